@@ -1,0 +1,103 @@
+import { randomBytes } from 'node:crypto'
+import { basename, dirname, join } from 'node:path'
+import { onDisk } from './file-error.ts'
+import { type FileHandle, type FileSystem, nodeFileSystem, pathExists, systemErrorCode } from './file-system.ts'
+
+/** Options of {@link writeFileAtomic}. */
+export interface WriteFileAtomicOptions {
+  /** Permission bits the file is born with, before the umask; default `0o644`. Secrets: `0o600`. */
+  mode?: number
+  /** Whether an existing file is replaced; default `true`. With `false` an existing file gives `EEXIST`. */
+  overwrite?: boolean
+  /** Called once the file is whole and durable under its temporary name; a throw leaves the target untouched. */
+  beforeRename?: (temporaryPath: string) => Promise<void> | void
+  /** Default: the real disk. */
+  fs?: FileSystem
+}
+
+/** File systems without hard links say so with one of these. */
+const noHardLinks = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK', 'EXDEV'])
+
+/** What opening or syncing a folder gives where the platform has no such thing (Windows, some network drives). */
+const noFolderSync = new Set(['EPERM', 'EISDIR', 'EINVAL', 'EBADF', 'ENOTSUP', 'EOPNOTSUPP'])
+
+/**
+ * Makes the names in a folder durable (a rename without it is lost in a power cut). Where the platform cannot sync
+ * folders this does nothing; real I/O errors are thrown.
+ */
+export async function syncFolder(path: string, fs: FileSystem = nodeFileSystem): Promise<void> {
+  let handle: FileHandle | undefined
+  try {
+    handle = await fs.open(path, 'r')
+    await handle.sync()
+  } catch (error) {
+    if (process.platform !== 'win32' && systemErrorCode(error) === 'EPERM') throw error
+    if (!noFolderSync.has(systemErrorCode(error) ?? '')) throw error
+  } finally {
+    await handle?.close()
+  }
+}
+
+/** Writes all of `bytes`: `FileHandle.write` may take fewer on a full disk and say nothing. */
+export async function writeAll(handle: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
+  let done = 0
+  while (done < bytes.length) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position === undefined ? null : position + done)
+    if (bytesWritten === 0) throw Object.assign(new Error('Cannot write: the disk took no bytes'), { code: 'ENOSPC' })
+    done += bytesWritten
+  }
+}
+
+async function writeContent(handle: FileHandle, path: string, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
+  const write = (part: Uint8Array): Promise<void> => onDisk('Cannot write', path, () => writeAll(handle, part))
+  if (content instanceof Uint8Array) return write(content)
+  for await (const part of content) await write(part)
+}
+
+/** Gives the finished temporary file its name without ever replacing what is there. */
+async function linkInPlace(temporary: string, path: string, fs: FileSystem): Promise<void> {
+  try {
+    await fs.link(temporary, path)
+  } catch (error) {
+    if (!noHardLinks.has(systemErrorCode(error) ?? '')) throw error
+    // No hard links here: a check and a rename leave a small window, which only such file systems have.
+    if (await pathExists(path, fs)) throw Object.assign(new Error(`File "${path}" exists already`), { code: 'EEXIST' })
+    return fs.rename(temporary, path)
+  }
+  await fs.unlink(temporary)
+}
+
+/**
+ * Writes a file wholly or not at all: a temporary file beside it, fsync, rename, fsync of the folder. After a failure
+ * the old file is as it was and the temporary one is gone; after a crash a `.<name>.<random>.tmp` may be left.
+ *
+ * @param path - Target; its folder must exist.
+ * @param content - The bytes, or parts of them as they come (an error thrown by the iterable is passed on as it is).
+ * @throws PrimitivesError `PRIM_DISK_FULL`, `PRIM_EXISTS` (with `overwrite: false`), `PRIM_FILE`; the system's error
+ * is the cause.
+ */
+export async function writeFileAtomic(
+  path: string,
+  content: Uint8Array | AsyncIterable<Uint8Array>,
+  options: WriteFileAtomicOptions = {},
+): Promise<void> {
+  const { mode = 0o644, overwrite = true, beforeRename, fs = nodeFileSystem } = options
+  const folder = dirname(path)
+  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
+  const handle = await onDisk('Cannot write', path, () => fs.open(temporary, 'wx', mode))
+  try {
+    try {
+      await writeContent(handle, path, content)
+      await onDisk('Cannot write', path, () => handle.sync())
+    } finally {
+      await handle.close()
+    }
+    await beforeRename?.(temporary)
+    await onDisk('Cannot write', path, () => (overwrite ? fs.rename(temporary, path) : linkInPlace(temporary, path, fs)))
+  } catch (error) {
+    // The first error is the one to report; a temporary file that cannot be removed either does no harm.
+    await fs.rm(temporary, { force: true }).catch(() => undefined)
+    throw error
+  }
+  await onDisk('Cannot sync the folder of', path, () => syncFolder(folder, fs))
+}

@@ -1,0 +1,39 @@
+import { chmod, copyFile, link, lstat, mkdir, open, readFile, readdir, readlink, realpath, rename, rm, rmdir, stat, statfs, symlink, unlink, utimes } from 'node:fs/promises'
+import type * as FsPromises from 'node:fs/promises'
+
+/** The calls of `node:fs/promises` that durable code may use; everything on disk goes through this seam. */
+export type FileSystemOperation =
+  | 'chmod' | 'copyFile' | 'link' | 'lstat' | 'mkdir' | 'open' | 'readFile' | 'readdir' | 'readlink' | 'realpath'
+  | 'rename' | 'rm' | 'rmdir' | 'stat' | 'statfs' | 'symlink' | 'unlink' | 'utimes'
+
+/**
+ * The file system as the packages see it: a subset of `node:fs/promises` with its very signatures, so that the real
+ * one needs no adapter and a double ({@link faultFileSystem}) can fail any single call.
+ */
+export type FileSystem = Pick<typeof FsPromises, FileSystemOperation>
+
+/** An open file of a {@link FileSystem}. */
+export type FileHandle = FsPromises.FileHandle
+
+/** The real disk. */
+export const nodeFileSystem: FileSystem = Object.freeze({
+  chmod, copyFile, link, lstat, mkdir, open, readFile, readdir, readlink, realpath,
+  rename, rm, rmdir, stat, statfs, symlink, unlink, utimes,
+})
+
+/** The `code` of a system error (`ENOENT`, `EEXIST` …), `undefined` for anything else. */
+export function systemErrorCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined
+  return typeof error.code === 'string' ? error.code : undefined
+}
+
+/** Whether something, even a dangling link, lies at `path`. */
+export async function pathExists(path: string, fs: FileSystem = nodeFileSystem): Promise<boolean> {
+  try {
+    await fs.lstat(path)
+    return true
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT' || systemErrorCode(error) === 'ENOTDIR') return false
+    throw error
+  }
+}

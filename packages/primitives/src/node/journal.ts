@@ -1,0 +1,186 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { dirname, join } from 'node:path'
+import { PrimitivesError } from '../errors.ts'
+import { parseStrictJson } from '../json.ts'
+import type { JsonValue } from '../json.ts'
+import { syncFolder, writeFileAtomic } from './atomic-file.ts'
+import { onDisk } from './file-error.ts'
+import { type FileSystem, nodeFileSystem, systemErrorCode } from './file-system.ts'
+
+/** One file of a {@link Journal.commit}: written (`bytes`) or removed (`remove`). */
+export type JournalChange =
+  | { readonly path: string; readonly bytes: Uint8Array; readonly mode?: number }
+  | { readonly path: string; readonly remove: true }
+
+/** Options of a {@link Journal}. */
+export interface JournalOptions {
+  /** Folder below the root that holds the staged files and the commit record; default `.journal`. */
+  folder?: string
+  /** Default: the real disk. */
+  fs?: FileSystem
+}
+
+interface Step { path: string; stage?: string; sha256?: string }
+
+const format = 'keyturn-journal-1'
+const commitName = 'commit.json'
+
+/**
+ * Changes several files below one folder, all or none. New contents are staged and made durable, then a commit record
+ * is written atomically: from that moment the change is decided, and {@link Journal.recover} finishes what a crash
+ * left undone. One process at a time (see {@link lockFile}); readers call `recover()` first.
+ */
+export class Journal {
+  readonly #root: string
+  readonly #folder: string
+  readonly #fs: FileSystem
+
+  /** @param root - Folder the changed files lie in, on one file system. */
+  constructor(root: string, options: JournalOptions = {}) {
+    this.#root = root
+    this.#folder = join(root, options.folder ?? '.journal')
+    this.#fs = options.fs ?? nodeFileSystem
+  }
+
+  /**
+   * Applies `changes`, all or none. Paths are relative to the root, with `/`; missing folders are made.
+   *
+   * @throws PrimitivesError `PRIM_DISK_FULL`, `PRIM_FILE` before the decision (nothing changed) or after it (`recover()` finishes the change).
+   */
+  async commit(changes: readonly JournalChange[]): Promise<void> {
+    await this.recover()
+    const steps: Step[] = []
+    await onDisk('Cannot make', this.#folder, () => this.#fs.mkdir(this.#folder, { recursive: true, mode: 0o700 }))
+    const names = new Set<string>()
+    for (const [index, change] of changes.entries()) {
+      checkPath(change.path)
+      if (names.has(change.path)) throw new RangeError(`Journal change names "${change.path}" twice`)
+      names.add(change.path)
+      if ('remove' in change) {
+        steps.push({ path: change.path })
+        continue
+      }
+      const stage = `${index}-${randomBytes(6).toString('hex')}`
+      await writeFileAtomic(join(this.#folder, stage), change.bytes, { mode: change.mode ?? 0o644, fs: this.#fs })
+      steps.push({ path: change.path, stage, sha256: createHash('sha256').update(change.bytes).digest('hex') })
+    }
+    const record = new TextEncoder().encode(JSON.stringify({ format, steps }))
+    await writeFileAtomic(join(this.#folder, commitName), record, { mode: 0o600, fs: this.#fs })
+    await onDisk('Cannot apply the journal of', this.#root, () => this.#apply(steps))
+  }
+
+  /**
+   * Finishes a decided change or removes the traces of an undecided one.
+   *
+   * @returns Whether a decided change was finished.
+   * @throws PrimitivesError `PRIM_JOURNAL` when the commit record or a staged file is damaged: nothing is touched then.
+   */
+  async recover(): Promise<boolean> {
+    const bytes = await this.#readCommit()
+    if (bytes !== undefined) {
+      const steps = parseRecord(bytes)
+      await onDisk('Cannot apply the journal of', this.#root, () => this.#apply(steps))
+      return true
+    }
+    await this.#fs.rm(this.#folder, { recursive: true, force: true })
+    return false
+  }
+
+  async #readCommit(): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#fs.readFile(join(this.#folder, commitName))
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') return undefined
+      throw error
+    }
+  }
+
+  async #apply(steps: readonly Step[]): Promise<void> {
+    const staged = await this.#check(steps)
+    const folders = new Set<string>()
+    for (const step of steps) {
+      const target = join(this.#root, step.path)
+      if (step.stage === undefined) await this.#fs.rm(target, { force: true })
+      else if (staged.has(step.stage)) {
+        await this.#makeFolder(dirname(target))
+        await this.#fs.rename(join(this.#folder, step.stage), target)
+      }
+      folders.add(dirname(target))
+    }
+    for (const folder of folders) if (await this.#isFolder(folder)) await syncFolder(folder, this.#fs)
+    await this.#fs.rm(join(this.#folder, commitName), { force: true })
+    await syncFolder(this.#folder, this.#fs)
+    await this.#fs.rm(this.#folder, { recursive: true, force: true })
+  }
+
+  /** Which stages still wait; each that does not must already be at its target. Checked before the first rename. */
+  async #check(steps: readonly Step[]): Promise<Set<string>> {
+    const staged = new Set<string>()
+    for (const step of steps) {
+      if (step.stage === undefined) continue
+      const found = await this.#digest(join(this.#folder, step.stage))
+      if (found === step.sha256) staged.add(step.stage)
+      else if (found !== undefined || (await this.#digest(join(this.#root, step.path))) !== step.sha256) {
+        throw new PrimitivesError('PRIM_JOURNAL', `Cannot finish the journal: the new content of "${step.path}" is missing or changed`, {
+          hint: 'Restore the folder from a backup; the journal was left as it is',
+        })
+      }
+    }
+    return staged
+  }
+
+  async #digest(path: string): Promise<string | undefined> {
+    try {
+      return createHash('sha256').update(await this.#fs.readFile(path)).digest('hex')
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') return undefined
+      throw error
+    }
+  }
+
+  /** `mkdir -p` whose every new name is durable. */
+  async #makeFolder(path: string): Promise<void> {
+    const first = await this.#fs.mkdir(path, { recursive: true })
+    if (first === undefined) return
+    for (let folder = path; folder.length >= first.length; folder = dirname(folder)) await syncFolder(dirname(folder), this.#fs)
+  }
+
+  async #isFolder(path: string): Promise<boolean> {
+    try {
+      return (await this.#fs.stat(path)).isDirectory()
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') return false
+      throw error
+    }
+  }
+}
+
+function checkPath(path: string): void {
+  const parts = path.split('/')
+  if (path.includes('\\') || path.includes('\0') || parts.some((part) => part === '' || part === '.' || part === '..')) {
+    throw new RangeError(`Journal path "${path}" is not a plain relative path`)
+  }
+}
+
+function parseRecord(bytes: Uint8Array): Step[] {
+  try {
+    const record = parseStrictJson(bytes)
+    if (!isObject(record) || record['format'] !== format || !Array.isArray(record['steps'])) throw new Error('Unknown shape')
+    return record['steps'].map(parseStep)
+  } catch (cause) {
+    throw new PrimitivesError('PRIM_JOURNAL', 'Cannot read the journal: its commit record is damaged', { cause })
+  }
+}
+
+function parseStep(value: JsonValue): Step {
+  if (!isObject(value) || typeof value['path'] !== 'string') throw new Error('Step without a path')
+  checkPath(value['path'])
+  const { path, stage, sha256 } = value
+  if (stage === undefined) return { path }
+  if (typeof stage !== 'string' || typeof sha256 !== 'string' || !/^\d+-[0-9a-f]{12}$/.test(stage)) throw new Error('Step without a stage')
+  return { path, stage, sha256 }
+}
+
+function isObject(value: JsonValue): value is { [key: string]: JsonValue } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
