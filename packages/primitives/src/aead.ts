@@ -1,0 +1,128 @@
+import { backend } from '#backend'
+import { PrimitivesError } from './errors.ts'
+import { requireLength } from './lengths.ts'
+
+/** Bytes of an AEAD key. */
+export const AEAD_KEY_LENGTH = 32
+/** Bytes that each AEAD here adds to a plaintext. */
+export const AEAD_TAG_LENGTH = 16
+
+const NO_AAD = new Uint8Array(0)
+const XCHACHA_NONCE_LENGTH = 24
+const SHORT_NONCE_LENGTH = 12
+
+function refuse(): never {
+  // One code for every cause: which check failed would be an oracle.
+  throw new PrimitivesError('PRIM_DECRYPT', 'Cannot open the ciphertext: key, nonce, additional data and tag do not belong together')
+}
+
+function requireKeyAndNonce(key: Uint8Array, nonce: Uint8Array, nonceLength: number): void {
+  requireLength(key, AEAD_KEY_LENGTH, 'key')
+  requireLength(nonce, nonceLength, 'nonce')
+}
+
+function outputOf(length: number, out: Uint8Array | undefined): Uint8Array {
+  if (out === undefined) return new Uint8Array(length)
+  if (out.length < length) throw new RangeError(`out must hold ${length} bytes, not ${out.length}`)
+  return out.subarray(0, length)
+}
+
+/**
+ * Seals with XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03).
+ *
+ * @param key - 32 bytes, secret.
+ * @param nonce - 24 bytes, never used twice under one key with other input.
+ * @param plaintext - What is encrypted.
+ * @param aad - What is bound but not encrypted.
+ * @param out - Where to write; fresh memory when absent.
+ * @returns Ciphertext and 16-byte tag; a view of `out` where that was given.
+ */
+export function sealXChaCha20Poly1305(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  plaintext: Uint8Array,
+  aad: Uint8Array = NO_AAD,
+  out?: Uint8Array,
+): Uint8Array {
+  requireKeyAndNonce(key, nonce, XCHACHA_NONCE_LENGTH)
+  const sealed = outputOf(plaintext.length + AEAD_TAG_LENGTH, out)
+  backend.sealXChaCha20Poly1305(key, nonce, plaintext, aad, sealed)
+  return sealed
+}
+
+/**
+ * Opens what {@link sealXChaCha20Poly1305} sealed. Nothing unauthenticated is given out; `out` holds
+ * nothing of use after a failure.
+ *
+ * @throws {@link PrimitivesError} `PRIM_DECRYPT`, whatever the cause.
+ */
+export function openXChaCha20Poly1305(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  ciphertext: Uint8Array,
+  aad: Uint8Array = NO_AAD,
+  out?: Uint8Array,
+): Uint8Array {
+  requireKeyAndNonce(key, nonce, XCHACHA_NONCE_LENGTH)
+  if (ciphertext.length < AEAD_TAG_LENGTH) refuse()
+  const plaintext = outputOf(ciphertext.length - AEAD_TAG_LENGTH, out)
+  if (!backend.openXChaCha20Poly1305(key, nonce, ciphertext, aad, plaintext)) {
+    plaintext.fill(0)
+    refuse()
+  }
+  return plaintext
+}
+
+/** Seals with ChaCha20-Poly1305 (RFC 8439): 12-byte nonce, ciphertext and tag. */
+export function sealChaCha20Poly1305(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  plaintext: Uint8Array,
+  aad: Uint8Array = NO_AAD,
+): Uint8Array<ArrayBuffer> {
+  requireKeyAndNonce(key, nonce, SHORT_NONCE_LENGTH)
+  return backend.sealChaCha20Poly1305(key, nonce, plaintext, aad)
+}
+
+/**
+ * Opens ChaCha20-Poly1305 (RFC 8439).
+ *
+ * @throws {@link PrimitivesError} `PRIM_DECRYPT`, whatever the cause.
+ */
+export function openChaCha20Poly1305(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  ciphertext: Uint8Array,
+  aad: Uint8Array = NO_AAD,
+): Uint8Array<ArrayBuffer> {
+  requireKeyAndNonce(key, nonce, SHORT_NONCE_LENGTH)
+  if (ciphertext.length < AEAD_TAG_LENGTH) refuse()
+  return backend.openChaCha20Poly1305(key, nonce, ciphertext, aad) ?? refuse()
+}
+
+/** Seals with AES-256-GCM (NIST SP 800-38D): 12-byte nonce, ciphertext and tag. */
+export function sealAes256Gcm(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  plaintext: Uint8Array,
+  aad: Uint8Array = NO_AAD,
+): Uint8Array<ArrayBuffer> {
+  requireKeyAndNonce(key, nonce, SHORT_NONCE_LENGTH)
+  return backend.sealAes256Gcm(key, nonce, plaintext, aad)
+}
+
+/**
+ * Opens AES-256-GCM (NIST SP 800-38D); nonces of other lengths than 12 bytes are refused.
+ *
+ * @throws {@link PrimitivesError} `PRIM_DECRYPT`, whatever the cause.
+ */
+export function openAes256Gcm(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  ciphertext: Uint8Array,
+  aad: Uint8Array = NO_AAD,
+): Uint8Array<ArrayBuffer> {
+  requireKeyAndNonce(key, nonce, SHORT_NONCE_LENGTH)
+  if (ciphertext.length < AEAD_TAG_LENGTH) refuse()
+  return backend.openAes256Gcm(key, nonce, ciphertext, aad) ?? refuse()
+}

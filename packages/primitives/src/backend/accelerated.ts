@@ -1,0 +1,216 @@
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  hash,
+  type KeyObject,
+  scryptSync,
+  sign,
+  verify,
+} from 'node:crypto'
+import { createRequire } from 'node:module'
+import { type Backend, own, type RunningHash } from './backend.ts'
+import { backend as portable } from './portable.ts'
+import type { Sodium } from './sodium.ts'
+
+const TAG_LENGTH = 16
+
+function loadSodium(): Sodium | undefined {
+  try {
+    return createRequire(import.meta.url)('sodium-native') as Sodium
+  } catch {
+    // Optional dependency: no prebuilt binary for this platform (musl, say), or left out on purpose.
+    return undefined
+  }
+}
+
+/** Ways that need nothing but Node. */
+const node: Partial<Backend> = {
+  sha256: (bytes) => own(hash('sha256', bytes, 'buffer')),
+  sha512: (bytes) => own(hash('sha512', bytes, 'buffer')),
+  createSha256() {
+    const running = createHash('sha256')
+    return {
+      update(bytes: Uint8Array) {
+        running.update(bytes)
+        return this
+      },
+      digest: () => own(running.digest()),
+    } satisfies RunningHash
+  },
+  hmacSha256: (key, parts) => nodeHmac('sha256', key, parts),
+  hmacSha512: (key, parts) => nodeHmac('sha512', key, parts),
+  scrypt: (passphrase, salt, { N, r, p, length }) =>
+    own(scryptSync(passphrase, salt, length, { N, r, p, maxmem: 128 * r * (N + p) + 4096 })),
+  sealChaCha20Poly1305: (key, nonce, plaintext, aad) => nodeSeal('chacha20-poly1305', key, nonce, plaintext, aad),
+  openChaCha20Poly1305: (key, nonce, ciphertext, aad) => nodeOpen('chacha20-poly1305', key, nonce, ciphertext, aad),
+  sealAes256Gcm: (key, nonce, plaintext, aad) => nodeSeal('aes-256-gcm', key, nonce, plaintext, aad),
+  openAes256Gcm: (key, nonce, ciphertext, aad) => nodeOpen('aes-256-gcm', key, nonce, ciphertext, aad),
+  ed25519PublicKey: (seed) => rawPublicKey(privateKey('ed25519', seed)),
+  ed25519Sign: (seed, message) => own(sign(null, message, privateKey('ed25519', seed))),
+  ed25519Verify: (key, message, signature) => verify(null, message, publicKey('ed25519', key), signature),
+  x25519PublicKey: (secret) => rawPublicKey(privateKey('x25519', secret)),
+  x25519(secret, key) {
+    try {
+      return own(diffieHellman({ privateKey: privateKey('x25519', secret), publicKey: publicKey('x25519', key) }))
+    } catch {
+      // OpenSSL refuses an all-zero result; the caller says so.
+      return new Uint8Array(32)
+    }
+  },
+}
+
+function nodeHmac(name: 'sha256' | 'sha512', key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const hmac = createHmac(name, key)
+  for (const part of parts) hmac.update(part)
+  return own(hmac.digest())
+}
+
+type NodeAead = 'chacha20-poly1305' | 'aes-256-gcm'
+
+// The types of the two algorithms differ in Node's declarations only, not in use.
+const AEAD_OPTIONS = { authTagLength: TAG_LENGTH }
+
+function nodeSeal(
+  name: NodeAead,
+  key: Uint8Array,
+  nonce: Uint8Array,
+  plaintext: Uint8Array,
+  aad: Uint8Array,
+): Uint8Array<ArrayBuffer> {
+  const cipher = createCipheriv(name as 'aes-256-gcm', key, nonce, AEAD_OPTIONS)
+  cipher.setAAD(aad, { plaintextLength: plaintext.length })
+  const sealed = new Uint8Array(plaintext.length + TAG_LENGTH)
+  sealed.set(cipher.update(plaintext))
+  cipher.final()
+  sealed.set(cipher.getAuthTag(), plaintext.length)
+  return sealed
+}
+
+function nodeOpen(
+  name: NodeAead,
+  key: Uint8Array,
+  nonce: Uint8Array,
+  ciphertext: Uint8Array,
+  aad: Uint8Array,
+): Uint8Array<ArrayBuffer> | undefined {
+  const length = ciphertext.length - TAG_LENGTH
+  const decipher = createDecipheriv(name as 'aes-256-gcm', key, nonce, AEAD_OPTIONS)
+  decipher.setAAD(aad, { plaintextLength: length })
+  decipher.setAuthTag(ciphertext.subarray(length))
+  const plaintext = decipher.update(ciphertext.subarray(0, length))
+  try {
+    decipher.final()
+    return own(plaintext)
+  } catch {
+    return undefined
+  } finally {
+    plaintext.fill(0)
+  }
+}
+
+// DER prefixes of RFC 8410: SubjectPublicKeyInfo and PKCS#8 around a bare 32-byte key.
+const OID_LAST_BYTE = { ed25519: 0x70, x25519: 0x6e } as const
+
+function publicKey(curve: 'ed25519' | 'x25519', raw: Uint8Array): KeyObject {
+  const prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, OID_LAST_BYTE[curve], 0x03, 0x21, 0x00]
+  return createPublicKey({ key: Buffer.from([...prefix, ...raw]), format: 'der', type: 'spki' })
+}
+
+function privateKey(curve: 'ed25519' | 'x25519', raw: Uint8Array): KeyObject {
+  const prefix = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, OID_LAST_BYTE[curve], 0x04, 0x22, 0x04, 0x20]
+  const der = Buffer.from([...prefix, ...raw])
+  try {
+    return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
+  } finally {
+    der.fill(0)
+  }
+}
+
+function rawPublicKey(key: KeyObject): Uint8Array<ArrayBuffer> {
+  const spki = createPublicKey(key).export({ format: 'der', type: 'spki' })
+  return own(spki.subarray(spki.length - 32))
+}
+
+/** Ways that libsodium does faster, or that Node cannot do at all (BLAKE2b-256, XChaCha20). */
+function sodiumBackend(sodium: Sodium): Partial<Backend> {
+  const withSecretKey = <Result>(seed: Uint8Array, use: (secretKey: Uint8Array, key: Uint8Array<ArrayBuffer>) => Result): Result => {
+    const key = new Uint8Array(32)
+    const secretKey = new Uint8Array(64)
+    try {
+      sodium.crypto_sign_seed_keypair(key, secretKey, seed)
+      return use(secretKey, key)
+    } finally {
+      secretKey.fill(0)
+    }
+  }
+  return {
+    blake2b256(bytes) {
+      const digest = new Uint8Array(32)
+      sodium.crypto_generichash(digest, bytes)
+      return digest
+    },
+    createBlake2b256() {
+      const state = new Uint8Array(sodium.crypto_generichash_STATEBYTES)
+      sodium.crypto_generichash_init(state, null, 32)
+      return {
+        update(bytes: Uint8Array) {
+          if (bytes.length > 0) sodium.crypto_generichash_update(state, bytes)
+          return this
+        },
+        digest() {
+          const digest = new Uint8Array(32)
+          sodium.crypto_generichash_final(state, digest)
+          return digest
+        },
+      } satisfies RunningHash
+    },
+    sealXChaCha20Poly1305(key, nonce, plaintext, aad, out) {
+      sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(out, plaintext, aad, null, nonce, key)
+    },
+    openXChaCha20Poly1305(key, nonce, ciphertext, aad, out) {
+      try {
+        sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(out, null, ciphertext, aad, nonce, key)
+        return true
+      } catch {
+        return false
+      }
+    },
+    ed25519PublicKey: (seed) => withSecretKey(seed, (_, key) => key),
+    ed25519Sign: (seed, message) =>
+      withSecretKey(seed, (secretKey) => {
+        const signature = new Uint8Array(64)
+        sodium.crypto_sign_detached(signature, message, secretKey)
+        return signature
+      }),
+    ed25519Verify: (key, message, signature) => sodium.crypto_sign_verify_detached(signature, message, key),
+    x25519PublicKey(secret) {
+      const key = new Uint8Array(32)
+      sodium.crypto_scalarmult_base(key, secret)
+      return key
+    },
+    x25519(secret, key) {
+      const shared = new Uint8Array(32)
+      try {
+        sodium.crypto_scalarmult(shared, secret, key)
+        return shared
+      } catch {
+        return new Uint8Array(32)
+      }
+    },
+  }
+}
+
+function choose(): Backend {
+  // Lets anyone compare both ways, and go on where a native module misbehaves.
+  if (process.env['KEYTURN_BACKEND'] === 'portable') return portable
+  const sodium = loadSodium()
+  return { ...portable, ...node, ...(sodium === undefined ? {} : sodiumBackend(sodium)), name: 'accelerated' }
+}
+
+/** node:crypto and libsodium where they are faster than noble, noble for the rest. */
+export const backend: Backend = choose()

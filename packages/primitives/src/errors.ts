@@ -1,0 +1,160 @@
+/** What an error asks of the caller; it decides exit code and HTTP status. */
+export type ErrorKind =
+  | 'no'
+  | 'usage'
+  | 'io'
+  | 'unavailable'
+  | 'input'
+  | 'auth'
+  | 'policy'
+  | 'interrupted'
+  | 'busy'
+  | 'bug'
+
+/** What an error carries beside its code and message. Never secret. */
+export interface ErrorContext {
+  /** Facts a program may read: offsets, names, counts. */
+  readonly details?: Readonly<Record<string, string | number>> | undefined
+  /** What the reader can do about it. */
+  readonly hint?: string | undefined
+  /** The error that led to this one. */
+  readonly cause?: unknown
+}
+
+/** What one code means, for READMEs and `keyturn explain`. */
+export interface ErrorExplanation {
+  /** How the error is answered: exit code, HTTP status. */
+  readonly kind: ErrorKind
+  /** One sentence: what is wrong. */
+  readonly meaning: string
+  /** One sentence: what to do. */
+  readonly remedy: string
+}
+
+/** Every code of one package with its explanation. A code, once released, keeps its meaning. */
+export type ErrorCatalogue<Code extends string> = Readonly<Record<Code, ErrorExplanation>>
+
+/** The shape that the error classes of all packages share. Branch on `code`; `message` is for people. */
+export abstract class KeyturnError<Code extends string = string> extends Error {
+  /** Stable name of what is wrong. */
+  readonly code: Code
+  /** Decides exit code and HTTP status. */
+  readonly kind: ErrorKind
+  /** Facts a program may read. */
+  readonly details: Readonly<Record<string, string | number>>
+  /** What the reader can do about it. */
+  readonly hint: string | undefined
+
+  /**
+   * @param catalogue - The codes of the package that throws; gives the kind.
+   * @param code - Which of them.
+   * @param message - What failed, where, what was found and what was wanted.
+   * @param context - Details, hint and cause.
+   */
+  constructor(catalogue: ErrorCatalogue<Code>, code: Code, message: string, context: ErrorContext = {}) {
+    super(message, context.cause === undefined ? {} : { cause: context.cause })
+    this.code = code
+    this.kind = catalogue[code].kind
+    this.details = context.details ?? {}
+    this.hint = context.hint
+  }
+}
+
+/** The codes of this package. */
+export const primitivesErrors = {
+  PRIM_ENCODING: {
+    kind: 'input',
+    meaning: 'Text is not the one canonical encoding of any bytes (hex, base64, base64url, z-base-32 or UTF-8).',
+    remedy: 'Encode the value again; upper case, white space and loose padding are refused on purpose.',
+  },
+  PRIM_JSON: {
+    kind: 'input',
+    meaning: 'Bytes are not strict JSON: syntax, duplicate key, depth, number, surrogate or forbidden key.',
+    remedy: 'Mend the document at the byte offset that the message names.',
+  },
+  PRIM_LIMIT: {
+    kind: 'input',
+    meaning: 'A value from outside is larger than the limit its reader allows.',
+    remedy: 'Raise the limit by its option if the input is trusted, else refuse the input.',
+  },
+  PRIM_TRUNCATED: {
+    kind: 'input',
+    meaning: 'Bytes end before the field that is due.',
+    remedy: 'Fetch the input again; it was cut.',
+  },
+  PRIM_TRAILING: {
+    kind: 'input',
+    meaning: 'Bytes follow the last field.',
+    remedy: 'Remove what was appended, or read the input with the format it was written in.',
+  },
+  PRIM_VALUE: {
+    kind: 'input',
+    meaning: 'A field holds a value that its format does not allow.',
+    remedy: 'Check that the input is of the expected format and version.',
+  },
+  PRIM_KEY_INVALID: {
+    kind: 'auth',
+    meaning: 'A public key is not canonical or of low order, so nothing can be proved or agreed with it.',
+    remedy: 'Ask the owner of the key for a proper one.',
+  },
+  PRIM_DECRYPT: {
+    kind: 'auth',
+    meaning: 'A ciphertext does not open under this key, nonce and additional data.',
+    remedy: 'Check that key and input belong together.',
+  },
+  PRIM_FILE: {
+    kind: 'io',
+    meaning: 'A file could not be read or written.',
+    remedy: 'See the cause: permissions, space, or a missing folder.',
+  },
+  PRIM_DISK_FULL: {
+    kind: 'io',
+    meaning: 'The disk has no room for a file; what was there before is untouched.',
+    remedy: 'Free space on the volume and run the command again.',
+  },
+  PRIM_EXISTS: {
+    kind: 'usage',
+    meaning: 'A file is already there and was not to be overwritten.',
+    remedy: 'Choose another name, or allow overwriting.',
+  },
+  PRIM_LOCKED: {
+    kind: 'busy',
+    meaning: 'Another process holds the lock.',
+    remedy: 'Wait for it to end, or stop it.',
+  },
+  PRIM_JOURNAL: {
+    kind: 'input',
+    meaning: 'A journal of a change in progress is damaged.',
+    remedy: 'Restore the folder from a backup; the journal names the files it was changing.',
+  },
+} as const satisfies ErrorCatalogue<string>
+
+/** A code of this package. */
+export type PrimitivesErrorCode = keyof typeof primitivesErrors
+
+/** Thrown for bad input or bad state. Branch on `code`. */
+export class PrimitivesError extends KeyturnError<PrimitivesErrorCode> {
+  override readonly name = 'PrimitivesError'
+
+  /**
+   * @param code - What is wrong.
+   * @param message - What failed, where, what was found and what was wanted.
+   * @param context - Details, hint and cause.
+   */
+  constructor(code: PrimitivesErrorCode, message: string, context?: ErrorContext) {
+    super(primitivesErrors, code, message, context)
+  }
+}
+
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu
+
+/**
+ * Makes text from outside safe to show: control, format and surrogate characters become `\u{…}`.
+ *
+ * @param text - Any text.
+ * @param maxLength - Characters kept; the rest becomes an ellipsis.
+ */
+export function printable(text: string, maxLength = 200): string {
+  const shown = text.length > maxLength ? `${text.slice(0, maxLength)}…` : text
+  return shown.replace(UNPRINTABLE, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`)
+}

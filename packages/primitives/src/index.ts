@@ -1,0 +1,51 @@
+export {
+  AEAD_KEY_LENGTH,
+  AEAD_TAG_LENGTH,
+  openAes256Gcm,
+  openChaCha20Poly1305,
+  openXChaCha20Poly1305,
+  sealAes256Gcm,
+  sealChaCha20Poly1305,
+  sealXChaCha20Poly1305,
+} from './aead.ts'
+export { X25519_KEY_LENGTH, x25519, x25519PublicKey } from './agreement.ts'
+export { backendName } from './backend-name.ts'
+export { compareBytes, concatBytes, equalBytes, Reader, Writer } from './bytes.ts'
+export { dssePae } from './dsse.ts'
+export {
+  base64Decode,
+  base64Encode,
+  base64urlDecode,
+  base64urlEncode,
+  hexDecode,
+  hexEncode,
+  utf8Decode,
+  utf8Encode,
+  z32Decode,
+  z32Encode,
+} from './encodings.ts'
+export { KeyturnError, PrimitivesError, primitivesErrors, printable } from './errors.ts'
+export { blake2b256, blake3, createBlake2b256, createSha256, hmacSha256, hmacSha512, sha256, sha512 } from './hash.ts'
+export { canonicalJson, parseStrictJson } from './json.ts'
+export { hkdfSha256, hkdfSha512, scrypt } from './kdf.ts'
+export { SecretBytes, systemClock, systemRandom, wipe } from './secret.ts'
+export {
+  ED25519_KEY_LENGTH,
+  ED25519_SIGNATURE_LENGTH,
+  ed25519PublicKey,
+  ed25519Sign,
+  ed25519Verify,
+  isStrongEd25519PublicKey,
+} from './signature.ts'
+
+export type { RunningHash, ScryptParameters } from './backend/backend.ts'
+export type { NumberBounds, ReadErrorFactory, ReadProblem } from './bytes.ts'
+export type {
+  ErrorCatalogue,
+  ErrorContext,
+  ErrorExplanation,
+  ErrorKind,
+  PrimitivesErrorCode,
+} from './errors.ts'
+export type { JsonObject, JsonValue, StrictJsonOptions } from './json.ts'
+export type { Clock, RandomSource } from './secret.ts'
