@@ -1,0 +1,219 @@
+/** What a token may be allowed to do; `admin` includes all others. */
+export const scopes = [
+  'admin',
+  'blobs:read',
+  'blobs:write',
+  'releases:read',
+  'releases:write',
+  'releases:publish',
+  'rollout:write',
+  'keys:write',
+  'runtime-keys:write',
+  'devices:write',
+  'audit:read',
+  'stats:read',
+] as const
+
+/** One scope of a token. */
+export type Scope = (typeof scopes)[number]
+
+/** A product: one line of releases with its own identity. */
+export interface ProductView {
+  readonly slug: string
+  readonly name: string
+  /** The trust pin, `did:keri:<prefix>?sn=…&said=…`. */
+  readonly pin: string
+  readonly default_channel: string
+  /** Whether the product answers at the root of the server. */
+  readonly is_default: boolean
+  /** Who gets runtime keys over Noise. */
+  readonly runtime_key_access: 'open' | 'devices'
+  readonly created_at: string
+  /** The accepted key event log, null until one was uploaded. */
+  readonly log: { readonly sn: number; readonly said: string } | null
+  /** The role document in force, null until one was sealed. */
+  readonly roles: { readonly version: number; readonly sha256: string; readonly expires_at: string } | null
+}
+
+/** What is needed to create a product. */
+export interface NewProduct {
+  readonly slug: string
+  readonly name?: string
+  readonly pin: string
+  readonly default_channel?: string
+  /** Default: true for the first product, false for others. */
+  readonly is_default?: boolean
+  readonly runtime_key_access?: 'open' | 'devices'
+}
+
+/** A manifest named by version, sequence and hash, as in a head. */
+export interface ManifestPointer {
+  readonly version: string
+  readonly sequence: number
+  readonly sha256: string
+  readonly length: number
+}
+
+/** A channel: the pointer to what is offered now. */
+export interface ChannelView {
+  readonly product: string
+  readonly channel: string
+  /** What the current head pins, null before the first publish. */
+  readonly manifest: ManifestPointer | null
+  readonly head: {
+    readonly sequence: number
+    readonly sha256: string
+    readonly issued_at: string
+    readonly expires_at: string
+  } | null
+  readonly fallback: ManifestPointer | null
+  readonly rollout: { readonly percent: number; readonly salt: string; readonly paused: boolean } | null
+  /** Set while somebody asked for a halt that no published head carries yet. */
+  readonly wanted: WantedHead | null
+  readonly updated_at: string | null
+}
+
+/** A change that waits for a head signed by the publisher. */
+export interface WantedHead {
+  readonly action: 'halt' | 'resume' | 'rollout'
+  readonly percent: number | null
+  readonly reason: string
+  readonly asked_by: string
+  readonly asked_at: string
+}
+
+/** An immutable release. */
+export interface ReleaseView {
+  readonly product: string
+  readonly channel: string
+  readonly version: string
+  readonly sequence: number
+  readonly sha256: string
+  readonly length: number
+  readonly state: 'draft' | 'published' | 'retired'
+  /** Kept by retention whatever its age. */
+  readonly pinned: boolean
+  readonly files: number
+  readonly bytes: number
+  readonly notes: string
+  readonly created_at: string
+  readonly created_by: string
+  readonly published_at: string | null
+}
+
+/** Bytes and signatures of a new release. */
+export interface NewRelease {
+  /** Literal bytes of `manifest.json`. */
+  readonly manifest: Uint8Array
+  /** Literal bytes of `manifest.sigs.json`. */
+  readonly signatures: Uint8Array
+  /** 64 raw bytes of `manifest.json.sig` for the original launcher. */
+  readonly legacySignature?: Uint8Array
+}
+
+/** What is to become current on a channel, in one step. */
+export interface Publication {
+  readonly version: string
+  /** Literal bytes of `head.json`. */
+  readonly head: Uint8Array
+  /** Sequence of the head this one replaces (0: none); the call fails when another is there. */
+  readonly ifHeadSequence?: number
+  /** New literal bytes of `manifest.sigs.json`, when signatures were renewed. */
+  readonly signatures?: Uint8Array
+  /** A longer key event log, accepted in the same step. */
+  readonly log?: Uint8Array
+  /** Role documents that the new log seals, literal bytes. */
+  readonly roles?: readonly Uint8Array[]
+}
+
+/** What a release costs a launcher that has another one. */
+export interface ReleaseDiffView {
+  readonly from: string
+  readonly to: string
+  readonly added: number
+  readonly changed: number
+  readonly removed: number
+  readonly unchanged: number
+  /** Bytes of whole blobs that `to` has and `from` has not. */
+  readonly bytes: number
+  readonly files: readonly { readonly path: string; readonly change: 'added' | 'changed' | 'removed'; readonly bytes: number }[]
+}
+
+/** What is known of one blob. */
+export interface BlobView {
+  readonly sha256: string
+  readonly size: number
+  readonly created_at: string
+  readonly storage: string
+}
+
+/** A token as listed: everything but its secret. */
+export interface TokenView {
+  readonly id: string
+  readonly name: string
+  readonly scopes: readonly Scope[]
+  /** Products it is limited to; empty: all. */
+  readonly products: readonly string[]
+  /** Channels it is limited to; empty: all. */
+  readonly channels: readonly string[]
+  readonly created_at: string
+  readonly expires_at: string
+  readonly last_used_at: string | null
+  readonly revoked_at: string | null
+}
+
+/** What is needed to create a token. */
+export interface NewToken {
+  readonly name: string
+  readonly scopes: readonly Scope[]
+  readonly products?: readonly string[]
+  readonly channels?: readonly string[]
+  /** Days until it expires, 1 to 400; default 90. */
+  readonly days?: number
+}
+
+/** One entry of the audit log; `hash` covers the entry and the hash before it. */
+export interface AuditEntry {
+  readonly sequence: number
+  readonly at: string
+  readonly actor: string
+  readonly action: string
+  readonly target: string
+  readonly request_id: string
+  readonly facts: Readonly<Record<string, string | number | boolean | null>>
+  readonly previous: string
+  readonly hash: string
+}
+
+/** What garbage collection found or did. */
+export interface GarbageReport {
+  readonly dry_run: boolean
+  readonly releases_kept: number
+  readonly releases_retired: readonly string[]
+  readonly blobs_referenced: number
+  readonly blobs_marked: number
+  readonly blobs_resurrected: number
+  readonly blobs_deleted: number
+  readonly bytes_deleted: number
+  /** Hashes that were, or would be, deleted; at most 10,000. */
+  readonly deleted: readonly string[]
+}
+
+/** A page of a longer list. */
+export interface Page<T> {
+  readonly items: readonly T[]
+  /** Pass as `cursor` for the next page; null at the end. */
+  readonly cursor: string | null
+}
+
+/** Body of an error answer, RFC 9457. */
+export interface Problem {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  readonly code: string
+  readonly detail?: string
+  readonly request_id: string
+  /** More about single parts: missing blobs, fields. */
+  readonly errors?: readonly string[]
+}

@@ -1,0 +1,272 @@
+import { base64Encode, sha256, hexEncode } from '@keyturn/primitives'
+import type {
+  AuditEntry, BlobView, ChannelView, GarbageReport, NewProduct, NewRelease, NewToken, Page, ProductView, Publication,
+  ReleaseDiffView, ReleaseView, TokenView,
+} from '../api.ts'
+import { maxInlineManifestBytes, maxMissingQuery } from '../limits.ts'
+import { HttpCaller } from './http.ts'
+import type { ReleaseServerClientOptions } from './http.ts'
+import { uploadBlob } from './upload.ts'
+import type { BlobSource, UploadOptions } from './upload.ts'
+
+const segment = encodeURIComponent
+
+/** A blob source over bytes in memory. */
+export function blobFromBytes(bytes: Uint8Array): BlobSource {
+  return {
+    sha256: hexEncode(sha256(bytes)),
+    size: bytes.length,
+    read: async (offset, length) => bytes.subarray(offset, offset + length),
+  }
+}
+
+/**
+ * Typed client of the management API and the public tree. Each method throws `ProblemError` with the code of the
+ * server, or `SRV_NETWORK` when nothing answers.
+ */
+export class ReleaseServerClient {
+  readonly #http: HttpCaller
+
+  /** @param url - Address of the server, such as `https://updates.example.org`. */
+  constructor(url: string | URL, options: ReleaseServerClientOptions = {}) {
+    this.#http = new HttpCaller(url, options)
+  }
+
+  /** Products this token may see. */
+  async listProducts(): Promise<readonly ProductView[]> {
+    const page = await this.#http.json<Page<ProductView>>({ method: 'GET', path: '/v1/products', what: 'list products' })
+    return page.items
+  }
+
+  /** One product with its trust state; `undefined` when there is none. */
+  async getProduct(slug: string): Promise<ProductView | undefined> {
+    const what = `read product "${slug}"`
+    const response = await this.#http.send({ method: 'GET', path: `/v1/products/${segment(slug)}`, what, accept: [404] })
+    return response.status === 404 ? undefined : ((await response.json()) as ProductView)
+  }
+
+  /** Creates a product; creating the same again is answered with the one that is there. */
+  createProduct(product: NewProduct): Promise<ProductView> {
+    return this.#http.json({ method: 'POST', path: '/v1/products', what: `create product "${product.slug}"`, json: product })
+  }
+
+  /** Uploads the key event log of a product; it must extend the one the server has. Role documents go first. */
+  putLog(slug: string, log: Uint8Array): Promise<ProductView> {
+    return this.#http.json({
+      method: 'PUT', path: `/v1/products/${segment(slug)}/log`, what: `upload the key event log of "${slug}"`,
+      body: log, headers: { 'content-type': 'application/cesr' },
+    })
+  }
+
+  /** Uploads role document `version`; it becomes public with the log that seals it. */
+  async putRoles(slug: string, version: number, roles: Uint8Array): Promise<void> {
+    await this.#http.send({
+      method: 'PUT', path: `/v1/products/${segment(slug)}/roles/${version}`, what: `upload role document ${version} of "${slug}"`,
+      body: roles, headers: { 'content-type': 'application/json' },
+    })
+  }
+
+  /** Which of the blobs the server lacks; any number, asked in batches. */
+  async missingBlobs(hashes: readonly string[]): Promise<string[]> {
+    const missing: string[] = []
+    for (let start = 0; start < hashes.length; start += maxMissingQuery) {
+      const answer = await this.#http.json<{ missing: string[] }>({
+        method: 'POST', path: '/v1/blobs:missing', what: 'ask for missing blobs',
+        json: { sha256: hashes.slice(start, start + maxMissingQuery) },
+      })
+      for (const hash of answer.missing) missing.push(hash)
+    }
+    return missing
+  }
+
+  /** Uploads one blob: at once when small, else resumable. */
+  async uploadBlob(source: BlobSource, options: UploadOptions = {}): Promise<void> {
+    await uploadBlob(this.#http, source, options)
+  }
+
+  /** Uploads what the server lacks of these blobs, several at once; gives how many and how many bytes were sent. */
+  async uploadMissing(sources: Iterable<BlobSource>, options: UploadOptions = {}): Promise<{ blobs: number; bytes: number; present: number }> {
+    const byHash = new Map([...sources].map((source) => [source.sha256, source]))
+    const missing = await this.missingBlobs([...byHash.keys()])
+    const queue = missing.map((hash) => byHash.get(hash)).filter((source) => source !== undefined)
+    let bytes = 0
+    const work = async (): Promise<void> => {
+      for (let source = queue.shift(); source !== undefined; source = queue.shift()) {
+        options.signal?.throwIfAborted()
+        await uploadBlob(this.#http, source, options)
+        bytes += source.size
+      }
+    }
+    await Promise.all(Array.from({ length: Math.max(1, options.concurrency ?? 4) }, work))
+    return { blobs: missing.length, bytes, present: byHash.size - missing.length }
+  }
+
+  /** What is known of one blob; `undefined` when the server lacks it. */
+  async getBlob(hash: string): Promise<BlobView | undefined> {
+    const response = await this.#http.send({
+      method: 'GET', path: `/v1/blobs/${segment(hash)}`, what: `look up blob ${hash}`, accept: [404],
+    })
+    return response.status === 404 ? undefined : ((await response.json()) as BlobView)
+  }
+
+  /** Creates an immutable draft; product and channel are those the manifest names. */
+  async createRelease(slug: string, release: NewRelease): Promise<ReleaseView> {
+    const inline = release.manifest.length <= maxInlineManifestBytes
+    const blob = blobFromBytes(release.manifest)
+    if (!inline) await this.uploadBlob(blob)
+    return this.#http.json({
+      method: 'POST', path: `/v1/products/${segment(slug)}/releases`, what: `create a release of "${slug}"`,
+      json: {
+        ...(inline ? { manifest: base64Encode(release.manifest) } : { manifest_sha256: blob.sha256 }),
+        signatures: base64Encode(release.signatures),
+        ...(release.legacySignature === undefined ? {} : { legacy_signature: base64Encode(release.legacySignature) }),
+      },
+    })
+  }
+
+  /** Replaces the signatures of a release (same bytes, signed again after a turn). */
+  putSignatures(slug: string, channel: string, version: string, signatures: Uint8Array, legacySignature?: Uint8Array): Promise<ReleaseView> {
+    return this.#http.json({
+      method: 'PUT', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(version)}/signatures`,
+      what: `renew the signatures of ${version} on ${channel}`,
+      json: {
+        signatures: base64Encode(signatures),
+        ...(legacySignature === undefined ? {} : { legacy_signature: base64Encode(legacySignature) }),
+      },
+    })
+  }
+
+  /** Makes a head current, with the release it pins; log, roles and signatures may come in the same step. */
+  publish(slug: string, channel: string, publication: Publication): Promise<ChannelView> {
+    const { version, head, ifHeadSequence, signatures, log, roles } = publication
+    return this.#http.json({
+      method: 'POST', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}:publish`,
+      what: `publish ${version} on ${channel}`,
+      ...(ifHeadSequence === undefined ? {} : { headers: { 'if-match': `"${ifHeadSequence}"` } }),
+      json: {
+        version,
+        head: base64Encode(head),
+        ...(signatures === undefined ? {} : { signatures: base64Encode(signatures) }),
+        ...(log === undefined ? {} : { log: base64Encode(log) }),
+        ...(roles === undefined ? {} : { roles: roles.map((document) => base64Encode(document)) }),
+      },
+    })
+  }
+
+  /** All channels of a product. */
+  async listChannels(slug: string): Promise<readonly ChannelView[]> {
+    const page = await this.#http.json<Page<ChannelView>>({
+      method: 'GET', path: `/v1/products/${segment(slug)}/channels`, what: `list channels of "${slug}"`,
+    })
+    return page.items
+  }
+
+  /** One channel; `undefined` when nothing was ever put on it. */
+  async getChannel(slug: string, channel: string): Promise<ChannelView | undefined> {
+    const response = await this.#http.send({
+      method: 'GET', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}`,
+      what: `read channel "${channel}" of "${slug}"`, accept: [404],
+    })
+    return response.status === 404 ? undefined : ((await response.json()) as ChannelView)
+  }
+
+  /** Releases, newest sequence first; `channel` limits to one channel. */
+  listReleases(slug: string, query: { channel?: string; state?: ReleaseView['state']; limit?: number; cursor?: string } = {}): Promise<Page<ReleaseView>> {
+    const entries = Object.entries(query).map(([name, value]) => [name, String(value)])
+    const search = new URLSearchParams(Object.fromEntries(entries) as Record<string, string>).toString()
+    return this.#http.json({
+      method: 'GET', path: `/v1/products/${segment(slug)}/releases${search === '' ? '' : `?${search}`}`,
+      what: `list releases of "${slug}"`,
+    })
+  }
+
+  /** One release; `undefined` when there is none of that version on the channel. */
+  async getRelease(slug: string, channel: string, version: string): Promise<ReleaseView | undefined> {
+    const response = await this.#http.send({
+      method: 'GET', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(version)}`,
+      what: `read release ${version}`, accept: [404],
+    })
+    return response.status === 404 ? undefined : ((await response.json()) as ReleaseView)
+  }
+
+  /** Files and bytes between two releases of one channel. */
+  diffReleases(slug: string, channel: string, from: string, to: string): Promise<ReleaseDiffView> {
+    return this.#http.json({
+      method: 'GET', what: `compare ${from} and ${to}`,
+      path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(to)}/diff/${segment(from)}`,
+    })
+  }
+
+  /** Keeps a release whatever its age, or lets it go again. */
+  pinRelease(slug: string, channel: string, version: string, pinned: boolean): Promise<ReleaseView> {
+    return this.#http.json({
+      method: 'PATCH', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(version)}`,
+      what: `${pinned ? 'pin' : 'unpin'} release ${version}`, json: { pinned },
+    })
+  }
+
+  /** Asks for a halt of the rollout; done at once with a head signer, else it waits for a head of the publisher. */
+  halt(slug: string, channel: string, reason: string): Promise<ChannelView> {
+    return this.#http.json({
+      method: 'POST', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}:halt`,
+      what: `halt channel "${channel}"`, json: { reason },
+    })
+  }
+
+  /** Asks for another rollout percentage (or a resume); done at once with a head signer, else it waits. */
+  setRollout(slug: string, channel: string, change: { percent?: number; paused?: boolean; reason?: string }): Promise<ChannelView> {
+    return this.#http.json({
+      method: 'PATCH', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/rollout`,
+      what: `move the rollout of "${channel}"`, json: change,
+    })
+  }
+
+  /** Seals a runtime key on the server; sent over TLS only. `blob` is the 84-byte form. */
+  async putRuntimeKey(slug: string, keyId: number, blob: Uint8Array): Promise<void> {
+    await this.#http.send({
+      method: 'PUT', path: `/v1/products/${segment(slug)}/runtime-keys/${keyId}`, what: `store runtime key ${keyId}`,
+      body: blob, headers: { 'content-type': 'application/octet-stream' },
+    })
+  }
+
+  /** Creates a token; the secret is shown this once. */
+  createToken(token: NewToken): Promise<{ token: TokenView; secret: string }> {
+    return this.#http.json({ method: 'POST', path: '/v1/tokens', what: `create token "${token.name}"`, json: token })
+  }
+
+  /** All tokens, without their secrets. */
+  async listTokens(): Promise<readonly TokenView[]> {
+    const page = await this.#http.json<Page<TokenView>>({ method: 'GET', path: '/v1/tokens', what: 'list tokens' })
+    return page.items
+  }
+
+  /** Revokes a token at once. */
+  async revokeToken(id: string): Promise<void> {
+    await this.#http.send({ method: 'DELETE', path: `/v1/tokens/${segment(id)}`, what: `revoke token ${id}` })
+  }
+
+  /** A page of the audit log, oldest first from `after`. */
+  async audit(query: { after?: number; limit?: number; actor?: string; action?: string } = {}): Promise<readonly AuditEntry[]> {
+    const entries = Object.entries(query).map(([name, value]) => [name, String(value)])
+    const search = new URLSearchParams(Object.fromEntries(entries) as Record<string, string>).toString()
+    const page = await this.#http.json<Page<AuditEntry>>({
+      method: 'GET', path: `/v1/audit${search === '' ? '' : `?${search}`}`, what: 'read the audit log',
+    })
+    return page.items
+  }
+
+  /** Collects garbage; a dry run unless `dryRun` is false. */
+  collectGarbage(options: { dryRun?: boolean } = {}): Promise<GarbageReport> {
+    return this.#http.json({ method: 'POST', path: '/v1/gc', what: 'collect garbage', json: { dry_run: options.dryRun ?? true } })
+  }
+
+  /** Reads a file of the public tree, such as `/head.json`; `undefined` when there is none. */
+  async fetchPublic(path: string): Promise<Uint8Array | undefined> {
+    const response = await this.#http.send({ method: 'GET', path, what: `fetch ${path}`, accept: [404] })
+    if (response.status === 404) {
+      await response.body?.cancel()
+      return undefined
+    }
+    return new Uint8Array(await response.arrayBuffer())
+  }
+}

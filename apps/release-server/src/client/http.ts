@@ -1,0 +1,113 @@
+import { ServerError } from '../errors.ts'
+import { ProblemError } from './problem-error.ts'
+
+/** Options of the client. */
+export interface ReleaseServerClientOptions {
+  /** Token, `m2t_<id>_<secret>`; without it only the public tree answers. */
+  readonly token?: string
+  /** Default: the global `fetch`. */
+  readonly fetch?: typeof fetch
+  /** How often a call is repeated when the server is busy or unreachable; default 4. */
+  readonly retries?: number
+  /** First pause before a repetition, doubled each time, in milliseconds; default 250. */
+  readonly retryPauseMs?: number
+  /** Default: `setTimeout`. */
+  readonly sleep?: (ms: number) => Promise<void>
+}
+
+/** One call. */
+export interface Call {
+  readonly method: string
+  readonly path: string
+  /** What is being done, for messages: "publish 1.2 on stable". */
+  readonly what: string
+  readonly json?: unknown
+  readonly body?: Uint8Array
+  readonly headers?: Readonly<Record<string, string>>
+  readonly signal?: AbortSignal | undefined
+  /** Statuses besides 2xx that the caller reads itself. */
+  readonly accept?: readonly number[]
+  /** Whether repeating is safe; default: true, all calls carry an idempotency key or are idempotent. */
+  readonly repeat?: boolean
+}
+
+const passing = new Set([429, 502, 503, 504])
+
+/** Sends calls with token, repetition and errors by code. */
+export class HttpCaller {
+  readonly #base: string
+  readonly #token: string | undefined
+  readonly #fetch: typeof fetch
+  readonly #retries: number
+  readonly #pauseMs: number
+  readonly #sleep: (ms: number) => Promise<void>
+
+  /** @param url - Address of the server, with or without a final slash. */
+  constructor(url: string | URL, options: ReleaseServerClientOptions = {}) {
+    this.#base = String(url).replace(/\/+$/, '')
+    this.#token = options.token
+    this.#fetch = options.fetch ?? fetch
+    this.#retries = options.retries ?? 4
+    this.#pauseMs = options.retryPauseMs ?? 250
+    this.#sleep = options.sleep ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms)))
+  }
+
+  /** Sends a call and gives its answer; errors come as {@link ProblemError} or `SRV_NETWORK`. */
+  async send(call: Call): Promise<Response> {
+    const headers = this.#headers(call)
+    for (let attempt = 0; ; attempt++) {
+      const last = attempt >= this.#retries || call.repeat === false
+      const response = await this.#once(call, headers, last)
+      if (response !== undefined) {
+        if (response.ok || call.accept?.includes(response.status) === true) return response
+        if (last || !passing.has(response.status)) throw await ProblemError.read(response, call.what)
+        await response.body?.cancel()
+      }
+      await this.#sleep(pauseOf(response, this.#pauseMs * 2 ** attempt))
+      call.signal?.throwIfAborted()
+    }
+  }
+
+  /** Sends a call and reads its JSON answer. */
+  async json<T>(call: Call): Promise<T> {
+    const response = await this.send(call)
+    return (await response.json()) as T
+  }
+
+  /** Sends a call and reads its bytes. */
+  async bytes(call: Call): Promise<Uint8Array> {
+    const response = await this.send(call)
+    return new Uint8Array(await response.arrayBuffer())
+  }
+
+  #headers(call: Call): Record<string, string> {
+    return {
+      ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+      ...(call.json === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(call.method === 'POST' ? { 'idempotency-key': crypto.randomUUID() } : {}),
+      ...call.headers,
+    }
+  }
+
+  async #once(call: Call, headers: Record<string, string>, last: boolean): Promise<Response | undefined> {
+    const body = call.json === undefined ? call.body : JSON.stringify(call.json)
+    try {
+      return await this.#fetch(this.#base + call.path, {
+        method: call.method,
+        headers,
+        redirect: 'error',
+        ...(body === undefined ? {} : { body: body as BodyInit }),
+        ...(call.signal === undefined ? {} : { signal: call.signal }),
+      })
+    } catch (cause) {
+      call.signal?.throwIfAborted()
+      if (!last) return undefined
+      throw new ServerError('SRV_NETWORK', `Cannot ${call.what}: no answer from ${this.#base}`, { cause })
+    }
+  }
+}
+
+function pauseOf(response: Response | undefined, pauseMs: number): number {
+  const seconds = Number(response?.headers.get('retry-after') ?? Number.NaN)
+  return Number.isFinite(seconds) ? Math.min(seconds, 30) * 1000 : pauseMs
+}

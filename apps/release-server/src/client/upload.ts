@@ -1,0 +1,91 @@
+import { utf8Encode, base64Encode } from '@keyturn/primitives'
+import { maxPutBytes } from '../limits.ts'
+import { ServerError } from '../errors.ts'
+import type { HttpCaller } from './http.ts'
+
+/** Bytes to upload, read as they are needed. */
+export interface BlobSource {
+  /** SHA-256 of all bytes, 64 lower-case hex digits. */
+  readonly sha256: string
+  readonly size: number
+  /** Reads exactly `length` bytes from `offset`. */
+  read(offset: number, length: number): Promise<Uint8Array>
+}
+
+/** Options of uploads. */
+export interface UploadOptions {
+  /** Uploads under way at once; default 4. */
+  readonly concurrency?: number
+  /** Called with the bytes sent since the last call. */
+  readonly onProgress?: (bytes: number) => void
+  readonly signal?: AbortSignal
+}
+
+/** Bytes of one piece of a resumable upload. */
+const pieceBytes = 8 * 1024 * 1024
+
+/** Uploads one blob: at once when small, else resumable; going on where an interrupted upload of it stopped. */
+export async function uploadBlob(http: HttpCaller, source: BlobSource, options: UploadOptions = {}): Promise<void> {
+  if (source.size <= maxPutBytes) return putWhole(http, source, options)
+  const path = await createUpload(http, source, options)
+  let offset = await uploadOffset(http, path, source, options)
+  while (offset < source.size) {
+    const piece = await source.read(offset, Math.min(pieceBytes, source.size - offset))
+    const next = await sendPiece(http, path, source, offset, piece, options)
+    options.onProgress?.(Math.max(0, next - offset))
+    offset = next
+  }
+}
+
+async function putWhole(http: HttpCaller, source: BlobSource, options: UploadOptions): Promise<void> {
+  const body = await source.read(0, source.size)
+  await http.send({
+    method: 'PUT', path: `/v1/blobs/${source.sha256}`, what: `upload blob ${source.sha256}`, body, signal: options.signal,
+    headers: { 'content-type': 'application/octet-stream' },
+  })
+  options.onProgress?.(source.size)
+}
+
+const tus = { 'tus-resumable': '1.0.0' }
+
+async function createUpload(http: HttpCaller, source: BlobSource, options: UploadOptions): Promise<string> {
+  const response = await http.send({
+    method: 'POST', path: '/v1/uploads', what: `start the upload of blob ${source.sha256}`, signal: options.signal,
+    headers: {
+      ...tus,
+      'upload-length': String(source.size),
+      'upload-metadata': `sha256 ${base64Encode(utf8Encode(source.sha256))}`,
+    },
+  })
+  const location = response.headers.get('location') ?? ''
+  const path = location.startsWith('/') ? location : new URL(location, 'http://server').pathname
+  if (!/^\/v1\/uploads\/[A-Za-z0-9_-]{8,64}$/.test(path)) {
+    throw new ServerError('SRV_REQUEST', `Cannot upload blob ${source.sha256}: the server gave no address for it`)
+  }
+  return path
+}
+
+async function uploadOffset(http: HttpCaller, path: string, source: BlobSource, options: UploadOptions): Promise<number> {
+  const response = await http.send({
+    method: 'HEAD', path, what: `resume the upload of blob ${source.sha256}`, headers: tus, signal: options.signal,
+  })
+  return readOffset(response, source)
+}
+
+function readOffset(response: Response, source: BlobSource): number {
+  const offset = Number(response.headers.get('upload-offset') ?? Number.NaN)
+  if (Number.isSafeInteger(offset) && offset >= 0 && offset <= source.size) return offset
+  throw new ServerError('SRV_REQUEST', `Cannot upload blob ${source.sha256}: the server gave no valid offset`)
+}
+
+async function sendPiece(
+  http: HttpCaller, path: string, source: BlobSource, offset: number, piece: Uint8Array, options: UploadOptions,
+): Promise<number> {
+  const response = await http.send({
+    method: 'PATCH', path, what: `upload blob ${source.sha256}`, body: piece, signal: options.signal, accept: [409],
+    headers: { ...tus, 'content-type': 'application/offset+octet-stream', 'upload-offset': String(offset) },
+  })
+  // A repeated piece whose first answer was lost: the server is further than we know, so ask.
+  if (response.status === 409) return uploadOffset(http, path, source, options)
+  return readOffset(response, source)
+}
