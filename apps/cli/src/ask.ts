@@ -1,0 +1,196 @@
+import { createReadStream } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { createInterface } from 'node:readline/promises'
+import { SecretBytes } from '@keyturn/primitives'
+import { CliError } from './errors.ts'
+
+/** Where passphrases and confirmations come from. */
+export interface AskOptions {
+  /** `--passphrase-file`, or undefined. */
+  readonly passphraseFile: string | undefined
+  /** `--passphrase-fd`, or undefined. */
+  readonly passphraseFd: number | undefined
+  /** `--yes`: confirmations are given beforehand. */
+  readonly yes: boolean
+  /** Stops a question that waits. */
+  readonly signal: AbortSignal
+}
+
+/** How a question for a passphrase is put. */
+export interface PassphraseQuestion {
+  /** Asked twice when it is new. */
+  readonly fresh?: boolean
+  /** Another file than `--passphrase-file`, for a passphrase with a purpose of its own. */
+  readonly file?: string | undefined
+}
+
+const MAX_PASSPHRASE_BYTES = 4096
+
+/** Asks for passphrases and confirmations: on the terminal, without echo, or from the files that flags name. */
+export class Ask {
+  readonly #options: AskOptions
+  readonly #known = new Map<string, Uint8Array>()
+
+  /** @param options - Flags of the command line. */
+  constructor(options: AskOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Gives a passphrase, asked for once per run and source.
+   *
+   * @param label - What it opens, shown in the prompt.
+   * @param question - Whether it is new; another file to read it from.
+   * @returns A copy; the caller wipes it.
+   * @throws {@link CliError} `CLI_NO_TERMINAL`, `CLI_PASSPHRASE_REPEAT`, `CLI_PATH_UNKNOWN`.
+   */
+  async passphrase(label: string, question: PassphraseQuestion = {}): Promise<Uint8Array> {
+    const source = question.file ?? this.#options.passphraseFile ?? `fd or prompt: ${label}`
+    const known = this.#known.get(source)
+    if (known !== undefined) return known.slice()
+    const fresh = await this.#read(label, question)
+    this.#known.set(source, fresh)
+    return fresh.slice()
+  }
+
+  /** As {@link passphrase}, in a holder that wipes itself on `dispose()`. */
+  async secretPassphrase(label: string, question: PassphraseQuestion = {}): Promise<SecretBytes> {
+    return SecretBytes.take(await this.passphrase(label, question))
+  }
+
+  /** Wipes every passphrase that was given. */
+  forget(): void {
+    for (const bytes of this.#known.values()) bytes.fill(0)
+    this.#known.clear()
+  }
+
+  /**
+   * Asks for a yes before a change.
+   *
+   * @param question - Ends in a question mark.
+   * @throws {@link CliError} `CLI_DECLINED`, `CLI_NO_TERMINAL`.
+   */
+  async confirm(question: string): Promise<void> {
+    if (this.#options.yes) return
+    const answer = await this.line(`${question} [y/N] `)
+    if (!/^(y|yes)$/i.test(answer.trim())) throw new CliError('CLI_DECLINED', 'Not confirmed; nothing was changed')
+  }
+
+  /**
+   * Asks for a word to be typed as it stands, before something that cannot be undone.
+   *
+   * @param word - What has to be typed, `ROTATE` for instance.
+   * @param question - Why.
+   * @throws {@link CliError} `CLI_DECLINED`, `CLI_NO_TERMINAL`.
+   */
+  async typed(word: string, question: string): Promise<void> {
+    if (this.#options.yes) return
+    const answer = await this.line(`${question}\nType ${word} to go on: `)
+    if (answer.trim() !== word) throw new CliError('CLI_DECLINED', `"${word}" was not typed; nothing was changed`)
+  }
+
+  /** Asks for a line of text. */
+  async line(prompt: string): Promise<string> {
+    return new TextDecoder().decode(await readTerminal(prompt, true, this.#options.signal))
+  }
+
+  async #read(label: string, question: PassphraseQuestion): Promise<Uint8Array> {
+    const file = question.file ?? this.#options.passphraseFile
+    if (file !== undefined) return firstLine(await readFile(file), file)
+    if (this.#options.passphraseFd !== undefined && question.file === undefined) {
+      return firstLine(await readDescriptor(this.#options.passphraseFd), 'the given descriptor')
+    }
+    const first = await readTerminal(`${label}: `, false, this.#options.signal)
+    if (first.length === 0) throw new CliError('CLI_PASSPHRASE_REPEAT', 'The passphrase is empty')
+    if (question.fresh !== true) return first
+    const second = await readTerminal(`${label} again: `, false, this.#options.signal)
+    const same = Buffer.compare(first, second) === 0
+    second.fill(0)
+    if (!same) {
+      first.fill(0)
+      throw new CliError('CLI_PASSPHRASE_REPEAT', 'The two passphrases differ')
+    }
+    return first
+  }
+}
+
+async function readDescriptor(fd: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of createReadStream('', { fd, autoClose: false })) chunks.push(chunk as Uint8Array)
+  return Buffer.concat(chunks)
+}
+
+/** A passphrase file holds the passphrase and at most one line end. */
+function firstLine(bytes: Uint8Array, where: string): Uint8Array {
+  let end = bytes.length
+  if (bytes[end - 1] === 0x0a) end -= 1
+  if (bytes[end - 1] === 0x0d) end -= 1
+  const line = new Uint8Array(bytes.subarray(0, end))
+  bytes.fill(0)
+  if (line.length === 0) throw new CliError('CLI_USAGE', `The passphrase in ${where} is empty`)
+  if (line.length > MAX_PASSPHRASE_BYTES || line.includes(0x0a)) {
+    line.fill(0)
+    throw new CliError('CLI_USAGE', `The passphrase in ${where} is not one line of at most ${MAX_PASSPHRASE_BYTES} bytes`)
+  }
+  return line
+}
+
+/** Reads a line from the terminal. Without echo, each key is taken as it comes and never reaches the screen. */
+async function readTerminal(prompt: string, echo: boolean, signal: AbortSignal): Promise<Uint8Array> {
+  if (!process.stdin.isTTY) {
+    throw new CliError('CLI_NO_TERMINAL', `Cannot ask "${prompt.trim()}": no terminal`, {
+      hint: 'Give --passphrase-file or --passphrase-fd, or --yes for a confirmation',
+    })
+  }
+  process.stderr.write(prompt)
+  return echo ? await readEchoed(signal) : await readSilent(signal)
+}
+
+async function readEchoed(signal: AbortSignal): Promise<Uint8Array> {
+  const lines = createInterface({ input: process.stdin, terminal: false })
+  try {
+    return new TextEncoder().encode(await lines.question('', { signal }))
+  } finally {
+    lines.close()
+  }
+}
+
+function readSilent(signal: AbortSignal): Promise<Uint8Array> {
+  const { stdin } = process
+  const typed: number[] = []
+  return new Promise((resolve, reject) => {
+    const finish = (settle: () => void): void => {
+      stdin.off('data', onData)
+      signal.removeEventListener('abort', onAbort)
+      stdin.setRawMode(false)
+      stdin.pause()
+      process.stderr.write('\n')
+      settle()
+      typed.fill(0)
+    }
+    const stop = (): void => finish(() => reject(new CliError('CLI_INTERRUPTED', 'Stopped at the question')))
+    const onAbort = stop
+    const onData = (chunk: Buffer): void => {
+      for (const byte of chunk) {
+        if (byte === 0x03) return stop()
+        if (byte === 0x0d || byte === 0x0a) return finish(() => resolve(new Uint8Array(typed)))
+        if (byte === 0x7f || byte === 0x08) dropLastCharacter(typed)
+        else if (byte === 0x15) typed.length = 0
+        else typed.push(byte)
+      }
+      chunk.fill(0)
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    stdin.setRawMode(true)
+    stdin.on('data', onData)
+    stdin.resume()
+  })
+}
+
+/** Removes one UTF-8 character: its continuation bytes, then its first. */
+function dropLastCharacter(typed: number[]): void {
+  while (typed.length > 0) {
+    const byte = typed.pop() ?? 0
+    if ((byte & 0xc0) !== 0x80) return
+  }
+}

@@ -1,0 +1,263 @@
+// How a command is added. One file per noun, commands/<noun>.ts, exporting `register<Noun>(program, cli)`:
+//
+//   export function registerExplain(program: Command, cli: Cli): void {
+//     const explain = program.command('explain [code]').description('say what an error code means')
+//     cli.define<ExplainOptions>(explain, {
+//       example: 'keyturn explain M2P_SIGNATURE',
+//       run: (context, options, [code]) => ({ data: {…}, text: '…' }),
+//     })
+//   }
+//
+// plus one line in the table of commands/index.ts, so that only the noun in use is loaded. `run` returns what it found
+// and throws errors of the packages as they come; it never writes to stdout, never sets an exit code, never catches to
+// log. `data` becomes the JSON envelope's data, `text` what a person reads, `no` makes the exit code 1.
+// Secrets come from `context.ask`, never from a flag's value. `--dry-run` is refused unless `dryRun: true` says that
+// `run` looks at `context.dryRun`. What has to be closed or wiped goes to `context.defer`.
+
+import { KeyturnError, printable, systemClock, type Clock, type JsonValue } from '@keyturn/primitives'
+import { Command, CommanderError } from 'commander'
+import { Ask } from './ask.ts'
+import { applyCommandDefaults, readConfig, type Config } from './config.ts'
+import { CliError, exitCodes, toKeyturnError } from './errors.ts'
+import { defaultHomeFolder } from './home-folder.ts'
+import { Output, type TextStream } from './output.ts'
+import { writeReport } from './report.ts'
+
+/** Data of a JSON envelope. Members that are undefined are left out. */
+export type CommandData = Readonly<Record<string, JsonValue | undefined>>
+
+/** What a command found or did. */
+export interface CommandResult {
+  /** Goes into the JSON envelope. Holds no secret. */
+  readonly data: CommandData
+  /** What a person reads on stdout; without it nothing is printed. */
+  readonly text?: string | undefined
+  /** The question was answered, and the answer is no: exit code 1. */
+  readonly no?: boolean | undefined
+  /** The result was printed by the command itself (completion scripts); `--json` still prints the envelope. */
+  readonly raw?: string | undefined
+}
+
+/** What a command is given to work with. */
+export interface Context {
+  /** `pack build`: the words after `keyturn`. */
+  readonly name: string
+  /** Speaks to people and programs. */
+  readonly out: Output
+  /** Asks for passphrases and confirmations. */
+  readonly ask: Ask
+  /** Aborted by Ctrl-C and SIGTERM: pass it on to whatever takes long. */
+  readonly signal: AbortSignal
+  /** Say what would be done and change nothing. */
+  readonly dryRun: boolean
+  /** `--quiet`. */
+  readonly quiet: boolean
+  /** The folder of `--home`; it may not exist yet. */
+  readonly homeFolder: string
+  /** Milliseconds since the epoch. */
+  readonly clock: Clock
+  /** Runs when the command is over, last registered first, whatever happened. */
+  defer(cleanUp: () => void | Promise<void>): void
+}
+
+/** A command: its example in `--help` and what it does. */
+export interface CommandSpec<Options> {
+  /** At least one working call, shown by `--help`. */
+  readonly example: string | readonly string[]
+  /** The command honours `context.dryRun`. */
+  readonly dryRun?: boolean
+  /** Does the work. `args` are the positional arguments in order; a missing optional one is undefined. */
+  run(context: Context, options: Options, args: readonly (string | undefined)[]): Promise<CommandResult> | CommandResult
+}
+
+/** Flags understood before and after every command. */
+export interface GlobalFlags {
+  readonly json?: boolean
+  readonly events?: boolean
+  readonly quiet?: boolean
+  readonly color: boolean
+  readonly home?: string
+  readonly config?: string
+  readonly yes?: boolean
+  readonly dryRun?: boolean
+  readonly passphraseFile?: string
+  readonly passphraseFd?: string
+}
+
+/** What the process gives to the command line; tests give their own. */
+export interface CliEnvironment {
+  readonly stdout: TextStream
+  readonly stderr: TextStream
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly clock?: Clock
+  /** Aborted when the user stops the program. */
+  readonly signal: AbortSignal
+}
+
+/** Runs commands: the one place that turns results into output and errors into exit codes. */
+export class Cli {
+  /** The exit code so far. */
+  exitCode = 0
+  readonly #environment: CliEnvironment
+  readonly #program: Command
+
+  /**
+   * @param program - The root command; gets the global flags.
+   * @param environment - Streams, variables and the signal that stops the program.
+   */
+  constructor(program: Command, environment: CliEnvironment) {
+    this.#program = program
+    this.#environment = environment
+    addGlobalFlags(program)
+  }
+
+  /**
+   * Makes a commander command run through the wrapper.
+   *
+   * @param command - With its arguments, options and description.
+   * @param spec - Example and action.
+   * @returns The command.
+   */
+  define<Options>(command: Command, spec: CommandSpec<Options>): Command {
+    const examples = typeof spec.example === 'string' ? [spec.example] : spec.example
+    command.addHelpText('after', `\nExample${examples.length > 1 ? 's' : ''}:\n${examples.map((line) => `  $ ${line}`).join('\n')}`)
+    command.action(async () => {
+      await this.#execute(command, spec)
+    })
+    return command
+  }
+
+  /**
+   * Reports an error that no command caught, a usage error of the parser for instance.
+   *
+   * @param thrown - The value caught.
+   * @param argv - The words of the command line, to learn whether JSON was asked for.
+   */
+  async fail(thrown: unknown, argv: readonly string[]): Promise<void> {
+    if (thrown instanceof CommanderError && thrown.exitCode === 0) return
+    const words = argv.filter((word) => !word.startsWith('-')).slice(0, 2).map((word) => printable(word, 40))
+    const error = thrown instanceof CommanderError ? usageError(thrown) : thrown
+    const flags = { json: argv.includes('--json'), events: false, quiet: false, color: argv.includes('--no-color') === false }
+    await this.#report(words.join(' '), error, new Output(flags, this.#environment.stdout, this.#environment.stderr), undefined)
+  }
+
+  async #execute<Options>(command: Command, spec: CommandSpec<Options>): Promise<void> {
+    const flags = this.#program.opts<GlobalFlags>()
+    const name = commandName(command)
+    const out = new Output(outputFlags(flags, this.#environment.env), this.#environment.stdout, this.#environment.stderr)
+    const cleanUps: (() => void | Promise<void>)[] = []
+    let homeFolder: string | undefined
+    try {
+      const config = await readConfig(flags.config, this.#environment.env)
+      applyCommandDefaults(command, name, config)
+      homeFolder = flags.home ?? this.#environment.env['KEYTURN_HOME'] ?? config.home ?? defaultHomeFolder(this.#environment.env)
+      if (flags.dryRun === true && spec.dryRun !== true) {
+        throw new CliError('CLI_USAGE', `"keyturn ${name}" has no --dry-run: it changes nothing that would need one`)
+      }
+      const context = this.#context(name, flags, config, out, homeFolder, cleanUps)
+      const args = command.processedArgs as readonly (string | undefined)[]
+      const result = await spec.run(context, command.opts() as Options, args)
+      this.#answer(name, result, out)
+    } catch (thrown) {
+      await this.#report(name, thrown, out, homeFolder)
+    } finally {
+      for (const cleanUp of cleanUps.toReversed()) await cleanUp()
+    }
+  }
+
+  #context(
+    name: string, flags: GlobalFlags, config: Config, out: Output, homeFolder: string,
+    cleanUps: (() => void | Promise<void>)[],
+  ): Context {
+    const { signal } = this.#environment
+    const passphraseFile = flags.passphraseFile ?? this.#environment.env['KEYTURN_PASSPHRASE_FILE'] ?? config.passphraseFile
+    const ask = new Ask({
+      passphraseFile: flags.passphraseFd === undefined ? passphraseFile : flags.passphraseFile,
+      passphraseFd: flags.passphraseFd === undefined ? undefined : descriptorNumber(flags.passphraseFd),
+      yes: flags.yes === true,
+      signal,
+    })
+    cleanUps.push(() => ask.forget())
+    return {
+      name, out, ask, signal, homeFolder,
+      dryRun: flags.dryRun === true,
+      quiet: flags.quiet === true,
+      clock: this.#environment.clock ?? systemClock,
+      defer: (cleanUp) => void cleanUps.push(cleanUp),
+    }
+  }
+
+  #answer(name: string, result: CommandResult, out: Output): void {
+    if (out.json) out.object({ ok: true, command: name, data: withoutUndefined(result.data) })
+    else if (result.raw !== undefined) this.#environment.stdout.write(result.raw)
+    else if (result.text !== undefined && result.text !== '') out.line(result.text)
+    if (result.no === true) this.exitCode = Math.max(this.exitCode, exitCodes.no)
+  }
+
+  async #report(name: string, thrown: unknown, out: Output, homeFolder: string | undefined): Promise<void> {
+    const error = toKeyturnError(thrown)
+    this.exitCode = Math.max(this.exitCode, exitCodes[error.kind])
+    const report = error.kind === 'bug' ? await writeReport(error, name, homeFolder) : undefined
+    const details = { ...error.details, ...(report === undefined ? {} : { report_id: report.id, report: report.path }) }
+    const hint = error.hint ?? (report === undefined ? undefined : `Please report it with the id ${report.id}; details are in ${report.path}`)
+    if (out.json) {
+      out.object({
+        ok: false, command: name,
+        error: withoutUndefined({
+          code: error.code, message: error.message, hint,
+          details: Object.keys(details).length === 0 ? undefined : details,
+        }),
+      })
+      return
+    }
+    out.error(`${out.paint('31', 'error:', this.#environment.stderr)} ${error.message}`)
+    out.error(`  ${error.code}${hint === undefined ? '' : `: ${hint}`}`)
+  }
+}
+
+function addGlobalFlags(program: Command): void {
+  program
+    .option('--json', 'print one JSON object and nothing else on stdout')
+    .option('--events', 'print steps and progress as JSON lines on stderr')
+    .option('-q, --quiet', 'print results only, neither steps nor progress')
+    .option('--no-color', 'use no colour (as does the variable NO_COLOR)')
+    .option('--home <dir>', 'the folder with your keys and log (default: $KEYTURN_HOME, else the platform\'s data folder)')
+    .option('--config <file>', 'a JSON file with defaults for flags (default: $KEYTURN_CONFIG)')
+    .option('-y, --yes', 'answer every confirmation with yes')
+    .option('--dry-run', 'say what would be done and change nothing')
+    .option('--passphrase-file <file>', 'read the passphrase from the first line of a file')
+    .option('--passphrase-fd <n>', 'read the passphrase from an open file descriptor')
+}
+
+function outputFlags(flags: GlobalFlags, env: Readonly<Record<string, string | undefined>>): {
+  json: boolean; events: boolean; quiet: boolean; color: boolean
+} {
+  const noColor = env['NO_COLOR'] !== undefined && env['NO_COLOR'] !== ''
+  return { json: flags.json === true, events: flags.events === true, quiet: flags.quiet === true, color: flags.color && !noColor }
+}
+
+function commandName(command: Command): string {
+  const words: string[] = []
+  for (let at: Command | null = command; at?.parent; at = at.parent) words.unshift(at.name())
+  return words.join(' ')
+}
+
+function descriptorNumber(text: string): number {
+  const fd = Number(text)
+  if (!Number.isInteger(fd) || fd < 0 || fd > 1023) throw new CliError('CLI_USAGE', `--passphrase-fd wants a descriptor number, not "${printable(text)}"`)
+  return fd
+}
+
+function usageError(error: CommanderError): KeyturnError {
+  const message = error.message.replace(/^error: /, '')
+  if (error.code === 'commander.help') return new CliError('CLI_USAGE', 'No command given', { hint: 'Run "keyturn --help"' })
+  return new CliError('CLI_USAGE', printable(message.charAt(0).toUpperCase() + message.slice(1), 400), {
+    hint: 'Run the command with --help', cause: error,
+  })
+}
+
+function withoutUndefined(record: CommandData): Record<string, JsonValue> {
+  const kept: Record<string, JsonValue> = {}
+  for (const [key, value] of Object.entries(record)) if (value !== undefined) kept[key] = value
+  return kept
+}

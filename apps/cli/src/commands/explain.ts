@@ -1,0 +1,44 @@
+import type { ErrorExplanation } from '@keyturn/primitives'
+import type { Command } from 'commander'
+import { allCatalogues } from '../catalogues.ts'
+import type { Cli, CommandResult } from '../command.ts'
+import { CliError, exitCodes } from '../errors.ts'
+import { formatTable } from '../output.ts'
+
+/** Registers `keyturn explain [code]`. */
+export function registerExplain(program: Command, cli: Cli): void {
+  const explain = program
+    .command('explain')
+    .description('say what an error code means and what to do; without a code, list them all')
+    .argument('[code]', 'M2P_SIGNATURE, for instance')
+  cli.define(explain, {
+    example: 'keyturn explain M2P_SIGNATURE',
+    run: async (_context, _options, [code]) => code === undefined ? await listAll() : await explainOne(code),
+  })
+}
+
+async function listAll(): Promise<CommandResult> {
+  const rows: string[][] = []
+  const codes: Record<string, { package: string; kind: string; exit: number; meaning: string }> = {}
+  for (const { packageName, catalogue } of await allCatalogues()) {
+    for (const [code, { kind, meaning }] of Object.entries(catalogue)) {
+      rows.push([code, String(exitCodes[kind]), meaning])
+      codes[code] = { package: packageName, kind, exit: exitCodes[kind], meaning }
+    }
+  }
+  return { data: { codes }, text: formatTable(rows) }
+}
+
+async function explainOne(asked: string): Promise<CommandResult> {
+  const code = asked.toUpperCase()
+  for (const { packageName, catalogue } of await allCatalogues()) {
+    const found: ErrorExplanation | undefined = Object.hasOwn(catalogue, code) ? catalogue[code] : undefined
+    if (found === undefined) continue
+    const exit = exitCodes[found.kind]
+    return {
+      data: { code, package: packageName, kind: found.kind, exit, meaning: found.meaning, remedy: found.remedy },
+      text: `${code} (${packageName}; ${found.kind}, exit code ${exit})\n\n${found.meaning}\n${found.remedy}`,
+    }
+  }
+  throw new CliError('CLI_CODE_UNKNOWN', `No error is named "${asked}"`, { hint: '"keyturn explain" lists them all' })
+}

@@ -1,0 +1,24 @@
+import type { Command } from 'commander'
+import type { Cli } from '../command.ts'
+
+/** Adds the commands of a noun to the program. */
+export type Register = (program: Command, cli: Cli) => void
+
+/** A noun of the command line; its module is loaded only when it is used. */
+export interface Noun {
+  /** First word after `keyturn`. */
+  readonly name: string
+  /** Line in `keyturn --help`. */
+  readonly summary: string
+  /** Loads the module that registers it. */
+  load(): Promise<Register>
+}
+
+/** Every noun, in the order of `keyturn --help`. A new one is one line here and one file beside. */
+export const nouns: readonly Noun[] = [
+  {
+    name: 'explain',
+    summary: 'say what an error code means and what to do',
+    load: async () => (await import('./explain.ts')).registerExplain,
+  },
+]

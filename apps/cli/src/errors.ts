@@ -1,0 +1,204 @@
+import { KeyturnError, printable, type ErrorCatalogue, type ErrorContext, type ErrorKind } from '@keyturn/primitives'
+
+/** The codes of the command line itself; every other code comes from the package that found the fault. */
+export const cliErrors = {
+  CLI_USAGE: {
+    kind: 'usage',
+    meaning: 'The command line is not understood: unknown command or flag, or a missing or impossible value.',
+    remedy: 'Run the command with --help; each one shows an example.',
+  },
+  CLI_NO_TERMINAL: {
+    kind: 'usage',
+    meaning: 'A question has to be asked and there is no terminal to ask it on.',
+    remedy: 'Give --passphrase-file or --passphrase-fd for a passphrase, --yes for a confirmation.',
+  },
+  CLI_DECLINED: {
+    kind: 'no',
+    meaning: 'The question before a change was answered with no; nothing was changed.',
+    remedy: 'Run the command again and confirm, or give --yes.',
+  },
+  CLI_PASSPHRASE_REPEAT: {
+    kind: 'usage',
+    meaning: 'A new passphrase was empty or was not repeated the same.',
+    remedy: 'Type the same passphrase twice.',
+  },
+  CLI_PATH_UNKNOWN: {
+    kind: 'usage',
+    meaning: 'A file or folder that was named does not exist.',
+    remedy: 'Check the path.',
+  },
+  CLI_EXISTS: {
+    kind: 'usage',
+    meaning: 'A file or folder that was to be written is already there.',
+    remedy: 'Choose another name, or give --force where the command has it.',
+  },
+  CLI_IO: {
+    kind: 'io',
+    meaning: 'The disk refused to read or write.',
+    remedy: 'See the message: permissions, free space, or a broken medium.',
+  },
+  CLI_NETWORK: {
+    kind: 'unavailable',
+    meaning: 'The server could not be reached.',
+    remedy: 'Check the address and that the server runs; the command can be repeated.',
+  },
+  CLI_INTERRUPTED: {
+    kind: 'interrupted',
+    meaning: 'The command was stopped by Ctrl-C or a termination signal; nothing is half-written.',
+    remedy: 'Run it again; a turn that was under way continues where it stopped.',
+  },
+  CLI_HOME_MISSING: {
+    kind: 'usage',
+    meaning: 'The home folder holds no keys yet.',
+    remedy: 'Run "keyturn init", or point --home at the folder that has them.',
+  },
+  CLI_HOME_EXISTS: {
+    kind: 'usage',
+    meaning: 'The home folder already holds keys; they are never overwritten.',
+    remedy: 'Choose another folder with --home.',
+  },
+  CLI_HOME_FORMAT: {
+    kind: 'input',
+    meaning: 'The description of the home folder (home.json) is damaged or of a newer version.',
+    remedy: 'Restore the home from a backup, or use the newer program.',
+  },
+  CLI_CONFIG: {
+    kind: 'usage',
+    meaning: 'The configuration file is not strict JSON or names a setting that does not exist.',
+    remedy: 'Mend the file; the message names the setting.',
+  },
+  CLI_TURN_PENDING: {
+    kind: 'busy',
+    meaning: 'A key turn was interrupted and has to be finished before another one begins.',
+    remedy: 'Run the same "keyturn rotate" command again: it continues where it stopped.',
+  },
+  CLI_TURN_UNREADY: {
+    kind: 'usage',
+    meaning: 'Something the key turn needs is not there: the next key, a release to sign again, or the server.',
+    remedy: 'See the message; "keyturn doctor" names everything that is missing.',
+  },
+  CLI_TURN_JOURNAL: {
+    kind: 'input',
+    meaning: 'The journal of a key turn is damaged.',
+    remedy: 'Restore the home from a backup.',
+  },
+  CLI_DIFFERS: {
+    kind: 'no',
+    meaning: 'The two sides differ, and --fail-on-diff was given.',
+    remedy: 'Nothing is wrong with the command; see what it listed.',
+  },
+  CLI_DUE: {
+    kind: 'no',
+    meaning: 'Something is due or unsound, and --check was given.',
+    remedy: 'Run "keyturn status" or "keyturn doctor"; each line names the command that mends it.',
+  },
+  CLI_CODE_UNKNOWN: {
+    kind: 'usage',
+    meaning: 'No error of that name exists.',
+    remedy: 'Codes are upper case with underscores; "keyturn explain" without one lists them all.',
+  },
+  CLI_DEMO: {
+    kind: 'policy',
+    meaning: 'A check of the demonstration did not hold.',
+    remedy: 'Run it with --json and --keep, and report the step that failed.',
+  },
+  CLI_BACKUP: {
+    kind: 'auth',
+    meaning: 'A backup does not open under this passphrase, or it was cut or changed.',
+    remedy: 'Try the passphrase of that backup, or another copy of the file.',
+  },
+  CLI_INTERNAL: {
+    kind: 'bug',
+    meaning: 'The program met a state it does not know.',
+    remedy: 'Report it with the report id; the file it names holds the details.',
+  },
+  BUILD_SPECIAL_FILE: {
+    kind: 'input',
+    meaning: 'The input tree holds a symbolic link, device, socket or pipe; only files and folders are packed.',
+    remedy: 'Remove it, or leave it out with --exclude.',
+  },
+  BUILD_INPUT_CHANGED: {
+    kind: 'input',
+    meaning: 'A file changed while it was being packed.',
+    remedy: 'Stop what writes to the tree and build again.',
+  },
+  BUILD_EMPTY: {
+    kind: 'input',
+    meaning: 'The input tree holds no file to release.',
+    remedy: 'Check --input.',
+  },
+} as const satisfies ErrorCatalogue<string>
+
+/** A code of the command line. */
+export type CliErrorCode = keyof typeof cliErrors
+
+/** Thrown by commands for faults of the command line itself. Branch on `code`. */
+export class CliError extends KeyturnError<CliErrorCode> {
+  override readonly name = 'CliError'
+
+  /**
+   * @param code - What is wrong.
+   * @param message - What failed, where, what was found and what was wanted.
+   * @param context - Details, hint and cause.
+   */
+  constructor(code: CliErrorCode, message: string, context?: ErrorContext) {
+    super(cliErrors, code, message, context)
+  }
+}
+
+/** The exit code of each kind of failure; done is 0. */
+export const exitCodes: Readonly<Record<ErrorKind, number>> = {
+  no: 1,
+  usage: 2,
+  io: 3,
+  unavailable: 3,
+  input: 4,
+  auth: 4,
+  policy: 4,
+  interrupted: 5,
+  busy: 6,
+  bug: 70,
+}
+
+/**
+ * Makes a {@link KeyturnError} of whatever was thrown: errors with codes pass, those of the operating system and of
+ * `fetch` get one, everything else is a fault of ours.
+ *
+ * @param thrown - The value caught.
+ */
+export function toKeyturnError(thrown: unknown): KeyturnError {
+  if (thrown instanceof KeyturnError) return thrown
+  if (isAbort(thrown)) {
+    const cause = thrown instanceof Error ? thrown.cause : undefined
+    return cause instanceof KeyturnError ? cause : new CliError('CLI_INTERRUPTED', 'Stopped', { cause: thrown })
+  }
+  const system = systemCode(thrown)
+  if (system !== undefined) return fromSystem(system, thrown as Error)
+  return new CliError('CLI_INTERNAL', thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown })
+}
+
+const NETWORK = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH',
+  'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'UND_ERR_SOCKET'])
+
+function fromSystem(code: string, error: Error): CliError {
+  const path = (error as NodeJS.ErrnoException).path
+  const where = path === undefined ? '' : `: "${printable(path)}"`
+  const context = { cause: error, details: { errno: code } }
+  if (NETWORK.has(code)) return new CliError('CLI_NETWORK', `Cannot reach the server (${code})`, context)
+  if (code === 'ENOENT' || code === 'ENOTDIR') return new CliError('CLI_PATH_UNKNOWN', `No such file${where}`, context)
+  if (code === 'EEXIST' || code === 'ENOTEMPTY') return new CliError('CLI_EXISTS', `Already there${where}`, context)
+  return new CliError('CLI_IO', `${printable(error.message)}`, context)
+}
+
+/** The code of an operating system or network error, also below the `TypeError: fetch failed` that hides it. */
+function systemCode(thrown: unknown): string | undefined {
+  for (let error = thrown, depth = 0; error instanceof Error && depth < 4; error = error.cause, depth += 1) {
+    const code: unknown = (error as NodeJS.ErrnoException).code
+    if (typeof code === 'string' && /^E[A-Z0-9]{2,}$|^UND_ERR_/.test(code) && !code.startsWith('ERR_')) return code
+  }
+  return undefined
+}
+
+function isAbort(thrown: unknown): boolean {
+  return thrown instanceof Error && (thrown.name === 'AbortError' || thrown.name === 'CancelledError')
+}

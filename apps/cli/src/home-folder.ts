@@ -1,0 +1,16 @@
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+
+/**
+ * Where keys and logs lie when neither `--home` nor `$KEYTURN_HOME` says: the platform's data folder.
+ *
+ * @param env - Variables of the process.
+ * @param platform - As `process.platform`.
+ */
+export function defaultHomeFolder(
+  env: Readonly<Record<string, string | undefined>>, platform: string = process.platform,
+): string {
+  if (platform === 'win32') return join(env['APPDATA'] ?? join(homedir(), 'AppData', 'Roaming'), 'keyturn')
+  if (platform === 'darwin') return join(homedir(), 'Library', 'Application Support', 'keyturn')
+  return join(env['XDG_DATA_HOME'] ?? join(homedir(), '.local', 'share'), 'keyturn')
+}

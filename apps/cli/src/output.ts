@@ -1,0 +1,170 @@
+import type { JsonValue } from '@keyturn/primitives'
+
+/** A stream that text is written to: `process.stdout`, or a buffer in tests. */
+export interface TextStream {
+  /** Whether a person looks at it. */
+  readonly isTTY?: boolean | undefined
+  /** Width in columns, when it is a terminal. */
+  readonly columns?: number | undefined
+  /** Writes text. */
+  write(text: string): unknown
+}
+
+/** What decides how a command speaks. */
+export interface OutputOptions {
+  /** One JSON object on stdout and nothing else. */
+  readonly json: boolean
+  /** Steps and progress as JSON lines on stderr. */
+  readonly events: boolean
+  /** Neither steps nor progress. */
+  readonly quiet: boolean
+  /** Colours allowed, if the stream is a terminal. */
+  readonly color: boolean
+}
+
+/** A running total that is drawn on stderr while a command works. */
+export interface Progress {
+  /** Adds to what is done. Totals may grow, never shrink. */
+  update(done: number, total?: number): void
+  /** Removes the bar. */
+  end(): void
+}
+
+const REDRAW_MS = 100
+
+/** How a command speaks to people and programs. Text goes to stdout, steps and progress to stderr. */
+export class Output {
+  readonly #options: OutputOptions
+  readonly #stdout: TextStream
+  readonly #stderr: TextStream
+
+  /**
+   * @param options - Flags of the command line.
+   * @param stdout - Where results go.
+   * @param stderr - Where progress and errors go.
+   */
+  constructor(options: OutputOptions, stdout: TextStream = process.stdout, stderr: TextStream = process.stderr) {
+    this.#options = options
+    this.#stdout = stdout
+    this.#stderr = stderr
+  }
+
+  /** Whether stdout carries one JSON object. */
+  get json(): boolean {
+    return this.#options.json
+  }
+
+  /** Prints a line of a result; nothing under `--json`. */
+  line(text = ''): void {
+    if (!this.#options.json) this.#stdout.write(`${text}\n`)
+  }
+
+  /** Prints the one JSON object. */
+  object(value: JsonValue): void {
+    this.#stdout.write(`${JSON.stringify(value)}\n`)
+  }
+
+  /** Tells of a step: a line on stderr, or a JSON line with `--events`. `facts` hold no secret. */
+  step(name: string, text: string, facts: Readonly<Record<string, JsonValue>> = {}): void {
+    if (this.#options.events) this.#stderr.write(`${JSON.stringify({ event: 'step', name, text, ...facts })}\n`)
+    else if (!this.#options.quiet && !this.#options.json) this.#stderr.write(`${text}\n`)
+  }
+
+  /** Tells of something that deserves a look and does not stop the command. */
+  warn(text: string): void {
+    if (this.#options.events) this.#stderr.write(`${JSON.stringify({ event: 'warning', text })}\n`)
+    else this.#stderr.write(`${this.paint('33', 'warning:', this.#stderr)} ${text}\n`)
+  }
+
+  /** Prints to stderr whatever the flags say: errors. */
+  error(text: string): void {
+    this.#stderr.write(`${text}\n`)
+  }
+
+  /** Wraps text in an SGR colour when `stream` is a terminal that wants it. */
+  paint(sgr: string, text: string, stream: TextStream = this.#stdout): string {
+    return this.#options.color && stream.isTTY === true ? `\u001b[${sgr}m${text}\u001b[0m` : text
+  }
+
+  /**
+   * Starts a progress bar: drawn when stderr is a terminal, JSON lines with `--events`, else silent.
+   *
+   * @param label - What is going on.
+   * @param unit - How amounts are shown.
+   */
+  progress(label: string, unit: 'bytes' | 'count' = 'bytes'): Progress {
+    const { events, quiet, json } = this.#options
+    if (events) return eventProgress(this.#stderr, label)
+    if (quiet || json || this.#stderr.isTTY !== true) return { update: () => {}, end: () => {} }
+    return barProgress(this.#stderr, label, unit)
+  }
+}
+
+function eventProgress(stream: TextStream, label: string): Progress {
+  let last = 0
+  return {
+    update(done, total = 0) {
+      const now = performance.now()
+      if (now - last < REDRAW_MS && done < total) return
+      last = now
+      stream.write(`${JSON.stringify({ event: 'progress', label, done, total })}\n`)
+    },
+    end() {},
+  }
+}
+
+function barProgress(stream: TextStream, label: string, unit: 'bytes' | 'count'): Progress {
+  const started = performance.now()
+  const show = unit === 'bytes' ? formatBytes : (count: number) => String(count)
+  let last = 0
+  let highest = 0
+  return {
+    update(done, total = 0) {
+      const now = performance.now()
+      highest = Math.max(highest, total, done)
+      if (now - last < REDRAW_MS) return
+      last = now
+      const rate = done / Math.max(0.001, (now - started) / 1000)
+      const left = rate > 0 ? Math.ceil((highest - done) / rate) : 0
+      const part = highest === 0 ? 0 : done / highest
+      const filled = Math.round(part * 20)
+      const bar = `${'█'.repeat(filled)}${'░'.repeat(20 - filled)}`
+      const text = `${label} ${bar} ${Math.floor(part * 100)} %  ${show(done)}/${show(highest)}  ${show(Math.round(rate))}/s  ${left} s left`
+      stream.write(`\r\u001b[K${text.slice(0, (stream.columns ?? 80) - 1)}`)
+    },
+    end() {
+      stream.write('\r\u001b[K')
+    },
+  }
+}
+
+/**
+ * Shows a size with three significant digits: `734 B`, `12.3 MB` (1 MB = 10^6 bytes).
+ *
+ * @param bytes - A count of bytes.
+ */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  let value = bytes
+  let unit = 0
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000
+    unit += 1
+  }
+  const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2
+  return `${value.toFixed(digits)} ${units[unit] ?? ''}`
+}
+
+/**
+ * Lays out rows in columns two spaces apart; the last column is not padded.
+ *
+ * @param rows - Cells of each row.
+ */
+export function formatTable(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = []
+  for (const row of rows) row.forEach((cell, column) => { widths[column] = Math.max(widths[column] ?? 0, cell.length) })
+  return rows
+    .map((row) => row.map((cell, column) => column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)).join('  '))
+    .map((row) => row.trimEnd())
+    .join('\n')
+}
