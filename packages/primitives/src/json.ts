@@ -13,7 +13,7 @@ export interface JsonObject {
 export interface StrictJsonOptions {
   /** Longest document, in bytes; 64 MiB by default. */
   readonly maxBytes?: number
-  /** Deepest nesting of arrays and objects; 16 by default. */
+  /** Deepest nesting of arrays and objects; 16 by default, 500 at most. */
   readonly maxDepth?: number
   /** `safe-integers` (default) refuses fractions, exponents, minus zero and what a double cannot hold exactly. */
   readonly numbers?: 'safe-integers' | 'any'
@@ -21,6 +21,8 @@ export interface StrictJsonOptions {
 
 const DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 const DEFAULT_MAX_DEPTH = 16
+// The scanner recurses: what a stack surely bears.
+const HIGHEST_MAX_DEPTH = 500
 /** A key that would reach the prototype of an ordinary object in careless code downstream. */
 const FORBIDDEN_KEY = '__proto__'
 
@@ -199,6 +201,7 @@ class Scanner {
  */
 export function parseStrictJson(bytes: Uint8Array, options: StrictJsonOptions = {}): JsonValue {
   const { maxBytes = DEFAULT_MAX_BYTES, maxDepth = DEFAULT_MAX_DEPTH, numbers = 'safe-integers' } = options
+  if (maxDepth > HIGHEST_MAX_DEPTH) throw new RangeError(`maxDepth must be at most ${HIGHEST_MAX_DEPTH}, not ${maxDepth}`)
   if (bytes.length > maxBytes) {
     throw new PrimitivesError('PRIM_LIMIT', `Cannot read JSON: ${bytes.length} bytes are over the limit of ${maxBytes}`)
   }
