@@ -89,7 +89,7 @@ function systemError(plan: FaultPlan, name: string, path: string): Error {
 export function faultFileSystem(options: FaultFileSystemOptions = {}): FaultFileSystem {
   const { plan, counts = changesDisk, fs = nodeFileSystem } = options
   const faults = new Faults(plan, counts)
-  return new Proxy(fs, {
+  return new Proxy({ ...fs }, {
     get(target, key) {
       if (key === 'operations' || key === 'openHandles' || key === 'fired') return faults[key]
       if (key === 'open') return wrapOpen(target, faults)

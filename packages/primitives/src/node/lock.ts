@@ -39,6 +39,7 @@ export interface Lock {
 /** A lock file nobody has finished writing is left alone this long. */
 const unreadableGraceMs = 10_000
 const pollMs = 50
+const guardPollMs = 5
 
 /**
  * Takes a lock that one process holds at a time: a file, born whole, that names its holder. A lock whose holder has
@@ -153,12 +154,22 @@ function parseHolder(bytes: Uint8Array): LockHolder | undefined {
 /** Only the holder of the guard removes the file with this token, and tokens never come back: no double take-over. */
 async function removeStale(path: string, stale: LockHolder, options: LockOptions): Promise<void> {
   const { fs = nodeFileSystem } = options
-  const guard = await lockFile(`${path}.${stale.token.slice(0, 12)}`, { ...options, waitMs: 5_000 })
+  const guard = await tryLock(`${path}.${stale.token.slice(0, 12)}`, options)
+  if (guard === undefined) return void (await sleep(guardPollMs)) // somebody else is at it
   try {
     const now = await readHolder(path, fs)
     if (typeof now !== 'string' && now.token === stale.token) await fs.rm(path, { force: true })
   } finally {
     await guard.release()
+  }
+}
+
+async function tryLock(path: string, options: LockOptions): Promise<Lock | undefined> {
+  try {
+    return await lockFile(path, { ...options, waitMs: 0 })
+  } catch (error) {
+    if (error instanceof PrimitivesError && error.code === 'PRIM_LOCKED') return undefined
+    throw error
   }
 }
 
