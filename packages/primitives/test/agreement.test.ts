@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { backend as accelerated } from '../src/backend/accelerated.ts'
 import { backend as portable } from '../src/backend/portable.ts'
-import { hexDecode, hexEncode, PrimitivesError, x25519, x25519PublicKey } from '../src/index.ts'
+import { hexDecode, hexEncode, type PrimitivesError, x25519, x25519PublicKey } from '../src/index.ts'
 import { haveVectors, wycheproof } from './conformance.ts'
 
 interface X25519Case { readonly public: string; readonly private: string; readonly shared: string }

@@ -1,0 +1,31 @@
+/** Runs the main job as a user would, and holds its answer to what it promises. */
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { report, root } from './workspace.ts'
+
+const TIMEOUT_MS = 600_000
+const MAX_OUTPUT_BYTES = 64 * 1024 * 1024
+
+interface DemoAnswer {
+  readonly ok: boolean
+  readonly command: string
+  readonly data: { readonly steps: readonly { readonly name: string; readonly ms: number; readonly ok: boolean }[] }
+}
+
+const run = spawnSync(process.execPath, [join(root, 'bin/keyturn'), 'demo', '--json'], {
+  cwd: root,
+  encoding: 'utf8',
+  timeout: TIMEOUT_MS,
+  maxBuffer: MAX_OUTPUT_BYTES,
+})
+const findings: string[] = []
+try {
+  const answer = JSON.parse(run.stdout) as DemoAnswer
+  for (const { name, ms, ok } of answer.data.steps) console.log(`  ${ok ? 'ok ' : 'BAD'} ${name} (${Math.round(ms)} ms)`)
+  findings.push(...answer.data.steps.filter(({ ok }) => !ok).map(({ name }) => `step "${name}" did not hold`))
+  if (!answer.ok || answer.command !== 'demo') findings.push('the answer is not ok')
+} catch {
+  findings.push(`the answer is not the JSON that was promised:\n${run.stdout.slice(0, 2000)}\n${run.stderr.slice(-2000)}`)
+}
+if (run.status !== 0) findings.push(`it ended with ${run.status ?? run.signal}`)
+report('demo', findings)

@@ -1,0 +1,53 @@
+/** Holds READMEs and docs to the code: each package has its parts, and each error code stands in its README. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize, relative } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { members, report, root } from './workspace.ts'
+
+const CODE = /^[A-Z]+(?:_[A-Z0-9]+)+$/
+
+/** Codes of every error catalogue that a built entry point exports. */
+async function catalogueCodes(entry: string): Promise<string[]> {
+  const face = (await import(pathToFileURL(entry).href)) as Record<string, unknown>
+  return Object.entries(face)
+    .filter(([name]) => name.endsWith('Errors'))
+    .flatMap(([, catalogue]) => Object.keys(catalogue as object).filter((code) => CODE.test(code)))
+}
+
+function markdownFiles(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md') && !name.includes('node_modules'))
+    .map((name) => join(folder, name))
+}
+
+/** Relative links whose target is not there. */
+function brokenLinks(file: string): string[] {
+  const text = readFileSync(file, 'utf8').replaceAll(/```[\s\S]*?```/g, '')
+  return [...text.matchAll(/\]\((?!https?:|mailto:|#)([^)\s#]+)(?:#[^)]*)?\)/g)]
+    .map((match) => match[1] as string)
+    .filter((target) => !existsSync(normalize(join(dirname(file), target))))
+    .map((target) => `${relative(root, file)}: links to ${target}, which is not there`)
+}
+
+const findings: string[] = []
+for (const { folder, path, manifest } of members()) {
+  const readme = join(path, 'README.md')
+  if (!existsSync(readme)) {
+    findings.push(`${folder}: has no README.md`)
+    continue
+  }
+  const text = readFileSync(readme, 'utf8')
+  const entry = manifest.exports?.['.']
+  if (typeof entry === 'object') {
+    for (const code of await catalogueCodes(join(path, entry.default))) {
+      if (!text.includes(code)) findings.push(`${folder}/README.md does not list ${code}`)
+    }
+  }
+}
+const documents = [
+  ...readdirSync(root).filter((name) => name.endsWith('.md')).map((name) => join(root, name)),
+  ...markdownFiles(join(root, 'docs')),
+  ...members().map(({ path }) => join(path, 'README.md')).filter((file) => existsSync(file)),
+]
+findings.push(...documents.flatMap(brokenLinks))
+report(`documents (${documents.length})`, findings)

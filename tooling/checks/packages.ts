@@ -1,0 +1,73 @@
+/** Packs every package and app, checks each tarball, and installs each alone in an empty folder. */
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Member, members, report, sourceFiles } from './workspace.ts'
+
+const TIMEOUT_MS = 300_000
+const findings: string[] = []
+
+function run(what: string, cwd: string, program: string, ...args: readonly string[]): boolean {
+  const { status, stdout, stderr, error } = spawnSync(program, args, { cwd, encoding: 'utf8', timeout: TIMEOUT_MS })
+  if (status !== 0) findings.push(`${what} failed:\n${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}`)
+  return status === 0
+}
+
+const work = mkdtempSync(join(tmpdir(), 'keyturn-packages-'))
+const tarballs = new Map<string, string>()
+
+function pack({ folder, path, manifest }: Member): void {
+  const target = join(work, 'tarballs', folder)
+  mkdirSync(target, { recursive: true })
+  if (!run(`${folder}: pack`, path, 'pnpm', 'pack', '--pack-destination', target)) return
+  const name = readdirSync(target).find((file) => file.endsWith('.tgz'))
+  if (name === undefined) findings.push(`${folder}: pack left no tarball`)
+  else tarballs.set(manifest.name, join(target, name))
+}
+
+function check({ folder, path, manifest }: Member): void {
+  const tarball = tarballs.get(manifest.name)
+  if (tarball === undefined) return
+  run(`${folder}: publint`, path, 'publint', tarball, '--strict')
+  // node10 resolution knows no subpath exports, and the packages are ESM on purpose.
+  run(`${folder}: attw`, path, 'attw', tarball, '--profile', 'esm-only')
+}
+
+/** Installs one tarball alone; the workspace packages it needs come from their tarballs too. */
+function installAlone({ folder, path, manifest }: Member): void {
+  const tarball = tarballs.get(manifest.name)
+  if (tarball === undefined) return
+  const home = join(work, 'install', folder)
+  mkdirSync(home, { recursive: true })
+  const overrides = Object.fromEntries([...tarballs].map(([name, file]) => [name, `file:${file}`]))
+  writeFileSync(
+    join(home, 'package.json'),
+    JSON.stringify({ name: 'alone', private: true, type: 'module', dependencies: { [manifest.name]: `file:${tarball}` } }),
+  )
+  const settings = ['packages: []', 'overrides:', ...Object.entries(overrides).map(([name, file]) => `  '${name}': '${file}'`)]
+  writeFileSync(join(home, 'pnpm-workspace.yaml'), `${settings.join('\n')}\n`)
+  if (!run(`${folder}: install alone`, home, 'pnpm', 'install', '--prefer-offline', '--ignore-scripts')) return
+  for (const [subpath, target] of Object.entries(manifest.exports ?? {})) {
+    if (typeof target === 'string') continue
+    const specifier = manifest.name + subpath.slice(1)
+    run(`${folder}: import ${specifier}`, home, process.execPath, '--input-type=module', '-e', `await import('${specifier}')`)
+  }
+  if (existsSync(join(path, 'examples'))) {
+    cpSync(join(path, 'examples'), join(home, 'examples'), { recursive: true })
+    for (const name of sourceFiles(join(home, 'examples'))) {
+      run(`${folder}: example ${name} alone`, home, process.execPath, join('examples', name))
+    }
+  }
+  for (const name of Object.keys(manifest.bin ?? {})) run(`${folder}: ${name} --version`, home, join(home, 'node_modules/.bin', name), '--version')
+}
+
+try {
+  const all = members().filter(({ manifest }) => manifest.private !== true)
+  for (const member of all) pack(member)
+  for (const member of all) check(member)
+  for (const member of all) installAlone(member)
+  report(`packages (${all.length})`, findings)
+} finally {
+  rmSync(work, { recursive: true, force: true })
+}
