@@ -100,6 +100,7 @@ export class Cli {
   exitCode = 0
   readonly #environment: CliEnvironment
   readonly #program: Command
+  readonly #examples = new Map<Command, readonly string[]>()
 
   /**
    * @param program - The root command; gets the global flags.
@@ -120,11 +121,17 @@ export class Cli {
    */
   define<Options>(command: Command, spec: CommandSpec<Options>): Command {
     const examples = typeof spec.example === 'string' ? [spec.example] : spec.example
+    this.#examples.set(command, examples)
     command.addHelpText('after', `\nExample${examples.length > 1 ? 's' : ''}:\n${examples.map((line) => `  $ ${line}`).join('\n')}`)
     command.action(async () => {
       await this.#execute(command, spec)
     })
     return command
+  }
+
+  /** The examples of a command, as `--help` shows them. */
+  examplesOf(command: Command): readonly string[] {
+    return this.#examples.get(command) ?? []
   }
 
   /**

@@ -21,4 +21,9 @@ export const nouns: readonly Noun[] = [
     summary: 'say what an error code means and what to do',
     load: async () => (await import('./explain.ts')).registerExplain,
   },
+  {
+    name: 'completion',
+    summary: 'print a completion script for your shell',
+    load: async () => (await import('./completion.ts')).registerCompletion,
+  },
 ]

@@ -1,0 +1,71 @@
+import { Command } from 'commander'
+import { Cli } from './command.ts'
+import { registerAll } from './program.ts'
+
+/** A flag as completions and manuals show it. */
+export interface FlagDescription {
+  /** `--home`. */
+  readonly long: string
+  /** `-q`, when there is one. */
+  readonly short: string | undefined
+  /** `<dir>`; empty when the flag takes no value. */
+  readonly value: string
+  readonly description: string
+  /** The values it may have, when they are few. */
+  readonly choices: readonly string[]
+}
+
+/** A positional argument. */
+export interface ArgumentDescription {
+  readonly name: string
+  readonly required: boolean
+  readonly variadic: boolean
+  readonly description: string
+}
+
+/** A command and what is below it. */
+export interface CommandDescription {
+  /** `pack build`; empty for the program itself. */
+  readonly path: string
+  readonly summary: string
+  readonly flags: readonly FlagDescription[]
+  readonly args: readonly ArgumentDescription[]
+  /** Text behind the options in `--help`: the examples. */
+  readonly examples: readonly string[]
+  readonly commands: readonly CommandDescription[]
+}
+
+/** Loads every noun and describes the whole command line. */
+export async function describeCommands(): Promise<CommandDescription> {
+  const program = new Command('keyturn').description('Ship releases whose every key can be turned.')
+  const silent = { write: () => true }
+  const cli = new Cli(program, { stdout: silent, stderr: silent, env: {}, signal: new AbortController().signal })
+  await registerAll(program, cli)
+  return describe(program, '', cli)
+}
+
+/** Every command below one, the deepest too, in order. */
+export function flattenCommands(root: CommandDescription): CommandDescription[] {
+  return [root, ...root.commands.flatMap(flattenCommands)]
+}
+
+function describe(command: Command, path: string, cli: Cli): CommandDescription {
+  return {
+    path,
+    summary: command.description(),
+    examples: cli.examplesOf(command),
+    flags: command.options.filter((option) => !option.hidden).map((option) => ({
+      long: option.long ?? '',
+      short: option.short,
+      value: /[<[].*$/.exec(option.flags)?.[0] ?? '',
+      description: option.description,
+      choices: option.argChoices ?? [],
+    })),
+    args: command.registeredArguments.map((argument) => ({
+      name: argument.name(), required: argument.required, variadic: argument.variadic, description: argument.description,
+    })),
+    commands: command.commands
+      .filter((child) => child.name() !== 'help')
+      .map((child) => describe(child, path === '' ? child.name() : `${path} ${child.name()}`, cli)),
+  }
+}

@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest'
+import { allCatalogues } from '../src/catalogues.ts'
+import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
+
+describe('keyturn', () => {
+  it('prints its version and help', async () => {
+    expect((await keyturn(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+    const help = await keyturn(['--help'])
+    expect(help.stdout).toContain('explain')
+    expect(help.code).toBe(0)
+  })
+
+  it('shows help on stderr and exits with 2 when no command is given', async () => {
+    const { code, stdout, stderr } = await keyturn([])
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toContain('Usage: keyturn')
+  })
+
+  it('shows an example in the help of a command', async () => {
+    expect((await keyturn(['explain', '--help'])).stdout).toContain('$ keyturn explain M2P_SIGNATURE')
+    expect((await keyturn(['help', 'explain'])).stdout).toContain('$ keyturn explain M2P_SIGNATURE')
+  })
+
+  it('uses no colour without a terminal', async () => {
+    expect((await keyturn(['explain', 'NOPE'])).stderr).not.toContain('\u001b')
+  })
+})
+
+describe('keyturn explain', () => {
+  it('explains a code, whatever its case', async () => {
+    expect(dataOf(await keyturn(['explain', 'cli_usage', '--json']))).toMatchObject({ code: 'CLI_USAGE', exit: 2 })
+  })
+
+  it('refuses a code that does not exist', async () => {
+    const outcome = await keyturn(['explain', 'NOT_A_CODE', '--json'])
+    expect([outcome.code, codeOf(outcome)]).toEqual([2, 'CLI_CODE_UNKNOWN'])
+  })
+
+  it('knows every package once, each code with a meaning and a remedy', async () => {
+    const seen = new Map<string, string>()
+    for (const { packageName, catalogue } of await allCatalogues()) {
+      for (const [code, { meaning, remedy }] of Object.entries(catalogue)) {
+        expect(seen.get(code), `${code} in ${packageName}`).toBeUndefined()
+        expect(code).toMatch(/^[A-Z0-9]+(_[A-Z0-9]+)+$/)
+        expect(meaning.length * remedy.length, code).toBeGreaterThan(0)
+        seen.set(code, packageName)
+      }
+    }
+  })
+})
