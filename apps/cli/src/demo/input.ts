@@ -1,0 +1,203 @@
+import { createHash } from 'node:crypto'
+import type { Dirent } from 'node:fs'
+import { copyFile, lstat, mkdir, open, readdir, readFile, realpath, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { CliError } from '../errors.ts'
+
+/** A tree of real files that the demonstration may edit. */
+export interface DemoTree {
+  readonly folder: string
+  readonly files: number
+  readonly bytes: number
+  /** Files left out: links and what is too large to be quick. */
+  readonly skipped: number
+}
+
+/** The demonstration leaves single files above this out of its default input. */
+const MAX_DEFAULT_FILE_BYTES = 48 * 1024 * 1024
+const LARGE_ENOUGH_BYTES = 100_000_000
+
+/**
+ * Copies a tree, files and folders only, so that it can be edited.
+ *
+ * @param from - The input.
+ * @param to - A new folder.
+ * @param signal - Stops the copy.
+ * @throws {@link CliError} `BUILD_SPECIAL_FILE`, `BUILD_EMPTY`.
+ */
+export async function copyTree(from: string, to: string, signal: AbortSignal): Promise<DemoTree> {
+  const total = { folder: to, files: 0, bytes: 0, skipped: 0 }
+  await copyFolder(from, to, signal, total, () => true)
+  if (total.files === 0) throw new CliError('BUILD_EMPTY', `No file in "${from}"`)
+  return total
+}
+
+/**
+ * Gathers the workspace's own installed dependencies into a few top folders: thousands of real files, text and
+ * binaries, well above 100 MB.
+ *
+ * @param modules - A `node_modules` folder.
+ * @param to - A new folder.
+ * @param signal - Stops the copy.
+ * @throws {@link CliError} `BUILD_EMPTY` when too little is there.
+ */
+export async function copyDependencies(modules: string, to: string, signal: AbortSignal): Promise<DemoTree> {
+  const total = { folder: to, files: 0, bytes: 0, skipped: 0 }
+  for (const { name, folder } of await installedPackages(modules)) {
+    const small = (size: number): boolean => size <= MAX_DEFAULT_FILE_BYTES
+    await copyFolder(folder, join(to, topFolder(name), name.replace('/', '+')), signal, total, small)
+  }
+  if (total.bytes < LARGE_ENOUGH_BYTES) {
+    throw new CliError('BUILD_EMPTY', `Only ${total.bytes} bytes of dependencies in "${modules}"`, { hint: 'Give a tree of your own with --input' })
+  }
+  return total
+}
+
+/** Four archives of about equal weight. */
+function topFolder(packageName: string): string {
+  const first = packageName.replace('@', '').charAt(0).toLowerCase()
+  if (packageName.startsWith('@')) return 'scoped'
+  return first <= 'l' ? 'a-l' : first <= 's' ? 'm-s' : 't-z'
+}
+
+interface InstalledPackage { readonly name: string; readonly folder: string }
+
+/** Every package once, by its real folder: the store keeps them below `.pnpm`, other installers at the top. */
+async function installedPackages(modules: string): Promise<InstalledPackage[]> {
+  const found = new Map<string, string>()
+  const store = join(modules, '.pnpm')
+  const stored = await readdir(store).catch(() => [])
+  const roots = stored.length > 0 ? stored.map((entry) => join(store, entry, 'node_modules')) : [modules]
+  for (const root of roots.toSorted()) {
+    for (const { name, folder } of await packagesIn(root)) if (!found.has(name)) found.set(name, folder)
+  }
+  return [...found].map(([name, folder]) => ({ name, folder })).toSorted((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+async function packagesIn(root: string): Promise<InstalledPackage[]> {
+  const found: InstalledPackage[] = []
+  for (const entry of await folders(root)) {
+    if (entry.name.startsWith('.')) continue
+    if (!entry.name.startsWith('@')) found.push({ name: entry.name, folder: join(root, entry.name) })
+    else for (const scoped of await folders(join(root, entry.name))) {
+      found.push({ name: `${entry.name}/${scoped.name}`, folder: join(root, entry.name, scoped.name) })
+    }
+  }
+  return found
+}
+
+/** Real folders only: links lead to packages that are found at their own place. */
+async function folders(root: string): Promise<Dirent[]> {
+  const entries = await readdir(root, { withFileTypes: true }).catch(() => [])
+  return entries.filter((entry) => entry.isDirectory())
+}
+
+interface Count { files: number; bytes: number; skipped: number }
+
+async function copyFolder(
+  from: string, to: string, signal: AbortSignal, count: Count, wanted: (size: number) => boolean,
+): Promise<void> {
+  signal.throwIfAborted()
+  await mkdir(to, { recursive: true })
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    const source = join(from, entry.name)
+    if (entry.isDirectory()) {
+      // A package's own nested dependencies are links below the store; bin folders hold links too.
+      if (entry.name !== 'node_modules') await copyFolder(source, join(to, entry.name), signal, count, wanted)
+    } else if (entry.isFile()) {
+      const { size } = await lstat(source)
+      if (!wanted(size)) count.skipped += 1
+      else {
+        await copyFile(source, join(to, entry.name))
+        count.files += 1
+        count.bytes += size
+      }
+    } else count.skipped += 1
+  }
+}
+
+/** What an edit touched. */
+export interface DemoEdit {
+  readonly files: number
+  readonly folders: number
+}
+
+/**
+ * Edits a share of the files of a tree as a developer would: whole folders at a time, a changed line in text, a few
+ * changed bytes in binaries. Which ones depends on their names alone, so that a run can be repeated.
+ *
+ * @param tree - The tree.
+ * @param share - 0.03 for 3 %.
+ * @param seed - Another seed, other folders.
+ * @param signal - Stops the edit.
+ */
+export async function editTree(tree: DemoTree, share: number, seed: string, signal: AbortSignal): Promise<DemoEdit> {
+  const byFolder = await filesByFolder(tree.folder)
+  const order = [...byFolder.keys()].toSorted((a, b) => compareRank(rank(seed, a), rank(seed, b)))
+  const due = Math.max(1, Math.round(tree.files * share))
+  let files = 0
+  let touched = 0
+  for (const folder of order) {
+    if (files >= due) break
+    touched += 1
+    for (const path of byFolder.get(folder) ?? []) {
+      signal.throwIfAborted()
+      if (files >= due) break
+      await editFile(path, seed)
+      files += 1
+    }
+  }
+  return { files, folders: touched }
+}
+
+async function filesByFolder(root: string): Promise<Map<string, string[]>> {
+  const found = new Map<string, string[]>()
+  for (const entry of await readdir(root, { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile()) continue
+    const folder = entry.parentPath.slice(root.length)
+    found.set(folder, [...(found.get(folder) ?? []), join(entry.parentPath, entry.name)])
+  }
+  for (const paths of found.values()) paths.sort()
+  return found
+}
+
+function rank(seed: string, name: string): string {
+  return createHash('sha256').update(`${seed}\0${name}`).digest('hex')
+}
+
+function compareRank(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+async function editFile(path: string, seed: string): Promise<void> {
+  const bytes = await readFile(path)
+  if (isText(bytes)) {
+    await writeFile(path, Buffer.concat([Buffer.from(`// edited ${seed}\n`), bytes]))
+    return
+  }
+  const handle = await open(path, 'r+')
+  try {
+    const at = Math.max(0, Math.floor(bytes.length / 2) - 8)
+    await handle.write(createHash('sha256').update(`${seed}\0${path}`).digest().subarray(0, 16), 0, 16, at)
+  } finally {
+    await handle.close()
+  }
+}
+
+function isText(bytes: Uint8Array): boolean {
+  return !bytes.subarray(0, 8192).includes(0)
+}
+
+/**
+ * The `node_modules` folder to take when no input is given: the nearest one above this program that holds enough.
+ *
+ * @param start - A folder to look upwards from.
+ */
+export async function nearestModules(start: string): Promise<string | undefined> {
+  for (let at = await realpath(start); ; at = dirname(at)) {
+    const modules = join(at, 'node_modules')
+    if ((await readdir(join(modules, '.pnpm')).catch(() => [])).length > 50) return modules
+    if ((await readdir(modules).catch(() => [])).length > 50) return modules
+    if (dirname(at) === at) return undefined
+  }
+}
