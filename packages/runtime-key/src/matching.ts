@@ -2,11 +2,11 @@ import { equalBytes, hexEncode, utf8Encode } from '@keyturn/primitives'
 import { RuntimeKeyError } from './errors.ts'
 import { keyCommitment, type RuntimeKey } from './runtime-key.ts'
 
-/** An entry of `content_keys` in a signed manifest, spelled as there. */
+/** An entry of `content_keys` in a signed manifest, as the manifest's model has it. */
 export interface ContentKeyEntry {
-  readonly key_id: number
+  readonly keyId: number
   /** Ed25519 verifier, 64 lower-case hexadecimal digits. */
-  readonly verifier_pub: string
+  readonly verifierPub: string
   /** Key commitment of the archives, 64 lower-case hexadecimal digits. */
   readonly commitment: string
   readonly status: 'active' | 'retired' | 'revoked'
@@ -38,7 +38,7 @@ export function assertKeyIdMatches(runtimeKey: RuntimeKey, archiveKeyId: number)
 export function assertListed(runtimeKey: RuntimeKey, contentKeys: readonly ContentKeyEntry[]): void {
   const { keyId } = runtimeKey
   const details = { keyId }
-  const [entry, second] = contentKeys.filter((listed) => listed.key_id === keyId)
+  const [entry, second] = contentKeys.filter((listed) => listed.keyId === keyId)
   if (entry === undefined) {
     throw new RuntimeKeyError('RK_KEY_ID_MISMATCH', `The manifest lists no content key ${keyId}`, { details })
   }
@@ -46,7 +46,7 @@ export function assertListed(runtimeKey: RuntimeKey, contentKeys: readonly Conte
   // A commitment is not secret, yet it is compared like one: it costs nothing and no reader has to wonder.
   const sameKey = second === undefined
     && verifier !== undefined
-    && equalText(entry.verifier_pub, hexEncode(verifier))
+    && equalText(entry.verifierPub, hexEncode(verifier))
     && equalText(entry.commitment, hexEncode(keyCommitment(runtimeKey)))
   if (!sameKey) {
     throw new RuntimeKeyError('RK_KEY_MISMATCH', `The manifest lists another key under key_id ${keyId}`, { details })
