@@ -26,15 +26,26 @@ const HIGHEST_MAX_DEPTH = 500
 /** A key that would reach the prototype of an ordinary object in careless code downstream. */
 const FORBIDDEN_KEY = '__proto__'
 
-const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
 const INTEGER = /^-?(?:0|[1-9][0-9]*)$/
-// Everything a string may hold unescaped; the common case is one match to the closing quote.
-// eslint-disable-next-line no-control-regex
-const PLAIN = /[^"\\\u0000-\u001f]*/y
-const SPACE = /[ \t\n\r]*/y
+const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/
+const HEX4 = /^[0-9a-fA-F]{4}$/
 const ESCAPES: Readonly<Record<string, string>> = {
   '"': '"', '\\': '\\', '/': '/', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t',
 }
+
+// Symbols as UTF-16 code units: comparing numbers is what keeps the scanner fast.
+const QUOTE = 0x22
+const COMMA = 0x2c
+const COLON = 0x3a
+const BACKSLASH = 0x5c
+const OPEN_ARRAY = 0x5b
+const CLOSE_ARRAY = 0x5d
+const OPEN_OBJECT = 0x7b
+const CLOSE_OBJECT = 0x7d
+const SPACE = 0x20
+
+/** Objects of up to this many members look for a duplicate key in a list, larger ones in a set. */
+const FEW_KEYS = 16
 
 class Scanner {
   readonly #text: string
@@ -54,16 +65,15 @@ class Scanner {
     })
   }
 
-  #match(pattern: RegExp): string {
-    pattern.lastIndex = this.#position
-    const found = pattern.exec(this.#text)?.[0] ?? ''
-    this.#position += found.length
-    return found
-  }
-
   #space(): void {
-    const code = this.#text.charCodeAt(this.#position)
-    if (code <= 0x20) this.#match(SPACE)
+    const text = this.#text
+    let position = this.#position
+    for (;;) {
+      const code = text.charCodeAt(position)
+      if (code !== SPACE && code !== 0x0a && code !== 0x0d && code !== 0x09) break
+      position++
+    }
+    this.#position = position
   }
 
   document(): JsonValue {
@@ -75,24 +85,15 @@ class Scanner {
   }
 
   #value(depth: number): JsonValue {
-    switch (this.#text[this.#position]) {
-      case '{':
-        return this.#object(depth + 1)
-      case '[':
-        return this.#array(depth + 1)
-      case '"':
-        return this.#string()
-      case 't':
-        return this.#word('true', true)
-      case 'f':
-        return this.#word('false', false)
-      case 'n':
-        return this.#word('null', null)
-      case undefined:
-        return this.#fail('the document ends where a value is due')
-      default:
-        return this.#number()
-    }
+    const code = this.#text.charCodeAt(this.#position)
+    if (code === QUOTE) return this.#string()
+    if (code === OPEN_OBJECT) return this.#object(depth + 1)
+    if (code === OPEN_ARRAY) return this.#array(depth + 1)
+    if (code === 0x2d || (code >= 0x30 && code <= 0x39)) return this.#number()
+    if (code === 0x74) return this.#word('true', true)
+    if (code === 0x66) return this.#word('false', false)
+    if (code === 0x6e) return this.#word('null', null)
+    return this.#fail(Number.isNaN(code) ? 'the document ends where a value is due' : 'no value starts')
   }
 
   #word<Value>(word: string, value: Value): Value {
@@ -103,8 +104,16 @@ class Scanner {
 
   #number(): number {
     const start = this.#position
-    const text = this.#match(NUMBER)
-    if (text === '') this.#fail('no value starts', start)
+    let end = start + 1
+    for (;;) {
+      const code = this.#text.charCodeAt(end)
+      const digit = code >= 0x30 && code <= 0x39
+      if (!digit && code !== 0x2b && code !== 0x2d && code !== 0x2e && code !== 0x45 && code !== 0x65) break
+      end++
+    }
+    this.#position = end
+    const text = this.#text.slice(start, end)
+    if (!NUMBER.test(text)) this.#fail(`${printable(text, 40)} is no number`, start)
     const value = Number(text)
     if (!this.#anyNumber && (!INTEGER.test(text) || !Number.isSafeInteger(value) || Object.is(value, -0))) {
       this.#fail(`${printable(text, 40)} is no safe integer`, start)
@@ -120,59 +129,79 @@ class Scanner {
   }
 
   /** After an element: true when another follows, false at the closing bracket. */
-  #more(close: string): boolean {
+  #more(close: number): boolean {
     this.#space()
-    const symbol = this.#text[this.#position]
-    if (symbol !== ',' && symbol !== close) this.#fail(`"," or "${close}" is due`)
+    const code = this.#text.charCodeAt(this.#position)
+    if (code !== COMMA && code !== close) this.#fail(`"," or "${String.fromCharCode(close)}" is due`)
     this.#position++
     this.#space()
-    return symbol === ','
+    return code === COMMA
   }
 
   #array(depth: number): JsonValue[] {
     this.#enter(depth)
     const items: JsonValue[] = []
-    if (this.#text[this.#position] === ']') {
+    if (this.#text.charCodeAt(this.#position) === CLOSE_ARRAY) {
       this.#position++
       return items
     }
     do items.push(this.#value(depth))
-    while (this.#more(']'))
+    while (this.#more(CLOSE_ARRAY))
     return items
   }
 
   #object(depth: number): JsonObject {
     this.#enter(depth)
     const members = Object.create(null) as Record<string, JsonValue>
-    if (this.#text[this.#position] === '}') {
+    if (this.#text.charCodeAt(this.#position) === CLOSE_OBJECT) {
       this.#position++
       return members
     }
+    const keys: string[] = []
+    let manyKeys: Set<string> | undefined
     do {
       const start = this.#position
-      if (this.#text[start] !== '"') this.#fail('a key is due')
+      if (this.#text.charCodeAt(start) !== QUOTE) this.#fail('a key is due')
       const key = this.#string()
       if (key === FORBIDDEN_KEY) this.#fail('a forbidden key stands', start)
-      if (key in members) this.#fail(`the key "${printable(key, 40)}" stands twice`, start)
+      if (manyKeys?.has(key) ?? keys.includes(key)) this.#fail(`the key "${printable(key, 40)}" stands twice`, start)
+      keys.push(key)
+      if (keys.length === FEW_KEYS) manyKeys = new Set(keys)
+      manyKeys?.add(key)
       this.#space()
-      if (this.#text[this.#position] !== ':') this.#fail('":" is due')
+      if (this.#text.charCodeAt(this.#position) !== COLON) this.#fail('":" is due')
       this.#position++
       this.#space()
       members[key] = this.#value(depth)
-    } while (this.#more('}'))
+    } while (this.#more(CLOSE_OBJECT))
     return members
+  }
+
+  /** Moves to the first symbol that a string cannot hold as it is, and gives what lies before it. */
+  #plain(): string {
+    const text = this.#text
+    const start = this.#position
+    let position = start
+    for (;;) {
+      const code = text.charCodeAt(position)
+      // Written so that NaN, the end of the document, ends the loop too.
+      if (!(code >= SPACE) || code === QUOTE || code === BACKSLASH) break
+      position++
+    }
+    this.#position = position
+    return text.slice(start, position)
   }
 
   #string(): string {
     const start = this.#position
     this.#position++
-    let text = this.#match(PLAIN)
-    while (this.#text[this.#position] === '\\') {
-      text += this.#escape() + this.#match(PLAIN)
-    }
-    if (this.#text[this.#position] !== '"') this.#fail('a string holds a control character or does not end')
+    let text = this.#plain()
+    // The document came from UTF-8, so only an escape can bring in half a surrogate pair.
+    const escaped = this.#text.charCodeAt(this.#position) === BACKSLASH
+    while (this.#text.charCodeAt(this.#position) === BACKSLASH) text += this.#escape() + this.#plain()
+    if (this.#text.charCodeAt(this.#position) !== QUOTE) this.#fail('a string holds a control character or does not end')
     this.#position++
-    if (!text.isWellFormed()) this.#fail('a string holds a lone surrogate', start)
+    if (escaped && !text.isWellFormed()) this.#fail('a string holds a lone surrogate', start)
     return text
   }
 
@@ -180,7 +209,7 @@ class Scanner {
     const symbol = this.#text[this.#position + 1]
     if (symbol === 'u') {
       const digits = this.#text.slice(this.#position + 2, this.#position + 6)
-      if (!/^[0-9a-fA-F]{4}$/.test(digits)) this.#fail('an escape lacks its four hex digits')
+      if (!HEX4.test(digits)) this.#fail('an escape lacks its four hex digits')
       this.#position += 6
       return String.fromCharCode(Number.parseInt(digits, 16))
     }
