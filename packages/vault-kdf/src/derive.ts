@@ -1,0 +1,106 @@
+import { hkdfSha256, hmacSha256, wipe } from '@keyturn/primitives'
+import { VaultError } from './errors.ts'
+import { labels } from './labels.ts'
+import { be32, lengthPrefixed, utf8 } from './length-prefixed.ts'
+import { KEY_BYTES, MAX_KEY_VERSION } from './limits.ts'
+import { layerTags } from './place.ts'
+
+declare const partitionKeyBrand: unique symbol
+
+/** Key of one partition under one master version; secret, 32 bytes. Minted by {@link derivePartitionKey}. */
+export type PartitionKey = Uint8Array & { readonly [partitionKeyBrand]: never }
+
+const NONCE_BYTES = 12
+const extractSalt = utf8(labels.extractSalt)
+
+/**
+ * Checks the bytes of a master key.
+ *
+ * @throws VaultError `VK_KEY` for any length but 32 and for all zeros.
+ */
+export function checkMasterKey(master: Uint8Array): void {
+  if (master.length !== KEY_BYTES || master.every((byte) => byte === 0)) {
+    throw new VaultError('VK_KEY', `Master key of ${master.length} bytes is not 32 bytes, or all zero`)
+  }
+}
+
+/** Checks a key version: an integer from 0 to 2³² − 1. */
+export function checkKeyVersion(version: number): void {
+  if (!Number.isInteger(version) || version < 0 || version > MAX_KEY_VERSION) {
+    throw new RangeError(`Key version ${version} is not an integer from 0 to 4294967295`)
+  }
+}
+
+/**
+ * Derives the key of one partition: HKDF-SHA-256 with salt `hxv1`, docs/spec/vault-kdf.md §3.1.
+ *
+ * @param master - 32 bytes, secret; neither kept nor modified.
+ * @param version - Version of that master, u32.
+ * @returns A fresh 32-byte key; the caller wipes it.
+ */
+export function derivePartitionKey(master: Uint8Array, version: number, partition: string): PartitionKey {
+  checkKeyVersion(version)
+  if (master.length !== KEY_BYTES) throw new VaultError('VK_KEY', `Master key has ${master.length} bytes, 32 are wanted`)
+  const info = lengthPrefixed(labels.partition, be32(version), partition)
+  return hkdfSha256(master, extractSalt, info, KEY_BYTES) as PartitionKey // the one place that mints it
+}
+
+/** The first 8 bytes of HKDF over a master key: tells keys apart and is safe to show. */
+export function fingerprintMasterKey(master: Uint8Array): Uint8Array {
+  return hkdfSha256(master, new Uint8Array(0), lengthPrefixed(labels.fingerprint), KEY_BYTES).slice(0, 8)
+}
+
+/** What one message is sealed to, next to its partition key. */
+export interface MessageBinding {
+  /** The 12 header bytes of the envelope: format, suite, depth, key version. */
+  readonly header: Uint8Array
+  readonly cell: string
+  readonly name: string
+  /** Context of each layer from 0 up, as {@link contextsOf} gives them. */
+  readonly contexts: readonly string[]
+}
+
+/** Commitment and layer keys of one message. Wipe with {@link MessageKeys.dispose}. */
+export class MessageKeys {
+  readonly #prk: Uint8Array
+  readonly #binding: MessageBinding
+
+  /**
+   * @param partitionKey - Secret; neither kept nor modified.
+   * @param salt - 32 random bytes, one message only.
+   */
+  constructor(partitionKey: PartitionKey, salt: Uint8Array, binding: MessageBinding) {
+    this.#prk = hmacSha256(salt, partitionKey)
+    this.#binding = binding
+  }
+
+  /** 32 bytes that commit to key, version, partition, cell, name, depth and contexts; public. */
+  commitment(): Uint8Array {
+    const { header, cell, name, contexts } = this.#binding
+    return expandOnce(this.#prk, lengthPrefixed(labels.commit, header, cell, name, ...contexts))
+  }
+
+  /** Key and nonce of layer `index`; the caller wipes both. */
+  layer(index: number): { key: Uint8Array; nonce: Uint8Array } {
+    const { header, cell, name, contexts } = this.#binding
+    const tag = layerTags[index]
+    const context = contexts[index]
+    if (tag === undefined || context === undefined) throw new RangeError(`No layer ${index}`)
+    const info = lengthPrefixed(labels.layer, header, cell, name, tag, context)
+    const first = expandOnce(this.#prk, info)
+    const second = hmacSha256(this.#prk, first, info, new Uint8Array([2]))
+    const nonce = second.slice(0, NONCE_BYTES)
+    wipe(second)
+    return { key: first, nonce }
+  }
+
+  /** Wipes the message key. */
+  dispose(): void {
+    wipe(this.#prk)
+  }
+}
+
+/** HKDF-Expand for one block of SHA-256. */
+function expandOnce(prk: Uint8Array, info: Uint8Array): Uint8Array {
+  return hmacSha256(prk, info, new Uint8Array([1]))
+}

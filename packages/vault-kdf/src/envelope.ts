@@ -1,0 +1,164 @@
+import { PrimitivesError, Reader, Writer, equalBytes, openAes256Gcm, sealAes256Gcm, wipe } from '@keyturn/primitives'
+import { MessageKeys, type PartitionKey } from './derive.ts'
+import { VaultError } from './errors.ts'
+import { MAX_PLAINTEXT_BYTES } from './limits.ts'
+import { type Layer, type Place, checkId, contextsOf, isLayer } from './place.ts'
+
+// offset  size  field                                     docs/spec/vault-kdf.md §2
+//  0       4    magic        89 "HXV"
+//  4       1    format       01
+//  5       1    suite        01 = HKDF-SHA-256 + AES-256-GCM, keys per message, commitment
+//  6       1    depth        layer of the record, 0 to 2
+//  7       1    flags        00
+//  8       4    key version  u32 big-endian
+// 12      32    salt         random, one message
+// 44      32    commitment
+// 76       …    body         plaintext + 16 bytes a layer, innermost is layer 0
+const MAGIC = new Uint8Array([0x89, 0x48, 0x58, 0x56])
+const FORMAT = 1
+const SUITE = 1
+const HEADER_BYTES = 12
+const SALT_BYTES = 32
+const COMMITMENT_BYTES = 32
+const PREFIX_BYTES = HEADER_BYTES + SALT_BYTES + COMMITMENT_BYTES
+const TAG_BYTES = 16
+
+/** Bytes an envelope adds to its plaintext, by layer: 92, 108, 124. */
+export function envelopeOverhead(layer: Layer): number {
+  return PREFIX_BYTES + TAG_BYTES * (layer + 1)
+}
+
+/** What an envelope says of itself; nothing of it is proved before it is opened. */
+export interface EnvelopeHeader {
+  readonly layer: Layer
+  readonly keyVersion: number
+}
+
+/**
+ * Reads the header of an envelope, or says that these bytes are none (older bytes without a header, damage, or a
+ * suite from the future). Shape only: nothing is proved.
+ */
+export function parseEnvelopeHeader(bytes: Uint8Array): EnvelopeHeader | undefined {
+  if (bytes.length < PREFIX_BYTES + TAG_BYTES) return undefined
+  const reader = new Reader(bytes)
+  if (!equalBytes(reader.bytes(4, 'magic'), MAGIC)) return undefined
+  const format = reader.u8('format')
+  const suite = reader.u8('suite')
+  const depth = reader.u8('depth')
+  const flags = reader.u8('flags')
+  const keyVersion = reader.u32be('key version')
+  if (format !== FORMAT || suite !== SUITE || flags !== 0 || !isLayer(depth)) return undefined
+  return bytes.length < envelopeOverhead(depth) ? undefined : { layer: depth, keyVersion }
+}
+
+function header(layer: Layer, keyVersion: number): Uint8Array {
+  return new Writer(HEADER_BYTES).bytes(MAGIC).u8(FORMAT).u8(SUITE).u8(layer).u8(0).u32be(keyVersion).finish()
+}
+
+/** AAD of a layer: everything in front of the body, and the layer's number. */
+function additionalData(prefix: Uint8Array): Uint8Array {
+  const aad = new Uint8Array(PREFIX_BYTES + 1)
+  aad.set(prefix)
+  return aad
+}
+
+/**
+ * Seals a plaintext to its place: docs/spec/vault-kdf.md §4.
+ *
+ * @param partitionKey - Key of `place.partition` under `keyVersion`; neither kept nor modified.
+ * @param salt - 32 fresh random bytes; two messages with one salt would share keys.
+ * @returns The envelope.
+ * @throws VaultError `VK_INFO`, `VK_CONTEXT`, `VK_LIMIT`.
+ */
+export function sealEnvelope(
+  partitionKey: PartitionKey,
+  keyVersion: number,
+  place: Omit<Place, 'partition'>,
+  plaintext: Uint8Array,
+  salt: Uint8Array,
+): Uint8Array {
+  if (salt.length !== SALT_BYTES) throw new RangeError(`Message salt has ${salt.length} bytes, ${SALT_BYTES} are wanted`)
+  if (plaintext.length > MAX_PLAINTEXT_BYTES) {
+    throw new VaultError('VK_LIMIT', `Plaintext of ${plaintext.length} bytes is over the limit of ${MAX_PLAINTEXT_BYTES}`)
+  }
+  checkId(place.cell, 'cell')
+  checkId(place.name, 'name')
+  const head = header(place.layer, keyVersion)
+  const keys = new MessageKeys(partitionKey, salt, { ...place, header: head, contexts: contextsOf(place.layer, place.context) })
+  try {
+    const prefix = new Writer(PREFIX_BYTES).bytes(head).bytes(salt).bytes(keys.commitment()).finish()
+    const aad = additionalData(prefix)
+    let body = plaintext
+    for (let index = 0; index <= place.layer; index++) {
+      aad[PREFIX_BYTES] = index
+      const { key, nonce } = keys.layer(index)
+      body = sealAes256Gcm(key, nonce, body, aad)
+      wipe(key, nonce)
+    }
+    const envelope = new Uint8Array(PREFIX_BYTES + body.length)
+    envelope.set(prefix)
+    envelope.set(body, PREFIX_BYTES)
+    return envelope
+  } finally {
+    keys.dispose()
+  }
+}
+
+/** Why an envelope did not open: not committed to this key and place at all, or damaged behind a good commitment. */
+export type OpenFailure = 'commitment' | 'integrity'
+
+/**
+ * Opens an envelope: the commitment is compared first, so a wrong key, place or context costs a few HMACs and no pass
+ * over the bytes.
+ *
+ * @returns The plaintext (the caller wipes it), or why there is none. Callers turn both into one error.
+ * @throws VaultError `VK_INFO`, `VK_CONTEXT`.
+ */
+export function tryOpenEnvelope(
+  partitionKey: PartitionKey,
+  place: Omit<Place, 'partition'>,
+  envelope: Uint8Array,
+): { plaintext: Uint8Array } | { failure: OpenFailure } {
+  const found = parseEnvelopeHeader(envelope)
+  if (found === undefined || found.layer !== place.layer) return { failure: 'commitment' }
+  const head = envelope.subarray(0, HEADER_BYTES)
+  const salt = envelope.subarray(HEADER_BYTES, HEADER_BYTES + SALT_BYTES)
+  const contexts = contextsOf(place.layer, place.context)
+  const keys = new MessageKeys(partitionKey, salt, { ...place, header: head, contexts })
+  try {
+    if (!equalBytes(keys.commitment(), envelope.subarray(HEADER_BYTES + SALT_BYTES, PREFIX_BYTES))) return { failure: 'commitment' }
+    return peel(keys, place.layer, envelope)
+  } finally {
+    keys.dispose()
+  }
+}
+
+function peel(keys: MessageKeys, layer: Layer, envelope: Uint8Array): { plaintext: Uint8Array } | { failure: OpenFailure } {
+  const aad = additionalData(envelope.subarray(0, PREFIX_BYTES))
+  let body = envelope.subarray(PREFIX_BYTES)
+  for (let index: number = layer; index >= 0; index--) {
+    aad[PREFIX_BYTES] = index
+    const { key, nonce } = keys.layer(index)
+    try {
+      body = openAes256Gcm(key, nonce, body, aad)
+    } catch (error) {
+      if (error instanceof PrimitivesError && error.code === 'PRIM_DECRYPT') return { failure: 'integrity' }
+      throw error
+    } finally {
+      wipe(key, nonce)
+    }
+  }
+  return { plaintext: body }
+}
+
+/**
+ * Opens an envelope under the key of its partition, or throws one error whatever the cause.
+ *
+ * @returns The plaintext; the caller wipes it.
+ * @throws VaultError `VK_AUTH`.
+ */
+export function openEnvelope(partitionKey: PartitionKey, place: Omit<Place, 'partition'>, envelope: Uint8Array): Uint8Array {
+  const result = tryOpenEnvelope(partitionKey, place, envelope)
+  if ('plaintext' in result) return result.plaintext
+  throw new VaultError('VK_AUTH', 'Cannot open record: the bytes do not belong to this key and place')
+}

@@ -1,0 +1,157 @@
+import { type ErrorCatalogue, type ErrorContext, KeyturnError } from '@keyturn/primitives'
+
+/** The codes of this package. */
+export const vaultErrors = {
+  VK_AUTH: {
+    kind: 'auth',
+    meaning: 'Bytes do not open here: another key, another place (partition, cell, name, contexts), or changed bytes.',
+    remedy: 'Check partition, cell, name, layer and token; if they are right, restore the record from a backup.',
+  },
+  VK_FORMAT: {
+    kind: 'input',
+    meaning: 'Bytes are no envelope of a known format, and reading older ones is off or did not apply.',
+    remedy: 'If these are HexVault bytes without a header, set the legacy policy to "accept" for the import.',
+  },
+  VK_INFO: {
+    kind: 'input',
+    meaning: 'An id is not 1 to 255 bytes of UTF-8 in normal form C without NUL.',
+    remedy: 'Give partition, cell, name, policy and session ids in that form.',
+  },
+  VK_CONTEXT: {
+    kind: 'usage',
+    meaning: 'The layer asks for a policy or session id that the token did not give.',
+    remedy: 'Use a token that resolves to the ids of this layer, or choose a lower layer.',
+  },
+  VK_KEY: {
+    kind: 'input',
+    meaning: 'A master key is not 32 bytes, or all zero.',
+    remedy: 'Let the provider generate the key.',
+  },
+  VK_KEY_REUSED: {
+    kind: 'policy',
+    meaning: 'The key offered as a new version is one that this keyring already knows, perhaps a destroyed one.',
+    remedy: 'Generate a fresh key; a turn to the same key protects nothing.',
+  },
+  VK_VERSION_EXISTS: {
+    kind: 'policy',
+    meaning: 'The key version is taken; version numbers are never used twice.',
+    remedy: 'Take the next free version.',
+  },
+  VK_VERSION_UNKNOWN: {
+    kind: 'input',
+    meaning: 'A record or a command names a key version that the keyring has never had.',
+    remedy: 'Open the vault with the keyring that belongs to it.',
+  },
+  VK_VERSION_RETIRED: {
+    kind: 'policy',
+    meaning: 'A record is sealed under a key version that was retired or destroyed.',
+    remedy: 'Restore the version while it is in quarantine; once destroyed the record cannot be opened.',
+  },
+  VK_VERSION_SUSPENDED: {
+    kind: 'policy',
+    meaning: 'A record is sealed under a key version that is suspended.',
+    remedy: 'Resume the version when the question that suspended it is settled.',
+  },
+  VK_VERSION_COMPROMISED: {
+    kind: 'policy',
+    meaning: 'A record is sealed under a compromised key version: anyone may have written it.',
+    remedy: 'Run the sweep, which reseals such records first, then read again.',
+  },
+  VK_STATE: {
+    kind: 'policy',
+    meaning: 'The key version cannot move from its state to the one asked for.',
+    remedy: 'See the table of states in docs/spec/vault-kdf.md.',
+  },
+  VK_ACKNOWLEDGE: {
+    kind: 'policy',
+    meaning: 'Not every registered node has loaded the staged version, so writing under it would fail reads there.',
+    remedy: 'Wait for the nodes named, remove dead ones, or give a minimum staged time.',
+  },
+  VK_SWEEP_INCOMPLETE: {
+    kind: 'policy',
+    meaning: 'Records are still sealed under the version to retire.',
+    remedy: 'Run the sweep to its end; see its list of records that did not open.',
+  },
+  VK_QUARANTINE: {
+    kind: 'policy',
+    meaning: 'The quarantine time of the version has not passed.',
+    remedy: 'Wait until the date in the details, or force with the exact remaining count.',
+  },
+  VK_STALE_WRITER: {
+    kind: 'busy',
+    meaning: 'A write came under a key version that is no longer the active one.',
+    remedy: 'Load the keyring again and repeat the write; the vault does this by itself.',
+  },
+  VK_CONFLICT: {
+    kind: 'busy',
+    meaning: 'Another writer changed the record or document first.',
+    remedy: 'Read it again and repeat.',
+  },
+  VK_NOT_FOUND: {
+    kind: 'usage',
+    meaning: 'There is no record of this name.',
+    remedy: 'List the cell to see its names.',
+  },
+  VK_NONCE_REUSE: {
+    kind: 'bug',
+    meaning: 'The random source gave the same message salt twice.',
+    remedy: 'Stop writing and repair the random source of this machine.',
+  },
+  VK_LIMIT: {
+    kind: 'input',
+    meaning: 'A size or count is over its limit.',
+    remedy: 'Split the content, or destroy versions that are no longer needed.',
+  },
+  VK_KEYRING: {
+    kind: 'auth',
+    meaning: 'The keyring document is damaged, forged or older than one already seen.',
+    remedy: 'Restore the keyring from a backup of the same vault.',
+  },
+  VK_PASSPHRASE: {
+    kind: 'auth',
+    meaning: 'The passphrase does not open the key file.',
+    remedy: 'Try again; there is no way around it.',
+  },
+  VK_PROVIDER: {
+    kind: 'unavailable',
+    meaning: 'The provider of master keys did not answer.',
+    remedy: 'Bring it back; reads go on while the cached keys last, turns of keys wait.',
+  },
+  VK_STORE_IO: {
+    kind: 'io',
+    meaning: 'The store could not be read or written.',
+    remedy: 'See the cause: space, permissions, a missing folder.',
+  },
+  VK_STORE_DAMAGED: {
+    kind: 'input',
+    meaning: 'A file of the store is not what the store wrote.',
+    remedy: 'Restore the store from a backup.',
+  },
+  VK_AUDIT: {
+    kind: 'io',
+    meaning: 'A required audit sink did not take a record, so the key event did not happen.',
+    remedy: 'Make the audit log writable and repeat the command.',
+  },
+  VK_AUDIT_BROKEN: {
+    kind: 'auth',
+    meaning: 'The audit chain does not verify.',
+    remedy: 'The details name the first bad record; compare it with the checkpoints kept elsewhere.',
+  },
+} as const satisfies ErrorCatalogue<string>
+
+/** A code of this package. */
+export type VaultErrorCode = keyof typeof vaultErrors
+
+/** Thrown for bad input or bad state. Branch on `code`. */
+export class VaultError extends KeyturnError<VaultErrorCode> {
+  override readonly name = 'VaultError'
+
+  /**
+   * @param code - What is wrong.
+   * @param message - What failed, where, what was found and what was wanted.
+   * @param context - Details, hint and cause.
+   */
+  constructor(code: VaultErrorCode, message: string, context?: ErrorContext) {
+    super(vaultErrors, code, message, context)
+  }
+}

@@ -1,0 +1,20 @@
+/**
+ * Every domain label of this package: one purpose, one label, and each carries its version.
+ * docs/spec/vault-kdf.md §3.
+ */
+export const labels = {
+  /** Salt of the partition tier; HexVault extracts with an empty one, so the two never meet. */
+  extractSalt: 'hxv1',
+  partition: 'hxv1/partition',
+  commit: 'hxv1/commit',
+  layer: 'hxv1/layer',
+  fingerprint: 'hxv1/fingerprint',
+  sidecar: 'hxv1/sidecar',
+  auditMac: 'hxv1/audit-mac',
+  auditRecord: 'hxv1/audit-record',
+  auditName: 'hxv1/audit-name',
+  auditCheckpoint: 'hxv1/audit-checkpoint',
+  keyringMac: 'hxv1/keyring-mac',
+  wrap: 'hxv1/wrap',
+  passphraseCheck: 'hxv1/passphrase-check',
+} as const

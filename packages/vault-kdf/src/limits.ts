@@ -1,0 +1,10 @@
+/** Bytes of a master key and of every derived key. */
+export const KEY_BYTES = 32
+/** Longest id (partition, cell, name, policy, session) in bytes of UTF-8. */
+export const MAX_ID_BYTES = 255
+/** Largest plaintext of one record; larger things belong in an archive, not in a vault. */
+export const MAX_PLAINTEXT_BYTES = 64 * 1024 * 1024
+/** Key versions one keyring holds, tombstones included. */
+export const MAX_KEY_VERSIONS = 1024
+/** Largest key version: a u32 on the wire. */
+export const MAX_KEY_VERSION = 0xffff_ffff
