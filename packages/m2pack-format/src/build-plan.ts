@@ -1,0 +1,124 @@
+import { compareBytes, equalBytes, printable, utf8Encode, wipe } from '@keyturn/primitives'
+import type { Archive } from './archive.ts'
+import type { ArchiveEntry } from './entries.ts'
+import { M2pError } from './errors.ts'
+import { checkContentKey, checkSlots, type ContentKey, deriveFirstSlot, type SlotSecrets } from './keys.ts'
+import { DEFAULT_LEVEL, DEFAULT_SEGMENT_BYTES, MAX_ALIGN } from './limits.ts'
+import { isSegmentSize } from './manifest.ts'
+import { checkPath, PathCollisions, YMIR_PREFIX, ymirPath } from './paths.ts'
+import type { ByteSource } from './source.ts'
+
+/** One file to be packed. */
+export interface BuildFile {
+  /** Relative, forward slashes, NFC. */
+  readonly path: string
+  /** Its bytes; files of several segments are read twice. */
+  readonly source: ByteSource
+}
+
+/** Options that decide the bytes of an archive. */
+export interface BuildFormatOptions {
+  /** zstd level, 1 to 22; default 12. */
+  readonly level?: number
+  /** Bytes of plaintext in a segment, a power of two from 64 KiB to 16 MiB; default 1 MiB. */
+  readonly segmentSize?: number
+  /** Puts payloads at multiples of this power of two, up to 1 MiB; default 1. */
+  readonly align?: number
+  /** Stores a leading `ymir work/` as `d:/ymir work/`; default `false`. */
+  readonly ymirPrefix?: boolean
+  /** Encrypts everything under the newest slot, whatever `previous` says; default `false`. */
+  readonly full?: boolean
+}
+
+/** The keys a writer needs. */
+export interface BuildKeys {
+  /** Wraps the slots. */
+  readonly contentKey: ContentKey
+  /** Ed25519 seed of the archive signing key, 32 bytes, secret. It signs nothing else. */
+  readonly signingSeed: Uint8Array
+  /** New and changed files go under the highest number. Without slots: slot 1, derived from the content key. */
+  readonly slots?: SlotSecrets | undefined
+}
+
+/** Format options with their defaults, checked. */
+export type ResolvedFormat = Required<BuildFormatOptions>
+
+/** Fills in defaults and refuses what the format does not know. */
+export function resolveFormat(options: BuildFormatOptions): ResolvedFormat {
+  const { level = DEFAULT_LEVEL, segmentSize = DEFAULT_SEGMENT_BYTES, align = 1, ymirPrefix = false, full = false } = options
+  if (!Number.isInteger(level) || level < 1 || level > 22) throw new RangeError('level must be an integer from 1 to 22')
+  if (!isSegmentSize(segmentSize)) throw new RangeError('segmentSize must be a power of two from 64 KiB to 16 MiB')
+  if (!Number.isInteger(align) || align < 1 || align > MAX_ALIGN || (align & (align - 1)) !== 0) {
+    throw new RangeError('align must be a power of two up to 1 MiB')
+  }
+  return { level, segmentSize, align, ymirPrefix, full }
+}
+
+/** The path a file is stored under. @throws {@link M2pError} `M2P_PATH`, `M2P_LIMIT`. */
+export function storedPath(path: string, ymirPrefix: boolean): string {
+  const stored = ymirPrefix ? ymirPath(path) : path
+  if (!ymirPrefix && path.startsWith(YMIR_PREFIX)) {
+    throw new M2pError('M2P_PATH', `Cannot use path "${printable(path)}": its prefix takes the option for it`, { details: { path: printable(path) } })
+  }
+  checkPath(stored)
+  return stored
+}
+
+/** A file with the path it is stored under. */
+export interface PlannedFile {
+  readonly path: string
+  readonly pathBytes: Uint8Array
+  readonly source: ByteSource
+}
+
+/** Puts files into archive order and refuses paths that cannot stand together. */
+export function planFiles(files: Iterable<BuildFile>, ymirPrefix: boolean): PlannedFile[] {
+  const planned: PlannedFile[] = []
+  const collisions = new PathCollisions()
+  for (const file of files) {
+    const path = storedPath(file.path, ymirPrefix)
+    collisions.add(path)
+    planned.push({ path, pathBytes: utf8Encode(path), source: file.source })
+  }
+  return planned.sort((left, right) => compareBytes(left.pathBytes, right.pathBytes))
+}
+
+/** Slots of a writer, with the one that new files go under. */
+export interface WriterSlots {
+  readonly secrets: ReadonlyMap<number, Uint8Array>
+  readonly newest: number
+}
+
+/** Takes the slots given, or derives the first one; `previous` adds those it could open. */
+export function resolveSlots({ contentKey, slots }: BuildKeys, previous?: Archive): WriterSlots {
+  checkContentKey(contentKey)
+  if (slots !== undefined) checkSlots(slots)
+  if (slots?.size === 0) throw new RangeError('slots must hold at least one slot')
+  const own = new Map(slots ?? [[1, deriveFirstSlot(contentKey.key)]])
+  const newest = Math.max(...own.keys())
+  for (const [number, secret] of previous?.slotSecrets() ?? []) if (!own.has(number)) own.set(number, secret)
+  return { secrets: own, newest }
+}
+
+/** The slot a file goes under, and its entry in the previous archive when it stays there unchanged. */
+export interface Placement {
+  readonly slot: number
+  readonly carried: ArchiveEntry | undefined
+}
+
+/** Decides under which slot a file goes. @throws {@link M2pError} `M2P_SLOT_UNKNOWN`. */
+export function placeFile(path: string, digest: Uint8Array, slots: WriterSlots, previous: Archive | undefined, full: boolean): Placement {
+  const old = full ? undefined : previous?.find(path)
+  if (old === undefined || !equalBytes(old.sha256, digest)) return { slot: slots.newest, carried: undefined }
+  if (!slots.secrets.has(old.slot)) {
+    throw new M2pError('M2P_SLOT_UNKNOWN', `File "${printable(path)}" lies under slot ${old.slot}, which was not given`, {
+      details: { slot: old.slot },
+    })
+  }
+  return { slot: old.slot, carried: old }
+}
+
+/** Wipes the slot that {@link resolveSlots} derived when none were given. */
+export function releaseSlots(slots: WriterSlots, given: SlotSecrets | undefined): void {
+  if (given === undefined) wipe(slots.secrets.get(1))
+}

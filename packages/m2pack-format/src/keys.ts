@@ -1,0 +1,147 @@
+import {
+  concatBytes,
+  equalBytes,
+  hmacSha256,
+  openXChaCha20Poly1305,
+  PrimitivesError,
+  sealXChaCha20Poly1305,
+  utf8Encode,
+  wipe,
+} from '@keyturn/primitives'
+import { M2pError } from './errors.ts'
+import { MAX_U32, NONCE_BYTES } from './limits.ts'
+
+/** The secret a running client gets, with its name. It wraps the slots and nothing else. */
+export interface ContentKey {
+  /** 1 to 2^32 - 1. */
+  readonly keyId: number
+  /** 32 bytes, secret; neither kept nor modified beyond the call or the life of the archive it opens. */
+  readonly key: Uint8Array
+}
+
+/** The publisher's slots: number, from 1, to a 32-byte secret. */
+export type SlotSecrets = ReadonlyMap<number, Uint8Array>
+
+/** A slot as an archive carries it. */
+export interface WrappedSlot {
+  /** 1 to 2^32 - 1. */
+  readonly number: number
+  /** 24 bytes. */
+  readonly nonce: Uint8Array
+  /** The wrapped secret and its tag, 48 bytes. */
+  readonly wrapped: Uint8Array
+}
+
+/** Every domain label of the format: docs/spec/m2pack.md §1 to §3. */
+const LABELS = {
+  firstSlot: utf8Encode('m2pack first slot v1'),
+  commitment: utf8Encode('m2pack key commitment v1'),
+  wrapKey: utf8Encode('m2pack wrap key v1'),
+  slot: utf8Encode('m2pack slot v1'),
+  slotNonce: utf8Encode('m2pack slot nonce v1'),
+  fileKey: utf8Encode('m2pack file key v1'),
+  nonce: utf8Encode('m2pack nonce v1'),
+} as const
+
+/** `value` as four bytes, little-endian. */
+export function u32Bytes(value: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array([value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24])
+}
+
+function u16Bytes(value: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array([value & 0xff, value >>> 8])
+}
+
+/** Refuses a content key of wrong length or an impossible key_id: a misused API. */
+export function checkContentKey({ keyId, key }: ContentKey): void {
+  if (!Number.isInteger(keyId) || keyId < 1 || keyId > MAX_U32) throw new RangeError('key_id must be an integer from 1 to 2^32 - 1')
+  if (!(key instanceof Uint8Array) || key.length !== 32) throw new TypeError('The content key must be 32 bytes')
+}
+
+/** Refuses slots that no archive could carry: a misused API. */
+export function checkSlots(slots: SlotSecrets): void {
+  for (const [number, secret] of slots) {
+    if (!Number.isInteger(number) || number < 1 || number > MAX_U32) throw new RangeError('A slot number must be an integer from 1 to 2^32 - 1')
+    if (!(secret instanceof Uint8Array) || secret.length !== 32) throw new TypeError(`Slot ${number} must be 32 bytes`)
+  }
+}
+
+/** Slot 1 of a publisher who keeps no slots: HMAC-SHA-256(content key, label). A fresh secret; the caller wipes it. */
+export function deriveFirstSlot(contentKey: Uint8Array): Uint8Array {
+  return hmacSha256(contentKey, LABELS.firstSlot)
+}
+
+/**
+ * What an archive says about its content key without giving it away, so that a wrong key is refused before any
+ * payload is touched and no ciphertext opens under two keys. Also named in the signed release manifest.
+ */
+export function keyCommitment({ keyId, key }: ContentKey): Uint8Array {
+  return hmacSha256(key, LABELS.commitment, u32Bytes(keyId))
+}
+
+/** @throws {@link M2pError} `M2P_KEY_COMMITMENT`. */
+export function checkCommitment(contentKey: ContentKey, commitment: Uint8Array): void {
+  if (!equalBytes(keyCommitment(contentKey), commitment)) {
+    throw new M2pError('M2P_KEY_COMMITMENT', `The content key given as key_id ${contentKey.keyId} is not the one the archive was made for`)
+  }
+}
+
+function slotAad(keyId: number, number: number): Uint8Array {
+  return concatBytes(LABELS.slot, u32Bytes(keyId), u32Bytes(number))
+}
+
+/** Wraps one slot under a content key. */
+export function wrapSlot({ keyId, key }: ContentKey, number: number, secret: Uint8Array): WrappedSlot {
+  const nonce = hmacSha256(key, LABELS.slotNonce, u32Bytes(keyId), u32Bytes(number), secret).slice(0, NONCE_BYTES)
+  const wrapKey = hmacSha256(key, LABELS.wrapKey, u32Bytes(keyId))
+  try {
+    return { number, nonce, wrapped: sealXChaCha20Poly1305(wrapKey, nonce, secret, slotAad(keyId, number)) }
+  } finally {
+    wipe(wrapKey)
+  }
+}
+
+/**
+ * Opens every slot of an archive.
+ *
+ * @returns Fresh secrets; the caller wipes them.
+ * @throws {@link M2pError} `M2P_DECRYPT`.
+ */
+export function unwrapSlots({ keyId, key }: ContentKey, slots: readonly WrappedSlot[]): Map<number, Uint8Array> {
+  const wrapKey = hmacSha256(key, LABELS.wrapKey, u32Bytes(keyId))
+  const secrets = new Map<number, Uint8Array>()
+  try {
+    for (const { number, nonce, wrapped } of slots) {
+      secrets.set(number, openXChaCha20Poly1305(wrapKey, nonce, wrapped, slotAad(keyId, number)))
+    }
+    return secrets
+  } catch (error) {
+    wipe(...secrets.values())
+    if (!(error instanceof PrimitivesError)) throw error
+    throw new M2pError('M2P_DECRYPT', `A slot of the archive does not open under the content key ${keyId}`, { cause: error })
+  } finally {
+    wipe(wrapKey)
+  }
+}
+
+/** The key of one file under its slot; a fresh secret, the caller wipes it. */
+export function deriveFileKey(slotSecret: Uint8Array, path: Uint8Array, sha256: Uint8Array): Uint8Array {
+  return hmacSha256(slotSecret, LABELS.fileKey, u16Bytes(path.length), path, sha256)
+}
+
+/** The synthetic nonce of segment `index` of `count`: equal input gives an equal nonce, other input another. */
+export function segmentNonce(
+  slotSecret: Uint8Array,
+  path: Uint8Array,
+  index: number,
+  count: number,
+  bytes: Uint8Array,
+): Uint8Array {
+  const digest = hmacSha256(slotSecret, LABELS.nonce, u16Bytes(path.length), path, u32Bytes(index), u32Bytes(count), bytes)
+  return digest.subarray(0, NONCE_BYTES)
+}
+
+/** The additional data of segment `index` of `count`: the path alone when there is one segment. */
+export function segmentAad(path: Uint8Array, index: number, count: number): Uint8Array {
+  return count === 1 ? path : concatBytes(path, new Uint8Array(1), u32Bytes(index), u32Bytes(count))
+}

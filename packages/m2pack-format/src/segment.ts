@@ -1,0 +1,137 @@
+import { equalBytes, openXChaCha20Poly1305, PrimitivesError, sealXChaCha20Poly1305, sha256, wipe } from '@keyturn/primitives'
+import { zstd } from '#zstd'
+import type { Compression, SegmentRecord } from './entries.ts'
+import { M2pError } from './errors.ts'
+import { deriveFileKey, segmentAad, segmentNonce } from './keys.ts'
+import { checkZstdFrame } from './zstd-frame.ts'
+
+/** Plaintexts below this are stored as they are. */
+const MIN_COMPRESSIBLE_BYTES = 64
+/** Least saving that compression must bring. */
+const MIN_SAVED_BYTES = 64
+const MIN_SAVED_PERCENT = 3
+
+/** A sealed segment. */
+export interface SealedSegment {
+  /** 24 bytes. */
+  readonly nonce: Uint8Array
+  /** Ciphertext and tag. */
+  readonly stored: Uint8Array
+}
+
+/**
+ * Decides how a file is stored, by its first segment: compressed when that saves at least 3 % and 64 bytes.
+ *
+ * @returns The compressed first segment, or `undefined` when the file is stored as it is.
+ */
+export function compressFirstSegment(plain: Uint8Array, level: number): Uint8Array | undefined {
+  if (plain.length < MIN_COMPRESSIBLE_BYTES) return undefined
+  const compressed = zstd.compress(plain, level)
+  const saved = plain.length - compressed.length
+  return saved >= MIN_SAVED_BYTES && saved * 100 >= plain.length * MIN_SAVED_PERCENT ? compressed : undefined
+}
+
+/** Compresses a further segment of a file whose first one was compressed. */
+export function compressSegment(plain: Uint8Array, level: number): Uint8Array {
+  return zstd.compress(plain, level)
+}
+
+/** Seals and opens the segments of one file: docs/spec/m2pack.md §3. Wipe it after use. */
+export class FileCipher {
+  readonly #slotSecret: Uint8Array
+  readonly #path: Uint8Array
+  readonly #key: Uint8Array
+  readonly #segmentCount: number
+
+  /**
+   * @param slotSecret - 32 bytes, secret; used while the cipher lives, not modified.
+   * @param path - UTF-8 of the path.
+   * @param sha256 - Of the whole plaintext.
+   * @param segmentCount - Of the file.
+   */
+  constructor(slotSecret: Uint8Array, path: Uint8Array, sha256: Uint8Array, segmentCount: number) {
+    this.#slotSecret = slotSecret
+    this.#path = path
+    this.#key = deriveFileKey(slotSecret, path, sha256)
+    this.#segmentCount = segmentCount
+  }
+
+  /**
+   * Seals what is to be stored of segment `index`.
+   *
+   * @param out - Where the stored bytes go; fresh memory when absent.
+   */
+  seal(index: number, bytes: Uint8Array, out?: Uint8Array): SealedSegment {
+    const nonce = segmentNonce(this.#slotSecret, this.#path, index, this.#segmentCount, bytes)
+    const aad = segmentAad(this.#path, index, this.#segmentCount)
+    return { nonce, stored: sealXChaCha20Poly1305(this.#key, nonce, bytes, aad, out) }
+  }
+
+  /**
+   * Opens segment `index`: the tag first, then decompression to exactly the size due.
+   *
+   * @param checkNonce - Whether to refuse a nonce other than the one the content gives. Needed wherever the SHA-256 of the
+   *   whole file is not checked before bytes are handed out.
+   * @throws {@link M2pError} `M2P_DECRYPT`, `M2P_NONCE`, `M2P_ZSTD`, `M2P_SIZE`, `M2P_LIMIT`.
+   */
+  open(index: number, stored: Uint8Array, record: SegmentRecord, plain: PlainForm, checkNonce: boolean): Uint8Array {
+    const bytes = this.#decrypt(index, stored, record.nonce)
+    if (checkNonce) {
+      const due = segmentNonce(this.#slotSecret, this.#path, index, this.#segmentCount, bytes)
+      if (!equalBytes(due, record.nonce)) {
+        throw new M2pError('M2P_NONCE', `Segment ${index} opens, but its nonce is not the one its content gives`, { details: { segment: index } })
+      }
+    }
+    return expand(bytes, plain)
+  }
+
+  #decrypt(index: number, stored: Uint8Array, nonce: Uint8Array): Uint8Array {
+    try {
+      return openXChaCha20Poly1305(this.#key, nonce, stored, segmentAad(this.#path, index, this.#segmentCount))
+    } catch (error) {
+      if (!(error instanceof PrimitivesError)) throw error
+      throw new M2pError('M2P_DECRYPT', `Segment ${index} does not open under its key`, { details: { segment: index }, cause: error })
+    }
+  }
+
+  /** Wipes the file key. */
+  wipe(): void {
+    wipe(this.#key)
+  }
+}
+
+/** What an opened segment must become. */
+export interface PlainForm {
+  /** Whether the segment is a zstd frame. */
+  readonly compression: Compression
+  /** Bytes of plaintext due. */
+  readonly size: number
+}
+
+function expand(bytes: Uint8Array, { compression, size }: PlainForm): Uint8Array {
+  if (compression === 'none') {
+    if (bytes.length !== size) throw new M2pError('M2P_SIZE', `A segment holds ${bytes.length} bytes, ${size} are due`)
+    return bytes
+  }
+  checkZstdFrame(bytes, size)
+  let plain: Uint8Array
+  try {
+    plain = zstd.decompress(bytes, size)
+  } catch (cause) {
+    throw new M2pError('M2P_ZSTD', 'Cannot decompress segment: the frame is malformed', { cause })
+  }
+  if (plain.length !== size) throw new M2pError('M2P_SIZE', `A segment gives ${plain.length} bytes, ${size} are due`)
+  return plain
+}
+
+/** @throws {@link M2pError} `M2P_HASH`. */
+export function checkHash(actual: Uint8Array, due: Uint8Array, path: string): void {
+  if (!equalBytes(actual, due)) {
+    throw new M2pError('M2P_HASH', `The content of "${path}" does not have the SHA-256 that the manifest names`, { details: { path } })
+  }
+}
+
+/** SHA-256 of a whole file in memory against the manifest. */
+export function checkContent(plain: Uint8Array, due: Uint8Array, path: string): void {
+  checkHash(sha256(plain), due, path)
+}

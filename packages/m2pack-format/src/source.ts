@@ -1,0 +1,65 @@
+import { M2pError } from './errors.ts'
+
+/** Random access to bytes: a file, memory, a Blob, a server that answers ranges, or a failing double. */
+export interface ByteSource {
+  /** How many bytes there are. */
+  readonly size: number
+  /** Reads exactly `length` bytes from `offset`, or fewer where the source ends. */
+  read(offset: number, length: number): Promise<Uint8Array> | Uint8Array
+}
+
+/** Takes the bytes of an archive at their places; a place may be written again. */
+export interface ByteSink {
+  /** Writes all of `bytes` at `position`; they may change once the promise resolves. */
+  write(bytes: Uint8Array, position: number): Promise<void> | void
+}
+
+/** Bytes in memory as a source. */
+export function memorySource(bytes: Uint8Array): ByteSource {
+  return { size: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length) }
+}
+
+/** A Blob or File as a source: only what is read is loaded. */
+export function blobSource(blob: Blob): ByteSource {
+  return {
+    size: blob.size,
+    read: async (offset, length) => new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer()),
+  }
+}
+
+/** A sink that keeps everything in memory. */
+export class MemorySink implements ByteSink {
+  #bytes = new Uint8Array(4096)
+  #length = 0
+
+  write(bytes: Uint8Array, position: number): void {
+    const end = position + bytes.length
+    if (end > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(end, this.#bytes.length * 2))
+      grown.set(this.#bytes.subarray(0, this.#length))
+      this.#bytes = grown
+    }
+    this.#bytes.set(bytes, position)
+    this.#length = Math.max(this.#length, end)
+  }
+
+  /** A copy of what was written so far. */
+  bytes(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.slice(0, this.#length)
+  }
+}
+
+/**
+ * Reads exactly `length` bytes.
+ *
+ * @throws {@link M2pError} `M2P_TRUNCATED` when the source gives fewer.
+ */
+export async function readExactly(source: ByteSource, offset: number, length: number, what: string): Promise<Uint8Array> {
+  const bytes = await source.read(offset, length)
+  if (bytes.length !== length) {
+    throw new M2pError('M2P_TRUNCATED', `Cannot read ${what}: ${length} bytes are due at offset ${offset}, there are ${bytes.length}`, {
+      details: { offset },
+    })
+  }
+  return bytes
+}

@@ -1,0 +1,108 @@
+import { createSha256, type ErrorKind, printable } from '@keyturn/primitives'
+import type { Archive } from './archive.ts'
+import type { ArchiveEntry } from './entries.ts'
+import { M2pError, type M2pErrorCode } from './errors.ts'
+import { checkHash } from './segment.ts'
+import { readExactly } from './source.ts'
+
+/** What is told while an archive is built, verified or extracted. */
+export interface Progress {
+  /** Files done. */
+  readonly files: number
+  /** Files there are. */
+  readonly totalFiles: number
+  /** Bytes of plaintext done. */
+  readonly bytes: number
+  /** Bytes of plaintext there are. */
+  readonly totalBytes: number
+}
+
+/** Options of a verification. */
+export interface VerifyOptions {
+  /** Told after every file. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined
+  /** Stops between two files or segments, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** One file that did not verify. */
+export interface VerifyFailure {
+  /** As stored in the archive. */
+  readonly path: string
+  readonly code: M2pErrorCode
+  readonly kind: ErrorKind
+  readonly message: string
+}
+
+/** What a verification found. */
+export interface VerifyReport {
+  /** Whether nothing failed. */
+  readonly ok: boolean
+  /** Whether the signature was checked; it held, or opening would have thrown. */
+  readonly signatureChecked: boolean
+  /** Whether payloads were checked, which takes a content key. */
+  readonly payloadsChecked: boolean
+  readonly filesChecked: number
+  readonly bytesChecked: number
+  readonly failures: readonly VerifyFailure[]
+}
+
+/** Turns what one file threw into a line of the report; anything but an error of ours is thrown on. */
+export function asFailure(path: string, error: unknown): VerifyFailure {
+  if (!(error instanceof M2pError)) throw error
+  return { path, code: error.code, kind: error.kind, message: error.message }
+}
+
+async function verifyEntry(archive: Archive, entry: ArchiveEntry, signal: AbortSignal | undefined): Promise<void> {
+  const hash = createSha256()
+  for await (const part of archive.segments(entry, 0, entry.segmentCount, false, signal)) hash.update(part)
+  checkHash(hash.digest(), entry.sha256, printable(entry.path))
+}
+
+/** @throws {@link M2pError} `M2P_PADDING`. */
+export function checkPadding(zeros: Uint8Array, offset: number): void {
+  if (zeros.some((byte) => byte !== 0)) {
+    throw new M2pError('M2P_PADDING', `The ${zeros.length} bytes at offset ${offset} are padding and must be zero`, { details: { offset } })
+  }
+}
+
+async function verifyGaps(archive: Archive): Promise<VerifyFailure[]> {
+  const failures: VerifyFailure[] = []
+  for (const { offset, length, path } of archive.gaps) {
+    try {
+      checkPadding(await readExactly(archive.source, offset, length, 'padding'), offset)
+    } catch (error) {
+      failures.push(asFailure(path, error))
+    }
+  }
+  return failures
+}
+
+/** The work behind {@link Archive.verify}. */
+export async function verifyEntries(archive: Archive, { onProgress, signal }: VerifyOptions): Promise<VerifyReport> {
+  const { entries, signatureChecked } = archive
+  if (!archive.readable) {
+    return { ok: true, signatureChecked, payloadsChecked: false, filesChecked: 0, bytesChecked: 0, failures: [] }
+  }
+  const failures = await verifyGaps(archive)
+  const totalBytes = entries.reduce((sum, entry) => sum + entry.size, 0)
+  let bytes = 0
+  for (const [index, entry] of entries.entries()) {
+    signal?.throwIfAborted()
+    try {
+      await verifyEntry(archive, entry, signal)
+    } catch (error) {
+      failures.push(asFailure(entry.path, error))
+    }
+    bytes += entry.size
+    onProgress?.({ files: index + 1, totalFiles: entries.length, bytes, totalBytes })
+  }
+  return {
+    ok: failures.length === 0,
+    signatureChecked,
+    payloadsChecked: true,
+    filesChecked: entries.length,
+    bytesChecked: bytes,
+    failures,
+  }
+}
