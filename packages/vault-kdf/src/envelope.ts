@@ -2,7 +2,7 @@ import { PrimitivesError, Reader, Writer, equalBytes, openAes256Gcm, sealAes256G
 import { MessageKeys, type PartitionKey } from './derive.ts'
 import { VaultError } from './errors.ts'
 import { MAX_PLAINTEXT_BYTES } from './limits.ts'
-import { type Layer, type Place, checkId, contextsOf, isLayer } from './place.ts'
+import { type Layer, type Place, checkId, checkName, contextsOf, isLayer } from './place.ts'
 
 // offset  size  field                                     docs/spec/vault-kdf.md §2
 //  0       4    magic        89 "HXV"
@@ -82,7 +82,7 @@ export function sealEnvelope(
     throw new VaultError('VK_LIMIT', `Plaintext of ${plaintext.length} bytes is over the limit of ${MAX_PLAINTEXT_BYTES}`)
   }
   checkId(place.cell, 'cell')
-  checkId(place.name, 'name')
+  checkName(place.name)
   const head = header(place.layer, keyVersion)
   const keys = new MessageKeys(partitionKey, salt, { ...place, header: head, contexts: contextsOf(place.layer, place.context) })
   try {

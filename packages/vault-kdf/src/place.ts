@@ -39,6 +39,7 @@ export interface Place extends RecordId {
  * @throws VaultError `VK_INFO`.
  */
 export function checkId(value: string, field: string): void {
+  if (/^[\x20-\x7e]{1,255}$/.test(value)) return // most are
   const length = value.isWellFormed() ? utf8(value).length : 0
   if (length >= 1 && length <= MAX_ID_BYTES && !value.includes('\0') && value.normalize('NFC') === value) return
   throw new VaultError('VK_INFO', `Id "${printable(value)}" of the ${field} is not 1 to 255 bytes of UTF-8 in normal form C`, {
@@ -46,11 +47,16 @@ export function checkId(value: string, field: string): void {
   })
 }
 
+/** Checks the name of a record, which alone may be empty: HexVault's cells allow that. */
+export function checkName(name: string): void {
+  if (name !== '') checkId(name, 'name')
+}
+
 /** Checks a record's three ids. */
 export function checkRecordId(id: RecordId): void {
   checkId(id.partition, 'partition')
   checkId(id.cell, 'cell')
-  checkId(id.name, 'name')
+  checkName(id.name)
 }
 
 /** Whether a number is a layer. */
