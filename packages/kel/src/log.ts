@@ -1,0 +1,176 @@
+import type { JsonValue } from '@keyturn/primitives'
+import { isRotation, type EventType, type KeyEvent, type RotationEvent } from './event.ts'
+import { judgeEvent, type Acceptance, type DelegatorLog, type Escrowed, type JudgeContext } from './judge.ts'
+import type { KeyState } from './key-state.ts'
+import type { Message } from './message.ts'
+import { refusal } from './rule.ts'
+
+/** An event that the whole of the rules has passed. */
+export interface VerifiedEvent {
+  readonly sn: number
+  readonly said: string
+  readonly type: EventType
+  /** The anchors (`a`) of the event. */
+  readonly seals: readonly JsonValue[]
+  /** Ed25519 keys in force from this event on. */
+  readonly keys: readonly Uint8Array[]
+  /** The exact body. */
+  readonly raw: Uint8Array
+  /** Body and attachments as they came. */
+  readonly message: Uint8Array
+  /** SAID of the event before; undefined for an inception. */
+  readonly prior: string | undefined
+}
+
+/** Accepted, and what it displaces. */
+export interface Accepted extends Acceptance {
+  readonly event: VerifiedEvent
+  /** Number of interactions at the end of the log that this rotation supersedes. */
+  readonly superseding: number
+  readonly warnings: readonly string[]
+}
+
+/** Known already; `superseded` when a rotation has displaced it since. */
+export interface Repeated { readonly verdict: 'idempotent'; readonly superseded: boolean; readonly explanation: string }
+
+/** A second event, rightly signed, at a place that is taken. */
+export interface Duplicity { readonly verdict: 'duplicity'; readonly against: VerifiedEvent; readonly explanation: string }
+
+/** What becomes of a message that is not refused. */
+export type Judgement = Accepted | Repeated | Duplicity | Escrowed
+
+/**
+ * The log of one identity in memory: first-seen order, the accepted chain, and the state it leads to. Judging changes
+ * nothing; {@link EventLog.apply} takes over a judgement.
+ */
+export class EventLog implements DelegatorLog {
+  readonly prefix: string
+  readonly #accepted: VerifiedEvent[] = []
+  readonly #superseded: VerifiedEvent[] = []
+  readonly #firstSeen: string[] = []
+  /** States after each inception or rotation of the accepted chain. */
+  readonly #establishments: KeyState[] = []
+  #state: KeyState | undefined
+
+  constructor(prefix: string) {
+    this.prefix = prefix
+  }
+
+  /** False until an inception was accepted. */
+  get isStarted(): boolean {
+    return this.#state !== undefined
+  }
+
+  /** The state after the last accepted event. Throws before the inception. */
+  get state(): KeyState {
+    if (this.#state === undefined) throw refusal('KEL_SEQ', `Log of ${this.prefix} has no inception`)
+    return this.#state
+  }
+
+  /** The accepted chain, one event per sequence number. */
+  get events(): readonly VerifiedEvent[] {
+    return this.#accepted
+  }
+
+  /** Interactions that a later rotation displaced, in first-seen order. */
+  get superseded(): readonly VerifiedEvent[] {
+    return this.#superseded
+  }
+
+  /** SAIDs in the order in which their events were accepted; superseded ones stay. */
+  get firstSeen(): readonly string[] {
+    return this.#firstSeen
+  }
+
+  /** The accepted event at a sequence number. */
+  eventAt(sn: number): VerifiedEvent | undefined {
+    return this.#accepted[sn]
+  }
+
+  /** The state right after the accepted event at a sequence number. */
+  stateAt(sn: number): KeyState | undefined {
+    const event = this.#accepted[sn]
+    if (event === undefined) return undefined
+    const { said, type } = event
+    const establishment = this.#establishments.findLast((state) => state.sn <= sn)
+    return establishment === undefined ? undefined : { ...establishment, sn, said, type }
+  }
+
+  /**
+   * Decides what becomes of an event. Changes nothing.
+   *
+   * @throws {@link KelError} when the event is refused.
+   */
+  judge(message: Message<KeyEvent>, context: JudgeContext): Judgement {
+    const { event } = message
+    const last = this.#state
+    if (last === undefined || event.sn > last.sn) return this.#judgeNext(last, message, context)
+    const held = this.#accepted[event.sn] as VerifiedEvent
+    if (held.said === event.said) return this.#judgeRepeat(message, context, false)
+    if (this.#superseded.some(({ said }) => said === event.said)) return this.#judgeRepeat(message, context, true)
+    if (isRotation(event) && event.sn > last.lastEstablishment.sn) return this.#judgeRecovery(message as Message<RotationEvent>, context)
+    return this.#judgeRival(message, held, context)
+  }
+
+  #judgeNext(last: KeyState | undefined, message: Message<KeyEvent>, context: JudgeContext): Judgement {
+    const { event } = message
+    if (last !== undefined && last.nextDigests.length === 0) {
+      throw refusal('KEL_ABANDONED', `Event ${event.sn} follows event ${last.sn}, which promised no next key`)
+    }
+    if (last !== undefined && event.sn > last.sn + 1) {
+      return { verdict: 'escrow', kind: 'out-of-order', explanation: `Event ${event.sn} waits for event ${last.sn + 1}` }
+    }
+    return this.#accept(last, message, context, 0)
+  }
+
+  /** Superseding recovery: a rotation may displace the interactions behind the last establishment. */
+  #judgeRecovery(message: Message<RotationEvent>, context: JudgeContext): Judgement {
+    const { event } = message
+    return this.#accept(this.stateAt(event.sn - 1), message, context, this.#accepted.length - event.sn)
+  }
+
+  #accept(base: KeyState | undefined, message: Message<KeyEvent>, context: JudgeContext, superseding: number): Judgement {
+    const judged = judgeEvent(base, message, context)
+    if (judged.verdict === 'escrow') return judged
+    const { event, bytes } = message
+    const verified: VerifiedEvent = {
+      sn: event.sn, said: event.said, type: event.type, seals: event.seals, keys: judged.state.publicKeys,
+      raw: event.raw, message: bytes, prior: event.prior,
+    }
+    const explanation = superseding === 0 ? judged.explanation
+      : `${judged.explanation}; supersedes ${superseding} interaction${superseding === 1 ? '' : 's'} from ${event.sn} on`
+    return { ...judged, event: verified, superseding, warnings: event.warnings, explanation }
+  }
+
+  /** The same event again: its signatures must still be good, so that late ones may be added. */
+  #judgeRepeat(message: Message<KeyEvent>, context: JudgeContext, superseded: boolean): Judgement {
+    const { event } = message
+    if (!superseded) {
+      const judged = judgeEvent(event.sn === 0 ? undefined : this.stateAt(event.sn - 1), message, context)
+      if (judged.verdict === 'escrow') return { verdict: 'idempotent', superseded, explanation: `event ${event.sn} is known already` }
+    }
+    const explanation = superseded ? `event ${event.sn} is known, a rotation superseded it` : `event ${event.sn} is known already`
+    return { verdict: 'idempotent', superseded, explanation }
+  }
+
+  /** Another event at a place that is taken: evidence if it would have been accepted there, refused otherwise. */
+  #judgeRival(message: Message<KeyEvent>, held: VerifiedEvent, context: JudgeContext): Judgement {
+    const { event } = message
+    const judged = judgeEvent(event.sn === 0 ? undefined : this.stateAt(event.sn - 1), message, context)
+    if (judged.verdict === 'escrow' && judged.kind === 'partial-signature') {
+      throw refusal('KEL_SEQ', `Event ${event.sn} is taken by ${held.said}, and its rival is not fully signed`)
+    }
+    const explanation = `a second event ${event.sn}, ${event.said}, is rightly signed; ${held.said} was seen first and stays`
+    return { verdict: 'duplicity', against: held, explanation }
+  }
+
+  /** Takes over an acceptance. */
+  apply(accepted: Accepted): void {
+    const { event, state, superseding } = accepted
+    if (superseding > 0) this.#superseded.push(...this.#accepted.splice(event.sn))
+    this.#accepted.push(event)
+    this.#firstSeen.push(event.said)
+    if (event.type !== 'ixn') this.#establishments.push(state)
+    this.#state = state
+  }
+}

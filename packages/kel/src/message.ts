@@ -1,0 +1,34 @@
+import { parseAttachments, type Attachments } from './cesr/attachments.ts'
+import { parseEvent, type KeyEvent, type ParseOptions, type ReceiptEvent } from './event.ts'
+import type { Receipts } from './receipts.ts'
+import { attachmentText, type Frame } from './stream.ts'
+
+/** An event or receipt with what rides behind it: parsed, its SAID checked, nothing else decided. */
+export interface Message<E extends KeyEvent | ReceiptEvent = KeyEvent | ReceiptEvent> {
+  readonly event: E
+  readonly attachments: Attachments
+  /** Body and attachments as they came. */
+  readonly bytes: Uint8Array
+  /** Witness signatures on the same event that came in receipts of their own. */
+  readonly receipts?: Receipts
+}
+
+/**
+ * Parses one frame of a stream.
+ *
+ * @throws {@link KelError} of {@link parseEvent} and of {@link parseAttachments}.
+ */
+export function parseMessage(frame: Frame, options: ParseOptions = {}): Message {
+  const event = parseEvent(frame.body, frame.version, options)
+  return { event, attachments: parseAttachments(attachmentText(frame)), bytes: frame.bytes }
+}
+
+/** Narrows a message to one that belongs into a log. */
+export function isKeyEvent(message: Message): message is Message<KeyEvent> {
+  return message.event.type !== 'rct'
+}
+
+/** Narrows a message to a receipt. */
+export function isReceipt(message: Message): message is Message<ReceiptEvent> {
+  return message.event.type === 'rct'
+}
