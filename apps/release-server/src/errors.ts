@@ -118,6 +118,11 @@ export const serverErrors = {
     meaning: 'An upload carries no valid token with the scope blobs:write.',
     remedy: 'Use a token with the scope blobs:write.',
   },
+  UP_SCOPE: {
+    kind: 'auth',
+    meaning: 'The token of an upload is valid and does not have the scope blobs:write.',
+    remedy: 'Use a token with the scope blobs:write.',
+  },
   UP_HASH: {
     kind: 'auth',
     meaning: 'Uploaded bytes do not have the SHA-256 they were announced with; nothing was kept.',
@@ -127,6 +132,16 @@ export const serverErrors = {
     kind: 'input',
     meaning: 'An upload is shorter or longer than announced, or its length is missing.',
     remedy: 'Send exactly as many bytes as announced.',
+  },
+  UP_LENGTH_REQUIRED: {
+    kind: 'input',
+    meaning: 'An upload does not say how long it is.',
+    remedy: 'Send Content-Length; chunked bodies are not taken.',
+  },
+  UP_CHECKSUM: {
+    kind: 'auth',
+    meaning: 'A piece of an upload does not have the checksum it was sent with; it was not kept.',
+    remedy: 'Send the piece again.',
   },
   UP_OFFSET: {
     kind: 'busy',
@@ -248,7 +263,10 @@ const statusOfCode: Readonly<Partial<Record<string, number>>> = {
   SRV_PRECONDITION: 412,
   SRV_TIMEOUT: 408,
   UP_AUTH: 401,
+  UP_SCOPE: 403,
   UP_HASH: 422,
+  UP_LENGTH_REQUIRED: 411,
+  UP_CHECKSUM: 460,
   UP_GONE: 410,
   UP_UNKNOWN: 404,
   UP_DISK_FULL: 507,

@@ -1,0 +1,102 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { base64Decode, utf8Decode } from '@keyturn/primitives'
+import { createHash } from 'node:crypto'
+import type { ServerContext } from '../context.ts'
+import { ServerError } from '../errors.ts'
+import { maxBlobBytes, maxPutBytes } from '../limits.ts'
+import { isBlobName } from '../storage/blob-store.ts'
+import type { ByteStream } from '../storage/blob-store.ts'
+import { continueUpload, endUpload, getUpload, startUpload } from '../uploads.ts'
+import type { Upload } from '../uploads.ts'
+import { announcedLength } from './blob-routes.ts'
+import { bodyStream } from './body-stream.ts'
+import { actorOf } from './routes.ts'
+
+const version = '1.0.0'
+
+function checkVersion(request: FastifyRequest): void {
+  if (request.headers['tus-resumable'] !== version) {
+    throw new ServerError('SRV_PRECONDITION', `Cannot read this upload request: Tus-Resumable has to be ${version}`)
+  }
+}
+
+function wholeNumber(text: unknown, name: string, most: number): number {
+  if (typeof text !== 'string' || !/^\d{1,15}$/.test(text)) throw new ServerError('SRV_REQUEST', `Cannot read header ${name}: a whole number is due`)
+  const value = Number(text)
+  if (value > most) throw new ServerError('SRV_LIMIT', `Cannot take ${value} bytes: at most ${most}`)
+  return value
+}
+
+/** The blob name in `Upload-Metadata: sha256 <base64>`. */
+function announcedHash(metadata: unknown): string {
+  const pairs = typeof metadata === 'string' ? metadata.split(',').map((pair) => pair.trim().split(' ')) : []
+  const value = pairs.find(([name]) => name === 'sha256')?.[1]
+  const hash = value === undefined ? '' : utf8Decode(base64Decode(value))
+  if (!isBlobName(hash)) throw new ServerError('SRV_REQUEST', 'Cannot read header Upload-Metadata: "sha256 <base64 of 64 hex digits>" is due')
+  return hash
+}
+
+/** Checks each piece against `Upload-Checksum`, where one is sent: it is read whole before a byte of it counts. */
+async function checkedPiece(request: FastifyRequest, size: number): Promise<ByteStream> {
+  const header = request.headers['upload-checksum']
+  const body = bodyStream(request, size)
+  if (header === undefined) return body
+  const [algorithm, digest] = String(header).split(' ')
+  if (algorithm !== 'sha256' && algorithm !== 'sha1') throw new ServerError('SRV_REQUEST', 'Cannot check the piece: sha256 and sha1 are known')
+  const parts: Uint8Array[] = []
+  const hash = createHash(algorithm)
+  for await (const part of body) {
+    hash.update(part)
+    parts.push(part)
+  }
+  if (hash.digest('base64') !== digest) throw new ServerError('UP_CHECKSUM', 'The piece does not have the checksum it was sent with')
+  return (async function* () { yield* parts })()
+}
+
+function answer(reply: FastifyReply, status: number, upload: Upload): FastifyReply {
+  return reply.code(status)
+    .header('tus-resumable', version)
+    .header('cache-control', 'no-store')
+    .header('upload-offset', String(upload.offset))
+    .header('upload-length', String(upload.size))
+    .header('upload-expires', new Date(upload.expires_ms).toUTCString())
+    .send()
+}
+
+/** Routes of resumable uploads: tus 1.0 with creation, checksum, expiration and termination. */
+export function uploadRoutes(app: FastifyInstance, context: ServerContext): void {
+  const config = { scope: 'blobs:write', upload: true, idempotent: false } as const
+
+  app.options('/v1/uploads', { config: { summary: 'What the upload protocol can do', rate: 'none' } }, async (_request, reply) => reply.code(204)
+    .header('tus-resumable', version).header('tus-version', version).header('tus-max-size', String(maxBlobBytes))
+    .header('tus-extension', 'creation,checksum,expiration,termination').header('tus-checksum-algorithm', 'sha256,sha1').send())
+
+  app.post('/v1/uploads', { config: { ...config, summary: 'Start a resumable upload, or go on with an unfinished one' } }, async (request, reply) => {
+    checkVersion(request)
+    const size = wholeNumber(request.headers['upload-length'], 'Upload-Length', maxBlobBytes)
+    const upload = await startUpload(context, announcedHash(request.headers['upload-metadata']), size, actorOf(request).name)
+    return answer(reply.header('location', `/v1/uploads/${upload.id}`), 201, upload)
+  })
+
+  app.head<{ Params: { id: string } }>('/v1/uploads/:id', { config: { ...config, summary: 'Where a resumable upload goes on' } }, async (request, reply) => {
+    checkVersion(request)
+    return answer(reply, 200, await getUpload(context, request.params.id, actorOf(request).name))
+  })
+
+  app.patch<{ Params: { id: string } }>('/v1/uploads/:id', {
+    config: { ...config, summary: 'Send the next piece', bodyType: 'application/offset+octet-stream' },
+  }, async (request, reply) => {
+    checkVersion(request)
+    if (request.headers['content-type'] !== 'application/offset+octet-stream') throw new ServerError('SRV_MEDIA_TYPE', 'A piece is application/offset+octet-stream')
+    const upload = await getUpload(context, request.params.id, actorOf(request).name)
+    const offset = wholeNumber(request.headers['upload-offset'], 'Upload-Offset', maxBlobBytes)
+    const piece = await checkedPiece(request, announcedLength(request, maxPutBytes))
+    return answer(reply, 204, await continueUpload(context, upload, offset, piece))
+  })
+
+  app.delete<{ Params: { id: string } }>('/v1/uploads/:id', { config: { ...config, summary: 'End a resumable upload' } }, async (request, reply) => {
+    checkVersion(request)
+    await endUpload(context, await getUpload(context, request.params.id, actorOf(request).name))
+    return reply.code(204).header('tus-resumable', version).send()
+  })
+}

@@ -1,0 +1,82 @@
+import type { IncomingMessage } from 'node:http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { ServerError } from '../errors.ts'
+
+/** Requests per minute of one kind from one caller. */
+export interface RateOptions {
+  /** Documents of the public tree, per address; default 600. */
+  readonly publicPerMinute?: number
+  /** Management calls, per token (per address without one); default 120; uploads and missing-blob queries do not count. */
+  readonly managementPerMinute?: number
+  /** Logins, per address; default 10. */
+  readonly loginPerMinute?: number
+  /** Telemetry reports, per address; default 30. */
+  readonly reportsPerMinute?: number
+  /** Runtime key exchanges, per address; default 60. */
+  readonly noisePerMinute?: number
+  /** Take the caller's address from `X-Forwarded-For`: only behind a proxy that sets it. */
+  readonly trustProxy?: boolean
+}
+
+interface Bucket { windowStart: number; count: number }
+
+const windowMs = 60_000
+const maxCallers = 100_000
+
+/** Counts requests per caller and minute; in memory, per process: a balancer in front sees to the rest. */
+export class RateLimits {
+  readonly #options: RateOptions
+  readonly #clock: () => number
+  readonly #buckets = new Map<string, Bucket>()
+
+  constructor(options: RateOptions, clock: () => number) {
+    this.#options = options
+    this.#clock = clock
+  }
+
+  /** Seconds a reader of the public tree has to wait; 0: none. */
+  publicWait(request: IncomingMessage): number {
+    return this.#count(`p:${this.address(request)}`, this.#options.publicPerMinute ?? 600).waitS
+  }
+
+  /** Counts a request of the framework; throws `SRV_RATE` beyond the limit and sets the `RateLimit` headers. */
+  check(request: FastifyRequest, reply: FastifyReply): void {
+    const kind = request.routeOptions.config.rate ?? 'management'
+    if (kind === 'none' || request.routeOptions.config.upload === true) return
+    const limit = {
+      public: this.#options.publicPerMinute ?? 600,
+      login: this.#options.loginPerMinute ?? 10,
+      reports: this.#options.reportsPerMinute ?? 30,
+      noise: this.#options.noisePerMinute ?? 60,
+      management: this.#options.managementPerMinute ?? 120,
+    }[kind]
+    const { waitS, left } = this.#count(`${kind}:${this.#caller(request, kind)}`, limit)
+    reply.header('ratelimit', `limit=${limit}, remaining=${left}, reset=${waitS === 0 ? 60 : waitS}`)
+    if (waitS > 0) throw new ServerError('SRV_RATE', 'Too many requests', { details: { retryAfterS: waitS } })
+  }
+
+  /** Address of a caller, as far as the deployment lets it be known. */
+  address(request: IncomingMessage): string {
+    const forwarded = this.#options.trustProxy === true ? request.headers['x-forwarded-for'] : undefined
+    const last = typeof forwarded === 'string' ? forwarded.split(',').at(-1)?.trim() : undefined
+    return last ?? request.socket.remoteAddress ?? 'unknown'
+  }
+
+  #caller(request: FastifyRequest, kind: string): string {
+    const token = kind === 'management' ? /^Bearer m2t_([a-z0-9]{16})_/i.exec(request.headers.authorization ?? '')?.[1] : undefined
+    return token ?? this.address(request.raw)
+  }
+
+  #count(key: string, limit: number): { waitS: number; left: number } {
+    const now = this.#clock()
+    let bucket = this.#buckets.get(key)
+    if (bucket === undefined || now - bucket.windowStart >= windowMs || now < bucket.windowStart) {
+      if (this.#buckets.size >= maxCallers) this.#buckets.clear()
+      bucket = { windowStart: now, count: 0 }
+      this.#buckets.set(key, bucket)
+    }
+    bucket.count += 1
+    const over = bucket.count > limit
+    return { waitS: over ? Math.max(1, Math.ceil((bucket.windowStart + windowMs - now) / 1000)) : 0, left: Math.max(0, limit - bucket.count) }
+  }
+}

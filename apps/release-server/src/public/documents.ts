@@ -1,0 +1,174 @@
+import { createHash } from 'node:crypto'
+import type { JsonObject } from '@keyturn/primitives'
+import { collect } from '../storage/hashing.ts'
+import type { BlobStore } from '../storage/blob-store.ts'
+import type { MetadataStore, NewRecord, StoredRecord } from '../storage/metadata-store.ts'
+import { ServerError } from '../errors.ts'
+
+/** How long an answer may be kept: for ever, a minute, or as short as a head. */
+export type Freshness = 'immutable' | 'minute' | 'head'
+
+/** One document of the public tree, ready to be sent. */
+export interface PublicDocument {
+  readonly sha256: string
+  readonly size: number
+  readonly etag: string
+  readonly contentType: string
+  readonly cacheControl: string
+  /** Bytes, where they are small enough to be kept in memory. */
+  readonly body: Uint8Array | undefined
+}
+
+/** Documents up to this size lie in the metadata store, larger ones (manifests) in the blob store. */
+export const maxInlineDocument = 256 * 1024
+
+const cacheControls: Readonly<Record<Freshness, string>> = {
+  immutable: 'public, max-age=31536000, immutable',
+  minute: 'public, max-age=60, must-revalidate',
+  head: 'public, max-age=15, must-revalidate',
+}
+
+/** Freshness of a document by its name. */
+export function freshnessOf(name: string): Freshness {
+  if (name === 'head.json') return 'head'
+  if (name.endsWith('.sigs.json') || name.startsWith('kel/')) return 'minute'
+  if (name.startsWith('roles/')) return 'immutable'
+  return name.startsWith('manifests/') && name.endsWith('.json') ? 'immutable' : 'minute'
+}
+
+function contentTypeOf(name: string): string {
+  if (name.endsWith('.json')) return 'application/json'
+  return name.endsWith('.cesr') ? 'application/cesr' : 'application/octet-stream'
+}
+
+/** Key of a document in the metadata store. */
+export function documentKey(product: string, channel: string | undefined, name: string): string {
+  return channel === undefined ? `${product}/${name}` : `${product}/channels/${channel}/${name}`
+}
+
+/** Name within channel or product of a stored document. */
+function nameOfKey(key: string): string {
+  const rest = key.slice(key.indexOf('/') + 1)
+  return rest.startsWith('channels/') ? rest.split('/').slice(2).join('/') : rest
+}
+
+/** Makes the record of a document; bytes above the limit must lie in the blob store already. */
+export function documentRecord(key: string, bytes: Uint8Array): NewRecord {
+  const sha256 = createHash('sha256').update(bytes).digest('hex')
+  const inline = bytes.length <= maxInlineDocument
+  return { key, value: { sha256, size: bytes.length }, ...(inline ? { body: bytes } : {}) }
+}
+
+/** Options of {@link DocumentCache}. */
+export interface DocumentCacheOptions {
+  /** Bytes of documents kept in memory; default 128 MiB. */
+  readonly maxBytes?: number
+  /** After how long a document is looked up again even when no change was told; default 5 s. */
+  readonly maxAgeMs?: number
+  readonly clock: () => number
+}
+
+interface Entry { readonly document: PublicDocument | undefined; readonly loadedMs: number }
+
+/**
+ * The public documents as readers see them: from memory, looked up again when a change was told (by this or another
+ * replica) or after a few seconds, should a notice get lost.
+ */
+export class DocumentCache {
+  readonly #metadata: MetadataStore
+  readonly #blobs: BlobStore
+  readonly #options: DocumentCacheOptions
+  readonly #entries = new Map<string, Entry>()
+  readonly #loading = new Map<string, Promise<PublicDocument | undefined>>()
+  readonly #unsubscribe: () => void
+  #bytes = 0
+  #generation = 0
+
+  constructor(metadata: MetadataStore, blobs: BlobStore, options: DocumentCacheOptions) {
+    this.#metadata = metadata
+    this.#blobs = blobs
+    this.#options = options
+    this.#unsubscribe = metadata.subscribe((topic) => {
+      if (topic === 'documents') this.clear()
+    })
+  }
+
+  /** Forgets everything; the next readers look it up. */
+  clear(): void {
+    this.#generation += 1
+    this.#entries.clear()
+    this.#loading.clear()
+    this.#bytes = 0
+  }
+
+  /** A document that is in memory and fresh, `null` when it is known to be absent, `undefined` when it must be loaded. */
+  peek(key: string): PublicDocument | null | undefined {
+    const entry = this.#entries.get(key)
+    if (entry === undefined || this.#options.clock() - entry.loadedMs > (this.#options.maxAgeMs ?? 5000)) return undefined
+    return entry.document ?? null
+  }
+
+  /** Gives a document, from memory or from the stores. */
+  async get(key: string): Promise<PublicDocument | undefined> {
+    const known = this.peek(key)
+    if (known !== undefined) return known ?? undefined
+    let loading = this.#loading.get(key)
+    if (loading === undefined) {
+      loading = this.#load(key).finally(() => this.#loading.delete(key))
+      this.#loading.set(key, loading)
+    }
+    return loading
+  }
+
+  /** Ends the subscription. */
+  close(): void {
+    this.#unsubscribe()
+    this.clear()
+  }
+
+  async #load(key: string): Promise<PublicDocument | undefined> {
+    const generation = this.#generation
+    const stored = await this.#metadata.get('documents', key)
+    const old = this.#entries.get(key)
+    const document = stored === undefined ? undefined : await this.#prepare(key, stored, old?.document)
+    // What was told while we read wins: then the next reader looks again.
+    if (generation === this.#generation) this.#keep(key, document)
+    return document
+  }
+
+  async #prepare(key: string, stored: StoredRecord, old: PublicDocument | undefined): Promise<PublicDocument> {
+    const { sha256, size } = stored.value as JsonObject as { sha256: string; size: number }
+    const kept = old?.sha256 === sha256 ? old.body : undefined
+    const body = stored.body ?? kept ?? (size <= this.#maxBytes() / 4 ? await this.#readBlob(sha256, size) : undefined)
+    const name = nameOfKey(key)
+    return {
+      sha256, size, body,
+      etag: `"sha256-${sha256}"`,
+      contentType: contentTypeOf(name),
+      cacheControl: cacheControls[freshnessOf(name)],
+    }
+  }
+
+  async #readBlob(sha256: string, size: number): Promise<Uint8Array> {
+    const bytes = await collect(await this.#blobs.read(sha256), size)
+    const found = createHash('sha256').update(bytes).digest('hex')
+    if (found !== sha256) throw new ServerError('BLOB_CORRUPT', `Cannot send document: blob ${sha256} is damaged`)
+    return bytes
+  }
+
+  #maxBytes(): number {
+    return this.#options.maxBytes ?? 128 * 1024 * 1024
+  }
+
+  #keep(key: string, document: PublicDocument | undefined): void {
+    const size = (document?.body?.length ?? 0) + 512
+    const old = this.#entries.get(key)
+    if (old !== undefined) this.#bytes -= (old.document?.body?.length ?? 0) + 512
+    if (this.#bytes + size > this.#maxBytes()) {
+      this.#entries.clear()
+      this.#bytes = 0
+    }
+    this.#entries.set(key, { document, loadedMs: this.#options.clock() })
+    this.#bytes += size
+  }
+}

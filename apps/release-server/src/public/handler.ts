@@ -1,0 +1,180 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { ServerError } from '../errors.ts'
+import { collect } from '../storage/hashing.ts'
+import type { BlobStore } from '../storage/blob-store.ts'
+import { problemAnswer } from '../problem.ts'
+import type { ProductDirectory } from './directory.ts'
+import { documentKey } from './documents.ts'
+import type { DocumentCache, PublicDocument } from './documents.ts'
+import { parsePublicPath } from './paths.ts'
+import type { PublicTarget } from './paths.ts'
+import { answerHead, pump, sendBytes } from './send.ts'
+
+/** What answers the public tree. */
+export interface PublicTreeOptions {
+  readonly blobs: BlobStore
+  readonly documents: DocumentCache
+  readonly directory: ProductDirectory
+  /** Let the proxy in front send whole blobs: `X-Accel-Redirect: <prefix>/<hh>/<sha256>` (nginx), or `X-Sendfile`. */
+  readonly offload?: { readonly kind: 'accel'; readonly prefix: string } | { readonly kind: 'sendfile' } | undefined
+  /** Called when a request was refused by its rate; gives the seconds to wait, or 0. */
+  readonly limit?: ((request: IncomingMessage) => number) | undefined
+  /** Told what failed, with the request id. */
+  readonly onError: (error: unknown, requestId: string) => void
+  readonly requestId: () => string
+}
+
+const blobType = 'application/octet-stream'
+const blobFreshness = 'public, max-age=31536000, immutable'
+/** Blobs up to this size are kept in memory. */
+const smallBlob = 64 * 1024
+const smallBlobsBytes = 64 * 1024 * 1024
+const knownSizes = 200_000
+
+/**
+ * Answers GET and HEAD of the public tree on bare `node:http`, before any framework: this is nearly all traffic there
+ * is. Gives false for addresses outside the tree.
+ */
+export class PublicTree {
+  readonly #options: PublicTreeOptions
+  readonly #sizes = new Map<string, number>()
+  readonly #small = new Map<string, Uint8Array>()
+  #smallBytes = 0
+
+  constructor(options: PublicTreeOptions) {
+    this.#options = options
+  }
+
+  /** Forgets a blob that was removed. */
+  forget(sha256: string): void {
+    this.#sizes.delete(sha256)
+    const bytes = this.#small.get(sha256)
+    if (bytes === undefined) return
+    this.#small.delete(sha256)
+    this.#smallBytes -= bytes.length
+  }
+
+  /** Answers when the address is in the public tree. */
+  handle(request: IncomingMessage, response: ServerResponse): boolean {
+    const url = request.url ?? '/'
+    const query = url.indexOf('?')
+    const target = parsePublicPath(query === -1 ? url : url.slice(0, query))
+    if (target === undefined) return false
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      this.#fail(request, response, new ServerError('SRV_METHOD', 'The public tree answers GET and HEAD'), { allow: 'GET, HEAD' })
+      return true
+    }
+    const waitS = target.kind === 'document' ? (this.#options.limit?.(request) ?? 0) : 0
+    if (waitS > 0) {
+      this.#fail(request, response, new ServerError('SRV_RATE', 'Too many requests', { details: { retryAfterS: waitS } }))
+      return true
+    }
+    if (!this.#fromMemory(request, response, target)) {
+      this.#answer(request, response, target).catch((error: unknown) => this.#fail(request, response, error))
+    }
+    return true
+  }
+
+  /** The common case, without a promise: a document or a small blob that is in memory. */
+  #fromMemory(request: IncomingMessage, response: ServerResponse, target: PublicTarget): boolean {
+    if (target.kind === 'blob') {
+      const bytes = this.#small.get(target.sha256)
+      if (bytes === undefined || this.#options.offload !== undefined) return false
+      sendBytes(request, response, this.#blob(target.sha256, bytes.length), bytes)
+      return true
+    }
+    if (target.kind !== 'document') return false
+    const product = this.#options.directory.peek(target.product)
+    if (product === undefined || product === null) return false
+    const channel = target.channel === '' ? product.defaultChannel : target.channel
+    const document = this.#options.documents.peek(documentKey(product.slug, channel, target.name))
+    if (document === undefined || document === null || document.body === undefined) return false
+    sendBytes(request, response, document, document.body)
+    return true
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse, target: PublicTarget): Promise<void> {
+    if (target.kind === 'no-blob') throw new ServerError('BLOB_NAME', 'A blob is named by 64 lower-case hexadecimal digits')
+    if (target.kind === 'blob') return this.#sendBlob(request, response, target.sha256)
+    const product = await this.#options.directory.get(target.product)
+    if (product === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such product')
+    const channel = target.channel === '' ? product.defaultChannel : target.channel
+    const document = await this.#options.documents.get(documentKey(product.slug, channel, target.name))
+    if (document === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such document')
+    if (document.body !== undefined) return sendBytes(request, response, document, document.body)
+    return this.#stream(request, response, document.sha256, document)
+  }
+
+  async #sendBlob(request: IncomingMessage, response: ServerResponse, sha256: string): Promise<void> {
+    const size = this.#sizes.get(sha256) ?? (await this.#options.blobs.stat(sha256))?.size
+    if (size === undefined) throw new ServerError('BLOB_UNKNOWN', `There is no blob ${sha256}`)
+    if (this.#sizes.size >= knownSizes) this.#sizes.clear()
+    this.#sizes.set(sha256, size)
+    if (this.#options.offload !== undefined) return this.#handOver(response, sha256)
+    if (size > smallBlob) return this.#stream(request, response, sha256, this.#blob(sha256, size))
+    const bytes = await collect(await this.#options.blobs.read(sha256), smallBlob)
+    this.#keepSmall(sha256, bytes)
+    sendBytes(request, response, this.#blob(sha256, bytes.length), bytes)
+  }
+
+  #blob(sha256: string, size: number): { etag: string; size: number; contentType: string; cacheControl: string } {
+    return { etag: `"sha256-${sha256}"`, size, contentType: blobType, cacheControl: blobFreshness }
+  }
+
+  async #stream(
+    request: IncomingMessage, response: ServerResponse, sha256: string, about: Omit<PublicDocument, 'body' | 'sha256'>,
+  ): Promise<void> {
+    if (request.method === 'HEAD') {
+      answerHead(request, response, about)
+      return void response.end()
+    }
+    // Opened before the head goes out, so that a blob that is gone is still a 404.
+    const probe = await this.#options.blobs.stat(sha256)
+    if (probe === undefined) throw this.#gone(sha256)
+    const selection = answerHead(request, response, about)
+    if (selection.status !== 200 && selection.status !== 206) return void response.end()
+    const range = selection.status === 206 ? { start: selection.start, end: selection.end } : undefined
+    try {
+      await pump(await this.#options.blobs.read(sha256, range), response)
+    } catch (error) {
+      response.destroy()
+      throw error
+    }
+  }
+
+  #gone(sha256: string): ServerError {
+    this.forget(sha256)
+    return new ServerError('BLOB_UNKNOWN', `There is no blob ${sha256}`)
+  }
+
+  /** The proxy in front reads the file itself; it answers conditions and ranges too. */
+  #handOver(response: ServerResponse, sha256: string): void {
+    const { offload, blobs } = this.#options
+    const headers: Record<string, string> = {
+      ETag: `"sha256-${sha256}"`, 'Cache-Control': blobFreshness, 'Content-Type': blobType,
+      'X-Content-Type-Options': 'nosniff', 'Access-Control-Allow-Origin': '*',
+    }
+    if (offload?.kind === 'accel') headers['X-Accel-Redirect'] = `${offload.prefix}/${sha256.slice(0, 2)}/${sha256}`
+    else headers['X-Sendfile'] = blobs.localPath?.(sha256) ?? ''
+    response.writeHead(200, headers).end()
+  }
+
+  #keepSmall(sha256: string, bytes: Uint8Array): void {
+    while (this.#smallBytes + bytes.length > smallBlobsBytes) {
+      const oldest = this.#small.keys().next().value
+      if (oldest === undefined) break
+      this.forget(oldest)
+    }
+    if (!this.#small.has(sha256)) this.#smallBytes += bytes.length
+    this.#small.set(sha256, bytes)
+  }
+
+  #fail(request: IncomingMessage, response: ServerResponse, error: unknown, more: Record<string, string> = {}): void {
+    const requestId = this.#options.requestId()
+    const { status, headers, body } = problemAnswer(error, requestId)
+    if (status >= 500) this.#options.onError(error, requestId)
+    if (response.headersSent) return void response.destroy()
+    response.writeHead(status, { ...headers, ...more, 'content-length': String(Buffer.byteLength(body)) })
+    response.end(request.method === 'HEAD' ? undefined : body)
+  }
+}

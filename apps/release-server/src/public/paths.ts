@@ -1,0 +1,55 @@
+/** What an address of the public tree names. */
+export type PublicTarget =
+  | { readonly kind: 'blob'; readonly sha256: string }
+  | { readonly kind: 'no-blob' }
+  | {
+      readonly kind: 'document'
+      /** `undefined`: the default product. */
+      readonly product: string | undefined
+      /** `undefined`: not in a channel; empty: the default channel. */
+      readonly channel: string | undefined
+      /** Name within channel or product: `head.json`, `manifests/1.2.sigs.json`, `roles/2.json`. */
+      readonly name: string
+    }
+
+const slug = '[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?'
+const version = '[A-Za-z0-9][A-Za-z0-9._+-]{0,127}'
+const slugForm = new RegExp(`^${slug}$`)
+const productForm = new RegExp(`^/p/(${slug})(/.*)$`)
+const channelForm = new RegExp(`^channels/(${slug})/(.+)$`)
+const manifestForm = new RegExp(`^(?:manifest|manifests/${version})\\.(?:json|json\\.sig|sigs\\.json)$`)
+const blobForm = /^\/files\/([0-9a-f]{2})\/(\1[0-9a-f]{62})$/
+const productDocumentForm = /^(?:kel\/[A-Za-z0-9_-]{44}\.cesr|roles\/[1-9][0-9]{0,8}\.json)$/
+
+/** Whether `text` names a product or channel. */
+export function isSlug(text: string): boolean {
+  return slugForm.test(text)
+}
+
+/**
+ * Reads an address of the public tree; `undefined` when it is none. Nothing is decoded: no name in the tree needs an
+ * escape, so a per cent sign names nothing, and no part of an address ever reaches the file system.
+ *
+ * @param path - Path of the request without its query.
+ */
+export function parsePublicPath(path: string): PublicTarget | undefined {
+  if (path.length > 512) return undefined
+  const prefixed = path.startsWith('/p/') ? productForm.exec(path) : null
+  const product = prefixed?.[1]
+  const rest = prefixed?.[2] ?? path
+  if (rest.startsWith('/files/') || rest.startsWith('/blobs/')) {
+    const sha256 = blobForm.exec(rest)?.[2]
+    return sha256 === undefined ? { kind: 'no-blob' } : { kind: 'blob', sha256 }
+  }
+  const name = rest.slice(1)
+  if (productDocumentForm.test(name)) return { kind: 'document', product, channel: undefined, name }
+  const [, channel = '', inner = name] = channelForm.exec(name) ?? []
+  const known = canonicalChannelName(inner)
+  return known === undefined ? undefined : { kind: 'document', product, channel, name: known }
+}
+
+/** Signatures of a manifest answer under `<version>.sigs.json` and, read literally, `<version>.json.sigs.json`. */
+function canonicalChannelName(name: string): string | undefined {
+  const short = name.replace(/\.json\.sigs\.json$/, '.sigs.json')
+  return short === 'head.json' || manifestForm.test(short) ? short : undefined
+}

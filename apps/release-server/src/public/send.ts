@@ -1,0 +1,80 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { once } from 'node:events'
+import type { ByteStream } from '../storage/blob-store.ts'
+import { selectRepresentation } from './conditional.ts'
+import type { Selection } from './conditional.ts'
+
+/** What all answers about one representation share. */
+export interface Representation {
+  readonly etag: string
+  readonly size: number
+  readonly contentType: string
+  readonly cacheControl: string
+}
+
+/** After how long without progress a reader that takes nothing is cut off, in milliseconds. */
+export const stalledReaderMs = 60_000
+
+/** Decides what of a representation the request gets, and sets the head of the answer accordingly. */
+export function answerHead(request: IncomingMessage, response: ServerResponse, about: Representation): Selection {
+  const { headers, method = 'GET' } = request
+  const selection = selectRepresentation(method, {
+    ifMatch: headers['if-match'],
+    ifNoneMatch: headers['if-none-match'],
+    ifRange: Array.isArray(headers['if-range']) ? undefined : headers['if-range'],
+    range: headers.range,
+  }, about.etag, about.size)
+  const common = ['ETag', about.etag, 'Cache-Control', about.cacheControl, 'Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff', 'Access-Control-Allow-Origin', '*']
+  if (selection.status === 200) {
+    response.writeHead(200, [...common, 'Content-Type', about.contentType, 'Content-Length', String(about.size)])
+  } else if (selection.status === 206) {
+    const { start, end } = selection
+    response.writeHead(206, [
+      ...common, 'Content-Type', about.contentType, 'Content-Length', String(end - start + 1),
+      'Content-Range', `bytes ${start}-${end}/${about.size}`,
+    ])
+  } else if (selection.status === 416) {
+    response.writeHead(416, ['Content-Range', `bytes */${about.size}`, 'Cache-Control', 'no-store', 'Content-Length', '0'])
+  } else if (selection.status === 412) {
+    response.writeHead(412, ['Cache-Control', 'no-store', 'Content-Length', '0'])
+  } else {
+    response.writeHead(304, common)
+  }
+  return selection
+}
+
+/** Sends a representation that lies in memory. */
+export function sendBytes(request: IncomingMessage, response: ServerResponse, about: Representation, body: Uint8Array): void {
+  const selection = answerHead(request, response, about)
+  if (request.method === 'HEAD' || (selection.status !== 200 && selection.status !== 206)) return void response.end()
+  response.end(selection.status === 206 ? body.subarray(selection.start, selection.end + 1) : body)
+}
+
+/** Passes a stream to the reader as fast as it takes it; a reader that stands still is cut off. */
+export async function pump(source: ByteStream, response: ServerResponse): Promise<void> {
+  response.setTimeout(stalledReaderMs, () => response.destroy())
+  try {
+    for await (const part of source) {
+      if (response.destroyed) return
+      if (!response.write(part)) await drained(response)
+    }
+    response.end()
+  } catch {
+    // The head is out: all that is left is to cut the connection, so that nobody takes the part for the whole.
+    response.destroy()
+  }
+}
+
+async function drained(response: ServerResponse): Promise<void> {
+  const gone = new AbortController()
+  const { signal } = gone
+  const closed = once(response, 'close', { signal })
+  const drain = once(response, 'drain', { signal })
+  closed.catch(() => undefined)
+  drain.catch(() => undefined)
+  try {
+    await Promise.race([closed, drain])
+  } finally {
+    gone.abort()
+  }
+}

@@ -1,0 +1,89 @@
+/** What a store knows of one blob. */
+export interface BlobInfo {
+  readonly sha256: string
+  readonly size: number
+  /** Milliseconds since the epoch of the last write. */
+  readonly writtenMs: number
+}
+
+/** First and last byte, both counted. */
+export interface ByteRange {
+  readonly start: number
+  readonly end: number
+}
+
+/** Bytes as they come. */
+export type ByteStream = AsyncIterable<Uint8Array>
+
+/** Limits of one write. */
+export interface PutOptions {
+  /** Exact size; another one is `UP_LENGTH`. Without it any size up to `maxBytes`. */
+  readonly size?: number
+  readonly maxBytes?: number
+}
+
+/** Addresses for an upload that goes past the server, straight into the storage. */
+export interface PresignedUpload {
+  readonly uploadId: string
+  readonly partBytes: number
+  readonly urls: readonly string[]
+  readonly expiresAt: string
+}
+
+/**
+ * Content-addressed bytes. A blob is wholly there under its SHA-256 or not there at all: whatever is written is hashed
+ * on the way and becomes visible, durably, only when the hash is right. Every name given to a store has been checked
+ * with {@link isBlobName}; stores check again.
+ */
+export interface BlobStore {
+  /** Where blobs lie, for views: `folder`, `s3`. */
+  readonly kind: string
+  /** Looks a blob up; `undefined` when it is not there. */
+  stat(sha256: string): Promise<BlobInfo | undefined>
+  /** Reads a blob or a range of it; `BLOB_UNKNOWN` when it is not there. The stream must be read or returned. */
+  read(sha256: string, range?: ByteRange): Promise<ByteStream>
+  /** Writes a blob; `UP_HASH`, `UP_LENGTH`, `UP_DISK_FULL` leave nothing behind. Done means durable. */
+  put(sha256: string, source: ByteStream, options?: PutOptions): Promise<BlobInfo>
+  /** Removes a blob; nothing happens when it is not there. */
+  delete(sha256: string): Promise<void>
+  /** Sets a damaged blob aside, out of sight of readers, kept for a look. */
+  quarantine(sha256: string): Promise<void>
+  /** All blobs, in order of their names. */
+  list(): AsyncIterable<BlobInfo>
+  /**
+   * Adds bytes to a resumable upload at `offset` (bytes beyond it, of a write that died, are dropped first) and gives
+   * the offset that is durable afterwards, also when the source breaks off.
+   */
+  append(uploadId: string, offset: number, source: ByteStream, maxBytes: number): Promise<number>
+  /** Turns a complete upload into a blob; `UP_HASH` drops it. */
+  finish(uploadId: string, sha256: string, size: number): Promise<BlobInfo>
+  /** Drops an upload. */
+  discard(uploadId: string): Promise<void>
+  /** Ids of uploads that have bytes in the store, for the sweep. */
+  listUploads(): AsyncIterable<{ id: string; writtenMs: number }>
+  /** Path of a blob on the local disk where it has one, for the proxy to send. */
+  localPath?(sha256: string): string
+  /** Starts an upload that goes straight to the storage. */
+  presign?(sha256: string, size: number): Promise<PresignedUpload>
+  /** Ends such an upload: the parts are joined, read back and hashed. */
+  completePresigned?(sha256: string, size: number, uploadId: string): Promise<BlobInfo>
+  /** Removes leftovers of writes that died. */
+  sweep(olderThanMs: number): Promise<void>
+  /** Throws when the store cannot be used at the moment. */
+  ping(): Promise<void>
+  close(): Promise<void>
+}
+
+const blobName = /^[0-9a-f]{64}$/
+
+/** Whether `text` names a blob: 64 lower-case hexadecimal digits. */
+export function isBlobName(text: string): boolean {
+  return text.length === 64 && blobName.test(text)
+}
+
+const uploadName = /^[A-Za-z0-9_-]{16,64}$/
+
+/** Whether `text` names a resumable upload. */
+export function isUploadName(text: string): boolean {
+  return uploadName.test(text)
+}

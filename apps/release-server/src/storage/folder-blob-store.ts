@@ -1,0 +1,220 @@
+import { constants } from 'node:fs'
+import { join } from 'node:path'
+import { KeyturnError } from '@keyturn/primitives'
+import { nodeFileSystem, syncFolder, systemErrorCode, writeAll, writeFileAtomic } from '@keyturn/primitives/node'
+import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
+import { ServerError } from '../errors.ts'
+import { isBlobName, isUploadName } from './blob-store.ts'
+import type { BlobInfo, BlobStore, ByteRange, ByteStream, PutOptions } from './blob-store.ts'
+import { hashed } from './hashing.ts'
+
+/** Bytes read at once from a file. */
+const readBytes = 256 * 1024
+
+/** Options of {@link openFolderBlobStore}. */
+export interface FolderBlobStoreOptions {
+  /** Default: the real disk. */
+  readonly fs?: FileSystem
+}
+
+/**
+ * Opens (and creates) a blob store in a folder: `files/<hh>/<sha256>`, the very layout of the public tree, so that a
+ * web server can send the same files; `uploads/` for unfinished ones, `quarantine/` for damaged ones.
+ */
+export async function openFolderBlobStore(root: string, options: FolderBlobStoreOptions = {}): Promise<BlobStore> {
+  const fs = options.fs ?? nodeFileSystem
+  for (const name of ['files', 'uploads', 'quarantine']) await fs.mkdir(join(root, name), { recursive: true, mode: 0o755 })
+  await syncFolder(root, fs)
+  return new FolderBlobStore(root, fs)
+}
+
+class FolderBlobStore implements BlobStore {
+  readonly kind = 'folder'
+  readonly #root: string
+  readonly #fs: FileSystem
+  readonly #known = new Set<string>()
+
+  constructor(root: string, fs: FileSystem) {
+    this.#root = root
+    this.#fs = fs
+  }
+
+  localPath(sha256: string): string {
+    if (!isBlobName(sha256)) throw new ServerError('BLOB_NAME', 'Cannot name a blob file: not a SHA-256')
+    return join(this.#root, 'files', sha256.slice(0, 2), sha256)
+  }
+
+  async stat(sha256: string): Promise<BlobInfo | undefined> {
+    try {
+      const { size, mtimeMs } = await this.#fs.lstat(this.localPath(sha256))
+      return { sha256, size, writtenMs: mtimeMs }
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') return undefined
+      throw storageError(`look up blob ${sha256}`, error)
+    }
+  }
+
+  async read(sha256: string, range?: ByteRange): Promise<ByteStream> {
+    const path = this.localPath(sha256)
+    try {
+      return readHandle(await this.#fs.open(path, 'r'), range)
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') throw new ServerError('BLOB_UNKNOWN', `Cannot read blob ${sha256}: it is not there`)
+      throw storageError(`read blob ${sha256}`, error)
+    }
+  }
+
+  async put(sha256: string, source: ByteStream, options: PutOptions = {}): Promise<BlobInfo> {
+    const path = this.localPath(sha256)
+    await this.#makeFolder(sha256)
+    try {
+      await writeFileAtomic(path, hashed(sha256, source, options), { fs: this.#fs })
+    } catch (error) {
+      throw storageError(`store blob ${sha256}`, error)
+    }
+    return this.#written(sha256)
+  }
+
+  async delete(sha256: string): Promise<void> {
+    await this.#fs.rm(this.localPath(sha256), { force: true })
+  }
+
+  async quarantine(sha256: string): Promise<void> {
+    await this.#fs.rename(this.localPath(sha256), join(this.#root, 'quarantine', sha256))
+    await syncFolder(join(this.#root, 'quarantine'), this.#fs)
+  }
+
+  async *list(): AsyncIterable<BlobInfo> {
+    const folders = await this.#fs.readdir(join(this.#root, 'files'))
+    for (const folder of folders.filter((name) => /^[0-9a-f]{2}$/.test(name)).sort()) {
+      const names = await this.#fs.readdir(join(this.#root, 'files', folder))
+      for (const name of names.filter(isBlobName).sort()) {
+        const info = await this.stat(name)
+        if (info !== undefined) yield info
+      }
+    }
+  }
+
+  async append(uploadId: string, offset: number, source: ByteStream, maxBytes: number): Promise<number> {
+    const path = this.#uploadPath(uploadId)
+    const handle = await this.#fs.open(path, constants.O_RDWR | constants.O_CREAT, 0o600).catch((error: unknown) => {
+      throw storageError(`continue upload ${uploadId}`, error)
+    })
+    let position = offset
+    try {
+      if ((await handle.stat()).size < offset) {
+        throw new ServerError('UP_GONE', `Cannot continue upload ${uploadId}: its first ${offset} bytes are gone`)
+      }
+      await handle.truncate(offset)
+      for await (const part of keptWhenBroken(source)) {
+        if (position + part.length > maxBytes) throw new ServerError('UP_LENGTH', `Cannot continue an upload beyond its ${maxBytes} bytes`)
+        await writeAll(handle, part, position)
+        position += part.length
+      }
+    } catch (error) {
+      throw storageError(`continue upload ${uploadId}`, error)
+    } finally {
+      await handle.sync().finally(() => handle.close())
+    }
+    if (offset === 0) await syncFolder(join(this.#root, 'uploads'), this.#fs)
+    return position
+  }
+
+  async finish(uploadId: string, sha256: string, size: number): Promise<BlobInfo> {
+    const path = this.#uploadPath(uploadId)
+    try {
+      for await (const part of hashed(sha256, readHandle(await this.#fs.open(path, 'r')), { size })) void part
+    } catch (error) {
+      if (error instanceof ServerError) await this.discard(uploadId)
+      throw storageError(`finish upload ${uploadId}`, error)
+    }
+    await this.#makeFolder(sha256)
+    await this.#fs.chmod(path, 0o644)
+    await this.#fs.rename(path, this.localPath(sha256))
+    await syncFolder(join(this.#root, 'files', sha256.slice(0, 2)), this.#fs)
+    return this.#written(sha256)
+  }
+
+  async discard(uploadId: string): Promise<void> {
+    await this.#fs.rm(this.#uploadPath(uploadId), { force: true })
+  }
+
+  async *listUploads(): AsyncIterable<{ id: string; writtenMs: number }> {
+    for (const id of (await this.#fs.readdir(join(this.#root, 'uploads'))).filter(isUploadName)) {
+      const found = await this.#fs.lstat(this.#uploadPath(id)).catch(() => undefined)
+      if (found !== undefined) yield { id, writtenMs: found.mtimeMs }
+    }
+  }
+
+  async sweep(olderThanMs: number): Promise<void> {
+    for (const folder of await this.#fs.readdir(join(this.#root, 'files'))) {
+      const path = join(this.#root, 'files', folder)
+      for (const name of await this.#fs.readdir(path)) {
+        if (!name.startsWith('.') || !name.endsWith('.tmp')) continue
+        const found = await this.#fs.lstat(join(path, name)).catch(() => undefined)
+        if (found !== undefined && found.mtimeMs < olderThanMs) await this.#fs.rm(join(path, name), { force: true })
+      }
+    }
+  }
+
+  async ping(): Promise<void> {
+    await this.#fs.lstat(join(this.#root, 'files'))
+  }
+
+  async close(): Promise<void> {
+    // Nothing is held open between calls.
+  }
+
+  async #makeFolder(sha256: string): Promise<void> {
+    const folder = sha256.slice(0, 2)
+    if (this.#known.has(folder)) return
+    await this.#fs.mkdir(join(this.#root, 'files', folder), { recursive: true, mode: 0o755 })
+    await syncFolder(join(this.#root, 'files'), this.#fs)
+    this.#known.add(folder)
+  }
+
+  async #written(sha256: string): Promise<BlobInfo> {
+    const info = await this.stat(sha256)
+    if (info === undefined) throw new ServerError('SRV_STORAGE', `Cannot find blob ${sha256} just after it was written`)
+    return info
+  }
+
+  #uploadPath(uploadId: string): string {
+    if (!isUploadName(uploadId)) throw new ServerError('UP_UNKNOWN', 'Cannot name an upload file: not an upload id')
+    return join(this.#root, 'uploads', uploadId)
+  }
+}
+
+async function* readHandle(handle: FileHandle, range?: ByteRange): ByteStream {
+  try {
+    let position = range?.start ?? 0
+    const end = range === undefined ? Number.POSITIVE_INFINITY : range.end + 1
+    while (position < end) {
+      const part = new Uint8Array(Math.min(readBytes, end - position))
+      const { bytesRead } = await handle.read(part, 0, part.length, position)
+      if (bytesRead === 0) return
+      position += bytesRead
+      yield bytesRead === part.length ? part : part.subarray(0, bytesRead)
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** A sender that broke off is no error of an upload: what came is kept and told by the offset. */
+async function* keptWhenBroken(source: ByteStream): ByteStream {
+  try {
+    yield* source
+  } catch (error) {
+    if (error instanceof ServerError) throw error
+  }
+}
+
+function storageError(what: string, error: unknown): Error {
+  if (error instanceof ServerError) return error
+  const full = (error instanceof KeyturnError && error.code === 'PRIM_DISK_FULL') || systemErrorCode(error) === 'ENOSPC' || systemErrorCode(error) === 'EDQUOT'
+  if (full) return new ServerError('UP_DISK_FULL', `Cannot ${what}: the disk is full`, { cause: error })
+  const exhausted = new Set(['EMFILE', 'ENFILE']).has(systemErrorCode(error) ?? '')
+  if (exhausted) return new ServerError('SRV_UNAVAILABLE', `Cannot ${what}: too many open files`, { cause: error })
+  return new ServerError('SRV_STORAGE', `Cannot ${what}: the storage failed`, { cause: error })
+}

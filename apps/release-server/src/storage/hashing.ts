@@ -1,0 +1,50 @@
+import { createHash } from 'node:crypto'
+import { ServerError } from '../errors.ts'
+import { maxBlobBytes } from '../limits.ts'
+import type { ByteStream, PutOptions } from './blob-store.ts'
+
+/**
+ * Passes bytes on and throws at the end unless they have the expected hash and size: a writer that makes its file
+ * visible only after the last part never shows a wrong one.
+ */
+export async function* hashed(sha256: string, source: ByteStream, options: PutOptions = {}): ByteStream {
+  const most = options.size ?? options.maxBytes ?? maxBlobBytes
+  const hash = createHash('sha256')
+  let size = 0
+  for await (const part of source) {
+    size += part.length
+    if (size > most) throw new ServerError('UP_LENGTH', `Cannot store blob ${sha256}: more than ${most} bytes came`)
+    hash.update(part)
+    yield part
+  }
+  if (options.size !== undefined && size !== options.size) {
+    throw new ServerError('UP_LENGTH', `Cannot store blob ${sha256}: ${size} bytes came, ${options.size} were announced`)
+  }
+  const found = hash.digest('hex')
+  if (found !== sha256) {
+    throw new ServerError('UP_HASH', `Cannot store blob ${sha256}: the bytes have SHA-256 ${found}`)
+  }
+}
+
+/** A stream over bytes in memory. */
+export async function* streamOf(...parts: Uint8Array[]): ByteStream {
+  yield* parts
+}
+
+/** Reads a stream into memory, at most `maxBytes`. */
+export async function collect(source: ByteStream, maxBytes: number): Promise<Uint8Array> {
+  const parts: Uint8Array[] = []
+  let size = 0
+  for await (const part of source) {
+    size += part.length
+    if (size > maxBytes) throw new ServerError('SRV_LIMIT', `Cannot read more than ${maxBytes} bytes into memory`)
+    parts.push(part)
+  }
+  const bytes = new Uint8Array(size)
+  let offset = 0
+  for (const part of parts) {
+    bytes.set(part, offset)
+    offset += part.length
+  }
+  return bytes
+}

@@ -1,0 +1,66 @@
+import type { JsonValue } from '@keyturn/primitives'
+
+/** One record: a small JSON value and, where a collection keeps bytes, a body. */
+export interface StoredRecord {
+  readonly key: string
+  readonly value: JsonValue
+  readonly body: Uint8Array | undefined
+}
+
+/** Which records of a collection to list. Keys compare by their UTF-8 bytes. */
+export interface ListQuery {
+  readonly prefix?: string
+  /** Only keys above this one (below, when `reverse`). */
+  readonly after?: string
+  /** Default 1000. */
+  readonly limit?: number
+  readonly reverse?: boolean
+  /** Whether bodies are wanted too; default false. */
+  readonly bodies?: boolean
+}
+
+/** Reads records. */
+export interface RecordReader {
+  get(collection: string, key: string): Promise<StoredRecord | undefined>
+  /** Records that are there, in no order, without bodies. */
+  getMany(collection: string, keys: readonly string[]): Promise<StoredRecord[]>
+  list(collection: string, query?: ListQuery): Promise<StoredRecord[]>
+}
+
+/** A record to be written. */
+export interface NewRecord {
+  readonly key: string
+  readonly value: JsonValue
+  readonly body?: Uint8Array | undefined
+}
+
+/** Reads and writes inside one transaction. */
+export interface RecordWriter extends RecordReader {
+  put(collection: string, ...records: NewRecord[]): Promise<void>
+  /** Writes only where no record is; tells whether it did. */
+  insert(collection: string, record: NewRecord): Promise<boolean>
+  delete(collection: string, ...keys: string[]): Promise<void>
+  /** Told to every subscriber of every replica when the transaction is through. */
+  notify(topic: string, text: string): Promise<void>
+}
+
+/** Something that happened, as told by {@link RecordWriter.notify}. */
+export type NotificationListener = (topic: string, text: string) => void
+
+/**
+ * Records in collections, with transactions: either everything a transaction wrote is there, durably, or nothing.
+ * Transactions that name a common lock run one after the other, across all replicas.
+ */
+export interface MetadataStore extends RecordReader {
+  readonly kind: string
+  transaction<T>(locks: readonly string[], work: (records: RecordWriter) => Promise<T>): Promise<T>
+  /** Calls `listener` for what any replica notifies, this one included; gives a function that ends it. */
+  subscribe(listener: NotificationListener): () => void
+  /** Names of all collections that hold records. */
+  collections(): Promise<string[]>
+  ping(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Most bytes of a notification text; PostgreSQL takes no more than 8000. */
+export const maxNotificationBytes = 4096

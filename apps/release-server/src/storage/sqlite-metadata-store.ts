@@ -1,0 +1,195 @@
+import { DatabaseSync } from 'node:sqlite'
+import type { StatementSync } from 'node:sqlite'
+import type { JsonValue } from '@keyturn/primitives'
+import type {
+  ListQuery, MetadataStore, NewRecord, NotificationListener, RecordReader, RecordWriter, StoredRecord,
+} from './metadata-store.ts'
+import { Mutex } from './mutex.ts'
+
+const schema = `
+CREATE TABLE IF NOT EXISTS records (
+  collection TEXT NOT NULL,
+  key TEXT NOT NULL,
+  value TEXT NOT NULL,
+  body BLOB,
+  PRIMARY KEY (collection, key)
+) WITHOUT ROWID;
+`
+
+interface Row { key: string; value: string; body?: Uint8Array | null }
+
+/**
+ * Opens (and creates) a metadata store in one SQLite file. Writes go through one connection, one transaction at a
+ * time; reads through another one, which sees whole transactions only (WAL). Acknowledged means on the disk
+ * (`synchronous=FULL`).
+ *
+ * @param path - File, or `:memory:` for tests.
+ */
+export function openSqliteMetadataStore(path: string): MetadataStore {
+  return new SqliteMetadataStore(path)
+}
+
+function connect(path: string): DatabaseSync {
+  const database = new DatabaseSync(path)
+  database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=10000; PRAGMA foreign_keys=ON')
+  return database
+}
+
+class SqliteMetadataStore implements MetadataStore {
+  readonly kind = 'sqlite'
+  readonly #writer: DatabaseSync
+  readonly #reader: DatabaseSync
+  readonly #writes: SqliteRecords
+  readonly #reads: SqliteRecords
+  readonly #mutex = new Mutex()
+  readonly #listeners = new Set<NotificationListener>()
+
+  constructor(path: string) {
+    this.#writer = connect(path)
+    this.#writer.exec(schema)
+    this.#reader = path === ':memory:' ? this.#writer : connect(path)
+    this.#writes = new SqliteRecords(this.#writer)
+    this.#reads = path === ':memory:' ? this.#writes : new SqliteRecords(this.#reader)
+  }
+
+  get(collection: string, key: string): Promise<StoredRecord | undefined> {
+    return this.#reads.get(collection, key)
+  }
+
+  getMany(collection: string, keys: readonly string[]): Promise<StoredRecord[]> {
+    return this.#reads.getMany(collection, keys)
+  }
+
+  list(collection: string, query?: ListQuery): Promise<StoredRecord[]> {
+    return this.#reads.list(collection, query)
+  }
+
+  transaction<T>(_locks: readonly string[], work: (records: RecordWriter) => Promise<T>): Promise<T> {
+    return this.#mutex.run(async () => {
+      const told: [string, string][] = []
+      this.#writer.exec('BEGIN IMMEDIATE')
+      let result: T
+      try {
+        result = await work(new SqliteWriter(this.#writes, told))
+        this.#writer.exec('COMMIT')
+      } catch (error) {
+        this.#writer.exec('ROLLBACK')
+        throw error
+      }
+      for (const [topic, text] of told) for (const listener of this.#listeners) listener(topic, text)
+      return result
+    })
+  }
+
+  subscribe(listener: NotificationListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  async collections(): Promise<string[]> {
+    const rows = this.#reader.prepare('SELECT DISTINCT collection FROM records ORDER BY collection').all()
+    return rows.map((row) => String(row['collection']))
+  }
+
+  async ping(): Promise<void> {
+    this.#reader.prepare('SELECT 1').get()
+  }
+
+  async close(): Promise<void> {
+    await this.#mutex.run(async () => {
+      if (this.#reader !== this.#writer) this.#reader.close()
+      this.#writer.close()
+    })
+  }
+}
+
+/** Highest key that begins with `prefix`, as an exclusive bound: keys are well-formed text, so U+10FFFF is above all. */
+function aboveAll(prefix: string): string {
+  return `${prefix}\u{10ffff}`
+}
+
+class SqliteRecords implements RecordReader {
+  readonly #database: DatabaseSync
+  readonly #statements = new Map<string, StatementSync>()
+
+  constructor(database: DatabaseSync) {
+    this.#database = database
+  }
+
+  /** Prepares a statement once. */
+  statement(sql: string): StatementSync {
+    let statement = this.#statements.get(sql)
+    if (statement === undefined) {
+      statement = this.#database.prepare(sql)
+      this.#statements.set(sql, statement)
+    }
+    return statement
+  }
+
+  async get(collection: string, key: string): Promise<StoredRecord | undefined> {
+    const row = this.statement('SELECT key, value, body FROM records WHERE collection = ? AND key = ?').get(collection, key)
+    return row === undefined ? undefined : record(row as unknown as Row)
+  }
+
+  async getMany(collection: string, keys: readonly string[]): Promise<StoredRecord[]> {
+    const sql = 'SELECT key, value FROM records WHERE collection = ? AND key IN (SELECT value FROM json_each(?))'
+    return (this.statement(sql).all(collection, JSON.stringify(keys)) as unknown as Row[]).map(record)
+  }
+
+  async list(collection: string, query: ListQuery = {}): Promise<StoredRecord[]> {
+    const { prefix = '', after, limit = 1000, reverse = false, bodies = false } = query
+    const low = reverse || after === undefined || after < prefix ? prefix : after
+    const high = reverse && after !== undefined ? after : aboveAll(prefix)
+    const strict = low === after && !reverse ? '>' : '>='
+    const sql = `SELECT key, value${bodies ? ', body' : ''} FROM records WHERE collection = ? AND key ${strict} ? AND key < ?
+      ORDER BY key ${reverse ? 'DESC' : 'ASC'} LIMIT ?`
+    return (this.statement(sql).all(collection, low, high, limit) as unknown as Row[]).map(record)
+  }
+}
+
+class SqliteWriter implements RecordWriter {
+  readonly #records: SqliteRecords
+  readonly #told: [string, string][]
+
+  constructor(records: SqliteRecords, told: [string, string][]) {
+    this.#records = records
+    this.#told = told
+  }
+
+  get(collection: string, key: string): Promise<StoredRecord | undefined> {
+    return this.#records.get(collection, key)
+  }
+
+  getMany(collection: string, keys: readonly string[]): Promise<StoredRecord[]> {
+    return this.#records.getMany(collection, keys)
+  }
+
+  list(collection: string, query?: ListQuery): Promise<StoredRecord[]> {
+    return this.#records.list(collection, query)
+  }
+
+  async put(collection: string, ...records: NewRecord[]): Promise<void> {
+    const statement = this.#records.statement(
+      'INSERT INTO records (collection, key, value, body) VALUES (?, ?, ?, ?) ON CONFLICT (collection, key) DO UPDATE SET value = excluded.value, body = excluded.body',
+    )
+    for (const { key, value, body } of records) statement.run(collection, key, JSON.stringify(value), body ?? null)
+  }
+
+  async insert(collection: string, { key, value, body }: NewRecord): Promise<boolean> {
+    const sql = 'INSERT INTO records (collection, key, value, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING'
+    return this.#records.statement(sql).run(collection, key, JSON.stringify(value), body ?? null).changes === 1
+  }
+
+  async delete(collection: string, ...keys: string[]): Promise<void> {
+    const statement = this.#records.statement('DELETE FROM records WHERE collection = ? AND key = ?')
+    for (const key of keys) statement.run(collection, key)
+  }
+
+  async notify(topic: string, text: string): Promise<void> {
+    this.#told.push([topic, text])
+  }
+}
+
+function record(row: Row): StoredRecord {
+  return { key: row.key, value: JSON.parse(row.value) as JsonValue, body: row.body ?? undefined }
+}
