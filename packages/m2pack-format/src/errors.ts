@@ -137,16 +137,6 @@ export const m2pErrors = {
     meaning: 'The target of an extraction holds a link where a folder or file is due.',
     remedy: 'Extract into an empty folder.',
   },
-  M2P_EXISTS: {
-    kind: 'usage',
-    meaning: 'A file that would be written is already there.',
-    remedy: 'Choose another place, or overwrite with `--force`.',
-  },
-  M2P_IO: {
-    kind: 'io',
-    meaning: 'A file could not be read or written.',
-    remedy: 'See the cause: permissions, space, or a missing folder.',
-  },
   M2P_LEGACY: {
     kind: 'input',
     meaning: 'A pack of an older format is damaged, or of a kind that cannot be imported.',

@@ -1,0 +1,39 @@
+import { type FileHandle, type FileSystem, nodeFileSystem, onDisk } from '@keyturn/primitives/node'
+import type { ByteSource } from '../source.ts'
+
+/** An open file as a source. Close it. */
+export interface FileSource extends ByteSource {
+  /** Closes the file. */
+  close(): Promise<void>
+}
+
+async function readFully(handle: FileHandle, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length)
+  let done = 0
+  while (done < length) {
+    const { bytesRead } = await handle.read(bytes, done, length - done, offset + done)
+    if (bytesRead === 0) return bytes.subarray(0, done)
+    done += bytesRead
+  }
+  return bytes
+}
+
+/**
+ * Opens a file for reading.
+ *
+ * @throws `PRIM_FILE` of `PrimitivesError`.
+ */
+export async function openFileSource(path: string, fs: FileSystem = nodeFileSystem): Promise<FileSource> {
+  const handle = await onDisk('Cannot open', path, () => fs.open(path, 'r'))
+  try {
+    const { size } = await onDisk('Cannot read', path, () => handle.stat())
+    return {
+      size,
+      read: (offset, length) => onDisk('Cannot read', path, () => readFully(handle, offset, length)),
+      close: () => handle.close(),
+    }
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
