@@ -1,0 +1,153 @@
+import type { AcceptedLog } from './accept-log.ts'
+import type { AcceptedRoles } from './accept-roles.ts'
+import { checkExpiry, checkIssued, type Cycle } from './cycle.ts'
+import { parseHeadEnvelope, payloadTypes, sha256Hex, verifyThreshold } from './envelope.ts'
+import { ManifestError } from './errors.ts'
+import { Forked } from './forked.ts'
+import { parseHead } from './head.ts'
+import { limits } from './limits.ts'
+import type { Head, ManifestPin } from './model.ts'
+import { isInRollout } from './rollout.ts'
+import { floorOf, type Fork, type TrustState } from './trust-state.ts'
+
+/** A head that counts, and what it offers to this install. */
+export interface AcceptedHead {
+  readonly head: Head
+  readonly bytes: Uint8Array
+  /** SHA-256 of the payload. */
+  readonly sha256: string
+  readonly offer: 'manifest' | 'fallback'
+  readonly pin: ManifestPin
+  /** False when the fallback is older than what this install has: it stays. */
+  readonly installable: boolean
+}
+
+/** Holds product, channel and epoch of a signed document to those in force. */
+export function checkBelongs(
+  document: { readonly product?: string; readonly channel?: string; readonly epoch?: number },
+  { roles }: AcceptedRoles,
+  cycle: Cycle,
+  name: string,
+): void {
+  const wanted: [string, string][] = [[document.product ?? '', roles.product], [document.channel ?? '', cycle.channel]]
+  for (const [found, due] of wanted) {
+    if (found !== due) throw new ManifestError('MAN_APP_MISMATCH', `Cannot trust ${name}: it is for "${found}", not for "${due}"`)
+  }
+  const epoch = document.epoch ?? -1
+  if (epoch < roles.epoch) throw new ManifestError('MAN_ROLLBACK', `Cannot trust ${name}: its epoch ${epoch} is below ${roles.epoch}`)
+  // Only the identity raises an epoch: it resets the floors.
+  if (epoch > roles.epoch) throw new ManifestError('MAN_VERSION_JUMP', `Cannot trust ${name}: its epoch ${epoch} is above ${roles.epoch}`)
+}
+
+/** What a sequence is held against. */
+export interface SequenceFloor {
+  readonly sequence: number | undefined
+  readonly sha256: string | undefined
+}
+
+/** Makes the fork that two documents at one sequence are. */
+export function equivocation(
+  kind: 'head' | 'manifest',
+  sequence: number,
+  evidence: readonly [string, string],
+  log: AcceptedLog,
+  state: TrustState,
+  channel: string,
+): Forked {
+  const error = new ManifestError('MAN_EQUIVOCATION', `Cannot trust ${kind}: another one with sequence ${sequence} was already accepted`, {
+    details: { sequence, one: evidence[0], other: evidence[1] },
+  })
+  const fork: Fork = {
+    kind,
+    channel,
+    sn: log.establishment.sn,
+    ...(state.epoch !== undefined && { epoch: state.epoch }),
+    evidence,
+  }
+  return new Forked(error, fork)
+}
+
+/** §5.4: rollback, fast-forward. */
+export function checkSequence(sequence: number, floor: SequenceFloor, name: string): void {
+  if (floor.sequence === undefined) return
+  if (sequence < floor.sequence) {
+    throw new ManifestError('MAN_ROLLBACK', `Cannot trust ${name}: its sequence ${sequence} is below ${floor.sequence}`, {
+      details: { sequence, floor: floor.sequence },
+    })
+  }
+  if (sequence - floor.sequence > limits.sequenceJump) {
+    throw new ManifestError('MAN_VERSION_JUMP', `Cannot trust ${name}: its sequence ${sequence} is more than ${limits.sequenceJump} above ${floor.sequence}`, {
+      details: { sequence, floor: floor.sequence },
+    })
+  }
+}
+
+function checkPlace(head: Head, log: AcceptedLog): void {
+  const { sn, said } = head.log
+  const holds = log.log.events.some((event) => event.sn === sn && event.said === said && event.type !== 'ixn')
+  if (!holds) throw new ManifestError('MAN_PIN', `Cannot trust head: the log does not hold establishment event ${sn} that it names`)
+  const known = log.roles.length
+  if (head.rolesVersion > known) {
+    throw new ManifestError('MAN_PIN', `Cannot trust head: it names role document ${head.rolesVersion}, the log seals ${known}`)
+  }
+}
+
+function choose(head: Head, cycle: Cycle): 'manifest' | 'fallback' {
+  const { rollout, fallback } = head
+  if (rollout === undefined || fallback === undefined) return 'manifest'
+  if (rollout.paused || cycle.cohort === 'out') return 'fallback'
+  return cycle.cohort === 'in' || isInRollout(rollout, cycle.cohort.installId) ? 'manifest' : 'fallback'
+}
+
+/** Whether a head withdraws a release. */
+export function isWithdrawn(head: Head, release: { readonly sequence: number; readonly sha256: string }): boolean {
+  return head.revoked.some(({ sequence, sha256 }) => sequence === release.sequence && sha256 === release.sha256)
+}
+
+function offerOf(head: Head, log: AcceptedLog, state: TrustState, cycle: Cycle): Pick<AcceptedHead, 'offer' | 'pin' | 'installable'> {
+  const floor = floorOf(state, cycle.channel)
+  for (const pin of [head.manifest, head.fallback]) {
+    if (pin !== undefined && pin.sequence === floor.manifestSequence && pin.sha256 !== floor.manifestSha256) {
+      throw equivocation('manifest', pin.sequence, [floor.manifestSha256 ?? '', pin.sha256], log, state, cycle.channel)
+    }
+  }
+  const offer = choose(head, cycle)
+  const pin = offer === 'manifest' ? head.manifest : (head.fallback as ManifestPin)
+  if (offer === 'fallback' && floor.manifestSequence !== undefined && pin.sequence < floor.manifestSequence) {
+    return { offer, pin, installable: false }
+  }
+  checkSequence(pin.sequence, { sequence: floor.manifestSequence, sha256: floor.manifestSha256 }, 'manifest')
+  if (isWithdrawn(head, pin)) {
+    throw new ManifestError('MAN_REVOKED', `Cannot install release ${pin.version}: the publisher withdrew it`, { details: { sequence: pin.sequence } })
+  }
+  return { offer, pin, installable: true }
+}
+
+/**
+ * Accepts a head: envelope, signatures by role `head`, then its meaning, place, sequence and time.
+ *
+ * @throws {@link ManifestError} any `MAN_` code of a head; {@link Forked}.
+ */
+export function acceptHead(
+  bytes: Uint8Array | undefined,
+  log: AcceptedLog,
+  roles: AcceptedRoles,
+  state: TrustState,
+  cycle: Cycle,
+): AcceptedHead {
+  if (bytes === undefined) throw new ManifestError('MAN_MISSING', `Cannot verify release: the head of channel "${cycle.channel}" could not be had`)
+  const { payload, signatures } = parseHeadEnvelope(bytes)
+  verifyThreshold(payloadTypes.head, payload, signatures, { ...roles.roles.roles.head, revokedKeys: roles.roles.revokedKeys }, 'head')
+  const head = parseHead(payload)
+  const sha256 = sha256Hex(payload)
+  checkBelongs(head, roles, cycle, 'head')
+  checkPlace(head, log)
+  const floor = floorOf(state, cycle.channel)
+  checkSequence(head.sequence, { sequence: floor.headSequence, sha256: floor.headSha256 }, 'head')
+  if (head.sequence === floor.headSequence && sha256 !== floor.headSha256) {
+    throw equivocation('head', head.sequence, [floor.headSha256 ?? '', sha256], log, state, cycle.channel)
+  }
+  checkIssued(head.issuedAt, cycle, 'MAN_CLOCK', 'head')
+  checkExpiry(head.expiresAt, cycle, 'MAN_EXPIRED', 'head')
+  return { head, bytes, sha256, ...offerOf(head, log, state, cycle) }
+}

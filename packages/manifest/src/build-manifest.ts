@@ -1,0 +1,130 @@
+import { checkManifestContent, manifestTotals } from './check-manifest.ts'
+import type { ContentKey, LauncherFile, ManifestFile, Platform, ReleaseManifest, Requirements } from './model.ts'
+import { DEFAULT_FORMAT } from './parse-manifest.ts'
+import { formatTime } from './time.ts'
+import { assertWritableVersion } from './version.ts'
+import { sortFiles } from './write-manifest.ts'
+
+/** One file of a release tree; what is left out has its default. */
+export interface ManifestEntry extends Omit<ManifestFile, 'platform' | 'required' | 'executable'> {
+  /** `all` by default. */
+  readonly platform?: Platform
+  /** True by default. */
+  readonly required?: boolean
+  /** False by default. */
+  readonly executable?: boolean
+}
+
+/** What makes a manifest one of schema 2. */
+export interface ReleasePlace {
+  /** Product. */
+  readonly product: string
+  /** Channel. */
+  readonly channel: string
+  /** Epoch of the role document in force. */
+  readonly epoch: number
+  /** One more than the last manifest of the channel. */
+  readonly sequence: number
+  /** Number of the role document in force. */
+  readonly rolesVersion?: number
+  /** SHA-256 of the last manifest of the channel. */
+  readonly previousSha256?: string
+  /** How long it may be installed; 365 days by default, at most 400. */
+  readonly validityMs?: number
+  /** Content keys of the archives. */
+  readonly contentKeys?: readonly ContentKey[]
+  /** Field names that readers have to understand. */
+  readonly critical?: readonly string[]
+  /** Paths to remove. */
+  readonly delete?: readonly string[]
+  /** Globs never to touch. */
+  readonly keep?: readonly string[]
+  /** What a machine needs. */
+  readonly requires?: Requirements
+  /** Version whose files come back. */
+  readonly rollbackOf?: string
+  /** Identity that installs with pinned keys move to. */
+  readonly trustRoot?: string
+}
+
+/** Everything about a release but its files. */
+export interface BuildManifestOptions {
+  /** `YYYY.MM.DD-N`. */
+  readonly version: string
+  /** Now, milliseconds since 1970. */
+  readonly nowMs: number
+  /** `legacy-json-blob` by default. */
+  readonly format?: string
+  /** Version that this one replaces. */
+  readonly previous?: string
+  /** Markdown for players. */
+  readonly notes?: string
+  /** Oldest launcher that may apply it. */
+  readonly minLauncherVersion?: string
+  /** The launcher. Schema 1 needs one. */
+  readonly launcher?: Omit<LauncherFile, 'platform'> & { readonly platform?: Platform }
+  /** Place among the releases; without it the manifest is of schema 1. */
+  readonly release?: ReleasePlace
+  /** Allows versions like `2026.04.15-full`; false by default. */
+  readonly allowTag?: boolean
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000
+const DEFAULT_VALIDITY_MS = 365 * DAY_MS
+
+type Extension = Omit<ReleaseManifest, 'format' | 'version' | 'createdAt' | 'files' | 'launcher'>
+
+function extension(place: ReleasePlace, nowMs: number, files: readonly ManifestFile[]): Extension {
+  const { validityMs = DEFAULT_VALIDITY_MS, contentKeys = [], critical = [], delete: removed = [], keep = [], ...rest } = place
+  return {
+    schema: 2,
+    ...rest,
+    issuedAt: formatTime(nowMs),
+    expiresAt: formatTime(nowMs + validityMs),
+    contentKeys,
+    critical,
+    delete: removed,
+    keep,
+    totals: manifestTotals(files),
+  }
+}
+
+/**
+ * Makes the model of a manifest from the files of a release tree; `writeManifest` makes its bytes.
+ *
+ * @param entries - The files, in any order.
+ * @param options - The rest.
+ * @throws {@link ManifestError} `MAN_VERSION`, `MAN_PATH`, `MAN_PATH_COLLISION`, `MAN_SCHEMA`.
+ */
+export function buildManifest(entries: readonly ManifestEntry[], options: BuildManifestOptions): ReleaseManifest {
+  const { version, nowMs, launcher, release, format = DEFAULT_FORMAT } = options
+  assertWritableVersion(version, options.allowTag)
+  if (release === undefined && launcher === undefined) throw new TypeError('A manifest of schema 1 needs a launcher')
+  const files = sortFiles(entries.map((entry) => ({ platform: 'all', required: true, executable: false, ...entry })))
+  const manifest: ReleaseManifest = {
+    format,
+    version,
+    createdAt: formatTime(nowMs),
+    ...(options.previous !== undefined && { previous: options.previous }),
+    ...(options.notes !== undefined && { notes: options.notes }),
+    ...(options.minLauncherVersion !== undefined && { minLauncherVersion: options.minLauncherVersion }),
+    ...(launcher !== undefined && { launcher: { platform: 'all', ...launcher } }),
+    files,
+    ...(release === undefined
+      ? { schema: 1, contentKeys: [], critical: [], delete: [], keep: [] }
+      : extension(release, nowMs, files)),
+  }
+  checkManifestContent(manifest)
+  return manifest
+}
+
+/** The pin by which a head names a manifest. */
+export function manifestPin(manifest: ReleaseManifest, sha256: string, length: number): {
+  version: string
+  sequence: number
+  sha256: string
+  length: number
+} {
+  if (manifest.sequence === undefined) throw new TypeError('A manifest without a sequence cannot be pinned')
+  return { version: manifest.version, sequence: manifest.sequence, sha256, length }
+}

@@ -1,0 +1,220 @@
+import {
+  isStrongEd25519PublicKey,
+  hexDecode,
+  parseStrictJson,
+  printable,
+  PrimitivesError,
+  type JsonObject,
+  type JsonValue,
+} from '@keyturn/primitives'
+import { ManifestError, type ManifestErrorCode } from './errors.ts'
+import { limits } from './limits.ts'
+import { parseTime } from './time.ts'
+
+const HEX_64 = /^[0-9a-f]{64}$/
+const NAME = /^[a-z0-9-]{1,64}$/
+const Z32_52 = /^[ybndrfg8ejkmcpqxot1uwisza345h769]{52}$/
+
+/** How a document of this package reports what is wrong with it. */
+export interface DocumentKind {
+  /** For messages: `manifest`, `head`, `role document`. */
+  readonly name: string
+  /** Code for a wrong or missing field. */
+  readonly schemaCode: ManifestErrorCode
+  /** Code for anything that is not strict JSON. */
+  readonly jsonCode: ManifestErrorCode
+}
+
+/** Strict JSON of one document, whose top level is an object. */
+export function parseDocument(bytes: Uint8Array, kind: DocumentKind, maxBytes: number): Fields {
+  if (bytes.length > maxBytes) {
+    throw new ManifestError('MAN_LIMIT', `Cannot read ${kind.name}: ${bytes.length} bytes are over ${maxBytes}`)
+  }
+  let json: JsonValue
+  try {
+    json = parseStrictJson(bytes, { maxBytes, maxDepth: limits.jsonDepth })
+  } catch (cause) {
+    if (!(cause instanceof PrimitivesError)) throw cause
+    throw new ManifestError(kind.jsonCode, `Cannot read ${kind.name}: ${cause.message}`, { details: cause.details, cause })
+  }
+  if (!isObject(json)) throw new ManifestError(kind.schemaCode, `Cannot read ${kind.name}: the top level is no object`)
+  return new Fields(json, '', kind)
+}
+
+function isObject(value: JsonValue | undefined): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Bounds of a list. */
+export interface ListBounds {
+  readonly min?: number
+  readonly max?: number
+}
+
+/**
+ * Typed access to one JSON object. Every getter names its field, and what is wrong is reported with its place.
+ * Fields nobody asks for are ignored: that is how later schemas stay readable.
+ */
+export class Fields {
+  readonly #members: JsonObject
+  readonly #place: string
+  readonly #kind: DocumentKind
+
+  constructor(members: JsonObject, place: string, kind: DocumentKind) {
+    this.#members = members
+    this.#place = place
+    this.#kind = kind
+  }
+
+  /** Refuses the document. */
+  fail(name: string, wanted: string): never {
+    throw new ManifestError(this.#kind.schemaCode, `Cannot read ${this.#kind.name}: ${this.#place}${name} ${wanted}`, {
+      details: { field: `${this.#place}${name}` },
+    })
+  }
+
+  has(name: string): boolean {
+    return this.#members[name] !== undefined
+  }
+
+  /** Names of all members, in the order of the document. */
+  names(): string[] {
+    return Object.keys(this.#members)
+  }
+
+  /** Text of 1 to `maxLength` UTF-16 units. */
+  text(name: string, maxLength = 256): string {
+    const value = this.#members[name]
+    if (typeof value !== 'string') this.fail(name, 'is no text')
+    if (value === '' || value.length > maxLength) this.fail(name, `has ${value.length} characters, 1 to ${maxLength} are allowed`)
+    return value
+  }
+
+  optionalText(name: string, maxLength?: number): string | undefined {
+    return this.has(name) ? this.text(name, maxLength) : undefined
+  }
+
+  /** Text of any length, or nothing where there is none: for what may be rubbish without harm. */
+  looseText(name: string): string {
+    const value = this.#members[name]
+    return typeof value === 'string' ? value : ''
+  }
+
+  /** Text that has to be one given value. */
+  exactly(name: string, wanted: string, code: ManifestErrorCode): void {
+    const value = this.#members[name]
+    if (value === wanted) return
+    const found = typeof value === 'string' ? `"${printable(value, 80)}"` : 'missing or no text'
+    throw new ManifestError(code, `Cannot read ${this.#kind.name}: ${this.#place}${name} is ${found}, "${wanted}" is due`)
+  }
+
+  integer(name: string, min: number, max: number): number {
+    const value = this.#members[name]
+    if (typeof value !== 'number' || !Number.isSafeInteger(value)) this.fail(name, 'is no integer')
+    if (value < min || value > max) this.fail(name, `is ${value}, ${min} to ${max} are allowed`)
+    return value
+  }
+
+  optionalInteger(name: string, min: number, max: number): number | undefined {
+    return this.has(name) ? this.integer(name, min, max) : undefined
+  }
+
+  flag(name: string, fallback: boolean): boolean {
+    const value = this.#members[name]
+    if (value === undefined) return fallback
+    if (typeof value !== 'boolean') this.fail(name, 'is neither true nor false')
+    return value
+  }
+
+  /** 64 lower-case hex digits. */
+  digest(name: string): string {
+    const value = this.#members[name]
+    if (typeof value !== 'string' || !HEX_64.test(value)) this.fail(name, 'is not 64 lower-case hex digits')
+    return value
+  }
+
+  optionalDigest(name: string): string | undefined {
+    return this.has(name) ? this.digest(name) : undefined
+  }
+
+  /** Product or channel. */
+  name(name: string): string {
+    const value = this.#members[name]
+    if (typeof value !== 'string' || !NAME.test(value)) this.fail(name, 'is not 1 to 64 of a-z, 0-9 and "-"')
+    return value
+  }
+
+  optionalName(name: string): string | undefined {
+    return this.has(name) ? this.name(name) : undefined
+  }
+
+  /** `YYYY-MM-DDTHH:MM:SSZ`. */
+  time(name: string): string {
+    const value = this.#members[name]
+    if (typeof value !== 'string' || parseTime(value) === undefined) this.fail(name, 'is not a time like 2026-11-21T00:00:00Z')
+    return value
+  }
+
+  optionalTime(name: string): string | undefined {
+    return this.has(name) ? this.time(name) : undefined
+  }
+
+  object(name: string): Fields {
+    const value = this.#members[name]
+    if (!isObject(value)) this.fail(name, 'is no object')
+    return new Fields(value, `${this.#place}${name}.`, this.#kind)
+  }
+
+  optionalObject(name: string): Fields | undefined {
+    return this.has(name) ? this.object(name) : undefined
+  }
+
+  #list(name: string, { min = 0, max = limits.listEntries }: ListBounds): JsonValue[] {
+    const value = this.#members[name]
+    if (!Array.isArray(value)) this.fail(name, 'is no list')
+    if (value.length > max) {
+      throw new ManifestError('MAN_LIMIT', `Cannot read ${this.#kind.name}: ${this.#place}${name} has ${value.length} entries, ${max} are allowed`)
+    }
+    if (value.length < min) this.fail(name, `has ${value.length} entries, at least ${min} are due`)
+    return value
+  }
+
+  /** A list of objects, each handed to `read` with its place. */
+  objects<Item>(name: string, bounds: ListBounds, read: (item: Fields, index: number) => Item): Item[] {
+    return this.#list(name, bounds).map((item, index) => {
+      if (!isObject(item)) this.fail(`${name}[${index}]`, 'is no object')
+      return read(new Fields(item, `${this.#place}${name}[${index}].`, this.#kind), index)
+    })
+  }
+
+  /** A list of distinct texts that all satisfy `accept`; empty when the member is absent. */
+  texts(name: string, bounds: ListBounds, accept: (text: string) => boolean, wanted: string): string[] {
+    if (!this.has(name) && (bounds.min ?? 0) === 0) return []
+    const items = this.#list(name, bounds)
+    items.forEach((item, index) => {
+      if (typeof item !== 'string' || !accept(item)) this.fail(`${name}[${index}]`, wanted)
+    })
+    if (new Set(items).size !== items.length) this.fail(name, 'holds an entry twice')
+    return items as string[]
+  }
+
+  /** A list of distinct Ed25519 public keys in hex, none of them weak. */
+  publicKeys(name: string, bounds: ListBounds): string[] {
+    return this.texts(name, bounds, isPublicKeyHex, 'is not the hex of a sound Ed25519 public key')
+  }
+
+  /** A list of distinct transport identities. */
+  transportIdentities(name: string): string[] {
+    return this.texts(name, {}, (text) => Z32_52.test(text), 'is not 52 characters of z-base-32')
+  }
+}
+
+/** Whether text is 64 lower-case hex digits of a canonical Ed25519 key that is not of low order. */
+export function isPublicKeyHex(text: string): boolean {
+  return HEX_64.test(text) && isStrongEd25519PublicKey(hexDecode(text))
+}
+
+/** Whether text may name a product or a channel. */
+export function isName(text: string): boolean {
+  return NAME.test(text)
+}

@@ -1,0 +1,78 @@
+export { buildManifest, manifestPin } from './build-manifest.ts'
+export { manifestTotals } from './check-manifest.ts'
+export { diffManifests, filesFor } from './diff-manifests.ts'
+export {
+  addHeadSignature,
+  parseHeadEnvelope,
+  parseSignatures,
+  payloadTypes,
+  sha256Hex,
+  signHead,
+  signManifest,
+  verifyManifestSignatures,
+  verifyThreshold,
+} from './envelope.ts'
+export { ManifestError, manifestErrors } from './errors.ts'
+export { formatOf, releaseFormats } from './formats.ts'
+export { matchesGlob } from './glob.ts'
+export { parseHead, writeHead } from './head.ts'
+export { isWithdrawn } from './accept-head.ts'
+export { parseLegacySignature, verifyLegacySignature } from './legacy-signature.ts'
+export { limits } from './limits.ts'
+export { parseManifest } from './parse-manifest.ts'
+export { checkPath, foldPath, PathSet } from './paths.ts'
+export { checkRolesStep, parseRoles, writeRoles } from './role-document.ts'
+export { isInRollout } from './rollout.ts'
+export { sealedRoles } from './accept-log.ts'
+export { formatTime, parseTime } from './time.ts'
+export { formatTrustRoot, parseTrustRoot, pinnedKeysRoot } from './trust-root.ts'
+export { floorOf, initialTrustState, parseTrustState, writeTrustState } from './trust-state.ts'
+export { verifyInstalled } from './verify-installed.ts'
+export { releaseSteps, verifyRelease } from './verify-release.ts'
+export { compareVersions, nextVersion, parseVersion } from './version.ts'
+export { sortFiles, writeManifest } from './write-manifest.ts'
+
+export type { SealedRoles } from './accept-log.ts'
+export type { BuildManifestOptions, ManifestEntry, ReleasePlace } from './build-manifest.ts'
+export type {
+  AcceptedRelease,
+  Cohort,
+  DocumentAnswer,
+  DocumentRequest,
+  RefusedRelease,
+  ReleaseDecision,
+  ReleaseInput,
+  StayDecision,
+  Trust,
+  TrustWarning,
+  VerifiedAuthority,
+  VerifyOptions,
+} from './decision.ts'
+export type { ChangedFile, ManifestDiff } from './diff-manifests.ts'
+export type { AttachedEnvelope, DetachedEnvelope, DocumentSigner, EnvelopeSignature, SigningRule } from './envelope.ts'
+export type { ManifestErrorCode } from './errors.ts'
+export type { FormatRegistry, ReleaseFormat, RuntimeKeyNeed } from './formats.ts'
+export type {
+  ContentKey,
+  ContentKeyStatus,
+  Head,
+  IndexReference,
+  LauncherFile,
+  ManifestCore,
+  ManifestExtension,
+  ManifestFile,
+  ManifestPin,
+  ManifestTotals,
+  Mirror,
+  Platform,
+  ReleaseManifest,
+  Requirements,
+  Role,
+  RoleDocument,
+  Rollout,
+} from './model.ts'
+export type { KelRoot, PinnedKey, PinnedKeysRoot, TrustRoot } from './trust-root.ts'
+export type { ChannelFloor, Fork, LogPlace, SeenContentKey, TrustState } from './trust-state.ts'
+export type { InstalledDecision, InstalledDocuments } from './verify-installed.ts'
+export type { ReleaseSteps } from './verify-release.ts'
+export type { ReleaseVersion } from './version.ts'

@@ -1,0 +1,107 @@
+import { acceptHead, type AcceptedHead } from './accept-head.ts'
+import { acceptLog, type AcceptedLog, type SealedRoles } from './accept-log.ts'
+import { acceptManifest } from './accept-manifest.ts'
+import { acceptRoles, type AcceptedRoles } from './accept-roles.ts'
+import { checkExpiry, type Cycle } from './cycle.ts'
+import type { AcceptedRelease, DocumentAnswer, DocumentRequest, VerifiedAuthority } from './decision.ts'
+import { ManifestError } from './errors.ts'
+import { limits } from './limits.ts'
+import { looksLikeManifest } from './looks-like-manifest.ts'
+import { raiseAuthority, raiseHead, raiseManifest } from './raise-state.ts'
+import type { KelRoot } from './trust-root.ts'
+import type { Progress, ReleaseSteps } from './verify-release.ts'
+
+function one(answer: DocumentAnswer): Uint8Array | undefined {
+  return answer instanceof Uint8Array ? answer : answer?.[0]
+}
+
+function all(answer: DocumentAnswer): readonly Uint8Array[] {
+  if (answer === undefined) return []
+  return answer instanceof Uint8Array ? [answer] : answer
+}
+
+function warnBarePin(root: KelRoot, cycle: Cycle): void {
+  if (root.place !== undefined) return
+  cycle.warnings.push({ code: 'TRUST_PIN', message: 'The pin names no place in the log: an older log would be believed at the first install' })
+}
+
+interface Authority {
+  readonly log: AcceptedLog
+  readonly roles: AcceptedRoles
+}
+
+function* authoritySteps(
+  root: KelRoot,
+  progress: Progress,
+  cycle: Cycle,
+  earlierRoles: readonly Uint8Array[],
+): Generator<DocumentRequest, Authority, DocumentAnswer> {
+  progress.document = 'log'
+  const log = acceptLog(all(yield { document: 'log', prefix: root.prefix, maxBytes: limits.logBytes }), root, progress.state)
+  progress.document = 'roles'
+  const { version } = log.roles.at(-1) as SealedRoles
+  const bytes = one(yield { document: 'roles', version, maxBytes: limits.rolesBytes })
+  const roles = acceptRoles(bytes, log, progress.state, cycle, earlierRoles)
+  progress.state = raiseAuthority(progress.state, log, roles)
+  progress.authority = { log: log.log, logBytes: log.bytes, roles: roles.roles, rolesBytes: roles.bytes }
+  checkExpiry(roles.roles.expiresAt, cycle, 'TRUST_EXPIRED', 'role document')
+  if (progress.state.fork !== undefined) {
+    throw new ManifestError('TRUST_FORKED', 'Cannot install anything: an earlier contradiction is not settled yet', {
+      details: { kind: progress.state.fork.kind, one: progress.state.fork.evidence[0], other: progress.state.fork.evidence[1] },
+    })
+  }
+  return { log, roles }
+}
+
+function* manifestSteps(head: AcceptedHead, authority: Authority, progress: Progress, cycle: Cycle): ReleaseSteps {
+  const { pin, offer } = head
+  const { log, roles } = authority
+  progress.document = 'manifest'
+  const bytes = one(yield { document: 'manifest', channel: cycle.channel, pin, maxBytes: Math.min(pin.length, limits.manifestBytes) })
+  const signatures =
+    bytes && one(yield { document: 'signatures', channel: cycle.channel, pin, maxBytes: limits.signaturesBytes })
+  let accepted
+  try {
+    accepted = acceptManifest(bytes, signatures, head, log, roles, progress.state, cycle)
+  } catch (error) {
+    const wrongSignature = error instanceof ManifestError && error.code === 'MAN_SIGNATURE'
+    progress.tampered = wrongSignature && bytes !== undefined && looksLikeManifest(bytes)
+    throw error
+  }
+  const state = raiseManifest(raiseHead(progress.state, head), cycle.channel, accepted)
+  const release: AcceptedRelease = {
+    outcome: 'accepted',
+    trust: 'current',
+    state,
+    warnings: cycle.warnings,
+    authority: progress.authority as VerifiedAuthority,
+    offer,
+    manifest: accepted.manifest,
+    manifestBytes: accepted.bytes,
+    manifestSha256: accepted.sha256,
+    signedBy: accepted.signedBy,
+    format: accepted.format,
+    head: head.head,
+    headBytes: head.bytes,
+  }
+  return release
+}
+
+/** Verification under an identity: log, role document, head, manifest, each before the next may look. */
+export function* kelSteps(root: KelRoot, progress: Progress, cycle: Cycle, earlierRoles: readonly Uint8Array[]): ReleaseSteps {
+  warnBarePin(root, cycle)
+  const authority = yield* authoritySteps(root, progress, cycle, earlierRoles)
+  progress.document = 'head'
+  const bytes = one(yield { document: 'head', channel: cycle.channel, maxBytes: limits.headBytes })
+  const head = acceptHead(bytes, authority.log, authority.roles, progress.state, cycle)
+  if (head.installable) return yield* manifestSteps(head, authority, progress, cycle)
+  return {
+    outcome: 'stay',
+    trust: 'current',
+    state: raiseHead(progress.state, head),
+    warnings: cycle.warnings,
+    authority: progress.authority as VerifiedAuthority,
+    head: head.head,
+    headBytes: head.bytes,
+  }
+}

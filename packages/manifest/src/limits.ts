@@ -1,0 +1,51 @@
+const KIB = 1024
+const MIB = 1024 * KIB
+const DAY_MS = 24 * 60 * 60 * 1000
+
+/** Named limits of every document; docs/spec/manifest.md §7. */
+export const limits = {
+  /** Key event log, bytes. */
+  logBytes: 4 * MIB,
+  /** Role document, bytes. */
+  rolesBytes: 64 * KIB,
+  /** Head with its envelope, bytes. */
+  headBytes: 16 * KIB,
+  /** `manifest.sigs.json`, bytes. */
+  signaturesBytes: 64 * KIB,
+  /** `manifest.json.sig`, bytes: raw, hex or base64 with a line feed. */
+  legacySignatureBytes: 256,
+  /** `manifest.json`, bytes. */
+  manifestBytes: 64 * MIB,
+  /** Files of one manifest. */
+  files: 200_000,
+  /** Path, bytes of UTF-8. */
+  pathBytes: 4096,
+  /** One part of a path, bytes of UTF-8: what common file systems hold. */
+  pathPartBytes: 255,
+  /** Release notes, bytes of UTF-8. */
+  notesBytes: 256 * KIB,
+  /** One blob, bytes. */
+  blobBytes: 64 * 1024 * MIB,
+  /** One chunk index, bytes. */
+  indexBytes: 16 * MIB,
+  /** Nesting of any JSON. */
+  jsonDepth: 16,
+  /** Keys of one role. */
+  roleKeys: 16,
+  /** Entries of `revoked_keys`, `transport`, `content_keys`, `critical`, `mirrors`, `revoked`. */
+  listEntries: 1024,
+  /** Entries of `delete` and `keep`. */
+  pathListEntries: 200_000,
+  /** Signatures of one envelope. */
+  signatures: 64,
+  /** Validity of a head. */
+  headValidityMs: 7 * DAY_MS,
+  /** Validity of a manifest. */
+  manifestValidityMs: 400 * DAY_MS,
+  /** Validity of a role document. */
+  rolesValidityMs: 400 * DAY_MS,
+  /** How far a sequence may be ahead of the last one accepted. */
+  sequenceJump: 100_000,
+  /** How far `issued_at` may be ahead of the clock here. */
+  futureSkewMs: 5 * 60 * 1000,
+} as const

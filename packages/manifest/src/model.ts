@@ -1,0 +1,233 @@
+/** Where a file belongs; `all` is every platform. A reader skips files of platforms it does not know. */
+export type Platform = string
+
+/** A chunk index that describes the blob of a file, itself a blob; docs/spec/manifest.md §6. */
+export interface IndexReference {
+  /** SHA-256 of the index blob, 64 lower-case hex. */
+  readonly sha256: string
+  /** Bytes of the index blob. */
+  readonly size: number
+  /** Chunks it lists. */
+  readonly chunks: number
+  /** Parameter set of the chunker. */
+  readonly params: number
+}
+
+/** One file of a release. */
+export interface ManifestFile {
+  /** Relative path with forward slashes. */
+  readonly path: string
+  /** SHA-256 of the file, 64 lower-case hex. */
+  readonly sha256: string
+  /** Bytes. */
+  readonly size: number
+  /** `all` unless stated. */
+  readonly platform: Platform
+  /** False when an install is whole without it. */
+  readonly required: boolean
+  /** Whether it gets the executable bit on Unix. */
+  readonly executable: boolean
+  /** Archives only: the content key that opens it. */
+  readonly keyId?: number
+  /** Its chunk index, when it has one. */
+  readonly index?: IndexReference
+  /** Optional content set, chosen by the user. */
+  readonly group?: string
+}
+
+/** The launcher itself: target of its self-update, never one of the files. */
+export interface LauncherFile {
+  /** Relative path with forward slashes. */
+  readonly path: string
+  /** SHA-256 of the file, 64 lower-case hex. */
+  readonly sha256: string
+  /** Bytes. */
+  readonly size: number
+  /** `all` unless stated. */
+  readonly platform: Platform
+}
+
+/** Whether packs under a content key may be started. */
+export type ContentKeyStatus = 'active' | 'retired' | 'revoked'
+
+/** What a runtime key has to match before anything is started. */
+export interface ContentKey {
+  /** 1 to 2^32 - 1, never used again with other bytes. */
+  readonly keyId: number
+  /** Ed25519 public key that signs the archives, 64 lower-case hex. */
+  readonly verifierPub: string
+  /** Key commitment of the archives, 64 lower-case hex. */
+  readonly commitment: string
+  /** `revoked` bars starting packs under it. */
+  readonly status: ContentKeyStatus
+}
+
+/** What a machine needs before an update begins. */
+export interface Requirements {
+  /** Free bytes on the install volume. */
+  readonly freeBytes?: number
+  /** Operating systems, any of them. */
+  readonly os?: readonly string[]
+  /** Processor architectures, any of them. */
+  readonly arch?: readonly string[]
+}
+
+/** Sums over `files`, checked by every reader. */
+export interface ManifestTotals {
+  /** Number of files. */
+  readonly files: number
+  /** Bytes of all files. */
+  readonly bytes: number
+  /** Bytes of all distinct blobs: what a first install downloads. */
+  readonly downloadBytes: number
+}
+
+/** What schema 1 already had: all that the original launcher reads. */
+export interface ManifestCore {
+  /** Release format; `legacy-json-blob` when the document names none. */
+  readonly format: string
+  /** `YYYY.MM.DD-N`, or a tag in place of N. */
+  readonly version: string
+  /** RFC 3339, UTC. */
+  readonly createdAt: string
+  /** Version that this one replaces. */
+  readonly previous?: string
+  /** Markdown shown to players. */
+  readonly notes?: string
+  /** Older launchers refuse to apply this release. */
+  readonly minLauncherVersion?: string
+  /** The launcher; schema 1 always has one. */
+  readonly launcher?: LauncherFile
+  /** The files, sorted by the UTF-8 bytes of their paths. */
+  readonly files: readonly ManifestFile[]
+}
+
+/** What schema 2 adds, each member optional on the wire unless the trust root demands it. */
+export interface ManifestExtension {
+  /** Product, equal to the pinned one. */
+  readonly product?: string
+  /** Channel. */
+  readonly channel?: string
+  /** Epoch of the role document. */
+  readonly epoch?: number
+  /** Counts per product and channel, from 1. */
+  readonly sequence?: number
+  /** RFC 3339, UTC, whole seconds. */
+  readonly issuedAt?: string
+  /** RFC 3339, UTC, whole seconds; at most 400 days after `issuedAt`. */
+  readonly expiresAt?: string
+  /** SHA-256 of the previous manifest of the channel. */
+  readonly previousSha256?: string
+  /** A reader has to hold at least this role document. */
+  readonly rolesVersion?: number
+  /** Field names that a reader has to understand. */
+  readonly critical: readonly string[]
+  /** Content keys of this release and of those before. */
+  readonly contentKeys: readonly ContentKey[]
+  /** Paths to remove even when no previous manifest listed them. */
+  readonly delete: readonly string[]
+  /** Globs that are never touched. */
+  readonly keep: readonly string[]
+  /** What a machine needs. */
+  readonly requires?: Requirements
+  /** Version whose files this release brings back. */
+  readonly rollbackOf?: string
+  /** Sums. */
+  readonly totals?: ManifestTotals
+  /** `did:keri:…` that an install with pinned keys moves to. */
+  readonly trustRoot?: string
+}
+
+/** A release manifest, of schema 1 or 2. */
+export interface ReleaseManifest extends ManifestCore, ManifestExtension {
+  /** 1 when the document names none. */
+  readonly schema: 1 | 2
+}
+
+/** Keys and threshold of one role. */
+export interface Role {
+  /** Ed25519 public keys, 64 lower-case hex, distinct. */
+  readonly keys: readonly string[]
+  /** How many of them have to sign. */
+  readonly threshold: number
+}
+
+/** Who may sign releases and heads, as sealed by the key event log. */
+export interface RoleDocument {
+  /** Product it speaks for. */
+  readonly product: string
+  /** 1 + the number of changes along the log. */
+  readonly version: number
+  /** Raised to reset sequences; never falls. */
+  readonly epoch: number
+  /** RFC 3339, UTC, whole seconds. */
+  readonly issuedAt: string
+  /** RFC 3339, UTC, whole seconds; at most 400 days after `issuedAt`. */
+  readonly expiresAt: string
+  /** The day-to-day keys. */
+  readonly roles: { readonly release: Role; readonly head: Role }
+  /** Keys that count for nothing any more, not even for what is installed. Only grows. */
+  readonly revokedKeys: readonly string[]
+  /** Transport identities (z-base-32) that may hand out runtime keys. */
+  readonly transport: readonly string[]
+}
+
+/** Names one manifest by its literal bytes. */
+export interface ManifestPin {
+  /** Release version. */
+  readonly version: string
+  /** Sequence on the channel. */
+  readonly sequence: number
+  /** SHA-256 of the literal manifest, 64 lower-case hex. */
+  readonly sha256: string
+  /** Bytes of the literal manifest. */
+  readonly length: number
+}
+
+/** A staged rollout: who gets `manifest`, the rest gets `fallback`. */
+export interface Rollout {
+  /** 0 to 100. */
+  readonly percent: number
+  /** 32 lower-case hex; who is in depends on it and on the install id. */
+  readonly salt: string
+  /** True: nobody new is let in. */
+  readonly paused: boolean
+}
+
+/** A place that serves the same tree. */
+export interface Mirror {
+  /** Absolute, http or https, ends in a slash. */
+  readonly url: string
+  /** Relative share of requests. */
+  readonly weight: number
+}
+
+/** What a channel offers now. */
+export interface Head {
+  /** Product. */
+  readonly product: string
+  /** Channel. */
+  readonly channel: string
+  /** Epoch of the role document. */
+  readonly epoch: number
+  /** Counts per channel, +1 for every head. */
+  readonly sequence: number
+  /** RFC 3339, UTC, whole seconds. */
+  readonly issuedAt: string
+  /** RFC 3339, UTC, whole seconds; at most 7 days after `issuedAt`. */
+  readonly expiresAt: string
+  /** An establishment event that the reader's log has to hold. */
+  readonly log: { readonly sn: number; readonly said: string }
+  /** The reader has to hold at least this role document. */
+  readonly rolesVersion: number
+  /** The release on offer. */
+  readonly manifest: ManifestPin
+  /** What those outside a rollout get. */
+  readonly fallback?: ManifestPin
+  /** Staged rollout; needs `fallback`. */
+  readonly rollout?: Rollout
+  /** Releases that were withdrawn. */
+  readonly revoked: readonly { readonly sequence: number; readonly sha256: string }[]
+  /** Mirrors. */
+  readonly mirrors: readonly Mirror[]
+}

@@ -1,0 +1,96 @@
+import { parseDocument, type DocumentKind, type Fields } from './fields.ts'
+import { ManifestError } from './errors.ts'
+import { limits } from './limits.ts'
+import type { Role, RoleDocument } from './model.ts'
+import { parseTime } from './time.ts'
+import { documentBytes } from './write-manifest.ts'
+
+const KIND: DocumentKind = { name: 'role document', schemaCode: 'TRUST_ROLES', jsonCode: 'TRUST_ROLES' }
+const TYPE = 'keyturn.roles'
+
+function refuse(message: string): never {
+  throw new ManifestError('TRUST_ROLES', `Cannot use role document: ${message}`)
+}
+
+function readRole(fields: Fields): Role {
+  const keys = fields.publicKeys('keys', { min: 1, max: limits.roleKeys })
+  return { keys, threshold: fields.integer('threshold', 1, keys.length) }
+}
+
+/** Rules that one role document has to keep on its own; docs/spec/manifest.md §2. */
+function checkRoles({ roles, revokedKeys, issuedAt, expiresAt }: RoleDocument): void {
+  const revoked = new Set(revokedKeys)
+  const release = new Set(roles.release.keys)
+  for (const key of roles.head.keys) if (release.has(key)) refuse(`key ${key} is in two roles`)
+  for (const key of [...roles.release.keys, ...roles.head.keys]) if (revoked.has(key)) refuse(`key ${key} is in a role and revoked`)
+  const [issued, expires] = [parseTime(issuedAt), parseTime(expiresAt)] as [number, number]
+  if (expires <= issued) refuse('expires_at is not after issued_at')
+  if (expires - issued > limits.rolesValidityMs) refuse('it is valid for more than 400 days')
+}
+
+/**
+ * Reads a role document: shape and its own rules. Whether it is in force is what the key event log says.
+ *
+ * @throws {@link ManifestError} `TRUST_ROLES`, `MAN_LIMIT`.
+ */
+export function parseRoles(bytes: Uint8Array): RoleDocument {
+  const fields = parseDocument(bytes, KIND, limits.rolesBytes)
+  fields.exactly('type', TYPE, 'TRUST_ROLES')
+  fields.integer('schema', 1, 1)
+  const roles = fields.object('roles')
+  const document: RoleDocument = {
+    product: fields.name('product'),
+    version: fields.integer('version', 1, Number.MAX_SAFE_INTEGER),
+    epoch: fields.integer('epoch', 0, Number.MAX_SAFE_INTEGER),
+    issuedAt: fields.time('issued_at'),
+    expiresAt: fields.time('expires_at'),
+    roles: { release: readRole(roles.object('release')), head: readRole(roles.object('head')) },
+    revokedKeys: fields.publicKeys('revoked_keys', {}),
+    transport: fields.transportIdentities('transport'),
+  }
+  checkRoles(document)
+  return document
+}
+
+function roleMembers({ keys, threshold }: Role): { keys: string[]; threshold: number } {
+  return { keys: [...keys], threshold }
+}
+
+/**
+ * Writes a role document. It carries no signature: the key event log seals its literal bytes.
+ *
+ * @throws {@link ManifestError} `TRUST_ROLES` for a document no reader would take.
+ */
+export function writeRoles(document: RoleDocument): Uint8Array<ArrayBuffer> {
+  const bytes = documentBytes({
+    type: TYPE,
+    schema: 1,
+    product: document.product,
+    version: document.version,
+    epoch: document.epoch,
+    issued_at: document.issuedAt,
+    expires_at: document.expiresAt,
+    roles: { release: roleMembers(document.roles.release), head: roleMembers(document.roles.head) },
+    revoked_keys: [...document.revokedKeys],
+    transport: [...document.transport],
+  })
+  parseRoles(bytes)
+  return bytes
+}
+
+/**
+ * Holds a role document to the one before it: the epoch never falls, `revoked_keys` only grows, the product stays.
+ *
+ * @throws {@link ManifestError} `TRUST_ROLLBACK` for a lower version or epoch, `TRUST_ROLES` for the rest.
+ */
+export function checkRolesStep(previous: RoleDocument, next: RoleDocument): void {
+  if (next.version < previous.version || next.epoch < previous.epoch) {
+    throw new ManifestError(
+      'TRUST_ROLLBACK',
+      `Cannot use role document: version ${next.version} and epoch ${next.epoch} follow version ${previous.version} and epoch ${previous.epoch}`,
+    )
+  }
+  if (next.product !== previous.product) refuse(`product "${next.product}" follows "${previous.product}"`)
+  const revoked = new Set(next.revokedKeys)
+  for (const key of previous.revokedKeys) if (!revoked.has(key)) refuse(`key ${key} was revoked and is no more`)
+}

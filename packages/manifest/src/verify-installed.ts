@@ -1,0 +1,110 @@
+import { KeyturnError } from '@keyturn/primitives'
+import { acceptLog } from './accept-log.ts'
+import { readSealedRoles } from './accept-roles.ts'
+import { verifyManifestSignatures } from './envelope.ts'
+import { ManifestError } from './errors.ts'
+import { verifyLegacySignature } from './legacy-signature.ts'
+import type { ContentKey, ReleaseManifest, RoleDocument } from './model.ts'
+import { parseManifest } from './parse-manifest.ts'
+import type { TrustState } from './trust-state.ts'
+
+/** What is kept beside an installed release. */
+export interface InstalledDocuments {
+  /** `manifest.json`. */
+  readonly manifest: Uint8Array
+  /** `manifest.sigs.json`, the newest copy: it may have gained signatures. */
+  readonly signatures?: Uint8Array
+  /** `manifest.json.sig`, under pinned keys. */
+  readonly legacySignature?: Uint8Array
+  /** The stored key event log. */
+  readonly log?: Uint8Array
+  /** The role document the release was accepted under. */
+  readonly roles?: Uint8Array
+  /** The newest role document known, when it is another one. */
+  readonly newestRoles?: Uint8Array
+  /** Content keys of the newest manifest known, installed or not. */
+  readonly newestContentKeys?: readonly ContentKey[]
+}
+
+/** Whether an installed release may be started. Age never matters here, only theft. */
+export type InstalledDecision =
+  | { readonly playable: true; readonly manifest: ReleaseManifest; readonly roles: RoleDocument | undefined }
+  | { readonly playable: false; readonly error: KeyturnError }
+
+function signingRoles(documents: InstalledDocuments, state: TrustState): RoleDocument[] {
+  const { log: stored, roles, newestRoles } = documents
+  if (state.root.kind !== 'kel' || stored === undefined || roles === undefined) {
+    throw new ManifestError('TRUST_LOST', 'Cannot start release: the log or the role document it was accepted under is gone')
+  }
+  const log = acceptLog([stored], state.root, state)
+  const accepted = readSealedRoles(roles, log)
+  return newestRoles === undefined ? [accepted] : [accepted, readSealedRoles(newestRoles, log)]
+}
+
+function checkUnderIdentity(documents: InstalledDocuments, state: TrustState): RoleDocument {
+  const known = signingRoles(documents, state)
+  const [accepted] = known as [RoleDocument]
+  if (documents.signatures === undefined) throw new ManifestError('MAN_SIGNATURE', 'Cannot start release: its signatures are gone')
+  const revokedKeys = known.flatMap((document) => document.revokedKeys)
+  let failure: unknown
+  // Signatures renewed after a turn are by keys of the newest document only.
+  for (const { roles } of known) {
+    try {
+      verifyManifestSignatures(documents.manifest, documents.signatures, { ...roles.release, revokedKeys })
+      return accepted
+    } catch (error) {
+      failure ??= error
+    }
+  }
+  const lost = failure instanceof ManifestError && ['MAN_KEY_RETIRED', 'MAN_THRESHOLD', 'MAN_SIGNATURE'].includes(failure.code)
+  if (lost && revokedKeys.length > 0 && isIntact(documents, accepted)) {
+    throw new ManifestError('TRUST_LOST', 'Cannot start release: the keys that signed it were revoked', { cause: failure })
+  }
+  throw failure
+}
+
+/** Whether the signatures would do if nothing had been revoked. */
+function isIntact({ manifest, signatures }: InstalledDocuments, { roles }: RoleDocument): boolean {
+  try {
+    verifyManifestSignatures(manifest, signatures as Uint8Array, { ...roles.release, revokedKeys: [] })
+    return true
+  } catch (error) {
+    if (error instanceof ManifestError) return false
+    throw error
+  }
+}
+
+function checkContentKeys(manifest: ReleaseManifest, newest: readonly ContentKey[]): void {
+  const used = new Set(manifest.files.map(({ keyId }) => keyId))
+  for (const { keyId, status } of [...manifest.contentKeys, ...newest]) {
+    if (status === 'revoked' && used.has(keyId)) {
+      throw new ManifestError('MAN_KEY_REVOKED', `Cannot start release: its content key ${keyId} was revoked`, { details: { keyId } })
+    }
+  }
+}
+
+/**
+ * Decides whether an installed release may be started, without the network: under the role document it was accepted
+ * under, less the newest known `revoked_keys`. Expiry and absence never bar play; a revoked release key
+ * (`TRUST_LOST`) or content key (`MAN_KEY_REVOKED`) and any damage do.
+ *
+ * @param documents - What is kept beside the release.
+ * @param state - The trust of this install.
+ */
+export function verifyInstalled(documents: InstalledDocuments, state: TrustState): InstalledDecision {
+  try {
+    // A release of the original launcher stays what it was, even after the install moved to an identity.
+    const legacy = state.root.kind === 'pinned-keys'
+    const roles = legacy ? undefined : checkUnderIdentity(documents, state)
+    if (state.root.kind === 'pinned-keys') {
+      if (documents.legacySignature === undefined) throw new ManifestError('MAN_SIGNATURE', 'Cannot start release: its signature is gone')
+      verifyLegacySignature(documents.manifest, documents.legacySignature, state.root, 0)
+    }
+    const manifest = parseManifest(documents.manifest)
+    checkContentKeys(manifest, documents.newestContentKeys ?? [])
+    return { playable: true, manifest, roles }
+  } catch (error) {
+    if (error instanceof KeyturnError) return { playable: false, error }
+    throw error
+  }
+}
