@@ -1,3 +1,4 @@
+import { matchesDigest } from './digest.ts'
 import { isInception, type KeyEvent } from './event.ts'
 import type { KeyState } from './key-state.ts'
 import type { VerifiedSignatures } from './signatures.ts'
@@ -41,11 +42,13 @@ function sealed(event: KeyEvent): string {
 }
 
 function explainRotation(base: KeyState, next: KeyState, event: KeyEvent, signatures: VerifiedSignatures): string {
-  const ondices = signatures.valid.flatMap(({ ondex }) => (ondex === undefined ? [] : [ondex]))
+  const ondices = signatures.valid.flatMap(({ index, ondex }) => {
+    const digest = ondex === undefined ? undefined : base.nextDigests[ondex]
+    return digest !== undefined && matchesDigest(digest, next.keys[index] ?? '') ? [ondex as number] : []
+  })
   const from = `the ${inWords(base.nextDigests.length)} promised in event ${base.lastEstablishment.sn}`
   const revealed = base.nextDigests.length === 1 ? `the key promised in event ${base.lastEstablishment.sn}` : `${keyList(ondices)} of ${from}`
-  const superseding = ''
-  return `rotation ${event.sn} reveals ${revealed}; ${need(base.nextThreshold, base.nextDigests.length)}; satisfied${superseding}; ` +
+  return `rotation ${event.sn} reveals ${revealed}; ${need(base.nextThreshold, base.nextDigests.length)}; satisfied; ` +
     `signed by ${keyList([...signatures.places])} of ${next.keys.length}`
 }
 

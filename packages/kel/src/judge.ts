@@ -30,7 +30,8 @@ export interface Acceptance {
   readonly state: KeyState
   readonly signatures: VerifiedSignatures
   readonly witnesses: ReadonlyMap<number, Uint8Array>
-  readonly explanation: string
+  /** A sentence for people; made on demand, since most readers of a log never ask. */
+  explain(): string
 }
 
 /** The event is sound so far, but something is missing that may still come. */
@@ -136,5 +137,6 @@ export function judgeEvent(base: KeyState | undefined, message: Message<KeyEvent
     const held = judgeDelegation(next.delegator, event, attachments.sealSources, context)
     if (held !== undefined) return held
   }
-  return { verdict: 'accept', state: next, signatures, witnesses, explanation: explainAcceptance(base, next, event, signatures, witnesses.size) }
+  const explain = (): string => explainAcceptance(base, next, event, signatures, witnesses.size)
+  return { verdict: 'accept', state: next, signatures, witnesses, explain }
 }

@@ -24,6 +24,7 @@ export interface VerifiedEvent {
 
 /** Accepted, and what it displaces. */
 export interface Accepted extends Acceptance {
+  readonly explanation: string
   readonly event: VerifiedEvent
   /** Number of interactions at the end of the log that this rotation supersedes. */
   readonly superseding: number
@@ -50,6 +51,7 @@ export class EventLog implements DelegatorLog {
   readonly #firstSeen: string[] = []
   /** States after each inception or rotation of the accepted chain. */
   readonly #establishments: KeyState[] = []
+  readonly #witnessed = new Map<string, ReadonlyMap<number, Uint8Array>>()
   #state: KeyState | undefined
 
   constructor(prefix: string) {
@@ -96,6 +98,11 @@ export class EventLog implements DelegatorLog {
     return establishment === undefined ? undefined : { ...establishment, sn, said, type }
   }
 
+  /** Verified witness signatures on an accepted event, by place in the witness list in force for it. */
+  witnessesOf(said: string): ReadonlyMap<number, Uint8Array> {
+    return this.#witnessed.get(said) ?? noWitnesses
+  }
+
   /**
    * Decides what becomes of an event. Changes nothing.
    *
@@ -137,9 +144,13 @@ export class EventLog implements DelegatorLog {
       sn: event.sn, said: event.said, type: event.type, seals: event.seals, keys: judged.state.publicKeys,
       raw: event.raw, message: bytes, prior: event.prior,
     }
-    const explanation = superseding === 0 ? judged.explanation
-      : `${judged.explanation}; supersedes ${superseding} interaction${superseding === 1 ? '' : 's'} from ${event.sn} on`
-    return { ...judged, event: verified, superseding, warnings: event.warnings, explanation }
+    const recovery = superseding === 0 ? '' : `; supersedes ${superseding} interaction${superseding === 1 ? '' : 's'} from ${event.sn} on`
+    return {
+      ...judged, event: verified, superseding, warnings: event.warnings,
+      get explanation() {
+        return judged.explain() + recovery
+      },
+    }
   }
 
   /** The same event again: its signatures must still be good, so that late ones may be added. */
@@ -166,11 +177,19 @@ export class EventLog implements DelegatorLog {
 
   /** Takes over an acceptance. */
   apply(accepted: Accepted): void {
-    const { event, state, superseding } = accepted
+    const { event, state, superseding, witnesses } = accepted
+    if (witnesses.size > 0) this.#witnessed.set(event.said, witnesses)
     if (superseding > 0) this.#superseded.push(...this.#accepted.splice(event.sn))
     this.#accepted.push(event)
     this.#firstSeen.push(event.said)
     if (event.type !== 'ixn') this.#establishments.push(state)
     this.#state = state
   }
+
+  /** Adds verified witness signatures that came later. */
+  addWitnesses(said: string, witnesses: ReadonlyMap<number, Uint8Array>): void {
+    this.#witnessed.set(said, new Map([...this.witnessesOf(said), ...witnesses]))
+  }
 }
+
+const noWitnesses: ReadonlyMap<number, Uint8Array> = new Map()

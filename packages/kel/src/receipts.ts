@@ -40,6 +40,16 @@ export class ReceiptPool {
     this.#held.set(event.said, held)
   }
 
+  /** Number of events that receipts are kept for. */
+  get size(): number {
+    return this.#held.size
+  }
+
+  /** Forgets the receipts for an event. */
+  drop(said: string): void {
+    this.#held.delete(said)
+  }
+
   /** A message together with the receipts that are here for it. */
   merge<M extends Message>(message: M): M {
     const receipts = this.#held.get(message.event.said)

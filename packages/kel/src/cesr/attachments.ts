@@ -1,7 +1,7 @@
 import { refusal } from '../rule.ts'
-import { digestCodes, ed25519KeyCodes } from './codes.ts'
+import { digestCodes } from './codes.ts'
 import { encodeCounter, readCounter } from './counter.ts'
-import { readIndexedSignature, type IndexedSignature } from './indexed-signature.ts'
+import { encodeCurrentOnlySignature, encodeIndexedSignature, readIndexedSignature, type IndexedSignature } from './indexed-signature.ts'
 import { decodeSequence, encodeMatter, encodeSequence, readMatter, type Matter } from './matter.ts'
 
 /** A receipt by a key that is its own identity: prefix and plain signature. */
@@ -162,7 +162,12 @@ export function sealSourceGroup(source: SealSource): string {
   return encodeCounter('G', 1) + encodeSequence(source.sn) + source.said
 }
 
-/** True when the key text is an Ed25519 key that can never rotate: what a witness must be. */
-export function isWitnessPrefix(prefix: string): boolean {
-  return ed25519KeyCodes.has(prefix[0] ?? '') && prefix.startsWith('B')
+function indexedText({ index, ondex, signature }: IndexedSignature): string {
+  return ondex === undefined ? encodeCurrentOnlySignature(signature, index) : encodeIndexedSignature(signature, index, ondex)
+}
+
+/** Writes the groups that decide about an event: controller signatures, witness signatures, seal sources. */
+export function formatAttachments(attachments: Pick<Attachments, 'signatures' | 'witnessSignatures' | 'sealSources'>): string {
+  return signatureGroup(attachments.signatures.map(indexedText)) +
+    witnessGroup(attachments.witnessSignatures.map(indexedText)) + attachments.sealSources.map(sealSourceGroup).join('')
 }

@@ -1,0 +1,202 @@
+import { systemClock, type Clock } from '@keyturn/primitives'
+import { Intake } from './intake.ts'
+import { KelError } from './errors.ts'
+import type { JudgeContext } from './judge.ts'
+import type { KeyState } from './key-state.ts'
+import type { Accepted, EventLog, VerifiedEvent } from './log.ts'
+import { isKeyEvent, parseMessage, type Message } from './message.ts'
+import { refusal } from './rule.ts'
+import type { EventSource, LogRecord, LogStorage } from './storage.ts'
+import { plainBytes, readFrame, type Frame } from './stream.ts'
+import { replayStored } from './replay.ts'
+import type { EscrowLimits, WaitingEvent } from './escrow.ts'
+
+/** Options of {@link Kel.open}. */
+export interface KelOptions extends EscrowLimits {
+  /**
+   * True when this side holds the keys of the identity: then events from outside are refused, whatever their
+   * signatures. Default `false`.
+   */
+  readonly own?: boolean
+  /** `'keripy'`: read a foreign log as keripy would. Default: strict. */
+  readonly lenient?: 'keripy' | undefined
+  /** Finds the log of a delegator. Default: none is known. */
+  readonly delegator?: JudgeContext['delegator']
+  readonly clock?: Clock
+}
+
+/** What became of an appended message. */
+export interface AppendResult {
+  /** `accepted`: in the log and stored; `known`: was there already; `waiting`: held in escrow; `receipt`: new signatures stored. */
+  readonly outcome: 'accepted' | 'known' | 'waiting' | 'receipt'
+  /** A sentence for people. */
+  readonly explanation: string
+  /** Events that were accepted: the message itself and those that had waited for it. */
+  readonly accepted: readonly VerifiedEvent[]
+  readonly warnings: readonly string[]
+}
+
+/**
+ * The log of one identity, with its store: nothing is stored that has not passed every rule, and what is stored is
+ * appended, never changed.
+ */
+export class Kel {
+  readonly prefix: string
+  /** What was noticed on opening: a torn tail that was cut (`KEL_RECOVERED`), leniency. */
+  readonly warnings: readonly string[]
+  readonly #storage: LogStorage
+  readonly #intake: Intake
+  readonly #options: KelOptions
+  #version: string | undefined
+
+  private constructor(prefix: string, storage: LogStorage, intake: Intake, options: KelOptions, version: string | undefined, warnings: readonly string[]) {
+    this.prefix = prefix
+    this.warnings = warnings
+    this.#storage = storage
+    this.#intake = intake
+    this.#options = options
+    this.#version = version
+  }
+
+  /**
+   * Opens a log and verifies all of it.
+   *
+   * @param storage - Its store.
+   * @param prefix - The identity; must be the one that the stored events belong to.
+   * @throws {@link KelError} `KEL_CORRUPT` when a stored event before the last does not stand.
+   */
+  static async open(storage: LogStorage, prefix: string, options: KelOptions = {}): Promise<Kel> {
+    const intake = new Intake(intakeOptions(options))
+    const stored = await storage.read()
+    const warnings = stored === undefined ? [] : replayStored(stored.stream, prefix, intake, options.lenient)
+    return new Kel(prefix, storage, intake, options, stored?.version, warnings)
+  }
+
+  get #log(): EventLog {
+    return this.#intake.logOf(this.prefix)
+  }
+
+  /** False until the inception is in. */
+  get isStarted(): boolean {
+    return this.#log.isStarted
+  }
+
+  /** The key state after the last accepted event. */
+  get state(): KeyState {
+    return this.#log.state
+  }
+
+  /** The accepted chain; index equal to sequence number. */
+  get events(): readonly VerifiedEvent[] {
+    return this.#log.events
+  }
+
+  /** Interactions that a rotation displaced. */
+  get superseded(): readonly VerifiedEvent[] {
+    return this.#log.superseded
+  }
+
+  /** SAIDs in first-seen order. */
+  get firstSeen(): readonly string[] {
+    return this.#log.firstSeen
+  }
+
+  /** Events that wait for something. */
+  get waiting(): readonly WaitingEvent[] {
+    return this.#intake.waiting
+  }
+
+  /** The key state right after the event at a sequence number. */
+  keyStateAt(sn: number): KeyState | undefined {
+    return this.#log.stateAt(sn)
+  }
+
+  /** Verified witness signatures on an accepted event, by place in the witness list. */
+  witnessesOf(said: string): ReadonlyMap<number, Uint8Array> {
+    return this.#log.witnessesOf(said)
+  }
+
+  /**
+   * Takes one message: validates it completely, then stores it, then goes on with what waited for it.
+   *
+   * @param bytes - Body and attachments of one event or receipt.
+   * @param source - Who brings it.
+   * @throws {@link KelError} the rule that was broken; `KEL_DUPLICITY` (evidence is kept), `KEL_MISFIT`, `KEL_CONFLICT`.
+   */
+  async append(bytes: Uint8Array, source: EventSource = 'local'): Promise<AppendResult> {
+    const message = parseMessage(oneFrame(plainBytes(bytes)), { lenient: this.#options.lenient })
+    if (message.event.prefix !== this.prefix) {
+      throw refusal('KEL_PREFIX', `Event ${message.event.sn} belongs to ${message.event.prefix}, the log to ${this.prefix}`)
+    }
+    if (!isKeyEvent(message)) return await this.#appendReceipt(message, source)
+    if (source === 'remote' && this.#options.own === true && this.#log.eventAt(message.event.sn)?.said !== message.event.said) {
+      throw refusal('KEL_MISFIT', `Event ${message.event.sn} of our own identity came from outside`)
+    }
+    const judgement = this.#intake.offer(message)
+    const { explanation } = judgement
+    if (judgement.verdict === 'escrow') return { outcome: 'waiting', explanation, accepted: [], warnings: message.event.warnings }
+    if (judgement.verdict === 'idempotent') return { outcome: 'known', explanation, accepted: [], warnings: [] }
+    if (judgement.verdict === 'duplicity') {
+      const { against } = judgement
+      await this.#storage.keepDuplicity({ said: message.event.said, message: message.bytes, against: against.said, againstMessage: against.message })
+      throw refusal('KEL_DUPLICITY', explanation, { rule: 'order', against: against.said, said: message.event.said })
+    }
+    await this.#store(judgement, source)
+    const accepted = [judgement.event, ...await this.#drain(source)]
+    return { outcome: 'accepted', explanation, accepted, warnings: judgement.warnings }
+  }
+
+  async #appendReceipt(message: Message, source: EventSource): Promise<AppendResult> {
+    const judgement = this.#intake.offerReceipt(message)
+    const { explanation } = judgement
+    if (judgement.verdict === 'escrow') {
+      const accepted = await this.#drain(source)
+      return { outcome: accepted.length > 0 ? 'accepted' : 'waiting', explanation, accepted, warnings: [] }
+    }
+    if (judgement.witnesses.size === 0) return { outcome: 'known', explanation, accepted: [], warnings: [] }
+    await this.#write({ said: judgement.event.said, sn: judgement.event.sn, type: 'rct', message: message.bytes }, source)
+    return { outcome: 'receipt', explanation, accepted: [], warnings: [] }
+  }
+
+  async #write(record: Pick<LogRecord, 'said' | 'sn' | 'type' | 'message'>, source: EventSource): Promise<void> {
+    const seenAtMs = (this.#options.clock ?? systemClock)()
+    const firstSeen = this.#log.firstSeen.length
+    this.#version = await this.#storage.append({ ...record, firstSeen, seenAtMs, source }, this.#version)
+  }
+
+  async #store(accepted: Accepted, source: EventSource): Promise<void> {
+    const { said, sn, type, message } = accepted.event
+    await this.#write({ said, sn, type, message }, source)
+    this.#intake.commit(accepted)
+  }
+
+  async #drain(source: EventSource): Promise<VerifiedEvent[]> {
+    const accepted: VerifiedEvent[] = []
+    for (let next = this.#intake.release(); next !== undefined; next = this.#intake.release()) {
+      await this.#store(next, source)
+      accepted.push(next.event)
+    }
+    return accepted
+  }
+
+  /** The whole log as a plain CESR stream, in first-seen order: what keripy and signify read. */
+  async export(): Promise<Uint8Array> {
+    const stored = await this.#storage.read()
+    if (stored === undefined) throw new KelError('KEL_SEQ', `Log of ${this.prefix} is empty`)
+    return stored.stream
+  }
+}
+
+function intakeOptions({ maxEvents, maxBytes, delegator }: KelOptions): ConstructorParameters<typeof Intake>[0] {
+  return {
+    ...(maxEvents === undefined ? {} : { maxEvents }),
+    ...(maxBytes === undefined ? {} : { maxBytes }),
+    ...(delegator === undefined ? {} : { delegator }),
+  }
+}
+
+function oneFrame(bytes: Uint8Array): Frame {
+  const frame = readFrame(bytes, 0)
+  if (frame.bytes.length !== bytes.length) throw refusal('KEL_PARSE', 'More than one message where one is expected')
+  return frame
+}
