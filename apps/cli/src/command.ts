@@ -13,7 +13,11 @@
 // log. `data` becomes the JSON envelope's data, `text` what a person reads, `no` makes the exit code 1.
 // Secrets come from `context.ask`, never from a flag's value. `--dry-run` is refused unless `dryRun: true` says that
 // `run` looks at `context.dryRun`. What has to be closed or wiped goes to `context.defer`.
+//
+// What several nouns need is below publisher/: openHome() (keys, log, what is in force), createHome(), prepareRelease(),
+// signRelease(), issueHead(), publishRelease(). Key turns run through turn/journal.ts, so that they can be resumed.
 
+import { resolve } from 'node:path'
 import { KeyturnError, printable, systemClock, type Clock, type JsonValue } from '@keyturn/primitives'
 import { Command, CommanderError } from 'commander'
 import { Ask } from './ask.ts'
@@ -157,7 +161,7 @@ export class Cli {
     try {
       const config = await readConfig(flags.config, this.#environment.env)
       applyCommandDefaults(command, name, config)
-      homeFolder = flags.home ?? this.#environment.env['KEYTURN_HOME'] ?? config.home ?? defaultHomeFolder(this.#environment.env)
+      homeFolder = resolve(flags.home ?? this.#environment.env['KEYTURN_HOME'] ?? config.home ?? defaultHomeFolder(this.#environment.env))
       if (flags.dryRun === true && spec.dryRun !== true) {
         throw new CliError('CLI_USAGE', `"keyturn ${name}" has no --dry-run: it changes nothing that would need one`)
       }

@@ -1,0 +1,70 @@
+import { wipe } from '@keyturn/primitives'
+import type { Command } from 'commander'
+import type { Cli, Context, CommandResult } from '../command.ts'
+import { CliError } from '../errors.ts'
+import { formatTable } from '../output.ts'
+import { createHome } from '../publisher/create-home.ts'
+
+interface InitOptions {
+  readonly product: string
+  readonly channel: string
+  readonly server?: string
+  readonly nextPassphraseFile?: string
+  readonly rolesDays: string
+}
+
+/** Registers `keyturn init`. */
+export function registerInit(program: Command, cli: Cli): void {
+  const init = program
+    .command('init')
+    .description('create the home folder: keystore, release identity, keys, role document 1')
+    .option('--product <name>', 'the product, a-z, 0-9 and dashes', 'game')
+    .option('--channel <name>', 'the default channel', 'stable')
+    .option('--server <url>', 'the release server to publish to')
+    .option('--next-passphrase-file <file>', 'another passphrase for the file with the next identity key')
+    .option('--roles-days <n>', 'days until role document 1 expires, at most 400', '365')
+  cli.define<InitOptions>(init, {
+    example: 'keyturn init --product metin2 --home ./keys --passphrase-file passphrase.txt',
+    dryRun: true,
+    run: runInit,
+  })
+}
+
+async function runInit(context: Context, options: InitOptions): Promise<CommandResult> {
+  const rolesDays = wholeNumber(options.rolesDays, '--roles-days', 1, 400)
+  for (const [flag, name] of [['--product', options.product], ['--channel', options.channel]] as const) {
+    if (!/^[a-z0-9-]{1,64}$/.test(name)) throw new CliError('CLI_USAGE', `${flag} wants a-z, 0-9 and dashes, at most 64`)
+  }
+  if (context.dryRun) return { data: { home: context.homeFolder, created: false }, text: `Would create keys and log in ${context.homeFolder}` }
+  const passphrase = await context.ask.passphrase('New passphrase', { fresh: true })
+  const nextPassphrase = options.nextPassphraseFile === undefined
+    ? passphrase.slice()
+    : await context.ask.passphrase('Passphrase of the next identity key', { fresh: true, file: options.nextPassphraseFile })
+  try {
+    const { product, channel, server } = options
+    const { description, pin, nextKeyFile } = await createHome({
+      folder: context.homeFolder, product, channel, server, passphrase, nextPassphrase, rolesDays, clock: context.clock,
+    })
+    return {
+      data: { home: context.homeFolder, product, channel, prefix: description.identity.prefix, pin, next_key_file: nextKeyFile, key_id: 1, roles_version: 1 },
+      text: [
+        formatTable([
+          ['home', context.homeFolder],
+          ['identity', description.identity.prefix],
+          ['pin for launchers', pin],
+          ['next identity key', nextKeyFile],
+        ]),
+        '',
+        'Move the next identity key to another medium now: whoever holds it is the identity.',
+      ].join('\n'),
+    }
+  } finally {
+    wipe(passphrase, nextPassphrase)
+  }
+}
+
+function wholeNumber(text: string, flag: string, min: number, max: number): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < min || value > max) throw new CliError('CLI_USAGE', `${flag} wants a whole number from ${min} to ${max}`)
+  return value
+}

@@ -1,0 +1,81 @@
+import { isAbsolute, join } from 'node:path'
+import { wipe } from '@keyturn/primitives'
+import type { Context } from '../command.ts'
+import { homePaths, lockHome, readHome, writeHome, type HomeDescription, type HomePaths } from '../home.ts'
+import { Keys } from '../keys.ts'
+
+/** An open home: where things lie, what is in force, and the secrets, each opened when first asked for. */
+export interface HomeSession {
+  readonly paths: HomePaths
+  /** What is in force; changed by {@link HomeSession.update} only. */
+  readonly description: HomeDescription
+  /** The keystore; asks for the passphrase the first time. */
+  keys(): Promise<Keys>
+  /** The file with the pre-rotated identity key. */
+  nextKeys(file?: string): Promise<Keys>
+  /** Path of that file. */
+  readonly nextKeyFile: string
+  /** Changes what is in force, on disk first. */
+  update(change: Partial<HomeDescription>): Promise<void>
+}
+
+/** How a home is opened. */
+export interface OpenHomeOptions {
+  /** Take the lock: for every command that changes the home. */
+  readonly write?: boolean
+  /** Another passphrase file for the next identity key; default: the same passphrase. */
+  readonly nextPassphraseFile?: string | undefined
+}
+
+/**
+ * Opens the home of a command. Keystores are closed when the command is over.
+ *
+ * @param context - The command.
+ * @param options - Whether it will be changed.
+ * @throws {@link CliError} `CLI_HOME_MISSING`, `CLI_HOME_FORMAT`; `PRIM_LOCKED`.
+ */
+export async function openHome(context: Context, options: OpenHomeOptions = {}): Promise<HomeSession> {
+  const folder = context.homeFolder
+  const paths = homePaths(folder)
+  let description = await readHome(folder)
+  if (options.write === true) {
+    await lockHome(context)
+    description = await readHome(folder)
+  }
+  const open = new Map<string, Promise<Keys>>()
+  const openOnce = (path: string, label: string, file?: string): Promise<Keys> => {
+    const known = open.get(path)
+    if (known !== undefined) return known
+    const opening = openKeys(context, path, label, file)
+    open.set(path, opening)
+    return opening
+  }
+  context.defer(async () => {
+    for (const opening of open.values()) await (await opening.catch(() => undefined))?.close()
+  })
+  return {
+    paths,
+    get description() { return description },
+    get nextKeyFile() { return nextKeyPath(folder, description) },
+    keys: () => openOnce(paths.keystore, 'Passphrase'),
+    nextKeys: (file) => openOnce(file ?? nextKeyPath(folder, description), 'Passphrase of the next identity key', options.nextPassphraseFile),
+    update: async (change) => {
+      const next = { ...description, ...change }
+      await writeHome(folder, next)
+      description = next
+    },
+  }
+}
+
+function nextKeyPath(folder: string, { identity }: HomeDescription): string {
+  return isAbsolute(identity.nextKeyFile) ? identity.nextKeyFile : join(folder, identity.nextKeyFile)
+}
+
+async function openKeys(context: Context, path: string, label: string, file: string | undefined): Promise<Keys> {
+  const passphrase = await context.ask.passphrase(label, { file })
+  try {
+    return await Keys.open(path, passphrase, { clock: context.clock })
+  } finally {
+    wipe(passphrase)
+  }
+}

@@ -1,0 +1,120 @@
+import { mkdir, rename, rm } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import {
+  buildManifest, nextVersion, sha256Hex, writeManifest, type ContentKey, type IndexReference, type ManifestEntry, type ReleaseManifest,
+} from '@keyturn/manifest'
+import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
+import { activeContentKey, type HomeDescription } from '../home.ts'
+import type { Progress } from '../output.ts'
+import { describeArchive, type ArchiveFacts } from './archive-facts.ts'
+import type { HomeSession } from './home-session.ts'
+import { readReleases, readRoles, releaseFiles, type StoredRelease } from './store.ts'
+import { hashFile, listTree, type TreeFile } from './tree.ts'
+
+const DAY_MS = 86_400_000
+
+/** What a release is made of. */
+export interface ReleasePlan {
+  /** Folder with the files as players get them: archives and whatever lies beside them. */
+  readonly tree: string
+  readonly channel: string
+  /** Default: today with the next number. */
+  readonly version?: string | undefined
+  /** Markdown for players. */
+  readonly notes?: string | undefined
+  /** Days until the manifest expires, at most 400; default 365. */
+  readonly days?: number
+  readonly minLauncherVersion?: string | undefined
+  /** Default: `m2pack` when the tree holds an archive, else `legacy-json-blob`. */
+  readonly format?: string | undefined
+  readonly nowMs: number
+  readonly signal: AbortSignal
+  readonly progress?: Progress
+}
+
+/**
+ * Makes the manifest of a release tree, unsigned, and keeps it in the home as `releases/<channel>/<version>`. Nothing
+ * is uploaded.
+ *
+ * @throws {@link CliError} `BUILD_SPECIAL_FILE`, `BUILD_INPUT_CHANGED`, `BUILD_EMPTY`; those of the manifest.
+ */
+export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Promise<StoredRelease> {
+  const { description, paths } = home
+  const tree = resolve(plan.tree)
+  const earlier = (await readReleases(paths, plan.channel)).at(-1)
+  const roles = (await readRoles(paths)).at(-1)
+  const { files, indexes } = await describeFiles(await listTree(tree), plan)
+  const manifest = buildManifest(files, {
+    version: plan.version ?? nextVersion(plan.nowMs, earlier?.manifest.version),
+    nowMs: plan.nowMs,
+    format: plan.format ?? (files.some((file) => file.keyId !== undefined) ? 'm2pack' : 'legacy-json-blob'),
+    ...(earlier === undefined ? {} : { previous: earlier.manifest.version }),
+    ...(plan.notes === undefined ? {} : { notes: plan.notes }),
+    ...(plan.minLauncherVersion === undefined ? {} : { minLauncherVersion: plan.minLauncherVersion }),
+    release: {
+      product: description.product, channel: plan.channel,
+      epoch: roles?.document.epoch ?? 1,
+      sequence: (earlier?.manifest.sequence ?? 0) + 1,
+      rolesVersion: roles?.document.version ?? 1,
+      ...(earlier === undefined ? {} : { previousSha256: earlier.sha256 }),
+      validityMs: (plan.days ?? 365) * DAY_MS,
+      contentKeys: contentKeys(description),
+    },
+  })
+  return await keep(home, manifest, tree, indexes)
+}
+
+/** The home's content keys as the manifest lists them. */
+function contentKeys(description: HomeDescription): ContentKey[] {
+  activeContentKey(description)
+  return description.contentKeys.map(({ keyId, verifierPub, commitment, status }) => ({ keyId, verifierPub, commitment, status }))
+}
+
+interface DescribedFiles { readonly files: ManifestEntry[]; readonly indexes: Map<string, Uint8Array> }
+
+async function describeFiles(tree: readonly TreeFile[], plan: ReleasePlan): Promise<DescribedFiles> {
+  const total = tree.reduce((sum, { size }) => sum + size, 0)
+  const indexes = new Map<string, Uint8Array>()
+  const files: ManifestEntry[] = []
+  let done = 0
+  for (const file of tree) {
+    const facts = file.path.endsWith('.m2p') ? await describeArchive(file, plan.signal) : undefined
+    const sha256 = facts?.sha256 ?? await hashFile(file, plan.signal)
+    files.push({
+      path: file.path, sha256, size: file.size, executable: file.executable,
+      ...(facts === undefined ? {} : { keyId: facts.keyId }),
+      ...indexReference(facts, indexes),
+    })
+    done += file.size
+    plan.progress?.update(done, total)
+  }
+  return { files, indexes }
+}
+
+function indexReference(facts: ArchiveFacts | undefined, indexes: Map<string, Uint8Array>): { index?: IndexReference } {
+  if (facts?.index === undefined) return {}
+  const { bytes, chunks, params } = facts.index
+  const sha256 = sha256Hex(bytes)
+  indexes.set(sha256, bytes)
+  return { index: { sha256, size: bytes.length, chunks, params } }
+}
+
+async function keep(home: HomeSession, manifest: ReleaseManifest, tree: string, indexes: ReadonlyMap<string, Uint8Array>): Promise<StoredRelease> {
+  const bytes = writeManifest(manifest)
+  const channelFolder = join(home.paths.releases, manifest.channel ?? '')
+  const folder = join(channelFolder, manifest.version)
+  const draft = join(channelFolder, `.${manifest.version}.${process.pid}`)
+  await mkdir(join(draft, releaseFiles.index), { recursive: true })
+  try {
+    for (const [sha256, index] of indexes) await writeFileAtomic(join(draft, releaseFiles.index, sha256), index)
+    const record = `${JSON.stringify({ format: 'keyturn-release', version: 1, tree }, null, 2)}\n`
+    await writeFileAtomic(join(draft, releaseFiles.record), new TextEncoder().encode(record))
+    await writeFileAtomic(join(draft, releaseFiles.manifest), bytes)
+    await rename(draft, folder)
+    await syncFolder(channelFolder)
+  } catch (error) {
+    await rm(draft, { recursive: true, force: true })
+    throw error
+  }
+  return { folder, bytes, sha256: sha256Hex(bytes), manifest, signatures: undefined, tree }
+}

@@ -1,0 +1,76 @@
+import { lstat, open, readdir } from 'node:fs/promises'
+import { join, sep } from 'node:path'
+import { createSha256, hexEncode, printable } from '@keyturn/primitives'
+import { CliError } from '../errors.ts'
+
+/** A file of a release tree. */
+export interface TreeFile {
+  /** Relative, forward slashes. */
+  readonly path: string
+  /** Where it lies. */
+  readonly source: string
+  readonly size: number
+  readonly executable: boolean
+}
+
+/** Folder of a launcher's own files inside an install: never part of a release. */
+const RESERVED = '.updates'
+const READ_BYTES = 1024 * 1024
+
+/**
+ * Lists the files of a release tree, sorted by path bytes.
+ *
+ * @param folder - The tree.
+ * @throws {@link CliError} `BUILD_SPECIAL_FILE` for a link, device, socket or pipe; `BUILD_EMPTY`.
+ */
+export async function listTree(folder: string): Promise<TreeFile[]> {
+  const files: TreeFile[] = []
+  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
+    const source = join(entry.parentPath, entry.name)
+    const path = source.slice(folder.length + 1).split(sep).join('/')
+    if (path === RESERVED || path.startsWith(`${RESERVED}/`) || entry.isDirectory()) continue
+    if (!entry.isFile()) {
+      throw new CliError('BUILD_SPECIAL_FILE', `"${printable(path)}" is a ${kindOf(entry)}`, { details: { path: printable(path) } })
+    }
+    const { size, mode } = await lstat(source)
+    files.push({ path, source, size, executable: (mode & 0o111) !== 0 })
+  }
+  if (files.length === 0) throw new CliError('BUILD_EMPTY', `No file in "${folder}"`)
+  return files.toSorted((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)))
+}
+
+/**
+ * The SHA-256 of a file, read in pieces.
+ *
+ * @param file - From {@link listTree}.
+ * @param signal - Stops between two pieces.
+ * @returns 64 lower-case hex digits.
+ * @throws {@link CliError} `BUILD_INPUT_CHANGED` when the file is longer or shorter than it was.
+ */
+export async function hashFile(file: TreeFile, signal: AbortSignal): Promise<string> {
+  const hash = createSha256()
+  const handle = await open(file.source, 'r')
+  let length = 0
+  try {
+    const buffer = new Uint8Array(Math.min(READ_BYTES, file.size + 1))
+    for (;;) {
+      signal.throwIfAborted()
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, null)
+      if (bytesRead === 0) break
+      hash.update(buffer.subarray(0, bytesRead))
+      length += bytesRead
+    }
+  } finally {
+    await handle.close()
+  }
+  if (length !== file.size) throw new CliError('BUILD_INPUT_CHANGED', `"${printable(file.path)}" changed while it was read`)
+  return hexEncode(hash.digest())
+}
+
+interface SpecialEntry { isSymbolicLink(): boolean; isFIFO(): boolean; isSocket(): boolean }
+
+function kindOf(entry: SpecialEntry): string {
+  if (entry.isSymbolicLink()) return 'symbolic link'
+  if (entry.isFIFO()) return 'pipe'
+  return entry.isSocket() ? 'socket' : 'device'
+}
