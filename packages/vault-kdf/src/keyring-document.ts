@@ -7,7 +7,7 @@ import { type KeyState, isKeyState } from './key-state.ts'
 import { type LegacyProfile, isLegacyProfile } from './legacy.ts'
 import { labels } from './labels.ts'
 import { lengthPrefixed, utf8 } from './length-prefixed.ts'
-import { KEY_BYTES, MAX_KEY_VERSION, MAX_KEY_VERSIONS } from './limits.ts'
+import { KEY_BYTES, MAX_KEYRING_BYTES, MAX_KEY_VERSION, MAX_KEY_VERSIONS } from './limits.ts'
 
 /** One move of a key. */
 export interface KeyTransition {
@@ -115,7 +115,7 @@ export interface ParsedKeyring {
  */
 export function parseKeyringDocument(bytes: Uint8Array): ParsedKeyring {
   try {
-    const { mac, ...body } = object(parseStrictJson(bytes))
+    const { mac, ...body } = object(parseStrictJson(bytes, { maxBytes: MAX_KEYRING_BYTES }))
     if (body['format'] !== FORMAT) throw damaged('format')
     const document = fromJson(body)
     checkConsistency(document)

@@ -8,3 +8,5 @@ export const MAX_PLAINTEXT_BYTES = 64 * 1024 * 1024
 export const MAX_KEY_VERSIONS = 1024
 /** Largest key version: a u32 on the wire. */
 export const MAX_KEY_VERSION = 0xffff_ffff
+/** Largest keyring document a reader takes: 1,024 versions with their history. */
+export const MAX_KEYRING_BYTES = 4 * 1024 * 1024

@@ -1,0 +1,320 @@
+import { type Clock, type RandomSource, SecretBytes, equalBytes, systemClock, systemRandom, wipe } from '@keyturn/primitives'
+import { type KeyState, type PassphraseKdf, deriveKek, newPassphraseKdf, passphraseBytes } from '@keyturn/vault-kdf'
+import { type Contents, newContents, nextContents, openRecord, readContents, rewrapContents, turnMaster, writeContents } from './contents.ts'
+import { type EntryChange, KeystoreDraft } from './draft.ts'
+import type { IndexedEntry, NewSecret, SecretEntry } from './entry.ts'
+import { KeystoreError } from './errors.ts'
+import { parseKeystoreHeader } from './keystore-file.ts'
+import type { KeystoreStorage } from './storage.ts'
+
+/** Text (taken in normal form C) or bytes; bytes are not kept. */
+export type Passphrase = string | Uint8Array
+
+/** Options of creating and opening a keystore. */
+export interface KeystoreOptions {
+  /** log₂ of scrypt's N for what is written; default 17. Lower it in tests only. */
+  scryptLogN?: number
+  /** Default: the system's. */
+  random?: RandomSource
+  /** Default: the system's. */
+  clock?: Clock
+}
+
+/** Said when the current generation was missing or damaged and the one before it was opened. */
+export interface KeystoreRecovery {
+  readonly reason: string
+  /** Generation now open; what was written after it is lost. */
+  readonly generation: number
+}
+
+/** One version of the keystore's own master. */
+export interface MasterVersion {
+  readonly version: number
+  readonly state: KeyState
+  readonly fingerprint: string
+  /** When it became active; milliseconds since 1970. */
+  readonly activated: number | undefined
+}
+
+/**
+ * Named secrets in one encrypted file. Reading aliases needs no secret in memory; each secret is opened for the length
+ * of one call and wiped. Every change is one atomic write; the generation before is kept.
+ */
+export class Keystore {
+  readonly #storage: KeystoreStorage
+  readonly #random: RandomSource
+  readonly #clock: Clock
+  readonly #scryptLogN: number | undefined
+  #kek: SecretBytes
+  #contents: Contents
+  #lastGood: Uint8Array
+  #recovery: KeystoreRecovery | undefined
+
+  private constructor(storage: KeystoreStorage, options: KeystoreOptions, opened: Opened) {
+    this.#storage = storage
+    this.#random = options.random ?? systemRandom
+    this.#clock = options.clock ?? systemClock
+    this.#scryptLogN = options.scryptLogN
+    this.#kek = opened.kek
+    this.#contents = opened.contents
+    this.#lastGood = opened.bytes
+    this.#recovery = opened.recovery
+  }
+
+  /**
+   * Makes a keystore where none is.
+   *
+   * @throws KeystoreError `KEY_EXISTS`, `KEY_IO`, `KEY_LOCKED`.
+   */
+  static async create(storage: KeystoreStorage, passphrase: Passphrase, options: KeystoreOptions = {}): Promise<Keystore> {
+    const { random = systemRandom, clock = systemClock, scryptLogN } = options
+    const unlock = await storage.lock()
+    try {
+      const { current, previous } = await storage.read()
+      if (current !== undefined || previous !== undefined) {
+        throw new KeystoreError('KEY_EXISTS', `There is a keystore already: ${storage.description}`)
+      }
+      const kdf = newPassphraseKdf(random, scryptLogN)
+      const kek = kekOf(passphrase, kdf)
+      const contents = newContents(kdf, kek, clock(), random)
+      const bytes = writeContents(contents, kek)
+      await storage.write(bytes, bytes)
+      return new Keystore(storage, options, { kek, contents, bytes, recovery: undefined })
+    } finally {
+      await unlock()
+    }
+  }
+
+  /**
+   * Opens a keystore. When the file is missing or damaged the generation before it is opened and
+   * {@link Keystore.recovery} says so; the next change puts the file right.
+   *
+   * @throws KeystoreError `KEY_NOT_FOUND`, `KEY_PASSPHRASE`, `KEY_DAMAGED`, `KEY_FORMAT`, `KEY_PERMISSION`, `KEY_IO`.
+   */
+  static async open(storage: KeystoreStorage, passphrase: Passphrase, options: KeystoreOptions = {}): Promise<Keystore> {
+    return new Keystore(storage, options, await openGenerations(storage, passphrase))
+  }
+
+  /** Set when the generation before was opened in place of a missing or damaged file. */
+  get recovery(): KeystoreRecovery | undefined {
+    return this.#recovery
+  }
+
+  /** Number of the generation in memory; grows with each change. */
+  get generation(): number {
+    return this.#contents.generation
+  }
+
+  /** All entries, by alias. */
+  list(): readonly SecretEntry[] {
+    return [...this.#contents.index.entries.values()].map(publicEntry).toSorted((a, b) => (a.alias < b.alias ? -1 : 1))
+  }
+
+  /** Whether there is a secret of this alias. */
+  has(alias: string): boolean {
+    return this.#contents.index.entries.has(alias)
+  }
+
+  /** What is known of one secret. @throws KeystoreError `KEY_ALIAS_UNKNOWN`. */
+  get(alias: string): SecretEntry {
+    return publicEntry(this.#entry(alias))
+  }
+
+  /**
+   * Lends one secret for the length of a call; its bytes are wiped when the call, or the promise it returns, has ended.
+   * Neither keep nor modify them.
+   *
+   * @throws KeystoreError `KEY_ALIAS_UNKNOWN`, `KEY_DAMAGED`.
+   * @example `const signature = await keystore.withSecret('release', (seed) => ed25519Sign(seed, message))`
+   */
+  async withSecret<T>(alias: string, use: (secret: Uint8Array) => T | Promise<T>): Promise<T> {
+    const secret = openRecord(this.#contents, this.#kek, this.#entry(alias).recordId)
+    try {
+      return await use(secret)
+    } finally {
+      wipe(secret)
+    }
+  }
+
+  /**
+   * Makes several changes as one: `edit` works on a draft, and all of it is written or nothing. Changes that another
+   * process made in the meantime are loaded first.
+   *
+   * @throws What `edit` throws; KeystoreError `KEY_LOCKED`, `KEY_CHANGED`, `KEY_IO`.
+   */
+  async change<T>(edit: (draft: KeystoreDraft) => T): Promise<T> {
+    return this.#locked(async () => {
+      const draft = new KeystoreDraft(this.#contents.index, this.#clock, this.#random)
+      try {
+        const result = edit(draft)
+        await this.#write(nextContents(this.#contents, draft.index(), draft.secrets(), this.#kek, this.#random), this.#kek)
+        return result
+      } finally {
+        draft.dispose()
+      }
+    })
+  }
+
+  /** Adds a secret: {@link KeystoreDraft.put} on its own. */
+  async put(alias: string, secret: NewSecret, options: { replace?: boolean } = {}): Promise<SecretEntry> {
+    await this.change((draft) => draft.put(alias, secret, options))
+    return this.get(alias)
+  }
+
+  /** Removes a secret: {@link KeystoreDraft.remove} on its own. */
+  async remove(alias: string): Promise<void> {
+    await this.change((draft) => draft.remove(alias))
+  }
+
+  /** Gives a secret another alias: {@link KeystoreDraft.rename} on its own. */
+  async rename(from: string, to: string, options: { replace?: boolean } = {}): Promise<void> {
+    await this.change((draft) => draft.rename(from, to, options))
+  }
+
+  /** Changes what is kept beside a secret: {@link KeystoreDraft.update} on its own. */
+  async update(alias: string, change: EntryChange): Promise<void> {
+    await this.change((draft) => draft.update(alias, change))
+  }
+
+  /** The versions of the keystore's own master, oldest first; destroyed ones included. */
+  masters(): readonly MasterVersion[] {
+    return this.#contents.keyring.entries.map(({ version, state, fingerprint, history }) => ({
+      version, state, fingerprint, activated: history.find((step) => step.state === 'active')?.at,
+    }))
+  }
+
+  /**
+   * Turns the keystore's own master key (`keyturn rotate vault`): everything is sealed anew under a fresh version and
+   * the old one is destroyed, in the kept generation too.
+   */
+  async rotateMaster(): Promise<MasterVersion> {
+    await this.#locked(async () => {
+      await this.#write(turnMaster(this.#contents, this.#kek, this.#clock(), this.#random), this.#kek, 'both generations')
+    })
+    const master = this.masters().find(({ state }) => state === 'active')
+    if (master === undefined) throw new KeystoreError('KEY_DAMAGED', 'The keystore has no active key version')
+    return master
+  }
+
+  /** Puts the keystore under another passphrase, in the kept generation too. */
+  async changePassphrase(passphrase: Passphrase): Promise<void> {
+    await this.#locked(async () => {
+      const kdf = newPassphraseKdf(this.#random, this.#scryptLogN)
+      const kek = kekOf(passphrase, kdf)
+      await this.#write(rewrapContents(this.#contents, this.#kek, kek, kdf, this.#random), kek, 'both generations')
+      this.#kek.dispose()
+      this.#kek = kek
+    })
+  }
+
+  /** Writes the open generation in place of a missing or damaged file. Does nothing when there was no recovery. */
+  async repair(): Promise<void> {
+    if (this.#recovery !== undefined) await this.change(() => undefined)
+  }
+
+  /** Wipes the key; the object can no longer open secrets. May be called again. */
+  close(): void {
+    this.#kek.dispose()
+  }
+
+  /** {@link Keystore.close} for `using`. */
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  #entry(alias: string): IndexedEntry {
+    const entry = this.#contents.index.entries.get(alias)
+    if (entry !== undefined) return entry
+    throw new KeystoreError('KEY_ALIAS_UNKNOWN', `The keystore holds no "${alias}"`, { details: { alias } })
+  }
+
+  async #locked<T>(work: () => Promise<T>): Promise<T> {
+    const unlock = await this.#storage.lock()
+    try {
+      await this.#refresh()
+      return await work()
+    } finally {
+      await unlock()
+    }
+  }
+
+  /** Loads what another process has written since. */
+  async #refresh(): Promise<void> {
+    const { current } = await this.#storage.read()
+    if (current === undefined || equalBytes(current, this.#lastGood) || this.#recovery !== undefined) return
+    try {
+      this.#contents = readContents(current, this.#kek)
+      this.#lastGood = current
+    } catch (cause) {
+      if (cause instanceof KeystoreError && cause.code === 'KEY_PASSPHRASE') {
+        throw new KeystoreError('KEY_CHANGED', 'The passphrase of the keystore was changed by another process', { cause })
+      }
+      throw cause
+    }
+  }
+
+  async #write(contents: Contents, kek: SecretBytes, keep: 'the last one' | 'both generations' = 'the last one'): Promise<void> {
+    const bytes = writeContents(contents, kek)
+    await this.#storage.write(bytes, this.#lastGood)
+    this.#contents = contents
+    this.#lastGood = bytes
+    this.#recovery = undefined
+    if (keep === 'both generations') await this.#storage.write(bytes, bytes)
+  }
+}
+
+interface Opened {
+  readonly kek: SecretBytes
+  readonly contents: Contents
+  readonly bytes: Uint8Array
+  readonly recovery: KeystoreRecovery | undefined
+}
+
+function kekOf(passphrase: Passphrase, kdf: PassphraseKdf): SecretBytes {
+  const bytes = passphraseBytes(passphrase)
+  try {
+    if (bytes.length === 0) throw new RangeError('The passphrase is empty')
+    return SecretBytes.take(deriveKek(bytes, kdf))
+  } finally {
+    wipe(bytes)
+  }
+}
+
+function openGeneration(bytes: Uint8Array, passphrase: Passphrase): Omit<Opened, 'recovery'> {
+  const kek = kekOf(passphrase, parseKeystoreHeader(bytes).kdf)
+  try {
+    return { kek, contents: readContents(bytes, kek), bytes }
+  } catch (error) {
+    kek.dispose()
+    throw error
+  }
+}
+
+async function openGenerations(storage: KeystoreStorage, passphrase: Passphrase): Promise<Opened> {
+  const { current, previous } = await storage.read()
+  let reason = 'the file is missing'
+  let first: unknown = new KeystoreError('KEY_NOT_FOUND', `There is no keystore: ${storage.description}`)
+  try {
+    if (current !== undefined) return { ...openGeneration(current, passphrase), recovery: undefined }
+  } catch (error) {
+    if (!(error instanceof KeystoreError) || error.code !== 'KEY_DAMAGED' && error.code !== 'KEY_FORMAT') throw error
+    reason = error.message
+    first = error
+  }
+  if (previous === undefined) throw first
+  return openPrevious(previous, passphrase, reason, first)
+}
+
+function openPrevious(previous: Uint8Array, passphrase: Passphrase, reason: string, first: unknown): Opened {
+  try {
+    const opened = openGeneration(previous, passphrase)
+    return { ...opened, recovery: { reason, generation: opened.contents.generation } }
+  } catch (error) {
+    // A wrong passphrase is said as such; two damaged files are reported by the first.
+    throw error instanceof KeystoreError && error.code === 'KEY_PASSPHRASE' ? error : first
+  }
+}
+
+function publicEntry({ recordId: _internal, ...entry }: IndexedEntry): SecretEntry {
+  return entry
+}

@@ -1,0 +1,81 @@
+import { type FileSystem, lockFile, nodeFileSystem, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import { PrimitivesError, equalBytes } from '@keyturn/primitives'
+import { KeystoreError } from '../errors.ts'
+import { MAX_KEYSTORE_BYTES } from '../limits.ts'
+import type { KeystoreStorage } from '../storage.ts'
+
+/** Options of {@link fileStorage}. */
+export interface FileStorageOptions {
+  /** How long a writer waits for another one, milliseconds; default 5,000. */
+  lockWaitMs?: number
+  /** Default: the real disk. */
+  fs?: FileSystem
+}
+
+const groupAndOthers = 0o077
+
+/**
+ * A keystore in two files: `path` and, one write behind, `path.previous`. Both are born with mode 0600; a file that
+ * others may read is refused. Writers take `path.lock`.
+ */
+export function fileStorage(path: string, options: FileStorageOptions = {}): KeystoreStorage {
+  const { lockWaitMs = 5_000, fs = nodeFileSystem } = options
+  const previousPath = `${path}.previous`
+  return {
+    description: path,
+    read: async () => ({ current: await readPrivate(path, fs), previous: await readPrivate(previousPath, fs) }),
+    async write(current, previous) {
+      await named(path, async () => {
+        // First the old one: at no moment is there less than one whole generation.
+        if (previous !== undefined) await writeIfOther(previousPath, previous, fs)
+        await writeIfOther(path, current, fs)
+      })
+    },
+    async lock() {
+      const lock = await named(path, () => lockFile(`${path}.lock`, { waitMs: lockWaitMs, fs }))
+      return () => named(path, () => lock.release())
+    },
+  }
+}
+
+async function writeIfOther(path: string, bytes: Uint8Array, fs: FileSystem): Promise<void> {
+  const found = await readPrivate(path, fs)
+  if (found === undefined || !equalBytes(found, bytes)) await writeFileAtomic(path, bytes, { mode: 0o600, fs })
+}
+
+async function readPrivate(path: string, fs: FileSystem): Promise<Uint8Array | undefined> {
+  return named(path, async () => {
+    let handle
+    try {
+      handle = await fs.open(path, 'r')
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') return undefined
+      throw error
+    }
+    try {
+      const { mode, size } = await handle.stat()
+      if (process.platform !== 'win32' && (mode & groupAndOthers) !== 0) {
+        throw new KeystoreError('KEY_PERMISSION', `Keystore "${path}" has mode ${(mode & 0o777).toString(8)}, 600 is wanted`, {
+          hint: `chmod 600 '${path}'`,
+        })
+      }
+      if (size > MAX_KEYSTORE_BYTES) throw new KeystoreError('KEY_DAMAGED', `Keystore "${path}" has ${size} bytes, more than any keystore`)
+      return new Uint8Array(await handle.readFile())
+    } finally {
+      await handle.close()
+    }
+  })
+}
+
+/** Gives the errors of the disk and of the lock a name of this package. */
+async function named<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (cause) {
+    if (cause instanceof PrimitivesError && cause.code === 'PRIM_LOCKED') {
+      throw new KeystoreError('KEY_LOCKED', `Keystore "${path}" is being changed by another process`, { cause, details: cause.details })
+    }
+    if (systemErrorCode(cause) === undefined || cause instanceof KeystoreError) throw cause
+    throw new KeystoreError('KEY_IO', `Cannot read or write keystore "${path}"`, { cause })
+  }
+}

@@ -1,0 +1,5 @@
+export { createKeystore, openKeystore } from './keystore.ts'
+export { fileStorage } from './file-storage.ts'
+export { readPassphraseFd, readPassphraseFile } from './passphrase-source.ts'
+export type { FileStorageOptions } from './file-storage.ts'
+export type { FileKeystoreOptions } from './keystore.ts'

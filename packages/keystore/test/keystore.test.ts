@@ -1,0 +1,226 @@
+import { mkdtemp, readFile, readdir, rm, stat, writeFile, chmod } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { faultFileSystem } from '@keyturn/primitives/node'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { Keystore, memoryStorage, nextAlias, parseNextAlias } from '../src/index.ts'
+import { createKeystore, fileStorage, openKeystore, readPassphraseFile } from '../src/node/index.ts'
+
+const fast = { scryptLogN: 4 }
+const secret = (byte: number, length = 32): Uint8Array => new Uint8Array(length).fill(byte)
+const ed25519 = (byte: number): { kind: string; secret: Uint8Array; publicKey: Uint8Array } => ({
+  kind: 'ed25519-seed', secret: secret(byte), publicKey: secret(byte + 100),
+})
+let folder = ''
+let path = ''
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'keyturn-keystore-'))
+  path = join(folder, 'keystore')
+})
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
+
+async function code(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(() => 'no error', (error: unknown) => (error as { code?: string }).code)
+}
+
+async function secretOf(keystore: Keystore, alias: string): Promise<number[]> {
+  return keystore.withSecret(alias, (bytes) => [...bytes])
+}
+
+describe('Keystore', () => {
+  test('Keystore gives back what was put, after opening the file again', async () => {
+    let time = 1_700_000_000_000
+    const created = await createKeystore(path, 'pass phrase', { ...fast, clock: () => time })
+    await created.put('release', { ...ed25519(1), policy: { rotate_after_days: 90 }, note: 'CI' })
+    await created.put('content/1', { kind: 'content-key', secret: secret(2), once: true })
+    time += 1000
+    await created.put('release', ed25519(3), { replace: true })
+    created.close()
+    const keystore = await openKeystore(path, new TextEncoder().encode('pass phrase'))
+    expect(keystore.list().map(({ alias, kind, created, rotated, once }) => ({ alias, kind, created, rotated, once }))).toEqual([
+      { alias: 'content/1', kind: 'content-key', created: 1_700_000_000_000, rotated: undefined, once: true },
+      { alias: 'release', kind: 'ed25519-seed', created: 1_700_000_000_000, rotated: 1_700_000_001_000, once: false },
+    ])
+    expect(await secretOf(keystore, 'release')).toEqual([...secret(3)])
+    expect(keystore.get('release').publicKey).toEqual(secret(103))
+    expect((await stat(path)).mode & 0o777).toBe(0o600)
+    expect((await stat(`${path}.previous`)).mode & 0o777).toBe(0o600)
+  })
+
+  test('Keystore.withSecret() wipes the bytes it lent, also when the caller throws', async () => {
+    const keystore = await createKeystore(path, 'p', fast)
+    await keystore.put('a', ed25519(1))
+    let lent = new Uint8Array(0)
+    await expect(keystore.withSecret('a', async (bytes) => {
+      lent = bytes as Uint8Array<ArrayBuffer>
+      throw new Error('mine')
+    })).rejects.toThrow('mine')
+    expect(lent).toEqual(new Uint8Array(32))
+    keystore.close()
+    await expect(keystore.withSecret('a', () => 0)).rejects.toThrow(TypeError)
+  })
+
+  test('Keystore refuses what it must, each with its code', async () => {
+    const keystore = await createKeystore(path, 'p', fast)
+    await keystore.put('a', ed25519(1))
+    expect(await code(createKeystore(path, 'p', fast))).toBe('KEY_EXISTS')
+    expect(await code(openKeystore(path, 'q'))).toBe('KEY_PASSPHRASE')
+    expect(await code(openKeystore(join(folder, 'none'), 'q'))).toBe('KEY_NOT_FOUND')
+    expect(await code(keystore.put('a', ed25519(2)))).toBe('KEY_ALIAS_EXISTS')
+    expect(await code(keystore.put('../a', ed25519(2)))).toBe('KEY_ALIAS')
+    expect(await code(keystore.put('b', { kind: 'x', secret: new Uint8Array(0) }))).toBe('KEY_SECRET')
+    expect(await code(keystore.put('b', { kind: 'X y', secret: secret(1) }))).toBe('KEY_SECRET')
+    expect(await code(keystore.remove('b'))).toBe('KEY_ALIAS_UNKNOWN')
+    expect(await code(keystore.withSecret('b', () => 0))).toBe('KEY_ALIAS_UNKNOWN')
+    await chmod(path, 0o640)
+    expect(await code(openKeystore(path, 'p'))).toBe('KEY_PERMISSION')
+  })
+
+  test('an alias marked once never names another secret, even after removal', async () => {
+    const keystore = await createKeystore(path, 'p', fast)
+    const key = { kind: 'content-key', once: true }
+    await keystore.put('content/1', { ...key, secret: secret(1) })
+    expect(await code(keystore.put('content/1', { ...key, secret: secret(2) }, { replace: true }))).toBe('KEY_ID_REUSED')
+    await keystore.remove('content/1')
+    expect(await code(keystore.put('content/1', { ...key, secret: secret(2) }))).toBe('KEY_ID_REUSED')
+    await keystore.put('other', { kind: 'token', secret: secret(9) })
+    expect(await code(keystore.rename('other', 'content/1'))).toBe('KEY_ID_REUSED')
+    await keystore.put('content/1', { ...key, secret: secret(1) })
+  })
+
+  test('Keystore.change() is all or nothing: a rotation of an identity is one write', async () => {
+    const keystore = await createKeystore(path, 'p', fast)
+    await keystore.put('release', ed25519(1))
+    await keystore.put(nextAlias('release', 1), ed25519(2))
+    const { generation } = keystore
+    await keystore.change((draft) => {
+      draft.rename(nextAlias('release', 1), 'release', { replace: true })
+      draft.put(nextAlias('release', 2), ed25519(3))
+    })
+    expect(keystore.generation).toBe(generation + 1)
+    expect(keystore.list().map(({ alias }) => alias)).toEqual(['release', 'release--next-2'])
+    expect(await secretOf(keystore, 'release')).toEqual([...secret(2)])
+    await expect(keystore.change((draft) => {
+      draft.remove('release')
+      throw new Error('changed my mind')
+    })).rejects.toThrow('changed my mind')
+    expect(await secretOf(await openKeystore(path, 'p'), 'release')).toEqual([...secret(2)])
+  })
+
+  test('nextAlias() and parseNextAlias() are inverse', () => {
+    expect(parseNextAlias(nextAlias('a--b', 12))).toEqual({ alias: 'a--b', sequence: 12 })
+    expect(parseNextAlias('release')).toBeUndefined()
+    expect(parseNextAlias('release--next-01')).toBeUndefined()
+  })
+
+  test('two open keystores see each other\'s changes and lose none', async () => {
+    const one = await createKeystore(path, 'p', fast)
+    const two = await openKeystore(path, 'p')
+    await Promise.all([...Array(10).keys()].flatMap((n) => [one.put(`one-${n}`, ed25519(1)), two.put(`two-${n}`, ed25519(2))]))
+    expect((await openKeystore(path, 'p')).list()).toHaveLength(20)
+  })
+})
+
+describe('the master of a keystore', () => {
+  test('Keystore.rotateMaster() seals everything anew; the old master is in neither generation', async () => {
+    const keystore = await createKeystore(path, 'p', fast)
+    await keystore.put('a', ed25519(1))
+    const [before] = keystore.masters()
+    const master = await keystore.rotateMaster()
+    expect(master).toMatchObject({ version: 2, state: 'active' })
+    expect(master.fingerprint).not.toBe(before?.fingerprint)
+    expect(await readFile(path)).toEqual(await readFile(`${path}.previous`))
+    for (let turn = 0; turn < 3; turn++) await keystore.rotateMaster()
+    const again = await openKeystore(path, 'p')
+    expect(again.masters().map(({ state }) => state)).toEqual(['destroyed', 'destroyed', 'destroyed', 'destroyed', 'active'])
+    expect(await secretOf(again, 'a')).toEqual([...secret(1)])
+  })
+
+  test('Keystore.changePassphrase() shuts the old passphrase out of both generations', async () => {
+    const keystore = await createKeystore(path, 'old', fast)
+    const other = await openKeystore(path, 'old')
+    await keystore.put('a', ed25519(1))
+    await keystore.changePassphrase('new')
+    expect(await code(openKeystore(path, 'old'))).toBe('KEY_PASSPHRASE')
+    expect(await code(Keystore.open(memoryStorage({ current: await readFile(`${path}.previous`) }), 'old'))).toBe('KEY_PASSPHRASE')
+    expect(await secretOf(await openKeystore(path, 'new'), 'a')).toEqual([...secret(1)])
+    expect(await code(other.put('b', ed25519(2)))).toBe('KEY_CHANGED')
+  })
+})
+
+describe('a damaged keystore', () => {
+  async function twoGenerations(): Promise<Uint8Array> {
+    const keystore = await createKeystore(path, 'p', fast)
+    await keystore.put('a', ed25519(1))
+    await keystore.put('b', ed25519(2))
+    return new Uint8Array(await readFile(path))
+  }
+
+  test('every cut and every flipped byte opens the generation before, and says so', async () => {
+    const bytes = await twoGenerations()
+    const previous = new Uint8Array(await readFile(`${path}.previous`))
+    const outcomes = new Map<string, number>()
+    for (let at = 0; at < bytes.length; at += 3) {
+      for (const damaged of [bytes.slice(0, at), bytes.with(at, (bytes[at] ?? 0) ^ 0x10)]) {
+        const outcome = await Keystore.open(memoryStorage({ current: damaged, previous }), 'p').then(
+          (keystore) => `${keystore.recovery === undefined ? 'whole' : 'recovered'}, ${keystore.list().length} secret`,
+          (error: unknown) => String((error as { code?: string }).code),
+        )
+        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
+      }
+    }
+    // A change of salt, cost or check value cannot be told from a wrong passphrase.
+    expect([...outcomes.keys()].toSorted()).toEqual(['KEY_PASSPHRASE', 'recovered, 1 secret'])
+    expect(outcomes.get('KEY_PASSPHRASE')).toBeLessThan(60)
+  })
+
+  test('a lost file is recovered from the generation before and put right by the next change', async () => {
+    await twoGenerations()
+    await rm(path)
+    const keystore = await openKeystore(path, 'p')
+    expect(keystore.recovery?.reason).toBe('the file is missing')
+    expect(keystore.list().map(({ alias }) => alias)).toEqual(['a'])
+    await keystore.repair()
+    expect(keystore.recovery).toBeUndefined()
+    expect((await openKeystore(path, 'p')).recovery).toBeUndefined()
+  })
+
+  test('two damaged generations are reported', async () => {
+    const bytes = await twoGenerations()
+    const cut = bytes.slice(0, -5)
+    expect(await code(Keystore.open(memoryStorage({ current: cut, previous: cut }), 'p'))).toBe('KEY_DAMAGED')
+    expect(await code(Keystore.open(memoryStorage({ current: new TextEncoder().encode('not a keystore at all') }), 'p'))).toBe('KEY_FORMAT')
+  })
+
+  test.each(['fail', 'crash'] as const)('at each disk call of a change a %s leaves the old or the new keystore', async (mode) => {
+    const seen = new Set<number>()
+    for (let at = 0; ; at++) {
+      await rm(folder, { recursive: true })
+      await (await import('node:fs/promises')).mkdir(folder)
+      await twoGenerations()
+      const fs = faultFileSystem({ plan: { at, mode, code: 'ENOSPC' } })
+      const keystore = await Keystore.open(fileStorage(path, { fs }), 'p')
+      const outcome = await code(keystore.put('c', ed25519(3)))
+      expect(fs.openHandles).toBe(0)
+      const now = await openKeystore(path, 'p')
+      expect(now.recovery).toBeUndefined()
+      seen.add(now.list().length)
+      if (!fs.fired) break
+      if (outcome !== 'no error') expect(outcome).toMatch(/^KEY_IO$|^ENOSPC$/)
+      expect(now.list().length).toBeGreaterThanOrEqual(2)
+    }
+    expect([...seen].toSorted()).toEqual([2, 3])
+    expect((await readdir(folder)).filter((name) => name.endsWith('.tmp'))).toEqual([])
+  })
+})
+
+test('readPassphraseFile() takes the first line without its end', async () => {
+  const file = join(folder, 'passphrase')
+  await writeFile(file, 'correct horse\r\nsecond line\n')
+  expect(new TextDecoder().decode(readPassphraseFile(file))).toBe('correct horse')
+  await writeFile(file, '\n')
+  expect(() => readPassphraseFile(file)).toThrow(expect.objectContaining({ code: 'KEY_IO' }))
+})
