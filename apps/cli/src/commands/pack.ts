@@ -1,0 +1,30 @@
+import type { Command } from 'commander'
+import type { Cli } from '../command.ts'
+import { registerBuild } from '../pack/build.ts'
+import { registerDiff } from '../pack/diff.ts'
+import { registerExportClientConfig, registerExportRuntimeKey } from '../pack/export-keys.ts'
+import { registerExtract } from '../pack/extract.ts'
+import { registerInspect } from '../pack/inspect.ts'
+import { registerKeygen } from '../pack/keygen.ts'
+import { registerList } from '../pack/list.ts'
+import { registerRewrap } from '../pack/rewrap.ts'
+import { registerVerify } from '../pack/verify.ts'
+
+/** Registers the verbs of archives below `parent`: `keyturn pack …`, and the `m2pack` program itself. */
+export function registerPackVerbs(parent: Command, cli: Cli): void {
+  registerKeygen(parent, cli)
+  registerBuild(parent, cli)
+  registerRewrap(parent, cli)
+  registerList(parent, cli)
+  registerVerify(parent, cli)
+  registerDiff(parent, cli)
+  registerExtract(parent, cli)
+  registerInspect(parent, cli)
+  registerExportClientConfig(parent, cli)
+  registerExportRuntimeKey(parent, cli)
+}
+
+/** Registers `keyturn pack`. */
+export function registerPack(program: Command, cli: Cli): void {
+  registerPackVerbs(program.command('pack').description('build, verify, list, extract and rewrap .m2p archives'), cli)
+}

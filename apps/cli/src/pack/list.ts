@@ -1,0 +1,43 @@
+import { withArchiveFile } from '@keyturn/m2pack-format/node'
+import { hexEncode } from '@keyturn/primitives'
+import type { Command } from 'commander'
+import type { Cli, CommandResult } from '../command.ts'
+import { formatBytes, formatTable } from '../output.ts'
+import { verifiersFor } from './flags.ts'
+
+interface ListFlags {
+  readonly archive: string
+  readonly publicKey?: string
+  readonly keyId?: string
+}
+
+/** Registers `list`. */
+export function registerList(parent: Command, cli: Cli): void {
+  const command = parent
+    .command('list')
+    .description('list the files of an archive; no key is needed')
+    .requiredOption('--archive <file>', 'archive to read')
+    .option('--public-key <file>', 'check the signature too')
+    .option('--key-id <n>', 'key_id that the public key stands for (default: the archive\'s)')
+  cli.define<ListFlags>(command, { example: 'keyturn pack list --archive pack/data.m2p', run: (_context, flags) => runList(flags) })
+}
+
+async function runList(flags: ListFlags): Promise<CommandResult> {
+  const verifiers = flags.publicKey === undefined ? 'unchecked' : await verifiersFor(flags.archive, flags.publicKey, flags.keyId)
+  return withArchiveFile(flags.archive, { verifiers }, (archive) => {
+    const note = archive.signatureChecked ? 'signature checked' : 'signature unchecked: give --public-key'
+    const rows = archive.entries.map(({ size, storedSize, slot, path }) => [formatBytes(size), formatBytes(storedSize), `slot ${slot}`, path])
+    return {
+      data: {
+        key_id: archive.keyId,
+        signature_checked: archive.signatureChecked,
+        segment_size: archive.segmentSize,
+        slots: archive.slotNumbers,
+        entries: archive.entries.map(({ path, size, storedSize, offset, slot, compression, sha256 }) => ({
+          path, size, stored_size: storedSize, offset, slot, compression, sha256: hexEncode(sha256),
+        })),
+      },
+      text: [...(rows.length === 0 ? [] : [formatTable(rows)]), `${rows.length} files, key_id ${archive.keyId}, ${note}`].join('\n'),
+    }
+  })
+}
