@@ -65,6 +65,15 @@ export async function openArchive(source: ByteSource, options: OpenOptions): Pro
   return new Archive({ source, header, manifestBytes: bytes, manifest, gaps, slots, options })
 }
 
+/**
+ * Reads a header and nothing else; nothing of it is trusted. For choosing keys and for showing.
+ *
+ * @throws {@link M2pError} `M2P_TRUNCATED`, `M2P_MAGIC`, `M2P_VERSION`, `M2P_HEADER`, `M2P_LIMIT`.
+ */
+export async function readArchiveHeader(source: ByteSource, limits: Partial<ArchiveLimits> = {}): Promise<ArchiveHeader> {
+  return parseHeader(await source.read(0, Math.min(HEADER_BYTES, source.size)), source.size, { ...defaultLimits, ...limits })
+}
+
 function unlock(manifest: Manifest, contentKey: ContentKey): Map<number, Uint8Array> {
   if (contentKey.keyId !== manifest.keyId) {
     throw new M2pError('M2P_KEY_ID_MISMATCH', `The archive is of key_id ${manifest.keyId}, the content key of key_id ${contentKey.keyId}`, {

@@ -17,6 +17,11 @@ export interface Noun {
 /** Every noun, in the order of `keyturn --help`. A new one is one line here and one file beside. */
 export const nouns: readonly Noun[] = [
   {
+    name: 'pack',
+    summary: 'build, verify, list, extract and rewrap .m2p archives',
+    load: async () => (await import('./pack.ts')).registerPack,
+  },
+  {
     name: 'init',
     summary: 'create the home folder: keystore, release identity, keys, role document 1',
     load: async () => (await import('./init.ts')).registerInit,

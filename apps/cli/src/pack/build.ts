@@ -4,7 +4,7 @@ import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { formatBytes } from '../output.ts'
-import { buildErrors, contentKey, jobsFlag, keyIdFlag, ownVerifiers, powerOfTwo, signingSeed, slots, wholeNumber } from './flags.ts'
+import { buildErrors, contentKey, jobsFlag, keyIdFlag, ownVerifiers, powerOfTwo, requireFiles, signingSeed, slots, wholeNumber } from './flags.ts'
 
 interface BuildFlags {
   readonly input: string
@@ -38,7 +38,7 @@ export function registerBuild(parent: Command, cli: Cli): void {
     .requiredOption('--sign-secret-key <file>', 'archive signing key (signing.key)')
     .option('--key-id <n>', 'number of the content key', '1')
     .option('--slots <file>', 'slots file (default: slots.key beside the content key, else slot 1 is derived)')
-    .option('--level, --zstd-level <n>', 'zstd level, 1 to 22', '12')
+    .option('--zstd-level, --level <n>', 'zstd level, 1 to 22', '12')
     .option('--jobs <n>', 'threads (default: one a core); the bytes do not depend on it')
     .option('--previous <file>', 'the archive this one follows: unchanged files keep their bytes')
     .option('--public-key <file>', 'public key of the previous archive (default: that of the signing key)')
@@ -66,6 +66,7 @@ async function openPrevious(context: Context, flags: BuildFlags, seed: Uint8Arra
 }
 
 async function runBuild(context: Context, flags: BuildFlags): Promise<CommandResult> {
+  requireFiles(flags.input, flags.key, flags.signSecretKey, flags.slots, flags.previous, flags.publicKey)
   const seed = await signingSeed(context, flags.signSecretKey)
   const key = await contentKey(context, flags.key, keyIdFlag(flags.keyId))
   const format = {

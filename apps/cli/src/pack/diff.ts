@@ -2,6 +2,7 @@ import { diffPaths } from '@keyturn/m2pack-format/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { formatBytes } from '../output.ts'
+import { requireFiles } from './flags.ts'
 
 interface DiffFlags {
   readonly left: string
@@ -25,6 +26,7 @@ export function registerDiff(parent: Command, cli: Cli): void {
 }
 
 async function runDiff(context: Context, flags: DiffFlags): Promise<CommandResult> {
+  requireFiles(flags.left, flags.right)
   const { added, removed, changed, unchanged, bytes } = await diffPaths(flags.left, flags.right, { exclude: flags.exclude, signal: context.signal })
   const stats = { added: added.length, removed: removed.length, changed: changed.length, unchanged: unchanged.length, bytes }
   const lines = [...added.map((path) => `+ ${path}`), ...removed.map((path) => `- ${path}`), ...changed.map((path) => `~ ${path}`)]

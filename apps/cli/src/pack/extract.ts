@@ -2,7 +2,7 @@ import { extractArchive } from '@keyturn/m2pack-format/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { formatBytes } from '../output.ts'
-import { archiveKeyId, contentKey, jobsFlag, keyIdFlag, verifiersFor } from './flags.ts'
+import { archiveKeyId, contentKey, jobsFlag, keyIdFlag, requireFiles, verifiersFor } from './flags.ts'
 
 interface ExtractFlags {
   readonly archive: string
@@ -37,6 +37,7 @@ export function registerExtract(parent: Command, cli: Cli): void {
 }
 
 async function runExtract(context: Context, flags: ExtractFlags): Promise<CommandResult> {
+  requireFiles(flags.archive, flags.publicKey, flags.key)
   const verifiers = await verifiersFor(flags.archive, flags.publicKey, flags.keyId)
   const keyId = flags.keyId === undefined ? await archiveKeyId(flags.archive) : keyIdFlag(flags.keyId)
   const bar = context.out.progress('extracting')

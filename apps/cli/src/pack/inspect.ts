@@ -4,7 +4,7 @@ import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult } from '../command.ts'
 import { formatTable } from '../output.ts'
-import { verifiersFor } from './flags.ts'
+import { requireFiles, verifiersFor } from './flags.ts'
 
 interface InspectFlags {
   readonly archive: string
@@ -31,6 +31,7 @@ async function readHeader(path: string) {
 }
 
 async function runInspect(flags: InspectFlags): Promise<CommandResult> {
+  requireFiles(flags.archive, flags.publicKey)
   const { header, size } = await readHeader(flags.archive)
   const verifiers = flags.publicKey === undefined ? 'unchecked' : await verifiersFor(flags.archive, flags.publicKey, undefined)
   return withArchiveFile(flags.archive, { verifiers }, (archive) => {

@@ -3,7 +3,7 @@ import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult } from '../command.ts'
 import { formatBytes, formatTable } from '../output.ts'
-import { verifiersFor } from './flags.ts'
+import { requireFiles, verifiersFor } from './flags.ts'
 
 interface ListFlags {
   readonly archive: string
@@ -23,6 +23,7 @@ export function registerList(parent: Command, cli: Cli): void {
 }
 
 async function runList(flags: ListFlags): Promise<CommandResult> {
+  requireFiles(flags.archive, flags.publicKey)
   const verifiers = flags.publicKey === undefined ? 'unchecked' : await verifiersFor(flags.archive, flags.publicKey, flags.keyId)
   return withArchiveFile(flags.archive, { verifiers }, (archive) => {
     const note = archive.signatureChecked ? 'signature checked' : 'signature unchecked: give --public-key'

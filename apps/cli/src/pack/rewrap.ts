@@ -3,7 +3,7 @@ import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { archiveKeyId, contentKey, keyIdFlag, ownVerifiers, signingSeed } from './flags.ts'
+import { archiveKeyId, contentKey, keyIdFlag, ownVerifiers, requireFiles, signingSeed } from './flags.ts'
 
 interface RewrapFlags {
   readonly archive: string
@@ -36,6 +36,7 @@ export function registerRewrap(parent: Command, cli: Cli): void {
 }
 
 async function runRewrap(context: Context, flags: RewrapFlags): Promise<CommandResult> {
+  requireFiles(flags.archive, flags.key, flags.newKey, flags.signSecretKey, flags.publicKey)
   const seed = await signingSeed(context, flags.signSecretKey)
   const keyId = await archiveKeyId(flags.archive)
   const newKeyId = keyIdFlag(flags.newKeyId, '--new-key-id')

@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { exitCodes } from '../errors.ts'
 import { formatBytes } from '../output.ts'
-import { archiveKeyId, contentKey, jobsFlag, keyIdFlag, verifiersFor } from './flags.ts'
+import { archiveKeyId, contentKey, jobsFlag, keyIdFlag, requireFiles, verifiersFor } from './flags.ts'
 
 interface VerifyFlags {
   readonly archive: string
@@ -42,6 +42,7 @@ function refuse(context: Context, failures: readonly VerifyFailure[], files: num
 }
 
 async function runVerify(context: Context, flags: VerifyFlags): Promise<CommandResult> {
+  requireFiles(flags.archive, flags.publicKey, flags.key)
   const verifiers = await verifiersFor(flags.archive, flags.publicKey, flags.keyId)
   const keyId = flags.keyId === undefined ? await archiveKeyId(flags.archive) : keyIdFlag(flags.keyId)
   const key = flags.key === undefined ? undefined : await contentKey(context, flags.key, keyId)
