@@ -1,0 +1,13 @@
+export { CipherState, MAX_MESSAGE_BYTES, MAX_PLAINTEXT_BYTES, TAG_BYTES } from './cipher-state.ts'
+export { NumberedReceiver, NumberedSender } from './explicit-nonce.ts'
+export { HandshakeState } from './handshake-state.ts'
+export { askOnce, isHandshakeFailure, receiveOnce } from './one-round.ts'
+export { handshakePattern, PATTERN_NAMES } from './patterns.ts'
+export { REPLAY_WINDOW_WIDTH, ReplayWindow } from './replay-window.ts'
+export { noiseKeyPair, noiseProtocol } from './suite.ts'
+
+export type { NumberedMessage } from './explicit-nonce.ts'
+export type { HandshakeOptions, HandshakeResult, NoiseRole } from './handshake-state.ts'
+export type { AskedQuestion, ReceivedQuestion } from './one-round.ts'
+export type { HandshakePattern, Token } from './patterns.ts'
+export type { CipherFunction, DhFunction, HashFunction, NoiseKeyPair, NoiseProtocol } from './suite.ts'

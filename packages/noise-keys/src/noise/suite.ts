@@ -1,0 +1,114 @@
+import { x448 } from '@noble/curves/ed448.js'
+import { blake2b, blake2s } from '@noble/hashes/blake2.js'
+import { hmac } from '@noble/hashes/hmac.js'
+import {
+  concatBytes, hmacSha256, hmacSha512, openAes256Gcm, openChaCha20Poly1305, sealAes256Gcm, sealChaCha20Poly1305, sha256,
+  sha512, systemRandom, x25519, x25519PublicKey, type RandomSource,
+} from '@keyturn/primitives'
+import { NoiseKeysError } from '../errors.ts'
+import { handshakePattern, type HandshakePattern } from './patterns.ts'
+
+/** A Diffie-Hellman function of the Noise specification, §12. */
+export interface DhFunction {
+  readonly keyLength: number
+  publicKey(secretKey: Uint8Array): Uint8Array
+  /** Throws on an all-zero result. */
+  agree(secretKey: Uint8Array, publicKey: Uint8Array): Uint8Array
+}
+
+/** A cipher function: 32-byte key, 64-bit counter nonce, 16-byte tag. */
+export interface CipherFunction {
+  seal(key: Uint8Array, nonce: bigint, aad: Uint8Array, plaintext: Uint8Array): Uint8Array
+  /** Throws when the tag does not fit. */
+  open(key: Uint8Array, nonce: bigint, aad: Uint8Array, ciphertext: Uint8Array): Uint8Array
+}
+
+/** A hash function with its HMAC. */
+export interface HashFunction {
+  readonly hashLength: number
+  hash(bytes: Uint8Array): Uint8Array
+  hmac(key: Uint8Array, ...parts: Uint8Array[]): Uint8Array
+}
+
+/** A full protocol: pattern and the three functions. */
+export interface NoiseProtocol {
+  /** Full name, `Noise_IK_25519_ChaChaPoly_BLAKE2s` for example. */
+  readonly name: string
+  readonly pattern: HandshakePattern
+  readonly dh: DhFunction
+  readonly cipher: CipherFunction
+  readonly hash: HashFunction
+}
+
+/** A key pair whose public half is computed once: computing it again for each handshake doubles the time. */
+export interface NoiseKeyPair {
+  readonly secretKey: Uint8Array
+  readonly publicKey: Uint8Array
+}
+
+const DH_FUNCTIONS: Readonly<Record<string, DhFunction>> = {
+  25519: { keyLength: 32, publicKey: x25519PublicKey, agree: x25519 },
+  448: {
+    keyLength: 56,
+    publicKey: (secretKey) => x448.getPublicKey(secretKey),
+    agree: (secretKey, publicKey) => x448.getSharedSecret(secretKey, publicKey),
+  },
+}
+
+const CIPHER_FUNCTIONS: Readonly<Record<string, CipherFunction>> = {
+  ChaChaPoly: {
+    seal: (key, nonce, aad, plaintext) => sealChaCha20Poly1305(key, counterNonce(nonce, true), plaintext, aad),
+    open: (key, nonce, aad, ciphertext) => openChaCha20Poly1305(key, counterNonce(nonce, true), ciphertext, aad),
+  },
+  AESGCM: {
+    seal: (key, nonce, aad, plaintext) => sealAes256Gcm(key, counterNonce(nonce, false), plaintext, aad),
+    open: (key, nonce, aad, ciphertext) => openAes256Gcm(key, counterNonce(nonce, false), ciphertext, aad),
+  },
+}
+
+const HASH_FUNCTIONS: Readonly<Record<string, HashFunction>> = {
+  SHA256: { hashLength: 32, hash: sha256, hmac: hmacSha256 },
+  SHA512: { hashLength: 64, hash: sha512, hmac: hmacSha512 },
+  BLAKE2s: { hashLength: 32, hash: (bytes) => blake2s(bytes), hmac: (key, ...parts) => hmac(blake2s, key, concatBytes(...parts)) },
+  BLAKE2b: { hashLength: 64, hash: (bytes) => blake2b(bytes), hmac: (key, ...parts) => hmac(blake2b, key, concatBytes(...parts)) },
+}
+
+/**
+ * Takes a protocol name apart.
+ *
+ * @throws {@link NoiseKeysError} `NK_HANDSHAKE` for a name that is none, or that is not supported.
+ * @example `noiseProtocol('Noise_NK_25519_ChaChaPoly_SHA256')`
+ */
+export function noiseProtocol(name: string): NoiseProtocol {
+  const [prefix, pattern, dhName = '', cipherName = '', hashName = '', ...rest] = name.split('_')
+  const dh = pick(DH_FUNCTIONS, dhName)
+  const cipher = pick(CIPHER_FUNCTIONS, cipherName)
+  const hash = pick(HASH_FUNCTIONS, hashName)
+  if (prefix !== 'Noise' || pattern === undefined || rest.length > 0 || !dh || !cipher || !hash) {
+    throw new NoiseKeysError('NK_HANDSHAKE', `"${name.slice(0, 64)}" is no Noise protocol that is supported`)
+  }
+  return { name, pattern: handshakePattern(pattern), dh, cipher, hash }
+}
+
+/**
+ * Makes a key pair.
+ *
+ * @param dh - Function of the protocol.
+ * @param secretKey - Kept, not copied; drawn from `random` when absent.
+ */
+export function noiseKeyPair(dh: DhFunction, secretKey?: Uint8Array, random: RandomSource = systemRandom): NoiseKeyPair {
+  const secret = secretKey ?? random(dh.keyLength)
+  if (secret.length !== dh.keyLength) throw new NoiseKeysError('NK_KEY', `Secret key has ${secret.length} bytes, wanted ${dh.keyLength}`)
+  return { secretKey: secret, publicKey: dh.publicKey(secret) }
+}
+
+/** Four zero bytes, then the counter: little-endian for ChaChaPoly, big-endian for AESGCM (§12.3, §12.4). */
+function counterNonce(counter: bigint, littleEndian: boolean): Uint8Array {
+  const nonce = new Uint8Array(12)
+  new DataView(nonce.buffer).setBigUint64(4, counter, littleEndian)
+  return nonce
+}
+
+function pick<Value>(table: Readonly<Record<string, Value>>, name: string): Value | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined
+}
