@@ -1,0 +1,212 @@
+import { createHash, type Hash } from 'node:crypto'
+import { join, sep } from 'node:path'
+import { type FileHandle, type FileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import { LauncherError } from '../errors.ts'
+
+/** Bytes read at a time. */
+export const readSize = 1024 * 1024
+
+/** What `lstat` tells, with times in nanoseconds; a file that has it unchanged was not written to. */
+export interface FileIdentity {
+  readonly size: number
+  readonly mtimeNs: bigint
+  readonly ctimeNs: bigint
+  readonly inode: bigint
+}
+
+/** What lies at a path. */
+export type Found = { readonly kind: 'nothing' } | { readonly kind: 'other'; readonly what: string } | { readonly kind: 'file'; readonly identity: FileIdentity; readonly mode: number }
+
+/** Looks at a path without following a link. */
+export async function look(fs: FileSystem, path: string): Promise<Found> {
+  try {
+    const stats = await fs.lstat(path, { bigint: true })
+    if (!stats.isFile()) {
+      const what = stats.isDirectory() ? 'folder' : stats.isSymbolicLink() ? 'link' : 'special file'
+      return { kind: 'other', what }
+    }
+    return { kind: 'file', mode: Number(stats.mode), identity: identityOf(stats) }
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR') return { kind: 'nothing' }
+    throw error
+  }
+}
+
+/** The identity part of a stat result. */
+export function identityOf(stats: { size: bigint; mtimeNs: bigint; ctimeNs: bigint; ino: bigint }): FileIdentity {
+  return { size: Number(stats.size), mtimeNs: stats.mtimeNs, ctimeNs: stats.ctimeNs, inode: stats.ino }
+}
+
+/** Whether a file is untouched since `then`. A rename changes `ctime`, so `moved` leaves it out. */
+export function sameIdentity(now: FileIdentity, then: FileIdentity, moved = false): boolean {
+  return now.size === then.size && now.mtimeNs === then.mtimeNs && now.inode === then.inode && (moved || now.ctimeNs === then.ctimeNs)
+}
+
+/** SHA-256 of an open file from its start. */
+export async function hashHandle(
+  handle: FileHandle,
+  options: { signal?: AbortSignal | undefined; onBytes?: ((count: number) => void) | undefined; hash?: Hash } = {},
+): Promise<string> {
+  const hash = options.hash ?? createHash('sha256')
+  const buffer = new Uint8Array(readSize)
+  for (let position = 0; ;) {
+    options.signal?.throwIfAborted()
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, position)
+    if (bytesRead === 0) return hash.digest('hex')
+    hash.update(buffer.subarray(0, bytesRead))
+    position += bytesRead
+    options.onBytes?.(bytesRead)
+  }
+}
+
+/** SHA-256 of a file, with its identity from the same descriptor. */
+export async function hashFile(
+  fs: FileSystem,
+  path: string,
+  options: { signal?: AbortSignal | undefined; onBytes?: ((count: number) => void) | undefined } = {},
+): Promise<{ sha256: string; identity: FileIdentity }> {
+  const handle = await fs.open(path, 'r')
+  try {
+    const before = identityOf(await handle.stat({ bigint: true }))
+    const sha256 = await hashHandle(handle, options)
+    return { sha256, identity: before }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** SHA-256 of a file, `undefined` when there is none. */
+export async function hashIfFile(fs: FileSystem, path: string, signal?: AbortSignal): Promise<string | undefined> {
+  const found = await look(fs, path)
+  return found.kind === 'file' ? (await hashFile(fs, path, { signal })).sha256 : undefined
+}
+
+/** Reads a small file, `undefined` when there is none. Never follows a link; more than `maxBytes` is refused. */
+export async function readSmallFile(fs: FileSystem, path: string, maxBytes: number): Promise<Uint8Array | undefined> {
+  const found = await look(fs, path)
+  if (found.kind === 'nothing') return undefined
+  if (found.kind === 'other') throw new LauncherError('LA_SYMLINK', `Cannot read "${path}": it is a ${found.what}`)
+  if (found.identity.size > maxBytes) {
+    throw new LauncherError('LA_IO', `Cannot read "${path}": ${found.identity.size} bytes are over the limit of ${maxBytes}`)
+  }
+  return new Uint8Array(await fs.readFile(path))
+}
+
+/** Writes a small file wholly or not at all, for this user only. */
+export async function writeSmallFile(fs: FileSystem, path: string, bytes: Uint8Array): Promise<void> {
+  await writeFileAtomic(path, bytes, { mode: 0o600, fs })
+}
+
+/** Removes a file if it is there. */
+export async function removeFile(fs: FileSystem, path: string): Promise<void> {
+  await fs.rm(path, { force: true })
+}
+
+/** Lists a folder; one that is not there is empty. */
+export async function listFolder(fs: FileSystem, path: string): Promise<string[]> {
+  try {
+    return (await fs.readdir(path)).sort()
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return []
+    throw error
+  }
+}
+
+/**
+ * The absolute place of a manifest path below `root`. The manifest was validated already; this is the second lock on
+ * the door: nothing that could leave the folder gets through.
+ */
+export function placeInside(root: string, path: string): string {
+  const parts = path.split('/')
+  if (path === '' || parts.some((part) => part === '' || part === '.' || part === '..' || /[\\\0]/.test(part) || (sep === '\\' && part.includes(':')))) {
+    throw new LauncherError('LA_SYMLINK', `Cannot use path ${JSON.stringify(path)}: it does not stay inside the install`)
+  }
+  return join(root, ...parts)
+}
+
+/** Remembers which folders below the root are real, so that each is looked at once in an apply. */
+export class FolderGuard {
+  readonly #root: string
+  readonly #fs: FileSystem
+  readonly #real = new Set<string>()
+
+  constructor(root: string, fs: FileSystem) {
+    this.#root = root
+    this.#fs = fs
+  }
+
+  /** Refuses when a parent folder of `path` is a link (`LA_SYMLINK`); says whether all parents exist. */
+  async parentsAreReal(path: string): Promise<boolean> {
+    const parts = path.split('/').slice(0, -1)
+    for (let count = 1; count <= parts.length; count++) {
+      const folder = parts.slice(0, count).join('/')
+      if (this.#real.has(folder)) continue
+      const found = await look(this.#fs, join(this.#root, folder))
+      if (found.kind === 'nothing') return false
+      if (found.kind === 'file') return false
+      if (found.what !== 'folder') {
+        throw new LauncherError('LA_SYMLINK', `Cannot write below "${folder}": it is a ${found.what}, not a folder`, {
+          details: { path: folder },
+        })
+      }
+      this.#real.add(folder)
+    }
+    return true
+  }
+
+  /** Makes the parent folders of `path`, none through a link; tells which were new. */
+  async makeParents(path: string): Promise<string[]> {
+    const made: string[] = []
+    const parts = path.split('/').slice(0, -1)
+    for (let count = 1; count <= parts.length; count++) {
+      const folder = parts.slice(0, count).join('/')
+      if (this.#real.has(folder)) continue
+      await this.parentsAreReal(`${folder}/x`)
+      if (this.#real.has(folder)) continue
+      try {
+        await this.#fs.mkdir(join(this.#root, folder))
+      } catch (error) {
+        if (systemErrorCode(error) !== 'EEXIST') throw error
+      }
+      this.#real.add(folder)
+      made.push(folder)
+    }
+    return made
+  }
+
+  /** Forgets a folder, after it was removed. */
+  forget(folder: string): void {
+    this.#real.delete(folder)
+  }
+}
+
+/** Syncs folders, each once. */
+export async function syncFolders(fs: FileSystem, folders: Iterable<string>): Promise<void> {
+  for (const folder of new Set(folders)) {
+    try {
+      await syncFolder(folder, fs)
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ENOENT') throw error // it was emptied and removed since
+    }
+  }
+}
+
+/** Runs `work` over `items`, at most `limit` at a time; the first error stops what has not begun. */
+export async function inParallel<T>(items: Iterable<T>, limit: number, work: (item: T) => Promise<void>): Promise<void> {
+  const iterator = items[Symbol.iterator]()
+  let failed = false
+  const lane = async (): Promise<void> => {
+    for (let next = iterator.next(); !failed && next.done !== true; next = iterator.next()) {
+      try {
+        await work(next.value)
+      } catch (error) {
+        failed = true
+        throw error
+      }
+    }
+  }
+  const results = await Promise.allSettled(Array.from({ length: limit }, lane))
+  const first = results.find((result) => result.status === 'rejected')
+  if (first !== undefined) throw first.reason
+}

@@ -1,0 +1,335 @@
+import { type AcceptedRelease, ManifestError, type ReleaseDecision, type TrustState } from '@keyturn/manifest'
+import { KeyturnError } from '@keyturn/primitives'
+import { pathExists } from '@keyturn/primitives/node'
+import { LauncherError } from '../errors.ts'
+import { removeFile, writeSmallFile } from './disk.ts'
+import { rollbackTransaction } from './go-back.ts'
+import type { EngineState, Progress, TrustStatus } from './events.ts'
+import { finalize } from './finalize.ts'
+import { judgeInstalled, type InstalledRelease } from './installed-release.ts'
+import { startClient, type StartedClient } from './launch.ts'
+import { type EngineOptions, resolveOptions } from './options.ts'
+import { Session } from './session.ts'
+import { type InstallState, readState, writeState } from './state-file.ts'
+import { reportUpdate } from './telemetry.ts'
+import { runTrustCycle } from './trust-cycle.ts'
+import { bringTo, decide, type RunResult } from './update-run.ts'
+
+/** What {@link Engine.update} and {@link Engine.repair} came to. */
+export interface UpdateResult {
+  /** `stay`: the server offers nothing for this install, which keeps what it has. */
+  readonly outcome: 'updated' | 'up-to-date' | 'repaired' | 'stay' | 'rolled-back'
+  readonly version: string | undefined
+  readonly previousVersion: string | undefined
+  readonly trust: TrustStatus
+  readonly writtenFiles: number
+  readonly removedFiles: number
+  readonly keptFiles: readonly string[]
+  readonly downloadedBytes: number
+  readonly releaseBytes: number
+}
+
+/** What {@link Engine.status} knows without asking anybody. */
+export interface EngineStatus {
+  readonly folder: string
+  readonly server: string
+  readonly channel: string
+  readonly state: EngineState
+  readonly version: string | undefined
+  readonly sequence: number | undefined
+  readonly trust: TrustStatus
+  /** Why it is not `current`, in the words of the rule that says so. */
+  readonly reason: { readonly code: string; readonly message: string } | undefined
+  readonly rolesVersion: number | undefined
+  readonly notes: string | undefined
+  readonly confirmed: boolean
+  readonly failedStarts: number
+  readonly canRollBack: boolean
+  readonly paused: boolean
+  readonly bytesPerSecond: number | undefined
+  readonly progress: Progress
+}
+
+/** How a start goes. */
+export interface LaunchOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Whether an update is looked for first; default true. */
+  readonly update?: boolean | undefined
+  /** Play although the server's newest manifest carried a wrong signature. */
+  readonly playInstalled?: boolean | undefined
+  /** The child's stdin, stdout, stderr; default `inherit`. */
+  readonly stdio?: readonly ('ignore' | 'inherit' | 'pipe' | number)[] | undefined
+  /** Arguments after those of the program. */
+  readonly args?: readonly string[] | undefined
+}
+
+/** A start. */
+export interface LaunchResult extends StartedClient {
+  readonly version: string
+  /** No server could be asked; what is installed was started. */
+  readonly offline: boolean
+  readonly trust: TrustStatus
+  /** What the update before it came to, if there was one. */
+  readonly update: UpdateResult | undefined
+}
+
+/** The update engine of one install. Operations run one at a time. */
+export interface Engine {
+  /** Brings the install to the newest release that may be installed. */
+  update(options?: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined }): Promise<UpdateResult>
+  /** Reads every byte of the installed release and fetches what is wrong. */
+  repair(options?: { signal?: AbortSignal | undefined }): Promise<UpdateResult>
+  /** Updates if it can, then starts the client with its key. */
+  launch(options?: LaunchOptions): Promise<LaunchResult>
+  /** Goes back to the release before, while its files are kept. */
+  rollback(): Promise<UpdateResult>
+  /** What is known now. */
+  status(): Promise<EngineStatus>
+  /** Stops downloading until {@link Engine.resume}, also after a restart. */
+  pause(): Promise<void>
+  /** Allows downloading again; the next {@link Engine.update} goes on where it stopped. */
+  resume(): Promise<void>
+  /** Bytes a second from now on, `undefined` for no limit. */
+  setLimit(bytesPerSecond: number | undefined): void
+}
+
+const offlineCodes = new Set(['LA_NETWORK', 'LA_TIMEOUT', 'LA_HTTP_STATUS', 'LA_REDIRECT', 'LA_SIZE', 'LA_ENCODING', 'MAN_MISSING', 'TRUST_MISSING'])
+
+/** Makes the engine of one install. Nothing is touched until an operation is called. */
+export function createEngine(options: EngineOptions): Engine {
+  return new InstallEngine(options)
+}
+
+class InstallEngine implements Engine {
+  readonly #session: Promise<Session>
+  #queue: Promise<unknown> = Promise.resolve()
+  #stopper: AbortController | undefined
+
+  constructor(options: EngineOptions) {
+    this.#session = Session.open(resolveOptions(options))
+    this.#session.catch(() => undefined) // told by the first operation
+  }
+
+  /** One operation at a time. */
+  async #inTurn<T>(run: (session: Session) => Promise<T>): Promise<T> {
+    const turn = this.#queue.then(async () => await run(await this.#session))
+    this.#queue = turn.catch(() => undefined)
+    return await turn
+  }
+
+  #stoppable(signal: AbortSignal | undefined): AbortSignal {
+    this.#stopper = new AbortController()
+    return signal === undefined ? this.#stopper.signal : AbortSignal.any([signal, this.#stopper.signal])
+  }
+
+  async update(options: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined } = {}): Promise<UpdateResult> {
+    return await this.#inTurn((session) => this.#update(session, options))
+  }
+
+  async #update(session: Session, options: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined }): Promise<UpdateResult> {
+    const signal = this.#stoppable(options.signal)
+    session.resetMeter()
+    return await session.exclusively(async ({ state }) => {
+      signal.throwIfAborted()
+      if (await pathExists(session.layout.paused, session.options.fs)) throw new LauncherError('LA_PAUSED', 'Cannot update: downloads are paused', { hint: 'Resume them first' })
+      const decision = await this.#decide(session, signal)
+      if (decision.outcome === 'refused') throw decision.error
+      if (decision.outcome === 'stay') return this.#nothingToDo(session, state, 'stay')
+      return await this.#install(session, decision, state, signal)
+    })
+  }
+
+  /** Asks the server and tells what came of it. */
+  async #decide(session: Session, signal: AbortSignal): Promise<ReleaseDecision> {
+    const { clock, channel, product, launcherVersion, ignoreRollout } = session.options
+    session.enter('trust')
+    const loaded = await session.trust.load(clock(), channel)
+    if (loaded.lost) throw lostTrust(session)
+    const { decision } = await runTrustCycle(session.source, session.trust, loaded.state, {
+      channel, nowMs: clock(), launcherVersion, signal,
+      cohort: ignoreRollout === true ? 'in' : { installId: await session.installId() },
+      ...(product === undefined ? {} : { product }),
+    })
+    this.#lastTrust = decision.trust
+    for (const { code, message } of decision.warnings) session.emit({ type: 'notice', code, message })
+    session.emit({ type: 'trust', status: decision.trust, reason: decision.outcome === 'refused' ? decision.error.code : undefined })
+    if (decision.outcome !== 'refused' && 'head' in decision && decision.head !== undefined) session.source.setMirrors(decision.head.mirrors)
+    return decision
+  }
+
+  #nothingToDo(session: Session, state: InstallState, outcome: 'stay' | 'up-to-date'): UpdateResult {
+    return {
+      outcome, version: state.installed?.version, previousVersion: state.installed?.version, trust: 'current',
+      writtenFiles: 0, removedFiles: 0, keptFiles: [], downloadedBytes: session.meter.networkBytes, releaseBytes: 0,
+    }
+  }
+
+  async #install(session: Session, decision: AcceptedRelease, state: InstallState, signal: AbortSignal): Promise<UpdateResult> {
+    if (state.failed.includes(decision.manifestSha256)) {
+      session.emit({ type: 'notice', code: 'LA_RELEASE_FAILED', message: `Release ${decision.manifest.version} did not start here and is not installed again` })
+      return this.#nothingToDo(session, state, 'stay')
+    }
+    const ref = {
+      version: decision.manifest.version, sequence: decision.manifest.sequence ?? 0, epoch: decision.manifest.epoch ?? 0,
+      channel: session.options.channel, manifestSha256: decision.manifestSha256, rolesVersion: decision.authority?.roles.version ?? 0,
+    }
+    const result = await bringTo(session, { ref, manifest: decision.manifest }, state, { kind: 'update', verifyAll: state.suspect, signal })
+    const isNew = state.installed?.manifestSha256 !== ref.manifestSha256
+    if (isNew) this.#report(session, decision)
+    return toUpdateResult(isNew ? 'updated' : result.writtenFiles > 0 ? 'repaired' : 'up-to-date', result, state)
+  }
+
+  #report(session: Session, decision: AcceptedRelease): void {
+    const { telemetryUrlTemplate, fetch, clock } = session.options
+    if (telemetryUrlTemplate === undefined || telemetryUrlTemplate === '') return
+    void reportUpdate(fetch, telemetryUrlTemplate, { format: decision.manifest.format, version: decision.manifest.version, at: clock() })
+  }
+
+  async repair(options: { signal?: AbortSignal | undefined } = {}): Promise<UpdateResult> {
+    return await this.#inTurn(async (session) => {
+      const signal = this.#stoppable(options.signal)
+      session.resetMeter()
+      return await session.exclusively(async ({ state }) => {
+        const installed = await this.#playable(session, state)
+        const release = { ref: installed.ref, manifest: installed.manifest }
+        const result = await bringTo(session, release, state, { kind: 'repair', verifyAll: true, signal })
+        if (result.state.suspect) await writeState(session.options.fs, session.layout, { ...result.state, suspect: false })
+        return toUpdateResult(result.writtenFiles > 0 || result.removedFiles > 0 ? 'repaired' : 'up-to-date', result, state)
+      })
+    })
+  }
+
+  /** The installed release, if it may be played. */
+  async #playable(session: Session, state: InstallState): Promise<InstalledRelease> {
+    if (state.installed === undefined) throw new LauncherError('LA_NOT_INSTALLED', `Nothing is installed in "${session.layout.root}"`)
+    const judged = await judgeInstalled(session, state.installed, await this.#trustState(session))
+    if (judged.playable) return judged.release
+    session.emit({ type: 'trust', status: 'barred', reason: judged.error.code })
+    throw judged.error
+  }
+
+  async #trustState(session: Session): Promise<TrustState> {
+    return (await session.trust.load(session.options.clock(), session.options.channel)).state
+  }
+
+  async launch(options: LaunchOptions = {}): Promise<LaunchResult> {
+    return await this.#inTurn(async (session) => {
+      const attempt = options.update === false ? { offline: false, update: undefined, failure: undefined } : await this.#tryUpdate(session, options)
+      if (attempt.failure?.code === 'MAN_SIGNATURE' && attempt.barred && options.playInstalled !== true) {
+        throw new LauncherError('LA_BARRED', 'Cannot start: the newest release carries a wrong signature', { cause: attempt.failure, hint: 'Choose to play the installed release, or try again later' })
+      }
+      const { signal } = options
+      return await session.exclusively(async ({ state }) => {
+        const ready = await this.#rollBackIfFailing(session, state)
+        const installed = await this.#playable(session, ready)
+        const started = await startClient(session, installed, ready, { signal, stdio: options.stdio, args: options.args, isOffline: attempt.offline })
+        const trust = attempt.update?.trust ?? (await this.#trustStatus(session, ready)).trust
+        return { ...started, version: installed.ref.version, offline: attempt.offline, trust, update: attempt.update }
+      })
+    })
+  }
+
+  /** An update before a start: what fails here keeps nobody from playing, unless trust says so. */
+  async #tryUpdate(session: Session, options: LaunchOptions): Promise<{ offline: boolean; update: UpdateResult | undefined; failure: KeyturnError | undefined; barred?: boolean }> {
+    let barred = false
+    try {
+      return { offline: false, update: await this.#update(session, { signal: options.signal }), failure: undefined }
+    } catch (error) {
+      options.signal?.throwIfAborted()
+      const { state } = await readState(session.options.fs, session.layout)
+      if (!(error instanceof KeyturnError) || error.kind === 'bug' || state.installed === undefined) throw error
+      barred = this.#lastTrust === 'barred'
+      return { offline: offlineCodes.has(error.code), update: undefined, failure: error, barred }
+    }
+  }
+
+  #lastTrust: TrustStatus | undefined
+
+  /** Two starts that did not live: back to the release before. */
+  async #rollBackIfFailing(session: Session, state: InstallState): Promise<InstallState> {
+    if (state.confirmed || state.failedStarts < 2 || state.previous === undefined) return state
+    session.emit({ type: 'notice', code: 'LA_RELEASE_FAILED', message: `Release ${state.installed?.version ?? ''} did not start twice; going back to ${state.previous.release.version}` })
+    return await this.#goBack(session, state)
+  }
+
+  async #goBack(session: Session, state: InstallState): Promise<InstallState> {
+    const transaction = await rollbackTransaction(session, state)
+    await decide(session, transaction, undefined)
+    session.enter('finalize')
+    return await finalize(session.apply, transaction, state, session.options.clock())
+  }
+
+  async rollback(): Promise<UpdateResult> {
+    return await this.#inTurn((session) => session.exclusively(async ({ state }) => {
+      const before = state.installed?.version
+      const after = await this.#goBack(session, state)
+      return { ...this.#nothingToDo(session, after, 'stay'), outcome: 'rolled-back', previousVersion: before }
+    }))
+  }
+
+  async status(): Promise<EngineStatus> {
+    const session = await this.#session
+    const { fs, channel, server } = session.options
+    const { state } = await readState(fs, session.layout)
+    const { trust, reason, notes } = await this.#trustStatus(session, state)
+    return {
+      folder: session.layout.root, server, channel, state: session.state,
+      version: state.installed?.version, sequence: state.installed?.sequence, trust, reason,
+      rolesVersion: state.installed?.rolesVersion, notes,
+      confirmed: state.confirmed, failedStarts: state.failedStarts, canRollBack: state.previous !== undefined,
+      paused: await pathExists(session.layout.paused, fs),
+      bytesPerSecond: session.limit.bytesPerSecond, progress: session.meter.snapshot(),
+    }
+  }
+
+  /** Trust as the stored documents and the clock have it. */
+  async #trustStatus(session: Session, state: InstallState): Promise<{ trust: TrustStatus; reason: EngineStatus['reason']; notes: string | undefined }> {
+    const { clock, channel } = session.options
+    const loaded = await session.trust.load(clock(), channel)
+    if (loaded.lost) return { trust: 'stale', reason: lostTrust(session), notes: undefined }
+    let notes: string | undefined
+    if (state.installed !== undefined) {
+      const judged = await judgeInstalled(session, state.installed, loaded.state)
+      if (!judged.playable) return { trust: 'barred', reason: judged.error, notes: undefined }
+      notes = judged.release.manifest.notes
+    }
+    const decision = await session.trust.judgeStored(loaded.state, { channel, nowMs: clock() })
+    return { trust: decision.trust, reason: decision.outcome === 'refused' && decision.trust !== 'pinned' ? decision.error : undefined, notes }
+  }
+
+  async pause(): Promise<void> {
+    await this.#setPaused(true)
+    this.#stopper?.abort(new LauncherError('LA_PAUSED', 'The download was paused'))
+  }
+
+  async resume(): Promise<void> {
+    await this.#setPaused(false)
+  }
+
+  async #setPaused(paused: boolean): Promise<void> {
+    const session = await this.#session
+    const { fs } = session.options
+    await fs.mkdir(session.layout.updates, { recursive: true, mode: 0o700 })
+    if (paused) await writeSmallFile(fs, session.layout.paused, new Uint8Array(0))
+    else await removeFile(fs, session.layout.paused)
+    session.emit({ type: 'paused', paused })
+  }
+
+  setLimit(bytesPerSecond: number | undefined): void {
+    void this.#session.then((session) => session.limit.set(bytesPerSecond))
+  }
+}
+
+function toUpdateResult(outcome: UpdateResult['outcome'], result: RunResult, before: InstallState): UpdateResult {
+  const { state: after, writtenFiles, removedFiles, keptFiles, downloadedBytes, releaseBytes } = result
+  return {
+    outcome, version: after.installed?.version, previousVersion: before.installed?.version, trust: 'current',
+    writtenFiles, removedFiles, keptFiles, downloadedBytes, releaseBytes,
+  }
+}
+
+function lostTrust(session: Session): ManifestError {
+  return new ManifestError('TRUST_LOST', `Cannot update: "${session.layout.trustState}" and its copy are damaged, and no signed document is left to rebuild them`, {
+    hint: 'Remove the folder "trust" below ".updates" if you are sure that this install comes from the right publisher',
+  })
+}

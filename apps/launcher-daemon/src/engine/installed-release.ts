@@ -1,0 +1,48 @@
+import { createHash } from 'node:crypto'
+import { formatOf, limits, ManifestError, type ReleaseFormat, type ReleaseManifest, type RoleDocument, type TrustState, verifyInstalled } from '@keyturn/manifest'
+import type { KeyturnError } from '@keyturn/primitives'
+import { readSmallFile } from './disk.ts'
+import type { Session } from './session.ts'
+import type { ReleaseRef } from './state-file.ts'
+
+/** The installed release, verified again from what is stored. */
+export interface InstalledRelease {
+  readonly ref: ReleaseRef
+  readonly manifest: ReleaseManifest
+  readonly manifestSha256: string
+  readonly format: ReleaseFormat
+  /** `undefined` under pinned keys. */
+  readonly roles: RoleDocument | undefined
+}
+
+/** Whether the installed release may be played. */
+export type InstalledJudgement = { readonly playable: true; readonly release: InstalledRelease } | { readonly playable: false; readonly error: KeyturnError }
+
+/**
+ * Verifies the installed release without the network: its signatures under the role document it was accepted under,
+ * less what was revoked since. Nothing of `state.json` is believed but which document that was.
+ */
+export async function judgeInstalled(session: Session, ref: ReleaseRef, state: TrustState): Promise<InstalledJudgement> {
+  const { fs, channel } = session.options
+  const { layout, trust } = session
+  const manifest = await readSmallFile(fs, layout.manifest, limits.manifestBytes)
+  if (manifest === undefined) return { playable: false, error: new ManifestError('MAN_MISSING', 'Cannot start: the installed manifest is gone', { hint: 'Update, so that it is fetched again' }) }
+  const [signatures, legacySignature, log, roles, all] = [
+    await readSmallFile(fs, layout.manifestSigs, limits.signaturesBytes),
+    await readSmallFile(fs, layout.manifestSig, limits.legacySignatureBytes),
+    await trust.log(), await trust.role(ref.rolesVersion), await trust.roles(),
+  ]
+  const newest = all.at(-1)
+  const decision = verifyInstalled({
+    manifest,
+    newestContentKeys: await trust.newestContentKeys(state, channel),
+    ...(signatures === undefined ? {} : { signatures }),
+    ...(legacySignature === undefined ? {} : { legacySignature }),
+    ...(log === undefined ? {} : { log }),
+    ...(roles === undefined ? {} : { roles }),
+    ...(newest === undefined ? {} : { newestRoles: newest.bytes }),
+  }, state)
+  if (!decision.playable) return decision
+  const manifestSha256 = createHash('sha256').update(manifest).digest('hex')
+  return { playable: true, release: { ref: { ...ref, manifestSha256 }, manifest: decision.manifest, manifestSha256, format: formatOf(decision.manifest), roles: decision.roles } }
+}

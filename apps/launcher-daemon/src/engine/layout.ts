@@ -1,0 +1,69 @@
+import { join } from 'node:path'
+
+/** Where the launcher keeps what it knows, docs/spec/launcher.md §3; all below `<install>/.updates`. */
+export interface Layout {
+  readonly root: string
+  readonly updates: string
+  readonly lock: string
+  readonly log: string
+  readonly manifest: string
+  readonly manifestSig: string
+  readonly manifestSigs: string
+  readonly state: string
+  readonly plan: string
+  readonly transaction: string
+  readonly hashCache: string
+  readonly settings: string
+  readonly installId: string
+  /** Exists while downloads are paused. */
+  readonly paused: string
+  readonly staging: string
+  readonly backup: string
+  readonly index: string
+  readonly trust: string
+  readonly trustState: string
+  readonly trustStatePrevious: string
+  readonly keyLog: string
+  readonly roles: string
+  readonly head: string
+  readonly manifests: string
+  readonly evidence: string
+  readonly runtimeKeyCache: string
+}
+
+/** Name of the launcher's own folder inside an install. */
+export const updatesFolder = '.updates'
+
+/** The paths of one install. */
+export function layoutOf(root: string): Layout {
+  const updates = join(root, updatesFolder)
+  const trust = join(updates, 'trust')
+  return Object.freeze({
+    root,
+    updates,
+    lock: join(updates, 'lock'),
+    log: join(updates, 'launcher.log'),
+    manifest: join(updates, 'current-manifest.json'),
+    manifestSig: join(updates, 'current-manifest.json.sig'),
+    manifestSigs: join(updates, 'current-manifest.sigs.json'),
+    state: join(updates, 'state.json'),
+    plan: join(updates, 'plan.json'),
+    transaction: join(updates, 'txn.json'),
+    hashCache: join(updates, 'hashcache.bin'),
+    settings: join(updates, 'settings.json'),
+    installId: join(updates, 'install_id'),
+    paused: join(updates, 'paused'),
+    staging: join(updates, 'staging'),
+    backup: join(updates, 'backup'),
+    index: join(updates, 'index'),
+    trust,
+    trustState: join(trust, 'trust.json'),
+    trustStatePrevious: join(trust, 'trust.json.prev'),
+    keyLog: join(trust, 'log.cesr'),
+    roles: join(trust, 'roles'),
+    head: join(trust, 'head.json'),
+    manifests: join(trust, 'manifests'),
+    evidence: join(trust, 'evidence'),
+    runtimeKeyCache: join(updates, 'runtime-keys.sealed'),
+  })
+}

@@ -1,0 +1,54 @@
+import { appendFileSync, renameSync, statSync } from 'node:fs'
+import { printable } from '@keyturn/primitives'
+import type { EngineEvent } from './events.ts'
+
+/** One log file's size, and how many are kept. */
+const maxLogBytes = 10 * 1024 * 1024
+const keptLogs = 5
+
+function rotate(path: string): void {
+  for (let index = keptLogs - 1; index >= 1; index--) {
+    try {
+      renameSync(index === 1 ? path : `${path}.${index - 1}`, `${path}.${index}`)
+    } catch {
+      // there is no such log yet
+    }
+  }
+}
+
+/** Writes lines to `launcher.log`. A log that cannot be written never stops an update. */
+export class LogFile {
+  readonly #path: string
+  #bytes: number
+
+  constructor(path: string) {
+    this.#path = path
+    try {
+      this.#bytes = statSync(path).size
+    } catch {
+      this.#bytes = 0
+    }
+  }
+
+  /** Writes one line. */
+  line(at: number, text: string): void {
+    const entry = `${new Date(at).toISOString()} ${printable(text, 2000)}\n`
+    try {
+      if (this.#bytes + entry.length > maxLogBytes) {
+        rotate(this.#path)
+        this.#bytes = 0
+      }
+      appendFileSync(this.#path, entry, { mode: 0o600 })
+      this.#bytes += entry.length
+    } catch {
+      // a full disk or a missing folder: the update itself will say so
+    }
+  }
+
+  /** Writes an event; progress and single files are too many for a log. */
+  event(event: EngineEvent): void {
+    if (event.type === 'progress' || event.type === 'file') return
+    const { type, at, ...rest } = event
+    this.line(at, `${type} ${JSON.stringify(rest)}`)
+  }
+}

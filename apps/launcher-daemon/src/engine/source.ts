@@ -1,0 +1,191 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { RandomSource } from '@keyturn/primitives'
+import { LauncherError } from '../errors.ts'
+import { type HttpAnswer, type HttpClient, httpError } from './http.ts'
+
+/** How often and how patiently a request is repeated. */
+export interface RetryPolicy {
+  /** Tries at one request over all hosts; default 5. */
+  readonly tries: number
+  /** First and longest pause, milliseconds, with full jitter; default 500 and 30,000. */
+  readonly firstPauseMs: number
+  readonly longestPauseMs: number
+}
+
+/** The policy unless options say otherwise. */
+export const defaultRetryPolicy: RetryPolicy = Object.freeze({ tries: 5, firstPauseMs: 500, longestPauseMs: 30_000 })
+
+interface Host { readonly base: string; weight: number; strikes: number; lies: number; benchedUntil: number }
+
+/** A mirror that lied this often is left alone for an hour (MUST-23). */
+const liesBeforeBench = 3
+const benchMs = 3_600_000
+/** A host that failed this often in a row gives way to the next. */
+const strikesBeforeChange = 2
+
+/** Whether another try, or another host, may help. */
+function isWorthRetrying(error: unknown): boolean {
+  if (!(error instanceof LauncherError)) return false
+  if (error.code === 'LA_HTTP_STATUS') {
+    const status = error.details['status']
+    return typeof status === 'number' && (status >= 500 || status === 429 || status === 408)
+  }
+  return ['LA_NETWORK', 'LA_TIMEOUT', 'LA_RANGE', 'LA_SIZE'].includes(error.code)
+}
+
+/**
+ * The places a release is fetched from: mirrors by weight, the server itself always last. URLs are derived from names
+ * that are hashes or numbers, never taken from a document.
+ */
+export class Source {
+  readonly #client: HttpClient
+  readonly #retry: RetryPolicy
+  readonly #random: RandomSource
+  readonly #monotonic: () => number
+  readonly #origin: Host
+  #mirrors: Host[] = []
+
+  constructor(server: string, client: HttpClient, options: { retry: RetryPolicy; random: RandomSource; monotonic: () => number }) {
+    this.#origin = { base: withSlash(server), weight: 0, strikes: 0, lies: 0, benchedUntil: 0 }
+    this.#client = client
+    this.#retry = options.retry
+    this.#random = options.random
+    this.#monotonic = options.monotonic
+  }
+
+  /** Address of the server itself, with a slash at its end. */
+  get origin(): string {
+    return this.#origin.base
+  }
+
+  /** Addresses of the mirrors known now. */
+  get mirrors(): readonly string[] {
+    return this.#mirrors.map((host) => host.base)
+  }
+
+  /** Takes the mirrors of the signed head; those known already keep their record. */
+  setMirrors(mirrors: readonly { url: string; weight: number }[]): void {
+    this.#mirrors = mirrors.map(({ url, weight }) => {
+      const base = withSlash(url)
+      const known = this.#mirrors.find((host) => host.base === base)
+      return known === undefined ? { base, weight, strikes: 0, lies: 0, benchedUntil: 0 } : Object.assign(known, { weight })
+    })
+  }
+
+  /** Says that a host sent bytes that are not what they should be. */
+  reportLie(base: string): void {
+    const host = this.#mirrors.find((mirror) => mirror.base === base)
+    if (host === undefined) return
+    host.lies += 1
+    if (host.lies >= liesBeforeBench) host.benchedUntil = this.#monotonic() + benchMs
+  }
+
+  #hosts(mirrors: boolean): Host[] {
+    if (!mirrors) return [this.#origin]
+    const now = this.#monotonic()
+    const open = this.#mirrors.filter((host) => host.benchedUntil <= now)
+    const drawn = open.map((host) => ({ host, draw: this.#unit() ** (1 / Math.max(1, host.weight)) }))
+    drawn.sort((a, b) => Math.sign(a.host.strikes - b.host.strikes) || b.draw - a.draw)
+    return [...drawn.map(({ host }) => host), this.#origin]
+  }
+
+  /** A number from 0 to 1. */
+  #unit(): number {
+    const [a = 0, b = 0, c = 0, d = 0] = this.#random(4)
+    return (a * 0x1000000 + b * 0x10000 + c * 0x100 + d) / 0x1_0000_0000
+  }
+
+  /**
+   * Fetches, with retries and, for blobs, over mirrors. `use` reads the answer; what it throws decides whether
+   * another try follows. It is called anew for each try, so it must go on from where it stopped.
+   */
+  async fetch<T>(
+    path: string,
+    use: (answer: HttpAnswer, base: string) => Promise<T>,
+    options: { signal?: AbortSignal | undefined; mirrors?: boolean; headers?: () => Record<string, string>; progressed?: () => boolean } = {},
+  ): Promise<T> {
+    const hosts = this.#hosts(options.mirrors ?? false)
+    let failures = 0
+    for (let attempt = 0, at = 0; ; attempt++) {
+      const host = hosts[Math.min(at, hosts.length - 1)] as Host
+      let pauseAtLeastMs = 0
+      try {
+        const answer = await this.#client.send({ url: host.base + path, headers: options.headers?.() ?? {}, signal: options.signal })
+        pauseAtLeastMs = (answer.retryAfterSeconds ?? 0) * 1000
+        const result = await this.#use(answer, host, path, use)
+        host.strikes = 0
+        return result
+      } catch (error) {
+        options.signal?.throwIfAborted()
+        host.strikes += 1
+        if (error instanceof LauncherError && error.code === 'LA_HASH') this.reportLie(host.base)
+        const last = at >= hosts.length - 1
+        // A host that fails for good, or fails again, gives way to the next; the server itself is the last resort.
+        if (!last && (!isWorthRetrying(error) || host.strikes >= strikesBeforeChange)) {
+          at += 1
+          continue
+        }
+        failures = options.progressed?.() === true ? 1 : failures + 1
+        if (!isWorthRetrying(error) || failures >= this.#retry.tries || pauseAtLeastMs > this.#retry.longestPauseMs) throw error
+        await this.#pause(failures, pauseAtLeastMs, options.signal)
+      }
+    }
+  }
+
+  async #use<T>(answer: HttpAnswer, host: Host, path: string, use: (answer: HttpAnswer, base: string) => Promise<T>): Promise<T> {
+    try {
+      return await use(answer, host.base)
+    } catch (error) {
+      if (error instanceof LauncherError && error.details['url'] === undefined && error.code.startsWith('LA_H')) {
+        throw new LauncherError(error.code, error.message, { details: { ...error.details, url: host.base + path }, cause: error })
+      }
+      throw error
+    } finally {
+      answer.discard()
+    }
+  }
+
+  async #pause(failures: number, atLeastMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const ceiling = Math.min(this.#retry.longestPauseMs, this.#retry.firstPauseMs * 2 ** (failures - 1))
+    const ms = Math.max(atLeastMs, this.#unit() * ceiling)
+    await sleep(ms, undefined, signal === undefined ? {} : { signal }).catch(() => signal?.throwIfAborted())
+  }
+
+  /** A small document, whole, at most `maxBytes` (and exactly `length` when given); `undefined` for 404 and 410. */
+  async document(path: string, maxBytes: number, options: { signal?: AbortSignal | undefined; fresh?: boolean; base?: string } = {}): Promise<Uint8Array | undefined> {
+    const headers = (): Record<string, string> => (options.fresh === true ? { 'cache-control': 'no-cache' } : {})
+    return await this.fetch(path, async (answer) => {
+      if (answer.status === 404 || answer.status === 410) return undefined
+      if (answer.status !== 200) throw statusError(answer.status, path)
+      return await collect(answer, maxBytes, path)
+    }, { signal: options.signal, headers })
+  }
+}
+
+/** The error for a status that brings nothing. */
+export function statusError(status: number, path: string): LauncherError {
+  return httpError('LA_HTTP_STATUS', `Cannot fetch "${path}": the server answers ${status}`, path, { status })
+}
+
+async function collect(answer: HttpAnswer, maxBytes: number, path: string): Promise<Uint8Array> {
+  const announced = Number(answer.headers.get('content-length') ?? '0')
+  if (announced > maxBytes) throw new LauncherError('LA_SIZE', `Cannot fetch "${path}": ${announced} bytes are over the limit of ${maxBytes}`)
+  const parts: Uint8Array[] = []
+  let length = 0
+  for await (const part of answer.body) {
+    length += part.length
+    if (length > maxBytes) throw new LauncherError('LA_SIZE', `Cannot fetch "${path}": it is longer than ${maxBytes} bytes`)
+    parts.push(part)
+  }
+  const bytes = new Uint8Array(length)
+  let offset = 0
+  for (const part of parts) {
+    bytes.set(part, offset)
+    offset += part.length
+  }
+  return bytes
+}
+
+function withSlash(url: string): string {
+  return url.endsWith('/') ? url : `${url}/`
+}

@@ -1,0 +1,200 @@
+import { join } from 'node:path'
+import {
+  type AcceptedRelease, type DocumentAnswer, type DocumentRequest, formatTrustRoot, initialTrustState, limits, parseManifest,
+  parseTrustRoot, parseTrustState, type ReleaseDecision, releaseSteps, type TrustRoot, type TrustState, type VerifyOptions, writeTrustState,
+} from '@keyturn/manifest'
+import { equalBytes } from '@keyturn/primitives'
+import type { FileSystem } from '@keyturn/primitives/node'
+import { LauncherError } from '../errors.ts'
+import { listFolder, readSmallFile, writeSmallFile } from './disk.ts'
+import { driveRelease } from './drive-release.ts'
+import type { Layout } from './layout.ts'
+
+/** The stored trust of an install. */
+export interface LoadedTrust {
+  readonly state: TrustState
+  /** Both copies were damaged and no signed document is left to rebuild them: nothing new is installed. */
+  readonly lost: boolean
+}
+
+/** The literal bytes that a decision was made from, as far as they are kept. */
+export interface CycleDocuments {
+  readonly signatures?: Uint8Array | undefined
+  readonly legacySignature?: Uint8Array | undefined
+}
+
+/** Where age must not matter: some 70,000 years. */
+const ageless = Number.MAX_SAFE_INTEGER / 4
+
+const rolesName = /^([1-9][0-9]{0,8})\.json$/
+
+function sameRoot(state: TrustState, root: TrustRoot): boolean {
+  if (state.root.kind === 'kel' && root.kind === 'kel') return state.root.prefix === root.prefix
+  // An install that moved from pinned keys to an identity stays there; the old setting does not bring it back.
+  return state.root.kind === 'kel' || root.kind === 'pinned-keys'
+}
+
+/** Reads and writes `.updates/trust`; docs/spec/launcher.md §3.1. */
+export class TrustStore {
+  readonly #fs: FileSystem
+  readonly #layout: Layout
+  readonly #root: TrustRoot
+
+  /** @param trust - The pin, as settings or options give it. */
+  constructor(fs: FileSystem, layout: Layout, trust: string) {
+    this.#fs = fs
+    this.#layout = layout
+    this.#root = parseTrustRoot(trust)
+  }
+
+  async #read(path: string, maxBytes: number): Promise<Uint8Array | undefined> {
+    return await readSmallFile(this.#fs, path, maxBytes)
+  }
+
+  async #parsed(path: string): Promise<TrustState | 'absent' | 'damaged'> {
+    const bytes = await this.#read(path, limits.manifestBytes)
+    if (bytes === undefined) return 'absent'
+    try {
+      return parseTrustState(bytes)
+    } catch {
+      return 'damaged'
+    }
+  }
+
+  /**
+   * The trust of this install: `trust.json`, else the copy before it, else what the stored signed documents prove.
+   *
+   * @throws LauncherError `LA_SETTINGS` when the install belongs to another identity.
+   */
+  async load(nowMs: number, channel: string): Promise<LoadedTrust> {
+    const current = await this.#parsed(this.#layout.trustState)
+    const stored = typeof current === 'object' ? current : await this.#parsed(this.#layout.trustStatePrevious)
+    if (typeof stored === 'object') {
+      if (!sameRoot(stored, this.#root)) {
+        throw new LauncherError('LA_SETTINGS', `Cannot use trust root "${formatTrustRoot(this.#root)}": this install belongs to "${formatTrustRoot(stored.root)}"`, {
+          hint: 'Install into another folder, or uninstall first',
+        })
+      }
+      // A newer pin of the same identity takes the place of the older one.
+      const state = stored.root.kind === this.#root.kind ? { ...stored, root: this.#root } : stored
+      return { state: await this.#raised(state, nowMs, channel), lost: false }
+    }
+    const state = await this.#raised(initialTrustState(this.#root), nowMs, channel)
+    return { state, lost: current === 'damaged' && state.roles === undefined && state.root.kind === 'kel' }
+  }
+
+  /**
+   * Floors that the stored documents prove, so that a lowered or deleted `trust.json` gains nothing. Their age does
+   * not matter here: an expired head is still a floor.
+   */
+  async #raised(state: TrustState, nowMs: number, channel: string): Promise<TrustState> {
+    if (state.root.kind !== 'kel' || (await this.log()) === undefined) return state
+    return (await this.judgeStored(state, { channel, nowMs, expirySlackMs: ageless, futureSkewMs: ageless })).state
+  }
+
+  /** Verifies what is stored as if it had just come from the network. */
+  async judgeStored(state: TrustState, options: VerifyOptions): Promise<ReleaseDecision> {
+    const earlier = (await this.roles()).map(({ bytes }) => bytes)
+    return await driveRelease(releaseSteps(state, options, earlier), (request) => this.#stored(request))
+  }
+
+  async #stored(request: DocumentRequest): Promise<DocumentAnswer> {
+    switch (request.document) {
+      case 'log':
+        return await this.log()
+      case 'roles':
+        return await this.role(request.version)
+      case 'head':
+        return await this.#read(this.#layout.head, request.maxBytes)
+      case 'manifest':
+        return await this.manifest(request.pin?.sequence ?? 0)
+      case 'signatures':
+        return await this.#read(join(this.#layout.manifests, `${request.pin.sequence}.sigs.json`), request.maxBytes)
+      case 'legacy-signature':
+        return await this.#read(this.#layout.manifestSig, request.maxBytes)
+    }
+  }
+
+  /** The stored role documents, ascending. */
+  async roles(): Promise<{ version: number; bytes: Uint8Array }[]> {
+    const found: { version: number; bytes: Uint8Array }[] = []
+    for (const name of await listFolder(this.#fs, this.#layout.roles)) {
+      const version = Number(rolesName.exec(name)?.[1] ?? '0')
+      const bytes = version === 0 ? undefined : await this.#read(join(this.#layout.roles, name), limits.rolesBytes)
+      if (bytes !== undefined) found.push({ version, bytes })
+    }
+    return found.sort((a, b) => a.version - b.version)
+  }
+
+  /** One stored role document. */
+  async role(version: number): Promise<Uint8Array | undefined> {
+    return await this.#read(join(this.#layout.roles, `${version}.json`), limits.rolesBytes)
+  }
+
+  /** The stored key event log. */
+  async log(): Promise<Uint8Array | undefined> {
+    return await this.#read(this.#layout.keyLog, limits.logBytes)
+  }
+
+  /** The stored manifest of a sequence, if it is that very one. */
+  async manifest(sequence: number): Promise<Uint8Array | undefined> {
+    return await this.#read(join(this.#layout.manifests, `${sequence}.json`), limits.manifestBytes)
+  }
+
+  async #store(path: string, bytes: Uint8Array): Promise<void> {
+    const there = await this.#read(path, limits.manifestBytes).catch(() => undefined)
+    if (there !== undefined && equalBytes(there, bytes)) return
+    await writeSmallFile(this.#fs, path, bytes)
+  }
+
+  /**
+   * Keeps what a cycle accepted: documents first, then the floors that they raised (C1, C2), so that after a crash in
+   * between the documents are older than nothing and the floors are never ahead of their proof.
+   */
+  async persist(decision: ReleaseDecision, documents: CycleDocuments): Promise<void> {
+    const { authority } = decision
+    if (authority !== undefined) {
+      await this.#store(join(this.#layout.roles, `${decision.state.roles?.version ?? authority.roles.version}.json`), authority.rolesBytes)
+      await this.#store(this.#layout.keyLog, authority.logBytes)
+    }
+    if (decision.outcome === 'accepted') await this.#storeRelease(decision, documents)
+    if (decision.outcome !== 'refused' && decision.headBytes !== undefined) await this.#store(this.#layout.head, decision.headBytes)
+    await this.write(decision.state)
+  }
+
+  async #storeRelease(decision: AcceptedRelease, documents: CycleDocuments): Promise<void> {
+    const stem = join(this.#layout.manifests, String(decision.manifest.sequence ?? 0))
+    if (documents.signatures !== undefined) await this.#store(`${stem}.sigs.json`, documents.signatures)
+    if (documents.legacySignature !== undefined) await this.#store(`${stem}.json.sig`, documents.legacySignature)
+    await this.#store(`${stem}.json`, decision.manifestBytes)
+  }
+
+  /** Writes the state, keeping the one before it. */
+  async write(state: TrustState): Promise<void> {
+    const bytes = writeTrustState(state)
+    const there = await this.#read(this.#layout.trustState, limits.manifestBytes).catch(() => undefined)
+    if (there !== undefined && equalBytes(there, bytes)) return
+    if (there !== undefined && (await this.#parsed(this.#layout.trustState)) !== 'damaged') {
+      await writeSmallFile(this.#fs, this.#layout.trustStatePrevious, there)
+    }
+    await writeSmallFile(this.#fs, this.#layout.trustState, bytes)
+  }
+
+  /** Keeps a refused document as evidence of a contradiction. */
+  async keepEvidence(name: string, bytes: Uint8Array): Promise<void> {
+    await this.#fs.mkdir(this.#layout.evidence, { recursive: true, mode: 0o700 })
+    await this.#store(join(this.#layout.evidence, name), bytes)
+  }
+
+  /** Content keys of the newest accepted manifest of a channel. */
+  async newestContentKeys(state: TrustState, channel: string): Promise<ReturnType<typeof parseManifest>['contentKeys']> {
+    const sequence = Object.hasOwn(state.channels, channel) ? state.channels[channel]?.manifestSequence : undefined
+    const bytes = sequence === undefined ? undefined : await this.manifest(sequence)
+    if (bytes === undefined) return []
+    try {
+      return parseManifest(bytes).contentKeys
+    } catch {
+      return [] // damaged on disk: it will be fetched again
+    }
+  }
+}

@@ -1,0 +1,171 @@
+import { join } from 'node:path'
+import { type ContentKey, filesFor, type ManifestFile, parseManifest, type ReleaseManifest, type Requirements } from '@keyturn/manifest'
+import { hexEncode } from '@keyturn/primitives'
+import { LauncherError } from '../errors.ts'
+import { prepareBackup, rollBack, swap } from './apply.ts'
+import { runningClient } from './client-process.ts'
+import { listFolder, look, placeInside, readSmallFile, removeFile, syncFolders } from './disk.ts'
+import type { DownloadContext } from './download.ts'
+import { finalize } from './finalize.ts'
+import { Gate } from './gate.ts'
+import { HashCache } from './hash-cache.ts'
+import { makePlan, type Plan } from './plan.ts'
+import { preflight } from './preflight.ts'
+import type { Session } from './session.ts'
+import { planFetch, stageAll, type Staged } from './stage.ts'
+import type { InstallState, ReleaseRef } from './state-file.ts'
+import { type Transaction, writeTransaction } from './transaction.ts'
+
+/** A release that was verified and shall lie in the folder. */
+export interface TargetRelease {
+  readonly ref: ReleaseRef
+  readonly manifest: Pick<ReleaseManifest, 'files' | 'delete' | 'keep'> & { readonly requires?: Requirements; readonly contentKeys: readonly ContentKey[] }
+}
+
+/** What bringing the folder to a release came to. */
+export interface RunResult {
+  readonly state: InstallState
+  readonly writtenFiles: number
+  readonly removedFiles: number
+  readonly keptFiles: readonly string[]
+  /** Bytes that came over the network. */
+  readonly downloadedBytes: number
+  /** Bytes of the whole release, for comparison. */
+  readonly releaseBytes: number
+}
+
+/** How a run goes about it. */
+export interface RunOptions {
+  readonly kind: 'update' | 'repair'
+  /** Read every byte rather than ask the hash cache. */
+  readonly verifyAll: boolean
+  readonly signal: AbortSignal
+}
+
+const maxManifestBytes = 64 * 1024 * 1024
+
+/** Files of the manifest that is installed, as its bytes beside the install say. */
+export async function installedFiles(session: Session, state: InstallState): Promise<ManifestFile[]> {
+  if (state.installed === undefined) return []
+  const bytes = await readSmallFile(session.options.fs, session.layout.manifest, maxManifestBytes)
+  if (bytes === undefined) return []
+  try {
+    return filesFor(parseManifest(bytes), session.options.target, session.options.groups)
+  } catch {
+    return [] // damaged on disk: nothing of it is removed or used, its files are found by their hashes
+  }
+}
+
+function downloads(session: Session, signal: AbortSignal): DownloadContext {
+  const { fs, connections, monotonic } = session.options
+  return { fs, staging: session.layout.staging, source: session.source, limit: session.limit, gate: new Gate(connections), meter: session.meter, monotonic, signal }
+}
+
+/** Looks at every file and says what has to change. */
+async function plan(session: Session, release: TargetRelease, state: InstallState, options: RunOptions): Promise<{ plan: Plan; installed: ManifestFile[]; cache: HashCache }> {
+  const { fs, target, groups } = session.options
+  session.enter('plan')
+  const files = filesFor(release.manifest as ReleaseManifest, target, groups)
+  const installed = await installedFiles(session, state)
+  const cache = await HashCache.load(fs, session.layout.hashCache)
+  session.meter.expect({ disk: files.reduce((sum, file) => sum + file.size, 0), files: files.length })
+  const made = await makePlan({
+    fs, layout: session.layout, files, manifest: release.manifest, installedFiles: installed,
+    cache: options.verifyAll ? undefined : cache, concurrency: 4, signal: options.signal,
+    onBytes: (count) => session.meter.did({ disk: count }), onFile: () => session.meter.did({ files: 1 }),
+  })
+  await cache.save(fs, session.layout.hashCache)
+  return { plan: made, installed, cache }
+}
+
+/**
+ * Brings the folder to a release: plan, preflight, fetch, stage, commit, swap, prune, finalize. Up to the commit nothing
+ * live is touched; from then on the change is finished or undone as a whole.
+ */
+export async function bringTo(session: Session, release: TargetRelease, state: InstallState, options: RunOptions): Promise<RunResult> {
+  const planned = await plan(session, release, state, options)
+  const { writes, removals, kept } = planned.plan
+  for (const path of kept) session.emit({ type: 'file', path, action: 'kept' })
+  session.enter('preflight')
+  const changedBytes = await preflight(session.options.fs, session.layout, planned.plan, release.manifest.requires)
+  if (writes.length > 0) session.resetMeter()
+  session.enter('fetch')
+  const context = downloads(session, options.signal)
+  const fetchPlan = await planFetch(context, session.layout, planned.plan, planned.installed)
+  const releaseBytes = filesFor(release.manifest as ReleaseManifest, session.options.target, session.options.groups).reduce((sum, file) => sum + file.size, 0)
+  session.emit({
+    type: 'plan',
+    plan: { version: release.ref.version, changedFiles: writes.length, removedFiles: removals.length, releaseBytes, changedBytes, downloadBytes: fetchPlan.downloadBytes },
+  })
+  session.meter.expect({ download: fetchPlan.downloadBytes, disk: changedBytes, files: writes.length })
+  const staged = await stageAll(context, session.layout, planned.plan, fetchPlan)
+  session.enter('stage')
+  options.signal.throwIfAborted()
+  const after = await applyStaged(session, release, state, options, staged)
+  await rememberHashes(session, planned.plan, planned.cache)
+  await pruneUpdates(session, release, options)
+  session.meter.tell()
+  return {
+    state: after, writtenFiles: writes.length, removedFiles: removals.length, keptFiles: kept,
+    downloadedBytes: session.meter.networkBytes, releaseBytes,
+  }
+}
+
+/** Puts staged files in place, all or none. */
+async function applyStaged(session: Session, release: TargetRelease, state: InstallState, options: RunOptions, staged: Staged): Promise<InstallState> {
+  const isSame = state.installed?.manifestSha256 === release.ref.manifestSha256
+  if (staged.steps.length === 0 && isSame && !state.suspect && state.installed?.rolesVersion === release.ref.rolesVersion) return state
+  const kind = isSame ? 'repair' : options.kind
+  const transaction: Transaction = { id: hexEncode(session.options.random(8)), kind, from: state.installed, to: release.ref, steps: staged.steps }
+  await decide(session, transaction, staged)
+  session.enter('finalize')
+  return await finalize(session.apply, transaction, state, session.options.clock())
+}
+
+/** Commit and swap; whatever cannot be put in place is undone. */
+export async function decide(session: Session, transaction: Transaction, staged: Pick<Staged, 'verified'> | undefined): Promise<void> {
+  const { fs } = session.options
+  const client = await runningClient(fs, session.layout)
+  if (client !== undefined && transaction.steps.length > 0) {
+    throw new LauncherError('LA_LOCKED', `Cannot put the update in place: the client is running (process ${client})`, { details: { pid: client }, hint: 'Close the client; the download is kept' })
+  }
+  const context = { ...session.apply, verified: staged?.verified, onStep: (step: Transaction['steps'][number]) => session.emit({ type: 'file', path: step.path, action: step.sha256 === undefined ? 'removed' : 'written' }) }
+  session.enter('commit')
+  await prepareBackup(context, transaction)
+  await writeTransaction(fs, session.layout.transaction, transaction)
+  session.enter('swap')
+  try {
+    await swap(context, transaction)
+    session.enter('prune')
+  } catch (error) {
+    await undo(session, transaction)
+    throw error
+  }
+}
+
+async function undo(session: Session, transaction: Transaction): Promise<void> {
+  const { fs } = session.options
+  const lost = await rollBack(session.apply, transaction)
+  if (lost.length > 0) return // the journal stays: the next start tries again, forward or back
+  await removeFile(fs, session.layout.transaction)
+  await syncFolders(fs, [session.layout.updates])
+}
+
+/** What was just written has a known hash: the next start need not read it. */
+async function rememberHashes(session: Session, made: Plan, cache: HashCache): Promise<void> {
+  for (const { file } of made.writes) {
+    const found = await look(session.options.fs, placeInside(session.layout.root, file.path))
+    if (found.kind === 'file') cache.set(file.path, found.identity, file.sha256)
+  }
+  cache.keepOnly(new Set([...made.writes.map(({ file }) => file.path), ...made.unchanged.map((file) => file.path)]))
+  await cache.save(session.options.fs, session.layout.hashCache)
+}
+
+/** Removes what only this update needed: staging, old indexes, the backups of a repair. */
+async function pruneUpdates(session: Session, release: TargetRelease, options: RunOptions): Promise<void> {
+  const { fs } = session.options
+  for (const name of await listFolder(fs, session.layout.staging)) await fs.rm(join(session.layout.staging, name), { recursive: true, force: true })
+  const wanted = new Set(release.manifest.files.map((file) => file.index?.sha256))
+  for (const name of await listFolder(fs, session.layout.index)) if (!wanted.has(name)) await removeFile(fs, join(session.layout.index, name))
+  options.signal.throwIfAborted()
+}

@@ -1,0 +1,209 @@
+import { type ErrorCatalogue, type ErrorContext, KeyturnError } from '@keyturn/primitives'
+
+/** The codes of this package. */
+export const launcherErrors = {
+  LA_NETWORK: {
+    kind: 'io',
+    meaning: 'The server could not be reached or the connection broke, and no mirror helped.',
+    remedy: 'Check the connection; the launcher tries again by itself and what is installed can be played.',
+  },
+  LA_HTTP_STATUS: {
+    kind: 'io',
+    meaning: 'The server answered with a status that gives no file.',
+    remedy: 'Tell the publisher which file is missing; what is installed stays as it is.',
+  },
+  LA_TIMEOUT: {
+    kind: 'unavailable',
+    meaning: 'The server sends too slowly or not at all.',
+    remedy: 'Try again later; what was downloaded is kept.',
+  },
+  LA_REDIRECT: {
+    kind: 'io',
+    meaning: 'The server sends the launcher to another place, or round in circles.',
+    remedy: 'Sign in to the network if it asks for that; otherwise tell the publisher.',
+  },
+  LA_RANGE: {
+    kind: 'io',
+    meaning: 'The server answered a request for a part of a file with another part.',
+    remedy: 'Nothing: the file is fetched again from the start.',
+  },
+  LA_SIZE: {
+    kind: 'input',
+    meaning: 'A file from the server is longer or shorter than the signed manifest says.',
+    remedy: 'Try again later; if it stays so, the server or a cache before it is damaged.',
+  },
+  LA_HASH: {
+    kind: 'auth',
+    meaning: 'A file is not the one that the signed manifest names.',
+    remedy: 'Try again later; if it stays so, the server or a cache before it is damaged.',
+  },
+  LA_ENCODING: {
+    kind: 'input',
+    meaning: 'The server compressed an answer that was asked for as it is.',
+    remedy: 'Turn off compression of the release files on the server or its cache.',
+  },
+  LA_STAGE_TAMPERED: {
+    kind: 'auth',
+    meaning: 'A downloaded file changed on disk after it was verified.',
+    remedy: 'Look for a program that changes files in the install folder, then update again.',
+  },
+  LA_SYMLINK: {
+    kind: 'policy',
+    meaning: 'A folder or file of the install is a link or something that is no file, so nothing is written through it.',
+    remedy: 'Replace the link by a real folder, or install elsewhere.',
+  },
+  LA_PERMISSION: {
+    kind: 'io',
+    meaning: 'The install folder cannot be written by this user, or belongs to another one.',
+    remedy: 'Give this user the right to write there, or install elsewhere.',
+  },
+  LA_DISK_FULL: {
+    kind: 'io',
+    meaning: 'The disk has no room for the update; what is installed is unchanged.',
+    remedy: 'Free as many bytes as the message says, then update again: what was downloaded is kept.',
+  },
+  LA_IO: {
+    kind: 'io',
+    meaning: 'The disk refused to read or write.',
+    remedy: 'Check the disk; the cause names the call and the file.',
+  },
+  LA_LOCKED: {
+    kind: 'busy',
+    meaning: 'Another program holds the install: a second launcher, or the running client.',
+    remedy: 'Close it and try again.',
+  },
+  LA_JOURNAL: {
+    kind: 'input',
+    meaning: 'The record of an update in progress is damaged.',
+    remedy: 'Run repair: every file is verified and only bad ones are fetched.',
+  },
+  LA_RECOVERED: {
+    kind: 'no',
+    meaning: 'An update that was cut off was finished or undone at start.',
+    remedy: 'Nothing: the install is whole.',
+  },
+  LA_NOT_INSTALLED: {
+    kind: 'usage',
+    meaning: 'Nothing is installed in this folder yet.',
+    remedy: 'Run update first.',
+  },
+  LA_BARRED: {
+    kind: 'policy',
+    meaning: 'The installed release may not be played: its keys were withdrawn, or its signature was refused.',
+    remedy: 'Update to a release that is signed by keys still in force.',
+  },
+  LA_FORKED: {
+    kind: 'policy',
+    meaning: 'Two contradicting signed documents exist, so nothing new is installed until the publisher settles it.',
+    remedy: 'Play on; tell the publisher. Both documents are kept as evidence.',
+  },
+  LA_RELEASE_FAILED: {
+    kind: 'policy',
+    meaning: 'The offered release did not start twice and was rolled back, so it is not installed again.',
+    remedy: 'Wait for the next release.',
+  },
+  LA_ROLLOUT: {
+    kind: 'no',
+    meaning: 'The newest release is rolled out in steps and this install is not in it yet.',
+    remedy: 'Wait, or ask for it by hand if the publisher allows that.',
+  },
+  LA_TOO_OLD: {
+    kind: 'policy',
+    meaning: 'The release asks for a newer launcher.',
+    remedy: 'Install the newest launcher.',
+  },
+  LA_REQUIRES: {
+    kind: 'policy',
+    meaning: 'The release cannot run on this machine.',
+    remedy: 'See the message for what it needs.',
+  },
+  LA_PROGRAM: {
+    kind: 'usage',
+    meaning: 'The program to start is not known or not part of the verified release.',
+    remedy: 'Set the program in the launcher’s settings or by its option.',
+  },
+  LA_CHILD: {
+    kind: 'io',
+    meaning: 'The client could not be started.',
+    remedy: 'See the cause: missing program, missing wine, or no right to run it.',
+  },
+  LA_NO_ROLLBACK: {
+    kind: 'no',
+    meaning: 'No earlier release is kept that could be restored.',
+    remedy: 'Use repair, or wait for the next release.',
+  },
+  LA_SETTINGS: {
+    kind: 'input',
+    meaning: 'The launcher’s settings are malformed, or belong to another server or identity.',
+    remedy: 'Mend or remove the settings file that the message names.',
+  },
+  LA_USAGE: {
+    kind: 'usage',
+    meaning: 'A flag or argument is missing or wrong.',
+    remedy: 'See --help.',
+  },
+  LA_PAUSED: {
+    kind: 'interrupted',
+    meaning: 'The download is paused.',
+    remedy: 'Resume it; nothing is lost.',
+  },
+  LA_API_AUTH: {
+    kind: 'auth',
+    meaning: 'A request to the local interface came without its token, from another page, or for another host.',
+    remedy: 'Open the page with keyturn-launcher open.',
+  },
+  LA_API_REQUEST: {
+    kind: 'usage',
+    meaning: 'A request to the local interface is malformed, too large, or of an unknown kind.',
+    remedy: 'See docs/spec/launcher.md for the calls there are.',
+  },
+  LA_BUG: {
+    kind: 'bug',
+    meaning: 'The launcher met a state that must not happen.',
+    remedy: 'Report it with the log file.',
+  },
+} as const satisfies ErrorCatalogue<string>
+
+/** A code of this package. */
+export type LauncherErrorCode = keyof typeof launcherErrors
+
+/** Thrown when an install, update or start cannot go on. Branch on `code`. */
+export class LauncherError extends KeyturnError<LauncherErrorCode> {
+  override readonly name = 'LauncherError'
+
+  /**
+   * @param code - What is wrong.
+   * @param message - What failed, where, what was found and what was wanted.
+   * @param context - Details, hint and cause.
+   */
+  constructor(code: LauncherErrorCode, message: string, context?: ErrorContext) {
+    super(launcherErrors, code, message, context)
+  }
+}
+
+const diskCodes: Readonly<Record<string, LauncherErrorCode>> = {
+  ENOSPC: 'LA_DISK_FULL',
+  EDQUOT: 'LA_DISK_FULL',
+  EFBIG: 'LA_DISK_FULL',
+  EACCES: 'LA_PERMISSION',
+  EPERM: 'LA_PERMISSION',
+  EROFS: 'LA_PERMISSION',
+  EBUSY: 'LA_LOCKED',
+  ETXTBSY: 'LA_LOCKED',
+  ELOOP: 'LA_SYMLINK',
+}
+
+/**
+ * Turns what the file system threw into a {@link LauncherError} that names call and path; anything else is returned
+ * as it is.
+ */
+export function diskError(error: unknown, doing: string): unknown {
+  if (!(error instanceof Error) || error instanceof KeyturnError) return error
+  const { code, syscall, path } = error as NodeJS.ErrnoException
+  if (typeof code !== 'string' || !/^E[A-Z0-9]+$/.test(code)) return error
+  const where = typeof path === 'string' ? ` at "${path}"` : ''
+  return new LauncherError(diskCodes[code] ?? 'LA_IO', `Cannot ${doing}: ${code} in ${syscall ?? 'a call'}${where}`, {
+    details: { errno: code, ...(syscall === undefined ? {} : { call: syscall }), ...(typeof path === 'string' ? { path } : {}) },
+    cause: error,
+  })
+}
