@@ -17,6 +17,7 @@ import { CliError } from './errors.ts'
  * roles/<N>.json          role documents, N = 1, 2, …
  * releases/<version>/     manifest.json, manifest.sigs.json and the tree they were made from
  * heads/<channel>.json    the head last signed for each channel
+ * trees/<channel>/<version>/     release trees that were made by a key turn
  * transport/              key records and metadata of the transport identity
  * journals/<turn>.json    a key turn that was interrupted, so that it can go on
  * server/                 the storage of `keyturn serve`
@@ -31,6 +32,7 @@ export interface HomePaths {
   readonly identityLog: string
   readonly roles: string
   readonly releases: string
+  readonly trees: string
   readonly heads: string
   readonly transport: string
   readonly journals: string
@@ -118,6 +120,7 @@ export function homePaths(folder: string): HomePaths {
     identityLog: join(folder, 'identity.cesr'),
     roles: join(folder, 'roles'),
     releases: join(folder, 'releases'),
+    trees: join(folder, 'trees'),
     heads: join(folder, 'heads'),
     transport: join(folder, 'transport'),
     journals: join(folder, 'journals'),

@@ -8,7 +8,7 @@ import { activeContentKey, type HomeDescription } from '../home.ts'
 import type { Progress } from '../output.ts'
 import { describeArchive, type ArchiveFacts } from './archive-facts.ts'
 import type { HomeSession } from './home-session.ts'
-import { readReleases, readRoles, releaseFiles, type StoredRelease } from './store.ts'
+import { readReleases, releaseFiles, rolesInForce, type StoredRelease } from './store.ts'
 import { hashFile, listTree, type TreeFile } from './tree.ts'
 
 const DAY_MS = 86_400_000
@@ -42,7 +42,7 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
   const { description, paths } = home
   const tree = resolve(plan.tree)
   const earlier = (await readReleases(paths, plan.channel)).at(-1)
-  const roles = (await readRoles(paths)).at(-1)
+  const roles = await rolesInForce(paths, description.identity.prefix)
   const { files, indexes } = await describeFiles(await listTree(tree), plan)
   const manifest = buildManifest(files, {
     version: plan.version ?? nextVersion(plan.nowMs, earlier?.manifest.version),
@@ -53,9 +53,9 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
     ...(plan.minLauncherVersion === undefined ? {} : { minLauncherVersion: plan.minLauncherVersion }),
     release: {
       product: description.product, channel: plan.channel,
-      epoch: roles?.document.epoch ?? 1,
+      epoch: roles.document.epoch,
       sequence: (earlier?.manifest.sequence ?? 0) + 1,
-      rolesVersion: roles?.document.version ?? 1,
+      rolesVersion: roles.document.version,
       ...(earlier === undefined ? {} : { previousSha256: earlier.sha256 }),
       validityMs: (plan.days ?? 365) * DAY_MS,
       contentKeys: contentKeys(description),

@@ -50,11 +50,25 @@ export async function publishRelease(
   return { version: manifest.version, sequence: manifest.sequence ?? 0, ...sent }
 }
 
+/**
+ * Publishes a turned identity: role documents, log, renewed signatures and the head in one step, so that no launcher ever
+ * sees the new log with the old signatures. No file is uploaded.
+ */
+export async function publishTurn(home: HomeSession, client: ReleaseServerClient, release: StoredRelease, head: StoredHead): Promise<void> {
+  const { description, paths } = home
+  if (release.signatures === undefined) throw new CliError('CLI_TURN_UNREADY', `Release ${release.manifest.version} is not signed yet`)
+  const { bytes: log } = await readIdentityLog(paths, description.identity.prefix)
+  const roles = await readRoles(paths, description.identity.prefix)
+  await client.publish(description.product, release.manifest.channel ?? description.channel, {
+    version: release.manifest.version, head: head.bytes, signatures: release.signatures, log, roles: roles.map(({ bytes }) => bytes),
+  })
+}
+
 /** Uploads role documents and log as they are in the home; the server takes what extends its own. */
 export async function publishTrust(home: HomeSession, client: ReleaseServerClient): Promise<void> {
   const { description, paths } = home
   await ensureProduct(home, client)
-  for (const { document, bytes } of await readRoles(paths)) await client.putRoles(description.product, document.version, bytes)
+  for (const { document, bytes } of await readRoles(paths, description.identity.prefix)) await client.putRoles(description.product, document.version, bytes)
   const { bytes } = await readIdentityLog(paths, description.identity.prefix)
   await client.putLog(description.product, bytes)
 }

@@ -3,7 +3,7 @@ import { manifestPin, signHead, signManifest, writeHead, type Head, type Mirror,
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import { CliError } from '../errors.ts'
 import type { HomeSession } from './home-session.ts'
-import { readIdentityLog, readRoles, readStoredHead, releaseFiles, storeHead, type StoredHead, type StoredRelease } from './store.ts'
+import { readIdentityLog, readStoredHead, releaseFiles, rolesInForce, storeHead, type StoredHead, type StoredRelease } from './store.ts'
 import { daysFrom } from './time.ts'
 
 /**
@@ -51,8 +51,7 @@ export async function issueHead(home: HomeSession, release: StoredRelease, plan:
   }
   const last = await readStoredHead(paths, channel)
   const { log } = await readIdentityLog(paths, description.identity.prefix)
-  const roles = (await readRoles(paths)).at(-1)
-  if (roles === undefined) throw new CliError('CLI_TURN_UNREADY', 'This home has no role document')
+  const roles = await rolesInForce(paths, description.identity.prefix)
   const head: Head = {
     product: description.product, channel, epoch: roles.document.epoch,
     sequence: Math.max((last?.head.sequence ?? 0) + 1, plan.atLeastSequence ?? 1),

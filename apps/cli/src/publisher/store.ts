@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseHead, parseHeadEnvelope, parseManifest, parseRoles, sha256Hex, type Head, type ReleaseManifest, type RoleDocument } from '@keyturn/manifest'
-import { verifyLog, type VerifiedLog } from '@keyturn/kel'
+import { parseHead, parseHeadEnvelope, parseManifest, parseRoles, sealedRoles, sha256Hex, type Head, type ReleaseManifest, type RoleDocument } from '@keyturn/manifest'
+import { sha256DigestSeal, verifyLog, type VerifiedLog } from '@keyturn/kel'
 import { parseStrictJson } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import { CliError } from '../errors.ts'
@@ -81,15 +81,31 @@ async function readRelease(folder: string): Promise<StoredRelease> {
   }
 }
 
-/** The role documents of a home, version 1 first. */
-export async function readRoles(paths: HomePaths): Promise<StoredRoles[]> {
+/**
+ * The role documents that the log of a home seals, version 1 first; the last one is in force. A document that was
+ * proposed and not sealed yet is not among them.
+ *
+ * @throws {@link CliError} `CLI_HOME_FORMAT` when one is missing or is not the sealed one.
+ */
+export async function readRoles(paths: HomePaths, prefix: string): Promise<StoredRoles[]> {
+  const { log } = await readIdentityLog(paths, prefix)
   const found: StoredRoles[] = []
-  for (const name of await namesIn(paths.roles)) {
-    if (!/^[0-9]+\.json$/.test(name)) continue
-    const bytes = await readFile(join(paths.roles, name))
+  for (const { version, seal } of sealedRoles(log)) {
+    const path = join(paths.roles, `${version}.json`)
+    const bytes = await readIfThere(path)
+    if (bytes === undefined || sha256DigestSeal(bytes).d !== seal) {
+      throw new CliError('CLI_HOME_FORMAT', `"${path}" is not the role document that the log seals`, { hint: 'Restore it from a backup or from the release server' })
+    }
     found.push({ bytes, document: parseRoles(bytes) })
   }
-  return found.toSorted((a, b) => a.document.version - b.document.version)
+  return found
+}
+
+/** The role document in force. */
+export async function rolesInForce(paths: HomePaths, prefix: string): Promise<StoredRoles> {
+  const last = (await readRoles(paths, prefix)).at(-1)
+  if (last === undefined) throw new CliError('CLI_HOME_FORMAT', 'The key event log of this home seals no role document')
+  return last
 }
 
 /** The verified key event log of a home and its literal bytes. */

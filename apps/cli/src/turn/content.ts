@@ -1,0 +1,145 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { keyCommitment } from '@keyturn/m2pack-format'
+import { nextVersion } from '@keyturn/manifest'
+import { hexEncode, type JsonObject } from '@keyturn/primitives'
+import { pathExists } from '@keyturn/primitives/node'
+import type { ReleaseServerClient } from '@keyturn/release-server/client'
+import { CliError } from '../errors.ts'
+import { activeContentKey, keyAlias, type HomeContentKey } from '../home.ts'
+import { rewrapTree } from '../publisher/archives.ts'
+import type { HomeSession } from '../publisher/home-session.ts'
+import { prepareRelease } from '../publisher/prepare-release.ts'
+import { publishRelease } from '../publisher/publish-release.ts'
+import { runtimeKeyFile, writeRuntimeKeyFile } from '../publisher/runtime-key-file.ts'
+import { issueHead, signRelease } from '../publisher/sign-release.ts'
+import { findRelease, readReleases, type StoredRelease } from '../publisher/store.ts'
+import type { TurnStep } from './journal.ts'
+
+/** What a turn of the content key is told. */
+export interface ContentTurnOptions {
+  readonly channel: string
+  /** The server to publish to; without it the new release waits in the home. */
+  readonly client?: ReleaseServerClient | undefined
+  readonly nowMs: number
+  readonly signal: AbortSignal
+}
+
+/** What a turn of the content key will do, before anything is done. */
+export interface ContentTurnPlan {
+  readonly from: number
+  readonly to: number
+  readonly slot: number
+  /** Release whose archives are rewrapped; undefined when there is none yet. */
+  readonly release: StoredRelease | undefined
+  readonly nextVersion: string | undefined
+  /** What a player who has that release downloads at most: two chunks and an index for each archive. */
+  readonly downloadBytesAtMost: number
+}
+
+const CHUNK_BYTES_AT_MOST = 2 * 256 * 1024
+
+/** Works out a turn of the content key. */
+export async function planContentTurn(home: HomeSession, { channel, nowMs }: ContentTurnOptions): Promise<ContentTurnPlan> {
+  const { description } = home
+  const release = (await readReleases(home.paths, channel)).at(-1)
+  const archives = release?.manifest.files.filter(({ keyId }) => keyId !== undefined) ?? []
+  return {
+    from: activeContentKey(description).keyId,
+    to: Math.max(...description.contentKeys.map(({ keyId }) => keyId)) + 1,
+    slot: Math.max(0, ...description.slots) + 1,
+    release,
+    nextVersion: release === undefined ? undefined : nextVersion(nowMs, release.manifest.version),
+    downloadBytesAtMost: archives.reduce((sum, { size, index }) => sum + Math.min(size, CHUNK_BYTES_AT_MOST + (index?.size ?? 0)), 0),
+  }
+}
+
+/**
+ * The steps of a turn of the content key: a new key and slot, every archive of the current release rewrapped (payloads
+ * stay), a new release signed and published. Whoever had the old key still opens what he has; what is new is closed to him.
+ *
+ * @param home - Open home, locked.
+ * @param plan - From {@link planContentTurn}; the journal's facts win over it when a turn is taken up.
+ * @param options - Channel, server, time.
+ */
+export function contentTurnSteps(home: HomeSession, plan: ContentTurnPlan, options: ContentTurnOptions): TurnStep[] {
+  const { channel, client, nowMs, signal } = options
+  const keySteps: TurnStep[] = [
+    {
+      name: 'plan', title: `turn content key ${plan.from} to ${plan.to}`,
+      run: async () => ({
+        from: plan.from, to: plan.to, slot: plan.slot, at: nowMs, channel,
+        ...(plan.release === undefined ? {} : { base: plan.release.manifest.version, version: plan.nextVersion ?? '' }),
+      }),
+    },
+    { name: 'key', title: `make content key ${plan.to} and slot ${plan.slot}`, run: (facts) => makeKey(home, facts) },
+    { name: 'home', title: 'put the new key in force', run: (facts) => putInForce(home, facts) },
+  ]
+  const releaseSteps: TurnStep[] = [
+    { name: 'archives', title: 'rewrap the archives', run: (facts) => rewrap(home, facts, signal) },
+    { name: 'manifest', title: 'make the manifest', run: (facts) => describe(home, facts, signal) },
+    { name: 'sign', title: 'sign the manifest', run: async (facts) => { await signRelease(home, await turned(home, facts)); return undefined } },
+    { name: 'head', title: 'sign the head', run: async (facts) => { await issueHead(home, await turned(home, facts), { nowMs }); return undefined } },
+    ...(client === undefined ? [] : [{ name: 'publish', title: 'publish', run: (facts: JsonObject) => publish(home, client, facts, options) }]),
+  ]
+  return plan.release === undefined ? keySteps : [...keySteps, ...releaseSteps]
+}
+
+async function makeKey(home: HomeSession, facts: JsonObject): Promise<JsonObject> {
+  const keys = await home.keys()
+  const keyId = Number(facts['to'])
+  await keys.make(keyAlias.content(keyId), 'content')
+  await keys.make(keyAlias.slot(Number(facts['slot'])), 'slot')
+  const commitment = await keys.lend(keyAlias.content(keyId), (key) => keyCommitment({ keyId, key }))
+  const verifier = await keys.publicKey(home.description.aliases.archiveSigning)
+  return { commitment: hexEncode(commitment), verifier: hexEncode(verifier) }
+}
+
+async function putInForce(home: HomeSession, facts: JsonObject): Promise<undefined> {
+  const keyId = Number(facts['to'])
+  const { contentKeys, slots } = home.description
+  if (contentKeys.some((key) => key.keyId === keyId)) return undefined
+  const fresh: HomeContentKey = {
+    keyId, verifierPub: String(facts['verifier']), commitment: String(facts['commitment']),
+    status: 'active', created: new Date(Number(facts['at'])).toISOString(),
+  }
+  const older = contentKeys.map((key): HomeContentKey => key.status === 'active' ? { ...key, status: 'retired' } : key)
+  await home.update({ contentKeys: [...older, fresh], slots: [...slots, Number(facts['slot'])] })
+  return undefined
+}
+
+async function rewrap(home: HomeSession, facts: JsonObject, signal: AbortSignal): Promise<JsonObject> {
+  const channel = String(facts['channel'])
+  const base = await findRelease(home.paths, channel, String(facts['base']))
+  const tree = join(home.paths.trees, channel, String(facts['version']))
+  // Files of an interrupted attempt are made again: they are cheap, and half of them may be missing.
+  await rm(tree, { recursive: true, force: true })
+  const { archives, bytes } = await rewrapTree(home, base.tree, tree, Number(facts['to']), signal)
+  if (await pathExists(join(base.tree, runtimeKeyFile))) await writeRuntimeKeyFile(home, tree, activeContentKey(home.description))
+  return { archives, bytes, tree }
+}
+
+async function describe(home: HomeSession, facts: JsonObject, signal: AbortSignal): Promise<undefined> {
+  const channel = String(facts['channel'])
+  const version = String(facts['version'])
+  if ((await readReleases(home.paths, channel)).some(({ manifest }) => manifest.version === version)) return undefined
+  const base = await findRelease(home.paths, channel, String(facts['base']))
+  const { notes, minLauncherVersion, format } = base.manifest
+  await prepareRelease(home, {
+    tree: String(facts['tree']), channel, version, notes, minLauncherVersion, format, nowMs: Number(facts['at']), signal,
+  })
+  return undefined
+}
+
+async function publish(home: HomeSession, client: ReleaseServerClient, facts: JsonObject, { nowMs, signal }: ContentTurnOptions): Promise<JsonObject> {
+  const release = await turned(home, facts)
+  const head = await issueHead(home, release, { nowMs })
+  const { bytes } = await publishRelease(home, client, release, head, { signal })
+  return { uploaded: bytes }
+}
+
+async function turned(home: HomeSession, facts: JsonObject): Promise<StoredRelease> {
+  const version = facts['version']
+  if (typeof version !== 'string') throw new CliError('CLI_TURN_JOURNAL', 'The journal of the turn names no version')
+  return await findRelease(home.paths, String(facts['channel']), version)
+}
