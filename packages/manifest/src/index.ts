@@ -1,5 +1,9 @@
 export { buildManifest, manifestPin } from './build-manifest.ts'
 export { manifestTotals } from './check-manifest.ts'
+export { chunkDigest, parseChunkIndex, writeChunkIndex } from './delta/chunk-index.ts'
+export { ChunkIndexer } from './delta/chunk-indexer.ts'
+export { chunkParams, chunkParamsFor, MIN_INDEXED_BYTES } from './delta/params.ts'
+export { planDelta } from './delta/plan-delta.ts'
 export { diffManifests, filesFor } from './diff-manifests.ts'
 export {
   addHeadSignature,
@@ -21,6 +25,7 @@ export { parseLegacySignature, verifyLegacySignature } from './legacy-signature.
 export { limits } from './limits.ts'
 export { parseManifest } from './parse-manifest.ts'
 export { checkPath, foldPath, PathSet } from './paths.ts'
+export { rebuildTrustState } from './rebuild-trust-state.ts'
 export { checkRolesStep, parseRoles, writeRoles } from './role-document.ts'
 export { isInRollout } from './rollout.ts'
 export { sealedRoles } from './accept-log.ts'
@@ -48,6 +53,9 @@ export type {
   VerifiedAuthority,
   VerifyOptions,
 } from './decision.ts'
+export type { ChunkIndex, ExpectedIndex } from './delta/chunk-index.ts'
+export type { ChunkParams } from './delta/params.ts'
+export type { DeltaCopy, DeltaPlan, DeltaRange, DeltaSeed, PlanDeltaOptions } from './delta/plan-delta.ts'
 export type { ChangedFile, ManifestDiff } from './diff-manifests.ts'
 export type { AttachedEnvelope, DetachedEnvelope, DocumentSigner, EnvelopeSignature, SigningRule } from './envelope.ts'
 export type { ManifestErrorCode } from './errors.ts'
@@ -71,6 +79,7 @@ export type {
   RoleDocument,
   Rollout,
 } from './model.ts'
+export type { StoredDocuments, StoredManifest } from './rebuild-trust-state.ts'
 export type { KelRoot, PinnedKey, PinnedKeysRoot, TrustRoot } from './trust-root.ts'
 export type { ChannelFloor, Fork, LogPlace, SeenContentKey, TrustState } from './trust-state.ts'
 export type { InstalledDecision, InstalledDocuments } from './verify-installed.ts'

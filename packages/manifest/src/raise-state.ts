@@ -22,7 +22,7 @@ function settle(state: TrustState, log: AcceptedLog, epoch: number): TrustState 
  * Takes an accepted log and role document into the state. They count at once, with or without a head: whoever keeps
  * the head back must not keep a revocation back. A raised epoch resets sequences and key ids; nothing else does.
  */
-export function raiseAuthority(state: TrustState, log: AcceptedLog, { roles, sha256 }: AcceptedRoles): TrustState {
+export function raiseAuthority(state: TrustState, log: AcceptedLog, { roles, sha256 }: Pick<AcceptedRoles, 'roles' | 'sha256'>): TrustState {
   const reset = state.epoch !== undefined && roles.epoch > state.epoch
   return {
     ...settle(state, log, roles.epoch),
@@ -40,7 +40,7 @@ function withChannel(state: TrustState, channel: string, floor: ChannelFloor): T
 }
 
 /** Takes an accepted head into the state. */
-export function raiseHead(state: TrustState, { head, sha256 }: AcceptedHead): TrustState {
+export function raiseHead(state: TrustState, { head, sha256 }: Pick<AcceptedHead, 'head' | 'sha256'>): TrustState {
   const raised = withChannel(state, head.channel, { headSequence: head.sequence, headSha256: sha256 })
   return { ...raised, clockFloorMs: later(state.clockFloorMs, head.issuedAt) }
 }
@@ -52,7 +52,7 @@ function seenKeys(state: TrustState, { contentKeys }: ReleaseManifest): Record<s
 }
 
 /** Takes an accepted manifest into the state. */
-export function raiseManifest(state: TrustState, channel: string, { manifest, sha256 }: AcceptedManifest): TrustState {
+export function raiseManifest(state: TrustState, channel: string, { manifest, sha256 }: Pick<AcceptedManifest, 'manifest' | 'sha256'>): TrustState {
   const raised = withChannel(state, channel, {
     ...(manifest.sequence !== undefined && { manifestSequence: manifest.sequence }),
     manifestSha256: sha256,
