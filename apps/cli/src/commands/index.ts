@@ -27,6 +27,11 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./init.ts')).registerInit,
   },
   {
+    name: 'id',
+    summary: 'identities and their key event logs: create, show, check, rotate',
+    load: async () => (await import('./id.ts')).registerId,
+  },
+  {
     name: 'explain',
     summary: 'say what an error code means and what to do',
     load: async () => (await import('./explain.ts')).registerExplain,

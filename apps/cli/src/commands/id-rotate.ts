@@ -1,0 +1,139 @@
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import type { JsonObject } from '@keyturn/primitives'
+import { KelError, type KeyState, type Seal } from '@keyturn/kel'
+import type { Cli, CommandResult, Context } from '../command.ts'
+import { CliError } from '../errors.ts'
+import { formatTable } from '../output.ts'
+import { readTurn } from '../turn/journal.ts'
+import { openIdentity, openOwnLog, type Identity } from './id-identity.ts'
+import { stateJson } from './id-json.ts'
+import { keepReason } from './id-reason.ts'
+import { previewRotation, rotateIdentity, type IdentityTurnPlan, type RotationPreview } from './id-rotation.ts'
+
+/** Flags that every command that rotates an identity understands. */
+export interface RotateOptions {
+  readonly alias?: string
+  readonly currentKeyAlias?: string
+  readonly nextKeyAlias?: string
+  readonly nextKeyFile?: readonly string[]
+  readonly nextPassphraseFile?: string
+  readonly addWitness?: readonly string[]
+  readonly removeWitness?: readonly string[]
+  readonly witnessesRequired?: string
+  readonly reason?: string
+}
+
+/** Collects the values of a repeatable flag. */
+export function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value]
+}
+
+/** Registers `keyturn id rotate`. */
+export function registerIdRotate(id: Command, cli: Cli): void {
+  const command = id.command('rotate')
+    .description('put the promised next key into force and promise a new one')
+    .option('--alias <name>', 'alias of the current key')
+    .option('--current-key-alias <name>', 'the same as --alias')
+    .option('--next-key-alias <name>', 'alias of the key that comes into force')
+    .option('--next-key-file <file>', 'file with a promised key, repeatable', collect)
+    .option('--next-passphrase-file <file>', 'another passphrase for the files with next keys')
+    .option('--add-witness <prefix>', 'add a witness, repeatable', collect)
+    .option('--remove-witness <prefix>', 'remove a witness, repeatable', collect)
+    .option('--witnesses-required <n>', 'how many witnesses must sign from now on')
+    .option('--reason <text>', 'why; the text is kept here, its digest is sealed in the log')
+  cli.define<RotateOptions>(command, {
+    example: ['keyturn id rotate --next-key-file /media/usb/next.keystore', 'keyturn id rotate --alias laptop --next-key-alias laptop-v2 --dry-run'],
+    dryRun: true,
+    run: runRotate,
+  })
+}
+
+/** The alias that was asked for: two flags, one meaning. */
+export function currentAlias({ alias, currentKeyAlias }: RotateOptions): string | undefined {
+  if (alias !== undefined && currentKeyAlias !== undefined) throw new CliError('CLI_USAGE', '--alias and --current-key-alias mean the same: give one of them')
+  return alias ?? currentKeyAlias
+}
+
+/** The anchors a rotation must carry: on a release identity the role document in force, sealed again. */
+export async function standingSeals(identity: Identity): Promise<readonly Seal[]> {
+  if (identity.kind !== 'release') return []
+  const kel = await openOwnLog(identity)
+  const [roles] = kel.events[kel.state.lastEstablishment.sn]?.seals ?? []
+  if (typeof roles !== 'object' || roles === null || Array.isArray(roles) || typeof roles['d'] !== 'string') {
+    throw new CliError('CLI_TURN_UNREADY', 'The log of the release identity seals no role document')
+  }
+  return [{ d: roles['d'] }]
+}
+
+/** Makes the plan of a rotation from its flags. */
+export async function rotationPlanOf(identity: Identity, options: RotateOptions, extra: readonly Seal[] = []): Promise<IdentityTurnPlan> {
+  const required = options.witnessesRequired === undefined ? undefined : Number(options.witnessesRequired)
+  if (required !== undefined && (!Number.isInteger(required) || required < 0)) throw new CliError('CLI_USAGE', '--witnesses-required wants a whole number')
+  return {
+    seals: [...await standingSeals(identity), ...extra],
+    nextKeyAlias: options.nextKeyAlias,
+    nextKeyFiles: options.nextKeyFile?.map((file) => resolve(file)),
+    addWitnesses: options.addWitness, removeWitnesses: options.removeWitness, witnessThreshold: required,
+  }
+}
+
+function keysText(state: KeyState): string {
+  return state.keys.join(', ')
+}
+
+/** What a dry run says: the key state before and after, and which promised keys were at hand. */
+export function previewResult(preview: RotationPreview): CommandResult {
+  const { before, after, event, revealed } = preview
+  const data: JsonObject = { dry_run: true, before: stateJson(before), after: stateJson(after), revealed: [...revealed], event_bytes: event.message.length }
+  return {
+    data,
+    text: [
+      'Dry run: the next key opens, is the one that was promised, and the rotation signed with it stands. Nothing was written.',
+      formatTable([
+        ['', 'now', 'after the rotation'],
+        ['event', String(before.sn), `${after.sn}`],
+        ['keys in force', keysText(before), keysText(after)],
+        ['promised keys', String(before.nextDigests.length), `${after.nextDigests.length} (new)`],
+        ['witnesses', `${before.witnessThreshold} of ${before.witnesses.length}`, `${after.witnessThreshold} of ${after.witnesses.length}`],
+      ]),
+    ].join('\n'),
+  }
+}
+
+/** Rotates, or finishes what was interrupted, and says what is left to do. */
+export async function rotateNow(context: Context, identity: Identity, options: RotateOptions): Promise<CommandResult> {
+  const pending = await readTurn(identity.journals, identity.turn)
+  const before = (await openOwnLog(identity)).state
+  const reason = options.reason === undefined || pending !== undefined ? [] : [await keepReason(identity, options.reason, context.clock)]
+  const plan = await rotationPlanOf(identity, options, reason)
+  const done = await rotateIdentity(identity, plan, new Date(context.clock()).toISOString(), {
+    onStep: (step) => context.out.step(step.name, step.title),
+  })
+  const { state } = await openOwnLog(identity)
+  if (state.sn < done.sn) throw new KelError('KEL_CORRUPT', 'The rotation is not in the log it was appended to')
+  return {
+    data: {
+      prefix: identity.prefix, sn: done.sn, said: done.said, alias: done.alias, resumed: done.resumed,
+      old_keys: [...before.keys], keys: [...state.keys], next_key_files: identity.next.map(({ file }) => file),
+      reason_sealed: reason[0]?.d,
+    },
+    text: [
+      `${done.resumed ? 'Finished the interrupted rotation' : 'Rotated'}: event ${done.sn}, ${done.said}`,
+      formatTable([
+        ['identity', `did:keri:${identity.prefix} (unchanged)`],
+        ['key in force', `${keysText(state)}, alias ${done.alias}`],
+        ['promised', state.nextDigests.join(', ')],
+        ...identity.next.map(({ file }) => ['next key', file]),
+      ]),
+    ].join('\n'),
+  }
+}
+
+async function runRotate(context: Context, options: RotateOptions): Promise<CommandResult> {
+  const identity = await openIdentity(context, {
+    alias: currentAlias(options), write: !context.dryRun, nextPassphraseFile: options.nextPassphraseFile,
+  })
+  if (context.dryRun) return previewResult(await previewRotation(identity, await rotationPlanOf(identity, options)))
+  return await rotateNow(context, identity, options)
+}

@@ -1,0 +1,19 @@
+import type { Command } from 'commander'
+import type { Cli } from '../command.ts'
+import { registerIdCheck } from './id-check.ts'
+import { registerIdExport, registerIdImport } from './id-export.ts'
+import { registerIdInit } from './id-init.ts'
+import { registerIdRotate } from './id-rotate.ts'
+import { registerIdLog, registerIdShow } from './id-show.ts'
+
+/** Registers `keyturn id …`: the key event log. */
+export function registerId(program: Command, cli: Cli): void {
+  const id = program.command('id').description('identities and their key event logs')
+  registerIdInit(id, cli)
+  registerIdShow(id, cli)
+  registerIdLog(id, cli)
+  registerIdCheck(id, cli)
+  registerIdRotate(id, cli)
+  registerIdExport(id, cli)
+  registerIdImport(id, cli)
+}
