@@ -9,6 +9,7 @@
 
 import { base64Decode, base64Encode, ed25519PublicKey, ed25519Verify, hexDecode, hexEncode, systemRandom, wipe, type JsonObject } from '@keyturn/primitives'
 import { KelError, nextDigestOf, rotate, type KeyState, type RotationPlan, type Seal, type Signer, type SignedEvent } from '@keyturn/kel'
+import { nextAlias } from '@keyturn/keystore'
 import { pathExists } from '@keyturn/primitives/node'
 import { CliError } from '../errors.ts'
 import { followingAlias } from '../home.ts'
@@ -20,7 +21,7 @@ import { openOwnLog, type Identity, type NextKeyPlace } from './id-identity.ts'
 export interface IdentityTurnPlan {
   /** Anchors, in order. On a release identity the first one is the digest seal of the role document. */
   readonly seals: readonly Seal[]
-  /** Alias of the key that comes into force; default: the one it has in its file. */
+  /** Alias of the key that comes into force; default: the next number on a release identity, else the alias stays. */
   readonly nextKeyAlias?: string | undefined
   /** Files to look for next keys in, instead of those written down. */
   readonly nextKeyFiles?: readonly string[] | undefined
@@ -194,10 +195,11 @@ function stageStep(identity: Identity, plan: IdentityTurnPlan): TurnStep {
       const [first] = places(facts, 'identity_revealed')
       if (first === undefined) throw new CliError('CLI_TURN_JOURNAL', 'Journal of the rotation reveals no key')
       const keys = await identity.keys()
-      const alias = plan.nextKeyAlias ?? first.alias
-      if (!keys.has(alias)) await (await identity.nextKeys(first.file)).lend(first.alias, (seed) => keys.add(alias, 'identity', seed))
-      await testSign(keys, alias, hexDecode(first.publicKey))
-      return { identity_alias: alias }
+      const alias = plan.nextKeyAlias ?? (identity.kind === 'release' ? first.alias : identity.alias)
+      const staged = alias === identity.alias ? nextAlias(alias, Number(facts['identity_sn'])) : alias
+      if (!keys.has(staged)) await (await identity.nextKeys(first.file)).lend(first.alias, (seed) => keys.add(staged, 'identity', seed))
+      await testSign(keys, staged, hexDecode(first.publicKey))
+      return { identity_alias: alias, identity_staged: staged }
     },
   }
 }
@@ -226,8 +228,12 @@ function activateStep(identity: Identity): TurnStep {
     name: 'identity-activate', title: 'write down which keys are in force',
     async run(facts) {
       const future = places(facts, 'identity_future').map(({ alias, file }) => ({ alias, file }))
+      const [alias, staged] = [fact(facts, 'identity_alias'), fact(facts, 'identity_staged')]
+      const keys = await identity.keys()
+      // The alias stays and its key changes: one atomic change of the keystore, in which the retired key goes.
+      if (staged !== alias && keys.has(staged)) await keys.store.rename(staged, alias, { replace: true })
       const untouched = identity.next.filter(({ file }) => !future.some((key) => key.file === file))
-      await identity.rename({ alias: fact(facts, 'identity_alias'), next: [...future, ...untouched] })
+      await identity.rename({ alias, next: [...future, ...untouched] })
       return undefined
     },
   }
