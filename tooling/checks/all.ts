@@ -13,11 +13,12 @@ const checks: readonly Check[] = [
   { name: 'build', command: turbo('build') },
   { name: 'lint', command: ['oxlint', '--deny-warnings'] },
   { name: 'structure', command: ['node', 'tooling/checks/structure.ts'] },
-  { name: 'catalogue', command: ['node', 'tooling/checks/documents.ts'] },
+  { name: 'documents', command: ['node', 'tooling/checks/documents.ts'] },
   { name: 'types', command: turbo('types') },
   { name: 'unit', command: turbo('test', '--concurrency=1') },
   { name: 'examples', command: ['node', 'tooling/checks/examples.ts'] },
   { name: 'packages', command: ['node', 'tooling/checks/packages.ts'] },
+  { name: 'browser', command: ['node', 'tooling/checks/browser.ts'] },
   { name: 'demo', command: ['node', 'tooling/checks/demo.ts'] },
 ]
 

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Member, members, report, sourceFiles } from './workspace.ts'
+import { type Member, members, type PackageManifest, report, sourceFiles } from './workspace.ts'
 
 const TIMEOUT_MS = 300_000
 const findings: string[] = []
@@ -34,6 +34,20 @@ function check({ folder, path, manifest }: Member): void {
   run(`${folder}: attw`, path, 'attw', tarball, '--profile', 'esm-only')
 }
 
+/** A TypeScript user's view of every entry point, under both ways of resolving that are in use. */
+function typecheckConsumer(folder: string, home: string, manifest: PackageManifest): void {
+  const lines = Object.entries(manifest.exports ?? {}).flatMap(([subpath, target], index) =>
+    typeof target === 'string' ? [] : [`export * as entry${index} from '${manifest.name}${subpath.slice(1)}'`],
+  )
+  writeFileSync(join(home, 'consumer.ts'), `${lines.join('\n')}\n`)
+  for (const [module, moduleResolution] of [['node16', 'node16'], ['esnext', 'bundler']] as const) {
+    // No skipLibCheck: the declarations themselves must hold in a stranger's project.
+    const options = { strict: true, noEmit: true, target: 'es2023', lib: ['es2024', 'dom', 'dom.iterable', 'dom.asynciterable'], module, moduleResolution, types: ['node'] }
+    writeFileSync(join(home, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['consumer.ts'] }))
+    run(`${folder}: TypeScript with moduleResolution ${moduleResolution}`, home, 'tsc', '-p', 'tsconfig.json')
+  }
+}
+
 /** Installs one tarball alone; the workspace packages it needs come from their tarballs too. */
 function installAlone({ folder, path, manifest }: Member): void {
   const tarball = tarballs.get(manifest.name)
@@ -43,7 +57,7 @@ function installAlone({ folder, path, manifest }: Member): void {
   const overrides = Object.fromEntries([...tarballs].map(([name, file]) => [name, `file:${file}`]))
   writeFileSync(
     join(home, 'package.json'),
-    JSON.stringify({ name: 'alone', private: true, type: 'module', dependencies: { [manifest.name]: `file:${tarball}` } }),
+    JSON.stringify({ name: 'alone', private: true, type: 'module', dependencies: { [manifest.name]: `file:${tarball}` }, devDependencies: { '@types/node': '^24' } }),
   )
   const settings = ['packages: []', 'overrides:', ...Object.entries(overrides).map(([name, file]) => `  '${name}': '${file}'`)]
   writeFileSync(join(home, 'pnpm-workspace.yaml'), `${settings.join('\n')}\n`)
@@ -59,6 +73,7 @@ function installAlone({ folder, path, manifest }: Member): void {
       run(`${folder}: example ${name} alone`, home, process.execPath, join('examples', name))
     }
   }
+  typecheckConsumer(folder, home, manifest)
   for (const name of Object.keys(manifest.bin ?? {})) run(`${folder}: ${name} --version`, home, join(home, 'node_modules/.bin', name), '--version')
 }
 
@@ -66,7 +81,7 @@ try {
   const all = members().filter(({ manifest }) => manifest.private !== true)
   for (const member of all) pack(member)
   for (const member of all) check(member)
-  for (const member of all) installAlone(member)
+  for (const member of all) if (process.argv[2] === undefined || process.argv[2] === member.folder) installAlone(member)
   report(`packages (${all.length})`, findings)
 } finally {
   rmSync(work, { recursive: true, force: true })

@@ -1,0 +1,93 @@
+/** Bundles the core of every package, with its examples that need no Node, and runs it in headless Chromium. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { rolldown } from 'rolldown'
+import { type Member, members, report, sourceFiles } from './workspace.ts'
+
+const TIMEOUT_MS = 90_000
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path))
+const FLAGS = [
+  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync', '--virtual-time-budget=60000', '--dump-dom',
+]
+
+async function bundle(entry: string): Promise<string> {
+  const build = await rolldown({
+    input: entry,
+    platform: 'browser',
+    external: [],
+    logLevel: 'silent',
+    resolve: { conditionNames: ['import', 'browser', 'default'] },
+    treeshake: true,
+  })
+  try {
+    const { output } = await build.generate({ format: 'esm', codeSplitting: false })
+    return output[0].code
+  } finally {
+    await build.close()
+  }
+}
+
+/** A page that runs the code and writes what came of it into itself. */
+function page(code: string): string {
+  const prelude = `
+    const lines = []
+    for (const name of ['log', 'info', 'warn', 'error']) console[name] = (...parts) => lines.push(parts.map(String).join(' '))
+    const done = (verdict) => { document.body.dataset.verdict = verdict; document.body.textContent = lines.join('\\n') }
+    addEventListener('error', (event) => done('failed: ' + event.message))
+    addEventListener('unhandledrejection', (event) => done('failed: ' + (event.reason?.stack ?? event.reason)))
+    globalThis.keyturnDone = () => { if (document.body.dataset.verdict === undefined) done('passed') }`
+  return `<!doctype html><meta charset="utf-8"><body><script>${prelude}</script>
+<script type="module">${code.replaceAll('</script', '<\\/script')}
+globalThis.keyturnDone()</script></body>`
+}
+
+/** Runs code in a browser; gives what went wrong, or nothing. */
+function runInBrowser(program: string, code: string): string | undefined {
+  const folder = mkdtempSync(join(tmpdir(), 'keyturn-browser-'))
+  try {
+    const file = join(folder, 'page.html')
+    writeFileSync(file, page(code))
+    const args = [...FLAGS, `--user-data-dir=${join(folder, 'profile')}`, `file://${file}`]
+    const { stdout } = spawnSync(program, args, { encoding: 'utf8', timeout: TIMEOUT_MS, maxBuffer: 64 * 1024 * 1024 })
+    const verdict = /data-verdict="([^"]*)"/.exec(stdout ?? '')?.[1]
+    return verdict === 'passed' ? undefined : (verdict ?? 'the page never came to its end')
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** The core's face by itself, and each example that needs nothing but that face. */
+function entries({ path, manifest }: Member): { name: string; code: string }[] {
+  const face = `import * as face from '${manifest.name}'\nif (Object.keys(face).length === 0) throw new Error('nothing is exported')\n`
+  const examples = sourceFiles(join(path, 'examples'))
+    .map((name) => ({ name: `examples/${name}`, code: readFileSync(join(path, 'examples', name), 'utf8') }))
+    .filter(({ code }) => !/from '(?:node:|[^']*\/(?:node|sqlite|dht|keychain)')/.test(code))
+  return [{ name: 'the core', code: face }, ...examples]
+}
+
+if (CHROMIUM === undefined) {
+  console.info('skipped: there is no Chromium on this machine')
+  process.exit(0)
+}
+const findings: string[] = []
+let count = 0
+for (const member of members().filter(({ group }) => group === 'packages')) {
+  for (const { name, code } of entries(member)) {
+    count++
+    // Beside the examples, so that the bundler resolves the package as a user of it would.
+    const entry = join(member.path, 'examples', `.browser-${process.pid}-${count}.ts`)
+    writeFileSync(entry, code)
+    try {
+      const problem = runInBrowser(CHROMIUM, await bundle(entry))
+      if (problem !== undefined) findings.push(`${member.folder}: ${name}: ${problem}`)
+    } catch (error) {
+      findings.push(`${member.folder}: ${name} does not bundle: ${error instanceof Error ? error.message : String(error)}`)
+    } finally {
+      rmSync(entry, { force: true })
+    }
+  }
+}
+report(`browser (${count})`, findings)
