@@ -37,7 +37,6 @@ export function createApp(options: AppOptions): FastifyInstance {
   const app = fastify({
     serverFactory: (handler) => createHttpServer(options, handler),
     genReqId: () => requestIds.next(),
-    disableRequestLogging: true,
     bodyLimit: maxJsonBytes,
     routerOptions: { maxParamLength: 200, caseSensitive: true },
     // The schemas say what is meant: nothing is converted, removed or filled in.

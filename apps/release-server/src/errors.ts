@@ -173,6 +173,11 @@ export const serverErrors = {
     meaning: 'A release or head is older than, or equal to, what the channel already has.',
     remedy: 'Sign with the next sequence; to go back, make a new manifest of the old files.',
   },
+  PUB_UNKNOWN_RELEASE: {
+    kind: 'policy',
+    meaning: 'A head pins a release that was never put on this channel, or whose bytes are others.',
+    remedy: 'Create the release first, with the very bytes that the head pins.',
+  },
   PUB_TAKEN: {
     kind: 'policy',
     meaning: 'A version or sequence is already taken by a release with other bytes.',
@@ -272,6 +277,9 @@ const statusOfCode: Readonly<Partial<Record<string, number>>> = {
   UP_DISK_FULL: 507,
   BLOB_NAME: 404,
   BLOB_UNKNOWN: 404,
+  MAN_KEY_RETIRED: 422,
+  MAN_APP_MISMATCH: 422,
+  MAN_UNKNOWN_FORMAT: 422,
   NK_HANDSHAKE: 400,
   NK_KEY_UNKNOWN: 410,
 }

@@ -50,10 +50,14 @@ export class ReleaseServerClient {
     return this.#http.json({ method: 'POST', path: '/v1/products', what: `create product "${product.slug}"`, json: product })
   }
 
-  /** Uploads the key event log of a product; it must extend the one the server has. Role documents go first. */
-  putLog(slug: string, log: Uint8Array): Promise<ProductView> {
+  /**
+   * Uploads the key event log of a product; it must extend the one the server has. Role documents go first. A log that
+   * would leave a channel without valid signatures is refused (`PUB_WOULD_BREAK`): sign again and send everything in
+   * one {@link ReleaseServerClient.publish}, or, for a stolen key, use `force`.
+   */
+  putLog(slug: string, log: Uint8Array, options: { force?: boolean } = {}): Promise<ProductView> {
     return this.#http.json({
-      method: 'PUT', path: `/v1/products/${segment(slug)}/log`, what: `upload the key event log of "${slug}"`,
+      method: 'PUT', path: `/v1/products/${segment(slug)}/log${options.force === true ? '?force=true' : ''}`, what: `upload the key event log of "${slug}"`,
       body: log, headers: { 'content-type': 'application/cesr' },
     })
   }
@@ -62,7 +66,7 @@ export class ReleaseServerClient {
   async putRoles(slug: string, version: number, roles: Uint8Array): Promise<void> {
     await this.#http.send({
       method: 'PUT', path: `/v1/products/${segment(slug)}/roles/${version}`, what: `upload role document ${version} of "${slug}"`,
-      body: roles, headers: { 'content-type': 'application/json' },
+      body: roles, headers: { 'content-type': 'application/octet-stream' },
     })
   }
 

@@ -1,0 +1,38 @@
+import { CommanderError } from 'commander'
+import type { Command } from 'commander'
+import { KeyturnError } from '@keyturn/primitives'
+import type { ErrorKind } from '@keyturn/primitives'
+import { readConfig } from './config.ts'
+import type { ServerConfig } from './config.ts'
+
+const exitCodes: Readonly<Record<ErrorKind, number>> = {
+  no: 1, usage: 2, io: 3, unavailable: 3, input: 4, auth: 4, policy: 4, interrupted: 5, busy: 6, bug: 70,
+}
+
+/** Runs a command; exists so that main has one place for what every command shares. */
+export async function runCommand(work: () => Promise<unknown>): Promise<void> {
+  await work()
+}
+
+/** Tells an error and gives its exit code. */
+export function exitCodeOf(error: unknown, json: boolean): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  const known = error instanceof KeyturnError ? error : undefined
+  const code = known?.code ?? 'SRV_INTERNAL'
+  const message = error instanceof Error ? error.message : String(error)
+  if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: { code, kind: known?.kind ?? 'bug', message, ...(known?.hint === undefined ? {} : { hint: known.hint }) } })}\n`)
+  else process.stderr.write(`${code}: ${message}\n${known?.hint === undefined ? '' : `  ${known.hint}\n`}`)
+  return exitCodes[known?.kind ?? 'bug']
+}
+
+/** Settings of a command: environment, file, `--data`. */
+export async function configOf(command: Command): Promise<ServerConfig> {
+  const { config, data } = command.optsWithGlobals<{ config?: string; data?: string }>()
+  return readConfig({ ...process.env, ...(data === undefined ? {} : { KEYTURN_DATA_DIR: data }) }, config)
+}
+
+/** Prints an answer: as JSON with `--json`, else as text. */
+export function printAnswer(command: Command, data: unknown, text: string): void {
+  const { json } = command.optsWithGlobals<{ json?: boolean }>()
+  process.stdout.write(json === true ? `${JSON.stringify({ ok: true, data })}\n` : `${text}\n`)
+}

@@ -1,0 +1,138 @@
+import { utf8Encode } from '@keyturn/primitives'
+import { initialTrustState, parseTrustRoot, signManifest, verifyRelease } from '@keyturn/manifest'
+import { describe, expect, it } from 'vitest'
+import { keyId, signerOf, TestPublisher } from './publisher.ts'
+import { someBytes, startServer } from './support.ts'
+import type { RunningServer } from './support.ts'
+import type { ReleaseServerClient } from '../src/client/index.ts'
+
+async function fetchBytes(url: string, path: string): Promise<Uint8Array> {
+  const answer = await fetch(url + path)
+  if (answer.status !== 200) throw new Error(`${path}: ${answer.status}`)
+  return new Uint8Array(await answer.arrayBuffer())
+}
+
+async function ready(): Promise<{ running: RunningServer; client: ReleaseServerClient; publisher: TestPublisher }> {
+  const running = await startServer()
+  const client = await running.client(['admin'])
+  const publisher = await TestPublisher.create()
+  await publisher.introduce(client)
+  return { running, client, publisher }
+}
+
+/** What a fresh launcher decides from the public tree alone. */
+async function decide(url: string, publisher: TestPublisher, channel = 'stable') {
+  const prefix = publisher.events[0]?.prefix ?? ''
+  const [log, roles, head, manifest, signatures] = await Promise.all([
+    fetchBytes(url, `/kel/${prefix}.cesr`), fetchBytes(url, `/roles/${publisher.roles.version}.json`), fetchBytes(url, `/channels/${channel}/head.json`),
+    fetchBytes(url, `/channels/${channel}/manifest.json`), fetchBytes(url, `/channels/${channel}/manifest.sigs.json`),
+  ])
+  return verifyRelease({ logs: [log], roles, head, manifest, signatures }, initialTrustState(parseTrustRoot(publisher.pin)), { channel, nowMs: Date.now() })
+}
+
+describe('publish', () => {
+  it('publishes a release that a launcher accepts from the public tree alone', async () => {
+    const { running, client, publisher } = await ready()
+    const release = await publisher.release({ 'data/root.bin': someBytes(50_000), 'a.txt': utf8Encode('a') })
+    await publisher.publish(client, release)
+    const decision = await decide(running.url, publisher)
+    expect(decision.outcome).toBe('accepted')
+    expect(await client.getChannel('metin2', 'stable')).toMatchObject({ manifest: { version: release.model.version }, head: { sequence: 1 } })
+    expect(await client.getProduct('metin2')).toMatchObject({ is_default: true, log: { sn: 0 }, roles: { version: 1 } })
+    for (const path of ['/manifest.json', '/head.json', '/p/metin2/manifest.json', `/manifests/${release.model.version}.json`, `/manifests/${release.model.version}.sigs.json`, `/channels/stable/manifests/${release.model.version}.json.sigs.json`]) {
+      expect([path, (await fetch(running.url + path)).status]).toEqual([path, 200])
+    }
+    const cache = async (path: string) => (await fetch(running.url + path)).headers.get('cache-control')
+    expect(await cache('/head.json')).toBe('public, max-age=15, must-revalidate')
+    expect(await cache('/manifest.json')).toBe('public, max-age=60, must-revalidate')
+    expect(await cache('/manifest.sigs.json')).toBe('public, max-age=60, must-revalidate')
+    expect(await cache(`/manifests/${release.model.version}.json`)).toBe('public, max-age=31536000, immutable')
+    expect(await cache('/roles/1.json')).toBe('public, max-age=31536000, immutable')
+    const etag = (await fetch(`${running.url}/manifest.json`)).headers.get('etag') ?? ''
+    expect(etag).toBe(`"sha256-${release.pin.sha256}"`)
+    expect((await fetch(`${running.url}/manifest.json`, { headers: { 'if-none-match': etag } })).status).toBe(304)
+  })
+
+  it('a manifest with a missing blob is 409 PUB_MISSING_BLOBS with the list', async () => {
+    const { client, publisher } = await ready()
+    const release = await publisher.release({ 'a.txt': utf8Encode('a'), 'b.txt': utf8Encode('b') })
+    await client.uploadBlob(release.blobs[0] as (typeof release.blobs)[0])
+    const failure = client.createRelease('metin2', release)
+    await expect(failure).rejects.toMatchObject({ code: 'PUB_MISSING_BLOBS', status: 409 })
+    await expect(failure).rejects.toSatisfy((error: { errors: string[] }) => error.errors.toSorted().join() === release.blobs.slice(1).map(({ sha256 }) => sha256).toSorted().join())
+  })
+
+  it('refuses foreign signatures, other products, taken versions, lower and equal sequences; the channel stays', async () => {
+    const { running, client, publisher } = await ready()
+    const first = await publisher.release({ 'a.txt': utf8Encode('a') })
+    await publisher.publish(client, first)
+    const second = await publisher.release({ 'a.txt': utf8Encode('b') })
+    await client.uploadMissing(second.blobs)
+    const foreign = await publisher.release({ 'a.txt': utf8Encode('b') }, { signers: ['somebody'], sequence: 3 })
+    await expect(client.createRelease('metin2', foreign)).rejects.toMatchObject({ code: 'MAN_KEY_UNKNOWN', status: 422 })
+    const torn = { ...second, manifest: second.manifest.map((byte, at) => (at === 100 ? byte ^ 1 : byte)) }
+    await expect(client.createRelease('metin2', torn)).rejects.toMatchObject({ code: 'MAN_SIGNATURE', status: 422 })
+    const taken = await publisher.release({ 'a.txt': utf8Encode('b') }, { sequence: 1 })
+    await expect(client.createRelease('metin2', taken)).rejects.toMatchObject({ code: 'PUB_TAKEN', status: 409 })
+    await client.createRelease('metin2', second)
+    const head = await publisher.head(second, { signers: ['release 1'] })
+    await expect(client.publish('metin2', 'stable', { version: second.model.version, head })).rejects.toMatchObject({ status: 422 })
+    const old = await publisher.head(second, { sequence: 1 })
+    await expect(client.publish('metin2', 'stable', { version: second.model.version, head: old })).rejects.toMatchObject({ status: 409 })
+    const good = await publisher.head(second, { sequence: 3 })
+    await expect(client.publish('metin2', 'stable', { version: second.model.version, head: good, ifHeadSequence: 7 })).rejects.toMatchObject({ code: 'PUB_STALE' })
+    expect((await client.getChannel('metin2', 'stable'))?.head?.sequence).toBe(1)
+    await client.publish('metin2', 'stable', { version: second.model.version, head: good, ifHeadSequence: 1 })
+    const back = await publisher.head(first, { sequence: 4 })
+    await expect(client.publish('metin2', 'stable', { version: first.model.version, head: back })).rejects.toMatchObject({ code: 'PUB_ROLLBACK', status: 409 })
+    const stale = await publisher.head(second, { sequence: 2 })
+    await expect(client.publish('metin2', 'stable', { version: second.model.version, head: stale })).rejects.toMatchObject({ code: 'PUB_ROLLBACK', status: 409 })
+    expect((await decide(running.url, publisher)).outcome).toBe('accepted')
+    expect((await client.getChannel('metin2', 'stable'))?.head?.sequence).toBe(3)
+  })
+
+  it('turns identity and release key in one step: the same manifest, signed again', async () => {
+    const { running, client, publisher } = await ready()
+    const release = await publisher.release({ 'a.txt': utf8Encode('a') })
+    await publisher.publish(client, release)
+    const roles = await publisher.rotate((old) => ({ roles: { ...old.roles, release: { keys: [keyId('release 2')], threshold: 1 } } }))
+    await client.putRoles('metin2', 2, roles)
+    await expect(client.putLog('metin2', publisher.log)).rejects.toMatchObject({ code: 'PUB_WOULD_BREAK', status: 409 })
+    expect((await fetch(`${running.url}/roles/2.json`)).status).toBe(404)
+    const signatures = await signManifest(release.manifest, [signerOf('release 2')])
+    const view = await client.publish('metin2', 'stable', { version: release.model.version, head: await publisher.head(release), signatures, log: publisher.log, roles: [roles] })
+    expect(view.manifest?.sha256).toBe(release.pin.sha256)
+    expect((await decide(running.url, publisher)).outcome).toBe('accepted')
+    const byOld = await publisher.release({ 'a.txt': utf8Encode('c') }, { sequence: 2 })
+    await client.uploadMissing(byOld.blobs)
+    await expect(client.createRelease('metin2', byOld)).rejects.toMatchObject({ code: 'MAN_KEY_UNKNOWN' })
+    const byNew = await publisher.release({ 'a.txt': utf8Encode('c') }, { sequence: 2, signers: ['release 2'] })
+    await publisher.publish(client, byNew)
+    expect((await decide(running.url, publisher)).outcome).toBe('accepted')
+  })
+
+  it('two publishes of different heads at once: one is done, one is refused', async () => {
+    const { client, publisher } = await ready()
+    const one = await publisher.release({ 'a.txt': utf8Encode('a') })
+    const two = await publisher.release({ 'a.txt': utf8Encode('b') })
+    for (const release of [one, two]) {
+      await client.uploadMissing(release.blobs)
+      await client.createRelease('metin2', release)
+    }
+    const heads = [await publisher.head(one, { sequence: 1 }), await publisher.head(two, { sequence: 1 })]
+    const results = await Promise.allSettled([one, two].map((release, at) =>
+      client.publish('metin2', 'stable', { version: release.model.version, head: heads[at] as Uint8Array, ifHeadSequence: 0 })))
+    expect(results.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+  })
+
+  it('limits tokens to their products and channels, answering 404', async () => {
+    const { running, client, publisher } = await ready()
+    const release = await publisher.release({ 'a.txt': utf8Encode('a') })
+    await publisher.publish(client, release)
+    const other = await running.client(['releases:read'], { products: ['other'] })
+    expect(await other.getProduct('metin2')).toBeUndefined()
+    const beta = await running.client(['releases:read', 'releases:write'], { channels: ['beta'] })
+    expect(await beta.getChannel('metin2', 'stable')).toBeUndefined()
+    await expect(beta.createRelease('metin2', release)).rejects.toMatchObject({ code: 'SRV_SCOPE', status: 403 })
+  })
+})
