@@ -1,4 +1,9 @@
+import { open } from 'node:fs/promises'
+import { ChunkIndexer, chunkParamsFor, writeChunkIndex } from '@keyturn/manifest'
+import type { Archive } from '@keyturn/m2pack-format'
 import { openArchiveFile } from '@keyturn/m2pack-format/node'
+import { hexEncode, printable } from '@keyturn/primitives'
+import { CliError } from '../errors.ts'
 import type { TreeFile } from './tree.ts'
 import { hashFile } from './tree.ts'
 
@@ -17,6 +22,51 @@ export interface ArchiveFacts {
   readonly index: ArchiveIndex | undefined
 }
 
+const READ_BYTES = 1024 * 1024
+/** Bytes of one segment in an entry: stored size and nonce. */
+const SEGMENT_RECORD_BYTES = 28
+/** Bytes of a manifest before its slots, and of one slot: docs/spec/m2pack.md §2. */
+const PREAMBLE_BYTES = 64
+const SLOT_BYTES = 76
+
+/**
+ * Where the pieces of an archive start: every segment, the manifest, and the entries behind its slots. Chunks that end
+ * there cost a player only the pieces that changed; a turned content key changes header and slots alone.
+ */
+export function segmentCuts(archive: Archive): number[] {
+  const cuts = new Set<number>()
+  for (const { offset, segments } of archive.entries) {
+    const view = new DataView(segments.buffer, segments.byteOffset, segments.byteLength)
+    let at = offset
+    for (let record = 0; record < segments.length; record += SEGMENT_RECORD_BYTES) {
+      cuts.add(at)
+      at += view.getUint32(record, true)
+    }
+  }
+  const { manifestOffset } = archive.header
+  cuts.add(manifestOffset)
+  cuts.add(manifestOffset + PREAMBLE_BYTES + archive.slotNumbers.length * SLOT_BYTES)
+  return [...cuts].sort((a, b) => a - b)
+}
+
+async function indexFile(file: TreeFile, indexer: ChunkIndexer, signal: AbortSignal): Promise<void> {
+  const handle = await open(file.source, 'r')
+  let length = 0
+  try {
+    const buffer = new Uint8Array(Math.min(READ_BYTES, file.size))
+    for (;;) {
+      signal.throwIfAborted()
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, null)
+      if (bytesRead === 0) break
+      indexer.update(buffer.subarray(0, bytesRead))
+      length += bytesRead
+    }
+  } finally {
+    await handle.close()
+  }
+  if (length !== file.size) throw new CliError('BUILD_INPUT_CHANGED', `"${printable(file.path)}" changed while it was read`)
+}
+
 /**
  * Reads what the release manifest needs to know of an archive. Its signature is not judged here: launchers never open
  * archives, and clients check it themselves.
@@ -27,7 +77,16 @@ export interface ArchiveFacts {
 export async function describeArchive(file: TreeFile, signal: AbortSignal): Promise<ArchiveFacts> {
   const { archive, close } = await openArchiveFile(file.source, { verifiers: 'unchecked' })
   try {
-    return { sha256: await hashFile(file, signal), keyId: archive.keyId, index: undefined }
+    const params = chunkParamsFor(file.size)
+    if (params === undefined) return { sha256: await hashFile(file, signal), keyId: archive.keyId, index: undefined }
+    const indexer = new ChunkIndexer(params, segmentCuts(archive))
+    await indexFile(file, indexer, signal)
+    const index = indexer.finish()
+    return {
+      sha256: hexEncode(index.blobSha256),
+      keyId: archive.keyId,
+      index: { bytes: writeChunkIndex(index), chunks: index.lengths.length, params: params.id },
+    }
   } finally {
     await close()
   }
