@@ -14,6 +14,7 @@ const checks: readonly Check[] = [
   { name: 'lint', command: ['oxlint', '--deny-warnings'] },
   { name: 'structure', command: ['node', 'tooling/checks/structure.ts'] },
   { name: 'documents', command: ['node', 'tooling/checks/documents.ts'] },
+  { name: 'supply-chain', command: ['node', 'tooling/checks/supply-chain.ts'] },
   { name: 'types', command: turbo('types') },
   { name: 'unit', command: turbo('test', '--concurrency=1') },
   { name: 'examples', command: ['node', 'tooling/checks/examples.ts'] },
