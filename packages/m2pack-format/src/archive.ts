@@ -208,7 +208,7 @@ export class Archive {
 
   /**
    * Reads a file or a part of it, a segment at a time. Each segment's nonce is recomputed before its bytes are given out,
-   * so they are the publisher's; of a whole file the SHA-256 is checked as well, at the end.
+   * so they are the publisher's; of a whole file the SHA-256 is checked as well, before its last segment is given out.
    *
    * @throws {@link M2pError} as `read`, and `M2P_NONCE`. RangeError for a range outside the file.
    */
@@ -229,9 +229,9 @@ export class Archive {
       hash?.update(part)
       const wanted = part.subarray(Math.max(0, start - at), Math.min(part.length, end - at))
       at += part.length
+      if (hash !== undefined && at === entry.size) checkHash(hash.digest(), entry.sha256, printable(entry.path))
       if (wanted.length > 0) yield wanted
     }
-    if (hash !== undefined) checkHash(hash.digest(), entry.sha256, printable(entry.path))
   }
 
   /** Opens segments `first` to `behind` of a file, one at a time. @internal */

@@ -17,8 +17,8 @@ import {
 import { type ArchiveEntry, type EntryRecord, SEGMENT_RECORD_BYTES, segmentAt, segmentBytes, segmentCountOf } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { finishArchive } from './finish.ts'
-import { u32Bytes } from './keys.ts'
 import { HEADER_BYTES } from './limits.ts'
+import { segmentRecord } from './segment-record.ts'
 import { compressFirstSegment, compressSegment, FileCipher } from './segment.ts'
 import type { ByteSink } from './source.ts'
 import type { Progress } from './verify.ts'
@@ -59,14 +59,6 @@ export interface BuildResult {
 /** Refuses a file that was shorter or longer on a later look. */
 export function inputChanged(path: string): M2pError {
   return new M2pError('M2P_INPUT_CHANGED', `File "${printable(path)}" changed while it was being packed`, { details: { path: printable(path) } })
-}
-
-/** One segment's part of an entry: stored size and nonce. */
-export function segmentRecord(storedSize: number, nonce: Uint8Array): Uint8Array {
-  const record = new Uint8Array(SEGMENT_RECORD_BYTES)
-  record.set(u32Bytes(storedSize))
-  record.set(nonce, 4)
-  return record
 }
 
 /** Next multiple of `align` at or behind `offset`. */

@@ -63,8 +63,12 @@ export class FileCipher {
    */
   seal(index: number, bytes: Uint8Array, out?: Uint8Array): SealedSegment {
     const nonce = segmentNonce(this.#slotSecret, this.#path, index, this.#segmentCount, bytes)
-    const aad = segmentAad(this.#path, index, this.#segmentCount)
-    return { nonce, stored: sealXChaCha20Poly1305(this.#key, nonce, bytes, aad, out) }
+    return { nonce, stored: this.sealUnder(index, bytes, nonce, out) }
+  }
+
+  /** Seals under a nonce that is already known. Apart from `seal` only for tests: other input wants another nonce. */
+  sealUnder(index: number, bytes: Uint8Array, nonce: Uint8Array, out?: Uint8Array): Uint8Array {
+    return sealXChaCha20Poly1305(this.#key, nonce, bytes, segmentAad(this.#path, index, this.#segmentCount), out)
   }
 
   /**

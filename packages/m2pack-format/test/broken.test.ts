@@ -1,0 +1,72 @@
+import { equalBytes, sha256 } from '@keyturn/primitives'
+import { readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import { type Archive, M2pError, memorySource, openArchive } from '../src/index.ts'
+import { brokenCases } from './support/broken-cases.ts'
+import { contentKey, verifiers } from './support/craft.ts'
+
+const folder = fileURLToPath(new URL('broken/', import.meta.url))
+const files = readdirSync(folder).filter((name) => name.endsWith('.m2p'))
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof M2pError)) throw error
+  return error.code
+}
+
+/** Reads everything in every way and gives the codes met; whatever comes out must be the publisher's. */
+async function readAll(archive: Archive): Promise<Set<string>> {
+  const codes = new Set<string>()
+  for (const entry of archive.entries) {
+    try {
+      const bytes = await archive.read(entry.path)
+      expect(equalBytes(sha256(bytes), entry.sha256)).toBe(true)
+    } catch (error) {
+      codes.add(codeOf(error))
+    }
+  }
+  return codes
+}
+
+async function judge(bytes: Uint8Array): Promise<string> {
+  let archive: Archive
+  try {
+    archive = await openArchive(memorySource(bytes), { verifiers, contentKey })
+  } catch (error) {
+    return codeOf(error)
+  }
+  const { ok, failures } = await archive.verify()
+  expect(ok).toBe(false)
+  const [code = 'none'] = failures.map((failure) => failure.code)
+  if (code !== 'M2P_PADDING') expect([...(await readAll(archive))]).toContain(code)
+  return code
+}
+
+describe('broken archives, one fault each', () => {
+  it('there are at least 150, and the committed ones are those of the generator', () => {
+    expect(files.length).toBeGreaterThanOrEqual(150)
+    expect(files.length).toBe(brokenCases().length)
+  })
+
+  it.each(files)('%s is refused with the code in its name', async (name) => {
+    expect(await judge(new Uint8Array(readFileSync(folder + name)))).toBe(name.split('.')[1])
+  })
+
+  it('none gives out a byte that is not the publisher\'s, in a stream either', async () => {
+    for (const name of files) {
+      const source = memorySource(new Uint8Array(readFileSync(folder + name)))
+      const archive = await openArchive(source, { verifiers, contentKey }).catch((error: unknown) => codeOf(error))
+      if (typeof archive === 'string') continue
+      for (const entry of archive.entries) {
+        const parts: Uint8Array[] = []
+        try {
+          for await (const part of archive.stream(entry.path)) parts.push(part)
+          expect(equalBytes(sha256(Buffer.concat(parts)), entry.sha256)).toBe(true)
+        } catch (error) {
+          codeOf(error)
+          if (entry.segmentCount === 1) expect(parts).toEqual([])
+        }
+      }
+    }
+  })
+})
