@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { FileSystem } from '@keyturn/primitives/node'
+import { type FileSystem, systemErrorCode } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
 import { type ApplyContext, rollBack, rollForward } from './apply.ts'
 import { listFolder, look, removeFile, syncFolders } from './disk.ts'
@@ -85,7 +85,9 @@ export async function prepareFolders(fs: FileSystem, layout: Layout, userId: num
   for (const folder of [layout.updates, layout.staging, layout.backup, layout.index, layout.trust, layout.roles, layout.manifests]) {
     const found = await look(fs, folder)
     if (found.kind === 'nothing') {
-      await fs.mkdir(folder, { mode: 0o700 })
+      await fs.mkdir(folder, { mode: 0o700 }).catch((error: unknown) => {
+        if (systemErrorCode(error) !== 'EEXIST') throw error // another launcher was quicker; the lock decides who goes on
+      })
       continue
     }
     if (found.kind === 'file' || found.what !== 'folder') {

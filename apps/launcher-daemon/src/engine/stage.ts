@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { ManifestFile } from '@keyturn/manifest'
 import { syncFolder } from '@keyturn/primitives/node'
-import { fetchIndex, knownIndex } from './chunk-index.ts'
+import { cutLocally, fetchIndex, knownIndex } from './chunk-index.ts'
 import { type FileIdentity, hashFile, inParallel, look, placeInside, syncFolders } from './disk.ts'
 import { type DownloadContext, findStaged, smallBlobBytes, stageBlob, stageSmallBlob } from './download.ts'
 import type { Layout } from './layout.ts'
@@ -51,9 +51,11 @@ async function loadSeeds(context: DownloadContext, layout: Layout, plan: Plan, i
   for (const file of sources) {
     context.signal.throwIfAborted()
     const place = placeInside(layout.root, file.path)
-    if ((await look(context.fs, place)).kind !== 'file') continue
+    const found = await look(context.fs, place)
+    if (found.kind !== 'file') continue
     const known = await knownIndex(context, layout, file)
-    const chunks = known ?? (paths.has(file.path) ? await fetchIndex(context, layout, file) : undefined)
+    const fetched = known ?? (paths.has(file.path) ? await fetchIndex(context, layout, file) : undefined)
+    const chunks = fetched ?? (paths.has(file.path) ? await cutLocally(context, place, found.identity.size) : undefined)
     if (chunks !== undefined) seeds.add(place, chunks)
   }
   return seeds

@@ -1,0 +1,313 @@
+import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { engineFor, expectedText, installedTree, offline, treeText } from './support/install.ts'
+import { contentKey, DAY, keyId, noise, NOW, Publisher, sha256Hex } from './support/publisher.ts'
+
+const first = { 'client.txt': 'one', 'pack/a.bin': noise(2_000_000, 3), 'pack/b.bin': noise(700_000, 5), 'bin/run.sh': { bytes: new TextEncoder().encode('#!/bin/sh\nexit 0\n'), executable: true } }
+const second = { ...first, 'client.txt': 'two', 'new/folder/c.txt': 'three' }
+
+function edited(bytes: Uint8Array, at: number): Uint8Array {
+  const copy = bytes.slice()
+  copy.set(noise(100, at + 1), at)
+  return copy
+}
+
+describe('update()', () => {
+  it('installs into an empty folder, and finds nothing to do the second time', async () => {
+    const publisher = await Publisher.create()
+    const made = await publisher.release(first)
+    const { engine, folder, events, served } = await engineFor(publisher)
+    const result = await engine.update()
+    expect(result).toMatchObject({ outcome: 'updated', version: '2026.11.21-1', writtenFiles: 4, trust: 'current' })
+    expect(await treeText(folder)).toBe(expectedText(made.files, sha256Hex))
+    expect(events.filter((event) => event.type === 'state').map((event) => event.state)).toEqual(
+      ['lock', 'recover', 'trust', 'plan', 'preflight', 'fetch', 'stage', 'commit', 'swap', 'prune', 'finalize', 'idle'])
+    served.length = 0
+    expect(await engine.update()).toMatchObject({ outcome: 'up-to-date', writtenFiles: 0 })
+    expect(served.filter(({ path }) => path.startsWith('files/'))).toEqual([])
+    expect(await engine.status()).toMatchObject({ version: '2026.11.21-1', trust: 'current', confirmed: false, canRollBack: false })
+  })
+
+  it('fetches only the pieces that changed, removes what was dropped, keeps what the user changed', async () => {
+    const publisher = await Publisher.create()
+    await publisher.release({ ...first, 'old.txt': 'goes', 'mine.cfg': 'default' })
+    const { engine, folder, served } = await engineFor(publisher)
+    await engine.update()
+    await writeFile(join(folder, 'mine.cfg'), 'my own')
+    await writeFile(join(folder, 'screenshot.png'), 'mine')
+    const made = await publisher.release({ ...second, 'pack/a.bin': edited(first['pack/a.bin'], 1_000_000) })
+    served.length = 0
+    const result = await engine.update()
+    expect(result).toMatchObject({ outcome: 'updated', removedFiles: 1, keptFiles: ['mine.cfg'] })
+    expect(result.downloadedBytes).toBeLessThan(300_000)
+    const tree = await installedTree(folder)
+    expect(tree.has('old.txt')).toBe(false)
+    for (const [path, bytes] of made.files) expect(sha256Hex(tree.get(path) as Uint8Array)).toBe(sha256Hex(bytes))
+    expect(new TextDecoder().decode(tree.get('mine.cfg'))).toBe('my own')
+    expect(tree.has('screenshot.png')).toBe(true)
+  })
+
+  it('copies a moved file instead of fetching it, and installs one blob at two places', async () => {
+    const publisher = await Publisher.create()
+    await publisher.release(first, { index: false })
+    const { engine, folder } = await engineFor(publisher)
+    await engine.update()
+    const { 'pack/a.bin': moved, ...rest } = first
+    const made = await publisher.release({ ...rest, 'pack/moved.bin': moved, 'pack/again.bin': moved }, { index: false })
+    expect((await engine.update()).downloadedBytes).toBe(0)
+    expect(await treeText(folder)).toBe(expectedText(made.files, sha256Hex))
+  })
+
+  it('refuses a release without its signature, with another key, or older than what was seen, and leaves all as it was', async () => {
+    const publisher = await Publisher.create()
+    const made = await publisher.release(first)
+    const { engine, folder } = await engineFor(publisher)
+    await engine.update()
+    const [tree, trust] = [await treeText(folder), await readFile(join(folder, '.updates/trust/trust.json'), 'utf8')]
+    const oldHead = publisher.tree.get('channels/stable/head.json') as Uint8Array
+    await publisher.release(second, { signers: ['thief'] })
+    await expect(engine.update()).rejects.toMatchObject({ code: 'MAN_KEY_UNKNOWN', kind: 'auth' })
+    const bad = await publisher.release(second)
+    publisher.tree.set(`channels/stable/manifests/${bad.model.version}.json`, edited(bad.bytes, 20))
+    await expect(engine.update()).rejects.toMatchObject({ code: 'MAN_SIGNATURE' })
+    expect(await treeText(folder)).toBe(tree)
+    publisher.serve(bad)
+    await engine.update()
+    publisher.tree.set('channels/stable/head.json', oldHead)
+    await expect(engine.update()).rejects.toMatchObject({ code: 'MAN_ROLLBACK', kind: 'policy' })
+    expect(trust).not.toBe('')
+    expect(made.model.version).toBe('2026.11.21-1')
+  })
+
+  it('takes a turned release key without a download', async () => {
+    const publisher = await Publisher.create()
+    const made = await publisher.release(first)
+    const { engine, served } = await engineFor(publisher)
+    await engine.update()
+    await publisher.rotate((roles) => ({ roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } }, revokedKeys: [keyId('release 1')] }))
+    const again = await publisher.resign(made, ['release 2'])
+    await publisher.head(again)
+    served.length = 0
+    expect(await engine.update()).toMatchObject({ outcome: 'up-to-date', writtenFiles: 0 })
+    expect(served.filter(({ path }) => path.startsWith('files/') || path.endsWith('-1.json'))).toEqual([])
+    expect(await engine.status()).toMatchObject({ trust: 'current', rolesVersion: 2 })
+  })
+
+  it('bars play when the keys of the installed release were revoked and nothing renewed it', async () => {
+    const publisher = await Publisher.create()
+    const made = await publisher.release(first)
+    const { engine, folder } = await engineFor(publisher, { program: ['bin/run.sh'] })
+    await engine.update()
+    await publisher.rotate((roles) => ({ roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } }, revokedKeys: [keyId('release 1')] }))
+    await publisher.head(made)
+    await expect(engine.update()).rejects.toMatchObject({ code: 'MAN_KEY_RETIRED' })
+    await expect(engine.launch({ update: false })).rejects.toMatchObject({ code: 'TRUST_LOST' })
+    expect(await engine.status()).toMatchObject({ trust: 'barred' })
+    await publisher.resign(made, ['release 2'])
+    await engine.update()
+    expect(await engine.status()).toMatchObject({ trust: 'current' })
+    expect((await installedTree(folder)).size).toBe(4)
+  })
+
+  it('says LA_NETWORK without a server and changes nothing', async () => {
+    const publisher = await Publisher.create()
+    const { engine } = await engineFor(publisher, { fetch: offline })
+    await expect(engine.update()).rejects.toMatchObject({ code: 'LA_NETWORK', kind: 'io' })
+    await expect(engine.launch()).rejects.toMatchObject({ code: 'LA_NETWORK' })
+  })
+
+  it('never writes through a link and never replaces a folder with files in it', async () => {
+    const publisher = await Publisher.create()
+    const { engine, folder } = await engineFor(publisher)
+    await publisher.release(first)
+    const outside = `${folder}-outside`
+    await mkdir(outside)
+    await symlink(outside, join(folder, 'pack'))
+    await expect(engine.update()).rejects.toMatchObject({ code: 'LA_SYMLINK' })
+    await rm(join(folder, 'pack'))
+    await mkdir(join(folder, 'client.txt'))
+    await writeFile(join(folder, 'client.txt/mine'), 'x')
+    await expect(engine.update()).rejects.toMatchObject({ code: 'LA_SYMLINK' })
+    await rm(join(folder, 'client.txt'), { recursive: true })
+    await writeFile(join(outside, 'target'), 'untouched')
+    await symlink(join(outside, 'target'), join(folder, 'client.txt'))
+    await engine.update()
+    expect(await readFile(join(outside, 'target'), 'utf8')).toBe('untouched')
+    expect(await readFile(join(folder, 'client.txt'), 'utf8')).toBe('one')
+    await rm(outside, { recursive: true })
+  })
+
+  it('refuses an .updates that is a link', async () => {
+    const publisher = await Publisher.create()
+    await publisher.release(first)
+    const { engine, folder } = await engineFor(publisher, { logFile: false })
+    await mkdir(`${folder}-elsewhere`)
+    await symlink(`${folder}-elsewhere`, join(folder, '.updates'))
+    await expect(engine.update()).rejects.toMatchObject({ code: 'LA_SYMLINK' })
+    await rm(`${folder}-elsewhere`, { recursive: true })
+  })
+
+  it('goes on after a pause only when resumed', async () => {
+    const publisher = await Publisher.create()
+    await publisher.release(first)
+    const { engine, folder } = await engineFor(publisher)
+    await engine.pause()
+    await expect(engine.update()).rejects.toMatchObject({ code: 'LA_PAUSED' })
+    const again = await engineFor(publisher, { folder })
+    await expect(again.engine.update()).rejects.toMatchObject({ code: 'LA_PAUSED' })
+    await again.engine.resume()
+    expect(await again.engine.update()).toMatchObject({ outcome: 'updated' })
+  })
+
+  it('follows a rollout only when its turn has come', async () => {
+    const publisher = await Publisher.create()
+    const old = await publisher.release(first)
+    const { engine } = await engineFor(publisher)
+    await engine.update()
+    const rollout = (percent: number) => ({ head: (head: import('@keyturn/manifest').Head) => ({ ...head, fallback: old.pin, rollout: { percent, salt: 'ab'.repeat(16), paused: false } }) })
+    const made = await publisher.release(second, rollout(0))
+    expect(await engine.update()).toMatchObject({ outcome: 'up-to-date', version: '2026.11.21-1' })
+    await publisher.head(made, rollout(100))
+    expect(await engine.update()).toMatchObject({ outcome: 'updated', version: '2026.11.21-2' })
+  })
+})
+
+describe('repair()', () => {
+  it('fetches only the bad pieces of bad files', async () => {
+    const publisher = await Publisher.create()
+    const made = await publisher.release(first)
+    const { engine, folder, served } = await engineFor(publisher)
+    await engine.update()
+    await engine.repair()
+    const path = join(folder, 'pack/a.bin')
+    await writeFile(path, edited(first['pack/a.bin'], 500_000))
+    await rm(join(folder, 'client.txt'))
+    served.length = 0
+    const result = await engine.repair()
+    expect(result).toMatchObject({ outcome: 'repaired', writtenFiles: 2 })
+    expect(result.downloadedBytes).toBeLessThan(500_000)
+    expect(await treeText(folder)).toBe(expectedText(made.files, sha256Hex))
+  })
+})
+
+describe('rollback()', () => {
+  it('brings the release before back and does not take the same one again', async () => {
+    const publisher = await Publisher.create()
+    const old = await publisher.release({ ...first, 'old.txt': 'goes' })
+    const { engine, folder } = await engineFor(publisher)
+    await engine.update()
+    await expect(engine.rollback()).rejects.toMatchObject({ code: 'LA_NO_ROLLBACK' })
+    await publisher.release(second)
+    await engine.update()
+    expect(await engine.status()).toMatchObject({ canRollBack: true })
+    expect(await engine.rollback()).toMatchObject({ outcome: 'rolled-back', version: '2026.11.21-1', previousVersion: '2026.11.21-2' })
+    expect(await treeText(folder)).toBe(expectedText(old.files, sha256Hex))
+    expect(await engine.update()).toMatchObject({ outcome: 'stay', version: '2026.11.21-1' })
+    const third = await publisher.release({ ...second, 'client.txt': 'mended' })
+    expect(await engine.update()).toMatchObject({ outcome: 'updated', version: '2026.11.21-3' })
+    expect(await treeText(folder)).toBe(expectedText(third.files, sha256Hex))
+  })
+})
+
+const client = `
+import { readFileSync, writeFileSync } from 'node:fs'
+writeFileSync(process.argv[2], JSON.stringify({ key: process.env.M2PACK_MASTER_KEY_HEX ?? null, id: process.env.M2PACK_KEY_ID ?? null }))
+process.exit(Number(process.argv[3] ?? 0))
+`
+
+describe('launch()', () => {
+  async function game() {
+    const publisher = await Publisher.create()
+    const key = contentKey(4)
+    const files = { 'client.mjs': client, 'runtime-key.json': key.json }
+    await publisher.release(files, { format: 'm2pack', place: { contentKeys: [key.entry] } })
+    return { publisher, key, files }
+  }
+
+  it('starts the client with its key, and only the client has it', async () => {
+    const { publisher, key } = await game()
+    const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
+    const out = join(folder, '.updates/out.json')
+    const { exited, confirmed, offline: isOffline, version } = await engine.launch({ args: [out], stdio: ['ignore', 'ignore', 'ignore'] })
+    expect([await exited, await confirmed, isOffline, version]).toEqual([0, true, false, '2026.11.21-1'])
+    expect(JSON.parse(await readFile(out, 'utf8'))).toEqual({ key: key.hex, id: '4' })
+    expect(process.env['M2PACK_MASTER_KEY_HEX']).toBeUndefined()
+    expect(await readFile(join(folder, '.updates/launcher.log'), 'utf8')).not.toContain(key.hex)
+    expect(await engine.status()).toMatchObject({ confirmed: true })
+  })
+
+  it('starts what is installed when the server is down, and long after everything expired', async () => {
+    const { publisher, key } = await game()
+    const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
+    await engine.update()
+    const away = await engineFor(publisher, { folder, program: ['client.mjs'], fetch: offline, clock: () => NOW + 900 * DAY })
+    const out = join(folder, '.updates/out.json')
+    const started = await away.engine.launch({ args: [out], stdio: ['ignore', 'ignore', 'ignore'] })
+    expect(started.offline).toBe(true)
+    expect(await started.exited).toBe(0)
+    expect(JSON.parse(await readFile(out, 'utf8'))).toMatchObject({ key: key.hex })
+    expect(await away.engine.status()).toMatchObject({ trust: 'stale' })
+  })
+
+  it('mends a changed file before it starts, and does not start it without a server', async () => {
+    const { publisher } = await game()
+    const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
+    await engine.update()
+    await writeFile(join(folder, 'client.mjs'), 'process.exit(77)')
+    const away = await engineFor(publisher, { folder, program: ['client.mjs'], fetch: offline })
+    await expect(away.engine.launch()).rejects.toMatchObject({ code: 'LA_HASH' })
+    const { exited } = await engine.launch({ update: false, args: [join(folder, '.updates/out.json')], stdio: ['ignore', 'ignore', 'ignore'] })
+    expect(await exited).toBe(0)
+  })
+
+  it('refuses a key that the manifest does not list, and a foreign program', async () => {
+    const { publisher, files } = await game()
+    const other = contentKey(5)
+    await publisher.release({ ...files, 'runtime-key.json': other.json }, { format: 'm2pack', place: { contentKeys: [contentKey(4).entry] } })
+    const { engine } = await engineFor(publisher, { program: ['client.mjs'] })
+    await expect(engine.launch()).rejects.toMatchObject({ code: 'RK_KEY_ID_MISMATCH' })
+    const foreign = await engineFor(publisher, { program: ['other.mjs'] })
+    await expect(foreign.engine.launch()).rejects.toMatchObject({ code: 'LA_PROGRAM' })
+  })
+
+  it('goes back by itself after two starts that did not live', async () => {
+    const { publisher, files } = await game()
+    const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
+    await engine.update()
+    await publisher.release({ ...files, 'client.mjs': 'process.exit(3)' }, { format: 'm2pack', place: { contentKeys: [contentKey(4).entry] } })
+    for (const _ of [1, 2]) {
+      const { exited, confirmed } = await engine.launch({ stdio: ['ignore', 'ignore', 'ignore'] })
+      expect([await exited, await confirmed]).toEqual([3, false])
+    }
+    const { exited, version } = await engine.launch({ args: [join(folder, '.updates/out.json')], stdio: ['ignore', 'ignore', 'ignore'] })
+    expect([await exited, version]).toEqual([0, '2026.11.21-1'])
+    expect(await engine.update()).toMatchObject({ outcome: 'stay' })
+  })
+
+  it('does not put an update in place under a running client, nor start it twice', async () => {
+    const publisher = await Publisher.create()
+    await publisher.release({ 'client.mjs': 'setTimeout(() => {}, 20_000)' })
+    const { engine } = await engineFor(publisher, { program: ['client.mjs'] })
+    const { child, exited } = await engine.launch({ stdio: ['ignore', 'ignore', 'ignore'] })
+    await publisher.release({ 'client.mjs': 'process.exit(0)' })
+    await expect(engine.update()).rejects.toMatchObject({ code: 'LA_LOCKED' })
+    await expect(engine.launch()).rejects.toMatchObject({ code: 'LA_LOCKED' })
+    child.kill('SIGKILL')
+    await exited
+    expect(await engine.update()).toMatchObject({ outcome: 'updated' })
+  })
+})
+
+describe('the folder', () => {
+  it('is refused when another launcher works on it, and not writable ones before the first change', async () => {
+    const publisher = await Publisher.create()
+    await publisher.release(first)
+    const { engine, folder } = await engineFor(publisher)
+    const second = await engineFor(publisher, { folder })
+    const results = await Promise.allSettled([engine.update(), second.engine.update()])
+    const codes = results.map((result) => (result.status === 'fulfilled' ? 'done' : (result.reason as { code: string }).code))
+    expect(codes.sort()).toEqual(['LA_LOCKED', 'done'])
+    await chmod(join(folder, 'pack'), 0o755)
+  })
+})
