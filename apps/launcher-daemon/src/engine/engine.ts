@@ -135,7 +135,7 @@ class InstallEngine implements Engine {
       const decision = await this.#decide(session, signal)
       if (decision.outcome === 'refused') throw decision.error
       if (decision.outcome === 'stay') return this.#nothingToDo(session, state, 'stay')
-      return await this.#install(session, decision, state, signal)
+      return await this.#install(session, decision, state, signal, options.dryRun)
     })
   }
 
@@ -164,7 +164,7 @@ class InstallEngine implements Engine {
     }
   }
 
-  async #install(session: Session, decision: AcceptedRelease, state: InstallState, signal: AbortSignal): Promise<UpdateResult> {
+  async #install(session: Session, decision: AcceptedRelease, state: InstallState, signal: AbortSignal, dryRun?: boolean): Promise<UpdateResult> {
     if (state.failed.includes(decision.manifestSha256)) {
       session.emit({ type: 'notice', code: 'LA_RELEASE_FAILED', message: `Release ${decision.manifest.version} did not start here and is not installed again` })
       return this.#nothingToDo(session, state, 'stay')
@@ -173,7 +173,8 @@ class InstallEngine implements Engine {
       version: decision.manifest.version, sequence: decision.manifest.sequence ?? 0, epoch: decision.manifest.epoch ?? 0,
       channel: session.options.channel, manifestSha256: decision.manifestSha256, rolesVersion: decision.authority?.roles.version ?? 0,
     }
-    const result = await bringTo(session, { ref, manifest: decision.manifest }, state, { kind: 'update', verifyAll: state.suspect, signal })
+    const result = await bringTo(session, { ref, manifest: decision.manifest }, state, { kind: 'update', verifyAll: state.suspect, signal, dryRun })
+    if (dryRun === true) return { ...toUpdateResult(result.writtenFiles + result.removedFiles > 0 ? 'updated' : 'up-to-date', result, state), version: ref.version }
     const isNew = state.installed?.manifestSha256 !== ref.manifestSha256
     if (isNew) this.#report(session, decision)
     return toUpdateResult(isNew ? 'updated' : result.writtenFiles > 0 ? 'repaired' : 'up-to-date', result, state)

@@ -39,6 +39,8 @@ export interface RunOptions {
   readonly kind: 'update' | 'repair'
   /** Read every byte rather than ask the hash cache. */
   readonly verifyAll: boolean
+  /** Stop once it is known what would be done. */
+  readonly dryRun?: boolean | undefined
   readonly signal: AbortSignal
 }
 
@@ -97,6 +99,9 @@ export async function bringTo(session: Session, release: TargetRelease, state: I
     type: 'plan',
     plan: { version: release.ref.version, changedFiles: writes.length, removedFiles: removals.length, releaseBytes, changedBytes, downloadBytes: fetchPlan.downloadBytes },
   })
+  if (options.dryRun === true) {
+    return { state, writtenFiles: writes.length, removedFiles: removals.length, keptFiles: kept, downloadedBytes: fetchPlan.downloadBytes, releaseBytes }
+  }
   session.meter.expect({ download: fetchPlan.downloadBytes, disk: changedBytes, files: writes.length })
   const staged = await stageAll(context, session.layout, planned.plan, fetchPlan)
   session.enter('stage')

@@ -1,0 +1,13 @@
+#!/usr/bin/env node
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { LauncherProgram } from './program/program.ts'
+
+const stop = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => stop.abort(Object.assign(new Error(`Stopped by ${signal}`), { name: 'AbortError' })))
+}
+const program = new LauncherProgram({
+  stdout: process.stdout, stderr: process.stderr, env: process.env, signal: stop.signal, programFolder: dirname(fileURLToPath(import.meta.url)),
+})
+process.exitCode = await program.run(process.argv.slice(2))

@@ -1,0 +1,36 @@
+import { type ErrorKind, type JsonValue, KeyturnError, printable } from '@keyturn/primitives'
+import { LauncherError } from '../errors.ts'
+
+/** Exit code of each kind of error; the same in every program of the workspace. */
+export const exitCodes: Readonly<Record<ErrorKind, number>> = {
+  no: 1, usage: 2, io: 3, unavailable: 3, input: 4, auth: 4, policy: 4, interrupted: 5, busy: 6, bug: 70,
+}
+
+/** Whatever was thrown, as an error with a code. */
+export function asKeyturnError(thrown: unknown): KeyturnError {
+  if (thrown instanceof KeyturnError) return thrown
+  if (thrown instanceof Error && thrown.name === 'AbortError') return new LauncherError('LA_PAUSED', 'Stopped', { cause: thrown })
+  const message = thrown instanceof Error ? thrown.message : String(thrown)
+  return new LauncherError('LA_BUG', printable(message), { cause: thrown })
+}
+
+/** The JSON envelope of an error. */
+export function errorEnvelope(command: string, error: KeyturnError): JsonValue {
+  const { code, message, hint, details } = error
+  return {
+    ok: false, command,
+    error: { code, message, ...(hint === undefined ? {} : { hint }), ...(Object.keys(details).length === 0 ? {} : { details: { ...details } }) },
+  }
+}
+
+/** Bytes as people read them. */
+export function formatBytes(count: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  let value = count
+  let unit = 0
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000
+    unit += 1
+  }
+  return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit] ?? ''}`
+}

@@ -1,0 +1,194 @@
+import { Command, CommanderError } from 'commander'
+import type { JsonValue } from '@keyturn/primitives'
+import { createEngine, type Engine } from '../engine/engine.ts'
+import type { DeliveryName, Settings, Target } from '../engine/settings.ts'
+import { parseSettings } from '../engine/settings.ts'
+import { LauncherError } from '../errors.ts'
+import { keepSettings, locateInstall, settingsFor, toEngineOptions } from '../install-settings.ts'
+import { uninstall } from '../uninstall.ts'
+import { openPage, runDaemon } from './daemon-commands.ts'
+import { EventPrinter } from './events-text.ts'
+import { asKeyturnError, errorEnvelope, exitCodes } from './outcome.ts'
+import { statusData, statusText, updateData, updateText } from './results.ts'
+
+/** What the process gives to the program; tests give their own. */
+export interface ProgramEnvironment {
+  readonly stdout: { write(text: string): unknown }
+  readonly stderr: { readonly isTTY?: boolean | undefined; readonly columns?: number | undefined; write(text: string): unknown }
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly signal: AbortSignal
+  /** Folder the program lies in. */
+  readonly programFolder: string
+}
+
+interface Flags {
+  readonly dir?: string
+  readonly server?: string
+  readonly trust?: string
+  readonly product?: string
+  readonly channel?: string
+  readonly target?: Target
+  readonly program?: string
+  readonly delivery?: DeliveryName
+  readonly limit?: string
+  readonly json?: boolean
+  readonly events?: boolean
+  readonly quiet?: boolean
+  readonly offline?: boolean
+  readonly playInstalled?: boolean
+  readonly dryRun?: boolean
+  readonly port?: string
+  readonly socket?: string
+}
+
+/** An opened install with what its commands need. */
+export interface OpenInstall {
+  readonly folder: string
+  readonly settings: Settings & { readonly server: string; readonly trust: string }
+  readonly engine: Engine
+  readonly flags: Flags
+}
+
+type Answer = { readonly data: { [name: string]: JsonValue }; readonly text: string; readonly exitCode?: number }
+
+/** `keyturn-launcher`: its commands over one engine. */
+export class LauncherProgram {
+  readonly #environment: ProgramEnvironment
+  #exitCode = 0
+
+  constructor(environment: ProgramEnvironment) {
+    this.#environment = environment
+  }
+
+  /** Runs a command line and returns its exit code. */
+  async run(argv: readonly string[]): Promise<number> {
+    const program = this.#program()
+    try {
+      await program.parseAsync([...argv], { from: 'user' })
+    } catch (thrown) {
+      if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : exitCodes.usage
+      this.#exitCode = this.#fail(argv[0] ?? '', thrown, argv.includes('--json'))
+    }
+    return this.#exitCode
+  }
+
+  #fail(command: string, thrown: unknown, json: boolean): number {
+    const error = asKeyturnError(thrown)
+    if (json) this.#environment.stdout.write(`${JSON.stringify(errorEnvelope(command, error))}\n`)
+    else this.#environment.stderr.write(`error: ${error.message}\n  ${error.code}${error.hint === undefined ? '' : `: ${error.hint}`}\n`)
+    return exitCodes[error.kind]
+  }
+
+  #program(): Command {
+    const program = new Command('keyturn-launcher').description('Installs, verifies, updates and starts a client.')
+    program.exitOverride().configureOutput({
+      writeOut: (text) => this.#environment.stdout.write(text), writeErr: (text) => this.#environment.stderr.write(text),
+    })
+    this.#add(program, 'update', 'bring the install to the newest release', (install) => this.#update(install))
+    this.#add(program, 'launch', 'update if possible, then start the client', (install, rest) => this.#launch(install, rest))
+      .argument('[arguments...]', 'arguments for the client')
+      .option('--offline', 'do not ask the server')
+      .option('--play-installed', 'play although the newest release carries a wrong signature')
+    this.#add(program, 'repair', 'read every byte of the installed release and fetch what is wrong', (install) => this.#repair(install))
+    this.#add(program, 'rollback', 'go back to the release before', async ({ engine }) => {
+      const result = await engine.rollback()
+      return { data: updateData(result), text: updateText(result) }
+    })
+    this.#add(program, 'status', 'say what is installed and how far it is trusted', async ({ engine }) => {
+      const status = await engine.status()
+      return { data: statusData(status), text: statusText(status) }
+    })
+    this.#add(program, 'uninstall', 'remove what was installed; what you changed or added stays', async ({ folder }) => {
+      const { removedFiles, keptFiles } = await uninstall(folder)
+      return { data: { removed_files: removedFiles, kept_files: [...keptFiles] }, text: `${removedFiles} files removed, ${keptFiles.length} changed ones kept` }
+    })
+    this.#add(program, 'run', 'stay running: check on an interval, serve the page on this machine', (install) => this.#run(install))
+      .option('--port <number>', 'port on 127.0.0.1 (default: any free one)')
+      .option('--socket <path>', 'a Unix socket instead of a port')
+    this.#add(program, 'open', 'print (and open) the address of the page of a running launcher', async ({ folder }) => {
+      const address = await openPage(folder)
+      return { data: { address }, text: address }
+    })
+    return program
+  }
+
+  #add(program: Command, name: string, description: string, run: (install: OpenInstall, rest: readonly string[]) => Promise<Answer>): Command {
+    const command = program.command(name).description(description).addHelpText('after', `\nExample:\n  $ keyturn-launcher ${name} --dir client`)
+    command
+      .option('--dir <folder>', 'folder of the install (default: $METIN2_INSTALL_DIR)')
+      .option('--server <url>', 'release server; remembered after the first install')
+      .option('--trust <pin>', 'did:keri:<prefix>?sn=&said= or key:<hex>; remembered after the first install')
+      .option('--product <name>', 'product, where the server has several')
+      .option('--channel <name>', 'channel (default: stable)')
+      .option('--target <system>', 'windows, linux or macos (default: windows)')
+      .option('--program <path>', 'program to start, relative to the install or absolute')
+      .option('--delivery <how>', 'how the client gets its key: env, fd or shared-memory')
+      .option('--limit <bytes>', 'bytes a second')
+      .option('--json', 'print one JSON object on stdout')
+      .option('--events', 'print events as JSON lines on stderr')
+      .option('-q, --quiet', 'print results only')
+    command.action(async () => {
+      const flags = command.opts<Flags>()
+      await this.#execute(name, flags, command.args, run)
+    })
+    return command
+  }
+
+  async #execute(name: string, flags: Flags, rest: readonly string[], run: (install: OpenInstall, rest: readonly string[]) => Promise<Answer>): Promise<void> {
+    const json = flags.json === true
+    const printer = new EventPrinter(this.#environment.stderr, { json, events: flags.events === true, quiet: flags.quiet === true })
+    try {
+      const install = await this.#open(flags, printer)
+      const answer = await run(install, rest)
+      printer.end()
+      this.#environment.stdout.write(json ? `${JSON.stringify({ ok: true, command: name, data: answer.data })}\n` : answer.text === '' ? '' : `${answer.text}\n`)
+      this.#exitCode = answer.exitCode ?? 0
+    } catch (thrown) {
+      printer.end()
+      this.#exitCode = this.#fail(name, thrown, json)
+    }
+  }
+
+  async #open(flags: Flags, printer: EventPrinter): Promise<OpenInstall> {
+    const folder = flags.dir ?? locateInstall(this.#environment.env, this.#environment.programFolder)
+    if (folder === undefined) throw new LauncherError('LA_USAGE', 'Which install? Give --dir, or set METIN2_INSTALL_DIR')
+    const { server, trust, product, channel, target, delivery, program, limit } = flags
+    const said = { server, trust, product, channel, target, delivery, program: program === undefined ? undefined : [program], limit: limit === undefined ? undefined : Number(limit) }
+    const given = parseSettings(Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)))
+    const settings = await settingsFor({ folder, ...given })
+    const engine = createEngine({ ...toEngineOptions(folder, settings), onEvent: printer.print, env: this.#environment.env })
+    return { folder, settings, engine, flags }
+  }
+
+  async #update({ folder, settings, engine }: OpenInstall): Promise<Answer> {
+    const result = await engine.update({ signal: this.#environment.signal })
+    await keepSettings(folder, settings)
+    return { data: updateData(result), text: updateText(result) }
+  }
+
+  async #repair({ engine }: OpenInstall): Promise<Answer> {
+    const result = await engine.repair({ signal: this.#environment.signal })
+    return { data: updateData(result), text: updateText(result) }
+  }
+
+  async #launch({ folder, settings, engine, flags }: OpenInstall, rest: readonly string[]): Promise<Answer> {
+    const started = await engine.launch({
+      signal: this.#environment.signal, args: rest,
+      ...(flags.offline === true ? { update: false } : {}), ...(flags.playInstalled === true ? { playInstalled: true } : {}),
+      // stdout belongs to the one JSON object
+      ...(flags.json === true ? { stdio: ['inherit', 2, 2] } : {}),
+    })
+    await keepSettings(folder, settings)
+    const exitCode = await started.exited
+    const data = { version: started.version, offline: started.offline || flags.offline === true, trust: started.trust, pid: started.pid, client_exit_code: exitCode, update: started.update === undefined ? null : updateData(started.update) }
+    return { data, text: '' }
+  }
+
+  async #run({ folder, settings, engine, flags }: OpenInstall): Promise<Answer> {
+    const { address } = await runDaemon({
+      folder, settings, engine, signal: this.#environment.signal, port: flags.port, socket: flags.socket,
+      onReady: (ready) => this.#environment.stdout.write(flags.json === true ? `${JSON.stringify({ ok: true, command: 'run', data: { address: ready } })}\n` : `Ready at ${ready}\n`),
+    })
+    return { data: { address }, text: '', exitCode: 0 }
+  }
+}

@@ -1,0 +1,62 @@
+import type { JsonValue } from '@keyturn/primitives'
+import type { EngineStatus, UpdateResult } from '../engine/engine.ts'
+import { formatBytes } from './outcome.ts'
+
+/** A result as JSON data. */
+export function updateData(result: UpdateResult): { [name: string]: JsonValue } {
+  return {
+    outcome: result.outcome, version: result.version ?? null, previous: result.previousVersion ?? null, trust: result.trust,
+    written_files: result.writtenFiles, removed_files: result.removedFiles, kept_files: [...result.keptFiles],
+    downloaded_bytes: result.downloadedBytes, release_bytes: result.releaseBytes,
+  }
+}
+
+/** A result in one sentence. */
+export function updateText(result: UpdateResult): string {
+  const { outcome, version = 'nothing', downloadedBytes } = result
+  switch (outcome) {
+    case 'updated':
+      return `Installed ${version}: ${result.writtenFiles} files written, ${result.removedFiles} removed, ${formatBytes(downloadedBytes)} downloaded`
+    case 'up-to-date':
+      return `${version} is installed and up to date`
+    case 'repaired':
+      return `Repaired ${version}: ${result.writtenFiles} files written, ${formatBytes(downloadedBytes)} downloaded`
+    case 'stay':
+      return `${version} stays: nothing else is offered to this install`
+    case 'rolled-back':
+      return `Went back to ${version}`
+  }
+}
+
+/** A status as JSON data. */
+export function statusData(status: EngineStatus): { [name: string]: JsonValue } {
+  return {
+    folder: status.folder, server: status.server, channel: status.channel, state: status.state,
+    version: status.version ?? null, sequence: status.sequence ?? null, trust: status.trust,
+    reason: status.reason === undefined ? null : { code: status.reason.code, message: status.reason.message },
+    roles_version: status.rolesVersion ?? null, confirmed: status.confirmed, failed_starts: status.failedStarts,
+    can_roll_back: status.canRollBack, paused: status.paused, limit: status.bytesPerSecond ?? null,
+  }
+}
+
+/** Trust in words that need no glossary. */
+export const trustWords: Readonly<Record<EngineStatus['trust'], string>> = {
+  pinned: 'nothing was verified yet',
+  current: 'verified: this release comes from its publisher and is the newest known',
+  stale: 'verified, but the server could not confirm lately that it is the newest',
+  barred: 'must not be played: the keys that vouched for it were withdrawn',
+  forked: 'verified; the publisher contradicts itself, so nothing new is installed for now',
+}
+
+/** A status in a few lines. */
+export function statusText(status: EngineStatus): string {
+  const lines = [
+    `Folder   ${status.folder}`,
+    `Server   ${status.server} (${status.channel})`,
+    `Release  ${status.version ?? 'none'}${status.confirmed ? '' : status.version === undefined ? '' : ', not started yet'}`,
+    `Trust    ${status.trust}: ${trustWords[status.trust]}`,
+  ]
+  if (status.reason !== undefined) lines.push(`         ${status.reason.message} (${status.reason.code})`)
+  if (status.paused) lines.push('Paused   downloads wait until they are resumed')
+  return lines.join('\n')
+}
