@@ -4,6 +4,7 @@ import {
   buildManifest, nextVersion, sha256Hex, writeManifest, type ContentKey, type IndexReference, type ManifestEntry, type ReleaseManifest,
 } from '@keyturn/manifest'
 import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
+import { CliError } from '../errors.ts'
 import { activeContentKey, type HomeDescription } from '../home.ts'
 import type { Progress } from '../output.ts'
 import { describeArchive, type ArchiveFacts } from './archive-facts.ts'
@@ -27,6 +28,10 @@ export interface ReleasePlan {
   readonly minLauncherVersion?: string | undefined
   /** Default: `m2pack` when the tree holds an archive, else `legacy-json-blob`. */
   readonly format?: string | undefined
+  /** Allow a version like `2026.04.15-full`; default false. */
+  readonly allowTag?: boolean
+  /** Which files of the tree belong into the release; default: all of them. */
+  readonly keeps?: (path: string, all: ReadonlySet<string>) => boolean
   readonly nowMs: number
   readonly signal: AbortSignal
   readonly progress?: Progress
@@ -43,9 +48,10 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
   const tree = resolve(plan.tree)
   const earlier = (await readReleases(paths, plan.channel)).at(-1)
   const roles = await rolesInForce(paths, description.identity.prefix)
-  const { files, indexes } = await describeFiles(await listTree(tree), plan)
+  const { files, indexes } = await describeFiles(await chosenFiles(tree, plan), plan)
   const manifest = buildManifest(files, {
     version: plan.version ?? nextVersion(plan.nowMs, earlier?.manifest.version),
+    allowTag: plan.allowTag === true,
     nowMs: plan.nowMs,
     format: plan.format ?? (files.some((file) => file.keyId !== undefined) ? 'm2pack' : 'legacy-json-blob'),
     ...(earlier === undefined ? {} : { previous: earlier.manifest.version }),
@@ -62,6 +68,14 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
     },
   })
   return await keep(home, manifest, tree, indexes)
+}
+
+async function chosenFiles(tree: string, { keeps = () => true }: ReleasePlan): Promise<TreeFile[]> {
+  const listed = await listTree(tree)
+  const all = new Set(listed.map(({ path }) => path))
+  const chosen = listed.filter(({ path }) => keeps(path, all))
+  if (chosen.length === 0) throw new CliError('BUILD_EMPTY', `No file of "${tree}" is left after exclusion`)
+  return chosen
 }
 
 /** The home's content keys as the manifest lists them. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { rotate, sha256DigestSeal } from '@keyturn/kel'
-import { parseRoles, writeRoles, type RoleDocument } from '@keyturn/manifest'
+import { checkRolesStep, parseRoles, writeRoles, type RoleDocument } from '@keyturn/manifest'
 import { base64Decode, base64Encode, concatBytes, hexEncode, type JsonObject } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-server/client'
@@ -25,6 +25,8 @@ export interface IdentityTurnOptions {
   readonly revoke?: boolean
   /** Days until the new role document expires, at most 400; default 365. */
   readonly rolesDays?: number
+  /** Literal bytes of the role document to seal, with keys of this home or of others; then no key is turned beside. */
+  readonly proposal?: Uint8Array | undefined
   readonly client?: ReleaseServerClient | undefined
   readonly nowMs: number
 }
@@ -54,6 +56,33 @@ export function identityTurnSteps(home: HomeSession, options: IdentityTurnOption
   ]
 }
 
+/** The key of this home that will sign for a role: the one in use while it stays, else the newest that is listed. */
+async function signingAlias(home: HomeSession, kind: 'release' | 'head', listed: readonly string[]): Promise<string> {
+  const keys = await home.keys()
+  const current = home.description.aliases[kind]
+  const candidates = keys.store.list().map(({ alias }) => alias).filter((alias) => alias.startsWith(`${kind}/`)).toReversed()
+  for (const alias of [current, ...candidates]) {
+    if (keys.has(alias) && listed.includes(hexEncode(await keys.publicKey(alias)))) return alias
+  }
+  return current
+}
+
+/** Facts of a turn that seals a document as it was proposed. */
+async function proposed(home: HomeSession, bytes: Uint8Array, inForce: RoleDocument): Promise<JsonObject> {
+  const document = parseRoles(bytes)
+  if (document.version !== inForce.version + 1) {
+    throw new CliError('CLI_TURN_UNREADY', `The proposed role document is number ${document.version}, number ${inForce.version + 1} is due`, {
+      hint: 'Run "keyturn roles propose" again',
+    })
+  }
+  checkRolesStep(inForce, document)
+  return {
+    proposal: base64Encode(bytes),
+    release: await signingAlias(home, 'release', document.roles.release.keys),
+    head: await signingAlias(home, 'head', document.roles.head.keys),
+  }
+}
+
 async function plan(home: HomeSession, options: IdentityTurnOptions): Promise<JsonObject> {
   const { identity, aliases } = home.description
   const { log } = await readIdentityLog(home.paths, identity.prefix)
@@ -70,6 +99,7 @@ async function plan(home: HomeSession, options: IdentityTurnOptions): Promise<Js
     release: options.releaseKey === false ? aliases.release : followingAlias(aliases.release),
     head: options.headKey === true ? followingAlias(aliases.head) : aliases.head,
     revoke: options.revoke === true, roles_days: options.rolesDays ?? 365, channels,
+    ...(options.proposal === undefined ? {} : await proposed(home, options.proposal, roles.document)),
   }
 }
 
@@ -89,6 +119,7 @@ async function takeKeys(home: HomeSession, facts: JsonObject): Promise<undefined
 }
 
 async function proposeRoles(home: HomeSession, facts: JsonObject): Promise<JsonObject> {
+  if (facts['proposal'] !== undefined) return { roles: facts['proposal'] }
   const keys = await home.keys()
   const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
   const [release, head] = await Promise.all([keys.publicKey(String(facts['release'])), keys.publicKey(String(facts['head']))])

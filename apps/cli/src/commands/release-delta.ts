@@ -1,0 +1,29 @@
+import { join } from 'node:path'
+import { parseChunkIndex, planDelta, type ChunkIndex, type ManifestFile } from '@keyturn/manifest'
+import { readIfThere, releaseFiles, type StoredRelease } from '../publisher/store.ts'
+
+async function indexOf(release: StoredRelease, file: ManifestFile): Promise<ChunkIndex | undefined> {
+  if (file.index === undefined) return undefined
+  const bytes = await readIfThere(join(release.folder, releaseFiles.index, file.index.sha256))
+  return bytes && parseChunkIndex(bytes, { reference: file.index, blobSha256: file.sha256, blobBytes: file.size })
+}
+
+/**
+ * Bytes that a player who has one release downloads for another: indexes and missing chunks where both releases have
+ * an index, whole files elsewhere.
+ */
+export async function deltaBytes(before: StoredRelease, after: StoredRelease): Promise<number> {
+  const blobs = new Set(before.manifest.files.map(({ sha256 }) => sha256))
+  const byPath = new Map(before.manifest.files.map((file) => [file.path, file]))
+  let bytes = 0
+  for (const file of after.manifest.files) {
+    if (blobs.has(file.sha256)) continue
+    blobs.add(file.sha256)
+    const old = byPath.get(file.path)
+    const [target, seed] = [await indexOf(after, file), old && await indexOf(before, old)]
+    bytes += target === undefined || seed === undefined
+      ? file.size
+      : planDelta(target, [{ index: seed }]).downloadBytes + (file.index?.size ?? 0)
+  }
+  return bytes
+}

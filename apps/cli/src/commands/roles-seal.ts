@@ -1,0 +1,60 @@
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../command.ts'
+import { CliError } from '../errors.ts'
+import { openHome } from '../publisher/home-session.ts'
+import { readIdentityLog } from '../publisher/store.ts'
+import { identityTurnSteps } from '../turn/identity.ts'
+import { readTurn, runTurn } from '../turn/journal.ts'
+import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
+import { collect } from './release-options.ts'
+import { dropProposal, readProposal } from './roles-proposal.ts'
+
+interface SealOptions extends ServerOptions {
+  readonly nextPassphraseFile?: string
+  readonly channel?: readonly string[]
+  readonly local?: boolean
+}
+
+/** Registers `keyturn roles seal`. */
+export function registerSeal(roles: Command, cli: Cli): void {
+  const seal = withServer(roles
+    .command('seal')
+    .description('put the proposed role document in force: rotate the identity, sign manifest and head anew, publish')
+    .option('--channel <name>', 'a channel whose release is signed again; may be given several times (default: that of the home)', collect)
+    .option('--next-passphrase-file <file>', 'passphrase of the file with the next identity key, when it has its own')
+    .option('--local', 'publish nothing now'))
+  cli.define<SealOptions>(seal, {
+    example: 'keyturn roles seal --next-passphrase-file next.txt',
+    dryRun: true,
+    run: runSeal,
+  })
+}
+
+async function runSeal(context: Context, options: SealOptions): Promise<CommandResult> {
+  const home = await openHome(context, { write: true, nextPassphraseFile: options.nextPassphraseFile })
+  const proposal = await readProposal(home.paths)
+  const pending = await readTurn(home.paths.journals, 'identity')
+  if (proposal === undefined && pending === undefined) {
+    throw new CliError('CLI_TURN_UNREADY', 'No role document is proposed', { hint: 'Run "keyturn roles propose"' })
+  }
+  const publishes = options.local !== true && serverUrl(options, home.description) !== undefined
+  const client = publishes ? await openClient(options, home.description) : undefined
+  const steps = identityTurnSteps(home, {
+    channels: options.channel ?? [home.description.channel], proposal: proposal?.bytes, client, nowMs: context.clock(),
+  })
+  if (context.dryRun) {
+    return { data: { steps: steps.map(({ title }) => title) }, text: steps.map(({ title }, index) => `${index + 1}. ${title}`).join('\n') }
+  }
+  await context.ask.confirm(`Rotate the identity and put role document ${proposal?.document.version ?? ''} in force?`)
+  const { resumed } = await runTurn('identity', steps, {
+    folder: home.paths.journals, now: new Date(context.clock()).toISOString(), signal: context.signal,
+    onStep: (step, index, total) => context.out.step(step.name, `${index + 1}/${total} ${step.title}`),
+  })
+  await dropProposal(home.paths)
+  const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
+  const version = proposal?.document.version
+  return {
+    data: { sn: log.state.sn, said: log.state.said, roles_version: version, published: publishes, resumed },
+    text: `Role document ${version ?? ''} is in force since event ${log.state.sn}${publishes ? ', and published' : '; publish it with "keyturn release publish"'}`,
+  }
+}
