@@ -287,8 +287,10 @@ export function parseEvent(body: Uint8Array, version: VersionString, options: Pa
     warnings,
   }
   if (type === 'rct') return { ...common, type }
-  checkSaid(body, common.said, type === 'icp' || type === 'dip' ? common.prefix : undefined)
-  if (type === 'icp' || type === 'dip') return parseInception(fields, common, context)
+  const starts = type === 'icp' || type === 'dip'
+  if (!starts && common.sn === 0) throw refusal('KEL_SEQ', `Event of type ${type} has sequence number 0`, { rule: 'form' })
+  checkSaid(body, common.said, starts ? common.prefix : undefined)
+  if (starts) return parseInception(fields, common, context)
   if (type === 'ixn') {
     return { ...common, type, prior: parseSaid(text(fields, 'p'), 'p'), seals: list(fields, 'a', MAX_SEALS) }
   }

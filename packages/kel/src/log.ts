@@ -168,7 +168,7 @@ export class EventLog implements DelegatorLog {
   #judgeRival(message: Message<KeyEvent>, held: VerifiedEvent, context: JudgeContext): Judgement {
     const { event } = message
     const judged = judgeEvent(event.sn === 0 ? undefined : this.stateAt(event.sn - 1), message, context)
-    if (judged.verdict === 'escrow' && judged.kind === 'partial-signature') {
+    if (judged.verdict === 'escrow' && (judged.kind === 'partial-signature' || judged.kind === 'out-of-order')) {
       throw refusal('KEL_SEQ', `Event ${event.sn} is taken by ${held.said}, and its rival is not fully signed`)
     }
     const explanation = `a second event ${event.sn}, ${event.said}, is rightly signed; ${held.said} was seen first and stays`

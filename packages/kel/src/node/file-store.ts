@@ -49,7 +49,9 @@ class FileLog implements LogStorage {
       }
       return await this.#append(record.message, current)
     } finally {
-      await lock.release()
+      await lock.release().catch((cause: unknown) => {
+        throw failed('unlock', this.#path, cause)
+      })
     }
   }
 
