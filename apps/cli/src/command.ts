@@ -18,7 +18,7 @@
 // signRelease(), issueHead(), publishRelease(). Key turns run through turn/journal.ts, so that they can be resumed.
 
 import { resolve } from 'node:path'
-import { KeyturnError, printable, systemClock, type Clock, type JsonValue } from '@keyturn/primitives'
+import { KeyturnError, printable, systemClock, type Clock, type JsonObject, type JsonValue } from '@keyturn/primitives'
 import { Command, CommanderError } from 'commander'
 import { Ask } from './ask.ts'
 import { applyCommandDefaults, readConfig, type Config } from './config.ts'
@@ -38,6 +38,8 @@ export interface CommandResult {
   readonly text?: string | undefined
   /** The question was answered, and the answer is no: exit code 1. */
   readonly no?: boolean | undefined
+  /** The command came to an end and failed all the same: `data` is printed beside the error. */
+  readonly failure?: KeyturnError | undefined
   /** The result was printed by the command itself (completion scripts); `--json` still prints the envelope. */
   readonly raw?: string | undefined
 }
@@ -60,6 +62,8 @@ export interface Context {
   readonly homeFolder: string
   /** Milliseconds since the epoch. */
   readonly clock: Clock
+  /** Answers now, for commands that go on running: `serve`, `demo --keep`. What `run` returns is not printed any more. */
+  announce(result: CommandResult): void
   /** Runs when the command is over, last registered first, whatever happened. */
   defer(cleanUp: () => void | Promise<void>): void
 }
@@ -167,8 +171,13 @@ export class Cli {
       }
       const context = this.#context(name, flags, config, out, homeFolder, cleanUps)
       const args = command.processedArgs as readonly (string | undefined)[]
-      const result = await spec.run(context, command.opts() as Options, args)
-      this.#answer(name, result, out)
+      let announced = false
+      const announce = (early: CommandResult): void => {
+        announced = true
+        this.#answer(name, early, out)
+      }
+      const result = await spec.run({ ...context, announce }, command.opts() as Options, args)
+      if (!announced) this.#answer(name, result, out)
     } catch (thrown) {
       await this.#report(name, thrown, out, homeFolder)
     } finally {
@@ -179,7 +188,7 @@ export class Cli {
   #context(
     name: string, flags: GlobalFlags, config: Config, out: Output, homeFolder: string,
     cleanUps: (() => void | Promise<void>)[],
-  ): Context {
+  ): Omit<Context, 'announce'> {
     const { signal } = this.#environment
     const passphraseFile = flags.passphraseFile ?? this.#environment.env['KEYTURN_PASSPHRASE_FILE'] ?? config.passphraseFile
     const ask = new Ask({
@@ -199,9 +208,16 @@ export class Cli {
   }
 
   #answer(name: string, result: CommandResult, out: Output): void {
-    if (out.json) out.object({ ok: true, command: name, data: withoutUndefined(result.data) })
+    const { failure } = result
+    const data = withoutUndefined(result.data)
+    if (out.json && failure !== undefined) out.object({ ok: false, command: name, error: errorBody(failure, failure.details, failure.hint), data })
+    else if (out.json) out.object({ ok: true, command: name, data })
     else if (result.raw !== undefined) this.#environment.stdout.write(result.raw)
     else if (result.text !== undefined && result.text !== '') out.line(result.text)
+    if (failure !== undefined) {
+      if (!out.json) this.#errorText(failure, failure.hint, out)
+      this.exitCode = Math.max(this.exitCode, exitCodes[failure.kind])
+    }
     if (result.no === true) this.exitCode = Math.max(this.exitCode, exitCodes.no)
   }
 
@@ -211,19 +227,20 @@ export class Cli {
     const report = error.kind === 'bug' ? await writeReport(error, name, homeFolder) : undefined
     const details = { ...error.details, ...(report === undefined ? {} : { report_id: report.id, report: report.path }) }
     const hint = error.hint ?? (report === undefined ? undefined : `Please report it with the id ${report.id}; details are in ${report.path}`)
-    if (out.json) {
-      out.object({
-        ok: false, command: name,
-        error: withoutUndefined({
-          code: error.code, message: error.message, hint,
-          details: Object.keys(details).length === 0 ? undefined : details,
-        }),
-      })
-      return
-    }
+    if (out.json) out.object({ ok: false, command: name, error: errorBody(error, details, hint) })
+    else this.#errorText(error, hint, out)
+  }
+
+  #errorText(error: KeyturnError, hint: string | undefined, out: Output): void {
     out.error(`${out.paint('31', 'error:', this.#environment.stderr)} ${error.message}`)
     out.error(`  ${error.code}${hint === undefined ? '' : `: ${hint}`}`)
   }
+}
+
+function errorBody(error: KeyturnError, details: Readonly<Record<string, string | number>>, hint: string | undefined): JsonObject {
+  return withoutUndefined({
+    code: error.code, message: error.message, hint, details: Object.keys(details).length === 0 ? undefined : details,
+  })
 }
 
 function addGlobalFlags(program: Command): void {

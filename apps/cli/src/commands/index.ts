@@ -22,6 +22,11 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./pack.ts')).registerPack,
   },
   {
+    name: 'demo',
+    summary: 'the whole story on this machine: publish, install, turn every key, refuse thieves',
+    load: async () => (await import('./demo.ts')).registerDemo,
+  },
+  {
     name: 'init',
     summary: 'create the home folder: keystore, release identity, keys, role document 1',
     load: async () => (await import('./init.ts')).registerInit,
@@ -30,6 +35,31 @@ export const nouns: readonly Noun[] = [
     name: 'id',
     summary: 'identities and their key event logs: create, show, check, rotate',
     load: async () => (await import('./id.ts')).registerId,
+  },
+  {
+    name: 'roles',
+    summary: 'who may sign: role documents sealed by the identity',
+    load: async () => (await import('./roles.ts')).registerRoles,
+  },
+  {
+    name: 'release',
+    summary: 'release tree, manifest, signature, head, server',
+    load: async () => (await import('./release.ts')).registerRelease,
+  },
+  {
+    name: 'update',
+    summary: 'bring an install to the newest release',
+    load: async () => (await import('./update.ts')).registerUpdate,
+  },
+  {
+    name: 'launch',
+    summary: 'update if possible, then start the client with its key',
+    load: async () => (await import('./update.ts')).registerLaunch,
+  },
+  {
+    name: 'repair',
+    summary: 'verify every byte of an install and fetch what is wrong',
+    load: async () => (await import('./update.ts')).registerRepair,
   },
   {
     name: 'explain',

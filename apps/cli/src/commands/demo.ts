@@ -1,0 +1,85 @@
+import { mkdir, mkdtemp, readdir } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../command.ts'
+import { clearStage, Demo, type DemoTotals } from '../demo/run-demo.ts'
+import { seconds, type DemoStep } from '../demo/steps.ts'
+import { CliError } from '../errors.ts'
+import { formatBytes, formatTable } from '../output.ts'
+
+interface DemoFlags {
+  readonly input?: string
+  readonly dir?: string
+  readonly keep?: boolean
+}
+
+/** Registers `keyturn demo`. */
+export function registerDemo(program: Command, cli: Cli): void {
+  const demo = program
+    .command('demo')
+    .description('the whole story on this machine: publish, install, turn every key, refuse thieves')
+    .option('--input <dir>', 'the tree to release (default: the workspace\'s own installed dependencies)')
+    .option('--dir <dir>', 'a new or empty folder to work in; it stays')
+    .option('--keep', 'leave the server running until Ctrl-C, and keep the folder')
+  cli.define<DemoFlags>(demo, { example: ['keyturn demo', 'keyturn demo --input ./client --keep'], run: runDemo })
+}
+
+async function runDemo(context: Context, flags: DemoFlags): Promise<CommandResult> {
+  const folder = await demoFolder(flags.dir)
+  const keeps = flags.dir !== undefined || flags.keep === true
+  if (!keeps) context.defer(() => clearStage(folder))
+  const demo = new Demo(context, { input: flags.input === undefined ? undefined : resolve(flags.input), folder })
+  const started = performance.now()
+  let thrown: unknown
+  try {
+    await demo.run()
+  } catch (error) {
+    if (context.signal.aborted || demo.steps.ok) throw error
+    thrown = error
+  }
+  const result = answer(demo, Math.round(performance.now() - started), keeps ? folder : undefined, thrown)
+  if (flags.keep !== true || thrown !== undefined) return result
+  context.announce(result)
+  await new Promise<void>((done) => { context.signal.addEventListener('abort', () => done(), { once: true }) })
+  return result
+}
+
+function answer(demo: Demo, ms: number, folder: string | undefined, thrown: unknown): CommandResult {
+  const { steps, ok } = demo.steps
+  const totals = demo.totals()
+  const failed = steps.filter((step) => !step.ok).map(({ name }) => name)
+  const failure = ok ? undefined : new CliError('CLI_DEMO', `Not every check held: ${failed.join(', ')}`, { cause: thrown })
+  return {
+    data: {
+      steps: steps.map((step) => ({ ...step })), totals: { ...totals, ms },
+      ...(folder === undefined ? {} : { folder, server: demo.stage.url }),
+    },
+    text: summary(steps, totals, ms, folder === undefined ? undefined : { folder, url: demo.stage.url }),
+    failure,
+  }
+}
+
+function summary(steps: readonly DemoStep[], totals: DemoTotals, ms: number, kept: { folder: string; url: string } | undefined): string {
+  const share = (bytes: number): string => `${((bytes / Math.max(1, totals.full_bytes)) * 100).toFixed(2)} %`
+  const held = steps.filter((step) => step.ok).length
+  const rows = [
+    ['input', `${totals.files} files, ${formatBytes(totals.input_bytes)}`, ''],
+    ['full download', formatBytes(totals.full_bytes), '100 %'],
+    ['content key turned', formatBytes(totals.content_turn_bytes), share(totals.content_turn_bytes)],
+    ['3 % of the files edited', formatBytes(totals.edit_bytes), share(totals.edit_bytes)],
+    ['identity turned', formatBytes(totals.identity_turn_bytes), share(totals.identity_turn_bytes)],
+    ['attacks refused', String(totals.refusals), ''],
+    ['steps that held', `${held} of ${steps.length}`, seconds(ms)],
+    ...(kept === undefined ? [] : [['server', kept.url, ''], ['folder', kept.folder, '']]),
+  ]
+  return formatTable(rows)
+}
+
+async function demoFolder(dir: string | undefined): Promise<string> {
+  if (dir === undefined) return await mkdtemp(join(tmpdir(), 'keyturn-demo-'))
+  const folder = resolve(dir)
+  await mkdir(folder, { recursive: true })
+  if ((await readdir(folder)).length > 0) throw new CliError('CLI_EXISTS', `"${folder}" is not empty`)
+  return folder
+}

@@ -1,0 +1,105 @@
+import { buildInteraction, buildRotation, collectSignatures, sha256DigestSeal, type KeyState } from '@keyturn/kel'
+import {
+  manifestPin, parseManifest, sha256Hex, signHead, signManifest, writeHead, writeManifest, writeRoles, type RoleDocument,
+} from '@keyturn/manifest'
+import { base64urlEncode, concatBytes, ed25519PublicKey, hexEncode, systemRandom, utf8Encode } from '@keyturn/primitives'
+import type { HomeSession } from '../publisher/home-session.ts'
+import { readIdentityLog, rolesInForce, type StoredHead, type StoredRelease } from '../publisher/store.ts'
+import type { Tamper } from './stage.ts'
+
+/**
+ * What a thief of the old release key can make: a new manifest under that key. To make it harder, he is given a head of
+ * the genuine head key that pins it.
+ *
+ * @param home - Home of the victim.
+ * @param release - The release in force.
+ * @param head - The head in force.
+ * @param oldKey - Keystore alias of the stolen key.
+ */
+export async function forgedManifest(home: HomeSession, release: StoredRelease, head: StoredHead, oldKey: string): Promise<Tamper> {
+  const keys = await home.keys()
+  const version = `${release.manifest.version}1`
+  const sequence = (release.manifest.sequence ?? 0) + 1
+  const manifest = writeManifest({ ...parseManifest(release.bytes), version, sequence, notes: 'Not from the publisher' })
+  const signatures = await signManifest(manifest, [await keys.documentSigner(oldKey)])
+  const pin = manifestPin({ ...release.manifest, version, sequence }, sha256Hex(manifest), manifest.length)
+  const forgedHead = await signHead(
+    writeHead({ ...head.head, sequence: head.head.sequence + 1, manifest: pin }), [await keys.documentSigner(home.description.aliases.head)],
+  )
+  return (path) => {
+    if (path.endsWith('/head.json') || path === 'head.json') return forgedHead
+    if (path.endsWith(`/manifests/${version}.json`)) return manifest
+    return path.endsWith(`/manifests/${version}.sigs.json`) ? signatures : undefined
+  }
+}
+
+/** Role document of a thief who names himself in every role. */
+function thiefRoles(document: RoleDocument): RoleDocument {
+  const own = (): string[] => [hexEncode(ed25519PublicKey(systemRandom(32)))]
+  return {
+    ...document, version: document.version + 1, revokedKeys: [], transport: [],
+    roles: { release: { keys: own(), threshold: 1 }, head: { keys: own(), threshold: 1 } },
+  }
+}
+
+/**
+ * What a thief of an identity key that was turned away can make: a rotation to keys of his own that seals a role document
+ * of his own, signed by the stolen key.
+ */
+export async function forgedRotation(home: HomeSession, oldKey: string): Promise<Tamper> {
+  const { bytes, log } = await readIdentityLog(home.paths, home.description.identity.prefix)
+  const roles = thiefRoles((await rolesInForce(home.paths, log.prefix)).document)
+  const rolesBytes = writeRoles(roles)
+  const keys = await home.keys()
+  const stolen = await keys.publicKey(oldKey)
+  const { body } = buildRotation(log.state, { keys: [stolen], nextKeys: [ed25519PublicKey(systemRandom(32))], seals: [sha256DigestSeal(rolesBytes)] })
+  const [signature] = await collectSignatures(body, [stolen], await keys.eventSigner([oldKey]))
+  const forged = concatBytes(bytes, body, oneSignature(signature?.signature))
+  return logAndRoles(log.prefix, forged, roles.version, rolesBytes)
+}
+
+/**
+ * What a thief of the current identity key can make: an interaction event that seals a role document of his own.
+ * Interactions are the one thing that key signs alone.
+ */
+export async function forgedInteraction(home: HomeSession, currentKey: string): Promise<Tamper> {
+  const { bytes, log } = await readIdentityLog(home.paths, home.description.identity.prefix)
+  const roles = thiefRoles((await rolesInForce(home.paths, log.prefix)).document)
+  const rolesBytes = writeRoles(roles)
+  // The honest builder refuses; the thief's does not look at the trait.
+  const blind: KeyState = { ...log.state, traits: [] }
+  const { body } = buildInteraction(blind, [sha256DigestSeal(rolesBytes)])
+  const keys = await home.keys()
+  const signer = await keys.eventSigner([currentKey])
+  const [signature] = await collectSignatures(body, signer.publicKeys, signer)
+  return logAndRoles(log.prefix, concatBytes(bytes, body, oneSignature(signature?.signature)), roles.version, rolesBytes)
+}
+
+function logAndRoles(prefix: string, log: Uint8Array, version: number, roles: Uint8Array): Tamper {
+  return (path) => {
+    if (path.endsWith(`kel/${prefix}.cesr`)) return log
+    return path.endsWith(`roles/${version}.json`) ? roles : undefined
+  }
+}
+
+/** A CESR group with the signature of key 0, written by hand: no library would attach these. */
+function oneSignature(signature: Uint8Array | undefined): Uint8Array {
+  if (signature === undefined) throw new TypeError('The forged event was not signed')
+  return utf8Encode(`-AAB${base64urlEncode(concatBytes(new Uint8Array(2), signature))}`)
+}
+
+/** Flips one bit in the middle of every answer whose path matches. */
+export function flippedByte(matches: (path: string) => boolean): Tamper {
+  return (path, body) => {
+    if (body === undefined || body.length === 0 || !matches(path)) return undefined
+    const changed = body.slice()
+    const at = changed.length >> 1
+    changed[at] = (changed[at] ?? 0) ^ 1
+    return changed
+  }
+}
+
+/** Serves an old head again, with everything it pins still on the server. */
+export function staleHead(old: Uint8Array): Tamper {
+  return (path) => path === 'head.json' || path.endsWith('/head.json') ? old : undefined
+}

@@ -1,0 +1,344 @@
+import { rm } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { hexDecode, hexEncode, KeyturnError } from '@keyturn/primitives'
+import { keyCommitment } from '@keyturn/m2pack-format'
+import type { Context } from '../command.ts'
+import { CliError } from '../errors.ts'
+import { activeContentKey, keyAlias } from '../home.ts'
+import { formatBytes } from '../output.ts'
+import { packTree, type PackReport } from '../publisher/archives.ts'
+import { prepareRelease } from '../publisher/prepare-release.ts'
+import { publishRelease, trustPin } from '../publisher/publish-release.ts'
+import { writeRuntimeKeyFile } from '../publisher/runtime-key-file.ts'
+import { issueHead, signRelease } from '../publisher/sign-release.ts'
+import { findRelease, readStoredHead, rolesInForce, type StoredHead } from '../publisher/store.ts'
+import { contentTurnSteps, planContentTurn } from '../turn/content.ts'
+import { identityTurnSteps } from '../turn/identity.ts'
+import { runTurn, type TurnStep } from '../turn/journal.ts'
+import { flippedByte, forgedInteraction, forgedManifest, forgedRotation, staleHead } from './forgeries.ts'
+import { copyDependencies, copyTree, editTree, nearestModules, type DemoTree } from './input.ts'
+import { demoNames, Stage, type ClientReport, type Tamper } from './stage.ts'
+import { DemoSteps, type StepOutcome } from './steps.ts'
+
+/** What the demonstration is told. */
+export interface DemoOptions {
+  /** Tree to release; default: the workspace's own installed dependencies. */
+  readonly input: string | undefined
+  /** Folder where everything happens; must be new. */
+  readonly folder: string
+}
+
+/** The sums of the demonstration. */
+export interface DemoTotals {
+  readonly files: number
+  readonly input_bytes: number
+  readonly archive_bytes: number
+  /** First install: what a full download costs. */
+  readonly full_bytes: number
+  readonly content_turn_bytes: number
+  readonly edit_bytes: number
+  readonly identity_turn_bytes: number
+  readonly checks: number
+  readonly refusals: number
+}
+
+/** Most that a turned content key may cost, as a share of a full download. */
+const CONTENT_TURN_SHARE = 0.01
+/** Most that an edit of 3 % of the files may cost. */
+const EDIT_SHARE = 0.1
+
+/** The whole story on one machine, every step real. */
+export class Demo {
+  readonly stage: Stage
+  readonly steps: DemoSteps
+  readonly #context: Context
+  readonly #options: DemoOptions
+  #tree: DemoTree | undefined
+  #release = 0
+  #full = 0
+  #turn = 0
+  #edit = 0
+  #identity = 0
+  #archiveBytes = 0
+  #refusals = 0
+  #headOfRelease2: StoredHead | undefined
+
+  /**
+   * @param context - The command.
+   * @param options - Input and folder.
+   */
+  constructor(context: Context, options: DemoOptions) {
+    this.#context = context
+    this.#options = options
+    this.stage = new Stage(context, options.folder)
+    this.steps = new DemoSteps(context.out)
+  }
+
+  /** Runs every step. Throws when one cannot be done at all; what merely did not hold is in the steps. */
+  async run(): Promise<void> {
+    await this.#prepare()
+    await this.#firstRelease()
+    await this.#turnContentKey()
+    await this.#secondRelease()
+    await this.#turnIdentity()
+    await this.#thirdRelease()
+    await this.#refuseThieves()
+    await this.#refuseTampering()
+    await this.#stillWhole()
+  }
+
+  /** The sums so far. */
+  totals(): DemoTotals {
+    return {
+      files: this.#tree?.files ?? 0, input_bytes: this.#tree?.bytes ?? 0, archive_bytes: this.#archiveBytes,
+      full_bytes: this.#full, content_turn_bytes: this.#turn, edit_bytes: this.#edit, identity_turn_bytes: this.#identity,
+      checks: this.steps.steps.length, refusals: this.#refusals,
+    }
+  }
+
+  async #prepare(): Promise<void> {
+    const { stage, steps } = this
+    await steps.run('input', async () => {
+      const { input } = this.#options
+      const modules = input === undefined ? await nearestModules(fileURLToPath(new URL('.', import.meta.url))) : undefined
+      if (input === undefined && modules === undefined) throw new CliError('BUILD_EMPTY', 'No installed dependencies to take as input', { hint: 'Give a tree with --input' })
+      const tree = input === undefined
+        ? await copyDependencies(modules ?? '', stage.path('source'), stage.signal)
+        : await copyTree(input, stage.path('source'), stage.signal)
+      this.#tree = tree
+      return { bytes: tree.bytes, note: `${tree.files} files${tree.skipped > 0 ? `, ${tree.skipped} links or oversized left out` : ''}` }
+    })
+    await steps.run('keystore-and-identity', async () => {
+      const created = await stage.openHome()
+      return { note: created.pin }
+    })
+    await steps.run('content-key-1', async () => {
+      const active = activeContentKey(stage.home.description)
+      const commitment = await (await stage.home.keys()).lend(keyAlias.content(1), (key) => keyCommitment({ keyId: 1, key }))
+      return { ok: hexEncode(commitment) === active.commitment && hexDecode(active.verifierPub).length === 32, note: `commitment ${active.commitment.slice(0, 16)}…` }
+    })
+  }
+
+  async #firstRelease(): Promise<void> {
+    const { stage, steps } = this
+    await steps.run('archives', () => this.#pack(undefined))
+    await steps.run('release-server', async () => {
+      await stage.startServer()
+      return { note: `${stage.url}, embedded storage` }
+    })
+    await steps.run('release-1', () => this.#publish())
+    await steps.run('install', async () => {
+      stage.openInstall(await trustPin(stage.home))
+      const result = await stage.update('install')
+      this.#full = result.downloadedBytes
+      return { bytes: result.downloadedBytes, ok: result.outcome === 'updated', note: `${result.version ?? ''}, ${result.writtenFiles} files` }
+    })
+    await steps.run('start-client-1', () => this.#play(1))
+  }
+
+  async #turnContentKey(): Promise<void> {
+    const { stage, steps } = this
+    await steps.run('turn-content-key', async () => {
+      const options = { channel: demoNames.channel, client: stage.client, nowMs: this.#context.clock(), signal: stage.signal }
+      const plan = await planContentTurn(stage.home, options)
+      const { facts } = await this.#turnSteps('content', contentTurnSteps(stage.home, plan, options))
+      this.#release += 1
+      return { bytes: Number(facts['uploaded'] ?? 0), note: `key_id ${plan.from} to ${plan.to}, ${Number(facts['archives'])} archives rewrapped` }
+    })
+    await steps.run('update-after-turn', async () => {
+      const result = await stage.update('update')
+      this.#turn = result.downloadedBytes
+      return this.#share(result.downloadedBytes, CONTENT_TURN_SHARE, result.outcome === 'updated')
+    })
+    await steps.run('start-client-2', () => this.#play(2))
+  }
+
+  async #secondRelease(): Promise<void> {
+    const { stage, steps } = this
+    await steps.run('edit-3-percent', async () => {
+      const { files, folders } = await editTree(this.#input(), 0.03, 'release 2', stage.signal)
+      return { note: `${files} files in ${folders} folders` }
+    })
+    await steps.run('archives-2', () => this.#pack(currentTree(stage)))
+    await steps.run('release-2', () => this.#publish())
+    this.#headOfRelease2 = await readStoredHead(stage.home.paths, demoNames.channel)
+    await steps.run('delta-update', async () => {
+      const result = await stage.update('update')
+      this.#edit = result.downloadedBytes
+      return this.#share(result.downloadedBytes, EDIT_SHARE, result.outcome === 'updated')
+    })
+    await steps.run('start-client-3', () => this.#play(2))
+  }
+
+  async #turnIdentity(): Promise<void> {
+    const { stage, steps } = this
+    await steps.run('turn-identity', async () => {
+      const before = await stage.installHash()
+      await this.#turnSteps('identity', identityTurnSteps(stage.home, {
+        channels: [demoNames.channel], client: stage.client, nowMs: this.#context.clock(),
+      }))
+      const { document } = await rolesInForce(stage.home.paths, stage.home.description.identity.prefix)
+      const whole = before === await stage.installHash()
+      return { ok: document.version === 2 && whole, note: `role document ${document.version}, release key turned with it` }
+    })
+    await steps.run('update-after-identity', async () => {
+      const before = await stage.installHash()
+      const result = await stage.update('update')
+      const written = result.writtenFiles
+      // Log, role document, head and signatures are some kilobytes; files: none.
+      this.#identity = result.downloadedBytes
+      const { trust } = await stage.engine.status()
+      return {
+        bytes: result.downloadedBytes, ok: written === 0 && trust === 'current' && before === await stage.installHash(),
+        note: `${written} files to download, trust ${trust}`,
+      }
+    })
+  }
+
+  async #thirdRelease(): Promise<void> {
+    const { stage, steps } = this
+    await steps.run('release-3', async () => {
+      await editTree(this.#input(), 0.001, 'release 3', stage.signal)
+      await this.#pack(currentTree(stage))
+      return await this.#publish()
+    })
+    await steps.run('update-3', async () => {
+      const result = await stage.update('update')
+      return { bytes: result.downloadedBytes, ok: result.outcome === 'updated', note: `${result.version ?? ''} accepted under the new keys` }
+    })
+  }
+
+  async #refuseThieves(): Promise<void> {
+    const { home } = this.stage
+    const release = await findRelease(home.paths, demoNames.channel)
+    const head = await readStoredHead(home.paths, demoNames.channel)
+    if (head === undefined) throw new TypeError('No head was signed')
+    await this.#refused('old-release-key', await forgedManifest(home, release, head, keyAlias.release(1)), /^MAN_(SIGNATURE|THRESHOLD|KEY_RETIRED|KEY_UNKNOWN)$/)
+    await this.#refused('old-identity-key', await forgedRotation(home, keyAlias.identity(1)), /^KEL_/)
+    await this.#refused('interaction-event', await forgedInteraction(home, keyAlias.identity(2)), /^(KEL_|TRUST_)/)
+  }
+
+  async #refuseTampering(): Promise<void> {
+    const { stage, steps } = this
+    await steps.run('release-4', async () => {
+      await editTree(this.#input(), 0.001, 'release 4', stage.signal)
+      await this.#pack(currentTree(stage))
+      return await this.#publish()
+    })
+    // In this order: a manifest that was accepted once is kept, so the archives come last.
+    await this.#refused('manifest-byte', flippedByte((path) => /\/manifests\/[^/]+\.json$/.test(path) && !path.endsWith('.sigs.json')), /^MAN_(PIN|SIGNATURE)$/)
+    await this.#refused('archive-byte', flippedByte((path) => path.startsWith('files/')), /^LA_HASH$/)
+    if (this.#headOfRelease2 === undefined) throw new TypeError('No head of release 2 was kept')
+    await this.#refused('stale-manifest', staleHead(this.#headOfRelease2.bytes), /^MAN_ROLLBACK$/)
+  }
+
+  async #stillWhole(): Promise<void> {
+    const { stage, steps } = this
+    await steps.run('update-4', async () => {
+      const result = await stage.update('update')
+      return { bytes: result.downloadedBytes, ok: result.outcome === 'updated', note: `${result.version ?? ''} installs once nobody lies` }
+    })
+    await steps.run('repair', async () => {
+      const { outcome, downloadedBytes } = await stage.engine.repair({ signal: stage.signal })
+      return { bytes: downloadedBytes, ok: outcome === 'up-to-date', note: 'every byte of the install read again: nothing to mend' }
+    })
+    await steps.run('start-with-server-down', async () => {
+      await stage.stopServer()
+      try {
+        return await this.#play(2, true)
+      } finally {
+        await stage.startServer()
+      }
+    })
+  }
+
+  /** An attack must be refused with a code of its own, and change nothing. */
+  async #refused(name: string, tamper: Tamper, expected: RegExp): Promise<void> {
+    const { stage, steps } = this
+    await steps.run(`refuse-${name}`, async () => {
+      const before = await stage.installHash()
+      const { version } = await stage.engine.status()
+      const code = await stage.tampered(tamper, async () => {
+        try {
+          const { outcome } = await stage.engine.update({ signal: stage.signal })
+          return `it was not refused (${outcome})`
+        } catch (error) {
+          if (error instanceof KeyturnError) return error.code
+          throw error
+        }
+      })
+      const after = await stage.engine.status()
+      const ok = expected.test(code) && before === await stage.installHash() && after.version === version
+      if (ok) this.#refusals += 1
+      return { ok, note: `${code}, client unchanged` }
+    })
+  }
+
+  async #turnSteps(turn: string, turnSteps: readonly TurnStep[]): ReturnType<typeof runTurn> {
+    const { paths } = this.stage.home
+    return await runTurn(turn, turnSteps, { folder: paths.journals, now: new Date(this.#context.clock()).toISOString(), signal: this.stage.signal })
+  }
+
+  /** Packs the source tree into the next release tree; unchanged files keep their bytes. */
+  async #pack(previous: Promise<string> | undefined): Promise<StepOutcome> {
+    const { stage } = this
+    const progress = this.#context.out.progress('pack')
+    const output = stage.path('releases', String(this.#release + 1))
+    let report: PackReport
+    try {
+      report = await packTree(stage.home, { input: stage.path('source'), output, previous: await previous, signal: stage.signal, progress })
+    } finally {
+      progress.end()
+    }
+    await writeRuntimeKeyFile(stage.home, output, activeContentKey(stage.home.description))
+    this.#archiveBytes = report.archiveBytes
+    const carried = report.carriedFiles > 0 ? `, ${report.carriedFiles} carried over` : ''
+    return { bytes: report.archiveBytes, note: `${report.archives} archives, ${report.files} files${carried}` }
+  }
+
+  /** Manifest, signature, head, upload. */
+  async #publish(): Promise<StepOutcome> {
+    const { stage } = this
+    this.#release += 1
+    const { home, client, signal } = stage
+    const nowMs = this.#context.clock()
+    const prepared = await prepareRelease(home, { tree: stage.path('releases', String(this.#release)), channel: demoNames.channel, nowMs, signal })
+    const release = await signRelease(home, prepared)
+    const head = await issueHead(home, release, { nowMs })
+    const progress = this.#context.out.progress('publish')
+    try {
+      const report = await publishRelease(home, client, release, head, { signal, progress })
+      return { bytes: report.bytes, note: `${report.version}, ${report.blobs} blobs sent, ${report.present} there already` }
+    } finally {
+      progress.end()
+    }
+  }
+
+  async #play(keyId: number, serverIsDown = false): Promise<StepOutcome> {
+    const report: ClientReport = await this.stage.play(serverIsDown)
+    const { ok, exit, files, bytes, archives, code } = report
+    if (report.offline !== serverIsDown) return { ok: false, note: `offline is ${report.offline}` }
+    if (!ok) return { ok: false, note: `client refused: ${code}, exit ${exit ?? 'by signal'}` }
+    return { bytes, ok: exit === 0 && report.keyId === keyId, note: `key_id ${report.keyId}, ${archives} archives, every one of ${files} files whole` }
+  }
+
+  #share(bytes: number, most: number, done: boolean): StepOutcome {
+    const share = bytes / Math.max(1, this.#full)
+    return { bytes, ok: done && share <= most, note: `${(share * 100).toFixed(2)} % of a full download (${formatBytes(this.#full)}), at most ${most * 100} %` }
+  }
+
+  #input(): DemoTree {
+    if (this.#tree === undefined) throw new TypeError('No input was gathered')
+    return this.#tree
+  }
+}
+
+/** Tree of the release in force: what the next one is built upon. */
+async function currentTree(stage: Stage): Promise<string> {
+  return (await findRelease(stage.home.paths, demoNames.channel)).tree
+}
+
+/** Removes everything the demonstration made. */
+export async function clearStage(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true })
+}
