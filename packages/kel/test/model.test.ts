@@ -15,7 +15,10 @@ class Model {
   readonly known = new Set<string>()
   nonce = 100
 
-  constructor(readonly prefix: string) {
+  readonly prefix: string
+
+  constructor(prefix: string) {
+    this.prefix = prefix
     this.chain = [{ said: prefix, type: 'icp', keyAfter: 0 }]
     this.known.add(prefix)
   }
