@@ -72,12 +72,13 @@ export interface PlannedFile {
 }
 
 /** Puts files into archive order and refuses paths that cannot stand together. */
-export function planFiles(files: Iterable<BuildFile>, ymirPrefix: boolean): PlannedFile[] {
+export function planFiles(files: Iterable<BuildFile>, ymirPrefix: boolean, onStored?: (stored: string, path: string) => void): PlannedFile[] {
   const planned: PlannedFile[] = []
   const collisions = new PathCollisions()
   for (const file of files) {
     const path = storedPath(file.path, ymirPrefix)
     collisions.add(path)
+    onStored?.(path, file.path)
     planned.push({ path, pathBytes: utf8Encode(path), source: file.source })
   }
   return planned.sort((left, right) => compareBytes(left.pathBytes, right.pathBytes))

@@ -19,7 +19,7 @@ import { M2pError } from './errors.ts'
 import { finishArchive } from './finish.ts'
 import { HEADER_BYTES } from './limits.ts'
 import { segmentRecord } from './segment-record.ts'
-import { compressFirstSegment, compressSegment, FileCipher } from './segment.ts'
+import { compressFirstSegment, compressSegment, FileCipher, opensAs } from './segment.ts'
 import type { ByteSink } from './source.ts'
 import type { Progress } from './verify.ts'
 
@@ -211,14 +211,3 @@ interface SealTarget {
 }
 
 type StoredForm = Pick<EntryRecord, 'compression' | 'segments'>
-
-/** Whether the stored bytes of a segment open, with the nonce that is due, as exactly `plain`. */
-export function opensAs(cipher: FileCipher, index: number, stored: Uint8Array, old: ArchiveEntry, plain: Uint8Array): boolean {
-  try {
-    const opened = cipher.open(index, stored, segmentAt(old, index), { compression: old.compression, size: plain.length }, true)
-    return equalBytes(opened, plain)
-  } catch (error) {
-    if (error instanceof M2pError) return false
-    throw error
-  }
-}

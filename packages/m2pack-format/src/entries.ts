@@ -78,6 +78,24 @@ function readU32(bytes: Uint8Array, at: number): number {
   )
 }
 
+/** Reads the entry at `start` of a manifest that was checked before. */
+export function readEntry(manifest: Uint8Array, start: number, segmentSize: number): EntryRecord {
+  const pathLength = (manifest[start] as number) + (manifest[start + 1] as number) * 0x100
+  const at = start + 2 + pathLength
+  const offset = readU32(manifest, at) + readU32(manifest, at + 4) * 0x1_0000_0000
+  const size = readU32(manifest, at + 8) + readU32(manifest, at + 12) * 0x1_0000_0000
+  const count = segmentCountOf(size, segmentSize)
+  return {
+    pathBytes: manifest.subarray(start + 2, at),
+    offset,
+    size,
+    slot: readU32(manifest, at + 16),
+    compression: manifest[at + 20] === 1 ? 'zstd' : 'none',
+    sha256: manifest.subarray(at + 24, at + 56),
+    segments: manifest.subarray(at + 56, at + 56 + count * SEGMENT_RECORD_BYTES),
+  }
+}
+
 /** An entry that reads its byte fields from the manifest only when asked: archives have many and callers want few. */
 class ParsedEntry implements ArchiveEntry {
   readonly path: string
@@ -102,6 +120,11 @@ class ParsedEntry implements ArchiveEntry {
     this.#start = start
   }
 
+  /** Where in the manifest the entry starts. */
+  get manifestStart(): number {
+    return this.#start
+  }
+
   get #pathLength(): number {
     return (this.#manifest[this.#start] as number) + (this.#manifest[this.#start + 1] as number) * 0x100
   }
@@ -119,6 +142,12 @@ class ParsedEntry implements ArchiveEntry {
     const at = this.#start + FIXED_BYTES + this.#pathLength
     return this.#manifest.subarray(at, at + this.segmentCount * SEGMENT_RECORD_BYTES)
   }
+}
+
+/** Where in its manifest an entry that was parsed starts. */
+export function manifestStart(entry: ArchiveEntry): number {
+  if (!(entry instanceof ParsedEntry)) throw new TypeError('The entry is not of an open archive')
+  return entry.manifestStart
 }
 
 /** The files of an archive in order of their path bytes. */

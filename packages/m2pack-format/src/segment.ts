@@ -1,6 +1,6 @@
 import { equalBytes, openXChaCha20Poly1305, PrimitivesError, sealXChaCha20Poly1305, sha256, wipe } from '@keyturn/primitives'
 import { zstd } from '#zstd'
-import type { Compression, SegmentRecord } from './entries.ts'
+import { type Compression, type EntryRecord, segmentAt, type SegmentRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { deriveFileKey, segmentAad, segmentNonce } from './keys.ts'
 import { checkZstdFrame } from './zstd-frame.ts'
@@ -138,4 +138,15 @@ export function checkHash(actual: Uint8Array, due: Uint8Array, path: string): vo
 /** SHA-256 of a whole file in memory against the manifest. */
 export function checkContent(plain: Uint8Array, due: Uint8Array, path: string): void {
   checkHash(sha256(plain), due, path)
+}
+
+/** Whether the stored bytes of a segment open, with the nonce that is due, as exactly `plain`. */
+export function opensAs(cipher: FileCipher, index: number, stored: Uint8Array, old: EntryRecord, plain: Uint8Array): boolean {
+  try {
+    const opened = cipher.open(index, stored, segmentAt(old, index), { compression: old.compression, size: plain.length }, true)
+    return equalBytes(opened, plain)
+  } catch (error) {
+    if (error instanceof M2pError) return false
+    throw error
+  }
 }

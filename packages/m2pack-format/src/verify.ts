@@ -66,7 +66,8 @@ export function checkPadding(zeros: Uint8Array, offset: number): void {
   }
 }
 
-async function verifyGaps(archive: Archive): Promise<VerifyFailure[]> {
+/** Checks that padding is zero. */
+export async function verifyGaps(archive: Archive): Promise<VerifyFailure[]> {
   const failures: VerifyFailure[] = []
   for (const { offset, length, path } of archive.gaps) {
     try {

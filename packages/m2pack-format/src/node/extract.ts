@@ -1,16 +1,19 @@
-import { createSha256, PrimitivesError, printable } from '@keyturn/primitives'
+import { PrimitivesError, printable } from '@keyturn/primitives'
 import { onDisk, pathExists, syncFolder } from '@keyturn/primitives/node'
 import { randomBytes } from 'node:crypto'
 import { mkdir, rename, rm } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { Archive } from '../archive.ts'
 import type { ArchiveEntry } from '../entries.ts'
 import { M2pError } from '../errors.ts'
 import { logicalPath } from '../paths.ts'
-import { checkHash } from '../segment.ts'
 import { readExactly } from '../source.ts'
 import { checkPadding, type Progress } from '../verify.ts'
 import { type OpenFileOptions, withArchiveFile } from './archive-file.ts'
+import { Crew } from './crew.ts'
+import { descriptorOf } from './file-source.ts'
+import { openEntries } from './open-entries.ts'
 import { type Placement, SafeFolder } from './safe-folder.ts'
 
 /** Options of {@link extractArchive}. */
@@ -52,35 +55,27 @@ async function checkGaps(archive: Archive): Promise<void> {
   for (const { offset, length } of archive.gaps) checkPadding(await readExactly(archive.source, offset, length, 'padding'), offset)
 }
 
-async function writeEntries(archive: Archive, entries: readonly ArchiveEntry[], root: string, placement: Placement, options: ExtractOptions): Promise<ExtractResult> {
-  const folder = new SafeFolder(root)
-  const totalBytes = entries.reduce((sum, entry) => sum + entry.size, 0)
-  let bytes = 0
-  try {
-    if (placement === 'new') for (const { path } of entries) refuseExisting(folder, logicalPath(path))
-    for (const [index, entry] of entries.entries()) {
-      options.signal?.throwIfAborted()
-      const parts: Uint8Array[] = []
-      const hash = createSha256()
-      for await (const part of archive.segments(entry, 0, entry.segmentCount, false, options.signal)) {
-        hash.update(part)
-        parts.push(part)
-      }
-      checkHash(hash.digest(), entry.sha256, printable(entry.path))
-      folder.writeFile(logicalPath(entry.path), placement, (write) => {
-        for (const part of parts) write(part)
-      })
-      bytes += entry.size
-      options.onProgress?.({ files: index + 1, totalFiles: entries.length, bytes, totalBytes })
+async function writeEntries(archive: Archive, entries: readonly ArchiveEntry[], root: string, placement: Placement, work: Work): Promise<ExtractResult> {
+  if (placement !== 'fresh') {
+    const folder = new SafeFolder(root)
+    try {
+      for (const { path } of entries) if (folder.holds(logicalPath(path)) && placement === 'new') refuseExisting(logicalPath(path))
+    } finally {
+      folder.close()
     }
-    return { files: entries.length, bytes }
-  } finally {
-    folder.close()
   }
+  const { onProgress, signal } = work.options
+  const descriptor = descriptorOf(archive.source) as number
+  await openEntries(archive, entries, { crew: work.crew, descriptor, target: { root, placement }, onProgress, signal })
+  return { files: entries.length, bytes: entries.reduce((sum, entry) => sum + entry.size, 0) }
 }
 
-function refuseExisting(folder: SafeFolder, path: string): void {
-  if (!folder.holds(path)) return
+interface Work {
+  readonly crew: Crew
+  readonly options: ExtractOptions
+}
+
+function refuseExisting(path: string): never {
   throw new PrimitivesError('PRIM_EXISTS', `Cannot extract "${printable(path)}": it is already there`, { details: { path: printable(path) } })
 }
 
@@ -93,21 +88,27 @@ function refuseExisting(folder: SafeFolder, path: string): void {
  *   bad file; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */
 export async function extractArchive(path: string, target: string, options: ExtractOptions): Promise<ExtractResult> {
-  return withArchiveFile(path, options, async (archive) => {
-    if (!archive.readable) throw new TypeError('Extraction needs a content key')
-    const entries = selectEntries(archive, options.paths)
-    await checkGaps(archive)
-    if (await pathExists(target)) return writeEntries(archive, entries, target, options.overwrite === true ? 'replace' : 'new', options)
-    return extractFresh(archive, entries, resolve(target), options)
-  })
+  if (options.contentKey === undefined) throw new TypeError('Extraction needs a content key')
+  const crew = new Crew(options.jobs ?? availableParallelism())
+  try {
+    return await withArchiveFile(path, options, async (archive) => {
+      const entries = selectEntries(archive, options.paths)
+      await checkGaps(archive)
+      const work = { crew, options }
+      if (await pathExists(target)) return writeEntries(archive, entries, target, options.overwrite === true ? 'replace' : 'new', work)
+      return extractFresh(archive, entries, resolve(target), work)
+    })
+  } finally {
+    await crew.close()
+  }
 }
 
-async function extractFresh(archive: Archive, entries: readonly ArchiveEntry[], target: string, options: ExtractOptions): Promise<ExtractResult> {
+async function extractFresh(archive: Archive, entries: readonly ArchiveEntry[], target: string, work: Work): Promise<ExtractResult> {
   const parent = dirname(target)
   const temporary = join(parent, `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`)
   await onDisk('Cannot create folder', temporary, () => mkdir(temporary))
   try {
-    const result = await writeEntries(archive, entries, temporary, 'fresh', options)
+    const result = await writeEntries(archive, entries, temporary, 'fresh', work)
     await onDisk('Cannot create folder', target, () => rename(temporary, target))
     await syncFolder(parent)
     return result

@@ -3,6 +3,8 @@ import type { ByteSource } from '../source.ts'
 
 /** An open file as a source. Close it. */
 export interface FileSource extends ByteSource {
+  /** The open file, for threads that read by themselves. */
+  readonly descriptor: number
   /** Closes the file. */
   close(): Promise<void>
 }
@@ -29,6 +31,7 @@ export async function openFileSource(path: string, fs: FileSystem = nodeFileSyst
     const { size } = await onDisk('Cannot read', path, () => handle.stat())
     return {
       size,
+      descriptor: handle.fd,
       read: (offset, length) => onDisk('Cannot read', path, () => readFully(handle, offset, length)),
       close: () => handle.close(),
     }
@@ -36,4 +39,9 @@ export async function openFileSource(path: string, fs: FileSystem = nodeFileSyst
     await handle.close()
     throw error
   }
+}
+
+/** The descriptor behind a source that is a file of this process, else `undefined`. */
+export function descriptorOf(source: ByteSource): number | undefined {
+  return 'descriptor' in source && typeof source.descriptor === 'number' ? source.descriptor : undefined
 }

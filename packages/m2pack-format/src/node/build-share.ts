@@ -1,0 +1,379 @@
+import { createSha256, equalBytes, printable, sha256, utf8Encode, wipe } from '@keyturn/primitives'
+import { systemErrorCode } from '@keyturn/primitives/node'
+import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs'
+import { crc32 } from 'node:zlib'
+import { storedPath } from '../build-plan.ts'
+import { type EntryRecord, readEntry, SEGMENT_RECORD_BYTES, segmentAt, segmentBytes } from '../entries.ts'
+import { M2pError } from '../errors.ts'
+import { segmentRecord } from '../segment-record.ts'
+import { compressFirstSegment, compressSegment, FileCipher, opensAs } from '../segment.ts'
+import type { Share, StopFlag, Turn } from './crew.ts'
+import { ownSecrets, type SharedSecrets, SharedProgress } from './shared.ts'
+import { readAt } from './window-reader.ts'
+
+/** Fixed-size results of each file, in memory that all threads see. */
+export interface FileTable {
+  readonly offsets: Float64Array<SharedArrayBuffer>
+  readonly slots: Float64Array<SharedArrayBuffer>
+  /** {@link FORM} of each file; 0 until decided. */
+  readonly forms: Int32Array<SharedArrayBuffer>
+  readonly digests: Uint8Array<SharedArrayBuffer>
+  /** Stored size and nonce of every segment, file after file. */
+  readonly segments: Uint8Array<SharedArrayBuffer>
+  /** CRC-32 of every segment as it was hashed, to notice a file that changes before it is read again. */
+  readonly checks: Uint32Array<SharedArrayBuffer>
+  /** 1 once a file of several segments is hashed. */
+  readonly hashed: Int32Array<SharedArrayBuffer>
+}
+
+/** How a file ended up. */
+export const FORM = { undecided: 0, plain: 1, compressed: 2, carriedPlain: 3, carriedCompressed: 4 } as const
+
+/** Packs files, on every thread that is told. */
+export interface BuildJob {
+  readonly kind: 'build'
+  readonly root: string
+  /** Relative paths in archive order. */
+  readonly paths: readonly string[]
+  readonly sizes: Float64Array<SharedArrayBuffer>
+  /** Index of each file's first segment among all. */
+  readonly firstSegments: Float64Array<SharedArrayBuffer>
+  /** Files of several segments, largest first. */
+  readonly large: Float64Array<SharedArrayBuffer>
+  /** First file, one behind the last, and the segment of a large one or -1, of each unit of work, in archive order. */
+  readonly units: Float64Array<SharedArrayBuffer>
+  /** The next large file to be hashed, and the next unit. */
+  readonly next: Int32Array<SharedArrayBuffer>
+  /** Where each unit's payload ends, 0 until known. */
+  readonly ends: BigInt64Array<SharedArrayBuffer>
+  readonly table: FileTable
+  /** The archive being written. */
+  readonly descriptor: number
+  readonly level: number
+  readonly segmentSize: number
+  readonly align: number
+  readonly ymirPrefix: boolean
+  readonly slots: SharedSecrets
+  readonly newest: number
+  readonly previous: PreviousPayloads | undefined
+  readonly stop: StopFlag
+  readonly progress: BigInt64Array<SharedArrayBuffer>
+}
+
+/** The archive that slots and stored bytes are carried over from. */
+export interface PreviousPayloads {
+  /** Open file, or -1 when only slots are carried over. */
+  readonly descriptor: number
+  readonly manifest: Uint8Array<SharedArrayBuffer>
+  /** Where in the manifest the entry of each file to pack starts, or -1. */
+  readonly starts: Float64Array<SharedArrayBuffer>
+  readonly segmentSize: number
+}
+
+/** A unit that is sealed and waits to be told where it goes. */
+interface SealedUnit {
+  readonly unit: number
+  readonly pieces: readonly SealedPiece[]
+  readonly bytes: number
+}
+
+interface SealedPiece {
+  readonly file: number
+  /** Whether the file starts with this piece: it is aligned, and its offset noted. */
+  readonly starts: boolean
+  readonly stored: Uint8Array
+}
+
+/** Sealed bytes a thread holds back before it waits for the one whose turn it is. */
+const MAX_PENDING_BYTES = 8 * 1024 * 1024
+const HASH_BYTES = 1024 * 1024
+const GONE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP'])
+
+function changed(path: string): M2pError {
+  return new M2pError('M2P_INPUT_CHANGED', `File "${printable(path)}" changed while it was being packed`, { details: { path: printable(path) } })
+}
+
+/** A thread's share of packing files. */
+export class BuildShare implements Share<undefined> {
+  readonly #job: BuildJob
+  readonly #slots: Map<number, Uint8Array>
+  readonly #progress: SharedProgress
+  readonly #pending: SealedUnit[] = []
+  #pendingBytes = 0
+  #input = new Uint8Array(HASH_BYTES)
+
+  constructor(job: BuildJob) {
+    this.#job = job
+    this.#slots = ownSecrets(job.slots)
+    this.#progress = new SharedProgress(job.progress)
+  }
+
+  turn(): Turn {
+    if (this.#hashNext()) return 'more'
+    this.#flush()
+    if (this.#pendingBytes > MAX_PENDING_BYTES) return 'blocked'
+    const unit = Atomics.add(this.#job.next, 1, 1)
+    if (unit * 3 < this.#job.units.length) {
+      this.#seal(unit)
+      this.#flush()
+      return 'more'
+    }
+    return this.#pending.length > 0 ? 'blocked' : 'done'
+  }
+
+  result(): undefined {
+    return undefined
+  }
+
+  close(): void {
+    wipe(...this.#slots.values())
+  }
+
+  #path(file: number): string {
+    return this.#job.paths[file] as string
+  }
+
+  #open(file: number): number {
+    const path = this.#path(file)
+    const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+    let descriptor: number
+    try {
+      descriptor = openSync(`${this.#job.root}/${path}`, O_RDONLY | (O_NOFOLLOW ?? 0) | (O_NONBLOCK ?? 0))
+    } catch (error) {
+      // It was a plain file when the folder was walked: now it is gone, or a link.
+      if (GONE.has(systemErrorCode(error) ?? '')) throw changed(path)
+      throw error
+    }
+    const stats = fstatSync(descriptor)
+    if (stats.isFile() && stats.size === this.#job.sizes[file]) return descriptor
+    closeSync(descriptor)
+    throw changed(path)
+  }
+
+  /** Reads into the reused buffer; good until the next read. */
+  #read(descriptor: number, position: number, length: number, path: string): Uint8Array {
+    if (length > this.#input.length) this.#input = new Uint8Array(length)
+    for (let done = 0; done < length; ) {
+      const count = readSync(descriptor, this.#input, done, length - done, position + done)
+      if (count === 0) throw changed(path)
+      done += count
+    }
+    return this.#input.subarray(0, length)
+  }
+
+  /** Hashes one file of several segments; whether there was one left. */
+  #hashNext(): boolean {
+    const { large, next, table, sizes, segmentSize, firstSegments } = this.#job
+    if (Atomics.load(next, 0) >= large.length) return false
+    const index = Atomics.add(next, 0, 1)
+    if (index >= large.length) return false
+    const file = large[index] as number
+    const size = sizes[file] as number
+    const descriptor = this.#open(file)
+    const hash = createSha256()
+    try {
+      for (let segment = 0; segment * segmentSize < size; segment++) {
+        const bytes = this.#read(descriptor, segment * segmentSize, segmentBytes(size, segmentSize, segment), this.#path(file))
+        hash.update(bytes)
+        table.checks[(firstSegments[file] as number) + segment] = crc32(bytes)
+      }
+    } finally {
+      closeSync(descriptor)
+    }
+    table.digests.set(hash.digest(), file * 32)
+    Atomics.store(table.hashed, file, 1)
+    Atomics.notify(table.hashed, file)
+    return true
+  }
+
+  #seal(unit: number): void {
+    const { units } = this.#job
+    const first = units[unit * 3] as number
+    const behind = units[unit * 3 + 1] as number
+    const segment = units[unit * 3 + 2] as number
+    const pieces: SealedPiece[] = []
+    if (segment >= 0) pieces.push(this.#sealSegment(first, segment))
+    else for (let file = first; file < behind; file++) pieces.push(this.#sealSmall(file))
+    const bytes = pieces.reduce((sum, { stored }) => sum + stored.length, 0)
+    this.#pending.push({ unit, pieces, bytes })
+    this.#pendingBytes += bytes
+  }
+
+  #sealSmall(file: number): SealedPiece {
+    const path = this.#path(file)
+    const size = this.#job.sizes[file] as number
+    const descriptor = this.#open(file)
+    let plain: Uint8Array
+    try {
+      plain = this.#read(descriptor, 0, size, path)
+      const more = new Uint8Array(1)
+      if (readSync(descriptor, more, 0, 1, size) !== 0) throw changed(path)
+    } finally {
+      closeSync(descriptor)
+    }
+    const digest = sha256(plain)
+    this.#job.table.digests.set(digest, file * 32)
+    const { cipher, old } = this.#place(file, digest, 1)
+    try {
+      const stored = this.#carry(cipher, file, 0, old, plain) ?? this.#sealPlain(cipher, file, 0, plain)
+      this.#progress.add(1, size)
+      return { file, starts: true, stored }
+    } finally {
+      cipher.wipe()
+    }
+  }
+
+  #sealSegment(file: number, segment: number): SealedPiece {
+    const { sizes, segmentSize, table, firstSegments } = this.#job
+    const size = sizes[file] as number
+    this.#await(table.hashed, file)
+    const digest = new Uint8Array(table.digests.slice(file * 32, file * 32 + 32))
+    const count = Math.ceil(size / segmentSize)
+    const descriptor = this.#open(file)
+    const { cipher, old } = this.#place(file, digest, count)
+    try {
+      const length = segmentBytes(size, segmentSize, segment)
+      const plain = this.#read(descriptor, segment * segmentSize, length, this.#path(file))
+      if (crc32(plain) !== table.checks[(firstSegments[file] as number) + segment]) throw changed(this.#path(file))
+      const stored = this.#carry(cipher, file, segment, old, plain) ?? this.#sealPlain(cipher, file, segment, plain)
+      this.#progress.add(segment === count - 1 ? 1 : 0, length)
+      return { file, starts: segment === 0, stored }
+    } finally {
+      closeSync(descriptor)
+      cipher.wipe()
+    }
+  }
+
+  /** Waits until another thread has set a flag. Whoever is to set it never waits for us. */
+  #await(flags: Int32Array<SharedArrayBuffer>, index: number): void {
+    while (Atomics.load(flags, index) === 0) {
+      if (Atomics.load(this.#job.stop, 0) !== 0) throw new M2pError('M2P_INPUT_CHANGED', 'Stopped')
+      Atomics.wait(flags, index, 0, 20)
+    }
+  }
+
+  #place(file: number, digest: Uint8Array, count: number): { cipher: FileCipher; old: EntryRecord | undefined } {
+    const { table, previous, newest, ymirPrefix } = this.#job
+    const path = storedPath(this.#path(file), ymirPrefix)
+    const start = previous?.starts[file] ?? -1
+    const old = previous !== undefined && start >= 0 ? readEntry(previous.manifest, start, previous.segmentSize) : undefined
+    const same = old !== undefined && equalBytes(old.sha256, digest) ? old : undefined
+    const slot = same?.slot ?? newest
+    const secret = this.#slots.get(slot)
+    if (secret === undefined) {
+      throw new M2pError('M2P_SLOT_UNKNOWN', `File "${printable(path)}" lies under slot ${slot}, which was not given`, { details: { slot } })
+    }
+    table.slots[file] = slot
+    const carries = previous !== undefined && previous.descriptor >= 0 && previous.segmentSize === this.#job.segmentSize
+    return { cipher: new FileCipher(secret, utf8Encode(path), digest, count), old: carries ? same : undefined }
+  }
+
+  /** Takes over the stored bytes of an unchanged file, after opening them. A file is carried whole or not at all. */
+  #carry(cipher: FileCipher, file: number, segment: number, old: EntryRecord | undefined, plain: Uint8Array): Uint8Array | undefined {
+    if (old === undefined || this.#job.previous === undefined) return undefined
+    const { forms } = this.#job.table
+    if (segment === 0) {
+      const whole = this.#opensWhole(cipher, file, old, plain)
+      const carried = old.compression === 'zstd' ? FORM.carriedCompressed : FORM.carriedPlain
+      if (!whole) return undefined
+      this.#decide(file, carried)
+    } else {
+      this.#await(forms, file)
+      if ((forms[file] as number) < FORM.carriedPlain) return undefined
+    }
+    let { offset } = old
+    for (let index = 0; index < segment; index++) offset += segmentAt(old, index).storedSize
+    const record = segmentAt(old, segment)
+    const stored = new Uint8Array(record.storedSize)
+    readAt(this.#job.previous.descriptor, stored, offset)
+    if (!opensAs(cipher, segment, stored, old, plain)) throw changed(this.#path(file))
+    this.#record(file, segment, stored.length, record.nonce)
+    return stored
+  }
+
+  /** Whether every segment of the previous archive's file opens as what is to be packed now. */
+  #opensWhole(cipher: FileCipher, file: number, old: EntryRecord, first: Uint8Array): boolean {
+    const { previous, segmentSize } = this.#job
+    const count = old.segments.length / SEGMENT_RECORD_BYTES
+    let { offset } = old
+    const hash = createSha256()
+    for (let index = 0; index < count; index++) {
+      const record = segmentAt(old, index)
+      const stored = new Uint8Array(record.storedSize)
+      try {
+        readAt((previous as PreviousPayloads).descriptor, stored, offset)
+        const size = segmentBytes(old.size, segmentSize, index)
+        hash.update(cipher.open(index, stored, record, { compression: old.compression, size }, true))
+      } catch (error) {
+        if (error instanceof M2pError) return false
+        throw error
+      }
+      offset += record.storedSize
+    }
+    if (count === 1) return equalBytes(hash.digest(), sha256(first))
+    return equalBytes(hash.digest(), new Uint8Array(this.#job.table.digests.slice(file * 32, file * 32 + 32)))
+  }
+
+  #sealPlain(cipher: FileCipher, file: number, segment: number, plain: Uint8Array): Uint8Array {
+    const { level } = this.#job
+    const compressed = segment === 0 ? compressFirstSegment(plain, level) : this.#compressFurther(file, plain)
+    if (segment === 0) this.#decide(file, compressed === undefined ? FORM.plain : FORM.compressed)
+    const { nonce, stored } = cipher.seal(segment, compressed ?? plain)
+    this.#record(file, segment, stored.length, nonce)
+    return stored
+  }
+
+  /** Compresses before it is known whether the file is compressed, rather than wait for the thread that finds out. */
+  #compressFurther(file: number, plain: Uint8Array): Uint8Array | undefined {
+    const { forms } = this.#job.table
+    if (Atomics.load(forms, file) === FORM.plain) return undefined
+    const compressed = compressSegment(plain, this.#job.level)
+    this.#await(forms, file)
+    return Atomics.load(forms, file) === FORM.plain ? undefined : compressed
+  }
+
+  #decide(file: number, form: number): void {
+    Atomics.store(this.#job.table.forms, file, form)
+    Atomics.notify(this.#job.table.forms, file)
+  }
+
+  #record(file: number, segment: number, storedSize: number, nonce: Uint8Array): void {
+    const at = ((this.#job.firstSegments[file] as number) + segment) * SEGMENT_RECORD_BYTES
+    this.#job.table.segments.set(segmentRecord(storedSize, nonce), at)
+  }
+
+  /** Writes the units whose place is known. Places follow from path order alone, so bytes do not depend on threads. */
+  #flush(): void {
+    const { ends } = this.#job
+    for (let [unit] = this.#pending; unit !== undefined; [unit] = this.#pending) {
+      const start = Atomics.load(ends, unit.unit)
+      if (start === 0n) return
+      this.#pending.shift()
+      this.#pendingBytes -= unit.bytes
+      this.#write(unit, Number(start))
+    }
+  }
+
+  #write({ unit, pieces, bytes }: SealedUnit, start: number): void {
+    const { align, ends, table } = this.#job
+    let end = start
+    const places = pieces.map((piece) => {
+      if (piece.starts) {
+        end = Math.ceil(end / align) * align
+        table.offsets[piece.file] = end
+      }
+      end += piece.stored.length
+      return end - piece.stored.length
+    })
+    Atomics.store(ends, unit + 1, BigInt(end))
+    if (pieces.length === 1) return writeAt(this.#job.descriptor, (pieces[0] as SealedPiece).stored, places[0] as number)
+    const joined = new Uint8Array(Math.max(bytes, end - start))
+    for (const [index, { stored }] of pieces.entries()) joined.set(stored, (places[index] as number) - start)
+    writeAt(this.#job.descriptor, joined.subarray(0, end - start), start)
+  }
+}
+
+/** Writes all of `bytes`: a full disk takes fewer and says nothing. */
+export function writeAt(descriptor: number, bytes: Uint8Array, position: number): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done, bytes.length - done, position + done)
+}

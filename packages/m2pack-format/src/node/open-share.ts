@@ -1,0 +1,154 @@
+import { createSha256, equalBytes, printable, sha256, utf8Decode, wipe } from '@keyturn/primitives'
+import { type EntryRecord, SEGMENT_RECORD_BYTES, readEntry, segmentAt, segmentBytes } from '../entries.ts'
+import { M2pError, type M2pErrorCode } from '../errors.ts'
+import { logicalPath } from '../paths.ts'
+import { FileCipher } from '../segment.ts'
+import type { Share, StopFlag, Turn } from './crew.ts'
+import { type Placement, SafeFolder } from './safe-folder.ts'
+import { ownSecrets, type SharedSecrets, SharedProgress } from './shared.ts'
+import { WindowReader } from './window-reader.ts'
+
+/** Verifies or extracts the files of an archive, on every thread that is told. */
+export interface OpenJob {
+  readonly kind: 'open'
+  /** The archive, open; descriptors belong to the process, not to a thread. */
+  readonly descriptor: number
+  /** The verified manifest. */
+  readonly manifest: Uint8Array<SharedArrayBuffer>
+  /** Where in it the entry of each file starts. */
+  readonly starts: Float64Array<SharedArrayBuffer>
+  /** First file of each batch, and one behind the last. */
+  readonly batches: Float64Array<SharedArrayBuffer>
+  /** The next batch that no thread has taken. */
+  readonly next: Int32Array<SharedArrayBuffer>
+  readonly segmentSize: number
+  readonly slots: SharedSecrets
+  readonly stop: StopFlag
+  readonly progress: BigInt64Array<SharedArrayBuffer>
+  /** Where files are written; absent when they are only verified. */
+  readonly target: { readonly root: string; readonly placement: Placement } | undefined
+}
+
+/** One file that did not verify. */
+export interface OpenFailure {
+  readonly path: string
+  readonly code: M2pErrorCode
+  readonly message: string
+}
+
+/** A thread's share of opening files. */
+export class OpenShare implements Share<readonly OpenFailure[]> {
+  readonly #job: OpenJob
+  readonly #manifest: Uint8Array
+  readonly #slots: Map<number, Uint8Array>
+  readonly #reader: WindowReader
+  readonly #folder: SafeFolder | undefined
+  readonly #progress: SharedProgress
+  readonly #failures: OpenFailure[] = []
+
+  constructor(job: OpenJob) {
+    this.#job = job
+    this.#manifest = job.manifest
+    this.#slots = ownSecrets(job.slots)
+    this.#reader = new WindowReader(job.descriptor)
+    this.#folder = job.target === undefined ? undefined : new SafeFolder(job.target.root)
+    this.#progress = new SharedProgress(job.progress)
+  }
+
+  turn(): Turn {
+    const { next, batches } = this.#job
+    const batch = Atomics.add(next, 0, 1)
+    if (batch * 2 >= batches.length) return 'done'
+    const first = batches[batch * 2] as number
+    const behind = batches[batch * 2 + 1] as number
+    const end = this.#endOf(behind - 1)
+    let bytes = 0
+    for (let index = first; index < behind; index++) bytes += this.#file(index, end)
+    this.#progress.add(behind - first, bytes)
+    return 'more'
+  }
+
+  result(): readonly OpenFailure[] {
+    return this.#failures
+  }
+
+  close(): void {
+    wipe(...this.#slots.values())
+    this.#folder?.close()
+  }
+
+  #entry(index: number): EntryRecord {
+    return readEntry(this.#manifest, this.#job.starts[index] as number, this.#job.segmentSize)
+  }
+
+  #endOf(index: number): number {
+    const entry = this.#entry(index)
+    let end = entry.offset
+    for (let segment = 0; segment * SEGMENT_RECORD_BYTES < entry.segments.length; segment++) end += segmentAt(entry, segment).storedSize
+    return end
+  }
+
+  #file(index: number, end: number): number {
+    const entry = this.#entry(index)
+    try {
+      this.#open(entry, end)
+    } catch (error) {
+      // While extracting the first bad file stops everything; while verifying each one is a line of the report.
+      if (this.#folder !== undefined || !(error instanceof M2pError)) throw error
+      this.#failures.push({ path: utf8Decode(entry.pathBytes), code: error.code, message: error.message })
+    }
+    return entry.size
+  }
+
+  #open(entry: EntryRecord, end: number): void {
+    const count = entry.segments.length / SEGMENT_RECORD_BYTES
+    const cipher = new FileCipher(this.#slots.get(entry.slot) as Uint8Array, entry.pathBytes, entry.sha256, count)
+    try {
+      if (count === 1) this.#openSmall(entry, cipher, end)
+      else this.#openLarge(entry, cipher, count)
+    } finally {
+      cipher.wipe()
+    }
+  }
+
+  #openSmall(entry: EntryRecord, cipher: FileCipher, end: number): void {
+    const record = segmentAt(entry, 0)
+    const stored = this.#reader.read(entry.offset, record.storedSize, end)
+    const plain = cipher.open(0, stored, record, entry, false)
+    if (!equalBytes(sha256(plain), entry.sha256)) this.#refuseHash(entry)
+    if (this.#folder === undefined) return
+    const path = logicalPath(utf8Decode(entry.pathBytes))
+    this.#folder.writeFile(path, this.#placement, (write) => write(plain))
+  }
+
+  #openLarge(entry: EntryRecord, cipher: FileCipher, count: number): void {
+    if (this.#folder === undefined) return this.#segments(entry, cipher, count, () => undefined)
+    const path = logicalPath(utf8Decode(entry.pathBytes))
+    this.#folder.writeFile(path, this.#placement, (write) => this.#segments(entry, cipher, count, write))
+  }
+
+  #segments(entry: EntryRecord, cipher: FileCipher, count: number, take: (bytes: Uint8Array) => void): void {
+    const hash = createSha256()
+    let { offset } = entry
+    for (let index = 0; index < count; index++) {
+      if (Atomics.load(this.#job.stop, 0) !== 0) throw new M2pError('M2P_TRUNCATED', 'Stopped')
+      const record = segmentAt(entry, index)
+      const stored = this.#reader.read(offset, record.storedSize, offset + record.storedSize)
+      const size = segmentBytes(entry.size, this.#job.segmentSize, index)
+      const plain = cipher.open(index, stored, record, { compression: entry.compression, size }, false)
+      hash.update(plain)
+      take(plain)
+      offset += record.storedSize
+    }
+    if (!equalBytes(hash.digest(), entry.sha256)) this.#refuseHash(entry)
+  }
+
+  get #placement(): Placement {
+    return this.#job.target?.placement ?? 'fresh'
+  }
+
+  #refuseHash(entry: EntryRecord): never {
+    const path = printable(utf8Decode(entry.pathBytes))
+    throw new M2pError('M2P_HASH', `The content of "${path}" does not have the SHA-256 that the manifest names`, { details: { path } })
+  }
+}

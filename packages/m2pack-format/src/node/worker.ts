@@ -1,0 +1,33 @@
+import { parentPort } from 'node:worker_threads'
+import { type BuildJob, BuildShare } from './build-share.ts'
+import { type Answer, plainError, type Share } from './crew.ts'
+import { type OpenJob, OpenShare } from './open-share.ts'
+
+/** What a worker can be told to take part in. */
+export type Job = OpenJob | BuildJob
+
+const BLOCKED_MS = 1
+const sleeper = new Int32Array(new SharedArrayBuffer(4))
+
+function work(job: Job): unknown {
+  const share: Share<unknown> = job.kind === 'open' ? new OpenShare(job) : new BuildShare(job)
+  try {
+    for (let turn = share.turn(); turn !== 'done' && Atomics.load(job.stop, 0) === 0; turn = share.turn()) {
+      if (turn === 'blocked') Atomics.wait(sleeper, 0, 0, BLOCKED_MS)
+    }
+    return share.result()
+  } finally {
+    share.close()
+  }
+}
+
+parentPort?.on('message', (job: Job) => {
+  let answer: Answer
+  try {
+    answer = { result: work(job) }
+  } catch (error) {
+    Atomics.store(job.stop, 0, 1)
+    answer = { error: plainError(error) }
+  }
+  parentPort?.postMessage(answer)
+})
