@@ -1,3 +1,6 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { allCatalogues } from '../src/catalogues.ts'
 import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
@@ -34,6 +37,16 @@ describe('keyturn explain', () => {
   it('refuses a code that does not exist', async () => {
     const outcome = await keyturn(['explain', 'NOT_A_CODE', '--json'])
     expect([outcome.code, codeOf(outcome)]).toEqual([2, 'CLI_CODE_UNKNOWN'])
+  })
+
+  it('knows the catalogue of every package and app that has one', async () => {
+    const known = new Set((await allCatalogues()).map(({ packageName }) => packageName))
+    const root = fileURLToPath(new URL('../../..', import.meta.url))
+    for (const group of ['packages', 'apps']) {
+      for (const name of readdirSync(join(root, group))) {
+        if (existsSync(join(root, group, name, 'src', 'errors.ts'))) expect(known, name).toContain(`@keyturn/${name}`)
+      }
+    }
   })
 
   it('knows every package once, each code with a meaning and a remedy', async () => {

@@ -62,6 +62,16 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./update.ts')).registerRepair,
   },
   {
+    name: 'rotate',
+    summary: 'turn a key: content, identity, release, head',
+    load: async () => (await import('./rotate.ts')).registerRotate,
+  },
+  {
+    name: 'serve',
+    summary: 'run the release server on embedded storage',
+    load: async () => (await import('./serve.ts')).registerServe,
+  },
+  {
     name: 'explain',
     summary: 'say what an error code means and what to do',
     load: async () => (await import('./explain.ts')).registerExplain,

@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { keyCommitment } from '@keyturn/m2pack-format'
 import { nextVersion } from '@keyturn/manifest'
-import { hexEncode, type JsonObject } from '@keyturn/primitives'
+import { hexEncode, type JsonObject, type JsonValue } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-server/client'
 import { CliError } from '../errors.ts'
@@ -39,19 +39,36 @@ export interface ContentTurnPlan {
 
 const CHUNK_BYTES_AT_MOST = 2 * 256 * 1024
 
-/** Works out a turn of the content key. */
-export async function planContentTurn(home: HomeSession, { channel, nowMs }: ContentTurnOptions): Promise<ContentTurnPlan> {
+/**
+ * Works out a turn of the content key.
+ *
+ * @param home - Open home.
+ * @param options - Channel and time.
+ * @param pending - Facts of a turn that was interrupted: it goes on with the numbers it began with.
+ */
+export async function planContentTurn(home: HomeSession, { channel, nowMs }: ContentTurnOptions, pending?: JsonObject): Promise<ContentTurnPlan> {
   const { description } = home
-  const release = (await readReleases(home.paths, channel)).at(-1)
+  const begun = pending?.['to'] === undefined ? undefined : pending
+  const release = begun === undefined ? (await readReleases(home.paths, channel)).at(-1) : await releaseOf(home, begun)
   const archives = release?.manifest.files.filter(({ keyId }) => keyId !== undefined) ?? []
+  const following = release === undefined ? undefined : nextVersion(nowMs, release.manifest.version)
   return {
-    from: activeContentKey(description).keyId,
-    to: Math.max(...description.contentKeys.map(({ keyId }) => keyId)) + 1,
-    slot: Math.max(0, ...description.slots) + 1,
+    from: begun === undefined ? activeContentKey(description).keyId : Number(begun['from']),
+    to: begun === undefined ? Math.max(...description.contentKeys.map(({ keyId }) => keyId)) + 1 : Number(begun['to']),
+    slot: begun === undefined ? Math.max(0, ...description.slots) + 1 : Number(begun['slot']),
     release,
-    nextVersion: release === undefined ? undefined : nextVersion(nowMs, release.manifest.version),
+    nextVersion: begun === undefined ? following : textOf(begun['version']),
     downloadBytesAtMost: archives.reduce((sum, { size, index }) => sum + Math.min(size, CHUNK_BYTES_AT_MOST + (index?.size ?? 0)), 0),
   }
+}
+
+async function releaseOf(home: HomeSession, facts: JsonObject): Promise<StoredRelease | undefined> {
+  const base = textOf(facts['base'])
+  return base === undefined ? undefined : await findRelease(home.paths, String(facts['channel']), base)
+}
+
+function textOf(value: JsonValue | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined
 }
 
 /**

@@ -1,8 +1,7 @@
-import { readFile, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseStrictJson, type JsonObject, type JsonValue } from '@keyturn/primitives'
 import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
-import { mkdir } from 'node:fs/promises'
 import { CliError } from '../errors.ts'
 
 /** What is remembered of a key turn between its steps. Public facts only: a secret is in the keystore, or it is lost. */
@@ -95,6 +94,16 @@ export async function readTurn(folder: string, turn: string): Promise<TurnRecord
   }
   if (!isRecord(value, turn)) throw new CliError('CLI_TURN_JOURNAL', `Journal "${path}" is not one of a turn of "${turn}"`)
   return value
+}
+
+/** Names of the turns that were interrupted. */
+export async function pendingTurns(folder: string): Promise<string[]> {
+  try {
+    return (await readdir(folder)).filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length)).toSorted()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
 }
 
 async function writeTurn(folder: string, record: TurnRecord): Promise<void> {

@@ -1,0 +1,156 @@
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../command.ts'
+import { CliError } from '../errors.ts'
+import { formatBytes, formatTable } from '../output.ts'
+import { openHome, type HomeSession } from '../publisher/home-session.ts'
+import { readIdentityLog } from '../publisher/store.ts'
+import { contentTurnSteps, planContentTurn, type ContentTurnOptions } from '../turn/content.ts'
+import { identityTurnSteps, type IdentityTurnOptions } from '../turn/identity.ts'
+import { pendingTurns, readTurn, runTurn, type TurnStep } from '../turn/journal.ts'
+import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
+import { channelOf, collect, wholeNumber } from './release-options.ts'
+
+interface ContentFlags extends ServerOptions {
+  readonly channel?: string
+  readonly local?: boolean
+}
+
+interface IdentityFlags extends ServerOptions {
+  readonly channel?: readonly string[]
+  readonly nextPassphraseFile?: string
+  readonly revoke?: boolean
+  readonly rolesDays: string
+  readonly local?: boolean
+}
+
+/** Which day-to-day keys turn with the identity. */
+interface IdentityTurnKind {
+  readonly turn: 'identity' | 'release' | 'head'
+  readonly summary: string
+  readonly releaseKey: boolean
+  readonly headKey: boolean
+}
+
+const identityTurns: readonly IdentityTurnKind[] = [
+  { turn: 'identity', summary: 'turn the identity key and the release key with it', releaseKey: true, headKey: false },
+  { turn: 'release', summary: 'turn the release key: a new role document, sealed by a rotation', releaseKey: true, headKey: false },
+  { turn: 'head', summary: 'turn the head key: a new role document, sealed by a rotation', releaseKey: false, headKey: true },
+]
+
+/** Registers `keyturn rotate …`. */
+export function registerRotate(program: Command, cli: Cli): void {
+  const rotate = program.command('rotate').description('turn a key: planned, shown, done, and resumed where it was interrupted')
+  registerContent(rotate, cli)
+  for (const kind of identityTurns) registerIdentity(rotate, cli, kind)
+}
+
+function registerContent(rotate: Command, cli: Cli): void {
+  const content = withServer(rotate
+    .command('content')
+    .description('turn the content key: archives are rewrapped, players download next to nothing')
+    .option('--channel <name>', 'the channel whose release is turned (default: that of the home)')
+    .option('--local', 'publish nothing now'))
+  cli.define<ContentFlags>(content, { example: ['keyturn rotate content --dry-run', 'keyturn rotate content --yes'], dryRun: true, run: rotateContent })
+}
+
+function registerIdentity(rotate: Command, cli: Cli, kind: IdentityTurnKind): void {
+  const command = withServer(rotate
+    .command(kind.turn)
+    .description(kind.summary)
+    .option('--channel <name>', 'a channel whose release is signed again; may be given several times (default: that of the home)', collect)
+    .option('--next-passphrase-file <file>', 'passphrase of the file with the next identity key, when it has its own')
+    .option('--revoke', 'the key that leaves was stolen: it counts for nothing any more, not even for what is installed')
+    .option('--roles-days <n>', 'days until the new role document expires, at most 400', '365')
+    .option('--local', 'publish nothing now'))
+  cli.define<IdentityFlags>(command, {
+    example: [`keyturn rotate ${kind.turn} --dry-run`, `keyturn rotate ${kind.turn} --yes`], dryRun: true,
+    run: (context, flags) => rotateIdentity(context, flags, kind),
+  })
+}
+
+async function rotateContent(context: Context, flags: ContentFlags): Promise<CommandResult> {
+  const home = await openHome(context, { write: !context.dryRun })
+  await refuseOthers(home, 'content')
+  const options: ContentTurnOptions = {
+    channel: channelOf(flags, home.description), nowMs: context.clock(), signal: context.signal, client: await clientOf(flags, home, context),
+  }
+  const plan = await planContentTurn(home, options, (await readTurn(home.paths.journals, 'content'))?.facts)
+  const steps = contentTurnSteps(home, plan, options)
+  const facts = {
+    from_key_id: plan.from, to_key_id: plan.to, slot: plan.slot, version: plan.nextVersion,
+    download_bytes_at_most: plan.downloadBytesAtMost, published: options.client !== undefined && plan.release !== undefined,
+  }
+  const stays = `Archives of content key ${plan.from} that players have stay readable with the key they have; it opens nothing new.`
+  if (context.dryRun) {
+    return { data: { ...facts, steps: steps.map(({ title }) => title) }, text: `${planText(steps)}\n\nA player downloads at most ${formatBytes(plan.downloadBytesAtMost)}.\n${stays}` }
+  }
+  await context.ask.confirm(`Turn content key ${plan.from} to ${plan.to}?`)
+  const { resumed } = await run(context, home, 'content', steps)
+  const left = plan.release === undefined ? 'Nothing is released yet: the next release uses it.'
+    : options.client === undefined ? `Release ${plan.nextVersion ?? ''} waits in the home: publish it with "keyturn release publish".` : `Release ${plan.nextVersion ?? ''} is published.`
+  return { data: { ...facts, resumed }, text: `Content key ${plan.to} is in force.\n${left}\n${stays}` }
+}
+
+async function rotateIdentity(context: Context, flags: IdentityFlags, kind: IdentityTurnKind): Promise<CommandResult> {
+  const home = await openHome(context, { write: !context.dryRun, nextPassphraseFile: flags.nextPassphraseFile })
+  await refuseOthers(home, 'identity')
+  const before = home.description
+  const options: IdentityTurnOptions = {
+    channels: flags.channel ?? [before.channel], releaseKey: kind.releaseKey, headKey: kind.headKey, revoke: flags.revoke === true,
+    rolesDays: wholeNumber(flags.rolesDays, '--roles-days', 1, 400), client: await clientOf(flags, home, context), nowMs: context.clock(),
+  }
+  const steps = identityTurnSteps(home, options)
+  if (context.dryRun) {
+    return {
+      data: { turn: kind.turn, steps: steps.map(({ title }) => title), download_bytes_at_most: 0 },
+      text: `${planText(steps)}\n\nPlayers download no file: what is installed is signed again.`,
+    }
+  }
+  await context.ask.confirm(`Rotate the identity ${before.identity.prefix} to its pre-committed key${kind.turn === 'identity' ? '' : `, with a new ${kind.turn} key`}?`)
+  const { resumed } = await run(context, home, 'identity', steps)
+  const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
+  const { identity, aliases } = home.description
+  return {
+    data: {
+      turn: kind.turn, prefix: identity.prefix, sn: log.state.sn, said: log.state.said, identity_alias: identity.alias,
+      release_alias: aliases.release, head_alias: aliases.head, published: options.client !== undefined, resumed,
+    },
+    text: [
+      formatTable([
+        ['identity', `${before.identity.alias} to ${identity.alias}, event ${log.state.sn}`],
+        ['release key', aliases.release === before.aliases.release ? 'unchanged' : `${before.aliases.release} to ${aliases.release}`],
+        ['head key', aliases.head === before.aliases.head ? 'unchanged' : `${before.aliases.head} to ${aliases.head}`],
+        ['next key', `${identity.nextAlias}, in ${home.nextKeyFile}`],
+      ]),
+      '',
+      options.client === undefined ? 'Publish it with "keyturn release publish". ' : 'Log, role document and signatures are published; players download no file.',
+      'Move the file with the next identity key to its own medium again.',
+    ].join('\n'),
+  }
+}
+
+async function run(context: Context, home: HomeSession, turn: string, steps: readonly TurnStep[]): Promise<{ resumed: boolean }> {
+  return await runTurn(turn, steps, {
+    folder: home.paths.journals, now: new Date(context.clock()).toISOString(), signal: context.signal,
+    onStep: (step, index, total) => context.out.step(step.name, `${index + 1}/${total} ${step.title}`),
+  })
+}
+
+/** A turn that was interrupted is finished before another begins: they share keys and files. */
+async function refuseOthers(home: HomeSession, turn: string): Promise<void> {
+  const other = (await pendingTurns(home.paths.journals)).find((name) => name !== turn)
+  if (other === undefined) return
+  throw new CliError('CLI_TURN_PENDING', `A turn of "${other}" was interrupted`, { hint: `Run "keyturn rotate ${other}" to finish it` })
+}
+
+async function clientOf(flags: ServerOptions & { readonly local?: boolean }, home: HomeSession, context: Context): ReturnType<typeof maybeClient> {
+  return flags.local === true || context.dryRun ? undefined : await maybeClient(flags, home)
+}
+
+async function maybeClient(flags: ServerOptions, home: HomeSession): Promise<Awaited<ReturnType<typeof openClient>> | undefined> {
+  return serverUrl(flags, home.description) === undefined ? undefined : await openClient(flags, home.description)
+}
+
+function planText(steps: readonly TurnStep[]): string {
+  return steps.map(({ title }, index) => `${index + 1}. ${title}`).join('\n')
+}
