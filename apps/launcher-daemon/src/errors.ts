@@ -1,4 +1,4 @@
-import { type ErrorCatalogue, type ErrorContext, KeyturnError } from '@keyturn/primitives'
+import { type ErrorCatalogue, type ErrorContext, KeyturnError, PrimitivesError } from '@keyturn/primitives'
 
 /** The codes of this package. */
 export const launcherErrors = {
@@ -193,14 +193,22 @@ const diskCodes: Readonly<Record<string, LauncherErrorCode>> = {
   ELOOP: 'LA_SYMLINK',
 }
 
+/** The system's own error, also from inside the one that the shared disk code wraps it in. */
+function systemErrorOf(error: unknown): NodeJS.ErrnoException | undefined {
+  if (error instanceof PrimitivesError) return ['PRIM_FILE', 'PRIM_DISK_FULL', 'PRIM_EXISTS'].includes(error.code) ? systemErrorOf(error.cause) : undefined
+  if (!(error instanceof Error) || error instanceof KeyturnError) return undefined
+  const { code } = error as NodeJS.ErrnoException
+  return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? error : undefined
+}
+
 /**
  * Turns what the file system threw into a {@link LauncherError} that names call and path; anything else is returned
  * as it is.
  */
 export function diskError(error: unknown, doing: string): unknown {
-  if (!(error instanceof Error) || error instanceof KeyturnError) return error
-  const { code, syscall, path } = error as NodeJS.ErrnoException
-  if (typeof code !== 'string' || !/^E[A-Z0-9]+$/.test(code)) return error
+  const system = systemErrorOf(error)
+  if (system === undefined) return error
+  const { code = '', syscall, path } = system
   const where = typeof path === 'string' ? ` at "${path}"` : ''
   return new LauncherError(diskCodes[code] ?? 'LA_IO', `Cannot ${doing}: ${code} in ${syscall ?? 'a call'}${where}`, {
     details: { errno: code, ...(syscall === undefined ? {} : { call: syscall }), ...(typeof path === 'string' ? { path } : {}) },

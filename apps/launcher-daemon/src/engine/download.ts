@@ -235,16 +235,25 @@ export async function stageBlob(context: DownloadContext, blob: Blob, chunks: re
     })
     const error = await fill(context, part, plain ? undefined : seed)
     if (error === undefined) {
-      const identity = await part.finish(context.signal, (count) => context.meter.did({ disk: count }))
+      const identity = await finish(context, part)
       if (identity !== undefined) return identity
     } else if (error instanceof LauncherError && (error.code === 'LA_HASH' || error.code === 'LA_RANGE')) {
       await part.discard()
     } else {
-      await part.close()
+      await part.close().catch(() => undefined) // the first error is the one to report
       throw error
     }
     if (attempt > 0) throw error ?? hashError(blobPath(blob.sha256), blob)
     context.meter.wasted(blob.size)
+  }
+}
+
+async function finish(context: DownloadContext, part: PartFile): Promise<FileIdentity | undefined> {
+  try {
+    return await part.finish(context.signal, (count) => context.meter.did({ disk: count }))
+  } catch (error) {
+    await part.close().catch(() => undefined) // the first error is the one to report
+    throw error
   }
 }
 

@@ -47,7 +47,8 @@ export class PartFile {
   readonly #grid: string
   readonly #done: Uint8Array
   readonly #monotonic: () => number
-  #handle: FileHandle
+  readonly #handle: FileHandle
+  #closed = false
   #unflushed = 0
   #flushedAt: number
   #flushing: Promise<void> | undefined
@@ -142,6 +143,7 @@ export class PartFile {
    */
   async finish(signal?: AbortSignal, onBytes?: (count: number) => void): Promise<FileIdentity | undefined> {
     await this.#flushing
+    this.#unflushed = 0 // the whole is checked and synced below; a map is of no more use
     const sha256 = await hashHandle(this.#handle, { signal, onBytes })
     const stats = await this.#handle.stat({ bigint: true })
     if (sha256 !== this.sha256 || Number(stats.size) !== this.size) {
@@ -149,7 +151,7 @@ export class PartFile {
       return undefined
     }
     await this.#handle.sync()
-    await this.#handle.close()
+    await this.#closeHandle()
     const staged = join(this.#folder, this.sha256)
     await this.#fs.rename(this.#part, staged)
     await syncFolder(this.#folder, this.#fs)
@@ -163,14 +165,20 @@ export class PartFile {
     try {
       if (this.#unflushed > 0) await this.flush()
     } finally {
-      await this.#handle.close()
+      await this.#closeHandle()
     }
+  }
+
+  async #closeHandle(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#handle.close()
   }
 
   /** Throws away what has come. */
   async discard(): Promise<void> {
     await this.#flushing?.catch(() => undefined) // whatever it says, the file goes
-    await this.#handle.close()
+    await this.#closeHandle()
     await removeFile(this.#fs, this.#map)
     await removeFile(this.#fs, this.#part)
   }

@@ -81,7 +81,6 @@ export async function recover(context: ApplyContext, emit: EmitEvent, at: number
 
 /** Refuses an `.updates` that is a link or belongs to someone else, and makes what is missing (§4.7 row 202). */
 export async function prepareFolders(fs: FileSystem, layout: Layout, userId: number | undefined): Promise<void> {
-  await fs.mkdir(layout.root, { recursive: true })
   for (const folder of [layout.updates, layout.staging, layout.backup, layout.index, layout.trust, layout.roles, layout.manifests]) {
     const found = await look(fs, folder)
     if (found.kind === 'nothing') {

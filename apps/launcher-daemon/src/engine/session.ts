@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { KeyturnError, PrimitivesError } from '@keyturn/primitives'
-import { lockFile } from '@keyturn/primitives/node'
+import { lockFile, pathExists } from '@keyturn/primitives/node'
 import { diskError, LauncherError } from '../errors.ts'
 import type { ApplyContext } from './apply.ts'
 import { readSmallFile, writeSmallFile } from './disk.ts'
@@ -43,9 +43,11 @@ export class Session {
   /** Opens the folder; a link to it is followed once, here, and never below it. */
   static async open(options: ResolvedOptions): Promise<Session> {
     const wanted = resolve(options.folder)
-    await options.fs.mkdir(wanted, { recursive: true }).catch((error: unknown) => {
+    try {
+      if (!(await pathExists(wanted, options.fs))) await options.fs.mkdir(wanted, { recursive: true })
+    } catch (error) {
       throw diskError(error, `use the folder "${wanted}"`)
-    })
+    }
     return new Session(options, layoutOf(await realpath(wanted)))
   }
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,8 +11,10 @@ afterEach(async () => {
   for (const folder of made.splice(0)) await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 })
 })
 
-export async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'keyturn-launcher-'))
+/** A folder that is removed after the test; `fast`: in memory where the system has that. */
+export async function temporaryFolder(kind: 'disk' | 'fast' = 'disk'): Promise<string> {
+  const base = kind === 'fast' && existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+  const folder = await mkdtemp(join(base, 'keyturn-launcher-'))
   made.push(folder)
   return folder
 }

@@ -1,0 +1,197 @@
+import { cp, readFile, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { faultFileSystem, type FaultFileSystem, type FaultPlan } from '@keyturn/primitives/node'
+import { describe, expect, it } from 'vitest'
+import { createEngine, type Fetch } from '../src/index.ts'
+import { expectedText, offline, temporaryFolder, treeFetch, treeText } from './support/install.ts'
+import { type MadeRelease, noise, NOW, Publisher, sha256Hex } from './support/publisher.ts'
+
+const everyNth = Number(process.env['KEYTURN_CRASH_STEP'] ?? '1')
+const faultNth = Number(process.env['KEYTURN_FAULT_STEP'] ?? '5')
+const nestedNth = Number(process.env['KEYTURN_CRASH_NESTED'] ?? '7')
+
+const big = noise(400_000, 3)
+function changed(): Uint8Array {
+  const bytes = big.slice()
+  bytes.set(noise(50, 9), 200_000)
+  return bytes
+}
+const before = { 'a.txt': 'a1', 'b/b.txt': 'b1', 'b/gone.txt': 'gone', 'empty-later/only.txt': 'x', 'big.bin': big, 'same.txt': 'same' }
+const after = { 'a.txt': 'a2', 'b/b.txt': 'b2', 'new/deep/n.txt': 'n', 'new/twin.txt': 'n', 'big.bin': changed(), 'same.txt': 'same', 'run.sh': { bytes: new Uint8Array([35]), executable: true } }
+
+interface Scene { readonly publisher: Publisher; readonly start: string; readonly from: string; readonly to: string; readonly old: MadeRelease }
+
+/** An install of the first release, and a server that has the second. */
+async function scene(): Promise<Scene> {
+  const publisher = await Publisher.create()
+  const old = await publisher.release(before)
+  const start = await temporaryFolder('fast')
+  await engineOn(start, treeFetch(publisher.tree)).update()
+  const made = await publisher.release(after)
+  return { publisher, start, old, from: expectedText(old.files, sha256Hex), to: expectedText(made.files, sha256Hex) }
+}
+
+function engineOn(folder: string, fetch: Fetch, fs?: FaultFileSystem) {
+  return createEngine({
+    folder, server: 'http://releases.test/', trust: trustOf, fetch, clock: () => NOW + 60_000, logFile: false, lockPatienceMs: 0,
+    retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 }, ...(fs === undefined ? {} : { fs }),
+  })
+}
+let trustOf = ''
+
+/** What the system does when a process dies: its lock is free again. */
+async function dead(folder: string): Promise<void> {
+  await rm(join(folder, '.updates/lock'), { force: true })
+}
+
+async function copyOf(start: string): Promise<string> {
+  const folder = await temporaryFolder('fast')
+  await cp(start, folder, { recursive: true, preserveTimestamps: true })
+  return folder
+}
+
+/** Runs the update on a failing disk; tells whether the fault came. */
+async function updateWith(folder: string, publisher: Publisher, plan: FaultPlan): Promise<FaultFileSystem> {
+  const fs = faultFileSystem({ plan })
+  await engineOn(folder, treeFetch(publisher.tree), fs).update().catch(() => undefined)
+  return fs
+}
+
+/** Only recovers: without a server nothing else happens. */
+async function recoverOn(folder: string, fs?: FaultFileSystem): Promise<void> {
+  await expect(engineOn(folder, offline, fs).update()).rejects.toBeDefined()
+}
+
+async function checkWhole(folder: string, { from, to }: Scene, where: string): Promise<'old' | 'new'> {
+  const tree = await treeText(folder)
+  const side = tree === from ? 'old' : tree === to ? 'new' : undefined
+  expect(side, `mixed after ${where}:\n${tree}`).toBeDefined()
+  expect(existsSync(join(folder, '.updates/txn.json')), `journal left after ${where}`).toBe(false)
+  const state = JSON.parse(await readFile(join(folder, '.updates/state.json'), 'utf8')) as { installed: { version: string } }
+  expect(state.installed.version, where).toBe(side === 'old' ? '2026.11.21-1' : '2026.11.21-2')
+  return side as 'old' | 'new'
+}
+
+function isLock(path: string): boolean {
+  return path.includes('/.updates/lock')
+}
+
+/** A second recovery touches nothing but its own lock. */
+async function checkSettled(folder: string, where: string): Promise<void> {
+  const fs = faultFileSystem({})
+  await recoverOn(folder, fs)
+  expect(fs.operations.filter(({ path }) => !isLock(path)), `second recovery after ${where}`).toEqual([])
+}
+
+describe('an update that is killed', () => {
+  it('at any call that changes the disk leaves the old or the new release, never a mixture', async () => {
+    const publisher = await Publisher.create()
+    trustOf = publisher.trust
+    const stage = await scene()
+    const sides = { old: 0, new: 0 }
+    let points = 0
+    for (let at = 0; ; at += everyNth) {
+      const folder = await copyOf(stage.start)
+      const fs = await updateWith(folder, stage.publisher, { at, mode: 'crash' })
+      if (!fs.fired) break
+      points += 1
+      const call = fs.operations.at(-1)
+      const where = `call ${at} (${call?.name ?? ''} ${call?.path.split('/.updates/').at(-1) ?? ''})`
+      await dead(folder)
+      await recoverOn(folder)
+      sides[await checkWhole(folder, stage, where)] += 1
+      await checkSettled(folder, where)
+      await engineOn(folder, treeFetch(stage.publisher.tree)).update()
+      expect(await treeText(folder), where).toBe(stage.to)
+      await rm(folder, { recursive: true, force: true })
+    }
+    console.info(`crash points: ${points}, old afterwards: ${sides.old}, new afterwards: ${sides.new}`)
+    expect(points * everyNth).toBeGreaterThan(80)
+    expect(Math.min(sides.old, sides.new)).toBeGreaterThan(5)
+  }, 300_000)
+
+  it('and killed again in its recovery, at any call, still leaves the old or the new one', async () => {
+    const publisher = await Publisher.create()
+    trustOf = publisher.trust
+    const stage = await scene()
+    let pairs = 0
+    const total = await updateWith(await copyOf(stage.start), stage.publisher, { at: 1e9, mode: 'crash' })
+    const decided = total.operations.findIndex(({ name, path }) => name === 'rename' && path.includes('.txn.json.'))
+    expect(decided).toBeGreaterThan(0)
+    for (let at = decided - 2; at < total.operations.length; at += nestedNth) {
+      const crashed = await copyOf(stage.start)
+      await updateWith(crashed, stage.publisher, { at, mode: 'crash' })
+      await dead(crashed)
+      for (let again = 0; ; again += nestedNth) {
+        const folder = await copyOf(crashed)
+        const fs = faultFileSystem({ plan: { at: again, mode: 'crash' } })
+        await recoverOn(folder, fs)
+        if (!fs.fired) break
+        pairs += 1
+        await dead(folder)
+        await recoverOn(folder)
+        await checkWhole(folder, stage, `call ${at}, then call ${again} of the recovery`)
+        await rm(folder, { recursive: true, force: true })
+      }
+      await rm(crashed, { recursive: true, force: true })
+    }
+    console.info(`nested crash points: ${pairs}`)
+    expect(pairs).toBeGreaterThan(10)
+  }, 300_000)
+})
+
+describe.each(['ENOSPC', 'EIO', 'EACCES', 'EXDEV'])('a disk that answers %s', (code) => {
+  it('once at any call leaves the old or the new release and its reason', async () => {
+    const publisher = await Publisher.create()
+    trustOf = publisher.trust
+    const stage = await scene()
+    for (let at = 0; ; at += everyNth * faultNth) {
+      const folder = await copyOf(stage.start)
+      const fs = faultFileSystem({ plan: { at, mode: 'fail', code } })
+      const error = await engineOn(folder, treeFetch(stage.publisher.tree), fs).update().then(() => undefined, (thrown: unknown) => thrown)
+      if (!fs.fired) break
+      const where = `call ${at} (${fs.operations[at]?.name ?? ''} ${fs.operations[at]?.path ?? ''})`
+      if (error !== undefined) expect(error, where).toMatchObject({ code: expect.stringMatching(/^LA_/) as string })
+      expect(fs.openHandles, where).toBe(0)
+      await dead(folder)
+      await recoverOn(folder)
+      await checkWhole(folder, stage, where)
+      await rm(folder, { recursive: true, force: true })
+    }
+  }, 300_000)
+})
+
+describe('a full disk', () => {
+  it('for good from any call on leaves the old release, or the new one after the decision', async () => {
+    const publisher = await Publisher.create()
+    trustOf = publisher.trust
+    const stage = await scene()
+    for (let at = 0; ; at += everyNth * faultNth) {
+      const folder = await copyOf(stage.start)
+      const fs = faultFileSystem({ plan: { at, mode: 'fail', code: 'ENOSPC', lasting: true }, counts: ({ name }) => name === 'handle.write' || name === 'handle.writeFile' || name === 'mkdir' || name === 'handle.sync' })
+      await engineOn(folder, treeFetch(stage.publisher.tree), fs).update().catch(() => undefined)
+      if (!fs.fired) break
+      await dead(folder)
+      await recoverOn(folder)
+      await checkWhole(folder, stage, `call ${at}`)
+      await rm(folder, { recursive: true, force: true })
+    }
+  }, 300_000)
+
+  it('that takes only half of a write never gives a short file its name', async () => {
+    const publisher = await Publisher.create()
+    trustOf = publisher.trust
+    const stage = await scene()
+    for (let at = 0; at < 40; at += 2) {
+      const folder = await copyOf(stage.start)
+      const fs = faultFileSystem({ plan: { at, mode: 'short-write' }, counts: ({ name }) => name === 'handle.write' })
+      await engineOn(folder, treeFetch(stage.publisher.tree), fs).update().catch(() => undefined)
+      await dead(folder)
+      await recoverOn(folder)
+      await checkWhole(folder, stage, `write ${at}`)
+      await rm(folder, { recursive: true, force: true })
+      if (!fs.fired) break
+    }
+  }, 120_000)
+})
