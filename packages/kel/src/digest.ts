@@ -1,12 +1,13 @@
 import { blake2b256, blake3, equalBytes, sha256, utf8Encode } from '@keyturn/primitives'
 import { blake2s } from '@noble/hashes/blake2.js'
 import { sha3_256 } from '@noble/hashes/sha3.js'
+import { blake3Chunk, MAX_CHUNK_BYTES } from './blake3-chunk.ts'
 import { encodeMatter, parseMatter } from './cesr/matter.ts'
 import { digestCodes } from './cesr/codes.ts'
 import { refusal } from './rule.ts'
 
 const hashes: Readonly<Record<string, (bytes: Uint8Array) => Uint8Array>> = {
-  E: blake3,
+  E: (bytes) => (bytes.length <= MAX_CHUNK_BYTES ? blake3Chunk(bytes) : blake3(bytes)),
   F: blake2b256,
   G: (bytes) => blake2s(bytes),
   H: (bytes) => sha3_256(bytes),

@@ -1,12 +1,12 @@
 import { isStrongEd25519PublicKey, type JsonValue } from '@keyturn/primitives'
 import { digestCodes, ed25519KeyCodes, matterSizes } from './cesr/codes.ts'
-import { parseMatter } from './cesr/matter.ts'
+import { checkShortMatter, parseMatter } from './cesr/matter.ts'
 import { parseCompactJson } from './json.ts'
 import { MAX_KEYS, MAX_SEALS } from './limits.ts'
 import { quoted, refusal } from './rule.ts'
 import { checkSaid } from './said.ts'
 import { parseThreshold, type Threshold } from './threshold.ts'
-import { requireSupportedVersion, VERSION_LENGTH, type VersionString } from './version-string.ts'
+import { requireSupportedVersion, type VersionString } from './version-string.ts'
 
 /** Types of events that make up a log. */
 export type EventType = 'icp' | 'rot' | 'ixn' | 'dip' | 'drt'
@@ -123,11 +123,8 @@ function unique(values: readonly string[], name: string): void {
 }
 
 function parseSequence(value: string, context: Context): number {
-  if (!/^[0-9a-fA-F]{1,32}$/.test(value)) {
-    throw refusal('KEL_SEQ', `Sequence number ${quoted(value)} is not hexadecimal`, { rule: 'form' })
-  }
-  const strict = /^(0|[1-9a-f][0-9a-f]*)$/.test(value)
-  if (!strict) {
+  if (!/^(0|[1-9a-f][0-9a-f]{0,31})$/.test(value)) {
+    if (!/^[0-9a-fA-F]{1,32}$/.test(value)) throw refusal('KEL_SEQ', `Sequence number ${quoted(value)} is not hexadecimal`, { rule: 'form' })
     if (!context.lenient) throw refusal('KEL_SEQ', `Sequence number ${quoted(value)} has a leading zero or upper-case digits`, { rule: 'form' })
     context.warn(`sequence number ${quoted(value)} has a leading zero or upper-case digits`)
   }
@@ -166,7 +163,7 @@ function parseWitnessThreshold(fields: Record<string, JsonValue>, context: Conte
 function parseEstablishment(fields: Record<string, JsonValue>, context: Context): Establishment {
   const { keys, publicKeys } = parseKeys(fields, context)
   const nextDigests = textList(fields, 'n')
-  for (const digest of nextDigests) parseMatter(digest, 'n', digestCodes)
+  for (const digest of nextDigests) checkShortMatter(digest, 'n', digestCodes)
   const threshold = parseThreshold(fields['kt'], keys.length, 'kt', context)
   const nextThreshold = parseThreshold(fields['nt'], nextDigests.length, 'nt', context)
   return { keys, publicKeys, threshold, nextDigests, nextThreshold, witnessThreshold: parseWitnessThreshold(fields, context) }
@@ -174,7 +171,7 @@ function parseEstablishment(fields: Record<string, JsonValue>, context: Context)
 
 function parseWitnesses(fields: Record<string, JsonValue>, name: string): readonly string[] {
   const witnesses = textList(fields, name)
-  for (const witness of witnesses) parseMatter(witness, name, witnessCodes)
+  for (const witness of witnesses) checkShortMatter(witness, name, witnessCodes)
   unique(witnesses, name)
   return witnesses
 }
@@ -240,12 +237,12 @@ function parsePrefix(value: string, field: string): string {
   if (!prefixCodes.has(code) && matterSizes.has(value.slice(0, 4))) {
     throw refusal('KEL_KEY', `Prefix ${quoted(value)} is not of a supported curve`)
   }
-  parseMatter(value, field, prefixCodes)
+  checkShortMatter(value, field, prefixCodes)
   return value
 }
 
 function parseSaid(value: string, field: string): string {
-  parseMatter(value, field, saidCodes)
+  checkShortMatter(value, field, saidCodes)
   return value
 }
 
@@ -274,7 +271,7 @@ function misfits(found: readonly string[], expected: readonly string[]): boolean
  * @throws {@link KelError} `KEL_VERSION`, `KEL_PARSE`, `KEL_SCHEMA`, `KEL_CESR`, `KEL_KEY`, `KEL_SEQ`, `KEL_THRESHOLD`, `KEL_WITNESS`, `KEL_SAID`, `KEL_LIMIT`.
  */
 export function parseEvent(body: Uint8Array, version: VersionString, options: ParseOptions = {}): KeyEvent | ReceiptEvent {
-  requireSupportedVersion(version, new TextDecoder('latin1').decode(body.subarray(6, 6 + VERSION_LENGTH)))
+  requireSupportedVersion(version)
   const fields = parseCompactJson(body)
   const warnings: string[] = []
   const context: Context = { lenient: options.lenient === 'keripy', warnings, warn: (warning) => void warnings.push(warning) }

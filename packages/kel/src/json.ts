@@ -34,6 +34,6 @@ export function parseCompactJson(body: Uint8Array): Record<string, JsonValue> {
   }
   checkDepth(value, 0)
   if (JSON.stringify(value) !== text) throw refusal('KEL_PARSE', 'Event is not compact JSON in its one canonical spelling')
-  if (/\\ud[89a-f][0-9a-f]{2}/.test(text)) throw refusal('KEL_PARSE', 'Event holds a lone surrogate')
+  if (text.includes('\\') && /\\ud[89a-f][0-9a-f]{2}/.test(text)) throw refusal('KEL_PARSE', 'Event holds a lone surrogate')
   return value as Record<string, JsonValue>
 }

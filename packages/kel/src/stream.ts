@@ -12,11 +12,30 @@ export interface Frame {
 }
 
 const OPEN_BRACE = 0x7b
+const UNDERSCORE = 0x5f
 const VERSION_OFFSET = 6
 const ascii = new TextDecoder('latin1')
 
+const supportedStart = new TextEncoder().encode('{"v":"KERI10JSON')
+const SIZE_OFFSET = 16
+
+/** The size of a KERI 1.0 JSON event, read digit by digit; undefined for any other start. */
+function supportedSize(bytes: Uint8Array, offset: number): number | undefined {
+  for (let i = 0; i < SIZE_OFFSET; i++) if (bytes[offset + i] !== supportedStart[i]) return undefined
+  let size = 0
+  for (let i = SIZE_OFFSET; i < SIZE_OFFSET + 6; i++) {
+    const code = bytes[offset + i] ?? 0
+    const digit = code >= 0x30 && code <= 0x39 ? code - 0x30 : code >= 0x61 && code <= 0x66 ? code - 0x57 : -1
+    if (digit < 0) return undefined
+    size = size * 16 + digit
+  }
+  return bytes[offset + SIZE_OFFSET + 6] === UNDERSCORE ? size : undefined
+}
+
 /** Reads the version string of a body: `{"v":"` and 17 characters. */
 function versionAt(bytes: Uint8Array, offset: number): VersionString {
+  const size = supportedSize(bytes, offset)
+  if (size !== undefined) return { major: 1, minor: 0, kind: 'JSON', size }
   const text = ascii.decode(bytes.subarray(offset, offset + VERSION_OFFSET + VERSION_LENGTH + 2))
   const version = text.startsWith('{"v":"') ? parseVersion(text.slice(VERSION_OFFSET)) : undefined
   if (version === undefined) throw refusal('KEL_PARSE', 'Message does not begin with a KERI version string', { offset })

@@ -49,8 +49,10 @@ function delegatorContext(delegator: VerifiedLog | undefined): JudgeContext {
   return { delegator: (prefix) => (prefix === delegator?.prefix ? log : undefined) }
 }
 
-function appendOrThrow(log: EventLog, message: Message<KeyEvent>, context: JudgeContext, warnings: string[]): void {
-  const judgement = log.judge(message, context)
+function appendOrThrow(log: EventLog, message: Message<KeyEvent>, context: JudgeContext, receipts: () => ReceiptPool, warnings: string[]): void {
+  let judgement = log.judge(message, context)
+  // Most logs carry their witness signatures on the events: receipts are looked for when one is short of them.
+  if (judgement.verdict === 'escrow' && judgement.kind === 'partial-witness') judgement = log.judge(receipts().merge(message), context)
   if (judgement.verdict === 'escrow') throw refusal(codeOfEscrow[judgement.kind], judgement.explanation)
   if (judgement.verdict === 'duplicity') {
     throw refusal('KEL_DUPLICITY', judgement.explanation, { rule: 'order', against: judgement.against.said })
@@ -73,7 +75,8 @@ export function verifyLog(stream: Uint8Array, options: VerifyLogOptions = {}): V
   if (stream.length > maxBytes) throw refusal('KEL_LIMIT', `Log of ${stream.length} bytes, limit ${maxBytes}`)
   const context = delegatorContext(delegator)
   const bytes = plainBytes(stream)
-  const receipts = ReceiptPool.of(bytes)
+  let pool: ReceiptPool | undefined
+  const receipts = (): ReceiptPool => (pool ??= ReceiptPool.of(bytes))
   const warnings: string[] = []
   let log: EventLog | undefined
   let ordinal = 0
@@ -84,7 +87,7 @@ export function verifyLog(stream: Uint8Array, options: VerifyLogOptions = {}): V
         const prefix = log?.prefix ?? options.prefix ?? message.event.prefix
         if (message.event.prefix !== prefix) throw foreignPrefix(message.event, prefix)
         log ??= new EventLog(prefix)
-        appendOrThrow(log, receipts.merge(message), context, warnings)
+        appendOrThrow(log, message, context, receipts, warnings)
       }
     } catch (error) {
       throw atEvent(error, ordinal)

@@ -1,4 +1,4 @@
-import { quoted, refusal } from './rule.ts'
+import { refusal } from './rule.ts'
 import { alphabet } from './cesr/codes.ts'
 
 /** Bytes of a version 1 version string. */
@@ -40,9 +40,9 @@ export function parseVersion(text: string): VersionString | undefined {
  *
  * @throws {@link KelError} `KEL_VERSION`.
  */
-export function requireSupportedVersion(version: VersionString, text: string): void {
+export function requireSupportedVersion(version: VersionString): void {
   if (version.major !== 1 || version.minor !== 0) {
-    throw refusal('KEL_VERSION', `KERI ${version.major}.${version.minor} event ${quoted(text)}, only KERI 1.0 is supported`)
+    throw refusal('KEL_VERSION', `KERI ${version.major}.${version.minor} event, only KERI 1.0 is supported`)
   }
   if (version.kind !== 'JSON') {
     throw refusal('KEL_VERSION', `KERI event in serialisation ${version.kind}, only JSON is supported`)

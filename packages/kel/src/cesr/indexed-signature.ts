@@ -1,5 +1,5 @@
-import { base64urlEncode } from '@keyturn/primitives'
 import { quoted, refusal } from '../rule.ts'
+import { encodeValue } from './base64url.ts'
 import { alphabet, indexerSizes } from './codes.ts'
 import { decodePadded } from './matter.ts'
 
@@ -46,9 +46,7 @@ export function encodeIndexedSignature(signature: Uint8Array, index: number, ond
   const big = index > 63 || (ondex !== undefined && ondex !== index)
   const code = (big ? '2' : '') + (ondex === undefined ? 'B' : 'A')
   const places = big ? digits(index, 2) + digits(ondex ?? 0, 2) : digits(index, 1)
-  const padded = new Uint8Array(66)
-  padded.set(signature, 2)
-  return code + places + base64urlEncode(padded).slice(2)
+  return code + places + encodeValue(signature, 2)
 }
 
 /** Writes a signature that counts for the current key list only (codes B and 2B). */
@@ -76,6 +74,6 @@ export function readIndexedSignature(text: string, offset: number): { signature:
   const own = big ? value(ondexText) : index
   if (size.ondex === 'none' && big && own !== 0) throw refusal('KEL_CESR', `Signature of code ${code} has a second index`)
   const bodyAt = indexAt + size.indexLength * (big ? 2 : 1)
-  const signature = decodePadded(text.slice(bodyAt, end), 2, `Indexed signature of code ${code}`)
+  const signature = decodePadded(text, bodyAt, end, 2, `Indexed signature of code ${code}`)
   return { signature: { code, index, ondex: size.ondex === 'none' ? undefined : own, signature }, end }
 }
