@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { Cli } from '../command.ts'
+import { registerPackTree } from './pack-tree.ts'
 import { registerBuild } from '../pack/build.ts'
 import { registerDiff } from '../pack/diff.ts'
 import { registerExportClientConfig, registerExportRuntimeKey } from '../pack/export-keys.ts'
@@ -26,5 +27,7 @@ export function registerPackVerbs(parent: Command, cli: Cli): void {
 
 /** Registers `keyturn pack`. */
 export function registerPack(program: Command, cli: Cli): void {
-  registerPackVerbs(program.command('pack').description('build, verify, list, extract and rewrap .m2p archives'), cli)
+  const pack = program.command('pack').description('build, verify, list, extract and rewrap .m2p archives')
+  registerPackVerbs(pack, cli)
+  registerPackTree(pack, cli)
 }

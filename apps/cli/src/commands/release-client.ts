@@ -1,22 +1,30 @@
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { ReleaseServerClient } from '@keyturn/release-server/client'
 import type { Command } from 'commander'
 import { CliError } from '../errors.ts'
-import type { HomeDescription } from '../home.ts'
+import type { HomeDescription, HomePaths } from '../home.ts'
+import { readIfThere } from '../publisher/store.ts'
 
 /** Options of commands that speak to a release server. */
 export interface ServerOptions {
   /** `--server`; default: that of the home. */
   readonly server?: string
-  /** `--token-file`; default: the variable `KEYTURN_TOKEN`. */
+  /** `--token-file`; default: the variable `KEYTURN_TOKEN`, else the token that `keyturn serve` made in this home. */
   readonly tokenFile?: string
+}
+
+/** What of an open home is needed to reach its server. */
+export interface OpenHome {
+  readonly description: HomeDescription
+  readonly paths: HomePaths
 }
 
 /** Adds `--server` and `--token-file` to a command. */
 export function withServer(command: Command): Command {
   return command
     .option('--server <url>', 'the release server (default: the one of the home)')
-    .option('--token-file <file>', 'file with the access token (default: the variable KEYTURN_TOKEN)')
+    .option('--token-file <file>', 'file with the access token (default: the variable KEYTURN_TOKEN, else the one of "keyturn serve" here)')
 }
 
 /** Address of the server a command is about; undefined when neither flag nor home names one. */
@@ -36,9 +44,18 @@ export function requireServer(options: ServerOptions, description: HomeDescripti
  *
  * @throws {@link CliError} `CLI_USAGE` when the address or the token file is not usable.
  */
-export async function openClient(options: ServerOptions, description: HomeDescription): Promise<ReleaseServerClient> {
+export async function openClient(options: ServerOptions, { description, paths }: OpenHome): Promise<ReleaseServerClient> {
   const url = requireServer(options, description)
   if (!URL.canParse(url)) throw new CliError('CLI_USAGE', '--server wants an address like https://updates.example.org')
-  const token = options.tokenFile === undefined ? process.env['KEYTURN_TOKEN'] : (await readFile(options.tokenFile, 'utf8')).trim()
+  const token = await readToken(options, paths)
   return new ReleaseServerClient(url, token === undefined || token === '' ? {} : { token })
+}
+
+/** The flag, else the variable, else the token that "keyturn serve" made in this home. */
+async function readToken(options: ServerOptions, paths: HomePaths): Promise<string | undefined> {
+  if (options.tokenFile !== undefined) return (await readFile(options.tokenFile, 'utf8')).trim()
+  const fromEnvironment = process.env['KEYTURN_TOKEN']
+  if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment
+  const bytes = await readIfThere(join(paths.server, 'publisher.token'))
+  return bytes === undefined ? undefined : new TextDecoder().decode(bytes).trim()
 }

@@ -41,9 +41,10 @@ async function listHome(context: Context, options: ListOptions): Promise<Command
 }
 
 async function listRemote(context: Context, options: ListOptions): Promise<CommandResult> {
-  const { description } = await openHome(context)
+  const home = await openHome(context)
+  const { description } = home
   const channel = channelOf(options, description)
-  const client = await openClient(options, description)
+  const client = await openClient(options, home)
   const { items } = await client.listReleases(description.product, { channel })
   const offered = (await client.getChannel(description.product, channel))?.manifest?.version
   const releases = items.toSorted((a, b) => a.sequence - b.sequence)

@@ -29,7 +29,7 @@ async function runPublish(context: Context, options: PublishOptions): Promise<Co
   const head = await readStoredHead(home.paths, channel)
   if (head === undefined) throw new CliError('CLI_TURN_UNREADY', `Channel "${channel}" has no head yet`, { hint: 'Run "keyturn release head"' })
   const release = await findRelease(home.paths, channel, head.head.manifest.version)
-  const client = await openClient(options, home.description)
+  const client = await openClient(options, home)
   if (context.dryRun) {
     const missing = await client.missingBlobs(release.manifest.files.map(({ sha256 }) => sha256))
     return { data: { version: release.manifest.version, missing_blobs: missing.length }, text: `Would upload ${missing.length} blobs and publish ${release.manifest.version}` }

@@ -38,7 +38,7 @@ async function runSeal(context: Context, options: SealOptions): Promise<CommandR
     throw new CliError('CLI_TURN_UNREADY', 'No role document is proposed', { hint: 'Run "keyturn roles propose"' })
   }
   const publishes = options.local !== true && serverUrl(options, home.description) !== undefined
-  const client = publishes ? await openClient(options, home.description) : undefined
+  const client = publishes ? await openClient(options, home) : undefined
   const steps = identityTurnSteps(home, {
     channels: options.channel ?? [home.description.channel], proposal: proposal?.bytes, client, nowMs: context.clock(),
   })

@@ -72,7 +72,7 @@ async function rotateContent(context: Context, flags: ContentFlags): Promise<Com
   const home = await openHome(context, { write: !context.dryRun })
   await refuseOthers(home, 'content')
   const options: ContentTurnOptions = {
-    channel: channelOf(flags, home.description), nowMs: context.clock(), signal: context.signal, client: await clientOf(flags, home, context),
+    channel: channelOf(flags, home.description), nowMs: context.clock(), signal: context.signal, client: await clientOf(flags, home),
   }
   const plan = await planContentTurn(home, options, (await readTurn(home.paths.journals, 'content'))?.facts)
   const steps = contentTurnSteps(home, plan, options)
@@ -97,7 +97,7 @@ async function rotateIdentity(context: Context, flags: IdentityFlags, kind: Iden
   const before = home.description
   const options: IdentityTurnOptions = {
     channels: flags.channel ?? [before.channel], releaseKey: kind.releaseKey, headKey: kind.headKey, revoke: flags.revoke === true,
-    rolesDays: wholeNumber(flags.rolesDays, '--roles-days', 1, 400), client: await clientOf(flags, home, context), nowMs: context.clock(),
+    rolesDays: wholeNumber(flags.rolesDays, '--roles-days', 1, 400), client: await clientOf(flags, home), nowMs: context.clock(),
   }
   const steps = identityTurnSteps(home, options)
   if (context.dryRun) {
@@ -143,12 +143,9 @@ async function refuseOthers(home: HomeSession, turn: string): Promise<void> {
   throw new CliError('CLI_TURN_PENDING', `A turn of "${other}" was interrupted`, { hint: `Run "keyturn rotate ${other}" to finish it` })
 }
 
-async function clientOf(flags: ServerOptions & { readonly local?: boolean }, home: HomeSession, context: Context): ReturnType<typeof maybeClient> {
-  return flags.local === true || context.dryRun ? undefined : await maybeClient(flags, home)
-}
-
-async function maybeClient(flags: ServerOptions, home: HomeSession): Promise<Awaited<ReturnType<typeof openClient>> | undefined> {
-  return serverUrl(flags, home.description) === undefined ? undefined : await openClient(flags, home.description)
+/** The server that a turn is published to; undefined when it is to wait in the home, or when no server is known. */
+async function clientOf(flags: ServerOptions & { readonly local?: boolean }, home: HomeSession): Promise<Awaited<ReturnType<typeof openClient>> | undefined> {
+  return flags.local === true || serverUrl(flags, home.description) === undefined ? undefined : await openClient(flags, home)
 }
 
 function planText(steps: readonly TurnStep[]): string {

@@ -7,7 +7,7 @@ import type { ReleaseServerClient } from '@keyturn/release-server/client'
 import { CliError } from '../errors.ts'
 import { followingAlias } from '../home.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
-import { publishTurn } from '../publisher/publish-release.ts'
+import { publishTrust, publishTurn } from '../publisher/publish-release.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
 import { findRelease, readIdentityLog, readStoredHead, rolesInForce } from '../publisher/store.ts'
 import { daysFrom } from '../publisher/time.ts'
@@ -190,6 +190,8 @@ async function signAgain(home: HomeSession, facts: JsonObject, nowMs: number): P
 }
 
 async function publish(home: HomeSession, client: ReleaseServerClient, facts: JsonObject): Promise<undefined> {
+  // Nothing is offered yet: log and role documents alone.
+  if (channelsOf(facts).length === 0) await publishTrust(home, client)
   for (const channel of channelsOf(facts)) {
     const head = await readStoredHead(home.paths, channel)
     if (head !== undefined) await publishTurn(home, client, await findRelease(home.paths, channel, head.head.manifest.version), head)
