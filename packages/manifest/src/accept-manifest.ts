@@ -5,7 +5,7 @@ import type { AcceptedLog } from './accept-log.ts'
 import type { AcceptedRoles } from './accept-roles.ts'
 import { checkManifestContent } from './check-manifest.ts'
 import { checkExpiry, checkIssued, type Cycle } from './cycle.ts'
-import { sha256Hex, verifyManifestSignatures } from './envelope.ts'
+import { verifyManifestSignatures } from './envelope.ts'
 import { ManifestError } from './errors.ts'
 import { formatOf, type ReleaseFormat } from './formats.ts'
 import type { ManifestPin, ReleaseManifest } from './model.ts'
@@ -91,8 +91,7 @@ export function acceptManifest(
   if (bytes === undefined) throw new ManifestError('MAN_MISSING', `Cannot verify release: manifest ${printable(pin.version, 80)} could not be had`)
   if (signatures === undefined) throw new ManifestError('MAN_MISSING', `Cannot verify release: the signatures of ${printable(pin.version, 80)} could not be had`)
   const rule = { ...roles.roles.roles.release, revokedKeys: roles.roles.revokedKeys }
-  const signedBy = verifyManifestSignatures(bytes, signatures, rule)
-  const sha256 = sha256Hex(bytes)
+  const { signedBy, sha256 } = verifyManifestSignatures(bytes, signatures, rule)
   if (bytes.length !== pin.length || sha256 !== pin.sha256) {
     throw new ManifestError('MAN_PIN', `Cannot trust manifest: it is not the one that the head pins as ${printable(pin.version, 80)}`)
   }

@@ -156,20 +156,28 @@ export function sha256Hex(bytes: Uint8Array): string {
   return hexEncode(sha256(bytes))
 }
 
+/** What the signatures over a manifest prove. */
+export interface SignedManifest {
+  /** Keys of the role that signed. */
+  readonly signedBy: readonly string[]
+  /** SHA-256 of the literal bytes, 64 lower-case hex. */
+  readonly sha256: string
+}
+
 /**
  * Verifies that the release role signed the literal bytes of a manifest.
  *
- * @returns The keys that signed.
  * @throws {@link ManifestError} as {@link parseSignatures} and {@link verifyThreshold}.
  */
-export function verifyManifestSignatures(manifest: Uint8Array, envelope: Uint8Array, rule: SigningRule): string[] {
+export function verifyManifestSignatures(manifest: Uint8Array, envelope: Uint8Array, rule: SigningRule): SignedManifest {
   const { payloadLength, payloadSha256, signatures } = parseSignatures(envelope)
-  if (payloadLength !== manifest.length || payloadSha256 !== sha256Hex(manifest)) {
+  const sha256 = sha256Hex(manifest)
+  if (payloadLength !== manifest.length || payloadSha256 !== sha256) {
     throw new ManifestError('MAN_SIGNATURE', 'Cannot trust manifest: its signatures are about other bytes', {
       details: { length: manifest.length, signedLength: payloadLength },
     })
   }
-  return verifyThreshold(payloadTypes.manifest, manifest, signatures, rule, 'manifest')
+  return { signedBy: verifyThreshold(payloadTypes.manifest, manifest, signatures, rule, 'manifest'), sha256 }
 }
 
 async function collect(

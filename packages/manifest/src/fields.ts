@@ -57,13 +57,26 @@ export interface ListBounds {
  */
 export class Fields {
   readonly #members: JsonObject
-  readonly #place: string
+  readonly #list: string
+  readonly #index: number
   readonly #kind: DocumentKind
 
-  constructor(members: JsonObject, place: string, kind: DocumentKind) {
+  /**
+   * @param members - The object.
+   * @param list - Where it stands: `files`, or `launcher.` for an object that is no element of a list.
+   * @param kind - How to report what is wrong.
+   * @param index - Place in the list.
+   */
+  constructor(members: JsonObject, list: string, kind: DocumentKind, index = -1) {
     this.#members = members
-    this.#place = place
+    this.#list = list
+    this.#index = index
     this.#kind = kind
+  }
+
+  /** Put together only when something is wrong: a manifest has some hundred thousand places. */
+  get #place(): string {
+    return this.#index < 0 ? this.#list : `${this.#list}[${this.#index}].`
   }
 
   /** Refuses the document. */
@@ -169,7 +182,7 @@ export class Fields {
     return this.has(name) ? this.object(name) : undefined
   }
 
-  #list(name: string, { min = 0, max = limits.listEntries }: ListBounds): JsonValue[] {
+  #items(name: string, { min = 0, max = limits.listEntries }: ListBounds): JsonValue[] {
     const value = this.#members[name]
     if (!Array.isArray(value)) this.fail(name, 'is no list')
     if (value.length > max) {
@@ -181,16 +194,17 @@ export class Fields {
 
   /** A list of objects, each handed to `read` with its place. */
   objects<Item>(name: string, bounds: ListBounds, read: (item: Fields, index: number) => Item): Item[] {
-    return this.#list(name, bounds).map((item, index) => {
+    const list = `${this.#place}${name}`
+    return this.#items(name, bounds).map((item, index) => {
       if (!isObject(item)) this.fail(`${name}[${index}]`, 'is no object')
-      return read(new Fields(item, `${this.#place}${name}[${index}].`, this.#kind), index)
+      return read(new Fields(item, list, this.#kind, index), index)
     })
   }
 
   /** A list of distinct texts that all satisfy `accept`; empty when the member is absent. */
   texts(name: string, bounds: ListBounds, accept: (text: string) => boolean, wanted: string): string[] {
     if (!this.has(name) && (bounds.min ?? 0) === 0) return []
-    const items = this.#list(name, bounds)
+    const items = this.#items(name, bounds)
     items.forEach((item, index) => {
       if (typeof item !== 'string' || !accept(item)) this.fail(`${name}[${index}]`, wanted)
     })

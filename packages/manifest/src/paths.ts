@@ -14,6 +14,43 @@ const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\\:*?"<>|\u061c\u180e\u200b-\u200f
 const NON_ASCII = /[^\u0000-\u007f]/
 const encoder = new TextEncoder()
 
+/** ASCII that may stand inside a part anywhere but at its end; dot and space may not end one. */
+const PLAIN = new Uint8Array(128)
+for (let code = 0x21; code < 0x7f; code++) PLAIN[code] = '\\:*?"<>|/.'.includes(String.fromCharCode(code)) ? 0 : 1
+const [SLASH, DOT, SPACE] = [0x2f, 0x2e, 0x20]
+
+/** First letters of the Windows device names: every other part is spared the closer look. */
+function mayBeDevice(code: number): boolean {
+  const lower = code | 0x20
+  return lower === 0x63 || lower === 0x70 || lower === 0x61 || lower === 0x6e || lower === 0x6c
+}
+
+/** Whether a path is plainly sound: the quick answer for nearly all of them. What it is unsure of is looked at again. */
+function isPlainlySound(path: string): boolean {
+  let partStart = 0
+  let base = -1
+  let last = SLASH
+  for (let at = 0; at <= path.length; at++) {
+    const code = at === path.length ? SLASH : path.charCodeAt(at)
+    if (code === SLASH) {
+      if (last === SLASH || last === DOT || last === SPACE || at - partStart > limits.pathPartBytes) return false
+      const baseLength = (base < 0 ? at : base) - partStart
+      if (baseLength >= 3 && baseLength <= 7 && mayBeDevice(path.charCodeAt(partStart)) && DEVICE_NAME.test(path.slice(partStart, partStart + baseLength))) return false
+      partStart = at + 1
+      base = -1
+    } else if (code === DOT) {
+      if (base < 0) base = at
+    } else if (code === SPACE) {
+      // "aux .m2p" is the device too: leave spaces to the closer look unless they are well inside a long name.
+      if (base < 0 && at - partStart < 8) return false
+    } else if (code > 0x7f || PLAIN[code] !== 1) {
+      return false
+    }
+    last = code
+  }
+  return path.length <= limits.pathBytes && path.charCodeAt(0) !== DOT && (path.charCodeAt(0) | 0x20) !== 0x72
+}
+
 function refuse(path: string, why: string): never {
   throw new ManifestError('MAN_PATH', `Cannot use path "${printable(path, 120)}": ${why}`, { details: { path: printable(path, 120) } })
 }
@@ -40,6 +77,8 @@ function checkPart(path: string, part: string): void {
  * @throws {@link ManifestError} `MAN_PATH`.
  */
 export function checkPath(path: string): void {
+  // Names of the launcher's own start with "." or "r", so those paths always get the closer look.
+  if (isPlainlySound(path)) return
   if (byteLength(path) > limits.pathBytes) refuse(path, `it is over ${limits.pathBytes} bytes`)
   if (FORBIDDEN.test(path)) refuse(path, 'it holds a forbidden character')
   if (NON_ASCII.test(path) && path.normalize('NFC') !== path) refuse(path, 'it is not in Unicode form NFC')
@@ -78,8 +117,9 @@ export class PathSet {
    */
   add(path: string): void {
     const folded = foldPath(path)
-    if (this.#files.has(folded) || this.#folders.has(folded)) this.#refuse(path)
+    const before = this.#files.size
     this.#files.add(folded)
+    if (this.#files.size === before || this.#folders.has(folded)) this.#refuse(path)
     const slash = folded.lastIndexOf('/')
     if (slash > 0) this.#addFolders(path, folded.slice(0, slash))
   }
