@@ -65,8 +65,8 @@ export interface BlobStore {
   localPath?(sha256: string): string
   /** Starts an upload that goes straight to the storage. */
   presign?(sha256: string, size: number): Promise<PresignedUpload>
-  /** Ends such an upload: the parts are joined, read back and hashed. */
-  completePresigned?(sha256: string, size: number, uploadId: string): Promise<BlobInfo>
+  /** Ends such an upload: the parts, named by the tags that their answers had, are joined, read back and hashed. */
+  completePresigned?(sha256: string, size: number, uploadId: string, etags: readonly string[]): Promise<BlobInfo>
   /** Removes leftovers of writes that died. */
   sweep(olderThanMs: number): Promise<void>
   /** Throws when the store cannot be used at the moment. */

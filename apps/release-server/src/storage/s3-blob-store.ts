@@ -1,0 +1,263 @@
+import { createHash } from 'node:crypto'
+import { ServerError } from '../errors.ts'
+import { timestamp } from '../context.ts'
+import { isBlobName, isUploadName } from './blob-store.ts'
+import type { BlobInfo, BlobStore, ByteRange, ByteStream, PresignedUpload, PutOptions } from './blob-store.ts'
+import { hashed } from './hashing.ts'
+import { S3Caller, xmlTexts } from './s3-request.ts'
+import type { S3Settings } from './s3-request.ts'
+
+/** Bytes of one part of a multipart upload; also the most that is buffered per upload. */
+const partBytes = 8 * 1024 * 1024
+/** Server-side copies take no more. */
+const maxCopyBytes = 5 * 1024 * 1024 * 1024
+const presignSeconds = 3600
+
+/** Opens a blob store in a bucket of an S3-compatible server. Any number of servers may share it. */
+export function openS3BlobStore(settings: S3Settings): BlobStore {
+  return new S3BlobStore(new S3Caller(settings), settings.clock ?? Date.now)
+}
+
+interface Listed { readonly key: string; readonly size: number; readonly writtenMs: number }
+
+class S3BlobStore implements BlobStore {
+  readonly kind = 's3'
+  readonly #s3: S3Caller
+  readonly #clock: () => number
+
+  constructor(s3: S3Caller, clock: () => number) {
+    this.#s3 = s3
+    this.#clock = clock
+  }
+
+  async stat(sha256: string): Promise<BlobInfo | undefined> {
+    const response = await this.#s3.send({ method: 'HEAD', key: blobKey(sha256), accept: [404] })
+    if (response.status === 404) return undefined
+    const written = Date.parse(response.headers.get('last-modified') ?? '')
+    return { sha256, size: Number(response.headers.get('content-length')), writtenMs: Number.isNaN(written) ? 0 : written }
+  }
+
+  async read(sha256: string, range?: ByteRange): Promise<ByteStream> {
+    const headers = range === undefined ? {} : { headers: { range: `bytes=${range.start}-${range.end}` } }
+    const response = await this.#s3.send({ method: 'GET', key: blobKey(sha256), accept: [404], ...headers })
+    if (response.status === 404) {
+      await response.body?.cancel()
+      throw new ServerError('BLOB_UNKNOWN', `Cannot read blob ${sha256}: it is not there`)
+    }
+    return bodyOf(response)
+  }
+
+  async put(sha256: string, source: ByteStream, options: PutOptions = {}): Promise<BlobInfo> {
+    const key = blobKey(sha256)
+    const parts = pieces(hashed(sha256, source, options))
+    // The generator throws at its end for wrong bytes: a single piece is then never sent, several never completed.
+    const first = await parts.next()
+    const second = await parts.next()
+    if (second.done === true) await this.#s3.send({ method: 'PUT', key, body: first.done === true ? new Uint8Array(0) : first.value })
+    else if (first.done !== true) await this.#multipart(key, first.value, second.value, parts)
+    const info = await this.stat(sha256)
+    if (info === undefined) throw new ServerError('SRV_STORAGE', `Cannot find blob ${sha256} just after it was written`)
+    return info
+  }
+
+  async #multipart(key: string, first: Uint8Array, second: Uint8Array, rest: AsyncIterable<Uint8Array>): Promise<void> {
+    const uploadId = await this.#startMultipart(key)
+    try {
+      const etags = [await this.#putPart(key, uploadId, 1, first), await this.#putPart(key, uploadId, 2, second)]
+      for await (const part of rest) etags.push(await this.#putPart(key, uploadId, etags.length + 1, part))
+      await this.#completeMultipart(key, uploadId, etags)
+    } catch (error) {
+      await this.#s3.send({ method: 'DELETE', key, query: { uploadId } }).catch(() => undefined)
+      throw error
+    }
+  }
+
+  async #startMultipart(key: string): Promise<string> {
+    const [uploadId] = xmlTexts(await this.#s3.text({ method: 'POST', key, query: { uploads: '' } }), 'UploadId')
+    if (uploadId === undefined) throw new ServerError('SRV_STORAGE', 'Cannot start a multipart upload: the S3 server gave no id')
+    return uploadId
+  }
+
+  async #putPart(key: string, uploadId: string, number: number, body: Uint8Array): Promise<string> {
+    const response = await this.#s3.send({ method: 'PUT', key, query: { partNumber: String(number), uploadId }, body })
+    return response.headers.get('etag') ?? ''
+  }
+
+  async #completeMultipart(key: string, uploadId: string, etags: readonly string[]): Promise<void> {
+    const parts = etags.map((etag, at) => `<Part><PartNumber>${at + 1}</PartNumber><ETag>${etag.replaceAll('"', '&quot;')}</ETag></Part>`)
+    const body = new TextEncoder().encode(`<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`)
+    const answer = await this.#s3.text({ method: 'POST', key, query: { uploadId }, body, headers: { 'content-type': 'application/xml' } })
+    // The status comes before the work is done: the body may still tell of a failure.
+    if (answer.includes('<Error>')) throw new ServerError('SRV_STORAGE', `Cannot complete a multipart upload: ${xmlTexts(answer, 'Code')[0] ?? 'unknown'}`)
+  }
+
+  async delete(sha256: string): Promise<void> {
+    await this.#s3.send({ method: 'DELETE', key: blobKey(sha256), accept: [404] })
+  }
+
+  async quarantine(sha256: string): Promise<void> {
+    await this.#s3.send({ method: 'PUT', key: `quarantine/${sha256}`, headers: { 'x-amz-copy-source': this.#s3.pathOf(blobKey(sha256)) } })
+    await this.delete(sha256)
+  }
+
+  async *list(): AsyncIterable<BlobInfo> {
+    for await (const { key, size, writtenMs } of this.#listKeys('files/')) {
+      const sha256 = key.slice(key.lastIndexOf('/') + 1)
+      if (isBlobName(sha256)) yield { sha256, size, writtenMs }
+    }
+  }
+
+  async append(uploadId: string, offset: number, source: ByteStream, maxBytes: number): Promise<number> {
+    const prefix = uploadPrefix(uploadId)
+    for await (const { key } of this.#listKeys(prefix)) {
+      if (segmentStart(key) >= offset) await this.#s3.send({ method: 'DELETE', key, accept: [404] })
+    }
+    let position = offset
+    for await (const part of pieces(limited(source, offset, maxBytes))) {
+      await this.#s3.send({ method: 'PUT', key: `${prefix}${String(position).padStart(16, '0')}`, body: part })
+      position += part.length
+    }
+    return position
+  }
+
+  async finish(uploadId: string, sha256: string, size: number): Promise<BlobInfo> {
+    try {
+      const info = await this.put(sha256, this.#segments(uploadId), { size })
+      await this.discard(uploadId)
+      return info
+    } catch (error) {
+      if (error instanceof ServerError && (error.code === 'UP_HASH' || error.code === 'UP_LENGTH')) await this.discard(uploadId)
+      throw error
+    }
+  }
+
+  async *#segments(uploadId: string): ByteStream {
+    for await (const { key } of this.#listKeys(uploadPrefix(uploadId))) {
+      yield* bodyOf(await this.#s3.send({ method: 'GET', key }))
+    }
+  }
+
+  async discard(uploadId: string): Promise<void> {
+    for await (const { key } of this.#listKeys(uploadPrefix(uploadId))) await this.#s3.send({ method: 'DELETE', key, accept: [404] })
+  }
+
+  async *listUploads(): AsyncIterable<{ id: string; writtenMs: number }> {
+    let last: { id: string; writtenMs: number } | undefined
+    for await (const { key, writtenMs } of this.#listKeys('uploads/')) {
+      const id = key.split('/')[1] ?? ''
+      if (last !== undefined && last.id !== id) yield last
+      last = { id, writtenMs: last?.id === id ? Math.max(last.writtenMs, writtenMs) : writtenMs }
+    }
+    if (last !== undefined) yield last
+  }
+
+  async presign(sha256: string, size: number): Promise<PresignedUpload> {
+    const key = incomingKey(sha256)
+    const uploadId = await this.#startMultipart(key)
+    // At most 10,000 parts, none below 5 MiB but the last.
+    const bytes = Math.max(partBytes, Math.ceil(size / 10_000))
+    const count = Math.max(1, Math.ceil(size / bytes))
+    const urls = Array.from({ length: count }, (_, at) => this.#s3.presign('PUT', key, { partNumber: String(at + 1), uploadId }, presignSeconds))
+    return { uploadId, partBytes: bytes, urls, expiresAt: timestamp(this.#clock() + presignSeconds * 1000) }
+  }
+
+  async completePresigned(sha256: string, size: number, uploadId: string, etags: readonly string[]): Promise<BlobInfo> {
+    const key = incomingKey(sha256)
+    if (etags.length === 0) throw new ServerError('UP_LENGTH', 'Cannot complete the upload: no part has come')
+    await this.#completeMultipart(key, uploadId, etags)
+    try {
+      // Read back and hashed: nobody but the storage has seen these bytes.
+      for await (const part of hashed(sha256, bodyOf(await this.#s3.send({ method: 'GET', key })), { size })) void part
+      if (size > maxCopyBytes) return await this.put(sha256, bodyOf(await this.#s3.send({ method: 'GET', key })), { size })
+      await this.#s3.send({ method: 'PUT', key: blobKey(sha256), headers: { 'x-amz-copy-source': this.#s3.pathOf(key) } })
+    } finally {
+      await this.#s3.send({ method: 'DELETE', key, accept: [404] })
+    }
+    const info = await this.stat(sha256)
+    if (info?.size !== size) throw new ServerError('SRV_STORAGE', `Cannot find blob ${sha256} just after it was copied`)
+    return info
+  }
+
+  async sweep(): Promise<void> {
+    // Unfinished multipart uploads are invisible; a lifecycle rule of the bucket removes them.
+  }
+
+  async ping(): Promise<void> {
+    await this.#s3.send({ method: 'HEAD', key: '' })
+  }
+
+  async close(): Promise<void> {
+    // Connections belong to the fetch that was given.
+  }
+
+  async *#listKeys(prefix: string): AsyncIterable<Listed> {
+    let token: string | undefined
+    do {
+      const query = { 'list-type': '2', prefix: this.#s3.prefix + prefix, ...(token === undefined ? {} : { 'continuation-token': token }) }
+      const xml = await this.#s3.text({ method: 'GET', key: '', query })
+      for (const entry of xml.split('<Contents>').slice(1)) {
+        const [key = ''] = xmlTexts(entry, 'Key')
+        const [size = '0'] = xmlTexts(entry, 'Size')
+        const [written = ''] = xmlTexts(entry, 'LastModified')
+        yield { key: key.slice(this.#s3.prefix.length), size: Number(size), writtenMs: Date.parse(written) }
+      }
+      token = xmlTexts(xml, 'NextContinuationToken')[0]
+    } while (token !== undefined)
+  }
+}
+
+function blobKey(sha256: string): string {
+  if (!isBlobName(sha256)) throw new ServerError('BLOB_NAME', 'Cannot name a blob: not a SHA-256')
+  return `files/${sha256.slice(0, 2)}/${sha256}`
+}
+
+function incomingKey(sha256: string): string {
+  return `incoming/${createHash('sha256').update(blobKey(sha256)).digest('hex')}`
+}
+
+function uploadPrefix(uploadId: string): string {
+  if (!isUploadName(uploadId)) throw new ServerError('UP_UNKNOWN', 'Cannot name an upload: not an upload id')
+  return `uploads/${uploadId}/`
+}
+
+function segmentStart(key: string): number {
+  return Number(key.slice(key.lastIndexOf('/') + 1))
+}
+
+async function* bodyOf(response: Response): ByteStream {
+  if (response.body !== null) yield* response.body as unknown as AsyncIterable<Uint8Array>
+}
+
+/** Refuses what goes beyond an upload; a sender that broke off is an end: what came counts. */
+async function* limited(source: ByteStream, offset: number, maxBytes: number): ByteStream {
+  let position = offset
+  try {
+    for await (const part of source) {
+      position += part.length
+      if (position > maxBytes) throw new ServerError('UP_LENGTH', `Cannot continue an upload beyond its ${maxBytes} bytes`)
+      yield part
+    }
+  } catch (error) {
+    if (error instanceof ServerError) throw error
+  }
+}
+
+/** Gathers bytes into pieces of {@link partBytes}; the last may be shorter. */
+async function* pieces(source: ByteStream): AsyncGenerator<Uint8Array, undefined, undefined> {
+  let piece = new Uint8Array(partBytes)
+  let filled = 0
+  for await (const part of source) {
+    for (let taken = 0; taken < part.length;) {
+      const count = Math.min(part.length - taken, partBytes - filled)
+      piece.set(part.subarray(taken, taken + count), filled)
+      taken += count
+      filled += count
+      if (filled < partBytes) continue
+      yield piece
+      piece = new Uint8Array(partBytes)
+      filled = 0
+    }
+  }
+  if (filled > 0) yield piece.slice(0, filled)
+  return undefined
+}
