@@ -51,6 +51,9 @@ export interface HomeContentKey {
   readonly created: string
 }
 
+/** What becomes due with time. */
+export type DueKind = 'identity' | 'release' | 'head' | 'content' | 'transport'
+
 /** What is in force in a home: public names only. Written whole, last, so that it never names what is not there yet. */
 export interface HomeDescription {
   readonly format: 'keyturn-home'
@@ -79,6 +82,10 @@ export interface HomeDescription {
   }
   /** Every content key, oldest first; the last active one is in force. */
   readonly contentKeys: readonly HomeContentKey[]
+  /** When the key of an alias came into force, ISO 8601; content keys have their own. */
+  readonly since?: Readonly<Record<string, string>>
+  /** Days after which keys are due, where the owner wants other than the defaults. */
+  readonly policy?: Readonly<Partial<Record<DueKind, number>>>
   /** Every slot number that was ever made; secrets are in the keystore as `slot/<number>`. */
   readonly slots: readonly number[]
 }
@@ -191,6 +198,8 @@ function isDescription(value: unknown): value is HomeDescription {
     && (value['server'] === undefined || typeof value['server'] === 'string')
     && isRecord(identity) && strings(identity, ['prefix', 'alias', 'nextAlias', 'nextKeyFile'])
     && isRecord(aliases) && strings(aliases, ['release', 'head', 'archiveSigning', 'transportIdentity'])
+    && (value['since'] === undefined || isRecord(value['since']) && strings(value['since'], Object.keys(value['since'])))
+    && (value['policy'] === undefined || isRecord(value['policy']))
     && Array.isArray(slots) && slots.every((slot) => Number.isSafeInteger(slot))
     && Array.isArray(contentKeys) && contentKeys.every(isContentKey)
 }

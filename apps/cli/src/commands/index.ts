@@ -62,6 +62,11 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./update.ts')).registerRepair,
   },
   {
+    name: 'status',
+    summary: 'every key: age, state, when it is due; releases per channel',
+    load: async () => (await import('./status.ts')).registerStatus,
+  },
+  {
     name: 'rotate',
     summary: 'turn a key: content, identity, release, head',
     load: async () => (await import('./rotate.ts')).registerRotate,

@@ -127,6 +127,8 @@ async function describe(keys: Keys, plan: NewHome, prefix: string): Promise<Home
       release: keyAlias.release(1), head: keyAlias.head(1),
       archiveSigning: keyAlias.archiveSigning(1), transportIdentity: keyAlias.transportIdentity(1),
     },
+    since: Object.fromEntries([keyAlias.identity(1), keyAlias.release(1), keyAlias.head(1), keyAlias.archiveSigning(1), keyAlias.transportIdentity(1)]
+      .map((alias) => [alias, created])),
     contentKeys: [{ keyId: 1, verifierPub: hexEncode(verifier), commitment: hexEncode(commitment), status: 'active', created }],
     slots: [1],
   }

@@ -166,9 +166,12 @@ async function sealRoles(home: HomeSession, facts: JsonObject): Promise<JsonObje
 
 async function putInForce(home: HomeSession, facts: JsonObject): Promise<undefined> {
   const { identity, aliases } = home.description
+  const at = new Date(Number(facts['at'])).toISOString()
+  const fresh = Object.fromEntries(['identity', 'release', 'head'].map((name) => [String(facts[name]), at]))
   await home.update({
     identity: { ...identity, alias: String(facts['identity']), nextAlias: String(facts['next']) },
     aliases: { ...aliases, release: String(facts['release']), head: String(facts['head']) },
+    since: { ...fresh, ...home.description.since },
   })
   // The key now in force is in the keystore; the file of its own keeps only what comes next.
   const nextKeys = await home.nextKeys()

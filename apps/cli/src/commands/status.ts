@@ -1,0 +1,57 @@
+import { resolve } from 'node:path'
+import { utf8Encode, type JsonValue } from '@keyturn/primitives'
+import { writeFileAtomic } from '@keyturn/primitives/node'
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../command.ts'
+import { writeCalendar } from '../health/calendar.ts'
+import { collectStatus, type HomeStatus, type StatusItem } from '../health/collect-status.ts'
+import { formatTable } from '../output.ts'
+import { openHome } from '../publisher/home-session.ts'
+
+interface StatusOptions {
+  readonly check?: boolean
+  readonly ics?: string
+}
+
+/** Registers `keyturn status`. */
+export function registerStatus(program: Command, cli: Cli): void {
+  const status = program
+    .command('status')
+    .description('every key: age, state, when it is due; releases per channel; asks for no passphrase')
+    .option('--check', 'exit with 1 when anything is due, for cron')
+    .option('--ics <file>', 'write the due dates as a calendar file')
+  cli.define<StatusOptions>(status, { example: ['keyturn status', 'keyturn status --check --quiet', 'keyturn status --ics due.ics'], run: runStatus })
+}
+
+async function runStatus(context: Context, options: StatusOptions): Promise<CommandResult> {
+  const nowMs = context.clock()
+  const status = await collectStatus(await openHome(context), nowMs)
+  if (options.ics !== undefined) await writeFileAtomic(resolve(options.ics), utf8Encode(writeCalendar(status, nowMs)))
+  const due = status.items.filter(({ due_state }) => due_state === 'due' || due_state === 'expired')
+  return {
+    data: { ...statusData(status), due: due.map(({ kind, id }) => `${kind} ${id}`) },
+    text: statusText(status, due),
+    no: options.check === true && (due.length > 0 || status.pending.length > 0),
+  }
+}
+
+function statusData(status: HomeStatus): Record<string, JsonValue> {
+  return JSON.parse(JSON.stringify(status)) as Record<string, JsonValue>
+}
+
+function statusText(status: HomeStatus, due: readonly StatusItem[]): string {
+  const rows = status.items.map(({ kind, id, name, state, age_days, due: at, due_state }) => [
+    kind, id, name, state, age_days === undefined ? '' : `${age_days} d`, at === undefined ? '' : at.slice(0, 10), due_state === 'ok' ? '' : due_state.toUpperCase(),
+  ])
+  const channels = status.channels.map(({ channel, releases, offered }) => `${channel}: ${releases} releases, ${offered === undefined ? 'nothing offered' : `offers ${offered}`}`)
+  return [
+    `identity ${status.prefix}, event ${status.sn}, role document ${status.roles_version}`,
+    `next identity key: ${status.next_key_file}${status.next_key_at_hand ? '' : ' (not here)'}`,
+    '',
+    formatTable([['key', 'which', 'name', 'state', 'age', 'due', ''], ...rows]),
+    '',
+    ...(channels.length === 0 ? ['no release yet'] : channels),
+    ...status.pending.map((turn) => `A turn of ${turn} was interrupted: run "keyturn rotate ${turn}" to finish it`),
+    ...due.map(({ kind, id, mend }) => `DUE ${kind} ${id}: ${mend}`),
+  ].join('\n')
+}

@@ -1,0 +1,52 @@
+import type { DueKind, HomeDescription } from '../home.ts'
+
+/** Where something stands in time. */
+export type DueState = 'ok' | 'soon' | 'due' | 'expired'
+
+/** Days a key may be in force before it is due, unless the home's policy says otherwise. */
+export const defaultPolicyDays: Readonly<Record<DueKind, number>> = {
+  identity: 365, release: 180, head: 90, content: 180, transport: 365,
+}
+
+const DAY_MS = 86_400_000
+/** A key is announced when this share of its time has passed. */
+const SOON_SHARE = 0.8
+
+/** A moment and how it stands. */
+export interface DueDate {
+  /** Milliseconds since the epoch. */
+  readonly atMs: number
+  readonly state: DueState
+}
+
+/**
+ * When a key is due: its age against the policy, announced at 80 % of it.
+ *
+ * @param kind - Which policy.
+ * @param sinceMs - When it came into force.
+ * @param description - Of the home, for its policy.
+ * @param nowMs - Now.
+ */
+export function keyDue(kind: DueKind, sinceMs: number, description: HomeDescription, nowMs: number): DueDate {
+  const days = description.policy?.[kind] ?? defaultPolicyDays[kind]
+  const atMs = sinceMs + days * DAY_MS
+  if (nowMs >= atMs) return { atMs, state: 'due' }
+  return { atMs, state: nowMs >= sinceMs + days * DAY_MS * SOON_SHARE ? 'soon' : 'ok' }
+}
+
+/**
+ * How a signed document that expires stands.
+ *
+ * @param expiresMs - When.
+ * @param renewDays - Days before that in which it should be renewed.
+ * @param nowMs - Now.
+ */
+export function documentDue(expiresMs: number, renewDays: number, nowMs: number): DueDate {
+  if (nowMs >= expiresMs) return { atMs: expiresMs, state: 'expired' }
+  return { atMs: expiresMs, state: nowMs >= expiresMs - renewDays * DAY_MS ? 'due' : 'ok' }
+}
+
+/** Whole days between two moments. */
+export function daysBetween(fromMs: number, toMs: number): number {
+  return Math.floor((toMs - fromMs) / DAY_MS)
+}
