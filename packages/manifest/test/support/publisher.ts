@@ -197,12 +197,6 @@ export class Publisher {
     this.#append(await interact(this.last.state, seals, seedSigner([seedOf(`${this.name} ${this.turn}`)])))
   }
 
-  clone(): Publisher {
-    const copy = Object.create(Publisher.prototype) as Publisher
-    Object.assign(copy, this)
-    return copy
-  }
-
   async manifest(options: MakeManifestOptions = {}): Promise<MadeManifest> {
     const nowMs = options.nowMs ?? NOW
     const sequence = options.place?.sequence ?? ++this.manifestSequence
