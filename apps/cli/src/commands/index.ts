@@ -67,6 +67,11 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./status.ts')).registerStatus,
   },
   {
+    name: 'doctor',
+    summary: 'prove that keys, log, releases, archives and server belong together',
+    load: async () => (await import('./doctor.ts')).registerDoctor,
+  },
+  {
     name: 'rotate',
     summary: 'turn a key: content, identity, release, head',
     load: async () => (await import('./rotate.ts')).registerRotate,

@@ -1,0 +1,40 @@
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../command.ts'
+import { diagnose } from '../health/diagnose.ts'
+import { formatTable } from '../output.ts'
+import { openHome } from '../publisher/home-session.ts'
+import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
+
+interface DoctorOptions extends ServerOptions {
+  readonly deep?: boolean
+  readonly offline?: boolean
+}
+
+/** Registers `keyturn doctor`. */
+export function registerDoctor(program: Command, cli: Cli): void {
+  const doctor = withServer(program
+    .command('doctor')
+    .description('prove that keystore, log, role document, releases, archives and server belong together; exit 1 when not')
+    .option('--deep', 'read every byte of every archive on offer')
+    .option('--offline', 'do not ask the server'))
+  cli.define<DoctorOptions>(doctor, { example: ['keyturn doctor', 'keyturn doctor --deep --json'], run: runDoctor })
+}
+
+async function runDoctor(context: Context, options: DoctorOptions): Promise<CommandResult> {
+  const home = await openHome(context)
+  const asks = options.offline !== true && serverUrl(options, home.description) !== undefined
+  const findings = await diagnose(home, {
+    nowMs: context.clock(), deep: options.deep === true, signal: context.signal, client: asks ? await openClient(options, home) : undefined,
+  })
+  const errors = findings.filter(({ level }) => level === 'error').length
+  const warnings = findings.filter(({ level }) => level === 'warning').length
+  const rows = findings.flatMap(({ check, level, message, mend }) => [
+    [level === 'ok' ? 'ok' : level.toUpperCase(), check, message],
+    ...(mend === '' ? [] : [['', '', `mend: ${mend}`]]),
+  ])
+  return {
+    data: { errors, warnings, findings: findings.map((finding) => ({ ...finding })) },
+    text: `${formatTable(rows)}\n\n${errors === 0 ? 'Sound' : `${errors} errors`}${warnings === 0 ? '' : `, ${warnings} warnings`}`,
+    no: errors > 0,
+  }
+}
