@@ -184,9 +184,9 @@ export class LauncherProgram {
     return { data, text: '' }
   }
 
-  async #run({ folder, settings, engine, flags }: OpenInstall): Promise<Answer> {
+  async #run({ folder, settings, flags }: OpenInstall): Promise<Answer> {
     const { address } = await runDaemon({
-      folder, settings, engine, signal: this.#environment.signal, port: flags.port, socket: flags.socket,
+      folder, settings, signal: this.#environment.signal, port: flags.port, socket: flags.socket,
       onReady: (ready) => this.#environment.stdout.write(flags.json === true ? `${JSON.stringify({ ok: true, command: 'run', data: { address: ready } })}\n` : `Ready at ${ready}\n`),
     })
     return { data: { address }, text: '', exitCode: 0 }

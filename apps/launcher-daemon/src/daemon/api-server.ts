@@ -1,0 +1,184 @@
+import { randomBytes } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { chmodSync, rmSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { type JsonObject, type JsonValue, KeyturnError, parseStrictJson } from '@keyturn/primitives'
+import { parseSettings } from '../engine/settings.ts'
+import { LauncherError } from '../errors.ts'
+import { loadPage, type PageAsset } from '../page/load-page.ts'
+import { checkSender, type Credentials, cookieName, isKnown, readBody, sameSecret } from './guard.ts'
+import { EventStream } from './event-stream.ts'
+import type { Activity, OpenSettings, Supervisor } from './supervisor.ts'
+
+/** Where the daemon listens. */
+export interface ApiServerOptions {
+  /** Port on 127.0.0.1; default any free one. */
+  readonly port?: number | undefined
+  /** A Unix socket, mode 0600, instead of a port; without a page. */
+  readonly socket?: string | undefined
+}
+
+const securityHeaders = {
+  'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'cache-control': 'no-store',
+  'cross-origin-opener-policy': 'same-origin', 'cross-origin-resource-policy': 'same-origin', 'x-frame-options': 'DENY',
+}
+
+const activities: readonly Activity[] = ['update', 'repair', 'rollback', 'launch']
+const openSettings = ['channel', 'limit', 'language'] as const
+/** A code that nobody used within this time is void. */
+const codeLifeMs = 60_000
+
+/** The daemon's local interface: status, changes, events, and the page that uses them. */
+export class ApiServer {
+  /** For the 0600 file; new at each start. */
+  readonly token = randomBytes(32).toString('hex')
+  readonly #supervisor: Supervisor
+  readonly #server: Server
+  readonly #sessions = new Set<string>()
+  readonly #codes = new Map<string, number>()
+  readonly #stream: EventStream
+  #page: ReadonlyMap<string, PageAsset> = new Map()
+  #hosts: readonly string[] | undefined
+
+  constructor(supervisor: Supervisor) {
+    this.#supervisor = supervisor
+    this.#stream = new EventStream(supervisor)
+    this.#server = createServer({ maxHeaderSize: 16 * 1024, requestTimeout: 30_000 }, (request, response) => {
+      void this.#handle(request, response)
+    })
+    this.#server.on('clientError', (_error, socket) => socket.destroy())
+  }
+
+  /** Listens and tells the address. */
+  async listen(options: ApiServerOptions = {}): Promise<string> {
+    this.#page = await loadPage()
+    if (options.socket !== undefined) return await this.#listenOnSocket(options.socket)
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(options.port ?? 0, '127.0.0.1', resolve)
+    })
+    const { port } = this.#server.address() as AddressInfo
+    this.#hosts = [`127.0.0.1:${port}`, `[::1]:${port}`]
+    return `http://127.0.0.1:${port}/`
+  }
+
+  async #listenOnSocket(path: string): Promise<string> {
+    rmSync(path, { force: true })
+    // Born private: between bind and chmod another user could otherwise connect.
+    const mask = process.umask(0o177)
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#server.once('error', reject)
+        this.#server.listen(path, resolve)
+      })
+    } finally {
+      process.umask(mask)
+    }
+    chmodSync(path, 0o600)
+    return `unix:${path}`
+  }
+
+  /** Ends every connection. */
+  async close(): Promise<void> {
+    this.#stream.close()
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    this.#server.closeAllConnections()
+    await closed
+  }
+
+  /** A code that opens the page once, within a minute. */
+  newCode(): string {
+    const code = randomBytes(24).toString('base64url')
+    this.#codes.set(code, performance.now() + codeLifeMs)
+    return code
+  }
+
+  get #credentials(): Credentials {
+    return { token: this.token, sessions: this.#sessions }
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      checkSender(request, this.#hosts)
+      const url = new URL(request.url ?? '/', 'http://localhost')
+      if (request.method === 'GET') await this.#get(request, response, url)
+      else if (request.method === 'POST') await this.#post(request, response, url)
+      else throw new LauncherError('LA_API_REQUEST', 'Refused: only GET and POST are known')
+    } catch (error) {
+      this.#fail(response, error)
+    }
+  }
+
+  #fail(response: ServerResponse, thrown: unknown): void {
+    const error = thrown instanceof KeyturnError ? thrown : new LauncherError('LA_BUG', 'The launcher failed', { cause: thrown })
+    const status = error.code === 'LA_API_AUTH' ? 403 : error.kind === 'busy' ? 409 : error.kind === 'bug' ? 500 : 400
+    if (response.headersSent) return void response.destroy()
+    this.#json(response, status, { type: `https://keyturn.dev/errors/${error.code}`, title: error.message, status, code: error.code })
+  }
+
+  #json(response: ServerResponse, status: number, value: JsonValue): void {
+    const type = status >= 400 ? 'application/problem+json' : 'application/json'
+    response.writeHead(status, { ...securityHeaders, 'content-type': type, connection: status >= 400 ? 'close' : 'keep-alive' })
+    response.end(JSON.stringify(value))
+  }
+
+  #requireKnown(request: IncomingMessage): void {
+    if (!isKnown(request, this.#credentials)) throw new LauncherError('LA_API_AUTH', 'Refused: the token is missing or old', { hint: 'Open the page with keyturn-launcher open' })
+  }
+
+  async #get(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
+    if (url.pathname === '/' && url.searchParams.has('code')) return this.#trade(response, url.searchParams.get('code') ?? '')
+    this.#requireKnown(request)
+    if (url.pathname === '/api/status') return this.#json(response, 200, toJson(await this.#supervisor.snapshot()))
+    if (url.pathname === '/api/events') return await this.#stream.add(request, response, securityHeaders)
+    const asset = this.#page.get(url.pathname)
+    if (asset === undefined || this.#hosts === undefined) throw new LauncherError('LA_API_REQUEST', 'Refused: there is nothing at this address')
+    response.writeHead(200, { ...securityHeaders, 'content-type': asset.type })
+    response.end(asset.body)
+  }
+
+  /** The one-time code becomes a cookie that no script reads and no other site sends. */
+  #trade(response: ServerResponse, code: string): void {
+    const known = [...this.#codes].find(([made, until]) => sameSecret(code, made) && performance.now() < until)
+    if (known === undefined) throw new LauncherError('LA_API_AUTH', 'Refused: this code was used or is too old', { hint: 'Open the page again with keyturn-launcher open' })
+    this.#codes.delete(known[0])
+    const session = randomBytes(32).toString('hex')
+    this.#sessions.add(session)
+    response.writeHead(303, { ...securityHeaders, location: '/', 'set-cookie': `${cookieName}=${session}; Path=/; HttpOnly; SameSite=Strict` })
+    response.end()
+  }
+
+  async #post(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
+    this.#requireKnown(request)
+    const bytes = await readBody(request)
+    const body = bytes.length === 0 ? {} : parseStrictJson(bytes)
+    if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new LauncherError('LA_API_REQUEST', 'Refused: the body is no object')
+    const name = url.pathname.replace(/^\/api\//, '')
+    this.#json(response, 202, await this.#change(name, body))
+  }
+
+  async #change(name: string, body: JsonObject): Promise<JsonValue> {
+    const allowed = name === 'settings' ? openSettings : name === 'launch' ? ['playInstalled'] : []
+    const unknown = Object.keys(body).find((key) => !(allowed as readonly string[]).includes(key))
+    if (unknown !== undefined) throw new LauncherError('LA_API_REQUEST', `Refused: ${JSON.stringify(unknown.slice(0, 40))} cannot be set here`)
+    if ((activities as readonly string[]).includes(name)) await this.#supervisor.begin(name as Activity, body['playInstalled'] === true ? { playInstalled: true } : {})
+    else if (name === 'pause') await this.#supervisor.pause()
+    else if (name === 'resume') await this.#supervisor.resume()
+    else if (name === 'settings') await this.#supervisor.change(readOpenSettings(body))
+    else if (name === 'page-code') return { code: this.newCode() }
+    else throw new LauncherError('LA_API_REQUEST', 'Refused: there is no such call')
+    return { ok: true }
+  }
+}
+
+/** `limit: null` takes the limit away. */
+function readOpenSettings(body: JsonObject): OpenSettings {
+  const { limit, ...rest } = body
+  const checked = parseSettings(limit === null || limit === undefined ? rest : { ...rest, limit })
+  return limit === null ? { ...checked, limit: undefined } : checked
+}
+
+function toJson(value: object): JsonValue {
+  return JSON.parse(JSON.stringify(value)) as JsonValue
+}

@@ -1,0 +1,78 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { LauncherError } from '../errors.ts'
+
+/** Longest body of a request. */
+export const maxBodyBytes = 64 * 1024
+
+/** Sessions of pages; each began with a one-time code. */
+export interface Credentials {
+  readonly token: string
+  readonly sessions: ReadonlySet<string>
+}
+
+/** Name of the page's cookie. */
+export const cookieName = 'keyturn_launcher'
+
+/** Whether two secrets are equal, in time that does not tell where they differ. */
+export function sameSecret(given: string, wanted: string): boolean {
+  const [a, b] = [Buffer.from(given), Buffer.from(wanted)]
+  return a.length === b.length && timingSafeEqual(a, b)
+}
+
+function refuse(message: string): never {
+  throw new LauncherError('LA_API_AUTH', message)
+}
+
+/** One value of a header; a header that came twice is refused. */
+function single(request: IncomingMessage, name: string): string | undefined {
+  const values = request.headersDistinct[name]
+  if (values === undefined) return undefined
+  if (values.length !== 1) refuse(`Refused: header "${name}" came ${values.length} times`)
+  return values[0]
+}
+
+/**
+ * Refuses what another page, a rebound name or a form could send: `Host` must be exactly this server's address, `Origin`
+ * its own or absent.
+ *
+ * @param hosts - `127.0.0.1:<port>` and `[::1]:<port>`; `undefined` on a Unix socket, which no browser reaches.
+ */
+export function checkSender(request: IncomingMessage, hosts: readonly string[] | undefined): void {
+  if (hosts === undefined) {
+    if (request.headers.origin !== undefined) refuse('Refused: no page speaks over this socket')
+    return
+  }
+  const host = single(request, 'host')
+  if (host === undefined || !hosts.includes(host)) refuse('Refused: this is not the host that was asked for')
+  const origin = single(request, 'origin')
+  if (origin !== undefined && !hosts.some((own) => origin === `http://${own}` && own === host)) refuse('Refused: the request comes from another page')
+  const site = single(request, 'sec-fetch-site')
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') refuse('Refused: the request comes from another site')
+}
+
+function cookies(request: IncomingMessage): string[] {
+  const header = request.headers.cookie ?? ''
+  return header.split(';').map((part) => part.trim()).filter((part) => part.startsWith(`${cookieName}=`)).map((part) => part.slice(cookieName.length + 1))
+}
+
+/** Whether a request carries the token of the 0600 file, or the cookie of a page that was opened with it. */
+export function isKnown(request: IncomingMessage, credentials: Credentials): boolean {
+  const bearer = /^Bearer ([0-9a-f]{64})$/.exec(single(request, 'authorization') ?? '')?.[1]
+  if (bearer !== undefined) return sameSecret(bearer, credentials.token)
+  return cookies(request).some((cookie) => [...credentials.sessions].some((session) => sameSecret(cookie, session)))
+}
+
+/** Reads the JSON body of a change; nothing but `application/json`, so that no form can send it. */
+export async function readBody(request: IncomingMessage): Promise<Uint8Array> {
+  if (single(request, 'content-type') !== 'application/json') throw new LauncherError('LA_API_REQUEST', 'Refused: changes are POST of application/json')
+  if (Number(request.headers['content-length'] ?? '0') > maxBodyBytes) throw new LauncherError('LA_API_REQUEST', `Refused: the body is over ${maxBodyBytes} bytes`)
+  const parts: Uint8Array[] = []
+  let length = 0
+  for await (const part of request as AsyncIterable<Uint8Array>) {
+    length += part.length
+    if (length > maxBodyBytes) throw new LauncherError('LA_API_REQUEST', `Refused: the body is over ${maxBodyBytes} bytes`)
+    parts.push(part)
+  }
+  return new Uint8Array(Buffer.concat(parts))
+}

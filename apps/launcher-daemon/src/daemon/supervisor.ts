@@ -1,0 +1,187 @@
+import { KeyturnError } from '@keyturn/primitives'
+import { createEngine, type Engine, type EngineStatus, type LaunchResult, type UpdateResult } from '../engine/engine.ts'
+import type { EngineEvent, Progress } from '../engine/events.ts'
+import type { EngineOptions } from '../engine/options.ts'
+import type { Settings } from '../engine/settings.ts'
+import { LauncherError } from '../errors.ts'
+import { keepSettings, toEngineOptions } from '../install-settings.ts'
+
+/** What a page may ask for. */
+export type Activity = 'update' | 'repair' | 'rollback' | 'launch'
+
+/** An error as the page shows it. */
+export interface ShownError { readonly code: string; readonly message: string; readonly hint: string | undefined; readonly kind: string }
+
+/** Everything the page shows. */
+export interface Snapshot extends EngineStatus {
+  readonly activity: Activity | undefined
+  readonly isRunning: boolean
+  readonly offline: boolean
+  readonly lastError: ShownError | undefined
+  readonly lastResult: { readonly outcome: string; readonly version: string | undefined; readonly downloadedBytes: number } | undefined
+  readonly settings: Pick<Settings, 'channel' | 'limit' | 'language'>
+}
+
+/** Settings that may be changed from the page: no folder, server, trust or program is among them. */
+export interface OpenSettings extends Pick<Settings, 'channel' | 'language'> {
+  /** Bytes a second; present and `undefined`: no limit. */
+  readonly limit?: number | undefined
+}
+
+/** What a supervisor is made with. */
+export interface SupervisorOptions {
+  readonly folder: string
+  readonly settings: Settings & { readonly server: string; readonly trust: string }
+  /** Beyond what settings say: seams for tests. */
+  readonly engine?: Partial<EngineOptions>
+}
+
+const offlineCodes = new Set(['LA_NETWORK', 'LA_TIMEOUT', 'LA_HTTP_STATUS'])
+
+/** Runs one engine for a long time: one activity at a time, a check on an interval, and everybody who listens is told. */
+export class Supervisor {
+  readonly folder: string
+  #settings: Settings & { readonly server: string; readonly trust: string }
+  readonly #extra: Partial<EngineOptions>
+  #engine: Engine
+  #activity: Activity | undefined
+  #client: LaunchResult | undefined
+  #offline = false
+  #lastError: ShownError | undefined
+  #lastResult: Snapshot['lastResult']
+  #stop = new AbortController()
+  #timer: NodeJS.Timeout | undefined
+  readonly #listeners = new Set<(event: EngineEvent | { readonly type: 'changed' }) => void>()
+
+  constructor(options: SupervisorOptions) {
+    this.folder = options.folder
+    this.#settings = options.settings
+    this.#extra = options.engine ?? {}
+    this.#engine = this.#makeEngine()
+  }
+
+  #makeEngine(): Engine {
+    return createEngine({ ...toEngineOptions(this.folder, this.#settings), ...this.#extra, onEvent: (event) => this.#tell(event) })
+  }
+
+  #tell(event: EngineEvent | { readonly type: 'changed' }): void {
+    for (const listener of this.#listeners) listener(event)
+  }
+
+  /** Listens; the answer stops it. */
+  listen(listener: (event: EngineEvent | { readonly type: 'changed' }) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Looks for updates now and from then on. */
+  start(checkMinutes = this.#settings.checkMinutes ?? 60): void {
+    const check = (): void => {
+      void this.begin('update').catch(() => undefined) // busy, paused or offline: the next check comes
+      this.#timer = setTimeout(check, checkMinutes * 60_000)
+      this.#timer.unref()
+    }
+    check()
+  }
+
+  /** Ends what runs and looks no more; the client stays. */
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#stop.abort(new LauncherError('LA_PAUSED', 'The launcher is closing'))
+    await this.#current?.catch(() => undefined)
+  }
+
+  #current: Promise<unknown> | undefined
+
+  /**
+   * Begins an activity and returns at once.
+   *
+   * @throws LauncherError `LA_LOCKED` while another one runs.
+   */
+  async begin(activity: Activity, options: { playInstalled?: boolean } = {}): Promise<void> {
+    if (this.#activity !== undefined) throw new LauncherError('LA_LOCKED', `Cannot ${activity}: the launcher is busy with ${this.#activity}`)
+    this.#activity = activity
+    this.#lastError = undefined
+    this.#stop = new AbortController()
+    this.#tell({ type: 'changed' })
+    this.#current = this.#run(activity, options)
+    await Promise.resolve()
+  }
+
+  async #run(activity: Activity, options: { playInstalled?: boolean }): Promise<void> {
+    const { signal } = this.#stop
+    try {
+      if (activity === 'launch') await this.#launch(signal, options)
+      else this.#note(activity === 'rollback' ? await this.#engine.rollback() : await this.#engine[activity]({ signal }))
+      if (activity === 'update') this.#offline = false
+    } catch (error) {
+      this.#lastError = shown(error)
+      this.#offline = offlineCodes.has(this.#lastError.code)
+      if (this.#lastError.code === 'LA_PAUSED') this.#lastError = undefined
+    } finally {
+      this.#activity = undefined
+      this.#tell({ type: 'changed' })
+    }
+  }
+
+  #note(result: UpdateResult): void {
+    this.#lastResult = { outcome: result.outcome, version: result.version, downloadedBytes: result.downloadedBytes }
+  }
+
+  async #launch(signal: AbortSignal, options: { playInstalled?: boolean }): Promise<void> {
+    const started = await this.#engine.launch({ signal, stdio: ['ignore', 'ignore', 'ignore'], ...options })
+    this.#client = started
+    this.#offline = started.offline
+    if (started.update !== undefined) this.#note(started.update)
+    void started.exited.then(() => {
+      this.#client = undefined
+      this.#tell({ type: 'changed' })
+    })
+  }
+
+  /** Holds downloads, also over a restart. */
+  async pause(): Promise<void> {
+    await this.#engine.pause()
+    await this.#current?.catch(() => undefined)
+    this.#tell({ type: 'changed' })
+  }
+
+  /** Goes on downloading. */
+  async resume(): Promise<void> {
+    await this.#engine.resume()
+    if (this.#activity === undefined) await this.begin('update')
+  }
+
+  /** Changes what a page may change. A new limit counts at once, a new channel at the next check. */
+  async change(settings: OpenSettings): Promise<void> {
+    const channelChanged = settings.channel !== undefined && settings.channel !== (this.#settings.channel ?? 'stable')
+    if (channelChanged && this.#activity !== undefined) throw new LauncherError('LA_LOCKED', 'Cannot change the channel while the launcher is busy')
+    const merged = Object.entries({ ...this.#settings, ...settings }).filter(([, value]) => value !== undefined)
+    this.#settings = { ...(Object.fromEntries(merged) as Settings), server: this.#settings.server, trust: this.#settings.trust }
+    await keepSettings(this.folder, this.#settings, this.#extra.fs)
+    if (channelChanged) this.#engine = this.#makeEngine()
+    else this.#engine.setLimit(this.#settings.limit)
+    this.#tell({ type: 'changed' })
+  }
+
+  /** Everything the page shows. */
+  async snapshot(): Promise<Snapshot> {
+    const status = await this.#engine.status()
+    const { channel = 'stable', limit, language } = this.#settings
+    return {
+      ...status, activity: this.#activity, isRunning: this.#client !== undefined, offline: this.#offline,
+      lastError: this.#lastError, lastResult: this.#lastResult,
+      settings: { channel, ...(limit === undefined ? {} : { limit }), ...(language === undefined ? {} : { language }) },
+    }
+  }
+
+  /** How the present work stands. */
+  async progress(): Promise<Progress> {
+    return (await this.#engine.status()).progress
+  }
+}
+
+function shown(error: unknown): ShownError {
+  if (error instanceof KeyturnError) return { code: error.code, message: error.message, hint: error.hint, kind: error.kind }
+  return { code: 'LA_BUG', message: error instanceof Error ? error.message : String(error), hint: undefined, kind: 'bug' }
+}

@@ -1,0 +1,173 @@
+import { showMarkdown } from './markdown.ts'
+import { isWord, type Language, word, type Word } from './words.ts'
+
+interface PageProgress { phase: string; downloadedBytes: number; downloadTotalBytes: number; diskBytes: number; diskTotalBytes: number; bytesPerSecond: number; secondsLeft?: number }
+interface PageError { code: string; message: string; hint?: string; kind: string }
+interface PageStatus {
+  folder: string; channel: string; state: string; version?: string; trust: 'pinned' | 'current' | 'stale' | 'barred' | 'forked'
+  reason?: { code: string; message: string }; notes?: string; canRollBack: boolean; paused: boolean; activity?: string; isRunning: boolean; offline: boolean
+  lastError?: PageError; settings: { channel: string; limit?: number; language?: Language }; progress: PageProgress
+}
+
+let status: PageStatus | undefined
+let language: Language = navigator.language.startsWith('cs') || navigator.language.startsWith('sk') ? 'cs' : 'en'
+let settingsTouched = false
+
+function element<T extends HTMLElement = HTMLElement>(id: string): T {
+  return document.getElementById(id) as T
+}
+
+function say(name: Word, places: Record<string, string> = {}): string {
+  return word(language, name, places)
+}
+
+function bytes(count: number): string {
+  const units = ['B', 'kB', 'MB', 'GB']
+  let value = count
+  let unit = 0
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000
+    unit += 1
+  }
+  const digits = unit === 0 || value >= 100 ? 0 : 1
+  return `${value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${units[unit] ?? ''}`
+}
+
+function time(seconds: number): string {
+  if (seconds < 90) return say('seconds', { n: String(seconds) })
+  if (seconds < 5400) return say('minutes', { n: String(Math.round(seconds / 60)) })
+  return say('hours', { n: (seconds / 3600).toLocaleString(language, { maximumFractionDigits: 1 }) })
+}
+
+/** Long paths lose their middle. */
+function shortened(path: string): string {
+  return path.length <= 60 ? path : `${path.slice(0, 28)}…${path.slice(-30)}`
+}
+
+async function post(name: string, body: object = {}): Promise<void> {
+  const response = await fetch(`/api/${name}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+  if (response.ok) return
+  const problem = (await response.json()) as { code: string; title: string }
+  showBanner('care', `${say('error.busy')} (${problem.title})`)
+}
+
+function showBanner(kind: 'bad' | 'care' | undefined, text: string, button?: { text: string; run: () => void }): void {
+  const banner = element('banner')
+  banner.hidden = kind === undefined
+  banner.className = kind ?? ''
+  banner.replaceChildren(document.createTextNode(text))
+  if (button === undefined) return
+  const made = document.createElement('button')
+  made.type = 'button'
+  made.textContent = button.text
+  made.addEventListener('click', button.run)
+  banner.append(made)
+}
+
+function errorWords(error: PageError): Word {
+  if (error.code === 'LA_DISK_FULL') return 'error.disk'
+  if (error.kind === 'auth') return 'error.refused'
+  if (error.kind === 'busy') return 'error.busy'
+  return error.kind === 'policy' || error.kind === 'input' ? 'error.policy' : 'error.other'
+}
+
+function banner(now: PageStatus): void {
+  const { lastError } = now
+  if (now.trust === 'barred') return showBanner('bad', `${say('trust.barred')} (${now.reason?.code ?? ''})`)
+  if (now.offline) return showBanner('care', say('offline'))
+  if (lastError !== undefined) {
+    const mayPlay = lastError.code === 'LA_BARRED' && now.version !== undefined
+    const isBad = lastError.kind === 'auth' || lastError.code === 'LA_BARRED'
+    const text = `${say(lastError.code === 'LA_BARRED' ? 'error.refused' : errorWords(lastError))} (${lastError.code})`
+    return showBanner(isBad ? 'bad' : 'care', text, mayPlay ? { text: say('playInstalled'), run: () => void post('launch', { playInstalled: true }) } : undefined)
+  }
+  if (now.paused) return showBanner('care', say('paused'))
+  showBanner(undefined, '')
+}
+
+function showProgress(progress: PageProgress): void {
+  const isFetch = progress.downloadTotalBytes > 0 && ['fetch', 'stage'].includes(progress.phase)
+  const done = isFetch ? progress.downloadedBytes : progress.diskBytes
+  const total = isFetch ? progress.downloadTotalBytes : progress.diskTotalBytes
+  const bar = element<HTMLProgressElement>('bar')
+  bar.value = total === 0 ? 0 : Math.floor((done / total) * 1000)
+  const parts = [say('figures', { done: bytes(done), total: bytes(total) })]
+  if (isFetch && progress.bytesPerSecond > 0) parts.push(say('rate', { rate: bytes(progress.bytesPerSecond) }))
+  if (isFetch && progress.secondsLeft !== undefined) parts.push(say('left', { time: time(progress.secondsLeft) }))
+  element('figures').textContent = total === 0 ? '' : parts.join(' · ')
+}
+
+function stateWords(now: PageStatus): string {
+  if (now.isRunning) return say('running')
+  if (now.activity !== undefined && isWord(`state.${now.state}`)) return say(`state.${now.state}` as Word)
+  return now.version === undefined ? say('nothing') : say('ready')
+}
+
+function show(now: PageStatus): void {
+  status = now
+  if (now.settings.language !== undefined) language = now.settings.language
+  document.documentElement.lang = language
+  for (const node of document.querySelectorAll<HTMLElement>('[data-word]')) {
+    const name = node.dataset['word'] ?? ''
+    if (isWord(name)) node.textContent = say(name)
+  }
+  const busy = now.activity !== undefined
+  element('release').textContent = now.version === undefined ? '' : say('release', { version: now.version, channel: now.channel })
+  element('state').textContent = stateWords(now)
+  element('progress').hidden = !busy || now.activity === 'rollback'
+  const play = element<HTMLButtonElement>('play')
+  play.textContent = say(now.version === undefined ? 'install' : 'play')
+  play.disabled = busy || now.isRunning || now.trust === 'barred'
+  const pause = element<HTMLButtonElement>('pause')
+  pause.hidden = !(now.paused || (busy && ['fetch', 'plan', 'trust'].includes(now.state)))
+  pause.textContent = say(now.paused ? 'resume' : 'pause')
+  for (const id of ['update', 'repair', 'rollback']) element<HTMLButtonElement>(id).disabled = busy || now.paused || (id !== 'update' && (now.version === undefined || now.isRunning))
+  element('rollback').hidden = !now.canRollBack
+  element('trust').textContent = say(`trust.${now.trust}`)
+  element('trust-mark').className = now.trust
+  element('key').textContent = say(now.version === undefined ? 'keyNone' : 'keyFine')
+  element('folder').textContent = shortened(now.folder)
+  element('folder').title = now.folder
+  if (now.notes === undefined) element('notes').textContent = now.version === undefined ? '' : say('noNews')
+  else showMarkdown(element('notes'), now.notes)
+  if (!settingsTouched) fillSettings(now)
+  banner(now)
+  showProgress(now.progress)
+}
+
+function fillSettings(now: PageStatus): void {
+  element<HTMLInputElement>('channel').value = now.settings.channel
+  element<HTMLInputElement>('limit').value = now.settings.limit === undefined ? '' : String(Math.round(now.settings.limit / 1000))
+  element<HTMLSelectElement>('language').value = language
+}
+
+async function save(): Promise<void> {
+  const limitText = element<HTMLInputElement>('limit').value.trim()
+  const limit = limitText === '' ? null : Math.max(1024, Math.round(Number(limitText) * 1000))
+  if (limit !== null && !Number.isSafeInteger(limit)) return element('limit').focus()
+  const chosen = element<HTMLSelectElement>('language').value === 'cs' ? 'cs' : 'en'
+  settingsTouched = false
+  await post('settings', { channel: element<HTMLInputElement>('channel').value, limit, language: chosen })
+  element('save').textContent = say('saved')
+}
+
+function listen(): void {
+  const events = new EventSource('/api/events')
+  events.addEventListener('status', (event) => show(JSON.parse((event as MessageEvent<string>).data) as PageStatus))
+  events.addEventListener('progress', (event) => {
+    const progress = JSON.parse((event as MessageEvent<string>).data) as PageProgress
+    if (status !== undefined) status.progress = progress
+    showProgress(progress)
+  })
+}
+
+element('play').addEventListener('click', () => void post(status?.version === undefined ? 'update' : 'launch'))
+element('pause').addEventListener('click', () => void post(status?.paused === true ? 'resume' : 'pause'))
+for (const id of ['update', 'repair', 'rollback']) element(id).addEventListener('click', () => void post(id))
+for (const id of ['channel', 'limit', 'language']) {
+  element(id).addEventListener('input', () => {
+    settingsTouched = true
+  })
+}
+element('save').addEventListener('click', () => void save())
+listen()

@@ -1,0 +1,57 @@
+/** The page; its words are put in by the script, in the language of the settings or the browser. */
+export const pageDocument = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Keyturn</title>
+<link rel="stylesheet" href="/styles.css">
+<script type="module" src="/client.js"></script>
+</head>
+<body>
+<a class="skip" href="#play" data-word="skip"></a>
+<header>
+  <h1 id="title">Keyturn</h1>
+  <p id="release"></p>
+</header>
+<div id="banner" role="alert" hidden></div>
+<main>
+  <section class="work" aria-labelledby="state">
+    <h2 id="state" aria-live="polite"></h2>
+    <div id="progress" hidden>
+      <progress id="bar" max="1000" value="0" aria-labelledby="state"></progress>
+      <p id="figures"></p>
+    </div>
+    <div class="buttons">
+      <button id="play" class="main" type="button"></button>
+      <button id="pause" type="button" hidden></button>
+      <button id="update" type="button" data-word="update"></button>
+      <button id="repair" type="button" data-word="repair"></button>
+      <button id="rollback" type="button" data-word="rollback" hidden></button>
+    </div>
+    <dl class="facts">
+      <dt data-word="trustTitle"></dt><dd><span id="trust-mark" aria-hidden="true"></span><span id="trust"></span></dd>
+      <dt data-word="keyTitle"></dt><dd id="key"></dd>
+      <dt data-word="folderTitle"></dt><dd id="folder"></dd>
+    </dl>
+    <details id="settings">
+      <summary data-word="settings"></summary>
+      <div class="fields">
+        <label for="channel" data-word="channel"></label><input id="channel" autocomplete="off" spellcheck="false" pattern="[a-z0-9\\-]{1,64}" maxlength="64">
+        <label for="limit" data-word="limit"></label><input id="limit" inputmode="numeric" autocomplete="off" aria-describedby="limit-hint">
+        <span></span><small id="limit-hint" data-word="limitHint"></small>
+        <label for="language" data-word="language"></label>
+        <select id="language"><option value="en">English</option><option value="cs">Čeština</option></select>
+        <span></span><button id="save" type="button" data-word="save"></button>
+      </div>
+    </details>
+  </section>
+  <section class="news" aria-labelledby="news-title">
+    <h2 id="news-title" data-word="news"></h2>
+    <article id="notes" tabindex="0"></article>
+  </section>
+</main>
+</body>
+</html>
+`

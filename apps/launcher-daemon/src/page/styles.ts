@@ -1,0 +1,48 @@
+/** Looks of the page: light and dark by the system, from a phone's width to 900 by 560 and beyond. */
+export const pageStyles = `
+:root { color-scheme: light dark; --ground: #f4f5f7; --panel: #ffffff; --ink: #1b1f27; --soft: #545c6b; --line: #d5d9e0; --lead: #1f5fbf; --on-lead: #ffffff; --good: #1c7a3e; --care: #8a5a00; --bad: #b3261e; --bad-ground: #fdecea }
+@media (prefers-color-scheme: dark) { :root { --ground: #14171c; --panel: #1d2128; --ink: #e8ebf0; --soft: #a3acba; --line: #343b46; --lead: #7fb0ff; --on-lead: #0b1a33; --good: #6fd596; --care: #f0c060; --bad: #ff9d94; --bad-ground: #3a1e1c } }
+* { box-sizing: border-box }
+html, body { height: 100% }
+body { margin: 0; display: flex; flex-direction: column; background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", "Noto Sans", sans-serif }
+header { display: flex; align-items: baseline; gap: 1rem; flex-wrap: wrap; padding: .9rem 1.25rem; border-bottom: 1px solid var(--line); background: var(--panel) }
+h1 { font-size: 1.15rem; margin: 0; font-weight: 650 }
+h2 { font-size: 1.05rem; margin: 0 0 .6rem; font-weight: 600 }
+header p { margin: 0; color: var(--soft) }
+main { flex: 1; min-height: 0; display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 20rem); gap: 1rem; padding: 1rem 1.25rem }
+section { background: var(--panel); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem 1.1rem; min-width: 0; overflow: auto }
+.news { display: flex; flex-direction: column }
+#notes { overflow: auto; overflow-wrap: anywhere }
+#notes h3 { font-size: 1rem; margin: .8rem 0 .3rem }
+#notes p, #notes ul, #notes ol { margin: .3rem 0 .6rem }
+#notes ul, #notes ol { padding-left: 1.2rem }
+#banner { margin: 1rem 1.25rem 0; padding: .7rem 1rem; border-radius: .6rem; border: 1px solid var(--line); background: var(--panel) }
+#banner.bad { border-color: var(--bad); background: var(--bad-ground); color: var(--bad) }
+#banner.care { border-color: var(--care); color: var(--care) }
+#banner button { margin-left: .8rem }
+progress { width: 100%; height: .8rem; accent-color: var(--lead) }
+#figures { margin: .3rem 0 .8rem; color: var(--soft); font-variant-numeric: tabular-nums; min-height: 1.5em }
+.buttons { display: flex; flex-wrap: wrap; gap: .5rem; margin: .4rem 0 1rem }
+button { font: inherit; padding: .45rem .95rem; border-radius: .45rem; border: 1px solid var(--line); background: var(--panel); color: var(--ink); cursor: pointer }
+button:hover:not(:disabled) { border-color: var(--lead) }
+button:disabled { opacity: .5; cursor: default }
+button.main { background: var(--lead); color: var(--on-lead); border-color: var(--lead); font-weight: 650; padding: .45rem 1.8rem }
+:focus-visible { outline: 3px solid var(--lead); outline-offset: 2px }
+.facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .25rem 1rem; margin: 0 0 .8rem }
+dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
+#trust-mark { display: inline-block; width: .65rem; height: .65rem; border-radius: 50%; margin-right: .5rem; background: var(--soft) }
+#trust-mark.current { background: var(--good) } #trust-mark.stale, #trust-mark.forked { background: var(--care) } #trust-mark.barred { background: var(--bad) }
+.fields { display: grid; grid-template-columns: max-content minmax(0, 16rem); gap: .5rem 1rem; align-items: center; padding-top: .6rem }
+input, select { font: inherit; padding: .3rem .5rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--ground); color: var(--ink); min-width: 0 }
+small { color: var(--soft) } summary { cursor: pointer }
+.skip { position: absolute; left: -100rem } .skip:focus { left: 1rem; top: .5rem; background: var(--panel); padding: .4rem .8rem; z-index: 1 }
+[hidden] { display: none !important }
+@media (max-width: 640px) {
+  html, body { height: auto }
+  main { grid-template-columns: minmax(0, 1fr); padding: .8rem }
+  header { padding: .8rem } #banner { margin: .8rem .8rem 0 }
+  .buttons button { flex: 1 1 8rem } .buttons .main { flex-basis: 100% }
+  .facts { grid-template-columns: minmax(0, 1fr) } dd { margin-bottom: .4rem }
+  .fields { grid-template-columns: minmax(0, 1fr) } .fields span { display: none }
+}
+`

@@ -1,0 +1,59 @@
+/** A language of the page. */
+export type Language = 'en' | 'cs'
+
+const en = {
+  skip: 'To the Play button',
+  play: 'Play', playInstalled: 'Play the installed release', install: 'Install', pause: 'Pause', resume: 'Resume', update: 'Look for updates', repair: 'Repair',
+  rollback: 'Go back to the previous release', settings: 'Settings', channel: 'Channel', limit: 'Download limit (kB/s)', limitHint: 'Empty: no limit. It counts at once, also for a running download.',
+  language: 'Language', save: 'Save', saved: 'Saved', news: 'What is new', noNews: 'The release has no notes.', trustTitle: 'Trust', keyTitle: 'Game key', folderTitle: 'Folder',
+  keyFine: 'checked against the signed list before each start, handed to the game only', keyNone: 'nothing installed yet',
+  nothing: 'Nothing is installed yet', release: 'Release {version} on channel {channel}', ready: 'Ready to play', running: 'The game is running', offline: 'Offline: the server cannot be reached. You can play what is installed.',
+  paused: 'Paused. The download goes on where it stopped.',
+  'state.idle': 'Ready', 'state.lock': 'Starting', 'state.recover': 'Looking after the last run', 'state.trust': 'Checking who signed the release', 'state.plan': 'Comparing files',
+  'state.preflight': 'Checking free space', 'state.fetch': 'Downloading', 'state.stage': 'Verifying the download', 'state.commit': 'Putting files in place', 'state.swap': 'Putting files in place',
+  'state.prune': 'Tidying up', 'state.finalize': 'Finishing', 'state.key-load': 'Checking the game key', 'state.launch': 'Starting the game', 'state.confirm': 'The game is running',
+  'trust.pinned': 'Nothing was verified yet.', 'trust.current': 'Verified: it comes from its publisher and is the newest known.', 'trust.stale': 'Verified, but the server could not confirm lately that it is the newest.',
+  'trust.barred': 'Must not be played: the keys that vouched for it were withdrawn.', 'trust.forked': 'Verified. The publisher’s documents contradict each other, so nothing new is installed for now.',
+  figures: '{done} of {total}', rate: '{rate}/s', left: '{time} left', seconds: '{n} s', minutes: '{n} min', hours: '{n} h',
+  'error.refused': 'The offered release was refused: its signature is not right. Your installed release is unchanged.',
+  'error.policy': 'The server’s offer was refused. Your installed release is unchanged.',
+  'error.disk': 'There is not enough room on the disk. Your installed release is unchanged.',
+  'error.busy': 'Something else is using the game’s files. Close it and try again.',
+  'error.other': 'That did not work. Your installed release is unchanged.',
+} as const
+
+/** Names of the page's words. */
+export type Word = keyof typeof en
+
+const cs: Readonly<Record<Word, string>> = {
+  skip: 'Na tlačítko Hrát',
+  play: 'Hrát', playInstalled: 'Hrát nainstalovanou verzi', install: 'Nainstalovat', pause: 'Pozastavit', resume: 'Pokračovat', update: 'Hledat aktualizace', repair: 'Opravit',
+  rollback: 'Vrátit předchozí verzi', settings: 'Nastavení', channel: 'Kanál', limit: 'Omezení stahování (kB/s)', limitHint: 'Prázdné: bez omezení. Platí hned, i pro běžící stahování.',
+  language: 'Jazyk', save: 'Uložit', saved: 'Uloženo', news: 'Co je nového', noNews: 'K této verzi nejsou poznámky.', trustTitle: 'Důvěra', keyTitle: 'Herní klíč', folderTitle: 'Složka',
+  keyFine: 'před každým startem porovnán s podepsaným seznamem, dostane ho jen hra', keyNone: 'zatím není nic nainstalováno',
+  nothing: 'Zatím není nic nainstalováno', release: 'Verze {version} z kanálu {channel}', ready: 'Připraveno ke hře', running: 'Hra běží', offline: 'Offline: server není dostupný. Hrát lze to, co je nainstalováno.',
+  paused: 'Pozastaveno. Stahování naváže tam, kde skončilo.',
+  'state.idle': 'Připraveno', 'state.lock': 'Spouštím', 'state.recover': 'Kontroluji minulý běh', 'state.trust': 'Ověřuji, kdo verzi podepsal', 'state.plan': 'Porovnávám soubory',
+  'state.preflight': 'Kontroluji volné místo', 'state.fetch': 'Stahuji', 'state.stage': 'Ověřuji stažené soubory', 'state.commit': 'Ukládám soubory', 'state.swap': 'Ukládám soubory',
+  'state.prune': 'Uklízím', 'state.finalize': 'Dokončuji', 'state.key-load': 'Kontroluji herní klíč', 'state.launch': 'Spouštím hru', 'state.confirm': 'Hra běží',
+  'trust.pinned': 'Zatím nebylo nic ověřeno.', 'trust.current': 'Ověřeno: pochází od vydavatele a je nejnovější známá.', 'trust.stale': 'Ověřeno, ale server už nějakou dobu nepotvrdil, že je nejnovější.',
+  'trust.barred': 'Nesmí se hrát: klíče, které za ni ručily, byly odvolány.', 'trust.forked': 'Ověřeno. Dokumenty vydavatele si odporují, proto se zatím nic nového neinstaluje.',
+  figures: '{done} z {total}', rate: '{rate}/s', left: 'zbývá {time}', seconds: '{n} s', minutes: '{n} min', hours: '{n} h',
+  'error.refused': 'Nabízená verze byla odmítnuta: její podpis nesouhlasí. Nainstalovaná verze je beze změny.',
+  'error.policy': 'Nabídka serveru byla odmítnuta. Nainstalovaná verze je beze změny.',
+  'error.disk': 'Na disku není dost místa. Nainstalovaná verze je beze změny.',
+  'error.busy': 'Soubory hry používá jiný program. Zavřete ho a zkuste to znovu.',
+  'error.other': 'To se nepodařilo. Nainstalovaná verze je beze změny.',
+}
+
+const languages: Readonly<Record<Language, Readonly<Record<Word, string>>>> = { en, cs }
+
+/** A word in a language, with its places filled. */
+export function word(language: Language, name: Word, places: Readonly<Record<string, string>> = {}): string {
+  return languages[language][name].replaceAll(/\{(\w+)\}/g, (whole, place: string) => places[place] ?? whole)
+}
+
+/** Whether a text names a word. */
+export function isWord(name: string): name is Word {
+  return Object.hasOwn(en, name)
+}

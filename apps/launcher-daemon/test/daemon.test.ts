@@ -1,0 +1,176 @@
+import { request } from 'node:http'
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { askForPage, type Daemon, startDaemon } from '../src/daemon/daemon.ts'
+import { temporaryFolder, treeFetch } from './support/install.ts'
+import { noise, NOW, Publisher } from './support/publisher.ts'
+
+let running: Daemon | undefined
+afterEach(async () => {
+  await running?.close()
+  running = undefined
+})
+
+async function daemon(options: { socket?: string; publisher?: Publisher; check?: boolean } = {}): Promise<{ daemon: Daemon; folder: string; publisher: Publisher }> {
+  const publisher = options.publisher ?? (await Publisher.create())
+  if (publisher.last === undefined) await publisher.release({ 'a.txt': 'one', 'b.bin': noise(300_000, 4) })
+  const folder = await temporaryFolder()
+  running = await startDaemon({
+    folder, check: options.check ?? false, socket: options.socket, settings: { server: 'http://releases.test/', trust: publisher.trust },
+    engine: { fetch: treeFetch(publisher.tree), clock: () => NOW + 1000, retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 } },
+  })
+  return { daemon: running, folder, publisher }
+}
+
+interface Answer { readonly status: number; readonly text: string; readonly headers: Record<string, string | string[] | undefined> }
+
+/** A request with exactly these headers, as an attacker would write it. */
+function send(target: Daemon, options: { method?: string; path?: string; headers?: Record<string, string | string[]>; body?: string; socketPath?: string }): Promise<Answer> {
+  const { method = 'GET', path = '/api/status', headers = {}, body = '', socketPath } = options
+  const url = socketPath === undefined ? new URL(target.address) : undefined
+  return new Promise((resolve, reject) => {
+    const asked = request({
+      method, path, setHost: false, ...(socketPath === undefined ? { host: '127.0.0.1', port: url?.port } : { socketPath }),
+      headers: { host: url?.host ?? 'localhost', ...(method === 'POST' ? { 'content-length': String(Buffer.byteLength(body)) } : {}), ...headers },
+    }, (answer) => {
+      let text = ''
+      answer.setEncoding('utf8').on('data', (part: string) => { text += part }).on('end', () => resolve({ status: answer.statusCode ?? 0, text, headers: answer.headers }))
+    })
+    asked.on('error', reject)
+    asked.end(body)
+  })
+}
+
+describe('the local interface', () => {
+  it('answers who has the token, with address and token in a file of this user only', async () => {
+    const { daemon: target, folder } = await daemon()
+    const file = join(folder, '.updates/api.json')
+    expect(JSON.parse(await readFile(file, 'utf8'))).toEqual({ address: target.address, token: target.token })
+    expect((await stat(file)).mode & 0o777).toBe(0o600)
+    const { status, text, headers } = await send(target, { headers: { authorization: `Bearer ${target.token}` } })
+    expect(status).toBe(200)
+    expect(JSON.parse(text)).toMatchObject({ trust: 'pinned', paused: false })
+    expect(headers['access-control-allow-origin']).toBeUndefined()
+    expect(headers['content-security-policy']).toContain("default-src 'none'")
+  })
+
+  it('refuses what other pages, other hosts, forms and strangers send', async () => {
+    const { daemon: target } = await daemon()
+    const { port, host } = new URL(target.address)
+    const known = { authorization: `Bearer ${target.token}` }
+    const json = { 'content-type': 'application/json' }
+    const old = '0'.repeat(64)
+    const attacks: [string, Parameters<typeof send>[1], number][] = [
+      ['no token', {}, 403],
+      ['an old token', { headers: { authorization: `Bearer ${old}` } }, 403],
+      ['a token of another shape', { headers: { authorization: 'Bearer x' } }, 403],
+      ['token as a query', { path: `/api/status?token=${target.token}` }, 403],
+      ['foreign Origin', { headers: { ...known, origin: 'https://evil.example' } }, 403],
+      ['Origin null', { headers: { ...known, origin: 'null' } }, 403],
+      ['Origin with another port', { headers: { ...known, origin: 'http://127.0.0.1:1' } }, 403],
+      ['Origin by https', { headers: { ...known, origin: `https://${host}` } }, 403],
+      ['rebound Host', { headers: { ...known, host: `evil.example:${port}` } }, 403],
+      ['Host localhost', { headers: { ...known, host: `localhost:${port}` } }, 403],
+      ['Host without port', { headers: { ...known, host: '127.0.0.1' } }, 403],
+      ['another site by Fetch Metadata', { headers: { ...known, 'sec-fetch-site': 'cross-site' } }, 403],
+      ['same site, other origin', { headers: { ...known, 'sec-fetch-site': 'same-site' } }, 403],
+      ['a form post', { method: 'POST', path: '/api/update', headers: { ...known, 'content-type': 'application/x-www-form-urlencoded' }, body: 'a=b' }, 400],
+      ['a text/plain post', { method: 'POST', path: '/api/update', headers: { ...known, 'content-type': 'text/plain' }, body: '{}' }, 400],
+      ['multipart', { method: 'POST', path: '/api/update', headers: { ...known, 'content-type': 'multipart/form-data; boundary=x' }, body: '--x--' }, 400],
+      ['a change without token', { method: 'POST', path: '/api/update', headers: json, body: '{}' }, 403],
+      ['a change by GET', { path: '/api/update', headers: known }, 400],
+      ['PUT', { method: 'PUT', path: '/api/settings', headers: { ...known, ...json }, body: '{}' }, 400],
+      ['a preflight', { method: 'OPTIONS', path: '/api/update', headers: { origin: 'https://evil.example', 'access-control-request-method': 'POST' } }, 403],
+      ['a body of 10 MB', { method: 'POST', path: '/api/settings', headers: { ...known, ...json, 'content-length': '10485760' }, body: '{' }, 400],
+      ['an unknown call', { method: 'POST', path: '/api/eval', headers: { ...known, ...json }, body: '{}' }, 400],
+      ['a body that is no object', { method: 'POST', path: '/api/update', headers: { ...known, ...json }, body: '[]' }, 400],
+      ['a duplicate key', { method: 'POST', path: '/api/settings', headers: { ...known, ...json }, body: '{"limit":5000,"limit":6000}' }, 400],
+      ['a made-up page code', { path: '/?code=guess' }, 403],
+      ...['folder', 'dir', 'server', 'trust', 'program', 'target', 'delivery', 'product', 'telemetryUrlTemplate', '__proto__'].map((name) => [
+        `setting ${name}`, { method: 'POST', path: '/api/settings', headers: { ...known, ...json }, body: JSON.stringify({ [name]: 'x' }).replace('{}', '{"__proto__":"x"}') }, 400,
+      ] as [string, Parameters<typeof send>[1], number]),
+      ['a program at launch', { method: 'POST', path: '/api/launch', headers: { ...known, ...json }, body: '{"program":["/bin/sh"]}' }, 400],
+      ['a traversal', { path: '/../../etc/passwd', headers: known }, 400],
+    ]
+    for (const [name, attack, wanted] of attacks) {
+      const { status } = await send(target, attack).catch(() => ({ status: 400 }))
+      expect(status, name).toBe(wanted)
+    }
+    expect(await target.supervisor.snapshot()).toMatchObject({ version: undefined, activity: undefined })
+  })
+
+  it('trades a code for a cookie once', async () => {
+    const { daemon: target, folder } = await daemon()
+    const address = new URL(await askForPage(folder))
+    const path = `${address.pathname}${address.search}`
+    const first = await send(target, { path })
+    expect(first.status).toBe(303)
+    const cookie = String(first.headers['set-cookie'])
+    expect(cookie).toMatch(/; Path=\/; HttpOnly; SameSite=Strict$/)
+    expect((await send(target, { path })).status).toBe(403)
+    const page = await send(target, { path: '/', headers: { cookie: cookie.split(';')[0] ?? '' } })
+    expect(page.status).toBe(200)
+    expect(page.text).not.toMatch(/https?:\/\//)
+    expect(page.text).not.toContain('<script>')
+    for (const asset of ['/client.js', '/words.js', '/markdown.js', '/styles.css']) expect((await send(target, { path: asset, headers: { cookie: cookie.split(';')[0] ?? '' } })).status).toBe(200)
+  })
+
+  it('speaks over a socket of this user only', async () => {
+    const socket = join(await temporaryFolder(), 'api.sock')
+    const { daemon: target } = await daemon({ socket })
+    expect((await stat(socket)).mode & 0o777).toBe(0o600)
+    expect((await send(target, { socketPath: socket })).status).toBe(403)
+    expect((await send(target, { socketPath: socket, headers: { authorization: `Bearer ${target.token}` } })).status).toBe(200)
+    expect((await send(target, { socketPath: socket, headers: { authorization: `Bearer ${target.token}`, origin: 'http://x' } })).status).toBe(403)
+  })
+
+  it('runs an update, tells it as events at most ten times a second, and takes a limit while it runs', async () => {
+    const publisher = await Publisher.create()
+    await publisher.release({ 'b.bin': noise(3_000_000, 4) })
+    const { daemon: target } = await daemon({ publisher })
+    const known = { authorization: `Bearer ${target.token}`, 'content-type': 'application/json' }
+    const post = (name: string, body = '{}') => send(target, { method: 'POST', path: `/api/${name}`, headers: known, body })
+    expect((await post('settings', '{"limit":1000000}')).status).toBe(202)
+    const abort = new AbortController()
+    const response = await fetch(`${target.address}api/events`, { headers: { authorization: `Bearer ${target.token}` }, signal: abort.signal })
+    let text = ''
+    const reading = (async () => {
+      for await (const part of response.body ?? []) text += new TextDecoder().decode(part as Uint8Array)
+    })().catch(() => undefined)
+    const begun = performance.now()
+    expect((await post('update')).status).toBe(202)
+    expect((await post('repair')).status).toBe(409)
+    await new Promise((resolve) => setTimeout(resolve, 700))
+    expect((await post('settings', '{"limit":null}')).status).toBe(202)
+    while ((await target.supervisor.snapshot()).activity !== undefined) await new Promise((resolve) => setTimeout(resolve, 20))
+    const seconds = (performance.now() - begun) / 1000
+    abort.abort()
+    await reading
+    expect(seconds).toBeLessThan(2.9)
+    expect((await target.supervisor.snapshot()).version).toBe('2026.11.21-1')
+    const told = text.split('\n\n').filter((part) => part.startsWith('event: progress')).map((part) => JSON.parse(part.slice(part.indexOf('data: ') + 6)) as { downloadedBytes: number; downloadTotalBytes: number })
+    expect(told.length).toBeGreaterThan(2)
+    expect(told.length).toBeLessThanOrEqual(Math.ceil(seconds * 10) + 2)
+    for (const progress of told) expect(progress.downloadedBytes).toBeLessThanOrEqual(progress.downloadTotalBytes)
+  })
+
+  it('holds a download over a restart', async () => {
+    const { daemon: target, publisher, folder } = await daemon()
+    await target.supervisor.pause()
+    await target.close()
+    running = await startDaemon({ folder, check: false, settings: { server: 'http://releases.test/', trust: publisher.trust }, engine: { fetch: treeFetch(publisher.tree), clock: () => NOW } })
+    expect(running.token).not.toBe(target.token)
+    await running.supervisor.begin('update')
+    while ((await running.supervisor.snapshot()).activity !== undefined) await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(await running.supervisor.snapshot()).toMatchObject({ paused: true, version: undefined })
+    await running.supervisor.resume()
+    while ((await running.supervisor.snapshot()).activity !== undefined) await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(await running.supervisor.snapshot()).toMatchObject({ paused: false, version: '2026.11.21-1' })
+  })
+
+  it('runs once per install', async () => {
+    const { folder, publisher } = await daemon()
+    await expect(startDaemon({ folder, check: false, settings: { server: 'http://releases.test/', trust: publisher.trust } })).rejects.toMatchObject({ code: 'LA_LOCKED' })
+  })
+})
