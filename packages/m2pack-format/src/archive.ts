@@ -3,7 +3,7 @@ import { zstd } from '#zstd'
 import { type ArchiveEntry, type EntryTable, segmentAt, segmentBytes } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { type ArchiveHeader, parseHeader } from './header.ts'
-import { checkCommitment, checkContentKey, type ContentKey, unwrapSlots } from './keys.ts'
+import { checkCommitment, checkContentKey, type ContentKey, SlotKey, unwrapSlots } from './keys.ts'
 import { checkLayout, type Gap } from './layout.ts'
 import { type ArchiveLimits, defaultLimits, HEADER_BYTES } from './limits.ts'
 import { type Manifest, parseManifest } from './manifest.ts'
@@ -117,6 +117,7 @@ export class Archive {
   readonly #table: EntryTable
   readonly #manifest: Manifest
   readonly #manifestOnly: boolean
+  readonly #slotKeys = new Map<number, SlotKey>()
   #slots: Map<number, Uint8Array> | undefined
   #byFold: Map<string, ArchiveEntry> | undefined
 
@@ -182,7 +183,10 @@ export class Archive {
 
   /** Opens the segments of one file. @internal */
   cipher(entry: ArchiveEntry): FileCipher {
-    return new FileCipher(this.slotSecret(entry), entry.pathBytes, entry.sha256, entry.segmentCount)
+    const secret = this.slotSecret(entry)
+    let slot = this.#slotKeys.get(entry.slot)
+    if (slot === undefined) this.#slotKeys.set(entry.slot, (slot = new SlotKey(secret)))
+    return new FileCipher(slot, entry.pathBytes, entry.sha256, entry.segmentCount)
   }
 
   /**
@@ -270,6 +274,8 @@ export class Archive {
 
   /** Wipes the slots. The source is the caller's to close. */
   dispose(): void {
+    for (const slot of this.#slotKeys.values()) slot.wipe()
+    this.#slotKeys.clear()
     wipe(...(this.#slots?.values() ?? []))
     this.#slots = undefined
   }

@@ -17,6 +17,7 @@ import {
 import { type ArchiveEntry, type EntryRecord, SEGMENT_RECORD_BYTES, segmentAt, segmentBytes, segmentCountOf } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { finishArchive } from './finish.ts'
+import { SlotKey } from './keys.ts'
 import { HEADER_BYTES } from './limits.ts'
 import { segmentRecord } from './segment-record.ts'
 import { compressFirstSegment, compressSegment, FileCipher, opensAs } from './segment.ts'
@@ -91,6 +92,7 @@ class ArchiveBuilder {
   readonly #format: ResolvedFormat
   readonly #slots: WriterSlots
   readonly #records: EntryRecord[] = []
+  readonly #slotKeys = new Map<number, SlotKey>()
   #offset = HEADER_BYTES
   #carriedFiles = 0
   #keptFiles = 0
@@ -103,6 +105,14 @@ class ArchiveBuilder {
   }
 
   async build(files: readonly PlannedFile[]): Promise<BuildResult> {
+    try {
+      return await this.#build(files)
+    } finally {
+      for (const slot of this.#slotKeys.values()) slot.wipe()
+    }
+  }
+
+  async #build(files: readonly PlannedFile[]): Promise<BuildResult> {
     const totalBytes = files.reduce((sum, file) => sum + file.source.size, 0)
     let bytes = 0
     for (const [index, file] of files.entries()) {
@@ -139,9 +149,8 @@ class ArchiveBuilder {
     const { previous } = this.#options
     const { slot, carried } = placeFile(file.path, digest, this.#slots, previous, this.#format.full)
     if (slot !== this.#slots.newest) this.#keptFiles++
-    const secret = this.#slots.secrets.get(slot) as Uint8Array
     const start = await this.#pad()
-    const cipher = new FileCipher(secret, file.pathBytes, digest, count)
+    const cipher = new FileCipher(this.#slotKey(slot), file.pathBytes, digest, count)
     try {
       const target = { file, first, count, digest, cipher }
       const stored = (await this.#carry(target, carried)) ?? (await this.#seal(target))
@@ -149,6 +158,12 @@ class ArchiveBuilder {
     } finally {
       cipher.wipe()
     }
+  }
+
+  #slotKey(slot: number): SlotKey {
+    let key = this.#slotKeys.get(slot)
+    if (key === undefined) this.#slotKeys.set(slot, (key = new SlotKey(this.#slots.secrets.get(slot) as Uint8Array)))
+    return key
   }
 
   async #pad(): Promise<number> {

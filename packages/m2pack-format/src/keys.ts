@@ -9,6 +9,7 @@ import {
   wipe,
 } from '@keyturn/primitives'
 import { M2pError } from './errors.ts'
+import { HmacKey } from './hmac-key.ts'
 import { MAX_U32, NONCE_BYTES } from './limits.ts'
 
 /** The secret a running client gets, with its name. It wraps the slots and nothing else. */
@@ -124,21 +125,33 @@ export function unwrapSlots({ keyId, key }: ContentKey, slots: readonly WrappedS
   }
 }
 
-/** The key of one file under its slot; a fresh secret, the caller wipes it. */
-export function deriveFileKey(slotSecret: Uint8Array, path: Uint8Array, sha256: Uint8Array): Uint8Array {
-  return hmacSha256(slotSecret, LABELS.fileKey, u16Bytes(path.length), path, sha256)
-}
+/**
+ * A slot with its HMAC key prepared: file keys and nonces are made by the thousand, and most from little input.
+ * Wipe it after use.
+ */
+export class SlotKey {
+  readonly #hmac: HmacKey
 
-/** The synthetic nonce of segment `index` of `count`: equal input gives an equal nonce, other input another. */
-export function segmentNonce(
-  slotSecret: Uint8Array,
-  path: Uint8Array,
-  index: number,
-  count: number,
-  bytes: Uint8Array,
-): Uint8Array {
-  const digest = hmacSha256(slotSecret, LABELS.nonce, u16Bytes(path.length), path, u32Bytes(index), u32Bytes(count), bytes)
-  return digest.subarray(0, NONCE_BYTES)
+  /** @param secret - 32 bytes; copied. */
+  constructor(secret: Uint8Array) {
+    this.#hmac = new HmacKey(secret)
+  }
+
+  /** The key of one file under its slot; a fresh secret, the caller wipes it. */
+  fileKey(path: Uint8Array, sha256: Uint8Array): Uint8Array {
+    return this.#hmac.sign(LABELS.fileKey, u16Bytes(path.length), path, sha256)
+  }
+
+  /** The synthetic nonce of segment `index` of `count`: equal input gives an equal nonce, other input another. */
+  nonce(path: Uint8Array, index: number, count: number, bytes: Uint8Array): Uint8Array {
+    const digest = this.#hmac.sign(LABELS.nonce, u16Bytes(path.length), path, u32Bytes(index), u32Bytes(count), bytes)
+    return digest.subarray(0, NONCE_BYTES)
+  }
+
+  /** Wipes the prepared key. */
+  wipe(): void {
+    this.#hmac.wipe()
+  }
 }
 
 /** The additional data of segment `index` of `count`: the path alone when there is one segment. */

@@ -2,7 +2,7 @@ import { equalBytes, openXChaCha20Poly1305, PrimitivesError, sealXChaCha20Poly13
 import { zstd } from '#zstd'
 import { type Compression, type EntryRecord, segmentAt, type SegmentRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
-import { deriveFileKey, segmentAad, segmentNonce } from './keys.ts'
+import { segmentAad, type SlotKey } from './keys.ts'
 import { checkZstdFrame } from './zstd-frame.ts'
 
 /** Plaintexts below this are stored as they are. */
@@ -38,21 +38,21 @@ export function compressSegment(plain: Uint8Array, level: number): Uint8Array {
 
 /** Seals and opens the segments of one file: docs/spec/m2pack.md §3. Wipe it after use. */
 export class FileCipher {
-  readonly #slotSecret: Uint8Array
+  readonly #slot: SlotKey
   readonly #path: Uint8Array
   readonly #key: Uint8Array
   readonly #segmentCount: number
 
   /**
-   * @param slotSecret - 32 bytes, secret; used while the cipher lives, not modified.
+   * @param slot - Used while the cipher lives.
    * @param path - UTF-8 of the path.
    * @param sha256 - Of the whole plaintext.
    * @param segmentCount - Of the file.
    */
-  constructor(slotSecret: Uint8Array, path: Uint8Array, sha256: Uint8Array, segmentCount: number) {
-    this.#slotSecret = slotSecret
+  constructor(slot: SlotKey, path: Uint8Array, sha256: Uint8Array, segmentCount: number) {
+    this.#slot = slot
     this.#path = path
-    this.#key = deriveFileKey(slotSecret, path, sha256)
+    this.#key = slot.fileKey(path, sha256)
     this.#segmentCount = segmentCount
   }
 
@@ -62,7 +62,7 @@ export class FileCipher {
    * @param out - Where the stored bytes go; fresh memory when absent.
    */
   seal(index: number, bytes: Uint8Array, out?: Uint8Array): SealedSegment {
-    const nonce = segmentNonce(this.#slotSecret, this.#path, index, this.#segmentCount, bytes)
+    const nonce = this.#slot.nonce(this.#path, index, this.#segmentCount, bytes)
     return { nonce, stored: this.sealUnder(index, bytes, nonce, out) }
   }
 
@@ -76,22 +76,24 @@ export class FileCipher {
    *
    * @param checkNonce - Whether to refuse a nonce other than the one the content gives. Needed wherever the SHA-256 of the
    *   whole file is not checked before bytes are handed out.
+   * @param scratch - Memory used again and again: the result is good until the next call. Fresh memory when absent.
    * @throws {@link M2pError} `M2P_DECRYPT`, `M2P_NONCE`, `M2P_ZSTD`, `M2P_SIZE`, `M2P_LIMIT`.
    */
-  open(index: number, stored: Uint8Array, record: SegmentRecord, plain: PlainForm, checkNonce: boolean): Uint8Array {
-    const bytes = this.#decrypt(index, stored, record.nonce)
+  open(index: number, stored: Uint8Array, record: SegmentRecord, plain: PlainForm, checkNonce: boolean, scratch?: Scratch): Uint8Array {
+    const bytes = this.#decrypt(index, stored, record.nonce, scratch)
     if (checkNonce) {
-      const due = segmentNonce(this.#slotSecret, this.#path, index, this.#segmentCount, bytes)
+      const due = this.#slot.nonce(this.#path, index, this.#segmentCount, bytes)
       if (!equalBytes(due, record.nonce)) {
         throw new M2pError('M2P_NONCE', `Segment ${index} opens, but its nonce is not the one its content gives`, { details: { segment: index } })
       }
     }
-    return expand(bytes, plain)
+    return expand(bytes, plain, scratch)
   }
 
-  #decrypt(index: number, stored: Uint8Array, nonce: Uint8Array): Uint8Array {
+  #decrypt(index: number, stored: Uint8Array, nonce: Uint8Array, scratch: Scratch | undefined): Uint8Array {
+    const aad = segmentAad(this.#path, index, this.#segmentCount)
     try {
-      return openXChaCha20Poly1305(this.#key, nonce, stored, segmentAad(this.#path, index, this.#segmentCount))
+      return openXChaCha20Poly1305(this.#key, nonce, stored, aad, scratch?.opened(stored.length))
     } catch (error) {
       if (!(error instanceof PrimitivesError)) throw error
       throw new M2pError('M2P_DECRYPT', `Segment ${index} does not open under its key`, { details: { segment: index }, cause: error })
@@ -104,6 +106,24 @@ export class FileCipher {
   }
 }
 
+/** Memory that one thread opens segments in, one after the other. */
+export class Scratch {
+  #opened = new Uint8Array(64 * 1024)
+  #plain = new Uint8Array(64 * 1024)
+
+  /** Room for decrypted bytes. */
+  opened(length: number): Uint8Array {
+    if (this.#opened.length < length) this.#opened = new Uint8Array(length)
+    return this.#opened
+  }
+
+  /** Room for plaintext. */
+  plain(length: number): Uint8Array {
+    if (this.#plain.length < length) this.#plain = new Uint8Array(length)
+    return this.#plain
+  }
+}
+
 /** What an opened segment must become. */
 export interface PlainForm {
   /** Whether the segment is a zstd frame. */
@@ -112,7 +132,7 @@ export interface PlainForm {
   readonly size: number
 }
 
-function expand(bytes: Uint8Array, { compression, size }: PlainForm): Uint8Array {
+function expand(bytes: Uint8Array, { compression, size }: PlainForm, scratch: Scratch | undefined): Uint8Array {
   if (compression === 'none') {
     if (bytes.length !== size) throw new M2pError('M2P_SIZE', `A segment holds ${bytes.length} bytes, ${size} are due`)
     return bytes
@@ -120,7 +140,7 @@ function expand(bytes: Uint8Array, { compression, size }: PlainForm): Uint8Array
   checkZstdFrame(bytes, size)
   let plain: Uint8Array
   try {
-    plain = zstd.decompress(bytes, size)
+    plain = zstd.decompress(bytes, size, scratch?.plain(size))
   } catch (cause) {
     throw new M2pError('M2P_ZSTD', 'Cannot decompress segment: the frame is malformed', { cause })
   }

@@ -7,6 +7,6 @@ export interface ZstdCodec {
   ready(): Promise<void>
   /** Compresses into one frame with the content size in it, no checksum, a window of at most 8 MiB. Fresh memory. */
   compress(bytes: Uint8Array, level: number): Uint8Array
-  /** Decompresses a frame that is expected to give `size` bytes, never many more. Fresh memory. */
-  decompress(frame: Uint8Array, size: number): Uint8Array
+  /** Decompresses a frame that is expected to give `size` bytes, never many more; into `out` where that can be used. */
+  decompress(frame: Uint8Array, size: number, out?: Uint8Array): Uint8Array
 }

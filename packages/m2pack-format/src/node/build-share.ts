@@ -1,14 +1,15 @@
-import { createSha256, equalBytes, printable, sha256, utf8Encode, wipe } from '@keyturn/primitives'
+import { createSha256, equalBytes, printable, sha256, utf8Encode } from '@keyturn/primitives'
 import { systemErrorCode } from '@keyturn/primitives/node'
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
 import { storedPath } from '../build-plan.ts'
 import { type EntryRecord, readEntry, SEGMENT_RECORD_BYTES, segmentAt, segmentBytes } from '../entries.ts'
 import { M2pError } from '../errors.ts'
+import type { SlotKey } from '../keys.ts'
 import { segmentRecord } from '../segment-record.ts'
 import { compressFirstSegment, compressSegment, FileCipher, opensAs } from '../segment.ts'
 import type { Share, StopFlag, Turn } from './crew.ts'
-import { ownSecrets, type SharedSecrets, SharedProgress } from './shared.ts'
+import { type SharedSecrets, SharedProgress, slotKeys } from './shared.ts'
 import { readAt } from './window-reader.ts'
 
 /** Fixed-size results of each file, in memory that all threads see. */
@@ -96,7 +97,7 @@ function changed(path: string): M2pError {
 /** A thread's share of packing files. */
 export class BuildShare implements Share<undefined> {
   readonly #job: BuildJob
-  readonly #slots: Map<number, Uint8Array>
+  readonly #slots: Map<number, SlotKey>
   readonly #progress: SharedProgress
   readonly #pending: SealedUnit[] = []
   #pendingBytes = 0
@@ -104,7 +105,7 @@ export class BuildShare implements Share<undefined> {
 
   constructor(job: BuildJob) {
     this.#job = job
-    this.#slots = ownSecrets(job.slots)
+    this.#slots = slotKeys(job.slots)
     this.#progress = new SharedProgress(job.progress)
   }
 
@@ -126,7 +127,7 @@ export class BuildShare implements Share<undefined> {
   }
 
   close(): void {
-    wipe(...this.#slots.values())
+    for (const slot of this.#slots.values()) slot.wipe()
   }
 
   #path(file: number): string {
@@ -259,13 +260,13 @@ export class BuildShare implements Share<undefined> {
     const old = previous !== undefined && start >= 0 ? readEntry(previous.manifest, start, previous.segmentSize) : undefined
     const same = old !== undefined && equalBytes(old.sha256, digest) ? old : undefined
     const slot = same?.slot ?? newest
-    const secret = this.#slots.get(slot)
-    if (secret === undefined) {
+    const key = this.#slots.get(slot)
+    if (key === undefined) {
       throw new M2pError('M2P_SLOT_UNKNOWN', `File "${printable(path)}" lies under slot ${slot}, which was not given`, { details: { slot } })
     }
     table.slots[file] = slot
     const carries = previous !== undefined && previous.descriptor >= 0 && previous.segmentSize === this.#job.segmentSize
-    return { cipher: new FileCipher(secret, utf8Encode(path), digest, count), old: carries ? same : undefined }
+    return { cipher: new FileCipher(key, utf8Encode(path), digest, count), old: carries ? same : undefined }
   }
 
   /** Takes over the stored bytes of an unchanged file, after opening them. A file is carried whole or not at all. */

@@ -1,11 +1,12 @@
-import { createSha256, equalBytes, printable, sha256, utf8Decode, wipe } from '@keyturn/primitives'
+import { createSha256, equalBytes, printable, sha256, utf8Decode } from '@keyturn/primitives'
 import { type EntryRecord, SEGMENT_RECORD_BYTES, readEntry, segmentAt, segmentBytes } from '../entries.ts'
 import { M2pError, type M2pErrorCode } from '../errors.ts'
 import { logicalPath } from '../paths.ts'
-import { FileCipher } from '../segment.ts'
+import type { SlotKey } from '../keys.ts'
+import { FileCipher, Scratch } from '../segment.ts'
 import type { Share, StopFlag, Turn } from './crew.ts'
 import { type Placement, SafeFolder } from './safe-folder.ts'
-import { ownSecrets, type SharedSecrets, SharedProgress } from './shared.ts'
+import { type SharedSecrets, SharedProgress, slotKeys } from './shared.ts'
 import { WindowReader } from './window-reader.ts'
 
 /** Verifies or extracts the files of an archive, on every thread that is told. */
@@ -40,7 +41,8 @@ export interface OpenFailure {
 export class OpenShare implements Share<readonly OpenFailure[]> {
   readonly #job: OpenJob
   readonly #manifest: Uint8Array
-  readonly #slots: Map<number, Uint8Array>
+  readonly #slots: Map<number, SlotKey>
+  readonly #scratch = new Scratch()
   readonly #reader: WindowReader
   readonly #folder: SafeFolder | undefined
   readonly #progress: SharedProgress
@@ -49,7 +51,7 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
   constructor(job: OpenJob) {
     this.#job = job
     this.#manifest = job.manifest
-    this.#slots = ownSecrets(job.slots)
+    this.#slots = slotKeys(job.slots)
     this.#reader = new WindowReader(job.descriptor)
     this.#folder = job.target === undefined ? undefined : new SafeFolder(job.target.root)
     this.#progress = new SharedProgress(job.progress)
@@ -73,7 +75,7 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
   }
 
   close(): void {
-    wipe(...this.#slots.values())
+    for (const slot of this.#slots.values()) slot.wipe()
     this.#folder?.close()
   }
 
@@ -102,7 +104,7 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
 
   #open(entry: EntryRecord, end: number): void {
     const count = entry.segments.length / SEGMENT_RECORD_BYTES
-    const cipher = new FileCipher(this.#slots.get(entry.slot) as Uint8Array, entry.pathBytes, entry.sha256, count)
+    const cipher = new FileCipher(this.#slots.get(entry.slot) as SlotKey, entry.pathBytes, entry.sha256, count)
     try {
       if (count === 1) this.#openSmall(entry, cipher, end)
       else this.#openLarge(entry, cipher, count)
@@ -114,7 +116,7 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
   #openSmall(entry: EntryRecord, cipher: FileCipher, end: number): void {
     const record = segmentAt(entry, 0)
     const stored = this.#reader.read(entry.offset, record.storedSize, end)
-    const plain = cipher.open(0, stored, record, entry, false)
+    const plain = cipher.open(0, stored, record, entry, false, this.#scratch)
     if (!equalBytes(sha256(plain), entry.sha256)) this.#refuseHash(entry)
     if (this.#folder === undefined) return
     const path = logicalPath(utf8Decode(entry.pathBytes))
@@ -135,7 +137,7 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
       const record = segmentAt(entry, index)
       const stored = this.#reader.read(offset, record.storedSize, offset + record.storedSize)
       const size = segmentBytes(entry.size, this.#job.segmentSize, index)
-      const plain = cipher.open(index, stored, record, { compression: entry.compression, size }, false)
+      const plain = cipher.open(index, stored, record, { compression: entry.compression, size }, false, this.#scratch)
       hash.update(plain)
       take(plain)
       offset += record.storedSize

@@ -1,3 +1,6 @@
+import { wipe } from '@keyturn/primitives'
+import { SlotKey } from '../keys.ts'
+
 /** Copies bytes into memory that all threads see. */
 export function shareBytes(bytes: Uint8Array): Uint8Array<SharedArrayBuffer> {
   const shared = new Uint8Array(new SharedArrayBuffer(bytes.length))
@@ -27,9 +30,15 @@ export function shareSecrets(secrets: ReadonlyMap<number, Uint8Array>): SharedSe
   return { numbers: [...secrets.keys()], bytes }
 }
 
-/** A thread's own copies of shared secrets; it wipes them. */
-export function ownSecrets({ numbers, bytes }: SharedSecrets): Map<number, Uint8Array> {
-  return new Map(numbers.map((number, index) => [number, new Uint8Array(bytes.slice(index * SECRET_BYTES, (index + 1) * SECRET_BYTES))]))
+/** A thread's own prepared keys of shared secrets; it wipes them. */
+export function slotKeys({ numbers, bytes }: SharedSecrets): Map<number, SlotKey> {
+  const keys = new Map<number, SlotKey>()
+  for (const [index, number] of numbers.entries()) {
+    const secret = new Uint8Array(bytes.slice(index * SECRET_BYTES, (index + 1) * SECRET_BYTES))
+    keys.set(number, new SlotKey(secret))
+    wipe(secret)
+  }
+  return keys
 }
 
 /** Counters that all threads add to. */

@@ -4,6 +4,7 @@ import type { EntryRecord } from '../../src/entries.ts'
 import type { M2pErrorCode } from '../../src/errors.ts'
 import { segmentRecord } from '../../src/segment-record.ts'
 import { contentKey, craft, type CraftFile, type CraftOptions, plainFiles, seed, slots, text } from './craft.ts'
+import { SlotKey } from '../../src/keys.ts'
 import { FileCipher } from '../../src/segment.ts'
 
 /** One archive with one fault. */
@@ -191,7 +192,7 @@ function payloads(): void {
 
 /** Seals other content of equal length under the nonce and file key that the signed manifest names. */
 function sealWithNonce(record: EntryRecord, secret: Uint8Array, plain: Uint8Array): Uint8Array {
-  const cipher = new FileCipher(secret, record.pathBytes, record.sha256, 1)
+  const cipher = new FileCipher(new SlotKey(secret), record.pathBytes, record.sha256, 1)
   return cipher.sealUnder(0, plain, record.segments.subarray(4, 28))
 }
 

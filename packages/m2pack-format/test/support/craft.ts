@@ -2,7 +2,7 @@ import { blake2b256, concatBytes, ed25519PublicKey, ed25519Sign, sha256, utf8Enc
 import type { Compression, EntryRecord } from '../../src/entries.ts'
 import { segmentRecord } from '../../src/segment-record.ts'
 import { writeHeader } from '../../src/header.ts'
-import { type ContentKey, keyCommitment, wrapSlot } from '../../src/keys.ts'
+import { type ContentKey, keyCommitment, SlotKey, wrapSlot } from '../../src/keys.ts'
 import { writeManifest } from '../../src/manifest.ts'
 import { FileCipher } from '../../src/segment.ts'
 
@@ -55,7 +55,7 @@ function seal(file: CraftFile, offset: number): { record: EntryRecord; stored: U
   const plain = concatBytes(...file.parts)
   const digest = file.digest ?? sha256(plain)
   const slot = file.slot ?? 1
-  const cipher = new FileCipher(slots.get(slot) as Uint8Array, pathBytes, digest, file.parts.length)
+  const cipher = new FileCipher(new SlotKey(slots.get(slot) as Uint8Array), pathBytes, digest, file.parts.length)
   const sealed = file.parts.map((part, index) => cipher.seal(index, part))
   const segments = concatBytes(...sealed.map(({ stored, nonce }) => segmentRecord(stored.length, nonce)))
   const size = file.size ?? plain.length

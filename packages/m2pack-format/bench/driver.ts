@@ -1,0 +1,19 @@
+// One operation in a process of its own, as the benchmark times it: `node bench/driver.ts verify ARCHIVE JOBS`.
+import { enableCompileCache } from 'node:module'
+
+enableCompileCache()
+const { buildFolder, extractArchive, verifyArchiveFile } = await import('../dist/node/index.js')
+const { ed25519PublicKey } = await import('@keyturn/primitives')
+
+const [operation = '', from = '', to = '', jobs = '2', level = '3'] = process.argv.slice(2)
+const signingSeed = new Uint8Array(32).fill(7)
+const contentKey = { keyId: 1, key: new Uint8Array(32).fill(5) }
+const verifiers = new Map([[1, ed25519PublicKey(signingSeed)]])
+const options = { verifiers, contentKey, jobs: Number(jobs) }
+
+if (operation === 'build') await buildFolder(from, to, { contentKey, signingSeed, jobs: Number(jobs), level: Number(level), overwrite: true })
+else if (operation === 'verify') {
+  const { ok } = await verifyArchiveFile(from, options)
+  if (!ok) throw new Error('The archive does not verify')
+} else await extractArchive(from, to, options)
+if (process.env['KEYTURN_BENCH_RSS'] !== undefined) console.log(process.resourceUsage().maxRSS)
