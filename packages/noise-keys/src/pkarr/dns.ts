@@ -31,7 +31,7 @@ const SOA = 6
 /** A TXT record; a value over 255 bytes is split into character-strings. */
 export function txtRecord(name: string, value: string, ttlS: number): DnsRecord {
   const bytes = utf8Encode(value)
-  const writer = new Writer(bytes.length + 4)
+  const writer = new Writer(bytes.length + Math.ceil(bytes.length / 255) + 1)
   for (let start = 0; start === 0 || start < bytes.length; start += 255) {
     const part = bytes.subarray(start, start + 255)
     writer.u8(part.length).bytes(part)
@@ -64,7 +64,8 @@ export function txtValue(record: DnsRecord): string {
  * @throws {@link NoiseKeysError} `NK_DNS_SIZE`, `NK_RECORD` (a name that cannot be written).
  */
 export function encodeDnsPacket(origin: string, records: readonly DnsRecord[]): Uint8Array {
-  const writer = new Writer(512).u16be(0).u16be(REPLY_FLAGS).u16be(0).u16be(records.length).u16be(0).u16be(0)
+  const room = records.reduce((sum, { name, rdata }) => sum + name.length + origin.length + rdata.length + 16, HEADER_BYTES)
+  const writer = new Writer(room).u16be(0).u16be(REPLY_FLAGS).u16be(0).u16be(records.length).u16be(0).u16be(0)
   const offsets = new Map<string, number>()
   for (const record of records) {
     writeName(writer, absoluteName(record.name, origin), offsets)
@@ -113,7 +114,7 @@ function expandNames(type: number, packet: Uint8Array, start: number, rdata: Uin
   if (!NAME_TYPES.has(type) && type !== MX && type !== SOA) return rdata.slice()
   const reader = dnsReader(packet.subarray(0, start + rdata.length))
   reader.bytes(start, 'packet before the data')
-  const writer = new Writer()
+  const writer = new Writer(2 * MAX_NAME_BYTES + rdata.length)
   if (type === MX) writer.u16be(reader.u16be('preference'))
   for (let names = type === SOA ? 2 : 1; names > 0; names -= 1) writeLabels(writer, readName(reader, packet))
   return writer.bytes(reader.rest('rest of the data')).finish()

@@ -1,0 +1,45 @@
+import type { KeyDirectory } from './directory.ts'
+import { NoiseKeysError } from './errors.ts'
+import type { KeyFloors } from './floors.ts'
+import type { TransportIdentity } from './identity.ts'
+import { isUsable, judgeKeys, type KeyVerdict, type ReaderPolicy } from './judge.ts'
+
+/** How {@link lookUpKeys} looks. */
+export interface LookupOptions {
+  readonly nowS: number
+  readonly policy?: Partial<ReaderPolicy>
+  /** Ask past every cache; done by itself when an identity is seen for the first time. */
+  readonly fresh?: boolean
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Finds the keys of an identity and judges them. Where nothing can be reached, keys accepted before count within their
+ * window only.
+ *
+ * @param floors - Changed: store them afterwards, and before a key is used.
+ * @throws {@link NoiseKeysError} `NK_UNREACHABLE` when nothing can be reached and nothing was accepted before.
+ */
+export async function lookUpKeys(directory: KeyDirectory, identity: TransportIdentity, floors: KeyFloors, options: LookupOptions): Promise<KeyVerdict[]> {
+  const { nowS, policy, signal } = options
+  const known = floors.of(identity.name).validated !== undefined
+  try {
+    const published = await directory.read(identity, { fresh: options.fresh ?? !known, ...(signal === undefined ? {} : { signal }) })
+    return judgeKeys(identity, published, floors, nowS, policy)
+  } catch (error) {
+    if (!(error instanceof NoiseKeysError) || error.code !== 'NK_UNREACHABLE' || !known) throw error
+    return judgeKeys(identity, undefined, floors, nowS, policy)
+  }
+}
+
+/**
+ * The key to start a session with.
+ *
+ * @throws {@link NoiseKeysError} the code of the best verdict there is; `NK_NOT_FOUND` without any.
+ */
+export function preferredKey(verdicts: readonly KeyVerdict[]): KeyVerdict & { readonly publicKey: Uint8Array } {
+  const [best] = verdicts
+  if (best === undefined) throw new NoiseKeysError('NK_NOT_FOUND', 'The identity has published no key')
+  if (isUsable(best) && best.publicKey !== undefined) return { ...best, publicKey: best.publicKey }
+  throw new NoiseKeysError(best.code ?? 'NK_UNVERIFIABLE', `No key may be used; of device "${best.device}": ${best.reason}`)
+}

@@ -1,0 +1,1 @@
+export { folderDirectory } from './folder-directory.ts'
