@@ -100,3 +100,18 @@ describe('ed25519', () => {
     expect(() => ed25519Sign('secret' as unknown as Uint8Array, message)).toThrow(TypeError)
   })
 })
+
+describe('ed25519Verify()', () => {
+  it('leaves the bytes of a Buffer as they are', () => {
+    const seed = sha256(utf8Encode('buffer'))
+    for (let count = 0; count < 16; count++) {
+      const message = utf8Encode(`message ${count}`)
+      const key = Buffer.from(ed25519PublicKey(seed))
+      const signature = Buffer.from(ed25519Sign(seed, message))
+      expect(ed25519Verify(key, message, signature)).toBe(true)
+      expect(isStrongEd25519PublicKey(key)).toBe(true)
+      expect(hexEncode(key)).toBe(hexEncode(ed25519PublicKey(seed)))
+      expect(hexEncode(signature)).toBe(hexEncode(ed25519Sign(seed, message)))
+    }
+  })
+})
