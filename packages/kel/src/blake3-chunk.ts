@@ -50,33 +50,35 @@ function compress(length: number, flags: number): void {
   chain[4] = s4 ^ s12; chain[5] = s5 ^ s13; chain[6] = s6 ^ s14; chain[7] = s7 ^ s15
 }
 
-function load(bytes: Uint8Array, offset: number): void {
-  if (offset + BLOCK_LENGTH <= bytes.length) {
+function load(bytes: Uint8Array, offset: number, length: number): void {
+  if (offset + BLOCK_LENGTH <= length) {
     for (let i = 0, at = offset; i < 16; i++, at += 4) {
       words[i] = (bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24)
     }
     return
   }
-  for (let i = 0; i < 16; i++) {
-    const at = offset + i * 4
-    // Behind the end of the input the block is filled with zeros.
-    words[i] = (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8) | ((bytes[at + 2] ?? 0) << 16) | ((bytes[at + 3] ?? 0) << 24)
+  // Behind the end of the input the block is filled with zeros.
+  words.fill(0)
+  for (let at = offset; at < length; at++) {
+    const i = (at - offset) >> 2
+    words[i] = (words[i] as number) | ((bytes[at] as number) << (8 * (at & 3)))
   }
 }
 
 /**
  * BLAKE3 in hash mode of at most {@link MAX_CHUNK_BYTES} bytes.
  *
+ * @param length - How many of the bytes count. Default: all.
  * @returns 32 bytes.
  */
-export function blake3Chunk(bytes: Uint8Array): Uint8Array {
+export function blake3Chunk(bytes: Uint8Array, length: number = bytes.length): Uint8Array {
   for (let i = 0; i < 8; i++) chain[i] = IV[i] as number
-  const lastBlock = Math.max(0, Math.ceil(bytes.length / BLOCK_LENGTH) - 1)
+  const lastBlock = Math.max(0, Math.ceil(length / BLOCK_LENGTH) - 1)
   for (let block = 0; block <= lastBlock; block++) {
     const offset = block * BLOCK_LENGTH
-    load(bytes, offset)
+    load(bytes, offset, length)
     const flags = (block === 0 ? CHUNK_START : 0) | (block === lastBlock ? CHUNK_END | ROOT : 0)
-    compress(Math.min(BLOCK_LENGTH, bytes.length - offset), flags)
+    compress(Math.min(BLOCK_LENGTH, length - offset), flags)
   }
   const digest = new Uint8Array(32)
   for (let i = 0; i < 32; i++) digest[i] = (chain[i >> 2] as number) >>> (8 * (i & 3))

@@ -21,6 +21,10 @@ const fieldsOf: Readonly<Record<string, string>> = {
   rct: 'v t d i s',
 }
 
+const namesOf: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
+  Object.entries(fieldsOf).map(([type, names]) => [type, names.split(' ')]),
+)
+
 interface Common {
   readonly said: string
   readonly prefix: string
@@ -250,8 +254,11 @@ function checkFields(fields: Record<string, JsonValue>): string {
   const type = text(fields, 't')
   const expected = fieldsOf[type]
   if (expected === undefined) throw refusal('KEL_SCHEMA', `Message type ${quoted(type)} is not part of a key event log`)
+  const names = namesOf[type] as readonly string[]
+  let at = 0
+  for (const name in fields) if (name !== names[at++]) at = Number.NaN
+  if (at === names.length) return type
   const found = Object.keys(fields).join(' ')
-  if (found === expected) return type
   const message = `Event of type ${type} has fields ${quoted(found)}, expected "${expected}"`
   throw refusal(misfits(Object.keys(fields), expected.split(' ')) ? 'KEL_SCHEMA' : 'KEL_PARSE', message)
 }

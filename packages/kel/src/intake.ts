@@ -4,7 +4,7 @@ import type { KeyEvent } from './event.ts'
 import type { Escrowed, JudgeContext } from './judge.ts'
 import type { Message } from './message.ts'
 import type { KeyState } from './key-state.ts'
-import { EventLog, type Accepted, type Judgement, type VerifiedEvent } from './log.ts'
+import { EventLog, LogEvent, type Accepted, type Judgement, type VerifiedEvent } from './log.ts'
 import { MAX_ESCROW_EVENTS } from './limits.ts'
 import { ReceiptPool } from './receipts.ts'
 import { refusal } from './rule.ts'
@@ -84,8 +84,8 @@ export class Intake {
     const merged = this.#receipts.merge(message)
     const judgement = log.judge(merged, this.#context)
     if (judgement.verdict !== 'accept' || merged === message) return judgement
-    const { explanation } = judgement
-    return { ...judgement, explanation, event: { ...judgement.event, message: composeMessage(withWitnesses(message, judgement)) } }
+    const bytes = composeMessage(withWitnesses(message, judgement))
+    return { ...judgement, event: new LogEvent({ ...message, bytes }, judgement.state.publicKeys) }
   }
 
   /** Applies an acceptance. */

@@ -22,6 +22,33 @@ export interface VerifiedEvent {
   readonly prior: string | undefined
 }
 
+/** A verified event over the bytes of its message. Plain and small: a log has many. */
+export class LogEvent implements VerifiedEvent {
+  readonly sn: number
+  readonly said: string
+  readonly type: EventType
+  readonly seals: readonly JsonValue[]
+  readonly keys: readonly Uint8Array[]
+  readonly message: Uint8Array
+  readonly prior: string | undefined
+  readonly #bodyLength: number
+
+  constructor({ event, bytes }: Message<KeyEvent>, keys: readonly Uint8Array[]) {
+    this.sn = event.sn
+    this.said = event.said
+    this.type = event.type
+    this.seals = event.seals
+    this.keys = keys
+    this.message = bytes
+    this.prior = event.prior
+    this.#bodyLength = event.raw.length
+  }
+
+  get raw(): Uint8Array {
+    return this.message.subarray(0, this.#bodyLength)
+  }
+}
+
 /** Accepted, and what it displaces. */
 export interface Accepted extends Acceptance {
   readonly explanation: string
@@ -139,14 +166,12 @@ export class EventLog implements DelegatorLog {
   #accept(base: KeyState | undefined, message: Message<KeyEvent>, context: JudgeContext, superseding: number): Judgement {
     const judged = judgeEvent(base, message, context)
     if (judged.verdict === 'escrow') return judged
-    const { event, bytes } = message
-    const verified: VerifiedEvent = {
-      sn: event.sn, said: event.said, type: event.type, seals: event.seals, keys: judged.state.publicKeys,
-      raw: event.raw, message: bytes, prior: event.prior,
-    }
+    const verified = new LogEvent(message, judged.state.publicKeys)
+    const { event } = message
+    const { state, signatures, witnesses } = judged
     const recovery = superseding === 0 ? '' : `; supersedes ${superseding} interaction${superseding === 1 ? '' : 's'} from ${event.sn} on`
     return {
-      ...judged, event: verified, superseding, warnings: event.warnings,
+      verdict: 'accept', state, signatures, witnesses, explain: judged.explain, event: verified, superseding, warnings: event.warnings,
       get explanation() {
         return judged.explain() + recovery
       },

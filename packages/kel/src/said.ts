@@ -1,10 +1,15 @@
-import { utf8Encode } from '@keyturn/primitives'
+import { blake3, utf8Encode } from '@keyturn/primitives'
+import { blake3Chunk, MAX_CHUNK_BYTES } from './blake3-chunk.ts'
+import { isValueOf } from './cesr/base64url.ts'
+import { encodeMatter } from './cesr/matter.ts'
 import { digestText } from './digest.ts'
 import { refusal } from './rule.ts'
 import { formatVersion } from './version-string.ts'
 
 /** Stands in for a SAID while the bytes that hold it are hashed. */
 export const SAID_PLACEHOLDER = '#'.repeat(44)
+
+const scratch = new Uint8Array(MAX_CHUNK_BYTES)
 
 const HASH_SIGN = 0x23
 const SAID_LENGTH = 44
@@ -22,15 +27,17 @@ const PREFIX_OFFSET = SAID_OFFSET + SAID_LENGTH + 7
  * @throws {@link KelError} `KEL_SAID`.
  */
 export function checkSaid(body: Uint8Array, said: string, prefix: string | undefined): void {
-  const bytes = new Uint8Array(body) // slice() of a Buffer would share its memory
+  // A copy: slice() of a Buffer would share its memory. Short events are copied into the same scratch bytes each time.
+  const bytes = body.length <= MAX_CHUNK_BYTES ? scratch : new Uint8Array(body.length)
+  bytes.set(body)
   bytes.fill(HASH_SIGN, SAID_OFFSET, SAID_OFFSET + SAID_LENGTH)
   const selfAddressing = prefix?.startsWith('E') === true
   if (selfAddressing) {
     if (prefix !== said) throw refusal('KEL_SAID', 'Inception has a self-addressing prefix that is not its SAID')
     bytes.fill(HASH_SIGN, PREFIX_OFFSET, PREFIX_OFFSET + SAID_LENGTH)
   }
-  const computed = digestText(bytes)
-  if (computed !== said) throw refusal('KEL_SAID', `Event carries SAID ${said} but hashes to ${computed}`)
+  const digest = bytes === scratch ? blake3Chunk(scratch, body.length) : blake3(bytes)
+  if (!isValueOf(said, 1, digest, 1)) throw refusal('KEL_SAID', `Event carries SAID ${said} but hashes to ${encodeMatter('E', digest)}`)
 }
 
 /** An event made and hashed. */

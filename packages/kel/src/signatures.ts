@@ -24,6 +24,8 @@ export function verifyIndexed(
   signatures: readonly IndexedSignature[], publicKeys: readonly Uint8Array[], message: Uint8Array,
 ): VerifiedSignatures {
   if (signatures.length === 0) throw refusal('KEL_UNSIGNED', 'Event carries no signature of its controller')
+  const [only] = signatures
+  if (signatures.length === 1 && only?.index === 0 && verifies(only, publicKeys[0], message)) return { valid: signatures, places: firstPlace }
   const valid = new Map<number, IndexedSignature>()
   let outOfRange = 0
   for (const signature of signatures) {
@@ -32,15 +34,21 @@ export function verifyIndexed(
       outOfRange++
       continue
     }
-    if (valid.has(signature.index) || !isEd25519(signature.code)) continue
-    if (ed25519Verify(key, message, signature.signature)) valid.set(signature.index, signature)
+    if (!valid.has(signature.index) && verifies(signature, key, message)) valid.set(signature.index, signature)
   }
   if (valid.size === 0) {
     throw outOfRange === signatures.length
       ? refusal('KEL_SIGNATURE', `Signature names key ${signatures[0]?.index ?? 0}, the event has ${publicKeys.length}`, { rule: 'index' })
       : refusal('KEL_SIGNATURE', `None of ${signatures.length} signatures verifies under the keys in force`)
   }
-  return { valid: [...valid.values()].sort((a, b) => a.index - b.index), places: new Set(valid.keys()) }
+  const sorted = valid.size === 1 ? [...valid.values()] : [...valid.values()].sort((a, b) => a.index - b.index)
+  return { valid: sorted, places: new Set(valid.keys()) }
+}
+
+const firstPlace: ReadonlySet<number> = new Set([0])
+
+function verifies({ code, signature }: IndexedSignature, key: Uint8Array | undefined, message: Uint8Array): boolean {
+  return key !== undefined && isEd25519(code) && ed25519Verify(key, message, signature)
 }
 
 function isEd25519(code: string): boolean {
@@ -73,11 +81,14 @@ export function exposedPlaces(state: KeyState, event: RotationEvent, signatures:
   return { places, reachable }
 }
 
+const noWitnesses: ReadonlyMap<number, Uint8Array> = new Map()
+
 /** Places in the witness list whose signature verifies: `-B` signatures and, where they count, `-C` couples. */
 export function verifyWitnesses(
   witnesses: readonly string[], message: Uint8Array,
   indexed: readonly IndexedSignature[], couples: readonly ReceiptCouple[] = [],
 ): ReadonlyMap<number, Uint8Array> {
+  if (witnesses.length === 0) return noWitnesses
   const places = new Map<number, Uint8Array>()
   const count = (place: number, signature: Uint8Array): void => {
     const witness = witnesses[place]

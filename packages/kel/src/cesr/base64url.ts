@@ -9,6 +9,22 @@ const INVALID = 64
 const valueOf = new Uint8Array(128).fill(INVALID)
 for (let i = 0; i < 64; i++) valueOf[alphabet.charCodeAt(i)] = i
 
+// Values are cut from slabs: a native verifier has to give each small array of its own a buffer first, which costs as
+// much as the rest of the parsing.
+const SLAB_BYTES = 8192
+let slab = new Uint8Array(SLAB_BYTES)
+let slabUsed = 0
+
+function allocate(length: number): Uint8Array {
+  if (length > SLAB_BYTES / 8) return new Uint8Array(length)
+  if (slabUsed + length > SLAB_BYTES) {
+    slab = new Uint8Array(SLAB_BYTES)
+    slabUsed = 0
+  }
+  slabUsed += length
+  return slab.subarray(slabUsed - length, slabUsed)
+}
+
 /**
  * Decodes the characters from `start` to `end` as if `padLength` characters of value zero stood in front of them.
  *
@@ -16,7 +32,7 @@ for (let i = 0; i < 64; i++) valueOf[alphabet.charCodeAt(i)] = i
  */
 export function decodeValue(text: string, start: number, end: number, padLength: number): Uint8Array | undefined {
   const length = ((end - start + padLength) / 4) * 3 - padLength
-  const bytes = new Uint8Array(length)
+  const bytes = allocate(length)
   let pending = 0
   let pendingBits = 6 * padLength
   let at = -padLength
@@ -53,4 +69,22 @@ export function encodeValue(bytes: Uint8Array, padLength: number): string {
     pending &= 0xff
   }
   return text
+}
+
+/** Whether the characters of `text` from `start` on spell these bytes behind `padLength` zero bytes; nothing is allocated. */
+export function isValueOf(text: string, start: number, bytes: Uint8Array, padLength: number): boolean {
+  let pending = 0
+  let pendingBits = 8 * padLength - 6 * padLength
+  let at = start
+  for (let i = 0; i < bytes.length; i++) {
+    pending = (pending << 8) | (bytes[i] as number)
+    pendingBits += 8
+    while (pendingBits >= 6) {
+      pendingBits -= 6
+      const code = text.charCodeAt(at++)
+      if (!(code < 128) || valueOf[code] !== ((pending >> pendingBits) & 63)) return false
+    }
+    pending &= 0xff
+  }
+  return at === text.length
 }
