@@ -62,6 +62,16 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./update.ts')).registerRepair,
   },
   {
+    name: 'backup',
+    summary: 'seal the whole home into one file, and read it back',
+    load: async () => (await import('./backup.ts')).registerBackup,
+  },
+  {
+    name: 'restore',
+    summary: 'make a home of a backup',
+    load: async () => (await import('./backup.ts')).registerRestore,
+  },
+  {
     name: 'status',
     summary: 'every key: age, state, when it is due; releases per channel',
     load: async () => (await import('./status.ts')).registerStatus,

@@ -1,0 +1,101 @@
+import { createReadStream } from 'node:fs'
+import { mkdir, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { wipe } from '@keyturn/primitives'
+import { pathExists, syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
+import type { Command } from 'commander'
+import { openStream, sealStream } from '../backup/container.ts'
+import { readHomeStream, streamHome, type BackupCount } from '../backup/home-files.ts'
+import type { Cli, CommandResult, Context } from '../command.ts'
+import { CliError } from '../errors.ts'
+import { lockHome, readHome } from '../home.ts'
+import { formatBytes } from '../output.ts'
+
+interface BackupOptions {
+  readonly all?: boolean
+  readonly force?: boolean
+  readonly backupPassphraseFile?: string
+}
+
+/** Registers `keyturn backup`. */
+export function registerBackup(program: Command, cli: Cli): void {
+  const backup = program
+    .command('backup')
+    .description('seal the whole home into one file under a passphrase of its own, and read it back')
+    .argument('<file>', 'file to write')
+    .option('--all', 'the release trees and the storage of "keyturn serve" too')
+    .option('--backup-passphrase-file <file>', 'read the passphrase of the backup from a file (default: --passphrase-file)')
+    .option('--force', 'replace an existing file')
+  cli.define<BackupOptions>(backup, { example: 'keyturn backup /media/stick/keys.backup', run: runBackup })
+}
+
+/** Registers `keyturn restore`. */
+export function registerRestore(program: Command, cli: Cli): void {
+  const restore = program
+    .command('restore')
+    .description('make a home of a backup; the folder of --home must not exist or be empty')
+    .argument('<file>', 'the backup')
+    .option('--backup-passphrase-file <file>', 'read the passphrase of the backup from a file (default: --passphrase-file)')
+  cli.define<BackupOptions>(restore, { example: 'keyturn restore /media/stick/keys.backup --home ./keys', dryRun: true, run: runRestore })
+}
+
+async function runBackup(context: Context, options: BackupOptions, [file]: readonly (string | undefined)[]): Promise<CommandResult> {
+  const target = resolve(file ?? '')
+  await readHome(context.homeFolder)
+  if (options.force !== true && await pathExists(target)) throw new CliError('CLI_EXISTS', `"${target}" is already there`)
+  await lockHome(context)
+  const passphrase = await context.ask.passphrase('New passphrase of the backup', { fresh: true, file: options.backupPassphraseFile })
+  try {
+    const written: BackupCount = { files: 0, bytes: 0 }
+    await writeFileAtomic(target, sealStream(passphrase, streamHome(context.homeFolder, options.all === true, written)), {
+      mode: 0o600, overwrite: options.force === true,
+      beforeRename: async (temporary) => {
+        const read = await readHomeStream(openStream(passphrase, readFile(temporary)), undefined)
+        if (read.files !== written.files || read.bytes !== written.bytes) throw new CliError('CLI_BACKUP', 'The backup does not read back as it was written')
+      },
+    })
+    return {
+      data: { file: target, files: written.files, bytes: written.bytes, read_back: true },
+      text: `${written.files} files (${formatBytes(written.bytes)}) sealed in ${target} and read back.\nKeep the passphrase apart from the file; without it nothing opens it.`,
+    }
+  } finally {
+    wipe(passphrase)
+  }
+}
+
+async function runRestore(context: Context, options: BackupOptions, [file]: readonly (string | undefined)[]): Promise<CommandResult> {
+  const source = resolve(file ?? '')
+  const home = context.homeFolder
+  if (await pathExists(join(home, 'home.json'))) throw new CliError('CLI_HOME_EXISTS', `"${home}" already holds keys`)
+  const passphrase = await context.ask.passphrase('Passphrase of the backup', { file: options.backupPassphraseFile })
+  try {
+    if (context.dryRun) {
+      const { files, bytes } = await readHomeStream(openStream(passphrase, readFile(source)), undefined)
+      return { data: { files, bytes, home, restored: false }, text: `The backup is whole: ${files} files, ${formatBytes(bytes)}` }
+    }
+    const { files, bytes } = await restoreTo(home, source, passphrase)
+    return { data: { files, bytes, home, restored: true }, text: `${files} files restored to ${home}. Run "keyturn doctor" now.` }
+  } finally {
+    wipe(passphrase)
+  }
+}
+
+/** Beside its place first, then renamed: a home is whole or not there. */
+async function restoreTo(home: string, source: string, passphrase: Uint8Array): Promise<BackupCount> {
+  const draft = join(dirname(home), `.${basename(home)}.restore-${process.pid}`)
+  await mkdir(draft, { recursive: true, mode: 0o700 })
+  try {
+    const count = await readHomeStream(openStream(passphrase, readFile(source)), draft)
+    await readHome(draft)
+    await rename(draft, home)
+    await syncFolder(dirname(home))
+    return count
+  } catch (error) {
+    await rm(draft, { recursive: true, force: true })
+    throw error
+  }
+}
+
+function readFile(path: string): AsyncIterable<Uint8Array> {
+  return createReadStream(path, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>
+}
