@@ -2,7 +2,7 @@
 import { enableCompileCache } from 'node:module'
 
 enableCompileCache()
-const { buildFolder, extractArchive, verifyArchiveFile } = await import('../dist/node/index.js')
+const { buildFolder, extractArchive, verifyArchiveFile } = await import('@keyturn/m2pack-format/node')
 const { ed25519PublicKey } = await import('@keyturn/primitives')
 
 const [operation = '', from = '', to = '', jobs = '2', level = '3'] = process.argv.slice(2)
