@@ -92,6 +92,7 @@ export class Supervisor {
   }
 
   #current: Promise<unknown> | undefined
+  #pausing = false
 
   /**
    * Begins an activity and returns at once.
@@ -141,14 +142,17 @@ export class Supervisor {
 
   /** Holds downloads, also over a restart. */
   async pause(): Promise<void> {
+    this.#pausing = true
     await this.#engine.pause()
     await this.#current?.catch(() => undefined)
+    this.#pausing = false
     this.#tell({ type: 'changed' })
   }
 
   /** Goes on downloading. */
   async resume(): Promise<void> {
     await this.#engine.resume()
+    if (this.#pausing) await this.#current?.catch(() => undefined) // asked for before the pause was through
     if (this.#activity === undefined) await this.begin('update')
   }
 

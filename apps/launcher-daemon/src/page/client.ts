@@ -123,8 +123,9 @@ function show(now: PageStatus): void {
   pause.textContent = say(now.paused ? 'resume' : 'pause')
   for (const id of ['update', 'repair', 'rollback']) element<HTMLButtonElement>(id).disabled = busy || now.paused || (id !== 'update' && (now.version === undefined || now.isRunning))
   element('rollback').hidden = !now.canRollBack
-  element('trust').textContent = say(`trust.${now.trust}`)
-  element('trust-mark').className = now.trust
+  const trust = now.version === undefined && now.trust === 'current' ? 'pinned' : now.trust
+  element('trust').textContent = say(`trust.${trust}`)
+  element('trust-mark').className = trust
   element('key').textContent = say(now.version === undefined ? 'keyNone' : 'keyFine')
   element('folder').textContent = shortened(now.folder)
   element('folder').title = now.folder

@@ -22,6 +22,18 @@ export async function temporaryFolder(kind: 'disk' | 'fast' = 'disk'): Promise<s
 /** One request that was served. */
 export interface Served { readonly path: string; readonly range: string | undefined; bytes: number }
 
+/** A body as a network brings it. */
+function inPieces(bytes: Uint8Array): ReadableStream<Uint8Array> {
+  let at = 0
+  return new ReadableStream({
+    pull(controller) {
+      if (at >= bytes.length) return controller.close()
+      controller.enqueue(bytes.slice(at, at + 65_536))
+      at += 65_536
+    },
+  })
+}
+
 /** A static server in memory, with single ranges. */
 export function treeFetch(tree: Tree, served: Served[] = []): Fetch {
   return async (url, init) => {
@@ -36,12 +48,12 @@ export function treeFetch(tree: Tree, served: Served[] = []): Fetch {
     const match = range === undefined ? null : /^bytes=(\d+)-(\d+)$/.exec(range)
     if (match === null) {
       entry.bytes = bytes.length
-      return new Response(bytes.slice(), { status: 200, headers: { 'content-length': String(bytes.length) } })
+      return new Response(inPieces(bytes), { status: 200, headers: { 'content-length': String(bytes.length) } })
     }
     const [start, end] = [Number(match[1]), Math.min(Number(match[2]) + 1, bytes.length)]
     if (start >= bytes.length) return new Response('', { status: 416 })
     entry.bytes = end - start
-    return new Response(bytes.slice(start, end), {
+    return new Response(inPieces(bytes.slice(start, end)), {
       status: 206, headers: { 'content-length': String(end - start), 'content-range': `bytes ${start}-${end - 1}/${bytes.length}` },
     })
   }

@@ -1,0 +1,158 @@
+import { existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { Fetch } from '../src/index.ts'
+import { type Daemon, startDaemon } from '../src/daemon/daemon.ts'
+import { offline, temporaryFolder, treeFetch, treeText } from './support/install.ts'
+import { contentKey, noise, NOW, Publisher } from './support/publisher.ts'
+
+const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path))
+if (executablePath === undefined) console.info('No Chromium here: the page is not tested')
+const shots = process.env['KEYTURN_SCREENSHOTS']
+
+let browser: Browser
+let daemon: Daemon | undefined
+let open: Page | undefined
+
+async function shot(page: Page, name: string): Promise<void> {
+  if (shots === undefined) return
+  mkdirSync(shots, { recursive: true })
+  await page.screenshot({ path: join(shots, `${name}.png`) })
+}
+
+const client = 'setTimeout(() => process.exit(0), 600)'
+const big = noise(3_000_000, 8)
+
+async function stage(options: { locale?: string; width?: number; height?: number; limit?: number; colorScheme?: 'light' | 'dark' } = {}) {
+  const publisher = await Publisher.create()
+  const key = contentKey(4)
+  const files = { 'client.mjs': client, 'runtime-key.json': key.json, 'pack/a.bin': big }
+  const extra = { format: 'm2pack', place: { contentKeys: [key.entry] }, build: { notes: '# Winter\n\n- **New** map\n- <img src=x onerror=alert(1)>\n\n![remote](https://evil.example/x.png)' } }
+  await publisher.release(files, extra)
+  const folder = await temporaryFolder()
+  const wire = { fetch: treeFetch(publisher.tree) as Fetch }
+  daemon = await startDaemon({
+    folder, check: false, settings: { server: 'http://releases.test/', trust: publisher.trust, program: ['client.mjs'], ...(options.limit === undefined ? {} : { limit: options.limit }) },
+    engine: { fetch: (url, init) => wire.fetch(url, init), clock: () => NOW + 1000, retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 } },
+  })
+  const context = await browser.newContext({ locale: options.locale ?? 'en-GB', viewport: { width: options.width ?? 900, height: options.height ?? 560 }, colorScheme: options.colorScheme ?? 'light' })
+  const requests: string[] = []
+  open = await context.newPage()
+  open.on('request', (request) => requests.push(request.url()))
+  await open.goto(daemon.pageAddress())
+  return { publisher, key, files, extra, folder, wire, page: open, requests }
+}
+
+async function text(page: Page, selector: string): Promise<string> {
+  return (await page.textContent(selector)) ?? ''
+}
+
+async function until(page: Page, selector: string, pattern: RegExp): Promise<void> {
+  await page.waitForFunction(([where, source, flags]) => new RegExp(source ?? '', flags).test(document.querySelector(where ?? '')?.textContent ?? ''), [selector, pattern.source, pattern.flags], { timeout: 15_000 })
+}
+
+describe.skipIf(executablePath === undefined)('the page', () => {
+  beforeAll(async () => {
+    browser = await chromium.launch({ executablePath: executablePath ?? '', args: ['--no-sandbox'] })
+  })
+  afterAll(async () => {
+    await browser?.close()
+  })
+  afterEach(async () => {
+    await open?.context().close()
+    await daemon?.close()
+    daemon = undefined
+  })
+
+  it('installs, pauses and resumes, plays, takes a delta, and goes back', async () => {
+    const { page, publisher, files, extra, folder, requests } = await stage({ limit: 2_000_000 })
+    await until(page, '#play', /^Install$/)
+    await shot(page, '01-empty')
+    await page.click('#play')
+    await page.waitForSelector('#pause:not([hidden])')
+    await until(page, '#figures', /MB of/)
+    await shot(page, '02-downloading')
+    await page.click('#pause')
+    await until(page, '#banner', /Paused/)
+    await shot(page, '03-paused')
+    await page.click('#pause')
+    await until(page, '#release', /2026\.11\.21-1/)
+    await until(page, '#state', /Ready to play/)
+    expect(await text(page, '#trust')).toMatch(/^Verified: it comes from its publisher/)
+    expect(await page.innerHTML('#notes')).toContain('&lt;img src=x')
+    expect(await page.locator('#notes img').count()).toBe(0)
+    await shot(page, '04-ready')
+    const edited = big.slice()
+    edited.set(noise(60, 2), 1_500_000)
+    await publisher.release({ ...files, 'pack/a.bin': edited }, extra)
+    await page.click('#update')
+    await until(page, '#release', /2026\.11\.21-2/)
+    await until(page, '#state', /Ready to play/)
+    const second = await treeText(folder)
+    await page.click('#rollback')
+    await until(page, '#release', /2026\.11\.21-1/)
+    expect(await treeText(folder)).not.toBe(second)
+    await until(page, '#state', /Ready to play/)
+    await page.click('#play')
+    await until(page, '#state', /The game is running/)
+    await shot(page, '05-running')
+    await until(page, '#state', /Ready to play/)
+    expect(requests.every((url) => url.startsWith(daemon?.address ?? 'nothing'))).toBe(true)
+  })
+
+  it('plays offline and says so', async () => {
+    const { page, wire } = await stage()
+    await page.click('#play')
+    await until(page, '#state', /Ready to play/)
+    wire.fetch = offline
+    await page.click('#update')
+    await until(page, '#banner', /Offline/)
+    await shot(page, '06-offline')
+    await page.click('#play')
+    await until(page, '#state', /The game is running/)
+  })
+
+  it('shows a refused signature and bars play until the player decides', async () => {
+    const { page, publisher, files, extra } = await stage()
+    await page.click('#play')
+    await until(page, '#state', /Ready to play/)
+    const bad = await publisher.release({ ...files, 'x.txt': 'x' }, extra)
+    const bytes = bad.bytes.slice()
+    bytes[bytes.length - 40] = (bytes[bytes.length - 40] ?? 0) ^ 1
+    publisher.tree.set(`channels/stable/manifests/${bad.model.version}.json`, bytes)
+    await page.click('#play')
+    await until(page, '#banner', /refused: its signature is not right.*LA_BARRED/)
+    await shot(page, '07-refused')
+    await page.click('#banner button')
+    await until(page, '#state', /The game is running/)
+  })
+
+  it('speaks Czech, by the keyboard alone, in the dark, at a phone’s width', async () => {
+    const { page } = await stage({ locale: 'cs-CZ', width: 360, height: 740, colorScheme: 'dark' })
+    await until(page, '#play', /^Nainstalovat$/)
+    await page.keyboard.press('Tab')
+    await page.keyboard.press('Enter')
+    await page.focus('#play')
+    await page.keyboard.press('Enter')
+    await until(page, '#state', /Připraveno ke hře/)
+    await shot(page, '08-phone-cs')
+    const widths = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth])
+    expect(widths[0]).toBeLessThanOrEqual(widths[1] ?? 0)
+    await page.click('summary')
+    await page.fill('#limit', '500')
+    await page.selectOption('#language', 'en')
+    await page.click('#save')
+    await until(page, '#play', /^Play$/)
+    expect((await daemon?.supervisor.snapshot())?.settings).toMatchObject({ limit: 500_000, language: 'en' })
+  })
+
+  it('fits 900 by 560 without scrolling sideways', async () => {
+    const { page } = await stage()
+    await page.click('#play')
+    await until(page, '#state', /Ready to play/)
+    const sizes = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth, document.documentElement.scrollHeight, window.innerHeight])
+    expect(sizes[0]).toBeLessThanOrEqual(sizes[1] ?? 0)
+    expect(sizes[2]).toBeLessThanOrEqual(sizes[3] ?? 0)
+  })
+})
