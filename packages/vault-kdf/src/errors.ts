@@ -122,6 +122,11 @@ export const vaultErrors = {
     meaning: 'The store could not be read or written.',
     remedy: 'See the cause: space, permissions, a missing folder.',
   },
+  VK_STORE_BUSY: {
+    kind: 'busy',
+    meaning: 'Another process holds the store.',
+    remedy: 'Wait until it has ended and try again.',
+  },
   VK_STORE_DAMAGED: {
     kind: 'input',
     meaning: 'A file of the store is not what the store wrote.',

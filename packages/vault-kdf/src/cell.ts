@@ -1,0 +1,127 @@
+import { wipe } from '@keyturn/primitives'
+import { VaultError } from './errors.ts'
+import { type Layer, checkId, checkName } from './place.ts'
+import type { Expected } from './store.ts'
+import type { VaultCore } from './vault-core.ts'
+
+/** Options of {@link Cell.seal}. */
+export interface SealOptions {
+  /** Default 0, at rest. */
+  layer?: Layer
+  /** Resolved to the ids that layers 1 and 2 need. */
+  token?: string
+  /** From then on the record is gone; milliseconds since 1970. */
+  expiresAt?: number
+  /** What must be there now: `absent`, a revision, or `any` (default). */
+  expected?: Expected
+}
+
+/** Options of reading and resealing. */
+export interface OpenOptions {
+  /** Resolved to the ids that layers 1 and 2 need. */
+  token?: string
+}
+
+/** What is known of a record without opening it. */
+export interface RecordSummary {
+  readonly name: string
+  readonly layer: Layer
+  readonly keyVersion: number
+  readonly legacy: boolean
+  readonly bytes: number
+  readonly revision: number
+}
+
+const pageSize = 200
+
+/**
+ * One cell: names and sealed bytes. A handle holds no key, so a turn of the master takes effect on the very next
+ * operation.
+ */
+export class Cell {
+  readonly partition: string
+  readonly id: string
+  readonly #core: VaultCore
+
+  /** Made by {@link Partition.cell}. */
+  constructor(core: VaultCore, partition: string, id: string) {
+    checkId(id, 'cell')
+    this.#core = core
+    this.partition = partition
+    this.id = id
+  }
+
+  /**
+   * Seals bytes under the active key version and stores them.
+   *
+   * @throws VaultError `VK_INFO`, `VK_CONTEXT`, `VK_LIMIT`, `VK_CONFLICT`, `VK_VERSION_SUSPENDED`, `VK_STORE_IO`.
+   */
+  async seal(name: string, plaintext: Uint8Array, options: SealOptions = {}): Promise<{ keyVersion: number }> {
+    checkName(name)
+    const context = await this.#core.context(options.token)
+    const place = { partition: this.partition, cell: this.id, name, layer: options.layer ?? 0, context }
+    const { keyVersion } = await this.#core.write(place, plaintext, options.expected ?? 'any', options.expiresAt)
+    return { keyVersion }
+  }
+
+  /**
+   * Opens a record. What was sealed under an older version is sealed anew in the background.
+   *
+   * @returns The plaintext; the caller wipes it.
+   * @throws VaultError `VK_NOT_FOUND`, `VK_AUTH`, `VK_FORMAT`, `VK_CONTEXT`, `VK_VERSION_*`, `VK_PROVIDER`.
+   */
+  async open(name: string, options: OpenOptions = {}): Promise<Uint8Array> {
+    const core = this.#core
+    const context = await core.context(options.token)
+    const { record, opened } = await core.read({ partition: this.partition, cell: this.id, name }, context)
+    if (opened.legacyProfile !== undefined) {
+      await core.audit.append({
+        type: 'legacy_opened', outcome: 'done', partition: this.partition, cell: this.id, name, layer: record.layer,
+        fromVersion: opened.keyVersion, details: { profile: opened.legacyProfile },
+      })
+    }
+    if (record.format === 'v0' || opened.keyVersion !== core.keyring.document.entries.find(({ state }) => state === 'active')?.version) {
+      core.lazyReseal(record, context, opened)
+    }
+    return opened.plaintext
+  }
+
+  /**
+   * Seals a record anew under the active version, in place and without giving its plaintext out.
+   *
+   * @returns `current` when it was under the active version already, `superseded` when a writer was faster.
+   */
+  async reseal(name: string, options: OpenOptions = {}): Promise<'resealed' | 'current' | 'superseded'> {
+    const core = this.#core
+    const context = await core.context(options.token)
+    const { record, opened } = await core.read({ partition: this.partition, cell: this.id, name }, context)
+    try {
+      if (record.format === 'v1' && record.keyVersion === core.keyring.activeVersion) return 'current'
+      return await core.reseal(record, context, opened.plaintext)
+    } finally {
+      wipe(opened.plaintext)
+    }
+  }
+
+  /** Removes a record. @throws VaultError `VK_NOT_FOUND`. */
+  async remove(name: string): Promise<void> {
+    const id = { partition: this.partition, cell: this.id, name }
+    const [outcome] = await this.#core.store.apply([{ remove: id, expected: 'any' }])
+    if (outcome !== 'done') throw new VaultError('VK_NOT_FOUND', `There is no record "${name}" in cell "${this.id}"`)
+    await this.#core.audit.append({ type: 'remove', outcome: 'done', partition: this.partition, cell: this.id, name })
+  }
+
+  /** The records of the cell in the order of their names. */
+  async *list(): AsyncIterable<RecordSummary> {
+    const { partition, id: cell } = this
+    let after: { partition: string; cell: string; name: string } | undefined
+    for (;;) {
+      const page = await this.#core.store.scan({ partition, cell, limit: pageSize, ...(after === undefined ? {} : { after }) })
+      for (const { name, layer, keyVersion, format, envelope, revision } of page) {
+        yield { name, layer, keyVersion, legacy: format === 'v0', bytes: envelope.length, revision }
+      }
+      after = page.at(-1)
+      if (page.length < pageSize || after === undefined) return
+    }
+  }
+}

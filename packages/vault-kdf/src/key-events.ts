@@ -1,0 +1,236 @@
+import { type JsonObject, wipe } from '@keyturn/primitives'
+import type { AuditType } from './audit/record.ts'
+import { VaultError } from './errors.ts'
+import type { KeyringDocument, KeyringEntry } from './keyring-document.ts'
+import { type LegacyProfile, legacyProfiles } from './legacy.ts'
+import type { MasterKeyProvider, WrapContext } from './master-key-provider.ts'
+import { countVersion } from './store.ts'
+import {
+  type DestroyOptions, type PromoteOptions, acknowledge, activeVersion, addLegacyMaster, compromise, destroy, findEntry, nextVersion,
+  promote, quarantine, removeNode, restore, resume, setLegacyPolicy, stage, suspend,
+} from './transitions.ts'
+import { type VaultCore, keyringDocumentName } from './vault-core.ts'
+
+/** Makes the next document out of the present one; throws what forbids it. */
+type Transition = (document: KeyringDocument) => KeyringDocument
+
+interface Change {
+  readonly type: AuditType
+  readonly fromVersion?: number
+  readonly toVersion?: number
+  readonly details?: JsonObject
+}
+
+/**
+ * Everything that happens to masters. Each event is judged first, written to the audit chain as an intent, then done by
+ * one write that sets keyring and fence together, and written down as done: a chain that does not take the intent stops
+ * the event with nothing changed.
+ */
+export class KeyEvents {
+  readonly #core: VaultCore
+  readonly #provider: MasterKeyProvider
+
+  /** Made by {@link Vault.open}. */
+  constructor(core: VaultCore, provider: MasterKeyProvider) {
+    this.#core = core
+    this.#provider = provider
+  }
+
+  /** All versions, tombstones included. */
+  list(): readonly KeyringEntry[] {
+    return this.#core.keyring.document.entries
+  }
+
+  /** The version writes go under, if there is one. */
+  get active(): number | undefined {
+    return activeVersion(this.#core.keyring.document)
+  }
+
+  /**
+   * Adds a fresh master in state `staged`. Returns its version.
+   *
+   * @throws VaultError `VK_PROVIDER`, `VK_KEY_REUSED`, `VK_LIMIT`, `VK_AUDIT`, `VK_CONFLICT`.
+   */
+  async stage(): Promise<number> {
+    await this.#core.reloadKeyring()
+    const version = nextVersion(this.#core.keyring.document)
+    const master = await this.#ask(() => this.#provider.generate(this.#context(version)))
+    try {
+      await this.#change({ type: 'key_staged', toVersion: version }, (document) => stage(document, version, master, this.#core.clock()))
+    } finally {
+      wipe(master.plaintext)
+    }
+    return version
+  }
+
+  /**
+   * Makes a staged version active; the active one so far only opens from now on.
+   *
+   * @throws VaultError `VK_STATE`, `VK_ACKNOWLEDGE`, `VK_PROVIDER`, `VK_AUDIT`, `VK_CONFLICT`.
+   */
+  async promote(version: number, options: PromoteOptions = {}): Promise<void> {
+    await this.#core.reloadKeyring()
+    // Fails closed: a version that cannot be unwrapped now must not become the one all writes need.
+    if (findEntry(this.#core.keyring.document, version).state === 'staged') await this.#core.keyring.withMaster(version, () => undefined)
+    const before = this.active
+    await this.#change(
+      { type: 'key_activated', toVersion: version, ...(before === undefined ? {} : { fromVersion: before }) },
+      (document) => promote(document, version, this.#core.clock(), options),
+    )
+    if (before !== undefined) await this.#core.audit.append({ type: 'key_demoted', outcome: 'done', fromVersion: before, toVersion: version })
+  }
+
+  /** Stages and promotes in one go. Returns the new active version. */
+  async rotate(options: PromoteOptions = {}): Promise<number> {
+    const version = await this.stage()
+    await this.promote(version, options)
+    return version
+  }
+
+  /** Stops all use of a version until {@link KeyEvents.resume}. */
+  async suspend(version: number): Promise<void> {
+    await this.#change({ type: 'key_suspended', fromVersion: version }, (document) => suspend(document, version, this.#core.clock()))
+  }
+
+  /** Ends a suspension. */
+  async resume(version: number): Promise<void> {
+    await this.#change({ type: 'key_resumed', toVersion: version }, (document) => resume(document, version, this.#core.clock()))
+  }
+
+  /** Marks a version as known to others: only the sweep opens it, and takes it first. */
+  async compromise(version: number, reason = ''): Promise<void> {
+    await this.#change({ type: 'key_compromised', fromVersion: version, details: { reason } }, (document) =>
+      compromise(document, version, this.#core.clock()))
+  }
+
+  /**
+   * Puts a version in quarantine: census 0 is needed, nothing opens under it any more, and it can be brought back.
+   *
+   * @throws VaultError `VK_SWEEP_INCOMPLETE`, `VK_STATE`.
+   */
+  async retire(version: number): Promise<void> {
+    const census = await this.census(version)
+    await this.#change({ type: 'key_quarantined', fromVersion: version, details: { census } }, (document) =>
+      quarantine(document, version, census, this.#core.clock()))
+  }
+
+  /** Brings a version back out of quarantine. */
+  async restore(version: number): Promise<void> {
+    await this.#change({ type: 'key_restored', toVersion: version }, (document) => restore(document, version, this.#core.clock()))
+  }
+
+  /**
+   * Destroys a version for good. A tombstone stays.
+   *
+   * @throws VaultError `VK_SWEEP_INCOMPLETE`, `VK_QUARANTINE`, `VK_STATE`.
+   */
+  async destroy(version: number, options: DestroyOptions = {}): Promise<void> {
+    const census = await this.census(version)
+    const details = { census, forced: options.forceWithCensus !== undefined }
+    await this.#change({ type: 'key_destroyed', fromVersion: version, details }, (document) =>
+      destroy(document, version, census, this.#core.clock(), options))
+  }
+
+  /** Wraps every master anew under the provider's newest wrapping key; no data is touched. Returns how many. */
+  async rewrap(): Promise<number> {
+    const rewrap = this.#provider.rewrap?.bind(this.#provider)
+    if (rewrap === undefined) throw new TypeError(`Provider "${this.#provider.id}" cannot rewrap`)
+    await this.#core.reloadKeyring()
+    const { document } = this.#core.keyring
+    const entries = await Promise.all(document.entries.map(async (entry) => {
+      const { wrapped } = entry
+      return wrapped === undefined ? entry : { ...entry, wrapped: await this.#ask(() => rewrap(wrapped, this.#context(entry.version))) }
+    }))
+    await this.#change({ type: 'key_rewrapped', details: { provider: this.#provider.id } }, (now) => {
+      if (now.epoch !== document.epoch) throw new VaultError('VK_CONFLICT', 'The keyring was changed while it was rewrapped')
+      return { ...now, epoch: now.epoch + 1, entries }
+    })
+    return entries.filter((entry) => entry.wrapped !== undefined).length
+  }
+
+  /**
+   * What to do when the provider has turned its own wrapping key: nothing, wrap the masters anew (default), or turn
+   * the master as well.
+   */
+  async onProviderRotated(policy: 'ignore' | 'rewrap' | 'rotate' = 'rewrap'): Promise<void> {
+    if (policy === 'ignore') return
+    await this.rewrap()
+    if (policy === 'rotate') await this.rotate()
+  }
+
+  /**
+   * Brings the master of a HexVault deployment in: it opens what that wrote and never seals.
+   *
+   * @param profiles - The generations that wrote with it, in the order to try; default all, newest first.
+   */
+  async addLegacyMaster(master: Uint8Array, profiles: readonly LegacyProfile[] = legacyProfiles, version = 0): Promise<void> {
+    const wrap = this.#provider.wrap?.bind(this.#provider)
+    if (wrap === undefined) throw new TypeError(`Provider "${this.#provider.id}" cannot wrap a master from elsewhere`)
+    const wrapped = await this.#ask(() => wrap(master, this.#context(version)))
+    await this.#change({ type: 'legacy_master_added', toVersion: version, details: { profiles: [...profiles] } }, (document) =>
+      addLegacyMaster(document, version, { plaintext: master, wrapped }, profiles, this.#core.clock()))
+  }
+
+  /** Says whether bytes without a header are still read as HexVault's. */
+  async setLegacyPolicy(legacy: 'accept' | 'refuse'): Promise<void> {
+    await this.#change({ type: 'policy_changed', details: { legacy } }, (document) => setLegacyPolicy(document, legacy))
+  }
+
+  /** Tells that this node has loaded the present keyring; registers it the first time. */
+  async acknowledge(node: string): Promise<void> {
+    await this.#core.reloadKeyring()
+    await this.#store((document) => acknowledge(document, node, document.epoch))
+  }
+
+  /** Forgets a node that is gone. */
+  async removeNode(node: string): Promise<void> {
+    await this.#change({ type: 'policy_changed', details: { node_removed: node } }, (document) => removeNode(document, node))
+  }
+
+  /** Records still sealed under a version. */
+  async census(version: number): Promise<number> {
+    const legacyMaster = this.#core.keyring.entry(version)?.legacyProfiles !== undefined
+    return countVersion(await this.#core.store.census(), version, legacyMaster)
+  }
+
+  #context(keyVersion: number): WrapContext {
+    return { vaultId: this.#core.keyring.document.vaultId, keyVersion, purpose: 'master' }
+  }
+
+  async #ask<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call()
+    } catch (cause) {
+      if (cause instanceof VaultError) throw cause
+      throw new VaultError('VK_PROVIDER', `Provider "${this.#provider.id}" did not answer`, { cause })
+    }
+  }
+
+  async #change(change: Change, transition: Transition): Promise<void> {
+    const { audit, keyring } = this.#core
+    await this.#core.reloadKeyring()
+    transition(keyring.document) // a forbidden change is refused before anything is written
+    const intent = await audit.append({ ...change, outcome: 'intent' })
+    const details = { ...change.details, intent: intent.seq }
+    try {
+      await this.#store(transition)
+    } catch (error) {
+      await audit.append({ ...change, outcome: 'failed', details })
+      throw error
+    }
+    await audit.append({ ...change, outcome: 'done', details: { ...details, epoch: keyring.document.epoch } })
+    await audit.checkpoint()
+  }
+
+  async #store(transition: Transition): Promise<void> {
+    const { store, keyring } = this.#core
+    const stored = await store.readDocument(keyringDocumentName)
+    if (stored === undefined) throw new VaultError('VK_KEYRING', 'The store has lost its keyring')
+    await keyring.accept(stored.bytes)
+    const next = transition(keyring.document)
+    const bytes = await keyring.write(next)
+    const fence = { epoch: next.epoch, activeVersion: activeVersion(next) }
+    await store.apply([], { name: keyringDocumentName, bytes, expected: stored.revision, fence })
+    keyring.replace(next)
+  }
+}

@@ -1,0 +1,64 @@
+import { PrimitivesError, type RandomSource, systemRandom } from '@keyturn/primitives'
+import { VaultError } from './errors.ts'
+import { KEY_BYTES } from './limits.ts'
+import type { MasterKeyProvider, WrapContext } from './master-key-provider.ts'
+import { unwrapMaster, wrapMaster } from './wrap.ts'
+
+/**
+ * A provider around one key-encryption key: what the file, keychain and memory providers share. The bytes are used in
+ * place: whoever gave them wipes them when the provider is no longer used.
+ *
+ * @param id - Name of the provider in messages.
+ * @param kek - 32 bytes, secret.
+ */
+export function kekProvider(id: string, kek: Uint8Array, random: RandomSource = systemRandom): MasterKeyProvider {
+  if (kek.length !== KEY_BYTES) throw new RangeError(`Key-encryption key has ${kek.length} bytes, ${KEY_BYTES} are wanted`)
+  const wrap = async (plaintext: Uint8Array, context: WrapContext): Promise<Uint8Array> => wrapMaster(kek, plaintext, context, random)
+  const unwrap = async (wrapped: Uint8Array, context: WrapContext): Promise<Uint8Array> => {
+    try {
+      return unwrapMaster(kek, wrapped, context)
+    } catch (cause) {
+      if (!(cause instanceof PrimitivesError)) throw cause
+      throw new VaultError('VK_KEYRING', `The ${id} provider cannot unwrap key version ${context.keyVersion}: it was wrapped elsewhere`, { cause })
+    }
+  }
+  return {
+    id, wrap, unwrap,
+    async generate(context) {
+      const plaintext = random(KEY_BYTES)
+      return { plaintext, wrapped: await wrap(plaintext, context) }
+    },
+    async rewrap(wrapped, context) {
+      return wrap(await unwrap(wrapped, context), context)
+    },
+  }
+}
+
+/** A provider whose key-encryption key lives in memory only: for tests and throw-away vaults. */
+export function memoryProvider(random: RandomSource = systemRandom): MasterKeyProvider {
+  return kekProvider('memory', random(KEY_BYTES), random)
+}
+
+/** What a {@link faultyProvider} does besides. */
+export interface ProviderFaults {
+  /** Waits this long before each answer. */
+  latencyMs: number
+  /** Fails every call while `true`. */
+  down: boolean
+}
+
+/** A provider with injected latency and failures; the returned `faults` may be changed at any time. For tests. */
+export function faultyProvider(inner: MasterKeyProvider, faults: ProviderFaults = { latencyMs: 0, down: false }): MasterKeyProvider & { faults: ProviderFaults } {
+  const meet = async (): Promise<void> => {
+    if (faults.latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, faults.latencyMs))
+    if (faults.down) throw new Error('planned outage')
+  }
+  return {
+    id: inner.id,
+    faults,
+    generate: async (context) => (await meet(), inner.generate(context)),
+    unwrap: async (wrapped, context) => (await meet(), inner.unwrap(wrapped, context)),
+    ...(inner.wrap === undefined ? {} : { wrap: async (plaintext: Uint8Array, context: WrapContext) => (await meet(), inner.wrap?.(plaintext, context) ?? plaintext) }),
+    ...(inner.rewrap === undefined ? {} : { rewrap: async (wrapped: Uint8Array, context: WrapContext) => (await meet(), inner.rewrap?.(wrapped, context) ?? wrapped) }),
+  }
+}

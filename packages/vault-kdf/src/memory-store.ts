@@ -1,0 +1,54 @@
+import type { RecordId } from './place.ts'
+import { RecordTable, type TableRow } from './record-table.ts'
+import type { CensusRow, DocumentWrite, ScanQuery, StoreChange, StoreOutcome, StoredRecord, VaultStore } from './store.ts'
+
+interface Body { readonly envelope: Uint8Array; readonly sidecar?: Uint8Array }
+
+/** A store in memory: for tests, browsers, and as the rule of what a store does. */
+export class MemoryStore implements VaultStore {
+  readonly #table = new RecordTable<Body>()
+
+  /** See {@link VaultStore.get}. */
+  async get(id: RecordId): Promise<StoredRecord | undefined> {
+    const row = this.#table.row(id)
+    return row === undefined ? undefined : toRecord(row)
+  }
+
+  /** See {@link VaultStore.apply}. */
+  async apply(changes: readonly StoreChange[], document?: DocumentWrite): Promise<readonly StoreOutcome[]> {
+    const { outcomes, accepted } = this.#table.judge(changes, document)
+    for (const change of accepted) {
+      if ('remove' in change) {
+        this.#table.remove(change.remove)
+        continue
+      }
+      const { envelope, sidecar, ...columns } = change.put
+      const body = { envelope: envelope.slice(), ...(sidecar === undefined ? {} : { sidecar: sidecar.slice() }) }
+      this.#table.put({ ...columns, revision: change.revision }, envelope.length, body)
+    }
+    if (document !== undefined) this.#table.putDocument(document.name, document.bytes.slice(), document.fence)
+    return outcomes
+  }
+
+  /** See {@link VaultStore.scan}. */
+  async scan(query: ScanQuery): Promise<readonly StoredRecord[]> {
+    return this.#table.scan(query).map(toRecord)
+  }
+
+  /** See {@link VaultStore.census}. */
+  async census(): Promise<readonly CensusRow[]> {
+    return this.#table.census()
+  }
+
+  /** See {@link VaultStore.readDocument}. */
+  async readDocument(name: string): Promise<{ bytes: Uint8Array; revision: number } | undefined> {
+    return this.#table.document(name)
+  }
+
+  /** Nothing to close. */
+  async close(): Promise<void> {}
+}
+
+function toRecord(row: TableRow<Body>): StoredRecord {
+  return { ...row.record, ...row.body }
+}

@@ -1,0 +1,188 @@
+import { appendFile, mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { faultFileSystem } from '@keyturn/primitives/node'
+import { afterAll, describe, expect, test } from 'vitest'
+import { MemoryStore } from '../src/index.ts'
+import { FolderStore } from '../src/node/index.ts'
+import { SqliteStore } from '../src/sqlite/index.ts'
+import { record, storeContract } from './store-contract.ts'
+
+const root = await mkdtemp(join(tmpdir(), 'keyturn-stores-'))
+let counter = 0
+const fresh = (): string => join(root, `store-${counter++}`)
+afterAll(() => rm(root, { recursive: true, force: true }))
+
+storeContract('MemoryStore', async () => new MemoryStore())
+{
+  const paths = new WeakMap<object, string>()
+  const open = async (path = fresh()): Promise<FolderStore> => {
+    const store = await FolderStore.open(path, { compactMinBytes: 400, compactGarbage: 0.3 })
+    paths.set(store, path)
+    return store
+  }
+  storeContract('FolderStore', () => open(), async (store) => {
+    await store.close()
+    return open(paths.get(store))
+  })
+}
+{
+  const paths = new WeakMap<object, string>()
+  const open = async (path = fresh()): Promise<SqliteStore> => {
+    const store = SqliteStore.open(path)
+    paths.set(store, path)
+    return store
+  }
+  storeContract('SqliteStore', () => open(), async (store) => {
+    await store.close()
+    return open(paths.get(store))
+  })
+}
+
+const fence = { name: 'keyring', bytes: new Uint8Array([1]), fence: { epoch: 1, activeVersion: 1 } }
+
+async function names(store: FolderStore): Promise<string[]> {
+  return (await store.scan({ limit: 1000 })).map(({ name }) => name)
+}
+
+describe('FolderStore', () => {
+  test('FolderStore.open() refuses a second process and takes over from a dead one', async () => {
+    const path = fresh()
+    const store = await FolderStore.open(path)
+    await expect(FolderStore.open(path)).rejects.toMatchObject({ code: 'VK_STORE_BUSY' })
+    await store.close()
+    await writeFile(join(path, 'lock'), JSON.stringify({ pid: 2 ** 22 + 5, host: (await import('node:os')).hostname(), started: '', token: '0'.repeat(24) }))
+    await (await FolderStore.open(path)).close()
+  })
+
+  test('every cut of the last frame loses that batch alone', async () => {
+    const path = fresh()
+    const store = await FolderStore.open(path)
+    await store.apply([{ put: record('a'), expected: 'any' }], { ...fence, expected: 'absent' })
+    const before = (await stat(join(path, 'segment-00000001.log'))).size
+    await store.apply([{ put: record('b'), expected: 'any' }, { put: record('c'), expected: 'any' }])
+    await store.close()
+    const bytes = await readFile(join(path, 'segment-00000001.log'))
+    for (let length = before; length < bytes.length; length++) {
+      await writeFile(join(path, 'segment-00000001.log'), bytes.subarray(0, length))
+      const cut = await FolderStore.open(path)
+      expect(await names(cut)).toEqual(['a'])
+      await cut.close()
+    }
+    await writeFile(join(path, 'segment-00000001.log'), bytes)
+    await appendFile(join(path, 'segment-00000001.log'), new Uint8Array(500)) // blocks allotted, never written
+    const again = await FolderStore.open(path)
+    expect(await names(again)).toEqual(['a', 'b', 'c'])
+    await again.apply([{ put: record('d'), expected: 'any' }])
+    await again.close()
+    const last = await FolderStore.open(path)
+    expect(await names(last)).toEqual(['a', 'b', 'c', 'd'])
+    await last.close()
+  })
+
+  test('a flipped byte before the last frame is reported, and nothing is cut', async () => {
+    const path = fresh()
+    const store = await FolderStore.open(path)
+    await store.apply([{ put: record('a'), expected: 'any' }], { ...fence, expected: 'absent' })
+    await store.apply([{ put: record('b'), expected: 'any' }])
+    await store.close()
+    const file = join(path, 'segment-00000001.log')
+    const bytes = await readFile(file)
+    for (let at = 0; at < 60; at++) {
+      await writeFile(file, new Uint8Array(bytes).with(at, (bytes[at] ?? 0) ^ 1))
+      await expect(FolderStore.open(path)).rejects.toMatchObject({ code: 'VK_STORE_DAMAGED' })
+      expect((await stat(file)).size).toBe(bytes.length)
+    }
+  })
+
+  test.each(['fail', 'crash'] as const)('at each disk call of writes and a compaction a %s leaves whole batches, and what was acknowledged', async (mode) => {
+    let runs = 0
+    for (let at = 0; ; at++) {
+      const path = fresh()
+      await mkdir(path)
+      const fs = faultFileSystem({ plan: { at, mode, code: 'ENOSPC', lasting: true } })
+      const acknowledged: string[] = []
+      try {
+        const store = await FolderStore.open(path, { fs, compactMinBytes: 600, compactGarbage: 0.3 })
+        await store.apply([], { ...fence, expected: 'absent' })
+        for (let n = 0; n < 8; n++) {
+          const outcomes = await store.apply([{ put: record(`x${n % 2}`, 1, { envelope: new Uint8Array(200) }), expected: 'any' }, { put: record(`n${n}`), expected: 'any' }])
+          if (outcomes[1] === 'done') acknowledged.push(`n${n}`)
+        }
+        await store.close()
+      } catch (error) {
+        expect(error).toMatchObject({ code: expect.stringMatching(/^VK_STORE_IO$|^ENOSPC$|^PRIM_/) })
+      }
+      await rm(join(path, 'lock'), { force: true }) // the dead process is this one
+      const again = await FolderStore.open(path)
+      const found = await names(again)
+      expect(found).toEqual(expect.arrayContaining(acknowledged))
+      if (found.includes('n1')) expect(found).toContain('x1')
+      await again.close()
+      if (!fs.fired) {
+        expect((await readdir(path)).filter((name) => name.startsWith('segment'))).not.toEqual(['segment-00000001.log'])
+        break
+      }
+      runs++
+    }
+    expect(runs).toBeGreaterThan(30)
+  })
+
+  test('reads go on through compactions', async () => {
+    const store = await FolderStore.open(fresh(), { compactMinBytes: 20_000, compactGarbage: 0.3 })
+    await store.apply([], { ...fence, expected: 'absent' })
+    let stop = false
+    const reader = (async () => {
+      let reads = 0
+      while (!stop) {
+        const page = await store.scan({ limit: 50 })
+        for (const row of page) expect(row.envelope.every((byte) => byte === row.envelope[0])).toBe(true)
+        reads += page.length
+      }
+      return reads
+    })()
+    for (let n = 0; n < 400; n++) {
+      await store.apply([0, 1, 2].map((k) => ({ put: record(`n${(n * 3 + k) % 40}`, 1, { envelope: new Uint8Array(300).fill(n & 0xff) }), expected: 'any' as const })))
+    }
+    stop = true
+    expect(await reader).toBeGreaterThan(100)
+    await store.close()
+  })
+
+  test('revisions are never given twice, not even after a compaction and a restart', async () => {
+    const path = fresh()
+    const options = { compactMinBytes: 300, compactGarbage: 0.1 }
+    const store = await FolderStore.open(path, options)
+    await store.apply([], { ...fence, expected: 'absent' })
+    for (let n = 0; n < 20; n++) await store.apply([{ put: record('a', 1, { envelope: new Uint8Array(100) }), expected: 'any' }])
+    await store.apply([{ remove: record('a'), expected: 'any' }])
+    await store.close()
+    const again = await FolderStore.open(path, options)
+    await again.apply([{ put: record('a'), expected: 'absent' }])
+    expect((await again.get(record('a')))?.revision).toBe(21)
+    await again.close()
+  })
+})
+
+describe('SqliteStore', () => {
+  test('two connections share the fence and the revisions', async () => {
+    const path = fresh()
+    const one = SqliteStore.open(path)
+    const two = SqliteStore.open(path)
+    await one.apply([], { ...fence, expected: 'absent' })
+    expect(await two.apply([{ put: record('a'), expected: 'any' }])).toEqual(['done'])
+    await one.apply([], { ...fence, expected: 1, fence: { epoch: 2, activeVersion: 2 } })
+    expect(await two.apply([{ put: record('a'), expected: 'any' }])).toEqual(['stale'])
+    expect(await two.apply([{ put: record('a', 2), expected: 1 }])).toEqual(['done'])
+    await one.close()
+    await two.close()
+  })
+
+  test('a file that is no database is refused with a code', async () => {
+    const path = fresh()
+    await writeFile(path, 'this is not a database, but long enough to be taken for one by its size alone'.repeat(20))
+    expect(() => SqliteStore.open(path)).toThrow(expect.objectContaining({ code: 'VK_STORE_DAMAGED' }))
+    await truncate(path, 0)
+    await SqliteStore.open(path).close()
+  })
+})
