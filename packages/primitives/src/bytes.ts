@@ -215,7 +215,8 @@ export class Writer {
   /** One byte. */
   u8(value: number): this {
     const checked = this.#integer(value, 0xff)
-    this.#view.setUint8(this.#reserve(1), checked)
+    const start = this.#reserve(1) // first, for growing replaces the view
+    this.#view.setUint8(start, checked)
     return this
   }
 
