@@ -102,17 +102,19 @@ describe('FolderStore', () => {
       await mkdir(path)
       const fs = faultFileSystem({ plan: { at, mode, code: 'ENOSPC', lasting: true } })
       const acknowledged: string[] = []
+      let store: FolderStore | undefined
       try {
-        const store = await FolderStore.open(path, { fs, compactMinBytes: 600, compactGarbage: 0.3 })
+        store = await FolderStore.open(path, { fs, compactMinBytes: 600, compactGarbage: 0.3 })
         await store.apply([], { ...fence, expected: 'absent' })
         for (let n = 0; n < 8; n++) {
           const outcomes = await store.apply([{ put: record(`x${n % 2}`, 1, { envelope: new Uint8Array(200) }), expected: 'any' }, { put: record(`n${n}`), expected: 'any' }])
           if (outcomes[1] === 'done') acknowledged.push(`n${n}`)
         }
-        await store.close()
       } catch (error) {
         expect(error).toMatchObject({ code: expect.stringMatching(/^VK_STORE_IO$|^ENOSPC$|^PRIM_/) })
       }
+      await store?.close().catch(() => undefined)
+      expect(fs.openHandles).toBe(0)
       await rm(join(path, 'lock'), { force: true }) // the dead process is this one
       const again = await FolderStore.open(path)
       const found = await names(again)
@@ -138,6 +140,7 @@ describe('FolderStore', () => {
         const page = await store.scan({ limit: 50 })
         for (const row of page) expect(row.envelope.every((byte) => byte === row.envelope[0])).toBe(true)
         reads += page.length
+        await new Promise((resolve) => setImmediate(resolve))
       }
       return reads
     })()

@@ -157,8 +157,11 @@ export class FolderStore implements VaultStore {
   async #drain(): Promise<void> {
     // A turn of the event loop lets the batches of one tick share a frame and its fsync.
     await new Promise<void>((resolve) => setImmediate(resolve))
-    while (this.#waiting.length > 0) await this.#writeGroup(this.#nextGroup())
-    this.#writing = undefined
+    try {
+      while (this.#waiting.length > 0) await this.#writeGroup(this.#nextGroup())
+    } finally {
+      this.#writing = undefined
+    }
   }
 
   #nextGroup(): Waiting[] {
@@ -311,8 +314,8 @@ export class FolderStore implements VaultStore {
     try {
       await named(() => this.#compact())
     } catch (error) {
-      if (!(error instanceof VaultError) || error.kind !== 'io') throw error
-      // The present segment is whole; the next write tries again.
+      // After an I/O error the present segment is still whole, and the next write tries again.
+      if (!(error instanceof VaultError) || error.kind !== 'io') this.#broken = error
     }
   }
 
