@@ -58,6 +58,11 @@ export class Ask {
     return SecretBytes.take(await this.passphrase(label, question))
   }
 
+  /** `--yes` was given: nothing is asked that has a safe answer. */
+  get agreed(): boolean {
+    return this.#options.yes
+  }
+
   /** Wipes every passphrase that was given. */
   forget(): void {
     for (const bytes of this.#known.values()) bytes.fill(0)

@@ -52,3 +52,10 @@ export interface DigestSeal { readonly d: string }
 export function sha256DigestSeal(bytes: Uint8Array): DigestSeal {
   return { d: digestText(bytes, 'I') }
 }
+
+/**
+ * The same seal from a SHA-256 digest (32 bytes) that is computed already.
+ */
+export function sha256Seal(digest: Uint8Array): DigestSeal {
+  return { d: encodeMatter('I', digest) }
+}

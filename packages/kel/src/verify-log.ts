@@ -7,6 +7,7 @@ import { isKeyEvent, parseMessage, type Message } from './message.ts'
 import { ReceiptPool } from './receipts.ts'
 import { KelError, type KelErrorCode } from './errors.ts'
 import { refusal } from './rule.ts'
+import { verifyWitnesses } from './signatures.ts'
 import { plainBytes, readFrames } from './stream.ts'
 
 /** A log that has passed every rule. */
@@ -22,6 +23,8 @@ export interface VerifiedLog {
   readonly warnings: readonly string[]
   /** The state right after the event at a sequence number. */
   stateAt(sn: number): KeyState | undefined
+  /** Verified witness signatures on an event, by place in the witness list in force for it. */
+  witnessesOf(said: string): ReadonlyMap<number, Uint8Array>
 }
 
 /** Options of {@link verifyLog}. */
@@ -88,7 +91,7 @@ export function verifyLog(stream: Uint8Array, options: VerifyLogOptions = {}): V
         if (message.event.prefix !== prefix) throw foreignPrefix(message.event, prefix)
         log ??= new EventLog(prefix)
         appendOrThrow(log, message, context, receipts, warnings)
-      }
+      } else if (log !== undefined) countReceipt(log, message)
     } catch (error) {
       throw atEvent(error, ordinal)
     }
@@ -97,7 +100,15 @@ export function verifyLog(stream: Uint8Array, options: VerifyLogOptions = {}): V
   if (log === undefined || !log.isStarted) throw refusal('KEL_SEQ', 'Log holds no inception')
   const { prefix, state, events, superseded } = log
   const verified = log
-  return { prefix, state, events, superseded, warnings, stateAt: (sn) => verified.stateAt(sn) }
+  return { prefix, state, events, superseded, warnings, stateAt: (sn) => verified.stateAt(sn), witnessesOf: (said) => verified.witnessesOf(said) }
+}
+
+/** Counts the witness signatures of a receipt for an accepted event; what does not verify counts nothing. */
+function countReceipt(log: EventLog, { event, attachments }: Message): void {
+  const held = log.eventAt(event.sn)
+  const state = log.stateAt(event.sn)
+  if (held?.said !== event.said || state === undefined) return
+  log.addWitnesses(event.said, verifyWitnesses(state.witnesses, held.raw, attachments.witnessSignatures, attachments.couples))
 }
 
 function foreignPrefix(event: KeyEvent, prefix: string): KelError {

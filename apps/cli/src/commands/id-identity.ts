@@ -146,18 +146,27 @@ async function openNamed(context: Context, prefix: string, options: OpenIdentity
 async function openRelease(context: Context, options: OpenIdentityOptions): Promise<Identity> {
   const session = await openHome(context, { write: options.write ?? false, nextPassphraseFile: options.nextPassphraseFile })
   const paths = homePaths(context.homeFolder)
+  const opened = new Map<string, Promise<Keys>>()
   return {
     kind: 'release', prefix: session.description.identity.prefix, logPath: session.paths.identityLog,
     journals: paths.journals, turn: 'identity-key', rolesFolder: paths.roles,
     get alias() { return session.description.identity.alias },
     get next() { return [{ alias: session.description.identity.nextAlias, file: session.nextKeyFile }] },
     keys: () => session.keys(),
-    nextKeys: (file) => session.nextKeys(file),
+    nextKeys(file) {
+      const known = opened.get(file) ?? openKeys(context, file, 'Passphrase of the next identity key', options.nextPassphraseFile)
+      opened.set(file, known)
+      return known
+    },
     async rename({ alias, next }) {
       const [place] = next
       if (place === undefined) throw new TypeError('A release identity needs a next key')
       const nextKeyFile = relativeInside(context.homeFolder, place.file)
-      await session.update({ identity: { ...session.description.identity, alias, nextAlias: place.alias, nextKeyFile } })
+      const { identity, since } = session.description
+      await session.update({
+        identity: { ...identity, alias, nextAlias: place.alias, nextKeyFile },
+        since: { ...since, [alias]: new Date(context.clock()).toISOString() },
+      })
     },
   }
 }

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { JsonObject } from '@keyturn/primitives'
-import { KelError, type KeyState, type Seal } from '@keyturn/kel'
+import { KelError, sha256Seal, type KeyState, type Seal } from '@keyturn/kel'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
@@ -9,6 +9,7 @@ import { readTurn } from '../turn/journal.ts'
 import { openIdentity, openOwnLog, type Identity } from './id-identity.ts'
 import { stateJson } from './id-json.ts'
 import { keepReason } from './id-reason.ts'
+import { readCommit } from './sign-git.ts'
 import { previewRotation, rotateIdentity, type IdentityTurnPlan, type RotationPreview } from './id-rotation.ts'
 
 /** Flags that every command that rotates an identity understands. */
@@ -22,6 +23,8 @@ export interface RotateOptions {
   readonly removeWitness?: readonly string[]
   readonly witnessesRequired?: string
   readonly reason?: string
+  /** Repositories whose tip the rotation seals. */
+  readonly sealTip?: readonly string[]
 }
 
 /** Collects the values of a repeatable flag. */
@@ -41,6 +44,7 @@ export function registerIdRotate(id: Command, cli: Cli): void {
     .option('--add-witness <prefix>', 'add a witness, repeatable', collect)
     .option('--remove-witness <prefix>', 'remove a witness, repeatable', collect)
     .option('--witnesses-required <n>', 'how many witnesses must sign from now on')
+    .option('--seal-tip <repo>', 'seal the tip of a git repository: proves the place of every commit before it, repeatable', collect)
     .option('--reason <text>', 'why; the text is kept here, its digest is sealed in the log')
   cli.define<RotateOptions>(command, {
     example: ['keyturn id rotate --next-key-file /media/usb/next.keystore', 'keyturn id rotate --alias laptop --next-key-alias laptop-v2 --dry-run'],
@@ -70,8 +74,9 @@ export async function standingSeals(identity: Identity): Promise<readonly Seal[]
 export async function rotationPlanOf(identity: Identity, options: RotateOptions, extra: readonly Seal[] = []): Promise<IdentityTurnPlan> {
   const required = options.witnessesRequired === undefined ? undefined : Number(options.witnessesRequired)
   if (required !== undefined && (!Number.isInteger(required) || required < 0)) throw new CliError('CLI_USAGE', '--witnesses-required wants a whole number')
+  const tips = await Promise.all((options.sealTip ?? []).map(async (repo) => sha256Seal((await readCommit(repo, 'HEAD')).digest)))
   return {
-    seals: [...await standingSeals(identity), ...extra],
+    seals: [...await standingSeals(identity), ...tips, ...extra],
     nextKeyAlias: options.nextKeyAlias,
     nextKeyFiles: options.nextKeyFile?.map((file) => resolve(file)),
     addWitnesses: options.addWitness, removeWitnesses: options.removeWitness, witnessThreshold: required,
@@ -103,6 +108,9 @@ export function previewResult(preview: RotationPreview): CommandResult {
 
 /** Rotates, or finishes what was interrupted, and says what is left to do. */
 export async function rotateNow(context: Context, identity: Identity, options: RotateOptions): Promise<CommandResult> {
+  if (identity.kind === 'release' && await readTurn(identity.journals, 'identity') !== undefined) {
+    throw new CliError('CLI_TURN_PENDING', 'A turn of the identity with its role document was interrupted', { hint: 'Run "keyturn rotate identity" or "keyturn roles seal" again to finish it' })
+  }
   const pending = await readTurn(identity.journals, identity.turn)
   const before = (await openOwnLog(identity)).state
   const reason = options.reason === undefined || pending !== undefined ? [] : [await keepReason(identity, options.reason, context.clock)]
@@ -126,6 +134,7 @@ export async function rotateNow(context: Context, identity: Identity, options: R
         ['promised', state.nextDigests.join(', ')],
         ...identity.next.map(({ file }) => ['next key', file]),
       ]),
+      ...(identity.kind === 'release' ? ['', 'Publish the log: keyturn release publish. What is installed stays; nothing has to be downloaded again.'] : []),
     ].join('\n'),
   }
 }

@@ -92,6 +92,26 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./serve.ts')).registerServe,
   },
   {
+    name: 'emergency',
+    summary: 'a key may be stolen: rotate now, freeze, unfreeze, report',
+    load: async () => (await import('./emergency.ts')).registerEmergency,
+  },
+  {
+    name: 'device',
+    summary: 'link, list and revoke devices that speak for the identity',
+    load: async () => (await import('./device.ts')).registerDevice,
+  },
+  {
+    name: 'sign',
+    summary: 'sign a file or a commit; the signature names its place in the log',
+    load: async () => (await import('./sign.ts')).registerSign,
+  },
+  {
+    name: 'verify',
+    summary: 'verify a signature at its place in the log',
+    load: async () => (await import('./sign.ts')).registerVerify,
+  },
+  {
     name: 'explain',
     summary: 'say what an error code means and what to do',
     load: async () => (await import('./explain.ts')).registerExplain,
