@@ -1,6 +1,7 @@
 import { M2pError } from './errors.ts'
 import { NONCE_BYTES, TAG_BYTES } from './limits.ts'
-import { checkPath, PathCollisions } from './paths.ts'
+import { PathCollisions } from './paths.ts'
+import { PathDecoder } from './path-decoder.ts'
 
 /** How the segments of a file are stored. */
 export type Compression = 'none' | 'zstd'
@@ -98,7 +99,7 @@ export function readEntry(manifest: Uint8Array, start: number, segmentSize: numb
 
 /** An entry that reads its byte fields from the manifest only when asked: archives have many and callers want few. */
 class ParsedEntry implements ArchiveEntry {
-  readonly path: string
+  path = ''
   readonly offset: number
   readonly size: number
   readonly storedSize: number
@@ -108,14 +109,13 @@ class ParsedEntry implements ArchiveEntry {
   readonly #manifest: Uint8Array
   readonly #start: number
 
-  constructor(fields: Omit<ArchiveEntry, 'pathBytes' | 'sha256' | 'segments'>, manifest: Uint8Array, start: number) {
-    this.path = fields.path
-    this.offset = fields.offset
-    this.size = fields.size
-    this.storedSize = fields.storedSize
-    this.slot = fields.slot
-    this.compression = fields.compression
-    this.segmentCount = fields.segmentCount
+  constructor(manifest: Uint8Array, start: number, offset: number, size: number, storedSize: number, slot: number, compression: Compression, segmentCount: number) {
+    this.offset = offset
+    this.size = size
+    this.storedSize = storedSize
+    this.slot = slot
+    this.compression = compression
+    this.segmentCount = segmentCount
     this.#manifest = manifest
     this.#start = start
   }
@@ -181,7 +181,7 @@ export interface EntryContext {
  */
 export function parseEntries(manifest: Uint8Array, context: EntryContext): EntryTable {
   const parser = new EntryParser(manifest, context)
-  const entries: ArchiveEntry[] = []
+  const entries: ParsedEntry[] = []
   for (let index = 0; index < context.entryCount; index++) entries.push(parser.next(index))
   parser.end()
   const collisions = new PathCollisions()
@@ -193,7 +193,7 @@ class EntryParser {
   readonly #manifest: Uint8Array
   readonly #view: DataView
   readonly #context: EntryContext
-  readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  readonly #paths: PathDecoder
   #at: number
   #previousStart = -1
   #previousLength = 0
@@ -202,15 +202,16 @@ class EntryParser {
     this.#manifest = manifest
     this.#view = new DataView(manifest.buffer, manifest.byteOffset, manifest.byteLength)
     this.#context = context
+    this.#paths = new PathDecoder(manifest)
     this.#at = context.start
   }
 
-  next(index: number): ArchiveEntry {
+  next(index: number): ParsedEntry {
     const start = this.#at
     const pathLength = this.#require(2, index) && this.#view.getUint16(start, true)
     if (pathLength === 0) throw new M2pError('M2P_PATH', `Cannot read entry ${index}: its path is empty`)
     this.#require(FIXED_BYTES + pathLength, index)
-    const path = this.#path(start + 2, pathLength, index)
+    this.#checkOrder(start + 2, pathLength, index)
     const at = start + 2 + pathLength
     const offset = this.#u64(at, 'M2P_TOC', index)
     const size = this.#u64(at + 8, 'M2P_LIMIT', index)
@@ -226,10 +227,13 @@ class EntryParser {
     const storedSize = this.#stored(at + 56, size, segmentCount, kind === 1, index)
     this.#at = at + 56 + segmentCount * SEGMENT_RECORD_BYTES
     const compression = kind === 1 ? 'zstd' : 'none'
-    return new ParsedEntry({ path, offset, size, storedSize, slot, compression, segmentCount }, this.#manifest, start)
+    const entry = new ParsedEntry(this.#manifest, start, offset, size, storedSize, slot, compression, segmentCount)
+    this.#paths.add(start + 2, start + 2 + pathLength, index, entry)
+    return entry
   }
 
   end(): void {
+    this.#paths.flush()
     if (this.#at !== this.#manifest.length) {
       throw new M2pError('M2P_TOC', `Cannot read manifest: ${this.#manifest.length - this.#at} bytes follow its last entry`)
     }
@@ -246,18 +250,6 @@ class EntryParser {
     const value = this.#view.getUint32(at + 4, true) * 0x1_0000_0000 + this.#view.getUint32(at, true)
     if (!Number.isSafeInteger(value)) throw new M2pError(code, `Cannot read entry ${index}: the value at byte ${at} is over 2^53 - 1`)
     return value
-  }
-
-  #path(start: number, length: number, index: number): string {
-    this.#checkOrder(start, length, index)
-    let path: string
-    try {
-      path = this.#decoder.decode(this.#manifest.subarray(start, start + length))
-    } catch (cause) {
-      throw new M2pError('M2P_PATH', `Cannot read entry ${index}: its path is not UTF-8`, { cause })
-    }
-    checkPath(path)
-    return path
   }
 
   #checkOrder(start: number, length: number, index: number): void {

@@ -15,8 +15,6 @@ const SURROGATE = /\p{Cs}/u
 const UNASSIGNED = /\p{Cn}/u
 const INVISIBLE = /[\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/
 const DEVICE = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3]) *(?:\.|$)/i
-/** One test for the paths that are most: nothing outside `0-9 A-Z a-z _ -` and inner dots, no part that could be a device. */
-const BEYOND_DOUBT = /^(?!.*(?:^|\/)(?:con|prn|aux|nul|com|lpt))[\w-]+(?:\.[\w-]+)*(?:\/[\w-]+(?:\.[\w-]+)*)*$/i
 
 function refuse(path: string, reason: string): never {
   throw new M2pError('M2P_PATH', `Cannot use path "${printable(path)}": ${reason}`, { details: { path: printable(path) } })
@@ -76,7 +74,6 @@ export function checkPath(path: string): void {
   if (parts.length > MAX_PATH_PARTS) {
     throw new M2pError('M2P_LIMIT', `Cannot use path "${printable(path, 40)}": it has ${parts.length} parts, at most ${MAX_PATH_PARTS} are allowed`)
   }
-  if (BEYOND_DOUBT.test(logical)) return
   if (logical === '') refuse(path, 'it is empty')
   checkCharacters(logical)
   for (const part of parts) checkPart(path, part)
@@ -91,6 +88,8 @@ export function foldPath(path: string): string {
 export class PathCollisions {
   readonly #files = new Set<string>()
   readonly #folders = new Set<string>()
+  /** Folder of the last path, folded: paths come in order, and most share it with the one before. */
+  #lastFolder = ''
 
   /**
    * Adds a path that {@link checkPath} let pass.
@@ -102,7 +101,10 @@ export class PathCollisions {
     if (this.#files.has(folded)) this.#collide(path, 'another path is the same where case does not count')
     if (this.#folders.has(folded)) this.#collide(path, 'it is a file here and a folder elsewhere')
     this.#files.add(folded)
-    for (let slash = folded.lastIndexOf('/'); slash > 0; slash = folded.lastIndexOf('/', slash - 1)) {
+    const end = folded.lastIndexOf('/')
+    if (end < 0 || (end === this.#lastFolder.length && folded.startsWith(this.#lastFolder))) return
+    this.#lastFolder = folded.slice(0, end)
+    for (let slash = end; slash > 0; slash = folded.lastIndexOf('/', slash - 1)) {
       const folder = folded.slice(0, slash)
       if (this.#folders.has(folder)) return
       if (this.#files.has(folder)) this.#collide(path, `"${printable(folder)}" is a file elsewhere`)

@@ -1,0 +1,67 @@
+import { M2pError } from './errors.ts'
+import { checkPath } from './paths.ts'
+import { isPlainPath } from './plain-path.ts'
+
+/** Bytes of paths that are decoded together: the call costs more than the text. */
+const BATCH_BYTES = 64 * 1024
+
+/** What a decoded path is given to. */
+interface Named {
+  path: string
+}
+
+/** Decodes and judges the paths of a manifest, many at a time. */
+export class PathDecoder {
+  readonly #manifest: Uint8Array
+  readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  readonly #batch = new Uint8Array(BATCH_BYTES)
+  readonly #ends: number[] = []
+  readonly #named: Named[] = []
+  #length = 0
+
+  constructor(manifest: Uint8Array) {
+    this.#manifest = manifest
+  }
+
+  /**
+   * Takes the path at `start` to `end`; its text is set later, at the latest by {@link flush}.
+   *
+   * @throws {@link M2pError} `M2P_PATH`, `M2P_LIMIT`.
+   */
+  add(start: number, end: number, index: number, named: Named): void {
+    if (!isPlainPath(this.#manifest, start, end)) {
+      named.path = this.#one(start, end, index)
+      return
+    }
+    if (this.#length + end - start > BATCH_BYTES) this.flush()
+    this.#batch.set(this.#manifest.subarray(start, end), this.#length)
+    this.#length += end - start
+    this.#ends.push(this.#length)
+    this.#named.push(named)
+  }
+
+  /** Sets every path that was not set yet. */
+  flush(): void {
+    const text = this.#decoder.decode(this.#batch.subarray(0, this.#length))
+    let start = 0
+    for (const [index, named] of this.#named.entries()) {
+      const end = this.#ends[index] as number
+      named.path = text.slice(start, end)
+      start = end
+    }
+    this.#ends.length = 0
+    this.#named.length = 0
+    this.#length = 0
+  }
+
+  #one(start: number, end: number, index: number): string {
+    let path: string
+    try {
+      path = this.#decoder.decode(this.#manifest.subarray(start, end))
+    } catch (cause) {
+      throw new M2pError('M2P_PATH', `Cannot read entry ${index}: its path is not UTF-8`, { cause })
+    }
+    checkPath(path)
+    return path
+  }
+}
