@@ -1,3 +1,7 @@
 export { FileAuditStore } from './file-audit-store.ts'
 export { FolderStore } from './folder-store.ts'
+export { changeKeyFilePassphrase, createKeyFile, openKeyFile } from './key-file.ts'
+export { keychainProvider, systemKeychain } from './keychain.ts'
 export type { FolderStoreOptions } from './folder-store.ts'
+export type { KeyFileOptions, KeyFileProvider } from './key-file.ts'
+export type { Keychain, KeychainProviderOptions } from './keychain.ts'
