@@ -24,7 +24,7 @@ export interface OpenHome {
 export function withServer(command: Command): Command {
   return command
     .option('--server <url>', 'the release server (default: the one of the home)')
-    .option('--token-file <file>', 'file with the access token (default: the variable KEYTURN_TOKEN, else the one of "keyturn serve" here)')
+    .option('--token-file <file>', 'file with the access token (default: the variable KEYTURN_TOKEN_FILE or KEYTURN_TOKEN, else the one of "keyturn serve" here)')
 }
 
 /** Address of the server a command is about; undefined when neither flag nor home names one. */
@@ -51,9 +51,10 @@ export async function openClient(options: ServerOptions, { description, paths }:
   return new ReleaseServerClient(url, token === undefined || token === '' ? {} : { token })
 }
 
-/** The flag, else the variable, else the token that "keyturn serve" made in this home. */
+/** The flag, else the variables, else the token that "keyturn serve" made in this home. */
 async function readToken(options: ServerOptions, paths: HomePaths): Promise<string | undefined> {
-  if (options.tokenFile !== undefined) return (await readFile(options.tokenFile, 'utf8')).trim()
+  const file = options.tokenFile ?? process.env['KEYTURN_TOKEN_FILE']
+  if (file !== undefined && file !== '') return (await readFile(file, 'utf8')).trim()
   const fromEnvironment = process.env['KEYTURN_TOKEN']
   if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment
   const bytes = await readIfThere(join(paths.server, 'publisher.token'))

@@ -11,6 +11,7 @@ import { dropProposal, readProposal } from './roles-proposal.ts'
 
 interface SealOptions extends ServerOptions {
   readonly nextPassphraseFile?: string
+  readonly nextKeyFile?: string
   readonly channel?: readonly string[]
   readonly local?: boolean
 }
@@ -21,6 +22,7 @@ export function registerSeal(roles: Command, cli: Cli): void {
     .command('seal')
     .description('put the proposed role document in force: rotate the identity, sign manifest and head anew, publish')
     .option('--channel <name>', 'a channel whose release is signed again; may be given several times (default: that of the home)', collect)
+    .option('--next-key-file <file>', 'where the file with the next identity key is now (default: where the home says)')
     .option('--next-passphrase-file <file>', 'passphrase of the file with the next identity key, when it has its own')
     .option('--local', 'publish nothing now'))
   cli.define<SealOptions>(seal, {
@@ -31,7 +33,7 @@ export function registerSeal(roles: Command, cli: Cli): void {
 }
 
 async function runSeal(context: Context, options: SealOptions): Promise<CommandResult> {
-  const home = await openHome(context, { write: true, nextPassphraseFile: options.nextPassphraseFile })
+  const home = await openHome(context, { write: true, nextPassphraseFile: options.nextPassphraseFile, nextKeyFile: options.nextKeyFile })
   const proposal = await readProposal(home.paths)
   const pending = await readTurn(home.paths.journals, 'identity')
   if (proposal === undefined && pending === undefined) {

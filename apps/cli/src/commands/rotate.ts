@@ -18,6 +18,7 @@ interface ContentFlags extends ServerOptions {
 interface IdentityFlags extends ServerOptions {
   readonly channel?: readonly string[]
   readonly nextPassphraseFile?: string
+  readonly nextKeyFile?: string
   readonly revoke?: boolean
   readonly rolesDays: string
   readonly local?: boolean
@@ -58,6 +59,7 @@ function registerIdentity(rotate: Command, cli: Cli, kind: IdentityTurnKind): vo
     .command(kind.turn)
     .description(kind.summary)
     .option('--channel <name>', 'a channel whose release is signed again; may be given several times (default: that of the home)', collect)
+    .option('--next-key-file <file>', 'where the file with the next identity key is now (default: where the home says)')
     .option('--next-passphrase-file <file>', 'passphrase of the file with the next identity key, when it has its own')
     .option('--revoke', 'the key that leaves was stolen: it counts for nothing any more, not even for what is installed')
     .option('--roles-days <n>', 'days until the new role document expires, at most 400', '365')
@@ -92,7 +94,7 @@ async function rotateContent(context: Context, flags: ContentFlags): Promise<Com
 }
 
 async function rotateIdentity(context: Context, flags: IdentityFlags, kind: IdentityTurnKind): Promise<CommandResult> {
-  const home = await openHome(context, { write: !context.dryRun, nextPassphraseFile: flags.nextPassphraseFile })
+  const home = await openHome(context, { write: !context.dryRun, nextPassphraseFile: flags.nextPassphraseFile, nextKeyFile: flags.nextKeyFile })
   await refuseOthers(home, 'identity')
   const before = home.description
   const options: IdentityTurnOptions = {

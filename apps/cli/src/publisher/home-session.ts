@@ -1,4 +1,4 @@
-import { isAbsolute, join } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import { wipe } from '@keyturn/primitives'
 import type { Context } from '../command.ts'
 import { homePaths, lockHome, readHome, writeHome, type HomeDescription, type HomePaths } from '../home.ts'
@@ -25,6 +25,8 @@ export interface OpenHomeOptions {
   readonly write?: boolean
   /** Another passphrase file for the next identity key; default: the same passphrase. */
   readonly nextPassphraseFile?: string | undefined
+  /** Where the file with the next identity key is now, when it is not where the home says. */
+  readonly nextKeyFile?: string | undefined
 }
 
 /**
@@ -53,12 +55,13 @@ export async function openHome(context: Context, options: OpenHomeOptions = {}):
   context.defer(async () => {
     for (const opening of open.values()) await (await opening.catch(() => undefined))?.close()
   })
+  const nextKeyFile = (): string => options.nextKeyFile === undefined ? nextKeyPath(folder, description) : resolve(options.nextKeyFile)
   return {
     paths,
     get description() { return description },
-    get nextKeyFile() { return nextKeyPath(folder, description) },
+    get nextKeyFile() { return nextKeyFile() },
     keys: () => openOnce(paths.keystore, 'Passphrase'),
-    nextKeys: (file) => openOnce(file ?? nextKeyPath(folder, description), 'Passphrase of the next identity key', options.nextPassphraseFile),
+    nextKeys: (file) => openOnce(file ?? nextKeyFile(), 'Passphrase of the next identity key', options.nextPassphraseFile),
     update: async (change) => {
       const next = { ...description, ...change }
       await writeHome(folder, next)
