@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { base64Encode, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
 import {
-  assertKeyUsable, auditIdentity, combineDirectories, deriveX25519Static, emptyMetadata, formatMetadata, guideMetadata, importGuideMetadata,
-  memoryDirectory, MIN_OVERLAP_S, parseMetadata, preferredKey, readAsOldReader, recoverTransportSecret, relayDirectory, transportPublicKey,
+  assertKeyUsable, auditIdentity, combineDirectories, createKeyFileHandler, deriveX25519Static, emptyMetadata, formatMetadata, guideMetadata, importGuideMetadata,
+  memoryDirectory, memoryKeyFileStore, MIN_OVERLAP_S, parseMetadata, preferredKey, readAsOldReader, recoverTransportSecret, relayDirectory, releaseServerDirectory,
+  transportPublicKey,
   type KeyDirectory,
 } from '../src/index.ts'
 import { folderDirectory } from '../src/node/index.ts'
@@ -28,9 +29,24 @@ function localRelay(): KeyDirectory {
   return relayDirectory({ relays: ['http://relay'], fetch, clock: () => 0 })
 }
 
+/** A release server, called without a network. */
+function localServer(): KeyDirectory {
+  const relay = createRelayHandler({ store: memoryPacketStore() })
+  const files = createKeyFileHandler({ store: memoryKeyFileStore() })
+  const fetch: Fetch = async (input, init) => {
+    const { pathname, searchParams: query } = new URL(input)
+    const [, mount = ''] = pathname.split('/')
+    const request = { method: init?.method ?? 'GET', path: pathname.slice(mount.length + 1), query, headers: {}, ...(init?.body === undefined ? {} : { body: init.body as Uint8Array }) }
+    const answer = await (mount === 'pkarr' ? relay(request) : files(request))
+    return new Response(answer.body === undefined ? null : Uint8Array.from(answer.body), { status: answer.status })
+  }
+  return releaseServerDirectory('http://server/', { fetch, clock: () => 0 })
+}
+
 const directories: [string, () => KeyDirectory][] = [
   ['memory', () => memoryDirectory()],
   ['a folder', () => folderDirectory(mkdtempSync(join(folder, 'd-')))],
+  ['a release server', localServer],
   ['a relay alone', localRelay],
   ['a relay and a folder', () => combineDirectories([localRelay(), folderDirectory(mkdtempSync(join(folder, 'd-')))])],
 ]
@@ -83,6 +99,34 @@ describe.each(directories)('a turn through %s', (_name, make) => {
     expect(summary(verdicts)).toEqual(['laptop-v2: ok', 'laptop: revoked NK_REVOKED'])
     expect(codeOf(() => assertKeyUsable(verdicts, publicKeyOf(publisher, 'laptop')))).toBe('NK_REVOKED')
     expect(codeOf(() => preferredKey(verdicts))).toBeUndefined()
+  })
+})
+
+describe('createKeyFileHandler()', () => {
+  it('takes what the identity signed and what is newer, and nothing else', async () => {
+    const publisher = new Publisher()
+    publisher.add('server')
+    await publisher.publish()
+    const old = await publisher.directory.read(publisher.identity)
+    await publisher.publish()
+    const now = await publisher.directory.read(publisher.identity)
+    const store = memoryKeyFileStore()
+    const handler = createKeyFileHandler({ store })
+    const call = async (method: string, path: string, body?: Uint8Array): Promise<string> => {
+      const { status, code } = await handler({ method, path: `/${publisher.identity.name}/pub/noise.app/${path}`, query: new URLSearchParams(), headers: {}, ...(body && { body }) })
+      return code === undefined ? String(status) : `${status} ${code}`
+    }
+    const record = (published: typeof old): Uint8Array => utf8Encode(published.records.get('server') ?? '')
+    expect([await call('GET', 'v1/keys'), await call('GET', 'v0/server')]).toEqual(['404 NK_NOT_FOUND', '404 NK_NOT_FOUND'])
+    expect([await call('PUT', 'v1/keys', now.list), await call('PUT', 'v1/keys', now.list), await call('PUT', 'v1/keys', old.list)]).toEqual(['204', '204', '409 NK_ROLLBACK'])
+    expect([await call('PUT', 'v0/server', record(now)), await call('PUT', 'v0/server', record(old)), await call('GET', 'v0/server')]).toEqual(['204', '409 NK_ROLLBACK', '200'])
+    expect(await call('PUT', 'v0/other', record(now))).toBe('422 NK_BINDING_SIGNATURE')
+    const [key] = publisher.metadata.keys
+    expect(await call('PUT', 'v0/server', utf8Encode(`v=1;k=${key?.publicKey ?? ''}`))).toBe('422 NK_DOWNGRADE')
+    expect([await call('PUT', 'v0/server', Uint8Array.of(255)), await call('PUT', 'v0/server', new Uint8Array(1025))]).toEqual(['422 NK_RECORD', '413 NK_LIMIT'])
+    expect([await call('DELETE', 'v0/server'), await call('GET', 'v0/../keys'), await call('GET', 'v2/x')]).toEqual(['405 NK_RELAY', '404 NK_NOT_FOUND', '404 NK_NOT_FOUND'])
+    const closed = createKeyFileHandler({ store, allow: () => false })
+    expect((await closed({ method: 'PUT', path: `/${publisher.identity.name}/pub/noise.app/v1/keys`, query: new URLSearchParams(), headers: {}, body: now.list as Uint8Array })).status).toBe(403)
   })
 })
 
