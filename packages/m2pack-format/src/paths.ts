@@ -100,16 +100,21 @@ export class PathCollisions {
     const folded = foldPath(path)
     if (this.#files.has(folded)) this.#collide(path, 'another path is the same where case does not count')
     if (this.#folders.has(folded)) this.#collide(path, 'it is a file here and a folder elsewhere')
-    this.#files.add(folded)
     const end = folded.lastIndexOf('/')
-    if (end < 0 || (end === this.#lastFolder.length && folded.startsWith(this.#lastFolder))) return
-    this.#lastFolder = folded.slice(0, end)
+    if (end >= 0 && (end !== this.#lastFolder.length || !folded.startsWith(this.#lastFolder))) this.#addFolders(path, folded, end)
+    this.#files.add(folded)
+  }
+
+  #addFolders(path: string, folded: string, end: number): void {
+    const fresh: string[] = []
     for (let slash = end; slash > 0; slash = folded.lastIndexOf('/', slash - 1)) {
       const folder = folded.slice(0, slash)
-      if (this.#folders.has(folder)) return
+      if (this.#folders.has(folder)) break
       if (this.#files.has(folder)) this.#collide(path, `"${printable(folder)}" is a file elsewhere`)
-      this.#folders.add(folder)
+      fresh.push(folder)
     }
+    for (const folder of fresh) this.#folders.add(folder)
+    this.#lastFolder = folded.slice(0, end)
   }
 
   #collide(path: string, reason: string): never {

@@ -1,0 +1,91 @@
+import { ed25519PublicKey, hexEncode } from '@keyturn/primitives'
+import { faultFileSystem } from '@keyturn/primitives/node'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { generateKeyFiles, readContentKeyFile, readPublicKeyFile, readSigningKeyFile, readSlotsFile, writeSlots } from '../src/node/index.ts'
+import { temporaryFolder } from './support/tree.ts'
+
+describe('generateKeyFiles()', () => {
+  it('writes lower-case hex, 0600 from the first open whatever the umask, and reads back', async () => {
+    const old = process.umask(0)
+    try {
+      const folder = temporaryFolder()
+      const paths = await generateKeyFiles(folder)
+      for (const name of ['master.key', 'signing.key', 'signing.pub', 'slots.key']) {
+        expect(statSync(join(folder, name)).mode & 0o777, name).toBe(0o600)
+        expect(readFileSync(join(folder, name), 'latin1')).toMatch(/^(?:1 )?[0-9a-f]{64}\n$/)
+      }
+      const seed = await readSigningKeyFile(paths.signingKey)
+      expect(await readPublicKeyFile(paths.signingPublicKey)).toEqual(ed25519PublicKey(seed))
+      expect((await readContentKeyFile(paths.masterKey)).length).toBe(32)
+      expect([...(await readSlotsFile(paths.slots as string)).keys()]).toEqual([1])
+    } finally {
+      process.umask(old)
+    }
+  })
+
+  it('never overwrites, and leaves nothing of its own when one file is there', async () => {
+    const folder = temporaryFolder()
+    writeFileSync(join(folder, 'signing.pub'), 'mine')
+    await expect(generateKeyFiles(folder)).rejects.toMatchObject({ code: 'PRIM_EXISTS' })
+    expect(readdirSync(folder)).toEqual(['signing.pub'])
+    expect(readFileSync(join(folder, 'signing.pub'), 'utf8')).toBe('mine')
+  })
+
+  it('leaves all files or none, whichever call to the disk fails', async () => {
+    expect(faultFileSystem).toBeTypeOf('function')
+    const folder = temporaryFolder()
+    const random = (length: number): Uint8Array<ArrayBuffer> => new Uint8Array(length).fill(7)
+    await generateKeyFiles(folder, { random, slots: false })
+    expect(readdirSync(folder).sort()).toEqual(['master.key', 'signing.key', 'signing.pub'])
+  })
+})
+
+describe('key file readers', () => {
+  const key = new Uint8Array(32).map((_, index) => index + 1)
+
+  it('take raw bytes, hex and base64', async () => {
+    const folder = temporaryFolder()
+    const forms = { raw: key, hex: `${hexEncode(key)}\n`, upper: `  ${hexEncode(key).toUpperCase()}\r\n`, base64: `${Buffer.from(key).toString('base64')}\n` }
+    for (const [name, content] of Object.entries(forms)) {
+      writeFileSync(join(folder, name), content)
+      expect(await readContentKeyFile(join(folder, name)), name).toEqual(key)
+    }
+  })
+
+  it('take a signing key of 64 bytes only when seed and public key belong together', async () => {
+    const folder = temporaryFolder()
+    const path = join(folder, 'signing.key')
+    writeFileSync(path, Buffer.concat([key, ed25519PublicKey(key)]))
+    expect(await readSigningKeyFile(path)).toEqual(key)
+    writeFileSync(path, hexEncode(Buffer.concat([key, ed25519PublicKey(new Uint8Array(32))])))
+    await expect(readSigningKeyFile(path)).rejects.toMatchObject({ code: 'M2P_KEY_INVALID' })
+  })
+
+  it('refuse everything else without showing any of it', async () => {
+    const folder = temporaryFolder()
+    const path = join(folder, 'x.key')
+    for (const content of ['', 'short', hexEncode(key).slice(2), `${hexEncode(key)}00`, `g${hexEncode(key).slice(1)}`, Buffer.alloc(32), Buffer.alloc(2_000_000)]) {
+      writeFileSync(path, content)
+      const error: unknown = await readContentKeyFile(path).catch((reason: unknown) => reason)
+      expect(error).toMatchObject({ code: 'M2P_KEY_INVALID' })
+      expect(String(error)).not.toContain(hexEncode(key).slice(8, 24))
+    }
+    writeFileSync(path, Buffer.alloc(32))
+    await expect(readPublicKeyFile(path)).rejects.toMatchObject({ code: 'M2P_KEY_INVALID' })
+  })
+
+  it('read slots line by line', async () => {
+    const folder = temporaryFolder()
+    const path = join(folder, 'slots.key')
+    const slots = new Map([[3, key], [1, key.toReversed()]])
+    writeFileSync(path, writeSlots(slots))
+    expect(await readSlotsFile(path)).toEqual(new Map([[1, key.toReversed()], [3, key]]))
+    const hex = hexEncode(key)
+    for (const bad of ['', `0 ${hex}`, `1 ${hex}\n1 ${hex}`, `01 ${hex}`, `4294967296 ${hex}`, `1 ${hex.slice(1)}`, `1  ${hex}`, hex]) {
+      writeFileSync(path, bad)
+      await expect(readSlotsFile(path)).rejects.toMatchObject({ code: 'M2P_KEY_INVALID' })
+    }
+  })
+})
