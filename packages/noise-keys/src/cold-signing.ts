@@ -51,8 +51,13 @@ export function describeSigningRequest(publications: readonly Publication[]): st
  * @throws {@link NoiseKeysError} `NK_REQUEST`, `NK_IDENTITY`, `NK_RECORD`, `NK_DNS_SIZE`.
  */
 export function answerSigningRequest(seed: Uint8Array, request: Uint8Array): Uint8Array {
+  let previous: SignedPublication | undefined
   const publications = parseSigningRequest(request).map((publication) => {
-    const { identity, atS, records, list, packet } = signWell(seed, publication)
+    // Whoever asks cannot know the hash of a list that is signed only now.
+    const chained = previous === undefined ? publication : { ...publication, list: { ...publication.list, prev: hexEncode(sha256(previous.list)) } }
+    const signed = signWell(seed, chained)
+    previous = signed
+    const { identity, atS, records, list, packet } = signed
     return { identity, atS, records: Object.fromEntries(records), list: utf8Decode(list), packet: base64Encode(relayPayload(packet)) }
   })
   return utf8Encode(`${JSON.stringify({ type: ANSWER_TYPE, version: 1, request_sha256: hexEncode(sha256(request)), publications }, null, 2)}\n`)

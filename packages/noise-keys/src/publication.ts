@@ -3,7 +3,7 @@ import { ANCHOR_DNS_NAME, recordDnsName } from './device-id.ts'
 import type { KeyDirectory } from './directory.ts'
 import { NoiseKeysError } from './errors.ts'
 import { parseIdentityName } from './identity.ts'
-import { formatAnchor, recordSha256, signKeyList, verifyKeyList, type KeyList, type KeyListEntry, type Tombstone } from './key-list.ts'
+import { formatAnchor, recordSha256, signKeyList, verifyKeyList, type KeyList, type KeyListEntry } from './key-list.ts'
 import type { OwnKey, TransportMetadata } from './metadata.ts'
 import { encodeDnsPacket, MAX_DNS_PACKET_BYTES, txtRecord, type DnsRecord } from './pkarr/dns.ts'
 import { signPacket, verifyPacket, relayPayload, type SignedPacket } from './pkarr/signed-packet.ts'
@@ -173,15 +173,39 @@ export async function publish(directory: KeyDirectory, signed: SignedPublication
   if (order === 'revocation') await files()
 }
 
-/** The metadata after a publication went out: sequences, hashes and dates as published. */
+/**
+ * The metadata after a publication went out: sequences, hashes, dates and states as published. A publication that was
+ * signed beforehand so brings its own cut-over and retirement with it.
+ */
 export function afterPublication(metadata: TransportMetadata, signed: SignedPublication): TransportMetadata {
   const { list, sha256: hash } = verifyKeyList(parseIdentityName(signed.identity).publicKey, signed.list)
-  const keys = metadata.keys.map((key): OwnKey => {
-    const text = signed.records.get(key.device)
-    const record = text === undefined ? undefined : parseKeyRecord(text)
-    if (text === undefined || record?.format !== 'stateful') return key
-    return { ...key, sequence: record.sequence, record: text, publishedAtS: signed.atS }
-  })
-  const tombstones: readonly Tombstone[] = list.tombstones
-  return { ...metadata, keys, tombstones, list: { seq: list.seq, sha256: hexEncode(hash) }, packetUs: String(signed.packet.timestampUs) }
+  const keys = metadata.keys.map((key) => afterRecord(key, signed, list))
+  const activeBefore = metadata.keys.find(({ state }) => state === 'active')?.device
+  const activeNow = keys.find(({ state }) => state === 'active')?.device
+  const turned = activeBefore !== undefined && activeNow !== undefined && activeBefore !== activeNow
+  return {
+    ...metadata,
+    keys,
+    tombstones: list.tombstones,
+    list: { seq: list.seq, sha256: hexEncode(hash) },
+    packetUs: String(signed.packet.timestampUs),
+    ...(turned ? { lastRotatedS: signed.atS, rotationCount: metadata.rotationCount + 1 } : {}),
+  }
+}
+
+function afterRecord(key: OwnKey, signed: SignedPublication, list: KeyList): OwnKey {
+  const text = signed.records.get(key.device)
+  const record = text === undefined ? undefined : parseKeyRecord(text)
+  if (text === undefined || record?.format !== 'stateful') {
+    const why = list.tombstones.find(({ k }) => k === key.publicKey)?.why
+    return why === undefined ? key : { ...key, state: why === 'retired' ? 'retired' : 'revoked', reason: why }
+  }
+  const { retiringUntilS: _until, reason: _reason, ...rest } = key
+  const from = list.entries.find(({ device }) => device === key.device)?.from
+  return {
+    ...rest, state: record.state, sequence: record.sequence, record: text, publishedAtS: signed.atS,
+    ...(from === undefined ? {} : { activeFromS: from }),
+    ...(record.retiringUntilS === undefined ? {} : { retiringUntilS: record.retiringUntilS }),
+    ...(record.reason === undefined ? {} : { reason: record.reason }),
+  }
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { base64Encode, hexEncode, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import {
   afterPublication, answerSigningRequest, describeSigningRequest, draftPublication, formatSigningRequest, parseSigningRequest, publish,
-  readSigningAnswer, type Publication,
+  readSigningAnswer, verifyKeyList, type OwnKey, type Publication,
 } from '../src/index.ts'
 import { DAY_S, Peer, Publisher, START_S, summary } from './publisher.ts'
 import { codeOf } from './support.ts'
@@ -34,8 +34,10 @@ describe('cold signing by file', () => {
     await publisher.publish()
     const peer = new Peer()
     await peer.look(publisher)
-    const { metadata } = publisher
-    const request = formatSigningRequest(turnInAdvance(publisher))
+    const before = publisher.metadata
+    const drafts = turnInAdvance(publisher)
+    const request = formatSigningRequest(drafts)
+    const added = publisher.metadata.keys.at(-1)
     const lines = describeSigningRequest(parseSigningRequest(request))
     expect(lines.join('\n')).toContain('server-v2: next')
     expect(lines.join('\n')).toContain('server: retiring (superseded), answers until 2027-')
@@ -46,7 +48,9 @@ describe('cold signing by file', () => {
       for (const form of [hexEncode(publisher.seed), base64Encode(publisher.seed)]) expect(utf8Decode(file)).not.toContain(form)
     }
     const signed = readSigningAnswer(request, answer)
-    publisher.metadata = metadata
+    const lists = signed.map(({ list }) => verifyKeyList(publisher.identity.publicKey, list))
+    expect(lists.slice(1).map(({ list }) => list.prev)).toEqual(lists.slice(0, -1).map(({ sha256 }) => hexEncode(sha256)))
+    publisher.metadata = { ...before, keys: [...before.keys, { ...added, sequence: 0, state: 'next' } as OwnKey] }
     const seen: string[][] = []
     for (const publication of signed) {
       publisher.nowS = publication.atS
@@ -54,6 +58,7 @@ describe('cold signing by file', () => {
       publisher.metadata = afterPublication(publisher.metadata, publication)
       seen.push(summary(await peer.look(publisher)))
     }
+    expect(publisher.metadata.rotationCount).toBe(1)
     expect(seen).toEqual([
       ['server: ok', 'server-v2: next NK_NOT_ACTIVE'], ['server-v2: ok', 'server: retiring'], ['server-v2: ok', 'server: retired NK_STALE'],
     ])
