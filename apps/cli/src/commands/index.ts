@@ -112,6 +112,11 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./sign.ts')).registerVerify,
   },
   {
+    name: 'noise',
+    summary: 'transport keys: derive, publish, turn, revoke, look up, audit',
+    load: async () => (await import('./noise.ts')).registerNoise,
+  },
+  {
     name: 'explain',
     summary: 'say what an error code means and what to do',
     load: async () => (await import('./explain.ts')).registerExplain,

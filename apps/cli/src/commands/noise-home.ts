@@ -1,0 +1,134 @@
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { writeFileAtomic } from '@keyturn/primitives/node'
+import {
+  combineDirectories, emptyMetadata, formatMetadata, KeyFloors, parseIdentityName, parseMetadata, releaseServerDirectory, transportIdentity,
+  type KeyDirectory, type RotationPolicy, type TransportIdentity, type TransportMetadata,
+} from '@keyturn/noise-keys'
+import { folderDirectory } from '@keyturn/noise-keys/node'
+import type { Context } from '../command.ts'
+import { CliError } from '../errors.ts'
+import { homePaths, type HomePaths } from '../home.ts'
+import { openHome, type HomeSession } from '../publisher/home-session.ts'
+
+/** Seconds since the epoch, as records have it. */
+export function nowSeconds(context: Context): number {
+  return Math.floor(context.clock() / 1000)
+}
+
+/** The transport keys of a home: metadata in a file, the cold seed in the keystore or nowhere near. */
+export interface TransportHome {
+  readonly session: HomeSession
+  readonly paths: HomePaths
+  readonly metadata: TransportMetadata
+  /** Whether the metadata has been stored before. */
+  readonly exists: boolean
+  store(metadata: TransportMetadata): Promise<void>
+  /** Lends the cold seed for the length of one call. Asks for the passphrase. */
+  withSeed<T>(use: (seed: Uint8Array) => T | Promise<T>): Promise<T>
+}
+
+/** Name of the file below `transport/`. */
+const METADATA_FILE = 'keys.json'
+const FLOORS_FILE = 'floors.json'
+/** What is published, as a folder any web server can serve. */
+const PUBLISHED_FOLDER = 'published'
+
+/**
+ * Opens the transport keys of a home.
+ *
+ * @throws {@link CliError} `CLI_HOME_MISSING`; `NK_METADATA`.
+ */
+export async function openTransport(context: Context, options: { write?: boolean; identity?: string; policy?: Partial<RotationPolicy> } = {}): Promise<TransportHome> {
+  const session = await openHome(context, { write: options.write === true && !context.dryRun })
+  const { paths } = session
+  const file = join(paths.transport, METADATA_FILE)
+  const bytes = await readIfThere(file)
+  const withSeed = async <T>(use: (seed: Uint8Array) => T | Promise<T>): Promise<T> => {
+    return await (await session.keys()).lend(session.description.aliases.transportIdentity, use)
+  }
+  return {
+    session,
+    paths,
+    metadata: bytes === undefined ? await firstMetadata(session, options) : parseMetadata(bytes),
+    exists: bytes !== undefined,
+    withSeed,
+    async store(metadata) {
+      await mkdir(paths.transport, { recursive: true })
+      await writeFileAtomic(file, formatMetadata(metadata), { mode: 0o600 })
+    },
+  }
+}
+
+async function firstMetadata(session: HomeSession, options: { identity?: string; policy?: Partial<RotationPolicy> }): Promise<TransportMetadata> {
+  if (options.identity !== undefined) return emptyMetadata(parseIdentityName(options.identity).name, options.policy)
+  const publicKey = await (await session.keys()).publicKey(session.description.aliases.transportIdentity)
+  return emptyMetadata(transportIdentity(publicKey).name, options.policy)
+}
+
+/**
+ * Where keys are published or looked up: addresses of release servers and folders, as flags name them; without flags
+ * the home's folder `transport/published`, and its server.
+ */
+export function directoriesOf(context: Context, flags: readonly string[] | undefined, server?: string): KeyDirectory[] {
+  if (flags !== undefined && flags.length > 0) return flags.map((place) => directoryAt(context, place))
+  const folder = folderDirectory(join(homePaths(context.homeFolder).transport, PUBLISHED_FOLDER))
+  return server === undefined ? [folder] : [folder, directoryAt(context, server)]
+}
+
+/** Several directories as one. */
+export function directoryOf(directories: readonly KeyDirectory[]): KeyDirectory {
+  const [only, ...more] = directories
+  return only !== undefined && more.length === 0 ? only : combineDirectories(directories)
+}
+
+function directoryAt(context: Context, place: string): KeyDirectory {
+  return /^https?:\/\//.test(place) ? releaseServerDirectory(place, { clock: context.clock }) : folderDirectory(place)
+}
+
+/** The rollback floors of this home, and how they are stored again. */
+export async function openFloors(context: Context): Promise<{ floors: KeyFloors; store(): Promise<void> }> {
+  const folder = homePaths(context.homeFolder).transport
+  const file = join(folder, FLOORS_FILE)
+  const bytes = await readIfThere(file)
+  const floors = bytes === undefined ? new KeyFloors() : KeyFloors.parse(bytes)
+  return {
+    floors,
+    async store() {
+      await mkdir(folder, { recursive: true })
+      await writeFileAtomic(file, floors.format(), { mode: 0o600 })
+    },
+  }
+}
+
+/** The identity that was named, or the home's own. */
+export async function identityOf(context: Context, name: string | undefined): Promise<TransportIdentity> {
+  if (name !== undefined) return parseIdentityName(name)
+  return parseIdentityName((await openTransport(context)).metadata.identity)
+}
+
+/** Reads a whole number from a flag. @throws {@link CliError} `CLI_USAGE`. */
+export function numberFlag(text: string, flag: string, min: number, max: number): number {
+  const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+  if (value >= min && value <= max) return value
+  throw new CliError('CLI_USAGE', `${flag} is not a whole number from ${min} to ${max}`)
+}
+
+/** Collects a flag that may be given several times. */
+export function collect(value: string, previous: readonly string[] = []): string[] {
+  return [...previous, value]
+}
+
+/** A date for people. */
+export function dateText(seconds: number | undefined): string {
+  return seconds === undefined ? '' : `${new Date(seconds * 1000).toISOString().slice(0, 16).replace('T', ' ')} UTC`
+}
+
+async function readIfThere(path: string): Promise<Uint8Array | undefined> {
+  try {
+    return await readFile(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}

@@ -1,0 +1,173 @@
+import { readFile } from 'node:fs/promises'
+import { wipe } from '@keyturn/primitives'
+import {
+  activeKey, addKey, afterPublication, cutOver, deriveX25519Static, draftPublication, nextDeviceId, nextKey, parseIdentityName,
+  publish as publishKeys, readSigningAnswer, retire, revoke, signPublication, transportPublicKey, type KeyDirectory, type NewKey, type RevocationReason,
+  type TransportMetadata,
+} from '@keyturn/noise-keys'
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../command.ts'
+import { CliError } from '../errors.ts'
+import { collect, dateText, directoriesOf, directoryOf, nowSeconds, openTransport, type TransportHome } from './noise-home.ts'
+import { keysData, keysText } from './noise-status.ts'
+
+interface PlaceOptions {
+  readonly to?: readonly string[]
+}
+interface PublishOptions extends PlaceOptions {
+  readonly device: string
+  readonly request?: string
+  readonly answer?: string
+}
+interface RotateOptions extends PlaceOptions {
+  readonly now?: boolean
+}
+interface RevokeOptions extends PlaceOptions {
+  readonly reason: string
+  readonly replace?: boolean
+}
+
+const REASONS: readonly RevocationReason[] = ['compromise', 'lost', 'superseded', 'retired', 'unspecified']
+const TO = ['--to <place>', 'a release server\'s address or a folder; may be given several times. Default: the home\'s own folder and server'] as const
+
+/** Registers `keyturn noise publish`. */
+export function registerNoisePublish(noise: Command, cli: Cli): void {
+  const publish = noise.command('publish')
+    .description('publish records, key list and packet; the first time with a first key')
+    .option(...TO, collect)
+    .option('--device <id>', 'device id of the first key', 'server')
+    .option('--request <file>', 'a signing request, with --answer')
+    .option('--answer <file>', 'its answer: publishes what is dated up to now, needs no key here')
+  cli.define<PublishOptions>(publish, { example: ['keyturn noise publish --to https://updates.example', 'keyturn noise publish --request r.json --answer a.json'], dryRun: true, run: runPublish })
+}
+
+/** Registers `keyturn noise rotate`. */
+export function registerNoiseRotate(noise: Command, cli: Cli): void {
+  const rotate = noise.command('rotate')
+    .description('take the next step of a turn: announce the next key, cut over to it, retire the old one')
+    .option(...TO, collect)
+    .option('--now', 'cut over without waiting until caches know the next key; for a stolen key see "noise revoke --replace"')
+  cli.define<RotateOptions>(rotate, { example: ['keyturn noise rotate', 'keyturn noise rotate --now --dry-run'], dryRun: true, run: runRotate })
+}
+
+/** Registers `keyturn noise revoke`. */
+export function registerNoiseRevoke(noise: Command, cli: Cli): void {
+  const command = noise.command('revoke')
+    .description('revoke the key of a device, at once and for good')
+    .argument('<device>', 'device id')
+    .option(...TO, collect)
+    .option('--reason <why>', `one of ${REASONS.join(', ')}`, 'compromise')
+    .option('--replace', 'publish a fresh key in its place')
+  cli.define<RevokeOptions>(command, { example: 'keyturn noise revoke laptop --reason lost --replace --yes', dryRun: true, run: runRevoke })
+}
+
+async function runPublish(context: Context, options: PublishOptions): Promise<CommandResult> {
+  if (options.request !== undefined || options.answer !== undefined) return await publishAnswer(context, options)
+  const home = await openTransport(context, { write: true })
+  const nowS = nowSeconds(context)
+  const metadata = activeKey(home.metadata) === undefined && nextKey(home.metadata) === undefined
+    ? addKey(home.metadata, await deriveKey(home, unusedDevice(home.metadata, options.device)), nowS)
+    : home.metadata
+  return await signAndPublish(context, home, metadata, options.to, 'turn', 'published')
+}
+
+async function runRotate(context: Context, options: RotateOptions): Promise<CommandResult> {
+  const home = await openTransport(context, { write: true })
+  const nowS = nowSeconds(context)
+  const active = activeKey(home.metadata)
+  if (active === undefined) throw new CliError('CLI_TURN_UNREADY', 'No transport key is active', { hint: 'Run "keyturn noise publish"' })
+  const { metadata: retired, retired: gone } = retire(home.metadata, nowS)
+  const next = nextKey(retired)
+  let metadata = retired
+  let did = ''
+  if (next === undefined) {
+    const device = nextDeviceId(retired, active.device)
+    metadata = addKey(retired, await deriveKey(home, device), nowS)
+    did = `announced ${device}, to be used from ${dateText(nextKey(metadata)?.activeFromS)}`
+  }
+  const announced = nextKey(metadata)
+  if (announced !== undefined && (options.now === true || (next !== undefined && (next.activeFromS ?? 0) <= nowS))) {
+    metadata = cutOver(metadata, nowS)
+    did = `cut over to ${announced.device}; ${active.device} answers until ${dateText(nowS + metadata.policy.overlapS)}`
+  } else if (did === '') did = `waits: ${announced?.device} is announced, to be used from ${dateText(announced?.activeFromS)}`
+  const wiped = gone.map(({ device }) => device)
+  const text = wiped.length === 0 ? did : `${did}; retired ${wiped.join(', ')}`
+  return await signAndPublish(context, home, metadata, options.to, 'turn', text)
+}
+
+async function runRevoke(context: Context, options: RevokeOptions, [device = '']: readonly (string | undefined)[]): Promise<CommandResult> {
+  const reason = REASONS.find((word) => word === options.reason)
+  if (reason === undefined) throw new CliError('CLI_USAGE', `--reason is none of ${REASONS.join(', ')}`)
+  const home = await openTransport(context, { write: true })
+  const nowS = nowSeconds(context)
+  const revoked = revoke(home.metadata, device, reason, nowS)
+  const replace = options.replace === true
+  if (!context.dryRun) await context.ask.confirm(`Revoke the key of "${device}" for good${replace ? ' and publish a new one' : ''}?`)
+  const metadata = replace ? await replaceKey(home, revoked, device, nowS) : revoked
+  const next = activeKey(metadata)
+  const text = `revoked ${device}; ${next === undefined ? 'no key is active now' : `${next.device} is active`}`
+  return await signAndPublish(context, home, metadata, options.to, 'revocation', text)
+}
+
+/** The announced key steps in where there is one; else a new one is derived. */
+async function replaceKey(home: TransportHome, metadata: TransportMetadata, device: string, nowS: number): Promise<TransportMetadata> {
+  if (activeKey(metadata) !== undefined) return metadata
+  if (nextKey(metadata) !== undefined) return cutOver(metadata, nowS, 'superseded')
+  return addKey(metadata, await deriveKey(home, nextDeviceId(metadata, device)), nowS)
+}
+
+/** By default context and device id are one string, as deployed readers have it. */
+async function deriveKey(home: TransportHome, device: string): Promise<NewKey> {
+  return await home.withSeed((seed) => {
+    const secret = deriveX25519Static(seed, device)
+    try {
+      return { device, publicKey: transportPublicKey(secret), generation: 'G2' as const }
+    } finally {
+      wipe(secret)
+    }
+  })
+}
+
+function unusedDevice(metadata: TransportMetadata, device: string): string {
+  return metadata.keys.some((key) => key.device === device) ? nextDeviceId(metadata, device) : device
+}
+
+async function signAndPublish(
+  context: Context, home: TransportHome, metadata: TransportMetadata, to: readonly string[] | undefined, order: 'turn' | 'revocation', text: string,
+): Promise<CommandResult> {
+  const nowS = nowSeconds(context)
+  if (context.dryRun) {
+    return { data: { dry_run: true, identity: metadata.identity, would: text, keys: keysData(metadata) }, text: `would: ${text}\n\n${keysText(metadata)}` }
+  }
+  const directories = directoriesOf(context, to, home.session.description.server)
+  const directory = directoryOf(directories)
+  const { packet } = await directory.read(parseIdentityName(metadata.identity), { fresh: true })
+  const signed = await home.withSeed((seed) => signPublication(seed, draftPublication(metadata, nowS, packet)))
+  // Stored before anything goes out: a sequence number that was signed is never signed again.
+  const after = afterPublication(metadata, signed)
+  await home.store(after)
+  await publishKeys(directory, signed, order)
+  return {
+    data: { identity: metadata.identity, did: text, published_to: directories.map(({ name }) => name), list: after.list?.seq, keys: keysData(after) },
+    text: `${text}\n\n${keysText(after)}`,
+  }
+}
+
+async function publishAnswer(context: Context, options: PublishOptions): Promise<CommandResult> {
+  if (options.request === undefined || options.answer === undefined) throw new CliError('CLI_USAGE', '--request and --answer go together')
+  const home = await openTransport(context, { write: true })
+  const nowS = nowSeconds(context)
+  const all = readSigningAnswer(await readFile(options.request), await readFile(options.answer))
+  const due = all.filter(({ atS, identity }) => atS <= nowS && identity === home.metadata.identity)
+  const last = due.at(-1)
+  const later = all.filter(({ atS }) => atS > nowS).map(({ atS }) => dateText(atS))
+  if (last === undefined) throw new CliError('CLI_TURN_UNREADY', `Nothing in the answer is due for ${home.metadata.identity}`, { hint: `The next is dated ${later[0] ?? 'nowhere'}` })
+  const after = afterPublication(home.metadata, last)
+  const data = { identity: last.identity, signed_for: dateText(last.atS), still_to_come: later, list: after.list?.seq }
+  if (!context.dryRun) {
+    const directory: KeyDirectory = directoryOf(directoriesOf(context, options.to, home.session.description.server))
+    await home.store(after)
+    await publishKeys(directory, last, [...last.records.values()].some((text) => text.includes(';st=revoked;')) ? 'revocation' : 'turn')
+  }
+  return { data, text: `${context.dryRun ? 'would publish' : 'published'} what was signed for ${dateText(last.atS)}; ${later.length} still to come` }
+}
