@@ -1,0 +1,263 @@
+import { randomBytes } from 'node:crypto'
+import { concatBytes, utf8Encode } from '@keyturn/primitives'
+import { KelError } from '../errors.ts'
+import { saidify } from '../said.ts'
+import type { DuplicityRecord, KelStore, LogRecord, LogStorage, StoredLog } from '../storage.ts'
+import { readFrame } from '../stream.ts'
+import { formatVersion } from '../version-string.ts'
+import { git, readObjects, runGit } from './git.ts'
+
+// One ref per identity, `refs/keri/<prefix>/kel`, one commit per accepted event in first-seen order, one parent each:
+//   event        the exact body
+//   attachments  the exact CESR text behind it
+//   seen         "<first-seen number> <ISO time> <local|remote>"
+// Receipts that come later lie in `refs/keri/<prefix>/receipts`, one blob per event, so that the chain never changes;
+// proofs of duplicity in `refs/keri/<prefix>/duplicity/<SAID>`. Commit ids are no part of any trust.
+
+const prefixForm = /^[A-Za-z0-9_-]{44}$/
+const author = 'Keyturn <kel@keyturn.invalid>'
+
+function kelRef(prefix: string): string {
+  return `refs/keri/${prefix}/kel`
+}
+
+function receiptsRef(prefix: string): string {
+  return `refs/keri/${prefix}/receipts`
+}
+
+/** One file of a new commit. */
+interface CommitFile { readonly path: string; readonly bytes: Uint8Array }
+
+interface NewCommit {
+  readonly files: readonly CommitFile[]
+  readonly message: string
+  readonly atMs: number
+  readonly parent: string | undefined
+  /** Keep the files of the parent that are not named. */
+  readonly keep?: boolean
+}
+
+/** A change of one ref: from `old` (undefined: it must not exist) to `id`. */
+interface RefChange { readonly ref: string; readonly id: string; readonly old: string | undefined }
+
+class GitRepository {
+  readonly #path: string
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  async resolve(ref: string): Promise<string | undefined> {
+    const { code, stdout } = await runGit(this.#path, ['rev-parse', '--verify', '--quiet', '--end-of-options', `${ref}^{commit}`])
+    return code === 0 ? stdout.toString().trim() : undefined
+  }
+
+  /** Commits of a ref, oldest first; merges are refused. */
+  async chain(id: string): Promise<readonly string[]> {
+    const lines = (await git(this.#path, ['rev-list', '--reverse', '--parents', id])).toString().trim().split('\n')
+    return lines.map((line, place) => {
+      const [commit = '', ...parents] = line.split(' ')
+      if (parents.length !== (place === 0 ? 0 : 1)) throw new KelError('KEL_CORRUPT', `Commit ${commit} of the log has ${parents.length} parents`)
+      return commit
+    })
+  }
+
+  async read(names: readonly string[]): Promise<(Uint8Array | undefined)[]> {
+    return await readObjects(this.#path, names)
+  }
+
+  async refs(pattern: string): Promise<readonly { ref: string; id: string }[]> {
+    const lines = (await git(this.#path, ['for-each-ref', '--format=%(objectname) %(refname)', pattern])).toString().split('\n')
+    return lines.filter((line) => line !== '').map((line) => ({ id: line.slice(0, line.indexOf(' ')), ref: line.slice(line.indexOf(' ') + 1) }))
+  }
+
+  async files(commit: string): Promise<readonly string[]> {
+    return (await git(this.#path, ['ls-tree', '-r', '--name-only', '-z', commit])).toString().split('\0').filter((name) => name !== '')
+  }
+
+  /** Writes a commit that only a temporary ref holds; returns its id and that ref. */
+  async write(commit: NewCommit): Promise<{ id: string; temporary: string }> {
+    const temporary = `refs/keyturn-tmp/${randomBytes(12).toString('hex')}`
+    const out = await git(this.#path, ['fast-import', '--quiet', '--done'], importStream(commit, temporary))
+    return { id: out.toString().trim(), temporary }
+  }
+
+  /**
+   * Moves refs in one transaction, each only if it still is where it was.
+   *
+   * @returns False when another process was first.
+   */
+  async swap(changes: readonly RefChange[], temporaries: readonly string[]): Promise<boolean> {
+    const lines = [
+      'start',
+      ...changes.map(({ ref, id, old }) => (old === undefined ? `create ${ref} ${id}` : `update ${ref} ${id} ${old}`)),
+      ...temporaries.map((ref) => `delete ${ref}`),
+      'prepare', 'commit', '',
+    ]
+    const { code } = await runGit(this.#path, ['update-ref', '--stdin'], utf8Encode(lines.join('\n')))
+    if (code === 0) return true
+    await runGit(this.#path, ['update-ref', '--stdin'], utf8Encode(temporaries.map((ref) => `delete ${ref}\n`).join('')))
+    return false
+  }
+}
+
+function importStream({ files, message, atMs, parent, keep }: NewCommit, ref: string): Uint8Array {
+  const text = utf8Encode(message)
+  const when = `${author} ${Math.floor(atMs / 1000)} +0000`
+  const parts: Uint8Array[] = []
+  const line = (content: string): void => void parts.push(utf8Encode(`${content}\n`))
+  const counted = (bytes: Uint8Array): void => void parts.push(utf8Encode(`data ${bytes.length}\n`), bytes, utf8Encode('\n'))
+  files.forEach(({ bytes }, at) => {
+    line('blob')
+    line(`mark :${at + 1}`)
+    counted(bytes)
+  })
+  const mark = files.length + 1
+  line(`commit ${ref}`)
+  line(`mark :${mark}`)
+  line(`author ${when}`)
+  line(`committer ${when}`)
+  counted(text)
+  if (parent !== undefined) line(`from ${parent}`)
+  if (keep !== true) line('deleteall')
+  files.forEach(({ path }, at) => line(`M 100644 :${at + 1} ${path}`))
+  line(`get-mark :${mark}`)
+  line('done')
+  return concatBytes(...parts)
+}
+
+/** Splits the version mark: commit of the log, commit of the receipts. */
+function parseMark(version: string | undefined): { kel: string | undefined; receipts: string | undefined } {
+  const [kel, receipts] = (version ?? '').split('/')
+  return { kel: kel === '' ? undefined : kel, receipts: receipts === undefined || receipts === '-' ? undefined : receipts }
+}
+
+function receiptMessage(prefix: string, sn: number, said: string, attachments: Uint8Array): Uint8Array {
+  const fields = { v: formatVersion(0), t: 'rct', d: said, i: prefix, s: sn.toString(16) }
+  return concatBytes(saidify(fields).body, attachments)
+}
+
+class GitLog implements LogStorage {
+  readonly #repository: GitRepository
+  readonly #prefix: string
+
+  constructor(repository: GitRepository, prefix: string) {
+    this.#repository = repository
+    this.#prefix = prefix
+  }
+
+  async read(): Promise<StoredLog | undefined> {
+    const kel = await this.#repository.resolve(kelRef(this.#prefix))
+    if (kel === undefined) return undefined
+    const receipts = await this.#repository.resolve(receiptsRef(this.#prefix))
+    const messages = await this.#messages(kel)
+    const late = receipts === undefined ? [] : await this.#receipts(receipts, messages)
+    return { stream: concatBytes(...messages, ...late), version: `${kel}/${receipts ?? '-'}` }
+  }
+
+  async #messages(tip: string): Promise<readonly Uint8Array[]> {
+    const commits = await this.#repository.chain(tip)
+    const objects = await this.#repository.read(commits.flatMap((commit) => [`${commit}:event`, `${commit}:attachments`]))
+    return commits.map((commit, at) => {
+      const [event, attachments] = [objects[2 * at], objects[2 * at + 1]]
+      if (event === undefined || attachments === undefined) throw new KelError('KEL_CORRUPT', `Commit ${commit} of the log lacks its event`)
+      return concatBytes(event, attachments)
+    })
+  }
+
+  async #receipts(commit: string, messages: readonly Uint8Array[]): Promise<readonly Uint8Array[]> {
+    const saids = await this.#repository.files(commit)
+    const blobs = await this.#repository.read(saids.map((said) => `${commit}:${said}`))
+    const sns = new Map(messages.map((message) => {
+      const { d, s } = JSON.parse(new TextDecoder().decode(readFrame(message, 0).body)) as { d: string; s: string }
+      return [d, Number.parseInt(s, 16)] as const
+    }))
+    return saids.flatMap((said, at) => {
+      const sn = sns.get(said)
+      return sn === undefined ? [] : [receiptMessage(this.#prefix, sn, said, blobs[at] ?? new Uint8Array(0))]
+    })
+  }
+
+  async append(record: LogRecord, expected: string | undefined): Promise<string> {
+    const mark = parseMark(expected)
+    const frame = readFrame(record.message, 0)
+    const attachments = frame.bytes.subarray(frame.body.length)
+    const { id, temporary } = record.type === 'rct'
+      ? await this.#writeReceipt(record, attachments, mark.receipts)
+      : await this.#writeEvent(record, frame.body, attachments, mark.kel)
+    const [ref, old] = record.type === 'rct' ? [receiptsRef(this.#prefix), mark.receipts] : [kelRef(this.#prefix), mark.kel]
+    const won = await this.#repository.swap([{ ref, id, old }], [temporary])
+    if (!won) throw new KelError('KEL_CONFLICT', `Another process moved ${ref} first`, { details: { ref } })
+    return record.type === 'rct' ? `${mark.kel ?? ''}/${id}` : `${id}/${mark.receipts ?? '-'}`
+  }
+
+  async #writeEvent(record: LogRecord, event: Uint8Array, attachments: Uint8Array, parent: string | undefined): Promise<{ id: string; temporary: string }> {
+    const seen = utf8Encode(`${record.firstSeen} ${new Date(record.seenAtMs).toISOString()} ${record.source}\n`)
+    return await this.#repository.write({
+      files: [{ path: 'event', bytes: event }, { path: 'attachments', bytes: attachments }, { path: 'seen', bytes: seen }],
+      message: `keri ${record.type} s=${record.sn.toString(16)} ${record.said}\n`, atMs: record.seenAtMs, parent,
+    })
+  }
+
+  async #writeReceipt(record: LogRecord, attachments: Uint8Array, parent: string | undefined): Promise<{ id: string; temporary: string }> {
+    const [before] = parent === undefined ? [] : await this.#repository.read([`${parent}:${record.said}`])
+    return await this.#repository.write({
+      files: [{ path: record.said, bytes: before === undefined ? attachments : concatBytes(before, attachments) }],
+      message: `keri rct ${record.said}\n`, atMs: record.seenAtMs, parent, keep: true,
+    })
+  }
+
+  async keepDuplicity({ said, message, against, againstMessage }: DuplicityRecord): Promise<void> {
+    const ref = `refs/keri/${this.#prefix}/duplicity/${said}`
+    if (await this.#repository.resolve(ref) !== undefined) return
+    const frame = readFrame(message, 0)
+    const { id, temporary } = await this.#repository.write({
+      files: [
+        { path: 'event', bytes: frame.body }, { path: 'attachments', bytes: frame.bytes.subarray(frame.body.length) },
+        { path: 'against', bytes: utf8Encode(`${against}\n`) }, { path: 'held.cesr', bytes: againstMessage },
+      ],
+      message: `keri duplicity ${said} against ${against}\n`, atMs: 0, parent: undefined,
+    })
+    // Another process may have kept the same proof in between: then it is there, which is what was wanted.
+    await this.#repository.swap([{ ref, id, old: undefined }], [temporary])
+  }
+
+  async duplicities(): Promise<readonly Uint8Array[]> {
+    const refs = await this.#repository.refs(`refs/keri/${this.#prefix}/duplicity/`)
+    const objects = await this.#repository.read(refs.flatMap(({ id }) => [`${id}:held.cesr`, `${id}:event`, `${id}:attachments`]))
+    return refs.map((_, at) => concatBytes(...objects.slice(3 * at, 3 * at + 3).map((part) => part ?? new Uint8Array(0))))
+  }
+}
+
+/**
+ * Logs in a git repository: one ref per identity, exact bytes, real compare-and-swap by `git update-ref`. The ref only
+ * ever moves forward, so a plain `git push` and `git bundle` carry it.
+ *
+ * @param path - An existing repository, bare or not.
+ */
+export function gitStore(path: string): KelStore {
+  const repository = new GitRepository(path)
+  return {
+    async list() {
+      const refs = await repository.refs('refs/keri/')
+      return refs.flatMap(({ ref }) => /^refs\/keri\/([A-Za-z0-9_-]{44})\/kel$/.exec(ref)?.[1] ?? []).sort()
+    },
+    log(prefix) {
+      if (!prefixForm.test(prefix)) throw new TypeError('A prefix has 44 characters of Base64url')
+      return new GitLog(repository, prefix)
+    },
+  }
+}
+
+/**
+ * Writes everything of one identity into a bundle file that `git fetch` reads.
+ *
+ * @param path - The repository.
+ * @param file - Where the bundle goes, absolute.
+ * @throws {@link KelError} `KEL_IO` when there is no such log.
+ */
+export async function exportBundle(path: string, prefix: string, file: string): Promise<void> {
+  const refs = await new GitRepository(path).refs(`refs/keri/${prefix}/`)
+  if (refs.length === 0) throw new KelError('KEL_IO', `No log of ${prefix} in the repository`)
+  await git(path, ['bundle', 'create', '--quiet', file, ...refs.map(({ ref }) => ref)])
+}
