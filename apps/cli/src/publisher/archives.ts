@@ -7,6 +7,7 @@ import { CliError } from '../errors.ts'
 import { activeContentKey, keyAlias, type HomeContentKey, type HomeDescription } from '../home.ts'
 import type { Progress } from '../output.ts'
 import type { HomeSession } from './home-session.ts'
+import { refuseSpecialFiles } from './tree.ts'
 
 /** Folder of a release tree that holds the archives. */
 export const packFolder = 'pack'
@@ -42,6 +43,7 @@ export interface PackReport {
  */
 export async function packTree(home: HomeSession, plan: PackPlan): Promise<PackReport> {
   const entries = (await readdir(plan.input, { withFileTypes: true })).toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  await refuseSpecialFiles(plan.input)
   if (entries.length === 0) throw new CliError('BUILD_EMPTY', `No file in "${plan.input}"`)
   await mkdir(join(plan.output, packFolder), { recursive: true })
   let report: PackReport = { archives: 0, files: 0, originalBytes: 0, archiveBytes: 0, carriedFiles: 0 }
@@ -49,8 +51,7 @@ export async function packTree(home: HomeSession, plan: PackPlan): Promise<PackR
     plan.signal.throwIfAborted()
     const source = join(plan.input, entry.name)
     if (entry.isDirectory()) report = await packOne(home, plan, entry.name, report)
-    else if (entry.isFile()) await copyFile(source, join(plan.output, entry.name))
-    else throw new CliError('BUILD_SPECIAL_FILE', `"${entry.name}" is neither file nor folder`, { details: { path: entry.name } })
+    else await copyFile(source, join(plan.output, entry.name))
   }
   return report
 }

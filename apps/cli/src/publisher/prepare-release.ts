@@ -67,7 +67,7 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
       contentKeys: contentKeys(description),
     },
   })
-  return await keep(home, manifest, tree, indexes)
+  return await storeRelease(home, manifest, tree, indexes)
 }
 
 async function chosenFiles(tree: string, { keeps = () => true }: ReleasePlan): Promise<TreeFile[]> {
@@ -113,7 +113,17 @@ function indexReference(facts: ArchiveFacts | undefined, indexes: Map<string, Ui
   return { index: { sha256, size: bytes.length, chunks, params } }
 }
 
-async function keep(home: HomeSession, manifest: ReleaseManifest, tree: string, indexes: ReadonlyMap<string, Uint8Array>): Promise<StoredRelease> {
+/**
+ * Keeps a release in the home, whole or not at all.
+ *
+ * @param home - Open home, locked.
+ * @param manifest - What it says.
+ * @param tree - Folder of its files.
+ * @param indexes - Its chunk indexes by SHA-256.
+ */
+export async function storeRelease(
+  home: HomeSession, manifest: ReleaseManifest, tree: string, indexes: ReadonlyMap<string, Uint8Array>,
+): Promise<StoredRelease> {
   const bytes = writeManifest(manifest)
   const channelFolder = join(home.paths.releases, manifest.channel ?? '')
   const folder = join(channelFolder, manifest.version)

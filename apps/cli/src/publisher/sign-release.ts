@@ -32,6 +32,8 @@ export interface HeadPlan {
   readonly fallback?: StoredRelease | undefined
   readonly rollout?: Rollout | undefined
   readonly mirrors?: readonly Mirror[] | undefined
+  /** Withdrawn releases; default: those of the last head. */
+  readonly revoked?: Head['revoked'] | undefined
   /** Keys that sign; default: the head key in force. */
   readonly aliases?: readonly string[]
   /** Lowest sequence it may get, when a server has seen higher ones than this home. */
@@ -60,7 +62,7 @@ export async function issueHead(home: HomeSession, release: StoredRelease, plan:
     manifest: pin(release),
     ...(plan.fallback === undefined ? {} : { fallback: pin(plan.fallback) }),
     ...(plan.rollout === undefined ? {} : { rollout: plan.rollout }),
-    revoked: last?.head.revoked ?? [], mirrors: plan.mirrors ?? last?.head.mirrors ?? [],
+    revoked: plan.revoked ?? last?.head.revoked ?? [], mirrors: plan.mirrors ?? last?.head.mirrors ?? [],
   }
   const keys = await home.keys()
   const signers = await Promise.all((plan.aliases ?? [description.aliases.head]).map((alias) => keys.documentSigner(alias)))

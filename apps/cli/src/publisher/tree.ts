@@ -18,6 +18,18 @@ const RESERVED = '.updates'
 const READ_BYTES = 1024 * 1024
 
 /**
+ * Looks through a tree for what is neither file nor folder, before any work is done.
+ *
+ * @param folder - The tree.
+ * @throws {@link CliError} `BUILD_SPECIAL_FILE`.
+ */
+export async function refuseSpecialFiles(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
+    if (!entry.isDirectory() && !entry.isFile()) throw specialFile(join(entry.parentPath, entry.name).slice(folder.length + 1), entry)
+  }
+}
+
+/**
  * Lists the files of a release tree, sorted by path bytes.
  *
  * @param folder - The tree.
@@ -29,9 +41,7 @@ export async function listTree(folder: string): Promise<TreeFile[]> {
     const source = join(entry.parentPath, entry.name)
     const path = source.slice(folder.length + 1).split(sep).join('/')
     if (path === RESERVED || path.startsWith(`${RESERVED}/`) || entry.isDirectory()) continue
-    if (!entry.isFile()) {
-      throw new CliError('BUILD_SPECIAL_FILE', `"${printable(path)}" is a ${kindOf(entry)}`, { details: { path: printable(path) } })
-    }
+    if (!entry.isFile()) throw specialFile(path, entry)
     const { size, mode } = await lstat(source)
     files.push({ path, source, size, executable: (mode & 0o111) !== 0 })
   }
@@ -68,6 +78,10 @@ export async function hashFile(file: TreeFile, signal: AbortSignal): Promise<str
 }
 
 interface SpecialEntry { isSymbolicLink(): boolean; isFIFO(): boolean; isSocket(): boolean }
+
+function specialFile(path: string, entry: SpecialEntry): CliError {
+  return new CliError('BUILD_SPECIAL_FILE', `"${printable(path)}" is a ${kindOf(entry)}`, { details: { path: printable(path) } })
+}
 
 function kindOf(entry: SpecialEntry): string {
   if (entry.isSymbolicLink()) return 'symbolic link'

@@ -1,0 +1,118 @@
+import { readdir, rename } from 'node:fs/promises'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { diagnose } from '../../src/health/diagnose.ts'
+import type { HomeSession } from '../../src/publisher/home-session.ts'
+import { readIdentityLog, readReleases, rolesInForce } from '../../src/publisher/store.ts'
+import { contentTurnSteps, planContentTurn } from '../../src/turn/content.ts'
+import { identityTurnSteps } from '../../src/turn/identity.ts'
+import { readTurn, runTurn, type TurnOptions, type TurnStep } from '../../src/turn/journal.ts'
+import { World } from '../support/world.ts'
+
+let world: World
+beforeEach(async () => { world = await World.create() })
+afterEach(async () => { await world.remove() })
+
+class Killed extends Error {}
+
+type Steps = (home: HomeSession) => Promise<TurnStep[]>
+
+/**
+ * Runs a turn to its end through processes that know nothing of each other: every step is killed after its effect and
+ * before the journal knows, then repeated by the next process, which is killed in its turn before the step that follows.
+ */
+async function killedAtEveryStep(turn: string, steps: Steps): Promise<number> {
+  const process = async (hooks: Pick<TurnOptions, 'afterEffect' | 'onStep'>): Promise<boolean> => {
+    const home = await world.home()
+    const options: TurnOptions = { folder: home.paths.journals, now: new Date().toISOString(), ...hooks }
+    return await runTurn(turn, await steps(home), options).then(() => true, (error: unknown) => {
+      if (error instanceof Killed) return false
+      throw error
+    })
+  }
+  for (let kills = 0; ; kills += 2) {
+    expect(await process({ afterEffect: () => { throw new Killed() } })).toBe(false)
+    let begun = 0
+    if (await process({ onStep: () => { if (begun++ > 0) throw new Killed() } })) return kills + 1
+  }
+}
+
+describe('contentTurnSteps()', () => {
+  it('reaches one end when it is killed at every step, and a launcher updates to it', async () => {
+    const client = await world.startServer()
+    await world.release()
+    const engine = await world.engine()
+    await engine.update()
+    const steps: Steps = async (home) => {
+      const options = { channel: 'stable', client, nowMs: Date.now(), signal: world.signal }
+      return contentTurnSteps(home, await planContentTurn(home, options, (await readTurn(home.paths.journals, 'content'))?.facts), options)
+    }
+    expect(await killedAtEveryStep('content', steps)).toBeGreaterThan(8)
+    const home = await world.home()
+    expect(home.description.contentKeys.map(({ keyId, status }) => [keyId, status])).toEqual([[1, 'retired'], [2, 'active']])
+    expect(home.description.slots).toEqual([1, 2])
+    expect(await readReleases(home.paths, 'stable')).toHaveLength(2)
+    expect(await readdir(home.paths.journals)).toEqual([])
+    const findings = await diagnose(home, { nowMs: Date.now(), deep: true, client, signal: world.signal })
+    expect(findings.filter(({ level }) => level === 'error')).toEqual([])
+    expect(await engine.update()).toMatchObject({ outcome: 'updated', version: expect.stringMatching(/-2$/) })
+  })
+
+  it('makes a key and nothing else when nothing is released yet', async () => {
+    const home = await world.home()
+    const options = { channel: 'stable', nowMs: Date.now(), signal: world.signal }
+    const plan = await planContentTurn(home, options)
+    expect(plan).toMatchObject({ from: 1, to: 2, slot: 2, release: undefined, downloadBytesAtMost: 0 })
+    await runTurn('content', contentTurnSteps(home, plan, options), { folder: home.paths.journals, now: '' })
+    expect((await world.home()).description.contentKeys).toHaveLength(2)
+  })
+})
+
+describe('identityTurnSteps()', () => {
+  it('reaches one end when it is killed at every step: one rotation, one role document, no download', async () => {
+    const client = await world.startServer()
+    await world.release()
+    const engine = await world.engine()
+    await engine.update()
+    const steps: Steps = async (home) => identityTurnSteps(home, { channels: ['stable'], headKey: true, client, nowMs: Date.now() })
+    expect(await killedAtEveryStep('identity', steps)).toBeGreaterThan(7)
+    const home = await world.home()
+    const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
+    expect(log.events.map(({ type }) => type)).toEqual(['icp', 'rot'])
+    expect((await rolesInForce(home.paths, log.prefix)).document.version).toBe(2)
+    expect(home.description).toMatchObject({
+      identity: { alias: 'identity/2', nextAlias: 'identity/3' }, aliases: { release: 'release/2', head: 'head/2' },
+    })
+    const findings = await diagnose(home, { nowMs: Date.now(), deep: false, client, signal: world.signal })
+    expect(findings.filter(({ level }) => level === 'error')).toEqual([])
+    expect(await engine.update()).toMatchObject({ outcome: 'up-to-date', downloadedBytes: 0 })
+  })
+
+  it('revokes what leaves when it was stolen, and keeps what is installed playable', async () => {
+    const client = await world.startServer()
+    await world.release()
+    const engine = await world.engine()
+    await engine.update()
+    const home = await world.home()
+    await runTurn('identity', identityTurnSteps(home, { channels: ['stable'], revoke: true, client, nowMs: Date.now() }), { folder: home.paths.journals, now: '' })
+    const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
+    expect(document.revokedKeys).toHaveLength(1)
+    expect(await engine.update()).toMatchObject({ outcome: 'up-to-date' })
+    expect(await engine.status()).toMatchObject({ trust: 'current', rolesVersion: expect.any(Number) })
+  })
+
+  it('turns again and again', async () => {
+    for (let n = 0; n < 3; n += 1) {
+      const home = await world.home()
+      await runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), { folder: home.paths.journals, now: '' })
+    }
+    const home = await world.home()
+    expect((await readIdentityLog(home.paths, home.description.identity.prefix)).log.state.sn).toBe(3)
+  })
+
+  it('wants the file with the next key: CLI_TURN_UNREADY', async () => {
+    await rename(world.path('home', 'next-identity.keystore'), world.path('elsewhere'))
+    const home = await world.home()
+    await expect(runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), { folder: home.paths.journals, now: '' }))
+      .rejects.toMatchObject({ code: 'CLI_TURN_UNREADY' })
+  })
+})
