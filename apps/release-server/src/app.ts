@@ -66,9 +66,12 @@ function createHttpServer(options: AppOptions, handler: Parameters<typeof create
     rejectNonStandardBodyWrites: false,
   }, (request, response) => {
     if (tree.handle(request, response)) {
-      options.onPublicAnswer(request.method ?? 'GET', response.statusCode)
+      if (response.headersSent) options.onPublicAnswer(request.method ?? 'GET', response.statusCode)
+      else response.once('close', () => options.onPublicAnswer(request.method ?? 'GET', response.statusCode))
       return
     }
+    // Relay clients name a media type that no parser of media types accepts; what it is, its address says.
+    if (request.url?.startsWith('/pkarr/') === true && request.method === 'PUT') request.headers['content-type'] = 'application/octet-stream'
     handler?.(request, response)
   })
   server.maxHeadersCount = 100

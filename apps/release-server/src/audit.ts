@@ -2,6 +2,7 @@ import { canonicalJson, hexEncode, sha256, utf8Encode } from '@keyturn/primitive
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import type { AuditEntry } from './api.ts'
 import { timestamp } from './context.ts'
+import { queueDeliveries } from './deliveries.ts'
 import { ServerError } from './errors.ts'
 import type { MetadataStore, RecordWriter } from './storage/metadata-store.ts'
 
@@ -51,6 +52,7 @@ export async function appendAudit(records: RecordWriter, nowMs: number, note: Au
   await records.put('audit', { key: auditKey(entry.sequence), value: whole as unknown as JsonObject })
   await records.put('counters', { key: 'audit', value: { sequence: entry.sequence, hash, at: entry.at } })
   await records.notify('event', JSON.stringify({ type: note.action, at: entry.at, target: note.target, actor: note.actor, sequence: entry.sequence }))
+  await queueDeliveries(records, nowMs, note.action, { actor: note.actor, target: note.target, sequence: entry.sequence, facts: { ...entry.facts } })
   return whole
 }
 

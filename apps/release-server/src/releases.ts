@@ -141,6 +141,7 @@ export async function createRelease(
       return { created: false, view: old }
     }
     await records.put('release-versions', { key: `${product}/${channel}/${view.version}`, value: { sequence } })
+    await records.put('manifest-releases', { key: view.sha256, value: { key: releaseKey(product, channel, sequence) } })
     await putRelease(records, view)
     await putSignatures(records, view, { envelope: parts.signatures, legacy: parts.legacySignature })
     await appendAudit(records, now, { ...caller, action: 'release.create', target: `${product}/${channel}/${view.version}`, facts: { sequence, sha256: view.sha256 } })

@@ -3,26 +3,40 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { systemClock, systemRandom } from '@keyturn/primitives'
 import type { Clock, RandomSource } from '@keyturn/primitives'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { createApp, describe } from './app.ts'
 import type { NewToken, TokenView } from './api.ts'
 import type { ServerContext, ServerLog } from './context.ts'
 import { ServerError } from './errors.ts'
+import type { RetentionOptions } from './gc.ts'
+import { EventStreams } from './management/events.ts'
 import { registerRoutes } from './management/register.ts'
+import { openServerVault } from './noise/server-vault.ts'
+import type { VaultSettings } from './noise/server-vault.ts'
+import { ServerKeys } from './noise/server-keys.ts'
+import type { ExchangeParts } from './noise/exchange.ts'
+import { OidcChecker } from './oidc.ts'
+import type { OidcSettings } from './oidc.ts'
 import { silentLog } from './ops/log.ts'
+import { Metrics } from './ops/metrics.ts'
 import { RateLimits } from './ops/rate-limit.ts'
 import type { RateOptions } from './ops/rate-limit.ts'
 import { RequestIds } from './ops/request-ids.ts'
+import { Upkeep } from './ops/upkeep.ts'
+import type { UpkeepOptions } from './ops/upkeep.ts'
 import { ProductDirectory } from './public/directory.ts'
 import { DocumentCache } from './public/documents.ts'
 import { PublicTree } from './public/handler.ts'
 import type { PublicTreeOptions } from './public/handler.ts'
+import { Reports } from './reports.ts'
+import type { HeadSigner } from './rollout.ts'
+import { Authenticator } from './sessions.ts'
 import type { BlobStore } from './storage/blob-store.ts'
 import { openFolderBlobStore } from './storage/folder-blob-store.ts'
 import type { MetadataStore } from './storage/metadata-store.ts'
 import { openSqliteMetadataStore } from './storage/sqlite-metadata-store.ts'
 import { createToken, TokenChecker } from './tokens.ts'
-import { sweepUploads } from './uploads.ts'
+import { WebhookSender } from './webhooks.ts'
 
 /** Options of {@link createReleaseServer}. */
 export interface ReleaseServerOptions {
@@ -36,11 +50,27 @@ export interface ReleaseServerOptions {
   readonly host?: string
   /** Default 0: any free port. */
   readonly port?: number
+  /** Address under which browsers see the server; default: whatever host they name. */
+  readonly publicUrl?: string
   readonly rates?: RateOptions
   /** Let the proxy in front send blobs. */
   readonly offload?: PublicTreeOptions['offload']
+  /** Opens the vault of runtime keys and transport keys; without it the server hands out none. */
+  readonly vault?: VaultSettings
+  /** Signs changed heads; without it rollout and halt wait for a head of the publisher. */
+  readonly headSigner?: HeadSigner
+  /** Accepts tokens of an OIDC issuer. */
+  readonly oidc?: OidcSettings
+  /** What garbage collection keeps. */
+  readonly retention?: RetentionOptions
+  /** Garbage collection and scrubbing by themselves; default: neither. */
+  readonly upkeep?: UpkeepOptions
+  /** Bearer token for `/metrics`; a token with `stats:read` does too. */
+  readonly metricsToken?: string
   /** Default: nothing is logged. */
   readonly log?: ServerLog
+  /** How long the server still answers after it says "not ready", in milliseconds; default 0. */
+  readonly drainDelayMs?: number
   /** How long open requests may take when the server closes, in milliseconds; default 30 000. */
   readonly drainMs?: number
   readonly clock?: Clock
@@ -72,56 +102,96 @@ async function openStores(options: ReleaseServerOptions): Promise<{ blobs: BlobS
   return { blobs, metadata: options.metadata ?? openSqliteMetadataStore(join(dataDir, 'metadata.sqlite')) }
 }
 
-/**
- * Makes a release server on its stores. It listens once {@link ReleaseServer.listen} is called.
- *
- * @throws ServerError `SRV_CONFIG`, `SRV_STORAGE`.
- */
-export async function createReleaseServer(options: ReleaseServerOptions): Promise<ReleaseServer> {
-  const { clock = systemClock, random = systemRandom, log = silentLog } = options
-  const { blobs, metadata } = await openStores(options)
-  const requestIds = new RequestIds(random)
-  const rates = new RateLimits(options.rates ?? {}, clock)
+function createContext(options: ReleaseServerOptions, stores: { blobs: BlobStore; metadata: MetadataStore }, requestIds: RequestIds, rates: RateLimits): ServerContext {
+  const { clock = systemClock, random = systemRandom, log = silentLog, offload } = options
+  const { blobs, metadata } = stores
   const documents = new DocumentCache(metadata, blobs, { clock })
   const directory = new ProductDirectory(metadata, clock)
   const tree = new PublicTree({
-    blobs, documents, directory,
-    offload: options.offload,
+    blobs, documents, directory, offload,
     limit: (request) => rates.publicWait(request),
     requestId: () => requestIds.next(),
     onError: (error, requestId) => log.error({ request_id: requestId, err: describe(error) }, 'public request failed'),
   })
-  const context: ServerContext = { blobs, metadata, documents, directory, tree, clock, random, log }
-  const checker = new TokenChecker(context)
+  return { blobs, metadata, documents, directory, tree, clock, random, log }
+}
+
+async function openExchange(context: ServerContext, settings: VaultSettings | undefined, metrics: Metrics): Promise<ExchangeParts | undefined> {
+  if (settings === undefined) return undefined
+  const vault = await openServerVault(context.metadata, settings, context.random)
+  return { context, vault, keys: new ServerKeys(context, vault), onOutcome: (outcome) => metrics.count('keyturn_runtime_key_exchanges_total', `outcome="${outcome}"`) }
+}
+
+/** The version told in the API description. */
+const apiVersion = '1'
+
+/**
+ * Makes a release server on its stores. It listens once {@link ReleaseServer.listen} is called.
+ *
+ * @throws ServerError `SRV_CONFIG`, `SRV_STORAGE`; VaultError for a wrong passphrase.
+ */
+export async function createReleaseServer(options: ReleaseServerOptions): Promise<ReleaseServer> {
+  const { clock = systemClock, random = systemRandom, log = silentLog } = options
+  const requestIds = new RequestIds(random)
+  const rates = new RateLimits(options.rates ?? {}, clock)
+  const context = createContext(options, await openStores(options), requestIds, rates)
+  const metrics = new Metrics()
+  const exchange = await openExchange(context, options.vault, metrics)
+  const events = new EventStreams(context)
+  const reports = new Reports(context)
+  const sender = new WebhookSender(context)
+  const upkeep = new Upkeep(context, options.upkeep ?? {}, options.retention ?? {})
+  const authenticator = new Authenticator(context, new TokenChecker(context), options.oidc === undefined ? undefined : new OidcChecker(options.oidc), options.publicUrl)
+  let draining = false
+  metrics.gauge('process_resident_memory_bytes', () => process.memoryUsage.rss())
   const app = createApp({
     context, requestIds, rates,
-    authenticate: (request: FastifyRequest) => checker.authenticate(request.headers.authorization),
-    onAnswer: (request, reply) => log.info({
-      request_id: request.id, actor: request.actor?.name ?? null, method: request.method, route: request.routeOptions.url ?? null,
-      status: reply.statusCode, duration_ms: Math.round(reply.elapsedTime),
-    }, 'request'),
-    onPublicAnswer: () => undefined,
-    routes: (instance) => registerRoutes(instance, context),
+    authenticate: (request) => authenticator.authenticate(request),
+    onAnswer: (request, reply) => {
+      metrics.count('keyturn_requests_total', `route="${request.routeOptions.url ?? 'none'}",status="${reply.statusCode}"`)
+      metrics.observe('keyturn_request_seconds', reply.elapsedTime / 1000)
+      log.info({
+        request_id: request.id, actor: request.actor?.name ?? null, method: request.method, route: request.routeOptions.url ?? null,
+        status: reply.statusCode, duration_ms: Math.round(reply.elapsedTime),
+      }, 'request')
+    },
+    onPublicAnswer: (method, status) => metrics.count('keyturn_public_requests_total', `method="${method}",status="${status}"`),
+    routes: (instance) => registerRoutes(instance, {
+      context, authenticator, exchange, version: apiVersion,
+      operation: { metrics, reports, events, headSigner: options.headSigner, retention: options.retention ?? {}, metricsToken: options.metricsToken, isDraining: () => draining },
+    }),
   })
-  await blobs.sweep(clock() - 60_000)
-  await sweepUploads(context)
+  await upkeep.tidy()
   return {
     context,
     createToken: (token) => createToken(context, token, 'local', requestIds.next()),
     listen: async () => {
       const { host = '127.0.0.1', port = 0 } = options
       await app.listen({ host, port })
+      sender.start()
+      upkeep.start()
       const address = app.server.address() as AddressInfo
       return { url: `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`, port: address.port }
     },
     close: async () => {
-      const timer = setTimeout(() => app.server.closeAllConnections(), options.drainMs ?? 30_000)
-      app.server.closeIdleConnections()
-      await app.close().finally(() => clearTimeout(timer))
-      directory.close()
-      documents.close()
-      await metadata.close()
-      await blobs.close()
+      draining = true
+      if (options.drainDelayMs !== undefined && app.server.listening) await new Promise((resolve) => setTimeout(resolve, options.drainDelayMs))
+      events.close()
+      await drain(app, options.drainMs ?? 30_000)
+      await Promise.all([sender.close(), upkeep.close()])
+      await reports.flush()
+      exchange?.keys.close()
+      context.directory.close()
+      context.documents.close()
+      await context.metadata.close()
+      await context.blobs.close()
     },
   }
+}
+
+/** Lets open requests end; what takes longer than `drainMs` is cut off: uploads go on elsewhere. */
+async function drain(app: FastifyInstance, drainMs: number): Promise<void> {
+  const timer = setTimeout(() => app.server.closeAllConnections(), drainMs)
+  app.server.closeIdleConnections()
+  await app.close().finally(() => clearTimeout(timer))
 }

@@ -140,6 +140,14 @@ export class TokenChecker {
     return { name: `token:${id}`, scopes: stored.scopes, products: stored.products, channels: stored.channels }
   }
 
+  /** Throws `SRV_AUTH` unless the token of this id is neither revoked nor expired. */
+  async requireValid(id: string): Promise<void> {
+    const stored = (await this.#dependencies.metadata.get('tokens', id))?.value as unknown as StoredToken | undefined
+    if (stored === undefined || stored.revoked_at !== null || Date.parse(stored.expires_at) <= this.#dependencies.clock()) {
+      throw new ServerError('SRV_AUTH', 'The token behind this session was revoked or has expired')
+    }
+  }
+
   async #noteUse(id: string, stored: StoredToken, now: number): Promise<void> {
     if (stored.last_used_at !== null && now - Date.parse(stored.last_used_at) < lastUsedStepMs) return
     await this.#dependencies.metadata.transaction([], async (records) => {

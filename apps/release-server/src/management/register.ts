@@ -1,18 +1,43 @@
 import type { FastifyInstance } from 'fastify'
 import type { ServerContext } from '../context.ts'
+import { dashboardRoutes } from '../dashboard/routes.ts'
+import type { ExchangeParts } from '../noise/exchange.ts'
+import { deviceRoutes, keyFileRoutes, runtimeKeyRoutes } from '../noise/routes.ts'
+import type { Authenticator } from '../sessions.ts'
 import { blobRoutes } from './blob-routes.ts'
 import { channelRoutes } from './channel-routes.ts'
+import { openApiRoutes } from './openapi.ts'
+import { operationRoutes } from './operation-routes.ts'
+import type { OperationParts } from './operation-routes.ts'
 import { productRoutes } from './product-routes.ts'
 import { releaseRoutes } from './release-routes.ts'
 import { tokenRoutes } from './token-routes.ts'
 import { uploadRoutes } from './upload-routes.ts'
+import { webhookRoutes } from './webhook-routes.ts'
+
+/** Everything the routes need. */
+export interface RouteParts {
+  readonly context: ServerContext
+  readonly version: string
+  readonly operation: OperationParts
+  readonly authenticator: Authenticator
+  /** Set when the server has a vault. */
+  readonly exchange: ExchangeParts | undefined
+}
 
 /** Adds all routes of the framework side. */
-export function registerRoutes(app: FastifyInstance, context: ServerContext): void {
+export function registerRoutes(app: FastifyInstance, { context, version, operation, authenticator, exchange }: RouteParts): void {
+  openApiRoutes(app, version)
   blobRoutes(app, context)
   uploadRoutes(app, context)
   productRoutes(app, context)
   releaseRoutes(app, context)
   channelRoutes(app, context)
   tokenRoutes(app, context)
+  operationRoutes(app, context, operation)
+  webhookRoutes(app, context)
+  keyFileRoutes(app, context)
+  deviceRoutes(app, context)
+  if (exchange !== undefined) runtimeKeyRoutes(app, exchange)
+  dashboardRoutes(app, authenticator)
 }

@@ -1,0 +1,111 @@
+import { isUsable, KeyFloors, lookUpKeys, parseIdentityName } from '@keyturn/noise-keys'
+import type { KeyVerdict } from '@keyturn/noise-keys'
+import { noiseKeyPair, noiseProtocol } from '@keyturn/noise-keys/noise'
+import type { NoiseKeyPair } from '@keyturn/noise-keys/noise'
+import { EXCHANGE_PROTOCOLS, serverKeyHint } from '@keyturn/runtime-key'
+import { equalBytes, hexEncode, wipe } from '@keyturn/primitives'
+import type { Vault } from '@keyturn/vault-kdf'
+import type { ServerContext } from '../context.ts'
+import { ServerError } from '../errors.ts'
+import { ownDirectory } from './key-files.ts'
+
+/** A static key of this server that may be used now. */
+export interface ServerKey {
+  readonly identity: string
+  readonly device: string
+  readonly pair: NoiseKeyPair
+}
+
+const { dh } = noiseProtocol(EXCHANGE_PROTOCOLS.NK)
+const partition = 'keyturn'
+const cell = 'transport-keys'
+/** How long a verdict counts; a revocation that is published here is seen at once. */
+const verdictMs = 60_000
+
+interface Loaded { readonly keys: readonly ServerKey[]; readonly loadedMs: number }
+
+/**
+ * The transport keys of this server: sealed in the vault, used only while a record published here says `active`, or
+ * `retiring` before its end. Revoked and retired ones are wiped from the vault for good.
+ */
+export class ServerKeys {
+  readonly #context: ServerContext
+  readonly #vault: Vault
+  readonly #unsubscribe: () => void
+  #loaded: Loaded | undefined
+  #loading: Promise<Loaded> | undefined
+
+  constructor(context: ServerContext, vault: Vault) {
+    this.#context = context
+    this.#vault = vault
+    this.#unsubscribe = context.metadata.subscribe((topic) => {
+      if (topic === 'noise') this.forget()
+    })
+  }
+
+  /** Seals the secret of a device of an identity. The bytes are wiped. */
+  async store(identityName: string, device: string, secret: Uint8Array): Promise<string> {
+    const identity = parseIdentityName(identityName)
+    try {
+      if (secret.length !== 32) throw new ServerError('SRV_REQUEST', 'A transport key has 32 bytes')
+      const { publicKey } = noiseKeyPair(dh, secret)
+      await this.#vault.partition(partition).cell(cell).seal(`${identity.name}/${device}`, secret)
+      return hexEncode(publicKey)
+    } finally {
+      wipe(secret)
+      this.forget()
+    }
+  }
+
+  /** The key that a client means by its hint; `undefined` when there is none that may be used. */
+  async find(hint: Uint8Array): Promise<ServerKey | undefined> {
+    const { keys } = await this.#current()
+    return keys.find(({ pair }) => equalBytes(serverKeyHint(pair.publicKey), hint))
+  }
+
+  /** Wipes what is in memory; it is loaded and judged again when needed. */
+  forget(): void {
+    const old = this.#loaded
+    this.#loaded = undefined
+    this.#loading = undefined
+    for (const { pair } of old?.keys ?? []) wipe(pair.secretKey)
+  }
+
+  /** Wipes everything and ends the subscription. */
+  close(): void {
+    this.#unsubscribe()
+    this.forget()
+  }
+
+  async #current(): Promise<Loaded> {
+    if (this.#loaded !== undefined && this.#context.clock() - this.#loaded.loadedMs < verdictMs) return this.#loaded
+    this.forget()
+    this.#loading ??= this.#load()
+    return this.#loading
+  }
+
+  async #load(): Promise<Loaded> {
+    const place = this.#vault.partition(partition).cell(cell)
+    const keys: ServerKey[] = []
+    const verdicts = new Map<string, readonly KeyVerdict[]>()
+    for await (const { name } of place.list()) {
+      const [identity = '', device = ''] = name.split('/')
+      if (!verdicts.has(identity)) verdicts.set(identity, await this.#judge(identity))
+      const secret = await place.open(name)
+      const pair = noiseKeyPair(dh, secret)
+      const verdict = verdicts.get(identity)?.find(({ publicKey }) => publicKey !== undefined && equalBytes(publicKey, pair.publicKey))
+      if (verdict !== undefined && isUsable(verdict)) keys.push({ identity, device, pair })
+      else {
+        wipe(pair.secretKey, secret)
+        if (verdict?.verdict === 'revoked' || verdict?.verdict === 'retired') await place.remove(name)
+      }
+    }
+    this.#loaded = { keys, loadedMs: this.#context.clock() }
+    return this.#loaded
+  }
+
+  async #judge(name: string): Promise<readonly KeyVerdict[]> {
+    const nowS = Math.floor(this.#context.clock() / 1000)
+    return lookUpKeys(ownDirectory(this.#context.metadata), parseIdentityName(name), new KeyFloors(), { nowS })
+  }
+}
