@@ -46,10 +46,10 @@ async function exportBlobs(release: StoredRelease, dir: string, signal: AbortSig
 
 async function exportRelease(release: StoredRelease, folder: string): Promise<void> {
   const { version } = release.manifest
-  const name = join(folder, 'manifests', `${version}.json`)
+  const stem = join(folder, 'manifests', version)
   if (release.signatures === undefined) throw new CliError('CLI_TURN_UNREADY', `Release ${version} is not signed yet`, { hint: 'Run "keyturn release sign"' })
-  await put(name, release.bytes)
-  await put(`${name}.sigs.json`, release.signatures)
+  await put(`${stem}.json`, release.bytes)
+  await put(`${stem}.sigs.json`, release.signatures)
 }
 
 async function exportTrust(home: HomeSession, dir: string): Promise<void> {

@@ -39,7 +39,7 @@ export function publicPath(request: DocumentRequest): string {
     case 'manifest':
       return `/channels/${request.channel}/manifests/${encodeURIComponent(request.pin?.version ?? '')}.json`
     case 'signatures':
-      return `/channels/${request.channel}/manifests/${encodeURIComponent(request.pin.version)}.json.sigs.json`
+      return `/channels/${request.channel}/manifests/${encodeURIComponent(request.pin.version)}.sigs.json`
     case 'legacy-signature':
       return `/channels/${request.channel}/manifest.json.sig`
   }
