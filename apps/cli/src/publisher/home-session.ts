@@ -2,7 +2,7 @@ import { isAbsolute, join, resolve } from 'node:path'
 import { wipe } from '@keyturn/primitives'
 import type { Context } from '../command.ts'
 import { homePaths, lockHome, readHome, writeHome, type HomeDescription, type HomePaths } from '../home.ts'
-import { Keys } from '../keys.ts'
+import type { Keys } from '../keys.ts'
 
 /** An open home: where things lie, what is in force, and the secrets, each opened when first asked for. */
 export interface HomeSession {
@@ -75,9 +75,11 @@ function nextKeyPath(folder: string, { identity }: HomeDescription): string {
 }
 
 async function openKeys(context: Context, path: string, label: string, file: string | undefined): Promise<Keys> {
+  // Loaded here: commands that open no keystore start faster without it.
+  const keystore = await import('../keys.ts')
   const passphrase = await context.ask.passphrase(label, { file })
   try {
-    return await Keys.open(path, passphrase, { clock: context.clock })
+    return await keystore.Keys.open(path, passphrase, { clock: context.clock })
   } finally {
     wipe(passphrase)
   }

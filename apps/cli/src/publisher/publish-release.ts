@@ -5,7 +5,7 @@ import type { ReleaseServerClient } from '@keyturn/release-server/client'
 import { CliError } from '../errors.ts'
 import type { Progress } from '../output.ts'
 import type { HomeSession } from './home-session.ts'
-import { readIdentityLog, readRoles, releaseFiles, type StoredHead, type StoredRelease } from './store.ts'
+import { findRelease, readIdentityLog, readRoles, releaseFiles, type StoredHead, type StoredRelease } from './store.ts'
 
 /** What a publish sent. */
 export interface PublishReport {
@@ -34,20 +34,33 @@ export interface PublishOptions {
 export async function publishRelease(
   home: HomeSession, client: ReleaseServerClient, release: StoredRelease, head: StoredHead, options: PublishOptions,
 ): Promise<PublishReport> {
+  const { description, paths } = home
+  const { manifest } = release
+  const channel = manifest.channel ?? description.channel
+  await ensureProduct(home, client)
+  // A head may also pin what those outside a rollout get: it has to be there first, like everything a head names.
+  if (head.head.fallback !== undefined) await uploadRelease(home, client, await findRelease(paths, channel, head.head.fallback.version), options)
+  const sent = await uploadRelease(home, client, release, options)
+  await client.publish(description.product, channel, { version: manifest.version, head: head.bytes })
+  return { version: manifest.version, sequence: manifest.sequence ?? 0, ...sent }
+}
+
+/** Uploads a release as a draft: blobs, what may be trusted, the manifest with its signatures. */
+async function uploadRelease(
+  home: HomeSession, client: ReleaseServerClient, release: StoredRelease, options: PublishOptions,
+): Promise<{ blobs: number; bytes: number; present: number }> {
   const { description } = home
   const { manifest, signatures } = release
   const channel = manifest.channel ?? description.channel
   if (signatures === undefined) {
     throw new CliError('CLI_TURN_UNREADY', `Release ${manifest.version} is not signed yet`, { hint: 'Run "keyturn release sign"' })
   }
-  await ensureProduct(home, client)
   const sent = await uploadBlobs(client, release, options)
   await publishTrust(home, client)
   const known = await client.getRelease(description.product, channel, manifest.version)
   if (known === undefined) await client.createRelease(description.product, { manifest: release.bytes, signatures })
   else await client.putSignatures(description.product, channel, manifest.version, signatures)
-  await client.publish(description.product, channel, { version: manifest.version, head: head.bytes })
-  return { version: manifest.version, sequence: manifest.sequence ?? 0, ...sent }
+  return sent
 }
 
 /**

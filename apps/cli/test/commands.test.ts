@@ -1,0 +1,74 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { describeCommands, flattenCommands, type CommandDescription } from '../src/command-tree.ts'
+import { nouns } from '../src/commands/index.ts'
+import { completionScript, shells } from '../src/completion-script.ts'
+
+const run = promisify(execFile)
+let root: CommandDescription
+let commands: CommandDescription[]
+
+beforeAll(async () => {
+  root = await describeCommands()
+  commands = flattenCommands(root).filter((command) => command.path !== '')
+})
+
+/** Words of a shell line, quotes removed; what follows a pipe or redirection is the shell's. */
+function wordsOf(line: string): string[] {
+  return (line.match(/"[^"]*"|'[^']*'|\S+/g) ?? []).map((word) => word.replaceAll(/^["']|["']$/g, ''))
+}
+
+describe('every command', () => {
+  it('has a summary, and an example that names it and uses flags that exist', () => {
+    const globals = new Set(root.flags.flatMap(({ long, short }) => [long, short]))
+    for (const command of commands) {
+      expect(command.summary, command.path).not.toBe('')
+      if (command.commands.length > 0) continue
+      expect(command.examples.length, `${command.path} has no example`).toBeGreaterThan(0)
+      const known = new Set(command.flags.flatMap(({ long, short }) => [long, short]))
+      expect(command.examples.some((example) => example.includes(`keyturn ${command.path}`)), command.path).toBe(true)
+      for (const example of command.examples.filter((line) => line.startsWith('keyturn '))) {
+        const words = wordsOf(example.split(/ -- | && | > | \| /)[0] ?? '')
+        for (const word of words.filter((part) => /^--?[a-z]/i.test(part))) {
+          const flag = word.split('=')[0] ?? ''
+          expect(known.has(flag) || globals.has(flag), `${example}: ${flag}`).toBe(true)
+        }
+      }
+    }
+  })
+
+  it('shows in --help what the table of nouns says', () => {
+    expect(root.commands.map(({ path }) => path)).toEqual(nouns.map(({ name }) => name))
+  })
+
+  it('takes no passphrase, key or token as the value of a flag', () => {
+    for (const { path, flags } of commands) {
+      for (const { long, value } of flags) {
+        if (/pass(phrase|word)|secret|token/.test(long) && value !== '') expect(`${path} ${long} ${value}`).toMatch(/<(file|n|dir)>/)
+      }
+    }
+  })
+})
+
+describe('completionScript()', () => {
+  it('knows every command in every shell', () => {
+    for (const shell of shells) {
+      const script = completionScript(root, shell)
+      for (const { path } of commands) expect(script, `${shell} ${path}`).toContain(path)
+    }
+  })
+
+  it('completes in bash: nouns, verbs, and flags of the command and of the program', async () => {
+    const script = completionScript(root, 'bash')
+    const complete = async (...words: string[]): Promise<string[]> => {
+      const list = words.map((word) => `'${word}'`).join(' ')
+      const { stdout } = await run('bash', ['-c', `${script}\nCOMP_WORDS=(keyturn ${list}); COMP_CWORD=${words.length}; _keyturn; printf '%s\\n' "\${COMPREPLY[@]}"`])
+      return stdout.trim().split('\n')
+    }
+    expect(await complete('sta')).toEqual(['status'])
+    expect(await complete('--json', 'pack', 'bu')).toEqual(['build'])
+    expect(await complete('release', 'prepare', '--no')).toContain('--notes-file')
+    expect(await complete('status', '--')).toEqual(expect.arrayContaining(['--check', '--json', '--home']))
+  })
+})
