@@ -56,7 +56,9 @@ export async function openArchive(source: ByteSource, options: OpenOptions): Pro
   const size = manifestOnly ? undefined : source.size
   const header = parseHeader(await source.read(0, Math.min(HEADER_BYTES, source.size)), size, limits)
   const manifestAt = manifestOnly ? HEADER_BYTES : header.manifestOffset
-  const bytes = await readExactly(source, manifestAt, header.manifestSize, 'manifest')
+  const read = await readExactly(source, manifestAt, header.manifestSize, 'manifest')
+  // A Buffer differs in more than its name (its slice() is a view): from here on there are plain arrays only.
+  const bytes = new Uint8Array(read.buffer, read.byteOffset, read.byteLength)
   checkManifest(header, bytes, options)
   const manifest = parseManifest(bytes, header, limits)
   const gaps = checkLayout(header, manifest.table.entries, size)

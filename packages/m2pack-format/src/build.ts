@@ -144,7 +144,7 @@ class ArchiveBuilder {
   async #add(file: PlannedFile): Promise<void> {
     const { size } = file.source
     const count = segmentCountOf(size, this.#format.segmentSize)
-    const first = (await this.#readSegment(file, 0)).slice()
+    const first = Uint8Array.from(await this.#readSegment(file, 0))
     const digest = await this.#hash(file, first, count)
     const { previous } = this.#options
     const { slot, carried } = placeFile(file.path, digest, this.#slots, previous, this.#format.full)
@@ -197,7 +197,7 @@ class ArchiveBuilder {
       offset += record.storedSize
     }
     this.#carriedFiles++
-    return { compression: old.compression, segments: old.segments.slice() }
+    return { compression: old.compression, segments: Uint8Array.from(old.segments) }
   }
 
   async #seal({ file, first, count, digest, cipher }: SealTarget): Promise<StoredForm> {

@@ -64,8 +64,8 @@ export function parseHeader(
   const keyId = reader.u32le('key_id', { min: 1 })
   const manifestOffset = reader.size64le('manifest_offset', { min: HEADER_BYTES })
   const manifestSize = reader.size64le('manifest_size', { min: PREAMBLE_BYTES, max: limits.manifestBytes })
-  const manifestHash = reader.bytes(32, 'manifest_hash').slice()
-  const signature = reader.bytes(64, 'signature').slice()
+  const manifestHash = Uint8Array.from(reader.bytes(32, 'manifest_hash'))
+  const signature = Uint8Array.from(reader.bytes(64, 'signature'))
   if (archiveSize !== undefined && manifestOffset + manifestSize > archiveSize) {
     throw new M2pError(
       'M2P_TRUNCATED',

@@ -70,7 +70,7 @@ function readPreamble(reader: Reader, header: ArchiveHeader, limits: ArchiveLimi
   reader.zeros(4, 'flags')
   const slotCount = reader.u32le('slot_count', { max: MAX_SLOTS })
   reader.zeros(4, 'reserved')
-  const commitment = reader.bytes(32, 'key_commitment').slice()
+  const commitment = Uint8Array.from(reader.bytes(32, 'key_commitment'))
   return { keyId, entryCount, segmentSize, slotCount, commitment }
 }
 
@@ -84,7 +84,7 @@ function readSlots(reader: Reader, slotCount: number): WrappedSlot[] {
     const number = reader.u32le('slot number')
     if (number <= highest) throw new M2pError('M2P_TOC', `Cannot read slots: number ${number} follows ${highest}`)
     highest = number
-    slots.push({ number, nonce: reader.bytes(NONCE_BYTES, 'slot nonce').slice(), wrapped: reader.bytes(48, 'slot').slice() })
+    slots.push({ number, nonce: Uint8Array.from(reader.bytes(NONCE_BYTES, 'slot nonce')), wrapped: Uint8Array.from(reader.bytes(48, 'slot')) })
   }
   return slots
 }
