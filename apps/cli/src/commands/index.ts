@@ -83,8 +83,13 @@ export const nouns: readonly Noun[] = [
   },
   {
     name: 'rotate',
-    summary: 'turn a key: content, identity, release, head',
+    summary: 'turn a key: content, identity, release, head, vault',
     load: async () => (await import('./rotate.ts')).registerRotate,
+  },
+  {
+    name: 'vault',
+    summary: 'secrets at rest under a master key that turns: seal, open, rotate, sweep, retire, audit',
+    load: async () => (await import('./vault.ts')).registerVault,
   },
   {
     name: 'serve',

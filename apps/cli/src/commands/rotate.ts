@@ -9,6 +9,7 @@ import { identityTurnSteps, type IdentityTurnOptions } from '../turn/identity.ts
 import { pendingTurns, readTurn, runTurn, type TurnStep } from '../turn/journal.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
 import { channelOf, collect, wholeNumber } from './release-options.ts'
+import { registerRotateVault } from './vault-rotate.ts'
 
 interface ContentFlags extends ServerOptions {
   readonly channel?: string
@@ -43,6 +44,7 @@ export function registerRotate(program: Command, cli: Cli): void {
   const rotate = program.command('rotate').description('turn a key: planned, shown, done, and resumed where it was interrupted')
   registerContent(rotate, cli)
   for (const kind of identityTurns) registerIdentity(rotate, cli, kind)
+  registerRotateVault(rotate, cli)
 }
 
 function registerContent(rotate: Command, cli: Cli): void {
