@@ -5,6 +5,7 @@ import { registerBuild } from '../pack/build.ts'
 import { registerDiff } from '../pack/diff.ts'
 import { registerExportClientConfig, registerExportRuntimeKey } from '../pack/export-keys.ts'
 import { registerExtract } from '../pack/extract.ts'
+import { registerImport } from '../pack/import.ts'
 import { registerInspect } from '../pack/inspect.ts'
 import { registerKeygen } from '../pack/keygen.ts'
 import { registerList } from '../pack/list.ts'
@@ -21,6 +22,7 @@ export function registerPackVerbs(parent: Command, cli: Cli): void {
   registerDiff(parent, cli)
   registerExtract(parent, cli)
   registerInspect(parent, cli)
+  registerImport(parent, cli)
   registerExportClientConfig(parent, cli)
   registerExportRuntimeKey(parent, cli)
 }

@@ -1,5 +1,5 @@
-import { readArchiveHeader } from '@keyturn/m2pack-format'
-import { openFileSource, withArchiveFile } from '@keyturn/m2pack-format/node'
+import { inspectRaw, readArchiveHeader } from '@keyturn/m2pack-format'
+import { openFileSource, readPublicKeyFile, withArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult } from '../command.ts'
@@ -9,6 +9,7 @@ import { requireFiles, verifiersFor } from './flags.ts'
 interface InspectFlags {
   readonly archive: string
   readonly publicKey?: string
+  readonly raw?: boolean
 }
 
 /** Registers `inspect`. */
@@ -18,7 +19,8 @@ export function registerInspect(parent: Command, cli: Cli): void {
     .description('show header and manifest head of an archive; no key is needed')
     .requiredOption('--archive <file>', 'archive to look at')
     .option('--public-key <file>', 'check the signature too')
-  cli.define<InspectFlags>(command, { example: 'keyturn pack inspect --archive pack/data.m2p', run: (_context, flags) => runInspect(flags) })
+    .option('--raw', 'for files of the original packer: try every layout, say what hashes and verifies')
+  cli.define<InspectFlags>(command, { example: 'keyturn pack inspect --archive pack/data.m2p', run: (_context, flags) => (flags.raw === true ? runRaw(flags) : runInspect(flags)) })
 }
 
 async function readHeader(path: string) {
@@ -54,4 +56,39 @@ async function runInspect(flags: InspectFlags): Promise<CommandResult> {
     }
     return { data, text: formatTable(Object.entries(data).map(([name, value]) => [name.replaceAll('_', ' '), String(value)])) }
   })
+}
+
+async function runRaw(flags: InspectFlags): Promise<CommandResult> {
+  requireFiles(flags.archive, flags.publicKey)
+  const publicKey = flags.publicKey === undefined ? undefined : await readPublicKeyFile(flags.publicKey)
+  const source = await openFileSource(flags.archive)
+  try {
+    const { size, head, manifestHead, layouts, settled } = await inspectRaw(source, publicKey)
+    const rows = layouts.map(({ width, offsetAt, sizeAt, manifestOffset, manifestSize, hash, hashAt, signed, signatureAt }) => [
+      `u${width * 8} offset at ${offsetAt}, size at ${sizeAt}`,
+      `manifest ${manifestOffset} + ${manifestSize}`,
+      `${hash} at ${hashAt}`,
+      signed === undefined ? 'no signature' : `signature of the ${signed} at ${signatureAt}`,
+    ])
+    return {
+      data: {
+        archive_bytes: size,
+        head: hexEncode(head),
+        manifest_head: manifestHead === undefined ? null : hexEncode(manifestHead),
+        layouts: layouts.map((layout) => ({
+          width: layout.width, offset_at: layout.offsetAt, size_at: layout.sizeAt, manifest_offset: layout.manifestOffset, manifest_size: layout.manifestSize,
+          hash: layout.hash, hash_at: layout.hashAt, signed: layout.signed ?? null, signature_at: layout.signatureAt ?? null,
+        })),
+        settled,
+      },
+      text: [
+        `head      ${hexEncode(head)}`,
+        ...(manifestHead === undefined ? [] : [`manifest  ${hexEncode(manifestHead)}`]),
+        ...(rows.length === 0 ? ['No range that the header could name hashes to anything in it'] : [formatTable(rows)]),
+        settled ? 'The layout is settled' : 'The layout is not settled: give --public-key of whoever made the file',
+      ].join('\n'),
+    }
+  } finally {
+    await source.close()
+  }
 }

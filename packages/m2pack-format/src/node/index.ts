@@ -11,6 +11,7 @@ export {
   readSlotsFile,
   writeSlots,
 } from './key-files.ts'
+export { SafeFolder } from './safe-folder.ts'
 export { verifyArchiveFile } from './verify-file.ts'
 export { walkFolder } from './walk.ts'
 
@@ -20,5 +21,6 @@ export type { DiffPathsOptions, DiffPathsResult } from './diff-paths.ts'
 export type { ExtractOptions, ExtractResult } from './extract.ts'
 export type { FileSource } from './file-source.ts'
 export type { GenerateKeyFilesOptions, KeyFilePaths } from './key-files.ts'
+export type { Placement } from './safe-folder.ts'
 export type { VerifyFileOptions } from './verify-file.ts'
 export type { WalkOptions } from './walk.ts'
