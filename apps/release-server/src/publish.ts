@@ -1,5 +1,5 @@
-import { parseManifest, verifyManifestSignatures } from '@keyturn/manifest'
-import type { AcceptedRelease, Head, ManifestPin, TrustState } from '@keyturn/manifest'
+import { parseHead, parseHeadEnvelope, parseManifest, verifyManifestSignatures } from '@keyturn/manifest'
+import type { Head, ManifestPin, ReleaseManifest, TrustState, VerifiedAuthority } from '@keyturn/manifest'
 import type { JsonObject } from '@keyturn/primitives'
 import type { ChannelView, ManifestPointer, ReleaseView } from './api.ts'
 import { appendAudit, auditLock } from './audit.ts'
@@ -78,14 +78,17 @@ export async function publish(context: ServerContext, request: PublishRequest, c
     const stored = await readProduct(records, product)
     await requireHead(records, request)
     const signatures = await chosenSignatures(records, release, request.signatures)
-    const proposed = { log: request.log, roles: request.roles, head: request.head, manifest, signatures: signatures.envelope }
+    const fallback = await readFallback(context, records, request)
+    const proposed = {
+      log: request.log, roles: request.roles, head: request.head, manifest, signatures: signatures.envelope,
+      fallback: fallback === undefined ? undefined : { manifest: fallback.manifest, signatures: fallback.signatures.envelope },
+    }
     const state = await readTrustState(records, product, stored.pin)
-    const accepted = await requireAccepted(records, state, { product, pin: stored.pin, channel, nowMs: now }, proposed)
-    const head = accepted.head
-    if (head === undefined || accepted.authority === undefined) throw new TypeError('Cannot publish: accepted without a head')
+    const accepted = await requireAccepted(records, state, { product, pin: stored.pin, channel, nowMs: now }, proposed, release)
+    const { head } = accepted
     if (head.manifest.sha256 !== release.sha256) throw new ServerError('PUB_UNKNOWN_RELEASE', `The head pins other bytes than release ${release.version} has`)
     await requireBlobs(records, [...blobsOf(accepted.manifest), release.sha256], now)
-    const fallback = await requireFallback(context, records, stored, accepted.state, request, head, now)
+    if (head.fallback !== undefined) await requireFallback(records, stored, accepted.state, channel, head.fallback, proposed, fallback, now)
     if (request.log !== undefined) await requireOthersKeep(context, records, stored, accepted.state, proposed, now, channel)
     await storeAuthority(records, product, accepted.authority)
     await storeTrustState(records, product, accepted.state)
@@ -116,32 +119,52 @@ async function chosenSignatures(records: RecordReader, release: ReleaseView, fre
   return fresh === undefined ? old : { envelope: fresh, legacy: old.legacy }
 }
 
+/** What publishing needs of an accepted head. */
+interface AcceptedHead {
+  readonly head: Head
+  readonly state: TrustState
+  readonly authority: VerifiedAuthority
+  readonly manifest: ReleaseManifest
+}
+
 async function requireAccepted(
-  records: RecordReader, state: TrustState, about: Parameters<typeof judge>[2], proposed: ProposedDocuments,
-): Promise<AcceptedRelease> {
+  records: RecordReader, state: TrustState, about: Parameters<typeof judge>[2], proposed: ProposedDocuments & { manifest: Uint8Array; signatures: Uint8Array }, release: ReleaseView,
+): Promise<AcceptedHead> {
   const decision = await judge(records, state, about, proposed)
-  if (decision.outcome === 'accepted') return decision
   if (decision.outcome === 'refused') throw refusal(decision.error)
-  throw new ServerError('PUB_ROLLBACK', `The head pins release ${decision.head.manifest.version}, which is older than what the channel has had`)
+  const { head, authority } = decision
+  if (head === undefined || authority === undefined) throw new TypeError('Cannot publish: accepted without a head')
+  if (decision.outcome === 'accepted' && decision.offer === 'manifest') return { head, authority, state: decision.state, manifest: decision.manifest }
+  // A halted head offers its fallback to whoever asks, so its release was not looked at; it was when it was first offered.
+  if (head.rollout?.paused !== true || release.state !== 'published') {
+    throw new ServerError('PUB_ROLLBACK', `The head offers less than the channel has had: release ${head.manifest.version} was not offered before, or is older`)
+  }
+  verifyManifestSignatures(proposed.manifest, proposed.signatures, releaseRule(authority.roles))
+  return { head, authority, state: decision.state, manifest: parseManifest(proposed.manifest) }
+}
+
+interface FallbackRelease { readonly release: ReleaseView; readonly manifest: Uint8Array; readonly signatures: StoredSignatures }
+
+/** The release that a head, not yet verified, names as its fallback: it is only fetched here. */
+async function readFallback(context: ServerContext, records: RecordReader, request: PublishRequest): Promise<FallbackRelease | undefined> {
+  const pin = parseHead(parseHeadEnvelope(request.head).payload).fallback
+  if (pin === undefined) return undefined
+  const release = await readRelease(records, request.product, request.channel, pin.version).catch(() => undefined)
+  if (release?.sha256 !== pin.sha256) {
+    throw new ServerError('PUB_UNKNOWN_RELEASE', `The fallback ${pin.version} of the head is not a release of this channel`)
+  }
+  return { release, manifest: await readManifestBytes(context, release), signatures: await readSignatures(records, release) }
 }
 
 /** Those outside a rollout get the fallback: it has to be here, whole and rightly signed, too. */
 async function requireFallback(
-  context: ServerContext, records: RecordWriter, product: StoredProduct, state: TrustState, request: PublishRequest, head: Head, now: number,
-): Promise<{ release: ReleaseView; manifest: Uint8Array; signatures: StoredSignatures } | undefined> {
-  if (head.fallback === undefined) return undefined
-  const release = await readRelease(records, product.slug, request.channel, head.fallback.version).catch(() => undefined)
-  if (release?.sha256 !== head.fallback.sha256) {
-    throw new ServerError('PUB_UNKNOWN_RELEASE', `The fallback ${head.fallback.version} of the head is not a release of this channel`)
-  }
-  const manifest = await readManifestBytes(context, release)
-  const signatures = await readSignatures(records, release)
-  const decision = await judge(records, withoutManifestFloor(state, request.channel), {
-    product: product.slug, pin: product.pin, channel: request.channel, nowMs: now, cohort: 'out',
-  }, { log: request.log, roles: request.roles, head: request.head, manifest, signatures: signatures.envelope })
+  records: RecordWriter, product: StoredProduct, state: TrustState, channel: string, pin: ManifestPin, proposed: ProposedDocuments, fallback: FallbackRelease | undefined, now: number,
+): Promise<void> {
+  if (fallback?.release.sha256 !== pin.sha256) throw new ServerError('PUB_UNKNOWN_RELEASE', `The fallback ${pin.version} of the head is not a release of this channel`)
+  const about = { product: product.slug, pin: product.pin, channel, nowMs: now, cohort: 'out' as const }
+  const decision = await judge(records, withoutManifestFloor(state, channel), about, proposed)
   if (decision.outcome === 'refused') throw refusal(decision.error)
-  await requireBlobs(records, [...blobsOf(parseManifest(manifest)), release.sha256], now)
-  return { release, manifest, signatures }
+  await requireBlobs(records, [...blobsOf(parseManifest(fallback.manifest)), fallback.release.sha256], now)
 }
 
 /** For a launcher that stayed behind the fallback is no step back; the floor of the offer must not hide its faults. */
@@ -168,7 +191,7 @@ async function requireOthersKeep(
     const about = { product: product.slug, pin: product.pin, channel, nowMs: now }
     const before = await judge(records, await readTrustState(records, product.slug, product.pin), about, { manifest, signatures: envelope })
     const after = await judge(records, state, about, { log: proposed.log, roles: proposed.roles, manifest, signatures: envelope })
-    if (before.outcome === 'accepted' && after.outcome === 'refused') broken.push(`${channel}: ${after.error.code}`)
+    if (before.outcome !== 'refused' && after.outcome === 'refused') broken.push(`${channel}: ${after.error.code}`)
   }
   if (broken.length > 0) throw new ListedError('PUB_WOULD_BREAK', `The new log would leave channels without valid signatures: ${broken.join(', ')}`, broken)
 }

@@ -1,5 +1,5 @@
-import { initialTrustState, ManifestError, parseTrustRoot, parseTrustState, releaseSteps, writeTrustState } from '@keyturn/manifest'
-import type { DocumentAnswer, DocumentRequest, ReleaseDecision, TrustState, VerifiedAuthority } from '@keyturn/manifest'
+import { initialTrustState, ManifestError, parseTrustRoot, parseTrustState, releaseSteps, sha256Hex, writeTrustState } from '@keyturn/manifest'
+import type { DocumentAnswer, DocumentRequest, ManifestPin, ReleaseDecision, TrustState, VerifiedAuthority } from '@keyturn/manifest'
 import { KeyturnError } from '@keyturn/primitives'
 import { ServerError } from './errors.ts'
 import { documentKey } from './public/documents.ts'
@@ -13,6 +13,8 @@ export interface ProposedDocuments {
   readonly head?: Uint8Array | undefined
   readonly manifest?: Uint8Array | undefined
   readonly signatures?: Uint8Array | undefined
+  /** The release that a head falls back to, handed over when its pin is asked for. */
+  readonly fallback?: { readonly manifest: Uint8Array; readonly signatures: Uint8Array } | undefined
 }
 
 /** What one judgement is about. */
@@ -63,6 +65,12 @@ async function earlierRoles(records: RecordReader, product: string): Promise<Uin
   return found.flatMap(({ body }) => (body === undefined ? [] : [body]))
 }
 
+/** Of the two releases at hand, the one whose bytes are asked for. */
+function offered(proposed: ProposedDocuments, pin: ManifestPin | undefined): Pick<ProposedDocuments, 'manifest' | 'signatures'> | undefined {
+  const { manifest, fallback } = proposed
+  return fallback !== undefined && pin !== undefined && (manifest === undefined || sha256Hex(manifest) !== pin.sha256) ? fallback : proposed
+}
+
 async function answer(records: RecordReader, about: Judgement, request: DocumentRequest, proposed: ProposedDocuments): Promise<DocumentAnswer> {
   const { product, channel } = about
   switch (request.document) {
@@ -73,9 +81,9 @@ async function answer(records: RecordReader, about: Judgement, request: Document
     case 'head':
       return proposed.head ?? stored(records, documentKey(product, channel, 'head.json'))
     case 'manifest':
-      return proposed.manifest
+      return offered(proposed, request.pin)?.manifest
     case 'signatures':
-      return proposed.signatures
+      return offered(proposed, request.pin)?.signatures
     case 'legacy-signature':
       return undefined
   }
