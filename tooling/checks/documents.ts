@@ -16,7 +16,7 @@ async function catalogueCodes(entry: string): Promise<string[]> {
 
 function markdownFiles(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.md') && !name.includes('node_modules'))
+    .filter((name) => name.endsWith('.md') && !name.includes('node_modules') && !name.startsWith('api/'))
     .map((name) => join(folder, name))
 }
 
