@@ -5,7 +5,7 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
-import { issueHead } from '../publisher/sign-release.ts'
+import { issueHead, signRelease } from '../publisher/sign-release.ts'
 import { findRelease, readStoredHead, type StoredHead } from '../publisher/store.ts'
 import { channelOf, collect, wholeNumber, type ChannelOption } from './release-options.ts'
 
@@ -55,7 +55,7 @@ async function runHead(context: Context, options: HeadOptions, version: string |
   const { head } = await issueHead(home, release, {
     nowMs: context.clock(),
     days: wholeNumber(options.days, '--days', 1, 7),
-    ...(fallbackVersion === undefined ? {} : { fallback: await findRelease(home.paths, channel, fallbackVersion) }),
+    ...(fallbackVersion === undefined ? {} : { fallback: await signRelease(home, await findRelease(home.paths, channel, fallbackVersion)) }),
     ...(percent === undefined ? {} : { rollout: rolloutOf(percent, release.manifest.version, last) }),
     ...(options.mirror === undefined ? {} : { mirrors: options.mirror.map((url) => ({ url, weight: 1 })) }),
     ...(options.key === undefined ? {} : { aliases: options.key }),

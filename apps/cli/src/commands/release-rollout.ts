@@ -4,7 +4,8 @@ import { hexEncode, systemRandom } from '@keyturn/primitives'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { openHome, type HomeSession } from '../publisher/home-session.ts'
-import { findRelease, readStoredHead, type StoredHead, type StoredRelease } from '../publisher/store.ts'
+import { signRelease } from '../publisher/sign-release.ts'
+import { findRelease, readReleases, readStoredHead, type StoredHead, type StoredRelease } from '../publisher/store.ts'
 import { offer, publishedText, withOffer, type OfferOptions } from './release-offer.ts'
 import { channelOf, wholeNumber, type ChannelOption } from './release-options.ts'
 
@@ -55,11 +56,16 @@ async function offered(context: Context, options: ChannelOption): Promise<Offere
   return { home, channel, head, release: await findRelease(home.paths, channel, head.head.manifest.version) }
 }
 
-/** What those outside get: what the head says, else the release before. */
+/** What those outside get: what the head says, else the newest release before that was not withdrawn. */
 async function fallbackOf({ home, channel, head, release }: Offered): Promise<StoredRelease> {
-  const version = head.head.fallback?.version ?? release.manifest.previous
-  if (version === undefined) throw new CliError('CLI_USAGE', `There is no release before ${release.manifest.version} that others could get`)
-  return await findRelease(home.paths, channel, version)
+  if (head.head.fallback !== undefined) return await signRelease(home, await findRelease(home.paths, channel, head.head.fallback.version))
+  const withdrawn = new Set(head.head.revoked.map(({ sha256 }) => sha256))
+  const before = (await readReleases(home.paths, channel)).filter(({ manifest, sha256, signatures }) =>
+    (manifest.sequence ?? 0) < (release.manifest.sequence ?? 0) && manifest.epoch === release.manifest.epoch
+    && signatures !== undefined && !withdrawn.has(sha256)).at(-1)
+  if (before === undefined) throw new CliError('CLI_USAGE', `There is no release before ${release.manifest.version} that others could get`)
+  // A release from before a turn of the release key gains the signature that counts now.
+  return await signRelease(home, before)
 }
 
 function changed(before: Rollout | undefined, options: RolloutOptions): Rollout | undefined {

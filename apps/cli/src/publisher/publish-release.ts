@@ -38,43 +38,55 @@ export async function publishRelease(
   const { manifest } = release
   const channel = manifest.channel ?? description.channel
   await ensureProduct(home, client)
+  const ahead = await trustAhead(home, client)
   // A head may also pin what those outside a rollout get: it has to be there first, like everything a head names.
   if (head.head.fallback !== undefined) await uploadRelease(home, client, await findRelease(paths, channel, head.head.fallback.version), options)
   const sent = await uploadRelease(home, client, release, options)
-  await client.publish(description.product, channel, { version: manifest.version, head: head.bytes })
+  await client.publish(description.product, channel, { version: manifest.version, head: head.bytes, ...ahead, ...renewed(release) })
   return { version: manifest.version, sequence: manifest.sequence ?? 0, ...sent }
 }
 
-/** Uploads a release as a draft: blobs, what may be trusted, the manifest with its signatures. */
+/**
+ * Log and role documents when the home is ahead of the server: they go with the head in one step, so that no launcher
+ * ever sees the new log with the old signatures. A server that has none yet gets them at once.
+ */
+async function trustAhead(home: HomeSession, client: ReleaseServerClient): Promise<{ log?: Uint8Array; roles?: readonly Uint8Array[] }> {
+  const { description, paths } = home
+  const known = (await client.getProduct(description.product))?.log
+  const { bytes, log } = await readIdentityLog(paths, description.identity.prefix)
+  if (known === undefined || known === null) {
+    await publishTrust(home, client)
+    return {}
+  }
+  if (known.said === log.state.said) return {}
+  return { log: bytes, roles: (await readRoles(paths, description.identity.prefix)).map((roles) => roles.bytes) }
+}
+
+function renewed({ manifest, signatures }: StoredRelease): { signatures: Uint8Array } {
+  if (signatures !== undefined) return { signatures }
+  throw new CliError('CLI_TURN_UNREADY', `Release ${manifest.version} is not signed yet`, { hint: 'Run "keyturn release sign"' })
+}
+
+/** Uploads a release as a draft: blobs, then the manifest with its signatures. */
 async function uploadRelease(
   home: HomeSession, client: ReleaseServerClient, release: StoredRelease, options: PublishOptions,
 ): Promise<{ blobs: number; bytes: number; present: number }> {
   const { description } = home
-  const { manifest, signatures } = release
+  const { manifest } = release
   const channel = manifest.channel ?? description.channel
-  if (signatures === undefined) {
-    throw new CliError('CLI_TURN_UNREADY', `Release ${manifest.version} is not signed yet`, { hint: 'Run "keyturn release sign"' })
-  }
+  const { signatures } = renewed(release)
   const sent = await uploadBlobs(client, release, options)
-  await publishTrust(home, client)
   const known = await client.getRelease(description.product, channel, manifest.version)
   if (known === undefined) await client.createRelease(description.product, { manifest: release.bytes, signatures })
-  else await client.putSignatures(description.product, channel, manifest.version, signatures)
   return sent
 }
 
 /**
- * Publishes a turned identity: role documents, log, renewed signatures and the head in one step, so that no launcher ever
- * sees the new log with the old signatures. No file is uploaded.
+ * Publishes a turned identity: role documents, log, renewed signatures and the head in one step. No file is uploaded,
+ * unless the head pins a release that the server never got.
  */
 export async function publishTurn(home: HomeSession, client: ReleaseServerClient, release: StoredRelease, head: StoredHead): Promise<void> {
-  const { description, paths } = home
-  if (release.signatures === undefined) throw new CliError('CLI_TURN_UNREADY', `Release ${release.manifest.version} is not signed yet`)
-  const { bytes: log } = await readIdentityLog(paths, description.identity.prefix)
-  const roles = await readRoles(paths, description.identity.prefix)
-  await client.publish(description.product, release.manifest.channel ?? description.channel, {
-    version: release.manifest.version, head: head.bytes, signatures: release.signatures, log, roles: roles.map(({ bytes }) => bytes),
-  })
+  await publishRelease(home, client, release, head, { signal: new AbortController().signal })
 }
 
 /** Uploads role documents and log as they are in the home; the server takes what extends its own. */
