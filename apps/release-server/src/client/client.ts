@@ -4,8 +4,10 @@ import type {
   ReleaseDiffView, ReleaseView, TokenView,
 } from '../api.ts'
 import { maxInlineManifestBytes, maxMissingQuery } from '../limits.ts'
+import type { KeyDirectory } from '@keyturn/noise-keys'
 import { HttpCaller } from './http.ts'
 import type { ReleaseServerClientOptions } from './http.ts'
+import { serverKeyDirectory } from './key-directory.ts'
 import { uploadBlob } from './upload.ts'
 import type { BlobSource, UploadOptions } from './upload.ts'
 
@@ -231,6 +233,29 @@ export class ReleaseServerClient {
       method: 'PUT', path: `/v1/products/${segment(slug)}/runtime-keys/${keyId}`, what: `store runtime key ${keyId}`,
       body: blob, headers: { 'content-type': 'application/octet-stream' },
     })
+  }
+
+  /** Seals the X25519 secret of a transport key on the server, which uses it while its published record says so. */
+  putTransportKey(identity: string, device: string, secret: Uint8Array): Promise<{ public_key: string }> {
+    return this.#http.json({
+      method: 'PUT', path: `/v1/transport-keys/${segment(identity)}/${segment(device)}`, what: `store transport key "${device}"`,
+      body: secret, headers: { 'content-type': 'application/octet-stream' },
+    })
+  }
+
+  /** The transport keys that this server publishes, as a directory to publish to and to look keys up in. */
+  keyDirectory(): KeyDirectory {
+    return serverKeyDirectory(this.#http, 'release server')
+  }
+
+  /** Lets a device have runtime keys, by its X25519 public key in hex. */
+  async addDevice(slug: string, key: string, note = ''): Promise<void> {
+    await this.#http.send({ method: 'PUT', path: `/v1/products/${segment(slug)}/devices/${segment(key)}`, what: 'add a device', json: { note } })
+  }
+
+  /** Strikes a device off, at once. */
+  async removeDevice(slug: string, key: string): Promise<void> {
+    await this.#http.send({ method: 'DELETE', path: `/v1/products/${segment(slug)}/devices/${segment(key)}`, what: 'strike a device off' })
   }
 
   /** Creates a token; the secret is shown this once. */
