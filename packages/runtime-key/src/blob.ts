@@ -2,6 +2,7 @@ import { Reader, utf8Encode, wipe, Writer } from '@keyturn/primitives'
 import { RuntimeKeyError } from './errors.ts'
 import { requireVerifier } from './json.ts'
 import { KEY_LENGTH, RuntimeKey } from './runtime-key.ts'
+import { secretCopy } from './secret-copy.ts'
 
 /** Bytes of a blob. */
 export const RUNTIME_KEY_BLOB_LENGTH = 84
@@ -36,7 +37,7 @@ export function parseRuntimeKeyBlob(bytes: Uint8Array): RuntimeKey {
     throw new RuntimeKeyError('RK_BLOB', `Runtime key blob has version ${version} and flags ${flags}, wanted 1 and 0`)
   }
   const keyId = reader.u32le('key_id')
-  const masterKey = Uint8Array.from(reader.bytes(KEY_LENGTH, 'content key'))
+  const masterKey = secretCopy(reader.bytes(KEY_LENGTH, 'content key'))
   const signPublicKey = reader.bytes(KEY_LENGTH, 'verifier')
   reader.end()
   return RuntimeKey.take({ keyId, masterKey, signPublicKey })

@@ -1,5 +1,6 @@
 import { hmacSha256, isStrongEd25519PublicKey, SecretBytes, utf8Encode, wipe } from '@keyturn/primitives'
 import { RuntimeKeyError } from './errors.ts'
+import { secretCopy } from './secret-copy.ts'
 
 /** Greatest `key_id`; 0 is reserved for "none". */
 export const MAX_KEY_ID = 0xffff_ffff
@@ -51,7 +52,7 @@ export class RuntimeKey {
       }
       if (masterKey.every((byte) => byte === 0)) throw new RuntimeKeyError('RK_WEAK', 'Content key is all zero')
       if (signPublicKey !== undefined) assertVerifier(signPublicKey)
-      return new RuntimeKey(keyId, SecretBytes.take(Uint8Array.from(masterKey)), signPublicKey?.slice())
+      return new RuntimeKey(keyId, SecretBytes.take(secretCopy(masterKey)), signPublicKey?.slice())
     } finally {
       wipe(masterKey)
     }

@@ -4,6 +4,7 @@ import { parseRuntimeKeyBlob, RUNTIME_KEY_BLOB_LENGTH } from '../blob.ts'
 import { RuntimeKeyError } from '../errors.ts'
 import { decodeKeyHex, readKeyId } from '../json.ts'
 import { RuntimeKey } from '../runtime-key.ts'
+import { secretCopy } from '../secret-copy.ts'
 import { RUNTIME_KEY_VARIABLES } from './delivery.ts'
 import { mappingPath } from './shared-memory.ts'
 
@@ -181,7 +182,7 @@ function splitBlob(blob: Uint8Array): Fields {
   const key = parseRuntimeKeyBlob(blob)
   try {
     const { keyId, signPublicKey } = key
-    return { keyId, masterKey: key.withBytes((bytes) => Uint8Array.from(bytes)), ...(signPublicKey && { signPublicKey }) }
+    return { keyId, masterKey: key.withBytes(secretCopy), ...(signPublicKey && { signPublicKey }) }
   } finally {
     key.dispose()
   }
