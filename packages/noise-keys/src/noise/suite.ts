@@ -1,9 +1,9 @@
 import { x448 } from '@noble/curves/ed448.js'
+import { chacha20poly1305 } from '@noble/ciphers/chacha.js'
 import { blake2b, blake2s } from '@noble/hashes/blake2.js'
-import { hmac } from '@noble/hashes/hmac.js'
 import {
-  concatBytes, hmacSha256, hmacSha512, openAes256Gcm, openChaCha20Poly1305, sealAes256Gcm, sealChaCha20Poly1305, sha256,
-  sha512, systemRandom, x25519, x25519PublicKey, type RandomSource,
+  openAes256Gcm, openChaCha20Poly1305, sealAes256Gcm, sealChaCha20Poly1305, sha256, sha512, systemRandom, wipe, x25519, x25519PublicKey,
+  type RandomSource,
 } from '@keyturn/primitives'
 import { NoiseKeysError } from '../errors.ts'
 import { handshakePattern, type HandshakePattern } from './patterns.ts'
@@ -27,6 +27,7 @@ export interface CipherFunction {
 export interface HashFunction {
   readonly hashLength: number
   hash(bytes: Uint8Array): Uint8Array
+  /** HMAC under a key no longer than one block. */
   hmac(key: Uint8Array, ...parts: Uint8Array[]): Uint8Array
 }
 
@@ -55,10 +56,21 @@ const DH_FUNCTIONS: Readonly<Record<string, DhFunction>> = {
   },
 }
 
+/** Below this a native cipher costs more to set up than the encryption itself takes in plain code. */
+const SMALL_MESSAGE_BYTES = 2048
+
 const CIPHER_FUNCTIONS: Readonly<Record<string, CipherFunction>> = {
   ChaChaPoly: {
-    seal: (key, nonce, aad, plaintext) => sealChaCha20Poly1305(key, counterNonce(nonce, true), plaintext, aad),
-    open: (key, nonce, aad, ciphertext) => openChaCha20Poly1305(key, counterNonce(nonce, true), ciphertext, aad),
+    seal(key, nonce, aad, plaintext) {
+      const nonceBytes = counterNonce(nonce, true)
+      if (plaintext.length > SMALL_MESSAGE_BYTES) return sealChaCha20Poly1305(key, nonceBytes, plaintext, aad)
+      return chacha20poly1305(key, nonceBytes, aad).encrypt(plaintext)
+    },
+    open(key, nonce, aad, ciphertext) {
+      const nonceBytes = counterNonce(nonce, true)
+      if (ciphertext.length > SMALL_MESSAGE_BYTES) return openChaCha20Poly1305(key, nonceBytes, ciphertext, aad)
+      return chacha20poly1305(key, nonceBytes, aad).decrypt(ciphertext)
+    },
   },
   AESGCM: {
     seal: (key, nonce, aad, plaintext) => sealAes256Gcm(key, counterNonce(nonce, false), plaintext, aad),
@@ -67,10 +79,40 @@ const CIPHER_FUNCTIONS: Readonly<Record<string, CipherFunction>> = {
 }
 
 const HASH_FUNCTIONS: Readonly<Record<string, HashFunction>> = {
-  SHA256: { hashLength: 32, hash: sha256, hmac: hmacSha256 },
-  SHA512: { hashLength: 64, hash: sha512, hmac: hmacSha512 },
-  BLAKE2s: { hashLength: 32, hash: (bytes) => blake2s(bytes), hmac: (key, ...parts) => hmac(blake2s, key, concatBytes(...parts)) },
-  BLAKE2b: { hashLength: 64, hash: (bytes) => blake2b(bytes), hmac: (key, ...parts) => hmac(blake2b, key, concatBytes(...parts)) },
+  SHA256: withHmac(32, 64, sha256),
+  SHA512: withHmac(64, 128, sha512),
+  BLAKE2s: withHmac(32, 64, (bytes) => blake2s(bytes)),
+  BLAKE2b: withHmac(64, 128, (bytes) => blake2b(bytes)),
+}
+
+/**
+ * HMAC from two calls of the hash: a handshake makes thirty of a block or two each, and setting up a native HMAC costs
+ * several times what hashing that little does.
+ */
+function withHmac(hashLength: number, blockLength: number, hash: (bytes: Uint8Array) => Uint8Array): HashFunction {
+  return {
+    hashLength,
+    hash,
+    hmac(key, ...parts) {
+      if (key.length > blockLength) throw new RangeError(`key: wanted at most ${blockLength} bytes`)
+      const inner = new Uint8Array(parts.reduce((sum, part) => sum + part.length, blockLength))
+      const outer = new Uint8Array(blockLength + hashLength)
+      for (let at = 0; at < blockLength; at += 1) {
+        const byte = key[at] ?? 0
+        inner[at] = byte ^ 0x36
+        outer[at] = byte ^ 0x5c
+      }
+      let end = blockLength
+      for (const part of parts) {
+        inner.set(part, end)
+        end += part.length
+      }
+      outer.set(hash(inner), blockLength)
+      const result = hash(outer)
+      wipe(inner, outer)
+      return result
+    },
+  }
 }
 
 /**
