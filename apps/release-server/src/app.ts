@@ -156,7 +156,8 @@ export function sendProblem(context: ServerContext, request: FastifyRequest, rep
   const { status, headers, body } = problemAnswer(error, request.id)
   if (status >= 500) context.log.error({ request_id: request.id, err: describe(error) }, 'request failed')
   if (error instanceof KeyturnError && httpStatus(error) === 413) reply.header('connection', 'close')
-  return reply.code(status).headers(headers).send(body)
+  // As bytes, so that nobody adds a character set to the media type.
+  return reply.code(status).headers(headers).send(Buffer.from(body))
 }
 
 /** An error as a log shows it: with its causes, without the values it was about. */

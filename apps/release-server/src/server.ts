@@ -143,6 +143,7 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
   const upkeep = new Upkeep(context, options.upkeep ?? {}, options.retention ?? {})
   const authenticator = new Authenticator(context, new TokenChecker(context), options.oidc === undefined ? undefined : new OidcChecker(options.oidc), options.publicUrl)
   let draining = false
+  let closing: Promise<void> | undefined
   metrics.gauge('process_resident_memory_bytes', () => process.memoryUsage.rss())
   const app = createApp({
     context, requestIds, rates,
@@ -173,25 +174,30 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
       const address = app.server.address() as AddressInfo
       return { url: `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`, port: address.port }
     },
-    close: async () => {
-      draining = true
-      if (options.drainDelayMs !== undefined && app.server.listening) await new Promise((resolve) => setTimeout(resolve, options.drainDelayMs))
-      events.close()
-      await drain(app, options.drainMs ?? 30_000)
-      await Promise.all([sender.close(), upkeep.close()])
-      await reports.flush()
-      exchange?.keys.close()
-      context.directory.close()
-      context.documents.close()
-      await context.metadata.close()
-      await context.blobs.close()
-    },
+    close: () => (closing ??= close()),
+  }
+  async function close(): Promise<void> {
+    draining = true
+    if (options.drainDelayMs !== undefined && app.server.listening) await new Promise((resolve) => setTimeout(resolve, options.drainDelayMs))
+    events.close()
+    await drain(app, options.drainMs ?? 30_000)
+    await Promise.all([sender.close(), upkeep.close()])
+    await reports.flush()
+    exchange?.keys.close()
+    context.directory.close()
+    context.documents.close()
+    await context.metadata.close()
+    await context.blobs.close()
   }
 }
 
 /** Lets open requests end; what takes longer than `drainMs` is cut off: uploads go on elsewhere. */
 async function drain(app: FastifyInstance, drainMs: number): Promise<void> {
   const timer = setTimeout(() => app.server.closeAllConnections(), drainMs)
-  app.server.closeIdleConnections()
-  await app.close().finally(() => clearTimeout(timer))
+  // Connections kept alive become idle one after the other, as their answers end.
+  const idle = setInterval(() => app.server.closeIdleConnections(), 100)
+  await app.close().finally(() => {
+    clearTimeout(timer)
+    clearInterval(idle)
+  })
 }
