@@ -157,35 +157,51 @@ function startOf(answer: HttpAnswer, path: string, request: RangeRequest, start:
   throw statusError(answer.status, path)
 }
 
+async function readInto(context: DownloadContext, answer: HttpAnswer, writer: PieceWriter, span: { path: string; start: number; end: number }): Promise<void> {
+  const { path, start, end } = span
+  let position = start
+  for await (const bytes of answer.body) {
+    context.meter.did({ download: bytes.length })
+    await context.limit.take(bytes.length, context.signal)
+    if (position + bytes.length > end) throw sizeError(path, end - start, position + bytes.length - start)
+    await writer.take(position, bytes)
+    position += bytes.length
+  }
+  if (position < end) throw sizeError(path, end - start, position - start)
+}
+
 async function fetchRange(context: DownloadContext, part: PartFile, request: RangeRequest): Promise<void> {
   const path = blobPath(part.sha256)
-  let missingBefore = -1
   const firstMissing = (): number => {
     for (let index = request.first; index <= request.last; index++) if (!part.has(index)) return index
     return -1
+  }
+  let known = firstMissing()
+  // A try that brought at least one piece is no failure in a row.
+  const progressed = (): boolean => {
+    const before = known
+    known = firstMissing()
+    return known !== before
   }
   const startAt = (): number => (part.chunks[firstMissing()] as Chunk).offset
   if (firstMissing() === -1) return
   await context.source.fetch(path, async (answer) => {
     const first = firstMissing()
-    missingBefore = first
     const start = startOf(answer, path, request, startAt(), part.size)
     const writer = new PieceWriter(part, start === 0 ? 0 : first)
     const end = answer.status === 200 ? part.size : request.end
-    let position = start
-    for await (const bytes of answer.body) {
-      context.meter.did({ download: bytes.length })
-      await context.limit.take(bytes.length, context.signal)
-      if (position + bytes.length > end) throw sizeError(path, end - start, position + bytes.length - start)
-      await writer.take(position, bytes)
-      position += bytes.length
+    try {
+      await readInto(context, answer, writer, { path, start, end })
+    } catch (error) {
+      if (firstMissing() !== -1) throw error
+      // Every piece came and fits its hash, or will be judged with the whole: how the answer ended does not matter.
+      context.signal.throwIfAborted()
     }
-    if (position < end) throw sizeError(path, end - start, position - start)
   }, {
     signal: context.signal,
     mirrors: true,
     headers: () => ({ range: `bytes=${startAt()}-${request.end - 1}` }),
-    progressed: () => firstMissing() !== missingBefore,
+    progressed,
   })
 }
 
