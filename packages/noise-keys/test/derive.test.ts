@@ -52,7 +52,7 @@ describe('derivation vectors', () => {
 })
 
 describe('derivation limits', () => {
-  it('146: seeds and keys of another length are NK_KEY', () => {
+  it('seeds and keys of another length are NK_KEY (row 146)', () => {
     for (const length of [0, 31, 33, 64]) {
       expect(codeOf(() => deriveX25519Static(new Uint8Array(length), 'x'))).toBe('NK_KEY')
       expect(codeOf(() => deriveX25519ForDeviceEpoch(new Uint8Array(length), 'x'.repeat(16), 0))).toBe('NK_KEY')
@@ -66,7 +66,7 @@ describe('derivation limits', () => {
     }
   })
 
-  it('163: no length can be asked for here, and below too long an output is refused', () => {
+  it('no length can be asked for here, and below too long an output is refused (row 163)', () => {
     expect(deriveX25519Static(new Uint8Array(32), new Uint8Array(100_000))).toHaveLength(32)
     expect(() => hkdfSha512(new Uint8Array(32), new Uint8Array(), new Uint8Array(), 255 * 64 + 1)).toThrow()
   })

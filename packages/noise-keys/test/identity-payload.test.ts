@@ -22,11 +22,12 @@ describe('identity payloads of deployed peers', () => {
     for (const vector of kdfVectors.identity_payload) {
       const binding = bindingOf(vector)
       const scheme = vector.scheme.includes('BLAKE3') ? 'blake3' : vector.scheme.includes('v2') ? 'blake2s-v2' : 'blake2s-v1'
-      const extra = { ...(vector.server_hint == null ? {} : { hint: vector.server_hint }), ...(vector.expires_at == null ? {} : { expiresAtS: vector.expires_at }) }
+      const [hint, expiresAtS] = [vector.server_hint ?? undefined, vector.expires_at ?? undefined]
+      const extra = { ...(hint === undefined ? {} : { hint }), ...(expiresAtS === undefined ? {} : { expiresAtS }) }
       const digest = payloadDigest(scheme, binding, extra)
       expect([vector.name, hexEncode(digest)]).toEqual([vector.name, vector.digest])
       expect(hexEncode(ed25519Sign(hex(vector.ed25519_sk), digest))).toBe(vector.sig)
-      const older = { noise_x25519_pub: [...binding.senderStatic], server_hint: extra.hint ?? null, ...(vector.expires_at == null ? {} : { expires_at: vector.expires_at }) }
+      const older = { noise_x25519_pub: [...binding.senderStatic], server_hint: extra.hint ?? null, ...(expiresAtS === undefined ? {} : { expires_at: expiresAtS }) }
       const json = vector.json ?? JSON.stringify({ ed25519_pub: [...binding.identity], role: binding.role, ...older, sig: [...hex(vector.sig)] })
       expect(verifyIdentityPayload(utf8Encode(json), binding, nowS)).toMatchObject({ scheme, identity: binding.identity })
       if (scheme === 'blake3') expect(new TextDecoder().decode(writeIdentityPayload(hex(vector.ed25519_sk), binding))).toBe(vector.json)

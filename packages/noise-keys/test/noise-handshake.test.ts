@@ -34,7 +34,7 @@ describe('HandshakeState', () => {
     if (!handshakePattern(name).oneWay) expect(client.receive.decrypt(server.send.encrypt(utf8Encode('pong')))).toEqual(utf8Encode('pong'))
   })
 
-  it('156: another prologue, pattern or role fails at the first tag, and nothing comes out', () => {
+  it('another prologue, pattern or role fails at the first tag, and nothing comes out (row 156)', () => {
     const cases = [sides(IK, { prologue: utf8Encode('x') }), sides(IK, { responderProtocol: 'Noise_NK_25519_ChaChaPoly_SHA256' })]
     for (const [client, server] of cases) {
       const message = client.writeMessage(utf8Encode('secret'))
@@ -47,7 +47,7 @@ describe('HandshakeState', () => {
     expect(codeOf(() => second.readMessage(first.writeMessage()))).toBe('NK_HANDSHAKE')
   })
 
-  it('157: a message cut at any byte, with bytes behind it or with any bit changed is NK_HANDSHAKE', () => {
+  it('a message cut at any byte, with bytes behind it or with any bit changed is NK_HANDSHAKE (row 157)', () => {
     for (const protocol of [IK, XX]) {
       const count = noiseProtocol(protocol).pattern.messages.length
       for (let index = 0; index < count; index += 1) {
@@ -80,7 +80,7 @@ describe('HandshakeState', () => {
     }
   })
 
-  it('157: a repeated first or last message is NK_REPLAY at the gate', () => {
+  it('a repeated first or last message is NK_REPLAY at the gate (row 157)', () => {
     const gate = new HandshakeGate()
     const message = sides(XX)[0].writeMessage()
     gate.admit(message)
@@ -95,7 +95,7 @@ describe('HandshakeState', () => {
     expect(codeOf(() => pair[1].readMessage(last))).toBe('NK_HANDSHAKE')
   })
 
-  it('144: a static or ephemeral key of low order is NK_LOW_ORDER', () => {
+  it('a static or ephemeral key of low order is NK_LOW_ORDER (row 144)', () => {
     for (const text of kdfVectors.low_order_x25519_public_keys_must_be_refused) {
       const client = new HandshakeState(IK, { role: 'initiator', staticKey: clientKey, remoteStatic: hex(text) })
       expect(codeOf(() => client.writeMessage())).toBe('NK_LOW_ORDER')
@@ -107,7 +107,7 @@ describe('HandshakeState', () => {
     }
   })
 
-  it('146: keys of another length are NK_KEY, missing ones a TypeError', () => {
+  it('keys of another length are NK_KEY, missing ones a TypeError (row 146)', () => {
     expect(codeOf(() => new HandshakeState(IK, { role: 'initiator', staticKey: clientKey, remoteStatic: new Uint8Array(31) }))).toBe('NK_KEY')
     expect(() => new HandshakeState(IK, { role: 'initiator', staticKey: clientKey })).toThrow(TypeError)
     expect(() => new HandshakeState(IK, { role: 'responder' })).toThrow(TypeError)
@@ -115,7 +115,7 @@ describe('HandshakeState', () => {
     expect(codeOf(() => new HandshakeState('Noise_NNpsk0_25519_ChaChaPoly_SHA256', { role: 'initiator' }))).toBe('NK_KEY')
   })
 
-  it('158: refuses to write a message over 65,535 bytes', () => {
+  it('refuses to write a message over 65,535 bytes (row 158)', () => {
     const [client] = sides(IK)
     expect(client.overhead).toBe(32 + 48 + 16)
     expect(codeOf(() => client.writeMessage(new Uint8Array(65_536 - 96)))).toBe('NK_LIMIT')
@@ -172,7 +172,7 @@ describe('HandshakeState', () => {
 })
 
 describe('HandshakeGate', () => {
-  it('161: keeps at most 256 unfinished handshakes, the oldest goes, all go after 10 s, memory stays small', () => {
+  it('keeps at most 256 unfinished handshakes, the oldest goes, all go after 10 s, memory stays small (row 161)', () => {
     let nowMs = 0
     const gate = new HandshakeGate({ clock: () => nowMs })
     const before = process.memoryUsage().heapUsed
@@ -206,7 +206,7 @@ describe('CipherState', () => {
     return [new CipherState(cipher, new Uint8Array(32).fill(7)), new CipherState(cipher, new Uint8Array(32).fill(7))]
   }
 
-  it('159: at nonce 2^64-2 sends one more message, then NK_NONCE_EXHAUSTED, and never wraps', () => {
+  it('at nonce 2^64-2 sends one more message, then NK_NONCE_EXHAUSTED, and never wraps (row 159)', () => {
     const [sender, receiver] = make()
     sender.nonce = 0xffff_ffff_ffff_fffen
     receiver.nonce = sender.nonce
@@ -217,7 +217,7 @@ describe('CipherState', () => {
     }
   })
 
-  it('158: over 65,535 bytes is NK_LIMIT, an empty message with a bad tag NK_DECRYPT', () => {
+  it('over 65,535 bytes is NK_LIMIT, an empty message with a bad tag NK_DECRYPT (row 158)', () => {
     const [sender, receiver] = make()
     expect(codeOf(() => sender.encrypt(new Uint8Array(65_520)))).toBe('NK_LIMIT')
     expect(receiver.decrypt(sender.encrypt(new Uint8Array(65_519)))).toHaveLength(65_519)

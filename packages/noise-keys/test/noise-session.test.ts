@@ -27,7 +27,7 @@ describe('NoiseSession', () => {
     expect(codeOf(() => client.send(new Uint8Array(MAX_SESSION_PAYLOAD_BYTES + 1)))).toBe('NK_LIMIT')
   })
 
-  it('160: a reordered, dropped or repeated message is NK_DECRYPT and ends the session', () => {
+  it('a reordered, dropped or repeated message is NK_DECRYPT and ends the session (row 160)', () => {
     for (const pick of [[1], [0, 0], [2], [0, 2]]) {
       const { client, server } = sessions()
       const messages = [client.send(ping), client.send(ping), client.send(ping)]
@@ -68,7 +68,7 @@ describe('NoiseSession', () => {
     expect(client.ended).toBe('age')
   })
 
-  it('162: sessions of the old key go on through a rotation, no message lost', () => {
+  it('sessions of the old key go on through a rotation, no message lost (row 162)', () => {
     const { client, server } = sessions()
     const registry = new SessionRegistry()
     registry.add(server)

@@ -133,7 +133,7 @@ describe('DNS packets', () => {
     expect(codeOf(() => txtValue({ ...txt('@', 'ab'), rdata: Uint8Array.of(1, 0xff) }))).toBe('NK_RECORD')
   })
 
-  it('155: size, loops, long labels, foreign names and other sections are refused', () => {
+  it('size, loops, long labels, foreign names and other sections are refused (row 155)', () => {
     const header = (answers: number, other = 0): Uint8Array => new Writer().u16be(0).u16be(0x8000).u16be(0).u16be(answers).u16be(other).u16be(0).finish()
     const decode = (bytes: Uint8Array): string | undefined => codeOf(() => decodeDnsPacket(identity.name, bytes))
     const tail = new Writer().u16be(16).u16be(1).u32be(0).u16be(0).finish()
@@ -169,7 +169,7 @@ describe('DNS packets', () => {
 })
 
 describe('signed packets', () => {
-  it('155: a signature of another key, or any changed bit, is refused', async () => {
+  it('a signature of another key, or any changed bit, is refused (row 155)', async () => {
     const packet = signPacket(seed, at, [txt('@', 'x')])
     const payload = relayPayload(packet)
     for (let index = 0; index < payload.length; index += 1) {

@@ -39,7 +39,7 @@ describe('key binding', () => {
     expect(kdfVectors.binding).toHaveLength(21)
   })
 
-  it('147: a signature for another device, identity or key is NK_BINDING_SIGNATURE', () => {
+  it('a signature for another device, identity or key is NK_BINDING_SIGNATURE (row 147)', () => {
     const signature = signKeyBinding(seed, publicKey, 'a')
     const other = sha256(utf8Encode('other'))
     const bound = { identity, publicKey, deviceId: 'a' }
@@ -50,14 +50,14 @@ describe('key binding', () => {
     expect(codeOf(() => verifyKeyBinding(bound, signature.subarray(1)))).toBe('NK_BINDING_SIGNATURE')
   })
 
-  it('144, 146: a low-order key is NK_LOW_ORDER, one of another length NK_KEY', () => {
+  it('a low-order key is NK_LOW_ORDER, one of another length NK_KEY (rows 144, 146)', () => {
     for (const text of kdfVectors.low_order_x25519_public_keys_must_be_refused) {
       expect(codeOf(() => canonicalX25519PublicKey(hex(text)))).toBe('NK_LOW_ORDER')
     }
     for (const length of [0, 31, 33]) expect(codeOf(() => canonicalX25519PublicKey(new Uint8Array(length)))).toBe('NK_KEY')
   })
 
-  it('145: every spelling of a key has one canonical form', () => {
+  it('every spelling of a key has one canonical form (row 145)', () => {
     const nine = hex(`09${'00'.repeat(31)}`)
     const spellings = [nine, hex(`09${'00'.repeat(30)}80`), hex(`f6${'ff'.repeat(30)}7f`), hex(`f6${'ff'.repeat(30)}ff`)]
     for (const spelling of spellings) expect(hexEncode(canonicalX25519PublicKey(spelling))).toBe(hexEncode(nine))
@@ -109,7 +109,7 @@ describe('parseKeyRecord(), the old grammar', () => {
     expect(kdfVectors.txt_parse).toHaveLength(32)
   })
 
-  it('149, 150: v=2, missing or repeated fields and spaces are NK_RECORD', () => {
+  it('v=2, missing or repeated fields and spaces are NK_RECORD (rows 149, 150)', () => {
     const key = base64Encode(publicKey)
     for (const text of [
       `v=2;k=${key}`, `v=1`, `v=1;k=${key};k=${key}`, `k=${key}`, ` v=1;k=${key}`, `v=1;k= ${key}`, `v=1;k=${key};ts=1e9`,
@@ -143,7 +143,7 @@ describe('stateful records', () => {
     expect(sign({ state: 'revoked', reason: 'lost' })).toContain(';revoked=true')
   })
 
-  it('W1, W2, 151: no byte can be changed, no field added or stripped', () => {
+  it('W1, W2: no byte can be changed, no field added or stripped (row 151)', () => {
     for (const text of [sign(), sign({ state: 'revoked', reason: 'lost' })]) {
       for (let at = 0; at < text.length; at += 1) {
         for (const replacement of ['A', '7', ';', '']) {
@@ -164,7 +164,7 @@ describe('stateful records', () => {
     expect(codeOf(() => verifyKeyRecord(parseKeyRecord(sign()), { ...place, deviceId: 'server-2' }))).toBe('NK_BINDING_SIGNATURE')
   })
 
-  it('149: unknown, missing or moved fields are NK_RECORD', () => {
+  it('unknown, missing or moved fields are NK_RECORD (row 149)', () => {
     const text = sign()
     for (const changed of [
       text.replace(';ts=', ';x=1;ts='), text.replace('v=1;', ''), text.replace(/;seq=\d+/, ''), `${text};x=1`, `${text};`,
@@ -182,7 +182,7 @@ describe('stateful records', () => {
     expect(codeOf(() => signKeyRecord(seed, '../x', base))).toBe('NK_DEVICE_ID')
   })
 
-  it('148, W17: 10,000 pairs of device id and text never share their signed bytes', () => {
+  it('W17: 10,000 pairs of device id and text never share their signed bytes (row 148)', () => {
     const seen = new Set<string>()
     const pairs = new Set<string>()
     fc.assert(fc.property(fc.string({ maxLength: 6 }), fc.string({ maxLength: 6 }), (deviceId, text) => {

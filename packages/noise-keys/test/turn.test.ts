@@ -52,7 +52,7 @@ const directories: [string, () => KeyDirectory][] = [
 ]
 
 describe.each(directories)('a turn through %s', (_name, make) => {
-  it('never leaves a peer without a key', async () => {
+  it('never leaves a peer without a key (row 154)', async () => {
     const publisher = new Publisher(make())
     const peer = new Peer()
     publisher.add('server')

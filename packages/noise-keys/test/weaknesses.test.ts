@@ -54,7 +54,7 @@ describe('weaknesses of the guide, closed', () => {
     }
   })
 
-  it('W2, 151: a revocation cannot be stripped, and nobody else can add one', async () => {
+  it('W2: a revocation cannot be stripped, and nobody else can add one (row 151)', async () => {
     const { owner, peer } = await firstKey()
     await peer.look(owner)
     owner.revoke('server')
@@ -75,7 +75,7 @@ describe('weaknesses of the guide, closed', () => {
     expect(summary(await witness.look(other))).toEqual(['server: ok'])
   })
 
-  it('W3, 152: an old record, list or packet is a rollback; the newest seen is kept', async () => {
+  it('W3: an old record, list or packet is a rollback; the newest seen is kept (row 152)', async () => {
     const { owner, peer, copy } = await firstKey()
     await peer.look(owner)
     owner.nowS += DAY_S
@@ -142,7 +142,7 @@ describe('weaknesses of the guide, closed', () => {
     expect(summary(await new Peer().look(kept))).toEqual(['server: ok'])
   })
 
-  it('W9, 153: every lookup judges the date', () => {
+  it('W9: every lookup judges the date (row 153)', () => {
     const at = (timestampS: number | string): string[] => {
       const text = typeof timestampS === 'number' ? plain(deviceKey('a'), 'a', timestampS) : plain(deviceKey('a'), 'a', undefined, `;ts=${timestampS}`)
       return summary(judge(published({ a: text })))
@@ -251,7 +251,7 @@ describe('judgeKeys()', () => {
     expect(look(copy, START_S + 400 * DAY_S)).toEqual(['server: expired NK_EXPIRED'])
   })
 
-  it('145: a key has one identity whatever its spelling', async () => {
+  it('a key has one identity whatever its spelling (row 145)', async () => {
     const { owner, peer } = await firstKey()
     const verdicts = await peer.look(owner)
     const spelled = publicKeyOf(owner, 'server').map((byte, at) => (at === 31 ? byte | 128 : byte))

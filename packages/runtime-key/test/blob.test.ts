@@ -23,7 +23,7 @@ describe('parseRuntimeKeyBlob()', () => {
     expect(key.withBytes(hexEncode)).toBe(hexEncode(keyBytes()))
   })
 
-  it('109: refuses every other length, the 80-byte form without key_id among them', () => {
+  it('refuses every other length, the 80-byte form without key_id among them (row 109)', () => {
     for (let length = 0; length < 200; length += 1) {
       if (length === 84) continue
       const bytes = new Uint8Array(length)
@@ -32,7 +32,7 @@ describe('parseRuntimeKeyBlob()', () => {
     }
   })
 
-  it('109: refuses another magic, version or flags', () => {
+  it('refuses another magic, version or flags (row 109)', () => {
     for (let at = 0; at < 16; at += 1) expect(codeOf(() => parseRuntimeKeyBlob(changed(at, 0x7f)))).toBe('RK_BLOB')
   })
 

@@ -43,7 +43,7 @@ describe.skipIf(!hasCompiler)('C receiver', () => {
     expect(run({ ...env, M2PACK_KEY_ID: '4294967295' })).toContain('key_id 4294967295 ')
   })
 
-  it('94, 95: answers with the same codes as the receiver in TypeScript', () => {
+  it('answers with the same codes as the receiver in TypeScript (rows 94, 95)', () => {
     expect(run({})).toBe('RK_MISSING')
     expect(run({ M2PACK_MASTER_KEY_HEX: keyHex })).toBe('RK_MISSING')
     for (const bad of ['', keyHex.slice(1), `${keyHex}0`, keyHex.toUpperCase(), `0x${keyHex.slice(2)}`]) {
@@ -55,7 +55,7 @@ describe.skipIf(!hasCompiler)('C receiver', () => {
     expect(run({ M2PACK_MASTER_KEY_HEX: '00'.repeat(32), M2PACK_KEY_ID: '1' })).toBe('RK_WEAK')
   })
 
-  it('104, 109: refuses a mapping that is cut, altered, taken, or open to others', () => {
+  it('refuses a mapping that is cut, altered, taken, or open to others (rows 104, 109)', () => {
     const name = `M2PackSharedKeys-1-1-${hexEncode(keyBytes(`${process.pid}`)).slice(0, 32)}`
     const path = join('/dev/shm', name)
     const blob = writeRuntimeKeyBlob(makeKey())

@@ -46,7 +46,7 @@ describe.each(deliveries)('%s delivery', (name) => {
     await started.received
   })
 
-  it('99: leaves the parent environment as it was', async () => {
+  it('leaves the parent environment as it was (row 99)', async () => {
     const before = { ...process.env }
     const environ = readFileSync('/proc/self/environ', 'latin1')
     const started = await start(deliveryNamed(name))
@@ -57,7 +57,7 @@ describe.each(deliveries)('%s delivery', (name) => {
     for (const variable of names) expect(environ).not.toContain(variable)
   })
 
-  it('98: passes on nothing that was inherited, and warns with the name alone', async () => {
+  it('passes on nothing that was inherited, and warns with the name alone (row 98)', async () => {
     const warnings: unknown[] = []
     const env = { ...process.env, M2PACK_MASTER_KEY_HEX: 'ab'.repeat(32), M2PACK_KEY_ID: '9', m2pack_key_fd: '7', M2PACK_KEY_MAP: '/x' }
     const started = await start(deliveryNamed(name, { onInherited: (warning) => warnings.push(warning) }), { env })
@@ -68,7 +68,7 @@ describe.each(deliveries)('%s delivery', (name) => {
     expect(env.M2PACK_MASTER_KEY_HEX).toBe('ab'.repeat(32))
   })
 
-  it('100: a second child started at once sees none of it', async () => {
+  it('a second child started at once sees none of it (row 100)', async () => {
     const first = start(deliveryNamed(name))
     const second = spawn('/bin/sleep', ['30'], { stdio: 'ignore' })
     const started = await first
@@ -81,7 +81,7 @@ describe.each(deliveries)('%s delivery', (name) => {
     }
   })
 
-  it('102: a spawn that fails is RK_SPAWN and leaves nothing', async () => {
+  it('a spawn that fails is RK_SPAWN and leaves nothing (row 102)', async () => {
     const notExecutable = join(folder, 'client')
     writeFileSync(notExecutable, 'no program', { mode: 0o644 })
     const before = mappings()
@@ -97,7 +97,7 @@ describe.each(deliveries)('%s delivery', (name) => {
     expect(mappings()).toEqual(before)
   })
 
-  it('108: neither the client nor its own children keep a way to the key', async () => {
+  it('neither the client nor its own children keep a way to the key (row 108)', async () => {
     const answer = await answerOf(await start(deliveryNamed(name)))
     expect(answer.variables).toEqual([])
     for (const variable of names) expect(answer.grandchild).not.toContain(variable)
@@ -109,7 +109,7 @@ describe.each(deliveries)('%s delivery', (name) => {
     }
   })
 
-  it('110: no argument of any process holds the key', async () => {
+  it('no argument of any process holds the key (row 110)', async () => {
     const started = await start(deliveryNamed(name))
     await answerOf(started)
     const commandLine = readFileSync(`/proc/${started.child.pid}/cmdline`, 'latin1')
@@ -119,7 +119,7 @@ describe.each(deliveries)('%s delivery', (name) => {
 })
 
 describe('envDelivery()', () => {
-  it('103: rebuilds the values from bytes, so that nothing can be injected', async () => {
+  it('rebuilds the values from bytes, so that nothing can be injected (row 103)', async () => {
     const started = await start(envDelivery())
     await answerOf(started)
     const environ = readFileSync(`/proc/${started.child.pid}/environ`, 'latin1').split('\0')
@@ -137,7 +137,7 @@ describe('fdDelivery()', () => {
     expect(environ.filter((entry) => entry.startsWith('M2PACK_'))).toEqual(['M2PACK_KEY_FD=3'])
   })
 
-  it('101: a child that ends without reading is told from one that is late', async () => {
+  it('a child that ends without reading is told from one that is late (row 101)', async () => {
     const early = await fdDelivery().deliver(makeKey(), { file: '/bin/false', stdio: ['ignore', 'ignore', 'ignore'] })
     expect(await rejectionOf(early.received)).toBe('RK_CHILD_GONE')
     const late = await fdDelivery({ timeoutMs: 150 }).deliver(makeKey(), { file: '/bin/sleep', args: ['30'], stdio: ['ignore', 'ignore', 'ignore'] })
@@ -165,7 +165,7 @@ describe('sharedMemoryDelivery()', () => {
     }
   })
 
-  it('104: a name that is taken, by a file or a link, is RK_SHM_OCCUPIED and starts no child', async () => {
+  it('a name that is taken, by a file or a link, is RK_SHM_OCCUPIED and starts no child (row 104)', async () => {
     const random = (): Uint8Array<ArrayBuffer> => new Uint8Array(16)
     const probe = await posixSharedMemory({ folder, random }).create(writeRuntimeKeyBlob(makeKey()))
     let spawned = 0
@@ -180,7 +180,7 @@ describe('sharedMemoryDelivery()', () => {
     expect(spawned).toBe(0)
   })
 
-  it('105: what the child never reads is wiped and removed at the deadline', async () => {
+  it('what the child never reads is wiped and removed at the deadline (row 105)', async () => {
     const { child, received } = await sharedMemoryDelivery({ timeoutMs: 200, folder }).deliver(makeKey(), lazy)
     expect(readdirSync(folder)).toHaveLength(1)
     expect(await rejectionOf(received)).toBe('RK_DELIVERY_TIMEOUT')
@@ -188,7 +188,7 @@ describe('sharedMemoryDelivery()', () => {
     child.kill()
   })
 
-  it('101: a child that crashes leaves nothing, within a second', async () => {
+  it('a child that crashes leaves nothing, within a second (row 101)', async () => {
     const { received } = await sharedMemoryDelivery({ folder }).deliver(makeKey(), { file: '/bin/sh', args: ['-c', 'kill -SEGV $$'], stdio: ['ignore', 'ignore', 'ignore'] })
     const started = Date.now()
     expect(await rejectionOf(received)).toBe('RK_CHILD_GONE')
@@ -196,7 +196,7 @@ describe('sharedMemoryDelivery()', () => {
     expect(readdirSync(folder)).toEqual([])
   })
 
-  it('106: the next start removes what a killed launcher left, and nothing else', async () => {
+  it('the next start removes what a killed launcher left, and nothing else (row 106)', async () => {
     const launcher = spawn(process.execPath, [program('launcher.ts'), folder], { stdio: ['ignore', 'pipe', 'inherit'] })
     const [line] = await once(launcher.stdout, 'data') as [Buffer]
     expect(readdirSync(folder)).toHaveLength(1)
@@ -210,7 +210,7 @@ describe('sharedMemoryDelivery()', () => {
     expect(readdirSync(folder)).toEqual(['M2PackSharedKeys-other'])
   })
 
-  it('107: a second reader finds nothing', async () => {
+  it('a second reader finds nothing (row 107)', async () => {
     const memory = await posixSharedMemory({ folder, random: () => new Uint8Array(16) }).create(writeRuntimeKeyBlob(makeKey()))
     const path = join(folder, memory.name.slice(1))
     const receive = (): number => receiveRuntimeKey({ env: { M2PACK_KEY_MAP: memory.name }, argv: [], sharedMemoryFolder: folder }).keyId
@@ -226,7 +226,7 @@ describe('sharedMemoryDelivery()', () => {
     await memory.remove()
   })
 
-  it('109: the receiver refuses a mapping that is cut, altered, open to others, a link, or no mapping of ours', async () => {
+  it('the receiver refuses a mapping that is cut, altered, open to others, a link, or no mapping of ours (row 109)', async () => {
     const name = `/M2PackSharedKeys-${process.pid}-1-${'0'.repeat(32)}`
     const path = join(folder, name.slice(1))
     const receive = (map = name): unknown => receiveRuntimeKey({ env: { M2PACK_KEY_MAP: map }, argv: [], sharedMemoryFolder: folder })
@@ -292,14 +292,14 @@ describe('receiveRuntimeKey()', () => {
     expect(receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: masterHex, M2PACK_KEY_ID: '5' }, argv: [] }).signPublicKey).toBeUndefined()
   })
 
-  it('94: RK_MISSING when nothing, or not enough, was handed over', () => {
+  it('RK_MISSING when nothing, or not enough, was handed over (row 94)', () => {
     expect(codeOf(() => receiveRuntimeKey({ env: {}, argv: [] }))).toBe('RK_MISSING')
     expect(codeOf(() => receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: masterHex }, argv: [] }))).toBe('RK_MISSING')
     expect(codeOf(() => receiveRuntimeKey({ env: { M2PACK_KEY_ID: '1' }, argv: [] }))).toBe('RK_MISSING')
     expect(codeOf(() => receiveRuntimeKey({ env: {}, argv: ['--m2pack-key-hex'] }))).toBe('RK_MISSING')
   })
 
-  it('95: refuses bad values in the environment', () => {
+  it('refuses bad values in the environment (row 95)', () => {
     for (const bad of [masterHex.toUpperCase(), `${masterHex}\n`, masterHex.slice(1), `0x${masterHex}`]) {
       expect(codeOf(() => receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: bad, M2PACK_KEY_ID: '1' }, argv: [] }))).toBe('RK_ENCODING')
     }

@@ -22,7 +22,7 @@ describe('parseRuntimeKeyJson()', () => {
     }
   })
 
-  it('95: refuses a key that is not 64 lower-case digits, or all zero', () => {
+  it('refuses a key that is not 64 lower-case digits, or all zero (row 95)', () => {
     const cases: [string, string][] = [
       [keyHex.slice(2), 'RK_ENCODING'], [`${keyHex}00`, 'RK_ENCODING'], [keyHex.slice(1), 'RK_ENCODING'],
       [`0x${keyHex}`, 'RK_ENCODING'], [`0x${keyHex.slice(2)}`, 'RK_ENCODING'], [keyHex.toUpperCase(), 'RK_ENCODING'],
@@ -33,7 +33,7 @@ describe('parseRuntimeKeyJson()', () => {
     expect(codeOf(() => parse({ ...launcher, sign_pubkey_hex: publicHex.toUpperCase() }))).toBe('RK_ENCODING')
   })
 
-  it('97: refuses a verifier of low order', () => {
+  it('refuses a verifier of low order (row 97)', () => {
     expect(codeOf(() => parse({ ...launcher, sign_pubkey_hex: `01${'00'.repeat(31)}` }))).toBe('RK_KEY_INVALID')
   })
 

@@ -8,7 +8,7 @@ const entry: ContentKeyEntry = {
 }
 
 describe('assertKeyIdMatches()', () => {
-  it('96: refuses a key for other archives', () => {
+  it('refuses a key for other archives (row 96)', () => {
     expect(codeOf(() => assertKeyIdMatches(makeKey(4), 5))).toBe('RK_KEY_ID_MISMATCH')
     expect(codeOf(() => assertKeyIdMatches(makeKey(4), 4))).toBeUndefined()
   })
@@ -21,12 +21,12 @@ describe('assertListed()', () => {
     expect(codeOf(() => assertListed(makeKey(), [{ ...entry, status: 'retired' }]))).toBeUndefined()
   })
 
-  it('96: refuses a key_id that is not listed', () => {
+  it('refuses a key_id that is not listed (row 96)', () => {
     expect(codeOf(() => assertListed(makeKey(5), [entry]))).toBe('RK_KEY_ID_MISMATCH')
     expect(codeOf(() => assertListed(makeKey(), []))).toBe('RK_KEY_ID_MISMATCH')
   })
 
-  it('97: refuses another key, another verifier, a missing verifier and a double entry', () => {
+  it('refuses another key, another verifier, a missing verifier and a double entry (row 97)', () => {
     const withoutVerifier = RuntimeKey.take({ keyId: 4, masterKey: keyBytes() })
     const otherVerifier = { ...entry, verifierPub: hexEncode(keyBytes('x')) }
     expect(codeOf(() => assertListed(makeKey(4, 'another'), [entry]))).toBe('RK_KEY_MISMATCH')

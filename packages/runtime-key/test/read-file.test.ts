@@ -18,7 +18,7 @@ describe('readRuntimeKeyFile()', () => {
     }
   })
 
-  it('94: answers RK_MISSING for no file, RK_JSON for anything else', async () => {
+  it('answers RK_MISSING for no file, RK_JSON for anything else (row 94)', async () => {
     expect(await rejectionOf(readRuntimeKeyFile(join(folder, 'none')))).toBe('RK_MISSING')
     for (const bytes of [new Uint8Array(0), new Uint8Array(84), new Uint8Array(100_000)]) {
       writeFileSync(file, bytes)

@@ -46,7 +46,7 @@ describe('RuntimeKey', () => {
     expect(makeKey(2 ** 32 - 1).keyId).toBe(4_294_967_295)
   })
 
-  it('97: take() refuses a verifier that is low-order or not canonical', () => {
+  it('take() refuses a verifier that is low-order or not canonical (row 97)', () => {
     const weak = [
       '0000000000000000000000000000000000000000000000000000000000000000',
       '0100000000000000000000000000000000000000000000000000000000000000',
