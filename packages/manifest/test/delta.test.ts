@@ -63,7 +63,7 @@ describe('ChunkIndexer', () => {
 
   it('keeps lengths between the smallest and the longest, around the average', () => {
     const { lengths } = indexOf(noise(8_000_000, 3))
-    const inner = [...lengths.slice(0, -1)]
+    const inner = Array.from(lengths.slice(0, -1))
     expect(Math.min(...inner)).toBeGreaterThanOrEqual(params.minBytes)
     expect(Math.max(...inner)).toBeLessThanOrEqual(params.maxBytes)
     const average = inner.reduce((sum, length) => sum + length, 0) / inner.length
