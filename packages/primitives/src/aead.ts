@@ -100,15 +100,23 @@ export function openChaCha20Poly1305(
   return backend.openChaCha20Poly1305(key, nonce, ciphertext, aad) ?? refuse()
 }
 
-/** Seals with AES-256-GCM (NIST SP 800-38D): 12-byte nonce, ciphertext and tag. */
+/**
+ * Seals with AES-256-GCM (NIST SP 800-38D): 12-byte nonce, ciphertext and tag.
+ *
+ * @param out - Where to write; fresh memory when absent. It may begin with the very memory of `plaintext`.
+ * @returns Ciphertext and 16-byte tag; a view of `out` where that was given.
+ */
 export function sealAes256Gcm(
   key: Uint8Array,
   nonce: Uint8Array,
   plaintext: Uint8Array,
   aad: Uint8Array = NO_AAD,
-): Uint8Array<ArrayBuffer> {
+  out?: Uint8Array,
+): Uint8Array {
   requireKeyAndNonce(key, nonce, SHORT_NONCE_LENGTH)
-  return backend.sealAes256Gcm(key, nonce, plaintext, aad)
+  const sealed = outputOf(plaintext.length + AEAD_TAG_LENGTH, out)
+  backend.sealAes256Gcm(key, nonce, plaintext, aad, sealed)
+  return sealed
 }
 
 /**

@@ -83,7 +83,9 @@ describe('backends', () => {
         const [one, two] = [accelerated, portable].map((backend) => {
           const out = new Uint8Array(message.length + 16)
           backend.sealXChaCha20Poly1305(key, nonce, message, aad, out)
-          return [out, backend.sealChaCha20Poly1305(key, short, message, aad), backend.sealAes256Gcm(key, short, message, aad)]
+          const gcm = new Uint8Array(message.length + 16)
+          backend.sealAes256Gcm(key, short, message, aad, gcm)
+          return [out, backend.sealChaCha20Poly1305(key, short, message, aad), gcm]
         })
         expect(one).toEqual(two)
       }),

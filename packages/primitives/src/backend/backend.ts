@@ -37,7 +37,8 @@ export interface Backend {
   openXChaCha20Poly1305(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array, aad: Uint8Array, out: Uint8Array): boolean
   sealChaCha20Poly1305(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array): Uint8Array<ArrayBuffer>
   openChaCha20Poly1305(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array, aad: Uint8Array): Uint8Array<ArrayBuffer> | undefined
-  sealAes256Gcm(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array): Uint8Array<ArrayBuffer>
+  /** Writes ciphertext and tag into `sealed`, which may begin with the very memory of `plaintext`. */
+  sealAes256Gcm(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array, sealed: Uint8Array): void
   openAes256Gcm(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array, aad: Uint8Array): Uint8Array<ArrayBuffer> | undefined
   ed25519PublicKey(seed: Uint8Array): Uint8Array<ArrayBuffer>
   ed25519Sign(seed: Uint8Array, message: Uint8Array): Uint8Array<ArrayBuffer>

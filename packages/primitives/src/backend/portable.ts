@@ -87,7 +87,7 @@ export const backend: Backend = {
   sealChaCha20Poly1305: (key, nonce, plaintext, aad) => own(chacha20poly1305(key, nonce, aad).encrypt(plaintext)),
   openChaCha20Poly1305: (key, nonce, ciphertext, aad) =>
     attempt(() => chacha20poly1305(key, nonce, aad).decrypt(ciphertext)),
-  sealAes256Gcm: (key, nonce, plaintext, aad) => own(gcm(key, nonce, aad).encrypt(plaintext)),
+  sealAes256Gcm: (key, nonce, plaintext, aad, sealed) => sealed.set(gcm(key, nonce, aad).encrypt(plaintext)),
   openAes256Gcm: (key, nonce, ciphertext, aad) => attempt(() => gcm(key, nonce, aad).decrypt(ciphertext)),
   ed25519PublicKey: (seed) => own(ed25519.getPublicKey(seed)),
   ed25519Sign: (seed, message) => own(ed25519.sign(message, seed)),

@@ -1,0 +1,37 @@
+import { describe, expect, test } from 'vitest'
+import { openAes256Gcm, sealAes256Gcm } from '../src/index.ts'
+import { backend as accelerated } from '../src/backend/accelerated.ts'
+import { backend as portable } from '../src/backend/portable.ts'
+
+const key = new Uint8Array(32).fill(1)
+const nonce = new Uint8Array(12).fill(2)
+const aad = new Uint8Array([3])
+
+describe.each([0, 1, 16, 131_071, 131_072, 131_073, 400_000])('sealAes256Gcm() of %i bytes', (length) => {
+  const plaintext = Uint8Array.from({ length }, (_, index) => index * 7)
+
+  test('gives the same in fresh memory, in memory given, and over its own plaintext', () => {
+    const fresh = sealAes256Gcm(key, nonce, plaintext, aad)
+    const out = new Uint8Array(length + 40)
+    expect(sealAes256Gcm(key, nonce, plaintext, aad, out)).toEqual(fresh)
+    expect(out.subarray(length + 16)).toEqual(new Uint8Array(24))
+    const inPlace = new Uint8Array(length + 16)
+    inPlace.set(plaintext)
+    sealAes256Gcm(key, nonce, inPlace.subarray(0, length), aad, inPlace)
+    expect(inPlace).toEqual(fresh)
+    expect(openAes256Gcm(key, nonce, fresh, aad)).toEqual(plaintext)
+  })
+
+  test('gives the same on both backends', () => {
+    const sealed = [accelerated, portable].map((backend) => {
+      const bytes = new Uint8Array(length + 16)
+      backend.sealAes256Gcm(key, nonce, plaintext, aad, bytes)
+      return bytes
+    })
+    expect(sealed[0]).toEqual(sealed[1])
+  })
+})
+
+test('sealAes256Gcm() refuses memory that is too short', () => {
+  expect(() => sealAes256Gcm(key, nonce, new Uint8Array(9), aad, new Uint8Array(24))).toThrow(RangeError)
+})
