@@ -76,6 +76,16 @@ export async function readArchiveHeader(source: ByteSource, limits: Partial<Arch
   return parseHeader(await source.read(0, Math.min(HEADER_BYTES, source.size)), source.size, { ...defaultLimits, ...limits })
 }
 
+/**
+ * Whether a source is a header and right behind it its manifest, without the payloads in between: what `manifestOnly` opens.
+ *
+ * @throws As {@link readArchiveHeader}.
+ */
+export async function holdsManifestOnly(source: ByteSource): Promise<boolean> {
+  const header = parseHeader(await source.read(0, Math.min(HEADER_BYTES, source.size)), undefined, defaultLimits)
+  return header.manifestOffset !== HEADER_BYTES && source.size === HEADER_BYTES + header.manifestSize
+}
+
 function unlock(manifest: Manifest, contentKey: ContentKey): Map<number, Uint8Array> {
   if (contentKey.keyId !== manifest.keyId) {
     throw new M2pError('M2P_KEY_ID_MISMATCH', `The archive is of key_id ${manifest.keyId}, the content key of key_id ${contentKey.keyId}`, {

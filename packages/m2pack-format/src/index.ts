@@ -1,4 +1,4 @@
-export { Archive, openArchive, readArchiveHeader } from './archive.ts'
+export { Archive, holdsManifestOnly, openArchive, readArchiveHeader } from './archive.ts'
 export { buildArchive } from './build.ts'
 export { exportClientConfig } from './client-config.ts'
 export { diffTrees } from './diff.ts'

@@ -1,4 +1,4 @@
-import { M2pError, readArchiveHeader, type Verifiers } from '@keyturn/m2pack-format'
+import { holdsManifestOnly, M2pError, readArchiveHeader, type Verifiers } from '@keyturn/m2pack-format'
 import {
   openFileSource,
   readContentKeyFile,
@@ -80,10 +80,21 @@ export async function slots(context: Context, file: string | undefined, keyFile:
   return secrets
 }
 
+/** Whether a file is header and manifest of an archive without its payloads. */
+export async function isManifestOnly(path: string): Promise<boolean> {
+  const source = await openFileSource(path)
+  try {
+    return await holdsManifestOnly(source)
+  } finally {
+    await source.close()
+  }
+}
+
 /** The key_id in the header of an archive; trusted only once the archive is open. */
 export async function archiveKeyId(path: string): Promise<number> {
   const source = await openFileSource(path)
   try {
+    if (await holdsManifestOnly(source)) return (await readArchiveHeader({ ...source, size: Number.MAX_SAFE_INTEGER })).keyId
     return (await readArchiveHeader(source)).keyId
   } finally {
     await source.close()
