@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Dirent } from 'node:fs'
 import { copyFile, lstat, mkdir, open, readdir, readFile, realpath, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, sep } from 'node:path'
 import { CliError } from '../errors.ts'
 
 /** A tree of real files that the demonstration may edit. */
@@ -16,6 +16,8 @@ export interface DemoTree {
 /** The demonstration leaves single files above this out of its default input. */
 const MAX_DEFAULT_FILE_BYTES = 48 * 1024 * 1024
 const LARGE_ENOUGH_BYTES = 100_000_000
+/** Where the default input ends, so that the demonstration stays one of a minute or two. */
+const ENOUGH_BYTES = 240_000_000
 
 /**
  * Copies a tree, files and folders only, so that it can be edited.
@@ -34,7 +36,7 @@ export async function copyTree(from: string, to: string, signal: AbortSignal): P
 
 /**
  * Gathers the workspace's own installed dependencies into a few top folders: thousands of real files, text and
- * binaries, well above 100 MB.
+ * binaries, well above 100 MB. Which packages are taken when there are more than enough depends on their names alone.
  *
  * @param modules - A `node_modules` folder.
  * @param to - A new folder.
@@ -43,7 +45,9 @@ export async function copyTree(from: string, to: string, signal: AbortSignal): P
  */
 export async function copyDependencies(modules: string, to: string, signal: AbortSignal): Promise<DemoTree> {
   const total = { folder: to, files: 0, bytes: 0, skipped: 0 }
-  for (const { name, folder } of await installedPackages(modules)) {
+  const packages = (await installedPackages(modules)).toSorted((a, b) => compareRank(rank('demo', a.name), rank('demo', b.name)))
+  for (const { name, folder } of packages) {
+    if (total.bytes >= ENOUGH_BYTES) break
     const small = (size: number): boolean => size <= MAX_DEFAULT_FILE_BYTES
     await copyFolder(folder, join(to, topFolder(name), name.replace('/', '+')), signal, total, small)
   }
@@ -53,11 +57,10 @@ export async function copyDependencies(modules: string, to: string, signal: Abor
   return total
 }
 
-/** Four archives of about equal weight. */
+/** Three archives of about equal weight. */
 function topFolder(packageName: string): string {
-  const first = packageName.replace('@', '').charAt(0).toLowerCase()
   if (packageName.startsWith('@')) return 'scoped'
-  return first <= 'l' ? 'a-l' : first <= 's' ? 'm-s' : 't-z'
+  return packageName.charAt(0).toLowerCase() <= 'm' ? 'a-m' : 'n-z'
 }
 
 interface InstalledPackage { readonly name: string; readonly folder: string }
@@ -71,7 +74,7 @@ async function installedPackages(modules: string): Promise<InstalledPackage[]> {
   for (const root of roots.toSorted()) {
     for (const { name, folder } of await packagesIn(root)) if (!found.has(name)) found.set(name, folder)
   }
-  return [...found].map(([name, folder]) => ({ name, folder })).toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  return [...found].map(([name, folder]) => ({ name, folder }))
 }
 
 async function packagesIn(root: string): Promise<InstalledPackage[]> {
@@ -119,11 +122,14 @@ async function copyFolder(
 /** What an edit touched. */
 export interface DemoEdit {
   readonly files: number
-  readonly folders: number
+  readonly modules: number
 }
 
+/** Depth of the folders that are edited as a whole: a module of a program, a level of a game. */
+const MODULE_DEPTH = 2
+
 /**
- * Edits a share of the files of a tree as a developer would: whole folders at a time, a changed line in text, a few
+ * Edits a share of the files of a tree as developers do: some modules, many files in each; a changed line in text, a few
  * changed bytes in binaries. Which ones depends on their names alone, so that a run can be repeated.
  *
  * @param tree - The tree.
@@ -132,30 +138,33 @@ export interface DemoEdit {
  * @param signal - Stops the edit.
  */
 export async function editTree(tree: DemoTree, share: number, seed: string, signal: AbortSignal): Promise<DemoEdit> {
-  const byFolder = await filesByFolder(tree.folder)
-  const order = [...byFolder.keys()].toSorted((a, b) => compareRank(rank(seed, a), rank(seed, b)))
+  const modules = await filesByModule(tree.folder)
+  const order = [...modules.keys()].toSorted((a, b) => compareRank(rank(seed, a), rank(seed, b)))
   const due = Math.max(1, Math.round(tree.files * share))
   let files = 0
   let touched = 0
-  for (const folder of order) {
+  for (const module of order) {
     if (files >= due) break
     touched += 1
-    for (const path of byFolder.get(folder) ?? []) {
+    for (const path of modules.get(module) ?? []) {
       signal.throwIfAborted()
       if (files >= due) break
       await editFile(path, seed)
       files += 1
     }
   }
-  return { files, folders: touched }
+  return { files, modules: touched }
 }
 
-async function filesByFolder(root: string): Promise<Map<string, string[]>> {
+async function filesByModule(root: string): Promise<Map<string, string[]>> {
   const found = new Map<string, string[]>()
   for (const entry of await readdir(root, { withFileTypes: true, recursive: true })) {
     if (!entry.isFile()) continue
-    const folder = entry.parentPath.slice(root.length)
-    found.set(folder, [...(found.get(folder) ?? []), join(entry.parentPath, entry.name)])
+    const module = entry.parentPath.slice(root.length + 1).split(sep).slice(0, MODULE_DEPTH).join('/')
+    const path = join(entry.parentPath, entry.name)
+    const files = found.get(module)
+    if (files === undefined) found.set(module, [path])
+    else files.push(path)
   }
   for (const paths of found.values()) paths.sort()
   return found

@@ -156,8 +156,8 @@ export class Demo {
   async #secondRelease(): Promise<void> {
     const { stage, steps } = this
     await steps.run('edit-3-percent', async () => {
-      const { files, folders } = await editTree(this.#input(), 0.03, 'release 2', stage.signal)
-      return { note: `${files} files in ${folders} folders` }
+      const { files, modules } = await editTree(this.#input(), 0.03, 'release 2', stage.signal)
+      return { note: `${files} files in ${modules} modules` }
     })
     await steps.run('archives-2', () => this.#pack(currentTree(stage)))
     await steps.run('release-2', () => this.#publish())
