@@ -61,7 +61,7 @@ function createMapping(kernel: WindowsMappingApi, name: string, blob: Uint8Array
   }
 }
 
-/** What of koffi is used; the package is an optional peer, needed under Windows alone. */
+/** What of koffi is used; the package is installed by those who need it, under Windows alone. */
 interface Koffi {
   load(library: string): { func(definition: string): (...args: unknown[]) => unknown }
   view(address: unknown, size: number): ArrayBuffer
@@ -70,13 +70,13 @@ interface Koffi {
 async function loadKernel32(): Promise<WindowsMappingApi> {
   const name = 'koffi'
   let koffi: Koffi
+  let kernel32: ReturnType<Koffi['load']>
   try {
-    const loaded = (await import(name)) as { default: Koffi }
-    koffi = loaded.default
+    koffi = ((await import(name)) as { default: Koffi }).default
+    kernel32 = koffi.load('kernel32.dll')
   } catch (cause) {
-    throw new RuntimeKeyError('RK_DELIVERY_UNSUPPORTED', 'Shared memory under Windows needs the package "koffi"', { cause })
+    throw new RuntimeKeyError('RK_DELIVERY_UNSUPPORTED', 'Named mappings need Windows and the package "koffi"', { cause })
   }
-  const kernel32 = koffi.load('kernel32.dll')
   const create = kernel32.func(
     'void *__stdcall CreateFileMappingW(intptr_t file, void *security, uint32_t protect, uint32_t high, uint32_t low, str16 name)',
   )
