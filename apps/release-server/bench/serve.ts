@@ -1,0 +1,108 @@
+import { execFile, spawn } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { createReleaseServer } from '../src/index.ts'
+import { ReleaseServerClient } from '../src/client/index.ts'
+import { TestPublisher } from '../test/publisher.ts'
+import { freePort, until } from '../test/services.ts'
+
+// Requests per second of the public tree beside nginx, which serves the same files from the same folder: the limit that
+// each figure is held against. Needs nginx and wrk (Debian packages); without them it says so and ends.
+
+const run = promisify(execFile)
+const seconds = Number(process.env['BENCH_SECONDS'] ?? 5)
+const rounds = Number(process.env['BENCH_ROUNDS'] ?? 3)
+
+interface Result { readonly perSecond: number; readonly mebibytes: number; readonly errors: number }
+
+async function wrk(url: string, connections: number, headers: readonly string[] = []): Promise<Result> {
+  const { stdout } = await run('wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', ...headers.flatMap((header) => ['-H', header]), url])
+  const number = (pattern: RegExp): number => Number(pattern.exec(stdout)?.[1] ?? 0)
+  const transfer = /Transfer\/sec:\s+([\d.]+)(KB|MB|GB)/.exec(stdout)
+  const unit = { KB: 1 / 1024, MB: 1, GB: 1024 }[transfer?.[2] ?? 'MB'] ?? 1
+  const errors = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(stdout)
+  return { perSecond: number(/Requests\/sec:\s+([\d.]+)/), mebibytes: Number(transfer?.[1] ?? 0) * unit, errors: errors === null ? 0 : errors.slice(1).reduce((sum, part) => sum + Number(part), 0) }
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0
+}
+
+/** Measures both in turn, so that a busy machine slows both. */
+async function compare(name: string, ours: string, theirs: string, by: 'perSecond' | 'mebibytes', connections: number, want: number, headers: readonly string[] = []): Promise<void> {
+  const [mine, limit]: [number[], number[]] = [[], []]
+  let errors = 0
+  for (let round = 0; round < rounds; round++) {
+    const a = await wrk(ours, connections, headers)
+    const b = await wrk(theirs, connections, headers)
+    mine.push(a[by])
+    limit.push(b[by])
+    errors += a.errors
+  }
+  const unit = by === 'perSecond' ? '/s' : ' MiB/s'
+  console.log(`${name.padEnd(34)} ${median(mine).toFixed(0).padStart(8)}${unit}  nginx ${median(limit).toFixed(0).padStart(8)}${unit}  ratio ${(median(mine) / median(limit)).toFixed(2)} (wanted ${want})  errors ${errors}`)
+}
+
+async function startNginx(folder: string, root: string, upstream: number, port: number): Promise<() => void> {
+  await mkdir(join(folder, 'tmp'), { recursive: true })
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/tmp/${name};`).join(' ')
+  await writeFile(join(folder, 'nginx.conf'), `
+    daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log ${folder}/error.log; ${process.getuid?.() === 0 ? 'user root;' : ''}
+    events { worker_connections 4096; }
+    http { access_log off; sendfile on; tcp_nopush on; ${temporary} keepalive_requests 1000000;
+      upstream keyturn { server 127.0.0.1:${upstream}; keepalive 64; }
+      server { listen 127.0.0.1:${port}; root ${root};
+        location /internal/ { internal; alias ${root}/files/; }
+        location /accel/ { proxy_pass http://keyturn/; proxy_http_version 1.1; proxy_set_header Connection ""; } } }`)
+  const child = spawn('/usr/sbin/nginx', ['-c', join(folder, 'nginx.conf'), '-p', folder], { stdio: 'ignore' })
+  await until(() => fetch(`http://127.0.0.1:${port}/`))
+  return () => child.kill('SIGTERM')
+}
+
+async function main(): Promise<void> {
+  if (!existsSync('/usr/sbin/nginx') || !existsSync('/usr/bin/wrk')) return console.log('nginx or wrk is not installed: nothing is measured')
+  const folder = await mkdtemp(join(tmpdir(), 'keyturn-bench-'))
+  const unlimited = { publicPerMinute: 1e12, managementPerMinute: 1e12 }
+  const server = await createReleaseServer({ dataDir: join(folder, 'data'), rates: unlimited })
+  const accel = await createReleaseServer({ dataDir: join(folder, 'data'), rates: unlimited, offload: { kind: 'accel', prefix: '/internal' } })
+  const { url } = await server.listen()
+  const { port: accelPort } = await accel.listen()
+  const { secret } = await server.createToken({ name: 'bench', scopes: ['admin'] })
+  const client = new ReleaseServerClient(url, { token: secret })
+  const publisher = await TestPublisher.create()
+  await publisher.introduce(client)
+  const files = Object.fromEntries(Array.from({ length: 190 }, (_, at) => [`data/file-${at}.bin`, new Uint8Array(randomBytes(100))]))
+  const blobs = [4096, 65_536, 1_048_576, 15 * 1_048_576].map((size) => new Uint8Array(randomBytes(size)))
+  const release = await publisher.release({ ...files, ...Object.fromEntries(blobs.map((bytes) => [`blob-${bytes.length}.bin`, bytes])) })
+  await publisher.publish(client, release)
+  const root = join(folder, 'data', 'blobs')
+  await writeFile(join(root, 'manifest.json'), await readFile(join(root, 'files', release.pin.sha256.slice(0, 2), release.pin.sha256)))
+  const port = await freePort()
+  const stopNginx = await startNginx(folder, root, accelPort, port)
+  const nginx = `http://127.0.0.1:${port}`
+  const pathOf = (bytes: Uint8Array): string => {
+    const name = createHash('sha256').update(bytes).digest('hex')
+    return `/files/${name.slice(0, 2)}/${name}`
+  }
+  try {
+    console.log(`manifest of ${release.manifest.length} bytes; ${rounds} rounds of ${seconds} s, median; one nginx worker, one server process, wrk on the same machine`)
+    await compare('manifest, 100 connections', `${url}/manifest.json`, `${nginx}/manifest.json`, 'perSecond', 100, 0.6)
+    const tags = await Promise.all([url, nginx].map(async (base) => (await fetch(`${base}/manifest.json`)).headers.get('etag') ?? ''))
+    await compare('304, 100 connections', `${url}/manifest.json`, `${nginx}/manifest.json`, 'perSecond', 100, 0.6, [`If-None-Match: ${tags.join(', ')}`])
+    await compare('304, 1000 connections', `${url}/manifest.json`, `${nginx}/manifest.json`, 'perSecond', 1000, 0.6, [`If-None-Match: ${tags.join(', ')}`])
+    for (const bytes of blobs) await compare(`blob of ${bytes.length / 1024} KiB`, url + pathOf(bytes), nginx + pathOf(bytes), 'mebibytes', 50, 0.7)
+    for (const bytes of blobs.slice(2)) await compare(`X-Accel blob of ${bytes.length / 1024} KiB`, `${nginx}/accel${pathOf(bytes)}`, nginx + pathOf(bytes), 'mebibytes', 50, 0.95)
+    console.log(`resident memory afterwards ${(process.memoryUsage.rss() / 1024 / 1024).toFixed(0)} MiB`)
+  } finally {
+    stopNginx()
+    await accel.close()
+    await server.close()
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+await main()
