@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { filesFor } from '@keyturn/manifest'
+import { filesFor, parseRoles } from '@keyturn/manifest'
 import { cleanEnvironment, type ChildCommand, deliveryNamed, type RuntimeKeyDelivery } from '@keyturn/runtime-key/node'
 import type { RuntimeKey } from '@keyturn/runtime-key'
 import { LauncherError } from '../errors.ts'
@@ -7,8 +7,10 @@ import { forgetClient, rememberClient, runningClient } from './client-process.ts
 import { HashCache } from './hash-cache.ts'
 import type { InstalledRelease } from './installed-release.ts'
 import { makePlan } from './plan.ts'
+import { NoiseRuntimeKeys } from './noise-runtime-keys.ts'
 import { commandFor } from './program.ts'
 import { loadRuntimeKey } from './runtime-key.ts'
+import { SealedKeyCache } from './sealed-key-cache.ts'
 import type { Session } from './session.ts'
 import { type InstallState, readState, writeState } from './state-file.ts'
 import { bringTo } from './update-run.ts'
@@ -85,7 +87,7 @@ export async function startClient(session: Session, installed: InstalledRelease,
   const files = filesFor(installed.manifest, target, groups)
   const plain = commandFor({ layout: session.layout, files, program, env, platform: process.platform })
   const command = { ...plain, args: [...(plain.args ?? []), ...(options.args ?? [])], ...(options.stdio === undefined ? {} : { stdio: options.stdio }) }
-  const key = await loadRuntimeKey(fs, session.layout, installed, runtimeKeys, options.signal)
+  const key = await loadRuntimeKey(fs, session.layout, installed, runtimeKeys ?? (await keyServer(session)), options.signal)
   let child: ChildProcess
   try {
     options.signal?.throwIfAborted()
@@ -100,6 +102,20 @@ export async function startClient(session: Session, installed: InstalledRelease,
   session.emit({ type: 'child', event: 'started', pid })
   session.enter('confirm')
   return { child, pid, ...watch(session, child, pid, installed) }
+}
+
+/** The key server of this install: whoever the newest role document names under `transport`. */
+async function keyServer(session: Session): Promise<NoiseRuntimeKeys | undefined> {
+  const { fs, fetch, clock, server, env, runtimeKeyCache } = session.options
+  const newest = (await session.trust.roles()).at(-1)
+  const transport = newest === undefined ? [] : parseRoles(newest.bytes).transport
+  if (transport.length === 0) return undefined
+  const cache = new SealedKeyCache(fs, session.layout.runtimeKeyCache, SealedKeyCache.keyFile(env))
+  if (runtimeKeyCache === false) await cache.drop()
+  return new NoiseRuntimeKeys({
+    fs, fetch, clock, server, transport, floorsFile: session.layout.transportFloors,
+    cache: runtimeKeyCache === false ? undefined : cache,
+  })
 }
 
 /** C12: alive long enough, or ended well. */

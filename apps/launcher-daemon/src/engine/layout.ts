@@ -29,6 +29,8 @@ export interface Layout {
   readonly manifests: string
   readonly evidence: string
   readonly runtimeKeyCache: string
+  /** Rollback floors of the transport keys. */
+  readonly transportFloors: string
 }
 
 /** Name of the launcher's own folder inside an install. */
@@ -65,5 +67,6 @@ export function layoutOf(root: string): Layout {
     manifests: join(trust, 'manifests'),
     evidence: join(trust, 'evidence'),
     runtimeKeyCache: join(updates, 'runtime-keys.sealed'),
+    transportFloors: join(trust, 'transport-floors.json'),
   })
 }

@@ -42,7 +42,9 @@ export interface EngineOptions {
   readonly telemetryUrlTemplate?: string | undefined
   /** Takes a release before its turn in a staged rollout; default false. */
   readonly ignoreRollout?: boolean | undefined
-  /** For releases that ship no runtime key file. */
+  /** Whether a key that came over Noise is kept, sealed, for offline starts; default true. */
+  readonly runtimeKeyCache?: boolean | undefined
+  /** For releases that ship no runtime key file; default: the server, over Noise, when the role document names its identity. */
   readonly runtimeKeys?: RuntimeKeyProvider | undefined
   /** Told everything; must not throw. */
   readonly onEvent?: ((event: EngineEvent) => void) | undefined
