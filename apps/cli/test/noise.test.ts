@@ -48,7 +48,8 @@ describe('keyturn noise', { timeout: 120_000 }, () => {
     expect(states(await keyturn('noise', 'rotate'))).toEqual(['server: retiring', 'server-v2: active'])
     expect(states(await keyturn('noise', 'lookup'))).toEqual(['server-v2: ok', 'server: retiring'])
     nowMs += 9 * DAY_MS
-    expect(states(await keyturn('noise', 'rotate'))).toEqual(['server: retired', 'server-v2: active', 'server-v3: next'])
+    expect(states(await keyturn('noise', 'rotate', '--due'))).toEqual(['server: retired', 'server-v2: active'])
+    expect((await keyturn('noise', 'rotate', '--due')).data['did']).toBe('nothing')
     expect((await keyturn('noise', 'audit')).data['reports']).toMatchObject([{ findings: [] }])
   })
 

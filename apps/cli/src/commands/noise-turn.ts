@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { wipe } from '@keyturn/primitives'
 import {
-  activeKey, addKey, afterPublication, cutOver, deriveX25519Static, draftPublication, nextDeviceId, nextKey, parseIdentityName,
-  publish as publishKeys, readSigningAnswer, retire, revoke, signPublication, transportPublicKey, type KeyDirectory, type NewKey, type RevocationReason,
+  activeKey, addKey, afterPublication, cutOver, deriveX25519Static, draftPublication, nextDeviceId, nextKey, parseIdentityName, planRotation,
+  publish as publishKeys, readSigningAnswer, retire, revoke, signPublication, transportPublicKey, type KeyDirectory, type NewKey, type PlanAction, type RevocationReason,
   type TransportMetadata,
 } from '@keyturn/noise-keys'
 import type { Command } from 'commander'
@@ -21,12 +21,14 @@ interface PublishOptions extends PlaceOptions {
 }
 interface RotateOptions extends PlaceOptions {
   readonly now?: boolean
+  readonly due?: boolean
 }
 interface RevokeOptions extends PlaceOptions {
   readonly reason: string
   readonly replace?: boolean
 }
 
+const ROTATE_STEPS: readonly PlanAction[] = ['announce-next', 'cut-over', 'retire', 'refresh']
 const REASONS: readonly RevocationReason[] = ['compromise', 'lost', 'superseded', 'retired', 'unspecified']
 const TO = ['--to <place>', 'a release server\'s address or a folder; may be given several times. Default: the home\'s own folder and server'] as const
 
@@ -47,7 +49,8 @@ export function registerNoiseRotate(noise: Command, cli: Cli): void {
     .description('take the next step of a turn: announce the next key, cut over to it, retire the old one')
     .option(...TO, collect)
     .option('--now', 'cut over without waiting until caches know the next key; for a stolen key see "noise revoke --replace"')
-  cli.define<RotateOptions>(rotate, { example: ['keyturn noise rotate', 'keyturn noise rotate --now --dry-run'], dryRun: true, run: runRotate })
+  rotate.option('--due', 'only what the plan says is due: for cron')
+  cli.define<RotateOptions>(rotate, { example: ['keyturn noise rotate', 'keyturn noise rotate --due', 'keyturn noise rotate --now --dry-run'], dryRun: true, run: runRotate })
 }
 
 /** Registers `keyturn noise revoke`. */
@@ -74,25 +77,37 @@ async function runPublish(context: Context, options: PublishOptions): Promise<Co
 async function runRotate(context: Context, options: RotateOptions): Promise<CommandResult> {
   const home = await openTransport(context, { write: true })
   const nowS = nowSeconds(context)
-  const active = activeKey(home.metadata)
-  if (active === undefined) throw new CliError('CLI_TURN_UNREADY', 'No transport key is active', { hint: 'Run "keyturn noise publish"' })
-  const { metadata: retired, retired: gone } = retire(home.metadata, nowS)
-  const next = nextKey(retired)
-  let metadata = retired
-  let did = ''
-  if (next === undefined) {
-    const device = nextDeviceId(retired, active.device)
-    metadata = addKey(retired, await deriveKey(home, device), nowS)
-    did = `announced ${device}, to be used from ${dateText(nextKey(metadata)?.activeFromS)}`
+  if (activeKey(home.metadata) === undefined) throw new CliError('CLI_TURN_UNREADY', 'No transport key is active', { hint: 'Run "keyturn noise publish"' })
+  const plan = planRotation(home.metadata, undefined, nowS)
+  const due = new Set(plan.steps.filter((step) => step.due).map(({ action }) => action))
+  if (options.due === true && !ROTATE_STEPS.some((action) => due.has(action))) {
+    return { data: { identity: home.metadata.identity, did: 'nothing', keys: keysData(home.metadata) }, text: 'nothing is due' }
   }
-  const announced = nextKey(metadata)
-  if (announced !== undefined && (options.now === true || (next !== undefined && (next.activeFromS ?? 0) <= nowS))) {
+  const { metadata, did } = await takeStep(home, options, due, nowS)
+  return await signAndPublish(context, home, metadata, options.to, 'turn', did.join('; '))
+}
+
+/** Retires what is over; announces the next key, or cuts over to the one that was announced long enough. */
+async function takeStep(home: TransportHome, options: RotateOptions, due: ReadonlySet<PlanAction>, nowS: number): Promise<{ metadata: TransportMetadata; did: string[] }> {
+  const { metadata: retired, retired: gone } = retire(home.metadata, nowS)
+  const did = gone.map(({ device }) => `retired ${device}`)
+  const active = activeKey(retired)?.device ?? ''
+  const waiting = nextKey(retired)
+  // Asked for by hand it is the next step; by the clock only when its time has come.
+  const announces = waiting === undefined && (due.has('announce-next') || options.now === true || (options.due !== true && gone.length === 0))
+  let metadata = retired
+  if (announces) {
+    metadata = addKey(retired, await deriveKey(home, nextDeviceId(retired, active)), nowS)
+    did.push(`announced ${nextKey(metadata)?.device}, to be used from ${dateText(nextKey(metadata)?.activeFromS)}`)
+  }
+  const next = nextKey(metadata)
+  const ripe = waiting !== undefined && (waiting.activeFromS ?? 0) <= nowS && (options.due !== true || due.has('cut-over'))
+  if (next !== undefined && (options.now === true || ripe)) {
     metadata = cutOver(metadata, nowS)
-    did = `cut over to ${announced.device}; ${active.device} answers until ${dateText(nowS + metadata.policy.overlapS)}`
-  } else if (did === '') did = `waits: ${announced?.device} is announced, to be used from ${dateText(announced?.activeFromS)}`
-  const wiped = gone.map(({ device }) => device)
-  const text = wiped.length === 0 ? did : `${did}; retired ${wiped.join(', ')}`
-  return await signAndPublish(context, home, metadata, options.to, 'turn', text)
+    return { metadata, did: [...gone.map(({ device }) => `retired ${device}`), `cut over to ${next.device}; ${active} answers until ${dateText(nowS + metadata.policy.overlapS)}`] }
+  }
+  if (did.length === 0) did.push(next === undefined ? 'published again' : `waits: ${next.device} is announced, to be used from ${dateText(next.activeFromS)}`)
+  return { metadata, did }
 }
 
 async function runRevoke(context: Context, options: RevokeOptions, [device = '']: readonly (string | undefined)[]): Promise<CommandResult> {
