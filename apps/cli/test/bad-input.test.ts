@@ -96,7 +96,7 @@ describe('keyturn update and launch', () => {
     const started = await run('launch', '--dir', 'game', '--program', process.execPath, '--', '-e', 'process.exit(0)')
     expect(started.stdout).toContain('"offline":true')
     expect(started.code).toBe(0)
-  })
+  }, 180_000)
 
   it('leave the old or the new release whole after kill -9 in an apply', async () => {
     await world.startServer()
@@ -105,7 +105,7 @@ describe('keyturn update and launch', () => {
     expect((await run('update', '--dir', 'game', '--server', world.url, '--trust', pin)).code).toBe(0)
     await world.release('two')
     const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
-    for (const delayMs of [200, 320, 400, 440, 480, 520, 600, 800]) {
+    for (const delayMs of [250, 400, 500, 650]) {
       await cp(world.path('game'), world.path('copy'), { recursive: true, force: true })
       const child = spawn(process.execPath, [main, 'update', '--dir', 'copy', '--quiet'], { cwd: world.folder, stdio: 'ignore' })
       const ended = new Promise((resolve) => { child.once('close', resolve) })
@@ -116,7 +116,7 @@ describe('keyturn update and launch', () => {
       const start = await run('launch', '--dir', 'copy', '--offline', '--program', process.execPath, '--', '-e', 'process.exit(0)')
       expect(start.code, start.stdout).toBe(0)
     }
-  })
+  }, 180_000)
 })
 
 describe('keyturn', () => {

@@ -21,7 +21,7 @@ export function registerDemo(program: Command, cli: Cli): void {
     .description('the whole story on this machine: publish, install, turn every key, refuse thieves')
     .option('--input <dir>', 'the tree to release (default: the workspace\'s own installed dependencies)')
     .option('--dir <dir>', 'a new or empty folder to work in; it stays')
-    .option('--keep', 'leave the server running until Ctrl-C, and keep the folder')
+    .option('--keep', 'leave server and launcher page running until Ctrl-C, and keep the folder')
   cli.define<DemoFlags>(demo, { example: ['keyturn demo', 'keyturn demo --input ./client --keep'], run: runDemo })
 }
 
@@ -38,14 +38,25 @@ async function runDemo(context: Context, flags: DemoFlags): Promise<CommandResul
     if (context.signal.aborted || demo.steps.ok) throw error
     thrown = error
   }
-  const result = answer(demo, Math.round(performance.now() - started), keeps ? folder : undefined, thrown)
-  if (flags.keep !== true || thrown !== undefined) return result
+  const ms = Math.round(performance.now() - started)
+  const runs = flags.keep === true && thrown === undefined
+  const kept = keeps ? { folder, ...(runs ? await addresses(demo) : {}) } : undefined
+  const result = answer(demo, ms, kept, thrown)
+  if (!runs) return result
   context.announce(result)
   await new Promise<void>((done) => { context.signal.addEventListener('abort', () => done(), { once: true }) })
   return result
 }
 
-function answer(demo: Demo, ms: number, folder: string | undefined, thrown: unknown): CommandResult {
+/** What is left behind: the folder, and with `--keep` what goes on running. */
+type Kept = Readonly<Record<string, string>>
+
+async function addresses(demo: Demo): Promise<Kept> {
+  const { url, tokenFile } = demo.stage
+  return { server: url, dashboard: `${url}/dashboard`, dashboard_token: tokenFile, launcher: await demo.stage.openPage() }
+}
+
+function answer(demo: Demo, ms: number, kept: Kept | undefined, thrown: unknown): CommandResult {
   const { steps, ok } = demo.steps
   const totals = demo.totals()
   const failed = steps.filter((step) => !step.ok).map(({ name }) => name)
@@ -53,14 +64,14 @@ function answer(demo: Demo, ms: number, folder: string | undefined, thrown: unkn
   return {
     data: {
       steps: steps.map((step) => ({ ...step })), totals: { ...totals, ms },
-      ...(folder === undefined ? {} : { folder, server: demo.stage.url }),
+      ...kept,
     },
-    text: summary(steps, totals, ms, folder === undefined ? undefined : { folder, url: demo.stage.url }),
+    text: summary(steps, totals, ms, kept),
     failure,
   }
 }
 
-function summary(steps: readonly DemoStep[], totals: DemoTotals, ms: number, kept: { folder: string; url: string } | undefined): string {
+function summary(steps: readonly DemoStep[], totals: DemoTotals, ms: number, kept: Kept | undefined): string {
   const share = (bytes: number): string => `${((bytes / Math.max(1, totals.full_bytes)) * 100).toFixed(2)} %`
   const held = steps.filter((step) => step.ok).length
   const rows = [
@@ -71,9 +82,10 @@ function summary(steps: readonly DemoStep[], totals: DemoTotals, ms: number, kep
     ['identity turned', formatBytes(totals.identity_turn_bytes), share(totals.identity_turn_bytes)],
     ['attacks refused', String(totals.refusals), ''],
     ['steps that held', `${held} of ${steps.length}`, seconds(ms)],
-    ...(kept === undefined ? [] : [['server', kept.url, ''], ['folder', kept.folder, '']]),
   ]
-  return formatTable(rows)
+  const left = Object.entries(kept ?? {}).map(([name, value]) => [name.replace('_', ' '), value])
+  const stop = kept?.['server'] === undefined ? [] : ['', 'Ctrl-C stops server and launcher.']
+  return [formatTable(rows), ...(left.length === 0 ? [] : ['', formatTable(left)]), ...stop].join('\n')
 }
 
 async function demoFolder(dir: string | undefined): Promise<string> {

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createEngine, type Engine, type EngineEvent, type Fetch, type UpdateResult } from '@keyturn/launcher-daemon'
+import { createEngine, startDaemon, type Engine, type EngineEvent, type Fetch, type UpdateResult } from '@keyturn/launcher-daemon'
 import { createReleaseServer, type ReleaseServer } from '@keyturn/release-server'
 import { ReleaseServerClient } from '@keyturn/release-server/client'
 import { Ask } from '../ask.ts'
@@ -12,7 +12,8 @@ import { CliError } from '../errors.ts'
 import type { Progress } from '../output.ts'
 import { createHome, type CreatedHome } from '../publisher/create-home.ts'
 import { openHome, type HomeSession } from '../publisher/home-session.ts'
-import { listTree, hashFile } from '../publisher/tree.ts'
+import { trustPin } from '../publisher/publish-release.ts'
+import { hashFile, listTree } from '../publisher/tree.ts'
 
 /**
  * Changes an answer on its way to the launcher; undefined leaves it alone. The path has no leading slash, the body is
@@ -46,6 +47,8 @@ export class Stage {
   #engine: Engine | undefined
   /** Address of the release server. */
   url = ''
+  /** Its publisher's token, for the dashboard's login. */
+  tokenFile = ''
   #client: ReleaseServerClient | undefined
   #progress: Progress | undefined
 
@@ -104,6 +107,8 @@ export class Stage {
     this.url = (await server.listen()).url
     const { secret } = await server.createToken({ name: 'publisher', scopes: ['admin'], days: 1 })
     this.#client = new ReleaseServerClient(this.url, { token: secret })
+    this.tokenFile = this.path('publisher.token')
+    await writeFile(this.tokenFile, `${secret}\n`, { mode: 0o600 })
   }
 
   /** Stops it; a second call does nothing. */
@@ -117,10 +122,28 @@ export class Stage {
   openInstall(trust: string): void {
     this.#engine = createEngine({
       folder: this.path('client'), server: `${this.url}/`, trust, channel: demoNames.channel, product: demoNames.product,
-      program: [process.execPath, sampleClient(), '--dir', this.path('client')],
+      program: this.#program(),
       fetch: this.#fetch, clock: this.#context.clock, retry: { tries: 2, firstPauseMs: 50, longestPauseMs: 500 },
       onEvent: (event) => this.#onEvent(event),
     })
+  }
+
+  /**
+   * Starts the long-running launcher on the install, with its page.
+   *
+   * @returns An address that opens the page once.
+   */
+  async openPage(): Promise<string> {
+    const daemon = await startDaemon({
+      folder: this.path('client'),
+      settings: { server: `${this.url}/`, trust: await trustPin(this.home), ...demoNames, program: this.#program() },
+    })
+    this.#context.defer(() => daemon.close())
+    return daemon.pageAddress()
+  }
+
+  #program(): string[] {
+    return [process.execPath, sampleClient(), '--dir', this.path('client')]
   }
 
   /** Updates the install, with a progress bar. */
