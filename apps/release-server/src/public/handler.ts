@@ -8,7 +8,8 @@ import { documentKey } from './documents.ts'
 import type { DocumentCache, PublicDocument } from './documents.ts'
 import { parsePublicPath } from './paths.ts'
 import type { PublicTarget } from './paths.ts'
-import { answerHead, pump, sendBytes } from './send.ts'
+import { pumpFile } from './pump-file.ts'
+import { answerHead, pump, selectFor, sendBytes } from './send.ts'
 
 /** What answers the public tree. */
 export interface PublicTreeOptions {
@@ -30,6 +31,7 @@ const blobFreshness = 'public, max-age=31536000, immutable'
 const smallBlob = 64 * 1024
 const smallBlobsBytes = 64 * 1024 * 1024
 const knownSizes = 200_000
+const knownTargets = 10_000
 
 /**
  * Answers GET and HEAD of the public tree on bare `node:http`, before any framework: this is nearly all traffic there
@@ -39,6 +41,7 @@ export class PublicTree {
   readonly #options: PublicTreeOptions
   readonly #sizes = new Map<string, number>()
   readonly #small = new Map<string, Uint8Array>()
+  readonly #targets = new Map<string, PublicTarget>()
   #smallBytes = 0
 
   constructor(options: PublicTreeOptions) {
@@ -58,7 +61,7 @@ export class PublicTree {
   handle(request: IncomingMessage, response: ServerResponse): boolean {
     const url = request.url ?? '/'
     const query = url.indexOf('?')
-    const target = parsePublicPath(query === -1 ? url : url.slice(0, query))
+    const target = this.#target(query === -1 ? url : url.slice(0, query))
     if (target === undefined) return false
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       this.#fail(request, response, new ServerError('SRV_METHOD', 'The public tree answers GET and HEAD'), { allow: 'GET, HEAD' })
@@ -73,6 +76,17 @@ export class PublicTree {
       this.#answer(request, response, target).catch((error: unknown) => this.#fail(request, response, error))
     }
     return true
+  }
+
+  /** What an address names; those of documents are few and asked for all the time. */
+  #target(path: string): PublicTarget | undefined {
+    const known = this.#targets.get(path)
+    if (known !== undefined) return known
+    const target = parsePublicPath(path)
+    if (target?.kind !== 'document') return target
+    if (this.#targets.size >= knownTargets) this.#targets.clear()
+    this.#targets.set(path, target)
+    return target
   }
 
   /** The common case, without a promise: a document or a small blob that is in memory. */
@@ -128,18 +142,23 @@ export class PublicTree {
       answerHead(request, response, about)
       return void response.end()
     }
+    const selection = selectFor(request, about)
+    if (selection.status !== 200 && selection.status !== 206) {
+      answerHead(request, response, about)
+      return void response.end()
+    }
+    const range = selection.status === 206 ? { start: selection.start, end: selection.end } : { start: 0, end: about.size - 1 }
+    const path = this.#options.blobs.localPath?.(sha256)
+    if (path !== undefined) {
+      if (!await pumpFile(path, range, response, () => answerHead(request, response, about))) throw this.#gone(sha256)
+      return
+    }
     // Opened before the head goes out, so that a blob that is gone is still a 404.
     const probe = await this.#options.blobs.stat(sha256)
     if (probe === undefined) throw this.#gone(sha256)
-    const selection = answerHead(request, response, about)
-    if (selection.status !== 200 && selection.status !== 206) return void response.end()
-    const range = selection.status === 206 ? { start: selection.start, end: selection.end } : undefined
-    try {
-      await pump(await this.#options.blobs.read(sha256, range), response)
-    } catch (error) {
-      response.destroy()
-      throw error
-    }
+    const source = await this.#options.blobs.read(sha256, selection.status === 206 ? range : undefined)
+    answerHead(request, response, about)
+    await pump(source, response)
   }
 
   #gone(sha256: string): ServerError {

@@ -15,15 +15,23 @@ export interface Representation {
 /** After how long without progress a reader that takes nothing is cut off, in milliseconds. */
 export const stalledReaderMs = 60_000
 
-/** Decides what of a representation the request gets, and sets the head of the answer accordingly. */
-export function answerHead(request: IncomingMessage, response: ServerResponse, about: Representation): Selection {
-  const { headers, method = 'GET' } = request
-  const selection = selectRepresentation(method, {
+/** What of a representation a request gets. */
+export function selectFor({ headers, method = 'GET' }: IncomingMessage, about: Representation): Selection {
+  return selectRepresentation(method, {
     ifMatch: headers['if-match'],
     ifNoneMatch: headers['if-none-match'],
     ifRange: Array.isArray(headers['if-range']) ? undefined : headers['if-range'],
     range: headers.range,
   }, about.etag, about.size)
+}
+
+/** Decides what of a representation the request gets, and sets the head of the answer accordingly. */
+export function answerHead(request: IncomingMessage, response: ServerResponse, about: Representation): Selection {
+  const selection = selectFor(request, about)
+  if (selection.status === 304) {
+    response.writeHead(304, ['ETag', about.etag, 'Cache-Control', about.cacheControl])
+    return selection
+  }
   const common = ['ETag', about.etag, 'Cache-Control', about.cacheControl, 'Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff', 'Access-Control-Allow-Origin', '*']
   if (selection.status === 200) {
     response.writeHead(200, [...common, 'Content-Type', about.contentType, 'Content-Length', String(about.size)])
@@ -35,10 +43,8 @@ export function answerHead(request: IncomingMessage, response: ServerResponse, a
     ])
   } else if (selection.status === 416) {
     response.writeHead(416, ['Content-Range', `bytes */${about.size}`, 'Cache-Control', 'no-store', 'Content-Length', '0'])
-  } else if (selection.status === 412) {
-    response.writeHead(412, ['Cache-Control', 'no-store', 'Content-Length', '0'])
   } else {
-    response.writeHead(304, common)
+    response.writeHead(412, ['Cache-Control', 'no-store', 'Content-Length', '0'])
   }
   return selection
 }
