@@ -122,7 +122,7 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
       const dir = join(base, String(round))
       await publisher.head(first, { nowMs: publisher.nowMs })
       const seeded = await run(['update', ...flags(dir)])
-      if (!seeded.json.ok) break
+      expect(seeded.json, seeded.stdout + seeded.stderr).toMatchObject({ ok: true })
       await publisher.head(second, { nowMs: publisher.nowMs })
       const child = start(['update', '--dir', dir, '--events'])
       const phase = ['commit', 'swap', 'finalize', 'stage', 'fetch', 'prune'][round % 6] ?? 'swap'
