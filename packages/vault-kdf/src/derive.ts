@@ -1,9 +1,11 @@
-import { hkdfSha256, hmacSha256, wipe } from '@keyturn/primitives'
+import { hkdfSha256, wipe } from '@keyturn/primitives'
 import { VaultError } from './errors.ts'
+import { infoStart, messageInfo } from './info-writer.ts'
 import { labels } from './labels.ts'
 import { be32, lengthPrefixed, utf8 } from './length-prefixed.ts'
 import { KEY_BYTES, MAX_KEY_VERSION } from './limits.ts'
 import { layerTags } from './place.ts'
+import { SmallHmac } from './small-hmac.ts'
 
 declare const partitionKeyBrand: unique symbol
 
@@ -62,7 +64,7 @@ export interface MessageBinding {
 
 /** Commitment and layer keys of one message. Wipe with {@link MessageKeys.dispose}. */
 export class MessageKeys {
-  readonly #prk: Uint8Array
+  readonly #prk: SmallHmac
   readonly #binding: MessageBinding
 
   /**
@@ -70,37 +72,40 @@ export class MessageKeys {
    * @param salt - 32 random bytes, one message only.
    */
   constructor(partitionKey: PartitionKey, salt: Uint8Array, binding: MessageBinding) {
-    this.#prk = hmacSha256(salt, partitionKey)
+    const prk = new SmallHmac(salt).mac(partitionKey)
+    this.#prk = new SmallHmac(prk)
     this.#binding = binding
+    wipe(prk)
   }
 
   /** 32 bytes that commit to key, version, partition, cell, name, depth and contexts; public. */
   commitment(): Uint8Array {
     const { header, cell, name, contexts } = this.#binding
-    return expandOnce(this.#prk, lengthPrefixed(labels.commit, header, cell, name, ...contexts))
+    const { bytes, length } = messageInfo(labels.commit, header, cell, name, ...contexts)
+    bytes[infoStart + length - 1] = 1
+    return this.#prk.mac(bytes.subarray(infoStart, infoStart + length))
   }
 
-  /** Key and nonce of layer `index`; the caller wipes both. */
+  /** Key and nonce of layer `index`: 44 bytes of HKDF-Expand; the caller wipes both. */
   layer(index: number): { key: Uint8Array; nonce: Uint8Array } {
     const { header, cell, name, contexts } = this.#binding
     const tag = layerTags[index]
     const context = contexts[index]
     if (tag === undefined || context === undefined) throw new RangeError(`No layer ${index}`)
-    const info = lengthPrefixed(labels.layer, header, cell, name, tag, context)
-    const first = expandOnce(this.#prk, info)
-    const second = hmacSha256(this.#prk, first, info, new Uint8Array([2]))
+    const { bytes, length } = messageInfo(labels.layer, header, cell, name, tag, context)
+    bytes[infoStart + length - 1] = 1
+    const key = this.#prk.mac(bytes.subarray(infoStart, infoStart + length))
+    bytes.set(key) // T(2) = HMAC(PRK, T(1) ‖ info ‖ 2)
+    bytes[infoStart + length - 1] = 2
+    const second = this.#prk.mac(bytes, infoStart + length)
     const nonce = second.slice(0, NONCE_BYTES)
+    bytes.fill(0, 0, infoStart)
     wipe(second)
-    return { key: first, nonce }
+    return { key, nonce }
   }
 
   /** Wipes the message key. */
   dispose(): void {
-    wipe(this.#prk)
+    this.#prk.dispose()
   }
-}
-
-/** HKDF-Expand for one block of SHA-256. */
-function expandOnce(prk: Uint8Array, info: Uint8Array): Uint8Array {
-  return hmacSha256(prk, info, new Uint8Array([1]))
 }

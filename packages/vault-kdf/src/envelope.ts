@@ -1,4 +1,4 @@
-import { PrimitivesError, Reader, Writer, equalBytes, openAes256Gcm, sealAes256Gcm, wipe } from '@keyturn/primitives'
+import { PrimitivesError, equalBytes, openAes256Gcm, sealAes256Gcm, wipe } from '@keyturn/primitives'
 import { MessageKeys, type PartitionKey } from './derive.ts'
 import { VaultError } from './errors.ts'
 import { MAX_PLAINTEXT_BYTES } from './limits.ts'
@@ -40,25 +40,26 @@ export interface EnvelopeHeader {
  */
 export function parseEnvelopeHeader(bytes: Uint8Array): EnvelopeHeader | undefined {
   if (bytes.length < PREFIX_BYTES + TAG_BYTES) return undefined
-  const reader = new Reader(bytes)
-  if (!equalBytes(reader.bytes(4, 'magic'), MAGIC)) return undefined
-  const format = reader.u8('format')
-  const suite = reader.u8('suite')
-  const depth = reader.u8('depth')
-  const flags = reader.u8('flags')
-  const keyVersion = reader.u32be('key version')
-  if (format !== FORMAT || suite !== SUITE || flags !== 0 || !isLayer(depth)) return undefined
-  return bytes.length < envelopeOverhead(depth) ? undefined : { layer: depth, keyVersion }
+  for (let index = 0; index < MAGIC.length; index++) if (bytes[index] !== MAGIC[index]) return undefined
+  const depth = bytes[6] ?? 0xff
+  if (bytes[4] !== FORMAT || bytes[5] !== SUITE || bytes[7] !== 0 || !isLayer(depth)) return undefined
+  if (bytes.length < envelopeOverhead(depth)) return undefined
+  return { layer: depth, keyVersion: new DataView(bytes.buffer, bytes.byteOffset).getUint32(8) }
 }
 
-function header(layer: Layer, keyVersion: number): Uint8Array {
-  return new Writer(HEADER_BYTES).bytes(MAGIC).u8(FORMAT).u8(SUITE).u8(layer).u8(0).u32be(keyVersion).finish()
+/** Writes the 12 header bytes. */
+function putHeader(envelope: Uint8Array, layer: Layer, keyVersion: number): void {
+  envelope.set(MAGIC)
+  envelope[4] = FORMAT
+  envelope[5] = SUITE
+  envelope[6] = layer
+  new DataView(envelope.buffer, envelope.byteOffset).setUint32(8, keyVersion)
 }
 
-/** AAD of a layer: everything in front of the body, and the layer's number. */
-function additionalData(prefix: Uint8Array): Uint8Array {
+/** AAD of a layer: everything in front of the body, and the layer's number, which is set before each use. */
+function additionalData(envelope: Uint8Array): Uint8Array {
   const aad = new Uint8Array(PREFIX_BYTES + 1)
-  aad.set(prefix)
+  aad.set(envelope.subarray(0, PREFIX_BYTES))
   return aad
 }
 
@@ -83,21 +84,22 @@ export function sealEnvelope(
   }
   checkId(place.cell, 'cell')
   checkName(place.name)
-  const head = header(place.layer, keyVersion)
-  const keys = new MessageKeys(partitionKey, salt, { ...place, header: head, contexts: contextsOf(place.layer, place.context) })
+  const contexts = contextsOf(place.layer, place.context)
+  const envelope = new Uint8Array(plaintext.length + envelopeOverhead(place.layer))
+  putHeader(envelope, place.layer, keyVersion)
+  envelope.set(salt, HEADER_BYTES)
+  const keys = new MessageKeys(partitionKey, salt, { cell: place.cell, name: place.name, header: envelope.subarray(0, HEADER_BYTES), contexts })
   try {
-    const prefix = new Writer(PREFIX_BYTES).bytes(head).bytes(salt).bytes(keys.commitment()).finish()
-    const aad = additionalData(prefix)
-    let body = plaintext
+    envelope.set(keys.commitment(), HEADER_BYTES + SALT_BYTES)
+    const aad = additionalData(envelope)
+    const body = envelope.subarray(PREFIX_BYTES)
+    let inner = plaintext
     for (let index = 0; index <= place.layer; index++) {
       aad[PREFIX_BYTES] = index
       const { key, nonce } = keys.layer(index)
-      body = sealAes256Gcm(key, nonce, body, aad)
+      inner = sealAes256Gcm(key, nonce, inner, aad, body) // in place from the second layer on
       wipe(key, nonce)
     }
-    const envelope = new Uint8Array(PREFIX_BYTES + body.length)
-    envelope.set(prefix)
-    envelope.set(body, PREFIX_BYTES)
     return envelope
   } finally {
     keys.dispose()
@@ -124,7 +126,7 @@ export function tryOpenEnvelope(
   const head = envelope.subarray(0, HEADER_BYTES)
   const salt = envelope.subarray(HEADER_BYTES, HEADER_BYTES + SALT_BYTES)
   const contexts = contextsOf(place.layer, place.context)
-  const keys = new MessageKeys(partitionKey, salt, { ...place, header: head, contexts })
+  const keys = new MessageKeys(partitionKey, salt, { cell: place.cell, name: place.name, header: head, contexts })
   try {
     if (!equalBytes(keys.commitment(), envelope.subarray(HEADER_BYTES + SALT_BYTES, PREFIX_BYTES))) return { failure: 'commitment' }
     return peel(keys, place.layer, envelope)
@@ -134,7 +136,7 @@ export function tryOpenEnvelope(
 }
 
 function peel(keys: MessageKeys, layer: Layer, envelope: Uint8Array): { plaintext: Uint8Array } | { failure: OpenFailure } {
-  const aad = additionalData(envelope.subarray(0, PREFIX_BYTES))
+  const aad = additionalData(envelope)
   let body = envelope.subarray(PREFIX_BYTES)
   for (let index: number = layer; index >= 0; index--) {
     aad[PREFIX_BYTES] = index
