@@ -44,6 +44,11 @@ const LABELS = {
   nonce: utf8Encode('m2pack nonce v1'),
 } as const
 
+/** Memory for a secret. Arrays this small lie on the engine's heap, where they are moved and copies stay: this one does not. */
+export function secretBytes(length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(new ArrayBuffer(length))
+}
+
 /** `value` as four bytes, little-endian. */
 export function u32Bytes(value: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array([value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24])
@@ -113,7 +118,7 @@ export function unwrapSlots({ keyId, key }: ContentKey, slots: readonly WrappedS
   const secrets = new Map<number, Uint8Array>()
   try {
     for (const { number, nonce, wrapped } of slots) {
-      secrets.set(number, openXChaCha20Poly1305(wrapKey, nonce, wrapped, slotAad(keyId, number)))
+      secrets.set(number, openXChaCha20Poly1305(wrapKey, nonce, wrapped, slotAad(keyId, number), secretBytes(32)))
     }
     return secrets
   } catch (error) {

@@ -8,68 +8,10 @@ import { M2pError } from '../errors.ts'
 import type { SlotKey } from '../keys.ts'
 import { segmentRecord } from '../segment-record.ts'
 import { compressFirstSegment, compressSegment, FileCipher, opensAs } from '../segment.ts'
-import type { Share, StopFlag, Turn } from './crew.ts'
-import { type SharedSecrets, SharedProgress, slotKeys } from './shared.ts'
+import { type BuildJob, FORM, type PreviousPayloads } from './build-job.ts'
+import type { Share, Turn } from './crew.ts'
+import { SharedProgress, slotKeys } from './shared.ts'
 import { readAt } from './window-reader.ts'
-
-/** Fixed-size results of each file, in memory that all threads see. */
-export interface FileTable {
-  readonly offsets: Float64Array<SharedArrayBuffer>
-  readonly slots: Float64Array<SharedArrayBuffer>
-  /** {@link FORM} of each file; 0 until decided. */
-  readonly forms: Int32Array<SharedArrayBuffer>
-  readonly digests: Uint8Array<SharedArrayBuffer>
-  /** Stored size and nonce of every segment, file after file. */
-  readonly segments: Uint8Array<SharedArrayBuffer>
-  /** CRC-32 of every segment as it was hashed, to notice a file that changes before it is read again. */
-  readonly checks: Uint32Array<SharedArrayBuffer>
-  /** 1 once a file of several segments is hashed. */
-  readonly hashed: Int32Array<SharedArrayBuffer>
-}
-
-/** How a file ended up. */
-export const FORM = { undecided: 0, plain: 1, compressed: 2, carriedPlain: 3, carriedCompressed: 4 } as const
-
-/** Packs files, on every thread that is told. */
-export interface BuildJob {
-  readonly kind: 'build'
-  readonly root: string
-  /** Relative paths in archive order. */
-  readonly paths: readonly string[]
-  readonly sizes: Float64Array<SharedArrayBuffer>
-  /** Index of each file's first segment among all. */
-  readonly firstSegments: Float64Array<SharedArrayBuffer>
-  /** Files of several segments, largest first. */
-  readonly large: Float64Array<SharedArrayBuffer>
-  /** First file, one behind the last, and the segment of a large one or -1, of each unit of work, in archive order. */
-  readonly units: Float64Array<SharedArrayBuffer>
-  /** The next large file to be hashed, and the next unit. */
-  readonly next: Int32Array<SharedArrayBuffer>
-  /** Where each unit's payload ends, 0 until known. */
-  readonly ends: BigInt64Array<SharedArrayBuffer>
-  readonly table: FileTable
-  /** The archive being written. */
-  readonly descriptor: number
-  readonly level: number
-  readonly segmentSize: number
-  readonly align: number
-  readonly ymirPrefix: boolean
-  readonly slots: SharedSecrets
-  readonly newest: number
-  readonly previous: PreviousPayloads | undefined
-  readonly stop: StopFlag
-  readonly progress: BigInt64Array<SharedArrayBuffer>
-}
-
-/** The archive that slots and stored bytes are carried over from. */
-export interface PreviousPayloads {
-  /** Open file, or -1 when only slots are carried over. */
-  readonly descriptor: number
-  readonly manifest: Uint8Array<SharedArrayBuffer>
-  /** Where in the manifest the entry of each file to pack starts, or -1. */
-  readonly starts: Float64Array<SharedArrayBuffer>
-  readonly segmentSize: number
-}
 
 /** A unit that is sealed and waits to be told where it goes. */
 interface SealedUnit {

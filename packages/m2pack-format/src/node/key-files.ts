@@ -2,6 +2,7 @@ import { base64Decode, ed25519PublicKey, equalBytes, hexDecode, hexEncode, type 
 import { type FileSystem, nodeFileSystem, onDisk, writeAll } from '@keyturn/primitives/node'
 import { join } from 'node:path'
 import { M2pError } from '../errors.ts'
+import { secretBytes } from '../keys.ts'
 import { MAX_U32 } from '../limits.ts'
 import { checkPublicKey } from '../verifiers.ts'
 
@@ -113,7 +114,10 @@ async function readKey(path: string, lengths: readonly number[], fs: FileSystem)
       wipe(key)
       throw new M2pError('M2P_KEY_INVALID', `Key file "${path}" holds ${key.length} bytes, wanted ${lengths.join(' or ')}`)
     }
-    return key
+    const kept = secretBytes(key.length)
+    kept.set(key)
+    wipe(key)
+    return kept
   } finally {
     wipe(content)
   }

@@ -1,5 +1,5 @@
 import { wipe } from '@keyturn/primitives'
-import { SlotKey } from '../keys.ts'
+import { secretBytes, SlotKey } from '../keys.ts'
 
 /** Copies bytes into memory that all threads see. */
 export function shareBytes(bytes: Uint8Array): Uint8Array<SharedArrayBuffer> {
@@ -34,7 +34,8 @@ export function shareSecrets(secrets: ReadonlyMap<number, Uint8Array>): SharedSe
 export function slotKeys({ numbers, bytes }: SharedSecrets): Map<number, SlotKey> {
   const keys = new Map<number, SlotKey>()
   for (const [index, number] of numbers.entries()) {
-    const secret = new Uint8Array(bytes.slice(index * SECRET_BYTES, (index + 1) * SECRET_BYTES))
+    const secret = secretBytes(SECRET_BYTES)
+    secret.set(bytes.subarray(index * SECRET_BYTES, (index + 1) * SECRET_BYTES))
     keys.set(number, new SlotKey(secret))
     wipe(secret)
   }

@@ -1,5 +1,6 @@
 import { parentPort } from 'node:worker_threads'
-import { type BuildJob, BuildShare } from './build-share.ts'
+import type { BuildJob } from './build-job.ts'
+import { BuildShare } from './build-share.ts'
 import { type Answer, plainError, type Share } from './crew.ts'
 import { type OpenJob, OpenShare } from './open-share.ts'
 
