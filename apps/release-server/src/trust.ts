@@ -1,6 +1,6 @@
 import { initialTrustState, ManifestError, parseTrustRoot, parseTrustState, releaseSteps, sha256Hex, writeTrustState } from '@keyturn/manifest'
 import type { DocumentAnswer, DocumentRequest, ManifestPin, ReleaseDecision, TrustState, VerifiedAuthority } from '@keyturn/manifest'
-import { KeyturnError } from '@keyturn/primitives'
+import type { KeyturnError } from '@keyturn/primitives'
 import { ServerError } from './errors.ts'
 import { documentKey } from './public/documents.ts'
 import type { RecordReader, RecordWriter } from './storage/metadata-store.ts'

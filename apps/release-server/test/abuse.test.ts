@@ -160,7 +160,7 @@ describe('requests that mean harm', () => {
     const { server, token } = await startServer()
     const good = await token(['admin'])
     const checker = new TokenChecker(server.context)
-    const wrong = (keep: number) => good.slice(0, keep) + [...good.slice(keep)].map((character) => (character === 'A' ? 'B' : 'A')).join('')
+    const wrong = (keep: number) => good.slice(0, keep) + Array.from(good.slice(keep), (character) => (character === 'A' ? 'B' : 'A')).join('')
     const median = async (text: string) => {
       const times: number[] = []
       for (let at = 0; at < 1500; at++) {

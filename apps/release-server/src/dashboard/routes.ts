@@ -33,6 +33,8 @@ export function dashboardRoutes(app: FastifyInstance, authenticator: Authenticat
     })
   }
 
+  app.get('/favicon.ico', { config: { rate: 'public' } }, async (_request, reply) => reply.header('cache-control', 'public, max-age=86400').code(204).send())
+
   app.post<{ Body: { token: string } }>('/dashboard/login', {
     config: { rate: 'login', idempotent: false }, schema: { body: objectSchema({ token: { type: 'string', minLength: 1, maxLength: 4096 } }) },
   }, async (request, reply) => {
