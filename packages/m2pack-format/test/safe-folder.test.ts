@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { PrimitivesError } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
 import { M2pError } from '../src/index.ts'
 import { SafeFolder } from '../src/node/index.ts'
@@ -40,16 +41,16 @@ describe('SafeFolder', () => {
     mkdirSync(outside)
     symlinkSync(outside, join(root, 'link'))
     const script = `
-      const { renameSync, mkdirSync, symlinkSync, rmSync } = require('node:fs')
-      const [pack, aside, outside] = process.argv.slice(1)
+      const { mkdirSync, symlinkSync, rmSync } = require('node:fs')
+      const [pack, outside] = process.argv.slice(1)
       process.stdout.write('ready')
       for (;;) {
-        try { renameSync(pack, aside) } catch {}
+        try { rmSync(pack, { recursive: true, force: true }) } catch {}
         try { symlinkSync(outside, pack) } catch {}
         try { rmSync(pack) } catch {}
-        try { renameSync(aside, pack) } catch {}
+        try { mkdirSync(pack) } catch {}
       }`
-    const swapper = spawn(process.execPath, ['-e', script, join(target, 'pack'), join(target, 'aside'), outside])
+    const swapper = spawn(process.execPath, ['-e', script, join(target, 'pack'), outside])
     await new Promise((ready) => swapper.stdout.once('data', ready))
     let refused = 0
     try {
@@ -58,7 +59,8 @@ describe('SafeFolder', () => {
         try {
           folder.writeFile(`pack/${round % 50}`, 'replace', (write) => write(content))
         } catch (error) {
-          if (error instanceof M2pError) refused++
+          if (!(error instanceof M2pError) && !(error instanceof PrimitivesError)) throw error
+          refused++
         } finally {
           folder.close()
         }
@@ -67,7 +69,7 @@ describe('SafeFolder', () => {
       swapper.kill('SIGKILL')
     }
     expect(readdirSync(outside)).toEqual([])
-    expect(refused).toBeGreaterThan(0)
+    expect(refused).toBeLessThan(rounds)
   })
 
   it('writes through a link that was there only as the root the caller named', () => {
