@@ -127,6 +127,11 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./explain.ts')).registerExplain,
   },
   {
+    name: 'mcp',
+    summary: 'the same commands as tools of an MCP server over stdio',
+    load: async () => (await import('./mcp.ts')).registerMcp,
+  },
+  {
     name: 'completion',
     summary: 'print a completion script for your shell',
     load: async () => (await import('./completion.ts')).registerCompletion,

@@ -31,7 +31,8 @@ async function put(path: string, bytes: Uint8Array): Promise<void> {
 async function exportBlobs(release: StoredRelease, dir: string, signal: AbortSignal): Promise<{ files: number; bytes: number }> {
   let [files, bytes] = [0, 0]
   const indexes = release.manifest.files.flatMap(({ index }) => index === undefined ? [] : [{ ...index, source: join(release.folder, releaseFiles.index, index.sha256) }])
-  const blobs = release.manifest.files.map(({ path, sha256, size }) => ({ sha256, size, source: join(release.tree, path) }))
+  const { files: listed, launcher } = release.manifest
+  const blobs = [...listed, ...(launcher === undefined ? [] : [launcher])].map(({ path, sha256, size }) => ({ sha256, size, source: join(release.tree, path) }))
   for (const { sha256, size, source } of [...blobs, ...indexes]) {
     signal.throwIfAborted()
     const target = join(dir, 'files', sha256.slice(0, 2), sha256)
@@ -50,6 +51,8 @@ async function exportRelease(release: StoredRelease, folder: string): Promise<vo
   if (release.signatures === undefined) throw new CliError('CLI_TURN_UNREADY', `Release ${version} is not signed yet`, { hint: 'Run "keyturn release sign"' })
   await put(`${stem}.json`, release.bytes)
   await put(`${stem}.sigs.json`, release.signatures)
+  const legacy = await readIfThere(join(release.folder, releaseFiles.legacySignature))
+  if (legacy !== undefined) await put(`${stem}.json.sig`, legacy)
 }
 
 async function exportTrust(home: HomeSession, dir: string): Promise<void> {
@@ -78,7 +81,7 @@ async function runExport(context: Context, options: ChannelOption, dir: string):
   for (const place of places) {
     for (const release of releases) await exportRelease(release, place)
     await put(join(place, 'manifest.sigs.json'), current.signatures as Uint8Array)
-    const legacy = await readIfThere(join(current.folder, 'manifest.json.sig'))
+    const legacy = await readIfThere(join(current.folder, releaseFiles.legacySignature))
     if (legacy !== undefined) await put(join(place, 'manifest.json.sig'), legacy)
     await put(join(place, 'manifest.json'), current.bytes)
     await put(join(place, 'head.json'), head.bytes)

@@ -5,6 +5,7 @@ import { CliError } from '../errors.ts'
 import { formatBytes, formatTable } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { prepareRelease } from '../publisher/prepare-release.ts'
+import { trustPin } from '../publisher/publish-release.ts'
 import { channelOf, collect, wholeNumber, type ChannelOption } from './release-options.ts'
 import { droppedFrom } from './release-tree.ts'
 
@@ -16,6 +17,8 @@ interface PrepareOptions extends ChannelOption {
   readonly format?: string
   readonly exclude?: readonly string[]
   readonly dropOriginal?: boolean
+  readonly launcher?: string
+  readonly moveToIdentity?: boolean
   readonly allowTag?: boolean
 }
 
@@ -34,6 +37,8 @@ export function registerPrepare(release: Command, cli: Cli): void {
     .option('--format <name>', 'm2pack or legacy-json-blob (default: m2pack when there is an archive)')
     .option('--exclude <glob>', 'leave files out; may be given several times', collect)
     .option('--drop-original', "leave out what the original's release tree leaves out: logs, symbols, .pck with an .m2p twin, docs")
+    .option('--launcher <path>', 'the launcher inside the tree: the original launcher wants to know it; it is not one of the files')
+    .option('--move-to-identity', 'installs with pinned keys that accept this release trust the identity from then on')
   cli.define<PrepareOptions>(prepare, {
     example: 'keyturn release prepare ./tree --notes-file notes.md',
     run: (context, options, [tree]) => runPrepare(context, options, tree as string),
@@ -51,6 +56,7 @@ async function runPrepare(context: Context, options: PrepareOptions, tree: strin
       tree, days, channel: channelOf(options, home.description), version: options.release,
       notes: options.notesFile === undefined ? undefined : await readNotes(options.notesFile),
       minLauncherVersion: options.minLauncherVersion, format: options.format, allowTag: options.allowTag === true,
+      launcher: options.launcher, trustRoot: options.moveToIdentity === true ? await trustPin(home) : undefined,
       nowMs: context.clock(), signal: context.signal, progress,
       keeps: (path, all) => {
         if (!drops(path, all)) return true

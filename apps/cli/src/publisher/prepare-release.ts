@@ -30,6 +30,10 @@ export interface ReleasePlan {
   readonly format?: string | undefined
   /** Allow a version like `2026.04.15-full`; default false. */
   readonly allowTag?: boolean
+  /** Path, in the tree, of the launcher: target of its self-update, not one of the files. The original launcher wants one. */
+  readonly launcher?: string | undefined
+  /** `did:keri:…` that installs with pinned keys move to when they accept this release. */
+  readonly trustRoot?: string | undefined
   /** Which files of the tree belong into the release; default: all of them. */
   readonly keeps?: (path: string, all: ReadonlySet<string>) => boolean
   readonly nowMs: number
@@ -48,7 +52,9 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
   const tree = resolve(plan.tree)
   const earlier = (await readReleases(paths, plan.channel)).at(-1)
   const roles = await rolesInForce(paths, description.identity.prefix)
-  const { files, indexes } = await describeFiles(await chosenFiles(tree, plan), plan)
+  const chosen = await chosenFiles(tree, plan)
+  const { files, indexes } = await describeFiles(chosen.filter(({ path }) => path !== plan.launcher), plan)
+  const launcher = plan.launcher === undefined ? undefined : await describeLauncher(chosen, plan.launcher, plan.signal)
   const manifest = buildManifest(files, {
     version: plan.version ?? nextVersion(plan.nowMs, earlier?.manifest.version),
     allowTag: plan.allowTag === true,
@@ -57,8 +63,10 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
     ...(earlier === undefined ? {} : { previous: earlier.manifest.version }),
     ...(plan.notes === undefined ? {} : { notes: plan.notes }),
     ...(plan.minLauncherVersion === undefined ? {} : { minLauncherVersion: plan.minLauncherVersion }),
+    ...(launcher === undefined ? {} : { launcher }),
     release: {
       product: description.product, channel: plan.channel,
+      ...(plan.trustRoot === undefined ? {} : { trustRoot: plan.trustRoot }),
       epoch: roles.document.epoch,
       sequence: (earlier?.manifest.sequence ?? 0) + 1,
       rolesVersion: roles.document.version,
@@ -76,6 +84,12 @@ async function chosenFiles(tree: string, { keeps = () => true }: ReleasePlan): P
   const chosen = listed.filter(({ path }) => keeps(path, all))
   if (chosen.length === 0) throw new CliError('BUILD_EMPTY', `No file of "${tree}" is left after exclusion`)
   return chosen
+}
+
+async function describeLauncher(chosen: readonly TreeFile[], path: string, signal: AbortSignal): Promise<{ path: string; sha256: string; size: number }> {
+  const file = chosen.find((candidate) => candidate.path === path)
+  if (file === undefined) throw new CliError('CLI_PATH_UNKNOWN', `The launcher "${path}" is not in the tree`)
+  return { path, sha256: await hashFile(file, signal), size: file.size }
 }
 
 /** The home's content keys as the manifest lists them. */

@@ -5,7 +5,7 @@ import type { ReleaseServerClient } from '@keyturn/release-server/client'
 import { CliError } from '../errors.ts'
 import type { Progress } from '../output.ts'
 import type { HomeSession } from './home-session.ts'
-import { findRelease, readIdentityLog, readRoles, releaseFiles, type StoredHead, type StoredRelease } from './store.ts'
+import { findRelease, readIdentityLog, readIfThere, readRoles, releaseFiles, type StoredHead, type StoredRelease } from './store.ts'
 
 /** What a publish sent. */
 export interface PublishReport {
@@ -77,7 +77,10 @@ async function uploadRelease(
   const { signatures } = renewed(release)
   const sent = await uploadBlobs(client, release, options)
   const known = await client.getRelease(description.product, channel, manifest.version)
-  if (known === undefined) await client.createRelease(description.product, { manifest: release.bytes, signatures })
+  const legacySignature = await readIfThere(join(release.folder, releaseFiles.legacySignature))
+  if (known === undefined) {
+    await client.createRelease(description.product, { manifest: release.bytes, signatures, ...(legacySignature === undefined ? {} : { legacySignature }) })
+  }
   return sent
 }
 
@@ -115,7 +118,8 @@ async function ensureProduct(home: HomeSession, client: ReleaseServerClient): Pr
 async function uploadBlobs(
   client: ReleaseServerClient, release: StoredRelease, { signal, progress }: PublishOptions,
 ): Promise<{ blobs: number; bytes: number; present: number }> {
-  const sources = release.manifest.files.map(({ path, sha256, size }) => fileBlob(join(release.tree, path), sha256, size))
+  const { files, launcher } = release.manifest
+  const sources = [...files, ...(launcher === undefined ? [] : [launcher])].map(({ path, sha256, size }) => fileBlob(join(release.tree, path), sha256, size))
   const indexFolder = join(release.folder, releaseFiles.index)
   const indexSizes = new Map(release.manifest.files.flatMap(({ index }) => index === undefined ? [] : [[index.sha256, index.size] as const]))
   for (const name of await readdir(indexFolder).catch(() => [])) {

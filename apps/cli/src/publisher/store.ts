@@ -35,7 +35,7 @@ export interface StoredHead {
 }
 
 /** Names of the files of a stored release. */
-export const releaseFiles = { manifest: 'manifest.json', signatures: 'manifest.sigs.json', record: 'record.json', index: 'index' } as const
+export const releaseFiles = { manifest: 'manifest.json', signatures: 'manifest.sigs.json', legacySignature: 'manifest.json.sig', record: 'record.json', index: 'index' } as const
 
 /**
  * Every release of a channel in a home, lowest sequence first.

@@ -1,0 +1,69 @@
+import { fromJsonSchema, McpServer, type CallToolResult } from '@modelcontextprotocol/server'
+import { serveStdio } from '@modelcontextprotocol/server/stdio'
+import type { Command } from 'commander'
+import { describeCommands } from '../command-tree.ts'
+import type { Cli, CommandResult, Context, GlobalFlags } from '../command.ts'
+import { commandTools, type CommandTool } from '../mcp/tools.ts'
+import { run } from '../program.ts'
+import { version } from '../version.ts'
+
+interface McpOptions {
+  readonly allowWrite?: boolean
+}
+
+/** Registers `keyturn mcp`. */
+export function registerMcp(program: Command, cli: Cli): void {
+  const mcp = program
+    .command('mcp')
+    .description('the same commands as tools of an MCP server over stdio; read-only unless --allow-write')
+    .option('--allow-write', 'tools that change keys, releases or files too')
+  cli.define<McpOptions>(mcp, {
+    example: ['keyturn mcp --home ./keys --passphrase-file passphrase.txt', 'keyturn mcp --allow-write'],
+    run: (context, options) => serve(context, options, program.opts<GlobalFlags>()),
+  })
+}
+
+/** Stdout belongs to the protocol: nothing is announced and nothing is answered. */
+async function serve(context: Context, options: McpOptions, flags: GlobalFlags): Promise<CommandResult> {
+  const tools = commandTools(await describeCommands(), options.allowWrite === true)
+  const given = [
+    '--home', context.homeFolder,
+    ...(flags.passphraseFile === undefined ? [] : ['--passphrase-file', flags.passphraseFile]),
+    ...(flags.config === undefined ? [] : ['--config', flags.config]),
+  ]
+  const handle = serveStdio(() => serverOf(tools, given, context.signal))
+  await new Promise<void>((closed) => {
+    process.stdin.once('end', () => closed())
+    context.signal.addEventListener('abort', () => closed(), { once: true })
+  })
+  await handle.close()
+  return { data: {}, raw: '' }
+}
+
+function serverOf(tools: readonly CommandTool[], given: readonly string[], signal: AbortSignal): McpServer {
+  const server = new McpServer({ name: 'keyturn', version: version() }, { capabilities: { tools: {} } })
+  for (const tool of tools) {
+    server.registerTool(tool.name, {
+      description: tool.description,
+      inputSchema: fromJsonSchema<Record<string, unknown>>(tool.schema),
+      annotations: { readOnlyHint: tool.reads, destructiveHint: !tool.reads, openWorldHint: false },
+    }, async (args) => await call(tool.argv(args), given, signal))
+  }
+  // A name that scripts for the original's server use.
+  server.registerTool('pack_binary_info', {
+    description: 'version and place of this program',
+    inputSchema: fromJsonSchema<Record<string, unknown>>({ type: 'object', properties: {}, additionalProperties: false }),
+    annotations: { readOnlyHint: true },
+  }, () => ({ content: [{ type: 'text', text: JSON.stringify({ ok: true, command: 'binary info', data: { version: version(), path: process.argv[1] ?? '' } }) }] }))
+  return server
+}
+
+/** Runs a command in this process; its JSON envelope is the result. Questions were answered by starting with `--allow-write`. */
+async function call(argv: readonly string[], given: readonly string[], signal: AbortSignal): Promise<CallToolResult> {
+  let printed = ''
+  const words = [...given, '--json', '--yes', ...argv]
+  const exitCode = await run(words, {
+    stdout: { write: (text) => { printed += text } }, stderr: { write: () => true }, env: process.env, signal,
+  })
+  return { content: [{ type: 'text', text: printed.trim() }], isError: exitCode > 1 }
+}
