@@ -77,16 +77,6 @@ export const keystoreErrors = {
     meaning: 'This machine has no keychain that can be used, or it refused.',
     remedy: 'Give the passphrase by prompt, file or descriptor.',
   },
-  KEY_BACKUP: {
-    kind: 'input',
-    meaning: 'A backup is cut or changed.',
-    remedy: 'Use another copy of the backup.',
-  },
-  KEY_RESTORE_TARGET: {
-    kind: 'usage',
-    meaning: 'The folder to restore into is not empty.',
-    remedy: 'Restore into an empty folder, compare, then move it into place.',
-  },
 } as const satisfies ErrorCatalogue<string>
 
 /** A code of this package. */

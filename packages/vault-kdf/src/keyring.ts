@@ -193,7 +193,7 @@ export class Keyring {
   }
 
   #dropPartitionKeys(version: number): void {
-    for (const name of [...this.#partitionKeys.keys()]) if (name.startsWith(`${version}/`)) this.#dropPartitionKey(name)
+    for (const name of this.#partitionKeys.keys()) if (name.startsWith(`${version}/`)) this.#dropPartitionKey(name)
   }
 
   #dropPartitionKey(name: string): void {
@@ -203,7 +203,7 @@ export class Keyring {
 
   /** Wipes everything unwrapped and derived. */
   dispose(): void {
-    for (const version of [...this.#masters.keys()]) this.#forget(version)
+    for (const version of this.#masters.keys()) this.#forget(version)
     this.#auditSecret?.dispose()
     this.#auditSecret = undefined
   }

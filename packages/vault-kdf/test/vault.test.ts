@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import {
-  MemoryStore, Vault, VaultError, faultyProvider, layers, memoryProvider, sealLegacyForTest, type AuditRecord, type CensusRow,
+  MemoryStore, Vault, type VaultError, faultyProvider, layers, memoryProvider, sealLegacyForTest, type AuditRecord, type CensusRow,
 } from '../src/index.ts'
 import { systemRandom } from '@keyturn/primitives'
 

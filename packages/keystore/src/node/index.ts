@@ -1,5 +1,7 @@
 export { createKeystore, openKeystore } from './keystore.ts'
 export { fileStorage } from './file-storage.ts'
+export { keychainPassphrase } from './keychain-passphrase.ts'
 export { readPassphraseFd, readPassphraseFile } from './passphrase-source.ts'
 export type { FileStorageOptions } from './file-storage.ts'
+export type { KeychainPassphraseOptions } from './keychain-passphrase.ts'
 export type { FileKeystoreOptions } from './keystore.ts'
