@@ -6,24 +6,25 @@ import { run } from '../src/program.ts'
 import { World } from './support/world.ts'
 
 let world: World
+let token = ''
 beforeEach(async () => { world = await World.create() })
-afterEach(async () => { await world.close() })
+afterEach(async () => { await world.remove() })
 
 interface Answer { code: number; ok: boolean; data: Record<string, unknown>; error: { code: string; message: string } }
 
 /** Runs a command in this process, as JSON, against the world's home. */
 async function keyturn(...args: string[]): Promise<Answer> {
   let stdout = ''
-  const token = process.env['KEYTURN_TOKEN']
-  process.env['KEYTURN_TOKEN'] = world.token
+  const before = process.env['KEYTURN_TOKEN']
+  process.env['KEYTURN_TOKEN'] = token
   try {
     const code = await run([...args, '--json', '--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--yes'], {
       stdout: { write: (text) => { stdout += text } }, stderr: { write: () => {} }, env: {}, signal: world.signal,
     })
     return { code, ...(JSON.parse(stdout) as Omit<Answer, 'code'>) }
   } finally {
-    if (token === undefined) delete process.env['KEYTURN_TOKEN']
-    else process.env['KEYTURN_TOKEN'] = token
+    if (before === undefined) delete process.env['KEYTURN_TOKEN']
+    else process.env['KEYTURN_TOKEN'] = before
   }
 }
 
@@ -70,7 +71,7 @@ describe('keyturn release prepare', () => {
   it('makes a release that the original launcher and one with an identity both take', async () => {
     const { publicKey, privateKey } = generateKeyPairSync('ed25519')
     const seed = privateKey.export({ format: 'der', type: 'pkcs8' }).subarray(-32)
-    await writeFile(world.path('old.key'), seed.toString('hex'), { mode: 0o600 })
+    await writeFile(world.path('old.key'), `${seed.toString('hex')}\n`, { mode: 0o600 })
     const folder = await tree('tree', { 'Launcher.exe': 'launcher', 'game.bin': 'game' })
     const { data } = await keyturn('release', 'prepare', folder, '--launcher', 'Launcher.exe', '--move-to-identity')
     const version = String(data['version'])
@@ -89,7 +90,8 @@ describe('keyturn release prepare', () => {
 
 describe('keyturn release on a server', () => {
   it('publishes, rolls out, halts, rolls back and promotes; verify-public agrees each time', async () => {
-    await world.startServer()
+    const client = await world.startServer()
+    token = (await client.createToken({ name: 'publisher', scopes: ['admin'], days: 1 })).secret
     const server = ['--server', world.url]
     const first = await offered(await tree('one', { 'a.txt': 'one', 'b.txt': 'same' }))
     expect(await keyturn('release', 'publish', ...server)).toMatchObject({ ok: true, data: { version: first, blobs: 2 } })
