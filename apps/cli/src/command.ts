@@ -18,8 +18,8 @@
 // signRelease(), issueHead(), publishRelease(). Key turns run through turn/journal.ts, so that they can be resumed.
 
 import { resolve } from 'node:path'
-import { KeyturnError, printable, systemClock, type Clock, type JsonObject, type JsonValue } from '@keyturn/primitives'
-import { Command, CommanderError } from 'commander'
+import { type KeyturnError, printable, systemClock, type Clock, type JsonObject, type JsonValue } from '@keyturn/primitives'
+import { type Command, CommanderError } from 'commander'
 import { Ask } from './ask.ts'
 import { applyCommandDefaults, readConfig, type Config } from './config.ts'
 import { CliError, exitCodes, toKeyturnError } from './errors.ts'

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { describeCommands, flattenCommands, type CommandDescription } from '../src/command-tree.ts'
 import { nouns } from '../src/commands/index.ts'
 import { completionScript, shells } from '../src/completion-script.ts'
+import { manPage } from '../src/man-page.ts'
 
 const run = promisify(execFile)
 let root: CommandDescription
@@ -48,6 +49,15 @@ describe('every command', () => {
         if (/pass(phrase|word)|secret|token/.test(long) && value !== '') expect(`${path} ${long} ${value}`).toMatch(/<(file|n|dir)>/)
       }
     }
+  })
+})
+
+describe('manPage()', () => {
+  it('holds every command with its flags and examples, and nothing that roff would take for a request', () => {
+    const page = manPage(root, '1.2.3')
+    for (const { path, commands: below } of commands) if (below.length === 0) expect(page).toContain(`.SS keyturn ${path.replaceAll('-', '\\-')}`)
+    const requests = /^\.(TH|SH|SS|TP|B|I|RI|PP|RS|RE|nf|fi)( |$)/
+    expect(page.split('\n').filter((line) => line.startsWith('.') && !requests.test(line))).toEqual([])
   })
 })
 
