@@ -79,18 +79,41 @@ export class BuildShare implements Share<undefined> {
   #open(file: number): number {
     const path = this.#path(file)
     const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
-    let descriptor: number
     try {
-      descriptor = openSync(`${this.#job.root}/${path}`, O_RDONLY | (O_NOFOLLOW ?? 0) | (O_NONBLOCK ?? 0))
+      return openSync(`${this.#job.root}/${path}`, O_RDONLY | (O_NOFOLLOW ?? 0) | (O_NONBLOCK ?? 0))
     } catch (error) {
       // It was a plain file when the folder was walked: now it is gone, or a link.
       if (GONE.has(systemErrorCode(error) ?? '')) throw changed(path)
       throw error
     }
+  }
+
+  /** Opens a file that is read more than once and looks whether it still has its size. */
+  #openLarge(file: number): number {
+    const descriptor = this.#open(file)
     const stats = fstatSync(descriptor)
     if (stats.isFile() && stats.size === this.#job.sizes[file]) return descriptor
     closeSync(descriptor)
-    throw changed(path)
+    throw changed(this.#path(file))
+  }
+
+  /** Reads a small file whole; asking for a byte more than there should be tells whether it grew. */
+  #readSmall(file: number): Uint8Array {
+    const size = this.#job.sizes[file] as number
+    if (size + 1 > this.#input.length) this.#input = new Uint8Array(size + 1)
+    const descriptor = this.#open(file)
+    try {
+      let done = 0
+      do {
+        const count = readSync(descriptor, this.#input, done, size + 1 - done, done)
+        done += count
+        if (count === 0) break
+      } while (done < size)
+      if (done !== size) throw changed(this.#path(file))
+      return this.#input.subarray(0, size)
+    } finally {
+      closeSync(descriptor)
+    }
   }
 
   /** Reads into the reused buffer; good until the next read. */
@@ -112,7 +135,7 @@ export class BuildShare implements Share<undefined> {
     if (index >= large.length) return false
     const file = large[index] as number
     const size = sizes[file] as number
-    const descriptor = this.#open(file)
+    const descriptor = this.#openLarge(file)
     const hash = createSha256()
     try {
       for (let segment = 0; segment * segmentSize < size; segment++) {
@@ -143,23 +166,13 @@ export class BuildShare implements Share<undefined> {
   }
 
   #sealSmall(file: number): SealedPiece {
-    const path = this.#path(file)
-    const size = this.#job.sizes[file] as number
-    const descriptor = this.#open(file)
-    let plain: Uint8Array
-    try {
-      plain = this.#read(descriptor, 0, size, path)
-      const more = new Uint8Array(1)
-      if (readSync(descriptor, more, 0, 1, size) !== 0) throw changed(path)
-    } finally {
-      closeSync(descriptor)
-    }
+    const plain = this.#readSmall(file)
     const digest = sha256(plain)
     this.#job.table.digests.set(digest, file * 32)
     const { cipher, old } = this.#place(file, digest, 1)
     try {
       const stored = this.#carry(cipher, file, 0, old, plain) ?? this.#sealPlain(cipher, file, 0, plain)
-      this.#progress.add(1, size)
+      this.#progress.add(1, plain.length)
       return { file, starts: true, stored }
     } finally {
       cipher.wipe()
@@ -172,7 +185,7 @@ export class BuildShare implements Share<undefined> {
     this.#await(table.hashed, file)
     const digest = new Uint8Array(table.digests.slice(file * 32, file * 32 + 32))
     const count = Math.ceil(size / segmentSize)
-    const descriptor = this.#open(file)
+    const descriptor = this.#openLarge(file)
     const { cipher, old } = this.#place(file, digest, count)
     try {
       const length = segmentBytes(size, segmentSize, segment)

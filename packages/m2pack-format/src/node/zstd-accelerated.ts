@@ -51,7 +51,7 @@ class FastCodec {
     if (this.#output.length < room) this.#output = new Uint8Array(room)
     handle.writeSync(constants.ZSTD_e_end, bytes, 0, bytes.length, this.#output, 0, room)
     if (state[1] !== 0) throw new Error('zstd left input behind')
-    return this.#output.slice(0, room - (state[0] as number))
+    return this.#output.subarray(0, room - (state[0] as number))
   }
 
   decompress(frame: Uint8Array, size: number, out: Uint8Array): Uint8Array {
