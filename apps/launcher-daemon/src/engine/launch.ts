@@ -43,7 +43,7 @@ async function heal(session: Session, installed: InstalledRelease, state: Instal
   const files = filesFor(installed.manifest, target, groups)
   const plan = await makePlan({
     fs, layout: session.layout, files, manifest: installed.manifest, installedFiles: [],
-    cache: state.suspect ? undefined : cache, concurrency: 4, signal: options.signal,
+    cache: state.suspect ? undefined : cache, concurrency: 16, signal: options.signal,
   })
   await cache.save(fs, session.layout.hashCache)
   const bad = plan.writes.filter(({ file }) => file.required)

@@ -1,8 +1,9 @@
 import { matchesGlob, type ManifestFile, type ReleaseManifest } from '@keyturn/manifest'
-import type { FileSystem } from '@keyturn/primitives/node'
+import { type FileSystem, nodeFileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
-import { FolderGuard, hashFile, inParallel, look, placeInside } from './disk.ts'
+import { type FileIdentity, FolderGuard, hashFile, inParallel, look, placeInside } from './disk.ts'
 import type { HashCache } from './hash-cache.ts'
+import { hashOnAllCores, poolThresholdBytes } from './hash-pool.ts'
 import { type Layout, updatesFolder } from './layout.ts'
 
 /** A file to be written. */
@@ -39,12 +40,15 @@ export interface PlanInput {
   readonly onFile?: (() => void) | undefined
 }
 
+/** How a file stands before any of its bytes were read. */
+type Standing = 'same' | 'different' | 'absent' | 'unread'
+
 /**
- * Whether the file at `path` is the one the manifest names. Size first, then the cache, then its bytes.
+ * Compares a file with the manifest as far as that goes without reading it: size first, then the cache.
  *
  * @throws LauncherError `LA_SYMLINK` when a folder above it is a link.
  */
-async function compare(input: PlanInput, guard: FolderGuard, file: ManifestFile): Promise<'same' | 'different' | 'absent'> {
+async function glance(input: PlanInput, guard: FolderGuard, file: ManifestFile): Promise<Standing> {
   if (!(await guard.parentsAreReal(file.path))) return 'absent'
   const place = placeInside(input.layout.root, file.path)
   const found = await look(input.fs, place)
@@ -55,18 +59,41 @@ async function compare(input: PlanInput, guard: FolderGuard, file: ManifestFile)
     }
     return 'different' // a link or special file is replaced, never followed
   }
-  if (found.identity.size !== file.size) {
-    input.onBytes?.(file.size)
-    return 'different'
-  }
+  if (found.identity.size !== file.size) return 'different'
   const known = input.cache?.get(file.path, found.identity)
-  if (known !== undefined) {
-    input.onBytes?.(file.size)
-    return known === file.sha256 ? 'same' : 'different'
+  if (known === undefined) return 'unread'
+  return known === file.sha256 ? 'same' : 'different'
+}
+
+/** Reads the files whose standing is not known yet; on every core when there is much to read. */
+async function readAll(input: PlanInput, files: readonly ManifestFile[]): Promise<Map<ManifestFile, Standing>> {
+  const standings = new Map<ManifestFile, Standing>()
+  const note = (file: ManifestFile, sha256: string, identity: FileIdentity): void => {
+    input.cache?.set(file.path, identity, sha256)
+    standings.set(file, sha256 === file.sha256 ? 'same' : 'different')
   }
-  const hashed = await hashFile(input.fs, place, { signal: input.signal, onBytes: input.onBytes })
-  input.cache?.set(file.path, hashed.identity, hashed.sha256)
-  return hashed.sha256 === file.sha256 ? 'same' : 'different'
+  const bytes = files.reduce((sum, file) => sum + file.size, 0)
+  if (bytes >= poolThresholdBytes && input.fs === nodeFileSystem) {
+    const byPlace = new Map(files.map((file) => [placeInside(input.layout.root, file.path), file]))
+    await hashOnAllCores([...byPlace].map(([path, { size }]) => ({ path, size })), (path, { sha256, identity }) => {
+      const file = byPlace.get(path) as ManifestFile
+      note(file, sha256, identity)
+      input.onBytes?.(file.size)
+    }, input.signal)
+    return standings
+  }
+  await inParallel(files, input.concurrency, async (file) => {
+    input.signal?.throwIfAborted()
+    const { sha256, identity } = await hashFile(input.fs, placeInside(input.layout.root, file.path), { signal: input.signal, onBytes: input.onBytes })
+    note(file, sha256, identity)
+  })
+  return standings
+}
+
+/** Compares one file, reading it if need be. */
+async function compare(input: PlanInput, guard: FolderGuard, file: ManifestFile): Promise<Standing> {
+  const stands = await glance(input, guard, file)
+  return stands === 'unread' ? ((await readAll(input, [file])).get(file) as Standing) : stands
 }
 
 async function planRemovals(input: PlanInput, guard: FolderGuard): Promise<{ removals: string[]; kept: string[] }> {
@@ -95,14 +122,21 @@ export async function makePlan(input: PlanInput): Promise<Plan> {
   const guard = new FolderGuard(input.layout.root, input.fs)
   const writes: PlannedWrite[] = []
   const unchanged: ManifestFile[] = []
+  const standings = new Map<ManifestFile, Standing>()
   await inParallel(input.files, input.concurrency, async (file) => {
     input.signal?.throwIfAborted()
-    const stands = await compare(input, guard, file)
+    const stands = await glance(input, guard, file)
+    standings.set(file, stands)
+    if (stands !== 'unread') input.onBytes?.(file.size)
+  })
+  const unread = input.files.filter((file) => standings.get(file) === 'unread')
+  for (const [file, stands] of await readAll(input, unread)) standings.set(file, stands)
+  for (const [file, stands] of standings) {
     input.onFile?.()
     const isUsers = stands !== 'absent' && input.manifest.keep.some((glob) => matchesGlob(glob, file.path))
     if (stands === 'same' || isUsers) unchanged.push(file)
     else writes.push({ file, existed: stands === 'different' })
-  })
+  }
   const byPath = (a: string, b: string): number => (a < b ? -1 : 1)
   writes.sort((a, b) => byPath(a.file.path, b.file.path))
   unchanged.sort((a, b) => byPath(a.path, b.path))

@@ -73,7 +73,7 @@ async function plan(session: Session, release: TargetRelease, state: InstallStat
   session.meter.expect({ disk: files.reduce((sum, file) => sum + file.size, 0), files: files.length })
   const made = await makePlan({
     fs, layout: session.layout, files, manifest: release.manifest, installedFiles: installed,
-    cache: options.verifyAll ? undefined : cache, concurrency: 4, signal: options.signal,
+    cache: options.verifyAll ? undefined : cache, concurrency: 16, signal: options.signal,
     onBytes: (count) => session.meter.did({ disk: count }), onFile: () => session.meter.did({ files: 1 }),
   })
   await cache.save(fs, session.layout.hashCache)
