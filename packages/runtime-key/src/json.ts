@@ -1,4 +1,4 @@
-import { hexDecode, hexEncode, parseStrictJson, printable, utf8Encode, wipe } from '@keyturn/primitives'
+import { hexDecode, hexEncode, parseStrictJson, printable, utf8Encode } from '@keyturn/primitives'
 import { RuntimeKeyError } from './errors.ts'
 import { assertKeyId, KEY_LENGTH, RuntimeKey } from './runtime-key.ts'
 
@@ -114,13 +114,4 @@ function parseObject(bytes: Uint8Array): Readonly<Record<string, unknown>> {
     throw new RuntimeKeyError('RK_FIELD', 'Cannot read runtime key: the file holds no JSON object')
   }
   return value as Readonly<Record<string, unknown>>
-}
-
-/** Wipes what a caller read from disk once it is parsed. */
-export function parseRuntimeKeyJsonAndWipe(bytes: Uint8Array): RuntimeKey {
-  try {
-    return parseRuntimeKeyJson(bytes)
-  } finally {
-    wipe(bytes)
-  }
 }
