@@ -1,8 +1,10 @@
+import { isUtf8 } from 'node:buffer'
 import { resolve } from 'node:path'
 import { base64Encode, wipe } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
+import { CliError } from '../errors.ts'
 import { formatBytes, formatTable } from '../output.ts'
 import { type PlaceFlags, type VaultFlags, createVault, layerOf, openVault, readInput, tokenOf, vaultPaths, withPlace, withVault } from './vault-location.ts'
 
@@ -71,6 +73,7 @@ async function openRecord(context: Context, flags: OpenFlags, [cell = '', name =
     }
     // The one command whose data is the secret: whoever asks for it on stdout gets it there.
     if (context.out.json) return { data: { ...data, content_base64: base64Encode(plaintext) } }
+    if (!isUtf8(plaintext)) throw new CliError('CLI_USAGE', `${cell}/${name} is not text`, { hint: 'Write it to a file with --output' })
     return { data, raw: Buffer.from(plaintext).toString('utf8') }
   } finally {
     wipe(plaintext)
