@@ -55,13 +55,13 @@ function checkExtension(manifest: ReleaseManifest, cycle: Cycle): void {
 }
 
 /** The move of an install to an identity: for good, with its floors. */
-function moveRoot(state: TrustState, { trustRoot, epoch }: ReleaseManifest): TrustState {
+function moveRoot(state: TrustState, movedFrom: PinnedKeysRoot, { trustRoot, epoch }: ReleaseManifest): TrustState {
   if (trustRoot === undefined) return state
   const root = parseTrustRoot(trustRoot)
   if (root.kind !== 'kel' || root.place === undefined) {
     throw new ManifestError('TRUST_INVALID', 'Cannot use manifest: trust_root has to name an identity and a place in its log')
   }
-  return { ...state, root, ...(epoch !== undefined && { epoch }) }
+  return { ...state, root, movedFrom, ...(epoch !== undefined && { epoch }) }
 }
 
 function accept(bytes: Uint8Array, signature: Uint8Array, root: PinnedKeysRoot, state: TrustState, cycle: Cycle): AcceptedManifest {
@@ -93,7 +93,7 @@ export function* pinnedKeysSteps(root: PinnedKeysRoot, progress: Progress, cycle
     progress.tampered = wrongSignature && looksLikeManifest(bytes)
     throw error
   }
-  const state = moveRoot(raiseManifest(progress.state, cycle.channel, accepted), accepted.manifest)
+  const state = moveRoot(raiseManifest(progress.state, cycle.channel, accepted), root, accepted.manifest)
   return {
     outcome: 'accepted',
     trust: 'current',

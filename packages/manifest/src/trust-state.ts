@@ -2,7 +2,7 @@ import { ManifestError } from './errors.ts'
 import { parseDocument, isName, type DocumentKind, type Fields } from './fields.ts'
 import { limits } from './limits.ts'
 import { formatTime, parseTime } from './time.ts'
-import { formatTrustRoot, parseTrustRoot, type TrustRoot } from './trust-root.ts'
+import { formatTrustRoot, parseTrustRoot, type PinnedKeysRoot, type TrustRoot } from './trust-root.ts'
 import { documentBytes } from './write-manifest.ts'
 
 /** A place in a key event log. */
@@ -60,6 +60,8 @@ export interface SeenContentKey {
 export interface TrustState {
   /** The pin. */
   readonly root: TrustRoot
+  /** Pinned keys that this install trusted before it moved to its identity; what they signed may still be started. */
+  readonly movedFrom?: PinnedKeysRoot
   /** Last event of the accepted log. */
   readonly log?: LogPlace
   /** Last establishment event of the accepted log: what no rotation may replace. */
@@ -99,6 +101,7 @@ function forkMembers({ kind, channel, sn, epoch, evidence }: Fork): object {
 export function writeTrustState(state: TrustState): Uint8Array<ArrayBuffer> {
   const members = {
     root: formatTrustRoot(state.root),
+    moved_from: state.movedFrom && formatTrustRoot(state.movedFrom),
     log: state.log,
     establishment: state.establishment,
     roles: state.roles,
@@ -143,6 +146,12 @@ function readFloor(fields: Fields): ChannelFloor {
   return Object.fromEntries(Object.entries(floor).filter(([, value]) => value !== undefined)) as ChannelFloor
 }
 
+function readPinnedKeys(fields: Fields): PinnedKeysRoot {
+  const root = parseTrustRoot(fields.text('moved_from', 4096))
+  if (root.kind !== 'pinned-keys') fields.fail('moved_from', 'is no list of pinned keys')
+  return root
+}
+
 function readFork(fields: Fields): Fork {
   const kind = fields.text('kind', 16)
   if (kind !== 'log' && kind !== 'head' && kind !== 'manifest') fields.fail('kind', 'is none of log, head and manifest')
@@ -179,6 +188,7 @@ export function parseTrustState(bytes: Uint8Array): TrustState {
   const epoch = fields.optionalInteger('epoch', 0, MAX)
   return {
     root: parseTrustRoot(fields.text('root', 4096)),
+    ...(fields.has('moved_from') && { movedFrom: readPinnedKeys(fields) }),
     ...(fields.has('log') && { log: readPlace(fields.object('log')) }),
     ...(fields.has('establishment') && { establishment: readPlace(fields.object('establishment')) }),
     ...(roles && { roles: { version: roles.integer('version', 1, MAX), sha256: roles.digest('sha256') } }),

@@ -6,6 +6,7 @@ import { ManifestError } from './errors.ts'
 import { verifyLegacySignature } from './legacy-signature.ts'
 import type { ContentKey, ReleaseManifest, RoleDocument } from './model.ts'
 import { parseManifest } from './parse-manifest.ts'
+import { parseTrustRoot, type PinnedKeysRoot } from './trust-root.ts'
 import type { TrustState } from './trust-state.ts'
 
 /** What is kept beside an installed release. */
@@ -74,6 +75,25 @@ function isIntact({ manifest, signatures }: InstalledDocuments, { roles }: RoleD
   }
 }
 
+/** The pinned keys that judge an installed release: those in force, or, until the identity has signed it, those before it. */
+function pinnedKeysOf({ signatures, legacySignature }: InstalledDocuments, { root, movedFrom }: TrustState): PinnedKeysRoot | undefined {
+  if (root.kind === 'pinned-keys') return root
+  return signatures === undefined && legacySignature !== undefined ? movedFrom : undefined
+}
+
+/** The end of a key's time does not matter here, like every other date. */
+function checkUnderPinnedKeys({ manifest, legacySignature }: InstalledDocuments, root: PinnedKeysRoot): void {
+  if (legacySignature === undefined) throw new ManifestError('MAN_SIGNATURE', 'Cannot start release: its signature is gone')
+  verifyLegacySignature(manifest, legacySignature, root, 0)
+}
+
+/** After the move the old keys vouch for one release only: the one that led to this identity. */
+function checkBridge({ trustRoot }: ReleaseManifest, { root }: TrustState): void {
+  const led = trustRoot === undefined ? undefined : parseTrustRoot(trustRoot)
+  if (led?.kind === 'kel' && root.kind === 'kel' && led.prefix === root.prefix) return
+  throw new ManifestError('TRUST_LOST', 'Cannot start release: it is signed by keys that this install no longer trusts')
+}
+
 function checkContentKeys(manifest: ReleaseManifest, newest: readonly ContentKey[]): void {
   const used = new Set(manifest.files.map(({ keyId }) => keyId))
   for (const { keyId, status } of [...manifest.contentKeys, ...newest]) {
@@ -93,15 +113,12 @@ function checkContentKeys(manifest: ReleaseManifest, newest: readonly ContentKey
  */
 export function verifyInstalled(documents: InstalledDocuments, state: TrustState): InstalledDecision {
   try {
-    // A release of the original launcher stays what it was, even after the install moved to an identity.
-    const legacy = state.root.kind === 'pinned-keys'
-    const roles = legacy ? undefined : checkUnderIdentity(documents, state)
-    if (state.root.kind === 'pinned-keys') {
-      if (documents.legacySignature === undefined) throw new ManifestError('MAN_SIGNATURE', 'Cannot start release: its signature is gone')
-      verifyLegacySignature(documents.manifest, documents.legacySignature, state.root, 0)
-    }
+    const pinned = pinnedKeysOf(documents, state)
+    const roles = pinned === undefined ? checkUnderIdentity(documents, state) : undefined
+    if (pinned !== undefined) checkUnderPinnedKeys(documents, pinned)
     const manifest = parseManifest(documents.manifest)
     checkContentKeys(manifest, documents.newestContentKeys ?? [])
+    if (pinned !== undefined && state.root.kind === 'kel') checkBridge(manifest, state)
     return { playable: true, manifest, roles }
   } catch (error) {
     if (error instanceof KeyturnError) return { playable: false, error }

@@ -183,6 +183,18 @@ describe('moving from pinned keys to an identity', () => {
     expect(codeOf(next)).toBe('accepted')
   })
 
+  it('starts the release that led there, offline, before the identity has signed anything', async () => {
+    const { publisher, bridge, state } = await moved()
+    const installed = { manifest: bridge.bytes, legacySignature: sign(bridge.bytes) }
+    expect(verifyInstalled(installed, state).playable).toBe(true)
+    expect(verifyInstalled({ ...installed, legacySignature: sign(bridge.bytes, 'thief') }, state).playable).toBe(false)
+    const other = await publisher.manifest({ version: '2026.12.01-1' })
+    expect(verifyInstalled({ manifest: other.bytes, legacySignature: sign(other.bytes) }, state)).toMatchObject({ playable: false, error: { code: 'TRUST_LOST' } })
+    const { movedFrom, ...forgotten } = state
+    expect(movedFrom?.keys).toHaveLength(1)
+    expect(verifyInstalled(installed, forgotten).playable).toBe(false)
+  })
+
   it('knows no way back', async () => {
     const { publisher, state } = await moved()
     const later = await publisher.manifest({ version: '2026.11.30-1' })
