@@ -70,19 +70,19 @@ describe('openArchive()', () => {
     expect((await archive.read('bIG.BIN', { fold: true })).length).toBe(300_000)
   })
 
-  it('refuses a retired key_id, and a public key that proves nothing', async () => {
+  it('refuses a retired key_id (row 12), and a public key that proves nothing', async () => {
     const bytes = await sample()
     await expect(openArchive(memorySource(bytes), { verifiers, retiredKeyIds: new Set([7]) })).rejects.toMatchObject({ code: 'M2P_KEY_RETIRED', kind: 'policy' })
     const weak = new Map([[7, new Uint8Array(32)]])
     await expect(openArchive(memorySource(bytes), { verifiers: weak })).rejects.toMatchObject({ code: 'M2P_KEY_INVALID' })
   })
 
-  it('does not try other keys for an unknown key_id (4.1 row 13)', async () => {
+  it('does not try other keys for an unknown key_id (row 13)', async () => {
     const other = new Map([[9, publicKey]])
     await expect(openArchive(memorySource(await sample()), { verifiers: other })).rejects.toMatchObject({ code: 'M2P_KEY_ID_UNKNOWN' })
   })
 
-  it('refuses a wrong content key before any payload is touched (4.1 rows 14 and 17)', async () => {
+  it('refuses a wrong content key before any payload is touched (rows 14, 17)', async () => {
     const source = new CountingSource(await sample())
     const wrong = { keyId: 7, key: new Uint8Array(32).fill(1) }
     await expect(openArchive(source, { verifiers, contentKey: wrong })).rejects.toMatchObject({ code: 'M2P_KEY_COMMITMENT' })
@@ -123,7 +123,7 @@ describe('openArchive()', () => {
     await expect(collect(archive.stream('Big.bin', { signal: AbortSignal.abort(reason) }))).rejects.toBe(reason)
   })
 
-  it('refuses every single flipped bit of an archive (4.1 row 6)', async () => {
+  it('refuses every single flipped bit of an archive (row 6)', async () => {
     const sound = craft({ files: plainFiles().slice(0, 2) })
     let accepted = 0
     for (let bit = 0; bit < sound.length * 8; bit++) {
@@ -139,7 +139,7 @@ describe('openArchive()', () => {
     expect(accepted).toBe(0)
   })
 
-  it('refuses every cut of an archive (4.1 row 4)', async () => {
+  it('refuses every cut of an archive (row 4)', async () => {
     const sound = craft()
     for (let cut = 0; cut < sound.length; cut++) {
       await expect(openArchive(memorySource(sound.subarray(0, cut)), { verifiers, contentKey })).rejects.toMatchObject({ code: 'M2P_TRUNCATED' })

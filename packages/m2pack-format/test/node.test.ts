@@ -116,14 +116,14 @@ describe('buildFolder()', () => {
     expect(readdirSync(root).sort()).toEqual(['first.m2p', 'tree'])
   })
 
-  it('refuses links and writes nothing (4.1 row 51)', async () => {
+  it('refuses links and writes nothing (row 51)', async () => {
     const { root, input } = variedTree()
     symlinkSync('/etc/hostname', join(input, 'link'))
     await expect(buildFolder(input, join(root, 'x.m2p'), options)).rejects.toMatchObject({ code: 'M2P_SPECIAL_FILE' })
     expect(readdirSync(root)).toEqual(['tree'])
   })
 
-  it('stops when a file changes while it is packed, and writes nothing (4.1 row 52)', async () => {
+  it('stops when a file changes while it is packed, and writes nothing (row 52)', async () => {
     const { root, input } = variedTree()
     for (const change of [() => appendFileSync(join(input, 'text/large.txt'), 'x'), () => truncateSync(join(input, 'text/large.txt'), 100)]) {
       let touched = false
@@ -227,7 +227,7 @@ describe('extractArchive()', () => {
     expect(readdirSync(root).sort()).toEqual(['tree', 'x.m2p'])
   })
 
-  it('follows no link, neither of a folder nor of a file (4.1 row 54)', async () => {
+  it('follows no link, neither of a folder nor of a file (row 54)', async () => {
     const { root, input } = variedTree()
     const output = join(root, 'x.m2p')
     await buildFolder(input, output, options)

@@ -50,7 +50,7 @@ describe('portable and accelerated paths', () => {
 describe.skipIf(!readable(golden))('the golden files of zstd', () => {
   const names = (folder: string): string[] => (readable(golden) ? readdirSync(join(golden, folder)) : [])
 
-  it('4 valid ones decompress or are refused for their form, 3 invalid ones are refused (4.1 row 31)', async () => {
+  it('4 valid ones decompress or are refused for their form, 3 invalid ones are refused (row 31)', async () => {
     await portable.ready()
     let bad = 0
     for (const name of names('golden-decompression-errors')) {

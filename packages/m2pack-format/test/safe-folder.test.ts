@@ -34,7 +34,7 @@ describe('SafeFolder', () => {
     folder.close()
   })
 
-  it.skipIf(process.platform !== 'linux')('writes nothing outside while another process swaps a folder for a link (4.1 row 55)', async () => {
+  it.skipIf(process.platform !== 'linux')('writes nothing outside while another process swaps a folder for a link (row 55)', async () => {
     const root = temporaryFolder()
     const [target, outside] = [join(root, 'target'), join(root, 'outside')]
     mkdirSync(join(target, 'pack'), { recursive: true })
