@@ -1,4 +1,5 @@
 import { ed25519PublicKey, equalBytes } from '@keyturn/primitives'
+import { readdirSync, readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { blobSource, buildArchive, type ByteSource, exportClientConfig, M2pError, MemorySink, memorySource, openArchive } from '../src/index.ts'
@@ -62,6 +63,15 @@ describe('openArchive()', () => {
     }
     await expect(collect(archive.stream('Big.bin', { start: 5, end: 4 }))).rejects.toBeInstanceOf(RangeError)
     await expect(collect(archive.stream('Big.bin', { end: 300_001 }))).rejects.toBeInstanceOf(RangeError)
+  })
+
+  it('refuses a part of a file that a holder of the content key forged: its nonce is not the publisher\'s', async () => {
+    const name = readdirSync(new URL('broken/', import.meta.url)).find((file) => file.includes('forged')) as string
+    const bytes = new Uint8Array(readFileSync(new URL(`broken/${name}`, import.meta.url)))
+    const archive = await openArchive(memorySource(bytes), { verifiers, contentKey })
+    await expect(collect(archive.stream('a/one.txt', { start: 2, end: 5 }))).rejects.toMatchObject({ code: 'M2P_NONCE', kind: 'auth' })
+    await expect(archive.read('a/one.txt')).rejects.toMatchObject({ code: 'M2P_HASH' })
+    expect((await archive.read('a/two.txt')).length).toBe(24)
   })
 
   it('finds files by exact path, folded only when asked', async () => {

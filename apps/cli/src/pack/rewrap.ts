@@ -1,4 +1,4 @@
-import { rewrapFile } from '@keyturn/m2pack-format/node'
+import { type OpenFileOptions, rewrapFile, withArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
@@ -31,6 +31,7 @@ export function registerRewrap(parent: Command, cli: Cli): void {
     .option('--force', 'replace an existing archive')
   cli.define<RewrapFlags>(command, {
     example: 'keyturn pack rewrap --archive old.m2p --output new.m2p --key keys/master.key --new-key new/master.key --new-key-id 2 --sign-secret-key keys/signing.key',
+    dryRun: true,
     run: runRewrap,
   })
 }
@@ -41,9 +42,12 @@ async function runRewrap(context: Context, flags: RewrapFlags): Promise<CommandR
   const keyId = await archiveKeyId(flags.archive)
   const newKeyId = keyIdFlag(flags.newKeyId, '--new-key-id')
   if (newKeyId === keyId) throw new CliError('CLI_USAGE', `--new-key-id ${newKeyId} is the key_id the archive has already`)
+  const open = { verifiers: await ownVerifiers(flags.archive, flags.publicKey, seed), contentKey: await contentKey(context, flags.key, keyId) }
+  const newKey = await contentKey(context, flags.newKey, newKeyId)
+  if (context.dryRun) return plan(flags, open, newKeyId)
   const result = await rewrapFile(flags.archive, flags.output, {
-    open: { verifiers: await ownVerifiers(flags.archive, flags.publicKey, seed), contentKey: await contentKey(context, flags.key, keyId) },
-    contentKey: await contentKey(context, flags.newKey, newKeyId),
+    open,
+    contentKey: newKey,
     signingSeed: seed,
     overwrite: flags.force === true,
     signal: context.signal,
@@ -60,4 +64,15 @@ async function runRewrap(context: Context, flags: RewrapFlags): Promise<CommandR
     },
     text: `${flags.output}: key_id ${result.previousKeyId} turned to ${result.keyId}, at most ${result.changedBytesAtMost} bytes differ`,
   }
+}
+
+/** What would change, after every check that a rewrap makes of the present archive. */
+async function plan(flags: RewrapFlags, open: OpenFileOptions, newKeyId: number): Promise<CommandResult> {
+  return withArchiveFile(flags.archive, open, (archive) => {
+    const changed = 136 + 72 * archive.slotNumbers.length
+    return {
+      data: { output: flags.output, previous_key_id: archive.keyId, key_id: newKeyId, files: archive.entries.length, changed_bytes_at_most: changed },
+      text: `Would turn key_id ${archive.keyId} to ${newKeyId}: at most ${changed} of ${archive.source.size} bytes differ`,
+    }
+  })
 }
