@@ -6,6 +6,7 @@ import { KeyturnError, parseStrictJson } from '@keyturn/primitives'
 import type { ServerContext } from './context.ts'
 import { httpStatus, ServerError } from './errors.ts'
 import { maxHeaderBytes, maxJsonBytes } from './limits.ts'
+import { honourIdempotencyKeys } from './management/idempotency.ts'
 import { problemAnswer } from './problem.ts'
 import type { RequestIds } from './ops/request-ids.ts'
 import type { RateLimits } from './ops/rate-limit.ts'
@@ -47,6 +48,7 @@ export function createApp(options: AppOptions): FastifyInstance {
   app.decorateRequest('actor', null)
   readBodies(app)
   app.addHook('onRequest', async (request, reply) => guard(options, request, reply))
+  honourIdempotencyKeys(app, context)
   app.addHook('onResponse', async (request, reply) => options.onAnswer(request, reply))
   app.setNotFoundHandler(async (request, reply) => sendProblem(context, request, reply, notFound(app, request)))
   app.setErrorHandler(async (error, request, reply) => sendProblem(context, request, reply, fromFramework(error)))

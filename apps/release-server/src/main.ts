@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
 import { exitCodeOf, runCommand } from './command-line.ts'
+import { addHeadSignerCommand } from './commands/head-signer.ts'
 import { addMaintenanceCommands } from './commands/maintenance.ts'
 import { addServeCommand } from './commands/serve.ts'
 import { addTokenCommands } from './commands/token.ts'
@@ -14,6 +15,7 @@ const program = new Command('keyturn-server')
 addServeCommand(program)
 addTokenCommands(program)
 addMaintenanceCommands(program)
+addHeadSignerCommand(program)
 
 await runCommand(() => program.parseAsync()).catch((error: unknown) => {
   process.exitCode = exitCodeOf(error, program.opts()['json'] === true)

@@ -3,6 +3,7 @@ import { verifyStoredAudit } from '../audit.ts'
 import { configOf, printAnswer } from '../command-line.ts'
 import { readConfig, settings } from '../config.ts'
 import { optionsFromConfig, storesFromConfig } from '../from-config.ts'
+import { exportStatic } from '../export-static.ts'
 import { checkStores } from '../fsck.ts'
 import { collectGarbage } from '../gc.ts'
 import { migrate } from '../migrate.ts'
@@ -50,6 +51,13 @@ export function addMaintenanceCommands(program: Command): void {
     .action(async (options: { yes?: boolean }, command: Command) => {
       const report = await withStores(command, ({ context }) => collectGarbage(context, options.yes !== true, {}, caller))
       printAnswer(command, report, `${report.dry_run ? 'Would delete' : 'Deleted'} ${report.blobs_deleted} blobs, ${report.bytes_deleted} bytes; marked ${report.blobs_marked}`)
+    })
+
+  program.command('export-static').description('Write the whole public tree as plain files, for any static host')
+    .requiredOption('--to <folder>', 'folder of the static host')
+    .action(async (options: { to: string }, command: Command) => {
+      const report = await withStores(command, ({ context }) => exportStatic(context, options.to))
+      printAnswer(command, report, `${report.documents} documents, ${report.blobs} blobs (${report.bytes} bytes) written`)
     })
 
   program.command('migrate').description('Copy everything into the stores that another settings file names; may be repeated')

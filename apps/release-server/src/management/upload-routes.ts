@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { base64Decode, utf8Decode } from '@keyturn/primitives'
 import { createHash } from 'node:crypto'
+import { recordBlob } from '../blobs.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { maxBlobBytes, maxPutBytes } from '../limits.ts'
@@ -10,7 +11,7 @@ import { continueUpload, endUpload, getUpload, startUpload } from '../uploads.ts
 import type { Upload } from '../uploads.ts'
 import { announcedLength } from './blob-routes.ts'
 import { bodyStream } from './body-stream.ts'
-import { actorOf } from './routes.ts'
+import { actorOf, objectSchema, schemas, sendJson } from './routes.ts'
 
 const version = '1.0.0'
 
@@ -98,5 +99,32 @@ export function uploadRoutes(app: FastifyInstance, context: ServerContext): void
     checkVersion(request)
     await endUpload(context, await getUpload(context, request.params.id, actorOf(request).name))
     return reply.code(204).header('tus-resumable', version).send()
+  })
+  presignRoutes(app, context)
+}
+
+/** Uploads that go past the server, straight into the storage, where it can do that. */
+function presignRoutes(app: FastifyInstance, context: ServerContext): void {
+  const config = { scope: 'blobs:write', upload: true, idempotent: false } as const
+  const params = objectSchema({ sha: schemas.sha256 })
+  const size = { type: 'integer', minimum: 1, maximum: maxBlobBytes }
+  app.post<{ Params: { sha: string }; Body: { size: number } }>('/v1/blobs/:sha(^[0-9a-f]+)::presign', {
+    config: { ...config, summary: 'Addresses for an upload straight into the storage (S3)' }, schema: { params, body: objectSchema({ size }) },
+  }, async (request, reply) => {
+    const { blobs } = context
+    if (blobs.presign === undefined) throw new ServerError('SRV_NOT_FOUND', 'The storage of this server takes no direct uploads: use /v1/uploads')
+    const { uploadId, partBytes, urls, expiresAt } = await blobs.presign(request.params.sha, request.body.size)
+    return sendJson(reply, 200, { upload_id: uploadId, part_bytes: partBytes, urls, expires_at: expiresAt })
+  })
+
+  app.post<{ Params: { sha: string }; Body: { size: number; upload_id: string; etags: string[] } }>('/v1/blobs/:sha(^[0-9a-f]+)::complete', {
+    config: { ...config, summary: 'End a direct upload: the parts are joined, read back and hashed' },
+    schema: { params, body: objectSchema({ size, upload_id: { type: 'string', minLength: 1, maxLength: 1024 }, etags: { type: 'array', minItems: 1, maxItems: 10_000, items: { type: 'string', maxLength: 128, pattern: '^"?[0-9A-Za-z-]{1,120}"?$' } } }) },
+  }, async (request, reply) => {
+    const { size: bytes, upload_id: uploadId, etags } = request.body
+    const info = await context.blobs.completePresigned?.(request.params.sha, bytes, uploadId, etags)
+    if (info === undefined) throw new ServerError('SRV_NOT_FOUND', 'The storage of this server takes no direct uploads: use /v1/uploads')
+    await recordBlob(context, info.sha256, info.size)
+    return sendJson(reply, 201, { sha256: info.sha256, size: info.size })
   })
 }

@@ -4,6 +4,7 @@ import { ServerError } from '../errors.ts'
 import { checkStores } from '../fsck.ts'
 import { collectGarbage } from '../gc.ts'
 import type { RetentionOptions } from '../gc.ts'
+import { sweepAnswers } from '../management/idempotency.ts'
 import { sweepUploads } from '../uploads.ts'
 
 /** What the server does by itself. */
@@ -40,6 +41,7 @@ export class Upkeep {
   async tidy(): Promise<void> {
     await this.#context.blobs.sweep(this.#context.clock() - deadWriteMs)
     await sweepUploads(this.#context)
+    await sweepAnswers(this.#context)
   }
 
   /** Begins. */

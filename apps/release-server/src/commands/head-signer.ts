@@ -1,0 +1,53 @@
+import { once } from 'node:events'
+import { readFile, stat } from 'node:fs/promises'
+import { createInterface } from 'node:readline/promises'
+import { ed25519PublicKey, ed25519Sign, hexDecode } from '@keyturn/primitives'
+import type { Command } from 'commander'
+import { ReleaseServerClient } from '../client/index.ts'
+import { printAnswer } from '../command-line.ts'
+import { ServerError } from '../errors.ts'
+import { startHeadSigner } from '../head-signer/server.ts'
+
+/** Reads a seed of 64 hex digits from a file that nobody else can read. */
+async function readSeed(path: string): Promise<Uint8Array> {
+  const { mode } = await stat(path)
+  if (process.platform !== 'win32' && (mode & 0o077) !== 0) throw new ServerError('SRV_CONFIG', `Cannot use key file "${path}": others can read it`, { hint: 'chmod 600' })
+  return hexDecode((await readFile(path, 'utf8')).trim())
+}
+
+async function askPerson(summary: string): Promise<boolean> {
+  if (!process.stdin.isTTY) return false
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return (await terminal.question(`Sign this head? ${summary} [y/N] `)).trim().toLowerCase() === 'y'
+  } finally {
+    terminal.close()
+  }
+}
+
+/** `keyturn-server head-signer`: the process that holds the head key. */
+export function addHeadSignerCommand(program: Command): void {
+  program.command('head-signer').description('Sign changed rollouts for the server, from a process of its own that holds the head key')
+    .requiredOption('--socket <path>', 'unix socket to listen on')
+    .requiredOption('--key-file <path>', 'head key: 64 hex digits, mode 0600')
+    .requiredOption('--pin <pin>', 'pin of the identity, did:keri:…')
+    .requiredOption('--server <url>', 'address of the release server, to read the public tree')
+    .option('--auto', 'sign what passes without asking a person')
+    .action(async (options: { socket: string; keyFile: string; pin: string; server: string; auto?: boolean }, command: Command) => {
+      const seed = await readSeed(options.keyFile)
+      const client = new ReleaseServerClient(options.server)
+      const signer = await startHeadSigner({
+        socket: options.socket, pin: options.pin,
+        signer: { publicKey: ed25519PublicKey(seed), sign: (message) => ed25519Sign(seed, message) },
+        mode: options.auto === true ? 'auto' : 'confirm',
+        confirm: askPerson,
+        fetchPublic: (path) => client.fetchPublic(path),
+      })
+      printAnswer(command, { socket: options.socket }, `Listening on ${options.socket}`)
+      const ended = new AbortController()
+      await Promise.race([once(process, 'SIGTERM', { signal: ended.signal }), once(process, 'SIGINT', { signal: ended.signal })])
+      ended.abort()
+      await signer.close()
+      seed.fill(0)
+    })
+}

@@ -1,0 +1,155 @@
+import { execFileSync } from 'node:child_process'
+import { createServer } from 'node:http'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createPrivateKey } from 'node:crypto'
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
+import { ed25519PublicKey, ed25519Sign } from '@keyturn/primitives'
+import { verifyLegacySignature } from '@keyturn/manifest'
+import { describe, expect, it } from 'vitest'
+import { readConfig } from '../src/config.ts'
+import { exportStatic } from '../src/export-static.ts'
+import { parseOidcRules } from '../src/oidc.ts'
+import { selectRepresentation } from '../src/public/conditional.ts'
+import { seedOf, TestPublisher } from './publisher.ts'
+import { atEnd, someBytes, startServer, temporaryFolder } from './support.ts'
+
+describe('the original launcher', () => {
+  it('finds the pair it knows: manifest.json and 64 raw bytes made by openssl', async () => {
+    const { client, url } = await startServer()
+    const publisher = await TestPublisher.create()
+    const admin = await client(['admin'])
+    await publisher.introduce(admin)
+    const release = await publisher.release({ 'Metin2.exe': someBytes(500) })
+    const folder = await temporaryFolder()
+    await writeFile(join(folder, 'manifest.json'), release.manifest)
+    const pkcs8 = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), Buffer.from(seedOf('legacy'))])
+    await writeFile(join(folder, 'key.pem'), createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' }).export({ type: 'pkcs8', format: 'pem' }))
+    execFileSync('openssl', ['pkeyutl', '-sign', '-rawin', '-inkey', 'key.pem', '-in', 'manifest.json', '-out', 'manifest.json.sig'], { cwd: folder })
+    const legacySignature = new Uint8Array(await readFile(join(folder, 'manifest.json.sig')))
+    expect(legacySignature).toEqual(ed25519Sign(seedOf('legacy'), release.manifest))
+    await admin.uploadMissing(release.blobs)
+    await admin.createRelease('metin2', { ...release, legacySignature })
+    await admin.publish('metin2', 'stable', { version: release.model.version, head: await publisher.head(release) })
+    const bytes = async (path: string) => new Uint8Array(await (await fetch(url + path)).arrayBuffer())
+    const [manifest, signature] = [await bytes('/manifest.json'), await bytes('/manifest.json.sig')]
+    expect(signature.length).toBe(64)
+    expect(manifest).toEqual(release.manifest)
+    expect(() => verifyLegacySignature(manifest, signature, { kind: 'pinned-keys', keys: [{ key: Buffer.from(ed25519PublicKey(seedOf('legacy'))).toString('hex') }] }, Date.now())).not.toThrow()
+    expect(await bytes(`/manifests/${release.model.version}.json.sig`)).toEqual(signature)
+    for (const { sha256, size } of release.blobs) expect((await bytes(`/files/${sha256.slice(0, 2)}/${sha256}`)).length).toBe(size)
+  })
+
+  it('a static host that serves the exported files answers the same bytes', async () => {
+    const { client, url, server } = await startServer()
+    const publisher = await TestPublisher.create()
+    const admin = await client(['admin'])
+    await publisher.introduce(admin)
+    const release = await publisher.release({ 'a.bin': someBytes(400_000) })
+    await publisher.publish(admin, release)
+    const folder = await temporaryFolder()
+    expect(await exportStatic(server.context, folder)).toMatchObject({ blobs: 2 })
+    expect(await exportStatic(server.context, folder)).toMatchObject({ blobs: 0 })
+    const [hash = ''] = release.blobs.map(({ sha256 }) => sha256)
+    const paths = ['manifest.json', 'manifest.sigs.json', 'head.json', 'channels/stable/head.json', `manifests/${release.model.version}.json`, `channels/stable/manifests/${release.model.version}.sigs.json`, 'roles/1.json', `kel/${publisher.events[0]?.prefix}.cesr`, 'p/metin2/head.json', `files/${hash.slice(0, 2)}/${hash}`]
+    for (const path of paths) expect([path, Buffer.from(await (await fetch(`${url}/${path}`)).arrayBuffer()).equals(await readFile(join(folder, path)))]).toEqual([path, true])
+  })
+})
+
+describe('Idempotency-Key', () => {
+  it('makes a change once and answers twice; another request under the key is refused', async () => {
+    const { url, token } = await startServer()
+    const publisher = await TestPublisher.create()
+    const send = async (body: unknown, key = 'one') => fetch(`${url}/v1/products`, { method: 'POST', body: JSON.stringify(body), headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json', 'idempotency-key': key } })
+    const bearer = await token(['admin'])
+    const product = { slug: 'metin2', pin: publisher.pin }
+    const [first, second] = [await send(product), await send(product)]
+    expect([first.status, second.status]).toEqual([201, 201])
+    expect(second.headers.get('idempotent-replayed')).toBe('true')
+    expect(await second.text()).toBe(await first.text())
+    expect(await (await send({ ...product, name: 'x' })).json()).toMatchObject({ code: 'SRV_IDEMPOTENCY', status: 409 })
+    expect((await send(product, 'two')).status).toBe(200)
+    expect((await send(product, 'é')).status).toBe(400)
+  })
+})
+
+describe('OIDC', () => {
+  it('accepts tokens of the issuer by rule, and no others', async () => {
+    const { privateKey, publicKey } = await generateKeyPair('ES256')
+    const stranger = await generateKeyPair('ES256')
+    const issuerServer = createServer((request, response) => {
+      void (async () => {
+        const at = `http://${request.headers.host}`
+        const body = request.url === '/jwks' ? { keys: [{ ...await exportJWK(publicKey), kid: 'k1', alg: 'ES256' }] } : { issuer: at, jwks_uri: `${at}/jwks` }
+        response.setHeader('content-type', 'application/json').end(JSON.stringify(body))
+      })()
+    })
+    await new Promise<void>((resolve) => { issuerServer.listen(0, '127.0.0.1', resolve) })
+    atEnd(async () => { issuerServer.close() })
+    const issuer = `http://127.0.0.1:${(issuerServer.address() as { port: number }).port}`
+    const rules = parseOidcRules('[{"claims":{"repository":"example/game","ref":"refs/heads/*"},"scopes":["releases:read"]}]')
+    const { url } = await startServer({ oidc: { issuer, audience: 'keyturn', rules } })
+    const ask = async (claims: Record<string, string>, options: { audience?: string; issuer?: string; key?: CryptoKey; expires?: string } = {}) => {
+      const jwt = await new SignJWT(claims).setProtectedHeader({ alg: 'ES256', kid: 'k1' }).setSubject('ci').setIssuedAt().setIssuer(options.issuer ?? issuer).setAudience(options.audience ?? 'keyturn').setExpirationTime(options.expires ?? '5m').sign(options.key ?? privateKey)
+      return (await fetch(`${url}/v1/products`, { headers: { authorization: `Bearer ${jwt}` } })).status
+    }
+    const good = { repository: 'example/game', ref: 'refs/heads/main' }
+    expect(await ask(good)).toBe(200)
+    expect(await ask({ ...good, repository: 'example/other' })).toBe(401)
+    expect(await ask({ repository: 'example/game' })).toBe(401)
+    expect(await ask(good, { audience: 'other' })).toBe(401)
+    expect(await ask(good, { issuer: 'http://evil.example' })).toBe(401)
+    expect(await ask(good, { key: stranger.privateKey })).toBe(401)
+    expect(await ask(good, { expires: '-1m' })).toBe(401)
+    expect(() => parseOidcRules('[{"claims":{"sub":"*"},"scopes":["admin"]}]')).toThrow(expect.objectContaining({ code: 'SRV_CONFIG' }))
+  })
+})
+
+describe('settings', () => {
+  it('unknown names, bad values and missing partners stop the start, without showing secrets', async () => {
+    const folder = await temporaryFolder()
+    const file = join(folder, 's.json')
+    const refused = async (environment: Record<string, string>, text?: string) => {
+      if (text !== undefined) await writeFile(file, text)
+      const error = await readConfig(environment, text === undefined ? undefined : file).then(() => undefined, (cause: unknown) => cause as { code: string; message: string })
+      expect(error?.code).toBe('SRV_CONFIG')
+      return error?.message
+    }
+    expect(await refused({}, '{"KEYTURN_PROT":1}')).toContain('KEYTURN_PROT')
+    expect(await refused({ KEYTURN_PORT: '99999' })).toContain('KEYTURN_PORT')
+    expect(await refused({ KEYTURN_TRUST_PROXY: 'yes' })).toContain('KEYTURN_TRUST_PROXY')
+    expect(await refused({ KEYTURN_S3_URL: 'https://s3/b' })).toContain('KEYTURN_S3_ACCESS_KEY')
+    expect(await refused({ KEYTURN_DATABASE_URL: 'mysql://user:hunter2@h/d' })).not.toContain('hunter2')
+    expect(await readConfig({ KEYTURN_PORT: '1' }, file).catch(() => undefined)).toBeUndefined()
+    await writeFile(file, '{"KEYTURN_PORT":2}')
+    expect(await readConfig({ KEYTURN_PORT: '1' }, file)).toMatchObject({ port: 1, host: '127.0.0.1' })
+  })
+})
+
+describe('golden data', () => {
+  it('data of every version opens: readers, audit log and stores are whole', async () => {
+    const { cp } = await import('node:fs/promises')
+    const { checkStores } = await import('../src/fsck.ts')
+    const golden = join(import.meta.dirname, 'golden', 'v1')
+    const expected = JSON.parse(await readFile(join(golden, 'expected.json'), 'utf8')) as { manifest: string; head: number; audit: number }
+    const dataDir = await temporaryFolder()
+    await cp(join(golden, 'data'), dataDir, { recursive: true })
+    const { url, server, client } = await startServer({ dataDir })
+    expect((await fetch(`${url}/manifest.json`)).headers.get('etag')).toBe(`"sha256-${expected.manifest}"`)
+    expect((await (await client(['releases:read'])).getChannel('metin2', 'stable'))?.head?.sequence).toBe(expected.head)
+    const report = await checkStores(server.context, {}, { actor: 'local', requestId: 'test' })
+    expect(report).toMatchObject({ damaged: [], lost: [], broken: [] })
+    expect(report.auditEntries).toBeGreaterThanOrEqual(expected.audit)
+  })
+})
+
+describe('selectRepresentation()', () => {
+  it('never selects bytes outside the representation', () => {
+    for (const size of [0, 1, 10]) {
+      for (const range of ['bytes=0-', 'bytes=0-0', 'bytes=-1', 'bytes=9-9', 'bytes=10-', 'bytes=0-99', 'bytes=-99', 'bytes=-0', 'bytes=99999999999999999-', 'bytes=', 'bytes=-']) {
+        const found = selectRepresentation('GET', { ifMatch: undefined, ifNoneMatch: undefined, ifRange: undefined, range }, '"x"', size)
+        if (found.status === 206) expect(found.start >= 0 && found.end >= found.start && found.end < size).toBe(true)
+      }
+    }
+  })
+})
