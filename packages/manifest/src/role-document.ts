@@ -13,7 +13,8 @@ function refuse(message: string): never {
 }
 
 function readRole(fields: Fields): Role {
-  const keys = fields.publicKeys('keys', { min: 1, max: limits.roleKeys })
+  const keys = fields.publicKeys('keys', { min: 1 })
+  if (keys.length > limits.roleKeys) fields.fail('keys', `has ${keys.length} entries, ${limits.roleKeys} are allowed`)
   return { keys, threshold: fields.integer('threshold', 1, keys.length) }
 }
 
