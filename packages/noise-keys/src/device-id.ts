@@ -10,7 +10,7 @@ export const DEFAULT_DEVICE_ID = 'default'
  * @throws {@link NoiseKeysError} `NK_DEVICE_ID`.
  */
 export function assertDeviceId(deviceId: string): void {
-  if (/^[A-Za-z0-9._-]{1,63}$/.test(deviceId) && deviceId !== '.' && deviceId !== '..') return
+  if (/^[A-Za-z0-9._-]{1,63}$/.test(deviceId) && !['.', '..', '__proto__'].includes(deviceId)) return
   throw new NoiseKeysError('NK_DEVICE_ID', `Device id "${printable(deviceId)}" is not allowed`)
 }
 

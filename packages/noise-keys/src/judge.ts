@@ -130,11 +130,13 @@ function openScene(identity: TransportIdentity, published: PublishedKeys, floors
   let inPacket: ReadonlyMap<string, string> = new Map()
   try {
     if (published.packet !== undefined) {
-      floors.observePacket(identity.name, published.packet.timestampUs)
+      // A packet of tomorrow is used and not remembered: what was signed beforehand must not outrank today's when it leaks.
+      if (published.packet.timestampUs <= BigInt(nowS + policy.maxSkewS) * 1_000_000n) floors.observePacket(identity.name, published.packet.timestampUs)
       inPacket = recordsInPacket(published.packet)
     }
     if (published.list !== undefined) {
       list = verifyKeyList(identity.publicKey, published.list)
+      if (list.list.ts > nowS + policy.maxSkewS) throw new NoiseKeysError('NK_FUTURE', 'The key list is dated in the future')
       floors.observeList(identity.name, list)
       checkAnchor(published, list, nowS, policy)
     } else if (floors.of(identity.name).list !== undefined && inPacket.size === 0) {
@@ -150,7 +152,6 @@ function openScene(identity: TransportIdentity, published: PublishedKeys, floors
 /** List and anchor must agree; without an anchor the list has to be young. */
 function checkAnchor(published: PublishedKeys, { list, sha256 }: VerifiedKeyList, nowS: number, policy: ReaderPolicy): void {
   if (list.exp < nowS) throw new NoiseKeysError('NK_EXPIRED', 'The key list has expired')
-  if (list.ts > nowS + policy.maxSkewS) throw new NoiseKeysError('NK_FUTURE', 'The key list is dated in the future')
   const record = published.packet?.records.find(({ name, type }) => name === ANCHOR_DNS_NAME && type === TXT)
   const anchor = record && parseAnchor(txtValue(record))
   if (anchor !== undefined && anchor.seq > list.seq) throw new NoiseKeysError('NK_ROLLBACK', `The anchor names list ${anchor.seq}, this is ${list.seq}`)
@@ -163,6 +164,8 @@ function checkAnchor(published: PublishedKeys, { list, sha256 }: VerifiedKeyList
 }
 
 function judgeDevice(scene: Scene, device: string, text: string | undefined): KeyVerdict {
+  // The one name that strict JSON refuses as a key: it could not be remembered.
+  if (device === '__proto__') return { device, verdict: 'unverifiable', code: 'NK_DEVICE_ID', reason: 'no device may be called so' }
   const entry = scene.list?.list.entries.find((listed) => listed.device === device)
   if (text === undefined) {
     return { device, verdict: 'unverifiable', code: 'NK_UNVERIFIABLE', reason: 'the list names it, its record is missing', ...keyOf(entry) }
@@ -171,6 +174,7 @@ function judgeDevice(scene: Scene, device: string, text: string | undefined): Ke
   try {
     record = parseKeyRecord(text)
     verifyKeyRecord(record, { identity: scene.identity.publicKey, deviceId: device })
+    assertOfToday(scene, record)
     scene.floors.observeRecord(scene.identity.name, device, record)
     const verdict = record.format === 'plain' ? judgePlain(scene, device, record) : judgeStateful(scene, device, record, entry)
     return { ...verdict, publicKey: canonicalX25519PublicKey(record.publicKey) }
@@ -179,6 +183,12 @@ function judgeDevice(scene: Scene, device: string, text: string | undefined): Ke
     const known = record === undefined ? {} : { publicKey: record.publicKey }
     return { device, ...known, ...refused(error) }
   }
+}
+
+/** Before the floors are raised: a record signed beforehand that leaks early must not outrank the one in force. */
+function assertOfToday({ nowS, policy }: Scene, record: ParsedKeyRecord): void {
+  const isRevoked = record.format === 'plain' ? record.revoked : record.state === 'revoked'
+  if (!isRevoked && (record.timestampS ?? 0) > nowS + policy.maxSkewS) throw new NoiseKeysError('NK_FUTURE', 'its record is dated in the future')
 }
 
 type Judgement = Omit<KeyVerdict, 'publicKey'>
@@ -190,7 +200,6 @@ function judgePlain(scene: Scene, device: string, record: ParsedKeyRecord & { fo
   if (record.revoked || Object.hasOwn(floor.revoked, key)) throw new NoiseKeysError('NK_REVOKED', 'it is flagged as revoked')
   if (policy.requireSigned) throw new NoiseKeysError('NK_DOWNGRADE', 'plain records are not accepted here')
   if (record.timestampS === undefined) throw new NoiseKeysError('NK_STALE', 'its record has no date')
-  if (record.timestampS > nowS + policy.maxSkewS) throw new NoiseKeysError('NK_FUTURE', 'its record is dated in the future')
   // Its date is signed by nobody: the smallest ever seen counts.
   if (nowS - (floor.firstSeen[key] ?? record.timestampS) > policy.maxAgeS) throw new NoiseKeysError('NK_STALE', 'its record is too old')
   return { device, verdict: 'legacy', reason: 'a plain record: the key is genuine, nothing proves that it is current' }
@@ -205,7 +214,6 @@ function judgeStateful(scene: Scene, device: string, record: ParsedKeyRecord & {
     const retired = tombstone.why === 'retired'
     return { ...common, verdict: retired ? 'retired' : 'revoked', code: retired ? 'NK_STALE' : 'NK_REVOKED', reason: `no longer valid: ${tombstone.why}` }
   }
-  if (record.timestampS > nowS + policy.maxSkewS) throw new NoiseKeysError('NK_FUTURE', 'its record is dated in the future')
   if (record.expiresS < nowS) return { ...common, verdict: 'expired', code: 'NK_EXPIRED', reason: 'its record has expired' }
   if (nowS - record.timestampS > policy.maxAgeS) throw new NoiseKeysError('NK_STALE', 'its record is too old')
   assertVouchedFor(scene, device, record, entry)

@@ -5,7 +5,7 @@ import { Client, Keypair, Pkdns, Pubky, PublicKey } from '@synonymdev/pubky'
 import { describe, expect, it } from 'vitest'
 import { sha256, utf8Encode, Writer, z32Encode } from '@keyturn/primitives'
 import { createTransportIdentity, parseIdentityName } from '../src/index.ts'
-import { createRelayHandler, memoryPacketStore, relayPayload, signPacket, txtRecord, verifyPacket, type SignedPacket } from '../src/pkarr/index.ts'
+import { createRelayHandler, encodeDnsPacket, memoryPacketStore, relayPayload, signPacket, txtRecord, verifyPacket, type SignedPacket } from '../src/pkarr/index.ts'
 import { dhtNetwork, dhtVerify, type DhtNode } from '../src/dht/index.ts'
 import { rejectionOf } from './support.ts'
 
@@ -89,6 +89,11 @@ describe('@synonymdev/pubky, the Rust implementation', () => {
       for (const count of [0, 1, 3, 4]) {
         expect(await judge(relayPayload(signPacket(seed, now(), [homeserverRecord, ...noise(count)])))).toBe(homeserver.name)
       }
+      // Padded to the byte that still fits.
+      const padded = (length: number): ReturnType<typeof txtRecord>[] => [homeserverRecord, txtRecord('p', 'x'.repeat(length), 300)]
+      const exact = Array.from({ length: 1000 }, (_, length) => length).find((length) => encodeDnsPacket(identity.name, padded(length)).length === 1000) ?? 0
+      expect(await judge(relayPayload(signPacket(seed, now(), padded(exact))))).toBe(homeserver.name)
+      expect(() => signPacket(seed, now(), padded(exact + 1))).toThrow(expect.objectContaining({ code: 'NK_DNS_SIZE' }))
       const good = relayPayload(signPacket(seed, now(), [homeserverRecord]))
       const cases = [
         good.map((byte, at) => (at === good.length - 20 ? byte ^ 1 : byte)), good.map((byte, at) => (at === 71 ? byte ^ 1 : byte)),

@@ -269,6 +269,32 @@ describe('judgeKeys()', () => {
     expect(summary(judgeKeys(owner.identity, await owner.directory.read(owner.identity), KeyFloors.parse(peer.floors.format()), owner.nowS))).toEqual(['constructor: ok'])
   })
 
+  it('a device called __proto__ is refused and harms no file', async () => {
+    const { owner, peer, copy } = await firstKey()
+    const record = signKeyRecord(seed, 'server', { publicKey: deviceKey('p'), timestampS: START_S, sequence: 1, expiresS: START_S + DAY_S, state: 'active' })
+    const verdicts = await peer.look(owner, {}, attacker(() => ({ ...copy, records: new Map([...copy.records, ['__proto__', record]]) })))
+    expect(summary(verdicts)).toEqual(['server: ok', '__proto__: unverifiable NK_DEVICE_ID'])
+    expect(KeyFloors.parse(peer.floors.format()).of(owner.identity.name).devices).toHaveProperty('server')
+    expect(codeOf(() => signKeyRecord(seed, '__proto__', { publicKey: deviceKey('p'), timestampS: 1, sequence: 1, expiresS: 2, state: 'active' }))).toBe('NK_DEVICE_ID')
+  })
+
+  it('what was signed beforehand and leaks early outranks nothing', async () => {
+    const { owner, peer, copy } = await firstKey()
+    await peer.look(owner)
+    const ahead = new Publisher()
+    ahead.add('server')
+    await ahead.publish()
+    ahead.nowS += 30 * DAY_S
+    ahead.announce()
+    await ahead.publish()
+    const leaked = await ahead.directory.read(ahead.identity)
+    const early = await peer.look(owner, {}, attacker(() => leaked))
+    expect(early.map(({ code }) => code)).toEqual(['NK_FUTURE', 'NK_FUTURE'])
+    expect(summary(await peer.look(owner, {}, attacker(() => copy)))).toEqual(['server: ok'])
+    owner.nowS += 30 * DAY_S
+    expect(summary(await peer.look(owner, {}, attacker(() => leaked)))).toEqual(['server: ok', 'server-v2: next NK_NOT_ACTIVE'])
+  })
+
   it('floors that are damaged are NK_METADATA', () => {
     for (const bad of ['', '{}', '{"version":2,"identities":{}}', '{"version":1,"identities":{"x":{}}}']) expect(codeOf(() => KeyFloors.parse(utf8Encode(bad)))).toBe('NK_METADATA')
   })
