@@ -43,8 +43,8 @@ async function tufRoleCase(role: 'release' | 'head', from: KeySet, to: KeySet, s
 describe('tuf-js as a second opinion', () => {
   it('says the same in all 15 root rotations', async () => {
     expect(ROOT_CASES).toHaveLength(15)
-    for (const [name, spec, places, accepted] of ROOT_CASES) {
-      expect([name, await rootCase(spec, places), await tufRootCase(spec, places)]).toEqual([name, accepted, accepted])
+    for (const [name, spec, places, answer] of ROOT_CASES) {
+      expect([name, await rootCase(spec, places), await tufRootCase(spec, places)]).toEqual([name, answer, answer === 'accepted'])
     }
   })
 
@@ -104,9 +104,9 @@ describe.skipIf(!haveVectors)('published TUF root chains', () => {
         const kept = signers.filter((place) => from.keyids.includes(to.keyids[place] as string))
         expect([next.signed.version, signers.length >= to.threshold]).toEqual([next.signed.version, true])
         // Where the publisher gave every key a new id, the old ones are not among the new: a log would reveal both.
-        expect([next.signed.version, await rootCase(spec, signers)]).toEqual([next.signed.version, kept.length >= from.threshold])
+        expect([next.signed.version, (await rootCase(spec, signers)) === 'accepted']).toEqual([next.signed.version, kept.length >= from.threshold])
         const tooFew = signers.slice(0, to.threshold - 1)
-        expect([next.signed.version, await rootCase(spec, tooFew)]).toEqual([next.signed.version, false])
+        expect([next.signed.version, (await rootCase(spec, tooFew)) === 'accepted']).toEqual([next.signed.version, false])
         steps += 1
       }
     }

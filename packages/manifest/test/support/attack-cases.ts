@@ -95,23 +95,23 @@ export interface RootSpec {
 
 const five = ['a', 'b', 'c', 'd', 'e']
 
-/** The 15 root rotations of the conformance suite: name, rotation, places whose signatures stay, accepted. */
-export const ROOT_CASES: readonly (readonly [string, RootSpec, readonly number[], boolean])[] = [
-  ['1-of-1 to another key', { next: [['a'], 1], to: [['a'], 1] }, [0], true],
-  ['with signatures nobody needs', { next: [['a', 'b'], 1], to: [['a', 'b'], 1] }, [0, 1], true],
-  ['3-of-5 by the last three', { next: [five, 3], to: [five, 3] }, [2, 3, 4], true],
-  ['one key of five replaced', { next: [five, 3], to: [['a', 'b', 'c', 'd', 'x'], 3] }, [0, 1, 2], true],
-  ['with an intermediate step', { next: [['a'], 1], to: [['b'], 1], intermediate: true }, [0], true],
-  ['all keys replaced after the promise was shown', { next: [['a', 'b'], 1], to: [['a', 'x', 'y'], 2] }, [0, 1], true],
-  ['threshold 1 to 2 of 3', { next: [['a', 'b', 'c'], 1], to: [['a', 'b', 'c'], 2] }, [0, 1], true],
-  ['threshold 2 to 1 of 3', { next: [['a', 'b', 'c'], 2], to: [['a', 'b', 'c'], 1] }, [0, 1], true],
-  ['1-of-2 to 2-of-2', { next: [['a', 'b'], 1], to: [['a', 'b'], 2] }, [0, 1], true],
-  ['not by what was promised', { next: [['a'], 1], to: [['x'], 1] }, [0], false],
-  ['not signed at all', { next: [['a'], 1], to: [['a'], 1] }, [], false],
-  ['fewer than 3 of 5 new keys', { next: [five, 1], to: [five, 3] }, [0, 1], false],
-  ['fewer than 3 of 5 promised keys', { next: [five, 3], to: [['a', 'b', 'x', 'y', 'z'], 3] }, [0, 1, 2], false],
-  ['new threshold missed', { next: [['a', 'b', 'c'], 1], to: [['a', 'b', 'c'], 2] }, [0], false],
-  ['old threshold missed', { next: [['a', 'b', 'c'], 2], to: [['a', 'b', 'c'], 1] }, [0], false],
+/** The 15 root rotations of the conformance suite: name, rotation, places whose signatures stay, answer. */
+export const ROOT_CASES: readonly (readonly [string, RootSpec, readonly number[], string])[] = [
+  ['1-of-1 to another key', { next: [['a'], 1], to: [['a'], 1] }, [0], 'accepted'],
+  ['with signatures nobody needs', { next: [['a', 'b'], 1], to: [['a', 'b'], 1] }, [0, 1], 'accepted'],
+  ['3-of-5 by the last three', { next: [five, 3], to: [five, 3] }, [2, 3, 4], 'accepted'],
+  ['one key of five replaced', { next: [five, 3], to: [['a', 'b', 'c', 'd', 'x'], 3] }, [0, 1, 2], 'accepted'],
+  ['with an intermediate step', { next: [['a'], 1], to: [['b'], 1], intermediate: true }, [0], 'accepted'],
+  ['all keys replaced after the promise was shown', { next: [['a', 'b'], 1], to: [['a', 'x', 'y'], 2] }, [0, 1], 'accepted'],
+  ['threshold 1 to 2 of 3', { next: [['a', 'b', 'c'], 1], to: [['a', 'b', 'c'], 2] }, [0, 1], 'accepted'],
+  ['threshold 2 to 1 of 3', { next: [['a', 'b', 'c'], 2], to: [['a', 'b', 'c'], 1] }, [0, 1], 'accepted'],
+  ['1-of-2 to 2-of-2', { next: [['a', 'b'], 1], to: [['a', 'b'], 2] }, [0, 1], 'accepted'],
+  ['not by what was promised', { next: [['a'], 1], to: [['x'], 1] }, [0], 'KEL_NEXT_COMMITMENT'],
+  ['not signed at all', { next: [['a'], 1], to: [['a'], 1] }, [], 'KEL_UNSIGNED'],
+  ['fewer than 3 of 5 new keys', { next: [five, 1], to: [five, 3] }, [0, 1], 'KEL_SIGNATURE'],
+  ['fewer than 3 of 5 promised keys', { next: [five, 3], to: [['a', 'b', 'x', 'y', 'z'], 3] }, [0, 1, 2], 'KEL_NEXT_COMMITMENT'],
+  ['new threshold missed', { next: [['a', 'b', 'c'], 1], to: [['a', 'b', 'c'], 2] }, [0], 'KEL_SIGNATURE'],
+  ['old threshold missed', { next: [['a', 'b', 'c'], 2], to: [['a', 'b', 'c'], 1] }, [0], 'KEL_SIGNATURE'],
 ]
 
 /** A message with only some of its signatures. */
@@ -128,8 +128,8 @@ function keepSignatures({ event, message }: SignedEvent, places: readonly number
   return kept.length === 0 ? event : concatBytes(event, utf8Encode(`-AA${count}${kept.join('')}`))
 }
 
-/** Whether a log with this rotation is accepted with a whole release. */
-export async function rootCase({ next, to, intermediate }: RootSpec, signers: readonly number[]): Promise<boolean> {
+/** What a launcher answers to a log with this rotation and a whole release. */
+export async function rootCase({ next, to, intermediate }: RootSpec, signers: readonly number[]): Promise<string> {
   const publisher = await Publisher.create()
   const seals = [sha256DigestSeal(publisher.rolesBytes[0] as Uint8Array)]
   const start = await incept(
@@ -156,7 +156,8 @@ export async function rootCase({ next, to, intermediate }: RootSpec, signers: re
   const made = await publisher.manifest()
   const head = await publisher.head(made, { edit: (value) => ({ ...value, log: { sn: rotation.sn, said: rotation.said } }) })
   const root = initialTrustState(parseTrustRoot(`did:keri:${start.prefix}?sn=0&said=${start.said}`))
-  return verifyRelease({ ...publisher.input(made, head), logs: [concatBytes(...messages)] }, root, options()).outcome === 'accepted'
+  const decision = verifyRelease({ ...publisher.input(made, head), logs: [concatBytes(...messages)] }, root, options())
+  return decision.outcome === 'refused' ? decision.error.code : decision.outcome
 }
 
 type KeySet = readonly [readonly string[], number]
