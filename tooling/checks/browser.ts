@@ -77,8 +77,8 @@ let count = 0
 for (const member of members().filter(({ group }) => group === 'packages')) {
   for (const { name, code } of entries(member)) {
     count++
-    // Beside the examples, so that the bundler resolves the package as a user of it would.
-    const entry = join(member.path, 'examples', `.browser-${process.pid}-${count}.ts`)
+    // Inside the package, so that the bundler resolves the package as a user of it would.
+    const entry = join(member.path, `.browser-${process.pid}-${count}.ts`)
     writeFileSync(entry, code)
     try {
       const problem = runInBrowser(CHROMIUM, await bundle(entry))
