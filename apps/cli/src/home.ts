@@ -172,16 +172,24 @@ export async function writeHome(folder: string, description: HomeDescription): P
   await writeFileAtomic(homePaths(folder).description, bytes, { mode: 0o600 })
 }
 
+/** Commands that hold the lock of their home: one that runs several turns takes it once. */
+const holders = new WeakSet<Context>()
+
 /**
- * Keeps other commands from changing the same home until this one is over.
+ * Keeps other commands from changing the same home until this one is over; asking again does nothing.
  *
  * @param context - The command.
  * @throws `PRIM_LOCKED` when another command is at it.
  */
 export async function lockHome(context: Context): Promise<void> {
+  if (holders.has(context)) return
   await mkdir(context.homeFolder, { recursive: true, mode: 0o700 })
   const lock = await lockFile(homePaths(context.homeFolder).lock)
-  context.defer(() => lock.release())
+  holders.add(context)
+  context.defer(async () => {
+    holders.delete(context)
+    await lock.release()
+  })
 }
 
 /** The content key in force. */

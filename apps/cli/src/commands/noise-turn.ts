@@ -45,12 +45,21 @@ export function registerNoisePublish(noise: Command, cli: Cli): void {
 
 /** Registers `keyturn noise rotate`. */
 export function registerNoiseRotate(noise: Command, cli: Cli): void {
-  const rotate = noise.command('rotate')
+  registerTransportTurn(noise.command('rotate'), 'keyturn noise rotate', cli)
+}
+
+/** Registers `keyturn rotate transport`: the same turn under the name it has among the others. */
+export function registerRotateTransport(rotate: Command, cli: Cli): void {
+  registerTransportTurn(rotate.command('transport'), 'keyturn rotate transport', cli)
+}
+
+function registerTransportTurn(command: Command, name: string, cli: Cli): void {
+  command
     .description('take the next step of a turn: announce the next key, cut over to it, retire the old one')
     .option(...TO, collect)
     .option('--now', 'cut over without waiting until caches know the next key; for a stolen key see "noise revoke --replace"')
-  rotate.option('--due', 'only what the plan says is due: for cron')
-  cli.define<RotateOptions>(rotate, { example: ['keyturn noise rotate', 'keyturn noise rotate --due', 'keyturn noise rotate --now --dry-run'], dryRun: true, run: runRotate })
+    .option('--due', 'only what the plan says is due: for cron')
+  cli.define<RotateOptions>(command, { example: [name, `${name} --due`, `${name} --now --dry-run`], dryRun: true, run: turnTransport })
 }
 
 /** Registers `keyturn noise revoke`. */
@@ -74,7 +83,8 @@ async function runPublish(context: Context, options: PublishOptions): Promise<Co
   return await signAndPublish(context, home, metadata, options.to, 'turn', 'published')
 }
 
-async function runRotate(context: Context, options: RotateOptions): Promise<CommandResult> {
+/** Takes the next step of a turn of the transport key, or with `due` only what the plan says is due. */
+export async function turnTransport(context: Context, options: RotateOptions): Promise<CommandResult> {
   const home = await openTransport(context, { write: true })
   const nowS = nowSeconds(context)
   if (activeKey(home.metadata) === undefined) throw new CliError('CLI_TURN_UNREADY', 'No transport key is active', { hint: 'Run "keyturn noise publish"' })

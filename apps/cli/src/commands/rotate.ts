@@ -9,14 +9,18 @@ import { identityTurnSteps, type IdentityTurnOptions } from '../turn/identity.ts
 import { pendingTurns, readTurn, runTurn, type TurnStep } from '../turn/journal.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
 import { channelOf, collect, wholeNumber } from './release-options.ts'
+import { registerRotateTransport } from './noise-turn.ts'
+import { registerRotateAll } from './rotate-all.ts'
 import { registerRotateVault } from './vault-rotate.ts'
 
-interface ContentFlags extends ServerOptions {
+/** Flags of `rotate content`. */
+export interface ContentFlags extends ServerOptions {
   readonly channel?: string
   readonly local?: boolean
 }
 
-interface IdentityFlags extends ServerOptions {
+/** Flags of `rotate identity`, `release` and `head`. */
+export interface IdentityFlags extends ServerOptions {
   readonly channel?: readonly string[]
   readonly nextPassphraseFile?: string
   readonly nextKeyFile?: string
@@ -26,7 +30,7 @@ interface IdentityFlags extends ServerOptions {
 }
 
 /** Which day-to-day keys turn with the identity. */
-interface IdentityTurnKind {
+export interface IdentityTurnKind {
   readonly turn: 'identity' | 'release' | 'head'
   readonly summary: string
   readonly releaseKey: boolean
@@ -44,7 +48,9 @@ export function registerRotate(program: Command, cli: Cli): void {
   const rotate = program.command('rotate').description('turn a key: planned, shown, done, and resumed where it was interrupted')
   registerContent(rotate, cli)
   for (const kind of identityTurns) registerIdentity(rotate, cli, kind)
+  registerRotateTransport(rotate, cli)
   registerRotateVault(rotate, cli)
+  registerRotateAll(rotate, cli, { content: rotateContent, identity: rotateIdentity })
 }
 
 function registerContent(rotate: Command, cli: Cli): void {
