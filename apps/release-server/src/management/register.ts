@@ -3,6 +3,8 @@ import type { ServerContext } from '../context.ts'
 import { dashboardRoutes } from '../dashboard/routes.ts'
 import type { ExchangeParts } from '../noise/exchange.ts'
 import { deviceRoutes, keyFileRoutes, runtimeKeyRoutes } from '../noise/routes.ts'
+import { witnessRoutes } from '../witness/routes.ts'
+import { Witness } from '../witness/witness.ts'
 import type { Authenticator } from '../sessions.ts'
 import { blobRoutes } from './blob-routes.ts'
 import { channelRoutes } from './channel-routes.ts'
@@ -38,6 +40,9 @@ export function registerRoutes(app: FastifyInstance, { context, version, operati
   webhookRoutes(app, context)
   keyFileRoutes(app, context)
   deviceRoutes(app, context)
-  if (exchange !== undefined) runtimeKeyRoutes(app, exchange)
+  if (exchange !== undefined) {
+    runtimeKeyRoutes(app, exchange)
+    witnessRoutes(app, new Witness(context, exchange.vault))
+  }
   dashboardRoutes(app, authenticator)
 }

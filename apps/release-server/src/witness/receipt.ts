@@ -1,0 +1,43 @@
+import { base64urlEncode, utf8Encode } from '@keyturn/primitives'
+import { keyText } from '@keyturn/kel'
+
+/** One event of a stream: what a receipt speaks about. */
+export interface StreamEvent {
+  readonly said: string
+  readonly prefix: string
+  readonly sn: number
+  readonly type: string
+  /** Literal bytes, which a witness signs. */
+  readonly raw: Uint8Array
+}
+
+const start = /\{"v":"KERI10JSON([0-9a-f]{6})_","t":"(icp|rot|ixn|dip|drt)","d":"([A-Za-z0-9_-]{44})","i":"([A-Za-z0-9_-]{44})","s":"([0-9a-f]{1,12})"/g
+
+/** Finds the key events of a stream that was checked; their bytes are as they came. */
+export function eventsOf(stream: Uint8Array): StreamEvent[] {
+  // One character per byte, so that places in the text are places in the bytes.
+  const text = Buffer.from(stream).toString('latin1')
+  return [...text.matchAll(start)].map((match) => {
+    const [, size = '0', type = '', said = '', prefix = '', sn = '0'] = match
+    return { said, prefix, type, sn: Number.parseInt(sn, 16), raw: stream.slice(match.index, match.index + Number.parseInt(size, 16)) }
+  })
+}
+
+/** A signature in CESR, code `0B`: two bytes of padding take the place of the code. */
+function signatureText(signature: Uint8Array): string {
+  const padded = new Uint8Array(66)
+  padded.set(signature, 2)
+  return `0B${base64urlEncode(padded).slice(2)}`
+}
+
+/** Prefix of a witness: its key, which can never turn. */
+export function witnessPrefix(publicKey: Uint8Array): string {
+  return keyText(publicKey, false)
+}
+
+/** A receipt of one event: the KERI message `rct` with one couple of witness and signature. */
+export function writeReceipt({ said, prefix, sn }: StreamEvent, publicKey: Uint8Array, signature: Uint8Array): Uint8Array {
+  const withSize = (size: string): string => `{"v":"KERI10JSON${size}_","t":"rct","d":"${said}","i":"${prefix}","s":"${sn.toString(16)}"}`
+  const body = withSize(withSize('000000').length.toString(16).padStart(6, '0'))
+  return utf8Encode(`${body}-CAB${witnessPrefix(publicKey)}${signatureText(signature)}`)
+}

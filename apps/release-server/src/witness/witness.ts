@@ -1,0 +1,82 @@
+import { checkStream, KelError } from '@keyturn/kel'
+import { concatBytes, ed25519PublicKey, ed25519Sign, wipe } from '@keyturn/primitives'
+import { VaultError } from '@keyturn/vault-kdf'
+import type { Vault } from '@keyturn/vault-kdf'
+import type { ServerContext } from '../context.ts'
+import { ServerError } from '../errors.ts'
+import { eventsOf, witnessPrefix, writeReceipt } from './receipt.ts'
+import type { StreamEvent } from './receipt.ts'
+
+interface FirstSeen { readonly said: string; readonly type: string }
+
+/** A witness: receipts each event it sees first at its place, and never another one there. Its key lies in the vault. */
+export class Witness {
+  readonly #context: ServerContext
+  readonly #vault: Vault
+
+  constructor(context: ServerContext, vault: Vault) {
+    this.#context = context
+    this.#vault = vault
+  }
+
+  /** The prefix to name in the witness list of an identity. */
+  async prefix(): Promise<string> {
+    return this.#withSeed((seed) => witnessPrefix(ed25519PublicKey(seed)))
+  }
+
+  /**
+   * Checks a key event log and answers with a receipt for each of its events that stands, or that waits for nothing but
+   * witnesses.
+   *
+   * @throws KelError for a log that does not hold, `KEL_DUPLICITY` for a second event at a place.
+   */
+  async receipts(stream: Uint8Array): Promise<Uint8Array> {
+    const good = new Set<string>()
+    for (const { said, verdict, code, explanation } of checkStream(stream).messages) {
+      if (verdict.startsWith('accept') || verdict === 'escrow:partial-witness') good.add(said)
+      else if (verdict.startsWith('reject') || verdict === 'duplicity') throw new KelError((code ?? 'KEL_DUPLICITY') as KelError['code'], explanation)
+    }
+    const events = eventsOf(stream).filter(({ said }) => good.has(said))
+    if (events.length === 0) throw new ServerError('SRV_REQUEST', 'Cannot receipt anything: the stream holds no event that stands')
+    await this.#remember(events)
+    return this.#withSeed((seed) => {
+      const publicKey = ed25519PublicKey(seed)
+      return concatBytes(...events.map((event) => writeReceipt(event, publicKey, ed25519Sign(seed, event.raw))))
+    })
+  }
+
+  /** First seen wins, durably, before anything is signed. A rotation may take the place of an interaction. */
+  async #remember(events: readonly StreamEvent[]): Promise<void> {
+    const [first] = events
+    await this.#context.metadata.transaction([`witness:${first?.prefix ?? ''}`], async (records) => {
+      for (const { prefix, sn, said, type } of events) {
+        const key = `${prefix}/${String(sn).padStart(16, '0')}`
+        const seen = (await records.get('witnessed', key))?.value as unknown as FirstSeen | undefined
+        if (seen?.said === said) continue
+        if (seen !== undefined && !(seen.type === 'ixn' && type === 'rot')) {
+          throw new KelError('KEL_DUPLICITY', `Another event was receipted at sn ${sn} of ${prefix}`, { details: { sn, seen: seen.said, said } })
+        }
+        await records.put('witnessed', { key, value: { said, type } })
+      }
+    })
+  }
+
+  async #withSeed<T>(use: (seed: Uint8Array) => T): Promise<T> {
+    const cell = this.#vault.partition('keyturn').cell('witness')
+    const seed = await cell.open('seed').catch(async (error: unknown) => {
+      if (!(error instanceof VaultError) || error.code !== 'VK_NOT_FOUND') throw error
+      const fresh = this.#context.random(32)
+      // Two replicas may try at once: the first one's key counts.
+      await cell.seal('seed', fresh.slice(), { expected: 'absent' }).catch((cause: unknown) => {
+        if (!(cause instanceof VaultError) || cause.code !== 'VK_CONFLICT') throw cause
+      })
+      wipe(fresh)
+      return cell.open('seed')
+    })
+    try {
+      return use(seed)
+    } finally {
+      wipe(seed)
+    }
+  }
+}
