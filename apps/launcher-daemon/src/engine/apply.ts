@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type FileSystem, pathExists, systemErrorCode } from '@keyturn/primitives/node'
@@ -19,14 +21,45 @@ export interface ApplyContext {
 
 const lockedCodes = new Set(process.platform === 'win32' ? ['EBUSY', 'EPERM', 'EACCES', 'ETXTBSY'] : ['EBUSY', 'ETXTBSY'])
 
-/** Renames; a file held by another program is waited for, from 0.1 s growing to 2 s (MUST-27). */
-export async function renamePatiently(context: ApplyContext, from: string, to: string): Promise<void> {
+/** Copies whole or not at all, then removes the source: what a rename is where two folders lie on two volumes. */
+async function moveAcross(fs: FileSystem, from: string, to: string): Promise<void> {
+  const temporary = `${to}.${randomBytes(6).toString('hex')}.keyturn`
+  try {
+    await fs.copyFile(from, temporary, constants.COPYFILE_EXCL)
+    const { mode } = await fs.lstat(from)
+    await fs.chmod(temporary, mode & 0o777)
+    const handle = await fs.open(temporary, 'r+')
+    try {
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await fs.rename(temporary, to)
+  } catch (error) {
+    await fs.rm(temporary, { force: true }).catch(() => undefined) // the first error is the one to report
+    throw error
+  }
+  await syncFolders(fs, [dirname(to)]) // before the source goes
+  await removeFile(fs, from)
+}
+
+/**
+ * Renames; a file held by another program is waited for, from 0.1 s growing to 2 s (MUST-27). Across volumes the file is
+ * copied.
+ */
+export async function renamePatiently(context: ApplyContext, from: string, to: string): Promise<'renamed' | 'copied'> {
   const deadline = performance.now() + context.lockPatienceMs
   for (let waitMs = 100; ; waitMs = Math.min(2_000, waitMs * 2)) {
     try {
-      return await context.fs.rename(from, to)
+      await context.fs.rename(from, to)
+      return 'renamed'
     } catch (error) {
-      if (!lockedCodes.has(systemErrorCode(error) ?? '') || performance.now() + waitMs > deadline) throw error
+      const code = systemErrorCode(error) ?? ''
+      if (code === 'EXDEV' && (await look(context.fs, from)).kind === 'file') {
+        await moveAcross(context.fs, from, to)
+        return 'copied'
+      }
+      if (!lockedCodes.has(code) || performance.now() + waitMs > deadline) throw error
       await sleep(waitMs)
     }
   }
@@ -50,9 +83,10 @@ async function checkStaged(context: ApplyContext, step: TransactionStep): Promis
   })
 }
 
-async function checkInstalled(context: ApplyContext, step: TransactionStep, staged: FileIdentity): Promise<void> {
-  const found = await look(context.fs, placeInside(context.layout.root, step.path))
-  if (found.kind === 'file' && sameIdentity(found.identity, staged, true)) return
+async function checkInstalled(context: ApplyContext, step: TransactionStep, staged: FileIdentity | undefined): Promise<void> {
+  const place = placeInside(context.layout.root, step.path)
+  const found = await look(context.fs, place)
+  if (staged === undefined ? (await hashIfFile(context.fs, place)) === step.sha256 : found.kind === 'file' && sameIdentity(found.identity, staged, true)) return
   throw new LauncherError('LA_STAGE_TAMPERED', `Cannot install "${step.path}": it changed while it was put in place`, {
     details: { path: step.path },
   })
@@ -80,8 +114,8 @@ async function swapStep(context: ApplyContext, transaction: Transaction, index: 
   await guard.makeParents(step.path)
   const identity = await checkStaged(context, step)
   await setAside(context, transaction, index, live)
-  await renamePatiently(context, stagedPlace(context.layout, step), live)
-  await checkInstalled(context, step, identity)
+  const how = await renamePatiently(context, stagedPlace(context.layout, step), live)
+  await checkInstalled(context, step, how === 'renamed' ? identity : undefined)
 }
 
 function touchedFolders(layout: Layout, transaction: Transaction): string[] {

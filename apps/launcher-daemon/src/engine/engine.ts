@@ -143,7 +143,7 @@ class InstallEngine implements Engine {
   async #decide(session: Session, signal: AbortSignal): Promise<ReleaseDecision> {
     const { clock, channel, product, launcherVersion, ignoreRollout } = session.options
     session.enter('trust')
-    const loaded = await session.trust.load(clock(), channel)
+    const loaded = await session.trust.load()
     if (loaded.lost) throw lostTrust(session)
     const { decision } = await runTrustCycle(session.source, session.trust, loaded.state, {
       channel, nowMs: clock(), launcherVersion, signal,
@@ -210,7 +210,7 @@ class InstallEngine implements Engine {
   }
 
   async #trustState(session: Session): Promise<TrustState> {
-    return (await session.trust.load(session.options.clock(), session.options.channel)).state
+    return (await session.trust.load()).state
   }
 
   async launch(options: LaunchOptions = {}): Promise<LaunchResult> {
@@ -286,7 +286,7 @@ class InstallEngine implements Engine {
   /** Trust as the stored documents and the clock have it. */
   async #trustStatus(session: Session, state: InstallState): Promise<{ trust: TrustStatus; reason: EngineStatus['reason']; notes: string | undefined }> {
     const { clock, channel } = session.options
-    const loaded = await session.trust.load(clock(), channel)
+    const loaded = await session.trust.load()
     if (loaded.lost) return { trust: 'stale', reason: lostTrust(session), notes: undefined }
     let notes: string | undefined
     if (state.installed !== undefined) {

@@ -16,6 +16,9 @@ export interface Recovery {
   readonly outcome: 'nothing' | 'forward' | 'back' | 'damaged'
 }
 
+/** A release before is kept for a week at most, confirmed or not. */
+const keptMs = 7 * 24 * 60 * 60 * 1000
+
 const temporaryName = /^\..+\.[0-9a-f]{12}\.tmp$/
 
 async function removeTemporaries(fs: FileSystem, layout: Layout): Promise<void> {
@@ -73,6 +76,11 @@ export async function recover(context: ApplyContext, emit: EmitEvent, at: number
   if (recovery.outcome === 'forward' || recovery.outcome === 'back') {
     const message = recovery.outcome === 'forward' ? 'An update that was cut off has been finished' : 'An update that was cut off has been undone'
     emit({ type: 'notice', code: 'LA_RECOVERED', message })
+  }
+  const { previous } = recovery.state
+  if (previous !== undefined && at - previous.at > keptMs) {
+    recovery = { ...recovery, state: { ...recovery.state, previous: undefined } }
+    await writeState(fs, layout, recovery.state)
   }
   // After a damaged journal the backups may be all there is of some files: they stay until a repair is through.
   if (!recovery.state.suspect) await removeOldBackups(fs, layout, recovery.state)

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import {
   type AcceptedRelease, type DocumentAnswer, type DocumentRequest, formatTrustRoot, initialTrustState, limits, parseManifest,
-  parseTrustRoot, parseTrustState, type ReleaseDecision, releaseSteps, type TrustRoot, type TrustState, type VerifyOptions, writeTrustState,
+  parseTrustRoot, parseTrustState, rebuildTrustState, type ReleaseDecision, releaseSteps, type TrustRoot, type TrustState, type VerifyOptions, writeTrustState,
 } from '@keyturn/manifest'
 import { equalBytes } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
@@ -23,15 +23,25 @@ export interface CycleDocuments {
   readonly legacySignature?: Uint8Array | undefined
 }
 
-/** Where age must not matter: some 70,000 years. */
-const ageless = Number.MAX_SAFE_INTEGER / 4
-
 const rolesName = /^([1-9][0-9]{0,8})\.json$/
 
 function sameRoot(state: TrustState, root: TrustRoot): boolean {
   if (state.root.kind === 'kel' && root.kind === 'kel') return state.root.prefix === root.prefix
   // An install that moved from pinned keys to an identity stays there; the old setting does not bring it back.
   return state.root.kind === 'kel' || root.kind === 'pinned-keys'
+}
+
+/** A state with every floor at least as high as signed documents prove. */
+function raisedBy(state: TrustState, proven: TrustState): TrustState {
+  if (proven.roles === undefined) return state
+  const isBehind = (proven.establishment?.sn ?? -1) > (state.establishment?.sn ?? -1)
+  const hasNewEpoch = (proven.epoch ?? -1) > (state.epoch ?? -1)
+  const base = isBehind || state.roles === undefined ? { ...state, ...proven, keyIds: { ...proven.keyIds, ...state.keyIds } } : state
+  const channels = { ...(hasNewEpoch ? {} : state.channels) }
+  for (const [name, floor] of Object.entries(proven.channels)) {
+    if ((floor.headSequence ?? 0) > (channels[name]?.headSequence ?? 0)) channels[name] = { ...channels[name], ...floor }
+  }
+  return { ...base, channels, clockFloorMs: Math.max(state.clockFloorMs, proven.clockFloorMs) }
 }
 
 /** Reads and writes `.updates/trust`; docs/spec/launcher.md §3.1. */
@@ -66,7 +76,7 @@ export class TrustStore {
    *
    * @throws LauncherError `LA_SETTINGS` when the install belongs to another identity.
    */
-  async load(nowMs: number, channel: string): Promise<LoadedTrust> {
+  async load(): Promise<LoadedTrust> {
     const current = await this.#parsed(this.#layout.trustState)
     const stored = typeof current === 'object' ? current : await this.#parsed(this.#layout.trustStatePrevious)
     if (typeof stored === 'object') {
@@ -77,9 +87,9 @@ export class TrustStore {
       }
       // A newer pin of the same identity takes the place of the older one.
       const state = stored.root.kind === this.#root.kind ? { ...stored, root: this.#root } : stored
-      return { state: await this.#raised(state, nowMs, channel), lost: false }
+      return { state: await this.#raised(state), lost: false }
     }
-    const state = await this.#raised(initialTrustState(this.#root), nowMs, channel)
+    const state = await this.#raised(initialTrustState(this.#root))
     return { state, lost: current === 'damaged' && state.roles === undefined && state.root.kind === 'kel' }
   }
 
@@ -87,9 +97,13 @@ export class TrustStore {
    * Floors that the stored documents prove, so that a lowered or deleted `trust.json` gains nothing. Their age does
    * not matter here: an expired head is still a floor.
    */
-  async #raised(state: TrustState, nowMs: number, channel: string): Promise<TrustState> {
-    if (state.root.kind !== 'kel' || (await this.log()) === undefined) return state
-    return (await this.judgeStored(state, { channel, nowMs, expirySlackMs: ageless, futureSkewMs: ageless })).state
+  async #raised(state: TrustState): Promise<TrustState> {
+    const log = await this.log()
+    if (state.root.kind !== 'kel' || log === undefined) return state
+    const head = await this.#read(this.#layout.head, limits.headBytes)
+    const roles = (await this.roles()).map(({ bytes }) => bytes)
+    // Manifests are left out: no manifest counts that no head pins, and the head's floor is proven here.
+    return raisedBy(state, rebuildTrustState(state.root, { log, roles, heads: head === undefined ? [] : [head] }))
   }
 
   /** Verifies what is stored as if it had just come from the network. */
@@ -107,7 +121,7 @@ export class TrustStore {
       case 'head':
         return await this.#read(this.#layout.head, request.maxBytes)
       case 'manifest':
-        return await this.manifest(request.pin?.sequence ?? 0)
+        return request.pin === undefined ? await this.#read(this.#layout.manifest, request.maxBytes) : await this.manifest(request.pin.sequence)
       case 'signatures':
         return await this.#read(join(this.#layout.manifests, `${request.pin.sequence}.sigs.json`), request.maxBytes)
       case 'legacy-signature':

@@ -68,7 +68,8 @@ async function plan(session: Session, release: TargetRelease, state: InstallStat
   const { fs, target, groups } = session.options
   session.enter('plan')
   const files = filesFor(release.manifest as ReleaseManifest, target, groups)
-  const installed = await installedFiles(session, state)
+  // The very manifest that is installed need not be read again.
+  const installed = state.installed?.manifestSha256 === release.ref.manifestSha256 ? files : await installedFiles(session, state)
   const cache = await HashCache.load(fs, session.layout.hashCache)
   session.meter.expect({ disk: files.reduce((sum, file) => sum + file.size, 0), files: files.length })
   const made = await makePlan({
