@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { base64Decode, hexEncode } from '@keyturn/primitives'
 import { assertKeyUsable, KeyFloors, lookUpKeys, parseIdentityName } from '@keyturn/noise-keys'
 import { folderDirectory } from '@keyturn/noise-keys/node'
+import { createReleaseServer } from '@keyturn/release-server'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { run } from '../src/program.ts'
 
@@ -93,6 +94,27 @@ describe('keyturn noise', { timeout: 120_000 }, () => {
     expect(states(await keyturn('noise', 'status'))).toEqual(['server: retired', 'server-v2: active'])
     const files = await Promise.all(['r1.json', 'a1.json', 'r2.json', 'a2.json', 'home/transport/keys.json'].map((name) => readFile(file(name), 'utf8')))
     for (const text of files) expect(text).not.toContain('2a'.repeat(16))
+  })
+
+  it('publishes to a release server with a token, and finds everything there again', async () => {
+    const server = await createReleaseServer({ dataDir: join(folder, 'server'), host: '127.0.0.1', port: 0 })
+    try {
+      const { url } = await server.listen()
+      const { secret } = await server.createToken({ name: 'publisher', scopes: ['keys:write'] })
+      await writeFile(join(folder, 'token'), secret)
+      nowMs = Date.now()
+      await keyturn('init', '--product', 'game')
+      const publish = ['--to', url, '--token-file', join(folder, 'token')]
+      expect((await keyturn('noise', 'publish', '--to', url)).exit).not.toBe(0)
+      expect(states(await keyturn('noise', 'publish', ...publish))).toEqual(['server: active'])
+      expect(states(await keyturn('noise', 'rotate', '--now', ...publish))).toEqual(['server: retiring', 'server-v2: active'])
+      expect(states(await keyturn('noise', 'lookup', '--from', url))).toEqual(['server-v2: ok', 'server: retiring'])
+      expect((await keyturn('noise', 'audit', '--from', url)).data['reports']).toMatchObject([{ findings: [] }])
+      expect(states(await keyturn('noise', 'revoke', 'server', '--yes', ...publish))).toEqual(['server: revoked', 'server-v2: active'])
+      expect(states(await keyturn('noise', 'lookup', '--from', url))).toEqual(['server-v2: ok', 'server: revoked'])
+    } finally {
+      await server.close()
+    }
   })
 
   it('prints a secret only when asked, and takes seeds in three spellings', async () => {

@@ -27,7 +27,7 @@ export function homeserverDirectory(options: HomeserverOptions): KeyDirectory {
     const timeout = AbortSignal.timeout(options.timeoutMs ?? 10_000)
     const init: RequestInit = {
       method, redirect: 'error', signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
-      ...(body === undefined ? {} : { body: Uint8Array.from(body), headers: { ...options.writeHeaders } }),
+      ...(body === undefined ? {} : { body: Uint8Array.from(body), headers: { 'content-type': 'application/octet-stream', ...options.writeHeaders } }),
     }
     try {
       return await (options.fetch ?? fetch)(`${options.url.replace(/\/+$/, '')}/${identity.name}${path}`, init)

@@ -10,6 +10,7 @@ import type { Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { homePaths, type HomePaths } from '../home.ts'
 import { openHome, type HomeSession } from '../publisher/home-session.ts'
+import { openClient } from './release-client.ts'
 
 /** Seconds since the epoch, as records have it. */
 export function nowSeconds(context: Context): number {
@@ -66,6 +67,33 @@ async function firstMetadata(session: HomeSession, options: { identity?: string;
   return emptyMetadata(transportIdentity(publicKey).name, options.policy)
 }
 
+/** Who writes to a release server, and with which token. */
+export interface ServerWriter {
+  readonly session: HomeSession
+  /** `--token-file`. */
+  readonly tokenFile?: string | undefined
+}
+
+/**
+ * Where keys are published: as {@link directoriesOf}, and what is written to a server carries the publisher's token.
+ *
+ * @throws {@link CliError} `CLI_USAGE`, `CLI_PATH_UNKNOWN`.
+ */
+export async function writableDirectoriesOf(context: Context, flags: readonly string[] | undefined, writer: ServerWriter): Promise<KeyDirectory[]> {
+  const { description, paths } = writer.session
+  const directories = directoriesOf(context, flags, description.server)
+  return await Promise.all(directories.map(async (directory) => {
+    if (!isAddress(directory.name)) return directory
+    const token = writer.tokenFile === undefined ? {} : { tokenFile: writer.tokenFile }
+    const { putRecord, putList, putPacket } = (await openClient({ server: directory.name, ...token }, { description, paths })).keyDirectory()
+    return { ...directory, putRecord, putList, putPacket }
+  }))
+}
+
+function isAddress(place: string): boolean {
+  return /^https?:\/\//.test(place)
+}
+
 /**
  * Where keys are published or looked up: addresses of release servers and folders, as flags name them; without flags
  * the home's folder `transport/published`, and its server.
@@ -83,7 +111,7 @@ export function directoryOf(directories: readonly KeyDirectory[]): KeyDirectory 
 }
 
 function directoryAt(context: Context, place: string): KeyDirectory {
-  return /^https?:\/\//.test(place) ? releaseServerDirectory(place, { clock: context.clock }) : folderDirectory(place)
+  return isAddress(place) ? releaseServerDirectory(place, { clock: context.clock }) : folderDirectory(place)
 }
 
 /** The rollback floors of this home, and how they are stored again. */

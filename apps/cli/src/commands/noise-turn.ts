@@ -8,11 +8,12 @@ import {
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { collect, dateText, directoriesOf, directoryOf, nowSeconds, openTransport, type TransportHome } from './noise-home.ts'
+import { collect, dateText, directoryOf, nowSeconds, openTransport, writableDirectoriesOf, type TransportHome } from './noise-home.ts'
 import { keysData, keysText } from './noise-status.ts'
 
 interface PlaceOptions {
   readonly to?: readonly string[]
+  readonly tokenFile?: string
 }
 interface PublishOptions extends PlaceOptions {
   readonly device: string
@@ -31,12 +32,14 @@ interface RevokeOptions extends PlaceOptions {
 const ROTATE_STEPS: readonly PlanAction[] = ['announce-next', 'cut-over', 'retire', 'refresh']
 const REASONS: readonly RevocationReason[] = ['compromise', 'lost', 'superseded', 'retired', 'unspecified']
 const TO = ['--to <place>', 'a release server\'s address or a folder; may be given several times. Default: the home\'s own folder and server'] as const
+const TOKEN = ['--token-file <file>', 'file with the access token of the release server; default: as "keyturn release publish"'] as const
 
 /** Registers `keyturn noise publish`. */
 export function registerNoisePublish(noise: Command, cli: Cli): void {
   const publish = noise.command('publish')
     .description('publish records, key list and packet; the first time with a first key')
     .option(...TO, collect)
+    .option(...TOKEN)
     .option('--device <id>', 'device id of the first key', 'server')
     .option('--request <file>', 'a signing request, with --answer')
     .option('--answer <file>', 'its answer: publishes what is dated up to now, needs no key here')
@@ -57,6 +60,7 @@ function registerTransportTurn(command: Command, name: string, cli: Cli): void {
   command
     .description('take the next step of a turn: announce the next key, cut over to it, retire the old one')
     .option(...TO, collect)
+    .option(...TOKEN)
     .option('--now', 'cut over without waiting until caches know the next key; for a stolen key see "noise revoke --replace"')
     .option('--due', 'only what the plan says is due: for cron')
   cli.define<RotateOptions>(command, { example: [name, `${name} --due`, `${name} --now --dry-run`], dryRun: true, run: turnTransport })
@@ -68,6 +72,7 @@ export function registerNoiseRevoke(noise: Command, cli: Cli): void {
     .description('revoke the key of a device, at once and for good')
     .argument('<device>', 'device id')
     .option(...TO, collect)
+    .option(...TOKEN)
     .option('--reason <why>', `one of ${REASONS.join(', ')}`, 'compromise')
     .option('--replace', 'publish a fresh key in its place')
   cli.define<RevokeOptions>(command, { example: 'keyturn noise revoke laptop --reason lost --replace --yes', dryRun: true, run: runRevoke })
@@ -80,7 +85,7 @@ async function runPublish(context: Context, options: PublishOptions): Promise<Co
   const metadata = activeKey(home.metadata) === undefined && nextKey(home.metadata) === undefined
     ? addKey(home.metadata, await deriveKey(home, unusedDevice(home.metadata, options.device)), nowS)
     : home.metadata
-  return await signAndPublish(context, home, metadata, options.to, 'turn', 'published')
+  return await signAndPublish(context, home, metadata, options, 'turn', 'published')
 }
 
 /** Takes the next step of a turn of the transport key, or with `due` only what the plan says is due. */
@@ -94,7 +99,7 @@ export async function turnTransport(context: Context, options: RotateOptions): P
     return { data: { identity: home.metadata.identity, did: 'nothing', keys: keysData(home.metadata) }, text: 'nothing is due' }
   }
   const { metadata, did } = await takeStep(home, options, due, nowS)
-  return await signAndPublish(context, home, metadata, options.to, 'turn', did.join('; '))
+  return await signAndPublish(context, home, metadata, options, 'turn', did.join('; '))
 }
 
 /** Retires what is over; announces the next key, or cuts over to the one that was announced long enough. */
@@ -131,7 +136,7 @@ async function runRevoke(context: Context, options: RevokeOptions, [device = '']
   const metadata = replace ? await replaceKey(home, revoked, device, nowS) : revoked
   const next = activeKey(metadata)
   const text = `revoked ${device}; ${next === undefined ? 'no key is active now' : `${next.device} is active`}`
-  return await signAndPublish(context, home, metadata, options.to, 'revocation', text)
+  return await signAndPublish(context, home, metadata, options, 'revocation', text)
 }
 
 /** The announced key steps in where there is one; else a new one is derived. */
@@ -158,13 +163,13 @@ function unusedDevice(metadata: TransportMetadata, device: string): string {
 }
 
 async function signAndPublish(
-  context: Context, home: TransportHome, metadata: TransportMetadata, to: readonly string[] | undefined, order: 'turn' | 'revocation', text: string,
+  context: Context, home: TransportHome, metadata: TransportMetadata, { to, tokenFile }: PlaceOptions, order: 'turn' | 'revocation', text: string,
 ): Promise<CommandResult> {
   const nowS = nowSeconds(context)
   if (context.dryRun) {
     return { data: { dry_run: true, identity: metadata.identity, would: text, keys: keysData(metadata) }, text: `would: ${text}\n\n${keysText(metadata)}` }
   }
-  const directories = directoriesOf(context, to, home.session.description.server)
+  const directories = await writableDirectoriesOf(context, to, { session: home.session, tokenFile })
   const directory = directoryOf(directories)
   const { packet } = await directory.read(parseIdentityName(metadata.identity), { fresh: true })
   const signed = await home.withSeed((seed) => signPublication(seed, draftPublication(metadata, nowS, packet)))
@@ -190,7 +195,7 @@ async function publishAnswer(context: Context, options: PublishOptions): Promise
   const after = afterPublication(home.metadata, last)
   const data = { identity: last.identity, signed_for: dateText(last.atS), still_to_come: later, list: after.list?.seq }
   if (!context.dryRun) {
-    const directory: KeyDirectory = directoryOf(directoriesOf(context, options.to, home.session.description.server))
+    const directory: KeyDirectory = directoryOf(await writableDirectoriesOf(context, options.to, { session: home.session, tokenFile: options.tokenFile }))
     await home.store(after)
     await publishKeys(directory, last, [...last.records.values()].some((text) => text.includes(';st=revoked;')) ? 'revocation' : 'turn')
   }

@@ -135,7 +135,7 @@ export class RelayClient {
   async #put(relay: string, name: string, packet: SignedPacket, signal?: AbortSignal): Promise<void> {
     // Relays of early 2025 compare this; later ones ignore it.
     const known = this.#cache.get(name)?.packet.timestampUs
-    const headers = known === undefined ? {} : { 'if-match': String(known) }
+    const headers = { 'content-type': 'application/octet-stream', ...(known === undefined ? {} : { 'if-match': String(known) }) }
     const body = Uint8Array.from(relayPayload(packet))
     const { status } = await this.#call(addressOf(relay, name), { method: 'PUT', body, headers }, signal)
     if (CONFLICTS.includes(status)) throw new NoiseKeysError('NK_CONFLICT', 'A relay has a more recent packet')
