@@ -3,7 +3,7 @@ import { systemErrorCode } from '@keyturn/primitives/node'
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
 import { storedPath } from '../build-plan.ts'
-import { type EntryRecord, readEntry, SEGMENT_RECORD_BYTES, segmentAt, segmentBytes } from '../entries.ts'
+import { type EntryRecord, maxStoredSize, readEntry, SEGMENT_RECORD_BYTES, segmentAt, segmentBytes } from '../entries.ts'
 import { M2pError } from '../errors.ts'
 import type { SlotKey } from '../keys.ts'
 import { segmentRecord } from '../segment-record.ts'
@@ -11,13 +11,14 @@ import { compressFirstSegment, compressSegment, FileCipher, opensAs } from '../s
 import { type BuildJob, FORM, type PreviousPayloads } from './build-job.ts'
 import type { Share, Turn } from './crew.ts'
 import { SharedProgress, slotKeys } from './shared.ts'
+import { UnitBuffer } from './unit-buffer.ts'
 import { readAt } from './window-reader.ts'
 
 /** A unit that is sealed and waits to be told where it goes. */
 interface SealedUnit {
   readonly unit: number
   readonly pieces: readonly SealedPiece[]
-  readonly bytes: number
+  readonly buffer: UnitBuffer
 }
 
 interface SealedPiece {
@@ -43,6 +44,9 @@ export class BuildShare implements Share<undefined> {
   readonly #progress: SharedProgress
   readonly #pending: SealedUnit[] = []
   #pendingBytes = 0
+  /** Buffers of units that were written. */
+  readonly #spare: UnitBuffer[] = []
+  #buffer = new UnitBuffer()
   #input = new Uint8Array(HASH_BYTES)
 
   constructor(job: BuildJob) {
@@ -158,11 +162,20 @@ export class BuildShare implements Share<undefined> {
     const behind = units[unit * 3 + 1] as number
     const segment = units[unit * 3 + 2] as number
     const pieces: SealedPiece[] = []
+    this.#buffer = this.#spare.pop() ?? new UnitBuffer()
+    this.#buffer.start(this.#capacity(first, behind, segment))
     if (segment >= 0) pieces.push(this.#sealSegment(first, segment))
     else for (let file = first; file < behind; file++) pieces.push(this.#sealSmall(file))
-    const bytes = pieces.reduce((sum, { stored }) => sum + stored.length, 0)
-    this.#pending.push({ unit, pieces, bytes })
-    this.#pendingBytes += bytes
+    this.#pending.push({ unit, pieces, buffer: this.#buffer })
+    this.#pendingBytes += this.#buffer.bytes.length
+  }
+
+  /** Most bytes that a unit can take when sealed. */
+  #capacity(first: number, behind: number, segment: number): number {
+    if (segment >= 0) return maxStoredSize(this.#job.segmentSize)
+    let capacity = 0
+    for (let file = first; file < behind; file++) capacity += maxStoredSize(this.#job.sizes[file] as number)
+    return capacity
   }
 
   #sealSmall(file: number): SealedPiece {
@@ -240,7 +253,7 @@ export class BuildShare implements Share<undefined> {
     let { offset } = old
     for (let index = 0; index < segment; index++) offset += segmentAt(old, index).storedSize
     const record = segmentAt(old, segment)
-    const stored = new Uint8Array(record.storedSize)
+    const stored = this.#buffer.take(record.storedSize)
     readAt(this.#job.previous.descriptor, stored, offset)
     if (!opensAs(cipher, segment, stored, old, plain)) throw changed(this.#path(file))
     this.#record(file, segment, stored.length, record.nonce)
@@ -274,9 +287,9 @@ export class BuildShare implements Share<undefined> {
     const { level } = this.#job
     const compressed = segment === 0 ? compressFirstSegment(plain, level) : this.#compressFurther(file, plain)
     if (segment === 0) this.#decide(file, compressed === undefined ? FORM.plain : FORM.compressed)
-    const { nonce, stored } = cipher.seal(segment, compressed ?? plain)
+    const { nonce, stored } = cipher.seal(segment, compressed ?? plain, this.#buffer.room)
     this.#record(file, segment, stored.length, nonce)
-    return stored
+    return this.#buffer.take(stored.length)
   }
 
   /** Compresses before it is known whether the file is compressed, rather than wait for the thread that finds out. */
@@ -305,13 +318,14 @@ export class BuildShare implements Share<undefined> {
       const start = Atomics.load(ends, unit.unit)
       if (start === 0n) return
       this.#pending.shift()
-      this.#pendingBytes -= unit.bytes
+      this.#pendingBytes -= unit.buffer.bytes.length
       this.#write(unit, Number(start))
+      this.#spare.push(unit.buffer)
     }
   }
 
-  #write({ unit, pieces, bytes }: SealedUnit, start: number): void {
-    const { align, ends, table } = this.#job
+  #write({ unit, pieces, buffer }: SealedUnit, start: number): void {
+    const { align, ends, table, descriptor } = this.#job
     let end = start
     const places = pieces.map((piece) => {
       if (piece.starts) {
@@ -322,10 +336,9 @@ export class BuildShare implements Share<undefined> {
       return end - piece.stored.length
     })
     Atomics.store(ends, unit + 1, BigInt(end))
-    if (pieces.length === 1) return writeAt(this.#job.descriptor, (pieces[0] as SealedPiece).stored, places[0] as number)
-    const joined = new Uint8Array(Math.max(bytes, end - start))
-    for (const [index, { stored }] of pieces.entries()) joined.set(stored, (places[index] as number) - start)
-    writeAt(this.#job.descriptor, joined.subarray(0, end - start), start)
+    if (end - start === buffer.bytes.length) return writeAt(descriptor, buffer.bytes, start)
+    // The file was empty: what is not written between aligned payloads is zero.
+    for (const [index, { stored }] of pieces.entries()) writeAt(descriptor, stored, places[index] as number)
   }
 }
 
