@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { base64Encode, hexEncode, sha256, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import {
-  addKey, assertKeyUsable, assertUsable, emptyMetadata, formatAnchor, formatKeyRecord, judgeKeys, KeyFloors, memoryDirectory, parseAnchor,
+  addKey, assertKeyUsable, assertUsable, deriveX25519Static, emptyMetadata, formatAnchor, formatKeyRecord, judgeKeys, KeyFloors, memoryDirectory, parseAnchor,
   preferredKey, recoverTransportSecret, signKeyBinding, signKeyList, signKeyRecord, transportPublicKey, verifyKeyList, verifyKeyRecord, parseKeyRecord,
   type KeyDirectory, type KeyVerdict, type PublishedKeys, type ReaderPolicy,
 } from '../src/index.ts'
-import { NoiseSession, SessionRegistry } from '../src/noise/index.ts'
+import { HandshakeState, noiseKeyPair, noiseProtocol, NoiseSession, SessionRegistry } from '../src/noise/index.ts'
 import { DAY_S, Peer, Publisher, publicKeyOf, START_S, summary } from './publisher.ts'
-import { clientKey, shake, sides } from './noise-pairs.ts'
+import { clientKey, shake } from './noise-pairs.ts'
 import { codeOf, rejectionOf } from './support.ts'
 
 const publisher = new Publisher()
@@ -198,14 +198,19 @@ describe('weaknesses of the guide, closed', () => {
     expect(codeOf(() => assertKeyUsable(verdicts, publicKeyOf(owner, 'server')))).toBe('NK_STALE')
   })
 
-  it('W15: a revocation that is learnt ends the sessions', async () => {
+  it('W15: a revocation that is learnt ends the sessions with that key, and only those', async () => {
     const { owner, peer } = await firstKey()
     await peer.look(owner)
+    const statics = noiseKeyPair(noiseProtocol('Noise_IK_25519_ChaChaPoly_SHA256').dh, deriveX25519Static(seed, 'server'))
+    const client = new HandshakeState('Noise_IK_25519_ChaChaPoly_SHA256', { role: 'initiator', staticKey: clientKey, remoteStatic: publicKeyOf(owner, 'server') })
     const registry = new SessionRegistry()
-    const [, server] = shake(sides('Noise_IK_25519_ChaChaPoly_SHA256'))
-    const session = registry.add(new NoiseSession(server))
-    expect(registry.revokePeer(clientKey.publicKey)).toBe(1)
-    expect(session.ended).toBe('revoked')
+    const [session] = shake([client, new HandshakeState('Noise_IK_25519_ChaChaPoly_SHA256', { role: 'responder', staticKey: statics })]).map((result) => registry.add(new NoiseSession(result)))
+    expect(registry.enforce(await peer.look(owner))).toBe(0)
+    owner.revoke('server')
+    await owner.publish('revocation')
+    expect(registry.enforce(await peer.look(owner))).toBe(1)
+    expect(session?.ended).toBe('revoked')
+    expect(registry.size).toBe(1)
   })
 
   it('W16: a device may make its own random key, bound and published the same way', async () => {

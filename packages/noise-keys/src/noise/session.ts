@@ -190,6 +190,17 @@ export class SessionRegistry {
     return hit.length
   }
 
+  /**
+   * Ends every session with a key that a lookup found revoked: call it with what `lookUpKeys` answers.
+   *
+   * @returns How many ended.
+   */
+  enforce(verdicts: readonly { readonly verdict: string; readonly publicKey?: Uint8Array }[]): number {
+    return verdicts.reduce((ended, { verdict, publicKey }) => {
+      return verdict === 'revoked' && publicKey !== undefined ? ended + this.revokePeer(publicKey) : ended
+    }, 0)
+  }
+
   /** Ends all sessions, as the revocation of one's own key does; answers how many. */
   endAll(end: SessionEnd = 'revoked'): number {
     const all = [...this.#sessions]
