@@ -9,25 +9,68 @@ function refuse(message: string): never {
   throw new ManifestError('MAN_SCHEMA', `Cannot use manifest: ${message}`)
 }
 
+const MAX_PROBES = 64
+
+/**
+ * First file with each hash, found by the hash's own digits: honest ones are spread evenly already. Where somebody chose
+ * them to pile up, a map takes over.
+ */
+class FilesByHash {
+  readonly #files: readonly ManifestFile[]
+  readonly #mask: number
+  readonly #slots: Int32Array
+  #map: Map<string, ManifestFile> | undefined
+
+  constructor(files: readonly ManifestFile[]) {
+    this.#files = files
+    this.#mask = 2 ** Math.ceil(Math.log2(files.length * 2 + 2)) - 1
+    this.#slots = new Int32Array(this.#mask + 1)
+  }
+
+  /** The first file with the hash of this one, which is added when it is the first. */
+  firstLike(index: number): ManifestFile {
+    const file = this.#files[index] as ManifestFile
+    if (this.#map !== undefined) return this.#fromMap(this.#map, file)
+    let slot = Number.parseInt(file.sha256.slice(0, 7), 16) & this.#mask
+    for (let probe = 0; probe < MAX_PROBES; probe++) {
+      const taken = this.#slots[slot] as number
+      if (taken === 0) {
+        this.#slots[slot] = index + 1
+        return file
+      }
+      const other = this.#files[taken - 1] as ManifestFile
+      if (other.sha256 === file.sha256) return other
+      slot = (slot + 1) & this.#mask
+    }
+    this.#map = new Map(this.#files.slice(0, index).toReversed().map((earlier) => [earlier.sha256, earlier]))
+    return this.#fromMap(this.#map, file)
+  }
+
+  #fromMap(map: Map<string, ManifestFile>, file: ManifestFile): ManifestFile {
+    const known = map.get(file.sha256)
+    if (known === undefined) map.set(file.sha256, file)
+    return known ?? file
+  }
+}
+
 /**
  * The sums that a manifest states about its files. A blob that several files share is downloaded once.
  *
  * @throws {@link ManifestError} `MAN_SCHEMA` when one hash stands with two sizes.
  */
 export function manifestTotals(files: readonly ManifestFile[]): ManifestTotals {
-  const sizes = new Map<string, number>()
+  const byHash = new FilesByHash(files)
   let bytes = 0
   let downloadBytes = 0
-  for (const { path, sha256, size } of files) {
-    const known = sizes.get(sha256)
-    if (known === undefined) {
-      sizes.set(sha256, size)
-      downloadBytes += size
-    } else if (known !== size) {
-      refuse(`"${printable(path, 120)}" has ${size} bytes, another file of the same hash has ${known}`)
+  files.forEach((file, index) => {
+    const first = byHash.firstLike(index)
+    if (first === file) {
+      downloadBytes += file.size
+    } else if (first.size !== file.size) {
+      refuse(`"${printable(file.path, 120)}" has ${file.size} bytes, another file of the same hash has ${first.size}`)
     }
-    bytes += size
-  }
+    bytes += file.size
+  })
   if (bytes > Number.MAX_SAFE_INTEGER) refuse('the files add up to more than 2^53 bytes')
   return { files: files.length, bytes, downloadBytes }
 }

@@ -11,7 +11,6 @@ const DEVICE_NAME = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]
 // Control and format characters that hide or turn text, what has no meaning yet, and what Windows forbids.
 // eslint-disable-next-line no-control-regex
 const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\\:*?"<>|\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]|\p{Cn}|\p{Cs}/u
-const NON_ASCII = /[^\u0000-\u007f]/
 const encoder = new TextEncoder()
 
 /** ASCII that may stand inside a part anywhere but at its end; dot and space may not end one. */
@@ -55,8 +54,14 @@ function refuse(path: string, why: string): never {
   throw new ManifestError('MAN_PATH', `Cannot use path "${printable(path, 120)}": ${why}`, { details: { path: printable(path, 120) } })
 }
 
+/** A loop, not a pattern: this is asked of every path of a release. */
+function isAscii(text: string): boolean {
+  for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) > 0x7f) return false
+  return true
+}
+
 function byteLength(text: string): number {
-  return NON_ASCII.test(text) ? encoder.encode(text).length : text.length
+  return isAscii(text) ? text.length : encoder.encode(text).length
 }
 
 function checkPart(path: string, part: string): void {
@@ -81,7 +86,7 @@ export function checkPath(path: string): void {
   if (isPlainlySound(path)) return
   if (byteLength(path) > limits.pathBytes) refuse(path, `it is over ${limits.pathBytes} bytes`)
   if (FORBIDDEN.test(path)) refuse(path, 'it holds a forbidden character')
-  if (NON_ASCII.test(path) && path.normalize('NFC') !== path) refuse(path, 'it is not in Unicode form NFC')
+  if (!isAscii(path) && path.normalize('NFC') !== path) refuse(path, 'it is not in Unicode form NFC')
   let start = 0
   for (;;) {
     const slash = path.indexOf('/', start)
@@ -99,7 +104,7 @@ export function checkPath(path: string): void {
 /** What a path becomes where neither case nor the spelling of accents is told apart: two equal results collide. */
 export function foldPath(path: string): string {
   // Upper, then lower case comes as close to full case folding as the language offers: ß and ss, K and k, İ and i̇.
-  return NON_ASCII.test(path) ? path.toUpperCase().toLowerCase().normalize('NFC') : path.toLowerCase()
+  return isAscii(path) ? path.toLowerCase() : path.toUpperCase().toLowerCase().normalize('NFC')
 }
 
 /**

@@ -6,6 +6,7 @@ import {
   buildManifest,
   compareVersions,
   ManifestError,
+  manifestTotals,
   nextVersion,
   parseManifest,
   parseVersion,
@@ -141,6 +142,22 @@ describe('parseManifest()', () => {
     expect(code(changed({ totals: { files: 4, bytes: 16, download_bytes: 16 } }))).toBe('MAN_SCHEMA')
     const twice = [{ path: 'a', sha256: 'ab'.repeat(32), size: 1 }, { path: 'b', sha256: 'ab'.repeat(32), size: 2 }]
     expect(code(changed({ files: twice, totals: undefined }))).toBe('MAN_SCHEMA')
+  })
+
+  it('adds up the same whether hashes are spread or chosen to pile up', () => {
+    const digest = fc.oneof(fc.stringMatching(/^[0-9a-f]{64}$/), fc.integer({ min: 0, max: 150 }).map((n) => `0000000${n.toString(16).padStart(57, '0')}`))
+    fc.assert(
+      fc.property(fc.array(digest, { maxLength: 300 }), (digests) => {
+        const files = digests.map((sha256, index) => ({ path: `${index}`, sha256, size: Number.parseInt(sha256.slice(-4), 16), platform: 'all', required: true, executable: false }))
+        const distinct = new Map(files.map(({ sha256, size }) => [sha256, size]))
+        const downloadBytes = [...distinct.values()].reduce((sum, size) => sum + size, 0)
+        expect(manifestTotals(files)).toEqual({ files: files.length, bytes: files.reduce((sum, { size }) => sum + size, 0), downloadBytes })
+      }),
+    )
+    const piled = Array.from({ length: 100_000 }, (_, index) => ({ path: `${index}`, sha256: `00000000${index.toString(16).padStart(56, '0')}`, size: 1, platform: 'all', required: true, executable: false }))
+    const start = performance.now()
+    expect(manifestTotals(piled).downloadBytes).toBe(100_000)
+    expect(performance.now() - start).toBeLessThan(2000)
   })
 
   it('installs legal names that look odd, and pollutes nothing', () => {
