@@ -39,14 +39,8 @@ export function checkBelongs(
   if (epoch > roles.epoch) throw new ManifestError('MAN_VERSION_JUMP', `Cannot trust ${name}: its epoch ${epoch} is above ${roles.epoch}`)
 }
 
-/** What a sequence is held against. */
-export interface SequenceFloor {
-  readonly sequence: number | undefined
-  readonly sha256: string | undefined
-}
-
 /** Makes the fork that two documents at one sequence are. */
-export function equivocation(
+function equivocation(
   kind: 'head' | 'manifest',
   sequence: number,
   evidence: readonly [string, string],
@@ -67,17 +61,17 @@ export function equivocation(
   return new Forked(error, fork)
 }
 
-/** §5.4: rollback, fast-forward. */
-export function checkSequence(sequence: number, floor: SequenceFloor, name: string): void {
-  if (floor.sequence === undefined) return
-  if (sequence < floor.sequence) {
-    throw new ManifestError('MAN_ROLLBACK', `Cannot trust ${name}: its sequence ${sequence} is below ${floor.sequence}`, {
-      details: { sequence, floor: floor.sequence },
+/** Rollback and fast-forward; docs/spec/manifest.md §5. */
+export function checkSequence(sequence: number, floor: number | undefined, name: string): void {
+  if (floor === undefined) return
+  if (sequence < floor) {
+    throw new ManifestError('MAN_ROLLBACK', `Cannot trust ${name}: its sequence ${sequence} is below ${floor}`, {
+      details: { sequence, floor },
     })
   }
-  if (sequence - floor.sequence > limits.sequenceJump) {
-    throw new ManifestError('MAN_VERSION_JUMP', `Cannot trust ${name}: its sequence ${sequence} is more than ${limits.sequenceJump} above ${floor.sequence}`, {
-      details: { sequence, floor: floor.sequence },
+  if (sequence - floor > limits.sequenceJump) {
+    throw new ManifestError('MAN_VERSION_JUMP', `Cannot trust ${name}: its sequence ${sequence} is more than ${limits.sequenceJump} above ${floor}`, {
+      details: { sequence, floor },
     })
   }
 }
@@ -116,7 +110,7 @@ function offerOf(head: Head, log: AcceptedLog, state: TrustState, cycle: Cycle):
   if (offer === 'fallback' && floor.manifestSequence !== undefined && pin.sequence < floor.manifestSequence) {
     return { offer, pin, installable: false }
   }
-  checkSequence(pin.sequence, { sequence: floor.manifestSequence, sha256: floor.manifestSha256 }, 'manifest')
+  checkSequence(pin.sequence, floor.manifestSequence, 'manifest')
   if (isWithdrawn(head, pin)) {
     throw new ManifestError('MAN_REVOKED', `Cannot install release ${pin.version}: the publisher withdrew it`, { details: { sequence: pin.sequence } })
   }
@@ -143,7 +137,7 @@ export function acceptHead(
   checkBelongs(head, roles, cycle, 'head')
   checkPlace(head, log)
   const floor = floorOf(state, cycle.channel)
-  checkSequence(head.sequence, { sequence: floor.headSequence, sha256: floor.headSha256 }, 'head')
+  checkSequence(head.sequence, floor.headSequence, 'head')
   if (head.sequence === floor.headSequence && sha256 !== floor.headSha256) {
     throw equivocation('head', head.sequence, [floor.headSha256 ?? '', sha256], log, state, cycle.channel)
   }

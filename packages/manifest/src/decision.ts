@@ -4,7 +4,7 @@ import type { FormatRegistry, ReleaseFormat } from './formats.ts'
 import type { Head, ManifestPin, ReleaseManifest, RoleDocument } from './model.ts'
 import type { TrustState } from './trust-state.ts'
 
-/** How an install stands; docs/spec/manifest.md §4. */
+/** How an install stands; docs/spec/manifest.md §6. */
 export type Trust = 'pinned' | 'current' | 'stale' | 'barred' | 'forked'
 
 /** Which side of a rollout an install is on. */

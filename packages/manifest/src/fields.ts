@@ -15,7 +15,7 @@ const NAME = /^[a-z0-9-]{1,64}$/
 const Z32_52 = /^[ybndrfg8ejkmcpqxot1uwisza345h769]{52}$/
 
 /** Whether text is 64 lower-case hex digits. A loop, not a pattern: every file of a release has one. */
-export function isDigest(text: string): boolean {
+function isDigest(text: string): boolean {
   if (text.length !== 64) return false
   for (let at = 0; at < 64; at++) {
     const code = text.charCodeAt(at)

@@ -2,7 +2,7 @@ const KIB = 1024
 const MIB = 1024 * KIB
 const DAY_MS = 24 * 60 * 60 * 1000
 
-/** Named limits of every document; docs/spec/manifest.md §7. */
+/** Named limits of every document, as docs/spec/manifest.md states them. */
 export const limits = {
   /** Key event log, bytes. */
   logBytes: 4 * MIB,

@@ -1,7 +1,7 @@
 /** Where a file belongs; `all` is every platform. A reader skips files of platforms it does not know. */
 export type Platform = string
 
-/** A chunk index that describes the blob of a file, itself a blob; docs/spec/manifest.md §6. */
+/** A chunk index that describes the blob of a file, itself a blob; docs/spec/manifest.md §8. */
 export interface IndexReference {
   /** SHA-256 of the index blob, 64 lower-case hex. */
   readonly sha256: string

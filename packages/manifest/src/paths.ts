@@ -3,7 +3,7 @@ import { ManifestError } from './errors.ts'
 import { limits } from './limits.ts'
 
 /** The launcher's own folder inside an install: no release may touch it. */
-export const RESERVED_FOLDER = '.updates'
+const RESERVED_FOLDER = '.updates'
 /** Delivered beside the client; a folder or another spelling of this name would shadow it. */
 const RUNTIME_KEY_FILE = 'runtime-key.json'
 

@@ -21,7 +21,7 @@ function one(answer: DocumentAnswer): Uint8Array | undefined {
   return answer instanceof Uint8Array ? answer : answer?.[0]
 }
 
-/** §5: version order is the floor, and there is no way back from schema 2. */
+/** docs/spec/manifest.md §7: version order is the floor, and there is no way back from schema 2. */
 function checkFloor(manifest: ReleaseManifest, sha256: string, state: TrustState, cycle: Cycle): void {
   const floor = floorOf(state, cycle.channel)
   if (floor.version === undefined) return
@@ -37,7 +37,7 @@ function checkFloor(manifest: ReleaseManifest, sha256: string, state: TrustState
       details: { one: floor.manifestSha256 ?? '', other: sha256 },
     })
   }
-  if (manifest.sequence !== undefined) checkSequence(manifest.sequence, { sequence: floor.manifestSequence, sha256 }, 'manifest')
+  if (manifest.sequence !== undefined) checkSequence(manifest.sequence, floor.manifestSequence, 'manifest')
 }
 
 function checkExtension(manifest: ReleaseManifest, cycle: Cycle): void {

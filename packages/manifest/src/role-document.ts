@@ -18,7 +18,7 @@ function readRole(fields: Fields): Role {
   return { keys, threshold: fields.integer('threshold', 1, keys.length) }
 }
 
-/** Rules that one role document has to keep on its own; docs/spec/manifest.md §2. */
+/** Rules that one role document has to keep on its own; docs/spec/manifest.md §3. */
 function checkRoles({ roles, revokedKeys, issuedAt, expiresAt }: RoleDocument): void {
   const revoked = new Set(revokedKeys)
   const release = new Set(roles.release.keys)

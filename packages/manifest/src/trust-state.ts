@@ -1,4 +1,3 @@
-import { ManifestError } from './errors.ts'
 import { parseDocument, isName, type DocumentKind, type Fields } from './fields.ts'
 import { limits } from './limits.ts'
 import { formatTime, parseTime } from './time.ts'
@@ -201,10 +200,4 @@ export function parseTrustState(bytes: Uint8Array): TrustState {
     channels: members(fields.object('channels'), isName, readFloor),
     ...(fields.has('fork') && { fork: readFork(fields.object('fork')) }),
   }
-}
-
-/** Throws unless the root is of one kind: a call that serves only that kind was given another state. */
-export function requireKelRoot(state: TrustState): Extract<TrustRoot, { kind: 'kel' }> {
-  if (state.root.kind === 'kel') return state.root
-  throw new ManifestError('TRUST_INVALID', 'Cannot use this trust state: it trusts pinned keys, an identity is due')
 }

@@ -1,10 +1,12 @@
 import { afterAll, describe, expect, it } from 'vitest'
-import { isInRollout, isWithdrawn, limits, sha256Hex, verifyInstalled, verifyRelease, type Head, type ReleaseDecision } from '../src/index.ts'
-import { headOf, rivalRotation, stolenCurrentKey, stolenNextKey } from './support/attack-cases.ts'
+import {
+  initialTrustState, isInRollout, isWithdrawn, limits, parseTrustRoot, sha256Hex, verifyInstalled, verifyRelease, type Head, type ReleaseDecision,
+} from '../src/index.ts'
+import { headOf, rivalRotation, rootCase, stolenCurrentKey, stolenNextKey, type RootSpec } from './support/attack-cases.ts'
 import { Install } from './support/install.ts'
-import { CONTENT_KEYS, DAY, keyId, NOW, options, Publisher } from './support/publisher.ts'
-import { sha256DigestSeal } from '@keyturn/kel'
-import { utf8Encode } from '@keyturn/primitives'
+import { CONTENT_KEYS, DAY, keyId, NOW, options, publicKeyOf, Publisher, seedOf } from './support/publisher.ts'
+import { attachSignatures, buildInception, collectSignatures, keyText, seedSigner, sha256DigestSeal } from '@keyturn/kel'
+import { ed25519Sign, utf8Encode } from '@keyturn/primitives'
 
 let rows = 0
 function row(name: string, run: () => Promise<void>): void {
@@ -154,8 +156,8 @@ describe('states of trust: one test for each row of the table', () => {
     expect({ ...install.state, fork: undefined }).toEqual({ ...before, fork: undefined })
     expect(install.start().playable).toBe(true)
     // Below nt he has nothing: one of two next keys does not rotate.
-    const shared = await Publisher.create({ nextKeys: ['next a', 'next b'], nextThreshold: 2 })
-    await expect(shared.rotate()).resolves.toBeUndefined()
+    const spec: RootSpec = { next: [['a', 'b', 'c'], 2], to: [['a', 'b', 'c'], 1] }
+    expect([await rootCase(spec, [0]), await rootCase(spec, [0, 1])]).toEqual(['KEL_SIGNATURE', 'accepted'])
   })
 
   row('identity lost: plays on, stale once documents expire', async () => {
@@ -207,6 +209,27 @@ describe('forks', () => {
     await publisher.rotate()
     const install = await Install.with(publisher)
     expectUnchanged(install, () => install.cycle({ ...HEIR, logs: [short] }), 'KEL_ROLLBACK')
+  })
+})
+
+describe('witnesses', () => {
+  it('receipts count as the log itself demands', async () => {
+    const publisher = await Publisher.create()
+    const made = await publisher.manifest()
+    const unsigned = buildInception({
+      keys: [publicKeyOf('witnessed')], nextKeys: [publicKeyOf('witnessed next')], traits: ['EO'],
+      seals: [sha256DigestSeal(publisher.rolesBytes[0] as Uint8Array)],
+      witnesses: ['witness 1', 'witness 2'].map((name) => keyText(publicKeyOf(name), false)), witnessThreshold: 2,
+    })
+    const signatures = await collectSignatures(unsigned.body, unsigned.event.publicKeys, seedSigner([seedOf('witnessed')]))
+    const receipts = ['witness 1', 'witness 2'].map((name, index) => ({ index, signature: ed25519Sign(seedOf(name), unsigned.body) }))
+    const seen = async (witnessSignatures: typeof receipts): Promise<string> => {
+      const event = attachSignatures(undefined, unsigned, signatures, { witnessSignatures })
+      const head = await publisher.head(made, { edit: (value) => ({ ...value, log: { sn: 0, said: event.said } }) })
+      const root = parseTrustRoot(`did:keri:${event.prefix}?sn=0&said=${event.said}`)
+      return codeOf(verifyRelease({ ...publisher.input(made, head), logs: [event.message] }, initialTrustState(root), options()))
+    }
+    expect([await seen([]), await seen(receipts.slice(0, 1)), await seen(receipts)]).toEqual(['KEL_WITNESS', 'KEL_WITNESS', 'accepted'])
   })
 })
 

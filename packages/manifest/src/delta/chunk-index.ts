@@ -28,7 +28,7 @@ export function chunkDigest({ digests }: ChunkIndex, chunk: number): Uint8Array 
   return digests.subarray(chunk * 32, chunk * 32 + 32)
 }
 
-// offset  size  field                    docs/spec/manifest.md §6; little-endian
+// offset  size  field                    docs/spec/manifest.md §8; little-endian
 //  0      4     magic "M2IX"
 //  4      1     version
 //  5      1     params

@@ -17,7 +17,7 @@ import { options, type Publisher } from './publisher.ts'
 export type Blobs = (sha256: string) => Uint8Array | undefined
 
 /** The blobs that the publisher's default files are made of. */
-export const honestBlobs: Blobs = (sha256) =>
+const honestBlobs: Blobs = (sha256) =>
   ['exe', 'locale', 'archive', 'launcher', 'new file'].map((text) => utf8Encode(text)).find((bytes) => sha256Hex(bytes) === sha256)
 
 /** An install: trust, stored documents and a tree, changed only by what verifyRelease accepts and hashes cover. */

@@ -15,7 +15,7 @@ export interface World {
 }
 
 /** Deterministic choices (xorshift). */
-export function choices(seed: number): (below: number) => number {
+function choices(seed: number): (below: number) => number {
   let x = (seed * 2654435761) | 1
   return (below) => {
     x ^= x << 13
