@@ -7,7 +7,7 @@ import { hexEncode } from '@keyturn/primitives'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { writeRuntimeKeyBlob } from '../src/index.ts'
 import { deliveryNamed } from '../src/node/index.ts'
-import { keyBytes, makeKey, verifier } from './fixtures.ts'
+import { keyBytes, makeKey, rejectionOf, verifier } from './fixtures.ts'
 
 const hasCompiler = spawnSync('cc', ['--version']).status === 0
 if (!hasCompiler) console.info('C receiver: no C compiler here, skipped')
@@ -35,6 +35,17 @@ describe.skipIf(!hasCompiler)('C receiver', () => {
     for await (const chunk of child.stdout as AsyncIterable<Buffer>) text += chunk.toString()
     expect(text).toBe(expected)
     await received
+  })
+
+  it('is told from a client that never read, however fast it ends', async () => {
+    for (let round = 0; round < 40; round += 1) {
+      const started = await deliveryNamed('fd').deliver(makeKey(), { file: client, stdio: ['ignore', 'ignore', 'inherit'] })
+      await started.received
+    }
+    for (let round = 0; round < 20; round += 1) {
+      const started = await deliveryNamed('fd').deliver(makeKey(), { file: '/bin/false', stdio: ['ignore', 'ignore', 'inherit'] })
+      expect(await rejectionOf(started.received)).toBe('RK_CHILD_GONE')
+    }
   })
 
   it('lets arguments win over the environment, field by field', () => {

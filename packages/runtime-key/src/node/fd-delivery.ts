@@ -36,15 +36,19 @@ export function fdDelivery(options: DeliveryOptions = {}): RuntimeKeyDelivery {
   }
 }
 
+/** How long the pipe may still say what became of the key after the child is gone or time is up. */
+const LAST_WORD_MS = 100
 const defaultStdio = ['inherit', 'inherit', 'inherit'] as const
 
 /** Writes the blob and waits until the child has closed its end. */
 async function sendBlob(pipe: Duplex, blob: Uint8Array, signal: AbortSignal): Promise<void> {
   try {
     await new Promise<void>((resolve, reject) => {
-      const refuse = (): void => reject(signal.reason as Error)
-      if (signal.aborted) return refuse()
-      signal.addEventListener('abort', refuse, { once: true })
+      // A client that took its key and ended at once: its end may be noticed before the end of the pipe, which tells
+      // whether the key was read (closed) or not (reset).
+      const refuse = (): void => void setTimeout(() => reject(signal.reason as Error), LAST_WORD_MS)
+      if (signal.aborted) refuse()
+      else signal.addEventListener('abort', refuse, { once: true })
       // The child closes without reading the rest: EPIPE or ECONNRESET. It ended, or it cannot read a blob.
       pipe.once('error', (cause) => reject(new RuntimeKeyError('RK_CHILD_GONE', 'The client closed the pipe unread', { cause })))
       pipe.once('end', resolve)
