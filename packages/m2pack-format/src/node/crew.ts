@@ -67,6 +67,8 @@ const workerUrl = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './w
 
 /** Time the main thread leaves to others when it has to wait for them. */
 const BLOCKED_MS = 1
+/** How often the main thread listens while others finish. */
+const LISTEN_MS = 50
 
 /** Threads for one operation: workers, started at once so that they load while the folder is walked, and the main one. */
 export class Crew {
@@ -80,6 +82,11 @@ export class Crew {
       worker.unref()
       this.#workers.push(worker)
     }
+  }
+
+  /** Threads in all. */
+  get size(): number {
+    return this.#workers.length + 1
   }
 
   /**
@@ -101,9 +108,8 @@ export class Crew {
         else await setImmediate()
         betweenTurns()
       }
-      const results = [share.result(), ...((await others) as Result[])]
-      betweenTurns()
-      return results
+      const results = (await meanwhile(others, betweenTurns)) as Result[]
+      return [share.result(), ...results]
     } catch (error) {
       Atomics.store(stop, 0, 1)
       await Promise.allSettled(answers)
@@ -116,6 +122,23 @@ export class Crew {
   /** Ends the workers. */
   async close(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.terminate()))
+  }
+}
+
+/** Waits for the other threads, and goes on listening meanwhile. */
+async function meanwhile<Value>(others: Promise<Value>, betweenTurns: () => void): Promise<Value> {
+  for (;;) {
+    let timer: NodeJS.Timeout | undefined
+    const turn = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), LISTEN_MS)
+    })
+    try {
+      const settled = await Promise.race([others.then((value) => ({ value })), turn])
+      betweenTurns()
+      if (settled !== undefined) return settled.value
+    } finally {
+      clearTimeout(timer)
+    }
   }
 }
 

@@ -49,7 +49,7 @@ export async function openEntries(archive: Archive, entries: readonly ArchiveEnt
     manifest: shareBytes(archive.manifestBytes),
     starts: shareNumbers(entries.map(manifestStart)),
     batches: shareNumbers(batchesOf(entries)),
-    next: new Int32Array(new SharedArrayBuffer(4)),
+    next: new Int32Array(new SharedArrayBuffer(12)),
     segmentSize: archive.segmentSize,
     slots,
     stop,
@@ -64,7 +64,7 @@ export async function openEntries(archive: Archive, entries: readonly ArchiveEnt
     onProgress?.({ files: told, totalFiles: entries.length, bytes: progress.bytes, totalBytes })
   }
   try {
-    return (await crew.run(job, new OpenShare(job), stop, tell)).flat()
+    return (await crew.run(job, new OpenShare(job, crew.size > 1), stop, tell)).flat()
   } finally {
     wipe(slots.bytes)
   }

@@ -20,7 +20,7 @@ export interface OpenJob {
   readonly starts: Float64Array<SharedArrayBuffer>
   /** First file of each batch, and one behind the last. */
   readonly batches: Float64Array<SharedArrayBuffer>
-  /** The next batch that no thread has taken. */
+  /** Batches taken in all, from the front, and from the back. */
   readonly next: Int32Array<SharedArrayBuffer>
   readonly segmentSize: number
   readonly slots: SharedSecrets
@@ -47,9 +47,15 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
   readonly #folder: SafeFolder | undefined
   readonly #progress: SharedProgress
   readonly #failures: OpenFailure[] = []
+  readonly #fromBack: boolean
 
-  constructor(job: OpenJob) {
+  /**
+   * @param fromBack - Takes the smallest batches first: for the main thread, which must not be kept from listening to
+   *   signals by a large file while another thread could have it.
+   */
+  constructor(job: OpenJob, fromBack = false) {
     this.#job = job
+    this.#fromBack = fromBack
     this.#manifest = job.manifest
     this.#slots = slotKeys(job.slots)
     this.#reader = new WindowReader(job.descriptor)
@@ -59,8 +65,9 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
 
   turn(): Turn {
     const { next, batches } = this.#job
-    const batch = Atomics.add(next, 0, 1)
-    if (batch * 2 >= batches.length) return 'done'
+    const count = batches.length / 2
+    if (Atomics.add(next, 0, 1) >= count) return 'done'
+    const batch = this.#fromBack ? count - 1 - Atomics.add(next, 2, 1) : Atomics.add(next, 1, 1)
     const first = batches[batch * 2] as number
     const behind = batches[batch * 2 + 1] as number
     const end = this.#endOf(behind - 1)
