@@ -40,31 +40,31 @@ struct ktrk_key {
   int has_key_id, has_master_key, has_sign_public_key;
 };
 
-static const char *ktrk_code(int status) {
+static inline const char *ktrk_code(int status) {
   static const char *const codes[] = {"OK", "RK_MISSING", "RK_ENCODING", "RK_KEY_ID",
                                       "RK_WEAK", "RK_DELIVERY_CORRUPT", "RK_SHM_OCCUPIED"};
   return status >= 0 && status <= KTRK_SHM_OCCUPIED ? codes[status] : "unknown";
 }
 
 /* A store the compiler may not drop. */
-static void ktrk_zero(void *memory, size_t length) {
+static inline void ktrk_zero(void *memory, size_t length) {
   volatile uint8_t *bytes = (volatile uint8_t *)memory;
   while (length-- > 0) *bytes++ = 0;
 }
 
-static void ktrk_wipe(struct ktrk_key *key) { ktrk_zero(key, sizeof *key); }
+static inline void ktrk_wipe(struct ktrk_key *key) { ktrk_zero(key, sizeof *key); }
 
-static uint32_t ktrk_u32le(const uint8_t *bytes) {
+static inline uint32_t ktrk_u32le(const uint8_t *bytes) {
   return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
 }
 
-static int ktrk_all_zero(const uint8_t *bytes, size_t length) {
+static inline int ktrk_all_zero(const uint8_t *bytes, size_t length) {
   uint8_t seen = 0;
   while (length-- > 0) seen |= *bytes++;
   return seen == 0;
 }
 
-static int ktrk_parse_blob(const uint8_t *blob, struct ktrk_key *key) {
+static inline int ktrk_parse_blob(const uint8_t *blob, struct ktrk_key *key) {
   if (memcmp(blob, "M2KEYS1", 8) != 0 || ktrk_u32le(blob + 8) != 1 || ktrk_u32le(blob + 12) != 0) return KTRK_DELIVERY_CORRUPT;
   if (ktrk_u32le(blob + 16) == 0 || ktrk_all_zero(blob + 20, KTRK_KEY_LENGTH)) return KTRK_DELIVERY_CORRUPT;
   key->key_id = ktrk_u32le(blob + 16);
@@ -75,7 +75,7 @@ static int ktrk_parse_blob(const uint8_t *blob, struct ktrk_key *key) {
 }
 
 /* Exactly 64 lower-case digits. */
-static int ktrk_hex(const char *text, uint8_t *out) {
+static inline int ktrk_hex(const char *text, uint8_t *out) {
   size_t i;
   if (strlen(text) != 2 * KTRK_KEY_LENGTH) return KTRK_ENCODING;
   for (i = 0; i < 2 * KTRK_KEY_LENGTH; i++) {
@@ -90,7 +90,7 @@ static int ktrk_hex(const char *text, uint8_t *out) {
 }
 
 /* Decimal without sign or leading zero, 1 to 2^32-1. */
-static int ktrk_key_id(const char *text, uint32_t *out) {
+static inline int ktrk_key_id(const char *text, uint32_t *out) {
   uint64_t value = 0;
   size_t i, length = strlen(text);
   if (length == 0 || length > 10 || text[0] == '0') return KTRK_KEY_ID;
@@ -105,7 +105,7 @@ static int ktrk_key_id(const char *text, uint32_t *out) {
 
 #ifdef _WIN32
 
-static int ktrk_read_mapping(const char *name, struct ktrk_key *key) {
+static inline int ktrk_read_mapping(const char *name, struct ktrk_key *key) {
   HANDLE mapping;
   uint8_t *view, blob[KTRK_BLOB_LENGTH];
   int status;
@@ -126,28 +126,28 @@ static int ktrk_read_mapping(const char *name, struct ktrk_key *key) {
   return status;
 }
 
-static int ktrk_read_fd(int fd, uint8_t *out, int length) { return _read(fd, out, (unsigned)length); }
-static void ktrk_close_fd(int fd) { _close(fd); }
-static void ktrk_unset(const char *name) { _putenv_s(name, ""); }
+static inline int ktrk_read_fd(int fd, uint8_t *out, int length) { return _read(fd, out, (unsigned)length); }
+static inline void ktrk_close_fd(int fd) { _close(fd); }
+static inline void ktrk_unset(const char *name) { _putenv_s(name, ""); }
 
 #else
 
-static int ktrk_read_fd(int fd, uint8_t *out, int length) {
+static inline int ktrk_read_fd(int fd, uint8_t *out, int length) {
   ssize_t count;
   do count = read(fd, out, (size_t)length);
   while (count < 0 && errno == EINTR);
   return (int)count;
 }
-static void ktrk_close_fd(int fd) { close(fd); }
-static void ktrk_unset(const char *name) { unsetenv(name); }
+static inline void ktrk_close_fd(int fd) { close(fd); }
+static inline void ktrk_unset(const char *name) { unsetenv(name); }
 
 /* "/M2PackSharedKeys-<pid>-<start>-<random>" and nothing that could leave the folder. */
-static int ktrk_is_mapping_name(const char *name) {
+static inline int ktrk_is_mapping_name(const char *name) {
   return strncmp(name, "/M2PackSharedKeys-", 18) == 0 && strlen(name) < 128 && name[18] != '\0'
     && strspn(name + 18, "0123456789abcdef-") == strlen(name + 18);
 }
 
-static int ktrk_read_mapping(const char *name, struct ktrk_key *key) {
+static inline int ktrk_read_mapping(const char *name, struct ktrk_key *key) {
   static const uint8_t zeros[KTRK_BLOB_LENGTH];
   uint8_t blob[KTRK_BLOB_LENGTH + 1];
   char path[160];
@@ -176,7 +176,7 @@ static int ktrk_read_mapping(const char *name, struct ktrk_key *key) {
 
 #endif
 
-static int ktrk_read_pipe(const char *number, struct ktrk_key *key) {
+static inline int ktrk_read_pipe(const char *number, struct ktrk_key *key) {
   uint8_t blob[KTRK_BLOB_LENGTH];
   uint32_t fd;
   int done = 0, status = KTRK_DELIVERY_CORRUPT;
@@ -196,7 +196,7 @@ static int ktrk_read_pipe(const char *number, struct ktrk_key *key) {
 }
 
 /* The value of --name VALUE or --name=VALUE; the last one counts. */
-static const char *ktrk_argument(int argc, char **argv, const char *name) {
+static inline const char *ktrk_argument(int argc, char **argv, const char *name) {
   const char *found = NULL;
   size_t length = strlen(name);
   int i;
@@ -208,7 +208,7 @@ static const char *ktrk_argument(int argc, char **argv, const char *name) {
   return found;
 }
 
-static int ktrk_merge_texts(struct ktrk_key *key, const char *master, const char *verifier, const char *key_id) {
+static inline int ktrk_merge_texts(struct ktrk_key *key, const char *master, const char *verifier, const char *key_id) {
   int status = KTRK_OK;
   if (master != NULL) {
     status = ktrk_hex(master, key->master_key);
@@ -227,7 +227,7 @@ static int ktrk_merge_texts(struct ktrk_key *key, const char *master, const char
 
 /* Mapping < pipe < environment < arguments, field by field. The variables are removed, so that no child inherits
  * them; the verifier may be absent (has_sign_public_key is 0), since clients embed theirs. */
-static int ktrk_receive(struct ktrk_key *key, int argc, char **argv) {
+static inline int ktrk_receive(struct ktrk_key *key, int argc, char **argv) {
   const char *map = getenv("M2PACK_KEY_MAP"), *argument_map = ktrk_argument(argc, argv, "--m2pack-key-map");
   const char *fd = getenv("M2PACK_KEY_FD");
   int status = KTRK_OK;

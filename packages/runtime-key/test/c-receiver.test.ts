@@ -21,9 +21,11 @@ describe.skipIf(!hasCompiler)('C receiver', () => {
   const client = join(folder, 'client')
   beforeAll(() => {
     const source = fileURLToPath(new URL('../c/example.c', import.meta.url))
-    for (const standard of ['-std=c99', '-std=c11']) {
-      execFileSync('cc', [standard, '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror', '-fsanitize=address,undefined', source, '-o', client])
+    const strict = ['-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror', '-fsanitize=address,undefined']
+    if (spawnSync('c++', ['--version']).status === 0) {
+      for (const standard of ['-std=c++11', '-std=c++20']) execFileSync('c++', [standard, ...strict, '-x', 'c++', source, '-o', client])
     }
+    for (const standard of ['-std=c11', '-std=c99']) execFileSync('cc', [standard, '-pedantic', ...strict, source, '-o', client])
   })
   afterAll(() => rmSync(folder, { recursive: true }))
 
