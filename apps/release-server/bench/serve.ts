@@ -19,6 +19,27 @@ const rounds = Number(process.env['BENCH_ROUNDS'] ?? 3)
 
 interface Result { readonly perSecond: number; readonly mebibytes: number; readonly errors: number }
 
+/** Where the processor time of a server is read, in seconds: a busy machine slows the clock on the wall, not this. */
+type CpuTime = () => Promise<number>
+
+const ownCpu: CpuTime = async () => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6
+}
+
+/** Processor time of a process and its children, from /proc. */
+function cpuOf(pid: number): CpuTime {
+  return async () => {
+    const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ').filter((text) => text !== '').map(Number)
+    let ticks = 0
+    for (const each of [pid, ...children]) {
+      const fields = (await readFile(`/proc/${each}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? []
+      ticks += Number(fields[11]) + Number(fields[12])
+    }
+    return ticks / 100
+  }
+}
+
 async function wrk(url: string, connections: number, headers: readonly string[] = []): Promise<Result> {
   const { stdout } = await run('wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', ...headers.flatMap((header) => ['-H', header]), url])
   const number = (pattern: RegExp): number => Number(pattern.exec(stdout)?.[1] ?? 0)
@@ -32,22 +53,31 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0
 }
 
-/** Measures both in turn, so that a busy machine slows both. */
-async function compare(name: string, ours: string, theirs: string, by: 'perSecond' | 'mebibytes', connections: number, want: number, headers: readonly string[] = []): Promise<void> {
-  const [mine, limit]: [number[], number[]] = [[], []]
-  let errors = 0
-  for (let round = 0; round < rounds; round++) {
-    const a = await wrk(ours, connections, headers)
-    const b = await wrk(theirs, connections, headers)
-    mine.push(a[by])
-    limit.push(b[by])
-    errors += a.errors
-  }
-  const unit = by === 'perSecond' ? '/s' : ' MiB/s'
-  console.log(`${name.padEnd(34)} ${median(mine).toFixed(0).padStart(8)}${unit}  nginx ${median(limit).toFixed(0).padStart(8)}${unit}  ratio ${(median(mine) / median(limit)).toFixed(2)} (wanted ${want})  errors ${errors}`)
+interface Side { readonly url: string; readonly cpu: CpuTime }
+
+async function measure(side: Side, by: 'perSecond' | 'mebibytes', connections: number, headers: readonly string[]): Promise<{ value: number; perCpu: number; errors: number }> {
+  const before = await side.cpu()
+  const result = await wrk(side.url, connections, headers)
+  const spent = await side.cpu() - before
+  return { value: result[by], perCpu: (result[by] * seconds) / Math.max(spent, 0.01), errors: result.errors }
 }
 
-async function startNginx(folder: string, root: string, upstream: number, port: number): Promise<() => void> {
+/** Measures both in turn, so that a busy machine slows both. */
+async function compare(name: string, ours: Side, theirs: Side, by: 'perSecond' | 'mebibytes', connections: number, want: number, headers: readonly string[] = []): Promise<void> {
+  const rows: { mine: Awaited<ReturnType<typeof measure>>; limit: Awaited<ReturnType<typeof measure>> }[] = []
+  for (let round = 0; round < rounds; round++) {
+    rows.push({ mine: await measure(ours, by, connections, headers), limit: await measure(theirs, by, connections, headers) })
+  }
+  const unit = by === 'perSecond' ? '/s' : ' MiB/s'
+  const of = (pick: (row: (typeof rows)[0]) => number): number => median(rows.map(pick))
+  console.log([
+    name.padEnd(28), `${of(({ mine }) => mine.value).toFixed(0).padStart(7)}${unit}`, `nginx ${of(({ limit }) => limit.value).toFixed(0).padStart(7)}${unit}`,
+    `ratio ${of(({ mine, limit }) => mine.value / limit.value).toFixed(2)} (wanted ${want})`,
+    `per CPU-second ${of(({ mine }) => mine.perCpu).toFixed(0)} of ${of(({ limit }) => limit.perCpu).toFixed(0)}`, `errors ${rows.reduce((sum, { mine }) => sum + mine.errors, 0)}`,
+  ].join('  '))
+}
+
+async function startNginx(folder: string, root: string, upstream: number, port: number): Promise<{ stop: () => void; cpu: CpuTime }> {
   await mkdir(join(folder, 'tmp'), { recursive: true })
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/tmp/${name};`).join(' ')
   await writeFile(join(folder, 'nginx.conf'), `
@@ -60,7 +90,7 @@ async function startNginx(folder: string, root: string, upstream: number, port: 
         location /accel/ { proxy_pass http://keyturn/; proxy_http_version 1.1; proxy_set_header Connection ""; } } }`)
   const child = spawn('/usr/sbin/nginx', ['-c', join(folder, 'nginx.conf'), '-p', folder], { stdio: 'ignore' })
   await until(() => fetch(`http://127.0.0.1:${port}/`))
-  return () => child.kill('SIGTERM')
+  return { stop: () => child.kill('SIGTERM'), cpu: cpuOf(child.pid ?? 0) }
 }
 
 async function main(): Promise<void> {
@@ -82,7 +112,7 @@ async function main(): Promise<void> {
   const root = join(folder, 'data', 'blobs')
   await writeFile(join(root, 'manifest.json'), await readFile(join(root, 'files', release.pin.sha256.slice(0, 2), release.pin.sha256)))
   const port = await freePort()
-  const stopNginx = await startNginx(folder, root, accelPort, port)
+  const { stop: stopNginx, cpu: nginxCpu } = await startNginx(folder, root, accelPort, port)
   const nginx = `http://127.0.0.1:${port}`
   const pathOf = (bytes: Uint8Array): string => {
     const name = createHash('sha256').update(bytes).digest('hex')
@@ -90,12 +120,15 @@ async function main(): Promise<void> {
   }
   try {
     console.log(`manifest of ${release.manifest.length} bytes; ${rounds} rounds of ${seconds} s, median; one nginx worker, one server process, wrk on the same machine`)
-    await compare('manifest, 100 connections', `${url}/manifest.json`, `${nginx}/manifest.json`, 'perSecond', 100, 0.6)
+    const mine = (path: string): Side => ({ url: url + path, cpu: ownCpu })
+    const limit = (path: string): Side => ({ url: nginx + path, cpu: nginxCpu })
+    const both: CpuTime = async () => await ownCpu() + await nginxCpu()
+    await compare('manifest, 100 connections', mine('/manifest.json'), limit('/manifest.json'), 'perSecond', 100, 0.6)
     const tags = await Promise.all([url, nginx].map(async (base) => (await fetch(`${base}/manifest.json`)).headers.get('etag') ?? ''))
-    await compare('304, 100 connections', `${url}/manifest.json`, `${nginx}/manifest.json`, 'perSecond', 100, 0.6, [`If-None-Match: ${tags.join(', ')}`])
-    await compare('304, 1000 connections', `${url}/manifest.json`, `${nginx}/manifest.json`, 'perSecond', 1000, 0.6, [`If-None-Match: ${tags.join(', ')}`])
-    for (const bytes of blobs) await compare(`blob of ${bytes.length / 1024} KiB`, url + pathOf(bytes), nginx + pathOf(bytes), 'mebibytes', 50, 0.7)
-    for (const bytes of blobs.slice(2)) await compare(`X-Accel blob of ${bytes.length / 1024} KiB`, `${nginx}/accel${pathOf(bytes)}`, nginx + pathOf(bytes), 'mebibytes', 50, 0.95)
+    await compare('304, 100 connections', mine('/manifest.json'), limit('/manifest.json'), 'perSecond', 100, 0.6, [`If-None-Match: ${tags.join(', ')}`])
+    await compare('304, 1000 connections', mine('/manifest.json'), limit('/manifest.json'), 'perSecond', 1000, 0.6, [`If-None-Match: ${tags.join(', ')}`])
+    for (const bytes of blobs) await compare(`blob of ${bytes.length / 1024} KiB`, mine(pathOf(bytes)), limit(pathOf(bytes)), 'mebibytes', 50, 0.7)
+    for (const bytes of blobs.slice(2)) await compare(`X-Accel blob of ${bytes.length / 1024} KiB`, { url: `${nginx}/accel${pathOf(bytes)}`, cpu: both }, limit(pathOf(bytes)), 'mebibytes', 50, 0.95)
     console.log(`resident memory afterwards ${(process.memoryUsage.rss() / 1024 / 1024).toFixed(0)} MiB`)
   } finally {
     stopNginx()

@@ -82,3 +82,10 @@ export class Authenticator {
     return stored.actor
   }
 }
+
+/** Forgets sessions that have ended. */
+export async function sweepSessions(context: ServerContext): Promise<void> {
+  const records = await context.metadata.list('sessions', { limit: 10_000 })
+  const ended = records.filter(({ value }) => (value as unknown as StoredSession).expires_ms <= context.clock()).map(({ key }) => key)
+  if (ended.length > 0) await context.metadata.transaction([], (writer) => writer.delete('sessions', ...ended))
+}

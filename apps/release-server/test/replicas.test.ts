@@ -12,7 +12,7 @@ import { ended, freePort, freshDatabase, startPostgres, startS3, until } from '.
 import { atEnd, sha256Hex, someBytes, temporaryFolder } from './support.ts'
 
 const nginx = '/usr/sbin/nginx'
-const launchers = Number(process.env['KEYTURN_TEST_LAUNCHERS'] ?? 2000)
+const launchers = Number(process.env['KEYTURN_TEST_LAUNCHERS'] ?? 400)
 
 async function startNginx(ports: readonly number[]): Promise<string> {
   const folder = await temporaryFolder()
@@ -63,9 +63,9 @@ it('three replicas on one database and bucket: rolling restart, kills, many laun
   const first = await publisher.release({ 'a.bin': someBytes(200_000) })
   await publisher.publish(client, first)
 
-  // A large upload while each replica in turn is killed.
+  // A large upload while a replica is killed.
   const large = blobFromBytes(someBytes(48 * 1024 * 1024))
-  await Promise.all([client.uploadBlob(large), (async () => { for (const at of [0, 1]) await restart(at, 'SIGKILL') })()])
+  await Promise.all([client.uploadBlob(large), restart(0, 'SIGKILL')])
   expect(sha256Hex(await client.fetchPublic(`/files/${large.sha256.slice(0, 2)}/${large.sha256}`) ?? new Uint8Array(0))).toBe(large.sha256)
 
   // Publishes while replicas are killed and restarted; each is done or refused, and the channel tells which.
@@ -81,7 +81,7 @@ it('three replicas on one database and bucket: rolling restart, kills, many laun
       publishes += 1
     }
   })()
-  for (const at of [2, 0]) await restart(at, 'SIGKILL')
+  await restart(2, 'SIGKILL')
   for (const at of [0, 1, 2]) await restart(at, 'SIGTERM')
   stopPublishing = true
   await publishing
@@ -110,7 +110,6 @@ it('three replicas on one database and bucket: rolling restart, kills, many laun
     const { files } = JSON.parse(new TextDecoder().decode(bytes)) as { files: { sha256: string }[] }
     for (const { sha256 } of files) if (sha256Hex(await timed(`/files/${sha256.slice(0, 2)}/${sha256}`)) !== sha256) throw new Error('wrong bytes')
   }
-  await Promise.all(replicas.map(async (_replica, at) => { await restart(at, 'SIGTERM') }))
   const begun = performance.now()
   await Promise.all(Array.from({ length: 100 }, async () => {
     while (next++ < launchers) await launch(`launcher-${next}`).catch((error: unknown) => { failures += 1; console.info(String(error)) })

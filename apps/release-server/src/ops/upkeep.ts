@@ -5,6 +5,7 @@ import { checkStores } from '../fsck.ts'
 import { collectGarbage } from '../gc.ts'
 import type { RetentionOptions } from '../gc.ts'
 import { sweepAnswers } from '../management/idempotency.ts'
+import { sweepSessions } from '../sessions.ts'
 import { sweepUploads } from '../uploads.ts'
 
 /** What the server does by itself. */
@@ -42,6 +43,7 @@ export class Upkeep {
     await this.#context.blobs.sweep(this.#context.clock() - deadWriteMs)
     await sweepUploads(this.#context)
     await sweepAnswers(this.#context)
+    await sweepSessions(this.#context)
   }
 
   /** Begins. */

@@ -1,6 +1,7 @@
 import { read } from 'node:fs'
 import { open } from 'node:fs/promises'
 import type { ServerResponse } from 'node:http'
+import { ServerError } from '../errors.ts'
 import { stalledReaderMs } from './send.ts'
 
 /** Bytes read and sent at a time; also what a reader that stands still costs. */
@@ -37,6 +38,7 @@ function send(response: ServerResponse, bytes: Buffer): Promise<boolean> {
 export async function pumpFile(path: string, range: { start: number; end: number }, response: ServerResponse, begin: () => void): Promise<boolean> {
   const handle = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
+    if (error.code === 'EMFILE' || error.code === 'ENFILE') throw new ServerError('SRV_UNAVAILABLE', 'Too many files are open', { cause: error })
     throw error
   })
   if (handle === undefined) return false

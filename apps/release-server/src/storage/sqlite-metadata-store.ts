@@ -1,6 +1,7 @@
 import { DatabaseSync } from 'node:sqlite'
 import type { StatementSync } from 'node:sqlite'
 import type { JsonValue } from '@keyturn/primitives'
+import { ServerError } from '../errors.ts'
 import type {
   ListQuery, MetadataStore, NewRecord, NotificationListener, RecordReader, RecordWriter, StoredRecord,
 } from './metadata-store.ts'
@@ -73,8 +74,9 @@ class SqliteMetadataStore implements MetadataStore {
         result = await work(new SqliteWriter(this.#writes, told))
         this.#writer.exec('COMMIT')
       } catch (error) {
-        this.#writer.exec('ROLLBACK')
-        throw error
+        // A full disk ends the transaction by itself.
+        if (this.#writer.isTransaction) this.#writer.exec('ROLLBACK')
+        throw named(error)
       }
       for (const [topic, text] of told) for (const listener of this.#listeners) listener(topic, text)
       return result
@@ -101,6 +103,15 @@ class SqliteMetadataStore implements MetadataStore {
       this.#writer.close()
     })
   }
+}
+
+/** Primary result codes of SQLite that say what the disk did. */
+const diskErrors: Readonly<Record<number, 'UP_DISK_FULL' | 'SRV_UNAVAILABLE' | 'SRV_STORAGE'>> = { 5: 'SRV_UNAVAILABLE', 10: 'SRV_STORAGE', 11: 'SRV_STORAGE', 13: 'UP_DISK_FULL' }
+
+function named(error: unknown): unknown {
+  const { errcode } = error as { errcode?: unknown }
+  const code = typeof errcode === 'number' ? diskErrors[errcode & 0xff] : undefined
+  return code === undefined ? error : new ServerError(code, 'Cannot write metadata: the database file refused', { cause: error })
 }
 
 /** Highest key that begins with `prefix`, as an exclusive bound: keys are well-formed text, so U+10FFFF is above all. */
