@@ -148,7 +148,7 @@ static inline int ktrk_is_mapping_name(const char *name) {
 }
 
 static inline int ktrk_read_mapping(const char *name, struct ktrk_key *key) {
-  static const uint8_t zeros[KTRK_BLOB_LENGTH];
+  static const uint8_t zeros[KTRK_BLOB_LENGTH] = {0};
   uint8_t blob[KTRK_BLOB_LENGTH + 1];
   char path[160];
   struct stat st;
