@@ -13,7 +13,7 @@ import { Publisher, signerOf } from '../test/support/publisher.ts'
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 const megabytes = Number(process.env['KEYTURN_BENCH_MB'] ?? '1000')
-const fileCount = Math.round(megabytes * 12.5 * (megabytes >= 4000 ? 1 : 1.6))
+const fileCount = Number(process.env['KEYTURN_BENCH_FILES'] ?? Math.round(megabytes * 12.5 * (megabytes >= 4000 ? 1 : 1.6)))
 const work = mkdtempSync(join(tmpdir(), 'keyturn-bench-'))
 
 const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
