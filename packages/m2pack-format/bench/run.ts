@@ -77,13 +77,15 @@ async function openLargeTable(): Promise<void> {
   await buildArchive(files, sink, { contentKey, signingSeed })
   const source = memorySource(sink.bytes())
   const verifiers = new Map([[1, ed25519PublicKey(signingSeed)]])
-  const times: number[] = []
-  for (let run = 0; run < 7; run++) {
-    const start = performance.now()
+  const times: { wall: number; cpu: number }[] = []
+  for (let run = 0; run < 9; run++) {
+    const [start, before] = [performance.now(), process.cpuUsage()]
     await openArchive(source, { verifiers, contentKey })
-    times.push(performance.now() - start)
+    const { user, system } = process.cpuUsage(before)
+    times.push({ wall: performance.now() - start, cpu: (user + system) / 1000 })
   }
-  console.log(`open of 100,000 entries: first ${(times[0] as number).toFixed(0)} ms, median ${median(times).toFixed(0)} ms (wanted: 150)`)
+  const [wall, cpu] = [median(times.map((one) => one.wall)).toFixed(0), median(times.map((one) => one.cpu)).toFixed(0)]
+  console.log(`open of 100,000 entries: median ${wall} ms, ${cpu} ms of processor time (wanted: 150)`)
 }
 
 function portable(archive: string): void {
@@ -94,6 +96,7 @@ function portable(archive: string): void {
 console.log(`${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Node ${process.version}, ${process.platform}`)
 mkdirSync(scratch, { recursive: true })
 try {
+  await openLargeTable()
   const small = corpus(`${scratch}/small`, smallFiles)
   const large = corpus(`${scratch}/large`, largeFiles)
   const limit = compileLimit()
@@ -101,7 +104,6 @@ try {
     compare('small', small, limit)
     compare('large', large, limit)
   }
-  await openLargeTable()
   if (existsSync(`${scratch}/large.m2p`)) portable(`${scratch}/large.m2p`)
 } finally {
   rmSync(scratch, { recursive: true, force: true })

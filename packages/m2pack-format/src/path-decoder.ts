@@ -29,12 +29,11 @@ export class PathDecoder {
    * @throws {@link M2pError} `M2P_PATH`, `M2P_LIMIT`.
    */
   add(start: number, end: number, index: number, named: Named): void {
-    if (!isPlainPath(this.#manifest, start, end)) {
+    if (this.#length + end - start > BATCH_BYTES) this.flush()
+    if (!isPlainPath(this.#manifest, start, end, this.#batch, this.#length)) {
       named.path = this.#one(start, end, index)
       return
     }
-    if (this.#length + end - start > BATCH_BYTES) this.flush()
-    this.#batch.set(this.#manifest.subarray(start, end), this.#length)
     this.#length += end - start
     this.#ends.push(this.#length)
     this.#named.push(named)

@@ -98,11 +98,11 @@ export class PathCollisions {
    */
   add(path: string): void {
     const folded = foldPath(path)
-    if (this.#files.has(folded)) this.#collide(path, 'another path is the same where case does not count')
     if (this.#folders.has(folded)) this.#collide(path, 'it is a file here and a folder elsewhere')
     const end = folded.lastIndexOf('/')
     if (end >= 0 && (end !== this.#lastFolder.length || !folded.startsWith(this.#lastFolder))) this.#addFolders(path, folded, end)
-    this.#files.add(folded)
+    const known = this.#files.size
+    if (this.#files.add(folded).size === known) this.#collide(path, 'another path is the same where case does not count')
   }
 
   #addFolders(path: string, folded: string, end: number): void {

@@ -20,13 +20,16 @@ function startOf(first: number, second: number, third: number): number {
 /**
  * Whether a path is beyond doubt, judged by its bytes alone: plain ASCII that keeps every rule of docs/spec/m2pack.md §4.
  * Most paths are, and archives have a hundred thousand; the others are looked at by `checkPath`.
+ *
+ * @param copy - Where the path is copied to on the way, at `copyAt`; of no meaning when the answer is no.
  */
-export function isPlainPath(bytes: Uint8Array, start: number, end: number): boolean {
+export function isPlainPath(bytes: Uint8Array, start: number, end: number, copy?: Uint8Array, copyAt = 0): boolean {
   if (end - start > MAX_PATH_BYTES || end === start) return false
   let partStart = start
   let parts = 1
   for (let at = start; at <= end; at++) {
     const byte = at === end ? SLASH : (bytes[at] as number)
+    if (copy !== undefined && at < end) copy[copyAt + at - start] = byte
     if (byte !== SLASH) {
       if (harmless[byte] === 0) return false
       continue
