@@ -53,7 +53,7 @@ function code(act: () => unknown): string {
 }
 
 describe('heads', () => {
-  it('take mirrors only where a plain folder is meant', async () => {
+  it('take mirrors only where a plain folder is meant (row 88)', async () => {
     const publisher = await Publisher.create()
     const head = headOf(await publisher.head(await publisher.manifest()))
     const mirror = (url: string): string => code(() => writeHead({ ...head, mirrors: [{ url, weight: 1 }] }))
@@ -175,7 +175,7 @@ describe('role documents', () => {
 })
 
 describe('limits of a manifest', () => {
-  it('hold for files, notes and lists', async () => {
+  it('hold for files, notes and lists (row 83)', async () => {
     const publisher = await Publisher.create()
     const { bytes } = await publisher.manifest()
     const base = JSON.parse(utf8Decode(bytes)) as Record<string, unknown>

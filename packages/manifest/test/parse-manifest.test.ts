@@ -118,26 +118,26 @@ describe('parseManifest()', () => {
     expect([schema, launcher !== undefined, code(utf8Encode(JSON.stringify(old)))]).toEqual([2, true, 'MAN_SCHEMA'])
   })
 
-  it('takes a missing format for the original one, and any odd one for unknown', () => {
+  it('takes a missing format for the original one, and any odd one for unknown (rows 72, 73)', () => {
     const { format, ...rest } = first
     expect(format).toBe('m2pack')
     expect(parseManifest(utf8Encode(JSON.stringify(rest))).format).toBe('legacy-json-blob')
     for (const odd of ['', null, 7]) expect(code(changed({ format: odd }))).toBe('MAN_UNKNOWN_FORMAT')
   })
 
-  it('refuses sizes that are no plain integers', () => {
+  it('refuses sizes that are no plain integers (row 69)', () => {
     const sized = (size: string): Uint8Array => utf8Encode(text.replace('"size": 3,', `"size": ${size},`))
     for (const size of ['1e3', '1.0', '-0', '9007199254740992', '1e400']) expect([size, code(sized(size))]).toEqual([size, 'MAN_JSON'])
     for (const size of ['-1', '"5"', 'null', '68719476737']) expect([size, code(sized(size))]).toEqual([size, 'MAN_SCHEMA'])
   })
 
-  it('refuses hashes that are not 64 lower-case hex digits', () => {
+  it('refuses hashes that are not 64 lower-case hex digits (row 87)', () => {
     for (const sha256 of ['ab'.repeat(32).slice(1), `${'ab'.repeat(32)}a`, 'AB'.repeat(32), 'sha1', `sha256:${'a'.repeat(57)}`]) {
       expect(code(changed({ files: [{ path: 'a', sha256, size: 1 }], totals: undefined }))).toBe('MAN_SCHEMA')
     }
   })
 
-  it('refuses totals that do not add up and one hash with two sizes', () => {
+  it('refuses totals that do not add up and one hash with two sizes (row 89)', () => {
     expect(code(changed({ totals: { files: 3, bytes: 17, download_bytes: 16 } }))).toBe('MAN_SCHEMA')
     expect(code(changed({ totals: { files: 4, bytes: 16, download_bytes: 16 } }))).toBe('MAN_SCHEMA')
     const twice = [{ path: 'a', sha256: 'ab'.repeat(32), size: 1 }, { path: 'b', sha256: 'ab'.repeat(32), size: 2 }]
@@ -160,14 +160,14 @@ describe('parseManifest()', () => {
     expect(performance.now() - start).toBeLessThan(2000)
   })
 
-  it('installs legal names that look odd, and pollutes nothing', () => {
+  it('installs legal names that look odd, and pollutes nothing (row 66)', () => {
     const files = ['__proto__', 'constructor', 'prototype/hasOwnProperty', 'toString'].map((path, index) => ({ path, sha256: `${index}`.repeat(64), size: 1 }))
     const parsed = parseManifest(changed({ files, totals: undefined }))
     expect(parsed.files.map(({ path }) => path)).toEqual(files.map(({ path }) => path))
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
   })
 
-  it('answers slow-looking input at once', () => {
+  it('answers slow-looking input at once (row 90)', () => {
     const start = performance.now()
     code(changed({ version: '1.'.repeat(100_000) }))
     code(changed({ files: [{ path: `${'a/'.repeat(1000)}!`, sha256: 'ab'.repeat(32), size: 1 }], totals: undefined }))
@@ -175,7 +175,7 @@ describe('parseManifest()', () => {
     expect(performance.now() - start).toBeLessThan(500)
   })
 
-  it('refuses what is no JSON: comments, commas, BOM, UTF-16, garbage around it', () => {
+  it('refuses what is no JSON: comments, commas, BOM, UTF-16, garbage around it (row 67)', () => {
     const wide = new Uint8Array(bytes.length * 2)
     bytes.forEach((byte, index) => (wide[index * 2] = byte))
     const odd = [`/* c */${text}`, text.replace('}\n', ',}\n'), text.replace('"schema": 2', '"schema": NaN'), text.replaceAll('"', "'"), `\ufeff${text}`, `x${text}`, `${text}x`]
@@ -189,7 +189,7 @@ describe.skipIf(!haveVectors)('published JSON vectors', () => {
   /** The file as the value of a field that this reader does not know. */
   const embedded = (name: string): Uint8Array => concatBytes(utf8Encode('{"x":'), read(name), utf8Encode(`,${text.trim().slice(1)}`))
 
-  it('refuses the 188 n_ files, alone and inside a manifest', () => {
+  it('refuses the 188 n_ files, alone and inside a manifest (row 68)', () => {
     const files = names.filter((name) => name.startsWith('n_'))
     expect(files).toHaveLength(188)
     expect(files.filter((name) => code(read(name)) === 'accepted')).toEqual([])

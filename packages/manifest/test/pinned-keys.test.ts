@@ -61,7 +61,7 @@ describe('a pair of the original launcher, made by OpenSSL', () => {
     ])
   })
 
-  it('is refused with one byte changed anywhere, before it is parsed', () => {
+  it('is refused with one byte changed anywhere, before it is parsed (row 56)', () => {
     const state = initialTrustState(parseTrustRoot(`key:${legacyKey}`))
     const [manifest, legacySignature] = [vector('manifest.json'), vector('manifest.json.sig')]
     for (let at = 0; at < manifest.length; at++) {
@@ -93,7 +93,7 @@ describe('a pair of the original launcher, made by OpenSSL', () => {
 })
 
 describe('pinned keys', () => {
-  it('take raw, hex and base64 signatures, with or without a line feed, and nothing else', async () => {
+  it('take raw, hex and base64 signatures, with or without a line feed, and nothing else (row 57)', async () => {
     const publisher = await Publisher.create()
     const { bytes: manifest } = await schema1(publisher)
     const signature = sign(manifest)
@@ -108,7 +108,7 @@ describe('pinned keys', () => {
     expect(codeOf(verifyRelease({ manifest }, pinned('legacy'), options()))).toBe('MAN_SIGNATURE_FORMAT')
   })
 
-  it('count only until their end, and any one of the list suffices', async () => {
+  it('count only until their end, and any one of the list suffices (row 59)', async () => {
     const publisher = await Publisher.create()
     const { bytes: manifest } = await schema1(publisher)
     const until = initialTrustState(pinnedKeysRoot([{ key: keyId('legacy'), until: '2026-12-01T00:00:00Z' }, { key: keyId('newer') }]))
@@ -117,7 +117,7 @@ describe('pinned keys', () => {
     expect([at(0, 'legacy'), at(11, 'legacy'), at(11, 'newer'), at(0, 'stranger')]).toEqual(['accepted', 'MAN_KEY_RETIRED', 'accepted', 'MAN_SIGNATURE'])
   })
 
-  it('keep version order as the floor', async () => {
+  it('keep version order as the floor (rows 75, 76)', async () => {
     const publisher = await Publisher.create()
     const input = async (version: string, notes = version): Promise<{ manifest: Uint8Array; legacySignature: Uint8Array }> => {
       const { bytes: manifest } = await schema1(publisher, { version, notes })

@@ -319,7 +319,7 @@ describe('rollout, fallback and withdrawal', () => {
 })
 
 describe('clocks', () => {
-  it('never runs below the newest signed time, and warns', async () => {
+  it('never runs below the newest signed time, and warns (row 80)', async () => {
     const publisher = await Publisher.create()
     const later = NOW + 20 * DAY
     const input = await publisher.release({ nowMs: later }, { nowMs: later })
@@ -332,7 +332,7 @@ describe('clocks', () => {
     expect(codeOf(verifyRelease(stale, install.state, options({ nowMs: NOW + 10 * DAY })))).toBe('MAN_EXPIRED')
   })
 
-  it('is not locked out by a clock that was once far ahead', async () => {
+  it('is not locked out by a clock that was once far ahead (row 81)', async () => {
     const publisher = await Publisher.create()
     const input = await publisher.release()
     const ahead = verifyRelease(input, publisher.state(), options({ nowMs: NOW + 3650 * DAY }))
@@ -340,7 +340,7 @@ describe('clocks', () => {
     expect(verifyRelease(input, ahead.state, options()).outcome).toBe('accepted')
   })
 
-  it('refuses what was issued more than five minutes ahead', async () => {
+  it('refuses what was issued more than five minutes ahead (row 79)', async () => {
     const publisher = await Publisher.create()
     const install = await Install.with(publisher)
     const tenMinutes = await publisher.release({}, { nowMs: NOW + 600_000 })

@@ -16,7 +16,7 @@ describe('verifyRelease()', () => {
     })
   })
 
-  it('gives the same answer and the same state the second time', async () => {
+  it('gives the same answer and the same state the second time (row 74)', async () => {
     const publisher = await Publisher.create()
     const input = await publisher.release()
     const first = verifyRelease(input, publisher.state(), options())
