@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { base64Decode, hexEncode } from '@keyturn/primitives'
 import { assertKeyUsable, KeyFloors, lookUpKeys, parseIdentityName } from '@keyturn/noise-keys'
 import { folderDirectory } from '@keyturn/noise-keys/node'
+import { askOnce } from '@keyturn/noise-keys/noise'
+import { EXCHANGE_PROTOCOLS, exchangePrologue, openKeyAnswer, serverKeyHint, writeExchangeHeader, writeKeyRequest } from '@keyturn/runtime-key'
 import { createReleaseServer } from '@keyturn/release-server'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { run } from '../src/program.ts'
@@ -33,6 +35,22 @@ async function keyturn(...argv: string[]): Promise<Answer> {
 }
 
 const states = ({ data }: Answer): string[] => data.keys.map(({ device, state, verdict }) => `${device}: ${state ?? verdict}`)
+
+/** One round of the runtime key exchange; the code of the answer, or the status before it. */
+async function askForKey(url: string, publicKeyHex: string): Promise<string> {
+  const remoteStatic = Uint8Array.from(Buffer.from(publicKeyHex, 'hex'))
+  const header = writeExchangeHeader({ pattern: 'NK', serverKeyHint: serverKeyHint(remoteStatic) })
+  const asked = askOnce(EXCHANGE_PROTOCOLS.NK, { remoteStatic, prologue: exchangePrologue(header) }, writeKeyRequest({ keyId: 1, manifestSha256: new Uint8Array(32) }))
+  const body = Uint8Array.from([...header, ...asked.message])
+  const response = await fetch(`${url}/noise/runtime-key`, { method: 'POST', body, headers: { 'content-type': 'application/octet-stream' } })
+  if (response.status !== 200) return `HTTP ${response.status}`
+  try {
+    openKeyAnswer(asked.readAnswer(new Uint8Array(await response.arrayBuffer())), 1)
+    return 'key'
+  } catch (error) {
+    return (error as { code: string }).code
+  }
+}
 
 describe('keyturn noise', { timeout: 120_000 }, () => {
   it('turns a key on schedule, by what status says is due', async () => {
@@ -106,12 +124,19 @@ describe('keyturn noise', { timeout: 120_000 }, () => {
       await keyturn('init', '--product', 'game')
       const publish = ['--to', url, '--token-file', join(folder, 'token')]
       expect((await keyturn('noise', 'publish', '--to', url)).exit).not.toBe(0)
-      expect(states(await keyturn('noise', 'publish', ...publish))).toEqual(['server: active'])
-      expect(states(await keyturn('noise', 'rotate', '--now', ...publish))).toEqual(['server: retiring', 'server-v2: active'])
+      const published = await keyturn('noise', 'publish', ...publish, '--hand-over')
+      expect([states(published), published.data['handed_to']]).toEqual([['server: active'], [url]])
+      const rotated = await keyturn('noise', 'rotate', '--now', ...publish)
+      expect([states(rotated), rotated.data['handed_to']]).toEqual([['server: retiring', 'server-v2: active'], [url]])
+      // The server answers under both keys: it opens the handshake, and says that it knows no such release.
+      for (const { public_key: publicKey } of rotated.data.keys) expect(await askForKey(url, publicKey)).toBe('RK_RELEASE_UNKNOWN')
       expect(states(await keyturn('noise', 'lookup', '--from', url))).toEqual(['server-v2: ok', 'server: retiring'])
       expect((await keyturn('noise', 'audit', '--from', url)).data['reports']).toMatchObject([{ findings: [] }])
       expect(states(await keyturn('noise', 'revoke', 'server', '--yes', ...publish))).toEqual(['server: revoked', 'server-v2: active'])
       expect(states(await keyturn('noise', 'lookup', '--from', url))).toEqual(['server-v2: ok', 'server: revoked'])
+      expect(await askForKey(url, rotated.data.keys[0]?.public_key ?? '')).toBe('HTTP 410')
+      expect(await askForKey(url, rotated.data.keys[1]?.public_key ?? '')).toBe('RK_RELEASE_UNKNOWN')
+      expect((await keyturn('noise', 'publish', '--to', 'http://192.0.2.1', '--hand-over')).error?.code).toMatch(/CLI_USAGE|NK_UNREACHABLE/)
     } finally {
       await server.close()
     }

@@ -1,0 +1,76 @@
+import { cp, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openStream, sealStream } from '../src/backup/container.ts'
+import { codeOf, dataOf, keyturn, type Outcome } from './support/keyturn.ts'
+import { World } from './support/world.ts'
+
+const passphrase = new TextEncoder().encode('p')
+
+async function collect(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const parts: Uint8Array[] = []
+  for await (const part of stream) parts.push(part)
+  return Buffer.concat(parts)
+}
+
+async function* pieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size)
+}
+
+const seal = (bytes: Uint8Array, size = 65_536): Promise<Buffer> => collect(sealStream(passphrase, pieces(bytes, size), { scryptLogN: 1 }))
+const open = (bytes: Uint8Array, size = 65_536): Promise<Buffer> => collect(openStream(passphrase, pieces(bytes, size)))
+
+describe('sealStream() and openStream()', () => {
+  it('give back what was sealed, whatever the pieces', async () => {
+    await fc.assert(fc.asyncProperty(fc.nat(3_000_000), fc.integer({ min: 1000, max: 2_000_000 }), fc.integer({ min: 1000, max: 2_000_000 }), async (length, write, read) => {
+      const bytes = Buffer.alloc(length, 'abc')
+      expect((await open(await seal(bytes, write), read)).equals(bytes)).toBe(true)
+    }), { numRuns: 20 })
+  })
+
+  it('refuse every cut, every flipped bit and what is appended', async () => {
+    const sealed = await seal(Buffer.alloc(1_048_576 + 300, 'x'))
+    const refused = async (bytes: Uint8Array): Promise<void> => { await expect(open(bytes)).rejects.toMatchObject({ code: 'CLI_BACKUP' }) }
+    for (const length of [0, 7, 59, 60, 61, 1000, 60 + 1_048_576 + 16, sealed.length - 1]) await refused(sealed.subarray(0, length))
+    for (const at of [0, 8, 12, 44, 60, 500_000, sealed.length - 1]) {
+      const changed = Buffer.from(sealed)
+      changed[at] = (changed[at] ?? 0) ^ 1
+      await refused(changed)
+    }
+    await refused(Buffer.concat([sealed, Buffer.from([0])]))
+  })
+})
+
+describe('keyturn backup and restore', () => {
+  let world: World
+  beforeEach(async () => { world = await World.create() })
+  afterEach(async () => { await world.remove() })
+  const run = (...args: string[]): Promise<Outcome> => keyturn([...args, '--passphrase-file', world.path('passphrase'), '--json'], { cwd: world.folder })
+
+  it('bring a home back, byte for byte', async () => {
+    await world.release()
+    await mkdir(world.path('home', 'server'), { recursive: true })
+    await writeFile(world.path('home', 'server', 'large'), 'left out')
+    const made = dataOf(await run('backup', 'b', '--home', 'home'))
+    expect(made).toMatchObject({ read_back: true })
+    expect(dataOf(await run('restore', 'b', '--home', 'again'))['files']).toBe(made['files'])
+    for (const name of (await readdir(world.path('again'), { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())) {
+      const path = `${name.parentPath}/${name.name}`
+      expect((await readFile(path)).equals(await readFile(path.replace('/again', '/home')))).toBe(true)
+    }
+    expect((await run('doctor', '--home', 'again', '--offline')).code).toBe(0)
+    expect(await readdir(world.path('again'))).not.toContain('server')
+  })
+
+  it('replace nothing: a home that is there, a file that is there', async () => {
+    expect((await run('backup', 'b', '--home', 'home')).code).toBe(0)
+    expect(codeOf(await run('backup', 'b', '--home', 'home'))).toBe('CLI_EXISTS')
+    expect(codeOf(await run('restore', 'b', '--home', 'home'))).toBe('CLI_HOME_EXISTS')
+    await cp(world.path('b'), world.path('cut'))
+    await writeFile(world.path('cut'), (await readFile(world.path('b'))).subarray(0, 2000))
+    expect(codeOf(await run('restore', 'cut', '--home', 'other'))).toBe('CLI_BACKUP')
+    await expect(readdir(world.path('other'))).rejects.toMatchObject({ code: 'ENOENT' })
+    await rm(world.path('b'))
+    expect((await run('restore', 'b', '--home', 'other')).code).toBe(2)
+  })
+})

@@ -1,0 +1,82 @@
+import { chmod, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { fromJsonSchema } from '@modelcontextprotocol/server'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { writeCalendar } from '../src/health/calendar.ts'
+import { collectStatus } from '../src/health/collect-status.ts'
+import { diagnose, type Finding } from '../src/health/diagnose.ts'
+import { dataOf, keyturn } from './support/keyturn.ts'
+import { World } from './support/world.ts'
+
+let world: World
+beforeEach(async () => { world = await World.create() })
+afterEach(async () => { await world.remove() })
+
+const schemas = fileURLToPath(new URL('../../../docs/spec/schemas', import.meta.url))
+
+async function problems(name: string, value: unknown): Promise<unknown> {
+  const schema = JSON.parse(await readFile(join(schemas, `${name}.schema.json`), 'utf8')) as Parameters<typeof fromJsonSchema>[0]
+  return (await fromJsonSchema(schema)['~standard'].validate(value)).issues
+}
+
+async function faults(): Promise<Finding[]> {
+  const findings = await diagnose(await world.home(), { nowMs: Date.now(), deep: true, client: undefined, signal: world.signal })
+  return findings.filter(({ level }) => level === 'error')
+}
+
+describe('keyturn status and doctor', () => {
+  it('answer as their published schemas say', async () => {
+    await world.release()
+    const flags = ['--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--json']
+    expect(await problems('status', dataOf(await keyturn(['status', ...flags])))).toBeUndefined()
+    expect(await problems('doctor', dataOf(await keyturn(['doctor', ...flags])))).toBeUndefined()
+    expect(await problems('status', { product: 1 })).toBeDefined()
+  })
+})
+
+describe('collectStatus()', () => {
+  it('tells what is due, and when, as the clock goes on', async () => {
+    await world.release()
+    const home = await world.home()
+    const now = Date.now()
+    const at = async (days: number): Promise<string[]> => (await collectStatus(home, now + days * 86_400_000)).items
+      .filter(({ due_state }) => due_state !== 'ok').map(({ kind, due_state }) => `${kind} ${due_state}`)
+    expect(await at(0)).toEqual([])
+    expect(await at(6)).toEqual(['head-document due'])
+    expect(await at(8)).toEqual(['head-document expired'])
+    expect(await at(150)).toEqual(['content soon', 'release soon', 'head due', 'head-document expired'])
+    expect(await at(400)).toContain('roles expired')
+  })
+
+  it('becomes a calendar whose entries keep their identity', async () => {
+    const status = await collectStatus(await world.home(), Date.now())
+    const calendar = writeCalendar(status, Date.now())
+    expect(calendar.split('\r\n').every((line) => line.length <= 75)).toBe(true)
+    expect(calendar.match(/BEGIN:VEVENT/g)?.length).toBe(status.items.filter(({ due }) => due !== undefined).length)
+    expect(calendar.match(/^UID:.*$/gm)).toEqual(writeCalendar(status, Date.now() + 5000).match(/^UID:.*$/gm))
+  })
+})
+
+describe('diagnose()', () => {
+  it('finds nothing wrong with a fresh home and a release', async () => {
+    await world.release()
+    expect(await faults()).toEqual([])
+  })
+
+  it('names what is wrong, each with the command that mends it', async () => {
+    const release = await world.release()
+    await chmod(world.path('home', 'keystore'), 0o644)
+    expect((await faults()).map(({ check, mend }) => [check, mend.split(' ')[0]])[0]).toEqual(['permissions', 'chmod'])
+    await chmod(world.path('home', 'keystore'), 0o600)
+
+    await truncate(join(release.tree, 'pack', 'data.m2p'), 3000)
+    expect((await faults()).map(({ check }) => check)).toEqual(['archives'])
+    await rm(join(release.folder, 'manifest.sigs.json'))
+    expect((await faults()).map(({ check }) => check)).toEqual(['releases', 'archives'])
+
+    const roles = world.path('home', 'roles', '1.json')
+    await writeFile(roles, (await readFile(roles, 'utf8')).replace('"epoch": 1', '"epoch": 2'))
+    expect((await faults()).map(({ check }) => check)).toContain('log')
+  })
+})
