@@ -132,6 +132,18 @@ describe('pinned keys', () => {
     expect(codeOf(verifyRelease(await input('2026.11.21-10'), state, options()))).toBe('accepted')
   })
 
+  it('fall back on created_at where two versions cannot be compared', async () => {
+    const publisher = await Publisher.create()
+    const input = async (version: string, nowMs: number): Promise<{ manifest: Uint8Array; legacySignature: Uint8Array }> => {
+      const { bytes: manifest } = await schema1(publisher, { nowMs, edit: (model) => ({ ...model, version }) })
+      return { manifest, legacySignature: sign(manifest) }
+    }
+    const { state } = verifyRelease(await input('2026.04.15-m2pack-v2', NOW), pinned('legacy'), options())
+    expect(codeOf(verifyRelease(await input('2026.04.15-m2pack-v1', NOW - DAY), state, options()))).toBe('MAN_ROLLBACK')
+    expect(codeOf(verifyRelease(await input('2026.04.15-m2pack-v7', NOW + 1000), state, options()))).toBe('accepted')
+    expect(codeOf(verifyRelease(await input('2026.04.15-9', NOW + 1000), state, options()))).toBe('MAN_ROLLBACK')
+  })
+
   it('never go back from schema 2 to schema 1', async () => {
     const publisher = await Publisher.create()
     const two = await publisher.manifest({ version: '2026.11.21-1' })
