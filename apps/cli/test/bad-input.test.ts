@@ -1,10 +1,13 @@
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { cp, mkdir, readdir, readFile, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { codeOf, dataOf, keyturn, type Outcome } from './support/keyturn.ts'
 import { World } from './support/world.ts'
+
+const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
 let world: World
 beforeEach(async () => { world = await World.create() })
@@ -104,7 +107,6 @@ describe('keyturn update and launch', () => {
     const pin = String(dataOf(await run('release', 'trust'))['pin'])
     expect((await run('update', '--dir', 'game', '--server', world.url, '--trust', pin)).code).toBe(0)
     await world.release('two')
-    const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
     for (const delayMs of [250, 400, 500, 650]) {
       await cp(world.path('game'), world.path('copy'), { recursive: true, force: true })
       const child = spawn(process.execPath, [main, 'update', '--dir', 'copy', '--quiet'], { cwd: world.folder, stdio: 'ignore' })
@@ -116,6 +118,34 @@ describe('keyturn update and launch', () => {
       const start = await run('launch', '--dir', 'copy', '--offline', '--program', process.execPath, '--', '-e', 'process.exit(0)')
       expect(start.code, start.stdout).toBe(0)
     }
+  }, 180_000)
+})
+
+describe('a full disk', () => {
+  it('stops an update with exit 3 and leaves the installed release whole', async () => {
+    await world.startServer()
+    await world.release()
+    const pin = String(dataOf(await run('release', 'trust'))['pin'])
+    expect((await run('update', '--dir', 'game', '--server', world.url, '--trust', pin)).code).toBe(0)
+    const before = await readFile(world.path('game', 'pack', 'data.m2p'))
+    await world.release(randomBytes(40_000).toString('hex'))
+    // No file of this process may grow beyond 16 KiB: the archive does not fit, the documents of a cycle do.
+    const limited = spawn('bash', ['-c', `ulimit -f 16; exec "$0" --no-warnings "$@"`, process.execPath, main, 'update', '--dir', 'game', '--json'], { cwd: world.folder, stdio: ['ignore', 'pipe', 'ignore'] })
+    let stdout = ''
+    limited.stdout.on('data', (part: Buffer) => { stdout += part.toString() })
+    const code = await new Promise((resolve) => { limited.once('close', resolve) })
+    expect([code, codeOf({ code: 3, stdout, stderr: '' })]).toEqual([3, 'LA_DISK_FULL'])
+    expect((await readFile(world.path('game', 'pack', 'data.m2p'))).equals(before)).toBe(true)
+    expect((await run('launch', '--dir', 'game', '--offline', '--program', process.execPath, '--', '-e', 'process.exit(0)')).code).toBe(0)
+    expect(dataOf(await run('update', '--dir', 'game'))['outcome']).toBe('updated')
+  }, 180_000)
+
+  it('stops a build with exit 3 and leaves no archive behind', async () => {
+    await world.source(randomBytes(40_000).toString('hex'))
+    const script = `ulimit -f 16; exec "$0" --no-warnings "$@"`
+    const limited = spawn('bash', ['-c', script, process.execPath, main, 'pack', 'tree', '--input', 'source', '--output', 'tree', '--home', world.path('home'), '--passphrase-file', world.path('passphrase')], { cwd: world.folder, stdio: 'ignore' })
+    expect(await new Promise((resolve) => { limited.once('close', resolve) })).toBe(3)
+    expect(await readdir(world.path('tree', 'pack'))).toEqual([])
   }, 180_000)
 })
 

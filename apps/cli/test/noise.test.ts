@@ -115,7 +115,7 @@ describe('keyturn noise', { timeout: 120_000 }, () => {
   })
 
   it('publishes to a release server with a token, and finds everything there again', async () => {
-    const server = await createReleaseServer({ dataDir: join(folder, 'server'), host: '127.0.0.1', port: 0 })
+    const server = await createReleaseServer({ dataDir: join(folder, 'server'), host: '127.0.0.1', port: 0, vault: { passphrase: 'correct horse', scryptLogN: 4 } })
     try {
       const { url } = await server.listen()
       const { secret } = await server.createToken({ name: 'publisher', scopes: ['keys:write'] })

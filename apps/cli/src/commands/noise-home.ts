@@ -90,7 +90,8 @@ export async function writableDirectoriesOf(context: Context, flags: readonly st
   }))
 }
 
-function isAddress(place: string): boolean {
+/** Whether a place is a server and not a folder. */
+export function isAddress(place: string): boolean {
   return /^https?:\/\//.test(place)
 }
 

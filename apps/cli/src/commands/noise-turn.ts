@@ -8,12 +8,14 @@ import {
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { collect, dateText, directoryOf, nowSeconds, openTransport, writableDirectoriesOf, type TransportHome } from './noise-home.ts'
+import { handOverKeys } from './noise-hand-over.ts'
+import { collect, dateText, directoryOf, isAddress, nowSeconds, openTransport, writableDirectoriesOf, type TransportHome } from './noise-home.ts'
 import { keysData, keysText } from './noise-status.ts'
 
 interface PlaceOptions {
   readonly to?: readonly string[]
   readonly tokenFile?: string
+  readonly handOver?: boolean
 }
 interface PublishOptions extends PlaceOptions {
   readonly device: string
@@ -32,6 +34,7 @@ interface RevokeOptions extends PlaceOptions {
 const ROTATE_STEPS: readonly PlanAction[] = ['announce-next', 'cut-over', 'retire', 'refresh']
 const REASONS: readonly RevocationReason[] = ['compromise', 'lost', 'superseded', 'retired', 'unspecified']
 const TO = ['--to <place>', 'a release server\'s address or a folder; may be given several times. Default: the home\'s own folder and server'] as const
+const HAND_OVER = ['--hand-over', 'give the secrets of current keys to the release servers it publishes to, now and at every later turn'] as const
 const TOKEN = ['--token-file <file>', 'file with the access token of the release server; default: as "keyturn release publish"'] as const
 
 /** Registers `keyturn noise publish`. */
@@ -40,6 +43,7 @@ export function registerNoisePublish(noise: Command, cli: Cli): void {
     .description('publish records, key list and packet; the first time with a first key')
     .option(...TO, collect)
     .option(...TOKEN)
+    .option(...HAND_OVER)
     .option('--device <id>', 'device id of the first key', 'server')
     .option('--request <file>', 'a signing request, with --answer')
     .option('--answer <file>', 'its answer: publishes what is dated up to now, needs no key here')
@@ -61,6 +65,7 @@ function registerTransportTurn(command: Command, name: string, cli: Cli): void {
     .description('take the next step of a turn: announce the next key, cut over to it, retire the old one')
     .option(...TO, collect)
     .option(...TOKEN)
+    .option(...HAND_OVER)
     .option('--now', 'cut over without waiting until caches know the next key; for a stolen key see "noise revoke --replace"')
     .option('--due', 'only what the plan says is due: for cron')
   cli.define<RotateOptions>(command, { example: [name, `${name} --due`, `${name} --now --dry-run`], dryRun: true, run: turnTransport })
@@ -73,6 +78,7 @@ export function registerNoiseRevoke(noise: Command, cli: Cli): void {
     .argument('<device>', 'device id')
     .option(...TO, collect)
     .option(...TOKEN)
+    .option(...HAND_OVER)
     .option('--reason <why>', `one of ${REASONS.join(', ')}`, 'compromise')
     .option('--replace', 'publish a fresh key in its place')
   cli.define<RevokeOptions>(command, { example: 'keyturn noise revoke laptop --reason lost --replace --yes', dryRun: true, run: runRevoke })
@@ -163,7 +169,7 @@ function unusedDevice(metadata: TransportMetadata, device: string): string {
 }
 
 async function signAndPublish(
-  context: Context, home: TransportHome, metadata: TransportMetadata, { to, tokenFile }: PlaceOptions, order: 'turn' | 'revocation', text: string,
+  context: Context, home: TransportHome, metadata: TransportMetadata, { to, tokenFile, handOver }: PlaceOptions, order: 'turn' | 'revocation', text: string,
 ): Promise<CommandResult> {
   const nowS = nowSeconds(context)
   if (context.dryRun) {
@@ -173,12 +179,14 @@ async function signAndPublish(
   const directory = directoryOf(directories)
   const { packet } = await directory.read(parseIdentityName(metadata.identity), { fresh: true })
   const signed = await home.withSeed((seed) => signPublication(seed, draftPublication(metadata, nowS, packet)))
+  const servers = handOver === true ? directories.map(({ name }) => name).filter(isAddress) : []
+  const handedTo = await handOverKeys(context, home, metadata, { servers, tokenFile })
   // Stored before anything goes out: a sequence number that was signed is never signed again.
   const after = afterPublication(metadata, signed)
   await home.store(after)
   await publishKeys(directory, signed, order)
   return {
-    data: { identity: metadata.identity, did: text, published_to: directories.map(({ name }) => name), list: after.list?.seq, keys: keysData(after) },
+    data: { identity: metadata.identity, did: text, published_to: directories.map(({ name }) => name), handed_to: handedTo, list: after.list?.seq, keys: keysData(after) },
     text: `${text}\n\n${keysText(after)}`,
   }
 }

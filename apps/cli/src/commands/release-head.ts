@@ -15,6 +15,7 @@ interface HeadOptions extends ChannelOption {
   readonly fallback?: string
   readonly mirror?: readonly string[]
   readonly key?: readonly string[]
+  readonly atLeast?: string
 }
 
 /** Registers `keyturn release head`. */
@@ -29,6 +30,7 @@ export function registerHead(release: Command, cli: Cli): void {
     .option('--fallback <version>', 'what the others get (default: the release before)')
     .option('--mirror <url>', 'a place that serves the same tree; may be given several times', collect)
     .option('--key <alias>', 'sign with this key; may be given several times (default: the head key in force)', collect)
+    .option('--at-least <sequence>', 'lowest sequence it may get, when a head signer beside the server went on counting')
   cli.define<HeadOptions>(head, {
     example: ['keyturn release head', 'keyturn release head 2026.11.21-2 --percent 10'],
     run: (context, options, [version]) => runHead(context, options, version),
@@ -59,6 +61,7 @@ async function runHead(context: Context, options: HeadOptions, version: string |
     ...(percent === undefined ? {} : { rollout: rolloutOf(percent, release.manifest.version, last) }),
     ...(options.mirror === undefined ? {} : { mirrors: options.mirror.map((url) => ({ url, weight: 1 })) }),
     ...(options.key === undefined ? {} : { aliases: options.key }),
+    ...(options.atLeast === undefined ? {} : { atLeastSequence: wholeNumber(options.atLeast, '--at-least', 1, Number.MAX_SAFE_INTEGER) }),
   })
   return {
     data: {

@@ -21,9 +21,16 @@ export function withOffer(command: Command): Command {
 export async function offer(
   context: Context, home: HomeSession, release: StoredRelease, options: OfferOptions, plan: Omit<HeadPlan, 'nowMs'> = {},
 ): Promise<{ head: StoredHead; published: boolean }> {
-  const head = await issueHead(home, release, { nowMs: context.clock(), ...plan })
-  if (options.local === true || serverUrl(options, home.description) === undefined) return { head, published: false }
-  await publishRelease(home, await openClient(options, home), release, head, { signal: context.signal })
+  const nowMs = context.clock()
+  if (options.local === true || serverUrl(options, home.description) === undefined) {
+    return { head: await issueHead(home, release, { nowMs, ...plan }), published: false }
+  }
+  const client = await openClient(options, home)
+  // A head signer beside the server may have gone on counting.
+  const channel = release.manifest.channel ?? home.description.channel
+  const current = (await client.getProduct(home.description.product)) && (await client.getChannel(home.description.product, channel))
+  const head = await issueHead(home, release, { nowMs, atLeastSequence: (current?.head?.sequence ?? 0) + 1, ...plan })
+  await publishRelease(home, client, release, head, { signal: context.signal })
   return { head, published: true }
 }
 

@@ -20,7 +20,7 @@ export function registerVerifyPublic(release: Command, cli: Cli): void {
   const verify = release
     .command('verify-public')
     .description('look at the public tree as a stranger with the pin would: documents, signatures, and blobs')
-    .option('--server <url>', 'where the tree is served (default: the server of the home)')
+    .option('--server <url>', 'where the tree is served; of a product that is not the default one: …/p/<product> (default: the server of the home)')
     .option('--channel <name>', 'the channel (default: that of the home)')
     .option('--trust <pin>', 'did:keri:… (default: the identity of the home)')
     .option('--blobs <n>', 'how many blobs to fetch and hash, "all" for every one', '20')
