@@ -3,6 +3,8 @@ import { NoiseKeysError } from './errors.ts'
 
 /** Bytes of a seed, a public key and a secret key alike. */
 export const KEY_LENGTH = 32
+/** A URL with a name in it is no longer than this. */
+const MAX_NAME_TEXT = 2048
 
 /** The public side of a transport identity: a cold Ed25519 key whose name never changes. */
 export interface TransportIdentity {
@@ -41,6 +43,7 @@ export function transportIdentity(publicKey: Uint8Array): TransportIdentity {
  * @throws {@link NoiseKeysError} `NK_IDENTITY`.
  */
 export function parseIdentityName(text: string): TransportIdentity {
+  if (text.length > MAX_NAME_TEXT) throw new NoiseKeysError('NK_IDENTITY', `Transport identity has ${text.length} characters`)
   const host = text.replace(/^[a-z][a-z0-9+.-]*:\/\//, '').replace(/[/?#].*$/s, '').replace(/:\d+$/, '')
   const label = host.replace(/^pk:/, '').split('.').at(-1) ?? ''
   const name = label.length === 57 && label.startsWith('pubky') ? label.slice(5) : label
