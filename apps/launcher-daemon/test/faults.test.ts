@@ -132,6 +132,35 @@ describe('mirrors', () => {
   })
 })
 
+describe('mirrors and documents', () => {
+  it('documents come from a mirror when the server is down', async () => {
+    const publisher = await Publisher.create()
+    const head = (head: import('@keyturn/manifest').Head) => ({ ...head, mirrors: [{ url: 'http://good.test/', weight: 1 }] })
+    await publisher.release(first, { head })
+    const { engine, folder } = await engineFor(publisher)
+    await engine.update()
+    const made = await publisher.release(second, { head })
+    const down: Fetch = (url, init) => (new URL(url).hostname === 'good.test' ? treeFetch(publisher.tree)(url, init) : offline(url, init))
+    const { engine: again } = await engineFor(publisher, { folder, fetch: down })
+    expect(await again.update()).toMatchObject({ outcome: 'updated', version: made.model.version })
+  })
+
+  it('a server that hides a rotation is found out by a mirror', async () => {
+    const publisher = await Publisher.create()
+    const head = (head: import('@keyturn/manifest').Head) => ({ ...head, mirrors: [{ url: 'http://good.test/', weight: 1 }] })
+    const made = await publisher.release(first, { head })
+    const { engine, folder } = await engineFor(publisher)
+    await engine.update()
+    const hiding = new Map(publisher.tree)
+    await publisher.rotate((roles) => ({ roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } }, revokedKeys: [keyId('release 1')] }))
+    await publisher.head(await publisher.resign(made, ['release 2']), { head })
+    const wire: Fetch = (url, init) => treeFetch(new URL(url).hostname === 'good.test' ? publisher.tree : hiding)(url, init)
+    const later = await engineFor(publisher, { folder, fetch: wire, clock: () => NOW + 2 * DAY })
+    await expect(later.engine.update()).rejects.toMatchObject({ code: expect.stringMatching(/^(TRUST|MAN)_/) as string })
+    expect(await later.engine.status()).toMatchObject({ trust: 'barred' })
+  })
+})
+
 describe('what is stored', () => {
   it('a damaged journal sets everything under suspicion, and nothing unverified starts', async () => {
     const { publisher, folder, engine, from } = await installed()

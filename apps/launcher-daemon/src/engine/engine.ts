@@ -145,8 +145,10 @@ class InstallEngine implements Engine {
     session.enter('trust')
     const loaded = await session.trust.load()
     if (loaded.lost) throw lostTrust(session)
+    session.source.setMirrors(await session.trust.mirrors())
+    const compareTips = session.source.mirrors.length > 0 && (await session.trust.isTipComparisonDue(clock()))
     const { decision } = await runTrustCycle(session.source, session.trust, loaded.state, {
-      channel, nowMs: clock(), launcherVersion, signal,
+      channel, nowMs: clock(), launcherVersion, signal, compareTips,
       cohort: ignoreRollout === true ? 'in' : { installId: await session.installId() },
       ...(product === undefined ? {} : { product }),
     })

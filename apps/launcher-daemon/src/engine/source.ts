@@ -80,13 +80,13 @@ export class Source {
     if (host.lies >= liesBeforeBench) host.benchedUntil = this.#monotonic() + benchMs
   }
 
-  #hosts(mirrors: boolean): Host[] {
-    if (!mirrors) return [this.#origin]
+  #hosts(order: 'origin-first' | 'mirrors-first'): Host[] {
     const now = this.#monotonic()
     const open = this.#mirrors.filter((host) => host.benchedUntil <= now)
     const drawn = open.map((host) => ({ host, draw: this.#unit() ** (1 / Math.max(1, host.weight)) }))
     drawn.sort((a, b) => Math.sign(a.host.strikes - b.host.strikes) || b.draw - a.draw)
-    return [...drawn.map(({ host }) => host), this.#origin]
+    const mirrors = drawn.map(({ host }) => host)
+    return order === 'origin-first' ? [this.#origin, ...mirrors] : [...mirrors, this.#origin]
   }
 
   /** A number from 0 to 1. */
@@ -96,15 +96,16 @@ export class Source {
   }
 
   /**
-   * Fetches, with retries and, for blobs, over mirrors. `use` reads the answer; what it throws decides whether
+   * Fetches, with retries: blobs from mirrors first, documents from the server first. `use` reads the answer; what it throws decides whether
    * another try follows. It is called anew for each try, so it must go on from where it stopped.
    */
   async fetch<T>(
     path: string,
     use: (answer: HttpAnswer, base: string) => Promise<T>,
-    options: { signal?: AbortSignal | undefined; mirrors?: boolean; headers?: () => Record<string, string>; progressed?: () => boolean } = {},
+    options: { signal?: AbortSignal | undefined; mirrors?: boolean; host?: string; headers?: () => Record<string, string>; progressed?: () => boolean } = {},
   ): Promise<T> {
-    const hosts = this.#hosts(options.mirrors ?? false)
+    const named = this.#mirrors.find(({ base }) => base === options.host)
+    const hosts = named === undefined ? this.#hosts(options.mirrors === true ? 'mirrors-first' : 'origin-first') : [named]
     let failures = 0
     for (let attempt = 0, at = 0; ; attempt++) {
       const host = hosts[Math.min(at, hosts.length - 1)] as Host
@@ -152,13 +153,18 @@ export class Source {
   }
 
   /** A small document, whole, at most `maxBytes` (and exactly `length` when given); `undefined` for 404 and 410. */
-  async document(path: string, maxBytes: number, options: { signal?: AbortSignal | undefined; fresh?: boolean; base?: string } = {}): Promise<Uint8Array | undefined> {
+  async document(path: string, maxBytes: number, options: { signal?: AbortSignal | undefined; fresh?: boolean; host?: string } = {}): Promise<Uint8Array | undefined> {
     const headers = (): Record<string, string> => (options.fresh === true ? { 'cache-control': 'no-cache' } : {})
-    return await this.fetch(path, async (answer) => {
-      if (answer.status === 404 || answer.status === 410) return undefined
-      if (answer.status !== 200) throw statusError(answer.status, path)
-      return await collect(answer, maxBytes, path)
-    }, { signal: options.signal, headers })
+    try {
+      return await this.fetch(path, async (answer) => {
+        if (answer.status !== 200) throw statusError(answer.status, path)
+        return await collect(answer, maxBytes, path)
+      }, { signal: options.signal, headers, ...(options.host === undefined ? {} : { host: options.host }) })
+    } catch (error) {
+      // Not there, on the server and on every mirror.
+      if (error instanceof LauncherError && error.code === 'LA_HTTP_STATUS' && [404, 410].includes(Number(error.details['status']))) return undefined
+      throw error
+    }
   }
 }
 

@@ -11,6 +11,8 @@ import type { CycleDocuments, TrustStore } from './trust-store.ts'
 export interface TrustCycleOptions extends VerifyOptions {
   readonly cohort: Cohort
   readonly signal?: AbortSignal | undefined
+  /** Read the log from every mirror too, not only from the server. */
+  readonly compareTips?: boolean | undefined
 }
 
 /** What a cycle came to; the decision is stored already. */
@@ -64,16 +66,19 @@ class CycleFetcher {
   readonly #state: TrustState
   readonly #fresh: boolean
   readonly #signal: AbortSignal | undefined
+  readonly #compareTips: boolean
 
-  constructor(source: Source, store: TrustStore, state: TrustState, fresh: boolean, signal: AbortSignal | undefined) {
+  constructor(source: Source, store: TrustStore, state: TrustState, fresh: boolean, options: TrustCycleOptions) {
     this.#source = source
     this.#store = store
     this.#state = state
     this.#fresh = fresh
-    this.#signal = signal
+    this.#signal = options.signal
+    this.#compareTips = options.compareTips === true
   }
 
   async provide(request: DocumentRequest): Promise<DocumentAnswer> {
+    if (request.document === 'log' && this.#compareTips) return await this.#allLogs(request)
     const known = await this.#known(request)
     if (known !== undefined) return known
     const bytes = await this.#fetch(request)
@@ -82,6 +87,22 @@ class CycleFetcher {
     if (request.document === 'signatures') this.seen.signatures = bytes
     if (request.document === 'legacy-signature') this.seen.legacySignature = bytes
     return bytes
+  }
+
+  /** The log as the server and every mirror have it: whoever shows an older or another one is found out. */
+  async #allLogs(request: Extract<DocumentRequest, { document: 'log' }>): Promise<readonly Uint8Array[]> {
+    const own = await this.#fetch(request)
+    if (own !== undefined) this.bytes.set('log', own)
+    const logs = own === undefined ? [] : [own]
+    for (const host of this.#source.mirrors) {
+      const bytes = await this.#source.document(documentPath(request), request.maxBytes, { signal: this.#signal, host }).catch((error: unknown) => {
+        this.#signal?.throwIfAborted()
+        if (!isNetwork(error)) throw error
+        return undefined // a mirror that is down says nothing
+      })
+      if (bytes !== undefined) logs.push(bytes)
+    }
+    return logs
   }
 
   async #known(request: DocumentRequest): Promise<Uint8Array | undefined> {
@@ -121,7 +142,7 @@ function isSignatureFailure(decision: ReleaseDecision): boolean {
 export async function runTrustCycle(source: Source, store: TrustStore, state: TrustState, options: TrustCycleOptions): Promise<TrustCycleResult> {
   const earlier = (await store.roles()).map(({ bytes }) => bytes)
   for (let attempt = 1; ; attempt++) {
-    const fetcher = new CycleFetcher(source, store, state, attempt > 1, options.signal)
+    const fetcher = new CycleFetcher(source, store, state, attempt > 1, options)
     const decision = await driveRelease(releaseSteps(state, options, earlier), (request) => fetcher.provide(request))
     if (isSignatureFailure(decision) && attempt < signatureTries) continue
     if (decision.outcome === 'refused') await keepForkEvidence(store, state, decision.state, fetcher.bytes)

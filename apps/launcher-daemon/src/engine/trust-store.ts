@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import {
-  type AcceptedRelease, type DocumentAnswer, type DocumentRequest, formatTrustRoot, initialTrustState, limits, parseManifest,
+  type AcceptedRelease, type DocumentAnswer, type DocumentRequest, formatTrustRoot, initialTrustState, limits, type Mirror, parseHead, parseHeadEnvelope,
+  parseManifest,
   parseTrustRoot, parseTrustState, rebuildTrustState, type ReleaseDecision, releaseSteps, type TrustRoot, type TrustState, type VerifyOptions, writeTrustState,
 } from '@keyturn/manifest'
 import { equalBytes } from '@keyturn/primitives'
@@ -22,6 +23,8 @@ export interface CycleDocuments {
   readonly signatures?: Uint8Array | undefined
   readonly legacySignature?: Uint8Array | undefined
 }
+
+const dayMs = 24 * 60 * 60 * 1000
 
 const rolesName = /^([1-9][0-9]{0,8})\.json$/
 
@@ -138,6 +141,26 @@ export class TrustStore {
       if (bytes !== undefined) found.push({ version, bytes })
     }
     return found.sort((a, b) => a.version - b.version)
+  }
+
+  /** Mirrors of the stored head, which was verified before it was stored. */
+  async mirrors(): Promise<readonly Mirror[]> {
+    const bytes = await this.#read(this.#layout.head, limits.headBytes).catch(() => undefined)
+    try {
+      return bytes === undefined ? [] : parseHead(parseHeadEnvelope(bytes).payload).mirrors
+    } catch {
+      return [] // damaged on disk: the server alone is asked
+    }
+  }
+
+  /** Whether the log was compared between server and mirrors within a day; if not, it counts as compared from now on. */
+  async isTipComparisonDue(nowMs: number): Promise<boolean> {
+    const path = join(this.#layout.trust, 'compared_at')
+    const bytes = await this.#read(path, 32).catch(() => undefined)
+    const last = Number(bytes === undefined ? '0' : new TextDecoder().decode(bytes))
+    if (Number.isFinite(last) && nowMs >= last && nowMs - last < dayMs) return false
+    await writeSmallFile(this.#fs, path, new TextEncoder().encode(String(nowMs)))
+    return true
   }
 
   /** One stored role document. */
