@@ -35,21 +35,21 @@ describe('requests that mean harm', () => {
     ['no Host', 'GET /healthz HTTP/1.1\r\n\r\n'],
     ['a control character in a header', 'GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: a\x01b\r\n\r\n'],
     ['an unknown transfer coding', 'POST /v1/reports HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n'],
-  ])('%s is 400 and the end of the connection', async (_name, text) => {
+  ])('%s is 400 and the end of the connection (row 249)', async (_name, text) => {
     const { url } = await startServer()
     const answer = await raw(url, text)
     expect(statuses(answer.text)).toEqual([400])
     expect(answer.closed).toBe(true)
   })
 
-  it('a header section of 1 MB is 431, a path of 64 KiB is refused, 10,000 headers are refused', async () => {
+  it('a header section of 1 MB is 431, a path of 64 KiB is refused, 10,000 headers are refused (row 251)', async () => {
     const { url } = await startServer()
     expect(statuses((await raw(url, `GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: ${'a'.repeat(1_000_000)}\r\n\r\n`)).text)).toEqual([431])
     expect(statuses((await raw(url, `GET /${'a'.repeat(65_536)} HTTP/1.1\r\nHost: x\r\n\r\n`)).text)[0]).toBeGreaterThanOrEqual(400)
     expect(statuses((await raw(url, `GET /healthz HTTP/1.1\r\nHost: x\r\n${'A: b\r\n'.repeat(10_000)}\r\n`)).text)).toEqual([431])
   })
 
-  it('a body larger than announced, without an end, or too large leaves nothing', async () => {
+  it('a body larger than announced, without an end, or too large leaves nothing (rows 236, 239)', async () => {
     const { url, token, server } = await startServer()
     const bearer = await token(['blobs:write'])
     const name = sha256Hex(someBytes(10))
@@ -65,7 +65,7 @@ describe('requests that mean harm', () => {
     expect((await fetch(`${url}/healthz`)).status).toBe(200)
   })
 
-  it('JSON with __proto__, duplicate keys or another content type is refused', async () => {
+  it('JSON with __proto__, duplicate keys or another content type is refused (row 250)', async () => {
     const { url, token } = await startServer()
     const send = async (body: string, type = 'application/json') => {
       const answer = await fetch(`${url}/v1/tokens`, { method: 'POST', body, headers: { authorization: `Bearer ${await token(['admin'])}`, 'content-type': type } })
@@ -79,7 +79,7 @@ describe('requests that mean harm', () => {
     expect(await send('{}', 'application/json\ta')).toEqual([415, 'SRV_MEDIA_TYPE'])
   })
 
-  it('TRACE and unknown methods are 405, unknown addresses 404, all as problems', async () => {
+  it('TRACE and unknown methods are 405, unknown addresses 404, all as problems (row 252)', async () => {
     const { url } = await startServer()
     expect(statuses((await raw(url, 'TRACE /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')).text)[0]).toBe(405)
     const answer = await fetch(`${url}/v1/tokens`, { method: 'PATCH' })
@@ -87,7 +87,7 @@ describe('requests that mean harm', () => {
     expect(await (await fetch(`${url}/nothing`)).json()).toMatchObject({ code: 'SRV_NOT_FOUND', status: 404, request_id: expect.any(String) })
   })
 
-  it('a handler that throws answers 500 with an id and nothing else', async () => {
+  it('a handler that throws answers 500 with an id and nothing else (row 254)', async () => {
     const lines: unknown[] = []
     const { url, token, server } = await startServer({ log: { info: () => undefined, warn: () => undefined, error: (fields) => lines.push(fields) } })
     const bearer = await token(['releases:read'])
@@ -104,7 +104,7 @@ describe('requests that mean harm', () => {
     context.metadata.list = list
   })
 
-  it('logs hold no token and no control character', async () => {
+  it('logs hold no token and no control character (row 258)', async () => {
     const lines: string[] = []
     const { jsonLog } = await import('../src/ops/log.ts')
     const { url, token } = await startServer({ log: jsonLog((line) => lines.push(line), Date.now) })
@@ -116,7 +116,7 @@ describe('requests that mean harm', () => {
     for (const line of lines) expect(line).toMatch(/^[\x20-\x7e]*\n$/)
   })
 
-  it('slow heads are cut off after 10 seconds and hold nobody up', { timeout: 30_000 }, async () => {
+  it('slow heads are cut off after 10 seconds and hold nobody up (row 247)', { timeout: 30_000 }, async () => {
     const { url } = await startServer()
     const sockets = Array.from({ length: 200 }, () => {
       const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write('GET /healthz HTTP/1.1\r\nHo'))
@@ -132,7 +132,7 @@ describe('requests that mean harm', () => {
     expect(Date.now() - begun).toBeLessThan(16_000)
   })
 
-  it('readers that take nothing cost no memory', { timeout: 30_000 }, async () => {
+  it('readers that take nothing cost no memory (row 248)', { timeout: 30_000 }, async () => {
     const { url, client } = await startServer()
     const blob = blobFromBytes(someBytes(15 * 1024 * 1024))
     await (await client(['blobs:write'])).uploadBlob(blob)
@@ -149,14 +149,14 @@ describe('requests that mean harm', () => {
     for (const socket of sockets) socket.destroy()
   })
 
-  it('patterns take no time on hostile input', () => {
+  it('patterns take no time on hostile input (row 253)', () => {
     const begun = performance.now()
     for (const text of [`/channels/${'a-'.repeat(32_000)}/head.json`, `/p/${'a'.repeat(65_000)}/x`, `/manifests/${'.'.repeat(65_000)}.json`, `/files/${'a/'.repeat(30_000)}`]) expect(parsePublicPath(text)).not.toMatchObject({ kind: 'document' })
     openApiPath(`/${':a'.repeat(1000)}`)
     expect(performance.now() - begun).toBeLessThan(50)
   })
 
-  it('the time of checking a token tells nothing of its secret', async () => {
+  it('the time of checking a token tells nothing of its secret (row 234)', async () => {
     const { server, token } = await startServer()
     const good = await token(['admin'])
     const checker = new TokenChecker(server.context)
@@ -175,7 +175,7 @@ describe('requests that mean harm', () => {
     expect(Math.abs(early - late)).toBeLessThan(Math.max(early, late) * 0.5)
   })
 
-  it('SIGTERM-like close lets a running download end', async () => {
+  it('SIGTERM-like close lets a running download end (row 255)', async () => {
     const { url, client, server } = await startServer({ drainMs: 10_000 })
     const bytes = someBytes(12 * 1024 * 1024)
     await (await client(['blobs:write'])).uploadBlob(blobFromBytes(bytes))

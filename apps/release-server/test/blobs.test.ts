@@ -21,7 +21,7 @@ describe('blobs', () => {
     expect(await uploader.getBlob(blob.sha256)).toMatchObject({ size: 100_000, storage: 'folder' })
   })
 
-  it('PUT answers 200 for a blob that is there, 422 UP_HASH for other bytes, and keeps nothing of them', async () => {
+  it('PUT answers 200 for a blob that is there, 422 UP_HASH for other bytes, and keeps nothing of them (rows 235, 252)', async () => {
     const { client, url, token, dataDir } = await startServer()
     const bytes = someBytes(5000)
     await (await client(['blobs:write'])).uploadBlob(blobFromBytes(bytes))
@@ -35,7 +35,7 @@ describe('blobs', () => {
     expect(await readdir(join(dataDir, 'blobs', 'files', other.slice(0, 2)))).not.toContain(other)
   })
 
-  it('PUT refuses missing, wrong and foreign tokens without reading the body', async () => {
+  it('PUT refuses missing, wrong and foreign tokens without reading the body (row 233)', async () => {
     const { url, token } = await startServer()
     const hash = sha256Hex(someBytes(1))
     const put = (authorization?: string) => fetch(`${url}/v1/blobs/${hash}`, {
@@ -48,7 +48,7 @@ describe('blobs', () => {
     expect(await foreign.json()).toMatchObject({ code: 'UP_SCOPE' })
   })
 
-  it('resumable upload goes on after a cut and after a restart of the client', async () => {
+  it('resumable upload goes on after a cut and after a restart of the client (row 236)', async () => {
     const { client, url, token } = await startServer()
     const bytes = someBytes(40 * 1024 * 1024)
     const source = blobFromBytes(bytes)
@@ -80,7 +80,7 @@ describe('blobs', () => {
     ['bytes=0-0', 206, 'bytes 0-0/100000'], ['bytes=-1', 206, 'bytes 99999-99999/100000'], ['bytes=5-4', 416, 'bytes */100000'],
     ['bytes=100000-', 416, 'bytes */100000'], ['bytes=0-1,5-6', 200, null], ['bytes=a-b', 416, 'bytes */100000'],
     ['bytes=99990-200000', 206, 'bytes 99990-99999/100000'], ['lines=1-2', 200, null], ['bytes=-0', 416, 'bytes */100000'],
-  ])('range %s is answered %i', async (range, status, contentRange) => {
+  ])('range %s is answered %i (row 231)', async (range, status, contentRange) => {
     const { client, url } = await startServer()
     const bytes = someBytes(100_000)
     const blob = blobFromBytes(bytes)
@@ -94,7 +94,7 @@ describe('blobs', () => {
     if (status === 200) expect(body.length).toBe(bytes.length)
   })
 
-  it('conditional requests: 304, 412, If-Range and HEAD', async () => {
+  it('conditional requests: 304, 412, If-Range and HEAD (row 232)', async () => {
     const { client, url } = await startServer()
     const blob = blobFromBytes(someBytes(1000))
     await (await client(['blobs:write'])).uploadBlob(blob)
@@ -114,7 +114,7 @@ describe('blobs', () => {
     expect([head.status, head.headers.get('content-length')]).toEqual([200, '1000'])
   })
 
-  it('addresses that name no blob are 404 BLOB_NAME, whatever they hide', async () => {
+  it('addresses that name no blob are 404 BLOB_NAME, whatever they hide (row 229)', async () => {
     const { url } = await startServer()
     const { port } = new URL(url)
     const raw = (path: string) => new Promise<{ status: number; body: string }>((resolve, reject) => {

@@ -1,8 +1,9 @@
-import { faultFileSystem } from '@keyturn/primitives/node'
+import { faultFileSystem, nodeFileSystem } from '@keyturn/primitives/node'
 import { describe, expect, it } from 'vitest'
 import { openFolderBlobStore } from '../src/storage/folder-blob-store.ts'
 import { streamOf } from '../src/storage/hashing.ts'
-import { sha256Hex, someBytes, temporaryFolder } from './support.ts'
+import { blobFromBytes } from '../src/client/index.ts'
+import { fileUrl, sha256Hex, someBytes, startServer, temporaryFolder } from './support.ts'
 
 const bytes = someBytes(600_000)
 const name = sha256Hex(bytes)
@@ -26,7 +27,7 @@ async function eachFault(
 }
 
 describe('folder blob store, with each change to the disk failing in turn', () => {
-  it.each(['fail', 'crash'] as const)('put (%s): the blob is whole or absent, never torn; 507 for a full disk', async (mode) => {
+  it.each(['fail', 'crash'] as const)('put (%s): the blob is whole or absent, never torn; 507 for a full disk (rows 237, 240)', async (mode) => {
     const faults = await eachFault(mode, 'ENOSPC', (store) => store.put(name, streamOf(bytes.subarray(0, 300_000), bytes.subarray(300_000))), async (folder, failure) => {
       const store = await openFolderBlobStore(folder)
       const info = await store.stat(name)
@@ -39,7 +40,7 @@ describe('folder blob store, with each change to the disk failing in turn', () =
     expect(faults).toBeGreaterThan(5)
   })
 
-  it.each(['fail', 'crash'] as const)('append and finish (%s): acknowledged bytes stay, the blob is whole or absent', async (mode) => {
+  it.each(['fail', 'crash'] as const)('append and finish (%s): acknowledged bytes stay, the blob is whole or absent (row 237)', async (mode) => {
     let acknowledged = 0
     const faults = await eachFault(mode, 'EIO', async (store) => {
       acknowledged = 0
@@ -56,5 +57,31 @@ describe('folder blob store, with each change to the disk failing in turn', () =
       expect((await store.stat(name))?.size).toBe(bytes.length)
     })
     expect(faults).toBeGreaterThan(5)
+  })
+})
+
+describe('a server in trouble', () => {
+  it('answers 503 with Retry-After when no file can be opened, and recovers (row 257)', async () => {
+    let exhausted = false
+    const fs = { ...nodeFileSystem, open: (...of: Parameters<typeof nodeFileSystem.open>) => (exhausted ? Promise.reject(Object.assign(new Error('too many'), { code: 'EMFILE' })) : nodeFileSystem.open(...of)) }
+    const { url, client } = await startServer({ blobs: await openFolderBlobStore(await temporaryFolder(), { fs }) })
+    const blob = blobFromBytes(someBytes(1000))
+    await (await client(['blobs:write'])).uploadBlob(blob)
+    exhausted = true
+    const refused = await fetch(fileUrl(url, blob.sha256))
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '2'])
+    exhausted = false
+    expect((await fetch(fileUrl(url, blob.sha256))).status).toBe(200)
+  })
+
+  it('whose clock is set back keeps the order and the times of its audit log (row 256)', async () => {
+    let now = Date.now()
+    const { server } = await startServer({ clock: () => now })
+    await server.createToken({ name: 'one', scopes: ['admin'] })
+    now -= 86_400_000
+    await server.createToken({ name: 'two', scopes: ['admin'] })
+    const entries = (await server.context.metadata.list('audit')).map(({ value }) => value as unknown as { sequence: number; at: string })
+    expect(entries.map(({ sequence }) => sequence)).toEqual([1, 2])
+    expect(entries[1]?.at).toBe(entries[0]?.at)
   })
 })

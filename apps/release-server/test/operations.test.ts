@@ -84,7 +84,7 @@ describe('rollout', () => {
 })
 
 describe('garbage collection', () => {
-  it('marks, waits, wakes up what is wanted again, and deletes only the rest', async () => {
+  it('marks, waits, wakes up what is wanted again, and deletes only the rest (row 245)', async () => {
     let now = Date.now()
     const world = await published({ clock: () => now, retention: { keepReleases: 1 } })
     const { client, publisher, running, first } = world
@@ -111,7 +111,7 @@ describe('garbage collection', () => {
     expect(await verifyStoredAudit(running.server.context.metadata)).toBeGreaterThan(5)
   })
 
-  it('refuses GC_UNSAFE without releases and with an unreadable manifest, deleting nothing', async () => {
+  it('refuses GC_UNSAFE without releases and with an unreadable manifest, deleting nothing (row 246)', async () => {
     const empty = await startServer()
     await expect((await empty.client(['admin'])).collectGarbage({ dryRun: false })).rejects.toMatchObject({ code: 'GC_UNSAFE', status: 409 })
     const { running, client, first } = await published()
@@ -122,7 +122,7 @@ describe('garbage collection', () => {
 })
 
 describe('looking after the stores', () => {
-  it('fsck sets damaged blobs aside, forgets lost ones, records strays and names broken releases', async () => {
+  it('fsck sets damaged blobs aside, forgets lost ones, records strays and names broken releases (row 230)', async () => {
     const { running, client, first } = await published()
     const [damaged, lost] = first.blobs
     const { context } = running.server

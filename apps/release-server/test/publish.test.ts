@@ -2,7 +2,7 @@ import { utf8Encode } from '@keyturn/primitives'
 import { initialTrustState, parseTrustRoot, signManifest, verifyRelease } from '@keyturn/manifest'
 import { describe, expect, it } from 'vitest'
 import { keyId, signerOf, TestPublisher } from './publisher.ts'
-import { someBytes, startServer } from './support.ts'
+import { sha256Hex, someBytes, startServer } from './support.ts'
 import type { RunningServer } from './support.ts'
 import type { ReleaseServerClient } from '../src/client/index.ts'
 
@@ -53,7 +53,7 @@ describe('publish', () => {
     expect((await fetch(`${running.url}/manifest.json`, { headers: { 'if-none-match': etag } })).status).toBe(304)
   })
 
-  it('a manifest with a missing blob is 409 PUB_MISSING_BLOBS with the list', async () => {
+  it('a manifest with a missing blob is 409 PUB_MISSING_BLOBS with the list (row 241)', async () => {
     const { client, publisher } = await ready()
     const release = await publisher.release({ 'a.txt': utf8Encode('a'), 'b.txt': utf8Encode('b') })
     await client.uploadBlob(release.blobs[0] as (typeof release.blobs)[0])
@@ -62,7 +62,7 @@ describe('publish', () => {
     await expect(failure).rejects.toSatisfy((error: { errors: string[] }) => error.errors.toSorted().join() === release.blobs.slice(1).map(({ sha256 }) => sha256).toSorted().join())
   })
 
-  it('refuses foreign signatures, other products, taken versions, lower and equal sequences; the channel stays', async () => {
+  it('refuses foreign signatures, other products, taken versions, lower and equal sequences; the channel stays (row 242)', async () => {
     const { running, client, publisher } = await ready()
     const first = await publisher.release({ 'a.txt': utf8Encode('a') })
     await publisher.publish(client, first)
@@ -111,7 +111,7 @@ describe('publish', () => {
     expect((await decide(running.url, publisher)).outcome).toBe('accepted')
   })
 
-  it('two publishes of different heads at once: one is done, one is refused', async () => {
+  it('two publishes of different heads at once: one is done, one is refused (row 243)', async () => {
     const { client, publisher } = await ready()
     const one = await publisher.release({ 'a.txt': utf8Encode('a') })
     const two = await publisher.release({ 'a.txt': utf8Encode('b') })
@@ -134,5 +134,28 @@ describe('publish', () => {
     const beta = await running.client(['releases:read', 'releases:write'], { channels: ['beta'] })
     expect(await beta.getChannel('metin2', 'stable')).toBeUndefined()
     await expect(beta.createRelease('metin2', release)).rejects.toMatchObject({ code: 'SRV_SCOPE', status: 403 })
+  })
+
+  it('readers during the switch always find a whole release behind the head (row 244)', async () => {
+    const { running, client, publisher } = await ready()
+    await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode('0') }))
+    let [publishing, reads] = [true, 0]
+    const seen = new Set<string>()
+    const read = async (): Promise<void> => {
+      while (publishing || reads < 300) {
+        const head = JSON.parse(Buffer.from(await fetchBytes(running.url, '/head.json')).toString()) as { payload: string }
+        const { manifest: pin } = JSON.parse(Buffer.from(head.payload, 'base64').toString()) as { manifest: { version: string; sha256: string } }
+        const [manifest, signatures] = await Promise.all(['json', 'sigs.json'].map((end) => fetchBytes(running.url, `/channels/stable/manifests/${pin.version}.${end}`)))
+        expect(sha256Hex(manifest as Uint8Array)).toBe(pin.sha256)
+        expect(Buffer.from(signatures as Uint8Array).toString()).toContain(pin.sha256)
+        seen.add(pin.version)
+        reads += 1
+      }
+    }
+    const readers = Promise.all(Array.from({ length: 8 }, read))
+    for (let at = 1; at <= 8; at++) await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode(String(at)) }))
+    publishing = false
+    await readers
+    expect(seen.size).toBeGreaterThan(1)
   })
 })

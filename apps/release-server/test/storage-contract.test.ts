@@ -69,7 +69,7 @@ describe.each(blobStores)('BlobStore (%s)', (_name, open) => {
     expect(await all(store.list())).toEqual([])
   })
 
-  it('put twice at once gives one blob', async () => {
+  it('put twice at once gives one blob (row 238)', async () => {
     const store = await open()
     const bytes = someBytes(500_000)
     const name = sha256Hex(bytes)
