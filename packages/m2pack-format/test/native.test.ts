@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { exportClientConfig } from '../src/index.ts'
 import { buildFolder } from '../src/node/index.ts'
 import { contentKey, publicKey, seed, slots } from './support/craft.ts'
 import { temporaryFolder, variedFiles, writeTree } from './support/tree.ts'
@@ -75,6 +76,21 @@ describe.skipIf(program === undefined)('the reference reader in C', () => {
       count++
     }
     expect(count).toBe(14)
+  })
+
+  it('a C++ client compiles the header of exportClientConfig(), with the very bytes', () => {
+    const root = temporaryFolder()
+    writeFileSync(join(root, 'M2PackKeys.h'), exportClientConfig(new Map([[3, publicKey], [7, publicKey]]), { defaultKeyId: 3 }))
+    writeFileSync(join(root, 'main.cpp'), `
+      #include "M2PackKeys.h"
+      #include <cstdio>
+      static_assert(m2pack::kVerifierCount == 2 && m2pack::kVerifierKeyIds[1] == 7u && m2pack::kDefaultKeyId == 3u, "slots");
+      int main() { for (unsigned char byte : m2pack::kVerifierPublicKeys[0]) std::printf("%02x", byte); std::printf(" %s", m2pack::kSharedKeysMappingName); return m2pack::kCompiledMasterKey[31]; }
+    `)
+    const compiled = spawnSync('c++', ['-std=c++17', '-Wall', '-Werror', '-o', join(root, 'main'), join(root, 'main.cpp')], { encoding: 'utf8' })
+    if (compiled.error !== undefined) return void console.info('skipped: no C++ compiler here')
+    expect(compiled.stderr).toBe('')
+    expect(execFileSync(join(root, 'main'), { encoding: 'utf8' })).toBe(`${hexEncode(publicKey)} Local\\M2PackSharedKeys`)
   })
 
   it('is the file that the package ships', () => {

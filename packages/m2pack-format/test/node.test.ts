@@ -153,6 +153,17 @@ describe('buildFolder()', () => {
     expect(readdirSync(root).sort()).toEqual(['tree', 'x.m2p'])
   })
 
+  it('can be stopped in the middle, on any number of threads, and leaves nothing', async () => {
+    const { root, input } = variedTree()
+    for (const jobs of [1, 2]) {
+      const controller = new AbortController()
+      const reason = new Error('enough')
+      const build = buildFolder(input, join(root, 'x.m2p'), { ...options, jobs, signal: controller.signal, onProgress: () => controller.abort(reason) })
+      await expect(build).rejects.toBe(reason)
+      expect(readdirSync(root)).toEqual(['tree'])
+    }
+  })
+
   it('leaves out what the globs match', async () => {
     const { root, input } = variedTree()
     const output = join(root, 'x.m2p')
@@ -214,6 +225,29 @@ describe('extractArchive()', () => {
     expect((await walkFolder(join(root, 'part'))).sort()).toEqual(['a/b/c/deep.txt', 'a/exact.bin', 'a/over.bin', 'empty.txt'])
     await expect(extractArchive(output, join(root, 'none'), { verifiers, contentKey: keyOne, paths: ['nope'] })).rejects.toMatchObject({ code: 'M2P_ENTRY_UNKNOWN' })
     expect(existsSync(join(root, 'none'))).toBe(false)
+  })
+
+  it('can be stopped in the middle and leaves nothing', async () => {
+    const { root, input } = variedTree()
+    const output = join(root, 'x.m2p')
+    await buildFolder(input, output, options)
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    const told: number[] = []
+    const extract = extractArchive(output, join(root, 'out'), {
+      verifiers,
+      contentKey: keyOne,
+      jobs: 1,
+      signal: controller.signal,
+      onProgress: ({ files, totalFiles, bytes, totalBytes }) => {
+        expect(files <= totalFiles && bytes <= totalBytes).toBe(true)
+        told.push(bytes)
+        controller.abort(reason)
+      },
+    })
+    await expect(extract).rejects.toBe(reason)
+    expect(told.length).toBeGreaterThan(0)
+    expect(readdirSync(root).sort()).toEqual(['tree', 'x.m2p'])
   })
 
   it('leaves nothing behind when a file is bad', async () => {
