@@ -193,7 +193,7 @@ async function checkArchives(home: HomeSession, { deep, signal }: DiagnoseOption
 }
 
 async function checkServer(home: HomeSession, { client }: DiagnoseOptions, report: Report): Promise<void> {
-  if (client === undefined) return report('server', 'ok', 'no server is known to this home')
+  if (client === undefined) return report('server', 'ok', 'not asked')
   const { description, paths } = home
   const product = await client.getProduct(description.product)
   if (product === undefined) return report('server', 'warning', `The server knows no product "${description.product}"`, 'keyturn release publish')
