@@ -1,6 +1,6 @@
 import { ed25519PublicKey, hexEncode } from '@keyturn/primitives'
 import { faultFileSystem } from '@keyturn/primitives/node'
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { generateKeyFiles, readContentKeyFile, readPublicKeyFile, readSigningKeyFile, readSlotsFile, writeSlots } from '../src/node/index.ts'
@@ -34,11 +34,18 @@ describe('generateKeyFiles()', () => {
   })
 
   it('leaves all files or none, whichever call to the disk fails', async () => {
-    expect(faultFileSystem).toBeTypeOf('function')
-    const folder = temporaryFolder()
-    const random = (length: number): Uint8Array<ArrayBuffer> => new Uint8Array(length).fill(7)
-    await generateKeyFiles(folder, { random, slots: false })
-    expect(readdirSync(folder).sort()).toEqual(['master.key', 'signing.key', 'signing.pub'])
+    for (const mode of ['fail', 'short-write'] as const) {
+      for (let at = 0; ; at++) {
+        const folder = temporaryFolder()
+        const fs = faultFileSystem({ plan: { at, mode, code: 'ENOSPC' } })
+        const outcome = await generateKeyFiles(join(folder, 'keys'), { fs }).then(() => 'done', (error: { code: string }) => error.code)
+        expect(fs.openHandles).toBe(0)
+        const left = existsSync(join(folder, 'keys')) ? readdirSync(join(folder, 'keys')) : []
+        if (outcome === 'done') expect(left.sort()).toEqual(['master.key', 'signing.key', 'signing.pub', 'slots.key'])
+        else expect([outcome, left]).toEqual(['PRIM_DISK_FULL', []])
+        if (!fs.fired) break
+      }
+    }
   })
 })
 

@@ -1,5 +1,5 @@
 import { base64Decode, ed25519PublicKey, equalBytes, hexDecode, hexEncode, type RandomSource, systemRandom, utf8Encode, wipe } from '@keyturn/primitives'
-import { type FileSystem, nodeFileSystem, onDisk, writeAll } from '@keyturn/primitives/node'
+import { type FileSystem, nodeFileSystem, onDisk, syncFolder, writeAll } from '@keyturn/primitives/node'
 import { join } from 'node:path'
 import { M2pError } from '../errors.ts'
 import { secretBytes } from '../keys.ts'
@@ -35,12 +35,15 @@ async function writeKeyFile(path: string, text: string, fs: FileSystem): Promise
   await onDisk('Cannot write key file', path, async () => {
     const handle = await fs.open(path, 'wx', SECRET_MODE)
     const bytes = utf8Encode(text)
+    let whole = false
     try {
       await writeAll(handle, bytes)
       await handle.sync()
+      whole = true
     } finally {
       wipe(bytes)
       await handle.close()
+      if (!whole) await fs.rm(path, { force: true })
     }
   })
 }
@@ -71,6 +74,7 @@ export async function generateKeyFiles(folder: string, options: GenerateKeyFiles
       await writeKeyFile(join(folder, name), text, fs)
       written.push(name)
     }
+    await onDisk('Cannot write key files in', folder, () => syncFolder(folder, fs))
   } catch (error) {
     for (const name of written) await fs.rm(join(folder, name), { force: true })
     throw error
