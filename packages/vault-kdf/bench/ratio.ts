@@ -2,7 +2,6 @@
 export interface Ratio {
   readonly limitMicros: number
   readonly oursMicros: number
-  /** Median over the rounds of ours / limit. */
   readonly ratio: number
 }
 
@@ -12,27 +11,24 @@ function timeOf(work: () => unknown, times: number): number {
   return Number(process.hrtime.bigint() - start) / 1000 / times
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN
+function lowTenth(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 10)] ?? Number.NaN
 }
 
-/** Measures `ours` against `limit`, each in batches of about `batchMs`. */
-export function measureRatio(limit: () => unknown, ours: () => unknown, rounds = 61, batchMs = 4): Ratio {
-  for (let n = 0; n < 200; n++) {
-    limit()
-    ours()
-  }
-  const once = Math.max(timeOf(limit, 20), timeOf(ours, 20))
-  const times = Math.max(1, Math.round((batchMs * 1000) / once))
-  const pairs = Array.from({ length: rounds }, (_, round) => {
-    // First one, then the other: neither always runs with a warm cache or right after a collection.
-    if (round % 2 === 0) return { limit: timeOf(limit, times), ours: timeOf(ours, times) }
-    const ourTime = timeOf(ours, times)
-    return { limit: timeOf(limit, times), ours: ourTime }
-  })
-  return {
-    limitMicros: median(pairs.map((pair) => pair.limit)),
-    oursMicros: median(pairs.map((pair) => pair.ours)),
-    ratio: median(pairs.map((pair) => pair.ours / pair.limit)),
-  }
+/**
+ * Measures `ours` against `limit` in batches of about `batchMs` each, and compares the best tenth of both: on a busy
+ * machine the rest measures the neighbours.
+ */
+export function measureRatio(limit: () => unknown, ours: () => unknown, rounds = 60, batchMs = 3): Ratio {
+  const limitTimes = batchSize(limit, batchMs)
+  const ourTimes = batchSize(ours, batchMs)
+  const pairs = Array.from({ length: rounds }, () => ({ limit: timeOf(limit, limitTimes), ours: timeOf(ours, ourTimes) }))
+  const limitMicros = lowTenth(pairs.map((pair) => pair.limit))
+  const oursMicros = lowTenth(pairs.map((pair) => pair.ours))
+  return { limitMicros, oursMicros, ratio: oursMicros / limitMicros }
+}
+
+function batchSize(work: () => unknown, batchMs: number): number {
+  for (let n = 0; n < 300; n++) work()
+  return Math.max(1, Math.round((batchMs * 1000) / timeOf(work, 30)))
 }

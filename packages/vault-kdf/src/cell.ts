@@ -80,7 +80,7 @@ export class Cell {
         fromVersion: opened.keyVersion, details: { profile: opened.legacyProfile },
       })
     }
-    if (record.format === 'v0' || opened.keyVersion !== core.keyring.document.entries.find(({ state }) => state === 'active')?.version) {
+    if (record.format === 'v0' || !core.keyring.isActive(opened.keyVersion)) {
       core.lazyReseal(record, context, opened)
     }
     return opened.plaintext

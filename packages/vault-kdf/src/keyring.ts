@@ -30,6 +30,7 @@ export class Keyring {
   readonly #masters = new Map<number, CachedMaster>()
   readonly #partitionKeys = new Map<string, PartitionKey>()
   #entries = new Map<number, KeyringEntry>()
+  #active: number | undefined
   #document: KeyringDocument
   #auditSecret: SecretBytes | undefined
 
@@ -62,9 +63,13 @@ export class Keyring {
 
   /** The version writes go under. @throws VaultError `VK_VERSION_SUSPENDED` when there is none now. */
   get activeVersion(): number {
-    const version = activeVersion(this.#document)
-    if (version !== undefined) return version
+    if (this.#active !== undefined) return this.#active
     throw new VaultError('VK_VERSION_SUSPENDED', 'No key version is active, so nothing can be written', { hint: 'Resume the suspended version, or stage and promote a fresh one' })
+  }
+
+  /** Whether writes go under this version now. */
+  isActive(version: number): boolean {
+    return version === this.#active
   }
 
   /** The entry of a version, if the keyring ever had it. */
@@ -184,6 +189,7 @@ export class Keyring {
 
   #index(): void {
     this.#entries = new Map(this.#document.entries.map((entry) => [entry.version, entry]))
+    this.#active = activeVersion(this.#document)
   }
 
   #forget(version: number): void {

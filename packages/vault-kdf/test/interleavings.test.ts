@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { MemoryStore, Vault, VaultError, memoryProvider, type StoreOutcome, type VaultStore } from '../src/index.ts'
 
 /** Rounds of this test; the campaign of docs/benchmarks.md ran 10,000 with `KEYTURN_INTERLEAVINGS`. */
-const rounds = Number(process.env['KEYTURN_INTERLEAVINGS'] ?? 300)
+const rounds = Number(process.env['KEYTURN_INTERLEAVINGS'] ?? 150)
 const seed = Number(process.env['KEYTURN_SEED'] ?? Date.now() % 2 ** 31)
 
 function generator(state: number): () => number {
