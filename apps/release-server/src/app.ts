@@ -118,12 +118,31 @@ async function guard(options: AppOptions, request: FastifyRequest, reply: Fastif
     }
     const { p, c } = request.params as { p?: string; c?: string }
     if (p !== undefined && !maySee(actor, p, c)) throw new ServerError('SRV_NOT_FOUND', 'There is no such product or channel')
+    requireReach(request, actor, scope)
     request.actor = actor
   } catch (error) {
     // The body was not asked for; it is not read either.
     reply.header('connection', 'close')
     throw upload === true && error instanceof ServerError && error.code === 'SRV_AUTH' ? new ServerError('UP_AUTH', error.message) : error
   }
+}
+
+/** Scopes that reach beyond one product on routes that name none. */
+const farReaching = new Set<string>(['admin', 'audit:read', 'keys:write'])
+/** Routes that check the reach of the caller themselves. */
+const ownChecks = new Set(['/v1/products', '/v1/products/:p/releases'])
+
+/**
+ * A token limited to products or channels must not get beyond them by a call that names none: by making itself a wider
+ * token, say, or by changing the log that all channels share.
+ */
+function requireReach(request: FastifyRequest, actor: Actor, scope: string): void {
+  const { p, c } = request.params as { p?: string; c?: string }
+  const route = request.routeOptions.url ?? ''
+  if (ownChecks.has(route)) return
+  const beyondProduct = p === undefined && farReaching.has(scope) && actor.products.length + actor.channels.length > 0
+  const beyondChannel = c === undefined && p !== undefined && actor.channels.length > 0 && request.method !== 'GET'
+  if (beyondProduct || beyondChannel) throw new ServerError('SRV_SCOPE', 'The token is limited to products or channels, and this call reaches beyond them')
 }
 
 function notFound(app: FastifyInstance, request: FastifyRequest): ServerError {

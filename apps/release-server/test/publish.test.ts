@@ -136,6 +136,19 @@ describe('publish', () => {
     await expect(beta.createRelease('metin2', release)).rejects.toMatchObject({ code: 'SRV_SCOPE', status: 403 })
   })
 
+  it('a limited token cannot reach beyond its limits by a call that names none', async () => {
+    const { running, publisher } = await ready()
+    const limited = await running.client(['admin'], { products: ['metin2'] })
+    await expect(limited.createToken({ name: 'wider', scopes: ['admin'] })).rejects.toMatchObject({ code: 'SRV_SCOPE', status: 403 })
+    await expect(limited.audit()).rejects.toMatchObject({ code: 'SRV_SCOPE' })
+    await expect(limited.collectGarbage()).rejects.toMatchObject({ code: 'SRV_SCOPE' })
+    await expect(limited.createProduct({ slug: 'other', pin: publisher.pin })).rejects.toMatchObject({ code: 'SRV_SCOPE' })
+    expect(await limited.getProduct('metin2')).toBeDefined()
+    const beta = await running.client(['admin'], { products: ['metin2'], channels: ['beta'] })
+    await expect(beta.putLog('metin2', publisher.log)).rejects.toMatchObject({ code: 'SRV_SCOPE' })
+    await expect(beta.putRuntimeKey('metin2', 1, new Uint8Array(84))).rejects.toSatisfy((error: { status: number }) => error.status === 403 || error.status === 404)
+  })
+
   it('readers during the switch always find a whole release behind the head (row 244)', async () => {
     const { running, client, publisher } = await ready()
     await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode('0') }))
