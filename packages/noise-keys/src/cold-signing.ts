@@ -98,7 +98,10 @@ function readPublication(value: JsonValue, asked: Publication): SignedPublicatio
 /** A draft from a file has any shape: what the writers refuse with a TypeError is a damaged request here. */
 function signWell(seed: Uint8Array, publication: Publication): SignedPublication {
   try {
-    return signPublication(seed, publication)
+    const signed = signPublication(seed, publication)
+    // What no reader would take is not worth carrying back: a list without its number, say.
+    verifyPublication(signed)
+    return signed
   } catch (cause) {
     if (cause instanceof NoiseKeysError) throw cause
     throw new NoiseKeysError('NK_REQUEST', 'Cannot sign: the request is damaged', { cause })

@@ -77,6 +77,11 @@ describe('cold signing by file', () => {
     }
     expect(codeOf(() => answerSigningRequest(new Uint8Array(32).fill(1), request))).toBe('NK_IDENTITY')
     expect(codeOf(() => answerSigningRequest(publisher.seed, formatSigningRequest([{ ...publication, records: [{}] } as never])))).toMatch(/^NK_(REQUEST|DEVICE_ID|RECORD)$/)
+    for (const packetTimestampUs of ['18000000009007199254740993000000', '-1', '', '1e9', '0']) {
+      expect(codeOf(() => answerSigningRequest(publisher.seed, formatSigningRequest([{ ...publication, packetTimestampUs }])))).toBe('NK_RECORD')
+    }
+    const { seq: _seq, ...withoutNumber } = publication.list
+    expect(codeOf(() => answerSigningRequest(publisher.seed, formatSigningRequest([{ ...publication, list: withoutNumber } as never])))).toBe('NK_RECORD')
     const other = formatSigningRequest([{ ...publication, atS: START_S + 1 }])
     expect(codeOf(() => readSigningAnswer(other, answer))).toBe('NK_REQUEST')
     expect(codeOf(() => readSigningAnswer(request, request))).toBe('NK_REQUEST')
