@@ -1,6 +1,7 @@
 import { type Clock, type RandomSource, systemClock, systemRandom } from '@keyturn/primitives'
 import { type FileSystem, nodeFileSystem } from '@keyturn/primitives/node'
 import type { EngineEvent } from './events.ts'
+import { nodeFetch } from './node-fetch.ts'
 import { defaultHttpLimits, type Fetch, type HttpLimits } from './http.ts'
 import type { RuntimeKeyProvider } from './runtime-key.ts'
 import type { DeliveryName, Target } from './settings.ts'
@@ -50,7 +51,7 @@ export interface EngineOptions {
   readonly onEvent?: ((event: EngineEvent) => void) | undefined
   /** Whether `launcher.log` is written; default true. */
   readonly logFile?: boolean | undefined
-  /** Default: the global one. */
+  /** Default: one over `node:http`, with the proxies of the environment. */
   readonly fetch?: Fetch | undefined
   /** Default: the real disk. */
   readonly fs?: FileSystem | undefined
@@ -105,7 +106,7 @@ export function resolveOptions(options: EngineOptions): ResolvedOptions {
     confirmAfterMs: options.confirmAfterMs ?? 30_000,
     lockPatienceMs: options.lockPatienceMs ?? 30_000,
     lockWaitMs: options.lockWaitMs ?? 0,
-    fetch: options.fetch ?? ((url, init) => fetch(url, init)),
+    fetch: options.fetch ?? nodeFetch,
     fs: options.fs ?? nodeFileSystem,
     clock: options.clock ?? systemClock,
     monotonic: options.monotonic ?? (() => performance.now()),
