@@ -1,1 +1,5 @@
-export { vitestConfig as default } from '../../tooling/vitest/config.ts'
+import { mergeConfig } from 'vitest/config'
+import { vitestConfig } from '../../tooling/vitest/config.ts'
+
+// Most tests here start real processes, dozens of them in a row: patient on a busy machine.
+export default mergeConfig(vitestConfig, { test: { testTimeout: 240_000, hookTimeout: 120_000 } })
