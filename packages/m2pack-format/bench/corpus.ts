@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto'
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -14,7 +23,9 @@ function noise(label: string, size: number): Buffer {
 }
 
 function* sources(folder: string): Generator<string> {
-  for (const entry of readdirSync(folder, { withFileTypes: true }).sort((left, right) => (left.name < right.name ? -1 : 1))) {
+  for (const entry of readdirSync(folder, { withFileTypes: true }).sort((left, right) =>
+    left.name < right.name ? -1 : 1,
+  )) {
     const path = join(folder, entry.name)
     if (entry.isDirectory()) yield* sources(path)
     else if (entry.isFile() && /\.(?:[cm]?[jt]s|json|md|map|h|html|css)$/.test(entry.name)) yield path
@@ -48,7 +59,8 @@ export function smallFiles(root: string): void {
     total += bytes.length
   }
   write(root, 'binary/client.bin', binary(0, 60e6))
-  for (let index = 0; index < 300; index++) write(root, `media/${index % 10}/${index}.ogg`, noise(`media ${index}`, 240_000))
+  for (let index = 0; index < 300; index++)
+    write(root, `media/${index % 10}/${index}.ogg`, noise(`media ${index}`, 240_000))
 }
 
 /** 40 files of 5 MB: binaries, noise and text. */
@@ -64,7 +76,12 @@ export function largeFiles(root: string): void {
   const joined = Buffer.concat(text)
   for (let index = 0; index < 40; index++) {
     const kind = index % 4
-    const bytes = kind === 0 ? noise(`large ${index}`, 5e6) : kind === 1 ? joined.subarray((index >> 2) * 5e6, ((index >> 2) + 1) * 5e6) : binary(index * 2e6, 5e6)
+    const bytes =
+      kind === 0
+        ? noise(`large ${index}`, 5e6)
+        : kind === 1
+          ? joined.subarray((index >> 2) * 5e6, ((index >> 2) + 1) * 5e6)
+          : binary(index * 2e6, 5e6)
     write(root, `pack/${index}.bin`, bytes)
   }
 }

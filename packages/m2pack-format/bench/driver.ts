@@ -11,7 +11,14 @@ const contentKey = { keyId: 1, key: new Uint8Array(32).fill(5) }
 const verifiers = new Map([[1, ed25519PublicKey(signingSeed)]])
 const options = { verifiers, contentKey, jobs: Number(jobs) }
 
-if (operation === 'build') await buildFolder(from, to, { contentKey, signingSeed, jobs: Number(jobs), level: Number(level), overwrite: true })
+if (operation === 'build')
+  await buildFolder(from, to, {
+    contentKey,
+    signingSeed,
+    jobs: Number(jobs),
+    level: Number(level),
+    overwrite: true,
+  })
 else if (operation === 'verify') {
   const { ok } = await verifyArchiveFile(from, options)
   if (!ok) throw new Error('The archive does not verify')

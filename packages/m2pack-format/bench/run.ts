@@ -10,7 +10,8 @@ import { corpus, largeFiles, smallFiles } from './corpus.ts'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const scratch = `${existsSync('/dev/shm') ? '/dev/shm' : tmpdir()}/keyturn-m2p-bench`
-const limitSource = process.env['KEYTURN_LIMIT_C'] ?? fileURLToPath(new URL('../../../../shared/bench/limit.c', import.meta.url))
+const limitSource =
+  process.env['KEYTURN_LIMIT_C'] ?? fileURLToPath(new URL('../../../../shared/bench/limit.c', import.meta.url))
 const runs = Number(process.env['KEYTURN_BENCH_RUNS'] ?? 5)
 const level = process.env['KEYTURN_BENCH_LEVEL'] ?? '3'
 const jobs = '2'
@@ -19,12 +20,19 @@ function median(values: readonly number[]): number {
   return [...values].sort((left, right) => left - right)[values.length >> 1] as number
 }
 
-interface Timing { readonly wall: number; readonly cpu: number; readonly rssKib: number }
+interface Timing {
+  readonly wall: number
+  readonly cpu: number
+  readonly rssKib: number
+}
 
 /** Runs a program that prints its processor time as JSON, and times it from outside. */
 function time(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Timing {
   const start = process.hrtime.bigint()
-  const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8', env: { ...process.env, ...env } })
+  const { status, stdout, stderr } = spawnSync(command, args, {
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  })
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} failed: ${stderr}`)
   const wall = Number(process.hrtime.bigint() - start) / 1e9
   const { cpu, rssKib = 0 } = JSON.parse(stdout) as { cpu: number; rssKib?: number }
@@ -38,7 +46,11 @@ function compileLimit(): string | undefined {
   }
   const program = `${scratch}/limit`
   try {
-    execFileSync('cc', ['-O3', '-march=native', '-o', program, limitSource, '-lsodium', '-lzstd', '-lcrypto', '-lpthread'], { stdio: 'ignore' })
+    execFileSync(
+      'cc',
+      ['-O3', '-march=native', '-o', program, limitSource, '-lsodium', '-lzstd', '-lcrypto', '-lpthread'],
+      { stdio: 'ignore' },
+    )
     return program
   } catch {
     console.log('limit in C: skipped, it does not compile here (needs cc, libsodium, libzstd, OpenSSL)')
@@ -57,13 +69,18 @@ function compare(name: string, folder: string, limit: string): void {
   for (const [operation, limitArgs, ownArgs] of operations) {
     const pairs = Array.from({ length: runs }, () => {
       for (const folderToClear of [theirs, ours]) rmSync(folderToClear, { recursive: true, force: true })
-      return { c: time(limit, [operation, ...limitArgs]), ts: time(process.execPath, [`${here}driver.ts`, operation, ...ownArgs]) }
+      return {
+        c: time(limit, [operation, ...limitArgs]),
+        ts: time(process.execPath, [`${here}driver.ts`, operation, ...ownArgs]),
+      }
     })
     const wall = median(pairs.map(({ c, ts }) => ts.wall / c.wall)).toFixed(2)
     const cpu = median(pairs.map(({ c, ts }) => ts.cpu / c.cpu)).toFixed(2)
     const shown = `${median(pairs.map(({ ts }) => ts.wall)).toFixed(2)} s, C ${median(pairs.map(({ c }) => c.wall)).toFixed(2)} s`
     const memory = (median(pairs.map(({ ts }) => ts.rssKib)) / 1024).toFixed(0)
-    console.log(`${name.padEnd(6)} ${operation.padEnd(8)} ratio to C: wall ${wall}, processor ${cpu}; peak ${memory} MiB  (${shown}; level ${level}, ${jobs} threads, median of ${runs})`)
+    console.log(
+      `${name.padEnd(6)} ${operation.padEnd(8)} ratio to C: wall ${wall}, processor ${cpu}; peak ${memory} MiB  (${shown}; level ${level}, ${jobs} threads, median of ${runs})`,
+    )
   }
   for (const folderToClear of [theirs, ours]) rmSync(folderToClear, { recursive: true, force: true })
 }
@@ -73,7 +90,10 @@ async function openLargeTable(): Promise<void> {
   const contentKey = { keyId: 1, key: new Uint8Array(32).fill(5) }
   const sink = new MemorySink()
   const content = memorySource(new Uint8Array(10))
-  const files = Array.from({ length: 100_000 }, (_, index) => ({ path: `folder ${index % 500}/part ${index % 7}/file-${index}.txt`, source: content }))
+  const files = Array.from({ length: 100_000 }, (_, index) => ({
+    path: `folder ${index % 500}/part ${index % 7}/file-${index}.txt`,
+    source: content,
+  }))
   await buildArchive(files, sink, { contentKey, signingSeed })
   const source = memorySource(sink.bytes())
   const verifiers = new Map([[1, ed25519PublicKey(signingSeed)]])
@@ -84,16 +104,25 @@ async function openLargeTable(): Promise<void> {
     const { user, system } = process.cpuUsage(before)
     times.push({ wall: performance.now() - start, cpu: (user + system) / 1000 })
   }
-  const [wall, cpu] = [median(times.map((one) => one.wall)).toFixed(0), median(times.map((one) => one.cpu)).toFixed(0)]
+  const [wall, cpu] = [
+    median(times.map((one) => one.wall)).toFixed(0),
+    median(times.map((one) => one.cpu)).toFixed(0),
+  ]
   console.log(`open of 100,000 entries: median ${wall} ms, ${cpu} ms of processor time (wanted: 150)`)
 }
 
 function portable(archive: string): void {
-  const [native, noble] = [{}, { KEYTURN_BACKEND: 'portable' }].map((env) => time(process.execPath, [`${here}driver.ts`, 'verify', archive, '-', jobs], env))
-  console.log(`large  verify   pure JavaScript cryptography takes ${((noble as Timing).cpu / (native as Timing).cpu).toFixed(1)} times the processor time of the native one`)
+  const [native, noble] = [{}, { KEYTURN_BACKEND: 'portable' }].map((env) =>
+    time(process.execPath, [`${here}driver.ts`, 'verify', archive, '-', jobs], env),
+  )
+  console.log(
+    `large  verify   pure JavaScript cryptography takes ${((noble as Timing).cpu / (native as Timing).cpu).toFixed(1)} times the processor time of the native one`,
+  )
 }
 
-console.log(`${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Node ${process.version}, ${process.platform}`)
+console.log(
+  `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Node ${process.version}, ${process.platform}`,
+)
 mkdirSync(scratch, { recursive: true })
 try {
   await openLargeTable()

@@ -72,8 +72,14 @@ export async function openArchive(source: ByteSource, options: OpenOptions): Pro
  *
  * @throws {@link M2pError} `M2P_TRUNCATED`, `M2P_MAGIC`, `M2P_VERSION`, `M2P_HEADER`, `M2P_LIMIT`.
  */
-export async function readArchiveHeader(source: ByteSource, limits: Partial<ArchiveLimits> = {}): Promise<ArchiveHeader> {
-  return parseHeader(await source.read(0, Math.min(HEADER_BYTES, source.size)), source.size, { ...defaultLimits, ...limits })
+export async function readArchiveHeader(
+  source: ByteSource,
+  limits: Partial<ArchiveLimits> = {},
+): Promise<ArchiveHeader> {
+  return parseHeader(await source.read(0, Math.min(HEADER_BYTES, source.size)), source.size, {
+    ...defaultLimits,
+    ...limits,
+  })
 }
 
 /**
@@ -88,9 +94,13 @@ export async function holdsManifestOnly(source: ByteSource): Promise<boolean> {
 
 function unlock(manifest: Manifest, contentKey: ContentKey): Map<number, Uint8Array> {
   if (contentKey.keyId !== manifest.keyId) {
-    throw new M2pError('M2P_KEY_ID_MISMATCH', `The archive is of key_id ${manifest.keyId}, the content key of key_id ${contentKey.keyId}`, {
-      details: { archive: manifest.keyId, contentKey: contentKey.keyId },
-    })
+    throw new M2pError(
+      'M2P_KEY_ID_MISMATCH',
+      `The archive is of key_id ${manifest.keyId}, the content key of key_id ${contentKey.keyId}`,
+      {
+        details: { archive: manifest.keyId, contentKey: contentKey.keyId },
+      },
+    )
   }
   checkCommitment(contentKey, manifest.commitment)
   return unwrapSlots(contentKey, manifest.slots)
@@ -176,14 +186,17 @@ export class Archive {
   entry(path: string, options: LookUpOptions = {}): ArchiveEntry {
     const entry = this.find(path, options)
     if (entry === undefined) {
-      throw new M2pError('M2P_ENTRY_UNKNOWN', `The archive has no file "${printable(path)}"`, { details: { path: printable(path) } })
+      throw new M2pError('M2P_ENTRY_UNKNOWN', `The archive has no file "${printable(path)}"`, {
+        details: { path: printable(path) },
+      })
     }
     return entry
   }
 
   /** The slot secret of a file, lent. @internal */
   slotSecret(entry: ArchiveEntry): Uint8Array {
-    if (this.#slots === undefined) throw new TypeError('The archive was opened without a content key, or disposed of')
+    if (this.#slots === undefined)
+      throw new TypeError('The archive was opened without a content key, or disposed of')
     if (this.#manifestOnly) throw new TypeError('Only header and manifest are there, no payloads')
     return this.#slots.get(entry.slot) as Uint8Array
   }

@@ -45,8 +45,15 @@ export type ResolvedFormat = Required<BuildFormatOptions>
 
 /** Fills in defaults and refuses what the format does not know. */
 export function resolveFormat(options: BuildFormatOptions): ResolvedFormat {
-  const { level = DEFAULT_LEVEL, segmentSize = DEFAULT_SEGMENT_BYTES, align = 1, ymirPrefix = false, full = false } = options
-  if (!Number.isInteger(level) || level < 1 || level > 22) throw new RangeError('level must be an integer from 1 to 22')
+  const {
+    level = DEFAULT_LEVEL,
+    segmentSize = DEFAULT_SEGMENT_BYTES,
+    align = 1,
+    ymirPrefix = false,
+    full = false,
+  } = options
+  if (!Number.isInteger(level) || level < 1 || level > 22)
+    throw new RangeError('level must be an integer from 1 to 22')
   if (!isSegmentSize(segmentSize)) throw new RangeError('segmentSize must be a power of two from 64 KiB to 16 MiB')
   if (!Number.isInteger(align) || align < 1 || align > MAX_ALIGN || (align & (align - 1)) !== 0) {
     throw new RangeError('align must be a power of two up to 1 MiB')
@@ -58,7 +65,9 @@ export function resolveFormat(options: BuildFormatOptions): ResolvedFormat {
 export function storedPath(path: string, ymirPrefix: boolean): string {
   const stored = ymirPrefix ? ymirPath(path) : path
   if (!ymirPrefix && path.startsWith(YMIR_PREFIX)) {
-    throw new M2pError('M2P_PATH', `Cannot use path "${printable(path)}": its prefix takes the option for it`, { details: { path: printable(path) } })
+    throw new M2pError('M2P_PATH', `Cannot use path "${printable(path)}": its prefix takes the option for it`, {
+      details: { path: printable(path) },
+    })
   }
   checkPath(stored)
   return stored
@@ -72,7 +81,11 @@ export interface PlannedFile {
 }
 
 /** Puts files into archive order and refuses paths that cannot stand together. */
-export function planFiles(files: Iterable<BuildFile>, ymirPrefix: boolean, onStored?: (stored: string, path: string) => void): PlannedFile[] {
+export function planFiles(
+  files: Iterable<BuildFile>,
+  ymirPrefix: boolean,
+  onStored?: (stored: string, path: string) => void,
+): PlannedFile[] {
   const planned: PlannedFile[] = []
   const collisions = new PathCollisions()
   for (const file of files) {
@@ -108,13 +121,23 @@ export interface Placement {
 }
 
 /** Decides under which slot a file goes. @throws {@link M2pError} `M2P_SLOT_UNKNOWN`. */
-export function placeFile(path: string, digest: Uint8Array, slots: WriterSlots, previous: Archive | undefined, full: boolean): Placement {
+export function placeFile(
+  path: string,
+  digest: Uint8Array,
+  slots: WriterSlots,
+  previous: Archive | undefined,
+  full: boolean,
+): Placement {
   const old = full ? undefined : previous?.find(path)
   if (old === undefined || !equalBytes(old.sha256, digest)) return { slot: slots.newest, carried: undefined }
   if (!slots.secrets.has(old.slot)) {
-    throw new M2pError('M2P_SLOT_UNKNOWN', `File "${printable(path)}" lies under slot ${old.slot}, which was not given`, {
-      details: { slot: old.slot },
-    })
+    throw new M2pError(
+      'M2P_SLOT_UNKNOWN',
+      `File "${printable(path)}" lies under slot ${old.slot}, which was not given`,
+      {
+        details: { slot: old.slot },
+      },
+    )
   }
   return { slot: old.slot, carried: old }
 }

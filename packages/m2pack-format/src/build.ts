@@ -14,7 +14,14 @@ import {
   resolveSlots,
   type WriterSlots,
 } from './build-plan.ts'
-import { type ArchiveEntry, type EntryRecord, SEGMENT_RECORD_BYTES, segmentAt, segmentBytes, segmentCountOf } from './entries.ts'
+import {
+  type ArchiveEntry,
+  type EntryRecord,
+  SEGMENT_RECORD_BYTES,
+  segmentAt,
+  segmentBytes,
+  segmentCountOf,
+} from './entries.ts'
 import { M2pError } from './errors.ts'
 import { finishArchive } from './finish.ts'
 import { SlotKey } from './keys.ts'
@@ -59,7 +66,9 @@ export interface BuildResult {
 
 /** Refuses a file that was shorter or longer on a later look. */
 export function inputChanged(path: string): M2pError {
-  return new M2pError('M2P_INPUT_CHANGED', `File "${printable(path)}" changed while it was being packed`, { details: { path: printable(path) } })
+  return new M2pError('M2P_INPUT_CHANGED', `File "${printable(path)}" changed while it was being packed`, {
+    details: { path: printable(path) },
+  })
 }
 
 /** Next multiple of `align` at or behind `offset`. */
@@ -74,7 +83,11 @@ export function alignUp(offset: number, align: number): number {
  * @param sink - Gets payloads, manifest, then the header at position 0.
  * @throws {@link M2pError} `M2P_PATH`, `M2P_PATH_COLLISION`, `M2P_LIMIT`, `M2P_INPUT_CHANGED`, `M2P_SLOT_UNKNOWN`.
  */
-export async function buildArchive(files: Iterable<BuildFile>, sink: ByteSink, options: BuildOptions): Promise<BuildResult> {
+export async function buildArchive(
+  files: Iterable<BuildFile>,
+  sink: ByteSink,
+  options: BuildOptions,
+): Promise<BuildResult> {
   const format = resolveFormat(options)
   const planned = planFiles(files, format.ymirPrefix)
   const slots = resolveSlots(options, options.previous)
@@ -120,10 +133,21 @@ class ArchiveBuilder {
       bytes += file.source.size
       this.#options.onProgress?.({ files: index + 1, totalFiles: files.length, bytes, totalBytes })
     }
-    const finished = finishArchive(this.#records, this.#offset, this.#options, this.#format.segmentSize, this.#slots)
+    const finished = finishArchive(
+      this.#records,
+      this.#offset,
+      this.#options,
+      this.#format.segmentSize,
+      this.#slots,
+    )
     await this.#sink.write(finished.manifest, this.#offset)
     await this.#sink.write(finished.header, 0)
-    return { ...finished.result, originalBytes: bytes, carriedFiles: this.#carriedFiles, keptFiles: this.#keptFiles }
+    return {
+      ...finished.result,
+      originalBytes: bytes,
+      carriedFiles: this.#carriedFiles,
+      keptFiles: this.#keptFiles,
+    }
   }
 
   async #readSegment({ path, source }: PlannedFile, index: number): Promise<Uint8Array> {
@@ -162,7 +186,8 @@ class ArchiveBuilder {
 
   #slotKey(slot: number): SlotKey {
     let key = this.#slotKeys.get(slot)
-    if (key === undefined) this.#slotKeys.set(slot, (key = new SlotKey(this.#slots.secrets.get(slot) as Uint8Array)))
+    if (key === undefined)
+      this.#slotKeys.set(slot, (key = new SlotKey(this.#slots.secrets.get(slot) as Uint8Array)))
     return key
   }
 
@@ -179,7 +204,10 @@ class ArchiveBuilder {
   }
 
   /** Takes over the stored bytes of an unchanged file, after opening every one of its segments. */
-  async #carry({ file, first, cipher }: SealTarget, old: ArchiveEntry | undefined): Promise<StoredForm | undefined> {
+  async #carry(
+    { file, first, cipher }: SealTarget,
+    old: ArchiveEntry | undefined,
+  ): Promise<StoredForm | undefined> {
     const { previous } = this.#options
     if (old === undefined || previous === undefined || previous.manifestOnly) return undefined
     if (previous.segmentSize !== this.#format.segmentSize) return undefined
@@ -207,7 +235,8 @@ class ArchiveBuilder {
     for (let index = 0; index < count; index++) {
       const plain = index === 0 ? first : await this.#readSegment(file, index)
       hash?.update(plain)
-      const compressed = index === 0 ? compressedFirst : compressedFirst && compressSegment(plain, this.#format.level)
+      const compressed =
+        index === 0 ? compressedFirst : compressedFirst && compressSegment(plain, this.#format.level)
       const { nonce, stored } = cipher.seal(index, compressed ?? plain)
       segments.set(segmentRecord(stored.length, nonce), index * SEGMENT_RECORD_BYTES)
       await this.#write(stored)

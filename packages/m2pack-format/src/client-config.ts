@@ -26,10 +26,15 @@ export function exportClientConfig(verifiers: Verifiers, options: ClientConfigOp
   const slots = [...verifiers].sort(([left], [right]) => left - right)
   if (slots.length === 0) throw new RangeError('verifiers must hold at least one public key')
   for (const [keyId, publicKey] of slots) {
-    if (!Number.isInteger(keyId) || keyId < 1 || keyId > MAX_U32) throw new RangeError('key_id must be an integer from 1 to 2^32 - 1')
+    if (!Number.isInteger(keyId) || keyId < 1 || keyId > MAX_U32)
+      throw new RangeError('key_id must be an integer from 1 to 2^32 - 1')
     checkPublicKey(publicKey)
   }
-  const { language = 'cpp', defaultKeyId = (slots.at(-1) as [number, Uint8Array])[0], mappingName = DEFAULT_MAPPING_NAME } = options
+  const {
+    language = 'cpp',
+    defaultKeyId = (slots.at(-1) as [number, Uint8Array])[0],
+    mappingName = DEFAULT_MAPPING_NAME,
+  } = options
   if (!verifiers.has(defaultKeyId)) throw new RangeError(`The default key_id ${defaultKeyId} has no verifier`)
   if (!/^[\x20-\x7e]{1,200}$/.test(mappingName)) throw new RangeError('The mapping name must be printable ASCII')
   const config = { slots, defaultKeyId, mappingName }

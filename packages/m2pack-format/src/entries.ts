@@ -109,7 +109,16 @@ class ParsedEntry implements ArchiveEntry {
   readonly #manifest: Uint8Array
   readonly #start: number
 
-  constructor(manifest: Uint8Array, start: number, offset: number, size: number, storedSize: number, slot: number, compression: Compression, segmentCount: number) {
+  constructor(
+    manifest: Uint8Array,
+    start: number,
+    offset: number,
+    size: number,
+    storedSize: number,
+    slot: number,
+    compression: Compression,
+    segmentCount: number,
+  ) {
     this.offset = offset
     this.size = size
     this.storedSize = storedSize
@@ -216,12 +225,20 @@ class EntryParser {
     const offset = this.#u64(at, 'M2P_TOC', index)
     const size = this.#u64(at + 8, 'M2P_LIMIT', index)
     if (size > this.#context.maxFileBytes) {
-      throw new M2pError('M2P_LIMIT', `Cannot read entry ${index}: ${size} bytes are over the limit of ${this.#context.maxFileBytes}`)
+      throw new M2pError(
+        'M2P_LIMIT',
+        `Cannot read entry ${index}: ${size} bytes are over the limit of ${this.#context.maxFileBytes}`,
+      )
     }
     const slot = this.#view.getUint32(at + 16, true)
-    if (!this.#context.slots.has(slot)) throw new M2pError('M2P_TOC', `Cannot read entry ${index}: the archive carries no slot ${slot}`)
+    if (!this.#context.slots.has(slot))
+      throw new M2pError('M2P_TOC', `Cannot read entry ${index}: the archive carries no slot ${slot}`)
     const kind = this.#view.getUint32(at + 20, true)
-    if (kind > 1) throw new M2pError('M2P_HEADER', `Cannot read entry ${index}: unknown compression or non-zero reserved bytes`)
+    if (kind > 1)
+      throw new M2pError(
+        'M2P_HEADER',
+        `Cannot read entry ${index}: unknown compression or non-zero reserved bytes`,
+      )
     const segmentCount = segmentCountOf(size, this.#context.segmentSize)
     this.#require(FIXED_BYTES + pathLength + segmentCount * SEGMENT_RECORD_BYTES, index)
     const storedSize = this.#stored(at + 56, size, segmentCount, kind === 1, index)
@@ -235,20 +252,27 @@ class EntryParser {
   end(): void {
     this.#paths.flush()
     if (this.#at !== this.#manifest.length) {
-      throw new M2pError('M2P_TOC', `Cannot read manifest: ${this.#manifest.length - this.#at} bytes follow its last entry`)
+      throw new M2pError(
+        'M2P_TOC',
+        `Cannot read manifest: ${this.#manifest.length - this.#at} bytes follow its last entry`,
+      )
     }
   }
 
   #require(length: number, index: number): true {
     if (length > this.#manifest.length - this.#at) {
-      throw new M2pError('M2P_TOC', `Cannot read entry ${index}: the manifest ends within it, at byte ${this.#manifest.length}`)
+      throw new M2pError(
+        'M2P_TOC',
+        `Cannot read entry ${index}: the manifest ends within it, at byte ${this.#manifest.length}`,
+      )
     }
     return true
   }
 
   #u64(at: number, code: 'M2P_TOC' | 'M2P_LIMIT', index: number): number {
     const value = this.#view.getUint32(at + 4, true) * 0x1_0000_0000 + this.#view.getUint32(at, true)
-    if (!Number.isSafeInteger(value)) throw new M2pError(code, `Cannot read entry ${index}: the value at byte ${at} is over 2^53 - 1`)
+    if (!Number.isSafeInteger(value))
+      throw new M2pError(code, `Cannot read entry ${index}: the value at byte ${at} is over 2^53 - 1`)
     return value
   }
 
@@ -265,8 +289,10 @@ class EntryParser {
       difference = (manifest[start + at] as number) - (manifest[previousStart + at] as number)
     }
     if (difference === 0) difference = length - previousLength
-    if (difference === 0) throw new M2pError('M2P_PATH_COLLISION', `Cannot read entry ${index}: it has the path of the one before it`)
-    if (difference < 0) throw new M2pError('M2P_TOC', `Cannot read entry ${index}: entries are not in order of their paths`)
+    if (difference === 0)
+      throw new M2pError('M2P_PATH_COLLISION', `Cannot read entry ${index}: it has the path of the one before it`)
+    if (difference < 0)
+      throw new M2pError('M2P_TOC', `Cannot read entry ${index}: entries are not in order of their paths`)
   }
 
   #stored(at: number, size: number, count: number, compressed: boolean, index: number): number {
@@ -279,7 +305,10 @@ class EntryParser {
         ? plain > 0 && stored > TAG_BYTES && stored <= maxStoredSize(plain)
         : stored === plain + TAG_BYTES
       if (!fits) {
-        throw new M2pError('M2P_SIZE', `Cannot read entry ${index}: segment ${segment} of ${plain} bytes is said to be stored as ${stored}`)
+        throw new M2pError(
+          'M2P_SIZE',
+          `Cannot read entry ${index}: segment ${segment} of ${plain} bytes is said to be stored as ${stored}`,
+        )
       }
       total += stored
     }

@@ -109,7 +109,7 @@ export const m2pErrors = {
   },
   M2P_NONCE: {
     kind: 'auth',
-    meaning: 'A segment opened, but its nonce is not the one its content gives, so it is not the publisher\'s.',
+    meaning: "A segment opened, but its nonce is not the one its content gives, so it is not the publisher's.",
     remedy: 'Fetch the archive again; refuse it if that does not help.',
   },
   M2P_HASH: {

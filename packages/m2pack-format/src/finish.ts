@@ -16,10 +16,20 @@ export interface FinishedArchive {
 }
 
 /** Makes manifest and header for sealed files. */
-export function finishArchive(records: readonly EntryRecord[], offset: number, keys: BuildKeys, segmentSize: number, slots: WriterSlots): FinishedArchive {
+export function finishArchive(
+  records: readonly EntryRecord[],
+  offset: number,
+  keys: BuildKeys,
+  segmentSize: number,
+  slots: WriterSlots,
+): FinishedArchive {
   const { contentKey, signingSeed } = keys
   const used = [...new Set(records.map((record) => record.slot))].sort((left, right) => left - right)
-  if (used.length > MAX_SLOTS) throw new M2pError('M2P_LIMIT', `The archive would carry ${used.length} slots, at most ${MAX_SLOTS} are allowed`)
+  if (used.length > MAX_SLOTS)
+    throw new M2pError(
+      'M2P_LIMIT',
+      `The archive would carry ${used.length} slots, at most ${MAX_SLOTS} are allowed`,
+    )
   const manifest = writeManifest(
     {
       keyId: contentKey.keyId,
@@ -44,12 +54,18 @@ export function finishArchive(records: readonly EntryRecord[], offset: number, k
 
 function storedBytes(record: EntryRecord): number {
   let total = 0
-  for (let index = 0; index < record.segments.length / SEGMENT_RECORD_BYTES; index++) total += segmentAt(record, index).storedSize
+  for (let index = 0; index < record.segments.length / SEGMENT_RECORD_BYTES; index++)
+    total += segmentAt(record, index).storedSize
   return total
 }
 
 /** The header of a manifest that lies at `manifestOffset`. */
-export function signedHeader(keyId: number, manifestOffset: number, manifest: Uint8Array, signingSeed: Uint8Array): Uint8Array {
+export function signedHeader(
+  keyId: number,
+  manifestOffset: number,
+  manifest: Uint8Array,
+  signingSeed: Uint8Array,
+): Uint8Array {
   return writeHeader({
     keyId,
     manifestOffset,

@@ -59,7 +59,10 @@ export function parseHeader(
   reader.expect(MAGIC, 'magic')
   const version = reader.u32le('version')
   if (version !== FORMAT_VERSION) {
-    throw new M2pError('M2P_VERSION', `Cannot read archive: it has format version ${version}, wanted ${FORMAT_VERSION}`)
+    throw new M2pError(
+      'M2P_VERSION',
+      `Cannot read archive: it has format version ${version}, wanted ${FORMAT_VERSION}`,
+    )
   }
   const keyId = reader.u32le('key_id', { min: 1 })
   const manifestOffset = reader.size64le('manifest_offset', { min: HEADER_BYTES })

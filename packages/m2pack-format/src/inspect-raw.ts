@@ -57,11 +57,19 @@ interface Range {
 function* ranges(head: Uint8Array, size: number): Generator<Range> {
   for (const width of [8, 4] as const) {
     for (let at = 0; at + 2 * width <= head.length; at += STEP) {
-      for (const [offsetAt, sizeAt] of [[at, at + width], [at + width, at]] as const) {
+      for (const [offsetAt, sizeAt] of [
+        [at, at + width],
+        [at + width, at],
+      ] as const) {
         const manifestOffset = number(head, offsetAt, width)
         const manifestSize = number(head, sizeAt, width)
         if (manifestOffset === undefined || manifestSize === undefined) continue
-        if (manifestSize === 0 || manifestSize > defaultLimits.manifestBytes || manifestOffset + manifestSize > size) continue
+        if (
+          manifestSize === 0 ||
+          manifestSize > defaultLimits.manifestBytes ||
+          manifestOffset + manifestSize > size
+        )
+          continue
         yield { width, offsetAt, sizeAt, manifestOffset, manifestSize }
       }
     }
@@ -69,11 +77,17 @@ function* ranges(head: Uint8Array, size: number): Generator<Range> {
 }
 
 function find(head: Uint8Array, wanted: Uint8Array): number {
-  for (let at = 0; at + wanted.length <= head.length; at++) if (equalBytes(head.subarray(at, at + wanted.length), wanted)) return at
+  for (let at = 0; at + wanted.length <= head.length; at++)
+    if (equalBytes(head.subarray(at, at + wanted.length), wanted)) return at
   return -1
 }
 
-function findSignature(head: Uint8Array, manifest: Uint8Array, hash: Uint8Array, publicKey: Uint8Array): Pick<RawLayout, 'signatureAt' | 'signed'> {
+function findSignature(
+  head: Uint8Array,
+  manifest: Uint8Array,
+  hash: Uint8Array,
+  publicKey: Uint8Array,
+): Pick<RawLayout, 'signatureAt' | 'signed'> {
   for (let at = 0; at + 64 <= head.length; at += STEP) {
     const signature = head.subarray(at, at + 64)
     if (ed25519Verify(publicKey, manifest, signature)) return { signatureAt: at, signed: 'manifest' }
@@ -97,7 +111,10 @@ export async function inspectRaw(source: ByteSource, publicKey?: Uint8Array): Pr
     if (seen.has(key)) continue
     seen.add(key)
     const manifest = await source.read(range.manifestOffset, range.manifestSize)
-    for (const [name, hash] of [['blake2b-256', blake2b256(manifest)], ['sha-256', sha256(manifest)]] as const) {
+    for (const [name, hash] of [
+      ['blake2b-256', blake2b256(manifest)],
+      ['sha-256', sha256(manifest)],
+    ] as const) {
       const hashAt = find(head, hash)
       if (hashAt < 0) continue
       const signature = publicKey === undefined ? {} : findSignature(head, manifest, hash, publicKey)
@@ -106,6 +123,15 @@ export async function inspectRaw(source: ByteSource, publicKey?: Uint8Array): Pr
   }
   layouts.sort((left, right) => Number(right.signed !== undefined) - Number(left.signed !== undefined))
   const [best] = layouts
-  const manifestHead = best === undefined ? undefined : Uint8Array.from(await source.read(best.manifestOffset, Math.min(HEAD_BYTES, best.manifestSize)))
-  return { size: source.size, head, manifestHead, layouts, settled: layouts.filter(({ signed }) => signed !== undefined).length === 1 }
+  const manifestHead =
+    best === undefined
+      ? undefined
+      : Uint8Array.from(await source.read(best.manifestOffset, Math.min(HEAD_BYTES, best.manifestSize)))
+  return {
+    size: source.size,
+    head,
+    manifestHead,
+    layouts,
+    settled: layouts.filter(({ signed }) => signed !== undefined).length === 1,
+  }
 }

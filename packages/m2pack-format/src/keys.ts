@@ -60,15 +60,18 @@ function u16Bytes(value: number): Uint8Array<ArrayBuffer> {
 
 /** Refuses a content key of wrong length or an impossible key_id: a misused API. */
 export function checkContentKey({ keyId, key }: ContentKey): void {
-  if (!Number.isInteger(keyId) || keyId < 1 || keyId > MAX_U32) throw new RangeError('key_id must be an integer from 1 to 2^32 - 1')
+  if (!Number.isInteger(keyId) || keyId < 1 || keyId > MAX_U32)
+    throw new RangeError('key_id must be an integer from 1 to 2^32 - 1')
   if (!(key instanceof Uint8Array) || key.length !== 32) throw new TypeError('The content key must be 32 bytes')
 }
 
 /** Refuses slots that no archive could carry: a misused API. */
 export function checkSlots(slots: SlotSecrets): void {
   for (const [number, secret] of slots) {
-    if (!Number.isInteger(number) || number < 1 || number > MAX_U32) throw new RangeError('A slot number must be an integer from 1 to 2^32 - 1')
-    if (!(secret instanceof Uint8Array) || secret.length !== 32) throw new TypeError(`Slot ${number} must be 32 bytes`)
+    if (!Number.isInteger(number) || number < 1 || number > MAX_U32)
+      throw new RangeError('A slot number must be an integer from 1 to 2^32 - 1')
+    if (!(secret instanceof Uint8Array) || secret.length !== 32)
+      throw new TypeError(`Slot ${number} must be 32 bytes`)
   }
 }
 
@@ -88,7 +91,10 @@ export function keyCommitment({ keyId, key }: ContentKey): Uint8Array {
 /** @throws {@link M2pError} `M2P_KEY_COMMITMENT`. */
 export function checkCommitment(contentKey: ContentKey, commitment: Uint8Array): void {
   if (!equalBytes(keyCommitment(contentKey), commitment)) {
-    throw new M2pError('M2P_KEY_COMMITMENT', `The content key given as key_id ${contentKey.keyId} is not the one the archive was made for`)
+    throw new M2pError(
+      'M2P_KEY_COMMITMENT',
+      `The content key given as key_id ${contentKey.keyId} is not the one the archive was made for`,
+    )
   }
 }
 
@@ -124,7 +130,9 @@ export function unwrapSlots({ keyId, key }: ContentKey, slots: readonly WrappedS
   } catch (error) {
     wipe(...secrets.values())
     if (!(error instanceof PrimitivesError)) throw error
-    throw new M2pError('M2P_DECRYPT', `A slot of the archive does not open under the content key ${keyId}`, { cause: error })
+    throw new M2pError('M2P_DECRYPT', `A slot of the archive does not open under the content key ${keyId}`, {
+      cause: error,
+    })
   } finally {
     wipe(wrapKey)
   }
@@ -149,7 +157,14 @@ export class SlotKey {
 
   /** The synthetic nonce of segment `index` of `count`: equal input gives an equal nonce, other input another. */
   nonce(path: Uint8Array, index: number, count: number, bytes: Uint8Array): Uint8Array {
-    const digest = this.#hmac.sign(LABELS.nonce, u16Bytes(path.length), path, u32Bytes(index), u32Bytes(count), bytes)
+    const digest = this.#hmac.sign(
+      LABELS.nonce,
+      u16Bytes(path.length),
+      path,
+      u32Bytes(index),
+      u32Bytes(count),
+      bytes,
+    )
     return digest.subarray(0, NONCE_BYTES)
   }
 

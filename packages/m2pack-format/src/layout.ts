@@ -26,15 +26,24 @@ function alignmentOf(offset: number): number {
 }
 
 function extentsInOrder(header: ArchiveHeader, entries: readonly ArchiveEntry[]): Extent[] {
-  const extents: Extent[] = entries.map(({ offset, storedSize, path }) => ({ offset, end: offset + storedSize, path }))
+  const extents: Extent[] = entries.map(({ offset, storedSize, path }) => ({
+    offset,
+    end: offset + storedSize,
+    path,
+  }))
   extents.push({ offset: header.manifestOffset, end: header.manifestOffset + header.manifestSize })
-  const inOrder = extents.every((extent, index) => index === 0 || extent.offset >= (extents[index - 1] as Extent).offset)
+  const inOrder = extents.every(
+    (extent, index) => index === 0 || extent.offset >= (extents[index - 1] as Extent).offset,
+  )
   return inOrder ? extents : extents.sort((left, right) => left.offset - right.offset)
 }
 
 function checkGap(extent: Extent, previousEnd: number): void {
   if (extent.offset < previousEnd) {
-    throw new M2pError('M2P_TOC', `Ranges overlap: ${extent.path ?? 'the manifest'} starts at byte ${extent.offset}, before byte ${previousEnd}`)
+    throw new M2pError(
+      'M2P_TOC',
+      `Ranges overlap: ${extent.path ?? 'the manifest'} starts at byte ${extent.offset}, before byte ${previousEnd}`,
+    )
   }
   const gap = extent.offset - previousEnd
   if (gap > 0 && (extent.path === undefined || gap >= alignmentOf(extent.offset))) {
@@ -49,7 +58,11 @@ function checkGap(extent: Extent, previousEnd: number): void {
  * @returns The gaps; `verify` and `extract` check that they are zero.
  * @throws {@link M2pError} `M2P_TOC`, `M2P_TRUNCATED`, `M2P_TRAILING`.
  */
-export function checkLayout(header: ArchiveHeader, entries: readonly ArchiveEntry[], archiveSize: number | undefined): Gap[] {
+export function checkLayout(
+  header: ArchiveHeader,
+  entries: readonly ArchiveEntry[],
+  archiveSize: number | undefined,
+): Gap[] {
   const gaps: Gap[] = []
   let end = HEADER_BYTES
   for (const extent of extentsInOrder(header, entries)) {
@@ -60,10 +73,16 @@ export function checkLayout(header: ArchiveHeader, entries: readonly ArchiveEntr
   }
   if (archiveSize === undefined) return gaps
   if (end > archiveSize) {
-    throw new M2pError('M2P_TRUNCATED', `The last range ends at byte ${end}, the archive has ${archiveSize}`, { details: { offset: archiveSize } })
+    throw new M2pError('M2P_TRUNCATED', `The last range ends at byte ${end}, the archive has ${archiveSize}`, {
+      details: { offset: archiveSize },
+    })
   }
   if (end < archiveSize) {
-    throw new M2pError('M2P_TRAILING', `${archiveSize - end} bytes follow the archive, which ends at byte ${end}`, { details: { offset: end } })
+    throw new M2pError(
+      'M2P_TRAILING',
+      `${archiveSize - end} bytes follow the archive, which ends at byte ${end}`,
+      { details: { offset: end } },
+    )
   }
   return gaps
 }

@@ -65,7 +65,10 @@ function readPreamble(reader: Reader, header: ArchiveHeader, limits: ArchiveLimi
   const entryCount = reader.u32le('entry_count', { max: limits.entryCount })
   const segmentSize = reader.u32le('segment_size')
   if (!isSegmentSize(segmentSize)) {
-    throw new M2pError('M2P_HEADER', `Cannot read manifest: segment size ${segmentSize} is no power of two from 64 KiB to 16 MiB`)
+    throw new M2pError(
+      'M2P_HEADER',
+      `Cannot read manifest: segment size ${segmentSize} is no power of two from 64 KiB to 16 MiB`,
+    )
   }
   reader.zeros(4, 'flags')
   const slotCount = reader.u32le('slot_count', { max: MAX_SLOTS })
@@ -76,7 +79,10 @@ function readPreamble(reader: Reader, header: ArchiveHeader, limits: ArchiveLimi
 
 function readSlots(reader: Reader, slotCount: number): WrappedSlot[] {
   if (reader.remaining < slotCount * SLOT_BYTES) {
-    throw new M2pError('M2P_TOC', `Cannot read slots: ${slotCount} are announced, the manifest has no room for them`)
+    throw new M2pError(
+      'M2P_TOC',
+      `Cannot read slots: ${slotCount} are announced, the manifest has no room for them`,
+    )
   }
   const slots: WrappedSlot[] = []
   let highest = 0
@@ -84,7 +90,11 @@ function readSlots(reader: Reader, slotCount: number): WrappedSlot[] {
     const number = reader.u32le('slot number')
     if (number <= highest) throw new M2pError('M2P_TOC', `Cannot read slots: number ${number} follows ${highest}`)
     highest = number
-    slots.push({ number, nonce: Uint8Array.from(reader.bytes(NONCE_BYTES, 'slot nonce')), wrapped: Uint8Array.from(reader.bytes(48, 'slot')) })
+    slots.push({
+      number,
+      nonce: Uint8Array.from(reader.bytes(NONCE_BYTES, 'slot nonce')),
+      wrapped: Uint8Array.from(reader.bytes(48, 'slot')),
+    })
   }
   return slots
 }

@@ -17,7 +17,9 @@ const INVISIBLE = /[\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/
 const DEVICE = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3]) *(?:\.|$)/i
 
 function refuse(path: string, reason: string): never {
-  throw new M2pError('M2P_PATH', `Cannot use path "${printable(path)}": ${reason}`, { details: { path: printable(path) } })
+  throw new M2pError('M2P_PATH', `Cannot use path "${printable(path)}": ${reason}`, {
+    details: { path: printable(path) },
+  })
 }
 
 function checkPart(path: string, part: string): void {
@@ -67,12 +69,18 @@ export function ymirPath(path: string): string {
 export function checkPath(path: string): void {
   const bytes = utf8Length(path)
   if (bytes > MAX_PATH_BYTES) {
-    throw new M2pError('M2P_LIMIT', `Cannot use path "${printable(path, 40)}": it has ${bytes} bytes, at most ${MAX_PATH_BYTES} are allowed`)
+    throw new M2pError(
+      'M2P_LIMIT',
+      `Cannot use path "${printable(path, 40)}": it has ${bytes} bytes, at most ${MAX_PATH_BYTES} are allowed`,
+    )
   }
   const logical = logicalPath(path)
   const parts = logical.split('/')
   if (parts.length > MAX_PATH_PARTS) {
-    throw new M2pError('M2P_LIMIT', `Cannot use path "${printable(path, 40)}": it has ${parts.length} parts, at most ${MAX_PATH_PARTS} are allowed`)
+    throw new M2pError(
+      'M2P_LIMIT',
+      `Cannot use path "${printable(path, 40)}": it has ${parts.length} parts, at most ${MAX_PATH_PARTS} are allowed`,
+    )
   }
   if (logical === '') refuse(path, 'it is empty')
   checkCharacters(logical)
@@ -100,9 +108,11 @@ export class PathCollisions {
     const folded = foldPath(path)
     if (this.#folders.has(folded)) this.#collide(path, 'it is a file here and a folder elsewhere')
     const end = folded.lastIndexOf('/')
-    if (end >= 0 && (end !== this.#lastFolder.length || !folded.startsWith(this.#lastFolder))) this.#addFolders(path, folded, end)
+    if (end >= 0 && (end !== this.#lastFolder.length || !folded.startsWith(this.#lastFolder)))
+      this.#addFolders(path, folded, end)
     const known = this.#files.size
-    if (this.#files.add(folded).size === known) this.#collide(path, 'another path is the same where case does not count')
+    if (this.#files.add(folded).size === known)
+      this.#collide(path, 'another path is the same where case does not count')
   }
 
   #addFolders(path: string, folded: string, end: number): void {
@@ -118,11 +128,16 @@ export class PathCollisions {
   }
 
   #collide(path: string, reason: string): never {
-    throw new M2pError('M2P_PATH_COLLISION', `Cannot use path "${printable(path)}": ${reason}`, { details: { path: printable(path) } })
+    throw new M2pError('M2P_PATH_COLLISION', `Cannot use path "${printable(path)}": ${reason}`, {
+      details: { path: printable(path) },
+    })
   }
 }
 
 /** Orders paths by their UTF-8 bytes, as archives do. */
-export function comparePaths(left: { readonly pathBytes: Uint8Array }, right: { readonly pathBytes: Uint8Array }): number {
+export function comparePaths(
+  left: { readonly pathBytes: Uint8Array },
+  right: { readonly pathBytes: Uint8Array },
+): number {
   return compareBytes(left.pathBytes, right.pathBytes)
 }

@@ -11,7 +11,11 @@ for (const character of "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrs
 }
 
 /** How a part starts that could be the name of a Windows device. */
-const suspects = new Set(['con', 'prn', 'aux', 'nul', 'com', 'lpt'].map((name) => startOf(name.charCodeAt(0), name.charCodeAt(1), name.charCodeAt(2))))
+const suspects = new Set(
+  ['con', 'prn', 'aux', 'nul', 'com', 'lpt'].map((name) =>
+    startOf(name.charCodeAt(0), name.charCodeAt(1), name.charCodeAt(2)),
+  ),
+)
 
 function startOf(first: number, second: number, third: number): number {
   return ((first | 0x20) << 16) | ((second | 0x20) << 8) | (third | 0x20)
@@ -23,7 +27,13 @@ function startOf(first: number, second: number, third: number): number {
  *
  * @param copy - Where the path is copied to on the way, at `copyAt`; of no meaning when the answer is no.
  */
-export function isPlainPath(bytes: Uint8Array, start: number, end: number, copy?: Uint8Array, copyAt = 0): boolean {
+export function isPlainPath(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  copy?: Uint8Array,
+  copyAt = 0,
+): boolean {
   if (end - start > MAX_PATH_BYTES || end === start) return false
   let partStart = start
   let parts = 1
@@ -36,7 +46,13 @@ export function isPlainPath(bytes: Uint8Array, start: number, end: number, copy?
     }
     const last = bytes[at - 1]
     if (at === partStart || last === DOT || last === SPACE) return false
-    if (at - partStart >= 3 && suspects.has(startOf(bytes[partStart] as number, bytes[partStart + 1] as number, bytes[partStart + 2] as number))) return false
+    if (
+      at - partStart >= 3 &&
+      suspects.has(
+        startOf(bytes[partStart] as number, bytes[partStart + 1] as number, bytes[partStart + 2] as number),
+      )
+    )
+      return false
     partStart = at + 1
     if (at < end) parts++
   }

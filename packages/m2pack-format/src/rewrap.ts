@@ -44,14 +44,26 @@ const COPY_BYTES = 4 * 1024 * 1024
  */
 export function rewrapParts(archive: Archive, { contentKey, signingSeed }: RewrapOptions): RewrappedParts {
   checkContentKey(contentKey)
-  if (contentKey.keyId === archive.keyId) throw new RangeError(`key_id ${contentKey.keyId} is the one the archive has already`)
+  if (contentKey.keyId === archive.keyId)
+    throw new RangeError(`key_id ${contentKey.keyId} is the one the archive has already`)
   const secrets = archive.slotSecrets()
-  if (secrets.size !== archive.slotNumbers.length) throw new TypeError('The archive was opened without its content key')
-  const slots = archive.slotNumbers.map((number) => wrapSlot(contentKey, number, secrets.get(number) as Uint8Array))
-  const head = { keyId: contentKey.keyId, segmentSize: archive.segmentSize, commitment: keyCommitment(contentKey), slots }
+  if (secrets.size !== archive.slotNumbers.length)
+    throw new TypeError('The archive was opened without its content key')
+  const slots = archive.slotNumbers.map((number) =>
+    wrapSlot(contentKey, number, secrets.get(number) as Uint8Array),
+  )
+  const head = {
+    keyId: contentKey.keyId,
+    segmentSize: archive.segmentSize,
+    commitment: keyCommitment(contentKey),
+    slots,
+  }
   const manifest = writeManifest(head, archive.entries)
   const { manifestOffset } = archive.header
-  const end = archive.entries.reduce((last, entry) => Math.max(last, entry.offset + entry.storedSize), manifestOffset + manifest.length)
+  const end = archive.entries.reduce(
+    (last, entry) => Math.max(last, entry.offset + entry.storedSize),
+    manifestOffset + manifest.length,
+  )
   return {
     header: signedHeader(contentKey.keyId, manifestOffset, manifest, signingSeed),
     manifest,
@@ -73,7 +85,11 @@ export function rewrapParts(archive: Archive, { contentKey, signingSeed }: Rewra
  *
  * @param archive - Opened with its verifier and its present content key.
  */
-export async function rewrapArchive(archive: Archive, sink: ByteSink, options: RewrapOptions): Promise<RewrapResult> {
+export async function rewrapArchive(
+  archive: Archive,
+  sink: ByteSink,
+  options: RewrapOptions,
+): Promise<RewrapResult> {
   const { header, manifest, manifestOffset, result } = rewrapParts(archive, options)
   await copyRange(archive, sink, HEADER_BYTES, manifestOffset, options.signal)
   await sink.write(manifest, manifestOffset)
@@ -82,7 +98,13 @@ export async function rewrapArchive(archive: Archive, sink: ByteSink, options: R
   return result
 }
 
-async function copyRange(archive: Archive, sink: ByteSink, start: number, end: number, signal: AbortSignal | undefined): Promise<void> {
+async function copyRange(
+  archive: Archive,
+  sink: ByteSink,
+  start: number,
+  end: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   for (let offset = start; offset < end; offset += COPY_BYTES) {
     signal?.throwIfAborted()
     const length = Math.min(COPY_BYTES, end - offset)

@@ -1,4 +1,11 @@
-import { equalBytes, openXChaCha20Poly1305, PrimitivesError, sealXChaCha20Poly1305, sha256, wipe } from '@keyturn/primitives'
+import {
+  equalBytes,
+  openXChaCha20Poly1305,
+  PrimitivesError,
+  sealXChaCha20Poly1305,
+  sha256,
+  wipe,
+} from '@keyturn/primitives'
 import { zstd } from '#zstd'
 import { type Compression, type EntryRecord, segmentAt, type SegmentRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
@@ -79,12 +86,21 @@ export class FileCipher {
    * @param scratch - Memory used again and again: the result is good until the next call. Fresh memory when absent.
    * @throws {@link M2pError} `M2P_DECRYPT`, `M2P_NONCE`, `M2P_ZSTD`, `M2P_SIZE`, `M2P_LIMIT`.
    */
-  open(index: number, stored: Uint8Array, record: SegmentRecord, plain: PlainForm, checkNonce: boolean, scratch?: Scratch): Uint8Array {
+  open(
+    index: number,
+    stored: Uint8Array,
+    record: SegmentRecord,
+    plain: PlainForm,
+    checkNonce: boolean,
+    scratch?: Scratch,
+  ): Uint8Array {
     const bytes = this.#decrypt(index, stored, record.nonce, scratch)
     if (checkNonce) {
       const due = this.#slot.nonce(this.#path, index, this.#segmentCount, bytes)
       if (!equalBytes(due, record.nonce)) {
-        throw new M2pError('M2P_NONCE', `Segment ${index} opens, but its nonce is not the one its content gives`, { details: { segment: index } })
+        throw new M2pError('M2P_NONCE', `Segment ${index} opens, but its nonce is not the one its content gives`, {
+          details: { segment: index },
+        })
       }
     }
     return expand(bytes, plain, scratch)
@@ -96,7 +112,10 @@ export class FileCipher {
       return openXChaCha20Poly1305(this.#key, nonce, stored, aad, scratch?.opened(stored.length))
     } catch (error) {
       if (!(error instanceof PrimitivesError)) throw error
-      throw new M2pError('M2P_DECRYPT', `Segment ${index} does not open under its key`, { details: { segment: index }, cause: error })
+      throw new M2pError('M2P_DECRYPT', `Segment ${index} does not open under its key`, {
+        details: { segment: index },
+        cause: error,
+      })
     }
   }
 
@@ -134,7 +153,8 @@ export interface PlainForm {
 
 function expand(bytes: Uint8Array, { compression, size }: PlainForm, scratch: Scratch | undefined): Uint8Array {
   if (compression === 'none') {
-    if (bytes.length !== size) throw new M2pError('M2P_SIZE', `A segment holds ${bytes.length} bytes, ${size} are due`)
+    if (bytes.length !== size)
+      throw new M2pError('M2P_SIZE', `A segment holds ${bytes.length} bytes, ${size} are due`)
     return bytes
   }
   checkZstdFrame(bytes, size)
@@ -144,14 +164,17 @@ function expand(bytes: Uint8Array, { compression, size }: PlainForm, scratch: Sc
   } catch (cause) {
     throw new M2pError('M2P_ZSTD', 'Cannot decompress segment: the frame is malformed', { cause })
   }
-  if (plain.length !== size) throw new M2pError('M2P_SIZE', `A segment gives ${plain.length} bytes, ${size} are due`)
+  if (plain.length !== size)
+    throw new M2pError('M2P_SIZE', `A segment gives ${plain.length} bytes, ${size} are due`)
   return plain
 }
 
 /** @throws {@link M2pError} `M2P_HASH`. */
 export function checkHash(actual: Uint8Array, due: Uint8Array, path: string): void {
   if (!equalBytes(actual, due)) {
-    throw new M2pError('M2P_HASH', `The content of "${path}" does not have the SHA-256 that the manifest names`, { details: { path } })
+    throw new M2pError('M2P_HASH', `The content of "${path}" does not have the SHA-256 that the manifest names`, {
+      details: { path },
+    })
   }
 }
 
@@ -161,9 +184,21 @@ export function checkContent(plain: Uint8Array, due: Uint8Array, path: string): 
 }
 
 /** Whether the stored bytes of a segment open, with the nonce that is due, as exactly `plain`. */
-export function opensAs(cipher: FileCipher, index: number, stored: Uint8Array, old: EntryRecord, plain: Uint8Array): boolean {
+export function opensAs(
+  cipher: FileCipher,
+  index: number,
+  stored: Uint8Array,
+  old: EntryRecord,
+  plain: Uint8Array,
+): boolean {
   try {
-    const opened = cipher.open(index, stored, segmentAt(old, index), { compression: old.compression, size: plain.length }, true)
+    const opened = cipher.open(
+      index,
+      stored,
+      segmentAt(old, index),
+      { compression: old.compression, size: plain.length },
+      true,
+    )
     return equalBytes(opened, plain)
   } catch (error) {
     if (error instanceof M2pError) return false

@@ -54,12 +54,21 @@ export class MemorySink implements ByteSink {
  *
  * @throws {@link M2pError} `M2P_TRUNCATED` when the source gives fewer.
  */
-export async function readExactly(source: ByteSource, offset: number, length: number, what: string): Promise<Uint8Array> {
+export async function readExactly(
+  source: ByteSource,
+  offset: number,
+  length: number,
+  what: string,
+): Promise<Uint8Array> {
   const bytes = await source.read(offset, length)
   if (bytes.length !== length) {
-    throw new M2pError('M2P_TRUNCATED', `Cannot read ${what}: ${length} bytes are due at offset ${offset}, there are ${bytes.length}`, {
-      details: { offset },
-    })
+    throw new M2pError(
+      'M2P_TRUNCATED',
+      `Cannot read ${what}: ${length} bytes are due at offset ${offset}, there are ${bytes.length}`,
+      {
+        details: { offset },
+      },
+    )
   }
   return bytes
 }

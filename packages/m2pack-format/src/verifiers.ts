@@ -23,7 +23,10 @@ export interface TrustOptions {
  */
 export function checkPublicKey(publicKey: Uint8Array): void {
   if (publicKey.length !== 32 || !isStrongEd25519PublicKey(publicKey)) {
-    throw new M2pError('M2P_KEY_INVALID', 'The public key is no proper Ed25519 key: its length, its order or its encoding is wrong')
+    throw new M2pError(
+      'M2P_KEY_INVALID',
+      'The public key is no proper Ed25519 key: its length, its order or its encoding is wrong',
+    )
   }
 }
 
@@ -38,16 +41,24 @@ export function checkManifest(header: ArchiveHeader, manifest: Uint8Array, trust
   }
   if (trust.verifiers === 'unchecked') return
   if (trust.retiredKeyIds?.has(header.keyId) === true) {
-    throw new M2pError('M2P_KEY_RETIRED', `The archive is of key_id ${header.keyId}, which was retired`, { details: { keyId: header.keyId } })
-  }
-  const publicKey = trust.verifiers.get(header.keyId)
-  if (publicKey === undefined) {
-    throw new M2pError('M2P_KEY_ID_UNKNOWN', `The archive is of key_id ${header.keyId}, for which no public key is known`, {
+    throw new M2pError('M2P_KEY_RETIRED', `The archive is of key_id ${header.keyId}, which was retired`, {
       details: { keyId: header.keyId },
     })
   }
+  const publicKey = trust.verifiers.get(header.keyId)
+  if (publicKey === undefined) {
+    throw new M2pError(
+      'M2P_KEY_ID_UNKNOWN',
+      `The archive is of key_id ${header.keyId}, for which no public key is known`,
+      {
+        details: { keyId: header.keyId },
+      },
+    )
+  }
   checkPublicKey(publicKey)
   if (!ed25519Verify(publicKey, manifest, header.signature)) {
-    throw new M2pError('M2P_SIGNATURE', `The manifest is not signed by the key of key_id ${header.keyId}`, { details: { keyId: header.keyId } })
+    throw new M2pError('M2P_SIGNATURE', `The manifest is not signed by the key of key_id ${header.keyId}`, {
+      details: { keyId: header.keyId },
+    })
   }
 }

@@ -62,7 +62,11 @@ async function verifyEntry(archive: Archive, entry: ArchiveEntry, signal: AbortS
 /** @throws {@link M2pError} `M2P_PADDING`. */
 export function checkPadding(zeros: Uint8Array, offset: number): void {
   if (zeros.some((byte) => byte !== 0)) {
-    throw new M2pError('M2P_PADDING', `The ${zeros.length} bytes at offset ${offset} are padding and must be zero`, { details: { offset } })
+    throw new M2pError(
+      'M2P_PADDING',
+      `The ${zeros.length} bytes at offset ${offset} are padding and must be zero`,
+      { details: { offset } },
+    )
   }
 }
 
@@ -80,7 +84,10 @@ export async function verifyGaps(archive: Archive): Promise<VerifyFailure[]> {
 }
 
 /** The work behind {@link Archive.verify}. */
-export async function verifyEntries(archive: Archive, { onProgress, signal }: VerifyOptions): Promise<VerifyReport> {
+export async function verifyEntries(
+  archive: Archive,
+  { onProgress, signal }: VerifyOptions,
+): Promise<VerifyReport> {
   const { entries, signatureChecked } = archive
   if (!archive.readable) {
     return { ok: true, signatureChecked, payloadsChecked: false, filesChecked: 0, bytesChecked: 0, failures: [] }

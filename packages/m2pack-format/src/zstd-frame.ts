@@ -16,7 +16,8 @@ function refuse(reason: string): never {
 /** Little-endian number of `length` bytes. */
 function number(frame: Uint8Array, at: number, length: number): number {
   let value = 0
-  for (let index = length - 1; index >= 0; index--) value = value * 0x100 + (frame[at + index] ?? refuse('the frame is cut'))
+  for (let index = length - 1; index >= 0; index--)
+    value = value * 0x100 + (frame[at + index] ?? refuse('the frame is cut'))
   return value
 }
 
@@ -40,10 +41,16 @@ function checkFrameHeader(frame: Uint8Array, size: number): number {
   const contentSize = number(frame, sizeAt, sizeLength) + (sizeLength === 2 ? 256 : 0)
   const window = singleSegment ? contentSize : windowBytes(number(frame, 5, 1))
   if (window > MAX_WINDOW_BYTES) {
-    throw new M2pError('M2P_LIMIT', `Cannot decompress segment: the frame wants a window of ${window} bytes, the limit is ${MAX_WINDOW_BYTES}`)
+    throw new M2pError(
+      'M2P_LIMIT',
+      `Cannot decompress segment: the frame wants a window of ${window} bytes, the limit is ${MAX_WINDOW_BYTES}`,
+    )
   }
   if (contentSize !== size) {
-    throw new M2pError('M2P_SIZE', `Cannot decompress segment: the frame holds ${contentSize} bytes, ${size} are due`)
+    throw new M2pError(
+      'M2P_SIZE',
+      `Cannot decompress segment: the frame holds ${contentSize} bytes, ${size} are due`,
+    )
   }
   return sizeAt + sizeLength
 }
@@ -56,7 +63,7 @@ function checkFrameHeader(frame: Uint8Array, size: number): number {
  */
 export function checkZstdFrame(frame: Uint8Array, size: number): void {
   let at = checkFrameHeader(frame, size)
-  for (let last = false; !last; ) {
+  for (let last = false; !last;) {
     const header = number(frame, at, 3)
     last = (header & 1) === 1
     const type = (header >> 1) & 3

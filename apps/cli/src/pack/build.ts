@@ -4,7 +4,19 @@ import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { formatBytes } from '../output.ts'
-import { buildErrors, contentKey, isManifestOnly, jobsFlag, keyIdFlag, ownVerifiers, powerOfTwo, requireFiles, signingSeed, slots, wholeNumber } from './flags.ts'
+import {
+  buildErrors,
+  contentKey,
+  isManifestOnly,
+  jobsFlag,
+  keyIdFlag,
+  ownVerifiers,
+  powerOfTwo,
+  requireFiles,
+  signingSeed,
+  slots,
+  wholeNumber,
+} from './flags.ts'
 
 interface BuildFlags {
   readonly input: string
@@ -40,7 +52,10 @@ export function registerBuild(parent: Command, cli: Cli): void {
     .option('--slots <file>', 'slots file (default: slots.key beside the content key, else slot 1 is derived)')
     .option('--zstd-level, --level <n>', 'zstd level, 1 to 22', '12')
     .option('--jobs <n>', 'threads (default: one a core); the bytes do not depend on it')
-    .option('--previous <file>', 'the archive this one follows, or its header and manifest alone: unchanged files keep slot and bytes')
+    .option(
+      '--previous <file>',
+      'the archive this one follows, or its header and manifest alone: unchanged files keep slot and bytes',
+    )
     .option('--public-key <file>', 'public key of the previous archive (default: that of the signing key)')
     .option('--full', 'encrypt everything anew under the newest slot')
     .option('--align <n>', 'start payloads at multiples of this power of two', '1')
@@ -61,7 +76,10 @@ export function registerBuild(parent: Command, cli: Cli): void {
 async function openPrevious(context: Context, flags: BuildFlags, seed: Uint8Array): Promise<Archive | undefined> {
   if (flags.previous === undefined) return undefined
   const manifestOnly = await isManifestOnly(flags.previous)
-  const file = await openArchiveFile(flags.previous, { verifiers: await ownVerifiers(flags.previous, flags.publicKey, seed), manifestOnly })
+  const file = await openArchiveFile(flags.previous, {
+    verifiers: await ownVerifiers(flags.previous, flags.publicKey, seed),
+    manifestOnly,
+  })
   context.defer(() => file.close())
   return file.archive
 }
@@ -79,7 +97,11 @@ async function runBuild(context: Context, flags: BuildFlags): Promise<CommandRes
   }
   const previous = await openPrevious(context, flags, seed)
   if (format.full && previous !== undefined) {
-    context.out.step('full', `Encrypting everything anew: players download about ${formatBytes(previous.source.size)}`, { bytes: previous.source.size })
+    context.out.step(
+      'full',
+      `Encrypting everything anew: players download about ${formatBytes(previous.source.size)}`,
+      { bytes: previous.source.size },
+    )
   }
   const bar = context.out.progress('packing')
   context.defer(() => bar.end())

@@ -27,12 +27,32 @@ export function registerDiff(parent: Command, cli: Cli): void {
 
 async function runDiff(context: Context, flags: DiffFlags): Promise<CommandResult> {
   requireFiles(flags.left, flags.right)
-  const { added, removed, changed, unchanged, bytes } = await diffPaths(flags.left, flags.right, { exclude: flags.exclude, signal: context.signal })
-  const stats = { added: added.length, removed: removed.length, changed: changed.length, unchanged: unchanged.length, bytes }
-  const lines = [...added.map((path) => `+ ${path}`), ...removed.map((path) => `- ${path}`), ...changed.map((path) => `~ ${path}`)]
+  const { added, removed, changed, unchanged, bytes } = await diffPaths(flags.left, flags.right, {
+    exclude: flags.exclude,
+    signal: context.signal,
+  })
+  const stats = {
+    added: added.length,
+    removed: removed.length,
+    changed: changed.length,
+    unchanged: unchanged.length,
+    bytes,
+  }
+  const lines = [
+    ...added.map((path) => `+ ${path}`),
+    ...removed.map((path) => `- ${path}`),
+    ...changed.map((path) => `~ ${path}`),
+  ]
   const summary = `${stats.added} added, ${stats.removed} removed, ${stats.changed} changed, ${stats.unchanged} unchanged; ${formatBytes(bytes)} new; signatures unchecked`
   return {
-    data: { added: [...added], removed: [...removed], changed: [...changed], unchanged: [...unchanged], stats, signature_checked: false },
+    data: {
+      added: [...added],
+      removed: [...removed],
+      changed: [...changed],
+      unchanged: [...unchanged],
+      stats,
+      signature_checked: false,
+    },
     text: [...lines, summary].join('\n'),
     no: flags.failOnDiff === true && lines.length > 0,
   }

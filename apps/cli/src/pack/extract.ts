@@ -26,12 +26,13 @@ export function registerExtract(parent: Command, cli: Cli): void {
     .requiredOption('--output <dir>', 'folder to write')
     .requiredOption('--key <file>', 'content key (master.key)')
     .requiredOption('--public-key <file>', 'public key of the archive (signing.pub)')
-    .option('--key-id <n>', 'key_id that both keys stand for (default: the archive\'s)')
+    .option('--key-id <n>', "key_id that both keys stand for (default: the archive's)")
     .option('--path <path>', 'extract this file or folder alone; may be given again', collect, [])
     .option('--jobs <n>', 'threads (default: one a core)')
     .option('--force', 'replace existing files')
   cli.define<ExtractFlags>(command, {
-    example: 'keyturn pack extract --archive pack/data.m2p --output tree --key keys/master.key --public-key keys/signing.pub',
+    example:
+      'keyturn pack extract --archive pack/data.m2p --output tree --key keys/master.key --public-key keys/signing.pub',
     run: runExtract,
   })
 }

@@ -23,7 +23,10 @@ const MAX_KEY_ID = 0xffff_ffff
 export function wholeNumber(text: string, flag: string, min: number, max: number): number {
   const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
   if (!(value >= min && value <= max)) {
-    throw new CliError('CLI_USAGE', `${flag} wants a whole number from ${min} to ${max}, not "${printable(text, 40)}"`)
+    throw new CliError(
+      'CLI_USAGE',
+      `${flag} wants a whole number from ${min} to ${max}, not "${printable(text, 40)}"`,
+    )
   }
   return value
 }
@@ -42,7 +45,8 @@ export function powerOfTwo(text: string, flag: string, min: number, max: number)
  */
 export function requireFiles(...paths: readonly (string | undefined)[]): void {
   for (const path of paths) {
-    if (path !== undefined && !existsSync(path)) throw new CliError('CLI_PATH_UNKNOWN', `No such file or folder: "${printable(path)}"`)
+    if (path !== undefined && !existsSync(path))
+      throw new CliError('CLI_PATH_UNKNOWN', `No such file or folder: "${printable(path)}"`)
   }
 }
 
@@ -57,7 +61,11 @@ export function jobsFlag(text: string | undefined): number {
 }
 
 /** Reads a content key file; wiped when the command is over. */
-export async function contentKey(context: Context, file: string, keyId: number): Promise<{ keyId: number; key: Uint8Array }> {
+export async function contentKey(
+  context: Context,
+  file: string,
+  keyId: number,
+): Promise<{ keyId: number; key: Uint8Array }> {
   const key = await readContentKeyFile(file)
   context.defer(() => wipe(key))
   return { keyId, key }
@@ -71,7 +79,11 @@ export async function signingSeed(context: Context, file: string): Promise<Uint8
 }
 
 /** Reads `--slots`, else `slots.key` beside the content key, else nothing. Wiped when the command is over. */
-export async function slots(context: Context, file: string | undefined, keyFile: string): Promise<Map<number, Uint8Array> | undefined> {
+export async function slots(
+  context: Context,
+  file: string | undefined,
+  keyFile: string,
+): Promise<Map<number, Uint8Array> | undefined> {
   const beside = join(dirname(keyFile), 'slots.key')
   const path = file ?? (existsSync(beside) ? beside : undefined)
   if (path === undefined) return undefined
@@ -94,7 +106,8 @@ export async function isManifestOnly(path: string): Promise<boolean> {
 export async function archiveKeyId(path: string): Promise<number> {
   const source = await openFileSource(path)
   try {
-    if (await holdsManifestOnly(source)) return (await readArchiveHeader({ ...source, size: Number.MAX_SAFE_INTEGER })).keyId
+    if (await holdsManifestOnly(source))
+      return (await readArchiveHeader({ ...source, size: Number.MAX_SAFE_INTEGER })).keyId
     return (await readArchiveHeader(source)).keyId
   } finally {
     await source.close()
@@ -102,12 +115,22 @@ export async function archiveKeyId(path: string): Promise<number> {
 }
 
 /** The verifier of an archive: the public key given stands for `--key-id`, or without it for the archive's own key_id. */
-export async function verifiersFor(archive: string, publicKeyFile: string, keyId: string | undefined): Promise<Verifiers> {
-  return new Map([[keyId === undefined ? await archiveKeyId(archive) : keyIdFlag(keyId), await readPublicKeyFile(publicKeyFile)]])
+export async function verifiersFor(
+  archive: string,
+  publicKeyFile: string,
+  keyId: string | undefined,
+): Promise<Verifiers> {
+  return new Map([
+    [keyId === undefined ? await archiveKeyId(archive) : keyIdFlag(keyId), await readPublicKeyFile(publicKeyFile)],
+  ])
 }
 
 /** The verifier of an archive of one's own: the public key given, else that of the signing key. */
-export async function ownVerifiers(archive: string, publicKeyFile: string | undefined, seed: Uint8Array): Promise<Verifiers> {
+export async function ownVerifiers(
+  archive: string,
+  publicKeyFile: string | undefined,
+  seed: Uint8Array,
+): Promise<Verifiers> {
   const publicKey = publicKeyFile === undefined ? ed25519PublicKey(seed) : await readPublicKeyFile(publicKeyFile)
   return new Map([[await archiveKeyId(archive), publicKey]])
 }

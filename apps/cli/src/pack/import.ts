@@ -24,7 +24,10 @@ export function registerImport(parent: Command, cli: Cli): void {
     .option('--output <dir>', 'folder to write; without it the files are only listed')
     .option('--legacy-key-file <file>', 'key of a .pck, 64 hex digits (default: the one in the published source)')
     .option('--skip-unreadable', 'leave out files whose keys only the game server has')
-  cli.define<ImportFlags>(command, { example: 'keyturn pack import --input pack/root.pck --output tree/root', run: runImport })
+  cli.define<ImportFlags>(command, {
+    example: 'keyturn pack import --input pack/root.pck --output tree/root',
+    run: runImport,
+  })
 }
 
 async function openPack(context: Context, flags: ImportFlags): Promise<LegacyPack> {
@@ -36,7 +39,8 @@ async function openPack(context: Context, flags: ImportFlags): Promise<LegacyPac
   if (eix) return openEterPack(await readFile(flags.input), source)
   if (flags.legacyKeyFile === undefined) return openPck(source)
   const text = (await readFile(flags.legacyKeyFile, 'latin1')).trim()
-  if (!/^[0-9a-f]{64}$/i.test(text)) throw new CliError('CLI_USAGE', '--legacy-key-file wants a file with 64 hex digits')
+  if (!/^[0-9a-f]{64}$/i.test(text))
+    throw new CliError('CLI_USAGE', '--legacy-key-file wants a file with 64 hex digits')
   return openPck(source, { key: hexDecode(text.toLowerCase()) })
 }
 
@@ -45,9 +49,13 @@ async function runImport(context: Context, flags: ImportFlags): Promise<CommandR
   const unreadable = pack.files.filter(({ refusal }) => refusal !== undefined)
   const [first] = unreadable
   if (flags.output !== undefined && first !== undefined && flags.skipUnreadable !== true) {
-    throw new M2pError('M2P_LEGACY', `${unreadable.length} files cannot be imported, "${printable(first.path)}" for one: ${first.refusal}`, {
-      hint: 'Leave them out with --skip-unreadable',
-    })
+    throw new M2pError(
+      'M2P_LEGACY',
+      `${unreadable.length} files cannot be imported, "${printable(first.path)}" for one: ${first.refusal}`,
+      {
+        hint: 'Leave them out with --skip-unreadable',
+      },
+    )
   }
   const readable = pack.files.filter(({ refusal }) => refusal === undefined)
   if (flags.output !== undefined) await writeFiles(context, readable, flags.output)
@@ -55,7 +63,12 @@ async function runImport(context: Context, flags: ImportFlags): Promise<CommandR
     data: {
       format: pack.format,
       output: flags.output,
-      files: pack.files.map(({ path, size, storage, refusal }) => ({ path, size, storage, ...(refusal === undefined ? {} : { refusal }) })),
+      files: pack.files.map(({ path, size, storage, refusal }) => ({
+        path,
+        size,
+        storage,
+        ...(refusal === undefined ? {} : { refusal }),
+      })),
       imported: flags.output === undefined ? 0 : readable.length,
       unreadable: unreadable.length,
     },

@@ -20,7 +20,10 @@ export function registerInspect(parent: Command, cli: Cli): void {
     .requiredOption('--archive <file>', 'archive to look at')
     .option('--public-key <file>', 'check the signature too')
     .option('--raw', 'for files of the original packer: try every layout, say what hashes and verifies')
-  cli.define<InspectFlags>(command, { example: 'keyturn pack inspect --archive pack/data.m2p', run: (_context, flags) => (flags.raw === true ? runRaw(flags) : runInspect(flags)) })
+  cli.define<InspectFlags>(command, {
+    example: 'keyturn pack inspect --archive pack/data.m2p',
+    run: (_context, flags) => (flags.raw === true ? runRaw(flags) : runInspect(flags)),
+  })
 }
 
 async function readHeader(path: string) {
@@ -35,7 +38,8 @@ async function readHeader(path: string) {
 async function runInspect(flags: InspectFlags): Promise<CommandResult> {
   requireFiles(flags.archive, flags.publicKey)
   const { header, size } = await readHeader(flags.archive)
-  const verifiers = flags.publicKey === undefined ? 'unchecked' : await verifiersFor(flags.archive, flags.publicKey, undefined)
+  const verifiers =
+    flags.publicKey === undefined ? 'unchecked' : await verifiersFor(flags.archive, flags.publicKey, undefined)
   return withArchiveFile(flags.archive, { verifiers }, (archive) => {
     const data = {
       version: 1,
@@ -54,7 +58,10 @@ async function runInspect(flags: InspectFlags): Promise<CommandResult> {
       stored_bytes: archive.entries.reduce((sum, entry) => sum + entry.storedSize, 0),
       padding_bytes: archive.gaps.reduce((sum, gap) => sum + gap.length, 0),
     }
-    return { data, text: formatTable(Object.entries(data).map(([name, value]) => [name.replaceAll('_', ' '), String(value)])) }
+    return {
+      data,
+      text: formatTable(Object.entries(data).map(([name, value]) => [name.replaceAll('_', ' '), String(value)])),
+    }
   })
 }
 
@@ -64,28 +71,41 @@ async function runRaw(flags: InspectFlags): Promise<CommandResult> {
   const source = await openFileSource(flags.archive)
   try {
     const { size, head, manifestHead, layouts, settled } = await inspectRaw(source, publicKey)
-    const rows = layouts.map(({ width, offsetAt, sizeAt, manifestOffset, manifestSize, hash, hashAt, signed, signatureAt }) => [
-      `u${width * 8} offset at ${offsetAt}, size at ${sizeAt}`,
-      `manifest ${manifestOffset} + ${manifestSize}`,
-      `${hash} at ${hashAt}`,
-      signed === undefined ? 'no signature' : `signature of the ${signed} at ${signatureAt}`,
-    ])
+    const rows = layouts.map(
+      ({ width, offsetAt, sizeAt, manifestOffset, manifestSize, hash, hashAt, signed, signatureAt }) => [
+        `u${width * 8} offset at ${offsetAt}, size at ${sizeAt}`,
+        `manifest ${manifestOffset} + ${manifestSize}`,
+        `${hash} at ${hashAt}`,
+        signed === undefined ? 'no signature' : `signature of the ${signed} at ${signatureAt}`,
+      ],
+    )
     return {
       data: {
         archive_bytes: size,
         head: hexEncode(head),
         manifest_head: manifestHead === undefined ? null : hexEncode(manifestHead),
         layouts: layouts.map((layout) => ({
-          width: layout.width, offset_at: layout.offsetAt, size_at: layout.sizeAt, manifest_offset: layout.manifestOffset, manifest_size: layout.manifestSize,
-          hash: layout.hash, hash_at: layout.hashAt, signed: layout.signed ?? null, signature_at: layout.signatureAt ?? null,
+          width: layout.width,
+          offset_at: layout.offsetAt,
+          size_at: layout.sizeAt,
+          manifest_offset: layout.manifestOffset,
+          manifest_size: layout.manifestSize,
+          hash: layout.hash,
+          hash_at: layout.hashAt,
+          signed: layout.signed ?? null,
+          signature_at: layout.signatureAt ?? null,
         })),
         settled,
       },
       text: [
         `head      ${hexEncode(head)}`,
         ...(manifestHead === undefined ? [] : [`manifest  ${hexEncode(manifestHead)}`]),
-        ...(rows.length === 0 ? ['No range that the header could name hashes to anything in it'] : [formatTable(rows)]),
-        settled ? 'The layout is settled' : 'The layout is not settled: give --public-key of whoever made the file',
+        ...(rows.length === 0
+          ? ['No range that the header could name hashes to anything in it']
+          : [formatTable(rows)]),
+        settled
+          ? 'The layout is settled'
+          : 'The layout is not settled: give --public-key of whoever made the file',
       ].join('\n'),
     }
   } finally {

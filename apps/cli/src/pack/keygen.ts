@@ -21,10 +21,20 @@ export function registerKeygen(parent: Command, cli: Cli): void {
     run: async (_context, { outDir, slots }) => {
       const paths = await generateKeyFiles(outDir, { slots })
       const { masterKey, signingKey, signingPublicKey, publicKey } = paths
-      const rows = [['content key', masterKey], ['signing key', signingKey], ['public key', signingPublicKey], ['slots', paths.slots ?? 'derived']]
+      const rows = [
+        ['content key', masterKey],
+        ['signing key', signingKey],
+        ['public key', signingPublicKey],
+        ['slots', paths.slots ?? 'derived'],
+      ]
       return {
         data: {
-          paths: { master_key: masterKey, signing_key: signingKey, signing_pub: signingPublicKey, slots: paths.slots ?? null },
+          paths: {
+            master_key: masterKey,
+            signing_key: signingKey,
+            signing_pub: signingPublicKey,
+            slots: paths.slots ?? null,
+          },
           public_key: hexEncode(publicKey),
         },
         text: formatTable(rows),

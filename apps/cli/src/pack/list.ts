@@ -18,16 +18,25 @@ export function registerList(parent: Command, cli: Cli): void {
     .description('list the files of an archive; no key is needed')
     .requiredOption('--archive <file>', 'archive to read')
     .option('--public-key <file>', 'check the signature too')
-    .option('--key-id <n>', 'key_id that the public key stands for (default: the archive\'s)')
-  cli.define<ListFlags>(command, { example: 'keyturn pack list --archive pack/data.m2p', run: (_context, flags) => runList(flags) })
+    .option('--key-id <n>', "key_id that the public key stands for (default: the archive's)")
+  cli.define<ListFlags>(command, {
+    example: 'keyturn pack list --archive pack/data.m2p',
+    run: (_context, flags) => runList(flags),
+  })
 }
 
 async function runList(flags: ListFlags): Promise<CommandResult> {
   requireFiles(flags.archive, flags.publicKey)
-  const verifiers = flags.publicKey === undefined ? 'unchecked' : await verifiersFor(flags.archive, flags.publicKey, flags.keyId)
+  const verifiers =
+    flags.publicKey === undefined ? 'unchecked' : await verifiersFor(flags.archive, flags.publicKey, flags.keyId)
   return withArchiveFile(flags.archive, { verifiers }, (archive) => {
     const note = archive.signatureChecked ? 'signature checked' : 'signature unchecked: give --public-key'
-    const rows = archive.entries.map(({ size, storedSize, slot, path }) => [formatBytes(size), formatBytes(storedSize), `slot ${slot}`, path])
+    const rows = archive.entries.map(({ size, storedSize, slot, path }) => [
+      formatBytes(size),
+      formatBytes(storedSize),
+      `slot ${slot}`,
+      path,
+    ])
     return {
       data: {
         key_id: archive.keyId,
@@ -35,10 +44,19 @@ async function runList(flags: ListFlags): Promise<CommandResult> {
         segment_size: archive.segmentSize,
         slots: archive.slotNumbers,
         entries: archive.entries.map(({ path, size, storedSize, offset, slot, compression, sha256 }) => ({
-          path, size, stored_size: storedSize, offset, slot, compression, sha256: hexEncode(sha256),
+          path,
+          size,
+          stored_size: storedSize,
+          offset,
+          slot,
+          compression,
+          sha256: hexEncode(sha256),
         })),
       },
-      text: [...(rows.length === 0 ? [] : [formatTable(rows)]), `${rows.length} files, key_id ${archive.keyId}, ${note}`].join('\n'),
+      text: [
+        ...(rows.length === 0 ? [] : [formatTable(rows)]),
+        `${rows.length} files, key_id ${archive.keyId}, ${note}`,
+      ].join('\n'),
     }
   })
 }

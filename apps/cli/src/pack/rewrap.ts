@@ -30,7 +30,8 @@ export function registerRewrap(parent: Command, cli: Cli): void {
     .option('--public-key <file>', 'public key of the present archive (default: that of the signing key)')
     .option('--force', 'replace an existing archive')
   cli.define<RewrapFlags>(command, {
-    example: 'keyturn pack rewrap --archive old.m2p --output new.m2p --key keys/master.key --new-key new/master.key --new-key-id 2 --sign-secret-key keys/signing.key',
+    example:
+      'keyturn pack rewrap --archive old.m2p --output new.m2p --key keys/master.key --new-key new/master.key --new-key-id 2 --sign-secret-key keys/signing.key',
     dryRun: true,
     run: runRewrap,
   })
@@ -41,8 +42,12 @@ async function runRewrap(context: Context, flags: RewrapFlags): Promise<CommandR
   const seed = await signingSeed(context, flags.signSecretKey)
   const keyId = await archiveKeyId(flags.archive)
   const newKeyId = keyIdFlag(flags.newKeyId, '--new-key-id')
-  if (newKeyId === keyId) throw new CliError('CLI_USAGE', `--new-key-id ${newKeyId} is the key_id the archive has already`)
-  const open = { verifiers: await ownVerifiers(flags.archive, flags.publicKey, seed), contentKey: await contentKey(context, flags.key, keyId) }
+  if (newKeyId === keyId)
+    throw new CliError('CLI_USAGE', `--new-key-id ${newKeyId} is the key_id the archive has already`)
+  const open = {
+    verifiers: await ownVerifiers(flags.archive, flags.publicKey, seed),
+    contentKey: await contentKey(context, flags.key, keyId),
+  }
   const newKey = await contentKey(context, flags.newKey, newKeyId)
   if (context.dryRun) return plan(flags, open, newKeyId)
   const result = await rewrapFile(flags.archive, flags.output, {
@@ -71,7 +76,13 @@ async function plan(flags: RewrapFlags, open: OpenFileOptions, newKeyId: number)
   return withArchiveFile(flags.archive, open, (archive) => {
     const changed = 136 + 72 * archive.slotNumbers.length
     return {
-      data: { output: flags.output, previous_key_id: archive.keyId, key_id: newKeyId, files: archive.entries.length, changed_bytes_at_most: changed },
+      data: {
+        output: flags.output,
+        previous_key_id: archive.keyId,
+        key_id: newKeyId,
+        files: archive.entries.length,
+        changed_bytes_at_most: changed,
+      },
       text: `Would turn key_id ${archive.keyId} to ${newKeyId}: at most ${changed} of ${archive.source.size} bytes differ`,
     }
   })

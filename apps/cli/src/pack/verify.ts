@@ -23,7 +23,7 @@ export function registerVerify(parent: Command, cli: Cli): void {
     .requiredOption('--archive <file>', 'archive to verify')
     .requiredOption('--public-key <file>', 'public key of the archive (signing.pub)')
     .option('--key <file>', 'content key (master.key): checks payloads too')
-    .option('--key-id <n>', 'key_id that both keys stand for (default: the archive\'s)')
+    .option('--key-id <n>', "key_id that both keys stand for (default: the archive's)")
     .option('--jobs <n>', 'threads (default: one a core)')
   cli.define<VerifyFlags>(command, {
     example: 'keyturn pack verify --archive pack/data.m2p --public-key keys/signing.pub --key keys/master.key',
@@ -33,12 +33,17 @@ export function registerVerify(parent: Command, cli: Cli): void {
 
 /** Throws for the failure with the highest exit code; the others are told as steps. */
 function refuse(context: Context, failures: readonly VerifyFailure[], files: number): never {
-  for (const { path, code, message } of failures) context.out.step('failure', `${printable(path)}: ${code}: ${message}`, { path, code })
+  for (const { path, code, message } of failures)
+    context.out.step('failure', `${printable(path)}: ${code}: ${message}`, { path, code })
   const [worst] = failures.toSorted((left, right) => exitCodes[right.kind] - exitCodes[left.kind])
   if (worst === undefined) throw new TypeError('refuse() wants a failure')
-  throw new M2pError(worst.code, `${failures.length} of ${files} files do not verify; "${printable(worst.path)}": ${worst.message}`, {
-    details: { failures: failures.length, path: printable(worst.path) },
-  })
+  throw new M2pError(
+    worst.code,
+    `${failures.length} of ${files} files do not verify; "${printable(worst.path)}": ${worst.message}`,
+    {
+      details: { failures: failures.length, path: printable(worst.path) },
+    },
+  )
 }
 
 async function runVerify(context: Context, flags: VerifyFlags): Promise<CommandResult> {
@@ -57,7 +62,9 @@ async function runVerify(context: Context, flags: VerifyFlags): Promise<CommandR
   })
   bar.end()
   if (!report.ok) refuse(context, report.failures, report.filesChecked)
-  const what = report.payloadsChecked ? `${report.filesChecked} files, ${formatBytes(report.bytesChecked)}` : 'signature and table; payloads need --key'
+  const what = report.payloadsChecked
+    ? `${report.filesChecked} files, ${formatBytes(report.bytesChecked)}`
+    : 'signature and table; payloads need --key'
   return {
     data: {
       key_id: keyId,

@@ -58,7 +58,9 @@ export async function openEterPack(index: Uint8Array, contents: ByteSource): Pro
   const version = reader.u32le('version')
   if (version !== 2) legacyError(`The index has version ${version}, wanted 2`)
   const count = reader.u32le('count', { max: MAX_ENTRIES })
-  const recordBytes = RECORD_BYTES.find((bytes) => bytes * count === reader.remaining) ?? legacyError('The index is not as long as its records')
+  const recordBytes =
+    RECORD_BYTES.find((bytes) => bytes * count === reader.remaining) ??
+    legacyError('The index is not as long as its records')
   const files: LegacyFile[] = []
   for (let entry = 0; entry < count; entry++) {
     const file = readRecord(reader.bytes(recordBytes, 'record'), contents)
@@ -90,7 +92,8 @@ function readRecord(record: Uint8Array, contents: ByteSource): LegacyFile | unde
     read: async () => {
       if (refusal !== undefined) legacyError(`File "${path}" cannot be imported: ${refusal}`)
       const stored = await readExactly(contents, position, size, path)
-      if (type === 2 && check !== undefined && crc32(stored) !== check) legacyError(`File "${path}" does not have the CRC-32 that the index names`)
+      if (type === 2 && check !== undefined && crc32(stored) !== check)
+        legacyError(`File "${path}" does not have the CRC-32 that the index names`)
       return type === 0 ? Uint8Array.from(stored) : openObject(stored, CONTENT_KEY)
     },
   }

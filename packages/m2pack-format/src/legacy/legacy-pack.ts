@@ -29,7 +29,8 @@ export function legacyError(message: string, cause?: unknown): never {
 }
 
 /** Reports what a Reader finds as an error of this package. */
-export const legacyReadError: ReadErrorFactory = ({ field, offset, message }) => new M2pError('M2P_LEGACY', message, { details: { field, offset } })
+export const legacyReadError: ReadErrorFactory = ({ field, offset, message }) =>
+  new M2pError('M2P_LEGACY', message, { details: { field, offset } })
 
 /** The path in a field padded with NUL: UTF-8 where it is, else one byte a character. */
 export function legacyPath(field: Uint8Array): string {

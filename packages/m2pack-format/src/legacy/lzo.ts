@@ -32,7 +32,8 @@ class LzoReader {
   }
 
   literals(count: number): void {
-    if (this.#from + count > this.#input.length || this.#to + count > this.#output.length) legacyError('LZO literals run over the end')
+    if (this.#from + count > this.#input.length || this.#to + count > this.#output.length)
+      legacyError('LZO literals run over the end')
     this.#output.set(this.#input.subarray(this.#from, this.#from + count), this.#to)
     this.#from += count
     this.#to += count
@@ -40,7 +41,8 @@ class LzoReader {
 
   match(distance: number, count: number): void {
     if (distance > this.#to || this.#to + count > this.#output.length) legacyError('LZO match runs over the end')
-    for (let done = 0; done < count; done++, this.#to++) this.#output[this.#to] = this.#output[this.#to - distance] as number
+    for (let done = 0; done < count; done++, this.#to++)
+      this.#output[this.#to] = this.#output[this.#to - distance] as number
   }
 
   /** Literals that the low bits of the byte before last announce. */
@@ -52,7 +54,8 @@ class LzoReader {
 
   end(): Uint8Array {
     if (this.#from !== this.#input.length) legacyError('Bytes follow the LZO data')
-    if (this.#to !== this.#output.length) legacyError(`LZO data gives ${this.#to} bytes, ${this.#output.length} are due`)
+    if (this.#to !== this.#output.length)
+      legacyError(`LZO data gives ${this.#to} bytes, ${this.#output.length} are due`)
     return this.#output
   }
 }

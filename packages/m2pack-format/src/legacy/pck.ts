@@ -65,12 +65,22 @@ export async function openPck(source: ByteSource, options: PckOptions = {}): Pro
   const count = reader.size64le('entry_num', { max: MAX_ENTRIES })
   const start = reader.size64le('data_begin')
   const variant = variants.find(({ headerBytes, entryBytes }) => headerBytes + entryBytes * count === start)
-  if (variant === undefined || start > source.size) legacyError('The file is no .pck: its table does not end where its data begins')
+  if (variant === undefined || start > source.size)
+    legacyError('The file is no .pck: its table does not end where its data begins')
   const iv = Uint8Array.from(reader.bytes(variant.ivBytes, 'nonce'))
-  const table = variant.table(key, iv, await readExactly(source, variant.headerBytes, variant.entryBytes * count, 'table'))
+  const table = variant.table(
+    key,
+    iv,
+    await readExactly(source, variant.headerBytes, variant.entryBytes * count, 'table'),
+  )
   await zstd.ready()
   const files = Array.from({ length: count }, (_, index) =>
-    readEntry(table.subarray(index * variant.entryBytes, (index + 1) * variant.entryBytes), { source, start, variant, key }),
+    readEntry(table.subarray(index * variant.entryBytes, (index + 1) * variant.entryBytes), {
+      source,
+      start,
+      variant,
+      key,
+    }),
   )
   return { format: variant.format, files }
 }

@@ -76,14 +76,18 @@ export async function writeArchiveFile<Result>(
   const fill = async (temporaryPath: string): Promise<void> => {
     const handle = await disk('Cannot write', path, () => fs.open(temporaryPath, 'r+'))
     try {
-      const sink: ByteSink = { write: (bytes, position) => disk('Cannot write', path, () => writeAll(handle, bytes, position)) }
+      const sink: ByteSink = {
+        write: (bytes, position) => disk('Cannot write', path, () => writeAll(handle, bytes, position)),
+      }
       result = { value: await write(sink, temporaryPath) }
       await disk('Cannot write', path, () => handle.sync())
     } finally {
       await handle.close()
     }
   }
-  await disk('Cannot write', path, () => writeFileAtomic(path, new Uint8Array(0), { overwrite, fs, beforeRename: fill }))
+  await disk('Cannot write', path, () =>
+    writeFileAtomic(path, new Uint8Array(0), { overwrite, fs, beforeRename: fill }),
+  )
   return (result as { readonly value: Result }).value
 }
 
@@ -98,7 +102,11 @@ export interface RewrapFileOptions extends RewrapOptions, OutputOptions {
  *
  * @throws As `openArchive`; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */
-export async function rewrapFile(input: string, output: string, options: RewrapFileOptions): Promise<RewrapResult> {
+export async function rewrapFile(
+  input: string,
+  output: string,
+  options: RewrapFileOptions,
+): Promise<RewrapResult> {
   const fs = options.fs ?? nodeFileSystem
   return withArchiveFile(input, { ...options.open, fs }, (archive) =>
     writeArchiveFile(output, options, (sink) => rewrapArchive(archive, sink, options)),

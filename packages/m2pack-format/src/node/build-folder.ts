@@ -5,7 +5,15 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Archive } from '../archive.ts'
 import { buildArchive, type BuildOptions, type BuildResult } from '../build.ts'
-import { type BuildFile, planFiles, releaseSlots, type ResolvedFormat, resolveFormat, resolveSlots, type WriterSlots } from '../build-plan.ts'
+import {
+  type BuildFile,
+  planFiles,
+  releaseSlots,
+  type ResolvedFormat,
+  resolveFormat,
+  resolveSlots,
+  type WriterSlots,
+} from '../build-plan.ts'
 import { type EntryRecord, manifestStart, SEGMENT_RECORD_BYTES, segmentCountOf } from '../entries.ts'
 import { M2pError } from '../errors.ts'
 import { finishArchive } from '../finish.ts'
@@ -39,7 +47,11 @@ const UNIT_FILES = 64
  *
  * @throws As `buildArchive`; {@link M2pError} `M2P_SPECIAL_FILE`; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */
-export async function buildFolder(input: string, output: string, options: BuildFolderOptions): Promise<BuildResult> {
+export async function buildFolder(
+  input: string,
+  output: string,
+  options: BuildFolderOptions,
+): Promise<BuildResult> {
   const { previous, jobs = availableParallelism() } = options
   const previousDescriptor = previous === undefined || previous.manifestOnly ? -1 : descriptorOf(previous.source)
   // Threads work on descriptors; another file system, or an archive that is no file, goes through the plain builder.
@@ -52,7 +64,9 @@ export async function buildFolder(input: string, output: string, options: BuildF
     return await writeArchiveFile(output, options, async (_sink, temporaryPath) => {
       const descriptor = await disk('Cannot write', output, async () => openSync(temporaryPath, 'r+'))
       try {
-        return await disk('Cannot write', output, () => buildOnThreads({ input, plan, format, slots, crew, descriptor, options, previousDescriptor }))
+        return await disk('Cannot write', output, () =>
+          buildOnThreads({ input, plan, format, slots, crew, descriptor, options, previousDescriptor }),
+        )
       } finally {
         closeSync(descriptor)
       }
@@ -70,19 +84,33 @@ interface FolderPlan {
   readonly sizes: readonly number[]
 }
 
-async function planFolder(input: string, options: BuildFolderOptions, format: ResolvedFormat): Promise<FolderPlan> {
-  const files = (await walkFolder(input, options)).map((path) => ({ path, source: memorySource(new Uint8Array(0)) }))
+async function planFolder(
+  input: string,
+  options: BuildFolderOptions,
+  format: ResolvedFormat,
+): Promise<FolderPlan> {
+  const files = (await walkFolder(input, options)).map((path) => ({
+    path,
+    source: memorySource(new Uint8Array(0)),
+  }))
   const byStored = new Map<string, string>()
   const planned = planFiles(files, format.ymirPrefix, (stored, path) => void byStored.set(stored, path))
   const paths = planned.map(({ path }) => byStored.get(path) as string)
   const sizes = paths.map((path) => sizeOf(input, path))
-  return { paths, storedPaths: planned.map(({ path }) => path), pathBytes: planned.map(({ pathBytes }) => pathBytes), sizes }
+  return {
+    paths,
+    storedPaths: planned.map(({ path }) => path),
+    pathBytes: planned.map(({ pathBytes }) => pathBytes),
+    sizes,
+  }
 }
 
 function sizeOf(root: string, path: string): number {
   const stats = lstatSync(`${root}/${path}`, { throwIfNoEntry: false })
   if (stats?.isFile() === true) return stats.size
-  throw new M2pError('M2P_INPUT_CHANGED', `File "${printable(path)}" changed while it was being packed`, { details: { path: printable(path) } })
+  throw new M2pError('M2P_INPUT_CHANGED', `File "${printable(path)}" changed while it was being packed`, {
+    details: { path: printable(path) },
+  })
 }
 
 /** Units of work in archive order: a segment of a large file, or small files side by side. */
@@ -119,7 +147,12 @@ interface ThreadedBuild {
   readonly previousDescriptor: number
 }
 
-function previousPayloads({ plan, format, options, previousDescriptor }: ThreadedBuild): PreviousPayloads | undefined {
+function previousPayloads({
+  plan,
+  format,
+  options,
+  previousDescriptor,
+}: ThreadedBuild): PreviousPayloads | undefined {
   const { previous } = options
   if (previous === undefined || format.full) return undefined
   const starts = plan.storedPaths.map((path) => {
@@ -208,7 +241,10 @@ async function buildOnThreads(build: ThreadedBuild): Promise<BuildResult> {
   return { ...finished.result, originalBytes: totalBytes, carriedFiles, keptFiles }
 }
 
-function recordsOf({ pathBytes, sizes }: FolderPlan, { table, firstSegments, segmentSize }: BuildJob): EntryRecord[] {
+function recordsOf(
+  { pathBytes, sizes }: FolderPlan,
+  { table, firstSegments, segmentSize }: BuildJob,
+): EntryRecord[] {
   return sizes.map((size, file) => {
     const first = (firstSegments[file] as number) * SEGMENT_RECORD_BYTES
     const form = table.forms[file]
@@ -257,4 +293,3 @@ async function buildPlainly(input: string, output: string, options: BuildFolderO
   }
   return writeArchiveFile(output, options, (sink) => buildArchive(files, sink, options))
 }
-

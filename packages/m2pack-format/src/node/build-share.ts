@@ -3,7 +3,14 @@ import { systemErrorCode } from '@keyturn/primitives/node'
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
 import { storedPath } from '../build-plan.ts'
-import { type EntryRecord, maxStoredSize, readEntry, SEGMENT_RECORD_BYTES, segmentAt, segmentBytes } from '../entries.ts'
+import {
+  type EntryRecord,
+  maxStoredSize,
+  readEntry,
+  SEGMENT_RECORD_BYTES,
+  segmentAt,
+  segmentBytes,
+} from '../entries.ts'
 import { M2pError } from '../errors.ts'
 import type { SlotKey } from '../keys.ts'
 import { segmentRecord } from '../segment-record.ts'
@@ -34,7 +41,9 @@ const HASH_BYTES = 1024 * 1024
 const GONE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP'])
 
 function changed(path: string): M2pError {
-  return new M2pError('M2P_INPUT_CHANGED', `File "${printable(path)}" changed while it was being packed`, { details: { path: printable(path) } })
+  return new M2pError('M2P_INPUT_CHANGED', `File "${printable(path)}" changed while it was being packed`, {
+    details: { path: printable(path) },
+  })
 }
 
 /** A thread's share of packing files. */
@@ -123,7 +132,7 @@ export class BuildShare implements Share<undefined> {
   /** Reads into the reused buffer; good until the next read. */
   #read(descriptor: number, position: number, length: number, path: string): Uint8Array {
     if (length > this.#input.length) this.#input = new Uint8Array(length)
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const count = readSync(descriptor, this.#input, done, length - done, position + done)
       if (count === 0) throw changed(path)
       done += count
@@ -143,7 +152,12 @@ export class BuildShare implements Share<undefined> {
     const hash = createSha256()
     try {
       for (let segment = 0; segment * segmentSize < size; segment++) {
-        const bytes = this.#read(descriptor, segment * segmentSize, segmentBytes(size, segmentSize, segment), this.#path(file))
+        const bytes = this.#read(
+          descriptor,
+          segment * segmentSize,
+          segmentBytes(size, segmentSize, segment),
+          this.#path(file),
+        )
         hash.update(bytes)
         table.checks[(firstSegments[file] as number) + segment] = crc32(bytes)
       }
@@ -204,7 +218,8 @@ export class BuildShare implements Share<undefined> {
       const length = segmentBytes(size, segmentSize, segment)
       const plain = this.#read(descriptor, segment * segmentSize, length, this.#path(file))
       if (crc32(plain) !== table.checks[(firstSegments[file] as number) + segment]) throw changed(this.#path(file))
-      const stored = this.#carry(cipher, file, segment, old, plain) ?? this.#sealPlain(cipher, file, segment, plain)
+      const stored =
+        this.#carry(cipher, file, segment, old, plain) ?? this.#sealPlain(cipher, file, segment, plain)
       this.#progress.add(segment === count - 1 ? 1 : 0, length)
       return { file, starts: segment === 0, stored }
     } finally {
@@ -225,20 +240,32 @@ export class BuildShare implements Share<undefined> {
     const { table, previous, newest, ymirPrefix } = this.#job
     const path = storedPath(this.#path(file), ymirPrefix)
     const start = previous?.starts[file] ?? -1
-    const old = previous !== undefined && start >= 0 ? readEntry(previous.manifest, start, previous.segmentSize) : undefined
+    const old =
+      previous !== undefined && start >= 0 ? readEntry(previous.manifest, start, previous.segmentSize) : undefined
     const same = old !== undefined && equalBytes(old.sha256, digest) ? old : undefined
     const slot = same?.slot ?? newest
     const key = this.#slots.get(slot)
     if (key === undefined) {
-      throw new M2pError('M2P_SLOT_UNKNOWN', `File "${printable(path)}" lies under slot ${slot}, which was not given`, { details: { slot } })
+      throw new M2pError(
+        'M2P_SLOT_UNKNOWN',
+        `File "${printable(path)}" lies under slot ${slot}, which was not given`,
+        { details: { slot } },
+      )
     }
     table.slots[file] = slot
-    const carries = previous !== undefined && previous.descriptor >= 0 && previous.segmentSize === this.#job.segmentSize
+    const carries =
+      previous !== undefined && previous.descriptor >= 0 && previous.segmentSize === this.#job.segmentSize
     return { cipher: new FileCipher(key, utf8Encode(path), digest, count), old: carries ? same : undefined }
   }
 
   /** Takes over the stored bytes of an unchanged file, after opening them. A file is carried whole or not at all. */
-  #carry(cipher: FileCipher, file: number, segment: number, old: EntryRecord | undefined, plain: Uint8Array): Uint8Array | undefined {
+  #carry(
+    cipher: FileCipher,
+    file: number,
+    segment: number,
+    old: EntryRecord | undefined,
+    plain: Uint8Array,
+  ): Uint8Array | undefined {
     if (old === undefined || this.#job.previous === undefined) return undefined
     const { forms } = this.#job.table
     if (segment === 0) {
@@ -344,5 +371,6 @@ export class BuildShare implements Share<undefined> {
 
 /** Writes all of `bytes`: a full disk takes fewer and says nothing. */
 export function writeAt(descriptor: number, bytes: Uint8Array, position: number): void {
-  for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done, bytes.length - done, position + done)
+  for (let done = 0; done < bytes.length;)
+    done += writeSync(descriptor, bytes, done, bytes.length - done, position + done)
 }

@@ -38,15 +38,22 @@ async function hashFile(root: string, path: string, signal: AbortSignal | undefi
 async function readSide(path: string, options: DiffPathsOptions): Promise<DiffSide[]> {
   const stats = await onDisk('Cannot read', path, () => nodeFileSystem.stat(path))
   if (!stats.isDirectory()) {
-    return withArchiveFile(path, { verifiers: options.verifiers ?? 'unchecked' }, (archive) => [...archive.entries])
+    return withArchiveFile(path, { verifiers: options.verifiers ?? 'unchecked' }, (archive) => [
+      ...archive.entries,
+    ])
   }
   const sides: DiffSide[] = []
-  for (const file of (await walkFolder(path, options)).sort()) sides.push(await hashFile(path, file, options.signal))
+  for (const file of (await walkFolder(path, options)).sort())
+    sides.push(await hashFile(path, file, options.signal))
   return sides
 }
 
 /** Compares two trees, each a folder or an archive; no content key is needed. */
-export async function diffPaths(left: string, right: string, options: DiffPathsOptions = {}): Promise<DiffPathsResult> {
+export async function diffPaths(
+  left: string,
+  right: string,
+  options: DiffPathsOptions = {},
+): Promise<DiffPathsResult> {
   const diff = diffTrees(await readSide(left, options), await readSide(right, options))
   return { ...diff, signatureChecked: options.verifiers !== undefined && options.verifiers !== 'unchecked' }
 }

@@ -42,9 +42,13 @@ export function selectEntries(archive: Archive, paths: readonly string[] | undef
   const selected = new Set<ArchiveEntry>()
   for (const path of paths) {
     const wanted = logicalPath(path).replace(/\/+$/, '')
-    const found = archive.entries.filter((entry) => logicalPath(entry.path) === wanted || logicalPath(entry.path).startsWith(`${wanted}/`))
+    const found = archive.entries.filter(
+      (entry) => logicalPath(entry.path) === wanted || logicalPath(entry.path).startsWith(`${wanted}/`),
+    )
     if (found.length === 0) {
-      throw new M2pError('M2P_ENTRY_UNKNOWN', `The archive has no file or folder "${printable(path)}"`, { details: { path: printable(path) } })
+      throw new M2pError('M2P_ENTRY_UNKNOWN', `The archive has no file or folder "${printable(path)}"`, {
+        details: { path: printable(path) },
+      })
     }
     for (const entry of found) selected.add(entry)
   }
@@ -52,21 +56,35 @@ export function selectEntries(archive: Archive, paths: readonly string[] | undef
 }
 
 async function checkGaps(archive: Archive): Promise<void> {
-  for (const { offset, length } of archive.gaps) checkPadding(await readExactly(archive.source, offset, length, 'padding'), offset)
+  for (const { offset, length } of archive.gaps)
+    checkPadding(await readExactly(archive.source, offset, length, 'padding'), offset)
 }
 
-async function writeEntries(archive: Archive, entries: readonly ArchiveEntry[], root: string, placement: Placement, work: Work): Promise<ExtractResult> {
+async function writeEntries(
+  archive: Archive,
+  entries: readonly ArchiveEntry[],
+  root: string,
+  placement: Placement,
+  work: Work,
+): Promise<ExtractResult> {
   if (placement !== 'fresh') {
     const folder = new SafeFolder(root)
     try {
-      for (const { path } of entries) if (folder.holds(logicalPath(path)) && placement === 'new') refuseExisting(logicalPath(path))
+      for (const { path } of entries)
+        if (folder.holds(logicalPath(path)) && placement === 'new') refuseExisting(logicalPath(path))
     } finally {
       folder.close()
     }
   }
   const { onProgress, signal } = work.options
   const descriptor = descriptorOf(archive.source) as number
-  await openEntries(archive, entries, { crew: work.crew, descriptor, target: { root, placement }, onProgress, signal })
+  await openEntries(archive, entries, {
+    crew: work.crew,
+    descriptor,
+    target: { root, placement },
+    onProgress,
+    signal,
+  })
   return { files: entries.length, bytes: entries.reduce((sum, entry) => sum + entry.size, 0) }
 }
 
@@ -76,7 +94,9 @@ interface Work {
 }
 
 function refuseExisting(path: string): never {
-  throw new PrimitivesError('PRIM_EXISTS', `Cannot extract "${printable(path)}": it is already there`, { details: { path: printable(path) } })
+  throw new PrimitivesError('PRIM_EXISTS', `Cannot extract "${printable(path)}": it is already there`, {
+    details: { path: printable(path) },
+  })
 }
 
 /**
@@ -87,7 +107,11 @@ function refuseExisting(path: string): never {
  * @throws As `openArchive`; {@link M2pError} `M2P_SYMLINK`, `M2P_ENTRY_UNKNOWN` and what is wrong with the first
  *   bad file; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */
-export async function extractArchive(path: string, target: string, options: ExtractOptions): Promise<ExtractResult> {
+export async function extractArchive(
+  path: string,
+  target: string,
+  options: ExtractOptions,
+): Promise<ExtractResult> {
   if (options.contentKey === undefined) throw new TypeError('Extraction needs a content key')
   const crew = new Crew(options.jobs ?? availableParallelism())
   try {
@@ -95,7 +119,8 @@ export async function extractArchive(path: string, target: string, options: Extr
       const entries = selectEntries(archive, options.paths)
       await checkGaps(archive)
       const work = { crew, options }
-      if (await pathExists(target)) return writeEntries(archive, entries, target, options.overwrite === true ? 'replace' : 'new', work)
+      if (await pathExists(target))
+        return writeEntries(archive, entries, target, options.overwrite === true ? 'replace' : 'new', work)
       return extractFresh(archive, entries, resolve(target), work)
     })
   } finally {
@@ -103,7 +128,12 @@ export async function extractArchive(path: string, target: string, options: Extr
   }
 }
 
-async function extractFresh(archive: Archive, entries: readonly ArchiveEntry[], target: string, work: Work): Promise<ExtractResult> {
+async function extractFresh(
+  archive: Archive,
+  entries: readonly ArchiveEntry[],
+  target: string,
+  work: Work,
+): Promise<ExtractResult> {
   const parent = dirname(target)
   const temporary = join(parent, `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`)
   await onDisk('Cannot create folder', temporary, () => mkdir(temporary))

@@ -1,4 +1,14 @@
-import { base64Decode, ed25519PublicKey, equalBytes, hexDecode, hexEncode, type RandomSource, systemRandom, utf8Encode, wipe } from '@keyturn/primitives'
+import {
+  base64Decode,
+  ed25519PublicKey,
+  equalBytes,
+  hexDecode,
+  hexEncode,
+  type RandomSource,
+  systemRandom,
+  utf8Encode,
+  wipe,
+} from '@keyturn/primitives'
 import { type FileSystem, nodeFileSystem, onDisk, syncFolder, writeAll } from '@keyturn/primitives/node'
 import { join } from 'node:path'
 import { M2pError } from '../errors.ts'
@@ -54,7 +64,10 @@ async function writeKeyFile(path: string, text: string, fs: FileSystem): Promise
  *
  * @throws `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */
-export async function generateKeyFiles(folder: string, options: GenerateKeyFilesOptions = {}): Promise<KeyFilePaths> {
+export async function generateKeyFiles(
+  folder: string,
+  options: GenerateKeyFilesOptions = {},
+): Promise<KeyFilePaths> {
   const { slots = true, random = systemRandom, fs = nodeFileSystem } = options
   await onDisk('Cannot create folder', folder, () => fs.mkdir(folder, { recursive: true, mode: 0o700 }))
   const contentKey = random(KEY_BYTES)
@@ -92,7 +105,8 @@ async function readKeyFile(path: string, fs: FileSystem): Promise<Buffer> {
   const handle = await onDisk('Cannot read key file', path, () => fs.open(path, 'r'))
   try {
     const { size } = await handle.stat()
-    if (size > MAX_FILE_BYTES) throw new M2pError('M2P_KEY_INVALID', `Key file "${path}" has ${size} bytes: it is no key file`)
+    if (size > MAX_FILE_BYTES)
+      throw new M2pError('M2P_KEY_INVALID', `Key file "${path}" has ${size} bytes: it is no key file`)
     return await onDisk('Cannot read key file', path, () => handle.readFile())
   } finally {
     await handle.close()
@@ -102,7 +116,9 @@ async function readKeyFile(path: string, fs: FileSystem): Promise<Buffer> {
 function decodeText(text: string, path: string): Uint8Array<ArrayBuffer> {
   const trimmed = text.trim()
   try {
-    return /^[0-9a-f]+$/i.test(trimmed) && trimmed.length % 64 === 0 ? hexDecode(trimmed.toLowerCase()) : base64Decode(trimmed)
+    return /^[0-9a-f]+$/i.test(trimmed) && trimmed.length % 64 === 0
+      ? hexDecode(trimmed.toLowerCase())
+      : base64Decode(trimmed)
   } catch {
     // No cause: the encoding's own error could quote the text, which may be most of a key.
     throw new M2pError('M2P_KEY_INVALID', `Key file "${path}" holds neither raw bytes, hex nor base64 of a key`)
@@ -110,13 +126,22 @@ function decodeText(text: string, path: string): Uint8Array<ArrayBuffer> {
 }
 
 /** Raw, hex or base64; of `lengths` bytes. A fresh array, the caller wipes it. */
-async function readKey(path: string, lengths: readonly number[], fs: FileSystem): Promise<Uint8Array<ArrayBuffer>> {
+async function readKey(
+  path: string,
+  lengths: readonly number[],
+  fs: FileSystem,
+): Promise<Uint8Array<ArrayBuffer>> {
   const content = await readKeyFile(path, fs)
   try {
-    const key = lengths.includes(content.length) ? new Uint8Array(content) : decodeText(content.toString('latin1'), path)
+    const key = lengths.includes(content.length)
+      ? new Uint8Array(content)
+      : decodeText(content.toString('latin1'), path)
     if (!lengths.includes(key.length)) {
       wipe(key)
-      throw new M2pError('M2P_KEY_INVALID', `Key file "${path}" holds ${key.length} bytes, wanted ${lengths.join(' or ')}`)
+      throw new M2pError(
+        'M2P_KEY_INVALID',
+        `Key file "${path}" holds ${key.length} bytes, wanted ${lengths.join(' or ')}`,
+      )
     }
     const kept = secretBytes(key.length)
     kept.set(key)
@@ -133,7 +158,10 @@ async function readKey(path: string, lengths: readonly number[], fs: FileSystem)
  * @returns A secret; the caller wipes it.
  * @throws {@link M2pError} `M2P_KEY_INVALID`; `PRIM_FILE` of `PrimitivesError`.
  */
-export async function readContentKeyFile(path: string, fs: FileSystem = nodeFileSystem): Promise<Uint8Array<ArrayBuffer>> {
+export async function readContentKeyFile(
+  path: string,
+  fs: FileSystem = nodeFileSystem,
+): Promise<Uint8Array<ArrayBuffer>> {
   const key = await readKey(path, [KEY_BYTES], fs)
   if (key.every((byte) => byte === 0)) throw new M2pError('M2P_KEY_INVALID', `Key file "${path}" holds only zeros`)
   return key
@@ -145,14 +173,20 @@ export async function readContentKeyFile(path: string, fs: FileSystem = nodeFile
  * @returns The seed, secret; the caller wipes it.
  * @throws {@link M2pError} `M2P_KEY_INVALID`; `PRIM_FILE` of `PrimitivesError`.
  */
-export async function readSigningKeyFile(path: string, fs: FileSystem = nodeFileSystem): Promise<Uint8Array<ArrayBuffer>> {
+export async function readSigningKeyFile(
+  path: string,
+  fs: FileSystem = nodeFileSystem,
+): Promise<Uint8Array<ArrayBuffer>> {
   const key = await readKey(path, [KEY_BYTES, 2 * KEY_BYTES], fs)
   const seed = key.slice(0, KEY_BYTES)
   const publicKey = key.slice(KEY_BYTES)
   wipe(key)
   if (publicKey.length > 0 && !equalBytes(publicKey, ed25519PublicKey(seed))) {
     wipe(seed)
-    throw new M2pError('M2P_KEY_INVALID', `Key file "${path}" holds a seed and a public key that do not belong together`)
+    throw new M2pError(
+      'M2P_KEY_INVALID',
+      `Key file "${path}" holds a seed and a public key that do not belong together`,
+    )
   }
   return seed
 }
@@ -162,7 +196,10 @@ export async function readSigningKeyFile(path: string, fs: FileSystem = nodeFile
  *
  * @throws {@link M2pError} `M2P_KEY_INVALID`; `PRIM_FILE` of `PrimitivesError`.
  */
-export async function readPublicKeyFile(path: string, fs: FileSystem = nodeFileSystem): Promise<Uint8Array<ArrayBuffer>> {
+export async function readPublicKeyFile(
+  path: string,
+  fs: FileSystem = nodeFileSystem,
+): Promise<Uint8Array<ArrayBuffer>> {
   const key = await readKey(path, [KEY_BYTES], fs)
   checkPublicKey(key)
   return key
@@ -174,7 +211,10 @@ export async function readPublicKeyFile(path: string, fs: FileSystem = nodeFileS
  * @returns Secrets by number; the caller wipes them.
  * @throws {@link M2pError} `M2P_KEY_INVALID`; `PRIM_FILE` of `PrimitivesError`.
  */
-export async function readSlotsFile(path: string, fs: FileSystem = nodeFileSystem): Promise<Map<number, Uint8Array>> {
+export async function readSlotsFile(
+  path: string,
+  fs: FileSystem = nodeFileSystem,
+): Promise<Map<number, Uint8Array>> {
   const content = await readKeyFile(path, fs)
   const slots = new Map<number, Uint8Array>()
   const lines = content.toString('latin1').split(/\r?\n/)
@@ -184,7 +224,10 @@ export async function readSlotsFile(path: string, fs: FileSystem = nodeFileSyste
     const [, number, hex] = /^([1-9]\d{0,9}) ([0-9a-f]{64})$/.exec(line.trim()) ?? []
     if (number === undefined || hex === undefined || Number(number) > MAX_U32 || slots.has(Number(number))) {
       wipe(...slots.values())
-      throw new M2pError('M2P_KEY_INVALID', `Line ${index + 1} of slots file "${path}" is not a new number and 64 hex digits`)
+      throw new M2pError(
+        'M2P_KEY_INVALID',
+        `Line ${index + 1} of slots file "${path}" is not a new number and 64 hex digits`,
+      )
     }
     slots.set(Number(number), hexDecode(hex))
   }

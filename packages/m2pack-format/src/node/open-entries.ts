@@ -37,7 +37,11 @@ function batchesOf(entries: readonly ArchiveEntry[]): number[] {
 }
 
 /** Opens files on all threads: verifies them, or writes them below a folder. */
-export async function openEntries(archive: Archive, entries: readonly ArchiveEntry[], options: OpenEntriesOptions): Promise<OpenFailure[]> {
+export async function openEntries(
+  archive: Archive,
+  entries: readonly ArchiveEntry[],
+  options: OpenEntriesOptions,
+): Promise<OpenFailure[]> {
   const { crew, descriptor, target, onProgress, signal } = options
   const progress = new SharedProgress()
   const totalBytes = entries.reduce((sum, entry) => sum + entry.size, 0)

@@ -93,7 +93,8 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
   #endOf(index: number): number {
     const entry = this.#entry(index)
     let end = entry.offset
-    for (let segment = 0; segment * SEGMENT_RECORD_BYTES < entry.segments.length; segment++) end += segmentAt(entry, segment).storedSize
+    for (let segment = 0; segment * SEGMENT_RECORD_BYTES < entry.segments.length; segment++)
+      end += segmentAt(entry, segment).storedSize
     return end
   }
 
@@ -144,7 +145,14 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
       const record = segmentAt(entry, index)
       const stored = this.#reader.read(offset, record.storedSize, offset + record.storedSize)
       const size = segmentBytes(entry.size, this.#job.segmentSize, index)
-      const plain = cipher.open(index, stored, record, { compression: entry.compression, size }, false, this.#scratch)
+      const plain = cipher.open(
+        index,
+        stored,
+        record,
+        { compression: entry.compression, size },
+        false,
+        this.#scratch,
+      )
       hash.update(plain)
       take(plain)
       offset += record.storedSize
@@ -158,6 +166,8 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
 
   #refuseHash(entry: EntryRecord): never {
     const path = printable(utf8Decode(entry.pathBytes))
-    throw new M2pError('M2P_HASH', `The content of "${path}" does not have the SHA-256 that the manifest names`, { details: { path } })
+    throw new M2pError('M2P_HASH', `The content of "${path}" does not have the SHA-256 that the manifest names`, {
+      details: { path },
+    })
   }
 }

@@ -1,6 +1,17 @@
 import { PrimitivesError, printable } from '@keyturn/primitives'
 import { systemErrorCode } from '@keyturn/primitives/node'
-import { closeSync, constants, existsSync, linkSync, lstatSync, mkdirSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { M2pError } from '../errors.ts'
 
@@ -29,7 +40,11 @@ function named(path: string, cause: unknown): unknown {
   if (errno === undefined) return cause
   const context = { details: { path: printable(path), errno }, cause }
   if (errno === 'ELOOP' || errno === 'ENOTDIR') {
-    return new M2pError('M2P_SYMLINK', `Cannot extract "${printable(path)}": a link or file lies where a folder is due`, context)
+    return new M2pError(
+      'M2P_SYMLINK',
+      `Cannot extract "${printable(path)}": a link or file lies where a folder is due`,
+      context,
+    )
   }
   const code = errno === 'EEXIST' ? 'PRIM_EXISTS' : DISK_FULL.has(errno) ? 'PRIM_DISK_FULL' : 'PRIM_FILE'
   return new PrimitivesError(code, `Cannot extract "${printable(path)}": ${errno}`, context)
@@ -102,7 +117,11 @@ export class SafeFolder {
    *   `replace`: likewise, in place of what is there.
    * @throws {@link M2pError} `M2P_SYMLINK`; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
    */
-  writeFile<Result>(path: string, placement: Placement, write: (writeBytes: (bytes: Uint8Array) => void) => Result): Result {
+  writeFile<Result>(
+    path: string,
+    placement: Placement,
+    write: (writeBytes: (bytes: Uint8Array) => void) => Result,
+  ): Result {
     const { folder, name } = splitPath(path)
     try {
       this.#trim()
@@ -123,7 +142,7 @@ export class SafeFolder {
     let whole = false
     try {
       const result = write((bytes) => {
-        for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done)
+        for (let done = 0; done < bytes.length;) done += writeSync(descriptor, bytes, done)
       })
       whole = true
       return result
@@ -136,7 +155,8 @@ export class SafeFolder {
   #place(temporary: string, target: string, placement: 'new' | 'replace'): void {
     try {
       if (placement === 'new') linkSync(temporary, target)
-      else if (lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink() === true) throw Object.assign(new Error('link'), { code: 'ELOOP' })
+      else if (lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink() === true)
+        throw Object.assign(new Error('link'), { code: 'ELOOP' })
       else return renameSync(temporary, target)
     } catch (error) {
       unlinkSync(temporary)

@@ -21,7 +21,8 @@ export interface VerifyFileOptions extends OpenFileOptions, VerifyOptions {
  */
 export async function verifyArchiveFile(path: string, options: VerifyFileOptions): Promise<VerifyReport> {
   const { jobs = availableParallelism(), fs = nodeFileSystem } = options
-  if (options.contentKey === undefined || fs !== nodeFileSystem) return withArchiveFile(path, options, (archive) => archive.verify(options))
+  if (options.contentKey === undefined || fs !== nodeFileSystem)
+    return withArchiveFile(path, options, (archive) => archive.verify(options))
   const crew = new Crew(jobs)
   try {
     return await withArchiveFile(path, options, (archive) => verifyOnThreads(archive, crew, options))
@@ -30,7 +31,11 @@ export async function verifyArchiveFile(path: string, options: VerifyFileOptions
   }
 }
 
-async function verifyOnThreads(archive: Archive, crew: Crew, { onProgress, signal }: VerifyFileOptions): Promise<VerifyReport> {
+async function verifyOnThreads(
+  archive: Archive,
+  crew: Crew,
+  { onProgress, signal }: VerifyFileOptions,
+): Promise<VerifyReport> {
   const { entries, signatureChecked } = archive
   const gaps = await verifyGaps(archive)
   const descriptor = descriptorOf(archive.source) as number

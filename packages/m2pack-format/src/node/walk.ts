@@ -18,7 +18,9 @@ function excluded(path: string, name: string, globs: readonly string[]): boolean
 
 function special(path: string, entry: Dirent): M2pError {
   const kind = entry.isSymbolicLink() ? 'a symbolic link' : 'no plain file'
-  return new M2pError('M2P_SPECIAL_FILE', `Cannot pack "${printable(path)}": it is ${kind}`, { details: { path: printable(path) } })
+  return new M2pError('M2P_SPECIAL_FILE', `Cannot pack "${printable(path)}": it is ${kind}`, {
+    details: { path: printable(path) },
+  })
 }
 
 /**
@@ -33,7 +35,9 @@ export async function walkFolder(root: string, { exclude = [], signal }: WalkOpt
     signal?.throwIfAborted()
     const here = folder
     // Sync: on a local disk a call costs less than the way through the thread pool, and there are thousands.
-    const entries = await onDisk('Cannot read folder', `${root}/${here}`, async () => readdirSync(`${root}/${here}`, { withFileTypes: true }))
+    const entries = await onDisk('Cannot read folder', `${root}/${here}`, async () =>
+      readdirSync(`${root}/${here}`, { withFileTypes: true }),
+    )
     for (const entry of entries) {
       const path = here + entry.name
       if (exclude.length > 0 && excluded(path, entry.name, exclude)) continue

@@ -5,9 +5,12 @@ const WINDOW_BYTES = 1024 * 1024
 
 /** Reads exactly `length` bytes at `position`. @throws {@link M2pError} `M2P_TRUNCATED`. */
 export function readAt(descriptor: number, target: Uint8Array, position: number): void {
-  for (let done = 0; done < target.length; ) {
+  for (let done = 0; done < target.length;) {
     const count = readSync(descriptor, target, done, target.length - done, position + done)
-    if (count === 0) throw new M2pError('M2P_TRUNCATED', `The archive ends at byte ${position + done}, more is due`, { details: { offset: position + done } })
+    if (count === 0)
+      throw new M2pError('M2P_TRUNCATED', `The archive ends at byte ${position + done}, more is due`, {
+        details: { offset: position + done },
+      })
     done += count
   }
 }

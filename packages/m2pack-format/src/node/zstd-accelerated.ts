@@ -1,4 +1,10 @@
-import { constants, createZstdCompress, createZstdDecompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import {
+  constants,
+  createZstdCompress,
+  createZstdDecompress,
+  zstdCompressSync,
+  zstdDecompressSync,
+} from 'node:zlib'
 import type { ZstdCodec } from '../zstd-codec.ts'
 
 const MAX_WINDOW_LOG = 23
@@ -16,7 +22,11 @@ function compressByApi(bytes: Uint8Array, level: number): Uint8Array {
 }
 
 function decompressByApi(frame: Uint8Array, size: number): Uint8Array {
-  return zstdDecompressSync(frame, { chunkSize: Math.max(64, size), maxOutputLength: Math.max(1, size), params: decompressParams })
+  return zstdDecompressSync(frame, {
+    chunkSize: Math.max(64, size),
+    maxOutputLength: Math.max(1, size),
+    params: decompressParams,
+  })
 }
 
 /**
@@ -24,8 +34,22 @@ function decompressByApi(frame: Uint8Array, size: number): Uint8Array {
  * widely used packages call: so it is tried out before it is used, and left alone where anything is not as expected.
  */
 interface NativeHandle {
-  init(params: Uint32Array, pledgedSize: undefined, state: Uint32Array, callback: () => void, dictionary: undefined): void
-  writeSync(flush: number, input: Uint8Array, at: number, length: number, output: Uint8Array, outputAt: number, outputLength: number): void
+  init(
+    params: Uint32Array,
+    pledgedSize: undefined,
+    state: Uint32Array,
+    callback: () => void,
+    dictionary: undefined,
+  ): void
+  writeSync(
+    flush: number,
+    input: Uint8Array,
+    at: number,
+    length: number,
+    output: Uint8Array,
+    outputAt: number,
+    outputLength: number,
+  ): void
   onerror: unknown
 }
 
@@ -75,7 +99,9 @@ function newDecompressor(): NativeStream {
 }
 
 function zstdParameters(): number[] {
-  return Object.entries(constants).flatMap(([name, value]) => (name.startsWith('ZSTD_c_') ? [value as number] : []))
+  return Object.entries(constants).flatMap(([name, value]) =>
+    name.startsWith('ZSTD_c_') ? [value as number] : [],
+  )
 }
 
 /** The fast way, if on this Node it gives what the documented one gives. */
@@ -109,5 +135,6 @@ function codec(): FastCodec | undefined {
 export const zstd: ZstdCodec = {
   ready: () => Promise.resolve(),
   compress: (bytes, level) => codec()?.compress(bytes, level) ?? compressByApi(bytes, level),
-  decompress: (frame, size, out) => codec()?.decompress(frame, size, out ?? new Uint8Array(size)) ?? decompressByApi(frame, size),
+  decompress: (frame, size, out) =>
+    codec()?.decompress(frame, size, out ?? new Uint8Array(size)) ?? decompressByApi(frame, size),
 }
