@@ -223,6 +223,24 @@ describe('what is stored', () => {
   })
 })
 
+describe('fetchLauncher()', () => {
+  it('brings the signed launcher, and nothing else under its name', async () => {
+    const publisher = await Publisher.create()
+    const launcher = noise(400_000, 12)
+    const sha256 = sha256Hex(launcher)
+    publisher.tree.set(`files/${sha256.slice(0, 2)}/${sha256}`, launcher)
+    const { engine, folder } = await engineFor(publisher)
+    await publisher.release(first)
+    expect(await engine.fetchLauncher(join(folder, 'new.exe'))).toBe(false)
+    await publisher.release(first, { build: { launcher: { path: 'launcher.exe', sha256, size: launcher.length } } })
+    expect(await engine.fetchLauncher(join(folder, 'new.exe'))).toBe(true)
+    expect(sha256Hex(new Uint8Array(await readFile(join(folder, 'new.exe'))))).toBe(sha256)
+    publisher.tree.set(`files/${sha256.slice(0, 2)}/${sha256}`, noise(400_000, 15))
+    await expect(engine.fetchLauncher(join(folder, 'bad.exe'))).rejects.toMatchObject({ code: 'LA_HASH' })
+    expect(existsSync(join(folder, 'bad.exe'))).toBe(false)
+  })
+})
+
 describe('clocks', () => {
   it('a year ahead or behind neither installs an expired head nor locks the install out', async () => {
     const { publisher, folder, to } = await installed()

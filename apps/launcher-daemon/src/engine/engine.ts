@@ -1,8 +1,11 @@
+import { join } from 'node:path'
 import { type AcceptedRelease, ManifestError, type ReleaseDecision, type TrustState } from '@keyturn/manifest'
 import { KeyturnError } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
+import { renamePatiently } from './apply.ts'
 import { removeFile, writeSmallFile } from './disk.ts'
+import { stageBlob } from './download.ts'
 import { rollbackTransaction } from './go-back.ts'
 import type { EngineState, Progress, TrustStatus } from './events.ts'
 import { finalize } from './finalize.ts'
@@ -13,7 +16,7 @@ import { Session } from './session.ts'
 import { type InstallState, readState, writeState } from './state-file.ts'
 import { reportUpdate } from './telemetry.ts'
 import { runTrustCycle } from './trust-cycle.ts'
-import { bringTo, decide, type RunResult } from './update-run.ts'
+import { bringTo, decide, downloads, type RunResult } from './update-run.ts'
 
 /** What {@link Engine.update} and {@link Engine.repair} came to. */
 export interface UpdateResult {
@@ -83,6 +86,13 @@ export interface Engine {
   launch(options?: LaunchOptions): Promise<LaunchResult>
   /** Goes back to the release before, while its files are kept. */
   rollback(): Promise<UpdateResult>
+  /**
+   * The hook for a self-update: brings the launcher that the newest accepted manifest names, signed with it under role
+   * `release`, to a path of the caller's choice, verified and whole. Putting it in place is the host's business.
+   *
+   * @returns `false` when the release names none, or none for this target.
+   */
+  fetchLauncher(path: string, options?: { signal?: AbortSignal | undefined }): Promise<boolean>
   /** What is known now. */
   status(): Promise<EngineStatus>
   /** Stops downloading until {@link Engine.resume}, also after a restart. */
@@ -268,6 +278,22 @@ class InstallEngine implements Engine {
       const after = await this.#goBack(session, state)
       return { ...this.#nothingToDo(session, after, 'stay'), outcome: 'rolled-back', previousVersion: before }
     }))
+  }
+
+  async fetchLauncher(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<boolean> {
+    return await this.#inTurn(async (session) => {
+      const signal = this.#stoppable(options.signal)
+      return await session.exclusively(async () => {
+        const decision = await this.#decide(session, signal)
+        if (decision.outcome === 'refused') throw decision.error
+        const file = decision.outcome === 'accepted' ? decision.manifest.launcher : undefined
+        if (file === undefined || (file.platform !== 'all' && file.platform !== session.options.target)) return false
+        session.enter('fetch')
+        await stageBlob(downloads(session, signal), file, undefined, undefined)
+        await renamePatiently(session.apply, join(session.layout.staging, file.sha256), path)
+        return true
+      })
+    })
   }
 
   async status(): Promise<EngineStatus> {

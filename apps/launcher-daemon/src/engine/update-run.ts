@@ -58,7 +58,8 @@ export async function installedFiles(session: Session, state: InstallState): Pro
   }
 }
 
-function downloads(session: Session, signal: AbortSignal): DownloadContext {
+/** What downloads of one run share. */
+export function downloads(session: Session, signal: AbortSignal): DownloadContext {
   const { fs, connections, monotonic } = session.options
   return { fs, staging: session.layout.staging, source: session.source, limit: session.limit, gate: new Gate(connections), meter: session.meter, monotonic, signal }
 }
