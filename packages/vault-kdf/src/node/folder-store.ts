@@ -1,13 +1,13 @@
 import { join } from 'node:path'
-import { PrimitivesError } from '@keyturn/primitives'
 import {
-  type FileHandle, type FileSystem, type Lock, lockFile, nodeFileSystem, syncFolder, systemErrorCode, writeAll, writeFileAtomic,
+  type FileHandle, type FileSystem, type Lock, lockFile, nodeFileSystem, syncFolder, writeAll, writeFileAtomic,
 } from '@keyturn/primitives/node'
 import { VaultError } from '../errors.ts'
 import type { RecordId } from '../place.ts'
 import { RecordTable, type TableRow } from '../record-table.ts'
 import type { CensusRow, DocumentWrite, ScanQuery, StoreChange, StoreOutcome, StoredRecord, VaultStore } from '../store.ts'
 import { type SegmentEntry, frameHeaderBytes, frameHolds, maxFrameBytes, parsePayload, segmentMagic, writeFrame } from './segment.ts'
+import { named, newestSegment, segmentName, segmentNumber } from './segment-files.ts'
 
 /** Where the envelope of a record lies in the segment; a sidecar is small and stays in memory. */
 interface Body {
@@ -375,31 +375,4 @@ const rowOverheadBytes = 64
 function rowBytes(row: TableRow<Body>): number {
   const { partition, cell, name } = row.record
   return row.size + rowOverheadBytes + partition.length + cell.length + name.length + (row.body.sidecar?.length ?? 0)
-}
-
-function segmentName(number: number): string {
-  return `segment-${String(number).padStart(8, '0')}.log`
-}
-
-function segmentNumber(name: string): number | undefined {
-  const match = /^segment-(\d{8,15})\.log$/.exec(name)
-  return match?.[1] === undefined ? undefined : Number(match[1])
-}
-
-async function newestSegment(folder: string, fs: FileSystem): Promise<number> {
-  return Math.max(0, ...(await fs.readdir(folder)).map((name) => segmentNumber(name) ?? 0))
-}
-
-/** Gives the errors of disk and lock a name of this package. */
-async function named<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (cause) {
-    if (cause instanceof VaultError) throw cause
-    if (cause instanceof PrimitivesError && cause.code === 'PRIM_LOCKED') {
-      throw new VaultError('VK_STORE_BUSY', 'The vault\'s folder is used by another process', { cause, details: cause.details })
-    }
-    if (systemErrorCode(cause) === undefined) throw cause
-    throw new VaultError('VK_STORE_IO', 'The vault\'s folder could not be read or written', { cause })
-  }
 }

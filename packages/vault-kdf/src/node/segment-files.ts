@@ -1,0 +1,33 @@
+import { PrimitivesError } from '@keyturn/primitives'
+import { type FileSystem, systemErrorCode } from '@keyturn/primitives/node'
+import { VaultError } from '../errors.ts'
+
+/** File name of a segment. */
+export function segmentName(number: number): string {
+  return `segment-${String(number).padStart(8, '0')}.log`
+}
+
+/** The number in a segment's file name; `undefined` for any other file. */
+export function segmentNumber(name: string): number | undefined {
+  const match = /^segment-(\d{8,15})\.log$/.exec(name)
+  return match?.[1] === undefined ? undefined : Number(match[1])
+}
+
+/** The highest segment of a folder; 0 for none. */
+export async function newestSegment(folder: string, fs: FileSystem): Promise<number> {
+  return Math.max(0, ...(await fs.readdir(folder)).map((name) => segmentNumber(name) ?? 0))
+}
+
+/** Gives the errors of disk and lock a name of this package. */
+export async function named<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (cause) {
+    if (cause instanceof VaultError) throw cause
+    if (cause instanceof PrimitivesError && cause.code === 'PRIM_LOCKED') {
+      throw new VaultError('VK_STORE_BUSY', 'The vault\'s folder is used by another process', { cause, details: cause.details })
+    }
+    if (systemErrorCode(cause) === undefined) throw cause
+    throw new VaultError('VK_STORE_IO', 'The vault\'s folder could not be read or written', { cause })
+  }
+}
