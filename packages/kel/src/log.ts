@@ -79,10 +79,33 @@ export class EventLog implements DelegatorLog {
   /** States after each inception or rotation of the accepted chain. */
   readonly #establishments: KeyState[] = []
   readonly #witnessed = new Map<string, ReadonlyMap<number, Uint8Array>>()
+  readonly #keepsMessages: boolean
   #state: KeyState | undefined
 
-  constructor(prefix: string) {
+  /**
+   * @param prefix - The identity.
+   * @param keepsMessages - `false` keeps of each event what the rules need and lets its bytes go: for long logs that are
+   * only to be verified. Then receipts for events that are accepted already cannot be counted.
+   */
+  constructor(prefix: string, keepsMessages = true) {
     this.prefix = prefix
+    this.#keepsMessages = keepsMessages
+  }
+
+  /**
+   * A log that goes on from a state that was verified before: earlier events are not known any more, and nothing may
+   * refer to them.
+   *
+   * @param establishment - The state after the last inception or rotation.
+   * @param tail - That event and the interactions behind it.
+   */
+  static resume(establishment: KeyState, tail: readonly VerifiedEvent[], keepsMessages = true): EventLog {
+    const log = new EventLog(establishment.prefix, keepsMessages)
+    for (const event of tail) log.#accepted[event.sn] = event
+    log.#establishments.push(establishment)
+    const last = tail.at(-1) as VerifiedEvent
+    log.#state = { ...establishment, sn: last.sn, said: last.said, type: last.type }
+    return log
   }
 
   /** False until an inception was accepted. */
@@ -139,7 +162,8 @@ export class EventLog implements DelegatorLog {
     const { event } = message
     const last = this.#state
     if (last === undefined || event.sn > last.sn) return this.#judgeNext(last, message, context)
-    const held = this.#accepted[event.sn] as VerifiedEvent
+    const held = this.#accepted[event.sn]
+    if (held === undefined) throw refusal('KEL_SEQ', `Event ${event.sn} lies before the state that this log goes on from`)
     if (held.said === event.said) return this.#judgeRepeat(message, context, false)
     if (this.#superseded.some(({ said }) => said === event.said)) return this.#judgeRepeat(message, context, true)
     if (isRotation(event) && event.sn > last.lastEstablishment.sn) return this.#judgeRecovery(message as Message<RotationEvent>, context)
@@ -205,7 +229,7 @@ export class EventLog implements DelegatorLog {
     const { event, state, superseding, witnesses } = accepted
     if (witnesses.size > 0) this.#witnessed.set(event.said, witnesses)
     if (superseding > 0) this.#superseded.push(...this.#accepted.splice(event.sn))
-    this.#accepted.push(event)
+    this.#accepted.push(this.#keepsMessages ? event : withoutMessage(event))
     this.#firstSeen.push(event.said)
     if (event.type !== 'ixn') this.#establishments.push(state)
     this.#state = state
@@ -217,4 +241,9 @@ export class EventLog implements DelegatorLog {
   }
 }
 
+function withoutMessage({ sn, said, type, keys, prior }: VerifiedEvent): VerifiedEvent {
+  return { sn, said, type, keys, prior, seals: [], raw: noBytes, message: noBytes }
+}
+
+const noBytes = new Uint8Array(0)
 const noWitnesses: ReadonlyMap<number, Uint8Array> = new Map()

@@ -47,15 +47,19 @@ const codeOfEscrow: Readonly<Record<EscrowKind, KelErrorCode>> = {
   'unverified-receipt': 'KEL_WITNESS',
 }
 
-function delegatorContext(delegator: VerifiedLog | undefined): JudgeContext {
+/** What the judge may ask about a delegator, from its verified log. */
+export function delegatorContext(delegator: VerifiedLog | undefined): JudgeContext {
   const log = delegator === undefined ? undefined : { state: delegator.state, eventAt: (sn: number) => delegator.events[sn] }
   return { delegator: (prefix) => (prefix === delegator?.prefix ? log : undefined) }
 }
 
-function appendOrThrow(log: EventLog, message: Message<KeyEvent>, context: JudgeContext, receipts: () => ReceiptPool, warnings: string[]): void {
+/** Appends an event to a log in memory; whatever does not stand at once is an error. */
+export function appendOrThrow(
+  log: EventLog, message: Message<KeyEvent>, context: JudgeContext, receipts: (() => ReceiptPool) | undefined, warnings: string[],
+): void {
   let judgement = log.judge(message, context)
   // Most logs carry their witness signatures on the events: receipts are looked for when one is short of them.
-  if (judgement.verdict === 'escrow' && judgement.kind === 'partial-witness') judgement = log.judge(receipts().merge(message), context)
+  if (judgement.verdict === 'escrow' && judgement.kind === 'partial-witness' && receipts !== undefined) judgement = log.judge(receipts().merge(message), context)
   if (judgement.verdict === 'escrow') throw refusal(codeOfEscrow[judgement.kind], judgement.explanation)
   if (judgement.verdict === 'duplicity') {
     throw refusal('KEL_DUPLICITY', judgement.explanation, { rule: 'order', against: judgement.against.said })
