@@ -32,9 +32,14 @@ export class SecretBytes {
     this.#bytes = bytes
   }
 
-  /** Takes ownership of `bytes`: the holder wipes them, the caller no longer uses them. */
+  /** Takes ownership of `bytes`: they are moved into the holder and wiped where they lay. */
   static take(bytes: Uint8Array): SecretBytes {
-    return new SecretBytes(bytes)
+    // V8 keeps arrays below 64 bytes on its heap, where the collector copies them about and wipes nothing behind itself.
+    // A buffer made by name lies outside, at one place.
+    const fixed = new Uint8Array(new ArrayBuffer(bytes.length))
+    fixed.set(bytes)
+    wipe(bytes)
+    return new SecretBytes(fixed)
   }
 
   /** Whether {@link dispose} was called. */
