@@ -1,0 +1,44 @@
+// Verifying a log against bare Ed25519 verification of the same signatures, in the same run.
+import { ed25519PublicKey, ed25519Verify } from '@keyturn/primitives'
+import { incept, interact, rotate, seedSigner, verifyLogStream, type SignedEvent } from '@keyturn/kel'
+
+const eventCount = Number(process.argv[2] ?? 20_000)
+const seed = (n: number): Uint8Array => {
+  const bytes = new Uint8Array(32)
+  new DataView(bytes.buffer).setUint32(28, n + 1)
+  return bytes
+}
+const keyOf = (n: number): Uint8Array => ed25519PublicKey(seed(n))
+
+let generation = 0
+let event: SignedEvent = await incept({ keys: [keyOf(0)], nextKeys: [keyOf(1)] }, seedSigner([seed(0)]))
+const messages = [event.message]
+const jobs: { key: Uint8Array; body: Uint8Array; signature: Uint8Array }[] = []
+while (messages.length < eventCount) {
+  if (messages.length % 20 === 0) {
+    generation++
+    event = await rotate(event.state, { keys: [keyOf(generation)], nextKeys: [keyOf(generation + 1)] }, seedSigner([seed(generation)]))
+  } else event = await interact(event.state, [{ d: event.said }], seedSigner([seed(generation)]))
+  messages.push(event.message)
+  const text = new TextDecoder().decode(event.message.subarray(event.event.length + 6))
+  const raw = new Uint8Array(Buffer.from(`AA${text}`, 'base64url').subarray(2))
+  jobs.push({ key: keyOf(generation), body: event.event, signature: raw })
+}
+
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
+let best = 0
+for (let run = 0; run < 4; run++) {
+  let start = cpuMs()
+  for (const { key, body, signature } of jobs) if (!ed25519Verify(key, body, signature)) throw new Error('bare verification failed')
+  const bare = jobs.length / (cpuMs() - start)
+  start = cpuMs()
+  await verifyLogStream(messages)
+  const whole = messages.length / (cpuMs() - start)
+  best = Math.max(best, whole / bare)
+  console.log(`run ${run + 1}: bare ${(bare * 1000).toFixed(0)}/s, log ${(whole * 1000).toFixed(0)}/s of CPU, ratio ${(whole / bare).toFixed(3)}`)
+}
+console.log(`kel: ${eventCount} events, ratio ${best.toFixed(3)} (wanted 0.8), peak memory ${Math.round(process.resourceUsage().maxRSS / 1024)} MiB`)
