@@ -29,6 +29,7 @@ export interface VerifiedTip {
   readonly eventCount: number
 }
 
+const ascii = new TextDecoder('latin1')
 const OPEN_BRACE = 0x7b
 const MAX_PENDING_BYTES = MAX_EVENT_BYTES + MAX_ATTACHMENT_BYTES + 1
 
@@ -47,7 +48,7 @@ function* wholeMessages(bytes: Uint8Array, isLast: boolean): Generator<number> {
 }
 
 function sizeAhead(bytes: Uint8Array, offset: number): number | undefined {
-  const size = Number.parseInt(new TextDecoder('latin1').decode(bytes.subarray(offset + 16, offset + 22)), 16)
+  const size = Number.parseInt(ascii.decode(bytes.subarray(offset + 16, offset + 22)), 16)
   return Number.isNaN(size) ? undefined : size
 }
 
