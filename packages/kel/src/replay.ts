@@ -1,4 +1,4 @@
-import { Intake } from './intake.ts'
+import type { Intake } from './intake.ts'
 import { KelError } from './errors.ts'
 import { isKeyEvent, parseMessage, type Message } from './message.ts'
 import { nextFrameOffset, plainBytes, readFrame, type Frame } from './stream.ts'

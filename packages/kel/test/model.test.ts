@@ -39,7 +39,7 @@ type Command =
 const commands = fc.array(fc.oneof(
   fc.constantFrom<Command>({ kind: 'interact' }, { kind: 'interact' }, { kind: 'rotate' }, { kind: 'rotate-wrong-key' }, { kind: 'interact-wrong-key' }, { kind: 'repeat' }, { kind: 'tamper' }, { kind: 'wrong-prior' }),
   fc.record({ kind: fc.constantFrom<'recover' | 'rival' | 'gap'>('recover', 'rival', 'gap'), back: fc.nat(4) }),
-), { minLength: 1, maxLength: 6 })
+), { minLength: 1, maxLength: 4 })
 
 interface Step { readonly message: Uint8Array; readonly expected: string; readonly take?: { readonly at: number; readonly event: ModelEvent } }
 

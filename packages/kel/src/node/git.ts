@@ -57,7 +57,7 @@ export async function readObjects(repo: string, names: readonly string[]): Promi
   while (offset < output.length) {
     const lineEnd = output.indexOf(0x0a, offset)
     const header = output.subarray(offset, lineEnd).toString()
-    const size = / missing$/.test(header) ? undefined : Number(header.split(' ')[2])
+    const size = header.endsWith(' missing') ? undefined : Number(header.split(' ')[2])
     objects.push(size === undefined ? undefined : new Uint8Array(output.subarray(lineEnd + 1, lineEnd + 1 + size)))
     offset = lineEnd + 1 + (size === undefined ? 0 : size + 1)
   }
