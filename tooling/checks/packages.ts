@@ -1,6 +1,6 @@
 /** Packs every package and app, checks each tarball, and installs each alone in an empty folder. */
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Member, members, type PackageManifest, report, sourceFiles } from './workspace.ts'
@@ -34,6 +34,14 @@ function check({ folder, path, manifest }: Member): void {
   run(`${folder}: attw`, path, 'attw', tarball, '--profile', 'esm-only')
 }
 
+/** Other packages of the workspace that the examples import by name: their READMEs say to install them too. */
+function companions(path: string, manifest: PackageManifest): Record<string, string> {
+  const texts = sourceFiles(join(path, 'examples')).map((name) => readFileSync(join(path, 'examples', name), 'utf8'))
+  const names = texts.flatMap((text) => [...text.matchAll(/from '(@keyturn\/[a-z0-9-]+)/g)].map((match) => match[1] as string))
+  const others = names.filter((name) => name !== manifest.name && tarballs.has(name))
+  return Object.fromEntries(others.map((name) => [name, `file:${tarballs.get(name)}`]))
+}
+
 /** A TypeScript user's view of every entry point, under both ways of resolving that are in use. */
 function typecheckConsumer(folder: string, home: string, manifest: PackageManifest): void {
   const lines = Object.entries(manifest.exports ?? {}).flatMap(([subpath, target], index) =>
@@ -57,7 +65,7 @@ function installAlone({ folder, path, manifest }: Member): void {
   const overrides = Object.fromEntries([...tarballs].map(([name, file]) => [name, `file:${file}`]))
   writeFileSync(
     join(home, 'package.json'),
-    JSON.stringify({ name: 'alone', private: true, type: 'module', dependencies: { [manifest.name]: `file:${tarball}` }, devDependencies: { '@types/node': '^24' } }),
+    JSON.stringify({ name: 'alone', private: true, type: 'module', dependencies: { [manifest.name]: `file:${tarball}`, ...companions(path, manifest) }, devDependencies: { '@types/node': '^24' } }),
   )
   const settings = ['packages: []', 'overrides:', ...Object.entries(overrides).map(([name, file]) => `  '${name}': '${file}'`)]
   writeFileSync(join(home, 'pnpm-workspace.yaml'), `${settings.join('\n')}\n`)

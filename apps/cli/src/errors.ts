@@ -1,4 +1,4 @@
-import { KeyturnError, printable, type ErrorCatalogue, type ErrorContext, type ErrorKind } from '@keyturn/primitives'
+import { KeyturnError, printable, type ErrorCatalogue, type ErrorContext } from '@keyturn/primitives'
 
 /** The codes of the command line itself; every other code comes from the package that found the fault. */
 export const cliErrors = {
@@ -144,20 +144,6 @@ export class CliError extends KeyturnError<CliErrorCode> {
   constructor(code: CliErrorCode, message: string, context?: ErrorContext) {
     super(cliErrors, code, message, context)
   }
-}
-
-/** The exit code of each kind of failure; done is 0. */
-export const exitCodes: Readonly<Record<ErrorKind, number>> = {
-  no: 1,
-  usage: 2,
-  io: 3,
-  unavailable: 3,
-  input: 4,
-  auth: 4,
-  policy: 4,
-  interrupted: 5,
-  busy: 6,
-  bug: 70,
 }
 
 /**

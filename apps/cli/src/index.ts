@@ -1,5 +1,5 @@
 export { Cli } from './command.ts'
-export { CliError, cliErrors, exitCodes } from './errors.ts'
+export { CliError, cliErrors } from './errors.ts'
 export { run } from './program.ts'
 
 export type { CliEnvironment, CommandResult, CommandSpec, Context, GlobalFlags } from './command.ts'

@@ -1,5 +1,5 @@
 import { flattenCommands, type CommandDescription, type FlagDescription } from './command-tree.ts'
-import { exitCodes } from './errors.ts'
+import { exitCodes } from '@keyturn/primitives'
 
 /** What each exit code means, as the manual says it. */
 const exitMeanings: readonly (readonly [string, string])[] = [

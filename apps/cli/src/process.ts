@@ -1,5 +1,6 @@
 import type { CliEnvironment } from './command.ts'
-import { CliError, exitCodes } from './errors.ts'
+import { CliError } from './errors.ts'
+import { exitCodes } from '@keyturn/primitives'
 
 /** How long a command may take to put things in order after Ctrl-C. */
 const GRACE_MS = 15_000

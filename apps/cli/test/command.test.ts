@@ -5,7 +5,8 @@ import { KeyturnError, type ErrorKind } from '@keyturn/primitives'
 import { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Cli, type CommandSpec } from '../src/command.ts'
-import { CliError, exitCodes } from '../src/errors.ts'
+import { CliError } from '../src/errors.ts'
+import { exitCodes } from '@keyturn/primitives'
 
 let folder = ''
 beforeEach(async () => { folder = await mkdtemp(join(tmpdir(), 'keyturn-command-')) })

@@ -1,13 +1,8 @@
 import { CommanderError } from 'commander'
 import type { Command } from 'commander'
-import { KeyturnError } from '@keyturn/primitives'
-import type { ErrorKind } from '@keyturn/primitives'
+import { exitCodes, KeyturnError } from '@keyturn/primitives'
 import { readConfig } from './config.ts'
 import type { ServerConfig } from './config.ts'
-
-const exitCodes: Readonly<Record<ErrorKind, number>> = {
-  no: 1, usage: 2, io: 3, unavailable: 3, input: 4, auth: 4, policy: 4, interrupted: 5, busy: 6, bug: 70,
-}
 
 /** Runs a command; exists so that main has one place for what every command shares. */
 export async function runCommand(work: () => Promise<unknown>): Promise<void> {

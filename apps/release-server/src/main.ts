@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { createRequire } from 'node:module'
 import { Command } from 'commander'
 import { exitCodeOf, runCommand } from './command-line.ts'
 import { addHeadSignerCommand } from './commands/head-signer.ts'
@@ -6,8 +7,10 @@ import { addMaintenanceCommands } from './commands/maintenance.ts'
 import { addServeCommand } from './commands/serve.ts'
 import { addTokenCommands } from './commands/token.ts'
 
+const { version } = createRequire(import.meta.url)('../package.json') as { version: string }
 const program = new Command('keyturn-server')
   .description('The release server of Keyturn')
+  .version(version)
   .option('--config <file>', 'JSON file with settings; the environment goes first')
   .option('--data <folder>', 'data folder, over KEYTURN_DATA_DIR')
   .option('--json', 'answer with one JSON object')

@@ -11,6 +11,20 @@ export type ErrorKind =
   | 'busy'
   | 'bug'
 
+/** The exit code of each kind of failure, the same in every program; done is 0. */
+export const exitCodes: Readonly<Record<ErrorKind, number>> = {
+  no: 1,
+  usage: 2,
+  io: 3,
+  unavailable: 3,
+  input: 4,
+  auth: 4,
+  policy: 4,
+  interrupted: 5,
+  busy: 6,
+  bug: 70,
+}
+
 /** What an error carries beside its code and message. Never secret. */
 export interface ErrorContext {
   /** Facts a program may read: offsets, names, counts. */

@@ -24,7 +24,7 @@ export {
   z32Decode,
   z32Encode,
 } from './encodings.ts'
-export { KeyturnError, PrimitivesError, primitivesErrors, printable } from './errors.ts'
+export { exitCodes, KeyturnError, PrimitivesError, primitivesErrors, printable } from './errors.ts'
 export { blake2b256, blake3, createBlake2b256, createSha256, hmacSha256, hmacSha512, sha256, sha512 } from './hash.ts'
 export { canonicalJson, parseStrictJson } from './json.ts'
 export { hkdfSha256, hkdfSha512, scrypt } from './kdf.ts'

@@ -2,7 +2,8 @@ import type { ErrorExplanation } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import { allCatalogues } from '../catalogues.ts'
 import type { Cli, CommandResult } from '../command.ts'
-import { CliError, exitCodes } from '../errors.ts'
+import { CliError } from '../errors.ts'
+import { exitCodes } from '@keyturn/primitives'
 import { formatTable } from '../output.ts'
 
 /** Registers `keyturn explain [code]`. */

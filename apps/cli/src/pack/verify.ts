@@ -3,7 +3,7 @@ import { verifyArchiveFile } from '@keyturn/m2pack-format/node'
 import { printable } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { exitCodes } from '../errors.ts'
+import { exitCodes } from '@keyturn/primitives'
 import { formatBytes } from '../output.ts'
 import { archiveKeyId, contentKey, jobsFlag, keyIdFlag, requireFiles, verifiersFor } from './flags.ts'
 

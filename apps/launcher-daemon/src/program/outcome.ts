@@ -1,10 +1,5 @@
-import { type ErrorKind, type JsonValue, KeyturnError, printable } from '@keyturn/primitives'
+import { type JsonValue, KeyturnError, printable } from '@keyturn/primitives'
 import { LauncherError } from '../errors.ts'
-
-/** Exit code of each kind of error; the same in every program of the workspace. */
-export const exitCodes: Readonly<Record<ErrorKind, number>> = {
-  no: 1, usage: 2, io: 3, unavailable: 3, input: 4, auth: 4, policy: 4, interrupted: 5, busy: 6, bug: 70,
-}
 
 /** Whatever was thrown, as an error with a code. */
 export function asKeyturnError(thrown: unknown): KeyturnError {

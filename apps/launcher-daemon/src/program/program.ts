@@ -1,5 +1,6 @@
+import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
-import type { JsonValue } from '@keyturn/primitives'
+import { exitCodes, type JsonValue } from '@keyturn/primitives'
 import { createEngine, type Engine } from '../engine/engine.ts'
 import type { DeliveryName, Settings, Target } from '../engine/settings.ts'
 import { parseSettings } from '../engine/settings.ts'
@@ -8,7 +9,7 @@ import { keepSettings, locateInstall, settingsFor, toEngineOptions } from '../in
 import { uninstall } from '../uninstall.ts'
 import { openPage, runDaemon } from './daemon-commands.ts'
 import { EventPrinter } from './events-text.ts'
-import { asKeyturnError, errorEnvelope, exitCodes } from './outcome.ts'
+import { asKeyturnError, errorEnvelope } from './outcome.ts'
 import { statusData, statusText, updateData, updateText } from './results.ts'
 
 /** What the process gives to the program; tests give their own. */
@@ -20,6 +21,8 @@ export interface ProgramEnvironment {
   /** Folder the program lies in. */
   readonly programFolder: string
 }
+
+const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
 
 interface Flags {
   readonly dir?: string
@@ -80,7 +83,7 @@ export class LauncherProgram {
   }
 
   #program(): Command {
-    const program = new Command('keyturn-launcher').description('Installs, verifies, updates and starts a client.')
+    const program = new Command('keyturn-launcher').description('Installs, verifies, updates and starts a client.').version(version)
     program.exitOverride().configureOutput({
       writeOut: (text) => this.#environment.stdout.write(text), writeErr: (text) => this.#environment.stderr.write(text),
     })

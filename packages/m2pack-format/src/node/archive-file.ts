@@ -1,8 +1,7 @@
-import { type FileSystem, nodeFileSystem, writeAll, writeFileAtomic } from '@keyturn/primitives/node'
+import { onDisk, type FileSystem, nodeFileSystem, writeAll, writeFileAtomic } from '@keyturn/primitives/node'
 import { type Archive, openArchive, type OpenOptions } from '../archive.ts'
 import { rewrapArchive, type RewrapOptions, type RewrapResult } from '../rewrap.ts'
 import type { ByteSink } from '../source.ts'
-import { disk } from './disk.ts'
 import { openFileSource } from './file-source.ts'
 
 /** Options of {@link openArchiveFile}. */
@@ -74,18 +73,18 @@ export async function writeArchiveFile<Result>(
 ): Promise<Result> {
   let result: { readonly value: Result } | undefined
   const fill = async (temporaryPath: string): Promise<void> => {
-    const handle = await disk('Cannot write', path, () => fs.open(temporaryPath, 'r+'))
+    const handle = await onDisk('Cannot write', path, () => fs.open(temporaryPath, 'r+'))
     try {
       const sink: ByteSink = {
-        write: (bytes, position) => disk('Cannot write', path, () => writeAll(handle, bytes, position)),
+        write: (bytes, position) => onDisk('Cannot write', path, () => writeAll(handle, bytes, position)),
       }
       result = { value: await write(sink, temporaryPath) }
-      await disk('Cannot write', path, () => handle.sync())
+      await onDisk('Cannot write', path, () => handle.sync())
     } finally {
       await handle.close()
     }
   }
-  await disk('Cannot write', path, () =>
+  await onDisk('Cannot write', path, () =>
     writeFileAtomic(path, new Uint8Array(0), { overwrite, fs, beforeRename: fill }),
   )
   return (result as { readonly value: Result }).value

@@ -1,5 +1,5 @@
 import { printable, wipe } from '@keyturn/primitives'
-import { type FileSystem, nodeFileSystem } from '@keyturn/primitives/node'
+import { onDisk, type FileSystem, nodeFileSystem } from '@keyturn/primitives/node'
 import { closeSync, lstatSync, openSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
@@ -23,7 +23,6 @@ import { type OutputOptions, writeArchiveFile } from './archive-file.ts'
 import { type BuildJob, FORM, type PreviousPayloads } from './build-job.ts'
 import { BuildShare, writeAt } from './build-share.ts'
 import { Crew, stopFlag } from './crew.ts'
-import { disk } from './disk.ts'
 import { descriptorOf, type FileSource, openFileSource } from './file-source.ts'
 import { shareBytes, shareNumbers, SharedProgress, shareSecrets } from './shared.ts'
 import { walkFolder } from './walk.ts'
@@ -62,9 +61,9 @@ export async function buildFolder(
   try {
     const plan = await planFolder(input, options, format)
     return await writeArchiveFile(output, options, async (_sink, temporaryPath) => {
-      const descriptor = await disk('Cannot write', output, async () => openSync(temporaryPath, 'r+'))
+      const descriptor = await onDisk('Cannot write', output, async () => openSync(temporaryPath, 'r+'))
       try {
-        return await disk('Cannot write', output, () =>
+        return await onDisk('Cannot write', output, () =>
           buildOnThreads({ input, plan, format, slots, crew, descriptor, options, previousDescriptor }),
         )
       } finally {
