@@ -152,6 +152,11 @@ export const kelErrors = {
     meaning: 'A configuration trait forbids this event, for instance an interaction on an establishment-only identity.',
     remedy: 'Carry the seal in a rotation instead',
   },
+  KEL_UNAVAILABLE: {
+    kind: 'unavailable',
+    meaning: 'A witness cannot be reached, or does not answer as a witness does.',
+    remedy: 'Try again later, or ask other witnesses: keyturn id witness collect',
+  },
   KEL_UNSIGNED: {
     kind: 'auth',
     meaning: 'An event carries no signature of its controller.',

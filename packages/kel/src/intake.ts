@@ -24,6 +24,8 @@ export interface ReceiptAccepted {
 export interface IntakeOptions extends EscrowLimits {
   /** Finds the log of a delegator that is not part of this intake. */
   readonly delegator?: JudgeContext['delegator']
+  /** Prefix of the witness that this intake works for. */
+  readonly witness?: string | undefined
 }
 
 /**
@@ -39,6 +41,7 @@ export class Intake {
   constructor(options: IntakeOptions = {}) {
     this.#escrow = new Escrow(options)
     this.#context = {
+      witness: options.witness,
       delegator: (prefix) => {
         const log = this.#logs.get(prefix)
         return log?.isStarted === true ? log : options.delegator?.(prefix)

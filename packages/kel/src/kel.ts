@@ -22,6 +22,8 @@ export interface KelOptions extends EscrowLimits {
   readonly lenient?: 'keripy' | undefined
   /** Finds the log of a delegator. Default: none is known. */
   readonly delegator?: JudgeContext['delegator']
+  /** Prefix of the witness that keeps this copy: events that name it are accepted before the other witnesses have signed. */
+  readonly witness?: string | undefined
   readonly clock?: Clock
 }
 
@@ -187,11 +189,12 @@ export class Kel {
   }
 }
 
-function intakeOptions({ maxEvents, maxBytes, delegator }: KelOptions): ConstructorParameters<typeof Intake>[0] {
+function intakeOptions({ maxEvents, maxBytes, delegator, witness }: KelOptions): ConstructorParameters<typeof Intake>[0] {
   return {
     ...(maxEvents === undefined ? {} : { maxEvents }),
     ...(maxBytes === undefined ? {} : { maxBytes }),
     ...(delegator === undefined ? {} : { delegator }),
+    witness,
   }
 }
 

@@ -1,0 +1,123 @@
+import { concatBytes, ed25519Verify, systemClock, type Clock } from '@keyturn/primitives'
+import { Kel } from './kel.ts'
+import { keyText } from './keys.ts'
+import { MAX_LOG_BYTES } from './limits.ts'
+import type { VerifiedEvent } from './log.ts'
+import { memoryStore } from './memory-store.ts'
+import { parseMessage } from './message.ts'
+import { refusal } from './rule.ts'
+import type { Signer } from './signer.ts'
+import type { KelStore, LogStorage } from './storage.ts'
+import { plainBytes, readFrame, readFrames } from './stream.ts'
+import type { EventPlace, Witness } from './witness.ts'
+import { writeReceipt } from './write-receipt.ts'
+
+/** Options of {@link localWitness}. */
+export interface LocalWitnessOptions {
+  /** Largest log it takes, bytes. Default 4 MiB. */
+  readonly maxBytes?: number
+  readonly clock?: Clock
+}
+
+/**
+ * A witness in this process. What it has seen is in its store, durably, before it signs; so it keeps its word after a
+ * restart. It stores logs only of identities that name it.
+ *
+ * @param signer - Its key: the first one of the signer.
+ * @param store - Where it keeps the logs; its own, shared with nobody.
+ */
+export function localWitness(signer: Signer, store: KelStore, options: LocalWitnessOptions = {}): Witness {
+  const [publicKey] = signer.publicKeys
+  if (publicKey === undefined) throw new RangeError('A witness needs a key')
+  return new LocalWitness(publicKey, signer, store, options)
+}
+
+class LocalWitness implements Witness {
+  readonly prefix: string
+  readonly #publicKey: Uint8Array
+  readonly #signer: Signer
+  readonly #store: KelStore
+  readonly #maxBytes: number
+  readonly #clock: Clock
+  /** The last task of each identity: two logs of one identity are never judged at once. */
+  readonly #tasks = new Map<string, Promise<unknown>>()
+
+  constructor(publicKey: Uint8Array, signer: Signer, store: KelStore, { maxBytes = MAX_LOG_BYTES, clock = systemClock }: LocalWitnessOptions) {
+    this.prefix = keyText(publicKey, false)
+    this.#publicKey = publicKey
+    this.#signer = signer
+    this.#store = store
+    this.#maxBytes = maxBytes
+    this.#clock = clock
+  }
+
+  async submit(log: Uint8Array): Promise<Uint8Array | undefined> {
+    if (log.length > this.#maxBytes) throw refusal('KEL_LIMIT', `Log of ${log.length} bytes, limit ${this.#maxBytes}`)
+    const messages = [...readFrames(plainBytes(log))].map(({ bytes }) => bytes)
+    const [first] = messages
+    if (first === undefined) throw refusal('KEL_PARSE', 'Nothing to witness: the log is empty')
+    const { prefix } = parseMessage(readFrame(first, 0)).event
+    return await this.#inTurn(prefix, () => this.#witness(prefix, messages))
+  }
+
+  async find({ prefix, sn }: EventPlace): Promise<Uint8Array | undefined> {
+    if (!(await this.#store.list()).includes(prefix)) return undefined
+    const kel = await this.#open(this.#store.log(prefix), prefix)
+    const event = kel.events[sn]
+    return event !== undefined && this.#isNamed(kel, event) ? await this.#receipt(prefix, event) : undefined
+  }
+
+  async #inTurn<T>(prefix: string, task: () => Promise<T>): Promise<T> {
+    const running = (this.#tasks.get(prefix) ?? Promise.resolve()).then(task, task)
+    this.#tasks.set(prefix, running)
+    try {
+      return await running
+    } finally {
+      if (this.#tasks.get(prefix) === running) this.#tasks.delete(prefix)
+    }
+  }
+
+  #open(storage: LogStorage, prefix: string): Promise<Kel> {
+    return Kel.open(storage, prefix, { witness: this.prefix, clock: this.#clock })
+  }
+
+  #isNamed(kel: Kel, event: VerifiedEvent): boolean {
+    return kel.keyStateAt(event.sn)?.witnesses.includes(this.prefix) === true
+  }
+
+  async #witness(prefix: string, messages: readonly Uint8Array[]): Promise<Uint8Array | undefined> {
+    const storage = this.#store.log(prefix)
+    if (await storage.read() === undefined) await this.#refuseStranger(prefix, messages)
+    const kel = await this.#open(storage, prefix)
+    const waiting = await appendAll(kel, messages)
+    const shown = new Set(messages.map((bytes) => parseMessage(readFrame(bytes, 0)).event.said))
+    const receipts: Uint8Array[] = []
+    for (const event of kel.events) {
+      if (!shown.has(event.said) || !this.#isNamed(kel, event)) continue
+      const receipt = await this.#receipt(prefix, event)
+      await kel.append(receipt, 'remote')
+      receipts.push(receipt)
+    }
+    return waiting || receipts.length === 0 ? undefined : concatBytes(...receipts)
+  }
+
+  /** Logs of others are not kept: one that is new here is tried in memory first. */
+  async #refuseStranger(prefix: string, messages: readonly Uint8Array[]): Promise<void> {
+    const trial = await this.#open(memoryStore().log(prefix), prefix)
+    await appendAll(trial, messages)
+    if (trial.events.some((event) => this.#isNamed(trial, event))) return
+    throw refusal('KEL_WITNESS', `Identity ${prefix} does not name witness ${this.prefix}`)
+  }
+
+  async #receipt(prefix: string, event: VerifiedEvent): Promise<Uint8Array> {
+    const signature = new Uint8Array(await this.#signer.sign(event.raw, 0))
+    if (!ed25519Verify(this.#publicKey, event.raw, signature)) throw refusal('KEL_SIGNATURE', 'Signer of the witness returned a wrong signature')
+    return writeReceipt({ said: event.said, prefix, sn: event.sn }, this.prefix, signature)
+  }
+}
+
+/** True when an event has to wait for something. */
+async function appendAll(kel: Kel, messages: readonly Uint8Array[]): Promise<boolean> {
+  for (const message of messages) await kel.append(message, 'remote')
+  return kel.waiting.length > 0
+}
