@@ -16,7 +16,10 @@ function replayMessage(intake: Intake, message: Message, prefix: string): readon
   }
   const judgement = intake.offer(message)
   if (judgement.verdict === 'accept') intake.commit(judgement)
-  else if (judgement.verdict !== 'idempotent') throw new KelError('KEL_UNSIGNED', judgement.explanation)
+  else if (judgement.verdict !== 'idempotent') {
+    const isNew = message.event.sn === 0 && judgement.verdict === 'escrow' && judgement.kind === 'partial-witness'
+    throw new KelError(isNew ? 'KEL_WITNESS' : 'KEL_UNSIGNED', judgement.explanation)
+  }
   return message.event.warnings
 }
 
@@ -40,7 +43,8 @@ export function wholeLength(stream: Uint8Array): number {
  * Replays a stored log into an empty intake.
  *
  * @returns Warnings; a last message that was cut short is left out and reported as recovered.
- * @throws {@link KelError} `KEL_CORRUPT` when anything before the last message does not stand.
+ * @throws {@link KelError} `KEL_CORRUPT` when anything before the last message does not stand, `KEL_WITNESS` for a lone
+ *   inception that too few witnesses have signed.
  */
 export function replayStored(stream: Uint8Array, prefix: string, intake: Intake, lenient?: 'keripy'): string[] {
   const bytes = plainBytes(stream)
@@ -58,6 +62,8 @@ export function replayStored(stream: Uint8Array, prefix: string, intake: Intake,
         warnings.push(`KEL_RECOVERED: the last ${bytes.length - offset} bytes of the log were cut short and are left out`)
         return warnings
       }
+      // A new identity whose witnesses have not signed yet is whole.
+      if (isLast && offset === 0 && error.code === 'KEL_WITNESS') throw error
       throw new KelError('KEL_CORRUPT', `Stored log does not stand at byte ${offset}: ${error.message}`, { details: { offset, code: error.code }, cause: error })
     }
     offset += frame.bytes.length

@@ -6,11 +6,11 @@ import { matchesDigest } from './digest.ts'
 import { isInception, isRotation, type KeyEvent } from './event.ts'
 import { judgeEvent, type JudgeContext } from './judge.ts'
 import { inceptionState, nextState, type KeyState, type Place } from './key-state.ts'
-import { parseMessage, type Message } from './message.ts'
+import { isKeyEvent, parseMessage } from './message.ts'
 import { refusal } from './rule.ts'
 import type { Seal } from './seal.ts'
 import type { Signer } from './signer.ts'
-import { readFrame } from './stream.ts'
+import { plainBytes, readFrame } from './stream.ts'
 
 /** A new event with its signatures, checked by the same rules that a reader applies. */
 export interface SignedEvent {
@@ -90,13 +90,27 @@ export function attachSignatures(
   const witnesses = (options.witnessSignatures ?? []).map(({ index, signature }) => encodeIndexedSignature(signature, index))
   const text = controllerGroup(state, event, signatures) + witnessGroup(witnesses) +
     (options.sealSource === undefined ? '' : sealSourceGroup(options.sealSource))
-  const message = concatBytes(body, utf8Encode(text))
-  const judged = judgeEvent(state, parseMessage(readFrame(message, 0)) as Message<KeyEvent>, options.context ?? noDelegator)
+  return readSignedEvent(concatBytes(body, utf8Encode(text)), state, options.context)
+}
+
+/**
+ * Reads a signed event back, for instance one that was kept while witnesses were still missing, and judges it.
+ *
+ * @param message - Body and attachments.
+ * @param state - The state that the event follows; undefined for an inception.
+ * @throws {@link KelError} as {@link attachSignatures}.
+ */
+export function readSignedEvent(message: Uint8Array, state: KeyState | undefined, context: JudgeContext = noDelegator): SignedEvent {
+  const frame = readFrame(plainBytes(message), 0)
+  const parsed = parseMessage(frame)
+  if (!isKeyEvent(parsed) || frame.bytes.length !== message.length) throw refusal('KEL_PARSE', 'Not the message of one event')
+  const { event } = parsed
+  const judged = judgeEvent(state, parsed, context)
   if (judged.verdict === 'escrow' && judged.kind !== 'partial-witness' && judged.kind !== 'partial-delegation') {
     throw refusal('KEL_SIGNATURE', judged.explanation)
   }
   const after = judged.verdict === 'accept' ? judged.state : stateAfter(state, event)
-  return { prefix: event.prefix, sn: event.sn, said: event.said, event: body, message, state: after }
+  return { prefix: event.prefix, sn: event.sn, said: event.said, event: event.raw, message, state: after }
 }
 
 function stateAfter(state: KeyState | undefined, event: KeyEvent): KeyState {

@@ -10,6 +10,7 @@ import { openIdentity, openOwnLog, type Identity } from './id-identity.ts'
 import { stateJson } from './id-json.ts'
 import { keepReason } from './id-reason.ts'
 import { readCommit } from './sign-git.ts'
+import { receiptCollector } from './id-receipts.ts'
 import { previewRotation, rotateIdentity, type IdentityTurnPlan, type RotationPreview } from './id-rotation.ts'
 
 /** Flags that every command that rotates an identity understands. */
@@ -114,7 +115,9 @@ export async function rotateNow(context: Context, identity: Identity, options: R
   const pending = await readTurn(identity.journals, identity.turn)
   const before = (await openOwnLog(identity)).state
   const reason = options.reason === undefined || pending !== undefined ? [] : [await keepReason(identity, options.reason, context.clock)]
-  const plan = await rotationPlanOf(identity, options, reason)
+  const isWitnessed = before.witnesses.length > 0 || options.addWitness !== undefined
+  const witness = isWitnessed ? await receiptCollector(identity, context.signal) : undefined
+  const plan = { ...await rotationPlanOf(identity, options, reason), witness }
   const done = await rotateIdentity(identity, plan, new Date(context.clock()).toISOString(), {
     onStep: (step) => context.out.step(step.name, step.title),
   })

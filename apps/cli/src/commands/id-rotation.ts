@@ -8,7 +8,7 @@
 // crash before the append leaves the old identity whole, one after it is completed on the next call.
 
 import { base64Decode, base64Encode, ed25519PublicKey, ed25519Verify, hexDecode, hexEncode, systemRandom, wipe, type JsonObject } from '@keyturn/primitives'
-import { KelError, nextDigestOf, rotate, type KeyState, type RotationPlan, type Seal, type Signer, type SignedEvent } from '@keyturn/kel'
+import { KelError, nextDigestOf, readSignedEvent, rotate, type KeyState, type RotationPlan, type Seal, type Signer, type SignedEvent } from '@keyturn/kel'
 import { nextAlias } from '@keyturn/keystore'
 import { pathExists } from '@keyturn/primitives/node'
 import { CliError } from '../errors.ts'
@@ -181,8 +181,20 @@ function signStep(identity: Identity, plan: IdentityTurnPlan): TurnStep {
       })
       const future = places(facts, 'identity_future').map(({ publicKey }) => hexDecode(publicKey))
       const event = await rotate(state, rotationPlan(state, revealed, future, plan), await gatherSigner(identity, revealed))
-      const message = plan.witness === undefined ? event.message : await plan.witness(event)
-      return { identity_sn: event.sn, identity_said: event.said, identity_message: base64Encode(message) }
+      return { identity_sn: event.sn, identity_said: event.said, identity_message: base64Encode(event.message) }
+    },
+  }
+}
+
+/** Witnesses sign one event for a place and never another: the one they are shown is in the journal already. */
+function witnessStep(identity: Identity, witness: (event: SignedEvent) => Promise<Uint8Array>): TurnStep {
+  return {
+    name: 'identity-witness', title: 'collect the receipts of the witnesses',
+    async run(facts) {
+      const kel = await openOwnLog(identity)
+      if (kel.events.some((event) => event.said === fact(facts, 'identity_said'))) return undefined
+      const message = await witness(readSignedEvent(base64Decode(fact(facts, 'identity_message')), kel.state))
+      return { identity_message: base64Encode(message) }
     },
   }
 }
@@ -263,7 +275,9 @@ function retireStep(identity: Identity, plan: IdentityTurnPlan): TurnStep {
  */
 export function identityTurnSteps(identity: Identity, plan: IdentityTurnPlan): readonly TurnStep[] {
   return [
-    makeStep(identity, plan), signStep(identity, plan), stageStep(identity, plan),
+    makeStep(identity, plan), signStep(identity, plan),
+    ...(plan.witness === undefined ? [] : [witnessStep(identity, plan.witness)]),
+    stageStep(identity, plan),
     appendStep(identity), activateStep(identity), retireStep(identity, plan),
   ]
 }

@@ -5,6 +5,7 @@ import { registerIdExport, registerIdImport } from './id-export.ts'
 import { registerIdInit } from './id-init.ts'
 import { registerIdRotate } from './id-rotate.ts'
 import { registerIdLog, registerIdShow } from './id-show.ts'
+import { registerIdWitness } from './id-witness.ts'
 
 /** Registers `keyturn id …`: the key event log. */
 export function registerId(program: Command, cli: Cli): void {
@@ -16,4 +17,5 @@ export function registerId(program: Command, cli: Cli): void {
   registerIdRotate(id, cli)
   registerIdExport(id, cli)
   registerIdImport(id, cli)
+  registerIdWitness(id, cli)
 }

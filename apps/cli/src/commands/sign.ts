@@ -8,6 +8,7 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
 import { refuseFrozen } from './emergency-freeze.ts'
+import { appendWitnessed } from './id-receipts.ts'
 import { openIdentity, openOwnLog } from './id-identity.ts'
 import { descendantDigests, readCommit, readNote, writeNote } from './sign-git.ts'
 
@@ -82,7 +83,7 @@ async function runSign(context: Context, options: SignOptions, [file]: readonly 
   const { statement } = parseStatementEnvelope(envelope)
   const result = { identity: identity.prefix, sn: statement.sn, said: statement.said, sha256: statement.sha256, purpose: subject.purpose, name: subject.name }
   if (context.dryRun) return { data: { ...result, dry_run: true }, text: `Would sign ${subject.name} at event ${statement.sn}` }
-  const sealed = options.seal === true ? await kel.append((await interact(kel.state, [sha256Seal(subject.digest)], signer)).message) : undefined
+  const sealed = options.seal === true ? await appendWitnessed(identity, kel, await interact(kel.state, [sha256Seal(subject.digest)], signer), context.signal) : undefined
   if (subject.purpose === 'commit') await writeNote(options.repo, subject.name, envelope)
   else await writeFileAtomic(output, envelope, { overwrite: true })
   const where = subject.purpose === 'commit' ? `note of commit ${subject.name}` : output
