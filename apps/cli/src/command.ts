@@ -278,7 +278,7 @@ function descriptorNumber(text: string): number {
 }
 
 function usageError(error: CommanderError): KeyturnError {
-  const message = error.message.replace(/^error: /, '')
+  const message = error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ')
   if (error.code === 'commander.help') return new CliError('CLI_USAGE', 'No command given', { hint: 'Run "keyturn --help"' })
   return new CliError('CLI_USAGE', printable(message.charAt(0).toUpperCase() + message.slice(1), 400), {
     hint: 'Run the command with --help', cause: error,

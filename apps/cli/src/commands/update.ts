@@ -92,6 +92,7 @@ async function runLaunch(context: Context, options: InstallOptions, args: readon
   }).finally(install.end)
   await keepSettings(install.folder, install.settings)
   const exitCode = await started.exited
+  if (exitCode !== 0) context.out.warn(`The client ended with ${exitCode ?? 'a signal'}; after two such starts in a row the release before is put back`)
   return {
     data: {
       version: started.version, offline: started.offline || options.offline === true, trust: started.trust, pid: started.pid,
