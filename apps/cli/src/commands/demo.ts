@@ -18,7 +18,7 @@ interface DemoFlags {
 export function registerDemo(program: Command, cli: Cli): void {
   const demo = program
     .command('demo')
-    .description('the whole story on this machine: publish, install, turn every key, refuse thieves')
+    .description('the whole story on this machine: publish, install, turn keys, refuse thieves')
     .option('--input <dir>', 'the tree to release (default: the workspace\'s own installed dependencies)')
     .option('--dir <dir>', 'a new or empty folder to work in; it stays')
     .option('--keep', 'leave server and launcher page running until Ctrl-C, and keep the folder')

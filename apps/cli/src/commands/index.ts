@@ -23,7 +23,7 @@ export const nouns: readonly Noun[] = [
   },
   {
     name: 'demo',
-    summary: 'the whole story on this machine: publish, install, turn every key, refuse thieves',
+    summary: 'the whole story on this machine: publish, install, turn keys, refuse thieves',
     load: async () => (await import('./demo.ts')).registerDemo,
   },
   {
