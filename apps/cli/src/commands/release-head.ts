@@ -7,6 +7,7 @@ import { formatTable } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
 import { findRelease, readStoredHead, type StoredHead } from '../publisher/store.ts'
+import { refuseFrozen } from './emergency-freeze.ts'
 import { channelOf, collect, wholeNumber, type ChannelOption } from './release-options.ts'
 
 interface HeadOptions extends ChannelOption {
@@ -45,6 +46,7 @@ function rolloutOf(percent: number, version: string, last: StoredHead | undefine
 }
 
 async function runHead(context: Context, options: HeadOptions, version: string | undefined): Promise<CommandResult> {
+  await refuseFrozen(context.homeFolder, context.clock)
   const home = await openHome(context, { write: true })
   const channel = channelOf(options, home.description)
   const release = await findRelease(home.paths, channel, version)

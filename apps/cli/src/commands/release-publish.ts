@@ -5,6 +5,7 @@ import { formatBytes } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { publishRelease } from '../publisher/publish-release.ts'
 import { findRelease, readStoredHead } from '../publisher/store.ts'
+import { refuseFrozen } from './emergency-freeze.ts'
 import { openClient, withServer, type ServerOptions } from './release-client.ts'
 import { channelOf, type ChannelOption } from './release-options.ts'
 
@@ -24,6 +25,7 @@ export function registerPublish(release: Command, cli: Cli): void {
 }
 
 async function runPublish(context: Context, options: PublishOptions): Promise<CommandResult> {
+  await refuseFrozen(context.homeFolder, context.clock)
   const home = await openHome(context)
   const channel = channelOf(options, home.description)
   const head = await readStoredHead(home.paths, channel)

@@ -6,6 +6,7 @@ import { CliError } from '../errors.ts'
 import { openHome, type HomeSession } from '../publisher/home-session.ts'
 import { signRelease } from '../publisher/sign-release.ts'
 import { findRelease, readReleases, readStoredHead, type StoredHead, type StoredRelease } from '../publisher/store.ts'
+import { refuseFrozen } from './emergency-freeze.ts'
 import { offer, publishedText, withOffer, type OfferOptions } from './release-offer.ts'
 import { channelOf, wholeNumber, type ChannelOption } from './release-options.ts'
 
@@ -49,6 +50,7 @@ interface Offered {
 }
 
 async function offered(context: Context, options: ChannelOption): Promise<Offered> {
+  await refuseFrozen(context.homeFolder, context.clock)
   const home = await openHome(context, { write: true })
   const channel = channelOf(options, home.description)
   const head = await readStoredHead(home.paths, channel)

@@ -9,6 +9,7 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { signRelease } from '../publisher/sign-release.ts'
 import { findRelease, releaseFiles, type StoredRelease } from '../publisher/store.ts'
+import { refuseFrozen } from './emergency-freeze.ts'
 import { channelOf, collect, type ChannelOption } from './release-options.ts'
 
 interface SignOptions extends ChannelOption {
@@ -45,6 +46,7 @@ async function signLegacy(context: Context, release: StoredRelease, file: string
 }
 
 async function runSign(context: Context, options: SignOptions, version: string | undefined): Promise<CommandResult> {
+  await refuseFrozen(context.homeFolder, context.clock)
   const home = await openHome(context, { write: true })
   const release = await findRelease(home.paths, channelOf(options, home.description), version)
   const signed = await signRelease(home, release, options.key)
