@@ -46,9 +46,11 @@ export async function writeWitnesses(identity: Place, witnesses: readonly Witnes
 }
 
 /** Clients of the witnesses that are written down; stop when the command is stopped. */
-export async function openWitnesses(identity: Place, signal: AbortSignal): Promise<readonly Witness[]> {
-  const stoppable: typeof fetch = (input, init) =>
-    fetch(input, { ...init, signal: init?.signal ? AbortSignal.any([signal, init.signal]) : signal })
+export async function openWitnesses(identity: Place, signal?: AbortSignal): Promise<readonly Witness[]> {
+  const stoppable: typeof fetch = (input, init) => {
+    const signals = [signal, init?.signal].filter((one) => one !== undefined && one !== null)
+    return fetch(input, { ...init, signal: AbortSignal.any(signals) })
+  }
   return (await readWitnesses(identity)).map(({ prefix, url }) => httpWitness(url, prefix, { fetch: stoppable }))
 }
 
@@ -65,7 +67,7 @@ export function tooFewReceipts(sn: number, { signatures, threshold, answers }: C
  *
  * @returns It throws {@link KelError} `KEL_WITNESS` when too few have signed.
  */
-export async function receiptCollector(identity: Place, signal: AbortSignal): Promise<(event: SignedEvent) => Promise<Uint8Array>> {
+export async function receiptCollector(identity: Place, signal?: AbortSignal): Promise<(event: SignedEvent) => Promise<Uint8Array>> {
   const witnesses = await openWitnesses(identity, signal)
   return async (event) => {
     const collected = await collectReceipts(event, witnesses, undefined, { log: await readFile(identity.logPath) })

@@ -4,6 +4,7 @@ import { checkRolesStep, parseRoles, writeRoles, type RoleDocument } from '@keyt
 import { base64Decode, base64Encode, concatBytes, hexEncode, type JsonObject } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-server/client'
+import { receiptCollector } from '../commands/id-receipts.ts'
 import { CliError } from '../errors.ts'
 import { followingAlias } from '../home.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
@@ -11,7 +12,7 @@ import { publishTrust, publishTurn } from '../publisher/publish-release.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
 import { findRelease, readIdentityLog, readStoredHead, rolesInForce } from '../publisher/store.ts'
 import { daysFrom } from '../publisher/time.ts'
-import type { TurnStep } from './journal.ts'
+import { readTurn, type TurnStep } from './journal.ts'
 
 /** What a turn of the identity is told. */
 export interface IdentityTurnOptions {
@@ -84,6 +85,9 @@ async function proposed(home: HomeSession, bytes: Uint8Array, inForce: RoleDocum
 }
 
 async function plan(home: HomeSession, options: IdentityTurnOptions): Promise<JsonObject> {
+  if (await readTurn(home.paths.journals, 'identity-key') !== undefined) {
+    throw new CliError('CLI_TURN_PENDING', 'A rotation of the identity alone was interrupted', { hint: 'Run "keyturn id rotate" again to finish it' })
+  }
   const { identity, aliases } = home.description
   const { log } = await readIdentityLog(home.paths, identity.prefix)
   const roles = await rolesInForce(home.paths, identity.prefix)
@@ -158,9 +162,11 @@ async function sealRoles(home: HomeSession, facts: JsonObject): Promise<JsonObje
   const signer = await keys.eventSigner([String(facts['identity'])])
   const nextKey = await (await home.nextKeys()).publicKey(String(facts['next']))
   const rotation = await rotate(log.state, { keys: signer.publicKeys, nextKeys: [nextKey], seals: [sha256DigestSeal(roles)] }, signer)
+  const message = rotation.state.witnesses.length === 0 ? rotation.message
+    : await (await receiptCollector({ logPath: home.paths.identityLog }))(rotation)
   // The document first: a log whose role document is missing could not be read.
   await writeFileAtomic(join(home.paths.roles, `${version}.json`), roles)
-  await writeFileAtomic(home.paths.identityLog, concatBytes(bytes, rotation.message))
+  await writeFileAtomic(home.paths.identityLog, concatBytes(bytes, message))
   return { said: rotation.said }
 }
 

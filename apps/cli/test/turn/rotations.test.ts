@@ -1,4 +1,5 @@
-import { readdir, rename } from 'node:fs/promises'
+import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { diagnose } from '../../src/health/diagnose.ts'
 import type { HomeSession } from '../../src/publisher/home-session.ts'
@@ -107,6 +108,17 @@ describe('identityTurnSteps()', () => {
     }
     const home = await world.home()
     expect((await readIdentityLog(home.paths, home.description.identity.prefix)).log.state.sn).toBe(3)
+  })
+
+  it('waits for an interrupted "id rotate": CLI_TURN_PENDING, and nothing is made', async () => {
+    const home = await world.home()
+    await mkdir(home.paths.journals, { recursive: true })
+    const staged = { format: 'keyturn-turn', version: 1, turn: 'identity-key', started: '', done: ['identity-make'], facts: {} }
+    await writeFile(join(home.paths.journals, 'identity-key.json'), JSON.stringify(staged))
+    const turn = runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), { folder: home.paths.journals, now: '' })
+    await expect(turn).rejects.toMatchObject({ code: 'CLI_TURN_PENDING' })
+    expect(await readTurn(home.paths.journals, 'identity')).toBeUndefined()
+    expect((await readIdentityLog(home.paths, home.description.identity.prefix)).log.state.sn).toBe(0)
   })
 
   it('wants the file with the next key: CLI_TURN_UNREADY', async () => {
