@@ -50,6 +50,17 @@ describe('Keystore', () => {
     expect((await stat(`${path}.previous`)).mode & 0o777).toBe(0o600)
   })
 
+  test('fileStorage() with keepPrevious false leaves the one file, also where an earlier generation lay', async () => {
+    const created = await createKeystore(path, 'p', { ...fast, keepPrevious: false })
+    await created.put('a', ed25519(1))
+    expect(await readdir(folder)).toEqual(['keystore'])
+    await writeFile(`${path}.previous`, await readFile(path), { mode: 0o600 })
+    const opened = await openKeystore(path, 'p', { keepPrevious: false })
+    await opened.put('b', ed25519(2))
+    expect(await readdir(folder)).toEqual(['keystore'])
+    expect((await openKeystore(path, 'p')).list().map(({ alias }) => alias)).toEqual(['a', 'b'])
+  })
+
   test('Keystore.withSecret() wipes the bytes it lent, also when the caller throws', async () => {
     const keystore = await createKeystore(path, 'p', fast)
     await keystore.put('a', ed25519(1))

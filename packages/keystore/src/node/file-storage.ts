@@ -1,4 +1,5 @@
-import { type FileSystem, lockFile, nodeFileSystem, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import { dirname } from 'node:path'
+import { type FileSystem, lockFile, nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
 import { PrimitivesError, equalBytes } from '@keyturn/primitives'
 import { KeystoreError } from '../errors.ts'
 import { MAX_KEYSTORE_BYTES } from '../limits.ts'
@@ -8,6 +9,11 @@ import type { KeystoreStorage } from '../storage.ts'
 export interface FileStorageOptions {
   /** How long a writer waits for another one, milliseconds; default 5,000. */
   lockWaitMs?: number
+  /**
+   * Keep the generation before each change as `path.previous`; default true. With false it is removed once the new one
+   * is on the disk and was read back: for a file that is moved away, of which nothing may stay behind.
+   */
+  keepPrevious?: boolean
   /** Default: the real disk. */
   fs?: FileSystem
 }
@@ -16,10 +22,10 @@ const groupAndOthers = 0o077
 
 /**
  * A keystore in two files: `path` and, one write behind, `path.previous`. Both are born with mode 0600; a file that
- * others may read is refused. Writers take `path.lock`.
+ * others may read is refused. Writers take `path.lock`. With `keepPrevious: false` there is the one file only.
  */
 export function fileStorage(path: string, options: FileStorageOptions = {}): KeystoreStorage {
-  const { lockWaitMs = 5_000, fs = nodeFileSystem } = options
+  const { lockWaitMs = 5_000, keepPrevious = true, fs = nodeFileSystem } = options
   const previousPath = `${path}.previous`
   return {
     description: path,
@@ -27,8 +33,9 @@ export function fileStorage(path: string, options: FileStorageOptions = {}): Key
     async write(current, previous) {
       await named(path, async () => {
         // First the old one: at no moment is there less than one whole generation.
-        if (previous !== undefined) await writeIfOther(previousPath, previous, fs)
+        if (previous !== undefined && keepPrevious) await writeIfOther(previousPath, previous, fs)
         await writeIfOther(path, current, fs)
+        if (!keepPrevious) await dropPrevious(path, current, fs)
       })
     },
     async lock() {
@@ -41,6 +48,14 @@ export function fileStorage(path: string, options: FileStorageOptions = {}): Key
 async function writeIfOther(path: string, bytes: Uint8Array, fs: FileSystem): Promise<void> {
   const found = await readPrivate(path, fs)
   if (found === undefined || !equalBytes(found, bytes)) await writeFileAtomic(path, bytes, { mode: 0o600, fs })
+}
+
+/** Removes the generation before, when the present one can be read back from the disk. */
+async function dropPrevious(path: string, current: Uint8Array, fs: FileSystem): Promise<void> {
+  const found = await readPrivate(path, fs)
+  if (found === undefined || !equalBytes(found, current)) throw new KeystoreError('KEY_IO', `Keystore "${path}" cannot be read back`)
+  await fs.rm(`${path}.previous`, { force: true })
+  await syncFolder(dirname(path), fs)
 }
 
 async function readPrivate(path: string, fs: FileSystem): Promise<Uint8Array | undefined> {
