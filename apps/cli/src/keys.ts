@@ -1,5 +1,5 @@
-import { ed25519PublicKey, ed25519Sign, systemRandom, wipe, type Clock, type RandomSource } from '@keyturn/primitives'
-import type { Keystore } from '@keyturn/keystore'
+import { ed25519PublicKey, ed25519Sign, printable, systemRandom, wipe, type Clock, type RandomSource } from '@keyturn/primitives'
+import { KeystoreError, type Keystore } from '@keyturn/keystore'
 import { createKeystore, openKeystore } from '@keyturn/keystore/node'
 import type { Signer } from '@keyturn/kel'
 import type { DocumentSigner } from '@keyturn/manifest'
@@ -26,6 +26,8 @@ export interface KeysOptions {
   readonly clock: Clock
   /** Cost of the passphrase, log2 of scrypt's N; default 17. Lower only in tests. */
   readonly scryptLogN?: number
+  /** Keep the generation before each change beside the file; default true. False for files with a promised key. */
+  readonly keepPrevious?: boolean
 }
 
 /** The secrets of a home: makes them, signs with them, lends them; none leaves by another door. */
@@ -40,13 +42,18 @@ export class Keys {
 
   /** Creates a keystore file; it must not exist. */
   static async create(path: string, passphrase: Uint8Array, options: KeysOptions): Promise<Keys> {
-    const { scryptLogN } = options
-    return new Keys(await createKeystore(path, passphrase, scryptLogN === undefined ? {} : { scryptLogN }), options)
+    const { scryptLogN, keepPrevious = true } = options
+    return new Keys(await createKeystore(path, passphrase, { keepPrevious, ...(scryptLogN === undefined ? {} : { scryptLogN }) }), options)
   }
 
-  /** Opens a keystore file. */
+  /** Opens a keystore file; a wrong passphrase is said with the name of the file. */
   static async open(path: string, passphrase: Uint8Array, options: KeysOptions): Promise<Keys> {
-    return new Keys(await openKeystore(path, passphrase), options)
+    try {
+      return new Keys(await openKeystore(path, passphrase, { keepPrevious: options.keepPrevious ?? true }), options)
+    } catch (cause) {
+      if (!(cause instanceof KeystoreError) || cause.code !== 'KEY_PASSPHRASE') throw cause
+      throw new KeystoreError('KEY_PASSPHRASE', `The passphrase does not open "${printable(path)}"`, { cause, hint: 'Nothing was changed; type it again, or see which file --passphrase-file or --next-passphrase-file names' })
+    }
   }
 
   /** The keystore below, for commands that manage it. */

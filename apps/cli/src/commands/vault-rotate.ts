@@ -54,7 +54,7 @@ async function run(context: Context, flags: RotateVaultFlags): Promise<CommandRe
 async function turnKeystore(context: Context, what: string, path: string, file: string | undefined): Promise<Turned> {
   const passphrase = await context.ask.passphrase(what === 'keystore' ? 'Passphrase' : 'Passphrase of the next identity key', { file })
   try {
-    const keystore = await openKeystore(path, passphrase, { clock: context.clock })
+    const keystore = await openKeystore(path, passphrase, { clock: context.clock, keepPrevious: what === 'keystore' })
     try {
       const from = keystore.masters().at(-1)?.version ?? 0
       const { version } = await keystore.rotateMaster()

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, sep } from 'node:path'
 import { parseHeadEnvelope, verifyManifestSignatures, verifyThreshold, payloadTypes } from '@keyturn/manifest'
 import { keyCommitment } from '@keyturn/m2pack-format'
 import { hexEncode, KeyturnError, z32Encode } from '@keyturn/primitives'
@@ -115,15 +115,33 @@ async function checkKeystore(home: HomeSession, report: Report): Promise<void> {
 }
 
 async function checkNextKey(home: HomeSession, report: Report): Promise<void> {
-  if (!await pathExists(home.nextKeyFile)) return report('next-key', 'ok', 'the next identity key is not on this machine, as it should be')
-  const nextKeys = await home.nextKeys()
-  if (!nextKeys.has(home.description.identity.nextAlias)) {
-    return report('next-key', 'error', `"${home.nextKeyFile}" does not hold ${home.description.identity.nextAlias}`, 'keyturn restore')
+  const inHome = await nextKeysInHome(home, report)
+  if (await pathExists(home.nextKeyFile)) {
+    const nextKeys = await home.nextKeys()
+    if (!nextKeys.has(home.description.identity.nextAlias)) {
+      return report('next-key', 'error', `"${home.nextKeyFile}" does not hold ${home.description.identity.nextAlias}`, 'bring back the file that does, or "keyturn restore"')
+    }
+    if (!inHome) report('next-key', 'ok', 'the next identity key lies apart')
+    return
   }
-  if (home.nextKeyFile.startsWith(home.paths.folder)) {
-    return report('next-key', 'warning', 'The next identity key lies beside the current one: who takes this disk takes the identity', `move ${home.nextKeyFile} to another medium`)
+  if (!inHome) report('next-key', 'ok', 'the next identity key is not on this machine, as it should be')
+}
+
+/** Warns of every generation of the file with the next key that lies in the home, at its own place or at a given one. */
+async function nextKeysInHome(home: HomeSession, report: Report): Promise<boolean> {
+  const inside = home.nextKeyFile.startsWith(home.paths.folder + sep) ? [home.nextKeyFile] : []
+  let found = false
+  for (const file of new Set([home.paths.nextIdentityKey, ...inside])) {
+    if (await pathExists(file)) {
+      found = true
+      report('next-key', 'warning', 'The next identity key lies beside the current one: who takes this disk takes the identity', `move "${file}" to another medium`)
+    }
+    if (await pathExists(`${file}.previous`)) {
+      found = true
+      report('next-key', 'warning', 'An earlier generation of the next identity key lies in the home and may hold the promised key', `rm "${file}.previous"`)
+    }
   }
-  report('next-key', 'ok', 'the next identity key lies apart')
+  return found
 }
 
 async function checkDue(home: HomeSession, { nowMs }: DiagnoseOptions, report: Report): Promise<void> {

@@ -45,10 +45,10 @@ export async function openHome(context: Context, options: OpenHomeOptions = {}):
     description = await readHome(folder)
   }
   const open = new Map<string, Promise<Keys>>()
-  const openOnce = (path: string, label: string, file?: string): Promise<Keys> => {
+  const openOnce = (path: string, label: string, use: KeystoreUse): Promise<Keys> => {
     const known = open.get(path)
     if (known !== undefined) return known
-    const opening = openKeys(context, path, label, file)
+    const opening = openKeys(context, path, label, use)
     open.set(path, opening)
     return opening
   }
@@ -60,8 +60,10 @@ export async function openHome(context: Context, options: OpenHomeOptions = {}):
     paths,
     get description() { return description },
     get nextKeyFile() { return nextKeyFile() },
-    keys: () => openOnce(paths.keystore, 'Passphrase'),
-    nextKeys: (file) => openOnce(file ?? nextKeyFile(), 'Passphrase of the next identity key', options.nextPassphraseFile),
+    keys: () => openOnce(paths.keystore, 'Passphrase', { keepPrevious: true }),
+    nextKeys: (file) => openOnce(file ?? nextKeyFile(), 'Passphrase of the next identity key', {
+      file: options.nextPassphraseFile, keepPrevious: false,
+    }),
     update: async (change) => {
       const next = { ...description, ...change }
       await writeHome(folder, next)
@@ -74,12 +76,20 @@ function nextKeyPath(folder: string, { identity }: HomeDescription): string {
   return isAbsolute(identity.nextKeyFile) ? identity.nextKeyFile : join(folder, identity.nextKeyFile)
 }
 
-async function openKeys(context: Context, path: string, label: string, file: string | undefined): Promise<Keys> {
+/** How one keystore of the home is opened. */
+interface KeystoreUse {
+  /** Another passphrase file. */
+  readonly file?: string | undefined
+  /** A promised key must leave nothing behind when its file is moved away. */
+  readonly keepPrevious: boolean
+}
+
+async function openKeys(context: Context, path: string, label: string, { file, keepPrevious }: KeystoreUse): Promise<Keys> {
   // Loaded here: commands that open no keystore start faster without it.
   const keystore = await import('../keys.ts')
   const passphrase = await context.ask.passphrase(label, { file })
   try {
-    return await keystore.Keys.open(path, passphrase, { clock: context.clock })
+    return await keystore.Keys.open(path, passphrase, { clock: context.clock, keepPrevious })
   } finally {
     wipe(passphrase)
   }

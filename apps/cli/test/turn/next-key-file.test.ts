@@ -1,0 +1,43 @@
+import { readdir, rename, writeFile } from 'node:fs/promises'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { diagnose, type Finding } from '../../src/health/diagnose.ts'
+import { openHome } from '../../src/publisher/home-session.ts'
+import { identityTurnSteps } from '../../src/turn/identity.ts'
+import { runTurn } from '../../src/turn/journal.ts'
+import { World } from '../support/world.ts'
+
+let world: World
+beforeEach(async () => { world = await World.create() })
+afterEach(async () => { await world.remove() })
+
+async function turn(nextKeyFile?: string): Promise<void> {
+  const home = await openHome(world.context(), { nextKeyFile })
+  await runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), { folder: home.paths.journals, now: '' })
+}
+
+async function nextKeyFindings(): Promise<Finding[]> {
+  const findings = await diagnose(await world.home(), { nowMs: Date.now(), deep: false, client: undefined, signal: world.signal })
+  return findings.filter(({ check }) => check === 'next-key')
+}
+
+describe('the file with the next identity key', () => {
+  it('is the only one: no earlier generation stays in the home, neither after init nor after a turn', async () => {
+    const besides = async (): Promise<string[]> => (await readdir(world.path('home'))).filter((name) => name.startsWith('next-identity'))
+    expect(await besides()).toEqual(['next-identity.keystore'])
+    await turn()
+    expect(await besides()).toEqual(['next-identity.keystore'])
+    await rename(world.path('home', 'next-identity.keystore'), world.path('moved'))
+    await turn(world.path('moved'))
+    expect(await besides()).toEqual([])
+    expect((await readdir(world.folder)).filter((name) => name.startsWith('moved'))).toEqual(['moved'])
+  })
+
+  it('is found by the doctor wherever a generation of it lies in the home', async () => {
+    const file = world.path('home', 'next-identity.keystore')
+    expect(await nextKeyFindings()).toMatchObject([{ level: 'warning', mend: expect.stringContaining('move') }])
+    await rename(file, world.path('moved'))
+    expect(await nextKeyFindings()).toMatchObject([{ level: 'ok' }])
+    await writeFile(`${file}.previous`, 'an earlier generation', { mode: 0o600 })
+    expect(await nextKeyFindings()).toMatchObject([{ level: 'warning', mend: `rm "${file}.previous"` }])
+  })
+})
