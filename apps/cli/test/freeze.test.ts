@@ -15,7 +15,7 @@ describe('keyturn emergency freeze', () => {
     await world.startServer()
     await world.release()
     dataOf(await run('emergency', 'freeze', '--duration', '1h', '--reason', 'laptop lost'))
-    for (const command of [['sign'], ['head'], ['publish', '--server', world.url], ['rollback'], ['rollout', '--percent', '10']]) {
+    for (const command of [['sign'], ['head'], ['publish', '--server', world.url], ['rollback', '2026.01.01-1'], ['rollout', '--percent', '10']]) {
       const outcome = await run('release', ...command)
       expect([command[0], codeOf(outcome)]).toEqual([command[0], 'KEL_FROZEN'])
       expect(outcome.code).toBe(4)
