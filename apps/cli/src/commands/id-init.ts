@@ -74,6 +74,7 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
       formatTable([['identity', event.prefix], ['alias', alias], ['pin', pin], ...files.map((file) => ['next key', file])]),
       '',
       'Move the next key to another medium now: whoever holds it is the identity.',
+      ...(options.witness.length === 0 ? [] : ['It stands once its witnesses have signed: keyturn id witness add URL, then keyturn id witness collect']),
     ].join('\n'),
   }
 }
