@@ -10,11 +10,15 @@ const KIND: DocumentKind = { name: 'head', schemaCode: 'MAN_SCHEMA', jsonCode: '
 const TYPE = 'keyturn.head'
 const SALT = /^[0-9a-f]{32}$/
 const SAID = /^[A-Za-z0-9_-]{44}$/
+// A version is part of addresses and of file names.
+const VERSION = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/
 const MAX = Number.MAX_SAFE_INTEGER
 
 function readPin(fields: Fields): ManifestPin {
+  const version = fields.text('version', 128)
+  if (!VERSION.test(version)) fields.fail('version', 'is no version of A-Z, a-z, 0-9, ".", "_", "+" and "-"')
   return {
-    version: fields.text('version', 128),
+    version,
     sequence: fields.integer('sequence', 1, MAX),
     sha256: fields.digest('sha256'),
     length: fields.integer('length', 2, limits.manifestBytes),

@@ -20,6 +20,8 @@ export const DEFAULT_FORMAT = 'legacy-json-blob'
 
 const KIND: DocumentKind = { name: 'manifest', schemaCode: 'MAN_SCHEMA', jsonCode: 'MAN_JSON' }
 const WORD = /^[a-z0-9][a-z0-9_-]{0,31}$/
+// From schema 2 on, a version is part of addresses and of file names.
+const VERSION = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/
 const STATUSES: readonly string[] = ['active', 'retired', 'revoked']
 // created_at of the original may carry fractions of a second.
 const CREATED_AT = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z$/
@@ -131,6 +133,12 @@ function readNotes(fields: Fields): string | undefined {
   return notes
 }
 
+function readVersion(fields: Fields, schema: number): string {
+  const version = fields.text('version', 128)
+  if (schema === 2 && !VERSION.test(version)) fields.fail('version', 'is no version of A-Z, a-z, 0-9, ".", "_", "+" and "-"')
+  return version
+}
+
 /** Only an absent format is the original's: an empty one, or one of another type, is as unknown as a foreign name. */
 function readFormat(fields: Fields): string {
   if (!fields.has('format')) return DEFAULT_FORMAT
@@ -155,7 +163,7 @@ export function readManifestShape(bytes: Uint8Array): ReleaseManifest {
   const launcher = schema === 1 || fields.has('launcher') ? fields.object('launcher') : undefined
   return present({
     format: readFormat(fields),
-    version: fields.text('version', 128),
+    version: readVersion(fields, schema),
     createdAt,
     previous: fields.optionalText('previous', 128),
     notes: readNotes(fields),

@@ -93,6 +93,15 @@ describe('heads', () => {
     }))
   })
 
+  it('pin no version that leads out of a folder', async () => {
+    const publisher = await Publisher.create()
+    const head = headOf(await publisher.head(await publisher.manifest()))
+    for (const version of ['../../x', '.x', 'a/b', 'a\\b', '1\u001b[2J']) {
+      const pin = { ...head.manifest, version }
+      expect([version, code(() => writeHead({ ...head, manifest: pin })), code(() => writeHead({ ...head, fallback: pin }))]).toEqual([version, 'MAN_SCHEMA', 'MAN_SCHEMA'])
+    }
+  })
+
   it('stay within their limit', async () => {
     const publisher = await Publisher.create()
     const head = headOf(await publisher.head(await publisher.manifest()))

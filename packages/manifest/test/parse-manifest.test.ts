@@ -92,6 +92,11 @@ describe('writeManifest()', () => {
 })
 
 describe('parseManifest()', () => {
+  it('takes no version that leads out of a folder, from schema 2 on', () => {
+    for (const version of ['../../x', '..', '.hidden', 'a/b', 'a\\b', 'C:x', 'a b', '', '1\u001b[2J', 'x'.repeat(129)]) expect([version, code(changed({ version }))]).toEqual([version, 'MAN_SCHEMA'])
+    for (const version of ['2026.11.21-1', '1.0+build_2', 'x'.repeat(128)]) expect(parseManifest(changed({ version })).version).toBe(version)
+  })
+
   it('reads back what was written', () => {
     expect(parseManifest(bytes)).toEqual(model)
   })
