@@ -1,9 +1,12 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { printable } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import { parseManifest } from '@keyturn/manifest'
 import type { ReleaseView } from './api.ts'
 import type { ServerContext } from './context.ts'
+import { ServerError } from './errors.ts'
+import { parsePublicPath } from './public/paths.ts'
 import { blobsOf, readManifestBytes } from './releases.ts'
 import type { StoredRecord } from './storage/metadata-store.ts'
 
@@ -26,10 +29,13 @@ export function addressesOf(key: string, main: { slug: string; defaultChannel: s
 /**
  * Writes the whole public tree as plain files, for any static host: blobs first, heads last, each file atomically, so
  * that a host that serves the folder meanwhile never names what is not there. Blobs that are there are not written
- * again.
+ * again. An address that the public tree cannot have is refused before anything of it is written.
+ *
+ * @throws ServerError `SRV_STORAGE` for a stored document under such an address.
  */
 export async function exportStatic(context: ServerContext, folder: string): Promise<ExportReport> {
   const write = async (path: string, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> => {
+    if (parsePublicPath(`/${path}`) === undefined) throw new ServerError('SRV_STORAGE', `Cannot export "${printable(path, 200)}": no address of the public tree`)
     const target = join(folder, path)
     await mkdir(dirname(target), { recursive: true })
     await writeFileAtomic(target, content)

@@ -12,6 +12,7 @@ import { ServerError } from './errors.ts'
 import { maxManifestBytes } from './limits.ts'
 import { ListedError } from './problem.ts'
 import { productLock, rolesInForce } from './products.ts'
+import { isVersion } from './public/paths.ts'
 import { collect, streamOf } from './storage/hashing.ts'
 import type { RecordReader, RecordWriter } from './storage/metadata-store.ts'
 
@@ -90,6 +91,7 @@ interface ManifestPlace { readonly channel: string; readonly sequence: number }
 
 function placeOf(manifest: ReleaseManifest, product: string): ManifestPlace {
   const { channel, sequence } = manifest
+  if (!isVersion(manifest.version)) throw new ServerError('SRV_REQUEST', 'Cannot take this manifest: its version is no part of an address')
   if (manifest.product !== product) throw new ServerError('SRV_REQUEST', `Cannot take this manifest: it is about product "${manifest.product ?? ''}"`)
   if (channel === undefined || sequence === undefined) throw new ServerError('SRV_REQUEST', 'Cannot take this manifest: it names no channel or no sequence')
   return { channel, sequence }

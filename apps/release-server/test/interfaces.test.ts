@@ -4,14 +4,16 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createPrivateKey } from 'node:crypto'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
-import { ed25519PublicKey, ed25519Sign } from '@keyturn/primitives'
-import { verifyLegacySignature } from '@keyturn/manifest'
+import { ed25519PublicKey, ed25519Sign, utf8Encode } from '@keyturn/primitives'
+import { pathExists } from '@keyturn/primitives/node'
+import { signManifest, verifyLegacySignature } from '@keyturn/manifest'
 import { describe, expect, it } from 'vitest'
 import { readConfig } from '../src/config.ts'
 import { exportStatic } from '../src/export-static.ts'
 import { parseOidcRules } from '../src/oidc.ts'
+import { documentKey, documentRecord } from '../src/public/documents.ts'
 import { selectRepresentation } from '../src/public/conditional.ts'
-import { seedOf, TestPublisher } from './publisher.ts'
+import { seedOf, signerOf, TestPublisher } from './publisher.ts'
 import { atEnd, someBytes, startServer, temporaryFolder } from './support.ts'
 
 describe('the original launcher', () => {
@@ -53,6 +55,26 @@ describe('the original launcher', () => {
     const [hash = ''] = release.blobs.map(({ sha256 }) => sha256)
     const paths = ['manifest.json', 'manifest.sigs.json', 'head.json', 'channels/stable/head.json', `manifests/${release.model.version}.json`, `channels/stable/manifests/${release.model.version}.sigs.json`, 'roles/1.json', `kel/${publisher.events[0]?.prefix}.cesr`, 'p/metin2/head.json', `files/${hash.slice(0, 2)}/${hash}`]
     for (const path of paths) expect([path, Buffer.from(await (await fetch(`${url}/${path}`)).arrayBuffer()).equals(await readFile(join(folder, path)))]).toEqual([path, true])
+  })
+})
+
+describe('a version that leads out of a folder', () => {
+  it('is taken in no release, and an export writes nothing outside its folder', async () => {
+    const { client, server } = await startServer()
+    const publisher = await TestPublisher.create()
+    const admin = await client(['admin'])
+    await publisher.introduce(admin)
+    const release = await publisher.release({ 'a.bin': someBytes(10) })
+    const manifest = utf8Encode(JSON.stringify({ ...JSON.parse(Buffer.from(release.manifest).toString()), version: '../../x' }))
+    const signatures = await signManifest(manifest, [signerOf('release 1')])
+    await admin.uploadMissing(release.blobs)
+    await expect(admin.createRelease('metin2', { manifest, signatures })).rejects.toMatchObject({ code: 'MAN_SCHEMA' })
+    await publisher.publish(admin, release)
+    const record = documentRecord(documentKey('metin2', 'stable', 'manifests/../../../../../escaped.json'), utf8Encode('{}'))
+    await server.context.metadata.transaction([], (records) => records.put('documents', record))
+    const folder = join(await temporaryFolder(), 'a', 'b')
+    await expect(exportStatic(server.context, folder)).rejects.toMatchObject({ code: 'SRV_STORAGE' })
+    expect(await pathExists(join(folder, '..', 'escaped.json'))).toBe(false)
   })
 })
 

@@ -18,12 +18,18 @@ const slugForm = new RegExp(`^${slug}$`)
 const productForm = new RegExp(`^/p/(${slug})(/.*)$`)
 const channelForm = new RegExp(`^channels/(${slug})/(.+)$`)
 const manifestForm = new RegExp(`^(?:manifest|manifests/${version})\\.(?:json|json\\.sig|sigs\\.json)$`)
+const versionForm = new RegExp(`^${version}$`)
 const blobForm = /^\/files\/([0-9a-f]{2})\/(\1[0-9a-f]{62})$/
 const productDocumentForm = /^(?:kel\/[A-Za-z0-9_-]{44}\.cesr|roles\/[1-9][0-9]{0,8}\.json)$/
 
 /** Whether `text` names a product or channel. */
 export function isSlug(text: string): boolean {
   return slugForm.test(text)
+}
+
+/** Whether `text` may be the version of a release: it becomes part of addresses and, exported, of file names. */
+export function isVersion(text: string): boolean {
+  return versionForm.test(text)
 }
 
 /**
