@@ -1,4 +1,3 @@
-import { base64urlEncode, utf8Encode } from '@keyturn/primitives'
 import { keyText } from '@keyturn/kel'
 
 /** One event of a stream: what a receipt speaks about. */
@@ -23,21 +22,7 @@ export function eventsOf(stream: Uint8Array): StreamEvent[] {
   })
 }
 
-/** A signature in CESR, code `0B`: two bytes of padding take the place of the code. */
-function signatureText(signature: Uint8Array): string {
-  const padded = new Uint8Array(66)
-  padded.set(signature, 2)
-  return `0B${base64urlEncode(padded).slice(2)}`
-}
-
 /** Prefix of a witness: its key, which can never turn. */
 export function witnessPrefix(publicKey: Uint8Array): string {
   return keyText(publicKey, false)
-}
-
-/** A receipt of one event: the KERI message `rct` with one couple of witness and signature. */
-export function writeReceipt({ said, prefix, sn }: StreamEvent, publicKey: Uint8Array, signature: Uint8Array): Uint8Array {
-  const withSize = (size: string): string => `{"v":"KERI10JSON${size}_","t":"rct","d":"${said}","i":"${prefix}","s":"${sn.toString(16)}"}`
-  const body = withSize(withSize('000000').length.toString(16).padStart(6, '0'))
-  return utf8Encode(`${body}-CAB${witnessPrefix(publicKey)}${signatureText(signature)}`)
 }

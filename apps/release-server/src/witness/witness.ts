@@ -1,10 +1,10 @@
-import { checkStream, KelError } from '@keyturn/kel'
+import { checkStream, KelError, writeReceipt } from '@keyturn/kel'
 import { concatBytes, ed25519PublicKey, ed25519Sign, wipe } from '@keyturn/primitives'
 import { VaultError } from '@keyturn/vault-kdf'
 import type { Vault } from '@keyturn/vault-kdf'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
-import { eventsOf, witnessPrefix, writeReceipt } from './receipt.ts'
+import { eventsOf, witnessPrefix } from './receipt.ts'
 import type { StreamEvent } from './receipt.ts'
 
 interface FirstSeen { readonly said: string; readonly type: string }
@@ -41,7 +41,7 @@ export class Witness {
     await this.#remember(events)
     return this.#withSeed((seed) => {
       const publicKey = ed25519PublicKey(seed)
-      return concatBytes(...events.map((event) => writeReceipt(event, publicKey, ed25519Sign(seed, event.raw))))
+      return concatBytes(...events.map((event) => writeReceipt(event, witnessPrefix(publicKey), ed25519Sign(seed, event.raw))))
     })
   }
 
