@@ -110,6 +110,21 @@ describe('update()', () => {
     expect((await installedTree(folder)).size).toBe(4)
   })
 
+  it('plays offline beside role documents that the stored log does not seal', async () => {
+    const publisher = await Publisher.create()
+    await publisher.release(first)
+    const { engine, folder } = await engineFor(publisher, { program: ['bin/run.sh'], target: 'linux' })
+    await engine.update()
+    await publisher.rotate(() => ({ revokedKeys: [keyId('release 9')] }))
+    // As a crash leaves it: the next document is stored, the log that seals it is not yet.
+    await writeFile(join(folder, '.updates/trust/roles/2.json'), publisher.tree.get('roles/2.json') as Uint8Array)
+    await writeFile(join(folder, '.updates/trust/roles/999.json'), 'stray')
+    const { exited } = await engine.launch({ update: false, stdio: ['ignore', 'ignore', 'ignore'] })
+    expect(await exited).toBe(0)
+    expect(await engine.update()).toMatchObject({ outcome: 'up-to-date' }) // the old head still names the release
+    expect(await engine.status()).toMatchObject({ rolesVersion: 2 })
+  })
+
   it('says LA_NETWORK without a server and changes nothing', async () => {
     const publisher = await Publisher.create()
     const { engine } = await engineFor(publisher, { fetch: offline })

@@ -1,6 +1,6 @@
 import { KeyturnError } from '@keyturn/primitives'
-import { acceptLog } from './accept-log.ts'
-import { readSealedRoles } from './accept-roles.ts'
+import { acceptLog, type AcceptedLog } from './accept-log.ts'
+import { findSealed, readSealedRoles } from './accept-roles.ts'
 import { verifyManifestSignatures } from './envelope.ts'
 import { ManifestError } from './errors.ts'
 import { verifyLegacySignature } from './legacy-signature.ts'
@@ -21,30 +21,46 @@ export interface InstalledDocuments {
   readonly log?: Uint8Array
   /** The role document the release was accepted under. */
   readonly roles?: Uint8Array
-  /** The newest role document known, when it is another one. */
-  readonly newestRoles?: Uint8Array
+  /** Role documents at hand, in any order; the newest that the log seals counts, and one that it does not is passed over. */
+  readonly newestRoles?: Uint8Array | readonly Uint8Array[]
   /** Content keys of the newest manifest known, installed or not. */
   readonly newestContentKeys?: readonly ContentKey[]
 }
 
 /** Whether an installed release may be started. Age never matters here, only theft. */
 export type InstalledDecision =
-  | { readonly playable: true; readonly manifest: ReleaseManifest; readonly roles: RoleDocument | undefined }
+  | {
+      readonly playable: true
+      readonly manifest: ReleaseManifest
+      readonly roles: RoleDocument | undefined
+      /** The newest role document that the log seals; `undefined` where no log judged the release. */
+      readonly newestRoles: RoleDocument | undefined
+    }
   | { readonly playable: false; readonly error: KeyturnError }
 
-function signingRoles(documents: InstalledDocuments, state: TrustState): RoleDocument[] {
+/** A document that the log does not seal says nothing: it may have been stored just before a crash kept the log away. */
+function newestSealed(candidates: Uint8Array | readonly Uint8Array[] = [], log: AcceptedLog): RoleDocument | undefined {
+  const documents = candidates instanceof Uint8Array ? [candidates] : candidates
+  return documents
+    .filter((bytes) => findSealed(bytes, log) !== undefined)
+    .map((bytes) => readSealedRoles(bytes, log))
+    .sort((a, b) => a.version - b.version)
+    .at(-1)
+}
+
+function signingRoles(documents: InstalledDocuments, state: TrustState): [accepted: RoleDocument, newest: RoleDocument] {
   const { log: stored, roles, newestRoles } = documents
   if (state.root.kind !== 'kel' || stored === undefined || roles === undefined) {
     throw new ManifestError('TRUST_LOST', 'Cannot start release: the log or the role document it was accepted under is gone')
   }
   const log = acceptLog([stored], state.root, state)
   const accepted = readSealedRoles(roles, log)
-  return newestRoles === undefined ? [accepted] : [accepted, readSealedRoles(newestRoles, log)]
+  return [accepted, newestSealed(newestRoles, log) ?? accepted]
 }
 
-function checkUnderIdentity(documents: InstalledDocuments, state: TrustState): RoleDocument {
+function checkUnderIdentity(documents: InstalledDocuments, state: TrustState): { roles: RoleDocument; newestRoles: RoleDocument } {
   const known = signingRoles(documents, state)
-  const [accepted] = known as [RoleDocument]
+  const [accepted, newest] = known
   if (documents.signatures === undefined) throw new ManifestError('MAN_SIGNATURE', 'Cannot start release: its signatures are gone')
   const revokedKeys = known.flatMap((document) => document.revokedKeys)
   let failure: unknown
@@ -52,7 +68,7 @@ function checkUnderIdentity(documents: InstalledDocuments, state: TrustState): R
   for (const { roles } of known) {
     try {
       verifyManifestSignatures(documents.manifest, documents.signatures, { ...roles.release, revokedKeys })
-      return accepted
+      return { roles: accepted, newestRoles: newest }
     } catch (error) {
       failure ??= error
     }
@@ -114,12 +130,12 @@ function checkContentKeys(manifest: ReleaseManifest, newest: readonly ContentKey
 export function verifyInstalled(documents: InstalledDocuments, state: TrustState): InstalledDecision {
   try {
     const pinned = pinnedKeysOf(documents, state)
-    const roles = pinned === undefined ? checkUnderIdentity(documents, state) : undefined
+    const authority = pinned === undefined ? checkUnderIdentity(documents, state) : undefined
     if (pinned !== undefined) checkUnderPinnedKeys(documents, pinned)
     const manifest = parseManifest(documents.manifest)
     checkContentKeys(manifest, documents.newestContentKeys ?? [])
     if (pinned !== undefined && state.root.kind === 'kel') checkBridge(manifest, state)
-    return { playable: true, manifest, roles }
+    return { playable: true, manifest, roles: authority?.roles, newestRoles: authority?.newestRoles }
   } catch (error) {
     if (error instanceof KeyturnError) return { playable: false, error }
     throw error

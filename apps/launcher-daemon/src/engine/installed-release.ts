@@ -13,6 +13,8 @@ export interface InstalledRelease {
   readonly format: ReleaseFormat
   /** `undefined` under pinned keys. */
   readonly roles: RoleDocument | undefined
+  /** The newest stored role document that the stored log seals. */
+  readonly newestRoles: RoleDocument | undefined
 }
 
 /** Whether the installed release may be played. */
@@ -32,7 +34,6 @@ export async function judgeInstalled(session: Session, ref: ReleaseRef, state: T
     await readSmallFile(fs, layout.manifestSig, limits.legacySignatureBytes),
     await trust.log(), await trust.role(ref.rolesVersion), await trust.roles(),
   ]
-  const newest = all.at(-1)
   const decision = verifyInstalled({
     manifest,
     newestContentKeys: await trust.newestContentKeys(state, channel),
@@ -40,9 +41,9 @@ export async function judgeInstalled(session: Session, ref: ReleaseRef, state: T
     ...(legacySignature === undefined ? {} : { legacySignature }),
     ...(log === undefined ? {} : { log }),
     ...(roles === undefined ? {} : { roles }),
-    ...(newest === undefined ? {} : { newestRoles: newest.bytes }),
+    newestRoles: all.map(({ bytes }) => bytes),
   }, state)
   if (!decision.playable) return decision
   const manifestSha256 = createHash('sha256').update(manifest).digest('hex')
-  return { playable: true, release: { ref: { ...ref, manifestSha256 }, manifest: decision.manifest, manifestSha256, format: formatOf(decision.manifest), roles: decision.roles } }
+  return { playable: true, release: { ref: { ...ref, manifestSha256 }, manifest: decision.manifest, manifestSha256, format: formatOf(decision.manifest), roles: decision.roles, newestRoles: decision.newestRoles } }
 }

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { filesFor, parseRoles } from '@keyturn/manifest'
+import { filesFor } from '@keyturn/manifest'
 import { cleanEnvironment, type ChildCommand, deliveryNamed, type RuntimeKeyDelivery } from '@keyturn/runtime-key/node'
 import type { RuntimeKey } from '@keyturn/runtime-key'
 import { LauncherError } from '../errors.ts'
@@ -87,7 +87,7 @@ export async function startClient(session: Session, installed: InstalledRelease,
   const files = filesFor(installed.manifest, target, groups)
   const plain = commandFor({ layout: session.layout, files, program, env, platform: process.platform })
   const command = { ...plain, args: [...(plain.args ?? []), ...(options.args ?? [])], ...(options.stdio === undefined ? {} : { stdio: options.stdio }) }
-  const key = await loadRuntimeKey(fs, session.layout, installed, runtimeKeys ?? (await keyServer(session)), options.signal)
+  const key = await loadRuntimeKey(fs, session.layout, installed, runtimeKeys ?? (await keyServer(session, installed)), options.signal)
   let child: ChildProcess
   try {
     options.signal?.throwIfAborted()
@@ -105,10 +105,9 @@ export async function startClient(session: Session, installed: InstalledRelease,
 }
 
 /** The key server of this install: whoever the newest role document names under `transport`. */
-async function keyServer(session: Session): Promise<NoiseRuntimeKeys | undefined> {
+async function keyServer(session: Session, installed: InstalledRelease): Promise<NoiseRuntimeKeys | undefined> {
   const { fs, fetch, clock, server, env, runtimeKeyCache } = session.options
-  const newest = (await session.trust.roles()).at(-1)
-  const transport = newest === undefined ? [] : parseRoles(newest.bytes).transport
+  const transport = installed.newestRoles?.transport ?? []
   if (transport.length === 0) return undefined
   const cache = new SealedKeyCache(fs, session.layout.runtimeKeyCache, SealedKeyCache.keyFile(env))
   if (runtimeKeyCache === false) await cache.drop()
