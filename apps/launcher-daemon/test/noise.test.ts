@@ -125,6 +125,23 @@ describe('NoiseRuntimeKeys', () => {
     expect(await cache.get(made.pin.sha256)).toBeUndefined()
   })
 
+  it('stops listening to an answer that is too long, and takes no short one', async () => {
+    const { addDevice, obtain } = await world()
+    await addDevice('one')
+    let [sent, cancelled] = [0, false]
+    const endless = (): ReadableStream<Uint8Array> => new ReadableStream({
+      pull(controller) {
+        sent += 1
+        if (sent > 100) controller.close()
+        else controller.enqueue(new Uint8Array(64))
+      },
+      cancel: () => { cancelled = true },
+    })
+    await expect(obtain(async () => new Response(endless()))).rejects.toMatchObject({ code: 'LA_SIZE' })
+    expect([cancelled, sent < 10]).toEqual([true, true])
+    await expect(obtain(async () => new Response(new Uint8Array(139)))).rejects.toMatchObject({ code: 'LA_SIZE' })
+  })
+
   it('without a server, without a cache: no start', async () => {
     const { addDevice, obtain } = await world()
     await addDevice('one')

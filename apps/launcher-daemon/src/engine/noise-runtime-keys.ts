@@ -140,8 +140,28 @@ export class NoiseRuntimeKeys implements RuntimeKeyProvider {
     }
     if (response.status === 410) throw new NoiseKeysError('NK_KEY_UNKNOWN', 'The server does not use this transport key any more')
     if (response.status !== 200) throw new LauncherError('LA_HTTP_STATUS', `Cannot fetch the game key: the server answers ${response.status}`, { details: { status: response.status } })
-    const bytes = new Uint8Array(await response.arrayBuffer())
-    if (bytes.length !== EXCHANGE_ANSWER_LENGTH) throw new LauncherError('LA_SIZE', `Cannot fetch the game key: ${bytes.length} bytes came, ${EXCHANGE_ANSWER_LENGTH} are due`)
-    return bytes
+    return await readAnswer(response)
   }
+}
+
+/** The answer, read piece by piece: whoever sends more than is due is not listened to any longer. */
+async function readAnswer(response: Response): Promise<Uint8Array> {
+  const answer = new Uint8Array(EXCHANGE_ANSWER_LENGTH)
+  let length = 0
+  try {
+    for await (const bytes of response.body ?? []) { // leaving early cancels the body
+      if (length + bytes.length > answer.length) throw sizeError(`more than ${answer.length}`)
+      answer.set(bytes, length)
+      length += bytes.length
+    }
+  } catch (cause) {
+    if (cause instanceof LauncherError) throw cause
+    throw new LauncherError('LA_NETWORK', 'Cannot fetch the game key: the answer broke off', { cause })
+  }
+  if (length !== answer.length) throw sizeError(String(length))
+  return answer
+}
+
+function sizeError(came: string): LauncherError {
+  return new LauncherError('LA_SIZE', `Cannot fetch the game key: ${came} bytes came, ${EXCHANGE_ANSWER_LENGTH} are due`)
 }
