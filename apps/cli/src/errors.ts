@@ -70,7 +70,7 @@ export const cliErrors = {
   CLI_TURN_PENDING: {
     kind: 'busy',
     meaning: 'A key turn was interrupted and has to be finished before another one begins.',
-    remedy: 'Run the same "keyturn rotate" command again: it continues where it stopped.',
+    remedy: 'Run the same "keyturn rotate" command again: it continues where it stopped. With --abandon it is given up while it has put nothing in force.',
   },
   CLI_TURN_UNREADY: {
     kind: 'usage',

@@ -4,6 +4,7 @@ import { CliError } from '../errors.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { readIdentityLog } from '../publisher/store.ts'
 import { identityTurnSteps } from '../turn/identity.ts'
+import { checkIdentityTurn } from '../turn/identity-ready.ts'
 import { readTurn, runTurn } from '../turn/journal.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
 import { collect } from './release-options.ts'
@@ -39,6 +40,7 @@ async function runSeal(context: Context, options: SealOptions): Promise<CommandR
   if (proposal === undefined && pending === undefined) {
     throw new CliError('CLI_TURN_UNREADY', 'No role document is proposed', { hint: 'Run "keyturn roles propose"' })
   }
+  await checkIdentityTurn(home)
   const publishes = options.local !== true && serverUrl(options, home.description) !== undefined
   const client = publishes ? await openClient(options, home) : undefined
   const steps = identityTurnSteps(home, {

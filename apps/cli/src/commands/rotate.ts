@@ -4,8 +4,10 @@ import { CliError } from '../errors.ts'
 import { formatBytes, formatTable } from '../output.ts'
 import { openHome, type HomeSession } from '../publisher/home-session.ts'
 import { readIdentityLog } from '../publisher/store.ts'
+import { abandonTurn, type AbandonedTurn } from '../turn/abandon.ts'
 import { contentTurnSteps, planContentTurn, type ContentTurnOptions } from '../turn/content.ts'
 import { identityTurnSteps, type IdentityTurnOptions } from '../turn/identity.ts'
+import { checkIdentityTurn } from '../turn/identity-ready.ts'
 import { pendingTurns, readTurn, runTurn, type TurnStep } from '../turn/journal.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
 import { channelOf, collect, wholeNumber } from './release-options.ts'
@@ -17,6 +19,7 @@ import { registerRotateVault } from './vault-rotate.ts'
 export interface ContentFlags extends ServerOptions {
   readonly channel?: string
   readonly local?: boolean
+  readonly abandon?: boolean
 }
 
 /** Flags of `rotate identity`, `release` and `head`. */
@@ -27,6 +30,7 @@ export interface IdentityFlags extends ServerOptions {
   readonly revoke?: boolean
   readonly rolesDays: string
   readonly local?: boolean
+  readonly abandon?: boolean
 }
 
 /** Which day-to-day keys turn with the identity. */
@@ -58,7 +62,8 @@ function registerContent(rotate: Command, cli: Cli): void {
     .command('content')
     .description('turn the content key: archives are rewrapped, players download next to nothing')
     .option('--channel <name>', 'the channel whose release is turned (default: that of the home)')
-    .option('--local', 'publish nothing now'))
+    .option('--local', 'publish nothing now')
+    .option('--abandon', 'give up an interrupted turn that has put nothing in force yet'))
   cli.define<ContentFlags>(content, { example: ['keyturn rotate content --dry-run', 'keyturn rotate content --yes'], dryRun: true, run: rotateContent })
 }
 
@@ -71,7 +76,8 @@ function registerIdentity(rotate: Command, cli: Cli, kind: IdentityTurnKind): vo
     .option('--next-passphrase-file <file>', 'passphrase of the file with the next identity key, when it has its own')
     .option('--revoke', 'the key that leaves was stolen: it counts for nothing any more, not even for what is installed')
     .option('--roles-days <n>', 'days until the new role document expires, at most 400', '365')
-    .option('--local', 'publish nothing now'))
+    .option('--local', 'publish nothing now')
+    .option('--abandon', 'give up an interrupted turn that has put nothing in force yet'))
   cli.define<IdentityFlags>(command, {
     example: [`keyturn rotate ${kind.turn} --dry-run`, `keyturn rotate ${kind.turn} --yes`], dryRun: true,
     run: (context, flags) => rotateIdentity(context, flags, kind),
@@ -80,6 +86,7 @@ function registerIdentity(rotate: Command, cli: Cli, kind: IdentityTurnKind): vo
 
 async function rotateContent(context: Context, flags: ContentFlags): Promise<CommandResult> {
   const home = await openHome(context, { write: !context.dryRun })
+  if (flags.abandon === true) return await abandon(context, home, 'content')
   await refuseOthers(home, 'content')
   const options: ContentTurnOptions = {
     channel: channelOf(flags, home.description), nowMs: context.clock(), signal: context.signal, client: await clientOf(flags, home),
@@ -94,6 +101,8 @@ async function rotateContent(context: Context, flags: ContentFlags): Promise<Com
   if (context.dryRun) {
     return { data: { ...facts, steps: steps.map(({ title }) => title) }, text: `${planText(steps)}\n\nA player downloads at most ${formatBytes(plan.downloadBytesAtMost)}.\n${stays}` }
   }
+  // A mistyped passphrase must not be found after the turn has begun.
+  await home.keys()
   await context.ask.confirm(`Turn content key ${plan.from} to ${plan.to}?`)
   const { resumed } = await run(context, home, 'content', steps)
   const left = plan.release === undefined ? 'Nothing is released yet: the next release uses it.'
@@ -103,7 +112,9 @@ async function rotateContent(context: Context, flags: ContentFlags): Promise<Com
 
 async function rotateIdentity(context: Context, flags: IdentityFlags, kind: IdentityTurnKind): Promise<CommandResult> {
   const home = await openHome(context, { write: !context.dryRun, nextPassphraseFile: flags.nextPassphraseFile, nextKeyFile: flags.nextKeyFile })
+  if (flags.abandon === true) return await abandon(context, home, 'identity')
   await refuseOthers(home, 'identity')
+  await checkIdentityTurn(home)
   const before = home.description
   const options: IdentityTurnOptions = {
     channels: flags.channel ?? [before.channel], releaseKey: kind.releaseKey, headKey: kind.headKey, revoke: flags.revoke === true,
@@ -150,7 +161,19 @@ async function run(context: Context, home: HomeSession, turn: string, steps: rea
 async function refuseOthers(home: HomeSession, turn: string): Promise<void> {
   const other = (await pendingTurns(home.paths.journals)).find((name) => name !== turn)
   if (other === undefined) return
-  throw new CliError('CLI_TURN_PENDING', `A turn of "${other}" was interrupted`, { hint: `Run "keyturn rotate ${other}" to finish it` })
+  const hint = other === 'identity-key'
+    ? 'Run "keyturn id rotate" to finish it'
+    : `Run "keyturn rotate ${other}" to finish it, or "keyturn rotate ${other} --abandon" while it has put nothing in force`
+  throw new CliError('CLI_TURN_PENDING', `A turn of "${other}" was interrupted`, { hint })
+}
+
+async function abandon(context: Context, home: HomeSession, turn: AbandonedTurn): Promise<CommandResult> {
+  if (!context.dryRun) await context.ask.confirm(`Give up the interrupted turn of "${turn}"?`)
+  const { started, done } = await abandonTurn(home, turn, context.dryRun)
+  return {
+    data: { abandoned: turn, started, done: [...done], dry_run: context.dryRun },
+    text: `${context.dryRun ? 'Would give up' : 'Gave up'} the turn of "${turn}" that began at ${started}; nothing of it is in force.`,
+  }
 }
 
 /** The server that a turn is published to; undefined when it is to wait in the home, or when no server is known. */

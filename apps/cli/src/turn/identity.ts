@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { rotate, sha256DigestSeal } from '@keyturn/kel'
 import { checkRolesStep, parseRoles, writeRoles, type RoleDocument } from '@keyturn/manifest'
 import { base64Decode, base64Encode, concatBytes, hexEncode, type JsonObject } from '@keyturn/primitives'
-import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
+import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-server/client'
 import { receiptCollector } from '../commands/id-receipts.ts'
 import { CliError } from '../errors.ts'
@@ -12,6 +12,7 @@ import { publishTrust, publishTurn } from '../publisher/publish-release.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
 import { findRelease, readIdentityLog, readStoredHead, rolesInForce } from '../publisher/store.ts'
 import { daysFrom } from '../publisher/time.ts'
+import { checkIdentityTurn } from './identity-ready.ts'
 import { readTurn, type TurnStep } from './journal.ts'
 
 /** What a turn of the identity is told. */
@@ -88,13 +89,10 @@ async function plan(home: HomeSession, options: IdentityTurnOptions): Promise<Js
   if (await readTurn(home.paths.journals, 'identity-key') !== undefined) {
     throw new CliError('CLI_TURN_PENDING', 'A rotation of the identity alone was interrupted', { hint: 'Run "keyturn id rotate" again to finish it' })
   }
+  await checkIdentityTurn(home)
   const { identity, aliases } = home.description
   const { log } = await readIdentityLog(home.paths, identity.prefix)
   const roles = await rolesInForce(home.paths, identity.prefix)
-  if (log.state.nextDigests.length === 0) throw new CliError('CLI_TURN_UNREADY', 'This identity promised no next key: it cannot turn')
-  if (!await pathExists(home.nextKeyFile)) {
-    throw new CliError('CLI_TURN_UNREADY', `The file with the next identity key is not at "${home.nextKeyFile}"`, { hint: 'Bring it back, or name it with --next-key-file' })
-  }
   const channels: string[] = []
   for (const channel of options.channels) if (await readStoredHead(home.paths, channel) !== undefined) channels.push(channel)
   return {

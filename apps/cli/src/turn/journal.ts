@@ -65,8 +65,7 @@ export async function runTurn(
     record = { ...record, done: [...record.done, step.name], facts: { ...record.facts, ...facts } }
     await writeTurn(options.folder, record)
   }
-  await rm(journalPath(options.folder, turn), { force: true })
-  await syncFolder(options.folder)
+  await dropTurn(options.folder, turn)
   return { facts: record.facts, resumed: found !== undefined }
 }
 
@@ -94,6 +93,12 @@ export async function readTurn(folder: string, turn: string): Promise<TurnRecord
   }
   if (!isRecord(value, turn)) throw new CliError('CLI_TURN_JOURNAL', `Journal "${path}" is not one of a turn of "${turn}"`)
   return value
+}
+
+/** Forgets a turn: it is over, or was given up. */
+export async function dropTurn(folder: string, turn: string): Promise<void> {
+  await rm(journalPath(folder, turn), { force: true })
+  await syncFolder(folder)
 }
 
 /** Names of the turns that were interrupted. */
