@@ -1,4 +1,4 @@
-import { incept, interact, rotate, seedSigner, verifyLog } from '@keyturn/kel'
+import { collectReceipts, discoverWitness, incept, interact, rotate, seedSigner, verifyLog } from '@keyturn/kel'
 import { concatBytes, ed25519PublicKey } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
 import { seedOf } from './publisher.ts'
@@ -26,6 +26,14 @@ describe('POST /witness/receipts', () => {
     expect([refused.status, ((await refused.json()) as { code: string }).code]).toEqual([409, 'KEL_DUPLICITY'])
     const turned = await rotate(first.state, { keys: [key('w1')], nextKeys: [key('w2')] }, seedSigner([seedOf('w1')]))
     expect((await post(concatBytes(log, turned.message))).status).toBe(200)
+    const third = await interact(second.state, [], seedSigner([seedOf('w0')]))
+    expect((await post(concatBytes(log, third.message))).status).toBe(202)
+    const place = (sn: number) => fetch(`${url}/witness/receipts?pre=${first.prefix}&sn=${sn}`)
+    expect(new Uint8Array(await (await place(0)).arrayBuffer())).toEqual(receipts)
+    const client = await discoverWitness(`${url}/witness`)
+    expect(await client.find({ prefix: first.prefix, sn: 0 })).toEqual(receipts)
+    expect(await collectReceipts(rival, [client], undefined, { log })).toMatchObject({ satisfied: false, answers: [{ code: 'KEL_DUPLICITY' }] })
+    expect([(await place(9)).status, (await fetch(`${url}/witness/receipts?pre=x&sn=0`)).status]).toEqual([404, 400])
     expect((await post(new Uint8Array([1, 2, 3]))).status).toBeGreaterThanOrEqual(400)
   })
 })

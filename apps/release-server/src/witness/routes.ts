@@ -1,7 +1,8 @@
 import type { FastifyInstance } from 'fastify'
+import { ServerError } from '../errors.ts'
 import { maxLogBytes } from '../limits.ts'
 import { documentBody } from '../management/product-routes.ts'
-import { sendJson } from '../management/routes.ts'
+import { objectSchema, queryNumber, sendJson } from '../management/routes.ts'
 import type { Witness } from './witness.ts'
 
 /** Routes of the witness: its prefix, and receipts for a log. */
@@ -13,6 +14,17 @@ export function witnessRoutes(app: FastifyInstance, witness: Witness): void {
     config: { rate: 'reports', summary: 'Receipts for the events of a key event log', bodyType: 'application/cesr', idempotent: false },
   }, async (request, reply) => {
     const receipts = await witness.receipts(await documentBody(request, maxLogBytes))
+    if (receipts === undefined) return reply.code(202).send()
     return reply.header('cache-control', 'no-store').type('application/cesr').send(Buffer.from(receipts))
+  })
+
+  app.get<{ Querystring: { pre: string; sn: string } }>('/witness/receipts', {
+    config: { rate: 'public', summary: 'The receipt that was given at a place of a log' },
+    schema: { querystring: objectSchema({ pre: { type: 'string', pattern: '^[A-Za-z0-9_-]{44}$' }, sn: queryNumber }) },
+  }, async (request, reply) => {
+    const { pre, sn } = request.query
+    const receipt = await witness.find(pre, Number(sn))
+    if (receipt === undefined) throw new ServerError('SRV_NOT_FOUND', `No receipt was given for event ${sn} of ${pre}`)
+    return reply.header('cache-control', 'no-store').type('application/cesr').send(Buffer.from(receipt))
   })
 }

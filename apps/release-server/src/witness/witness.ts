@@ -1,5 +1,5 @@
 import { checkStream, KelError, writeReceipt } from '@keyturn/kel'
-import { concatBytes, ed25519PublicKey, ed25519Sign, wipe } from '@keyturn/primitives'
+import { base64Decode, base64Encode, concatBytes, ed25519PublicKey, ed25519Sign, wipe } from '@keyturn/primitives'
 import { VaultError } from '@keyturn/vault-kdf'
 import type { Vault } from '@keyturn/vault-kdf'
 import type { ServerContext } from '../context.ts'
@@ -7,7 +7,12 @@ import { ServerError } from '../errors.ts'
 import { eventsOf, witnessPrefix } from './receipt.ts'
 import type { StreamEvent } from './receipt.ts'
 
-interface FirstSeen { readonly said: string; readonly type: string }
+/** What was receipted at a place. `raw` is missing in records of the first version. */
+interface FirstSeen { readonly said: string; readonly type: string; readonly raw?: string }
+
+function recordKey(prefix: string, sn: number): string {
+  return `${prefix}/${String(sn).padStart(16, '0')}`
+}
 
 /** A witness: receipts each event it sees first at its place, and never another one there. Its key lies in the vault. */
 export class Witness {
@@ -28,20 +33,36 @@ export class Witness {
    * Checks a key event log and answers with a receipt for each of its events that stands, or that waits for nothing but
    * witnesses.
    *
+   * @returns Undefined while the last event waits for something else.
    * @throws KelError for a log that does not hold, `KEL_DUPLICITY` for a second event at a place.
    */
-  async receipts(stream: Uint8Array): Promise<Uint8Array> {
+  async receipts(stream: Uint8Array): Promise<Uint8Array | undefined> {
     const good = new Set<string>()
-    for (const { said, verdict, code, explanation } of checkStream(stream).messages) {
+    const { messages } = checkStream(stream)
+    for (const { said, verdict, code, explanation } of messages) {
       if (verdict.startsWith('accept') || verdict === 'escrow:partial-witness') good.add(said)
       else if (verdict.startsWith('reject') || verdict === 'duplicity') throw new KelError((code ?? 'KEL_DUPLICITY') as KelError['code'], explanation)
     }
+    const last = messages.at(-1)?.verdict ?? ''
+    const waits = last.startsWith('escrow:') && last !== 'escrow:partial-witness'
     const events = eventsOf(stream).filter(({ said }) => good.has(said))
-    if (events.length === 0) throw new ServerError('SRV_REQUEST', 'Cannot receipt anything: the stream holds no event that stands')
-    await this.#remember(events)
+    if (events.length === 0 && !waits) throw new ServerError('SRV_REQUEST', 'Cannot receipt anything: the stream holds no event that stands')
+    if (events.length > 0) await this.#remember(events)
+    if (waits) return undefined
     return this.#withSeed((seed) => {
       const publicKey = ed25519PublicKey(seed)
       return concatBytes(...events.map((event) => writeReceipt(event, witnessPrefix(publicKey), ed25519Sign(seed, event.raw))))
+    })
+  }
+
+  /** The receipt that was given at a place; undefined when there is none. */
+  async find(prefix: string, sn: number): Promise<Uint8Array | undefined> {
+    const seen = (await this.#context.metadata.get('witnessed', recordKey(prefix, sn)))?.value as unknown as FirstSeen | undefined
+    const { said, raw } = seen ?? {}
+    if (said === undefined || raw === undefined) return undefined
+    return this.#withSeed((seed) => {
+      const witness = witnessPrefix(ed25519PublicKey(seed))
+      return writeReceipt({ said, prefix, sn }, witness, ed25519Sign(seed, base64Decode(raw)))
     })
   }
 
@@ -49,14 +70,14 @@ export class Witness {
   async #remember(events: readonly StreamEvent[]): Promise<void> {
     const [first] = events
     await this.#context.metadata.transaction([`witness:${first?.prefix ?? ''}`], async (records) => {
-      for (const { prefix, sn, said, type } of events) {
-        const key = `${prefix}/${String(sn).padStart(16, '0')}`
+      for (const { prefix, sn, said, type, raw } of events) {
+        const key = recordKey(prefix, sn)
         const seen = (await records.get('witnessed', key))?.value as unknown as FirstSeen | undefined
         if (seen?.said === said) continue
         if (seen !== undefined && !(seen.type === 'ixn' && type === 'rot')) {
           throw new KelError('KEL_DUPLICITY', `Another event was receipted at sn ${sn} of ${prefix}`, { details: { sn, seen: seen.said, said } })
         }
-        await records.put('witnessed', { key, value: { said, type } })
+        await records.put('witnessed', { key, value: { said, type, raw: base64Encode(raw) } })
       }
     })
   }
