@@ -1,6 +1,6 @@
 import { createServer } from 'node:http'
 import { join } from 'node:path'
-import { writeFile } from 'node:fs/promises'
+import { stat, writeFile } from 'node:fs/promises'
 import { utf8Encode } from '@keyturn/primitives'
 import { parseHead, parseHeadEnvelope, writeHead } from '@keyturn/manifest'
 import { describe, expect, it } from 'vitest'
@@ -9,6 +9,7 @@ import { checkStores } from '../src/fsck.ts'
 import { signWantedHead, startHeadSigner } from '../src/head-signer/server.ts'
 import { unixHeadSigner } from '../src/head-signer/client.ts'
 import { migrate } from '../src/migrate.ts'
+import { changedHead } from '../src/rollout.ts'
 import { openFolderBlobStore } from '../src/storage/folder-blob-store.ts'
 import { openSqliteMetadataStore } from '../src/storage/sqlite-metadata-store.ts'
 import { webhookHeaders } from '../src/webhooks.ts'
@@ -75,11 +76,85 @@ describe('rollout', () => {
     expect(await client.setRollout('metin2', 'stable', { percent: 60 })).toMatchObject({ wanted: null, rollout: { percent: 60 } })
     expect((await currentHead(running)).rollout).toMatchObject({ percent: 60 })
     expect(await client.halt('metin2', 'stable', 'stop')).toMatchObject({ rollout: { paused: true } })
-    expect(asked.at(-1)).toContain('halted (stop)')
+    expect(asked.at(-1)).toMatch(/^Reason given: stop\nmetin2\/stable: head 4, release \S+ \(manifest 2\), rollout 60 %, halted$/)
     expect(await client.setRollout('metin2', 'stable', { paused: false })).toMatchObject({ wanted: null, rollout: { paused: false, percent: 60 } })
     const head = await currentHead(running)
     const wanted = writeHead({ ...head, sequence: head.sequence + 1, mirrors: [{ url: 'https://evil.example/', weight: 1 }] })
     await expect(signWantedHead({ socket, pin: publisher.pin, signer: signerOf('head 1'), mode: 'auto', fetchPublic }, wanted, 'x')).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
+  })
+})
+
+describe('what the head signer remembers', () => {
+  async function scene() {
+    let now = Math.floor(Date.now() / 1000) * 1000
+    const world = await published()
+    const socket = join(await temporaryFolder(), 'signer.sock')
+    let shown: Uint8Array | undefined
+    const options = {
+      socket, pin: world.publisher.pin, signer: signerOf('head 1'), mode: 'auto' as const, clock: () => now,
+      fetchPublic: async (path: string) => (path.endsWith('/head.json') && shown !== undefined ? shown : world.client.fetchPublic(path)),
+    }
+    const headNow = async () => parseHead(parseHeadEnvelope(await options.fetchPublic('/p/metin2/channels/stable/head.json') as Uint8Array).payload)
+    const wanted = async (percent: number) => writeHead(changedHead(await headNow(), { action: 'rollout', percent, reason: 'x' }, now, salt))
+    return {
+      world, options, wanted,
+      show: (head: Uint8Array | undefined) => { shown = head },
+      later: (ms: number) => { now += ms },
+    }
+  }
+
+  it('survives a restart and signs nothing for a release the server went back to', async () => {
+    const { world, options, wanted, show } = await scene()
+    const old = await world.client.fetchPublic('/head.json') as Uint8Array
+    const oldWanted = await wanted(50)
+    expect(await signWantedHead(options, oldWanted, 'x')).toBeDefined()
+    await rollOut(world)
+    await signWantedHead(options, await wanted(50), 'x')
+    const file = join(`${options.socket}.state`, 'metin2', 'stable.json')
+    expect((await stat(file)).mode & 0o777).toBe(0o600)
+    show(old)
+    await expect(signWantedHead({ ...options }, oldWanted, 'x')).rejects.toMatchObject({ code: 'MAN_ROLLBACK' })
+    await writeFile(file, 'x')
+    show(undefined)
+    await expect(signWantedHead(options, await wanted(50), 'x')).rejects.toMatchObject({ code: 'SRV_STORAGE' })
+  })
+
+  it('never signs two heads of one sequence, but gives an unpublished one again', async () => {
+    const { world, options, wanted, later } = await scene()
+    await rollOut(world)
+    const first = await signWantedHead(options, await wanted(50), 'x')
+    later(1000)
+    expect(await signWantedHead(options, await wanted(50), 'x')).toEqual(first)
+    await expect(signWantedHead(options, await wanted(60), 'x')).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
+  })
+
+  it('renews no longer than 30 days after the last head of the publisher', async () => {
+    const { world, options, wanted, show, later } = await scene()
+    await rollOut(world)
+    for (let days = 5; days <= 30; days += 5) {
+      later(5 * day - 1000)
+      show(await signWantedHead(options, await wanted(days), 'x'))
+    }
+    later(2 * day)
+    const next = await wanted(99)
+    await expect(signWantedHead(options, next, 'x')).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
+    expect(await signWantedHead({ ...options, renewalDays: 60 }, next, 'x')).toBeDefined()
+  })
+
+  it('signs a head only in the one form it knows again', async () => {
+    const { world, options, wanted } = await scene()
+    await rollOut(world)
+    const loose = utf8Encode(` ${Buffer.from(await wanted(50)).toString()}`)
+    await expect(signWantedHead(options, loose, 'x')).rejects.toMatchObject({ code: 'SRV_REQUEST' })
+  })
+
+  it('shows a person no control characters of the reason', async () => {
+    const { world, options, wanted } = await scene()
+    await rollOut(world)
+    let asked = ''
+    await signWantedHead({ ...options, mode: 'confirm', confirm: async (summary) => { asked = summary; return false } }, await wanted(50), '\u001b[2K\nall is well\u202e')
+    expect(asked).not.toMatch(/[\u001b\u202e]/)
+    expect(asked.split('\n')).toHaveLength(2)
   })
 })
 

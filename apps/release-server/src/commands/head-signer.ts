@@ -6,7 +6,7 @@ import type { Command } from 'commander'
 import { ReleaseServerClient } from '../client/index.ts'
 import { printAnswer } from '../command-line.ts'
 import { ServerError } from '../errors.ts'
-import { startHeadSigner } from '../head-signer/server.ts'
+import { defaultRenewalDays, startHeadSigner } from '../head-signer/server.ts'
 
 /** Reads a seed of 64 hex digits from a file that nobody else can read. */
 async function readSeed(path: string): Promise<Uint8Array> {
@@ -15,11 +15,16 @@ async function readSeed(path: string): Promise<Uint8Array> {
   return hexDecode((await readFile(path, 'utf8')).trim())
 }
 
+function readDays(text: string): number {
+  if (!/^[1-9][0-9]{0,3}$/.test(text)) throw new ServerError('SRV_CONFIG', 'Cannot use --renewal-days: a number of 1 to 9999 is due')
+  return Number(text)
+}
+
 async function askPerson(summary: string): Promise<boolean> {
   if (!process.stdin.isTTY) return false
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
   try {
-    return (await terminal.question(`Sign this head? ${summary} [y/N] `)).trim().toLowerCase() === 'y'
+    return (await terminal.question(`Sign this head?\n${summary}\n[y/N] `)).trim().toLowerCase() === 'y'
   } finally {
     terminal.close()
   }
@@ -32,13 +37,17 @@ export function addHeadSignerCommand(program: Command): void {
     .requiredOption('--key-file <path>', 'head key: 64 hex digits, mode 0600')
     .requiredOption('--pin <pin>', 'pin of the identity, did:keri:…')
     .requiredOption('--server <url>', 'address of the release server, to read the public tree')
+    .option('--state <folder>', 'folder, kept over restarts, of what was accepted and signed (default: <socket>.state)')
+    .option('--renewal-days <days>', 'days after the last head of the publisher for which heads are still signed', readDays, defaultRenewalDays)
     .option('--auto', 'sign what passes without asking a person')
-    .action(async (options: { socket: string; keyFile: string; pin: string; server: string; auto?: boolean }, command: Command) => {
+    .action(async (options: { socket: string; keyFile: string; pin: string; server: string; auto?: boolean; state?: string; renewalDays: number }, command: Command) => {
       const seed = await readSeed(options.keyFile)
       const client = new ReleaseServerClient(options.server)
       const signer = await startHeadSigner({
         socket: options.socket, pin: options.pin,
         signer: { publicKey: ed25519PublicKey(seed), sign: (message) => ed25519Sign(seed, message) },
+        ...(options.state === undefined ? {} : { state: options.state }),
+        renewalDays: options.renewalDays,
         mode: options.auto === true ? 'auto' : 'confirm',
         confirm: askPerson,
         fetchPublic: (path) => client.fetchPublic(path),

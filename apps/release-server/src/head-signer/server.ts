@@ -1,12 +1,14 @@
 import { chmod, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
-import { KeyturnError, base64Decode, base64Encode, canonicalJson, parseStrictJson, utf8Encode } from '@keyturn/primitives'
+import { KeyturnError, base64Decode, base64Encode, canonicalJson, equalBytes, parseStrictJson, printable, utf8Encode } from '@keyturn/primitives'
 import type { JsonObject } from '@keyturn/primitives'
-import { initialTrustState, ManifestError, parseHead, parseTrustRoot, releaseSteps, signHead } from '@keyturn/manifest'
+import { floorOf, ManifestError, parseHead, parseHeadEnvelope, releaseSteps, sha256Hex, signHead, writeHead } from '@keyturn/manifest'
 import type { DocumentRequest, DocumentSigner, Head, ReleaseDecision, TrustState } from '@keyturn/manifest'
 import { ServerError } from '../errors.ts'
 import type { SignerAnswer } from './client.ts'
+import { loadSignerState, saveSignerState } from './state.ts'
+import type { SignerState } from './state.ts'
 
 /** Options of {@link startHeadSigner}. */
 export interface HeadSignerOptions {
@@ -23,7 +25,14 @@ export interface HeadSignerOptions {
   /** Asks a person; only in `confirm`. */
   readonly confirm?: (summary: string) => Promise<boolean>
   readonly clock?: () => number
+  /** Folder, kept over restarts, of what was accepted and signed on each channel; default `<socket>.state`. */
+  readonly state?: string
+  /** Days after the last head of the publisher for which heads are still signed; default 30. */
+  readonly renewalDays?: number
 }
+
+/** Default of {@link HeadSignerOptions.renewalDays}. */
+export const defaultRenewalDays = 30
 
 const mostBytes = 64 * 1024
 
@@ -63,25 +72,71 @@ async function judgeTree(options: HeadSignerOptions, about: Head, state: TrustSt
   return step.value
 }
 
+/** What the tree shows joined to what is remembered; a head that is not the signer's own is the publisher's. */
+function withShown(state: SignerState, current: Head, trust: TrustState): SignerState {
+  const sha256 = sha256Hex(writeHead(current))
+  const floor = floorOf(state.trust, current.channel)
+  const known = state.publisherMs !== undefined && (floor.headSha256 === sha256 || state.signed?.sha256 === sha256)
+  const { epoch, manifest: { sequence } } = current
+  if (state.manifest?.epoch === epoch && sequence < state.manifest.sequence) {
+    throw new ServerError('SRV_HEAD_NEEDED', `The head pins manifest ${sequence}, but manifest ${state.manifest.sequence} was in force already`)
+  }
+  return { ...state, trust, manifest: { epoch, sequence }, publisherMs: known ? state.publisherMs : Date.parse(current.issuedAt) }
+}
+
+/** A head that was signed and never shown: the same again may leave again, another one at its sequence never. */
+function signedBefore({ signed }: SignerState, wanted: Head): Uint8Array | undefined {
+  if (signed === undefined) return undefined
+  const head = parseHead(parseHeadEnvelope(signed.head).payload)
+  if (head.epoch !== wanted.epoch || head.sequence !== wanted.sequence) return undefined
+  const timeless = ({ issuedAt: _issued, expiresAt: _expires, ...rest }: Head): string => canonicalJson(rest as unknown as JsonObject)
+  if (timeless(head) === timeless(wanted)) return signed.head
+  throw new ServerError('SRV_HEAD_NEEDED', `Head ${signed.sequence} was signed with another rollout and not published: ask for that one again, or publish a head`)
+}
+
+function summaryOf(wanted: Head, reason: string): string {
+  const { product, channel, manifest, rollout } = wanted
+  const facts = `${product}/${channel}: head ${wanted.sequence}, release ${printable(manifest.version, 128)} (manifest ${manifest.sequence})`
+  return `Reason given: ${printable(reason, 200)}\n${facts}, rollout ${rollout?.percent ?? 100} %${rollout?.paused === true ? ', halted' : ''}`
+}
+
+function requireFreshPublisher(options: HeadSignerOptions, { publisherMs = 0 }: SignerState): void {
+  const days = options.renewalDays ?? defaultRenewalDays
+  if ((options.clock ?? Date.now)() - publisherMs > days * 86_400_000) {
+    throw new ServerError('SRV_HEAD_NEEDED', `The last head of the publisher is more than ${days} days old: publish a head first`)
+  }
+}
+
 /**
  * Judges and signs one head: it must be the current head of its channel with another rollout, and signed it must pass
- * the verification of a release with what the public tree holds.
+ * the verification of a release with what the public tree holds. The tree is judged from what was accepted before, and
+ * what is accepted now is stored durably before a signature leaves. One call at a time.
  *
- * @throws ManifestError, ServerError `SRV_HEAD_NEEDED`.
+ * @throws ManifestError, ServerError `SRV_HEAD_NEEDED`, `SRV_STORAGE`.
  */
 export async function signWantedHead(options: HeadSignerOptions, payload: Uint8Array, reason: string): Promise<Uint8Array | undefined> {
   const wanted = parseHead(payload)
-  const before = await judgeTree(options, wanted, initialTrustState(parseTrustRoot(options.pin)))
+  // Its own heads are known again by the hash of their one form.
+  if (!equalBytes(writeHead(wanted), payload)) throw new ServerError('SRV_REQUEST', 'The head is not in the form that a head is written in')
+  const { product, channel } = wanted
+  const folder = options.state ?? `${options.socket}.state`
+  const stored = await loadSignerState(folder, product, channel, options.pin)
+  const before = await judgeTree(options, wanted, stored.trust)
   if (before.outcome === 'refused') throw before.error
   const current = before.head
   if (current === undefined || !sameOffer(current, wanted)) {
     throw new ServerError('SRV_HEAD_NEEDED', 'Only the rollout of the current head may change; anything else needs a head of the publisher')
   }
-  const summary = `${wanted.product}/${wanted.channel}: release ${wanted.manifest.version}, rollout ${wanted.rollout?.percent ?? 100} %${wanted.rollout?.paused === true ? ', halted' : ''} (${reason})`
-  if ((options.mode ?? 'confirm') === 'confirm' && await options.confirm?.(summary) !== true) return undefined
+  const state = withShown(stored, current, before.state)
+  await saveSignerState(folder, product, channel, options.pin, state)
+  requireFreshPublisher(options, state)
+  const again = signedBefore(state, wanted)
+  if (again !== undefined) return again
+  if ((options.mode ?? 'confirm') === 'confirm' && await options.confirm?.(summaryOf(wanted, reason)) !== true) return undefined
   const head = await signHead(payload, [options.signer])
   const after = await judgeTree(options, wanted, before.state, head)
   if (after.outcome === 'refused') throw after.error
+  await saveSignerState(folder, product, channel, options.pin, { ...state, signed: { sequence: wanted.sequence, sha256: sha256Hex(payload), head } })
   return head
 }
 
@@ -99,7 +154,14 @@ async function answerLine(options: HeadSignerOptions, line: string): Promise<Sig
 /** Starts the head signer: a process of its own that holds the head key, so that a robbed server signs nothing. */
 export async function startHeadSigner(options: HeadSignerOptions): Promise<{ close(): Promise<void> }> {
   await rm(options.socket, { force: true })
-  const server = createServer((socket) => serve(options, socket))
+  let turn = Promise.resolve()
+  // One at a time: each request is judged from what the one before it left.
+  const inTurn = (socket: Socket, line: string): void => {
+    turn = turn.then(async () => {
+      if (!socket.destroyed) socket.end(`${JSON.stringify(await answerLine(options, line))}\n`)
+    })
+  }
+  const server = createServer((socket) => serve(inTurn, socket))
   await listen(server, options.socket)
   await chmod(options.socket, 0o600)
   return {
@@ -118,7 +180,7 @@ function listen(server: Server, path: string): Promise<void> {
   }).finally(() => process.umask(umask))
 }
 
-function serve(options: HeadSignerOptions, socket: Socket): void {
+function serve(answer: (socket: Socket, line: string) => void, socket: Socket): void {
   let text = ''
   socket.setEncoding('utf8')
   socket.setTimeout(30_000, () => socket.destroy())
@@ -130,6 +192,6 @@ function serve(options: HeadSignerOptions, socket: Socket): void {
     if (end === -1) return
     const line = text.slice(0, end)
     text = ''
-    void answerLine(options, line).then((answer) => socket.end(`${JSON.stringify(answer)}\n`))
+    answer(socket, line)
   })
 }
