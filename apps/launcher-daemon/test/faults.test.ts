@@ -63,6 +63,34 @@ describe('staged files', () => {
     expect(await treeText(folder)).toBe(to)
   })
 
+  it('that are rewritten in place, with size and time as before, are never installed', async () => {
+    const { publisher, folder, from } = await installed()
+    const place = join(folder, '.updates/staging', sha256Hex(second['pack/a.bin']))
+    await mkdir(join(folder, '.updates/staging'), { recursive: true })
+    await writeFile(place, second['pack/a.bin'])
+    await utimes(place, 1_790_000_000, 1_790_000_000)
+    let rewritten = 0
+    const racing: FileSystem = {
+      ...nodeFileSystem,
+      open: async (...args) => {
+        const handle = await nodeFileSystem.open(...args)
+        if (String(args[0]) !== place || rewritten > 0) return handle
+        const close = handle.close.bind(handle)
+        handle.close = async () => { // its hash was taken just now
+          await close()
+          rewritten += 1
+          await writeFile(place, noise(900_000, 77), { flag: 'r+' })
+          await utimes(place, 1_790_000_000, 1_790_000_000)
+        }
+        return handle
+      },
+    }
+    const { engine } = await engineFor(publisher, { folder, fs: racing })
+    await expect(engine.update()).rejects.toMatchObject({ code: 'LA_STAGE_TAMPERED', kind: 'auth' })
+    expect(rewritten).toBe(1)
+    expect(await treeText(folder)).toBe(from)
+  })
+
   it('left by others are not trusted: wrong bytes, hard links, folders', async () => {
     const { publisher, folder, to } = await installed()
     const staging = join(folder, '.updates/staging')

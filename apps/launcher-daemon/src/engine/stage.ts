@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { ManifestFile } from '@keyturn/manifest'
 import { syncFolder } from '@keyturn/primitives/node'
 import { cutLocally, fetchIndex, knownIndex } from './chunk-index.ts'
-import { type FileIdentity, hashFile, inParallel, look, placeInside, syncFolders } from './disk.ts'
+import { type FileIdentity, hashFile, inParallel, look, placeInside, sameIdentity, syncFolders } from './disk.ts'
 import { type DownloadContext, findStaged, smallBlobBytes, stageBlob, stageSmallBlob } from './download.ts'
 import type { Layout } from './layout.ts'
 import type { Chunk } from './part-file.ts'
@@ -133,16 +133,26 @@ async function layOut(context: DownloadContext, layout: Layout, plan: Plan, iden
     const name = use === 0 ? file.sha256 : `${file.sha256}.copy${use}`
     const place = join(layout.staging, name)
     const identity = use === 0 ? identities.get(file.sha256) : await copyStaged(context, file, place)
-    await context.fs.chmod(place, file.executable ? 0o755 : 0o644)
-    const found = await look(context.fs, place)
     const staged = `staging/${name}`
-    if (identity !== undefined && found.kind === 'file' && found.identity.mtimeNs === identity.mtimeNs && found.identity.inode === identity.inode && found.identity.size === identity.size) {
-      verified.set(staged, found.identity)
-    }
+    const moded = await setMode(context, place, file.executable ? 0o755 : 0o644, identity)
+    if (moded !== undefined) verified.set(staged, moded)
     steps.push({ path: file.path, existed, sha256: file.sha256, staged })
   }
   for (const path of plan.removals) steps.push({ path, existed: true, sha256: undefined, staged: undefined })
   return { steps, verified }
+}
+
+/**
+ * Sets the mode, and tells the identity after it if the file was untouched since its hash was taken; one that was not
+ * is hashed again before it is put in place. The look comes first, for the mode changes `ctime`, and `ctime` alone
+ * gives away who wrote in place and set the time back.
+ */
+async function setMode(context: DownloadContext, place: string, mode: number, hashed: FileIdentity | undefined): Promise<FileIdentity | undefined> {
+  const before = await look(context.fs, place)
+  await context.fs.chmod(place, mode)
+  const after = await look(context.fs, place)
+  if (hashed === undefined || before.kind !== 'file' || after.kind !== 'file') return undefined
+  return sameIdentity(before.identity, hashed) && sameIdentity(after.identity, hashed, true) ? after.identity : undefined
 }
 
 async function copyStaged(context: DownloadContext, file: ManifestFile, place: string): Promise<FileIdentity | undefined> {
