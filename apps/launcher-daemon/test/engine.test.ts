@@ -252,6 +252,22 @@ describe('launch()', () => {
     expect(await engine.status()).toMatchObject({ confirmed: true })
   })
 
+  it('hands none of the variables of Keyturn on to the client, with a key or without', async () => {
+    const script = "import { writeFileSync } from 'node:fs'\nwriteFileSync(process.argv[2], JSON.stringify(Object.keys(process.env)))"
+    const key = contentKey(4)
+    for (const format of ['legacy-json-blob', 'm2pack']) {
+      const publisher = await Publisher.create()
+      await publisher.release({ 'client.mjs': script, ...(format === 'm2pack' && { 'runtime-key.json': key.json }) }, { format, ...(format === 'm2pack' && { place: { contentKeys: [key.entry] } }) })
+      const env = { ...process.env, KEYTURN_PASSPHRASE_FILE: '/p', KEYTURN_TOKEN_FILE: '/t', KEYTURN_HOME: '/h', Keyturn_Config: '/c', GAME_LANGUAGE: 'cs' }
+      const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'], env })
+      const out = join(folder, '.updates/out.json')
+      expect(await (await engine.launch({ args: [out], stdio: ['ignore', 'ignore', 'ignore'] })).exited).toBe(0)
+      const names = JSON.parse(await readFile(out, 'utf8')) as string[]
+      expect(names.filter((name) => /^keyturn_/i.test(name))).toEqual([])
+      expect(names).toContain('GAME_LANGUAGE')
+    }
+  })
+
   it('starts what is installed when the server is down, and long after everything expired', async () => {
     const { publisher, key } = await game()
     const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })

@@ -35,6 +35,11 @@ function wineEnvironment(env: ProgramContext['env']): Record<string, string | un
   return existsSync(prefix) ? { ...env, WINEPREFIX: prefix } : { ...env }
 }
 
+/** What a client inherits: nothing that is meant for Keyturn's own programs, whose variables point at passphrases and tokens. */
+function clientEnvironment(env: ProgramContext['env']): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.toUpperCase().startsWith('KEYTURN_')))
+}
+
 /**
  * The command that starts the client. A path relative to the install must be a file of the verified release; an
  * absolute one comes from the user. A Windows program is started through wine elsewhere, a script by this Node.
@@ -52,10 +57,11 @@ export function commandFor(context: ProgramContext): ChildCommand {
     throw new LauncherError('LA_PROGRAM', `Cannot start ${JSON.stringify(program)}: it is no file of the installed release`)
   }
   const file = isForeign ? program : placeInside(context.layout.root, name)
+  const env = clientEnvironment(context.env)
   const common = { cwd: context.layout.root }
   if (/\.exe$/i.test(file) && context.platform !== 'win32') {
-    return { ...common, file: context.env['KEYTURN_WINE'] ?? 'wine', args: [file, ...args], env: wineEnvironment(context.env) }
+    return { ...common, file: context.env['KEYTURN_WINE'] ?? 'wine', args: [file, ...args], env: wineEnvironment(env) }
   }
-  if (/\.[cm]?js$/.test(file)) return { ...common, file: process.execPath, args: [file, ...args], env: context.env }
-  return { ...common, file, args, env: context.env }
+  if (/\.[cm]?js$/.test(file)) return { ...common, file: process.execPath, args: [file, ...args], env }
+  return { ...common, file, args, env }
 }
