@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { fromJsonSchema } from '@modelcontextprotocol/server'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { ReleaseServerClient } from '@keyturn/release-server/client'
 import { writeCalendar } from '../src/health/calendar.ts'
 import { collectStatus } from '../src/health/collect-status.ts'
 import { diagnose, type Finding } from '../src/health/diagnose.ts'
@@ -59,6 +60,18 @@ describe('collectStatus()', () => {
 })
 
 describe('diagnose()', () => {
+  it('calls for no restore where the passphrase is wrong, and for no release where the server is down', async () => {
+    await writeFile(world.path('passphrase'), 'wrong\n')
+    const client = new ReleaseServerClient('http://127.0.0.1:9', { retries: 0 })
+    const findings = await diagnose(await world.home(), { nowMs: Date.now(), deep: false, client, signal: world.signal })
+    const mends = findings.filter(({ level }) => level === 'error').map(({ check, mend }) => [check, mend])
+    expect(mends).toEqual([
+      ['keystore', 'keyturn doctor, with the right passphrase'],
+      ['next-key', 'keyturn doctor, with the right passphrase'],
+      ['server', 'keyturn doctor, once the server answers; --offline leaves it out'],
+    ])
+  })
+
   it('finds nothing wrong with a fresh home and a release', async () => {
     await world.release()
     expect(await faults()).toEqual([])

@@ -63,10 +63,17 @@ export async function diagnose(home: HomeSession, options: DiagnoseOptions): Pro
       await run()
     } catch (error) {
       if (!(error instanceof KeyturnError) || error.kind === 'bug') throw error
-      report(check, 'error', `${error.message} (${error.code})`, mend)
+      report(check, 'error', `${error.message} (${error.code})`, mendOf(error) ?? mend)
     }
   }
   return findings
+}
+
+/** What mends errors that say nothing of the home itself; undefined for all others. */
+function mendOf({ code, kind }: KeyturnError): string | undefined {
+  if (code === 'KEY_PASSPHRASE') return 'keyturn doctor, with the right passphrase'
+  if (kind === 'unavailable') return 'keyturn doctor, once the server answers; --offline leaves it out'
+  return undefined
 }
 
 async function checkPermissions(home: HomeSession, report: Report): Promise<void> {
