@@ -146,6 +146,8 @@ describe('publish', () => {
     expect(await limited.getProduct('metin2')).toBeDefined()
     const beta = await running.client(['admin'], { products: ['metin2'], channels: ['beta'] })
     await expect(beta.putLog('metin2', publisher.log)).rejects.toMatchObject({ code: 'SRV_SCOPE' })
+    const stable = await running.client(['admin'], { products: ['metin2'], channels: ['stable'] })
+    await expect(stable.publish('metin2', 'stable', { version: '1', head: utf8Encode('{}'), log: publisher.log })).rejects.toMatchObject({ code: 'SRV_SCOPE' })
     await expect(beta.putRuntimeKey('metin2', 1, new Uint8Array(84))).rejects.toSatisfy((error: { status: number }) => error.status === 403 || error.status === 404)
   })
 

@@ -60,6 +60,9 @@ export function channelRoutes(app: FastifyInstance, context: ServerContext): voi
     if (log !== undefined && !actorOf(request).scopes.some((scope) => scope === 'keys:write' || scope === 'admin')) {
       throw new ServerError('SRV_SCOPE', 'The token does not have the scope keys:write, which a new log needs')
     }
+    if (log !== undefined && actorOf(request).channels.length > 0) {
+      throw new ServerError('SRV_SCOPE', 'The token is limited to channels, and a new log reaches beyond them')
+    }
     const view = await publish(context, {
       product: request.params.p, channel: request.params.c, version,
       head: base64Decode(head),
