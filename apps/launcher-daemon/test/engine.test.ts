@@ -125,6 +125,35 @@ describe('update()', () => {
     expect(await engine.status()).toMatchObject({ rolesVersion: 2 })
   })
 
+  it('believes the stored signed documents over an edited trust.json', async () => {
+    const publisher = await Publisher.create()
+    const key = contentKey(4)
+    const old = await publisher.release({ 'a.txt': 'one' }, { place: { contentKeys: [key.entry] } })
+    const { engine, folder } = await engineFor(publisher)
+    await engine.update()
+    const made = await publisher.release({ 'a.txt': 'two' }, { place: { contentKeys: [key.entry] } })
+    await engine.update()
+    const path = join(folder, '.updates/trust/trust.json')
+    const manifests = join(folder, '.updates/trust/manifests')
+    const edit = async (): Promise<void> => {
+      const state = JSON.parse(await readFile(path, 'utf8'))
+      state.channels.stable = { ...state.channels.stable, manifest_sequence: 1, manifest_sha256: old.pin.sha256, version: old.model.version }
+      state.key_ids['4'].commitment = '00'.repeat(32)
+      for (const copy of [path, `${path}.prev`]) await writeFile(copy, JSON.stringify(state))
+    }
+    await edit()
+    await writeFile(join(manifests, '999.json'), old.bytes) // a true document under another's number proves nothing
+    await writeFile(join(manifests, '999.sigs.json'), old.signatures)
+    await writeFile(join(manifests, '998.json'), 'stray')
+    await publisher.head(old)
+    await expect(engine.update()).rejects.toMatchObject({ code: 'MAN_ROLLBACK', kind: 'policy' })
+    const kept = JSON.parse(await readFile(path, 'utf8'))
+    expect(kept.channels.stable).toMatchObject({ manifest_sequence: 2, manifest_sha256: made.pin.sha256 })
+    expect(kept.key_ids['4'].commitment).toBe(key.entry.commitment)
+    await publisher.head(made)
+    expect(await engine.update()).toMatchObject({ outcome: 'up-to-date' })
+  })
+
   it('says LA_NETWORK without a server and changes nothing', async () => {
     const publisher = await Publisher.create()
     const { engine } = await engineFor(publisher, { fetch: offline })

@@ -35,7 +35,7 @@ export class Session {
     const client = new HttpClient(options.fetch, options.http, monotonic)
     this.source = new Source(options.server, client, { retry: retryPolicy, random, monotonic })
     this.limit = new RateLimit(options.bytesPerSecond, monotonic)
-    this.trust = new TrustStore(options.fs, layout, options.trust)
+    this.trust = new TrustStore(options.fs, layout, options.trust, options.channel)
     this.#log = options.logFile === false ? undefined : new LogFile(layout.log)
     this.meter = this.#newMeter()
   }

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import {
-  type AcceptedRelease, type DocumentAnswer, type DocumentRequest, formatTrustRoot, initialTrustState, limits, type Mirror, parseHead, parseHeadEnvelope,
+  type AcceptedRelease, type ChannelFloor, type DocumentAnswer, type DocumentRequest, formatTrustRoot, initialTrustState, limits, type Mirror, parseHead, parseHeadEnvelope,
   parseManifest,
   parseTrustRoot, parseTrustState, rebuildTrustState, type ReleaseDecision, releaseSteps, type TrustRoot, type TrustState, type VerifyOptions, writeTrustState,
 } from '@keyturn/manifest'
@@ -26,6 +26,8 @@ export interface CycleDocuments {
 
 const dayMs = 24 * 60 * 60 * 1000
 
+const manifestName = /^([1-9][0-9]{0,15})\.json$/
+
 const rolesName = /^([1-9][0-9]{0,8})\.json$/
 
 function sameRoot(state: TrustState, root: TrustRoot): boolean {
@@ -34,17 +36,30 @@ function sameRoot(state: TrustState, root: TrustRoot): boolean {
   return state.root.kind === 'kel' || root.kind === 'pinned-keys'
 }
 
+/** The higher of two floors, for head and manifest apart. */
+function higherFloor(stored: ChannelFloor, { headSequence, headSha256, ...manifest }: ChannelFloor): ChannelFloor {
+  const isNewHead = headSequence !== undefined && headSequence > (stored.headSequence ?? 0)
+  const isNewManifest = (manifest.manifestSequence ?? 0) > (stored.manifestSequence ?? 0)
+  return {
+    ...stored,
+    ...(isNewHead && { headSequence, ...(headSha256 !== undefined && { headSha256 }) }),
+    ...(isNewManifest && manifest),
+  }
+}
+
 /** A state with every floor at least as high as signed documents prove. */
 function raisedBy(state: TrustState, proven: TrustState): TrustState {
   if (proven.roles === undefined) return state
   const isBehind = (proven.establishment?.sn ?? -1) > (state.establishment?.sn ?? -1)
   const hasNewEpoch = (proven.epoch ?? -1) > (state.epoch ?? -1)
-  const base = isBehind || state.roles === undefined ? { ...state, ...proven, keyIds: { ...proven.keyIds, ...state.keyIds } } : state
+  const base = isBehind || state.roles === undefined ? { ...state, ...proven } : state
+  // An older epoch proves nothing: the document that raised it is gone, and its sequences began anew.
+  if ((proven.epoch ?? -1) < (base.epoch ?? -1)) return { ...base, clockFloorMs: Math.max(state.clockFloorMs, proven.clockFloorMs) }
+  // What a signed manifest says of a content key counts more than a copy of it.
+  const keyIds = hasNewEpoch ? proven.keyIds : { ...state.keyIds, ...proven.keyIds }
   const channels = { ...(hasNewEpoch ? {} : state.channels) }
-  for (const [name, floor] of Object.entries(proven.channels)) {
-    if ((floor.headSequence ?? 0) > (channels[name]?.headSequence ?? 0)) channels[name] = { ...channels[name], ...floor }
-  }
-  return { ...base, channels, clockFloorMs: Math.max(state.clockFloorMs, proven.clockFloorMs) }
+  for (const [name, floor] of Object.entries(proven.channels)) channels[name] = higherFloor(channels[name] ?? {}, floor)
+  return { ...base, keyIds, channels, clockFloorMs: Math.max(state.clockFloorMs, proven.clockFloorMs) }
 }
 
 /** Reads and writes `.updates/trust`; docs/spec/launcher.md §3.1. */
@@ -52,12 +67,17 @@ export class TrustStore {
   readonly #fs: FileSystem
   readonly #layout: Layout
   readonly #root: TrustRoot
+  readonly #channel: string
 
-  /** @param trust - The pin, as settings or options give it. */
-  constructor(fs: FileSystem, layout: Layout, trust: string) {
+  /**
+   * @param trust - The pin, as settings or options give it.
+   * @param channel - The channel of the install.
+   */
+  constructor(fs: FileSystem, layout: Layout, trust: string, channel: string) {
     this.#fs = fs
     this.#layout = layout
     this.#root = parseTrustRoot(trust)
+    this.#channel = channel
   }
 
   async #read(path: string, maxBytes: number): Promise<Uint8Array | undefined> {
@@ -105,8 +125,29 @@ export class TrustStore {
     if (state.root.kind !== 'kel' || log === undefined) return state
     const head = await this.#read(this.#layout.head, limits.headBytes)
     const roles = (await this.roles()).map(({ bytes }) => bytes)
-    // Manifests are left out: no manifest counts that no head pins, and the head's floor is proven here.
-    return raisedBy(state, rebuildTrustState(state.root, { log, roles, heads: head === undefined ? [] : [head] }))
+    const stored = { log, roles, heads: head === undefined ? [] : [head] }
+    const raised = raisedBy(state, rebuildTrustState(state.root, stored))
+    for (const sequence of await this.#storedSequences()) {
+      const manifest = await this.#storedManifest(sequence).catch(() => undefined) // what cannot be read proves nothing
+      if (manifest === undefined) continue
+      const proven = rebuildTrustState(state.root, { ...stored, manifests: [manifest] })
+      // The newest of this channel proves the floor, those below it prove nothing more. One that lies under a number
+      // that is not its own hides no other.
+      if (proven.channels[this.#channel]?.manifestSequence === sequence) return raisedBy(raised, proven)
+    }
+    return raised
+  }
+
+  /** Sequences of the stored manifests, descending. */
+  async #storedSequences(): Promise<number[]> {
+    const names = await listFolder(this.#fs, this.#layout.manifests)
+    return names.map((name) => Number(manifestName.exec(name)?.[1] ?? '0')).filter((sequence) => sequence > 0).sort((a, b) => b - a)
+  }
+
+  async #storedManifest(sequence: number): Promise<{ manifest: Uint8Array; signatures: Uint8Array } | undefined> {
+    const manifest = await this.manifest(sequence)
+    const signatures = await this.#read(join(this.#layout.manifests, `${sequence}.sigs.json`), limits.signaturesBytes)
+    return manifest === undefined || signatures === undefined ? undefined : { manifest, signatures }
   }
 
   /** Verifies what is stored as if it had just come from the network. */
