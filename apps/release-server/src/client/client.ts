@@ -3,11 +3,12 @@ import type {
   AuditEntry, BlobView, ChannelView, GarbageReport, NewProduct, NewRelease, NewToken, Page, ProductView, Publication,
   ReleaseDiffView, ReleaseView, TokenView,
 } from '../api.ts'
-import { maxInlineManifestBytes, maxMissingQuery } from '../limits.ts'
+import { maxBlobBytes, maxInlineManifestBytes, maxManifestBytes, maxMissingQuery } from '../limits.ts'
 import type { KeyDirectory } from '@keyturn/noise-keys'
 import { HttpCaller } from './http.ts'
 import type { ReleaseServerClientOptions } from './http.ts'
 import { serverKeyDirectory } from './key-directory.ts'
+import { readBounded } from './read-bounded.ts'
 import { uploadBlob } from './upload.ts'
 import type { BlobSource, UploadOptions } from './upload.ts'
 
@@ -289,13 +290,18 @@ export class ReleaseServerClient {
     return this.#http.json({ method: 'POST', path: '/v1/gc', what: 'collect garbage', json: { dry_run: options.dryRun ?? true } })
   }
 
-  /** Reads a file of the public tree, such as `/head.json`; `undefined` when there is none. */
-  async fetchPublic(path: string): Promise<Uint8Array | undefined> {
+  /**
+   * Reads a file of the public tree, such as `/head.json`; `undefined` when there is none.
+   *
+   * @param options - `maxBytes`: most bytes of the answer; default 64 MiB, below `/files/` the largest blob there may be.
+   */
+  async fetchPublic(path: string, options: { maxBytes?: number } = {}): Promise<Uint8Array | undefined> {
     const response = await this.#http.send({ method: 'GET', path, what: `fetch ${path}`, accept: [404] })
     if (response.status === 404) {
       await response.body?.cancel()
       return undefined
     }
-    return new Uint8Array(await response.arrayBuffer())
+    const { maxBytes = path.includes('/files/') ? maxBlobBytes : maxManifestBytes } = options
+    return readBounded(response, maxBytes, `fetch ${path}`)
   }
 }

@@ -1,5 +1,8 @@
+import { utf8Decode } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'
+import { maxManifestBytes } from '../limits.ts'
 import { ProblemError } from './problem-error.ts'
+import { readBounded } from './read-bounded.ts'
 
 /** Options of the client. */
 export interface ReleaseServerClientOptions {
@@ -27,6 +30,8 @@ export interface Call {
   readonly signal?: AbortSignal | undefined
   /** Statuses besides 2xx that the caller reads itself. */
   readonly accept?: readonly number[]
+  /** Most bytes of an answer; default 64 MiB. */
+  readonly maxBytes?: number
   /** Whether repeating is safe; default: true, all calls carry an idempotency key or are idempotent. */
   readonly repeat?: boolean
 }
@@ -71,13 +76,14 @@ export class HttpCaller {
   /** Sends a call and reads its JSON answer. */
   async json<T>(call: Call): Promise<T> {
     const response = await this.send(call)
-    return (await response.json()) as T
+    const bytes = await readBounded(response, call.maxBytes ?? maxManifestBytes, call.what)
+    return JSON.parse(utf8Decode(bytes)) as T
   }
 
   /** Sends a call and reads its bytes. */
   async bytes(call: Call): Promise<Uint8Array> {
     const response = await this.send(call)
-    return new Uint8Array(await response.arrayBuffer())
+    return readBounded(response, call.maxBytes ?? maxManifestBytes, call.what)
   }
 
   #headers(call: Call): Record<string, string> {
