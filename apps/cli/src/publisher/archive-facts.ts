@@ -49,6 +49,25 @@ export function segmentCuts(archive: Archive): number[] {
   return [...cuts].sort((a, b) => a - b)
 }
 
+/**
+ * Bytes at most of the chunks of an archive that a turned content key changes: the one with the header and that of the
+ * slots, each with small neighbours that share its chunk.
+ *
+ * @param path - The archive.
+ * @param size - Its bytes.
+ */
+export async function turnedBytes(path: string, size: number): Promise<number> {
+  const params = chunkParamsFor(size)
+  if (params === undefined) return size
+  const { archive, close } = await openArchiveFile(path, { verifiers: 'unchecked' })
+  try {
+    const neighbours = 2 * (params.groupBytes + params.minBytes)
+    return (segmentCuts(archive)[0] ?? 0) + PREAMBLE_BYTES + archive.slotNumbers.length * SLOT_BYTES + neighbours
+  } finally {
+    await close()
+  }
+}
+
 async function indexFile(file: TreeFile, indexer: ChunkIndexer, signal: AbortSignal): Promise<void> {
   const handle = await open(file.source, 'r')
   let length = 0

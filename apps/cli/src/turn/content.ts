@@ -7,6 +7,7 @@ import { pathExists } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-server/client'
 import { CliError } from '../errors.ts'
 import { activeContentKey, keyAlias, type HomeContentKey } from '../home.ts'
+import { turnedBytes } from '../publisher/archive-facts.ts'
 import { rewrapTree } from '../publisher/archives.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
 import { prepareRelease } from '../publisher/prepare-release.ts'
@@ -33,7 +34,7 @@ export interface ContentTurnPlan {
   /** Release whose archives are rewrapped; undefined when there is none yet. */
   readonly release: StoredRelease | undefined
   readonly nextVersion: string | undefined
-  /** What a player who has that release downloads at most: two chunks and an index for each archive. */
+  /** What a player who has that release downloads at most: header, slots and index of each archive; small ones whole. */
   readonly downloadBytesAtMost: number
 }
 
@@ -50,7 +51,6 @@ export async function planContentTurn(home: HomeSession, { channel, nowMs }: Con
   const { description } = home
   const begun = pending?.['to'] === undefined ? undefined : pending
   const release = begun === undefined ? (await readReleases(home.paths, channel)).at(-1) : await releaseOf(home, begun)
-  const archives = release?.manifest.files.filter(({ keyId }) => keyId !== undefined) ?? []
   const following = release === undefined ? undefined : nextVersion(nowMs, release.manifest.version)
   return {
     from: begun === undefined ? activeContentKey(description).keyId : Number(begun['from']),
@@ -58,8 +58,19 @@ export async function planContentTurn(home: HomeSession, { channel, nowMs }: Con
     slot: begun === undefined ? Math.max(0, ...description.slots) + 1 : Number(begun['slot']),
     release,
     nextVersion: begun === undefined ? following : textOf(begun['version']),
-    downloadBytesAtMost: archives.reduce((sum, { size, index }) => sum + Math.min(size, CHUNK_BYTES_AT_MOST + (index?.size ?? 0)), 0),
+    downloadBytesAtMost: release === undefined ? 0 : await downloadBytes(release),
   }
+}
+
+async function downloadBytes({ manifest, tree }: StoredRelease): Promise<number> {
+  let sum = 0
+  for (const { path, size, keyId, index } of manifest.files) {
+    if (keyId === undefined) continue
+    const file = join(tree, path)
+    const turned = index !== undefined && await pathExists(file) ? await turnedBytes(file, size) : CHUNK_BYTES_AT_MOST
+    sum += index === undefined ? size : Math.min(size, turned + index.size)
+  }
+  return sum
 }
 
 async function releaseOf(home: HomeSession, facts: JsonObject): Promise<StoredRelease | undefined> {

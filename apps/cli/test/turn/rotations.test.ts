@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -56,6 +57,23 @@ describe('contentTurnSteps()', () => {
     const findings = await diagnose(home, { nowMs: Date.now(), deep: true, client, signal: world.signal })
     expect(findings.filter(({ level }) => level === 'error')).toEqual([])
     expect(await engine.update()).toMatchObject({ outcome: 'updated', version: expect.stringMatching(/-2$/) })
+  })
+
+  it('tells beforehand what a player will download: far less than the archives', async () => {
+    const client = await world.startServer()
+    await world.source()
+    await writeFile(world.path('source', 'data', 'large.bin'), randomBytes(3_000_000))
+    const { manifest } = await world.release()
+    const engine = await world.engine()
+    await engine.update()
+    const home = await world.home()
+    const options = { channel: 'stable', client, nowMs: Date.now(), signal: world.signal }
+    const plan = await planContentTurn(home, options)
+    await runTurn('content', contentTurnSteps(home, plan, options), { folder: home.paths.journals, now: '' })
+    const { downloadedBytes } = await engine.update()
+    const loose = manifest.files.filter(({ keyId }) => keyId === undefined).reduce((sum, { size }) => sum + size, 0)
+    expect(downloadedBytes - loose).toBeLessThanOrEqual(plan.downloadBytesAtMost)
+    expect(plan.downloadBytesAtMost).toBeLessThan(200_000)
   })
 
   it('makes a key and nothing else when nothing is released yet', async () => {
