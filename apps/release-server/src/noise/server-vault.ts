@@ -1,7 +1,8 @@
 import { deriveKek, kekProvider, newPassphraseKdf, parsePassphraseKdf, passphraseBytes, Vault, VaultError, writePassphraseKdf } from '@keyturn/vault-kdf'
-import type { MasterKeyProvider } from '@keyturn/vault-kdf'
+import type { MasterKeyProvider, PassphraseKdf } from '@keyturn/vault-kdf'
 import { wipe } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
+import { ServerError } from '../errors.ts'
 import type { MetadataStore } from '../storage/metadata-store.ts'
 import { VaultRecords } from './vault-records.ts'
 
@@ -13,10 +14,17 @@ export interface VaultSettings {
   readonly scryptLogN?: number
 }
 
+/** Whoever writes to the metadata store must not make the passphrase cheap to guess. */
+function strongEnough(kdf: PassphraseKdf, settings: VaultSettings): PassphraseKdf {
+  const strong = kdf.algorithm === 'scrypt' && kdf.logN >= 15 && kdf.r >= 8
+  if (strong || settings.scryptLogN !== undefined) return kdf
+  throw new ServerError('SRV_CONFIG', 'The stored parameters of the vault passphrase are below scrypt 2^15, r 8: they are not what this server writes')
+}
+
 async function providerOf(metadata: MetadataStore, settings: VaultSettings, random: RandomSource): Promise<MasterKeyProvider> {
   const kdf = await metadata.transaction(['vault'], async (records) => {
     const stored = (await records.get('settings', 'vault-passphrase'))?.value
-    if (stored !== undefined) return parsePassphraseKdf(stored)
+    if (stored !== undefined) return strongEnough(parsePassphraseKdf(stored), settings)
     const fresh = newPassphraseKdf(random, settings.scryptLogN)
     await records.put('settings', { key: 'vault-passphrase', value: writePassphraseKdf(fresh) })
     return fresh
@@ -32,7 +40,7 @@ async function providerOf(metadata: MetadataStore, settings: VaultSettings, rand
 /**
  * Opens the vault that seals runtime keys and transport keys at rest, or makes it.
  *
- * @throws VaultError, `VK_KEYRING` for a wrong passphrase.
+ * @throws VaultError, `VK_KEYRING` for a wrong passphrase; ServerError `SRV_CONFIG` for stored parameters that are too weak.
  */
 export async function openServerVault(metadata: MetadataStore, settings: VaultSettings, random: RandomSource): Promise<Vault> {
   const provider = await providerOf(metadata, settings, random)
