@@ -109,10 +109,12 @@ export async function listNamedIdentities(home: string): Promise<readonly { pref
   return records.map(({ prefix, alias }) => ({ prefix, alias }))
 }
 
-async function openKeys(context: Context, path: string, label: string, file: string | undefined): Promise<Keys> {
+/** A keystore of the identity; the file of a promised key keeps no earlier generation, which would hold that key too. */
+async function openKeys(context: Context, path: string, use: 'current' | 'next', file: string | undefined): Promise<Keys> {
+  const label = use === 'current' ? 'Passphrase' : 'Passphrase of the next identity key'
   const passphrase = await context.ask.passphrase(label, { file })
   try {
-    const keys = await Keys.open(path, passphrase, { clock: context.clock })
+    const keys = await Keys.open(path, passphrase, { clock: context.clock, keepPrevious: use === 'current' })
     context.defer(() => keys.close())
     return keys
   } finally {
@@ -125,8 +127,8 @@ async function openNamed(context: Context, prefix: string, options: OpenIdentity
   if (options.write === true) await lockHome(context)
   let record = await readNamedRecord(folder)
   const opened = new Map<string, Promise<Keys>>()
-  const once = (path: string, label: string, file?: string): Promise<Keys> => {
-    const known = opened.get(path) ?? openKeys(context, path, label, file)
+  const once = (path: string, use: 'current' | 'next', file?: string): Promise<Keys> => {
+    const known = opened.get(path) ?? openKeys(context, path, use, file)
     opened.set(path, known)
     return known
   }
@@ -134,8 +136,8 @@ async function openNamed(context: Context, prefix: string, options: OpenIdentity
     kind: 'named', prefix, logPath: join(folder, 'log.cesr'), journals: join(folder, 'journals'), turn: 'identity', rolesFolder: undefined,
     get alias() { return record.alias },
     get next() { return record.next },
-    keys: () => once(join(folder, 'keystore'), 'Passphrase'),
-    nextKeys: (file) => once(file, 'Passphrase of the next identity key', options.nextPassphraseFile),
+    keys: () => once(join(folder, 'keystore'), 'current'),
+    nextKeys: (file) => once(file, 'next', options.nextPassphraseFile),
     async rename(names) {
       await writeNamedRecord(folder, prefix, names)
       record = { ...record, ...names }
@@ -154,7 +156,7 @@ async function openRelease(context: Context, options: OpenIdentityOptions): Prom
     get next() { return [{ alias: session.description.identity.nextAlias, file: session.nextKeyFile }] },
     keys: () => session.keys(),
     nextKeys(file) {
-      const known = opened.get(file) ?? openKeys(context, file, 'Passphrase of the next identity key', options.nextPassphraseFile)
+      const known = opened.get(file) ?? openKeys(context, file, 'next', options.nextPassphraseFile)
       opened.set(file, known)
       return known
     },

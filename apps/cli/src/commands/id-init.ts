@@ -112,7 +112,7 @@ async function fill(context: Context, options: InitOptions, draft: string, made:
     const nextKeys: Uint8Array[] = []
     const files = options.nextKeyFile.length === 0 ? [join(draft, 'next.keystore')] : options.nextKeyFile.map((file) => resolve(file))
     for (const file of files) {
-      const store = await Keys.create(file, nextPassphrase, { clock })
+      const store = await Keys.create(file, nextPassphrase, { clock, keepPrevious: false })
       if (isAbsolute(file) && !file.startsWith(draft)) made.push(file)
       const alias = `${options.alias}/2`
       nextKeys.push(await store.makeSigning(alias, 'identity'))
