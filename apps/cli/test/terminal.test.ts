@@ -90,7 +90,7 @@ describe.skipIf(!hasTmux)('keyturn in a terminal', () => {
   })
 
   it('colours errors in a terminal, and not with --no-color or NO_COLOR', async () => {
-    await start('keyturn explain NOPE; keyturn explain NOPE --no-color; NO_COLOR=1 keyturn explain NOPE; echo END')
+    await start('unset NO_COLOR; keyturn explain NOPE; keyturn explain NOPE --no-color; NO_COLOR=1 keyturn explain NOPE; echo END')
     const text = await screen(/END/)
     expect(text.match(/\u001b\[31merror:/g)).toHaveLength(1)
     expect(text.match(/error:/g)).toHaveLength(3)
