@@ -17,6 +17,9 @@ export interface CampaignResult {
 
 interface Run { readonly lines: string[]; readonly killed: boolean; readonly stderr: string }
 
+/** When a run is killed: by the clock, from outside, or after so many of its operations, which no machine is too fast for. */
+export type KillPoint = { readonly withinMs: number } | { readonly withinOperations: number }
+
 function runOnce(args: readonly string[], killAfterMs: number | undefined): Promise<Run> {
   const child = spawn(process.execPath, [fileURLToPath(new URL('worker.ts', import.meta.url)), ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   let stdout = ''
@@ -33,8 +36,14 @@ function runOnce(args: readonly string[], killAfterMs: number | undefined): Prom
   })
 }
 
+function runUntil(args: readonly string[], point: KillPoint | undefined): Promise<Run> {
+  if (point === undefined) return runOnce(args, undefined)
+  if ('withinMs' in point) return runOnce(args, 1 + Math.random() * point.withinMs)
+  return runOnce([...args, String(1 + Math.floor(Math.random() * point.withinOperations))], undefined)
+}
+
 /** Runs the worker again and again, killing it, until it comes to its end by itself. */
-export async function runCampaign(kind: 'folder' | 'sqlite', records: number, turns: number, kills: number, maxKillMs: number): Promise<CampaignResult> {
+export async function runCampaign(kind: 'folder' | 'sqlite', records: number, turns: number, kills: number, point: KillPoint): Promise<CampaignResult> {
   const folder = mkdtempSync(join(tmpdir(), 'keyturn-campaign-'))
   const journal = join(folder, 'acknowledged')
   writeFileSync(journal, '')
@@ -44,7 +53,7 @@ export async function runCampaign(kind: 'folder' | 'sqlite', records: number, tu
   let killed = 0
   try {
     for (;;) {
-      const run = await runOnce(args, killed < kills ? 1 + Math.random() * maxKillMs : undefined)
+      const run = await runUntil(args, killed < kills ? point : undefined)
       failures.push(...run.lines.filter((line) => line.startsWith('failed ')))
       if (run.killed) {
         killed += 1
@@ -61,7 +70,7 @@ export async function runCampaign(kind: 'folder' | 'sqlite', records: number, tu
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [kind = 'folder', records = '100000', turns = '3', kills = '25', maxKillMs = '4000'] = process.argv.slice(2)
-  const result = await runCampaign(kind === 'sqlite' ? 'sqlite' : 'folder', Number(records), Number(turns), Number(kills), Number(maxKillMs))
+  const result = await runCampaign(kind === 'sqlite' ? 'sqlite' : 'folder', Number(records), Number(turns), Number(kills), { withinMs: Number(maxKillMs) })
   process.stdout.write(`${JSON.stringify({ kind, records: Number(records), turns: Number(turns), ...result }, null, 2)}\n`)
   process.exitCode = result.failures.length === 0 && result.last.startsWith('done ') && result.last.includes(' failed 0 ') ? 0 : 1
 }

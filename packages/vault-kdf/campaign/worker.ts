@@ -1,12 +1,13 @@
 // One process of the campaign: writers, readers and a turn of the key at once, until it is done or killed.
-// argv: store kind, path, passphrase-free key (hex), records, turns, file with what was acknowledged before.
+// argv: store kind, path, passphrase-free key (hex), records, turns, file with what was acknowledged before,
+// and after how many operations of the turn it kills itself (absent: never).
 import { appendFileSync, readFileSync } from 'node:fs'
 import { hexDecode } from '@keyturn/primitives'
 import { type VaultStore, Vault, VaultError, kekProvider } from '../src/index.ts'
 import { FolderStore } from '../src/node/index.ts'
 import { SqliteStore } from '../src/sqlite/index.ts'
 
-const [kind = '', path = '', key = '', recordCount = '0', turnCount = '0', journal = ''] = process.argv.slice(2)
+const [kind = '', path = '', key = '', recordCount = '0', turnCount = '0', journal = '', killAfter] = process.argv.slice(2)
 const records = Number(recordCount)
 const turns = Number(turnCount)
 const bytesPerRecord = 1024
@@ -55,10 +56,20 @@ async function check(vault: Vault, name: number, exact: boolean): Promise<void> 
   reads += 1
 }
 
+let operations = 0
+const lastOperation = killAfter === undefined ? Number.POSITIVE_INFINITY : Number(killAfter)
+
+/** Ends this process as `kill -9` does, in the middle of whatever the others are at. Counted, so that it comes on any machine. */
+function maybeDie(): void {
+  operations += 1
+  if (operations >= lastOperation) process.kill(process.pid, 'SIGKILL')
+}
+
 async function forever(work: (n: number) => Promise<void>): Promise<void> {
   while (!stopped) {
     try {
       await work(Math.floor(Math.random() * records))
+      maybeDie()
     } catch (error) {
       complain(error instanceof VaultError ? `${error.code} ${error.message}` : String(error))
     }
@@ -89,6 +100,7 @@ async function fill(vault: Vault): Promise<void> {
 async function turnKeys(vault: Vault): Promise<void> {
   for (;;) {
     await vault.sweep({ pageSize: 200 })
+    maybeDie()
     for (const { version, state } of vault.keys.list()) {
       if (state === 'decrypt_only') await vault.keys.retire(version)
       if (state === 'staged') await vault.keys.promote(version)

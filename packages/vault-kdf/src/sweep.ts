@@ -33,6 +33,9 @@ export interface SweepReport {
 /** Name of the job among the documents of a store. */
 const jobDocumentName = 'sweep'
 
+/** How long a sweep may hold the thread, in milliseconds: a store that answers at once (memory, SQLite) never lets others in by itself. */
+const sliceMs = 8
+
 /** What one page came to. */
 interface Page {
   readonly changes: { readonly change: StoreChange; readonly kind: 'resealed' | 'expired'; readonly bytes: number }[]
@@ -49,6 +52,7 @@ export class Sweep {
   readonly #options: SweepOptions
   #job: SweepJob
   #revision: number | 'absent'
+  #sliceStarted = performance.now()
 
   private constructor(core: VaultCore, options: SweepOptions, job: SweepJob, revision: number | 'absent') {
     this.#core = core
@@ -110,7 +114,10 @@ export class Sweep {
     if (this.#retarget()) return
     const started = performance.now()
     const page: Page = { changes: [], failures: [], gated: 0 }
-    for (const record of records) await this.#judge(record, page)
+    for (const record of records) {
+      await this.#judge(record, page)
+      if (performance.now() - this.#sliceStarted > sliceMs) await this.#pause(0)
+    }
     const last = records.at(-1)
     const cursor = last === undefined ? this.#job.cursor : { partition: last.partition, cell: last.cell, name: last.name }
     const outcomes = await this.#apply(page, records.length, cursor)
@@ -191,7 +198,13 @@ export class Sweep {
     const bytes = records.reduce((sum, record) => sum + record.envelope.length, 0)
     const due = maxBytesPerSecond === undefined ? 0 : (bytes / maxBytesPerSecond) * 1000 - (performance.now() - started)
     const waitMs = Math.max(pauseMs, due)
-    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs))
+    await this.#pause(Math.max(waitMs, 0))
+  }
+
+  /** Waits, and lets readers and writers of the same process have their turn even when there is nothing to wait for. */
+  async #pause(ms: number): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, ms))
+    this.#sliceStarted = performance.now()
   }
 
   async #remaining(): Promise<number> {

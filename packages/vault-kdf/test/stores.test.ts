@@ -134,21 +134,20 @@ describe('FolderStore', () => {
     const store = await FolderStore.open(fresh(), { compactMinBytes: 20_000, compactGarbage: 0.3 })
     await store.apply([], { ...fence, expected: 'absent' })
     let stop = false
+    let reads = 0
     const reader = (async () => {
-      let reads = 0
       while (!stop) {
         const page = await store.scan({ limit: 50 })
         for (const row of page) expect(row.envelope.every((byte) => byte === row.envelope[0])).toBe(true)
         reads += page.length
         await new Promise((resolve) => setImmediate(resolve))
       }
-      return reads
     })()
-    for (let n = 0; n < 400; n++) {
+    for (let n = 0; n < 400 || reads <= 100; n++) {
       await store.apply([0, 1, 2].map((k) => ({ put: record(`n${(n * 3 + k) % 40}`, 1, { envelope: new Uint8Array(300).fill(n & 0xff) }), expected: 'any' as const })))
     }
     stop = true
-    expect(await reader).toBeGreaterThan(100)
+    await reader
     await store.close()
   })
 

@@ -287,6 +287,24 @@ describe('sweep', () => {
     expect(await code(vault.keys.retire(1))).toBe('VK_SWEEP_INCOMPLETE')
   })
 
+  test('others of the same process have their turn during a sweep of a store that answers at once', async () => {
+    const { create } = setUp()
+    const vault = await create()
+    const cell = vault.partition('p').cell('c')
+    for (let i = 0; i < 500; i++) await cell.seal(`r${i}`, text('x'))
+    await vault.keys.rotate()
+    let turns = 0
+    let swept = false
+    const watch = (): void => {
+      turns += 1
+      if (!swept) setImmediate(watch)
+    }
+    setImmediate(watch)
+    await vault.sweep({ pageSize: 50 })
+    swept = true
+    expect(turns).toBeGreaterThanOrEqual(10)
+  })
+
   test('an aborted sweep goes on behind its cursor', async () => {
     const { create, open } = setUp()
     const vault = await create()
