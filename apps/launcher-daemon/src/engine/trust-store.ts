@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import {
-  type AcceptedRelease, type ChannelFloor, type DocumentAnswer, type DocumentRequest, formatTrustRoot, initialTrustState, limits, type Mirror, parseHead, parseHeadEnvelope,
-  parseManifest,
-  parseTrustRoot, parseTrustState, rebuildTrustState, type ReleaseDecision, releaseSteps, type TrustRoot, type TrustState, type VerifyOptions, writeTrustState,
+  type AcceptedRelease, type DocumentAnswer, type DocumentRequest, formatTrustRoot, initialTrustState, limits, type Mirror, parseHead, parseHeadEnvelope,
+  parseManifest, parseTrustRoot, parseTrustState, type PinnedKeysRoot, rebuildTrustState, type ReleaseDecision, releaseSteps, type TrustRoot, type TrustState,
+  type VerifyOptions, writeTrustState,
 } from '@keyturn/manifest'
 import { equalBytes } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
@@ -10,6 +10,8 @@ import { LauncherError } from '../errors.ts'
 import { listFolder, readSmallFile, writeSmallFile } from './disk.ts'
 import { driveRelease } from './drive-release.ts'
 import type { Layout } from './layout.ts'
+import { keepMove, proveMove } from './proven-move.ts'
+import { raisedBy, raisedByPinned } from './raise-floors.ts'
 
 /** The stored trust of an install. */
 export interface LoadedTrust {
@@ -29,38 +31,6 @@ const dayMs = 24 * 60 * 60 * 1000
 const manifestName = /^([1-9][0-9]{0,15})\.json$/
 
 const rolesName = /^([1-9][0-9]{0,8})\.json$/
-
-function sameRoot(state: TrustState, root: TrustRoot): boolean {
-  if (state.root.kind === 'kel' && root.kind === 'kel') return state.root.prefix === root.prefix
-  // An install that moved from pinned keys to an identity stays there; the old setting does not bring it back.
-  return state.root.kind === 'kel' || root.kind === 'pinned-keys'
-}
-
-/** The higher of two floors, for head and manifest apart. */
-function higherFloor(stored: ChannelFloor, { headSequence, headSha256, ...manifest }: ChannelFloor): ChannelFloor {
-  const isNewHead = headSequence !== undefined && headSequence > (stored.headSequence ?? 0)
-  const isNewManifest = (manifest.manifestSequence ?? 0) > (stored.manifestSequence ?? 0)
-  return {
-    ...stored,
-    ...(isNewHead && { headSequence, ...(headSha256 !== undefined && { headSha256 }) }),
-    ...(isNewManifest && manifest),
-  }
-}
-
-/** A state with every floor at least as high as signed documents prove. */
-function raisedBy(state: TrustState, proven: TrustState): TrustState {
-  if (proven.roles === undefined) return state
-  const isBehind = (proven.establishment?.sn ?? -1) > (state.establishment?.sn ?? -1)
-  const hasNewEpoch = (proven.epoch ?? -1) > (state.epoch ?? -1)
-  const base = isBehind || state.roles === undefined ? { ...state, ...proven } : state
-  // An older epoch proves nothing: the document that raised it is gone, and its sequences began anew.
-  if ((proven.epoch ?? -1) < (base.epoch ?? -1)) return { ...base, clockFloorMs: Math.max(state.clockFloorMs, proven.clockFloorMs) }
-  // What a signed manifest says of a content key counts more than a copy of it.
-  const keyIds = hasNewEpoch ? proven.keyIds : { ...state.keyIds, ...proven.keyIds }
-  const channels = { ...(hasNewEpoch ? {} : state.channels) }
-  for (const [name, floor] of Object.entries(proven.channels)) channels[name] = higherFloor(channels[name] ?? {}, floor)
-  return { ...base, keyIds, channels, clockFloorMs: Math.max(state.clockFloorMs, proven.clockFloorMs) }
-}
 
 /** Reads and writes `.updates/trust`; docs/spec/launcher.md §3.1. */
 export class TrustStore {
@@ -101,19 +71,42 @@ export class TrustStore {
    */
   async load(): Promise<LoadedTrust> {
     const current = await this.#parsed(this.#layout.trustState)
-    const stored = typeof current === 'object' ? current : await this.#parsed(this.#layout.trustStatePrevious)
-    if (typeof stored === 'object') {
-      if (!sameRoot(stored, this.#root)) {
-        throw new LauncherError('LA_SETTINGS', `Cannot use trust root "${formatTrustRoot(this.#root)}": this install belongs to "${formatTrustRoot(stored.root)}"`, {
-          hint: 'Install into another folder, or uninstall first',
-        })
-      }
-      // A newer pin of the same identity takes the place of the older one.
-      const state = stored.root.kind === this.#root.kind ? { ...stored, root: this.#root } : stored
-      return { state: await this.#raised(state), lost: false }
+    const found = typeof current === 'object' ? current : await this.#parsed(this.#layout.trustStatePrevious)
+    const stored = typeof found === 'object' ? found : undefined
+    if (this.#root.kind === 'pinned-keys') return { state: await this.#underPinnedKeys(this.#root, stored), lost: false }
+    if (stored !== undefined && (stored.root.kind !== 'kel' || stored.root.prefix !== this.#root.prefix)) {
+      throw new LauncherError('LA_SETTINGS', `Cannot use trust root "${formatTrustRoot(this.#root)}": this install belongs to "${formatTrustRoot(stored.root)}"`, {
+        hint: 'Install into another folder, or uninstall first',
+      })
     }
-    const state = await this.#raised(initialTrustState(this.#root))
-    return { state, lost: current === 'damaged' && state.roles === undefined && state.root.kind === 'kel' }
+    // A newer pin of the same identity takes the place of the older one; earlier keys are not known to be this install's.
+    const { movedFrom: _unproven, ...known } = stored ?? initialTrustState(this.#root)
+    const state = await this.#raised({ ...known, root: this.#root })
+    return { state, lost: current === 'damaged' && state.roles === undefined }
+  }
+
+  /**
+   * Whether an install of pinned keys moved to an identity is not for `trust.json` to say: the manifest that led there
+   * is kept and verified again. Once proven, no setting and no edited copy brings the old keys back.
+   */
+  async #underPinnedKeys(pinned: PinnedKeysRoot, stored: TrustState | undefined): Promise<TrustState> {
+    const move = await proveMove(this.#fs, this.#layout, pinned)
+    const isTheirs = stored !== undefined && (stored.root.kind === 'pinned-keys' || stored.root.prefix === move?.root.prefix)
+    const { movedFrom: _written, ...known } = isTheirs ? stored : initialTrustState(pinned)
+    if (move === undefined) return await this.#raisedUnderPinnedKeys(pinned, { ...known, root: pinned })
+    const epoch = known.epoch ?? move.epoch
+    return await this.#raised(raisedByPinned({ ...known, root: move.root, movedFrom: pinned, ...(epoch !== undefined && { epoch }) }, move.floors))
+  }
+
+  async #raisedUnderPinnedKeys(pinned: PinnedKeysRoot, state: TrustState): Promise<TrustState> {
+    let raised = state
+    for (const sequence of [...(await this.#storedSequences()), 0]) {
+      const manifest = await this.manifest(sequence).catch(() => undefined)
+      const legacySignature = await this.#read(join(this.#layout.manifests, `${sequence}.json.sig`), limits.legacySignatureBytes).catch(() => undefined)
+      if (manifest === undefined || legacySignature === undefined) continue
+      raised = raisedByPinned(raised, rebuildTrustState(pinned, { manifests: [{ manifest, legacySignature }] }, this.#channel))
+    }
+    return raised
   }
 
   /**
@@ -204,6 +197,22 @@ export class TrustStore {
     return true
   }
 
+  /**
+   * The number of the newest role document that the stored log seals, when that document is not at hand: deleted or
+   * damaged, since it was stored before the log. What it withdrew is then not known.
+   */
+  async missingRoles(state: TrustState): Promise<number | undefined> {
+    const log = await this.log()
+    if (state.root.kind !== 'kel' || log === undefined) return undefined
+    const steps = releaseSteps(state, { channel: this.#channel, nowMs: 0 })
+    let step = steps.next()
+    if (step.done !== true && step.value.document === 'log') step = steps.next(log)
+    if (step.done === true || step.value.document !== 'roles') return undefined // the log is refused, whoever judges it says so
+    const { version } = step.value
+    const { roles } = rebuildTrustState(state.root, { log, roles: (await this.roles()).map(({ bytes }) => bytes) })
+    return roles?.version === version ? undefined : version
+  }
+
   /** One stored role document. */
   async role(version: number): Promise<Uint8Array | undefined> {
     return await this.#read(join(this.#layout.roles, `${version}.json`), limits.rolesBytes)
@@ -236,6 +245,9 @@ export class TrustStore {
       await this.#store(this.#layout.keyLog, authority.logBytes)
     }
     if (decision.outcome === 'accepted') await this.#storeRelease(decision, documents)
+    if (decision.outcome === 'accepted' && decision.authority === undefined && decision.state.root.kind === 'kel' && documents.legacySignature !== undefined) {
+      await keepMove(this.#fs, this.#layout, decision, documents.legacySignature)
+    }
     if (decision.outcome !== 'refused' && decision.headBytes !== undefined) await this.#store(this.#layout.head, decision.headBytes)
     await this.write(decision.state)
   }
