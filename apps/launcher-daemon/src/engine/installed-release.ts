@@ -34,6 +34,15 @@ export async function judgeInstalled(session: Session, ref: ReleaseRef, state: T
     await readSmallFile(fs, layout.manifestSig, limits.legacySignatureBytes),
     await trust.log(), await trust.role(ref.rolesVersion), await trust.roles(),
   ]
+  const missing = await trust.missingRoles(state)
+  if (missing !== undefined) {
+    return {
+      playable: false,
+      error: new ManifestError('TRUST_LOST', `Cannot start: role document ${missing}, which the stored log seals, is gone or damaged, and with it the list of withdrawn keys`, {
+        details: { version: missing }, hint: 'Update once while the server can be reached',
+      }),
+    }
+  }
   const decision = verifyInstalled({
     manifest,
     newestContentKeys: await trust.newestContentKeys(state, channel),
