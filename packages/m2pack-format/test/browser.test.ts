@@ -90,15 +90,16 @@ describe.skipIf(browser === undefined)('in a browser', () => {
   afterAll(() => void server?.close())
 
   it('the core opens, lists, verifies and reads an archive from a Blob, and builds the same bytes', async () => {
-    const running = await chromium.launch({ executablePath: browser as string, args: ['--no-sandbox', '--disable-gpu'] })
+    const running = await chromium.launch({ executablePath: browser as string, args: ['--no-sandbox', '--disable-gpu'], timeout: 120_000 })
     try {
       const tab = await running.newPage()
+      tab.setDefaultTimeout(120_000)
       const errors: string[] = []
       tab.on('pageerror', (error) => errors.push(String(error)))
       tab.on('console', (message) => errors.push(message.text()))
       tab.on('response', (response) => void (response.status() < 400 || errors.push(`${response.status()} ${response.url()}`)))
       await tab.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
-      await tab.waitForFunction('typeof window.run === "function"', undefined, { timeout: 20_000 }).catch((error: unknown) => {
+      await tab.waitForFunction('typeof window.run === "function"', undefined, { timeout: 120_000 }).catch((error: unknown) => {
         throw new Error(`The page did not load: ${errors.join('; ')}`, { cause: error })
       })
       const keys = { contentKeyHex: hexEncode(contentKey.key), publicKeyHex: hexEncode(publicKey), seedHex: hexEncode(seed), slotHex: hexEncode(slots.get(1) as Uint8Array) }

@@ -243,11 +243,9 @@ describe('matchesGlob()', () => {
     for (const [glob, path, fits] of cases) expect([glob, path, matchesGlob(glob, path)]).toEqual([glob, path, fits])
   })
 
-  it('answers hostile globs at once', () => {
-    const start = performance.now()
-    matchesGlob(`${'*a'.repeat(500)}b`, 'a'.repeat(5000))
-    matchesGlob(`${'**/a/'.repeat(200)}b`, `${'a/'.repeat(2000)}c`)
-    expect(performance.now() - start).toBeLessThan(1000)
+  it('answers hostile globs: a matcher that tries every way would never end', () => {
+    expect(matchesGlob(`${'*a'.repeat(500)}b`, 'a'.repeat(5000))).toBe(false)
+    expect(matchesGlob(`${'**/a/'.repeat(200)}b`, `${'a/'.repeat(2000)}c`)).toBe(false)
   })
 })
 

@@ -159,10 +159,9 @@ describe('parseManifest()', () => {
         expect(manifestTotals(files)).toEqual({ files: files.length, bytes: files.reduce((sum, { size }) => sum + size, 0), downloadBytes })
       }),
     )
-    const piled = Array.from({ length: 100_000 }, (_, index) => ({ path: `${index}`, sha256: `00000000${index.toString(16).padStart(56, '0')}`, size: 1, platform: 'all', required: true, executable: false }))
-    const start = performance.now()
-    expect(manifestTotals(piled).downloadBytes).toBe(100_000)
-    expect(performance.now() - start).toBeLessThan(2000)
+    const piled = Array.from({ length: 200_000 }, (_, index) => ({ path: `${index}`, sha256: `00000000${index.toString(16).padStart(56, '0')}`, size: 1, platform: 'all', required: true, executable: false }))
+    // One look at every other for each of them would not end within the limit of a test.
+    expect(manifestTotals(piled).downloadBytes).toBe(200_000)
   })
 
   it('installs legal names that look odd, and pollutes nothing (row 66)', () => {
@@ -172,12 +171,13 @@ describe('parseManifest()', () => {
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
   })
 
-  it('answers slow-looking input at once (row 90)', () => {
-    const start = performance.now()
-    code(changed({ version: '1.'.repeat(100_000) }))
-    code(changed({ files: [{ path: `${'a/'.repeat(1000)}!`, sha256: 'ab'.repeat(32), size: 1 }], totals: undefined }))
-    code(utf8Encode('['.repeat(100_000)))
-    expect(performance.now() - start).toBeLessThan(500)
+  it('answers slow-looking input: what looks again at all of it for each part would never end (row 90)', () => {
+    const answers = [
+      code(changed({ version: '1.'.repeat(2_000_000) })),
+      code(changed({ files: [{ path: `${'a/'.repeat(1_000_000)}!`, sha256: 'ab'.repeat(32), size: 1 }], totals: undefined })),
+      code(utf8Encode('['.repeat(4_000_000))),
+    ]
+    expect(answers).toEqual(['MAN_SCHEMA', 'MAN_SCHEMA', 'MAN_JSON'])
   })
 
   it('refuses what is no JSON: comments, commas, BOM, UTF-16, garbage around it (row 67)', () => {

@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Client as DhtClient } from 'bittorrent-dht'
 import { Client, Keypair, Pkdns, Pubky, PublicKey } from '@synonymdev/pubky'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { sha256, utf8Encode, Writer, z32Encode } from '@keyturn/primitives'
 import { createTransportIdentity, parseIdentityName } from '../src/index.ts'
 import { createRelayHandler, encodeDnsPacket, memoryPacketStore, relayPayload, signPacket, txtRecord, verifyPacket, type SignedPacket } from '../src/pkarr/index.ts'
@@ -18,15 +18,16 @@ const homeserverRecord = {
 }
 
 describe('bittorrent-dht on this machine', () => {
-  it('stores a packet under its target and gives it back; older, forged and oversized ones are not taken', { timeout: 30_000 }, async () => {
+  it('stores a packet under its target and gives it back; older, forged and oversized ones are not taken', { timeout: 300_000 }, async () => {
     const nodes = await Promise.all(Array.from({ length: 4 }, async () => {
-      const node = new DhtClient({ bootstrap: false, verify: dhtVerify })
+      const node = new DhtClient({ bootstrap: false, verify: dhtVerify, timeout: 8000 })
       await new Promise<void>((resolve) => node.listen(0, '127.0.0.1', resolve))
       return node
     }))
     try {
       for (const node of nodes) for (const other of nodes) if (other !== node) node.addNode({ host: '127.0.0.1', port: other.address().port })
-      await new Promise((resolve) => setTimeout(resolve, 500))
+      // Each must have heard of all the others.
+      await vi.waitFor(() => expect(nodes.map((node) => node.toJSON().nodes.length)).toEqual([3, 3, 3, 3]), { timeout: 240_000, interval: 20 })
       const [first, second] = nodes.map((node) => dhtNetwork(node as unknown as DhtNode)) as [ReturnType<typeof dhtNetwork>, ReturnType<typeof dhtNetwork>]
       const packet = signPacket(seed, now(), [txtRecord('_noise', 'v=1', 300)])
       expect(await first.put(packet)).toBeGreaterThanOrEqual(2)
@@ -51,7 +52,7 @@ describe('bittorrent-dht on this machine', () => {
 })
 
 describe('@synonymdev/pubky, the Rust implementation', () => {
-  it('accepts and refuses as we do, in both directions, over our relay', { timeout: 60_000 }, async () => {
+  it('accepts and refuses as we do, in both directions, over our relay', { timeout: 600_000 }, async () => {
     const store = memoryPacketStore()
     const relay = createRelayHandler({ store })
     // A relay that hands out whatever it is told to, so that the client itself has to refuse.
@@ -70,7 +71,7 @@ describe('@synonymdev/pubky, the Rust implementation', () => {
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
-    const facade = (): Pubky => Pubky.withClient(new Client({ pkarr: { relays: [url], request_timeout: 4000 } } as never))
+    const facade = (): Pubky => Pubky.withClient(new Client({ pkarr: { relays: [url], request_timeout: 60_000 } } as never))
     try {
       // Theirs, signed in Rust, read by us.
       const keypair = Keypair.fromSecret(new Uint8Array(32).fill(9))

@@ -289,7 +289,7 @@ describe('RelayClient', () => {
     for (let count = 0; count < 2; count += 1) relays.push(await listen(createRelayHandler({ store: memoryPacketStore() })))
   })
   afterAll(() => relays.forEach(({ server }) => server.close()))
-  const make = (options = {}): RelayClient => new RelayClient({ relays: relays.map(({ url }) => url), ...options })
+  const make = (options = {}): RelayClient => new RelayClient({ relays: relays.map(({ url }) => url), timeoutMs: 240_000, ...options })
   const signer = (bytes: Uint8Array): Uint8Array => ed25519Sign(seed, bytes)
 
   it('publishes to all relays, merging what is there', async () => {
@@ -298,7 +298,7 @@ describe('RelayClient', () => {
     const packet = await make().update(identity, signer, (records) => [...records.filter(({ name }) => name !== '_noise'), txt('_noise', 'list')])
     expect(packet.records.map(({ name }) => name)).toEqual(['_pubky', '_noise'])
     for (const { url } of relays) {
-      const seen = await new RelayClient({ relays: [url] }).resolve(identity)
+      const seen = await new RelayClient({ relays: [url], timeoutMs: 240_000 }).resolve(identity)
       expect(seen?.timestampUs).toBe(packet.timestampUs)
     }
   })
@@ -307,9 +307,9 @@ describe('RelayClient', () => {
     const client = make()
     const newest = await client.resolve(identity, 'network')
     const old = await listen(createRelayHandler({ store: memoryPacketStore() }))
-    await new RelayClient({ relays: [old.url] }).publish(signPacket(seed, at, []), identity.name)
+    await new RelayClient({ relays: [old.url], timeoutMs: 240_000 }).publish(signPacket(seed, at, []), identity.name)
     let urls = relays.map(({ url }) => url)
-    const switching = new RelayClient({ relays: ['http://a'], fetch: (_input, init) => fetch(`${urls[0]}/${identity.name}`, init) })
+    const switching = new RelayClient({ relays: ['http://a'], timeoutMs: 240_000, fetch: (_input, init) => fetch(`${urls[0]}/${identity.name}`, init) })
     expect((await switching.resolve(identity, 'network'))?.timestampUs).toBe(newest?.timestampUs)
     urls = [old.url]
     expect(await rejectionOf(switching.resolve(identity, 'network'))).toBe('NK_ROLLBACK')
@@ -317,7 +317,9 @@ describe('RelayClient', () => {
   })
 
   it('answers with its codes when relays are down, broken, hostile or busy', async () => {
-    expect(await rejectionOf(new RelayClient({ relays: ['http://127.0.0.1:9'] }).resolve(identity))).toBe('NK_UNREACHABLE')
+    const gone = await listen(createRelayHandler({ store: memoryPacketStore() }))
+    await new Promise((resolve) => gone.server.close(resolve))
+    expect(await rejectionOf(new RelayClient({ relays: [gone.url], timeoutMs: 240_000 }).resolve(identity))).toBe('NK_UNREACHABLE')
     const answering = (status: number, body?: BodyInit): RelayClient => new RelayClient({ relays: ['http://r'], fetch: () => Promise.resolve(new Response(body ?? null, { status })) })
     for (const [status, code] of [[400, 'NK_RELAY'], [413, 'NK_RELAY'], [429, 'NK_UNREACHABLE'], [503, 'NK_UNREACHABLE'], [409, 'NK_CONFLICT'], [412, 'NK_CONFLICT'], [428, 'NK_CONFLICT']] as const) {
       expect(await rejectionOf(answering(status).publish(signPacket(seed, at, []), identity.name))).toBe(code)
@@ -338,10 +340,11 @@ describe('RelayClient', () => {
     const url = relays[0]?.url ?? ''
     const client = new RelayClient({
       relays: [url],
+      timeoutMs: 240_000,
       fetch: async (input, init) => {
         if (init?.method === 'PUT' && !disturbed) {
           disturbed = true
-          await new RelayClient({ relays: [url] }).update(identity, signer, (records) => [...records, txt('other', '1')])
+          await new RelayClient({ relays: [url], timeoutMs: 240_000 }).update(identity, signer, (records) => [...records, txt('other', '1')])
         }
         return fetch(input, init)
       },

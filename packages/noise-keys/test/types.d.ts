@@ -9,6 +9,7 @@ declare module 'bittorrent-dht' {
     address(): { port: number }
     addNode(node: { host: string; port: number }): void
     on(event: string, listener: () => void): void
+    toJSON(): { nodes: unknown[] }
     destroy(done: () => void): void
     get(target: Uint8Array, options: object, done: (error: Error | null, value: never) => void): void
     put(value: object, done: (error: Error | null, target: unknown, nodes?: number) => void): void

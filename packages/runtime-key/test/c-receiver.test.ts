@@ -14,6 +14,7 @@ if (!hasCompiler) console.info('C receiver: no C compiler here, skipped')
 
 const sum = (bytes: Uint8Array): number => bytes.reduce((total, byte, at) => total + byte * (at + 1), 0)
 const expected = `key_id 4 sum ${sum(keyBytes())} verifier ${sum(verifier)}\n`
+const patient = { timeoutMs: 240_000 }
 const keyHex = hexEncode(keyBytes())
 
 describe.skipIf(!hasCompiler)('C receiver', () => {
@@ -32,7 +33,7 @@ describe.skipIf(!hasCompiler)('C receiver', () => {
   const run = (env: Record<string, string>, args: string[] = []): string => spawnSync(client, args, { env, encoding: 'utf8' }).stdout.trim()
 
   it.each(['env', 'fd', 'shared-memory'] as const)('takes the key by %s', async (name) => {
-    const { child, received } = await deliveryNamed(name).deliver(makeKey(), { file: client, stdio: ['ignore', 'pipe', 'inherit'] })
+    const { child, received } = await deliveryNamed(name, patient).deliver(makeKey(), { file: client, stdio: ['ignore', 'pipe', 'inherit'] })
     let text = ''
     for await (const chunk of child.stdout as AsyncIterable<Buffer>) text += chunk.toString()
     expect(text).toBe(expected)
@@ -41,11 +42,11 @@ describe.skipIf(!hasCompiler)('C receiver', () => {
 
   it('is told from a client that never read, however fast it ends', async () => {
     for (let round = 0; round < 40; round += 1) {
-      const started = await deliveryNamed('fd').deliver(makeKey(), { file: client, stdio: ['ignore', 'ignore', 'inherit'] })
+      const started = await deliveryNamed('fd', patient).deliver(makeKey(), { file: client, stdio: ['ignore', 'ignore', 'inherit'] })
       await started.received
     }
     for (let round = 0; round < 20; round += 1) {
-      const started = await deliveryNamed('fd').deliver(makeKey(), { file: '/bin/false', stdio: ['ignore', 'ignore', 'inherit'] })
+      const started = await deliveryNamed('fd', patient).deliver(makeKey(), { file: '/bin/false', stdio: ['ignore', 'ignore', 'inherit'] })
       expect(await rejectionOf(started.received)).toBe('RK_CHILD_GONE')
     }
   })
