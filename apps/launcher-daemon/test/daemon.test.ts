@@ -1,7 +1,7 @@
 import { request } from 'node:http'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { askForPage, type Daemon, startDaemon } from '../src/daemon/daemon.ts'
 import { temporaryFolder, treeFetch } from './support/install.ts'
 import { noise, NOW, Publisher } from './support/publisher.ts'
@@ -131,7 +131,7 @@ describe('the local interface', () => {
     const { daemon: target } = await daemon({ publisher })
     const known = { authorization: `Bearer ${target.token}`, 'content-type': 'application/json' }
     const post = (name: string, body = '{}') => send(target, { method: 'POST', path: `/api/${name}`, headers: known, body })
-    expect((await post('settings', '{"limit":1000000}')).status).toBe(202)
+    expect((await post('settings', '{"limit":50000}')).status).toBe(202) // a minute for the whole of it
     const abort = new AbortController()
     const response = await fetch(`${target.address}api/events`, { headers: { authorization: `Bearer ${target.token}` }, signal: abort.signal })
     let text = ''
@@ -141,13 +141,13 @@ describe('the local interface', () => {
     const begun = performance.now()
     expect((await post('update')).status).toBe(202)
     expect((await post('repair')).status).toBe(409)
-    await new Promise((resolve) => setTimeout(resolve, 700))
+    await vi.waitFor(() => expect(text.split('event: progress').length).toBeGreaterThan(3), { timeout: 20_000 })
     expect((await post('settings', '{"limit":null}')).status).toBe(202)
     while ((await target.supervisor.snapshot()).activity !== undefined) await new Promise((resolve) => setTimeout(resolve, 20))
     const seconds = (performance.now() - begun) / 1000
     abort.abort()
     await reading
-    expect(seconds).toBeLessThan(2.9)
+    expect(seconds).toBeLessThan(40)
     expect((await target.supervisor.snapshot()).version).toBe('2026.11.21-1')
     const told = text.split('\n\n').filter((part) => part.startsWith('event: progress')).map((part) => JSON.parse(part.slice(part.indexOf('data: ') + 6)) as { downloadedBytes: number; downloadTotalBytes: number })
     expect(told.length).toBeGreaterThan(2)
