@@ -47,5 +47,5 @@ export type {
   ErrorKind,
   PrimitivesErrorCode,
 } from './errors.ts'
-export type { JsonObject, JsonValue, StrictJsonOptions } from './json.ts'
+export type { JsonItems, JsonObject, JsonValue, StrictJsonOptions } from './json.ts'
 export type { Clock, RandomSource } from './secret.ts'

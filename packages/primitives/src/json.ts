@@ -17,6 +17,16 @@ export interface StrictJsonOptions {
   readonly maxDepth?: number
   /** `safe-integers` (default) refuses fractions, exponents, minus zero and what a double cannot hold exactly. */
   readonly numbers?: 'safe-integers' | 'any'
+  /** A long list that is handed out item by item, so that it is never whole in memory. */
+  readonly items?: JsonItems
+}
+
+/** Takes the items of one list as they are read. */
+export interface JsonItems {
+  /** Member of the top-level object that holds the list; it stands empty in the result. */
+  readonly of: string
+  /** Called for each item in order, before what follows it was read: the document may still turn out to be malformed. */
+  readonly take: (item: JsonValue, index: number) => void
 }
 
 const DEFAULT_MAX_BYTES = 64 * 1024 * 1024
@@ -51,12 +61,14 @@ class Scanner {
   readonly #text: string
   readonly #maxDepth: number
   readonly #anyNumber: boolean
+  readonly #items: JsonItems | undefined
   #position = 0
 
-  constructor(text: string, maxDepth: number, anyNumber: boolean) {
+  constructor(text: string, maxDepth: number, anyNumber: boolean, items: JsonItems | undefined) {
     this.#text = text
     this.#maxDepth = maxDepth
     this.#anyNumber = anyNumber
+    this.#items = items
   }
 
   #fail(message: string, position = this.#position): never {
@@ -150,6 +162,19 @@ class Scanner {
     return items
   }
 
+  /** A list whose items are handed out; `[]` stays. */
+  #handOut(depth: number, take: JsonItems['take']): JsonValue[] {
+    this.#enter(depth)
+    if (this.#text.charCodeAt(this.#position) === CLOSE_ARRAY) {
+      this.#position++
+      return []
+    }
+    let index = 0
+    do take(this.#value(depth), index++)
+    while (this.#more(CLOSE_ARRAY))
+    return []
+  }
+
   #object(depth: number): JsonObject {
     this.#enter(depth)
     const members = Object.create(null) as Record<string, JsonValue>
@@ -172,7 +197,8 @@ class Scanner {
       if (this.#text.charCodeAt(this.#position) !== COLON) this.#fail('":" is due')
       this.#position++
       this.#space()
-      members[key] = this.#value(depth)
+      const isHandedOut = depth === 1 && this.#items?.of === key && this.#text.charCodeAt(this.#position) === OPEN_ARRAY
+      members[key] = isHandedOut ? this.#handOut(depth + 1, (this.#items as JsonItems).take) : this.#value(depth)
     } while (this.#more(CLOSE_OBJECT))
     return members
   }
@@ -229,7 +255,7 @@ class Scanner {
  * @throws {@link PrimitivesError} `PRIM_JSON` with the offset, in characters, of what is wrong; `PRIM_LIMIT`.
  */
 export function parseStrictJson(bytes: Uint8Array, options: StrictJsonOptions = {}): JsonValue {
-  const { maxBytes = DEFAULT_MAX_BYTES, maxDepth = DEFAULT_MAX_DEPTH, numbers = 'safe-integers' } = options
+  const { maxBytes = DEFAULT_MAX_BYTES, maxDepth = DEFAULT_MAX_DEPTH, numbers = 'safe-integers', items } = options
   if (maxDepth > HIGHEST_MAX_DEPTH) throw new RangeError(`maxDepth must be at most ${HIGHEST_MAX_DEPTH}, not ${maxDepth}`)
   if (bytes.length > maxBytes) {
     throw new PrimitivesError('PRIM_LIMIT', `Cannot read JSON: ${bytes.length} bytes are over the limit of ${maxBytes}`)
@@ -240,7 +266,7 @@ export function parseStrictJson(bytes: Uint8Array, options: StrictJsonOptions = 
   } catch (cause) {
     throw new PrimitivesError('PRIM_JSON', 'Cannot read JSON: the bytes are not valid UTF-8', { cause })
   }
-  return new Scanner(text, maxDepth, numbers === 'any').document()
+  return new Scanner(text, maxDepth, numbers === 'any', items).document()
 }
 
 /**

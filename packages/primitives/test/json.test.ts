@@ -94,6 +94,19 @@ describe('parseStrictJson()', () => {
     expect(() => parseStrictJson(utf8Encode('1'), { maxDepth: 1_000_000 })).toThrow(RangeError)
   })
 
+  it('hands out the items of one top-level list, and judges the rest as ever', () => {
+    const read = (text: string) => {
+      const taken: string[] = []
+      const value = parseStrictJson(utf8Encode(text), { items: { of: 'a', take: (item, index) => taken.push(`${index}:${canonicalJson(item)}`) } })
+      return [canonicalJson(value), ...taken]
+    }
+    expect(read('{"a":[1,[2],{"a":[3]}],"b":{"a":[4]},"c":[5]}')).toEqual(['{"a":[],"b":{"a":[4]},"c":[5]}', '0:1', '1:[2]', '2:{"a":[3]}'])
+    expect(read('{"a":[ ]}')).toEqual(['{"a":[]}'])
+    expect(read('{"a":{"b":1}}')).toEqual(['{"a":{"b":1}}'])
+    expect(read('[{"a":[1]}]')).toEqual(['[{"a":[1]}]'])
+    for (const text of ['{"a":[1,]}', '{"a":[1}', '{"a":[1],"a":[2]}', '{"a":[1]} x', `{"a":${'['.repeat(16)}${']'.repeat(16)}}`]) expect(() => read(text)).toThrow(/Cannot read JSON/)
+  })
+
   it('names the offset of what is wrong', () => {
     expect(() => parse('{"a":1,\n"b":x}')).toThrow(expect.objectContaining({ details: { offset: 12 } }))
   })
