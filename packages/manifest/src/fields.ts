@@ -34,14 +34,60 @@ export interface DocumentKind {
   readonly jsonCode: ManifestErrorCode
 }
 
-/** Strict JSON of one document, whose top level is an object. */
-export function parseDocument(bytes: Uint8Array, kind: DocumentKind, maxBytes: number): Fields {
+/**
+ * The objects of one long top-level list, each read as soon as its JSON is: the tree of the whole list is never in
+ * memory. What is wrong with one is told when the list's turn comes, so that the order of judgement stays.
+ */
+export class ObjectList<Item> {
+  readonly name: string
+  readonly #max: number
+  readonly #kind: DocumentKind
+  readonly #read: ((item: Fields) => Item) | undefined
+  readonly #items: Item[] = []
+  #count = 0
+  #failure: unknown
+
+  /** @param read - Reads one object; without it the list is passed over. */
+  constructor(name: string, max: number, kind: DocumentKind, read: ((item: Fields) => Item) | undefined) {
+    this.name = name
+    this.#max = max
+    this.#kind = kind
+    this.#read = read
+  }
+
+  /** Takes the next object of the list. */
+  take(item: JsonValue, index: number): void {
+    this.#count = index + 1
+    if (this.#read === undefined || this.#failure !== undefined || index >= this.#max) return
+    try {
+      this.#items.push(this.#read(Fields.ofItem(item, this.name, this.#kind, index)))
+    } catch (failure) {
+      this.#failure = failure
+      this.#items.length = 0
+    }
+  }
+
+  /** The objects of a document that was read with this list. */
+  of(fields: Fields): Item[] {
+    fields.checkList(this.name, this.#count, this.#max)
+    if (this.#failure !== undefined) throw this.#failure
+    return this.#items
+  }
+}
+
+/**
+ * Strict JSON of one document, whose top level is an object.
+ *
+ * @param list - Takes the items of one top-level list, which is then empty in what this returns.
+ */
+export function parseDocument(bytes: Uint8Array, kind: DocumentKind, maxBytes: number, list?: ObjectList<unknown>): Fields {
   if (bytes.length > maxBytes) {
     throw new ManifestError('MAN_LIMIT', `Cannot read ${kind.name}: ${bytes.length} bytes are over ${maxBytes}`)
   }
   let json: JsonValue
   try {
-    json = parseStrictJson(bytes, { maxBytes, maxDepth: limits.jsonDepth })
+    const items = list && { of: list.name, take: (item: JsonValue, index: number) => list.take(item, index) }
+    json = parseStrictJson(bytes, { maxBytes, maxDepth: limits.jsonDepth, ...(items && { items }) })
   } catch (cause) {
     if (!(cause instanceof PrimitivesError)) throw cause
     throw new ManifestError(kind.jsonCode, `Cannot read ${kind.name}: ${cause.message}`, { details: cause.details, cause })
@@ -81,6 +127,12 @@ export class Fields {
     this.#list = list
     this.#index = index
     this.#kind = kind
+  }
+
+  /** One item of a list of objects. */
+  static ofItem(item: JsonValue, list: string, kind: DocumentKind, index: number): Fields {
+    if (isObject(item)) return new Fields(item, list, kind, index)
+    return new Fields({}, '', kind).fail(`${list}[${index}]`, 'is no object')
   }
 
   /** Put together only when something is wrong: a manifest has some hundred thousand places. */
@@ -191,12 +243,19 @@ export class Fields {
     return this.has(name) ? this.object(name) : undefined
   }
 
-  #items(name: string, { min = 0, max = limits.listEntries }: ListBounds): JsonValue[] {
+  /** Refuses a member that is no list, or one that had more than `max` items; returns it. */
+  checkList(name: string, count: number | undefined, max: number): JsonValue[] {
     const value = this.#members[name]
     if (!Array.isArray(value)) this.fail(name, 'is no list')
-    if (value.length > max) {
-      throw new ManifestError('MAN_LIMIT', `Cannot read ${this.#kind.name}: ${this.#place}${name} has ${value.length} entries, ${max} are allowed`)
+    const length = count ?? value.length
+    if (length > max) {
+      throw new ManifestError('MAN_LIMIT', `Cannot read ${this.#kind.name}: ${this.#place}${name} has ${length} entries, ${max} are allowed`)
     }
+    return value
+  }
+
+  #items(name: string, { min = 0, max = limits.listEntries }: ListBounds): JsonValue[] {
+    const value = this.checkList(name, undefined, max)
     if (value.length < min) this.fail(name, `has ${value.length} entries, at least ${min} are due`)
     return value
   }
@@ -204,10 +263,7 @@ export class Fields {
   /** A list of objects, each handed to `read` with its place. */
   objects<Item>(name: string, bounds: ListBounds, read: (item: Fields, index: number) => Item): Item[] {
     const list = `${this.#place}${name}`
-    return this.#items(name, bounds).map((item, index) => {
-      if (!isObject(item)) this.fail(`${name}[${index}]`, 'is no object')
-      return read(new Fields(item, list, this.#kind, index), index)
-    })
+    return this.#items(name, bounds).map((item, index) => read(Fields.ofItem(item, list, this.#kind, index), index))
   }
 
   /** A list of distinct texts that all satisfy `accept`; empty when the member is absent. */

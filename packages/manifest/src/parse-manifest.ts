@@ -1,7 +1,7 @@
 import { utf8Encode } from '@keyturn/primitives'
 import { checkManifestContent } from './check-manifest.ts'
 import { ManifestError } from './errors.ts'
-import { parseDocument, type DocumentKind, type Fields } from './fields.ts'
+import { type DocumentKind, type Fields, ObjectList, parseDocument } from './fields.ts'
 import { limits } from './limits.ts'
 import type {
   ContentKey,
@@ -149,14 +149,9 @@ function readFormat(fields: Fields): string {
   }
 }
 
-/**
- * Reads the shape of a manifest and nothing more: limits, strict JSON and types, no rule between fields.
- * {@link parseManifest} is the whole check; `verifyRelease` does the rest in its own order.
- *
- * @throws {@link ManifestError} `MAN_LIMIT`, `MAN_JSON`, `MAN_SCHEMA`, `MAN_UNKNOWN_FORMAT`.
- */
-export function readManifestShape(bytes: Uint8Array): ReleaseManifest {
-  const fields = parseDocument(bytes, KIND, limits.manifestBytes)
+function readShape(bytes: Uint8Array, read: ((item: Fields) => ManifestFile) | undefined): ReleaseManifest {
+  const files = new ObjectList('files', limits.files, KIND, read)
+  const fields = parseDocument(bytes, KIND, limits.manifestBytes, files)
   const schema = fields.optionalInteger('schema', 1, 2) ?? 1
   const createdAt = fields.text('created_at', 40)
   if (!CREATED_AT.test(createdAt)) fields.fail('created_at', 'is not an ISO 8601 time in UTC')
@@ -169,10 +164,30 @@ export function readManifestShape(bytes: Uint8Array): ReleaseManifest {
     notes: readNotes(fields),
     minLauncherVersion: fields.optionalText('min_launcher_version', 64),
     launcher: launcher && readLauncher(launcher),
-    files: fields.objects('files', { max: limits.files }, readFile),
+    files: files.of(fields),
     schema: schema as 1 | 2,
     ...(schema === 2 ? readExtension(fields) : NO_EXTENSION),
   }) as ReleaseManifest
+}
+
+/**
+ * Reads the shape of a manifest and nothing more: limits, strict JSON and types, no rule between fields.
+ * {@link parseManifest} is the whole check; `verifyRelease` does the rest in its own order.
+ *
+ * @throws {@link ManifestError} `MAN_LIMIT`, `MAN_JSON`, `MAN_SCHEMA`, `MAN_UNKNOWN_FORMAT`.
+ */
+export function readManifestShape(bytes: Uint8Array): ReleaseManifest {
+  return readShape(bytes, readFile)
+}
+
+/**
+ * Reads all of a manifest but its files, which it passes over: what a signed manifest proves about floors and keys,
+ * without the memory of a release.
+ *
+ * @throws {@link ManifestError} as {@link readManifestShape}.
+ */
+export function readManifestHeader(bytes: Uint8Array): Omit<ReleaseManifest, 'files'> {
+  return readShape(bytes, undefined)
 }
 
 /**

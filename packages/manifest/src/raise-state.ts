@@ -1,6 +1,5 @@
 import type { AcceptedHead } from './accept-head.ts'
 import type { AcceptedLog } from './accept-log.ts'
-import type { AcceptedManifest } from './accept-manifest.ts'
 import type { AcceptedRoles } from './accept-roles.ts'
 import type { ReleaseManifest } from './model.ts'
 import { parseTime } from './time.ts'
@@ -45,14 +44,18 @@ export function raiseHead(state: TrustState, { head, sha256 }: Pick<AcceptedHead
   return { ...raised, clockFloorMs: later(state.clockFloorMs, head.issuedAt) }
 }
 
-function seenKeys(state: TrustState, { contentKeys }: ReleaseManifest): Record<string, SeenContentKey> {
+function seenKeys(state: TrustState, { contentKeys }: Pick<ReleaseManifest, 'contentKeys'>): Record<string, SeenContentKey> {
   const seen: Record<string, SeenContentKey> = { ...state.keyIds }
   for (const { keyId, verifierPub, commitment } of contentKeys) seen[keyId] = { verifierPub, commitment }
   return seen
 }
 
 /** Takes an accepted manifest into the state. */
-export function raiseManifest(state: TrustState, channel: string, { manifest, sha256 }: Pick<AcceptedManifest, 'manifest' | 'sha256'>): TrustState {
+export function raiseManifest(
+  state: TrustState,
+  channel: string,
+  { manifest, sha256 }: { readonly manifest: Omit<ReleaseManifest, 'files'>; readonly sha256: string },
+): TrustState {
   const raised = withChannel(state, channel, {
     ...(manifest.sequence !== undefined && { manifestSequence: manifest.sequence }),
     manifestSha256: sha256,

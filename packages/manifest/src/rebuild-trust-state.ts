@@ -6,7 +6,7 @@ import { ManifestError } from './errors.ts'
 import { parseHead } from './head.ts'
 import { verifyLegacySignature } from './legacy-signature.ts'
 import type { RoleDocument } from './model.ts'
-import { readManifestShape } from './parse-manifest.ts'
+import { readManifestHeader } from './parse-manifest.ts'
 import { raiseAuthority, raiseHead, raiseManifest } from './raise-state.ts'
 import { floorOf, initialTrustState, type Fork, type TrustState } from './trust-state.ts'
 import type { KelRoot, PinnedKeysRoot, TrustRoot } from './trust-root.ts'
@@ -60,7 +60,7 @@ function raiseStoredHead(state: TrustState, bytes: Uint8Array, documents: readon
 
 function raiseStoredManifest(state: TrustState, stored: StoredManifest, isSigned: (stored: StoredManifest) => boolean): TrustState {
   if (!isSigned(stored)) return state
-  const manifest = attempt(() => readManifestShape(stored.manifest))
+  const manifest = attempt(() => readManifestHeader(stored.manifest))
   if (manifest === undefined || manifest.channel === undefined) return state
   if (manifest.epoch !== state.epoch || manifest.sequence === undefined) return state
   // Every manifest adds the content keys it lists; only the newest one is the floor.
@@ -101,7 +101,7 @@ function rebuildUnderPinnedKeys(root: PinnedKeysRoot, stored: StoredDocuments, c
   let state = initialTrustState(root)
   for (const { manifest: bytes, legacySignature } of stored.manifests ?? []) {
     if (legacySignature === undefined || !attempt(() => verifyLegacySignature(bytes, legacySignature, root, 0))) continue
-    const manifest = attempt(() => readManifestShape(bytes))
+    const manifest = attempt(() => readManifestHeader(bytes))
     if (manifest !== undefined) state = raiseManifest(state, manifest.channel ?? channel, { manifest, sha256: sha256Hex(bytes) })
   }
   return state
