@@ -8,14 +8,16 @@ import { writeFileAtomic } from '@keyturn/primitives/node'
 import { incept, nextDigestOf, sha256DigestSeal, verifyLog, type VerifiedLog } from '@keyturn/kel'
 import type { Context } from '../src/command.ts'
 import { namedIdentityFolder, openIdentity, writeNamedRecord, type Identity } from '../src/commands/id-identity.ts'
-import { previewRotation, rotateIdentity, type IdentityTurnPlan } from '../src/commands/id-rotation.ts'
 import { Keys } from '../src/keys.ts'
+import { rotateIdentity, type KeyTurnPlan } from '../src/turn/key-turn.ts'
+import { previewRotation, type RotationTerms } from '../src/turn/promised-keys.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'id-rotation-'))
 const passphrase = utf8Encode('correct horse')
 const clock = (): number => 1_795_000_000_000
-const options = { clock, scryptLogN: 10 }
-const plan: IdentityTurnPlan = { seals: [sha256DigestSeal(utf8Encode('roles'))] }
+const options = { clock, scryptLogN: 4 }
+const terms: RotationTerms = { seals: [sha256DigestSeal(utf8Encode('roles'))] }
+const plan: KeyTurnPlan = { terms: () => terms, collect: async ({ message }) => message, nowMs: clock() }
 let prefix = ''
 
 beforeAll(async () => {
@@ -87,10 +89,10 @@ async function signs(identity: Identity, log: VerifiedLog): Promise<boolean> {
 describe('rotateIdentity()', () => {
   it('turns the key, keeps the alias, removes what is no longer needed', async () => {
     const path = home('plain')
-    const done = await withIdentity(path, (identity) => rotateIdentity(identity, plan, '2026-11-21T00:00:00Z'))
+    const done = await withIdentity(path, (identity) => rotateIdentity(identity, plan))
     expect(done).toMatchObject({ sn: 1, alias: 'main', resumed: false })
     const log = logOf(path)
-    expect(log.events[1]?.seals).toEqual(plan.seals)
+    expect(log.events[1]?.seals).toEqual(terms.seals)
     await withIdentity(path, async (identity) => {
       expect(await signs(identity, log)).toBe(true)
       expect((await identity.keys()).store.list().map(({ alias }) => alias)).toEqual(['main'])
@@ -104,7 +106,7 @@ describe('rotateIdentity()', () => {
     const path = home('preview')
     const before = readdirSync(path, { recursive: true, encoding: 'utf8' }).sort()
     const bytes = readFileSync(join(namedIdentityFolder(path, prefix), 'next.keystore'))
-    const preview = await withIdentity(path, (identity) => previewRotation(identity, plan))
+    const preview = await withIdentity(path, (identity) => previewRotation(identity, terms))
     expect(preview.after.sn).toBe(1)
     expect(readdirSync(path, { recursive: true, encoding: 'utf8' }).sort()).toEqual(before)
     expect(readFileSync(join(namedIdentityFolder(path, prefix), 'next.keystore'))).toEqual(bytes)
@@ -115,7 +117,7 @@ describe('rotateIdentity()', () => {
     for (let fired = true, at = 0; fired; at++) {
       const path = home(`crash-${at}`)
       crashAt(at)
-      await withIdentity(path, (identity) => rotateIdentity(identity, plan, '2026-11-21T00:00:00Z')).catch(() => undefined)
+      await withIdentity(path, (identity) => rotateIdentity(identity, plan)).catch(() => undefined)
       calls = endCrash()
       fired = calls > at
       dropLocks(path)
@@ -125,7 +127,7 @@ describe('rotateIdentity()', () => {
         expect(await hasKey(identity, log.state.publicKeys[0]), `call ${at}: key in force`).toBe(true)
         expect(await hasPromised(identity, log.state.nextDigests[0]), `call ${at}: promised key`).toBe(true)
       })
-      const done = await withIdentity(path, (identity) => rotateIdentity(identity, plan, '2026-11-21T00:00:01Z'))
+      const done = await withIdentity(path, (identity) => rotateIdentity(identity, plan))
       // A turn whose last step was the only thing missing from the journal is over: then this was the next one.
       expect(done.sn, `call ${at}`).toBeGreaterThanOrEqual(1)
       expect(done.sn).toBeLessThanOrEqual(2)

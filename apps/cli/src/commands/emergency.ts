@@ -6,15 +6,11 @@ import { readTurn } from '../turn/journal.ts'
 import { readFreeze, removeFreeze, writeFreeze } from './emergency-freeze.ts'
 import { emergencyReport, reportText } from './emergency-report.ts'
 import { openIdentity } from './id-identity.ts'
-import { previewRotation } from './id-rotation.ts'
-import { collect, previewResult, rotateNow, rotationPlanOf, type RotateOptions } from './id-rotate.ts'
+import { rehearse, rotateNow, withNextKeys, type RotateOptions } from './id-rotate.ts'
 
-interface RotateNowOptions {
+interface RotateNowOptions extends Pick<RotateOptions, 'reason' | 'nextKeyFile' | 'nextPassphraseFile'> {
   readonly currentAlias?: string
   readonly nextAlias?: string
-  readonly reason?: string
-  readonly nextKeyFile?: readonly string[]
-  readonly nextPassphraseFile?: string
 }
 
 interface FreezeOptions { readonly duration: string; readonly reason?: string }
@@ -29,13 +25,10 @@ export function registerEmergency(program: Command, cli: Cli): void {
 }
 
 function registerRotateNow(emergency: Command, cli: Cli): void {
-  const command = emergency.command('rotate-now')
+  const command = withNextKeys(emergency.command('rotate-now')
     .description('put the promised next key into force at once, after everything was checked')
     .option('--current-alias <name>', 'alias of the key that may be stolen')
-    .option('--next-alias <name>', 'alias of the key that comes into force')
-    .option('--reason <text>', 'what happened; the text is kept here, its digest is sealed in the log')
-    .option('--next-key-file <file>', 'file with a promised key, repeatable', collect)
-    .option('--next-passphrase-file <file>', 'another passphrase for the files with next keys')
+    .option('--next-alias <name>', 'alias of the key that comes into force'))
   cli.define<RotateNowOptions>(command, {
     example: ['keyturn emergency rotate-now --dry-run', 'keyturn emergency rotate-now --current-alias laptop --next-alias laptop-v2 --reason "laptop stolen" --yes'],
     dryRun: true,
@@ -86,8 +79,10 @@ async function runRotateNow(context: Context, options: RotateNowOptions): Promis
   const identity = await openIdentity(context, { alias: rotation.alias, write: !context.dryRun, nextPassphraseFile: options.nextPassphraseFile })
   const pending = await readTurn(identity.journals, identity.turn) !== undefined
   // Checks come first: what is typed in a hurry should not be the first to find a missing key.
-  const preview = pending ? undefined : previewResult(await previewRotation(identity, await rotationPlanOf(identity, rotation)))
-  if (context.dryRun && preview !== undefined) return preview
+  if (!pending || context.dryRun) {
+    const rehearsed = await rehearse(identity, rotation)
+    if (context.dryRun) return rehearsed
+  }
   await context.ask.typed('ROTATE', `This puts a new key into force for did:keri:${identity.prefix}. Every device has to be linked again.`)
   const done = await rotateNow(context, identity, rotation)
   const steps = nextSteps(identity.kind === 'release')

@@ -8,7 +8,7 @@ import type { Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { homePaths, lockHome } from '../home.ts'
 import { Keys } from '../keys.ts'
-import { openHome } from '../publisher/home-session.ts'
+import { openHome, type HomeSession } from '../publisher/home-session.ts'
 
 /** Where one pre-rotated key lies: a file of its own, and its alias in there. */
 export interface NextKeyPlace { readonly alias: string; readonly file: string }
@@ -36,8 +36,12 @@ export interface Identity extends IdentityNames {
   keys(): Promise<Keys>
   /** A file with a next key. */
   nextKeys(file: string): Promise<Keys>
-  /** Writes down the names that are in force from now on. */
-  rename(names: IdentityNames): Promise<void>
+  /**
+   * Writes down the names that are in force from now on.
+   *
+   * @param at - When the key came into force, ISO 8601.
+   */
+  rename(names: IdentityNames, at: string): Promise<void>
 }
 
 /** How an identity is found and opened. */
@@ -145,30 +149,25 @@ async function openNamed(context: Context, prefix: string, options: OpenIdentity
   }
 }
 
-async function openRelease(context: Context, options: OpenIdentityOptions): Promise<Identity> {
-  const session = await openHome(context, { write: options.write ?? false, nextPassphraseFile: options.nextPassphraseFile })
-  const paths = homePaths(context.homeFolder)
-  const opened = new Map<string, Promise<Keys>>()
+/**
+ * The release identity of an open home.
+ *
+ * @param session - The home; locked when it is to be turned.
+ */
+export function releaseIdentity(session: HomeSession): Identity {
+  const { paths } = session
   return {
-    kind: 'release', prefix: session.description.identity.prefix, logPath: session.paths.identityLog,
+    kind: 'release', prefix: session.description.identity.prefix, logPath: paths.identityLog,
     journals: paths.journals, turn: 'identity-key', rolesFolder: paths.roles,
     get alias() { return session.description.identity.alias },
     get next() { return [{ alias: session.description.identity.nextAlias, file: session.nextKeyFile }] },
     keys: () => session.keys(),
-    nextKeys(file) {
-      const known = opened.get(file) ?? openKeys(context, file, 'next', options.nextPassphraseFile)
-      opened.set(file, known)
-      return known
-    },
-    async rename({ alias, next }) {
-      const [place] = next
+    nextKeys: (file) => session.nextKeys(file),
+    // Where the next key's file is kept stays as it was written down: a flag says where it is for now.
+    async rename({ alias, next: [place] }, at) {
       if (place === undefined) throw new TypeError('A release identity needs a next key')
-      const nextKeyFile = relativeInside(context.homeFolder, place.file)
       const { identity, since } = session.description
-      await session.update({
-        identity: { ...identity, alias, nextAlias: place.alias, nextKeyFile },
-        since: { ...since, [alias]: new Date(context.clock()).toISOString() },
-      })
+      await session.update({ identity: { ...identity, alias, nextAlias: place.alias }, since: { [alias]: at, ...since } })
     },
   }
 }
@@ -184,7 +183,8 @@ export async function openIdentity(context: Context, options: OpenIdentityOption
   const { alias } = options
   const match = named.filter((identity) => alias === undefined || identity.alias === alias || identity.prefix === alias)
   if (hasHome && (alias === undefined || match.length === 0)) {
-    const release = await openRelease(context, options)
+    const session = await openHome(context, { write: options.write ?? false, nextPassphraseFile: options.nextPassphraseFile })
+    const release = releaseIdentity(session)
     if (alias === undefined || release.alias === alias || release.prefix === alias) return release
   }
   const [only] = match

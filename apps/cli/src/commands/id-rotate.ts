@@ -5,13 +5,16 @@ import { KelError, sha256Seal, type KeyState, type Seal } from '@keyturn/kel'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
+import { abandonRotation } from '../turn/abandon.ts'
 import { readTurn } from '../turn/journal.ts'
+import { rotateIdentity, type KeyTurnPlan } from '../turn/key-turn.ts'
+import { turnPending } from '../turn/pending.ts'
+import { previewRotation, type RotationPreview, type RotationTerms } from '../turn/promised-keys.ts'
 import { openIdentity, openOwnLog, type Identity } from './id-identity.ts'
 import { stateJson } from './id-json.ts'
 import { keepReason } from './id-reason.ts'
 import { readCommit } from './sign-git.ts'
 import { receiptCollector } from './id-receipts.ts'
-import { previewRotation, rotateIdentity, type IdentityTurnPlan, type RotationPreview } from './id-rotation.ts'
 
 /** Flags that every command that rotates an identity understands. */
 export interface RotateOptions {
@@ -26,6 +29,7 @@ export interface RotateOptions {
   readonly reason?: string
   /** Repositories whose tip the rotation seals. */
   readonly sealTip?: readonly string[]
+  readonly abandon?: boolean
 }
 
 /** Collects the values of a repeatable flag. */
@@ -33,20 +37,26 @@ export function collect(value: string, before: readonly string[] = []): readonly
   return [...before, value]
 }
 
+/** Adds the flags that tell where promised keys are, and why they are wanted now. */
+export function withNextKeys(command: Command): Command {
+  return command
+    .option('--next-key-file <file>', 'file with a promised key, repeatable', collect)
+    .option('--next-passphrase-file <file>', 'another passphrase for the files with next keys')
+    .option('--reason <text>', 'why; the text is kept here, its digest is sealed in the log')
+}
+
 /** Registers `keyturn id rotate`. */
 export function registerIdRotate(id: Command, cli: Cli): void {
-  const command = id.command('rotate')
+  const command = withNextKeys(id.command('rotate')
     .description('put the promised next key into force and promise a new one')
     .option('--alias <name>', 'alias of the current key')
     .option('--current-key-alias <name>', 'the same as --alias')
     .option('--next-key-alias <name>', 'alias of the key that comes into force')
-    .option('--next-key-file <file>', 'file with a promised key, repeatable', collect)
-    .option('--next-passphrase-file <file>', 'another passphrase for the files with next keys')
     .option('--add-witness <prefix>', 'add a witness, repeatable', collect)
     .option('--remove-witness <prefix>', 'remove a witness, repeatable', collect)
     .option('--witnesses-required <n>', 'how many witnesses must sign from now on')
     .option('--seal-tip <repo>', 'seal the tip of a git repository: proves the place of every commit before it, repeatable', collect)
-    .option('--reason <text>', 'why; the text is kept here, its digest is sealed in the log')
+    .option('--abandon', 'give up an interrupted rotation that is not in force yet'))
   cli.define<RotateOptions>(command, {
     example: ['keyturn id rotate --next-key-file /media/usb/next.keystore', 'keyturn id rotate --alias laptop --next-key-alias laptop-v2 --dry-run'],
     dryRun: true,
@@ -71,17 +81,20 @@ export async function standingSeals(identity: Identity): Promise<readonly Seal[]
   return [{ d: roles['d'] }]
 }
 
-/** Makes the plan of a rotation from its flags. */
-export async function rotationPlanOf(identity: Identity, options: RotateOptions, extra: readonly Seal[] = []): Promise<IdentityTurnPlan> {
+/** What a rotation says, from its flags. */
+export async function rotationTerms(identity: Identity, options: RotateOptions, extra: readonly Seal[] = []): Promise<RotationTerms> {
   const required = options.witnessesRequired === undefined ? undefined : Number(options.witnessesRequired)
   if (required !== undefined && (!Number.isInteger(required) || required < 0)) throw new CliError('CLI_USAGE', '--witnesses-required wants a whole number')
   const tips = await Promise.all((options.sealTip ?? []).map(async (repo) => sha256Seal((await readCommit(repo, 'HEAD')).digest)))
   return {
     seals: [...await standingSeals(identity), ...tips, ...extra],
-    nextKeyAlias: options.nextKeyAlias,
-    nextKeyFiles: options.nextKeyFile?.map((file) => resolve(file)),
     addWitnesses: options.addWitness, removeWitnesses: options.removeWitness, witnessThreshold: required,
   }
+}
+
+/** Files with next keys that the flags name. */
+export function nextKeyFiles(options: RotateOptions): string[] | undefined {
+  return options.nextKeyFile?.map((file) => resolve(file))
 }
 
 function keysText(state: KeyState): string {
@@ -107,19 +120,24 @@ export function previewResult(preview: RotationPreview): CommandResult {
   }
 }
 
+/** Tries everything of a rotation and writes nothing. */
+export async function rehearse(identity: Identity, options: RotateOptions): Promise<CommandResult> {
+  return previewResult(await previewRotation(identity, await rotationTerms(identity, options), nextKeyFiles(options)))
+}
+
 /** Rotates, or finishes what was interrupted, and says what is left to do. */
 export async function rotateNow(context: Context, identity: Identity, options: RotateOptions): Promise<CommandResult> {
-  if (identity.kind === 'release' && await readTurn(identity.journals, 'identity') !== undefined) {
-    throw new CliError('CLI_TURN_PENDING', 'A turn of the identity with its role document was interrupted', { hint: 'Run "keyturn rotate identity" or "keyturn roles seal" again to finish it' })
-  }
+  if (identity.kind === 'release' && await readTurn(identity.journals, 'identity') !== undefined) throw turnPending('identity')
   const pending = await readTurn(identity.journals, identity.turn)
   const before = (await openOwnLog(identity)).state
   const reason = options.reason === undefined || pending !== undefined ? [] : [await keepReason(identity, options.reason, context.clock)]
-  const isWitnessed = before.witnesses.length > 0 || options.addWitness !== undefined
-  const witness = isWitnessed ? await receiptCollector(identity, context.signal) : undefined
-  const plan = { ...await rotationPlanOf(identity, options, reason), witness }
-  const done = await rotateIdentity(identity, plan, new Date(context.clock()).toISOString(), {
-    onStep: (step) => context.out.step(step.name, step.title),
+  const terms = await rotationTerms(identity, options, reason)
+  const plan: KeyTurnPlan = {
+    terms: () => terms, nowMs: context.clock(), nextKeyAlias: options.nextKeyAlias, nextKeyFiles: nextKeyFiles(options),
+    collect: async (event) => (await receiptCollector(identity, context.signal))(event),
+  }
+  const done = await rotateIdentity(identity, plan, {
+    onStep: (step) => context.out.step(step.name, step.title), signal: context.signal,
   })
   const { state } = await openOwnLog(identity)
   if (state.sn < done.sn) throw new KelError('KEL_CORRUPT', 'The rotation is not in the log it was appended to')
@@ -146,6 +164,15 @@ async function runRotate(context: Context, options: RotateOptions): Promise<Comm
   const identity = await openIdentity(context, {
     alias: currentAlias(options), write: !context.dryRun, nextPassphraseFile: options.nextPassphraseFile,
   })
-  if (context.dryRun) return previewResult(await previewRotation(identity, await rotationPlanOf(identity, options)))
-  return await rotateNow(context, identity, options)
+  if (options.abandon === true) return await abandon(context, identity)
+  return context.dryRun ? await rehearse(identity, options) : await rotateNow(context, identity, options)
+}
+
+async function abandon(context: Context, identity: Identity): Promise<CommandResult> {
+  if (!context.dryRun) await context.ask.confirm('Give up the interrupted rotation?')
+  const { started, done } = await abandonRotation(identity, context.dryRun)
+  return {
+    data: { abandoned: identity.turn, started, done: [...done], dry_run: context.dryRun },
+    text: `${context.dryRun ? 'Would give up' : 'Gave up'} the rotation that began at ${started}; the log is as it was.`,
+  }
 }

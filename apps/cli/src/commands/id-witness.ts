@@ -7,6 +7,7 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
 import { readTurn } from '../turn/journal.ts'
+import { turnPending } from '../turn/pending.ts'
 import { openIdentity, openOwnLog, type Identity } from './id-identity.ts'
 import { openWitnesses, readWitnesses, tooFewReceipts, writeWitnesses } from './id-receipts.ts'
 
@@ -85,8 +86,9 @@ async function keep(identity: Identity, kel: Kel | undefined, event: SignedEvent
 async function runCollect(context: Context, options: WitnessOptions): Promise<CommandResult> {
   const identity = await openIdentity(context, { ...options, write: !context.dryRun })
   if (await readTurn(identity.journals, identity.turn) !== undefined) {
-    throw new CliError('CLI_TURN_PENDING', 'A rotation was interrupted', { hint: 'Finish it with the command that began it: it collects the receipts itself' })
+    throw turnPending(identity.turn, 'keyturn id rotate')
   }
+  if (identity.kind === 'release' && await readTurn(identity.journals, 'identity') !== undefined) throw turnPending('identity')
   const stored = await readFile(identity.logPath)
   const started = newIdentity(stored)
   const kel = started === undefined ? await openOwnLog(identity) : undefined

@@ -7,6 +7,7 @@ import { CliError } from '../errors.ts'
 import { formatBytes } from '../output.ts'
 import { openHome, type HomeSession } from '../publisher/home-session.ts'
 import { findRelease, readIdentityLog, readIfThere, readRoles, readStoredHead, releaseFiles, type StoredRelease } from '../publisher/store.ts'
+import { refuseWhileTurning } from '../turn/pending.ts'
 import { channelOf, type ChannelOption } from './release-options.ts'
 
 /** Registers `keyturn release export-static`. */
@@ -63,6 +64,7 @@ async function exportTrust(home: HomeSession, dir: string): Promise<void> {
 
 async function runExport(context: Context, options: ChannelOption, dir: string): Promise<CommandResult> {
   const home = await openHome(context)
+  await refuseWhileTurning(home.paths)
   const channel = channelOf(options, home.description)
   const head = await readStoredHead(home.paths, channel)
   if (head === undefined) throw new CliError('CLI_TURN_UNREADY', `Channel "${channel}" has no head yet`, { hint: 'Run "keyturn release head"' })

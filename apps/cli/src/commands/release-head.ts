@@ -4,10 +4,9 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
-import { openHome } from '../publisher/home-session.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
 import { findRelease, readStoredHead, type StoredHead } from '../publisher/store.ts'
-import { refuseFrozen } from './emergency-freeze.ts'
+import { openToRelease } from './release-home.ts'
 import { channelOf, collect, wholeNumber, type ChannelOption } from './release-options.ts'
 
 interface HeadOptions extends ChannelOption {
@@ -46,8 +45,7 @@ function rolloutOf(percent: number, version: string, last: StoredHead | undefine
 }
 
 async function runHead(context: Context, options: HeadOptions, version: string | undefined): Promise<CommandResult> {
-  await refuseFrozen(context.homeFolder, context.clock)
-  const home = await openHome(context, { write: true })
+  const home = await openToRelease(context, { write: true })
   const channel = channelOf(options, home.description)
   const release = await findRelease(home.paths, channel, version)
   const last = await readStoredHead(home.paths, channel)

@@ -6,6 +6,7 @@ import { formatBytes, formatTable } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { prepareRelease } from '../publisher/prepare-release.ts'
 import { trustPin } from '../publisher/publish-release.ts'
+import { refuseWhileTurning } from '../turn/pending.ts'
 import { channelOf, collect, wholeNumber, type ChannelOption } from './release-options.ts'
 import { droppedFrom } from './release-tree.ts'
 
@@ -47,6 +48,7 @@ export function registerPrepare(release: Command, cli: Cli): void {
 
 async function runPrepare(context: Context, options: PrepareOptions, tree: string): Promise<CommandResult> {
   const home = await openHome(context, { write: true })
+  await refuseWhileTurning(home.paths)
   const days = wholeNumber(options.days, '--days', 1, 400)
   const progress = context.out.progress('hashing')
   const dropped: string[] = []

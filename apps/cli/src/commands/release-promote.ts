@@ -1,8 +1,7 @@
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { openHome } from '../publisher/home-session.ts'
 import { findRelease } from '../publisher/store.ts'
-import { refuseFrozen } from './emergency-freeze.ts'
+import { openToRelease } from './release-home.ts'
 import { offer, publishedText, withOffer, type OfferOptions } from './release-offer.ts'
 import { channelOf, type ChannelOption } from './release-options.ts'
 import { reissueRelease, type ReissuePlan } from './release-reissue.ts'
@@ -43,8 +42,7 @@ export function registerRollback(release: Command, cli: Cli): void {
 type Move = Omit<ReissuePlan, 'channel'> & { readonly channel: string | undefined }
 
 async function reissue(context: Context, options: ChannelOption & OfferOptions, version: string | undefined, move: Move): Promise<CommandResult> {
-  await refuseFrozen(context.homeFolder, context.clock)
-  const home = await openHome(context, { write: true })
+  const home = await openToRelease(context, { write: !context.dryRun })
   const source = await findRelease(home.paths, channelOf(options, home.description), version)
   const channel = channelOf(move.channel === undefined ? {} : { channel: move.channel }, home.description)
   if (context.dryRun) {

@@ -2,10 +2,9 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatBytes } from '../output.ts'
-import { openHome } from '../publisher/home-session.ts'
 import { publishRelease } from '../publisher/publish-release.ts'
 import { findRelease, readStoredHead } from '../publisher/store.ts'
-import { refuseFrozen } from './emergency-freeze.ts'
+import { openToRelease } from './release-home.ts'
 import { openClient, withServer, type ServerOptions } from './release-client.ts'
 import { channelOf, type ChannelOption } from './release-options.ts'
 
@@ -25,8 +24,7 @@ export function registerPublish(release: Command, cli: Cli): void {
 }
 
 async function runPublish(context: Context, options: PublishOptions): Promise<CommandResult> {
-  await refuseFrozen(context.homeFolder, context.clock)
-  const home = await openHome(context)
+  const home = await openToRelease(context, { write: false })
   const channel = channelOf(options, home.description)
   const head = await readStoredHead(home.paths, channel)
   if (head === undefined) throw new CliError('CLI_TURN_UNREADY', `Channel "${channel}" has no head yet`, { hint: 'Run "keyturn release head"' })

@@ -3,10 +3,10 @@ import type { Command } from 'commander'
 import { hexEncode, systemRandom } from '@keyturn/primitives'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { openHome, type HomeSession } from '../publisher/home-session.ts'
+import type { HomeSession } from '../publisher/home-session.ts'
 import { signRelease } from '../publisher/sign-release.ts'
 import { findRelease, readReleases, readStoredHead, type StoredHead, type StoredRelease } from '../publisher/store.ts'
-import { refuseFrozen } from './emergency-freeze.ts'
+import { openToRelease } from './release-home.ts'
 import { offer, publishedText, withOffer, type OfferOptions } from './release-offer.ts'
 import { channelOf, wholeNumber, type ChannelOption } from './release-options.ts'
 
@@ -50,8 +50,7 @@ interface Offered {
 }
 
 async function offered(context: Context, options: ChannelOption): Promise<Offered> {
-  await refuseFrozen(context.homeFolder, context.clock)
-  const home = await openHome(context, { write: true })
+  const home = await openToRelease(context, { write: true })
   const channel = channelOf(options, home.description)
   const head = await readStoredHead(home.paths, channel)
   if (head === undefined) throw new CliError('CLI_TURN_UNREADY', `Channel "${channel}" has no head yet`, { hint: 'Run "keyturn release head"' })

@@ -6,10 +6,9 @@ import { ed25519Sign, wipe } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { openHome } from '../publisher/home-session.ts'
 import { signRelease } from '../publisher/sign-release.ts'
 import { findRelease, releaseFiles, type StoredRelease } from '../publisher/store.ts'
-import { refuseFrozen } from './emergency-freeze.ts'
+import { openToRelease } from './release-home.ts'
 import { channelOf, collect, type ChannelOption } from './release-options.ts'
 
 interface SignOptions extends ChannelOption {
@@ -46,8 +45,7 @@ async function signLegacy(context: Context, release: StoredRelease, file: string
 }
 
 async function runSign(context: Context, options: SignOptions, version: string | undefined): Promise<CommandResult> {
-  await refuseFrozen(context.homeFolder, context.clock)
-  const home = await openHome(context, { write: true })
+  const home = await openToRelease(context, { write: true })
   const release = await findRelease(home.paths, channelOf(options, home.description), version)
   const signed = await signRelease(home, release, options.key)
   if (options.legacyKeyFile !== undefined) await signLegacy(context, release, options.legacyKeyFile)

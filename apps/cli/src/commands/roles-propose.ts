@@ -7,6 +7,7 @@ import type { Keys, KeyKind } from '../keys.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { rolesInForce } from '../publisher/store.ts'
 import { daysFrom } from '../publisher/time.ts'
+import { refuseWhileTurning } from '../turn/pending.ts'
 import { collect, wholeNumber } from './release-options.ts'
 import { storeProposal } from './roles-proposal.ts'
 import { rolesData, rolesText } from './roles-show.ts'
@@ -83,7 +84,8 @@ async function changeRole(role: Role, change: RoleChange, revoked: ReadonlySet<s
 }
 
 async function runPropose(context: Context, options: ProposeOptions): Promise<CommandResult> {
-  const home = await openHome(context, { write: true })
+  const home = await openHome(context, { write: !context.dryRun })
+  await refuseWhileTurning(home.paths)
   const keys = await home.keys()
   const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
   const revoked = new Set([...document.revokedKeys, ...await Promise.all((options.revoke ?? []).map((text) => keyOf(text, keys)))])

@@ -2,13 +2,13 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { openHome } from '../publisher/home-session.ts'
-import { readIdentityLog } from '../publisher/store.ts'
-import { identityTurnSteps } from '../turn/identity.ts'
-import { checkIdentityTurn } from '../turn/identity-ready.ts'
+import { readIdentityLog, rolesInForce } from '../publisher/store.ts'
+import { checkIdentityTurn, identityTurnSteps } from '../turn/identity.ts'
 import { readTurn, runTurn } from '../turn/journal.ts'
+import { turnPending } from '../turn/pending.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
 import { collect } from './release-options.ts'
-import { dropProposal, readProposal } from './roles-proposal.ts'
+import { readProposal } from './roles-proposal.ts'
 
 interface SealOptions extends ServerOptions {
   readonly nextPassphraseFile?: string
@@ -34,17 +34,19 @@ export function registerSeal(roles: Command, cli: Cli): void {
 }
 
 async function runSeal(context: Context, options: SealOptions): Promise<CommandResult> {
-  const home = await openHome(context, { write: true, nextPassphraseFile: options.nextPassphraseFile, nextKeyFile: options.nextKeyFile })
+  const home = await openHome(context, { write: !context.dryRun, nextPassphraseFile: options.nextPassphraseFile, nextKeyFile: options.nextKeyFile })
   const proposal = await readProposal(home.paths)
   const pending = await readTurn(home.paths.journals, 'identity')
   if (proposal === undefined && pending === undefined) {
     throw new CliError('CLI_TURN_UNREADY', 'No role document is proposed', { hint: 'Run "keyturn roles propose"' })
   }
+  // A turn that seals another document than the proposed one is finished under its own name.
+  if (pending !== undefined && pending.facts['proposal'] === undefined) throw turnPending('identity')
   await checkIdentityTurn(home)
   const publishes = options.local !== true && serverUrl(options, home.description) !== undefined
   const client = publishes ? await openClient(options, home) : undefined
   const steps = identityTurnSteps(home, {
-    channels: options.channel ?? [home.description.channel], proposal: proposal?.bytes, client, nowMs: context.clock(),
+    channels: options.channel ?? [home.description.channel], proposal: proposal?.bytes, client, nowMs: context.clock(), signal: context.signal,
   })
   if (context.dryRun) {
     return { data: { steps: steps.map(({ title }) => title) }, text: steps.map(({ title }, index) => `${index + 1}. ${title}`).join('\n') }
@@ -54,11 +56,10 @@ async function runSeal(context: Context, options: SealOptions): Promise<CommandR
     folder: home.paths.journals, now: new Date(context.clock()).toISOString(), signal: context.signal,
     onStep: (step, index, total) => context.out.step(step.name, `${index + 1}/${total} ${step.title}`),
   })
-  await dropProposal(home.paths)
   const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
-  const version = proposal?.document.version
+  const { document: { version } } = await rolesInForce(home.paths, log.prefix)
   return {
     data: { sn: log.state.sn, said: log.state.said, roles_version: version, published: publishes, resumed },
-    text: `Role document ${version ?? ''} is in force since event ${log.state.sn}${publishes ? ', and published' : '; publish it with "keyturn release publish"'}`,
+    text: `Role document ${version} is in force since event ${log.state.sn}${publishes ? ', and published' : '; publish it with "keyturn release publish"'}`,
   }
 }

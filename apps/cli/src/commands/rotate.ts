@@ -1,14 +1,13 @@
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { CliError } from '../errors.ts'
 import { formatBytes, formatTable } from '../output.ts'
 import { openHome, type HomeSession } from '../publisher/home-session.ts'
 import { readIdentityLog } from '../publisher/store.ts'
 import { abandonTurn, type AbandonedTurn } from '../turn/abandon.ts'
 import { contentTurnSteps, planContentTurn, type ContentTurnOptions } from '../turn/content.ts'
-import { identityTurnSteps, type IdentityTurnOptions } from '../turn/identity.ts'
-import { checkIdentityTurn } from '../turn/identity-ready.ts'
-import { pendingTurns, readTurn, runTurn, type TurnStep } from '../turn/journal.ts'
+import { checkIdentityTurn, identityTurnSteps, type IdentityTurnOptions } from '../turn/identity.ts'
+import { readTurn, runTurn, type TurnStep } from '../turn/journal.ts'
+import { refuseRivals } from '../turn/pending.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
 import { channelOf, collect, wholeNumber } from './release-options.ts'
 import { registerRotateTransport } from './noise-turn.ts'
@@ -87,7 +86,7 @@ function registerIdentity(rotate: Command, cli: Cli, kind: IdentityTurnKind): vo
 async function rotateContent(context: Context, flags: ContentFlags): Promise<CommandResult> {
   const home = await openHome(context, { write: !context.dryRun })
   if (flags.abandon === true) return await abandon(context, home, 'content')
-  await refuseOthers(home, 'content')
+  await refuseRivals(home.paths, 'content')
   const options: ContentTurnOptions = {
     channel: channelOf(flags, home.description), nowMs: context.clock(), signal: context.signal, client: await clientOf(flags, home),
   }
@@ -113,12 +112,12 @@ async function rotateContent(context: Context, flags: ContentFlags): Promise<Com
 async function rotateIdentity(context: Context, flags: IdentityFlags, kind: IdentityTurnKind): Promise<CommandResult> {
   const home = await openHome(context, { write: !context.dryRun, nextPassphraseFile: flags.nextPassphraseFile, nextKeyFile: flags.nextKeyFile })
   if (flags.abandon === true) return await abandon(context, home, 'identity')
-  await refuseOthers(home, 'identity')
   await checkIdentityTurn(home)
   const before = home.description
   const options: IdentityTurnOptions = {
     channels: flags.channel ?? [before.channel], releaseKey: kind.releaseKey, headKey: kind.headKey, revoke: flags.revoke === true,
     rolesDays: wholeNumber(flags.rolesDays, '--roles-days', 1, 400), client: await clientOf(flags, home), nowMs: context.clock(),
+    signal: context.signal,
   }
   const steps = identityTurnSteps(home, options)
   if (context.dryRun) {
@@ -155,16 +154,6 @@ async function run(context: Context, home: HomeSession, turn: string, steps: rea
     folder: home.paths.journals, now: new Date(context.clock()).toISOString(), signal: context.signal,
     onStep: (step, index, total) => context.out.step(step.name, `${index + 1}/${total} ${step.title}`),
   })
-}
-
-/** A turn that was interrupted is finished before another begins: they share keys and files. */
-async function refuseOthers(home: HomeSession, turn: string): Promise<void> {
-  const other = (await pendingTurns(home.paths.journals)).find((name) => name !== turn)
-  if (other === undefined) return
-  const hint = other === 'identity-key'
-    ? 'Run "keyturn id rotate" to finish it'
-    : `Run "keyturn rotate ${other}" to finish it, or "keyturn rotate ${other} --abandon" while it has put nothing in force`
-  throw new CliError('CLI_TURN_PENDING', `A turn of "${other}" was interrupted`, { hint })
 }
 
 async function abandon(context: Context, home: HomeSession, turn: AbandonedTurn): Promise<CommandResult> {

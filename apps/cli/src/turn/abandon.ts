@@ -1,10 +1,14 @@
-import type { JsonObject } from '@keyturn/primitives'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { releaseIdentity, type Identity } from '../commands/id-identity.ts'
 import { CliError } from '../errors.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
-import { readIdentityLog } from '../publisher/store.ts'
+import { rolesInForce } from '../publisher/store.ts'
 import { dropTurn, readTurn, type TurnRecord } from './journal.ts'
+import { abandonKeyTurn, isKeyTurnBinding } from './key-turn.ts'
+import { resumeCommand } from './pending.ts'
 
-/** A turn that can be given up. */
+/** A turn of a home that can be given up. */
 export type AbandonedTurn = 'content' | 'identity'
 
 /**
@@ -18,36 +22,52 @@ export type AbandonedTurn = 'content' | 'identity'
  * @throws {@link CliError} `CLI_TURN_UNREADY` when there is none, `CLI_TURN_PENDING` when it has gone too far.
  */
 export async function abandonTurn(home: HomeSession, turn: AbandonedTurn, dryRun: boolean): Promise<TurnRecord> {
-  const record = await readTurn(home.paths.journals, turn)
-  if (record === undefined) throw new CliError('CLI_TURN_UNREADY', `No turn of "${turn}" was interrupted`, { hint: 'Nothing has to be abandoned' })
-  const isBinding = turn === 'content' ? isContentInForce(home, record) : await isRotationBegun(home, record)
-  if (isBinding) {
-    throw new CliError('CLI_TURN_PENDING', `The turn of "${turn}" has gone too far to be abandoned: step "${record.done.at(-1) ?? ''}" is over`, {
-      hint: `Run "keyturn rotate ${turn}" to finish it`,
-    })
+  const record = await requireTurn(home.paths.journals, turn)
+  if (turn === 'content') {
+    if (isContentInForce(home, record)) throw tooFar(record, resumeCommand(turn))
+    if (!dryRun) await dropTurn(home.paths.journals, turn)
+    return record
   }
+  const identity = releaseIdentity(home)
+  if (await isKeyTurnBinding(identity, record)) throw tooFar(record, resumeCommand(turn))
   if (dryRun) return record
-  if (turn === 'identity' && record.done.includes('next-key')) await takeBack(home, record.facts)
-  await dropTurn(home.paths.journals, turn)
+  await dropDocument(home, record)
+  await abandonKeyTurn(identity, record)
   return record
+}
+
+/**
+ * As {@link abandonTurn}, for a rotation of an identity's key alone.
+ *
+ * @param identity - Opened to be written.
+ * @param dryRun - Look only.
+ */
+export async function abandonRotation(identity: Identity, dryRun: boolean): Promise<TurnRecord> {
+  const record = await requireTurn(identity.journals, identity.turn)
+  if (await isKeyTurnBinding(identity, record)) throw tooFar(record, 'keyturn id rotate')
+  if (!dryRun) await abandonKeyTurn(identity, record)
+  return record
+}
+
+async function requireTurn(folder: string, turn: string): Promise<TurnRecord> {
+  const record = await readTurn(folder, turn)
+  if (record === undefined) throw new CliError('CLI_TURN_UNREADY', `No turn of "${turn}" was interrupted`, { hint: 'Nothing has to be abandoned' })
+  return record
+}
+
+function tooFar({ turn, done }: TurnRecord, command: string): CliError {
+  return new CliError('CLI_TURN_PENDING', `The turn of "${turn}" has gone too far to be abandoned: step "${done.at(-1) ?? ''}" is over`, {
+    hint: `Run "${command}" to finish it`,
+  })
 }
 
 function isContentInForce(home: HomeSession, { done, facts }: TurnRecord): boolean {
   return done.includes('home') || home.description.contentKeys.some(({ keyId }) => keyId === facts['to'])
 }
 
-/** Once the role document is written the rotation may have begun, and witnesses may have signed it. */
-async function isRotationBegun(home: HomeSession, { done, facts }: TurnRecord): Promise<boolean> {
-  if (done.includes('roles')) return true
-  const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
-  return typeof facts['sn'] === 'number' && log.state.sn >= facts['sn']
-}
-
-/** The promised key must not stay beside the current one: out of the keystore and out of the generation before. */
-async function takeBack(home: HomeSession, facts: JsonObject): Promise<void> {
-  const keys = await home.keys()
-  const alias = String(facts['identity'])
-  if (alias === home.description.identity.alias) return
-  if (keys.has(alias)) await keys.store.remove(alias)
-  await keys.store.change(() => undefined)
+/** The role document of a turn that never was: no event seals it. */
+async function dropDocument(home: HomeSession, { facts }: TurnRecord): Promise<void> {
+  const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
+  const version = Number(facts['roles_version'])
+  if (version === document.version + 1) await rm(join(home.paths.roles, `${version}.json`), { force: true })
 }

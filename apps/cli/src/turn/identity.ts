@@ -1,19 +1,22 @@
 import { join } from 'node:path'
-import { rotate, sha256DigestSeal } from '@keyturn/kel'
+import { sha256DigestSeal } from '@keyturn/kel'
 import { checkRolesStep, parseRoles, writeRoles, type RoleDocument } from '@keyturn/manifest'
-import { base64Decode, base64Encode, concatBytes, hexEncode, type JsonObject } from '@keyturn/primitives'
+import { base64Decode, base64Encode, equalBytes, hexEncode, type JsonObject } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-server/client'
+import { releaseIdentity } from '../commands/id-identity.ts'
 import { receiptCollector } from '../commands/id-receipts.ts'
+import { dropProposal, readProposal } from '../commands/roles-proposal.ts'
 import { CliError } from '../errors.ts'
 import { followingAlias } from '../home.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
 import { publishTrust, publishTurn } from '../publisher/publish-release.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
-import { findRelease, readIdentityLog, readStoredHead, rolesInForce } from '../publisher/store.ts'
+import { findRelease, readStoredHead, rolesInForce } from '../publisher/store.ts'
 import { daysFrom } from '../publisher/time.ts'
-import { checkIdentityTurn } from './identity-ready.ts'
 import { readTurn, type TurnStep } from './journal.ts'
+import { checkKeyTurn, keyTurnSteps } from './key-turn.ts'
+import { refuseRivals } from './pending.ts'
 
 /** What a turn of the identity is told. */
 export interface IdentityTurnOptions {
@@ -29,8 +32,23 @@ export interface IdentityTurnOptions {
   readonly rolesDays?: number
   /** Literal bytes of the role document to seal, with keys of this home or of others; then no key is turned beside. */
   readonly proposal?: Uint8Array | undefined
+  /** Keep the identity key that is turned away in the keystore; default: it is removed. */
+  readonly keepOldKey?: boolean
   readonly client?: ReleaseServerClient | undefined
   readonly nowMs: number
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Checks before a turn of the release identity begins or goes on that keystores open and hold what is promised, and that
+ * no other turn is in its way. Writes nothing.
+ *
+ * @param home - Open home; asks for the passphrases.
+ * @throws {@link CliError} `CLI_TURN_UNREADY`, `CLI_TURN_PENDING`; KeystoreError `KEY_PASSPHRASE`.
+ */
+export async function checkIdentityTurn(home: HomeSession): Promise<void> {
+  await refuseRivals(home.paths, 'identity')
+  await checkKeyTurn(releaseIdentity(home), {}, await readTurn(home.paths.journals, 'identity'))
 }
 
 /**
@@ -42,14 +60,18 @@ export interface IdentityTurnOptions {
  * @param options - What turns with it.
  */
 export function identityTurnSteps(home: HomeSession, options: IdentityTurnOptions): TurnStep[] {
-  const { client, nowMs } = options
+  const { client, nowMs, signal } = options
+  const identity = releaseIdentity(home)
   return [
     { name: 'plan', title: 'work out the turn', run: () => plan(home, options) },
-    { name: 'next-key', title: 'make the key after next', run: (facts) => makeNextKey(home, facts) },
-    { name: 'keys', title: 'take the pre-rotated key over and make the new day-to-day keys', run: (facts) => takeKeys(home, facts) },
-    { name: 'roles', title: 'write the next role document', run: (facts) => proposeRoles(home, facts) },
-    { name: 'rotation', title: 'rotate: the pre-rotated key seals the role document', run: (facts) => sealRoles(home, facts) },
-    { name: 'home', title: 'put the new keys in force', run: (facts) => putInForce(home, facts) },
+    { name: 'keys', title: 'make the new day-to-day keys', run: (facts) => makeKeys(home, facts) },
+    { name: 'roles', title: 'write the next role document', run: (facts) => writeDocument(home, facts) },
+    ...keyTurnSteps(identity, {
+      nowMs, keepOldKey: options.keepOldKey,
+      terms: (facts) => ({ seals: [sha256DigestSeal(base64Decode(String(facts['roles'])))] }),
+      collect: async (event) => (await receiptCollector(identity, signal))(event),
+    }),
+    { name: 'home', title: 'put the new day-to-day keys in force', run: (facts) => putInForce(home, facts) },
     { name: 'sign', title: 'sign what is published again', run: (facts) => signAgain(home, facts, nowMs) },
     ...(client === undefined ? [] : [{
       name: 'publish', title: 'publish role document, log, signatures and heads',
@@ -86,18 +108,13 @@ async function proposed(home: HomeSession, bytes: Uint8Array, inForce: RoleDocum
 }
 
 async function plan(home: HomeSession, options: IdentityTurnOptions): Promise<JsonObject> {
-  if (await readTurn(home.paths.journals, 'identity-key') !== undefined) {
-    throw new CliError('CLI_TURN_PENDING', 'A rotation of the identity alone was interrupted', { hint: 'Run "keyturn id rotate" again to finish it' })
-  }
   await checkIdentityTurn(home)
   const { identity, aliases } = home.description
-  const { log } = await readIdentityLog(home.paths, identity.prefix)
   const roles = await rolesInForce(home.paths, identity.prefix)
   const channels: string[] = []
   for (const channel of options.channels) if (await readStoredHead(home.paths, channel) !== undefined) channels.push(channel)
   return {
-    at: options.nowMs, sn: log.state.sn + 1, roles_version: roles.document.version + 1,
-    identity: identity.nextAlias, next: followingAlias(identity.nextAlias),
+    at: options.nowMs, roles_version: roles.document.version + 1,
     release: options.releaseKey === false ? aliases.release : followingAlias(aliases.release),
     head: options.headKey === true ? followingAlias(aliases.head) : aliases.head,
     revoke: options.revoke === true, roles_days: options.rolesDays ?? 365, channels,
@@ -105,23 +122,21 @@ async function plan(home: HomeSession, options: IdentityTurnOptions): Promise<Js
   }
 }
 
-async function makeNextKey(home: HomeSession, facts: JsonObject): Promise<JsonObject> {
-  const nextKeys = await home.nextKeys()
-  return { next_public: hexEncode(await nextKeys.makeSigning(String(facts['next']), 'identity')) }
-}
-
-async function takeKeys(home: HomeSession, facts: JsonObject): Promise<undefined> {
+async function makeKeys(home: HomeSession, facts: JsonObject): Promise<undefined> {
   const keys = await home.keys()
-  const nextKeys = await home.nextKeys()
-  const alias = String(facts['identity'])
-  if (!keys.has(alias)) await nextKeys.lend(alias, async (seed) => { await keys.add(alias, 'identity', seed) })
   await keys.make(String(facts['release']), 'release')
   await keys.make(String(facts['head']), 'head')
   return undefined
 }
 
-async function proposeRoles(home: HomeSession, facts: JsonObject): Promise<JsonObject> {
-  if (facts['proposal'] !== undefined) return { roles: facts['proposal'] }
+/** On disk before the log seals it: a log whose role document is missing could not be read. */
+async function writeDocument(home: HomeSession, facts: JsonObject): Promise<JsonObject> {
+  const bytes = facts['proposal'] === undefined ? await nextDocument(home, facts) : base64Decode(String(facts['proposal']))
+  await writeFileAtomic(join(home.paths.roles, `${parseRoles(bytes).version}.json`), bytes)
+  return { roles: base64Encode(bytes) }
+}
+
+async function nextDocument(home: HomeSession, facts: JsonObject): Promise<Uint8Array> {
   const keys = await home.keys()
   const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
   const [release, head] = await Promise.all([keys.publicKey(String(facts['release'])), keys.publicKey(String(facts['head']))])
@@ -132,7 +147,7 @@ async function proposeRoles(home: HomeSession, facts: JsonObject): Promise<JsonO
   const staying = new Set([...next.release, ...next.head])
   const leaving = [...document.roles.release.keys, ...document.roles.head.keys].filter((key) => !staying.has(key))
   const at = Number(facts['at'])
-  const proposed: RoleDocument = {
+  return writeRoles({
     ...document,
     version: Number(facts['roles_version']),
     issuedAt: daysFrom(at, 0), expiresAt: daysFrom(at, Number(facts['roles_days'])),
@@ -141,8 +156,7 @@ async function proposeRoles(home: HomeSession, facts: JsonObject): Promise<JsonO
       head: { ...document.roles.head, keys: next.head },
     },
     revokedKeys: facts['revoke'] === true ? [...document.revokedKeys, ...leaving] : document.revokedKeys,
-  }
-  return { roles: base64Encode(writeRoles(proposed)) }
+  })
 }
 
 /** The keys of a role with one replaced; those of other holders stay. */
@@ -150,36 +164,16 @@ function swap(keys: readonly string[], old: Uint8Array, fresh: Uint8Array): stri
   return keys.map((key) => key === hexEncode(old) ? hexEncode(fresh) : key)
 }
 
-async function sealRoles(home: HomeSession, facts: JsonObject): Promise<JsonObject> {
-  const { identity } = home.description
-  const { bytes, log } = await readIdentityLog(home.paths, identity.prefix)
-  if (log.state.sn >= Number(facts['sn'])) return { said: log.state.said }
-  const roles = base64Decode(String(facts['roles']))
-  const { version } = parseRoles(roles)
-  const keys = await home.keys()
-  const signer = await keys.eventSigner([String(facts['identity'])])
-  const nextKey = await (await home.nextKeys()).publicKey(String(facts['next']))
-  const rotation = await rotate(log.state, { keys: signer.publicKeys, nextKeys: [nextKey], seals: [sha256DigestSeal(roles)] }, signer)
-  const message = rotation.state.witnesses.length === 0 ? rotation.message
-    : await (await receiptCollector({ logPath: home.paths.identityLog }))(rotation)
-  // The document first: a log whose role document is missing could not be read.
-  await writeFileAtomic(join(home.paths.roles, `${version}.json`), roles)
-  await writeFileAtomic(home.paths.identityLog, concatBytes(bytes, message))
-  return { said: rotation.said }
-}
-
 async function putInForce(home: HomeSession, facts: JsonObject): Promise<undefined> {
-  const { identity, aliases } = home.description
   const at = new Date(Number(facts['at'])).toISOString()
-  const fresh = Object.fromEntries(['identity', 'release', 'head'].map((name) => [String(facts[name]), at]))
+  const [release, head] = [String(facts['release']), String(facts['head'])]
   await home.update({
-    identity: { ...identity, alias: String(facts['identity']), nextAlias: String(facts['next']) },
-    aliases: { ...aliases, release: String(facts['release']), head: String(facts['head']) },
-    since: { ...fresh, ...home.description.since },
+    aliases: { ...home.description.aliases, release, head },
+    since: { [release]: at, [head]: at, ...home.description.since },
   })
-  // The key now in force is in the keystore; the file of its own keeps only what comes next.
-  const nextKeys = await home.nextKeys()
-  if (nextKeys.has(String(facts['identity']))) await nextKeys.store.remove(String(facts['identity']))
+  // A proposal that this turn sealed waits no longer, whichever command finished it.
+  const proposal = await readProposal(home.paths)
+  if (proposal !== undefined && equalBytes(proposal.bytes, base64Decode(String(facts['roles'])))) await dropProposal(home.paths)
   return undefined
 }
 

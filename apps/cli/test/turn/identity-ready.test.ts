@@ -2,6 +2,8 @@ import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Keys } from '../../src/keys.ts'
+import { identityTurnSteps } from '../../src/turn/identity.ts'
+import { runTurn } from '../../src/turn/journal.ts'
 import { codeOf, dataOf, keyturn, type Outcome } from '../support/keyturn.ts'
 import { World } from '../support/world.ts'
 
@@ -26,10 +28,14 @@ async function aliasesIn(...path: string[]): Promise<string[]> {
   return keys.store.list().map(({ alias }) => alias)
 }
 
-/** A turn of an older program that stopped after the given steps. */
-async function interrupted(done: readonly string[]): Promise<void> {
-  const facts = { at: 0, sn: 1, roles_version: 2, identity: 'identity/2', next: 'identity/3', release: 'release/2', head: 'head/1', revoke: false, roles_days: 365, channels: [] }
-  await writeFile(world.path('home', 'journals', 'identity.json'), JSON.stringify({ format: 'keyturn-turn', version: 1, turn: 'identity', started: '', done, facts }))
+/** A turn that was killed before the named step. */
+async function killedBefore(name: string): Promise<void> {
+  const home = await world.home()
+  const turn = runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), {
+    folder: home.paths.journals, now: new Date().toISOString(),
+    onStep: (step) => { if (step.name === name) throw new Error('killed') },
+  })
+  await expect(turn).rejects.toThrow('killed')
 }
 
 describe('the file with the next identity key, before a turn begins', () => {
@@ -69,7 +75,7 @@ describe('a mistyped passphrase', () => {
 
 describe('keyturn rotate --abandon', () => {
   it('gives up a turn that has put nothing in force; other turns are free again', async () => {
-    await interrupted(['plan'])
+    await killedBefore('keys')
     const refused = await run('rotate', 'content')
     expect([codeOf(refused), refused.stdout]).toEqual(['CLI_TURN_PENDING', expect.stringContaining('--abandon')])
     expect(dataOf(await run('rotate', 'identity', '--abandon', '--dry-run'))).toMatchObject({ abandoned: 'identity', dry_run: true })
@@ -80,18 +86,18 @@ describe('keyturn rotate --abandon', () => {
   })
 
   it('takes the promised key out of the keystore again, of both generations', async () => {
-    const [keys, next] = [await (await world.home()).keys(), await (await world.home()).nextKeys()]
-    await next.lend('identity/2', (seed) => keys.add('identity/2', 'identity', seed))
-    await interrupted(['plan', 'next-key', 'keys'])
+    await killedBefore('identity-append')
+    expect(await aliasesIn('home', 'keystore')).toContain('identity/2')
     expect((await run('rotate', 'identity', '--abandon')).code).toBe(0)
     await copyFile(world.path('home', 'keystore.previous'), world.path('earlier'))
     expect(await aliasesIn('home', 'keystore')).not.toContain('identity/2')
     expect(await aliasesIn('earlier')).not.toContain('identity/2')
+    expect(await readdir(world.path('home', 'roles'))).toEqual(['1.json'])
     expect((await run('rotate', 'identity')).code).toBe(0)
   })
 
-  it('refuses once the rotation may have begun: CLI_TURN_PENDING', async () => {
-    await interrupted(['plan', 'next-key', 'keys', 'roles'])
+  it('refuses once the rotation is in the log: CLI_TURN_PENDING', async () => {
+    await killedBefore('identity-activate')
     expect(codeOf(await run('rotate', 'identity', '--abandon'))).toBe('CLI_TURN_PENDING')
     expect(await readdir(world.path('home', 'journals'))).toEqual(['identity.json'])
   })

@@ -1,0 +1,19 @@
+import type { Context } from '../command.ts'
+import { openHome, type HomeSession } from '../publisher/home-session.ts'
+import { refuseWhileTurning } from '../turn/pending.ts'
+import { refuseFrozen } from './emergency-freeze.ts'
+
+/**
+ * Opens the home for a command that makes, signs or publishes something others rely on: not while it is frozen, nor
+ * while a key turn is half done.
+ *
+ * @param context - The command.
+ * @param options - Whether the home is changed: then it is locked.
+ * @throws KelError `KEL_FROZEN`; {@link CliError} `CLI_TURN_PENDING`, and those of `openHome`.
+ */
+export async function openToRelease(context: Context, options: { readonly write: boolean }): Promise<HomeSession> {
+  await refuseFrozen(context.homeFolder, context.clock)
+  const home = await openHome(context, options)
+  await refuseWhileTurning(home.paths)
+  return home
+}
