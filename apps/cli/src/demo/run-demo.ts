@@ -178,6 +178,8 @@ export class Demo {
       const before = await stage.installHash()
       await this.#turnSteps('identity', identityTurnSteps(stage.home, {
         channels: [demoNames.channel], client: stage.client, nowMs: this.#context.clock(),
+        // Kept for the theft that is shown later.
+        keepOldKey: true,
       }))
       const { document } = await rolesInForce(stage.home.paths, stage.home.description.identity.prefix)
       const whole = before === await stage.installHash()
