@@ -29,6 +29,16 @@ function brokenLinks(file: string): string[] {
     .map((target) => `${relative(root, file)}: links to ${target}, which is not there`)
 }
 
+/** Codes that a document names and no catalogue has. */
+function unknownCodes(file: string, known: ReadonlySet<string>): string[] {
+  const prefixes = new Set([...known].map((code) => code.split('_')[0] as string))
+  const named = [...readFileSync(file, 'utf8').matchAll(/`([A-Z0-9]+(?:_[A-Z0-9]+)+)`/g)].map((match) => match[1] as string)
+  return [...new Set(named)]
+    .filter((code) => prefixes.has(code.split('_')[0] as string) && !known.has(code))
+    .map((code) => `${relative(root, file)}: names ${code}, which no catalogue has`)
+}
+
+const known = new Set<string>()
 const findings: string[] = []
 for (const { folder, path, manifest } of members()) {
   const readme = join(path, 'README.md')
@@ -40,6 +50,7 @@ for (const { folder, path, manifest } of members()) {
   const entry = manifest.exports?.['.']
   if (typeof entry === 'object') {
     for (const code of await catalogueCodes(join(path, entry.default))) {
+      known.add(code)
       if (!text.includes(code)) findings.push(`${folder}/README.md does not list ${code}`)
     }
   }
@@ -49,5 +60,5 @@ const documents = [
   ...markdownFiles(join(root, 'docs')),
   ...members().map(({ path }) => join(path, 'README.md')).filter((file) => existsSync(file)),
 ]
-findings.push(...documents.flatMap(brokenLinks))
+findings.push(...documents.flatMap(brokenLinks), ...documents.flatMap((file) => unknownCodes(file, known)))
 report(`documents (${documents.length})`, findings)
