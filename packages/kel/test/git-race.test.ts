@@ -34,7 +34,7 @@ class Racer {
   }
 }
 
-it(`two processes append at once, ${rounds} rounds: one wins, the other gets a conflict, nothing is lost`, async () => {
+it(`two processes append at once, ${rounds} rounds: one wins, the other gets a conflict, nothing is lost (row 139)`, async () => {
   const repo = mkdtempSync(join(tmpdir(), 'kel-race-'))
   const racers = [new Racer(repo, 'left'), new Racer(repo, 'right')]
   try {

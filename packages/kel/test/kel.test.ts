@@ -57,7 +57,7 @@ describe.each(stores)('Kel over %s', (_name, make) => {
     expect((await Kel.open(store.log(prefix), prefix)).state.said).toBe(left.said)
   })
 
-  it('append() keeps the proof of duplicity and the first event', async () => {
+  it('append() keeps the proof of duplicity and the first event (row 124)', async () => {
     const store = await make()
     const actor = await Actor.start()
     const { prefix } = actor.state
@@ -72,7 +72,7 @@ describe.each(stores)('Kel over %s', (_name, make) => {
     expect(kel.state.said).toBe(actor.state.said)
   })
 
-  it('append() holds what comes too early, takes receipts, and brings out what waited', async () => {
+  it('append() holds what comes too early, takes receipts, and brings out what waited (row 135)', async () => {
     const store = await make()
     const suite = signifyVectors().suites.find(({ id }) => id === 'witnessed')!
     const kel = await Kel.open(store.log(suite.pre), suite.pre)
@@ -113,7 +113,7 @@ describe.each(stores)('Kel over %s', (_name, make) => {
     await expect(kel.append(actor.messages[1]!, 'remote')).rejects.toThrow(expect.objectContaining({ code: 'KEL_MISFIT' }))
   })
 
-  it('the escrow is bounded', async () => {
+  it('the escrow is bounded (row 135)', async () => {
     const store = await make()
     const actor = await Actor.start()
     for (let i = 0; i < 12; i++) await actor.interact()
@@ -137,7 +137,7 @@ describe('fileLog()', () => {
     return { path, actor, storage }
   }
 
-  it('cuts a torn tail at the last whole event and says so, at every length', async () => {
+  it('cuts a torn tail at the last whole event and says so, at every length (row 137)', async () => {
     const { path, actor } = await stored()
     const whole = actor.messages[0]!.length + actor.messages[1]!.length
     for (let length = whole + 1; length < actor.log.length; length += 7) {
@@ -151,7 +151,7 @@ describe('fileLog()', () => {
     expect(new Uint8Array(await readFile(path))).toEqual(actor.log)
   })
 
-  it('opens nothing when the middle is damaged', async () => {
+  it('opens nothing when the middle is damaged (row 138)', async () => {
     const { path, actor } = await stored()
     const damaged = new Uint8Array(actor.log)
     damaged[actor.messages[0]!.length + 60]! ^= 1
@@ -161,7 +161,7 @@ describe('fileLog()', () => {
     await expect(Kel.open(fileLog(path), actor.state.prefix)).rejects.toThrow(expect.objectContaining({ code: 'KEL_CORRUPT' }))
   })
 
-  it('a failing disk leaves the old log or the new one, at each operation', async () => {
+  it('a failing disk leaves the old log or the new one, at each operation (row 142)', async () => {
     for (const mode of ['fail', 'crash', 'short-write'] as const) {
       for (let at = 0; ; at++) {
         const { path, actor } = await stored()

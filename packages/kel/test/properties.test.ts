@@ -51,7 +51,7 @@ describe('properties', () => {
     }), { numRuns: 500 })
   })
 
-  it('reading inverts writing, and every other spelling is refused', () => {
+  it('reading inverts writing, and every other spelling is refused (row 128)', () => {
     const codes = ['A', 'B', 'D', 'E', 'F', 'G', 'H', 'I', '0A', '0B', '1AAG', '1AAJ']
     const lengths: Record<string, number> = { '0A': 16, '0B': 64, '1AAG': 24, '1AAJ': 33 }
     fc.assert(fc.property(fc.constantFrom(...codes), fc.uint8Array({ minLength: 64, maxLength: 64 }), fc.nat(), fc.constantFrom(...'ABZaz09-_=+ '), (code, bytes, where, character) => {

@@ -28,7 +28,7 @@ describe('verifyStatement()', () => {
     expect(verify(envelope, actor)).toMatchObject({ position: 'claimed', proven: false, retiredBy: { sn: 1, said: rotation.said } })
   })
 
-  it('is "sealed" for ever when the log seals the digest while the key is in force, or in the rotation that retires it', async () => {
+  it('is "sealed" for ever when the log seals the digest while the key is in force, or in the rotation that retires it (row 143)', async () => {
     const actor = await Actor.start()
     const envelope = await signed(actor)
     const seal = await actor.interact(sha256DigestSeal(file))
@@ -80,7 +80,7 @@ describe('verifyStatement()', () => {
     expect(() => verifyStatement(ahead, digest, log)).toThrow(expect.objectContaining({ code: 'KEL_STATEMENT' }))
   })
 
-  it('refuses a retired key that claims a later place, and a place that was superseded', async () => {
+  it('refuses a retired key that claims a later place, and a place that was superseded (row 143)', async () => {
     const actor = await Actor.start()
     const base = actor.state
     await actor.interact()

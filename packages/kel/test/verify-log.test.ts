@@ -23,13 +23,15 @@ const prefix = first.said
 const rewritten = (message: Uint8Array, from: string | RegExp, to: string): Uint8Array => utf8Encode(utf8Decode(message).replace(from, to))
 
 describe('verifyLog() refuses by the rule that was broken', () => {
-  it('a first event that is no inception, and a second inception of another identity', () => {
+  it('a first event that is no inception, and a second inception of another identity (row 111)', () => {
     expect(codeOf(forge(rotationFields(prefix, prefix, 1, 1), 1).message)).toBe('KEL_SEQ')
     expect(codeOf([first.message, forge(inceptionFields(5), 5).message])).toBe('KEL_PREFIX')
+    // Two inceptions of one identity are one and the same event: another one has another prefix.
+    expect(codeOf([first.message, inception({ a: [{ d: first.said }] })])).toBe('KEL_PREFIX')
     expect(codeOf(new Uint8Array(0))).toBe('KEL_SEQ')
   })
 
-  it('a prefix or SAID that is not the hash of the event', () => {
+  it('a prefix or SAID that is not the hash of the event (rows 112, 113)', () => {
     expect(codeOf(rewritten(first.message, /"d":"E(...)[^A]/, '"d":"E$1A'))).toBe('KEL_SAID')
     expect(codeOf(rewritten(first.message, '"bt":"0"', '"bt":"1"'))).toBe('KEL_SAID')
     expect(codeOf(rewritten(first.message, /"d":"(E.{43})","i":"E/, '"d":"$1","i":"B'))).toBe('KEL_SAID')
@@ -37,23 +39,23 @@ describe('verifyLog() refuses by the rule that was broken', () => {
 
   it.each([
     ['2', 'KEL_SEQ'], ['0', 'KEL_SEQ'], ['01', 'KEL_SEQ'], ['0x1', 'KEL_SEQ'], ['A', 'KEL_SEQ'], ['-1', 'KEL_SEQ'], ['10000000000000000', 'KEL_SEQ'], ['', 'KEL_SEQ'], [1, 'KEL_SCHEMA'],
-  ])('a sequence number %s where 1 is due', (s, code) => {
+  ])('a sequence number %s where 1 is due (row 114)', (s, code) => {
     const event = forge(interactionFields(prefix, prefix, 1, { s }), 0)
     expect(codeOf([first.message, event.message])).toBe(code)
   })
 
-  it('a wrong prior digest', () => {
+  it('a wrong prior digest (row 115)', () => {
     const second = forge(interactionFields(prefix, prefix, 1), 0)
     expect(codeOf([first.message, second.message, forge(interactionFields(prefix, prefix, 2), 0).message])).toBe('KEL_PREV')
   })
 
-  it('a rotation to a key that was not promised, a stolen current key included, and one signed by the old key', () => {
+  it('a rotation to a key that was not promised, a stolen current key included, and one signed by the old key (rows 116, 117, 118)', () => {
     expect(codeOf([first.message, forge(rotationFields(prefix, prefix, 1, 7), 7).message])).toBe('KEL_NEXT_COMMITMENT')
     expect(codeOf([first.message, forge(rotationFields(prefix, prefix, 1, 0), 0).message])).toBe('KEL_NEXT_COMMITMENT')
     expect(codeOf([first.message, forge(rotationFields(prefix, prefix, 1, 1), 0).message])).toBe('KEL_SIGNATURE')
   })
 
-  it('an interaction that carries keys, and an event of an unknown type', () => {
+  it('an interaction that carries keys, and an event of an unknown type (row 119)', () => {
     expect(codeOf([first.message, forge(interactionFields(prefix, prefix, 1, { k: [] }), 0).message])).toBe('KEL_SCHEMA')
     expect(codeOf(inception({ t: 'xyz' }))).toBe('KEL_SCHEMA')
   })
@@ -61,24 +63,24 @@ describe('verifyLog() refuses by the rule that was broken', () => {
   it.each([
     ['kt', '0'], ['kt', '2'], ['kt', '-1'], ['kt', ''], ['kt', []], ['kt', ['1/2']], ['kt', ['1/0']], ['kt', ['0.5']], ['kt', ['3/2']], ['kt', ['1/2', '1/2']], ['kt', 1.5], ['kt', null],
     ['kt', '01'], ['nt', '2'], ['nt', '0'],
-  ])('a threshold %s of %j', (field, value) => {
+  ])('a threshold %s of %j (row 121)', (field, value) => {
     expect(codeOf(inception({ [field]: value }))).toBe('KEL_THRESHOLD')
   })
 
-  it('one signature listed twice, an index out of range, no signature', () => {
+  it('one signature listed twice, an index out of range, no signature (row 122)', () => {
     const two = forge({ ...inceptionFields(0), kt: '2', k: (inceptionFields(0)['k'] as string[]).concat(inceptionFields(3)['k'] as string[]) }, 0, 0)
     expect(codeOf(two.message)).toBe('KEL_SIGNATURE')
     expect(codeOf(rewritten(first.message, /-AABAA/, '-AABAB'))).toBe('KEL_SIGNATURE')
     expect(codeOf(rewritten(first.message, /-AAB.*$/, ''))).toBe('KEL_UNSIGNED')
   })
 
-  it('one key twice, also in its two spellings', () => {
+  it('one key twice, also in its two spellings (row 123)', () => {
     const [text = ''] = inceptionFields(0)['k'] as string[]
     expect(codeOf(inception({ k: [text, text], kt: '2' }, 0, 0))).toBe('KEL_SCHEMA')
     expect(codeOf(inception({ k: [text, `B${text.slice(1)}`], kt: '2' }, 0, 0))).toBe('KEL_SCHEMA')
   })
 
-  it('CESR that is not spelled as it must be', () => {
+  it('CESR that is not spelled as it must be (rows 127, 129)', () => {
     const [digest = ''] = inceptionFields(0)['n'] as string[]
     for (const bad of [`Z${digest.slice(1)}`, digest.slice(0, 43), `${digest}A`, `Ez${digest.slice(2)}`, digest.replace(/[-_]|.$/, '+'), `${digest.slice(0, 43)}=`, ` ${digest.slice(1)}`, '']) {
       expect(codeOf(inception({ n: [bad] }))).toBe('KEL_CESR')
@@ -91,7 +93,7 @@ describe('verifyLog() refuses by the rule that was broken', () => {
     expect(codeOf(rewritten(first.message, /"d":"E/, '"d":"H'))).toBe('KEL_CESR')
   })
 
-  it('a size that is not the real one, white space, a duplicate field, another order, an extra field', () => {
+  it('a size that is not the real one, white space, a duplicate field, another order, an extra field (rows 130, 131)', () => {
     const body = utf8Decode(first.message).replace(/-AAB.*$/, '')
     const size = (text: string): string => text.replace(/KERI10JSON.{6}/, `KERI10JSON${utf8Encode(text).length.toString(16).padStart(6, '0')}`)
     const signed = (text: string): Uint8Array => sealed(utf8Encode(text), 0)
@@ -115,13 +117,13 @@ describe('verifyLog() refuses by the rule that was broken', () => {
     expect(codeOf(rewritten(first.message, /KERI10JSON.{7}/, 'KERICAACAAJSONAAFb.'))).toBe('KEL_VERSION')
   })
 
-  it('keys of low order or of another curve', () => {
+  it('keys of low order or of another curve (row 132)', () => {
     const low = `D${'A'.repeat(43)}`
     expect(codeOf(inception({ k: [low] }))).toBe('KEL_KEY')
     expect(codeOf(inception({ k: ['1AAJA3cK_P2CDlh-_EMFPvyqTPI1POkw-dr14DANx5JEXDCZ'] }))).toBe('KEL_KEY')
   })
 
-  it('an event after abandonment, an interaction under EO', async () => {
+  it('an event after abandonment, an interaction under EO (row 120)', async () => {
     const actor = await Actor.start()
     const end = await abandon(actor.state, { keys: [key(1)] }, signer(1))
     const after = forge(interactionFields(actor.state.prefix, end.said, 2), 1)
@@ -141,7 +143,7 @@ describe('verifyLog() refuses by the rule that was broken', () => {
 })
 
 describe('duplicity and recovery', () => {
-  it('two rotations at one place: the first stays, verifyLog() says duplicity', async () => {
+  it('two rotations at one place: the first stays, verifyLog() says duplicity (row 124)', async () => {
     const actor = await Actor.start()
     const state = actor.state
     const rotation = await actor.rotate()
@@ -150,7 +152,7 @@ describe('duplicity and recovery', () => {
     expect(verifyLog(actor.log).state.said).toBe(rotation.said)
   })
 
-  it('a rotation supersedes interactions behind the last establishment, and nothing else', async () => {
+  it('a rotation supersedes interactions behind the last establishment, and nothing else (row 125)', async () => {
     const actor = await Actor.start()
     await actor.interact({ d: actor.state.said })
     const before = actor.state
@@ -168,7 +170,7 @@ describe('duplicity and recovery', () => {
     expect(codeOf([actor.log, recovery.message, late.message])).toBe('KEL_DUPLICITY')
   })
 
-  it('compareLogs() tells same, ahead, behind and forked apart', async () => {
+  it('compareLogs() tells same, ahead, behind and forked apart (row 126)', async () => {
     const actor = await Actor.start()
     const start = verifyLog(actor.log)
     const state = actor.state

@@ -21,7 +21,7 @@ function start(witnesses: readonly Witness[], witnessThreshold: number): Promise
 const silent: Witness = { ...witness(99), prefix: witness(99).prefix, submit: async () => { throw new Error('no route') }, find: async () => undefined }
 
 describe('collectReceipts()', () => {
-  it('threshold met: the log stands; not met: the event waits in escrow (KEL_WITNESS)', async () => {
+  it('threshold met: the log stands; not met: the event waits in escrow (KEL_WITNESS) (row 133)', async () => {
     const all = [witness(90), witness(91), silent]
     const event = await start(all, 2)
     const few = await collectReceipts(event, [all[0]!, silent])
@@ -37,7 +37,7 @@ describe('collectReceipts()', () => {
     expect(kel.witnessesOf(event.said).size).toBe(2)
   })
 
-  it('one witness given twice counts and is asked once', async () => {
+  it('one witness given twice counts and is asked once (row 133)', async () => {
     let asked = 0
     const one = witness(90)
     const counted: Witness = { prefix: one.prefix, find: (place) => one.find(place), submit: (log) => { asked += 1; return one.submit(log) } }
@@ -59,7 +59,7 @@ describe('collectReceipts()', () => {
     }
   })
 
-  it('a removed witness gives no receipt any more, and one of its making is refused', async () => {
+  it('a removed witness gives no receipt any more, and one of its making is refused (row 133)', async () => {
     const [leaving, staying] = [witness(90), witness(91)]
     const first = await start([leaving, staying], 2)
     const log = (await collectReceipts(first, [leaving, staying])).message
