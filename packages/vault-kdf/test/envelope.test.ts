@@ -82,7 +82,9 @@ describe('envelope', () => {
     expect(tryOpenEnvelope(partitionKey, base, damaged)).toEqual({ failure: 'integrity' })
   })
 
-  test.each(['a\0b', 'x'.repeat(256), 'e\u0301', '\ud800'])('sealEnvelope() refuses the id %j (row 165)', (id) => {
+  const badIds = ['a\0b', 'x'.repeat(256), 'x'.repeat(65_536), 'e\u0301', '\ud800']
+
+  test.each(badIds)('sealEnvelope() refuses the id %j (row 165)', (id) => {
     expect(() => sealEnvelope(partitionKey, 3, { ...base, name: id }, plaintext, salt)).toThrow(expect.objectContaining({ code: 'VK_INFO' }))
     expect(() => sealEnvelope(partitionKey, 3, { ...base, cell: '' }, plaintext, salt)).toThrow(expect.objectContaining({ code: 'VK_INFO' }))
     expect(() => sealEnvelope(partitionKey, 3, { ...base, cell: id }, plaintext, salt)).toThrow(expect.objectContaining({ code: 'VK_INFO' }))
