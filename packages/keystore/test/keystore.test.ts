@@ -90,7 +90,7 @@ describe('Keystore', () => {
     expect(await code(openKeystore(path, 'p'))).toBe('KEY_PERMISSION')
   })
 
-  test('an alias marked once never names another secret, even after removal', async () => {
+  test('an alias marked once never names another secret, even after removal (row 15)', async () => {
     const keystore = await createKeystore(path, 'p', fast)
     const key = { kind: 'content-key', once: true }
     await keystore.put('content/1', { ...key, secret: secret(1) })
