@@ -139,6 +139,67 @@ export interface ReleaseDiffView {
   readonly files: readonly { readonly path: string; readonly change: 'added' | 'changed' | 'removed'; readonly bytes: number }[]
 }
 
+/** A check of one release: signatures against the role document in force, blobs against their hashes. */
+export interface ReleaseCheckView {
+  readonly id: string
+  readonly product: string
+  readonly channel: string
+  readonly version: string
+  readonly state: 'running' | 'done' | 'failed'
+  /** How many blobs were to be drawn at random; null: all. */
+  readonly sample: number | null
+  /** `valid`, or the code of the refusal; null until it was looked at. */
+  readonly signatures: string | null
+  /** Blobs that the release needs, its manifest included. */
+  readonly blobs: number
+  /** Blobs read and hashed so far, and their bytes. */
+  readonly checked: number
+  readonly bytes: number
+  /** Blobs whose bytes do not have their hash; they were set aside, and are missing from now on. */
+  readonly damaged: readonly string[]
+  readonly missing: readonly string[]
+  /** Whether everything that was looked at is as it should be; null until the end. */
+  readonly sound: boolean | null
+  /** Why a check failed to end. */
+  readonly error: string | null
+  readonly started_at: string
+  readonly ended_at: string | null
+}
+
+/** A key that protects a product, and its place in time. */
+export interface KeyAgeView {
+  readonly kind: 'identity' | 'release' | 'head' | 'content' | 'transport'
+  /** `key_id`, public key in hex, device, or place in the log. */
+  readonly name: string
+  /** Transport identity that it belongs to; null for others. */
+  readonly owner: string | null
+  readonly state: 'active' | 'next' | 'retiring' | 'retired' | 'revoked' | 'unusable'
+  /** Since when the server knows of it. */
+  readonly since: string | null
+  readonly age_days: number | null
+  /** When its turn is due; null when it is no longer in force. */
+  readonly due: string | null
+  readonly due_state: 'ok' | 'soon' | 'due' | null
+  /** Until when it may be used: the end of an overlap, or of its record. */
+  readonly until: string | null
+}
+
+/** What the stores of a server hold. */
+export interface StorageView {
+  readonly blob_store: string
+  readonly metadata_store: string
+  readonly blobs: number
+  readonly bytes: number
+  /** What garbage collection has marked: nobody needs it, it goes after the grace. */
+  readonly marked_blobs: number
+  readonly marked_bytes: number
+  readonly open_uploads: number
+  readonly open_upload_bytes: number
+  /** Free space of a folder; null where the storage does not tell. */
+  readonly free_bytes: number | null
+  readonly counted_at: string
+}
+
 /** What is known of one blob. */
 export interface BlobView {
   readonly sha256: string

@@ -32,9 +32,10 @@ export interface CheckOptions {
 }
 
 /** Whether the bytes of a blob have its hash. */
-async function isWhole(context: ServerContext, sha256: string, options: CheckOptions): Promise<boolean> {
+export async function isWhole(context: ServerContext, sha256: string, options: CheckOptions): Promise<boolean> {
   const hash = createHash('sha256')
   for await (const part of await context.blobs.read(sha256)) {
+    options.signal?.throwIfAborted()
     hash.update(part)
     if (options.bytesPerSecond !== undefined) await new Promise((resolve) => setTimeout(resolve, (part.length / (options.bytesPerSecond ?? 1)) * 1000))
   }
@@ -85,7 +86,8 @@ export async function checkStores(context: ServerContext, options: CheckOptions,
   }
 }
 
-async function setAside(context: ServerContext, sha256: string, caller: Caller): Promise<void> {
+/** Sets a damaged blob aside; from then on it counts as missing. */
+export async function setAside(context: ServerContext, sha256: string, caller: Caller): Promise<void> {
   await context.metadata.transaction([auditLock, 'blobs'], async (records) => {
     await context.blobs.quarantine(sha256)
     context.tree.forget(sha256)
@@ -101,10 +103,14 @@ async function adopt(context: ServerContext, sha256: string, size: number): Prom
   await context.metadata.transaction(['blobs'], async (records) => { await records.insert('blobs', { key: sha256, value }) })
 }
 
-async function forget(context: ServerContext, names: readonly string[]): Promise<void> {
+/** Forgets blobs whose bytes are gone, unless they came back meanwhile: the next publish sends them again. */
+export async function forget(context: ServerContext, names: readonly string[]): Promise<void> {
   await context.metadata.transaction(['blobs'], async (records) => {
-    for (let start = 0; start < names.length; start += 1000) await records.delete('blobs', ...names.slice(start, start + 1000))
+    for (const name of names) {
+      if (await context.blobs.stat(name) === undefined) await records.delete('blobs', name)
+    }
   })
+  for (const name of names) context.tree.forget(name)
 }
 
 async function brokenReleases(context: ServerContext, gone: ReadonlySet<string>): Promise<string[]> {

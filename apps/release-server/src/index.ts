@@ -12,7 +12,7 @@ export { scopes } from './api.ts'
 export type { ServerErrorCode } from './errors.ts'
 export type {
   AuditEntry, BlobView, ChannelView, GarbageReport, ManifestPointer, NewProduct, NewRelease, NewToken, Page, Problem,
-  ProductView, Publication, ReleaseDiffView, ReleaseView, Scope, TokenView, WantedHead,
+  ProductView, Publication, KeyAgeView, ReleaseCheckView, ReleaseDiffView, ReleaseView, Scope, StorageView, TokenView, WantedHead,
 } from './api.ts'
 export type { ReleaseServer, ReleaseServerOptions } from './server.ts'
 export type { ServerContext, ServerLog } from './context.ts'

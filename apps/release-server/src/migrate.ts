@@ -18,7 +18,7 @@ export interface MigrationReport {
 }
 
 /** What belongs to one place and does not move: runs, sessions and half uploads. */
-const staying = new Set(['leases', 'sessions', 'uploads', 'upload-names'])
+const staying = new Set(['leases', 'sessions', 'uploads', 'upload-names', 'checks'])
 const pageSize = 500
 
 /**

@@ -21,6 +21,11 @@ export function releaseKey(product: string, channel: string, sequence: number): 
   return `${product}/${channel}/${String(sequence).padStart(16, '0')}`
 }
 
+/** Key of what is remembered of a content key. */
+export function contentKeyName(product: string, keyId: number): string {
+  return `${product}/${String(keyId).padStart(10, '0')}`
+}
+
 /** Hashes of all blobs that a release needs: files, indexes, the launcher. */
 export function blobsOf(manifest: ReleaseManifest): string[] {
   const hashes = new Set<string>()
@@ -144,11 +149,17 @@ export async function createRelease(
     }
     await records.put('release-versions', { key: `${product}/${channel}/${view.version}`, value: { sequence } })
     await records.put('manifest-releases', { key: view.sha256, value: { key: releaseKey(product, channel, sequence) } })
+    await noteContentKeys(records, product, manifest, now)
     await putRelease(records, view)
     await putSignatures(records, view, { envelope: parts.signatures, legacy: parts.legacySignature })
     await appendAudit(records, now, { ...caller, action: 'release.create', target: `${product}/${channel}/${view.version}`, facts: { sequence, sha256: view.sha256 } })
     return { created: true, view }
   })
+}
+
+/** Remembers when a content key was first seen: manifests tell which keys there are, not since when. */
+async function noteContentKeys(records: RecordWriter, product: string, manifest: ReleaseManifest, now: number): Promise<void> {
+  for (const { keyId } of manifest.contentKeys) await records.insert('content-keys', { key: contentKeyName(product, keyId), value: { first_ms: now } })
 }
 
 /** The release that already has these very bytes; throws when version or sequence belong to others. */

@@ -28,6 +28,7 @@ import { ProductDirectory } from './public/directory.ts'
 import { DocumentCache } from './public/documents.ts'
 import { PublicTree } from './public/handler.ts'
 import type { PublicTreeOptions } from './public/handler.ts'
+import { ReleaseChecks } from './release-check.ts'
 import { Reports } from './reports.ts'
 import type { HeadSigner } from './rollout.ts'
 import { Authenticator } from './sessions.ts'
@@ -139,6 +140,7 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
   const exchange = await openExchange(context, options.vault, metrics)
   const events = new EventStreams(context)
   const reports = new Reports(context)
+  const checks = new ReleaseChecks(context)
   const sender = new WebhookSender(context)
   const upkeep = new Upkeep(context, options.upkeep ?? {}, options.retention ?? {})
   const authenticator = new Authenticator(context, new TokenChecker(context), options.oidc === undefined ? undefined : new OidcChecker(options.oidc), options.publicUrl)
@@ -159,7 +161,7 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
     onPublicAnswer: (method, status) => metrics.count('keyturn_public_requests_total', `method="${method}",status="${status}"`),
     routes: (instance) => registerRoutes(instance, {
       context, authenticator, exchange, version: apiVersion,
-      operation: { metrics, reports, events, headSigner: options.headSigner, retention: options.retention ?? {}, metricsToken: options.metricsToken, isDraining: () => draining },
+      operation: { metrics, reports, events, checks, headSigner: options.headSigner, retention: options.retention ?? {}, metricsToken: options.metricsToken, isDraining: () => draining },
     }),
   })
   await upkeep.tidy()
@@ -181,7 +183,7 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
     if (options.drainDelayMs !== undefined && app.server.listening) await new Promise((resolve) => setTimeout(resolve, options.drainDelayMs))
     events.close()
     await drain(app, options.drainMs ?? 30_000)
-    await Promise.all([sender.close(), upkeep.close()])
+    await Promise.all([sender.close(), upkeep.close(), checks.close()])
     await reports.flush()
     exchange?.keys.close()
     context.directory.close()

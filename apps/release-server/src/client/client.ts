@@ -1,11 +1,13 @@
 import { base64Encode, sha256, hexEncode } from '@keyturn/primitives'
 import type {
-  AuditEntry, BlobView, ChannelView, GarbageReport, NewProduct, NewRelease, NewToken, Page, ProductView, Publication,
-  ReleaseDiffView, ReleaseView, TokenView,
+  AuditEntry, BlobView, ChannelView, GarbageReport, KeyAgeView, NewProduct, NewRelease, NewToken, Page, ProductView, Publication,
+  ReleaseCheckView, ReleaseDiffView, ReleaseView, StorageView, TokenView,
 } from '../api.ts'
 import { maxBlobBytes, maxInlineManifestBytes, maxManifestBytes, maxMissingQuery } from '../limits.ts'
 import type { KeyDirectory } from '@keyturn/noise-keys'
-import { HttpCaller } from './http.ts'
+import { checkRelease } from './check-release.ts'
+import type { CheckReleaseOptions } from './check-release.ts'
+import { HttpCaller, queryText } from './http.ts'
 import type { ReleaseServerClientOptions } from './http.ts'
 import { serverKeyDirectory } from './key-directory.ts'
 import { readBounded } from './read-bounded.ts'
@@ -43,9 +45,7 @@ export class ReleaseServerClient {
 
   /** One product with its trust state; `undefined` when there is none. */
   async getProduct(slug: string): Promise<ProductView | undefined> {
-    const what = `read product "${slug}"`
-    const response = await this.#http.send({ method: 'GET', path: `/v1/products/${segment(slug)}`, what, accept: [404] })
-    return response.status === 404 ? undefined : ((await response.json()) as ProductView)
+    return this.#http.find({ method: 'GET', path: `/v1/products/${segment(slug)}`, what: `read product "${slug}"` })
   }
 
   /** Creates a product; creating the same again is answered with the one that is there. */
@@ -110,10 +110,9 @@ export class ReleaseServerClient {
 
   /** What is known of one blob; `undefined` when the server lacks it. */
   async getBlob(hash: string): Promise<BlobView | undefined> {
-    const response = await this.#http.send({
-      method: 'GET', path: `/v1/blobs/${segment(hash)}`, what: `look up blob ${hash}`, accept: [404],
+    return this.#http.find({
+      method: 'GET', path: `/v1/blobs/${segment(hash)}`, what: `look up blob ${hash}`,
     })
-    return response.status === 404 ? undefined : ((await response.json()) as BlobView)
   }
 
   /** Creates an immutable draft; product and channel are those the manifest names. */
@@ -170,30 +169,26 @@ export class ReleaseServerClient {
 
   /** One channel; `undefined` when nothing was ever put on it. */
   async getChannel(slug: string, channel: string): Promise<ChannelView | undefined> {
-    const response = await this.#http.send({
+    return this.#http.find({
       method: 'GET', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}`,
-      what: `read channel "${channel}" of "${slug}"`, accept: [404],
+      what: `read channel "${channel}" of "${slug}"`,
     })
-    return response.status === 404 ? undefined : ((await response.json()) as ChannelView)
   }
 
   /** Releases, newest sequence first; `channel` limits to one channel. */
   listReleases(slug: string, query: { channel?: string; state?: ReleaseView['state']; limit?: number; cursor?: string } = {}): Promise<Page<ReleaseView>> {
-    const entries = Object.entries(query).map(([name, value]) => [name, String(value)])
-    const search = new URLSearchParams(Object.fromEntries(entries) as Record<string, string>).toString()
     return this.#http.json({
-      method: 'GET', path: `/v1/products/${segment(slug)}/releases${search === '' ? '' : `?${search}`}`,
+      method: 'GET', path: `/v1/products/${segment(slug)}/releases${queryText(query)}`,
       what: `list releases of "${slug}"`,
     })
   }
 
   /** One release; `undefined` when there is none of that version on the channel. */
   async getRelease(slug: string, channel: string, version: string): Promise<ReleaseView | undefined> {
-    const response = await this.#http.send({
+    return this.#http.find({
       method: 'GET', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(version)}`,
-      what: `read release ${version}`, accept: [404],
+      what: `read release ${version}`,
     })
-    return response.status === 404 ? undefined : ((await response.json()) as ReleaseView)
   }
 
   /** Files and bytes between two releases of one channel. */
@@ -202,6 +197,26 @@ export class ReleaseServerClient {
       method: 'GET', what: `compare ${from} and ${to}`,
       path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(to)}/diff/${segment(from)}`,
     })
+  }
+
+  /**
+   * Has the server verify a release: its signatures, and the hashes of its blobs. Waits for the end of it.
+   *
+   * @throws ServerError `SRV_UNAVAILABLE` when the check broke off.
+   */
+  checkRelease(slug: string, channel: string, version: string, options: CheckReleaseOptions = {}): Promise<ReleaseCheckView> {
+    return checkRelease(this.#http, { slug, channel, version }, options)
+  }
+
+  /** Keys of a product, their ages, and when their turns are due. */
+  async listKeys(slug: string): Promise<readonly KeyAgeView[]> {
+    const page = await this.#http.json<Page<KeyAgeView>>({ method: 'GET', path: `/v1/products/${segment(slug)}/keys`, what: `list keys of "${slug}"` })
+    return page.items
+  }
+
+  /** What the stores of the server hold. */
+  storage(): Promise<StorageView> {
+    return this.#http.json({ method: 'GET', path: '/v1/storage', what: 'read the state of the storage' })
   }
 
   /** Keeps a release whatever its age, or lets it go again. */
@@ -277,10 +292,8 @@ export class ReleaseServerClient {
 
   /** A page of the audit log, oldest first from `after`. */
   async audit(query: { after?: number; limit?: number; actor?: string; action?: string } = {}): Promise<readonly AuditEntry[]> {
-    const entries = Object.entries(query).map(([name, value]) => [name, String(value)])
-    const search = new URLSearchParams(Object.fromEntries(entries) as Record<string, string>).toString()
     const page = await this.#http.json<Page<AuditEntry>>({
-      method: 'GET', path: `/v1/audit${search === '' ? '' : `?${search}`}`, what: 'read the audit log',
+      method: 'GET', path: `/v1/audit${queryText(query)}`, what: 'read the audit log',
     })
     return page.items
   }

@@ -36,6 +36,12 @@ export interface Call {
   readonly repeat?: boolean
 }
 
+/** A query string with its question mark, or nothing. */
+export function queryText(query: object): string {
+  const text = new URLSearchParams(Object.entries(query).map(([name, value]): [string, string] => [name, String(value)])).toString()
+  return text === '' ? '' : `?${text}`
+}
+
 const passing = new Set([429, 502, 503, 504])
 
 /** Sends calls with token, repetition and errors by code. */
@@ -55,6 +61,11 @@ export class HttpCaller {
     this.#retries = options.retries ?? 4
     this.#pauseMs = options.retryPauseMs ?? 250
     this.#sleep = options.sleep ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms)))
+  }
+
+  /** Waits, by the clock that was given. */
+  pause(ms: number): Promise<void> {
+    return this.#sleep(ms)
   }
 
   /** Sends a call and gives its answer; errors come as {@link ProblemError} or `SRV_NETWORK`. */
@@ -78,6 +89,13 @@ export class HttpCaller {
     const response = await this.send(call)
     const bytes = await readBounded(response, call.maxBytes ?? maxManifestBytes, call.what)
     return JSON.parse(utf8Decode(bytes)) as T
+  }
+
+  /** Sends a call and reads its JSON answer; `undefined` for 404. */
+  async find<T>(call: Call): Promise<T | undefined> {
+    const response = await this.send({ ...call, accept: [404] })
+    const bytes = await readBounded(response, call.maxBytes ?? maxManifestBytes, call.what)
+    return response.status === 404 ? undefined : (JSON.parse(utf8Decode(bytes)) as T)
   }
 
   /** Sends a call and reads its bytes. */

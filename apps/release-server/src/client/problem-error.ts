@@ -1,5 +1,9 @@
-import { KeyturnError, printable } from '@keyturn/primitives'
+import { KeyturnError, printable, utf8Decode } from '@keyturn/primitives'
 import type { ErrorKind } from '@keyturn/primitives'
+import { readBounded } from './read-bounded.ts'
+
+/** Largest error answer that is read: the list of 10,000 missing blobs fits. Of a larger one only the status counts. */
+const maxProblemBytes = 1024 * 1024
 
 const kinds: readonly string[] = [
   'no', 'usage', 'io', 'unavailable', 'input', 'auth', 'policy', 'interrupted', 'busy', 'bug',
@@ -61,7 +65,7 @@ export class ProblemError extends KeyturnError {
 
 async function readBody(response: Response): Promise<Record<string, unknown>> {
   try {
-    const body: unknown = JSON.parse(await response.text())
+    const body: unknown = JSON.parse(utf8Decode(await readBounded(response, maxProblemBytes, 'read an error answer')))
     return typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {}
   } catch {
     return {}

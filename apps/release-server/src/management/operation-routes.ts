@@ -8,6 +8,7 @@ import type { RetentionOptions } from '../gc.ts'
 import { maxReportBytes } from '../limits.ts'
 import { readiness } from '../ops/health.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import type { ReleaseChecks } from '../release-check.ts'
 import type { Reports } from '../reports.ts'
 import { requestHead } from '../rollout.ts'
 import type { HeadSigner } from '../rollout.ts'
@@ -21,6 +22,7 @@ export interface OperationParts {
   readonly metrics: Metrics
   readonly reports: Reports
   readonly events: EventStreams
+  readonly checks: ReleaseChecks
   readonly headSigner: HeadSigner | undefined
   readonly retention: RetentionOptions
   readonly metricsToken: string | undefined

@@ -11,7 +11,9 @@ import { channelRoutes } from './channel-routes.ts'
 import { openApiRoutes } from './openapi.ts'
 import { operationRoutes } from './operation-routes.ts'
 import type { OperationParts } from './operation-routes.ts'
+import { overviewRoutes } from './overview-routes.ts'
 import { productRoutes } from './product-routes.ts'
+import { releaseCheckRoutes } from './release-check-routes.ts'
 import { releaseRoutes } from './release-routes.ts'
 import { tokenRoutes } from './token-routes.ts'
 import { uploadRoutes } from './upload-routes.ts'
@@ -34,9 +36,11 @@ export function registerRoutes(app: FastifyInstance, { context, version, operati
   uploadRoutes(app, context)
   productRoutes(app, context)
   releaseRoutes(app, context)
+  releaseCheckRoutes(app, operation.checks)
   channelRoutes(app, context)
   tokenRoutes(app, context)
   operationRoutes(app, context, operation)
+  overviewRoutes(app, context)
   webhookRoutes(app, context)
   keyFileRoutes(app, context)
   deviceRoutes(app, context)

@@ -29,17 +29,21 @@ export function tokenRoutes(app: FastifyInstance, context: ServerContext): void 
     return reply.code(204).send()
   })
 
-  app.get<{ Querystring: { after?: string; limit?: string; actor?: string; action?: string } }>('/v1/audit', {
-    config: { scope: 'audit:read', summary: 'The audit log, oldest first; as NDJSON when asked for by Accept' },
+  app.get<{ Querystring: { after?: string; limit?: string; actor?: string; action?: string; newest?: string } }>('/v1/audit', {
+    config: { scope: 'audit:read', summary: 'The audit log, oldest first (or only its newest entries); as NDJSON when asked for by Accept' },
     schema: {
       querystring: objectSchema({
-        after: queryNumber, limit: queryNumber, actor: schemas.text, action: schemas.text,
-      }, ['after', 'limit', 'actor', 'action']),
+        after: queryNumber, limit: queryNumber, actor: schemas.text, action: schemas.text, newest: { type: 'string', enum: ['true'] },
+      }, ['after', 'limit', 'actor', 'action', 'newest']),
     },
   }, async (request, reply) => {
     const { actor, action } = request.query
     const after = Number(request.query.after ?? 0)
     const limit = pageLimit(request.query.limit)
+    if (request.query.newest !== undefined) {
+      const newest = await context.metadata.list('audit', { reverse: true, limit })
+      return sendJson(reply, 200, { items: newest.map(({ value }) => value), cursor: null })
+    }
     const items = await auditPage(context, after, limit, (entry) =>
       (actor === undefined || entry.actor === actor) && (action === undefined || entry.action === action))
     if (request.headers.accept?.includes('application/x-ndjson') === true) {

@@ -63,9 +63,11 @@ async function putKeyFile(
   }
   const sequence = sequenceOf(bytes)
   await context.metadata.transaction([auditLock, `noise:${z32}`], async (records) => {
-    const old = (await records.get('key-files', key))?.body
+    const before = await records.get('key-files', key)
+    const old = before?.body
     if (old !== undefined && sequenceOf(old) > sequence) throw new ServerError('SRV_CONFLICT', 'A more recent file is published here')
-    await records.put('key-files', { key, value: { sequence }, body: bytes })
+    const first = (before?.value as { first_ms?: number } | undefined)?.first_ms ?? context.clock()
+    await records.put('key-files', { key, value: { sequence, first_ms: first }, body: bytes })
     await appendAudit(records, context.clock(), { ...caller, action: 'noise.publish', target: key, facts: { sequence } })
     await records.notify('noise', z32)
   })

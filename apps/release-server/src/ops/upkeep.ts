@@ -4,6 +4,7 @@ import { ServerError } from '../errors.ts'
 import { checkStores } from '../fsck.ts'
 import { collectGarbage } from '../gc.ts'
 import type { RetentionOptions } from '../gc.ts'
+import { sweepChecks } from '../release-check.ts'
 import { sweepAnswers } from '../management/idempotency.ts'
 import { sweepSessions } from '../sessions.ts'
 import { sweepUploads } from '../uploads.ts'
@@ -44,6 +45,7 @@ export class Upkeep {
     await sweepUploads(this.#context)
     await sweepAnswers(this.#context)
     await sweepSessions(this.#context)
+    await sweepChecks(this.#context)
   }
 
   /** Begins. */

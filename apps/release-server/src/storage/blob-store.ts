@@ -69,6 +69,8 @@ export interface BlobStore {
   completePresigned?(sha256: string, size: number, uploadId: string, etags: readonly string[]): Promise<BlobInfo>
   /** Removes leftovers of writes that died. */
   sweep(olderThanMs: number): Promise<void>
+  /** Bytes that still fit, where the storage tells. */
+  freeBytes?(): Promise<number>
   /** Throws when the store cannot be used at the moment. */
   ping(): Promise<void>
   close(): Promise<void>

@@ -1,4 +1,5 @@
 import { constants } from 'node:fs'
+import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KeyturnError } from '@keyturn/primitives'
 import { nodeFileSystem, syncFolder, systemErrorCode, writeAll, writeFileAtomic } from '@keyturn/primitives/node'
@@ -155,6 +156,11 @@ class FolderBlobStore implements BlobStore {
         if (found !== undefined && found.mtimeMs < olderThanMs) await this.#fs.rm(join(path, name), { force: true })
       }
     }
+  }
+
+  async freeBytes(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.#root)
+    return bavail * bsize
   }
 
   async ping(): Promise<void> {

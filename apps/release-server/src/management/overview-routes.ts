@@ -1,0 +1,17 @@
+import type { FastifyInstance } from 'fastify'
+import type { ServerContext } from '../context.ts'
+import { keyAges } from '../key-ages.ts'
+import { StorageFigures } from '../storage-view.ts'
+import { objectSchema, schemas, sendJson } from './routes.ts'
+
+/** Routes of what the dashboard shows besides releases: keys with their due dates, and the stores. */
+export function overviewRoutes(app: FastifyInstance, context: ServerContext): void {
+  const storage = new StorageFigures(context)
+
+  app.get<{ Params: { p: string } }>('/v1/products/:p/keys', {
+    config: { scope: 'releases:read', summary: 'Keys of a product: state, age, when the turn is due, end of the overlap' }, schema: { params: objectSchema({ p: schemas.slug }) },
+  }, async (request, reply) => sendJson(reply, 200, { items: await keyAges(context, request.params.p), cursor: null }))
+
+  app.get('/v1/storage', { config: { scope: 'stats:read', summary: 'What the stores hold; counted at most twice a minute' } }, async (_request, reply) =>
+    sendJson(reply, 200, await storage.view()))
+}

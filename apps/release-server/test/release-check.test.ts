@@ -1,0 +1,72 @@
+import { writeFile } from 'node:fs/promises'
+import { utf8Encode } from '@keyturn/primitives'
+import { describe, expect, it } from 'vitest'
+import { sampleOf } from '../src/release-check.ts'
+import { signManifest } from '@keyturn/manifest'
+import { signerOf, TestPublisher } from './publisher.ts'
+import { fileUrl, someBytes, startServer } from './support.ts'
+
+async function published() {
+  let now = Date.now()
+  const running = await startServer({ clock: () => now })
+  const client = await running.client(['admin'])
+  const publisher = await TestPublisher.create({ now })
+  await publisher.introduce(client)
+  const release = await publisher.release({ 'a.txt': utf8Encode('a'), 'b.bin': someBytes(100_000), 'c.bin': someBytes(10) })
+  await publisher.publish(client, release)
+  return { running, client, publisher, release, later: (ms: number) => { now += ms } }
+}
+
+describe(':verify of a release', () => {
+  it('hashes every blob and checks the signatures; what is damaged is set aside and can be sent again', async () => {
+    const { running, client, release } = await published()
+    const { version } = release.model
+    const whole = await client.checkRelease('metin2', 'stable', version)
+    expect(whole).toMatchObject({ state: 'done', sound: true, signatures: 'valid', blobs: 5, checked: 5, damaged: [], missing: [], sample: null })
+    expect(whole.bytes).toBe(release.manifest.length + release.blobs.reduce((sum, { size }) => sum + size, 0))
+    const [text, large, small] = release.blobs
+    const { blobs } = running.server.context
+    await writeFile(blobs.localPath?.(large?.sha256 ?? '') ?? '', someBytes(100_000))
+    await blobs.delete(small?.sha256 ?? '')
+    const told: string[] = []
+    const broken = await client.checkRelease('metin2', 'stable', version, { onProgress: ({ state }) => told.push(state) })
+    expect(broken).toMatchObject({ state: 'done', sound: false, signatures: 'valid', damaged: [large?.sha256], missing: [small?.sha256] })
+    expect(told.at(-1)).toBe('done')
+    expect((await fetch(fileUrl(running.url, large?.sha256 ?? ''))).status).toBe(404)
+    expect((await fetch(fileUrl(running.url, text?.sha256 ?? ''))).status).toBe(200)
+    expect(await client.uploadMissing(release.blobs)).toMatchObject({ blobs: 2 })
+    expect(await client.checkRelease('metin2', 'stable', version)).toMatchObject({ sound: true })
+    expect((await client.audit({ action: 'release.verify' })).map(({ facts }) => facts['sound'])).toEqual([true, false, true])
+  })
+
+  it('looks at a sample when asked for one, and tells signatures that no longer count', async () => {
+    const { running, client, release } = await published()
+    const { version } = release.model
+    expect(await client.checkRelease('metin2', 'stable', version, { sample: 2 })).toMatchObject({ sample: 2, checked: 2, blobs: 5, sound: true })
+    const { metadata } = running.server.context
+    const [stored] = await metadata.list('release-signatures', { bodies: true })
+    const foreign = await signManifest(release.manifest, [signerOf('somebody')])
+    await metadata.transaction([], (records) => records.put('release-signatures', { key: stored?.key ?? '', value: stored?.value ?? null, body: foreign }))
+    expect(await client.checkRelease('metin2', 'stable', version, { sample: 1 })).toMatchObject({ sound: false, signatures: expect.stringMatching(/^MAN_/) })
+    expect(sampleOf([1, 2, 3], 9, (length) => new Uint8Array(length)).toSorted()).toEqual([1, 2, 3])
+  })
+
+  it('a check whose process died is told as failed; unknown releases, checks and samples are refused', async () => {
+    const { running, client, release, later } = await published()
+    const { id } = await client.checkRelease('metin2', 'stable', release.model.version, { sample: 1 })
+    const { metadata } = running.server.context
+    const { view, beat_ms: beat } = (await metadata.get('checks', `metin2/${id}`))!.value as unknown as { view: object; beat_ms: number }
+    await metadata.transaction([], (records) => records.put('checks', { key: `metin2/${id}`, value: { view: { ...view, state: 'running' }, beat_ms: beat } as never }))
+    const headers = { authorization: `Bearer ${await running.token(['releases:read'])}`, 'content-type': 'application/json' }
+    const look = async (name: string) => await (await fetch(`${running.url}/v1/products/metin2/checks/${name}`, { headers })).json()
+    expect(await look(id)).toMatchObject({ state: 'running' })
+    later(61_000)
+    expect(await look(id)).toMatchObject({ state: 'failed', error: 'SRV_UNAVAILABLE' })
+    expect(await look('a'.repeat(16))).toMatchObject({ status: 404, code: 'SRV_NOT_FOUND' })
+    const verify = (version: string, body: string) => fetch(`${running.url}/v1/products/metin2/channels/stable/releases/${version}:verify`, { method: 'POST', headers, body })
+    expect((await verify('none', '{}')).status).toBe(404)
+    expect((await verify(release.model.version, '{"sample":0}')).status).toBe(400)
+    const begun = await verify(release.model.version, '{}')
+    expect([begun.status, begun.headers.get('location')]).toEqual([202, expect.stringMatching(/^\/v1\/products\/metin2\/checks\/[\w-]{16}$/)])
+  })
+})
