@@ -1,112 +1,125 @@
-import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { utf8Encode } from '@keyturn/primitives'
-import { chromium } from 'playwright-core'
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { unixHeadSigner } from '../src/head-signer/client.ts'
 import { startHeadSigner } from '../src/head-signer/server.ts'
-import { signerOf, TestPublisher } from './publisher.ts'
+import { executablePath, openPage, shot, stage } from './dashboard-stage.ts'
+import { signerOf } from './publisher.ts'
 import { atEnd, startServer, temporaryFolder } from './support.ts'
-import type { ReleaseServerOptions } from '../src/server.ts'
 
-const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path))
-if (executablePath === undefined) console.info('No Chromium here: the dashboard is not tested')
-const shots = process.env['KEYTURN_SCREENSHOTS']
-
-let browser: Browser | undefined
-beforeAll(async () => {
-  if (executablePath !== undefined) browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
-})
-afterAll(() => browser?.close())
-
-async function shot(page: Page, name: string): Promise<void> {
-  if (shots === undefined) return
-  mkdirSync(shots, { recursive: true })
-  await page.screenshot({ path: join(shots, `${name}.png`), fullPage: true })
-}
-
-async function stage(options: Partial<ReleaseServerOptions> = {}) {
-  const running = await startServer(options)
-  const client = await running.client(['admin'])
-  const publisher = await TestPublisher.create()
-  await publisher.introduce(client)
-  const first = await publisher.release({ 'a.txt': utf8Encode('a') })
-  await publisher.publish(client, first)
-  const second = await publisher.release({ 'a.txt': utf8Encode('a'), 'b.txt': utf8Encode('bb') })
-  await publisher.publish(client, second, await publisher.head(second, { edit: (head) => ({ ...head, fallback: first.pin, rollout: { percent: 25, salt: 'ab'.repeat(16), paused: false } }) }))
-  const page = await (browser as Browser).newPage()
-  atEnd(() => page.close())
-  const problems: string[] = []
-  page.on('pageerror', (error) => problems.push(String(error)))
-  page.on('console', (message) => { if (message.type() === 'error' && !message.text().includes('401')) problems.push(message.text()) })
-  await page.goto(`${running.url}/dashboard`)
-  const logIn = async (): Promise<void> => {
-    await page.getByLabel('Token').fill(await running.token(['admin']))
-    await page.keyboard.press('Enter')
-    await page.getByRole('heading', { name: 'Channels' }).waitFor()
-    await page.getByText(`Release ${second.model.version}`).waitFor()
-  }
-  return { running, client, publisher, first, second, page, problems, logIn }
-}
+const salt = 'ab'.repeat(16)
 
 describe.skipIf(executablePath === undefined)('dashboard', () => {
-  it('login, publish seen live, rollout waits for a head from the publisher, audit and due dates', async () => {
+  it('login, publish seen live, rollout and halt wait for a head from the CLI', async () => {
     const { client, publisher, first, second, page, problems, logIn, running } = await stage()
+    await shot(page, 'server-login')
     await page.getByLabel('Token').fill('m2t_wrong')
     await page.getByRole('button', { name: 'Log in' }).click()
     await page.getByText('This token is not valid').waitFor()
     await logIn()
     expect(await page.context().cookies()).toMatchObject([{ name: 'keyturn_session', httpOnly: true, sameSite: 'Strict' }])
-    await shot(page, 'dashboard')
+    await shot(page, 'server-dashboard')
     const channel = page.getByRole('article', { name: 'Channel stable' })
     await channel.getByRole('slider', { name: 'Rollout' }).focus()
     await page.keyboard.press('End')
     await channel.getByRole('button', { name: 'Move rollout' }).click()
-    await channel.getByText('Waiting for a head from the publisher: rollout to 100 %').waitFor()
-    await shot(page, 'dashboard-waiting')
-    const head = await publisher.head(second, { edit: (model) => ({ ...model, fallback: first.pin, rollout: { percent: 100, salt: 'ab'.repeat(16), paused: false } }) })
+    await channel.getByText('Waiting for a head from the CLI: a rollout of 100 %').waitFor()
+    await shot(page, 'server-waiting')
+    const head = await publisher.head(second, { edit: (model) => ({ ...model, fallback: first.pin, rollout: { percent: 100, salt, paused: false } }) })
     await client.publish('metin2', 'stable', { version: second.model.version, head })
     await channel.getByText('Waiting for a head').waitFor({ state: 'detached' })
     await page.getByRole('status').getByText('channel.publish').waitFor()
-    await page.getByRole('button', { name: `Compare ${second.model.version}` }).click()
-    await page.getByText(`2 B from ${first.model.version}`).waitFor()
-    expect(await page.locator('#trust').innerText()).toContain('Role document')
-    expect(await page.locator('#audit').innerText()).toContain('channel.publish')
+    await channel.getByRole('button', { name: 'Halt' }).click()
+    await channel.getByText('Waiting for a head from the CLI: a halt').waitFor()
+    expect((await client.getChannel('metin2', 'stable'))?.wanted).toMatchObject({ action: 'halt' })
+    await client.publish('metin2', 'stable', {
+      version: second.model.version,
+      head: await publisher.head(second, { edit: (model) => ({ ...model, fallback: first.pin, rollout: { percent: 100, salt, paused: true } }) }),
+    })
+    await channel.getByText('Halted: nobody new gets this release').waitFor()
+    expect(await page.locator('#audit').innerText()).toContain('channel.halt')
     // Nothing but the server's own files is loaded, nothing inline runs.
     expect((await (await fetch(`${running.url}/dashboard`)).headers).get('content-security-policy')).toContain("default-src 'none'")
     await page.getByRole('button', { name: 'Log out' }).click()
-    await page.getByLabel('Token').waitFor()
+    await page.getByRole('heading', { name: 'Log in' }).waitFor()
     expect(problems).toEqual([])
   })
 
-  it('with a head signer the rollout moves and halts at once', async () => {
+  it('rollout moved and halted at once with a head signer', async () => {
     const socket = join(await temporaryFolder(), 'signer.sock')
     const { client, publisher, page, logIn, problems } = await stage({ headSigner: unixHeadSigner(socket) })
     const signer = await startHeadSigner({ socket, mode: 'auto', pin: publisher.pin, signer: signerOf('head 1'), fetchPublic: (path) => client.fetchPublic(path) })
     atEnd(() => signer.close())
     await logIn()
     const channel = page.getByRole('article', { name: 'Channel stable' })
+    await channel.getByRole('slider', { name: 'Rollout' }).focus()
+    for (let step = 0; step < 5; step++) await page.keyboard.press('ArrowRight')
+    await channel.getByRole('button', { name: 'Move rollout' }).click()
+    await expect.poll(async () => (await client.getChannel('metin2', 'stable'))?.rollout?.percent, { timeout: 30_000 }).toBe(30)
     await channel.getByRole('button', { name: 'Halt' }).click()
     await channel.getByText('Halted: nobody new gets this release').waitFor()
-    await shot(page, 'dashboard-halted')
+    await shot(page, 'server-halted')
     await channel.getByRole('button', { name: 'Resume' }).click()
     await channel.getByRole('button', { name: 'Halt' }).waitFor()
-    expect((await client.getChannel('metin2', 'stable'))?.rollout).toMatchObject({ paused: false, percent: 25 })
+    expect((await client.getChannel('metin2', 'stable'))?.rollout).toMatchObject({ paused: false, percent: 30 })
     expect(problems).toEqual([])
   })
 
-  it('every control has a name and the whole page works from the keyboard', async () => {
-    const { page, logIn } = await stage()
+  it('shows keys with ages, due dates and overlap, storage, adoption, differences in bytes and webhooks', async () => {
+    const { running, page, logIn, problems, first, second } = await stage({}, { colorScheme: 'dark' })
+    const admin = { authorization: `Bearer ${await running.token(['admin'])}`, 'content-type': 'application/json' }
+    await fetch(`${running.url}/v1/webhooks`, { method: 'POST', headers: admin, body: JSON.stringify({ url: 'https://chat.example/hook', events: ['channel.publish'] }) })
     await logIn()
-    const nameless = await page.$$eval('button, input, select, a, meter', (nodes) => nodes.filter((node) => node.checkVisibility() && (node.getAttribute('aria-label') ?? node.textContent ?? '').trim() === '' && (node as HTMLInputElement).labels?.length !== 1).map((node) => node.outerHTML))
+    const rowOf = (table: string, text: string) => page.locator(`#${table} tbody tr`).filter({ hasText: text }).first().innerText()
+    expect(await rowOf('keys', 'key_id 2')).toMatch(/active\s+0 days/)
+    expect(await rowOf('keys', 'key_id 1')).toMatch(/retired\s+150 days\s+–/)
+    expect(await rowOf('keys', 'Head key')).toMatch(/active\s+150 days\s+turn it now/)
+    expect(await rowOf('keys', 'Release key')).toMatch(/active\s+150 days\s+due soon/)
+    expect(await rowOf('keys', 'retiring')).toMatch(/Transport key.*\d{4}-\d\d-\d\d/s)
+    expect(await rowOf('trust', 'Role document')).toMatch(/version 1\s+\d{4}-\d\d-\d\d in \d+ days/)
+    expect(await page.locator('#storage').innerText()).toMatch(/Blobs\s+6 in a folder\s+Their size\s+29\d\.\d KiB/)
+    expect(await rowOf('adoption', first.model.version)).toMatch(/14\s+\d+ %\s+4/)
+    await page.getByRole('img', { name: /Share of versions on 4 days/ }).waitFor()
+    expect(await rowOf('webhooks', 'chat.example')).toContain('channel.publish')
+    await page.getByRole('button', { name: `Compare ${second.model.version}` }).click()
+    await page.getByText(/KiB from .*: 2 added, 0 changed, 0 removed/).waitFor()
+    await shot(page, 'server-dark')
+    expect(problems).toEqual([])
+  })
+
+  it('every control has a name, every table a caption, and the whole page works from the keyboard and on a small screen', async () => {
+    const { page, logIn } = await stage({}, { viewport: { width: 390, height: 800 } })
+    await logIn()
+    const nameless = await page.$$eval('button, input, select, a, svg, [role=region]', (nodes) => nodes.filter((node) => node.checkVisibility() && !node.hasAttribute('aria-labelledby') && (node.getAttribute('aria-label') ?? node.textContent ?? '').trim() === '' && (node as HTMLInputElement).labels?.length !== 1).map((node) => node.outerHTML))
     expect(nameless).toEqual([])
-    const seen = new Set<string>()
+    expect(await page.$$eval('table', (nodes) => nodes.filter((node) => node.checkVisibility() && node.caption === null).length)).toBe(0)
+    expect(await page.getByRole('slider', { name: 'Rollout' }).getAttribute('aria-valuetext')).toBe('25 %')
+    await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur())
+    const seen: string[] = []
     for (let at = 0; at < 20; at++) {
       await page.keyboard.press('Tab')
-      seen.add(await page.evaluate(() => (document.activeElement?.id ?? '') || (document.activeElement?.textContent ?? '')))
+      seen.push(await page.evaluate(() => document.activeElement?.id || document.activeElement?.getAttribute('aria-labelledby') || (document.activeElement?.textContent ?? '')))
     }
-    expect([...seen]).toEqual(expect.arrayContaining(['rollout-stable', 'Move rollout', 'Halt', 'logout']))
+    expect(seen).toEqual(expect.arrayContaining(['Skip to content', 'logout', 'rollout-stable', 'Move rollout', 'Halt', 'h-releases', 'h-keys', 'h-audit']))
+    // Nothing makes the page wider than the screen.
+    expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)).toBeLessThanOrEqual(0)
+    await shot(page, 'server-small')
+  })
+
+  it('shows to a narrow token what it may see and nothing else; an empty server says so', async () => {
+    const running = await startServer()
+    const { page, problems } = await openPage()
+    await page.goto(`${running.url}/dashboard`)
+    await page.getByLabel('Token').fill(await running.token(['releases:read']))
+    await page.keyboard.press('Enter')
+    await page.getByText('There is no product yet').waitFor()
+    const staged = await stage()
+    await page.goto(`${staged.running.url}/dashboard`)
+    await page.getByLabel('Token').fill(await staged.running.token(['releases:read']))
+    await page.keyboard.press('Enter')
+    await page.getByText('live', { exact: true }).waitFor()
+    expect(await page.getByRole('heading', { level: 2 }).allInnerTexts()).toEqual(['Channels', 'Releases', 'Keys and due dates', 'Log and roles'])
+    expect(await page.getByRole('button', { name: 'Halt' }).isDisabled()).toBe(true)
+    expect(problems).toEqual([])
   })
 
   it('a page of another origin cannot use the session', async () => {

@@ -1,3 +1,12 @@
+function section(id: string, title: string, content: string, wide = false): string {
+  return `<section aria-labelledby="h-${id}"${wide ? ' class="wide"' : ''}><h2 id="h-${id}">${title}</h2>${content}</section>`
+}
+
+/** A table that may be long: it scrolls by itself, by the keyboard too. */
+function scrolling(id: string): string {
+  return `<div class="scroll" tabindex="0" role="region" aria-labelledby="h-${id}"><table id="${id}"></table></div>`
+}
+
 /** The page of the dashboard; everything in it is filled in by its script. */
 export const pageHtml = `<!doctype html>
 <html lang="en">
@@ -12,26 +21,29 @@ export const pageHtml = `<!doctype html>
 <a class="skip" href="#main">Skip to content</a>
 <header>
   <h1>Keyturn</h1>
-  <label for="product" hidden>Product</label>
-  <select id="product" aria-label="Product" hidden></select>
+  <span id="product-choice" hidden><label for="product">Product</label> <select id="product"></select></span>
+  <span id="state" class="hint"></span>
   <span id="who"></span>
   <button id="logout" type="button" hidden>Log out</button>
 </header>
 <main id="main" tabindex="-1">
-  <form id="login" hidden>
+  <form id="login" class="card" hidden>
     <h2>Log in</h2>
     <label for="token">Token</label>
-    <input id="token" name="token" type="password" autocomplete="current-password" required>
-    <button type="submit">Log in</button>
-    <p id="login-error" role="alert"></p>
+    <input id="token" name="token" type="password" autocomplete="current-password" aria-describedby="login-error login-hint" required>
+    <button type="submit" class="main">Log in</button>
+    <p id="login-error" class="bad" role="alert"></p>
+    <p id="login-hint" class="hint">A token of this server, or a token of the OIDC issuer it trusts.</p>
   </form>
   <div id="board" hidden>
-    <section aria-labelledby="h-channels"><h2 id="h-channels">Channels</h2><div id="channels"></div></section>
-    <section aria-labelledby="h-releases"><h2 id="h-releases">Releases</h2><div class="scroll" tabindex="0" role="region" aria-labelledby="h-releases"><table id="releases"></table></div></section>
-    <section aria-labelledby="h-trust"><h2 id="h-trust">Keys and due dates</h2><table id="trust"></table></section>
-    <section aria-labelledby="h-adoption"><h2 id="h-adoption">Adoption</h2><p class="hint">Of those who report.</p><table id="adoption"></table></section>
-    <section aria-labelledby="h-audit"><h2 id="h-audit">Audit log</h2><div class="scroll" tabindex="0" role="region" aria-labelledby="h-audit"><table id="audit"></table></div></section>
-    <section aria-labelledby="h-hooks"><h2 id="h-hooks">Webhooks</h2><table id="webhooks"></table></section>
+    ${section('channels', 'Channels', '<div id="channels"></div>', true)}
+    ${section('releases', 'Releases', scrolling('releases'), true)}
+    ${section('keys', 'Keys and due dates', scrolling('keys'), true)}
+    ${section('trust', 'Log and roles', scrolling('trust'))}
+    ${section('storage', 'Storage', '<dl id="storage"></dl>')}
+    ${section('adoption', 'Adoption', '<p class="hint">Of those who report.</p><div id="adoption-chart"></div><table id="adoption"></table>')}
+    ${section('webhooks', 'Webhooks', scrolling('webhooks'))}
+    ${section('audit', 'Audit log', scrolling('audit'), true)}
   </div>
 </main>
 <p id="live" role="status" aria-live="polite"></p>

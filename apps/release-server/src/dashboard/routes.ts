@@ -3,8 +3,10 @@ import type { FastifyInstance } from 'fastify'
 import { sendJson, objectSchema } from '../management/routes.ts'
 import type { Authenticator } from '../sessions.ts'
 import { pageHtml } from './page.ts'
+import { panelsScript } from './panels.ts'
 import { pageScript } from './script.ts'
 import { pageStyle } from './style.ts'
+import { viewScript } from './view.ts'
 
 const policy = [
   "default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "img-src 'self'", "form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'",
@@ -18,11 +20,13 @@ const headers = {
   'cache-control': 'no-cache',
 }
 
-/** The dashboard: three static files, and the session that a token begins. */
+/** The dashboard: static files, and the session that a token begins. */
 export function dashboardRoutes(app: FastifyInstance, authenticator: Authenticator): void {
   const files: readonly [string, string, string][] = [
     ['/dashboard', 'text/html; charset=utf-8', pageHtml],
     ['/dashboard/script.js', 'text/javascript; charset=utf-8', pageScript],
+    ['/dashboard/panels.js', 'text/javascript; charset=utf-8', panelsScript],
+    ['/dashboard/view.js', 'text/javascript; charset=utf-8', viewScript],
     ['/dashboard/style.css', 'text/css; charset=utf-8', pageStyle],
   ]
   for (const [url, type, text] of files) {

@@ -1,0 +1,59 @@
+/** What all parts of the dashboard draw with: plain DOM, text only ever set as text. */
+export const viewScript = `
+export const $ = (id) => document.getElementById(id)
+export const el = (name, properties = {}, ...children) => {
+  const node = Object.assign(document.createElement(name), properties)
+  node.append(...children.filter((child) => child !== null && child !== undefined))
+  return node
+}
+const svgName = 'http://www.w3.org/2000/svg'
+export const svg = (name, attributes = {}, ...children) => {
+  const node = document.createElementNS(svgName, name)
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, String(value))
+  node.append(...children)
+  return node
+}
+export const say = (text) => { $('live').textContent = text }
+
+export const bytes = (count) => {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  let at = 0
+  while (count >= 1024 && at < units.length - 1) { count /= 1024; at += 1 }
+  return (at === 0 ? count : count.toFixed(1)) + ' ' + units[at]
+}
+export const number = (count) => count.toLocaleString('en')
+export const plural = (count, one, many) => number(count) + ' ' + (count === 1 ? one : many)
+const daysUntil = (time) => Math.floor((Date.parse(time) - Date.now()) / 86400000)
+
+export async function call(method, path, body) {
+  const answer = await fetch(path, { method, headers: body === undefined ? {} : { 'content-type': 'application/json' }, body: body === undefined ? undefined : JSON.stringify(body) })
+  const data = answer.status === 204 ? null : await answer.json().catch(() => null)
+  if (!answer.ok) throw Object.assign(new Error((data && (data.detail || data.title)) || 'The server answered ' + answer.status), { status: answer.status, code: data && data.code })
+  return data
+}
+
+export function table(node, caption, names, rows, nothing = 'Nothing yet') {
+  const head = el('thead', {}, el('tr', {}, ...names.map((name) => el('th', { scope: 'col', textContent: name }))))
+  const body = el('tbody', {}, ...rows.map((cells) => el('tr', {}, ...cells.map((cell, at) => {
+    const content = cell instanceof Node ? cell : document.createTextNode(String(cell))
+    return at === 0 ? el('th', { scope: 'row' }, content) : el('td', {}, content)
+  }))))
+  if (rows.length === 0) body.append(el('tr', {}, el('td', { colSpan: names.length, className: 'hint', textContent: nothing })))
+  node.replaceChildren(el('caption', { className: 'unseen', textContent: caption }), head, body)
+}
+
+/** A state as a word, never by colour alone. */
+export const badge = (text, kind) => el('span', { className: 'badge ' + kind, textContent: text })
+
+/** A date with the days that are left; steps: days below which it is a warning, then bad. */
+export function due(time, steps) {
+  const left = daysUntil(time)
+  const when = el('time', { dateTime: time, textContent: time.slice(0, 10) })
+  if (left < 0) return el('span', {}, badge('expired', 'bad'), ' ', when)
+  const kind = left < steps[1] ? 'bad' : left < steps[0] ? 'warn' : ''
+  return el('span', {}, when, ' ', kind === '' ? el('span', { className: 'hint', textContent: 'in ' + plural(left, 'day', 'days') }) : badge('in ' + plural(left, 'day', 'days'), kind))
+}
+
+/** Long names shortened for the eye; whole for a copy and for the pointer. */
+export const short = (text) => el('code', { textContent: text.length > 24 ? text.slice(0, 10) + '…' + text.slice(-8) : text, title: text })
+`
