@@ -15,15 +15,32 @@ import {
 } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { type Backend, own, type RunningHash } from './backend.ts'
-import { backend as portable } from './portable.ts'
 import type { Sodium } from './sodium.ts'
 
 const TAG_LENGTH = 16
 const PIECE = 128 * 1024
+const load = createRequire(import.meta.url)
+
+let noble: Backend | undefined
+
+/** The portable way, loaded when it is first needed: half of what a thread spends on its modules would be noble's. */
+function portable(): Backend {
+  noble ??= (load(import.meta.url.endsWith('.ts') ? './portable.ts' : './portable.js') as { backend: Backend }).backend
+  return noble
+}
+
+/** What only noble can do here. */
+const portableParts = {
+  blake2b256: (bytes) => portable().blake2b256(bytes),
+  blake3: (bytes) => portable().blake3(bytes),
+  createBlake2b256: () => portable().createBlake2b256(),
+  sealXChaCha20Poly1305: (...input) => portable().sealXChaCha20Poly1305(...input),
+  openXChaCha20Poly1305: (...input) => portable().openXChaCha20Poly1305(...input),
+} satisfies Partial<Backend>
 
 function loadSodium(): Sodium | undefined {
   try {
-    return createRequire(import.meta.url)('sodium-native') as Sodium
+    return load('sodium-native') as Sodium
   } catch {
     // Optional dependency: no prebuilt binary for this platform (musl, say), or left out on purpose.
     return undefined
@@ -31,7 +48,7 @@ function loadSodium(): Sodium | undefined {
 }
 
 /** Ways that need nothing but Node. */
-const node: Partial<Backend> = {
+const node = {
   sha256: (bytes) => own(hash('sha256', bytes, 'buffer')),
   sha512: (bytes) => own(hash('sha512', bytes, 'buffer')),
   createSha256() {
@@ -68,7 +85,7 @@ const node: Partial<Backend> = {
       return new Uint8Array(32)
     }
   },
-}
+} satisfies Partial<Backend>
 
 function nodeHmac(name: 'sha256' | 'sha512', key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const hmac = createHmac(name, createSecretKey(key)) // raw keys take a slow way in: 20 us a call
@@ -216,9 +233,9 @@ function sodiumBackend(sodium: Sodium): Partial<Backend> {
 
 function choose(): Backend {
   // Lets anyone compare both ways, and go on where a native module misbehaves.
-  if (process.env['KEYTURN_BACKEND'] === 'portable') return portable
+  if (process.env['KEYTURN_BACKEND'] === 'portable') return portable()
   const sodium = loadSodium()
-  return { ...portable, ...node, ...(sodium === undefined ? {} : sodiumBackend(sodium)), name: 'accelerated' }
+  return { ...portableParts, ...node, ...(sodium === undefined ? {} : sodiumBackend(sodium)), name: 'accelerated' }
 }
 
 /** node:crypto and libsodium where they are faster than noble, noble for the rest. */
