@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import './bounded-memory.ts' // first: it counts from here on
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { LauncherProgram } from './program/program.ts'

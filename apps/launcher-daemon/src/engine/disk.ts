@@ -1,4 +1,4 @@
-import { createHash, type Hash } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { type BigIntStats, lstatSync } from 'node:fs'
 import { join, sep } from 'node:path'
 import { type FileHandle, type FileSystem, nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
@@ -29,7 +29,8 @@ export async function look(fs: FileSystem, path: string): Promise<Found> {
   try {
     // On the real disk the blocking call: a look takes microseconds, the way over the thread pool ten times that, and an
     // install is looked at 50,000 times before each start.
-    return toFound(fs === nodeFileSystem ? lstatSync(path, { bigint: true }) : await fs.lstat(path, { bigint: true }))
+    const stats = fs === nodeFileSystem ? lstatSync(path, { bigint: true, throwIfNoEntry: false }) : await fs.lstat(path, { bigint: true })
+    return stats === undefined ? { kind: 'nothing' } : toFound(stats)
   } catch (error) {
     const code = systemErrorCode(error)
     if (code === 'ENOENT' || code === 'ENOTDIR') return { kind: 'nothing' }
@@ -50,10 +51,11 @@ export function sameIdentity(now: FileIdentity, then: FileIdentity, moved = fals
 /** SHA-256 of an open file from its start. */
 export async function hashHandle(
   handle: FileHandle,
-  options: { signal?: AbortSignal | undefined; onBytes?: ((count: number) => void) | undefined; hash?: Hash } = {},
+  options: { signal?: AbortSignal | undefined; onBytes?: ((count: number) => void) | undefined; size?: number } = {},
 ): Promise<string> {
-  const hash = options.hash ?? createHash('sha256')
-  const buffer = new Uint8Array(readSize)
+  const hash = createHash('sha256')
+  // Most files are small; the byte more finds the end of one in the same read.
+  const buffer = new Uint8Array(Math.min(readSize, (options.size ?? readSize) + 1))
   for (let position = 0; ;) {
     options.signal?.throwIfAborted()
     const { bytesRead } = await handle.read(buffer, 0, buffer.length, position)
@@ -73,7 +75,7 @@ export async function hashFile(
   const handle = await fs.open(path, 'r')
   try {
     const before = identityOf(await handle.stat({ bigint: true }))
-    const sha256 = await hashHandle(handle, options)
+    const sha256 = await hashHandle(handle, { ...options, size: before.size })
     return { sha256, identity: before }
   } finally {
     await handle.close()
@@ -94,7 +96,8 @@ export async function readSmallFile(fs: FileSystem, path: string, maxBytes: numb
   if (found.identity.size > maxBytes) {
     throw new LauncherError('LA_IO', `Cannot read "${path}": ${found.identity.size} bytes are over the limit of ${maxBytes}`)
   }
-  return new Uint8Array(await fs.readFile(path))
+  const { buffer, byteOffset, byteLength } = await fs.readFile(path)
+  return new Uint8Array(buffer, byteOffset, byteLength) // the same memory: a manifest has megabytes
 }
 
 /** Writes a small file wholly or not at all, for this user only. */
@@ -117,16 +120,18 @@ export async function listFolder(fs: FileSystem, path: string): Promise<string[]
   }
 }
 
+/** An empty, `.` or `..` part, or a character that is no part of a name. */
+const unsafePath = sep === '\\' ? /(?:^|\/)\.{0,2}(?:\/|$)|[\\\0:]/ : /(?:^|\/)\.{0,2}(?:\/|$)|[\\\0]/
+
 /**
  * The absolute place of a manifest path below `root`. The manifest was validated already; this is the second lock on
  * the door: nothing that could leave the folder gets through.
  */
 export function placeInside(root: string, path: string): string {
-  const parts = path.split('/')
-  if (path === '' || parts.some((part) => part === '' || part === '.' || part === '..' || /[\\\0]/.test(part) || (sep === '\\' && part.includes(':')))) {
+  if (unsafePath.test(path)) {
     throw new LauncherError('LA_SYMLINK', `Cannot use path ${JSON.stringify(path)}: it does not stay inside the install`)
   }
-  return join(root, ...parts)
+  return (root.endsWith(sep) ? root : root + sep) + (sep === '/' ? path : path.replaceAll('/', sep))
 }
 
 /** Remembers which folders below the root are real, so that each is looked at once in an apply. */
@@ -142,6 +147,8 @@ export class FolderGuard {
 
   /** Refuses when a parent folder of `path` is a link (`LA_SYMLINK`); says whether all parents exist. */
   async parentsAreReal(path: string): Promise<boolean> {
+    const slash = path.lastIndexOf('/')
+    if (slash < 0 || this.#real.has(path.slice(0, slash))) return true // files of a folder stand together
     const parts = path.split('/').slice(0, -1)
     for (let count = 1; count <= parts.length; count++) {
       const folder = parts.slice(0, count).join('/')

@@ -8,11 +8,16 @@ export interface HashedFile { readonly sha256: string; readonly identity: FileId
 
 /** Less than this is hashed on the main thread: starting workers takes longer. */
 export const poolThresholdBytes = 64 * 1024 * 1024
+/** More hash no faster than a disk reads, and each takes 10 MiB. */
+const maxWorkers = 2
 const batchBytes = 8 * 1024 * 1024
 const batchFiles = 64
 
-function* batches(files: readonly { readonly path: string; readonly size: number }[]): Generator<{ path: string; size: number }[]> {
-  let batch: { path: string; size: number }[] = []
+/** A file to be hashed. */
+export interface FileToHash { readonly path: string; readonly size: number }
+
+function* batches<File extends FileToHash>(files: Iterable<File>): Generator<File[]> {
+  let batch: File[] = []
   let bytes = 0
   for (const file of files) {
     batch.push(file)
@@ -29,20 +34,26 @@ type Answer = readonly (HashedFile | { readonly error: string })[]
 
 async function ask(worker: Worker, paths: readonly string[]): Promise<Answer> {
   return await new Promise((resolve, reject) => {
-    worker.once('message', resolve)
-    worker.once('error', reject)
+    const settle = (done: () => void): void => {
+      worker.off('message', onMessage).off('error', onError)
+      done()
+    }
+    const onMessage = (answer: Answer): void => settle(() => resolve(answer))
+    const onError = (error: Error): void => settle(() => reject(error))
+    worker.on('message', onMessage).on('error', onError)
     worker.postMessage(paths)
   })
 }
 
 /**
- * Hashes many files of the real disk on every core; a worker does a whole file with its own I/O.
+ * Hashes many files of the real disk on two cores; a worker does a whole file with its own I/O.
  *
+ * @param files - Their paths are absolute; asked for one after the other.
  * @param onHashed - Called for each file as it is done.
  */
-export async function hashOnAllCores(
-  files: readonly { readonly path: string; readonly size: number }[],
-  onHashed: (path: string, hashed: HashedFile) => void,
+export async function hashOnTwoCores<File extends FileToHash>(
+  files: Iterable<File>,
+  onHashed: (file: File, hashed: HashedFile) => void,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const source = new URL(import.meta.url.endsWith('.ts') ? './hash-worker.ts' : './hash-worker.js', import.meta.url)
@@ -55,16 +66,16 @@ export async function hashOnAllCores(
         const batch = next.value
         const answer = await ask(worker, batch.map(({ path }) => path))
         for (const [index, hashed] of answer.entries()) {
-          const path = (batch[index] as { path: string }).path
-          if ('error' in hashed) throw new LauncherError('LA_IO', `Cannot read "${path}": ${hashed.error}`, { details: { path } })
-          onHashed(path, hashed)
+          const file = batch[index] as File
+          if ('error' in hashed) throw new LauncherError('LA_IO', `Cannot read "${file.path}": ${hashed.error}`, { details: { path: file.path } })
+          onHashed(file, hashed)
         }
       }
     } finally {
       await worker.terminate()
     }
   }
-  const results = await Promise.allSettled(Array.from({ length: availableParallelism() }, lane))
+  const results = await Promise.allSettled(Array.from({ length: Math.min(maxWorkers, availableParallelism()) }, lane))
   const failed = results.find((result) => result.status === 'rejected')
   if (failed !== undefined) throw failed.reason
 }

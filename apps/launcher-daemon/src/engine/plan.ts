@@ -3,7 +3,7 @@ import { type FileSystem, nodeFileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
 import { type FileIdentity, FolderGuard, hashFile, inParallel, look, placeInside } from './disk.ts'
 import type { HashCache } from './hash-cache.ts'
-import { hashOnAllCores, poolThresholdBytes } from './hash-pool.ts'
+import { hashOnTwoCores, poolThresholdBytes } from './hash-pool.ts'
 import { type Layout, updatesFolder } from './layout.ts'
 
 /** A file to be written. */
@@ -65,42 +65,45 @@ async function glance(input: PlanInput, guard: FolderGuard, file: ManifestFile):
   return known === file.sha256 ? 'same' : 'different'
 }
 
-/** Reads the files whose standing is not known yet; on every core when there is much to read. */
-async function readAll(input: PlanInput, files: readonly ManifestFile[]): Promise<Map<ManifestFile, Standing>> {
-  const standings = new Map<ManifestFile, Standing>()
+/** Reads the files whose standing is not known yet and tells how they stand; on two cores when there is much to read. */
+async function readAll(input: PlanInput, files: readonly ManifestFile[], tell: (file: ManifestFile, stands: Standing) => void): Promise<void> {
   const note = (file: ManifestFile, sha256: string, identity: FileIdentity): void => {
     input.cache?.set(file.path, identity, sha256)
-    standings.set(file, sha256 === file.sha256 ? 'same' : 'different')
+    tell(file, sha256 === file.sha256 ? 'same' : 'different')
   }
   const bytes = files.reduce((sum, file) => sum + file.size, 0)
   if (bytes >= poolThresholdBytes && input.fs === nodeFileSystem) {
-    const byPlace = new Map(files.map((file) => [placeInside(input.layout.root, file.path), file]))
-    await hashOnAllCores([...byPlace].map(([path, { size }]) => ({ path, size })), (path, { sha256, identity }) => {
-      const file = byPlace.get(path) as ManifestFile
+    await hashOnTwoCores(placed(input.layout.root, files), ({ file }, { sha256, identity }) => {
       note(file, sha256, identity)
       input.onBytes?.(file.size)
     }, input.signal)
-    return standings
+    return
   }
   await inParallel(files, input.concurrency, async (file) => {
     input.signal?.throwIfAborted()
     const { sha256, identity } = await hashFile(input.fs, placeInside(input.layout.root, file.path), { signal: input.signal, onBytes: input.onBytes })
     note(file, sha256, identity)
   })
-  return standings
+}
+
+function* placed(root: string, files: readonly ManifestFile[]): Generator<{ path: string; size: number; file: ManifestFile }> {
+  for (const file of files) yield { path: placeInside(root, file.path), size: file.size, file }
 }
 
 /** Compares one file, reading it if need be. */
 async function compare(input: PlanInput, guard: FolderGuard, file: ManifestFile): Promise<Standing> {
-  const stands = await glance(input, guard, file)
-  return stands === 'unread' ? ((await readAll(input, [file])).get(file) as Standing) : stands
+  let stands = await glance(input, guard, file)
+  if (stands === 'unread') await readAll(input, [file], (_, read) => { stands = read })
+  return stands
 }
 
 async function planRemovals(input: PlanInput, guard: FolderGuard): Promise<{ removals: string[]; kept: string[] }> {
-  const stays = new Set(input.files.map((file) => file.path))
-  const listed = new Map(input.installedFiles.map((file) => [file.path, file]))
   const removals: string[] = []
   const kept: string[] = []
+  // The usual start: the same release as is installed, and nothing to delete.
+  if (input.installedFiles === input.files && input.manifest.delete.length === 0) return { removals, kept }
+  const stays = new Set(input.files.map((file) => file.path))
+  const listed = new Map(input.installedFiles.map((file) => [file.path, file]))
   const isProtected = (path: string): boolean => input.manifest.keep.some((glob) => matchesGlob(glob, path))
   for (const [path, file] of listed) {
     if (stays.has(path) || isProtected(path)) continue
@@ -122,21 +125,21 @@ export async function makePlan(input: PlanInput): Promise<Plan> {
   const guard = new FolderGuard(input.layout.root, input.fs)
   const writes: PlannedWrite[] = []
   const unchanged: ManifestFile[] = []
-  const standings = new Map<ManifestFile, Standing>()
-  await inParallel(input.files, input.concurrency, async (file) => {
-    input.signal?.throwIfAborted()
-    const stands = await glance(input, guard, file)
-    standings.set(file, stands)
-    if (stands !== 'unread') input.onBytes?.(file.size)
-  })
-  const unread = input.files.filter((file) => standings.get(file) === 'unread')
-  for (const [file, stands] of await readAll(input, unread)) standings.set(file, stands)
-  for (const [file, stands] of standings) {
+  const settle = (file: ManifestFile, stands: Standing): void => {
     input.onFile?.()
     const isUsers = stands !== 'absent' && input.manifest.keep.some((glob) => matchesGlob(glob, file.path))
     if (stands === 'same' || isUsers) unchanged.push(file)
     else writes.push({ file, existed: stands === 'different' })
   }
+  const unread: ManifestFile[] = []
+  await inParallel(input.files, input.concurrency, async (file) => {
+    input.signal?.throwIfAborted()
+    const stands = await glance(input, guard, file)
+    if (stands === 'unread') return void unread.push(file)
+    input.onBytes?.(file.size)
+    settle(file, stands)
+  })
+  await readAll(input, unread, settle)
   const byPath = (a: string, b: string): number => (a < b ? -1 : 1)
   writes.sort((a, b) => byPath(a.file.path, b.file.path))
   unchanged.sort((a, b) => byPath(a.path, b.path))

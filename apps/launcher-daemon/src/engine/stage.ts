@@ -63,6 +63,7 @@ async function loadSeeds(context: DownloadContext, layout: Layout, plan: Plan, i
 
 /** Says what will be fetched, and loads what saves fetching. */
 export async function planFetch(context: DownloadContext, layout: Layout, plan: Plan, installed: readonly ManifestFile[]): Promise<FetchPlan> {
+  if (plan.writes.length === 0) return { downloadBytes: 0, seeds: new Seeds(context.fs), chunks: new Map(), copies: new Map() }
   const seeds = await loadSeeds(context, layout, plan, installed)
   const chunks = await loadIndexes(context, layout, plan, seeds.size > 0)
   const copies = new Map<string, string>()

@@ -164,7 +164,9 @@ async function rememberHashes(session: Session, made: Plan, cache: HashCache): P
     const found = await look(session.options.fs, placeInside(session.layout.root, file.path))
     if (found.kind === 'file') cache.set(file.path, found.identity, file.sha256)
   }
-  cache.keepOnly(new Set([...made.writes.map(({ file }) => file.path), ...made.unchanged.map((file) => file.path)]))
+  if (cache.size !== made.writes.length + made.unchanged.length) {
+    cache.keepOnly(new Set([...made.writes.map(({ file }) => file.path), ...made.unchanged.map((file) => file.path)]))
+  }
   await cache.save(session.options.fs, session.layout.hashCache)
 }
 
