@@ -184,6 +184,27 @@ export interface KeyAgeView {
   readonly until: string | null
 }
 
+/** A device that may, or may no longer, have runtime keys. */
+export interface DeviceView {
+  /** X25519 public key, hex. */
+  readonly key: string
+  /** `operator`, or the prefix of the identity that attests it. */
+  readonly by: string
+  readonly name: string
+  /** `void`: the identity was turned or struck off since, so its word counts no more. */
+  readonly status: 'listed' | 'struck' | 'linked' | 'revoked' | 'void'
+}
+
+/** An identity whose word on devices counts. */
+export interface AttesterView {
+  readonly prefix: string
+  /** Place of its newest event that is known here. */
+  readonly sn: number
+  readonly said: string
+  readonly note: string
+  readonly added_at: string
+}
+
 /** What the stores of a server hold. */
 export interface StorageView {
   readonly blob_store: string

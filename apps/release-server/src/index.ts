@@ -11,7 +11,7 @@ export { unixHeadSigner } from './head-signer/client.ts'
 export { scopes } from './api.ts'
 export type { ServerErrorCode } from './errors.ts'
 export type {
-  AuditEntry, BlobView, ChannelView, GarbageReport, ManifestPointer, NewProduct, NewRelease, NewToken, Page, Problem,
+  AttesterView, AuditEntry, BlobView, ChannelView, DeviceView, GarbageReport, ManifestPointer, NewProduct, NewRelease, NewToken, Page, Problem,
   ProductView, Publication, KeyAgeView, ReleaseCheckView, ReleaseDiffView, ReleaseView, Scope, StorageView, TokenView, WantedHead,
 } from './api.ts'
 export type { ReleaseServer, ReleaseServerOptions } from './server.ts'

@@ -1,77 +1,10 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { activeKey, addKey, afterPublication, createTransportIdentity, cutOver, draftPublication, emptyMetadata, KeyFloors, lookUpKeys, preferredKey, publish, revoke, signPublication, deriveX25519Static } from '@keyturn/noise-keys'
-import type { TransportMetadata } from '@keyturn/noise-keys'
-import { askOnce, noiseKeyPair, noiseProtocol } from '@keyturn/noise-keys/noise'
-import { EXCHANGE_PROTOCOLS, exchangePrologue, openKeyAnswer, RuntimeKey, serverKeyHint, writeExchangeHeader, writeKeyRequest, writeRuntimeKeyBlob } from '@keyturn/runtime-key'
-import type { ExchangePattern } from '@keyturn/runtime-key'
-import { concatBytes, ed25519PublicKey, hexDecode, hexEncode, systemRandom, utf8Encode, x25519PublicKey } from '@keyturn/primitives'
+import { activeKey, addKey, createTransportIdentity, cutOver, draftPublication, emptyMetadata, KeyFloors, lookUpKeys, preferredKey, publish, revoke, signPublication, deriveX25519Static } from '@keyturn/noise-keys'
+import { openKeyAnswer, writeRuntimeKeyBlob } from '@keyturn/runtime-key'
+import { concatBytes, hexEncode, systemRandom, utf8Encode, x25519PublicKey } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
-import { seedOf, TestPublisher } from './publisher.ts'
-import type { MadeRelease } from './publisher.ts'
-import { someBytes, startServer } from './support.ts'
-
-const marker = someBytes(32)
-const { dh } = noiseProtocol(EXCHANGE_PROTOCOLS.NK)
-
-async function world(access: 'open' | 'devices' = 'open') {
-  let now = Date.now()
-  const lines: string[] = []
-  const log = { info: (fields: object, message: string) => lines.push(JSON.stringify([fields, message])), warn: (fields: object, message: string) => lines.push(JSON.stringify([fields, message])), error: (fields: object, message: string) => lines.push(JSON.stringify([fields, message])) }
-  const running = await startServer({ vault: { passphrase: 'correct horse', scryptLogN: 4 }, clock: () => now, log: log as never })
-  const client = await running.client(['admin'], { })
-  const identity = createTransportIdentity(systemRandom)
-  const publisher = await TestPublisher.create({ now, transport: [identity.name] })
-  await client.createProduct({ slug: 'metin2', pin: publisher.pin, runtime_key_access: access })
-  await client.putRoles('metin2', 1, publisher.rolesBytes[0] as Uint8Array)
-  await client.putLog('metin2', publisher.log)
-  const runtimeKey = RuntimeKey.take({ keyId: 4, masterKey: marker.slice(), signPublicKey: ed25519PublicKey(seedOf('verifier')) })
-  const contentKeys = [
-    { keyId: 4, verifierPub: hexEncode(ed25519PublicKey(seedOf('verifier'))), commitment: 'bb'.repeat(32), status: 'active' as const },
-    { keyId: 3, verifierPub: hexEncode(ed25519PublicKey(seedOf('verifier 3'))), commitment: 'cc'.repeat(32), status: 'revoked' as const },
-  ]
-  const release = await publisher.release({ 'a.txt': utf8Encode('a') }, { contentKeys })
-  await publisher.publish(client, release)
-  const keys = { metadata: emptyMetadata(identity.name) as TransportMetadata }
-  const announce = async (order: 'turn' | 'revocation' = 'turn') => {
-    const signed = signPublication(identity.seed, draftPublication(keys.metadata, Math.floor(now / 1000)))
-    await publish((await running.client(['admin'])).keyDirectory(), signed, order)
-    keys.metadata = afterPublication(keys.metadata, signed)
-  }
-  const addDevice = async (device: string) => {
-    const secret = deriveX25519Static(identity.seed, device)
-    const publicKey = x25519PublicKey(secret)
-    keys.metadata = addKey(keys.metadata, { device, publicKey, generation: 'G2' }, Math.floor(now / 1000), Math.floor(now / 1000))
-    await (await running.client(['admin'])).putTransportKey(identity.name, device, secret)
-    return publicKey
-  }
-  const request = (publicKey: Uint8Array, wanted: { keyId?: number; release?: MadeRelease; sha256?: string } = {}, pattern: ExchangePattern = 'NK', device?: Uint8Array) => {
-    const header = writeExchangeHeader({ pattern, serverKeyHint: serverKeyHint(publicKey) })
-    const question = askOnce(EXCHANGE_PROTOCOLS[pattern], {
-      prologue: exchangePrologue(header), remoteStatic: publicKey, ...(device === undefined ? {} : { staticKey: noiseKeyPair(dh, device) }),
-    }, writeKeyRequest({ keyId: wanted.keyId ?? 4, manifestSha256: hexDecode(wanted.sha256 ?? (wanted.release ?? release).pin.sha256) }))
-    return { question, body: concatBytes(header, question.message) }
-  }
-  const send = (body: Uint8Array) => fetch(`${running.url}/noise/runtime-key`, { method: 'POST', headers: { 'content-type': 'application/octet-stream' }, body: body as Uint8Array<ArrayBuffer> })
-  const exchange = async (...of: Parameters<typeof request>) => {
-    const { question, body } = request(...of)
-    const answer = await send(body)
-    if (answer.status !== 200) return answer.json() as Promise<{ code: string; status: number }>
-    const bytes = new Uint8Array(await answer.arrayBuffer())
-    expect(bytes.length).toBe(140)
-    return question.readAnswer(bytes)
-  }
-  return { running, client, identity, publisher, release, runtimeKey, keys, announce, addDevice, request, send, exchange, contentKeys, lines, later: (ms: number) => { now += ms } }
-}
-
-const codeOf = (payload: unknown, keyId = 4): string => {
-  try {
-    openKeyAnswer(payload as Uint8Array, keyId).dispose()
-    return 'given'
-  } catch (error) {
-    return (error as { code: string }).code
-  }
-}
+import { codeOf, marker, world } from './noise-world.ts'
 
 describe('POST /noise/runtime-key', () => {
   it('hands out the key, answers every refusal in 140 bytes, and keeps no key byte in the clear', async () => {
@@ -153,21 +86,6 @@ describe('POST /noise/runtime-key', () => {
     expect(codeOf(await scene.exchange(fresh))).toBe('given')
     const left = await scene.running.server.context.metadata.list('vault-records', { prefix: 'keyturn' })
     expect(left).toHaveLength(1)
-  })
-
-  it('devices: only listed IK keys get one, and striking one ends it at once', async () => {
-    const scene = await world('devices')
-    await scene.client.putRuntimeKey('metin2', 4, writeRuntimeKeyBlob(scene.runtimeKey))
-    const key = await scene.addDevice('server')
-    await scene.announce()
-    const device = someBytes(32)
-    const name = hexEncode(x25519PublicKey(device))
-    expect(codeOf(await scene.exchange(key))).toBe('RK_REFUSED')
-    expect(codeOf(await scene.exchange(key, {}, 'IK', device))).toBe('RK_REFUSED')
-    await scene.client.addDevice('metin2', name, 'my machine')
-    expect(codeOf(await scene.exchange(key, {}, 'IK', device))).toBe('given')
-    await scene.client.removeDevice('metin2', name)
-    expect(codeOf(await scene.exchange(key, {}, 'IK', device))).toBe('RK_REFUSED')
   })
 
   it('a transport identity that the role document does not name is refused', async () => {

@@ -1,15 +1,14 @@
 import { base64Encode, sha256, hexEncode } from '@keyturn/primitives'
 import type {
-  AuditEntry, BlobView, ChannelView, GarbageReport, KeyAgeView, NewProduct, NewRelease, NewToken, Page, ProductView, Publication,
+  AuditEntry, BlobView, ChannelView, GarbageReport, NewProduct, NewRelease, NewToken, Page, ProductView, Publication,
   ReleaseCheckView, ReleaseDiffView, ReleaseView, StorageView, TokenView,
 } from '../api.ts'
 import { maxBlobBytes, maxInlineManifestBytes, maxManifestBytes, maxMissingQuery } from '../limits.ts'
-import type { KeyDirectory } from '@keyturn/noise-keys'
 import { checkRelease } from './check-release.ts'
 import type { CheckReleaseOptions } from './check-release.ts'
 import { HttpCaller, queryText } from './http.ts'
 import type { ReleaseServerClientOptions } from './http.ts'
-import { serverKeyDirectory } from './key-directory.ts'
+import { KeyCalls } from './key-calls.ts'
 import { readBounded } from './read-bounded.ts'
 import { uploadBlob } from './upload.ts'
 import type { BlobSource, UploadOptions } from './upload.ts'
@@ -29,12 +28,14 @@ export function blobFromBytes(bytes: Uint8Array): BlobSource {
  * Typed client of the management API and the public tree. Each method throws `ProblemError` with the code of the
  * server, or `SRV_NETWORK` when nothing answers.
  */
-export class ReleaseServerClient {
+export class ReleaseServerClient extends KeyCalls {
   readonly #http: HttpCaller
 
   /** @param url - Address of the server, such as `https://updates.example.org`. */
   constructor(url: string | URL, options: ReleaseServerClientOptions = {}) {
-    this.#http = new HttpCaller(url, options)
+    const http = new HttpCaller(url, options)
+    super(http)
+    this.#http = http
   }
 
   /** Products this token may see. */
@@ -208,12 +209,6 @@ export class ReleaseServerClient {
     return checkRelease(this.#http, { slug, channel, version }, options)
   }
 
-  /** Keys of a product, their ages, and when their turns are due. */
-  async listKeys(slug: string): Promise<readonly KeyAgeView[]> {
-    const page = await this.#http.json<Page<KeyAgeView>>({ method: 'GET', path: `/v1/products/${segment(slug)}/keys`, what: `list keys of "${slug}"` })
-    return page.items
-  }
-
   /** What the stores of the server hold. */
   storage(): Promise<StorageView> {
     return this.#http.json({ method: 'GET', path: '/v1/storage', what: 'read the state of the storage' })
@@ -241,37 +236,6 @@ export class ReleaseServerClient {
       method: 'PATCH', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/rollout`,
       what: `move the rollout of "${channel}"`, json: change,
     })
-  }
-
-  /** Seals a runtime key on the server; sent over TLS only. `blob` is the 84-byte form. */
-  async putRuntimeKey(slug: string, keyId: number, blob: Uint8Array): Promise<void> {
-    await this.#http.send({
-      method: 'PUT', path: `/v1/products/${segment(slug)}/runtime-keys/${keyId}`, what: `store runtime key ${keyId}`,
-      body: blob, headers: { 'content-type': 'application/octet-stream' },
-    })
-  }
-
-  /** Seals the X25519 secret of a transport key on the server, which uses it while its published record says so. */
-  putTransportKey(identity: string, device: string, secret: Uint8Array): Promise<{ public_key: string }> {
-    return this.#http.json({
-      method: 'PUT', path: `/v1/transport-keys/${segment(identity)}/${segment(device)}`, what: `store transport key "${device}"`,
-      body: secret, headers: { 'content-type': 'application/octet-stream' },
-    })
-  }
-
-  /** The transport keys that this server publishes, as a directory to publish to and to look keys up in. */
-  keyDirectory(): KeyDirectory {
-    return serverKeyDirectory(this.#http, 'release server')
-  }
-
-  /** Lets a device have runtime keys, by its X25519 public key in hex. */
-  async addDevice(slug: string, key: string, note = ''): Promise<void> {
-    await this.#http.send({ method: 'PUT', path: `/v1/products/${segment(slug)}/devices/${segment(key)}`, what: 'add a device', json: { note } })
-  }
-
-  /** Strikes a device off, at once. */
-  async removeDevice(slug: string, key: string): Promise<void> {
-    await this.#http.send({ method: 'DELETE', path: `/v1/products/${segment(slug)}/devices/${segment(key)}`, what: 'strike a device off' })
   }
 
   /** Creates a token; the secret is shown this once. */

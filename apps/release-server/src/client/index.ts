@@ -5,6 +5,6 @@ export type { ReleaseServerClientOptions } from './http.ts'
 export type { CheckReleaseOptions } from './check-release.ts'
 export type { BlobSource, UploadOptions } from './upload.ts'
 export type {
-  AuditEntry, BlobView, ChannelView, GarbageReport, ManifestPointer, NewProduct, NewRelease, NewToken, Page, Problem,
+  AttesterView, AuditEntry, BlobView, ChannelView, DeviceView, GarbageReport, ManifestPointer, NewProduct, NewRelease, NewToken, Page, Problem,
   ProductView, Publication, KeyAgeView, ReleaseCheckView, ReleaseDiffView, ReleaseView, Scope, StorageView, TokenView, WantedHead,
 } from '../api.ts'

@@ -13,6 +13,7 @@ import type { ServerContext } from '../context.ts'
 import { readProduct, rolesInForce } from '../products.ts'
 import { readChannel } from '../publish.ts'
 import { readManifestBytes } from '../releases.ts'
+import { isDeviceAllowed } from './device-routes.ts'
 import type { ServerKey, ServerKeys } from './server-keys.ts'
 
 /** What the exchange of runtime keys needs. */
@@ -106,11 +107,11 @@ async function findRelease(context: ServerContext, manifestSha256: string): Prom
   return key === undefined ? undefined : (await context.metadata.get('releases', key))?.value as unknown as ReleaseView | undefined
 }
 
-/** `open`: everybody; `devices`: only static keys on the list, read afresh each time, so that striking one ends it. */
+/** `open`: everybody; `devices`: only static keys that the operator or a listed identity named, read afresh each time. */
 async function mayHave(context: ServerContext, product: string, device: Uint8Array | undefined): Promise<boolean> {
   const { runtime_key_access: access } = await readProduct(context.metadata, product)
   if (access === 'open') return true
-  return device !== undefined && await context.metadata.get('devices', `${product}/${hexEncode(device)}`) !== undefined
+  return device !== undefined && await isDeviceAllowed(context.metadata, product, device)
 }
 
 /** Listed in the manifest that was asked about, and revoked neither there nor in what the channel offers now. */

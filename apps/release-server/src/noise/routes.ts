@@ -91,7 +91,7 @@ function relayRoutes(app: FastifyInstance, context: ServerContext): void {
   })
 }
 
-/** Routes that need the vault: the exchange, runtime keys, transport keys, devices. */
+/** Routes that need the vault: the exchange, runtime keys, transport keys. */
 export function runtimeKeyRoutes(app: FastifyInstance, parts: ExchangeParts & { readonly vault: Vault; readonly keys: ServerKeys }): void {
   const { context, vault, keys } = parts
   app.post('/noise/runtime-key', {
@@ -130,38 +130,5 @@ export function runtimeKeyRoutes(app: FastifyInstance, parts: ExchangeParts & { 
     await note(context, callerOf(request), 'transport-key.store', `${z32}/${device}`)
     await context.metadata.transaction([], (records) => records.notify('noise', z32))
     return sendJson(reply, 200, { public_key: publicKey })
-  })
-}
-
-/** Routes of the list of devices that may have runtime keys. */
-export function deviceRoutes(app: FastifyInstance, context: ServerContext): void {
-  const params = objectSchema({ p: schemas.slug, key: schemas.sha256 })
-  app.get<{ Params: { p: string } }>('/v1/products/:p/devices', {
-    config: { scope: 'devices:write', summary: 'Devices that may have runtime keys' }, schema: { params: objectSchema({ p: schemas.slug }) },
-  }, async (request, reply) => {
-    const records = await context.metadata.list('devices', { prefix: `${request.params.p}/`, limit: 100_000 })
-    return sendJson(reply, 200, { items: records.map(({ key, value }) => ({ key: key.split('/')[1], ...(value as { note: string; added_at: string }) })), cursor: null })
-  })
-  app.put<{ Params: { p: string; key: string }; Body: { note: string } }>('/v1/products/:p/devices/:key', {
-    config: { scope: 'devices:write', summary: 'Let a device have runtime keys, by its X25519 public key' },
-    schema: { params, body: objectSchema({ note: { type: 'string', maxLength: 120 } }) },
-  }, async (request, reply) => {
-    const { p, key } = request.params
-    await context.metadata.transaction([auditLock], async (records) => {
-      await readProduct(records, p)
-      await records.put('devices', { key: `${p}/${key}`, value: { note: request.body.note, added_at: new Date(context.clock()).toISOString() } })
-      await appendAudit(records, context.clock(), { ...callerOf(request), action: 'device.add', target: `${p}/${key}` })
-    })
-    return reply.code(204).send()
-  })
-  app.delete<{ Params: { p: string; key: string } }>('/v1/products/:p/devices/:key', {
-    config: { scope: 'devices:write', summary: 'Strike a device off, at once' }, schema: { params },
-  }, async (request, reply) => {
-    const { p, key } = request.params
-    await context.metadata.transaction([auditLock], async (records) => {
-      await records.delete('devices', `${p}/${key}`)
-      await appendAudit(records, context.clock(), { ...callerOf(request), action: 'device.strike', target: `${p}/${key}` })
-    })
-    return reply.code(204).send()
   })
 }
