@@ -43,6 +43,7 @@ export const vitestConfig = defineConfig({
     // A shared machine may hold a process up for seconds. What passed only at the second try is marked so in the report; locally nothing is tried twice.
     retry: process.env['CI'] === undefined ? 0 : 1,
     passWithNoTests: false,
+    setupFiles: process.env['KEYTURN_CAMPAIGN_SEED'] === undefined ? [] : [`${root}tooling/vitest/campaign-seed.ts`],
     reporters: ['default'],
   },
 })

@@ -1,0 +1,99 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { members, sourceFiles } from '../checks/workspace.ts'
+
+/** One run of a campaign: a seed and a size. */
+export interface Batch {
+  readonly seed: number
+  readonly size: number
+}
+
+/** Something that looks for trouble for as long as it is given. */
+export interface Campaign {
+  readonly name: string
+  /** Folder that its command runs in, from the root. */
+  readonly folder: string
+  /** What its size counts; without it a batch is the same each time, but for the seed. */
+  readonly unit?: string
+  /** Size of the first batch: a few seconds. Later ones are as large as the time allows. */
+  readonly firstSize?: number
+  /** Program and arguments. */
+  command(batch: Batch): readonly [string, ...string[]]
+  /** Variables that carry seed and size. */
+  env?(batch: Batch): Readonly<Record<string, string>>
+}
+
+const vitest = (...args: readonly string[]): readonly [string, ...string[]] => ['vitest', 'run', '--testTimeout=86400000', ...args]
+
+const targeted: readonly Campaign[] = [
+  {
+    name: 'archives: damaged bytes', folder: 'packages/m2pack-format', unit: 'archives', firstSize: 20_000,
+    command: () => ['node', 'test/campaign.ts'],
+    env: ({ seed, size }) => ({ KEYTURN_FUZZ_SEED: String(seed), KEYTURN_FUZZ_PARSER: String(size), KEYTURN_FUZZ_OPEN: String(Math.ceil(size / 10)) }),
+  },
+  {
+    name: 'archives: a folder becomes a link while extracting', folder: 'packages/m2pack-format', unit: 'extractions', firstSize: 500,
+    command: () => vitest('test/safe-folder.test.ts'),
+    env: ({ size }) => ({ KEYTURN_RACE_ROUNDS: String(size) }),
+  },
+  {
+    name: 'key event logs: random commands against a model', folder: 'packages/kel', unit: 'sequences', firstSize: 2000,
+    command: () => vitest('test/model.test.ts'),
+    env: ({ seed, size }) => ({ KEL_MODEL_RUNS: String(size), KEYTURN_CAMPAIGN_SEED: String(seed) }),
+  },
+  {
+    name: 'key event logs: two processes append in git', folder: 'packages/kel', unit: 'rounds', firstSize: 10,
+    command: () => vitest('test/git-race.test.ts'),
+    env: ({ size }) => ({ KEL_RACE_ROUNDS: String(size) }),
+  },
+  {
+    name: 'releases: random states of lying servers', folder: 'packages/manifest', unit: 'histories', firstSize: 200,
+    command: () => vitest('test/properties.test.ts'),
+    env: ({ seed, size }) => ({ KEYTURN_CAMPAIGN_RUNS: String(size), KEYTURN_CAMPAIGN_SEED: String(seed) }),
+  },
+  {
+    name: 'transport keys: damaged documents', folder: 'packages/noise-keys', unit: 'documents of each kind', firstSize: 200,
+    command: () => ['node', 'test/campaign/fuzz.ts'],
+    env: ({ seed, size }) => ({ SEED: String(seed), EXECUTIONS: String(size) }),
+  },
+  {
+    name: 'vault: interleavings of sweep, writers and promotion', folder: 'packages/vault-kdf', unit: 'interleavings', firstSize: 50,
+    command: () => vitest('test/interleavings.test.ts'),
+    env: ({ seed, size }) => ({ KEYTURN_SEED: String(seed), KEYTURN_INTERLEAVINGS: String(size) }),
+  },
+  ...(['folder', 'sqlite'] as const).map((store): Campaign => ({
+    name: `vault: rotation under load with kill -9, ${store} store`, folder: 'packages/vault-kdf', unit: 'records', firstSize: 1000,
+    command: ({ size }) => ['node', 'campaign/rotation-under-load.ts', store, String(size), '2', '6', '400'],
+  })),
+  {
+    name: 'launcher: SIGKILL anywhere in an update', folder: 'apps/launcher-daemon', unit: 'kills', firstSize: 6,
+    command: () => vitest('test/program.test.ts'),
+    env: ({ size }) => ({ KEYTURN_KILL_ROUNDS: String(size) }),
+  },
+  {
+    name: 'server: kill -9 in uploads and publishes', folder: 'apps/release-server',
+    command: () => vitest('test/crash.test.ts'),
+  },
+]
+
+/** Every property test of a package, with another seed each time. */
+function propertyCampaigns(): Campaign[] {
+  return members().flatMap(({ group, folder, path }) => {
+    const files = sourceFiles(join(path, 'test')).filter((name) => {
+      return name.endsWith('.test.ts') && /\bfc\.assert\(/.test(readFileSync(join(path, 'test', name), 'utf8'))
+    })
+    // Those that have a campaign of their own.
+    const rest = files.map((name) => `test/${name}`).filter((file) => !targeted.some((campaign) => campaign.command({ seed: 0, size: 0 }).includes(file) && campaign.folder.endsWith(`/${folder}`)))
+    if (rest.length === 0) return []
+    return [{
+      name: `properties of ${folder}`, folder: `${group}/${folder}`,
+      command: () => vitest(...rest),
+      env: ({ seed }: Batch) => ({ KEYTURN_CAMPAIGN_SEED: String(seed) }),
+    }]
+  })
+}
+
+/** All campaigns, in the order they run. */
+export function allCampaigns(): Campaign[] {
+  return [...targeted, ...propertyCampaigns()]
+}
