@@ -9,8 +9,14 @@ const MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 interface DemoAnswer {
   readonly ok: boolean
   readonly command: string
-  readonly data: { readonly steps: readonly { readonly name: string; readonly ms: number; readonly ok: boolean }[] }
+  readonly data: {
+    readonly steps: readonly { readonly name: string; readonly ms: number; readonly ok: boolean }[]
+    readonly totals: { readonly input_bytes: number }
+  }
 }
+
+/** The story is worth something on a tree of the size of real clients. */
+const LEAST_INPUT_BYTES = 100_000_000
 
 const run = spawnSync(process.execPath, [join(root, 'bin/keyturn'), 'demo', '--json'], {
   cwd: root,
@@ -23,6 +29,7 @@ try {
   const answer = JSON.parse(run.stdout) as DemoAnswer
   for (const { name, ms, ok } of answer.data.steps) console.log(`  ${ok ? 'ok ' : 'BAD'} ${name} (${Math.round(ms)} ms)`)
   findings.push(...answer.data.steps.filter(({ ok }) => !ok).map(({ name }) => `step "${name}" did not hold`))
+  if (answer.data.totals.input_bytes < LEAST_INPUT_BYTES) findings.push(`it had only ${answer.data.totals.input_bytes} bytes to work on`)
   if (!answer.ok || answer.command !== 'demo') findings.push('the answer is not ok')
 } catch {
   findings.push(`the answer is not the JSON that was promised:\n${run.stdout.slice(0, 2000)}\n${run.stderr.slice(-2000)}`)

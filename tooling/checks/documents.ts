@@ -58,6 +58,7 @@ for (const { folder, path, manifest } of members()) {
 const documents = [
   ...readdirSync(root).filter((name) => name.endsWith('.md')).map((name) => join(root, name)),
   ...markdownFiles(join(root, 'docs')),
+  join(root, 'examples/README.md'),
   ...members().map(({ path }) => join(path, 'README.md')).filter((file) => existsSync(file)),
 ]
 findings.push(...documents.flatMap(brokenLinks), ...documents.flatMap((file) => unknownCodes(file, known)))
