@@ -54,7 +54,7 @@ it('PartFile.open() goes on from the map of version 1', async () => {
   const sha256 = sha256Hex(bytes)
   await copyFile(join(golden, 'part.map'), join(folder, `${sha256}.map`))
   await writeFile(join(folder, `${sha256}.part`), bytes)
-  const part = await PartFile.open({ fs, folder, sha256, size: bytes.length, chunks: plainChunks(bytes.length), monotonic: () => 0 })
+  const part = await PartFile.open({ fs, folder, blob: { sha256, size: bytes.length }, chunks: plainChunks(bytes.length), monotonic: () => 0 })
   expect(part.missing()).toEqual([0, 2])
   await part.close()
 })

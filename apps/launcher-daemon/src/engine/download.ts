@@ -1,22 +1,18 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
 import { join } from 'node:path'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { writeAll } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
-import { type FileIdentity, hashFile, inParallel, look, removeFile } from './disk.ts'
+import { type FileIdentity, inParallel, look, removeFile } from './disk.ts'
 import type { HttpAnswer } from './http.ts'
 import { type Chunk, PartFile, plainChunks } from './part-file.ts'
 import type { ProgressMeter } from './progress.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { planRanges, type RangeRequest } from './ranges.ts'
 import type { Gate } from './gate.ts'
+import { modeOf, settle, type WantedFile } from './settled-file.ts'
 import { type Source, statusError } from './source.ts'
-
-/** A blob that is wanted. */
-export interface Blob {
-  readonly sha256: string
-  readonly size: number
-}
 
 /** What downloads share. */
 export interface DownloadContext {
@@ -40,7 +36,7 @@ export function blobPath(sha256: string): string {
 }
 
 /** A whole small blob, checked. */
-export async function fetchSmallBlob(context: DownloadContext, blob: Blob): Promise<Uint8Array> {
+export async function fetchSmallBlob(context: DownloadContext, blob: WantedFile): Promise<Uint8Array> {
   const path = blobPath(blob.sha256)
   return await context.gate.run(() => context.source.fetch(path, async (answer) => {
     if (answer.status !== 200) throw statusError(answer.status, path)
@@ -66,34 +62,36 @@ function sizeError(path: string, wanted: number, found: number): LauncherError {
   return new LauncherError('LA_SIZE', `Cannot fetch "${path}": ${found} bytes came, ${wanted} are due`, { details: { wanted, found } })
 }
 
-function hashError(path: string, blob: Blob): LauncherError {
+function hashError(path: string, blob: WantedFile): LauncherError {
   return new LauncherError('LA_HASH', `Cannot fetch "${path}": its bytes are not the ones the manifest names`, { details: { sha256: blob.sha256 } })
 }
 
 /** Fetches a small blob straight into staging. */
-export async function stageSmallBlob(context: DownloadContext, blob: Blob): Promise<FileIdentity> {
+export async function stageSmallBlob(context: DownloadContext, blob: WantedFile): Promise<FileIdentity> {
   const bytes = blob.size === 0 ? new Uint8Array(0) : await fetchSmallBlob(context, blob)
   return await stageBytes(context, blob, bytes)
 }
 
-async function stageBytes(context: DownloadContext, blob: Blob, bytes: Uint8Array): Promise<FileIdentity> {
+async function stageBytes(context: DownloadContext, blob: WantedFile, bytes: Uint8Array): Promise<FileIdentity> {
   const temporary = join(context.staging, `.${blob.sha256}.${randomBytes(6).toString('hex')}.tmp`)
-  const handle = await context.fs.open(temporary, 'wx', 0o600)
+  const staged = join(context.staging, blob.sha256)
+  const handle = await context.fs.open(temporary, 'wx+', 0o600)
   try {
     await writeAll(handle, bytes)
+    const mode = modeOf(blob)
+    if (mode !== undefined) await handle.chmod(mode)
     await handle.sync()
+    await context.fs.rename(temporary, staged)
+    const identity = await settle(handle, blob)
+    if (identity === undefined) throw new LauncherError('LA_STAGE_TAMPERED', `Cannot stage "${staged}": another program wrote to it`)
+    context.meter.did({ disk: bytes.length })
+    return identity
   } catch (error) {
-    await handle.close()
-    await removeFile(context.fs, temporary).catch(() => undefined) // the write error is the one to report
+    await removeFile(context.fs, temporary).catch(() => undefined) // the first error is the one to report
     throw error
+  } finally {
+    await handle.close()
   }
-  await handle.close()
-  const staged = join(context.staging, blob.sha256)
-  await context.fs.rename(temporary, staged)
-  context.meter.did({ disk: bytes.length })
-  const found = await look(context.fs, staged)
-  if (found.kind !== 'file') throw new LauncherError('LA_STAGE_TAMPERED', `Cannot stage "${staged}": it vanished`)
-  return found.identity
 }
 
 /** The pieces as they come in one answer; keeps at most one piece in memory. */
@@ -222,17 +220,24 @@ export async function fetchMissing(context: DownloadContext, part: PartFile): Pr
 }
 
 /** Whether staging holds the blob already; anything else under its name is removed. */
-export async function findStaged(context: DownloadContext, blob: Blob): Promise<FileIdentity | undefined> {
+export async function findStaged(context: DownloadContext, blob: WantedFile): Promise<FileIdentity | undefined> {
   const staged = join(context.staging, blob.sha256)
   const found = await look(context.fs, staged)
   if (found.kind === 'nothing') return undefined
-  if (found.kind === 'file' && found.identity.size === blob.size) {
-    const stats = await context.fs.lstat(staged)
-    const { sha256, identity } = await hashFile(context.fs, staged, { signal: context.signal })
-    if (sha256 === blob.sha256 && stats.nlink === 1) return identity
+  const identity = found.kind === 'file' ? await settleAt(context, staged, blob) : undefined
+  if (identity === undefined) await context.fs.rm(staged, { recursive: true, force: true })
+  return identity
+}
+
+/** Opens a staged file, makes it durable if it is not known to be, and settles it. */
+export async function settleAt(context: DownloadContext, staged: string, blob: WantedFile, options: { sync?: boolean; onBytes?: (count: number) => void } = {}): Promise<FileIdentity | undefined> {
+  const handle = await context.fs.open(staged, constants.O_RDWR | constants.O_NOFOLLOW)
+  try {
+    if (options.sync === true) await handle.sync()
+    return await settle(handle, blob, { signal: context.signal, onBytes: options.onBytes })
+  } finally {
+    await handle.close()
   }
-  await context.fs.rm(staged, { recursive: true, force: true })
-  return undefined
 }
 
 /** Fills a part from elsewhere on this disk before anything is fetched. */
@@ -242,11 +247,11 @@ export type SeedPart = (part: PartFile) => Promise<void>
  * Brings a blob into staging: what an earlier run left, then seeds, then the network. A file whose whole hash is wrong
  * although its pieces were right is thrown away and fetched once more from the start without seeds (§4.7 row 196).
  */
-export async function stageBlob(context: DownloadContext, blob: Blob, chunks: readonly Chunk[] | undefined, seed: SeedPart | undefined): Promise<FileIdentity> {
+export async function stageBlob(context: DownloadContext, blob: WantedFile, chunks: readonly Chunk[] | undefined, seed: SeedPart | undefined): Promise<FileIdentity> {
   for (let attempt = 0; ; attempt++) {
     const plain = chunks === undefined || attempt > 0
     const part = await PartFile.open({
-      fs: context.fs, folder: context.staging, sha256: blob.sha256, size: blob.size,
+      fs: context.fs, folder: context.staging, blob,
       chunks: plain ? plainChunks(blob.size) : chunks, monotonic: context.monotonic,
     })
     const error = await fill(context, part, plain ? undefined : seed)

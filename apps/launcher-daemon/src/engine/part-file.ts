@@ -3,7 +3,8 @@ import { constants } from 'node:fs'
 import { join } from 'node:path'
 import { type FileHandle, type FileSystem, syncFolder, writeAll } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
-import { type FileIdentity, hashHandle, identityOf, look, readSmallFile, removeFile, writeSmallFile } from './disk.ts'
+import { type FileIdentity, look, readSmallFile, removeFile, sameIdentity, writeSmallFile } from './disk.ts'
+import { settle, type WantedFile } from './settled-file.ts'
 
 /** One piece of a file that is fetched, checked and resumed on its own. */
 export interface Chunk {
@@ -42,6 +43,7 @@ export class PartFile {
   readonly sha256: string
   readonly size: number
   readonly chunks: readonly Chunk[]
+  readonly #wanted: WantedFile
   readonly #fs: FileSystem
   readonly #folder: string
   readonly #grid: string
@@ -54,12 +56,13 @@ export class PartFile {
   #flushing: Promise<void> | undefined
 
   private constructor(options: PartFileOptions, handle: FileHandle, done: Uint8Array) {
-    this.sha256 = options.sha256
-    this.size = options.size
+    this.sha256 = options.blob.sha256
+    this.size = options.blob.size
+    this.#wanted = options.blob
     this.chunks = options.chunks
     this.#fs = options.fs
     this.#folder = options.folder
-    this.#grid = gridHash(options.sha256, options.chunks)
+    this.#grid = gridHash(options.blob.sha256, options.chunks)
     this.#monotonic = options.monotonic
     this.#flushedAt = options.monotonic()
     this.#handle = handle
@@ -136,28 +139,25 @@ export class PartFile {
   }
 
   /**
-   * Checks the whole file and gives it its final name in staging (C5). The hash is taken through the descriptor of the
-   * file that is renamed.
+   * Gives the whole file its final name in staging and checks it there (C5): a file under that name counts only once
+   * it was hashed, in this run or the next.
    *
    * @returns The identity of the staged file, or `undefined` when its hash is another (then nothing is left of it).
    */
   async finish(signal?: AbortSignal, onBytes?: (count: number) => void): Promise<FileIdentity | undefined> {
     await this.#flushing
     this.#unflushed = 0 // the whole is checked and synced below; a map is of no more use
-    const sha256 = await hashHandle(this.#handle, { signal, onBytes })
-    const stats = await this.#handle.stat({ bigint: true })
-    if (sha256 !== this.sha256 || Number(stats.size) !== this.size) {
-      await this.discard()
-      return undefined
-    }
-    await this.#handle.sync()
-    await this.#closeHandle()
     const staged = join(this.#folder, this.sha256)
+    await this.#handle.sync()
     await this.#fs.rename(this.#part, staged)
     await syncFolder(this.#folder, this.#fs)
     await removeFile(this.#fs, this.#map)
+    const identity = await settle(this.#handle, this.#wanted, { signal, onBytes })
+    await this.#closeHandle()
     const found = await look(this.#fs, staged)
-    return found.kind === 'file' && found.identity.inode === identityOf(stats).inode ? found.identity : undefined
+    if (identity !== undefined && found.kind === 'file' && sameIdentity(found.identity, identity)) return identity
+    await removeFile(this.#fs, staged)
+    return undefined
   }
 
   /** Keeps what has come and closes. */
@@ -189,15 +189,14 @@ export interface PartFileOptions {
   readonly fs: FileSystem
   /** The staging folder. */
   readonly folder: string
-  readonly sha256: string
-  readonly size: number
+  readonly blob: WantedFile
   readonly chunks: readonly Chunk[]
   readonly monotonic: () => number
 }
 
 async function create(options: PartFileOptions): Promise<FileHandle> {
-  const path = join(options.folder, `${options.sha256}.part`)
-  await removeFile(options.fs, join(options.folder, `${options.sha256}.map`))
+  const path = join(options.folder, `${options.blob.sha256}.part`)
+  await removeFile(options.fs, join(options.folder, `${options.blob.sha256}.map`))
   await removeFile(options.fs, path)
   try {
     // A new inode, always: nothing that lay in wait under this name is written to (§4.7 row 204).
@@ -210,7 +209,7 @@ async function create(options: PartFileOptions): Promise<FileHandle> {
 }
 
 async function reopen(options: PartFileOptions, done: Uint8Array): Promise<FileHandle | undefined> {
-  const { fs, folder, sha256, chunks } = options
+  const { fs, folder, blob: { sha256 }, chunks } = options
   const path = join(folder, `${sha256}.part`)
   const found = await look(fs, path)
   const map = await readSmallFile(fs, join(folder, `${sha256}.map`), 64 * 1024 * 1024).catch(() => undefined)

@@ -1,9 +1,10 @@
+import { constants } from 'node:fs'
 import { join } from 'node:path'
 import type { ManifestFile } from '@keyturn/manifest'
 import { syncFolder } from '@keyturn/primitives/node'
 import { cutLocally, fetchIndex, knownIndex } from './chunk-index.ts'
-import { type FileIdentity, hashFile, inParallel, look, placeInside, sameIdentity, syncFolders } from './disk.ts'
-import { type DownloadContext, findStaged, smallBlobBytes, stageBlob, stageSmallBlob } from './download.ts'
+import { type FileIdentity, inParallel, look, placeInside, syncFolders } from './disk.ts'
+import { type DownloadContext, findStaged, settleAt, smallBlobBytes, stageBlob, stageSmallBlob } from './download.ts'
 import type { Layout } from './layout.ts'
 import type { Chunk } from './part-file.ts'
 import type { Plan, PlannedWrite } from './plan.ts'
@@ -79,8 +80,11 @@ export async function planFetch(context: DownloadContext, layout: Layout, plan: 
   return { downloadBytes, seeds, chunks, copies }
 }
 
+/** Each blob once, as its first place wants it. */
 function distinctBlobs(writes: readonly PlannedWrite[]): ManifestFile[] {
-  return [...new Map(writes.map(({ file }) => [file.sha256, file])).values()]
+  const blobs = new Map<string, ManifestFile>()
+  for (const { file } of writes) if (!blobs.has(file.sha256)) blobs.set(file.sha256, file)
+  return [...blobs.values()]
 }
 
 /** Brings every blob of the plan into staging, whole and verified. */
@@ -114,58 +118,41 @@ async function stageOne(context: DownloadContext, file: ManifestFile, fetchPlan:
 
 /** Copies an installed file with the right bytes; sharing the disk blocks where the file system can. */
 async function copyInstalled(context: DownloadContext, file: ManifestFile, from: string): Promise<FileIdentity | undefined> {
-  const { COPYFILE_EXCL, COPYFILE_FICLONE } = (await import('node:fs')).constants
+  const { COPYFILE_EXCL, COPYFILE_FICLONE } = constants
   const target = join(context.staging, file.sha256)
   await context.fs.copyFile(from, target, COPYFILE_EXCL | COPYFILE_FICLONE)
-  const { sha256, identity } = await hashFile(context.fs, target, { signal: context.signal, onBytes: (count) => context.meter.did({ disk: count }) })
-  if (sha256 === file.sha256) return identity
-  await context.fs.rm(target, { force: true }) // it changed since the plan was made
-  return undefined
+  const identity = await settleAt(context, target, file, { sync: true, onBytes: (count) => context.meter.did({ disk: count }) })
+  if (identity === undefined) await context.fs.rm(target, { force: true }) // it changed since the plan was made
+  return identity
 }
 
-/** One staged file for each place it goes to; modes are set before the decision. */
+/** One staged file for each place it goes to. */
 async function layOut(context: DownloadContext, layout: Layout, plan: Plan, identities: ReadonlyMap<string, FileIdentity>): Promise<Staged> {
   const verified = new Map<string, FileIdentity>()
+  const first = new Map(distinctBlobs(plan.writes).map((file) => [file.sha256, file]))
   const uses = new Map<string, number>()
   const steps: TransactionStep[] = []
   for (const { file, existed } of plan.writes) {
     const use = uses.get(file.sha256) ?? 0
     uses.set(file.sha256, use + 1)
     const name = use === 0 ? file.sha256 : `${file.sha256}.copy${use}`
-    const place = join(layout.staging, name)
-    const identity = use === 0 ? identities.get(file.sha256) : await copyStaged(context, file, place)
+    const isStaged = use === 0 && first.get(file.sha256)?.executable === file.executable
+    const identity = isStaged ? identities.get(file.sha256) : await restage(context, file, join(layout.staging, name), use > 0)
     const staged = `staging/${name}`
-    const moded = await setMode(context, place, file.executable ? 0o755 : 0o644, identity)
-    if (moded !== undefined) verified.set(staged, moded)
+    if (identity !== undefined) verified.set(staged, identity)
     steps.push({ path: file.path, existed, sha256: file.sha256, staged })
   }
   for (const path of plan.removals) steps.push({ path, existed: true, sha256: undefined, staged: undefined })
   return { steps, verified }
 }
 
-/**
- * Sets the mode, and tells the identity after it if the file was untouched since its hash was taken; one that was not
- * is hashed again before it is put in place. The look comes first, for the mode changes `ctime`, and `ctime` alone
- * gives away who wrote in place and set the time back.
- */
-async function setMode(context: DownloadContext, place: string, mode: number, hashed: FileIdentity | undefined): Promise<FileIdentity | undefined> {
-  const before = await look(context.fs, place)
-  await context.fs.chmod(place, mode)
-  const after = await look(context.fs, place)
-  if (hashed === undefined || before.kind !== 'file' || after.kind !== 'file') return undefined
-  return sameIdentity(before.identity, hashed) && sameIdentity(after.identity, hashed, true) ? after.identity : undefined
-}
-
-async function copyStaged(context: DownloadContext, file: ManifestFile, place: string): Promise<FileIdentity | undefined> {
-  await context.fs.rm(place, { force: true })
-  await context.fs.copyFile(join(context.staging, file.sha256), place)
-  const handle = await context.fs.open(place, 'r+')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
+/** The same bytes for another place, or with another mode; what does not settle is hashed again before it is put in place. */
+async function restage(context: DownloadContext, file: ManifestFile, place: string, isCopy: boolean): Promise<FileIdentity | undefined> {
+  if (isCopy) {
+    await context.fs.rm(place, { force: true })
+    await context.fs.copyFile(join(context.staging, file.sha256), place)
   }
+  const identity = await settleAt(context, place, file, { sync: true })
   await syncFolder(context.staging, context.fs)
-  const { sha256, identity } = await hashFile(context.fs, place, { signal: context.signal })
-  return sha256 === file.sha256 ? identity : undefined
+  return identity
 }

@@ -1,0 +1,36 @@
+import type { FileHandle } from '@keyturn/primitives/node'
+import { type FileIdentity, hashHandle, identityOf, sameIdentity } from './disk.ts'
+
+/** A blob as staging wants it. */
+export interface WantedFile {
+  readonly sha256: string
+  readonly size: number
+  /** Decides the mode; absent: the file keeps its own. */
+  readonly executable?: boolean
+}
+
+/** The mode a blob is installed with. */
+export function modeOf({ executable }: WantedFile): number | undefined {
+  return executable === undefined ? undefined : executable ? 0o755 : 0o644
+}
+
+/**
+ * Takes the hash of a staged file through its own descriptor, once it has its final name and mode: nothing of ours
+ * changes it from here to the swap, so whoever writes to it, even with the times set back, is given away by `ctime`.
+ *
+ * @returns Its identity; `undefined` when its bytes are others, it is linked elsewhere, or it changed meanwhile.
+ */
+export async function settle(
+  handle: FileHandle,
+  wanted: WantedFile,
+  options: { signal?: AbortSignal | undefined; onBytes?: ((count: number) => void) | undefined } = {},
+): Promise<FileIdentity | undefined> {
+  const found = await handle.stat({ bigint: true })
+  if (!found.isFile() || found.nlink !== 1n || found.size !== BigInt(wanted.size)) return undefined
+  const mode = modeOf(wanted)
+  if (mode !== undefined && (Number(found.mode) & 0o777) !== mode) await handle.chmod(mode)
+  const before = identityOf(await handle.stat({ bigint: true }))
+  if ((await hashHandle(handle, { ...options, size: wanted.size })) !== wanted.sha256) return undefined
+  const after = identityOf(await handle.stat({ bigint: true }))
+  return sameIdentity(before, after) ? after : undefined
+}
