@@ -127,6 +127,11 @@ export const launcherErrors = {
     meaning: 'The client could not be started.',
     remedy: 'See the cause: missing program, missing wine, or no right to run it.',
   },
+  LA_CLIENT_FAILED: {
+    kind: 'no',
+    meaning: 'The client was started and ended with an error.',
+    remedy: 'Start it again; after two such starts of a new release the launcher goes back to the one before.',
+  },
   LA_NO_ROLLBACK: {
     kind: 'no',
     meaning: 'No earlier release is kept that could be restored.',

@@ -235,6 +235,8 @@ class InstallEngine implements Engine {
       return await session.exclusively(async ({ state }) => {
         const ready = await this.#rollBackIfFailing(session, state)
         const installed = await this.#playable(session, ready)
+        const { failure, offline } = attempt
+        if (failure !== undefined) session.emit({ type: 'notice', code: failure.code, message: `${failure.message}; starting ${installed.ref.version} ${offline ? 'offline' : 'as it is installed'}` })
         const started = await startClient(session, installed, ready, { signal, stdio: options.stdio, args: options.args, isOffline: attempt.offline })
         const trust = attempt.update?.trust ?? (await this.#trustStatus(session, ready)).trust
         return { ...started, version: installed.ref.version, offline: attempt.offline, trust, update: attempt.update }

@@ -40,10 +40,11 @@ export interface HttpAnswer {
   discard(): void
 }
 
-/** An error of one request, with what the answer said. */
-export function httpError(code: LauncherErrorCode, message: string, url: string, extra: { status?: number; cause?: unknown } = {}): LauncherError {
+/** An error of one request: from which server, and what is wrong. */
+export function httpError(code: LauncherErrorCode, problem: string, url: string, extra: { status?: number; cause?: unknown } = {}): LauncherError {
   const { status, cause } = extra
-  return new LauncherError(code, message, {
+  const host = URL.canParse(url) ? new URL(url).host : 'the server'
+  return new LauncherError(code, `Cannot fetch from ${host}: ${problem}`, {
     details: { url, ...(status === undefined ? {} : { status }) },
     ...(cause === undefined ? {} : { cause }),
   })
@@ -103,7 +104,7 @@ export class HttpClient {
       answer.discard()
       const next = URL.canParse(location, url) ? new URL(location, url) : undefined
       if (redirects >= this.#limits.maxRedirects || next === undefined || next.origin !== new URL(url).origin) {
-        throw httpError('LA_REDIRECT', `Cannot fetch: the server redirects to ${next?.origin ?? 'nowhere'}`, url, { status: answer.status })
+        throw httpError('LA_REDIRECT', `the server redirects to ${next?.origin ?? 'nowhere'}`, url, { status: answer.status })
       }
       url = next.href
     }
@@ -132,8 +133,8 @@ export class HttpClient {
   #translate(cause: unknown, request: HttpRequest, idle: IdleTimer): unknown {
     if (request.signal?.aborted === true) return request.signal.reason
     if (cause instanceof LauncherError) return cause
-    if (idle.timedOut) return httpError('LA_TIMEOUT', 'Cannot fetch: the server went silent', request.url)
-    return httpError('LA_NETWORK', `Cannot fetch: ${reasonOf(cause)}`, request.url, { cause })
+    if (idle.timedOut) return httpError('LA_TIMEOUT', 'the server went silent', request.url)
+    return httpError('LA_NETWORK', reasonOf(cause), request.url, { cause })
   }
 
   #answer(response: Response, request: HttpRequest, idle: IdleTimer): HttpAnswer {
@@ -141,7 +142,7 @@ export class HttpClient {
     if (encoding !== null && encoding !== '' && encoding !== 'identity') {
       idle.stop()
       idle.controller.abort()
-      throw httpError('LA_ENCODING', `Cannot fetch: the answer is encoded as ${encoding.slice(0, 40)}`, request.url)
+      throw httpError('LA_ENCODING', `the answer is encoded as ${encoding.slice(0, 40)}`, request.url)
     }
     const retryAfter = response.headers.get('retry-after')
     const discard = (): void => {
@@ -168,7 +169,7 @@ export class HttpClient {
         yield part
         const now = this.#monotonic()
         if (now - windowStart >= this.#limits.slowWindowMs) {
-          if (windowBytes < slowest) throw httpError('LA_TIMEOUT', 'Cannot fetch: the server sends too slowly', request.url)
+          if (windowBytes < slowest) throw httpError('LA_TIMEOUT', 'the server sends too slowly', request.url)
           windowStart = now
           windowBytes = 0
         }

@@ -100,7 +100,8 @@ export class Session {
       }
     } catch (error) {
       const told = diskError(error, 'work on the install')
-      if (told instanceof KeyturnError) this.emit({ type: 'notice', code: told.code, message: told.message })
+      // For the log alone: whoever called is told by the error itself.
+      if (told instanceof KeyturnError) this.#log?.event({ at: clock(), type: 'notice', code: told.code, message: told.message })
       throw told
     } finally {
       this.enter('idle')

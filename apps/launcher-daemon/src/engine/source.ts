@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RandomSource } from '@keyturn/primitives'
 import { LauncherError } from '../errors.ts'
-import { type HttpAnswer, type HttpClient, httpError } from './http.ts'
+import type { HttpAnswer, HttpClient } from './http.ts'
 
 /** How often and how patiently a request is repeated. */
 export interface RetryPolicy {
@@ -170,7 +170,7 @@ export class Source {
 
 /** The error for a status that brings nothing. */
 export function statusError(status: number, path: string): LauncherError {
-  return httpError('LA_HTTP_STATUS', `Cannot fetch "${path}": the server answers ${status}`, path, { status })
+  return new LauncherError('LA_HTTP_STATUS', `Cannot fetch "${path}": the server answers ${status}`, { details: { url: path, status } })
 }
 
 async function collect(answer: HttpAnswer, maxBytes: number, path: string): Promise<Uint8Array> {

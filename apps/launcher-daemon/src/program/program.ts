@@ -184,7 +184,11 @@ export class LauncherProgram {
     await keepSettings(folder, settings)
     const exitCode = await started.exited
     const data = { version: started.version, offline: started.offline || flags.offline === true, trust: started.trust, pid: started.pid, client_exit_code: exitCode, update: started.update === undefined ? null : updateData(started.update) }
-    return { data, text: '' }
+    if (exitCode === 0) return { data, text: '' }
+    // Its own numbers mean other things here, so one answer stands for all of them.
+    const how = exitCode === null ? `by ${started.child.signalCode ?? 'a signal'}` : `with ${exitCode}`
+    if (flags.quiet !== true && flags.json !== true) this.#environment.stderr.write(`LA_CLIENT_FAILED: The client ended ${how}\n`)
+    return { data: { ...data, client_signal: started.child.signalCode }, text: '', exitCode: exitCodes.no }
   }
 
   async #run({ folder, settings, flags }: OpenInstall): Promise<Answer> {
