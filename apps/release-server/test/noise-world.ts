@@ -7,6 +7,7 @@ import { concatBytes, ed25519PublicKey, hexDecode, hexEncode, systemRandom, utf8
 import { expect } from 'vitest'
 import { seedOf, TestPublisher } from './publisher.ts'
 import type { MadeRelease } from './publisher.ts'
+import type { ReleaseServerOptions } from '../src/server.ts'
 import { someBytes, startServer } from './support.ts'
 
 /** The content key of the scene: what must be found nowhere. */
@@ -14,11 +15,11 @@ export const marker = someBytes(32)
 const { dh } = noiseProtocol(EXCHANGE_PROTOCOLS.NK)
 
 /** A server with a vault, a release under key_id 4, and a transport identity that the role document names. */
-export async function world(access: 'open' | 'devices' = 'open') {
+export async function world(access: 'open' | 'devices' = 'open', options: Partial<ReleaseServerOptions> = {}) {
   let now = Date.now()
   const lines: string[] = []
   const log = { info: (fields: object, message: string) => lines.push(JSON.stringify([fields, message])), warn: (fields: object, message: string) => lines.push(JSON.stringify([fields, message])), error: (fields: object, message: string) => lines.push(JSON.stringify([fields, message])) }
-  const running = await startServer({ vault: { passphrase: 'correct horse', scryptLogN: 4 }, clock: () => now, log: log as never })
+  const running = await startServer({ vault: { passphrase: 'correct horse', scryptLogN: 4 }, clock: () => now, log: log as never, ...options })
   const client = await running.client(['admin'], { })
   const identity = createTransportIdentity(systemRandom)
   const publisher = await TestPublisher.create({ now, transport: [identity.name] })

@@ -4,6 +4,8 @@ import { activeKey, addKey, createTransportIdentity, cutOver, draftPublication, 
 import { openKeyAnswer, writeRuntimeKeyBlob } from '@keyturn/runtime-key'
 import { concatBytes, hexEncode, systemRandom, utf8Encode, x25519PublicKey } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
+import { ServerError } from '../src/errors.ts'
+import { someBytes } from './support.ts'
 import { codeOf, marker, world } from './noise-world.ts'
 
 describe('POST /noise/runtime-key', () => {
@@ -86,6 +88,41 @@ describe('POST /noise/runtime-key', () => {
     expect(codeOf(await scene.exchange(fresh))).toBe('given')
     const left = await scene.running.server.context.metadata.list('vault-records', { prefix: 'keyturn' })
     expect(left).toHaveLength(1)
+  })
+
+  it('a key whose overlap is over answers 410 and is gone from the vault', async () => {
+    const scene = await world()
+    const old = await scene.addDevice('server')
+    await scene.announce()
+    await scene.addDevice('server-2')
+    await scene.announce()
+    scene.keys.metadata = cutOver(scene.keys.metadata, Math.floor(Date.now() / 1000) + 1)
+    await scene.announce()
+    expect(codeOf(await scene.exchange(old))).toBe('RK_KEY_ID_UNKNOWN')
+    scene.later(9 * 86_400_000)
+    expect(await scene.exchange(old)).toMatchObject({ status: 410, code: 'NK_KEY_UNKNOWN' })
+    expect((await scene.running.server.context.metadata.list('vault-records', { prefix: 'keyturn' })).map(({ key }) => key)).toEqual([expect.stringContaining('server-2')])
+  })
+
+  it('429 above the rate, 503 while the storage does not answer, each with Retry-After; 410 for a server key nobody has', async () => {
+    const limited = await world('open', { rates: { noisePerMinute: 1 } })
+    const codes = [await limited.send(new Uint8Array(97)), await limited.send(new Uint8Array(97))]
+    expect(codes.map(({ status }) => status)).toEqual([400, 429])
+    expect(Number(codes[1]?.headers.get('retry-after'))).toBeGreaterThan(0)
+    const scene = await world()
+    const key = await scene.addDevice('server')
+    expect(await scene.exchange(someBytes(32))).toMatchObject({ status: 410, code: 'NK_KEY_UNKNOWN' })
+    await scene.announce()
+    expect(codeOf(await scene.exchange(key))).toBe('RK_KEY_ID_UNKNOWN')
+    const { metadata } = scene.running.server.context
+    const { get } = metadata
+    metadata.get = async () => { throw new ServerError('SRV_UNAVAILABLE', 'the database is away') }
+    try {
+      const answer = await scene.send(scene.request(key).body)
+      expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '2'])
+    } finally {
+      metadata.get = get
+    }
   })
 
   it('a transport identity that the role document does not name is refused', async () => {

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { suppressCoreDumps } from '@keyturn/runtime-key/node'
 import type { Command } from 'commander'
 import { configOf, printAnswer } from '../command-line.ts'
 import { optionsFromConfig } from '../from-config.ts'
@@ -12,7 +13,10 @@ export function addServeCommand(program: Command): void {
     .action(async (options: { host?: string; port?: string }, command: Command) => {
       if (options.host !== undefined) process.env['KEYTURN_HOST'] = options.host
       if (options.port !== undefined) process.env['KEYTURN_PORT'] = options.port
-      const server = await createReleaseServer(await optionsFromConfig(await configOf(command)))
+      const config = await configOf(command)
+      // Before the first key is read: what the platform lacks is left to the unit of the service.
+      if (config.passphraseFile !== undefined) await suppressCoreDumps()
+      const server = await createReleaseServer(await optionsFromConfig(config))
       const { url } = await server.listen()
       printAnswer(command, { url }, `Listening on ${url}`)
       const ended = new AbortController()
