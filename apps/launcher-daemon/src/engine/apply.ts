@@ -118,11 +118,15 @@ async function swapStep(context: ApplyContext, transaction: Transaction, index: 
   await checkInstalled(context, step, how === 'renamed' ? identity : undefined)
 }
 
-function touchedFolders(layout: Layout, transaction: Transaction): string[] {
-  const folders = [layout.staging, join(layout.backup, transaction.id), layout.backup]
+/** Every folder with a name that may be new in it: a new folder's own name lies in the one above it. */
+function touchedFolders(layout: Layout, transaction: Transaction): Set<string> {
+  const folders = new Set([layout.staging, join(layout.backup, transaction.id), layout.backup])
   for (const step of transaction.steps) {
-    folders.push(dirname(placeInside(layout.root, step.path)))
-    if (step.staged !== undefined) folders.push(dirname(stagedPlace(layout, step)))
+    for (let folder = dirname(placeInside(layout.root, step.path)); !folders.has(folder); folder = dirname(folder)) {
+      folders.add(folder)
+      if (folder === layout.root) break
+    }
+    if (step.staged !== undefined) folders.add(dirname(stagedPlace(layout, step)))
   }
   return folders
 }
