@@ -12,10 +12,6 @@ export const maxInlineManifestBytes = 8 * 1024 * 1024
 export const maxHeaderBytes = 8 * 1024
 /** Largest `manifest.json`. */
 export const maxManifestBytes = 64 * 1024 * 1024
-/** Largest signature envelope of a manifest. */
-export const maxSignaturesBytes = 64 * 1024
-/** Largest `head.json`. */
-export const maxHeadBytes = 16 * 1024
 /** Largest role document. */
 export const maxRolesBytes = 64 * 1024
 /** Largest key event log. */

@@ -39,11 +39,6 @@ export async function putChannel(records: RecordWriter, view: ChannelView): Prom
   await records.put('channels', { key: `${view.product}/${view.channel}`, value: view as unknown as JsonObject })
 }
 
-/** A channel on which nothing was published yet. */
-export function emptyChannel(product: string, channel: string): ChannelView {
-  return { product, channel, manifest: null, head: null, fallback: null, rollout: null, wanted: null, updated_at: null }
-}
-
 function pointer({ version, sequence, sha256, length }: ManifestPin): ManifestPointer {
   return { version, sequence, sha256, length }
 }

@@ -21,6 +21,3 @@ export const MAX_ESCROW_EVENTS = 1000
 
 /** Most bytes that wait in escrow. */
 export const MAX_ESCROW_BYTES = 4 * 1024 * 1024
-
-/** Highest sequence number: what a JavaScript number holds exactly. */
-export const MAX_SEQUENCE = Number.MAX_SAFE_INTEGER

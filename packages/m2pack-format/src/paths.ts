@@ -1,4 +1,4 @@
-import { compareBytes, printable } from '@keyturn/primitives'
+import { printable } from '@keyturn/primitives'
 import { M2pError } from './errors.ts'
 import { foldName } from './fold.ts'
 import { MAX_PATH_BYTES, MAX_PATH_PARTS } from './limits.ts'
@@ -132,12 +132,4 @@ export class PathCollisions {
       details: { path: printable(path) },
     })
   }
-}
-
-/** Orders paths by their UTF-8 bytes, as archives do. */
-export function comparePaths(
-  left: { readonly pathBytes: Uint8Array },
-  right: { readonly pathBytes: Uint8Array },
-): number {
-  return compareBytes(left.pathBytes, right.pathBytes)
 }

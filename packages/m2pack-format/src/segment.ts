@@ -3,7 +3,6 @@ import {
   openXChaCha20Poly1305,
   PrimitivesError,
   sealXChaCha20Poly1305,
-  sha256,
   wipe,
 } from '@keyturn/primitives'
 import { zstd } from '#zstd'
@@ -176,11 +175,6 @@ export function checkHash(actual: Uint8Array, due: Uint8Array, path: string): vo
       details: { path },
     })
   }
-}
-
-/** SHA-256 of a whole file in memory against the manifest. */
-export function checkContent(plain: Uint8Array, due: Uint8Array, path: string): void {
-  checkHash(sha256(plain), due, path)
 }
 
 /** Whether the stored bytes of a segment open, with the nonce that is due, as exactly `plain`. */

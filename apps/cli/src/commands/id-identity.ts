@@ -1,4 +1,4 @@
-import { mkdir, readFile, readdir } from 'node:fs/promises'
+import { readFile, readdir } from 'node:fs/promises'
 import { isAbsolute, join, relative } from 'node:path'
 import { parseStrictJson, printable, wipe } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
@@ -199,11 +199,4 @@ export async function openIdentity(context: Context, options: OpenIdentityOption
 /** Opens and verifies the log of an identity of ours. */
 export async function openOwnLog(identity: Pick<Identity, 'logPath' | 'prefix'>): Promise<Kel> {
   return await Kel.open(fileLog(identity.logPath), identity.prefix, { own: true })
-}
-
-/** Makes the folder of a new named identity. */
-export async function makeNamedFolder(home: string, prefix: string): Promise<string> {
-  const folder = namedIdentityFolder(home, prefix)
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  return folder
 }

@@ -1,6 +1,6 @@
 import { parseStrictJson } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { readSmallFile, removeFile, writeSmallFile } from './disk.ts'
+import { readSmallFile, writeSmallFile } from './disk.ts'
 import type { Layout } from './layout.ts'
 
 /** Names one release by what was signed. */
@@ -88,9 +88,4 @@ export async function readState(fs: FileSystem, layout: Layout): Promise<{ state
 /** Writes `state.json`. */
 export async function writeState(fs: FileSystem, layout: Layout, state: InstallState): Promise<void> {
   await writeSmallFile(fs, layout.state, new TextEncoder().encode(`${JSON.stringify(state, null, 2)}\n`))
-}
-
-/** Removes `state.json`. */
-export async function dropState(fs: FileSystem, layout: Layout): Promise<void> {
-  await removeFile(fs, layout.state)
 }

@@ -61,6 +61,3 @@ export interface MetadataStore extends RecordReader {
   ping(): Promise<void>
   close(): Promise<void>
 }
-
-/** Most bytes of a notification text; PostgreSQL takes no more than 8000. */
-export const maxNotificationBytes = 4096

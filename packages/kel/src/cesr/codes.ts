@@ -67,9 +67,6 @@ export const counterKindsV1: ReadonlyMap<string, CounterKind> = new Map([
 /** Digits of the Base64url alphabet, in order of value. */
 export const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 
-/** Codes of keys of a prefix that can never rotate. */
-export const nonTransferableKeyCodes: ReadonlySet<string> = new Set(['B', '1AAA', '1AAI'])
-
 /** Codes of Ed25519 keys: B cannot be rotated, D can. */
 export const ed25519KeyCodes: ReadonlySet<string> = new Set(['B', 'D'])
 
