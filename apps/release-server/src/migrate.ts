@@ -24,7 +24,7 @@ const pageSize = 500
 /**
  * Copies everything from one pair of stores to another, of whatever kind: first the blobs, then the records, so that
  * nothing is named before it is there. It can be run again after a break: blobs that are there are not copied twice,
- * records are written anew. At the end both sides are compared. The server should not be written to meanwhile.
+ * records are written anew, and those that the source no longer has are removed. At the end both sides are compared. The server should not be written to meanwhile.
  *
  * @throws ServerError `SRV_CONFLICT` when the target belongs to another server, `SRV_STORAGE` when the sides differ.
  */
@@ -58,19 +58,38 @@ async function requireEmptyOrOurs(from: MetadataStore, to: MetadataStore): Promi
   }
 }
 
+/** Collections of either side that move. */
+async function moving(from: MetadataStore, to: MetadataStore): Promise<string[]> {
+  const names = new Set([...await from.collections(), ...await to.collections()])
+  return [...names].filter((name) => !staying.has(name)).toSorted()
+}
+
 async function copyRecords(from: MetadataStore, to: MetadataStore): Promise<number> {
   let count = 0
-  for (const collection of await from.collections()) {
-    if (staying.has(collection)) continue
+  for (const collection of await moving(from, to)) {
+    const keys = new Set<string>()
     for (let after: string | undefined; ;) {
       const page = await from.list(collection, { limit: pageSize, bodies: true, ...(after === undefined ? {} : { after }) })
       await to.transaction(['migrate'], (records) => records.put(collection, ...page))
       count += page.length
+      for (const { key } of page) keys.add(key)
       after = page.at(-1)?.key
       if (page.length < pageSize) break
     }
+    await removeOthers(to, collection, keys)
   }
   return count
+}
+
+/** What an earlier, broken run copied and the source has deleted since goes from the copy too. */
+async function removeOthers(to: MetadataStore, collection: string, keys: ReadonlySet<string>): Promise<void> {
+  for (let after: string | undefined; ;) {
+    const page = await to.list(collection, { limit: pageSize, ...(after === undefined ? {} : { after }) })
+    const others = page.map(({ key }) => key).filter((key) => !keys.has(key))
+    if (others.length > 0) await to.transaction(['migrate'], (records) => records.delete(collection, ...others))
+    after = page.at(-1)?.key
+    if (page.length < pageSize) return
+  }
 }
 
 async function digestOf(store: MetadataStore, collection: string): Promise<string> {
@@ -84,8 +103,7 @@ async function digestOf(store: MetadataStore, collection: string): Promise<strin
 }
 
 async function compare(from: MetadataStore, to: MetadataStore): Promise<void> {
-  for (const collection of await from.collections()) {
-    if (staying.has(collection)) continue
+  for (const collection of await moving(from, to)) {
     if (await digestOf(from, collection) !== await digestOf(to, collection)) {
       throw new ServerError('SRV_STORAGE', `The copy differs from the original in "${collection}": was the server written to meanwhile?`)
     }
