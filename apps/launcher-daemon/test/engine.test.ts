@@ -2,7 +2,7 @@ import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { engineFor, expectedText, installedTree, offline, treeText } from './support/install.ts'
-import { contentKey, DAY, keyId, noise, NOW, Publisher, sha256Hex } from './support/publisher.ts'
+import { contentKey, keyId, noise, Publisher, sha256Hex } from './support/publisher.ts'
 
 const first = { 'client.txt': 'one', 'pack/a.bin': noise(2_000_000, 3), 'pack/b.bin': noise(700_000, 5), 'bin/run.sh': { bytes: new TextEncoder().encode('#!/bin/sh\nexit 0\n'), executable: true } }
 const second = { ...first, 'client.txt': 'two', 'new/folder/c.txt': 'three' }
@@ -251,111 +251,6 @@ describe('rollback()', () => {
     const third = await publisher.release({ ...second, 'client.txt': 'mended' })
     expect(await engine.update()).toMatchObject({ outcome: 'updated', version: '2026.11.21-3' })
     expect(await treeText(folder)).toBe(expectedText(third.files, sha256Hex))
-  })
-})
-
-const client = `
-import { readFileSync, writeFileSync } from 'node:fs'
-writeFileSync(process.argv[2], JSON.stringify({ key: process.env.M2PACK_MASTER_KEY_HEX ?? null, id: process.env.M2PACK_KEY_ID ?? null }))
-process.exit(Number(process.argv[3] ?? 0))
-`
-
-describe('launch()', () => {
-  async function game() {
-    const publisher = await Publisher.create()
-    const key = contentKey(4)
-    const files = { 'client.mjs': client, 'runtime-key.json': key.json }
-    await publisher.release(files, { format: 'm2pack', place: { contentKeys: [key.entry] } })
-    return { publisher, key, files }
-  }
-
-  it('starts the client with its key, and only the client has it', async () => {
-    const { publisher, key } = await game()
-    const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
-    const out = join(folder, '.updates/out.json')
-    const { exited, confirmed, offline: isOffline, version } = await engine.launch({ args: [out], stdio: ['ignore', 'ignore', 'ignore'] })
-    expect([await exited, await confirmed, isOffline, version]).toEqual([0, true, false, '2026.11.21-1'])
-    expect(JSON.parse(await readFile(out, 'utf8'))).toEqual({ key: key.hex, id: '4' })
-    expect(process.env['M2PACK_MASTER_KEY_HEX']).toBeUndefined()
-    expect(await readFile(join(folder, '.updates/launcher.log'), 'utf8')).not.toContain(key.hex)
-    expect(await engine.status()).toMatchObject({ confirmed: true })
-  })
-
-  it('hands none of the variables of Keyturn on to the client, with a key or without', async () => {
-    const script = "import { writeFileSync } from 'node:fs'\nwriteFileSync(process.argv[2], JSON.stringify(Object.keys(process.env)))"
-    const key = contentKey(4)
-    for (const format of ['legacy-json-blob', 'm2pack']) {
-      const publisher = await Publisher.create()
-      await publisher.release({ 'client.mjs': script, ...(format === 'm2pack' && { 'runtime-key.json': key.json }) }, { format, ...(format === 'm2pack' && { place: { contentKeys: [key.entry] } }) })
-      const env = { ...process.env, KEYTURN_PASSPHRASE_FILE: '/p', KEYTURN_TOKEN_FILE: '/t', KEYTURN_HOME: '/h', Keyturn_Config: '/c', GAME_LANGUAGE: 'cs' }
-      const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'], env })
-      const out = join(folder, '.updates/out.json')
-      expect(await (await engine.launch({ args: [out], stdio: ['ignore', 'ignore', 'ignore'] })).exited).toBe(0)
-      const names = JSON.parse(await readFile(out, 'utf8')) as string[]
-      expect(names.filter((name) => /^keyturn_/i.test(name))).toEqual([])
-      expect(names).toContain('GAME_LANGUAGE')
-    }
-  })
-
-  it('starts what is installed when the server is down, and long after everything expired', async () => {
-    const { publisher, key } = await game()
-    const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
-    await engine.update()
-    const away = await engineFor(publisher, { folder, program: ['client.mjs'], fetch: offline, clock: () => NOW + 900 * DAY })
-    const out = join(folder, '.updates/out.json')
-    const started = await away.engine.launch({ args: [out], stdio: ['ignore', 'ignore', 'ignore'] })
-    expect(started.offline).toBe(true)
-    expect(await started.exited).toBe(0)
-    expect(JSON.parse(await readFile(out, 'utf8'))).toMatchObject({ key: key.hex })
-    expect(await away.engine.status()).toMatchObject({ trust: 'stale' })
-  })
-
-  it('mends a changed file before it starts, and does not start it without a server', async () => {
-    const { publisher } = await game()
-    const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
-    await engine.update()
-    await writeFile(join(folder, 'client.mjs'), 'process.exit(77)')
-    const away = await engineFor(publisher, { folder, program: ['client.mjs'], fetch: offline })
-    await expect(away.engine.launch()).rejects.toMatchObject({ code: 'LA_HASH' })
-    const { exited } = await engine.launch({ update: false, args: [join(folder, '.updates/out.json')], stdio: ['ignore', 'ignore', 'ignore'] })
-    expect(await exited).toBe(0)
-  })
-
-  it('refuses a key that the manifest does not list, and a foreign program', async () => {
-    const { publisher, files } = await game()
-    const other = contentKey(5)
-    await publisher.release({ ...files, 'runtime-key.json': other.json }, { format: 'm2pack', place: { contentKeys: [contentKey(4).entry] } })
-    const { engine } = await engineFor(publisher, { program: ['client.mjs'] })
-    await expect(engine.launch()).rejects.toMatchObject({ code: 'RK_KEY_ID_MISMATCH' })
-    const foreign = await engineFor(publisher, { program: ['other.mjs'] })
-    await expect(foreign.engine.launch()).rejects.toMatchObject({ code: 'LA_PROGRAM' })
-  })
-
-  it('goes back by itself after two starts that did not live', async () => {
-    const { publisher, files } = await game()
-    const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
-    await engine.update()
-    await publisher.release({ ...files, 'client.mjs': 'process.exit(3)' }, { format: 'm2pack', place: { contentKeys: [contentKey(4).entry] } })
-    for (const _ of [1, 2]) {
-      const { exited, confirmed } = await engine.launch({ stdio: ['ignore', 'ignore', 'ignore'] })
-      expect([await exited, await confirmed]).toEqual([3, false])
-    }
-    const { exited, version } = await engine.launch({ args: [join(folder, '.updates/out.json')], stdio: ['ignore', 'ignore', 'ignore'] })
-    expect([await exited, version]).toEqual([0, '2026.11.21-1'])
-    expect(await engine.update()).toMatchObject({ outcome: 'stay' })
-  })
-
-  it('does not put an update in place under a running client, nor start it twice', async () => {
-    const publisher = await Publisher.create()
-    await publisher.release({ 'client.mjs': 'setTimeout(() => {}, 20_000)' })
-    const { engine } = await engineFor(publisher, { program: ['client.mjs'] })
-    const { child, exited } = await engine.launch({ stdio: ['ignore', 'ignore', 'ignore'] })
-    await publisher.release({ 'client.mjs': 'process.exit(0)' })
-    await expect(engine.update()).rejects.toMatchObject({ code: 'LA_LOCKED' })
-    await expect(engine.launch()).rejects.toMatchObject({ code: 'LA_LOCKED' })
-    child.kill('SIGKILL')
-    await exited
-    expect(await engine.update()).toMatchObject({ outcome: 'updated' })
   })
 })
 

@@ -1,5 +1,7 @@
-import { appendFile, link, mkdir, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises'
+import { appendFile, link, mkdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { join } from 'node:path'
 import { nodeFileSystem, type FileSystem } from '@keyturn/primitives/node'
 import { describe, expect, it } from 'vitest'
@@ -89,6 +91,44 @@ describe('staged files', () => {
     await expect(engine.update()).rejects.toMatchObject({ code: 'LA_STAGE_TAMPERED', kind: 'auth' })
     expect(rewritten).toBe(1)
     expect(await treeText(folder)).toBe(from)
+  })
+
+  it.each([
+    ['once they have their final name', (name: string, to: string, staged: string) => name === 'rename' && to === staged],
+    ['just before the decision', (name: string, to: string) => name === 'mkdir' && to.includes('/backup/')],
+    ['between the decision and the swap', (name: string, to: string) => name === 'rename' && to.endsWith('/txn.json')],
+  ])('rewritten %s, the times set back, are never installed (row 201)', async (_, isMoment) => {
+    const { publisher, folder, from } = await installed()
+    const place = join(folder, '.updates/staging', sha256Hex(second['pack/a.bin']))
+    let rewritten = 0
+    const rewrite = async (name: string, target: string): Promise<void> => {
+      if (rewritten > 0 || !isMoment(name, target, place)) return
+      rewritten += 1
+      const { mtimeNs } = await stat(place, { bigint: true })
+      await sleep(20) // a tick of the clock that stamps files
+      await writeFile(place, noise(900_000, 77), { flag: 'r+' })
+      execFileSync('touch', ['-m', '-d', `@${mtimeNs / 1_000_000_000n}.${String(mtimeNs % 1_000_000_000n).padStart(9, '0')}`, place])
+      expect((await stat(place, { bigint: true })).mtimeNs).toBe(mtimeNs)
+    }
+    const racing: FileSystem = {
+      ...nodeFileSystem,
+      rename: async (a, b) => {
+        await nodeFileSystem.rename(a, b)
+        await rewrite('rename', String(b))
+      },
+      mkdir: (async (path: string, options: object) => {
+        const made = await nodeFileSystem.mkdir(path, options)
+        await rewrite('mkdir', path)
+        return made
+      }) as FileSystem['mkdir'],
+    }
+    const { engine } = await engineFor(publisher, { folder, fs: racing })
+    const result = await engine.update().then(({ outcome }) => outcome, (error: { code: string }) => error.code)
+    expect(rewritten).toBe(1)
+    // Found while it is staged, it is fetched again; found later, the update is undone.
+    if (result === 'updated') expect(await treeText(folder)).not.toBe(from)
+    else expect([result, await treeText(folder)]).toEqual(['LA_STAGE_TAMPERED', from])
+    expect(await readFile(join(folder, 'pack/a.bin')).then(sha256Hex)).not.toBe(sha256Hex(noise(900_000, 77)))
   })
 
   it('left by others are not trusted: wrong bytes, hard links, folders', async () => {

@@ -136,11 +136,12 @@ class InstallEngine implements Engine {
     return await this.#inTurn((session) => this.#update(session, options))
   }
 
-  async #update(session: Session, options: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined }): Promise<UpdateResult> {
+  async #update(session: Session, options: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined; isPrompt?: boolean }): Promise<UpdateResult> {
     const signal = this.#stoppable(options.signal)
     session.resetMeter()
     return await session.exclusively(async ({ state }) => {
       signal.throwIfAborted()
+      session.source.begin(options.isPrompt === true && state.installed !== undefined)
       if (await pathExists(session.layout.paused, session.options.fs)) throw new LauncherError('LA_PAUSED', 'Cannot update: downloads are paused', { hint: 'Resume them first' })
       const decision = await this.#decide(session, signal)
       if (decision.outcome === 'refused') throw decision.error
@@ -202,6 +203,7 @@ class InstallEngine implements Engine {
     return await this.#inTurn(async (session) => {
       const signal = this.#stoppable(options.signal)
       session.resetMeter()
+      session.source.begin(false)
       return await session.exclusively(async ({ state }) => {
         const installed = await this.#playable(session, state)
         const release = { ref: installed.ref, manifest: installed.manifest }
@@ -248,7 +250,7 @@ class InstallEngine implements Engine {
   async #tryUpdate(session: Session, options: LaunchOptions): Promise<{ offline: boolean; update: UpdateResult | undefined; failure: KeyturnError | undefined; barred?: boolean }> {
     let barred = false
     try {
-      return { offline: false, update: await this.#update(session, { signal: options.signal }), failure: undefined }
+      return { offline: false, update: await this.#update(session, { signal: options.signal, isPrompt: true }), failure: undefined }
     } catch (error) {
       options.signal?.throwIfAborted()
       const { state } = await readState(session.options.fs, session.layout)
@@ -285,6 +287,7 @@ class InstallEngine implements Engine {
   async fetchLauncher(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<boolean> {
     return await this.#inTurn(async (session) => {
       const signal = this.#stoppable(options.signal)
+      session.source.begin(false)
       return await session.exclusively(async () => {
         const decision = await this.#decide(session, signal)
         if (decision.outcome === 'refused') throw decision.error

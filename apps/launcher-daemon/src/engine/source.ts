@@ -23,6 +23,9 @@ const benchMs = 3_600_000
 /** A host that failed this often in a row gives way to the next. */
 const strikesBeforeChange = 2
 
+/** Tries at a host that never answered while somebody waits to play. */
+const promptTries = 2
+
 /** Whether another try, or another host, may help. */
 function isWorthRetrying(error: unknown): boolean {
   if (!(error instanceof LauncherError)) return false
@@ -44,6 +47,8 @@ export class Source {
   readonly #monotonic: () => number
   readonly #origin: Host
   #mirrors: Host[] = []
+  #isPrompt = false
+  #wasAnswered = false
 
   constructor(server: string, client: HttpClient, options: { retry: RetryPolicy; random: RandomSource; monotonic: () => number }) {
     this.#origin = { base: withSlash(server), weight: 0, strikes: 0, lies: 0, benchedUntil: 0 }
@@ -56,6 +61,22 @@ export class Source {
   /** Address of the server itself, with a slash at its end. */
   get origin(): string {
     return this.#origin.base
+  }
+
+  /**
+   * Begins an operation.
+   *
+   * @param isPrompt - Somebody waits to play what is installed: as long as nobody has answered, a request is tried twice
+   * only, and a silence ends it. Once a server answers, patience is as ever.
+   */
+  begin(isPrompt: boolean): void {
+    this.#isPrompt = isPrompt
+    this.#wasAnswered = false
+  }
+
+  #isLastTry(error: unknown, failures: number): boolean {
+    if (!this.#isPrompt || this.#wasAnswered) return failures >= this.#retry.tries
+    return failures >= Math.min(promptTries, this.#retry.tries) || (error instanceof LauncherError && error.code === 'LA_TIMEOUT')
   }
 
   /** Addresses of the mirrors known now. */
@@ -112,6 +133,7 @@ export class Source {
       let pauseAtLeastMs = 0
       try {
         const answer = await this.#client.send({ url: host.base + path, headers: options.headers?.() ?? {}, signal: options.signal })
+        this.#wasAnswered = true
         pauseAtLeastMs = (answer.retryAfterSeconds ?? 0) * 1000
         const result = await this.#use(answer, host, path, use)
         host.strikes = 0
@@ -127,7 +149,7 @@ export class Source {
           continue
         }
         failures = options.progressed?.() === true ? 1 : failures + 1
-        if (!isWorthRetrying(error) || failures >= this.#retry.tries || pauseAtLeastMs > this.#retry.longestPauseMs) throw error
+        if (!isWorthRetrying(error) || this.#isLastTry(error, failures) || pauseAtLeastMs > this.#retry.longestPauseMs) throw error
         await this.#pause(failures, pauseAtLeastMs, options.signal)
       }
     }

@@ -129,14 +129,14 @@ export class PowerCut {
   #remove(path: string): void {
     if (!this.#live.has(path)) return
     this.#change([dirname(path)], (names) => {
-      for (const name of [...names.keys()]) if (below(name, path)) names.delete(name)
+      for (const name of names.keys()) if (below(name, path)) names.delete(name)
     })
   }
 
   #move(from: string, to: string): void {
     this.#change([dirname(from), dirname(to)], (names) => {
-      for (const name of [...names.keys()]) if (below(name, to)) names.delete(name)
-      for (const [name, entry] of [...names]) {
+      for (const name of names.keys()) if (below(name, to)) names.delete(name)
+      for (const [name, entry] of names) {
         if (!below(name, from)) continue
         names.delete(name)
         names.set(to + name.slice(from.length), entry)
