@@ -84,6 +84,23 @@ export class HttpCaller {
     }
   }
 
+  /**
+   * Sends bytes to an address outside the server, without the token.
+   *
+   * @returns The tag of the answer; undefined when it was refused or nobody answers there.
+   */
+  async putElsewhere(url: string, body: Uint8Array, signal: AbortSignal | undefined): Promise<string | undefined> {
+    for (let attempt = 0; attempt <= this.#retries; attempt++) {
+      if (attempt > 0) await this.#sleep(this.#pauseMs * 2 ** (attempt - 1))
+      signal?.throwIfAborted()
+      const response = await this.#fetch(url, { method: 'PUT', body: body as BodyInit, redirect: 'error', signal: signal ?? null }).catch(() => undefined)
+      await response?.body?.cancel()
+      if (response?.ok === true) return response.headers.get('etag') ?? undefined
+      if (response !== undefined && response.status < 500 && response.status !== 429) return undefined
+    }
+    return undefined
+  }
+
   /** Sends a call and reads its JSON answer. */
   async json<T>(call: Call): Promise<T> {
     const response = await this.send(call)

@@ -1,6 +1,7 @@
 import { utf8Encode, base64Encode } from '@keyturn/primitives'
 import { maxPutBytes } from '../limits.ts'
 import { ServerError } from '../errors.ts'
+import { uploadDirectly } from './direct-upload.ts'
 import type { HttpCaller } from './http.ts'
 
 /** Bytes to upload, read as they are needed. */
@@ -16,7 +17,9 @@ export interface BlobSource {
 export interface UploadOptions {
   /** Uploads under way at once; default 4. */
   readonly concurrency?: number
-  /** Called with the bytes sent since the last call. */
+  /** Whether large blobs go straight into the storage of the server where it offers that; default true. */
+  readonly direct?: boolean
+  /** Called with the bytes sent since the last call; negative for bytes that have to be sent again. */
   readonly onProgress?: (bytes: number) => void
   readonly signal?: AbortSignal
 }
@@ -24,9 +27,13 @@ export interface UploadOptions {
 /** Bytes of one piece of a resumable upload. */
 const pieceBytes = 8 * 1024 * 1024
 
-/** Uploads one blob: at once when small, else resumable; going on where an interrupted upload of it stopped. */
+/**
+ * Uploads one blob: at once when small, else straight into the storage where the server offers that, else resumable;
+ * going on where an interrupted upload of it stopped.
+ */
 export async function uploadBlob(http: HttpCaller, source: BlobSource, options: UploadOptions = {}): Promise<void> {
   if (source.size <= maxPutBytes) return putWhole(http, source, options)
+  if (await uploadDirectly(http, source, options)) return
   const path = await createUpload(http, source, options)
   let offset = await uploadOffset(http, path, source, options)
   while (offset < source.size) {
