@@ -4,6 +4,7 @@ import { cleanEnvironment, type ChildCommand, deliveryNamed, type RuntimeKeyDeli
 import type { RuntimeKey } from '@keyturn/runtime-key'
 import { LauncherError } from '../errors.ts'
 import { forgetClient, rememberClient, runningClient } from './client-process.ts'
+import { DeviceKey } from './device-key.ts'
 import { HashCache } from './hash-cache.ts'
 import type { InstalledRelease } from './installed-release.ts'
 import { makePlan } from './plan.ts'
@@ -112,7 +113,7 @@ async function keyServer(session: Session, installed: InstalledRelease): Promise
   const cache = new SealedKeyCache(fs, session.layout.runtimeKeyCache, SealedKeyCache.keyFile(env))
   if (runtimeKeyCache === false) await cache.drop()
   return new NoiseRuntimeKeys({
-    fs, fetch, clock, server, transport, floorsFile: session.layout.transportFloors,
+    fs, fetch, clock, server, transport, floorsFile: session.layout.transportFloors, device: new DeviceKey(fs, DeviceKey.file(env)),
     cache: runtimeKeyCache === false ? undefined : cache,
   })
 }

@@ -1,13 +1,14 @@
 import type { ReleaseManifest } from '@keyturn/manifest'
 import { isUsable, type KeyDirectory, KeyFloors, lookUpKeys, NoiseKeysError, parseIdentityName, releaseServerDirectory } from '@keyturn/noise-keys'
-import { askOnce } from '@keyturn/noise-keys/noise'
-import { concatBytes, hexDecode, KeyturnError } from '@keyturn/primitives'
+import { askOnce, noiseKeyPair, noiseProtocol } from '@keyturn/noise-keys/noise'
+import { concatBytes, hexDecode, KeyturnError, wipe } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
 import {
   assertListed, EXCHANGE_ANSWER_LENGTH, EXCHANGE_PROTOCOLS, exchangePrologue, openKeyAnswer, type RuntimeKey, RuntimeKeyError, serverKeyHint,
   writeExchangeHeader, writeKeyRequest,
 } from '@keyturn/runtime-key'
 import { LauncherError } from '../errors.ts'
+import type { DeviceKey } from './device-key.ts'
 import { readSmallFile, writeSmallFile } from './disk.ts'
 import type { Fetch } from './http.ts'
 import type { RuntimeKeyProvider } from './runtime-key.ts'
@@ -24,12 +25,15 @@ export interface NoiseRuntimeKeysOptions {
   readonly transport: readonly string[]
   /** File of the rollback floors of the key records. */
   readonly floorsFile: string
+  /** The key of this machine; once it has one, it asks with it (IK), else without a name (NK). */
+  readonly device?: DeviceKey | undefined
   /** For offline starts; absent: none is kept. */
   readonly cache?: SealedKeyCache | undefined
   /** Where key records are read; default the server itself. */
   readonly directory?: KeyDirectory | undefined
 }
 
+const { dh } = noiseProtocol(EXCHANGE_PROTOCOLS.IK)
 const timeoutMs = 10_000
 const maxFloorsBytes = 1024 * 1024
 /** The server knows, and says no: no cached key takes its place. */
@@ -116,13 +120,19 @@ export class NoiseRuntimeKeys implements RuntimeKeyProvider {
   }
 
   async #exchange(serverStatic: Uint8Array, keyId: number, manifestSha256: string, signal: AbortSignal | undefined): Promise<RuntimeKey> {
-    const header = writeExchangeHeader({ pattern: 'NK', serverKeyHint: serverKeyHint(serverStatic) })
-    const question = askOnce(EXCHANGE_PROTOCOLS.NK, { prologue: exchangePrologue(header), remoteStatic: serverStatic }, writeKeyRequest({ keyId, manifestSha256: hexDecode(manifestSha256) }))
+    const device = await this.#options.device?.secret()
+    const pattern = device === undefined ? 'NK' : 'IK'
+    const header = writeExchangeHeader({ pattern, serverKeyHint: serverKeyHint(serverStatic) })
+    const parties = { prologue: exchangePrologue(header), remoteStatic: serverStatic, ...(device !== undefined && { staticKey: noiseKeyPair(dh, device) }) }
+    const question = askOnce(EXCHANGE_PROTOCOLS[pattern], parties, writeKeyRequest({ keyId, manifestSha256: hexDecode(manifestSha256) }))
     try {
       const answer = await this.#post(concatBytes(header, question.message), signal)
       return openKeyAnswer(question.readAnswer(answer), keyId)
+    } catch (error) {
+      throw error instanceof RuntimeKeyError && error.code === 'RK_REFUSED' ? refused(error, pattern) : error
     } finally {
       question.dispose()
+      wipe(device)
     }
   }
 
@@ -142,6 +152,14 @@ export class NoiseRuntimeKeys implements RuntimeKeyProvider {
     if (response.status !== 200) throw new LauncherError('LA_HTTP_STATUS', `Cannot fetch the game key: the server answers ${response.status}`, { details: { status: response.status } })
     return await readAnswer(response)
   }
+}
+
+/** The server says no to this machine; what a player can do about it. */
+function refused(cause: RuntimeKeyError, pattern: 'NK' | 'IK'): RuntimeKeyError {
+  const whose = pattern === 'IK' ? 'this machine' : 'machines that have no name'
+  return new RuntimeKeyError('RK_REFUSED', `Cannot start: the server gives no game key to ${whose}`, {
+    hint: 'Send the publisher what keyturn-launcher device prints', cause,
+  })
 }
 
 /** The answer, read piece by piece: whoever sends more than is due is not listened to any longer. */

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { concatBytes, hexDecode, KeyturnError, openXChaCha20Poly1305, sealXChaCha20Poly1305, utf8Encode, wipe } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { parseRuntimeKeyBlob, type RuntimeKey, writeRuntimeKeyBlob } from '@keyturn/runtime-key'
+import { userFile } from './device-key.ts'
 import { readSmallFile, removeFile, writeSmallFile } from './disk.ts'
 
 // offset size field                                docs/spec/launcher.md §8
@@ -32,8 +32,7 @@ export class SealedKeyCache {
 
   /** Where the sealing key lies for this user. */
   static keyFile(env: Readonly<Record<string, string | undefined>>): string {
-    const base = process.platform === 'win32' ? env['LOCALAPPDATA'] : env['XDG_DATA_HOME']
-    return join(base ?? join(homedir(), '.local', 'share'), 'keyturn-launcher', 'seal.key')
+    return userFile(env, 'seal.key')
   }
 
   async #sealingKey(create: boolean): Promise<Uint8Array | undefined> {

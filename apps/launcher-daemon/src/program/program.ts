@@ -1,6 +1,8 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { exitCodes, type JsonValue } from '@keyturn/primitives'
+import { nodeFileSystem } from '@keyturn/primitives/node'
+import { DeviceKey } from '../engine/device-key.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
 import type { DeliveryName, Settings, Target } from '../engine/settings.ts'
 import { parseSettings } from '../engine/settings.ts'
@@ -101,6 +103,9 @@ export class LauncherProgram {
       const status = await engine.status()
       return { data: statusData(status), text: statusText(status) }
     })
+    program.command('device').description('print how servers that serve listed devices only know this machine; makes its key when it has none')
+      .addHelpText('after', '\nExample:\n  $ keyturn-launcher device').option('--json', 'print one JSON object on stdout')
+      .action(async (flags: Flags) => this.#device(flags.json === true))
     this.#add(program, 'uninstall', 'remove what was installed; what you changed or added stays', async ({ folder }) => {
       const { removedFiles, keptFiles } = await uninstall(folder)
       return { data: { removed_files: removedFiles, kept_files: [...keptFiles] }, text: `${removedFiles} files removed, ${keptFiles.length} changed ones kept` }
@@ -161,6 +166,11 @@ export class LauncherProgram {
     const settings = await settingsFor({ folder, ...given })
     const engine = createEngine({ ...toEngineOptions(folder, settings), onEvent: printer.print, env: this.#environment.env })
     return { folder, settings, engine, flags }
+  }
+
+  async #device(json: boolean): Promise<void> {
+    const { key, did } = await new DeviceKey(nodeFileSystem, DeviceKey.file(this.#environment.env)).name()
+    this.#environment.stdout.write(json ? `${JSON.stringify({ ok: true, command: 'device', data: { key, did } })}\n` : `Key      ${key}\nDevice   ${did}\n`)
   }
 
   async #update({ folder, settings, engine }: OpenInstall): Promise<Answer> {
