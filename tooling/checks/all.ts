@@ -12,10 +12,12 @@ const turbo = (task: string, ...more: readonly string[]): Check['command'] => ['
 const checks: readonly Check[] = [
   { name: 'build', command: turbo('build') },
   { name: 'lint', command: ['oxlint', '--deny-warnings'] },
+  { name: 'dead-code', command: ['knip', '--no-progress', '--no-config-hints'] },
   { name: 'structure', command: ['node', 'tooling/checks/structure.ts'] },
   { name: 'documents', command: ['node', 'tooling/checks/documents.ts'] },
   { name: 'supply-chain', command: ['node', 'tooling/checks/supply-chain.ts'] },
   { name: 'types', command: turbo('types', '--continue') },
+  { name: 'tooling-types', command: ['tsc', '-p', 'tooling/tsconfig.json'] },
   { name: 'unit', command: turbo('test', '--concurrency=1', '--continue') },
   { name: 'examples', command: ['node', 'tooling/checks/examples.ts'] },
   { name: 'packages', command: ['node', 'tooling/checks/packages.ts'] },
