@@ -1,0 +1,70 @@
+/** Bundles each entry point of each package with all it needs, and holds its size to a budget; `--write` sets the budgets anew. */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { rolldown } from 'rolldown'
+import { type Member, members, report, root } from './workspace.ts'
+
+const BUDGETS = join(root, 'tooling/checks/sizes.json')
+/** What a budget leaves for growth. A larger step is a decision: run with `--write` and say why in the commit. */
+const ROOM = 1.1
+const GRAIN_BYTES = 100
+
+interface Entry {
+  readonly specifier: string
+  readonly path: string
+  /** Entries that run in a browser are bundled for one; the others for Node. */
+  readonly platform: 'browser' | 'node'
+}
+
+function entries({ path, manifest }: Member): Entry[] {
+  return Object.entries(manifest.exports ?? {}).flatMap(([subpath, target]): Entry[] => {
+    if (typeof target === 'string') return []
+    const needsNode = /\/(?:node|sqlite|dht)$/.test(subpath)
+    return [{ specifier: manifest.name + subpath.slice(1), path, platform: needsNode ? 'node' : 'browser' }]
+  })
+}
+
+/** Bytes of everything the entry needs, minified and compressed; what comes with Node or is optional stays outside. */
+async function sizeOf({ specifier, path, platform }: Entry): Promise<number> {
+  const file = join(path, `.size-${process.pid}.ts`)
+  writeFileSync(file, `export * from '${specifier}'\n`)
+  try {
+    const build = await rolldown({
+      input: file,
+      platform,
+      logLevel: 'silent',
+      external: [/^node:/, 'sodium-native', 'koffi', '@napi-rs/keyring', 'bittorrent-dht'],
+      resolve: { conditionNames: platform === 'browser' ? ['import', 'browser', 'default'] : ['import', 'node', 'default'] },
+    })
+    try {
+      const { output } = await build.generate({ format: 'esm', codeSplitting: false, minify: true })
+      return gzipSync(output[0].code, { level: 9 }).length
+    } finally {
+      await build.close()
+    }
+  } finally {
+    rmSync(file, { force: true })
+  }
+}
+
+const all = members().filter(({ group }) => group === 'packages').flatMap(entries)
+const sizes: [string, number][] = []
+for (const entry of all) sizes.push([entry.specifier, await sizeOf(entry)])
+
+if (process.argv.includes('--write')) {
+  const budgets = Object.fromEntries(sizes.map(([specifier, size]) => [specifier, Math.ceil((size * ROOM) / GRAIN_BYTES) * GRAIN_BYTES]))
+  writeFileSync(BUDGETS, `${JSON.stringify(budgets, null, 2)}\n`)
+}
+const budgets = JSON.parse(readFileSync(BUDGETS, 'utf8')) as Readonly<Record<string, number>>
+const findings: string[] = []
+for (const [specifier, size] of sizes) {
+  const budget = budgets[specifier]
+  console.log(`  ${specifier.padEnd(28)} ${String(size).padStart(7)} of ${budget ?? 'no budget'}`)
+  if (budget === undefined) findings.push(`${specifier} has no budget in tooling/checks/sizes.json`)
+  else if (size > budget) findings.push(`${specifier} has ${size} bytes, bundled and compressed; its budget is ${budget}`)
+}
+for (const specifier of Object.keys(budgets)) {
+  if (!sizes.some(([name]) => name === specifier)) findings.push(`tooling/checks/sizes.json has a budget for ${specifier}, which is no entry point`)
+}
+report(`sizes (${sizes.length})`, findings)
