@@ -24,7 +24,7 @@ export const cliErrors = {
   },
   CLI_PATH_UNKNOWN: {
     kind: 'usage',
-    meaning: 'A file or folder that was named does not exist.',
+    meaning: 'A file or folder that was named does not exist, or is the other of the two.',
     remedy: 'Check the path.',
   },
   CLI_EXISTS: {
@@ -89,8 +89,8 @@ export const cliErrors = {
   },
   CLI_DUE: {
     kind: 'no',
-    meaning: 'Something is due or unsound, and --check was given.',
-    remedy: 'Run "keyturn status" or "keyturn doctor"; each line names the command that mends it.',
+    meaning: 'Something is due ("status --check") or unsound ("doctor").',
+    remedy: 'Each line of "keyturn status" and "keyturn doctor" names the command that mends it.',
   },
   CLI_CODE_UNKNOWN: {
     kind: 'usage',
@@ -126,6 +126,11 @@ export const cliErrors = {
     kind: 'input',
     meaning: 'The input tree holds no file to release.',
     remedy: 'Check --input.',
+  },
+  BUILD_FOREIGN_ARCHIVE: {
+    kind: 'auth',
+    meaning: 'An archive in a release tree was packed with the keys of another home: the key that players are handed would not open it.',
+    remedy: 'Pack the tree with "keyturn pack tree" in this home, or use the home that packed it.',
   },
 } as const satisfies ErrorCatalogue<string>
 
@@ -171,7 +176,9 @@ function fromSystem(code: string, error: Error): CliError {
   const where = path === undefined ? '' : `: "${printable(path)}"`
   const context = { cause: error, details: { errno: code } }
   if (NETWORK.has(code)) return new CliError('CLI_NETWORK', `Cannot reach the server (${code})`, context)
-  if (code === 'ENOENT' || code === 'ENOTDIR') return new CliError('CLI_PATH_UNKNOWN', `No such file${where}`, context)
+  if (code === 'ENOENT') return new CliError('CLI_PATH_UNKNOWN', `No such file or folder${where}`, context)
+  if (code === 'ENOTDIR') return new CliError('CLI_PATH_UNKNOWN', `Not a folder${where}`, context)
+  if (code === 'EISDIR') return new CliError('CLI_PATH_UNKNOWN', `A folder, not a file${where}`, context)
   if (code === 'EEXIST' || code === 'ENOTEMPTY') return new CliError('CLI_EXISTS', `Already there${where}`, context)
   return new CliError('CLI_IO', `${printable(error.message)}`, context)
 }

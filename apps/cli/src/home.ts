@@ -52,7 +52,7 @@ export interface HomeContentKey {
 }
 
 /** What becomes due with time. */
-export type DueKind = 'identity' | 'release' | 'head' | 'content' | 'transport'
+export type DueKind = 'identity' | 'release' | 'head' | 'content' | 'transport' | 'vault'
 
 /** What is in force in a home: public names only. Written whole, last, so that it never names what is not there yet. */
 export interface HomeDescription {

@@ -156,6 +156,16 @@ export function formatBytes(bytes: number): string {
 }
 
 /**
+ * Counts things in words: `1 file`, `7 files`.
+ *
+ * @param count - How many.
+ * @param thing - The name of one; its plural ends in s.
+ */
+export function counted(count: number, thing: string): string {
+  return `${count} ${thing}${count === 1 ? '' : 's'}`
+}
+
+/**
  * Lays out rows in columns two spaces apart; the last column is not padded.
  *
  * @param rows - Cells of each row.

@@ -37,7 +37,7 @@ describe('keyturn rotate', () => {
   it('shows the plan with --dry-run and changes nothing', async () => {
     const before = await readFile(world.path('home', 'home.json'), 'utf8')
     expect(dataOf(await run('rotate', 'content', '--dry-run'))['steps']).toHaveLength(3)
-    expect(dataOf(await run('rotate', 'identity', '--dry-run'))['steps']).toHaveLength(7)
+    expect(dataOf(await run('rotate', 'identity', '--dry-run'))['steps']).toHaveLength(12)
     expect(await readFile(world.path('home', 'home.json'), 'utf8')).toBe(before)
   })
 

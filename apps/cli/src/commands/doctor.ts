@@ -1,7 +1,8 @@
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
+import { CliError } from '../errors.ts'
 import { diagnose } from '../health/diagnose.ts'
-import { formatTable } from '../output.ts'
+import { counted, formatTable } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
 
@@ -34,7 +35,7 @@ async function runDoctor(context: Context, options: DoctorOptions): Promise<Comm
   ])
   return {
     data: { errors, warnings, findings: findings.map((finding) => ({ ...finding })) },
-    text: `${formatTable(rows)}\n\n${errors === 0 ? 'Sound' : `${errors} errors`}${warnings === 0 ? '' : `, ${warnings} warnings`}`,
-    no: errors > 0,
+    text: `${formatTable(rows)}\n\n${errors === 0 ? 'Sound' : counted(errors, 'error')}${warnings === 0 ? '' : `, ${counted(warnings, 'warning')}`}`,
+    failure: errors === 0 ? undefined : new CliError('CLI_DUE', `The home is not sound: ${counted(errors, 'error')}`, { hint: 'Each finding names the command that mends it' }),
   }
 }

@@ -83,7 +83,7 @@ export const nouns: readonly Noun[] = [
   },
   {
     name: 'rotate',
-    summary: 'turn a key: content, identity, release, head, vault',
+    summary: 'turn a key: content, identity, release, head, transport, vault, or all that is due',
     load: async () => (await import('./rotate.ts')).registerRotate,
   },
   {

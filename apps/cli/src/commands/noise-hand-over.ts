@@ -50,8 +50,12 @@ async function withSecret<T>(seed: Uint8Array, key: OwnKey, use: (secret: Uint8A
   }
 }
 
-/** A secret goes through TLS, or does not leave the machine. */
-function assertPrivate(url: string): void {
+/**
+ * A secret goes through TLS, or does not leave the machine.
+ *
+ * @throws {@link CliError} `CLI_USAGE`.
+ */
+export function assertPrivate(url: string): void {
   const { protocol, hostname } = new URL(url)
   if (protocol === 'https:' || LOOPBACK.has(hostname)) return
   throw new CliError('CLI_USAGE', `"${url}" is neither https nor on this machine: a secret does not travel there`)

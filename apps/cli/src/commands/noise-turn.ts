@@ -1,15 +1,16 @@
 import { readFile } from 'node:fs/promises'
 import { wipe } from '@keyturn/primitives'
 import {
-  activeKey, addKey, afterPublication, cutOver, deriveX25519Static, draftPublication, nextDeviceId, nextKey, parseIdentityName, planRotation,
-  publish as publishKeys, readSigningAnswer, retire, revoke, signPublication, transportPublicKey, type KeyDirectory, type NewKey, type PlanAction, type RevocationReason,
+  activeKey, addKey, afterPublication, cutOver, deriveX25519Static, nextDeviceId, nextKey, planRotation,
+  publish as publishKeys, readSigningAnswer, retire, revoke, transportPublicKey, type KeyDirectory, type NewKey, type PlanAction, type RevocationReason,
   type TransportMetadata,
 } from '@keyturn/noise-keys'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { handOverKeys } from './noise-hand-over.ts'
-import { collect, dateText, directoryOf, isAddress, nowSeconds, openTransport, writableDirectoriesOf, type TransportHome } from './noise-home.ts'
+import { readTurn, runTurn } from '../turn/journal.ts'
+import { metadataAfter, transportTurnSteps, type TransportChange } from '../turn/transport.ts'
+import { collect, dateText, directoryOf, nowSeconds, openTransport, writableDirectoriesOf, type TransportHome } from './noise-home.ts'
 import { keysData, keysText } from './noise-status.ts'
 
 interface PlaceOptions {
@@ -86,17 +87,19 @@ export function registerNoiseRevoke(noise: Command, cli: Cli): void {
 
 async function runPublish(context: Context, options: PublishOptions): Promise<CommandResult> {
   if (options.request !== undefined || options.answer !== undefined) return await publishAnswer(context, options)
-  const home = await openTransport(context, { write: true })
-  const nowS = nowSeconds(context)
-  const metadata = activeKey(home.metadata) === undefined && nextKey(home.metadata) === undefined
-    ? addKey(home.metadata, await deriveKey(home, unusedDevice(home.metadata, options.device)), nowS)
-    : home.metadata
-  return await signAndPublish(context, home, metadata, options, 'turn', 'published')
+  const home = await openSettled(context, options)
+  return await change(context, home, options, async () => {
+    const hasKey = activeKey(home.metadata) !== undefined || nextKey(home.metadata) !== undefined
+    const metadata = hasKey ? home.metadata : addKey(home.metadata, await deriveKey(home, unusedDevice(home.metadata, options.device)), nowSeconds(context))
+    return { metadata, did: 'published', order: 'turn' }
+  })
 }
 
 /** Takes the next step of a turn of the transport key, or with `due` only what the plan says is due. */
 export async function turnTransport(context: Context, options: RotateOptions): Promise<CommandResult> {
   const home = await openTransport(context, { write: true })
+  const finished = await finishPending(context, home, options)
+  if (finished !== undefined) return finished
   const nowS = nowSeconds(context)
   if (activeKey(home.metadata) === undefined) throw new CliError('CLI_TURN_UNREADY', 'No transport key is active', { hint: 'Run "keyturn noise publish"' })
   const plan = planRotation(home.metadata, undefined, nowS)
@@ -104,8 +107,10 @@ export async function turnTransport(context: Context, options: RotateOptions): P
   if (options.due === true && !ROTATE_STEPS.some((action) => due.has(action))) {
     return { data: { identity: home.metadata.identity, did: 'nothing', keys: keysData(home.metadata) }, text: 'nothing is due' }
   }
-  const { metadata, did } = await takeStep(home, options, due, nowS)
-  return await signAndPublish(context, home, metadata, options, 'turn', did.join('; '))
+  return await change(context, home, options, async () => {
+    const { metadata, did } = await takeStep(home, options, due, nowS)
+    return { metadata, did: did.join('; '), order: 'turn' }
+  })
 }
 
 /** Retires what is over; announces the next key, or cuts over to the one that was announced long enough. */
@@ -134,15 +139,16 @@ async function takeStep(home: TransportHome, options: RotateOptions, due: Readon
 async function runRevoke(context: Context, options: RevokeOptions, [device = '']: readonly (string | undefined)[]): Promise<CommandResult> {
   const reason = REASONS.find((word) => word === options.reason)
   if (reason === undefined) throw new CliError('CLI_USAGE', `--reason is none of ${REASONS.join(', ')}`)
-  const home = await openTransport(context, { write: true })
+  const home = await openSettled(context, options)
   const nowS = nowSeconds(context)
   const revoked = revoke(home.metadata, device, reason, nowS)
   const replace = options.replace === true
   if (!context.dryRun) await context.ask.confirm(`Revoke the key of "${device}" for good${replace ? ' and publish a new one' : ''}?`)
-  const metadata = replace ? await replaceKey(home, revoked, device, nowS) : revoked
-  const next = activeKey(metadata)
-  const text = `revoked ${device}; ${next === undefined ? 'no key is active now' : `${next.device} is active`}`
-  return await signAndPublish(context, home, metadata, options, 'revocation', text)
+  return await change(context, home, options, async () => {
+    const metadata = replace ? await replaceKey(home, revoked, device, nowS) : revoked
+    const next = activeKey(metadata)
+    return { metadata, did: `revoked ${device}; ${next === undefined ? 'no key is active now' : `${next.device} is active`}`, order: 'revocation' }
+  })
 }
 
 /** The announced key steps in where there is one; else a new one is derived. */
@@ -168,27 +174,41 @@ function unusedDevice(metadata: TransportMetadata, device: string): string {
   return metadata.keys.some((key) => key.device === device) ? nextDeviceId(metadata, device) : device
 }
 
-async function signAndPublish(
-  context: Context, home: TransportHome, metadata: TransportMetadata, { to, tokenFile, handOver }: PlaceOptions, order: 'turn' | 'revocation', text: string,
-): Promise<CommandResult> {
-  const nowS = nowSeconds(context)
+/** Runs a change through the journal of the transport turn, and tells what it came to. */
+async function change(context: Context, home: TransportHome, places: PlaceOptions, work: () => Promise<TransportChange>): Promise<CommandResult> {
   if (context.dryRun) {
-    return { data: { dry_run: true, identity: metadata.identity, would: text, keys: keysData(metadata) }, text: `would: ${text}\n\n${keysText(metadata)}` }
+    const { metadata, did } = await work()
+    return { data: { dry_run: true, identity: metadata.identity, would: did, keys: keysData(metadata) }, text: `would: ${did}\n\n${keysText(metadata)}` }
   }
-  const directories = await writableDirectoriesOf(context, to, { session: home.session, tokenFile })
-  const directory = directoryOf(directories)
-  const { packet } = await directory.read(parseIdentityName(metadata.identity), { fresh: true })
-  const signed = await home.withSeed((seed) => signPublication(seed, draftPublication(metadata, nowS, packet)))
-  const servers = handOver === true ? directories.map(({ name }) => name).filter(isAddress) : []
-  const handedTo = await handOverKeys(context, home, metadata, { servers, tokenFile })
-  // Stored before anything goes out: a sequence number that was signed is never signed again.
-  const after = afterPublication(metadata, signed)
-  await home.store(after)
-  await publishKeys(directory, signed, order)
+  const { facts, resumed } = await runTurn('transport', transportTurnSteps(context, home, places, work), {
+    folder: home.paths.journals, now: new Date(context.clock()).toISOString(), signal: context.signal,
+    onStep: (step, index, total) => context.out.step(step.name, `${index + 1}/${total} ${step.title}`),
+  })
+  const after = metadataAfter(facts)
+  const did = String(facts['did'])
   return {
-    data: { identity: metadata.identity, did: text, published_to: directories.map(({ name }) => name), handed_to: handedTo, list: after.list?.seq, keys: keysData(after) },
-    text: `${text}\n\n${keysText(after)}`,
+    data: {
+      identity: after.identity, did, published_to: facts['published_to'], handed_to: facts['handed_to'], list: after.list?.seq, keys: keysData(after), resumed,
+    },
+    text: `${resumed ? 'finished what was interrupted: ' : ''}${did}\n\n${keysText(after)}`,
   }
+}
+
+/** Opens the transport keys; what was interrupted goes out first, as its sequence numbers are the lower ones. */
+async function openSettled(context: Context, places: PlaceOptions): Promise<TransportHome> {
+  const home = await openTransport(context, { write: true })
+  return await finishPending(context, home, places) === undefined ? home : await openTransport(context, { write: true })
+}
+
+/** Finishes a change that was interrupted; undefined when there is none. */
+async function finishPending(context: Context, home: TransportHome, places: PlaceOptions): Promise<CommandResult | undefined> {
+  const pending = await readTurn(home.paths.journals, 'transport')
+  if (pending === undefined) return undefined
+  if (context.dryRun) {
+    const did = String(pending.facts['did'])
+    return { data: { dry_run: true, would: did, pending: true }, text: `would finish what was interrupted: ${did}` }
+  }
+  return await change(context, home, places, () => Promise.reject(new CliError('CLI_TURN_JOURNAL', 'Journal of the transport turn lacks its plan')))
 }
 
 async function publishAnswer(context: Context, options: PublishOptions): Promise<CommandResult> {

@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
+import { refuseForeignArchives } from '../publisher/own-archives.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
 import { findRelease, readStoredHead, type StoredHead } from '../publisher/store.ts'
 import { openToRelease } from './release-home.ts'
@@ -48,6 +49,7 @@ async function runHead(context: Context, options: HeadOptions, version: string |
   const home = await openToRelease(context, { write: true })
   const channel = channelOf(options, home.description)
   const release = await findRelease(home.paths, channel, version)
+  await refuseForeignArchives(home, release)
   const last = await readStoredHead(home.paths, channel)
   const percent = options.percent === undefined ? undefined : wholeNumber(options.percent, '--percent', 0, 100)
   const fallbackVersion = options.fallback ?? (percent === undefined ? undefined : release.manifest.previous)

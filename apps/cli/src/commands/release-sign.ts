@@ -6,6 +6,7 @@ import { ed25519Sign, wipe } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
+import { refuseForeignArchives } from '../publisher/own-archives.ts'
 import { signRelease } from '../publisher/sign-release.ts'
 import { findRelease, releaseFiles, type StoredRelease } from '../publisher/store.ts'
 import { openToRelease } from './release-home.ts'
@@ -47,6 +48,7 @@ async function signLegacy(context: Context, release: StoredRelease, file: string
 async function runSign(context: Context, options: SignOptions, version: string | undefined): Promise<CommandResult> {
   const home = await openToRelease(context, { write: true })
   const release = await findRelease(home.paths, channelOf(options, home.description), version)
+  await refuseForeignArchives(home, release)
   const signed = await signRelease(home, release, options.key)
   if (options.legacyKeyFile !== undefined) await signLegacy(context, release, options.legacyKeyFile)
   const keys = parseSignatures(signed.signatures as Uint8Array).signatures.map(({ keyid }) => keyid)

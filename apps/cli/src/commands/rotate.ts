@@ -7,6 +7,7 @@ import { abandonTurn, type AbandonedTurn } from '../turn/abandon.ts'
 import { contentTurnSteps, planContentTurn, type ContentTurnOptions } from '../turn/content.ts'
 import { checkIdentityTurn, identityTurnSteps, type IdentityTurnOptions } from '../turn/identity.ts'
 import { readTurn, runTurn, type TurnStep } from '../turn/journal.ts'
+import { contentOverlaps, identityOverlaps, overlapData, overlapText } from '../turn/overlap.ts'
 import { refuseRivals } from '../turn/pending.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
 import { channelOf, collect, wholeNumber } from './release-options.ts'
@@ -17,6 +18,7 @@ import { registerRotateVault } from './vault-rotate.ts'
 /** Flags of `rotate content`. */
 export interface ContentFlags extends ServerOptions {
   readonly channel?: string
+  readonly full?: boolean
   readonly local?: boolean
   readonly abandon?: boolean
 }
@@ -61,6 +63,7 @@ function registerContent(rotate: Command, cli: Cli): void {
     .command('content')
     .description('turn the content key: archives are rewrapped, players download next to nothing')
     .option('--channel <name>', 'the channel whose release is turned (default: that of the home)')
+    .option('--full', 'encrypt every file anew: for a stolen key; players download every archive')
     .option('--local', 'publish nothing now')
     .option('--abandon', 'give up an interrupted turn that has put nothing in force yet'))
   cli.define<ContentFlags>(content, { example: ['keyturn rotate content --dry-run', 'keyturn rotate content --yes'], dryRun: true, run: rotateContent })
@@ -88,7 +91,8 @@ async function rotateContent(context: Context, flags: ContentFlags): Promise<Com
   if (flags.abandon === true) return await abandon(context, home, 'content')
   await refuseRivals(home.paths, 'content')
   const options: ContentTurnOptions = {
-    channel: channelOf(flags, home.description), nowMs: context.clock(), signal: context.signal, client: await clientOf(flags, home),
+    channel: channelOf(flags, home.description), nowMs: context.clock(), signal: context.signal, full: flags.full === true,
+    client: await clientOf(flags, home),
   }
   const plan = await planContentTurn(home, options, (await readTurn(home.paths.journals, 'content'))?.facts)
   const steps = contentTurnSteps(home, plan, options)
@@ -96,9 +100,12 @@ async function rotateContent(context: Context, flags: ContentFlags): Promise<Com
     from_key_id: plan.from, to_key_id: plan.to, slot: plan.slot, version: plan.nextVersion,
     download_bytes_at_most: plan.downloadBytesAtMost, published: options.client !== undefined && plan.release !== undefined,
   }
-  const stays = `Archives of content key ${plan.from} that players have stay readable with the key they have; it opens nothing new.`
+  const overlaps = await contentOverlaps(home, plan)
   if (context.dryRun) {
-    return { data: { ...facts, steps: steps.map(({ title }) => title) }, text: `${planText(steps)}\n\nA player downloads at most ${formatBytes(plan.downloadBytesAtMost)}.\n${stays}` }
+    return {
+      data: { ...facts, full: plan.full, steps: steps.map(({ title }) => title), overlaps: overlapData(overlaps) },
+      text: `${planText(steps)}\n\nA player downloads at most ${formatBytes(plan.downloadBytesAtMost)}.\n${overlapText(overlaps)}`,
+    }
   }
   // A mistyped passphrase must not be found after the turn has begun.
   await home.keys()
@@ -106,7 +113,7 @@ async function rotateContent(context: Context, flags: ContentFlags): Promise<Com
   const { resumed } = await run(context, home, 'content', steps)
   const left = plan.release === undefined ? 'Nothing is released yet: the next release uses it.'
     : options.client === undefined ? `Release ${plan.nextVersion ?? ''} waits in the home: publish it with "keyturn release publish".` : `Release ${plan.nextVersion ?? ''} is published.`
-  return { data: { ...facts, resumed }, text: `Content key ${plan.to} is in force.\n${left}\n${stays}` }
+  return { data: { ...facts, resumed }, text: `Content key ${plan.to} is in force.\n${left}\n${overlapText(overlaps)}` }
 }
 
 async function rotateIdentity(context: Context, flags: IdentityFlags, kind: IdentityTurnKind): Promise<CommandResult> {
@@ -121,9 +128,10 @@ async function rotateIdentity(context: Context, flags: IdentityFlags, kind: Iden
   }
   const steps = identityTurnSteps(home, options)
   if (context.dryRun) {
+    const overlaps = await identityOverlaps(home, { channels: options.channels, revoke: flags.revoke === true })
     return {
-      data: { turn: kind.turn, steps: steps.map(({ title }) => title), download_bytes_at_most: 0 },
-      text: `${planText(steps)}\n\nPlayers download no file: what is installed is signed again.`,
+      data: { turn: kind.turn, steps: steps.map(({ title }) => title), download_bytes_at_most: 0, overlaps: overlapData(overlaps) },
+      text: `${planText(steps)}\n\nPlayers download no file: what is installed is signed again.\n${overlapText(overlaps)}`,
     }
   }
   await context.ask.confirm(`Rotate the identity ${before.identity.prefix} to its pre-committed key${kind.turn === 'identity' ? '' : `, with a new ${kind.turn} key`}?`)

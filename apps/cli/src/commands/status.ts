@@ -3,10 +3,13 @@ import { utf8Encode, type JsonValue } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
+import { CliError } from '../errors.ts'
 import { writeCalendar } from '../health/calendar.ts'
-import { collectStatus, type HomeStatus, type StatusItem } from '../health/collect-status.ts'
-import { formatTable } from '../output.ts'
+import { collectStatus, type HomeStatus } from '../health/collect-status.ts'
+import type { StatusItem } from '../health/status-item.ts'
+import { counted, formatTable } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
+import { resumeCommand } from '../turn/pending.ts'
 
 interface StatusOptions {
   readonly check?: boolean
@@ -31,8 +34,15 @@ async function runStatus(context: Context, options: StatusOptions): Promise<Comm
   return {
     data: { ...statusData(status), due: due.map(({ kind, id }) => `${kind} ${id}`) },
     text: statusText(status, due),
-    no: options.check === true && (due.length > 0 || status.pending.length > 0),
+    failure: options.check === true ? unsettled(due.length, status.pending.length) : undefined,
   }
+}
+
+/** What cron is told; undefined when nothing is to be done. */
+function unsettled(due: number, pending: number): CliError | undefined {
+  if (due + pending === 0) return undefined
+  const parts = [...(due === 0 ? [] : [`${counted(due, 'thing')} due`]), ...(pending === 0 ? [] : [`${counted(pending, 'turn')} interrupted`])]
+  return new CliError('CLI_DUE', parts.join(', '), { hint: 'Run "keyturn rotate all --due --dry-run" to see what would be turned', details: { due, pending } })
 }
 
 function statusData(status: HomeStatus): Record<string, JsonValue> {
@@ -40,18 +50,19 @@ function statusData(status: HomeStatus): Record<string, JsonValue> {
 }
 
 function statusText(status: HomeStatus, due: readonly StatusItem[]): string {
-  const rows = status.items.map(({ kind, id, name, state, age_days, due: at, due_state }) => [
-    kind, id, name, state, age_days === undefined ? '' : `${age_days} d`, at === undefined ? '' : at.slice(0, 10), due_state === 'ok' ? '' : due_state.toUpperCase(),
+  const day = (date: string | undefined): string => date === undefined ? '' : date.slice(0, 10)
+  const rows = status.items.map(({ kind, id, name, state, age_days, due: at, due_state, overlap_ends: until }) => [
+    kind, id, name, state, age_days === undefined ? '' : `${age_days} d`, day(at), day(until), due_state === 'ok' ? '' : due_state.toUpperCase(),
   ])
   const channels = status.channels.map(({ channel, releases, offered }) => `${channel}: ${releases} releases, ${offered === undefined ? 'nothing offered' : `offers ${offered}`}`)
   return [
     `identity ${status.prefix}, event ${status.sn}, role document ${status.roles_version}`,
     `next identity key: ${status.next_key_file}${status.next_key_at_hand ? '' : ' (not here)'}`,
     '',
-    formatTable([['key', 'which', 'name', 'state', 'age', 'due', ''], ...rows]),
+    formatTable([['key', 'which', 'name', 'state', 'age', 'due', 'overlap', ''], ...rows]),
     '',
     ...(channels.length === 0 ? ['no release yet'] : channels),
-    ...status.pending.map((turn) => `A turn of ${turn} was interrupted: run "keyturn rotate ${turn}" to finish it`),
+    ...status.pending.map((turn) => `A turn of ${turn} was interrupted: run "${resumeCommand(turn)}" to finish it`),
     ...due.map(({ kind, id, mend }) => `DUE ${kind} ${id}: ${mend}`),
   ].join('\n')
 }

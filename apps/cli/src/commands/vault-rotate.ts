@@ -1,13 +1,14 @@
-import { wipe } from '@keyturn/primitives'
-import { pathExists } from '@keyturn/primitives/node'
-import { openKeystore } from '@keyturn/keystore/node'
+import type { JsonObject } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { formatTable } from '../output.ts'
-import { homePaths, lockHome, readHome } from '../home.ts'
-import { openVault, vaultExists, vaultPaths } from './vault-location.ts'
+import { counted, formatTable } from '../output.ts'
+import { openHome } from '../publisher/home-session.ts'
+import { runTurn } from '../turn/journal.ts'
+import { vaultTurnParts, vaultTurnSteps } from '../turn/vault.ts'
 
-interface RotateVaultFlags {
+/** Flags of `rotate vault`. */
+export interface VaultTurnFlags {
+  readonly nextKeyFile?: string
   readonly nextPassphraseFile?: string
 }
 
@@ -23,55 +24,38 @@ export function registerRotateVault(rotate: Command, cli: Cli): void {
   const command = rotate
     .command('vault')
     .description('turn the master keys that the home\'s secrets are sealed under: keystores and vault')
+    .option('--next-key-file <file>', 'where the file with the next identity key is now (default: where the home says)')
     .option('--next-passphrase-file <file>', 'passphrase of the file with the next identity key, when it has its own')
-  cli.define<RotateVaultFlags>(command, { example: ['keyturn rotate vault --dry-run', 'keyturn rotate vault --yes'], dryRun: true, run })
+  cli.define<VaultTurnFlags>(command, { example: ['keyturn rotate vault --dry-run', 'keyturn rotate vault --yes'], dryRun: true, run: turnVaultMasters })
 }
 
-async function run(context: Context, flags: RotateVaultFlags): Promise<CommandResult> {
-  await readHome(context.homeFolder)
-  if (!context.dryRun) await lockHome(context)
-  const paths = homePaths(context.homeFolder)
-  const keystores: { what: string; path: string; file: string | undefined }[] = [{ what: 'keystore', path: paths.keystore, file: undefined }]
-  if (await pathExists(paths.nextIdentityKey)) {
-    keystores.push({ what: 'next identity key', path: paths.nextIdentityKey, file: flags.nextPassphraseFile })
-  }
-  const hasVault = await vaultExists(vaultPaths(context, {}))
+/** Turns the masters of the home's keystores and of its vault. */
+export async function turnVaultMasters(context: Context, flags: VaultTurnFlags): Promise<CommandResult> {
+  const home = await openHome(context, { write: !context.dryRun, nextKeyFile: flags.nextKeyFile })
+  const parts = await vaultTurnParts(context, home)
+  const steps = await vaultTurnSteps(context, home, flags.nextPassphraseFile)
   if (context.dryRun) {
-    const what = [...keystores.map((keystore) => keystore.what), ...(hasVault ? ['vault'] : [])]
-    return { data: { turns: what }, text: `Would turn the master of: ${what.join(', ')}.` }
+    return {
+      data: { turns: parts, steps: steps.map(({ title }) => title), download_bytes_at_most: 0 },
+      text: `Would turn the master of: ${parts.join(', ')}. Players download nothing, passphrases stay.`,
+    }
   }
   await context.ask.confirm('Turn the master keys of this home\'s secrets?')
-  const turned: Turned[] = []
-  for (const { what, path, file } of keystores) turned.push(await turnKeystore(context, what, path, file))
-  if (hasVault) turned.push(await turnVault(context))
-  const rows = turned.map(({ what, from, to, records }) => [what, `key version ${from} to ${to}`, `${records} secrets sealed anew`])
+  const { facts, resumed } = await runTurn('vault', steps, {
+    folder: home.paths.journals, now: new Date(context.clock()).toISOString(), signal: context.signal,
+    onStep: (step, index, total) => context.out.step(step.name, `${index + 1}/${total} ${step.title}`),
+  })
+  const turned = turnedOf(facts)
+  const rows = turned.map(({ what, from, to, records }) => [what, `key version ${from} to ${to}`, `${counted(records, 'secret')} sealed anew`])
   return {
-    data: { turned: turned.map((turn) => ({ ...turn })) },
+    data: { turned: turned.map((turn) => ({ ...turn })), resumed },
     text: `${formatTable(rows)}\nPassphrases stay as they are; older backups open with the passphrase they were made with.`,
   }
 }
 
-async function turnKeystore(context: Context, what: string, path: string, file: string | undefined): Promise<Turned> {
-  const passphrase = await context.ask.passphrase(what === 'keystore' ? 'Passphrase' : 'Passphrase of the next identity key', { file })
-  try {
-    const keystore = await openKeystore(path, passphrase, { clock: context.clock, keepPrevious: what === 'keystore' })
-    try {
-      const from = keystore.masters().at(-1)?.version ?? 0
-      const { version } = await keystore.rotateMaster()
-      return { what, from, to: version, records: keystore.list().length }
-    } finally {
-      keystore.close()
-    }
-  } finally {
-    wipe(passphrase)
-  }
-}
-
-async function turnVault(context: Context): Promise<Turned> {
-  const vault = await openVault(context, {})
-  const from = vault.keys.active ?? 0
-  const to = await vault.keys.rotate()
-  const { counts, remaining } = await vault.sweep({ signal: context.signal })
-  if (remaining === 0) await vault.keys.retire(from)
-  return { what: 'vault', from, to, records: counts.resealed }
+function turnedOf(facts: JsonObject): Turned[] {
+  const names = { keystore: 'keystore', 'next-key': 'next identity key', vault: 'vault' } as const
+  return Object.entries(names).filter(([name]) => facts[`${name}_to`] !== undefined).map(([name, what]) => ({
+    what, from: Number(facts[`${name}_from`]), to: Number(facts[`${name}_to`]), records: Number(facts[`${name}_secrets`]),
+  }))
 }

@@ -5,25 +5,10 @@ import { activeContentKey, type HomeDescription } from '../home.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
 import { readIdentityLog, readReleases, readRoles, readStoredHead, type StoredRoles } from '../publisher/store.ts'
 import { pendingTurns } from '../turn/journal.ts'
-import { daysBetween, documentDue, keyDue, type DueDate, type DueState } from './due.ts'
-
-/** One key or document of a home, with its place in time. */
-export interface StatusItem {
-  /** `content`, `identity`, `release`, `head`, `transport`, `roles`, `head-document`, `manifest`. */
-  readonly kind: string
-  /** Which one: an alias, a key_id, a channel. */
-  readonly id: string
-  /** Public key, fingerprint or version: what tells it from others. */
-  readonly name: string
-  readonly state: 'active' | 'retired' | 'revoked'
-  /** ISO 8601; undefined when it is not known. */
-  readonly since: string | undefined
-  readonly age_days: number | undefined
-  readonly due: string | undefined
-  readonly due_state: DueState
-  /** The command that turns or renews it. */
-  readonly mend: string
-}
+import { documentDue, keyDue, type DueDate } from './due.ts'
+import { masterItems } from './master-items.ts'
+import { statusItem, type StatusItem } from './status-item.ts'
+import { transportItems } from './transport-items.ts'
 
 /** Everything `keyturn status` tells. */
 export interface HomeStatus {
@@ -57,7 +42,9 @@ export async function collectStatus(home: HomeSession, nowMs: number): Promise<H
     ...contentItems(description, nowMs),
     identityItem(description, roles, log.state.publicKeys[0], nowMs),
     ...roleItems(description, roles, nowMs),
-    transportItem(description, roles, nowMs),
+    archiveSigningItem(description, nowMs),
+    ...await transportItems(home, roles, nowMs),
+    ...await masterItems(home, nowMs),
     rolesItem(roles, nowMs),
   ]
   const found: HomeStatus['channels'][number][] = []
@@ -84,19 +71,21 @@ async function channelNames(home: HomeSession): Promise<string[]> {
   return named.filter((name) => !name.startsWith('.')).toSorted()
 }
 
+/** Clients ship verifiers of every content key still listed: an old one opens what they have until its archives are gone. */
 function contentItems(description: HomeDescription, nowMs: number): StatusItem[] {
   const active = activeContentKey(description)
-  return description.contentKeys.map((key) => {
-    const since = Date.parse(key.created)
-    const due = key.keyId === active.keyId ? keyDue('content', since, description, nowMs) : undefined
-    return item('content', `key_id ${key.keyId}`, key.commitment.slice(0, 16), key.status, since, due, nowMs, 'keyturn rotate content')
+  return description.contentKeys.map(({ keyId, commitment, status, created }) => {
+    const sinceMs = Date.parse(created)
+    const due = keyId === active.keyId ? keyDue('content', sinceMs, description, nowMs) : undefined
+    return statusItem({ kind: 'content', id: `key_id ${keyId}`, name: commitment.slice(0, 16), state: status, sinceMs, due, mend: 'keyturn rotate content' }, nowMs)
   })
 }
 
 function identityItem(description: HomeDescription, roles: readonly StoredRoles[], publicKey: Uint8Array | undefined, nowMs: number): StatusItem {
   const { alias } = description.identity
-  const since = sinceOf(description, alias) ?? lastIssued(roles)
-  return item('identity', alias, shortKey(publicKey === undefined ? '' : hexEncode(publicKey)), 'active', since, dueOf('identity', since, description, nowMs), nowMs, 'keyturn rotate identity')
+  const sinceMs = sinceOf(description, alias) ?? lastIssued(roles)
+  const name = shortKey(publicKey === undefined ? '' : hexEncode(publicKey))
+  return statusItem({ kind: 'identity', id: alias, name, sinceMs, due: dueOf('identity', sinceMs, description, nowMs), mend: 'keyturn rotate identity' }, nowMs)
 }
 
 function roleItems(description: HomeDescription, roles: readonly StoredRoles[], nowMs: number): StatusItem[] {
@@ -106,47 +95,43 @@ function roleItems(description: HomeDescription, roles: readonly StoredRoles[], 
   for (const role of ['release', 'head'] as const) {
     for (const key of inForce.roles[role].keys) {
       const first = roles.find(({ document }) => document.roles[role].keys.includes(key))
-      const since = first === undefined ? undefined : Date.parse(first.document.issuedAt)
-      items.push(item(role, description.aliases[role], shortKey(key), 'active', since, dueOf(role, since, description, nowMs), nowMs, `keyturn rotate ${role}`))
+      const sinceMs = first === undefined ? undefined : Date.parse(first.document.issuedAt)
+      items.push(statusItem({
+        kind: role, id: description.aliases[role], name: shortKey(key), sinceMs, due: dueOf(role, sinceMs, description, nowMs), mend: `keyturn rotate ${role}`,
+      }, nowMs))
     }
   }
-  for (const key of inForce.revokedKeys) items.push(item('revoked', '', shortKey(key), 'revoked', undefined, undefined, nowMs, ''))
+  for (const key of inForce.revokedKeys) items.push(statusItem({ kind: 'revoked', id: '', name: shortKey(key), state: 'revoked', mend: '' }, nowMs))
   return items
 }
 
-function transportItem(description: HomeDescription, roles: readonly StoredRoles[], nowMs: number): StatusItem {
-  const name = roles.at(-1)?.document.transport[0] ?? ''
-  const first = roles.find(({ document }) => document.transport.includes(name))
-  const since = sinceOf(description, description.aliases.transportIdentity) ?? (first === undefined ? undefined : Date.parse(first.document.issuedAt))
-  return item('transport', description.aliases.transportIdentity, name.slice(0, 16), 'active', since, dueOf('transport', since, description, nowMs), nowMs, 'keyturn rotate transport')
+/** Its public half is in clients and manifests; it turns with the content key that it vouches for. */
+function archiveSigningItem(description: HomeDescription, nowMs: number): StatusItem {
+  const alias = description.aliases.archiveSigning
+  const name = shortKey(activeContentKey(description).verifierPub)
+  return statusItem({ kind: 'archive-signing', id: alias, name, sinceMs: sinceOf(description, alias), mend: '' }, nowMs)
 }
 
 function rolesItem(roles: readonly StoredRoles[], nowMs: number): StatusItem {
   const document = roles.at(-1)?.document
   const due = document === undefined ? undefined : documentDue(Date.parse(document.expiresAt), renewDays.roles, nowMs)
-  return item('roles', `role document ${document?.version ?? 0}`, `epoch ${document?.epoch ?? 0}`, 'active', lastIssued(roles), due, nowMs, 'keyturn rotate release')
+  return statusItem({
+    kind: 'roles', id: `role document ${document?.version ?? 0}`, name: `epoch ${document?.epoch ?? 0}`, sinceMs: lastIssued(roles), due, mend: 'keyturn rotate release',
+  }, nowMs)
 }
 
 function headItem(channel: string, expiresAt: string, sequence: number, nowMs: number): StatusItem {
-  return item('head-document', channel, `sequence ${sequence}`, 'active', undefined, documentDue(Date.parse(expiresAt), renewDays.head, nowMs), nowMs,
-    `keyturn release head --channel ${channel} && keyturn release publish --channel ${channel}`)
+  return statusItem({
+    kind: 'head-document', id: channel, name: `sequence ${sequence}`, due: documentDue(Date.parse(expiresAt), renewDays.head, nowMs),
+    mend: `keyturn release head --channel ${channel} && keyturn release publish --channel ${channel}`,
+  }, nowMs)
 }
 
 function manifestItem(channel: string, version: string, expiresAt: string, nowMs: number): StatusItem {
-  return item('manifest', channel, version, 'active', undefined, documentDue(Date.parse(expiresAt), renewDays.manifest, nowMs), nowMs,
-    `keyturn release prepare --channel ${channel} <tree>`)
-}
-
-function item(
-  kind: string, id: string, name: string, state: StatusItem['state'], sinceMs: number | undefined, due: DueDate | undefined, nowMs: number, mend: string,
-): StatusItem {
-  return {
-    kind, id, name, state, mend,
-    since: sinceMs === undefined ? undefined : new Date(sinceMs).toISOString(),
-    age_days: sinceMs === undefined ? undefined : daysBetween(sinceMs, nowMs),
-    due: due === undefined ? undefined : new Date(due.atMs).toISOString(),
-    due_state: due?.state ?? 'ok',
-  }
+  return statusItem({
+    kind: 'manifest', id: channel, name: version, due: documentDue(Date.parse(expiresAt), renewDays.manifest, nowMs),
+    mend: `keyturn release prepare --channel ${channel} <tree>`,
+  }, nowMs)
 }
 
 function dueOf(kind: Parameters<typeof keyDue>[0], sinceMs: number | undefined, description: HomeDescription, nowMs: number): DueDate | undefined {

@@ -4,6 +4,8 @@ import type { Archive } from '@keyturn/m2pack-format'
 import { openArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexEncode, printable } from '@keyturn/primitives'
 import { CliError } from '../errors.ts'
+import type { HomeContentKey } from '../home.ts'
+import { openOurs } from './own-archives.ts'
 import type { TreeFile } from './tree.ts'
 import { hashFile } from './tree.ts'
 
@@ -87,14 +89,15 @@ async function indexFile(file: TreeFile, indexer: ChunkIndexer, signal: AbortSig
 }
 
 /**
- * Reads what the release manifest needs to know of an archive. Its signature is not judged here: launchers never open
- * archives, and clients check it themselves.
+ * Reads what the release manifest needs to know of an archive, which must be one of this home.
  *
  * @param file - The archive in the release tree.
+ * @param contentKeys - Of the home.
  * @param signal - Stops it.
+ * @throws {@link CliError} `BUILD_FOREIGN_ARCHIVE`, `BUILD_INPUT_CHANGED`.
  */
-export async function describeArchive(file: TreeFile, signal: AbortSignal): Promise<ArchiveFacts> {
-  const { archive, close } = await openArchiveFile(file.source, { verifiers: 'unchecked' })
+export async function describeArchive(file: TreeFile, contentKeys: readonly HomeContentKey[], signal: AbortSignal): Promise<ArchiveFacts> {
+  const { archive, close } = await openOurs(file.source, file.path, contentKeys)
   try {
     const params = chunkParamsFor(file.size)
     if (params === undefined) return { sha256: await hashFile(file, signal), keyId: archive.keyId, index: undefined }

@@ -1,6 +1,6 @@
 import { copyFile, mkdir, readdir } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { buildFolder, openArchiveFile, rewrapFile, type ArchiveFile } from '@keyturn/m2pack-format/node'
+import { join } from 'node:path'
+import { buildFolder, openArchiveFile, type ArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexDecode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { CliError } from '../errors.ts'
@@ -118,45 +118,13 @@ export async function archiveKeyId(path: string): Promise<number> {
   }
 }
 
-function contentKeyOf(description: HomeDescription, keyId: number): HomeContentKey {
+/**
+ * What the home knows of a content key.
+ *
+ * @throws {@link CliError} `CLI_TURN_UNREADY`.
+ */
+export function contentKeyOf(description: HomeDescription, keyId: number): HomeContentKey {
   const known = description.contentKeys.find((key) => key.keyId === keyId)
   if (known === undefined) throw new CliError('CLI_TURN_UNREADY', `The archive is of content key ${keyId}, which is not in this home`)
   return known
 }
-
-/**
- * Turns the content key of every archive of a release tree: payloads stay as they are, other files are copied.
- *
- * @param home - Open home; it must hold both keys.
- * @param from - Release tree in force.
- * @param to - New folder.
- * @param keyId - The new content key.
- * @param signal - Stops it.
- */
-export async function rewrapTree(home: HomeSession, from: string, to: string, keyId: number, signal: AbortSignal): Promise<{ archives: number; bytes: number }> {
-  const keys = await home.keys()
-  let archives = 0
-  let bytes = 0
-  for (const entry of await readdir(from, { withFileTypes: true, recursive: true })) {
-    signal.throwIfAborted()
-    if (!entry.isFile()) continue
-    const source = join(entry.parentPath, entry.name)
-    const target = join(to, source.slice(from.length + 1))
-    await mkdir(dirname(target), { recursive: true })
-    if (!entry.name.endsWith('.m2p')) {
-      await copyFile(source, target)
-      continue
-    }
-    const oldKeyId = await archiveKeyId(source)
-    const verifier = hexDecode(contentKeyOf(home.description, oldKeyId).verifierPub)
-    const aliases = [keyAlias.content(oldKeyId), keyAlias.content(keyId), home.description.aliases.archiveSigning]
-    const result = await keys.lendAll(aliases, async ([oldKey, newKey, seed]) => await rewrapFile(source, target, {
-      open: { verifiers: new Map([[oldKeyId, verifier]]), contentKey: { keyId: oldKeyId, key: oldKey as Uint8Array } },
-      contentKey: { keyId, key: newKey as Uint8Array }, signingSeed: seed as Uint8Array, overwrite: true, signal,
-    }))
-    archives += 1
-    bytes += result.archiveBytes
-  }
-  return { archives, bytes }
-}
-

@@ -45,7 +45,7 @@ export interface ReleasePlan {
  * Makes the manifest of a release tree, unsigned, and keeps it in the home as `releases/<channel>/<version>`. Nothing
  * is uploaded.
  *
- * @throws {@link CliError} `BUILD_SPECIAL_FILE`, `BUILD_INPUT_CHANGED`, `BUILD_EMPTY`; those of the manifest.
+ * @throws {@link CliError} `BUILD_SPECIAL_FILE`, `BUILD_INPUT_CHANGED`, `BUILD_EMPTY`, `BUILD_FOREIGN_ARCHIVE`; those of the manifest.
  */
 export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Promise<StoredRelease> {
   const { description, paths } = home
@@ -53,7 +53,7 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
   const earlier = (await readReleases(paths, plan.channel)).at(-1)
   const roles = await rolesInForce(paths, description.identity.prefix)
   const chosen = await chosenFiles(tree, plan)
-  const { files, indexes } = await describeFiles(chosen.filter(({ path }) => path !== plan.launcher), plan)
+  const { files, indexes } = await describeFiles(chosen.filter(({ path }) => path !== plan.launcher), description, plan)
   const launcher = plan.launcher === undefined ? undefined : await describeLauncher(chosen, plan.launcher, plan.signal)
   const manifest = buildManifest(files, {
     version: plan.version ?? nextVersion(plan.nowMs, earlier?.manifest.version),
@@ -100,13 +100,13 @@ function contentKeys(description: HomeDescription): ContentKey[] {
 
 interface DescribedFiles { readonly files: ManifestEntry[]; readonly indexes: Map<string, Uint8Array> }
 
-async function describeFiles(tree: readonly TreeFile[], plan: ReleasePlan): Promise<DescribedFiles> {
+async function describeFiles(tree: readonly TreeFile[], { contentKeys: known }: HomeDescription, plan: ReleasePlan): Promise<DescribedFiles> {
   const total = tree.reduce((sum, { size }) => sum + size, 0)
   const indexes = new Map<string, Uint8Array>()
   const files: ManifestEntry[] = []
   let done = 0
   for (const file of tree) {
-    const facts = file.path.endsWith('.m2p') ? await describeArchive(file, plan.signal) : undefined
+    const facts = file.path.endsWith('.m2p') ? await describeArchive(file, known, plan.signal) : undefined
     const sha256 = facts?.sha256 ?? await hashFile(file, plan.signal)
     files.push({
       path: file.path, sha256, size: file.size, executable: file.executable,

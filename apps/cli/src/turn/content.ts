@@ -8,13 +8,13 @@ import type { ReleaseServerClient } from '@keyturn/release-server/client'
 import { CliError } from '../errors.ts'
 import { activeContentKey, keyAlias, type HomeContentKey } from '../home.ts'
 import { turnedBytes } from '../publisher/archive-facts.ts'
-import { rewrapTree } from '../publisher/archives.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
 import { prepareRelease } from '../publisher/prepare-release.ts'
 import { publishRelease } from '../publisher/publish-release.ts'
 import { runtimeKeyFile, writeRuntimeKeyFile } from '../publisher/runtime-key-file.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
 import { findRelease, readReleases, type StoredRelease } from '../publisher/store.ts'
+import { turnTree } from '../publisher/turn-tree.ts'
 import type { TurnStep } from './journal.ts'
 
 /** What a turn of the content key is told. */
@@ -22,6 +22,8 @@ export interface ContentTurnOptions {
   readonly channel: string
   /** The server to publish to; without it the new release waits in the home. */
   readonly client?: ReleaseServerClient | undefined
+  /** Encrypt every payload anew, for a content key that was stolen: players download every archive. */
+  readonly full?: boolean
   readonly nowMs: number
   readonly signal: AbortSignal
 }
@@ -34,6 +36,8 @@ export interface ContentTurnPlan {
   /** Release whose archives are rewrapped; undefined when there is none yet. */
   readonly release: StoredRelease | undefined
   readonly nextVersion: string | undefined
+  /** Every payload is encrypted anew. */
+  readonly full: boolean
   /** What a player who has that release downloads at most: header, slots and index of each archive; small ones whole. */
   readonly downloadBytesAtMost: number
 }
@@ -47,25 +51,33 @@ const CHUNK_BYTES_AT_MOST = 2 * 256 * 1024
  * @param options - Channel and time.
  * @param pending - Facts of a turn that was interrupted: it goes on with the numbers it began with.
  */
-export async function planContentTurn(home: HomeSession, { channel, nowMs }: ContentTurnOptions, pending?: JsonObject): Promise<ContentTurnPlan> {
+export async function planContentTurn(home: HomeSession, options: ContentTurnOptions, pending?: JsonObject): Promise<ContentTurnPlan> {
   const { description } = home
+  const { channel, nowMs } = options
   const begun = pending?.['to'] === undefined ? undefined : pending
   const release = begun === undefined ? (await readReleases(home.paths, channel)).at(-1) : await releaseOf(home, begun)
   const following = release === undefined ? undefined : nextVersion(nowMs, release.manifest.version)
+  const full = begun === undefined ? options.full === true : begun['full'] === true
   return {
+    full,
     from: begun === undefined ? activeContentKey(description).keyId : Number(begun['from']),
     to: begun === undefined ? Math.max(...description.contentKeys.map(({ keyId }) => keyId)) + 1 : Number(begun['to']),
     slot: begun === undefined ? Math.max(0, ...description.slots) + 1 : Number(begun['slot']),
     release,
     nextVersion: begun === undefined ? following : textOf(begun['version']),
-    downloadBytesAtMost: release === undefined ? 0 : await downloadBytes(release),
+    downloadBytesAtMost: release === undefined ? 0 : await downloadBytes(release, full),
   }
 }
 
-async function downloadBytes({ manifest, tree }: StoredRelease): Promise<number> {
+async function downloadBytes({ manifest, tree }: StoredRelease, full: boolean): Promise<number> {
   let sum = 0
   for (const { path, size, keyId, index } of manifest.files) {
     if (keyId === undefined) continue
+    if (full) {
+      // Other bytes throughout; the same amount but for paddings.
+      sum += size + (index?.size ?? 0)
+      continue
+    }
     const file = join(tree, path)
     const turned = index !== undefined && await pathExists(file) ? await turnedBytes(file, size) : CHUNK_BYTES_AT_MOST
     sum += index === undefined ? size : Math.min(size, turned + index.size)
@@ -96,7 +108,7 @@ export function contentTurnSteps(home: HomeSession, plan: ContentTurnPlan, optio
     {
       name: 'plan', title: `turn content key ${plan.from} to ${plan.to}`,
       run: async () => ({
-        from: plan.from, to: plan.to, slot: plan.slot, at: nowMs, channel,
+        from: plan.from, to: plan.to, slot: plan.slot, at: nowMs, channel, full: plan.full,
         ...(plan.release === undefined ? {} : { base: plan.release.manifest.version, version: plan.nextVersion ?? '' }),
       }),
     },
@@ -104,7 +116,7 @@ export function contentTurnSteps(home: HomeSession, plan: ContentTurnPlan, optio
     { name: 'home', title: 'put the new key in force', run: (facts) => putInForce(home, facts) },
   ]
   const releaseSteps: TurnStep[] = [
-    { name: 'archives', title: 'rewrap the archives', run: (facts) => rewrap(home, facts, signal) },
+    { name: 'archives', title: plan.full ? 'encrypt every archive anew' : 'rewrap the archives', run: (facts) => turnArchives(home, facts, signal) },
     { name: 'manifest', title: 'make the manifest', run: (facts) => describe(home, facts, signal) },
     { name: 'sign', title: 'sign the manifest', run: async (facts) => { await signRelease(home, await turned(home, facts)); return undefined } },
     { name: 'head', title: 'sign the head', run: async (facts) => { await issueHead(home, await turned(home, facts), { nowMs }); return undefined } },
@@ -136,13 +148,14 @@ async function putInForce(home: HomeSession, facts: JsonObject): Promise<undefin
   return undefined
 }
 
-async function rewrap(home: HomeSession, facts: JsonObject, signal: AbortSignal): Promise<JsonObject> {
+async function turnArchives(home: HomeSession, facts: JsonObject, signal: AbortSignal): Promise<JsonObject> {
   const channel = String(facts['channel'])
   const base = await findRelease(home.paths, channel, String(facts['base']))
   const tree = join(home.paths.trees, channel, String(facts['version']))
   // Files of an interrupted attempt are made again: they are cheap, and half of them may be missing.
   await rm(tree, { recursive: true, force: true })
-  const { archives, bytes } = await rewrapTree(home, base.tree, tree, Number(facts['to']), signal)
+  const turn = { keyId: Number(facts['to']), slot: Number(facts['slot']), full: facts['full'] === true }
+  const { archives, bytes } = await turnTree(home, base.tree, tree, turn, signal)
   if (await pathExists(join(base.tree, runtimeKeyFile))) await writeRuntimeKeyFile(home, tree, activeContentKey(home.description))
   return { archives, bytes, tree }
 }

@@ -10,21 +10,31 @@ const changingHandle = ['appendFile', 'datasync', 'sync', 'truncate', 'write', '
 
 let plan = Number.POSITIVE_INFINITY
 let count = 0
+let counted: RegExp | undefined
+let dead = false
 
 /** Thrown in place of the planned call and of all that follow. */
 export class Crash extends Error {
   override readonly name = 'Crash'
 }
 
-/** Counts from 0; the call with this number and all later ones do not happen. */
-export function crashAt(call: number): void {
+/**
+ * Counts from 0; the call with this number and all later ones do not happen.
+ *
+ * @param call - The number.
+ * @param paths - Count calls alone whose arguments name such a path.
+ */
+export function crashAt(call: number, paths?: RegExp): void {
   plan = call
   count = 0
+  counted = paths
+  dead = false
 }
 
 /** Lets everything through again; tells how many calls there were. */
 export function endCrash(): number {
   plan = Number.POSITIVE_INFINITY
+  dead = false
   return count
 }
 
@@ -32,7 +42,9 @@ function wrap(target: Record<string, unknown>, names: readonly string[]): void {
   for (const name of names) {
     const real = target[name] as (...args: unknown[]) => Promise<unknown>
     target[name] = async function wrapped(this: unknown, ...args: unknown[]): Promise<unknown> {
-      if (count++ >= plan) throw new Crash(`${name} ${String(args[0])}`)
+      const counts = counted === undefined || args.some((arg) => typeof arg === 'string' && counted?.test(arg))
+      if (counts && count++ >= plan) dead = true
+      if (dead) throw new Crash(`${name} ${String(args[0])}`)
       return await Reflect.apply(real, this, args)
     }
   }

@@ -1,0 +1,110 @@
+import { resolve } from 'node:path'
+import {
+  afterPublication, draftPublication, formatMetadata, parseIdentityName, parseMetadata, publish, signPublication, type SignedPublication, type TransportMetadata,
+} from '@keyturn/noise-keys'
+import { relayPayload, verifyPacket } from '@keyturn/noise-keys/pkarr'
+import { base64Decode, base64Encode, type JsonObject, type JsonValue } from '@keyturn/primitives'
+import type { Context } from '../command.ts'
+import { assertPrivate, handOverKeys } from '../commands/noise-hand-over.ts'
+import { directoryOf, isAddress, nowSeconds, writableDirectoriesOf, type TransportHome } from '../commands/noise-home.ts'
+import { CliError } from '../errors.ts'
+import type { TurnStep } from './journal.ts'
+
+/** Where transport keys are published. */
+export interface TransportPlaces {
+  /** Servers and folders; default: those of the home. */
+  readonly to?: readonly string[] | undefined
+  readonly tokenFile?: string | undefined
+  /** Give the secrets to the servers among them. */
+  readonly handOver?: boolean | undefined
+}
+
+/** What a turn of the transport keys comes to, before it is signed. */
+export interface TransportChange {
+  readonly metadata: TransportMetadata
+  /** What was done, for people. */
+  readonly did: string
+  /** A revocation spreads by the packet first. */
+  readonly order: 'turn' | 'revocation'
+}
+
+/**
+ * The steps that change transport keys: the change is worked out once, signed once, handed over, kept and published.
+ * Whoever finishes an interrupted turn publishes the very bytes that were signed.
+ *
+ * @param home - Open transport home, locked.
+ * @param places - Where to; when a turn is taken up, the places it began with unless others are named.
+ * @param change - Works it out; not asked when a turn is taken up.
+ */
+export function transportTurnSteps(context: Context, home: TransportHome, places: TransportPlaces, change: () => Promise<TransportChange>): TurnStep[] {
+  return [
+    { name: 'plan', title: 'work out the change of the transport keys', run: () => plan(context, home, places, change) },
+    { name: 'sign', title: 'sign records, key list and packet', run: (facts) => sign(context, home, places, facts) },
+    { name: 'hand-over', title: 'hand the keys over to the servers that use them', run: (facts) => handOver(context, home, places, facts) },
+    // Stored before anything goes out: a sequence number that was signed is never signed again.
+    { name: 'store', title: 'keep what was signed', run: async (facts) => { await home.store(metadataAfter(facts)); return undefined } },
+    { name: 'publish', title: 'publish records, key list and packet', run: (facts) => send(context, home, places, facts) },
+  ]
+}
+
+/** The metadata once the turn is over. */
+export function metadataAfter(facts: JsonObject): TransportMetadata {
+  return afterPublication(metadataOf(facts), publicationOf(facts['publication']))
+}
+
+async function plan(context: Context, home: TransportHome, places: TransportPlaces, change: () => Promise<TransportChange>): Promise<JsonObject> {
+  const { to, handOver: hands } = places
+  // What the flags get wrong is said before a turn begins.
+  const named = (await directories(context, home, places, {})).map(({ name }) => name).filter(isAddress)
+  if (hands === true) named.forEach(assertPrivate)
+  const { metadata, did, order } = await change()
+  return {
+    metadata: base64Encode(formatMetadata(metadata)), did, order, at_s: nowSeconds(context), hand_over: hands === true,
+    ...(to === undefined ? {} : { to: to.map((place) => isAddress(place) ? place : resolve(place)) }),
+  }
+}
+
+async function sign(context: Context, home: TransportHome, places: TransportPlaces, facts: JsonObject): Promise<JsonObject> {
+  const metadata = metadataOf(facts)
+  const directory = directoryOf(await directories(context, home, places, facts))
+  const { packet } = await directory.read(parseIdentityName(metadata.identity), { fresh: true })
+  const signed = await home.withSeed((seed) => signPublication(seed, draftPublication(metadata, Number(facts['at_s']), packet)))
+  return {
+    publication: {
+      identity: signed.identity, at_s: signed.atS, records: [...signed.records].map(([device, text]) => [device, text]),
+      list: base64Encode(signed.list), packet: base64Encode(relayPayload(signed.packet)),
+    },
+  }
+}
+
+async function handOver(context: Context, home: TransportHome, places: TransportPlaces, facts: JsonObject): Promise<JsonObject> {
+  const named = (await directories(context, home, places, facts)).map(({ name }) => name).filter(isAddress)
+  const servers = facts['hand_over'] === true || places.handOver === true ? named : []
+  return { handed_to: await handOverKeys(context, home, metadataOf(facts), { servers, tokenFile: places.tokenFile }) }
+}
+
+async function send(context: Context, home: TransportHome, places: TransportPlaces, facts: JsonObject): Promise<JsonObject> {
+  const to = await directories(context, home, places, facts)
+  await publish(directoryOf(to), publicationOf(facts['publication']), facts['order'] === 'revocation' ? 'revocation' : 'turn')
+  return { published_to: to.map(({ name }) => name) }
+}
+
+function directories(context: Context, home: TransportHome, { to, tokenFile }: TransportPlaces, facts: JsonObject): ReturnType<typeof writableDirectoriesOf> {
+  const begun = Array.isArray(facts['to']) ? facts['to'].map(String) : undefined
+  return writableDirectoriesOf(context, to ?? begun, { session: home.session, tokenFile })
+}
+
+function metadataOf({ metadata }: JsonObject): TransportMetadata {
+  if (typeof metadata !== 'string') throw new CliError('CLI_TURN_JOURNAL', 'Journal of the transport turn lacks its metadata')
+  return parseMetadata(base64Decode(metadata))
+}
+
+function publicationOf(value: JsonValue | undefined): SignedPublication {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new CliError('CLI_TURN_JOURNAL', 'Journal of the transport turn lacks what was signed')
+  const { identity, at_s: atS, records, list, packet } = value
+  const { name, publicKey } = parseIdentityName(String(identity))
+  return {
+    identity: name, atS: Number(atS), list: base64Decode(String(list)), packet: verifyPacket(publicKey, base64Decode(String(packet))),
+    records: new Map((records as [string, string][]).map(([device, text]) => [device, text])),
+  }
+}
