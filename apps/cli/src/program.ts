@@ -1,7 +1,7 @@
-import { Command } from 'commander'
+import type { Command } from 'commander'
 import { Cli, type CliEnvironment } from './command.ts'
 import { nouns, type Noun } from './commands/index.ts'
-import { version } from './version.ts'
+import { rootCommand } from './root-command.ts'
 
 /** Flags before the noun that take a value. */
 const VALUE_FLAGS = new Set(['--home', '--config', '--passphrase-file', '--passphrase-fd'])
@@ -14,18 +14,7 @@ const VALUE_FLAGS = new Set(['--home', '--config', '--passphrase-file', '--passp
  * @returns The exit code.
  */
 export async function run(argv: readonly string[], environment: CliEnvironment): Promise<number> {
-  const program = new Command('keyturn')
-    .description('Ship releases whose every key can be turned.')
-    .version(version(), '-V, --version', 'print the version')
-    .exitOverride()
-    .configureOutput({
-      writeOut: (text) => void environment.stdout.write(text),
-      writeErr: (text) => {
-        // The wrapper reports errors; what the parser shows in place of a missing command is its help.
-        if (text.startsWith('Usage:')) environment.stderr.write(text)
-      },
-      getOutHelpWidth: () => environment.stdout.columns ?? 80,
-    })
+  const program = rootCommand({ name: 'keyturn', description: 'Ship releases whose every key can be turned.' }, environment, argv)
   program.helpCommand('help [command]', 'show help for a command')
   const cli = new Cli(program, environment)
   try {

@@ -3,7 +3,8 @@ import { buildFolder, openArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { formatBytes } from '../output.ts'
+import { counted, formatBytes } from '../output.ts'
+import { requireFiles, requireFolder } from '../paths.ts'
 import {
   buildErrors,
   contentKey,
@@ -12,7 +13,6 @@ import {
   keyIdFlag,
   ownVerifiers,
   powerOfTwo,
-  requireFiles,
   signingSeed,
   slots,
   wholeNumber,
@@ -85,7 +85,8 @@ async function openPrevious(context: Context, flags: BuildFlags, seed: Uint8Arra
 }
 
 async function runBuild(context: Context, flags: BuildFlags): Promise<CommandResult> {
-  requireFiles(flags.input, flags.key, flags.signSecretKey, flags.slots, flags.previous, flags.publicKey)
+  requireFolder(flags.input)
+  requireFiles(flags.key, flags.signSecretKey, flags.slots, flags.previous, flags.publicKey)
   const seed = await signingSeed(context, flags.signSecretKey)
   const key = await contentKey(context, flags.key, keyIdFlag(flags.keyId))
   const format = {
@@ -134,6 +135,6 @@ async function runBuild(context: Context, flags: BuildFlags): Promise<CommandRes
       carried_files: result.carriedFiles,
       kept_files: result.keptFiles,
     },
-    text: `${flags.output}: ${result.files} files, ${formatBytes(result.originalBytes)} packed into ${formatBytes(result.archiveBytes)}, key_id ${result.keyId}`,
+    text: `${flags.output}: ${counted(result.files, 'file')}, ${formatBytes(result.originalBytes)} packed into ${formatBytes(result.archiveBytes)}, key_id ${result.keyId}`,
   }
 }

@@ -2,7 +2,7 @@ import { diffPaths } from '@keyturn/m2pack-format/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { formatBytes } from '../output.ts'
-import { requireFiles } from './flags.ts'
+import { requireFiles } from '../paths.ts'
 
 interface DiffFlags {
   readonly left: string

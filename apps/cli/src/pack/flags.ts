@@ -38,18 +38,6 @@ export function powerOfTwo(text: string, flag: string, min: number, max: number)
   return value
 }
 
-/**
- * Refuses files and folders that are named and not there, before anything is done.
- *
- * @throws {@link CliError} `CLI_PATH_UNKNOWN`.
- */
-export function requireFiles(...paths: readonly (string | undefined)[]): void {
-  for (const path of paths) {
-    if (path !== undefined && !existsSync(path))
-      throw new CliError('CLI_PATH_UNKNOWN', `No such file or folder: "${printable(path)}"`)
-  }
-}
-
 /** A key_id given to a flag. */
 export function keyIdFlag(text: string, flag = '--key-id'): number {
   return wholeNumber(text, flag, 1, MAX_KEY_ID)

@@ -6,7 +6,8 @@ import type { Command } from 'commander'
 import { mkdir, readFile } from 'node:fs/promises'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { requireFiles } from './flags.ts'
+import { counted } from '../output.ts'
+import { requireFiles } from '../paths.ts'
 
 interface ImportFlags {
   readonly input: string
@@ -51,7 +52,7 @@ async function runImport(context: Context, flags: ImportFlags): Promise<CommandR
   if (flags.output !== undefined && first !== undefined && flags.skipUnreadable !== true) {
     throw new M2pError(
       'M2P_LEGACY',
-      `${unreadable.length} files cannot be imported, "${printable(first.path)}" for one: ${first.refusal}`,
+      `${counted(unreadable.length, 'file')} cannot be imported, "${printable(first.path)}" for one: ${first.refusal}`,
       {
         hint: 'Leave them out with --skip-unreadable',
       },
@@ -74,7 +75,7 @@ async function runImport(context: Context, flags: ImportFlags): Promise<CommandR
     },
     text: [
       ...pack.files.map(({ path, storage }) => `${printable(path)}  (${storage})`),
-      `${pack.format}: ${pack.files.length} files, ${unreadable.length} unreadable; nothing in such a pack proves who made it`,
+      `${pack.format}: ${counted(pack.files.length, 'file')}, ${unreadable.length} unreadable; nothing in such a pack proves who made it`,
     ].join('\n'),
   }
 }

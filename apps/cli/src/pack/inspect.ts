@@ -2,13 +2,12 @@ import { inspectRaw, readArchiveHeader } from '@keyturn/m2pack-format'
 import { openFileSource, readPublicKeyFile, withArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
-import type { Cli, CommandResult } from '../command.ts'
+import type { Cli, CommandResult, Context } from '../command.ts'
 import { formatTable } from '../output.ts'
-import { requireFiles, verifiersFor } from './flags.ts'
+import { type ArchiveKeyFlags, findVerifier } from './archive-keys.ts'
+import { requireFiles } from '../paths.ts'
 
-interface InspectFlags {
-  readonly archive: string
-  readonly publicKey?: string
+interface InspectFlags extends ArchiveKeyFlags {
   readonly raw?: boolean
 }
 
@@ -18,11 +17,11 @@ export function registerInspect(parent: Command, cli: Cli): void {
     .command('inspect')
     .description('show header and manifest head of an archive; no key is needed')
     .requiredOption('--archive <file>', 'archive to look at')
-    .option('--public-key <file>', 'check the signature too')
+    .option('--public-key <file>', 'check the signature too (default: with the public key of the home, when it made the archive)')
     .option('--raw', 'for files of the original packer: try every layout, say what hashes and verifies')
   cli.define<InspectFlags>(command, {
     example: 'keyturn pack inspect --archive pack/data.m2p',
-    run: (_context, flags) => (flags.raw === true ? runRaw(flags) : runInspect(flags)),
+    run: (context, flags) => (flags.raw === true ? runRaw(flags) : runInspect(context, flags)),
   })
 }
 
@@ -35,11 +34,10 @@ async function readHeader(path: string) {
   }
 }
 
-async function runInspect(flags: InspectFlags): Promise<CommandResult> {
+async function runInspect(context: Context, flags: InspectFlags): Promise<CommandResult> {
   requireFiles(flags.archive, flags.publicKey)
   const { header, size } = await readHeader(flags.archive)
-  const verifiers =
-    flags.publicKey === undefined ? 'unchecked' : await verifiersFor(flags.archive, flags.publicKey, undefined)
+  const verifiers = (await findVerifier(context, flags))?.verifiers ?? 'unchecked'
   return withArchiveFile(flags.archive, { verifiers }, (archive) => {
     const data = {
       version: 1,

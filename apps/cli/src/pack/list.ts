@@ -1,15 +1,10 @@
 import { withArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
-import type { Cli, CommandResult } from '../command.ts'
-import { formatBytes, formatTable } from '../output.ts'
-import { requireFiles, verifiersFor } from './flags.ts'
-
-interface ListFlags {
-  readonly archive: string
-  readonly publicKey?: string
-  readonly keyId?: string
-}
+import type { Cli, CommandResult, Context } from '../command.ts'
+import { counted, formatBytes, formatTable } from '../output.ts'
+import { type ArchiveKeyFlags, findVerifier } from './archive-keys.ts'
+import { requireFiles } from '../paths.ts'
 
 /** Registers `list`. */
 export function registerList(parent: Command, cli: Cli): void {
@@ -17,18 +12,17 @@ export function registerList(parent: Command, cli: Cli): void {
     .command('list')
     .description('list the files of an archive; no key is needed')
     .requiredOption('--archive <file>', 'archive to read')
-    .option('--public-key <file>', 'check the signature too')
+    .option('--public-key <file>', 'check the signature too (default: with the public key of the home, when it made the archive)')
     .option('--key-id <n>', "key_id that the public key stands for (default: the archive's)")
-  cli.define<ListFlags>(command, {
+  cli.define<ArchiveKeyFlags>(command, {
     example: 'keyturn pack list --archive pack/data.m2p',
-    run: (_context, flags) => runList(flags),
+    run: runList,
   })
 }
 
-async function runList(flags: ListFlags): Promise<CommandResult> {
+async function runList(context: Context, flags: ArchiveKeyFlags): Promise<CommandResult> {
   requireFiles(flags.archive, flags.publicKey)
-  const verifiers =
-    flags.publicKey === undefined ? 'unchecked' : await verifiersFor(flags.archive, flags.publicKey, flags.keyId)
+  const verifiers = (await findVerifier(context, flags))?.verifiers ?? 'unchecked'
   return withArchiveFile(flags.archive, { verifiers }, (archive) => {
     const note = archive.signatureChecked ? 'signature checked' : 'signature unchecked: give --public-key'
     const rows = archive.entries.map(({ size, storedSize, slot, path }) => [
@@ -55,7 +49,7 @@ async function runList(flags: ListFlags): Promise<CommandResult> {
       },
       text: [
         ...(rows.length === 0 ? [] : [formatTable(rows)]),
-        `${rows.length} files, key_id ${archive.keyId}, ${note}`,
+        `${counted(rows.length, 'file')}, key_id ${archive.keyId}, ${note}`,
       ].join('\n'),
     }
   })

@@ -1,7 +1,6 @@
-import { Command } from 'commander'
 import { Cli, type CliEnvironment } from '../command.ts'
 import { registerPackVerbs } from '../commands/pack.ts'
-import { version } from '../version.ts'
+import { rootCommand } from '../root-command.ts'
 
 /**
  * Runs one command line of `m2pack`, with the flags of the C++ packer.
@@ -11,16 +10,7 @@ import { version } from '../version.ts'
  * @returns The exit code.
  */
 export async function runM2pack(argv: readonly string[], environment: CliEnvironment): Promise<number> {
-  const program = new Command('m2pack')
-    .description('Build, verify, list, compare and extract .m2p archives.')
-    .version(version(), '-V, --version', 'print the version')
-    .exitOverride()
-    .configureOutput({
-      writeOut: (text) => void environment.stdout.write(text),
-      writeErr: (text) => {
-        if (text.startsWith('Usage:')) environment.stderr.write(text)
-      },
-    })
+  const program = rootCommand({ name: 'm2pack', description: 'Build, verify, list, compare and extract .m2p archives.' }, environment, argv)
   const cli = new Cli(program, environment)
   try {
     registerPackVerbs(program, cli)

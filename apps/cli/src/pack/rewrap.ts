@@ -3,7 +3,8 @@ import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { archiveKeyId, contentKey, keyIdFlag, ownVerifiers, requireFiles, signingSeed } from './flags.ts'
+import { requireFiles } from '../paths.ts'
+import { archiveKeyId, contentKey, keyIdFlag, ownVerifiers, signingSeed } from './flags.ts'
 
 interface RewrapFlags {
   readonly archive: string

@@ -4,14 +4,12 @@ import { printable } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { exitCodes } from '@keyturn/primitives'
-import { formatBytes } from '../output.ts'
-import { archiveKeyId, contentKey, jobsFlag, keyIdFlag, requireFiles, verifiersFor } from './flags.ts'
+import { counted, formatBytes } from '../output.ts'
+import { type ArchiveKeyFlags, findContentKey, requireVerifier } from './archive-keys.ts'
+import { requireFiles } from '../paths.ts'
+import { jobsFlag } from './flags.ts'
 
-interface VerifyFlags {
-  readonly archive: string
-  readonly publicKey: string
-  readonly key?: string
-  readonly keyId?: string
+interface VerifyFlags extends ArchiveKeyFlags {
   readonly jobs?: string
 }
 
@@ -21,12 +19,15 @@ export function registerVerify(parent: Command, cli: Cli): void {
     .command('verify')
     .description('verify an archive: signature and table; with the content key every file')
     .requiredOption('--archive <file>', 'archive to verify')
-    .requiredOption('--public-key <file>', 'public key of the archive (signing.pub)')
+    .option('--public-key <file>', 'public key of the archive, signing.pub (default: both keys of the home that made it)')
     .option('--key <file>', 'content key (master.key): checks payloads too')
     .option('--key-id <n>', "key_id that both keys stand for (default: the archive's)")
     .option('--jobs <n>', 'threads (default: one a core)')
   cli.define<VerifyFlags>(command, {
-    example: 'keyturn pack verify --archive pack/data.m2p --public-key keys/signing.pub --key keys/master.key',
+    example: [
+      'keyturn pack verify --archive pack/data.m2p --public-key keys/signing.pub --key keys/master.key',
+      'keyturn pack verify --archive tree/pack/data.m2p',
+    ],
     run: runVerify,
   })
 }
@@ -39,7 +40,7 @@ function refuse(context: Context, failures: readonly VerifyFailure[], files: num
   if (worst === undefined) throw new TypeError('refuse() wants a failure')
   throw new M2pError(
     worst.code,
-    `${failures.length} of ${files} files do not verify; "${printable(worst.path)}": ${worst.message}`,
+    `${failures.length} of ${counted(files, 'file')} refused; "${printable(worst.path)}": ${worst.message}`,
     {
       details: { failures: failures.length, path: printable(worst.path) },
     },
@@ -48,9 +49,9 @@ function refuse(context: Context, failures: readonly VerifyFailure[], files: num
 
 async function runVerify(context: Context, flags: VerifyFlags): Promise<CommandResult> {
   requireFiles(flags.archive, flags.publicKey, flags.key)
-  const verifiers = await verifiersFor(flags.archive, flags.publicKey, flags.keyId)
-  const keyId = flags.keyId === undefined ? await archiveKeyId(flags.archive) : keyIdFlag(flags.keyId)
-  const key = flags.key === undefined ? undefined : await contentKey(context, flags.key, keyId)
+  const found = await requireVerifier(context, flags)
+  const { verifiers, keyId } = found
+  const key = await findContentKey(context, flags, found)
   const bar = context.out.progress('verifying')
   context.defer(() => bar.end())
   const report = await verifyArchiveFile(flags.archive, {
@@ -63,7 +64,7 @@ async function runVerify(context: Context, flags: VerifyFlags): Promise<CommandR
   bar.end()
   if (!report.ok) refuse(context, report.failures, report.filesChecked)
   const what = report.payloadsChecked
-    ? `${report.filesChecked} files, ${formatBytes(report.bytesChecked)}`
+    ? `${counted(report.filesChecked, 'file')}, ${formatBytes(report.bytesChecked)}`
     : 'signature and table; payloads need --key'
   return {
     data: {
