@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { createInterface } from 'node:readline/promises'
-import { SecretBytes } from '@keyturn/primitives'
+import { printable, SecretBytes } from '@keyturn/primitives'
 import { CliError } from './errors.ts'
 
 /** Where passphrases and confirmations come from. */
@@ -14,6 +14,8 @@ export interface AskOptions {
   readonly yes: boolean
   /** Stops a question that waits. */
   readonly signal: AbortSignal
+  /** Told of a passphrase file that others can read. */
+  readonly warn?: (text: string) => void
 }
 
 /** How a question for a passphrase is put. */
@@ -58,6 +60,11 @@ export class Ask {
     return SecretBytes.take(await this.passphrase(label, question))
   }
 
+  /** A flag or variable says where the passphrase is: no question is asked for it. */
+  get hasPassphrase(): boolean {
+    return this.#options.passphraseFile !== undefined || this.#options.passphraseFd !== undefined
+  }
+
   /** `--yes` was given: nothing is asked that has a safe answer. */
   get agreed(): boolean {
     return this.#options.yes
@@ -99,9 +106,18 @@ export class Ask {
     return new TextDecoder().decode(await readTerminal(prompt, true, this.#options.signal))
   }
 
+  async #warnIfShared(file: string): Promise<void> {
+    if (process.platform === 'win32') return
+    const stats = await stat(file)
+    if (stats.isFile() && (stats.mode & 0o077) !== 0) this.#options.warn?.(`Others can read the passphrase in "${printable(file)}": chmod 600`)
+  }
+
   async #read(label: string, question: PassphraseQuestion): Promise<Uint8Array> {
     const file = question.file ?? this.#options.passphraseFile
-    if (file !== undefined) return firstLine(await readFile(file), file)
+    if (file !== undefined) {
+      await this.#warnIfShared(file)
+      return firstLine(await readFile(file), file)
+    }
     if (this.#options.passphraseFd !== undefined && question.file === undefined) {
       return firstLine(await readDescriptor(this.#options.passphraseFd), 'the given descriptor')
     }

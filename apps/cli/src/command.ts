@@ -197,6 +197,7 @@ export class Cli {
       passphraseFd: flags.passphraseFd === undefined ? undefined : descriptorNumber(flags.passphraseFd),
       yes: flags.yes === true,
       signal,
+      warn: (text) => out.warn(text),
     })
     cleanUps.push(() => ask.forget())
     return {

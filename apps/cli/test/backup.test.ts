@@ -47,6 +47,15 @@ describe('keyturn backup and restore', () => {
   afterEach(async () => { await world.remove() })
   const run = (...args: string[]): Promise<Outcome> => keyturn([...args, '--passphrase-file', world.path('passphrase'), '--json'], { cwd: world.folder })
 
+  it('refuse to seal under a passphrase that was not given for the backup and does not open the home', async () => {
+    await writeFile(world.path('mistyped'), 'tset\n', { mode: 0o600 })
+    const env = { KEYTURN_HOME: world.path('home'), KEYTURN_PASSPHRASE_FILE: world.path('mistyped') }
+    const outcome = await keyturn(['backup', world.path('b'), '--json'], { env })
+    expect([codeOf(outcome), outcome.code]).toEqual(['KEY_PASSPHRASE', 4])
+    expect(await readdir(world.folder)).not.toContain('b')
+    dataOf(await keyturn(['backup', world.path('b'), '--json', '--backup-passphrase-file', world.path('mistyped')], { env }))
+  })
+
   it('bring a home back, byte for byte', async () => {
     await world.release()
     await mkdir(world.path('home', 'server'), { recursive: true })

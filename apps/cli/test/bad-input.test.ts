@@ -150,6 +150,11 @@ describe('a full disk', () => {
 })
 
 describe('keyturn', () => {
+  it('says that a folder is wanted when a file is given as the source tree: exit 2', async () => {
+    const outcome = await run('pack', 'tree', '--input', world.path('passphrase'), '--output', world.path('t'))
+    expect([outcome.code, codeOf(outcome), outcome.stdout]).toEqual([2, 'CLI_PATH_UNKNOWN', expect.stringContaining('A folder is wanted')])
+  })
+
   it('refuses a wrong passphrase with exit 4, a missing home with 2, a damaged home with 4', async () => {
     await writeFile(world.path('wrong'), 'wrong\n')
     const wrong = await keyturn(['doctor', '--json', '--home', world.path('home'), '--passphrase-file', world.path('wrong')])

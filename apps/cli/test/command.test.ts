@@ -124,6 +124,19 @@ describe('Cli.define()', () => {
     expect((await call(['thing', 'do', '--config', file, '--json'], { run })).stdout).toContain('CLI_CONFIG')
   })
 
+  it('warns of a passphrase file that others can read', async () => {
+    const run: CommandSpec<Record<string, unknown>>['run'] = async (context) => {
+      await context.ask.passphrase('Passphrase')
+      return { data: {} }
+    }
+    for (const [mode, warned] of [[0o644, true], [0o640, true], [0o600, false], [0o400, false]] as const) {
+      const file = join(folder, `p${mode}`)
+      await writeFile(file, 'correct horse\n', { mode })
+      const { code, stderr } = await call(['thing', 'do', '--passphrase-file', file], { run })
+      expect([code, stderr.includes('Others can read')], String(mode)).toEqual([0, warned])
+    }
+  })
+
   it('asks nothing without a terminal: CLI_NO_TERMINAL', async () => {
     const run: CommandSpec<Record<string, unknown>>['run'] = async (context) => {
       await context.ask.passphrase('Passphrase')

@@ -1,4 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
@@ -17,6 +19,24 @@ describe('keyturn', () => {
     const { code, stdout, stderr } = await keyturn([])
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).toContain('Usage: keyturn')
+  })
+
+  it('shows no help beside the JSON object when a noun is given without its verb', async () => {
+    const { code, stdout, stderr } = await keyturn(['vault', 'audit', '--json'])
+    expect([code, stderr]).toEqual([2, ''])
+    expect(JSON.parse(stdout)).toMatchObject({ ok: false, error: { code: 'CLI_USAGE' } })
+  })
+
+  it('gives results alone with --quiet: init without its advice', async () => {
+    const home = await mkdtemp(join(tmpdir(), 'keyturn-quiet-'))
+    try {
+      await writeFile(join(home, 'p'), 'test\n', { mode: 0o600 })
+      const { stdout, stderr } = await keyturn(['init', '--quiet', '--home', join(home, 'keys'), '--passphrase-file', join(home, 'p')])
+      expect(stdout).toMatch(/^home .*\nidentity .*\npin for launchers .*\nnext identity key .*\n$/)
+      expect(stderr).toBe('')
+    } finally {
+      await rm(home, { recursive: true })
+    }
   })
 
   it('shows an example in the help of a command', async () => {

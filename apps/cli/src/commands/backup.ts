@@ -8,8 +8,8 @@ import { openStream, sealStream } from '../backup/container.ts'
 import { readHomeStream, streamHome, type BackupCount } from '../backup/home-files.ts'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { lockHome, readHome } from '../home.ts'
-import { formatBytes } from '../output.ts'
+import { homePaths, lockHome, readHome } from '../home.ts'
+import { counted, formatBytes } from '../output.ts'
 
 interface BackupOptions {
   readonly all?: boolean
@@ -24,7 +24,7 @@ export function registerBackup(program: Command, cli: Cli): void {
     .description('seal the whole home into one file under a passphrase of its own, and read it back')
     .argument('<file>', 'file to write')
     .option('--all', 'the release trees and the storage of "keyturn serve" too')
-    .option('--backup-passphrase-file <file>', 'read the passphrase of the backup from a file (default: --passphrase-file)')
+    .option('--backup-passphrase-file <file>', 'read the passphrase of the backup from a file (default: --passphrase-file, the one of the home)')
     .option('--force', 'replace an existing file')
   cli.define<BackupOptions>(backup, { example: 'keyturn backup /media/stick/keys.backup', run: runBackup })
 }
@@ -44,7 +44,7 @@ async function runBackup(context: Context, options: BackupOptions, [file]: reado
   await readHome(context.homeFolder)
   if (options.force !== true && await pathExists(target)) throw new CliError('CLI_EXISTS', `"${target}" is already there`)
   await lockHome(context)
-  const passphrase = await context.ask.passphrase('New passphrase of the backup', { fresh: true, file: options.backupPassphraseFile })
+  const passphrase = await backupPassphrase(context, options)
   try {
     const written: BackupCount = { files: 0, bytes: 0 }
     await writeFileAtomic(target, sealStream(passphrase, streamHome(context.homeFolder, options.all === true, written)), {
@@ -56,10 +56,27 @@ async function runBackup(context: Context, options: BackupOptions, [file]: reado
     })
     return {
       data: { file: target, files: written.files, bytes: written.bytes, read_back: true },
-      text: `${written.files} files (${formatBytes(written.bytes)}) sealed in ${target} and read back.\nKeep the passphrase apart from the file; without it nothing opens it.`,
+      text: `${counted(written.files, 'file')} (${formatBytes(written.bytes)}) sealed in ${target} and read back.\nKeep the passphrase apart from the file; without it nothing opens it.`,
     }
   } finally {
     wipe(passphrase)
+  }
+}
+
+/**
+ * A passphrase that was not given for the backup is that of the home, and must prove it: sealed under a mistyped one,
+ * the copy would be lost when it is needed.
+ */
+async function backupPassphrase(context: Context, options: BackupOptions): Promise<Uint8Array> {
+  const passphrase = await context.ask.passphrase('New passphrase of the backup', { fresh: true, file: options.backupPassphraseFile })
+  if (options.backupPassphraseFile !== undefined || !context.ask.hasPassphrase) return passphrase
+  const { Keys } = await import('../keys.ts')
+  try {
+    await (await Keys.open(homePaths(context.homeFolder).keystore, passphrase, { clock: context.clock })).close()
+    return passphrase
+  } catch (error) {
+    wipe(passphrase)
+    throw error
   }
 }
 
@@ -71,10 +88,10 @@ async function runRestore(context: Context, options: BackupOptions, [file]: read
   try {
     if (context.dryRun) {
       const { files, bytes } = await readHomeStream(openStream(passphrase, readFile(source)), undefined)
-      return { data: { files, bytes, home, restored: false }, text: `The backup is whole: ${files} files, ${formatBytes(bytes)}` }
+      return { data: { files, bytes, home, restored: false }, text: `The backup is whole: ${counted(files, 'file')}, ${formatBytes(bytes)}` }
     }
     const { files, bytes } = await restoreTo(home, source, passphrase)
-    return { data: { files, bytes, home, restored: true }, text: `${files} files restored to ${home}. Run "keyturn doctor" now.` }
+    return { data: { files, bytes, home, restored: true }, text: `${counted(files, 'file')} restored to ${home}. Run "keyturn doctor" now.` }
   } finally {
     wipe(passphrase)
   }

@@ -6,7 +6,8 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { clearStage, Demo, type DemoTotals } from '../demo/run-demo.ts'
 import { seconds, type DemoStep } from '../demo/steps.ts'
 import { CliError } from '../errors.ts'
-import { formatBytes, formatTable } from '../output.ts'
+import { requireFolder } from '../paths.ts'
+import { counted, formatBytes, formatTable } from '../output.ts'
 
 interface DemoFlags {
   readonly input?: string
@@ -19,13 +20,14 @@ export function registerDemo(program: Command, cli: Cli): void {
   const demo = program
     .command('demo')
     .description('the whole story on this machine: publish, install, turn keys, refuse thieves')
-    .option('--input <dir>', 'the tree to release (default: the workspace\'s own installed dependencies)')
+    .option('--input <dir>', 'the tree to release (default: the packages installed with this program)')
     .option('--dir <dir>', 'a new or empty folder to work in; it stays')
     .option('--keep', 'leave server and launcher page running until Ctrl-C, and keep the folder')
   cli.define<DemoFlags>(demo, { example: ['keyturn demo', 'keyturn demo --input ./client --keep'], run: runDemo })
 }
 
 async function runDemo(context: Context, flags: DemoFlags): Promise<CommandResult> {
+  if (flags.input !== undefined) requireFolder(flags.input)
   const folder = await demoFolder(flags.dir)
   const keeps = flags.dir !== undefined || flags.keep === true
   if (!keeps) context.defer(() => clearStage(folder))
@@ -75,7 +77,7 @@ function summary(steps: readonly DemoStep[], totals: DemoTotals, ms: number, kep
   const share = (bytes: number): string => `${((bytes / Math.max(1, totals.full_bytes)) * 100).toFixed(2)} %`
   const held = steps.filter((step) => step.ok).length
   const rows = [
-    ['input', `${totals.files} files, ${formatBytes(totals.input_bytes)}`, ''],
+    ['input', `${counted(totals.files, 'file')}, ${formatBytes(totals.input_bytes)}`, ''],
     ['full download', formatBytes(totals.full_bytes), '100 %'],
     ['content key turned', formatBytes(totals.content_turn_bytes), share(totals.content_turn_bytes)],
     ['3 % of the files edited', formatBytes(totals.edit_bytes), share(totals.edit_bytes)],

@@ -54,8 +54,7 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
           ['pin for launchers', pin],
           ['next identity key', nextKeyFile],
         ]),
-        '',
-        'Move the next identity key to another medium now: whoever holds it is the identity.',
+        ...(context.quiet ? [] : ['', 'Move the next identity key to another medium now: whoever holds it is the identity.']),
       ].join('\n'),
     }
   } finally {

@@ -4,7 +4,8 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { activeContentKey } from '../home.ts'
-import { formatBytes } from '../output.ts'
+import { counted, formatBytes } from '../output.ts'
+import { requireFolder } from '../paths.ts'
 import { packTree } from '../publisher/archives.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { writeRuntimeKeyFile } from '../publisher/runtime-key-file.ts'
@@ -37,6 +38,7 @@ export function registerPackTree(pack: Command, cli: Cli): void {
 }
 
 async function runTree(context: Context, options: TreeOptions): Promise<CommandResult> {
+  requireFolder(options.input)
   const home = await openHome(context)
   const output = resolve(options.output)
   if ((await readdir(output).catch((error: NodeJS.ErrnoException): string[] => {
@@ -58,8 +60,8 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
         output, key_id: active.keyId, archives: report.archives, files: report.files, original_bytes: report.originalBytes,
         archive_bytes: report.archiveBytes, carried_files: report.carriedFiles,
       },
-      text: `${report.archives} archives of ${report.files} files in ${output}: ${formatBytes(report.originalBytes)} became ${formatBytes(report.archiveBytes)}`
-        + `${report.carriedFiles > 0 ? `, ${report.carriedFiles} files as they were` : ''}`,
+      text: `${counted(report.archives, 'archive')} of ${counted(report.files, 'file')} in ${output}: ${formatBytes(report.originalBytes)} became ${formatBytes(report.archiveBytes)}`
+        + `${report.carriedFiles > 0 ? `, ${counted(report.carriedFiles, 'file')} as they were` : ''}`,
     }
   } finally {
     progress.end()

@@ -6,7 +6,7 @@ import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import type { Progress } from '../output.ts'
+import { counted, formatBytes, type Progress } from '../output.ts'
 
 interface InstallOptions {
   readonly dir?: string
@@ -52,7 +52,7 @@ export function registerUpdate(program: Command, cli: Cli): void {
       const install = await openInstall(context, options)
       const result = await install.engine.update({ signal: context.signal, dryRun: context.dryRun }).finally(install.end)
       if (!context.dryRun) await keepSettings(install.folder, install.settings)
-      return { data: { ...updateData(result), dry_run: context.dryRun }, text: context.dryRun ? `Would install ${result.version ?? 'nothing'}: ${result.writtenFiles} files, ${result.downloadedBytes} bytes` : updateText(result) }
+      return { data: { ...updateData(result), dry_run: context.dryRun }, text: context.dryRun ? `Would install ${result.version ?? 'nothing'}: ${counted(result.writtenFiles, 'file')}, ${formatBytes(result.downloadedBytes)} to download` : updateText(result) }
     },
   })
 }
@@ -133,7 +133,7 @@ class ShownEvents {
     if (event.type === 'notice') this.#context.out.warn(`${event.message} (${event.code})`)
     if (event.type === 'plan' && event.plan.changedFiles > 0) {
       const { version, changedFiles, downloadBytes } = event.plan
-      this.#context.out.step('plan', `Release ${version}: ${changedFiles} files change`, { version, files: changedFiles, bytes: downloadBytes })
+      this.#context.out.step('plan', `Release ${version}: ${counted(changedFiles, 'file')} to change`, { version, files: changedFiles, bytes: downloadBytes })
     }
     if (event.type !== 'progress') return
     const { progress } = event

@@ -4,7 +4,7 @@ import { writeFileAtomic } from '@keyturn/primitives/node'
 import { VaultError, parseCheckpoint, writeAuditRecord, writeCheckpoint, type AuditRecord } from '@keyturn/vault-kdf'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { formatTable } from '../output.ts'
+import { counted, formatTable } from '../output.ts'
 import { wholeNumber } from './release-options.ts'
 import { type VaultFlags, openVault, withVault } from './vault-location.ts'
 
@@ -51,7 +51,7 @@ async function verifyChain(context: Context, flags: VerifyFlags): Promise<Comman
   }
   return {
     data: { count: verdict.count, head: verdict.head, checkpoints: verdict.checkpoints },
-    text: `${verdict.count} records, every link and MAC holds, ${verdict.checkpoints} checkpoints lie on the chain.\nhead ${verdict.head}`,
+    text: `${counted(verdict.count, 'record')}, every link and MAC holds, ${counted(verdict.checkpoints, 'checkpoint')} on the chain.\nhead ${verdict.head}`,
   }
 }
 

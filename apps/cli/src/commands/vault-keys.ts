@@ -1,7 +1,7 @@
 import { countVersion, type SweepReport, type Vault } from '@keyturn/vault-kdf'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { formatBytes, formatTable } from '../output.ts'
+import { counted, formatBytes, formatTable } from '../output.ts'
 import { wholeNumber } from './release-options.ts'
 import { type VaultFlags, openVault, vaultPaths, withVault } from './vault-location.ts'
 
@@ -41,7 +41,7 @@ async function rotateMaster(context: Context, flags: RotateFlags): Promise<Comma
   const before = vault.keys.active
   const staged = vault.keys.list().find(({ state }) => state === 'staged')?.version
   if (context.dryRun) {
-    return { data: { from: before, staged, records: await recordCount(vault) }, text: `Key version ${before ?? 'none'} would become decrypt-only; "keyturn vault sweep" would then seal ${await recordCount(vault)} records anew.` }
+    return { data: { from: before, staged, records: await recordCount(vault) }, text: `Key version ${before ?? 'none'} would become decrypt-only; "keyturn vault sweep" would then seal ${counted(await recordCount(vault), 'record')} anew.` }
   }
   await context.ask.confirm(`Turn the master key of vault ${vault.id}?`)
   const version = staged ?? await vault.keys.stage()
@@ -50,13 +50,13 @@ async function rotateMaster(context: Context, flags: RotateFlags): Promise<Comma
   if (flags.compromised === true && before !== undefined) await vault.keys.compromise(before, 'keyturn vault rotate --compromised')
   return {
     data: { from: before, to: version, compromised: flags.compromised === true, remaining: await olderCount(vault) },
-    text: `Key version ${version} is active.\n${await olderCount(vault)} records are under older versions: run "keyturn vault sweep"${before === undefined ? '' : `, then "keyturn vault retire ${before}"`}.`,
+    text: `Key version ${version} is active.\nUnder older versions: ${counted(await olderCount(vault), 'record')}; run "keyturn vault sweep"${before === undefined ? '' : `, then "keyturn vault retire ${before}"`}.`,
   }
 }
 
 async function runSweep(context: Context, flags: SweepFlags): Promise<CommandResult> {
   const vault = await openVault(context, flags)
-  if (context.dryRun) return { data: { remaining: await olderCount(vault) }, text: `${await olderCount(vault)} records would be sealed anew.` }
+  if (context.dryRun) return { data: { remaining: await olderCount(vault) }, text: `${counted(await olderCount(vault), 'record')} would be sealed anew.` }
   const due = await olderCount(vault)
   const progress = context.out.progress('sweep', 'count')
   const report = await vault.sweep({
@@ -79,8 +79,8 @@ export function reportData(report: SweepReport): CommandResult['data'] {
 function reportText(report: SweepReport): string {
   const { counts, failures } = report
   return [
-    `${counts.resealed} records sealed anew under key version ${report.toVersion}, ${counts.superseded} by their writers; ${report.remaining} left.`,
-    ...(counts.gated > 0 ? [`${counts.gated} gated records wait for their readers or their expiry.`] : []),
+    `${counted(counts.resealed, 'record')} sealed anew under key version ${report.toVersion}, ${counts.superseded} by their writers; ${report.remaining} left.`,
+    ...(counts.gated > 0 ? [`Waiting for readers or expiry: ${counted(counts.gated, 'gated record')}.`] : []),
     ...failures.map(({ partition, cell, name, code }) => `did not open: ${partition}/${cell}/${name} (${code})`),
   ].join('\n')
 }
@@ -89,10 +89,10 @@ async function runRetire(context: Context, flags: RetireFlags, [text = '']: read
   const version = wholeNumber(text, 'The version', 0, 0xffff_ffff)
   const vault = await openVault(context, flags)
   const census = await vault.keys.census(version)
-  if (context.dryRun) return { data: { version, records: census }, text: `${census} records are under key version ${version}.` }
+  if (context.dryRun) return { data: { version, records: census }, text: `Under key version ${version}: ${counted(census, 'record')}.` }
   if (flags.restore === true) await vault.keys.restore(version)
   else if (flags.destroy === true) {
-    await context.ask.typed('DESTROY', `Key version ${version} will be destroyed; ${census} records are lost with it.`)
+    await context.ask.typed('DESTROY', `Key version ${version} will be destroyed; ${counted(census, 'record')} will be lost with it.`)
     const forced = flags.forceCount === undefined ? {} : { forceWithCensus: wholeNumber(flags.forceCount, '--force-count', 0, Number.MAX_SAFE_INTEGER) }
     await vault.keys.destroy(version, forced)
   } else await vault.keys.retire(version)
@@ -108,7 +108,7 @@ async function status(context: Context, flags: VaultFlags): Promise<CommandResul
     records: countVersion(census, version, legacyProfiles !== undefined),
     bytes: census.filter((row) => row.keyVersion === version).reduce((sum, row) => sum + row.bytes, 0),
   }))
-  const rows = keys.map((key) => [`key ${key.version}`, key.state, key.fingerprint, key.since.slice(0, 16).replace('T', ' '), `${key.records} records`, formatBytes(key.bytes)])
+  const rows = keys.map((key) => [`key ${key.version}`, key.state, key.fingerprint, key.since.slice(0, 16).replace('T', ' '), counted(key.records, 'record'), formatBytes(key.bytes)])
   return { data: { vault: vaultPaths(context, flags).path, id: vault.id, keys }, text: `Vault ${vault.id}\n${formatTable(rows)}` }
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Dirent } from 'node:fs'
 import { copyFile, lstat, mkdir, open, readdir, readFile, realpath, writeFile } from 'node:fs/promises'
-import { dirname, join, sep } from 'node:path'
+import { basename, dirname, join, sep } from 'node:path'
 import { CliError } from '../errors.ts'
 
 /** A tree of real files that the demonstration may edit. */
@@ -15,7 +15,8 @@ export interface DemoTree {
 
 /** The demonstration leaves single files above this out of its default input. */
 const MAX_DEFAULT_FILE_BYTES = 48 * 1024 * 1024
-const LARGE_ENOUGH_BYTES = 100_000_000
+/** Less shows nothing worth looking at. */
+const LARGE_ENOUGH_BYTES = 1_000_000
 /** Where the default input ends, so that the demonstration stays one of a minute or two. */
 const ENOUGH_BYTES = 240_000_000
 
@@ -35,8 +36,8 @@ export async function copyTree(from: string, to: string, signal: AbortSignal): P
 }
 
 /**
- * Gathers the workspace's own installed dependencies into a few top folders: thousands of real files, text and
- * binaries, well above 100 MB. Which packages are taken when there are more than enough depends on their names alone.
+ * Gathers installed packages into a few top folders: thousands of real files, text and binaries; in a checkout well above
+ * 100 MB, beside an installed program what came with it. Which packages are taken when there are more than enough depends on their names alone.
  *
  * @param modules - A `node_modules` folder.
  * @param to - A new folder.
@@ -70,9 +71,12 @@ async function installedPackages(modules: string): Promise<InstalledPackage[]> {
   const found = new Map<string, string>()
   const store = join(modules, '.pnpm')
   const stored = await readdir(store).catch(() => [])
-  const roots = stored.length > 0 ? stored.map((entry) => join(store, entry, 'node_modules')) : [modules]
-  for (const root of roots.toSorted()) {
-    for (const { name, folder } of await packagesIn(root)) if (!found.has(name)) found.set(name, folder)
+  const roots = (stored.length > 0 ? stored.map((entry) => join(store, entry, 'node_modules')) : [modules]).toSorted()
+  for (let root = roots.shift(); root !== undefined; root = roots.shift()) {
+    for (const { name, folder } of await packagesIn(root)) {
+      if (!found.has(name)) found.set(name, folder)
+      roots.push(join(folder, 'node_modules'))
+    }
   }
   return [...found].map(([name, folder]) => ({ name, folder }))
 }
@@ -198,15 +202,18 @@ function isText(bytes: Uint8Array): boolean {
 }
 
 /**
- * The `node_modules` folder to take when no input is given: the nearest one above this program that holds enough.
+ * The `node_modules` folder to take when no input is given: the nearest one above this program that holds enough, else
+ * the outermost one that the program was installed into.
  *
  * @param start - A folder to look upwards from.
  */
 export async function nearestModules(start: string): Promise<string | undefined> {
+  let outermost: string | undefined
   for (let at = await realpath(start); ; at = dirname(at)) {
+    if (basename(at) === 'node_modules') outermost = at
     const modules = join(at, 'node_modules')
     if ((await readdir(join(modules, '.pnpm')).catch(() => [])).length > 50) return modules
     if ((await readdir(modules).catch(() => [])).length > 50) return modules
-    if (dirname(at) === at) return undefined
+    if (dirname(at) === at) return outermost
   }
 }

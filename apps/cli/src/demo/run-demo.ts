@@ -5,7 +5,7 @@ import { keyCommitment } from '@keyturn/m2pack-format'
 import type { Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { activeContentKey, keyAlias } from '../home.ts'
-import { formatBytes } from '../output.ts'
+import { counted, formatBytes } from '../output.ts'
 import { packTree, type PackReport } from '../publisher/archives.ts'
 import { prepareRelease } from '../publisher/prepare-release.ts'
 import { publishRelease, trustPin } from '../publisher/publish-release.ts'
@@ -108,7 +108,7 @@ export class Demo {
         ? await copyDependencies(modules ?? '', stage.path('source'), stage.signal)
         : await copyTree(input, stage.path('source'), stage.signal)
       this.#tree = tree
-      return { bytes: tree.bytes, note: `${tree.files} files${tree.skipped > 0 ? `, ${tree.skipped} links or oversized left out` : ''}` }
+      return { bytes: tree.bytes, note: `${counted(tree.files, 'file')}${tree.skipped > 0 ? `, ${tree.skipped} links or oversized left out` : ''}` }
     })
     await steps.run('keystore-and-identity', async () => {
       const created = await stage.openHome()
@@ -133,7 +133,7 @@ export class Demo {
       stage.openInstall(await trustPin(stage.home))
       const result = await stage.update('install')
       this.#full = result.downloadedBytes
-      return { bytes: result.downloadedBytes, ok: result.outcome === 'updated', note: `${result.version ?? ''}, ${result.writtenFiles} files` }
+      return { bytes: result.downloadedBytes, ok: result.outcome === 'updated', note: `${result.version ?? ''}, ${counted(result.writtenFiles, 'file')}` }
     })
     await steps.run('start-client-1', () => this.#play(1))
   }
@@ -145,7 +145,7 @@ export class Demo {
       const plan = await planContentTurn(stage.home, options)
       const { facts } = await this.#turnSteps('content', contentTurnSteps(stage.home, plan, options))
       this.#release += 1
-      return { bytes: Number(facts['uploaded'] ?? 0), note: `key_id ${plan.from} to ${plan.to}, ${Number(facts['archives'])} archives rewrapped` }
+      return { bytes: Number(facts['uploaded'] ?? 0), note: `key_id ${plan.from} to ${plan.to}, ${counted(Number(facts['archives']), 'archive')} rewrapped` }
     })
     await steps.run('update-after-turn', async () => {
       const result = await stage.update('update')
@@ -159,7 +159,7 @@ export class Demo {
     const { stage, steps } = this
     await steps.run('edit-3-percent', async () => {
       const { files, modules } = await editTree(this.#input(), 0.03, 'release 2', stage.signal)
-      return { note: `${files} files in ${modules} modules` }
+      return { note: `${counted(files, 'file')} in ${modules} modules` }
     })
     await steps.run('archives-2', () => this.#pack(currentTree(stage)))
     await steps.run('release-2', () => this.#publish())
@@ -194,7 +194,7 @@ export class Demo {
       const { trust } = await stage.engine.status()
       return {
         bytes: result.downloadedBytes, ok: written === 0 && trust === 'current' && before === await stage.installHash(),
-        note: `${written} files to download, trust ${trust}`,
+        note: `${counted(written, 'file')} to download, trust ${trust}`,
       }
     })
   }
@@ -297,7 +297,7 @@ export class Demo {
     await writeRuntimeKeyFile(stage.home, output, activeContentKey(stage.home.description))
     this.#archiveBytes = report.archiveBytes
     const carried = report.carriedFiles > 0 ? `, ${report.carriedFiles} carried over` : ''
-    return { bytes: report.archiveBytes, note: `${report.archives} archives, ${report.files} files${carried}` }
+    return { bytes: report.archiveBytes, note: `${counted(report.archives, 'archive')}, ${counted(report.files, 'file')}${carried}` }
   }
 
   /** Manifest, signature, head, upload. */
@@ -312,7 +312,7 @@ export class Demo {
     const progress = this.#context.out.progress('publish')
     try {
       const report = await publishRelease(home, client, release, head, { signal, progress })
-      return { bytes: report.bytes, note: `${report.version}, ${report.blobs} blobs sent, ${report.present} there already` }
+      return { bytes: report.bytes, note: `${report.version}, ${counted(report.blobs, 'blob')} sent, ${report.present} there already` }
     } finally {
       progress.end()
     }
@@ -323,7 +323,7 @@ export class Demo {
     const { ok, exit, files, bytes, archives, code } = report
     if (report.offline !== serverIsDown) return { ok: false, note: `offline is ${report.offline}` }
     if (!ok) return { ok: false, note: `client refused: ${code}, exit ${exit ?? 'by signal'}` }
-    return { bytes, ok: exit === 0 && report.keyId === keyId, note: `key_id ${report.keyId}, ${archives} archives, every one of ${files} files whole` }
+    return { bytes, ok: exit === 0 && report.keyId === keyId, note: `key_id ${report.keyId}, ${counted(archives, 'archive')}, every one of ${counted(files, 'file')} whole` }
   }
 
   #share(bytes: number, most: number, done: boolean): StepOutcome {

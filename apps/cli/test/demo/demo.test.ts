@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { keyturn } from '../support/keyturn.ts'
+import { codeOf, keyturn } from '../support/keyturn.ts'
 
 let folder = ''
 beforeEach(async () => { folder = await mkdtemp(join(tmpdir(), 'keyturn-demo-test-')) })
@@ -30,6 +30,14 @@ describe('keyturn demo', () => {
     ]))
     expect(data.totals).toMatchObject({ refusals: 6, files: 60, identity_turn_bytes: 0 })
   }, 180_000)
+
+  it('refuses an input that is not there or no folder, before anything is made', async () => {
+    await writeFile(join(folder, 'file'), '')
+    for (const input of [join(folder, 'nothing'), join(folder, 'file')]) {
+      const outcome = await keyturn(['demo', '--input', input, '--json'])
+      expect([outcome.code, codeOf(outcome)]).toEqual([2, 'CLI_PATH_UNKNOWN'])
+    }
+  })
 
   it('refuses a folder that is not empty', async () => {
     await writeFile(join(folder, 'x'), '')
