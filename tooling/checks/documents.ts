@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { members, report, root } from './workspace.ts'
+import { type Member, members, report, root } from './workspace.ts'
 
 const CODE = /^[A-Z]+(?:_[A-Z0-9]+)+$/
 
@@ -12,6 +12,22 @@ async function catalogueCodes(entry: string): Promise<string[]> {
   return Object.entries(face)
     .filter(([name]) => name.endsWith('Errors'))
     .flatMap(([, catalogue]) => Object.keys(catalogue as object).filter((code) => CODE.test(code)))
+}
+
+/** What somebody who takes one package looks for, in this order. */
+const PARTS = ['Install', 'Example', 'What there is', 'Errors', 'Limits', 'Security notes']
+
+/** Parts of a package's README that are missing or out of order, and what an Install part has to say. */
+function readmeFlaws({ folder, group, manifest }: Member, text: string): string[] {
+  if (group === 'apps') return []
+  const headings = [...text.matchAll(/^## (.+)$/gm)].map((match) => match[1] as string)
+  const found = headings.filter((heading) => PARTS.includes(heading))
+  const order = found.join() === PARTS.join() ? [] : [`${folder}/README.md has the parts ${found.join(', ')}; wanted are ${PARTS.join(', ')}`]
+  const install = /^## Install\n([\s\S]*?)^## /m.exec(text)?.[1] ?? ''
+  const subpaths = Object.entries(manifest.exports ?? {}).filter(([, target]) => typeof target !== 'string').map(([subpath]) => subpath)
+  const wanted = [`npm install ${manifest.name}`, 'browsers', 'Node ≥', ...(subpaths.length > 1 ? subpaths.map((subpath) => `\`${subpath}\``) : [])]
+  const said = wanted.filter((words) => !install.includes(words)).map((words) => `${folder}/README.md does not say "${words}" under Install`)
+  return [...order, ...said, ...(text.includes('](examples/') ? [] : [`${folder}/README.md links to no example`])]
 }
 
 function markdownFiles(folder: string): string[] {
@@ -40,13 +56,15 @@ function unknownCodes(file: string, known: ReadonlySet<string>): string[] {
 
 const known = new Set<string>()
 const findings: string[] = []
-for (const { folder, path, manifest } of members()) {
+for (const member of members()) {
+  const { folder, path, manifest } = member
   const readme = join(path, 'README.md')
   if (!existsSync(readme)) {
     findings.push(`${folder}: has no README.md`)
     continue
   }
   const text = readFileSync(readme, 'utf8')
+  findings.push(...readmeFlaws(member, text))
   const entry = manifest.exports?.['.']
   if (typeof entry === 'object') {
     for (const code of await catalogueCodes(join(path, entry.default))) {
