@@ -55,7 +55,7 @@ describe('the local interface', () => {
     expect(headers['content-security-policy']).toContain("default-src 'none'")
   })
 
-  it('refuses what other pages, other hosts, forms and strangers send', async () => {
+  it('refuses what other pages, other hosts, forms and strangers send (row 228)', async () => {
     const { daemon: target } = await daemon()
     const { port, host } = new URL(target.address)
     const known = { authorization: `Bearer ${target.token}` }
@@ -100,6 +100,27 @@ describe('the local interface', () => {
     expect(await target.supervisor.snapshot()).toMatchObject({ version: undefined, activity: undefined })
   })
 
+  it('reads no body beyond 64 KiB, announced or not, and takes no page’s word for what it may change (row 228)', async () => {
+    const { daemon: target } = await daemon()
+    const headers = { authorization: `Bearer ${target.token}`, 'content-type': 'application/json' }
+    const before = await target.supervisor.snapshot()
+    let sent = 0
+    const endless = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        sent += 1
+        if (sent > 10_000) controller.close()
+        else controller.enqueue(new Uint8Array(1024).fill(0x20))
+      },
+    })
+    const answer = await fetch(`${target.address}api/settings`, { method: 'POST', headers, body: endless, duplex: 'half' } as RequestInit).then(({ status }) => status, () => 400)
+    expect(answer).toBe(400)
+    expect(sent).toBeLessThan(10_000)
+    for (const body of ['{"limit":5000,"program":["/bin/sh"]}', '{"channel":"beta","server":"http://evil.example/"}', '{"language":"cs","trust":"key:00"}', '{"limit":1}', '{"channel":"../x"}', '{"language":"xx"}']) {
+      expect((await send(target, { method: 'POST', path: '/api/settings', headers, body })).status, body).toBe(400)
+    }
+    expect((await target.supervisor.snapshot()).settings).toEqual(before.settings) // not even the part that was allowed
+  })
+
   it('trades a code for a cookie once', async () => {
     const { daemon: target, folder } = await daemon()
     const address = new URL(await askForPage(folder))
@@ -116,7 +137,7 @@ describe('the local interface', () => {
     for (const asset of ['/client.js', '/words.js', '/markdown.js', '/styles.css']) expect((await send(target, { path: asset, headers: { cookie: cookie.split(';')[0] ?? '' } })).status).toBe(200)
   })
 
-  it('speaks over a socket of this user only', async () => {
+  it('speaks over a socket of this user only (row 228)', async () => {
     const socket = join(await temporaryFolder(), 'api.sock')
     const { daemon: target } = await daemon({ socket })
     expect((await stat(socket)).mode & 0o777).toBe(0o600)

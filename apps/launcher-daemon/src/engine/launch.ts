@@ -87,6 +87,7 @@ export async function startClient(session: Session, installed: InstalledRelease,
   session.enter('key-load')
   const files = filesFor(installed.manifest, target, groups)
   const plain = commandFor({ layout: session.layout, files, program, env, platform: process.platform })
+  refuseThroughWine(plain, session.options.delivery)
   const command = { ...plain, args: [...(plain.args ?? []), ...(options.args ?? [])], ...(options.stdio === undefined ? {} : { stdio: options.stdio }) }
   const key = await loadRuntimeKey(fs, session.layout, installed, runtimeKeys ?? (await keyServer(session, installed)), options.signal)
   let child: ChildProcess
@@ -103,6 +104,12 @@ export async function startClient(session: Session, installed: InstalledRelease,
   session.emit({ type: 'child', event: 'started', pid })
   session.enter('confirm')
   return { child, pid, ...watch(session, child, pid, installed) }
+}
+
+/** Wine hands neither descriptors nor the memory of this system to a Windows program: it would start without its key. */
+function refuseThroughWine({ args }: ChildCommand, delivery: string): void {
+  if (process.platform === 'win32' || delivery === 'env' || !/\.exe$/i.test(args?.[0] ?? '')) return
+  throw new LauncherError('LA_SETTINGS', `Cannot start: a Windows client in wine can get its key by "env" alone, not by "${delivery}"`, { hint: 'Give --delivery env' })
 }
 
 /** The key server of this install: whoever the newest role document names under `transport`. */
