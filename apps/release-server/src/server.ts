@@ -37,6 +37,7 @@ import { openFolderBlobStore } from './storage/folder-blob-store.ts'
 import type { MetadataStore } from './storage/metadata-store.ts'
 import { openSqliteMetadataStore } from './storage/sqlite-metadata-store.ts'
 import { createToken, TokenChecker } from './tokens.ts'
+import { WebhookSecrets } from './webhook-secrets.ts'
 import { WebhookSender } from './webhooks.ts'
 
 /** Options of {@link createReleaseServer}. */
@@ -119,7 +120,7 @@ function createContext(options: ReleaseServerOptions, stores: { blobs: BlobStore
 
 async function openExchange(context: ServerContext, settings: VaultSettings | undefined, metrics: Metrics): Promise<ExchangeParts | undefined> {
   if (settings === undefined) return undefined
-  const vault = await openServerVault(context.metadata, settings, context.random)
+  const vault = await openServerVault(context.metadata, settings, context.random, () => context.log.warn({}, 'a new, empty vault was made: keep its passphrase'))
   return { context, vault, keys: new ServerKeys(context, vault), onOutcome: (outcome) => metrics.count('keyturn_runtime_key_exchanges_total', `outcome="${outcome}"`) }
 }
 
@@ -141,7 +142,9 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
   const events = new EventStreams(context)
   const reports = new Reports(context)
   const checks = new ReleaseChecks(context)
-  const sender = new WebhookSender(context)
+  const secrets = new WebhookSecrets(exchange?.vault)
+  await secrets.sealClear(context)
+  const sender = new WebhookSender(context, secrets)
   const upkeep = new Upkeep(context, options.upkeep ?? {}, options.retention ?? {})
   const authenticator = new Authenticator(context, new TokenChecker(context), options.oidc === undefined ? undefined : new OidcChecker(options.oidc), options.publicUrl)
   let draining = false
@@ -160,7 +163,7 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
     },
     onPublicAnswer: (method, status) => metrics.count('keyturn_public_requests_total', `method="${method}",status="${status}"`),
     routes: (instance) => registerRoutes(instance, {
-      context, authenticator, exchange, version: apiVersion,
+      context, authenticator, exchange, secrets, version: apiVersion,
       operation: { metrics, reports, events, checks, headSigner: options.headSigner, retention: options.retention ?? {}, metricsToken: options.metricsToken, isDraining: () => draining },
     }),
   })

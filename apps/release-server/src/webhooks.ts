@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { base64Decode, base64Encode, base64urlEncode } from '@keyturn/primitives'
+import { base64Decode, base64Encode, base64urlEncode, KeyturnError } from '@keyturn/primitives'
 import type { JsonObject } from '@keyturn/primitives'
 import { appendAudit, auditLock } from './audit.ts'
 import type { Caller } from './caller.ts'
@@ -7,6 +7,8 @@ import type { ServerContext } from './context.ts'
 import { timestamp } from './context.ts'
 import type { Delivery } from './deliveries.ts'
 import { ServerError } from './errors.ts'
+import type { RecordReader } from './storage/metadata-store.ts'
+import type { StoredSecrets, WebhookSecrets } from './webhook-secrets.ts'
 
 /** A webhook as shown: everything but its secrets. */
 export interface WebhookView {
@@ -17,7 +19,7 @@ export interface WebhookView {
   readonly created_at: string
 }
 
-interface StoredWebhook extends WebhookView { readonly secrets: readonly string[] }
+interface StoredWebhook extends WebhookView, StoredSecrets {}
 
 /** Pauses between attempts, as Standard Webhooks recommends. */
 const pausesMs = [5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 50_400_000, 72_000_000]
@@ -40,7 +42,7 @@ export function webhookHeaders(secrets: readonly string[], id: string, seconds: 
 }
 
 /** Creates a webhook; the secret is shown this once. */
-export async function createWebhook(context: ServerContext, url: string, events: readonly string[], caller: Caller): Promise<{ webhook: WebhookView; secret: string }> {
+export async function createWebhook(context: ServerContext, secrets: WebhookSecrets, url: string, events: readonly string[], caller: Caller): Promise<{ webhook: WebhookView; secret: string }> {
   const parsed = URL.canParse(url) ? new URL(url) : undefined
   if (parsed === undefined || (parsed.protocol !== 'https:' && parsed.protocol !== 'http:') || parsed.username !== '') {
     throw new ServerError('SRV_REQUEST', 'Cannot use this webhook address: http or https without a user name is due')
@@ -48,20 +50,30 @@ export async function createWebhook(context: ServerContext, url: string, events:
   const id = base64urlEncode(context.random(12))
   const secret = `whsec_${base64Encode(context.random(32))}`
   const webhook: WebhookView = { id, url, events: [...events], created_at: timestamp(context.clock()) }
+  const stored = await secrets.write(id, [secret])
   await context.metadata.transaction([auditLock], async (records) => {
-    await records.put('webhooks', { key: id, value: { ...webhook, secrets: [secret] } as unknown as JsonObject })
+    await records.put('webhooks', { key: id, value: { ...webhook, ...stored } as unknown as JsonObject })
     await appendAudit(records, context.clock(), { ...caller, action: 'webhook.create', target: id, facts: { host: parsed.host } })
   })
   return { webhook, secret }
 }
 
+async function readWebhook(records: RecordReader, id: string): Promise<StoredWebhook> {
+  const stored = (await records.get('webhooks', id))?.value as unknown as StoredWebhook | undefined
+  if (stored === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such webhook')
+  return stored
+}
+
 /** Adds a second secret; the older one goes with the next turn. */
-export async function turnWebhookSecret(context: ServerContext, id: string, caller: Caller): Promise<{ secret: string }> {
+export async function turnWebhookSecret(context: ServerContext, secrets: WebhookSecrets, id: string, caller: Caller): Promise<{ secret: string }> {
   const secret = `whsec_${base64Encode(context.random(32))}`
+  const old = await readWebhook(context.metadata, id)
+  const [current] = await secrets.read(id, old)
+  // The vault has a lock of its own, so it goes first; should we die after it, the secret known outside still signs.
+  const fresh = await secrets.write(id, current === undefined ? [secret] : [secret, current])
   await context.metadata.transaction([auditLock], async (records) => {
-    const stored = (await records.get('webhooks', id))?.value as unknown as StoredWebhook | undefined
-    if (stored === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such webhook')
-    await records.put('webhooks', { key: id, value: { ...stored, secrets: [secret, ...stored.secrets.slice(0, 1)] } as unknown as JsonObject })
+    const { secrets: _clear, sealed: _sealed, ...view } = await readWebhook(records, id)
+    await records.put('webhooks', { key: id, value: { ...view, ...fresh } as unknown as JsonObject })
     await appendAudit(records, context.clock(), { ...caller, action: 'webhook.turn', target: id })
   })
   return { secret }
@@ -71,30 +83,33 @@ export async function turnWebhookSecret(context: ServerContext, id: string, call
 export async function listWebhooks(context: ServerContext): Promise<WebhookView[]> {
   const records = await context.metadata.list('webhooks')
   return records.map(({ value }) => {
-    const { secrets: _hidden, ...view } = value as unknown as StoredWebhook
+    const { secrets: _hidden, sealed: _sealed, ...view } = value as unknown as StoredWebhook
     return view
   })
 }
 
 /** Removes a webhook and what waits for it. */
-export async function deleteWebhook(context: ServerContext, id: string, caller: Caller): Promise<void> {
+export async function deleteWebhook(context: ServerContext, secrets: WebhookSecrets, id: string, caller: Caller): Promise<void> {
   await context.metadata.transaction([auditLock], async (records) => {
     if (await records.get('webhooks', id) === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such webhook')
     await records.delete('webhooks', id)
     await appendAudit(records, context.clock(), { ...caller, action: 'webhook.delete', target: id })
   })
+  await secrets.remove(id)
 }
 
 /** Sends what waits, from any replica; each delivery is claimed first, so that two do not send it at once. */
 export class WebhookSender {
   readonly #context: ServerContext
+  readonly #secrets: WebhookSecrets
   readonly #fetch: typeof fetch
   #timer: NodeJS.Timeout | undefined
   #running: Promise<unknown> = Promise.resolve()
   #closed = false
 
-  constructor(context: ServerContext, send: typeof fetch = fetch) {
+  constructor(context: ServerContext, secrets: WebhookSecrets, send: typeof fetch = fetch) {
     this.#context = context
+    this.#secrets = secrets
     this.#fetch = send
   }
 
@@ -138,13 +153,15 @@ export class WebhookSender {
     if (webhook === undefined) return 'gone'
     const seconds = Math.floor(this.#context.clock() / 1000)
     try {
+      const secrets = await this.#secrets.read(delivery.webhook, webhook)
       const answer = await this.#fetch(webhook.url, {
         method: 'POST', redirect: 'manual', body: delivery.body, signal: AbortSignal.timeout(answerWithinMs),
-        headers: { 'content-type': 'application/json', 'user-agent': 'keyturn-webhooks/1', ...webhookHeaders(webhook.secrets, id, seconds, delivery.body) },
+        headers: { 'content-type': 'application/json', 'user-agent': 'keyturn-webhooks/1', ...webhookHeaders(secrets, id, seconds, delivery.body) },
       })
       await answer.body?.cancel()
       return answer.ok ? 'done' : answer.status === 410 ? 'gone' : 'again'
-    } catch {
+    } catch (error) {
+      if (error instanceof KeyturnError) this.#context.log.warn({ code: error.code, webhook: delivery.webhook }, 'a webhook cannot be signed')
       return 'again'
     }
   }

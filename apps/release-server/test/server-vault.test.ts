@@ -3,12 +3,49 @@ import { systemRandom } from '@keyturn/primitives'
 import { expect, it } from 'vitest'
 import { openServerVault } from '../src/noise/server-vault.ts'
 import { openSqliteMetadataStore } from '../src/storage/sqlite-metadata-store.ts'
-import { temporaryFolder } from './support.ts'
+import type { MetadataStore } from '../src/storage/metadata-store.ts'
+import { atEnd, temporaryFolder } from './support.ts'
+
+const settings = { passphrase: 'x', scryptLogN: 4 }
+
+async function store(): Promise<MetadataStore> {
+  const metadata = openSqliteMetadataStore(join(await temporaryFolder(), 'm.sqlite'))
+  atEnd(() => metadata.close())
+  return metadata
+}
 
 it('refuses stored passphrase parameters that are cheap to guess, unless asked for them', async () => {
-  const metadata = openSqliteMetadataStore(join(await temporaryFolder(), 'm.sqlite'))
-  await openServerVault(metadata, { passphrase: 'x', scryptLogN: 4 }, systemRandom)
+  const metadata = await store()
+  await openServerVault(metadata, settings, systemRandom)
   await expect(openServerVault(metadata, { passphrase: 'x' }, systemRandom)).rejects.toMatchObject({ code: 'SRV_CONFIG' })
-  await openServerVault(metadata, { passphrase: 'x', scryptLogN: 4 }, systemRandom)
-  await metadata.close()
+  await openServerVault(metadata, settings, systemRandom)
+})
+
+it('makes the vault once: one that was made and is gone is not replaced by an empty one', async () => {
+  const metadata = await store()
+  let made = 0
+  const open = () => openServerVault(metadata, settings, systemRandom, () => { made += 1 })
+  await (await open()).partition('runtime-keys').cell('metin2').seal('4', new Uint8Array(84))
+  await open()
+  expect(made).toBe(1)
+  await expect(openServerVault(metadata, { ...settings, passphrase: 'y' }, systemRandom)).rejects.toMatchObject({ code: expect.stringMatching(/^VK_/) })
+  const lost = await metadata.list('vault-documents', { bodies: true })
+  await metadata.transaction([], (records) => records.delete('vault-documents', ...lost.map(({ key }) => key)))
+  await expect(open()).rejects.toMatchObject({ code: 'SRV_STORAGE', hint: expect.stringContaining('Restore') })
+  await metadata.transaction([], (records) => records.put('vault-documents', ...lost))
+  expect((await (await open()).partition('runtime-keys').cell('metin2').open('4')).length).toBe(84)
+  expect(made).toBe(1)
+})
+
+it('a start that died before the vault was made is taken up by the next one; two at once share one vault', async () => {
+  const metadata = await store()
+  const dying: MetadataStore = Object.assign(Object.create(metadata) as MetadataStore, {
+    transaction: (...of: Parameters<MetadataStore['transaction']>) => metadata.transaction(...of),
+    get: () => Promise.reject(new Error('killed')),
+  })
+  await expect(openServerVault(dying, settings, systemRandom)).rejects.toThrow('killed')
+  expect((await metadata.get('settings', 'vault-passphrase'))?.value).toMatchObject({ pending: true })
+  const two = await Promise.all([openServerVault(metadata, settings, systemRandom), openServerVault(metadata, settings, systemRandom)])
+  expect(two[0].id).toBe(two[1].id)
+  expect((await metadata.get('settings', 'vault-passphrase'))?.value).not.toHaveProperty('pending')
 })

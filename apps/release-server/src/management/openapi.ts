@@ -7,7 +7,9 @@ interface Described { readonly method: string; readonly path: string; readonly o
 
 /** `/v1/x/:c(^[a-z]+)::halt` in the notation of OpenAPI: `/v1/x/{c}:halt`. */
 export function openApiPath(url: string): string {
-  return url.replace(/:([A-Za-z0-9]+)(\(\^?[^)]*\))?(?=::|\/|$)/g, '{$1}').replaceAll('::', ':')
+  const [path = '', action] = url.split('::')
+  const named = path.replace(/:([A-Za-z0-9]+)(\(\^?[^)]*\))?(?=\/|$)/g, '{$1}')
+  return action === undefined ? named : `${named}:${action}`
 }
 
 const problem = { description: 'RFC 9457 problem with a code', content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } } }

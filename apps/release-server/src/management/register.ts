@@ -4,6 +4,7 @@ import { dashboardRoutes } from '../dashboard/routes.ts'
 import type { ExchangeParts } from '../noise/exchange.ts'
 import { deviceRoutes } from '../noise/device-routes.ts'
 import { keyFileRoutes, runtimeKeyRoutes } from '../noise/routes.ts'
+import type { WebhookSecrets } from '../webhook-secrets.ts'
 import { witnessRoutes } from '../witness/routes.ts'
 import { Witness } from '../witness/witness.ts'
 import type { Authenticator } from '../sessions.ts'
@@ -28,10 +29,11 @@ export interface RouteParts {
   readonly authenticator: Authenticator
   /** Set when the server has a vault. */
   readonly exchange: ExchangeParts | undefined
+  readonly secrets: WebhookSecrets
 }
 
 /** Adds all routes of the framework side. */
-export function registerRoutes(app: FastifyInstance, { context, version, operation, authenticator, exchange }: RouteParts): void {
+export function registerRoutes(app: FastifyInstance, { context, version, operation, authenticator, exchange, secrets }: RouteParts): void {
   openApiRoutes(app, version)
   blobRoutes(app, context)
   uploadRoutes(app, context)
@@ -42,7 +44,7 @@ export function registerRoutes(app: FastifyInstance, { context, version, operati
   tokenRoutes(app, context)
   operationRoutes(app, context, operation)
   overviewRoutes(app, context)
-  webhookRoutes(app, context)
+  webhookRoutes(app, context, secrets)
   keyFileRoutes(app, context)
   deviceRoutes(app, context)
   if (exchange !== undefined) {

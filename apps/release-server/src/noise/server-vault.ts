@@ -1,7 +1,7 @@
 import { deriveKek, kekProvider, newPassphraseKdf, parsePassphraseKdf, passphraseBytes, Vault, VaultError, writePassphraseKdf } from '@keyturn/vault-kdf'
 import type { MasterKeyProvider, PassphraseKdf } from '@keyturn/vault-kdf'
 import { wipe } from '@keyturn/primitives'
-import type { RandomSource } from '@keyturn/primitives'
+import type { JsonObject, RandomSource } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'
 import type { MetadataStore } from '../storage/metadata-store.ts'
 import { VaultRecords } from './vault-records.ts'
@@ -14,6 +14,9 @@ export interface VaultSettings {
   readonly scryptLogN?: number
 }
 
+const collection = 'settings'
+const name = 'vault-passphrase'
+
 /** Whoever writes to the metadata store must not make the passphrase cheap to guess. */
 function strongEnough(kdf: PassphraseKdf, settings: VaultSettings): PassphraseKdf {
   const strong = kdf.algorithm === 'scrypt' && kdf.logN >= 15 && kdf.r >= 8
@@ -21,34 +24,57 @@ function strongEnough(kdf: PassphraseKdf, settings: VaultSettings): PassphraseKd
   throw new ServerError('SRV_CONFIG', 'The stored parameters of the vault passphrase are below scrypt 2^15, r 8: they are not what this server writes')
 }
 
-async function providerOf(metadata: MetadataStore, settings: VaultSettings, random: RandomSource): Promise<MasterKeyProvider> {
-  const kdf = await metadata.transaction(['vault'], async (records) => {
-    const stored = (await records.get('settings', 'vault-passphrase'))?.value
-    if (stored !== undefined) return strongEnough(parsePassphraseKdf(stored), settings)
+/** What is stored of the passphrase; `pending` while the vault under it is not made yet. */
+interface Prepared { readonly kdf: PassphraseKdf; readonly pending: boolean }
+
+async function prepare(metadata: MetadataStore, settings: VaultSettings, random: RandomSource): Promise<Prepared> {
+  return metadata.transaction(['vault'], async (records) => {
+    const stored = (await records.get(collection, name))?.value as JsonObject | undefined
+    if (stored !== undefined) {
+      const { pending = false, ...kdf } = stored
+      return { kdf: strongEnough(parsePassphraseKdf(kdf), settings), pending: pending === true }
+    }
     const fresh = newPassphraseKdf(random, settings.scryptLogN)
-    await records.put('settings', { key: 'vault-passphrase', value: writePassphraseKdf(fresh) })
-    return fresh
+    await records.put(collection, { key: name, value: { ...writePassphraseKdf(fresh), pending: true } })
+    return { kdf: fresh, pending: true }
   })
-  const passphrase = passphraseBytes(settings.passphrase)
-  try {
-    return kekProvider('passphrase', deriveKek(passphrase, kdf), random)
-  } finally {
-    wipe(passphrase)
-  }
+}
+
+async function makeVault(metadata: MetadataStore, provider: MasterKeyProvider, kdf: PassphraseKdf, random: RandomSource): Promise<Vault> {
+  const store = new VaultRecords(metadata)
+  const vault = await Vault.create(store, provider, { random }).catch((error: unknown) => {
+    // Another replica that started with us was faster: its vault is ours.
+    if (error instanceof VaultError && error.code === 'VK_CONFLICT') return Vault.open(store, provider, { random })
+    throw error
+  })
+  await metadata.transaction(['vault'], (records) => records.put(collection, { key: name, value: writePassphraseKdf(kdf) }))
+  return vault
 }
 
 /**
- * Opens the vault that seals runtime keys and transport keys at rest, or makes it.
+ * Opens the vault that seals runtime keys and transport keys at rest. It is made once, by the first server that is given
+ * a passphrase; where one was made before and is gone, as after half a restore, the server does not start with an empty
+ * one, which would tell every launcher that its key is unknown.
  *
- * @throws VaultError, `VK_KEYRING` for a wrong passphrase; ServerError `SRV_CONFIG` for stored parameters that are too weak.
+ * @throws VaultError, `VK_KEYRING` for a wrong passphrase; ServerError `SRV_CONFIG` for stored parameters that are too
+ * weak, `SRV_STORAGE` for a vault that is gone.
  */
-export async function openServerVault(metadata: MetadataStore, settings: VaultSettings, random: RandomSource): Promise<Vault> {
-  const provider = await providerOf(metadata, settings, random)
-  const store = new VaultRecords(metadata)
+export async function openServerVault(metadata: MetadataStore, settings: VaultSettings, random: RandomSource, onMade: () => void = () => undefined): Promise<Vault> {
+  const { kdf, pending } = await prepare(metadata, settings, random)
+  const passphrase = passphraseBytes(settings.passphrase)
+  const provider = kekProvider('passphrase', deriveKek(passphrase, kdf), random)
+  wipe(passphrase)
   try {
-    return await Vault.open(store, provider, { random })
+    return await Vault.open(new VaultRecords(metadata), provider, { random })
   } catch (error) {
     if (!(error instanceof VaultError) || error.code !== 'VK_NOT_FOUND') throw error
-    return Vault.create(store, provider, { random })
+    if (!pending) {
+      throw new ServerError('SRV_STORAGE', 'The vault that was made for this passphrase is gone from the metadata store', {
+        hint: 'Restore the metadata store from its backup; or delete its record settings/vault-passphrase to begin with an empty vault, and upload the keys again', cause: error,
+      })
+    }
+    const vault = await makeVault(metadata, provider, kdf, random)
+    onMade()
+    return vault
   }
 }

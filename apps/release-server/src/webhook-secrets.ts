@@ -1,0 +1,71 @@
+import { parseStrictJson, utf8Encode, wipe } from '@keyturn/primitives'
+import type { JsonObject } from '@keyturn/primitives'
+import { VaultError } from '@keyturn/vault-kdf'
+import type { Vault } from '@keyturn/vault-kdf'
+import type { ServerContext } from './context.ts'
+import { ServerError } from './errors.ts'
+
+/** How the secrets of a webhook lie in its record: in the clear without a vault, else only the word that they are sealed. */
+export interface StoredSecrets {
+  readonly secrets?: readonly string[]
+  readonly sealed?: boolean
+}
+
+/** The secrets of webhooks: sealed in the vault where the server has one, in the record otherwise. */
+export class WebhookSecrets {
+  readonly #vault: Vault | undefined
+
+  constructor(vault: Vault | undefined) {
+    this.#vault = vault
+  }
+
+  /** Stores secrets, newest first; gives what belongs into the record. */
+  async write(id: string, secrets: readonly string[]): Promise<StoredSecrets> {
+    if (this.#vault === undefined) return { secrets }
+    const bytes = utf8Encode(JSON.stringify(secrets))
+    try {
+      await this.#cell(this.#vault).seal(id, bytes)
+    } finally {
+      wipe(bytes)
+    }
+    return { sealed: true }
+  }
+
+  /** Reads secrets; `SRV_UNAVAILABLE` while they are sealed and the server has no passphrase. */
+  async read(id: string, stored: StoredSecrets): Promise<readonly string[]> {
+    if (stored.sealed !== true) return stored.secrets ?? []
+    if (this.#vault === undefined) throw new ServerError('SRV_UNAVAILABLE', 'The secrets of this webhook are sealed, and the vault is not open')
+    const bytes = await this.#cell(this.#vault).open(id)
+    try {
+      return parseStrictJson(bytes) as string[]
+    } finally {
+      wipe(bytes)
+    }
+  }
+
+  /** Drops the secrets of a webhook. */
+  async remove(id: string): Promise<void> {
+    if (this.#vault === undefined) return
+    await this.#cell(this.#vault).remove(id).catch((error: unknown) => {
+      if (!(error instanceof VaultError) || error.code !== 'VK_NOT_FOUND') throw error
+    })
+  }
+
+  /** Seals what lies in the clear from before there was a vault. */
+  async sealClear(context: ServerContext): Promise<void> {
+    if (this.#vault === undefined) return
+    for (const { key, value } of await context.metadata.list('webhooks')) {
+      const { secrets } = value as unknown as StoredSecrets
+      if (secrets === undefined) continue
+      const sealed = await this.write(key, secrets)
+      await context.metadata.transaction(['audit'], async (records) => {
+        const { secrets: clear, ...view } = (await records.get('webhooks', key))?.value as JsonObject
+        if (JSON.stringify(clear) === JSON.stringify(secrets)) await records.put('webhooks', { key, value: { ...view, ...sealed } as unknown as JsonObject })
+      })
+    }
+  }
+
+  #cell(vault: Vault): ReturnType<ReturnType<Vault['partition']>['cell']> {
+    return vault.partition('keyturn').cell('webhooks')
+  }
+}

@@ -1,0 +1,87 @@
+import { createServer } from 'node:http'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { ServerError } from '../src/errors.ts'
+import { webhookHeaders, WebhookSender } from '../src/webhooks.ts'
+import { WebhookSecrets } from '../src/webhook-secrets.ts'
+import { ProblemError } from '../src/client/index.ts'
+import { atEnd, startServer, temporaryFolder } from './support.ts'
+import type { RunningServer } from './support.ts'
+
+const vault = { passphrase: 'x', scryptLogN: 4 }
+
+/** A receiver of webhooks that says yes and keeps what came. */
+async function receiver(): Promise<{ url: string; got: { id: string; seconds: number; signatures: string[]; body: string }[] }> {
+  const got: { id: string; seconds: number; signatures: string[]; body: string }[] = []
+  const server = createServer((request, response) => {
+    let body = ''
+    request.on('data', (part) => { body += String(part) }).on('end', () => {
+      got.push({ id: String(request.headers['webhook-id']), seconds: Number(request.headers['webhook-timestamp']), signatures: String(request.headers['webhook-signature']).split(' '), body })
+      response.writeHead(204).end()
+    })
+  })
+  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
+  atEnd(async () => { server.close() })
+  return { url: `http://127.0.0.1:${(server.address() as { port: number }).port}/`, got }
+}
+
+async function call(running: RunningServer, method: string, path: string, body?: object): Promise<Record<string, never> & { secret: string; webhook: { id: string } }> {
+  const headers = { authorization: `Bearer ${await running.token(['admin'])}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) }
+  const answer = await fetch(running.url + path, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) })
+  return (answer.status === 204 ? {} : await answer.json()) as never
+}
+
+const signature = (secret: string, one: { id: string; seconds: number; body: string }): string => webhookHeaders([secret], one.id, one.seconds, one.body)['webhook-signature'] ?? ''
+
+it('secrets of webhooks are sealed where there is a vault, sign by old and new while one is turned, and go with the webhook', async () => {
+  const running = await startServer({ vault })
+  const { url, got } = await receiver()
+  const { secret, webhook } = await call(running, 'POST', '/v1/webhooks', { url, events: ['webhook.test'] })
+  for (const name of await readdir(running.dataDir, { recursive: true })) {
+    const bytes = await readFile(join(running.dataDir, name)).catch(() => Buffer.alloc(0))
+    expect(bytes.includes(secret)).toBe(false)
+  }
+  const { secret: fresh } = await call(running, 'POST', `/v1/webhooks/${webhook.id}/turn`)
+  await call(running, 'POST', `/v1/webhooks/${webhook.id}/test`)
+  await expect.poll(() => got.length, { timeout: 30_000 }).toBe(1)
+  const [one] = got
+  expect(one?.signatures).toEqual([fresh, secret].map((each) => signature(each, one as never)))
+  expect(JSON.stringify(await call(running, 'GET', '/v1/webhooks'))).not.toMatch(/secret|sealed/)
+  await call(running, 'DELETE', `/v1/webhooks/${webhook.id}`)
+  expect((await running.server.context.metadata.list('vault-records')).filter(({ key }) => key.includes('webhooks'))).toEqual([])
+})
+
+it('secrets from before there was a vault are sealed by the first start with one; without it deliveries wait', async () => {
+  const dataDir = await temporaryFolder()
+  const before = await startServer({ dataDir })
+  const { url, got } = await receiver()
+  const { secret, webhook } = await call(before, 'POST', '/v1/webhooks', { url, events: ['webhook.test'] })
+  await before.server.close()
+  const sealed = await startServer({ dataDir, vault })
+  const { metadata } = sealed.server.context
+  expect((await metadata.get('webhooks', webhook.id))?.value).toMatchObject({ sealed: true })
+  expect(JSON.stringify((await metadata.get('webhooks', webhook.id))?.value)).not.toContain(secret)
+  const stored = (await metadata.get('webhooks', webhook.id))?.value as { sealed: boolean }
+  await expect(new WebhookSecrets(undefined).read(webhook.id, stored)).rejects.toThrow(ServerError)
+  const warned: unknown[] = []
+  const silent = { ...sealed.server.context, log: { ...sealed.server.context.log, warn: (fields: unknown) => warned.push(fields) } }
+  await metadata.transaction([], (records) => records.put('deliveries', { key: 'msg_000000009999', value: { webhook: webhook.id, body: '{}', attempt: 0, next_ms: 0 } }))
+  await new WebhookSender(silent, new WebhookSecrets(undefined)).flush()
+  expect(warned).toMatchObject([{ code: 'SRV_UNAVAILABLE' }])
+  await call(sealed, 'POST', `/v1/webhooks/${webhook.id}/test`)
+  await expect.poll(() => got.length, { timeout: 30_000 }).toBeGreaterThan(0)
+  expect(got.at(-1)?.signatures).toEqual([signature(secret, got.at(-1) as never)])
+})
+
+it('ProblemError.read() stops at its bound, whatever length was told', async () => {
+  let pulled = 0
+  const endless = new ReadableStream<Uint8Array>({
+    pull: (controller) => {
+      pulled += 1
+      controller.enqueue(new Uint8Array(64 * 1024).fill(0x20))
+    },
+  })
+  expect(await ProblemError.read(new Response(endless, { status: 502 }), 'try')).toMatchObject({ code: 'SRV_STORAGE', kind: 'io', status: 502 })
+  expect(pulled).toBeLessThan(40)
+})
