@@ -71,7 +71,7 @@ function compare(name: string, folder: string, limit: string): void {
       for (const folderToClear of [theirs, ours]) rmSync(folderToClear, { recursive: true, force: true })
       return {
         c: time(limit, [operation, ...limitArgs]),
-        ts: time(process.execPath, [`${here}driver.ts`, operation, ...ownArgs]),
+        ts: time(process.execPath, [`${here}driver.mjs`, operation, ...ownArgs]),
       }
     })
     const wall = median(pairs.map(({ c, ts }) => ts.wall / c.wall)).toFixed(2)
@@ -113,7 +113,7 @@ async function openLargeTable(): Promise<void> {
 
 function portable(archive: string): void {
   const [native, noble] = [{}, { KEYTURN_BACKEND: 'portable' }].map((env) =>
-    time(process.execPath, [`${here}driver.ts`, 'verify', archive, '-', jobs], env),
+    time(process.execPath, [`${here}driver.mjs`, 'verify', archive, '-', jobs], env),
   )
   console.log(
     `large  verify   pure JavaScript cryptography takes ${((noble as Timing).cpu / (native as Timing).cpu).toFixed(1)} times the processor time of the native one`,

@@ -1,4 +1,5 @@
-// One operation in a process of its own, as the benchmark times it: `node bench/driver.ts verify ARCHIVE JOBS`.
+// One operation in a process of its own, as the benchmark times it: `node bench/driver.mjs verify ARCHIVE - JOBS`. Plain JavaScript, as what
+// is shipped: stripping types would add 80 ms to every run.
 import { enableCompileCache } from 'node:module'
 
 enableCompileCache()
