@@ -42,6 +42,11 @@ export const cliErrors = {
     meaning: 'The server could not be reached.',
     remedy: 'Check the address and that the server runs; the command can be repeated.',
   },
+  CLI_ADDRESS: {
+    kind: 'io',
+    meaning: 'The address to listen on is taken by another program, or is none of this machine.',
+    remedy: 'Stop the other program, or choose another --port or --host; port 0 is any free one.',
+  },
   CLI_INTERRUPTED: {
     kind: 'interrupted',
     meaning: 'The command was stopped by Ctrl-C or a termination signal; nothing is half-written.',
@@ -175,6 +180,7 @@ function fromSystem(code: string, error: Error): CliError {
   const path = (error as NodeJS.ErrnoException).path
   const where = path === undefined ? '' : `: "${printable(path)}"`
   const context = { cause: error, details: { errno: code } }
+  if ((error as NodeJS.ErrnoException).syscall === 'listen') return new CliError('CLI_ADDRESS', printable(error.message), { ...context, hint: cliErrors.CLI_ADDRESS.remedy })
   if (NETWORK.has(code)) return new CliError('CLI_NETWORK', `Cannot reach the server (${code})`, context)
   if (code === 'ENOENT') return new CliError('CLI_PATH_UNKNOWN', `No such file or folder${where}`, context)
   if (code === 'ENOTDIR') return new CliError('CLI_PATH_UNKNOWN', `Not a folder${where}`, context)

@@ -101,6 +101,23 @@ describe('keyturn id', () => {
   })
 })
 
+describe('keyturn id import', () => {
+  it('takes events in the order of the file: what a rotation superseded, then the rotation', async () => {
+    cpSync(path('home'), path('owner'), { recursive: true })
+    cpSync(path('home'), path('reader'), { recursive: true })
+    for (const name of ['one', 'two']) await data('sign', file(name, name), '--seal')
+    await data('id', 'export', path('interactions.cesr'))
+    const { said } = dataOf(await runIn(path('owner'), 'id', 'rotate', '--yes'))
+    dataOf(await runIn(path('owner'), 'id', 'export', path('rotation.cesr')))
+    dataOf(await runIn(path('reader'), 'id', 'export', path('inception.cesr')))
+    const [inception, rotated] = [readFileSync(path('inception.cesr')), readFileSync(path('rotation.cesr'))]
+    writeFileSync(path('log.cesr'), Buffer.concat([readFileSync(path('interactions.cesr')), rotated.subarray(inception.length)]))
+    expect(dataOf(await runIn(path('reader'), 'id', 'import', path('log.cesr')))).toMatchObject({ taken: 3, sn: 1, said })
+    dataOf(await runIn(path('reader'), 'id', 'export', path('again.cesr')))
+    expect(readFileSync(path('again.cesr')).equals(readFileSync(path('log.cesr')))).toBe(true)
+  })
+})
+
 describe('keyturn sign and verify', () => {
   it('holds for the file as it was signed, and for no other content', async () => {
     const setup = file('setup.exe', 'first\n')
@@ -202,8 +219,9 @@ describe('keyturn emergency', () => {
     const log = await data('id', 'log')
     expect(log['events']).toMatchObject([{ sn: 0 }, { sn: 1, type: 'rot', said: done['said'], seals: [{ d: done['reason_sealed'] }] }])
     const report = await data('emergency', 'report', '--output', path('incident.json'))
-    expect(report).toMatchObject({ state: { sn: 1 }, recent_events: [{ sn: 1 }, { sn: 0 }], duplicity: [], devices: [{ name: 'box', status: 'void' }], frozen_until: null })
+    expect(report).toMatchObject({ rotated: { sn: 1, reason: 'laptop stolen' }, state: { sn: 1 }, recent_events: [{ sn: 1, reason: 'laptop stolen' }, { sn: 0 }], duplicity: [], devices: [{ name: 'box', status: 'void' }], frozen_until: null })
     expect(JSON.stringify(report['recommendations'])).toContain('keyturn device link')
+    expect(JSON.stringify(report['recommendations'])).not.toContain('If the current key may')
     expect(JSON.parse(readFileSync(path('incident.json'), 'utf8'))).toEqual(report)
   })
 

@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { generateKeyPairSync, sign, verify } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -130,6 +133,36 @@ describe('keyturn release export-static', () => {
     }, initialTrustState(parseTrustRoot(String(data['pin']))), { channel: 'stable', nowMs: Date.now() })
     expect(decision.outcome).toBe('accepted')
     expect((await keyturn('release', 'export-static', world.path('public'))).data).toMatchObject({ blobs: 0 })
+  })
+})
+
+describe('keyturn release verify-public', () => {
+  it('reads no more of a blob than the manifest says, and calls a longer one wrong', async () => {
+    await offered(await tree('one', { 'a.txt': 'one', 'b.txt': 'two' }))
+    await keyturn('release', 'export-static', world.path('public'))
+    const served = { sent: 0, pad: false }
+    const host = createServer((request, response) => {
+      const bytes = readFileSync(world.path('public', ...(request.url ?? '').split('/')))
+      if (!served.pad || !request.url?.startsWith('/files/')) return void response.end(bytes)
+      response.write(bytes)
+      // Without end, until the reader goes away.
+      const more = (): void => {
+        served.sent += 65_536
+        if (response.writable && !response.destroyed) response.write(Buffer.alloc(65_536), more)
+      }
+      more()
+    })
+    await new Promise<void>((resolve) => { host.listen(0, '127.0.0.1', resolve) })
+    try {
+      const server = `http://127.0.0.1:${(host.address() as AddressInfo).port}`
+      expect(await keyturn('release', 'verify-public', '--server', server, '--blobs', 'all')).toMatchObject({ code: 0, data: { blobs_checked: 2, blobs_bad: [] } })
+      served.pad = true
+      expect(await keyturn('release', 'verify-public', '--server', server, '--blobs', 'all')).toMatchObject({ code: 1, data: { blobs_bad: ['a.txt', 'b.txt'] } })
+      expect(served.sent).toBeLessThan(64 * 1024 * 1024)
+    } finally {
+      host.closeAllConnections()
+      await new Promise((resolve) => { host.close(resolve) })
+    }
   })
 })
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { printable } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
-import { compareLogs, Kel, verifyLog } from '@keyturn/kel'
+import { checkStream, compareLogs, Kel, verifyLog } from '@keyturn/kel'
 import { fileLog } from '@keyturn/kel/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
@@ -38,14 +38,18 @@ async function runExport(context: Context, options: ExportOptions, [file = '']: 
 
 async function runImport(context: Context, options: ImportOptions, [file = '']: readonly (string | undefined)[]): Promise<CommandResult> {
   const identity = await openIdentity(context, { ...options, write: true })
-  const offered = verifyLog(await readFile(file), { prefix: identity.prefix, maxBytes: 64 * 1024 * 1024 })
+  const bytes = await readFile(file)
+  const offered = verifyLog(bytes, { prefix: identity.prefix, maxBytes: 64 * 1024 * 1024 })
   const kel = await Kel.open(fileLog(identity.logPath), identity.prefix, { own: true })
   const held = verifyLog(await kel.export(), { maxBytes: 64 * 1024 * 1024 })
   const { relation } = compareLogs(held, offered)
   let taken = 0
-  // A fork ends at the first rival event with KEL_DUPLICITY, which also keeps the evidence.
-  for (const event of [...offered.superseded, ...offered.events].sort((a, b) => a.sn - b.sn || (a.type === 'ixn' ? -1 : 1))) {
-    if (kel.firstSeen.includes(event.said)) continue
+  const events = new Map([...offered.superseded, ...offered.events].map((event) => [event.said, event]))
+  // In the order of the file, which is the order its owner saw them in: what a rotation supersedes came before it.
+  for (const { said } of checkStream(bytes).messages) {
+    const event = events.get(said)
+    if (event === undefined || kel.firstSeen.includes(said)) continue
+    // A fork ends at the first rival event with KEL_DUPLICITY, which also keeps the evidence.
     const { accepted } = await kel.append(event.message)
     taken += accepted.length
   }

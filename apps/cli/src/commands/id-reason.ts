@@ -1,6 +1,6 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { hexEncode, systemRandom, type Clock } from '@keyturn/primitives'
+import { hexEncode, parseStrictJson, systemRandom, type Clock, type JsonObject } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import { sha256DigestSeal, type DigestSeal } from '@keyturn/kel'
 import type { Identity } from './id-identity.ts'
@@ -23,4 +23,32 @@ export async function keepReason(identity: Identity, reason: string, clock: Cloc
   await mkdir(reasonsFolder(identity), { recursive: true, mode: 0o700 })
   await writeFileAtomic(join(reasonsFolder(identity), `${seal.d}.json`), bytes, { mode: 0o600 })
   return seal
+}
+
+/** A kept reason, as its file tells. */
+export interface KeptReason {
+  readonly reason: string
+  /** ISO 8601. */
+  readonly at: string
+}
+
+/**
+ * The reasons that are kept here, by the digest that a rotation seals. A file that is not the one it is named for is left
+ * out: it proves nothing.
+ */
+export async function readReasons(identity: Pick<Identity, 'logPath'>): Promise<ReadonlyMap<string, KeptReason>> {
+  const folder = reasonsFolder(identity)
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException): string[] => {
+    if (error.code === 'ENOENT') return []
+    throw error
+  })
+  const found = new Map<string, KeptReason>()
+  for (const name of names.filter((file) => file.endsWith('.json'))) {
+    const bytes = await readFile(join(folder, name))
+    const seal = sha256DigestSeal(bytes).d
+    if (name !== `${seal}.json`) continue
+    const { reason, at } = parseStrictJson(bytes, { maxBytes: 1024 * 1024 }) as JsonObject
+    if (typeof reason === 'string' && typeof at === 'string') found.set(seal, { reason, at })
+  }
+  return found
 }

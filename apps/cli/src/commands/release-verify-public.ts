@@ -1,6 +1,7 @@
 import {
   initialTrustState, parseTrustRoot, releaseSteps, sha256Hex, type AcceptedRelease, type DocumentRequest, type ManifestFile,
 } from '@keyturn/manifest'
+import { KeyturnError } from '@keyturn/primitives'
 import { ReleaseServerClient } from '@keyturn/release-server/client'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
@@ -45,14 +46,23 @@ export function publicPath(request: DocumentRequest): string {
   }
 }
 
+/** What is longer than it may be is as good as not there; no more than that is read of it. */
+async function fetchAtMost(client: ReleaseServerClient, path: string, maxBytes: number): Promise<Uint8Array | undefined> {
+  try {
+    return await client.fetchPublic(path, { maxBytes })
+  } catch (error) {
+    // A server that does not answer is the cause of its error; an answer over the limit has none.
+    if (error instanceof KeyturnError && error.code === 'SRV_NETWORK' && error.cause === undefined) return undefined
+    throw error
+  }
+}
+
 async function fetchRelease(client: ReleaseServerClient, context: Context, trust: string, channel: string): Promise<AcceptedRelease> {
   const steps = releaseSteps(initialTrustState(parseTrustRoot(trust)), { channel, nowMs: context.clock() })
   let step = steps.next()
   while (step.done !== true) {
     context.signal.throwIfAborted()
-    const bytes = await client.fetchPublic(publicPath(step.value))
-    // What is longer than the request allows is as good as not there.
-    step = steps.next(bytes !== undefined && bytes.length <= step.value.maxBytes ? bytes : undefined)
+    step = steps.next(await fetchAtMost(client, publicPath(step.value), step.value.maxBytes))
   }
   const decision = step.value
   if (decision.outcome === 'refused') throw decision.error
@@ -78,7 +88,7 @@ async function runVerifyPublic(context: Context, options: VerifyPublicOptions): 
   try {
     for (const [index, { path, sha256, size }] of checked.entries()) {
       context.signal.throwIfAborted()
-      const bytes = await client.fetchPublic(`/files/${sha256.slice(0, 2)}/${sha256}`)
+      const bytes = await fetchAtMost(client, `/files/${sha256.slice(0, 2)}/${sha256}`, size)
       if (bytes?.length !== size || sha256Hex(bytes) !== sha256) bad.push(path)
       progress.update(index + 1, checked.length)
     }
