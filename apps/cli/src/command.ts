@@ -24,6 +24,7 @@ import { Ask } from './ask.ts'
 import { applyCommandDefaults, readConfig, type Config } from './config.ts'
 import { CliError, toKeyturnError } from './errors.ts'
 import { exitCodes } from '@keyturn/primitives'
+import { hintOf } from './hints.ts'
 import { defaultHomeFolder } from './home-folder.ts'
 import { Output, type TextStream } from './output.ts'
 import { writeReport } from './report.ts'
@@ -212,12 +213,12 @@ export class Cli {
   #answer(name: string, result: CommandResult, out: Output): void {
     const { failure } = result
     const data = withoutUndefined(result.data)
-    if (out.json && failure !== undefined) out.object({ ok: false, command: name, error: errorBody(failure, failure.details, failure.hint), data })
+    if (out.json && failure !== undefined) out.object({ ok: false, command: name, error: errorBody(failure, failure.details, hintOf(failure)), data })
     else if (out.json) out.object({ ok: true, command: name, data })
     else if (result.raw !== undefined) this.#environment.stdout.write(result.raw)
     else if (result.text !== undefined && result.text !== '') out.line(result.text)
     if (failure !== undefined) {
-      if (!out.json) this.#errorText(failure, failure.hint, out)
+      if (!out.json) this.#errorText(failure, hintOf(failure), out)
       this.exitCode = Math.max(this.exitCode, exitCodes[failure.kind])
     }
     if (result.no === true) this.exitCode = Math.max(this.exitCode, exitCodes.no)
@@ -228,7 +229,7 @@ export class Cli {
     this.exitCode = Math.max(this.exitCode, exitCodes[error.kind])
     const report = error.kind === 'bug' ? await writeReport(error, name, homeFolder) : undefined
     const details = { ...error.details, ...(report === undefined ? {} : { report_id: report.id, report: report.path }) }
-    const hint = error.hint ?? (report === undefined ? undefined : `Please report it with the id ${report.id}; details are in ${report.path}`)
+    const hint = hintOf(error) ?? (report === undefined ? undefined : `Please report it with the id ${report.id}; details are in ${report.path}`)
     if (out.json) out.object({ ok: false, command: name, error: errorBody(error, details, hint) })
     else this.#errorText(error, hint, out)
   }
