@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Fetch } from '../src/index.ts'
 import { type Daemon, startDaemon } from '../src/daemon/daemon.ts'
 import { offline, temporaryFolder, treeFetch, treeText } from './support/install.ts'
-import { contentKey, noise, NOW, Publisher } from './support/publisher.ts'
+import { contentKey, keyId, type MadeRelease, noise, NOW, Publisher } from './support/publisher.ts'
 
 const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path))
 if (executablePath === undefined) console.info('No Chromium here: the page is not tested')
@@ -75,6 +75,9 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await shot(page, '02-downloading')
     await page.click('#pause')
     await until(page, '#banner', /Paused/)
+    await until(page, '#state', /^Paused$/)
+    await until(page, '#figures', /^[\d.]+ [kM]?B of 3\.0 MB$/) // neither a rate nor a time left while nothing moves
+    expect(await page.isDisabled('#play')).toBe(true)
     await shot(page, '03-paused')
     await page.click('#pause')
     await until(page, '#release', /2026\.11\.21-1/)
@@ -90,6 +93,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await until(page, '#release', /2026\.11\.21-2/)
     await until(page, '#state', /Ready to play/)
     const second = await treeText(folder)
+    await shot(page, '09-after-a-delta')
     await page.click('#rollback')
     await until(page, '#release', /2026\.11\.21-1/)
     expect(await treeText(folder)).not.toBe(second)
@@ -141,10 +145,43 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     expect(widths[0]).toBeLessThanOrEqual(widths[1] ?? 0)
     await page.click('summary')
     await page.fill('#limit', '500')
+    await shot(page, '10-phone-settings-cs')
     await page.selectOption('#language', 'en')
     await page.click('#save')
     await until(page, '#play', /^Play$/)
     expect((await daemon?.supervisor.snapshot())?.settings).toMatchObject({ limit: 500_000, language: 'en' })
+  })
+
+  it('says in Czech that a release must not be played, and offers no way around it', async () => {
+    const { page, publisher } = await stage({ locale: 'cs-CZ', colorScheme: 'dark' })
+    await page.click('#play')
+    await until(page, '#state', /Připraveno ke hře/)
+    await publisher.rotate((roles) => ({ roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } }, revokedKeys: [keyId('release 1')] }))
+    await publisher.head(publisher.last as MadeRelease)
+    await page.click('#update')
+    await until(page, '#banner', /Nesmí se hrát.*Vyhledejte aktualizace.*TRUST_LOST/)
+    expect(await text(page, '#state')).toBe('Nelze hrát')
+    expect(await page.isDisabled('#play')).toBe(true)
+    expect(await page.locator('#banner button').count()).toBe(0)
+    await page.click('summary')
+    await shot(page, '11-barred-cs-dark')
+    await publisher.resign(publisher.last as MadeRelease, ['release 2'])
+    await page.click('#update')
+    await until(page, '#trust', /Ověřeno: pochází od vydavatele/)
+    expect(await page.isDisabled('#play')).toBe(false)
+  })
+
+  it('shows a refusal on a phone in full', async () => {
+    const { page, publisher, files, extra } = await stage({ width: 360, height: 740 })
+    await page.click('#play')
+    await until(page, '#state', /Ready to play/)
+    const bad = await publisher.release({ ...files, 'x.txt': 'x' }, extra)
+    publisher.tree.set(`channels/stable/manifests/${bad.model.version}.json`, bad.bytes.map((byte, at) => (at === bad.bytes.length - 40 ? byte ^ 1 : byte)))
+    await page.click('#play')
+    await until(page, '#banner', /refused: its signature is not right/)
+    await shot(page, '12-phone-refused')
+    const widths = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth])
+    expect(widths[0]).toBeLessThanOrEqual(widths[1] ?? 0)
   })
 
   it('fits 900 by 560 without scrolling sideways', async () => {

@@ -73,7 +73,7 @@ function errorWords(error: PageError): Word {
 
 function banner(now: PageStatus): void {
   const { lastError } = now
-  if (now.trust === 'barred') return showBanner('bad', `${say('trust.barred')} (${now.reason?.code ?? ''})`)
+  if (now.trust === 'barred') return showBanner('bad', `${say('trust.barred')} ${say('barredHelp')} (${now.reason?.code ?? ''})`)
   if (now.offline) return showBanner('care', say('offline'))
   if (lastError !== undefined) {
     const mayPlay = lastError.code === 'LA_BARRED' && now.version !== undefined
@@ -92,15 +92,18 @@ function showProgress(progress: PageProgress): void {
   const bar = element<HTMLProgressElement>('bar')
   bar.value = total === 0 ? 0 : Math.floor((done / total) * 1000)
   const parts = [say('figures', { done: bytes(done), total: bytes(total) })]
-  if (isFetch && progress.bytesPerSecond > 0) parts.push(say('rate', { rate: bytes(progress.bytesPerSecond) }))
-  if (isFetch && progress.secondsLeft !== undefined) parts.push(say('left', { time: time(progress.secondsLeft) }))
+  const isMoving = isFetch && status?.paused !== true
+  if (isMoving && progress.bytesPerSecond > 0) parts.push(say('rate', { rate: bytes(progress.bytesPerSecond) }))
+  if (isMoving && progress.secondsLeft !== undefined) parts.push(say('left', { time: time(progress.secondsLeft) }))
   element('figures').textContent = total === 0 ? '' : parts.join(' · ')
 }
 
 function stateWords(now: PageStatus): string {
   if (now.isRunning) return say('running')
+  if (now.paused) return say('pausedState')
   if (now.activity !== undefined && isWord(`state.${now.state}`)) return say(`state.${now.state}` as Word)
-  return now.version === undefined ? say('nothing') : say('ready')
+  if (now.version === undefined) return say('nothing')
+  return say(now.trust === 'barred' ? 'barredState' : 'ready')
 }
 
 function show(now: PageStatus): void {
@@ -114,10 +117,11 @@ function show(now: PageStatus): void {
   const busy = now.activity !== undefined
   element('release').textContent = now.version === undefined ? '' : say('release', { version: now.version, channel: now.channel })
   element('state').textContent = stateWords(now)
-  element('progress').hidden = !busy || now.activity === 'rollback'
+  const isHalfDone = now.paused && now.progress.downloadTotalBytes > 0
+  element('progress').hidden = now.activity === 'rollback' || !(busy || isHalfDone)
   const play = element<HTMLButtonElement>('play')
   play.textContent = say(now.version === undefined ? 'install' : 'play')
-  play.disabled = busy || now.isRunning || now.trust === 'barred'
+  play.disabled = busy || now.isRunning || now.trust === 'barred' || (now.paused && now.version === undefined)
   const pause = element<HTMLButtonElement>('pause')
   pause.hidden = !(now.paused || (busy && ['fetch', 'plan', 'trust'].includes(now.state)))
   pause.textContent = say(now.paused ? 'resume' : 'pause')
@@ -129,7 +133,7 @@ function show(now: PageStatus): void {
   element('key').textContent = say(now.version === undefined ? 'keyNone' : 'keyFine')
   element('folder').textContent = shortened(now.folder)
   element('folder').title = now.folder
-  if (now.notes === undefined) element('notes').textContent = now.version === undefined ? '' : say('noNews')
+  if (now.notes === undefined) element('notes').textContent = now.trust === 'barred' ? '' : say(now.version === undefined ? 'newsLater' : 'noNews')
   else showMarkdown(element('notes'), now.notes)
   if (!settingsTouched) fillSettings(now)
   banner(now)
