@@ -62,6 +62,11 @@ export const launcherErrors = {
     meaning: 'The disk has no room for the update; what is installed is unchanged.',
     remedy: 'Free as many bytes as the message says, then update again: what was downloaded is kept.',
   },
+  LA_UNFINISHED: {
+    kind: 'policy',
+    meaning: 'An update that goes file by file for want of room is not through, so the install is a mixture that cannot be played.',
+    remedy: 'Update again while the server can be reached; it goes on where it stopped.',
+  },
   LA_IO: {
     kind: 'io',
     meaning: 'The disk refused to read or write.',

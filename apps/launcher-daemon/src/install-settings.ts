@@ -54,8 +54,8 @@ export async function settingsFor(flags: InstallFlags, fs: FileSystem = nodeFile
 
 /** Engine options from settings. */
 export function toEngineOptions(folder: string, settings: Settings & { readonly server: string; readonly trust: string }): EngineOptions {
-  const { server, trust, product, channel, target, groups, program, delivery, limit, telemetryUrlTemplate, runtimeKeyCache } = settings
-  return { folder, server, trust, product, channel, target, groups, program, delivery, bytesPerSecond: limit, telemetryUrlTemplate, runtimeKeyCache }
+  const { server, trust, product, channel, target, groups, program, delivery, limit, lowSpace, telemetryUrlTemplate, runtimeKeyCache } = settings
+  return { folder, server, trust, product, channel, target, groups, program, delivery, bytesPerSecond: limit, lowSpace, telemetryUrlTemplate, runtimeKeyCache }
 }
 
 /** Keeps the settings beside the install, so that the next start needs none. */

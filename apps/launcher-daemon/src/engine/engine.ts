@@ -7,101 +7,20 @@ import { renamePatiently } from './apply.ts'
 import { removeFile, writeSmallFile } from './disk.ts'
 import { stageBlob } from './download.ts'
 import { rollbackTransaction } from './go-back.ts'
-import type { EngineState, Progress, TrustStatus } from './events.ts'
+import type { TrustStatus } from './events.ts'
 import { finalize } from './finalize.ts'
 import { judgeInstalled, type InstalledRelease } from './installed-release.ts'
-import { startClient, type StartedClient } from './launch.ts'
+import { startClient } from './launch.ts'
+import type { Engine, EngineStatus, LaunchOptions, LaunchResult, UpdateResult } from './engine-interface.ts'
 import { type EngineOptions, resolveOptions } from './options.ts'
 import { Session } from './session.ts'
 import { type InstallState, readState, writeState } from './state-file.ts'
 import { reportUpdate } from './telemetry.ts'
 import { runTrustCycle } from './trust-cycle.ts'
-import { bringTo, decide, downloads, type RunResult } from './update-run.ts'
+import { decide } from './decide.ts'
+import { bringTo, downloads, type RunResult } from './update-run.ts'
 
-/** What {@link Engine.update} and {@link Engine.repair} came to. */
-export interface UpdateResult {
-  /** `stay`: the server offers nothing for this install, which keeps what it has. */
-  readonly outcome: 'updated' | 'up-to-date' | 'repaired' | 'stay' | 'rolled-back'
-  readonly version: string | undefined
-  readonly previousVersion: string | undefined
-  readonly trust: TrustStatus
-  readonly writtenFiles: number
-  readonly removedFiles: number
-  readonly keptFiles: readonly string[]
-  readonly downloadedBytes: number
-  readonly releaseBytes: number
-}
-
-/** What {@link Engine.status} knows without asking anybody. */
-export interface EngineStatus {
-  readonly folder: string
-  readonly server: string
-  readonly channel: string
-  readonly state: EngineState
-  readonly version: string | undefined
-  readonly sequence: number | undefined
-  readonly trust: TrustStatus
-  /** Why it is not `current`, in the words of the rule that says so. */
-  readonly reason: { readonly code: string; readonly message: string } | undefined
-  readonly rolesVersion: number | undefined
-  readonly notes: string | undefined
-  readonly confirmed: boolean
-  readonly failedStarts: number
-  readonly canRollBack: boolean
-  readonly paused: boolean
-  readonly bytesPerSecond: number | undefined
-  readonly progress: Progress
-}
-
-/** How a start goes. */
-export interface LaunchOptions {
-  readonly signal?: AbortSignal | undefined
-  /** Whether an update is looked for first; default true. */
-  readonly update?: boolean | undefined
-  /** Play although the server's newest manifest carried a wrong signature. */
-  readonly playInstalled?: boolean | undefined
-  /** The child's stdin, stdout, stderr; default `inherit`. */
-  readonly stdio?: readonly ('ignore' | 'inherit' | 'pipe' | number)[] | undefined
-  /** Arguments after those of the program. */
-  readonly args?: readonly string[] | undefined
-}
-
-/** A start. */
-export interface LaunchResult extends StartedClient {
-  readonly version: string
-  /** No server could be asked; what is installed was started. */
-  readonly offline: boolean
-  readonly trust: TrustStatus
-  /** What the update before it came to, if there was one. */
-  readonly update: UpdateResult | undefined
-}
-
-/** The update engine of one install. Operations run one at a time. */
-export interface Engine {
-  /** Brings the install to the newest release that may be installed. */
-  update(options?: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined }): Promise<UpdateResult>
-  /** Reads every byte of the installed release and fetches what is wrong. */
-  repair(options?: { signal?: AbortSignal | undefined }): Promise<UpdateResult>
-  /** Updates if it can, then starts the client with its key. */
-  launch(options?: LaunchOptions): Promise<LaunchResult>
-  /** Goes back to the release before, while its files are kept. */
-  rollback(): Promise<UpdateResult>
-  /**
-   * The hook for a self-update: brings the launcher that the newest accepted manifest names, signed with it under role
-   * `release`, to a path of the caller's choice, verified and whole. Putting it in place is the host's business.
-   *
-   * @returns `false` when the release names none, or none for this target.
-   */
-  fetchLauncher(path: string, options?: { signal?: AbortSignal | undefined }): Promise<boolean>
-  /** What is known now. */
-  status(): Promise<EngineStatus>
-  /** Stops downloading until {@link Engine.resume}, also after a restart. */
-  pause(): Promise<void>
-  /** Allows downloading again; the next {@link Engine.update} goes on where it stopped. */
-  resume(): Promise<void>
-  /** Bytes a second from now on, `undefined` for no limit. */
-  setLimit(bytesPerSecond: number | undefined): void
-}
+export type { Engine, EngineStatus, LaunchOptions, LaunchResult, UpdateResult } from './engine-interface.ts'
 
 const offlineCodes = new Set(['LA_NETWORK', 'LA_TIMEOUT', 'LA_HTTP_STATUS', 'LA_REDIRECT', 'LA_SIZE', 'LA_ENCODING', 'MAN_MISSING', 'TRUST_MISSING'])
 
@@ -216,6 +135,9 @@ class InstallEngine implements Engine {
 
   /** The installed release, if it may be played. */
   async #playable(session: Session, state: InstallState): Promise<InstalledRelease> {
+    if (state.partial !== undefined) {
+      throw new LauncherError('LA_UNFINISHED', `Cannot use the install: the update to ${state.partial.version} goes file by file and is not through`, { hint: 'Update again; it goes on where it stopped' })
+    }
     if (state.installed === undefined) throw new LauncherError('LA_NOT_INSTALLED', `Nothing is installed in "${session.layout.root}"`)
     const judged = await judgeInstalled(session, state.installed, await this.#trustState(session))
     if (judged.playable) return judged.release
@@ -310,7 +232,7 @@ class InstallEngine implements Engine {
       folder: session.layout.root, server, channel, state: session.state,
       version: state.installed?.version, sequence: state.installed?.sequence, trust, reason,
       rolesVersion: state.installed?.rolesVersion, notes,
-      confirmed: state.confirmed, failedStarts: state.failedStarts, canRollBack: state.previous !== undefined,
+      confirmed: state.confirmed, failedStarts: state.failedStarts, canRollBack: state.previous !== undefined, unfinished: state.partial?.version,
       paused: await pathExists(session.layout.paused, fs),
       bytesPerSecond: session.limit.bytesPerSecond, progress: session.meter.snapshot(),
     }

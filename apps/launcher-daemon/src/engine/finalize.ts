@@ -27,8 +27,9 @@ async function copyManifest(context: ApplyContext, transaction: Transaction): Pr
 }
 
 function stateAfter(transaction: Transaction, state: InstallState, at: number): InstallState {
-  const { from, to, id, kind } = transaction
-  const next = { ...state, installed: to, suspect: false }
+  const { from, to, id, kind, isPart } = transaction
+  if (isPart === true) return state
+  const next = { ...state, installed: to, suspect: false, partial: undefined }
   if (kind === 'repair') return next
   if (kind === 'rollback') {
     const failed = from === undefined ? state.failed : [...new Set([...state.failed, from.manifestSha256])].slice(-16)
@@ -43,7 +44,7 @@ function stateAfter(transaction: Transaction, state: InstallState, at: number): 
  */
 export async function finalize(context: ApplyContext, transaction: Transaction, state: InstallState, at: number): Promise<InstallState> {
   const { fs, layout } = context
-  await copyManifest(context, transaction)
+  if (transaction.isPart !== true) await copyManifest(context, transaction)
   for (const step of transaction.steps) {
     if (step.sha256 === undefined) await removeEmptyParents(fs, layout, step.path)
   }
@@ -52,7 +53,7 @@ export async function finalize(context: ApplyContext, transaction: Transaction, 
   if (after.previous?.transaction === transaction.id) {
     await writeSmallFile(fs, join(layout.backup, transaction.id, 'steps.json'), new TextEncoder().encode(JSON.stringify(transaction.steps)))
   }
-  await writeState(fs, layout, after)
+  if (after !== state) await writeState(fs, layout, after)
   await removeFile(fs, layout.transaction)
   await syncFolders(fs, [layout.updates])
   return after

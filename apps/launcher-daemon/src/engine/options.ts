@@ -41,6 +41,11 @@ export interface EngineOptions {
   readonly lockWaitMs?: number | undefined
   /** Default: none is sent. */
   readonly telemetryUrlTemplate?: string | undefined
+  /**
+   * Whether an update for which old and new do not fit on the disk together may go file by file; default false. Until such
+   * an update is through, the install cannot be played.
+   */
+  readonly lowSpace?: boolean | undefined
   /** Takes a release before its turn in a staged rollout; default false. */
   readonly ignoreRollout?: boolean | undefined
   /** Whether a key that came over Noise is kept, sealed, for offline starts; default true. */

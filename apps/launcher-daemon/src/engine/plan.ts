@@ -11,6 +11,8 @@ export interface PlannedWrite {
   readonly file: ManifestFile
   /** Whether something lies there now. */
   readonly existed: boolean
+  /** Bytes of the file that lies there now. */
+  readonly oldSize: number
 }
 
 /** What has to change on disk. */
@@ -123,13 +125,13 @@ async function planRemovals(input: PlanInput, guard: FolderGuard): Promise<{ rem
 /** Compares a release with what lies on disk. */
 export async function makePlan(input: PlanInput): Promise<Plan> {
   const guard = new FolderGuard(input.layout.root, input.fs)
-  const writes: PlannedWrite[] = []
+  const changed: { file: ManifestFile; existed: boolean }[] = []
   const unchanged: ManifestFile[] = []
   const settle = (file: ManifestFile, stands: Standing): void => {
     input.onFile?.()
     const isUsers = stands !== 'absent' && input.manifest.keep.some((glob) => matchesGlob(glob, file.path))
     if (stands === 'same' || isUsers) unchanged.push(file)
-    else writes.push({ file, existed: stands === 'different' })
+    else changed.push({ file, existed: stands === 'different' })
   }
   const unread: ManifestFile[] = []
   await inParallel(input.files, input.concurrency, async (file) => {
@@ -141,7 +143,12 @@ export async function makePlan(input: PlanInput): Promise<Plan> {
   })
   await readAll(input, unread, settle)
   const byPath = (a: string, b: string): number => (a < b ? -1 : 1)
-  writes.sort((a, b) => byPath(a.file.path, b.file.path))
+  changed.sort((a, b) => byPath(a.file.path, b.file.path))
+  const writes: PlannedWrite[] = []
+  for (const { file, existed } of changed) {
+    const found = existed ? await look(input.fs, placeInside(input.layout.root, file.path)) : undefined
+    writes.push({ file, existed, oldSize: found?.kind === 'file' ? found.identity.size : 0 })
+  }
   unchanged.sort((a, b) => byPath(a.path, b.path))
   return { writes, unchanged, ...(await planRemovals(input, guard)) }
 }

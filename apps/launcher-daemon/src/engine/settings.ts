@@ -24,6 +24,8 @@ export interface Settings {
   readonly limit?: number
   /** Content groups to install; absent: all. */
   readonly groups?: readonly string[]
+  /** Whether an update may go file by file where the disk has no room for old and new together; default false. */
+  readonly lowSpace?: boolean
   readonly telemetryUrlTemplate?: string
   readonly language?: 'cs' | 'en'
   /** Whether a runtime key that came over Noise is kept, sealed, for offline starts; default true. */
@@ -50,6 +52,7 @@ const checks: Readonly<Record<keyof Settings, Check>> = {
   delivery: oneOf('env', 'fd', 'shared-memory'),
   limit: (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= 1024,
   groups: texts,
+  lowSpace: (value) => typeof value === 'boolean',
   telemetryUrlTemplate: (value) => value === '' || (typeof value === 'string' && isUrl(value.replaceAll(/[{}]/g, ''))),
   language: oneOf('cs', 'en'),
   runtimeKeyCache: (value) => typeof value === 'boolean',

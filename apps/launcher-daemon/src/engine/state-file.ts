@@ -29,11 +29,13 @@ export interface InstallState {
   readonly failed: readonly string[]
   /** Whether the files must all be verified before the next start. */
   readonly suspect: boolean
+  /** The release that a low-space update is on its way to: until it is there the install is a mixture that nobody plays. */
+  readonly partial: ReleaseRef | undefined
 }
 
 /** The state of an empty folder. */
 export const emptyState: InstallState = Object.freeze({
-  schema: 1, installed: undefined, confirmed: false, failedStarts: 0, previous: undefined, failed: [], suspect: false,
+  schema: 1, installed: undefined, confirmed: false, failedStarts: 0, previous: undefined, failed: [], suspect: false, partial: undefined,
 })
 
 const maxStateBytes = 1024 * 1024
@@ -69,6 +71,7 @@ function parseState(bytes: Uint8Array): InstallState | undefined {
         : undefined,
     failed,
     suspect: value['suspect'] === true,
+    partial: parseReleaseRef(value['partial']),
   }
 }
 

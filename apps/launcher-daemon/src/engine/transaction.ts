@@ -24,6 +24,8 @@ export interface Transaction {
   readonly kind: 'update' | 'repair' | 'rollback'
   readonly from: ReleaseRef | undefined
   readonly to: ReleaseRef
+  /** One of several of a low-space update: when it is done, the release is not there yet. */
+  readonly isPart?: boolean | undefined
   readonly steps: readonly TransactionStep[]
 }
 
@@ -53,13 +55,13 @@ function parseTransaction(bytes: Uint8Array): Transaction | undefined {
   if (createHash('sha256').update(body).digest('hex') !== sha256) return undefined
   const value: unknown = parseStrictJson(new TextEncoder().encode(body), { maxBytes: maxTransactionBytes })
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
-  const { id, kind, from, to, steps } = value as Record<string, unknown>
+  const { id, kind, from, to, isPart, steps } = value as Record<string, unknown>
   const target = parseReleaseRef(to)
   if (typeof id !== 'string' || !/^[0-9a-f]{16,64}$/.test(id) || target === undefined || !Array.isArray(steps)) return undefined
   if (kind !== 'update' && kind !== 'repair' && kind !== 'rollback') return undefined
   const parsed = steps.map(parseStep)
   if (parsed.includes(undefined)) return undefined
-  return { id, kind, from: parseReleaseRef(from), to: target, steps: parsed as TransactionStep[] }
+  return { id, kind, from: parseReleaseRef(from), to: target, isPart: isPart === true, steps: parsed as TransactionStep[] }
 }
 
 /**

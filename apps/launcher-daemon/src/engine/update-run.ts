@@ -1,20 +1,19 @@
 import { join } from 'node:path'
 import { type ContentKey, filesFor, type ManifestFile, parseManifest, type ReleaseManifest, type Requirements } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
-import { LauncherError } from '../errors.ts'
-import { prepareBackup, rollBack, swap } from './apply.ts'
-import { runningClient } from './client-process.ts'
-import { listFolder, look, placeInside, readSmallFile, removeFile, syncFolders } from './disk.ts'
+import { listFolder, look, placeInside, readSmallFile, removeFile } from './disk.ts'
+import { decide } from './decide.ts'
 import type { DownloadContext } from './download.ts'
 import { finalize } from './finalize.ts'
 import { Gate } from './gate.ts'
 import { HashCache } from './hash-cache.ts'
+import { bringInParts } from './low-space.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { preflight } from './preflight.ts'
 import type { Session } from './session.ts'
-import { planFetch, stageAll, type Staged } from './stage.ts'
+import { type FetchPlan, planFetch, stageAll, type Staged } from './stage.ts'
 import type { InstallState, ReleaseRef } from './state-file.ts'
-import { type Transaction, writeTransaction } from './transaction.ts'
+import type { Transaction } from './transaction.ts'
 
 /** A release that was verified and shall lie in the folder. */
 export interface TargetRelease {
@@ -48,8 +47,14 @@ const maxManifestBytes = 64 * 1024 * 1024
 
 /** Files of the manifest that is installed, as its bytes beside the install say. */
 export async function installedFiles(session: Session, state: InstallState): Promise<ManifestFile[]> {
-  if (state.installed === undefined) return []
-  const bytes = await readSmallFile(session.options.fs, session.layout.manifest, maxManifestBytes)
+  const files = state.installed === undefined ? [] : await filesOf(session, session.layout.manifest)
+  if (state.partial === undefined) return files
+  // On the way to another release: what that one brought counts as installed too.
+  return [...files, ...(await filesOf(session, join(session.layout.manifests, `${state.partial.sequence}.json`)))]
+}
+
+async function filesOf(session: Session, path: string): Promise<ManifestFile[]> {
+  const bytes = await readSmallFile(session.options.fs, path, maxManifestBytes)
   if (bytes === undefined) return []
   try {
     return filesFor(parseManifest(bytes), session.options.target, session.options.groups)
@@ -70,7 +75,8 @@ async function plan(session: Session, release: TargetRelease, state: InstallStat
   session.enter('plan')
   const files = filesFor(release.manifest as ReleaseManifest, target, groups)
   // The very manifest that is installed need not be read again.
-  const installed = state.installed?.manifestSha256 === release.ref.manifestSha256 ? files : await installedFiles(session, state)
+  const isInstalled = state.installed?.manifestSha256 === release.ref.manifestSha256 && state.partial === undefined
+  const installed = isInstalled ? files : await installedFiles(session, state)
   const cache = await HashCache.load(fs, session.layout.hashCache)
   session.meter.expect({ disk: files.reduce((sum, file) => sum + file.size, 0), files: files.length })
   const made = await makePlan({
@@ -91,7 +97,7 @@ export async function bringTo(session: Session, release: TargetRelease, state: I
   const { writes, removals, kept } = planned.plan
   for (const path of kept) session.emit({ type: 'file', path, action: 'kept' })
   session.enter('preflight')
-  const changedBytes = await preflight(session.options.fs, session.layout, planned.plan, release.manifest.requires)
+  const { bytes: changedBytes, isLow } = await preflight(session.options.fs, session.layout, planned.plan, { requires: release.manifest.requires, lowSpace: session.options.lowSpace === true })
   if (writes.length > 0) session.resetMeter()
   session.enter('fetch')
   const context = downloads(session, options.signal)
@@ -105,10 +111,9 @@ export async function bringTo(session: Session, release: TargetRelease, state: I
     return { state, writtenFiles: writes.length, removedFiles: removals.length, keptFiles: kept, downloadedBytes: fetchPlan.downloadBytes, releaseBytes }
   }
   session.meter.expect({ download: fetchPlan.downloadBytes, disk: changedBytes, files: writes.length })
-  const staged = await stageAll(context, session.layout, planned.plan, fetchPlan)
-  session.enter('stage')
-  options.signal.throwIfAborted()
-  const after = await applyStaged(session, release, state, options, staged)
+  const after = isLow
+    ? await bringInParts({ session, context, release: release.ref, state, plan: planned.plan, installed: planned.installed })
+    : await bringWhole(session, context, release, state, options, { plan: planned.plan, fetchPlan })
   await rememberHashes(session, planned.plan, planned.cache)
   await pruneUpdates(session, release, options)
   session.meter.tell()
@@ -118,44 +123,24 @@ export async function bringTo(session: Session, release: TargetRelease, state: I
   }
 }
 
+async function bringWhole(
+  session: Session, context: DownloadContext, release: TargetRelease, state: InstallState, options: RunOptions, { plan, fetchPlan }: { plan: Plan; fetchPlan: FetchPlan },
+): Promise<InstallState> {
+  const staged = await stageAll(context, session.layout, plan, fetchPlan)
+  session.enter('stage')
+  options.signal.throwIfAborted()
+  return await applyStaged(session, release, state, options, staged)
+}
+
 /** Puts staged files in place, all or none. */
 async function applyStaged(session: Session, release: TargetRelease, state: InstallState, options: RunOptions, staged: Staged): Promise<InstallState> {
-  const isSame = state.installed?.manifestSha256 === release.ref.manifestSha256
+  const isSame = state.installed?.manifestSha256 === release.ref.manifestSha256 && state.partial === undefined
   if (staged.steps.length === 0 && isSame && !state.suspect && state.installed?.rolesVersion === release.ref.rolesVersion) return state
   const kind = isSame ? 'repair' : options.kind
-  const transaction: Transaction = { id: hexEncode(session.options.random(8)), kind, from: state.installed, to: release.ref, steps: staged.steps }
+  const transaction: Transaction = { id: hexEncode(session.options.random(8)), kind, from: state.partial === undefined ? state.installed : undefined, to: release.ref, steps: staged.steps }
   await decide(session, transaction, staged)
   session.enter('finalize')
   return await finalize(session.apply, transaction, state, session.options.clock())
-}
-
-/** Commit and swap; whatever cannot be put in place is undone. */
-export async function decide(session: Session, transaction: Transaction, staged: Pick<Staged, 'verified'> | undefined): Promise<void> {
-  const { fs } = session.options
-  const client = await runningClient(fs, session.layout)
-  if (client !== undefined && transaction.steps.length > 0) {
-    throw new LauncherError('LA_LOCKED', `Cannot put the update in place: the client is running (process ${client})`, { details: { pid: client }, hint: 'Close the client; the download is kept' })
-  }
-  const context = { ...session.apply, verified: staged?.verified, onStep: (step: Transaction['steps'][number]) => session.emit({ type: 'file', path: step.path, action: step.sha256 === undefined ? 'removed' : 'written' }) }
-  session.enter('commit')
-  await prepareBackup(context, transaction)
-  await writeTransaction(fs, session.layout.transaction, transaction)
-  session.enter('swap')
-  try {
-    await swap(context, transaction)
-    session.enter('prune')
-  } catch (error) {
-    await undo(session, transaction)
-    throw error
-  }
-}
-
-async function undo(session: Session, transaction: Transaction): Promise<void> {
-  const { fs } = session.options
-  const lost = await rollBack(session.apply, transaction)
-  if (lost.length > 0) return // the journal stays: the next start tries again, forward or back
-  await removeFile(fs, session.layout.transaction)
-  await syncFolders(fs, [session.layout.updates])
 }
 
 /** What was just written has a known hash: the next start need not read it. */

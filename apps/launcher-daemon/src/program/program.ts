@@ -36,6 +36,7 @@ interface Flags {
   readonly program?: string
   readonly delivery?: DeliveryName
   readonly limit?: string
+  readonly lowSpace?: boolean
   readonly json?: boolean
   readonly events?: boolean
   readonly quiet?: boolean
@@ -132,6 +133,8 @@ export class LauncherProgram {
       .option('--program <path>', 'program to start, relative to the install or absolute')
       .option('--delivery <how>', 'how the client gets its key: env, fd or shared-memory')
       .option('--limit <bytes>', 'bytes a second')
+      .option('--low-space', 'where old and new do not fit together, update file by file; nobody can play until it is through')
+      .option('--no-low-space', 'no longer')
       .option('--json', 'print one JSON object on stdout')
       .option('--events', 'print events as JSON lines on stderr')
       .option('-q, --quiet', 'print results only')
@@ -160,8 +163,8 @@ export class LauncherProgram {
   async #open(flags: Flags, printer: EventPrinter): Promise<OpenInstall> {
     const folder = flags.dir ?? locateInstall(this.#environment.env, this.#environment.programFolder)
     if (folder === undefined) throw new LauncherError('LA_USAGE', 'Which install? Give --dir, or set METIN2_INSTALL_DIR')
-    const { server, trust, product, channel, target, delivery, program, limit } = flags
-    const said = { server, trust, product, channel, target, delivery, program: program === undefined ? undefined : [program], limit: limit === undefined ? undefined : Number(limit) }
+    const { server, trust, product, channel, target, delivery, program, limit, lowSpace } = flags
+    const said = { server, trust, product, channel, target, delivery, program: program === undefined ? undefined : [program], limit: limit === undefined ? undefined : Number(limit), lowSpace }
     const given = parseSettings(Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)))
     const settings = await settingsFor({ folder, ...given })
     const engine = createEngine({ ...toEngineOptions(folder, settings), onEvent: printer.print, env: this.#environment.env })
