@@ -1,9 +1,9 @@
-// Writes the manual page beside the built program: dist/man/keyturn.1.
+// Writes the manual pages beside the built programs: dist/man/keyturn.1 and m2pack.1.
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { describeCommands } from '../dist/command-tree.js'
+import { describeCommands, describeM2pack } from '../dist/command-tree.js'
 import { manPage } from '../dist/man-page.js'
 import { version } from '../dist/version.js'
 
 const folder = new URL('../dist/man/', import.meta.url)
 mkdirSync(folder, { recursive: true })
-writeFileSync(new URL('keyturn.1', folder), manPage(await describeCommands(), version()))
+for (const root of [await describeCommands(), await describeM2pack()]) writeFileSync(new URL(`${root.program}.1`, folder), manPage(root, version()))

@@ -25,6 +25,8 @@ export interface ArgumentDescription {
 
 /** A command and what is below it. */
 export interface CommandDescription {
+  /** `keyturn`, `m2pack`. */
+  readonly program: string
   /** `pack build`; empty for the program itself. */
   readonly path: string
   readonly summary: string
@@ -32,15 +34,31 @@ export interface CommandDescription {
   readonly args: readonly ArgumentDescription[]
   /** Text behind the options in `--help`: the examples. */
   readonly examples: readonly string[]
+  /** `--dry-run` says what it would do. */
+  readonly dryRun: boolean
   readonly commands: readonly CommandDescription[]
 }
 
-/** Loads every noun and describes the whole command line. */
+/** Loads every noun and describes the whole command line of `keyturn`. */
 export async function describeCommands(): Promise<CommandDescription> {
-  const program = new Command('keyturn').description('Ship releases whose every key can be turned.')
+  return await describeProgram('keyturn', 'Ship releases whose every key can be turned.', registerAll)
+}
+
+/** Describes the command line of `m2pack`. */
+export async function describeM2pack(): Promise<CommandDescription> {
+  return await describeProgram('m2pack', 'Build, verify, list, compare and extract .m2p archives.', async (program, cli) => {
+    const { registerPackVerbs } = await import('./commands/pack.ts')
+    registerPackVerbs(program, cli)
+  })
+}
+
+async function describeProgram(
+  name: string, description: string, register: (program: Command, cli: Cli) => Promise<void>,
+): Promise<CommandDescription> {
+  const program = new Command(name).description(description)
   const silent = { write: () => true }
   const cli = new Cli(program, { stdout: silent, stderr: silent, env: {}, signal: new AbortController().signal })
-  await registerAll(program, cli)
+  await register(program, cli)
   return describe(program, '', cli)
 }
 
@@ -49,11 +67,17 @@ export function flattenCommands(root: CommandDescription): CommandDescription[] 
   return [root, ...root.commands.flatMap(flattenCommands)]
 }
 
+function programName(command: Command): string {
+  return command.parent === null ? command.name() : programName(command.parent)
+}
+
 function describe(command: Command, path: string, cli: Cli): CommandDescription {
   return {
+    program: programName(command),
     path,
     summary: command.description(),
     examples: cli.examplesOf(command),
+    dryRun: cli.hasDryRun(command),
     flags: command.options.filter((option) => !option.hidden).map((option) => ({
       long: option.long ?? '',
       short: option.short,

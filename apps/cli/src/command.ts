@@ -111,6 +111,7 @@ export class Cli {
   readonly #environment: CliEnvironment
   readonly #program: Command
   readonly #examples = new Map<Command, readonly string[]>()
+  readonly #dryRuns = new Set<Command>()
 
   /**
    * @param program - The root command; gets the global flags.
@@ -130,8 +131,11 @@ export class Cli {
    * @returns The command.
    */
   define<Options>(command: Command, spec: CommandSpec<Options>): Command {
-    const examples = typeof spec.example === 'string' ? [spec.example] : spec.example
+    const lines = typeof spec.example === 'string' ? [spec.example] : spec.example
+    // The verbs of archives are those of a second program too.
+    const examples = this.#program.name() === 'm2pack' ? lines.map((line) => line.replace(/^keyturn pack /, 'm2pack ')) : lines
     this.#examples.set(command, examples)
+    if (spec.dryRun === true) this.#dryRuns.add(command)
     command.addHelpText('after', `\nExample${examples.length > 1 ? 's' : ''}:\n${examples.map((line) => `  $ ${line}`).join('\n')}`)
     command.action(async () => {
       await this.#execute(command, spec)
@@ -142,6 +146,11 @@ export class Cli {
   /** The examples of a command, as `--help` shows them. */
   examplesOf(command: Command): readonly string[] {
     return this.#examples.get(command) ?? []
+  }
+
+  /** Whether a command honours `--dry-run`. */
+  hasDryRun(command: Command): boolean {
+    return this.#dryRuns.has(command)
   }
 
   /**

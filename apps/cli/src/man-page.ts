@@ -22,11 +22,11 @@ const exitMeanings: readonly (readonly [string, string])[] = [
 export function manPage(root: CommandDescription, version: string): string {
   const commands = flattenCommands(root).filter(({ path, commands: below }) => path !== '' && below.length === 0)
   return [
-    `.TH KEYTURN 1 "" "keyturn ${roff(version)}" "Keyturn"`,
-    '.SH NAME', `keyturn \\- ${roff(root.summary)}`,
-    '.SH SYNOPSIS', '.B keyturn', '.RI [ options ]', '.I command', '.RI [ arguments ]',
+    `.TH ${roff(root.program.toUpperCase())} 1 "" "keyturn ${roff(version)}" "Keyturn"`,
+    '.SH NAME', `${root.program} \\- ${roff(root.summary)}`,
+    '.SH SYNOPSIS', `.B ${root.program}`, '.RI [ options ]', '.I command', '.RI [ arguments ]',
     '.SH DESCRIPTION',
-    'Makes keys, packs archives, signs and publishes releases, turns every key, installs and starts clients.',
+    ...(root.program === 'keyturn' ? ['Makes keys, packs archives, signs and publishes releases, turns every key, installs and starts clients.'] : []),
     'Options may stand before and after the command.',
     '.SH OPTIONS', ...root.flags.flatMap(flagLines),
     '.SH COMMANDS', ...commands.flatMap(commandLines),
@@ -51,7 +51,7 @@ function commandLines(command: CommandDescription): string[] {
     return required ? ` <${shown}>` : ` [${shown}]`
   })
   return [
-    `.SS keyturn ${roff(command.path + args.join(''))}`, roff(sentence(command.summary)),
+    `.SS ${command.program} ${roff(command.path + args.join(''))}`, roff(sentence(command.summary)),
     ...command.flags.flatMap(flagLines),
     ...command.examples.flatMap((example) => ['.PP', '.RS', '.nf', roff(example), '.fi', '.RE']),
   ]
@@ -67,7 +67,8 @@ function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
 }
 
-/** Characters that roff would read: backslashes, hyphens that are minus signs, dots and quotes at the start of a line. */
+/** Characters that roff would read: backslashes, hyphens that are minus signs, dots and quotes at the start of a line, what is not ASCII. */
 function roff(text: string): string {
   return text.replaceAll('\\', '\\e').replaceAll('-', '\\-').replaceAll('\n', ' ').replace(/^([.'])/, '\\&$1')
+    .replaceAll(/[^\p{ASCII}]/gu, (character) => `\\[u${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}]`)
 }

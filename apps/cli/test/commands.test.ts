@@ -1,10 +1,11 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { describeCommands, flattenCommands, type CommandDescription } from '../src/command-tree.ts'
+import { describeCommands, describeM2pack, flattenCommands, type CommandDescription } from '../src/command-tree.ts'
 import { nouns } from '../src/commands/index.ts'
 import { completionScript, shells } from '../src/completion-script.ts'
 import { manPage } from '../src/man-page.ts'
+import { isInstalled } from './support/terminal.ts'
 
 const run = promisify(execFile)
 let root: CommandDescription
@@ -58,6 +59,20 @@ describe('manPage()', () => {
     for (const { path, commands: below } of commands) if (below.length === 0) expect(page).toContain(`.SS keyturn ${path.replaceAll('-', '\\-')}`)
     const requests = /^\.(TH|SH|SS|TP|B|I|RI|PP|RS|RE|nf|fi)( |$)/
     expect(page.split('\n').filter((line) => line.startsWith('.') && !requests.test(line))).toEqual([])
+  })
+
+  it.skipIf(!isInstalled('groff', 'manual pages are not set'))('is set by groff without a warning, m2pack too', async () => {
+    for (const description of [root, await describeM2pack()]) {
+      const { stdout, stderr, status } = spawnSync('groff', ['-man', '-Tutf8', '-ww', '-rLL=78n'], { input: manPage(description, '1.2.3'), encoding: 'utf8' })
+      expect([status, stderr]).toEqual([0, ''])
+      expect(stdout.replaceAll(/\u001b\[[0-9;]*m/g, '')).toContain(`${description.program} - `)
+    }
+  })
+
+  it('shows for m2pack the examples of m2pack', async () => {
+    const page = manPage(await describeM2pack(), '1.2.3')
+    expect(page).toContain('m2pack keygen \\-\\-out\\-dir keys')
+    expect(page).not.toContain('keyturn pack')
   })
 })
 

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { Client } from '@modelcontextprotocol/client'
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { describeCommands } from '../src/command-tree.ts'
+import { describeCommands, flattenCommands } from '../src/command-tree.ts'
 import { commandTools } from '../src/mcp/tools.ts'
 import { World } from './support/world.ts'
 
@@ -61,6 +61,31 @@ describe('keyturn mcp', () => {
 })
 
 describe('commandTools()', () => {
+  it('has a tool for every command but those that talk to a person or go on, and none that writes unless allowed', async () => {
+    const root = await describeCommands()
+    const commands = flattenCommands(root).filter(({ path, commands: below }) => path !== '' && below.length === 0).map(({ path }) => path.replaceAll(/[ -]/g, '_'))
+    const all = commandTools(root, true)
+    expect(commands.filter((name) => !all.some((tool) => tool.name === name))).toEqual(['demo', 'launch', 'serve', 'mcp', 'completion'].toSorted((a, b) => commands.indexOf(a) - commands.indexOf(b)))
+    // A new command is a writing one until it is written down here and in mcp/tools.ts.
+    expect(commandTools(root, false).map(({ name }) => name).toSorted()).toEqual([
+      'device_list', 'doctor', 'emergency_report', 'explain', 'id_check', 'id_log', 'id_show', 'id_witness_list', 'noise_audit', 'noise_derive',
+      'noise_lookup', 'noise_plan', 'noise_status', 'pack_diff', 'pack_inspect', 'pack_list', 'pack_verify', 'release_diff', 'release_list',
+      'release_show', 'release_trust', 'release_verify', 'release_verify_public', 'roles_show', 'status', 'vault_audit_list', 'vault_audit_verify',
+      'vault_list', 'vault_status', 'verify',
+    ])
+    expect(all.filter(({ reads }) => reads)).toHaveLength(commandTools(root, false).length)
+  })
+
+  it('leaves out of reading tools what writes a file or shows a secret, and offers dry_run where it is honoured', async () => {
+    const root = await describeCommands()
+    const flags = (name: string, allowWrite: boolean): string[] => Object.keys(commandTools(root, allowWrite).find((tool) => tool.name === name)?.schema.properties ?? {})
+    expect(flags('status', false)).not.toContain('ics')
+    expect(flags('status', true)).toContain('ics')
+    expect(flags('noise_derive', false)).not.toContain('show_secret')
+    expect(flags('rotate_content', true)).toContain('dry_run')
+    expect(flags('pack_build', true)).not.toContain('dry_run')
+  })
+
   it('puts flags and arguments where no value can become a flag', async () => {
     const tool = commandTools(await describeCommands(), false).find(({ name }) => name === 'explain')
     expect(tool?.argv({ code: '--help' })).toEqual(['explain', '--', '--help'])

@@ -36,12 +36,13 @@ interface PropertySchema {
 const READS = new Set([
   'explain', 'status', 'doctor', 'verify', 'pack list', 'pack verify', 'pack diff', 'pack inspect', 'id show', 'id log', 'id check',
   'roles show', 'release list', 'release show', 'release diff', 'release trust', 'release verify', 'release verify-public',
-  'device list', 'emergency report', 'noise status', 'noise lookup', 'noise plan', 'noise audit', 'vault status', 'vault audit',
+  'device list', 'emergency report', 'noise status', 'noise lookup', 'noise plan', 'noise audit', 'vault status', 'vault list',
+  'vault audit verify', 'vault audit list', 'id witness list', 'noise derive',
 ])
 /** Commands that talk to a person, or never end. */
 const NEVER = new Set(['demo', 'serve', 'mcp', 'completion', 'launch'])
-/** Flags of reading commands that write a file. */
-const WRITING_FLAGS = new Set(['ics', 'output'])
+/** Flags of reading commands that write a file or show a secret. */
+const WRITING_FLAGS = new Set(['ics', 'output', 'show-secret'])
 
 /**
  * Makes a tool of every command that a program can use.
@@ -70,7 +71,7 @@ function toolOf(command: CommandDescription, allowWrite: boolean): CommandTool {
     if (argument.required) required.push(propertyName(argument.name))
   }
   for (const [name, flag] of flags) properties[name] = propertyOf(flag)
-  if (!reads) properties['dry_run'] = { type: 'boolean', description: 'say what would be done and change nothing' }
+  if (command.dryRun) properties['dry_run'] = { type: 'boolean', description: 'say what would be done and change nothing' }
   return {
     name: propertyName(command.path.replaceAll(' ', '_')), description: command.summary, reads,
     schema: { type: 'object', properties, required, additionalProperties: false },
