@@ -1,105 +1,108 @@
-import { execFile, spawnSync } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { readFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { isInstalled, Terminal } from './support/terminal.ts'
 
-const run = promisify(execFile)
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
-const hasTmux = spawnSync('tmux', ['-V']).status === 0
-if (!hasTmux) console.info('tmux is not installed: the terminal is not tested')
+const hasTmux = isInstalled('tmux', 'the terminal is not tested')
+let terminal: Terminal
+beforeEach(async () => { terminal = await Terminal.open() })
+afterEach(async () => { await terminal.close() })
 
-let folder = ''
-let socket = ''
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'keyturn-terminal-'))
-  socket = basename(folder)
-})
-afterEach(async () => {
-  await run('tmux', ['-L', socket, 'kill-server']).catch(() => undefined)
-  await rm(folder, { recursive: true, force: true })
-})
-
-const tmux = async (...args: string[]): Promise<string> => (await run('tmux', ['-L', socket, ...args])).stdout
-
-/** Starts a command line in a terminal of 80 columns; `code` gets its exit code. */
-async function start(command: string): Promise<void> {
-  const script = `keyturn() { "${process.execPath}" --no-warnings "${main}" "$@"; }; ${command}; echo $? > "${join(folder, 'code')}"; sleep 60`
-  await tmux('-f', '/dev/null', 'new-session', '-d', '-x', '80', '-y', '24', '-c', folder, 'bash', '-c', script)
-}
-
-/** The screen, colours as escapes, once `pattern` is on it. */
-async function screen(pattern: RegExp): Promise<string> {
-  for (let tries = 0; tries < 300; tries += 1) {
-    const text = await tmux('capture-pane', '-p', '-e')
-    if (pattern.test(text)) return text
-    await sleep(100)
-  }
-  throw new Error(`Never on the screen: ${pattern.source}\n${await tmux('capture-pane', '-p')}`)
-}
-
-async function exitCode(): Promise<number> {
-  for (let tries = 0; tries < 300; tries += 1) {
-    const text = await readFile(join(folder, 'code'), 'utf8').catch(() => '')
-    if (text.endsWith('\n')) return Number(text)
-    await sleep(100)
-  }
-  throw new Error('It did not end')
-}
+const home = 'echo p > p; chmod 600 p; keyturn init --home h --passphrase-file p --quiet; clear'
 
 describe.skipIf(!hasTmux)('keyturn in a terminal', () => {
-  it('asks for a passphrase twice without showing it, takes corrections, and refuses when the two differ', async () => {
-    await start('keyturn init --home h')
-    await screen(/New passphrase:/)
-    await tmux('send-keys', 'sekretx', 'BSpace', 'Enter')
-    await screen(/New passphrase again:/)
-    await tmux('send-keys', 'sekret', 'Enter')
-    const text = await screen(/pin for launchers/)
+  it('asks for a passphrase twice without showing it, and takes corrections', async () => {
+    await terminal.run('keyturn init --home h')
+    await terminal.screen(/New passphrase:/)
+    await terminal.press('sekretx', 'BSpace', 'Enter')
+    await terminal.screen(/New passphrase again:/)
+    await terminal.press('wrong', 'C-u', 'sekret', 'Enter')
+    const text = await terminal.screen(/pin for launchers/)
     expect(text).not.toContain('sekret')
-    expect(await exitCode()).toBe(0)
+    expect(await terminal.exitCode()).toBe(0)
   })
 
   it('says so when the two differ: exit 2', async () => {
-    await start('keyturn init --home h')
-    await screen(/New passphrase:/)
-    await tmux('send-keys', 'one', 'Enter')
-    await screen(/again:/)
-    await tmux('send-keys', 'two', 'Enter')
-    await screen(/CLI_PASSPHRASE_REPEAT/)
-    expect(await exitCode()).toBe(2)
+    await terminal.run('keyturn init --home h')
+    await terminal.screen(/New passphrase:/)
+    await terminal.press('one', 'Enter')
+    await terminal.screen(/again:/)
+    await terminal.press('two', 'Enter')
+    await terminal.screen(/CLI_PASSPHRASE_REPEAT/)
+    expect(await terminal.exitCode()).toBe(2)
+  })
+
+  it('takes a character of several bytes as one when it is deleted', async () => {
+    await terminal.run('keyturn init --home h')
+    for (const prompt of [/New passphrase:/, /again:/]) {
+      await terminal.screen(prompt)
+      await terminal.type(prompt.source === 'again:' ? 'sésame' : 'sésameß')
+      if (prompt.source !== 'again:') await terminal.press('BSpace')
+      await terminal.press('Enter')
+    }
+    expect(await terminal.exitCode()).toBe(0)
   })
 
   it('leaves at Ctrl-C in a question with exit 5, the terminal as it was', async () => {
-    await start('keyturn init --home h')
-    await screen(/New passphrase:/)
-    await tmux('send-keys', 'abc', 'C-c')
-    expect(await exitCode()).toBe(5)
-    expect(await screen(/CLI_INTERRUPTED/)).not.toContain('abc')
+    await terminal.run('keyturn init --home h; code=$?; stty -a > stty; (exit $code)')
+    await terminal.screen(/New passphrase:/)
+    await terminal.press('abc', 'C-c')
+    expect(await terminal.exitCode()).toBe(5)
+    expect(await terminal.screen(/CLI_INTERRUPTED/)).not.toContain('abc')
+    expect(await readFile(terminal.path('stty'), 'utf8')).toMatch(/(?<!-)\bicanon\b[\s\S]*(?<!-)\becho\b/)
   })
 
   it('asks before a change, and changes nothing when the answer is no: exit 1', async () => {
-    await start('echo p > p; keyturn init --home h --passphrase-file p --quiet; clear; keyturn rotate content --home h --passphrase-file p')
-    await screen(/Turn content key 1 to 2\? \[y\/N\]/)
-    await tmux('send-keys', 'n', 'Enter')
-    await screen(/CLI_DECLINED/)
-    expect(await exitCode()).toBe(1)
-    expect(await readFile(join(folder, 'h', 'home.json'), 'utf8')).not.toContain('"keyId": 2')
+    await terminal.run(`${home}; keyturn rotate content --home h --passphrase-file p`)
+    await terminal.screen(/Turn content key 1 to 2\? \[y\/N\]/)
+    await terminal.press('n', 'Enter')
+    await terminal.screen(/CLI_DECLINED/)
+    expect(await terminal.exitCode()).toBe(1)
+    expect(await readFile(terminal.path('h', 'home.json'), 'utf8')).not.toContain('"keyId": 2')
+  })
+
+  it('leaves at Ctrl-C in a confirmation with exit 5, nothing changed', async () => {
+    await terminal.run(`${home}; keyturn rotate content --home h --passphrase-file p`)
+    await terminal.screen(/\[y\/N\]/)
+    await terminal.press('C-c')
+    expect(await terminal.exitCode()).toBe(5)
+    expect(await readFile(terminal.path('h', 'home.json'), 'utf8')).not.toContain('"keyId": 2')
+  })
+
+  it('asks for both aliases before an emergency, and goes on with ROTATE alone', async () => {
+    for (const [word, exit] of [['rotate', 1], ['ROTATE', 0]] as const) {
+      const fresh = await Terminal.open()
+      try {
+        await fresh.run(`${home}; keyturn emergency rotate-now --home h --passphrase-file p`)
+        await fresh.screen(/Alias of the current key/)
+        await fresh.press('Enter')
+        await fresh.screen(/Alias of the new key/)
+        await fresh.press('Enter')
+        await fresh.screen(/Type ROTATE/)
+        await fresh.press(word, 'Enter')
+        expect(await fresh.exitCode(), word).toBe(exit)
+      } finally {
+        await fresh.close()
+      }
+    }
   })
 
   it('colours errors in a terminal, and not with --no-color or NO_COLOR', async () => {
-    await start('unset NO_COLOR; keyturn explain NOPE; keyturn explain NOPE --no-color; NO_COLOR=1 keyturn explain NOPE; echo END')
-    const text = await screen(/END/)
+    await terminal.run('unset NO_COLOR; keyturn explain NOPE; keyturn explain NOPE --no-color; NO_COLOR=1 keyturn explain NOPE; echo END')
+    const text = await terminal.screen(/END/)
     expect(text.match(/\u001b\[31merror:/g)).toHaveLength(1)
     expect(text.match(/error:/g)).toHaveLength(3)
   })
 
-  it('keeps help within 80 columns', async () => {
-    await start('keyturn release prepare --help > help.txt; echo END')
-    await screen(/END/)
-    const lines = (await readFile(join(folder, 'help.txt'), 'utf8')).split('\n')
-    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80)
+  it('keeps help within 80 columns, in the terminal and in a file', async () => {
+    await terminal.run('for noun in "" init backup "release prepare" "pack build" "rotate content"; do keyturn $noun --help; done > help.txt; clear; keyturn release prepare --help | tail -5; echo END')
+    await terminal.screen(/END/)
+    const lines = (await readFile(terminal.path('help.txt'), 'utf8')).split('\n').filter((line) => !line.startsWith('  $ '))
+    expect(lines.filter((line) => line.length > 80)).toEqual([])
+  })
+
+  it('says that there is no terminal when input comes from elsewhere: exit 2', async () => {
+    await terminal.run('keyturn init --home h < /dev/null')
+    await terminal.screen(/CLI_NO_TERMINAL/)
+    expect(await terminal.exitCode()).toBe(2)
   })
 })

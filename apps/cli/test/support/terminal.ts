@@ -19,6 +19,11 @@ export function isInstalled(program: string, what: string): boolean {
   return isThere
 }
 
+/** Text without colours. */
+function plain(text: string): string {
+  return text.replaceAll(/\u001b\[[0-9;]*m/g, '')
+}
+
 /** A real terminal of 80 columns and 24 lines, in a folder of its own. */
 export class Terminal {
   readonly folder: string
@@ -59,12 +64,12 @@ export class Terminal {
 
   /** Types text as it stands. */
   async type(text: string): Promise<void> {
-    await this.#tmux('send-keys', '-l', text)
+    await this.#tmux('send-keys', '-l', '--', text)
   }
 
-  /** The screen, colours as escapes, once `pattern` is on it. */
+  /** The screen, colours as escapes, once `pattern` is on it; the pattern sees no escapes. */
   async screen(pattern: RegExp): Promise<string> {
-    return await this.#wait(() => this.#tmux('capture-pane', '-p', '-e'), (text) => pattern.test(text), pattern.source)
+    return await this.#wait(() => this.#tmux('capture-pane', '-p', '-e'), (text) => pattern.test(plain(text)), pattern.source)
   }
 
   /** The exit code of the line that was run, once it has ended. */
