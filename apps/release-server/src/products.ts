@@ -29,7 +29,11 @@ export async function readProduct(records: RecordReader, slug: string): Promise<
 
 /** Creates a product; the same again is answered with the one that is there, another of that name is a conflict. */
 export async function createProduct(context: ServerContext, product: NewProduct, caller: Caller): Promise<{ created: boolean; view: ProductView }> {
-  parseTrustRoot(product.pin)
+  if (parseTrustRoot(product.pin).kind !== 'kel') {
+    throw new ServerError('SRV_REQUEST', `Cannot create product "${product.slug}" under pinned keys: releases are published under an identity`, {
+      hint: 'Make one with keyturn init; installs with pinned keys are served too, by manifest.json.sig of the old key (--legacy-key-file)',
+    })
+  }
   const now = context.clock()
   const created = await context.metadata.transaction([auditLock, 'products'], async (records) => {
     const others = await records.list('products')

@@ -86,7 +86,7 @@ export class TestPublisher {
     return bytes
   }
 
-  async release(files: Readonly<Record<string, Uint8Array>>, options: { channel?: string; signers?: string[]; sequence?: number; version?: string; contentKeys?: ReleaseManifest['contentKeys'] } = {}): Promise<MadeRelease> {
+  async release(files: Readonly<Record<string, Uint8Array>>, options: { channel?: string; signers?: string[]; sequence?: number; version?: string; contentKeys?: ReleaseManifest['contentKeys']; trustRoot?: string } = {}): Promise<MadeRelease> {
     const channel = options.channel ?? 'stable'
     const sequence = options.sequence ?? (this.#sequences.get(channel) ?? 0) + 1
     this.#sequences.set(channel, sequence)
@@ -95,7 +95,7 @@ export class TestPublisher {
     const model = buildManifest(contents.map(({ path, blob }) => ({ path, sha256: blob.sha256, size: blob.size })), {
       version: options.version ?? `2026.11.21-${sequence}`, nowMs: this.now, format: 'm2pack',
       launcher: { path: 'Launcher.exe', sha256: launcher.sha256, size: launcher.size },
-      release: { product: this.product, channel, epoch: this.roles.epoch, rolesVersion: this.roles.version, contentKeys: options.contentKeys ?? [], sequence },
+      release: { product: this.product, channel, epoch: this.roles.epoch, rolesVersion: this.roles.version, contentKeys: options.contentKeys ?? [], sequence, ...(options.trustRoot === undefined ? {} : { trustRoot: options.trustRoot }) },
     })
     const manifest = writeManifest(model)
     const signatures = await signManifest(manifest, (options.signers ?? ['release 1']).map(signerOf))
