@@ -7,6 +7,7 @@ import { ReleaseServerClient } from '@keyturn/release-server/client'
 import { writeCalendar } from '../src/health/calendar.ts'
 import { collectStatus } from '../src/health/collect-status.ts'
 import { diagnose, type Finding } from '../src/health/diagnose.ts'
+import { command } from './support/command.ts'
 import { dataOf, keyturn } from './support/keyturn.ts'
 import { World } from './support/world.ts'
 
@@ -33,6 +34,32 @@ describe('keyturn status and doctor', () => {
     expect(await problems('status', dataOf(await keyturn(['status', ...flags])))).toBeUndefined()
     expect(await problems('doctor', dataOf(await keyturn(['doctor', ...flags])))).toBeUndefined()
     expect(await problems('status', { product: 1 })).toBeDefined()
+  })
+
+  it('keep the shape they had: names, kinds, states and mends', async () => {
+    await world.release()
+    await command(world, ['noise', 'publish'])
+    const [{ data: status }, { data: doctor }] = [await command(world, ['status']), await command(world, ['doctor', '--offline'])]
+    const items = (status['items'] as Record<string, unknown>[]).map(({ kind, id, state, due_state: due, mend, ...rest }) => ({ kind, id, state, due_state: due, mend, and: Object.keys(rest).toSorted() }))
+    expect({ members: Object.keys(status).toSorted(), items, channels: (status['channels'] as object[]).map((channel) => Object.keys(channel)) }).toMatchSnapshot('status')
+    const findings = (doctor['findings'] as Record<string, unknown>[]).map(({ check, level, mend }) => [check, level, String(mend).replaceAll(world.folder, '')])
+    expect({ members: Object.keys(doctor).toSorted(), findings }).toMatchSnapshot('doctor')
+  })
+
+  it('answer with an error code beside their data when something is due or unsound: CLI_DUE, exit 1', async () => {
+    await world.release()
+    expect(await command(world, ['status', '--check'])).toMatchObject({ code: 0, ok: true })
+    const later = { nowMs: Date.now() + 400 * 86_400_000 }
+    expect(await command(world, ['status'], later)).toMatchObject({ code: 0, ok: true })
+    const due = await command(world, ['status', '--check'], later)
+    expect(due).toMatchObject({ code: 1, ok: false, error: { code: 'CLI_DUE', hint: expect.stringContaining('rotate all --due') } })
+    expect(due.data['due']).toEqual(expect.arrayContaining(['identity identity/1', 'master keystore', 'roles role document 1']))
+    await chmod(world.path('home', 'keystore'), 0o644)
+    const unsound = await command(world, ['doctor', '--offline'])
+    expect(unsound).toMatchObject({ code: 1, ok: false, error: { code: 'CLI_DUE' } })
+    const mends = (unsound.data['findings'] as Finding[]).filter(({ level }) => level === 'error').map(({ mend }) => mend)
+    expect(mends[0]).toMatch(/^chmod go-rwx/)
+    expect(mends.filter((mend) => mend === '' || mend === 'keyturn restore')).toEqual([])
   })
 })
 

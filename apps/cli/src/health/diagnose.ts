@@ -73,6 +73,7 @@ export async function diagnose(home: HomeSession, options: DiagnoseOptions): Pro
 /** What mends errors that say nothing of the home itself; undefined for all others. */
 function mendOf({ code, kind }: KeyturnError): string | undefined {
   if (code === 'KEY_PASSPHRASE') return 'keyturn doctor, with the right passphrase'
+  if (code === 'KEY_PERMISSION') return 'keyturn doctor, once the permissions it names are mended'
   if (kind === 'unavailable') return 'keyturn doctor, once the server answers; --offline leaves it out'
   return undefined
 }
