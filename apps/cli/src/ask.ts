@@ -55,6 +55,17 @@ export class Ask {
     return fresh.slice()
   }
 
+  /**
+   * Asks for a passphrase that replaces another: never the one of `--passphrase-file`.
+   *
+   * @param label - What it will open.
+   * @param file - Read from there instead of asked for.
+   * @returns A copy; the caller wipes it.
+   */
+  async newPassphrase(label: string, file: string | undefined): Promise<Uint8Array> {
+    return file === undefined ? await this.#ask(label, true) : await this.passphrase(label, { file })
+  }
+
   /** As {@link passphrase}, in a holder that wipes itself on `dispose()`. */
   async secretPassphrase(label: string, question: PassphraseQuestion = {}): Promise<SecretBytes> {
     return SecretBytes.take(await this.passphrase(label, question))
@@ -121,9 +132,13 @@ export class Ask {
     if (this.#options.passphraseFd !== undefined && question.file === undefined) {
       return firstLine(await readDescriptor(this.#options.passphraseFd), 'the given descriptor')
     }
+    return await this.#ask(label, question.fresh === true)
+  }
+
+  async #ask(label: string, isFresh: boolean): Promise<Uint8Array> {
     const first = await readTerminal(`${label}: `, false, this.#options.signal)
     if (first.length === 0) throw new CliError('CLI_PASSPHRASE_REPEAT', 'The passphrase is empty')
-    if (question.fresh !== true) return first
+    if (!isFresh) return first
     const second = await readTerminal(`${label} again: `, false, this.#options.signal)
     const same = Buffer.compare(first, second) === 0
     second.fill(0)

@@ -72,6 +72,11 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./backup.ts')).registerRestore,
   },
   {
+    name: 'passphrase',
+    summary: 'put the keystore, or the file with the next key, under another passphrase',
+    load: async () => (await import('./passphrase.ts')).registerPassphrase,
+  },
+  {
     name: 'status',
     summary: 'every key: age, state, when it is due; releases per channel',
     load: async () => (await import('./status.ts')).registerStatus,

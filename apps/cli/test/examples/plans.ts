@@ -54,6 +54,10 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
   'keyturn launch --dir client --program bin/client.exe -- --windowed': { instead: { 'bin/client.exe': 'client.sh' } },
   'keyturn update --dir client --server https://releases.example/ --trust "did:keri:E…?sn=0&said=E…"': { before: 'rm -r client' },
   'keyturn restore /media/stick/keys.backup --home ./keys': { before: 'rm -r keys && keyturn backup media/stick/keys.backup' },
+  'keyturn passphrase --new-passphrase-file new.txt': { before: "(umask 077; echo new > new.txt)" },
+  'keyturn passphrase --next-key --next-key-file /media/usb/next.keystore': {
+    before: "mv home/next-identity.keystore media/usb/next.keystore; (umask 077; echo new > new.txt)", instead: { '--next-key ': '--next-key --new-passphrase-file new.txt ' },
+  },
   'keyturn vault init': { before: 'rm -r home/vault' },
   'keyturn vault retire 1': { before: 'keyturn vault rotate --yes; keyturn vault sweep' },
   'keyturn vault retire 1 --destroy --yes': { before: turned, exit: 4 },
