@@ -1,7 +1,7 @@
 /** Writes the API reference of every package to docs/api. Lives apart because typedoc needs the older TypeScript. */
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { Application } from 'typedoc'
+import { Application, type DeclarationReflection } from 'typedoc'
 import { members, root } from '../checks/workspace.ts'
 
 const OUT = join(root, 'docs/api')
@@ -17,7 +17,7 @@ const entryPoints = members()
 rmSync(OUT, { recursive: true, force: true })
 const application = await Application.bootstrap({
   name: 'Keyturn',
-  readme: join(root, 'README.md'),
+  readme: join(root, 'tooling/api-docs/README.md'),
   entryPoints,
   tsconfig: join(root, 'tooling/api-docs/tsconfig.json'),
   excludeInternal: true,
@@ -25,9 +25,29 @@ const application = await Application.bootstrap({
   disableSources: true,
   githubPages: false,
   skipErrorChecking: true,
-  validation: { notExported: false, invalidLink: false, notDocumented: false },
+  // Named by a comment, and public through another type only.
+  externalSymbolLinkMappings: { '@keyturn/vault-kdf': { 'SweepJob.failures': '#' } },
+  validation: { notExported: false, invalidLink: true, notDocumented: false },
 })
+// An entry point may speak of what another one of its package exports, its error class above all.
+application.converter.addUnknownSymbolResolver(({ symbolReference }, reflection) => {
+  const name = symbolReference?.path?.[0]?.path
+  const from = (module: DeclarationReflection): number => commonStart(module.name, reflection.getFullName())
+  const modules = (reflection.project.children ?? []).toSorted((a, b) => from(b) - from(a))
+  const target = modules.flatMap((module) => module.children ?? []).find((child) => child.name === name)
+  return target === undefined ? undefined : { target, caption: target.name }
+})
+
+function commonStart(left: string, right: string): number {
+  let length = 0
+  while (length < left.length && left[length] === right[length]) length++
+  return length
+}
+
 const project = await application.convert()
 if (project === undefined) process.exit(1)
+// Modules are called what users import: `noise-keys/dist/noise` is `@keyturn/noise-keys/noise`.
+for (const module of project.children ?? []) module.name = `@keyturn/${module.name.replace('/dist', '')}`
+application.validate(project)
 await application.generateDocs(project, OUT)
-if (application.logger.hasErrors()) process.exitCode = 1
+if (application.logger.hasErrors() || application.logger.hasWarnings()) process.exitCode = 1

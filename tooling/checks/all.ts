@@ -22,6 +22,7 @@ const checks: readonly Check[] = [
   { name: 'examples', command: ['node', 'tooling/checks/examples.ts'] },
   { name: 'packages', command: ['node', 'tooling/checks/packages.ts'] },
   { name: 'sizes', command: ['node', 'tooling/checks/sizes.ts'] },
+  { name: 'api-docs', command: turbo('docs') },
   { name: 'browser', command: ['node', 'tooling/checks/browser.ts'] },
   { name: 'demo', command: ['node', 'tooling/checks/demo.ts'] },
 ]

@@ -1,0 +1,17 @@
+/** Writes where the sources are into each package that is published; npm compares it with what signs the provenance. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { members } from './checks/workspace.ts'
+
+const address = process.argv[2]
+if (address === undefined || !URL.canParse(address)) {
+  console.error('Usage: node tooling/set-repository.ts https://host/owner/name')
+  process.exit(2)
+}
+for (const { group, folder, path, manifest } of members()) {
+  if (manifest.private === true) continue
+  const file = join(path, 'package.json')
+  const content = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
+  content['repository'] = { type: 'git', url: `git+${address}.git`, directory: `${group}/${folder}` }
+  writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`)
+}
