@@ -1,6 +1,6 @@
 import { M2pError } from './errors.ts'
 import { NONCE_BYTES, TAG_BYTES } from './limits.ts'
-import { PathCollisions } from './paths.ts'
+import { checkCollisions } from './collisions.ts'
 import { PathDecoder } from './path-decoder.ts'
 
 /** How the segments of a file are stored. */
@@ -100,6 +100,8 @@ export function readEntry(manifest: Uint8Array, start: number, segmentSize: numb
 /** An entry that reads its byte fields from the manifest only when asked: archives have many and callers want few. */
 class ParsedEntry implements ArchiveEntry {
   path = ''
+  /** Whether the path is its own fold. */
+  isFolded = false
   readonly offset: number
   readonly size: number
   readonly storedSize: number
@@ -193,8 +195,7 @@ export function parseEntries(manifest: Uint8Array, context: EntryContext): Entry
   const entries: ParsedEntry[] = []
   for (let index = 0; index < context.entryCount; index++) entries.push(parser.next(index))
   parser.end()
-  const collisions = new PathCollisions()
-  for (const entry of entries) collisions.add(entry.path)
+  checkCollisions(entries)
   return new EntryTable(entries)
 }
 

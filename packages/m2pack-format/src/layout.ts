@@ -13,7 +13,7 @@ export interface Gap {
 
 interface Extent {
   readonly offset: number
-  readonly end: number
+  readonly storedSize: number
   /** Absent for the manifest. */
   readonly path?: string
 }
@@ -25,17 +25,21 @@ function alignmentOf(offset: number): number {
   return alignment
 }
 
-function extentsInOrder(header: ArchiveHeader, entries: readonly ArchiveEntry[]): Extent[] {
-  const extents: Extent[] = entries.map(({ offset, storedSize, path }) => ({
-    offset,
-    end: offset + storedSize,
-    path,
-  }))
-  extents.push({ offset: header.manifestOffset, end: header.manifestOffset + header.manifestSize })
-  const inOrder = extents.every(
-    (extent, index) => index === 0 || extent.offset >= (extents[index - 1] as Extent).offset,
-  )
-  return inOrder ? extents : extents.sort((left, right) => left.offset - right.offset)
+/** Writers put payloads in the order of entries, the manifest behind them; a reader takes any order. */
+function* extentsInOrder(header: ArchiveHeader, entries: readonly ArchiveEntry[]): Generator<Extent> {
+  const manifest: Extent = { offset: header.manifestOffset, storedSize: header.manifestSize }
+  let at = 0
+  let isInOrder = true
+  for (const { offset } of entries) {
+    if (offset < at) isInOrder = false
+    at = offset
+  }
+  if (isInOrder && manifest.offset >= at) {
+    yield* entries
+    yield manifest
+    return
+  }
+  yield* [...entries, manifest].sort((left, right) => left.offset - right.offset)
 }
 
 function checkGap(extent: Extent, previousEnd: number): void {
@@ -68,7 +72,7 @@ export function checkLayout(
   for (const extent of extentsInOrder(header, entries)) {
     checkGap(extent, end)
     if (extent.offset > end) gaps.push({ offset: end, length: extent.offset - end, path: extent.path as string })
-    end = extent.end
+    end = extent.offset + extent.storedSize
     if (!Number.isSafeInteger(end)) throw new M2pError('M2P_TOC', 'A range ends beyond 2^53 - 1')
   }
   if (archiveSize === undefined) return gaps

@@ -1,6 +1,6 @@
 import { M2pError } from './errors.ts'
 import { checkPath } from './paths.ts'
-import { isPlainPath } from './plain-path.ts'
+import { plainPathKind } from './plain-path.ts'
 
 /** Bytes of paths that are decoded together: the call costs more than the text. */
 const BATCH_BYTES = 64 * 1024
@@ -8,6 +8,7 @@ const BATCH_BYTES = 64 * 1024
 /** What a decoded path is given to. */
 interface Named {
   path: string
+  isFolded: boolean
 }
 
 /** Decodes and judges the paths of a manifest, many at a time. */
@@ -30,10 +31,12 @@ export class PathDecoder {
    */
   add(start: number, end: number, index: number, named: Named): void {
     if (this.#length + end - start > BATCH_BYTES) this.flush()
-    if (!isPlainPath(this.#manifest, start, end, this.#batch, this.#length)) {
+    const kind = plainPathKind(this.#manifest, start, end, this.#batch, this.#length)
+    if (kind === 'other') {
       named.path = this.#one(start, end, index)
       return
     }
+    named.isFolded = kind === 'folded'
     this.#length += end - start
     this.#ends.push(this.#length)
     this.#named.push(named)

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs'
 import { posix, win32 } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { checkPath, foldName, foldPath, logicalPath, M2pError, PathCollisions } from '../src/index.ts'
-import { isPlainPath } from '../src/plain-path.ts'
+import { checkCollisions } from '../src/collisions.ts'
+import { plainPathKind } from '../src/plain-path.ts'
 
 interface FoldingFile { count: number; mappings: Record<string, string> }
 const folding = JSON.parse(readFileSync(new URL('vectors/case-folding.json', import.meta.url), 'utf8')) as FoldingFile
@@ -69,14 +70,42 @@ describe('checkPath()', () => {
   })
 
   it('agrees with the quick look at bytes', () => {
-    const letter = fc.constantFrom(..."abcnoxprulmt019./ -_~:*\\?é'".split(''))
+    const letter = fc.constantFrom(..."abcnoxprulmtCNAZ019./ -_~:*\\?é'".split(''))
     fc.assert(
       fc.property(fc.array(letter, { maxLength: 12 }), (letters) => {
         const path = letters.join('')
         const bytes = new TextEncoder().encode(path)
-        if (isPlainPath(bytes, 0, bytes.length)) expect(accepted(path), path).toBe(true)
+        const kind = plainPathKind(bytes, 0, bytes.length)
+        if (kind !== 'other') expect(accepted(path), path).toBe(true)
+        if (kind !== 'other') expect(foldPath(path) === path ? 'folded' : 'plain', path).toBe(kind)
       }),
       { numRuns: 50_000 },
+    )
+  })
+
+  it('all at once, checkCollisions() refuses what PathCollisions refuses one by one', () => {
+    const letter = fc.constantFrom('a', 'b', 'B', 'A', 'ß', 'ss', 'ẞ', 'é', 'É', '/', '-', '0')
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.array(letter, { minLength: 1, maxLength: 5 }).map((letters) => letters.join('')), { maxLength: 8 }), (candidates) => {
+        const paths = candidates.filter(accepted).sort((left, right) => Buffer.compare(Buffer.from(left), Buffer.from(right)))
+        const oneByOne = new PathCollisions()
+        const stand = (work: () => void): boolean => {
+          try {
+            work()
+            return true
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'M2P_PATH_COLLISION' })
+            return false
+          }
+        }
+        const due = stand(() => paths.forEach((path) => oneByOne.add(path)))
+        const known = paths.map((path) => {
+          const bytes = new TextEncoder().encode(path)
+          return { path, isFolded: plainPathKind(bytes, 0, bytes.length) === 'folded' }
+        })
+        expect(stand(() => checkCollisions(known)), paths.join(' ')).toBe(due)
+      }),
+      { numRuns: 20_000 },
     )
   })
 
