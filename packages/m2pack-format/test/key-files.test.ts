@@ -61,6 +61,16 @@ describe('key file readers', () => {
     }
   })
 
+  it('take a signing key in hex or base64 with and without a line feed: 64 digits are no 64 raw bytes', async () => {
+    const path = join(temporaryFolder(), 'signing.key')
+    const both = Buffer.concat([key, ed25519PublicKey(key)])
+    const texts = [Buffer.from(key).toString('hex'), Buffer.from(key).toString('hex').toUpperCase(), Buffer.from(key).toString('base64'), both.toString('hex'), both.toString('base64')]
+    for (const content of [Buffer.from(key), both, ...texts, ...texts.map((text) => `${text}\n`), ...texts.map((text) => `${text}\r\n`)]) {
+      writeFileSync(path, content)
+      expect(await readSigningKeyFile(path), String(content.length)).toEqual(key)
+    }
+  })
+
   it('take a signing key of 64 bytes only when seed and public key belong together', async () => {
     const folder = temporaryFolder()
     const path = join(folder, 'signing.key')

@@ -125,6 +125,11 @@ function decodeText(text: string, path: string): Uint8Array<ArrayBuffer> {
   }
 }
 
+/** A key of 32 bytes in hex without a line feed has the length of a raw seed with its public key: it is told by its digits. */
+function isRaw(content: Buffer, lengths: readonly number[]): boolean {
+  return lengths.includes(content.length) && !/^[0-9a-f]{64}$/i.test(content.toString('latin1'))
+}
+
 /** Raw, hex or base64; of `lengths` bytes. A fresh array, the caller wipes it. */
 async function readKey(
   path: string,
@@ -133,7 +138,7 @@ async function readKey(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const content = await readKeyFile(path, fs)
   try {
-    const key = lengths.includes(content.length)
+    const key = isRaw(content, lengths)
       ? new Uint8Array(content)
       : decodeText(content.toString('latin1'), path)
     if (!lengths.includes(key.length)) {
@@ -178,7 +183,8 @@ export async function readSigningKeyFile(
   fs: FileSystem = nodeFileSystem,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const key = await readKey(path, [KEY_BYTES, 2 * KEY_BYTES], fs)
-  const seed = key.slice(0, KEY_BYTES)
+  const seed = secretBytes(KEY_BYTES)
+  seed.set(key.subarray(0, KEY_BYTES))
   const publicKey = key.slice(KEY_BYTES)
   wipe(key)
   if (publicKey.length > 0 && !equalBytes(publicKey, ed25519PublicKey(seed))) {
