@@ -54,6 +54,14 @@ function unknownCodes(file: string, known: ReadonlySet<string>): string[] {
     .map((code) => `${relative(root, file)}: names ${code}, which no catalogue has`)
 }
 
+const MEASURES = /limit|wanted|goal|aim|promised|against|ratio/i
+
+/** Tables of figures that name nothing to hold the figures against. */
+function figuresWithoutLimit(file: string): string[] {
+  const tables = [...readFileSync(file, 'utf8').matchAll(/^\|.*\n\|[-|]+\n(?:\|.*\n)*/gm)].map(([table]) => table)
+  return tables.filter((table) => !MEASURES.test(table)).map((table) => `docs/benchmarks.md: "${table.split('\n')[0]}" names no limit beside its figures`)
+}
+
 const known = new Set<string>()
 const findings: string[] = []
 for (const member of members()) {
@@ -79,5 +87,5 @@ const documents = [
   join(root, 'examples/README.md'),
   ...members().map(({ path }) => join(path, 'README.md')).filter((file) => existsSync(file)),
 ]
-findings.push(...documents.flatMap(brokenLinks), ...documents.flatMap((file) => unknownCodes(file, known)))
+findings.push(...figuresWithoutLimit(join(root, 'docs/benchmarks.md')), ...documents.flatMap(brokenLinks), ...documents.flatMap((file) => unknownCodes(file, known)))
 report(`documents (${documents.length})`, findings)

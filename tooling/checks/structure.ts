@@ -3,23 +3,16 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { type Member, members, report, root, sourceFiles } from './workspace.ts'
 
-/** Workspace packages that a package may import; apps may import every package. */
-const ARROWS: Readonly<Record<string, readonly string[]>> = {
-  primitives: [],
-  'm2pack-format': ['primitives'],
-  'runtime-key': ['primitives'],
-  kel: ['primitives'],
-  'noise-keys': ['primitives'],
-  'vault-kdf': ['primitives'],
-  manifest: ['primitives', 'kel'],
-  keystore: ['primitives', 'vault-kdf'],
-  'launcher-daemon': ['kel', 'keystore', 'manifest', 'noise-keys', 'primitives', 'runtime-key', 'vault-kdf'],
-  'release-server': ['kel', 'keystore', 'manifest', 'noise-keys', 'primitives', 'runtime-key', 'vault-kdf'],
-  cli: [
-    'kel', 'keystore', 'launcher-daemon', 'm2pack-format', 'manifest', 'noise-keys', 'primitives', 'release-server',
-    'runtime-key', 'vault-kdf',
-  ],
+/** Workspace packages that each package may import, as the table of docs/architecture.md draws it; all may import primitives. */
+function drawnArrows(): ReadonlyMap<string, readonly string[]> {
+  const text = readFileSync(join(root, 'docs/architecture.md'), 'utf8')
+  const table = /\| is built on, primitives apart \|\n\|---\|---\|\n((?:\|.*\n)+)/.exec(text)?.[1] ?? ''
+  const rows = table.trimEnd().split('\n').map((line) => line.split('|').slice(1, 3).map((cell) => cell.split(',').map((name) => name.trim())))
+  const arrows = rows.flatMap(([names = [], targets = []]) => names.map((name): [string, string[]] => [name, ['primitives', ...targets.filter((target) => target !== '–')]]))
+  return new Map([['primitives', []], ...arrows])
 }
+
+const ARROWS = drawnArrows()
 
 /** Core files that may import `node:` modules, with the reason. */
 const NODE_IN_CORE: readonly string[] = [
@@ -37,7 +30,7 @@ function imports(text: string): string[] {
 }
 
 function checkArrows({ folder, manifest }: Member, file: string, names: readonly string[]): string[] {
-  const allowed = ARROWS[folder] ?? []
+  const allowed = ARROWS.get(folder) ?? []
   const declared = { ...manifest.dependencies, ...manifest.optionalDependencies }
   return names.flatMap((name) => {
     if (name.startsWith('.') || name.startsWith('node:') || name.startsWith('#')) return []
@@ -82,6 +75,13 @@ function checkDocumented(face: string): string[] {
   return findings
 }
 
+/** Arrows that are drawn and not there, or there and not drawn. */
+function checkDrawing({ folder, manifest }: Member): string[] {
+  const real = Object.keys(manifest.dependencies ?? {}).filter((name) => name.startsWith('@keyturn/')).map((name) => name.slice('@keyturn/'.length)).sort()
+  const drawn = [...(ARROWS.get(folder) ?? [])].sort()
+  return real.join() === drawn.join() ? [] : [`docs/architecture.md draws ${folder} on ${drawn.join(', ')}; its package.json has ${real.join(', ')}`]
+}
+
 const findings = members().flatMap((member) => {
   const source = join(member.path, 'src')
   const perFile = sourceFiles(source).flatMap((name) => {
@@ -94,6 +94,6 @@ const findings = members().flatMap((member) => {
   const faces = Object.values(member.manifest.exports ?? {}).flatMap((target) =>
     typeof target === 'string' ? [] : [join(member.path, target.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts'))],
   )
-  return [...perFile, ...faces.filter((face) => existsSync(face)).flatMap(checkDocumented)]
+  return [...checkDrawing(member), ...perFile, ...faces.filter((face) => existsSync(face)).flatMap(checkDocumented)]
 })
 report('structure', findings)
