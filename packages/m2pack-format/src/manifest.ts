@@ -11,7 +11,8 @@ import {
   PREAMBLE_BYTES,
   SLOT_BYTES,
 } from './limits.ts'
-import { type EntryRecord, type EntryTable, parseEntries } from './entries.ts'
+import { type EntryRecord, type EntryTable } from './entries.ts'
+import { parseEntries } from './entry-parser.ts'
 
 /** What the manifest says beside its entries. */
 export interface ManifestHead {

@@ -1,6 +1,5 @@
 import { createSha256, equalBytes, printable, sha256, utf8Encode } from '@keyturn/primitives'
-import { systemErrorCode } from '@keyturn/primitives/node'
-import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
 import { storedPath } from '../build-plan.ts'
 import {
@@ -15,66 +14,44 @@ import { M2pError } from '../errors.ts'
 import type { SlotKey } from '../keys.ts'
 import { segmentRecord } from '../segment-record.ts'
 import { compressFirstSegment, compressSegment, FileCipher, opensAs } from '../segment.ts'
+import { BuildInput, changed } from './build-input.ts'
 import { type BuildJob, FORM, type PreviousPayloads } from './build-job.ts'
 import type { Share, Turn } from './crew.ts'
+import { type SealedPiece, SealedUnits } from './sealed-units.ts'
 import { SharedProgress, slotKeys } from './shared.ts'
 import { UnitBuffer } from './unit-buffer.ts'
 import { readAt } from './window-reader.ts'
 
-/** A unit that is sealed and waits to be told where it goes. */
-interface SealedUnit {
-  readonly unit: number
-  readonly pieces: readonly SealedPiece[]
-  readonly buffer: UnitBuffer
-}
-
-interface SealedPiece {
-  readonly file: number
-  /** Whether the file starts with this piece: it is aligned, and its offset noted. */
-  readonly starts: boolean
-  readonly stored: Uint8Array
-}
-
 /** Sealed bytes a thread holds back before it waits for the one whose turn it is. */
 const MAX_PENDING_BYTES = 8 * 1024 * 1024
-const HASH_BYTES = 1024 * 1024
-const GONE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP'])
-
-function changed(path: string): M2pError {
-  return new M2pError('M2P_INPUT_CHANGED', `File "${printable(path)}" changed while it was being packed`, {
-    details: { path: printable(path) },
-  })
-}
-
 /** A thread's share of packing files. */
 export class BuildShare implements Share<undefined> {
   readonly #job: BuildJob
   readonly #slots: Map<number, SlotKey>
   readonly #progress: SharedProgress
-  readonly #pending: SealedUnit[] = []
-  #pendingBytes = 0
-  /** Buffers of units that were written. */
-  readonly #spare: UnitBuffer[] = []
+  readonly #sealed: SealedUnits
   #buffer = new UnitBuffer()
-  #input = new Uint8Array(HASH_BYTES)
+  readonly #input: BuildInput
 
   constructor(job: BuildJob) {
     this.#job = job
+    this.#input = new BuildInput(job)
+    this.#sealed = new SealedUnits(job)
     this.#slots = slotKeys(job.slots)
     this.#progress = new SharedProgress(job.progress)
   }
 
   turn(): Turn {
     if (this.#hashNext()) return 'more'
-    this.#flush()
-    if (this.#pendingBytes > MAX_PENDING_BYTES) return 'blocked'
+    this.#sealed.flush()
+    if (this.#sealed.byteCount > MAX_PENDING_BYTES) return 'blocked'
     const unit = Atomics.add(this.#job.next, 1, 1)
     if (unit * 3 < this.#job.units.length) {
       this.#seal(unit)
-      this.#flush()
+      this.#sealed.flush()
       return 'more'
     }
-    return this.#pending.length > 0 ? 'blocked' : 'done'
+    return this.#sealed.count > 0 ? 'blocked' : 'done'
   }
 
   result(): undefined {
@@ -85,61 +62,6 @@ export class BuildShare implements Share<undefined> {
     for (const slot of this.#slots.values()) slot.wipe()
   }
 
-  #path(file: number): string {
-    return this.#job.paths[file] as string
-  }
-
-  #open(file: number): number {
-    const path = this.#path(file)
-    const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
-    try {
-      return openSync(`${this.#job.root}/${path}`, O_RDONLY | (O_NOFOLLOW ?? 0) | (O_NONBLOCK ?? 0))
-    } catch (error) {
-      // It was a plain file when the folder was walked: now it is gone, or a link.
-      if (GONE.has(systemErrorCode(error) ?? '')) throw changed(path)
-      throw error
-    }
-  }
-
-  /** Opens a file that is read more than once and looks whether it still has its size. */
-  #openLarge(file: number): number {
-    const descriptor = this.#open(file)
-    const stats = fstatSync(descriptor)
-    if (stats.isFile() && stats.size === this.#job.sizes[file]) return descriptor
-    closeSync(descriptor)
-    throw changed(this.#path(file))
-  }
-
-  /** Reads a small file whole; asking for a byte more than there should be tells whether it grew. */
-  #readSmall(file: number): Uint8Array {
-    const size = this.#job.sizes[file] as number
-    if (size + 1 > this.#input.length) this.#input = new Uint8Array(size + 1)
-    const descriptor = this.#open(file)
-    try {
-      let done = 0
-      do {
-        const count = readSync(descriptor, this.#input, done, size + 1 - done, done)
-        done += count
-        if (count === 0) break
-      } while (done < size)
-      if (done !== size) throw changed(this.#path(file))
-      return this.#input.subarray(0, size)
-    } finally {
-      closeSync(descriptor)
-    }
-  }
-
-  /** Reads into the reused buffer; good until the next read. */
-  #read(descriptor: number, position: number, length: number, path: string): Uint8Array {
-    if (length > this.#input.length) this.#input = new Uint8Array(length)
-    for (let done = 0; done < length;) {
-      const count = readSync(descriptor, this.#input, done, length - done, position + done)
-      if (count === 0) throw changed(path)
-      done += count
-    }
-    return this.#input.subarray(0, length)
-  }
-
   /** Hashes one file of several segments; whether there was one left. */
   #hashNext(): boolean {
     const { large, next, table, sizes, segmentSize, firstSegments } = this.#job
@@ -148,15 +70,15 @@ export class BuildShare implements Share<undefined> {
     if (index >= large.length) return false
     const file = large[index] as number
     const size = sizes[file] as number
-    const descriptor = this.#openLarge(file)
+    const descriptor = this.#input.openLarge(file)
     const hash = createSha256()
     try {
       for (let segment = 0; segment * segmentSize < size; segment++) {
-        const bytes = this.#read(
+        const bytes = this.#input.read(
           descriptor,
           segment * segmentSize,
           segmentBytes(size, segmentSize, segment),
-          this.#path(file),
+          this.#input.path(file),
         )
         hash.update(bytes)
         table.checks[(firstSegments[file] as number) + segment] = crc32(bytes)
@@ -176,12 +98,11 @@ export class BuildShare implements Share<undefined> {
     const behind = units[unit * 3 + 1] as number
     const segment = units[unit * 3 + 2] as number
     const pieces: SealedPiece[] = []
-    this.#buffer = this.#spare.pop() ?? new UnitBuffer()
+    this.#buffer = this.#sealed.buffer()
     this.#buffer.start(this.#capacity(first, behind, segment))
     if (segment >= 0) pieces.push(this.#sealSegment(first, segment))
     else for (let file = first; file < behind; file++) pieces.push(this.#sealSmall(file))
-    this.#pending.push({ unit, pieces, buffer: this.#buffer })
-    this.#pendingBytes += this.#buffer.bytes.length
+    this.#sealed.add(unit, pieces, this.#buffer)
   }
 
   /** Most bytes that a unit can take when sealed. */
@@ -193,7 +114,7 @@ export class BuildShare implements Share<undefined> {
   }
 
   #sealSmall(file: number): SealedPiece {
-    const plain = this.#readSmall(file)
+    const plain = this.#input.readSmall(file)
     const digest = sha256(plain)
     this.#job.table.digests.set(digest, file * 32)
     const { cipher, old } = this.#place(file, digest, 1)
@@ -212,12 +133,12 @@ export class BuildShare implements Share<undefined> {
     this.#await(table.hashed, file)
     const digest = new Uint8Array(table.digests.slice(file * 32, file * 32 + 32))
     const count = Math.ceil(size / segmentSize)
-    const descriptor = this.#openLarge(file)
+    const descriptor = this.#input.openLarge(file)
     const { cipher, old } = this.#place(file, digest, count)
     try {
       const length = segmentBytes(size, segmentSize, segment)
-      const plain = this.#read(descriptor, segment * segmentSize, length, this.#path(file))
-      if (crc32(plain) !== table.checks[(firstSegments[file] as number) + segment]) throw changed(this.#path(file))
+      const plain = this.#input.read(descriptor, segment * segmentSize, length, this.#input.path(file))
+      if (crc32(plain) !== table.checks[(firstSegments[file] as number) + segment]) throw changed(this.#input.path(file))
       const stored =
         this.#carry(cipher, file, segment, old, plain) ?? this.#sealPlain(cipher, file, segment, plain)
       this.#progress.add(segment === count - 1 ? 1 : 0, length)
@@ -238,7 +159,7 @@ export class BuildShare implements Share<undefined> {
 
   #place(file: number, digest: Uint8Array, count: number): { cipher: FileCipher; old: EntryRecord | undefined } {
     const { table, previous, newest, ymirPrefix } = this.#job
-    const path = storedPath(this.#path(file), ymirPrefix)
+    const path = storedPath(this.#input.path(file), ymirPrefix)
     const start = previous?.starts[file] ?? -1
     const old =
       previous !== undefined && start >= 0 ? readEntry(previous.manifest, start, previous.segmentSize) : undefined
@@ -282,7 +203,7 @@ export class BuildShare implements Share<undefined> {
     const record = segmentAt(old, segment)
     const stored = this.#buffer.take(record.storedSize)
     readAt(this.#job.previous.descriptor, stored, offset)
-    if (!opensAs(cipher, segment, stored, old, plain)) throw changed(this.#path(file))
+    if (!opensAs(cipher, segment, stored, old, plain)) throw changed(this.#input.path(file))
     this.#record(file, segment, stored.length, record.nonce)
     return stored
   }
@@ -337,40 +258,4 @@ export class BuildShare implements Share<undefined> {
     const at = ((this.#job.firstSegments[file] as number) + segment) * SEGMENT_RECORD_BYTES
     this.#job.table.segments.set(segmentRecord(storedSize, nonce), at)
   }
-
-  /** Writes the units whose place is known. Places follow from path order alone, so bytes do not depend on threads. */
-  #flush(): void {
-    const { ends } = this.#job
-    for (let [unit] = this.#pending; unit !== undefined; [unit] = this.#pending) {
-      const start = Atomics.load(ends, unit.unit)
-      if (start === 0n) return
-      this.#pending.shift()
-      this.#pendingBytes -= unit.buffer.bytes.length
-      this.#write(unit, Number(start))
-      this.#spare.push(unit.buffer)
-    }
-  }
-
-  #write({ unit, pieces, buffer }: SealedUnit, start: number): void {
-    const { align, ends, table, descriptor } = this.#job
-    let end = start
-    const places = pieces.map((piece) => {
-      if (piece.starts) {
-        end = Math.ceil(end / align) * align
-        table.offsets[piece.file] = end
-      }
-      end += piece.stored.length
-      return end - piece.stored.length
-    })
-    Atomics.store(ends, unit + 1, BigInt(end))
-    if (end - start === buffer.bytes.length) return writeAt(descriptor, buffer.bytes, start)
-    // The file was empty: what is not written between aligned payloads is zero.
-    for (const [index, { stored }] of pieces.entries()) writeAt(descriptor, stored, places[index] as number)
-  }
-}
-
-/** Writes all of `bytes`: a full disk takes fewer and says nothing. */
-export function writeAt(descriptor: number, bytes: Uint8Array, position: number): void {
-  for (let done = 0; done < bytes.length;)
-    done += writeSync(descriptor, bytes, done, bytes.length - done, position + done)
 }
