@@ -1,14 +1,11 @@
-import { type Clock, type RandomSource, SecretBytes, equalBytes, systemClock, systemRandom, wipe } from '@keyturn/primitives'
-import { type KeyState, type PassphraseKdf, deriveKek, newPassphraseKdf, passphraseBytes } from '@keyturn/vault-kdf'
+import { type Clock, type RandomSource, type SecretBytes, equalBytes, systemClock, systemRandom, wipe } from '@keyturn/primitives'
+import { type KeyState, newPassphraseKdf } from '@keyturn/vault-kdf'
 import { type Contents, newContents, nextContents, openRecord, readContents, rewrapContents, turnMaster, writeContents } from './contents.ts'
 import { type EntryChange, KeystoreDraft } from './draft.ts'
 import type { IndexedEntry, NewSecret, SecretEntry } from './entry.ts'
 import { KeystoreError } from './errors.ts'
-import { parseKeystoreHeader } from './keystore-file.ts'
+import { type KeystoreRecovery, type OpenedKeystore, type Passphrase, kekOf, openGenerations } from './generations.ts'
 import type { KeystoreStorage } from './storage.ts'
-
-/** Text (taken in normal form C) or bytes; bytes are not kept. */
-export type Passphrase = string | Uint8Array
 
 /** Options of creating and opening a keystore. */
 export interface KeystoreOptions {
@@ -18,13 +15,6 @@ export interface KeystoreOptions {
   random?: RandomSource
   /** Default: the system's. */
   clock?: Clock
-}
-
-/** Said when the current generation was missing or damaged and the one before it was opened. */
-export interface KeystoreRecovery {
-  readonly reason: string
-  /** Generation now open; what was written after it is lost. */
-  readonly generation: number
 }
 
 /** One version of the keystore's own master. */
@@ -50,7 +40,7 @@ export class Keystore {
   #lastGood: Uint8Array
   #recovery: KeystoreRecovery | undefined
 
-  private constructor(storage: KeystoreStorage, options: KeystoreOptions, opened: Opened) {
+  private constructor(storage: KeystoreStorage, options: KeystoreOptions, opened: OpenedKeystore) {
     this.#storage = storage
     this.#random = options.random ?? systemRandom
     this.#clock = options.clock ?? systemClock
@@ -260,58 +250,6 @@ export class Keystore {
     this.#lastGood = bytes
     this.#recovery = undefined
     if (keep === 'both generations') await this.#storage.write(bytes, bytes)
-  }
-}
-
-interface Opened {
-  readonly kek: SecretBytes
-  readonly contents: Contents
-  readonly bytes: Uint8Array
-  readonly recovery: KeystoreRecovery | undefined
-}
-
-function kekOf(passphrase: Passphrase, kdf: PassphraseKdf): SecretBytes {
-  const bytes = passphraseBytes(passphrase)
-  try {
-    if (bytes.length === 0) throw new RangeError('The passphrase is empty')
-    return SecretBytes.take(deriveKek(bytes, kdf))
-  } finally {
-    wipe(bytes)
-  }
-}
-
-function openGeneration(bytes: Uint8Array, passphrase: Passphrase): Omit<Opened, 'recovery'> {
-  const kek = kekOf(passphrase, parseKeystoreHeader(bytes).kdf)
-  try {
-    return { kek, contents: readContents(bytes, kek), bytes }
-  } catch (error) {
-    kek.dispose()
-    throw error
-  }
-}
-
-async function openGenerations(storage: KeystoreStorage, passphrase: Passphrase): Promise<Opened> {
-  const { current, previous } = await storage.read()
-  let reason = 'the file is missing'
-  let first: unknown = new KeystoreError('KEY_NOT_FOUND', `There is no keystore: ${storage.description}`)
-  try {
-    if (current !== undefined) return { ...openGeneration(current, passphrase), recovery: undefined }
-  } catch (error) {
-    if (!(error instanceof KeystoreError) || error.code !== 'KEY_DAMAGED' && error.code !== 'KEY_FORMAT') throw error
-    reason = error.message
-    first = error
-  }
-  if (previous === undefined) throw first
-  return openPrevious(previous, passphrase, reason, first)
-}
-
-function openPrevious(previous: Uint8Array, passphrase: Passphrase, reason: string, first: unknown): Opened {
-  try {
-    const opened = openGeneration(previous, passphrase)
-    return { ...opened, recovery: { reason, generation: opened.contents.generation } }
-  } catch (error) {
-    // A wrong passphrase is said as such; two damaged files are reported by the first.
-    throw error instanceof KeystoreError && error.code === 'KEY_PASSPHRASE' ? error : first
   }
 }
 

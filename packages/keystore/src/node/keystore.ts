@@ -1,4 +1,5 @@
-import { Keystore, type KeystoreOptions, type Passphrase } from '../keystore.ts'
+import type { Passphrase } from '../generations.ts'
+import { Keystore, type KeystoreOptions } from '../keystore.ts'
 import { type FileStorageOptions, fileStorage } from './file-storage.ts'
 
 /** Options of {@link createKeystore} and {@link openKeystore}. */
