@@ -23,6 +23,8 @@ export class World {
   readonly #cleanUps: (() => void | Promise<void>)[] = []
   #server: ReleaseServer | undefined
   url = ''
+  /** Of the server: may do everything. */
+  token = ''
   client: ReleaseServerClient | undefined
   readonly signal = new AbortController().signal
 
@@ -65,6 +67,7 @@ export class World {
     this.#server = await createReleaseServer({ dataDir: this.path('server'), drainMs: 100, rates: { managementPerMinute: 10_000, publicPerMinute: 10_000 } })
     this.url = (await this.#server.listen()).url
     const { secret } = await this.#server.createToken({ name: 'test', scopes: ['admin'], days: 1 })
+    this.token = secret
     this.client = new ReleaseServerClient(this.url, { token: secret, retries: 0 })
     return this.client
   }

@@ -1,0 +1,181 @@
+import { spawn } from 'node:child_process'
+import { access, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import { World } from './support/world.ts'
+
+const root = fileURLToPath(new URL('../../..', import.meta.url))
+const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+const pinned = /^[\w.-]+\/[\w./-]+@[0-9a-f]{40}$/
+
+type Variables = Readonly<Record<string, string>>
+interface Step { id?: string; name?: string; uses?: string; run?: string; shell?: string; env?: Variables; with?: Record<string, unknown> }
+interface Action {
+  name: string
+  description: string
+  inputs: Record<string, { description: string; required?: boolean; default?: string }>
+  outputs: Record<string, { description: string; value: string }>
+  runs: { using: string; steps: Step[] }
+}
+interface Workflow { jobs: Record<string, { 'runs-on': string; permissions: unknown; concurrency: string; steps: Step[] }> }
+interface GitlabJob {
+  image: string
+  resource_group: string
+  variables: Variables
+  script: string[]
+  after_script: string[]
+  artifacts: { paths: string[]; access: string }
+}
+
+const guide = await readFile(join(root, 'docs/guides/ci.md'), 'utf8')
+const blocks = (language: string): string[] => [...guide.matchAll(new RegExp(`^ *\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, 'gm'))].map((match) => match[1] ?? '')
+const [workflowText = '', gitlabText = ''] = blocks('yaml')
+const workflow = parse(workflowText) as Workflow
+const gitlab = parse(gitlabText) as Record<string, GitlabJob>
+const action = parse(await readFile(join(root, 'tooling/actions/publish/action.yml'), 'utf8')) as Action
+
+/** Fills in `${{ … }}`. */
+function filledIn(text: string, values: Variables): string {
+  return text.replaceAll(/\$\{\{ *([\w.-]+) *\}\}/g, (_whole, name: string) => {
+    const value = values[name]
+    if (value === undefined) throw new Error(`Nobody knows ${name}`)
+    return value
+  })
+}
+
+function filledInAll(variables: Variables, values: Variables): Variables {
+  return Object.fromEntries(Object.entries(variables).map(([name, text]) => [name, filledIn(String(text), values)]))
+}
+
+/** A runner with an empty home: `keyturn` is there once the job has installed it. */
+class Runner {
+  readonly folder: string
+  constructor(folder: string) {
+    this.folder = folder
+  }
+
+  path(...parts: string[]): string {
+    return join(this.folder, ...parts)
+  }
+
+  async prepare(): Promise<void> {
+    await mkdir(this.path('bin'))
+    await mkdir(this.path('temp'))
+    await mkdir(this.path('repo'))
+    const keyturn = `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`
+    await writeFile(this.path('keyturn'), keyturn, { mode: 0o755 })
+    await writeFile(this.path('bin', 'npm'), `#!/bin/sh\necho "$@" >> "${this.path('npm.log')}"\ncp "${this.path('keyturn')}" "${this.path('bin')}/"\n`, { mode: 0o755 })
+    await writeFile(this.path('repo', 'build-client.sh'), '#!/bin/sh\nmkdir -p "$1/data" && echo one > "$1/data/one.txt" && echo read me > "$1/read.me"\n', { mode: 0o755 })
+    await writeFile(this.path('repo', 'CHANGES.md'), 'News\n')
+  }
+
+  async run(script: string, variables: Variables = {}): Promise<string> {
+    const child = spawn('bash', ['-eo', 'pipefail', '-c', script], {
+      cwd: this.path('repo'), stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: `${this.path('bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`, HOME: this.folder, NODE_NO_WARNINGS: '1', ...variables },
+    })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => { output += text })
+    const code = await new Promise((resolve) => { child.once('close', resolve) })
+    expect(code, `${script}\n${output}`).toBe(0)
+    return output
+  }
+}
+
+let world: World
+let runner: Runner
+beforeEach(async () => {
+  world = await World.create()
+  await world.startServer()
+  runner = new Runner(await mkdtemp(join(tmpdir(), 'keyturn-ci-')))
+  await runner.prepare()
+})
+afterEach(async () => {
+  await world.remove()
+  await rm(runner.folder, { recursive: true, force: true })
+})
+
+/** Makes the backup for CI as the guide says, on the publisher's machine. */
+async function makeBackup(): Promise<string> {
+  const publisher = new Runner(await mkdtemp(join(tmpdir(), 'keyturn-ci-publisher-')))
+  try {
+    await publisher.prepare()
+    await cp(publisher.path('keyturn'), publisher.path('bin', 'keyturn'))
+    await writeFile(publisher.path('repo', 'ci-passphrase.txt'), 'of ci\n', { mode: 0o600 })
+    await publisher.run(blocks('sh')[0] ?? '', { KEYTURN_HOME: world.path('home'), KEYTURN_PASSPHRASE_FILE: world.path('passphrase') })
+    await cp(publisher.path('repo', 'ci.backup'), runner.path('temp', 'home.backup'))
+  } finally {
+    await rm(publisher.folder, { recursive: true, force: true })
+  }
+  return runner.path('temp', 'home.backup')
+}
+
+describe('the GitHub workflow of docs/guides/ci.md', () => {
+  it('has the form of a workflow: actions pinned by commit, one thing a step, inputs that the action has', () => {
+    expect(Object.keys(workflow)).toEqual(['jobs'])
+    const { release } = workflow.jobs
+    expect(release).toMatchObject({ 'runs-on': 'ubuntu-latest', permissions: { contents: 'read' }, concurrency: 'keyturn-release' })
+    for (const step of release?.steps ?? []) {
+      expect((step.uses === undefined) !== (step.run === undefined), JSON.stringify(step)).toBe(true)
+      if (step.uses !== undefined && !step.uses.startsWith('your-org/')) expect(step.uses).toMatch(pinned)
+    }
+    const own = release?.steps.find(({ uses }) => uses?.startsWith('your-org/keyturn/tooling/actions/publish@') === true)
+    const given = Object.keys(own?.with ?? {})
+    expect(given.filter((name) => !(name in action.inputs))).toEqual([])
+    expect(Object.entries(action.inputs).filter(([name, { required }]) => required === true && !given.includes(name))).toEqual([])
+  })
+
+  it('releases with the reusable action: its steps run as they stand', async () => {
+    expect(Object.keys(action)).toEqual(['name', 'description', 'inputs', 'outputs', 'runs'])
+    expect(action.runs.using).toBe('composite')
+    await makeBackup()
+    const runnerValues = { 'runner.temp': runner.path('temp'), 'secrets.KEYTURN_PASSPHRASE': 'of ci', 'secrets.KEYTURN_TOKEN': world.token }
+    let inputs: Variables = {}
+    for (const step of workflow.jobs['release']?.steps ?? []) {
+      if (step.run !== undefined) await runner.run(step.run, { RUNNER_TEMP: runner.path('temp'), ...filledInAll(step.env ?? {}, runnerValues) })
+      if (step.uses?.startsWith('your-org/') === true) inputs = filledInAll(step.with as Variables, runnerValues)
+    }
+    const defaults = Object.fromEntries(Object.entries(action.inputs).map(([name, input]) => [name, input.default ?? '']))
+    const values: Record<string, string> = Object.fromEntries(Object.entries({ ...defaults, ...inputs, server: world.url }).map(([name, value]) => [`inputs.${name}`, value]))
+    const output = runner.path('output')
+    await writeFile(output, '')
+    for (const step of action.runs.steps) {
+      expect(step.shell).toBe('bash')
+      await runner.run(step.run ?? '', { GITHUB_OUTPUT: output, ...filledInAll(step.env ?? {}, { ...runnerValues, ...values }) })
+    }
+    const version = /^release=(\d{4}\.\d{2}\.\d{2}-\d+)$/m.exec(await readFile(output, 'utf8'))?.[1]
+    expect(action.outputs['release']?.value).toBe('${{ steps.publish.outputs.release }}')
+    expect((await world.client?.getRelease('test', 'beta', version ?? ''))?.version).toBe(version)
+    expect(await readFile(runner.path('npm.log'), 'utf8')).toBe('install --global @keyturn/cli@latest\n')
+    await expect(access(runner.path('temp', 'keyturn-home'))).rejects.toMatchObject({ code: 'ENOENT' })
+    await runner.run('keyturn restore temp/home.backup --home again && keyturn release show "$V" --channel beta --home again'.replace('temp/', `${runner.path('temp')}/`), {
+      V: version ?? '', KEYTURN_PASSPHRASE_FILE: runner.path('temp', 'passphrase'),
+    })
+  })
+})
+
+describe('the GitLab job of docs/guides/ci.md', () => {
+  it('has the form of a job, and releases: its script runs as it stands', async () => {
+    expect(Object.keys(gitlab)).toEqual(['release'])
+    const job = gitlab['release'] as GitlabJob
+    expect(Object.keys(job)).toEqual(['image', 'resource_group', 'variables', 'script', 'after_script', 'artifacts'])
+    expect([job.image, job.artifacts.access]).toEqual(['node:24', 'none'])
+    expect([...job.script, ...job.after_script].every((line) => typeof line === 'string')).toBe(true)
+    const files = { KEYTURN_PASSPHRASE: 'of ci\n', KEYTURN_TOKEN_FILE: `${world.token}\n` }
+    for (const [name, text] of Object.entries(files)) await writeFile(runner.path('temp', name), text, { mode: 0o600 })
+    const given = {
+      CI_PROJECT_DIR: runner.path('repo'), KEYTURN_BACKUP: await makeBackup(),
+      ...Object.fromEntries(Object.keys(files).map((name) => [name, runner.path('temp', name)])),
+    }
+    const exported = Object.entries(job.variables).map(([name, value]) => `export ${name}="${value}"`)
+    const script = [...exported, ...job.script].join('\n').replaceAll('https://updates.example.org', world.url)
+    await runner.run(script, given)
+    await runner.run(job.after_script.join('\n'), given)
+    expect(await world.client?.getChannel('test', 'stable')).toMatchObject({ channel: 'stable', head: { sequence: 1 } })
+    for (const path of job.artifacts.paths) await access(runner.path('repo', path))
+    await expect(access(runner.path('repo', '.keyturn'))).rejects.toMatchObject({ code: 'ENOENT' })
+  })
+})
