@@ -21,6 +21,7 @@ const checks: readonly Check[] = [
   { name: 'unit', command: turbo('test', '--concurrency=1', '--continue') },
   { name: 'examples', command: ['node', 'tooling/checks/examples.ts'] },
   { name: 'packages', command: ['node', 'tooling/checks/packages.ts'] },
+  { name: 'global-install', command: ['node', 'tooling/checks/global-install.ts'] },
   { name: 'sizes', command: ['node', 'tooling/checks/sizes.ts'] },
   { name: 'api-docs', command: turbo('docs') },
   { name: 'browser', command: ['node', 'tooling/checks/browser.ts'] },
