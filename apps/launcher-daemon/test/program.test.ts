@@ -51,6 +51,7 @@ beforeAll(async () => {
   publisher.roles = { ...publisher.roles }
   server = new LyingServer(() => publisher.tree)
   address = await server.listen()
+  first = await publisher.release(files('one', key.json), { format: 'm2pack', place: { contentKeys: [key.entry] } })
 })
 afterAll(async () => server.close())
 
@@ -62,7 +63,6 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
   const flags = (dir: string) => ['--dir', dir, '--server', address, '--trust', publisher.trust, '--json']
 
   it('installs, starts with the key in the child alone, and starts offline with exit 0', async () => {
-    first = await publisher.release(files('one', key.json), { format: 'm2pack', place: { contentKeys: [key.entry] } })
     const dir = await temporaryFolder()
     const updated = await run(['update', ...flags(dir)])
     expect(updated.stderr).toBe('')
@@ -77,7 +77,7 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
     server.lie = undefined
     expect([away.code, away.json.data['offline']]).toEqual([0, true])
     for (const text of [launched.stdout, launched.stderr, away.stdout, away.stderr, await readFile(join(dir, '.updates/launcher.log'), 'latin1')]) expect(text).not.toContain(key.hex)
-  }, 60_000)
+  })
 
   it('hands the key over by fd and by shared memory, with nothing in any environment', async () => {
     const dir = await temporaryFolder()
@@ -93,7 +93,7 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
     const mapped = JSON.parse(await readFile(out, 'utf8')) as { map: string; env: string | null }
     expect(mapped.env).toBeNull()
     expect(existsSync(join('/dev/shm', mapped.map.replaceAll(/.*[\\/]/g, '')))).toBe(false)
-  }, 60_000)
+  })
 
   it('answers with the exit codes of the table', async () => {
     const dir = await temporaryFolder()
@@ -112,7 +112,7 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
     await writeFile(join(dir, 'mine.txt'), 'mine')
     expect((await run(['uninstall', '--dir', dir, '--json'])).json.data).toMatchObject({ kept_files: [] })
     expect(await treeText(dir)).toBe(`mine.txt ${sha256Hex(new TextEncoder().encode('mine'))}`)
-  }, 60_000)
+  })
 
   it('killed with SIGKILL anywhere in an update is old or new at the next start, never mixed', async () => {
     const second = await publisher.release(files('second edition', key.json), { format: 'm2pack', place: { contentKeys: [key.entry] } })
@@ -138,17 +138,54 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
     }
     console.info(`SIGKILL of the real program: ${sides.old} old, ${sides.new} new, 0 mixed`)
     expect(sides.old + sides.new).toBeGreaterThan(0)
-  }, 120_000)
+  })
 
-  it('ends at once on SIGTERM, in the middle of a download, and keeps what it has', async () => {
+  it.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)('ends at once on %s, in the middle of a download, and keeps what it has (row 223)', async (signal) => {
     const dir = await temporaryFolder()
     const child = start(['update', ...flags(dir), '--limit', '200000', '--events'])
     await new Promise<void>((resolve) => child.stderr.setEncoding('utf8').on('data', (part: string) => {
       if (part.includes('"event":"progress"') && part.includes('"phase":"fetch"')) resolve()
     }))
-    child.kill('SIGTERM')
+    child.kill(signal)
     const code = await new Promise((resolve) => child.once('close', resolve))
     expect(code).toBe(5)
     expect((await run(['update', '--dir', dir, '--server', address, '--trust', publisher.trust, '--limit', '100000000', '--json'])).code).toBe(0)
-  }, 60_000)
+  })
+
+  it('ends on a signal in the middle of an apply with the old release or the new one (row 223)', async () => {
+    await publisher.head(first, { nowMs: publisher.nowMs })
+    const dir = await temporaryFolder()
+    await run(['update', ...flags(dir)])
+    const second = await publisher.release(files('third edition', key.json), { format: 'm2pack', place: { contentKeys: [key.entry] } })
+    const child = start(['update', '--dir', dir, '--events'])
+    child.stderr.setEncoding('utf8').on('data', (part: string) => {
+      if (part.includes('"state":"swap"')) child.kill('SIGTERM')
+    })
+    const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
+    const tree = await treeText(dir)
+    const side = tree === expectedText(first.files, sha256Hex) ? 'old' : tree === expectedText(second.files, sha256Hex) ? 'new' : 'mixed'
+    expect([code, side]).toEqual(side === 'new' ? [code, 'new'] : [5, 'old'])
+    expect([0, 5]).toContain(code)
+  })
+
+  it('runs one daemon per install, and takes over from one that was killed (row 217)', async () => {
+    const dir = await temporaryFolder()
+    const ready = async (child: ReturnType<typeof start>): Promise<string> => {
+      for await (const line of child.stdout) if (String(line).includes('Ready at ')) return String(line).trim().slice('Ready at '.length)
+      return 'ended'
+    }
+    const args = ['run', '--dir', dir, '--server', address, '--trust', publisher.trust]
+    const daemon = start(args)
+    expect(await ready(daemon)).toMatch(/^http:\/\/127\.0\.0\.1:/)
+    expect(await run([...args, '--json'])).toMatchObject({ code: 6, json: { ok: false, error: { code: 'LA_LOCKED' } } })
+    const killed = new Promise((resolve) => daemon.once('close', resolve))
+    daemon.kill('SIGKILL')
+    await killed
+    const next = start(args)
+    expect(await ready(next)).toMatch(/^http:\/\/127\.0\.0\.1:/)
+    const ended = new Promise((resolve) => next.once('close', resolve))
+    next.kill('SIGTERM')
+    expect(await ended).toBe(0)
+    expect(existsSync(join(dir, '.updates/api.json'))).toBe(false)
+  })
 })
