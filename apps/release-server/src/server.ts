@@ -110,7 +110,7 @@ function createContext(options: ReleaseServerOptions, stores: { blobs: BlobStore
   const documents = new DocumentCache(metadata, blobs, { clock })
   const directory = new ProductDirectory(metadata, clock)
   const tree = new PublicTree({
-    blobs, documents, directory, offload,
+    blobs, documents, directory, offload, clock,
     limit: (request) => rates.publicWait(request),
     requestId: () => requestIds.next(),
     onError: (error, requestId) => log.error({ request_id: requestId, err: describe(error) }, 'public request failed'),
@@ -161,7 +161,7 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
         status: reply.statusCode, duration_ms: Math.round(reply.elapsedTime),
       }, 'request')
     },
-    onPublicAnswer: (method, status) => metrics.count('keyturn_public_requests_total', `method="${method}",status="${status}"`),
+    onPublicAnswer: publicCounter(metrics),
     routes: (instance) => registerRoutes(instance, {
       context, authenticator, exchange, secrets, version: apiVersion,
       operation: { metrics, reports, events, checks, headSigner: options.headSigner, retention: options.retention ?? {}, metricsToken: options.metricsToken, isDraining: () => draining },
@@ -173,7 +173,8 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
     createToken: (token) => createToken(context, token, 'local', requestIds.next()),
     listen: async () => {
       const { host = '127.0.0.1', port = 0 } = options
-      await app.listen({ host, port })
+      // A crowd that comes at one moment waits in the queue of the system and is not sent away.
+      await app.listen({ host, port, backlog: 4096 })
       sender.start()
       upkeep.start()
       const address = app.server.address() as AddressInfo
@@ -193,6 +194,18 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
     context.documents.close()
     await context.metadata.close()
     await context.blobs.close()
+  }
+}
+
+/** Counts answers of the public tree by method and status, of which there are few. */
+function publicCounter(metrics: Metrics): (method: string, status: number) => void {
+  const counters = new Map<string, Map<number, () => void>>()
+  return (method, status) => {
+    let ofMethod = counters.get(method)
+    if (ofMethod === undefined) counters.set(method, ofMethod = new Map())
+    let count = ofMethod.get(status)
+    if (count === undefined) ofMethod.set(status, count = metrics.counter('keyturn_public_requests_total', `method="${method}",status="${status}"`))
+    count()
   }
 }
 

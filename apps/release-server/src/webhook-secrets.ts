@@ -59,7 +59,9 @@ export class WebhookSecrets {
       if (secrets === undefined) continue
       const sealed = await this.write(key, secrets)
       await context.metadata.transaction(['audit'], async (records) => {
-        const { secrets: clear, ...view } = (await records.get('webhooks', key))?.value as JsonObject
+        const fresh = await records.get('webhooks', key)
+        if (fresh === undefined) return
+        const { secrets: clear, ...view } = fresh.value as JsonObject
         if (JSON.stringify(clear) === JSON.stringify(secrets)) await records.put('webhooks', { key, value: { ...view, ...sealed } as unknown as JsonObject })
       })
     }

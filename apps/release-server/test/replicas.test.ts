@@ -1,10 +1,14 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
+import { request } from 'node:http'
+import type { ClientRequest } from 'node:http'
 import { join } from 'node:path'
 import { utf8Encode } from '@keyturn/primitives'
 import { expect, it } from 'vitest'
 import { blobFromBytes, ReleaseServerClient } from '../src/client/index.ts'
+import { openS3BlobStore } from '../src/storage/s3-blob-store.ts'
+import { launcherLine, runLaunchers } from './launcher-client.ts'
 import { createTokenByCommand, runServer } from './processes.ts'
 import type { ServerProcess } from './processes.ts'
 import { TestPublisher } from './publisher.ts'
@@ -12,7 +16,7 @@ import { ended, freePort, freshDatabase, startPostgres, startS3, until } from '.
 import { atEnd, sha256Hex, someBytes, temporaryFolder } from './support.ts'
 
 const nginx = '/usr/sbin/nginx'
-const launchers = Number(process.env['KEYTURN_TEST_LAUNCHERS'] ?? 400)
+const launchers = Number(process.env['KEYTURN_TEST_LAUNCHERS'] ?? 2000)
 
 async function startNginx(ports: readonly number[]): Promise<string> {
   const folder = await temporaryFolder()
@@ -21,16 +25,40 @@ async function startNginx(ports: readonly number[]): Promise<string> {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/tmp/${name};`).join(' ')
   await writeFile(join(folder, 'nginx.conf'), `
     daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log ${folder}/error.log; ${process.getuid?.() === 0 ? 'user root;' : ''}
-    events { worker_connections 4096; }
+    events { worker_connections 16384; }
     http { access_log off; ${temporary} client_max_body_size 20m;
-      upstream keyturn { ${ports.map((replica) => `server 127.0.0.1:${replica} max_fails=1 fail_timeout=1s;`).join(' ')} keepalive 64; }
+      upstream keyturn { ${ports.map((replica) => `server 127.0.0.1:${replica} max_fails=0;`).join(' ')} keepalive 64; }
       server { listen 127.0.0.1:${port}; location / { proxy_pass http://keyturn; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
-        proxy_set_header X-Forwarded-For $http_x_launcher; proxy_request_buffering off; proxy_next_upstream error timeout http_503; proxy_next_upstream_tries 3; } } }`)
+        proxy_request_buffering off; proxy_next_upstream error timeout http_503; proxy_next_upstream_tries 3; } } }`)
   const child = spawn(nginx, ['-c', join(folder, 'nginx.conf'), '-p', folder], { stdio: 'ignore' })
   atEnd(() => ended(child, 'SIGTERM'))
   const url = `http://127.0.0.1:${port}`
   await until(() => fetch(`${url}/healthz`))
   return url
+}
+
+/** A piece of an upload of which only a part is ever sent. */
+function halfPiece(url: string, token: string, piece: Uint8Array, sent: number): ClientRequest {
+  const headers = { authorization: `Bearer ${token}`, 'tus-resumable': '1.0.0', 'upload-offset': '0', 'content-type': 'application/offset+octet-stream', 'content-length': String(piece.length) }
+  const sending = request(url, { method: 'PATCH', headers }).on('error', () => undefined)
+  sending.write(piece.subarray(0, sent))
+  return sending
+}
+
+/** A fetch that kills a replica, once, as soon as a request of a kind is on its way. */
+function killing(replicas: readonly ServerProcess[], at: number, matches: (method: string, path: string) => boolean): { fetch: typeof fetch; killed(): boolean } {
+  let killed = false
+  return {
+    killed: () => killed,
+    fetch: (input, init) => {
+      const answer = fetch(input, init)
+      if (!killed && matches(init?.method ?? 'GET', new URL(String(input)).pathname)) {
+        killed = true
+        replicas[at]?.child.kill('SIGKILL')
+      }
+      return answer
+    },
+  }
 }
 
 it('three replicas on one database and bucket: rolling restart, kills, many launchers; nothing lost, nothing mixed', { timeout: 180_000 }, async (context) => {
@@ -60,62 +88,44 @@ it('three replicas on one database and bucket: rolling restart, kills, many laun
     await replicas[at]?.stop(signal)
     replicas[at] = await runServer({ ...environment, KEYTURN_PORT: String(ports[at]) })
   }
-  const first = await publisher.release({ 'a.bin': someBytes(200_000) })
-  await publisher.publish(client, first)
+  await publisher.publish(client, await publisher.release({ 'a.bin': someBytes(200_000) }))
 
-  // A large upload while a replica is killed.
-  const large = blobFromBytes(someBytes(48 * 1024 * 1024))
-  await Promise.all([client.uploadBlob(large), restart(0, 'SIGKILL')])
+  // A replica is killed with a piece half read, another one while the client sends the next pieces.
+  const large = blobFromBytes(someBytes(40 * 1024 * 1024))
+  const started = await client.startUpload(large)
+  const bucket = openS3BlobStore({ url: `${s3.url}/replicas`, region: 'us-east-1', accessKey: s3.accessKey, secretKey: s3.secretKey })
+  const half = halfPiece(`http://127.0.0.1:${ports[0]}${started}`, token, await large.read(0, 16 * 1024 * 1024), 12 * 1024 * 1024)
+  await until(async () => { for await (const { id } of bucket.listUploads()) if (started.endsWith(id)) return; throw new Error('no byte of it is in the storage yet') }, 60_000)
+  await restart(0, 'SIGKILL')
+  half.destroy()
+  const uploading = killing(replicas, 1, (method) => method === 'PATCH')
+  await new ReleaseServerClient(url, { token, retries: 12, retryPauseMs: 100, fetch: uploading.fetch }).uploadBlob(large, { direct: false })
+  expect(uploading.killed()).toBe(true)
+  await restart(1, 'SIGKILL')
   expect(sha256Hex(await client.fetchPublic(`/files/${large.sha256.slice(0, 2)}/${large.sha256}`) ?? new Uint8Array(0))).toBe(large.sha256)
 
-  // Publishes while replicas are killed and restarted; each is done or refused, and the channel tells which.
-  const known = new Map([[first.pin.sha256, first.model.version]])
+  // Publishes while a replica is killed in the middle of one and all are restarted in turn; each is done or refused.
+  const publishing = killing(replicas, 2, (method, path) => method === 'POST' && path.endsWith(':publish'))
+  const robust = new ReleaseServerClient(url, { token, retries: 12, retryPauseMs: 100, fetch: publishing.fetch })
   let stopPublishing = false
   let publishes = 0
-  const publishing = (async () => {
-    while (!stopPublishing) {
+  const publisherAtWork = (async () => {
+    while (!stopPublishing || publishes < 2) {
       const release = await publisher.release({ 'a.bin': someBytes(50_000), 'b.txt': utf8Encode(String(publishes)) })
-      known.set(release.pin.sha256, release.model.version)
-      const head = await publisher.head(release)
-      await publisher.publish(client, release, head)
+      await publisher.publish(robust, release, await publisher.head(release))
       publishes += 1
     }
   })()
+  await until(async () => { if (!publishing.killed()) throw new Error('nothing was published yet') }, 60_000)
   await restart(2, 'SIGKILL')
   for (const at of [0, 1, 2]) await restart(at, 'SIGTERM')
   stopPublishing = true
-  await publishing
+  await publisherAtWork
   const channel = await client.getChannel('metin2', 'stable')
   expect(channel?.head?.sequence).toBe(publisher.headSequence)
 
-  // Many launchers: head, the manifest it pins, its signatures, its files; every byte checked.
-  const times: number[] = []
-  let failures = 0
-  let next = 0
-  // Each launcher has an address of its own, as in the world; the limits of requests count by it.
-  const launch = async (address: string): Promise<void> => {
-    const timed = async (path: string): Promise<Uint8Array> => {
-      const begun = performance.now()
-      const answer = await fetch(url + path, { headers: { 'x-launcher': address } })
-      const bytes = new Uint8Array(await answer.arrayBuffer())
-      times.push(performance.now() - begun)
-      if (answer.status !== 200) throw new Error(`${path}: ${answer.status}`)
-      return bytes
-    }
-    const head = JSON.parse(new TextDecoder().decode(await timed('/head.json'))) as { payload: string }
-    const { manifest } = JSON.parse(Buffer.from(head.payload, 'base64').toString()) as { manifest: { version: string; sha256: string } }
-    const bytes = await timed(`/channels/stable/manifests/${manifest.version}.json`)
-    if (sha256Hex(bytes) !== manifest.sha256) throw new Error('a mixed release')
-    await timed(`/channels/stable/manifests/${manifest.version}.sigs.json`)
-    const { files } = JSON.parse(new TextDecoder().decode(bytes)) as { files: { sha256: string }[] }
-    for (const { sha256 } of files) if (sha256Hex(await timed(`/files/${sha256.slice(0, 2)}/${sha256}`)) !== sha256) throw new Error('wrong bytes')
-  }
-  const begun = performance.now()
-  await Promise.all(Array.from({ length: 100 }, async () => {
-    while (next++ < launchers) await launch(`launcher-${next}`).catch((error: unknown) => { failures += 1; console.info(String(error)) })
-  }))
-  const seconds = (performance.now() - begun) / 1000
-  const sorted = times.toSorted((a, b) => a - b)
-  console.info(`${publishes} publishes through kills; ${launchers} launchers, ${times.length} requests in ${seconds.toFixed(1)} s, p50 ${sorted[sorted.length >> 1]?.toFixed(0)} ms, p99 ${sorted[Math.floor(sorted.length * 0.99)]?.toFixed(0)} ms, ${failures} failures`)
-  expect(failures).toBe(0)
+  // Many launchers at once, each on its own connection; every byte is checked, and no release is mixed.
+  const figures = await runLaunchers(url, launchers, 0)
+  console.info(`${publishes} publishes through kills; ${launcherLine(figures)}`)
+  expect(figures.failures).toEqual([])
 })

@@ -10,7 +10,7 @@ import { HttpCaller, queryText } from './http.ts'
 import type { ReleaseServerClientOptions } from './http.ts'
 import { KeyCalls } from './key-calls.ts'
 import { readBounded } from './read-bounded.ts'
-import { uploadBlob } from './upload.ts'
+import { createUpload, uploadBlob } from './upload.ts'
 import type { BlobSource, UploadOptions } from './upload.ts'
 
 const segment = encodeURIComponent
@@ -90,6 +90,11 @@ export class ReleaseServerClient extends KeyCalls {
   /** Uploads one blob: at once when small, else resumable. */
   async uploadBlob(source: BlobSource, options: UploadOptions = {}): Promise<void> {
     await uploadBlob(this.#http, source, options)
+  }
+
+  /** Starts a resumable upload, or finds the unfinished one of this token; gives its path, for other tus clients. */
+  startUpload(source: Pick<BlobSource, 'sha256' | 'size'>, options: UploadOptions = {}): Promise<string> {
+    return createUpload(this.#http, source, options)
   }
 
   /** Uploads what the server lacks of these blobs, several at once; gives how many and how many bytes were sent. */

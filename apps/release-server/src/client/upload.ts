@@ -55,7 +55,8 @@ async function putWhole(http: HttpCaller, source: BlobSource, options: UploadOpt
 
 const tus = { 'tus-resumable': '1.0.0' }
 
-async function createUpload(http: HttpCaller, source: BlobSource, options: UploadOptions): Promise<string> {
+/** Starts an upload, or finds the unfinished one of the caller; gives its path. */
+export async function createUpload(http: HttpCaller, source: Pick<BlobSource, 'sha256' | 'size'>, options: UploadOptions): Promise<string> {
   const response = await http.send({
     method: 'POST', path: '/v1/uploads', what: `start the upload of blob ${source.sha256}`, signal: options.signal,
     headers: {

@@ -6,6 +6,7 @@ interface Histogram { readonly buckets: number[]; sum: number; count: number }
 /** Counts what happens and writes it in the text format of Prometheus. */
 export class Metrics {
   readonly #counters = new Map<string, number>()
+  readonly #busy = new Map<string, { value: number }>()
   readonly #histograms = new Map<string, Histogram>()
   readonly #gauges = new Map<string, () => number>()
 
@@ -13,6 +14,13 @@ export class Metrics {
   count(name: string, labels: string, by = 1): void {
     const key = `${name}{${labels}}`
     this.#counters.set(key, (this.#counters.get(key) ?? 0) + by)
+  }
+
+  /** A counter that is counted all the time: its name is put together once. */
+  counter(name: string, labels: string): () => void {
+    const cell = { value: 0 }
+    this.#busy.set(`${name}{${labels}}`, cell)
+    return () => { cell.value += 1 }
   }
 
   /** Notes a duration. */
@@ -37,7 +45,8 @@ export class Metrics {
   text(): string {
     const lines: string[] = []
     const families = new Set<string>()
-    for (const [key, value] of [...this.#counters].sort()) {
+    const all = [...this.#counters, ...[...this.#busy].map(([key, { value }]): [string, number] => [key, value])]
+    for (const [key, value] of all.sort()) {
       const family = key.slice(0, key.indexOf('{'))
       if (!families.has(family)) lines.push(`# TYPE ${family} counter`)
       families.add(family)

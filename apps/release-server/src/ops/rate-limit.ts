@@ -28,6 +28,7 @@ export class RateLimits {
   readonly #options: RateOptions
   readonly #clock: () => number
   readonly #buckets = new Map<string, Bucket>()
+  readonly #readers = new Map<string, Bucket>()
 
   constructor(options: RateOptions, clock: () => number) {
     this.#options = options
@@ -36,7 +37,7 @@ export class RateLimits {
 
   /** Seconds a reader of the public tree has to wait; 0: none. */
   publicWait(request: IncomingMessage): number {
-    return this.#count(`p:${this.address(request)}`, this.#options.publicPerMinute ?? 600).waitS
+    return this.#count(this.#readers, this.address(request), this.#options.publicPerMinute ?? 600)
   }
 
   /** Counts a request of the framework; throws `SRV_RATE` beyond the limit and sets the `RateLimit` headers. */
@@ -50,7 +51,9 @@ export class RateLimits {
       noise: this.#options.noisePerMinute ?? 60,
       management: this.#options.managementPerMinute ?? 120,
     }[kind]
-    const { waitS, left } = this.#count(`${kind}:${this.#caller(request, kind)}`, limit)
+    const key = `${kind}:${this.#caller(request, kind)}`
+    const waitS = this.#count(this.#buckets, key, limit)
+    const left = Math.max(0, limit - (this.#buckets.get(key)?.count ?? 0))
     reply.header('ratelimit', `limit=${limit}, remaining=${left}, reset=${waitS === 0 ? 60 : waitS}`)
     if (waitS > 0) throw new ServerError('SRV_RATE', 'Too many requests', { details: { retryAfterS: waitS } })
   }
@@ -67,16 +70,16 @@ export class RateLimits {
     return token ?? this.address(request.raw)
   }
 
-  #count(key: string, limit: number): { waitS: number; left: number } {
+  /** Counts one request; gives the seconds to wait, 0 within the limit. */
+  #count(buckets: Map<string, Bucket>, key: string, limit: number): number {
     const now = this.#clock()
-    let bucket = this.#buckets.get(key)
+    let bucket = buckets.get(key)
     if (bucket === undefined || now - bucket.windowStart >= windowMs || now < bucket.windowStart) {
-      if (this.#buckets.size >= maxCallers) this.#buckets.clear()
+      if (buckets.size >= maxCallers) buckets.clear()
       bucket = { windowStart: now, count: 0 }
-      this.#buckets.set(key, bucket)
+      buckets.set(key, bucket)
     }
     bucket.count += 1
-    const over = bucket.count > limit
-    return { waitS: over ? Math.max(1, Math.ceil((bucket.windowStart + windowMs - now) / 1000)) : 0, left: Math.max(0, limit - bucket.count) }
+    return bucket.count > limit ? Math.max(1, Math.ceil((bucket.windowStart + windowMs - now) / 1000)) : 0
   }
 }

@@ -16,6 +16,7 @@ export class ProductDirectory {
   readonly #unsubscribe: () => void
   #snapshot: Snapshot | undefined
   #loading: Promise<Snapshot> | undefined
+  #generation = 0
 
   constructor(metadata: MetadataStore, clock: () => number) {
     this.#metadata = metadata
@@ -23,6 +24,11 @@ export class ProductDirectory {
     this.#unsubscribe = metadata.subscribe((topic) => {
       if (topic === 'products') this.#forget()
     })
+  }
+
+  /** Changes whenever the products were changed. */
+  get generation(): number {
+    return this.#generation
   }
 
   /** The product of this name, or the default one; `null` when there is none, `undefined` when it must be loaded. */
@@ -47,6 +53,7 @@ export class ProductDirectory {
   }
 
   #forget(): void {
+    this.#generation += 1
     this.#snapshot = undefined
     this.#loading = undefined
   }

@@ -93,6 +93,11 @@ export class DocumentCache {
     })
   }
 
+  /** Changes whenever everything is forgotten: what was made of a document before counts no more. */
+  get generation(): number {
+    return this.#generation
+  }
+
   /** Forgets everything; the next readers look it up. */
   clear(): void {
     this.#generation += 1

@@ -10,6 +10,7 @@ import { parsePublicPath } from './paths.ts'
 import type { PublicTarget } from './paths.ts'
 import { pumpFile } from './pump-file.ts'
 import { answerHead, pump, selectFor, sendBytes } from './send.ts'
+import type { Representation } from './send.ts'
 
 /** What answers the public tree. */
 export interface PublicTreeOptions {
@@ -23,6 +24,7 @@ export interface PublicTreeOptions {
   /** Told what failed, with the request id. */
   readonly onError: (error: unknown, requestId: string) => void
   readonly requestId: () => string
+  readonly clock: () => number
 }
 
 const blobType = 'application/octet-stream'
@@ -32,6 +34,13 @@ const smallBlob = 64 * 1024
 const smallBlobsBytes = 64 * 1024 * 1024
 const knownSizes = 200_000
 const knownTargets = 10_000
+/** How long a document that was found by an address is sent again without looking, unless a change is told. */
+const readyMs = 1000
+
+/** A document by its address, as long as nothing was told. */
+interface Ready { readonly document: PublicDocument; readonly body: Uint8Array; readonly generation: number; readonly untilMs: number }
+
+interface SmallBlob { readonly about: Representation; readonly bytes: Uint8Array }
 
 /**
  * Answers GET and HEAD of the public tree on bare `node:http`, before any framework: this is nearly all traffic there
@@ -40,7 +49,8 @@ const knownTargets = 10_000
 export class PublicTree {
   readonly #options: PublicTreeOptions
   readonly #sizes = new Map<string, number>()
-  readonly #small = new Map<string, Uint8Array>()
+  readonly #small = new Map<string, SmallBlob>()
+  readonly #ready = new Map<string, Ready>()
   readonly #targets = new Map<string, PublicTarget>()
   #smallBytes = 0
 
@@ -51,17 +61,19 @@ export class PublicTree {
   /** Forgets a blob that was removed. */
   forget(sha256: string): void {
     this.#sizes.delete(sha256)
-    const bytes = this.#small.get(sha256)
-    if (bytes === undefined) return
+    const known = this.#small.get(sha256)
+    if (known === undefined) return
     this.#small.delete(sha256)
-    this.#smallBytes -= bytes.length
+    this.#smallBytes -= known.bytes.length
   }
 
   /** Answers when the address is in the public tree. */
   handle(request: IncomingMessage, response: ServerResponse): boolean {
     const url = request.url ?? '/'
     const query = url.indexOf('?')
-    const target = this.#target(query === -1 ? url : url.slice(0, query))
+    const path = query === -1 ? url : url.slice(0, query)
+    if (this.#again(request, response, path)) return true
+    const target = this.#target(path)
     if (target === undefined) return false
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       this.#fail(request, response, new ServerError('SRV_METHOD', 'The public tree answers GET and HEAD'), { allow: 'GET, HEAD' })
@@ -72,10 +84,23 @@ export class PublicTree {
       this.#fail(request, response, new ServerError('SRV_RATE', 'Too many requests', { details: { retryAfterS: waitS } }))
       return true
     }
-    if (!this.#fromMemory(request, response, target)) {
+    if (!this.#fromMemory(request, response, path, target)) {
       this.#answer(request, response, target).catch((error: unknown) => this.#fail(request, response, error))
     }
     return true
+  }
+
+  /** The commonest case of all: a document that was sent to somebody just now. */
+  #again(request: IncomingMessage, response: ServerResponse, path: string): boolean {
+    const ready = this.#ready.get(path)
+    if (ready === undefined || ready.generation !== this.#generation() || this.#options.clock() > ready.untilMs) return false
+    if ((request.method !== 'GET' && request.method !== 'HEAD') || (this.#options.limit?.(request) ?? 0) > 0) return false
+    sendBytes(request, response, ready.document, ready.body)
+    return true
+  }
+
+  #generation(): number {
+    return this.#options.documents.generation + this.#options.directory.generation
   }
 
   /** What an address names; those of documents are few and asked for all the time. */
@@ -90,11 +115,11 @@ export class PublicTree {
   }
 
   /** The common case, without a promise: a document or a small blob that is in memory. */
-  #fromMemory(request: IncomingMessage, response: ServerResponse, target: PublicTarget): boolean {
+  #fromMemory(request: IncomingMessage, response: ServerResponse, path: string, target: PublicTarget): boolean {
     if (target.kind === 'blob') {
-      const bytes = this.#small.get(target.sha256)
-      if (bytes === undefined || this.#options.offload !== undefined) return false
-      sendBytes(request, response, this.#blob(target.sha256, bytes.length), bytes)
+      const known = this.#small.get(target.sha256)
+      if (known === undefined || this.#options.offload !== undefined) return false
+      sendBytes(request, response, known.about, known.bytes)
       return true
     }
     if (target.kind !== 'document') return false
@@ -103,6 +128,8 @@ export class PublicTree {
     const channel = target.channel === '' ? product.defaultChannel : target.channel
     const document = this.#options.documents.peek(documentKey(product.slug, channel, target.name))
     if (document === undefined || document === null || document.body === undefined) return false
+    if (this.#ready.size >= knownTargets) this.#ready.clear()
+    this.#ready.set(path, { document, body: document.body, generation: this.#generation(), untilMs: this.#options.clock() + readyMs })
     sendBytes(request, response, document, document.body)
     return true
   }
@@ -185,7 +212,7 @@ export class PublicTree {
       this.forget(oldest)
     }
     if (!this.#small.has(sha256)) this.#smallBytes += bytes.length
-    this.#small.set(sha256, bytes)
+    this.#small.set(sha256, { about: this.#blob(sha256, bytes.length), bytes })
   }
 
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown, more: Record<string, string> = {}): void {

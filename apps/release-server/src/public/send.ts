@@ -15,8 +15,12 @@ export interface Representation {
 /** After how long without progress a reader that takes nothing is cut off, in milliseconds. */
 export const stalledReaderMs = 60_000
 
+const unchanged: Selection = { status: 304 }
+
 /** What of a representation a request gets. */
 export function selectFor({ headers, method = 'GET' }: IncomingMessage, about: Representation): Selection {
+  // Launchers ask again with the one tag they have; nothing else decides then.
+  if (headers['if-none-match'] === about.etag && headers['if-match'] === undefined) return unchanged
   return selectRepresentation(method, {
     ifMatch: headers['if-match'],
     ifNoneMatch: headers['if-none-match'],
@@ -25,22 +29,36 @@ export function selectFor({ headers, method = 'GET' }: IncomingMessage, about: R
   }, about.etag, about.size)
 }
 
+interface Heads { readonly whole: readonly string[]; readonly unchanged: readonly string[] }
+
+/** Heads that were put together, by representation: those kept in memory are sent over and over. */
+const heads = new WeakMap<Representation, Heads>()
+
+function headsOf(about: Representation): Heads {
+  let known = heads.get(about)
+  if (known !== undefined) return known
+  const { etag, cacheControl, contentType, size } = about
+  known = {
+    unchanged: ['ETag', etag, 'Cache-Control', cacheControl],
+    whole: [
+      'ETag', etag, 'Cache-Control', cacheControl, 'Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff', 'Access-Control-Allow-Origin', '*',
+      'Content-Type', contentType, 'Content-Length', String(size),
+    ],
+  }
+  heads.set(about, known)
+  return known
+}
+
 /** Decides what of a representation the request gets, and sets the head of the answer accordingly. */
 export function answerHead(request: IncomingMessage, response: ServerResponse, about: Representation): Selection {
   const selection = selectFor(request, about)
   if (selection.status === 304) {
-    response.writeHead(304, ['ETag', about.etag, 'Cache-Control', about.cacheControl])
-    return selection
-  }
-  const common = ['ETag', about.etag, 'Cache-Control', about.cacheControl, 'Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff', 'Access-Control-Allow-Origin', '*']
-  if (selection.status === 200) {
-    response.writeHead(200, [...common, 'Content-Type', about.contentType, 'Content-Length', String(about.size)])
+    response.writeHead(304, headsOf(about).unchanged as string[])
+  } else if (selection.status === 200) {
+    response.writeHead(200, headsOf(about).whole as string[])
   } else if (selection.status === 206) {
     const { start, end } = selection
-    response.writeHead(206, [
-      ...common, 'Content-Type', about.contentType, 'Content-Length', String(end - start + 1),
-      'Content-Range', `bytes ${start}-${end}/${about.size}`,
-    ])
+    response.writeHead(206, [...headsOf(about).whole.slice(0, -1), String(end - start + 1), 'Content-Range', `bytes ${start}-${end}/${about.size}`])
   } else if (selection.status === 416) {
     response.writeHead(416, ['Content-Range', `bytes */${about.size}`, 'Cache-Control', 'no-store', 'Content-Length', '0'])
   } else {
