@@ -23,6 +23,7 @@ import {
 } from '../src/index.ts'
 import { BAD_PATHS, headOf, requestsOf, rivalRotation, ROLE_CASES, roleCase, ROOT_CASES, rootCase, stolenCurrentKey } from './support/attack-cases.ts'
 import { Install } from './support/install.ts'
+import { codeOf } from './support/outcome.ts'
 import { CONTENT_KEYS, DAY, FILES, keyId, NOW, options, publicKeyOf, Publisher, seedOf, signerOf } from './support/publisher.ts'
 
 // One test for each row of the two attack tables, in their order; docs/threat-model.md tells them in plain words.
@@ -36,10 +37,6 @@ function attack(row: string, run: () => Promise<void>): void {
 function ported(row: string, run: () => Promise<void>): void {
   rows.ported += 1
   it(row, run)
-}
-
-function codeOf(decision: ReleaseDecision): string {
-  return decision.outcome === 'refused' ? decision.error.code : decision.outcome
 }
 
 /** The cycle is refused with this code, and neither trust nor tree have changed. */

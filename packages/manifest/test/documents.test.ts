@@ -31,16 +31,12 @@ import {
   writeRoles,
   writeTrustState,
   type Head,
-  type ReleaseDecision,
   type RoleDocument,
   type TrustState,
 } from '../src/index.ts'
 import { headOf } from './support/attack-cases.ts'
+import { codeOf } from './support/outcome.ts'
 import { DAY, FILES, keyId, NOW, options, Publisher, signerOf } from './support/publisher.ts'
-
-function codeOf(decision: ReleaseDecision): string {
-  return decision.outcome === 'refused' ? decision.error.code : decision.outcome
-}
 
 function code(act: () => unknown): string {
   try {

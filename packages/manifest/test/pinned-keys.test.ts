@@ -15,17 +15,13 @@ import {
   verifyRelease,
   writeManifest,
   writeTrustState,
-  type ReleaseDecision,
   type TrustState,
 } from '../src/index.ts'
+import { codeOf } from './support/outcome.ts'
 import { DAY, keyId, NOW, options, Publisher, seedOf, type MadeManifest, type MakeManifestOptions } from './support/publisher.ts'
 
 const vector = (name: string): Uint8Array => readFileSync(new URL(`vectors/legacy/${name}`, import.meta.url))
 const legacyKey = new TextDecoder().decode(vector('public-key.hex')).trim()
-
-function codeOf(decision: ReleaseDecision): string {
-  return decision.outcome === 'refused' ? decision.error.code : decision.outcome
-}
 
 const sign = (manifest: Uint8Array, name = 'legacy'): Uint8Array => ed25519Sign(seedOf(name), manifest)
 

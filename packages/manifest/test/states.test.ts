@@ -4,6 +4,7 @@ import {
 } from '../src/index.ts'
 import { headOf, rivalRotation, rootCase, stolenCurrentKey, stolenNextKey, type RootSpec } from './support/attack-cases.ts'
 import { Install } from './support/install.ts'
+import { codeOf } from './support/outcome.ts'
 import { CONTENT_KEYS, DAY, keyId, NOW, options, publicKeyOf, Publisher, seedOf } from './support/publisher.ts'
 import { attachSignatures, buildInception, collectSignatures, keyText, seedSigner, sha256DigestSeal } from '@keyturn/kel'
 import { ed25519Sign, utf8Encode } from '@keyturn/primitives'
@@ -12,10 +13,6 @@ let rows = 0
 function row(name: string, run: () => Promise<void>): void {
   rows += 1
   it(name, run)
-}
-
-function codeOf(decision: ReleaseDecision): string {
-  return decision.outcome === 'refused' ? decision.error.code : decision.outcome
 }
 
 function expectUnchanged(install: Install, act: () => ReleaseDecision, code: string): ReleaseDecision {

@@ -1,25 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { hexDecode } from '@keyturn/primitives'
 
-/** The code of what `action` throws. */
-export function codeOf(action: () => unknown): string | undefined {
-  try {
-    action()
-    return undefined
-  } catch (error) {
-    return (error as { code?: string }).code ?? String(error)
-  }
-}
-
-/** The code a promise is rejected with. */
-export async function rejectionOf(promise: Promise<unknown>): Promise<string | undefined> {
-  try {
-    await promise
-    return undefined
-  } catch (error) {
-    return (error as { code?: string }).code ?? String(error)
-  }
-}
+export { codeOf, rejectionOf } from '../../../tooling/vitest/codes.ts'
 
 /** A vector file of this package. */
 export function ownVectors<Shape>(name: string): Shape {

@@ -1,6 +1,8 @@
 import { ed25519PublicKey, sha256, utf8Encode } from '@keyturn/primitives'
 import { RuntimeKey } from '../src/index.ts'
 
+export { codeOf, rejectionOf } from '../../../tooling/vitest/codes.ts'
+
 /** A verifier that is a real one. */
 export const verifier = ed25519PublicKey(sha256(utf8Encode('verifier')))
 
@@ -12,24 +14,4 @@ export function keyBytes(label = 'content key'): Uint8Array {
 /** A fresh holder. */
 export function makeKey(keyId = 4, label?: string): RuntimeKey {
   return RuntimeKey.take({ keyId, masterKey: keyBytes(label), signPublicKey: verifier })
-}
-
-/** The code of what `action` throws. */
-export function codeOf(action: () => unknown): string | undefined {
-  try {
-    action()
-    return undefined
-  } catch (error) {
-    return (error as { code?: string }).code ?? String(error)
-  }
-}
-
-/** The code a promise is rejected with. */
-export async function rejectionOf(promise: Promise<unknown>): Promise<string | undefined> {
-  try {
-    await promise
-    return undefined
-  } catch (error) {
-    return (error as { code?: string }).code ?? String(error)
-  }
 }
