@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type FileSystem, pathExists, systemErrorCode } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
 import { type FileIdentity, FolderGuard, hashIfFile, look, placeInside, removeFile, sameIdentity, syncFolders } from './disk.ts'
+import { type HostSystem, hostSystem } from './host-system.ts'
 import type { Layout } from './layout.ts'
 import { backupPlace, type Transaction, type TransactionStep } from './transaction.ts'
 
@@ -16,10 +17,10 @@ export interface ApplyContext {
   readonly lockPatienceMs: number
   /** Identities of staged files since their hash was taken, by `staged`; missing ones are hashed again. */
   readonly verified?: ReadonlyMap<string, FileIdentity> | undefined
+  /** Default: the one this process runs on. */
+  readonly system?: HostSystem | undefined
   readonly onStep?: ((step: TransactionStep) => void) | undefined
 }
-
-const lockedCodes = new Set(process.platform === 'win32' ? ['EBUSY', 'EPERM', 'EACCES', 'ETXTBSY'] : ['EBUSY', 'ETXTBSY'])
 
 /** Copies whole or not at all, then removes the source: what a rename is where two folders lie on two volumes. */
 async function moveAcross(fs: FileSystem, from: string, to: string): Promise<void> {
@@ -59,7 +60,7 @@ export async function renamePatiently(context: ApplyContext, from: string, to: s
         await moveAcross(context.fs, from, to)
         return 'copied'
       }
-      if (!lockedCodes.has(code) || performance.now() + waitMs > deadline) throw error
+      if (!(context.system ?? hostSystem).heldCodes.has(code) || performance.now() + waitMs > deadline) throw error
       await sleep(waitMs)
     }
   }

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { didKey } from '@keyturn/kel'
 import { ed25519PublicKey, hexEncode, sha512, wipe, x25519PublicKey } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { readSmallFile, writeSmallFile } from './disk.ts'
+import { hostSystem } from './host-system.ts'
 
 /** How this machine is known to servers that hand keys to listed devices only. */
 export interface DeviceName {
@@ -16,8 +16,7 @@ export interface DeviceName {
 
 /** A file of this user outside every install, so that a copied install takes nothing along. */
 export function userFile(env: Readonly<Record<string, string | undefined>>, name: string): string {
-  const base = process.platform === 'win32' ? env['LOCALAPPDATA'] : env['XDG_DATA_HOME']
-  return join(base ?? join(homedir(), '.local', 'share'), 'keyturn-launcher', name)
+  return join(hostSystem.userFolder(env), name)
 }
 
 /** The key of this machine: an Ed25519 seed, from which its Noise key follows as `did:key` derives key agreement. */

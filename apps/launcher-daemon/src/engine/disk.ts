@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import { type BigIntStats, lstatSync } from 'node:fs'
-import { join, sep } from 'node:path'
+import { join } from 'node:path'
 import { type FileHandle, type FileSystem, nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
+import { hostSystem } from './host-system.ts'
 
 /** Bytes read at a time. */
 export const readSize = 1024 * 1024
@@ -120,18 +121,15 @@ export async function listFolder(fs: FileSystem, path: string): Promise<string[]
   }
 }
 
-/** An empty, `.` or `..` part, or a character that is no part of a name. */
-const unsafePath = sep === '\\' ? /(?:^|\/)\.{0,2}(?:\/|$)|[\\\0:]/ : /(?:^|\/)\.{0,2}(?:\/|$)|[\\\0]/
-
 /**
  * The absolute place of a manifest path below `root`. The manifest was validated already; this is the second lock on
  * the door: nothing that could leave the folder gets through.
  */
 export function placeInside(root: string, path: string): string {
-  if (unsafePath.test(path)) {
+  if (!hostSystem.isInside(path)) {
     throw new LauncherError('LA_SYMLINK', `Cannot use path ${JSON.stringify(path)}: it does not stay inside the install`)
   }
-  return (root.endsWith(sep) ? root : root + sep) + (sep === '/' ? path : path.replaceAll('/', sep))
+  return hostSystem.place(root, path)
 }
 
 /** Remembers which folders below the root are real, so that each is looked at once in an apply. */

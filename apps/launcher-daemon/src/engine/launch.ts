@@ -6,6 +6,7 @@ import { LauncherError } from '../errors.ts'
 import { forgetClient, rememberClient, runningClient } from './client-process.ts'
 import { DeviceKey } from './device-key.ts'
 import { HashCache } from './hash-cache.ts'
+import { hostSystem } from './host-system.ts'
 import type { InstalledRelease } from './installed-release.ts'
 import { makePlan } from './plan.ts'
 import { NoiseRuntimeKeys } from './noise-runtime-keys.ts'
@@ -108,7 +109,7 @@ export async function startClient(session: Session, installed: InstalledRelease,
 
 /** Wine hands neither descriptors nor the memory of this system to a Windows program: it would start without its key. */
 function refuseThroughWine({ args }: ChildCommand, delivery: string): void {
-  if (process.platform === 'win32' || delivery === 'env' || !/\.exe$/i.test(args?.[0] ?? '')) return
+  if (hostSystem.runsExe || delivery === 'env' || !/\.exe$/i.test(args?.[0] ?? '')) return
   throw new LauncherError('LA_SETTINGS', `Cannot start: a Windows client in wine can get its key by "env" alone, not by "${delivery}"`, { hint: 'Give --delivery env' })
 }
 

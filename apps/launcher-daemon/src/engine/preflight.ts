@@ -3,6 +3,7 @@ import type { Requirements } from '@keyturn/manifest'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
 import { listFolder, look } from './disk.ts'
+import { hostSystem } from './host-system.ts'
 import type { Layout } from './layout.ts'
 import type { Plan, PlannedWrite } from './plan.ts'
 
@@ -95,7 +96,7 @@ function checkRequirements(requires: Requirements | undefined, free: number): vo
 
 /** Finds a read-only file's folder before the first change rather than in the middle. */
 async function checkWritable(fs: FileSystem, layout: Layout, plan: Plan): Promise<void> {
-  if (process.platform === 'win32' || plan.writes.length + plan.removals.length === 0) return
+  if (!hostSystem.hasModes || plan.writes.length + plan.removals.length === 0) return
   const folders = new Set(['', ...[...plan.writes.map(({ file }) => file.path), ...plan.removals].map((path) => path.split('/').slice(0, -1).join('/'))])
   for (const folder of folders) {
     const place = `${layout.root}/${folder}`

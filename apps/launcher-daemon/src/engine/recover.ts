@@ -5,6 +5,7 @@ import { type ApplyContext, rollBack, rollForward } from './apply.ts'
 import { listFolder, look, removeFile, syncFolders } from './disk.ts'
 import type { EmitEvent } from './events.ts'
 import { finalize } from './finalize.ts'
+import { hostSystem } from './host-system.ts'
 import type { Layout } from './layout.ts'
 import { type InstallState, readState, writeState } from './state-file.ts'
 import { readTransaction, type Transaction } from './transaction.ts'
@@ -104,6 +105,6 @@ export async function prepareFolders(fs: FileSystem, layout: Layout, userId: num
     if (userId !== undefined && stats.uid !== userId) {
       throw new LauncherError('LA_PERMISSION', `Cannot use "${folder}": it belongs to user ${stats.uid}, not to ${userId}`)
     }
-    if (process.platform !== 'win32' && (stats.mode & 0o077) !== 0) await fs.chmod(folder, 0o700)
+    if (hostSystem.hasModes && (stats.mode & 0o077) !== 0) await fs.chmod(folder, 0o700)
   }
 }
