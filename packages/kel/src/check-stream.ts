@@ -93,7 +93,7 @@ function checkReceipt(intake: Intake, message: Message): CheckedMessage {
   const { said, type, sn, warnings } = message.event
   const judgement = intake.offerReceipt(message)
   if (judgement.verdict === 'receipt') {
-    const verdict = judgement.witnesses.size > 0 ? 'accept' : 'accept-idempotent'
+    const verdict = judgement.witnesses.size + judgement.endorsers.length > 0 ? 'accept' : 'accept-idempotent'
     return { said, type, sn, verdict, explanation: judgement.explanation, warnings, released: [] }
   }
   const released = drain(intake)

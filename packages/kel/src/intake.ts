@@ -9,6 +9,7 @@ import { MAX_ESCROW_EVENTS } from './limits.ts'
 import { ReceiptPool } from './receipts.ts'
 import { refusal } from './rule.ts'
 import { verifyWitnesses } from './signatures.ts'
+import { verifyTransferable } from './verify-receipts.ts'
 
 /** A receipt whose signatures count, for an event that is accepted. */
 export interface ReceiptAccepted {
@@ -17,6 +18,8 @@ export interface ReceiptAccepted {
   readonly event: VerifiedEvent
   /** New witness signatures by place; empty when all were known. */
   readonly witnesses: ReadonlyMap<number, Uint8Array>
+  /** Identities with logs known here whose signatures verify and meet their threshold. */
+  readonly endorsers: readonly string[]
   readonly explanation: string
 }
 
@@ -115,9 +118,9 @@ export class Intake {
 
   /**
    * Takes a receipt: for an accepted event its new signatures are returned, for one that waits or is not known yet they
-   * are kept.
+   * are kept. Receipts by identities with logs are verified when their logs are here, and not kept.
    *
-   * @throws {@link KelError} `KEL_WITNESS` when no signature is by a witness of the event, `KEL_SIGNATURE` when none verifies, `KEL_ESCROW_FULL`.
+   * @throws {@link KelError} `KEL_WITNESS` when no signature is by a witness of the event or such an identity, `KEL_SIGNATURE` when none verifies, `KEL_ESCROW_FULL`.
    */
   offerReceipt(message: Message): ReceiptAccepted | Escrowed {
     const { prefix, sn, said } = message.event
@@ -129,20 +132,27 @@ export class Intake {
       return { verdict: 'escrow', kind: 'unverified-receipt', explanation: `receipt for event ${sn}, which is not accepted yet` }
     }
     const state = log.stateAt(sn) as KeyState
-    const { witnessSignatures, couples } = message.attachments
+    const { witnessSignatures, couples, transferable } = message.attachments
     const valid = verifyWitnesses(state.witnesses, event.raw, witnessSignatures, couples)
-    if (valid.size === 0) throw receiptRefusal(message, state, sn)
+    const endorsements = verifyTransferable(event.raw, transferable, (by) => this.#logs.get(by))
+    const endorsers = endorsements.filter(({ outcome }) => outcome === 'valid').map((endorsement) => endorsement.prefix)
+    if (valid.size === 0 && endorsers.length === 0) {
+      const unknown = endorsements.find(({ outcome }) => outcome === 'unknown')
+      if (unknown === undefined) throw receiptRefusal(message, state, sn)
+      return { verdict: 'escrow', kind: 'unverified-receipt', explanation: `receipt for event ${sn} cannot be verified: ${unknown.explanation}` }
+    }
     const known = log.witnessesOf(said)
     const witnesses = new Map([...valid].filter(([place]) => !known.has(place)))
     log.addWitnesses(said, witnesses)
-    const explanation = `receipt for event ${sn}: ${witnesses.size} new of ${valid.size} witness signatures`
-    return { verdict: 'receipt', prefix, event, witnesses, explanation }
+    const byIdentities = endorsers.length === 0 ? '' : `; signed by ${endorsers.join(', ')}`
+    const explanation = `receipt for event ${sn}: ${witnesses.size} new of ${valid.size} witness signatures${byIdentities}`
+    return { verdict: 'receipt', prefix, event, witnesses, endorsers, explanation }
   }
 }
 
 function receiptRefusal({ attachments }: Message, state: KeyState, sn: number): KelError {
   const byWitness = attachments.witnessSignatures.some(({ index }) => index < state.witnesses.length) ||
-    attachments.couples.some(({ prefix }) => state.witnesses.includes(prefix))
+    attachments.couples.some(({ prefix }) => state.witnesses.includes(prefix)) || attachments.transferable.length > 0
   return byWitness
     ? refusal('KEL_SIGNATURE', `No signature of the receipt for event ${sn} verifies`)
     : refusal('KEL_WITNESS', `Receipt for event ${sn} is by nobody in its witness list`)
