@@ -23,7 +23,7 @@ async function installed() {
 }
 
 describe('two volumes', () => {
-  it('an .updates elsewhere is copied from, and crash-safe all the same', async () => {
+  it('an .updates elsewhere is copied from, and crash-safe all the same (row 213)', async () => {
     const { publisher, folder, to, from } = await installed()
     const across: FileSystem = {
       ...nodeFileSystem,
@@ -42,7 +42,7 @@ describe('two volumes', () => {
 })
 
 describe('staged files', () => {
-  it('that change after they were verified are never installed', async () => {
+  it('that change after they were verified are never installed (row 201)', async () => {
     const { publisher, folder, from, to } = await installed()
     let wins = 0
     for (let round = 0; round < 40; round++) {
@@ -131,7 +131,7 @@ describe('staged files', () => {
     expect(await readFile(join(folder, 'pack/a.bin')).then(sha256Hex)).not.toBe(sha256Hex(noise(900_000, 77)))
   })
 
-  it('left by others are not trusted: wrong bytes, hard links, folders', async () => {
+  it('left by others are not trusted: wrong bytes, hard links, folders (row 204)', async () => {
     const { publisher, folder, to } = await installed()
     const staging = join(folder, '.updates/staging')
     const outside = `${folder}.outside`
@@ -230,7 +230,7 @@ describe('mirrors and documents', () => {
 })
 
 describe('what is stored', () => {
-  it('a damaged journal sets everything under suspicion, and nothing unverified starts', async () => {
+  it('a damaged journal sets everything under suspicion, and nothing unverified starts (row 220)', async () => {
     const { publisher, folder, engine, from } = await installed()
     await engine.rollback().catch(() => undefined)
     for (const text of ['', '{', '{"schema":2}', '{"schema":1,"sha256":"00","body":{}}\n']) {
@@ -243,7 +243,7 @@ describe('what is stored', () => {
     }
   })
 
-  it('a lowered, cut or deleted trust.json gains nothing', async () => {
+  it('a lowered, cut or deleted trust.json gains nothing (row 221)', async () => {
     const { publisher, folder, engine, to } = await installed()
     const oldHead = publisher.tree.get('channels/stable/head.json') as Uint8Array
     await engine.update()

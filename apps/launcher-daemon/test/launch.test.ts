@@ -130,7 +130,7 @@ describe('launch()', () => {
     expect(await engine.update()).toMatchObject({ outcome: 'stay' })
   })
 
-  it('does not put an update in place under a running client, nor start it twice', async () => {
+  it('does not put an update in place under a running client, nor start it twice (row 214)', async () => {
     const publisher = await Publisher.create()
     await publisher.release({ 'client.mjs': 'setTimeout(() => {}, 20_000)' })
     const { engine } = await engineFor(publisher, { program: ['client.mjs'] })

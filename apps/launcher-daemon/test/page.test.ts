@@ -97,6 +97,8 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await page.click('#rollback')
     await until(page, '#release', /2026\.11\.21-1/)
     expect(await treeText(folder)).not.toBe(second)
+    await until(page, '#trust', /^Verified: it comes from its publisher\. The newest known release is 2026\.11\.21-2\.$/)
+    await shot(page, '13-gone-back')
     await until(page, '#state', /Ready to play/)
     await page.click('#play')
     await until(page, '#state', /The game is running/)
@@ -160,7 +162,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await publisher.head(publisher.last as MadeRelease)
     await page.click('#update')
     await until(page, '#banner', /Nesmí se hrát.*Vyhledejte aktualizace.*TRUST_LOST/)
-    expect(await text(page, '#state')).toBe('Nelze hrát')
+    await until(page, '#state', /^Nelze hrát$/)
     expect(await page.isDisabled('#play')).toBe(true)
     expect(await page.locator('#banner button').count()).toBe(0)
     await page.click('summary')
@@ -182,6 +184,15 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await shot(page, '12-phone-refused')
     const widths = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth])
     expect(widths[0]).toBeLessThanOrEqual(widths[1] ?? 0)
+  })
+
+  it('does not speak of a key where the release has none', async () => {
+    const { page, publisher } = await stage()
+    await publisher.release({ 'client.mjs': client })
+    await page.click('#play')
+    await until(page, '#state', /Ready to play/)
+    expect(await text(page, '#key')).toBe('this release needs none')
+    await shot(page, '14-no-key')
   })
 
   it('fits 900 by 560 without scrolling sideways', async () => {

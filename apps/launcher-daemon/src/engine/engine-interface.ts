@@ -28,6 +28,10 @@ export interface EngineStatus {
   readonly reason: { readonly code: string; readonly message: string } | undefined
   readonly rolesVersion: number | undefined
   readonly notes: string | undefined
+  /** Whether the client of this release is handed a key. */
+  readonly needsKey: boolean
+  /** The newest release that this channel is known to offer; another one than `version` after a rollback. */
+  readonly offered: string | undefined
   readonly confirmed: boolean
   readonly failedStarts: number
   readonly canRollBack: boolean

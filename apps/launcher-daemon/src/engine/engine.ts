@@ -227,11 +227,11 @@ class InstallEngine implements Engine {
     const session = await this.#session
     const { fs, channel, server } = session.options
     const { state } = await readState(fs, session.layout)
-    const { trust, reason, notes } = await this.#trustStatus(session, state)
+    const { trust, reason, notes, needsKey = false, offered } = await this.#trustStatus(session, state)
     return {
       folder: session.layout.root, server, channel, state: session.state,
       version: state.installed?.version, sequence: state.installed?.sequence, trust, reason,
-      rolesVersion: state.installed?.rolesVersion, notes,
+      rolesVersion: state.installed?.rolesVersion, notes, needsKey, offered,
       confirmed: state.confirmed, failedStarts: state.failedStarts, canRollBack: state.previous !== undefined, unfinished: state.partial?.version,
       paused: await pathExists(session.layout.paused, fs),
       bytesPerSecond: session.limit.bytesPerSecond, progress: session.meter.snapshot(),
@@ -239,18 +239,22 @@ class InstallEngine implements Engine {
   }
 
   /** Trust as the stored documents and the clock have it. */
-  async #trustStatus(session: Session, state: InstallState): Promise<{ trust: TrustStatus; reason: EngineStatus['reason']; notes: string | undefined }> {
+  async #trustStatus(session: Session, state: InstallState): Promise<Pick<EngineStatus, 'trust' | 'reason'> & Partial<Pick<EngineStatus, 'notes' | 'needsKey' | 'offered'>>> {
     const { clock, channel } = session.options
     const loaded = await session.trust.load()
-    if (loaded.lost) return { trust: 'stale', reason: lostTrust(session), notes: undefined }
-    let notes: string | undefined
+    if (loaded.lost) return { trust: 'stale', reason: lostTrust(session) }
+    let release: InstalledRelease | undefined
     if (state.installed !== undefined) {
       const judged = await judgeInstalled(session, state.installed, loaded.state)
-      if (!judged.playable) return { trust: 'barred', reason: judged.error, notes: undefined }
-      notes = judged.release.manifest.notes
+      if (!judged.playable) return { trust: 'barred', reason: judged.error }
+      release = judged.release
     }
     const decision = await session.trust.judgeStored(loaded.state, { channel, nowMs: clock() })
-    return { trust: decision.trust, reason: decision.outcome === 'refused' && decision.trust !== 'pinned' ? decision.error : undefined, notes }
+    return {
+      trust: decision.trust, reason: decision.outcome === 'refused' && decision.trust !== 'pinned' ? decision.error : undefined,
+      notes: release?.manifest.notes, needsKey: release !== undefined && release.format.runtimeKey !== 'none',
+      offered: decision.outcome === 'accepted' ? decision.manifest.version : undefined,
+    }
   }
 
   async pause(): Promise<void> {

@@ -51,6 +51,8 @@ export class PartFile {
   readonly #monotonic: () => number
   readonly #handle: FileHandle
   #closed = false
+  /** A sync failed: what the disk holds of the file is not known, so nothing of it is kept. */
+  #isSpoilt = false
   #unflushed = 0
   #flushedAt: number
   #flushing: Promise<void> | undefined
@@ -132,7 +134,7 @@ export class PartFile {
     const done = this.#done.slice()
     this.#unflushed = 0
     this.#flushedAt = this.#monotonic()
-    await this.#handle.datasync()
+    await this.#sync(() => this.#handle.datasync())
     const bits = new Uint8Array(Math.ceil(done.length / 8))
     for (let index = 0; index < done.length; index++) if (done[index] === 1) bits[index >> 3] = (bits[index >> 3] ?? 0) | (1 << (index & 7))
     await writeSmallFile(this.#fs, this.#map, Buffer.concat([Buffer.from(this.#grid, 'hex'), bits]))
@@ -148,7 +150,7 @@ export class PartFile {
     await this.#flushing
     this.#unflushed = 0 // the whole is checked and synced below; a map is of no more use
     const staged = join(this.#folder, this.sha256)
-    await this.#handle.sync()
+    await this.#sync(() => this.#handle.sync())
     await this.#fs.rename(this.#part, staged)
     await syncFolder(this.#folder, this.#fs)
     await removeFile(this.#fs, this.#map)
@@ -160,8 +162,18 @@ export class PartFile {
     return undefined
   }
 
+  async #sync(sync: () => Promise<void>): Promise<void> {
+    try {
+      await sync()
+    } catch (error) {
+      this.#isSpoilt = true // a second one would say nothing of what the first one lost
+      throw error
+    }
+  }
+
   /** Keeps what has come and closes. */
   async close(): Promise<void> {
+    if (this.#isSpoilt) return await this.discard()
     try {
       if (this.#unflushed > 0) await this.flush()
     } finally {

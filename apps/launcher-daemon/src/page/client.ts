@@ -5,7 +5,7 @@ interface PageProgress { phase: string; downloadedBytes: number; downloadTotalBy
 interface PageError { code: string; message: string; hint?: string; kind: string }
 interface PageStatus {
   folder: string; channel: string; state: string; version?: string; trust: 'pinned' | 'current' | 'stale' | 'barred' | 'forked'
-  reason?: { code: string; message: string }; notes?: string; canRollBack: boolean; paused: boolean; activity?: string; isRunning: boolean; offline: boolean
+  reason?: { code: string; message: string }; notes?: string; needsKey: boolean; offered?: string; unfinished?: string; canRollBack: boolean; paused: boolean; activity?: string; isRunning: boolean; offline: boolean
   lastError?: PageError; settings: { channel: string; limit?: number; language?: Language }; progress: PageProgress
 }
 
@@ -102,8 +102,15 @@ function stateWords(now: PageStatus): string {
   if (now.isRunning) return say('running')
   if (now.paused) return say('pausedState')
   if (now.activity !== undefined && isWord(`state.${now.state}`)) return say(`state.${now.state}` as Word)
+  if (now.unfinished !== undefined) return say('unfinished', { version: now.unfinished })
   if (now.version === undefined) return say('nothing')
   return say(now.trust === 'barred' ? 'barredState' : 'ready')
+}
+
+/** After a rollback the installed release is a true one, but not the newest. */
+function trustText(now: PageStatus, trust: PageStatus['trust']): string {
+  const isOlder = trust === 'current' && now.version !== undefined && now.offered !== undefined && now.offered !== now.version
+  return isOlder ? say('trust.older', { version: now.offered ?? '' }) : say(`trust.${trust}`)
 }
 
 function show(now: PageStatus): void {
@@ -120,7 +127,7 @@ function show(now: PageStatus): void {
   const isHalfDone = now.paused && now.progress.downloadTotalBytes > 0
   element('progress').hidden = now.activity === 'rollback' || !(busy || isHalfDone)
   const play = element<HTMLButtonElement>('play')
-  play.textContent = say(now.version === undefined ? 'install' : 'play')
+  play.textContent = say(now.unfinished !== undefined ? 'finish' : now.version === undefined ? 'install' : 'play')
   play.disabled = busy || now.isRunning || now.trust === 'barred' || (now.paused && now.version === undefined)
   const pause = element<HTMLButtonElement>('pause')
   pause.hidden = !(now.paused || (busy && ['fetch', 'plan', 'trust'].includes(now.state)))
@@ -128,9 +135,9 @@ function show(now: PageStatus): void {
   for (const id of ['update', 'repair', 'rollback']) element<HTMLButtonElement>(id).disabled = busy || now.paused || (id !== 'update' && (now.version === undefined || now.isRunning))
   element('rollback').hidden = !now.canRollBack
   const trust = now.version === undefined && now.trust === 'current' ? 'pinned' : now.trust
-  element('trust').textContent = say(`trust.${trust}`)
+  element('trust').textContent = trustText(now, trust)
   element('trust-mark').className = trust
-  element('key').textContent = say(now.version === undefined ? 'keyNone' : 'keyFine')
+  element('key').textContent = say(now.version === undefined ? 'keyNone' : now.needsKey ? 'keyFine' : 'keyless')
   element('folder').textContent = shortened(now.folder)
   element('folder').title = now.folder
   if (now.notes === undefined) element('notes').textContent = now.trust === 'barred' ? '' : say(now.version === undefined ? 'newsLater' : 'noNews')
@@ -166,7 +173,7 @@ function listen(): void {
   })
 }
 
-element('play').addEventListener('click', () => void post(status?.version === undefined ? 'update' : 'launch'))
+element('play').addEventListener('click', () => void post(status?.version === undefined || status.unfinished !== undefined ? 'update' : 'launch'))
 element('pause').addEventListener('click', () => void post(status?.paused === true ? 'resume' : 'pause'))
 for (const id of ['update', 'repair', 'rollback']) element(id).addEventListener('click', () => void post(id))
 for (const id of ['channel', 'limit', 'language']) {

@@ -34,7 +34,7 @@ export function statusData(status: EngineStatus): { [name: string]: JsonValue } 
     folder: status.folder, server: status.server, channel: status.channel, state: status.state,
     version: status.version ?? null, sequence: status.sequence ?? null, trust: status.trust,
     reason: status.reason === undefined ? null : { code: status.reason.code, message: status.reason.message },
-    roles_version: status.rolesVersion ?? null, confirmed: status.confirmed, failed_starts: status.failedStarts,
+    newest: status.offered ?? null, roles_version: status.rolesVersion ?? null, confirmed: status.confirmed, failed_starts: status.failedStarts,
     can_roll_back: status.canRollBack, paused: status.paused, limit: status.bytesPerSecond ?? null,
   }
 }
@@ -50,11 +50,12 @@ export const trustWords: Readonly<Record<EngineStatus['trust'], string>> = {
 
 /** A status in a few lines. */
 export function statusText(status: EngineStatus): string {
+  const isOlder = status.trust === 'current' && status.offered !== undefined && status.offered !== status.version && status.version !== undefined
   const lines = [
     `Folder   ${status.folder}`,
     `Server   ${status.server} (${status.channel})`,
     `Release  ${status.version ?? 'none'}${status.confirmed ? '' : status.version === undefined ? '' : ', not started yet'}`,
-    `Trust    ${status.trust}: ${trustWords[status.trust]}`,
+    `Trust    ${status.trust}: ${isOlder ? `verified: this release comes from its publisher; the newest known one is ${status.offered ?? ''}` : trustWords[status.trust]}`,
   ]
   if (status.reason !== undefined) lines.push(`         ${status.reason.message} (${status.reason.code})`)
   if (status.paused) lines.push('Paused   downloads wait until they are resumed')
