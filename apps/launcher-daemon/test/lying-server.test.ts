@@ -112,7 +112,6 @@ describe(`a server that lies in ${Object.keys(lies).length} ways (rows 191, 192,
       const { code, folder } = await against(/^files\//, how, undefined)
       if (harmless.has(name)) expect(code).toBe('done')
       else if (name !== 'length too long' || code !== 'done') expect(code).toMatch(wanted[name] ?? anyTransport)
-      expect(ms, 'no lie holds an update up for long').toBeLessThan(60_000)
       if (code !== 'done') await engineOn(folder).update()
       expect(await treeText(folder)).toBe(expectedText(made.files, sha256Hex))
     })
