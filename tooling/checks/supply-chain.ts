@@ -48,9 +48,20 @@ const decisions = readdirSync(join(root, 'docs/decisions'))
   .map((name) => readFileSync(join(root, 'docs/decisions', name), 'utf8'))
   .join('\n')
 for (const { folder, manifest } of members()) {
-  for (const name of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })) {
+  for (const name of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies, ...manifest.devDependencies })) {
     if (name.startsWith('@keyturn/') || NAMED.has(name)) continue
     if (!decisions.includes(name)) findings.push(`${folder} depends on ${name}, for which docs/decisions has no line`)
+  }
+}
+
+interface BillOfMaterials { readonly components?: readonly { readonly group?: string; readonly name: string; readonly licenses?: readonly unknown[] }[] }
+
+const bill = spawnSync('pnpm', ['sbom', '--prod', '--sbom-format', 'cyclonedx'], { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 })
+const components = bill.status === 0 ? (JSON.parse(bill.stdout) as BillOfMaterials).components ?? [] : []
+const billed = new Set(components.map(({ group, name }) => (group === undefined || name.startsWith('@') ? name : `${group}/${name}`)))
+for (const { folder, manifest } of members()) {
+  for (const name of Object.keys(manifest.dependencies ?? {})) {
+    if (!name.startsWith('@keyturn/') && !billed.has(name)) findings.push(`the bill of materials (pnpm sbom) lacks ${name}, which ${folder} depends on`)
   }
 }
 report(`supply chain (${count} packages)`, findings)
