@@ -6,6 +6,7 @@ import { fileLog } from '@keyturn/kel/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { counted } from '../output.ts'
 import { openIdentity, openOwnLog } from './id-identity.ts'
 
 interface ExportOptions { readonly alias?: string; readonly force?: boolean }
@@ -33,7 +34,7 @@ async function runExport(context: Context, options: ExportOptions, [file = '']: 
   if (options.force !== true && await pathExists(file)) throw new CliError('CLI_EXISTS', `"${printable(file)}" is there already`, { hint: 'Give --force' })
   const bytes = await kel.export()
   await writeFileAtomic(file, bytes)
-  return { data: { file, bytes: bytes.length, sn: kel.state.sn, said: kel.state.said }, text: `${kel.events.length} events, ${bytes.length} bytes, written to ${file}` }
+  return { data: { file, bytes: bytes.length, sn: kel.state.sn, said: kel.state.said }, text: `${counted(kel.events.length, 'event')}, ${bytes.length} bytes, written to ${file}` }
 }
 
 async function runImport(context: Context, options: ImportOptions, [file = '']: readonly (string | undefined)[]): Promise<CommandResult> {
@@ -53,5 +54,5 @@ async function runImport(context: Context, options: ImportOptions, [file = '']: 
     const { accepted } = await kel.append(event.message)
     taken += accepted.length
   }
-  return { data: { relation, taken, sn: kel.state.sn, said: kel.state.said }, text: `${taken} events taken over; the log ends at event ${kel.state.sn}` }
+  return { data: { relation, taken, sn: kel.state.sn, said: kel.state.said }, text: `${counted(taken, 'event')} taken over; the log ends at event ${kel.state.sn}` }
 }

@@ -141,10 +141,11 @@ export async function rotateNow(context: Context, identity: Identity, options: R
   })
   const { state } = await openOwnLog(identity)
   if (state.sn < done.sn) throw new KelError('KEL_CORRUPT', 'The rotation is not in the log it was appended to')
+  const keptAt = nextKeyFiles(options) ?? identity.next.map(({ file }) => file)
   return {
     data: {
       prefix: identity.prefix, sn: done.sn, said: done.said, alias: done.alias, resumed: done.resumed,
-      old_keys: [...before.keys], keys: [...state.keys], next_key_files: identity.next.map(({ file }) => file),
+      old_keys: [...before.keys], keys: [...state.keys], next_key_files: keptAt,
       reason_sealed: reason[0]?.d,
     },
     text: [
@@ -153,7 +154,7 @@ export async function rotateNow(context: Context, identity: Identity, options: R
         ['identity', `did:keri:${identity.prefix} (unchanged)`],
         ['key in force', `${keysText(state)}, alias ${done.alias}`],
         ['promised', state.nextDigests.join(', ')],
-        ...identity.next.map(({ file }) => ['next key', file]),
+        ...keptAt.map((file) => ['next key', file]),
       ]),
       ...(identity.kind === 'release' ? ['', 'Publish the log: keyturn release publish. What is installed stays; nothing has to be downloaded again.'] : []),
     ].join('\n'),

@@ -1,7 +1,7 @@
 import type { JsonValue } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { formatBytes, formatTable } from '../output.ts'
+import { counted, formatBytes, formatTable } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { findRelease, readReleases, readStoredHead, type StoredRelease } from '../publisher/store.ts'
 import { openClient, withServer, type ServerOptions } from './release-client.ts'
@@ -34,7 +34,7 @@ async function listHome(context: Context, options: ListOptions): Promise<Command
     text: releases.length === 0
       ? `No release on ${channel} yet`
       : formatTable(releases.map(({ manifest, signatures }) => [
-        manifest.version, `#${manifest.sequence ?? 0}`, `${manifest.files.length} files`, formatBytes(manifest.totals?.bytes ?? 0),
+        manifest.version, `#${manifest.sequence ?? 0}`, counted(manifest.files.length, 'file'), formatBytes(manifest.totals?.bytes ?? 0),
         signatures === undefined ? 'not signed' : manifest.version === offered ? 'offered' : 'signed',
       ])),
   }
@@ -51,7 +51,7 @@ async function listRemote(context: Context, options: ListOptions): Promise<Comma
   return {
     data: { channel, offered, releases: releases as unknown as JsonValue },
     text: formatTable(releases.map(({ version, sequence, files, bytes, state }) => [
-      version, `#${sequence}`, `${files} files`, formatBytes(bytes), version === offered ? 'offered' : state,
+      version, `#${sequence}`, counted(files, 'file'), formatBytes(bytes), version === offered ? 'offered' : state,
     ])),
   }
 }

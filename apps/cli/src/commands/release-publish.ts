@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { formatBytes } from '../output.ts'
+import { counted, formatBytes } from '../output.ts'
 import { publishRelease } from '../publisher/publish-release.ts'
 import { findRelease, readStoredHead } from '../publisher/store.ts'
 import { openToRelease } from './release-home.ts'
@@ -32,14 +32,14 @@ async function runPublish(context: Context, options: PublishOptions): Promise<Co
   const client = await openClient(options, home)
   if (context.dryRun) {
     const missing = await client.missingBlobs(release.manifest.files.map(({ sha256 }) => sha256))
-    return { data: { version: release.manifest.version, missing_blobs: missing.length }, text: `Would upload ${missing.length} blobs and publish ${release.manifest.version}` }
+    return { data: { version: release.manifest.version, missing_blobs: missing.length }, text: `Would upload ${counted(missing.length, 'blob')} and publish ${release.manifest.version}` }
   }
   const progress = context.out.progress('uploading')
   try {
     const report = await publishRelease(home, client, release, head, { signal: context.signal, progress })
     return {
       data: { channel, head_sequence: head.head.sequence, ...report },
-      text: `Published ${report.version} on ${channel}: ${report.blobs} blobs (${formatBytes(report.bytes)}) uploaded, ${report.present} were there`,
+      text: `Published ${report.version} on ${channel}: ${counted(report.blobs, 'blob')} (${formatBytes(report.bytes)}) uploaded, ${report.present} were there`,
     }
   } finally {
     progress.end()

@@ -54,7 +54,7 @@ function statusText(status: HomeStatus, due: readonly StatusItem[]): string {
   const rows = status.items.map(({ kind, id, name, state, age_days, due: at, due_state, overlap_ends: until }) => [
     kind, id, name, state, age_days === undefined ? '' : `${age_days} d`, day(at), day(until), due_state === 'ok' ? '' : due_state.toUpperCase(),
   ])
-  const channels = status.channels.map(({ channel, releases, offered }) => `${channel}: ${releases} releases, ${offered === undefined ? 'nothing offered' : `offers ${offered}`}`)
+  const channels = status.channels.map(({ channel, releases, offered }) => `${channel}: ${counted(releases, 'release')}, ${offered === undefined ? 'nothing offered' : `offers ${offered}`}`)
   return [
     `identity ${status.prefix}, event ${status.sn}, role document ${status.roles_version}`,
     `next identity key: ${status.next_key_file}${status.next_key_at_hand ? '' : ' (not here)'}`,

@@ -10,6 +10,7 @@ import { openOwnArchive } from '../publisher/archives.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
 import { readIdentityLog, readReleases, readStoredHead, rolesInForce, type StoredRelease } from '../publisher/store.ts'
 import { resumeCommand } from '../turn/pending.ts'
+import { counted } from '../output.ts'
 import { collectStatus } from './collect-status.ts'
 
 /** One thing that was looked at. */
@@ -95,7 +96,7 @@ async function checkPermissions(home: HomeSession, report: Report): Promise<void
 async function checkLog(home: HomeSession, report: Report): Promise<void> {
   const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
   const { document } = await rolesInForce(home.paths, log.prefix)
-  report('log', 'ok', `${log.events.length} events, every role document is the one they seal`)
+  report('log', 'ok', `${counted(log.events.length, 'event')}, every role document is the one they seal`)
   if (!log.state.traits.includes('EO')) {
     report('log', 'warning', 'The identity is not establishment-only: its current key alone can add interaction events', 'keyturn init')
   }
@@ -120,7 +121,7 @@ async function checkKeystore(home: HomeSession, report: Report): Promise<void> {
   }
   for (const slot of description.slots) if (!keys.has(keyAlias.slot(slot))) faults.push(`slot ${slot} is missing`)
   for (const fault of faults) report('keystore', 'error', fault, 'keyturn restore')
-  if (faults.length === 0) report('keystore', 'ok', `${keys.store.list().length} secrets, each the one that log, role document and releases name`)
+  if (faults.length === 0) report('keystore', 'ok', `${counted(keys.store.list().length, 'secret')}, each the one that log, role document and releases name`)
 }
 
 async function checkNextKey(home: HomeSession, report: Report): Promise<void> {
@@ -215,7 +216,7 @@ async function checkArchives(home: HomeSession, { deep, signal }: DiagnoseOption
       }
     }
     if (failures > 0) report('archives', 'error', `${failures} files of ${manifest.version} do not verify`, 'keyturn pack tree')
-    else report('archives', 'ok', `${archives.length} archives of ${manifest.version} open with their content key${deep ? ', every file is whole' : ''}`)
+    else report('archives', 'ok', `${counted(archives.length, 'archive')} of ${manifest.version}, opened with the content key${deep ? ', every file is whole' : ''}`)
   }
 }
 
