@@ -8,7 +8,8 @@ import {
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { readTurn, runTurn } from '../turn/journal.ts'
+import { readTurn } from '../turn/journal.ts'
+import { runHomeTurn } from '../turn/run-home-turn.ts'
 import { metadataAfter, transportTurnSteps, type TransportChange } from '../turn/transport.ts'
 import { collect, dateText, directoryOf, nowSeconds, openTransport, writableDirectoriesOf, type TransportHome } from './noise-home.ts'
 import { keysData, keysText } from './noise-status.ts'
@@ -180,10 +181,7 @@ async function change(context: Context, home: TransportHome, places: PlaceOption
     const { metadata, did } = await work()
     return { data: { dry_run: true, identity: metadata.identity, would: did, keys: keysData(metadata) }, text: `would: ${did}\n\n${keysText(metadata)}` }
   }
-  const { facts, resumed } = await runTurn('transport', transportTurnSteps(context, home, places, work), {
-    folder: home.paths.journals, now: new Date(context.clock()).toISOString(), signal: context.signal,
-    onStep: (step, index, total) => context.out.step(step.name, `${index + 1}/${total} ${step.title}`),
-  })
+  const { facts, resumed } = await runHomeTurn(context, home.paths, 'transport', transportTurnSteps(context, home, places, work))
   const after = metadataAfter(facts)
   const did = String(facts['did'])
   return {

@@ -4,28 +4,26 @@ import { CliError } from '../errors.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { readIdentityLog, rolesInForce } from '../publisher/store.ts'
 import { checkIdentityTurn, identityTurnSteps } from '../turn/identity.ts'
-import { readTurn, runTurn } from '../turn/journal.ts'
+import { readTurn } from '../turn/journal.ts'
 import { turnPending } from '../turn/pending.ts'
+import { runHomeTurn, stepsText } from '../turn/run-home-turn.ts'
+import { withNextKey, type NextKeyOptions } from './next-key-options.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
 import { collect } from './release-options.ts'
 import { readProposal } from './roles-proposal.ts'
 
-interface SealOptions extends ServerOptions {
-  readonly nextPassphraseFile?: string
-  readonly nextKeyFile?: string
+interface SealOptions extends ServerOptions, NextKeyOptions {
   readonly channel?: readonly string[]
   readonly local?: boolean
 }
 
 /** Registers `keyturn roles seal`. */
 export function registerSeal(roles: Command, cli: Cli): void {
-  const seal = withServer(roles
+  const seal = withNextKey(withServer(roles
     .command('seal')
     .description('put the proposed role document in force: rotate the identity, sign manifest and head anew, publish')
     .option('--channel <name>', 'a channel whose release is signed again; may be given several times (default: that of the home)', collect)
-    .option('--next-key-file <file>', 'where the file with the next identity key is now (default: where the home says)')
-    .option('--next-passphrase-file <file>', 'passphrase of the file with the next identity key, when it has its own')
-    .option('--local', 'publish nothing now'))
+    .option('--local', 'publish nothing now')))
   cli.define<SealOptions>(seal, {
     example: 'keyturn roles seal --next-passphrase-file next.txt',
     dryRun: true,
@@ -49,13 +47,10 @@ async function runSeal(context: Context, options: SealOptions): Promise<CommandR
     channels: options.channel ?? [home.description.channel], proposal: proposal?.bytes, client, nowMs: context.clock(), signal: context.signal,
   })
   if (context.dryRun) {
-    return { data: { steps: steps.map(({ title }) => title) }, text: steps.map(({ title }, index) => `${index + 1}. ${title}`).join('\n') }
+    return { data: { steps: steps.map(({ title }) => title) }, text: stepsText(steps) }
   }
   await context.ask.confirm(`Rotate the identity and put role document ${proposal?.document.version ?? ''} in force?`)
-  const { resumed } = await runTurn('identity', steps, {
-    folder: home.paths.journals, now: new Date(context.clock()).toISOString(), signal: context.signal,
-    onStep: (step, index, total) => context.out.step(step.name, `${index + 1}/${total} ${step.title}`),
-  })
+  const { resumed } = await runHomeTurn(context, home.paths, 'identity', steps)
   const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
   const { document: { version } } = await rolesInForce(home.paths, log.prefix)
   return {

@@ -7,6 +7,7 @@ import type { StatusItem } from '../health/status-item.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { openIdentity } from './id-identity.ts'
 import { rehearse, rotateNow } from './id-rotate.ts'
+import { withNextKey } from './next-key-options.ts'
 import { turnTransport } from './noise-turn.ts'
 import { withServer } from './release-client.ts'
 import type { ContentFlags, IdentityFlags, IdentityTurnKind } from './rotate.ts'
@@ -24,14 +25,12 @@ export interface Turns {
 
 /** Registers `keyturn rotate all --due`. */
 export function registerRotateAll(rotate: Command, cli: Cli, turns: Turns): void {
-  const all = withServer(rotate
+  const all = withNextKey(withServer(rotate
     .command('all')
     .description('finish every turn that was interrupted, then turn every key that is due, one after the other')
     .option('--due', 'required: only what is due')
-    .option('--next-key-file <file>', 'where the file with the next identity key is now (default: where the home says)')
-    .option('--next-passphrase-file <file>', 'passphrase of the file with the next identity key, when it has its own')
     .option('--roles-days <n>', 'days until a new role document expires, at most 400', '365')
-    .option('--local', 'publish nothing now'))
+    .option('--local', 'publish nothing now')))
   cli.define<AllFlags>(all, { example: ['keyturn rotate all --due --dry-run', 'keyturn rotate all --due --yes'], dryRun: true, run: (context, flags) => rotateAll(context, flags, turns) })
 }
 

@@ -6,9 +6,11 @@ import { readIdentityLog } from '../publisher/store.ts'
 import { abandonTurn, type AbandonedTurn } from '../turn/abandon.ts'
 import { contentTurnSteps, planContentTurn, type ContentTurnOptions } from '../turn/content.ts'
 import { checkIdentityTurn, identityTurnSteps, type IdentityTurnOptions } from '../turn/identity.ts'
-import { readTurn, runTurn, type TurnStep } from '../turn/journal.ts'
+import { readTurn } from '../turn/journal.ts'
 import { contentOverlaps, identityOverlaps, overlapData, overlapText } from '../turn/overlap.ts'
 import { refuseRivals } from '../turn/pending.ts'
+import { runHomeTurn, stepsText } from '../turn/run-home-turn.ts'
+import { withNextKey, type NextKeyOptions } from './next-key-options.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
 import { channelOf, collect, wholeNumber } from './release-options.ts'
 import { registerRotateTransport } from './noise-turn.ts'
@@ -24,10 +26,8 @@ export interface ContentFlags extends ServerOptions {
 }
 
 /** Flags of `rotate identity`, `release` and `head`. */
-export interface IdentityFlags extends ServerOptions {
+export interface IdentityFlags extends ServerOptions, NextKeyOptions {
   readonly channel?: readonly string[]
-  readonly nextPassphraseFile?: string
-  readonly nextKeyFile?: string
   readonly revoke?: boolean
   readonly rolesDays: string
   readonly local?: boolean
@@ -70,16 +70,14 @@ function registerContent(rotate: Command, cli: Cli): void {
 }
 
 function registerIdentity(rotate: Command, cli: Cli, kind: IdentityTurnKind): void {
-  const command = withServer(rotate
+  const command = withNextKey(withServer(rotate
     .command(kind.turn)
     .description(kind.summary)
     .option('--channel <name>', 'a channel whose release is signed again; may be given several times (default: that of the home)', collect)
-    .option('--next-key-file <file>', 'where the file with the next identity key is now (default: where the home says)')
-    .option('--next-passphrase-file <file>', 'passphrase of the file with the next identity key, when it has its own')
     .option('--revoke', 'the key that leaves was stolen: it counts for nothing any more, not even for what is installed')
     .option('--roles-days <n>', 'days until the new role document expires, at most 400', '365')
     .option('--local', 'publish nothing now')
-    .option('--abandon', 'give up an interrupted turn that has put nothing in force yet'))
+    .option('--abandon', 'give up an interrupted turn that has put nothing in force yet')))
   cli.define<IdentityFlags>(command, {
     example: [`keyturn rotate ${kind.turn} --dry-run`, `keyturn rotate ${kind.turn} --yes`], dryRun: true,
     run: (context, flags) => rotateIdentity(context, flags, kind),
@@ -104,13 +102,13 @@ async function rotateContent(context: Context, flags: ContentFlags): Promise<Com
   if (context.dryRun) {
     return {
       data: { ...facts, full: plan.full, steps: steps.map(({ title }) => title), overlaps: overlapData(overlaps) },
-      text: `${planText(steps)}\n\nA player downloads at most ${formatBytes(plan.downloadBytesAtMost)}.\n${overlapText(overlaps)}`,
+      text: `${stepsText(steps)}\n\nA player downloads at most ${formatBytes(plan.downloadBytesAtMost)}.\n${overlapText(overlaps)}`,
     }
   }
   // A mistyped passphrase must not be found after the turn has begun.
   await home.keys()
   await context.ask.confirm(`Turn content key ${plan.from} to ${plan.to}?`)
-  const { resumed } = await run(context, home, 'content', steps)
+  const { resumed } = await runHomeTurn(context, home.paths, 'content', steps)
   const left = plan.release === undefined ? 'Nothing is released yet: the next release uses it.'
     : options.client === undefined ? `Release ${plan.nextVersion ?? ''} waits in the home: publish it with "keyturn release publish".` : `Release ${plan.nextVersion ?? ''} is published.`
   return { data: { ...facts, resumed }, text: `Content key ${plan.to} is in force.\n${left}\n${overlapText(overlaps)}` }
@@ -131,11 +129,11 @@ async function rotateIdentity(context: Context, flags: IdentityFlags, kind: Iden
     const overlaps = await identityOverlaps(home, { channels: options.channels, revoke: flags.revoke === true })
     return {
       data: { turn: kind.turn, steps: steps.map(({ title }) => title), download_bytes_at_most: 0, overlaps: overlapData(overlaps) },
-      text: `${planText(steps)}\n\nPlayers download no file: what is installed is signed again.\n${overlapText(overlaps)}`,
+      text: `${stepsText(steps)}\n\nPlayers download no file: what is installed is signed again.\n${overlapText(overlaps)}`,
     }
   }
   await context.ask.confirm(`Rotate the identity ${before.identity.prefix} to its pre-committed key${kind.turn === 'identity' ? '' : `, with a new ${kind.turn} key`}?`)
-  const { resumed } = await run(context, home, 'identity', steps)
+  const { resumed } = await runHomeTurn(context, home.paths, 'identity', steps)
   const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
   const { identity, aliases } = home.description
   return {
@@ -157,13 +155,6 @@ async function rotateIdentity(context: Context, flags: IdentityFlags, kind: Iden
   }
 }
 
-async function run(context: Context, home: HomeSession, turn: string, steps: readonly TurnStep[]): Promise<{ resumed: boolean }> {
-  return await runTurn(turn, steps, {
-    folder: home.paths.journals, now: new Date(context.clock()).toISOString(), signal: context.signal,
-    onStep: (step, index, total) => context.out.step(step.name, `${index + 1}/${total} ${step.title}`),
-  })
-}
-
 async function abandon(context: Context, home: HomeSession, turn: AbandonedTurn): Promise<CommandResult> {
   if (!context.dryRun) await context.ask.confirm(`Give up the interrupted turn of "${turn}"?`)
   const { started, done } = await abandonTurn(home, turn, context.dryRun)
@@ -176,8 +167,4 @@ async function abandon(context: Context, home: HomeSession, turn: AbandonedTurn)
 /** The server that a turn is published to; undefined when it is to wait in the home, or when no server is known. */
 async function clientOf(flags: ServerOptions & { readonly local?: boolean }, home: HomeSession): Promise<Awaited<ReturnType<typeof openClient>> | undefined> {
   return flags.local === true || serverUrl(flags, home.description) === undefined ? undefined : await openClient(flags, home)
-}
-
-function planText(steps: readonly TurnStep[]): string {
-  return steps.map(({ title }, index) => `${index + 1}. ${title}`).join('\n')
 }

@@ -3,14 +3,9 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { counted, formatTable } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
-import { runTurn } from '../turn/journal.ts'
+import { runHomeTurn } from '../turn/run-home-turn.ts'
 import { vaultTurnParts, vaultTurnSteps } from '../turn/vault.ts'
-
-/** Flags of `rotate vault`. */
-export interface VaultTurnFlags {
-  readonly nextKeyFile?: string
-  readonly nextPassphraseFile?: string
-}
+import { withNextKey, type NextKeyOptions } from './next-key-options.ts'
 
 interface Turned {
   readonly what: string
@@ -21,16 +16,14 @@ interface Turned {
 
 /** Registers `keyturn rotate vault`: the masters of the home's own secrets. */
 export function registerRotateVault(rotate: Command, cli: Cli): void {
-  const command = rotate
+  const command = withNextKey(rotate
     .command('vault')
-    .description('turn the master keys that the home\'s secrets are sealed under: keystores and vault')
-    .option('--next-key-file <file>', 'where the file with the next identity key is now (default: where the home says)')
-    .option('--next-passphrase-file <file>', 'passphrase of the file with the next identity key, when it has its own')
-  cli.define<VaultTurnFlags>(command, { example: ['keyturn rotate vault --dry-run', 'keyturn rotate vault --yes'], dryRun: true, run: turnVaultMasters })
+    .description('turn the master keys that the home\'s secrets are sealed under: keystores and vault'))
+  cli.define<NextKeyOptions>(command, { example: ['keyturn rotate vault --dry-run', 'keyturn rotate vault --yes'], dryRun: true, run: turnVaultMasters })
 }
 
 /** Turns the masters of the home's keystores and of its vault. */
-export async function turnVaultMasters(context: Context, flags: VaultTurnFlags): Promise<CommandResult> {
+export async function turnVaultMasters(context: Context, flags: NextKeyOptions): Promise<CommandResult> {
   const home = await openHome(context, { write: !context.dryRun, nextKeyFile: flags.nextKeyFile })
   const parts = await vaultTurnParts(context, home)
   const steps = await vaultTurnSteps(context, home, flags.nextPassphraseFile)
@@ -41,10 +34,7 @@ export async function turnVaultMasters(context: Context, flags: VaultTurnFlags):
     }
   }
   await context.ask.confirm('Turn the master keys of this home\'s secrets?')
-  const { facts, resumed } = await runTurn('vault', steps, {
-    folder: home.paths.journals, now: new Date(context.clock()).toISOString(), signal: context.signal,
-    onStep: (step, index, total) => context.out.step(step.name, `${index + 1}/${total} ${step.title}`),
-  })
+  const { facts, resumed } = await runHomeTurn(context, home.paths, 'vault', steps)
   const turned = turnedOf(facts)
   const rows = turned.map(({ what, from, to, records }) => [what, `key version ${from} to ${to}`, `${counted(records, 'secret')} sealed anew`])
   return {

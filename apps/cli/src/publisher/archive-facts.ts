@@ -1,13 +1,11 @@
-import { open } from 'node:fs/promises'
 import { ChunkIndexer, chunkParamsFor, writeChunkIndex } from '@keyturn/manifest'
 import type { Archive } from '@keyturn/m2pack-format'
 import { openArchiveFile } from '@keyturn/m2pack-format/node'
-import { hexEncode, printable } from '@keyturn/primitives'
-import { CliError } from '../errors.ts'
+import { hexEncode } from '@keyturn/primitives'
 import type { HomeContentKey } from '../home.ts'
 import { openOurs } from './own-archives.ts'
 import type { TreeFile } from './tree.ts'
-import { hashFile } from './tree.ts'
+import { hashFile, readInPieces } from './tree.ts'
 
 /** A chunk index and what the manifest says about it. */
 export interface ArchiveIndex {
@@ -24,7 +22,6 @@ export interface ArchiveFacts {
   readonly index: ArchiveIndex | undefined
 }
 
-const READ_BYTES = 1024 * 1024
 /** Bytes of one segment in an entry: stored size and nonce. */
 const SEGMENT_RECORD_BYTES = 28
 /** Bytes of a manifest before its slots, and of one slot: docs/spec/m2pack.md §2. */
@@ -70,24 +67,6 @@ export async function turnedBytes(path: string, size: number): Promise<number> {
   }
 }
 
-async function indexFile(file: TreeFile, indexer: ChunkIndexer, signal: AbortSignal): Promise<void> {
-  const handle = await open(file.source, 'r')
-  let length = 0
-  try {
-    const buffer = new Uint8Array(Math.min(READ_BYTES, file.size))
-    for (;;) {
-      signal.throwIfAborted()
-      const { bytesRead } = await handle.read(buffer, 0, buffer.length, null)
-      if (bytesRead === 0) break
-      indexer.update(buffer.subarray(0, bytesRead))
-      length += bytesRead
-    }
-  } finally {
-    await handle.close()
-  }
-  if (length !== file.size) throw new CliError('BUILD_INPUT_CHANGED', `"${printable(file.path)}" changed while it was read`)
-}
-
 /**
  * Reads what the release manifest needs to know of an archive, which must be one of this home.
  *
@@ -102,7 +81,7 @@ export async function describeArchive(file: TreeFile, contentKeys: readonly Home
     const params = chunkParamsFor(file.size)
     if (params === undefined) return { sha256: await hashFile(file, signal), keyId: archive.keyId, index: undefined }
     const indexer = new ChunkIndexer(params, segmentCuts(archive))
-    await indexFile(file, indexer, signal)
+    await readInPieces(file, (piece) => { indexer.update(piece) }, signal)
     const index = indexer.finish()
     return {
       sha256: hexEncode(index.blobSha256),

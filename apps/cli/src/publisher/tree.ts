@@ -59,6 +59,19 @@ export async function listTree(folder: string): Promise<TreeFile[]> {
  */
 export async function hashFile(file: TreeFile, signal: AbortSignal): Promise<string> {
   const hash = createSha256()
+  await readInPieces(file, (piece) => hash.update(piece), signal)
+  return hexEncode(hash.digest())
+}
+
+/**
+ * Reads a file from its beginning to its end.
+ *
+ * @param file - From {@link listTree}.
+ * @param take - Gets each piece; its bytes are others after the call.
+ * @param signal - Stops between two pieces.
+ * @throws {@link CliError} `BUILD_INPUT_CHANGED` when the file is longer or shorter than it was.
+ */
+export async function readInPieces(file: TreeFile, take: (piece: Uint8Array) => void, signal: AbortSignal): Promise<void> {
   const handle = await open(file.source, 'r')
   let length = 0
   try {
@@ -67,14 +80,13 @@ export async function hashFile(file: TreeFile, signal: AbortSignal): Promise<str
       signal.throwIfAborted()
       const { bytesRead } = await handle.read(buffer, 0, buffer.length, null)
       if (bytesRead === 0) break
-      hash.update(buffer.subarray(0, bytesRead))
+      take(buffer.subarray(0, bytesRead))
       length += bytesRead
     }
   } finally {
     await handle.close()
   }
   if (length !== file.size) throw new CliError('BUILD_INPUT_CHANGED', `"${printable(file.path)}" changed while it was read`)
-  return hexEncode(hash.digest())
 }
 
 interface SpecialEntry { isSymbolicLink(): boolean; isFIFO(): boolean; isSocket(): boolean }

@@ -1,0 +1,25 @@
+import type { JsonObject } from '@keyturn/primitives'
+import type { Context } from '../command.ts'
+import type { HomePaths } from '../home.ts'
+import { runTurn, type TurnStep } from './journal.ts'
+
+/**
+ * Runs a turn of a home for a command, or goes on with one that was interrupted: tells each step, stops between two when
+ * the command is stopped.
+ *
+ * @param context - The command.
+ * @param paths - Of the home, locked.
+ * @param turn - Name of the journal.
+ * @param steps - All of them.
+ */
+export async function runHomeTurn(context: Context, paths: HomePaths, turn: string, steps: readonly TurnStep[]): Promise<{ facts: JsonObject; resumed: boolean }> {
+  return await runTurn(turn, steps, {
+    folder: paths.journals, now: new Date(context.clock()).toISOString(), signal: context.signal,
+    onStep: (step, index, total) => context.out.step(step.name, `${index + 1}/${total} ${step.title}`),
+  })
+}
+
+/** The steps of a turn, numbered, for people. */
+export function stepsText(steps: readonly TurnStep[]): string {
+  return steps.map(({ title }, index) => `${index + 1}. ${title}`).join('\n')
+}
