@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { report, root } from './workspace.ts'
 
-const TIMEOUT_MS = 600_000
+const TIMEOUT_MS = 1_200_000
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 
 interface DemoAnswer {

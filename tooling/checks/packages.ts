@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Member, members, type PackageManifest, report, sourceFiles } from './workspace.ts'
 
-const TIMEOUT_MS = 300_000
+/** For what hangs, on a machine that is busy with other work. */
+const TIMEOUT_MS = 900_000
 const findings: string[] = []
 
 function run(what: string, cwd: string, program: string, ...args: readonly string[]): boolean {
