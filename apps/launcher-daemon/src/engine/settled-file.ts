@@ -1,5 +1,6 @@
 import type { FileHandle } from '@keyturn/primitives/node'
 import { type FileIdentity, hashHandle, identityOf, sameIdentity } from './disk.ts'
+import { hostSystem } from './host-system.ts'
 
 /** A blob as staging wants it. */
 export interface WantedFile {
@@ -11,7 +12,8 @@ export interface WantedFile {
 
 /** The mode a blob is installed with. */
 export function modeOf({ executable }: WantedFile): number | undefined {
-  return executable === undefined ? undefined : executable ? 0o755 : 0o644
+  // Windows knows no modes of files, and not every Windows knows fchmod.
+  return executable === undefined || !hostSystem.hasModes ? undefined : executable ? 0o755 : 0o644
 }
 
 /**
