@@ -98,6 +98,7 @@ async function runLaunch(context: Context, options: InstallOptions, args: readon
       version: started.version, offline: started.offline || options.offline === true, trust: started.trust, pid: started.pid,
       client_exit_code: exitCode, update: started.update === undefined ? null : updateData(started.update),
     },
+    no: exitCode !== 0, // the client's own numbers mean other things here
   }
 }
 
