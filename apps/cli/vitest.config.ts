@@ -2,4 +2,4 @@ import { mergeConfig } from 'vitest/config'
 import { vitestConfig } from '../../tooling/vitest/config.ts'
 
 // Most tests here start real processes, dozens of them in a row: patient on a busy machine.
-export default mergeConfig(vitestConfig, { test: { testTimeout: 240_000, hookTimeout: 120_000 } })
+export default mergeConfig(vitestConfig, { test: { testTimeout: 600_000, hookTimeout: 300_000 } })

@@ -99,7 +99,7 @@ describe('keyturn update and launch', () => {
     const started = await run('launch', '--dir', 'game', '--program', process.execPath, '--', '-e', 'process.exit(0)')
     expect(started.stdout).toContain('"offline":true')
     expect(started.code).toBe(0)
-  }, 180_000)
+  }, 900_000)
 
   it('leave the old or the new release whole after kill -9 in an apply', async () => {
     await world.startServer()
@@ -118,7 +118,7 @@ describe('keyturn update and launch', () => {
       const start = await run('launch', '--dir', 'copy', '--offline', '--program', process.execPath, '--', '-e', 'process.exit(0)')
       expect(start.code, start.stdout).toBe(0)
     }
-  }, 180_000)
+  }, 900_000)
 })
 
 describe('a full disk', () => {
@@ -138,7 +138,7 @@ describe('a full disk', () => {
     expect((await readFile(world.path('game', 'pack', 'data.m2p'))).equals(before)).toBe(true)
     expect((await run('launch', '--dir', 'game', '--offline', '--program', process.execPath, '--', '-e', 'process.exit(0)')).code).toBe(0)
     expect(dataOf(await run('update', '--dir', 'game'))['outcome']).toBe('updated')
-  }, 180_000)
+  }, 900_000)
 
   it('stops a build with exit 3 and leaves no archive behind', async () => {
     await world.source(randomBytes(40_000).toString('hex'))
@@ -146,7 +146,7 @@ describe('a full disk', () => {
     const limited = spawn('bash', ['-c', script, process.execPath, main, 'pack', 'tree', '--input', 'source', '--output', 'tree', '--home', world.path('home'), '--passphrase-file', world.path('passphrase')], { cwd: world.folder, stdio: 'ignore' })
     expect(await new Promise((resolve) => { limited.once('close', resolve) })).toBe(3)
     expect(await readdir(world.path('tree', 'pack'))).toEqual([])
-  }, 180_000)
+  }, 900_000)
 })
 
 describe('keyturn', () => {

@@ -34,5 +34,5 @@ describe('docs/guides/the-whole-story.md', () => {
     expect(code, output).toBe(0)
     expect(output).toContain('the client runs with content key 1')
     expect(output).toContain('the client runs with content key 2')
-  }, 180_000)
+  }, 900_000)
 })

@@ -29,7 +29,7 @@ describe('keyturn demo', () => {
       'refuse-old-release-key', 'refuse-old-identity-key', 'refuse-interaction-event', 'refuse-archive-byte', 'refuse-manifest-byte', 'refuse-stale-manifest',
     ]))
     expect(data.totals).toMatchObject({ refusals: 6, files: 60, identity_turn_bytes: 0 })
-  }, 180_000)
+  }, 900_000)
 
   it('refuses an input that is not there or no folder, before anything is made', async () => {
     await writeFile(join(folder, 'file'), '')

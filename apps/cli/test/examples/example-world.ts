@@ -9,7 +9,7 @@ import { createHome } from '../../src/publisher/create-home.ts'
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 /** How long an example may take on a busy machine. */
-const TIMEOUT_MS = 120_000
+const TIMEOUT_MS = 600_000
 
 /** What an example printed and how it ended. */
 export interface ShellOutcome {
