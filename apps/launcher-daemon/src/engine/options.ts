@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import { type Clock, type RandomSource, systemClock, systemRandom } from '@keyturn/primitives'
 import { type FileSystem, nodeFileSystem } from '@keyturn/primitives/node'
 import type { EngineEvent } from './events.ts'
@@ -94,8 +95,8 @@ function defined<T extends object>(partial: T | undefined): Partial<T> {
   return Object.fromEntries(Object.entries(partial ?? {}).filter(([, value]) => value !== undefined)) as Partial<T>
 }
 
-/** Version of this launcher. */
-export const launcherVersion = '0.0.0'
+/** Version of this launcher: what manifests may hold a floor against. */
+export const { version: launcherVersion } = createRequire(import.meta.url)('../../package.json') as { version: string }
 
 /** Reads the options once, at the door. */
 export function resolveOptions(options: EngineOptions): ResolvedOptions {

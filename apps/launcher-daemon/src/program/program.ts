@@ -1,9 +1,9 @@
-import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { exitCodes, type JsonValue } from '@keyturn/primitives'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import { DeviceKey } from '../engine/device-key.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
+import { launcherVersion } from '../engine/options.ts'
 import type { DeliveryName, Settings, Target } from '../engine/settings.ts'
 import { parseSettings } from '../engine/settings.ts'
 import { LauncherError } from '../errors.ts'
@@ -23,8 +23,6 @@ export interface ProgramEnvironment {
   /** Folder the program lies in. */
   readonly programFolder: string
 }
-
-const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
 
 interface Flags {
   readonly dir?: string
@@ -86,7 +84,7 @@ export class LauncherProgram {
   }
 
   #program(): Command {
-    const program = new Command('keyturn-launcher').description('Installs, verifies, updates and starts a client.').version(version)
+    const program = new Command('keyturn-launcher').description('Installs, verifies, updates and starts a client.').version(launcherVersion)
     program.exitOverride().configureOutput({
       writeOut: (text) => this.#environment.stdout.write(text), writeErr: (text) => this.#environment.stderr.write(text),
     })
