@@ -52,7 +52,7 @@ async function askForKey(url: string, publicKeyHex: string): Promise<string> {
   }
 }
 
-describe('keyturn noise', { timeout: 120_000 }, () => {
+describe('keyturn noise', { timeout: 600_000 }, () => {
   it('turns a key on schedule, by what status says is due', async () => {
     await keyturn('init', '--product', 'game')
     expect(states(await keyturn('noise', 'publish'))).toEqual(['server: active'])

@@ -117,7 +117,7 @@ describe('keyturn release on a server', () => {
     expect((await keyturn('release', 'verify')).data).toMatchObject({ outcome: 'accepted' })
     expect((await keyturn('release', 'verify', first, '--history')).data).toMatchObject({ roles_version: 1 })
     expect(await keyturn('release', 'gc', ...server)).toMatchObject({ ok: true, data: { dry_run: true } })
-  }, 120_000)
+  }, 600_000)
 })
 
 describe('keyturn release export-static', () => {
