@@ -1,5 +1,5 @@
 import { showMarkdown } from './markdown.ts'
-import { isWord, type Language, word, type Word } from './words.ts'
+import { errorWord, isWord, type Language, word, type Word } from './words.ts'
 
 interface PageProgress { phase: string; downloadedBytes: number; downloadTotalBytes: number; diskBytes: number; diskTotalBytes: number; bytesPerSecond: number; secondsLeft?: number }
 interface PageError { code: string; message: string; hint?: string; kind: string }
@@ -64,21 +64,15 @@ function showBanner(kind: 'bad' | 'care' | undefined, text: string, button?: { t
   banner.append(made)
 }
 
-function errorWords(error: PageError): Word {
-  if (error.code === 'LA_DISK_FULL') return 'error.disk'
-  if (error.kind === 'auth') return 'error.refused'
-  if (error.kind === 'busy') return 'error.busy'
-  return error.kind === 'policy' || error.kind === 'input' ? 'error.policy' : 'error.other'
-}
-
 function banner(now: PageStatus): void {
   const { lastError } = now
   if (now.trust === 'barred') return showBanner('bad', `${say('trust.barred')} ${say('barredHelp')} (${now.reason?.code ?? ''})`)
   if (now.offline) return showBanner('care', say('offline'))
   if (lastError !== undefined) {
     const mayPlay = lastError.code === 'LA_BARRED' && now.version !== undefined
-    const isBad = lastError.kind === 'auth' || lastError.code === 'LA_BARRED'
-    const text = `${say(lastError.code === 'LA_BARRED' ? 'error.refused' : errorWords(lastError))} (${lastError.code})`
+    const name = errorWord(lastError)
+    const isBad = name === 'error.refused'
+    const text = `${say(name)} (${lastError.code})`
     return showBanner(isBad ? 'bad' : 'care', text, mayPlay ? { text: say('playInstalled'), run: () => void post('launch', { playInstalled: true }) } : undefined)
   }
   if (now.paused) return showBanner('care', say('paused'))

@@ -20,6 +20,12 @@ const en = {
   'error.policy': 'The server’s offer was refused. Your installed release is unchanged.',
   'error.disk': 'There is not enough room on the disk. Your installed release is unchanged.',
   'error.busy': 'Something else is using the game’s files. Close it and try again.',
+  'error.key': 'The game cannot get its key: the server gives none to this computer, or not the one that the publisher lists.',
+  'error.files': 'Files of the game are missing, changed or cannot be written. Repair fetches what is wrong.',
+  'error.server': 'The server sent something else than the release says. Your installed release is unchanged.',
+  'error.tooOld': 'The release needs a newer launcher. Your installed release is unchanged.',
+  'error.start': 'The game could not be started on this computer.',
+  'error.half': 'The last update is not through yet. Finish it to play.',
   'error.other': 'That did not work. Your installed release is unchanged.',
 } as const
 
@@ -45,6 +51,12 @@ const cs: Readonly<Record<Word, string>> = {
   'error.policy': 'Nabídka serveru byla odmítnuta. Nainstalovaná verze je beze změny.',
   'error.disk': 'Na disku není dost místa. Nainstalovaná verze je beze změny.',
   'error.busy': 'Soubory hry používá jiný program. Zavřete ho a zkuste to znovu.',
+  'error.key': 'Hra nedostala svůj klíč: server ho tomuto počítači nevydá, nebo to není klíč, který uvádí vydavatel.',
+  'error.files': 'Soubory hry chybí, jsou změněné nebo je nelze zapsat. Oprava stáhne, co není v pořádku.',
+  'error.server': 'Server poslal něco jiného, než verze uvádí. Nainstalovaná verze je beze změny.',
+  'error.tooOld': 'Verze potřebuje novější launcher. Nainstalovaná verze je beze změny.',
+  'error.start': 'Hru se na tomto počítači nepodařilo spustit.',
+  'error.half': 'Poslední aktualizace ještě není celá. Pro hraní ji dokončete.',
   'error.other': 'To se nepodařilo. Nainstalovaná verze je beze změny.',
 }
 
@@ -58,4 +70,20 @@ export function word(language: Language, name: Word, places: Readonly<Record<str
 /** Whether a text names a word. */
 export function isWord(name: string): name is Word {
   return Object.hasOwn(en, name)
+}
+
+const byCode: Readonly<Record<string, Word>> = {
+  LA_BARRED: 'error.refused', LA_DISK_FULL: 'error.disk', LA_TOO_OLD: 'error.tooOld', LA_UNFINISHED: 'error.half',
+  LA_HASH: 'error.files', LA_STAGE_TAMPERED: 'error.files', LA_SYMLINK: 'error.files', LA_PERMISSION: 'error.files', LA_IO: 'error.files', LA_JOURNAL: 'error.files',
+  LA_SIZE: 'error.server', LA_ENCODING: 'error.server', LA_RANGE: 'error.server', LA_REDIRECT: 'error.server',
+  LA_PROGRAM: 'error.start', LA_CHILD: 'error.start', LA_SETTINGS: 'error.start', LA_REQUIRES: 'error.start', RK_SPAWN: 'error.start',
+}
+
+/** What a player is told of an error; its code stands behind it. */
+export function errorWord({ code, kind }: { readonly code: string; readonly kind: string }): Word {
+  const known = Object.hasOwn(byCode, code) ? byCode[code] : undefined
+  if (known !== undefined) return known
+  if (/^(?:RK|NK)_/.test(code)) return 'error.key'
+  if (/^(?:MAN|TRUST|KEL)_/.test(code)) return kind === 'auth' ? 'error.refused' : 'error.policy'
+  return kind === 'busy' ? 'error.busy' : 'error.other'
 }
