@@ -9,24 +9,42 @@ export interface Catalogue {
   readonly catalogue: Readonly<Record<string, ErrorExplanation>>
 }
 
+/** Where the codes of a package are: by their prefixes, so that one code loads one package. */
+interface Source {
+  readonly packageName: string
+  readonly prefixes: readonly string[]
+  load(): Promise<Catalogue['catalogue']>
+}
+
+const sources: readonly Source[] = [
+  { packageName: '@keyturn/primitives', prefixes: ['PRIM'], load: () => Promise.resolve(primitivesErrors) },
+  { packageName: '@keyturn/m2pack-format', prefixes: ['M2P'], load: async () => (await import('@keyturn/m2pack-format')).m2pErrors },
+  { packageName: '@keyturn/runtime-key', prefixes: ['RK'], load: async () => (await import('@keyturn/runtime-key')).runtimeKeyErrors },
+  { packageName: '@keyturn/kel', prefixes: ['KEL'], load: async () => (await import('@keyturn/kel')).kelErrors },
+  { packageName: '@keyturn/manifest', prefixes: ['MAN', 'TRUST'], load: async () => (await import('@keyturn/manifest')).manifestErrors },
+  { packageName: '@keyturn/noise-keys', prefixes: ['NK'], load: async () => (await import('@keyturn/noise-keys')).noiseKeysErrors },
+  { packageName: '@keyturn/vault-kdf', prefixes: ['VK'], load: async () => (await import('@keyturn/vault-kdf')).vaultErrors },
+  { packageName: '@keyturn/keystore', prefixes: ['KEY'], load: async () => (await import('@keyturn/keystore')).keystoreErrors },
+  { packageName: '@keyturn/cli', prefixes: ['CLI', 'BUILD'], load: () => Promise.resolve(cliErrors) },
+  { packageName: '@keyturn/launcher-daemon', prefixes: ['LA'], load: async () => (await import('@keyturn/launcher-daemon')).launcherErrors },
+  {
+    packageName: '@keyturn/release-server', prefixes: ['SRV', 'UP', 'PUB', 'BLOB', 'GC'],
+    load: async () => (await import('@keyturn/release-server')).serverErrors,
+  },
+]
+
 /** Loads the error codes of every package and app: one entry for each class of `docs/spec/errors.md`. */
 export async function allCatalogues(): Promise<Catalogue[]> {
-  const [m2pack, runtimeKey, kel, manifest, noiseKeys, vault, keystore, launcher, server] = await Promise.all([
-    import('@keyturn/m2pack-format'), import('@keyturn/runtime-key'), import('@keyturn/kel'), import('@keyturn/manifest'),
-    import('@keyturn/noise-keys'), import('@keyturn/vault-kdf'), import('@keyturn/keystore'),
-    import('@keyturn/launcher-daemon'), import('@keyturn/release-server'),
-  ])
-  return [
-    { packageName: '@keyturn/primitives', catalogue: primitivesErrors },
-    { packageName: '@keyturn/m2pack-format', catalogue: m2pack.m2pErrors },
-    { packageName: '@keyturn/runtime-key', catalogue: runtimeKey.runtimeKeyErrors },
-    { packageName: '@keyturn/kel', catalogue: kel.kelErrors },
-    { packageName: '@keyturn/manifest', catalogue: manifest.manifestErrors },
-    { packageName: '@keyturn/noise-keys', catalogue: noiseKeys.noiseKeysErrors },
-    { packageName: '@keyturn/vault-kdf', catalogue: vault.vaultErrors },
-    { packageName: '@keyturn/keystore', catalogue: keystore.keystoreErrors },
-    { packageName: '@keyturn/cli', catalogue: cliErrors },
-    { packageName: '@keyturn/launcher-daemon', catalogue: launcher.launcherErrors },
-    { packageName: '@keyturn/release-server', catalogue: server.serverErrors },
-  ]
+  return await Promise.all(sources.map(async ({ packageName, load }) => ({ packageName, catalogue: await load() })))
+}
+
+/**
+ * Loads the error codes among which a code is, going by its prefix.
+ *
+ * @param code - `KEL_SAID`.
+ * @returns `undefined` for a prefix that no package uses.
+ */
+export async function catalogueOf(code: string): Promise<Catalogue | undefined> {
+  const source = sources.find(({ prefixes }) => prefixes.includes(code.slice(0, code.indexOf('_'))))
+  return source === undefined ? undefined : { packageName: source.packageName, catalogue: await source.load() }
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { allCatalogues } from '../src/catalogues.ts'
+import { allCatalogues, catalogueOf } from '../src/catalogues.ts'
 import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
 
 describe('keyturn', () => {
@@ -75,6 +75,7 @@ describe('keyturn explain', () => {
       for (const [code, { meaning, remedy }] of Object.entries(catalogue)) {
         expect(seen.get(code), `${code} in ${packageName}`).toBeUndefined()
         expect(code).toMatch(/^[A-Z0-9]+(_[A-Z0-9]+)+$/)
+        expect((await catalogueOf(code))?.packageName, code).toBe(packageName)
         expect(meaning.length * remedy.length, code).toBeGreaterThan(0)
         seen.set(code, packageName)
       }

@@ -1,6 +1,6 @@
 import type { ErrorExplanation } from '@keyturn/primitives'
 import type { Command } from 'commander'
-import { allCatalogues } from '../catalogues.ts'
+import { allCatalogues, catalogueOf } from '../catalogues.ts'
 import type { Cli, CommandResult } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { exitCodes } from '@keyturn/primitives'
@@ -32,13 +32,13 @@ async function listAll(): Promise<CommandResult> {
 
 async function explainOne(asked: string): Promise<CommandResult> {
   const code = asked.toUpperCase()
-  for (const { packageName, catalogue } of await allCatalogues()) {
-    const found: ErrorExplanation | undefined = Object.hasOwn(catalogue, code) ? catalogue[code] : undefined
-    if (found === undefined) continue
-    const exit = exitCodes[found.kind]
+  const known = await catalogueOf(code)
+  if (known !== undefined && Object.hasOwn(known.catalogue, code)) {
+    const { kind, meaning, remedy } = known.catalogue[code] as ErrorExplanation
+    const exit = exitCodes[kind]
     return {
-      data: { code, package: packageName, kind: found.kind, exit, meaning: found.meaning, remedy: found.remedy },
-      text: `${code} (${packageName}; ${found.kind}, exit code ${exit})\n\n${found.meaning}\n${found.remedy}`,
+      data: { code, package: known.packageName, kind, exit, meaning, remedy },
+      text: `${code} (${known.packageName}; ${kind}, exit code ${exit})\n\n${meaning}\n${remedy}`,
     }
   }
   throw new CliError('CLI_CODE_UNKNOWN', `No error is named "${asked}"`, { hint: '"keyturn explain" lists them all' })
