@@ -2,7 +2,7 @@
 // the big install (default 1,000 MB in 20,000 files; the figure in docs is 4,300 MB in 54,000 files).
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -18,24 +18,25 @@ const work = mkdtempSync(join(tmpdir(), 'keyturn-bench-'))
 
 const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
-interface Measured { readonly seconds: number; readonly rssMiB: number; readonly data: Record<string, number>; readonly states: Map<string, number> }
+interface Measured { readonly seconds: number; readonly cpuSeconds: number; readonly rssMiB: number; readonly data: Record<string, number>; readonly states: Map<string, number> }
 
-/** Runs the real program and watches its memory. */
+/** Tells what the process took, as its very last word. */
+const usage = `data:text/javascript,${encodeURIComponent(`
+import { readFileSync } from 'node:fs'
+process.on('exit', () => {
+  const { userCPUTime, systemCPUTime } = process.resourceUsage()
+  process._rawDebug('USAGE ' + /VmHWM:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1] + ' ' + (userCPUTime + systemCPUTime))
+})`)}`
+
+/** Runs the real program and asks it what it took. */
 async function launcher(args: readonly string[]): Promise<Measured> {
   const begun = performance.now()
-  const child = spawn(process.execPath, [main, ...args, '--json', '--events'], { stdio: ['ignore', 'pipe', 'pipe'] })
-  let [out, log, rss] = ['', '', 0]
+  const child = spawn(process.execPath, ['--import', usage, main, ...args, '--json', '--events'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let [out, log] = ['', '']
   child.stdout.setEncoding('utf8').on('data', (part: string) => { out += part })
   child.stderr.setEncoding('utf8').on('data', (part: string) => { log += part })
-  const timer = setInterval(() => {
-    try {
-      rss = Math.max(rss, Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid ?? 0}/status`, 'utf8'))?.[1] ?? '0') / 1024)
-    } catch {
-      // it has ended
-    }
-  }, 20)
   await new Promise((resolve) => child.once('close', resolve))
-  clearInterval(timer)
+  const seconds = (performance.now() - begun) / 1000
   const answer = JSON.parse(out) as { ok: boolean; data: Record<string, number> }
   if (!answer.ok) throw new Error(out)
   const states = new Map<string, number>()
@@ -43,7 +44,8 @@ async function launcher(args: readonly string[]): Promise<Measured> {
     const match = /"state":"([a-z-]+)"/.exec(line)
     if (match !== null) states.set(match[1] ?? '', Number(/"at":(\d+)/.exec(line)?.[1] ?? '0'))
   }
-  return { seconds: (performance.now() - begun) / 1000, rssMiB: Math.round(rss), data: answer.data, states }
+  const [, rss = '0', cpu = '0'] = /USAGE (\d+) (\d+)/.exec(log) ?? []
+  return { seconds, cpuSeconds: Number(cpu) / 1e6, rssMiB: Math.round(Number(rss) / 1024), data: answer.data, states }
 }
 
 function report(name: string, value: string, limit: string): void {
@@ -101,11 +103,15 @@ async function verification(): Promise<void> {
   limit() // warm
   const tool = Math.min(limit(), limit())
   const full = await launcher(['update', ...flags(dir)])
-  const cached = await launcher(['update', '--dir', dir])
+  const starts: Measured[] = []
+  for (let round = 0; round < 3; round++) starts.push(await launcher(['update', '--dir', dir]))
+  starts.sort((x, y) => x.seconds - y.seconds)
+  const cached = starts[1] as Measured
+  const repaired = await launcher(['repair', '--dir', dir])
   const bytes = entries.reduce((sum, { size }) => sum + size, 0)
   report(`verify ${(bytes / 1e9).toFixed(2)} GB in ${entries.length} files, whole program`, `${full.seconds.toFixed(2)} s = ${(full.seconds / tool).toFixed(2)} x sha256sum (${tool.toFixed(2)} s)`, 'at most 1.3 x')
-  report('  the same with the hash cache', `${cached.seconds.toFixed(2)} s`, 'at most 2 s')
-  report('  memory of the program', `${Math.max(full.rssMiB, cached.rssMiB)} MiB`, 'at most 200 MiB')
+  report('  the same with the hash cache, median of 3', `${cached.seconds.toFixed(2)} s (${cached.cpuSeconds.toFixed(2)} s of processor)`, 'at most 2 s')
+  report('  memory: full verification, with the cache, repair', `${full.rssMiB}, ${cached.rssMiB}, ${repaired.rssMiB} MiB`, 'at most 200 MiB')
 }
 
 async function apply(): Promise<void> {
@@ -170,6 +176,27 @@ async function delta(): Promise<void> {
   const patchBytes = statSync(patch).size
   report('3 % of the entries of an encrypted pack edited: download', `${(share * 100).toFixed(2)} % of ${(after.bytes.length / 1e6).toFixed(0)} MB`, 'at most 6 %')
   report('  against zstd --patch-from', `${((run.data['downloaded_bytes'] ?? 0) / patchBytes).toFixed(2)} x its ${(patchBytes / 1e6).toFixed(2)} MB`, 'at most 1.6 x')
+  casync(oldFile, newFile, after.bytes.length)
+}
+
+/** What casync would fetch: the compressed chunks of the new file that the old one has not, and the index. */
+function casync(oldFile: string, newFile: string, size: number): void {
+  try {
+    execFileSync('casync', ['--version'], { stdio: 'ignore' })
+  } catch {
+    return report('  against casync', 'casync is not installed', '')
+  }
+  const made = [oldFile, newFile].map((file, index) => {
+    const [store, list] = [join(work, `store${index}.castr`), join(work, `list${index}.caibx`)] as const
+    execFileSync('casync', ['make', `--store=${store}`, list, file], { stdio: 'ignore' })
+    const chunks = new Map<string, number>()
+    for (const name of readdirSync(store, { recursive: true, encoding: 'utf8' })) if (name.endsWith('.cacnk')) chunks.set(name, statSync(join(store, name)).size)
+    return { chunks, indexBytes: statSync(list).size }
+  }) as [{ chunks: Map<string, number> }, { chunks: Map<string, number>; indexBytes: number }]
+  const [before, after] = made
+  let bytes = after.indexBytes
+  for (const [name, length] of after.chunks) if (!before.chunks.has(name)) bytes += length
+  report('  casync of Debian, chunks of 64 KiB, the same two files', `${((bytes / size) * 100).toFixed(2)} % = ${(bytes / 1e6).toFixed(2)} MB`, '')
 }
 
 const chosen = process.argv[2]

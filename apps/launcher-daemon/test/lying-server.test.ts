@@ -52,7 +52,7 @@ function engineOn(folder: string, options: Partial<EngineOptions> = {}) {
   return createEngine({
     folder, server: address, trust: publisher.trust, clock: () => NOW + 1000, logFile: false, lockPatienceMs: 0,
     retry: { tries: 2, firstPauseMs: 1, longestPauseMs: 3 },
-    httpLimits: { idleTimeoutMs: 120, slowBytesPerSecond: 2000, slowWindowMs: 250 }, ...options,
+    httpLimits: { idleTimeoutMs: 300, slowBytesPerSecond: 2000, slowWindowMs: 400 }, ...options,
   })
 }
 
