@@ -135,12 +135,14 @@ async function update(connection: LauncherConnection, metadata: number[], files:
  * Many launchers, each on a connection of its own that stays open to the end, and with an address of its own.
  *
  * @param spreadMs - They come one after the other over this time; 0: all at once.
+ * @param first - Number of the first one, for its address.
  */
-export async function runLaunchers(url: string, count: number, spreadMs: number): Promise<LauncherFigures> {
+export async function runLaunchers(url: string, count: number, spreadMs: number, first = 0): Promise<LauncherFigures> {
   const metadata: number[] = []
   const files: number[] = []
   const failures: string[] = []
-  const connections = Array.from({ length: count }, (_, at) => new LauncherConnection(url, `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}`))
+  const addressOf = (at: number): string => `10.${(at >> 16) & 255}.${(at >> 8) & 255}.${at & 255}`
+  const connections = Array.from({ length: count }, (_, at) => new LauncherConnection(url, addressOf(first + at)))
   const begun = performance.now()
   await Promise.all(connections.map(async (connection, at) => {
     const wait = (spreadMs * at) / count

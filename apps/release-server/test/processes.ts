@@ -12,8 +12,8 @@ export interface ServerProcess {
   stop(signal?: NodeJS.Signals): Promise<void>
 }
 
-export function runServer(environment: Record<string, string>): Promise<ServerProcess> {
-  const child = spawn(process.execPath, ['--no-warnings', main, 'serve'], {
+export function runServer(environment: Record<string, string>, options: readonly string[] = []): Promise<ServerProcess> {
+  const child = spawn(process.execPath, ['--no-warnings', main, ...options, 'serve'], {
     env: { PATH: process.env['PATH'] ?? '', KEYTURN_LOG_REQUESTS: 'false', KEYTURN_PORT: '0', KEYTURN_DRAIN_SECONDS: '5', ...environment }, stdio: ['ignore', 'pipe', 'pipe'],
   })
   return new Promise((resolve, reject) => {

@@ -116,7 +116,7 @@ export async function ended(child: ChildProcess, signal: NodeJS.Signals): Promis
   await over
 }
 
-export async function until(check: () => Promise<unknown>, timeoutMs = 20_000): Promise<void> {
+export async function until(check: () => Promise<unknown>, timeoutMs = 60_000): Promise<void> {
   const end = Date.now() + timeoutMs
   for (;;) {
     try {

@@ -191,7 +191,7 @@ describe.each(metadataStores)('MetadataStore (%s)', (_name, open) => {
       await records.notify('done', 'k ✓')
       expect((await records.get('things', 'k'))?.value).toBe(1)
     })
-    await expect.poll(() => told).toEqual(['done k ✓'])
+    await expect.poll(() => told, { timeout: 30_000 }).toEqual(['done k ✓'])
   })
 
   check('insert writes only where nothing is', async (store) => {
