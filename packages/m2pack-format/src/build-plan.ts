@@ -1,11 +1,13 @@
 import { compareBytes, equalBytes, printable, utf8Encode, wipe } from '@keyturn/primitives'
 import type { Archive } from './archive.ts'
+import { checkCollisions } from './collisions.ts'
 import type { ArchiveEntry } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { checkContentKey, checkSlots, type ContentKey, deriveFirstSlot, type SlotSecrets } from './keys.ts'
-import { DEFAULT_LEVEL, DEFAULT_SEGMENT_BYTES, MAX_ALIGN } from './limits.ts'
+import { DEFAULT_LEVEL, DEFAULT_SEGMENT_BYTES, MAX_ALIGN, MAX_PATH_BYTES } from './limits.ts'
 import { isSegmentSize } from './manifest.ts'
-import { checkPath, PathCollisions, YMIR_PREFIX, ymirPath } from './paths.ts'
+import { checkPath, YMIR_PREFIX, ymirPath } from './paths.ts'
+import { plainPathKind } from './plain-path.ts'
 import type { ByteSource } from './source.ts'
 
 /** One file to be packed. */
@@ -69,8 +71,21 @@ export function storedPath(path: string, ymirPrefix: boolean): string {
       details: { path: printable(path) },
     })
   }
-  checkPath(stored)
+  if (!isPlain(stored)) checkPath(stored)
   return stored
+}
+
+const scratch = new Uint8Array(MAX_PATH_BYTES)
+
+/** Whether a look at its bytes is enough; text that is longer or no ASCII is another matter. */
+function isPlain(path: string): boolean {
+  if (path.length > scratch.length) return false
+  for (let at = 0; at < path.length; at++) {
+    const code = path.charCodeAt(at)
+    if (code > 0x7e) return false
+    scratch[at] = code
+  }
+  return plainPathKind(scratch, 0, path.length) !== 'other'
 }
 
 /** A file with the path it is stored under. */
@@ -86,15 +101,21 @@ export function planFiles(
   ymirPrefix: boolean,
   onStored?: (stored: string, path: string) => void,
 ): PlannedFile[] {
-  const planned: PlannedFile[] = []
-  const collisions = new PathCollisions()
+  const planned: (PlannedFile & { readonly isFolded: boolean })[] = []
   for (const file of files) {
     const path = storedPath(file.path, ymirPrefix)
-    collisions.add(path)
     onStored?.(path, file.path)
-    planned.push({ path, pathBytes: utf8Encode(path), source: file.source })
+    const pathBytes = utf8Encode(path)
+    const isFolded = plainPathKind(pathBytes, 0, pathBytes.length) === 'folded'
+    planned.push({ path, pathBytes, source: file.source, isFolded })
   }
-  return planned.sort((left, right) => compareBytes(left.pathBytes, right.pathBytes))
+  planned.sort((left, right) => compareBytes(left.pathBytes, right.pathBytes))
+  for (const [index, { path }] of planned.entries()) {
+    if (path !== planned[index + 1]?.path) continue
+    throw new M2pError('M2P_PATH_COLLISION', `Cannot use path "${printable(path)}": it is given twice`, { details: { path: printable(path) } })
+  }
+  checkCollisions(planned)
+  return planned
 }
 
 /** Slots of a writer, with the one that new files go under. */

@@ -25,7 +25,7 @@ import { BuildShare } from './build-share.ts'
 import { Crew, stopFlag } from './crew.ts'
 import { descriptorOf, type FileSource, openFileSource } from './file-source.ts'
 import { writeAt } from './sealed-units.ts'
-import { shareBytes, shareNumbers, SharedProgress, shareSecrets } from './shared.ts'
+import { shareBytes, shareNumbers, sharePaths, SharedProgress, shareSecrets } from './shared.ts'
 import { walkFolder } from './walk.ts'
 
 /** Options of {@link buildFolder}. */
@@ -187,6 +187,7 @@ function jobOf(build: ThreadedBuild): BuildJob {
     kind: 'build',
     root: input,
     paths,
+    ...sharePaths(plan.pathBytes),
     sizes: shareNumbers(sizes),
     firstSegments: shareNumbers(firstSegments),
     large: shareNumbers(large),
@@ -206,7 +207,6 @@ function jobOf(build: ThreadedBuild): BuildJob {
     level: format.level,
     segmentSize: format.segmentSize,
     align: format.align,
-    ymirPrefix: format.ymirPrefix,
     slots: shareSecrets(slots.secrets),
     newest: slots.newest,
     previous: previousPayloads(build),

@@ -25,6 +25,10 @@ export interface BuildJob {
   readonly root: string
   /** Relative paths in archive order. */
   readonly paths: readonly string[]
+  /** UTF-8 of the paths as they are stored, one behind the other; judged already. */
+  readonly pathBytes: Uint8Array<SharedArrayBuffer>
+  /** Where each of them starts, and where the last one ends. */
+  readonly pathStarts: Float64Array<SharedArrayBuffer>
   readonly sizes: Float64Array<SharedArrayBuffer>
   /** Index of each file's first segment among all. */
   readonly firstSegments: Float64Array<SharedArrayBuffer>
@@ -42,7 +46,6 @@ export interface BuildJob {
   readonly level: number
   readonly segmentSize: number
   readonly align: number
-  readonly ymirPrefix: boolean
   readonly slots: SharedSecrets
   readonly newest: number
   readonly previous: PreviousPayloads | undefined

@@ -1,7 +1,6 @@
-import { createSha256, equalBytes, printable, sha256, utf8Encode } from '@keyturn/primitives'
+import { createSha256, equalBytes, printable, sha256, utf8Decode } from '@keyturn/primitives'
 import { closeSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
-import { storedPath } from '../build-plan.ts'
 import {
   type EntryRecord,
   maxStoredSize,
@@ -158,8 +157,8 @@ export class BuildShare implements Share<undefined> {
   }
 
   #place(file: number, digest: Uint8Array, count: number): { cipher: FileCipher; old: EntryRecord | undefined } {
-    const { table, previous, newest, ymirPrefix } = this.#job
-    const path = storedPath(this.#input.path(file), ymirPrefix)
+    const { table, previous, newest, pathBytes, pathStarts } = this.#job
+    const path = pathBytes.subarray(pathStarts[file], pathStarts[file + 1])
     const start = previous?.starts[file] ?? -1
     const old =
       previous !== undefined && start >= 0 ? readEntry(previous.manifest, start, previous.segmentSize) : undefined
@@ -169,14 +168,14 @@ export class BuildShare implements Share<undefined> {
     if (key === undefined) {
       throw new M2pError(
         'M2P_SLOT_UNKNOWN',
-        `File "${printable(path)}" lies under slot ${slot}, which was not given`,
+        `File "${printable(utf8Decode(path))}" lies under slot ${slot}, which was not given`,
         { details: { slot } },
       )
     }
     table.slots[file] = slot
     const carries =
       previous !== undefined && previous.descriptor >= 0 && previous.segmentSize === this.#job.segmentSize
-    return { cipher: new FileCipher(key, utf8Encode(path), digest, count), old: carries ? same : undefined }
+    return { cipher: new FileCipher(key, path, digest, count), old: carries ? same : undefined }
   }
 
   /** Takes over the stored bytes of an unchanged file, after opening them. A file is carried whole or not at all. */

@@ -15,6 +15,18 @@ export function shareNumbers(values: ArrayLike<number>): Float64Array<SharedArra
   return shared
 }
 
+/** Paths that all threads see: their bytes one behind the other, and where each starts. */
+export function sharePaths(paths: readonly Uint8Array[]): {
+  pathBytes: Uint8Array<SharedArrayBuffer>
+  pathStarts: Float64Array<SharedArrayBuffer>
+} {
+  const pathStarts = new Float64Array(new SharedArrayBuffer((paths.length + 1) * 8))
+  for (const [index, path] of paths.entries()) pathStarts[index + 1] = (pathStarts[index] as number) + path.length
+  const pathBytes = new Uint8Array(new SharedArrayBuffer(pathStarts[paths.length] as number))
+  for (const [index, path] of paths.entries()) pathBytes.set(path, pathStarts[index])
+  return { pathBytes, pathStarts }
+}
+
 /** Secrets that all threads see: one copy, wiped by the thread that made it. */
 export interface SharedSecrets {
   readonly numbers: readonly number[]

@@ -63,19 +63,26 @@ interface NativeStream {
 class FastCodec {
   readonly #compressor = createZstdCompress() as unknown as NativeStream
   readonly #params = new Uint32Array(Math.max(...zstdParameters()) + 1).fill(0xffff_ffff)
+  #level: number | undefined
   #decompressor = newDecompressor()
   #output = new Uint8Array(64 * 1024)
 
   /** A context of its own for each frame: one that is used again may give other bytes. */
   compress(bytes: Uint8Array, level: number): Uint8Array {
     const { _handle: handle, _writeState: state } = this.#compressor
-    for (const [parameter, value] of Object.entries(compressParams(level))) this.#params[Number(parameter)] = value
-    handle.init(this.#params, undefined, state, ignore, undefined)
+    handle.init(this.#paramsOf(level), undefined, state, ignore, undefined)
     const room = bound(bytes.length)
     if (this.#output.length < room) this.#output = new Uint8Array(room)
     handle.writeSync(constants.ZSTD_e_end, bytes, 0, bytes.length, this.#output, 0, room)
     if (state[1] !== 0) throw new Error('zstd left input behind')
     return this.#output.subarray(0, room - (state[0] as number))
+  }
+
+  /** Most builds know one level only. */
+  #paramsOf(level: number): Uint32Array {
+    if (this.#level !== level) for (const [parameter, value] of Object.entries(compressParams(level))) this.#params[Number(parameter)] = value
+    this.#level = level
+    return this.#params
   }
 
   decompress(frame: Uint8Array, size: number, out: Uint8Array): Uint8Array {
