@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { createEngine } from '../src/index.ts'
+import { patienceMs } from './support/campaign.ts'
 import { expectedText, temporaryFolder, treeFetch, treeText } from './support/install.ts'
 import { type Lie, lies, LyingServer } from './support/lying-server.ts'
 import { type MadeRelease, noise, Publisher, sha256Hex } from './support/publisher.ts'
@@ -110,7 +111,7 @@ describe('the real program against a server that lies', () => {
     const total = [...ends.values()].reduce((sum, count) => sum + count, 0)
     console.info(`the real program met ${total} behaviours: ${[...ends].map(([end, count]) => `${end} ${count}`).sort().join(', ')}`)
     expect(total).toBeGreaterThanOrEqual(40)
-  }, 600_000)
+  }, patienceMs)
 })
 
 describe('the real program', () => {
@@ -126,7 +127,7 @@ describe('the real program', () => {
     expect((await program([], ['update', ...flags(folder)]).ended).code).toBe(0)
     expect(await treeText(folder)).toBe(to)
     await server.close()
-  }, 120_000)
+  }, patienceMs)
 
   it('that dies for want of memory while it puts files in place is old or new at the next start (row 226)', async () => {
     const { server, flags } = await served(undefined)
@@ -140,7 +141,7 @@ describe('the real program', () => {
       expect(await treeText(folder)).toBe(to)
     }
     await server.close()
-  }, 120_000)
+  }, patienceMs)
 
   it.skipIf(!existsSync('/proc/self/status'))(`stays under 256 MiB with ${manyFiles} files and a long one (row 225)`, async () => {
     const many = await Publisher.create()
@@ -175,5 +176,5 @@ describe('the real program', () => {
       expect(mebibytes).toBeLessThan(256)
     }
     await server.close()
-  }, 600_000)
+  }, patienceMs)
 })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { faultFileSystem, type FaultFileSystem, type FaultPlan } from '@keyturn/primitives/node'
 import { describe, expect, it } from 'vitest'
 import { createEngine, type Fetch } from '../src/index.ts'
+import { patienceMs } from './support/campaign.ts'
 import { expectedText, offline, temporaryFolder, treeFetch, treeText } from './support/install.ts'
 import { type MadeRelease, noise, NOW, Publisher, sha256Hex } from './support/publisher.ts'
 
@@ -110,7 +111,7 @@ describe('an update that is killed', () => {
     console.info(`crash points: ${points}, old afterwards: ${sides.old}, new afterwards: ${sides.new}`)
     expect(points * everyNth).toBeGreaterThan(80)
     expect(Math.min(sides.old, sides.new)).toBeGreaterThan(5)
-  }, 300_000)
+  }, patienceMs)
 
   it('and killed again in its recovery, at any call, still leaves the old or the new one (row 207)', async () => {
     const publisher = await Publisher.create()
@@ -130,7 +131,7 @@ describe('an update that is killed', () => {
     }
     console.info(`nested crash points: ${killed[0]} pairs, ${killed[1]} triples`)
     expect(Math.min(...killed)).toBeGreaterThan(0)
-  }, 300_000)
+  }, patienceMs)
 })
 
 /** Kills the recovery at its calls, and the recovery of that again; what is found at the end is whole. */
@@ -168,7 +169,7 @@ describe.each(['ENOSPC', 'EIO', 'EACCES', 'EXDEV'])('a disk that answers %s', (c
       await checkWhole(folder, stage, where)
       await rm(folder, { recursive: true, force: true })
     }
-  }, 300_000)
+  }, patienceMs)
 })
 
 describe('a full disk', () => {
@@ -186,7 +187,7 @@ describe('a full disk', () => {
       await checkWhole(folder, stage, `call ${at}`)
       await rm(folder, { recursive: true, force: true })
     }
-  }, 300_000)
+  }, patienceMs)
 
   it('that takes only half of a write never gives a short file its name (row 209)', async () => {
     const publisher = await Publisher.create()
@@ -202,5 +203,5 @@ describe('a full disk', () => {
       await rm(folder, { recursive: true, force: true })
       if (!fs.fired) break
     }
-  }, 120_000)
+  }, patienceMs)
 })

@@ -7,6 +7,7 @@ import { pathToFileURL } from 'node:url'
 import { manifestPin, signManifest } from '@keyturn/manifest'
 import { faultFileSystem, type FaultPlan, type FileHandle, type FileSystem, nodeFileSystem, type RecordedOperation } from '@keyturn/primitives/node'
 import { describe, expect, it } from 'vitest'
+import { patienceMs } from './support/campaign.ts'
 import { engineFor, expectedText, temporaryFolder, treeText } from './support/install.ts'
 import { type MadeRelease, noise, Publisher, sha256Hex, signerOf } from './support/publisher.ts'
 
@@ -110,7 +111,7 @@ describe('a disk that fails', () => {
     })
     console.info(`EIO at ${points} reading calls`)
     expect(points).toBeGreaterThan(3)
-  }, 120_000)
+  }, patienceMs)
 
   it('to sync once: what was written before is not believed again, but fetched anew (row 212)', async () => {
     const publisher = await Publisher.create()
@@ -132,7 +133,7 @@ describe('a disk that fails', () => {
       expect(await treeText(folder)).toBe(to)
     })
     expect(points).toBeGreaterThan(1)
-  }, 120_000)
+  }, patienceMs)
 
   it('because it is mounted read-only: LA_PERMISSION before the first change (row 216)', async () => {
     const { publisher, folder, from } = await installed()

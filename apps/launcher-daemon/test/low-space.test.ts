@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { faultFileSystem, type FileSystem, nodeFileSystem } from '@keyturn/primitives/node'
 import { describe, expect, it } from 'vitest'
 import type { EngineOptions } from '../src/index.ts'
+import { patienceMs } from './support/campaign.ts'
 import { engineFor, expectedText, installedTree, offline, temporaryFolder, treeText } from './support/install.ts'
 import { noise, Publisher, sha256Hex } from './support/publisher.ts'
 
@@ -109,7 +110,7 @@ describe('a disk without room for old and new together', () => {
     }
     console.info(`low space: ${points} crash points, ${mixtures} of them in the middle`)
     expect(mixtures).toBeGreaterThan(0)
-  }, 300_000)
+  }, patienceMs)
 
   it('with room again the rest comes at once, and a release after it takes away what only the unfinished one had', async () => {
     const { publisher, start, bytes, on } = await scene()

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { createEngine } from '../src/index.ts'
+import { patienceMs } from './support/campaign.ts'
 import { expectedText, offline, temporaryFolder, treeFetch, treeText } from './support/install.ts'
 import { PowerCut } from './support/power-cut.ts'
 import { noise, NOW, Publisher, sha256Hex } from './support/publisher.ts'
@@ -82,5 +83,5 @@ describe('a power cut', () => {
     console.info(`power cuts: ${cuts}, old afterwards: ${sides.old}, new afterwards: ${sides.new}`)
     expect(sides.old).toBeGreaterThan(0)
     expect(sides.new).toBeGreaterThan(0)
-  }, 300_000)
+  }, patienceMs)
 })
