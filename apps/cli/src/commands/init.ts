@@ -2,6 +2,7 @@ import { wipe } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, Context, CommandResult } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { wholeNumber } from '../flag-values.ts'
 import { formatTable } from '../output.ts'
 import { createHome } from '../publisher/create-home.ts'
 
@@ -60,10 +61,4 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
   } finally {
     wipe(passphrase, nextPassphrase)
   }
-}
-
-function wholeNumber(text: string, flag: string, min: number, max: number): number {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < min || value > max) throw new CliError('CLI_USAGE', `${flag} wants a whole number from ${min} to ${max}`)
-  return value
 }

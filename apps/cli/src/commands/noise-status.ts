@@ -5,6 +5,7 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
 import { dateText, nowSeconds, numberFlag, openTransport } from './noise-home.ts'
+import { transportPolicy } from './noise-policy.ts'
 
 interface StatusOptions {
   readonly check?: boolean
@@ -32,8 +33,8 @@ export function registerNoisePlan(noise: Command, cli: Cli): void {
 }
 
 async function runStatus(context: Context, options: StatusOptions): Promise<CommandResult> {
-  const { metadata, exists } = await openTransport(context)
-  const plan = planRotation(metadata, undefined, nowSeconds(context))
+  const { metadata, exists, session } = await openTransport(context)
+  const plan = planRotation(metadata, transportPolicy(session.description, metadata), nowSeconds(context))
   const due = plan.steps.filter((step) => step.due)
   const reminders = remindersDue(plan).map(({ action }) => action)
   for (const warning of plan.warnings) if (exists) context.out.warn(warning)
@@ -52,9 +53,9 @@ async function runStatus(context: Context, options: StatusOptions): Promise<Comm
 }
 
 async function runPlan(context: Context, options: PlanOptions): Promise<CommandResult> {
-  const { metadata } = await openTransport(context)
+  const { metadata, session } = await openTransport(context)
   const nowS = options.at === undefined ? nowSeconds(context) : dateFlag(options.at)
-  const policy = options.interval === undefined ? metadata.policy : rotationPolicy({ ...metadata.policy, intervalS: daysOf(options.interval) * 86_400 })
+  const policy = options.interval === undefined ? transportPolicy(session.description, metadata) : rotationPolicy({ ...metadata.policy, intervalS: daysOf(options.interval) * 86_400 })
   const plan = planRotation(metadata, policy, nowS)
   return { data: planData(plan), text: planText(plan) }
 }

@@ -12,6 +12,7 @@ import { readTurn } from '../turn/journal.ts'
 import { runHomeTurn } from '../turn/run-home-turn.ts'
 import { metadataAfter, transportTurnSteps, type TransportChange } from '../turn/transport.ts'
 import { collect, dateText, directoryOf, nowSeconds, openTransport, writableDirectoriesOf, type TransportHome } from './noise-home.ts'
+import { transportPolicy } from './noise-policy.ts'
 import { keysData, keysText } from './noise-status.ts'
 
 interface PlaceOptions {
@@ -103,7 +104,7 @@ export async function turnTransport(context: Context, options: RotateOptions): P
   if (finished !== undefined) return finished
   const nowS = nowSeconds(context)
   if (activeKey(home.metadata) === undefined) throw new CliError('CLI_TURN_UNREADY', 'No transport key is active', { hint: 'Run "keyturn noise publish"' })
-  const plan = planRotation(home.metadata, undefined, nowS)
+  const plan = planRotation(home.metadata, transportPolicy(home.session.description, home.metadata), nowS)
   const due = new Set(plan.steps.filter((step) => step.due).map(({ action }) => action))
   if (options.due === true && !ROTATE_STEPS.some((action) => due.has(action))) {
     return { data: { identity: home.metadata.identity, did: 'nothing', keys: keysData(home.metadata) }, text: 'nothing is due' }

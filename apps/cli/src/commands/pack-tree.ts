@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { wholeNumber } from '../flag-values.ts'
 import { activeContentKey } from '../home.ts'
 import { counted, formatBytes } from '../output.ts'
 import { requireFolder } from '../paths.ts'
@@ -10,7 +11,7 @@ import { packTree } from '../publisher/archives.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { writeRuntimeKeyFile } from '../publisher/runtime-key-file.ts'
 import { readReleases } from '../publisher/store.ts'
-import { channelOf, wholeNumber } from './release-options.ts'
+import { channelOf } from './release-options.ts'
 
 interface TreeOptions {
   readonly input: string

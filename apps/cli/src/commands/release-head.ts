@@ -3,12 +3,13 @@ import type { Rollout } from '@keyturn/manifest'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { collect, wholeNumber } from '../flag-values.ts'
 import { formatTable } from '../output.ts'
 import { refuseForeignArchives } from '../publisher/own-archives.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
 import { findRelease, readStoredHead, type StoredHead } from '../publisher/store.ts'
 import { openToRelease } from './release-home.ts'
-import { channelOf, collect, wholeNumber, type ChannelOption } from './release-options.ts'
+import { channelOf, type ChannelOption } from './release-options.ts'
 
 interface HeadOptions extends ChannelOption {
   readonly days: string

@@ -3,12 +3,13 @@ import type { Command } from 'commander'
 import { hexEncode, systemRandom } from '@keyturn/primitives'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { wholeNumber } from '../flag-values.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
 import { signRelease } from '../publisher/sign-release.ts'
 import { findRelease, readReleases, readStoredHead, type StoredHead, type StoredRelease } from '../publisher/store.ts'
 import { openToRelease } from './release-home.ts'
 import { offer, publishedText, withOffer, type OfferOptions } from './release-offer.ts'
-import { channelOf, wholeNumber, type ChannelOption } from './release-options.ts'
+import { channelOf, type ChannelOption } from './release-options.ts'
 
 interface RolloutOptions extends ChannelOption, OfferOptions {
   readonly percent?: string

@@ -6,11 +6,12 @@ import { ed25519Sign, wipe } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
+import { collect } from '../flag-values.ts'
 import { refuseForeignArchives } from '../publisher/own-archives.ts'
 import { signRelease } from '../publisher/sign-release.ts'
 import { findRelease, releaseFiles, type StoredRelease } from '../publisher/store.ts'
 import { openToRelease } from './release-home.ts'
-import { channelOf, collect, type ChannelOption } from './release-options.ts'
+import { channelOf, type ChannelOption } from './release-options.ts'
 
 interface SignOptions extends ChannelOption {
   readonly key?: readonly string[]

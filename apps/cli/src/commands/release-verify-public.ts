@@ -6,10 +6,11 @@ import { ReleaseServerClient } from '@keyturn/release-server/client'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { wholeNumber } from '../flag-values.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { trustPin } from '../publisher/publish-release.ts'
 import { requireServer, type ServerOptions } from './release-client.ts'
-import { channelOf, wholeNumber, type ChannelOption } from './release-options.ts'
+import { channelOf, type ChannelOption } from './release-options.ts'
 
 interface VerifyPublicOptions extends ChannelOption, ServerOptions {
   readonly trust?: string

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { collect } from '../flag-values.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { readIdentityLog, rolesInForce } from '../publisher/store.ts'
 import { checkIdentityTurn, identityTurnSteps } from '../turn/identity.ts'
@@ -9,7 +10,6 @@ import { turnPending } from '../turn/pending.ts'
 import { runHomeTurn, stepsText } from '../turn/run-home-turn.ts'
 import { withNextKey, type NextKeyOptions } from './next-key-options.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
-import { collect } from './release-options.ts'
 import { readProposal } from './roles-proposal.ts'
 
 interface SealOptions extends ServerOptions, NextKeyOptions {

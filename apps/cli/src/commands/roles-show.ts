@@ -3,11 +3,11 @@ import type { JsonValue } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { wholeNumber } from '../flag-values.ts'
 import { formatTable } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { readRoles } from '../publisher/store.ts'
 import { readProposal } from './roles-proposal.ts'
-import { wholeNumber } from './release-options.ts'
 
 const DAY_MS = 86_400_000
 

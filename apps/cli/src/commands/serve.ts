@@ -5,8 +5,8 @@ import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import { createReleaseServer, type ReleaseServer } from '@keyturn/release-server'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
+import { wholeNumber } from '../flag-values.ts'
 import { homePaths } from '../home.ts'
-import { wholeNumber } from './release-options.ts'
 
 interface ServeOptions {
   readonly host: string

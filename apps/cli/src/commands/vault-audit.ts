@@ -4,8 +4,8 @@ import { writeFileAtomic } from '@keyturn/primitives/node'
 import { VaultError, parseCheckpoint, writeAuditRecord, writeCheckpoint, type AuditRecord } from '@keyturn/vault-kdf'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
+import { wholeNumber } from '../flag-values.ts'
 import { counted, formatTable } from '../output.ts'
-import { wholeNumber } from './release-options.ts'
 import { type VaultFlags, openVault, withVault } from './vault-location.ts'
 
 interface VerifyFlags extends VaultFlags {

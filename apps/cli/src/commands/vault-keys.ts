@@ -1,8 +1,8 @@
 import { countVersion, type SweepReport, type Vault } from '@keyturn/vault-kdf'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
+import { wholeNumber } from '../flag-values.ts'
 import { counted, formatBytes, formatTable } from '../output.ts'
-import { wholeNumber } from './release-options.ts'
 import { type VaultFlags, openVault, vaultPaths, withVault } from './vault-location.ts'
 
 interface RotateFlags extends VaultFlags {

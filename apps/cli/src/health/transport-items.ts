@@ -21,11 +21,9 @@ export async function transportItems(home: HomeSession, roles: readonly StoredRo
   const bytes = await readIfThere(join(home.paths.transport, 'keys.json'))
   if (bytes === undefined) return [identity]
   // Loaded here: homes that publish no transport key answer faster without it.
-  const { parseMetadata, planRotation, rotationPolicy } = await import('@keyturn/noise-keys')
+  const [{ parseMetadata, planRotation }, { transportPolicy }] = await Promise.all([import('@keyturn/noise-keys'), import('../commands/noise-policy.ts')])
   const metadata = parseMetadata(bytes)
-  const days = home.description.policy?.transport
-  const policy = days === undefined ? metadata.policy : rotationPolicy({ ...metadata.policy, intervalS: days * 86_400 })
-  const plan = planRotation(metadata, policy, Math.floor(nowMs / 1000))
+  const plan = planRotation(metadata, transportPolicy(home.description, metadata), Math.floor(nowMs / 1000))
   const retiring = metadata.keys.find(({ state }) => state === 'retiring')
   return [identity, ...metadata.keys.map((key) => statusItem({
     kind: 'transport', id: key.device, name: key.publicKey.slice(0, 16), state: shown[key.state] ?? 'active',

@@ -3,6 +3,7 @@ import { buildFolder, openArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
+import { collect, powerOfTwo, wholeNumber } from '../flag-values.ts'
 import { counted, formatBytes } from '../output.ts'
 import { requireFiles, requireFolder } from '../paths.ts'
 import {
@@ -12,10 +13,8 @@ import {
   jobsFlag,
   keyIdFlag,
   ownVerifiers,
-  powerOfTwo,
   signingSeed,
   slots,
-  wholeNumber,
 } from './flags.ts'
 
 interface BuildFlags {
@@ -36,8 +35,6 @@ interface BuildFlags {
   readonly ymirPrefix?: boolean
   readonly force?: boolean
 }
-
-const collect = (value: string, all: string[]): string[] => [...all, value]
 
 /** Registers `build`. */
 export function registerBuild(parent: Command, cli: Cli): void {

@@ -1,6 +1,7 @@
 import { diffPaths } from '@keyturn/m2pack-format/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
+import { collect } from '../flag-values.ts'
 import { formatBytes } from '../output.ts'
 import { requireFiles } from '../paths.ts'
 
@@ -10,8 +11,6 @@ interface DiffFlags {
   readonly exclude: string[]
   readonly failOnDiff?: boolean
 }
-
-const collect = (value: string, all: string[]): string[] => [...all, value]
 
 /** Registers `diff`. */
 export function registerDiff(parent: Command, cli: Cli): void {

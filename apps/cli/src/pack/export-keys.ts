@@ -6,6 +6,7 @@ import { RuntimeKey, writeRuntimeKeyBlob, writeRuntimeKeyJson } from '@keyturn/r
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { collect } from '../flag-values.ts'
 import { keyIdFlag } from './flags.ts'
 
 interface ClientConfigFlags {
@@ -28,8 +29,6 @@ interface RuntimeKeyFlags {
   readonly output: string
   readonly force?: boolean
 }
-
-const collect = (value: string, all: string[]): string[] => [...all, value]
 
 /** Registers `export-client-config`. */
 export function registerExportClientConfig(parent: Command, cli: Cli): void {

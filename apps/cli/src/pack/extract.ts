@@ -2,6 +2,7 @@ import { extractArchive } from '@keyturn/m2pack-format/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { collect } from '../flag-values.ts'
 import { counted, formatBytes } from '../output.ts'
 import { type ArchiveKeyFlags, findContentKey, requireVerifier } from './archive-keys.ts'
 import { requireFiles } from '../paths.ts'
@@ -13,8 +14,6 @@ interface ExtractFlags extends ArchiveKeyFlags {
   readonly jobs?: string
   readonly force?: boolean
 }
-
-const collect = (value: string, all: string[]): string[] => [...all, value]
 
 /** Registers `extract`. */
 export function registerExtract(parent: Command, cli: Cli): void {

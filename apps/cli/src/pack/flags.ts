@@ -9,34 +9,12 @@ import {
 import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
-import { ed25519PublicKey, printable, wipe } from '@keyturn/primitives'
+import { ed25519PublicKey, wipe } from '@keyturn/primitives'
 import type { Context } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { wholeNumber } from '../flag-values.ts'
 
 const MAX_KEY_ID = 0xffff_ffff
-
-/**
- * Reads a whole number given to a flag.
- *
- * @throws {@link CliError} `CLI_USAGE`.
- */
-export function wholeNumber(text: string, flag: string, min: number, max: number): number {
-  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
-  if (!(value >= min && value <= max)) {
-    throw new CliError(
-      'CLI_USAGE',
-      `${flag} wants a whole number from ${min} to ${max}, not "${printable(text, 40)}"`,
-    )
-  }
-  return value
-}
-
-/** Reads a power of two given to a flag. @throws {@link CliError} `CLI_USAGE`. */
-export function powerOfTwo(text: string, flag: string, min: number, max: number): number {
-  const value = wholeNumber(text, flag, min, max)
-  if ((value & (value - 1)) !== 0) throw new CliError('CLI_USAGE', `${flag} wants a power of two, not ${value}`)
-  return value
-}
 
 /** A key_id given to a flag. */
 export function keyIdFlag(text: string, flag = '--key-id'): number {
