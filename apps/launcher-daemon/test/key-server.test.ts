@@ -1,4 +1,4 @@
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { didKey, incept, seedSigner, signStatement } from '@keyturn/kel'
 import {
@@ -96,8 +96,8 @@ async function world(access: 'open' | 'devices' = 'open') {
   const play = async (engine = engineOn(), update = true): Promise<string> => {
     await writeFile(out, 'not started')
     try {
-      const { exited } = await engine.launch({ args: [out], update, stdio: ['ignore', 'ignore', 'ignore'] })
-      await exited
+      const { exited, confirmed } = await engine.launch({ args: [out], update, stdio: ['ignore', 'ignore', 'ignore'] })
+      await Promise.all([exited, confirmed])
       return await readFile(out, 'utf8')
     } catch (error) {
       expect(await readFile(out, 'utf8')).toBe('not started')
@@ -106,7 +106,7 @@ async function world(access: 'open' | 'devices' = 'open') {
   }
   const device = new DeviceKey(nodeFileSystem, DeviceKey.file(env))
   return {
-    server, url, client, publisher, key, keys, folder, home, engineOn, play, release, start, device,
+    server, url, client, publisher, key, keys, dataDir, folder, home, engineOn, play, release, start, device,
     later: (ms: number) => { clockMs += ms }, stop: async () => { for (const one of running.splice(0)) await one.close() },
     dropCache: () => rm(join(folder, '.updates/runtime-keys.sealed')),
   }
@@ -117,14 +117,15 @@ const nowhere = 'http://127.0.0.1:9'
 
 describe('the runtime key from a release server, access open', () => {
   it('reaches the client, and no file of the install or of the server holds it', async () => {
-    const { play, key, folder, stop } = await world()
+    const { play, key, folder, dataDir, stop } = await world()
     expect(await play()).toBe(key.hex)
     await stop()
-    const { readdir } = await import('node:fs/promises')
-    for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-      if (!entry.isFile()) continue
-      const bytes = await readFile(join(entry.parentPath, entry.name))
-      expect([bytes.includes(key.hex), bytes.includes(Buffer.from(key.hex, 'hex'))], entry.name).toEqual([false, false])
+    for (const place of [folder, dataDir]) {
+      for (const entry of await readdir(place, { recursive: true, withFileTypes: true })) {
+        if (!entry.isFile()) continue
+        const bytes = await readFile(join(entry.parentPath, entry.name))
+        expect([bytes.includes(key.hex), bytes.includes(Buffer.from(key.hex, 'hex'))], entry.name).toEqual([false, false])
+      }
     }
   })
 

@@ -2,6 +2,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ed25519Sign } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
+import type { LaunchResult } from '../src/index.ts'
 import { engineFor, installedTree, offline } from './support/install.ts'
 import { keyId, type MadeRelease, Publisher, seedOf } from './support/publisher.ts'
 
@@ -46,6 +47,13 @@ async function pinnedInstall() {
   return { publisher, made, folder, again, move }
 }
 
+/** How the client ended, once the launcher has written that down. */
+async function ending(launch: Promise<LaunchResult>): Promise<number | null> {
+  const { exited, confirmed } = await launch
+  await confirmed
+  return await exited
+}
+
 const quiet = { stdio: ['ignore', 'ignore', 'ignore'] as const }
 
 describe('an install that trusts pinned keys', () => {
@@ -57,7 +65,7 @@ describe('an install that trusts pinned keys', () => {
     expect(new Uint8Array(await readFile(trustFile(folder, 'bridge.json')))).toEqual(moved.bytes)
     // Before the identity was ever asked, the old key vouches for this release alone.
     const away = await again({ fetch: offline })
-    expect(await (await away.engine.launch(quiet)).exited).toBe(0)
+    expect(await ending(away.engine.launch(quiet))).toBe(0)
     expect(await (await again()).engine.update()).toMatchObject({ outcome: 'up-to-date' })
     expect(await (await again()).engine.status()).toMatchObject({ trust: 'current', rolesVersion: 1 })
     serveLegacy(publisher, await publisher.release({ 'evil.txt': 'x' }, { signers: ['thief'], place: { trustRoot: publisher.trust } }))
@@ -72,7 +80,7 @@ describe('an install that trusts pinned keys', () => {
     expect(await (await again()).engine.update()).toMatchObject({ outcome: 'up-to-date' })
     expect(await rootOf(folder)).toMatch(/^key:/)
     expect((await installedTree(folder)).has('evil.txt')).toBe(false)
-    expect(await (await (await again({ fetch: offline })).engine.launch(quiet)).exited).toBe(0)
+    expect(await ending((await again({ fetch: offline })).engine.launch(quiet))).toBe(0)
   })
 
   it('is not moved by a kept manifest that no pinned key signed, or that leads elsewhere', async () => {
@@ -154,7 +162,7 @@ describe('an install of an identity', () => {
       await expect(engine.launch({ update: false, ...quiet }), name).rejects.toMatchObject({ message: expect.stringContaining('revoked') })
     }
     await publisher.resign(made, ['release 2'])
-    expect(await (await engine.launch(quiet)).exited).toBe(0)
+    expect(await ending(engine.launch(quiet))).toBe(0)
   })
 
   it('uses the copy before when trust.json is empty, and refuses updates when nothing is left to prove (row 221)', async () => {
@@ -171,7 +179,7 @@ describe('an install of an identity', () => {
     expect(await engine.update()).toMatchObject({ outcome: 'up-to-date' }) // rebuilt from the stored documents
     for (const name of ['trust.json', 'trust.json.prev']) await writeFile(trustFile(folder, name), '')
     const away = await engineFor(publisher, { folder, program: ['run.sh'], target: 'linux', fetch: offline })
-    expect(await (await away.engine.launch(quiet)).exited).toBe(0)
+    expect(await ending(away.engine.launch(quiet))).toBe(0)
     for (const name of ['trust.json', 'trust.json.prev']) await writeFile(trustFile(folder, name), '')
     for (const name of ['trust.json', 'trust.json.prev', 'log.cesr', 'head.json']) await writeFile(trustFile(folder, name), '')
     await expect(engine.update()).rejects.toMatchObject({ code: 'TRUST_LOST' })
