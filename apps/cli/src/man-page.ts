@@ -42,6 +42,7 @@ const environment: readonly (readonly [string, string])[] = [
   ['KEYTURN_CONFIG', 'as --config'],
   ['KEYTURN_PASSPHRASE_FILE', 'as --passphrase-file'],
   ['KEYTURN_TOKEN_FILE, KEYTURN_TOKEN', 'the release server\'s token, in a file or as it is'],
+  ['KEYTURN_INSTALL_DIR', 'the install of update, launch and repair, as --dir'],
   ['NO_COLOR', 'use no colour'],
 ]
 

@@ -33,12 +33,12 @@ interface OpenInstall {
 
 function installFlags(command: Command): Command {
   return command
-    .option('--dir <folder>', 'folder of the install (default: $METIN2_INSTALL_DIR)')
+    .option('--dir <folder>', 'folder of the install (default: $KEYTURN_INSTALL_DIR, else $METIN2_INSTALL_DIR)')
     .option('--server <url>', 'release server; remembered after the first install')
     .option('--trust <pin>', 'did:keri:<prefix>?sn=&said= or key:<hex>; remembered after the first install')
     .option('--product <name>', 'product, where the server has several')
     .option('--channel <name>', 'channel (default: stable)')
-    .addOption(new Option('--target <system>', 'whose files are installed (default: windows)').choices(['windows', 'linux', 'macos']))
+    .addOption(new Option('--target <system>', 'whose files are installed; chosen, not guessed: Windows clients run under wine too (default: windows)').choices(['windows', 'linux', 'macos']))
     .option('--limit <bytes>', 'bytes a second')
 }
 
@@ -109,8 +109,9 @@ function bytesPerSecond(text: string | undefined): number | undefined {
 }
 
 async function openInstall(context: Context, options: InstallOptions): Promise<OpenInstall> {
-  const folder = options.dir ?? locateInstall(process.env, dirname(fileURLToPath(import.meta.url)))
-  if (folder === undefined) throw new CliError('CLI_USAGE', 'Which install? Give --dir, or set METIN2_INSTALL_DIR')
+  const named = process.env['KEYTURN_INSTALL_DIR']
+  const folder = options.dir ?? (named === undefined || named === '' ? locateInstall(process.env, dirname(fileURLToPath(import.meta.url))) : named)
+  if (folder === undefined) throw new CliError('CLI_USAGE', 'Which install? Give --dir, or set KEYTURN_INSTALL_DIR')
   const { server, trust, product, channel, target, delivery, program } = options
   const said = { server, trust, product, channel, target, delivery, limit: bytesPerSecond(options.limit), program: program === undefined ? undefined : [program] }
   const given = Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)) as Settings
