@@ -4,6 +4,7 @@ import { diagnose, type Finding } from '../../src/health/diagnose.ts'
 import { openHome } from '../../src/publisher/home-session.ts'
 import { identityTurnSteps } from '../../src/turn/identity.ts'
 import { runTurn } from '../../src/turn/journal.ts'
+import { command } from '../support/command.ts'
 import { World } from '../support/world.ts'
 
 let world: World
@@ -21,10 +22,12 @@ async function nextKeyFindings(): Promise<Finding[]> {
 }
 
 describe('the file with the next identity key', () => {
-  it('is the only one: no earlier generation stays in the home, neither after init nor after a turn', async () => {
+  it('is the only one: no earlier generation stays in the home, neither after init nor after a turn, nor after id rotate', async () => {
     const besides = async (): Promise<string[]> => (await readdir(world.path('home'))).filter((name) => name.startsWith('next-identity'))
     expect(await besides()).toEqual(['next-identity.keystore'])
     await turn()
+    expect(await besides()).toEqual(['next-identity.keystore'])
+    expect(await command(world, ['id', 'rotate'])).toMatchObject({ code: 0, data: { sn: 2 } })
     expect(await besides()).toEqual(['next-identity.keystore'])
     await rename(world.path('home', 'next-identity.keystore'), world.path('moved'))
     await turn(world.path('moved'))
