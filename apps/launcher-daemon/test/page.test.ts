@@ -49,7 +49,7 @@ async function text(page: Page, selector: string): Promise<string> {
 }
 
 async function until(page: Page, selector: string, pattern: RegExp): Promise<void> {
-  await page.waitForFunction(([where, source, flags]) => new RegExp(source ?? '', flags).test(document.querySelector(where ?? '')?.textContent ?? ''), [selector, pattern.source, pattern.flags], { timeout: 15_000 })
+  await page.waitForFunction(([where, source, flags]) => new RegExp(source ?? '', flags).test(document.querySelector(where ?? '')?.textContent ?? ''), [selector, pattern.source, pattern.flags], { timeout: 60_000 })
 }
 
 describe.skipIf(executablePath === undefined)('the page', () => {
@@ -170,7 +170,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await publisher.resign(publisher.last as MadeRelease, ['release 2'])
     await page.click('#update')
     await until(page, '#trust', /Ověřeno: pochází od vydavatele/)
-    expect(await page.isDisabled('#play')).toBe(false)
+    await page.waitForSelector('#play:not([disabled])')
   })
 
   it('shows a refusal on a phone in full', async () => {

@@ -143,7 +143,8 @@ function watch(session: Session, child: ChildProcess, pid: number, installed: In
     void exited.then(() => clearTimeout(timer))
   })
   const confirmed = Promise.race([livesLong, exited.then((code) => code === 0)]).then(async (isGood) => {
-    if (isGood) await confirm(session, installed, pid)
+    // Not beside an update or a rollback: it writes the same state, and lives on the files that are let go here.
+    if (isGood) await session.aside(() => confirm(session, installed, pid))
     return isGood
   })
   confirmed.catch(() => undefined) // a start that cannot be written down is counted as failed next time

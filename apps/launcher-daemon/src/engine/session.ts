@@ -17,6 +17,9 @@ import { prepareFolders, recover, type Recovery } from './recover.ts'
 import { Source } from './source.ts'
 import { TrustStore } from './trust-store.ts'
 
+/** How long a note about a start waits for another launcher. */
+const asideWaitMs = 10_000
+
 /** What every operation of one engine shares. */
 export class Session {
   readonly options: ResolvedOptions
@@ -27,6 +30,7 @@ export class Session {
   meter: ProgressMeter
   state: EngineState = 'idle'
   readonly #log: LogFile | undefined
+  #turns: Promise<unknown> = Promise.resolve()
 
   private constructor(options: ResolvedOptions, layout: Layout) {
     this.options = options
@@ -85,6 +89,24 @@ export class Session {
    * @throws LauncherError `LA_LOCKED` when another launcher is at work; disk errors as `LA_DISK_FULL`, `LA_IO` ….
    */
   async exclusively<T>(run: (recovery: Recovery) => Promise<T>): Promise<T> {
+    return await this.#inTurn(() => this.#alone(run))
+  }
+
+  /** Runs something short once nobody is at work here, and keeps everybody from beginning meanwhile. */
+  async aside(run: () => Promise<void>): Promise<void> {
+    await this.#inTurn(async () => {
+      const lock = await lockFile(this.layout.lock, { waitMs: asideWaitMs, fs: this.options.fs })
+      await run().finally(() => lock.release())
+    })
+  }
+
+  async #inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const turn = this.#turns.then(run)
+    this.#turns = turn.catch(() => undefined)
+    return await turn
+  }
+
+  async #alone<T>(run: (recovery: Recovery) => Promise<T>): Promise<T> {
     const { fs, clock, lockWaitMs } = this.options
     this.enter('lock')
     try {
