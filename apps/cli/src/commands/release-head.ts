@@ -1,13 +1,14 @@
 import { hexEncode, systemRandom } from '@keyturn/primitives'
-import type { Rollout } from '@keyturn/manifest'
+import { ManifestError, verifyManifestSignatures, type Rollout } from '@keyturn/manifest'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { collect, wholeNumber } from '../flag-values.ts'
 import { formatTable } from '../output.ts'
+import type { HomeSession } from '../publisher/home-session.ts'
 import { refuseForeignArchives } from '../publisher/own-archives.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
-import { findRelease, readStoredHead, type StoredHead } from '../publisher/store.ts'
+import { findRelease, readStoredHead, rolesInForce, type StoredHead, type StoredRelease } from '../publisher/store.ts'
 import { openToRelease } from './release-home.ts'
 import { channelOf, type ChannelOption } from './release-options.ts'
 
@@ -46,11 +47,26 @@ function rolloutOf(percent: number, version: string, last: StoredHead | undefine
   return { percent, salt: goesOn ? running.salt : hexEncode(systemRandom(16)), paused: false }
 }
 
+/** A release that was signed before a turn of the release key is signed again first: launchers would refuse it. */
+async function requireSignatures(home: HomeSession, { manifest, bytes, signatures }: StoredRelease): Promise<void> {
+  if (signatures === undefined) return
+  const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
+  try {
+    verifyManifestSignatures(bytes, signatures, { ...document.roles.release, revokedKeys: document.revokedKeys })
+  } catch (cause) {
+    if (!(cause instanceof ManifestError)) throw cause
+    throw new CliError('CLI_TURN_UNREADY', `Release ${manifest.version} is not signed by the release keys in force (${cause.code})`, {
+      cause, hint: `Run "keyturn release sign ${manifest.version}"`,
+    })
+  }
+}
+
 async function runHead(context: Context, options: HeadOptions, version: string | undefined): Promise<CommandResult> {
   const home = await openToRelease(context, { write: true })
   const channel = channelOf(options, home.description)
   const release = await findRelease(home.paths, channel, version)
   await refuseForeignArchives(home, release)
+  await requireSignatures(home, release)
   const last = await readStoredHead(home.paths, channel)
   const percent = options.percent === undefined ? undefined : wholeNumber(options.percent, '--percent', 0, 100)
   const fallbackVersion = options.fallback ?? (percent === undefined ? undefined : release.manifest.previous)
