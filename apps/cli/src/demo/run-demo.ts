@@ -6,18 +6,15 @@ import type { Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { activeContentKey, keyAlias } from '../home.ts'
 import { counted, formatBytes } from '../output.ts'
-import { packTree, type PackReport } from '../publisher/archives.ts'
-import { prepareRelease } from '../publisher/prepare-release.ts'
-import { publishRelease, trustPin } from '../publisher/publish-release.ts'
-import { writeRuntimeKeyFile } from '../publisher/runtime-key-file.ts'
-import { issueHead, signRelease } from '../publisher/sign-release.ts'
+import { trustPin } from '../publisher/publish-release.ts'
 import { findRelease, readStoredHead, rolesInForce, type StoredHead } from '../publisher/store.ts'
 import { contentTurnSteps, planContentTurn } from '../turn/content.ts'
 import { identityTurnSteps } from '../turn/identity.ts'
 import { runTurn, type TurnStep } from '../turn/journal.ts'
 import { flippedByte, forgedInteraction, forgedManifest, forgedRotation, staleHead } from './forgeries.ts'
 import { copyDependencies, copyTree, editTree, nearestModules, type DemoTree } from './input.ts'
-import { demoNames, Stage, type ClientReport, type Tamper } from './stage.ts'
+import { packRelease, playOnce, publishTree } from './release-steps.ts'
+import { demoNames, Stage, type Tamper } from './stage.ts'
 import { DemoSteps, type StepOutcome } from './steps.ts'
 
 /** What the demonstration is told. */
@@ -283,47 +280,20 @@ export class Demo {
     return await runTurn(turn, turnSteps, { folder: paths.journals, now: new Date(this.#context.clock()).toISOString(), signal: this.stage.signal })
   }
 
-  /** Packs the source tree into the next release tree; unchanged files keep their bytes. */
   async #pack(previous: Promise<string> | undefined): Promise<StepOutcome> {
     const { stage } = this
-    const progress = this.#context.out.progress('pack')
-    const output = stage.path('releases', String(this.#release + 1))
-    let report: PackReport
-    try {
-      report = await packTree(stage.home, { input: stage.path('source'), output, previous: await previous, signal: stage.signal, progress })
-    } finally {
-      progress.end()
-    }
-    await writeRuntimeKeyFile(stage.home, output, activeContentKey(stage.home.description))
-    this.#archiveBytes = report.archiveBytes
-    const carried = report.carriedFiles > 0 ? `, ${report.carriedFiles} carried over` : ''
-    return { bytes: report.archiveBytes, note: `${counted(report.archives, 'archive')}, ${counted(report.files, 'file')}${carried}` }
+    const packed = await packRelease(this.#context, stage, stage.path('releases', String(this.#release + 1)), await previous)
+    this.#archiveBytes = packed.bytes
+    return packed
   }
 
-  /** Manifest, signature, head, upload. */
   async #publish(): Promise<StepOutcome> {
-    const { stage } = this
     this.#release += 1
-    const { home, client, signal } = stage
-    const nowMs = this.#context.clock()
-    const prepared = await prepareRelease(home, { tree: stage.path('releases', String(this.#release)), channel: demoNames.channel, nowMs, signal })
-    const release = await signRelease(home, prepared)
-    const head = await issueHead(home, release, { nowMs })
-    const progress = this.#context.out.progress('publish')
-    try {
-      const report = await publishRelease(home, client, release, head, { signal, progress })
-      return { bytes: report.bytes, note: `${report.version}, ${counted(report.blobs, 'blob')} sent, ${report.present} there already` }
-    } finally {
-      progress.end()
-    }
+    return await publishTree(this.#context, this.stage, this.stage.path('releases', String(this.#release)))
   }
 
   async #play(keyId: number, serverIsDown = false): Promise<StepOutcome> {
-    const report: ClientReport = await this.stage.play(serverIsDown)
-    const { ok, exit, files, bytes, archives, code } = report
-    if (report.offline !== serverIsDown) return { ok: false, note: `offline is ${report.offline}` }
-    if (!ok) return { ok: false, note: `client refused: ${code}, exit ${exit ?? 'by signal'}` }
-    return { bytes, ok: exit === 0 && report.keyId === keyId, note: `key_id ${report.keyId}, ${counted(archives, 'archive')}, every one of ${counted(files, 'file')} whole` }
+    return await playOnce(this.stage, keyId, serverIsDown)
   }
 
   #share(bytes: number, most: number, done: boolean): StepOutcome {
