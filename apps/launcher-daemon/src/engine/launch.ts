@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { filesFor } from '@keyturn/manifest'
 import { cleanEnvironment, type ChildCommand, deliveryNamed, type RuntimeKeyDelivery } from '@keyturn/runtime-key/node'
 import type { RuntimeKey } from '@keyturn/runtime-key'
 import { LauncherError } from '../errors.ts'
@@ -16,6 +15,7 @@ import { SealedKeyCache } from './sealed-key-cache.ts'
 import type { Session } from './session.ts'
 import { type InstallState, readState, writeState } from './state-file.ts'
 import { bringTo } from './update-run.ts'
+import { wantedFiles } from './wanted-files.ts'
 
 /** A client that runs. */
 export interface StartedClient {
@@ -40,9 +40,9 @@ export interface StartOptions {
  * start). Without a server a changed file bars the start: nothing unverified is run.
  */
 async function heal(session: Session, installed: InstalledRelease, state: InstallState, options: StartOptions): Promise<InstallState> {
-  const { fs, target, groups } = session.options
+  const { fs } = session.options
   const cache = await HashCache.load(fs, session.layout.hashCache)
-  const files = filesFor(installed.manifest, target, groups)
+  const files = wantedFiles(installed.manifest, session.options)
   const plan = await makePlan({
     fs, layout: session.layout, files, manifest: installed.manifest, installedFiles: [],
     cache: state.suspect ? undefined : cache, concurrency: 16, signal: options.signal,
@@ -81,12 +81,12 @@ async function startChild(session: Session, command: ChildCommand, key: RuntimeK
 
 /** Starts the verified client with its key, and watches whether the start was good. */
 export async function startClient(session: Session, installed: InstalledRelease, before: InstallState, options: StartOptions): Promise<StartedClient> {
-  const { fs, env, program, target, groups, runtimeKeys } = session.options
+  const { fs, env, program, runtimeKeys } = session.options
   const running = await runningClient(fs, session.layout)
   if (running !== undefined) throw new LauncherError('LA_LOCKED', `Cannot start: the client runs already (process ${running})`, { details: { pid: running } })
   const state = await heal(session, installed, before, options)
   session.enter('key-load')
-  const files = filesFor(installed.manifest, target, groups)
+  const files = wantedFiles(installed.manifest, session.options)
   const plain = commandFor({ layout: session.layout, files, program, env, platform: process.platform })
   refuseThroughWine(plain, session.options.delivery)
   const command = { ...plain, args: [...(plain.args ?? []), ...(options.args ?? [])], ...(options.stdio === undefined ? {} : { stdio: options.stdio }) }

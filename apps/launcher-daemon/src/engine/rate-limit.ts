@@ -26,7 +26,7 @@ export class RateLimit {
     if (bytesPerSecond !== undefined && !(bytesPerSecond > 0)) throw new RangeError('A limit is a positive number of bytes a second')
     this.#bytesPerSecond = bytesPerSecond
     this.#filledAt = this.#monotonic()
-    this.#tokens = Math.min(this.#tokens, 0)
+    this.#tokens = 0 // what was owed at the old rate is forgiven
     for (const wake of this.#wakers) wake()
     this.#wakers.clear()
   }

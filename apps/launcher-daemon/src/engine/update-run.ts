@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { type ContentKey, filesFor, type ManifestFile, parseManifest, type ReleaseManifest, type Requirements } from '@keyturn/manifest'
+import { type ContentKey, type ManifestFile, parseManifest, type ReleaseManifest, type Requirements } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
 import { listFolder, look, placeInside, readSmallFile, removeFile } from './disk.ts'
 import { decide } from './decide.ts'
@@ -14,6 +14,7 @@ import type { Session } from './session.ts'
 import { type FetchPlan, planFetch, stageAll, type Staged } from './stage.ts'
 import type { InstallState, ReleaseRef } from './state-file.ts'
 import type { Transaction } from './transaction.ts'
+import { wantedFiles } from './wanted-files.ts'
 
 /** A release that was verified and shall lie in the folder. */
 export interface TargetRelease {
@@ -57,7 +58,7 @@ async function filesOf(session: Session, path: string): Promise<ManifestFile[]> 
   const bytes = await readSmallFile(session.options.fs, path, maxManifestBytes)
   if (bytes === undefined) return []
   try {
-    return filesFor(parseManifest(bytes), session.options.target, session.options.groups)
+    return wantedFiles(parseManifest(bytes), session.options)
   } catch {
     return [] // damaged on disk: nothing of it is removed or used, its files are found by their hashes
   }
@@ -71,9 +72,9 @@ export function downloads(session: Session, signal: AbortSignal): DownloadContex
 
 /** Looks at every file and says what has to change. */
 async function plan(session: Session, release: TargetRelease, state: InstallState, options: RunOptions): Promise<{ plan: Plan; installed: ManifestFile[]; cache: HashCache }> {
-  const { fs, target, groups } = session.options
+  const { fs } = session.options
   session.enter('plan')
-  const files = filesFor(release.manifest as ReleaseManifest, target, groups)
+  const files = wantedFiles(release.manifest, session.options)
   // The very manifest that is installed need not be read again.
   const isInstalled = state.installed?.manifestSha256 === release.ref.manifestSha256 && state.partial === undefined
   const installed = isInstalled ? files : await installedFiles(session, state)
@@ -102,7 +103,7 @@ export async function bringTo(session: Session, release: TargetRelease, state: I
   session.enter('fetch')
   const context = downloads(session, options.signal)
   const fetchPlan = await planFetch(context, session.layout, planned.plan, planned.installed)
-  const releaseBytes = filesFor(release.manifest as ReleaseManifest, session.options.target, session.options.groups).reduce((sum, file) => sum + file.size, 0)
+  const releaseBytes = wantedFiles(release.manifest, session.options).reduce((sum, file) => sum + file.size, 0)
   session.emit({
     type: 'plan',
     plan: { version: release.ref.version, changedFiles: writes.length, removedFiles: removals.length, releaseBytes, changedBytes, downloadBytes: fetchPlan.downloadBytes },
