@@ -18,7 +18,7 @@ const NOT_SHOWN = join(root, 'tooling/catalogue/not-shown.tsv')
 const TARGET = join(root, 'docs/reliability.md')
 /** `(row 17)`, `(rows 17, 18)`, `(rows 33 to 38)` in the name of a test. */
 const MARK = /\(rows? ([0-9][0-9 ,to-]*)\)/g
-const TITLE = /(?:it|test|describe)(?:\.[a-zA-Z]+(?:\([^)]*\))?)*\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1/g
+const TITLE = /(?:it|test|describe)(?:\.[a-zA-Z]+(?:\((?:[^()]|\([^()]*\))*\))?)*\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1/g
 
 function readRows(): Row[] {
   return readFileSync(join(root, 'tooling/catalogue/rows.tsv'), 'utf8')
