@@ -1,7 +1,7 @@
-import { cp, readFile, rm } from 'node:fs/promises'
+import { cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { faultFileSystem, type FaultFileSystem, type FaultPlan } from '@keyturn/primitives/node'
+import { faultFileSystem, type FaultFileSystem, type FaultPlan, type RecordedOperation } from '@keyturn/primitives/node'
 import { describe, expect, it } from 'vitest'
 import { createEngine, type Fetch } from '../src/index.ts'
 import { patienceMs } from './support/campaign.ts'
@@ -85,6 +85,79 @@ async function checkSettled(folder: string, where: string): Promise<void> {
   await recoverOn(folder, fs)
   expect(fs.operations.filter(({ path }) => !isLock(path)), `second recovery after ${where}`).toEqual([])
 }
+
+/** Which crash point of docs/spec/launcher.md §4 a call of an update belongs to. */
+function pointOf(call: RecordedOperation | undefined, folder: string, isDecided: boolean): string | undefined {
+  if (call === undefined) return undefined
+  const { name, path } = call
+  const inside = path.startsWith(`${folder}/.updates/`) ? path.slice(folder.length + 10) : undefined
+  if (inside?.startsWith('lock')) return 'C0'
+  if (inside?.startsWith('trust/')) return isDecided ? 'C9' : /head|manifests/.test(inside) ? 'C2' : 'C1'
+  if (inside?.includes('hashcache.bin')) return isDecided ? undefined : 'C3'
+  if (inside?.startsWith('staging/') && !isDecided) return name === 'rename' ? 'C5' : 'C4'
+  if (inside?.includes('txn.json')) return name === 'rm' ? 'C10' : 'C6'
+  if (inside?.includes('state.json') || inside?.includes('current-manifest') || inside?.includes('steps.json')) return 'C9'
+  if (name === 'rename' && isDecided) return inside === undefined ? 'C8 or C7, old file set aside' : 'C7'
+  return undefined
+}
+
+describe('an update that is killed once at', () => {
+  it('each crash point from C0 to C10 is old or new afterwards (rows 205, 206)', async () => {
+    const publisher = await Publisher.create()
+    trustOf = publisher.trust
+    const stage = await scene()
+    const counted = await copyOf(stage.start)
+    const { operations } = await updateWith(counted, stage.publisher, { at: 1e9, mode: 'crash' })
+    const decided = operations.findIndex(({ name, path }) => name === 'rename' && path.includes('.txn.json.'))
+    const points = new Map<string, number[]>()
+    for (const [at, call] of operations.entries()) {
+      const point = pointOf(call, counted, at > decided)
+      if (point !== undefined) points.set(point, [...(points.get(point) ?? []), at])
+    }
+    expect([...points.keys()].sort()).toEqual(['C0', 'C1', 'C10', 'C2', 'C3', 'C4', 'C5', 'C6', 'C7', 'C8 or C7, old file set aside', 'C9'].filter((point) => points.has(point)))
+    for (const needed of ['C0', 'C2', 'C4', 'C5', 'C6', 'C7', 'C9', 'C10']) expect([...points.keys()], needed).toContain(needed)
+    for (const [point, calls] of points) {
+      for (const at of new Set([calls[0], calls.at(-1)])) {
+        const folder = await copyOf(stage.start)
+        await updateWith(folder, stage.publisher, { at: at as number, mode: 'crash' })
+        await dead(folder)
+        await recoverOn(folder)
+        const side = await checkWhole(folder, stage, `${point}, call ${at}`)
+        expect([point, at, side]).toEqual([point, at, (at as number) <= decided ? 'old' : 'new'])
+        await rm(folder, { recursive: true, force: true })
+      }
+    }
+    console.info([...points].map(([point, calls]) => `${point}: ${calls.length} calls`).sort().join(', '))
+  }, patienceMs)
+
+  it('C12, the confirmation of a start, counts that start as failed; C13, a new launcher, leaves the old file or the new one', async () => {
+    const publisher = await Publisher.create()
+    trustOf = publisher.trust
+    const launcher = noise(300_000, 31)
+    const sha256 = sha256Hex(launcher)
+    publisher.tree.set(`files/${sha256.slice(0, 2)}/${sha256}`, launcher)
+    await publisher.release({ 'client.mjs': 'process.exit(0)' }, { build: { launcher: { path: 'launcher.exe', sha256, size: launcher.length } } })
+    const folder = await temporaryFolder('fast')
+    await engineOn(folder, treeFetch(publisher.tree)).update()
+    let written = 0
+    const fs = faultFileSystem({ plan: { at: 0, mode: 'crash' }, counts: ({ name, path }) => name === 'rename' && path.includes('.state.json.') && written++ === 1 })
+    const started = await createEngine({ folder, server: 'http://releases.test/', trust: trustOf, fetch: treeFetch(publisher.tree), clock: () => NOW + 60_000, logFile: false, program: ['client.mjs'], fs })
+      .launch({ update: false, stdio: ['ignore', 'ignore', 'ignore'] })
+    await started.confirmed.catch(() => undefined)
+    expect(fs.fired).toBe(true)
+    expect(await engineOn(folder, offline).status()).toMatchObject({ confirmed: false, failedStarts: 1 })
+    await dead(folder)
+    for (let at = 0; ; at += 3) {
+      const target = join(folder, '.updates/launcher.exe')
+      await writeFile(target, 'old')
+      const dying = faultFileSystem({ plan: { at, mode: 'crash' } })
+      await engineOn(folder, treeFetch(publisher.tree), dying).fetchLauncher(target).catch(() => undefined)
+      expect(['old', launcher.length]).toContain(await readFile(target).then((bytes) => (bytes.length === 3 ? 'old' : bytes.length)))
+      await dead(folder)
+      if (!dying.fired) break
+    }
+  }, patienceMs)
+})
 
 describe('an update that is killed', () => {
   it('at any call that changes the disk leaves the old or the new release, never a mixture (rows 205, 206)', async () => {
