@@ -22,3 +22,13 @@ export function requireFolder(path: string): void {
   requireFiles(path)
   if (!statSync(path).isDirectory()) throw new CliError('CLI_PATH_UNKNOWN', `A folder is wanted, and this is a file: "${printable(path)}"`)
 }
+
+/**
+ * Refuses to replace what is there already, before anything is done.
+ *
+ * @throws {@link CliError} `CLI_EXISTS`.
+ */
+export function refuseExisting(path: string | undefined, isForced: boolean | undefined): void {
+  if (path === undefined || isForced === true || !existsSync(path)) return
+  throw new CliError('CLI_EXISTS', `Already there: "${printable(path)}"`, { hint: 'Give --force to replace it, or another name' })
+}

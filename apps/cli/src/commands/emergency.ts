@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { refuseExisting } from '../paths.ts'
 import { readTurn } from '../turn/journal.ts'
 import { readFreeze, removeFreeze, writeFreeze } from './emergency-freeze.ts'
 import { emergencyReport, reportText } from './emergency-report.ts'
@@ -14,7 +15,7 @@ interface RotateNowOptions extends Pick<RotateOptions, 'reason' | 'nextKeyFile' 
 }
 
 interface FreezeOptions { readonly duration: string; readonly reason?: string }
-interface ReportOptions { readonly alias?: string; readonly events: string; readonly output?: string }
+interface ReportOptions { readonly alias?: string; readonly events: string; readonly output?: string; readonly force?: boolean }
 
 /** Registers `keyturn emergency …`. */
 export function registerEmergency(program: Command, cli: Cli): void {
@@ -52,6 +53,7 @@ function registerReport(emergency: Command, cli: Cli): void {
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
     .option('--events <n>', 'how many of the last events', '100')
     .option('-o, --output <file>', 'write the report as JSON into a file')
+    .option('--force', 'replace an existing file')
   cli.define<ReportOptions>(report, { example: 'keyturn emergency report --output incident.json', run: runReport })
 }
 
@@ -129,7 +131,8 @@ async function runUnfreeze(context: Context): Promise<CommandResult> {
 async function runReport(context: Context, options: ReportOptions): Promise<CommandResult> {
   const limit = Number(options.events)
   if (!Number.isInteger(limit) || limit < 1) throw new CliError('CLI_USAGE', '--events wants a whole number')
+  refuseExisting(options.output, options.force)
   const report = await emergencyReport(context, await openIdentity(context, { alias: options.alias }), limit)
-  if (options.output !== undefined) await writeFileAtomic(options.output, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`))
+  if (options.output !== undefined) await writeFileAtomic(options.output, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`), { overwrite: options.force === true })
   return { data: report, text: reportText(report) }
 }

@@ -8,12 +8,14 @@ import { writeCalendar } from '../health/calendar.ts'
 import { collectStatus, type HomeStatus } from '../health/collect-status.ts'
 import type { StatusItem } from '../health/status-item.ts'
 import { counted, formatTable } from '../output.ts'
+import { refuseExisting } from '../paths.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { resumeCommand } from '../turn/pending.ts'
 
 interface StatusOptions {
   readonly check?: boolean
   readonly ics?: string
+  readonly force?: boolean
 }
 
 /** Registers `keyturn status`. */
@@ -23,13 +25,15 @@ export function registerStatus(program: Command, cli: Cli): void {
     .description('every key: age, state, when it is due; releases per channel; asks for no passphrase')
     .option('--check', 'exit with 1 when anything is due, for cron')
     .option('--ics <file>', 'write the due dates as a calendar file')
+    .option('--force', 'replace an existing calendar file')
   cli.define<StatusOptions>(status, { example: ['keyturn status', 'keyturn status --check --quiet', 'keyturn status --ics due.ics'], run: runStatus })
 }
 
 async function runStatus(context: Context, options: StatusOptions): Promise<CommandResult> {
+  refuseExisting(options.ics, options.force)
   const nowMs = context.clock()
   const status = await collectStatus(await openHome(context), nowMs)
-  if (options.ics !== undefined) await writeFileAtomic(resolve(options.ics), utf8Encode(writeCalendar(status, nowMs)))
+  if (options.ics !== undefined) await writeFileAtomic(resolve(options.ics), utf8Encode(writeCalendar(status, nowMs)), { overwrite: options.force === true })
   const due = status.items.filter(({ due_state }) => due_state === 'due' || due_state === 'expired')
   return {
     data: { ...statusData(status), due: due.map(({ kind, id }) => `${kind} ${id}`) },

@@ -6,6 +6,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { wholeNumber } from '../flag-values.ts'
 import { counted, formatTable } from '../output.ts'
+import { refuseExisting } from '../paths.ts'
 import { type VaultFlags, openVault, withVault } from './vault-location.ts'
 
 interface VerifyFlags extends VaultFlags {
@@ -18,6 +19,7 @@ interface ListFlags extends VaultFlags {
 
 interface CheckpointFlags extends VaultFlags {
   readonly output?: string
+  readonly force?: boolean
 }
 
 /** Registers `keyturn vault audit verify | list | checkpoint`. */
@@ -28,7 +30,8 @@ export function registerVaultAudit(vault: Command, cli: Cli): void {
   cli.define<VerifyFlags>(withVault(verify), { example: ['keyturn vault audit verify', 'keyturn vault audit verify --checkpoint /media/stick/checkpoint.json'], run: verifyChain })
   const list = audit.command('list').description('the newest records').option('--last <n>', 'how many', '20')
   cli.define<ListFlags>(withVault(list), { example: 'keyturn vault audit list --last 5', run: listRecords })
-  const checkpoint = audit.command('checkpoint').description('sign where the chain stands, to be kept elsewhere').option('-o, --output <file>', 'write it to this file')
+  const checkpoint = audit.command('checkpoint').description('sign where the chain stands, to be kept elsewhere')
+    .option('-o, --output <file>', 'write it to this file').option('--force', 'replace an existing file')
   cli.define<CheckpointFlags>(withVault(checkpoint), { example: 'keyturn vault audit checkpoint --output /media/stick/checkpoint.json', run: makeCheckpoint })
 }
 
@@ -76,9 +79,10 @@ function versions({ fromVersion, toVersion }: AuditRecord): string {
 }
 
 async function makeCheckpoint(context: Context, flags: CheckpointFlags): Promise<CommandResult> {
+  refuseExisting(flags.output, flags.force)
   const vault = await openVault(context, flags)
   const checkpoint = await vault.audit.checkpoint()
-  if (flags.output !== undefined) await writeFileAtomic(resolve(flags.output), writeCheckpoint(checkpoint))
+  if (flags.output !== undefined) await writeFileAtomic(resolve(flags.output), writeCheckpoint(checkpoint), { overwrite: flags.force === true })
   const { seq, head } = checkpoint
   return {
     data: { seq, head, output: flags.output === undefined ? undefined : resolve(flags.output) },

@@ -59,6 +59,7 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
     before: "mv home/next-identity.keystore media/usb/next.keystore; (umask 077; echo new > new.txt)", instead: { '--next-key ': '--next-key --new-passphrase-file new.txt ' },
   },
   'keyturn vault init': { before: 'rm -r home/vault' },
+  'keyturn vault audit checkpoint --output /media/stick/checkpoint.json': { before: 'rm media/stick/checkpoint.json' },
   'keyturn vault retire 1': { before: 'keyturn vault rotate --yes; keyturn vault sweep' },
   'keyturn vault retire 1 --destroy --yes': { before: turned, exit: 4 },
   'keyturn serve --port 8470': { instead: { '--port 8470': '--port 0' }, until: /Ctrl-C stops/ },
