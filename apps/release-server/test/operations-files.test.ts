@@ -115,7 +115,8 @@ describe('files in docs/operations', () => {
     const environment = { PATH: process.env['PATH'] ?? '', HOME: folder, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder }
     await run(programs.caddy ?? '', ['validate', '--adapter', 'caddyfile', '--config', join(folder, 'Caddyfile')], { env: environment })
     const child = spawn(programs.caddy ?? '', ['run', '--adapter', 'caddyfile', '--config', join(folder, 'Caddyfile')], { env: environment, stdio: 'ignore' })
-    atEnd(() => ended(child, 'SIGTERM'))
+    // Asked kindly, Caddy waits for ever for streams that are open.
+    atEnd(() => ended(child, 'SIGKILL'))
     const url = `http://127.0.0.1:${outside}`
     await until(async () => { if (!(await fetch(`${url}/healthz`)).ok) throw new Error('not yet') })
     const path = `/files/${sha256Hex(bytes).slice(0, 2)}/${sha256Hex(bytes)}`
