@@ -170,7 +170,7 @@ describe('keyturn', () => {
     expect(outcome.code).toBe(3)
   })
 
-  it('stops at Ctrl-C with exit 5 and leaves nothing half-written', async () => {
+  it('stops at Ctrl-C with exit 5 and leaves nothing half-written (row 268)', async () => {
     await world.source()
     const outcome = await keyturn(['serve', '--port', '0', '--home', world.path('home'), '--json'], {
       onSpawn: (child) => child.stdout?.once('data', () => child.kill('SIGINT')),

@@ -76,7 +76,7 @@ describe('m2pack', () => {
     }
   })
 
-  it('refuses with the code and exit code of what is wrong', async () => {
+  it('refuses with the code and exit code of what is wrong: output that exists or is a folder, missing and wrong values among it (rows 259, 260)', async () => {
     const bytes = readFileSync(at('one.m2p'))
     writeFileSync(at('cut.m2p'), bytes.subarray(0, -1))
     const flipped = Buffer.from(bytes)
@@ -90,6 +90,10 @@ describe('m2pack', () => {
       ['M2P_KEY_INVALID', 4, m2pack('verify', '--archive', at('one.m2p'), '--public-key', at('one.m2p'))],
       ['BUILD_SPECIAL_FILE', 4, build('x.m2p')],
       ['PRIM_EXISTS', 2, build('one.m2p', '--exclude', 'link')],
+      ['PRIM_EXISTS', 2, build('tree', '--exclude', 'link')],
+      ['PRIM_FILE', 3, build('tree', '--exclude', 'link', '--force')],
+      ['CLI_USAGE', 2, m2pack('list', '--archive', at('one.m2p'), '--nonsense')],
+      ['CLI_USAGE', 2, m2pack('list', '--archive')],
       ['CLI_PATH_UNKNOWN', 2, m2pack('list', '--archive', at('nothing'))],
       ['CLI_USAGE', 2, m2pack('build', '--input', at('tree'))],
       ['CLI_USAGE', 2, build('y.m2p', '--level', '23')],
@@ -130,7 +134,7 @@ describe('m2pack', () => {
     }
   })
 
-  it('leaves nothing behind when the disk is full', () => {
+  it('leaves nothing behind when the disk is full (row 261)', () => {
     const main = new URL('../dist/m2pack.js', import.meta.url).pathname
     mkdirSync(at('full'))
     const command = `ulimit -f 40; exec "${process.execPath}" "${main}" build --input "${at('tree')}" --output "${at('full/x.m2p')}" --key "${at('keys/master.key')}" --sign-secret-key "${at('keys/signing.key')}" --json`
@@ -138,6 +142,19 @@ describe('m2pack', () => {
     expect(JSON.parse(stdout)).toMatchObject({ ok: false, error: { code: 'PRIM_DISK_FULL' } })
     expect(status).toBe(3)
     expect(readdirSync(at('full'))).toEqual([])
+  })
+
+  it('takes names that begin with a dash, and shows those it refuses without their control characters (row 266)', async () => {
+    mkdirSync(at('odd'))
+    writeFileSync(at('odd/-lead'), 'x')
+    const flags = ['--key', at('keys/master.key'), '--sign-secret-key', at('keys/signing.key')]
+    expect((await m2pack('build', '--input', at('odd'), '--output', at('odd.m2p'), ...flags)).code).toBe(0)
+    expect((await m2pack('list', '--archive', at('odd.m2p'))).out).toContain('"-lead"')
+    writeFileSync(at('odd', 'a\nb\u001b[31m'), 'x')
+    const refused = await m2pack('build', '--input', at('odd'), '--output', at('odder.m2p'), ...flags)
+    expect(refused).toMatchObject({ code: 4, json: { error: { code: 'M2P_PATH' } } })
+    expect(refused.out.trimEnd() + refused.err).not.toMatch(/[\u0000-\u001f]/)
+    expect(existsSync(at('odder.m2p'))).toBe(false)
   })
 
   it('gives equal bytes on every run', async () => {

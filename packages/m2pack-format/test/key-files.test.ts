@@ -25,7 +25,7 @@ describe('generateKeyFiles()', () => {
     }
   })
 
-  it('never overwrites, and leaves nothing of its own when one file is there', async () => {
+  it('never overwrites, and leaves nothing of its own when one file is there (row 263)', async () => {
     const folder = temporaryFolder()
     writeFileSync(join(folder, 'signing.pub'), 'mine')
     await expect(generateKeyFiles(folder)).rejects.toMatchObject({ code: 'PRIM_EXISTS' })
@@ -46,6 +46,25 @@ describe('generateKeyFiles()', () => {
         if (!fs.fired) break
       }
     }
+  })
+})
+
+describe('generateKeyFiles() killed at any call (row 264)', () => {
+  it('leaves what the next run names and never writes over', async () => {
+    const outcomes = new Set<string>()
+    for (let at = 0; ; at++) {
+      const keys = join(temporaryFolder(), 'keys')
+      const fs = faultFileSystem({ plan: { at, mode: 'crash' } })
+      await generateKeyFiles(keys, { fs }).catch(() => undefined)
+      const read = (): Record<string, string> => Object.fromEntries((existsSync(keys) ? readdirSync(keys) : []).filter((name) => !name.startsWith('.')).map((name) => [name, readFileSync(join(keys, name), 'utf8')]))
+      const before = read()
+      const outcome = await generateKeyFiles(keys).then(() => 'done', (error: { code: string }) => error.code)
+      expect(outcome).toBe(Object.keys(before).length === 0 ? 'done' : 'PRIM_EXISTS')
+      expect(read()).toMatchObject(before)
+      outcomes.add(outcome)
+      if (!fs.fired) break
+    }
+    expect([...outcomes].sort()).toEqual(['PRIM_EXISTS', 'done'])
   })
 })
 
