@@ -15,6 +15,7 @@ const checks: readonly Check[] = [
   { name: 'dead-code', command: ['knip', '--no-progress', '--no-config-hints'] },
   { name: 'structure', command: ['node', 'tooling/checks/structure.ts'] },
   { name: 'documents', command: ['node', 'tooling/checks/documents.ts'] },
+  { name: 'catalogue', command: ['node', 'tooling/checks/catalogue.ts'] },
   { name: 'supply-chain', command: ['node', 'tooling/checks/supply-chain.ts'] },
   { name: 'types', command: turbo('types', '--continue') },
   { name: 'tooling-types', command: ['tsc', '-p', 'tooling/tsconfig.json'] },
