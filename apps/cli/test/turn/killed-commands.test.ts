@@ -74,7 +74,8 @@ async function killedAtEveryStep(args: readonly string[], { nowMs, only = [], te
   }
 }
 
-describe('killed at every step and run again, a turn comes to the end it would have had', () => {
+// Hundreds of commands in a row: patient on a busy machine.
+describe('killed at every step and run again, a turn comes to the end it would have had', { timeout: 1_800_000 }, () => {
   const year = now + 400 * 86_400_000
   it.each<[string, readonly string[], number, number]>([
     ['content', ['rotate', 'content', '--local'], now, 8],
