@@ -95,17 +95,22 @@ async function requireBytes(context: ServerContext, sha256: string): Promise<voi
 
 /** Stores a blob, hashed on the way; tells whether it was new. A blob that is there is not written again. */
 export async function storeBlob(context: ServerContext, sha256: string, source: ByteStream, options: PutOptions): Promise<{ created: boolean; size: number }> {
-  const [missing] = await missingBlobs(context, [sha256])
-  const present = missing === undefined ? await context.blobs.stat(sha256) : undefined
+  const present = await storedSize(context, sha256)
   if (present !== undefined) {
-    if (options.size !== undefined && present.size !== options.size) {
+    if (options.size !== undefined && present !== options.size) {
       throw new ServerError('SRV_CONFLICT', `Cannot store blob ${sha256}: another length was announced than the stored blob has`)
     }
-    return { created: false, size: present.size }
+    return { created: false, size: present }
   }
   const { size } = await context.blobs.put(sha256, source, options)
   await recordBlob(context, sha256, size)
   return { created: true, size }
+}
+
+/** Size of a blob that is there and may be relied on, its lease renewed; undefined for any other. */
+export async function storedSize(context: ServerContext, sha256: string): Promise<number | undefined> {
+  const [missing] = await missingBlobs(context, [sha256])
+  return missing === undefined ? (await context.blobs.stat(sha256))?.size : undefined
 }
 
 /** What is known of a blob. */

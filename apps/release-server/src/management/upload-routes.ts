@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { base64Decode, utf8Decode } from '@keyturn/primitives'
 import { createHash } from 'node:crypto'
-import { recordBlob } from '../blobs.ts'
+import { recordBlob, storedSize } from '../blobs.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { maxBlobBytes, maxPutBytes } from '../limits.ts'
@@ -122,6 +122,9 @@ function presignRoutes(app: FastifyInstance, context: ServerContext): void {
     schema: { params, body: objectSchema({ size, upload_id: { type: 'string', minLength: 1, maxLength: 1024 }, etags: { type: 'array', minItems: 1, maxItems: 10_000, items: { type: 'string', maxLength: 128, pattern: '^"?[0-9A-Za-z-]{1,120}"?$' } } }) },
   }, async (request, reply) => {
     const { size: bytes, upload_id: uploadId, etags } = request.body
+    const there = await storedSize(context, request.params.sha)
+    // The answer to an earlier call was lost, or another upload was faster.
+    if (there === bytes) return sendJson(reply, 200, { sha256: request.params.sha, size: bytes })
     const info = await context.blobs.completePresigned?.(request.params.sha, bytes, uploadId, etags)
     if (info === undefined) throw new ServerError('SRV_NOT_FOUND', 'The storage of this server takes no direct uploads: use /v1/uploads')
     await recordBlob(context, info.sha256, info.size)

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { ServerError } from '../errors.ts'
 import { timestamp } from '../context.ts'
 import { isBlobName, isUploadName } from './blob-store.ts'
@@ -24,6 +24,8 @@ class S3BlobStore implements BlobStore {
   readonly kind = 's3'
   readonly #s3: S3Caller
   readonly #clock: () => number
+  /** Direct uploads that are being read back: whoever asks again waits for the same answer. */
+  readonly #completing = new Map<string, Promise<BlobInfo>>()
 
   constructor(s3: S3Caller, clock: () => number) {
     this.#s3 = s3
@@ -87,8 +89,7 @@ class S3BlobStore implements BlobStore {
     const parts = etags.map((etag, at) => `<Part><PartNumber>${at + 1}</PartNumber><ETag>${etag.replaceAll('"', '&quot;')}</ETag></Part>`)
     const body = new TextEncoder().encode(`<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`)
     const answer = await this.#s3.text({ method: 'POST', key, query: { uploadId }, body, headers: { 'content-type': 'application/xml' } })
-    // The status comes before the work is done: the body may still tell of a failure.
-    if (answer.includes('<Error>')) throw new ServerError('SRV_STORAGE', `Cannot complete a multipart upload: ${xmlTexts(answer, 'Code')[0] ?? 'unknown'}`)
+    refuseError('complete a multipart upload', answer)
   }
 
   async delete(sha256: string): Promise<void> {
@@ -96,7 +97,7 @@ class S3BlobStore implements BlobStore {
   }
 
   async quarantine(sha256: string): Promise<void> {
-    await this.#s3.send({ method: 'PUT', key: `quarantine/${sha256}`, headers: { 'x-amz-copy-source': this.#s3.pathOf(blobKey(sha256)) } })
+    await this.#copy(blobKey(sha256), `quarantine/${sha256}`, null)
     await this.delete(sha256)
   }
 
@@ -152,30 +153,63 @@ class S3BlobStore implements BlobStore {
   }
 
   async presign(sha256: string, size: number): Promise<PresignedUpload> {
-    const key = incomingKey(sha256)
+    blobKey(sha256)
+    // A place of its own for each upload: what is read back and hashed cannot be exchanged by another one.
+    const name = randomBytes(18).toString('base64url')
+    const key = incomingKey(name)
     const uploadId = await this.#startMultipart(key)
     // At most 10,000 parts, none below 5 MiB but the last.
     const bytes = Math.max(partBytes, Math.ceil(size / 10_000))
     const count = Math.max(1, Math.ceil(size / bytes))
     const urls = Array.from({ length: count }, (_, at) => this.#s3.presign('PUT', key, { partNumber: String(at + 1), uploadId }, presignSeconds))
-    return { uploadId, partBytes: bytes, urls, expiresAt: timestamp(this.#clock() + presignSeconds * 1000) }
+    return { uploadId: `${name}.${uploadId}`, partBytes: bytes, urls, expiresAt: timestamp(this.#clock() + presignSeconds * 1000) }
   }
 
-  async completePresigned(sha256: string, size: number, uploadId: string, etags: readonly string[]): Promise<BlobInfo> {
-    const key = incomingKey(sha256)
+  completePresigned(sha256: string, size: number, uploadId: string, etags: readonly string[]): Promise<BlobInfo> {
+    const asked = JSON.stringify([sha256, size, uploadId])
+    const running = this.#completing.get(asked)
+    if (running !== undefined) return running
+    const fresh = this.#complete(sha256, size, uploadId, etags).finally(() => this.#completing.delete(asked))
+    this.#completing.set(asked, fresh)
+    return fresh
+  }
+
+  async #complete(sha256: string, size: number, uploadId: string, etags: readonly string[]): Promise<BlobInfo> {
+    const { key, id } = incomingOf(uploadId)
     if (etags.length === 0) throw new ServerError('UP_LENGTH', 'Cannot complete the upload: no part has come')
-    await this.#completeMultipart(key, uploadId, etags)
-    try {
-      // Read back and hashed: nobody but the storage has seen these bytes.
-      for await (const part of hashed(sha256, bodyOf(await this.#s3.send({ method: 'GET', key })), { size })) void part
-      if (size > maxCopyBytes) return await this.put(sha256, bodyOf(await this.#s3.send({ method: 'GET', key })), { size })
-      await this.#s3.send({ method: 'PUT', key: blobKey(sha256), headers: { 'x-amz-copy-source': this.#s3.pathOf(key) } })
-    } finally {
-      await this.#s3.send({ method: 'DELETE', key, accept: [404] })
-    }
+    await this.#completeMultipart(key, id, etags).catch((error: unknown) => this.#refuseUnjoined(key, error))
+    const info = await this.#takeOver(key, sha256, size).catch(async (error: unknown) => {
+      // Wrong bytes go at once; after anything else the upload may be completed again.
+      if (error instanceof ServerError && (error.code === 'UP_HASH' || error.code === 'UP_LENGTH')) await this.#s3.send({ method: 'DELETE', key, accept: [404] })
+      throw error
+    })
+    await this.#s3.send({ method: 'DELETE', key, accept: [404] })
+    return info
+  }
+
+  /** Reads an incoming object back and hashes it, for nobody but the storage has seen its bytes; then copies it to its place. */
+  async #takeOver(key: string, sha256: string, size: number): Promise<BlobInfo> {
+    const response = await this.#s3.send({ method: 'GET', key })
+    for await (const part of hashed(sha256, bodyOf(response), { size })) void part
+    if (size > maxCopyBytes) return await this.put(sha256, bodyOf(await this.#s3.send({ method: 'GET', key })), { size })
+    await this.#copy(key, blobKey(sha256), response.headers.get('etag'))
     const info = await this.stat(sha256)
     if (info?.size !== size) throw new ServerError('SRV_STORAGE', `Cannot find blob ${sha256} just after it was copied`)
     return info
+  }
+
+  /** The parts may have been joined before, by a server that died then: that is as good. */
+  async #refuseUnjoined(key: string, error: unknown): Promise<void> {
+    if (!(error instanceof ServerError)) throw error
+    const { status } = await this.#s3.send({ method: 'HEAD', key, accept: [404] })
+    if (status !== 404) return
+    throw error.details['status'] === 404 ? new ServerError('UP_UNKNOWN', 'There is no such upload', { cause: error }) : error
+  }
+
+  /** Copies an object, if it still is the one with this tag. */
+  async #copy(from: string, to: string, etag: string | null): Promise<void> {
+    const headers = { 'x-amz-copy-source': this.#s3.pathOf(from), ...(etag === null ? {} : { 'x-amz-copy-source-if-match': etag }) }
+    refuseError('copy an object', await this.#s3.text({ method: 'PUT', key: to, headers }))
   }
 
   async sweep(): Promise<void> {
@@ -211,8 +245,21 @@ function blobKey(sha256: string): string {
   return `files/${sha256.slice(0, 2)}/${sha256}`
 }
 
-function incomingKey(sha256: string): string {
-  return `incoming/${createHash('sha256').update(blobKey(sha256)).digest('hex')}`
+function incomingKey(name: string): string {
+  return `incoming/${name}`
+}
+
+/** Where a direct upload lies and how the storage calls it, from the id that {@link S3BlobStore.presign} gave. */
+function incomingOf(uploadId: string): { key: string; id: string } {
+  const dot = uploadId.indexOf('.')
+  const name = uploadId.slice(0, Math.max(0, dot))
+  if (!isUploadName(name)) throw new ServerError('UP_UNKNOWN', 'There is no such upload')
+  return { key: incomingKey(name), id: uploadId.slice(dot + 1) }
+}
+
+/** The status of some answers comes before the work is done: their body may still tell of a failure. */
+function refuseError(what: string, answer: string): void {
+  if (answer.includes('<Error>')) throw new ServerError('SRV_STORAGE', `Cannot ${what}: ${xmlTexts(answer, 'Code')[0] ?? 'unknown'}`)
 }
 
 function uploadPrefix(uploadId: string): string {
