@@ -33,7 +33,7 @@ export interface RotateOptions {
 }
 
 /** Collects the values of a repeatable flag. */
-export function collect(value: string, before: readonly string[] = []): readonly string[] {
+function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value]
 }
 
@@ -65,7 +65,7 @@ export function registerIdRotate(id: Command, cli: Cli): void {
 }
 
 /** The alias that was asked for: two flags, one meaning. */
-export function currentAlias({ alias, currentKeyAlias }: RotateOptions): string | undefined {
+function currentAlias({ alias, currentKeyAlias }: RotateOptions): string | undefined {
   if (alias !== undefined && currentKeyAlias !== undefined) throw new CliError('CLI_USAGE', '--alias and --current-key-alias mean the same: give one of them')
   return alias ?? currentKeyAlias
 }
@@ -82,7 +82,7 @@ export async function standingSeals(identity: Identity): Promise<readonly Seal[]
 }
 
 /** What a rotation says, from its flags. */
-export async function rotationTerms(identity: Identity, options: RotateOptions, extra: readonly Seal[] = []): Promise<RotationTerms> {
+async function rotationTerms(identity: Identity, options: RotateOptions, extra: readonly Seal[] = []): Promise<RotationTerms> {
   const required = options.witnessesRequired === undefined ? undefined : Number(options.witnessesRequired)
   if (required !== undefined && (!Number.isInteger(required) || required < 0)) throw new CliError('CLI_USAGE', '--witnesses-required wants a whole number')
   const tips = await Promise.all((options.sealTip ?? []).map(async (repo) => sha256Seal((await readCommit(repo, 'HEAD')).digest)))
@@ -93,7 +93,7 @@ export async function rotationTerms(identity: Identity, options: RotateOptions, 
 }
 
 /** Files with next keys that the flags name. */
-export function nextKeyFiles(options: RotateOptions): string[] | undefined {
+function nextKeyFiles(options: RotateOptions): string[] | undefined {
   return options.nextKeyFile?.map((file) => resolve(file))
 }
 
@@ -102,7 +102,7 @@ function keysText(state: KeyState): string {
 }
 
 /** What a dry run says: the key state before and after, and which promised keys were at hand. */
-export function previewResult(preview: RotationPreview): CommandResult {
+function previewResult(preview: RotationPreview): CommandResult {
   const { before, after, event, revealed } = preview
   const data: JsonObject = { dry_run: true, before: stateJson(before), after: stateJson(after), revealed: [...revealed], event_bytes: event.message.length }
   return {
