@@ -40,7 +40,7 @@ async function countIn(path: string, needles: readonly Buffer[]): Promise<number
 
 const formsOf = (secret: Uint8Array): Buffer[] => [Buffer.from(secret), ...(['hex', 'base64', 'base64url'] as const).map((form) => Buffer.from(Buffer.from(secret).toString(form)))]
 
-it('a core file of the server holds no runtime key, no transport key and no passphrase, nor do its logs', { timeout: 180_000 }, async (context) => {
+it('a core file of the server holds no runtime key, no transport key and no passphrase, nor do its logs', { timeout: 600_000 }, async (context) => {
   const folder = await temporaryFolder()
   const passphrase = `a long passphrase ${hexEncode(someBytes(8))}`
   await writeFile(join(folder, 'passphrase'), `${passphrase}\n`)

@@ -6,7 +6,7 @@ import { createTokenByCommand, runServer } from './processes.ts'
 import { TestPublisher } from './publisher.ts'
 import { fileUrl, sha256Hex, someBytes, temporaryFolder } from './support.ts'
 
-it('kill -9 in uploads and publishes: what was acknowledged is there, a channel is old or new, never mixed (row 237)', { timeout: 120_000 }, async () => {
+it('kill -9 in uploads and publishes: what was acknowledged is there, a channel is old or new, never mixed (row 237)', { timeout: 300_000 }, async () => {
   const environment = { KEYTURN_DATA_DIR: await temporaryFolder() }
   const token = await createTokenByCommand(environment)
   const publisher = await TestPublisher.create()

@@ -11,6 +11,8 @@ import { someBytes } from './support.ts'
 
 const key = (name: string) => ed25519PublicKey(seedOf(name))
 const signer = (name: string) => seedSigner([seedOf(name)])
+/** A time some minutes ago. */
+const ago = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString()
 
 /** An identity that says which machines are its own, as `keyturn device link` does. */
 async function attester(name = 'attester'): Promise<{ prefix: string; events: SignedEvent[]; log(): Uint8Array; turn(): Promise<void>; say(seed: Uint8Array, more?: object, state?: KeyState, by?: string): Promise<{ prefix: string; document: Uint8Array; statement: Uint8Array }> }> {
@@ -25,7 +27,7 @@ async function attester(name = 'attester'): Promise<{ prefix: string; events: Si
     },
     say: async (seed, more = {}, state = last().state, by = `${name} ${events.length - 1}`) => {
       const document = utf8Encode(JSON.stringify({
-        type: 'keyturn.device', schema: 1, identity: last().prefix, did: didKey(ed25519PublicKey(seed)), name: 'my machine', status: 'linked', at: '2026-11-21T08:00:00.000Z', note: '', ...more,
+        type: 'keyturn.device', schema: 1, identity: last().prefix, did: didKey(ed25519PublicKey(seed)), name: 'my machine', status: 'linked', at: ago(60), note: '', ...more,
       }))
       return { prefix: last().prefix, document, statement: await signStatement(state, { purpose: 'device', sha256: sha256(document), claimedAtMs: Date.now() }, signer(by)) }
     },
@@ -66,11 +68,11 @@ describe('runtimeKeyAccess: devices', () => {
     expect(await client.putAttester('metin2', identity.prefix, identity.log(), 'guild')).toMatchObject({ prefix: identity.prefix, sn: 0, note: 'guild' })
     expect(await anonymous.attestDevice('metin2', word)).toMatchObject({ status: 'linked', name: 'my machine', key: hexEncode(keyAgreementOf(ed25519PublicKey(seed))) })
     expect(await ask()).toBe('given')
-    expect(await anonymous.attestDevice('metin2', await identity.say(seed, { status: 'revoked', at: '2026-11-21T09:00:00.000Z' }))).toMatchObject({ status: 'revoked' })
+    expect(await anonymous.attestDevice('metin2', await identity.say(seed, { status: 'revoked', at: ago(50) }))).toMatchObject({ status: 'revoked' })
     expect(await ask()).toBe('RK_REFUSED')
     // The older word cannot be brought again, a newer one can.
     await expect(anonymous.attestDevice('metin2', word)).rejects.toMatchObject({ code: 'SRV_CONFLICT' })
-    await anonymous.attestDevice('metin2', await identity.say(seed, { at: '2026-11-21T10:00:00.000Z' }))
+    await anonymous.attestDevice('metin2', await identity.say(seed, { at: ago(40) }))
     expect(await ask()).toBe('given')
     expect(await client.listDevices('metin2')).toMatchObject([{ by: identity.prefix, status: 'linked' }])
   })
@@ -89,7 +91,7 @@ describe('runtimeKeyAccess: devices', () => {
     await expect(client.attestDevice('metin2', before)).rejects.toMatchObject({ code: 'SRV_CONFLICT' })
     await identity.turn()
     // The longer log may come with the word.
-    await client.attestDevice('metin2', { ...await identity.say(seed, { at: '2026-11-22T08:00:00.000Z' }), log: identity.log() })
+    await client.attestDevice('metin2', { ...await identity.say(seed, { at: ago(30) }), log: identity.log() })
     expect((await client.listAttesters('metin2'))[0]?.sn).toBe(2)
     expect(await ask()).toBe('given')
     await client.removeDevice('metin2', hexEncode(x25519PublicKey(secret)))
@@ -127,6 +129,45 @@ describe('runtimeKeyAccess: devices', () => {
     fork.events.push(await rotate((fork.events[0] as SignedEvent).state, { keys: [key('attester 1')], nextKeys: [key('elsewhere')] }, signer('attester 1')))
     await client.putAttester('metin2', identity.prefix, identity.log())
     await expect(client.putAttester('metin2', identity.prefix, fork.log())).rejects.toMatchObject({ code: 'SRV_CONFLICT' })
+  })
+
+  it('what a thief of the keys said counts no more once they are turned, and nothing is taken from the future', async () => {
+    const { client, seed, ask } = await devices()
+    const identity = await attester()
+    await client.putAttester('metin2', identity.prefix, identity.log())
+    for (const at of ['9999-12-31T23:59:59.000Z', ago(-6)]) {
+      await expect(client.attestDevice('metin2', await identity.say(seed, { status: 'revoked', at }))).rejects.toMatchObject({ code: 'SRV_CONFLICT' })
+    }
+    await client.attestDevice('metin2', await identity.say(seed, { status: 'revoked', at: ago(-4) }))
+    await identity.turn()
+    await client.attestDevice('metin2', { ...await identity.say(seed, { at: ago(1) }), log: identity.log() })
+    expect(await ask()).toBe('given')
+  })
+
+  it('a word that is brought again changes nothing and leaves no trace; long and unprintable ones are refused', async () => {
+    const { client, running, seed } = await devices()
+    const identity = await attester()
+    await client.putAttester('metin2', identity.prefix, identity.log())
+    const word = await identity.say(seed)
+    const again = { ...await identity.say(seed, { at: JSON.parse(new TextDecoder().decode(word.document)).at }), log: identity.log() }
+    await client.attestDevice('metin2', word)
+    const whole = await client.audit({ limit: 1000 })
+    const anonymous = new ReleaseServerClient(running.url, { retryPauseMs: 1 })
+    for (const each of [word, again, word]) expect(await anonymous.attestDevice('metin2', each)).toMatchObject({ status: 'linked', name: 'my machine' })
+    expect(await client.audit({ limit: 1000 })).toEqual(whole)
+    for (const name of ['x'.repeat(121), 'a\u001b]0;b', 'a\u202eb', 'a\nb']) {
+      await expect(anonymous.attestDevice('metin2', await identity.say(seed, { at: ago(1), name }))).rejects.toMatchObject({ code: 'SRV_REQUEST' })
+    }
+    await expect(anonymous.attestDevice('metin2', await identity.say(seed, { at: ago(1), note: 'x'.repeat(9000) }))).rejects.toMatchObject({ status: 400 })
+    await anonymous.attestDevice('metin2', await identity.say(seed, { at: ago(1), name: 'L\u00fcks \u{1f469}\u200d\u{1f680}' }))
+  })
+
+  it('a log that is known under one prefix is not taken under another', async () => {
+    const { client } = await devices()
+    const [known, fresh] = [await attester('known'), await attester('fresh')]
+    await client.putAttester('metin2', known.prefix, known.log())
+    await expect(client.putAttester('metin2', fresh.prefix, known.log())).rejects.toMatchObject({ code: expect.stringMatching(/^KEL_/) })
+    expect((await client.listAttesters('metin2')).map(({ prefix }) => prefix)).toEqual([known.prefix])
   })
 
   it('keyAgreementOf() is the public key of the X25519 secret that belongs to the Ed25519 seed', () => {

@@ -27,7 +27,7 @@ const noting = (calls: string[], answer?: (url: string) => Response | undefined)
 }
 
 describe('large uploads', () => {
-  it('go straight into the bucket by signed addresses, without the token, and are read back before they count', async () => {
+  it('go straight into the bucket by signed addresses, without the token, and are read back before they count', { timeout: 300_000 }, async () => {
     const { url, client, calls } = await onBucket((notes) => noting(notes))
     const bytes = someBytes(20 * 1024 * 1024)
     let sent = 0
@@ -40,7 +40,7 @@ describe('large uploads', () => {
     expect((await fetch(fileUrl(url, lying.sha256))).status).toBe(404)
   })
 
-  it('go through the server when its storage cannot be reached or is a folder, which is found out once', async () => {
+  it('go through the server when its storage cannot be reached or is a folder, which is found out once', { timeout: 300_000 }, async () => {
     const refused = (notes: string[]): typeof fetch => noting(notes, (address) => (address.startsWith(s3.url) ? new Response(null, { status: 403 }) : undefined))
     const { url, client, calls } = await onBucket(refused)
     const two = [blobFromBytes(someBytes(17 * 1024 * 1024)), blobFromBytes(someBytes(17 * 1024 * 1024))]

@@ -54,7 +54,7 @@ const embedded = async (): Promise<Stores> => {
   return { blobs: await openFolderBlobStore(folder), metadata: openSqliteMetadataStore(join(folder, 'm.sqlite')) }
 }
 
-it('a server moves from folder and SQLite to S3 and PostgreSQL and back, through breaks, and goes on where it was', async (context) => {
+it('a server moves from folder and SQLite to S3 and PostgreSQL and back, through breaks, and goes on where it was', { timeout: 300_000 }, async (context) => {
   if (postgres === undefined) return context.skip()
   const first = await startServer({ vault })
   const client = await first.client(['admin'])
@@ -106,7 +106,7 @@ it('a server moves from folder and SQLite to S3 and PostgreSQL and back, through
   expect(Buffer.from(opened).equals(Buffer.from(key))).toBe(true)
 })
 
-it('keyturn-server migrate moves by two settings files, both ways', async (context) => {
+it('keyturn-server migrate moves by two settings files, both ways', { timeout: 300_000 }, async (context) => {
   if (postgres === undefined) return context.skip()
   const source = await startServer()
   const publisher = await TestPublisher.create()

@@ -58,7 +58,7 @@ function get(url: string, headers: Record<string, string> = {}, enough: (body: B
 }
 
 describe('files in docs/operations', () => {
-  it.skipIf(programs.nginx === undefined)('nginx.conf: passes nginx -t, ends TLS, sends the blobs itself, passes uploads and events on', { timeout: 120_000 }, async () => {
+  it.skipIf(programs.nginx === undefined)('nginx.conf: passes nginx -t, ends TLS, sends the blobs itself, passes uploads and events on', { timeout: 300_000 }, async () => {
     const folder = await temporaryFolder()
     const { dataDir, release, bytes, port, token, publisher } = await origin({ offload: { kind: 'accel', prefix: '/internal-files' }, rates: { trustProxy: true } })
     await run('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=updates.example.org', '-keyout', 'key.pem', '-out', 'cert.pem'], { cwd: folder })
@@ -106,7 +106,7 @@ describe('files in docs/operations', () => {
     await client.publish('metin2', 'stable', { version: release.model.version, head: await publisher.head(release) })
   })
 
-  it.skipIf(programs.caddy === undefined)('Caddyfile: is valid, compresses documents and never blobs, streams events', { timeout: 120_000 }, async () => {
+  it.skipIf(programs.caddy === undefined)('Caddyfile: is valid, compresses documents and never blobs, streams events', { timeout: 300_000 }, async () => {
     const folder = await temporaryFolder()
     const { release, bytes, port, token } = await origin({ rates: { trustProxy: true } })
     const outside = await freePort()

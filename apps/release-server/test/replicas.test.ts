@@ -61,7 +61,7 @@ function killing(replicas: readonly ServerProcess[], at: number, matches: (metho
   }
 }
 
-it('three replicas on one database and bucket: rolling restart, kills, many launchers; nothing lost, nothing mixed', { timeout: 180_000 }, async (context) => {
+it('three replicas on one database and bucket: rolling restart, kills, many launchers; nothing lost, nothing mixed', { timeout: 600_000 }, async (context) => {
   const postgres = await startPostgres()
   if (postgres === undefined || !existsSync(nginx)) {
     console.info('PostgreSQL or nginx is not installed: the replicas are not run')

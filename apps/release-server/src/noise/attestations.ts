@@ -22,11 +22,24 @@ interface StoredAttestation { readonly document: string; readonly statement: str
 /** What an identity says about a device. */
 interface DeviceDocument { readonly did: string; readonly name: string; readonly status: 'linked' | 'revoked'; readonly atMs: number }
 
+/** Largest device document, and largest statement about one: both come from callers without a token. */
+export const maxWordBytes = 8 * 1024
+/** How far the clock of an identity may be ahead of ours; a word from the future could not be taken back until then. */
+const aheadMs = 5 * 60_000
+/** Most devices of a product that one identity attests. */
+const mostDevices = 10_000
+const maxNameLength = 120
+/** Characters that do not show, or turn the direction of what follows, the joiners of some scripts excepted. */
+const unprintable = /(?![\u200c\u200d])[\p{C}\p{Zl}\p{Zp}]/u
+
 function parseDocument(bytes: Uint8Array): DeviceDocument {
-  const { type, schema, did, name, status, at } = parseStrictJson(bytes, { maxBytes: 64 * 1024 }) as JsonObject
+  const { type, schema, did, name, status, at } = parseStrictJson(bytes, { maxBytes: maxWordBytes }) as JsonObject
   const atMs = typeof at === 'string' ? Date.parse(at) : Number.NaN
   const known = type === 'keyturn.device' && schema === 1 && typeof did === 'string' && typeof name === 'string' && (status === 'linked' || status === 'revoked')
   if (!known || Number.isNaN(atMs)) throw new ServerError('SRV_REQUEST', 'Cannot read this device document: keyturn.device, schema 1, is due')
+  if (name.length > maxNameLength || unprintable.test(name)) {
+    throw new ServerError('SRV_REQUEST', `Cannot read this device document: a name has at most ${maxNameLength} characters, all of them printable`)
+  }
   return { did, name, status, atMs }
 }
 
@@ -35,7 +48,7 @@ const mostVerified = 200
 
 /** Logs are verified when they are taken and once more by each process that reads them; then they are remembered. */
 function verifiedLog(prefix: string, bytes: Uint8Array): VerifiedLog {
-  const key = hexEncode(sha256(bytes))
+  const key = `${prefix}/${hexEncode(sha256(bytes))}`
   const known = verified.get(key)
   if (known !== undefined) return known
   const log = verifyLog(bytes, { prefix })
@@ -73,7 +86,7 @@ async function putLog(records: RecordWriter, product: string, prefix: string, by
   const held = old?.body === undefined ? undefined : verifiedLog(prefix, old.body)
   const relation = held === undefined ? 'ahead' : compareLogs(held, log).relation
   if (relation === 'forked') throw new ServerError('SRV_CONFLICT', `The log of ${prefix} contradicts the one that is here`)
-  if (relation === 'behind' && held !== undefined) return held
+  if (held !== undefined && (relation === 'behind' || (relation === 'same' && fresh === undefined))) return held
   const { note, added_at: addedAt } = { ...(old?.value as unknown as StoredAttester | undefined), ...fresh }
   await records.put(attesters, { key, value: { sn: log.state.sn, said: log.state.said, note: note ?? '', added_at: addedAt ?? '' }, body: bytes })
   return log
@@ -111,6 +124,29 @@ function judge(log: VerifiedLog, document: Uint8Array, statement: Uint8Array): D
   return { ...parseDocument(document), void: retiredBy !== undefined }
 }
 
+/**
+ * The word that stands on a device, if any. One by keys that were turned since counts for nothing: whoever stole them
+ * could otherwise have said something that no later word undoes.
+ */
+async function standing(records: RecordReader, name: string, log: VerifiedLog): Promise<{ document: string; atMs: number } | undefined> {
+  const stored = (await records.get(attested, name))?.value as unknown as StoredAttestation | undefined
+  if (stored === undefined) return undefined
+  try {
+    const word = judge(log, base64Decode(stored.document), base64Decode(stored.statement))
+    return word.void ? undefined : { document: stored.document, atMs: word.atMs }
+  } catch (error) {
+    if (error instanceof KeyturnError) return undefined
+    throw error
+  }
+}
+
+async function refuseTooMany(records: RecordReader, product: string, prefix: string, name: string): Promise<void> {
+  const names = (await records.list(attested, { prefix: `${product}/`, limit: 1_000_000 })).map(({ key }) => key).filter((key) => key.endsWith(`/${prefix}`))
+  if (names.length >= mostDevices && !names.includes(name)) {
+    throw new ServerError('SRV_LIMIT', `This identity attests ${mostDevices} devices of the product: no more are taken`)
+  }
+}
+
 /** What is sent to attest a device: all of it proves itself. */
 export interface Attestation {
   /** Prefix of the identity that speaks. */
@@ -125,8 +161,9 @@ export interface Attestation {
  * Takes the word of a listed identity on a device: its link, or the end of it. Needs no token: whoever brings it, it is
  * the identity that speaks. A newer word is never undone by an older one.
  *
- * @throws KelError for a statement that does not hold, `KEL_SUPERSEDED_KEY` for one by keys that were turned since;
- * ServerError `SRV_NOT_FOUND` for an identity that is not listed, `SRV_CONFLICT` for an older word.
+ * @throws KelError for a statement that does not hold; ServerError `SRV_NOT_FOUND` for an identity that is not listed,
+ * `SRV_CONFLICT` for a word by keys that were turned since, for an older one and for one from the future, `SRV_LIMIT`
+ * for more devices than an identity may attest.
  */
 export async function attestDevice(context: ServerContext, product: string, given: Attestation, caller: Caller): Promise<{ key: string; name: string; status: string }> {
   const now = context.clock()
@@ -138,14 +175,17 @@ export async function attestDevice(context: ServerContext, product: string, give
     if (word.void) throw new ServerError('SRV_CONFLICT', 'The keys of this identity were turned since: link the device again')
     const key = hexEncode(keyAgreementOf(parseDidKey(word.did)))
     const name = `${product}/${key}/${given.prefix}`
-    const old = (await records.get(attested, name))?.value as unknown as StoredAttestation | undefined
+    if (word.atMs > now + aheadMs) throw new ServerError('SRV_CONFLICT', 'This word on a device is dated in the future: set the clock of the machine that signs')
+    const answer = { key, name: word.name, status: word.status }
     const document = base64Encode(given.document)
-    if (old !== undefined && old.document !== document && parseDocument(base64Decode(old.document)).atMs >= word.atMs) {
-      throw new ServerError('SRV_CONFLICT', 'A more recent word on this device is here')
-    }
+    const old = await standing(records, name, log)
+    // Said before: nothing changes, however often it is brought.
+    if (old?.document === document) return answer
+    if (old !== undefined && old.atMs >= word.atMs) throw new ServerError('SRV_CONFLICT', 'A more recent word on this device is here')
+    await refuseTooMany(records, product, given.prefix, name)
     await records.put(attested, { key: name, value: { document, statement: base64Encode(given.statement) } })
     await appendAudit(records, now, { ...caller, action: `device.${word.status}`, target: `${product}/${key}`, facts: { by: given.prefix, name: word.name } })
-    return { key, name: word.name, status: word.status }
+    return answer
   })
 }
 

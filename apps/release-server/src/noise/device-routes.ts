@@ -9,8 +9,10 @@ import { callerOf, documentBody } from '../management/product-routes.ts'
 import { objectSchema, schemas, sendJson } from '../management/routes.ts'
 import { readProduct } from '../products.ts'
 import type { RecordReader } from '../storage/metadata-store.ts'
-import { attestDevice, isAttested, listAttested, listAttesters, putAttester, removeAttester } from './attestations.ts'
+import { attestDevice, isAttested, listAttested, listAttesters, maxWordBytes, putAttester, removeAttester } from './attestations.ts'
 
+/** A word in base64. */
+const maxWord = Math.ceil(maxWordBytes / 3) * 4
 /** Largest log that is read from a caller without a token, in base64; longer ones are brought with `PUT …/attesters`. */
 const maxAttestedLog = 400_000
 
@@ -99,7 +101,7 @@ function attestationRoutes(app: FastifyInstance, context: ServerContext): void {
     config: { rate: 'reports', summary: 'Bring the signed word of a listed identity on a device; no token, it proves itself', idempotent: false },
     schema: {
       params: objectSchema({ p: schemas.slug }),
-      body: objectSchema({ prefix: { type: 'string', pattern: '^[A-Za-z0-9_-]{44}$' }, document: text(90_000), statement: text(90_000), log: text(maxAttestedLog) }, ['log']),
+      body: objectSchema({ prefix: { type: 'string', pattern: '^[A-Za-z0-9_-]{44}$' }, document: text(maxWord), statement: text(maxWord), log: text(maxAttestedLog) }, ['log']),
     },
   }, async (request, reply) => {
     const { prefix, document, statement, log } = request.body
