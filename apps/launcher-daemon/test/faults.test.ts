@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { join } from 'node:path'
 import { nodeFileSystem, type FileSystem } from '@keyturn/primitives/node'
 import { describe, expect, it } from 'vitest'
-import { engineFor, expectedText, installedTree, offline, treeText } from './support/install.ts'
+import { engineFor, expectedText, installedTree, offline, treeText, temporaryFolder } from './support/install.ts'
 import { contentKey, DAY, keyId, noise, NOW, Publisher, seedOf, sha256Hex, signerOf } from './support/publisher.ts'
 import { ed25519Sign } from '@keyturn/primitives'
 
@@ -158,6 +158,30 @@ describe('what is stored', () => {
       expect(existsSync(join(folder, '.updates/txn.json'))).toBe(false)
       expect(await treeText(folder)).toBe(from)
     }
+  })
+
+  it('a journal that names another place than staging and backup moves nothing there (row 220)', async () => {
+    const { publisher, folder, engine, from } = await installed()
+    await engine.status()
+    const outside = await temporaryFolder()
+    await writeFile(join(folder, 'payload'), 'evil')
+    const { installed: to } = JSON.parse(await readFile(join(folder, '.updates/state.json'), 'utf8')) as { installed: object }
+    const up = '../'.repeat(folder.split('/').length) + outside.slice(1)
+    for (const step of [
+      { path: 'payload', existed: false, sha256: sha256Hex(Buffer.from('evil')), staged: `${up}/autostart` },
+      { path: 'payload', existed: false, sha256: sha256Hex(Buffer.from('evil')), staged: 'trust/trust.json' },
+      { path: `${up}/autostart`, existed: false, sha256: sha256Hex(Buffer.from('x')), staged: `staging/${sha256Hex(Buffer.from('x'))}` },
+    ]) {
+      const none = { path: 'none', existed: false, sha256: sha256Hex(Buffer.from('y')), staged: `staging/${sha256Hex(Buffer.from('y'))}` }
+      const body = JSON.stringify({ id: 'ab'.repeat(8), kind: 'update', to, steps: [step, none] })
+      await writeFile(join(folder, '.updates/txn.json'), `{"schema":1,"sha256":"${sha256Hex(Buffer.from(body))}","body":${body}}\n`)
+      const { engine: after, events } = await engineFor(publisher, { folder, fetch: offline })
+      await expect(after.update()).rejects.toMatchObject({ code: 'LA_NETWORK' })
+      expect(events.some((event) => event.type === 'notice' && event.code === 'LA_JOURNAL')).toBe(true)
+      expect(await treeText(outside)).toBe('')
+    }
+    await rm(join(folder, 'payload'))
+    expect(await treeText(folder)).toBe(from)
   })
 
   it('a lowered, cut or deleted trust.json gains nothing (row 221)', async () => {

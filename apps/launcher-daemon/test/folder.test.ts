@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { chmod, lstat, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { existsSync } from 'node:fs'
+import { chmod, cp, lstat, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { constants, existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -28,6 +28,34 @@ async function updateOn(publisher: Publisher, folder: string, fs: FileSystem): P
   const { engine } = await engineFor(publisher, { folder, fs, logFile: false, lockPatienceMs: 0 })
   return await engine.update().then(({ outcome }) => outcome, (error: { code?: string }) => error.code ?? String(error))
 }
+
+describe('an installed file that is read-only', () => {
+  it('is copied for its new place all the same, also where such a copy was left behind', async () => {
+    const publisher = await Publisher.create()
+    const big = noise(300_000, 1)
+    await publisher.release({ 'a.bin': big, 'b.txt': 'b' }, { index: false })
+    const { engine, folder } = await engineFor(publisher)
+    await engine.update()
+    await chmod(join(folder, 'a.bin'), 0o444)
+    // As the system answers everybody but root.
+    const strict: FileSystem = {
+      ...nodeFileSystem,
+      open: (async (path: string, flags: number, mode?: number) => {
+        const stats = (flags & constants.O_RDWR) === 0 ? undefined : await nodeFileSystem.lstat(path).catch(() => undefined)
+        if (stats !== undefined && (stats.mode & 0o200) === 0) throw Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' })
+        return await nodeFileSystem.open(path, flags, mode)
+      }) as FileSystem['open'],
+    }
+    const made = await publisher.release({ 'a.bin': big, 'copy/a.bin': big, 'b.txt': 'b2' }, { index: false })
+    const left = await temporaryFolder()
+    await cp(folder, left, { recursive: true, preserveTimestamps: true })
+    expect(await updateOn(publisher, folder, strict)).toBe('updated')
+    expect(await treeText(folder)).toBe(expectedText(made.files, sha256Hex))
+    await writeFile(join(left, '.updates/staging', sha256Hex(big)), big, { mode: 0o444 })
+    expect(await updateOn(publisher, left, strict)).toBe('updated')
+    expect(await treeText(left)).toBe(expectedText(made.files, sha256Hex))
+  })
+})
 
 describe('the launcher’s own folder', () => {
   it.each(['staging', 'backup', 'trust', 'index'])('whose %s is a link is refused, and nothing is written through it (row 202)', async (name) => {

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import type { EngineOptions } from '../src/index.ts'
 import { patienceMs } from './support/campaign.ts'
 import { engineFor, expectedText, installedTree, offline, temporaryFolder, treeText } from './support/install.ts'
-import { noise, Publisher, sha256Hex } from './support/publisher.ts'
+import { keyId, noise, Publisher, sha256Hex } from './support/publisher.ts'
 
 const everyNth = Number(process.env['KEYTURN_CRASH_STEP'] ?? '11')
 const reserve = 16 * 1024 * 1024
@@ -111,6 +111,44 @@ describe('a disk without room for old and new together', () => {
     console.info(`low space: ${points} crash points, ${mixtures} of them in the middle`)
     expect(mixtures).toBeGreaterThan(0)
   }, patienceMs)
+
+  it('copies what moves from its old place rather than fetching it again', async () => {
+    const { start, bytes, on, to } = await scene()
+    const { engine, served } = await on(start, { fs: volume(start, bytes).fs, lowSpace: true })
+    await engine.update()
+    expect(await treeText(start)).toBe(to)
+    expect(served.filter(({ path }) => path.endsWith(sha256Hex(pack(6))))).toEqual([])
+  })
+
+  it('is brought to its end though the rollout was halted meanwhile, or the head expired; not when the release was withdrawn', async () => {
+    const { publisher, start, bytes, on, old, made, to } = await scene()
+    let swapped = 0
+    const disk = volume(start, bytes).fs
+    const dies: FileSystem = {
+      ...disk,
+      rename: async (from, to) => {
+        if (String(from).includes('/staging/') && swapped++ === 3) throw Object.assign(new Error('EIO'), { code: 'EIO' })
+        await disk.rename(from, to)
+      },
+    }
+    await expect((await on(start, { fs: dies, lowSpace: true })).engine.update()).rejects.toMatchObject({ code: 'LA_IO' })
+    const copy = async (): Promise<string> => {
+      const folder = await temporaryFolder('fast')
+      await cp(start, folder, { recursive: true, preserveTimestamps: true })
+      return folder
+    }
+    const [halted, late, withdrawn] = [await copy(), await copy(), await copy()]
+    await publisher.head(made, { head: (head) => ({ ...head, fallback: old.pin, rollout: { percent: 0, salt: '0123456789abcdef'.repeat(2), paused: true } }) })
+    expect(await (await on(halted, { lowSpace: true })).engine.update()).toMatchObject({ outcome: 'updated', version: '2026.11.21-2' })
+    expect(await treeText(halted)).toBe(to)
+    const expired = await on(late, { lowSpace: true, clock: () => publisher.nowMs + 30 * 24 * 3_600_000 })
+    expect(await expired.engine.update()).toMatchObject({ outcome: 'updated' })
+    expect(await treeText(late)).toBe(to)
+    await publisher.rotate((roles) => ({ roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } }, revokedKeys: [keyId('release 1')] }))
+    await publisher.head(made)
+    await expect((await on(withdrawn, { lowSpace: true })).engine.update()).rejects.toMatchObject({ code: 'MAN_KEY_RETIRED' })
+    expect(await treeText(withdrawn)).not.toBe(to)
+  })
 
   it('with room again the rest comes at once, and a release after it takes away what only the unfinished one had', async () => {
     const { publisher, start, bytes, on } = await scene()

@@ -77,8 +77,8 @@ describe('an install that trusts pinned keys', () => {
     const { publisher, folder, again } = await pinnedInstall()
     await publisher.release({ 'evil.txt': 'x' }) // of an identity that no pinned key ever named
     await edit(folder, (state) => Object.assign(state, { root: publisher.trust, moved_from: `key:${keyId('thief')}`, channels: {} }))
-    expect(await (await again()).engine.update()).toMatchObject({ outcome: 'up-to-date' })
-    expect(await rootOf(folder)).toMatch(/^key:/)
+    // Nothing tells it from an install that moved and lost its proof, so neither the identity nor the keys count.
+    await expect((await again()).engine.update()).rejects.toMatchObject({ code: 'TRUST_LOST' })
     expect((await installedTree(folder)).has('evil.txt')).toBe(false)
     expect(await ending((await again({ fetch: offline })).engine.launch(quiet))).toBe(0)
   })
@@ -91,9 +91,26 @@ describe('an install that trusts pinned keys', () => {
       await writeFile(trustFile(folder, 'bridge.json'), bytes)
       await writeFile(trustFile(folder, 'bridge.json.sig'), ed25519Sign(seedOf(signer), bytes))
       await edit(folder, (state) => Object.assign(state, { root: publisher.trust }))
+      await expect((await again()).engine.update()).rejects.toMatchObject({ code: 'TRUST_LOST' })
+      await edit(folder, (state) => Object.assign(state, { root: `key:${keyId('legacy')}` }))
       await (await again()).engine.update()
       expect(await rootOf(folder)).toMatch(/^key:/)
     }
+  })
+
+  it('brings no old key back when the kept manifest is lost', async () => {
+    const { publisher, folder, again, move } = await pinnedInstall()
+    await move()
+    for (const name of ['bridge.json', 'bridge.json.sig']) await writeFile(trustFile(folder, name), '')
+    expect(await (await again()).engine.update()).toMatchObject({ outcome: 'up-to-date' }) // proven by the release it came with
+    expect(await rootOf(folder)).toBe(publisher.trust)
+    serveLegacy(publisher, await publisher.release({ 'evil.txt': 'x' }, { signers: ['thief'] }))
+    await expect((await again()).engine.update()).rejects.toMatchObject({ code: 'MAN_KEY_UNKNOWN' })
+    await rm(trustFile(folder, 'manifests'), { recursive: true })
+    await expect((await again()).engine.update()).rejects.toMatchObject({ code: 'TRUST_LOST' })
+    for (const name of ['trust.json', 'trust.json.prev']) await rm(trustFile(folder, name), { force: true })
+    await expect((await again()).engine.update()).rejects.toMatchObject({ code: 'TRUST_LOST' }) // the log is still there
+    expect((await installedTree(folder)).has('evil.txt')).toBe(false)
   })
 
   it('does not move back, whatever happens to trust.json', async () => {

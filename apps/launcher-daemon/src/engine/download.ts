@@ -1,5 +1,4 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { constants } from 'node:fs'
 import { join } from 'node:path'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { writeAll } from '@keyturn/primitives/node'
@@ -11,7 +10,7 @@ import type { ProgressMeter } from './progress.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { planRanges, type RangeRequest } from './ranges.ts'
 import type { Gate } from './gate.ts'
-import { modeOf, settle, type WantedFile } from './settled-file.ts'
+import { modeOf, settle, settleAt, type WantedFile } from './settled-file.ts'
 import { type Source, statusError } from './source.ts'
 
 /** What downloads share. */
@@ -227,17 +226,6 @@ export async function findStaged(context: DownloadContext, blob: WantedFile): Pr
   const identity = found.kind === 'file' ? await settleAt(context, staged, blob) : undefined
   if (identity === undefined) await context.fs.rm(staged, { recursive: true, force: true })
   return identity
-}
-
-/** Opens a staged file, makes it durable if it is not known to be, and settles it. */
-export async function settleAt(context: DownloadContext, staged: string, blob: WantedFile, options: { sync?: boolean; onBytes?: (count: number) => void } = {}): Promise<FileIdentity | undefined> {
-  const handle = await context.fs.open(staged, constants.O_RDWR | constants.O_NOFOLLOW)
-  try {
-    if (options.sync === true) await handle.sync()
-    return await settle(handle, blob, { signal: context.signal, onBytes: options.onBytes })
-  } finally {
-    await handle.close()
-  }
 }
 
 /** Fills a part from elsewhere on this disk before anything is fetched. */

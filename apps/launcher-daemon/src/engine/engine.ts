@@ -9,7 +9,7 @@ import { stageBlob } from './download.ts'
 import { rollbackTransaction } from './go-back.ts'
 import type { TrustStatus } from './events.ts'
 import { finalize } from './finalize.ts'
-import { judgeInstalled, type InstalledRelease } from './installed-release.ts'
+import { judgeInstalled, judgeUnfinished, type InstalledRelease } from './installed-release.ts'
 import { startClient } from './launch.ts'
 import type { Engine, EngineStatus, LaunchOptions, LaunchResult, UpdateResult } from './engine-interface.ts'
 import { type EngineOptions, resolveOptions } from './options.ts'
@@ -63,6 +63,10 @@ class InstallEngine implements Engine {
       session.source.begin(options.isPrompt === true && state.installed !== undefined)
       if (await pathExists(session.layout.paused, session.options.fs)) throw new LauncherError('LA_PAUSED', 'Cannot update: downloads are paused', { hint: 'Resume them first' })
       const decision = await this.#decide(session, signal)
+      if (decision.outcome !== 'accepted' && state.partial !== undefined) {
+        const kept = await judgeUnfinished(session, state.partial, await this.#trustState(session))
+        if (kept.playable) return await this.#goOn(session, kept.release, state, signal, options.dryRun)
+      }
       if (decision.outcome === 'refused') throw decision.error
       if (decision.outcome === 'stay') return this.#nothingToDo(session, state, 'stay')
       return await this.#install(session, decision, state, signal, options.dryRun)
@@ -110,6 +114,12 @@ class InstallEngine implements Engine {
     const isNew = state.installed?.manifestSha256 !== ref.manifestSha256
     if (isNew) this.#report(session, decision)
     return toUpdateResult(isNew ? 'updated' : result.writtenFiles > 0 ? 'repaired' : 'up-to-date', result, state)
+  }
+
+  /** Brings a low-space update to its end although the server no longer offers that release. */
+  async #goOn(session: Session, release: InstalledRelease, state: InstallState, signal: AbortSignal, dryRun?: boolean): Promise<UpdateResult> {
+    const result = await bringTo(session, release, state, { kind: 'update', verifyAll: state.suspect, signal, dryRun })
+    return toUpdateResult('updated', result, state)
   }
 
   #report(session: Session, decision: AcceptedRelease): void {
@@ -289,7 +299,7 @@ function toUpdateResult(outcome: UpdateResult['outcome'], result: RunResult, bef
 }
 
 function lostTrust(session: Session): ManifestError {
-  return new ManifestError('TRUST_LOST', `Cannot update: "${session.layout.trustState}" and its copy are damaged, and no signed document is left to rebuild them`, {
+  return new ManifestError('TRUST_LOST', `Cannot update: no signed document is left that proves what "${session.layout.trustState}" should say`, {
     hint: 'Remove the folder "trust" below ".updates" if you are sure that this install comes from the right publisher',
   })
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { join } from 'node:path'
 import { formatOf, limits, ManifestError, type ReleaseFormat, type ReleaseManifest, type RoleDocument, type TrustState, verifyInstalled } from '@keyturn/manifest'
 import type { KeyturnError } from '@keyturn/primitives'
 import { readSmallFile } from './disk.ts'
@@ -25,13 +26,31 @@ export type InstalledJudgement = { readonly playable: true; readonly release: In
  * less what was revoked since. Nothing of `state.json` is believed but which document that was.
  */
 export async function judgeInstalled(session: Session, ref: ReleaseRef, state: TrustState): Promise<InstalledJudgement> {
+  const { manifest, manifestSigs, manifestSig } = session.layout
+  return await judge(session, ref, state, { manifest, signatures: manifestSigs, legacySignature: manifestSig })
+}
+
+/**
+ * Verifies the release that a low-space update was on its way to, from what was kept when it was accepted: with the
+ * install a mixture, a halted rollout or an expired head is no reason to leave it one.
+ */
+export async function judgeUnfinished(session: Session, ref: ReleaseRef, state: TrustState): Promise<InstalledJudgement> {
+  const stem = join(session.layout.manifests, String(ref.sequence))
+  const judged = await judge(session, ref, state, { manifest: `${stem}.json`, signatures: `${stem}.sigs.json`, legacySignature: `${stem}.json.sig` })
+  if (!judged.playable || judged.release.manifestSha256 === ref.manifestSha256) return judged
+  return { playable: false, error: new ManifestError('MAN_MISSING', 'Cannot go on: the manifest of the unfinished update is gone', { hint: 'Update while the server can be reached' }) }
+}
+
+interface ReleaseFiles { readonly manifest: string; readonly signatures: string; readonly legacySignature: string }
+
+async function judge(session: Session, ref: ReleaseRef, state: TrustState, files: ReleaseFiles): Promise<InstalledJudgement> {
   const { fs, channel } = session.options
-  const { layout, trust } = session
-  const manifest = await readSmallFile(fs, layout.manifest, limits.manifestBytes)
+  const { trust } = session
+  const manifest = await readSmallFile(fs, files.manifest, limits.manifestBytes)
   if (manifest === undefined) return { playable: false, error: new ManifestError('MAN_MISSING', 'Cannot start: the installed manifest is gone', { hint: 'Update, so that it is fetched again' }) }
   const [signatures, legacySignature, log, roles, all] = [
-    await readSmallFile(fs, layout.manifestSigs, limits.signaturesBytes),
-    await readSmallFile(fs, layout.manifestSig, limits.legacySignatureBytes),
+    await readSmallFile(fs, files.signatures, limits.signaturesBytes),
+    await readSmallFile(fs, files.legacySignature, limits.legacySignatureBytes),
     await trust.log(), await trust.role(ref.rolesVersion), await trust.roles(),
   ]
   const missing = await trust.missingRoles(state)

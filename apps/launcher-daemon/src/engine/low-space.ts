@@ -76,9 +76,10 @@ async function takeWhatFits(session: Session, left: PlannedWrite[]): Promise<Pla
 async function applyPart(run: LowSpaceRun, state: InstallState, writes: readonly PlannedWrite[], removals: readonly string[]): Promise<void> {
   const { session, context, release, installed } = run
   const part: Plan = { ...run.plan, writes, removals: [], kept: [] }
+  // What moves is copied from its old place, which the last part removes.
   context.signal.throwIfAborted()
   session.enter('fetch')
-  const staged = await stageAll(context, session.layout, part, await planFetch(context, session.layout, part, installed))
+  const staged = await stageAll(context, session.layout, part, await planFetch(context, session.layout, { ...part, removals: run.plan.removals }, installed))
   session.enter('stage')
   context.signal.throwIfAborted()
   const steps: TransactionStep[] = [...staged.steps]

@@ -3,7 +3,7 @@ import {
   type AcceptedRelease, type KelRoot, limits, ManifestError, parseManifest, parseTrustRoot, type PinnedKeysRoot, rebuildTrustState, type TrustState,
   verifyLegacySignature,
 } from '@keyturn/manifest'
-import { readSmallFile, writeSmallFile } from './disk.ts'
+import { listFolder, readSmallFile, writeSmallFile } from './disk.ts'
 import type { FileSystem } from '@keyturn/primitives/node'
 import type { Layout } from './layout.ts'
 
@@ -29,14 +29,25 @@ export async function keepMove(fs: FileSystem, layout: Layout, { manifestBytes }
 
 /**
  * Proves from the kept manifest that an install of these pinned keys moved to an identity. Whether the time of a key
- * ended since does not matter: the move was made before.
+ * ended since does not matter: the move was made before. Where the kept copy is lost or damaged, the manifests of
+ * accepted releases are asked: the one that led to the identity is among them until a newer one takes its place.
  *
  * @returns `undefined` when nothing is kept, or what is kept proves nothing.
  */
 export async function proveMove(fs: FileSystem, layout: Layout, pinned: PinnedKeysRoot): Promise<ProvenMove | undefined> {
-  const files = bridgeFiles(layout)
-  const manifest = await readSmallFile(fs, files.manifest, limits.manifestBytes)
-  const legacySignature = await readSmallFile(fs, files.signature, limits.legacySignatureBytes)
+  const kept = await proveBy(fs, bridgeFiles(layout), pinned)
+  if (kept !== undefined) return kept
+  for (const name of (await listFolder(fs, layout.manifests)).filter((name) => name.endsWith('.json.sig'))) {
+    const signature = join(layout.manifests, name)
+    const proven = await proveBy(fs, { manifest: signature.slice(0, -'.sig'.length), signature }, pinned)
+    if (proven !== undefined) return proven
+  }
+  return undefined
+}
+
+async function proveBy(fs: FileSystem, files: { manifest: string; signature: string }, pinned: PinnedKeysRoot): Promise<ProvenMove | undefined> {
+  const manifest = await readSmallFile(fs, files.manifest, limits.manifestBytes).catch(() => undefined) // what cannot be read proves nothing
+  const legacySignature = await readSmallFile(fs, files.signature, limits.legacySignatureBytes).catch(() => undefined)
   if (manifest === undefined || legacySignature === undefined) return undefined
   try {
     verifyLegacySignature(manifest, legacySignature, pinned, 0)

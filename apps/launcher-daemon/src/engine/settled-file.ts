@@ -1,4 +1,5 @@
-import type { FileHandle } from '@keyturn/primitives/node'
+import { constants } from 'node:fs'
+import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { type FileIdentity, hashHandle, identityOf, sameIdentity } from './disk.ts'
 import { hostSystem } from './host-system.ts'
 
@@ -35,4 +36,48 @@ export async function settle(
   if ((await hashHandle(handle, { ...options, size: wanted.size })) !== wanted.sha256) return undefined
   const after = identityOf(await handle.stat({ bigint: true }))
   return sameIdentity(before, after) ? after : undefined
+}
+
+/** A copy of a read-only file is read-only too; `undefined`: this user cannot have it otherwise, so it is made anew. */
+async function openWritable(fs: FileSystem, path: string): Promise<FileHandle | undefined> {
+  const flags = constants.O_RDWR | constants.O_NOFOLLOW
+  try {
+    return await fs.open(path, flags)
+  } catch (error) {
+    if (!isRefused(error)) throw error
+  }
+  try {
+    const readable = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
+    try {
+      await readable.chmod(0o600) // through the descriptor: whatever takes its place meanwhile keeps its mode
+    } finally {
+      await readable.close()
+    }
+    return await fs.open(path, flags)
+  } catch (error) {
+    if (isRefused(error)) return undefined
+    throw error
+  }
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'EACCES' || error.code === 'EPERM')
+}
+
+/** What settling a file by its path needs. */
+export interface SettleContext {
+  readonly fs: FileSystem
+  readonly signal: AbortSignal
+}
+
+/** Opens a staged file, makes it durable if it is not known to be, and settles it. */
+export async function settleAt(context: SettleContext, staged: string, blob: WantedFile, options: { sync?: boolean; onBytes?: (count: number) => void } = {}): Promise<FileIdentity | undefined> {
+  const handle = await openWritable(context.fs, staged)
+  if (handle === undefined) return undefined
+  try {
+    if (options.sync === true) await handle.sync()
+    return await settle(handle, blob, { signal: context.signal, onBytes: options.onBytes })
+  } finally {
+    await handle.close()
+  }
 }

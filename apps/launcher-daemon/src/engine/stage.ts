@@ -4,11 +4,12 @@ import type { ManifestFile } from '@keyturn/manifest'
 import { syncFolder } from '@keyturn/primitives/node'
 import { cutLocally, fetchIndex, knownIndex } from './chunk-index.ts'
 import { type FileIdentity, inParallel, look, placeInside, syncFolders } from './disk.ts'
-import { type DownloadContext, findStaged, settleAt, smallBlobBytes, stageBlob, stageSmallBlob } from './download.ts'
+import { type DownloadContext, findStaged, smallBlobBytes, stageBlob, stageSmallBlob } from './download.ts'
 import type { Layout } from './layout.ts'
 import type { Chunk } from './part-file.ts'
 import type { Plan, PlannedWrite } from './plan.ts'
 import { missingFrom, Seeds } from './seeds.ts'
+import { settleAt } from './settled-file.ts'
 import type { TransactionStep } from './transaction.ts'
 
 /** Everything a plan needs lies in staging, verified. */

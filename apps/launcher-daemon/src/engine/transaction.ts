@@ -3,6 +3,7 @@ import { parseStrictJson, utf8Decode } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
 import { readSmallFile, writeSmallFile } from './disk.ts'
+import { hostSystem } from './host-system.ts'
 import type { Layout } from './layout.ts'
 import { parseReleaseRef, type ReleaseRef } from './state-file.ts'
 
@@ -29,6 +30,9 @@ export interface Transaction {
   readonly steps: readonly TransactionStep[]
 }
 
+/** Where staged bytes of an update and kept bytes of a release to go back to can lie, below `.updates`. */
+const stagedPlace = /^(?:staging\/[0-9a-f]{64}(?:\.copy[1-9][0-9]{0,5})?|backup\/[0-9a-f]{16,64}\/(?:0|[1-9][0-9]{0,8}))$/
+
 const maxTransactionBytes = 128 * 1024 * 1024
 
 /** Writes the transaction: the point of no return. */
@@ -41,9 +45,10 @@ export async function writeTransaction(fs: FileSystem, path: string, transaction
 function parseStep(value: unknown): TransactionStep | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
   const { path, existed, sha256, staged } = value as Record<string, unknown>
-  if (typeof path !== 'string' || typeof existed !== 'boolean') return undefined
+  if (typeof path !== 'string' || !hostSystem.isInside(path) || typeof existed !== 'boolean') return undefined
   if (sha256 === undefined && staged === undefined) return { path, existed, sha256, staged }
-  if (typeof sha256 !== 'string' || typeof staged !== 'string') return undefined
+  // A folder may have come from somebody else, journal and all: it moves nothing into or out of another place.
+  if (typeof sha256 !== 'string' || typeof staged !== 'string' || !stagedPlace.test(staged)) return undefined
   return { path, existed, sha256, staged }
 }
 

@@ -16,7 +16,10 @@ import { raisedBy, raisedByPinned } from './raise-floors.ts'
 /** The stored trust of an install. */
 export interface LoadedTrust {
   readonly state: TrustState
-  /** Both copies were damaged and no signed document is left to rebuild them: nothing new is installed. */
+  /**
+   * Both copies were damaged and no signed document is left to rebuild them, or an install of pinned keys speaks of an
+   * identity and nothing proves how it came there: nothing new is installed.
+   */
   readonly lost: boolean
 }
 
@@ -73,7 +76,7 @@ export class TrustStore {
     const current = await this.#parsed(this.#layout.trustState)
     const found = typeof current === 'object' ? current : await this.#parsed(this.#layout.trustStatePrevious)
     const stored = typeof found === 'object' ? found : undefined
-    if (this.#root.kind === 'pinned-keys') return { state: await this.#underPinnedKeys(this.#root, stored), lost: false }
+    if (this.#root.kind === 'pinned-keys') return await this.#underPinnedKeys(this.#root, stored)
     if (stored !== undefined && (stored.root.kind !== 'kel' || stored.root.prefix !== this.#root.prefix)) {
       throw new LauncherError('LA_SETTINGS', `Cannot use trust root "${formatTrustRoot(this.#root)}": this install belongs to "${formatTrustRoot(stored.root)}"`, {
         hint: 'Install into another folder, or uninstall first',
@@ -89,13 +92,17 @@ export class TrustStore {
    * Whether an install of pinned keys moved to an identity is not for `trust.json` to say: the manifest that led there
    * is kept and verified again. Once proven, no setting and no edited copy brings the old keys back.
    */
-  async #underPinnedKeys(pinned: PinnedKeysRoot, stored: TrustState | undefined): Promise<TrustState> {
+  async #underPinnedKeys(pinned: PinnedKeysRoot, stored: TrustState | undefined): Promise<LoadedTrust> {
     const move = await proveMove(this.#fs, this.#layout, pinned)
     const isTheirs = stored !== undefined && (stored.root.kind === 'pinned-keys' || stored.root.prefix === move?.root.prefix)
     const { movedFrom: _written, ...known } = isTheirs ? stored : initialTrustState(pinned)
-    if (move === undefined) return await this.#raisedUnderPinnedKeys(pinned, { ...known, root: pinned })
+    if (move === undefined) {
+      // A lost proof must not bring keys back that the identity took the place of: they may be why it did.
+      const lost = stored?.root.kind === 'kel' || (await this.log()) !== undefined
+      return { state: await this.#raisedUnderPinnedKeys(pinned, { ...known, root: pinned }), lost }
+    }
     const epoch = known.epoch ?? move.epoch
-    return await this.#raised(raisedByPinned({ ...known, root: move.root, movedFrom: pinned, ...(epoch !== undefined && { epoch }) }, move.floors))
+    return { state: await this.#raised(raisedByPinned({ ...known, root: move.root, movedFrom: pinned, ...(epoch !== undefined && { epoch }) }, move.floors)), lost: false }
   }
 
   async #raisedUnderPinnedKeys(pinned: PinnedKeysRoot, state: TrustState): Promise<TrustState> {
