@@ -208,7 +208,7 @@ describe('the runtime key from a release server, access for devices', () => {
     const { play, key, client, device } = await world('devices')
     const { did, key: name } = await device.name()
     const { state, prefix, message } = await incept({ keys: [ed25519PublicKey(seedOf('guild 0'))], nextKeys: [ed25519PublicKey(seedOf('guild 1'))] }, seedSigner([seedOf('guild 0')]))
-    const document = utf8Encode(JSON.stringify({ type: 'keyturn.device', schema: 1, identity: prefix, did, name: 'my machine', status: 'linked', at: '2026-11-21T08:00:00.000Z', note: '' }))
+    const document = utf8Encode(JSON.stringify({ type: 'keyturn.device', schema: 1, identity: prefix, did, name: 'my machine', status: 'linked', at: '2025-11-21T08:00:00.000Z', note: '' }))
     const statement = await signStatement(state, { purpose: 'device', sha256: sha256(document), claimedAtMs: Date.now() }, seedSigner([seedOf('guild 0')]))
     await client.putAttester('metin2', prefix, message, 'guild')
     expect(await play()).toBe('RK_REFUSED')
