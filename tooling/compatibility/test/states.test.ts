@@ -23,8 +23,9 @@ async function clientSays(world: World, name: string, trust: string): Promise<st
   const said = world.path('said')
   const output = await open(said, 'w')
   try {
-    const { exited } = await world.engine(name, trust).launch({ update: false, stdio: ['ignore', output.fd, 'inherit'] })
-    await exited
+    const { exited, confirmed } = await world.engine(name, trust).launch({ update: false, stdio: ['ignore', output.fd, 'inherit'] })
+    // That the start was good is written down after the end of the client: until then the install is locked.
+    await Promise.all([exited, confirmed])
   } finally {
     await output.close()
   }
