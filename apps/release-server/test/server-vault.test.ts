@@ -49,3 +49,22 @@ it('a start that died before the vault was made is taken up by the next one; two
   expect(two[0].id).toBe(two[1].id)
   expect((await metadata.get('settings', 'vault-passphrase'))?.value).not.toHaveProperty('pending')
 })
+
+it('a start that died after the vault was made leaves a vault that counts as made: its loss is told', async () => {
+  const metadata = await store()
+  const dying: MetadataStore = Object.assign(Object.create(metadata) as MetadataStore, {
+    get: metadata.get.bind(metadata), list: metadata.list.bind(metadata),
+    transaction: async (...[locks, work]: Parameters<MetadataStore['transaction']>) => {
+      if (locks[0] === 'vault' && (await metadata.get('settings', 'vault-passphrase')) !== undefined) throw new Error('killed')
+      return metadata.transaction(locks, work)
+    },
+  })
+  await expect(openServerVault(dying, settings, systemRandom)).rejects.toThrow('killed')
+  expect((await metadata.get('settings', 'vault-passphrase'))?.value).toMatchObject({ pending: true })
+  await openServerVault(metadata, settings, systemRandom)
+  expect((await metadata.get('settings', 'vault-passphrase'))?.value).not.toHaveProperty('pending')
+  const made = await metadata.list('vault-documents')
+  expect(made.length).toBeGreaterThan(0)
+  await metadata.transaction([], (records) => records.delete('vault-documents', ...made.map(({ key }) => key)))
+  await expect(openServerVault(metadata, settings, systemRandom)).rejects.toMatchObject({ code: 'SRV_STORAGE' })
+})

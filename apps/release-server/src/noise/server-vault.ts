@@ -47,8 +47,13 @@ async function makeVault(metadata: MetadataStore, provider: MasterKeyProvider, k
     if (error instanceof VaultError && error.code === 'VK_CONFLICT') return Vault.open(store, provider, { random })
     throw error
   })
-  await metadata.transaction(['vault'], (records) => records.put(collection, { key: name, value: writePassphraseKdf(kdf) }))
+  await settle(metadata, kdf)
   return vault
+}
+
+/** From now on a vault that is not there is one that was lost. */
+async function settle(metadata: MetadataStore, kdf: PassphraseKdf): Promise<void> {
+  await metadata.transaction(['vault'], (records) => records.put(collection, { key: name, value: writePassphraseKdf(kdf) }))
 }
 
 /**
@@ -65,7 +70,10 @@ export async function openServerVault(metadata: MetadataStore, settings: VaultSe
   const provider = kekProvider('passphrase', deriveKek(passphrase, kdf), random)
   wipe(passphrase)
   try {
-    return await Vault.open(new VaultRecords(metadata), provider, { random })
+    const vault = await Vault.open(new VaultRecords(metadata), provider, { random })
+    // The start that made it died before it could say so.
+    if (pending) await settle(metadata, kdf)
+    return vault
   } catch (error) {
     if (!(error instanceof VaultError) || error.code !== 'VK_NOT_FOUND') throw error
     if (!pending) {
