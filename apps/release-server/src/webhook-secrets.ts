@@ -11,6 +11,9 @@ export interface StoredSecrets {
   readonly sealed?: boolean
 }
 
+/** How often a turn is begun anew because another one came between. */
+const tries = 10
+
 /** The secrets of webhooks: sealed in the vault where the server has one, in the record otherwise. */
 export class WebhookSecrets {
   readonly #vault: Vault | undefined
@@ -19,12 +22,17 @@ export class WebhookSecrets {
     this.#vault = vault
   }
 
+  /** Whether secrets go into a vault; otherwise they lie in the record. */
+  get sealing(): boolean {
+    return this.#vault !== undefined
+  }
+
   /** Stores secrets, newest first; gives what belongs into the record. */
-  async write(id: string, secrets: readonly string[]): Promise<StoredSecrets> {
+  async write(id: string, secrets: readonly string[], expected: number | 'absent' | 'any' = 'any'): Promise<StoredSecrets> {
     if (this.#vault === undefined) return { secrets }
     const bytes = utf8Encode(JSON.stringify(secrets))
     try {
-      await this.#cell(this.#vault).seal(id, bytes)
+      await this.#cell(this.#vault).seal(id, bytes, { expected })
     } finally {
       wipe(bytes)
     }
@@ -41,6 +49,28 @@ export class WebhookSecrets {
     } finally {
       wipe(bytes)
     }
+  }
+
+  /**
+   * Puts a new secret before the newest one of a webhook, whose record is `stored`; older ones go. Turns that come at
+   * once, on any replica, follow one another; without a vault the caller holds the record.
+   */
+  async turn(id: string, stored: StoredSecrets, secret: string): Promise<StoredSecrets> {
+    for (let attempt = 1; ; attempt++) {
+      const expected = await this.#revision(id)
+      const [current] = await this.read(id, stored)
+      try {
+        return await this.write(id, current === undefined ? [secret] : [secret, current], expected ?? 'absent')
+      } catch (error) {
+        if (!(error instanceof VaultError) || error.code !== 'VK_CONFLICT' || attempt >= tries) throw error
+      }
+    }
+  }
+
+  async #revision(id: string): Promise<number | undefined> {
+    if (this.#vault === undefined) return undefined
+    for await (const { name, revision } of this.#cell(this.#vault).list()) if (name === id) return revision
+    return undefined
   }
 
   /** Drops the secrets of a webhook. */

@@ -67,13 +67,12 @@ async function readWebhook(records: RecordReader, id: string): Promise<StoredWeb
 /** Adds a second secret; the older one goes with the next turn. */
 export async function turnWebhookSecret(context: ServerContext, secrets: WebhookSecrets, id: string, caller: Caller): Promise<{ secret: string }> {
   const secret = `whsec_${base64Encode(context.random(32))}`
-  const old = await readWebhook(context.metadata, id)
-  const [current] = await secrets.read(id, old)
   // The vault has a lock of its own, so it goes first; should we die after it, the secret known outside still signs.
-  const fresh = await secrets.write(id, current === undefined ? [secret] : [secret, current])
+  const sealed = secrets.sealing ? await secrets.turn(id, await readWebhook(context.metadata, id), secret) : undefined
   await context.metadata.transaction([auditLock], async (records) => {
-    const { secrets: _clear, sealed: _sealed, ...view } = await readWebhook(records, id)
-    await records.put('webhooks', { key: id, value: { ...view, ...fresh } as unknown as JsonObject })
+    const stored = await readWebhook(records, id)
+    const { secrets: _clear, sealed: _sealed, ...view } = stored
+    await records.put('webhooks', { key: id, value: { ...view, ...(sealed ?? await secrets.turn(id, stored, secret)) } as unknown as JsonObject })
     await appendAudit(records, context.clock(), { ...caller, action: 'webhook.turn', target: id })
   })
   return { secret }

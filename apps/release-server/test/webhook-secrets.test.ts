@@ -3,8 +3,10 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { ServerError } from '../src/errors.ts'
-import { webhookHeaders, WebhookSender } from '../src/webhooks.ts'
+import { openServerVault } from '../src/noise/server-vault.ts'
+import { createWebhook, turnWebhookSecret, webhookHeaders, WebhookSender } from '../src/webhooks.ts'
 import { WebhookSecrets } from '../src/webhook-secrets.ts'
+import type { StoredSecrets } from '../src/webhook-secrets.ts'
 import { ProblemError } from '../src/client/index.ts'
 import { atEnd, startServer, temporaryFolder } from './support.ts'
 import type { RunningServer } from './support.ts'
@@ -50,6 +52,19 @@ it('secrets of webhooks are sealed where there is a vault, sign by old and new w
   expect(JSON.stringify(await call(running, 'GET', '/v1/webhooks'))).not.toMatch(/secret|sealed/)
   await call(running, 'DELETE', `/v1/webhooks/${webhook.id}`)
   expect((await running.server.context.metadata.list('vault-records')).filter(({ key }) => key.includes('webhooks'))).toEqual([])
+})
+
+it.each([['with a vault', { vault }], ['without one', {}]])('turns that come at once follow one another, %s: the newest two secrets sign', async (_name, options) => {
+  const { server } = await startServer(options)
+  const { context } = server
+  const secrets = new WebhookSecrets('vault' in options ? await openServerVault(context.metadata, vault, context.random) : undefined)
+  const caller = { actor: 'test', requestId: 'test' }
+  const { webhook } = await createWebhook(context, secrets, 'http://127.0.0.1:1/', [], caller)
+  const given = await Promise.all([1, 2, 3].map(() => turnWebhookSecret(context, secrets, webhook.id, caller)))
+  const kept = await secrets.read(webhook.id, (await context.metadata.get('webhooks', webhook.id))?.value as StoredSecrets)
+  expect(kept).toHaveLength(2)
+  // Every secret that signs was told to somebody; the one from before the turns is gone, as after three in a row.
+  expect(given.map(({ secret }) => secret)).toEqual(expect.arrayContaining([...kept]))
 })
 
 it('secrets from before there was a vault are sealed by the first start with one; without it deliveries wait', async () => {
