@@ -6,13 +6,14 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
 import { abandonRotation } from '../turn/abandon.ts'
-import { readTurn } from '../turn/journal.ts'
+import { describeTurn } from '../turn/covers.ts'
+import { readTurn, type TurnOptions, type TurnRecord } from '../turn/journal.ts'
 import { rotateIdentity, type KeyTurnPlan } from '../turn/key-turn.ts'
-import { turnPending } from '../turn/pending.ts'
-import { previewRotation, type RotationPreview, type RotationTerms } from '../turn/promised-keys.ts'
+import { finishingCommand, turnPending } from '../turn/pending.ts'
+import { previewRotation, termsOf, type RotationPreview, type RotationTerms } from '../turn/promised-keys.ts'
 import { openIdentity, openOwnLog, type Identity } from './id-identity.ts'
 import { stateJson } from './id-json.ts'
-import { keepReason } from './id-reason.ts'
+import { keepReason, readReasons } from './id-reason.ts'
 import { readCommit } from './sign-git.ts'
 import { receiptCollector } from './id-receipts.ts'
 
@@ -125,30 +126,61 @@ export async function rehearse(identity: Identity, options: RotateOptions): Prom
   return previewResult(await previewRotation(identity, await rotationTerms(identity, options), nextKeyFiles(options)))
 }
 
-/** Rotates, or finishes what was interrupted, and says what is left to do. */
-export async function rotateNow(context: Context, identity: Identity, options: RotateOptions): Promise<CommandResult> {
-  if (identity.kind === 'release' && await readTurn(identity.journals, 'identity') !== undefined) throw turnPending('identity')
-  const pending = await readTurn(identity.journals, identity.turn)
-  const before = (await openOwnLog(identity)).state
-  const reason = options.reason === undefined || pending !== undefined ? [] : [await keepReason(identity, options.reason, context.clock)]
-  const terms = await rotationTerms(identity, options, reason)
-  const plan: KeyTurnPlan = {
-    terms: () => terms, nowMs: context.clock(), nextKeyAlias: options.nextKeyAlias, nextKeyFiles: nextKeyFiles(options),
+function observed(context: Context): Pick<TurnOptions, 'onStep' | 'signal'> {
+  return { onStep: (step) => context.out.step(step.name, step.title), signal: context.signal }
+}
+
+function planOf(context: Context, identity: Identity, options: RotateOptions, terms: RotationTerms): KeyTurnPlan {
+  return {
+    terms: () => terms, nowMs: context.clock(), nextKeyFiles: nextKeyFiles(options),
     collect: async (event) => (await receiptCollector(identity, context.signal))(event),
   }
-  const done = await rotateIdentity(identity, plan, {
-    onStep: (step) => context.out.step(step.name, step.title), signal: context.signal,
-  })
+}
+
+/** Whether an interrupted rotation says what is wanted: nothing that was asked for may be dropped in silence. */
+async function rotationCovers(identity: Identity, { done, facts }: TurnRecord, options: RotateOptions): Promise<boolean> {
+  if (!done.includes('identity-make')) return true
+  const { seals, addWitnesses, removeWitnesses, witnessThreshold } = termsOf(facts['identity_terms'])
+  const wanted = await rotationTerms(identity, options)
+  const has = (all: readonly string[] | undefined, some: readonly string[] | undefined): boolean => (some ?? []).every((word) => all?.includes(word) === true)
+  const digests = (list: readonly Seal[]): string[] => list.flatMap((seal) => ('d' in seal && typeof seal.d === 'string' ? [seal.d] : []))
+  const reasons = await readReasons(identity)
+  return has(addWitnesses, wanted.addWitnesses) && has(removeWitnesses, wanted.removeWitnesses)
+    && (wanted.witnessThreshold === undefined || wanted.witnessThreshold === witnessThreshold)
+    && (options.nextKeyAlias === undefined || options.nextKeyAlias === facts['identity_next_alias'])
+    && (options.reason === undefined || digests(seals).some((digest) => reasons.get(digest)?.reason === options.reason))
+    && has(digests(seals), digests(wanted.seals))
+}
+
+/** Finishes a rotation as it began. */
+async function finishRotation(context: Context, identity: Identity, options: RotateOptions): Promise<void> {
+  await rotateIdentity(identity, planOf(context, identity, options, { seals: [] }), observed(context))
+  context.out.step('finished', 'finished what was interrupted')
+}
+
+/** Rotates, and says what is left to do; what was interrupted is finished first, or alone where it is what is wanted. */
+export async function rotateNow(context: Context, identity: Identity, options: RotateOptions): Promise<CommandResult> {
+  if (identity.kind === 'release' && await readTurn(identity.journals, 'identity') !== undefined) throw turnPending('identity', await finishingCommand(identity.journals, 'identity'))
+  const pending = await readTurn(identity.journals, identity.turn)
+  const before = (await openOwnLog(identity)).state
+  const first = pending !== undefined && !await rotationCovers(identity, pending, options) ? pending : undefined
+  if (first !== undefined) await finishRotation(context, identity, options)
+  const isTakenUp = pending?.done.includes('identity-make') === true && first === undefined
+  const reason = options.reason === undefined || isTakenUp ? [] : [await keepReason(identity, options.reason, context.clock)]
+  const terms = await rotationTerms(identity, options, reason)
+  const done = await rotateIdentity(identity, { ...planOf(context, identity, options, terms), nextKeyAlias: options.nextKeyAlias }, observed(context))
   const { state } = await openOwnLog(identity)
   if (state.sn < done.sn) throw new KelError('KEL_CORRUPT', 'The rotation is not in the log it was appended to')
   const keptAt = nextKeyFiles(options) ?? identity.next.map(({ file }) => file)
   return {
     data: {
       prefix: identity.prefix, sn: done.sn, said: done.said, alias: done.alias, resumed: done.resumed,
+      finished: first === undefined ? undefined : describeTurn(first),
       old_keys: [...before.keys], keys: [...state.keys], next_key_files: keptAt,
       reason_sealed: reason[0]?.d,
     },
     text: [
+      ...(first === undefined ? [] : [`finished what was interrupted: ${describeTurn(first)}`]),
       `${done.resumed ? 'Finished the interrupted rotation' : 'Rotated'}: event ${done.sn}, ${done.said}`,
       formatTable([
         ['identity', `did:keri:${identity.prefix} (unchanged)`],

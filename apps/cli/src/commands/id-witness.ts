@@ -7,7 +7,7 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
 import { readTurn } from '../turn/journal.ts'
-import { turnPending } from '../turn/pending.ts'
+import { finishingCommand, turnPending } from '../turn/pending.ts'
 import { openIdentity, openOwnLog, type Identity } from './id-identity.ts'
 import { openWitnesses, readWitnesses, tooFewReceipts, writeWitnesses } from './id-receipts.ts'
 
@@ -88,7 +88,7 @@ async function runCollect(context: Context, options: WitnessOptions): Promise<Co
   if (await readTurn(identity.journals, identity.turn) !== undefined) {
     throw turnPending(identity.turn, 'keyturn id rotate')
   }
-  if (identity.kind === 'release' && await readTurn(identity.journals, 'identity') !== undefined) throw turnPending('identity')
+  if (identity.kind === 'release' && await readTurn(identity.journals, 'identity') !== undefined) throw turnPending('identity', await finishingCommand(identity.journals, 'identity'))
   const stored = await readFile(identity.logPath)
   const started = newIdentity(stored)
   const kel = started === undefined ? await openOwnLog(identity) : undefined

@@ -8,7 +8,7 @@ import {
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { readTurn } from '../turn/journal.ts'
+import { readTurn, type TurnRecord } from '../turn/journal.ts'
 import { runHomeTurn } from '../turn/run-home-turn.ts'
 import { metadataAfter, transportTurnSteps, type TransportChange } from '../turn/transport.ts'
 import { collect, dateText, directoryOf, nowSeconds, openTransport, writableDirectoriesOf, type TransportHome } from './noise-home.ts'
@@ -93,15 +93,34 @@ async function runPublish(context: Context, options: PublishOptions): Promise<Co
   return await change(context, home, options, async () => {
     const hasKey = activeKey(home.metadata) !== undefined || nextKey(home.metadata) !== undefined
     const metadata = hasKey ? home.metadata : addKey(home.metadata, await deriveKey(home, unusedDevice(home.metadata, options.device)), nowSeconds(context))
-    return { metadata, did: 'published', order: 'turn' }
+    return { metadata, did: 'published', order: 'turn', asked: 'publish' }
   })
+}
+
+function stepAsked({ now }: RotateOptions): string {
+  return now === true ? 'rotate --now' : 'rotate'
+}
+
+function revocationAsked(device: string, { reason, replace }: RevokeOptions): string {
+  return `revoke ${device} --reason ${reason}${replace === true ? ' --replace' : ''}`
+}
+
+/** Whether an interrupted change is the one that is asked for; it goes to the places that are named now. */
+function covers(pending: TurnRecord | undefined, asked: string, { handOver }: PlaceOptions): boolean {
+  if (pending === undefined) return false
+  const { done, facts } = pending
+  if (!done.includes('plan')) return true
+  return facts['asked'] === asked && (handOver !== true || facts['hand_over'] === true || !done.includes('hand-over'))
 }
 
 /** Takes the next step of a turn of the transport key, or with `due` only what the plan says is due. */
 export async function turnTransport(context: Context, options: RotateOptions): Promise<CommandResult> {
-  const home = await openTransport(context, { write: true })
+  let home = await openTransport(context, { write: true })
+  const pending = await readTurn(home.paths.journals, 'transport')
   const finished = await finishPending(context, home, options)
-  if (finished !== undefined) return finished
+  // By the clock the step that was interrupted is the one that was due; asked for by hand, only the same one counts.
+  if (finished !== undefined && (context.dryRun || options.due === true || covers(pending, stepAsked(options), options))) return finished
+  if (finished !== undefined) home = await openTransport(context, { write: true })
   const nowS = nowSeconds(context)
   if (activeKey(home.metadata) === undefined) throw new CliError('CLI_TURN_UNREADY', 'No transport key is active', { hint: 'Run "keyturn noise publish"' })
   const plan = planRotation(home.metadata, transportPolicy(home.session.description, home.metadata), nowS)
@@ -111,7 +130,7 @@ export async function turnTransport(context: Context, options: RotateOptions): P
   }
   return await change(context, home, options, async () => {
     const { metadata, did } = await takeStep(home, options, due, nowS)
-    return { metadata, did: did.join('; '), order: 'turn' }
+    return { metadata, did: did.join('; '), order: 'turn', asked: stepAsked(options) }
   })
 }
 
@@ -141,6 +160,9 @@ async function takeStep(home: TransportHome, options: RotateOptions, due: Readon
 async function runRevoke(context: Context, options: RevokeOptions, [device = '']: readonly (string | undefined)[]): Promise<CommandResult> {
   const reason = REASONS.find((word) => word === options.reason)
   if (reason === undefined) throw new CliError('CLI_USAGE', `--reason is none of ${REASONS.join(', ')}`)
+  const pending = await readTurn((await openTransport(context)).paths.journals, 'transport')
+  const finished = covers(pending, revocationAsked(device, options), options) ? await finishPending(context, await openTransport(context, { write: true }), options) : undefined
+  if (finished !== undefined) return finished
   const home = await openSettled(context, options)
   const nowS = nowSeconds(context)
   const revoked = revoke(home.metadata, device, reason, nowS)
@@ -149,7 +171,7 @@ async function runRevoke(context: Context, options: RevokeOptions, [device = '']
   return await change(context, home, options, async () => {
     const metadata = replace ? await replaceKey(home, revoked, device, nowS) : revoked
     const next = activeKey(metadata)
-    return { metadata, did: `revoked ${device}; ${next === undefined ? 'no key is active now' : `${next.device} is active`}`, order: 'revocation' }
+    return { metadata, did: `revoked ${device}; ${next === undefined ? 'no key is active now' : `${next.device} is active`}`, order: 'revocation', asked: revocationAsked(device, options) }
   })
 }
 

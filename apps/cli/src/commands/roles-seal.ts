@@ -5,8 +5,9 @@ import { collect } from '../flag-values.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { readIdentityLog, rolesInForce } from '../publisher/store.ts'
 import { checkIdentityTurn, identityTurnSteps } from '../turn/identity.ts'
+import { identityCovers } from '../turn/covers.ts'
 import { readTurn } from '../turn/journal.ts'
-import { turnPending } from '../turn/pending.ts'
+import { finishingCommand, turnPending } from '../turn/pending.ts'
 import { runHomeTurn, stepsText } from '../turn/run-home-turn.ts'
 import { withNextKey, type NextKeyOptions } from './next-key-options.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
@@ -39,7 +40,10 @@ async function runSeal(context: Context, options: SealOptions): Promise<CommandR
     throw new CliError('CLI_TURN_UNREADY', 'No role document is proposed', { hint: 'Run "keyturn roles propose"' })
   }
   // A turn that seals another document than the proposed one is finished under its own name.
-  if (pending !== undefined && pending.facts['proposal'] === undefined) throw turnPending('identity')
+  if (pending !== undefined && pending.facts['proposal'] === undefined) throw turnPending('identity', await finishingCommand(home.paths.journals, 'identity'))
+  if (pending !== undefined && !identityCovers(pending, home.description, { releaseKey: false, headKey: false, revoke: false, rolesDays: undefined, channels: options.channel })) {
+    throw turnPending('identity', 'keyturn roles seal')
+  }
   await checkIdentityTurn(home)
   const publishes = options.local !== true && serverUrl(options, home.description) !== undefined
   const client = publishes ? await openClient(options, home) : undefined

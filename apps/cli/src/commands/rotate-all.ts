@@ -39,6 +39,8 @@ interface WantedTurn {
   readonly name: 'identity-key' | 'identity' | 'content' | 'transport' | 'vault'
   readonly releaseKey: boolean
   readonly headKey: boolean
+  /** Was interrupted: finished, whatever it is. */
+  readonly finishOnly?: boolean
 }
 
 /** In this order: what is released later is signed by the keys that were turned before. */
@@ -61,7 +63,7 @@ async function rotateAll(context: Context, flags: AllFlags, turns: Turns): Promi
     const left = pending.length === 0 || context.dryRun ? items : (await collectStatus(await openHome(context), context.clock())).items
     const due = left.filter(({ due_state }) => due_state === 'due' || due_state === 'expired')
     report.due.push(...due.map(({ kind, id }) => `${kind} ${id}`))
-    for (const turn of dueTurns(due)) if (!report.turned.includes(turn.name)) await runOne(turn, context, flags, turns, report)
+    for (const turn of dueTurns(due)) if (!context.dryRun || !report.turned.includes(turn.name)) await runOne(turn, context, flags, turns, report)
   } catch (error) {
     if (!(error instanceof KeyturnError) || report.turned.length === 0) throw error
     return { ...answer(report, context.dryRun), failure: error }
@@ -77,7 +79,7 @@ function answer({ due, turned, plans, texts }: Report, dryRun: boolean): Command
 }
 
 function interrupted(pending: readonly string[]): WantedTurn[] {
-  return ORDER.filter((name) => pending.includes(name)).map((name) => ({ name, releaseKey: true, headKey: false }))
+  return ORDER.filter((name) => pending.includes(name)).map((name) => ({ name, releaseKey: true, headKey: false, finishOnly: true }))
 }
 
 /** Identity, release and head turn together in one rotation; a document about to expire asks for one as well. */
@@ -101,7 +103,7 @@ async function runOne(turn: WantedTurn, context: Context, flags: AllFlags, turns
   report.texts.push(`${turn.name}:\n${text ?? ''}`)
 }
 
-async function runTurnNamed({ name, releaseKey, headKey }: WantedTurn, context: Context, flags: AllFlags, turns: Turns): Promise<CommandResult> {
+async function runTurnNamed({ name, releaseKey, headKey, finishOnly }: WantedTurn, context: Context, flags: AllFlags, turns: Turns): Promise<CommandResult> {
   switch (name) {
     case 'identity-key': {
       const identity = await openIdentity(context, { write: !context.dryRun, nextPassphraseFile: flags.nextPassphraseFile })
@@ -109,7 +111,7 @@ async function runTurnNamed({ name, releaseKey, headKey }: WantedTurn, context: 
       return context.dryRun ? await rehearse(identity, files) : await rotateNow(context, identity, files)
     }
     case 'identity':
-      return await turns.identity(context, flags, { turn: 'identity', summary: '', releaseKey, headKey })
+      return await turns.identity(context, flags, { turn: 'identity', summary: '', releaseKey, headKey, finishOnly: finishOnly === true })
     case 'content':
       return await turns.content(context, flags)
     case 'transport':

@@ -6,8 +6,9 @@ import { openHome, type HomeSession } from '../publisher/home-session.ts'
 import { readIdentityLog } from '../publisher/store.ts'
 import { abandonTurn, type AbandonedTurn } from '../turn/abandon.ts'
 import { contentTurnSteps, planContentTurn, type ContentTurnOptions } from '../turn/content.ts'
-import { checkIdentityTurn, identityTurnSteps, type IdentityTurnOptions } from '../turn/identity.ts'
-import { readTurn } from '../turn/journal.ts'
+import { contentCovers, describeTurn, identityCovers, type WantedIdentity } from '../turn/covers.ts'
+import { checkIdentityTurn, identityTurnSteps, leftBehind, type IdentityTurnOptions } from '../turn/identity.ts'
+import { readTurn, type TurnRecord, type TurnStep } from '../turn/journal.ts'
 import { contentOverlaps, identityOverlaps, overlapData, overlapText } from '../turn/overlap.ts'
 import { refuseRivals } from '../turn/pending.ts'
 import { runHomeTurn, stepsText } from '../turn/run-home-turn.ts'
@@ -30,7 +31,7 @@ export interface ContentFlags extends ServerOptions {
 export interface IdentityFlags extends ServerOptions, NextKeyOptions {
   readonly channel?: readonly string[]
   readonly revoke?: boolean
-  readonly rolesDays: string
+  readonly rolesDays?: string
   readonly local?: boolean
   readonly abandon?: boolean
 }
@@ -38,6 +39,8 @@ export interface IdentityFlags extends ServerOptions, NextKeyOptions {
 /** Which day-to-day keys turn with the identity. */
 export interface IdentityTurnKind {
   readonly turn: 'identity' | 'release' | 'head'
+  /** Whatever was interrupted is what is wanted: finish that and no more. */
+  readonly finishOnly?: boolean
   readonly summary: string
   readonly releaseKey: boolean
   readonly headKey: boolean
@@ -76,7 +79,7 @@ function registerIdentity(rotate: Command, cli: Cli, kind: IdentityTurnKind): vo
     .description(kind.summary)
     .option('--channel <name>', 'a channel whose release is signed again; may be given several times (default: that of the home)', collect)
     .option('--revoke', 'the key that leaves was stolen: it counts for nothing any more, not even for what is installed')
-    .option('--roles-days <n>', 'days until the new role document expires, at most 400', '365')
+    .option('--roles-days <n>', 'days until the new role document expires, at most 400 (default: 365)')
     .option('--local', 'publish nothing now')
     .option('--abandon', 'give up an interrupted turn that has put nothing in force yet')))
   cli.define<IdentityFlags>(command, {
@@ -93,26 +96,47 @@ async function rotateContent(context: Context, flags: ContentFlags): Promise<Com
     channel: channelOf(flags, home.description), nowMs: context.clock(), signal: context.signal, full: flags.full === true,
     client: await clientOf(flags, home),
   }
-  const plan = await planContentTurn(home, options, (await readTurn(home.paths.journals, 'content'))?.facts)
+  const pending = await readTurn(home.paths.journals, 'content')
+  const first = pending !== undefined && !contentCovers(pending, { full: flags.full === true, channel: flags.channel }) ? pending : undefined
+  // A mistyped passphrase must not be found after a turn has begun.
+  if (!context.dryRun) {
+    await home.keys()
+    if (first !== undefined) await finishContent(context, home, first, options)
+  }
+  const plan = await planContentTurn(home, options, first === undefined ? pending?.facts : undefined)
   const steps = contentTurnSteps(home, plan, options)
   const facts = {
     from_key_id: plan.from, to_key_id: plan.to, slot: plan.slot, version: plan.nextVersion,
     download_bytes_at_most: plan.downloadBytesAtMost, published: options.client !== undefined && plan.release !== undefined,
+    finished: first === undefined ? undefined : describeTurn(first),
   }
   const overlaps = await contentOverlaps(home, plan)
   if (context.dryRun) {
     return {
       data: { ...facts, full: plan.full, steps: steps.map(({ title }) => title), overlaps: overlapData(overlaps) },
-      text: `${stepsText(steps)}\n\nA player downloads at most ${formatBytes(plan.downloadBytesAtMost)}.\n${overlapText(overlaps)}`,
+      text: `${firstText(first)}${stepsText(steps)}\n\nA player downloads at most ${formatBytes(plan.downloadBytesAtMost)}.\n${overlapText(overlaps)}`,
     }
   }
-  // A mistyped passphrase must not be found after the turn has begun.
-  await home.keys()
   await context.ask.confirm(`Turn content key ${plan.from} to ${plan.to}?`)
   const { resumed } = await runHomeTurn(context, home.paths, 'content', steps)
   const left = plan.release === undefined ? 'Nothing is released yet: the next release uses it.'
     : options.client === undefined ? `Release ${plan.nextVersion ?? ''} waits in the home: publish it with "keyturn release publish".` : `Release ${plan.nextVersion ?? ''} is published.`
-  return { data: { ...facts, resumed }, text: `Content key ${plan.to} is in force.\n${left}\n${overlapText(overlaps)}` }
+  return { data: { ...facts, resumed }, text: `${finishedText(first ?? (resumed ? pending : undefined))}Content key ${plan.to} is in force.\n${left}\n${overlapText(overlaps)}` }
+}
+
+async function finishContent(context: Context, home: HomeSession, pending: TurnRecord, options: ContentTurnOptions): Promise<void> {
+  await context.ask.confirm(`Finish what was interrupted first: ${describeTurn(pending)}?`)
+  await runHomeTurn(context, home.paths, 'content', contentTurnSteps(home, await planContentTurn(home, options, pending.facts), options))
+  context.out.step('finished', `finished what was interrupted: ${describeTurn(pending)}`)
+}
+
+/** What a dry run says of a turn that comes before the wanted one. */
+function firstText(first: TurnRecord | undefined): string {
+  return first === undefined ? '' : `Would first finish what was interrupted: ${describeTurn(first)}. Then:\n`
+}
+
+function finishedText(turn: TurnRecord | undefined): string {
+  return turn === undefined ? '' : `finished what was interrupted: ${describeTurn(turn)}\n`
 }
 
 async function rotateIdentity(context: Context, flags: IdentityFlags, kind: IdentityTurnKind): Promise<CommandResult> {
@@ -122,27 +146,33 @@ async function rotateIdentity(context: Context, flags: IdentityFlags, kind: Iden
   const before = home.description
   const options: IdentityTurnOptions = {
     channels: flags.channel ?? [before.channel], releaseKey: kind.releaseKey, headKey: kind.headKey, revoke: flags.revoke === true,
-    rolesDays: wholeNumber(flags.rolesDays, '--roles-days', 1, 400), client: await clientOf(flags, home), nowMs: context.clock(),
+    rolesDays: wholeNumber(flags.rolesDays ?? '365', '--roles-days', 1, 400), client: await clientOf(flags, home), nowMs: context.clock(),
     signal: context.signal,
   }
   const steps = identityTurnSteps(home, options)
+  const pending = await readTurn(home.paths.journals, 'identity')
+  const first = pending !== undefined && kind.finishOnly !== true && !identityCovers(pending, before, wantedOf(flags, kind, options)) ? pending : undefined
   if (context.dryRun) {
     const overlaps = await identityOverlaps(home, { channels: options.channels, revoke: flags.revoke === true })
     return {
-      data: { turn: kind.turn, steps: steps.map(({ title }) => title), download_bytes_at_most: 0, overlaps: overlapData(overlaps) },
-      text: `${stepsText(steps)}\n\nPlayers download no file: what is installed is signed again.\n${overlapText(overlaps)}`,
+      data: { turn: kind.turn, finished: first === undefined ? undefined : describeTurn(first), steps: steps.map(({ title }) => title), download_bytes_at_most: 0, overlaps: overlapData(overlaps) },
+      text: `${firstText(first)}${stepsText(steps)}\n\nPlayers download no file: what is installed is signed again.\n${overlapText(overlaps)}`,
     }
   }
+  if (first !== undefined) await context.ask.confirm(`Finish what was interrupted first: ${describeTurn(first)}?`)
   await context.ask.confirm(`Rotate the identity ${before.identity.prefix} to its pre-committed key${kind.turn === 'identity' ? '' : `, with a new ${kind.turn} key`}?`)
+  if (first !== undefined) await finishIdentity(context, home, first, steps, kind, flags.revoke === true)
   const { resumed } = await runHomeTurn(context, home.paths, 'identity', steps)
   const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
   const { identity, aliases } = home.description
   return {
     data: {
       turn: kind.turn, prefix: identity.prefix, sn: log.state.sn, said: log.state.said, identity_alias: identity.alias,
-      release_alias: aliases.release, head_alias: aliases.head, published: options.client !== undefined, resumed,
+      release_alias: aliases.release, head_alias: aliases.head, published: options.client !== undefined,
+      resumed: resumed && first === undefined, finished: first === undefined ? undefined : describeTurn(first),
     },
     text: [
+      ...(first ?? (resumed ? pending : undefined)) === undefined ? [] : [finishedText(first ?? pending).trimEnd()],
       formatTable([
         ['identity', `${before.identity.alias} to ${identity.alias}, event ${log.state.sn}`],
         ['release key', aliases.release === before.aliases.release ? 'unchanged' : `${before.aliases.release} to ${aliases.release}`],
@@ -154,6 +184,17 @@ async function rotateIdentity(context: Context, flags: IdentityFlags, kind: Iden
       'Move the file with the next identity key to its own medium again.',
     ].join('\n'),
   }
+}
+
+function wantedOf(flags: IdentityFlags, { releaseKey, headKey }: IdentityTurnKind, { rolesDays }: IdentityTurnOptions): WantedIdentity {
+  return { releaseKey, headKey, revoke: flags.revoke === true, rolesDays: flags.rolesDays === undefined ? undefined : rolesDays, channels: flags.channel }
+}
+
+/** Finishes a turn that does less than is wanted; where the wanted one revokes, it learns which keys left with this one. */
+async function finishIdentity(context: Context, home: HomeSession, pending: TurnRecord, steps: readonly TurnStep[], kind: IdentityTurnKind, revoke: boolean): Promise<void> {
+  const revokesLater = revoke && pending.facts['revoke'] !== true
+  await runHomeTurn(context, home.paths, 'identity', steps, revokesLater ? (facts) => leftBehind(home, facts, kind) : undefined)
+  context.out.step('finished', `finished what was interrupted: ${describeTurn(pending)}`)
 }
 
 async function abandon(context: Context, home: HomeSession, turn: AbandonedTurn): Promise<CommandResult> {

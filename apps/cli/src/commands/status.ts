@@ -10,7 +10,7 @@ import type { StatusItem } from '../health/status-item.ts'
 import { counted, formatTable } from '../output.ts'
 import { refuseExisting } from '../paths.ts'
 import { openHome } from '../publisher/home-session.ts'
-import { resumeCommand } from '../turn/pending.ts'
+import { finishingCommand } from '../turn/pending.ts'
 
 interface StatusOptions {
   readonly check?: boolean
@@ -32,12 +32,13 @@ export function registerStatus(program: Command, cli: Cli): void {
 async function runStatus(context: Context, options: StatusOptions): Promise<CommandResult> {
   refuseExisting(options.ics, options.force)
   const nowMs = context.clock()
-  const status = await collectStatus(await openHome(context), nowMs)
+  const home = await openHome(context)
+  const status = await collectStatus(home, nowMs)
   if (options.ics !== undefined) await writeFileAtomic(resolve(options.ics), utf8Encode(writeCalendar(status, nowMs)), { overwrite: options.force === true })
   const due = status.items.filter(({ due_state }) => due_state === 'due' || due_state === 'expired')
   return {
     data: { ...statusData(status), due: due.map(({ kind, id }) => `${kind} ${id}`) },
-    text: statusText(status, due),
+    text: statusText(status, due, await Promise.all(status.pending.map((turn) => finishingCommand(home.paths.journals, turn)))),
     failure: options.check === true ? unsettled(due.length, status.pending.length) : undefined,
   }
 }
@@ -53,7 +54,7 @@ function statusData(status: HomeStatus): Record<string, JsonValue> {
   return JSON.parse(JSON.stringify(status)) as Record<string, JsonValue>
 }
 
-function statusText(status: HomeStatus, due: readonly StatusItem[]): string {
+function statusText(status: HomeStatus, due: readonly StatusItem[], commands: readonly string[]): string {
   const day = (date: string | undefined): string => date === undefined ? '' : date.slice(0, 10)
   const rows = status.items.map(({ kind, id, name, state, age_days, due: at, due_state, overlap_ends: until }) => [
     kind, id, name, state, age_days === undefined ? '' : `${age_days} d`, day(at), day(until), due_state === 'ok' ? '' : due_state.toUpperCase(),
@@ -66,7 +67,7 @@ function statusText(status: HomeStatus, due: readonly StatusItem[]): string {
     formatTable([['key', 'which', 'name', 'state', 'age', 'due', 'overlap', ''], ...rows]),
     '',
     ...(channels.length === 0 ? ['no release yet'] : channels),
-    ...status.pending.map((turn) => `A turn of ${turn} was interrupted: run "${resumeCommand(turn)}" to finish it`),
+    ...status.pending.map((turn, index) => `A turn of ${turn} was interrupted: run "${commands[index]}" to finish it`),
     ...due.map(({ kind, id, mend }) => `DUE ${kind} ${id}: ${mend}`),
   ].join('\n')
 }

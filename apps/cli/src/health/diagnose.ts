@@ -9,7 +9,7 @@ import { keyAlias } from '../home.ts'
 import { openOwnArchive } from '../publisher/archives.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
 import { readIdentityLog, readReleases, readStoredHead, rolesInForce, type StoredRelease } from '../publisher/store.ts'
-import { resumeCommand } from '../turn/pending.ts'
+import { finishingCommand } from '../turn/pending.ts'
 import { counted } from '../output.ts'
 import { collectStatus } from './collect-status.ts'
 
@@ -158,7 +158,7 @@ async function checkDue(home: HomeSession, { nowMs }: DiagnoseOptions, report: R
   const { items, pending } = await collectStatus(home, nowMs)
   const due = items.filter(({ due_state }) => due_state === 'due' || due_state === 'expired')
   for (const { kind, id, due_state, mend } of due) report('due', due_state === 'expired' ? 'error' : 'warning', `${kind} ${id} is ${due_state}`, mend)
-  for (const turn of pending) report('due', 'error', `A turn of ${turn} was interrupted`, resumeCommand(turn))
+  for (const turn of pending) report('due', 'error', `A turn of ${turn} was interrupted`, await finishingCommand(home.paths.journals, turn))
   if (due.length + pending.length === 0) report('due', 'ok', 'nothing is due, no turn was interrupted')
 }
 

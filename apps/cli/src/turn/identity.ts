@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256DigestSeal } from '@keyturn/kel'
 import { checkRolesStep, parseRoles, writeRoles, type RoleDocument } from '@keyturn/manifest'
@@ -63,7 +64,7 @@ export function identityTurnSteps(home: HomeSession, options: IdentityTurnOption
   const { client, nowMs, signal } = options
   const identity = releaseIdentity(home)
   return [
-    { name: 'plan', title: 'work out the turn', run: () => plan(home, options) },
+    { name: 'plan', title: 'work out the turn', run: (facts) => plan(home, options, facts) },
     { name: 'keys', title: 'make the new day-to-day keys', run: (facts) => makeKeys(home, facts) },
     { name: 'roles', title: 'write the next role document', run: (facts) => writeDocument(home, facts) },
     ...keyTurnSteps(identity, {
@@ -107,7 +108,7 @@ async function proposed(home: HomeSession, bytes: Uint8Array, inForce: RoleDocum
   }
 }
 
-async function plan(home: HomeSession, options: IdentityTurnOptions): Promise<JsonObject> {
+async function plan(home: HomeSession, options: IdentityTurnOptions, { also_revoke: also }: JsonObject): Promise<JsonObject> {
   await checkIdentityTurn(home)
   const { identity, aliases } = home.description
   const roles = await rolesInForce(home.paths, identity.prefix)
@@ -117,7 +118,10 @@ async function plan(home: HomeSession, options: IdentityTurnOptions): Promise<Js
     at: options.nowMs, roles_version: roles.document.version + 1,
     release: options.releaseKey === false ? aliases.release : followingAlias(aliases.release),
     head: options.headKey === true ? followingAlias(aliases.head) : aliases.head,
+    release_key: options.proposal === undefined && options.releaseKey !== false,
+    head_key: options.proposal === undefined && options.headKey === true,
     revoke: options.revoke === true, roles_days: options.rolesDays ?? 365, channels,
+    ...(also === undefined ? {} : { also_revoke: also }),
     ...(options.proposal === undefined ? {} : await proposed(home, options.proposal, roles.document)),
   }
 }
@@ -155,7 +159,7 @@ async function nextDocument(home: HomeSession, facts: JsonObject): Promise<Uint8
       release: { ...document.roles.release, keys: next.release },
       head: { ...document.roles.head, keys: next.head },
     },
-    revokedKeys: facts['revoke'] === true ? [...document.revokedKeys, ...leaving] : document.revokedKeys,
+    revokedKeys: [...new Set([...document.revokedKeys, ...(facts['revoke'] === true ? leaving : []), ...wordsOf(facts, 'also_revoke').filter((key) => !staying.has(key))])],
   })
 }
 
@@ -201,6 +205,26 @@ async function publish(home: HomeSession, client: ReleaseServerClient, facts: Js
 }
 
 function channelsOf(facts: JsonObject): string[] {
-  const { channels } = facts
-  return Array.isArray(channels) ? channels.map(String) : []
+  return wordsOf(facts, 'channels')
+}
+
+function wordsOf(facts: JsonObject, name: string): string[] {
+  const words = facts[name]
+  return Array.isArray(words) ? words.map(String) : []
+}
+
+/**
+ * What the turn that follows one must know when it is to revoke and the one before did not: the keys that left with it,
+ * for one of them is the stolen one.
+ *
+ * @param home - Open home.
+ * @param facts - Of the turn that is over.
+ * @param kinds - Whose keys.
+ */
+export async function leftBehind(home: HomeSession, facts: JsonObject, kinds: { readonly releaseKey: boolean; readonly headKey: boolean }): Promise<JsonObject> {
+  const after = parseRoles(base64Decode(String(facts['roles'])))
+  const before = parseRoles(await readFile(join(home.paths.roles, `${after.version - 1}.json`)))
+  const roles = [...(kinds.releaseKey ? ['release' as const] : []), ...(kinds.headKey ? ['head' as const] : [])]
+  const staying = new Set([...after.roles.release.keys, ...after.roles.head.keys])
+  return { also_revoke: [...new Set(roles.flatMap((role) => before.roles[role].keys))].filter((key) => !staying.has(key)) }
 }

@@ -1,6 +1,8 @@
 import { CliError } from '../errors.ts'
 import type { HomePaths } from '../home.ts'
-import { pendingTurns } from './journal.ts'
+import { pendingTurns, readTurn } from './journal.ts'
+
+const SEAL = 'keyturn roles seal'
 
 /** The command that finishes a turn of a home, by the name of its journal. */
 const resumeCommands: Readonly<Record<string, string>> = {
@@ -26,6 +28,19 @@ export function resumeCommand(turn: string): string {
 }
 
 /**
+ * The command that finishes an interrupted turn and does no more: a turn of the head key alone, or of a proposed document,
+ * has its own name.
+ *
+ * @param folder - Of the journals.
+ * @param turn - Name of the journal.
+ */
+export async function finishingCommand(folder: string, turn: string): Promise<string> {
+  const facts = turn === 'identity' ? (await readTurn(folder, turn))?.facts : undefined
+  if (facts?.['proposal'] !== undefined) return SEAL
+  return facts?.['head_key'] === true && facts['release_key'] === false ? 'keyturn rotate head' : resumeCommand(turn)
+}
+
+/**
  * Says that a turn waits to be finished, and with which command.
  *
  * @param turn - Name of its journal.
@@ -34,7 +49,7 @@ export function resumeCommand(turn: string): string {
 export function turnPending(turn: string, command: string = resumeCommand(turn)): CliError {
   const what = turn === 'identity-key' ? 'A rotation of the identity alone' : `A turn of "${turn}"`
   return new CliError('CLI_TURN_PENDING', `${what} was interrupted`, {
-    hint: `Run "${command}" to finish it, or "${command} --abandon" while it has put nothing in force`,
+    hint: `Run "${command}" to finish it, or "${command === SEAL ? resumeCommand('identity') : command} --abandon" while it has put nothing in force`,
     details: { turn, resume: command },
   })
 }
@@ -48,7 +63,7 @@ export function turnPending(turn: string, command: string = resumeCommand(turn))
  */
 export async function refuseWhileTurning(paths: HomePaths): Promise<void> {
   const pending = (await pendingTurns(paths.journals)).find((turn) => releaseTurns.includes(turn))
-  if (pending !== undefined) throw turnPending(pending)
+  if (pending !== undefined) throw turnPending(pending, await finishingCommand(paths.journals, pending))
 }
 
 /**
@@ -60,5 +75,5 @@ export async function refuseWhileTurning(paths: HomePaths): Promise<void> {
  */
 export async function refuseRivals(paths: HomePaths, turn: string): Promise<void> {
   const rival = (await pendingTurns(paths.journals)).find((name) => name !== turn && rivals.includes(name))
-  if (rival !== undefined) throw turnPending(rival)
+  if (rival !== undefined) throw turnPending(rival, await finishingCommand(paths.journals, rival))
 }

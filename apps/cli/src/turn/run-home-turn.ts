@@ -1,7 +1,7 @@
 import type { JsonObject } from '@keyturn/primitives'
 import type { Context } from '../command.ts'
 import type { HomePaths } from '../home.ts'
-import { runTurn, type TurnStep } from './journal.ts'
+import { runTurn, type TurnOptions, type TurnStep } from './journal.ts'
 
 /**
  * Runs a turn of a home for a command, or goes on with one that was interrupted: tells each step, stops between two when
@@ -11,9 +11,11 @@ import { runTurn, type TurnStep } from './journal.ts'
  * @param paths - Of the home, locked.
  * @param turn - Name of the journal.
  * @param steps - All of them.
+ * @param followedBy - As in {@link runTurn}.
  */
-export async function runHomeTurn(context: Context, paths: HomePaths, turn: string, steps: readonly TurnStep[]): Promise<{ facts: JsonObject; resumed: boolean }> {
+export async function runHomeTurn(context: Context, paths: HomePaths, turn: string, steps: readonly TurnStep[], followedBy?: TurnOptions['followedBy']): Promise<{ facts: JsonObject; resumed: boolean }> {
   return await runTurn(turn, steps, {
+    ...(followedBy === undefined ? {} : { followedBy }),
     folder: paths.journals, now: new Date(context.clock()).toISOString(), signal: context.signal,
     onStep: (step, index, total) => context.out.step(step.name, `${index + 1}/${total} ${step.title}`),
   })

@@ -24,6 +24,8 @@ export interface TransportChange {
   readonly metadata: TransportMetadata
   /** What was done, for people. */
   readonly did: string
+  /** What was asked for: whoever takes an interrupted turn up sees whether it comes to the same. */
+  readonly asked: string
   /** A revocation spreads by the packet first. */
   readonly order: 'turn' | 'revocation'
 }
@@ -57,9 +59,9 @@ async function plan(context: Context, home: TransportHome, places: TransportPlac
   // What the flags get wrong is said before a turn begins.
   const named = (await directories(context, home, places, {})).map(({ name }) => name).filter(isAddress)
   if (hands === true) named.forEach(assertPrivate)
-  const { metadata, did, order } = await change()
+  const { metadata, did, order, asked } = await change()
   return {
-    metadata: base64Encode(formatMetadata(metadata)), did, order, at_s: nowSeconds(context), hand_over: hands === true,
+    metadata: base64Encode(formatMetadata(metadata)), did, order, asked, at_s: nowSeconds(context), hand_over: hands === true,
     ...(to === undefined ? {} : { to: to.map((place) => isAddress(place) ? place : resolve(place)) }),
   }
 }
