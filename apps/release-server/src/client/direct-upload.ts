@@ -1,7 +1,7 @@
+import { isTag, mayUse } from './check-presigned.ts'
+import type { Presigned } from './check-presigned.ts'
 import type { HttpCaller } from './http.ts'
 import type { BlobSource, UploadOptions } from './upload.ts'
-
-interface Presigned { readonly upload_id: string; readonly part_bytes: number; readonly urls: readonly string[] }
 
 /** Callers whose server, or whose way to its storage, takes no direct uploads; they are not asked again. */
 const without = new WeakSet<HttpCaller>()
@@ -10,8 +10,8 @@ const without = new WeakSet<HttpCaller>()
  * Uploads a blob straight into the storage of the server, where it can do that: by addresses that the server signs, so
  * the bytes do not pass through it. The server joins the parts, reads them back and hashes them.
  *
- * @returns False when the server takes no such uploads or its storage cannot be reached from here; then nothing of it
- *   is left, and the bytes go through the server.
+ * @returns False when the server takes no such uploads, names addresses that are none of a storage, or its storage
+ *   cannot be reached from here; then nothing of it is left, and the bytes go through the server.
  */
 export async function uploadDirectly(http: HttpCaller, source: BlobSource, options: UploadOptions): Promise<boolean> {
   if (options.direct === false || without.has(http)) return false
@@ -19,7 +19,7 @@ export async function uploadDirectly(http: HttpCaller, source: BlobSource, optio
   const path = `/v1/blobs/${source.sha256}`
   const what = `upload blob ${source.sha256} into the storage`
   const presigned = await http.find<Presigned>({ method: 'POST', path: `${path}:presign`, what, json: { size: source.size }, signal })
-  if (presigned === undefined) {
+  if (presigned === undefined || !mayUse(presigned, source.size, http.server)) {
     without.add(http)
     return false
   }
@@ -28,7 +28,7 @@ export async function uploadDirectly(http: HttpCaller, source: BlobSource, optio
     const start = at * presigned.part_bytes
     const part = await source.read(start, Math.min(presigned.part_bytes, source.size - start))
     const etag = await http.putElsewhere(url, part, signal)
-    if (etag === undefined) {
+    if (etag === undefined || !isTag(etag)) {
       without.add(http)
       // What was told as progress is sent again through the server.
       options.onProgress?.(-Math.min(start, source.size))

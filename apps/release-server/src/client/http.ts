@@ -63,6 +63,11 @@ export class HttpCaller {
     this.#sleep = options.sleep ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms)))
   }
 
+  /** Where the server is. */
+  get server(): URL {
+    return new URL(this.#base)
+  }
+
   /** Waits, by the clock that was given. */
   pause(ms: number): Promise<void> {
     return this.#sleep(ms)
