@@ -1,6 +1,6 @@
 import type { CliEnvironment } from './command.ts'
 import { CliError } from './errors.ts'
-import { exitCodes } from '@keyturn/primitives'
+import { exitCodes, printable } from '@keyturn/primitives'
 
 /** How long a command may take to put things in order after Ctrl-C. */
 const GRACE_MS = 15_000
@@ -24,7 +24,9 @@ export async function runProcess(run: (argv: readonly string[], environment: Cli
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // The reader went away (`keyturn explain | head`): nobody is left to tell.
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0)
-    throw error
+    // Asynchronous and late: no command could tell of it any more.
+    process.stderr.write(`error: Cannot write to the standard output: ${printable(error.message)}\n  CLI_IO: Free the disk that it goes to, and run the command again\n`)
+    process.exit(exitCodes.io)
   })
   process.exitCode = await run(process.argv.slice(2), {
     stdout: process.stdout, stderr: process.stderr, env: process.env, signal: controller.signal,

@@ -1,4 +1,5 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { closeSync, existsSync, openSync, readdirSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,6 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { allCatalogues, catalogueOf } from '../src/catalogues.ts'
 import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
+
+const program = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
 describe('keyturn', () => {
   it('prints its version and help', async () => {
@@ -42,6 +45,14 @@ describe('keyturn', () => {
   it('shows an example in the help of a command', async () => {
     expect((await keyturn(['explain', '--help'])).stdout).toContain('$ keyturn explain M2P_SIGNATURE')
     expect((await keyturn(['help', 'explain'])).stdout).toContain('$ keyturn explain M2P_SIGNATURE')
+  })
+
+  it.skipIf(!existsSync('/dev/full'))('ends with one line and exit 3 where its output finds no room (row 261)', () => {
+    const full = openSync('/dev/full', 'w')
+    const { status, stderr } = spawnSync(process.execPath, ['--no-warnings', program, 'explain'], { stdio: ['ignore', full, 'pipe'], encoding: 'utf8' })
+    closeSync(full)
+    expect(stderr).toMatch(/^error: Cannot write to the standard output: .*ENOSPC.*\n {2}CLI_IO: .*\n$/)
+    expect(status).toBe(3)
   })
 
   it('uses no colour without a terminal', async () => {

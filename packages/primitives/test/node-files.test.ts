@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { lstat, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -45,6 +46,14 @@ describe('writeFileAtomic()', () => {
     await writeFileAtomic(join(folder, 'a'), text('old'), { overwrite: false })
     expect(await code(writeFileAtomic(join(folder, 'a'), text('new'), { overwrite: false }))).toBe('PRIM_EXISTS')
     expect(await snapshot(folder)).toEqual({ a: 'old' })
+  })
+
+  test('writeFileAtomic() never takes the place of a pipe or device', async () => {
+    const path = join(folder, 'pipe')
+    execFileSync('mkfifo', [path])
+    expect(await code(writeFileAtomic(path, text('new')))).toBe('PRIM_FILE')
+    expect((await lstat(path)).isFIFO()).toBe(true)
+    expect(await readdir(folder)).toEqual(['pipe'])
   })
 
   test('writeFileAtomic() passes on an error of the stream and keeps the old file', async () => {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { basename, dirname, join } from 'node:path'
+import { PrimitivesError, printable } from '../errors.ts'
 import { onDisk } from './file-error.ts'
 import { type FileHandle, type FileSystem, nodeFileSystem, pathExists, systemErrorCode } from './file-system.ts'
 
@@ -67,6 +68,13 @@ async function linkInPlace(temporary: string, path: string, fs: FileSystem): Pro
   await fs.unlink(temporary)
 }
 
+/** A rename would take the place of a device, pipe or socket for good, and for every program of the machine. */
+async function refuseSpecial(path: string, fs: FileSystem): Promise<void> {
+  const found = await fs.lstat(path).catch(() => undefined) // what cannot be looked at is for the open below to report
+  if (found === undefined || !(found.isCharacterDevice() || found.isBlockDevice() || found.isFIFO() || found.isSocket())) return
+  throw new PrimitivesError('PRIM_FILE', `Cannot write "${printable(path)}": it is a device, pipe or socket, not a file`, { hint: 'Write to a file' })
+}
+
 /**
  * Writes a file wholly or not at all: a temporary file beside it, fsync, rename, fsync of the folder. After a failure
  * the old file is as it was and the temporary one is gone; after a crash a `.<name>.<random>.tmp` may be left.
@@ -82,6 +90,7 @@ export async function writeFileAtomic(
   options: WriteFileAtomicOptions = {},
 ): Promise<void> {
   const { mode = 0o644, overwrite = true, beforeRename, fs = nodeFileSystem } = options
+  if (overwrite) await refuseSpecial(path, fs)
   const folder = dirname(path)
   const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
   const handle = await onDisk('Cannot write', path, () => fs.open(temporary, 'wx', mode))
