@@ -12,10 +12,17 @@ import { plainBytes, readFrame, readFrames } from './stream.ts'
 import type { EventPlace, Witness } from './witness.ts'
 import { writeReceipt } from './write-receipt.ts'
 
+const prefixForm = /^[A-Za-z0-9_-]{44}$/
+
 /** Options of {@link localWitness}. */
 export interface LocalWitnessOptions {
   /** Largest log it takes, bytes. Default 4 MiB. */
   readonly maxBytes?: number
+  /**
+   * Most events that are new to it in one submission; a longer log is shown in pieces, its beginning first. Each event
+   * costs two durable writes. Default: no limit.
+   */
+  readonly maxNewEvents?: number
   readonly clock?: Clock
 }
 
@@ -38,16 +45,19 @@ class LocalWitness implements Witness {
   readonly #signer: Signer
   readonly #store: KelStore
   readonly #maxBytes: number
+  readonly #maxNewEvents: number
   readonly #clock: Clock
   /** The last task of each identity: two logs of one identity are never judged at once. */
   readonly #tasks = new Map<string, Promise<unknown>>()
 
-  constructor(publicKey: Uint8Array, signer: Signer, store: KelStore, { maxBytes = MAX_LOG_BYTES, clock = systemClock }: LocalWitnessOptions) {
+  constructor(publicKey: Uint8Array, signer: Signer, store: KelStore, options: LocalWitnessOptions) {
+    const { maxBytes = MAX_LOG_BYTES, maxNewEvents = Number.POSITIVE_INFINITY, clock = systemClock } = options
     this.prefix = keyText(publicKey, false)
     this.#publicKey = publicKey
     this.#signer = signer
     this.#store = store
     this.#maxBytes = maxBytes
+    this.#maxNewEvents = maxNewEvents
     this.#clock = clock
   }
 
@@ -61,10 +71,12 @@ class LocalWitness implements Witness {
   }
 
   async find({ prefix, sn }: EventPlace): Promise<Uint8Array | undefined> {
-    if (!(await this.#store.list()).includes(prefix)) return undefined
-    const kel = await this.#open(this.#store.log(prefix), prefix)
+    if (!prefixForm.test(prefix)) return undefined
+    const storage = this.#store.log(prefix)
+    if (await storage.read() === undefined) return undefined
+    const kel = await this.#open(storage, prefix)
     const event = kel.events[sn]
-    return event !== undefined && this.#isNamed(kel, event) ? await this.#receipt(prefix, event) : undefined
+    return event !== undefined && this.#isNamed(kel, event) ? await this.#receipt(kel, event) : undefined
   }
 
   async #inTurn<T>(prefix: string, task: () => Promise<T>): Promise<T> {
@@ -89,13 +101,15 @@ class LocalWitness implements Witness {
     const storage = this.#store.log(prefix)
     if (await storage.read() === undefined) await this.#refuseStranger(prefix, messages)
     const kel = await this.#open(storage, prefix)
-    const waiting = await appendAll(kel, messages)
     const shown = new Set(messages.map((bytes) => parseMessage(readFrame(bytes, 0)).event.said))
+    this.#refuseTooMany(kel, shown)
+    const waiting = await appendAll(kel, messages)
     const receipts: Uint8Array[] = []
     for (const event of kel.events) {
       if (!shown.has(event.said) || !this.#isNamed(kel, event)) continue
-      const receipt = await this.#receipt(prefix, event)
-      await kel.append(receipt, 'remote')
+      const given = this.#given(kel, event)
+      const receipt = await this.#receipt(kel, event)
+      if (given === undefined) await kel.append(receipt, 'remote')
       receipts.push(receipt)
     }
     return waiting || receipts.length === 0 ? undefined : concatBytes(...receipts)
@@ -109,10 +123,30 @@ class LocalWitness implements Witness {
     throw refusal('KEL_WITNESS', `Identity ${prefix} does not name witness ${this.prefix}`)
   }
 
-  async #receipt(prefix: string, event: VerifiedEvent): Promise<Uint8Array> {
+  /** What is new costs durable writes; it is counted before the first of them. */
+  #refuseTooMany(kel: Kel, shown: ReadonlySet<string>): void {
+    const known = new Set(kel.firstSeen)
+    const fresh = [...shown].filter((said) => !known.has(said)).length
+    if (fresh > this.#maxNewEvents) {
+      throw refusal('KEL_LIMIT', `${fresh} new events in one submission, limit ${this.#maxNewEvents}: show the beginning of the log first`)
+    }
+  }
+
+  /** Its signature on an event, when it gave one before. */
+  #given(kel: Kel, event: VerifiedEvent): Uint8Array | undefined {
+    const place = kel.keyStateAt(event.sn)?.witnesses.indexOf(this.prefix) ?? -1
+    return kel.witnessesOf(event.said).get(place)
+  }
+
+  async #receipt(kel: Kel, event: VerifiedEvent): Promise<Uint8Array> {
+    const signature = this.#given(kel, event) ?? await this.#sign(event)
+    return writeReceipt({ said: event.said, prefix: kel.prefix, sn: event.sn }, this.prefix, signature)
+  }
+
+  async #sign(event: VerifiedEvent): Promise<Uint8Array> {
     const signature = new Uint8Array(await this.#signer.sign(event.raw, 0))
     if (!ed25519Verify(this.#publicKey, event.raw, signature)) throw refusal('KEL_SIGNATURE', 'Signer of the witness returned a wrong signature')
-    return writeReceipt({ said: event.said, prefix, sn: event.sn }, this.prefix, signature)
+    return signature
   }
 }
 

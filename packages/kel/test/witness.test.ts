@@ -163,3 +163,37 @@ describe('httpWitness()', () => {
     await expect(discoverWitness('http://witness.test', { fetch: answer as typeof fetch, maxBytes: 1000 })).rejects.toThrow(code(expected))
   })
 })
+
+describe('localWitness() on long logs', () => {
+  async function long(count: number, options: { maxNewEvents?: number } = {}) {
+    let signed = 0
+    let listed = 0
+    const own = signer(90)
+    const store = memoryStore()
+    const counted = { publicKeys: own.publicKeys, sign: (message: Uint8Array, at: number) => { signed += 1; return own.sign(message, at) } }
+    const one = localWitness(counted, { log: (prefix) => store.log(prefix), list: () => { listed += 1; return store.list() } }, options)
+    const events = [await start([one], 1)]
+    while (events.length < count) events.push(await interact(events.at(-1)!.state, [], signer(0)))
+    const log = (from: number, to: number): Uint8Array => concatBytes(...events.slice(from, to).map(({ message }) => message))
+    const stored = async (): Promise<unknown> => (await store.log(events[0]!.prefix).read())?.version
+    return { one, events, log, stored, counts: () => ({ signed, listed }) }
+  }
+
+  it('signs each event once, however often it is shown, and finds places without listing all identities', async () => {
+    const { one, events, log, stored, counts } = await long(4)
+    const receipts = await one.submit(log(0, 4))
+    const version = await stored()
+    expect(await one.submit(log(0, 4))).toEqual(receipts)
+    expect(await one.find({ prefix: events[0]!.prefix, sn: 3 })).toEqual(receipts?.slice(-receipts.length / 4))
+    expect(await one.find({ prefix: events[0]!.said.replace(/..$/, 'AA'), sn: 0 })).toBeUndefined()
+    expect([counts(), await stored()]).toEqual([{ signed: 4, listed: 0 }, version])
+  })
+
+  it('refuses more new events at once than it takes, before it writes; the log may come in pieces', async () => {
+    const { one, log, stored } = await long(4, { maxNewEvents: 2 })
+    await expect(one.submit(log(0, 4))).rejects.toEqual(code('KEL_LIMIT'))
+    expect(await stored()).toBeUndefined()
+    expect(await one.submit(log(0, 2))).toBeDefined()
+    expect((await one.submit(log(0, 4)))?.length).toBeGreaterThan(0)
+  })
+})
