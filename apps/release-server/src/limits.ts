@@ -18,3 +18,5 @@ export const maxRolesBytes = 64 * 1024
 export const maxLogBytes = 4 * 1024 * 1024
 /** Largest telemetry report. */
 export const maxReportBytes = 2 * 1024
+/** Most events that are new to the witness in one request: each costs two durable writes. */
+export const maxNewEvents = 500

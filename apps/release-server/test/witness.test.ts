@@ -1,6 +1,8 @@
 import { collectReceipts, discoverWitness, incept, interact, KelError, rotate, seedSigner, verifyLog } from '@keyturn/kel'
+import type { SignedEvent } from '@keyturn/kel'
 import { concatBytes, ed25519PublicKey } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
+import type { RateOptions } from '../src/ops/rate-limit.ts'
 import { witnessLogs } from '../src/witness/witness-logs.ts'
 import { Witness } from '../src/witness/witness.ts'
 import { openServerVault } from '../src/noise/server-vault.ts'
@@ -10,8 +12,8 @@ import { startServer } from './support.ts'
 const key = (name: string) => ed25519PublicKey(seedOf(name))
 const vault = { passphrase: 'x', scryptLogN: 4 }
 
-async function world() {
-  const running = await startServer({ vault })
+async function world(rates: RateOptions = {}) {
+  const running = await startServer({ vault, rates })
   const { url } = running
   const { prefix } = await (await fetch(`${url}/witness`)).json() as { prefix: string }
   const post = (body: Uint8Array) => fetch(`${url}/witness/receipts`, { method: 'POST', headers: { 'content-type': 'application/cesr' }, body: body as Uint8Array<ArrayBuffer> })
@@ -80,6 +82,31 @@ describe('POST /witness/receipts', () => {
     expect((await post(waits.message)).status).toBe(200)
     const later = await interact((await interact(waits.state, [], seedSigner([seedOf('q0')]))).state, [], seedSigner([seedOf('q0')]))
     expect((await post(concatBytes(waits.message, later.message))).status).toBe(202)
+  })
+
+  it('keeps the word that it gave before its logs were kept as they are now', async () => {
+    const { prefix, post, code, bytes, server } = await world()
+    const first = await incept({ keys: [key('u0')], nextKeys: [key('u1')], witnesses: [prefix], witnessThreshold: 1 }, seedSigner([seedOf('u0')]))
+    const [one, other] = await Promise.all([[], [{ d: first.said }]].map((seals) => interact(first.state, seals as never, seedSigner([seedOf('u0')]))))
+    for (const [sn, { said }] of [first, one as typeof first].entries()) {
+      await server.context.metadata.transaction([], (records) => records.put('witnessed', { key: `${first.prefix}/${String(sn).padStart(16, '0')}`, value: { said, type: sn === 0 ? 'icp' : 'ixn' } }))
+    }
+    expect(await code(await post(concatBytes(first.message, other?.message ?? first.message)))).toEqual([409, 'KEL_DUPLICITY'])
+    expect((await bytes(post(concatBytes(first.message, one?.message ?? first.message)))).length).toBeGreaterThan(0)
+    const turned = await rotate(first.state, { keys: [key('u1')], nextKeys: [key('u2')] }, seedSigner([seedOf('u1')]))
+    expect((await post(concatBytes(first.message, turned.message))).status).toBe(200)
+  })
+
+  it('bounds what one caller may cost: events at once, and bytes by the minute', async () => {
+    const { prefix, post, code, server } = await world({ reportsPerMinute: 10 })
+    const events = [await incept({ keys: [key('l0')], nextKeys: [key('l1')], witnesses: [prefix], witnessThreshold: 1 }, seedSigner([seedOf('l0')]))]
+    while (events.length <= 500) events.push(await interact((events.at(-1) as SignedEvent).state, [], seedSigner([seedOf('l0')])))
+    expect(await code(await post(concatBytes(...events.map(({ message }) => message))))).toEqual([400, 'KEL_LIMIT'])
+    expect(await server.context.metadata.list('witness-logs')).toEqual([])
+    // 2 MiB count as eight requests: the third call is one too many.
+    for (const [status, name] of [[400, 'KEL_PARSE'], [429, 'SRV_RATE']] as const) {
+      expect(await code(await post(new Uint8Array(2 * 1024 * 1024)))).toEqual([status, name])
+    }
   })
 
   it('is one witness on all replicas: of two rivals that come at once, one gets its receipt', async () => {

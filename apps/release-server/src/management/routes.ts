@@ -15,6 +15,8 @@ declare module 'fastify' {
     /** Shown in the OpenAPI document. */
     summary?: string
     /** Which limit of requests applies; default `management`. */
+    /** Counts a request once per so many bytes of its body; default: once. */
+    bytesPerRequest?: number
     rate?: 'public' | 'login' | 'reports' | 'noise' | 'none'
     /** Whether an `Idempotency-Key` is honoured; default: for POST with a scope. */
     idempotent?: boolean

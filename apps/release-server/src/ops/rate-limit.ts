@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ServerError } from '../errors.ts'
+import { maxLogBytes } from '../limits.ts'
 
 /** Requests per minute of one kind from one caller. */
 export interface RateOptions {
@@ -52,7 +53,7 @@ export class RateLimits {
       management: this.#options.managementPerMinute ?? 120,
     }[kind]
     const key = `${kind}:${this.#caller(request, kind)}`
-    const waitS = this.#count(this.#buckets, key, limit)
+    const waitS = this.#count(this.#buckets, key, limit, weightOf(request))
     const left = Math.max(0, limit - (this.#buckets.get(key)?.count ?? 0))
     reply.header('ratelimit', `limit=${limit}, remaining=${left}, reset=${waitS === 0 ? 60 : waitS}`)
     if (waitS > 0) throw new ServerError('SRV_RATE', 'Too many requests', { details: { retryAfterS: waitS } })
@@ -71,7 +72,7 @@ export class RateLimits {
   }
 
   /** Counts one request; gives the seconds to wait, 0 within the limit. */
-  #count(buckets: Map<string, Bucket>, key: string, limit: number): number {
+  #count(buckets: Map<string, Bucket>, key: string, limit: number, weight = 1): number {
     const now = this.#clock()
     let bucket = buckets.get(key)
     if (bucket === undefined || now - bucket.windowStart >= windowMs || now < bucket.windowStart) {
@@ -79,7 +80,15 @@ export class RateLimits {
       bucket = { windowStart: now, count: 0 }
       buckets.set(key, bucket)
     }
-    bucket.count += 1
+    bucket.count += weight
     return bucket.count > limit ? Math.max(1, Math.ceil((bucket.windowStart + windowMs - now) / 1000)) : 0
   }
+}
+
+/** As how many requests one counts: large bodies weigh more where the route says so, and one of unknown length as the largest. */
+function weightOf(request: FastifyRequest): number {
+  const { bytesPerRequest } = request.routeOptions.config
+  if (bytesPerRequest === undefined) return 1
+  const told = Number(request.headers['content-length'] ?? Number.NaN)
+  return Math.max(1, Math.ceil((Number.isNaN(told) ? maxLogBytes : Math.min(told, maxLogBytes)) / bytesPerRequest))
 }

@@ -11,7 +11,7 @@ export function witnessRoutes(app: FastifyInstance, witness: Witness): void {
     sendJson(reply, 200, { prefix: await witness.prefix() }))
 
   app.post('/witness/receipts', {
-    config: { rate: 'reports', summary: 'Receipts for the events of a key event log', bodyType: 'application/cesr', idempotent: false },
+    config: { rate: 'reports', bytesPerRequest: 256 * 1024, summary: 'Receipts for the events of a key event log', bodyType: 'application/cesr', idempotent: false },
   }, async (request, reply) => {
     const receipts = await witness.receipts(await documentBody(request, maxLogBytes))
     if (receipts === undefined) return reply.code(202).send()

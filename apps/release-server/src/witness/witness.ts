@@ -4,7 +4,7 @@ import { ed25519PublicKey, ed25519Sign, wipe } from '@keyturn/primitives'
 import { VaultError } from '@keyturn/vault-kdf'
 import type { Vault } from '@keyturn/vault-kdf'
 import type { ServerContext } from '../context.ts'
-import { maxLogBytes } from '../limits.ts'
+import { maxLogBytes, maxNewEvents } from '../limits.ts'
 import { witnessLogs } from './witness-logs.ts'
 
 /** How often a log is judged again when another replica appended to it meanwhile. */
@@ -62,7 +62,7 @@ export class Witness {
   async #open(): Promise<KelWitness> {
     const publicKey = await this.#withSeed((seed) => ed25519PublicKey(seed))
     const signer: Signer = { publicKeys: [publicKey], sign: (message) => this.#withSeed((seed) => ed25519Sign(seed, message)) }
-    return localWitness(signer, witnessLogs(this.#context.metadata), { maxBytes: maxLogBytes, clock: this.#context.clock })
+    return localWitness(signer, witnessLogs(this.#context.metadata), { maxBytes: maxLogBytes, maxNewEvents, clock: this.#context.clock })
   }
 
   async #withSeed<T>(use: (seed: Uint8Array) => T): Promise<T> {
