@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { ed25519PublicKey, hexEncode, isStrongEd25519PublicKey, systemRandom } from '@keyturn/primitives'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runM2pack } from '../src/pack/m2pack-program.ts'
 import { run } from '../src/program.ts'
@@ -101,6 +102,23 @@ describe('m2pack', () => {
     for (const [code, exit, outcome] of cases) expect(await outcome, code).toMatchObject({ code: exit, json: { ok: false, error: { code } } })
     rmSync(at('tree/link'))
     expect(existsSync(at('x.m2p'))).toBe(false)
+  })
+
+  it('writes no secret for clients in place of a public key, whatever its file is called (row 265)', async () => {
+    const pair = () => { const seed = systemRandom(32); return { seed, isPoint: isStrongEd25519PublicKey(seed) } }
+    let made = pair()
+    while (!made.isPoint) made = pair() // half of all secrets are refused as no point of the curve
+    mkdirSync(at('pair'))
+    for (const name of ['signing.key', 'renamed.bin']) writeFileSync(at('pair', name), hexEncode(made.seed))
+    const exportIt = (name: string, ...more: string[]) => m2pack('export-client-config', '--public-key', at('pair', name), '--output', at('Secret.h'), ...more)
+    expect((await exportIt('signing.key')).json.error).toMatchObject({ code: 'M2P_KEY_INVALID' })
+    writeFileSync(at('pair', 'signing.pub'), hexEncode(ed25519PublicKey(made.seed)))
+    expect((await exportIt('renamed.bin')).json.error).toMatchObject({ code: 'M2P_KEY_INVALID' })
+    expect((await exportIt('signing.pub', '--key-id', '2', '--slot', `1:${at('pair/renamed.bin')}`)).json.error).toMatchObject({ code: 'M2P_KEY_INVALID' })
+    const runtime = await m2pack('export-runtime-key', '--key', at('keys/master.key'), '--public-key', at('pair/renamed.bin'), '--output', at('Secret.h'))
+    expect(runtime.json.error).toMatchObject({ code: 'M2P_KEY_INVALID' })
+    expect(existsSync(at('Secret.h'))).toBe(false)
+    expect((await exportIt('signing.pub')).code).toBe(0)
   })
 
   it('exports public keys for clients and a runtime key that only its owner can read', async () => {

@@ -1,5 +1,5 @@
 import { exportClientConfig } from '@keyturn/m2pack-format'
-import { readContentKeyFile, readPublicKeyFile } from '@keyturn/m2pack-format/node'
+import { readContentKeyFile } from '@keyturn/m2pack-format/node'
 import { utf8Encode, wipe } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import { RuntimeKey, writeRuntimeKeyBlob, writeRuntimeKeyJson } from '@keyturn/runtime-key'
@@ -8,6 +8,7 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { collect } from '../flag-values.ts'
 import { keyIdFlag } from './flags.ts'
+import { readShippedPublicKey } from './shipped-public-key.ts'
 
 interface ClientConfigFlags {
   readonly key?: string
@@ -56,7 +57,7 @@ async function readSlotFlags(flags: readonly string[]): Promise<[number, Uint8Ar
     const [, id, file] = /^(\d+):(.+)$/.exec(flag) ?? []
     if (id === undefined || file === undefined)
       throw new CliError('CLI_USAGE', `--slot wants KEY_ID:FILE, not "${flag}"`)
-    slots.push([keyIdFlag(id, '--slot'), await readPublicKeyFile(file)])
+    slots.push([keyIdFlag(id, '--slot'), await readShippedPublicKey(file)])
   }
   return slots
 }
@@ -68,7 +69,7 @@ async function runClientConfig(flags: ClientConfigFlags): Promise<CommandResult>
   const keyId = keyIdFlag(flags.keyId)
   const verifiers = new Map([
     ...(await readSlotFlags(flags.slot)),
-    [keyId, await readPublicKeyFile(flags.publicKey)] as const,
+    [keyId, await readShippedPublicKey(flags.publicKey)] as const,
   ])
   const text = exportClientConfig(verifiers, {
     language: flags.lang,
@@ -116,7 +117,7 @@ async function runRuntimeKey(context: Context, flags: RuntimeKeyFlags): Promise<
     throw new CliError('CLI_USAGE', `--format wants json or blob, not "${format}"`)
   if (compat !== 'superset' && compat !== 'original')
     throw new CliError('CLI_USAGE', `--compat wants superset or original, not "${compat}"`)
-  const signPublicKey = await readPublicKeyFile(flags.publicKey)
+  const signPublicKey = await readShippedPublicKey(flags.publicKey)
   const runtimeKey = RuntimeKey.take({
     keyId: keyIdFlag(flags.keyId),
     masterKey: await readContentKeyFile(flags.key),
