@@ -19,6 +19,12 @@ const beatMs = 5_000
 /** How long the answer of a check is kept. */
 const keptMs = 30 * 86_400_000
 
+/** Most checks of one process that wait or run. */
+const mostOpen = 16
+
+/** A check of this process that waits or runs; `view` is how it stands. */
+interface OpenCheck { view: ReleaseCheckView; beating: Promise<unknown> }
+
 interface StoredCheck { readonly view: ReleaseCheckView; readonly beat_ms: number }
 
 function keyOf(product: string, id: string): string {
@@ -60,6 +66,8 @@ export class ReleaseChecks {
   readonly #context: ServerContext
   readonly #turn = new Mutex()
   readonly #stopped = new AbortController()
+  readonly #open = new Map<string, OpenCheck>()
+  #beats: NodeJS.Timeout | undefined
   #running: Promise<unknown> = Promise.resolve()
 
   constructor(context: ServerContext) {
@@ -67,25 +75,37 @@ export class ReleaseChecks {
   }
 
   /**
-   * Begins a check.
+   * Begins a check, or joins the same one that waits or runs.
    *
    * @param sample - How many blobs, drawn at random; undefined: all.
-   * @throws ServerError `SRV_NOT_FOUND`.
+   * @throws ServerError `SRV_NOT_FOUND`; `SRV_RATE` while many others wait.
    */
   async start(product: string, channel: string, version: string, sample: number | undefined, caller: Caller): Promise<ReleaseCheckView> {
     const { random, clock, metadata } = this.#context
     const release = await readRelease(metadata, product, channel, version)
+    const name = JSON.stringify([product, channel, version, sample ?? null])
+    const same = this.#open.get(name)
+    if (same !== undefined) return same.view
+    if (this.#open.size >= mostOpen) throw new ServerError('SRV_RATE', `${mostOpen} checks wait or run here already`, { details: { retryAfterS: 30 } })
     const view: ReleaseCheckView = {
       id: base64urlEncode(random(12)), product, channel, version, state: 'running', sample: sample ?? null, signatures: null,
       blobs: 0, checked: 0, bytes: 0, damaged: [], missing: [], sound: null, error: null, started_at: timestamp(clock()), ended_at: null,
     }
-    await this.#store(view)
-    this.#running = Promise.all([this.#running, this.#turn.run(() => this.#run(release, view, caller))])
+    const open: OpenCheck = { view, beating: Promise.resolve() }
+    this.#open.set(name, open)
+    await this.#store(view).catch((error: unknown) => {
+      this.#open.delete(name)
+      throw error
+    })
+    this.#beats ??= setInterval(() => this.#beat(), beatMs).unref()
+    this.#running = Promise.all([this.#running, this.#turn.run(() => this.#run(release, name, open, caller))])
     return view
   }
 
   /** A check; `SRV_NOT_FOUND` when there is none, or it was forgotten after 30 days. */
   async get(product: string, id: string): Promise<ReleaseCheckView> {
+    const own = [...this.#open.values()].find(({ view }) => view.id === id && view.product === product)
+    if (own !== undefined) return own.view
     const stored = (await this.#context.metadata.get(collection, keyOf(product, id)))?.value as unknown as StoredCheck | undefined
     if (stored === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such check')
     const died = stored.view.state === 'running' && this.#context.clock() - stored.beat_ms > silentMs
@@ -96,29 +116,41 @@ export class ReleaseChecks {
   async close(): Promise<void> {
     this.#stopped.abort()
     await this.#running
+    clearInterval(this.#beats)
   }
 
-  async #run(release: ReleaseView, begun: ReleaseCheckView, caller: Caller): Promise<void> {
-    let view = begun
-    let beat = Date.now()
-    try {
-      const manifest = await readManifestBytes(this.#context, release)
-      const names = [...new Set([release.sha256, ...blobsOf(parseManifest(manifest))])]
-      view = { ...view, blobs: names.length, signatures: await signatureVerdict(this.#context, release, manifest) }
-      for (const name of view.sample === null ? names : sampleOf(names, view.sample, this.#context.random)) {
-        this.#stopped.signal.throwIfAborted()
-        view = await this.#look(name, view, caller)
-        if (Date.now() - beat < beatMs) continue
-        beat = Date.now()
-        await this.#store(view)
-      }
-      const sound = view.signatures === 'valid' && view.damaged.length + view.missing.length === 0
-      await this.#end({ ...view, state: 'done', sound }, caller)
-    } catch (error) {
-      if (!(error instanceof KeyturnError)) this.#context.log.error({ err: String(error), check: view.id }, 'a check failed')
-      await this.#end({ ...view, state: 'failed', error: error instanceof KeyturnError ? error.code : this.#stopped.signal.aborted ? 'SRV_UNAVAILABLE' : 'SRV_INTERNAL' }, caller)
-        .catch((cause: unknown) => this.#context.log.error({ err: String(cause), check: view.id }, 'the answer of a check could not be stored'))
+  /** Says of every check that waits or runs that it is alive, and how it stands. */
+  #beat(): void {
+    for (const open of this.#open.values()) {
+      open.beating = open.beating.then(() => this.#store(open.view))
+        .catch((error: unknown) => this.#context.log.warn({ err: String(error), check: open.view.id }, 'how a check stands could not be stored'))
     }
+  }
+
+  async #run(release: ReleaseView, name: string, open: OpenCheck, caller: Caller): Promise<void> {
+    const ended = await this.#judge(release, open, caller).catch((error: unknown) => this.#broken(open.view, error))
+    this.#open.delete(name)
+    // What it said last must not come after its answer.
+    await open.beating
+    await this.#end(ended, caller)
+      .catch((cause: unknown) => this.#context.log.error({ err: String(cause), check: ended.id }, 'the answer of a check could not be stored'))
+  }
+
+  async #judge(release: ReleaseView, open: OpenCheck, caller: Caller): Promise<ReleaseCheckView> {
+    const manifest = await readManifestBytes(this.#context, release)
+    const names = [...new Set([release.sha256, ...blobsOf(parseManifest(manifest))])]
+    open.view = { ...open.view, blobs: names.length, signatures: await signatureVerdict(this.#context, release, manifest) }
+    for (const name of open.view.sample === null ? names : sampleOf(names, open.view.sample, this.#context.random)) {
+      this.#stopped.signal.throwIfAborted()
+      open.view = await this.#look(name, open.view, caller)
+    }
+    const { signatures, damaged, missing } = open.view
+    return { ...open.view, state: 'done', sound: signatures === 'valid' && damaged.length + missing.length === 0 }
+  }
+
+  #broken(view: ReleaseCheckView, error: unknown): ReleaseCheckView {
+    if (!(error instanceof KeyturnError)) this.#context.log.error({ err: String(error), check: view.id }, 'a check failed')
+    return { ...view, state: 'failed', error: error instanceof KeyturnError ? error.code : this.#stopped.signal.aborted ? 'SRV_UNAVAILABLE' : 'SRV_INTERNAL' }
   }
 
   async #look(name: string, view: ReleaseCheckView, caller: Caller): Promise<ReleaseCheckView> {
@@ -128,7 +160,9 @@ export class ReleaseChecks {
       await forget(this.#context, [name])
       return { ...next, missing: [...view.missing, name] }
     }
-    if (await isWhole(this.#context, name, { signal: this.#stopped.signal })) return next
+    const signal = this.#stopped.signal
+    // Twice: whoever may only read releases must not have a blob removed by one bad read.
+    if (await isWhole(this.#context, name, { signal }) || await isWhole(this.#context, name, { signal })) return next
     await setAside(this.#context, name, caller)
     return { ...next, damaged: [...view.damaged, name] }
   }

@@ -69,4 +69,48 @@ describe(':verify of a release', () => {
     const begun = await verify(release.model.version, '{}')
     expect([begun.status, begun.headers.get('location')]).toEqual([202, expect.stringMatching(/^\/v1\/products\/metin2\/checks\/[\w-]{16}$/)])
   })
+
+  it('checks that wait are alive, equal ones are one, and no more than 16 wait', async () => {
+    const { running, client, release, later } = await published()
+    const { blobs, metadata } = running.server.context
+    const read = blobs.read.bind(blobs)
+    let goOn = (): void => undefined
+    const gate = new Promise<void>((resolve) => { goOn = resolve })
+    blobs.read = async (...of) => {
+      await gate
+      return read(...of)
+    }
+    const headers = { authorization: `Bearer ${await running.token(['releases:read'])}`, 'content-type': 'application/json' }
+    const path = `${running.url}/v1/products/metin2/channels/stable/releases/${release.model.version}:verify`
+    const verify = async (body: string) => await (await fetch(path, { method: 'POST', headers, body })).json() as { id: string; state: string; code?: string }
+    const look = async (id: string) => await (await fetch(`${running.url}/v1/products/metin2/checks/${id}`, { headers })).json() as { state: string }
+    const whole = await verify('{}')
+    expect((await verify('{}')).id).toBe(whole.id)
+    const samples: { id: string; code?: string }[] = []
+    for (let sample = 1; sample <= 16; sample++) samples.push(await verify(JSON.stringify({ sample })))
+    expect(samples.map(({ code }) => code)).toEqual([...Array<undefined>(15), 'SRV_RATE'])
+    const last = samples[14]?.id ?? ''
+    // What other replicas see: only what is stored.
+    const beat = async () => ((await metadata.get('checks', `metin2/${last}`))?.value as unknown as { beat_ms: number }).beat_ms
+    const before = await beat()
+    later(61_000)
+    expect([await look(whole.id), await look(last)]).toMatchObject([{ state: 'running' }, { state: 'running' }])
+    await expect.poll(beat, { timeout: 60_000 }).toBeGreaterThan(before)
+    goOn()
+    for (const id of [whole.id, last]) await expect.poll(async () => (await look(id)).state, { timeout: 60_000 }).toBe('done')
+    expect((await client.audit({ action: 'release.verify', limit: 100 })).length).toBeLessThanOrEqual(16)
+  })
+
+  it('one bad read sets nothing aside', async () => {
+    const { running, client, release } = await published()
+    const { blobs } = running.server.context
+    const read = blobs.read.bind(blobs)
+    const seen = new Set<string>()
+    blobs.read = async (name, ...more) => {
+      const first = !seen.has(name)
+      seen.add(name)
+      return first && name !== release.pin.sha256 ? (async function* () { yield new Uint8Array(3) })() : read(name, ...more)
+    }
+    expect(await client.checkRelease('metin2', 'stable', release.model.version)).toMatchObject({ sound: true, damaged: [] })
+  })
 })
