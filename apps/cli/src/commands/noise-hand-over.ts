@@ -1,9 +1,11 @@
 import { join } from 'node:path'
-import { parseStrictJson, wipe } from '@keyturn/primitives'
+import { KeyturnError, parseStrictJson, wipe } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import { recoverTransportSecret, type OwnKey, type TransportMetadata } from '@keyturn/noise-keys'
-import type { Context } from '../command.ts'
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { openHome } from '../publisher/home-session.ts'
 import { readIfThere } from '../publisher/store.ts'
 import type { TransportHome } from './noise-home.ts'
 import { openClient } from './release-client.ts'
@@ -17,28 +19,91 @@ export interface HandOver {
   /** Addresses that `--hand-over` adds to those noted before. */
   readonly servers: readonly string[]
   readonly tokenFile?: string | undefined
+  /** Behind a revocation: a server that fails is named in a warning, and the others get theirs. */
+  readonly bestEffort?: boolean
+}
+
+/** Which servers have the keys now. */
+export interface HandedOver {
+  readonly handed: readonly string[]
+  readonly failed: readonly string[]
 }
 
 /**
  * Gives every server that uses the transport keys of this home the secrets of the active and the next key, which it
  * seals in its vault and uses while their published records say so. Comes before publishing: a server must hold a key
- * when the first client asks for it.
+ * when the first client asks for it. A revocation alone waits for no server.
  *
- * @returns The addresses.
- * @throws {@link CliError} `CLI_USAGE` for an address that is neither https nor of this machine.
+ * @throws {@link CliError} `CLI_USAGE` for an address that is neither https nor of this machine; `CLI_NETWORK` when a
+ * server does not take them.
  */
-export async function handOverKeys(context: Context, home: TransportHome, metadata: TransportMetadata, { servers, tokenFile }: HandOver): Promise<string[]> {
+export async function handOverKeys(context: Context, home: TransportHome, metadata: TransportMetadata, { servers, tokenFile, bestEffort }: HandOver): Promise<HandedOver> {
   const noted = await readNoted(home)
   const all = [...new Set([...noted, ...servers])]
-  for (const url of all) assertPrivate(url)
+  if (bestEffort !== true) all.forEach(assertPrivate)
   const keys = metadata.keys.filter(({ state, generation }) => (state === 'active' || state === 'next' || state === 'retiring') && generation !== 'random')
-  for (const url of all) {
+  const handOne = async (url: string): Promise<void> => {
+    assertPrivate(url)
     const client = await openClient({ server: url, ...(tokenFile === undefined ? {} : { tokenFile }) }, home.session)
     for (const key of keys) await home.withSeed((seed) => withSecret(seed, key, (secret) => client.putTransportKey(metadata.identity, key.device, secret)))
     context.out.step('hand-over', `handed ${keys.map(({ device }) => device).join(', ')} to ${url}`)
   }
-  if (all.length > noted.length) await writeFileAtomic(join(home.paths.transport, FILE), new TextEncoder().encode(`${JSON.stringify({ version: 1, servers: all }, null, 2)}\n`), { mode: 0o600 })
-  return all
+  const failed: string[] = []
+  for (const url of all) {
+    try {
+      await handOne(url)
+    } catch (error) {
+      if (!(error instanceof KeyturnError)) throw error
+      if (bestEffort !== true) throw refused(context, url, error)
+      failed.push(url)
+      context.out.warn(`"${url}" was not handed the keys in use: ${error.message}. Run "keyturn noise publish" when it answers, or "keyturn noise servers --remove ${url}"`)
+    }
+  }
+  const handed = all.filter((url) => !failed.includes(url))
+  const known = [...new Set([...noted, ...handed])]
+  if (known.length > noted.length) await writeNoted(home.paths.transport, known)
+  return { handed, failed }
+}
+
+/** What a turn says that a server holds up, with every way out. */
+function refused(context: Context, url: string, cause: KeyturnError): KeyturnError {
+  const waysOut = `strike it off with "keyturn noise servers --remove ${url}", or give this turn up with "keyturn noise rotate --abandon": nothing of it is published`
+  // Of a token that is missing or too weak its own error says what to do.
+  if (cause.kind === 'auth' || cause.kind === 'usage' || cause.kind === 'policy') {
+    context.out.warn(`"${url}" holds the turn up: ${waysOut}`)
+    return cause
+  }
+  return new CliError('CLI_NETWORK', `"${url}" did not take the transport keys: ${cause.message}`, {
+    cause, details: { server: url },
+    hint: `Run the same command when it answers, ${waysOut}`,
+  })
+}
+
+async function writeNoted(folder: string, servers: readonly string[]): Promise<void> {
+  await writeFileAtomic(join(folder, FILE), new TextEncoder().encode(`${JSON.stringify({ version: 1, servers }, null, 2)}\n`), { mode: 0o600 })
+}
+
+interface ServersOptions {
+  readonly remove?: string
+}
+
+/** Registers `keyturn noise servers`. */
+export function registerNoiseServers(noise: Command, cli: Cli): void {
+  const servers = noise.command('servers')
+    .description('the servers that are handed the secrets of current keys, and how one is struck off')
+    .option('--remove <url>', 'hand nothing to this server any more; what it has is worth something until those keys are revoked or retired')
+  cli.define<ServersOptions>(servers, { example: ['keyturn noise servers', 'keyturn noise servers --remove https://updates.example'], dryRun: true, run: runServers })
+}
+
+async function runServers(context: Context, { remove }: ServersOptions): Promise<CommandResult> {
+  const { paths } = await openHome(context, { write: remove !== undefined && !context.dryRun })
+  const noted = await readNoted({ paths })
+  const left = noted.filter((url) => url !== remove)
+  const removed = left.length < noted.length
+  if (removed && !context.dryRun) await writeNoted(paths.transport, left)
+  const list = left.length === 0 ? 'no server is handed keys' : left.join('\n')
+  const did = remove === undefined ? '' : `${removed ? `${context.dryRun ? 'would strike off' : 'struck off'} ${remove}; it keeps the keys it has: "keyturn noise revoke" ends them` : `${remove} was not among them`}\n\n`
+  return { data: { servers: left, removed: remove === undefined ? undefined : removed, dry_run: context.dryRun ? true : undefined }, text: `${did}${list}` }
 }
 
 async function withSecret<T>(seed: Uint8Array, key: OwnKey, use: (secret: Uint8Array) => Promise<T>): Promise<T> {
@@ -61,7 +126,7 @@ export function assertPrivate(url: string): void {
   throw new CliError('CLI_USAGE', `"${url}" is neither https nor on this machine: a secret does not travel there`)
 }
 
-async function readNoted(home: TransportHome): Promise<string[]> {
+async function readNoted(home: Pick<TransportHome, 'paths'>): Promise<string[]> {
   const bytes = await readIfThere(join(home.paths.transport, FILE))
   if (bytes === undefined) return []
   const value = parseStrictJson(bytes, { maxBytes: 65_536 }) as unknown as { servers?: unknown }

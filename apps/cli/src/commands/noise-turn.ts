@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { wipe } from '@keyturn/primitives'
+import { KeyturnError, wipe } from '@keyturn/primitives'
 import {
   activeKey, addKey, afterPublication, cutOver, deriveX25519Static, nextDeviceId, nextKey, planRotation,
   publish as publishKeys, readSigningAnswer, retire, revoke, transportPublicKey, type KeyDirectory, type NewKey, type PlanAction, type RevocationReason,
@@ -8,7 +8,8 @@ import {
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { readTurn, type TurnRecord } from '../turn/journal.ts'
+import { abandonTransport } from '../turn/abandon.ts'
+import { dropTurn, readTurn, type TurnRecord } from '../turn/journal.ts'
 import { runHomeTurn } from '../turn/run-home-turn.ts'
 import { metadataAfter, transportTurnSteps, type TransportChange } from '../turn/transport.ts'
 import { collect, dateText, directoryOf, nowSeconds, openTransport, writableDirectoriesOf, type TransportHome } from './noise-home.ts'
@@ -28,6 +29,7 @@ interface PublishOptions extends PlaceOptions {
 interface RotateOptions extends PlaceOptions {
   readonly now?: boolean
   readonly due?: boolean
+  readonly abandon?: boolean
 }
 interface RevokeOptions extends PlaceOptions {
   readonly reason: string
@@ -36,6 +38,8 @@ interface RevokeOptions extends PlaceOptions {
 
 const ROTATE_STEPS: readonly PlanAction[] = ['announce-next', 'cut-over', 'retire', 'refresh']
 const REASONS: readonly RevocationReason[] = ['compromise', 'lost', 'superseded', 'retired', 'unspecified']
+/** What a server or a folder may answer; a mistyped passphrase is no reason to leave a change behind. */
+const PLACE_FAILED = /^(?:SRV_|NK_|CLI_NETWORK$)/
 const TO = ['--to <place>', 'a release server\'s address or a folder; may be given several times. Default: the home\'s own folder and server'] as const
 const HAND_OVER = ['--hand-over', 'give the secrets of current keys to the release servers it publishes to, now and at every later turn'] as const
 const TOKEN = ['--token-file <file>', 'file with the access token of the release server; default: as "keyturn release publish"'] as const
@@ -71,6 +75,7 @@ function registerTransportTurn(command: Command, name: string, cli: Cli): void {
     .option(...HAND_OVER)
     .option('--now', 'cut over without waiting until caches know the next key; for a stolen key see "noise revoke --replace"')
     .option('--due', 'only what the plan says is due: for cron')
+    .option('--abandon', 'give up an interrupted change of the transport keys of which nothing is published yet')
   cli.define<RotateOptions>(command, { example: [name, `${name} --due`, `${name} --now --dry-run`], dryRun: true, run: turnTransport })
 }
 
@@ -94,7 +99,7 @@ async function runPublish(context: Context, options: PublishOptions): Promise<Co
     const hasKey = activeKey(home.metadata) !== undefined || nextKey(home.metadata) !== undefined
     const metadata = hasKey ? home.metadata : addKey(home.metadata, await deriveKey(home, unusedDevice(home.metadata, options.device)), nowSeconds(context))
     return { metadata, did: 'published', order: 'turn', asked: 'publish' }
-  })
+  }, 'turn')
 }
 
 function stepAsked({ now }: RotateOptions): string {
@@ -116,6 +121,7 @@ function covers(pending: TurnRecord | undefined, asked: string, { handOver }: Pl
 /** Takes the next step of a turn of the transport key, or with `due` only what the plan says is due. */
 export async function turnTransport(context: Context, options: RotateOptions): Promise<CommandResult> {
   let home = await openTransport(context, { write: true })
+  if (options.abandon === true) return await abandon(context, home)
   const pending = await readTurn(home.paths.journals, 'transport')
   const finished = await finishPending(context, home, options)
   // By the clock the step that was interrupted is the one that was due; asked for by hand, only the same one counts.
@@ -131,7 +137,7 @@ export async function turnTransport(context: Context, options: RotateOptions): P
   return await change(context, home, options, async () => {
     const { metadata, did } = await takeStep(home, options, due, nowS)
     return { metadata, did: did.join('; '), order: 'turn', asked: stepAsked(options) }
-  })
+  }, 'turn')
 }
 
 /** Retires what is over; announces the next key, or cuts over to the one that was announced long enough. */
@@ -163,7 +169,7 @@ async function runRevoke(context: Context, options: RevokeOptions, [device = '']
   const pending = await readTurn((await openTransport(context)).paths.journals, 'transport')
   const finished = covers(pending, revocationAsked(device, options), options) ? await finishPending(context, await openTransport(context, { write: true }), options) : undefined
   if (finished !== undefined) return finished
-  const home = await openSettled(context, options)
+  const home = await openToRevoke(context, options, (metadata) => { revoke(metadata, device, reason, nowSeconds(context)) })
   const nowS = nowSeconds(context)
   const revoked = revoke(home.metadata, device, reason, nowS)
   const replace = options.replace === true
@@ -172,7 +178,7 @@ async function runRevoke(context: Context, options: RevokeOptions, [device = '']
     const metadata = replace ? await replaceKey(home, revoked, device, nowS) : revoked
     const next = activeKey(metadata)
     return { metadata, did: `revoked ${device}; ${next === undefined ? 'no key is active now' : `${next.device} is active`}`, order: 'revocation', asked: revocationAsked(device, options) }
-  })
+  }, 'revocation')
 }
 
 /** The announced key steps in where there is one; else a new one is derived. */
@@ -199,17 +205,17 @@ function unusedDevice(metadata: TransportMetadata, device: string): string {
 }
 
 /** Runs a change through the journal of the transport turn, and tells what it came to. */
-async function change(context: Context, home: TransportHome, places: PlaceOptions, work: () => Promise<TransportChange>): Promise<CommandResult> {
+async function change(context: Context, home: TransportHome, places: PlaceOptions, work: () => Promise<TransportChange>, order: TransportChange['order']): Promise<CommandResult> {
   if (context.dryRun) {
     const { metadata, did } = await work()
     return { data: { dry_run: true, identity: metadata.identity, would: did, keys: keysData(metadata) }, text: `would: ${did}\n\n${keysText(metadata)}` }
   }
-  const { facts, resumed } = await runHomeTurn(context, home.paths, 'transport', transportTurnSteps(context, home, places, work))
+  const { facts, resumed } = await runHomeTurn(context, home.paths, 'transport', transportTurnSteps(context, home, places, work, order))
   const after = metadataAfter(facts)
   const did = String(facts['did'])
   return {
     data: {
-      identity: after.identity, did, published_to: facts['published_to'], handed_to: facts['handed_to'], list: after.list?.seq, keys: keysData(after), resumed,
+      identity: after.identity, did, published_to: facts['published_to'], handed_to: facts['handed_to'], not_handed_to: facts['not_handed_to'], list: after.list?.seq, keys: keysData(after), resumed,
     },
     text: `${resumed ? 'finished what was interrupted: ' : ''}${did}\n\n${keysText(after)}`,
   }
@@ -221,6 +227,34 @@ async function openSettled(context: Context, places: PlaceOptions): Promise<Tran
   return await finishPending(context, home, places) === undefined ? home : await openTransport(context, { write: true })
 }
 
+/**
+ * As {@link openSettled}, for a revocation: what cannot be finished now is left behind. Of a change that was not stored
+ * nothing went out; one that was is in the metadata, and what is signed next says it again under higher numbers.
+ */
+async function openToRevoke(context: Context, places: PlaceOptions, check: (metadata: TransportMetadata) => void): Promise<TransportHome> {
+  try {
+    return await openSettled(context, places)
+  } catch (error) {
+    const home = await openTransport(context, { write: true })
+    const pending = await readTurn(home.paths.journals, 'transport')
+    if (!(error instanceof KeyturnError) || !PLACE_FAILED.test(error.code) || pending === undefined || context.signal.aborted) throw error
+    check(home.metadata)
+    const what = pending.done.includes('store') ? 'goes out with this revocation' : 'is given up, nothing of it was published'
+    context.out.warn(`what was interrupted cannot be finished (${error.message}) and ${what}: ${String(pending.facts['did'])}`)
+    await dropTurn(home.paths.journals, 'transport')
+    return home
+  }
+}
+
+async function abandon(context: Context, home: TransportHome): Promise<CommandResult> {
+  if (!context.dryRun) await context.ask.confirm('Give up the interrupted change of the transport keys?')
+  const { started, done } = await abandonTransport(home.paths.journals, context.dryRun)
+  return {
+    data: { abandoned: 'transport', started, done: [...done], dry_run: context.dryRun },
+    text: `${context.dryRun ? 'Would give up' : 'Gave up'} the change of the transport keys that began at ${started}; nothing of it is published.`,
+  }
+}
+
 /** Finishes a change that was interrupted; undefined when there is none. */
 async function finishPending(context: Context, home: TransportHome, places: PlaceOptions): Promise<CommandResult | undefined> {
   const pending = await readTurn(home.paths.journals, 'transport')
@@ -229,7 +263,7 @@ async function finishPending(context: Context, home: TransportHome, places: Plac
     const did = String(pending.facts['did'])
     return { data: { dry_run: true, would: did, pending: true }, text: `would finish what was interrupted: ${did}` }
   }
-  return await change(context, home, places, () => Promise.reject(new CliError('CLI_TURN_JOURNAL', 'Journal of the transport turn lacks its plan')))
+  return await change(context, home, places, () => Promise.reject(new CliError('CLI_TURN_JOURNAL', 'Journal of the transport turn lacks its plan')), pending.facts['order'] === 'revocation' ? 'revocation' : 'turn')
 }
 
 async function publishAnswer(context: Context, options: PublishOptions): Promise<CommandResult> {

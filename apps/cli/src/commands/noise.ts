@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { Cli } from '../command.ts'
 import { registerNoiseAudit, registerNoiseLookup } from './noise-lookup.ts'
+import { registerNoiseServers } from './noise-hand-over.ts'
 import { registerNoiseDerive } from './noise-derive.ts'
 import { registerNoisePlan, registerNoiseStatus } from './noise-status.ts'
 import { registerNoisePublish, registerNoiseRevoke, registerNoiseRotate } from './noise-turn.ts'
@@ -13,6 +14,7 @@ export function registerNoise(program: Command, cli: Cli): void {
   registerNoisePublish(noise, cli)
   registerNoiseRotate(noise, cli)
   registerNoiseRevoke(noise, cli)
+  registerNoiseServers(noise, cli)
   registerNoiseLookup(noise, cli)
   registerNoiseStatus(noise, cli)
   registerNoisePlan(noise, cli)

@@ -49,6 +49,19 @@ export async function abandonRotation(identity: Identity, dryRun: boolean): Prom
   return record
 }
 
+/**
+ * As {@link abandonTurn}, for a change of the transport keys: what is stored may be published.
+ *
+ * @param folder - Of the journals.
+ * @param dryRun - Look only.
+ */
+export async function abandonTransport(folder: string, dryRun: boolean): Promise<TurnRecord> {
+  const record = await requireTurn(folder, 'transport')
+  if (record.done.includes('store')) throw tooFar(record, resumeCommand('transport'))
+  if (!dryRun) await dropTurn(folder, 'transport')
+  return record
+}
+
 async function requireTurn(folder: string, turn: string): Promise<TurnRecord> {
   const record = await readTurn(folder, turn)
   if (record === undefined) throw new CliError('CLI_TURN_UNREADY', `No turn of "${turn}" was interrupted`, { hint: 'Nothing has to be abandoned' })

@@ -3,7 +3,7 @@ import {
   afterPublication, draftPublication, formatMetadata, parseIdentityName, parseMetadata, publish, signPublication, type SignedPublication, type TransportMetadata,
 } from '@keyturn/noise-keys'
 import { relayPayload, verifyPacket } from '@keyturn/noise-keys/pkarr'
-import { base64Decode, base64Encode, type JsonObject, type JsonValue } from '@keyturn/primitives'
+import { base64Decode, base64Encode, KeyturnError, type JsonObject, type JsonValue } from '@keyturn/primitives'
 import type { Context } from '../command.ts'
 import { assertPrivate, handOverKeys } from '../commands/noise-hand-over.ts'
 import { directoryOf, isAddress, nowSeconds, writableDirectoriesOf, type TransportHome } from '../commands/noise-home.ts'
@@ -32,13 +32,16 @@ export interface TransportChange {
 
 /**
  * The steps that change transport keys: the change is worked out once, signed once, handed over, kept and published.
- * Whoever finishes an interrupted turn publishes the very bytes that were signed.
+ * Whoever finishes an interrupted turn publishes the very bytes that were signed. A revocation goes out first, to every
+ * place that answers, and is handed over behind that: no server that is dead, or a thief's, holds it up.
  *
  * @param home - Open transport home, locked.
  * @param places - Where to; when a turn is taken up, the places it began with unless others are named.
  * @param change - Works it out; not asked when a turn is taken up.
+ * @param order - That of the change.
  */
-export function transportTurnSteps(context: Context, home: TransportHome, places: TransportPlaces, change: () => Promise<TransportChange>): TurnStep[] {
+export function transportTurnSteps(context: Context, home: TransportHome, places: TransportPlaces, change: () => Promise<TransportChange>, order: TransportChange['order']): TurnStep[] {
+  if (order === 'revocation') return revocationSteps(context, home, places, change)
   return [
     { name: 'plan', title: 'work out the change of the transport keys', run: () => plan(context, home, places, change) },
     { name: 'sign', title: 'sign records, key list and packet', run: (facts) => sign(context, home, places, facts) },
@@ -46,6 +49,18 @@ export function transportTurnSteps(context: Context, home: TransportHome, places
     // Stored before anything goes out: a sequence number that was signed is never signed again.
     { name: 'store', title: 'keep what was signed', run: async (facts) => { await home.store(metadataAfter(facts)); return undefined } },
     { name: 'publish', title: 'publish records, key list and packet', run: (facts) => send(context, home, places, facts) },
+  ]
+}
+
+function revocationSteps(context: Context, home: TransportHome, places: TransportPlaces, change: () => Promise<TransportChange>): TurnStep[] {
+  const failures = new Map<string, KeyturnError>()
+  return [
+    { name: 'plan', title: 'work out the change of the transport keys', run: () => plan(context, home, places, change) },
+    { name: 'sign', title: 'sign records, key list and packet', run: (facts) => sign(context, home, places, facts) },
+    { name: 'store', title: 'keep what was signed', run: async (facts) => { await home.store(metadataAfter(facts)); return undefined } },
+    { name: 'publish', title: 'publish packet, records and key list wherever they are taken', run: (facts) => sendAnywhere(context, home, places, facts, failures) },
+    { name: 'hand-over', title: 'hand the keys over to the servers that use them', run: (facts) => handOver(context, home, places, facts, true) },
+    { name: 'everywhere', title: 'publish where that failed', run: (facts) => sendEverywhere(context, home, places, facts, failures) },
   ]
 }
 
@@ -79,16 +94,60 @@ async function sign(context: Context, home: TransportHome, places: TransportPlac
   }
 }
 
-async function handOver(context: Context, home: TransportHome, places: TransportPlaces, facts: JsonObject): Promise<JsonObject> {
+async function handOver(context: Context, home: TransportHome, places: TransportPlaces, facts: JsonObject, bestEffort = false): Promise<JsonObject> {
   const named = (await directories(context, home, places, facts)).map(({ name }) => name).filter(isAddress)
   const servers = facts['hand_over'] === true || places.handOver === true ? named : []
-  return { handed_to: await handOverKeys(context, home, metadataOf(facts), { servers, tokenFile: places.tokenFile }) }
+  const { handed, failed } = await handOverKeys(context, home, metadataOf(facts), { servers, tokenFile: places.tokenFile, bestEffort })
+  return { handed_to: [...handed], ...(failed.length === 0 ? {} : { not_handed_to: [...failed] }) }
 }
 
 async function send(context: Context, home: TransportHome, places: TransportPlaces, facts: JsonObject): Promise<JsonObject> {
   const to = await directories(context, home, places, facts)
-  await publish(directoryOf(to), publicationOf(facts['publication']), facts['order'] === 'revocation' ? 'revocation' : 'turn')
+  await publish(directoryOf(to), publicationOf(facts['publication']))
   return { published_to: to.map(({ name }) => name) }
+}
+
+/** Publishes a revocation place by place; fails when none takes it. */
+async function sendAnywhere(context: Context, home: TransportHome, places: TransportPlaces, facts: JsonObject, failures: Map<string, KeyturnError>): Promise<JsonObject> {
+  const to = await directories(context, home, places, facts)
+  for (const directory of to) {
+    try {
+      await publish(directory, publicationOf(facts['publication']), 'revocation')
+    } catch (error) {
+      if (!(error instanceof KeyturnError)) throw error
+      failures.set(directory.name, error)
+      context.out.warn(`"${directory.name}" does not take the revocation: ${error.message}`)
+    }
+  }
+  const missed = to.map(({ name }) => name).filter((name) => failures.has(name))
+  const published = to.map(({ name }) => name).filter((name) => !failures.has(name))
+  if (published.length === 0) throw notTaken(missed, published, failures)
+  return { published_to: published, missed }
+}
+
+/** The places that missed a revocation: tried once by each command that takes the turn up. */
+async function sendEverywhere(context: Context, home: TransportHome, places: TransportPlaces, facts: JsonObject, failures: Map<string, KeyturnError>): Promise<JsonObject> {
+  const wordsOf = (name: string): string[] => (Array.isArray(facts[name]) ? (facts[name] as JsonValue[]).map(String) : [])
+  const published = wordsOf('published_to')
+  const named = await directories(context, home, places, facts)
+  const left = named.filter(({ name }) => places.to === undefined ? wordsOf('missed').includes(name) : !published.includes(name))
+  for (const directory of left.filter(({ name }) => !failures.has(name))) {
+    await publish(directory, publicationOf(facts['publication']), 'revocation').catch((error: unknown) => {
+      if (!(error instanceof KeyturnError)) throw error
+      failures.set(directory.name, error)
+    })
+  }
+  const missed = left.map(({ name }) => name).filter((name) => failures.has(name))
+  if (missed.length > 0) throw notTaken(missed, published, failures)
+  return { published_to: [...new Set([...published, ...left.map(({ name }) => name)])], missed: [] }
+}
+
+function notTaken(missed: readonly string[], published: readonly string[], failures: ReadonlyMap<string, KeyturnError>): KeyturnError {
+  const names = missed.map((name) => `"${name}"`).join(', ')
+  const cause = failures.get(missed[0] ?? '')
+  const hint = published.length === 0 ? 'Run the same command again, with --to and a place that answers'
+    : `It is published to ${published.join(', ')}. Run the same command when the place answers, or with "--to ${published[0] ?? ''}" to leave that one out`
+  return new CliError('CLI_NETWORK', `${names} did not take the revocation: ${cause?.message ?? ''}`, { ...(cause === undefined ? {} : { cause }), hint })
 }
 
 function directories(context: Context, home: TransportHome, { to, tokenFile }: TransportPlaces, facts: JsonObject): ReturnType<typeof writableDirectoriesOf> {
