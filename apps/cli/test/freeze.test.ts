@@ -1,4 +1,6 @@
+import { readdir, rm, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { command, type Answer } from './support/command.ts'
 import { codeOf, dataOf, keyturn, type Outcome } from './support/keyturn.ts'
 import { World } from './support/world.ts'
 
@@ -8,6 +10,16 @@ afterEach(async () => { await world.remove() })
 
 function run(...args: readonly string[]): Promise<Outcome> {
   return keyturn([...args, '--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--json', '--yes'])
+}
+
+/** In this process: quicker. */
+function quick(...args: readonly string[]): Promise<Answer> {
+  return command(world, args)
+}
+
+function done({ error, data }: Answer): Record<string, unknown> {
+  expect(error).toBeUndefined()
+  return data
 }
 
 describe('keyturn emergency freeze', () => {
@@ -22,5 +34,42 @@ describe('keyturn emergency freeze', () => {
     }
     dataOf(await run('emergency', 'unfreeze'))
     dataOf(await run('release', 'sign'))
+  })
+
+  it('stops turns on schedule and transport keys as well; identity and revocations stay open', async () => {
+    await world.release()
+    done(await quick('noise', 'publish'))
+    done(await quick('roles', 'propose', '--days', '90'))
+    done(await quick('emergency', 'freeze', '--duration', '7d'))
+    const before = (await readdir(world.path('home'), { recursive: true })).toSorted()
+    const refused = [
+      ['rotate', 'content', '--local'], ['rotate', 'release', '--local'], ['rotate', 'head', '--local'], ['rotate', 'transport'], ['rotate', 'all', '--due', '--local'],
+      ['roles', 'seal', '--local'], ['noise', 'publish'], ['noise', 'rotate', '--now'], ['noise', 'publish', '--request', 'r', '--answer', 'a'],
+      ['noise', 'sign-request', '--sign', world.path('passphrase'), '--out', world.path('answer')],
+    ]
+    for (const args of refused) {
+      const outcome = await quick(...args)
+      expect([args.join(' '), outcome.code, outcome.error.code]).toEqual([args.join(' '), 4, 'KEL_FROZEN'])
+    }
+    expect((await readdir(world.path('home'), { recursive: true })).toSorted()).toEqual(before)
+    done(await quick('rotate', 'content', '--local', '--dry-run'))
+    done(await quick('noise', 'revoke', 'server', '--reason', 'lost'))
+    done(await quick('rotate', 'release', '--revoke', '--local'))
+    done(await quick('rotate', 'identity', '--local'))
+    done(await quick('emergency', 'rotate-now', '--reason', 'laptop lost'))
+    done(await quick('emergency', 'unfreeze'))
+    done(await quick('rotate', 'content', '--local'))
+  })
+
+  it('a revocation under it leaves an interrupted turn behind', async () => {
+    done(await quick('noise', 'publish'))
+    await writeFile(world.path('home', 'transport', 'hand-over.json'), JSON.stringify({ version: 1, servers: ['http://127.0.0.1:9'] }))
+    expect((await quick('noise', 'rotate')).code).toBe(3)
+    await rm(world.path('home', 'transport', 'hand-over.json'))
+    done(await quick('emergency', 'freeze'))
+    expect((await quick('noise', 'rotate')).error.code).toBe('KEL_FROZEN')
+    const { keys } = done(await quick('noise', 'revoke', 'server', '--replace')) as unknown as { keys: { device: string; state: string }[] }
+    expect(keys.map(({ device, state }) => `${device}: ${state}`)).toEqual(['server: revoked', 'server-v2: active'])
+    expect(await readdir(world.path('home', 'journals'))).toEqual([])
   })
 })

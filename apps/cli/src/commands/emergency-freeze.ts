@@ -42,7 +42,8 @@ export async function removeFreeze(home: string): Promise<void> {
 }
 
 /**
- * Refuses to go on while the home is frozen: for every command that signs in the name of an identity.
+ * Refuses to go on while the home is frozen: for every command that signs or publishes in the name of an identity. Open
+ * stay those that answer the emergency itself (rotations of the identity, revocations of keys) and `--abandon`.
  *
  * @throws {@link KelError} `KEL_FROZEN`.
  */

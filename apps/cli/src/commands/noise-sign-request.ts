@@ -9,6 +9,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { nowSeconds, openTransport } from './noise-home.ts'
+import { refuseFrozen } from './emergency-freeze.ts'
 import { withSeedFile } from './noise-seed.ts'
 
 interface SignRequestOptions {
@@ -51,6 +52,7 @@ async function writeRequest(context: Context, options: SignRequestOptions): Prom
 }
 
 async function signRequest(context: Context, options: SignRequestOptions, file: string): Promise<CommandResult> {
+  await refuseFrozen(context.homeFolder, context.clock)
   const request = await readFile(file)
   const lines = describeSigningRequest(parseSigningRequest(request))
   for (const line of lines) context.out.line(line)

@@ -12,6 +12,7 @@ import { abandonTransport } from '../turn/abandon.ts'
 import { dropTurn, readTurn, type TurnRecord } from '../turn/journal.ts'
 import { runHomeTurn } from '../turn/run-home-turn.ts'
 import { metadataAfter, transportTurnSteps, type TransportChange } from '../turn/transport.ts'
+import { refuseFrozen } from './emergency-freeze.ts'
 import { collect, dateText, directoryOf, nowSeconds, openTransport, writableDirectoriesOf, type TransportHome } from './noise-home.ts'
 import { transportPolicy } from './noise-policy.ts'
 import { keysData, keysText } from './noise-status.ts'
@@ -38,8 +39,8 @@ interface RevokeOptions extends PlaceOptions {
 
 const ROTATE_STEPS: readonly PlanAction[] = ['announce-next', 'cut-over', 'retire', 'refresh']
 const REASONS: readonly RevocationReason[] = ['compromise', 'lost', 'superseded', 'retired', 'unspecified']
-/** What a server or a folder may answer; a mistyped passphrase is no reason to leave a change behind. */
-const PLACE_FAILED = /^(?:SRV_|NK_|CLI_NETWORK$)/
+/** What a server, a folder or a freeze may answer; a mistyped passphrase is no reason to leave a change behind. */
+const PLACE_FAILED = /^(?:SRV_|NK_|CLI_NETWORK$|KEL_FROZEN$)/
 const TO = ['--to <place>', 'a release server\'s address or a folder; may be given several times. Default: the home\'s own folder and server'] as const
 const HAND_OVER = ['--hand-over', 'give the secrets of current keys to the release servers it publishes to, now and at every later turn'] as const
 const TOKEN = ['--token-file <file>', 'file with the access token of the release server; default: as "keyturn release publish"'] as const
@@ -93,6 +94,7 @@ export function registerNoiseRevoke(noise: Command, cli: Cli): void {
 }
 
 async function runPublish(context: Context, options: PublishOptions): Promise<CommandResult> {
+  if (!context.dryRun) await refuseFrozen(context.homeFolder, context.clock)
   if (options.request !== undefined || options.answer !== undefined) return await publishAnswer(context, options)
   const home = await openSettled(context, options)
   return await change(context, home, options, async () => {
@@ -122,6 +124,7 @@ function covers(pending: TurnRecord | undefined, asked: string, { handOver }: Pl
 export async function turnTransport(context: Context, options: RotateOptions): Promise<CommandResult> {
   let home = await openTransport(context, { write: true })
   if (options.abandon === true) return await abandon(context, home)
+  if (!context.dryRun) await refuseFrozen(context.homeFolder, context.clock)
   const pending = await readTurn(home.paths.journals, 'transport')
   const finished = await finishPending(context, home, options)
   // By the clock the step that was interrupted is the one that was due; asked for by hand, only the same one counts.
@@ -232,7 +235,10 @@ async function openSettled(context: Context, places: PlaceOptions): Promise<Tran
  * nothing went out; one that was is in the metadata, and what is signed next says it again under higher numbers.
  */
 async function openToRevoke(context: Context, places: PlaceOptions, check: (metadata: TransportMetadata) => void): Promise<TransportHome> {
+  const interrupted = (await readTurn((await openTransport(context)).paths.journals, 'transport'))?.facts['order']
   try {
+    // Frozen, a home revokes and turns nothing on schedule.
+    if (interrupted === 'turn' && !context.dryRun) await refuseFrozen(context.homeFolder, context.clock)
     return await openSettled(context, places)
   } catch (error) {
     const home = await openTransport(context, { write: true })

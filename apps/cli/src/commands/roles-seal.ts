@@ -9,6 +9,7 @@ import { identityCovers } from '../turn/covers.ts'
 import { readTurn } from '../turn/journal.ts'
 import { finishingCommand, turnPending } from '../turn/pending.ts'
 import { runHomeTurn, stepsText } from '../turn/run-home-turn.ts'
+import { refuseFrozen } from './emergency-freeze.ts'
 import { withNextKey, type NextKeyOptions } from './next-key-options.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
 import { readProposal } from './roles-proposal.ts'
@@ -33,6 +34,7 @@ export function registerSeal(roles: Command, cli: Cli): void {
 }
 
 async function runSeal(context: Context, options: SealOptions): Promise<CommandResult> {
+  if (!context.dryRun) await refuseFrozen(context.homeFolder, context.clock)
   const home = await openHome(context, { write: !context.dryRun, nextPassphraseFile: options.nextPassphraseFile, nextKeyFile: options.nextKeyFile })
   const proposal = await readProposal(home.paths)
   const pending = await readTurn(home.paths.journals, 'identity')

@@ -5,6 +5,7 @@ import { CliError } from '../errors.ts'
 import { collectStatus } from '../health/collect-status.ts'
 import type { StatusItem } from '../health/status-item.ts'
 import { openHome } from '../publisher/home-session.ts'
+import { refuseFrozen } from './emergency-freeze.ts'
 import { openIdentity } from './id-identity.ts'
 import { rehearse, rotateNow } from './id-rotate.ts'
 import { withNextKey } from './next-key-options.ts'
@@ -55,6 +56,7 @@ interface Report {
 
 async function rotateAll(context: Context, flags: AllFlags, turns: Turns): Promise<CommandResult> {
   if (flags.due !== true) throw new CliError('CLI_USAGE', 'Every key at once is turned only where it is due', { hint: 'Give --due; single keys turn with "keyturn rotate <key>"' })
+  if (!context.dryRun) await refuseFrozen(context.homeFolder, context.clock)
   const report = { due: [] as string[], turned: [] as string[], plans: {} as Record<string, JsonValue>, texts: [] as string[] }
   try {
     const { items, pending } = await collectStatus(await openHome(context), context.clock())

@@ -12,6 +12,7 @@ import { readTurn, type TurnRecord, type TurnStep } from '../turn/journal.ts'
 import { contentOverlaps, identityOverlaps, overlapData, overlapText } from '../turn/overlap.ts'
 import { refuseRivals } from '../turn/pending.ts'
 import { runHomeTurn, stepsText } from '../turn/run-home-turn.ts'
+import { refuseFrozen } from './emergency-freeze.ts'
 import { withNextKey, type NextKeyOptions } from './next-key-options.ts'
 import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
 import { channelOf } from './release-options.ts'
@@ -91,6 +92,7 @@ function registerIdentity(rotate: Command, cli: Cli, kind: IdentityTurnKind): vo
 async function rotateContent(context: Context, flags: ContentFlags): Promise<CommandResult> {
   const home = await openHome(context, { write: !context.dryRun })
   if (flags.abandon === true) return await abandon(context, home, 'content')
+  if (!context.dryRun) await refuseFrozen(context.homeFolder, context.clock)
   await refuseRivals(home.paths, 'content')
   const options: ContentTurnOptions = {
     channel: channelOf(flags, home.description), nowMs: context.clock(), signal: context.signal, full: flags.full === true,
@@ -142,6 +144,8 @@ function finishedText(turn: TurnRecord | undefined): string {
 async function rotateIdentity(context: Context, flags: IdentityFlags, kind: IdentityTurnKind): Promise<CommandResult> {
   const home = await openHome(context, { write: !context.dryRun, nextPassphraseFile: flags.nextPassphraseFile, nextKeyFile: flags.nextKeyFile })
   if (flags.abandon === true) return await abandon(context, home, 'identity')
+  // The identity turns in an emergency, and a stolen key is revoked in one; a key that turns on schedule waits.
+  if (!context.dryRun && kind.turn !== 'identity' && flags.revoke !== true) await refuseFrozen(context.homeFolder, context.clock)
   await checkIdentityTurn(home)
   const before = home.description
   const options: IdentityTurnOptions = {
