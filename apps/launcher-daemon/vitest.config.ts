@@ -1,1 +1,1 @@
-export { vitestConfig as default } from '../../tooling/vitest/config.ts'
+export { processTestConfig as default } from '../../tooling/vitest/config.ts'

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { defineConfig } from 'vitest/config'
+import { defineConfig, mergeConfig } from 'vitest/config'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -47,3 +47,6 @@ export const vitestConfig = defineConfig({
     reporters: ['default'],
   },
 })
+
+/** For tests that mostly wait for processes and servers: two files at a time, also on a machine of two cores. */
+export const processTestConfig = mergeConfig(vitestConfig, { test: { maxWorkers: 2 } })
