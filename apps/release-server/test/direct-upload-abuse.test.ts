@@ -142,4 +142,46 @@ describe('direct uploads', () => {
     expect((await post(`/v1/blobs/${name}:complete`, upload)).status).toBe(200)
     expect((await post(`/v1/blobs/${sha256Hex(someBytes(3))}:complete`, { ...upload, upload_id: '../../files' })).body).toMatchObject({ code: 'UP_UNKNOWN' })
   })
+
+  it('that are given up leave nothing: the client ends them, and the server sweeps what nobody ended', async () => {
+    const sent: string[] = []
+    const noting: typeof fetch = (input, init) => {
+      sent.push(`${init?.method} ${new URL(String(input)).pathname.replace(/.*\/incoming\/.*/, 'incoming')}${String(input).includes('uploadId=') ? ' part' : ''}`)
+      return fetch(input, init)
+    }
+    const { url, token, begin, post } = await onBucket(noting)
+    const client = new ReleaseServerClient(url, { token: await token(['blobs:write']), retryPauseMs: 1 })
+    const broken = { sha256: 'ab'.repeat(32), size: 20 * mib, read: () => Promise.reject(new Error('gone from the disk')) }
+    await expect(client.uploadBlob(broken)).rejects.toThrow('gone from the disk')
+    expect(sent.filter((each) => each.startsWith('DELETE'))).toEqual(['DELETE incoming part', 'DELETE incoming'])
+    const bytes = someBytes(6 * mib)
+    const upload = await begin(sha256Hex(bytes), bytes)
+    const abort = (id: string) => fetch(`${url}/v1/blobs/${sha256Hex(bytes)}:abort`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ upload_id: id }) })
+    expect((await abort(upload.upload_id)).status).toBe(401)
+    expect((await post(`/v1/blobs/${sha256Hex(bytes)}:abort`, { upload_id: '../files' })).body).toMatchObject({ code: 'UP_UNKNOWN' })
+  })
+
+  it('are swept after a day, not before: joined objects and unfinished ones, of this prefix only', async () => {
+    const day = 24 * 60 * 60_000
+    const now = Date.now()
+    const at = (ago: number) => new Date(now - ago).toISOString()
+    const dropped: string[] = []
+    const answers: typeof fetch = async (input, init) => {
+      const { pathname, searchParams } = new URL(String(input))
+      if (init?.method === 'DELETE') {
+        dropped.push(`${pathname}${searchParams.has('uploadId') ? `?${searchParams.get('uploadId')}` : ''}`)
+        return new Response(null, { status: 204 })
+      }
+      const unfinished = (key: string, id: string, ago: number): string => `<Upload><Key>${key}</Key><UploadId>${id}</UploadId><Initiated>${at(ago)}</Initiated></Upload>`
+      if (searchParams.has('uploads') && !searchParams.has('key-marker')) return new Response(`<R>${unfinished('p/incoming/x', 'old', day + 1000)}<IsTruncated>true</IsTruncated><NextKeyMarker>p/incoming/x</NextKeyMarker><NextUploadIdMarker>old</NextUploadIdMarker></R>`)
+      if (searchParams.has('uploads')) return new Response(`<R>${unfinished('p/incoming/y', 'young', 1000)}${unfinished('other', 'foreign', 2 * day)}${unfinished('p/files/ab/c', 'put', 2 * day)}</R>`)
+      const object = (key: string, ago: number): string => `<Contents><Key>${key}</Key><Size>1</Size><LastModified>${at(ago)}</LastModified></Contents>`
+      return new Response(`<R>${object('p/incoming/old', day + 1000)}${object('p/incoming/young', 1000)}</R>`)
+    }
+    const store = openS3BlobStore({ url: 'http://s3.example/bucket/p', region: 'x', accessKey: 'a', secretKey: 'b', fetch: answers, clock: () => now })
+    await store.sweep(now - 60 * 60_000)
+    expect(dropped).toEqual(['/bucket/p/incoming/old', '/bucket/p/incoming/x?old', '/bucket/p/files/ab/c?put'])
+    const without = openS3BlobStore({ url: 'http://s3.example/bucket/p', region: 'x', accessKey: 'a', secretKey: 'b', clock: () => now, fetch: async (input) => (new URL(String(input)).searchParams.has('uploads') ? new Response('', { status: 501 }) : new Response('<R></R>')) })
+    await without.sweep(now)
+  })
 })

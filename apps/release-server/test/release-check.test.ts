@@ -91,7 +91,7 @@ describe(':verify of a release', () => {
     expect(samples.map(({ code }) => code)).toEqual([...Array<undefined>(15), 'SRV_RATE'])
     const last = samples[14]?.id ?? ''
     // What other replicas see: only what is stored.
-    const beat = async () => ((await metadata.get('checks', `metin2/${last}`))?.value as unknown as { beat_ms: number }).beat_ms
+    const beat = async () => ((await metadata.get('checks', `metin2/${last}`))!.value as unknown as { beat_ms: number }).beat_ms
     const before = await beat()
     later(61_000)
     expect([await look(whole.id), await look(last)]).toMatchObject([{ state: 'running' }, { state: 'running' }])

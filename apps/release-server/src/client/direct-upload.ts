@@ -23,20 +23,34 @@ export async function uploadDirectly(http: HttpCaller, source: BlobSource, optio
     without.add(http)
     return false
   }
+  const abort = (): Promise<unknown> => http.send({ method: 'POST', path: `${path}:abort`, what, json: { upload_id: presigned.upload_id }, repeat: false }).catch(() => undefined)
+  const etags = await sendParts(http, source, presigned, options).catch(async (error: unknown) => {
+    await abort()
+    throw error
+  })
+  if (etags === undefined) {
+    without.add(http)
+    await abort()
+    return false
+  }
+  await http.json({ method: 'POST', path: `${path}:complete`, what, json: { size: source.size, upload_id: presigned.upload_id, etags }, signal })
+  return true
+}
+
+/** Sends the parts; undefined when the storage takes one of them not. */
+async function sendParts(http: HttpCaller, source: BlobSource, presigned: Presigned, { signal, onProgress }: UploadOptions): Promise<string[] | undefined> {
   const etags: string[] = []
   for (const [at, url] of presigned.urls.entries()) {
     const start = at * presigned.part_bytes
     const part = await source.read(start, Math.min(presigned.part_bytes, source.size - start))
     const etag = await http.putElsewhere(url, part, signal)
     if (etag === undefined || !isTag(etag)) {
-      without.add(http)
       // What was told as progress is sent again through the server.
-      options.onProgress?.(-Math.min(start, source.size))
-      return false
+      onProgress?.(-Math.min(start, source.size))
+      return undefined
     }
-    options.onProgress?.(part.length)
+    onProgress?.(part.length)
     etags.push(etag)
   }
-  await http.json({ method: 'POST', path: `${path}:complete`, what, json: { size: source.size, upload_id: presigned.upload_id, etags }, signal })
-  return true
+  return etags
 }

@@ -130,4 +130,13 @@ function presignRoutes(app: FastifyInstance, context: ServerContext): void {
     await recordBlob(context, info.sha256, info.size)
     return sendJson(reply, 201, { sha256: info.sha256, size: info.size })
   })
+
+  app.post<{ Params: { sha: string }; Body: { upload_id: string } }>('/v1/blobs/:sha(^[0-9a-f]+)::abort', {
+    config: { ...config, summary: 'End a direct upload without a blob and drop its parts' },
+    schema: { params, body: objectSchema({ upload_id: { type: 'string', minLength: 1, maxLength: 1024 } }) },
+  }, async (request, reply) => {
+    if (context.blobs.abortPresigned === undefined) throw new ServerError('SRV_NOT_FOUND', 'The storage of this server takes no direct uploads: use /v1/uploads')
+    await context.blobs.abortPresigned(request.body.upload_id)
+    return reply.code(204).send()
+  })
 }

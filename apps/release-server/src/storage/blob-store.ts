@@ -67,6 +67,8 @@ export interface BlobStore {
   presign?(sha256: string, size: number): Promise<PresignedUpload>
   /** Ends such an upload: the parts, named by the tags that their answers had, are joined, read back and hashed. */
   completePresigned?(sha256: string, size: number, uploadId: string, etags: readonly string[]): Promise<BlobInfo>
+  /** Ends such an upload without a blob, and drops its parts; nothing happens when there is none. */
+  abortPresigned?(uploadId: string): Promise<void>
   /** Removes leftovers of writes that died. */
   sweep(olderThanMs: number): Promise<void>
   /** Bytes that still fit, where the storage tells. */

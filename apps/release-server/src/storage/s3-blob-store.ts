@@ -9,9 +9,13 @@ import type { S3Settings } from './s3-request.ts'
 
 /** Bytes of one part of a multipart upload; also the most that is buffered per upload. */
 const partBytes = 8 * 1024 * 1024
+/** Answers to what a server, or a key, does not offer, or to what is not there. */
+const notOffered = [400, 403, 404, 405, 501]
 /** Server-side copies take no more. */
 const maxCopyBytes = 5 * 1024 * 1024 * 1024
 const presignSeconds = 3600
+/** How long a direct upload that nobody ends is kept. */
+const incomingLifeMs = 24 * 60 * 60_000
 
 /** Opens a blob store in a bucket of an S3-compatible server. Any number of servers may share it. */
 export function openS3BlobStore(settings: S3Settings): BlobStore {
@@ -69,7 +73,7 @@ class S3BlobStore implements BlobStore {
       for await (const part of rest) etags.push(await this.#putPart(key, uploadId, etags.length + 1, part))
       await this.#completeMultipart(key, uploadId, etags)
     } catch (error) {
-      await this.#s3.send({ method: 'DELETE', key, query: { uploadId } }).catch(() => undefined)
+      await this.#abort(key, uploadId).catch(() => undefined)
       throw error
     }
   }
@@ -212,8 +216,45 @@ class S3BlobStore implements BlobStore {
     refuseError('copy an object', await this.#s3.text({ method: 'PUT', key: to, headers }))
   }
 
-  async sweep(): Promise<void> {
-    // Unfinished multipart uploads are invisible; a lifecycle rule of the bucket removes them.
+  async abortPresigned(uploadId: string): Promise<void> {
+    const { key, id } = incomingOf(uploadId)
+    await this.#abort(key, id)
+    await this.#s3.send({ method: 'DELETE', key, accept: [404] })
+  }
+
+  async #abort(key: string, uploadId: string): Promise<void> {
+    await this.#s3.send({ method: 'DELETE', key, query: { uploadId }, accept: notOffered })
+  }
+
+  async sweep(olderThanMs: number): Promise<void> {
+    // Whoever sends parts has an hour for it, and whoever joins them the rest of a day.
+    const limit = Math.min(olderThanMs, this.#clock() - incomingLifeMs)
+    for await (const { key, writtenMs } of this.#listKeys('incoming/')) {
+      if (writtenMs < limit) await this.#s3.send({ method: 'DELETE', key, accept: [404] })
+    }
+    for (const { key, uploadId, begunMs } of await this.#unfinished()) if (begunMs < limit) await this.#abort(key, uploadId)
+  }
+
+  /** Multipart uploads that nobody ended: they show in no list of objects and cost room. */
+  async #unfinished(): Promise<{ key: string; uploadId: string; begunMs: number }[]> {
+    const found: { key: string; uploadId: string; begunMs: number }[] = []
+    for (let marker: Record<string, string> = {}; ;) {
+      const response = await this.#s3.send({ method: 'GET', key: '', query: { uploads: '', prefix: this.#s3.prefix, ...marker }, accept: notOffered })
+      const xml = await response.text()
+      // Not every S3-compatible server, nor every key, lists them; there a lifecycle rule of the bucket removes them.
+      if (!response.ok) return found
+      for (const entry of xml.split('<Upload>').slice(1)) {
+        const [key = ''] = xmlTexts(entry, 'Key')
+        const [uploadId = ''] = xmlTexts(entry, 'UploadId')
+        const begunMs = Date.parse(xmlTexts(entry, 'Initiated')[0] ?? '')
+        const own = ['files/', 'incoming/'].some((folder) => key.startsWith(this.#s3.prefix + folder))
+        if (own && uploadId !== '') found.push({ key: key.slice(this.#s3.prefix.length), uploadId, begunMs })
+      }
+      const [next] = xmlTexts(xml, 'NextKeyMarker')
+      const [nextId = ''] = xmlTexts(xml, 'NextUploadIdMarker')
+      if (xmlTexts(xml, 'IsTruncated')[0] !== 'true' || next === undefined) return found
+      marker = { 'key-marker': next, 'upload-id-marker': nextId }
+    }
   }
 
   async ping(): Promise<void> {
