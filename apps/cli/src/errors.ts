@@ -27,6 +27,11 @@ export const cliErrors = {
     meaning: 'A file or folder that was named does not exist, or is the other of the two.',
     remedy: 'Check the path.',
   },
+  CLI_ARCHIVES: {
+    kind: 'auth',
+    meaning: 'Some of the archives that were verified are refused; each is told with its code.',
+    remedy: 'Look at the archives that are named, and build or fetch them anew.',
+  },
   CLI_EXISTS: {
     kind: 'usage',
     meaning: 'A file or folder that was to be written is already there.',

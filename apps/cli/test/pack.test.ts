@@ -104,6 +104,19 @@ describe('m2pack', () => {
     expect(existsSync(at('x.m2p'))).toBe(false)
   })
 
+  it('verifies many archives, all of them whatever one of them says, and lists the bad ones (row 267)', async () => {
+    mkdirSync(at('many'))
+    const whole = readFileSync(at('one.m2p'))
+    const archives = Array.from({ length: 8 }, (_, index) => at('many', `${index}.m2p`))
+    const bad = new Map([[3, whole.subarray(0, -1)], [5, whole.with(whole.length - 40, (whole[whole.length - 40] ?? 0) ^ 1)], [7, Buffer.from('none')]])
+    for (const [index, path] of archives.entries()) writeFileSync(path, bad.get(index) ?? whole)
+    const outcome = await m2pack('verify', '--jobs', '1', '--archive', ...archives, ...keys())
+    expect([outcome.code, outcome.json.error]).toMatchObject([4, { code: 'CLI_ARCHIVES', details: { refused: 3, archives: 8 } }])
+    expect(outcome.json.error).toMatchObject({ details: { which: `${archives[3]} M2P_TRUNCATED; ${archives[5]} M2P_MANIFEST_HASH; ${archives[7]} M2P_TRUNCATED` } })
+    const sound = await m2pack('verify', '--jobs', '1', ...archives.filter((_, index) => !bad.has(index)).flatMap((path) => ['--archive', path]), ...keys())
+    expect(sound.json.data['archives']).toHaveLength(5)
+  })
+
   it('writes no secret for clients in place of a public key, whatever its file is called (row 265)', async () => {
     const pair = () => { const seed = systemRandom(32); return { seed, isPoint: isStrongEd25519PublicKey(seed) } }
     let made = pair()
