@@ -3,7 +3,7 @@ import { systemRandom } from '@keyturn/primitives'
 import { expect, it } from 'vitest'
 import { openServerVault } from '../src/noise/server-vault.ts'
 import { openSqliteMetadataStore } from '../src/storage/sqlite-metadata-store.ts'
-import type { MetadataStore } from '../src/storage/metadata-store.ts'
+import type { MetadataStore, NewRecord, RecordWriter } from '../src/storage/metadata-store.ts'
 import { atEnd, temporaryFolder } from './support.ts'
 
 const settings = { passphrase: 'x', scryptLogN: 4 }
@@ -54,13 +54,15 @@ it('a start that died after the vault was made leaves a vault that counts as mad
   const metadata = await store()
   const dying: MetadataStore = Object.assign(Object.create(metadata) as MetadataStore, {
     get: metadata.get.bind(metadata), list: metadata.list.bind(metadata),
-    transaction: async (...[locks, work]: Parameters<MetadataStore['transaction']>) => {
-      if (locks[0] === 'vault' && (await metadata.get('settings', 'vault-passphrase')) !== undefined) throw new Error('killed')
-      return metadata.transaction(locks, work)
-    },
+    transaction: (locks: readonly string[], work: (records: RecordWriter) => Promise<unknown>) => metadata.transaction(locks, (records) => work(Object.assign(Object.create(records) as RecordWriter, {
+      get: records.get.bind(records), getMany: records.getMany.bind(records), list: records.list.bind(records), insert: records.insert.bind(records), delete: records.delete.bind(records),
+      // Dies when it wants to write down that the vault is made.
+      put: (collection: string, ...put: NewRecord[]) => (collection === 'settings' && (put[0]?.value as { pending?: boolean } | undefined)?.pending !== true ? Promise.reject(new Error('killed')) : records.put(collection, ...put)),
+    }))),
   })
   await expect(openServerVault(dying, settings, systemRandom)).rejects.toThrow('killed')
   expect((await metadata.get('settings', 'vault-passphrase'))?.value).toMatchObject({ pending: true })
+  expect((await metadata.list('vault-documents')).length).toBeGreaterThan(0)
   await openServerVault(metadata, settings, systemRandom)
   expect((await metadata.get('settings', 'vault-passphrase'))?.value).not.toHaveProperty('pending')
   const made = await metadata.list('vault-documents')
