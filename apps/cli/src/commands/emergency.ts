@@ -87,13 +87,19 @@ async function runRotateNow(context: Context, options: RotateNowOptions): Promis
   }
   await context.ask.typed('ROTATE', `This puts a new key into force for did:keri:${identity.prefix}. Every device has to be linked again.`)
   const done = await rotateNow(context, identity, rotation)
-  const steps = nextSteps(identity.kind === 'release')
+  const steps = nextSteps(identity.kind === 'release', options.nextKeyFile)
   return { data: { ...done.data, next_steps: steps }, text: [done.text ?? '', '', 'Next steps:', ...steps.map((step, i) => `  ${i + 1}. ${step}`)].join('\n') }
 }
 
-function nextSteps(release: boolean): string[] {
+function nextSteps(release: boolean, files: readonly string[] | undefined): string[] {
+  const nextKeyFile = (files ?? []).map((file) => `, each with --next-key-file ${file}`).slice(0, 1).join('')
   return [
-    ...(release ? ['Publish the log: keyturn release publish', 'If a release or head key may be stolen too: keyturn rotate identity --revoke'] : []),
+    ...(release ? [
+      'Publish the log under a new head: keyturn release head, then keyturn release publish',
+      `The release and head keys still count. If they may be stolen too: keyturn rotate release --revoke and keyturn rotate head --revoke${nextKeyFile}`,
+      'If the content key or a transport key was there as well: keyturn rotate content --full, keyturn noise revoke',
+      'Take back the tokens that machine had for the server: keyturn-server token revoke',
+    ] : []),
     'Link each device again: keyturn device link',
     'Replace what CI holds of the old key',
     'Move the file with the new next key to another medium',
