@@ -32,6 +32,8 @@ describe('keyturn emergency freeze', () => {
       expect([command[0], codeOf(outcome)]).toEqual([command[0], 'KEL_FROZEN'])
       expect(outcome.code).toBe(4)
     }
+    const doctor = JSON.parse((await run('doctor', '--offline')).stdout) as { data: { findings: { check: string; level: string; mend: string }[] } }
+    expect(doctor.data.findings).toContainEqual(expect.objectContaining({ check: 'freeze', level: 'warning', mend: 'keyturn emergency unfreeze' }))
     dataOf(await run('emergency', 'unfreeze'))
     dataOf(await run('release', 'sign'))
   })

@@ -99,6 +99,14 @@ describe('diagnose()', () => {
     ])
   })
 
+  it('calls a home that is older than the last turn by its name, which no publish mends', async () => {
+    const client = { getProduct: () => Promise.resolve({ log: { sn: 7, said: 'E-of-a-later-turn' } }) } as unknown as ReleaseServerClient
+    const findings = await diagnose(await world.home(), { nowMs: Date.now(), deep: false, client, signal: world.signal })
+    expect(findings.filter(({ level }) => level === 'error')).toMatchObject([
+      { check: 'server', message: expect.stringContaining('older than the last turn') as string, mend: 'keyturn restore, from a newer backup' },
+    ])
+  })
+
   it('finds nothing wrong with a fresh home and a release', async () => {
     await world.release()
     expect(await faults()).toEqual([])

@@ -42,6 +42,13 @@ describe('keyturn', () => {
     }
   })
 
+  it('takes no address at init that the server commands refuse later', async () => {
+    for (const server of ['127.0.0.1:8470', 'ftp://updates.example.org', 'nowhere']) {
+      const outcome = await keyturn(['init', '--server', server, '--home', join(tmpdir(), 'keyturn-none'), '--dry-run', '--json'])
+      expect([server, outcome.code, codeOf(outcome)]).toEqual([server, 2, 'CLI_USAGE'])
+    }
+  })
+
   it('shows an example in the help of a command', async () => {
     expect((await keyturn(['explain', '--help'])).stdout).toContain('$ keyturn explain M2P_SIGNATURE')
     expect((await keyturn(['help', 'explain'])).stdout).toContain('$ keyturn explain M2P_SIGNATURE')

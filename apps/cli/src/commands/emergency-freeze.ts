@@ -49,5 +49,5 @@ export async function removeFreeze(home: string): Promise<void> {
  */
 export async function refuseFrozen(home: string, clock: Clock): Promise<void> {
   const freeze = await readFreeze(home, clock)
-  if (freeze !== undefined) throw new KelError('KEL_FROZEN', `Frozen until ${freeze.frozenUntil}${freeze.reason === '' ? '' : `: ${freeze.reason}`}`)
+  if (freeze !== undefined) throw new KelError('KEL_FROZEN', `Frozen until ${freeze.frozenUntil}${freeze.reason === '' ? '' : `: ${freeze.reason}`}`, { hint: 'Run "keyturn emergency unfreeze" once it is clear what happened' })
 }

@@ -36,6 +36,10 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
   for (const [flag, name] of [['--product', options.product], ['--channel', options.channel]] as const) {
     if (!/^[a-z0-9-]{1,64}$/.test(name)) throw new CliError('CLI_USAGE', `${flag} wants a-z, 0-9 and dashes, at most 64`)
   }
+  const { server: address } = options
+  if (address !== undefined && !(URL.canParse(address) && ['http:', 'https:'].includes(new URL(address).protocol))) {
+    throw new CliError('CLI_USAGE', '--server wants an address like https://updates.example.org')
+  }
   if (context.dryRun) return { data: { home: context.homeFolder, created: false }, text: `Would create keys and log in ${context.homeFolder}` }
   const passphrase = await context.ask.passphrase('New passphrase', { fresh: true })
   const nextPassphrase = options.nextPassphraseFile === undefined

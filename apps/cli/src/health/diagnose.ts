@@ -5,6 +5,7 @@ import { keyCommitment } from '@keyturn/m2pack-format'
 import { hexEncode, KeyturnError, z32Encode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-server/client'
+import { readFreeze } from '../commands/emergency-freeze.ts'
 import { keyAlias } from '../home.ts'
 import { openOwnArchive } from '../publisher/archives.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
@@ -53,6 +54,7 @@ export async function diagnose(home: HomeSession, options: DiagnoseOptions): Pro
     ['log', 'keyturn restore', () => checkLog(home, report)],
     ['keystore', 'keyturn restore', () => checkKeystore(home, report)],
     ['next-key', 'keyturn restore', () => checkNextKey(home, report)],
+    ['freeze', 'keyturn emergency unfreeze', () => checkFreeze(home, options, report)],
     ['due', 'keyturn status', () => checkDue(home, options, report)],
     ['clock', 'set the clock of this machine', () => checkClock(home, options, report)],
     ['releases', 'keyturn release sign', () => checkReleases(home, report)],
@@ -220,12 +222,22 @@ async function checkArchives(home: HomeSession, { deep, signal }: DiagnoseOption
   }
 }
 
+/** Said only while there is one: a freeze that was forgotten looks like a fault of everything that signs. */
+async function checkFreeze(home: HomeSession, { nowMs }: DiagnoseOptions, report: Report): Promise<void> {
+  const freeze = await readFreeze(home.paths.folder, () => nowMs)
+  if (freeze === undefined) return
+  report('freeze', 'warning', `Nothing is signed until ${freeze.frozenUntil}${freeze.reason === '' ? '' : `: ${freeze.reason}`}`, 'keyturn emergency unfreeze')
+}
+
 async function checkServer(home: HomeSession, { client }: DiagnoseOptions, report: Report): Promise<void> {
   if (client === undefined) return report('server', 'ok', 'not asked')
   const { description, paths } = home
   const product = await client.getProduct(description.product)
   if (product === undefined) return report('server', 'warning', `The server knows no product "${description.product}"`, 'keyturn release publish')
   const { log } = await readIdentityLog(paths, description.identity.prefix)
+  if (product.log !== null && product.log !== undefined && product.log.sn > log.state.sn) {
+    return report('server', 'error', `This home is older than the last turn of its identity: the server's log ends at event ${product.log.sn}, the home's at ${log.state.sn}`, 'keyturn restore, from a newer backup')
+  }
   if (product.log?.said !== log.state.said) {
     return report('server', 'warning', `The server's log ends at event ${product.log?.sn ?? '(none)'}, the home's at ${log.state.sn}`, 'keyturn release publish')
   }
