@@ -3,12 +3,28 @@
 //
 //   node examples/noise-chat.ts
 import { once } from 'node:events'
-import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
+import { createServer, connect } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { concatBytes, equalBytes, systemRandom, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import {
-  addKey, afterPublication, assertKeyUsable, createTransportIdentity, deriveX25519Static, draftPublication, emptyMetadata, KeyFloors, lookUpKeys,
-  memoryDirectory, preferredKey, publish, revoke, signPublication, transportIdentity, transportPublicKey, type TransportIdentity,
+  addKey,
+  afterPublication,
+  assertKeyUsable,
+  createTransportIdentity,
+  deriveX25519Static,
+  draftPublication,
+  emptyMetadata,
+  KeyFloors,
+  lookUpKeys,
+  memoryDirectory,
+  preferredKey,
+  publish,
+  revoke,
+  signPublication,
+  transportIdentity,
+  transportPublicKey,
 } from '@keyturn/noise-keys'
+import type { TransportIdentity } from '@keyturn/noise-keys'
 import { HandshakeState, noiseKeyPair, noiseProtocol, NoiseSession, SessionRegistry } from '@keyturn/noise-keys/noise'
 
 const PROTOCOL = 'Noise_IK_25519_ChaChaPoly_SHA256'
@@ -89,7 +105,12 @@ class Wire {
 }
 
 /** Calls somebody by identity alone. */
-async function call(port: number, staticKey: ReturnType<typeof noiseKeyPair>, callee: TransportIdentity, floors: KeyFloors): Promise<{ wire: Wire; session: NoiseSession }> {
+async function call(
+  port: number,
+  staticKey: ReturnType<typeof noiseKeyPair>,
+  callee: TransportIdentity,
+  floors: KeyFloors,
+): Promise<{ wire: Wire; session: NoiseSession }> {
   const { publicKey } = preferredKey(await lookUpKeys(directory, callee, floors, { nowS: nowS() }))
   const socket = connect(port, '127.0.0.1')
   await once(socket, 'connect')
@@ -101,7 +122,12 @@ async function call(port: number, staticKey: ReturnType<typeof noiseKeyPair>, ca
 }
 
 /** Takes a call; refuses whoever is not who it is expected to be, or whose key was revoked, before a word is said. */
-async function answer(socket: Socket, staticKey: ReturnType<typeof noiseKeyPair>, friend: TransportIdentity, floors: KeyFloors): Promise<{ wire: Wire; session: NoiseSession }> {
+async function answer(
+  socket: Socket,
+  staticKey: ReturnType<typeof noiseKeyPair>,
+  friend: TransportIdentity,
+  floors: KeyFloors,
+): Promise<{ wire: Wire; session: NoiseSession }> {
   const wire = new Wire(socket)
   try {
     const handshake = new HandshakeState(PROTOCOL, { role: 'responder', staticKey, prologue })
@@ -129,7 +155,7 @@ const server = createServer({ pauseOnConnect: false })
 await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
 const { port } = server.address() as AddressInfo
 const accept = async () => {
-  const [socket] = await once(server, 'connection') as [Socket]
+  const [socket] = (await once(server, 'connection')) as [Socket]
   return await answer(socket, ben.staticKey(), annName, floorsOfBen)
 }
 
@@ -149,8 +175,14 @@ try {
   console.log(`${ended} session ended: ${String(taken.session.ended)}`)
 
   // Whoever found the laptop tries again.
-  const finder = call(port, ann.staticKey(), benName, new KeyFloors()).then(() => 'connected', (error: Error) => error.message)
-  const refused = await accept().then(() => 'taken', (error: { code?: string }) => error.code)
+  const finder = call(port, ann.staticKey(), benName, new KeyFloors()).then(
+    () => 'connected',
+    (error: Error) => error.message,
+  )
+  const refused = await accept().then(
+    () => 'taken',
+    (error: { code?: string }) => error.code,
+  )
   console.log(`the finder calls: ${String(refused)}; he sees "${await finder}"`)
   if (refused !== 'NK_REVOKED' || ended !== 1) throw new Error('A revoked key was accepted')
   called.wire.close()

@@ -11,7 +11,10 @@ import { Vault } from '@keyturn/vault-kdf'
 import { createKeyFile, openKeyFile } from '@keyturn/vault-kdf/node'
 import { SqliteAuditStore, SqliteStore } from '@keyturn/vault-kdf/sqlite'
 
-interface Customer { readonly name: string; readonly email: string }
+interface Customer {
+  readonly name: string
+  readonly email: string
+}
 
 /** The part a service would have: customers by tenant and number, sealed at rest. */
 class Customers {
@@ -22,7 +25,10 @@ class Customers {
   }
 
   async save(tenant: string, id: number, customer: Customer): Promise<void> {
-    await this.#vault.partition(tenant).cell('customers').seal(String(id), utf8Encode(JSON.stringify(customer)))
+    await this.#vault
+      .partition(tenant)
+      .cell('customers')
+      .seal(String(id), utf8Encode(JSON.stringify(customer)))
   }
 
   async load(tenant: string, id: number): Promise<Customer> {
@@ -31,7 +37,11 @@ class Customers {
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'keyturn-tenants-'))
-const [databasePath, keyPath, passphrase] = [join(folder, 'service.db'), join(folder, 'master.key'), 'kept in the service manager']
+const [databasePath, keyPath, passphrase] = [
+  join(folder, 'service.db'),
+  join(folder, 'master.key'),
+  'kept in the service manager',
+]
 try {
   // First start: a key file under a passphrase, a store, a vault with an audit chain in the same database.
   await createKeyFile(keyPath, passphrase)
@@ -40,7 +50,8 @@ try {
   const vault = await Vault.create(store, await openKeyFile(keyPath, passphrase), { audit })
   const customers = new Customers(vault)
   for (const tenant of ['acme', 'globex']) {
-    for (let id = 1; id <= 50; id++) await customers.save(tenant, id, { name: `${tenant} ${id}`, email: `${id}@${tenant}.example` })
+    for (let id = 1; id <= 50; id++)
+      await customers.save(tenant, id, { name: `${tenant} ${id}`, email: `${id}@${tenant}.example` })
   }
   console.log(await customers.load('acme', 7))
 
@@ -49,7 +60,12 @@ try {
   await customers.save('acme', 7, { name: 'acme 7', email: 'new@acme.example' })
   const { counts, remaining } = await vault.sweep()
   await vault.keys.retire(1)
-  console.log(`turned: ${counts.resealed} records resealed, ${remaining} left, ${vault.keys.list().map(({ version, state }) => `${version} ${state}`).join(', ')}`)
+  console.log(
+    `turned: ${counts.resealed} records resealed, ${remaining} left, ${vault.keys
+      .list()
+      .map(({ version, state }) => `${version} ${state}`)
+      .join(', ')}`,
+  )
   await vault.close()
   await store.close()
 
@@ -61,12 +77,16 @@ try {
 
   // Next start: the same file, the same passphrase.
   const reopened = SqliteStore.open(databasePath)
-  const again = await Vault.open(reopened, await openKeyFile(keyPath, passphrase), { audit: { store: new SqliteAuditStore(reopened.database) } })
+  const again = await Vault.open(reopened, await openKeyFile(keyPath, passphrase), {
+    audit: { store: new SqliteAuditStore(reopened.database) },
+  })
   const after = new Customers(again)
   const stolen = await after.load('globex', 7).catch((error: { code?: string }) => error.code)
   const { email } = await after.load('acme', 8)
   const { ok } = await again.verifyAudit()
-  console.log(`moved to the other tenant: ${String(stolen)}; the others: ${email}; audit chain ${ok ? 'whole' : 'broken'}`)
+  console.log(
+    `moved to the other tenant: ${String(stolen)}; the others: ${email}; audit chain ${ok ? 'whole' : 'broken'}`,
+  )
   await again.close()
   await reopened.close()
   if (stolen !== 'VK_AUTH' || email !== '8@acme.example' || !ok) throw new Error('The vault did not hold')

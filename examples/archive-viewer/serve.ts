@@ -1,18 +1,25 @@
 // Bundles the viewer and serves it on this machine: `node examples/archive-viewer/serve.ts [port]`. The four files can lie
 // on any static server.
 import { readFile } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
+import type { Server } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { rolldown } from 'rolldown'
 
-interface Served { readonly type: string; readonly body: string | Uint8Array }
+interface Served {
+  readonly type: string
+  readonly body: string | Uint8Array
+}
 
 /** The script, with every package it needs, for browsers. */
 async function bundle(): Promise<string> {
   const build = await rolldown({
-    input: join(import.meta.dirname, 'viewer.ts'), platform: 'browser', logLevel: 'silent', resolve: { conditionNames: ['import', 'browser', 'default'] },
+    input: join(import.meta.dirname, 'viewer.ts'),
+    platform: 'browser',
+    logLevel: 'silent',
+    resolve: { conditionNames: ['import', 'browser', 'default'] },
   })
   try {
     const { output } = await build.generate({ format: 'esm', codeSplitting: false, minify: true })

@@ -1,12 +1,19 @@
 // A page that opens `.m2p` archives: the file and a runtime key are read in the browser, and nothing is sent anywhere.
 // Only what a row or the save link asks for is decrypted; every byte shown was authenticated first.
-import { type Archive, type ArchiveEntry, blobSource, M2pError, openArchive } from '@keyturn/m2pack-format'
+import { blobSource, M2pError, openArchive } from '@keyturn/m2pack-format'
+import type { Archive, ArchiveEntry } from '@keyturn/m2pack-format'
 import { parseRuntimeKeyJson, RuntimeKeyError } from '@keyturn/runtime-key'
 
 /** More than this is not shown, only saved. */
 const PREVIEW_BYTES = 256 * 1024
 const HEX_BYTES = 4096
-const IMAGES: Readonly<Record<string, string>> = { png: 'image/png', jpg: 'image/jpeg', jpeg: 'image/jpeg', gif: 'image/gif', webp: 'image/webp' }
+const IMAGES: Readonly<Record<string, string>> = {
+  png: 'image/png',
+  jpg: 'image/jpeg',
+  jpeg: 'image/jpeg',
+  gif: 'image/gif',
+  webp: 'image/webp',
+}
 
 function element<E extends HTMLElement>(id: string, type: new () => E): E {
   const found = document.getElementById(id)
@@ -15,10 +22,18 @@ function element<E extends HTMLElement>(id: string, type: new () => E): E {
 }
 
 const page = {
-  form: element('open', HTMLFormElement), archive: element('archive', HTMLInputElement), key: element('key', HTMLInputElement),
-  message: element('message', HTMLParagraphElement), contents: element('contents', HTMLElement), filter: element('filter', HTMLInputElement),
-  verify: element('verify', HTMLButtonElement), files: element('files', HTMLTableSectionElement), summary: element('summary', HTMLParagraphElement),
-  name: element('name', HTMLHeadingElement), save: element('save', HTMLAnchorElement), preview: element('preview', HTMLDivElement),
+  form: element('open', HTMLFormElement),
+  archive: element('archive', HTMLInputElement),
+  key: element('key', HTMLInputElement),
+  message: element('message', HTMLParagraphElement),
+  contents: element('contents', HTMLElement),
+  filter: element('filter', HTMLInputElement),
+  verify: element('verify', HTMLButtonElement),
+  files: element('files', HTMLTableSectionElement),
+  summary: element('summary', HTMLParagraphElement),
+  name: element('name', HTMLHeadingElement),
+  save: element('save', HTMLAnchorElement),
+  preview: element('preview', HTMLDivElement),
 }
 
 let opened: Archive | undefined
@@ -48,9 +63,12 @@ async function openFiles(archiveFile: File, keyFile: File): Promise<Archive> {
   const key = parseRuntimeKeyJson(new Uint8Array(await keyFile.arrayBuffer()))
   try {
     const { keyId, signPublicKey } = key
-    if (signPublicKey === undefined) throw new RuntimeKeyError('RK_KEY_INVALID', 'The runtime key names no signer of archives')
+    if (signPublicKey === undefined)
+      throw new RuntimeKeyError('RK_KEY_INVALID', 'The runtime key names no signer of archives')
     const verifiers = new Map([[keyId, signPublicKey]])
-    return await key.withBytes((bytes) => openArchive(blobSource(archiveFile), { verifiers, contentKey: { keyId, key: bytes.slice() } }))
+    return await key.withBytes((bytes) =>
+      openArchive(blobSource(archiveFile), { verifiers, contentKey: { keyId, key: bytes.slice() } }),
+    )
   } finally {
     key.dispose()
   }
@@ -60,14 +78,20 @@ function rowOf(archive: Archive, entry: ArchiveEntry): HTMLTableRowElement {
   const row = document.createElement('tr')
   row.tabIndex = 0
   row.dataset['path'] = entry.path
-  for (const [text, type] of [[entry.path, ''], [sizeText(entry.size), 'number'], [sizeText(entry.storedSize), 'number']] as const) {
+  for (const [text, type] of [
+    [entry.path, ''],
+    [sizeText(entry.size), 'number'],
+    [sizeText(entry.storedSize), 'number'],
+  ] as const) {
     const cell = row.insertCell()
     cell.textContent = text
     cell.className = type
   }
   const choose = (): void => void attempt(() => show(archive, entry, row))
   row.addEventListener('click', choose)
-  row.addEventListener('keydown', ({ key }) => { if (key === 'Enter') choose() })
+  row.addEventListener('keydown', ({ key }) => {
+    if (key === 'Enter') choose()
+  })
   return row
 }
 
@@ -128,10 +152,17 @@ async function show(archive: Archive, { path }: ArchiveEntry, row: HTMLTableRowE
 async function verify(archive: Archive): Promise<void> {
   page.verify.disabled = true
   try {
-    const { ok, failures, filesChecked, bytesChecked } = await archive.verify({ onProgress: ({ files, totalFiles }) => say(`Verified ${files} of ${totalFiles} files`) })
+    const { ok, failures, filesChecked, bytesChecked } = await archive.verify({
+      onProgress: ({ files, totalFiles }) => say(`Verified ${files} of ${totalFiles} files`),
+    })
     const bad = new Set(failures.map(({ path }) => path))
     for (const row of page.files.rows) row.classList.toggle('failed', bad.has(row.dataset['path'] ?? ''))
-    say(ok ? `All ${filesChecked} files are what the publisher packed: ${sizeText(bytesChecked)}` : `${bad.size === 1 ? '1 file is' : `${bad.size} files are`} damaged: ${[...bad].join(', ')}`, !ok)
+    say(
+      ok
+        ? `All ${filesChecked} files are what the publisher packed: ${sizeText(bytesChecked)}`
+        : `${bad.size === 1 ? '1 file is' : `${bad.size} files are`} damaged: ${[...bad].join(', ')}`,
+      !ok,
+    )
   } finally {
     page.verify.disabled = false
   }

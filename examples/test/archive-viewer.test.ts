@@ -7,11 +7,14 @@ import { deflateSync } from 'node:zlib'
 import { buildArchive, MemorySink, memorySource, openArchive } from '@keyturn/m2pack-format'
 import { ed25519PublicKey, systemRandom, utf8Encode, Writer } from '@keyturn/primitives'
 import { RuntimeKey, writeRuntimeKeyJson } from '@keyturn/runtime-key'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import { chromium } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { serveViewer } from '../archive-viewer/serve.ts'
 
-const program = process.env['KEYTURN_CHROMIUM'] ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path))
+const program =
+  process.env['KEYTURN_CHROMIUM'] ??
+  ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path))
 if (program === undefined) console.info('skipped: no Chromium here; name one by KEYTURN_CHROMIUM')
 /** Where the last look of the page is kept. */
 const shots = join(import.meta.dirname, '../../test-results')
@@ -37,12 +40,21 @@ function png(): Uint8Array {
   const rows = new Writer()
   for (let y = 0; y < 64; y++) {
     rows.u8(0)
-    for (let x = 0; x < 64; x++) rows.u8(x * 4).u8(y * 4).u8(255 - x * 2 - y * 2)
+    for (let x = 0; x < 64; x++)
+      rows
+        .u8(x * 4)
+        .u8(y * 4)
+        .u8(255 - x * 2 - y * 2)
   }
   const header = new Writer().u32be(64).u32be(64).u8(8).u8(2).u8(0).u8(0).u8(0).finish()
   const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)
   const deflated = Uint8Array.from(deflateSync(rows.finish()))
-  return new Writer().bytes(signature).bytes(chunk('IHDR', header)).bytes(chunk('IDAT', deflated)).bytes(chunk('IEND', new Uint8Array(0))).finish()
+  return new Writer()
+    .bytes(signature)
+    .bytes(chunk('IHDR', header))
+    .bytes(chunk('IDAT', deflated))
+    .bytes(chunk('IEND', new Uint8Array(0)))
+    .finish()
 }
 
 describe.skipIf(program === undefined)('the archive viewer', () => {
@@ -59,20 +71,37 @@ describe.skipIf(program === undefined)('the archive viewer', () => {
     const [seed, master] = [systemRandom(32), systemRandom(32)]
     const sink = new MemorySink()
     const files: Record<string, Uint8Array> = {
-      'config/client.ini': utf8Encode('fullscreen = 1\nlanguage = čeština\n'), 'data/model.bin': systemRandom(5000), 'icons/wheel.png': png(),
-      'text/story.txt': utf8Encode('Once upon a time there was a key.\n'.repeat(3000)), 'text/empty.txt': new Uint8Array(0),
+      'config/client.ini': utf8Encode('fullscreen = 1\nlanguage = čeština\n'),
+      'data/model.bin': systemRandom(5000),
+      'icons/wheel.png': png(),
+      'text/story.txt': utf8Encode('Once upon a time there was a key.\n'.repeat(3000)),
+      'text/empty.txt': new Uint8Array(0),
     }
-    await buildArchive(Object.entries(files).map(([path, content]) => ({ path, source: memorySource(content) })), sink, { contentKey: { keyId: 4, key: master.slice() }, signingSeed: seed })
-    const keyFile = (masterKey: Uint8Array) => writeRuntimeKeyJson(RuntimeKey.take({ keyId: 4, masterKey, signPublicKey: ed25519PublicKey(seed) }))
+    await buildArchive(
+      Object.entries(files).map(([path, content]) => ({ path, source: memorySource(content) })),
+      sink,
+      { contentKey: { keyId: 4, key: master.slice() }, signingSeed: seed },
+    )
+    const keyFile = (masterKey: Uint8Array) =>
+      writeRuntimeKeyJson(RuntimeKey.take({ keyId: 4, masterKey, signPublicKey: ed25519PublicKey(seed) }))
     const archive = sink.bytes()
     await writeFile(join(folder, 'game.m2p'), archive)
     const contentKey = { keyId: 4, key: master }
-    const { offset } = (await openArchive(memorySource(archive), { verifiers: new Map([[4, ed25519PublicKey(seed)]]), contentKey })).entry('data/model.bin')
-    await writeFile(join(folder, 'damaged.m2p'), archive.map((byte, at) => (at === offset + 100 ? byte ^ 1 : byte)))
+    const { offset } = (
+      await openArchive(memorySource(archive), { verifiers: new Map([[4, ed25519PublicKey(seed)]]), contentKey })
+    ).entry('data/model.bin')
+    await writeFile(
+      join(folder, 'damaged.m2p'),
+      archive.map((byte, at) => (at === offset + 100 ? byte ^ 1 : byte)),
+    )
     await writeFile(join(folder, 'runtime-key.json'), keyFile(master))
     await writeFile(join(folder, 'other-key.json'), keyFile(systemRandom(32)))
     ;({ server, url } = await serveViewer(0))
-    browser = await chromium.launch({ executablePath: program as string, args: ['--no-sandbox', '--disable-gpu'], timeout: 120_000 })
+    browser = await chromium.launch({
+      executablePath: program as string,
+      args: ['--no-sandbox', '--disable-gpu'],
+      timeout: 120_000,
+    })
     tab = await browser.newPage({ viewport: { width: 1100, height: 720 } })
     tab.setDefaultTimeout(120_000)
     tab.on('pageerror', (error) => problems.push(String(error)))

@@ -1,7 +1,8 @@
 /** Writes the API reference of every package to docs/api. Lives apart because typedoc needs the older TypeScript. */
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { Application, type DeclarationReflection } from 'typedoc'
+import { Application } from 'typedoc'
+import type { DeclarationReflection } from 'typedoc'
 import { members, root } from '../checks/workspace.ts'
 
 const OUT = join(root, 'docs/api')
@@ -10,7 +11,9 @@ const OUT = join(root, 'docs/api')
 const entryPoints = members()
   .filter(({ group }) => group === 'packages')
   .flatMap(({ path, manifest }) =>
-    Object.values(manifest.exports ?? {}).flatMap((target) => (typeof target === 'string' ? [] : [join(path, target.types)])),
+    Object.values(manifest.exports ?? {}).flatMap((target) =>
+      typeof target === 'string' ? [] : [join(path, target.types)],
+    ),
   )
   .filter((file) => existsSync(file))
 

@@ -23,55 +23,92 @@ export interface Campaign {
   env?(batch: Batch): Readonly<Record<string, string>>
 }
 
-const vitest = (...args: readonly string[]): readonly [string, ...string[]] => ['vitest', 'run', '--testTimeout=86400000', ...args]
+const vitest = (...args: readonly string[]): readonly [string, ...string[]] => [
+  'vitest',
+  'run',
+  '--testTimeout=86400000',
+  ...args,
+]
 
 const targeted: readonly Campaign[] = [
   {
-    name: 'archives: damaged bytes', folder: 'packages/m2pack-format', unit: 'archives', firstSize: 20_000,
+    name: 'archives: damaged bytes',
+    folder: 'packages/m2pack-format',
+    unit: 'archives',
+    firstSize: 20_000,
     command: () => ['node', 'test/campaign.ts'],
-    env: ({ seed, size }) => ({ KEYTURN_FUZZ_SEED: String(seed), KEYTURN_FUZZ_PARSER: String(size), KEYTURN_FUZZ_OPEN: String(Math.ceil(size / 10)) }),
+    env: ({ seed, size }) => ({
+      KEYTURN_FUZZ_SEED: String(seed),
+      KEYTURN_FUZZ_PARSER: String(size),
+      KEYTURN_FUZZ_OPEN: String(Math.ceil(size / 10)),
+    }),
   },
   {
-    name: 'archives: a folder becomes a link while extracting', folder: 'packages/m2pack-format', unit: 'extractions', firstSize: 500,
+    name: 'archives: a folder becomes a link while extracting',
+    folder: 'packages/m2pack-format',
+    unit: 'extractions',
+    firstSize: 500,
     command: () => vitest('test/safe-folder.test.ts'),
     env: ({ size }) => ({ KEYTURN_RACE_ROUNDS: String(size) }),
   },
   {
-    name: 'key event logs: random commands against a model', folder: 'packages/kel', unit: 'sequences', firstSize: 2000,
+    name: 'key event logs: random commands against a model',
+    folder: 'packages/kel',
+    unit: 'sequences',
+    firstSize: 2000,
     command: () => vitest('test/model.test.ts'),
     env: ({ seed, size }) => ({ KEL_MODEL_RUNS: String(size), KEYTURN_CAMPAIGN_SEED: String(seed) }),
   },
   {
-    name: 'key event logs: two processes append in git', folder: 'packages/kel', unit: 'rounds', firstSize: 10,
+    name: 'key event logs: two processes append in git',
+    folder: 'packages/kel',
+    unit: 'rounds',
+    firstSize: 10,
     command: () => vitest('test/git-race.test.ts'),
     env: ({ size }) => ({ KEL_RACE_ROUNDS: String(size) }),
   },
   {
-    name: 'releases: random states of lying servers', folder: 'packages/manifest', unit: 'histories', firstSize: 200,
+    name: 'releases: random states of lying servers',
+    folder: 'packages/manifest',
+    unit: 'histories',
+    firstSize: 200,
     command: () => vitest('test/properties.test.ts'),
     env: ({ seed, size }) => ({ KEYTURN_CAMPAIGN_RUNS: String(size), KEYTURN_CAMPAIGN_SEED: String(seed) }),
   },
   {
-    name: 'transport keys: damaged documents', folder: 'packages/noise-keys', unit: 'documents of each kind', firstSize: 200,
+    name: 'transport keys: damaged documents',
+    folder: 'packages/noise-keys',
+    unit: 'documents of each kind',
+    firstSize: 200,
     command: () => ['node', 'test/campaign/fuzz.ts'],
     env: ({ seed, size }) => ({ SEED: String(seed), EXECUTIONS: String(size) }),
   },
   {
-    name: 'vault: interleavings of sweep, writers and promotion', folder: 'packages/vault-kdf', unit: 'interleavings', firstSize: 50,
+    name: 'vault: interleavings of sweep, writers and promotion',
+    folder: 'packages/vault-kdf',
+    unit: 'interleavings',
+    firstSize: 50,
     command: () => vitest('test/interleavings.test.ts'),
     env: ({ seed, size }) => ({ KEYTURN_SEED: String(seed), KEYTURN_INTERLEAVINGS: String(size) }),
   },
   ...(['folder', 'sqlite'] as const).map((store): Campaign => ({
-    name: `vault: rotation under load with kill -9, ${store} store`, folder: 'packages/vault-kdf', unit: 'records', firstSize: 1000,
+    name: `vault: rotation under load with kill -9, ${store} store`,
+    folder: 'packages/vault-kdf',
+    unit: 'records',
+    firstSize: 1000,
     command: ({ size }) => ['node', 'campaign/rotation-under-load.ts', store, String(size), '2', '6', '400'],
   })),
   {
-    name: 'launcher: SIGKILL anywhere in an update', folder: 'apps/launcher-daemon', unit: 'kills', firstSize: 6,
+    name: 'launcher: SIGKILL anywhere in an update',
+    folder: 'apps/launcher-daemon',
+    unit: 'kills',
+    firstSize: 6,
     command: () => vitest('test/program.test.ts'),
     env: ({ size }) => ({ KEYTURN_KILL_ROUNDS: String(size) }),
   },
   {
-    name: 'server: kill -9 in uploads and publishes', folder: 'apps/release-server',
+    name: 'server: kill -9 in uploads and publishes',
+    folder: 'apps/release-server',
     command: () => vitest('test/crash.test.ts'),
   },
 ]
@@ -83,13 +120,24 @@ function propertyCampaigns(): Campaign[] {
       return name.endsWith('.test.ts') && /\bfc\.assert\(/.test(readFileSync(join(path, 'test', name), 'utf8'))
     })
     // Those that have a campaign of their own.
-    const rest = files.map((name) => `test/${name}`).filter((file) => !targeted.some((campaign) => campaign.command({ seed: 0, size: 0 }).includes(file) && campaign.folder.endsWith(`/${folder}`)))
+    const rest = files
+      .map((name) => `test/${name}`)
+      .filter(
+        (file) =>
+          !targeted.some(
+            (campaign) =>
+              campaign.command({ seed: 0, size: 0 }).includes(file) && campaign.folder.endsWith(`/${folder}`),
+          ),
+      )
     if (rest.length === 0) return []
-    return [{
-      name: `properties of ${folder}`, folder: `${group}/${folder}`,
-      command: () => vitest(...rest),
-      env: ({ seed }: Batch) => ({ KEYTURN_CAMPAIGN_SEED: String(seed) }),
-    }]
+    return [
+      {
+        name: `properties of ${folder}`,
+        folder: `${group}/${folder}`,
+        command: () => vitest(...rest),
+        env: ({ seed }: Batch) => ({ KEYTURN_CAMPAIGN_SEED: String(seed) }),
+      },
+    ]
   })
 }
 

@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { root } from '../checks/workspace.ts'
-import { allCampaigns, type Batch, type Campaign } from './campaigns.ts'
+import { allCampaigns } from './campaigns.ts'
+import type { Batch, Campaign } from './campaigns.ts'
 
 /** What hangs is a finding; long enough for any batch on a busy machine. */
 const HANG_MS = 3_600_000
@@ -23,14 +24,22 @@ interface Figures {
 
 function commandLine({ folder, command, env }: Campaign, batch: Batch): string {
   const variables = Object.entries(env?.(batch) ?? {}).map(([name, value]) => `${name}=${value}`)
-  return [`cd ${folder} &&`, ...variables, ...command(batch).map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ')
+  return [
+    `cd ${folder} &&`,
+    ...variables,
+    ...command(batch).map((word) => (word.includes(' ') ? `'${word}'` : word)),
+  ].join(' ')
 }
 
 /** Runs one batch; gives what it found, if anything. */
 function runBatch(campaign: Campaign, batch: Batch): string | undefined {
   const [program, ...args] = campaign.command(batch)
   const { status, signal, stdout, stderr, error } = spawnSync(program, args, {
-    cwd: join(root, campaign.folder), encoding: 'utf8', timeout: HANG_MS, killSignal: 'SIGKILL', maxBuffer: 256 * 1024 * 1024,
+    cwd: join(root, campaign.folder),
+    encoding: 'utf8',
+    timeout: HANG_MS,
+    killSignal: 'SIGKILL',
+    maxBuffer: 256 * 1024 * 1024,
     // Without CI, where a test that failed is tried again: here each failure is a finding.
     env: { ...process.env, CI: undefined, ...campaign.env?.(batch) },
   })
@@ -41,7 +50,15 @@ function runBatch(campaign: Campaign, batch: Batch): string | undefined {
 
 /** Batches with seed after seed, until the share of time is used up. */
 function runCampaign(campaign: Campaign, firstSeed: number, shareMs: number): Figures {
-  const figures: Figures = { name: campaign.name, unit: campaign.unit ?? 'batches', batches: 0, total: 0, seconds: 0, seeds: [], findings: [] }
+  const figures: Figures = {
+    name: campaign.name,
+    unit: campaign.unit ?? 'batches',
+    batches: 0,
+    total: 0,
+    seconds: 0,
+    seeds: [],
+    findings: [],
+  }
   let size = campaign.firstSize ?? 1
   let leftMs = shareMs
   for (let seed = firstSeed; ; seed++) {
@@ -74,7 +91,12 @@ function table(all: readonly Figures[]): string {
 }
 
 const { values } = parseArgs({
-  options: { minutes: { type: 'string', default: '10' }, seed: { type: 'string' }, only: { type: 'string', default: '' }, list: { type: 'boolean', default: false } },
+  options: {
+    minutes: { type: 'string', default: '10' },
+    seed: { type: 'string' },
+    only: { type: 'string', default: '' },
+    list: { type: 'boolean', default: false },
+  },
 })
 const minutes = Number(values.minutes)
 const firstSeed = Number(values.seed ?? Date.now() % 2 ** 31)
@@ -84,7 +106,8 @@ if (!(minutes > 0) || !Number.isSafeInteger(firstSeed) || firstSeed < 0 || campa
   process.exit(2)
 }
 if (values.list) {
-  for (const campaign of campaigns) console.log(`${campaign.name}\n    ${commandLine(campaign, { seed: firstSeed, size: campaign.firstSize ?? 1 })}`)
+  for (const campaign of campaigns)
+    console.log(`${campaign.name}\n    ${commandLine(campaign, { seed: firstSeed, size: campaign.firstSize ?? 1 })}`)
   process.exit(0)
 }
 const deadline = performance.now() + minutes * 60_000

@@ -7,10 +7,17 @@ interface Check {
   readonly command: readonly [string, ...string[]]
 }
 
-const turbo = (task: string, ...more: readonly string[]): Check['command'] => ['turbo', 'run', task, '--output-logs=new-only', ...more]
+const turbo = (task: string, ...more: readonly string[]): Check['command'] => [
+  'turbo',
+  'run',
+  task,
+  '--output-logs=new-only',
+  ...more,
+]
 
 const checks: readonly Check[] = [
   { name: 'build', command: turbo('build') },
+  { name: 'format', command: ['oxfmt', '--check'] },
   { name: 'lint', command: ['oxlint', '--deny-warnings'] },
   { name: 'dead-code', command: ['knip', '--no-progress', '--no-config-hints'] },
   { name: 'structure', command: ['node', 'tooling/checks/structure.ts'] },

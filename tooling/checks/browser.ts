@@ -4,14 +4,25 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { rolldown } from 'rolldown'
-import { type Member, members, report, sourceFiles } from './workspace.ts'
+import { members, report, sourceFiles } from './workspace.ts'
+import type { Member } from './workspace.ts'
 
 /** For what hangs, on a machine that is busy with other work. */
 const TIMEOUT_MS = 300_000
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path))
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
+  existsSync(path),
+)
 const FLAGS = [
-  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync', '--virtual-time-budget=60000', '--dump-dom',
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--virtual-time-budget=60000',
+  '--dump-dom',
 ]
 
 async function bundle(entry: string): Promise<string> {
@@ -89,7 +100,9 @@ for (const member of members().filter(({ group }) => group === 'packages')) {
       const verdict = runInBrowser(CHROMIUM, await bundle(entry))
       if (verdict !== 'passed') findings.push(`${member.folder}: ${name}: ${verdict}`)
     } catch (error) {
-      findings.push(`${member.folder}: ${name} does not bundle: ${error instanceof Error ? error.message : String(error)}`)
+      findings.push(
+        `${member.folder}: ${name} does not bundle: ${error instanceof Error ? error.message : String(error)}`,
+      )
     } finally {
       rmSync(entry, { force: true })
     }

@@ -32,11 +32,15 @@ function readRows(): Row[] {
 
 /** Rows that no test shows, with the reason: a debt that is named and counted. */
 function readNotShown(): Map<number, string> {
-  const lines = readFileSync(NOT_SHOWN, 'utf8').split('\n').filter((line) => line !== '' && !line.startsWith('#'))
-  return new Map(lines.map((line) => {
-    const [number = '', reason = ''] = line.split('\t')
-    return [Number(number), reason]
-  }))
+  const lines = readFileSync(NOT_SHOWN, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
+  return new Map(
+    lines.map((line) => {
+      const [number = '', reason = ''] = line.split('\t')
+      return [Number(number), reason]
+    }),
+  )
 }
 
 function numbers(list: string): number[] {
@@ -66,13 +70,20 @@ function cell({ file, title }: Shown): string {
   return `${text} ([${file.split('/').at(-1)}](../${file}))`
 }
 
-function document(rows: readonly Row[], shown: ReadonlyMap<number, readonly Shown[]>, notShown: ReadonlyMap<number, string>): string {
+function document(
+  rows: readonly Row[],
+  shown: ReadonlyMap<number, readonly Shown[]>,
+  notShown: ReadonlyMap<number, string>,
+): string {
   const places = [...new Set(rows.map(({ place }) => place))]
   const covered = rows.filter(({ number }) => shown.has(number)).length
   const sections = places.map((place) => {
     const lines = rows
       .filter((row) => row.place === place)
-      .map(({ number, what }) => `| ${number} | ${what} | ${(shown.get(number) ?? []).map(cell).join('; ') || `not shown: ${notShown.get(number) ?? '—'}`} |`)
+      .map(
+        ({ number, what }) =>
+          `| ${number} | ${what} | ${(shown.get(number) ?? []).map(cell).join('; ') || `not shown: ${notShown.get(number) ?? '—'}`} |`,
+      )
     return `## ${place}\n\n| row | bad input or fault | shown by |\n|---|---|---|\n${lines.join('\n')}\n`
   })
   return `# Catalogue of bad inputs and faults
@@ -87,7 +98,10 @@ ${sections.join('\n')}`
 
 /** The right column of each row of a page. */
 function claims(page: string): Map<string, readonly string[]> {
-  const lines = page.split('\n').filter((line) => /^\| \d+ \|/.test(line)).map((line) => line.slice(2, -2).split(' | '))
+  const lines = page
+    .split('\n')
+    .filter((line) => /^\| \d+ \|/.test(line))
+    .map((line) => line.slice(2, -2).split(' | '))
   return new Map(lines.map(([row = '', , ...right]) => [row, right.join(' | ').split('; ')]))
 }
 
@@ -97,7 +111,10 @@ function stalePage(page: string, fresh: string): string[] {
   const real = claims(fresh)
   return [...claims(page)]
     .filter(([row, said]) => said.some((claim) => claim.includes('](../') && !(real.get(row) ?? []).includes(claim)))
-    .map(([row]) => `docs/reliability.md names a test for row ${row} that is not there any more; run this check with --write`)
+    .map(
+      ([row]) =>
+        `docs/reliability.md names a test for row ${row} that is not there any more; run this check with --write`,
+    )
 }
 
 const rows = readRows()
@@ -114,11 +131,15 @@ for (const [number, tests] of shown) {
 findings.push(...stalePage(readFileSync(TARGET, 'utf8'), text))
 for (const { number, what } of rows) {
   if (!shown.has(number) && !notShown.has(number)) findings.push(`no test shows row ${number}: ${what}`)
-  if (shown.has(number) && notShown.has(number)) console.log(`  row ${number} is listed as not shown, and a test shows it: strike it from the list`)
+  if (shown.has(number) && notShown.has(number))
+    console.log(`  row ${number} is listed as not shown, and a test shows it: strike it from the list`)
 }
-console.log(`  ${rows.filter(({ number }) => shown.has(number)).length} of ${rows.length} rows have a test; not shown: ${notShown.size}`)
+console.log(
+  `  ${rows.filter(({ number }) => shown.has(number)).length} of ${rows.length} rows have a test; not shown: ${notShown.size}`,
+)
 for (const [number, reason] of notShown) {
   console.log(`    row ${number}: ${reason}`)
-  if (!known.has(number) || reason.trim() === '') findings.push(`tooling/catalogue/not-shown.tsv: row ${number} is no row, or has no reason`)
+  if (!known.has(number) || reason.trim() === '')
+    findings.push(`tooling/catalogue/not-shown.tsv: row ${number} is no row, or has no reason`)
 }
 report('catalogue', findings)

@@ -27,12 +27,16 @@ const run = spawnSync(process.execPath, [join(root, 'bin/keyturn'), 'demo', '--j
 const findings: string[] = []
 try {
   const answer = JSON.parse(run.stdout) as DemoAnswer
-  for (const { name, ms, ok } of answer.data.steps) console.log(`  ${ok ? 'ok ' : 'BAD'} ${name} (${Math.round(ms)} ms)`)
+  for (const { name, ms, ok } of answer.data.steps)
+    console.log(`  ${ok ? 'ok ' : 'BAD'} ${name} (${Math.round(ms)} ms)`)
   findings.push(...answer.data.steps.filter(({ ok }) => !ok).map(({ name }) => `step "${name}" did not hold`))
-  if (answer.data.totals.input_bytes < LEAST_INPUT_BYTES) findings.push(`it had only ${answer.data.totals.input_bytes} bytes to work on`)
+  if (answer.data.totals.input_bytes < LEAST_INPUT_BYTES)
+    findings.push(`it had only ${answer.data.totals.input_bytes} bytes to work on`)
   if (!answer.ok || answer.command !== 'demo') findings.push('the answer is not ok')
 } catch {
-  findings.push(`the answer is not the JSON that was promised:\n${run.stdout.slice(0, 2000)}\n${run.stderr.slice(-2000)}`)
+  findings.push(
+    `the answer is not the JSON that was promised:\n${run.stdout.slice(0, 2000)}\n${run.stderr.slice(-2000)}`,
+  )
 }
 if (run.status !== 0) findings.push(`it ended with ${run.status ?? run.signal}`)
 report('demo', findings)

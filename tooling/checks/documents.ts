@@ -2,7 +2,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type Member, members, report, root } from './workspace.ts'
+import { members, report, root } from './workspace.ts'
+import type { Member } from './workspace.ts'
 
 const CODE = /^[A-Z]+(?:_[A-Z0-9]+)+$/
 
@@ -22,11 +23,23 @@ function readmeFlaws({ folder, group, manifest }: Member, text: string): string[
   if (group === 'apps') return []
   const headings = [...text.matchAll(/^## (.+)$/gm)].map((match) => match[1] as string)
   const found = headings.filter((heading) => PARTS.includes(heading))
-  const order = found.join() === PARTS.join() ? [] : [`${folder}/README.md has the parts ${found.join(', ')}; wanted are ${PARTS.join(', ')}`]
+  const order =
+    found.join() === PARTS.join()
+      ? []
+      : [`${folder}/README.md has the parts ${found.join(', ')}; wanted are ${PARTS.join(', ')}`]
   const install = /^## Install\n([\s\S]*?)^## /m.exec(text)?.[1] ?? ''
-  const subpaths = Object.entries(manifest.exports ?? {}).filter(([, target]) => typeof target !== 'string').map(([subpath]) => subpath)
-  const wanted = [`npm install ${manifest.name}`, 'browsers', 'Node ≥', ...(subpaths.length > 1 ? subpaths.map((subpath) => `\`${subpath}\``) : [])]
-  const said = wanted.filter((words) => !install.includes(words)).map((words) => `${folder}/README.md does not say "${words}" under Install`)
+  const subpaths = Object.entries(manifest.exports ?? {})
+    .filter(([, target]) => typeof target !== 'string')
+    .map(([subpath]) => subpath)
+  const wanted = [
+    `npm install ${manifest.name}`,
+    'browsers',
+    'Node ≥',
+    ...(subpaths.length > 1 ? subpaths.map((subpath) => `\`${subpath}\``) : []),
+  ]
+  const said = wanted
+    .filter((words) => !install.includes(words))
+    .map((words) => `${folder}/README.md does not say "${words}" under Install`)
   return [...order, ...said, ...(text.includes('](examples/') ? [] : [`${folder}/README.md links to no example`])]
 }
 
@@ -48,7 +61,9 @@ function brokenLinks(file: string): string[] {
 /** Codes that a document names and no catalogue has. */
 function unknownCodes(file: string, known: ReadonlySet<string>): string[] {
   const prefixes = new Set([...known].map((code) => code.split('_')[0] as string))
-  const named = [...readFileSync(file, 'utf8').matchAll(/`([A-Z0-9]+(?:_[A-Z0-9]+)+)`/g)].map((match) => match[1] as string)
+  const named = [...readFileSync(file, 'utf8').matchAll(/`([A-Z0-9]+(?:_[A-Z0-9]+)+)`/g)].map(
+    (match) => match[1] as string,
+  )
   return [...new Set(named)]
     .filter((code) => prefixes.has(code.split('_')[0] as string) && !known.has(code))
     .map((code) => `${relative(root, file)}: names ${code}, which no catalogue has`)
@@ -59,7 +74,9 @@ const MEASURES = /limit|wanted|goal|aim|promised|against|ratio/i
 /** Tables of figures that name nothing to hold the figures against. */
 function figuresWithoutLimit(file: string): string[] {
   const tables = [...readFileSync(file, 'utf8').matchAll(/^\|.*\n\|[-|]+\n(?:\|.*\n)*/gm)].map(([table]) => table)
-  return tables.filter((table) => !MEASURES.test(table)).map((table) => `docs/benchmarks.md: "${table.split('\n')[0]}" names no limit beside its figures`)
+  return tables
+    .filter((table) => !MEASURES.test(table))
+    .map((table) => `docs/benchmarks.md: "${table.split('\n')[0]}" names no limit beside its figures`)
 }
 
 const known = new Set<string>()
@@ -82,10 +99,18 @@ for (const member of members()) {
   }
 }
 const documents = [
-  ...readdirSync(root).filter((name) => name.endsWith('.md')).map((name) => join(root, name)),
+  ...readdirSync(root)
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join(root, name)),
   ...markdownFiles(join(root, 'docs')),
   join(root, 'examples/README.md'),
-  ...members().map(({ path }) => join(path, 'README.md')).filter((file) => existsSync(file)),
+  ...members()
+    .map(({ path }) => join(path, 'README.md'))
+    .filter((file) => existsSync(file)),
 ]
-findings.push(...figuresWithoutLimit(join(root, 'docs/benchmarks.md')), ...documents.flatMap(brokenLinks), ...documents.flatMap((file) => unknownCodes(file, known)))
+findings.push(
+  ...figuresWithoutLimit(join(root, 'docs/benchmarks.md')),
+  ...documents.flatMap(brokenLinks),
+  ...documents.flatMap((file) => unknownCodes(file, known)),
+)
 report(`documents (${documents.length})`, findings)

@@ -12,7 +12,8 @@ let count = 0
 function runExample(folder: string, cwd: string, name: string): void {
   count++
   const run = spawnSync(process.execPath, [name], { cwd, encoding: 'utf8', timeout: TIMEOUT_MS })
-  if (run.status !== 0) findings.push(`${folder}/${name} ended with ${run.status ?? run.signal}:\n${run.stdout}${run.stderr}`)
+  if (run.status !== 0)
+    findings.push(`${folder}/${name} ended with ${run.status ?? run.signal}:\n${run.stdout}${run.stderr}`)
 }
 
 for (const { folder, path } of members()) {
@@ -21,7 +22,9 @@ for (const { folder, path } of members()) {
   for (const name of examples) runExample(folder, path, join('examples', name))
 }
 // Those that take several packages; the page among them has a test of its own.
-for (const name of readdirSync(join(root, 'examples')).filter((file) => file.endsWith('.ts') && file !== 'vitest.config.ts')) {
+for (const name of readdirSync(join(root, 'examples')).filter(
+  (file) => file.endsWith('.ts') && file !== 'vitest.config.ts',
+)) {
   runExample('examples', join(root, 'examples'), name)
 }
 report(`examples (${count})`, findings)

@@ -10,13 +10,24 @@ const findings: string[] = []
 const work = mkdtempSync(join(tmpdir(), 'keyturn-global-'))
 const prefix = join(work, 'prefix')
 /** What a program of the prefix sees: an empty home, and nothing of this checkout but the Node that runs it. */
-const userEnvironment = { PATH: [join(prefix, 'bin'), dirname(process.execPath), '/usr/bin', '/bin'].join(delimiter), HOME: work, TMPDIR: work }
+const userEnvironment = {
+  PATH: [join(prefix, 'bin'), dirname(process.execPath), '/usr/bin', '/bin'].join(delimiter),
+  HOME: work,
+  TMPDIR: work,
+}
 
 function run(what: string, program: string, args: readonly string[], cwd = work): string {
   const started = performance.now()
   const env = program.startsWith(prefix) ? userEnvironment : process.env
-  const { status, stdout, stderr, error } = spawnSync(program, args, { cwd, env, encoding: 'utf8', timeout: TIMEOUT_MS, maxBuffer: 64 * 1024 * 1024 })
-  if (status !== 0) findings.push(`${what} ended with ${status ?? 'a signal'}:\n${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}`)
+  const { status, stdout, stderr, error } = spawnSync(program, args, {
+    cwd,
+    env,
+    encoding: 'utf8',
+    timeout: TIMEOUT_MS,
+    maxBuffer: 64 * 1024 * 1024,
+  })
+  if (status !== 0)
+    findings.push(`${what} ended with ${status ?? 'a signal'}:\n${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}`)
   console.log(`  ${status === 0 ? 'ok ' : 'BAD'} ${what} (${Math.round(performance.now() - started)} ms)`)
   return stdout ?? ''
 }
@@ -31,10 +42,21 @@ function tarballs(): string[] {
 }
 
 try {
-  run('npm install --global', 'npm', ['install', '--global', '--prefix', prefix, '--no-audit', '--no-fund', '--prefer-offline', ...tarballs()])
+  run('npm install --global', 'npm', [
+    'install',
+    '--global',
+    '--prefix',
+    prefix,
+    '--no-audit',
+    '--no-fund',
+    '--prefer-offline',
+    ...tarballs(),
+  ])
   for (const program of ['keyturn', 'm2pack', 'keyturn-launcher', 'keyturn-server']) {
-    if (!/^\d+\.\d+\.\d+/.test(run(`${program} --version`, join(prefix, 'bin', program), ['--version']))) findings.push(`${program} --version prints no version`)
-    if (!run(`${program} --help`, join(prefix, 'bin', program), ['--help']).includes(program)) findings.push(`${program} --help does not name it`)
+    if (!/^\d+\.\d+\.\d+/.test(run(`${program} --version`, join(prefix, 'bin', program), ['--version'])))
+      findings.push(`${program} --version prints no version`)
+    if (!run(`${program} --help`, join(prefix, 'bin', program), ['--help']).includes(program))
+      findings.push(`${program} --help does not name it`)
   }
   const demo = run('keyturn demo', join(prefix, 'bin', 'keyturn'), ['demo', '--json'])
   if (!demo.startsWith('{"ok":true')) findings.push(`keyturn demo does not hold: ${demo.slice(0, 2000)}`)

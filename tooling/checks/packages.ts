@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Member, members, type PackageManifest, report, sourceFiles } from './workspace.ts'
+import { members, report, sourceFiles } from './workspace.ts'
+import type { Member, PackageManifest } from './workspace.ts'
 
 /** For what hangs, on a machine that is busy with other work. */
 const TIMEOUT_MS = 900_000
@@ -38,7 +39,9 @@ function check({ folder, path, manifest }: Member): void {
 /** Other packages of the workspace that the examples import by name: their READMEs say to install them too. */
 function companions(path: string, manifest: PackageManifest): Record<string, string> {
   const texts = sourceFiles(join(path, 'examples')).map((name) => readFileSync(join(path, 'examples', name), 'utf8'))
-  const names = texts.flatMap((text) => [...text.matchAll(/from '(@keyturn\/[a-z0-9-]+)/g)].map((match) => match[1] as string))
+  const names = texts.flatMap((text) =>
+    [...text.matchAll(/from '(@keyturn\/[a-z0-9-]+)/g)].map((match) => match[1] as string),
+  )
   const others = names.filter((name) => name !== manifest.name && tarballs.has(name))
   return Object.fromEntries(others.map((name) => [name, `file:${tarballs.get(name)}`]))
 }
@@ -49,9 +52,20 @@ function typecheckConsumer(folder: string, home: string, manifest: PackageManife
     typeof target === 'string' ? [] : [`export * as entry${index} from '${manifest.name}${subpath.slice(1)}'`],
   )
   writeFileSync(join(home, 'consumer.ts'), `${lines.join('\n')}\n`)
-  for (const [module, moduleResolution] of [['node16', 'node16'], ['esnext', 'bundler']] as const) {
+  for (const [module, moduleResolution] of [
+    ['node16', 'node16'],
+    ['esnext', 'bundler'],
+  ] as const) {
     // No skipLibCheck: the declarations themselves must hold in a stranger's project.
-    const options = { strict: true, noEmit: true, target: 'es2023', lib: ['es2024', 'dom', 'dom.iterable', 'dom.asynciterable'], module, moduleResolution, types: ['node'] }
+    const options = {
+      strict: true,
+      noEmit: true,
+      target: 'es2023',
+      lib: ['es2024', 'dom', 'dom.iterable', 'dom.asynciterable'],
+      module,
+      moduleResolution,
+      types: ['node'],
+    }
     writeFileSync(join(home, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['consumer.ts'] }))
     run(`${folder}: TypeScript with moduleResolution ${moduleResolution}`, home, 'tsc', '-p', 'tsconfig.json')
   }
@@ -66,15 +80,32 @@ function installAlone({ folder, path, manifest }: Member): void {
   const overrides = Object.fromEntries([...tarballs].map(([name, file]) => [name, `file:${file}`]))
   writeFileSync(
     join(home, 'package.json'),
-    JSON.stringify({ name: 'alone', private: true, type: 'module', dependencies: { [manifest.name]: `file:${tarball}`, ...companions(path, manifest) }, devDependencies: { '@types/node': '^24' } }),
+    JSON.stringify({
+      name: 'alone',
+      private: true,
+      type: 'module',
+      dependencies: { [manifest.name]: `file:${tarball}`, ...companions(path, manifest) },
+      devDependencies: { '@types/node': '^24' },
+    }),
   )
-  const settings = ['packages: []', 'overrides:', ...Object.entries(overrides).map(([name, file]) => `  '${name}': '${file}'`)]
+  const settings = [
+    'packages: []',
+    'overrides:',
+    ...Object.entries(overrides).map(([name, file]) => `  '${name}': '${file}'`),
+  ]
   writeFileSync(join(home, 'pnpm-workspace.yaml'), `${settings.join('\n')}\n`)
   if (!run(`${folder}: install alone`, home, 'pnpm', 'install', '--prefer-offline', '--ignore-scripts')) return
   for (const [subpath, target] of Object.entries(manifest.exports ?? {})) {
     if (typeof target === 'string') continue
     const specifier = manifest.name + subpath.slice(1)
-    run(`${folder}: import ${specifier}`, home, process.execPath, '--input-type=module', '-e', `await import('${specifier}')`)
+    run(
+      `${folder}: import ${specifier}`,
+      home,
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      `await import('${specifier}')`,
+    )
   }
   if (existsSync(join(path, 'examples'))) {
     cpSync(join(path, 'examples'), join(home, 'examples'), { recursive: true })
@@ -83,7 +114,8 @@ function installAlone({ folder, path, manifest }: Member): void {
     }
   }
   typecheckConsumer(folder, home, manifest)
-  for (const name of Object.keys(manifest.bin ?? {})) run(`${folder}: ${name} --version`, home, join(home, 'node_modules/.bin', name), '--version')
+  for (const name of Object.keys(manifest.bin ?? {}))
+    run(`${folder}: ${name} --version`, home, join(home, 'node_modules/.bin', name), '--version')
 }
 
 try {

@@ -3,7 +3,8 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { rolldown } from 'rolldown'
-import { type Member, members, report, root } from './workspace.ts'
+import { members, report, root } from './workspace.ts'
+import type { Member } from './workspace.ts'
 
 const BUDGETS = join(root, 'tooling/checks/sizes.json')
 /** What a budget leaves for growth. A larger step is a decision: run with `--write` and say why in the commit. */
@@ -35,7 +36,9 @@ async function sizeOf({ specifier, path, platform }: Entry): Promise<number> {
       platform,
       logLevel: 'silent',
       external: [/^node:/, 'sodium-native', 'koffi', '@napi-rs/keyring', 'bittorrent-dht'],
-      resolve: { conditionNames: platform === 'browser' ? ['import', 'browser', 'default'] : ['import', 'node', 'default'] },
+      resolve: {
+        conditionNames: platform === 'browser' ? ['import', 'browser', 'default'] : ['import', 'node', 'default'],
+      },
     })
     try {
       const { output } = await build.generate({ format: 'esm', codeSplitting: false, minify: true })
@@ -48,12 +51,16 @@ async function sizeOf({ specifier, path, platform }: Entry): Promise<number> {
   }
 }
 
-const all = members().filter(({ group }) => group === 'packages').flatMap(entries)
+const all = members()
+  .filter(({ group }) => group === 'packages')
+  .flatMap(entries)
 const sizes: [string, number][] = []
 for (const entry of all) sizes.push([entry.specifier, await sizeOf(entry)])
 
 if (process.argv.includes('--write')) {
-  const budgets = Object.fromEntries(sizes.map(([specifier, size]) => [specifier, Math.ceil((size * ROOM) / GRAIN_BYTES) * GRAIN_BYTES]))
+  const budgets = Object.fromEntries(
+    sizes.map(([specifier, size]) => [specifier, Math.ceil((size * ROOM) / GRAIN_BYTES) * GRAIN_BYTES]),
+  )
   writeFileSync(BUDGETS, `${JSON.stringify(budgets, null, 2)}\n`)
 }
 const budgets = JSON.parse(readFileSync(BUDGETS, 'utf8')) as Readonly<Record<string, number>>
@@ -62,9 +69,11 @@ for (const [specifier, size] of sizes) {
   const budget = budgets[specifier]
   console.log(`  ${specifier.padEnd(28)} ${String(size).padStart(7)} of ${budget ?? 'no budget'}`)
   if (budget === undefined) findings.push(`${specifier} has no budget in tooling/checks/sizes.json`)
-  else if (size > budget) findings.push(`${specifier} has ${size} bytes, bundled and compressed; its budget is ${budget}`)
+  else if (size > budget)
+    findings.push(`${specifier} has ${size} bytes, bundled and compressed; its budget is ${budget}`)
 }
 for (const specifier of Object.keys(budgets)) {
-  if (!sizes.some(([name]) => name === specifier)) findings.push(`tooling/checks/sizes.json has a budget for ${specifier}, which is no entry point`)
+  if (!sizes.some(([name]) => name === specifier))
+    findings.push(`tooling/checks/sizes.json has a budget for ${specifier}, which is no entry point`)
 }
 report(`sizes (${sizes.length})`, findings)

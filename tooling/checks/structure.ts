@@ -1,14 +1,25 @@
 /** Holds the workspace to its drawing: which way arrows point, where Node may be used, what is documented. */
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { type Member, members, report, root, sourceFiles } from './workspace.ts'
+import { members, report, root, sourceFiles } from './workspace.ts'
+import type { Member } from './workspace.ts'
 
 /** Workspace packages that each package may import, as the table of docs/architecture.md draws it; all may import primitives. */
 function drawnArrows(): ReadonlyMap<string, readonly string[]> {
   const text = readFileSync(join(root, 'docs/architecture.md'), 'utf8')
   const table = /\| is built on, primitives apart \|\n\|---\|---\|\n((?:\|.*\n)+)/.exec(text)?.[1] ?? ''
-  const rows = table.trimEnd().split('\n').map((line) => line.split('|').slice(1, 3).map((cell) => cell.split(',').map((name) => name.trim())))
-  const arrows = rows.flatMap(([names = [], targets = []]) => names.map((name): [string, string[]] => [name, ['primitives', ...targets.filter((target) => target !== '–')]]))
+  const rows = table
+    .trimEnd()
+    .split('\n')
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, 3)
+        .map((cell) => cell.split(',').map((name) => name.trim())),
+    )
+  const arrows = rows.flatMap(([names = [], targets = []]) =>
+    names.map((name): [string, string[]] => [name, ['primitives', ...targets.filter((target) => target !== '–')]]),
+  )
   return new Map([['primitives', []], ...arrows])
 }
 
@@ -23,7 +34,8 @@ const NODE_IN_CORE: readonly string[] = [
 /** Folders below src/ whose code needs Node, each behind an export subpath of its own. */
 const NODE_FOLDERS = ['node/', 'sqlite/', 'dht/', 'keychain/', 'git/']
 
-const IMPORT = /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s*'([^']+)'|(?:^|\W)import\(\s*'([^']+)'\s*\)|(?:^|\n)\s*import\s+'([^']+)'/g
+const IMPORT =
+  /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s*'([^']+)'|(?:^|\W)import\(\s*'([^']+)'\s*\)|(?:^|\n)\s*import\s+'([^']+)'/g
 
 function imports(text: string): string[] {
   return [...text.matchAll(IMPORT)].map((match) => (match[1] ?? match[2] ?? match[3]) as string)
@@ -39,12 +51,15 @@ function checkArrows({ folder, manifest }: Member, file: string, names: readonly
     if (dependency === manifest.name) return []
     if (!(dependency in declared)) return [`${file}: imports ${dependency}, which package.json does not list`]
     if (!dependency.startsWith('@keyturn/')) return []
-    return allowed.includes(dependency.slice('@keyturn/'.length)) ? [] : [`${file}: the arrow to ${dependency} is not in the drawing`]
+    return allowed.includes(dependency.slice('@keyturn/'.length))
+      ? []
+      : [`${file}: the arrow to ${dependency} is not in the drawing`]
   })
 }
 
 function checkNode({ group }: Member, inSource: string, file: string, names: readonly string[]): string[] {
-  if (group === 'apps' || NODE_IN_CORE.includes(file) || NODE_FOLDERS.some((folder) => inSource.startsWith(folder))) return []
+  if (group === 'apps' || NODE_IN_CORE.includes(file) || NODE_FOLDERS.some((folder) => inSource.startsWith(folder)))
+    return []
   return names
     .filter((name) => name.startsWith('node:') || NODE_FOLDERS.some((folder) => name.startsWith(`./${folder}`)))
     .map((name) => `${file}: a core imports ${name}`)
@@ -61,7 +76,11 @@ function checkDocumented(face: string): string[] {
     if (!existsSync(file)) continue
     const lines = readFileSync(file, 'utf8').split('\n')
     for (const item of list.split(',')) {
-      const name = item.trim().replace(/^type\s+/, '').split(/\s+as\s+/)[0]?.trim()
+      const name = item
+        .trim()
+        .replace(/^type\s+/, '')
+        .split(/\s+as\s+/)[0]
+        ?.trim()
       if (name === undefined || name === '') continue
       const declaration = new RegExp(
         `^export (?:declare )?(?:abstract )?(?:async )?(?:class|function\\*?|const|interface|type|let) ${name.replaceAll('$', '\\$')}\\b`,
@@ -77,9 +96,14 @@ function checkDocumented(face: string): string[] {
 
 /** Arrows that are drawn and not there, or there and not drawn. */
 function checkDrawing({ folder, manifest }: Member): string[] {
-  const real = Object.keys(manifest.dependencies ?? {}).filter((name) => name.startsWith('@keyturn/')).map((name) => name.slice('@keyturn/'.length)).sort()
+  const real = Object.keys(manifest.dependencies ?? {})
+    .filter((name) => name.startsWith('@keyturn/'))
+    .map((name) => name.slice('@keyturn/'.length))
+    .sort()
   const drawn = [...(ARROWS.get(folder) ?? [])].sort()
-  return real.join() === drawn.join() ? [] : [`docs/architecture.md draws ${folder} on ${drawn.join(', ')}; its package.json has ${real.join(', ')}`]
+  return real.join() === drawn.join()
+    ? []
+    : [`docs/architecture.md draws ${folder} on ${drawn.join(', ')}; its package.json has ${real.join(', ')}`]
 }
 
 const findings = members().flatMap((member) => {
@@ -92,7 +116,9 @@ const findings = members().flatMap((member) => {
     return [...defaults, ...checkArrows(member, file, names), ...checkNode(member, name, file, names)]
   })
   const faces = Object.values(member.manifest.exports ?? {}).flatMap((target) =>
-    typeof target === 'string' ? [] : [join(member.path, target.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts'))],
+    typeof target === 'string'
+      ? []
+      : [join(member.path, target.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts'))],
   )
   return [...checkDrawing(member), ...perFile, ...faces.filter((face) => existsSync(face)).flatMap(checkDocumented)]
 })

@@ -4,7 +4,8 @@ import { chmod, cp, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { faultFileSystem } from '@keyturn/primitives/node'
-import { listState, type StateNotes, writeListings } from './state.ts'
+import { listState, writeListings } from './state.ts'
+import type { StateNotes } from './state.ts'
 import { World } from './world.ts'
 
 const DAY_MS = 86_400_000
@@ -13,7 +14,10 @@ const NOW_MS = Date.parse('2026-11-21T00:00:00Z')
 async function firstRelease(world: World): Promise<string> {
   await world.keyturn('init', '--product', world.product)
   await world.source({
-    'textures/a.tga': randomBytes(3000), 'textures/b.tga': randomBytes(500), 'textures/empty.tga': '', 'sounds/čeština.txt': 'a sound\n'.repeat(400),
+    'textures/a.tga': randomBytes(3000),
+    'textures/b.tga': randomBytes(500),
+    'textures/empty.tga': '',
+    'sounds/čeština.txt': 'a sound\n'.repeat(400),
     'client.sh': '#!/bin/sh\necho "content key $M2PACK_KEY_ID"\n',
   })
   await chmod(world.path('source/client.sh'), 0o755)
@@ -32,7 +36,13 @@ async function interrupt(world: World, trust: string): Promise<void> {
       return committed && name === 'rename' && path.includes('/staging/')
     },
   })
-  const outcome = await world.engine('interrupted', trust, fs).update().then(() => 'done', () => 'killed')
+  const outcome = await world
+    .engine('interrupted', trust, fs)
+    .update()
+    .then(
+      () => 'done',
+      () => 'killed',
+    )
   if (outcome !== 'killed') throw new Error('The update was not interrupted')
   await stat(world.path('interrupted/.updates/txn.json'))
   // It names a process of this machine; a lock whose holder is gone has tests of its own.
@@ -57,7 +67,8 @@ async function live(world: World): Promise<Omit<StateNotes, 'madeAtMs'>> {
 }
 
 const version = process.argv[2]
-if (version === undefined || !/^\d+\.\d+\.\d+$/.test(version)) throw new Error('Name the version: node make-state.ts 0.1.0')
+if (version === undefined || !/^\d+\.\d+\.\d+$/.test(version))
+  throw new Error('Name the version: node make-state.ts 0.1.0')
 const target = join(import.meta.dirname, 'states', version)
 const folder = await mkdtemp(join(tmpdir(), 'keyturn-state-'))
 try {
@@ -66,7 +77,8 @@ try {
   const notes = await live(world)
   await world.stopServer()
   await mkdir(target, { recursive: true })
-  for (const part of ['home', 'server', 'install', 'interrupted', 'notes', 'source']) await cp(world.path(part), join(target, part), { recursive: true })
+  for (const part of ['home', 'server', 'install', 'interrupted', 'notes', 'source'])
+    await cp(world.path(part), join(target, part), { recursive: true })
   await rm(join(target, 'notes/token'))
   await writeFile(join(target, 'notes.json'), `${JSON.stringify({ madeAtMs: world.clock(), ...notes }, null, 2)}\n`)
   await writeListings(target)

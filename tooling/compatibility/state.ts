@@ -32,10 +32,14 @@ export async function listState(folder: string): Promise<StateFile[]> {
 
 /** Every golden file of packages and apps as it is now, by path. */
 export async function listGolden(): Promise<StateFile[]> {
-  const folders = (await Promise.all(['packages', 'apps'].map(async (group) => {
-    const names = await readdir(join(root, group))
-    return names.map((name) => join(root, group, name, 'test/golden')).filter((folder) => existsSync(folder))
-  }))).flat()
+  const folders = (
+    await Promise.all(
+      ['packages', 'apps'].map(async (group) => {
+        const names = await readdir(join(root, group))
+        return names.map((name) => join(root, group, name, 'test/golden')).filter((folder) => existsSync(folder))
+      }),
+    )
+  ).flat()
   const files = (await Promise.all(folders.map((folder) => listFolder(folder, root)))).flat()
   return files.filter(({ path }) => !/\.(?:ts|md)$/.test(path)).sort(byPath)
 }
@@ -60,11 +64,19 @@ const byPath = (a: StateFile, b: StateFile): number => (a.path < b.path ? -1 : 1
 
 async function listFolder(folder: string, from: string): Promise<StateFile[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
-  const files = await Promise.all(entries.filter((entry) => entry.isFile()).map(async (entry) => {
-    const file = join(entry.parentPath, entry.name)
-    const bytes = await readFile(file)
-    return { path: relative(from, file), size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
-  }))
+  const files = await Promise.all(
+    entries
+      .filter((entry) => entry.isFile())
+      .map(async (entry) => {
+        const file = join(entry.parentPath, entry.name)
+        const bytes = await readFile(file)
+        return {
+          path: relative(from, file),
+          size: bytes.length,
+          sha256: createHash('sha256').update(bytes).digest('hex'),
+        }
+      }),
+  )
   return files.sort(byPath)
 }
 

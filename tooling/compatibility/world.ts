@@ -1,9 +1,11 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { run } from '@keyturn/cli'
-import { createEngine, type Engine } from '@keyturn/launcher-daemon'
+import { createEngine } from '@keyturn/launcher-daemon'
+import type { Engine } from '@keyturn/launcher-daemon'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { createReleaseServer, type ReleaseServer } from '@keyturn/release-server'
+import { createReleaseServer } from '@keyturn/release-server'
+import type { ReleaseServer } from '@keyturn/release-server'
 
 /** Passphrase of every keystore in a committed state. Its keys were made for it and protect nothing. */
 const PASSPHRASE = 'a state that was published'
@@ -45,7 +47,10 @@ export class World {
 
   async startServer(): Promise<void> {
     const server = await createReleaseServer({
-      dataDir: this.path('server'), clock: this.clock, drainMs: 1000, vault: { passphrase: PASSPHRASE },
+      dataDir: this.path('server'),
+      clock: this.clock,
+      drainMs: 1000,
+      vault: { passphrase: PASSPHRASE },
       rates: { managementPerMinute: 100_000, publicPerMinute: 100_000 },
     })
     this.#server = server
@@ -69,8 +74,16 @@ export class World {
     let stdout = ''
     const globals = ['--json', '--yes', '--home', this.path('home'), '--passphrase-file', this.path('notes/passphrase')]
     const exit = await run([...argv, ...globals], {
-      stdout: { write: (text: string) => { stdout += text; return true } }, stderr: { write: () => true },
-      env: {}, clock: this.clock, signal: new AbortController().signal,
+      stdout: {
+        write: (text: string) => {
+          stdout += text
+          return true
+        },
+      },
+      stderr: { write: () => true },
+      env: {},
+      clock: this.clock,
+      signal: new AbortController().signal,
     })
     if (exit !== 0) throw new Error(`keyturn ${argv.join(' ')} ended with ${exit}: ${stdout}`)
     return (JSON.parse(stdout) as { data: Readonly<Record<string, unknown>> }).data
@@ -97,8 +110,15 @@ export class World {
   /** A launcher for one of the installs. */
   engine(name: string, trust: string, fs?: FileSystem): Engine {
     return createEngine({
-      folder: this.path(name), server: `${this.url}/`, trust, product: this.product, fs, clock: this.clock, logFile: false,
-      program: ['/bin/sh', this.path(name, 'client.sh')], retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 },
+      folder: this.path(name),
+      server: `${this.url}/`,
+      trust,
+      product: this.product,
+      fs,
+      clock: this.clock,
+      logFile: false,
+      program: ['/bin/sh', this.path(name, 'client.sh')],
+      retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 },
     })
   }
 

@@ -4,7 +4,10 @@ import { defineConfig, mergeConfig } from 'vitest/config'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-interface Manifest { name: string; exports?: Record<string, string | { default: string }> }
+interface Manifest {
+  name: string
+  exports?: Record<string, string | { default: string }>
+}
 
 /** Maps every workspace entry point to its source, so that tests never run against a stale build. */
 function sourceAliases(): { find: RegExp; replacement: string }[] {

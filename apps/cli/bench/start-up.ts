@@ -24,16 +24,25 @@ function median(values: readonly number[]): number {
 try {
   writeFileSync(join(folder, 'p'), 'bench\n')
   once([main, 'init', '--home', join(folder, 'h'), '--passphrase-file', join(folder, 'p'), '--quiet'])
-  const contenders = { empty: ['-e', '0'], version: [main, '--version'], status: [main, 'status', '--home', join(folder, 'h')] }
+  const contenders = {
+    empty: ['-e', '0'],
+    version: [main, '--version'],
+    status: [main, 'status', '--home', join(folder, 'h')],
+  }
   const times: Record<string, number[]> = { empty: [], version: [], status: [] }
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const [name, args] of Object.entries(contenders)) times[name]?.push(once(args))
   }
   const empty = median(times['empty'] ?? [])
   console.log(`node -e 0          ${empty.toFixed(0)} ms`)
-  for (const [name, limitMs] of [['version', 150], ['status', 250]] as const) {
+  for (const [name, limitMs] of [
+    ['version', 150],
+    ['status', 250],
+  ] as const) {
     const ms = median(times[name] ?? [])
-    console.log(`keyturn ${name.padEnd(10)} ${ms.toFixed(0)} ms, ${(ms / empty).toFixed(2)} x an empty process (promised on a quiet machine: ${limitMs} ms)`)
+    console.log(
+      `keyturn ${name.padEnd(10)} ${ms.toFixed(0)} ms, ${(ms / empty).toFixed(2)} x an empty process (promised on a quiet machine: ${limitMs} ms)`,
+    )
   }
 } finally {
   rmSync(folder, { recursive: true, force: true })

@@ -9,7 +9,11 @@ try {
   await writeFile(join(folder, 'passphrase'), 'correct horse battery staple\n', { mode: 0o600 })
   let printed = ''
   const environment = {
-    stdout: { write: (text: string) => { printed += text } },
+    stdout: {
+      write: (text: string) => {
+        printed += text
+      },
+    },
     stderr: process.stderr,
     env: { KEYTURN_HOME: join(folder, 'keys'), KEYTURN_PASSPHRASE_FILE: join(folder, 'passphrase') },
     signal: new AbortController().signal,

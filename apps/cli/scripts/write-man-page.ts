@@ -6,4 +6,5 @@ import { version } from '../dist/version.js'
 
 const folder = new URL('../dist/man/', import.meta.url)
 mkdirSync(folder, { recursive: true })
-for (const root of [await describeCommands(), await describeM2pack()]) writeFileSync(new URL(`${root.program}.1`, folder), manPage(root, version()))
+for (const root of [await describeCommands(), await describeM2pack()])
+  writeFileSync(new URL(`${root.program}.1`, folder), manPage(root, version()))

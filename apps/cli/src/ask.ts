@@ -120,7 +120,8 @@ export class Ask {
   async #warnIfShared(file: string): Promise<void> {
     if (process.platform === 'win32') return
     const stats = await stat(file)
-    if (stats.isFile() && (stats.mode & 0o077) !== 0) this.#options.warn?.(`Others can read the passphrase in "${printable(file)}": chmod 600`)
+    if (stats.isFile() && (stats.mode & 0o077) !== 0)
+      this.#options.warn?.(`Others can read the passphrase in "${printable(file)}": chmod 600`)
   }
 
   async #read(label: string, question: PassphraseQuestion): Promise<Uint8Array> {
@@ -166,7 +167,10 @@ function firstLine(bytes: Uint8Array, where: string): Uint8Array {
   if (line.length === 0) throw new CliError('CLI_USAGE', `The passphrase in ${where} is empty`)
   if (line.length > MAX_PASSPHRASE_BYTES || line.includes(0x0a)) {
     line.fill(0)
-    throw new CliError('CLI_USAGE', `The passphrase in ${where} is not one line of at most ${MAX_PASSPHRASE_BYTES} bytes`)
+    throw new CliError(
+      'CLI_USAGE',
+      `The passphrase in ${where} is not one line of at most ${MAX_PASSPHRASE_BYTES} bytes`,
+    )
   }
   return line
 }

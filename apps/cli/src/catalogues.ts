@@ -1,4 +1,5 @@
-import { primitivesErrors, type ErrorExplanation } from '@keyturn/primitives'
+import { primitivesErrors } from '@keyturn/primitives'
+import type { ErrorExplanation } from '@keyturn/primitives'
 import { cliErrors } from './errors.ts'
 
 /** The error codes of one package. */
@@ -18,17 +19,46 @@ interface Source {
 
 const sources: readonly Source[] = [
   { packageName: '@keyturn/primitives', prefixes: ['PRIM'], load: () => Promise.resolve(primitivesErrors) },
-  { packageName: '@keyturn/m2pack-format', prefixes: ['M2P'], load: async () => (await import('@keyturn/m2pack-format')).m2pErrors },
-  { packageName: '@keyturn/runtime-key', prefixes: ['RK'], load: async () => (await import('@keyturn/runtime-key')).runtimeKeyErrors },
-  { packageName: '@keyturn/kel', prefixes: ['KEL'], load: async () => (await import('@keyturn/kel')).kelErrors },
-  { packageName: '@keyturn/manifest', prefixes: ['MAN', 'TRUST'], load: async () => (await import('@keyturn/manifest')).manifestErrors },
-  { packageName: '@keyturn/noise-keys', prefixes: ['NK'], load: async () => (await import('@keyturn/noise-keys')).noiseKeysErrors },
-  { packageName: '@keyturn/vault-kdf', prefixes: ['VK'], load: async () => (await import('@keyturn/vault-kdf')).vaultErrors },
-  { packageName: '@keyturn/keystore', prefixes: ['KEY'], load: async () => (await import('@keyturn/keystore')).keystoreErrors },
-  { packageName: '@keyturn/cli', prefixes: ['CLI', 'BUILD'], load: () => Promise.resolve(cliErrors) },
-  { packageName: '@keyturn/launcher-daemon', prefixes: ['LA'], load: async () => (await import('@keyturn/launcher-daemon')).launcherErrors },
   {
-    packageName: '@keyturn/release-server', prefixes: ['SRV', 'UP', 'PUB', 'BLOB', 'GC'],
+    packageName: '@keyturn/m2pack-format',
+    prefixes: ['M2P'],
+    load: async () => (await import('@keyturn/m2pack-format')).m2pErrors,
+  },
+  {
+    packageName: '@keyturn/runtime-key',
+    prefixes: ['RK'],
+    load: async () => (await import('@keyturn/runtime-key')).runtimeKeyErrors,
+  },
+  { packageName: '@keyturn/kel', prefixes: ['KEL'], load: async () => (await import('@keyturn/kel')).kelErrors },
+  {
+    packageName: '@keyturn/manifest',
+    prefixes: ['MAN', 'TRUST'],
+    load: async () => (await import('@keyturn/manifest')).manifestErrors,
+  },
+  {
+    packageName: '@keyturn/noise-keys',
+    prefixes: ['NK'],
+    load: async () => (await import('@keyturn/noise-keys')).noiseKeysErrors,
+  },
+  {
+    packageName: '@keyturn/vault-kdf',
+    prefixes: ['VK'],
+    load: async () => (await import('@keyturn/vault-kdf')).vaultErrors,
+  },
+  {
+    packageName: '@keyturn/keystore',
+    prefixes: ['KEY'],
+    load: async () => (await import('@keyturn/keystore')).keystoreErrors,
+  },
+  { packageName: '@keyturn/cli', prefixes: ['CLI', 'BUILD'], load: () => Promise.resolve(cliErrors) },
+  {
+    packageName: '@keyturn/launcher-daemon',
+    prefixes: ['LA'],
+    load: async () => (await import('@keyturn/launcher-daemon')).launcherErrors,
+  },
+  {
+    packageName: '@keyturn/release-server',
+    prefixes: ['SRV', 'UP', 'PUB', 'BLOB', 'GC'],
     load: async () => (await import('@keyturn/release-server')).serverErrors,
   },
 ]

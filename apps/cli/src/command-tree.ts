@@ -46,14 +46,20 @@ export async function describeCommands(): Promise<CommandDescription> {
 
 /** Describes the command line of `m2pack`. */
 export async function describeM2pack(): Promise<CommandDescription> {
-  return await describeProgram('m2pack', 'Build, verify, list, compare and extract .m2p archives.', async (program, cli) => {
-    const { registerPackVerbs } = await import('./commands/pack.ts')
-    registerPackVerbs(program, cli)
-  })
+  return await describeProgram(
+    'm2pack',
+    'Build, verify, list, compare and extract .m2p archives.',
+    async (program, cli) => {
+      const { registerPackVerbs } = await import('./commands/pack.ts')
+      registerPackVerbs(program, cli)
+    },
+  )
 }
 
 async function describeProgram(
-  name: string, description: string, register: (program: Command, cli: Cli) => Promise<void>,
+  name: string,
+  description: string,
+  register: (program: Command, cli: Cli) => Promise<void>,
 ): Promise<CommandDescription> {
   const program = new Command(name).description(description)
   const silent = { write: () => true }
@@ -78,15 +84,20 @@ function describe(command: Command, path: string, cli: Cli): CommandDescription 
     summary: command.description(),
     examples: cli.examplesOf(command),
     dryRun: cli.hasDryRun(command),
-    flags: command.options.filter((option) => !option.hidden).map((option) => ({
-      long: option.long ?? '',
-      short: option.short,
-      value: /[<[].*$/.exec(option.flags)?.[0] ?? '',
-      description: option.description,
-      choices: option.argChoices ?? [],
-    })),
+    flags: command.options
+      .filter((option) => !option.hidden)
+      .map((option) => ({
+        long: option.long ?? '',
+        short: option.short,
+        value: /[<[].*$/.exec(option.flags)?.[0] ?? '',
+        description: option.description,
+        choices: option.argChoices ?? [],
+      })),
     args: command.registeredArguments.map((argument) => ({
-      name: argument.name(), required: argument.required, variadic: argument.variadic, description: argument.description,
+      name: argument.name(),
+      required: argument.required,
+      variadic: argument.variadic,
+      description: argument.description,
     })),
     commands: command.commands
       .filter((child) => child.name() !== 'help')

@@ -18,15 +18,19 @@
 // signRelease(), issueHead(), publishRelease(). Key turns run through turn/journal.ts, so that they can be resumed.
 
 import { resolve } from 'node:path'
-import { type KeyturnError, printable, systemClock, type Clock, type JsonObject, type JsonValue } from '@keyturn/primitives'
-import { type Command, CommanderError } from 'commander'
+import { printable, systemClock } from '@keyturn/primitives'
+import type { KeyturnError, Clock, JsonObject, JsonValue } from '@keyturn/primitives'
+import { CommanderError } from 'commander'
+import type { Command } from 'commander'
 import { Ask } from './ask.ts'
-import { applyCommandDefaults, readConfig, type Config } from './config.ts'
+import { applyCommandDefaults, readConfig } from './config.ts'
+import type { Config } from './config.ts'
 import { CliError, toKeyturnError } from './errors.ts'
 import { exitCodes } from '@keyturn/primitives'
 import { hintOf } from './hints.ts'
 import { defaultHomeFolder } from './home-folder.ts'
-import { Output, type TextStream } from './output.ts'
+import { Output } from './output.ts'
+import type { TextStream } from './output.ts'
 import { writeReport } from './report.ts'
 
 /** Data of a JSON envelope. Members that are undefined are left out. */
@@ -133,10 +137,14 @@ export class Cli {
   define<Options>(command: Command, spec: CommandSpec<Options>): Command {
     const lines = typeof spec.example === 'string' ? [spec.example] : spec.example
     // The verbs of archives are those of a second program too.
-    const examples = this.#program.name() === 'm2pack' ? lines.map((line) => line.replace(/^keyturn pack /, 'm2pack ')) : lines
+    const examples =
+      this.#program.name() === 'm2pack' ? lines.map((line) => line.replace(/^keyturn pack /, 'm2pack ')) : lines
     this.#examples.set(command, examples)
     if (spec.dryRun === true) this.#dryRuns.add(command)
-    command.addHelpText('after', `\nExample${examples.length > 1 ? 's' : ''}:\n${examples.map((line) => `  $ ${line}`).join('\n')}`)
+    command.addHelpText(
+      'after',
+      `\nExample${examples.length > 1 ? 's' : ''}:\n${examples.map((line) => `  $ ${line}`).join('\n')}`,
+    )
     command.action(async () => {
       await this.#execute(command, spec)
     })
@@ -161,22 +169,41 @@ export class Cli {
    */
   async fail(thrown: unknown, argv: readonly string[]): Promise<void> {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return
-    const words = argv.filter((word) => !word.startsWith('-')).slice(0, 2).map((word) => printable(word, 40))
+    const words = argv
+      .filter((word) => !word.startsWith('-'))
+      .slice(0, 2)
+      .map((word) => printable(word, 40))
     const error = thrown instanceof CommanderError ? usageError(thrown) : thrown
-    const flags = { json: argv.includes('--json'), events: false, quiet: false, color: argv.includes('--no-color') === false }
-    await this.#report(words.join(' '), error, new Output(flags, this.#environment.stdout, this.#environment.stderr), undefined)
+    const flags = {
+      json: argv.includes('--json'),
+      events: false,
+      quiet: false,
+      color: argv.includes('--no-color') === false,
+    }
+    await this.#report(
+      words.join(' '),
+      error,
+      new Output(flags, this.#environment.stdout, this.#environment.stderr),
+      undefined,
+    )
   }
 
   async #execute<Options>(command: Command, spec: CommandSpec<Options>): Promise<void> {
     const flags = this.#program.opts<GlobalFlags>()
     const name = commandName(command)
-    const out = new Output(outputFlags(flags, this.#environment.env), this.#environment.stdout, this.#environment.stderr)
+    const out = new Output(
+      outputFlags(flags, this.#environment.env),
+      this.#environment.stdout,
+      this.#environment.stderr,
+    )
     const cleanUps: (() => void | Promise<void>)[] = []
     let homeFolder: string | undefined
     try {
       const config = await readConfig(flags.config, this.#environment.env)
       applyCommandDefaults(command, name, config)
-      homeFolder = resolve(flags.home ?? this.#environment.env['KEYTURN_HOME'] ?? config.home ?? defaultHomeFolder(this.#environment.env))
+      homeFolder = resolve(
+        flags.home ?? this.#environment.env['KEYTURN_HOME'] ?? config.home ?? defaultHomeFolder(this.#environment.env),
+      )
       if (flags.dryRun === true && spec.dryRun !== true) {
         throw new CliError('CLI_USAGE', `"keyturn ${name}" has no --dry-run: it changes nothing that would need one`)
       }
@@ -197,11 +224,16 @@ export class Cli {
   }
 
   #context(
-    name: string, flags: GlobalFlags, config: Config, out: Output, homeFolder: string,
+    name: string,
+    flags: GlobalFlags,
+    config: Config,
+    out: Output,
+    homeFolder: string,
     cleanUps: (() => void | Promise<void>)[],
   ): Omit<Context, 'announce'> {
     const { signal } = this.#environment
-    const passphraseFile = flags.passphraseFile ?? this.#environment.env['KEYTURN_PASSPHRASE_FILE'] ?? config.passphraseFile
+    const passphraseFile =
+      flags.passphraseFile ?? this.#environment.env['KEYTURN_PASSPHRASE_FILE'] ?? config.passphraseFile
     const ask = new Ask({
       passphraseFile: flags.passphraseFd === undefined ? passphraseFile : flags.passphraseFile,
       passphraseFd: flags.passphraseFd === undefined ? undefined : descriptorNumber(flags.passphraseFd),
@@ -211,7 +243,11 @@ export class Cli {
     })
     cleanUps.push(() => ask.forget())
     return {
-      name, out, ask, signal, homeFolder,
+      name,
+      out,
+      ask,
+      signal,
+      homeFolder,
       dryRun: flags.dryRun === true,
       quiet: flags.quiet === true,
       clock: this.#environment.clock ?? systemClock,
@@ -222,7 +258,8 @@ export class Cli {
   #answer(name: string, result: CommandResult, out: Output): void {
     const { failure } = result
     const data = withoutUndefined(result.data)
-    if (out.json && failure !== undefined) out.object({ ok: false, command: name, error: errorBody(failure, failure.details, hintOf(failure)), data })
+    if (out.json && failure !== undefined)
+      out.object({ ok: false, command: name, error: errorBody(failure, failure.details, hintOf(failure)), data })
     else if (out.json) out.object({ ok: true, command: name, data })
     else if (result.raw !== undefined) this.#environment.stdout.write(result.raw)
     else if (result.text !== undefined && result.text !== '') out.line(result.text)
@@ -238,7 +275,9 @@ export class Cli {
     this.exitCode = Math.max(this.exitCode, exitCodes[error.kind])
     const report = error.kind === 'bug' ? await writeReport(error, name, homeFolder) : undefined
     const details = { ...error.details, ...(report === undefined ? {} : { report_id: report.id, report: report.path }) }
-    const hint = hintOf(error) ?? (report === undefined ? undefined : `Please report it with the id ${report.id}; details are in ${report.path}`)
+    const hint =
+      hintOf(error) ??
+      (report === undefined ? undefined : `Please report it with the id ${report.id}; details are in ${report.path}`)
     if (out.json) out.object({ ok: false, command: name, error: errorBody(error, details, hint) })
     else this.#errorText(error, hint, out)
   }
@@ -249,9 +288,16 @@ export class Cli {
   }
 }
 
-function errorBody(error: KeyturnError, details: Readonly<Record<string, string | number>>, hint: string | undefined): JsonObject {
+function errorBody(
+  error: KeyturnError,
+  details: Readonly<Record<string, string | number>>,
+  hint: string | undefined,
+): JsonObject {
   return withoutUndefined({
-    code: error.code, message: error.message, hint, details: Object.keys(details).length === 0 ? undefined : details,
+    code: error.code,
+    message: error.message,
+    hint,
+    details: Object.keys(details).length === 0 ? undefined : details,
   })
 }
 
@@ -261,7 +307,10 @@ function addGlobalFlags(program: Command): void {
     .option('--events', 'print steps and progress as JSON lines on stderr')
     .option('-q, --quiet', 'print results only, neither steps nor progress')
     .option('--no-color', 'use no colour (as does the variable NO_COLOR)')
-    .option('--home <dir>', 'the folder with your keys and log (default: $KEYTURN_HOME, else the platform\'s data folder)')
+    .option(
+      '--home <dir>',
+      "the folder with your keys and log (default: $KEYTURN_HOME, else the platform's data folder)",
+    )
     .option('--config <file>', 'a JSON file with defaults for flags (default: $KEYTURN_CONFIG)')
     .option('-y, --yes', 'answer every confirmation with yes')
     .option('--dry-run', 'say what would be done and change nothing')
@@ -269,11 +318,22 @@ function addGlobalFlags(program: Command): void {
     .option('--passphrase-fd <n>', 'read the passphrase from an open file descriptor')
 }
 
-function outputFlags(flags: GlobalFlags, env: Readonly<Record<string, string | undefined>>): {
-  json: boolean; events: boolean; quiet: boolean; color: boolean
+function outputFlags(
+  flags: GlobalFlags,
+  env: Readonly<Record<string, string | undefined>>,
+): {
+  json: boolean
+  events: boolean
+  quiet: boolean
+  color: boolean
 } {
   const noColor = env['NO_COLOR'] !== undefined && env['NO_COLOR'] !== ''
-  return { json: flags.json === true, events: flags.events === true, quiet: flags.quiet === true, color: flags.color && !noColor }
+  return {
+    json: flags.json === true,
+    events: flags.events === true,
+    quiet: flags.quiet === true,
+    color: flags.color && !noColor,
+  }
 }
 
 function commandName(command: Command): string {
@@ -284,15 +344,18 @@ function commandName(command: Command): string {
 
 function descriptorNumber(text: string): number {
   const fd = Number(text)
-  if (!Number.isInteger(fd) || fd < 0 || fd > 1023) throw new CliError('CLI_USAGE', `--passphrase-fd wants a descriptor number, not "${printable(text)}"`)
+  if (!Number.isInteger(fd) || fd < 0 || fd > 1023)
+    throw new CliError('CLI_USAGE', `--passphrase-fd wants a descriptor number, not "${printable(text)}"`)
   return fd
 }
 
 function usageError(error: CommanderError): KeyturnError {
   const message = error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ')
-  if (error.code === 'commander.help') return new CliError('CLI_USAGE', 'No command given', { hint: 'Run "keyturn --help"' })
+  if (error.code === 'commander.help')
+    return new CliError('CLI_USAGE', 'No command given', { hint: 'Run "keyturn --help"' })
   return new CliError('CLI_USAGE', printable(message.charAt(0).toUpperCase() + message.slice(1), 400), {
-    hint: 'Run the command with --help', cause: error,
+    hint: 'Run the command with --help',
+    cause: error,
   })
 }
 

@@ -1,4 +1,5 @@
-import { flattenCommands, type CommandDescription } from './command-tree.ts'
+import { flattenCommands } from './command-tree.ts'
+import type { CommandDescription } from './command-tree.ts'
 
 /** The shells that completions are written for. */
 export const shells = ['bash', 'zsh', 'fish', 'powershell'] as const
@@ -29,8 +30,9 @@ function lastWord(path: string): string {
 }
 
 function bash(root: CommandDescription): string {
-  const cases = flattenCommands(root)
-    .map((command) => `    ${quote(command.path)}) words=${quote(wordsAfter(root, command).join(' '))} ;;`)
+  const cases = flattenCommands(root).map(
+    (command) => `    ${quote(command.path)}) words=${quote(wordsAfter(root, command).join(' '))} ;;`,
+  )
   return `# bash completion for keyturn
 _keyturn() {
   local cur="\${COMP_WORDS[COMP_CWORD]}" path="" next word words=""
@@ -51,7 +53,9 @@ complete -o default -F _keyturn keyturn
 
 function zsh(root: CommandDescription): string {
   const cases = flattenCommands(root).map((command) => {
-    const entries = wordsAfter(root, command).map((word) => quote(`${word.replaceAll(':', '\\:')}:${describeWord(root, command, word)}`))
+    const entries = wordsAfter(root, command).map((word) =>
+      quote(`${word.replaceAll(':', '\\:')}:${describeWord(root, command, word)}`),
+    )
     return `    ${quote(command.path)}) words_here=(${entries.join(' ')}) ;;`
   })
   return `#compdef keyturn
@@ -75,12 +79,19 @@ if [ "\${funcstack[1]}" = "_keyturn" ]; then _keyturn "$@"; else compdef _keytur
 function fish(root: CommandDescription): string {
   const lines = flattenCommands(root).flatMap((command) => {
     const condition = quote(`__keyturn_at ${quote(command.path).replaceAll("'", '"')}`)
-    const names = command.commands.map(({ path, summary }) => `complete -c keyturn -n ${condition} -f -a ${lastWord(path)} -d ${quote(summary)}`)
-    const flags = command.flags.map((flag) =>
-      `complete -c keyturn -n ${condition} -l ${flag.long.slice(2)}${flag.value === '' ? '' : ' -r'} -d ${quote(flag.description)}`)
+    const names = command.commands.map(
+      ({ path, summary }) => `complete -c keyturn -n ${condition} -f -a ${lastWord(path)} -d ${quote(summary)}`,
+    )
+    const flags = command.flags.map(
+      (flag) =>
+        `complete -c keyturn -n ${condition} -l ${flag.long.slice(2)}${flag.value === '' ? '' : ' -r'} -d ${quote(flag.description)}`,
+    )
     return [...names, ...flags]
   })
-  const global = root.flags.map((flag) => `complete -c keyturn -l ${flag.long.slice(2)}${flag.value === '' ? '' : ' -r'} -d ${quote(flag.description)}`)
+  const global = root.flags.map(
+    (flag) =>
+      `complete -c keyturn -l ${flag.long.slice(2)}${flag.value === '' ? '' : ' -r'} -d ${quote(flag.description)}`,
+  )
   return `# fish completion for keyturn
 function __keyturn_at
     set -l path
@@ -96,8 +107,9 @@ ${[...global, ...lines].join('\n')}
 }
 
 function powershell(root: CommandDescription): string {
-  const entries = flattenCommands(root)
-    .map((command) => `    ${single(command.path)} = @(${wordsAfter(root, command).map(single).join(', ')})`)
+  const entries = flattenCommands(root).map(
+    (command) => `    ${single(command.path)} = @(${wordsAfter(root, command).map(single).join(', ')})`,
+  )
   return `# PowerShell completion for keyturn
 Register-ArgumentCompleter -Native -CommandName keyturn -ScriptBlock {
   param($wordToComplete, $commandAst, $cursorPosition)
@@ -118,7 +130,9 @@ ${entries.join('\n')}
 }
 
 function commandPaths(root: CommandDescription): string[] {
-  return flattenCommands(root).map(({ path }) => path).filter((path) => path !== '')
+  return flattenCommands(root)
+    .map(({ path }) => path)
+    .filter((path) => path !== '')
 }
 
 function describeWord(root: CommandDescription, command: CommandDescription, word: string): string {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { parseStrictJson, type JsonValue } from '@keyturn/primitives'
+import { parseStrictJson } from '@keyturn/primitives'
+import type { JsonValue } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import { CliError } from './errors.ts'
 
@@ -22,7 +23,10 @@ const MAX_CONFIG_BYTES = 256 * 1024
  * @param env - Variables of the process.
  * @throws {@link CliError} `CLI_CONFIG`, `CLI_PATH_UNKNOWN`.
  */
-export async function readConfig(path: string | undefined, env: Readonly<Record<string, string | undefined>>): Promise<Config> {
+export async function readConfig(
+  path: string | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Config> {
   const file = path ?? env['KEYTURN_CONFIG']
   if (file === undefined || file === '') return { commands: {} }
   const bytes = await readFile(file)
@@ -37,16 +41,24 @@ export async function readConfig(path: string | undefined, env: Readonly<Record<
 
 function parseConfig(value: JsonValue, file: string): Config {
   if (!isObject(value)) throw new CliError('CLI_CONFIG', `"${file}" holds no JSON object`)
-  const config: { home?: string; passphraseFile?: string; commands: Record<string, Record<string, JsonValue>> } = { commands: {} }
+  const config: { home?: string; passphraseFile?: string; commands: Record<string, Record<string, JsonValue>> } = {
+    commands: {},
+  }
   for (const [key, setting] of Object.entries(value)) {
     if ((key === 'home' || key === 'passphraseFile') && typeof setting === 'string') config[key] = setting
     else if (key === 'commands' && isObject(setting)) config.commands = parseCommands(setting, file)
-    else throw new CliError('CLI_CONFIG', `"${file}": "${key}" is no setting, or not of its type`, { hint: 'Settings are home, passphraseFile, commands' })
+    else
+      throw new CliError('CLI_CONFIG', `"${file}": "${key}" is no setting, or not of its type`, {
+        hint: 'Settings are home, passphraseFile, commands',
+      })
   }
   return config
 }
 
-function parseCommands(value: Readonly<Record<string, JsonValue>>, file: string): Record<string, Record<string, JsonValue>> {
+function parseCommands(
+  value: Readonly<Record<string, JsonValue>>,
+  file: string,
+): Record<string, Record<string, JsonValue>> {
   const commands: Record<string, Record<string, JsonValue>> = {}
   for (const [name, defaults] of Object.entries(value)) {
     if (!isObject(defaults)) throw new CliError('CLI_CONFIG', `"${file}": commands["${name}"] is no object`)

@@ -1,4 +1,5 @@
-import { KeyturnError, printable, type ErrorCatalogue, type ErrorContext } from '@keyturn/primitives'
+import { KeyturnError, printable } from '@keyturn/primitives'
+import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
 
 /** The codes of the command line itself; every other code comes from the package that found the fault. */
 export const cliErrors = {
@@ -80,7 +81,8 @@ export const cliErrors = {
   CLI_TURN_PENDING: {
     kind: 'busy',
     meaning: 'A key turn was interrupted and has to be finished before another one begins.',
-    remedy: 'Run the same "keyturn rotate" command again: it continues where it stopped. With --abandon it is given up while it has put nothing in force.',
+    remedy:
+      'Run the same "keyturn rotate" command again: it continues where it stopped. With --abandon it is given up while it has put nothing in force.',
   },
   CLI_TURN_UNREADY: {
     kind: 'usage',
@@ -139,7 +141,8 @@ export const cliErrors = {
   },
   BUILD_FOREIGN_ARCHIVE: {
     kind: 'auth',
-    meaning: 'An archive in a release tree was packed with the keys of another home: the key that players are handed would not open it.',
+    meaning:
+      'An archive in a release tree was packed with the keys of another home: the key that players are handed would not open it.',
     remedy: 'Pack the tree with "keyturn pack tree" in this home, or use the home that packed it.',
   },
 } as const satisfies ErrorCatalogue<string>
@@ -178,14 +181,27 @@ export function toKeyturnError(thrown: unknown): KeyturnError {
   return new CliError('CLI_INTERNAL', thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown })
 }
 
-const NETWORK = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH',
-  'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'UND_ERR_SOCKET'])
+const NETWORK = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ETIMEDOUT',
+  'EPIPE',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_BODY_TIMEOUT',
+  'UND_ERR_SOCKET',
+])
 
 function fromSystem(code: string, error: Error): CliError {
   const path = (error as NodeJS.ErrnoException).path
   const where = path === undefined ? '' : `: "${printable(path)}"`
   const context = { cause: error, details: { errno: code } }
-  if ((error as NodeJS.ErrnoException).syscall === 'listen') return new CliError('CLI_ADDRESS', printable(error.message), { ...context, hint: cliErrors.CLI_ADDRESS.remedy })
+  if ((error as NodeJS.ErrnoException).syscall === 'listen')
+    return new CliError('CLI_ADDRESS', printable(error.message), { ...context, hint: cliErrors.CLI_ADDRESS.remedy })
   if (NETWORK.has(code)) return new CliError('CLI_NETWORK', `Cannot reach the server (${code})`, context)
   if (code === 'ENOENT') return new CliError('CLI_PATH_UNKNOWN', `No such file or folder${where}`, context)
   if (code === 'ENOTDIR') return new CliError('CLI_PATH_UNKNOWN', `Not a folder${where}`, context)

@@ -8,7 +8,8 @@ import { join } from 'node:path'
  * @param platform - As `process.platform`.
  */
 export function defaultHomeFolder(
-  env: Readonly<Record<string, string | undefined>>, platform: string = process.platform,
+  env: Readonly<Record<string, string | undefined>>,
+  platform: string = process.platform,
 ): string {
   if (platform === 'win32') return join(env['APPDATA'] ?? join(homedir(), 'AppData', 'Roaming'), 'keyturn')
   if (platform === 'darwin') return join(homedir(), 'Library', 'Application Support', 'keyturn')

@@ -1,6 +1,7 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseStrictJson, type JsonValue } from '@keyturn/primitives'
+import { parseStrictJson } from '@keyturn/primitives'
+import type { JsonValue } from '@keyturn/primitives'
 import { lockFile, writeFileAtomic } from '@keyturn/primitives/node'
 import type { Context } from './command.ts'
 import { CliError } from './errors.ts'
@@ -147,7 +148,10 @@ export async function readHome(folder: string): Promise<HomeDescription> {
     bytes = await readFile(homePaths(folder).description)
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause
-    throw new CliError('CLI_HOME_MISSING', `No keys in "${folder}"`, { hint: 'Run "keyturn init", or give --home', cause })
+    throw new CliError('CLI_HOME_MISSING', `No keys in "${folder}"`, {
+      hint: 'Run "keyturn init", or give --home',
+      cause,
+    })
   }
   let value: JsonValue
   try {
@@ -195,27 +199,38 @@ export async function lockHome(context: Context): Promise<void> {
 /** The content key in force. */
 export function activeContentKey(description: HomeDescription): HomeContentKey {
   const active = description.contentKeys.findLast((key) => key.status === 'active')
-  if (active === undefined) throw new CliError('CLI_TURN_UNREADY', 'No content key is active', { hint: 'Run "keyturn rotate content"' })
+  if (active === undefined)
+    throw new CliError('CLI_TURN_UNREADY', 'No content key is active', { hint: 'Run "keyturn rotate content"' })
   return active
 }
 
 function isDescription(value: unknown): value is HomeDescription {
   if (!isRecord(value) || value['format'] !== 'keyturn-home' || value['version'] !== 1) return false
   const { identity, aliases, contentKeys, slots } = value
-  return strings(value, ['product', 'channel', 'created'])
-    && (value['server'] === undefined || typeof value['server'] === 'string')
-    && isRecord(identity) && strings(identity, ['prefix', 'alias', 'nextAlias', 'nextKeyFile'])
-    && isRecord(aliases) && strings(aliases, ['release', 'head', 'archiveSigning', 'transportIdentity'])
-    && (value['since'] === undefined || isRecord(value['since']) && strings(value['since'], Object.keys(value['since'])))
-    && (value['policy'] === undefined || isRecord(value['policy']))
-    && Array.isArray(slots) && slots.every((slot) => Number.isSafeInteger(slot))
-    && Array.isArray(contentKeys) && contentKeys.every(isContentKey)
+  return (
+    strings(value, ['product', 'channel', 'created']) &&
+    (value['server'] === undefined || typeof value['server'] === 'string') &&
+    isRecord(identity) &&
+    strings(identity, ['prefix', 'alias', 'nextAlias', 'nextKeyFile']) &&
+    isRecord(aliases) &&
+    strings(aliases, ['release', 'head', 'archiveSigning', 'transportIdentity']) &&
+    (value['since'] === undefined ||
+      (isRecord(value['since']) && strings(value['since'], Object.keys(value['since'])))) &&
+    (value['policy'] === undefined || isRecord(value['policy'])) &&
+    Array.isArray(slots) &&
+    slots.every((slot) => Number.isSafeInteger(slot)) &&
+    Array.isArray(contentKeys) &&
+    contentKeys.every(isContentKey)
+  )
 }
 
 function isContentKey(value: unknown): boolean {
-  return isRecord(value) && Number.isSafeInteger(value['keyId'])
-    && strings(value, ['verifierPub', 'commitment', 'created'])
-    && (value['status'] === 'active' || value['status'] === 'retired' || value['status'] === 'revoked')
+  return (
+    isRecord(value) &&
+    Number.isSafeInteger(value['keyId']) &&
+    strings(value, ['verifierPub', 'commitment', 'created']) &&
+    (value['status'] === 'active' || value['status'] === 'retired' || value['status'] === 'revoked')
+  )
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -1,5 +1,7 @@
-import { ed25519PublicKey, ed25519Sign, printable, systemRandom, wipe, type Clock, type RandomSource } from '@keyturn/primitives'
-import { KeystoreError, type Keystore } from '@keyturn/keystore'
+import { ed25519PublicKey, ed25519Sign, printable, systemRandom, wipe } from '@keyturn/primitives'
+import type { Clock, RandomSource } from '@keyturn/primitives'
+import { KeystoreError } from '@keyturn/keystore'
+import type { Keystore } from '@keyturn/keystore'
 import { createKeystore, openKeystore } from '@keyturn/keystore/node'
 import type { Signer } from '@keyturn/kel'
 import type { DocumentSigner } from '@keyturn/manifest'
@@ -15,7 +17,13 @@ export type KeyKind =
   | 'slot'
   | 'token'
 
-const SIGNING: ReadonlySet<string> = new Set<KeyKind>(['identity', 'release', 'head', 'archive-signing', 'transport-identity'])
+const SIGNING: ReadonlySet<string> = new Set<KeyKind>([
+  'identity',
+  'release',
+  'head',
+  'archive-signing',
+  'transport-identity',
+])
 /** An alias of these never stands for other bytes again: archives out there name it. */
 const ONCE: ReadonlySet<string> = new Set<KeyKind>(['content', 'slot'])
 
@@ -43,7 +51,10 @@ export class Keys {
   /** Creates a keystore file; it must not exist. */
   static async create(path: string, passphrase: Uint8Array, options: KeysOptions): Promise<Keys> {
     const { scryptLogN, keepPrevious = true } = options
-    return new Keys(await createKeystore(path, passphrase, { keepPrevious, ...(scryptLogN === undefined ? {} : { scryptLogN }) }), options)
+    return new Keys(
+      await createKeystore(path, passphrase, { keepPrevious, ...(scryptLogN === undefined ? {} : { scryptLogN }) }),
+      options,
+    )
   }
 
   /** Opens a keystore file; a wrong passphrase is said with the name of the file. */
@@ -52,7 +63,10 @@ export class Keys {
       return new Keys(await openKeystore(path, passphrase, { keepPrevious: options.keepPrevious ?? true }), options)
     } catch (cause) {
       if (!(cause instanceof KeystoreError) || cause.code !== 'KEY_PASSPHRASE') throw cause
-      throw new KeystoreError('KEY_PASSPHRASE', `The passphrase does not open "${printable(path)}"`, { cause, hint: 'Nothing was changed; type it again, or see which file --passphrase-file or --next-passphrase-file names' })
+      throw new KeystoreError('KEY_PASSPHRASE', `The passphrase does not open "${printable(path)}"`, {
+        cause,
+        hint: 'Nothing was changed; type it again, or see which file --passphrase-file or --next-passphrase-file names',
+      })
     }
   }
 
@@ -92,7 +106,11 @@ export class Keys {
   async add(alias: string, kind: KeyKind, secret: Uint8Array): Promise<Uint8Array | undefined> {
     const publicKey = SIGNING.has(kind) ? ed25519PublicKey(secret) : undefined
     await this.#store.put(alias, {
-      kind, secret, created: this.#options.clock(), once: ONCE.has(kind), ...(publicKey === undefined ? {} : { publicKey }),
+      kind,
+      secret,
+      created: this.#options.clock(),
+      once: ONCE.has(kind),
+      ...(publicKey === undefined ? {} : { publicKey }),
     })
     return publicKey
   }
@@ -123,7 +141,10 @@ export class Keys {
   /** Signs key events under one or several keys. */
   async eventSigner(aliases: readonly string[]): Promise<Signer> {
     const publicKeys = await Promise.all(aliases.map((alias) => this.publicKey(alias)))
-    return { publicKeys, sign: (message, index) => this.lend(aliases[index] ?? '', (seed) => ed25519Sign(seed, message)) }
+    return {
+      publicKeys,
+      sign: (message, index) => this.lend(aliases[index] ?? '', (seed) => ed25519Sign(seed, message)),
+    }
   }
 
   /** Wipes what is in memory. */

@@ -1,4 +1,5 @@
-import { flattenCommands, type CommandDescription, type FlagDescription } from './command-tree.ts'
+import { flattenCommands } from './command-tree.ts'
+import type { CommandDescription, FlagDescription } from './command-tree.ts'
 import { exitCodes } from '@keyturn/primitives'
 
 /** What each exit code means, as the manual says it. */
@@ -23,14 +24,24 @@ export function manPage(root: CommandDescription, version: string): string {
   const commands = flattenCommands(root).filter(({ path, commands: below }) => path !== '' && below.length === 0)
   return [
     `.TH ${roff(root.program.toUpperCase())} 1 "" "keyturn ${roff(version)}" "Keyturn"`,
-    '.SH NAME', `${root.program} \\- ${roff(root.summary)}`,
-    '.SH SYNOPSIS', `.B ${root.program}`, '.RI [ options ]', '.I command', '.RI [ arguments ]',
+    '.SH NAME',
+    `${root.program} \\- ${roff(root.summary)}`,
+    '.SH SYNOPSIS',
+    `.B ${root.program}`,
+    '.RI [ options ]',
+    '.I command',
+    '.RI [ arguments ]',
     '.SH DESCRIPTION',
-    ...(root.program === 'keyturn' ? ['Makes keys, packs archives, signs and publishes releases, turns every key, installs and starts clients.'] : []),
+    ...(root.program === 'keyturn'
+      ? ['Makes keys, packs archives, signs and publishes releases, turns every key, installs and starts clients.']
+      : []),
     'Options may stand before and after the command.',
-    '.SH OPTIONS', ...root.flags.flatMap(flagLines),
-    '.SH COMMANDS', ...commands.flatMap(commandLines),
-    '.SH EXIT STATUS', ...exitMeanings.flatMap(([code, meaning]) => ['.TP', `.B ${code}`, roff(meaning)]),
+    '.SH OPTIONS',
+    ...root.flags.flatMap(flagLines),
+    '.SH COMMANDS',
+    ...commands.flatMap(commandLines),
+    '.SH EXIT STATUS',
+    ...exitMeanings.flatMap(([code, meaning]) => ['.TP', `.B ${code}`, roff(meaning)]),
     '.SH ENVIRONMENT',
     ...environment.flatMap(([name, meaning]) => ['.TP', `.B ${name}`, roff(meaning)]),
     '',
@@ -41,7 +52,7 @@ const environment: readonly (readonly [string, string])[] = [
   ['KEYTURN_HOME', 'as --home'],
   ['KEYTURN_CONFIG', 'as --config'],
   ['KEYTURN_PASSPHRASE_FILE', 'as --passphrase-file'],
-  ['KEYTURN_TOKEN_FILE, KEYTURN_TOKEN', 'the release server\'s token, in a file or as it is'],
+  ['KEYTURN_TOKEN_FILE, KEYTURN_TOKEN', "the release server's token, in a file or as it is"],
   ['KEYTURN_INSTALL_DIR', 'the install of update, launch and repair, as --dir'],
   ['NO_COLOR', 'use no colour'],
 ]
@@ -52,7 +63,8 @@ function commandLines(command: CommandDescription): string[] {
     return required ? ` <${shown}>` : ` [${shown}]`
   })
   return [
-    `.SS ${command.program} ${roff(command.path + args.join(''))}`, roff(sentence(command.summary)),
+    `.SS ${command.program} ${roff(command.path + args.join(''))}`,
+    roff(sentence(command.summary)),
     ...command.flags.flatMap(flagLines),
     ...command.examples.flatMap((example) => ['.PP', '.RS', '.nf', roff(example), '.fi', '.RE']),
   ]
@@ -70,6 +82,13 @@ function sentence(text: string): string {
 
 /** Characters that roff would read: backslashes, hyphens that are minus signs, dots and quotes at the start of a line, what is not ASCII. */
 function roff(text: string): string {
-  return text.replaceAll('\\', '\\e').replaceAll('-', '\\-').replaceAll('\n', ' ').replace(/^([.'])/, '\\&$1')
-    .replaceAll(/[^\p{ASCII}]/gu, (character) => `\\[u${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}]`)
+  return text
+    .replaceAll('\\', '\\e')
+    .replaceAll('-', '\\-')
+    .replaceAll('\n', ' ')
+    .replace(/^([.'])/, '\\&$1')
+    .replaceAll(
+      /[^\p{ASCII}]/gu,
+      (character) => `\\[u${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}]`,
+    )
 }

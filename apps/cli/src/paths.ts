@@ -9,7 +9,8 @@ import { CliError } from './errors.ts'
  */
 export function requireFiles(...paths: readonly (string | undefined)[]): void {
   for (const path of paths) {
-    if (path !== undefined && !existsSync(path)) throw new CliError('CLI_PATH_UNKNOWN', `No such file or folder: "${printable(path)}"`)
+    if (path !== undefined && !existsSync(path))
+      throw new CliError('CLI_PATH_UNKNOWN', `No such file or folder: "${printable(path)}"`)
   }
 }
 
@@ -20,7 +21,8 @@ export function requireFiles(...paths: readonly (string | undefined)[]): void {
  */
 export function requireFolder(path: string): void {
   requireFiles(path)
-  if (!statSync(path).isDirectory()) throw new CliError('CLI_PATH_UNKNOWN', `A folder is wanted, and this is a file: "${printable(path)}"`)
+  if (!statSync(path).isDirectory())
+    throw new CliError('CLI_PATH_UNKNOWN', `A folder is wanted, and this is a file: "${printable(path)}"`)
 }
 
 /**
@@ -30,5 +32,7 @@ export function requireFolder(path: string): void {
  */
 export function refuseExisting(path: string | undefined, isForced: boolean | undefined): void {
   if (path === undefined || isForced === true || !existsSync(path)) return
-  throw new CliError('CLI_EXISTS', `Already there: "${printable(path)}"`, { hint: 'Give --force to replace it, or another name' })
+  throw new CliError('CLI_EXISTS', `Already there: "${printable(path)}"`, {
+    hint: 'Give --force to replace it, or another name',
+  })
 }

@@ -11,7 +11,9 @@ const GRACE_MS = 15_000
  *
  * @param run - The command line; gives the exit code.
  */
-export async function runProcess(run: (argv: readonly string[], environment: CliEnvironment) => Promise<number>): Promise<void> {
+export async function runProcess(
+  run: (argv: readonly string[], environment: CliEnvironment) => Promise<number>,
+): Promise<void> {
   const controller = new AbortController()
   let stopped = false
   const stop = (signal: NodeJS.Signals): void => {
@@ -25,11 +27,16 @@ export async function runProcess(run: (argv: readonly string[], environment: Cli
     // The reader went away (`keyturn explain | head`): nobody is left to tell.
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0)
     // Asynchronous and late: no command could tell of it any more.
-    process.stderr.write(`error: Cannot write to the standard output: ${printable(error.message)}\n  CLI_IO: Free the disk that it goes to, and run the command again\n`)
+    process.stderr.write(
+      `error: Cannot write to the standard output: ${printable(error.message)}\n  CLI_IO: Free the disk that it goes to, and run the command again\n`,
+    )
     process.exit(exitCodes.io)
   })
   process.exitCode = await run(process.argv.slice(2), {
-    stdout: process.stdout, stderr: process.stderr, env: process.env, signal: controller.signal,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    signal: controller.signal,
   })
   // A stopped command may have left a timer or a socket behind; its files are whole.
   if (stopped) process.exit(process.exitCode)

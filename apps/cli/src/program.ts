@@ -1,6 +1,8 @@
 import type { Command } from 'commander'
-import { Cli, type CliEnvironment } from './command.ts'
-import { nouns, type Noun } from './commands/index.ts'
+import { Cli } from './command.ts'
+import type { CliEnvironment } from './command.ts'
+import { nouns } from './commands/index.ts'
+import type { Noun } from './commands/index.ts'
 import { rootCommand } from './root-command.ts'
 
 /** Flags before the noun that take a value. */
@@ -14,7 +16,11 @@ const VALUE_FLAGS = new Set(['--home', '--config', '--passphrase-file', '--passp
  * @returns The exit code.
  */
 export async function run(argv: readonly string[], environment: CliEnvironment): Promise<number> {
-  const program = rootCommand({ name: 'keyturn', description: 'Ship releases whose every key can be turned.' }, environment, argv)
+  const program = rootCommand(
+    { name: 'keyturn', description: 'Ship releases whose every key can be turned.' },
+    environment,
+    argv,
+  )
   program.helpCommand('help [command]', 'show help for a command')
   const cli = new Cli(program, environment)
   try {

@@ -19,7 +19,11 @@ export interface ReportPlace {
  * @param command - `pack build`.
  * @param homeFolder - Preferred place; the temporary folder when it does not exist.
  */
-export async function writeReport(error: KeyturnError, command: string, homeFolder: string | undefined): Promise<ReportPlace> {
+export async function writeReport(
+  error: KeyturnError,
+  command: string,
+  homeFolder: string | undefined,
+): Promise<ReportPlace> {
   const id = randomBytes(5).toString('hex')
   const text = `report ${id}\ncommand ${command}\nnode ${process.version} ${process.platform} ${process.arch}\n\n${stacks(error)}\n`
   for (const folder of homeFolder === undefined ? [tmpdir()] : [join(homeFolder, 'reports'), tmpdir()]) {
@@ -41,6 +45,7 @@ export async function writeReport(error: KeyturnError, command: string, homeFold
 
 function stacks(error: unknown): string {
   const parts: string[] = []
-  for (let at = error, depth = 0; at instanceof Error && depth < 8; at = at.cause, depth += 1) parts.push(at.stack ?? at.message)
+  for (let at = error, depth = 0; at instanceof Error && depth < 8; at = at.cause, depth += 1)
+    parts.push(at.stack ?? at.message)
   return parts.join('\ncaused by: ')
 }

@@ -15,7 +15,11 @@ export interface RootOptions {
  * @param environment - Streams.
  * @param argv - The words of the command line: with `--json` no help is shown in place of a missing command.
  */
-export function rootCommand({ name, description }: RootOptions, environment: CliEnvironment, argv: readonly string[]): Command {
+export function rootCommand(
+  { name, description }: RootOptions,
+  environment: CliEnvironment,
+  argv: readonly string[],
+): Command {
   const asksJson = argv.includes('--json')
   return new Command(name)
     .description(description)

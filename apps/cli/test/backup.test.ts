@@ -2,7 +2,8 @@ import { cp, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openStream, sealStream } from '../src/backup/container.ts'
-import { codeOf, dataOf, keyturn, type Outcome } from './support/keyturn.ts'
+import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
+import type { Outcome } from './support/keyturn.ts'
 import { World } from './support/world.ts'
 
 const passphrase = new TextEncoder().encode('p')
@@ -17,21 +18,33 @@ async function* pieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Arr
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size)
 }
 
-const seal = (bytes: Uint8Array, size = 65_536): Promise<Buffer> => collect(sealStream(passphrase, pieces(bytes, size), { scryptLogN: 1 }))
+const seal = (bytes: Uint8Array, size = 65_536): Promise<Buffer> =>
+  collect(sealStream(passphrase, pieces(bytes, size), { scryptLogN: 1 }))
 const open = (bytes: Uint8Array, size = 65_536): Promise<Buffer> => collect(openStream(passphrase, pieces(bytes, size)))
 
 describe('sealStream() and openStream()', () => {
   it('give back what was sealed, whatever the pieces', async () => {
-    await fc.assert(fc.asyncProperty(fc.nat(3_000_000), fc.integer({ min: 1000, max: 2_000_000 }), fc.integer({ min: 1000, max: 2_000_000 }), async (length, write, read) => {
-      const bytes = Buffer.alloc(length, 'abc')
-      expect((await open(await seal(bytes, write), read)).equals(bytes)).toBe(true)
-    }), { numRuns: 20 })
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat(3_000_000),
+        fc.integer({ min: 1000, max: 2_000_000 }),
+        fc.integer({ min: 1000, max: 2_000_000 }),
+        async (length, write, read) => {
+          const bytes = Buffer.alloc(length, 'abc')
+          expect((await open(await seal(bytes, write), read)).equals(bytes)).toBe(true)
+        },
+      ),
+      { numRuns: 20 },
+    )
   })
 
   it('refuse every cut, every flipped bit and what is appended', async () => {
     const sealed = await seal(Buffer.alloc(1_048_576 + 300, 'x'))
-    const refused = async (bytes: Uint8Array): Promise<void> => { await expect(open(bytes)).rejects.toMatchObject({ code: 'CLI_BACKUP' }) }
-    for (const length of [0, 7, 59, 60, 61, 1000, 60 + 1_048_576 + 16, sealed.length - 1]) await refused(sealed.subarray(0, length))
+    const refused = async (bytes: Uint8Array): Promise<void> => {
+      await expect(open(bytes)).rejects.toMatchObject({ code: 'CLI_BACKUP' })
+    }
+    for (const length of [0, 7, 59, 60, 61, 1000, 60 + 1_048_576 + 16, sealed.length - 1])
+      await refused(sealed.subarray(0, length))
     for (const at of [0, 8, 12, 44, 60, 500_000, sealed.length - 1]) {
       const changed = Buffer.from(sealed)
       changed[at] = (changed[at] ?? 0) ^ 1
@@ -43,9 +56,14 @@ describe('sealStream() and openStream()', () => {
 
 describe('keyturn backup and restore', () => {
   let world: World
-  beforeEach(async () => { world = await World.create() })
-  afterEach(async () => { await world.remove() })
-  const run = (...args: string[]): Promise<Outcome> => keyturn([...args, '--passphrase-file', world.path('passphrase'), '--json'], { cwd: world.folder })
+  beforeEach(async () => {
+    world = await World.create()
+  })
+  afterEach(async () => {
+    await world.remove()
+  })
+  const run = (...args: string[]): Promise<Outcome> =>
+    keyturn([...args, '--passphrase-file', world.path('passphrase'), '--json'], { cwd: world.folder })
 
   it('refuse to seal under a passphrase that was not given for the backup and does not open the home', async () => {
     await writeFile(world.path('mistyped'), 'tset\n', { mode: 0o600 })
@@ -53,7 +71,9 @@ describe('keyturn backup and restore', () => {
     const outcome = await keyturn(['backup', world.path('b'), '--json'], { env })
     expect([codeOf(outcome), outcome.code]).toEqual(['KEY_PASSPHRASE', 4])
     expect(await readdir(world.folder)).not.toContain('b')
-    dataOf(await keyturn(['backup', world.path('b'), '--json', '--backup-passphrase-file', world.path('mistyped')], { env }))
+    dataOf(
+      await keyturn(['backup', world.path('b'), '--json', '--backup-passphrase-file', world.path('mistyped')], { env }),
+    )
   })
 
   it('bring a home back, byte for byte', async () => {
@@ -63,7 +83,9 @@ describe('keyturn backup and restore', () => {
     const made = dataOf(await run('backup', 'b', '--home', 'home'))
     expect(made).toMatchObject({ read_back: true })
     expect(dataOf(await run('restore', 'b', '--home', 'again'))['files']).toBe(made['files'])
-    for (const name of (await readdir(world.path('again'), { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())) {
+    for (const name of (await readdir(world.path('again'), { recursive: true, withFileTypes: true })).filter((entry) =>
+      entry.isFile(),
+    )) {
       const path = `${name.parentPath}/${name.name}`
       expect((await readFile(path)).equals(await readFile(path.replace('/again', '/home')))).toBe(true)
     }

@@ -4,18 +4,25 @@ import { cp, mkdir, readdir, readFile, symlink, truncate, writeFile } from 'node
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { codeOf, dataOf, keyturn, type Outcome } from './support/keyturn.ts'
+import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
+import type { Outcome } from './support/keyturn.ts'
 import { World } from './support/world.ts'
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
 let world: World
-beforeEach(async () => { world = await World.create() })
-afterEach(async () => { await world.remove() })
+beforeEach(async () => {
+  world = await World.create()
+})
+afterEach(async () => {
+  await world.remove()
+})
 
 /** Runs a command on the world's home. */
 function run(...args: string[]): Promise<Outcome> {
-  return keyturn(['--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--json', ...args], { cwd: world.folder })
+  return keyturn(['--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--json', ...args], {
+    cwd: world.folder,
+  })
 }
 
 /** An exit code with the error code that explains it. */
@@ -27,7 +34,24 @@ async function archive(): Promise<void> {
   await world.source()
   expect((await run('pack', 'keygen', '--out-dir', 'k')).code).toBe(0)
   expect((await run('pack', 'keygen', '--out-dir', 'other')).code).toBe(0)
-  expect((await run('pack', 'build', '--input', 'source', '--output', 'a.m2p', '--key', 'k/master.key', '--sign-secret-key', 'k/signing.key', '--key-id', '3')).code).toBe(0)
+  expect(
+    (
+      await run(
+        'pack',
+        'build',
+        '--input',
+        'source',
+        '--output',
+        'a.m2p',
+        '--key',
+        'k/master.key',
+        '--sign-secret-key',
+        'k/signing.key',
+        '--key-id',
+        '3',
+      )
+    ).code,
+  ).toBe(0)
 }
 
 describe('keyturn pack verify', () => {
@@ -35,8 +59,14 @@ describe('keyturn pack verify', () => {
     await archive()
     const verify = (...args: string[]): Promise<Outcome> => run('pack', 'verify', '--archive', 'a.m2p', ...args)
     expect((await verify('--public-key', 'k/signing.pub', '--key', 'k/master.key')).code).toBe(0)
-    expect(answer(await verify('--public-key', 'k/signing.pub', '--key', 'other/master.key'))).toEqual([4, 'M2P_KEY_COMMITMENT'])
-    expect(answer(await verify('--public-key', 'other/signing.pub', '--key', 'k/master.key'))).toEqual([4, 'M2P_SIGNATURE'])
+    expect(answer(await verify('--public-key', 'k/signing.pub', '--key', 'other/master.key'))).toEqual([
+      4,
+      'M2P_KEY_COMMITMENT',
+    ])
+    expect(answer(await verify('--public-key', 'other/signing.pub', '--key', 'k/master.key'))).toEqual([
+      4,
+      'M2P_SIGNATURE',
+    ])
     expect(answer(await verify('--public-key', 'k/signing.pub', '--key', 'k/master.key', '--key-id', '4'))[0]).toBe(4)
     await truncate(world.path('a.m2p'), 5000)
     expect((await verify('--public-key', 'k/signing.pub', '--key', 'k/master.key')).code).toBe(4)
@@ -109,13 +139,28 @@ describe('keyturn update and launch', () => {
     await world.release('two')
     for (const delayMs of [250, 400, 500, 650]) {
       await cp(world.path('game'), world.path('copy'), { recursive: true, force: true })
-      const child = spawn(process.execPath, [main, 'update', '--dir', 'copy', '--quiet'], { cwd: world.folder, stdio: 'ignore' })
-      const ended = new Promise((resolve) => { child.once('close', resolve) })
+      const child = spawn(process.execPath, [main, 'update', '--dir', 'copy', '--quiet'], {
+        cwd: world.folder,
+        stdio: 'ignore',
+      })
+      const ended = new Promise((resolve) => {
+        child.once('close', resolve)
+      })
       setTimeout(() => child.kill('SIGKILL'), delayMs)
       await ended
       const repaired = dataOf(await run('repair', '--dir', 'copy'))
       expect(['up-to-date', 'repaired']).toContain(repaired['outcome'])
-      const start = await run('launch', '--dir', 'copy', '--offline', '--program', process.execPath, '--', '-e', 'process.exit(0)')
+      const start = await run(
+        'launch',
+        '--dir',
+        'copy',
+        '--offline',
+        '--program',
+        process.execPath,
+        '--',
+        '-e',
+        'process.exit(0)',
+      )
       expect(start.code, start.stdout).toBe(0)
     }
   }, 900_000)
@@ -130,21 +175,55 @@ describe('a full disk', () => {
     const before = await readFile(world.path('game', 'pack', 'data.m2p'))
     await world.release(randomBytes(40_000).toString('hex'))
     // No file of this process may grow beyond 16 KiB: the archive does not fit, the documents of a cycle do.
-    const limited = spawn('bash', ['-c', `ulimit -f 16; exec "$0" --no-warnings "$@"`, process.execPath, main, 'update', '--dir', 'game', '--json'], { cwd: world.folder, stdio: ['ignore', 'pipe', 'ignore'] })
+    const limited = spawn(
+      'bash',
+      ['-c', `ulimit -f 16; exec "$0" --no-warnings "$@"`, process.execPath, main, 'update', '--dir', 'game', '--json'],
+      { cwd: world.folder, stdio: ['ignore', 'pipe', 'ignore'] },
+    )
     let stdout = ''
-    limited.stdout.on('data', (part: Buffer) => { stdout += part.toString() })
-    const code = await new Promise((resolve) => { limited.once('close', resolve) })
+    limited.stdout.on('data', (part: Buffer) => {
+      stdout += part.toString()
+    })
+    const code = await new Promise((resolve) => {
+      limited.once('close', resolve)
+    })
     expect([code, codeOf({ code: 3, stdout, stderr: '' })]).toEqual([3, 'LA_DISK_FULL'])
     expect((await readFile(world.path('game', 'pack', 'data.m2p'))).equals(before)).toBe(true)
-    expect((await run('launch', '--dir', 'game', '--offline', '--program', process.execPath, '--', '-e', 'process.exit(0)')).code).toBe(0)
+    expect(
+      (await run('launch', '--dir', 'game', '--offline', '--program', process.execPath, '--', '-e', 'process.exit(0)'))
+        .code,
+    ).toBe(0)
     expect(dataOf(await run('update', '--dir', 'game'))['outcome']).toBe('updated')
   }, 900_000)
 
   it('stops a build with exit 3 and leaves no archive behind', async () => {
     await world.source(randomBytes(40_000).toString('hex'))
     const script = `ulimit -f 16; exec "$0" --no-warnings "$@"`
-    const limited = spawn('bash', ['-c', script, process.execPath, main, 'pack', 'tree', '--input', 'source', '--output', 'tree', '--home', world.path('home'), '--passphrase-file', world.path('passphrase')], { cwd: world.folder, stdio: 'ignore' })
-    expect(await new Promise((resolve) => { limited.once('close', resolve) })).toBe(3)
+    const limited = spawn(
+      'bash',
+      [
+        '-c',
+        script,
+        process.execPath,
+        main,
+        'pack',
+        'tree',
+        '--input',
+        'source',
+        '--output',
+        'tree',
+        '--home',
+        world.path('home'),
+        '--passphrase-file',
+        world.path('passphrase'),
+      ],
+      { cwd: world.folder, stdio: 'ignore' },
+    )
+    expect(
+      await new Promise((resolve) => {
+        limited.once('close', resolve)
+      }),
+    ).toBe(3)
     expect(await readdir(world.path('tree', 'pack'))).toEqual([])
   }, 900_000)
 })
@@ -152,14 +231,28 @@ describe('a full disk', () => {
 describe('keyturn', () => {
   it('says that a folder is wanted when a file is given as the source tree: exit 2', async () => {
     const outcome = await run('pack', 'tree', '--input', world.path('passphrase'), '--output', world.path('t'))
-    expect([outcome.code, codeOf(outcome), outcome.stdout]).toEqual([2, 'CLI_PATH_UNKNOWN', expect.stringContaining('A folder is wanted')])
+    expect([outcome.code, codeOf(outcome), outcome.stdout]).toEqual([
+      2,
+      'CLI_PATH_UNKNOWN',
+      expect.stringContaining('A folder is wanted'),
+    ])
   })
 
   it('refuses a wrong passphrase with exit 4, a missing home with 2, a damaged home with 4', async () => {
     await writeFile(world.path('wrong'), 'wrong\n')
-    const wrong = await keyturn(['doctor', '--json', '--home', world.path('home'), '--passphrase-file', world.path('wrong')])
+    const wrong = await keyturn([
+      'doctor',
+      '--json',
+      '--home',
+      world.path('home'),
+      '--passphrase-file',
+      world.path('wrong'),
+    ])
     expect(JSON.stringify(wrong.stdout)).toContain('KEY_PASSPHRASE')
-    expect(answer(await keyturn(['status', '--json', '--home', world.path('nowhere')]))).toEqual([2, 'CLI_HOME_MISSING'])
+    expect(answer(await keyturn(['status', '--json', '--home', world.path('nowhere')]))).toEqual([
+      2,
+      'CLI_HOME_MISSING',
+    ])
     await writeFile(join(world.path('home'), 'home.json'), '{"format":"keyturn-home","version":99}')
     expect(answer(await run('status'))).toEqual([4, 'CLI_HOME_FORMAT'])
   })
@@ -176,9 +269,26 @@ describe('keyturn', () => {
       onSpawn: (child) => child.stdout?.once('data', () => child.kill('SIGINT')),
     })
     expect(outcome.code).toBe(0)
-    const stopped = await keyturn(['pack', 'tree', '--events', '--json', '--input', 'source', '--output', 'tree', '--home', world.path('home'), '--passphrase-file', world.path('passphrase')], {
-      cwd: world.folder, onSpawn: (child) => child.stderr?.once('data', () => child.kill('SIGINT')),
-    })
+    const stopped = await keyturn(
+      [
+        'pack',
+        'tree',
+        '--events',
+        '--json',
+        '--input',
+        'source',
+        '--output',
+        'tree',
+        '--home',
+        world.path('home'),
+        '--passphrase-file',
+        world.path('passphrase'),
+      ],
+      {
+        cwd: world.folder,
+        onSpawn: (child) => child.stderr?.once('data', () => child.kill('SIGINT')),
+      },
+    )
     expect(answer(stopped)).toEqual([5, 'CLI_INTERRUPTED'])
     expect((await readdir(world.path('tree', 'pack'))).filter((name) => !name.endsWith('.m2p'))).toEqual([])
   })

@@ -12,7 +12,15 @@ const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 const pinned = /^[\w.-]+\/[\w./-]+@[0-9a-f]{40}$/
 
 type Variables = Readonly<Record<string, string>>
-interface Step { id?: string; name?: string; uses?: string; run?: string; shell?: string; env?: Variables; with?: Record<string, unknown> }
+interface Step {
+  id?: string
+  name?: string
+  uses?: string
+  run?: string
+  shell?: string
+  env?: Variables
+  with?: Record<string, unknown>
+}
 interface Action {
   name: string
   description: string
@@ -20,7 +28,9 @@ interface Action {
   outputs: Record<string, { description: string; value: string }>
   runs: { using: string; steps: Step[] }
 }
-interface Workflow { jobs: Record<string, { 'runs-on': string; permissions: unknown; concurrency: string; steps: Step[] }> }
+interface Workflow {
+  jobs: Record<string, { 'runs-on': string; permissions: unknown; concurrency: string; steps: Step[] }>
+}
 interface GitlabJob {
   image: string
   resource_group: string
@@ -31,7 +41,8 @@ interface GitlabJob {
 }
 
 const guide = await readFile(join(root, 'docs/guides/ci.md'), 'utf8')
-const blocks = (language: string): string[] => [...guide.matchAll(new RegExp(`^ *\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, 'gm'))].map((match) => match[1] ?? '')
+const blocks = (language: string): string[] =>
+  [...guide.matchAll(new RegExp(`^ *\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, 'gm'))].map((match) => match[1] ?? '')
 const [workflowText = '', gitlabText = ''] = blocks('yaml')
 const workflow = parse(workflowText) as Workflow
 const gitlab = parse(gitlabText) as Record<string, GitlabJob>
@@ -67,19 +78,38 @@ class Runner {
     await mkdir(this.path('repo'))
     const keyturn = `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`
     await writeFile(this.path('keyturn'), keyturn, { mode: 0o755 })
-    await writeFile(this.path('bin', 'npm'), `#!/bin/sh\necho "$@" >> "${this.path('npm.log')}"\ncp "${this.path('keyturn')}" "${this.path('bin')}/"\n`, { mode: 0o755 })
-    await writeFile(this.path('repo', 'build-client.sh'), '#!/bin/sh\nmkdir -p "$1/data" && echo one > "$1/data/one.txt" && echo read me > "$1/read.me"\n', { mode: 0o755 })
+    await writeFile(
+      this.path('bin', 'npm'),
+      `#!/bin/sh\necho "$@" >> "${this.path('npm.log')}"\ncp "${this.path('keyturn')}" "${this.path('bin')}/"\n`,
+      { mode: 0o755 },
+    )
+    await writeFile(
+      this.path('repo', 'build-client.sh'),
+      '#!/bin/sh\nmkdir -p "$1/data" && echo one > "$1/data/one.txt" && echo read me > "$1/read.me"\n',
+      { mode: 0o755 },
+    )
     await writeFile(this.path('repo', 'CHANGES.md'), 'News\n')
   }
 
   async run(script: string, variables: Variables = {}): Promise<string> {
     const child = spawn('bash', ['-eo', 'pipefail', '-c', script], {
-      cwd: this.path('repo'), stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: `${this.path('bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`, HOME: this.folder, NODE_NO_WARNINGS: '1', ...variables },
+      cwd: this.path('repo'),
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        PATH: `${this.path('bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
+        HOME: this.folder,
+        NODE_NO_WARNINGS: '1',
+        ...variables,
+      },
     })
     let output = ''
-    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => { output += text })
-    const code = await new Promise((resolve) => { child.once('close', resolve) })
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text
+      })
+    const code = await new Promise((resolve) => {
+      child.once('close', resolve)
+    })
     expect(code, `${script}\n${output}`).toBe(0)
     return output
   }
@@ -105,7 +135,10 @@ async function makeBackup(): Promise<string> {
     await publisher.prepare()
     await cp(publisher.path('keyturn'), publisher.path('bin', 'keyturn'))
     await writeFile(publisher.path('repo', 'ci-passphrase.txt'), 'of ci\n', { mode: 0o600 })
-    await publisher.run(blocks('sh')[0] ?? '', { KEYTURN_HOME: world.path('home'), KEYTURN_PASSPHRASE_FILE: world.path('passphrase') })
+    await publisher.run(blocks('sh')[0] ?? '', {
+      KEYTURN_HOME: world.path('home'),
+      KEYTURN_PASSPHRASE_FILE: world.path('passphrase'),
+    })
     await cp(publisher.path('repo', 'ci.backup'), runner.path('temp', 'home.backup'))
   } finally {
     await rm(publisher.folder, { recursive: true, force: true })
@@ -117,43 +150,70 @@ describe('the GitHub workflow of docs/guides/ci.md', () => {
   it('has the form of a workflow: actions pinned by commit, one thing a step, inputs that the action has', () => {
     expect(Object.keys(workflow)).toEqual(['jobs'])
     const { release } = workflow.jobs
-    expect(release).toMatchObject({ 'runs-on': 'ubuntu-latest', permissions: { contents: 'read' }, concurrency: 'keyturn-release' })
+    expect(release).toMatchObject({
+      'runs-on': 'ubuntu-latest',
+      permissions: { contents: 'read' },
+      concurrency: 'keyturn-release',
+    })
     for (const step of release?.steps ?? []) {
       expect((step.uses === undefined) !== (step.run === undefined), JSON.stringify(step)).toBe(true)
       if (step.uses !== undefined && !step.uses.startsWith('your-org/')) expect(step.uses).toMatch(pinned)
     }
-    const own = release?.steps.find(({ uses }) => uses?.startsWith('your-org/keyturn/tooling/actions/publish@') === true)
+    const own = release?.steps.find(
+      ({ uses }) => uses?.startsWith('your-org/keyturn/tooling/actions/publish@') === true,
+    )
     const given = Object.keys(own?.with ?? {})
     expect(given.filter((name) => !(name in action.inputs))).toEqual([])
-    expect(Object.entries(action.inputs).filter(([name, { required }]) => required === true && !given.includes(name))).toEqual([])
+    expect(
+      Object.entries(action.inputs).filter(([name, { required }]) => required === true && !given.includes(name)),
+    ).toEqual([])
   })
 
   it('releases with the reusable action: its steps run as they stand', async () => {
     expect(Object.keys(action)).toEqual(['name', 'description', 'inputs', 'outputs', 'runs'])
     expect(action.runs.using).toBe('composite')
     await makeBackup()
-    const runnerValues = { 'runner.temp': runner.path('temp'), 'secrets.KEYTURN_PASSPHRASE': 'of ci', 'secrets.KEYTURN_TOKEN': world.token }
+    const runnerValues = {
+      'runner.temp': runner.path('temp'),
+      'secrets.KEYTURN_PASSPHRASE': 'of ci',
+      'secrets.KEYTURN_TOKEN': world.token,
+    }
     let inputs: Variables = {}
     for (const step of workflow.jobs['release']?.steps ?? []) {
-      if (step.run !== undefined) await runner.run(step.run, { RUNNER_TEMP: runner.path('temp'), ...filledInAll(step.env ?? {}, runnerValues) })
+      if (step.run !== undefined)
+        await runner.run(step.run, { RUNNER_TEMP: runner.path('temp'), ...filledInAll(step.env ?? {}, runnerValues) })
       if (step.uses?.startsWith('your-org/') === true) inputs = filledInAll(step.with as Variables, runnerValues)
     }
-    const defaults = Object.fromEntries(Object.entries(action.inputs).map(([name, input]) => [name, input.default ?? '']))
-    const values: Record<string, string> = Object.fromEntries(Object.entries({ ...defaults, ...inputs, server: world.url }).map(([name, value]) => [`inputs.${name}`, value]))
+    const defaults = Object.fromEntries(
+      Object.entries(action.inputs).map(([name, input]) => [name, input.default ?? '']),
+    )
+    const values: Record<string, string> = Object.fromEntries(
+      Object.entries({ ...defaults, ...inputs, server: world.url }).map(([name, value]) => [`inputs.${name}`, value]),
+    )
     const output = runner.path('output')
     await writeFile(output, '')
     for (const step of action.runs.steps) {
       expect(step.shell).toBe('bash')
-      await runner.run(step.run ?? '', { GITHUB_OUTPUT: output, ...filledInAll(step.env ?? {}, { ...runnerValues, ...values }) })
+      await runner.run(step.run ?? '', {
+        GITHUB_OUTPUT: output,
+        ...filledInAll(step.env ?? {}, { ...runnerValues, ...values }),
+      })
     }
     const version = /^release=(\d{4}\.\d{2}\.\d{2}-\d+)$/m.exec(await readFile(output, 'utf8'))?.[1]
     expect(action.outputs['release']?.value).toBe('${{ steps.publish.outputs.release }}')
     expect((await world.client?.getRelease('test', 'beta', version ?? ''))?.version).toBe(version)
     expect(await readFile(runner.path('npm.log'), 'utf8')).toBe('install --global @keyturn/cli@latest\n')
     await expect(access(runner.path('temp', 'keyturn-home'))).rejects.toMatchObject({ code: 'ENOENT' })
-    await runner.run('keyturn restore temp/home.backup --home again && keyturn release show "$V" --channel beta --home again'.replace('temp/', `${runner.path('temp')}/`), {
-      V: version ?? '', KEYTURN_PASSPHRASE_FILE: runner.path('temp', 'passphrase'),
-    })
+    await runner.run(
+      'keyturn restore temp/home.backup --home again && keyturn release show "$V" --channel beta --home again'.replace(
+        'temp/',
+        `${runner.path('temp')}/`,
+      ),
+      {
+        V: version ?? '',
+        KEYTURN_PASSPHRASE_FILE: runner.path('temp', 'passphrase'),
+      },
+    )
   })
 })
 
@@ -167,7 +227,8 @@ describe('the GitLab job of docs/guides/ci.md', () => {
     const files = { KEYTURN_PASSPHRASE: 'of ci\n', KEYTURN_TOKEN_FILE: `${world.token}\n` }
     for (const [name, text] of Object.entries(files)) await writeFile(runner.path('temp', name), text, { mode: 0o600 })
     const given = {
-      CI_PROJECT_DIR: runner.path('repo'), KEYTURN_BACKUP: await makeBackup(),
+      CI_PROJECT_DIR: runner.path('repo'),
+      KEYTURN_BACKUP: await makeBackup(),
       ...Object.fromEntries(Object.keys(files).map((name) => [name, runner.path('temp', name)])),
     }
     const exported = Object.entries(job.variables).map(([name, value]) => `export ${name}="${value}"`)

@@ -1,16 +1,22 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { KeyturnError, type ErrorKind } from '@keyturn/primitives'
+import { KeyturnError } from '@keyturn/primitives'
+import type { ErrorKind } from '@keyturn/primitives'
 import { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Cli, type CommandSpec } from '../src/command.ts'
+import { Cli } from '../src/command.ts'
+import type { CommandSpec } from '../src/command.ts'
 import { CliError } from '../src/errors.ts'
 import { exitCodes } from '@keyturn/primitives'
 
 let folder = ''
-beforeEach(async () => { folder = await mkdtemp(join(tmpdir(), 'keyturn-command-')) })
-afterEach(async () => { await rm(folder, { recursive: true, force: true }) })
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'keyturn-command-'))
+})
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
 
 class TestError extends KeyturnError<'TEST'> {
   override readonly name = 'TestError'
@@ -19,20 +25,39 @@ class TestError extends KeyturnError<'TEST'> {
   }
 }
 
-interface Result { code: number; stdout: string; stderr: string }
+interface Result {
+  code: number
+  stdout: string
+  stderr: string
+}
 
-async function call(argv: string[], spec: Partial<CommandSpec<Record<string, unknown>>>, env: Record<string, string> = {}): Promise<Result> {
+async function call(
+  argv: string[],
+  spec: Partial<CommandSpec<Record<string, unknown>>>,
+  env: Record<string, string> = {},
+): Promise<Result> {
   let stdout = ''
   let stderr = ''
   const program = new Command('keyturn').exitOverride().configureOutput({ writeErr: () => {} })
   const cli = new Cli(program, {
-    stdout: { write: (text) => { stdout += text } },
-    stderr: { write: (text) => { stderr += text } },
-    env, signal: new AbortController().signal,
+    stdout: {
+      write: (text) => {
+        stdout += text
+      },
+    },
+    stderr: {
+      write: (text) => {
+        stderr += text
+      },
+    },
+    env,
+    signal: new AbortController().signal,
   })
   const noun = program.command('thing').description('a thing')
   cli.define(noun.command('do').option('--level <n>', 'level', '1').argument('[what]'), {
-    example: 'keyturn thing do', run: () => ({ data: {} }), ...spec,
+    example: 'keyturn thing do',
+    run: () => ({ data: {} }),
+    ...spec,
   })
   try {
     await program.parseAsync(argv, { from: 'user' })
@@ -55,7 +80,10 @@ describe('Cli.define()', () => {
   })
 
   it('prints text without --json, and takes global flags before and after the command', async () => {
-    const run: CommandSpec<Record<string, unknown>>['run'] = (context) => ({ data: {}, text: `home ${context.homeFolder}` })
+    const run: CommandSpec<Record<string, unknown>>['run'] = (context) => ({
+      data: {},
+      text: `home ${context.homeFolder}`,
+    })
     expect((await call(['--home', '/a', 'thing', 'do'], { run })).stdout).toBe('home /a\n')
     expect((await call(['thing', 'do', '--home', '/b'], { run })).stdout).toBe('home /b\n')
     expect((await call(['thing', 'do'], { run }, { KEYTURN_HOME: '/c' })).stdout).toBe('home /c\n')
@@ -63,9 +91,17 @@ describe('Cli.define()', () => {
 
   it('maps every kind of error to its exit code, with code, hint and details in the envelope', async () => {
     for (const [kind, exit] of Object.entries(exitCodes)) {
-      const result = await call(['thing', 'do', '--json', '--home', folder], { run: () => { throw new TestError(kind as ErrorKind) } })
+      const result = await call(['thing', 'do', '--json', '--home', folder], {
+        run: () => {
+          throw new TestError(kind as ErrorKind)
+        },
+      })
       expect(result.code).toBe(exit)
-      expect(JSON.parse(result.stdout)).toMatchObject({ ok: false, command: 'thing do', error: { code: 'TEST', hint: 'Try again', details: { at: 7 } } })
+      expect(JSON.parse(result.stdout)).toMatchObject({
+        ok: false,
+        command: 'thing do',
+        error: { code: 'TEST', hint: 'Try again', details: { at: 7 } },
+      })
     }
   })
 
@@ -76,7 +112,11 @@ describe('Cli.define()', () => {
   })
 
   it('turns an unexpected error into exit code 70 with a report only its owner can read', async () => {
-    const { code, stderr } = await call(['thing', 'do', '--home', folder], { run: () => { throw new TypeError('oops') } })
+    const { code, stderr } = await call(['thing', 'do', '--home', folder], {
+      run: () => {
+        throw new TypeError('oops')
+      },
+    })
     expect(code).toBe(70)
     const id = /report it with the id ([0-9a-f]{10})/.exec(stderr)?.[1] ?? ''
     const [file] = await readdir(join(folder, 'reports'))
@@ -85,10 +125,22 @@ describe('Cli.define()', () => {
   })
 
   it('gives network and disk errors of the platform a code', async () => {
-    const network = new TypeError('fetch failed', { cause: Object.assign(new Error('connect'), { code: 'ECONNREFUSED' }) })
-    expect(await call(['thing', 'do', '--json'], { run: () => { throw network } })).toMatchObject({ code: 3 })
+    const network = new TypeError('fetch failed', {
+      cause: Object.assign(new Error('connect'), { code: 'ECONNREFUSED' }),
+    })
+    expect(
+      await call(['thing', 'do', '--json'], {
+        run: () => {
+          throw network
+        },
+      }),
+    ).toMatchObject({ code: 3 })
     const missing = Object.assign(new Error('no'), { code: 'ENOENT', path: '/x\u001b' })
-    const result = await call(['thing', 'do'], { run: () => { throw missing } })
+    const result = await call(['thing', 'do'], {
+      run: () => {
+        throw missing
+      },
+    })
     expect(result).toMatchObject({ code: 2 })
     expect(result.stderr).not.toContain('\u001b')
   })
@@ -104,8 +156,12 @@ describe('Cli.define()', () => {
     const order: string[] = []
     await call(['thing', 'do'], {
       run: (context) => {
-        context.defer(() => { order.push('first') })
-        context.defer(() => { order.push('second') })
+        context.defer(() => {
+          order.push('first')
+        })
+        context.defer(() => {
+          order.push('second')
+        })
         throw new CliError('CLI_DECLINED', 'no')
       },
     })
@@ -114,7 +170,10 @@ describe('Cli.define()', () => {
 
   it('takes defaults for a command from the configuration, and refuses settings it does not know', async () => {
     const file = join(folder, 'config.json')
-    const run: CommandSpec<Record<string, unknown>>['run'] = (_context, options) => ({ data: {}, text: String(options['level']) })
+    const run: CommandSpec<Record<string, unknown>>['run'] = (_context, options) => ({
+      data: {},
+      text: String(options['level']),
+    })
     await writeFile(file, '{"commands":{"thing do":{"level":9}}}')
     expect((await call(['thing', 'do', '--config', file], { run })).stdout).toBe('9\n')
     expect((await call(['thing', 'do', '--config', file, '--level', '3'], { run })).stdout).toBe('3\n')
@@ -129,7 +188,12 @@ describe('Cli.define()', () => {
       await context.ask.passphrase('Passphrase')
       return { data: {} }
     }
-    for (const [mode, warned] of [[0o644, true], [0o640, true], [0o600, false], [0o400, false]] as const) {
+    for (const [mode, warned] of [
+      [0o644, true],
+      [0o640, true],
+      [0o600, false],
+      [0o400, false],
+    ] as const) {
       const file = join(folder, `p${mode}`)
       await writeFile(file, 'correct horse\n', { mode })
       const { code, stderr } = await call(['thing', 'do', '--passphrase-file', file], { run })

@@ -1,7 +1,8 @@
 import { execFile, spawnSync } from 'node:child_process'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { describeCommands, describeM2pack, flattenCommands, type CommandDescription } from '../src/command-tree.ts'
+import { describeCommands, describeM2pack, flattenCommands } from '../src/command-tree.ts'
+import type { CommandDescription } from '../src/command-tree.ts'
 import { nouns } from '../src/commands/index.ts'
 import { completionScript, shells } from '../src/completion-script.ts'
 import { manPage } from '../src/man-page.ts'
@@ -29,7 +30,10 @@ describe('every command', () => {
       if (command.commands.length > 0) continue
       expect(command.examples.length, `${command.path} has no example`).toBeGreaterThan(0)
       const known = new Set(command.flags.flatMap(({ long, short }) => [long, short]))
-      expect(command.examples.some((example) => example.includes(`keyturn ${command.path}`)), command.path).toBe(true)
+      expect(
+        command.examples.some((example) => example.includes(`keyturn ${command.path}`)),
+        command.path,
+      ).toBe(true)
       for (const example of command.examples.filter((line) => line.startsWith('keyturn '))) {
         const words = wordsOf(example.split(/ -- | && | > | \| /)[0] ?? '')
         for (const word of words.filter((part) => /^--?[a-z]/i.test(part))) {
@@ -47,7 +51,8 @@ describe('every command', () => {
   it('takes no passphrase, key or token as the value of a flag', () => {
     for (const { path, flags } of commands) {
       for (const { long, value } of flags) {
-        if (/pass(phrase|word)|secret|token/.test(long) && value !== '') expect(`${path} ${long} ${value}`).toMatch(/<(file|n|dir)>/)
+        if (/pass(phrase|word)|secret|token/.test(long) && value !== '')
+          expect(`${path} ${long} ${value}`).toMatch(/<(file|n|dir)>/)
       }
     }
   })
@@ -56,18 +61,25 @@ describe('every command', () => {
 describe('manPage()', () => {
   it('holds every command with its flags and examples, and nothing that roff would take for a request', () => {
     const page = manPage(root, '1.2.3')
-    for (const { path, commands: below } of commands) if (below.length === 0) expect(page).toContain(`.SS keyturn ${path.replaceAll('-', '\\-')}`)
+    for (const { path, commands: below } of commands)
+      if (below.length === 0) expect(page).toContain(`.SS keyturn ${path.replaceAll('-', '\\-')}`)
     const requests = /^\.(TH|SH|SS|TP|B|I|RI|PP|RS|RE|nf|fi)( |$)/
     expect(page.split('\n').filter((line) => line.startsWith('.') && !requests.test(line))).toEqual([])
   })
 
-  it.skipIf(!isInstalled('groff', 'manual pages are not set'))('is set by groff without a warning, m2pack too', async () => {
-    for (const description of [root, await describeM2pack()]) {
-      const { stdout, stderr, status } = spawnSync('groff', ['-man', '-Tutf8', '-ww', '-rLL=78n'], { input: manPage(description, '1.2.3'), encoding: 'utf8' })
-      expect([status, stderr]).toEqual([0, ''])
-      expect(stdout.replaceAll(/\u001b\[[0-9;]*m/g, '')).toContain(`${description.program} - `)
-    }
-  })
+  it.skipIf(!isInstalled('groff', 'manual pages are not set'))(
+    'is set by groff without a warning, m2pack too',
+    async () => {
+      for (const description of [root, await describeM2pack()]) {
+        const { stdout, stderr, status } = spawnSync('groff', ['-man', '-Tutf8', '-ww', '-rLL=78n'], {
+          input: manPage(description, '1.2.3'),
+          encoding: 'utf8',
+        })
+        expect([status, stderr]).toEqual([0, ''])
+        expect(stdout.replaceAll(/\u001b\[[0-9;]*m/g, '')).toContain(`${description.program} - `)
+      }
+    },
+  )
 
   it('shows for m2pack the examples of m2pack', async () => {
     const page = manPage(await describeM2pack(), '1.2.3')
@@ -88,7 +100,10 @@ describe('completionScript()', () => {
     const script = completionScript(root, 'bash')
     const complete = async (...words: string[]): Promise<string[]> => {
       const list = words.map((word) => `'${word}'`).join(' ')
-      const { stdout } = await run('bash', ['-c', `${script}\nCOMP_WORDS=(keyturn ${list}); COMP_CWORD=${words.length}; _keyturn; printf '%s\\n' "\${COMPREPLY[@]}"`])
+      const { stdout } = await run('bash', [
+        '-c',
+        `${script}\nCOMP_WORDS=(keyturn ${list}); COMP_CWORD=${words.length}; _keyturn; printf '%s\\n' "\${COMPREPLY[@]}"`,
+      ])
       return stdout.trim().split('\n')
     }
     expect(await complete('sta')).toEqual(['status'])

@@ -1,22 +1,35 @@
 import { writeFile } from 'node:fs/promises'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { describeCommands, flattenCommands, type CommandDescription } from '../src/command-tree.ts'
+import { describeCommands, flattenCommands } from '../src/command-tree.ts'
+import type { CommandDescription } from '../src/command-tree.ts'
 import { completionScript } from '../src/completion-script.ts'
 import { isInstalled, Terminal } from './support/terminal.ts'
 
 const hasTmux = isInstalled('tmux', 'completions are not tried with Tab')
 let root: CommandDescription
-beforeAll(async () => { root = await describeCommands() })
+beforeAll(async () => {
+  root = await describeCommands()
+})
 
 let terminal: Terminal
-beforeEach(async () => { terminal = await Terminal.open() })
-afterEach(async () => { await terminal.close() })
+beforeEach(async () => {
+  terminal = await Terminal.open()
+})
+afterEach(async () => {
+  await terminal.close()
+})
 
 /** How each shell is started without files of the user's, and reads the script. */
 const shells = {
   bash: { command: ['bash', '--norc', '--noprofile'], read: "PS1='ready> '; source ./script; clear" },
-  zsh: { command: ['zsh', '-f'], read: "PROMPT='ready> '; autoload -Uz compinit && compinit -u -d ./dump; source ./script; clear" },
-  fish: { command: ['fish', '--no-config'], read: "function fish_prompt; echo 'ready> '; end; set -g fish_greeting; source ./script; clear" },
+  zsh: {
+    command: ['zsh', '-f'],
+    read: "PROMPT='ready> '; autoload -Uz compinit && compinit -u -d ./dump; source ./script; clear",
+  },
+  fish: {
+    command: ['fish', '--no-config'],
+    read: "function fish_prompt; echo 'ready> '; end; set -g fish_greeting; source ./script; clear",
+  },
 } as const
 
 describe.each(Object.keys(shells) as (keyof typeof shells)[])('completions in %s', (shell) => {
@@ -56,7 +69,8 @@ describe('completions in PowerShell', () => {
     const entries = [...script.matchAll(/^ {4}'((?:[^']|'')*)' = @\(('(?:[^']|'')*'(?:, '(?:[^']|'')*')*)\)$/gm)]
     expect(entries.map((entry) => entry[1])).toEqual(flattenCommands(root).map(({ path }) => path))
     const bare = script.replaceAll(/'(?:[^']|'')*'|"[^"]*"|#.*$/gm, '')
-    for (const [open, close] of ['{}', '()', '[]']) expect(bare.split(open as string).length, open).toBe(bare.split(close as string).length)
+    for (const [open, close] of ['{}', '()', '[]'])
+      expect(bare.split(open as string).length, open).toBe(bare.split(close as string).length)
     expect(bare).not.toMatch(/['"]/)
   })
 })

@@ -15,12 +15,19 @@ const golden = fileURLToPath(new URL('golden/home-1.backup', import.meta.url))
 const passphrase = new TextEncoder().encode('golden')
 
 let folder = ''
-beforeEach(async () => { folder = await mkdtemp(join(tmpdir(), 'keyturn-golden-')) })
-afterEach(async () => { await rm(folder, { recursive: true, force: true }) })
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'keyturn-golden-'))
+})
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
 
 describe('golden files', () => {
   it('home-1.backup opens for ever: backup 1, home 1, keystores, log and role document', async () => {
-    const count = await readHomeStream(openStream(passphrase, createReadStream(golden) as AsyncIterable<Uint8Array>), folder)
+    const count = await readHomeStream(
+      openStream(passphrase, createReadStream(golden) as AsyncIterable<Uint8Array>),
+      folder,
+    )
     expect(count.files).toBeGreaterThan(4)
     const description = await readHome(folder)
     const paths = homePaths(folder)
@@ -30,7 +37,9 @@ describe('golden files', () => {
     const nextKeys = await Keys.open(paths.nextIdentityKey, passphrase, { clock: Date.now })
     try {
       expect(hexEncode(await keys.publicKey(keyAlias.release(1)))).toBe(document.roles.release.keys[0])
-      expect(hexEncode(await keys.publicKey(description.identity.alias))).toBe(hexEncode(log.state.publicKeys[0] ?? new Uint8Array()))
+      expect(hexEncode(await keys.publicKey(description.identity.alias))).toBe(
+        hexEncode(log.state.publicKeys[0] ?? new Uint8Array()),
+      )
       expect(nextKeys.has(description.identity.nextAlias)).toBe(true)
     } finally {
       await keys.close()

@@ -6,24 +6,36 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ReleaseServerClient } from '@keyturn/release-server/client'
 import { writeCalendar } from '../src/health/calendar.ts'
 import { collectStatus } from '../src/health/collect-status.ts'
-import { diagnose, type Finding } from '../src/health/diagnose.ts'
+import { diagnose } from '../src/health/diagnose.ts'
+import type { Finding } from '../src/health/diagnose.ts'
 import { command } from './support/command.ts'
 import { dataOf, keyturn } from './support/keyturn.ts'
 import { World } from './support/world.ts'
 
 let world: World
-beforeEach(async () => { world = await World.create() })
-afterEach(async () => { await world.remove() })
+beforeEach(async () => {
+  world = await World.create()
+})
+afterEach(async () => {
+  await world.remove()
+})
 
 const schemas = fileURLToPath(new URL('../../../docs/spec/schemas', import.meta.url))
 
 async function problems(name: string, value: unknown): Promise<unknown> {
-  const schema = JSON.parse(await readFile(join(schemas, `${name}.schema.json`), 'utf8')) as Parameters<typeof fromJsonSchema>[0]
+  const schema = JSON.parse(await readFile(join(schemas, `${name}.schema.json`), 'utf8')) as Parameters<
+    typeof fromJsonSchema
+  >[0]
   return (await fromJsonSchema(schema)['~standard'].validate(value)).issues
 }
 
 async function faults(): Promise<Finding[]> {
-  const findings = await diagnose(await world.home(), { nowMs: Date.now(), deep: true, client: undefined, signal: world.signal })
+  const findings = await diagnose(await world.home(), {
+    nowMs: Date.now(),
+    deep: true,
+    client: undefined,
+    signal: world.signal,
+  })
   return findings.filter(({ level }) => level === 'error')
 }
 
@@ -39,10 +51,30 @@ describe('keyturn status and doctor', () => {
   it('keep the shape they had: names, kinds, states and mends', async () => {
     await world.release()
     await command(world, ['noise', 'publish'])
-    const [{ data: status }, { data: doctor }] = [await command(world, ['status']), await command(world, ['doctor', '--offline'])]
-    const items = (status['items'] as Record<string, unknown>[]).map(({ kind, id, state, due_state: due, mend, ...rest }) => ({ kind, id, state, due_state: due, mend, and: Object.keys(rest).toSorted() }))
-    expect({ members: Object.keys(status).toSorted(), items, channels: (status['channels'] as object[]).map((channel) => Object.keys(channel)) }).toMatchSnapshot('status')
-    const findings = (doctor['findings'] as Record<string, unknown>[]).map(({ check, level, mend }) => [check, level, String(mend).replaceAll(world.folder, '')])
+    const [{ data: status }, { data: doctor }] = [
+      await command(world, ['status']),
+      await command(world, ['doctor', '--offline']),
+    ]
+    const items = (status['items'] as Record<string, unknown>[]).map(
+      ({ kind, id, state, due_state: due, mend, ...rest }) => ({
+        kind,
+        id,
+        state,
+        due_state: due,
+        mend,
+        and: Object.keys(rest).toSorted(),
+      }),
+    )
+    expect({
+      members: Object.keys(status).toSorted(),
+      items,
+      channels: (status['channels'] as object[]).map((channel) => Object.keys(channel)),
+    }).toMatchSnapshot('status')
+    const findings = (doctor['findings'] as Record<string, unknown>[]).map(({ check, level, mend }) => [
+      check,
+      level,
+      String(mend).replaceAll(world.folder, ''),
+    ])
     expect({ members: Object.keys(doctor).toSorted(), findings }).toMatchSnapshot('doctor')
   })
 
@@ -52,12 +84,20 @@ describe('keyturn status and doctor', () => {
     const later = { nowMs: Date.now() + 400 * 86_400_000 }
     expect(await command(world, ['status'], later)).toMatchObject({ code: 0, ok: true })
     const due = await command(world, ['status', '--check'], later)
-    expect(due).toMatchObject({ code: 1, ok: false, error: { code: 'CLI_DUE', hint: expect.stringContaining('rotate all --due') } })
-    expect(due.data['due']).toEqual(expect.arrayContaining(['identity identity/1', 'master keystore', 'roles role document 1']))
+    expect(due).toMatchObject({
+      code: 1,
+      ok: false,
+      error: { code: 'CLI_DUE', hint: expect.stringContaining('rotate all --due') },
+    })
+    expect(due.data['due']).toEqual(
+      expect.arrayContaining(['identity identity/1', 'master keystore', 'roles role document 1']),
+    )
     await chmod(world.path('home', 'keystore'), 0o644)
     const unsound = await command(world, ['doctor', '--offline'])
     expect(unsound).toMatchObject({ code: 1, ok: false, error: { code: 'CLI_DUE' } })
-    const mends = (unsound.data['findings'] as Finding[]).filter(({ level }) => level === 'error').map(({ mend }) => mend)
+    const mends = (unsound.data['findings'] as Finding[])
+      .filter(({ level }) => level === 'error')
+      .map(({ mend }) => mend)
     expect(mends[0]).toMatch(/^chmod go-rwx/)
     expect(mends.filter((mend) => mend === '' || mend === 'keyturn restore')).toEqual([])
   })
@@ -68,8 +108,10 @@ describe('collectStatus()', () => {
     await world.release()
     const home = await world.home()
     const now = Date.now()
-    const at = async (days: number): Promise<string[]> => (await collectStatus(home, now + days * 86_400_000)).items
-      .filter(({ due_state }) => due_state !== 'ok').map(({ kind, due_state }) => `${kind} ${due_state}`)
+    const at = async (days: number): Promise<string[]> =>
+      (await collectStatus(home, now + days * 86_400_000)).items
+        .filter(({ due_state }) => due_state !== 'ok')
+        .map(({ kind, due_state }) => `${kind} ${due_state}`)
     expect(await at(0)).toEqual([])
     expect(await at(6)).toEqual(['head-document due'])
     expect(await at(8)).toEqual(['head-document expired'])
@@ -90,7 +132,12 @@ describe('diagnose()', () => {
   it('calls for no restore where the passphrase is wrong, and for no release where the server is down', async () => {
     await writeFile(world.path('passphrase'), 'wrong\n')
     const client = new ReleaseServerClient('http://127.0.0.1:9', { retries: 0 })
-    const findings = await diagnose(await world.home(), { nowMs: Date.now(), deep: false, client, signal: world.signal })
+    const findings = await diagnose(await world.home(), {
+      nowMs: Date.now(),
+      deep: false,
+      client,
+      signal: world.signal,
+    })
     const mends = findings.filter(({ level }) => level === 'error').map(({ check, mend }) => [check, mend])
     expect(mends).toEqual([
       ['keystore', 'keyturn doctor, with the right passphrase'],
@@ -100,10 +147,21 @@ describe('diagnose()', () => {
   })
 
   it('calls a home that is older than the last turn by its name, which no publish mends', async () => {
-    const client = { getProduct: () => Promise.resolve({ log: { sn: 7, said: 'E-of-a-later-turn' } }) } as unknown as ReleaseServerClient
-    const findings = await diagnose(await world.home(), { nowMs: Date.now(), deep: false, client, signal: world.signal })
+    const client = {
+      getProduct: () => Promise.resolve({ log: { sn: 7, said: 'E-of-a-later-turn' } }),
+    } as unknown as ReleaseServerClient
+    const findings = await diagnose(await world.home(), {
+      nowMs: Date.now(),
+      deep: false,
+      client,
+      signal: world.signal,
+    })
     expect(findings.filter(({ level }) => level === 'error')).toMatchObject([
-      { check: 'server', message: expect.stringContaining('older than the last turn') as string, mend: 'keyturn restore, from a newer backup' },
+      {
+        check: 'server',
+        message: expect.stringContaining('older than the last turn') as string,
+        mend: 'keyturn restore, from a newer backup',
+      },
     ])
   })
 

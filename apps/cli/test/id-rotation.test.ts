@@ -5,12 +5,16 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ed25519Verify, utf8Encode } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
-import { incept, nextDigestOf, sha256DigestSeal, verifyLog, type VerifiedLog } from '@keyturn/kel'
+import { incept, nextDigestOf, sha256DigestSeal, verifyLog } from '@keyturn/kel'
+import type { VerifiedLog } from '@keyturn/kel'
 import type { Context } from '../src/command.ts'
-import { namedIdentityFolder, openIdentity, writeNamedRecord, type Identity } from '../src/commands/id-identity.ts'
+import { namedIdentityFolder, openIdentity, writeNamedRecord } from '../src/commands/id-identity.ts'
+import type { Identity } from '../src/commands/id-identity.ts'
 import { Keys } from '../src/keys.ts'
-import { rotateIdentity, type KeyTurnPlan } from '../src/turn/key-turn.ts'
-import { previewRotation, type RotationTerms } from '../src/turn/promised-keys.ts'
+import { rotateIdentity } from '../src/turn/key-turn.ts'
+import type { KeyTurnPlan } from '../src/turn/key-turn.ts'
+import { previewRotation } from '../src/turn/promised-keys.ts'
+import type { RotationTerms } from '../src/turn/promised-keys.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'id-rotation-'))
 const passphrase = utf8Encode('correct horse')
@@ -30,7 +34,10 @@ beforeAll(async () => {
   const event = await incept({ keys: [key], nextKeys: [nextKey], traits: ['EO'] }, await keys.eventSigner(['main']))
   prefix = event.prefix
   await writeFileAtomic(join(draft, 'log.cesr'), event.message)
-  await writeNamedRecord(draft, prefix, { alias: 'main', next: [{ alias: 'main/2', file: join(draft, 'next.keystore') }] })
+  await writeNamedRecord(draft, prefix, {
+    alias: 'main',
+    next: [{ alias: 'main/2', file: join(draft, 'next.keystore') }],
+  })
   cpSync(draft, namedIdentityFolder(join(root, 'fixture'), prefix), { recursive: true })
   await keys.close()
   await next.close()
@@ -47,7 +54,12 @@ function home(name: string): string {
 
 async function withIdentity<T>(path: string, use: (identity: Identity) => Promise<T>): Promise<T> {
   const cleanUps: (() => void | Promise<void>)[] = []
-  const context = { homeFolder: path, clock, ask: { passphrase: async () => passphrase.slice() }, defer: (cleanUp: () => void) => void cleanUps.push(cleanUp) } as unknown as Context
+  const context = {
+    homeFolder: path,
+    clock,
+    ask: { passphrase: async () => passphrase.slice() },
+    defer: (cleanUp: () => void) => void cleanUps.push(cleanUp),
+  } as unknown as Context
   try {
     return await use(await openIdentity(context, { alias: prefix }))
   } finally {

@@ -2,9 +2,11 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { verifyLog } from '@keyturn/kel'
-import { createReleaseServer, type ReleaseServer } from '@keyturn/release-server'
+import { createReleaseServer } from '@keyturn/release-server'
+import type { ReleaseServer } from '@keyturn/release-server'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { codeOf, dataOf, keyturn, type Outcome } from './support/keyturn.ts'
+import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
+import type { Outcome } from './support/keyturn.ts'
 
 let folder = ''
 let server: ReleaseServer
@@ -12,7 +14,11 @@ let url = ''
 let port = 0
 
 async function startWitness(): Promise<void> {
-  server = await createReleaseServer({ dataDir: join(folder, 'server'), port, vault: { passphrase: 'x', scryptLogN: 4 } })
+  server = await createReleaseServer({
+    dataDir: join(folder, 'server'),
+    port,
+    vault: { passphrase: 'x', scryptLogN: 4 },
+  })
   const listening = await server.listen()
   port = listening.port
   url = `${listening.url}/witness`
@@ -30,12 +36,20 @@ afterAll(async () => {
 })
 
 function run(...args: readonly string[]): Promise<Outcome> {
-  return keyturn([...args, '--home', join(folder, 'home'), '--passphrase-file', join(folder, 'passphrase'), '--json', '--yes'])
+  return keyturn([
+    ...args,
+    '--home',
+    join(folder, 'home'),
+    '--passphrase-file',
+    join(folder, 'passphrase'),
+    '--json',
+    '--yes',
+  ])
 }
 
 describe('keyturn id witness', () => {
   it('collect brings a new identity into force, and rotations and seals collect their receipts themselves', async () => {
-    const { prefix: witness } = await (await fetch(url)).json() as { prefix: string }
+    const { prefix: witness } = (await (await fetch(url)).json()) as { prefix: string }
     const made = dataOf(await run('id', 'init', '--alias', 'team', '--witness', witness, '--witnesses-required', '1'))
     expect(made).toMatchObject({ created: true })
     expect(codeOf(await run('id', 'show'))).toBe('KEL_WITNESS')
@@ -43,7 +57,13 @@ describe('keyturn id witness', () => {
     expect(dataOf(await run('id', 'witness', 'add', url))).toMatchObject({ prefix: witness, named: true })
     expect(dataOf(await run('id', 'witness', 'list'))).toEqual({ witnesses: [{ prefix: witness, url, named: true }] })
     const collected = await run('id', 'witness', 'collect')
-    expect(dataOf(collected)).toMatchObject({ sn: 0, satisfied: true, signed: 1, added: 1, answers: [{ prefix: witness, outcome: 'receipt' }] })
+    expect(dataOf(collected)).toMatchObject({
+      sn: 0,
+      satisfied: true,
+      signed: 1,
+      added: 1,
+      answers: [{ prefix: witness, outcome: 'receipt' }],
+    })
     expect(dataOf(await run('id', 'witness', 'collect'))).toMatchObject({ satisfied: true, added: 0 })
 
     await writeFile(join(folder, 'setup.exe'), 'installer')
@@ -52,7 +72,10 @@ describe('keyturn id witness', () => {
 
     await server.close()
     const interrupted = await run('id', 'rotate')
-    expect([codeOf(interrupted), codeOf(await run('id', 'witness', 'collect'))]).toEqual(['KEL_WITNESS', 'CLI_TURN_PENDING'])
+    expect([codeOf(interrupted), codeOf(await run('id', 'witness', 'collect'))]).toEqual([
+      'KEL_WITNESS',
+      'CLI_TURN_PENDING',
+    ])
     await startWitness()
     expect(dataOf(await run('id', 'rotate'))).toMatchObject({ sn: 2, resumed: true })
     const { state } = dataOf(await run('id', 'show')) as { state: { prefix: string } }

@@ -34,7 +34,14 @@ describe('keyturn', () => {
     const home = await mkdtemp(join(tmpdir(), 'keyturn-quiet-'))
     try {
       await writeFile(join(home, 'p'), 'test\n', { mode: 0o600 })
-      const { stdout, stderr } = await keyturn(['init', '--quiet', '--home', join(home, 'keys'), '--passphrase-file', join(home, 'p')])
+      const { stdout, stderr } = await keyturn([
+        'init',
+        '--quiet',
+        '--home',
+        join(home, 'keys'),
+        '--passphrase-file',
+        join(home, 'p'),
+      ])
       expect(stdout).toMatch(/^home .*\nidentity .*\npin for launchers .*\nnext identity key .*\n$/)
       expect(stderr).toBe('')
     } finally {
@@ -44,7 +51,15 @@ describe('keyturn', () => {
 
   it('takes no address at init that the server commands refuse later', async () => {
     for (const server of ['127.0.0.1:8470', 'ftp://updates.example.org', 'nowhere']) {
-      const outcome = await keyturn(['init', '--server', server, '--home', join(tmpdir(), 'keyturn-none'), '--dry-run', '--json'])
+      const outcome = await keyturn([
+        'init',
+        '--server',
+        server,
+        '--home',
+        join(tmpdir(), 'keyturn-none'),
+        '--dry-run',
+        '--json',
+      ])
       expect([server, outcome.code, codeOf(outcome)]).toEqual([server, 2, 'CLI_USAGE'])
     }
   })
@@ -56,7 +71,10 @@ describe('keyturn', () => {
 
   it.skipIf(!existsSync('/dev/full'))('ends with one line and exit 3 where its output finds no room (row 261)', () => {
     const full = openSync('/dev/full', 'w')
-    const { status, stderr } = spawnSync(process.execPath, ['--no-warnings', program, 'explain'], { stdio: ['ignore', full, 'pipe'], encoding: 'utf8' })
+    const { status, stderr } = spawnSync(process.execPath, ['--no-warnings', program, 'explain'], {
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+    })
     closeSync(full)
     expect(stderr).toMatch(/^error: Cannot write to the standard output: .*ENOSPC.*\n {2}CLI_IO: .*\n$/)
     expect(status).toBe(3)

@@ -8,19 +8,40 @@ import { World } from './support/world.ts'
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 let world: World
-beforeEach(async () => { world = await World.create() })
-afterEach(async () => { await world.remove() })
+beforeEach(async () => {
+  world = await World.create()
+})
+afterEach(async () => {
+  await world.remove()
+})
 
 async function connect(...flags: string[]): Promise<Client> {
   const client = new Client({ name: 'test', version: '1.0.0' })
-  await client.connect(new StdioClientTransport({
-    command: process.execPath, stderr: 'ignore',
-    args: ['--no-warnings', main, 'mcp', '--home', world.path('home'), '--passphrase-file', world.path('passphrase'), ...flags],
-  }))
+  await client.connect(
+    new StdioClientTransport({
+      command: process.execPath,
+      stderr: 'ignore',
+      args: [
+        '--no-warnings',
+        main,
+        'mcp',
+        '--home',
+        world.path('home'),
+        '--passphrase-file',
+        world.path('passphrase'),
+        ...flags,
+      ],
+    }),
+  )
   return client
 }
 
-interface Envelope { ok: boolean; command: string; data?: Record<string, unknown>; error?: { code: string } }
+interface Envelope {
+  ok: boolean
+  command: string
+  data?: Record<string, unknown>
+  error?: { code: string }
+}
 
 async function call(client: Client, name: string, args: Record<string, unknown>): Promise<Envelope> {
   const { content } = await client.callTool({ name, arguments: args })
@@ -33,11 +54,16 @@ describe('keyturn mcp', () => {
     const client = await connect()
     try {
       const names = (await client.listTools()).tools.map(({ name }) => name)
-      expect(names).toEqual(expect.arrayContaining(['status', 'doctor', 'explain', 'pack_verify', 'release_list', 'pack_binary_info']))
+      expect(names).toEqual(
+        expect.arrayContaining(['status', 'doctor', 'explain', 'pack_verify', 'release_list', 'pack_binary_info']),
+      )
       expect(names).not.toContain('rotate_content')
       expect(await call(client, 'status', {})).toMatchObject({ ok: true, command: 'status', data: { product: 'test' } })
       expect(await call(client, 'explain', { code: 'M2P_SIGNATURE' })).toMatchObject({ ok: true, data: { exit: 4 } })
-      expect(await call(client, 'explain', { code: '--json' })).toMatchObject({ ok: false, error: { code: 'CLI_CODE_UNKNOWN' } })
+      expect(await call(client, 'explain', { code: '--json' })).toMatchObject({
+        ok: false,
+        error: { code: 'CLI_CODE_UNKNOWN' },
+      })
       expect(await call(client, 'doctor', { offline: true })).toMatchObject({ ok: true, data: { errors: 0 } })
       expect((await client.callTool({ name: 'status', arguments: { nope: 1 } })).isError).toBe(true)
     } finally {
@@ -49,9 +75,19 @@ describe('keyturn mcp', () => {
     const client = await connect('--allow-write')
     try {
       const tools = new Map((await client.listTools()).tools.map((tool) => [tool.name, tool]))
-      for (const name of ['pack_verify', 'pack_extract', 'pack_export_client_config', 'pack_export_runtime_key', 'pack_binary_info']) expect([...tools.keys()]).toContain(name)
+      for (const name of [
+        'pack_verify',
+        'pack_extract',
+        'pack_export_client_config',
+        'pack_export_runtime_key',
+        'pack_binary_info',
+      ])
+        expect([...tools.keys()]).toContain(name)
       expect(tools.get('rotate_content')?.annotations?.readOnlyHint).toBe(false)
-      expect(await call(client, 'rotate_content', { dry_run: true })).toMatchObject({ ok: true, data: { to_key_id: 2 } })
+      expect(await call(client, 'rotate_content', { dry_run: true })).toMatchObject({
+        ok: true,
+        data: { to_key_id: 2 },
+      })
       expect(await call(client, 'rotate_content', {})).toMatchObject({ ok: true, data: { to_key_id: 2 } })
       expect((await world.home()).description.contentKeys).toHaveLength(2)
     } finally {
@@ -63,22 +99,57 @@ describe('keyturn mcp', () => {
 describe('commandTools()', () => {
   it('has a tool for every command but those that talk to a person or go on, and none that writes unless allowed', async () => {
     const root = await describeCommands()
-    const commands = flattenCommands(root).filter(({ path, commands: below }) => path !== '' && below.length === 0).map(({ path }) => path.replaceAll(/[ -]/g, '_'))
+    const commands = flattenCommands(root)
+      .filter(({ path, commands: below }) => path !== '' && below.length === 0)
+      .map(({ path }) => path.replaceAll(/[ -]/g, '_'))
     const all = commandTools(root, true)
-    expect(commands.filter((name) => !all.some((tool) => tool.name === name))).toEqual(['demo', 'launch', 'serve', 'mcp', 'completion'].toSorted((a, b) => commands.indexOf(a) - commands.indexOf(b)))
+    expect(commands.filter((name) => !all.some((tool) => tool.name === name))).toEqual(
+      ['demo', 'launch', 'serve', 'mcp', 'completion'].toSorted((a, b) => commands.indexOf(a) - commands.indexOf(b)),
+    )
     // A new command is a writing one until it is written down here and in mcp/tools.ts.
-    expect(commandTools(root, false).map(({ name }) => name).toSorted()).toEqual([
-      'device_list', 'doctor', 'emergency_report', 'explain', 'id_check', 'id_log', 'id_show', 'id_witness_list', 'noise_audit', 'noise_derive',
-      'noise_lookup', 'noise_plan', 'noise_status', 'pack_diff', 'pack_inspect', 'pack_list', 'pack_verify', 'release_diff', 'release_list',
-      'release_show', 'release_trust', 'release_verify', 'release_verify_public', 'roles_show', 'status', 'vault_audit_list', 'vault_audit_verify',
-      'vault_list', 'vault_status', 'verify',
+    expect(
+      commandTools(root, false)
+        .map(({ name }) => name)
+        .toSorted(),
+    ).toEqual([
+      'device_list',
+      'doctor',
+      'emergency_report',
+      'explain',
+      'id_check',
+      'id_log',
+      'id_show',
+      'id_witness_list',
+      'noise_audit',
+      'noise_derive',
+      'noise_lookup',
+      'noise_plan',
+      'noise_status',
+      'pack_diff',
+      'pack_inspect',
+      'pack_list',
+      'pack_verify',
+      'release_diff',
+      'release_list',
+      'release_show',
+      'release_trust',
+      'release_verify',
+      'release_verify_public',
+      'roles_show',
+      'status',
+      'vault_audit_list',
+      'vault_audit_verify',
+      'vault_list',
+      'vault_status',
+      'verify',
     ])
     expect(all.filter(({ reads }) => reads)).toHaveLength(commandTools(root, false).length)
   })
 
   it('leaves out of reading tools what writes a file or shows a secret, and offers dry_run where it is honoured', async () => {
     const root = await describeCommands()
-    const flags = (name: string, allowWrite: boolean): string[] => Object.keys(commandTools(root, allowWrite).find((tool) => tool.name === name)?.schema.properties ?? {})
+    const flags = (name: string, allowWrite: boolean): string[] =>
+      Object.keys(commandTools(root, allowWrite).find((tool) => tool.name === name)?.schema.properties ?? {})
     expect(flags('status', false)).not.toContain('ics')
     expect(flags('status', true)).toContain('ics')
     expect(flags('noise_derive', false)).not.toContain('show_secret')

@@ -5,7 +5,14 @@ import { base64Decode, hexEncode } from '@keyturn/primitives'
 import { assertKeyUsable, KeyFloors, lookUpKeys, parseIdentityName } from '@keyturn/noise-keys'
 import { folderDirectory } from '@keyturn/noise-keys/node'
 import { askOnce } from '@keyturn/noise-keys/noise'
-import { EXCHANGE_PROTOCOLS, exchangePrologue, openKeyAnswer, serverKeyHint, writeExchangeHeader, writeKeyRequest } from '@keyturn/runtime-key'
+import {
+  EXCHANGE_PROTOCOLS,
+  exchangePrologue,
+  openKeyAnswer,
+  serverKeyHint,
+  writeExchangeHeader,
+  writeKeyRequest,
+} from '@keyturn/runtime-key'
 import { createReleaseServer } from '@keyturn/release-server'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { run } from '../src/program.ts'
@@ -19,30 +26,61 @@ beforeEach(async () => {
   nowMs = Date.parse('2026-12-01T00:00:00Z')
   await writeFile(join(folder, 'passphrase'), 'correct horse')
 })
-afterEach(async () => { await rm(folder, { recursive: true, force: true }) })
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
 
-interface Answer { exit: number; ok: boolean; data: Record<string, unknown> & { keys: { device: string; state?: string; verdict?: string; public_key: string }[] }; error?: { code: string }; text: string }
+interface Answer {
+  exit: number
+  ok: boolean
+  data: Record<string, unknown> & { keys: { device: string; state?: string; verdict?: string; public_key: string }[] }
+  error?: { code: string }
+  text: string
+}
 
 /** Runs a command in this process, under the test's clock. */
 async function keyturn(...argv: string[]): Promise<Answer> {
   let stdout = ''
   let stderr = ''
-  const exit = await run([...argv, '--json', '--home', join(folder, 'home'), '--passphrase-file', join(folder, 'passphrase')], {
-    stdout: { write: (text) => { stdout += text } }, stderr: { write: (text) => { stderr += text } },
-    env: {}, clock: () => nowMs, signal: new AbortController().signal,
-  })
+  const exit = await run(
+    [...argv, '--json', '--home', join(folder, 'home'), '--passphrase-file', join(folder, 'passphrase')],
+    {
+      stdout: {
+        write: (text) => {
+          stdout += text
+        },
+      },
+      stderr: {
+        write: (text) => {
+          stderr += text
+        },
+      },
+      env: {},
+      clock: () => nowMs,
+      signal: new AbortController().signal,
+    },
+  )
   return { ...(JSON.parse(stdout) as Answer), exit, text: stdout + stderr }
 }
 
-const states = ({ data }: Answer): string[] => data.keys.map(({ device, state, verdict }) => `${device}: ${state ?? verdict}`)
+const states = ({ data }: Answer): string[] =>
+  data.keys.map(({ device, state, verdict }) => `${device}: ${state ?? verdict}`)
 
 /** One round of the runtime key exchange; the code of the answer, or the status before it. */
 async function askForKey(url: string, publicKeyHex: string): Promise<string> {
   const remoteStatic = Uint8Array.from(Buffer.from(publicKeyHex, 'hex'))
   const header = writeExchangeHeader({ pattern: 'NK', serverKeyHint: serverKeyHint(remoteStatic) })
-  const asked = askOnce(EXCHANGE_PROTOCOLS.NK, { remoteStatic, prologue: exchangePrologue(header) }, writeKeyRequest({ keyId: 1, manifestSha256: new Uint8Array(32) }))
+  const asked = askOnce(
+    EXCHANGE_PROTOCOLS.NK,
+    { remoteStatic, prologue: exchangePrologue(header) },
+    writeKeyRequest({ keyId: 1, manifestSha256: new Uint8Array(32) }),
+  )
   const body = Uint8Array.from([...header, ...asked.message])
-  const response = await fetch(`${url}/noise/runtime-key`, { method: 'POST', body, headers: { 'content-type': 'application/octet-stream' } })
+  const response = await fetch(`${url}/noise/runtime-key`, {
+    method: 'POST',
+    body,
+    headers: { 'content-type': 'application/octet-stream' },
+  })
   if (response.status !== 200) return `HTTP ${response.status}`
   try {
     openKeyAnswer(asked.readAnswer(new Uint8Array(await response.arrayBuffer())), 1)
@@ -77,45 +115,93 @@ describe('keyturn noise', { timeout: 600_000 }, () => {
     await keyturn('noise', 'publish', '--device', 'laptop')
     const identity = parseIdentityName(String((await keyturn('noise', 'status')).data['identity']))
     const lost = (await keyturn('noise', 'status')).data.keys[0]?.public_key ?? ''
-    expect(states(await keyturn('noise', 'revoke', 'laptop', '--reason', 'lost', '--replace', '--yes'))).toEqual(['laptop: revoked', 'laptop-v2: active'])
+    expect(states(await keyturn('noise', 'revoke', 'laptop', '--reason', 'lost', '--replace', '--yes'))).toEqual([
+      'laptop: revoked',
+      'laptop-v2: active',
+    ])
     const directory = folderDirectory(join(folder, 'home', 'transport', 'published'))
     const verdicts = await lookUpKeys(directory, identity, new KeyFloors(), { nowS: nowMs / 1000 })
-    expect(() => assertKeyUsable(verdicts, Uint8Array.from(Buffer.from(lost, 'hex')))).toThrow(expect.objectContaining({ code: 'NK_REVOKED' }))
+    expect(() => assertKeyUsable(verdicts, Uint8Array.from(Buffer.from(lost, 'hex')))).toThrow(
+      expect.objectContaining({ code: 'NK_REVOKED' }),
+    )
     expect(states(await keyturn('noise', 'lookup', identity.name))).toEqual(['laptop-v2: ok', 'laptop: revoked'])
   })
 
   it('a whole turn is signed where the key is, and published here at its dates', async () => {
     await keyturn('init', '--product', 'game')
     await writeFile(join(folder, 'seed'), `${'2a'.repeat(32)}\n`)
-    const cold = (device: string): Promise<Answer> => keyturn('noise', 'derive', '--seed-file', join(folder, 'seed'), '--device', device)
+    const cold = (device: string): Promise<Answer> =>
+      keyturn('noise', 'derive', '--seed-file', join(folder, 'seed'), '--device', device)
     const first = await cold('server')
     const identity = String(first.data['identity'])
     const file = (name: string): string => join(folder, name)
-    await keyturn('noise', 'sign-request', '--identity', identity, '--next-key', String(first.data['public_key']), '--out', file('r1.json'))
-    const sign = (request: string, answer: string): Promise<Answer> => keyturn('noise', 'sign-request', '--sign', file(request), '--seed-file', file('seed'), '--out', file(answer), '--yes')
+    await keyturn(
+      'noise',
+      'sign-request',
+      '--identity',
+      identity,
+      '--next-key',
+      String(first.data['public_key']),
+      '--out',
+      file('r1.json'),
+    )
+    const sign = (request: string, answer: string): Promise<Answer> =>
+      keyturn(
+        'noise',
+        'sign-request',
+        '--sign',
+        file(request),
+        '--seed-file',
+        file('seed'),
+        '--out',
+        file(answer),
+        '--yes',
+      )
     expect((await sign('r1.json', 'a1.json')).exit).toBe(0)
     expect((await keyturn('noise', 'publish', '--request', file('r1.json'), '--answer', file('a1.json'))).exit).toBe(0)
     expect(states(await keyturn('noise', 'lookup', identity))).toEqual(['server: ok'])
 
     nowMs += 80 * DAY_MS
     const second = await cold('server-v2')
-    await keyturn('noise', 'sign-request', '--turn', '--next-key', String(second.data['public_key']), '--out', file('r2.json'))
+    await keyturn(
+      'noise',
+      'sign-request',
+      '--turn',
+      '--next-key',
+      String(second.data['public_key']),
+      '--out',
+      file('r2.json'),
+    )
     expect((await sign('r2.json', 'a2.json')).data['publications']).toBe(3)
-    const publish = (): Promise<Answer> => keyturn('noise', 'publish', '--request', file('r2.json'), '--answer', file('a2.json'))
+    const publish = (): Promise<Answer> =>
+      keyturn('noise', 'publish', '--request', file('r2.json'), '--answer', file('a2.json'))
     const seen: string[][] = []
     for (const days of [0, 1, 9]) {
       nowMs += days * DAY_MS
       expect((await publish()).exit).toBe(0)
       seen.push(states(await keyturn('noise', 'lookup', identity)))
     }
-    expect(seen).toEqual([['server: ok', 'server-v2: next'], ['server-v2: ok', 'server: retiring'], ['server-v2: ok', 'server: retired']])
+    expect(seen).toEqual([
+      ['server: ok', 'server-v2: next'],
+      ['server-v2: ok', 'server: retiring'],
+      ['server-v2: ok', 'server: retired'],
+    ])
     expect(states(await keyturn('noise', 'status'))).toEqual(['server: retired', 'server-v2: active'])
-    const files = await Promise.all(['r1.json', 'a1.json', 'r2.json', 'a2.json', 'home/transport/keys.json'].map((name) => readFile(file(name), 'utf8')))
+    const files = await Promise.all(
+      ['r1.json', 'a1.json', 'r2.json', 'a2.json', 'home/transport/keys.json'].map((name) =>
+        readFile(file(name), 'utf8'),
+      ),
+    )
     for (const text of files) expect(text).not.toContain('2a'.repeat(16))
   })
 
   it('publishes to a release server with a token, and finds everything there again', async () => {
-    const server = await createReleaseServer({ dataDir: join(folder, 'server'), host: '127.0.0.1', port: 0, vault: { passphrase: 'correct horse', scryptLogN: 4 } })
+    const server = await createReleaseServer({
+      dataDir: join(folder, 'server'),
+      host: '127.0.0.1',
+      port: 0,
+      vault: { passphrase: 'correct horse', scryptLogN: 4 },
+    })
     try {
       const { url } = await server.listen()
       const { secret } = await server.createToken({ name: 'publisher', scopes: ['keys:write'] })
@@ -129,14 +215,20 @@ describe('keyturn noise', { timeout: 600_000 }, () => {
       const rotated = await keyturn('noise', 'rotate', '--now', ...publish)
       expect([states(rotated), rotated.data['handed_to']]).toEqual([['server: retiring', 'server-v2: active'], [url]])
       // The server answers under both keys: it opens the handshake, and says that it knows no such release.
-      for (const { public_key: publicKey } of rotated.data.keys) expect(await askForKey(url, publicKey)).toBe('RK_RELEASE_UNKNOWN')
+      for (const { public_key: publicKey } of rotated.data.keys)
+        expect(await askForKey(url, publicKey)).toBe('RK_RELEASE_UNKNOWN')
       expect(states(await keyturn('noise', 'lookup', '--from', url))).toEqual(['server-v2: ok', 'server: retiring'])
       expect((await keyturn('noise', 'audit', '--from', url)).data['reports']).toMatchObject([{ findings: [] }])
-      expect(states(await keyturn('noise', 'revoke', 'server', '--yes', ...publish))).toEqual(['server: revoked', 'server-v2: active'])
+      expect(states(await keyturn('noise', 'revoke', 'server', '--yes', ...publish))).toEqual([
+        'server: revoked',
+        'server-v2: active',
+      ])
       expect(states(await keyturn('noise', 'lookup', '--from', url))).toEqual(['server-v2: ok', 'server: revoked'])
       expect(await askForKey(url, rotated.data.keys[0]?.public_key ?? '')).toBe('HTTP 410')
       expect(await askForKey(url, rotated.data.keys[1]?.public_key ?? '')).toBe('RK_RELEASE_UNKNOWN')
-      expect((await keyturn('noise', 'publish', '--to', 'http://192.0.2.1', '--hand-over')).error?.code).toMatch(/CLI_USAGE|NK_UNREACHABLE/)
+      expect((await keyturn('noise', 'publish', '--to', 'http://192.0.2.1', '--hand-over')).error?.code).toMatch(
+        /CLI_USAGE|NK_UNREACHABLE/,
+      )
     } finally {
       await server.close()
     }
@@ -150,7 +242,10 @@ describe('keyturn noise', { timeout: 600_000 }, () => {
       const plain = await keyturn('noise', 'derive', '--seed-file', join(folder, 'seed'), '--context', 'default')
       expect(plain.data['public_key']).toBe('b43e2371eaec28c0b43ae6592f4ac3c4a4e9d537706457730d64b7c69b1c1832')
       expect(plain.text).not.toContain(expected)
-      expect((await keyturn('noise', 'derive', '--seed-file', join(folder, 'seed'), '--context', 'default', '--show-secret')).data['secret_key']).toBe(expected)
+      expect(
+        (await keyturn('noise', 'derive', '--seed-file', join(folder, 'seed'), '--context', 'default', '--show-secret'))
+          .data['secret_key'],
+      ).toBe(expected)
     }
     expect(base64Decode('Kg==')).toEqual(Uint8Array.of(42))
   })
@@ -171,7 +266,8 @@ describe('keyturn noise', { timeout: 600_000 }, () => {
     expect(await codeOf('revoke', 'nobody', '--yes')).toBe('4 NK_DEVICE_ID')
     await keyturn('noise', 'publish')
     const before = await readFile(join(folder, 'home/transport/keys.json'), 'utf8')
-    for (const argv of [['rotate', '--now'], ['publish'], ['revoke', 'server']]) expect((await keyturn('noise', ...argv, '--dry-run')).data['dry_run']).toBe(true)
+    for (const argv of [['rotate', '--now'], ['publish'], ['revoke', 'server']])
+      expect((await keyturn('noise', ...argv, '--dry-run')).data['dry_run']).toBe(true)
     expect(await readFile(join(folder, 'home/transport/keys.json'), 'utf8')).toBe(before)
     expect(await codeOf('revoke', 'server', '--reason', 'because', '--yes')).toBe('2 CLI_USAGE')
     expect(await codeOf('sign-request', '--turn', '--out', join(folder, 'r'))).toBe('2 CLI_USAGE')

@@ -10,13 +10,26 @@ describe('counted()', () => {
 describe('formatBytes()', () => {
   it('shows three significant digits', () => {
     expect([0, 734, 999, 1000, 12_345, 123_456, 999_499, 999_999, 1_234_567].map(formatBytes)).toEqual([
-      '0 B', '734 B', '999 B', '1.00 kB', '12.3 kB', '123 kB', '999 kB', '1.00 MB', '1.23 MB',
+      '0 B',
+      '734 B',
+      '999 B',
+      '1.00 kB',
+      '12.3 kB',
+      '123 kB',
+      '999 kB',
+      '1.00 MB',
+      '1.23 MB',
     ])
   })
 })
 
 describe('formatTable()', () => {
   it('lays out columns without blanks at the end of lines', () => {
-    expect(formatTable([['a', 'b', ''], ['ccc', 'd', 'e']])).toBe('a    b\nccc  d  e')
+    expect(
+      formatTable([
+        ['a', 'b', ''],
+        ['ccc', 'd', 'e'],
+      ]),
+    ).toBe('a    b\nccc  d  e')
   })
 })

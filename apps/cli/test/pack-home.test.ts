@@ -1,7 +1,8 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { codeOf, dataOf, keyturn, type Outcome } from './support/keyturn.ts'
+import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
+import type { Outcome } from './support/keyturn.ts'
 import { World } from './support/world.ts'
 
 let world: World
@@ -10,23 +11,37 @@ beforeAll(async () => {
   world = await World.create()
   archive = join((await world.release()).tree, 'pack', 'data.m2p')
 })
-afterAll(async () => { await world.remove() })
+afterAll(async () => {
+  await world.remove()
+})
 
 /** Runs a verb of `keyturn pack` with the home, and its passphrase unless told otherwise. */
 function pack(args: readonly string[], passphrase = true): Promise<Outcome> {
   return keyturn(['pack', ...args, '--json'], {
-    env: { KEYTURN_HOME: world.path('home'), ...(passphrase ? { KEYTURN_PASSPHRASE_FILE: world.path('passphrase') } : {}) },
+    env: {
+      KEYTURN_HOME: world.path('home'),
+      ...(passphrase ? { KEYTURN_PASSPHRASE_FILE: world.path('passphrase') } : {}),
+    },
   })
 }
 
 describe('keyturn pack, of an archive that the home made', () => {
   it('verifies every file without a flag for keys', async () => {
-    expect(dataOf(await pack(['verify', '--archive', archive]))).toMatchObject({ key_id: 1, signature_ok: true, payloads_checked: true, files_checked: 4 })
+    expect(dataOf(await pack(['verify', '--archive', archive]))).toMatchObject({
+      key_id: 1,
+      signature_ok: true,
+      payloads_checked: true,
+      files_checked: 4,
+    })
   })
 
   it('extracts it', async () => {
-    expect(dataOf(await pack(['extract', '--archive', archive, '--output', world.path('out')]))).toMatchObject({ files: 4 })
-    expect(await readFile(world.path('out', '2.txt'), 'utf8')).toBe(await readFile(world.path('source', 'data', '2.txt'), 'utf8'))
+    expect(dataOf(await pack(['extract', '--archive', archive, '--output', world.path('out')]))).toMatchObject({
+      files: 4,
+    })
+    expect(await readFile(world.path('out', '2.txt'), 'utf8')).toBe(
+      await readFile(world.path('source', 'data', '2.txt'), 'utf8'),
+    )
   })
 
   it('checks the signature for list and inspect, which need no passphrase', async () => {
@@ -43,30 +58,62 @@ describe('keyturn pack, of an archive that the home made', () => {
     // The signature, at the end of the header: docs/spec/m2pack.md §2.
     bytes[100]! ^= 1
     await writeFile(world.path('changed.m2p'), bytes)
-    for (const verb of ['list', 'verify']) expect((await pack([verb, '--archive', world.path('changed.m2p')])).code, verb).toBe(4)
+    for (const verb of ['list', 'verify'])
+      expect((await pack([verb, '--archive', world.path('changed.m2p')])).code, verb).toBe(4)
   })
 })
 
 describe('keyturn pack, of an archive that somebody else made', () => {
   beforeAll(async () => {
     dataOf(await pack(['keygen', '--out-dir', world.path('keys')]))
-    dataOf(await pack(['build', '--input', world.path('source', 'data'), '--output', world.path('other.m2p'), '--level', '1', '--key', world.path('keys', 'master.key'), '--sign-secret-key', world.path('keys', 'signing.key')]))
+    dataOf(
+      await pack([
+        'build',
+        '--input',
+        world.path('source', 'data'),
+        '--output',
+        world.path('other.m2p'),
+        '--level',
+        '1',
+        '--key',
+        world.path('keys', 'master.key'),
+        '--sign-secret-key',
+        world.path('keys', 'signing.key'),
+      ]),
+    )
   })
 
   it('lists it unchecked, although its key has a number that the home uses too', async () => {
-    expect(dataOf(await pack(['list', '--archive', world.path('other.m2p')]))).toMatchObject({ key_id: 1, signature_checked: false })
+    expect(dataOf(await pack(['list', '--archive', world.path('other.m2p')]))).toMatchObject({
+      key_id: 1,
+      signature_checked: false,
+    })
   })
 
   it('says what is missing instead of trusting it', async () => {
     const outcome = await pack(['verify', '--archive', world.path('other.m2p')])
     expect([codeOf(outcome), outcome.code]).toEqual(['CLI_USAGE', 2])
-    expect(codeOf(await pack(['extract', '--archive', world.path('other.m2p'), '--output', world.path('no'), '--public-key', world.path('keys', 'signing.pub')]))).toBe('CLI_USAGE')
+    expect(
+      codeOf(
+        await pack([
+          'extract',
+          '--archive',
+          world.path('other.m2p'),
+          '--output',
+          world.path('no'),
+          '--public-key',
+          world.path('keys', 'signing.pub'),
+        ]),
+      ),
+    ).toBe('CLI_USAGE')
     expect(await readdir(world.folder)).not.toContain('no')
   })
 
   it('takes explicit flags before the home', async () => {
     const keys = ['--public-key', world.path('keys', 'signing.pub'), '--key', world.path('keys', 'master.key')]
-    expect(dataOf(await pack(['verify', '--archive', world.path('other.m2p'), ...keys], false))).toMatchObject({ payloads_checked: true })
+    expect(dataOf(await pack(['verify', '--archive', world.path('other.m2p'), ...keys], false))).toMatchObject({
+      payloads_checked: true,
+    })
     expect((await pack(['verify', '--archive', archive, ...keys], false)).code).toBe(4)
   })
 })

@@ -1,6 +1,16 @@
 import { spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ed25519PublicKey, hexEncode, isStrongEd25519PublicKey, systemRandom } from '@keyturn/primitives'
@@ -11,7 +21,12 @@ import { run } from '../src/program.ts'
 let root = ''
 const at = (...parts: string[]): string => join(root, ...parts)
 
-interface Outcome { code: number; out: string; err: string; json: { ok: boolean; command: string; data: Record<string, unknown>; error?: { code: string } } }
+interface Outcome {
+  code: number
+  out: string
+  err: string
+  json: { ok: boolean; command: string; data: Record<string, unknown>; error?: { code: string } }
+}
 
 async function call(program: typeof run, ...argv: string[]): Promise<Outcome> {
   const streams = { out: '', err: '' }
@@ -27,7 +42,20 @@ async function call(program: typeof run, ...argv: string[]): Promise<Outcome> {
 
 const m2pack = (...argv: string[]): Promise<Outcome> => call(runM2pack, ...argv)
 const build = (output: string, ...more: string[]): Promise<Outcome> =>
-  m2pack('build', '--input', at('tree'), '--output', at(output), '--key', at('keys/master.key'), '--sign-secret-key', at('keys/signing.key'), '--level', '3', ...more)
+  m2pack(
+    'build',
+    '--input',
+    at('tree'),
+    '--output',
+    at(output),
+    '--key',
+    at('keys/master.key'),
+    '--sign-secret-key',
+    at('keys/signing.key'),
+    '--level',
+    '3',
+    ...more,
+  )
 
 beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), 'keyturn-pack-'))
@@ -49,29 +77,89 @@ describe('m2pack', () => {
     expect(list.json).toMatchObject({ ok: true, command: 'list', data: { key_id: 1, signature_checked: false } })
     const under = await call(run, 'pack', 'list', '--archive', at('one.m2p'))
     expect(under.json).toMatchObject({ ok: true, command: 'pack list', data: list.json.data })
-    expect((await m2pack('verify', '--archive', at('one.m2p'), ...keys())).json.data).toMatchObject({ signature_ok: true, hash_ok: true, files_checked: 2, failures: [] })
-    expect((await m2pack('inspect', '--archive', at('one.m2p'))).json.data).toMatchObject({ files: 2, padding_bytes: 0 })
-    expect((await m2pack('inspect', '--archive', at('one.m2p'), '--raw', '--public-key', at('keys/signing.pub'))).json.data).toMatchObject({ settled: true })
+    expect((await m2pack('verify', '--archive', at('one.m2p'), ...keys())).json.data).toMatchObject({
+      signature_ok: true,
+      hash_ok: true,
+      files_checked: 2,
+      failures: [],
+    })
+    expect((await m2pack('inspect', '--archive', at('one.m2p'))).json.data).toMatchObject({
+      files: 2,
+      padding_bytes: 0,
+    })
+    expect(
+      (await m2pack('inspect', '--archive', at('one.m2p'), '--raw', '--public-key', at('keys/signing.pub'))).json.data,
+    ).toMatchObject({ settled: true })
   })
 
   it('extracts what was packed; diff sees no difference, then one, and --fail-on-diff is exit 1', async () => {
-    expect((await m2pack('extract', '--archive', at('one.m2p'), '--output', at('out'), ...keys())).json.data).toMatchObject({ files: 2 })
+    expect(
+      (await m2pack('extract', '--archive', at('one.m2p'), '--output', at('out'), ...keys())).json.data,
+    ).toMatchObject({ files: 2 })
     const same = await m2pack('diff', '--left', at('out'), '--right', at('one.m2p'), '--fail-on-diff')
-    expect(same).toMatchObject({ code: 0, json: { data: { stats: { added: 0, removed: 0, changed: 0, unchanged: 2 } } } })
+    expect(same).toMatchObject({
+      code: 0,
+      json: { data: { stats: { added: 0, removed: 0, changed: 0, unchanged: 2 } } },
+    })
     writeFileSync(at('out/a.txt'), 'other')
-    expect(await m2pack('diff', '--left', at('out'), '--right', at('one.m2p'), '--fail-on-diff')).toMatchObject({ code: 1, json: { ok: true, data: { changed: ['a.txt'] } } })
+    expect(await m2pack('diff', '--left', at('out'), '--right', at('one.m2p'), '--fail-on-diff')).toMatchObject({
+      code: 1,
+      json: { ok: true, data: { changed: ['a.txt'] } },
+    })
   })
 
   it('turns the content key by rewrap and by build --previous with equal bytes, from header and manifest too', async () => {
     await m2pack('keygen', '--out-dir', at('keys2'), '--no-slots')
-    writeFileSync(at('slots2.key'), `${readFileSync(at('keys/slots.key'), 'utf8')}2 ${randomBytes(32).toString('hex')}\n`)
+    writeFileSync(
+      at('slots2.key'),
+      `${readFileSync(at('keys/slots.key'), 'utf8')}2 ${randomBytes(32).toString('hex')}\n`,
+    )
     const turn = ['--sign-secret-key', at('keys/signing.key')]
-    const rewrap = await m2pack('rewrap', '--archive', at('one.m2p'), '--output', at('two.m2p'), '--key', at('keys/master.key'), '--new-key', at('keys2/master.key'), '--new-key-id', '2', ...turn)
+    const rewrap = await m2pack(
+      'rewrap',
+      '--archive',
+      at('one.m2p'),
+      '--output',
+      at('two.m2p'),
+      '--key',
+      at('keys/master.key'),
+      '--new-key',
+      at('keys2/master.key'),
+      '--new-key-id',
+      '2',
+      ...turn,
+    )
     expect(rewrap.json.data).toMatchObject({ previous_key_id: 1, key_id: 2, changed_bytes_at_most: 208 })
     const bytes = readFileSync(at('one.m2p'))
-    writeFileSync(at('head.m2p'), Buffer.concat([bytes.subarray(0, 128), bytes.subarray(Number(bytes.readBigUInt64LE(16)))]))
-    for (const [previous, carried] of [['one.m2p', 2], ['head.m2p', 0]] as const) {
-      const built = await m2pack('build', '--input', at('tree'), '--exclude', '*.log', '--output', at('three.m2p'), '--force', '--key', at('keys2/master.key'), '--key-id', '2', '--slots', at('slots2.key'), '--level', '3', '--previous', at(previous), ...turn)
+    writeFileSync(
+      at('head.m2p'),
+      Buffer.concat([bytes.subarray(0, 128), bytes.subarray(Number(bytes.readBigUInt64LE(16)))]),
+    )
+    for (const [previous, carried] of [
+      ['one.m2p', 2],
+      ['head.m2p', 0],
+    ] as const) {
+      const built = await m2pack(
+        'build',
+        '--input',
+        at('tree'),
+        '--exclude',
+        '*.log',
+        '--output',
+        at('three.m2p'),
+        '--force',
+        '--key',
+        at('keys2/master.key'),
+        '--key-id',
+        '2',
+        '--slots',
+        at('slots2.key'),
+        '--level',
+        '3',
+        '--previous',
+        at(previous),
+        ...turn,
+      )
       expect(built.json.data).toMatchObject({ key_id: 2, slots: [1], carried_files: carried, kept_files: 2 })
       expect(readFileSync(at('three.m2p')).equals(readFileSync(at('two.m2p')))).toBe(true)
     }
@@ -99,7 +187,8 @@ describe('m2pack', () => {
       ['CLI_USAGE', 2, m2pack('build', '--input', at('tree'))],
       ['CLI_USAGE', 2, build('y.m2p', '--level', '23')],
     ]
-    for (const [code, exit, outcome] of cases) expect(await outcome, code).toMatchObject({ code: exit, json: { ok: false, error: { code } } })
+    for (const [code, exit, outcome] of cases)
+      expect(await outcome, code).toMatchObject({ code: exit, json: { ok: false, error: { code } } })
     rmSync(at('tree/link'))
     expect(existsSync(at('x.m2p'))).toBe(false)
   })
@@ -108,37 +197,92 @@ describe('m2pack', () => {
     mkdirSync(at('many'))
     const whole = readFileSync(at('one.m2p'))
     const archives = Array.from({ length: 8 }, (_, index) => at('many', `${index}.m2p`))
-    const bad = new Map([[3, whole.subarray(0, -1)], [5, whole.with(whole.length - 40, (whole[whole.length - 40] ?? 0) ^ 1)], [7, Buffer.from('none')]])
+    const bad = new Map([
+      [3, whole.subarray(0, -1)],
+      [5, whole.with(whole.length - 40, (whole[whole.length - 40] ?? 0) ^ 1)],
+      [7, Buffer.from('none')],
+    ])
     for (const [index, path] of archives.entries()) writeFileSync(path, bad.get(index) ?? whole)
     const outcome = await m2pack('verify', '--jobs', '1', '--archive', ...archives, ...keys())
-    expect([outcome.code, outcome.json.error]).toMatchObject([4, { code: 'CLI_ARCHIVES', details: { refused: 3, archives: 8 } }])
-    expect(outcome.json.error).toMatchObject({ details: { which: `${archives[3]} M2P_TRUNCATED; ${archives[5]} M2P_MANIFEST_HASH; ${archives[7]} M2P_TRUNCATED` } })
-    const sound = await m2pack('verify', '--jobs', '1', ...archives.filter((_, index) => !bad.has(index)).flatMap((path) => ['--archive', path]), ...keys())
+    expect([outcome.code, outcome.json.error]).toMatchObject([
+      4,
+      { code: 'CLI_ARCHIVES', details: { refused: 3, archives: 8 } },
+    ])
+    expect(outcome.json.error).toMatchObject({
+      details: {
+        which: `${archives[3]} M2P_TRUNCATED; ${archives[5]} M2P_MANIFEST_HASH; ${archives[7]} M2P_TRUNCATED`,
+      },
+    })
+    const sound = await m2pack(
+      'verify',
+      '--jobs',
+      '1',
+      ...archives.filter((_, index) => !bad.has(index)).flatMap((path) => ['--archive', path]),
+      ...keys(),
+    )
     expect(sound.json.data['archives']).toHaveLength(5)
   })
 
   it('writes no secret for clients in place of a public key, whatever its file is called (row 265)', async () => {
-    const pair = () => { const seed = systemRandom(32); return { seed, isPoint: isStrongEd25519PublicKey(seed) } }
+    const pair = () => {
+      const seed = systemRandom(32)
+      return { seed, isPoint: isStrongEd25519PublicKey(seed) }
+    }
     let made = pair()
     while (!made.isPoint) made = pair() // half of all secrets are refused as no point of the curve
     mkdirSync(at('pair'))
     for (const name of ['signing.key', 'renamed.bin']) writeFileSync(at('pair', name), hexEncode(made.seed))
-    const exportIt = (name: string, ...more: string[]) => m2pack('export-client-config', '--public-key', at('pair', name), '--output', at('Secret.h'), ...more)
+    const exportIt = (name: string, ...more: string[]) =>
+      m2pack('export-client-config', '--public-key', at('pair', name), '--output', at('Secret.h'), ...more)
     expect((await exportIt('signing.key')).json.error).toMatchObject({ code: 'M2P_KEY_INVALID' })
     writeFileSync(at('pair', 'signing.pub'), hexEncode(ed25519PublicKey(made.seed)))
     expect((await exportIt('renamed.bin')).json.error).toMatchObject({ code: 'M2P_KEY_INVALID' })
-    expect((await exportIt('signing.pub', '--key-id', '2', '--slot', `1:${at('pair/renamed.bin')}`)).json.error).toMatchObject({ code: 'M2P_KEY_INVALID' })
-    const runtime = await m2pack('export-runtime-key', '--key', at('keys/master.key'), '--public-key', at('pair/renamed.bin'), '--output', at('Secret.h'))
+    expect(
+      (await exportIt('signing.pub', '--key-id', '2', '--slot', `1:${at('pair/renamed.bin')}`)).json.error,
+    ).toMatchObject({ code: 'M2P_KEY_INVALID' })
+    const runtime = await m2pack(
+      'export-runtime-key',
+      '--key',
+      at('keys/master.key'),
+      '--public-key',
+      at('pair/renamed.bin'),
+      '--output',
+      at('Secret.h'),
+    )
     expect(runtime.json.error).toMatchObject({ code: 'M2P_KEY_INVALID' })
     expect(existsSync(at('Secret.h'))).toBe(false)
     expect((await exportIt('signing.pub')).code).toBe(0)
   })
 
   it('exports public keys for clients and a runtime key that only its owner can read', async () => {
-    const config = await m2pack('export-client-config', '--key', at('keys/master.key'), '--public-key', at('keys/signing.pub'), '--key-id', '2', '--slot', `1:${at('keys/signing.pub')}`, '--output', at('M2PackKeys.h'))
+    const config = await m2pack(
+      'export-client-config',
+      '--key',
+      at('keys/master.key'),
+      '--public-key',
+      at('keys/signing.pub'),
+      '--key-id',
+      '2',
+      '--slot',
+      `1:${at('keys/signing.pub')}`,
+      '--output',
+      at('M2PackKeys.h'),
+    )
     expect(config.json.data).toMatchObject({ key_ids: [1, 2], key_id: 2 })
-    expect(readFileSync(at('M2PackKeys.h'), 'utf8')).not.toContain(readFileSync(at('keys/master.key'), 'utf8').slice(0, 16))
-    const runtime = await m2pack('export-runtime-key', '--key', at('keys/master.key'), '--public-key', at('keys/signing.pub'), '--format', 'blob', '--output', at('key.blob'))
+    expect(readFileSync(at('M2PackKeys.h'), 'utf8')).not.toContain(
+      readFileSync(at('keys/master.key'), 'utf8').slice(0, 16),
+    )
+    const runtime = await m2pack(
+      'export-runtime-key',
+      '--key',
+      at('keys/master.key'),
+      '--public-key',
+      at('keys/signing.pub'),
+      '--format',
+      'blob',
+      '--output',
+      at('key.blob'),
+    )
     expect(runtime.json.data).toMatchObject({ format: 'blob', key_id: 1 })
     expect(statSync(at('key.blob'))).toMatchObject({ size: 84 })
     expect(statSync(at('key.blob')).mode & 0o777).toBe(0o600)
@@ -150,16 +294,35 @@ describe('m2pack', () => {
     writeFileSync(at('bad.key'), `${marker.slice(0, 63)}Z\n`)
     const shown: string[] = []
     for (const argv of [
-      ['verify', '--archive', at('one.m2p'), ...keys()], ['verify', '--archive', at('one.m2p'), '--public-key', at('keys/signing.pub'), '--key', at('bad.key')],
-      ['verify', '--archive', at('one.m2p'), '--public-key', at('keys/signing.key')], ['build', '--input', at('tree'), '--output', at('z.m2p'), '--key', at('keys/slots.key'), '--sign-secret-key', at('keys/signing.key')],
-      ['extract', '--archive', at('flipped.m2p'), '--output', at('bad'), ...keys()], ['keygen', '--out-dir', at('keys')],
+      ['verify', '--archive', at('one.m2p'), ...keys()],
+      ['verify', '--archive', at('one.m2p'), '--public-key', at('keys/signing.pub'), '--key', at('bad.key')],
+      ['verify', '--archive', at('one.m2p'), '--public-key', at('keys/signing.key')],
+      [
+        'build',
+        '--input',
+        at('tree'),
+        '--output',
+        at('z.m2p'),
+        '--key',
+        at('keys/slots.key'),
+        '--sign-secret-key',
+        at('keys/signing.key'),
+      ],
+      ['extract', '--archive', at('flipped.m2p'), '--output', at('bad'), ...keys()],
+      ['keygen', '--out-dir', at('keys')],
     ]) {
       const { out, err } = await m2pack(...argv)
       shown.push(out, err)
     }
     for (const secret of [marker, seed]) {
       const bytes = Buffer.from(secret, 'hex')
-      for (const form of [secret.slice(0, 16), secret.slice(40, 56), secret.slice(0, 16).toUpperCase(), bytes.toString('base64').slice(0, 12), bytes.toString('base64url').slice(4, 16)]) {
+      for (const form of [
+        secret.slice(0, 16),
+        secret.slice(40, 56),
+        secret.slice(0, 16).toUpperCase(),
+        bytes.toString('base64').slice(0, 12),
+        bytes.toString('base64url').slice(4, 16),
+      ]) {
         expect(shown.join('')).not.toContain(form)
       }
     }
@@ -192,7 +355,11 @@ describe('m2pack', () => {
     const digests = new Set<string>()
     for (const jobs of ['1', '2']) {
       await build(`again-${jobs}.m2p`, '--jobs', jobs, '--deterministic')
-      digests.add(createHash('sha256').update(readFileSync(at(`again-${jobs}.m2p`))).digest('hex'))
+      digests.add(
+        createHash('sha256')
+          .update(readFileSync(at(`again-${jobs}.m2p`)))
+          .digest('hex'),
+      )
     }
     expect(digests.size).toBe(1)
   })

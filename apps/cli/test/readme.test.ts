@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,14 +11,22 @@ const readme = fileURLToPath(new URL('../../../README.md', import.meta.url))
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
 let folder = ''
-beforeEach(async () => { folder = await mkdtemp(join(tmpdir(), 'keyturn-readme-')) })
-afterEach(async () => { await rm(folder, { recursive: true, force: true }) })
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'keyturn-readme-'))
+})
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
 
 async function freePort(): Promise<number> {
   const server = createServer()
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve)
+  })
   const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => { server.close(resolve) })
+  await new Promise((resolve) => {
+    server.close(resolve)
+  })
   return port
 }
 
@@ -27,21 +36,33 @@ function asDone(lines: string, port: number): string {
     .replaceAll('8470', String(port))
     .replaceAll('…/next-identity', '"$KEYTURN_HOME"/next-identity')
     .replaceAll('/media/stick', `${folder}/stick`)
-    .replace(/^keyturn serve .*$/m, `keyturn serve --port ${port} > serve.log & SERVER=$!\nuntil grep -q 'Release server at' serve.log; do sleep 0.2; done`)
+    .replace(
+      /^keyturn serve .*$/m,
+      `keyturn serve --port ${port} > serve.log & SERVER=$!\nuntil grep -q 'Release server at' serve.log; do sleep 0.2; done`,
+    )
     .replaceAll(/^keyturn (rotate|emergency)/gm, 'keyturn --yes $1')
 }
 
 async function run(script: string): Promise<{ code: number | null; output: string }> {
   const child = spawn('bash', ['-euo', 'pipefail', '-c', script], {
-    cwd: folder, stdio: ['ignore', 'pipe', 'pipe'],
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
     env: {
-      PATH: `${join(folder, 'bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`, HOME: folder, NODE_NO_WARNINGS: '1',
-      KEYTURN_HOME: join(folder, 'keys'), KEYTURN_PASSPHRASE_FILE: join(folder, 'passphrase'),
+      PATH: `${join(folder, 'bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
+      HOME: folder,
+      NODE_NO_WARNINGS: '1',
+      KEYTURN_HOME: join(folder, 'keys'),
+      KEYTURN_PASSPHRASE_FILE: join(folder, 'passphrase'),
     },
   })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => { output += text })
-  return await new Promise((resolve) => { child.once('close', (code) => resolve({ code, output })) })
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+    })
+  return await new Promise((resolve) => {
+    child.once('close', (code) => resolve({ code, output }))
+  })
 }
 
 describe('README.md', () => {
@@ -51,10 +72,14 @@ describe('README.md', () => {
     const blocks = [...section.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
     expect(blocks).toHaveLength(2)
     for (const name of ['bin', 'stick', 'client/data']) await mkdir(join(folder, name), { recursive: true })
-    await writeFile(join(folder, 'bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`, { mode: 0o755 })
+    await writeFile(join(folder, 'bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`, {
+      mode: 0o755,
+    })
     await writeFile(join(folder, 'passphrase'), 'correct horse\n', { mode: 0o600 })
     await writeFile(join(folder, 'client', 'data', 'a.txt'), 'a\n'.repeat(1000))
-    await writeFile(join(folder, 'client', 'play.sh'), '#!/bin/sh\necho "runs with key $M2PACK_KEY_ID"\n', { mode: 0o755 })
+    await writeFile(join(folder, 'client', 'play.sh'), '#!/bin/sh\necho "runs with key $M2PACK_KEY_ID"\n', {
+      mode: 0o755,
+    })
     const trap = `trap '[ -z "\${SERVER:-}" ] || kill "$SERVER"' EXIT\n`
     const { code, output } = await run(trap + asDone(blocks.join('\n'), await freePort()))
     expect(code, output).toBe(0)

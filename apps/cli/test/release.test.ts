@@ -10,10 +10,19 @@ import { World } from './support/world.ts'
 
 let world: World
 let token = ''
-beforeEach(async () => { world = await World.create() })
-afterEach(async () => { await world.remove() })
+beforeEach(async () => {
+  world = await World.create()
+})
+afterEach(async () => {
+  await world.remove()
+})
 
-interface Answer { code: number; ok: boolean; data: Record<string, unknown>; error: { code: string; message: string } }
+interface Answer {
+  code: number
+  ok: boolean
+  data: Record<string, unknown>
+  error: { code: string; message: string }
+}
 
 /** Runs a command in this process, as JSON, against the world's home. */
 async function keyturn(...args: string[]): Promise<Answer> {
@@ -21,9 +30,19 @@ async function keyturn(...args: string[]): Promise<Answer> {
   const before = process.env['KEYTURN_TOKEN']
   process.env['KEYTURN_TOKEN'] = token
   try {
-    const code = await run([...args, '--json', '--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--yes'], {
-      stdout: { write: (text) => { stdout += text } }, stderr: { write: () => {} }, env: {}, signal: world.signal,
-    })
+    const code = await run(
+      [...args, '--json', '--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--yes'],
+      {
+        stdout: {
+          write: (text) => {
+            stdout += text
+          },
+        },
+        stderr: { write: () => {} },
+        env: {},
+        signal: world.signal,
+      },
+    )
     return { code, ...(JSON.parse(stdout) as Omit<Answer, 'code'>) }
   } finally {
     if (before === undefined) delete process.env['KEYTURN_TOKEN']
@@ -54,12 +73,31 @@ async function offered(folder: string, ...flags: string[]): Promise<string> {
 describe('keyturn release prepare', () => {
   it('leaves out what the original leaves out', async () => {
     const folder = await tree('tree', {
-      'Metin2.exe': 'exe', 'pack/a.pck': 'old', 'pack/b.pck': 'kept', 'pack/a.m2p.txt': 'x', 'docs/readme.txt': 'x', 'log/x.txt': 'x', 'a.md': 'x',
-      'run.log': 'x', 'lib.pdb': 'x', 'x.old': 'x', 'config.exe': 'x', '.prev1': 'x', '.offsingle': 'x', 'bgm/song.mp3': 'x', 'sub/docs/kept.txt': 'x',
+      'Metin2.exe': 'exe',
+      'pack/a.pck': 'old',
+      'pack/b.pck': 'kept',
+      'pack/a.m2p.txt': 'x',
+      'docs/readme.txt': 'x',
+      'log/x.txt': 'x',
+      'a.md': 'x',
+      'run.log': 'x',
+      'lib.pdb': 'x',
+      'x.old': 'x',
+      'config.exe': 'x',
+      '.prev1': 'x',
+      '.offsingle': 'x',
+      'bgm/song.mp3': 'x',
+      'sub/docs/kept.txt': 'x',
     })
     const { data } = await keyturn('release', 'prepare', folder, '--drop-original', '--exclude', 'bgm/**')
     const { files } = parseManifest(await made(String(data['version'])))
-    expect(files.map(({ path }) => path)).toEqual(['Metin2.exe', 'pack/a.m2p.txt', 'pack/a.pck', 'pack/b.pck', 'sub/docs/kept.txt'])
+    expect(files.map(({ path }) => path)).toEqual([
+      'Metin2.exe',
+      'pack/a.m2p.txt',
+      'pack/a.pck',
+      'pack/b.pck',
+      'sub/docs/kept.txt',
+    ])
   })
 
   it('refuses links, empty trees, odd versions and unknown launchers', async () => {
@@ -68,7 +106,10 @@ describe('keyturn release prepare', () => {
     expect((await keyturn('release', 'prepare', folder, '--launcher', 'x.exe')).error.code).toBe('CLI_PATH_UNKNOWN')
     expect((await keyturn('release', 'prepare', folder, '--exclude', '*')).error.code).toBe('BUILD_EMPTY')
     await symlink('/etc', world.path('tree', 'etc'))
-    expect(await keyturn('release', 'prepare', folder)).toMatchObject({ code: 4, error: { code: 'BUILD_SPECIAL_FILE' } })
+    expect(await keyturn('release', 'prepare', folder)).toMatchObject({
+      code: 4,
+      error: { code: 'BUILD_SPECIAL_FILE' },
+    })
   })
 
   it('makes a release that the original launcher and one with an identity both take', async () => {
@@ -83,10 +124,15 @@ describe('keyturn release prepare', () => {
     const legacySignature = await readFile(world.path('home', 'releases', 'stable', version, 'manifest.json.sig'))
     expect(verify(null, manifest, publicKey, legacySignature)).toBe(true)
     expect(sign(null, manifest, privateKey)).toEqual(legacySignature)
-    const pinned = initialTrustState(pinnedKeysRoot([{ key: publicKey.export({ format: 'der', type: 'spki' }).subarray(-32).toString('hex') }]))
+    const pinned = initialTrustState(
+      pinnedKeysRoot([{ key: publicKey.export({ format: 'der', type: 'spki' }).subarray(-32).toString('hex') }]),
+    )
     const decision = verifyRelease({ manifest, legacySignature }, pinned, { channel: 'stable', nowMs: Date.now() })
     const { data: trust } = await keyturn('release', 'trust', '--first')
-    expect(decision).toMatchObject({ outcome: 'accepted', manifest: { launcher: { path: 'Launcher.exe' }, files: [{ path: 'game.bin' }] } })
+    expect(decision).toMatchObject({
+      outcome: 'accepted',
+      manifest: { launcher: { path: 'Launcher.exe' }, files: [{ path: 'game.bin' }] },
+    })
     expect(decision.state.root).toEqual(parseTrustRoot(String(trust['pin'])))
   })
 })
@@ -97,23 +143,52 @@ describe('keyturn release on a server', () => {
     token = (await client.createToken({ name: 'publisher', scopes: ['admin'], days: 1 })).secret
     const server = ['--server', world.url]
     const first = await offered(await tree('one', { 'a.txt': 'one', 'b.txt': 'same' }))
-    expect(await keyturn('release', 'publish', ...server)).toMatchObject({ ok: true, data: { version: first, blobs: 2 } })
-    const { data: prepared } = await keyturn('release', 'prepare', await tree('two', { 'a.txt': 'two', 'b.txt': 'same' }))
+    expect(await keyturn('release', 'publish', ...server)).toMatchObject({
+      ok: true,
+      data: { version: first, blobs: 2 },
+    })
+    const { data: prepared } = await keyturn(
+      'release',
+      'prepare',
+      await tree('two', { 'a.txt': 'two', 'b.txt': 'same' }),
+    )
     const second = String(prepared['version'])
     await keyturn('release', 'sign')
-    expect((await keyturn('release', 'diff', first, '--fail-on-diff')).data).toMatchObject({ changed: ['a.txt'], unchanged: 1, download_bytes: 3 })
+    expect((await keyturn('release', 'diff', first, '--fail-on-diff')).data).toMatchObject({
+      changed: ['a.txt'],
+      unchanged: 1,
+      download_bytes: 3,
+    })
     await keyturn('release', 'head', '--percent', '10')
-    expect(await keyturn('release', 'publish', ...server)).toMatchObject({ ok: true, data: { version: second, blobs: 1, present: 1 } })
-    expect(await keyturn('release', 'rollout', '--percent', '100', ...server)).toMatchObject({ ok: true, data: { percent: 100, published: true } })
-    expect(await keyturn('release', 'verify-public', '--blobs', 'all', ...server)).toMatchObject({ code: 0, data: { version: second, blobs_bad: [] } })
-    expect(await keyturn('release', 'halt', '--withdraw', ...server)).toMatchObject({ ok: true, data: { fallback: first, withdrawn: true } })
+    expect(await keyturn('release', 'publish', ...server)).toMatchObject({
+      ok: true,
+      data: { version: second, blobs: 1, present: 1 },
+    })
+    expect(await keyturn('release', 'rollout', '--percent', '100', ...server)).toMatchObject({
+      ok: true,
+      data: { percent: 100, published: true },
+    })
+    expect(await keyturn('release', 'verify-public', '--blobs', 'all', ...server)).toMatchObject({
+      code: 0,
+      data: { version: second, blobs_bad: [] },
+    })
+    expect(await keyturn('release', 'halt', '--withdraw', ...server)).toMatchObject({
+      ok: true,
+      data: { fallback: first, withdrawn: true },
+    })
     const back = await keyturn('release', 'rollback', first, ...server)
     expect(back).toMatchObject({ ok: true, data: { from: first, sequence: 3, published: true } })
     const publicly = await keyturn('release', 'verify-public', '--blobs', 'all', ...server)
     expect(publicly).toMatchObject({ code: 0, data: { version: back.data['version'], blobs_checked: 2 } })
     expect(parseManifest(await made(String(back.data['version']))).rollbackOf).toBe(first)
-    expect(await keyturn('release', 'promote', first, '--to', 'beta', ...server)).toMatchObject({ ok: true, data: { channel: 'beta', sequence: 1 } })
-    expect(await keyturn('release', 'list', '--remote', ...server)).toMatchObject({ ok: true, data: { offered: back.data['version'] } })
+    expect(await keyturn('release', 'promote', first, '--to', 'beta', ...server)).toMatchObject({
+      ok: true,
+      data: { channel: 'beta', sequence: 1 },
+    })
+    expect(await keyturn('release', 'list', '--remote', ...server)).toMatchObject({
+      ok: true,
+      data: { offered: back.data['version'] },
+    })
     expect((await keyturn('release', 'verify')).data).toMatchObject({ outcome: 'accepted' })
     expect((await keyturn('release', 'verify', first, '--history')).data).toMatchObject({ roles_version: 1 })
     expect(await keyturn('release', 'gc', ...server)).toMatchObject({ ok: true, data: { dry_run: true } })
@@ -124,13 +199,29 @@ describe('keyturn release export-static', () => {
   it('writes a tree that verifies by itself, the head last', async () => {
     const version = await offered(await tree('one', { 'a.txt': 'one' }))
     expect((await keyturn('release', 'export-static', world.path('public'))).data).toMatchObject({ version, blobs: 1 })
-    expect((await readdir(world.path('public'))).toSorted()).toEqual(['channels', 'files', 'head.json', 'kel', 'manifest.json', 'manifest.sigs.json', 'manifests', 'roles'])
+    expect((await readdir(world.path('public'))).toSorted()).toEqual([
+      'channels',
+      'files',
+      'head.json',
+      'kel',
+      'manifest.json',
+      'manifest.sigs.json',
+      'manifests',
+      'roles',
+    ])
     const read = (name: string): Promise<Uint8Array> => readFile(world.path('public', ...name.split('/')))
     const { data } = await keyturn('release', 'trust')
-    const decision = verifyRelease({
-      logs: [await read(`kel/${String(data['prefix'])}.cesr`)], roles: await read('roles/1.json'), head: await read('head.json'),
-      manifest: await read('manifest.json'), signatures: await read('manifest.sigs.json'),
-    }, initialTrustState(parseTrustRoot(String(data['pin']))), { channel: 'stable', nowMs: Date.now() })
+    const decision = verifyRelease(
+      {
+        logs: [await read(`kel/${String(data['prefix'])}.cesr`)],
+        roles: await read('roles/1.json'),
+        head: await read('head.json'),
+        manifest: await read('manifest.json'),
+        signatures: await read('manifest.sigs.json'),
+      },
+      initialTrustState(parseTrustRoot(String(data['pin']))),
+      { channel: 'stable', nowMs: Date.now() },
+    )
     expect(decision.outcome).toBe('accepted')
     expect((await keyturn('release', 'export-static', world.path('public'))).data).toMatchObject({ blobs: 0 })
   })
@@ -152,16 +243,26 @@ describe('keyturn release verify-public', () => {
       }
       more()
     })
-    await new Promise<void>((resolve) => { host.listen(0, '127.0.0.1', resolve) })
+    await new Promise<void>((resolve) => {
+      host.listen(0, '127.0.0.1', resolve)
+    })
     try {
       const server = `http://127.0.0.1:${(host.address() as AddressInfo).port}`
-      expect(await keyturn('release', 'verify-public', '--server', server, '--blobs', 'all')).toMatchObject({ code: 0, data: { blobs_checked: 2, blobs_bad: [] } })
+      expect(await keyturn('release', 'verify-public', '--server', server, '--blobs', 'all')).toMatchObject({
+        code: 0,
+        data: { blobs_checked: 2, blobs_bad: [] },
+      })
       served.pad = true
-      expect(await keyturn('release', 'verify-public', '--server', server, '--blobs', 'all')).toMatchObject({ code: 1, data: { blobs_bad: ['a.txt', 'b.txt'] } })
+      expect(await keyturn('release', 'verify-public', '--server', server, '--blobs', 'all')).toMatchObject({
+        code: 1,
+        data: { blobs_bad: ['a.txt', 'b.txt'] },
+      })
       expect(served.sent).toBeLessThan(64 * 1024 * 1024)
     } finally {
       host.closeAllConnections()
-      await new Promise((resolve) => { host.close(resolve) })
+      await new Promise((resolve) => {
+        host.close(resolve)
+      })
     }
   })
 })
@@ -176,9 +277,17 @@ describe('keyturn roles', () => {
     expect((await keyturn('roles', 'show')).data).toMatchObject({ version: 1, in_force: true, proposed: 2 })
     expect((await keyturn('roles', 'seal')).data).toMatchObject({ sn: 1, roles_version: 2, published: false })
     const after = (await keyturn('roles', 'show')).data
-    expect(after).toMatchObject({ version: 2, documents: 2, revoked_keys: (before['release'] as { keys: string[] }).keys })
+    expect(after).toMatchObject({
+      version: 2,
+      documents: 2,
+      revoked_keys: (before['release'] as { keys: string[] }).keys,
+    })
     expect((await keyturn('roles', 'show', '--document', '1')).data).toMatchObject({ version: 1, in_force: false })
-    expect((await keyturn('release', 'verify')).data).toMatchObject({ outcome: 'accepted', version, signed_by: (after['release'] as { keys: string[] }).keys })
+    expect((await keyturn('release', 'verify')).data).toMatchObject({
+      outcome: 'accepted',
+      version,
+      signed_by: (after['release'] as { keys: string[] }).keys,
+    })
   })
 
   it('refuses a document that no launcher would take, and keys it does not know', async () => {

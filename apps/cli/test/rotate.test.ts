@@ -1,14 +1,22 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { codeOf, dataOf, keyturn, type Outcome } from './support/keyturn.ts'
+import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
+import type { Outcome } from './support/keyturn.ts'
 import { World } from './support/world.ts'
 
 let world: World
-beforeEach(async () => { world = await World.create() })
-afterEach(async () => { await world.remove() })
+beforeEach(async () => {
+  world = await World.create()
+})
+afterEach(async () => {
+  await world.remove()
+})
 
 function run(...args: string[]): Promise<Outcome> {
-  return keyturn(['--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--json', '--yes', ...args], { cwd: world.folder })
+  return keyturn(
+    ['--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--json', '--yes', ...args],
+    { cwd: world.folder },
+  )
 }
 
 /** Makes the keys of the home look as old as they are in the policy's eyes. */
@@ -24,12 +32,18 @@ describe('keyturn rotate', () => {
     expect(codeOf(await run('rotate', 'all'))).toBe('CLI_USAGE')
     await age({ identity: 0, release: 0, head: 0, content: 0 })
     expect((await run('status', '--check')).code).toBe(1)
-    expect(dataOf(await run('rotate', 'all', '--due', '--dry-run'))).toMatchObject({ turned: ['identity', 'content'], dry_run: true })
+    expect(dataOf(await run('rotate', 'all', '--due', '--dry-run'))).toMatchObject({
+      turned: ['identity', 'content'],
+      dry_run: true,
+    })
     expect(dataOf(await run('rotate', 'all', '--due'))).toMatchObject({ turned: ['identity', 'content'] })
     await age({})
     expect((await run('status', '--check')).code).toBe(0)
     const { description } = await world.home()
-    expect(description).toMatchObject({ identity: { alias: 'identity/2' }, aliases: { release: 'release/2', head: 'head/2' } })
+    expect(description).toMatchObject({
+      identity: { alias: 'identity/2' },
+      aliases: { release: 'release/2', head: 'head/2' },
+    })
     expect(description.contentKeys).toHaveLength(2)
     expect((await run('doctor', '--offline')).code).toBe(0)
   })
@@ -42,7 +56,10 @@ describe('keyturn rotate', () => {
   })
 
   it('finishes an interrupted turn before it begins another: CLI_TURN_PENDING', async () => {
-    await writeFile(world.path('home', 'journals', 'identity.json'), JSON.stringify({ format: 'keyturn-turn', version: 1, turn: 'identity', started: '', done: [], facts: {} }))
+    await writeFile(
+      world.path('home', 'journals', 'identity.json'),
+      JSON.stringify({ format: 'keyturn-turn', version: 1, turn: 'identity', started: '', done: [], facts: {} }),
+    )
     const outcome = await run('rotate', 'content')
     expect([outcome.code, codeOf(outcome)]).toEqual([6, 'CLI_TURN_PENDING'])
     expect((await run('rotate', 'identity')).code).toBe(0)

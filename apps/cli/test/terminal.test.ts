@@ -4,8 +4,12 @@ import { isInstalled, Terminal } from './support/terminal.ts'
 
 const hasTmux = isInstalled('tmux', 'the terminal is not tested')
 let terminal: Terminal
-beforeEach(async () => { terminal = await Terminal.open() })
-afterEach(async () => { await terminal.close() })
+beforeEach(async () => {
+  terminal = await Terminal.open()
+})
+afterEach(async () => {
+  await terminal.close()
+})
 
 const home = 'echo p > p; chmod 600 p; keyturn init --home h --passphrase-file p --quiet; clear'
 
@@ -69,7 +73,10 @@ describe.skipIf(!hasTmux)('keyturn in a terminal', () => {
   })
 
   it('asks for both aliases before an emergency, and goes on with ROTATE alone', async () => {
-    for (const [word, exit] of [['rotate', 1], ['ROTATE', 0]] as const) {
+    for (const [word, exit] of [
+      ['rotate', 1],
+      ['ROTATE', 0],
+    ] as const) {
       const fresh = await Terminal.open()
       try {
         await fresh.run(`${home}; keyturn emergency rotate-now --home h --passphrase-file p`)
@@ -87,16 +94,22 @@ describe.skipIf(!hasTmux)('keyturn in a terminal', () => {
   })
 
   it('colours errors in a terminal, and not with --no-color or NO_COLOR', async () => {
-    await terminal.run('unset NO_COLOR; keyturn explain NOPE; keyturn explain NOPE --no-color; NO_COLOR=1 keyturn explain NOPE; echo END')
+    await terminal.run(
+      'unset NO_COLOR; keyturn explain NOPE; keyturn explain NOPE --no-color; NO_COLOR=1 keyturn explain NOPE; echo END',
+    )
     const text = await terminal.screen(/END/)
     expect(text.match(/\u001b\[31merror:/g)).toHaveLength(1)
     expect(text.match(/error:/g)).toHaveLength(3)
   })
 
   it('keeps help within 80 columns, in the terminal and in a file', async () => {
-    await terminal.run('for noun in "" init backup "release prepare" "pack build" "rotate content"; do keyturn $noun --help; done > help.txt; clear; keyturn release prepare --help | tail -5; echo END')
+    await terminal.run(
+      'for noun in "" init backup "release prepare" "pack build" "rotate content"; do keyturn $noun --help; done > help.txt; clear; keyturn release prepare --help | tail -5; echo END',
+    )
     await terminal.screen(/END/)
-    const lines = (await readFile(terminal.path('help.txt'), 'utf8')).split('\n').filter((line) => !line.startsWith('  $ '))
+    const lines = (await readFile(terminal.path('help.txt'), 'utf8'))
+      .split('\n')
+      .filter((line) => !line.startsWith('  $ '))
     expect(lines.filter((line) => line.length > 80)).toEqual([])
   })
 

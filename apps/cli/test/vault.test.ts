@@ -1,12 +1,15 @@
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
 
 let folder = ''
 const run = (args: readonly string[], input?: string): ReturnType<typeof keyturn> =>
-  keyturn([...args, '--json', '--passphrase-file', join(folder, 'passphrase')], { env: { KEYTURN_HOME: join(folder, 'home') }, ...(input === undefined ? {} : { input }) })
+  keyturn([...args, '--json', '--passphrase-file', join(folder, 'passphrase')], {
+    env: { KEYTURN_HOME: join(folder, 'home') },
+    ...(input === undefined ? {} : { input }),
+  })
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'keyturn-cli-vault-'))
@@ -19,14 +22,19 @@ describe('keyturn vault', () => {
   const name = 'vault'
   const at = (file = name): string[] => ['--vault', join(folder, file)]
 
-  test('keyturn vault: seal, open, traverse, rotate, sweep, retire, status, audit', async () => {
+  it('keyturn vault: seal, open, traverse, rotate, sweep, retire, status, audit', async () => {
     expect(codeOf(await run(['vault', 'status', ...at()]))).toBe('VK_NOT_FOUND')
     expect(dataOf(await run(['vault', 'init', ...at()]))).toMatchObject({ key_version: 1 })
     expect(codeOf(await run(['vault', 'init', ...at()]))).toBe('CLI_EXISTS')
-    expect(dataOf(await run(['vault', 'seal', 'ci', 'token', ...at()], 'secret text'))).toMatchObject({ bytes: 11, key_version: 1 })
+    expect(dataOf(await run(['vault', 'seal', 'ci', 'token', ...at()], 'secret text'))).toMatchObject({
+      bytes: 11,
+      key_version: 1,
+    })
     const opened = dataOf(await run(['vault', 'open', 'ci', 'token', ...at()]))
     expect(Buffer.from(String(opened['content_base64']), 'base64').toString()).toBe('secret text')
-    dataOf(await run(['vault', 'traverse', 'ci', 'prod', 'token', '--layer', 'access', '--policy', 'deployers', ...at()]))
+    dataOf(
+      await run(['vault', 'traverse', 'ci', 'prod', 'token', '--layer', 'access', '--policy', 'deployers', ...at()]),
+    )
     expect(codeOf(await run(['vault', 'open', 'prod', 'token', ...at()]))).toBe('VK_CONTEXT')
     expect(codeOf(await run(['vault', 'open', 'prod', 'token', '--policy', 'others', ...at()]))).toBe('VK_AUTH')
     expect(dataOf(await run(['vault', 'rotate', '--yes', ...at()]))).toMatchObject({ from: 1, to: 2, remaining: 2 })
@@ -36,15 +44,36 @@ describe('keyturn vault', () => {
     expect(dataOf(await run(['vault', 'retire', '1', ...at()]))).toMatchObject({ state: 'quarantined' })
     expect(codeOf(await run(['vault', 'retire', '1', '--destroy', '--yes', ...at()]))).toBe('VK_QUARANTINE')
     dataOf(await run(['vault', 'audit', 'checkpoint', '--output', join(folder, `${name}.checkpoint`), ...at()]))
-    expect(dataOf(await run(['vault', 'audit', 'verify', '--checkpoint', join(folder, `${name}.checkpoint`), ...at()]))).toMatchObject({ checkpoints: 2 })
-    const { keys } = dataOf(await run(['vault', 'status', ...at()])) as { keys: { version: number; state: string; records: number }[] }
-    expect(keys.map(({ version, state, records }) => [version, state, records])).toEqual([[1, 'quarantined', 0], [2, 'active', 2]])
-    expect(dataOf(await run(['vault', 'open', 'prod', 'token', '--policy', 'deployers', '--output', join(folder, `${name}.out`), ...at()]))).toMatchObject({ bytes: 11 })
+    expect(
+      dataOf(await run(['vault', 'audit', 'verify', '--checkpoint', join(folder, `${name}.checkpoint`), ...at()])),
+    ).toMatchObject({ checkpoints: 2 })
+    const { keys } = dataOf(await run(['vault', 'status', ...at()])) as {
+      keys: { version: number; state: string; records: number }[]
+    }
+    expect(keys.map(({ version, state, records }) => [version, state, records])).toEqual([
+      [1, 'quarantined', 0],
+      [2, 'active', 2],
+    ])
+    expect(
+      dataOf(
+        await run([
+          'vault',
+          'open',
+          'prod',
+          'token',
+          '--policy',
+          'deployers',
+          '--output',
+          join(folder, `${name}.out`),
+          ...at(),
+        ]),
+      ),
+    ).toMatchObject({ bytes: 11 })
     const wrong = await keyturn(['vault', 'status', ...at(), '--json', '--passphrase-file', join(folder, 'other')])
     expect([codeOf(wrong), wrong.code]).toEqual(['VK_PASSPHRASE', 4])
   })
 
-  test('keyturn vault keeps a vault in an SQLite file as well', async () => {
+  it('keyturn vault keeps a vault in an SQLite file as well', async () => {
     dataOf(await run(['vault', 'init', ...at('secrets.db')]))
     dataOf(await run(['vault', 'seal', 'ci', 'token', ...at('secrets.db')], 'secret text'))
     dataOf(await run(['vault', 'rotate', '--yes', ...at('secrets.db')]))
@@ -53,22 +82,31 @@ describe('keyturn vault', () => {
   })
 })
 
-test('keyturn vault audit verify names the first bad record', async () => {
+it('keyturn vault audit verify names the first bad record', async () => {
   const file = join(folder, 'vault', 'audit.jsonl')
   const lines = (await readFile(file, 'utf8')).split('\n')
   await writeFile(file, lines.with(2, (lines[2] ?? '').replace('"outcome":"done"', '"outcome":"failed"')).join('\n'))
   const outcome = await run(['vault', 'audit', 'verify', '--vault', join(folder, 'vault')])
   expect(outcome.code).toBe(4)
-  expect(JSON.parse(outcome.stdout)).toMatchObject({ error: { code: 'VK_AUDIT_BROKEN', details: { seq: 3, flaw: 'hash' } } })
+  expect(JSON.parse(outcome.stdout)).toMatchObject({
+    error: { code: 'VK_AUDIT_BROKEN', details: { seq: 3, flaw: 'hash' } },
+  })
 })
 
-test('keyturn rotate vault turns the keystore of the home; its passphrase still opens it', async () => {
+it('keyturn rotate vault turns the keystore of the home; its passphrase still opens it', async () => {
   dataOf(await run(['init', '--product', 'demo']))
   dataOf(await run(['vault', 'init']))
   dataOf(await run(['vault', 'seal', 'a', 'b'], 'x'))
-  expect(dataOf(await run(['rotate', 'vault', '--dry-run']))).toMatchObject({ turns: ['keystore', 'next identity key', 'vault'], download_bytes_at_most: 0 })
+  expect(dataOf(await run(['rotate', 'vault', '--dry-run']))).toMatchObject({
+    turns: ['keystore', 'next identity key', 'vault'],
+    download_bytes_at_most: 0,
+  })
   const { turned } = dataOf(await run(['rotate', 'vault', '--yes'])) as { turned: unknown[] }
-  expect(turned).toMatchObject([{ what: 'keystore', from: 1, to: 2 }, { what: 'next identity key', from: 1, to: 2 }, { what: 'vault', from: 1, to: 2, records: 1 }])
+  expect(turned).toMatchObject([
+    { what: 'keystore', from: 1, to: 2 },
+    { what: 'next identity key', from: 1, to: 2 },
+    { what: 'vault', from: 1, to: 2, records: 1 },
+  ])
   dataOf(await run(['status']))
   await chmod(join(folder, 'home', 'keystore'), 0o644)
   const loose = await run(['rotate', 'vault', '--yes'])

@@ -9,17 +9,31 @@ const guide = fileURLToPath(new URL('../../../docs/guides/the-whole-story.md', i
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
 let folder = ''
-beforeEach(async () => { folder = await mkdtemp(join(tmpdir(), 'keyturn-story-')) })
-afterEach(async () => { await rm(folder, { recursive: true, force: true }) })
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'keyturn-story-'))
+})
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
 
 async function runScript(script: string): Promise<{ code: number | null; output: string }> {
   const child = spawn('bash', ['-euo', 'pipefail', '-c', script], {
-    cwd: folder, stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: `${join(folder, 'bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`, HOME: folder, NODE_NO_WARNINGS: '1' },
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      PATH: `${join(folder, 'bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
+      HOME: folder,
+      NODE_NO_WARNINGS: '1',
+    },
   })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => { output += text })
-  return await new Promise((resolve) => { child.once('close', (code) => resolve({ code, output })) })
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+    })
+  return await new Promise((resolve) => {
+    child.once('close', (code) => resolve({ code, output }))
+  })
 }
 
 describe('docs/guides/the-whole-story.md', () => {
@@ -28,7 +42,9 @@ describe('docs/guides/the-whole-story.md', () => {
     expect(blocks.length).toBeGreaterThan(8)
     // A program of its own, so that a process started in the background is the one that is stopped.
     await mkdir(join(folder, 'bin'))
-    await writeFile(join(folder, 'bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`, { mode: 0o755 })
+    await writeFile(join(folder, 'bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`, {
+      mode: 0o755,
+    })
     const stopServer = `trap '[ -z "\${SERVER:-}" ] || kill "$SERVER" 2>/dev/null || true' EXIT\n`
     const { code, output } = await runScript(stopServer + blocks.join('\n'))
     expect(code, output).toBe(0)

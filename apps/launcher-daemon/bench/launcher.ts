@@ -8,17 +8,34 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { buildManifest, ChunkIndexer, chunkParamsFor, type ManifestEntry, manifestPin, signManifest, writeChunkIndex, writeManifest } from '@keyturn/manifest'
+import {
+  buildManifest,
+  ChunkIndexer,
+  chunkParamsFor,
+  manifestPin,
+  signManifest,
+  writeChunkIndex,
+  writeManifest,
+} from '@keyturn/manifest'
+import type { ManifestEntry } from '@keyturn/manifest'
 import { Publisher, signerOf } from '../test/support/publisher.ts'
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 const megabytes = Number(process.env['KEYTURN_BENCH_MB'] ?? '1000')
-const fileCount = Number(process.env['KEYTURN_BENCH_FILES'] ?? Math.round(megabytes * 12.5 * (megabytes >= 4000 ? 1 : 1.6)))
+const fileCount = Number(
+  process.env['KEYTURN_BENCH_FILES'] ?? Math.round(megabytes * 12.5 * (megabytes >= 4000 ? 1 : 1.6)),
+)
 const work = mkdtempSync(join(tmpdir(), 'keyturn-bench-'))
 
 const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
-interface Measured { readonly seconds: number; readonly cpuSeconds: number; readonly rssMiB: number; readonly data: Record<string, number>; readonly states: Map<string, number> }
+interface Measured {
+  readonly seconds: number
+  readonly cpuSeconds: number
+  readonly rssMiB: number
+  readonly data: Record<string, number>
+  readonly states: Map<string, number>
+}
 
 /** Tells what the process took, as its very last word. */
 const usage = `data:text/javascript,${encodeURIComponent(`
@@ -31,10 +48,16 @@ process.on('exit', () => {
 /** Runs the real program and asks it what it took. */
 async function launcher(args: readonly string[]): Promise<Measured> {
   const begun = performance.now()
-  const child = spawn(process.execPath, ['--import', usage, main, ...args, '--json', '--events'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, ['--import', usage, main, ...args, '--json', '--events'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   let [out, log] = ['', '']
-  child.stdout.setEncoding('utf8').on('data', (part: string) => { out += part })
-  child.stderr.setEncoding('utf8').on('data', (part: string) => { log += part })
+  child.stdout.setEncoding('utf8').on('data', (part: string) => {
+    out += part
+  })
+  child.stderr.setEncoding('utf8').on('data', (part: string) => {
+    log += part
+  })
   await new Promise((resolve) => child.once('close', resolve))
   const seconds = (performance.now() - begun) / 1000
   const answer = JSON.parse(out) as { ok: boolean; data: Record<string, number> }
@@ -62,23 +85,42 @@ const server = createServer((request, response) => {
   const match = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '')
   if (match === null) return void response.writeHead(200, { 'content-length': bytes.length }).end(bytes)
   const [start, end] = [Number(match[1]), Math.min(Number(match[2]) + 1, bytes.length)]
-  response.writeHead(206, { 'content-length': end - start, 'content-range': `bytes ${start}-${end - 1}/${bytes.length}` }).end(bytes.subarray(start, end))
+  response
+    .writeHead(206, { 'content-length': end - start, 'content-range': `bytes ${start}-${end - 1}/${bytes.length}` })
+    .end(bytes.subarray(start, end))
 })
 await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-const flags = (dir: string): string[] => ['--dir', dir, '--server', `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, '--trust', publisher.trust]
+const flags = (dir: string): string[] => [
+  '--dir',
+  dir,
+  '--server',
+  `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+  '--trust',
+  publisher.trust,
+]
 
 async function publish(entries: readonly ManifestEntry[]): Promise<void> {
   const sequence = ++publisher.manifestSequence
-  const model = buildManifest(entries, { version: `2026.11.21-${sequence}`, nowMs: publisher.nowMs, release: { product: 'metin2', channel: 'stable', epoch: 1, sequence, rolesVersion: 1 } })
+  const model = buildManifest(entries, {
+    version: `2026.11.21-${sequence}`,
+    nowMs: publisher.nowMs,
+    release: { product: 'metin2', channel: 'stable', epoch: 1, sequence, rolesVersion: 1 },
+  })
   const bytes = writeManifest(model)
-  const made = { model, bytes, signatures: await signManifest(bytes, [signerOf('release 1')]), files: new Map<string, Uint8Array>(), pin: manifestPin(model, sha(bytes), bytes.length) }
+  const made = {
+    model,
+    bytes,
+    signatures: await signManifest(bytes, [signerOf('release 1')]),
+    files: new Map<string, Uint8Array>(),
+    pin: manifestPin(model, sha(bytes), bytes.length),
+  }
   publisher.serve(made)
   await publisher.head(made)
 }
 
 /** Sizes like a game's: many small files, a few long ones. */
 function sizes(): number[] {
-  const raw = Array.from({ length: fileCount }, (_, index) => Math.exp(((index * 7919) % 1000) / 1000 * 7))
+  const raw = Array.from({ length: fileCount }, (_, index) => Math.exp((((index * 7919) % 1000) / 1000) * 7))
   const scale = (megabytes * 1e6) / raw.reduce((sum, size) => sum + size, 0)
   return raw.map((size) => Math.max(1, Math.round(size * scale)))
 }
@@ -109,25 +151,42 @@ async function verification(): Promise<void> {
   const cached = starts[1] as Measured
   const repaired = await launcher(['repair', '--dir', dir])
   const bytes = entries.reduce((sum, { size }) => sum + size, 0)
-  report(`verify ${(bytes / 1e9).toFixed(2)} GB in ${entries.length} files, whole program`, `${full.seconds.toFixed(2)} s = ${(full.seconds / tool).toFixed(2)} x sha256sum (${tool.toFixed(2)} s)`, 'at most 1.3 x')
-  report('  the same with the hash cache, median of 3', `${cached.seconds.toFixed(2)} s (${cached.cpuSeconds.toFixed(2)} s of processor)`, 'at most 2 s')
-  report('  memory: full verification, with the cache, repair', `${full.rssMiB}, ${cached.rssMiB}, ${repaired.rssMiB} MiB`, 'at most 200 MiB')
+  report(
+    `verify ${(bytes / 1e9).toFixed(2)} GB in ${entries.length} files, whole program`,
+    `${full.seconds.toFixed(2)} s = ${(full.seconds / tool).toFixed(2)} x sha256sum (${tool.toFixed(2)} s)`,
+    'at most 1.3 x',
+  )
+  report(
+    '  the same with the hash cache, median of 3',
+    `${cached.seconds.toFixed(2)} s (${cached.cpuSeconds.toFixed(2)} s of processor)`,
+    'at most 2 s',
+  )
+  report(
+    '  memory: full verification, with the cache, repair',
+    `${full.rssMiB}, ${cached.rssMiB}, ${repaired.rssMiB} MiB`,
+    'at most 200 MiB',
+  )
 }
 
 async function apply(): Promise<void> {
   const dir = join(work, 'many')
-  const edition = (name: string): ManifestEntry[] => Array.from({ length: 1000 }, (_, index) => {
-    const bytes = Buffer.concat([Buffer.from(`${name} ${index} `), randomBytes(4000)])
-    const hash = sha(bytes)
-    served.set(`files/${hash.slice(0, 2)}/${hash}`, bytes)
-    return { path: `f/${index % 20}/${index}`, sha256: hash, size: bytes.length }
-  })
+  const edition = (name: string): ManifestEntry[] =>
+    Array.from({ length: 1000 }, (_, index) => {
+      const bytes = Buffer.concat([Buffer.from(`${name} ${index} `), randomBytes(4000)])
+      const hash = sha(bytes)
+      served.set(`files/${hash.slice(0, 2)}/${hash}`, bytes)
+      return { path: `f/${index % 20}/${index}`, sha256: hash, size: bytes.length }
+    })
   await publish(edition('one'))
   const first = await launcher(['update', ...flags(dir)])
   await publish(edition('two'))
   const second = await launcher(['update', '--dir', dir])
   const time = (run: Measured): number => ((run.states.get('idle') ?? 0) - (run.states.get('commit') ?? 0)) / 1000
-  report('apply 1,000 staged files', `${time(second).toFixed(2)} s (first install ${time(first).toFixed(2)} s)`, 'at most 3 s')
+  report(
+    'apply 1,000 staged files',
+    `${time(second).toFixed(2)} s (first install ${time(first).toFixed(2)} s)`,
+    'at most 3 s',
+  )
 }
 
 /** A pack: entries one after the other, half of them compressible, forced cuts at their starts. */
@@ -154,12 +213,19 @@ function packEntry({ bytes, cuts }: { bytes: Buffer; cuts: number[] }): Manifest
   indexer.update(bytes)
   const index = indexer.finish()
   const encoded = writeChunkIndex(index)
-  return { path: 'pack/all.bin', sha256: serveBlob(bytes), size: bytes.length, index: { sha256: serveBlob(encoded), size: encoded.length, chunks: index.lengths.length, params: params.id } }
+  return {
+    path: 'pack/all.bin',
+    sha256: serveBlob(bytes),
+    size: bytes.length,
+    index: { sha256: serveBlob(encoded), size: encoded.length, chunks: index.lengths.length, params: params.id },
+  }
 }
 
 async function delta(): Promise<void> {
   const dir = join(work, 'delta')
-  const old = Array.from({ length: 786 }, (_, index) => randomBytes(Math.round(Math.exp(((index * 7919) % 1000) / 1000 * 6 + 6.5))))
+  const old = Array.from({ length: 786 }, (_, index) =>
+    randomBytes(Math.round(Math.exp((((index * 7919) % 1000) / 1000) * 6 + 6.5))),
+  )
   const before = pack(old)
   await publish([packEntry(before)])
   await launcher(['update', ...flags(dir)])
@@ -174,8 +240,16 @@ async function delta(): Promise<void> {
   writeFileSync(newFile, after.bytes)
   execFileSync('zstd', ['-q', '-f', '--long=27', `--patch-from=${oldFile}`, newFile, '-o', patch])
   const patchBytes = statSync(patch).size
-  report('3 % of the entries of an encrypted pack edited: download', `${(share * 100).toFixed(2)} % of ${(after.bytes.length / 1e6).toFixed(0)} MB`, 'at most 6 %')
-  report('  against zstd --patch-from', `${((run.data['downloaded_bytes'] ?? 0) / patchBytes).toFixed(2)} x its ${(patchBytes / 1e6).toFixed(2)} MB`, 'at most 1.6 x')
+  report(
+    '3 % of the entries of an encrypted pack edited: download',
+    `${(share * 100).toFixed(2)} % of ${(after.bytes.length / 1e6).toFixed(0)} MB`,
+    'at most 6 %',
+  )
+  report(
+    '  against zstd --patch-from',
+    `${((run.data['downloaded_bytes'] ?? 0) / patchBytes).toFixed(2)} x its ${(patchBytes / 1e6).toFixed(2)} MB`,
+    'at most 1.6 x',
+  )
   casync(oldFile, newFile, after.bytes.length)
 }
 
@@ -190,13 +264,18 @@ function casync(oldFile: string, newFile: string, size: number): void {
     const [store, list] = [join(work, `store${index}.castr`), join(work, `list${index}.caibx`)] as const
     execFileSync('casync', ['make', `--store=${store}`, list, file], { stdio: 'ignore' })
     const chunks = new Map<string, number>()
-    for (const name of readdirSync(store, { recursive: true, encoding: 'utf8' })) if (name.endsWith('.cacnk')) chunks.set(name, statSync(join(store, name)).size)
+    for (const name of readdirSync(store, { recursive: true, encoding: 'utf8' }))
+      if (name.endsWith('.cacnk')) chunks.set(name, statSync(join(store, name)).size)
     return { chunks, indexBytes: statSync(list).size }
   }) as [{ chunks: Map<string, number> }, { chunks: Map<string, number>; indexBytes: number }]
   const [before, after] = made
   let bytes = after.indexBytes
   for (const [name, length] of after.chunks) if (!before.chunks.has(name)) bytes += length
-  report('  casync of Debian, chunks of 64 KiB, the same two files', `${((bytes / size) * 100).toFixed(2)} % = ${(bytes / 1e6).toFixed(2)} MB`, '')
+  report(
+    '  casync of Debian, chunks of 64 KiB, the same two files',
+    `${((bytes / size) * 100).toFixed(2)} % = ${(bytes / 1e6).toFixed(2)} MB`,
+    '',
+  )
 }
 
 const chosen = process.argv[2]

@@ -1,4 +1,5 @@
-import { type ErrorCatalogue, type ErrorContext, KeyturnError, PrimitivesError } from '@keyturn/primitives'
+import { KeyturnError, PrimitivesError } from '@keyturn/primitives'
+import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
 
 /** The codes of this package. */
 export const launcherErrors = {
@@ -49,7 +50,8 @@ export const launcherErrors = {
   },
   LA_SYMLINK: {
     kind: 'policy',
-    meaning: 'A folder or file of the install is a link or something that is no file, so nothing is written through it.',
+    meaning:
+      'A folder or file of the install is a link or something that is no file, so nothing is written through it.',
     remedy: 'Replace the link by a real folder, or install elsewhere.',
   },
   LA_PERMISSION: {
@@ -64,7 +66,8 @@ export const launcherErrors = {
   },
   LA_UNFINISHED: {
     kind: 'policy',
-    meaning: 'An update that goes file by file for want of room is not through, so the install is a mixture that cannot be played.',
+    meaning:
+      'An update that goes file by file for want of room is not through, so the install is a mixture that cannot be played.',
     remedy: 'Update again while the server can be reached; it goes on where it stopped.',
   },
   LA_IO: {
@@ -205,7 +208,8 @@ const diskCodes: Readonly<Record<string, LauncherErrorCode>> = {
 
 /** The system's own error, also from inside the one that the shared disk code wraps it in. */
 function systemErrorOf(error: unknown): NodeJS.ErrnoException | undefined {
-  if (error instanceof PrimitivesError) return ['PRIM_FILE', 'PRIM_DISK_FULL', 'PRIM_EXISTS'].includes(error.code) ? systemErrorOf(error.cause) : undefined
+  if (error instanceof PrimitivesError)
+    return ['PRIM_FILE', 'PRIM_DISK_FULL', 'PRIM_EXISTS'].includes(error.code) ? systemErrorOf(error.cause) : undefined
   if (!(error instanceof Error) || error instanceof KeyturnError) return undefined
   const { code } = error as NodeJS.ErrnoException
   return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? error : undefined
@@ -221,7 +225,11 @@ export function diskError(error: unknown, doing: string): unknown {
   const { code = '', syscall, path } = system
   const where = typeof path === 'string' ? ` at "${path}"` : ''
   return new LauncherError(diskCodes[code] ?? 'LA_IO', `Cannot ${doing}: ${code} in ${syscall ?? 'a call'}${where}`, {
-    details: { errno: code, ...(syscall === undefined ? {} : { call: syscall }), ...(typeof path === 'string' ? { path } : {}) },
+    details: {
+      errno: code,
+      ...(syscall === undefined ? {} : { call: syscall }),
+      ...(typeof path === 'string' ? { path } : {}),
+    },
     cause: error,
   })
 }

@@ -1,8 +1,10 @@
 import { existsSync, realpathSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { type FileSystem, nodeFileSystem } from '@keyturn/primitives/node'
-import { readSettings, type Settings, writeSettings } from './engine/settings.ts'
+import { nodeFileSystem } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
+import { readSettings, writeSettings } from './engine/settings.ts'
+import type { Settings } from './engine/settings.ts'
 import { layoutOf } from './engine/layout.ts'
 import type { EngineOptions } from './engine/options.ts'
 import { LauncherError } from './errors.ts'
@@ -20,7 +22,10 @@ export interface InstallFlags extends Settings {
  * @param programFolder - Where the launcher itself lies.
  * @returns `undefined` when neither holds.
  */
-export function locateInstall(env: Readonly<Record<string, string | undefined>>, programFolder: string): string | undefined {
+export function locateInstall(
+  env: Readonly<Record<string, string | undefined>>,
+  programFolder: string,
+): string | undefined {
   const named = env['METIN2_INSTALL_DIR']
   if (named !== undefined && named !== '') return named
   const sibling = join(dirname(programFolder), 'client')
@@ -38,24 +43,61 @@ function layoutFor(folder: string): ReturnType<typeof layoutOf> {
  * @throws LauncherError `LA_SETTINGS` for malformed settings or another identity, `LA_USAGE` when server or trust are
  *   known from neither.
  */
-export async function settingsFor(flags: InstallFlags, fs: FileSystem = nodeFileSystem): Promise<Settings & { readonly server: string; readonly trust: string }> {
+export async function settingsFor(
+  flags: InstallFlags,
+  fs: FileSystem = nodeFileSystem,
+): Promise<Settings & { readonly server: string; readonly trust: string }> {
   const { folder, ...said } = flags
   const stored = await readSettings(fs, layoutFor(folder))
   const given = Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)) as Settings
   const merged = { ...stored, ...given }
   const { server, trust } = merged
   if (server === undefined || trust === undefined) {
-    throw new LauncherError('LA_USAGE', `Cannot use "${folder}": nothing is installed there yet, so --server and --trust are due`, {
-      hint: 'The publisher prints the value of --trust with: keyturn release trust',
-    })
+    throw new LauncherError(
+      'LA_USAGE',
+      `Cannot use "${folder}": nothing is installed there yet, so --server and --trust are due`,
+      {
+        hint: 'The publisher prints the value of --trust with: keyturn release trust',
+      },
+    )
   }
   return { ...merged, server, trust }
 }
 
 /** Engine options from settings. */
-export function toEngineOptions(folder: string, settings: Settings & { readonly server: string; readonly trust: string }): EngineOptions {
-  const { server, trust, product, channel, target, groups, program, delivery, limit, lowSpace, telemetryUrlTemplate, runtimeKeyCache } = settings
-  return { folder, server, trust, product, channel, target, groups, program, delivery, bytesPerSecond: limit, lowSpace, telemetryUrlTemplate, runtimeKeyCache }
+export function toEngineOptions(
+  folder: string,
+  settings: Settings & { readonly server: string; readonly trust: string },
+): EngineOptions {
+  const {
+    server,
+    trust,
+    product,
+    channel,
+    target,
+    groups,
+    program,
+    delivery,
+    limit,
+    lowSpace,
+    telemetryUrlTemplate,
+    runtimeKeyCache,
+  } = settings
+  return {
+    folder,
+    server,
+    trust,
+    product,
+    channel,
+    target,
+    groups,
+    program,
+    delivery,
+    bytesPerSecond: limit,
+    lowSpace,
+    telemetryUrlTemplate,
+    runtimeKeyCache,
+  }
 }
 
 /** Keeps the settings beside the install, so that the next start needs none. */

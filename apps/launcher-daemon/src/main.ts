@@ -15,6 +15,10 @@ for (const stream of [process.stdout, process.stderr]) {
   })
 }
 const program = new LauncherProgram({
-  stdout: process.stdout, stderr: process.stderr, env: process.env, signal: stop.signal, programFolder: dirname(fileURLToPath(import.meta.url)),
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  signal: stop.signal,
+  programFolder: dirname(fileURLToPath(import.meta.url)),
 })
 process.exitCode = await program.run(process.argv.slice(2))

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { limits, matchesGlob, parseManifest } from '@keyturn/manifest'
-import { type FileSystem, nodeFileSystem } from '@keyturn/primitives/node'
+import { nodeFileSystem } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
 import { FolderGuard, hashIfFile, placeInside, readSmallFile } from './engine/disk.ts'
 import { removeEmptyParents } from './engine/apply.ts'
 import { layoutOf } from './engine/layout.ts'

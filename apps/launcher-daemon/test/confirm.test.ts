@@ -13,7 +13,10 @@ async function updated() {
   await engine.update()
   const second = await publisher.release({ ...files, 'pack/a.bin': noise(300_000, 2), 'edition.txt': 'two' })
   await engine.update()
-  const sides = { [first.model.version]: expectedText(first.files, sha256Hex), [second.model.version]: expectedText(second.files, sha256Hex) }
+  const sides = {
+    [first.model.version]: expectedText(first.files, sha256Hex),
+    [second.model.version]: expectedText(second.files, sha256Hex),
+  }
   return { publisher, engine, folder, first, second, sides }
 }
 
@@ -23,7 +26,10 @@ describe('a start that is confirmed while something else begins', () => {
       const { engine, folder, sides } = await updated()
       const { exited, confirmed } = await engine.launch({ update: false, ...quiet })
       await exited
-      const code = await engine.rollback().then(() => 'rolled back', (error: unknown) => (error as { code: string }).code)
+      const code = await engine.rollback().then(
+        () => 'rolled back',
+        (error: unknown) => (error as { code: string }).code,
+      )
       await confirmed
       expect(['rolled back', 'LA_NO_ROLLBACK']).toContain(code)
       const { version = '', canRollBack } = await engine.status()

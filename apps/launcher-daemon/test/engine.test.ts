@@ -4,7 +4,12 @@ import { describe, expect, it } from 'vitest'
 import { engineFor, expectedText, installedTree, offline, treeText } from './support/install.ts'
 import { contentKey, keyId, noise, Publisher, sha256Hex } from './support/publisher.ts'
 
-const first = { 'client.txt': 'one', 'pack/a.bin': noise(2_000_000, 3), 'pack/b.bin': noise(700_000, 5), 'bin/run.sh': { bytes: new TextEncoder().encode('#!/bin/sh\nexit 0\n'), executable: true } }
+const first = {
+  'client.txt': 'one',
+  'pack/a.bin': noise(2_000_000, 3),
+  'pack/b.bin': noise(700_000, 5),
+  'bin/run.sh': { bytes: new TextEncoder().encode('#!/bin/sh\nexit 0\n'), executable: true },
+}
 const second = { ...first, 'client.txt': 'two', 'new/folder/c.txt': 'three' }
 
 function edited(bytes: Uint8Array, at: number): Uint8Array {
@@ -21,12 +26,29 @@ describe('update()', () => {
     const result = await engine.update()
     expect(result).toMatchObject({ outcome: 'updated', version: '2026.11.21-1', writtenFiles: 4, trust: 'current' })
     expect(await treeText(folder)).toBe(expectedText(made.files, sha256Hex))
-    expect(events.filter((event) => event.type === 'state').map((event) => event.state)).toEqual(
-      ['lock', 'recover', 'trust', 'plan', 'preflight', 'fetch', 'stage', 'commit', 'swap', 'prune', 'finalize', 'idle'])
+    expect(events.filter((event) => event.type === 'state').map((event) => event.state)).toEqual([
+      'lock',
+      'recover',
+      'trust',
+      'plan',
+      'preflight',
+      'fetch',
+      'stage',
+      'commit',
+      'swap',
+      'prune',
+      'finalize',
+      'idle',
+    ])
     served.length = 0
     expect(await engine.update()).toMatchObject({ outcome: 'up-to-date', writtenFiles: 0 })
     expect(served.filter(({ path }) => path.startsWith('files/'))).toEqual([])
-    expect(await engine.status()).toMatchObject({ version: '2026.11.21-1', trust: 'current', confirmed: false, canRollBack: false })
+    expect(await engine.status()).toMatchObject({
+      version: '2026.11.21-1',
+      trust: 'current',
+      confirmed: false,
+      canRollBack: false,
+    })
   })
 
   it('fetches only the pieces that changed, removes what was dropped, keeps what the user changed (rows 218, 219)', async () => {
@@ -54,7 +76,10 @@ describe('update()', () => {
     const { engine, folder } = await engineFor(publisher)
     await engine.update()
     const { 'pack/a.bin': moved, ...rest } = first
-    const made = await publisher.release({ ...rest, 'pack/moved.bin': moved, 'pack/again.bin': moved }, { index: false })
+    const made = await publisher.release(
+      { ...rest, 'pack/moved.bin': moved, 'pack/again.bin': moved },
+      { index: false },
+    )
     expect((await engine.update()).downloadedBytes).toBe(0)
     expect(await treeText(folder)).toBe(expectedText(made.files, sha256Hex))
   })
@@ -85,7 +110,10 @@ describe('update()', () => {
     const made = await publisher.release(first)
     const { engine, served } = await engineFor(publisher)
     await engine.update()
-    await publisher.rotate((roles) => ({ roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } }, revokedKeys: [keyId('release 1')] }))
+    await publisher.rotate((roles) => ({
+      roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } },
+      revokedKeys: [keyId('release 1')],
+    }))
     const again = await publisher.resign(made, ['release 2'])
     await publisher.head(again)
     served.length = 0
@@ -99,7 +127,10 @@ describe('update()', () => {
     const made = await publisher.release(first)
     const { engine, folder } = await engineFor(publisher, { program: ['bin/run.sh'] })
     await engine.update()
-    await publisher.rotate((roles) => ({ roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } }, revokedKeys: [keyId('release 1')] }))
+    await publisher.rotate((roles) => ({
+      roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } },
+      revokedKeys: [keyId('release 1')],
+    }))
     await publisher.head(made)
     await expect(engine.update()).rejects.toMatchObject({ code: 'MAN_KEY_RETIRED' })
     await expect(engine.launch({ update: false })).rejects.toMatchObject({ code: 'TRUST_LOST' })
@@ -137,7 +168,12 @@ describe('update()', () => {
     const manifests = join(folder, '.updates/trust/manifests')
     const edit = async (): Promise<void> => {
       const state = JSON.parse(await readFile(path, 'utf8'))
-      state.channels.stable = { ...state.channels.stable, manifest_sequence: 1, manifest_sha256: old.pin.sha256, version: old.model.version }
+      state.channels.stable = {
+        ...state.channels.stable,
+        manifest_sequence: 1,
+        manifest_sha256: old.pin.sha256,
+        version: old.model.version,
+      }
       state.key_ids['4'].commitment = '00'.repeat(32)
       for (const copy of [path, `${path}.prev`]) await writeFile(copy, JSON.stringify(state))
     }
@@ -209,7 +245,13 @@ describe('update()', () => {
     const old = await publisher.release(first)
     const { engine } = await engineFor(publisher)
     await engine.update()
-    const rollout = (percent: number) => ({ head: (head: import('@keyturn/manifest').Head) => ({ ...head, fallback: old.pin, rollout: { percent, salt: 'ab'.repeat(16), paused: false } }) })
+    const rollout = (percent: number) => ({
+      head: (head: import('@keyturn/manifest').Head) => ({
+        ...head,
+        fallback: old.pin,
+        rollout: { percent, salt: 'ab'.repeat(16), paused: false },
+      }),
+    })
     const made = await publisher.release(second, rollout(0))
     expect(await engine.update()).toMatchObject({ outcome: 'up-to-date', version: '2026.11.21-1' })
     await publisher.head(made, rollout(100))
@@ -245,7 +287,11 @@ describe('rollback()', () => {
     await publisher.release(second)
     await engine.update()
     expect(await engine.status()).toMatchObject({ canRollBack: true })
-    expect(await engine.rollback()).toMatchObject({ outcome: 'rolled-back', version: '2026.11.21-1', previousVersion: '2026.11.21-2' })
+    expect(await engine.rollback()).toMatchObject({
+      outcome: 'rolled-back',
+      version: '2026.11.21-1',
+      previousVersion: '2026.11.21-2',
+    })
     expect(await treeText(folder)).toBe(expectedText(old.files, sha256Hex))
     expect(await engine.update()).toMatchObject({ outcome: 'stay', version: '2026.11.21-1' })
     const third = await publisher.release({ ...second, 'client.txt': 'mended' })
@@ -261,7 +307,9 @@ describe('the folder', () => {
     const { engine, folder } = await engineFor(publisher)
     const second = await engineFor(publisher, { folder })
     const results = await Promise.allSettled([engine.update(), second.engine.update()])
-    const codes = results.map((result) => (result.status === 'fulfilled' ? 'done' : (result.reason as { code: string }).code))
+    const codes = results.map((result) =>
+      result.status === 'fulfilled' ? 'done' : (result.reason as { code: string }).code,
+    )
     expect(codes.sort()).toEqual(['LA_LOCKED', 'done'])
   })
 })

@@ -3,7 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { join } from 'node:path'
-import { nodeFileSystem, type FileSystem } from '@keyturn/primitives/node'
+import { nodeFileSystem } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
 import { describe, expect, it } from 'vitest'
 import { engineFor, expectedText, installedTree, offline, treeText, temporaryFolder } from './support/install.ts'
 import { contentKey, DAY, keyId, noise, NOW, Publisher, seedOf, sha256Hex, signerOf } from './support/publisher.ts'
@@ -18,7 +19,14 @@ async function installed() {
   const test = await engineFor(publisher)
   await test.engine.update()
   const made = await publisher.release(second)
-  return { publisher, old, made, ...test, from: expectedText(old.files, sha256Hex), to: expectedText(made.files, sha256Hex) }
+  return {
+    publisher,
+    old,
+    made,
+    ...test,
+    from: expectedText(old.files, sha256Hex),
+    to: expectedText(made.files, sha256Hex),
+  }
 }
 
 describe('two volumes', () => {
@@ -49,9 +57,11 @@ describe('staged files', () => {
         ...nodeFileSystem,
         rename: async (a, b) => {
           const target = String(b)
-          if (target.endsWith('txn.json') && round % 2 === 0) await appendFile(join(folder, '.updates/staging', sha256Hex(second['pack/a.bin'])), 'x')
+          if (target.endsWith('txn.json') && round % 2 === 0)
+            await appendFile(join(folder, '.updates/staging', sha256Hex(second['pack/a.bin'])), 'x')
           await nodeFileSystem.rename(a, b)
-          if (String(a).includes('/staging/') && target.endsWith('/pack/a.bin') && round % 2 === 1) await appendFile(target, 'x')
+          if (String(a).includes('/staging/') && target.endsWith('/pack/a.bin') && round % 2 === 1)
+            await appendFile(target, 'x')
         },
       }
       const { engine } = await engineFor(publisher, { folder, fs: racing })
@@ -77,7 +87,8 @@ describe('staged files', () => {
         const handle = await nodeFileSystem.open(...args)
         if (String(args[0]) !== place || rewritten > 0) return handle
         const close = handle.close.bind(handle)
-        handle.close = async () => { // its hash was taken just now
+        handle.close = async () => {
+          // its hash was taken just now
           await close()
           rewritten += 1
           await writeFile(place, noise(900_000, 77), { flag: 'r+' })
@@ -93,7 +104,10 @@ describe('staged files', () => {
   })
 
   it.each([
-    ['once they have their final name', (name: string, to: string, staged: string) => name === 'rename' && to === staged],
+    [
+      'once they have their final name',
+      (name: string, to: string, staged: string) => name === 'rename' && to === staged,
+    ],
     ['just before the decision', (name: string, to: string) => name === 'mkdir' && to.includes('/backup/')],
     ['between the decision and the swap', (name: string, to: string) => name === 'rename' && to.endsWith('/txn.json')],
   ])('rewritten %s, the times set back, are never installed (row 201)', async (_, isMoment) => {
@@ -106,7 +120,12 @@ describe('staged files', () => {
       const { mtimeNs } = await stat(place, { bigint: true })
       await sleep(20) // a tick of the clock that stamps files
       await writeFile(place, noise(900_000, 77), { flag: 'r+' })
-      execFileSync('touch', ['-m', '-d', `@${mtimeNs / 1_000_000_000n}.${String(mtimeNs % 1_000_000_000n).padStart(9, '0')}`, place])
+      execFileSync('touch', [
+        '-m',
+        '-d',
+        `@${mtimeNs / 1_000_000_000n}.${String(mtimeNs % 1_000_000_000n).padStart(9, '0')}`,
+        place,
+      ])
       expect((await stat(place, { bigint: true })).mtimeNs).toBe(mtimeNs)
     }
     const racing: FileSystem = {
@@ -122,7 +141,10 @@ describe('staged files', () => {
       }) as FileSystem['mkdir'],
     }
     const { engine } = await engineFor(publisher, { folder, fs: racing })
-    const result = await engine.update().then(({ outcome }) => outcome, (error: { code: string }) => error.code)
+    const result = await engine.update().then(
+      ({ outcome }) => outcome,
+      (error: { code: string }) => error.code,
+    )
     expect(rewritten).toBe(1)
     // Found while it is staged, it is fetched again; found later, the update is undone.
     if (result === 'updated') expect(await treeText(folder)).not.toBe(from)
@@ -165,16 +187,31 @@ describe('what is stored', () => {
     await engine.status()
     const outside = await temporaryFolder()
     await writeFile(join(folder, 'payload'), 'evil')
-    const { installed: to } = JSON.parse(await readFile(join(folder, '.updates/state.json'), 'utf8')) as { installed: object }
+    const { installed: to } = JSON.parse(await readFile(join(folder, '.updates/state.json'), 'utf8')) as {
+      installed: object
+    }
     const up = '../'.repeat(folder.split('/').length) + outside.slice(1)
     for (const step of [
       { path: 'payload', existed: false, sha256: sha256Hex(Buffer.from('evil')), staged: `${up}/autostart` },
       { path: 'payload', existed: false, sha256: sha256Hex(Buffer.from('evil')), staged: 'trust/trust.json' },
-      { path: `${up}/autostart`, existed: false, sha256: sha256Hex(Buffer.from('x')), staged: `staging/${sha256Hex(Buffer.from('x'))}` },
+      {
+        path: `${up}/autostart`,
+        existed: false,
+        sha256: sha256Hex(Buffer.from('x')),
+        staged: `staging/${sha256Hex(Buffer.from('x'))}`,
+      },
     ]) {
-      const none = { path: 'none', existed: false, sha256: sha256Hex(Buffer.from('y')), staged: `staging/${sha256Hex(Buffer.from('y'))}` }
+      const none = {
+        path: 'none',
+        existed: false,
+        sha256: sha256Hex(Buffer.from('y')),
+        staged: `staging/${sha256Hex(Buffer.from('y'))}`,
+      }
       const body = JSON.stringify({ id: 'ab'.repeat(8), kind: 'update', to, steps: [step, none] })
-      await writeFile(join(folder, '.updates/txn.json'), `{"schema":1,"sha256":"${sha256Hex(Buffer.from(body))}","body":${body}}\n`)
+      await writeFile(
+        join(folder, '.updates/txn.json'),
+        `{"schema":1,"sha256":"${sha256Hex(Buffer.from(body))}","body":${body}}\n`,
+      )
       const { engine: after, events } = await engineFor(publisher, { folder, fetch: offline })
       await expect(after.update()).rejects.toMatchObject({ code: 'LA_NETWORK' })
       expect(events.some((event) => event.type === 'notice' && event.code === 'LA_JOURNAL')).toBe(true)
@@ -191,9 +228,19 @@ describe('what is stored', () => {
     await publisher.release({ ...second, 'b.txt': 'three' })
     await engine.update()
     const trust = join(folder, '.updates/trust/trust.json')
-    const lowered = (await readFile(trust, 'utf8')).replace(/"head_sequence": \d+/, '"head_sequence": 1').replace(/"manifest_sequence": \d+/, '"manifest_sequence": 1')
+    const lowered = (await readFile(trust, 'utf8'))
+      .replace(/"head_sequence": \d+/, '"head_sequence": 1')
+      .replace(/"manifest_sequence": \d+/, '"manifest_sequence": 1')
     publisher.tree.set('channels/stable/head.json', oldHead)
-    for (const attack of [() => writeFile(trust, lowered), () => truncate(trust, 0), () => rm(trust), async () => { await truncate(trust, 0); await truncate(`${trust}.prev`, 0) }]) {
+    for (const attack of [
+      () => writeFile(trust, lowered),
+      () => truncate(trust, 0),
+      () => rm(trust),
+      async () => {
+        await truncate(trust, 0)
+        await truncate(`${trust}.prev`, 0)
+      },
+    ]) {
       await attack()
       const { engine: after } = await engineFor(publisher, { folder })
       await expect(after.update()).rejects.toMatchObject({ code: 'MAN_ROLLBACK' })
@@ -290,13 +337,25 @@ describe('stolen keys', () => {
   it('a revoked content key bars the release that needs it', async () => {
     const publisher = await Publisher.create()
     const key = contentKey(4)
-    const files = { 'pack/a.m2p': { bytes: new Uint8Array([1]), keyId: 4 }, 'runtime-key.json': key.json, 'client.mjs': 'process.exit(0)' }
+    const files = {
+      'pack/a.m2p': { bytes: new Uint8Array([1]), keyId: 4 },
+      'runtime-key.json': key.json,
+      'client.mjs': 'process.exit(0)',
+    }
     await publisher.release(files, { format: 'm2pack', place: { contentKeys: [key.entry] } })
     const { engine } = await engineFor(publisher, { program: ['client.mjs'] })
     await engine.update()
     const next = contentKey(5)
-    await publisher.release({ ...files, 'pack/a.m2p': { bytes: new Uint8Array([2]), keyId: 4 } }, { format: 'm2pack', place: { contentKeys: [{ ...key.entry, status: 'revoked' }, next.entry] } }).catch(() => undefined)
-    await publisher.release({ ...files, 'pack/a.m2p': { bytes: new Uint8Array([3]), keyId: 5 }, 'runtime-key.json': next.json }, { format: 'm2pack', place: { contentKeys: [{ ...key.entry, status: 'revoked' }, next.entry] } })
+    await publisher
+      .release(
+        { ...files, 'pack/a.m2p': { bytes: new Uint8Array([2]), keyId: 4 } },
+        { format: 'm2pack', place: { contentKeys: [{ ...key.entry, status: 'revoked' }, next.entry] } },
+      )
+      .catch(() => undefined)
+    await publisher.release(
+      { ...files, 'pack/a.m2p': { bytes: new Uint8Array([3]), keyId: 5 }, 'runtime-key.json': next.json },
+      { format: 'm2pack', place: { contentKeys: [{ ...key.entry, status: 'revoked' }, next.entry] } },
+    )
     const { exited } = await engine.launch({ stdio: ['ignore', 'ignore', 'ignore'] })
     expect(await exited).toBe(0)
   })

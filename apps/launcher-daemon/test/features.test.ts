@@ -22,8 +22,13 @@ describe('planRanges()', () => {
     const chunks = pieces([10 * KIB, 20 * KIB, 12 * KIB, maxGapBytes, 5 * KIB, maxGapBytes + 1, 5 * KIB])
     expect(planRanges(chunks, [])).toEqual([])
     expect(planRanges(chunks, [0, 1]).map(({ start, end }) => [start, end])).toEqual([[0, 30 * KIB]])
-    expect(planRanges(chunks, [0, 2]).map(({ first, last, start, end }) => [first, last, start, end])).toEqual([[0, 2, 0, 42 * KIB]])
-    expect(planRanges(chunks, [2, 4, 6]).map(({ first, last }) => [first, last])).toEqual([[2, 4], [6, 6]])
+    expect(planRanges(chunks, [0, 2]).map(({ first, last, start, end }) => [first, last, start, end])).toEqual([
+      [0, 2, 0, 42 * KIB],
+    ])
+    expect(planRanges(chunks, [2, 4, 6]).map(({ first, last }) => [first, last])).toEqual([
+      [2, 4],
+      [6, 6],
+    ])
   })
 
   it('never asks for more than eight MiB at a time, and covers every missing piece once', () => {
@@ -31,7 +36,9 @@ describe('planRanges()', () => {
     const missing = chunks.flatMap((_, index) => (index % 3 === 0 ? [] : [index]))
     const requests = planRanges(chunks, missing)
     for (const { start, end } of requests) expect(end - start).toBeLessThanOrEqual(maxRequestBytes)
-    const covered = requests.flatMap(({ first, last }) => Array.from({ length: last - first + 1 }, (_, index) => first + index))
+    const covered = requests.flatMap(({ first, last }) =>
+      Array.from({ length: last - first + 1 }, (_, index) => first + index),
+    )
     expect(new Set(covered).size).toBe(covered.length)
     expect(missing.every((index) => covered.includes(index))).toBe(true)
     expect(requests.length).toBeLessThan(missing.length / 2)
@@ -43,10 +50,12 @@ describe('a limit', () => {
     let now = 0
     const limit = new RateLimit(1000, () => now)
     let done = 0
-    const waiting = Promise.all([1, 2, 3].map(async () => {
-      await limit.take(1_000_000)
-      done += 1
-    }))
+    const waiting = Promise.all(
+      [1, 2, 3].map(async () => {
+        await limit.take(1_000_000)
+        done += 1
+      }),
+    )
     await new Promise((resolve) => setImmediate(resolve))
     expect(done).toBe(0) // a quarter of an hour, by the clock that stands still
     limit.set(undefined)
@@ -78,8 +87,11 @@ describe('a limit', () => {
 describe('what is installed', () => {
   const text = (value: string, more: object) => ({ bytes: new TextEncoder().encode(value), ...more })
   const files = {
-    'base.txt': 'all', 'voice/cs.txt': text('cs', { group: 'voice-cs' }), 'voice/en.txt': text('en', { group: 'voice-en' }),
-    'client.exe': text('MZ', { platform: 'windows' }), 'client': text('ELF', { platform: 'linux' }),
+    'base.txt': 'all',
+    'voice/cs.txt': text('cs', { group: 'voice-cs' }),
+    'voice/en.txt': text('en', { group: 'voice-en' }),
+    'client.exe': text('MZ', { platform: 'windows' }),
+    client: text('ELF', { platform: 'linux' }),
   }
 
   it('is the content groups that were chosen, the others go when the choice changes', async () => {
@@ -90,7 +102,12 @@ describe('what is installed', () => {
     expect([...(await installedTree(folder)).keys()].sort()).toEqual(['base.txt', 'client.exe', 'voice/cs.txt'])
     const { engine: all } = await engineFor(publisher, { folder })
     await all.update()
-    expect([...(await installedTree(folder)).keys()].sort()).toEqual(['base.txt', 'client.exe', 'voice/cs.txt', 'voice/en.txt'])
+    expect([...(await installedTree(folder)).keys()].sort()).toEqual([
+      'base.txt',
+      'client.exe',
+      'voice/cs.txt',
+      'voice/en.txt',
+    ])
   })
 
   it('is what the target asks for', async () => {
@@ -98,7 +115,12 @@ describe('what is installed', () => {
     await publisher.release(files)
     const { engine, folder } = await engineFor(publisher, { target: 'linux' })
     await engine.update()
-    expect([...(await installedTree(folder)).keys()].sort()).toEqual(['base.txt', 'client', 'voice/cs.txt', 'voice/en.txt'])
+    expect([...(await installedTree(folder)).keys()].sort()).toEqual([
+      'base.txt',
+      'client',
+      'voice/cs.txt',
+      'voice/en.txt',
+    ])
   })
 
   it('stays what it is when a release asks for another machine, more room or a newer launcher', async () => {
@@ -108,8 +130,10 @@ describe('what is installed', () => {
     await engine.update()
     const before = [...(await installedTree(folder)).keys()]
     for (const [place, build, code] of [
-      [{ requires: { arch: ['sparc'] } }, {}, 'LA_REQUIRES'], [{ requires: { os: ['plan9'] } }, {}, 'LA_REQUIRES'],
-      [{ requires: { freeBytes: 2 ** 52 } }, {}, 'LA_DISK_FULL'], [{}, { minLauncherVersion: '99.0.0' }, 'MAN_LAUNCHER_TOO_OLD'],
+      [{ requires: { arch: ['sparc'] } }, {}, 'LA_REQUIRES'],
+      [{ requires: { os: ['plan9'] } }, {}, 'LA_REQUIRES'],
+      [{ requires: { freeBytes: 2 ** 52 } }, {}, 'LA_DISK_FULL'],
+      [{}, { minLauncherVersion: '99.0.0' }, 'MAN_LAUNCHER_TOO_OLD'],
     ] as const) {
       await publisher.release({ ...files, 'base.txt': `new ${code}` }, { place, build })
       await expect(engine.update()).rejects.toMatchObject({ code })

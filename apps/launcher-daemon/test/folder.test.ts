@@ -5,11 +5,13 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { manifestPin, signManifest } from '@keyturn/manifest'
-import { faultFileSystem, type FaultPlan, type FileHandle, type FileSystem, nodeFileSystem, type RecordedOperation } from '@keyturn/primitives/node'
+import { faultFileSystem, nodeFileSystem } from '@keyturn/primitives/node'
+import type { FaultPlan, FileHandle, FileSystem, RecordedOperation } from '@keyturn/primitives/node'
 import { describe, expect, it } from 'vitest'
 import { patienceMs } from './support/campaign.ts'
 import { engineFor, expectedText, temporaryFolder, treeText } from './support/install.ts'
-import { type MadeRelease, noise, Publisher, sha256Hex, signerOf } from './support/publisher.ts'
+import { noise, Publisher, sha256Hex, signerOf } from './support/publisher.ts'
+import type { MadeRelease } from './support/publisher.ts'
 
 const everyNth = Number(process.env['KEYTURN_FAULT_STEP'] ?? '17')
 const first = { 'a.txt': 'one', 'pack/a.bin': noise(900_000, 3), 'old.txt': 'old' }
@@ -26,7 +28,10 @@ async function installed() {
 
 async function updateOn(publisher: Publisher, folder: string, fs: FileSystem): Promise<string> {
   const { engine } = await engineFor(publisher, { folder, fs, logFile: false, lockPatienceMs: 0 })
-  return await engine.update().then(({ outcome }) => outcome, (error: { code?: string }) => error.code ?? String(error))
+  return await engine.update().then(
+    ({ outcome }) => outcome,
+    (error: { code?: string }) => error.code ?? String(error),
+  )
 }
 
 describe('an installed file that is read-only', () => {
@@ -41,8 +46,10 @@ describe('an installed file that is read-only', () => {
     const strict: FileSystem = {
       ...nodeFileSystem,
       open: (async (path: string, flags: number, mode?: number) => {
-        const stats = (flags & constants.O_RDWR) === 0 ? undefined : await nodeFileSystem.lstat(path).catch(() => undefined)
-        if (stats !== undefined && (stats.mode & 0o200) === 0) throw Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' })
+        const stats =
+          (flags & constants.O_RDWR) === 0 ? undefined : await nodeFileSystem.lstat(path).catch(() => undefined)
+        if (stats !== undefined && (stats.mode & 0o200) === 0)
+          throw Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' })
         return await nodeFileSystem.open(path, flags, mode)
       }) as FileSystem['open'],
     }
@@ -58,15 +65,18 @@ describe('an installed file that is read-only', () => {
 })
 
 describe('the launcher’s own folder', () => {
-  it.each(['staging', 'backup', 'trust', 'index'])('whose %s is a link is refused, and nothing is written through it (row 202)', async (name) => {
-    const { publisher, folder, from } = await installed()
-    const elsewhere = await temporaryFolder()
-    await rm(join(folder, '.updates', name), { recursive: true })
-    await symlink(elsewhere, join(folder, '.updates', name))
-    expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('LA_SYMLINK')
-    expect(await treeText(elsewhere)).toBe('')
-    expect(await treeText(folder)).toBe(from)
-  })
+  it.each(['staging', 'backup', 'trust', 'index'])(
+    'whose %s is a link is refused, and nothing is written through it (row 202)',
+    async (name) => {
+      const { publisher, folder, from } = await installed()
+      const elsewhere = await temporaryFolder()
+      await rm(join(folder, '.updates', name), { recursive: true })
+      await symlink(elsewhere, join(folder, '.updates', name))
+      expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('LA_SYMLINK')
+      expect(await treeText(elsewhere)).toBe('')
+      expect(await treeText(folder)).toBe(from)
+    },
+  )
 
   it('that is another user’s is refused, one open to all is closed first (row 202)', async () => {
     const { publisher, folder, from, to } = await installed()
@@ -74,7 +84,9 @@ describe('the launcher’s own folder', () => {
       ...nodeFileSystem,
       lstat: (async (path: string, options: object) => {
         const stats = await nodeFileSystem.lstat(path, options)
-        return path.endsWith('/.updates/staging') ? Object.assign(Object.create(Object.getPrototypeOf(stats) as object) as object, stats, { uid: 4_000_000 }) : stats
+        return path.endsWith('/.updates/staging')
+          ? Object.assign(Object.create(Object.getPrototypeOf(stats) as object) as object, stats, { uid: 4_000_000 })
+          : stats
       }) as FileSystem['lstat'],
     }
     expect(await updateOn(publisher, folder, foreign)).toBe('LA_PERMISSION')
@@ -101,7 +113,12 @@ describe('what lies in the way', () => {
     const { publisher, folder, from } = await installed()
     const honest = await publisher.release({ 'b.txt': 'one', 'c.txt': 'two' })
     const bytes = new TextEncoder().encode(new TextDecoder().decode(honest.bytes).replace('"c.txt"', '"B.txt"'))
-    const made: MadeRelease = { ...honest, bytes, signatures: await signManifest(bytes, [signerOf('release 1')]), pin: manifestPin(honest.model, sha256Hex(bytes), bytes.length) }
+    const made: MadeRelease = {
+      ...honest,
+      bytes,
+      signatures: await signManifest(bytes, [signerOf('release 1')]),
+      pin: manifestPin(honest.model, sha256Hex(bytes), bytes.length),
+    }
     publisher.serve(made)
     await publisher.head(made)
     expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('MAN_PATH_COLLISION')
@@ -110,7 +127,18 @@ describe('what lies in the way', () => {
 })
 
 /** Runs with one failing call after the other, until the plan no longer comes true. */
-async function everyFault(mode: Omit<FaultPlan, 'at'>, counts: (operation: RecordedOperation) => boolean, check: (run: { code: string; folder: string; operation: RecordedOperation | undefined; publisher: Publisher; from: string; to: string }) => Promise<void>): Promise<number> {
+async function everyFault(
+  mode: Omit<FaultPlan, 'at'>,
+  counts: (operation: RecordedOperation) => boolean,
+  check: (run: {
+    code: string
+    folder: string
+    operation: RecordedOperation | undefined
+    publisher: Publisher
+    from: string
+    to: string
+  }) => Promise<void>,
+): Promise<number> {
   const scene = await installed()
   let points = 0
   for (let at = 0; ; at += everyNth) {
@@ -120,7 +148,14 @@ async function everyFault(mode: Omit<FaultPlan, 'at'>, counts: (operation: Recor
     const code = await updateOn(scene.publisher, folder, fs)
     if (!fs.fired) return points
     points += 1
-    await check({ code, folder, operation: fs.operations[at], publisher: scene.publisher, from: scene.from, to: scene.to })
+    await check({
+      code,
+      folder,
+      operation: fs.operations[at],
+      publisher: scene.publisher,
+      from: scene.from,
+      to: scene.to,
+    })
     await rm(folder, { recursive: true })
   }
 }
@@ -128,25 +163,36 @@ async function everyFault(mode: Omit<FaultPlan, 'at'>, counts: (operation: Recor
 const reading = new Set(['open', 'readFile', 'readdir', 'lstat', 'stat', 'statfs', 'handle.read', 'handle.stat'])
 
 describe('a disk that fails', () => {
-  it('with EIO at any call that reads: the old release, or the new one, and a code of its own (row 211)', async () => {
-    const points = await everyFault({ mode: 'fail', code: 'EIO' }, ({ name }) => reading.has(name), async ({ code, folder, operation, publisher, from, to }) => {
-      const where = `${operation?.name ?? ''} ${operation?.path ?? ''}`
-      expect(code, where).toMatch(/^(LA_[A-Z_]+|updated|up-to-date|repaired)$/)
-      const tree = await treeText(folder)
-      expect([from, to], where).toContain(tree)
-      expect(await updateOn(publisher, folder, nodeFileSystem), where).toMatch(/^(updated|up-to-date|repaired)$/)
-      expect(await treeText(folder), where).toBe(to)
-    })
-    console.info(`EIO at ${points} reading calls`)
-    expect(points).toBeGreaterThan(3)
-  }, patienceMs)
+  it(
+    'with EIO at any call that reads: the old release, or the new one, and a code of its own (row 211)',
+    async () => {
+      const points = await everyFault(
+        { mode: 'fail', code: 'EIO' },
+        ({ name }) => reading.has(name),
+        async ({ code, folder, operation, publisher, from, to }) => {
+          const where = `${operation?.name ?? ''} ${operation?.path ?? ''}`
+          expect(code, where).toMatch(/^(LA_[A-Z_]+|updated|up-to-date|repaired)$/)
+          const tree = await treeText(folder)
+          expect([from, to], where).toContain(tree)
+          expect(await updateOn(publisher, folder, nodeFileSystem), where).toMatch(/^(updated|up-to-date|repaired)$/)
+          expect(await treeText(folder), where).toBe(to)
+        },
+      )
+      console.info(`EIO at ${points} reading calls`)
+      expect(points).toBeGreaterThan(3)
+    },
+    patienceMs,
+  )
 
   it('to sync once: what was written before is not believed again, but fetched anew (row 212)', async () => {
     const publisher = await Publisher.create()
     const big = noise(3_000_000, 8)
     const made = await publisher.release({ 'big.bin': big }, { index: false })
     const folder = await temporaryFolder()
-    const fs = faultFileSystem({ plan: { at: 0, mode: 'fail', code: 'EIO' }, counts: ({ name, path }) => /^handle\.(data)?sync$/.test(name) && path.endsWith('.part') })
+    const fs = faultFileSystem({
+      plan: { at: 0, mode: 'fail', code: 'EIO' },
+      counts: ({ name, path }) => /^handle\.(data)?sync$/.test(name) && path.endsWith('.part'),
+    })
     expect(await updateOn(publisher, folder, fs)).toBe('LA_IO')
     expect(existsSync(join(folder, '.updates/staging', `${sha256Hex(big)}.part`))).toBe(false)
     const { engine } = await engineFor(publisher, { folder })
@@ -154,26 +200,49 @@ describe('a disk that fails', () => {
     expect(await treeText(folder)).toBe(expectedText(made.files, sha256Hex))
   })
 
-  it('to sync anything, at any time: the old release or the new one (row 212)', async () => {
-    const points = await everyFault({ mode: 'fail', code: 'EIO' }, ({ name }) => name === 'handle.sync' || name === 'handle.datasync', async ({ folder, publisher, from, to }) => {
-      expect([from, to]).toContain(await treeText(folder))
-      expect(await updateOn(publisher, folder, nodeFileSystem)).toMatch(/^(updated|up-to-date|repaired)$/)
-      expect(await treeText(folder)).toBe(to)
-    })
-    expect(points).toBeGreaterThan(1)
-  }, patienceMs)
+  it(
+    'to sync anything, at any time: the old release or the new one (row 212)',
+    async () => {
+      const points = await everyFault(
+        { mode: 'fail', code: 'EIO' },
+        ({ name }) => name === 'handle.sync' || name === 'handle.datasync',
+        async ({ folder, publisher, from, to }) => {
+          expect([from, to]).toContain(await treeText(folder))
+          expect(await updateOn(publisher, folder, nodeFileSystem)).toMatch(/^(updated|up-to-date|repaired)$/)
+          expect(await treeText(folder)).toBe(to)
+        },
+      )
+      expect(points).toBeGreaterThan(1)
+    },
+    patienceMs,
+  )
 
   it('because it is mounted read-only: LA_PERMISSION before the first change (row 216)', async () => {
     const { publisher, folder, from } = await installed()
     const changes: string[] = []
-    const changing = ['mkdir', 'rename', 'rm', 'rmdir', 'unlink', 'copyFile', 'chmod', 'link', 'symlink', 'utimes'] as const
-    const refuse = (name: string) => async (path: unknown): Promise<never> => {
-      changes.push(`${name} ${String(path)}`)
-      return await Promise.reject(Object.assign(new Error('EROFS: read-only file system'), { code: 'EROFS' }))
-    }
+    const changing = [
+      'mkdir',
+      'rename',
+      'rm',
+      'rmdir',
+      'unlink',
+      'copyFile',
+      'chmod',
+      'link',
+      'symlink',
+      'utimes',
+    ] as const
+    const refuse =
+      (name: string) =>
+      async (path: unknown): Promise<never> => {
+        changes.push(`${name} ${String(path)}`)
+        return await Promise.reject(Object.assign(new Error('EROFS: read-only file system'), { code: 'EROFS' }))
+      }
     const readOnly = {
-      ...nodeFileSystem, ...Object.fromEntries(changing.map((name) => [name, refuse(name)])),
-      open: async (path: string, flags: string | number, mode?: number): Promise<FileHandle> => (flags === 'r' || flags === 0 ? await nodeFileSystem.open(path, flags, mode) : await refuse('open')(path)),
+      ...nodeFileSystem,
+      ...Object.fromEntries(changing.map((name) => [name, refuse(name)])),
+      open: async (path: string, flags: string | number, mode?: number): Promise<FileHandle> =>
+        flags === 'r' || flags === 0 ? await nodeFileSystem.open(path, flags, mode) : await refuse('open')(path),
     } as FileSystem
     expect(await updateOn(publisher, folder, readOnly)).toBe('LA_PERMISSION')
     expect(changes.length).toBeLessThanOrEqual(2) // the lock, and no more
@@ -182,9 +251,14 @@ describe('a disk that fails', () => {
 
   it('for want of open files, once: it says so, and goes on from there; it never holds more than two dozen (row 215)', async () => {
     const publisher = await Publisher.create()
-    const made = await publisher.release(Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`f/${index}.bin`, noise(300 + index, index + 1)])))
+    const made = await publisher.release(
+      Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`f/${index}.bin`, noise(300 + index, index + 1)])),
+    )
     const folder = await temporaryFolder()
-    const scarce = faultFileSystem({ plan: { at: 100, mode: 'fail', code: 'EMFILE' }, counts: ({ name }) => name === 'open' })
+    const scarce = faultFileSystem({
+      plan: { at: 100, mode: 'fail', code: 'EMFILE' },
+      counts: ({ name }) => name === 'open',
+    })
     expect(await updateOn(publisher, folder, scarce)).toBe('LA_IO')
     let [now, most] = [0, 0]
     const counting: FileSystem = {
@@ -213,7 +287,9 @@ describe('the lock', () => {
     const lock = join(folder, '.updates/lock')
     const primitives = pathToFileURL(join(import.meta.dirname, '../../../packages/primitives/dist/node/index.js')).href
     const script = `const { lockFile } = await import(${JSON.stringify(primitives)}); await lockFile(${JSON.stringify(lock)}, {}); console.log('held'); setInterval(() => {}, 1000)`
-    const holder = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const holder = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     await new Promise<void>((resolve) => holder.stdout.once('data', () => resolve()))
     expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('LA_LOCKED')
     holder.kill('SIGKILL')

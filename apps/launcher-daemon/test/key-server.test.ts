@@ -2,19 +2,31 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { didKey, incept, seedSigner, signStatement } from '@keyturn/kel'
 import {
-  activeKey, addKey, afterPublication, createTransportIdentity, cutOver, deriveX25519Static, draftPublication, emptyMetadata, publish, revoke,
+  activeKey,
+  addKey,
+  afterPublication,
+  createTransportIdentity,
+  cutOver,
+  deriveX25519Static,
+  draftPublication,
+  emptyMetadata,
+  publish,
+  revoke,
   signPublication,
 } from '@keyturn/noise-keys'
 import { ed25519PublicKey, hexEncode, sha256, systemRandom, utf8Encode, x25519PublicKey } from '@keyturn/primitives'
 import { nodeFileSystem } from '@keyturn/primitives/node'
-import { createReleaseServer, type ReleaseServer } from '@keyturn/release-server'
+import { createReleaseServer } from '@keyturn/release-server'
+import type { ReleaseServer } from '@keyturn/release-server'
 import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-server/client'
 import { parseRuntimeKeyJson, writeRuntimeKeyBlob } from '@keyturn/runtime-key'
 import { afterEach, describe, expect, it } from 'vitest'
 import { DeviceKey } from '../src/engine/device-key.ts'
-import { createEngine, type Engine } from '../src/index.ts'
+import { createEngine } from '../src/index.ts'
+import type { Engine } from '../src/index.ts'
 import { temporaryFolder } from './support/install.ts'
-import { contentKey, type MadeRelease, Publisher, seedOf } from './support/publisher.ts'
+import { contentKey, Publisher, seedOf } from './support/publisher.ts'
+import type { MadeRelease } from './support/publisher.ts'
 
 // The runtime key over Noise, from a release server on a port of its own to a client in a process of its own.
 
@@ -23,7 +35,8 @@ afterEach(async () => {
   for (const server of running.splice(0)) await server.close()
 })
 
-const script = "import { writeFileSync } from 'node:fs'\nwriteFileSync(process.argv[2], process.env.M2PACK_MASTER_KEY_HEX ?? 'no key')"
+const script =
+  "import { writeFileSync } from 'node:fs'\nwriteFileSync(process.argv[2], process.env.M2PACK_MASTER_KEY_HEX ?? 'no key')"
 const perMinute = 1e9
 
 async function world(access: 'open' | 'devices' = 'open') {
@@ -31,8 +44,17 @@ async function world(access: 'open' | 'devices' = 'open') {
   const clock = () => clockMs
   const dataDir = await temporaryFolder()
   const options = {
-    dataDir, drainMs: 500, clock, vault: { passphrase: 'correct horse', scryptLogN: 4 },
-    rates: { publicPerMinute: perMinute, managementPerMinute: perMinute, noisePerMinute: perMinute, reportsPerMinute: perMinute, loginPerMinute: perMinute },
+    dataDir,
+    drainMs: 500,
+    clock,
+    vault: { passphrase: 'correct horse', scryptLogN: 4 },
+    rates: {
+      publicPerMinute: perMinute,
+      managementPerMinute: perMinute,
+      noisePerMinute: perMinute,
+      reportsPerMinute: perMinute,
+      loginPerMinute: perMinute,
+    },
   }
   const start = async (port = 0): Promise<{ server: ReleaseServer; url: string }> => {
     const server = await createReleaseServer({ ...options, port })
@@ -40,21 +62,37 @@ async function world(access: 'open' | 'devices' = 'open') {
     return { server, url: (await server.listen()).url }
   }
   const { server, url } = await start()
-  const client = new ReleaseServerClient(url, { token: (await server.createToken({ name: 'test', scopes: ['admin'], days: 400 })).secret, retryPauseMs: 1 })
+  const client = new ReleaseServerClient(url, {
+    token: (await server.createToken({ name: 'test', scopes: ['admin'], days: 400 })).secret,
+    retryPauseMs: 1,
+  })
   const transport = createTransportIdentity(systemRandom)
   const publisher = await Publisher.create()
   publisher.nowMs = clockMs - 3_600_000
   await publisher.rotate(() => ({ transport: [transport.name] }))
   await client.createProduct({ slug: 'metin2', pin: publisher.trust, runtime_key_access: access })
-  for (const version of [1, 2]) await client.putRoles('metin2', version, publisher.tree.get(`roles/${version}.json`) as Uint8Array)
+  for (const version of [1, 2])
+    await client.putRoles('metin2', version, publisher.tree.get(`roles/${version}.json`) as Uint8Array)
   await client.putLog('metin2', publisher.tree.get(`kel/${publisher.events[0]?.prefix}.cesr`) as Uint8Array)
   const key = contentKey(4)
   const release = async (edition: string, contentKeys = [key.entry]): Promise<MadeRelease> => {
     const keyId = contentKeys.at(-1)?.keyId
-    const made = await publisher.release({ 'client.mjs': script, 'edition.txt': edition, 'pack/a.m2p': { bytes: utf8Encode('archive'), ...(keyId !== undefined && { keyId }) } }, { format: 'm2pack', place: { contentKeys } })
-    await client.uploadMissing([...publisher.tree].filter(([path]) => path.startsWith('files/')).map(([, bytes]) => blobFromBytes(bytes)))
+    const made = await publisher.release(
+      {
+        'client.mjs': script,
+        'edition.txt': edition,
+        'pack/a.m2p': { bytes: utf8Encode('archive'), ...(keyId !== undefined && { keyId }) },
+      },
+      { format: 'm2pack', place: { contentKeys } },
+    )
+    await client.uploadMissing(
+      [...publisher.tree].filter(([path]) => path.startsWith('files/')).map(([, bytes]) => blobFromBytes(bytes)),
+    )
     await client.createRelease('metin2', { ...made, manifest: made.bytes })
-    await client.publish('metin2', 'stable', { version: made.model.version, head: publisher.tree.get('channels/stable/head.json') as Uint8Array })
+    await client.publish('metin2', 'stable', {
+      version: made.model.version,
+      head: publisher.tree.get('channels/stable/head.json') as Uint8Array,
+    })
     return made
   }
   await release('one')
@@ -71,7 +109,12 @@ async function world(access: 'open' | 'devices' = 'open') {
     },
     add: async (device: string) => {
       const secret = deriveX25519Static(transport.seed, device)
-      metadata = addKey(metadata, { device, publicKey: x25519PublicKey(secret), generation: 'G2' }, seconds(), seconds())
+      metadata = addKey(
+        metadata,
+        { device, publicKey: x25519PublicKey(secret), generation: 'G2' },
+        seconds(),
+        seconds(),
+      )
       await client.putTransportKey(transport.name, device, secret)
       await keys.announce()
     },
@@ -90,7 +133,16 @@ async function world(access: 'open' | 'devices' = 'open') {
   const [folder, home] = [await temporaryFolder(), await temporaryFolder()]
   const env = { ...process.env, XDG_DATA_HOME: home, LOCALAPPDATA: home }
   const engineOn = (address = url, more: { runtimeKeyCache?: boolean } = {}): Engine =>
-    createEngine({ folder, server: `${address}/`, trust: publisher.trust, clock, env, program: ['client.mjs'], retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 }, ...more })
+    createEngine({
+      folder,
+      server: `${address}/`,
+      trust: publisher.trust,
+      clock,
+      env,
+      program: ['client.mjs'],
+      retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 },
+      ...more,
+    })
   const out = join(home, 'out.txt')
   /** Starts the client and tells which key it got, or the code of why it did not start. */
   const play = async (engine = engineOn(), update = true): Promise<string> => {
@@ -106,8 +158,26 @@ async function world(access: 'open' | 'devices' = 'open') {
   }
   const device = new DeviceKey(nodeFileSystem, DeviceKey.file(env))
   return {
-    server, url, client, publisher, key, keys, dataDir, folder, home, engineOn, play, release, start, device,
-    later: (ms: number) => { clockMs += ms }, stop: async () => { for (const one of running.splice(0)) await one.close() },
+    server,
+    url,
+    client,
+    publisher,
+    key,
+    keys,
+    dataDir,
+    folder,
+    home,
+    engineOn,
+    play,
+    release,
+    start,
+    device,
+    later: (ms: number) => {
+      clockMs += ms
+    },
+    stop: async () => {
+      for (const one of running.splice(0)) await one.close()
+    },
     dropCache: () => rm(join(folder, '.updates/runtime-keys.sealed')),
   }
 }
@@ -124,7 +194,10 @@ describe('the runtime key from a release server, access open', () => {
       for (const entry of await readdir(place, { recursive: true, withFileTypes: true })) {
         if (!entry.isFile()) continue
         const bytes = await readFile(join(entry.parentPath, entry.name))
-        expect([bytes.includes(key.hex), bytes.includes(Buffer.from(key.hex, 'hex'))], entry.name).toEqual([false, false])
+        expect([bytes.includes(key.hex), bytes.includes(Buffer.from(key.hex, 'hex'))], entry.name).toEqual([
+          false,
+          false,
+        ])
       }
     }
   })
@@ -136,7 +209,10 @@ describe('the runtime key from a release server, access open', () => {
     expect(await play()).toBe(key.hex)
     expect(await play(engineOn(nowhere))).toBe(key.hex)
     const sealed = await readFile(join(folder, '.updates/runtime-keys.sealed'))
-    await writeFile(join(folder, '.updates/runtime-keys.sealed'), sealed.map((byte, at) => (at === 60 ? byte ^ 1 : byte)))
+    await writeFile(
+      join(folder, '.updates/runtime-keys.sealed'),
+      sealed.map((byte, at) => (at === 60 ? byte ^ 1 : byte)),
+    )
     expect(await play()).toBe('LA_NETWORK')
     await writeFile(join(folder, '.updates/runtime-keys.sealed'), sealed)
     const seal = join(home, 'keyturn-launcher/seal.key')
@@ -207,12 +283,33 @@ describe('the runtime key from a release server, access for devices', () => {
   it('reaches a machine that a listed identity attests by its did:key', async () => {
     const { play, key, client, device } = await world('devices')
     const { did, key: name } = await device.name()
-    const { state, prefix, message } = await incept({ keys: [ed25519PublicKey(seedOf('guild 0'))], nextKeys: [ed25519PublicKey(seedOf('guild 1'))] }, seedSigner([seedOf('guild 0')]))
-    const document = utf8Encode(JSON.stringify({ type: 'keyturn.device', schema: 1, identity: prefix, did, name: 'my machine', status: 'linked', at: '2025-11-21T08:00:00.000Z', note: '' }))
-    const statement = await signStatement(state, { purpose: 'device', sha256: sha256(document), claimedAtMs: Date.now() }, seedSigner([seedOf('guild 0')]))
+    const { state, prefix, message } = await incept(
+      { keys: [ed25519PublicKey(seedOf('guild 0'))], nextKeys: [ed25519PublicKey(seedOf('guild 1'))] },
+      seedSigner([seedOf('guild 0')]),
+    )
+    const document = utf8Encode(
+      JSON.stringify({
+        type: 'keyturn.device',
+        schema: 1,
+        identity: prefix,
+        did,
+        name: 'my machine',
+        status: 'linked',
+        at: '2025-11-21T08:00:00.000Z',
+        note: '',
+      }),
+    )
+    const statement = await signStatement(
+      state,
+      { purpose: 'device', sha256: sha256(document), claimedAtMs: Date.now() },
+      seedSigner([seedOf('guild 0')]),
+    )
     await client.putAttester('metin2', prefix, message, 'guild')
     expect(await play()).toBe('RK_REFUSED')
-    expect(await client.attestDevice('metin2', { prefix, document, statement })).toMatchObject({ key: name, status: 'linked' })
+    expect(await client.attestDevice('metin2', { prefix, document, statement })).toMatchObject({
+      key: name,
+      status: 'linked',
+    })
     expect(await play()).toBe(key.hex)
     await client.removeAttester('metin2', prefix)
     expect(await play()).toBe('RK_REFUSED')

@@ -24,7 +24,12 @@ describe('launch()', () => {
     const { publisher, key } = await game()
     const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
     const out = join(folder, '.updates/out.json')
-    const { exited, confirmed, offline: isOffline, version } = await engine.launch({ args: [out], stdio: ['ignore', 'ignore', 'ignore'] })
+    const {
+      exited,
+      confirmed,
+      offline: isOffline,
+      version,
+    } = await engine.launch({ args: [out], stdio: ['ignore', 'ignore', 'ignore'] })
     expect([await exited, await confirmed, isOffline, version]).toEqual([0, true, false, '2026.11.21-1'])
     expect(JSON.parse(await readFile(out, 'utf8'))).toEqual({ key: key.hex, id: '4' })
     expect(process.env['M2PACK_MASTER_KEY_HEX']).toBeUndefined()
@@ -33,12 +38,23 @@ describe('launch()', () => {
   })
 
   it('hands none of the variables of Keyturn on to the client, with a key or without', async () => {
-    const script = "import { writeFileSync } from 'node:fs'\nwriteFileSync(process.argv[2], JSON.stringify(Object.keys(process.env)))"
+    const script =
+      "import { writeFileSync } from 'node:fs'\nwriteFileSync(process.argv[2], JSON.stringify(Object.keys(process.env)))"
     const key = contentKey(4)
     for (const format of ['legacy-json-blob', 'm2pack']) {
       const publisher = await Publisher.create()
-      await publisher.release({ 'client.mjs': script, ...(format === 'm2pack' && { 'runtime-key.json': key.json }) }, { format, ...(format === 'm2pack' && { place: { contentKeys: [key.entry] } }) })
-      const env = { ...process.env, KEYTURN_PASSPHRASE_FILE: '/p', KEYTURN_TOKEN_FILE: '/t', KEYTURN_HOME: '/h', Keyturn_Config: '/c', GAME_LANGUAGE: 'cs' }
+      await publisher.release(
+        { 'client.mjs': script, ...(format === 'm2pack' && { 'runtime-key.json': key.json }) },
+        { format, ...(format === 'm2pack' && { place: { contentKeys: [key.entry] } }) },
+      )
+      const env = {
+        ...process.env,
+        KEYTURN_PASSPHRASE_FILE: '/p',
+        KEYTURN_TOKEN_FILE: '/t',
+        KEYTURN_HOME: '/h',
+        Keyturn_Config: '/c',
+        GAME_LANGUAGE: 'cs',
+      }
       const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'], env })
       const out = join(folder, '.updates/out.json')
       expect(await (await engine.launch({ args: [out], stdio: ['ignore', 'ignore', 'ignore'] })).exited).toBe(0)
@@ -63,7 +79,10 @@ describe('launch()', () => {
     await engine.update()
     const away = await engineFor(publisher, { folder, program: ['client.mjs'], fetch: counted, retry })
     attempts = 0
-    const started = await away.engine.launch({ args: [join(folder, '.updates/out.json')], stdio: ['ignore', 'ignore', 'ignore'] })
+    const started = await away.engine.launch({
+      args: [join(folder, '.updates/out.json')],
+      stdio: ['ignore', 'ignore', 'ignore'],
+    })
     expect([attempts, started.offline, await started.exited]).toEqual([2, true, 0])
     attempts = 0
     await expect(away.engine.update()).rejects.toMatchObject({ code: 'LA_NETWORK' })
@@ -74,11 +93,23 @@ describe('launch()', () => {
     const { publisher } = await game()
     const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
     await engine.update()
-    await publisher.release({ 'client.mjs': client, 'b.txt': 'new', 'runtime-key.json': contentKey(4).json }, { format: 'm2pack', place: { contentKeys: [contentKey(4).entry] } })
+    await publisher.release(
+      { 'client.mjs': client, 'b.txt': 'new', 'runtime-key.json': contentKey(4).json },
+      { format: 'm2pack', place: { contentKeys: [contentKey(4).entry] } },
+    )
     let refused = 0
-    const flaky: Fetch = async (url, init) => (url.endsWith('head.json') && refused++ < 4 ? offline(url, init) : treeFetch(publisher.tree)(url, init))
-    const { engine: later } = await engineFor(publisher, { folder, program: ['client.mjs'], fetch: flaky, retry: { tries: 5, firstPauseMs: 1, longestPauseMs: 2 } })
-    const { exited, version } = await later.launch({ args: [join(folder, '.updates/out.json')], stdio: ['ignore', 'ignore', 'ignore'] })
+    const flaky: Fetch = async (url, init) =>
+      url.endsWith('head.json') && refused++ < 4 ? offline(url, init) : treeFetch(publisher.tree)(url, init)
+    const { engine: later } = await engineFor(publisher, {
+      folder,
+      program: ['client.mjs'],
+      fetch: flaky,
+      retry: { tries: 5, firstPauseMs: 1, longestPauseMs: 2 },
+    })
+    const { exited, version } = await later.launch({
+      args: [join(folder, '.updates/out.json')],
+      stdio: ['ignore', 'ignore', 'ignore'],
+    })
     expect([await exited, version]).toEqual([0, '2026.11.21-2'])
   })
 
@@ -86,7 +117,12 @@ describe('launch()', () => {
     const { publisher, key } = await game()
     const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
     await engine.update()
-    const away = await engineFor(publisher, { folder, program: ['client.mjs'], fetch: offline, clock: () => NOW + 900 * DAY })
+    const away = await engineFor(publisher, {
+      folder,
+      program: ['client.mjs'],
+      fetch: offline,
+      clock: () => NOW + 900 * DAY,
+    })
     const out = join(folder, '.updates/out.json')
     const started = await away.engine.launch({ args: [out], stdio: ['ignore', 'ignore', 'ignore'] })
     expect(started.offline).toBe(true)
@@ -102,14 +138,21 @@ describe('launch()', () => {
     await writeFile(join(folder, 'client.mjs'), 'process.exit(77)')
     const away = await engineFor(publisher, { folder, program: ['client.mjs'], fetch: offline })
     await expect(away.engine.launch()).rejects.toMatchObject({ code: 'LA_HASH' })
-    const { exited } = await engine.launch({ update: false, args: [join(folder, '.updates/out.json')], stdio: ['ignore', 'ignore', 'ignore'] })
+    const { exited } = await engine.launch({
+      update: false,
+      args: [join(folder, '.updates/out.json')],
+      stdio: ['ignore', 'ignore', 'ignore'],
+    })
     expect(await exited).toBe(0)
   })
 
   it('refuses a key that the manifest does not list, and a foreign program', async () => {
     const { publisher, files } = await game()
     const other = contentKey(5)
-    await publisher.release({ ...files, 'runtime-key.json': other.json }, { format: 'm2pack', place: { contentKeys: [contentKey(4).entry] } })
+    await publisher.release(
+      { ...files, 'runtime-key.json': other.json },
+      { format: 'm2pack', place: { contentKeys: [contentKey(4).entry] } },
+    )
     const { engine } = await engineFor(publisher, { program: ['client.mjs'] })
     await expect(engine.launch()).rejects.toMatchObject({ code: 'RK_KEY_ID_MISMATCH' })
     const foreign = await engineFor(publisher, { program: ['other.mjs'] })
@@ -120,12 +163,18 @@ describe('launch()', () => {
     const { publisher, files } = await game()
     const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
     await engine.update()
-    await publisher.release({ ...files, 'client.mjs': 'process.exit(3)' }, { format: 'm2pack', place: { contentKeys: [contentKey(4).entry] } })
+    await publisher.release(
+      { ...files, 'client.mjs': 'process.exit(3)' },
+      { format: 'm2pack', place: { contentKeys: [contentKey(4).entry] } },
+    )
     for (const _ of [1, 2]) {
       const { exited, confirmed } = await engine.launch({ stdio: ['ignore', 'ignore', 'ignore'] })
       expect([await exited, await confirmed]).toEqual([3, false])
     }
-    const { exited, version } = await engine.launch({ args: [join(folder, '.updates/out.json')], stdio: ['ignore', 'ignore', 'ignore'] })
+    const { exited, version } = await engine.launch({
+      args: [join(folder, '.updates/out.json')],
+      stdio: ['ignore', 'ignore', 'ignore'],
+    })
     expect([await exited, version]).toEqual([0, '2026.11.21-1'])
     expect(await engine.update()).toMatchObject({ outcome: 'stay' })
   })

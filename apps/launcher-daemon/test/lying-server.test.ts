@@ -1,10 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createEngine, type EngineOptions } from '../src/index.ts'
+import { createEngine } from '../src/index.ts'
+import type { EngineOptions } from '../src/index.ts'
 import { expectedText, temporaryFolder, treeText } from './support/install.ts'
-import { type Lie, lies, LyingServer } from './support/lying-server.ts'
-import { type MadeRelease, noise, NOW, Publisher, sha256Hex } from './support/publisher.ts'
+import { lies, LyingServer } from './support/lying-server.ts'
+import type { Lie } from './support/lying-server.ts'
+import { noise, NOW, Publisher, sha256Hex } from './support/publisher.ts'
+import type { MadeRelease } from './support/publisher.ts'
 
 /** Each lie about each document; otherwise each lie about one of them in turn. */
 const everyDocument = process.env['KEYTURN_LIES'] === 'all'
@@ -50,9 +53,15 @@ async function temporaryFolderKept(): Promise<string> {
 
 function engineOn(folder: string, options: Partial<EngineOptions> = {}) {
   return createEngine({
-    folder, server: address, trust: publisher.trust, clock: () => NOW + 1000, logFile: false, lockPatienceMs: 0,
+    folder,
+    server: address,
+    trust: publisher.trust,
+    clock: () => NOW + 1000,
+    logFile: false,
+    lockPatienceMs: 0,
     retry: { tries: 2, firstPauseMs: 1, longestPauseMs: 3 },
-    httpLimits: { idleTimeoutMs: 300, slowBytesPerSecond: 2000, slowWindowMs: 400 }, ...options,
+    httpLimits: { idleTimeoutMs: 300, slowBytesPerSecond: 2000, slowWindowMs: 400 },
+    ...options,
   })
 }
 
@@ -68,16 +77,43 @@ const anyTransport = /^LA_(NETWORK|TIMEOUT|SIZE|HTTP_STATUS|RANGE|REDIRECT|ENCOD
 const anyMetadata = /^(LA_(NETWORK|TIMEOUT|SIZE|HTTP_STATUS|REDIRECT|ENCODING)|MAN_[A-Z_]+|TRUST_[A-Z_]+|KEL_[A-Z_]+)$/
 
 /** Lies that an honest reader gets over, because nothing in them is wrong. */
-const harmless = new Set(['a Date of ten years ago', 'a tag that changes each time', 'a connection closed after each answer', 'the whole file for a range'])
+const harmless = new Set([
+  'a Date of ten years ago',
+  'a tag that changes each time',
+  'a connection closed after each answer',
+  'the whole file for a range',
+])
 
 /** The exact answer of the table where it names one. */
 const wanted: Readonly<Record<string, RegExp>> = {
-  'closes before headers': /^LA_NETWORK$/, 'resets before headers': /^LA_NETWORK$/, 'stays silent': /^LA_TIMEOUT$/, 'a stall at half': /^LA_TIMEOUT$/, 'a stall at 99 %': /^LA_TIMEOUT$/,
-  'one byte now and then': /^LA_TIMEOUT$/, 'a redirect to itself': /^LA_REDIRECT$/, 'a redirect to another host': /^LA_REDIRECT$/, 'a redirect to a file address': /^LA_REDIRECT$/,
-  'a redirect to metadata of a cloud': /^LA_REDIRECT$/, 'gzip unasked': /^LA_ENCODING$/, 'a brotli bomb': /^LA_ENCODING$/, 'another range than asked': /^LA_RANGE$/,
-  'the wrong blob of the right length': /^LA_HASH$/, 'a range with changed bytes': /^LA_HASH$/, '404': /^LA_HTTP_STATUS$/, '410': /^LA_HTTP_STATUS$/, '500': /^LA_HTTP_STATUS$/, '429 for a day': /^LA_HTTP_STATUS$/,
-  'chunks without end': /^LA_SIZE$/, 'length too short': /^LA_(SIZE|NETWORK)$/, 'a negative length': /^LA_(SIZE|NETWORK)$/, 'two lengths': /^LA_(SIZE|NETWORK)$/, 'bad chunk sizes': /^LA_NETWORK$/,
-  'length and chunks at once': /^LA_(SIZE|NETWORK)$/, 'range not satisfiable': /^LA_RANGE$/, '403': /^LA_HTTP_STATUS$/, '503 with Retry-After': /^LA_HTTP_STATUS$/,
+  'closes before headers': /^LA_NETWORK$/,
+  'resets before headers': /^LA_NETWORK$/,
+  'stays silent': /^LA_TIMEOUT$/,
+  'a stall at half': /^LA_TIMEOUT$/,
+  'a stall at 99 %': /^LA_TIMEOUT$/,
+  'one byte now and then': /^LA_TIMEOUT$/,
+  'a redirect to itself': /^LA_REDIRECT$/,
+  'a redirect to another host': /^LA_REDIRECT$/,
+  'a redirect to a file address': /^LA_REDIRECT$/,
+  'a redirect to metadata of a cloud': /^LA_REDIRECT$/,
+  'gzip unasked': /^LA_ENCODING$/,
+  'a brotli bomb': /^LA_ENCODING$/,
+  'another range than asked': /^LA_RANGE$/,
+  'the wrong blob of the right length': /^LA_HASH$/,
+  'a range with changed bytes': /^LA_HASH$/,
+  '404': /^LA_HTTP_STATUS$/,
+  '410': /^LA_HTTP_STATUS$/,
+  '500': /^LA_HTTP_STATUS$/,
+  '429 for a day': /^LA_HTTP_STATUS$/,
+  'chunks without end': /^LA_SIZE$/,
+  'length too short': /^LA_(SIZE|NETWORK)$/,
+  'a negative length': /^LA_(SIZE|NETWORK)$/,
+  'two lengths': /^LA_(SIZE|NETWORK)$/,
+  'bad chunk sizes': /^LA_NETWORK$/,
+  'length and chunks at once': /^LA_(SIZE|NETWORK)$/,
+  'range not satisfiable': /^LA_RANGE$/,
+  '403': /^LA_HTTP_STATUS$/,
+  '503 with Retry-After': /^LA_HTTP_STATUS$/,
 }
 
 /** Runs one update against one lie and checks that code, trust and install end as they must. */
@@ -87,11 +123,18 @@ async function against(where: RegExp, how: Lie, times: number | undefined): Prom
   const trustBefore = await readFile(join(folder, '.updates/trust/trust.json'), 'utf8')
   server.lie = { where, how, ...(times === undefined ? {} : { times }) }
   server.told = 0
-  const code = await engineOn(folder).update().then(() => 'done', (error: unknown) => (error as { code?: string }).code ?? String(error))
+  const code = await engineOn(folder)
+    .update()
+    .then(
+      () => 'done',
+      (error: unknown) => (error as { code?: string }).code ?? String(error),
+    )
   const tree = await treeText(folder)
   if (code === 'done') expect(tree).toBe(expectedText(made.files, sha256Hex))
   else expect(tree).toBe(before)
-  const trust = JSON.parse(await readFile(join(folder, '.updates/trust/trust.json'), 'utf8')) as { channels: { stable: { manifest_sequence: number; head_sequence: number } } }
+  const trust = JSON.parse(await readFile(join(folder, '.updates/trust/trust.json'), 'utf8')) as {
+    channels: { stable: { manifest_sequence: number; head_sequence: number } }
+  }
   const floors = JSON.parse(trustBefore) as typeof trust
   expect(trust.channels.stable.manifest_sequence).toBeGreaterThanOrEqual(floors.channels.stable.manifest_sequence)
   expect(trust.channels.stable.head_sequence).toBeGreaterThanOrEqual(floors.channels.stable.head_sequence)
@@ -108,13 +151,16 @@ describe(`a server that lies in ${Object.keys(lies).length} ways (rows 191, 192,
 
   describe.each(Object.entries(lies))('%s', (name, how) => {
     // The real program meets each of these in binary.test.ts.
-    it.runIf(everyDocument)('for every blob: the old release stays, the code says why, and honesty afterwards mends it', async () => {
-      const { code, folder } = await against(/^files\//, how, undefined)
-      if (harmless.has(name)) expect(code).toBe('done')
-      else if (name !== 'length too long' || code !== 'done') expect(code).toMatch(wanted[name] ?? anyTransport)
-      if (code !== 'done') await engineOn(folder).update()
-      expect(await treeText(folder)).toBe(expectedText(made.files, sha256Hex))
-    })
+    it.runIf(everyDocument)(
+      'for every blob: the old release stays, the code says why, and honesty afterwards mends it',
+      async () => {
+        const { code, folder } = await against(/^files\//, how, undefined)
+        if (harmless.has(name)) expect(code).toBe('done')
+        else if (name !== 'length too long' || code !== 'done') expect(code).toMatch(wanted[name] ?? anyTransport)
+        if (code !== 'done') await engineOn(folder).update()
+        expect(await treeText(folder)).toBe(expectedText(made.files, sha256Hex))
+      },
+    )
 
     it('for head and manifest: nothing is decided from it', async () => {
       const documents = [/head\.json$/, /manifests\/.*-2\.json$/, /sigs\.json$/, /\.cesr$/]
@@ -127,7 +173,24 @@ describe(`a server that lies in ${Object.keys(lies).length} ways (rows 191, 192,
     })
 
     it('once: the next try gets it', async () => {
-      const fatal = ['404', '410', '403', '204 No Content', '304 without a condition', 'a redirect to another host', 'a redirect to a file address', 'a redirect to metadata of a cloud', 'gzip unasked', 'a brotli bomb', '429 for a day', 'two answers in one', 'a range with changed bytes', 'the wrong blob of the right length', 'a range without saying which', 'another range than asked']
+      const fatal = [
+        '404',
+        '410',
+        '403',
+        '204 No Content',
+        '304 without a condition',
+        'a redirect to another host',
+        'a redirect to a file address',
+        'a redirect to metadata of a cloud',
+        'gzip unasked',
+        'a brotli bomb',
+        '429 for a day',
+        'two answers in one',
+        'a range with changed bytes',
+        'the wrong blob of the right length',
+        'a range without saying which',
+        'another range than asked',
+      ]
       const { code } = await against(/^files\//, how, 1)
       if (!fatal.includes(name)) expect(code).toBe('done')
     })

@@ -29,7 +29,11 @@ describe('a download that breaks', () => {
       })
       return new Response(body, { status: answer.status, headers: answer.headers })
     }
-    const broken = await engineFor(publisher, { folder, fetch: breaking, retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 } })
+    const broken = await engineFor(publisher, {
+      folder,
+      fetch: breaking,
+      retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 },
+    })
     await expect(broken.engine.update()).rejects.toMatchObject({ code: 'LA_NETWORK' })
     const again = await engineFor(publisher, { folder })
     const { downloadedBytes } = await again.engine.update()
@@ -41,7 +45,15 @@ describe('a download that breaks', () => {
 describe('mirrors', () => {
   it('serve blobs; one that lies is left alone and the server itself is the last resort', async () => {
     const publisher = await Publisher.create()
-    const made = await publisher.release(first, { head: (head) => ({ ...head, mirrors: [{ url: 'http://liar.test/', weight: 1 }, { url: 'http://good.test/', weight: 1 }] }) })
+    const made = await publisher.release(first, {
+      head: (head) => ({
+        ...head,
+        mirrors: [
+          { url: 'http://liar.test/', weight: 1 },
+          { url: 'http://good.test/', weight: 1 },
+        ],
+      }),
+    })
     const hosts: string[] = []
     const fetch: Fetch = async (url, init) => {
       const { hostname } = new URL(url)
@@ -62,28 +74,41 @@ describe('mirrors', () => {
 describe('mirrors and documents', () => {
   it('documents come from a mirror when the server is down', async () => {
     const publisher = await Publisher.create()
-    const head = (head: import('@keyturn/manifest').Head) => ({ ...head, mirrors: [{ url: 'http://good.test/', weight: 1 }] })
+    const head = (head: import('@keyturn/manifest').Head) => ({
+      ...head,
+      mirrors: [{ url: 'http://good.test/', weight: 1 }],
+    })
     await publisher.release(first, { head })
     const { engine, folder } = await engineFor(publisher)
     await engine.update()
     const made = await publisher.release(second, { head })
-    const down: Fetch = (url, init) => (new URL(url).hostname === 'good.test' ? treeFetch(publisher.tree)(url, init) : offline(url, init))
+    const down: Fetch = (url, init) =>
+      new URL(url).hostname === 'good.test' ? treeFetch(publisher.tree)(url, init) : offline(url, init)
     const { engine: again } = await engineFor(publisher, { folder, fetch: down })
     expect(await again.update()).toMatchObject({ outcome: 'updated', version: made.model.version })
   })
 
   it('a server that hides a rotation is found out by a mirror', async () => {
     const publisher = await Publisher.create()
-    const head = (head: import('@keyturn/manifest').Head) => ({ ...head, mirrors: [{ url: 'http://good.test/', weight: 1 }] })
+    const head = (head: import('@keyturn/manifest').Head) => ({
+      ...head,
+      mirrors: [{ url: 'http://good.test/', weight: 1 }],
+    })
     const made = await publisher.release(first, { head })
     const { engine, folder } = await engineFor(publisher)
     await engine.update()
     const hiding = new Map(publisher.tree)
-    await publisher.rotate((roles) => ({ roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } }, revokedKeys: [keyId('release 1')] }))
+    await publisher.rotate((roles) => ({
+      roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } },
+      revokedKeys: [keyId('release 1')],
+    }))
     await publisher.head(await publisher.resign(made, ['release 2']), { head })
-    const wire: Fetch = (url, init) => treeFetch(new URL(url).hostname === 'good.test' ? publisher.tree : hiding)(url, init)
+    const wire: Fetch = (url, init) =>
+      treeFetch(new URL(url).hostname === 'good.test' ? publisher.tree : hiding)(url, init)
     const later = await engineFor(publisher, { folder, fetch: wire, clock: () => NOW + 2 * DAY })
-    await expect(later.engine.update()).rejects.toMatchObject({ code: expect.stringMatching(/^(TRUST|MAN)_/) as string })
+    await expect(later.engine.update()).rejects.toMatchObject({
+      code: expect.stringMatching(/^(TRUST|MAN)_/) as string,
+    })
     expect(await later.engine.status()).toMatchObject({ trust: 'barred' })
   })
 })

@@ -21,7 +21,10 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => gone.listen(0, '127.0.0.1', resolve))
   deaf = `http://127.0.0.1:${(gone.address() as AddressInfo).port}/`
   await new Promise((resolve) => void gone.close(resolve))
-  plain = { address: `127.0.0.1:${port}`, close: async () => await new Promise((resolve) => void server.close(() => resolve())) }
+  plain = {
+    address: `127.0.0.1:${port}`,
+    close: async () => await new Promise((resolve) => void server.close(() => resolve())),
+  }
 })
 afterAll(async () => plain.close())
 
@@ -57,7 +60,13 @@ describe('a server that cannot be reached', () => {
 })
 
 describe('a status', () => {
-  it.each([[404, 1], [410, 1], [500, 5], [503, 5], [429, 5]])('%i is asked %i times (row 190)', async (status, times) => {
+  it.each([
+    [404, 1],
+    [410, 1],
+    [500, 5],
+    [503, 5],
+    [429, 5],
+  ])('%i is asked %i times (row 190)', async (status, times) => {
     const publisher = await Publisher.create()
     await publisher.release({ 'big.bin': big }, { index: false })
     let asked = 0
@@ -93,15 +102,18 @@ function breakingAfter(tree: Publisher['tree'], bytes: number): Fetch {
     const answer = await treeFetch(tree)(url, init)
     if (!url.includes('/files/')) return answer
     const parts = answer.body?.getReader()
-    const body = new ReadableStream<Uint8Array>({
-      async pull(controller) {
-        const { value, done } = (await parts?.read()) ?? { value: undefined, done: true }
-        if (done || value === undefined) return controller.close()
-        left -= value.length
-        if (left < 0) return controller.error(new Error('cut'))
-        controller.enqueue(value)
+    const body = new ReadableStream<Uint8Array>(
+      {
+        async pull(controller) {
+          const { value, done } = (await parts?.read()) ?? { value: undefined, done: true }
+          if (done || value === undefined) return controller.close()
+          left -= value.length
+          if (left < 0) return controller.error(new Error('cut'))
+          controller.enqueue(value)
+        },
       },
-    }, { highWaterMark: 0 })
+      { highWaterMark: 0 },
+    )
     return new Response(body, { status: answer.status, headers: answer.headers })
   }
 }
@@ -131,7 +143,10 @@ describe('a download that was interrupted', () => {
   it('leaves nothing behind for another release: what that one does not want is removed (row 200)', async () => {
     const publisher = await Publisher.create()
     await publisher.release({ 'big.bin': big }, { index: false })
-    const { engine: broken, folder } = await engineFor(publisher, { fetch: breakingAfter(publisher.tree, 2_000_000), retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 } })
+    const { engine: broken, folder } = await engineFor(publisher, {
+      fetch: breakingAfter(publisher.tree, 2_000_000),
+      retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 },
+    })
     await expect(broken.update()).rejects.toMatchObject({ code: 'LA_NETWORK' })
     expect(await readdir(join(folder, '.updates/staging'))).toContain(`${sha256Hex(big)}.part`)
     // Half of one release under the name of another one's blob: its map speaks of other pieces.
@@ -146,7 +161,11 @@ describe('a download that was interrupted', () => {
 })
 
 describe('the clock of the machine', () => {
-  it.each([['back an hour', -DAY / 24], ['ahead a year', 365 * DAY], ['back ten years', -3650 * DAY]])('that jumps %s in a download ends nothing early and holds nothing up (row 222)', async (_, jump) => {
+  it.each([
+    ['back an hour', -DAY / 24],
+    ['ahead a year', 365 * DAY],
+    ['back ten years', -3650 * DAY],
+  ])('that jumps %s in a download ends nothing early and holds nothing up (row 222)', async (_, jump) => {
     const publisher = await Publisher.create()
     const made = await publisher.release({ 'big.bin': big, 'pack/b.bin': noise(700_000, 4) })
     let now = NOW + 60_000
@@ -159,7 +178,11 @@ describe('the clock of the machine', () => {
       requests += 1
       return await jumping(url, init)
     }
-    const { engine, folder } = await engineFor(publisher, { fetch: counted, clock: () => now, bytesPerSecond: 50_000_000 })
+    const { engine, folder } = await engineFor(publisher, {
+      fetch: counted,
+      clock: () => now,
+      bytesPerSecond: 50_000_000,
+    })
     await mkdir(folder, { recursive: true })
     expect(await engine.update()).toMatchObject({ outcome: 'updated' })
     expect(await treeText(folder)).toBe(expectedText(made.files, sha256Hex))

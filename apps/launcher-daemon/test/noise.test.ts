@@ -1,12 +1,29 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
-  addKey, afterPublication, createTransportIdentity, deriveX25519Static, draftPublication, emptyMetadata, memoryDirectory, publish, revoke, signPublication,
+  addKey,
+  afterPublication,
+  createTransportIdentity,
+  deriveX25519Static,
+  draftPublication,
+  emptyMetadata,
+  memoryDirectory,
+  publish,
+  revoke,
+  signPublication,
 } from '@keyturn/noise-keys'
 import { noiseKeyPair, noiseProtocol, receiveOnce } from '@keyturn/noise-keys/noise'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import { hexEncode, systemRandom, utf8Encode, sha256, x25519PublicKey } from '@keyturn/primitives'
-import { EXCHANGE_PROTOCOLS, exchangePrologue, parseExchangeRequest, parseKeyRequest, RuntimeKey, serverKeyHint, writeKeyAnswer } from '@keyturn/runtime-key'
+import {
+  EXCHANGE_PROTOCOLS,
+  exchangePrologue,
+  parseExchangeRequest,
+  parseKeyRequest,
+  RuntimeKey,
+  serverKeyHint,
+  writeKeyAnswer,
+} from '@keyturn/runtime-key'
 import { describe, expect, it } from 'vitest'
 import { ed25519PublicKey } from '@keyturn/primitives'
 import { NoiseRuntimeKeys } from '../src/engine/noise-runtime-keys.ts'
@@ -21,7 +38,10 @@ async function world() {
   const identity = createTransportIdentity(systemRandom)
   const publisher = await Publisher.create()
   const key = contentKey(4)
-  const made = await publisher.release({ 'pack/a.m2p': { bytes: utf8Encode('archive'), keyId: 4 } }, { format: 'm2pack', place: { contentKeys: [key.entry] } })
+  const made = await publisher.release(
+    { 'pack/a.m2p': { bytes: utf8Encode('archive'), keyId: 4 } },
+    { format: 'm2pack', place: { contentKeys: [key.entry] } },
+  )
   const directory = memoryDirectory()
   const nowS = Math.floor(NOW / 1000)
   let metadata = emptyMetadata(identity.name)
@@ -39,35 +59,66 @@ async function world() {
     await announce()
     return publicKey
   }
-  const server = { refusal: undefined as undefined | 'RK_REFUSED' | 'RK_UNAVAILABLE' | 'RK_KEY_ID_UNKNOWN', asked: 0, wrongKey: false }
+  const server = {
+    refusal: undefined as undefined | 'RK_REFUSED' | 'RK_UNAVAILABLE' | 'RK_KEY_ID_UNKNOWN',
+    asked: 0,
+    wrongKey: false,
+  }
   const fetch = async (_url: string, init: RequestInit): Promise<Response> => {
     server.asked += 1
     const { header, message, serverKeyHint: hint } = parseExchangeRequest(new Uint8Array(init.body as Uint8Array))
     const secret = secrets.get(hexEncode(hint))
     if (secret === undefined) return new Response('{}', { status: 410 })
-    const question = receiveOnce(EXCHANGE_PROTOCOLS.NK, { staticKey: noiseKeyPair(dh, secret.slice()), prologue: exchangePrologue(header) }, message)
+    const question = receiveOnce(
+      EXCHANGE_PROTOCOLS.NK,
+      { staticKey: noiseKeyPair(dh, secret.slice()), prologue: exchangePrologue(header) },
+      message,
+    )
     const wanted = parseKeyRequest(question.payload)
     const name = server.wrongKey ? 'content 9' : `content ${wanted.keyId}`
-    const runtimeKey = RuntimeKey.take({ keyId: wanted.keyId, masterKey: Uint8Array.from(sha256(utf8Encode(name))), signPublicKey: ed25519PublicKey(seedOf(`archive ${wanted.keyId}`)) })
+    const runtimeKey = RuntimeKey.take({
+      keyId: wanted.keyId,
+      masterKey: Uint8Array.from(sha256(utf8Encode(name))),
+      signPublicKey: ed25519PublicKey(seedOf(`archive ${wanted.keyId}`)),
+    })
     const payload = writeKeyAnswer(server.refusal === undefined ? { runtimeKey } : { refusal: server.refusal })
     return new Response(question.answer(payload) as Uint8Array<ArrayBuffer>)
   }
   const cacheFile = join(folder, 'cache.sealed')
   const cache = new SealedKeyCache(nodeFileSystem, cacheFile, join(folder, 'home', 'seal.key'))
-  const provider = (over: typeof offline = fetch) => new NoiseRuntimeKeys({
-    fs: nodeFileSystem, fetch: over, clock: () => NOW, server: 'http://releases.test/', transport: [identity.name], floorsFile: join(folder, 'floors.json'), cache,
-    directory,
-  })
+  const provider = (over: typeof offline = fetch) =>
+    new NoiseRuntimeKeys({
+      fs: nodeFileSystem,
+      fetch: over,
+      clock: () => NOW,
+      server: 'http://releases.test/',
+      transport: [identity.name],
+      floorsFile: join(folder, 'floors.json'),
+      cache,
+      directory,
+    })
   const obtain = async (over?: typeof offline) => {
     const found = await provider(over).obtain(made.model, made.pin.sha256, undefined)
     const hex = found.withBytes(hexEncode)
     found.dispose()
     return hex
   }
-  return { folder, key, made, server, addDevice, announce, obtain, cache, cacheFile, secrets, revokeDevice: async (device: string) => {
-    metadata = revoke(metadata, device, 'compromise', nowS)
-    await announce('revocation')
-  } }
+  return {
+    folder,
+    key,
+    made,
+    server,
+    addDevice,
+    announce,
+    obtain,
+    cache,
+    cacheFile,
+    secrets,
+    revokeDevice: async (device: string) => {
+      metadata = revoke(metadata, device, 'compromise', nowS)
+      await announce('revocation')
+    },
+  }
 }
 
 describe('NoiseRuntimeKeys', () => {
@@ -129,14 +180,17 @@ describe('NoiseRuntimeKeys', () => {
     const { addDevice, obtain } = await world()
     await addDevice('one')
     let [sent, cancelled] = [0, false]
-    const endless = (): ReadableStream<Uint8Array> => new ReadableStream({
-      pull(controller) {
-        sent += 1
-        if (sent > 100) controller.close()
-        else controller.enqueue(new Uint8Array(64))
-      },
-      cancel: () => { cancelled = true },
-    })
+    const endless = (): ReadableStream<Uint8Array> =>
+      new ReadableStream({
+        pull(controller) {
+          sent += 1
+          if (sent > 100) controller.close()
+          else controller.enqueue(new Uint8Array(64))
+        },
+        cancel: () => {
+          cancelled = true
+        },
+      })
     await expect(obtain(async () => new Response(endless()))).rejects.toMatchObject({ code: 'LA_SIZE' })
     expect([cancelled, sent < 10]).toEqual([true, true])
     await expect(obtain(async () => new Response(new Uint8Array(139)))).rejects.toMatchObject({ code: 'LA_SIZE' })

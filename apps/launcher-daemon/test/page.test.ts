@@ -1,13 +1,18 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import { chromium } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Fetch } from '../src/index.ts'
-import { type Daemon, startDaemon } from '../src/daemon/daemon.ts'
+import { startDaemon } from '../src/daemon/daemon.ts'
+import type { Daemon } from '../src/daemon/daemon.ts'
 import { offline, temporaryFolder, treeFetch, treeText } from './support/install.ts'
-import { contentKey, keyId, type MadeRelease, noise, NOW, Publisher } from './support/publisher.ts'
+import { contentKey, keyId, noise, NOW, Publisher } from './support/publisher.ts'
+import type { MadeRelease } from './support/publisher.ts'
 
-const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path))
+const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
+  existsSync(path),
+)
 if (executablePath === undefined) console.info('No Chromium here: the page is not tested')
 const shots = process.env['KEYTURN_SCREENSHOTS']
 
@@ -24,19 +29,42 @@ async function shot(page: Page, name: string): Promise<void> {
 const client = 'setTimeout(() => process.exit(0), 600)'
 const big = noise(3_000_000, 8)
 
-async function stage(options: { locale?: string; width?: number; height?: number; limit?: number; colorScheme?: 'light' | 'dark' } = {}) {
+async function stage(
+  options: { locale?: string; width?: number; height?: number; limit?: number; colorScheme?: 'light' | 'dark' } = {},
+) {
   const publisher = await Publisher.create()
   const key = contentKey(4)
   const files = { 'client.mjs': client, 'runtime-key.json': key.json, 'pack/a.bin': big }
-  const extra = { format: 'm2pack', place: { contentKeys: [key.entry] }, build: { notes: '# Winter\n\n- **New** map\n- <img src=x onerror=alert(1)>\n\n![remote](https://evil.example/x.png)' } }
+  const extra = {
+    format: 'm2pack',
+    place: { contentKeys: [key.entry] },
+    build: {
+      notes: '# Winter\n\n- **New** map\n- <img src=x onerror=alert(1)>\n\n![remote](https://evil.example/x.png)',
+    },
+  }
   await publisher.release(files, extra)
   const folder = await temporaryFolder()
   const wire = { fetch: treeFetch(publisher.tree) as Fetch }
   daemon = await startDaemon({
-    folder, check: false, settings: { server: 'http://releases.test/', trust: publisher.trust, program: ['client.mjs'], ...(options.limit === undefined ? {} : { limit: options.limit }) },
-    engine: { fetch: (url, init) => wire.fetch(url, init), clock: () => NOW + 1000, retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 } },
+    folder,
+    check: false,
+    settings: {
+      server: 'http://releases.test/',
+      trust: publisher.trust,
+      program: ['client.mjs'],
+      ...(options.limit === undefined ? {} : { limit: options.limit }),
+    },
+    engine: {
+      fetch: (url, init) => wire.fetch(url, init),
+      clock: () => NOW + 1000,
+      retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 },
+    },
   })
-  const context = await browser.newContext({ locale: options.locale ?? 'en-GB', viewport: { width: options.width ?? 900, height: options.height ?? 560 }, colorScheme: options.colorScheme ?? 'light' })
+  const context = await browser.newContext({
+    locale: options.locale ?? 'en-GB',
+    viewport: { width: options.width ?? 900, height: options.height ?? 560 },
+    colorScheme: options.colorScheme ?? 'light',
+  })
   const requests: string[] = []
   open = await context.newPage()
   open.on('request', (request) => requests.push(request.url()))
@@ -49,7 +77,12 @@ async function text(page: Page, selector: string): Promise<string> {
 }
 
 async function until(page: Page, selector: string, pattern: RegExp): Promise<void> {
-  await page.waitForFunction(([where, source, flags]) => new RegExp(source ?? '', flags).test(document.querySelector(where ?? '')?.textContent ?? ''), [selector, pattern.source, pattern.flags], { timeout: 60_000 })
+  await page.waitForFunction(
+    ([where, source, flags]) =>
+      new RegExp(source ?? '', flags).test(document.querySelector(where ?? '')?.textContent ?? ''),
+    [selector, pattern.source, pattern.flags],
+    { timeout: 60_000 },
+  )
 }
 
 describe.skipIf(executablePath === undefined)('the page', () => {
@@ -97,7 +130,11 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await page.click('#rollback')
     await until(page, '#release', /2026\.11\.21-1/)
     expect(await treeText(folder)).not.toBe(second)
-    await until(page, '#trust', /^Verified: it comes from its publisher\. The newest known release is 2026\.11\.21-2\.$/)
+    await until(
+      page,
+      '#trust',
+      /^Verified: it comes from its publisher\. The newest known release is 2026\.11\.21-2\.$/,
+    )
     await shot(page, '13-gone-back')
     await until(page, '#state', /Ready to play/)
     await page.click('#play')
@@ -158,7 +195,10 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     const { page, publisher } = await stage({ locale: 'cs-CZ', colorScheme: 'dark' })
     await page.click('#play')
     await until(page, '#state', /Připraveno ke hře/)
-    await publisher.rotate((roles) => ({ roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } }, revokedKeys: [keyId('release 1')] }))
+    await publisher.rotate((roles) => ({
+      roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } },
+      revokedKeys: [keyId('release 1')],
+    }))
     await publisher.head(publisher.last as MadeRelease)
     await page.click('#update')
     await until(page, '#banner', /Nesmí se hrát.*Vyhledejte aktualizace.*TRUST_LOST/)
@@ -178,7 +218,10 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await page.click('#play')
     await until(page, '#state', /Ready to play/)
     const bad = await publisher.release({ ...files, 'x.txt': 'x' }, extra)
-    publisher.tree.set(`channels/stable/manifests/${bad.model.version}.json`, bad.bytes.map((byte, at) => (at === bad.bytes.length - 40 ? byte ^ 1 : byte)))
+    publisher.tree.set(
+      `channels/stable/manifests/${bad.model.version}.json`,
+      bad.bytes.map((byte, at) => (at === bad.bytes.length - 40 ? byte ^ 1 : byte)),
+    )
     await page.click('#play')
     await until(page, '#banner', /refused: its signature is not right/)
     await shot(page, '12-phone-refused')
@@ -199,7 +242,12 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     const { page } = await stage()
     await page.click('#play')
     await until(page, '#state', /Ready to play/)
-    const sizes = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth, document.documentElement.scrollHeight, window.innerHeight])
+    const sizes = await page.evaluate(() => [
+      document.documentElement.scrollWidth,
+      window.innerWidth,
+      document.documentElement.scrollHeight,
+      window.innerHeight,
+    ])
     expect(sizes[0]).toBeLessThanOrEqual(sizes[1] ?? 0)
     expect(sizes[2]).toBeLessThanOrEqual(sizes[3] ?? 0)
   })

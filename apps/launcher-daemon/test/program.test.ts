@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { expectedText, temporaryFolder, treeText } from './support/install.ts'
 import { LyingServer } from './support/lying-server.ts'
-import { contentKey, type MadeRelease, noise, Publisher, sha256Hex } from './support/publisher.ts'
+import { contentKey, noise, Publisher, sha256Hex } from './support/publisher.ts'
+import type { MadeRelease } from './support/publisher.ts'
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 
@@ -21,27 +22,45 @@ writeFileSync(process.argv[2], JSON.stringify({ env: process.env.M2PACK_MASTER_K
 setTimeout(() => process.exit(Number(process.env.CLIENT_EXIT ?? 0)), 50)
 `
 
-interface Run { readonly code: number | null; readonly signal: string | null; readonly stdout: string; readonly stderr: string; readonly json: { ok: boolean; command: string; data: Record<string, unknown>; error?: { code: string } } }
+interface Run {
+  readonly code: number | null
+  readonly signal: string | null
+  readonly stdout: string
+  readonly stderr: string
+  readonly json: { ok: boolean; command: string; data: Record<string, unknown>; error?: { code: string } }
+}
 
 let publisher: Publisher
 let server: LyingServer
 let address: string
 
 function start(args: readonly string[], env: Record<string, string> = {}) {
-  return spawn(process.execPath, [main, ...args], { env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '/tmp', ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  return spawn(process.execPath, [main, ...args], {
+    env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '/tmp', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
 }
 
 async function run(args: readonly string[], env: Record<string, string> = {}): Promise<Run> {
   const child = start(args, env)
   let [stdout, stderr] = ['', '']
-  child.stdout.setEncoding('utf8').on('data', (part: string) => { stdout += part })
-  child.stderr.setEncoding('utf8').on('data', (part: string) => { stderr += part })
-  const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => child.once('close', (exit, killed) => resolve([exit, killed])))
+  child.stdout.setEncoding('utf8').on('data', (part: string) => {
+    stdout += part
+  })
+  child.stderr.setEncoding('utf8').on('data', (part: string) => {
+    stderr += part
+  })
+  const [code, signal] = await new Promise<[number | null, string | null]>((resolve) =>
+    child.once('close', (exit, killed) => resolve([exit, killed])),
+  )
   return { code, signal, stdout, stderr, json: (stdout.startsWith('{') ? JSON.parse(stdout) : {}) as Run['json'] }
 }
 
 const files = (edition: string, key: Uint8Array) => ({
-  'client.mjs': client, 'runtime-key.json': key, 'edition.txt': edition, 'pack/a.bin': noise(2_500_000, edition.length),
+  'client.mjs': client,
+  'runtime-key.json': key,
+  'edition.txt': edition,
+  'pack/a.bin': noise(2_500_000, edition.length),
   ...Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`data/${index}.txt`, `${edition} ${index}`])),
 })
 
@@ -66,7 +85,11 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
     const dir = await temporaryFolder()
     const updated = await run(['update', ...flags(dir)])
     expect(updated.stderr).toBe('')
-    expect(updated.json).toMatchObject({ ok: true, command: 'update', data: { outcome: 'updated', version: first.model.version } })
+    expect(updated.json).toMatchObject({
+      ok: true,
+      command: 'update',
+      data: { outcome: 'updated', version: first.model.version },
+    })
     expect(await treeText(dir)).toBe(expectedText(first.files, sha256Hex))
     const out = join(dir, '.updates/out.json')
     const launched = await run(['launch', '--dir', dir, '--program', 'client.mjs', '--json', '--', out, key.hex])
@@ -76,19 +99,56 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
     const away = await run(['launch', '--dir', dir, '--json', '--', out, key.hex])
     server.lie = undefined
     expect([away.code, away.json.data['offline']]).toEqual([0, true])
-    for (const text of [launched.stdout, launched.stderr, away.stdout, away.stderr, await readFile(join(dir, '.updates/launcher.log'), 'latin1')]) expect(text).not.toContain(key.hex)
+    for (const text of [
+      launched.stdout,
+      launched.stderr,
+      away.stdout,
+      away.stderr,
+      await readFile(join(dir, '.updates/launcher.log'), 'latin1'),
+    ])
+      expect(text).not.toContain(key.hex)
   })
 
   it('hands the key over by fd and by shared memory, with nothing in any environment', async () => {
     const dir = await temporaryFolder()
     await run(['update', ...flags(dir)])
     const out = join(dir, '.updates/out.json')
-    const byFd = await run(['launch', '--dir', dir, '--program', 'client.mjs', '--delivery', 'fd', '--offline', '--json', '--', out, key.hex])
+    const byFd = await run([
+      'launch',
+      '--dir',
+      dir,
+      '--program',
+      'client.mjs',
+      '--delivery',
+      'fd',
+      '--offline',
+      '--json',
+      '--',
+      out,
+      key.hex,
+    ])
     expect(byFd.code).toBe(0)
-    const told = JSON.parse(await readFile(out, 'utf8')) as { blob: string; env: string | null; environHoldsKey: boolean }
+    const told = JSON.parse(await readFile(out, 'utf8')) as {
+      blob: string
+      env: string | null
+      environHoldsKey: boolean
+    }
     expect(told).toMatchObject({ env: null, environHoldsKey: false })
     expect(told.blob).toContain(key.hex)
-    const byMap = await run(['launch', '--dir', dir, '--program', 'client.mjs', '--delivery', 'shared-memory', '--offline', '--json', '--', out, key.hex])
+    const byMap = await run([
+      'launch',
+      '--dir',
+      dir,
+      '--program',
+      'client.mjs',
+      '--delivery',
+      'shared-memory',
+      '--offline',
+      '--json',
+      '--',
+      out,
+      key.hex,
+    ])
     expect(byMap.code).toBe(0)
     const mapped = JSON.parse(await readFile(out, 'utf8')) as { map: string; env: string | null }
     expect(mapped.env).toBeNull()
@@ -99,8 +159,25 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
     const dir = await temporaryFolder()
     expect((await run(['update', '--dir', dir, '--json'])).code).toBe(2)
     expect((await run(['repair', ...flags(dir)])).code).toBe(2)
-    expect((await run(['update', '--dir', dir, '--server', 'http://127.0.0.1:9/', '--trust', publisher.trust, '--json', '-q'])).code).toBe(3)
-    server.lie = { where: /head\.json/, how: (_request, socket) => void socket.end('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}') }
+    expect(
+      (
+        await run([
+          'update',
+          '--dir',
+          dir,
+          '--server',
+          'http://127.0.0.1:9/',
+          '--trust',
+          publisher.trust,
+          '--json',
+          '-q',
+        ])
+      ).code,
+    ).toBe(3)
+    server.lie = {
+      where: /head\.json/,
+      how: (_request, socket) => void socket.end('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}'),
+    }
     const refused = await run(['update', ...flags(dir)])
     server.lie = undefined
     expect([refused.code, refused.json.ok]).toEqual([4, false])
@@ -115,7 +192,10 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
   })
 
   it('killed with SIGKILL anywhere in an update is old or new at the next start, never mixed', async () => {
-    const second = await publisher.release(files('second edition', key.json), { format: 'm2pack', place: { contentKeys: [key.entry] } })
+    const second = await publisher.release(files('second edition', key.json), {
+      format: 'm2pack',
+      place: { contentKeys: [key.entry] },
+    })
     const sides = { old: 0, new: 0 }
     const base = await temporaryFolder()
     for (let round = 0; round < rounds; round++) {
@@ -130,9 +210,24 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
         if (part.includes(`"state":"${phase}"`)) setTimeout(() => child.kill('SIGKILL'), round)
       })
       await new Promise((resolve) => child.once('close', resolve))
-      await run(['launch', '--dir', dir, '--program', 'client.mjs', '--offline', '--json', '--', join(base, 'out.json')])
+      await run([
+        'launch',
+        '--dir',
+        dir,
+        '--program',
+        'client.mjs',
+        '--offline',
+        '--json',
+        '--',
+        join(base, 'out.json'),
+      ])
       const tree = await treeText(dir)
-      const side = tree === expectedText(first.files, sha256Hex) ? 'old' : tree === expectedText(second.files, sha256Hex) ? 'new' : 'mixed'
+      const side =
+        tree === expectedText(first.files, sha256Hex)
+          ? 'old'
+          : tree === expectedText(second.files, sha256Hex)
+            ? 'new'
+            : 'mixed'
       expect(side, `round ${round}, killed at ${phase}`).not.toBe('mixed')
       sides[side as 'old' | 'new'] += 1
     }
@@ -140,30 +235,58 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
     expect(sides.old + sides.new).toBeGreaterThan(0)
   })
 
-  it.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)('ends at once on %s, in the middle of a download, and keeps what it has (row 223)', async (signal) => {
-    const dir = await temporaryFolder()
-    const child = start(['update', ...flags(dir), '--limit', '200000', '--events'])
-    await new Promise<void>((resolve) => child.stderr.setEncoding('utf8').on('data', (part: string) => {
-      if (part.includes('"event":"progress"') && part.includes('"phase":"fetch"')) resolve()
-    }))
-    child.kill(signal)
-    const code = await new Promise((resolve) => child.once('close', resolve))
-    expect(code).toBe(5)
-    expect((await run(['update', '--dir', dir, '--server', address, '--trust', publisher.trust, '--limit', '100000000', '--json'])).code).toBe(0)
-  })
+  it.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+    'ends at once on %s, in the middle of a download, and keeps what it has (row 223)',
+    async (signal) => {
+      const dir = await temporaryFolder()
+      const child = start(['update', ...flags(dir), '--limit', '200000', '--events'])
+      await new Promise<void>((resolve) =>
+        child.stderr.setEncoding('utf8').on('data', (part: string) => {
+          if (part.includes('"event":"progress"') && part.includes('"phase":"fetch"')) resolve()
+        }),
+      )
+      child.kill(signal)
+      const code = await new Promise((resolve) => child.once('close', resolve))
+      expect(code).toBe(5)
+      expect(
+        (
+          await run([
+            'update',
+            '--dir',
+            dir,
+            '--server',
+            address,
+            '--trust',
+            publisher.trust,
+            '--limit',
+            '100000000',
+            '--json',
+          ])
+        ).code,
+      ).toBe(0)
+    },
+  )
 
   it('ends on a signal in the middle of an apply with the old release or the new one (row 223)', async () => {
     await publisher.head(first, { nowMs: publisher.nowMs })
     const dir = await temporaryFolder()
     await run(['update', ...flags(dir)])
-    const second = await publisher.release(files('third edition', key.json), { format: 'm2pack', place: { contentKeys: [key.entry] } })
+    const second = await publisher.release(files('third edition', key.json), {
+      format: 'm2pack',
+      place: { contentKeys: [key.entry] },
+    })
     const child = start(['update', '--dir', dir, '--events'])
     child.stderr.setEncoding('utf8').on('data', (part: string) => {
       if (part.includes('"state":"swap"')) child.kill('SIGTERM')
     })
     const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
     const tree = await treeText(dir)
-    const side = tree === expectedText(first.files, sha256Hex) ? 'old' : tree === expectedText(second.files, sha256Hex) ? 'new' : 'mixed'
+    const side =
+      tree === expectedText(first.files, sha256Hex)
+        ? 'old'
+        : tree === expectedText(second.files, sha256Hex)
+          ? 'new'
+          : 'mixed'
     expect([code, side]).toEqual(side === 'new' ? [code, 'new'] : [5, 'old'])
     expect([0, 5]).toContain(code)
   })
@@ -171,7 +294,8 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
   it('runs one daemon per install, and takes over from one that was killed (row 217)', async () => {
     const dir = await temporaryFolder()
     const ready = async (child: ReturnType<typeof start>): Promise<string> => {
-      for await (const line of child.stdout) if (String(line).includes('Ready at ')) return String(line).trim().slice('Ready at '.length)
+      for await (const line of child.stdout)
+        if (String(line).includes('Ready at ')) return String(line).trim().slice('Ready at '.length)
       return 'ended'
     }
     const args = ['run', '--dir', dir, '--server', address, '--trust', publisher.trust]

@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { TrustStatus } from '../src/engine/events.ts'
 import { temporaryFolder } from './support/install.ts'
 import { answer, LyingServer } from './support/lying-server.ts'
-import { contentKey, DAY, keyId, type MadeRelease, Publisher, type TestFiles } from './support/publisher.ts'
+import { contentKey, DAY, keyId, Publisher } from './support/publisher.ts'
+import type { MadeRelease, TestFiles } from './support/publisher.ts'
 
 // docs/spec/manifest.md §4, row by row, against the built program: what plays, what installs, what a player is told.
 
@@ -15,8 +16,13 @@ const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 if (!existsSync(main)) console.info('States of trust: skipped, the launcher is not built')
 
 const key = contentKey(4)
-const client = "import { writeFileSync } from 'node:fs'\nwriteFileSync(process.argv[2], process.env.M2PACK_MASTER_KEY_HEX ?? 'no key')"
-const filesOf = (edition: string): TestFiles => ({ 'client.mjs': client, 'runtime-key.json': key.json, 'edition.txt': edition })
+const client =
+  "import { writeFileSync } from 'node:fs'\nwriteFileSync(process.argv[2], process.env.M2PACK_MASTER_KEY_HEX ?? 'no key')"
+const filesOf = (edition: string): TestFiles => ({
+  'client.mjs': client,
+  'runtime-key.json': key.json,
+  'edition.txt': edition,
+})
 const m2pack = (more: object = {}) => ({ format: 'm2pack', place: { contentKeys: [key.entry], ...more } })
 
 let server: LyingServer
@@ -28,15 +34,33 @@ beforeAll(async () => {
   address = await server.listen()
 })
 
-interface Answer { readonly code: number | null; readonly stderr: string; readonly ok: boolean; readonly error: string | undefined; readonly message: string; readonly data: Record<string, unknown> }
+interface Answer {
+  readonly code: number | null
+  readonly stderr: string
+  readonly ok: boolean
+  readonly error: string | undefined
+  readonly message: string
+  readonly data: Record<string, unknown>
+}
 
 async function run(command: string, ...args: string[]): Promise<Answer> {
-  const child = spawn(process.execPath, [main, command, '--json', ...args], { env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '/tmp' }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [main, command, '--json', ...args], {
+    env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '/tmp' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   let [stdout, stderr] = ['', '']
-  child.stdout.setEncoding('utf8').on('data', (part: string) => { stdout += part })
-  child.stderr.setEncoding('utf8').on('data', (part: string) => { stderr += part })
+  child.stdout.setEncoding('utf8').on('data', (part: string) => {
+    stdout += part
+  })
+  child.stderr.setEncoding('utf8').on('data', (part: string) => {
+    stderr += part
+  })
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
-  const { ok, error, data } = JSON.parse(stdout) as { ok: boolean; error?: { code: string; message: string }; data?: Record<string, unknown> }
+  const { ok, error, data } = JSON.parse(stdout) as {
+    ok: boolean
+    error?: { code: string; message: string }
+    data?: Record<string, unknown>
+  }
   return { code, stderr, ok, error: error?.code, message: error?.message ?? '', data: data ?? {} }
 }
 
@@ -53,14 +77,22 @@ interface Expected {
   readonly words: RegExp
 }
 
-interface World { readonly first: MadeRelease; readonly dir: string; readonly flags: readonly string[] }
+interface World {
+  readonly first: MadeRelease
+  readonly dir: string
+  readonly flags: readonly string[]
+}
 
 async function world(): Promise<World> {
   publisher = await Publisher.create()
   publisher.nowMs = Date.now() - 3_600_000
   const first = await publisher.release(filesOf('one'), m2pack())
   const dir = await temporaryFolder()
-  return { first, dir, flags: ['--dir', dir, '--server', address, '--trust', publisher.trust, '--program', 'client.mjs'] }
+  return {
+    first,
+    dir,
+    flags: ['--dir', dir, '--server', address, '--trust', publisher.trust, '--program', 'client.mjs'],
+  }
 }
 
 async function installed(): Promise<World> {
@@ -69,10 +101,16 @@ async function installed(): Promise<World> {
   return made
 }
 
-async function inText(command: string, ...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+async function inText(
+  command: string,
+  ...args: string[]
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const child = spawn(process.execPath, [main, command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   const told = { stdout: '', stderr: '' }
-  for (const name of ['stdout', 'stderr'] as const) child[name].setEncoding('utf8').on('data', (part: string) => { told[name] += part })
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name].setEncoding('utf8').on('data', (part: string) => {
+      told[name] += part
+    })
   return { code: await new Promise<number | null>((resolve) => child.once('close', resolve)), ...told }
 }
 
@@ -93,8 +131,14 @@ async function check({ dir, flags }: World, wanted: Expected): Promise<void> {
   }
 }
 
-const withoutReleaseOne = (roles: Publisher['roles']) => ({ roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } }, revokedKeys: [keyId('release 1')] })
-const withoutHeadOne = (roles: Publisher['roles']) => ({ roles: { ...roles.roles, head: { keys: [keyId('head 2')], threshold: 1 } }, revokedKeys: [keyId('head 1')] })
+const withoutReleaseOne = (roles: Publisher['roles']) => ({
+  roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } },
+  revokedKeys: [keyId('release 1')],
+})
+const withoutHeadOne = (roles: Publisher['roles']) => ({
+  roles: { ...roles.roles, head: { keys: [keyId('head 2')], threshold: 1 } },
+  revokedKeys: [keyId('head 1')],
+})
 const current = /current: verified: this release comes from its publisher and is the newest known/
 const stale = /stale: verified, but the server could not confirm lately that it is the newest/
 const barred = /barred: must not be played: the keys that vouched for it were withdrawn/
@@ -110,9 +154,20 @@ const rows: Record<string, () => Promise<[World, Expected]>> = {
     const made = await world()
     await publisher.rotate()
     const pinned = publisher.events.at(-1)
-    const flags = made.flags.map((flag) => (flag === publisher.trust ? `did:keri:${pinned?.prefix}?sn=1&said=${pinned?.said}` : flag))
+    const flags = made.flags.map((flag) =>
+      flag === publisher.trust ? `did:keri:${pinned?.prefix}?sn=1&said=${pinned?.said}` : flag,
+    )
     publisher.tree.set(`kel/${pinned?.prefix}.cesr`, publisher.events[0]?.message as Uint8Array)
-    return [{ ...made, flags }, { update: 'TRUST_PIN', trust: 'pinned', plays: 'LA_NOT_INSTALLED', edition: 'nothing', words: /pinned: nothing was verified yet/ }]
+    return [
+      { ...made, flags },
+      {
+        update: 'TRUST_PIN',
+        trust: 'pinned',
+        plays: 'LA_NOT_INSTALLED',
+        edition: 'nothing',
+        words: /pinned: nothing was verified yet/,
+      },
+    ]
   },
   'normal update': async () => {
     const made = await installed()
@@ -127,7 +182,9 @@ const rows: Record<string, () => Promise<[World, Expected]>> = {
   },
   'role or identity turned': async () => {
     const made = await installed()
-    await publisher.rotate((roles) => ({ roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } } }))
+    await publisher.rotate((roles) => ({
+      roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } },
+    }))
     await publisher.head(await publisher.resign(made.first, ['release 2']))
     return [made, { update: 'up-to-date', trust: 'current', plays: true, edition: 'one', words: current }]
   },
@@ -154,10 +211,16 @@ const rows: Record<string, () => Promise<[World, Expected]>> = {
     await publisher.release({ ...filesOf('one'), ...listed }, m2pack())
     await run('update', ...made.flags)
     const next = contentKey(5)
-    await publisher.release({ ...filesOf('two'), 'runtime-key.json': next.json, 'big.bin': 'x' }, { format: 'm2pack', place: { contentKeys: [{ ...key.entry, status: 'revoked' }, next.entry] } })
+    await publisher.release(
+      { ...filesOf('two'), 'runtime-key.json': next.json, 'big.bin': 'x' },
+      { format: 'm2pack', place: { contentKeys: [{ ...key.entry, status: 'revoked' }, next.entry] } },
+    )
     // The signed list is known, the files cannot be had.
     server.lie = { where: /^files\//, how: (_request, socket) => answer(socket, new Uint8Array(0), '404 Not Found') }
-    return [made, { update: 'LA_HTTP_STATUS', trust: 'barred', plays: 'MAN_KEY_REVOKED', edition: 'one', words: barred }]
+    return [
+      made,
+      { update: 'LA_HTTP_STATUS', trust: 'barred', plays: 'MAN_KEY_REVOKED', edition: 'one', words: barred },
+    ]
   },
   'head key stolen: floors hold': async () => {
     const made = await installed()
@@ -172,7 +235,11 @@ const rows: Record<string, () => Promise<[World, Expected]>> = {
     expect((await run('update', ...made.flags)).ok).toBe(true)
     await publisher.rotate((roles) => ({ ...withoutHeadOne(roles), epoch: 2 }))
     publisher.manifestSequence = 0
-    await publisher.release(filesOf('two'), { ...m2pack({ epoch: 2 }), version: '2026.11.22-1', headSigners: ['head 2'] })
+    await publisher.release(filesOf('two'), {
+      ...m2pack({ epoch: 2 }),
+      version: '2026.11.22-1',
+      headSigners: ['head 2'],
+    })
     return [made, { update: 'updated', trust: 'current', plays: true, edition: 'two', words: current }]
   },
   'two manifests at one sequence': async () => {
@@ -214,12 +281,17 @@ const rows: Record<string, () => Promise<[World, Expected]>> = {
       await publisher.head(ending, { nowMs: Date.now() - 7 * DAY + leftMs })
       isIn = (await run('update', ...made.flags)).ok
     }
-    await expect.poll(async () => (await run('update', ...made.flags)).error, { timeout: 90_000, interval: 500 }).toBe('MAN_EXPIRED')
+    await expect
+      .poll(async () => (await run('update', ...made.flags)).error, { timeout: 90_000, interval: 500 })
+      .toBe('MAN_EXPIRED')
     return [made, { update: 'MAN_EXPIRED', trust: 'stale', plays: true, edition: 'ending', words: stale }]
   },
   'a captive portal for every address': async () => {
     const made = await installed()
-    server.lie = { where: /./, how: (_request, socket) => answer(socket, new TextEncoder().encode('<html>Sign in</html>')) }
+    server.lie = {
+      where: /./,
+      how: (_request, socket) => answer(socket, new TextEncoder().encode('<html>Sign in</html>')),
+    }
     return [made, { update: 'KEL_PARSE', trust: 'current', plays: true, edition: 'one', words: current }]
   },
   'no server at a later start': async () => {
@@ -241,10 +313,16 @@ describe.skipIf(!existsSync(main))('states of trust, by the real program', () =>
     server.lie = undefined
     const made = await installed()
     await publisher.release(filesOf('two'), m2pack())
-    server.lie = { where: /manifests\/.*-2\.json$/, how: (_request, socket) => answer(socket, new TextEncoder().encode('<html>Sign in</html>')) }
+    server.lie = {
+      where: /manifests\/.*-2\.json$/,
+      how: (_request, socket) => answer(socket, new TextEncoder().encode('<html>Sign in</html>')),
+    }
     await check(made, { update: 'MAN_SIGNATURE', trust: 'current', plays: true, edition: 'one', words: current })
     const out = join(made.dir, '.updates/out.txt')
-    expect(await run('launch', ...made.flags, '--', out)).toMatchObject({ code: 0, data: { version: '2026.11.21-1', client_exit_code: 0 } })
+    expect(await run('launch', ...made.flags, '--', out)).toMatchObject({
+      code: 0,
+      data: { version: '2026.11.21-1', client_exit_code: 0 },
+    })
     server.lie = undefined
   })
 
@@ -252,12 +330,22 @@ describe.skipIf(!existsSync(main))('states of trust, by the real program', () =>
     server.lie = undefined
     const { dir, flags } = await installed()
     const bad = await publisher.release(filesOf('two'), m2pack())
-    publisher.tree.set(`channels/stable/manifests/${bad.model.version}.json`, bad.bytes.map((byte, at) => (at === bad.bytes.length - 40 ? byte ^ 1 : byte)))
+    publisher.tree.set(
+      `channels/stable/manifests/${bad.model.version}.json`,
+      bad.bytes.map((byte, at) => (at === bad.bytes.length - 40 ? byte ^ 1 : byte)),
+    )
     const out = join(dir, '.updates/out.txt')
     const refused = await run('launch', ...flags, '--', out)
-    expect(refused).toMatchObject({ code: 4, error: 'LA_BARRED', message: 'Cannot start: the newest release carries a wrong signature' })
+    expect(refused).toMatchObject({
+      code: 4,
+      error: 'LA_BARRED',
+      message: 'Cannot start: the newest release carries a wrong signature',
+    })
     expect(existsSync(out)).toBe(false)
-    expect(await run('launch', ...flags, '--play-installed', '--', out)).toMatchObject({ code: 0, data: { version: '2026.11.21-1', client_exit_code: 0 } })
+    expect(await run('launch', ...flags, '--play-installed', '--', out)).toMatchObject({
+      code: 0,
+      data: { version: '2026.11.21-1', client_exit_code: 0 },
+    })
     expect(await readFile(out, 'utf8')).toBe(key.hex)
   })
 
@@ -267,7 +355,9 @@ describe.skipIf(!existsSync(main))('states of trust, by the real program', () =>
     const host = new URL(address).host.replaceAll('.', '\\.')
     const launched = await inText('launch', ...flags, '--', join(dir, '.updates/out.txt'))
     expect(launched).toMatchObject({ code: 0, stdout: '' })
-    expect(launched.stderr).toMatch(new RegExp(`^LA_NETWORK: Cannot fetch from ${host}: \\S[^\\n]*; starting 2026\\.11\\.21-1 offline\\n$`))
+    expect(launched.stderr).toMatch(
+      new RegExp(`^LA_NETWORK: Cannot fetch from ${host}: \\S[^\\n]*; starting 2026\\.11\\.21-1 offline\\n$`),
+    )
     const updated = await inText('update', ...flags)
     expect(updated.code).toBe(3)
     expect(updated.stderr).toMatch(new RegExp(`^error: Cannot fetch from ${host}: [^\\n]*\\n  LA_NETWORK\\n$`))
@@ -277,16 +367,31 @@ describe.skipIf(!existsSync(main))('states of trust, by the real program', () =>
   it('without a server nothing can be installed (row 188)', async () => {
     const { flags } = await world()
     server.lie = { where: /./, how: (_request, socket) => void socket.destroy() }
-    for (const command of ['update', 'launch']) expect(await run(command, ...flags)).toMatchObject({ code: 3, error: 'LA_NETWORK' })
+    for (const command of ['update', 'launch'])
+      expect(await run(command, ...flags)).toMatchObject({ code: 3, error: 'LA_NETWORK' })
     server.lie = undefined
   })
 
   it('the exit code says that the client failed, not how', async () => {
     const made = await world()
-    await publisher.release({ ...filesOf('one'), 'client.mjs': "process.argv[2] === 'kill' ? process.kill(process.pid, 'SIGTERM') : process.exit(Number(process.argv[2]))" }, m2pack())
-    for (const [how, data] of [['0', { client_exit_code: 0 }], ['6', { client_exit_code: 6 }], ['kill', { client_exit_code: null, client_signal: 'SIGTERM' }]] as const) {
+    await publisher.release(
+      {
+        ...filesOf('one'),
+        'client.mjs':
+          "process.argv[2] === 'kill' ? process.kill(process.pid, 'SIGTERM') : process.exit(Number(process.argv[2]))",
+      },
+      m2pack(),
+    )
+    for (const [how, data] of [
+      ['0', { client_exit_code: 0 }],
+      ['6', { client_exit_code: 6 }],
+      ['kill', { client_exit_code: null, client_signal: 'SIGTERM' }],
+    ] as const) {
       expect(await run('launch', ...made.flags, '--', how)).toMatchObject({ code: how === '0' ? 0 : 1, ok: true, data })
     }
-    expect(await inText('launch', ...made.flags, '--', '6')).toMatchObject({ code: 1, stderr: 'LA_CLIENT_FAILED: The client ended with 6\n' })
+    expect(await inText('launch', ...made.flags, '--', '6')).toMatchObject({
+      code: 1,
+      stderr: 'LA_CLIENT_FAILED: The client ended with 6\n',
+    })
   })
 })

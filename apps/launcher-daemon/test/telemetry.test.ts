@@ -1,4 +1,5 @@
-import { createServer, type Server, type Socket } from 'node:net'
+import { createServer } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { reportUpdate } from '../src/engine/telemetry.ts'
@@ -45,7 +46,11 @@ describe('telemetry', () => {
     const [head = '', body = ''] = (asked[0] ?? '').split('\r\n\r\n')
     expect(head).toMatch(/^POST \/u\/m2pack\?v=2026\.11\.21-1%20%C3%A4 HTTP\/1\.1/)
     expect(head).not.toMatch(/cookie|authorization|referer/i)
-    expect(JSON.parse(body)).toEqual({ format: 'm2pack', version: '2026.11.21-1 ä', timestamp: '2026-11-21T00:00:00.000Z' })
+    expect(JSON.parse(body)).toEqual({
+      format: 'm2pack',
+      version: '2026.11.21-1 ä',
+      timestamp: '2026-11-21T00:00:00.000Z',
+    })
   })
 
   it('is off unless this machine’s settings hold a template, and no manifest turns it on', async () => {
@@ -68,8 +73,13 @@ describe('telemetry', () => {
   })
 
   it('takes an error, a redirect, a closed port and a broken answer for what they are, and tries once (row 224)', async () => {
-    for (const [words, elsewhere] of [['500 Internal Server Error', ''], ['307 Temporary Redirect', 'location: http://127.0.0.1:9/\r\n']]) {
-      const { url, asked } = await listen((socket) => void socket.end(`HTTP/1.1 ${words}\r\n${elsewhere}content-length: 0\r\n\r\n`))
+    for (const [words, elsewhere] of [
+      ['500 Internal Server Error', ''],
+      ['307 Temporary Redirect', 'location: http://127.0.0.1:9/\r\n'],
+    ]) {
+      const { url, asked } = await listen(
+        (socket) => void socket.end(`HTTP/1.1 ${words}\r\n${elsewhere}content-length: 0\r\n\r\n`),
+      )
       expect(await reportUpdate(nodeFetch, url, release)).toBe(false)
       expect(asked).toHaveLength(1)
       await new Promise<void>((resolve) => server?.close(() => resolve()))
@@ -103,8 +113,15 @@ describe('telemetry', () => {
   it('gives up a server that hangs after five seconds (row 224)', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     let isOver = false
-    const hanging = reportUpdate((_url, init) => new Promise((_resolve, reject) => init.signal?.addEventListener('abort', () => reject(new Error('aborted')))), 'http://t.test/', release)
-    void hanging.then(() => { isOver = true })
+    const hanging = reportUpdate(
+      (_url, init) =>
+        new Promise((_resolve, reject) => init.signal?.addEventListener('abort', () => reject(new Error('aborted')))),
+      'http://t.test/',
+      release,
+    )
+    void hanging.then(() => {
+      isOver = true
+    })
     await vi.advanceTimersByTimeAsync(4_999)
     expect(isOver).toBe(false)
     await vi.advanceTimersByTimeAsync(1)
@@ -118,7 +135,8 @@ describe('telemetry', () => {
     let asked = 0
     const never = new Promise<Response>(() => undefined)
     const { engine } = await engineFor(publisher, {
-      telemetryUrlTemplate: 'http://t.test/', program: ['client.mjs'],
+      telemetryUrlTemplate: 'http://t.test/',
+      program: ['client.mjs'],
       fetch: (url, init) => {
         if (init.method !== 'POST') return tree(url, init)
         asked += 1

@@ -4,7 +4,8 @@ import { ed25519Sign } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
 import type { LaunchResult } from '../src/index.ts'
 import { engineFor, installedTree, offline } from './support/install.ts'
-import { keyId, type MadeRelease, Publisher, seedOf } from './support/publisher.ts'
+import { keyId, Publisher, seedOf } from './support/publisher.ts'
+import type { MadeRelease } from './support/publisher.ts'
 
 const first = { 'a.txt': 'one', 'run.sh': { bytes: new TextEncoder().encode('#!/bin/sh\nexit 0\n'), executable: true } }
 const second = { ...first, 'a.txt': 'two' }
@@ -37,7 +38,8 @@ async function pinnedInstall() {
   const pinned = { tree: publisher.tree, trust: `key:${keyId('legacy')}` }
   const { engine, folder } = await engineFor(pinned, { program: ['run.sh'], target: 'linux' })
   await engine.update()
-  const again = (options: Parameters<typeof engineFor>[1] = {}) => engineFor(pinned, { folder, program: ['run.sh'], target: 'linux', ...options })
+  const again = (options: Parameters<typeof engineFor>[1] = {}) =>
+    engineFor(pinned, { folder, program: ['run.sh'], target: 'linux', ...options })
   const move = async (): Promise<MadeRelease> => {
     const moved = await publisher.release(second, { place: { trustRoot: publisher.trust } })
     serveLegacy(publisher, moved)
@@ -68,7 +70,10 @@ describe('an install that trusts pinned keys', () => {
     expect(await ending(away.engine.launch(quiet))).toBe(0)
     expect(await (await again()).engine.update()).toMatchObject({ outcome: 'up-to-date' })
     expect(await (await again()).engine.status()).toMatchObject({ trust: 'current', rolesVersion: 1 })
-    serveLegacy(publisher, await publisher.release({ 'evil.txt': 'x' }, { signers: ['thief'], place: { trustRoot: publisher.trust } }))
+    serveLegacy(
+      publisher,
+      await publisher.release({ 'evil.txt': 'x' }, { signers: ['thief'], place: { trustRoot: publisher.trust } }),
+    )
     await expect((await again()).engine.update()).rejects.toMatchObject({ code: 'MAN_KEY_UNKNOWN' })
     expect((await installedTree(folder)).has('evil.txt')).toBe(false)
   })
@@ -76,7 +81,9 @@ describe('an install that trusts pinned keys', () => {
   it('is not moved by an edited trust.json: another root and its old keys count for nothing', async () => {
     const { publisher, folder, again } = await pinnedInstall()
     await publisher.release({ 'evil.txt': 'x' }) // of an identity that no pinned key ever named
-    await edit(folder, (state) => Object.assign(state, { root: publisher.trust, moved_from: `key:${keyId('thief')}`, channels: {} }))
+    await edit(folder, (state) =>
+      Object.assign(state, { root: publisher.trust, moved_from: `key:${keyId('thief')}`, channels: {} }),
+    )
     // Nothing tells it from an install that moved and lost its proof, so neither the identity nor the keys count.
     await expect((await again()).engine.update()).rejects.toMatchObject({ code: 'TRUST_LOST' })
     expect((await installedTree(folder)).has('evil.txt')).toBe(false)
@@ -87,7 +94,10 @@ describe('an install that trusts pinned keys', () => {
     const { publisher, folder, again } = await pinnedInstall()
     const thief = await publisher.release(second, { place: { trustRoot: publisher.trust } })
     const plain = await publisher.release(second)
-    for (const [bytes, signer] of [[thief.bytes, 'thief'], [plain.bytes, 'legacy']] as const) {
+    for (const [bytes, signer] of [
+      [thief.bytes, 'thief'],
+      [plain.bytes, 'legacy'],
+    ] as const) {
       await writeFile(trustFile(folder, 'bridge.json'), bytes)
       await writeFile(trustFile(folder, 'bridge.json.sig'), ed25519Sign(seedOf(signer), bytes))
       await edit(folder, (state) => Object.assign(state, { root: publisher.trust }))
@@ -148,7 +158,10 @@ describe('an install of an identity', () => {
     await publisher.release(first)
     const { engine, folder } = await engineFor(publisher, { program: ['run.sh'], target: 'linux' })
     await engine.update()
-    const evil = await publisher.release({ ...first, 'run.sh': { bytes: new TextEncoder().encode('#!/bin/sh\nexit 9\n'), executable: true } }, { place: { trustRoot: publisher.trust } })
+    const evil = await publisher.release(
+      { ...first, 'run.sh': { bytes: new TextEncoder().encode('#!/bin/sh\nexit 9\n'), executable: true } },
+      { place: { trustRoot: publisher.trust } },
+    )
     await edit(folder, (state) => Object.assign(state, { moved_from: `key:${keyId('thief')}` }))
     await writeFile(join(folder, '.updates/current-manifest.json'), evil.bytes)
     await writeFile(join(folder, '.updates/current-manifest.json.sig'), ed25519Sign(seedOf('thief'), evil.bytes))
@@ -162,21 +175,34 @@ describe('an install of an identity', () => {
     const made = await publisher.release(first)
     const { engine, folder } = await engineFor(publisher, { program: ['run.sh'], target: 'linux' })
     await engine.update()
-    await publisher.rotate((roles) => ({ roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } }, revokedKeys: [keyId('release 1')] }))
+    await publisher.rotate((roles) => ({
+      roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } },
+      revokedKeys: [keyId('release 1')],
+    }))
     await publisher.head(made)
     await expect(engine.update()).rejects.toMatchObject({ code: 'MAN_KEY_RETIRED' })
     const newest = join(folder, '.updates/trust/roles/2.json')
     const damages: Record<string, () => Promise<void>> = {
-      deleted: () => rm(newest), emptied: () => writeFile(newest, ''), 'replaced by the one before': async () => writeFile(newest, publisher.tree.get('roles/1.json') as Uint8Array),
-      'deleted with trust.json': async () => { for (const path of [newest, trustFile(folder), trustFile(folder, 'trust.json.prev')]) await rm(path, { force: true }) },
+      deleted: () => rm(newest),
+      emptied: () => writeFile(newest, ''),
+      'replaced by the one before': async () => writeFile(newest, publisher.tree.get('roles/1.json') as Uint8Array),
+      'deleted with trust.json': async () => {
+        for (const path of [newest, trustFile(folder), trustFile(folder, 'trust.json.prev')])
+          await rm(path, { force: true })
+      },
     }
     for (const [name, damage] of Object.entries(damages)) {
       await damage()
       const away = await engineFor(publisher, { folder, program: ['run.sh'], target: 'linux', fetch: offline })
-      await expect(away.engine.launch(quiet), name).rejects.toMatchObject({ code: 'TRUST_LOST', details: { version: 2 } })
+      await expect(away.engine.launch(quiet), name).rejects.toMatchObject({
+        code: 'TRUST_LOST',
+        details: { version: 2 },
+      })
       expect(await away.engine.status(), name).toMatchObject({ trust: 'barred', reason: { code: 'TRUST_LOST' } })
       await expect(engine.update(), name).rejects.toMatchObject({ code: 'MAN_KEY_RETIRED' }) // it fetched the document
-      await expect(engine.launch({ update: false, ...quiet }), name).rejects.toMatchObject({ message: expect.stringContaining('revoked') })
+      await expect(engine.launch({ update: false, ...quiet }), name).rejects.toMatchObject({
+        message: expect.stringContaining('revoked'),
+      })
     }
     await publisher.resign(made, ['release 2'])
     expect(await ending(engine.launch(quiet))).toBe(0)
@@ -198,7 +224,8 @@ describe('an install of an identity', () => {
     const away = await engineFor(publisher, { folder, program: ['run.sh'], target: 'linux', fetch: offline })
     expect(await ending(away.engine.launch(quiet))).toBe(0)
     for (const name of ['trust.json', 'trust.json.prev']) await writeFile(trustFile(folder, name), '')
-    for (const name of ['trust.json', 'trust.json.prev', 'log.cesr', 'head.json']) await writeFile(trustFile(folder, name), '')
+    for (const name of ['trust.json', 'trust.json.prev', 'log.cesr', 'head.json'])
+      await writeFile(trustFile(folder, name), '')
     await expect(engine.update()).rejects.toMatchObject({ code: 'TRUST_LOST' })
   })
 })

@@ -7,17 +7,22 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { expectedText, temporaryFolder, treeText } from './support/install.ts'
 import { LyingServer } from './support/lying-server.ts'
-import { contentKey, type MadeRelease, noise, Publisher, sha256Hex } from './support/publisher.ts'
+import { contentKey, noise, Publisher, sha256Hex } from './support/publisher.ts'
+import type { MadeRelease } from './support/publisher.ts'
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 const receiver = fileURLToPath(new URL('../../../packages/runtime-key/c/example.c', import.meta.url))
 /** A `node.exe`; which one, docs/decisions/0076-windows-by-wine.md says. */
 const windowsNode = process.env['KEYTURN_WINDOWS_NODE'] ?? ''
 const compiler = 'x86_64-w64-mingw32-gcc'
-const works = (file: string, ...args: string[]): boolean => spawnSync(file, args, { stdio: 'ignore', timeout: 120_000 }).status === 0
+const works = (file: string, ...args: string[]): boolean =>
+  spawnSync(file, args, { stdio: 'ignore', timeout: 120_000 }).status === 0
 const hasTools = process.platform === 'linux' && works('which', 'wine') && works(compiler, '--version')
 const isReady = hasTools && existsSync(windowsNode) && existsSync(main)
-if (!isReady) console.info('Windows: skipped; set KEYTURN_WINDOWS_NODE to a node.exe that this machine’s wine can run, and install wine64 and mingw-w64')
+if (!isReady)
+  console.info(
+    'Windows: skipped; set KEYTURN_WINDOWS_NODE to a node.exe that this machine’s wine can run, and install wine64 and mingw-w64',
+  )
 
 /** Holds a file open for itself alone until another file appears. */
 const holdSource = `
@@ -45,7 +50,12 @@ function windowsPath(path: string): string {
   return `Z:${path.replaceAll('/', '\\')}`
 }
 
-interface Run { readonly code: number | null; readonly stdout: string; readonly stderr: string; readonly json: { ok: boolean; data: Record<string, unknown>; error?: { code: string } } }
+interface Run {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+  readonly json: { ok: boolean; data: Record<string, unknown>; error?: { code: string } }
+}
 
 /** Koffi is no dependency, whoever wants named mappings installs it; here it lies beside the `node.exe`, or nowhere. */
 function koffiHook(folder: string): string {
@@ -60,18 +70,33 @@ const hasKoffi = isReady && existsSync(join(modules, 'koffi', 'index.js'))
 async function run(folder: string, args: readonly string[], env: Record<string, string> = {}): Promise<Run> {
   const [out, err] = [join(folder, 'out.txt'), join(folder, 'err.txt')]
   const handles = [openSync(out, 'w'), openSync(err, 'w')] as const
-  const child = spawn('wine', [windowsNode, ...(hasKoffi ? ['--import', koffiHook(modules)] : []), windowsPath(main), ...args], { env: { ...wine, ...env }, stdio: ['ignore', ...handles] })
+  const child = spawn(
+    'wine',
+    [windowsNode, ...(hasKoffi ? ['--import', koffiHook(modules)] : []), windowsPath(main), ...args],
+    { env: { ...wine, ...env }, stdio: ['ignore', ...handles] },
+  )
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
   for (const handle of handles) closeSync(handle)
   const [stdout, stderr] = [await readFile(out, 'utf8'), await readFile(err, 'utf8')]
-  return { code, stdout, stderr, json: (stdout.startsWith('{') ? JSON.parse(stdout.split('\n')[0] ?? '') : {}) as Run['json'] }
+  return {
+    code,
+    stdout,
+    stderr,
+    json: (stdout.startsWith('{') ? JSON.parse(stdout.split('\n')[0] ?? '') : {}) as Run['json'],
+  }
 }
 
 describe.skipIf(!isReady)('keyturn-launcher under Windows', () => {
   beforeAll(async () => {
     workshop = await mkdtemp(join(tmpdir(), 'keyturn-wine-'))
     const folder = workshop
-    wine = { PATH: process.env['PATH'] ?? '', HOME: folder, WINEPREFIX: join(folder, 'prefix'), WINEDEBUG: '-all', WINEDLLOVERRIDES: 'mscoree,mshtml=' }
+    wine = {
+      PATH: process.env['PATH'] ?? '',
+      HOME: folder,
+      WINEPREFIX: join(folder, 'prefix'),
+      WINEDEBUG: '-all',
+      WINEDLLOVERRIDES: 'mscoree,mshtml=',
+    }
     execFileSync('wine', ['winecfg', '-v', 'win10'], { env: wine, stdio: 'ignore', timeout: 240_000 })
     execFileSync(compiler, ['-O2', receiver, '-o', join(folder, 'client.exe')])
     await writeFile(join(folder, 'hold.c'), holdSource)
@@ -89,8 +114,14 @@ describe.skipIf(!isReady)('keyturn-launcher under Windows', () => {
   })
 
   const key = contentKey(4)
-  const files = (edition: string) => ({ 'Metin2.exe': exe, 'runtime-key.json': key.json, 'pack/a.bin': noise(1_200_000, 3), 'data/edition.txt': edition })
-  const release = (edition: string): Promise<MadeRelease> => publisher.release(files(edition), { format: 'm2pack', place: { contentKeys: [key.entry] } })
+  const files = (edition: string) => ({
+    'Metin2.exe': exe,
+    'runtime-key.json': key.json,
+    'pack/a.bin': noise(1_200_000, 3),
+    'data/edition.txt': edition,
+  })
+  const release = (edition: string): Promise<MadeRelease> =>
+    publisher.release(files(edition), { format: 'm2pack', place: { contentKeys: [key.entry] } })
 
   it('installs, updates and starts the client, which takes its key by the C receiver', async () => {
     const first = await release('one')
@@ -98,7 +129,10 @@ describe.skipIf(!isReady)('keyturn-launcher under Windows', () => {
     const home = await temporaryFolder()
     const flags = ['--dir', windowsPath(dir), '--json']
     const installed = await run(home, ['update', ...flags, '--server', address, '--trust', publisher.trust])
-    expect(installed.json, installed.stdout + installed.stderr).toMatchObject({ ok: true, data: { outcome: 'updated', version: first.model.version } })
+    expect(installed.json, installed.stdout + installed.stderr).toMatchObject({
+      ok: true,
+      data: { outcome: 'updated', version: first.model.version },
+    })
     expect(await treeText(dir)).toBe(expectedText(first.files, sha256Hex))
     const started = await run(home, ['launch', ...flags])
     expect(started.json, started.stdout + started.stderr).toMatchObject({ ok: true, data: { client_exit_code: 0 } })
@@ -115,7 +149,9 @@ describe.skipIf(!isReady)('keyturn-launcher under Windows', () => {
     expect(byFd.stderr).toContain('key_id 4 sum ')
     const second = await release('two')
     await writeFile(join(dir, 'mine.cfg'), 'mine')
-    expect((await run(home, ['update', ...flags])).json).toMatchObject({ data: { outcome: 'updated', version: second.model.version } })
+    expect((await run(home, ['update', ...flags])).json).toMatchObject({
+      data: { outcome: 'updated', version: second.model.version },
+    })
     expect(await readFile(join(dir, 'data/edition.txt'), 'utf8')).toBe('two')
     expect((await run(home, ['rollback', ...flags])).json).toMatchObject({ ok: true })
     expect(await readFile(join(dir, 'data/edition.txt'), 'utf8')).toBe('one')
@@ -126,9 +162,15 @@ describe.skipIf(!isReady)('keyturn-launcher under Windows', () => {
     const dir = await temporaryFolder()
     const home = await temporaryFolder()
     const flags = ['--dir', windowsPath(dir), '--json']
-    expect((await run(home, ['update', ...flags, '--server', address, '--trust', publisher.trust])).json).toMatchObject({ ok: true })
+    expect((await run(home, ['update', ...flags, '--server', address, '--trust', publisher.trust])).json).toMatchObject(
+      { ok: true },
+    )
     const held = join(home, 'held')
-    const holder = spawn('wine', [join(workshop, 'hold.exe'), windowsPath(join(dir, 'data/edition.txt')), windowsPath(held)], { env: wine, stdio: 'ignore' })
+    const holder = spawn(
+      'wine',
+      [join(workshop, 'hold.exe'), windowsPath(join(dir, 'data/edition.txt')), windowsPath(held)],
+      { env: wine, stdio: 'ignore' },
+    )
     const gone = new Promise((resolve) => holder.once('close', resolve))
     await expect.poll(() => existsSync(held), { timeout: 60_000 }).toBe(true)
     const second = await release('four')

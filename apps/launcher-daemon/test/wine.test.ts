@@ -21,15 +21,30 @@ exit "\${WINE_EXIT:-0}"
 async function world(exe: Uint8Array = new TextEncoder().encode('MZ no real program')) {
   const publisher = await Publisher.create()
   const key = contentKey(4)
-  await publisher.release({ 'Metin2.exe': exe, 'other.exe': 'MZ', 'linux/start.sh': { bytes: new TextEncoder().encode('#!/bin/sh\n'), platform: 'linux' }, 'runtime-key.json': key.json }, { format: 'm2pack', place: { contentKeys: [key.entry] } })
+  await publisher.release(
+    {
+      'Metin2.exe': exe,
+      'other.exe': 'MZ',
+      'linux/start.sh': { bytes: new TextEncoder().encode('#!/bin/sh\n'), platform: 'linux' },
+      'runtime-key.json': key.json,
+    },
+    { format: 'm2pack', place: { contentKeys: [key.entry] } },
+  )
   const home = await temporaryFolder()
   const wine = join(home, 'my wine')
   await writeFile(wine, standIn, { mode: 0o755 })
   const play = async (env: Record<string, string>, options: Parameters<typeof engineFor>[1] = {}) => {
-    const { engine, folder } = await engineFor(publisher, { env: { PATH: process.env['PATH'] ?? '', HOME: home, ...env }, ...options })
+    const { engine, folder } = await engineFor(publisher, {
+      env: { PATH: process.env['PATH'] ?? '', HOME: home, ...env },
+      ...options,
+    })
     const { exited } = await engine.launch({ args: ['--windowed'], stdio: ['ignore', 'ignore', 'ignore'] })
     const code = await exited
-    return { folder, code, called: (await readFile(join(home, 'called.txt'), 'utf8').catch(() => '')).trim().split('\n') }
+    return {
+      folder,
+      code,
+      called: (await readFile(join(home, 'called.txt'), 'utf8').catch(() => '')).trim().split('\n'),
+    }
   }
   return { publisher, key, home, wine, play }
 }
@@ -41,7 +56,11 @@ describe.skipIf(process.platform !== 'linux')('a Windows client on a Linux deskt
     expect(code).toBe(0)
     expect(called).toEqual([join(folder, 'Metin2.exe'), '--windowed', `|${key.hex}|${folder}`])
     expect((await play({ KEYTURN_WINE: wine, WINE_EXIT: '7' })).code).toBe(7)
-    expect((await play({ KEYTURN_WINE: wine }, { program: ['other.exe', '-x'] })).called.slice(0, 3).map((word) => word.split('/').at(-1))).toEqual(['other.exe', '-x', '--windowed'])
+    expect(
+      (await play({ KEYTURN_WINE: wine }, { program: ['other.exe', '-x'] })).called
+        .slice(0, 3)
+        .map((word) => word.split('/').at(-1)),
+    ).toEqual(['other.exe', '-x', '--windowed'])
   })
 
   it('is started by the wine of the path, in the prefix of the original where it exists and none is chosen', async () => {
@@ -58,8 +77,11 @@ describe.skipIf(process.platform !== 'linux')('a Windows client on a Linux deskt
 
   it('says that wine is missing, and that wine passes neither descriptors nor shared memory on', async () => {
     const { wine, play } = await world()
-    await expect(play({ KEYTURN_WINE: join(wine, 'nowhere') })).rejects.toMatchObject({ code: expect.stringMatching(/^(RK_SPAWN|LA_CHILD)$/) })
-    for (const delivery of ['fd', 'shared-memory'] as const) await expect(play({ KEYTURN_WINE: wine }, { delivery })).rejects.toMatchObject({ code: 'LA_SETTINGS' })
+    await expect(play({ KEYTURN_WINE: join(wine, 'nowhere') })).rejects.toMatchObject({
+      code: expect.stringMatching(/^(RK_SPAWN|LA_CHILD)$/),
+    })
+    for (const delivery of ['fd', 'shared-memory'] as const)
+      await expect(play({ KEYTURN_WINE: wine }, { delivery })).rejects.toMatchObject({ code: 'LA_SETTINGS' })
   })
 
   it.skipIf(!hasWine)('takes its key by the C receiver in real wine', async () => {
@@ -67,11 +89,19 @@ describe.skipIf(process.platform !== 'linux')('a Windows client on a Linux deskt
     const receiver = fileURLToPath(new URL('../../../packages/runtime-key/c/example.c', import.meta.url))
     execFileSync(compiler, ['-O2', receiver, '-o', join(folder, 'client.exe')])
     const { publisher, home } = await world(new Uint8Array(await readFile(join(folder, 'client.exe'))))
-    const env = { PATH: process.env['PATH'] ?? '', HOME: home, WINEPREFIX: join(home, 'prefix'), WINEDEBUG: '-all', WINEDLLOVERRIDES: 'mscoree,mshtml=' }
+    const env = {
+      PATH: process.env['PATH'] ?? '',
+      HOME: home,
+      WINEPREFIX: join(home, 'prefix'),
+      WINEDEBUG: '-all',
+      WINEDLLOVERRIDES: 'mscoree,mshtml=',
+    }
     const { engine } = await engineFor(publisher, { env })
     const started = await engine.launch({ stdio: ['ignore', 'pipe', 'ignore'] })
     let text = ''
-    started.child.stdout?.setEncoding('utf8').on('data', (part: string) => { text += part })
+    started.child.stdout?.setEncoding('utf8').on('data', (part: string) => {
+      text += part
+    })
     expect(await started.exited).toBe(0)
     await expect.poll(() => text).toContain('key_id 4 sum ')
     spawnSync('wineserver', ['-k', '-w'], { env, stdio: 'ignore' })

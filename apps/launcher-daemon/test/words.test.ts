@@ -7,7 +7,9 @@ import { errorWord, isWord, word } from '../src/page/words.ts'
 describe('the words of the page', () => {
   it('speak of a signature only where one is wrong, of the server’s offer only where it is to blame', () => {
     const said = (codes: Readonly<Record<string, { kind: string }>>, wanted: string): string[] =>
-      Object.entries(codes).filter(([code, { kind }]) => errorWord({ code, kind }) === wanted).map(([code]) => code)
+      Object.entries(codes)
+        .filter(([code, { kind }]) => errorWord({ code, kind }) === wanted)
+        .map(([code]) => code)
     expect(said(launcherErrors, 'error.refused')).toEqual(['LA_BARRED'])
     expect(said(launcherErrors, 'error.policy')).toEqual([])
     expect(said(launcherErrors, 'error.busy')).toEqual(['LA_LOCKED'])
@@ -29,6 +31,8 @@ describe('the words of the page', () => {
       const places = (text: string): string[] => (text.match(/\{\w+\}/g) ?? []).sort()
       expect(places(word('cs', name))).toEqual(places(word('en', name)))
     }
-    expect(word('en', 'trust.older', { version: '1' })).toBe('Verified: it comes from its publisher. The newest known release is 1.')
+    expect(word('en', 'trust.older', { version: '1' })).toBe(
+      'Verified: it comes from its publisher. The newest known release is 1.',
+    )
   })
 })

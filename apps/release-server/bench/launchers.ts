@@ -31,28 +31,54 @@ async function bareServer(bodies: Record<string, string>): Promise<{ url: string
       response.end(body)
     })
     server.listen(0, '127.0.0.1', 8192, () => console.log('http://127.0.0.1:' + server.address().port))`
-  const child = spawn(process.execPath, ['-e', script, JSON.stringify(bodies)], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const url = await new Promise<string>((resolve) => { child.stdout.once('data', (part) => resolve(String(part).trim())) })
+  const child = spawn(process.execPath, ['-e', script, JSON.stringify(bodies)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const url = await new Promise<string>((resolve) => {
+    child.stdout.once('data', (part) => resolve(String(part).trim()))
+  })
   return { url, stop: () => child.kill('SIGKILL') }
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'keyturn-bench-'))
-const environment = { KEYTURN_DATA_DIR: join(folder, 'data'), KEYTURN_TRUST_PROXY: 'true', ...(prof === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${prof}` }) }
+const environment = {
+  KEYTURN_DATA_DIR: join(folder, 'data'),
+  KEYTURN_TRUST_PROXY: 'true',
+  ...(prof === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${prof}` }),
+}
 const token = await createTokenByCommand(environment)
 const server = await runServer(environment)
 try {
   const client = new ReleaseServerClient(server.url, { token })
   const publisher = await TestPublisher.create()
   await publisher.introduce(client)
-  const release = await publisher.release({ 'a.bin': new Uint8Array(randomBytes(50_000)), 'b.txt': new Uint8Array(randomBytes(10)) })
+  const release = await publisher.release({
+    'a.bin': new Uint8Array(randomBytes(50_000)),
+    'b.txt': new Uint8Array(randomBytes(10)),
+  })
   await publisher.publish(client, release)
-  const paths = ['/head.json', `/channels/stable/manifests/${release.model.version}.json`, `/channels/stable/manifests/${release.model.version}.sigs.json`, ...release.blobs.map(({ sha256 }) => `/files/${sha256.slice(0, 2)}/${sha256}`)]
-  const bodies = Object.fromEntries(await Promise.all(paths.map(async (path) => [path, Buffer.from(await client.fetchPublic(path) ?? new Uint8Array(0)).toString('base64')])))
+  const paths = [
+    '/head.json',
+    `/channels/stable/manifests/${release.model.version}.json`,
+    `/channels/stable/manifests/${release.model.version}.sigs.json`,
+    ...release.blobs.map(({ sha256 }) => `/files/${sha256.slice(0, 2)}/${sha256}`),
+  ]
+  const bodies = Object.fromEntries(
+    await Promise.all(
+      paths.map(async (path) => [
+        path,
+        Buffer.from((await client.fetchPublic(path)) ?? new Uint8Array(0)).toString('base64'),
+      ]),
+    ),
+  )
   const bare = await bareServer(bodies)
   const measure = async (name: string, url: string, pid: number | undefined, ms: number): Promise<void> => {
     const before = pid === undefined ? 0 : await cpuSeconds(pid)
     const figures = await runLaunchers(url, launchers, ms)
-    const spent = pid === undefined ? '' : `; ${((await cpuSeconds(pid) - before) * 1e6 / figures.requests).toFixed(0)} us of processor a request`
+    const spent =
+      pid === undefined
+        ? ''
+        : `; ${((((await cpuSeconds(pid)) - before) * 1e6) / figures.requests).toFixed(0)} us of processor a request`
     console.log(`${name.padEnd(36)} ${launcherLine(figures)}${spent}`)
     for (const failure of new Set(figures.failures)) console.log(failure)
   }

@@ -15,22 +15,44 @@ const folder = await mkdtemp(join(tmpdir(), 'keyturn-bench-'))
 const server = await createReleaseServer({ dataDir: folder, rates: { managementPerMinute: 1e9 } })
 try {
   const { url } = await server.listen()
-  const client = new ReleaseServerClient(url, { token: (await server.createToken({ name: 'bench', scopes: ['admin'] })).secret })
+  const client = new ReleaseServerClient(url, {
+    token: (await server.createToken({ name: 'bench', scopes: ['admin'] })).secret,
+  })
   const publisher = await TestPublisher.create()
   await publisher.introduce(client)
   const launcher = blobFromBytes(new TextEncoder().encode('the launcher'))
   await client.uploadMissing([launcher])
   const names = Array.from({ length: files }, (_, at) => createHash('sha256').update(String(at)).digest('hex'))
   const now = Date.now()
-  await server.context.metadata.transaction([], (records) => records.put('blobs', ...names.map((key) => ({ key, value: { size: 80_000, created_ms: now, touched_ms: now - 7_200_000, marked_ms: null } }))))
+  await server.context.metadata.transaction([], (records) =>
+    records.put(
+      'blobs',
+      ...names.map((key) => ({
+        key,
+        value: { size: 80_000, created_ms: now, touched_ms: now - 7_200_000, marked_ms: null },
+      })),
+    ),
+  )
   for (const sequence of [1, 2]) {
-    const model = buildManifest(names.map((sha256, at) => ({ path: `data/${at >> 8}/file-${at}.bin`, sha256, size: 80_000 })), {
-      version: `2026.11.21-${sequence}`, nowMs: publisher.now, format: 'm2pack', launcher: { path: 'Launcher.exe', sha256: launcher.sha256, size: launcher.size },
-      release: { product: 'metin2', channel: 'stable', epoch: 1, rolesVersion: 1, contentKeys: [], sequence },
-    })
+    const model = buildManifest(
+      names.map((sha256, at) => ({ path: `data/${at >> 8}/file-${at}.bin`, sha256, size: 80_000 })),
+      {
+        version: `2026.11.21-${sequence}`,
+        nowMs: publisher.now,
+        format: 'm2pack',
+        launcher: { path: 'Launcher.exe', sha256: launcher.sha256, size: launcher.size },
+        release: { product: 'metin2', channel: 'stable', epoch: 1, rolesVersion: 1, contentKeys: [], sequence },
+      },
+    )
     const manifest = writeManifest(model)
     const signatures = await signManifest(manifest, [signerOf('release 1')])
-    const head = await publisher.head({ model, manifest, signatures, pin: manifestPin(model, sha256Hex(manifest), manifest.length), blobs: [] })
+    const head = await publisher.head({
+      model,
+      manifest,
+      signatures,
+      pin: manifestPin(model, sha256Hex(manifest), manifest.length),
+      blobs: [],
+    })
     const begun = performance.now()
     const missing = await client.missingBlobs(names)
     const asked = performance.now()
@@ -38,7 +60,9 @@ try {
     const created = performance.now()
     await client.publish('metin2', 'stable', { version: model.version, head })
     const done = performance.now()
-    console.log(`publish ${sequence}: ${missing.length} uploads, ${((done - begun) / 1000).toFixed(2)} s in all (wanted 20): missing-blob query ${(asked - begun).toFixed(0)} ms, release ${(created - asked).toFixed(0)} ms, head ${(done - created).toFixed(0)} ms; manifest ${(manifest.length / 1e6).toFixed(1)} MB`)
+    console.log(
+      `publish ${sequence}: ${missing.length} uploads, ${((done - begun) / 1000).toFixed(2)} s in all (wanted 20): missing-blob query ${(asked - begun).toFixed(0)} ms, release ${(created - asked).toFixed(0)} ms, head ${(done - created).toFixed(0)} ms; manifest ${(manifest.length / 1e6).toFixed(1)} MB`,
+    )
   }
 } finally {
   await server.close()

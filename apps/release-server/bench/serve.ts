@@ -17,7 +17,11 @@ const run = promisify(execFile)
 const seconds = Number(process.env['BENCH_SECONDS'] ?? 5)
 const rounds = Number(process.env['BENCH_ROUNDS'] ?? 3)
 
-interface Result { readonly perSecond: number; readonly mebibytes: number; readonly errors: number }
+interface Result {
+  readonly perSecond: number
+  readonly mebibytes: number
+  readonly errors: number
+}
 
 /** Where the processor time of a server is read, in seconds: a busy machine slows the clock on the wall, not this. */
 type CpuTime = () => Promise<number>
@@ -30,7 +34,11 @@ const ownCpu: CpuTime = async () => {
 /** Processor time of a process and its children, from /proc. */
 function cpuOf(pid: number): CpuTime {
   return async () => {
-    const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ').filter((text) => text !== '').map(Number)
+    const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8'))
+      .trim()
+      .split(' ')
+      .filter((text) => text !== '')
+      .map(Number)
     let ticks = 0
     for (const each of [pid, ...children]) {
       const fields = (await readFile(`/proc/${each}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? []
@@ -41,76 +49,139 @@ function cpuOf(pid: number): CpuTime {
 }
 
 async function wrk(url: string, connections: number, headers: readonly string[] = []): Promise<Result> {
-  const { stdout } = await run('wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', ...headers.flatMap((header) => ['-H', header]), url])
+  const { stdout } = await run('wrk', [
+    '-t1',
+    `-c${connections}`,
+    `-d${seconds}s`,
+    '--timeout',
+    '10s',
+    ...headers.flatMap((header) => ['-H', header]),
+    url,
+  ])
   const number = (pattern: RegExp): number => Number(pattern.exec(stdout)?.[1] ?? 0)
   const transfer = /Transfer\/sec:\s+([\d.]+)(KB|MB|GB)/.exec(stdout)
   const unit = { KB: 1 / 1024, MB: 1, GB: 1024 }[transfer?.[2] ?? 'MB'] ?? 1
   const errors = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(stdout)
-  return { perSecond: number(/Requests\/sec:\s+([\d.]+)/), mebibytes: Number(transfer?.[1] ?? 0) * unit, errors: errors === null ? 0 : errors.slice(1).reduce((sum, part) => sum + Number(part), 0) }
+  return {
+    perSecond: number(/Requests\/sec:\s+([\d.]+)/),
+    mebibytes: Number(transfer?.[1] ?? 0) * unit,
+    errors: errors === null ? 0 : errors.slice(1).reduce((sum, part) => sum + Number(part), 0),
+  }
 }
 
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0
 }
 
-interface Side { readonly url: string; readonly cpu: CpuTime }
+interface Side {
+  readonly url: string
+  readonly cpu: CpuTime
+}
 
-async function measure(side: Side, by: 'perSecond' | 'mebibytes', connections: number, headers: readonly string[]): Promise<{ value: number; perCpu: number; errors: number }> {
+async function measure(
+  side: Side,
+  by: 'perSecond' | 'mebibytes',
+  connections: number,
+  headers: readonly string[],
+): Promise<{ value: number; perCpu: number; errors: number }> {
   const before = await side.cpu()
   const result = await wrk(side.url, connections, headers)
-  const spent = await side.cpu() - before
+  const spent = (await side.cpu()) - before
   return { value: result[by], perCpu: (result[by] * seconds) / Math.max(spent, 0.01), errors: result.errors }
 }
 
 /** Measures both in turn, so that a busy machine slows both. */
-async function compare(name: string, ours: Side, theirs: Side, by: 'perSecond' | 'mebibytes', connections: number, want: number, headers: readonly string[] = []): Promise<void> {
+async function compare(
+  name: string,
+  ours: Side,
+  theirs: Side,
+  by: 'perSecond' | 'mebibytes',
+  connections: number,
+  want: number,
+  headers: readonly string[] = [],
+): Promise<void> {
   const rows: { mine: Awaited<ReturnType<typeof measure>>; limit: Awaited<ReturnType<typeof measure>> }[] = []
   for (let round = 0; round < rounds; round++) {
-    rows.push({ mine: await measure(ours, by, connections, headers), limit: await measure(theirs, by, connections, headers) })
+    rows.push({
+      mine: await measure(ours, by, connections, headers),
+      limit: await measure(theirs, by, connections, headers),
+    })
   }
   const unit = by === 'perSecond' ? '/s' : ' MiB/s'
   const of = (pick: (row: (typeof rows)[0]) => number): number => median(rows.map(pick))
-  console.log([
-    name.padEnd(28), `${of(({ mine }) => mine.value).toFixed(0).padStart(7)}${unit}`, `nginx ${of(({ limit }) => limit.value).toFixed(0).padStart(7)}${unit}`,
-    `ratio ${of(({ mine, limit }) => mine.value / limit.value).toFixed(2)} (wanted ${want})`,
-    `per CPU-second ${of(({ mine }) => mine.perCpu).toFixed(0)} of ${of(({ limit }) => limit.perCpu).toFixed(0)}`, `errors ${rows.reduce((sum, { mine }) => sum + mine.errors, 0)}`,
-  ].join('  '))
+  console.log(
+    [
+      name.padEnd(28),
+      `${of(({ mine }) => mine.value)
+        .toFixed(0)
+        .padStart(7)}${unit}`,
+      `nginx ${of(({ limit }) => limit.value)
+        .toFixed(0)
+        .padStart(7)}${unit}`,
+      `ratio ${of(({ mine, limit }) => mine.value / limit.value).toFixed(2)} (wanted ${want})`,
+      `per CPU-second ${of(({ mine }) => mine.perCpu).toFixed(0)} of ${of(({ limit }) => limit.perCpu).toFixed(0)}`,
+      `errors ${rows.reduce((sum, { mine }) => sum + mine.errors, 0)}`,
+    ].join('  '),
+  )
 }
 
-async function startNginx(folder: string, root: string, upstream: number, port: number): Promise<{ stop: () => void; cpu: CpuTime }> {
+async function startNginx(
+  folder: string,
+  root: string,
+  upstream: number,
+  port: number,
+): Promise<{ stop: () => void; cpu: CpuTime }> {
   await mkdir(join(folder, 'tmp'), { recursive: true })
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/tmp/${name};`).join(' ')
-  await writeFile(join(folder, 'nginx.conf'), `
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map((name) => `${name}_temp_path ${folder}/tmp/${name};`)
+    .join(' ')
+  await writeFile(
+    join(folder, 'nginx.conf'),
+    `
     daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log ${folder}/error.log; ${process.getuid?.() === 0 ? 'user root;' : ''}
     events { worker_connections 4096; }
     http { access_log off; sendfile on; tcp_nopush on; ${temporary} keepalive_requests 1000000;
       upstream keyturn { server 127.0.0.1:${upstream}; keepalive 64; }
       server { listen 127.0.0.1:${port}; root ${root};
         location /internal/ { internal; alias ${root}/files/; }
-        location /accel/ { proxy_pass http://keyturn/; proxy_http_version 1.1; proxy_set_header Connection ""; } } }`)
+        location /accel/ { proxy_pass http://keyturn/; proxy_http_version 1.1; proxy_set_header Connection ""; } } }`,
+  )
   const child = spawn('/usr/sbin/nginx', ['-c', join(folder, 'nginx.conf'), '-p', folder], { stdio: 'ignore' })
   await until(() => fetch(`http://127.0.0.1:${port}/`))
   return { stop: () => child.kill('SIGTERM'), cpu: cpuOf(child.pid ?? 0) }
 }
 
 async function main(): Promise<void> {
-  if (!existsSync('/usr/sbin/nginx') || !existsSync('/usr/bin/wrk')) return console.log('nginx or wrk is not installed: nothing is measured')
+  if (!existsSync('/usr/sbin/nginx') || !existsSync('/usr/bin/wrk'))
+    return console.log('nginx or wrk is not installed: nothing is measured')
   const folder = await mkdtemp(join(tmpdir(), 'keyturn-bench-'))
   const unlimited = { publicPerMinute: 1e12, managementPerMinute: 1e12 }
   const server = await createReleaseServer({ dataDir: join(folder, 'data'), rates: unlimited })
-  const accel = await createReleaseServer({ dataDir: join(folder, 'data'), rates: unlimited, offload: { kind: 'accel', prefix: '/internal' } })
+  const accel = await createReleaseServer({
+    dataDir: join(folder, 'data'),
+    rates: unlimited,
+    offload: { kind: 'accel', prefix: '/internal' },
+  })
   const { url } = await server.listen()
   const { port: accelPort } = await accel.listen()
   const { secret } = await server.createToken({ name: 'bench', scopes: ['admin'] })
   const client = new ReleaseServerClient(url, { token: secret })
   const publisher = await TestPublisher.create()
   await publisher.introduce(client)
-  const files = Object.fromEntries(Array.from({ length: 190 }, (_, at) => [`data/file-${at}.bin`, new Uint8Array(randomBytes(100))]))
+  const files = Object.fromEntries(
+    Array.from({ length: 190 }, (_, at) => [`data/file-${at}.bin`, new Uint8Array(randomBytes(100))]),
+  )
   const blobs = [4096, 65_536, 1_048_576, 15 * 1_048_576].map((size) => new Uint8Array(randomBytes(size)))
-  const release = await publisher.release({ ...files, ...Object.fromEntries(blobs.map((bytes) => [`blob-${bytes.length}.bin`, bytes])) })
+  const release = await publisher.release({
+    ...files,
+    ...Object.fromEntries(blobs.map((bytes) => [`blob-${bytes.length}.bin`, bytes])),
+  })
   await publisher.publish(client, release)
   const root = join(folder, 'data', 'blobs')
-  await writeFile(join(root, 'manifest.json'), await readFile(join(root, 'files', release.pin.sha256.slice(0, 2), release.pin.sha256)))
+  await writeFile(
+    join(root, 'manifest.json'),
+    await readFile(join(root, 'files', release.pin.sha256.slice(0, 2), release.pin.sha256)),
+  )
   const port = await freePort()
   const { stop: stopNginx, cpu: nginxCpu } = await startNginx(folder, root, accelPort, port)
   const nginx = `http://127.0.0.1:${port}`
@@ -119,16 +190,40 @@ async function main(): Promise<void> {
     return `/files/${name.slice(0, 2)}/${name}`
   }
   try {
-    console.log(`manifest of ${release.manifest.length} bytes; ${rounds} rounds of ${seconds} s, median; one nginx worker, one server process, wrk on the same machine`)
+    console.log(
+      `manifest of ${release.manifest.length} bytes; ${rounds} rounds of ${seconds} s, median; one nginx worker, one server process, wrk on the same machine`,
+    )
     const mine = (path: string): Side => ({ url: url + path, cpu: ownCpu })
     const limit = (path: string): Side => ({ url: nginx + path, cpu: nginxCpu })
-    const both: CpuTime = async () => await ownCpu() + await nginxCpu()
+    const both: CpuTime = async () => (await ownCpu()) + (await nginxCpu())
     await compare('manifest, 100 connections', mine('/manifest.json'), limit('/manifest.json'), 'perSecond', 100, 0.6)
-    const tags = await Promise.all([url, nginx].map(async (base) => (await fetch(`${base}/manifest.json`)).headers.get('etag') ?? ''))
-    await compare('304, 100 connections', mine('/manifest.json'), limit('/manifest.json'), 'perSecond', 100, 0.6, [`If-None-Match: ${tags.join(', ')}`])
-    await compare('304, 1000 connections', mine('/manifest.json'), limit('/manifest.json'), 'perSecond', 1000, 0.6, [`If-None-Match: ${tags.join(', ')}`])
-    for (const bytes of blobs) await compare(`blob of ${bytes.length / 1024} KiB`, mine(pathOf(bytes)), limit(pathOf(bytes)), 'mebibytes', 50, 0.7)
-    for (const bytes of blobs.slice(2)) await compare(`X-Accel blob of ${bytes.length / 1024} KiB`, { url: `${nginx}/accel${pathOf(bytes)}`, cpu: both }, limit(pathOf(bytes)), 'mebibytes', 50, 0.95)
+    const tags = await Promise.all(
+      [url, nginx].map(async (base) => (await fetch(`${base}/manifest.json`)).headers.get('etag') ?? ''),
+    )
+    await compare('304, 100 connections', mine('/manifest.json'), limit('/manifest.json'), 'perSecond', 100, 0.6, [
+      `If-None-Match: ${tags.join(', ')}`,
+    ])
+    await compare('304, 1000 connections', mine('/manifest.json'), limit('/manifest.json'), 'perSecond', 1000, 0.6, [
+      `If-None-Match: ${tags.join(', ')}`,
+    ])
+    for (const bytes of blobs)
+      await compare(
+        `blob of ${bytes.length / 1024} KiB`,
+        mine(pathOf(bytes)),
+        limit(pathOf(bytes)),
+        'mebibytes',
+        50,
+        0.7,
+      )
+    for (const bytes of blobs.slice(2))
+      await compare(
+        `X-Accel blob of ${bytes.length / 1024} KiB`,
+        { url: `${nginx}/accel${pathOf(bytes)}`, cpu: both },
+        limit(pathOf(bytes)),
+        'mebibytes',
+        50,
+        0.95,
+      )
     console.log(`resident memory afterwards ${(process.memoryUsage.rss() / 1024 / 1024).toFixed(0)} MiB`)
   } finally {
     stopNginx()

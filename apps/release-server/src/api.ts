@@ -136,7 +136,11 @@ export interface ReleaseDiffView {
   readonly unchanged: number
   /** Bytes of whole blobs that `to` has and `from` has not. */
   readonly bytes: number
-  readonly files: readonly { readonly path: string; readonly change: 'added' | 'changed' | 'removed'; readonly bytes: number }[]
+  readonly files: readonly {
+    readonly path: string
+    readonly change: 'added' | 'changed' | 'removed'
+    readonly bytes: number
+  }[]
 }
 
 /** A check of one release: signatures against the role document in force, blobs against their hashes. */

@@ -58,24 +58,28 @@ export function createApp(options: AppOptions): FastifyInstance {
 
 function createHttpServer(options: AppOptions, handler: Parameters<typeof createServer>[1]): Server {
   const { tree } = options.context
-  const server = createServer({
-    maxHeaderSize: maxHeaderBytes,
-    headersTimeout: headersTimeoutMs,
-    requestTimeout: requestTimeoutMs,
-    keepAliveTimeout: keepAliveTimeoutMs,
-    connectionsCheckingInterval: 2000,
-    insecureHTTPParser: false,
-    rejectNonStandardBodyWrites: false,
-  }, (request, response) => {
-    if (tree.handle(request, response)) {
-      if (response.headersSent) options.onPublicAnswer(request.method ?? 'GET', response.statusCode)
-      else response.once('close', () => options.onPublicAnswer(request.method ?? 'GET', response.statusCode))
-      return
-    }
-    // Relay clients name a media type that no parser of media types accepts; what it is, its address says.
-    if (request.url?.startsWith('/pkarr/') === true && request.method === 'PUT') request.headers['content-type'] = 'application/octet-stream'
-    handler?.(request, response)
-  })
+  const server = createServer(
+    {
+      maxHeaderSize: maxHeaderBytes,
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: keepAliveTimeoutMs,
+      connectionsCheckingInterval: 2000,
+      insecureHTTPParser: false,
+      rejectNonStandardBodyWrites: false,
+    },
+    (request, response) => {
+      if (tree.handle(request, response)) {
+        if (response.headersSent) options.onPublicAnswer(request.method ?? 'GET', response.statusCode)
+        else response.once('close', () => options.onPublicAnswer(request.method ?? 'GET', response.statusCode))
+        return
+      }
+      // Relay clients name a media type that no parser of media types accepts; what it is, its address says.
+      if (request.url?.startsWith('/pkarr/') === true && request.method === 'PUT')
+        request.headers['content-type'] = 'application/octet-stream'
+      handler?.(request, response)
+    },
+  )
   server.maxHeadersCount = 100
   server.on('clientError', (error, socket) => refuseUnreadable(error, socket as import('node:net').Socket))
   return server
@@ -84,10 +88,22 @@ function createHttpServer(options: AppOptions, handler: Parameters<typeof create
 /** What cannot be parsed as HTTP gets a short answer and is closed: nothing after it can be trusted. */
 function refuseUnreadable(error: NodeJS.ErrnoException, socket: import('node:net').Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const [status, code] = error.code === 'HPE_HEADER_OVERFLOW' ? ['431 Request Header Fields Too Large', 'SRV_HEADERS']
-    : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? ['408 Request Timeout', 'SRV_TIMEOUT'] : ['400 Bad Request', 'SRV_REQUEST']
-  const body = JSON.stringify({ type: `https://keyturn.dev/errors/${code}`, title: status?.slice(4), status: Number(status?.slice(0, 3)), code, request_id: '-' })
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+  const [status, code] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? ['431 Request Header Fields Too Large', 'SRV_HEADERS']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? ['408 Request Timeout', 'SRV_TIMEOUT']
+        : ['400 Bad Request', 'SRV_REQUEST']
+  const body = JSON.stringify({
+    type: `https://keyturn.dev/errors/${code}`,
+    title: status?.slice(4),
+    status: Number(status?.slice(0, 3)),
+    code,
+    request_id: '-',
+  })
+  socket.end(
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  )
 }
 
 /** Bodies: strict JSON, or bytes passed on as a stream; nothing else is read. */
@@ -117,13 +133,16 @@ async function guard(options: AppOptions, request: FastifyRequest, reply: Fastif
       throw new ServerError(upload === true ? 'UP_SCOPE' : 'SRV_SCOPE', `The token does not have the scope ${scope}`)
     }
     const { p, c } = request.params as { p?: string; c?: string }
-    if (p !== undefined && !maySee(actor, p, c)) throw new ServerError('SRV_NOT_FOUND', 'There is no such product or channel')
+    if (p !== undefined && !maySee(actor, p, c))
+      throw new ServerError('SRV_NOT_FOUND', 'There is no such product or channel')
     requireReach(request, actor, scope)
     request.actor = actor
   } catch (error) {
     // The body was not asked for; it is not read either.
     reply.header('connection', 'close')
-    throw upload === true && error instanceof ServerError && error.code === 'SRV_AUTH' ? new ServerError('UP_AUTH', error.message) : error
+    throw upload === true && error instanceof ServerError && error.code === 'SRV_AUTH'
+      ? new ServerError('UP_AUTH', error.message)
+      : error
   }
 }
 
@@ -142,11 +161,17 @@ function requireReach(request: FastifyRequest, actor: Actor, scope: string): voi
   if (ownChecks.has(route)) return
   const beyondProduct = p === undefined && farReaching.has(scope) && actor.products.length + actor.channels.length > 0
   const beyondChannel = c === undefined && p !== undefined && actor.channels.length > 0 && request.method !== 'GET'
-  if (beyondProduct || beyondChannel) throw new ServerError('SRV_SCOPE', 'The token is limited to products or channels, and this call reaches beyond them')
+  if (beyondProduct || beyondChannel)
+    throw new ServerError(
+      'SRV_SCOPE',
+      'The token is limited to products or channels, and this call reaches beyond them',
+    )
 }
 
 function notFound(app: FastifyInstance, request: FastifyRequest): ServerError {
-  const methods = (['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const).filter((method) => app.hasRoute({ method, url: request.url.split('?')[0] ?? '/' }))
+  const methods = (['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const).filter((method) =>
+    app.hasRoute({ method, url: request.url.split('?')[0] ?? '/' }),
+  )
   return methods.length > 0 || request.method === 'TRACE'
     ? new ServerError('SRV_METHOD', `This address does not answer ${request.method}`)
     : new ServerError('SRV_NOT_FOUND', 'Nothing is at this address')
@@ -165,7 +190,9 @@ const frameworkErrors: Readonly<Record<string, 'SRV_LIMIT' | 'SRV_MEDIA_TYPE' | 
 /** Gives errors of the framework and of bodies our codes; anything unknown stays what it is and is answered as a bug. */
 function fromFramework(error: unknown): unknown {
   if (error instanceof KeyturnError) {
-    return error.code === 'PRIM_JSON' || error.code === 'PRIM_ENCODING' || error.code === 'PRIM_LIMIT' ? new ServerError('SRV_REQUEST', error.message, { cause: error }) : error
+    return error.code === 'PRIM_JSON' || error.code === 'PRIM_ENCODING' || error.code === 'PRIM_LIMIT'
+      ? new ServerError('SRV_REQUEST', error.message, { cause: error })
+      : error
   }
   const { code, message } = error as { code?: unknown; message?: unknown }
   const known = typeof code === 'string' ? frameworkErrors[code] : undefined
@@ -173,7 +200,12 @@ function fromFramework(error: unknown): unknown {
 }
 
 /** Sends an error as a problem document; what is the server's fault is logged with its cause. */
-export function sendProblem(context: ServerContext, request: FastifyRequest, reply: FastifyReply, error: unknown): FastifyReply {
+export function sendProblem(
+  context: ServerContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  error: unknown,
+): FastifyReply {
   const { status, headers, body } = problemAnswer(error, request.id)
   if (status >= 500) context.log.error({ request_id: request.id, err: describe(error) }, 'request failed')
   if (error instanceof KeyturnError && httpStatus(error) === 413) reply.header('connection', 'close')
@@ -185,5 +217,11 @@ export function sendProblem(context: ServerContext, request: FastifyRequest, rep
 export function describe(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { message: String(error) }
   const code = 'code' in error ? { code: error.code } : {}
-  return { name: error.name, message: error.message, ...code, stack: error.stack, ...(error.cause === undefined ? {} : { cause: describe(error.cause) }) }
+  return {
+    name: error.name,
+    message: error.message,
+    ...code,
+    stack: error.stack,
+    ...(error.cause === undefined ? {} : { cause: describe(error.cause) }),
+  }
 }

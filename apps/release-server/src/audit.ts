@@ -34,7 +34,9 @@ function hashEntry(entry: Omit<AuditEntry, 'hash'>): string {
  * {@link auditLock}): what is not logged did not happen.
  */
 export async function appendAudit(records: RecordWriter, nowMs: number, note: AuditNote): Promise<AuditEntry> {
-  const last = (await records.get('counters', 'audit'))?.value as { sequence: number; hash: string; at: string } | undefined
+  const last = (await records.get('counters', 'audit'))?.value as
+    | { sequence: number; hash: string; at: string }
+    | undefined
   const now = timestamp(nowMs)
   const entry = {
     sequence: (last?.sequence ?? 0) + 1,
@@ -51,8 +53,22 @@ export async function appendAudit(records: RecordWriter, nowMs: number, note: Au
   const whole: AuditEntry = { ...entry, hash }
   await records.put('audit', { key: auditKey(entry.sequence), value: whole as unknown as JsonObject })
   await records.put('counters', { key: 'audit', value: { sequence: entry.sequence, hash, at: entry.at } })
-  await records.notify('event', JSON.stringify({ type: note.action, at: entry.at, target: note.target, actor: note.actor, sequence: entry.sequence }))
-  await queueDeliveries(records, nowMs, note.action, { actor: note.actor, target: note.target, sequence: entry.sequence, facts: { ...entry.facts } })
+  await records.notify(
+    'event',
+    JSON.stringify({
+      type: note.action,
+      at: entry.at,
+      target: note.target,
+      actor: note.actor,
+      sequence: entry.sequence,
+    }),
+  )
+  await queueDeliveries(records, nowMs, note.action, {
+    actor: note.actor,
+    target: note.target,
+    sequence: entry.sequence,
+    facts: { ...entry.facts },
+  })
   return whole
 }
 
@@ -63,7 +79,11 @@ export async function appendAudit(records: RecordWriter, nowMs: number, note: Au
  * @returns The hash of the last entry.
  * @throws ServerError `SRV_AUDIT` naming the first entry that does not fit.
  */
-export function verifyAuditEntries(entries: Iterable<AuditEntry>, previous: string = genesis, firstSequence = 1): string {
+export function verifyAuditEntries(
+  entries: Iterable<AuditEntry>,
+  previous: string = genesis,
+  firstSequence = 1,
+): string {
   let link = previous
   let due = firstSequence
   for (const { hash, ...entry } of entries) {
@@ -83,12 +103,19 @@ export async function verifyStoredAudit(metadata: MetadataStore): Promise<number
   for (;;) {
     const page = await metadata.list('audit', { ...(count === 0 ? {} : { after: auditKey(count) }), limit: 1000 })
     if (page.length === 0) break
-    link = verifyAuditEntries(page.map((record) => record.value as unknown as AuditEntry), link, count + 1)
+    link = verifyAuditEntries(
+      page.map((record) => record.value as unknown as AuditEntry),
+      link,
+      count + 1,
+    )
     count += page.length
   }
   const last = (await metadata.get('counters', 'audit'))?.value as { sequence: number; hash: string } | undefined
   if ((last?.sequence ?? 0) !== count || (last?.hash ?? genesis) !== link) {
-    throw new ServerError('SRV_AUDIT', `Cannot follow the audit log: it ends at entry ${count}, ${last?.sequence ?? 0} were written`)
+    throw new ServerError(
+      'SRV_AUDIT',
+      `Cannot follow the audit log: it ends at entry ${count}, ${last?.sequence ?? 0} were written`,
+    )
   }
   return count
 }

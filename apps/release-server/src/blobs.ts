@@ -28,7 +28,9 @@ export function storedBlob(value: unknown): StoredBlob {
 
 /** Which of the blobs the server lacks. Those it has get a fresh lease, so that they outlive the publish to come. */
 export async function missingBlobs(context: ServerContext, hashes: readonly string[]): Promise<string[]> {
-  const found = (await context.metadata.getMany('blobs', hashes)).filter(({ value }) => storedBlob(value).going !== true)
+  const found = (await context.metadata.getMany('blobs', hashes)).filter(
+    ({ value }) => storedBlob(value).going !== true,
+  )
   const present = new Set(found.map((record) => record.key))
   const now = context.clock()
   const stale = found.filter(({ value }) => needsTouch(storedBlob(value), now)).map((record) => record.key)
@@ -49,7 +51,13 @@ function needsTouch(blob: StoredBlob, now: number): boolean {
 export async function touchBlobs(records: RecordWriter, hashes: readonly string[], now: number): Promise<string[]> {
   const found = (await records.getMany('blobs', hashes)).filter(({ value }) => storedBlob(value).going !== true)
   const stale = found.filter(({ value }) => needsTouch(storedBlob(value), now))
-  await records.put('blobs', ...stale.map(({ key, value }) => ({ key, value: { ...storedBlob(value), touched_ms: now, marked_ms: null } as unknown as JsonObject })))
+  await records.put(
+    'blobs',
+    ...stale.map(({ key, value }) => ({
+      key,
+      value: { ...storedBlob(value), touched_ms: now, marked_ms: null } as unknown as JsonObject,
+    })),
+  )
   const present = new Set(found.map((record) => record.key))
   return hashes.filter((hash) => !present.has(hash))
 }
@@ -79,26 +87,40 @@ export function recordBlob(context: ServerContext, sha256: string, size: number)
 async function writeRecords(context: ServerContext, sizes: ReadonlyMap<string, number>): Promise<void> {
   const now = context.clock()
   await context.metadata.transaction(['blobs'], async (records) => {
-    const old = new Map((await records.getMany('blobs', [...sizes.keys()])).map(({ key, value }) => [key, storedBlob(value)]))
+    const old = new Map(
+      (await records.getMany('blobs', [...sizes.keys()])).map(({ key, value }) => [key, storedBlob(value)]),
+    )
     for (const [sha256, size] of sizes) {
       const before = old.get(sha256)
       // Garbage collection deletes under this lock: what it took between our write and now has to be sent again.
       if (before === undefined || before.going === true) await requireBytes(context, sha256)
-      await records.put('blobs', { key: sha256, value: { size, created_ms: before?.created_ms ?? now, touched_ms: now, marked_ms: null } })
+      await records.put('blobs', {
+        key: sha256,
+        value: { size, created_ms: before?.created_ms ?? now, touched_ms: now, marked_ms: null },
+      })
     }
   })
 }
 
 async function requireBytes(context: ServerContext, sha256: string): Promise<void> {
-  if (await context.blobs.stat(sha256) === undefined) throw new ServerError('SRV_CONFLICT', `Blob ${sha256} was removed while it was stored`)
+  if ((await context.blobs.stat(sha256)) === undefined)
+    throw new ServerError('SRV_CONFLICT', `Blob ${sha256} was removed while it was stored`)
 }
 
 /** Stores a blob, hashed on the way; tells whether it was new. A blob that is there is not written again. */
-export async function storeBlob(context: ServerContext, sha256: string, source: ByteStream, options: PutOptions): Promise<{ created: boolean; size: number }> {
+export async function storeBlob(
+  context: ServerContext,
+  sha256: string,
+  source: ByteStream,
+  options: PutOptions,
+): Promise<{ created: boolean; size: number }> {
   const present = await storedSize(context, sha256)
   if (present !== undefined) {
     if (options.size !== undefined && present !== options.size) {
-      throw new ServerError('SRV_CONFLICT', `Cannot store blob ${sha256}: another length was announced than the stored blob has`)
+      throw new ServerError(
+        'SRV_CONFLICT',
+        `Cannot store blob ${sha256}: another length was announced than the stored blob has`,
+      )
     }
     return { created: false, size: present }
   }

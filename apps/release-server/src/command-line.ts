@@ -15,7 +15,10 @@ export function exitCodeOf(error: unknown, json: boolean): number {
   const known = error instanceof KeyturnError ? error : undefined
   const code = known?.code ?? 'SRV_INTERNAL'
   const message = error instanceof Error ? error.message : String(error)
-  if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: { code, kind: known?.kind ?? 'bug', message, ...(known?.hint === undefined ? {} : { hint: known.hint }) } })}\n`)
+  if (json)
+    process.stdout.write(
+      `${JSON.stringify({ ok: false, error: { code, kind: known?.kind ?? 'bug', message, ...(known?.hint === undefined ? {} : { hint: known.hint }) } })}\n`,
+    )
   else process.stderr.write(`${code}: ${message}\n${known?.hint === undefined ? '' : `  ${known.hint}\n`}`)
   return exitCodes[known?.kind ?? 'bug']
 }

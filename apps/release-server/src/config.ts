@@ -29,26 +29,62 @@ export interface ServerConfig {
 }
 
 /** Every setting: its variable and what it means. */
-export const settings: readonly { readonly name: keyof ServerConfig; readonly variable: string; readonly meaning: string }[] = [
+export const settings: readonly {
+  readonly name: keyof ServerConfig
+  readonly variable: string
+  readonly meaning: string
+}[] = [
   { name: 'dataDir', variable: 'KEYTURN_DATA_DIR', meaning: 'Folder of the embedded stores (default ./keyturn-data)' },
   { name: 'host', variable: 'KEYTURN_HOST', meaning: 'Address to listen on (default 127.0.0.1)' },
   { name: 'port', variable: 'KEYTURN_PORT', meaning: 'Port to listen on (default 8787)' },
   { name: 'publicUrl', variable: 'KEYTURN_PUBLIC_URL', meaning: 'Address under which the world sees the server' },
-  { name: 'databaseUrl', variable: 'KEYTURN_DATABASE_URL', meaning: 'postgres://… for many replicas; default: SQLite in the data folder' },
-  { name: 's3Url', variable: 'KEYTURN_S3_URL', meaning: 'http(s)://host/bucket[/prefix] for many replicas; default: a folder' },
+  {
+    name: 'databaseUrl',
+    variable: 'KEYTURN_DATABASE_URL',
+    meaning: 'postgres://… for many replicas; default: SQLite in the data folder',
+  },
+  {
+    name: 's3Url',
+    variable: 'KEYTURN_S3_URL',
+    meaning: 'http(s)://host/bucket[/prefix] for many replicas; default: a folder',
+  },
   { name: 's3Region', variable: 'KEYTURN_S3_REGION', meaning: 'Region of the bucket (default us-east-1)' },
   { name: 's3AccessKey', variable: 'KEYTURN_S3_ACCESS_KEY', meaning: 'Access key of the bucket' },
-  { name: 's3SecretKey', variable: 'KEYTURN_S3_SECRET_KEY_FILE', meaning: 'File that holds the secret key of the bucket' },
+  {
+    name: 's3SecretKey',
+    variable: 'KEYTURN_S3_SECRET_KEY_FILE',
+    meaning: 'File that holds the secret key of the bucket',
+  },
   { name: 'trustProxy', variable: 'KEYTURN_TRUST_PROXY', meaning: 'true: a proxy in front sets X-Forwarded-For' },
-  { name: 'accelPrefix', variable: 'KEYTURN_ACCEL_PREFIX', meaning: 'Internal location from which nginx sends blobs itself' },
-  { name: 'metricsToken', variable: 'KEYTURN_METRICS_TOKEN_FILE', meaning: 'File that holds the bearer token for /metrics' },
-  { name: 'passphraseFile', variable: 'KEYTURN_PASSPHRASE_FILE', meaning: 'File that holds the passphrase of the vault (runtime keys, transport keys)' },
+  {
+    name: 'accelPrefix',
+    variable: 'KEYTURN_ACCEL_PREFIX',
+    meaning: 'Internal location from which nginx sends blobs itself',
+  },
+  {
+    name: 'metricsToken',
+    variable: 'KEYTURN_METRICS_TOKEN_FILE',
+    meaning: 'File that holds the bearer token for /metrics',
+  },
+  {
+    name: 'passphraseFile',
+    variable: 'KEYTURN_PASSPHRASE_FILE',
+    meaning: 'File that holds the passphrase of the vault (runtime keys, transport keys)',
+  },
   { name: 'headSigner', variable: 'KEYTURN_HEAD_SIGNER', meaning: 'Unix socket of the head signer' },
   { name: 'oidcIssuer', variable: 'KEYTURN_OIDC_ISSUER', meaning: 'Issuer whose tokens are accepted' },
   { name: 'oidcAudience', variable: 'KEYTURN_OIDC_AUDIENCE', meaning: 'Audience those tokens must name' },
   { name: 'oidcRules', variable: 'KEYTURN_OIDC_RULES_FILE', meaning: 'JSON file: which claims give which scopes' },
-  { name: 'drainSeconds', variable: 'KEYTURN_DRAIN_SECONDS', meaning: 'How long open requests may take at the end (default 30)' },
-  { name: 'logRequests', variable: 'KEYTURN_LOG_REQUESTS', meaning: 'true: a line per management request (default true)' },
+  {
+    name: 'drainSeconds',
+    variable: 'KEYTURN_DRAIN_SECONDS',
+    meaning: 'How long open requests may take at the end (default 30)',
+  },
+  {
+    name: 'logRequests',
+    variable: 'KEYTURN_LOG_REQUESTS',
+    meaning: 'true: a line per management request (default true)',
+  },
 ]
 
 /** Variables that name a file whose first line is the value. */
@@ -78,13 +114,19 @@ export async function readConfig(environment: Values, file?: string): Promise<Se
 }
 
 async function readConfigFile(file: string): Promise<Values> {
-  const parsed = parseStrictJson(await readFile(file).catch((cause: unknown) => { throw bad('--config', `file "${file}" cannot be read`, cause) }))
+  const parsed = parseStrictJson(
+    await readFile(file).catch((cause: unknown) => {
+      throw bad('--config', `file "${file}" cannot be read`, cause)
+    }),
+  )
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw bad('--config', 'an object is due')
   return Object.fromEntries(Object.entries(parsed).map(([name, value]) => [name, String(value)]))
 }
 
 async function firstLine(variable: string, path: string): Promise<string> {
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => { throw bad(variable, `file "${path}" cannot be read`, cause) })
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw bad(variable, `file "${path}" cannot be read`, cause)
+  })
   const line = text.split('\n')[0]?.trim() ?? ''
   if (line === '') throw bad(variable, `file "${path}" is empty`)
   return line
@@ -98,7 +140,12 @@ function variableOf(name: keyof ServerConfig): string {
   return settings.find((setting) => setting.name === name)?.variable ?? name
 }
 
-function wholeNumber(values: ReadonlyMap<string, string>, name: keyof ServerConfig, preset: number, most: number): number {
+function wholeNumber(
+  values: ReadonlyMap<string, string>,
+  name: keyof ServerConfig,
+  preset: number,
+  most: number,
+): number {
   const text = values.get(name)
   if (text === undefined) return preset
   const value = Number(text)
@@ -108,27 +155,35 @@ function wholeNumber(values: ReadonlyMap<string, string>, name: keyof ServerConf
 
 function yesNo(values: ReadonlyMap<string, string>, name: keyof ServerConfig, preset: boolean): boolean {
   const text = values.get(name)
-  if (text !== undefined && text !== 'true' && text !== 'false') throw bad(variableOf(name), `"${text}" is neither true nor false`)
+  if (text !== undefined && text !== 'true' && text !== 'false')
+    throw bad(variableOf(name), `"${text}" is neither true nor false`)
   return text === undefined ? preset : text === 'true'
 }
 
-function address(values: ReadonlyMap<string, string>, name: keyof ServerConfig, protocols: readonly string[]): string | undefined {
+function address(
+  values: ReadonlyMap<string, string>,
+  name: keyof ServerConfig,
+  protocols: readonly string[],
+): string | undefined {
   const text = values.get(name)
   if (text === undefined) return undefined
   const url = URL.canParse(text) ? new URL(text) : undefined
   // The value may hold a password, so it is not shown.
-  if (url === undefined || !protocols.includes(url.protocol)) throw bad(variableOf(name), `an address that begins with ${protocols.join(' or ')} is due`)
+  if (url === undefined || !protocols.includes(url.protocol))
+    throw bad(variableOf(name), `an address that begins with ${protocols.join(' or ')} is due`)
   return text
 }
 
 function checked(values: ReadonlyMap<string, string>): ServerConfig {
   const s3Url = address(values, 's3Url', ['http:', 'https:'])
   for (const name of ['s3AccessKey', 's3SecretKey'] as const) {
-    if (s3Url !== undefined && values.get(name) === undefined) throw bad(variableOf(name), 'it is needed with KEYTURN_S3_URL')
+    if (s3Url !== undefined && values.get(name) === undefined)
+      throw bad(variableOf(name), 'it is needed with KEYTURN_S3_URL')
   }
   const oidcIssuer = address(values, 'oidcIssuer', ['https:', 'http:'])
   for (const name of ['oidcAudience', 'oidcRules'] as const) {
-    if (oidcIssuer !== undefined && values.get(name) === undefined) throw bad(variableOf(name), 'it is needed with KEYTURN_OIDC_ISSUER')
+    if (oidcIssuer !== undefined && values.get(name) === undefined)
+      throw bad(variableOf(name), 'it is needed with KEYTURN_OIDC_ISSUER')
   }
   return {
     dataDir: values.get('dataDir') ?? './keyturn-data',

@@ -18,7 +18,11 @@ export interface ExportReport {
 }
 
 /** Addresses of a stored document: below its product, and in the root for the default product and channel. */
-export function addressesOf(key: string, main: { slug: string; defaultChannel: string } | undefined, channelOfProduct: (slug: string) => string | undefined): string[] {
+export function addressesOf(
+  key: string,
+  main: { slug: string; defaultChannel: string } | undefined,
+  channelOfProduct: (slug: string) => string | undefined,
+): string[] {
   const slash = key.indexOf('/')
   const [slug, name] = [key.slice(0, slash), key.slice(slash + 1)]
   const prefix = `channels/${channelOfProduct(slug) ?? ''}/`
@@ -35,7 +39,8 @@ export function addressesOf(key: string, main: { slug: string; defaultChannel: s
  */
 export async function exportStatic(context: ServerContext, folder: string): Promise<ExportReport> {
   const write = async (path: string, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> => {
-    if (parsePublicPath(`/${path}`) === undefined) throw new ServerError('SRV_STORAGE', `Cannot export "${printable(path, 200)}": no address of the public tree`)
+    if (parsePublicPath(`/${path}`) === undefined)
+      throw new ServerError('SRV_STORAGE', `Cannot export "${printable(path, 200)}": no address of the public tree`)
     const target = join(folder, path)
     await mkdir(dirname(target), { recursive: true })
     await writeFileAtomic(target, content)
@@ -44,24 +49,29 @@ export async function exportStatic(context: ServerContext, folder: string): Prom
   for (const sha256 of await neededBlobs(context)) {
     const path = `files/${sha256.slice(0, 2)}/${sha256}`
     const info = await context.blobs.stat(sha256)
-    if (info === undefined || await pathExists(join(folder, path))) continue
+    if (info === undefined || (await pathExists(join(folder, path)))) continue
     await write(path, await context.blobs.read(sha256))
     blobs += 1
     bytes += info.size
   }
   const documents = (await context.metadata.list('documents', { limit: 1_000_000, bodies: true })).toSorted(headsLast)
-  const products = await Promise.all((await context.metadata.list('products')).map(({ key }) => context.directory.get(key)))
+  const products = await Promise.all(
+    (await context.metadata.list('products')).map(({ key }) => context.directory.get(key)),
+  )
   const main = await context.directory.get(undefined)
-  const channelOf = (slug: string): string | undefined => products.find((product) => product?.slug === slug)?.defaultChannel
+  const channelOf = (slug: string): string | undefined =>
+    products.find((product) => product?.slug === slug)?.defaultChannel
   for (const { key, value, body } of documents) {
     const { sha256 } = value as { sha256: string }
-    for (const address of addressesOf(key, main, channelOf)) await write(address, body ?? await context.blobs.read(sha256))
+    for (const address of addressesOf(key, main, channelOf))
+      await write(address, body ?? (await context.blobs.read(sha256)))
   }
   return { documents: documents.length, blobs, bytes }
 }
 
 function headsLast(one: StoredRecord, other: StoredRecord): number {
-  const rank = ({ key }: StoredRecord): number => (key.endsWith('/head.json') ? 2 : key.endsWith('/manifest.json') ? 1 : 0)
+  const rank = ({ key }: StoredRecord): number =>
+    key.endsWith('/head.json') ? 2 : key.endsWith('/manifest.json') ? 1 : 0
   return rank(one) - rank(other)
 }
 

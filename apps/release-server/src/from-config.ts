@@ -20,15 +20,26 @@ const day = 86_400_000
 export async function storesFromConfig(config: ServerConfig): Promise<Stores> {
   const embedded = config.databaseUrl === undefined || config.s3Url === undefined
   if (embedded) await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
-  const metadata = config.databaseUrl === undefined ? openSqliteMetadataStore(join(config.dataDir, 'metadata.sqlite')) : await openPostgresMetadataStore(config.databaseUrl)
-  const blobs = config.s3Url === undefined
-    ? await openFolderBlobStore(join(config.dataDir, 'blobs'))
-    : openS3BlobStore({ url: config.s3Url, region: config.s3Region, accessKey: config.s3AccessKey ?? '', secretKey: config.s3SecretKey ?? '' })
+  const metadata =
+    config.databaseUrl === undefined
+      ? openSqliteMetadataStore(join(config.dataDir, 'metadata.sqlite'))
+      : await openPostgresMetadataStore(config.databaseUrl)
+  const blobs =
+    config.s3Url === undefined
+      ? await openFolderBlobStore(join(config.dataDir, 'blobs'))
+      : openS3BlobStore({
+          url: config.s3Url,
+          region: config.s3Region,
+          accessKey: config.s3AccessKey ?? '',
+          secretKey: config.s3SecretKey ?? '',
+        })
   return { blobs, metadata }
 }
 
 async function passphraseOf(path: string): Promise<string> {
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => { throw new ServerError('SRV_CONFIG', `Cannot read the passphrase file "${path}"`, { cause }) })
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new ServerError('SRV_CONFIG', `Cannot read the passphrase file "${path}"`, { cause })
+  })
   const line = text.split('\n')[0] ?? ''
   if (line === '') throw new ServerError('SRV_CONFIG', `Cannot use the passphrase file "${path}": it is empty`)
   return line
@@ -38,7 +49,7 @@ async function passphraseOf(path: string): Promise<string> {
 export async function optionsFromConfig(config: ServerConfig): Promise<ReleaseServerOptions> {
   const { oidcIssuer, oidcAudience, oidcRules } = config
   return {
-    ...await storesFromConfig(config),
+    ...(await storesFromConfig(config)),
     host: config.host,
     port: config.port,
     drainMs: config.drainSeconds * 1000,
@@ -48,8 +59,18 @@ export async function optionsFromConfig(config: ServerConfig): Promise<ReleaseSe
     ...(config.publicUrl === undefined ? {} : { publicUrl: config.publicUrl }),
     ...(config.metricsToken === undefined ? {} : { metricsToken: config.metricsToken }),
     ...(config.accelPrefix === undefined ? {} : { offload: { kind: 'accel' as const, prefix: config.accelPrefix } }),
-    ...(config.passphraseFile === undefined ? {} : { vault: { passphrase: await passphraseOf(config.passphraseFile) } }),
+    ...(config.passphraseFile === undefined
+      ? {}
+      : { vault: { passphrase: await passphraseOf(config.passphraseFile) } }),
     ...(config.headSigner === undefined ? {} : { headSigner: unixHeadSigner(config.headSigner) }),
-    ...(oidcIssuer === undefined ? {} : { oidc: { issuer: oidcIssuer, audience: oidcAudience ?? '', rules: parseOidcRules(await readFile(oidcRules ?? '', 'utf8')) } }),
+    ...(oidcIssuer === undefined
+      ? {}
+      : {
+          oidc: {
+            issuer: oidcIssuer,
+            audience: oidcAudience ?? '',
+            rules: parseOidcRules(await readFile(oidcRules ?? '', 'utf8')),
+          },
+        }),
   }
 }

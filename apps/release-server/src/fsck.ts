@@ -37,7 +37,8 @@ export async function isWhole(context: ServerContext, sha256: string, options: C
   for await (const part of await context.blobs.read(sha256)) {
     options.signal?.throwIfAborted()
     hash.update(part)
-    if (options.bytesPerSecond !== undefined) await new Promise((resolve) => setTimeout(resolve, (part.length / (options.bytesPerSecond ?? 1)) * 1000))
+    if (options.bytesPerSecond !== undefined)
+      await new Promise((resolve) => setTimeout(resolve, (part.length / (options.bytesPerSecond ?? 1)) * 1000))
   }
   return hash.digest('hex') === sha256
 }
@@ -66,7 +67,7 @@ export async function checkStores(context: ServerContext, options: CheckOptions,
     options.signal?.throwIfAborted()
     seen.add(sha256)
     bytes += size
-    if (options.hash !== false && !await isWhole(context, sha256, options)) {
+    if (options.hash !== false && !(await isWhole(context, sha256, options))) {
       damaged.push(sha256)
       await setAside(context, sha256, caller)
     } else if (!recorded.has(sha256)) {
@@ -76,11 +77,15 @@ export async function checkStores(context: ServerContext, options: CheckOptions,
   }
   // What was uploaded while we looked is in neither list; only what is gone from the storage counts.
   const lost: string[] = []
-  for (const name of recorded) if (!seen.has(name) && await context.blobs.stat(name) === undefined) lost.push(name)
+  for (const name of recorded) if (!seen.has(name) && (await context.blobs.stat(name)) === undefined) lost.push(name)
   await forget(context, lost)
   const gone = new Set([...damaged, ...lost])
   return {
-    blobs: seen.size, bytes, damaged, lost, adopted,
+    blobs: seen.size,
+    bytes,
+    damaged,
+    lost,
+    adopted,
     broken: await brokenReleases(context, gone),
     auditEntries: await verifyStoredAudit(context.metadata),
   }
@@ -100,14 +105,16 @@ export async function setAside(context: ServerContext, sha256: string, caller: C
 async function adopt(context: ServerContext, sha256: string, size: number): Promise<void> {
   const now = context.clock()
   const value: JsonObject = { size, created_ms: now, touched_ms: now, marked_ms: null }
-  await context.metadata.transaction(['blobs'], async (records) => { await records.insert('blobs', { key: sha256, value }) })
+  await context.metadata.transaction(['blobs'], async (records) => {
+    await records.insert('blobs', { key: sha256, value })
+  })
 }
 
 /** Forgets blobs whose bytes are gone, unless they came back meanwhile: the next publish sends them again. */
 export async function forget(context: ServerContext, names: readonly string[]): Promise<void> {
   await context.metadata.transaction(['blobs'], async (records) => {
     for (const name of names) {
-      if (await context.blobs.stat(name) === undefined) await records.delete('blobs', name)
+      if ((await context.blobs.stat(name)) === undefined) await records.delete('blobs', name)
     }
   })
   for (const name of names) context.tree.forget(name)
@@ -121,7 +128,9 @@ async function brokenReleases(context: ServerContext, gone: ReadonlySet<string>)
       if (pin === null) continue
       const release: ReleaseView = await readRelease(context.metadata, view.product, view.channel, pin.version)
       const name = `${view.product}/${view.channel}/${release.version}`
-      const needs = gone.has(release.sha256) ? [release.sha256] : blobsOf(parseManifest(await readManifestBytes(context, release)))
+      const needs = gone.has(release.sha256)
+        ? [release.sha256]
+        : blobsOf(parseManifest(await readManifestBytes(context, release)))
       broken.push(...needs.filter((hash) => gone.has(hash)).map((hash) => `${name}: ${hash}`))
     }
   }

@@ -11,15 +11,41 @@ export { unixHeadSigner } from './head-signer/client.ts'
 export { scopes } from './api.ts'
 export type { ServerErrorCode } from './errors.ts'
 export type {
-  AttesterView, AuditEntry, BlobView, ChannelView, DeviceView, GarbageReport, ManifestPointer, NewProduct, NewRelease, NewToken, Page, Problem,
-  ProductView, Publication, KeyAgeView, ReleaseCheckView, ReleaseDiffView, ReleaseView, Scope, StorageView, TokenView, WantedHead,
+  AttesterView,
+  AuditEntry,
+  BlobView,
+  ChannelView,
+  DeviceView,
+  GarbageReport,
+  ManifestPointer,
+  NewProduct,
+  NewRelease,
+  NewToken,
+  Page,
+  Problem,
+  ProductView,
+  Publication,
+  KeyAgeView,
+  ReleaseCheckView,
+  ReleaseDiffView,
+  ReleaseView,
+  Scope,
+  StorageView,
+  TokenView,
+  WantedHead,
 } from './api.ts'
 export type { ReleaseServer, ReleaseServerOptions } from './server.ts'
 export type { ServerContext, ServerLog } from './context.ts'
 export type { BlobInfo, BlobStore, ByteRange, ByteStream, PresignedUpload, PutOptions } from './storage/blob-store.ts'
 export type { FolderBlobStoreOptions } from './storage/folder-blob-store.ts'
 export type {
-  ListQuery, MetadataStore, NewRecord, NotificationListener, RecordReader, RecordWriter, StoredRecord,
+  ListQuery,
+  MetadataStore,
+  NewRecord,
+  NotificationListener,
+  RecordReader,
+  RecordWriter,
+  StoredRecord,
 } from './storage/metadata-store.ts'
 export type { ExportReport } from './export-static.ts'
 export type { MigrationReport, Stores } from './migrate.ts'

@@ -21,7 +21,13 @@ export const keyPolicyDays = { identity: 365, release: 180, head: 90, content: 1
 
 type Kind = KeyAgeView['kind']
 
-interface Known { readonly name: string; readonly owner: string | null; readonly state: KeyAgeView['state']; readonly sinceMs: number | undefined; readonly untilMs?: number | undefined }
+interface Known {
+  readonly name: string
+  readonly owner: string | null
+  readonly state: KeyAgeView['state']
+  readonly sinceMs: number | undefined
+  readonly untilMs?: number | undefined
+}
 
 /** Puts a key into its place in time. Only a key in force is ever due. */
 function aged(kind: Kind, { name, owner, state, sinceMs, untilMs }: Known, nowMs: number): KeyAgeView {
@@ -29,7 +35,10 @@ function aged(kind: Kind, { name, owner, state, sinceMs, untilMs }: Known, nowMs
   const dueMs = sinceMs === undefined || state !== 'active' ? undefined : sinceMs + life
   const soonMs = sinceMs === undefined ? 0 : sinceMs + life * soonShare
   return {
-    kind, name, owner, state,
+    kind,
+    name,
+    owner,
+    state,
     since: sinceMs === undefined ? null : timestamp(sinceMs),
     age_days: sinceMs === undefined ? null : Math.max(0, Math.floor((nowMs - sinceMs) / day)),
     due: dueMs === undefined ? null : timestamp(dueMs),
@@ -40,17 +49,24 @@ function aged(kind: Kind, { name, owner, state, sinceMs, untilMs }: Known, nowMs
 
 /** Role documents that were ever in force, oldest first. */
 async function allRoles(context: ServerContext, product: string): Promise<RoleDocument[]> {
-  const found = await context.metadata.list('documents', { prefix: documentKey(product, undefined, 'roles/'), bodies: true })
-  return found.flatMap(({ body }) => (body === undefined ? [] : [parseRoles(body)])).toSorted((a, b) => a.version - b.version)
+  const found = await context.metadata.list('documents', {
+    prefix: documentKey(product, undefined, 'roles/'),
+    bodies: true,
+  })
+  return found
+    .flatMap(({ body }) => (body === undefined ? [] : [parseRoles(body)]))
+    .toSorted((a, b) => a.version - b.version)
 }
 
 function roleKeys(roles: readonly RoleDocument[], nowMs: number): KeyAgeView[] {
   const inForce = roles.at(-1)
   if (inForce === undefined) return []
-  return (['release', 'head'] as const).flatMap((kind) => inForce.roles[kind].keys.map((name) => {
-    const first = roles.find((document) => document.roles[kind].keys.includes(name)) ?? inForce
-    return aged(kind, { name, owner: null, state: 'active', sinceMs: Date.parse(first.issuedAt) }, nowMs)
-  }))
+  return (['release', 'head'] as const).flatMap((kind) =>
+    inForce.roles[kind].keys.map((name) => {
+      const first = roles.find((document) => document.roles[kind].keys.includes(name)) ?? inForce
+      return aged(kind, { name, owner: null, state: 'active', sinceMs: Date.parse(first.issuedAt) }, nowMs)
+    }),
+  )
 }
 
 /** Content keys as the offered manifests list them; since when is remembered from the first draft that named them. */
@@ -61,7 +77,11 @@ async function contentKeys(context: ServerContext, product: string, nowMs: numbe
     if (manifest === null) continue
     for (const { keyId, status } of parseManifest(await readManifestBytes(context, manifest)).contentKeys) {
       if (found.get(keyId)?.state === 'revoked') continue
-      const sinceMs = ((await context.metadata.get('content-keys', contentKeyName(product, keyId)))?.value as { first_ms: number } | undefined)?.first_ms
+      const sinceMs = (
+        (await context.metadata.get('content-keys', contentKeyName(product, keyId)))?.value as
+          | { first_ms: number }
+          | undefined
+      )?.first_ms
       found.set(keyId, aged('content', { name: String(keyId), owner: null, state: status, sinceMs }, nowMs))
     }
   }
@@ -69,18 +89,37 @@ async function contentKeys(context: ServerContext, product: string, nowMs: numbe
 }
 
 const transportStates: Readonly<Partial<Record<KeyVerdict['verdict'], KeyAgeView['state']>>> = {
-  ok: 'active', legacy: 'active', next: 'next', retiring: 'retiring', retired: 'retired', revoked: 'revoked',
+  ok: 'active',
+  legacy: 'active',
+  next: 'next',
+  retiring: 'retiring',
+  retired: 'retired',
+  revoked: 'revoked',
 }
 
-async function transportKeys(context: ServerContext, identities: readonly string[], nowMs: number): Promise<KeyAgeView[]> {
+async function transportKeys(
+  context: ServerContext,
+  identities: readonly string[],
+  nowMs: number,
+): Promise<KeyAgeView[]> {
   const views: KeyAgeView[] = []
   for (const identity of identities) {
-    const verdicts = await lookUpKeys(ownDirectory(context.metadata), parseIdentityName(identity), new KeyFloors(), { nowS: Math.floor(nowMs / 1000) })
+    const verdicts = await lookUpKeys(ownDirectory(context.metadata), parseIdentityName(identity), new KeyFloors(), {
+      nowS: Math.floor(nowMs / 1000),
+    })
     for (const { device, publicKey, verdict, untilS } of verdicts) {
-      const file = (await context.metadata.get('key-files', `${identity}${RECORD_PATH}${device}`))?.value as { first_ms?: number } | undefined
+      const file = (await context.metadata.get('key-files', `${identity}${RECORD_PATH}${device}`))?.value as
+        | { first_ms?: number }
+        | undefined
       const name = publicKey === undefined ? device : `${device} ${hexEncode(publicKey).slice(0, 16)}`
       const until = untilS === undefined ? {} : { untilMs: untilS * 1000 }
-      views.push(aged('transport', { name, owner: identity, state: transportStates[verdict] ?? 'unusable', sinceMs: file?.first_ms, ...until }, nowMs))
+      views.push(
+        aged(
+          'transport',
+          { name, owner: identity, state: transportStates[verdict] ?? 'unusable', sinceMs: file?.first_ms, ...until },
+          nowMs,
+        ),
+      )
     }
   }
   return views
@@ -94,10 +133,24 @@ export async function keyAges(context: ServerContext, product: string): Promise<
   const { log } = await viewProduct(context.metadata, product)
   // Role documents are sealed by inceptions and rotations alone, so the newest one is as old as the identity's key.
   const sinceMs = roles.at(-1)?.issuedAt
-  const identity = log === null ? [] : [aged('identity', { name: `event ${log.sn}`, owner: null, state: 'active', sinceMs: sinceMs === undefined ? undefined : Date.parse(sinceMs) }, now)]
+  const identity =
+    log === null
+      ? []
+      : [
+          aged(
+            'identity',
+            {
+              name: `event ${log.sn}`,
+              owner: null,
+              state: 'active',
+              sinceMs: sinceMs === undefined ? undefined : Date.parse(sinceMs),
+            },
+            now,
+          ),
+        ]
   return [
-    ...await contentKeys(context, product, now),
-    ...await transportKeys(context, roles.at(-1)?.transport ?? [], now),
+    ...(await contentKeys(context, product, now)),
+    ...(await transportKeys(context, roles.at(-1)?.transport ?? [], now)),
     ...roleKeys(roles, now),
     ...identity,
   ]

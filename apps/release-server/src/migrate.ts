@@ -28,7 +28,11 @@ const pageSize = 500
  *
  * @throws ServerError `SRV_CONFLICT` when the target belongs to another server, `SRV_STORAGE` when the sides differ.
  */
-export async function migrate(from: Stores, to: Stores, onProgress: (blobs: number) => void = () => undefined): Promise<MigrationReport> {
+export async function migrate(
+  from: Stores,
+  to: Stores,
+  onProgress: (blobs: number) => void = () => undefined,
+): Promise<MigrationReport> {
   await requireEmptyOrOurs(from.metadata, to.metadata)
   let blobs = 0
   let blobsCopied = 0
@@ -60,7 +64,7 @@ async function requireEmptyOrOurs(from: MetadataStore, to: MetadataStore): Promi
 
 /** Collections of either side that move. */
 async function moving(from: MetadataStore, to: MetadataStore): Promise<string[]> {
-  const names = new Set([...await from.collections(), ...await to.collections()])
+  const names = new Set([...(await from.collections()), ...(await to.collections())])
   return [...names].filter((name) => !staying.has(name)).toSorted()
 }
 
@@ -69,7 +73,11 @@ async function copyRecords(from: MetadataStore, to: MetadataStore): Promise<numb
   for (const collection of await moving(from, to)) {
     const keys = new Set<string>()
     for (let after: string | undefined; ;) {
-      const page = await from.list(collection, { limit: pageSize, bodies: true, ...(after === undefined ? {} : { after }) })
+      const page = await from.list(collection, {
+        limit: pageSize,
+        bodies: true,
+        ...(after === undefined ? {} : { after }),
+      })
       await to.transaction(['migrate'], (records) => records.put(collection, ...page))
       count += page.length
       for (const { key } of page) keys.add(key)
@@ -95,8 +103,13 @@ async function removeOthers(to: MetadataStore, collection: string, keys: Readonl
 async function digestOf(store: MetadataStore, collection: string): Promise<string> {
   const hash = createHash('sha256')
   for (let after: string | undefined; ;) {
-    const page = await store.list(collection, { limit: pageSize, bodies: true, ...(after === undefined ? {} : { after }) })
-    for (const { key, value, body } of page) hash.update(JSON.stringify([key, value, body === undefined ? null : Buffer.from(body).toString('base64')]))
+    const page = await store.list(collection, {
+      limit: pageSize,
+      bodies: true,
+      ...(after === undefined ? {} : { after }),
+    })
+    for (const { key, value, body } of page)
+      hash.update(JSON.stringify([key, value, body === undefined ? null : Buffer.from(body).toString('base64')]))
     after = page.at(-1)?.key
     if (page.length < pageSize) return hash.digest('hex')
   }
@@ -104,8 +117,11 @@ async function digestOf(store: MetadataStore, collection: string): Promise<strin
 
 async function compare(from: MetadataStore, to: MetadataStore): Promise<void> {
   for (const collection of await moving(from, to)) {
-    if (await digestOf(from, collection) !== await digestOf(to, collection)) {
-      throw new ServerError('SRV_STORAGE', `The copy differs from the original in "${collection}": was the server written to meanwhile?`)
+    if ((await digestOf(from, collection)) !== (await digestOf(to, collection))) {
+      throw new ServerError(
+        'SRV_STORAGE',
+        `The copy differs from the original in "${collection}": was the server written to meanwhile?`,
+      )
     }
   }
 }

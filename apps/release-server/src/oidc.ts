@@ -28,10 +28,24 @@ export function parseOidcRules(text: string): OidcRule[] {
   if (!Array.isArray(parsed)) throw new ServerError('SRV_CONFIG', 'Cannot use the OIDC rules: an array is due')
   return parsed.map((rule: unknown, at) => {
     const { claims, scopes: given, products, channels } = rule as Partial<OidcRule>
-    const fine = typeof claims === 'object' && claims !== null && Object.keys(claims).length > 0 && Object.values(claims).every((value) => typeof value === 'string' && value !== '*')
-      && Array.isArray(given) && given.every((scope) => scopes.includes(scope as Scope))
-    if (!fine) throw new ServerError('SRV_CONFIG', `Cannot use OIDC rule ${at + 1}: claims (none of them just "*") and known scopes are due`)
-    return { claims, scopes: given as Scope[], ...(products === undefined ? {} : { products }), ...(channels === undefined ? {} : { channels }) }
+    const fine =
+      typeof claims === 'object' &&
+      claims !== null &&
+      Object.keys(claims).length > 0 &&
+      Object.values(claims).every((value) => typeof value === 'string' && value !== '*') &&
+      Array.isArray(given) &&
+      given.every((scope) => scopes.includes(scope as Scope))
+    if (!fine)
+      throw new ServerError(
+        'SRV_CONFIG',
+        `Cannot use OIDC rule ${at + 1}: claims (none of them just "*") and known scopes are due`,
+      )
+    return {
+      claims,
+      scopes: given as Scope[],
+      ...(products === undefined ? {} : { products }),
+      ...(channels === undefined ? {} : { channels }),
+    }
   })
 }
 
@@ -59,10 +73,22 @@ export class OidcChecker {
    */
   async authenticate(token: string): Promise<Actor> {
     const { issuer, audience, rules, clock = Date.now } = this.#settings
-    const claims = await this.#verify(token, { issuer, audience, currentDate: new Date(clock()), algorithms: ['RS256', 'PS256', 'ES256', 'EdDSA'], requiredClaims: ['sub', 'exp', 'iat'], maxTokenAge: '1 day' })
+    const claims = await this.#verify(token, {
+      issuer,
+      audience,
+      currentDate: new Date(clock()),
+      algorithms: ['RS256', 'PS256', 'ES256', 'EdDSA'],
+      requiredClaims: ['sub', 'exp', 'iat'],
+      maxTokenAge: '1 day',
+    })
     const rule = rules.find((candidate) => fits(claims, candidate))
     if (rule === undefined) throw new ServerError('SRV_AUTH', 'No rule gives the holder of this token anything')
-    return { name: `oidc:${claims.sub ?? ''}`.slice(0, 200), scopes: rule.scopes, products: rule.products ?? [], channels: rule.channels ?? [] }
+    return {
+      name: `oidc:${claims.sub ?? ''}`.slice(0, 200),
+      scopes: rule.scopes,
+      products: rule.products ?? [],
+      channels: rule.channels ?? [],
+    }
   }
 
   async #verify(token: string, options: Parameters<typeof jwtVerify>[2]): Promise<JWTPayload> {
@@ -75,13 +101,18 @@ export class OidcChecker {
       return (await jwtVerify(token, keys, options)).payload
     } catch (error) {
       const unreachable = error instanceof errors.JWKSTimeout || !(error instanceof errors.JOSEError)
-      throw unreachable ? new ServerError('SRV_UNAVAILABLE', 'The issuer of OIDC tokens does not answer', { cause: error }) : new ServerError('SRV_AUTH', 'The OIDC token is not valid', { cause: error })
+      throw unreachable
+        ? new ServerError('SRV_UNAVAILABLE', 'The issuer of OIDC tokens does not answer', { cause: error })
+        : new ServerError('SRV_AUTH', 'The OIDC token is not valid', { cause: error })
     }
   }
 
   async #discover(): Promise<JWTVerifyGetKey> {
     const { issuer } = this.#settings
-    const answer = await (this.#settings.fetch ?? fetch)(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, { signal: AbortSignal.timeout(5000) })
+    const answer = await (this.#settings.fetch ?? fetch)(
+      `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`,
+      { signal: AbortSignal.timeout(5000) },
+    )
     const { jwks_uri: uri, issuer: named } = (await answer.json()) as { jwks_uri?: string; issuer?: string }
     if (named !== issuer || uri === undefined) throw new Error('The issuer describes itself under another name')
     return createRemoteJWKSet(new URL(uri), { timeoutDuration: 5000 })

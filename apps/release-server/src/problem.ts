@@ -39,7 +39,8 @@ export class ListedError extends ServerError {
  * id: no stack, no path.
  */
 export function problemAnswer(error: unknown, requestId: string): ProblemAnswer {
-  const known = error instanceof KeyturnError ? error : new ServerError('SRV_INTERNAL', 'The server failed', { cause: error })
+  const known =
+    error instanceof KeyturnError ? error : new ServerError('SRV_INTERNAL', 'The server failed', { cause: error })
   const quiet = known.kind === 'bug' || (known.kind === 'io' && !/^(UP_|BLOB_)/.test(known.code))
   const status = httpStatus(known)
   const retryAfter = known.details['retryAfterS'] ?? (status === 503 ? 2 : undefined)

@@ -28,23 +28,35 @@ export async function readProduct(records: RecordReader, slug: string): Promise<
 }
 
 /** Creates a product; the same again is answered with the one that is there, another of that name is a conflict. */
-export async function createProduct(context: ServerContext, product: NewProduct, caller: Caller): Promise<{ created: boolean; view: ProductView }> {
+export async function createProduct(
+  context: ServerContext,
+  product: NewProduct,
+  caller: Caller,
+): Promise<{ created: boolean; view: ProductView }> {
   if (parseTrustRoot(product.pin).kind !== 'kel') {
-    throw new ServerError('SRV_REQUEST', `Cannot create product "${product.slug}" under pinned keys: releases are published under an identity`, {
-      hint: 'Make one with keyturn init; installs with pinned keys are served too, by manifest.json.sig of the old key (--legacy-key-file)',
-    })
+    throw new ServerError(
+      'SRV_REQUEST',
+      `Cannot create product "${product.slug}" under pinned keys: releases are published under an identity`,
+      {
+        hint: 'Make one with keyturn init; installs with pinned keys are served too, by manifest.json.sig of the old key (--legacy-key-file)',
+      },
+    )
   }
   const now = context.clock()
   const created = await context.metadata.transaction([auditLock, 'products'], async (records) => {
     const others = await records.list('products')
     const old = others.find((record) => record.key === product.slug)?.value as unknown as StoredProduct | undefined
     if (old !== undefined) {
-      if (old.pin !== product.pin) throw new ServerError('SRV_CONFLICT', `Product "${product.slug}" exists with another pin`)
+      if (old.pin !== product.pin)
+        throw new ServerError('SRV_CONFLICT', `Product "${product.slug}" exists with another pin`)
       return false
     }
     const isDefault = product.is_default ?? others.length === 0
     const demoted = others.filter(({ value }) => isDefault && (value as JsonObject)['is_default'] === true)
-    await records.put('products', ...demoted.map(({ key, value }) => ({ key, value: { ...(value as JsonObject), is_default: false } })))
+    await records.put(
+      'products',
+      ...demoted.map(({ key, value }) => ({ key, value: { ...(value as JsonObject), is_default: false } })),
+    )
     const stored: StoredProduct = {
       slug: product.slug,
       name: product.name ?? product.slug,
@@ -55,7 +67,12 @@ export async function createProduct(context: ServerContext, product: NewProduct,
       created_at: timestamp(now),
     }
     await records.put('products', { key: product.slug, value: stored as unknown as JsonObject })
-    await appendAudit(records, now, { ...caller, action: 'product.create', target: product.slug, facts: { pin: product.pin } })
+    await appendAudit(records, now, {
+      ...caller,
+      action: 'product.create',
+      target: product.slug,
+      facts: { pin: product.pin },
+    })
     await records.notify('products', product.slug)
     return true
   })
@@ -67,8 +84,14 @@ export async function viewProduct(records: RecordReader, slug: string): Promise<
   const product = await readProduct(records, slug)
   const trust = (await records.get('trust', slug))?.body
   const state = trust === undefined ? undefined : parseTrustState(trust)
-  const rolesBytes = state?.roles === undefined ? undefined : (await records.get('documents', documentKey(slug, undefined, rolesName(state.roles.version))))?.body
-  const roles = state?.roles === undefined || rolesBytes === undefined ? null : { ...state.roles, expires_at: parseRoles(rolesBytes).expiresAt }
+  const rolesBytes =
+    state?.roles === undefined
+      ? undefined
+      : (await records.get('documents', documentKey(slug, undefined, rolesName(state.roles.version))))?.body
+  const roles =
+    state?.roles === undefined || rolesBytes === undefined
+      ? null
+      : { ...state.roles, expires_at: parseRoles(rolesBytes).expiresAt }
   return { ...product, log: state?.log ?? null, roles }
 }
 
@@ -76,25 +99,44 @@ export async function viewProduct(records: RecordReader, slug: string): Promise<
 export async function rolesInForce(records: RecordReader, slug: string): Promise<RoleDocument> {
   const trust = (await records.get('trust', slug))?.body
   const version = trust === undefined ? undefined : parseTrustState(trust).roles?.version
-  const bytes = version === undefined ? undefined : (await records.get('documents', documentKey(slug, undefined, rolesName(version))))?.body
-  if (bytes === undefined) throw new ServerError('SRV_PRODUCT_TRUST', `Product "${slug}" has no accepted key event log yet`)
+  const bytes =
+    version === undefined
+      ? undefined
+      : (await records.get('documents', documentKey(slug, undefined, rolesName(version))))?.body
+  if (bytes === undefined)
+    throw new ServerError('SRV_PRODUCT_TRUST', `Product "${slug}" has no accepted key event log yet`)
   return parseRoles(bytes)
 }
 
 /** Takes a role document; it waits, out of sight, for the log that seals it. One that is in force never changes. */
-export async function stageRoles(context: ServerContext, slug: string, version: number, bytes: Uint8Array, caller: Caller): Promise<void> {
+export async function stageRoles(
+  context: ServerContext,
+  slug: string,
+  version: number,
+  bytes: Uint8Array,
+  caller: Caller,
+): Promise<void> {
   const roles = parseRoles(bytes)
   if (roles.product !== slug || roles.version !== version) {
-    throw new ServerError('SRV_REQUEST', `Cannot take this role document: it is version ${roles.version} of "${roles.product}"`)
+    throw new ServerError(
+      'SRV_REQUEST',
+      `Cannot take this role document: it is version ${roles.version} of "${roles.product}"`,
+    )
   }
   const now = context.clock()
   await context.metadata.transaction([auditLock, productLock(slug)], async (records) => {
     await readProduct(records, slug)
     const inForce = (await records.get('documents', documentKey(slug, undefined, rolesName(version))))?.body
     if (inForce !== undefined && equalBytes(inForce, bytes)) return
-    if (inForce !== undefined) throw new ServerError('PUB_TAKEN', `Role document ${version} of "${slug}" is published and never changes`)
+    if (inForce !== undefined)
+      throw new ServerError('PUB_TAKEN', `Role document ${version} of "${slug}" is published and never changes`)
     await records.put('staged-roles', { key: `${slug}/${version}`, value: {}, body: bytes })
-    await appendAudit(records, now, { ...caller, action: 'roles.stage', target: `${slug}/roles/${version}`, facts: { sha256: sha256Hex(bytes) } })
+    await appendAudit(records, now, {
+      ...caller,
+      action: 'roles.stage',
+      target: `${slug}/roles/${version}`,
+      facts: { sha256: sha256Hex(bytes) },
+    })
   })
 }
 
@@ -103,6 +145,9 @@ export async function storeAuthority(records: RecordWriter, slug: string, author
   const { log, logBytes, roles, rolesBytes } = authority
   const rolesKey = documentKey(slug, undefined, rolesName(roles.version))
   // The sealed document first: who sees the log can have what it seals.
-  await records.put('documents', documentRecord(rolesKey, rolesBytes), { ...documentRecord(documentKey(slug, undefined, logName(log.prefix)), logBytes), body: logBytes })
+  await records.put('documents', documentRecord(rolesKey, rolesBytes), {
+    ...documentRecord(documentKey(slug, undefined, logName(log.prefix)), logBytes),
+    body: logBytes,
+  })
   await records.delete('staged-roles', `${slug}/${roles.version}`)
 }

@@ -11,7 +11,16 @@ import { ListedError } from './problem.ts'
 import { productLock, readProduct, rolesInForce, storeAuthority } from './products.ts'
 import type { StoredProduct } from './products.ts'
 import { documentKey, documentRecord } from './public/documents.ts'
-import { blobsOf, putRelease, putSignatures, readManifestBytes, readRelease, readSignatures, releaseRule, requireBlobs } from './releases.ts'
+import {
+  blobsOf,
+  putRelease,
+  putSignatures,
+  readManifestBytes,
+  readRelease,
+  readSignatures,
+  releaseRule,
+  requireBlobs,
+} from './releases.ts'
 import type { StoredSignatures } from './releases.ts'
 import type { RecordReader, RecordWriter } from './storage/metadata-store.ts'
 import { judge, judgeAuthority, readTrustState, refusal, storeTrustState } from './trust.ts'
@@ -30,7 +39,11 @@ export interface PublishRequest {
 }
 
 /** Reads a channel; `undefined` when nothing was ever published or asked for on it. */
-export async function readChannel(records: RecordReader, product: string, channel: string): Promise<ChannelView | undefined> {
+export async function readChannel(
+  records: RecordReader,
+  product: string,
+  channel: string,
+): Promise<ChannelView | undefined> {
   return (await records.get('channels', `${product}/${channel}`))?.value as unknown as ChannelView | undefined
 }
 
@@ -75,16 +88,30 @@ export async function publish(context: ServerContext, request: PublishRequest, c
     const signatures = await chosenSignatures(records, release, request.signatures)
     const fallback = await readFallback(context, records, request)
     const proposed = {
-      log: request.log, roles: request.roles, head: request.head, manifest, signatures: signatures.envelope,
-      fallback: fallback === undefined ? undefined : { manifest: fallback.manifest, signatures: fallback.signatures.envelope },
+      log: request.log,
+      roles: request.roles,
+      head: request.head,
+      manifest,
+      signatures: signatures.envelope,
+      fallback:
+        fallback === undefined ? undefined : { manifest: fallback.manifest, signatures: fallback.signatures.envelope },
     }
     const state = await readTrustState(records, product, stored.pin)
-    const accepted = await requireAccepted(records, state, { product, pin: stored.pin, channel, nowMs: now }, proposed, release)
+    const accepted = await requireAccepted(
+      records,
+      state,
+      { product, pin: stored.pin, channel, nowMs: now },
+      proposed,
+      release,
+    )
     const { head } = accepted
-    if (head.manifest.sha256 !== release.sha256) throw new ServerError('PUB_UNKNOWN_RELEASE', `The head pins other bytes than release ${release.version} has`)
+    if (head.manifest.sha256 !== release.sha256)
+      throw new ServerError('PUB_UNKNOWN_RELEASE', `The head pins other bytes than release ${release.version} has`)
     await requireBlobs(records, [...blobsOf(accepted.manifest), release.sha256], now)
-    if (head.fallback !== undefined) await requireFallback(records, stored, accepted.state, channel, head.fallback, proposed, fallback, now)
-    if (request.log !== undefined) await requireOthersKeep(context, records, stored, accepted.state, proposed, now, channel)
+    if (head.fallback !== undefined)
+      await requireFallback(records, stored, accepted.state, channel, head.fallback, proposed, fallback, now)
+    if (request.log !== undefined)
+      await requireOthersKeep(context, records, stored, accepted.state, proposed, now, channel)
     await storeAuthority(records, product, accepted.authority)
     await storeTrustState(records, product, accepted.state)
     await writeTree(records, release, manifest, signatures, request.head)
@@ -93,8 +120,15 @@ export async function publish(context: ServerContext, request: PublishRequest, c
     const view = channelView(request, head, accepted.state.channels[channel]?.headSha256 ?? '', now)
     await putChannel(records, view)
     await appendAudit(records, now, {
-      ...caller, action: 'channel.publish', target: `${product}/${channel}`,
-      facts: { version: release.version, sequence: release.sequence, head_sequence: head.sequence, percent: head.rollout?.percent ?? 100 },
+      ...caller,
+      action: 'channel.publish',
+      target: `${product}/${channel}`,
+      facts: {
+        version: release.version,
+        sequence: release.sequence,
+        head_sequence: head.sequence,
+        percent: head.rollout?.percent ?? 100,
+      },
     })
     await records.notify('documents', product)
     return view
@@ -105,11 +139,19 @@ async function requireHead(records: RecordReader, { product, channel, ifHeadSequ
   if (ifHeadSequence === undefined) return
   const current = (await readChannel(records, product, channel))?.head?.sequence ?? 0
   if (current !== ifHeadSequence) {
-    throw new ServerError('PUB_STALE', `Channel "${channel}" is at head ${current}, the publisher looked at ${ifHeadSequence}`, { details: { head: current } })
+    throw new ServerError(
+      'PUB_STALE',
+      `Channel "${channel}" is at head ${current}, the publisher looked at ${ifHeadSequence}`,
+      { details: { head: current } },
+    )
   }
 }
 
-async function chosenSignatures(records: RecordReader, release: ReleaseView, fresh: Uint8Array | undefined): Promise<StoredSignatures> {
+async function chosenSignatures(
+  records: RecordReader,
+  release: ReleaseView,
+  fresh: Uint8Array | undefined,
+): Promise<StoredSignatures> {
   const old = await readSignatures(records, release)
   return fresh === undefined ? old : { envelope: fresh, legacy: old.legacy }
 }
@@ -123,39 +165,73 @@ interface AcceptedHead {
 }
 
 async function requireAccepted(
-  records: RecordReader, state: TrustState, about: Parameters<typeof judge>[2], proposed: ProposedDocuments & { manifest: Uint8Array; signatures: Uint8Array }, release: ReleaseView,
+  records: RecordReader,
+  state: TrustState,
+  about: Parameters<typeof judge>[2],
+  proposed: ProposedDocuments & { manifest: Uint8Array; signatures: Uint8Array },
+  release: ReleaseView,
 ): Promise<AcceptedHead> {
   const decision = await judge(records, state, about, proposed)
   if (decision.outcome === 'refused') throw refusal(decision.error)
   const { head, authority } = decision
   if (head === undefined || authority === undefined) throw new TypeError('Cannot publish: accepted without a head')
-  if (decision.outcome === 'accepted' && decision.offer === 'manifest') return { head, authority, state: decision.state, manifest: decision.manifest }
+  if (decision.outcome === 'accepted' && decision.offer === 'manifest')
+    return { head, authority, state: decision.state, manifest: decision.manifest }
   // A halted head offers its fallback to whoever asks, so its release was not looked at; it was when it was first offered.
   if (head.rollout?.paused !== true || release.state !== 'published') {
-    throw new ServerError('PUB_ROLLBACK', `The head offers less than the channel has had: release ${head.manifest.version} was not offered before, or is older`)
+    throw new ServerError(
+      'PUB_ROLLBACK',
+      `The head offers less than the channel has had: release ${head.manifest.version} was not offered before, or is older`,
+    )
   }
   verifyManifestSignatures(proposed.manifest, proposed.signatures, releaseRule(authority.roles))
   return { head, authority, state: decision.state, manifest: parseManifest(proposed.manifest) }
 }
 
-interface FallbackRelease { readonly release: ReleaseView; readonly manifest: Uint8Array; readonly signatures: StoredSignatures }
+interface FallbackRelease {
+  readonly release: ReleaseView
+  readonly manifest: Uint8Array
+  readonly signatures: StoredSignatures
+}
 
 /** The release that a head, not yet verified, names as its fallback: it is only fetched here. */
-async function readFallback(context: ServerContext, records: RecordReader, request: PublishRequest): Promise<FallbackRelease | undefined> {
+async function readFallback(
+  context: ServerContext,
+  records: RecordReader,
+  request: PublishRequest,
+): Promise<FallbackRelease | undefined> {
   const pin = parseHead(parseHeadEnvelope(request.head).payload).fallback
   if (pin === undefined) return undefined
   const release = await readRelease(records, request.product, request.channel, pin.version).catch(() => undefined)
   if (release?.sha256 !== pin.sha256) {
-    throw new ServerError('PUB_UNKNOWN_RELEASE', `The fallback ${pin.version} of the head is not a release of this channel`)
+    throw new ServerError(
+      'PUB_UNKNOWN_RELEASE',
+      `The fallback ${pin.version} of the head is not a release of this channel`,
+    )
   }
-  return { release, manifest: await readManifestBytes(context, release), signatures: await readSignatures(records, release) }
+  return {
+    release,
+    manifest: await readManifestBytes(context, release),
+    signatures: await readSignatures(records, release),
+  }
 }
 
 /** Those outside a rollout get the fallback: it has to be here, whole and rightly signed, too. */
 async function requireFallback(
-  records: RecordWriter, product: StoredProduct, state: TrustState, channel: string, pin: ManifestPin, proposed: ProposedDocuments, fallback: FallbackRelease | undefined, now: number,
+  records: RecordWriter,
+  product: StoredProduct,
+  state: TrustState,
+  channel: string,
+  pin: ManifestPin,
+  proposed: ProposedDocuments,
+  fallback: FallbackRelease | undefined,
+  now: number,
 ): Promise<void> {
-  if (fallback?.release.sha256 !== pin.sha256) throw new ServerError('PUB_UNKNOWN_RELEASE', `The fallback ${pin.version} of the head is not a release of this channel`)
+  if (fallback?.release.sha256 !== pin.sha256)
+    throw new ServerError(
+      'PUB_UNKNOWN_RELEASE',
+      `The fallback ${pin.version} of the head is not a release of this channel`,
+    )
   const about = { product: product.slug, pin: product.pin, channel, nowMs: now, cohort: 'out' as const }
   const decision = await judge(records, withoutManifestFloor(state, channel), about, proposed)
   if (decision.outcome === 'refused') throw refusal(decision.error)
@@ -173,7 +249,13 @@ function withoutManifestFloor(state: TrustState, channel: string): TrustState {
  * is done together with signing again.
  */
 async function requireOthersKeep(
-  context: ServerContext, records: RecordReader, product: StoredProduct, state: TrustState, proposed: ProposedDocuments, now: number, except?: string,
+  context: ServerContext,
+  records: RecordReader,
+  product: StoredProduct,
+  state: TrustState,
+  proposed: ProposedDocuments,
+  now: number,
+  except?: string,
 ): Promise<void> {
   const broken: string[] = []
   const channels = await records.list('channels', { prefix: `${product.slug}/` })
@@ -184,32 +266,70 @@ async function requireOthersKeep(
     const manifest = await readManifestBytes(context, release)
     const { envelope } = await readSignatures(records, release)
     const about = { product: product.slug, pin: product.pin, channel, nowMs: now }
-    const before = await judge(records, await readTrustState(records, product.slug, product.pin), about, { manifest, signatures: envelope })
-    const after = await judge(records, state, about, { log: proposed.log, roles: proposed.roles, manifest, signatures: envelope })
+    const before = await judge(records, await readTrustState(records, product.slug, product.pin), about, {
+      manifest,
+      signatures: envelope,
+    })
+    const after = await judge(records, state, about, {
+      log: proposed.log,
+      roles: proposed.roles,
+      manifest,
+      signatures: envelope,
+    })
     if (before.outcome !== 'refused' && after.outcome === 'refused') broken.push(`${channel}: ${after.error.code}`)
   }
-  if (broken.length > 0) throw new ListedError('PUB_WOULD_BREAK', `The new log would leave channels without valid signatures: ${broken.join(', ')}`, broken)
+  if (broken.length > 0)
+    throw new ListedError(
+      'PUB_WOULD_BREAK',
+      `The new log would leave channels without valid signatures: ${broken.join(', ')}`,
+      broken,
+    )
 }
 
 /** Files of one release in the history of its channel. */
-async function writeHistory(records: RecordWriter, release: ReleaseView, manifest: Uint8Array, signatures: StoredSignatures): Promise<void> {
+async function writeHistory(
+  records: RecordWriter,
+  release: ReleaseView,
+  manifest: Uint8Array,
+  signatures: StoredSignatures,
+): Promise<void> {
   const { product, channel, version } = release
   const at = (name: string): string => documentKey(product, channel, name)
-  await records.put('documents', documentRecord(at(`manifests/${version}.json`), manifest), documentRecord(at(`manifests/${version}.sigs.json`), signatures.envelope))
-  if (signatures.legacy !== undefined) await records.put('documents', documentRecord(at(`manifests/${version}.json.sig`), signatures.legacy))
+  await records.put(
+    'documents',
+    documentRecord(at(`manifests/${version}.json`), manifest),
+    documentRecord(at(`manifests/${version}.sigs.json`), signatures.envelope),
+  )
+  if (signatures.legacy !== undefined)
+    await records.put('documents', documentRecord(at(`manifests/${version}.json.sig`), signatures.legacy))
 }
 
 /** The whole public face of a channel; one transaction, so the order within it shows to nobody. */
-async function writeTree(records: RecordWriter, release: ReleaseView, manifest: Uint8Array, signatures: StoredSignatures, head: Uint8Array): Promise<void> {
+async function writeTree(
+  records: RecordWriter,
+  release: ReleaseView,
+  manifest: Uint8Array,
+  signatures: StoredSignatures,
+  head: Uint8Array,
+): Promise<void> {
   await writeHistory(records, release, manifest, signatures)
   const at = (name: string): string => documentKey(release.product, release.channel, name)
-  await records.put('documents', documentRecord(at('manifest.sigs.json'), signatures.envelope), documentRecord(at('manifest.json'), manifest))
+  await records.put(
+    'documents',
+    documentRecord(at('manifest.sigs.json'), signatures.envelope),
+    documentRecord(at('manifest.json'), manifest),
+  )
   if (signatures.legacy === undefined) await records.delete('documents', at('manifest.json.sig'))
   else await records.put('documents', documentRecord(at('manifest.json.sig'), signatures.legacy))
   await records.put('documents', documentRecord(at('head.json'), head))
 }
 
-async function noteRelease(records: RecordWriter, release: ReleaseView, signatures: StoredSignatures, now: number): Promise<void> {
+async function noteRelease(
+  records: RecordWriter,
+  release: ReleaseView,
+  signatures: StoredSignatures,
+  now: number,
+): Promise<void> {
   await putRelease(records, { ...release, state: 'published', published_at: release.published_at ?? timestamp(now) })
   await putSignatures(records, release, signatures)
 }
@@ -219,18 +339,36 @@ async function noteRelease(records: RecordWriter, release: ReleaseView, signatur
  *
  * @param force - Let channels lose their valid signatures: for a stolen key, when signing again has to wait.
  */
-export async function replaceLog(context: ServerContext, product: string, log: Uint8Array, force: boolean, caller: Caller): Promise<void> {
+export async function replaceLog(
+  context: ServerContext,
+  product: string,
+  log: Uint8Array,
+  force: boolean,
+  caller: Caller,
+): Promise<void> {
   const now = context.clock()
   await context.metadata.transaction([auditLock, productLock(product)], async (records) => {
     const stored = await readProduct(records, product)
     const state = await readTrustState(records, product, stored.pin)
-    const judged = await judgeAuthority(records, state, { product, pin: stored.pin, channel: stored.default_channel, nowMs: now }, { log })
+    const judged = await judgeAuthority(
+      records,
+      state,
+      { product, pin: stored.pin, channel: stored.default_channel, nowMs: now },
+      { log },
+    )
     if (!force) await requireOthersKeep(context, records, stored, judged.state, { log }, now)
     await storeAuthority(records, product, judged.authority)
     await storeTrustState(records, product, judged.state)
     await appendAudit(records, now, {
-      ...caller, action: 'log.replace', target: product,
-      facts: { sn: judged.state.log?.sn ?? 0, said: judged.state.log?.said ?? '', roles: judged.authority.roles.version, forced: force },
+      ...caller,
+      action: 'log.replace',
+      target: product,
+      facts: {
+        sn: judged.state.log?.sn ?? 0,
+        said: judged.state.log?.said ?? '',
+        roles: judged.authority.roles.version,
+        forced: force,
+      },
     })
     await records.notify('documents', product)
     await records.notify('products', product)
@@ -239,7 +377,12 @@ export async function replaceLog(context: ServerContext, product: string, log: U
 
 /** Renews the signatures of a release: the same bytes, signed again after a turn; nothing is downloaded for it. */
 export async function renewSignatures(
-  context: ServerContext, product: string, channel: string, version: string, fresh: { envelope: Uint8Array; legacy: Uint8Array | undefined }, caller: Caller,
+  context: ServerContext,
+  product: string,
+  channel: string,
+  version: string,
+  fresh: { envelope: Uint8Array; legacy: Uint8Array | undefined },
+  caller: Caller,
 ): Promise<ReleaseView> {
   const release = await readRelease(context.metadata, product, channel, version)
   const manifest = await readManifestBytes(context, release)
@@ -254,7 +397,8 @@ export async function renewSignatures(
     if (current) {
       const at = (name: string): string => documentKey(product, channel, name)
       await records.put('documents', documentRecord(at('manifest.sigs.json'), signatures.envelope))
-      if (signatures.legacy !== undefined) await records.put('documents', documentRecord(at('manifest.json.sig'), signatures.legacy))
+      if (signatures.legacy !== undefined)
+        await records.put('documents', documentRecord(at('manifest.json.sig'), signatures.legacy))
     }
     await appendAudit(records, now, { ...caller, action: 'release.sign', target: `${product}/${channel}/${version}` })
     await records.notify('documents', product)

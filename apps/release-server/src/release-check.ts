@@ -23,9 +23,15 @@ const keptMs = 30 * 86_400_000
 const mostOpen = 16
 
 /** A check of this process that waits or runs; `view` is how it stands. */
-interface OpenCheck { view: ReleaseCheckView; beating: Promise<unknown> }
+interface OpenCheck {
+  view: ReleaseCheckView
+  beating: Promise<unknown>
+}
 
-interface StoredCheck { readonly view: ReleaseCheckView; readonly beat_ms: number }
+interface StoredCheck {
+  readonly view: ReleaseCheckView
+  readonly beat_ms: number
+}
 
 function keyOf(product: string, id: string): string {
   return `${product}/${id}`
@@ -80,16 +86,37 @@ export class ReleaseChecks {
    * @param sample - How many blobs, drawn at random; undefined: all.
    * @throws ServerError `SRV_NOT_FOUND`; `SRV_RATE` while many others wait.
    */
-  async start(product: string, channel: string, version: string, sample: number | undefined, caller: Caller): Promise<ReleaseCheckView> {
+  async start(
+    product: string,
+    channel: string,
+    version: string,
+    sample: number | undefined,
+    caller: Caller,
+  ): Promise<ReleaseCheckView> {
     const { random, clock, metadata } = this.#context
     const release = await readRelease(metadata, product, channel, version)
     const name = JSON.stringify([product, channel, version, sample ?? null])
     const same = this.#open.get(name)
     if (same !== undefined) return same.view
-    if (this.#open.size >= mostOpen) throw new ServerError('SRV_RATE', `${mostOpen} checks wait or run here already`, { details: { retryAfterS: 30 } })
+    if (this.#open.size >= mostOpen)
+      throw new ServerError('SRV_RATE', `${mostOpen} checks wait or run here already`, { details: { retryAfterS: 30 } })
     const view: ReleaseCheckView = {
-      id: base64urlEncode(random(12)), product, channel, version, state: 'running', sample: sample ?? null, signatures: null,
-      blobs: 0, checked: 0, bytes: 0, damaged: [], missing: [], sound: null, error: null, started_at: timestamp(clock()), ended_at: null,
+      id: base64urlEncode(random(12)),
+      product,
+      channel,
+      version,
+      state: 'running',
+      sample: sample ?? null,
+      signatures: null,
+      blobs: 0,
+      checked: 0,
+      bytes: 0,
+      damaged: [],
+      missing: [],
+      sound: null,
+      error: null,
+      started_at: timestamp(clock()),
+      ended_at: null,
     }
     const open: OpenCheck = { view, beating: Promise.resolve() }
     this.#open.set(name, open)
@@ -106,7 +133,9 @@ export class ReleaseChecks {
   async get(product: string, id: string): Promise<ReleaseCheckView> {
     const own = [...this.#open.values()].find(({ view }) => view.id === id && view.product === product)
     if (own !== undefined) return own.view
-    const stored = (await this.#context.metadata.get(collection, keyOf(product, id)))?.value as unknown as StoredCheck | undefined
+    const stored = (await this.#context.metadata.get(collection, keyOf(product, id)))?.value as unknown as
+      | StoredCheck
+      | undefined
     if (stored === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such check')
     const died = stored.view.state === 'running' && this.#context.clock() - stored.beat_ms > silentMs
     return died ? { ...stored.view, state: 'failed', error: 'SRV_UNAVAILABLE' } : stored.view
@@ -122,8 +151,11 @@ export class ReleaseChecks {
   /** Says of every check that waits or runs that it is alive, and how it stands. */
   #beat(): void {
     for (const open of this.#open.values()) {
-      open.beating = open.beating.then(() => this.#store(open.view))
-        .catch((error: unknown) => this.#context.log.warn({ err: String(error), check: open.view.id }, 'how a check stands could not be stored'))
+      open.beating = open.beating
+        .then(() => this.#store(open.view))
+        .catch((error: unknown) =>
+          this.#context.log.warn({ err: String(error), check: open.view.id }, 'how a check stands could not be stored'),
+        )
     }
   }
 
@@ -132,14 +164,19 @@ export class ReleaseChecks {
     this.#open.delete(name)
     // What it said last must not come after its answer.
     await open.beating
-    await this.#end(ended, caller)
-      .catch((cause: unknown) => this.#context.log.error({ err: String(cause), check: ended.id }, 'the answer of a check could not be stored'))
+    await this.#end(ended, caller).catch((cause: unknown) =>
+      this.#context.log.error({ err: String(cause), check: ended.id }, 'the answer of a check could not be stored'),
+    )
   }
 
   async #judge(release: ReleaseView, open: OpenCheck, caller: Caller): Promise<ReleaseCheckView> {
     const manifest = await readManifestBytes(this.#context, release)
     const names = [...new Set([release.sha256, ...blobsOf(parseManifest(manifest))])]
-    open.view = { ...open.view, blobs: names.length, signatures: await signatureVerdict(this.#context, release, manifest) }
+    open.view = {
+      ...open.view,
+      blobs: names.length,
+      signatures: await signatureVerdict(this.#context, release, manifest),
+    }
     for (const name of open.view.sample === null ? names : sampleOf(names, open.view.sample, this.#context.random)) {
       this.#stopped.signal.throwIfAborted()
       open.view = await this.#look(name, open.view, caller)
@@ -149,8 +186,14 @@ export class ReleaseChecks {
   }
 
   #broken(view: ReleaseCheckView, error: unknown): ReleaseCheckView {
-    if (!(error instanceof KeyturnError)) this.#context.log.error({ err: String(error), check: view.id }, 'a check failed')
-    return { ...view, state: 'failed', error: error instanceof KeyturnError ? error.code : this.#stopped.signal.aborted ? 'SRV_UNAVAILABLE' : 'SRV_INTERNAL' }
+    if (!(error instanceof KeyturnError))
+      this.#context.log.error({ err: String(error), check: view.id }, 'a check failed')
+    return {
+      ...view,
+      state: 'failed',
+      error:
+        error instanceof KeyturnError ? error.code : this.#stopped.signal.aborted ? 'SRV_UNAVAILABLE' : 'SRV_INTERNAL',
+    }
   }
 
   async #look(name: string, view: ReleaseCheckView, caller: Caller): Promise<ReleaseCheckView> {
@@ -162,7 +205,8 @@ export class ReleaseChecks {
     }
     const signal = this.#stopped.signal
     // Twice: whoever may only read releases must not have a blob removed by one bad read.
-    if (await isWhole(this.#context, name, { signal }) || await isWhole(this.#context, name, { signal })) return next
+    if ((await isWhole(this.#context, name, { signal })) || (await isWhole(this.#context, name, { signal })))
+      return next
     await setAside(this.#context, name, caller)
     return { ...next, damaged: [...view.damaged, name] }
   }
@@ -171,23 +215,38 @@ export class ReleaseChecks {
     const now = this.#context.clock()
     const done = { ...view, ended_at: timestamp(now) }
     await this.#context.metadata.transaction([auditLock], async (records) => {
-      await records.put(collection, { key: keyOf(view.product, view.id), value: { view: done, beat_ms: now } as unknown as JsonObject })
+      await records.put(collection, {
+        key: keyOf(view.product, view.id),
+        value: { view: done, beat_ms: now } as unknown as JsonObject,
+      })
       await appendAudit(records, now, {
-        ...caller, action: 'release.verify', target: `${view.product}/${view.channel}/${view.version}`,
-        facts: { sound: view.sound, checked: view.checked, damaged: view.damaged.length, missing: view.missing.length, error: view.error },
+        ...caller,
+        action: 'release.verify',
+        target: `${view.product}/${view.channel}/${view.version}`,
+        facts: {
+          sound: view.sound,
+          checked: view.checked,
+          damaged: view.damaged.length,
+          missing: view.missing.length,
+          error: view.error,
+        },
       })
     })
   }
 
   async #store(view: ReleaseCheckView): Promise<void> {
     const value = { view, beat_ms: this.#context.clock() } as unknown as JsonObject
-    await this.#context.metadata.transaction([], (records) => records.put(collection, { key: keyOf(view.product, view.id), value }))
+    await this.#context.metadata.transaction([], (records) =>
+      records.put(collection, { key: keyOf(view.product, view.id), value }),
+    )
   }
 }
 
 /** Forgets checks that are older than 30 days. */
 export async function sweepChecks(context: ServerContext): Promise<void> {
   const records = await context.metadata.list(collection, { limit: 10_000 })
-  const old = records.filter(({ value }) => context.clock() - (value as unknown as StoredCheck).beat_ms > keptMs).map(({ key }) => key)
+  const old = records
+    .filter(({ value }) => context.clock() - (value as unknown as StoredCheck).beat_ms > keptMs)
+    .map(({ key }) => key)
   if (old.length > 0) await context.metadata.transaction([], (writer) => writer.delete(collection, ...old))
 }

@@ -43,22 +43,38 @@ export function releaseRule(roles: RoleDocument): SigningRule {
 }
 
 /** Reads a release by version; `SRV_NOT_FOUND` when there is none on the channel. */
-export async function readRelease(records: RecordReader, product: string, channel: string, version: string): Promise<ReleaseView> {
-  const pointer = (await records.get('release-versions', `${product}/${channel}/${version}`))?.value as { sequence: number } | undefined
-  const found = pointer === undefined ? undefined : await records.get('releases', releaseKey(product, channel, pointer.sequence))
-  if (found === undefined) throw new ServerError('SRV_NOT_FOUND', `There is no release ${version} on channel ${channel}`)
+export async function readRelease(
+  records: RecordReader,
+  product: string,
+  channel: string,
+  version: string,
+): Promise<ReleaseView> {
+  const pointer = (await records.get('release-versions', `${product}/${channel}/${version}`))?.value as
+    | { sequence: number }
+    | undefined
+  const found =
+    pointer === undefined ? undefined : await records.get('releases', releaseKey(product, channel, pointer.sequence))
+  if (found === undefined)
+    throw new ServerError('SRV_NOT_FOUND', `There is no release ${version} on channel ${channel}`)
   return found.value as unknown as ReleaseView
 }
 
 /** Stores a release record. */
 export async function putRelease(records: RecordWriter, release: ReleaseView): Promise<void> {
-  await records.put('releases', { key: releaseKey(release.product, release.channel, release.sequence), value: release as unknown as JsonObject })
+  await records.put('releases', {
+    key: releaseKey(release.product, release.channel, release.sequence),
+    value: release as unknown as JsonObject,
+  })
 }
 
 /** Reads the literal bytes of a manifest, checked against its hash. */
-export async function readManifestBytes(context: ServerContext, pin: Pick<ManifestPin, 'sha256' | 'length'>): Promise<Uint8Array> {
+export async function readManifestBytes(
+  context: ServerContext,
+  pin: Pick<ManifestPin, 'sha256' | 'length'>,
+): Promise<Uint8Array> {
   const bytes = await collect(await context.blobs.read(pin.sha256), Math.min(pin.length, maxManifestBytes))
-  if (sha256Hex(bytes) !== pin.sha256) throw new ServerError('BLOB_CORRUPT', `Manifest ${pin.sha256} is damaged in the storage`)
+  if (sha256Hex(bytes) !== pin.sha256)
+    throw new ServerError('BLOB_CORRUPT', `Manifest ${pin.sha256} is damaged in the storage`)
   return bytes
 }
 
@@ -71,13 +87,18 @@ export interface StoredSignatures {
 /** Reads the signatures of a release. */
 export async function readSignatures(records: RecordReader, release: ReleaseView): Promise<StoredSignatures> {
   const found = await records.get('release-signatures', releaseKey(release.product, release.channel, release.sequence))
-  if (found?.body === undefined) throw new ServerError('SRV_STORAGE', `The signatures of release ${release.version} are gone`)
+  if (found?.body === undefined)
+    throw new ServerError('SRV_STORAGE', `The signatures of release ${release.version} are gone`)
   const { legacy } = found.value as { legacy: string | null }
   return { envelope: found.body, legacy: legacy === null ? undefined : base64Decode(legacy) }
 }
 
 /** Stores the signatures of a release. */
-export async function putSignatures(records: RecordWriter, release: ReleaseView, signatures: StoredSignatures): Promise<void> {
+export async function putSignatures(
+  records: RecordWriter,
+  release: ReleaseView,
+  signatures: StoredSignatures,
+): Promise<void> {
   await records.put('release-signatures', {
     key: releaseKey(release.product, release.channel, release.sequence),
     value: { legacy: signatures.legacy === undefined ? null : base64Encode(signatures.legacy) },
@@ -88,17 +109,25 @@ export async function putSignatures(records: RecordWriter, release: ReleaseView,
 /** Throws `PUB_MISSING_BLOBS` with the list unless the server holds everything; what it holds gets a fresh lease. */
 export async function requireBlobs(records: RecordWriter, hashes: readonly string[], now: number): Promise<void> {
   const missing: string[] = []
-  for (let start = 0; start < hashes.length; start += 10_000) missing.push(...await touchBlobs(records, hashes.slice(start, start + 10_000), now))
-  if (missing.length > 0) throw new ListedError('PUB_MISSING_BLOBS', `${missing.length} blobs of the release are missing`, missing)
+  for (let start = 0; start < hashes.length; start += 10_000)
+    missing.push(...(await touchBlobs(records, hashes.slice(start, start + 10_000), now)))
+  if (missing.length > 0)
+    throw new ListedError('PUB_MISSING_BLOBS', `${missing.length} blobs of the release are missing`, missing)
 }
 
-interface ManifestPlace { readonly channel: string; readonly sequence: number }
+interface ManifestPlace {
+  readonly channel: string
+  readonly sequence: number
+}
 
 function placeOf(manifest: ReleaseManifest, product: string): ManifestPlace {
   const { channel, sequence } = manifest
-  if (!isVersion(manifest.version)) throw new ServerError('SRV_REQUEST', 'Cannot take this manifest: its version is no part of an address')
-  if (manifest.product !== product) throw new ServerError('SRV_REQUEST', `Cannot take this manifest: it is about product "${manifest.product ?? ''}"`)
-  if (channel === undefined || sequence === undefined) throw new ServerError('SRV_REQUEST', 'Cannot take this manifest: it names no channel or no sequence')
+  if (!isVersion(manifest.version))
+    throw new ServerError('SRV_REQUEST', 'Cannot take this manifest: its version is no part of an address')
+  if (manifest.product !== product)
+    throw new ServerError('SRV_REQUEST', `Cannot take this manifest: it is about product "${manifest.product ?? ''}"`)
+  if (channel === undefined || sequence === undefined)
+    throw new ServerError('SRV_REQUEST', 'Cannot take this manifest: it names no channel or no sequence')
   return { channel, sequence }
 }
 
@@ -116,7 +145,11 @@ export interface ReleaseParts {
  * @throws ManifestError, ServerError `SRV_PRODUCT_TRUST`, `PUB_TAKEN`, `PUB_MISSING_BLOBS`.
  */
 export async function createRelease(
-  context: ServerContext, product: string, parts: ReleaseParts, caller: Caller, mayUse: (channel: string) => boolean,
+  context: ServerContext,
+  product: string,
+  parts: ReleaseParts,
+  caller: Caller,
+  mayUse: (channel: string) => boolean,
 ): Promise<{ created: boolean; view: ReleaseView }> {
   const rule = releaseRule(await rolesInForce(context.metadata, product))
   verifyManifestSignatures(parts.manifest, parts.signatures, rule)
@@ -125,7 +158,9 @@ export async function createRelease(
   if (!mayUse(channel)) throw new ServerError('SRV_SCOPE', `The token may not use channel "${channel}"`)
   const now = context.clock()
   const view: ReleaseView = {
-    product, channel, sequence,
+    product,
+    channel,
+    sequence,
     version: manifest.version,
     sha256: sha256Hex(parts.manifest),
     length: parts.manifest.length,
@@ -152,32 +187,56 @@ export async function createRelease(
     await noteContentKeys(records, product, manifest, now)
     await putRelease(records, view)
     await putSignatures(records, view, { envelope: parts.signatures, legacy: parts.legacySignature })
-    await appendAudit(records, now, { ...caller, action: 'release.create', target: `${product}/${channel}/${view.version}`, facts: { sequence, sha256: view.sha256 } })
+    await appendAudit(records, now, {
+      ...caller,
+      action: 'release.create',
+      target: `${product}/${channel}/${view.version}`,
+      facts: { sequence, sha256: view.sha256 },
+    })
     return { created: true, view }
   })
 }
 
 /** Remembers when a content key was first seen: manifests tell which keys there are, not since when. */
-async function noteContentKeys(records: RecordWriter, product: string, manifest: ReleaseManifest, now: number): Promise<void> {
-  for (const { keyId } of manifest.contentKeys) await records.insert('content-keys', { key: contentKeyName(product, keyId), value: { first_ms: now } })
+async function noteContentKeys(
+  records: RecordWriter,
+  product: string,
+  manifest: ReleaseManifest,
+  now: number,
+): Promise<void> {
+  for (const { keyId } of manifest.contentKeys)
+    await records.insert('content-keys', { key: contentKeyName(product, keyId), value: { first_ms: now } })
 }
 
 /** The release that already has these very bytes; throws when version or sequence belong to others. */
 async function takenBy(records: RecordReader, view: ReleaseView): Promise<ReleaseView | undefined> {
   const { product, channel, version, sequence, sha256 } = view
-  const pointer = (await records.get('release-versions', `${product}/${channel}/${version}`))?.value as { sequence: number } | undefined
-  const atSequence = (await records.get('releases', releaseKey(product, channel, sequence)))?.value as unknown as ReleaseView | undefined
+  const pointer = (await records.get('release-versions', `${product}/${channel}/${version}`))?.value as
+    | { sequence: number }
+    | undefined
+  const atSequence = (await records.get('releases', releaseKey(product, channel, sequence)))?.value as unknown as
+    | ReleaseView
+    | undefined
   if (pointer === undefined && atSequence === undefined) return undefined
   if (pointer?.sequence === sequence && atSequence?.sha256 === sha256) return atSequence
-  throw new ServerError('PUB_TAKEN', `Version ${version} or sequence ${sequence} on channel "${channel}" is taken by another release`)
+  throw new ServerError(
+    'PUB_TAKEN',
+    `Version ${version} or sequence ${sequence} on channel "${channel}" is taken by another release`,
+  )
 }
 
 /** The same release sent again: its signatures are kept as they are unless the new ones hold more keys. */
-async function mergeSignatures(records: RecordWriter, release: ReleaseView, parts: ReleaseParts, rule: SigningRule): Promise<void> {
+async function mergeSignatures(
+  records: RecordWriter,
+  release: ReleaseView,
+  parts: ReleaseParts,
+  rule: SigningRule,
+): Promise<void> {
   const old = await readSignatures(records, release)
   const more = parseSignatures(parts.signatures).signatures.length > parseSignatures(old.envelope).signatures.length
   const oldHolds = holds(() => verifyManifestSignatures(parts.manifest, old.envelope, rule))
-  if (more || !oldHolds) await putSignatures(records, release, { envelope: parts.signatures, legacy: parts.legacySignature ?? old.legacy })
+  if (more || !oldHolds)
+    await putSignatures(records, release, { envelope: parts.signatures, legacy: parts.legacySignature ?? old.legacy })
 }
 
 function holds(check: () => unknown): boolean {

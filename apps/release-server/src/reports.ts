@@ -15,14 +15,18 @@ export interface ReportCount {
   readonly duration_ms: number
 }
 
-interface Line { count: number; duration_ms: number }
+interface Line {
+  count: number
+  duration_ms: number
+}
 
 const mostLines = 20_000
 const flushMs = 2000
 
 function text(body: JsonObject, name: string, pattern: RegExp, preset: string): string {
   const value = body[name] ?? preset
-  if (typeof value !== 'string' || !pattern.test(value)) throw new ServerError('SRV_REQUEST', `Cannot count the report: ${name} is malformed`)
+  if (typeof value !== 'string' || !pattern.test(value))
+    throw new ServerError('SRV_REQUEST', `Cannot count the report: ${name} is malformed`)
   return value
 }
 
@@ -41,21 +45,35 @@ export class Reports {
 
   /** Counts one report: the reference's body, or the original's (`format`, `version`, `timestamp`). */
   async add(body: JsonValue): Promise<void> {
-    if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new ServerError('SRV_REQUEST', 'Cannot count the report: an object is due')
-    const product = await this.#context.directory.get(body['product'] === undefined ? undefined : text(body, 'product', /^[a-z0-9-]{1,64}$/, ''))
+    if (typeof body !== 'object' || body === null || Array.isArray(body))
+      throw new ServerError('SRV_REQUEST', 'Cannot count the report: an object is due')
+    const product = await this.#context.directory.get(
+      body['product'] === undefined ? undefined : text(body, 'product', /^[a-z0-9-]{1,64}$/, ''),
+    )
     if (product === undefined) return
     const day = new Date(this.#context.clock()).toISOString().slice(0, 10)
     const parts = [
-      product.slug, text(body, 'channel', /^[a-z0-9-]{1,64}$/, product.defaultChannel), day,
-      text(body, 'version', /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/, ''), text(body, 'result', /^[a-z][a-z_-]{0,31}$/, 'updated'), text(body, 'code', /^[A-Z0-9_]{0,64}$/, ''),
+      product.slug,
+      text(body, 'channel', /^[a-z0-9-]{1,64}$/, product.defaultChannel),
+      day,
+      text(body, 'version', /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/, ''),
+      text(body, 'result', /^[a-z][a-z_-]{0,31}$/, 'updated'),
+      text(body, 'code', /^[A-Z0-9_]{0,64}$/, ''),
     ]
     const duration = body['duration_ms'] ?? 0
-    if (typeof duration !== 'number' || duration < 0 || duration > 86_400_000) throw new ServerError('SRV_REQUEST', 'Cannot count the report: duration_ms is malformed')
+    if (typeof duration !== 'number' || duration < 0 || duration > 86_400_000)
+      throw new ServerError('SRV_REQUEST', 'Cannot count the report: duration_ms is malformed')
     const key = parts.join('/')
     const line = this.#lines.get(key)
     if (line === undefined && this.#lines.size >= mostLines) return
     this.#lines.set(key, { count: (line?.count ?? 0) + 1, duration_ms: (line?.duration_ms ?? 0) + duration })
-    this.#timer ??= setTimeout(() => void this.flush().catch((error: unknown) => this.#context.log.warn({ err: String(error) }, 'reports could not be stored')), flushMs).unref()
+    this.#timer ??= setTimeout(
+      () =>
+        void this.flush().catch((error: unknown) =>
+          this.#context.log.warn({ err: String(error) }, 'reports could not be stored'),
+        ),
+      flushMs,
+    ).unref()
   }
 
   /** Stores what was counted. */
@@ -66,10 +84,24 @@ export class Reports {
     this.#lines.clear()
     if (lines.length === 0) return
     await this.#context.metadata.transaction(['reports'], async (records) => {
-      const old = new Map((await records.getMany('reports', lines.map(([key]) => key))).map(({ key, value }) => [key, value as unknown as Line]))
-      await records.put('reports', ...lines.map(([key, line]) => ({
-        key, value: { count: line.count + (old.get(key)?.count ?? 0), duration_ms: line.duration_ms + (old.get(key)?.duration_ms ?? 0) },
-      })))
+      const old = new Map(
+        (
+          await records.getMany(
+            'reports',
+            lines.map(([key]) => key),
+          )
+        ).map(({ key, value }) => [key, value as unknown as Line]),
+      )
+      await records.put(
+        'reports',
+        ...lines.map(([key, line]) => ({
+          key,
+          value: {
+            count: line.count + (old.get(key)?.count ?? 0),
+            duration_ms: line.duration_ms + (old.get(key)?.duration_ms ?? 0),
+          },
+        })),
+      )
     })
   }
 
@@ -77,9 +109,11 @@ export class Reports {
   async list(product: string, since: string): Promise<ReportCount[]> {
     await this.flush()
     const records = await this.#context.metadata.list('reports', { prefix: `${product}/`, limit: 50_000 })
-    return records.map(({ key, value }) => {
-      const [slug = '', channel = '', day = '', version = '', result = '', code = ''] = key.split('/')
-      return { product: slug, channel, day, version, result, code, ...(value as unknown as Line) }
-    }).filter(({ day }) => day >= since)
+    return records
+      .map(({ key, value }) => {
+        const [slug = '', channel = '', day = '', version = '', result = '', code = ''] = key.split('/')
+        return { product: slug, channel, day, version, result, code, ...(value as unknown as Line) }
+      })
+      .filter(({ day }) => day >= since)
   }
 }

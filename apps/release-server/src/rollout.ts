@@ -47,32 +47,61 @@ export function changedHead(head: Head, change: HeadChange, nowMs: number, salt:
  * @throws ServerError `SRV_NOT_FOUND`, `SRV_CONFLICT` when the head has no fallback to fall back to.
  */
 export async function requestHead(
-  context: ServerContext, signer: HeadSigner | undefined, product: string, channel: string, change: HeadChange, caller: Caller,
+  context: ServerContext,
+  signer: HeadSigner | undefined,
+  product: string,
+  channel: string,
+  change: HeadChange,
+  caller: Caller,
 ): Promise<ChannelView> {
   const view = await readChannel(context.metadata, product, channel)
   const bytes = (await context.metadata.get('documents', documentKey(product, channel, 'head.json')))?.body
-  if (view === undefined || view.manifest === null || bytes === undefined) throw new ServerError('SRV_NOT_FOUND', 'Nothing is published on this channel')
+  if (view === undefined || view.manifest === null || bytes === undefined)
+    throw new ServerError('SRV_NOT_FOUND', 'Nothing is published on this channel')
   const head = parseHead(parseHeadEnvelope(bytes).payload)
-  if (head.fallback === undefined) throw new ServerError('SRV_CONFLICT', 'The head names no fallback, so nobody can be kept back: publish one with a rollout')
+  if (head.fallback === undefined)
+    throw new ServerError(
+      'SRV_CONFLICT',
+      'The head names no fallback, so nobody can be kept back: publish one with a rollout',
+    )
   const wanted = await keepWish(context, view, change, caller)
   if (signer === undefined) return wanted
   const next = changedHead(head, change, context.clock(), hexEncode(context.random(16)))
   const signed = await signer.sign(writeHead(next), change.reason)
   if (signed === undefined) return wanted
-  return publish(context, {
-    product, channel, version: next.manifest.version, head: signed, ifHeadSequence: head.sequence, signatures: undefined, log: undefined, roles: undefined,
-  }, caller)
+  return publish(
+    context,
+    {
+      product,
+      channel,
+      version: next.manifest.version,
+      head: signed,
+      ifHeadSequence: head.sequence,
+      signatures: undefined,
+      log: undefined,
+      roles: undefined,
+    },
+    caller,
+  )
 }
 
-async function keepWish(context: ServerContext, view: ChannelView, change: HeadChange, caller: Caller): Promise<ChannelView> {
+async function keepWish(
+  context: ServerContext,
+  view: ChannelView,
+  change: HeadChange,
+  caller: Caller,
+): Promise<ChannelView> {
   const now = context.clock()
   const wanted: WantedHead = { ...change, asked_by: caller.actor, asked_at: timestamp(now) }
   return context.metadata.transaction([auditLock, productLock(view.product)], async (records) => {
-    const fresh = await readChannel(records, view.product, view.channel) ?? view
+    const fresh = (await readChannel(records, view.product, view.channel)) ?? view
     const kept: ChannelView = { ...fresh, wanted }
     await putChannel(records, kept)
     await appendAudit(records, now, {
-      ...caller, action: `channel.${change.action}`, target: `${view.product}/${view.channel}`, facts: { percent: change.percent, reason: change.reason },
+      ...caller,
+      action: `channel.${change.action}`,
+      target: `${view.product}/${view.channel}`,
+      facts: { percent: change.percent, reason: change.reason },
     })
     return kept
   })

@@ -100,17 +100,26 @@ async function openStores(options: ReleaseServerOptions): Promise<{ blobs: BlobS
     return { blobs: options.blobs, metadata: options.metadata }
   }
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
-  const blobs = options.blobs ?? await openFolderBlobStore(join(dataDir, 'blobs'))
+  const blobs = options.blobs ?? (await openFolderBlobStore(join(dataDir, 'blobs')))
   return { blobs, metadata: options.metadata ?? openSqliteMetadataStore(join(dataDir, 'metadata.sqlite')) }
 }
 
-function createContext(options: ReleaseServerOptions, stores: { blobs: BlobStore; metadata: MetadataStore }, requestIds: RequestIds, rates: RateLimits): ServerContext {
+function createContext(
+  options: ReleaseServerOptions,
+  stores: { blobs: BlobStore; metadata: MetadataStore },
+  requestIds: RequestIds,
+  rates: RateLimits,
+): ServerContext {
   const { clock = systemClock, random = systemRandom, log = silentLog, offload } = options
   const { blobs, metadata } = stores
   const documents = new DocumentCache(metadata, blobs, { clock })
   const directory = new ProductDirectory(metadata, clock)
   const tree = new PublicTree({
-    blobs, documents, directory, offload, clock,
+    blobs,
+    documents,
+    directory,
+    offload,
+    clock,
     limit: (request) => rates.publicWait(request),
     requestId: () => requestIds.next(),
     onError: (error, requestId) => log.error({ request_id: requestId, err: describe(error) }, 'public request failed'),
@@ -118,10 +127,21 @@ function createContext(options: ReleaseServerOptions, stores: { blobs: BlobStore
   return { blobs, metadata, documents, directory, tree, clock, random, log }
 }
 
-async function openExchange(context: ServerContext, settings: VaultSettings | undefined, metrics: Metrics): Promise<ExchangeParts | undefined> {
+async function openExchange(
+  context: ServerContext,
+  settings: VaultSettings | undefined,
+  metrics: Metrics,
+): Promise<ExchangeParts | undefined> {
   if (settings === undefined) return undefined
-  const vault = await openServerVault(context.metadata, settings, context.random, () => context.log.warn({}, 'a new, empty vault was made: keep its passphrase'))
-  return { context, vault, keys: new ServerKeys(context, vault), onOutcome: (outcome) => metrics.count('keyturn_runtime_key_exchanges_total', `outcome="${outcome}"`) }
+  const vault = await openServerVault(context.metadata, settings, context.random, () =>
+    context.log.warn({}, 'a new, empty vault was made: keep its passphrase'),
+  )
+  return {
+    context,
+    vault,
+    keys: new ServerKeys(context, vault),
+    onOutcome: (outcome) => metrics.count('keyturn_runtime_key_exchanges_total', `outcome="${outcome}"`),
+  }
 }
 
 /** The version told in the API description. */
@@ -146,26 +166,57 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
   await secrets.sealClear(context)
   const sender = new WebhookSender(context, secrets)
   const upkeep = new Upkeep(context, options.upkeep ?? {}, options.retention ?? {})
-  const authenticator = new Authenticator(context, new TokenChecker(context), options.oidc === undefined ? undefined : new OidcChecker(options.oidc), options.publicUrl)
+  const authenticator = new Authenticator(
+    context,
+    new TokenChecker(context),
+    options.oidc === undefined ? undefined : new OidcChecker(options.oidc),
+    options.publicUrl,
+  )
   let draining = false
   let closing: Promise<void> | undefined
   metrics.gauge('process_resident_memory_bytes', () => process.memoryUsage.rss())
   const app = createApp({
-    context, requestIds, rates,
+    context,
+    requestIds,
+    rates,
     authenticate: (request) => authenticator.authenticate(request),
     onAnswer: (request, reply) => {
-      metrics.count('keyturn_requests_total', `route="${request.routeOptions.url ?? 'none'}",status="${reply.statusCode}"`)
+      metrics.count(
+        'keyturn_requests_total',
+        `route="${request.routeOptions.url ?? 'none'}",status="${reply.statusCode}"`,
+      )
       metrics.observe('keyturn_request_seconds', reply.elapsedTime / 1000)
-      log.info({
-        request_id: request.id, actor: request.actor?.name ?? null, method: request.method, route: request.routeOptions.url ?? null,
-        status: reply.statusCode, duration_ms: Math.round(reply.elapsedTime),
-      }, 'request')
+      log.info(
+        {
+          request_id: request.id,
+          actor: request.actor?.name ?? null,
+          method: request.method,
+          route: request.routeOptions.url ?? null,
+          status: reply.statusCode,
+          duration_ms: Math.round(reply.elapsedTime),
+        },
+        'request',
+      )
     },
     onPublicAnswer: publicCounter(metrics),
-    routes: (instance) => registerRoutes(instance, {
-      context, authenticator, exchange, secrets, version: apiVersion,
-      operation: { metrics, reports, events, checks, headSigner: options.headSigner, retention: options.retention ?? {}, metricsToken: options.metricsToken, isDraining: () => draining },
-    }),
+    routes: (instance) =>
+      registerRoutes(instance, {
+        context,
+        authenticator,
+        exchange,
+        secrets,
+        version: apiVersion,
+        operation: {
+          metrics,
+          reports,
+          events,
+          checks,
+          headSigner: options.headSigner,
+          retention: options.retention ?? {},
+          metricsToken: options.metricsToken,
+          isDraining: () => draining,
+        },
+      }),
   })
   await upkeep.tidy()
   return {
@@ -184,7 +235,8 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
   }
   async function close(): Promise<void> {
     draining = true
-    if (options.drainDelayMs !== undefined && app.server.listening) await new Promise((resolve) => setTimeout(resolve, options.drainDelayMs))
+    if (options.drainDelayMs !== undefined && app.server.listening)
+      await new Promise((resolve) => setTimeout(resolve, options.drainDelayMs))
     events.close()
     await drain(app, options.drainMs ?? 30_000)
     await Promise.all([sender.close(), upkeep.close(), checks.close()])
@@ -202,9 +254,13 @@ function publicCounter(metrics: Metrics): (method: string, status: number) => vo
   const counters = new Map<string, Map<number, () => void>>()
   return (method, status) => {
     let ofMethod = counters.get(method)
-    if (ofMethod === undefined) counters.set(method, ofMethod = new Map())
+    if (ofMethod === undefined) counters.set(method, (ofMethod = new Map()))
     let count = ofMethod.get(status)
-    if (count === undefined) ofMethod.set(status, count = metrics.counter('keyturn_public_requests_total', `method="${method}",status="${status}"`))
+    if (count === undefined)
+      ofMethod.set(
+        status,
+        (count = metrics.counter('keyturn_public_requests_total', `method="${method}",status="${status}"`)),
+      )
     count()
   }
 }

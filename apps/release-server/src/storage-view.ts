@@ -23,7 +23,9 @@ export class StorageFigures {
     if (this.#last === undefined || now - this.#last.atMs >= freshMs || now < this.#last.atMs) {
       const view = this.#count()
       // A failure is not kept: the next one asks again.
-      view.catch(() => { this.#last = undefined })
+      view.catch(() => {
+        this.#last = undefined
+      })
       this.#last = { atMs: now, view }
     }
     return this.#last.view
@@ -45,12 +47,16 @@ export class StorageFigures {
       after = page.at(-1)?.key
       if (page.length < pageSize) break
     }
-    const uploads = (await metadata.list('uploads', { limit: pageSize })).map(({ value }) => value as unknown as Upload).filter(({ done, expires_ms: end }) => !done && end > clock())
+    const uploads = (await metadata.list('uploads', { limit: pageSize }))
+      .map(({ value }) => value as unknown as Upload)
+      .filter(({ done, expires_ms: end }) => !done && end > clock())
     return {
-      blob_store: blobs.kind, metadata_store: metadata.kind, ...tally,
+      blob_store: blobs.kind,
+      metadata_store: metadata.kind,
+      ...tally,
       open_uploads: uploads.length,
       open_upload_bytes: uploads.reduce((sum, { offset }) => sum + offset, 0),
-      free_bytes: await blobs.freeBytes?.() ?? null,
+      free_bytes: (await blobs.freeBytes?.()) ?? null,
       counted_at: timestamp(clock()),
     }
   }

@@ -24,7 +24,9 @@ const form = /^m2t_([a-z0-9]{16})_([A-Za-z0-9_-]{43})$/
 /** Compared with when an id is unknown, so that unknown and wrong take the same time. */
 const nobody = new Uint8Array(32)
 
-interface StoredToken extends Omit<TokenView, 'id'> { readonly secret_sha256: string }
+interface StoredToken extends Omit<TokenView, 'id'> {
+  readonly secret_sha256: string
+}
 
 /** Parts of the server that creating and checking tokens needs. */
 export interface TokenDependencies {
@@ -41,7 +43,9 @@ function checkNewToken(token: NewToken): void {
   if (token.scopes.length === 0) throw new ServerError('SRV_REQUEST', 'Cannot create a token without a scope')
   const unknown = token.scopes.find((scope) => !scopes.includes(scope))
   if (unknown !== undefined) {
-    throw new ServerError('SRV_REQUEST', `Cannot create a token with scope "${unknown}": there is none of that name`, { hint: `Scopes: ${scopes.join(', ')}` })
+    throw new ServerError('SRV_REQUEST', `Cannot create a token with scope "${unknown}": there is none of that name`, {
+      hint: `Scopes: ${scopes.join(', ')}`,
+    })
   }
 }
 
@@ -53,7 +57,10 @@ function checkNewToken(token: NewToken): void {
  * @throws ServerError `SRV_REQUEST` for scopes or days that do not exist.
  */
 export async function createToken(
-  dependencies: TokenDependencies, token: NewToken, actor: string, requestId: string,
+  dependencies: TokenDependencies,
+  token: NewToken,
+  actor: string,
+  requestId: string,
 ): Promise<{ token: TokenView; secret: string }> {
   checkNewToken(token)
   const { metadata, clock, random } = dependencies
@@ -74,7 +81,11 @@ export async function createToken(
   await metadata.transaction([auditLock], async (records) => {
     await records.put('tokens', { key: id, value: stored as unknown as JsonObject })
     await appendAudit(records, now, {
-      actor, requestId, action: 'token.create', target: id, facts: { name: token.name, scopes: token.scopes.join(' ') },
+      actor,
+      requestId,
+      action: 'token.create',
+      target: id,
+      facts: { name: token.name, scopes: token.scopes.join(' ') },
     })
   })
   return { token: view(id, stored), secret: `m2t_${id}_${secret}` }
@@ -92,7 +103,12 @@ export async function listTokens(metadata: MetadataStore): Promise<TokenView[]> 
 }
 
 /** Revokes a token; `SRV_NOT_FOUND` when there is none of that id. */
-export async function revokeToken(dependencies: TokenDependencies, id: string, actor: string, requestId: string): Promise<void> {
+export async function revokeToken(
+  dependencies: TokenDependencies,
+  id: string,
+  actor: string,
+  requestId: string,
+): Promise<void> {
   const now = dependencies.clock()
   await dependencies.metadata.transaction([auditLock], async (records) => {
     const found = await records.get('tokens', id)
@@ -143,7 +159,11 @@ export class TokenChecker {
   /** Throws `SRV_AUTH` unless the token of this id is neither revoked nor expired. */
   async requireValid(id: string): Promise<void> {
     const stored = (await this.#dependencies.metadata.get('tokens', id))?.value as unknown as StoredToken | undefined
-    if (stored === undefined || stored.revoked_at !== null || Date.parse(stored.expires_at) <= this.#dependencies.clock()) {
+    if (
+      stored === undefined ||
+      stored.revoked_at !== null ||
+      Date.parse(stored.expires_at) <= this.#dependencies.clock()
+    ) {
       throw new ServerError('SRV_AUTH', 'The token behind this session was revoked or has expired')
     }
   }
@@ -152,7 +172,11 @@ export class TokenChecker {
     if (stored.last_used_at !== null && now - Date.parse(stored.last_used_at) < lastUsedStepMs) return
     await this.#dependencies.metadata.transaction([], async (records) => {
       const fresh = (await records.get('tokens', id))?.value as unknown as StoredToken | undefined
-      if (fresh !== undefined) await records.put('tokens', { key: id, value: { ...fresh, last_used_at: timestamp(now) } as unknown as JsonObject })
+      if (fresh !== undefined)
+        await records.put('tokens', {
+          key: id,
+          value: { ...fresh, last_used_at: timestamp(now) } as unknown as JsonObject,
+        })
     })
   }
 }

@@ -1,5 +1,20 @@
-import { initialTrustState, ManifestError, parseTrustRoot, parseTrustState, releaseSteps, sha256Hex, writeTrustState } from '@keyturn/manifest'
-import type { DocumentAnswer, DocumentRequest, ManifestPin, ReleaseDecision, TrustState, VerifiedAuthority } from '@keyturn/manifest'
+import {
+  initialTrustState,
+  ManifestError,
+  parseTrustRoot,
+  parseTrustState,
+  releaseSteps,
+  sha256Hex,
+  writeTrustState,
+} from '@keyturn/manifest'
+import type {
+  DocumentAnswer,
+  DocumentRequest,
+  ManifestPin,
+  ReleaseDecision,
+  TrustState,
+  VerifiedAuthority,
+} from '@keyturn/manifest'
 import type { KeyturnError } from '@keyturn/primitives'
 import { ServerError } from './errors.ts'
 import { documentKey } from './public/documents.ts'
@@ -53,10 +68,17 @@ async function stored(records: RecordReader, key: string): Promise<Uint8Array | 
 }
 
 /** Role document of a version: proposed with this change, in force before, or uploaded and waiting for its seal. */
-async function findRoles(records: RecordReader, product: string, version: number, proposed: ProposedDocuments): Promise<Uint8Array | undefined> {
-  return proposed.roles?.get(version)
-    ?? (await stored(records, documentKey(product, undefined, rolesName(version))))
-    ?? (await records.get('staged-roles', `${product}/${version}`))?.body
+async function findRoles(
+  records: RecordReader,
+  product: string,
+  version: number,
+  proposed: ProposedDocuments,
+): Promise<Uint8Array | undefined> {
+  return (
+    proposed.roles?.get(version) ??
+    (await stored(records, documentKey(product, undefined, rolesName(version)))) ??
+    (await records.get('staged-roles', `${product}/${version}`))?.body
+  )
 }
 
 /** All role documents that were in force: what one of them revoked stays revoked. */
@@ -66,12 +88,22 @@ async function earlierRoles(records: RecordReader, product: string): Promise<Uin
 }
 
 /** Of the two releases at hand, the one whose bytes are asked for. */
-function offered(proposed: ProposedDocuments, pin: ManifestPin | undefined): Pick<ProposedDocuments, 'manifest' | 'signatures'> | undefined {
+function offered(
+  proposed: ProposedDocuments,
+  pin: ManifestPin | undefined,
+): Pick<ProposedDocuments, 'manifest' | 'signatures'> | undefined {
   const { manifest, fallback } = proposed
-  return fallback !== undefined && pin !== undefined && (manifest === undefined || sha256Hex(manifest) !== pin.sha256) ? fallback : proposed
+  return fallback !== undefined && pin !== undefined && (manifest === undefined || sha256Hex(manifest) !== pin.sha256)
+    ? fallback
+    : proposed
 }
 
-async function answer(records: RecordReader, about: Judgement, request: DocumentRequest, proposed: ProposedDocuments): Promise<DocumentAnswer> {
+async function answer(
+  records: RecordReader,
+  about: Judgement,
+  request: DocumentRequest,
+  proposed: ProposedDocuments,
+): Promise<DocumentAnswer> {
   const { product, channel } = about
   switch (request.document) {
     case 'log':
@@ -93,7 +125,12 @@ async function answer(records: RecordReader, about: Judgement, request: Document
  * Judges documents as a launcher with this server's memory would: `releaseSteps` of the manifest package decides, this
  * only hands it what it asks for.
  */
-export async function judge(records: RecordReader, state: TrustState, about: Judgement, proposed: ProposedDocuments): Promise<ReleaseDecision> {
+export async function judge(
+  records: RecordReader,
+  state: TrustState,
+  about: Judgement,
+  proposed: ProposedDocuments,
+): Promise<ReleaseDecision> {
   const { channel, nowMs, product, cohort = 'in' } = about
   const steps = releaseSteps(state, { channel, nowMs, product, cohort }, await earlierRoles(records, product))
   let step = steps.next()
@@ -103,9 +140,14 @@ export async function judge(records: RecordReader, state: TrustState, about: Jud
 
 /** The error of a refused change, with the server's word where it has one of its own. */
 export function refusal(error: KeyturnError): KeyturnError {
-  if (error instanceof ManifestError && error.code === 'MAN_ROLLBACK') return new ServerError('PUB_ROLLBACK', error.message, { cause: error })
+  if (error instanceof ManifestError && error.code === 'MAN_ROLLBACK')
+    return new ServerError('PUB_ROLLBACK', error.message, { cause: error })
   if (error instanceof ManifestError && error.code === 'TRUST_MISSING') {
-    return new ServerError('PUB_UNSEALED', 'The product has no key event log, or the log seals a role document that was not uploaded', { cause: error })
+    return new ServerError(
+      'PUB_UNSEALED',
+      'The product has no key event log, or the log seals a role document that was not uploaded',
+      { cause: error },
+    )
   }
   return error
 }
@@ -116,12 +158,17 @@ export function refusal(error: KeyturnError): KeyturnError {
  * @throws KelError, ManifestError, ServerError `PUB_UNSEALED`.
  */
 export async function judgeAuthority(
-  records: RecordReader, state: TrustState, about: Judgement, proposed: ProposedDocuments,
+  records: RecordReader,
+  state: TrustState,
+  about: Judgement,
+  proposed: ProposedDocuments,
 ): Promise<{ authority: VerifiedAuthority; state: TrustState }> {
   const decision = await judge(records, state, about, { ...proposed, head: new Uint8Array(0) })
   const { authority } = decision
   // Log and role document are settled before the head is looked at; that there is none here is no refusal of them.
   const settled = authority !== undefined && decision.outcome === 'refused' && decision.document === 'head'
   if (settled) return { authority, state: decision.state }
-  throw decision.outcome === 'refused' ? refusal(decision.error) : new TypeError('Cannot judge an authority: no head was given')
+  throw decision.outcome === 'refused'
+    ? refusal(decision.error)
+    : new TypeError('Cannot judge an authority: no head was given')
 }

@@ -22,14 +22,30 @@ export const uploadLifeMs = 24 * 60 * 60_000
 const lockPrefix = 'upload:'
 
 /** Starts a resumable upload, or goes on with an unfinished one of the same actor and blob. */
-export async function startUpload(context: ServerContext, sha256: string, size: number, actor: string): Promise<Upload> {
+export async function startUpload(
+  context: ServerContext,
+  sha256: string,
+  size: number,
+  actor: string,
+): Promise<Upload> {
   const now = context.clock()
   const pointer = `${actor}/${sha256}`
   return context.metadata.transaction([`${lockPrefix}${pointer}`], async (records) => {
     const known = (await records.get('upload-names', pointer))?.value as { id: string } | undefined
-    const old = known === undefined ? undefined : ((await records.get('uploads', known.id))?.value as unknown as Upload | undefined)
+    const old =
+      known === undefined
+        ? undefined
+        : ((await records.get('uploads', known.id))?.value as unknown as Upload | undefined)
     if (old !== undefined && !old.done && old.size === size && old.expires_ms > now) return old
-    const upload: Upload = { id: base64urlEncode(context.random(18)), sha256, size, offset: 0, actor, expires_ms: now + uploadLifeMs, done: false }
+    const upload: Upload = {
+      id: base64urlEncode(context.random(18)),
+      sha256,
+      size,
+      offset: 0,
+      actor,
+      expires_ms: now + uploadLifeMs,
+      done: false,
+    }
     await records.put('uploads', { key: upload.id, value: upload as unknown as JsonObject })
     await records.put('upload-names', { key: pointer, value: { id: upload.id } })
     return upload
@@ -49,11 +65,19 @@ export async function getUpload(context: ServerContext, id: string, actor: strin
 const writing = new Set<string>()
 
 /** Adds bytes at an offset; what came before a broken connection counts too. Complete uploads become blobs. */
-export async function continueUpload(context: ServerContext, upload: Upload, offset: number, source: ByteStream): Promise<Upload> {
+export async function continueUpload(
+  context: ServerContext,
+  upload: Upload,
+  offset: number,
+  source: ByteStream,
+): Promise<Upload> {
   if (offset !== upload.offset || upload.done) {
-    throw new ServerError('UP_OFFSET', `Cannot continue at ${offset}: the upload goes on at ${upload.offset}`, { details: { offset: upload.offset } })
+    throw new ServerError('UP_OFFSET', `Cannot continue at ${offset}: the upload goes on at ${upload.offset}`, {
+      details: { offset: upload.offset },
+    })
   }
-  if (writing.has(upload.id)) throw new ServerError('UP_OFFSET', 'Cannot continue: another request is writing to this upload')
+  if (writing.has(upload.id))
+    throw new ServerError('UP_OFFSET', 'Cannot continue: another request is writing to this upload')
   writing.add(upload.id)
   try {
     const reached = await context.blobs.append(upload.id, offset, source, upload.size)
@@ -82,7 +106,8 @@ async function finish(context: ServerContext, upload: Upload): Promise<Upload> {
   try {
     await context.blobs.finish(upload.id, upload.sha256, upload.size)
   } catch (error) {
-    if (error instanceof ServerError && (error.code === 'UP_HASH' || error.code === 'UP_LENGTH')) await endUpload(context, upload)
+    if (error instanceof ServerError && (error.code === 'UP_HASH' || error.code === 'UP_LENGTH'))
+      await endUpload(context, upload)
     throw error
   }
   await recordBlob(context, upload.sha256, upload.size)

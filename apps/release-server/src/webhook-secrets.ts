@@ -28,7 +28,11 @@ export class WebhookSecrets {
   }
 
   /** Stores secrets, newest first; gives what belongs into the record. */
-  async write(id: string, secrets: readonly string[], expected: number | 'absent' | 'any' = 'any'): Promise<StoredSecrets> {
+  async write(
+    id: string,
+    secrets: readonly string[],
+    expected: number | 'absent' | 'any' = 'any',
+  ): Promise<StoredSecrets> {
     if (this.#vault === undefined) return { secrets }
     const bytes = utf8Encode(JSON.stringify(secrets))
     try {
@@ -42,7 +46,8 @@ export class WebhookSecrets {
   /** Reads secrets; `SRV_UNAVAILABLE` while they are sealed and the server has no passphrase. */
   async read(id: string, stored: StoredSecrets): Promise<readonly string[]> {
     if (stored.sealed !== true) return stored.secrets ?? []
-    if (this.#vault === undefined) throw new ServerError('SRV_UNAVAILABLE', 'The secrets of this webhook are sealed, and the vault is not open')
+    if (this.#vault === undefined)
+      throw new ServerError('SRV_UNAVAILABLE', 'The secrets of this webhook are sealed, and the vault is not open')
     const bytes = await this.#cell(this.#vault).open(id)
     try {
       return parseStrictJson(bytes) as string[]
@@ -76,9 +81,11 @@ export class WebhookSecrets {
   /** Drops the secrets of a webhook. */
   async remove(id: string): Promise<void> {
     if (this.#vault === undefined) return
-    await this.#cell(this.#vault).remove(id).catch((error: unknown) => {
-      if (!(error instanceof VaultError) || error.code !== 'VK_NOT_FOUND') throw error
-    })
+    await this.#cell(this.#vault)
+      .remove(id)
+      .catch((error: unknown) => {
+        if (!(error instanceof VaultError) || error.code !== 'VK_NOT_FOUND') throw error
+      })
   }
 
   /** Seals what lies in the clear from before there was a vault. */
@@ -92,7 +99,8 @@ export class WebhookSecrets {
         const fresh = await records.get('webhooks', key)
         if (fresh === undefined) return
         const { secrets: clear, ...view } = fresh.value as JsonObject
-        if (JSON.stringify(clear) === JSON.stringify(secrets)) await records.put('webhooks', { key, value: { ...view, ...sealed } as unknown as JsonObject })
+        if (JSON.stringify(clear) === JSON.stringify(secrets))
+          await records.put('webhooks', { key, value: { ...view, ...sealed } as unknown as JsonObject })
       })
     }
   }

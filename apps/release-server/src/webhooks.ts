@@ -33,7 +33,12 @@ const pollMs = 1000
  *
  * @param secrets - `whsec_<base64>`.
  */
-export function webhookHeaders(secrets: readonly string[], id: string, seconds: number, body: string): Record<string, string> {
+export function webhookHeaders(
+  secrets: readonly string[],
+  id: string,
+  seconds: number,
+  body: string,
+): Record<string, string> {
   const signatures = secrets.map((secret) => {
     const key = base64Decode(secret.replace(/^whsec_/, ''))
     return `v1,${createHmac('sha256', key).update(`${id}.${seconds}.${body}`).digest('base64')}`
@@ -42,7 +47,13 @@ export function webhookHeaders(secrets: readonly string[], id: string, seconds: 
 }
 
 /** Creates a webhook; the secret is shown this once. */
-export async function createWebhook(context: ServerContext, secrets: WebhookSecrets, url: string, events: readonly string[], caller: Caller): Promise<{ webhook: WebhookView; secret: string }> {
+export async function createWebhook(
+  context: ServerContext,
+  secrets: WebhookSecrets,
+  url: string,
+  events: readonly string[],
+  caller: Caller,
+): Promise<{ webhook: WebhookView; secret: string }> {
   const parsed = URL.canParse(url) ? new URL(url) : undefined
   if (parsed === undefined || (parsed.protocol !== 'https:' && parsed.protocol !== 'http:') || parsed.username !== '') {
     throw new ServerError('SRV_REQUEST', 'Cannot use this webhook address: http or https without a user name is due')
@@ -53,7 +64,12 @@ export async function createWebhook(context: ServerContext, secrets: WebhookSecr
   const stored = await secrets.write(id, [secret])
   await context.metadata.transaction([auditLock], async (records) => {
     await records.put('webhooks', { key: id, value: { ...webhook, ...stored } as unknown as JsonObject })
-    await appendAudit(records, context.clock(), { ...caller, action: 'webhook.create', target: id, facts: { host: parsed.host } })
+    await appendAudit(records, context.clock(), {
+      ...caller,
+      action: 'webhook.create',
+      target: id,
+      facts: { host: parsed.host },
+    })
   })
   return { webhook, secret }
 }
@@ -65,14 +81,22 @@ async function readWebhook(records: RecordReader, id: string): Promise<StoredWeb
 }
 
 /** Adds a second secret; the older one goes with the next turn. */
-export async function turnWebhookSecret(context: ServerContext, secrets: WebhookSecrets, id: string, caller: Caller): Promise<{ secret: string }> {
+export async function turnWebhookSecret(
+  context: ServerContext,
+  secrets: WebhookSecrets,
+  id: string,
+  caller: Caller,
+): Promise<{ secret: string }> {
   const secret = `whsec_${base64Encode(context.random(32))}`
   // The vault has a lock of its own, so it goes first; should we die after it, the secret known outside still signs.
   const sealed = secrets.sealing ? await secrets.turn(id, await readWebhook(context.metadata, id), secret) : undefined
   await context.metadata.transaction([auditLock], async (records) => {
     const stored = await readWebhook(records, id)
     const { secrets: _clear, sealed: _sealed, ...view } = stored
-    await records.put('webhooks', { key: id, value: { ...view, ...(sealed ?? await secrets.turn(id, stored, secret)) } as unknown as JsonObject })
+    await records.put('webhooks', {
+      key: id,
+      value: { ...view, ...(sealed ?? (await secrets.turn(id, stored, secret))) } as unknown as JsonObject,
+    })
     await appendAudit(records, context.clock(), { ...caller, action: 'webhook.turn', target: id })
   })
   return { secret }
@@ -88,9 +112,15 @@ export async function listWebhooks(context: ServerContext): Promise<WebhookView[
 }
 
 /** Removes a webhook and what waits for it. */
-export async function deleteWebhook(context: ServerContext, secrets: WebhookSecrets, id: string, caller: Caller): Promise<void> {
+export async function deleteWebhook(
+  context: ServerContext,
+  secrets: WebhookSecrets,
+  id: string,
+  caller: Caller,
+): Promise<void> {
   await context.metadata.transaction([auditLock], async (records) => {
-    if (await records.get('webhooks', id) === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such webhook')
+    if ((await records.get('webhooks', id)) === undefined)
+      throw new ServerError('SRV_NOT_FOUND', 'There is no such webhook')
     await records.delete('webhooks', id)
     await appendAudit(records, context.clock(), { ...caller, action: 'webhook.delete', target: id })
   })
@@ -115,7 +145,9 @@ export class WebhookSender {
   /** Begins to look for deliveries every second. */
   start(): void {
     this.#timer = setInterval(() => {
-      this.#running = this.#running.then(() => this.flush()).catch((error: unknown) => this.#context.log.warn({ err: String(error) }, 'webhooks could not be sent'))
+      this.#running = this.#running
+        .then(() => this.flush())
+        .catch((error: unknown) => this.#context.log.warn({ err: String(error) }, 'webhooks could not be sent'))
     }, pollMs).unref()
   }
 
@@ -148,19 +180,29 @@ export class WebhookSender {
   }
 
   async #send(id: string, delivery: Delivery): Promise<'done' | 'again' | 'gone'> {
-    const webhook = (await this.#context.metadata.get('webhooks', delivery.webhook))?.value as unknown as StoredWebhook | undefined
+    const webhook = (await this.#context.metadata.get('webhooks', delivery.webhook))?.value as unknown as
+      | StoredWebhook
+      | undefined
     if (webhook === undefined) return 'gone'
     const seconds = Math.floor(this.#context.clock() / 1000)
     try {
       const secrets = await this.#secrets.read(delivery.webhook, webhook)
       const answer = await this.#fetch(webhook.url, {
-        method: 'POST', redirect: 'manual', body: delivery.body, signal: AbortSignal.timeout(answerWithinMs),
-        headers: { 'content-type': 'application/json', 'user-agent': 'keyturn-webhooks/1', ...webhookHeaders(secrets, id, seconds, delivery.body) },
+        method: 'POST',
+        redirect: 'manual',
+        body: delivery.body,
+        signal: AbortSignal.timeout(answerWithinMs),
+        headers: {
+          'content-type': 'application/json',
+          'user-agent': 'keyturn-webhooks/1',
+          ...webhookHeaders(secrets, id, seconds, delivery.body),
+        },
       })
       await answer.body?.cancel()
       return answer.ok ? 'done' : answer.status === 410 ? 'gone' : 'again'
     } catch (error) {
-      if (error instanceof KeyturnError) this.#context.log.warn({ code: error.code, webhook: delivery.webhook }, 'a webhook cannot be signed')
+      if (error instanceof KeyturnError)
+        this.#context.log.warn({ code: error.code, webhook: delivery.webhook }, 'a webhook cannot be signed')
       return 'again'
     }
   }

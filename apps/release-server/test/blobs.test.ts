@@ -25,7 +25,10 @@ describe('blobs', () => {
     const { client, url, token, dataDir } = await startServer()
     const bytes = someBytes(5000)
     await (await client(['blobs:write'])).uploadBlob(blobFromBytes(bytes))
-    const headers = { authorization: `Bearer ${await token(['blobs:write'])}`, 'content-type': 'application/octet-stream' }
+    const headers = {
+      authorization: `Bearer ${await token(['blobs:write'])}`,
+      'content-type': 'application/octet-stream',
+    }
     const again = await fetch(`${url}/v1/blobs/${sha256Hex(bytes)}`, { method: 'PUT', headers, body: bytes })
     expect(again.status).toBe(200)
     const other = sha256Hex(someBytes(10))
@@ -38,11 +41,19 @@ describe('blobs', () => {
   it('PUT refuses missing, wrong and foreign tokens without reading the body (row 233)', async () => {
     const { url, token } = await startServer()
     const hash = sha256Hex(someBytes(1))
-    const put = (authorization?: string) => fetch(`${url}/v1/blobs/${hash}`, {
-      method: 'PUT', body: new Uint8Array(1), headers: { 'content-type': 'application/octet-stream', ...(authorization === undefined ? {} : { authorization }) },
-    })
+    const put = (authorization?: string) =>
+      fetch(`${url}/v1/blobs/${hash}`, {
+        method: 'PUT',
+        body: new Uint8Array(1),
+        headers: {
+          'content-type': 'application/octet-stream',
+          ...(authorization === undefined ? {} : { authorization }),
+        },
+      })
     expect((await put()).status).toBe(401)
-    expect(await (await put('Bearer m2t_aaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa')).json()).toMatchObject({ code: 'UP_AUTH', status: 401 })
+    expect(
+      await (await put('Bearer m2t_aaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa')).json(),
+    ).toMatchObject({ code: 'UP_AUTH', status: 401 })
     const foreign = await put(`Bearer ${await token(['audit:read'])}`)
     expect(foreign.status).toBe(403)
     expect(await foreign.json()).toMatchObject({ code: 'UP_SCOPE' })
@@ -55,12 +66,18 @@ describe('blobs', () => {
     const secret = await token(['blobs:write'])
     let patches = 0
     const cutting = new ReleaseServerClient(url, {
-      token: secret, retries: 0,
-      fetch: (input, init) => init?.method === 'PATCH' && ++patches === 3 ? Promise.reject(new Error('cut')) : fetch(input, init),
+      token: secret,
+      retries: 0,
+      fetch: (input, init) =>
+        init?.method === 'PATCH' && ++patches === 3 ? Promise.reject(new Error('cut')) : fetch(input, init),
     })
     await expect(cutting.uploadBlob(source)).rejects.toMatchObject({ code: 'SRV_NETWORK' })
     let sent = 0
-    await new ReleaseServerClient(url, { token: secret }).uploadBlob(source, { onProgress: (count) => { sent += count } })
+    await new ReleaseServerClient(url, { token: secret }).uploadBlob(source, {
+      onProgress: (count) => {
+        sent += count
+      },
+    })
     expect(sent).toBe(bytes.length - 16 * 1024 * 1024)
     const answer = await fetch(fileUrl(url, source.sha256))
     expect(sha256Hex(new Uint8Array(await answer.arrayBuffer()))).toBe(source.sha256)
@@ -70,16 +87,26 @@ describe('blobs', () => {
   it('resumable upload with wrong bytes ends with UP_HASH and is gone', async () => {
     const { client } = await startServer()
     const bytes = someBytes(17 * 1024 * 1024)
-    const source = { sha256: sha256Hex(someBytes(3)), size: bytes.length, read: async (offset: number, length: number) => bytes.subarray(offset, offset + length) }
+    const source = {
+      sha256: sha256Hex(someBytes(3)),
+      size: bytes.length,
+      read: async (offset: number, length: number) => bytes.subarray(offset, offset + length),
+    }
     const uploader = await client(['blobs:write'])
     await expect(uploader.uploadBlob(source)).rejects.toMatchObject({ code: 'UP_HASH' })
     expect(await uploader.missingBlobs([source.sha256])).toEqual([source.sha256])
   })
 
   it.each([
-    ['bytes=0-0', 206, 'bytes 0-0/100000'], ['bytes=-1', 206, 'bytes 99999-99999/100000'], ['bytes=5-4', 416, 'bytes */100000'],
-    ['bytes=100000-', 416, 'bytes */100000'], ['bytes=0-1,5-6', 200, null], ['bytes=a-b', 416, 'bytes */100000'],
-    ['bytes=99990-200000', 206, 'bytes 99990-99999/100000'], ['lines=1-2', 200, null], ['bytes=-0', 416, 'bytes */100000'],
+    ['bytes=0-0', 206, 'bytes 0-0/100000'],
+    ['bytes=-1', 206, 'bytes 99999-99999/100000'],
+    ['bytes=5-4', 416, 'bytes */100000'],
+    ['bytes=100000-', 416, 'bytes */100000'],
+    ['bytes=0-1,5-6', 200, null],
+    ['bytes=a-b', 416, 'bytes */100000'],
+    ['bytes=99990-200000', 206, 'bytes 99990-99999/100000'],
+    ['lines=1-2', 200, null],
+    ['bytes=-0', 416, 'bytes */100000'],
   ])('range %s is answered %i (row 231)', async (range, status, contentRange) => {
     const { client, url } = await startServer()
     const bytes = someBytes(100_000)
@@ -100,7 +127,8 @@ describe('blobs', () => {
     await (await client(['blobs:write'])).uploadBlob(blob)
     const at = fileUrl(url, blob.sha256)
     const etag = `"sha256-${blob.sha256}"`
-    const status = async (headers: Record<string, string>, method = 'GET') => (await fetch(at, { headers, method })).status
+    const status = async (headers: Record<string, string>, method = 'GET') =>
+      (await fetch(at, { headers, method })).status
     expect(await status({ 'if-none-match': etag })).toBe(304)
     expect(await status({ 'if-none-match': `"x", W/${etag}` })).toBe(304)
     expect(await status({ 'if-none-match': '*' })).toBe(304)
@@ -117,16 +145,31 @@ describe('blobs', () => {
   it('addresses that name no blob are 404 BLOB_NAME, whatever they hide (row 229)', async () => {
     const { url } = await startServer()
     const { port } = new URL(url)
-    const raw = (path: string) => new Promise<{ status: number; body: string }>((resolve, reject) => {
-      request({ port, path, method: 'GET' }, (answer) => {
-        let body = ''
-        answer.on('data', (part) => { body += String(part) }).on('end', () => resolve({ status: answer.statusCode ?? 0, body }))
-      }).on('error', reject).end()
-    })
+    const raw = (path: string) =>
+      new Promise<{ status: number; body: string }>((resolve, reject) => {
+        request({ port, path, method: 'GET' }, (answer) => {
+          let body = ''
+          answer
+            .on('data', (part) => {
+              body += String(part)
+            })
+            .on('end', () => resolve({ status: answer.statusCode ?? 0, body }))
+        })
+          .on('error', reject)
+          .end()
+      })
     const hash = 'a'.repeat(64)
     const paths = [
-      '/files/..%2f..%2fetc%2fpasswd', '/blobs/..%2f..%2fetc%2fpasswd', '/files/aa/..%5c..%5cx', `/files/aa/${hash}%00`, '/files/%252e%252e/x',
-      `/files/AA/${hash.toUpperCase()}`, `/files/aa/${hash.slice(1)}`, `/files/ab/${hash}`, '/files/../../etc/passwd', `/p/x/files/aa/${hash}a`,
+      '/files/..%2f..%2fetc%2fpasswd',
+      '/blobs/..%2f..%2fetc%2fpasswd',
+      '/files/aa/..%5c..%5cx',
+      `/files/aa/${hash}%00`,
+      '/files/%252e%252e/x',
+      `/files/AA/${hash.toUpperCase()}`,
+      `/files/aa/${hash.slice(1)}`,
+      `/files/ab/${hash}`,
+      '/files/../../etc/passwd',
+      `/p/x/files/aa/${hash}a`,
     ]
     for (const path of paths) {
       const { status, body } = await raw(path)

@@ -16,7 +16,9 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     await page.getByRole('button', { name: 'Log in' }).click()
     await page.getByText('This token is not valid').waitFor()
     await logIn()
-    expect(await page.context().cookies()).toMatchObject([{ name: 'keyturn_session', httpOnly: true, sameSite: 'Strict' }])
+    expect(await page.context().cookies()).toMatchObject([
+      { name: 'keyturn_session', httpOnly: true, sameSite: 'Strict' },
+    ])
     await shot(page, 'server-dashboard')
     const channel = page.getByRole('article', { name: 'Channel stable' })
     await channel.getByRole('slider', { name: 'Rollout' }).focus()
@@ -24,7 +26,9 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     await channel.getByRole('button', { name: 'Move rollout' }).click()
     await channel.getByText('Waiting for a head from the CLI: a rollout of 100 %').waitFor()
     await shot(page, 'server-waiting')
-    const head = await publisher.head(second, { edit: (model) => ({ ...model, fallback: first.pin, rollout: { percent: 100, salt, paused: false } }) })
+    const head = await publisher.head(second, {
+      edit: (model) => ({ ...model, fallback: first.pin, rollout: { percent: 100, salt, paused: false } }),
+    })
     await client.publish('metin2', 'stable', { version: second.model.version, head })
     await channel.getByText('Waiting for a head').waitFor({ state: 'detached' })
     await page.getByRole('status').getByText('channel.publish').waitFor()
@@ -33,12 +37,16 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     expect((await client.getChannel('metin2', 'stable'))?.wanted).toMatchObject({ action: 'halt' })
     await client.publish('metin2', 'stable', {
       version: second.model.version,
-      head: await publisher.head(second, { edit: (model) => ({ ...model, fallback: first.pin, rollout: { percent: 100, salt, paused: true } }) }),
+      head: await publisher.head(second, {
+        edit: (model) => ({ ...model, fallback: first.pin, rollout: { percent: 100, salt, paused: true } }),
+      }),
     })
     await channel.getByText('Halted: nobody new gets this release').waitFor()
     expect(await page.locator('#audit').innerText()).toContain('channel.halt')
     // Nothing but the server's own files is loaded, nothing inline runs.
-    expect((await (await fetch(`${running.url}/dashboard`)).headers).get('content-security-policy')).toContain("default-src 'none'")
+    expect((await (await fetch(`${running.url}/dashboard`)).headers).get('content-security-policy')).toContain(
+      "default-src 'none'",
+    )
     await page.getByRole('button', { name: 'Log out' }).click()
     await page.getByRole('heading', { name: 'Log in' }).waitFor()
     expect(problems).toEqual([])
@@ -47,14 +55,22 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
   it('rollout moved and halted at once with a head signer', async () => {
     const socket = join(await temporaryFolder(), 'signer.sock')
     const { client, publisher, page, logIn, problems } = await stage({ headSigner: unixHeadSigner(socket) })
-    const signer = await startHeadSigner({ socket, mode: 'auto', pin: publisher.pin, signer: signerOf('head 1'), fetchPublic: (path) => client.fetchPublic(path) })
+    const signer = await startHeadSigner({
+      socket,
+      mode: 'auto',
+      pin: publisher.pin,
+      signer: signerOf('head 1'),
+      fetchPublic: (path) => client.fetchPublic(path),
+    })
     atEnd(() => signer.close())
     await logIn()
     const channel = page.getByRole('article', { name: 'Channel stable' })
     await channel.getByRole('slider', { name: 'Rollout' }).focus()
     for (let step = 0; step < 5; step++) await page.keyboard.press('ArrowRight')
     await channel.getByRole('button', { name: 'Move rollout' }).click()
-    await expect.poll(async () => (await client.getChannel('metin2', 'stable'))?.rollout?.percent, { timeout: 30_000 }).toBe(30)
+    await expect
+      .poll(async () => (await client.getChannel('metin2', 'stable'))?.rollout?.percent, { timeout: 30_000 })
+      .toBe(30)
     await channel.getByRole('button', { name: 'Halt' }).click()
     await channel.getByText('Halted: nobody new gets this release').waitFor()
     await shot(page, 'server-halted')
@@ -67,9 +83,14 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
   it('shows keys with ages, due dates and overlap, storage, adoption, differences in bytes and webhooks', async () => {
     const { running, page, logIn, problems, first, second } = await stage({}, { colorScheme: 'dark' })
     const admin = { authorization: `Bearer ${await running.token(['admin'])}`, 'content-type': 'application/json' }
-    await fetch(`${running.url}/v1/webhooks`, { method: 'POST', headers: admin, body: JSON.stringify({ url: 'https://chat.example/hook', events: ['channel.publish'] }) })
+    await fetch(`${running.url}/v1/webhooks`, {
+      method: 'POST',
+      headers: admin,
+      body: JSON.stringify({ url: 'https://chat.example/hook', events: ['channel.publish'] }),
+    })
     await logIn()
-    const rowOf = (table: string, text: string) => page.locator(`#${table} tbody tr`).filter({ hasText: text }).first().innerText()
+    const rowOf = (table: string, text: string) =>
+      page.locator(`#${table} tbody tr`).filter({ hasText: text }).first().innerText()
     expect(await rowOf('keys', 'key_id 2')).toMatch(/active\s+0 days/)
     expect(await rowOf('keys', 'key_id 1')).toMatch(/retired\s+150 days\s+–/)
     expect(await rowOf('keys', 'Head key')).toMatch(/active\s+150 days\s+turn it now/)
@@ -89,19 +110,54 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
   it('every control has a name, every table a caption, and the whole page works from the keyboard and on a small screen', async () => {
     const { page, logIn } = await stage({}, { viewport: { width: 390, height: 800 } })
     await logIn()
-    const nameless = await page.$$eval('button, input, select, a, svg, [role=region]', (nodes) => nodes.filter((node) => node.checkVisibility() && !node.hasAttribute('aria-labelledby') && (node.getAttribute('aria-label') ?? node.textContent ?? '').trim() === '' && (node as HTMLInputElement).labels?.length !== 1).map((node) => node.outerHTML))
+    const nameless = await page.$$eval('button, input, select, a, svg, [role=region]', (nodes) =>
+      nodes
+        .filter(
+          (node) =>
+            node.checkVisibility() &&
+            !node.hasAttribute('aria-labelledby') &&
+            (node.getAttribute('aria-label') ?? node.textContent ?? '').trim() === '' &&
+            (node as HTMLInputElement).labels?.length !== 1,
+        )
+        .map((node) => node.outerHTML),
+    )
     expect(nameless).toEqual([])
-    expect(await page.$$eval('table', (nodes) => nodes.filter((node) => node.checkVisibility() && node.caption === null).length)).toBe(0)
+    expect(
+      await page.$$eval(
+        'table',
+        (nodes) => nodes.filter((node) => node.checkVisibility() && node.caption === null).length,
+      ),
+    ).toBe(0)
     expect(await page.getByRole('slider', { name: 'Rollout' }).getAttribute('aria-valuetext')).toBe('25 %')
     await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur())
     const seen: string[] = []
     for (let at = 0; at < 20; at++) {
       await page.keyboard.press('Tab')
-      seen.push(await page.evaluate(() => document.activeElement?.id || document.activeElement?.getAttribute('aria-labelledby') || (document.activeElement?.textContent ?? '')))
+      seen.push(
+        await page.evaluate(
+          () =>
+            document.activeElement?.id ||
+            document.activeElement?.getAttribute('aria-labelledby') ||
+            (document.activeElement?.textContent ?? ''),
+        ),
+      )
     }
-    expect(seen).toEqual(expect.arrayContaining(['Skip to content', 'logout', 'rollout-stable', 'Move rollout', 'Halt', 'h-releases', 'h-keys', 'h-audit']))
+    expect(seen).toEqual(
+      expect.arrayContaining([
+        'Skip to content',
+        'logout',
+        'rollout-stable',
+        'Move rollout',
+        'Halt',
+        'h-releases',
+        'h-keys',
+        'h-audit',
+      ]),
+    )
     // Nothing makes the page wider than the screen.
-    expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)).toBeLessThanOrEqual(0)
+    expect(
+      await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
+    ).toBeLessThanOrEqual(0)
     await shot(page, 'server-small')
   })
 
@@ -117,7 +173,12 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     await page.getByLabel('Token').fill(await staged.running.token(['releases:read']))
     await page.keyboard.press('Enter')
     await page.getByText('live', { exact: true }).waitFor()
-    expect(await page.getByRole('heading', { level: 2 }).allInnerTexts()).toEqual(['Channels', 'Releases', 'Keys and due dates', 'Log and roles'])
+    expect(await page.getByRole('heading', { level: 2 }).allInnerTexts()).toEqual([
+      'Channels',
+      'Releases',
+      'Keys and due dates',
+      'Log and roles',
+    ])
     expect(await page.getByRole('button', { name: 'Halt' }).isDisabled()).toBe(true)
     expect(problems).toEqual([])
   })
@@ -126,9 +187,16 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     const { running, page, logIn } = await stage()
     await logIn()
     const [cookie] = await page.context().cookies()
-    const call = (origin: string | undefined) => fetch(`${running.url}/v1/products/metin2/channels/stable:halt`, {
-      method: 'POST', body: '{"reason":"x"}', headers: { 'content-type': 'application/json', cookie: `${cookie?.name}=${cookie?.value}`, ...(origin === undefined ? {} : { origin }) },
-    })
+    const call = (origin: string | undefined) =>
+      fetch(`${running.url}/v1/products/metin2/channels/stable:halt`, {
+        method: 'POST',
+        body: '{"reason":"x"}',
+        headers: {
+          'content-type': 'application/json',
+          cookie: `${cookie?.name}=${cookie?.value}`,
+          ...(origin === undefined ? {} : { origin }),
+        },
+      })
     expect(await (await call('https://evil.example')).json()).toMatchObject({ code: 'SRV_ORIGIN', status: 403 })
     expect((await call(undefined)).status).toBe(403)
     expect((await call(running.url)).status).toBe(202)

@@ -1,7 +1,15 @@
 import { didKey, incept, rotate, seedSigner, signStatement } from '@keyturn/kel'
 import type { KeyState, SignedEvent } from '@keyturn/kel'
 import { writeRuntimeKeyBlob } from '@keyturn/runtime-key'
-import { concatBytes, ed25519PublicKey, hexEncode, sha256, sha512, utf8Encode, x25519PublicKey } from '@keyturn/primitives'
+import {
+  concatBytes,
+  ed25519PublicKey,
+  hexEncode,
+  sha256,
+  sha512,
+  utf8Encode,
+  x25519PublicKey,
+} from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
 import { ReleaseServerClient } from '../src/client/index.ts'
 import { keyAgreementOf } from '../src/noise/key-agreement.ts'
@@ -15,21 +23,57 @@ const signer = (name: string) => seedSigner([seedOf(name)])
 const ago = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString()
 
 /** An identity that says which machines are its own, as `keyturn device link` does. */
-async function attester(name = 'attester'): Promise<{ prefix: string; events: SignedEvent[]; log(): Uint8Array; turn(): Promise<void>; say(seed: Uint8Array, more?: object, state?: KeyState, by?: string): Promise<{ prefix: string; document: Uint8Array; statement: Uint8Array }> }> {
+async function attester(name = 'attester'): Promise<{
+  prefix: string
+  events: SignedEvent[]
+  log(): Uint8Array
+  turn(): Promise<void>
+  say(
+    seed: Uint8Array,
+    more?: object,
+    state?: KeyState,
+    by?: string,
+  ): Promise<{ prefix: string; document: Uint8Array; statement: Uint8Array }>
+}> {
   const events = [await incept({ keys: [key(`${name} 0`)], nextKeys: [key(`${name} 1`)] }, signer(`${name} 0`))]
   const last = () => events.at(-1) as SignedEvent
   return {
-    prefix: last().prefix, events,
+    prefix: last().prefix,
+    events,
     log: () => concatBytes(...events.map(({ message }) => message)),
     turn: async () => {
       const at = events.length
-      events.push(await rotate(last().state, { keys: [key(`${name} ${at}`)], nextKeys: [key(`${name} ${at + 1}`)] }, signer(`${name} ${at}`)))
+      events.push(
+        await rotate(
+          last().state,
+          { keys: [key(`${name} ${at}`)], nextKeys: [key(`${name} ${at + 1}`)] },
+          signer(`${name} ${at}`),
+        ),
+      )
     },
     say: async (seed, more = {}, state = last().state, by = `${name} ${events.length - 1}`) => {
-      const document = utf8Encode(JSON.stringify({
-        type: 'keyturn.device', schema: 1, identity: last().prefix, did: didKey(ed25519PublicKey(seed)), name: 'my machine', status: 'linked', at: ago(60), note: '', ...more,
-      }))
-      return { prefix: last().prefix, document, statement: await signStatement(state, { purpose: 'device', sha256: sha256(document), claimedAtMs: Date.now() }, signer(by)) }
+      const document = utf8Encode(
+        JSON.stringify({
+          type: 'keyturn.device',
+          schema: 1,
+          identity: last().prefix,
+          did: didKey(ed25519PublicKey(seed)),
+          name: 'my machine',
+          status: 'linked',
+          at: ago(60),
+          note: '',
+          ...more,
+        }),
+      )
+      return {
+        prefix: last().prefix,
+        document,
+        statement: await signStatement(
+          state,
+          { purpose: 'device', sha256: sha256(document), claimedAtMs: Date.now() },
+          signer(by),
+        ),
+      }
     },
   }
 }
@@ -54,7 +98,9 @@ describe('runtimeKeyAccess: devices', () => {
     expect(await ask()).toBe('RK_REFUSED')
     await client.addDevice('metin2', name, 'my machine')
     expect(await ask()).toBe('given')
-    expect(await client.listDevices('metin2')).toEqual([{ key: name, by: 'operator', name: 'my machine', status: 'listed' }])
+    expect(await client.listDevices('metin2')).toEqual([
+      { key: name, by: 'operator', name: 'my machine', status: 'listed' },
+    ])
     await client.removeDevice('metin2', name)
     expect(await ask()).toBe('RK_REFUSED')
   })
@@ -65,10 +111,20 @@ describe('runtimeKeyAccess: devices', () => {
     const word = await identity.say(seed)
     const anonymous = new ReleaseServerClient(running.url, { retryPauseMs: 1 })
     await expect(anonymous.attestDevice('metin2', word)).rejects.toMatchObject({ status: 404, code: 'SRV_NOT_FOUND' })
-    expect(await client.putAttester('metin2', identity.prefix, identity.log(), 'guild')).toMatchObject({ prefix: identity.prefix, sn: 0, note: 'guild' })
-    expect(await anonymous.attestDevice('metin2', word)).toMatchObject({ status: 'linked', name: 'my machine', key: hexEncode(keyAgreementOf(ed25519PublicKey(seed))) })
+    expect(await client.putAttester('metin2', identity.prefix, identity.log(), 'guild')).toMatchObject({
+      prefix: identity.prefix,
+      sn: 0,
+      note: 'guild',
+    })
+    expect(await anonymous.attestDevice('metin2', word)).toMatchObject({
+      status: 'linked',
+      name: 'my machine',
+      key: hexEncode(keyAgreementOf(ed25519PublicKey(seed))),
+    })
     expect(await ask()).toBe('given')
-    expect(await anonymous.attestDevice('metin2', await identity.say(seed, { status: 'revoked', at: ago(50) }))).toMatchObject({ status: 'revoked' })
+    expect(
+      await anonymous.attestDevice('metin2', await identity.say(seed, { status: 'revoked', at: ago(50) })),
+    ).toMatchObject({ status: 'revoked' })
     expect(await ask()).toBe('RK_REFUSED')
     // The older word cannot be brought again, a newer one can.
     await expect(anonymous.attestDevice('metin2', word)).rejects.toMatchObject({ code: 'SRV_CONFLICT' })
@@ -91,7 +147,7 @@ describe('runtimeKeyAccess: devices', () => {
     await expect(client.attestDevice('metin2', before)).rejects.toMatchObject({ code: 'SRV_CONFLICT' })
     await identity.turn()
     // The longer log may come with the word.
-    await client.attestDevice('metin2', { ...await identity.say(seed, { at: ago(30) }), log: identity.log() })
+    await client.attestDevice('metin2', { ...(await identity.say(seed, { at: ago(30) })), log: identity.log() })
     expect((await client.listAttesters('metin2'))[0]?.sn).toBe(2)
     expect(await ask()).toBe('given')
     await client.removeDevice('metin2', hexEncode(x25519PublicKey(secret)))
@@ -101,16 +157,22 @@ describe('runtimeKeyAccess: devices', () => {
     const other = someBytes(32)
     await client.attestDevice('metin2', await identity.say(other))
     await client.removeAttester('metin2', identity.prefix)
-    expect((await client.listDevices('metin2')).find(({ by }) => by === identity.prefix)).toMatchObject({ status: 'void' })
+    expect((await client.listDevices('metin2')).find(({ by }) => by === identity.prefix)).toMatchObject({
+      status: 'void',
+    })
   })
 
   it('refuses the release identity, forked and foreign logs, statements by other keys, about other things or of other devices', async () => {
     const { client, publisher, seed, ask } = await devices()
     const [first] = publisher.events
-    await expect(client.putAttester('metin2', first?.prefix ?? '', publisher.log)).rejects.toMatchObject({ code: 'SRV_CONFLICT' })
+    await expect(client.putAttester('metin2', first?.prefix ?? '', publisher.log)).rejects.toMatchObject({
+      code: 'SRV_CONFLICT',
+    })
     const identity = await attester()
     const stranger = await attester('stranger')
-    await expect(client.putAttester('metin2', identity.prefix, stranger.log())).rejects.toMatchObject({ code: expect.stringMatching(/^KEL_/) })
+    await expect(client.putAttester('metin2', identity.prefix, stranger.log())).rejects.toMatchObject({
+      code: expect.stringMatching(/^KEL_/),
+    })
     await client.putAttester('metin2', identity.prefix, identity.log())
     const word = await identity.say(seed)
     const foreign = await stranger.say(seed)
@@ -120,15 +182,32 @@ describe('runtimeKeyAccess: devices', () => {
       { ...word, statement: word.statement.slice(0, -9) },
       { ...foreign, prefix: word.prefix },
       { ...word, log: stranger.log() },
-    ]) await expect(client.attestDevice('metin2', broken)).rejects.toMatchObject({ code: expect.stringMatching(/^KEL_/) })
-    const file = await signStatement((identity.events[0] as SignedEvent).state, { purpose: 'file', sha256: sha256(word.document), claimedAtMs: 0 }, signer('attester 0'))
-    await expect(client.attestDevice('metin2', { ...word, statement: file })).rejects.toMatchObject({ code: 'KEL_STATEMENT' })
+    ])
+      await expect(client.attestDevice('metin2', broken)).rejects.toMatchObject({
+        code: expect.stringMatching(/^KEL_/),
+      })
+    const file = await signStatement(
+      (identity.events[0] as SignedEvent).state,
+      { purpose: 'file', sha256: sha256(word.document), claimedAtMs: 0 },
+      signer('attester 0'),
+    )
+    await expect(client.attestDevice('metin2', { ...word, statement: file })).rejects.toMatchObject({
+      code: 'KEL_STATEMENT',
+    })
     expect(await ask()).toBe('RK_REFUSED')
     const fork = await attester('attester')
     await identity.turn()
-    fork.events.push(await rotate((fork.events[0] as SignedEvent).state, { keys: [key('attester 1')], nextKeys: [key('elsewhere')] }, signer('attester 1')))
+    fork.events.push(
+      await rotate(
+        (fork.events[0] as SignedEvent).state,
+        { keys: [key('attester 1')], nextKeys: [key('elsewhere')] },
+        signer('attester 1'),
+      ),
+    )
     await client.putAttester('metin2', identity.prefix, identity.log())
-    await expect(client.putAttester('metin2', identity.prefix, fork.log())).rejects.toMatchObject({ code: 'SRV_CONFLICT' })
+    await expect(client.putAttester('metin2', identity.prefix, fork.log())).rejects.toMatchObject({
+      code: 'SRV_CONFLICT',
+    })
   })
 
   it('what a thief of the keys said counts no more once they are turned, and nothing is taken from the future', async () => {
@@ -136,11 +215,13 @@ describe('runtimeKeyAccess: devices', () => {
     const identity = await attester()
     await client.putAttester('metin2', identity.prefix, identity.log())
     for (const at of ['9999-12-31T23:59:59.000Z', ago(-6)]) {
-      await expect(client.attestDevice('metin2', await identity.say(seed, { status: 'revoked', at }))).rejects.toMatchObject({ code: 'SRV_CONFLICT' })
+      await expect(
+        client.attestDevice('metin2', await identity.say(seed, { status: 'revoked', at })),
+      ).rejects.toMatchObject({ code: 'SRV_CONFLICT' })
     }
     await client.attestDevice('metin2', await identity.say(seed, { status: 'revoked', at: ago(-4) }))
     await identity.turn()
-    await client.attestDevice('metin2', { ...await identity.say(seed, { at: ago(1) }), log: identity.log() })
+    await client.attestDevice('metin2', { ...(await identity.say(seed, { at: ago(1) })), log: identity.log() })
     expect(await ask()).toBe('given')
   })
 
@@ -149,31 +230,46 @@ describe('runtimeKeyAccess: devices', () => {
     const identity = await attester()
     await client.putAttester('metin2', identity.prefix, identity.log())
     const word = await identity.say(seed)
-    const again = { ...await identity.say(seed, { at: JSON.parse(new TextDecoder().decode(word.document)).at }), log: identity.log() }
+    const again = {
+      ...(await identity.say(seed, { at: JSON.parse(new TextDecoder().decode(word.document)).at })),
+      log: identity.log(),
+    }
     await client.attestDevice('metin2', word)
     const whole = await client.audit({ limit: 1000 })
     const anonymous = new ReleaseServerClient(running.url, { retryPauseMs: 1 })
-    for (const each of [word, again, word]) expect(await anonymous.attestDevice('metin2', each)).toMatchObject({ status: 'linked', name: 'my machine' })
+    for (const each of [word, again, word])
+      expect(await anonymous.attestDevice('metin2', each)).toMatchObject({ status: 'linked', name: 'my machine' })
     expect(await client.audit({ limit: 1000 })).toEqual(whole)
     for (const name of ['x'.repeat(121), 'a\u001b]0;b', 'a\u202eb', 'a\nb']) {
-      await expect(anonymous.attestDevice('metin2', await identity.say(seed, { at: ago(1), name }))).rejects.toMatchObject({ code: 'SRV_REQUEST' })
+      await expect(
+        anonymous.attestDevice('metin2', await identity.say(seed, { at: ago(1), name })),
+      ).rejects.toMatchObject({ code: 'SRV_REQUEST' })
     }
-    await expect(anonymous.attestDevice('metin2', await identity.say(seed, { at: ago(1), note: 'x'.repeat(9000) }))).rejects.toMatchObject({ status: 400 })
-    await anonymous.attestDevice('metin2', await identity.say(seed, { at: ago(1), name: 'L\u00fcks \u{1f469}\u200d\u{1f680}' }))
+    await expect(
+      anonymous.attestDevice('metin2', await identity.say(seed, { at: ago(1), note: 'x'.repeat(9000) })),
+    ).rejects.toMatchObject({ status: 400 })
+    await anonymous.attestDevice(
+      'metin2',
+      await identity.say(seed, { at: ago(1), name: 'L\u00fcks \u{1f469}\u200d\u{1f680}' }),
+    )
   })
 
   it('a log that is known under one prefix is not taken under another', async () => {
     const { client } = await devices()
     const [known, fresh] = [await attester('known'), await attester('fresh')]
     await client.putAttester('metin2', known.prefix, known.log())
-    await expect(client.putAttester('metin2', fresh.prefix, known.log())).rejects.toMatchObject({ code: expect.stringMatching(/^KEL_/) })
+    await expect(client.putAttester('metin2', fresh.prefix, known.log())).rejects.toMatchObject({
+      code: expect.stringMatching(/^KEL_/),
+    })
     expect((await client.listAttesters('metin2')).map(({ prefix }) => prefix)).toEqual([known.prefix])
   })
 
   it('keyAgreementOf() is the public key of the X25519 secret that belongs to the Ed25519 seed', () => {
     for (let round = 0; round < 20; round++) {
       const seed = someBytes(32)
-      expect(hexEncode(keyAgreementOf(ed25519PublicKey(seed)))).toBe(hexEncode(x25519PublicKey(sha512(seed).slice(0, 32))))
+      expect(hexEncode(keyAgreementOf(ed25519PublicKey(seed)))).toBe(
+        hexEncode(x25519PublicKey(sha512(seed).slice(0, 32))),
+      )
     }
   })
 })

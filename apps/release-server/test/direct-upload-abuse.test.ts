@@ -8,7 +8,9 @@ import type { S3Service } from './services.ts'
 import { fileUrl, sha256Hex, someBytes, startServer } from './support.ts'
 
 let s3: S3Service
-beforeAll(async () => { s3 = await startS3() })
+beforeAll(async () => {
+  s3 = await startS3()
+})
 afterAll(() => s3.stop())
 
 const mib = 1024 * 1024
@@ -18,21 +20,32 @@ function bucket(send: typeof fetch = fetch) {
   return openS3BlobStore({ url, region: 'us-east-1', accessKey: s3.accessKey, secretKey: s3.secretKey, fetch: send })
 }
 
-interface Presigned { readonly upload_id: string; readonly part_bytes: number; readonly urls: readonly string[] }
+interface Presigned {
+  readonly upload_id: string
+  readonly part_bytes: number
+  readonly urls: readonly string[]
+}
 
 async function onBucket(send?: typeof fetch) {
   const { url, token, server } = await startServer({ blobs: bucket(send) })
   const authorization = `Bearer ${await token(['blobs:write'])}`
   const post = async (path: string, body: unknown) => {
-    const answer = await fetch(url + path, { method: 'POST', headers: { authorization, 'content-type': 'application/json' }, body: JSON.stringify(body) })
-    return { status: answer.status, body: await answer.json() as { code?: string } }
+    const answer = await fetch(url + path, {
+      method: 'POST',
+      headers: { authorization, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+    return { status: answer.status, body: (await answer.json()) as { code?: string } }
   }
   /** Sends the parts of a direct upload under a name that is given; nothing is completed. */
   const begin = async (name: string, bytes: Uint8Array<ArrayBuffer>) => {
     const presigned = (await post(`/v1/blobs/${name}:presign`, { size: bytes.length })).body as unknown as Presigned
     const etags: string[] = []
     for (const [at, address] of presigned.urls.entries()) {
-      const answer = await fetch(address, { method: 'PUT', body: bytes.slice(at * presigned.part_bytes, (at + 1) * presigned.part_bytes) })
+      const answer = await fetch(address, {
+        method: 'PUT',
+        body: bytes.slice(at * presigned.part_bytes, (at + 1) * presigned.part_bytes),
+      })
       etags.push(answer.headers.get('etag') ?? '')
     }
     return { size: bytes.length, upload_id: presigned.upload_id, etags }
@@ -63,16 +76,24 @@ describe('the client', () => {
     const calls: string[] = []
     const lying: typeof fetch = (input) => {
       calls.push(String(input))
-      return Promise.resolve(String(input).endsWith(':presign') ? Response.json({ ...good, ...wrong }) : Response.json({ code: 'SRV_AUTH' }, { status: 401 }))
+      return Promise.resolve(
+        String(input).endsWith(':presign')
+          ? Response.json({ ...good, ...wrong })
+          : Response.json({ code: 'SRV_AUTH' }, { status: 401 }),
+      )
     }
     const client = new ReleaseServerClient('https://updates.example', { token: 'm2t_x', fetch: lying, retryPauseMs: 1 })
-    await expect(client.uploadBlob({ sha256: 'ab'.repeat(32), size, read: async (_at, count) => new Uint8Array(count) })).rejects.toThrow()
+    await expect(
+      client.uploadBlob({ sha256: 'ab'.repeat(32), size, read: async (_at, count) => new Uint8Array(count) }),
+    ).rejects.toThrow()
     expect(calls.filter((call) => !call.startsWith('https://updates.example/'))).toEqual([])
   })
 
   it('takes a storage on its own machine from a server on it, and tags only', () => {
     expect(mayUse(good, size, new URL('https://updates.example'))).toBe(true)
-    expect(mayUse({ ...good, urls: good.urls.map(() => 'http://127.0.0.1:9000/b') }, size, new URL('http://localhost:8080'))).toBe(true)
+    expect(
+      mayUse({ ...good, urls: good.urls.map(() => 'http://127.0.0.1:9000/b') }, size, new URL('http://localhost:8080')),
+    ).toBe(true)
     expect(['"0a-1"', '0a', '<b>', '', '"a" "b"'].map(isTag)).toEqual([true, true, false, false, false])
   })
 })
@@ -82,8 +103,12 @@ describe('direct uploads', () => {
     let held = false
     let atCopy = (): void => undefined
     let goOn = (): void => undefined
-    const copying = new Promise<void>((resolve) => { atCopy = resolve })
-    const open = new Promise<void>((resolve) => { goOn = resolve })
+    const copying = new Promise<void>((resolve) => {
+      atCopy = resolve
+    })
+    const open = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
     // The first copy waits until the other upload has been joined.
     const slow: typeof fetch = async (input, init) => {
       const copies = new Headers(init?.headers).has('x-amz-copy-source')
@@ -110,16 +135,21 @@ describe('direct uploads', () => {
   it('refuse a copy that failed after the storage said yes', async () => {
     const failing: typeof fetch = async (input, init) => {
       const copies = new Headers(init?.headers).has('x-amz-copy-source')
-      return copies ? new Response('<?xml version="1.0"?><Error><Code>InternalError</Code></Error>') : fetch(input, init)
+      return copies
+        ? new Response('<?xml version="1.0"?><Error><Code>InternalError</Code></Error>')
+        : fetch(input, init)
     }
     const { post, begin } = await onBucket(failing)
     const bytes = someBytes(6 * mib)
-    expect((await post(`/v1/blobs/${sha256Hex(bytes)}:complete`, await begin(sha256Hex(bytes), bytes))).body).toMatchObject({ code: 'SRV_STORAGE' })
+    expect(
+      (await post(`/v1/blobs/${sha256Hex(bytes)}:complete`, await begin(sha256Hex(bytes), bytes))).body,
+    ).toMatchObject({ code: 'SRV_STORAGE' })
   })
 
   it('may be completed again: after a lost answer, by two at once, and after the server died between joining and copying', async () => {
     let dying = false
-    const mortal: typeof fetch = (input, init) => (dying && init?.method !== 'POST' ? Promise.reject(new Error('killed')) : fetch(input, init))
+    const mortal: typeof fetch = (input, init) =>
+      dying && init?.method !== 'POST' ? Promise.reject(new Error('killed')) : fetch(input, init)
     const { url, token, post, begin } = await onBucket(mortal)
     let lost = 0
     const flaky: typeof fetch = async (input, init) => {
@@ -140,25 +170,40 @@ describe('direct uploads', () => {
     const both = await Promise.all([0, 1].map(() => post(`/v1/blobs/${name}:complete`, upload)))
     expect(both.map(({ status }) => status)).toEqual([201, 201])
     expect((await post(`/v1/blobs/${name}:complete`, upload)).status).toBe(200)
-    expect((await post(`/v1/blobs/${sha256Hex(someBytes(3))}:complete`, { ...upload, upload_id: '../../files' })).body).toMatchObject({ code: 'UP_UNKNOWN' })
+    expect(
+      (await post(`/v1/blobs/${sha256Hex(someBytes(3))}:complete`, { ...upload, upload_id: '../../files' })).body,
+    ).toMatchObject({ code: 'UP_UNKNOWN' })
   })
 
   it('that are given up leave nothing: the client ends them, and the server sweeps what nobody ended', async () => {
     const sent: string[] = []
     const noting: typeof fetch = (input, init) => {
-      sent.push(`${init?.method} ${new URL(String(input)).pathname.replace(/.*\/incoming\/.*/, 'incoming')}${String(input).includes('uploadId=') ? ' part' : ''}`)
+      sent.push(
+        `${init?.method} ${new URL(String(input)).pathname.replace(/.*\/incoming\/.*/, 'incoming')}${String(input).includes('uploadId=') ? ' part' : ''}`,
+      )
       return fetch(input, init)
     }
     const { url, token, begin, post } = await onBucket(noting)
     const client = new ReleaseServerClient(url, { token: await token(['blobs:write']), retryPauseMs: 1 })
-    const broken = { sha256: 'ab'.repeat(32), size: 20 * mib, read: () => Promise.reject(new Error('gone from the disk')) }
+    const broken = {
+      sha256: 'ab'.repeat(32),
+      size: 20 * mib,
+      read: () => Promise.reject(new Error('gone from the disk')),
+    }
     await expect(client.uploadBlob(broken)).rejects.toThrow('gone from the disk')
     expect(sent.filter((each) => each.startsWith('DELETE'))).toEqual(['DELETE incoming part', 'DELETE incoming'])
     const bytes = someBytes(6 * mib)
     const upload = await begin(sha256Hex(bytes), bytes)
-    const abort = (id: string) => fetch(`${url}/v1/blobs/${sha256Hex(bytes)}:abort`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ upload_id: id }) })
+    const abort = (id: string) =>
+      fetch(`${url}/v1/blobs/${sha256Hex(bytes)}:abort`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ upload_id: id }),
+      })
     expect((await abort(upload.upload_id)).status).toBe(401)
-    expect((await post(`/v1/blobs/${sha256Hex(bytes)}:abort`, { upload_id: '../files' })).body).toMatchObject({ code: 'UP_UNKNOWN' })
+    expect((await post(`/v1/blobs/${sha256Hex(bytes)}:abort`, { upload_id: '../files' })).body).toMatchObject({
+      code: 'UP_UNKNOWN',
+    })
   })
 
   it('are swept after a day, not before: joined objects and unfinished ones, of this prefix only', async () => {
@@ -172,16 +217,41 @@ describe('direct uploads', () => {
         dropped.push(`${pathname}${searchParams.has('uploadId') ? `?${searchParams.get('uploadId')}` : ''}`)
         return new Response(null, { status: 204 })
       }
-      const unfinished = (key: string, id: string, ago: number): string => `<Upload><Key>${key}</Key><UploadId>${id}</UploadId><Initiated>${at(ago)}</Initiated></Upload>`
-      if (searchParams.has('uploads') && !searchParams.has('key-marker')) return new Response(`<R>${unfinished('p/incoming/x', 'old', day + 1000)}<IsTruncated>true</IsTruncated><NextKeyMarker>p/incoming/x</NextKeyMarker><NextUploadIdMarker>old</NextUploadIdMarker></R>`)
-      if (searchParams.has('uploads')) return new Response(`<R>${unfinished('p/incoming/y', 'young', 1000)}${unfinished('other', 'foreign', 2 * day)}${unfinished('p/files/ab/c', 'put', 2 * day)}</R>`)
-      const object = (key: string, ago: number): string => `<Contents><Key>${key}</Key><Size>1</Size><LastModified>${at(ago)}</LastModified></Contents>`
+      const unfinished = (key: string, id: string, ago: number): string =>
+        `<Upload><Key>${key}</Key><UploadId>${id}</UploadId><Initiated>${at(ago)}</Initiated></Upload>`
+      if (searchParams.has('uploads') && !searchParams.has('key-marker'))
+        return new Response(
+          `<R>${unfinished('p/incoming/x', 'old', day + 1000)}<IsTruncated>true</IsTruncated><NextKeyMarker>p/incoming/x</NextKeyMarker><NextUploadIdMarker>old</NextUploadIdMarker></R>`,
+        )
+      if (searchParams.has('uploads'))
+        return new Response(
+          `<R>${unfinished('p/incoming/y', 'young', 1000)}${unfinished('other', 'foreign', 2 * day)}${unfinished('p/files/ab/c', 'put', 2 * day)}</R>`,
+        )
+      const object = (key: string, ago: number): string =>
+        `<Contents><Key>${key}</Key><Size>1</Size><LastModified>${at(ago)}</LastModified></Contents>`
       return new Response(`<R>${object('p/incoming/old', day + 1000)}${object('p/incoming/young', 1000)}</R>`)
     }
-    const store = openS3BlobStore({ url: 'http://s3.example/bucket/p', region: 'x', accessKey: 'a', secretKey: 'b', fetch: answers, clock: () => now })
+    const store = openS3BlobStore({
+      url: 'http://s3.example/bucket/p',
+      region: 'x',
+      accessKey: 'a',
+      secretKey: 'b',
+      fetch: answers,
+      clock: () => now,
+    })
     await store.sweep(now - 60 * 60_000)
     expect(dropped).toEqual(['/bucket/p/incoming/old', '/bucket/p/incoming/x?old', '/bucket/p/files/ab/c?put'])
-    const without = openS3BlobStore({ url: 'http://s3.example/bucket/p', region: 'x', accessKey: 'a', secretKey: 'b', clock: () => now, fetch: async (input) => (new URL(String(input)).searchParams.has('uploads') ? new Response('', { status: 501 }) : new Response('<R></R>')) })
+    const without = openS3BlobStore({
+      url: 'http://s3.example/bucket/p',
+      region: 'x',
+      accessKey: 'a',
+      secretKey: 'b',
+      clock: () => now,
+      fetch: async (input) =>
+        new URL(String(input)).searchParams.has('uploads')
+          ? new Response('', { status: 501 })
+          : new Response('<R></R>'),
+    })
     await without.sweep(now)
   })
 })

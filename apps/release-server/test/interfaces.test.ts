@@ -27,8 +27,15 @@ describe('the original launcher', () => {
     const folder = await temporaryFolder()
     await writeFile(join(folder, 'manifest.json'), release.manifest)
     const pkcs8 = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), Buffer.from(seedOf('legacy'))])
-    await writeFile(join(folder, 'key.pem'), createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' }).export({ type: 'pkcs8', format: 'pem' }))
-    execFileSync('openssl', ['pkeyutl', '-sign', '-rawin', '-inkey', 'key.pem', '-in', 'manifest.json', '-out', 'manifest.json.sig'], { cwd: folder })
+    await writeFile(
+      join(folder, 'key.pem'),
+      createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' }).export({ type: 'pkcs8', format: 'pem' }),
+    )
+    execFileSync(
+      'openssl',
+      ['pkeyutl', '-sign', '-rawin', '-inkey', 'key.pem', '-in', 'manifest.json', '-out', 'manifest.json.sig'],
+      { cwd: folder },
+    )
     const legacySignature = new Uint8Array(await readFile(join(folder, 'manifest.json.sig')))
     expect(legacySignature).toEqual(ed25519Sign(seedOf('legacy'), release.manifest))
     await admin.uploadMissing(release.blobs)
@@ -38,9 +45,17 @@ describe('the original launcher', () => {
     const [manifest, signature] = [await bytes('/manifest.json'), await bytes('/manifest.json.sig')]
     expect(signature.length).toBe(64)
     expect(manifest).toEqual(release.manifest)
-    expect(() => verifyLegacySignature(manifest, signature, { kind: 'pinned-keys', keys: [{ key: Buffer.from(ed25519PublicKey(seedOf('legacy'))).toString('hex') }] }, Date.now())).not.toThrow()
+    expect(() =>
+      verifyLegacySignature(
+        manifest,
+        signature,
+        { kind: 'pinned-keys', keys: [{ key: Buffer.from(ed25519PublicKey(seedOf('legacy'))).toString('hex') }] },
+        Date.now(),
+      ),
+    ).not.toThrow()
     expect(await bytes(`/manifests/${release.model.version}.json.sig`)).toEqual(signature)
-    for (const { sha256, size } of release.blobs) expect((await bytes(`/files/${sha256.slice(0, 2)}/${sha256}`)).length).toBe(size)
+    for (const { sha256, size } of release.blobs)
+      expect((await bytes(`/files/${sha256.slice(0, 2)}/${sha256}`)).length).toBe(size)
   })
 
   it('a static host that serves the exported files answers the same bytes', async () => {
@@ -54,8 +69,23 @@ describe('the original launcher', () => {
     expect(await exportStatic(server.context, folder)).toMatchObject({ blobs: 2 })
     expect(await exportStatic(server.context, folder)).toMatchObject({ blobs: 0 })
     const [hash = ''] = release.blobs.map(({ sha256 }) => sha256)
-    const paths = ['manifest.json', 'manifest.sigs.json', 'head.json', 'channels/stable/head.json', `manifests/${release.model.version}.json`, `channels/stable/manifests/${release.model.version}.sigs.json`, 'roles/1.json', `kel/${publisher.events[0]?.prefix}.cesr`, 'p/metin2/head.json', `files/${hash.slice(0, 2)}/${hash}`]
-    for (const path of paths) expect([path, Buffer.from(await (await fetch(`${url}/${path}`)).arrayBuffer()).equals(await readFile(join(folder, path)))]).toEqual([path, true])
+    const paths = [
+      'manifest.json',
+      'manifest.sigs.json',
+      'head.json',
+      'channels/stable/head.json',
+      `manifests/${release.model.version}.json`,
+      `channels/stable/manifests/${release.model.version}.sigs.json`,
+      'roles/1.json',
+      `kel/${publisher.events[0]?.prefix}.cesr`,
+      'p/metin2/head.json',
+      `files/${hash.slice(0, 2)}/${hash}`,
+    ]
+    for (const path of paths)
+      expect([
+        path,
+        Buffer.from(await (await fetch(`${url}/${path}`)).arrayBuffer()).equals(await readFile(join(folder, path))),
+      ]).toEqual([path, true])
   })
 })
 
@@ -66,12 +96,17 @@ describe('a version that leads out of a folder', () => {
     const admin = await client(['admin'])
     await publisher.introduce(admin)
     const release = await publisher.release({ 'a.bin': someBytes(10) })
-    const manifest = utf8Encode(JSON.stringify({ ...JSON.parse(Buffer.from(release.manifest).toString()), version: '../../x' }))
+    const manifest = utf8Encode(
+      JSON.stringify({ ...JSON.parse(Buffer.from(release.manifest).toString()), version: '../../x' }),
+    )
     const signatures = await signManifest(manifest, [signerOf('release 1')])
     await admin.uploadMissing(release.blobs)
     await expect(admin.createRelease('metin2', { manifest, signatures })).rejects.toMatchObject({ code: 'MAN_SCHEMA' })
     await publisher.publish(admin, release)
-    const record = documentRecord(documentKey('metin2', 'stable', 'manifests/../../../../../escaped.json'), utf8Encode('{}'))
+    const record = documentRecord(
+      documentKey('metin2', 'stable', 'manifests/../../../../../escaped.json'),
+      utf8Encode('{}'),
+    )
     await server.context.metadata.transaction([], (records) => records.put('documents', record))
     const folder = join(await temporaryFolder(), 'a', 'b')
     await expect(exportStatic(server.context, folder)).rejects.toMatchObject({ code: 'SRV_STORAGE' })
@@ -82,7 +117,15 @@ describe('a version that leads out of a folder', () => {
 describe('an answer without end', () => {
   it('is cut off by the client', async () => {
     let sent = 0
-    const endless = () => new Response(new ReadableStream({ pull: (controller) => { sent += 1; controller.enqueue(new Uint8Array(1000)) } }))
+    const endless = () =>
+      new Response(
+        new ReadableStream({
+          pull: (controller) => {
+            sent += 1
+            controller.enqueue(new Uint8Array(1000))
+          },
+        }),
+      )
     const client = new ReleaseServerClient('http://server.example', { fetch: async () => endless() })
     await expect(client.fetchPublic('/head.json', { maxBytes: 10_000 })).rejects.toMatchObject({ code: 'SRV_NETWORK' })
     expect(sent).toBeLessThan(20)
@@ -94,7 +137,12 @@ describe('Idempotency-Key', () => {
   it('makes a change once and answers twice; another request under the key is refused', async () => {
     const { url, token } = await startServer()
     const publisher = await TestPublisher.create()
-    const send = async (body: unknown, key = 'one') => fetch(`${url}/v1/products`, { method: 'POST', body: JSON.stringify(body), headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json', 'idempotency-key': key } })
+    const send = async (body: unknown, key = 'one') =>
+      fetch(`${url}/v1/products`, {
+        method: 'POST',
+        body: JSON.stringify(body),
+        headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json', 'idempotency-key': key },
+      })
     const bearer = await token(['admin'])
     const product = { slug: 'metin2', pin: publisher.pin }
     const [first, second] = [await send(product), await send(product)]
@@ -114,17 +162,36 @@ describe('OIDC', () => {
     const issuerServer = createServer((request, response) => {
       void (async () => {
         const at = `http://${request.headers.host}`
-        const body = request.url === '/jwks' ? { keys: [{ ...await exportJWK(publicKey), kid: 'k1', alg: 'ES256' }] } : { issuer: at, jwks_uri: `${at}/jwks` }
+        const body =
+          request.url === '/jwks'
+            ? { keys: [{ ...(await exportJWK(publicKey)), kid: 'k1', alg: 'ES256' }] }
+            : { issuer: at, jwks_uri: `${at}/jwks` }
         response.setHeader('content-type', 'application/json').end(JSON.stringify(body))
       })()
     })
-    await new Promise<void>((resolve) => { issuerServer.listen(0, '127.0.0.1', resolve) })
-    atEnd(async () => { issuerServer.close() })
+    await new Promise<void>((resolve) => {
+      issuerServer.listen(0, '127.0.0.1', resolve)
+    })
+    atEnd(async () => {
+      issuerServer.close()
+    })
     const issuer = `http://127.0.0.1:${(issuerServer.address() as { port: number }).port}`
-    const rules = parseOidcRules('[{"claims":{"repository":"example/game","ref":"refs/heads/*"},"scopes":["releases:read"]}]')
+    const rules = parseOidcRules(
+      '[{"claims":{"repository":"example/game","ref":"refs/heads/*"},"scopes":["releases:read"]}]',
+    )
     const { url } = await startServer({ oidc: { issuer, audience: 'keyturn', rules } })
-    const ask = async (claims: Record<string, string>, options: { audience?: string; issuer?: string; key?: CryptoKey; expires?: string } = {}) => {
-      const jwt = await new SignJWT(claims).setProtectedHeader({ alg: 'ES256', kid: 'k1' }).setSubject('ci').setIssuedAt().setIssuer(options.issuer ?? issuer).setAudience(options.audience ?? 'keyturn').setExpirationTime(options.expires ?? '5m').sign(options.key ?? privateKey)
+    const ask = async (
+      claims: Record<string, string>,
+      options: { audience?: string; issuer?: string; key?: CryptoKey; expires?: string } = {},
+    ) => {
+      const jwt = await new SignJWT(claims)
+        .setProtectedHeader({ alg: 'ES256', kid: 'k1' })
+        .setSubject('ci')
+        .setIssuedAt()
+        .setIssuer(options.issuer ?? issuer)
+        .setAudience(options.audience ?? 'keyturn')
+        .setExpirationTime(options.expires ?? '5m')
+        .sign(options.key ?? privateKey)
       return (await fetch(`${url}/v1/products`, { headers: { authorization: `Bearer ${jwt}` } })).status
     }
     const good = { repository: 'example/game', ref: 'refs/heads/main' }
@@ -135,7 +202,9 @@ describe('OIDC', () => {
     expect(await ask(good, { issuer: 'http://evil.example' })).toBe(401)
     expect(await ask(good, { key: stranger.privateKey })).toBe(401)
     expect(await ask(good, { expires: '-1m' })).toBe(401)
-    expect(() => parseOidcRules('[{"claims":{"sub":"*"},"scopes":["admin"]}]')).toThrow(expect.objectContaining({ code: 'SRV_CONFIG' }))
+    expect(() => parseOidcRules('[{"claims":{"sub":"*"},"scopes":["admin"]}]')).toThrow(
+      expect.objectContaining({ code: 'SRV_CONFIG' }),
+    )
   })
 })
 
@@ -145,7 +214,10 @@ describe('settings', () => {
     const file = join(folder, 's.json')
     const refused = async (environment: Record<string, string>, text?: string) => {
       if (text !== undefined) await writeFile(file, text)
-      const error = await readConfig(environment, text === undefined ? undefined : file).then(() => undefined, (cause: unknown) => cause as { code: string; message: string })
+      const error = await readConfig(environment, text === undefined ? undefined : file).then(
+        () => undefined,
+        (cause: unknown) => cause as { code: string; message: string },
+      )
       expect(error?.code).toBe('SRV_CONFIG')
       return error?.message
     }
@@ -165,7 +237,11 @@ describe('golden data', () => {
     const { cp } = await import('node:fs/promises')
     const { checkStores } = await import('../src/fsck.ts')
     const golden = join(import.meta.dirname, 'golden', 'v1')
-    const expected = JSON.parse(await readFile(join(golden, 'expected.json'), 'utf8')) as { manifest: string; head: number; audit: number }
+    const expected = JSON.parse(await readFile(join(golden, 'expected.json'), 'utf8')) as {
+      manifest: string
+      head: number
+      audit: number
+    }
     const dataDir = await temporaryFolder()
     await cp(join(golden, 'data'), dataDir, { recursive: true })
     const { url, server, client } = await startServer({ dataDir })
@@ -180,8 +256,25 @@ describe('golden data', () => {
 describe('selectRepresentation()', () => {
   it('never selects bytes outside the representation', () => {
     for (const size of [0, 1, 10]) {
-      for (const range of ['bytes=0-', 'bytes=0-0', 'bytes=-1', 'bytes=9-9', 'bytes=10-', 'bytes=0-99', 'bytes=-99', 'bytes=-0', 'bytes=99999999999999999-', 'bytes=', 'bytes=-']) {
-        const found = selectRepresentation('GET', { ifMatch: undefined, ifNoneMatch: undefined, ifRange: undefined, range }, '"x"', size)
+      for (const range of [
+        'bytes=0-',
+        'bytes=0-0',
+        'bytes=-1',
+        'bytes=9-9',
+        'bytes=10-',
+        'bytes=0-99',
+        'bytes=-99',
+        'bytes=-0',
+        'bytes=99999999999999999-',
+        'bytes=',
+        'bytes=-',
+      ]) {
+        const found = selectRepresentation(
+          'GET',
+          { ifMatch: undefined, ifNoneMatch: undefined, ifRange: undefined, range },
+          '"x"',
+          size,
+        )
         if (found.status === 206) expect(found.start >= 0 && found.end >= found.start && found.end < size).toBe(true)
       }
     }

@@ -123,12 +123,16 @@ async function update(connection: LauncherConnection, metadata: number[], files:
     return body
   }
   const head = JSON.parse((await get('/head.json', metadata)).toString()) as { payload: string }
-  const { manifest } = JSON.parse(Buffer.from(head.payload, 'base64').toString()) as { manifest: { version: string; sha256: string } }
+  const { manifest } = JSON.parse(Buffer.from(head.payload, 'base64').toString()) as {
+    manifest: { version: string; sha256: string }
+  }
   const bytes = await get(`/channels/stable/manifests/${manifest.version}.json`, metadata)
   if (sha256(bytes) !== manifest.sha256) throw new Error('a mixed release')
   await get(`/channels/stable/manifests/${manifest.version}.sigs.json`, metadata)
   const model = JSON.parse(bytes.toString()) as { files: { sha256: string }[] }
-  for (const file of model.files) if (sha256(await get(`/files/${file.sha256.slice(0, 2)}/${file.sha256}`, files)) !== file.sha256) throw new Error('wrong bytes')
+  for (const file of model.files)
+    if (sha256(await get(`/files/${file.sha256.slice(0, 2)}/${file.sha256}`, files)) !== file.sha256)
+      throw new Error('wrong bytes')
 }
 
 /**
@@ -144,11 +148,13 @@ export async function runLaunchers(url: string, count: number, spreadMs: number,
   const addressOf = (at: number): string => `10.${(at >> 16) & 255}.${(at >> 8) & 255}.${at & 255}`
   const connections = Array.from({ length: count }, (_, at) => new LauncherConnection(url, addressOf(first + at)))
   const begun = performance.now()
-  await Promise.all(connections.map(async (connection, at) => {
-    const wait = (spreadMs * at) / count
-    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait))
-    await update(connection, metadata, files).catch((error: unknown) => failures.push(String(error)))
-  }))
+  await Promise.all(
+    connections.map(async (connection, at) => {
+      const wait = (spreadMs * at) / count
+      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait))
+      await update(connection, metadata, files).catch((error: unknown) => failures.push(String(error)))
+    }),
+  )
   const seconds = (performance.now() - begun) / 1000
   for (const connection of connections) connection.close()
   return { launchers: count, requests: metadata.length + files.length, failures, seconds, metadata, files }
@@ -156,6 +162,7 @@ export async function runLaunchers(url: string, count: number, spreadMs: number,
 
 /** The figures in one line. */
 export function launcherLine({ launchers, requests, failures, seconds, metadata, files }: LauncherFigures): string {
-  const ms = (values: readonly number[]): string => `p50 ${percentile(values, 0.5).toFixed(0)} ms, p99 ${percentile(values, 0.99).toFixed(0)} ms`
+  const ms = (values: readonly number[]): string =>
+    `p50 ${percentile(values, 0.5).toFixed(0)} ms, p99 ${percentile(values, 0.99).toFixed(0)} ms`
   return `${launchers} launchers, ${requests} requests in ${seconds.toFixed(1)} s; metadata ${ms(metadata)}; files ${ms(files)}; ${failures.length} failures`
 }

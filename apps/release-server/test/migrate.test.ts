@@ -47,64 +47,76 @@ async function* cut(source: ByteStream): ByteStream {
 
 const shared = async (): Promise<Stores> => ({
   metadata: await openPostgresMetadataStore(await freshDatabase(postgres?.url ?? '')),
-  blobs: openS3BlobStore({ url: `${s3.url}/${randomBytes(6).toString('hex')}`, region: 'us-east-1', accessKey: s3.accessKey, secretKey: s3.secretKey }),
+  blobs: openS3BlobStore({
+    url: `${s3.url}/${randomBytes(6).toString('hex')}`,
+    region: 'us-east-1',
+    accessKey: s3.accessKey,
+    secretKey: s3.secretKey,
+  }),
 })
 const embedded = async (): Promise<Stores> => {
   const folder = await temporaryFolder()
   return { blobs: await openFolderBlobStore(folder), metadata: openSqliteMetadataStore(join(folder, 'm.sqlite')) }
 }
 
-it('a server moves from folder and SQLite to S3 and PostgreSQL and back, through breaks, and goes on where it was', { timeout: 300_000 }, async (context) => {
-  if (postgres === undefined) return context.skip()
-  const first = await startServer({ vault })
-  const client = await first.client(['admin'])
-  const token = await first.token(['admin'])
-  const publisher = await TestPublisher.create()
-  await publisher.introduce(client)
-  const release = await publisher.release({ 'a.txt': utf8Encode('a'), 'b.bin': someBytes(9 * 1024 * 1024) })
-  await publisher.publish(client, release)
-  const key = writeRuntimeKeyBlob(RuntimeKey.take({ keyId: 4, masterKey: someBytes(32), signPublicKey: ed25519PublicKey(seedOf('verifier')) }))
-  await client.putRuntimeKey('metin2', 4, key)
-  const spare = blobFromBytes(someBytes(1000))
-  await client.uploadBlob(spare)
+it(
+  'a server moves from folder and SQLite to S3 and PostgreSQL and back, through breaks, and goes on where it was',
+  { timeout: 300_000 },
+  async (context) => {
+    if (postgres === undefined) return context.skip()
+    const first = await startServer({ vault })
+    const client = await first.client(['admin'])
+    const token = await first.token(['admin'])
+    const publisher = await TestPublisher.create()
+    await publisher.introduce(client)
+    const release = await publisher.release({ 'a.txt': utf8Encode('a'), 'b.bin': someBytes(9 * 1024 * 1024) })
+    await publisher.publish(client, release)
+    const key = writeRuntimeKeyBlob(
+      RuntimeKey.take({ keyId: 4, masterKey: someBytes(32), signPublicKey: ed25519PublicKey(seedOf('verifier')) }),
+    )
+    await client.putRuntimeKey('metin2', 4, key)
+    const spare = blobFromBytes(someBytes(1000))
+    await client.uploadBlob(spare)
 
-  // Broken off after two blobs, and something went from the source in between.
-  const there = await shared()
-  let puts = 0
-  const put: BlobStore['put'] = async (name, source, options) => {
-    puts += 1
-    return there.blobs.put(name, puts > 2 ? cut(source) : source, options)
-  }
-  const blobs = { put, stat: (name: string) => there.blobs.stat(name) } as BlobStore
-  await expect(migrate(first.server.context, { ...there, blobs })).rejects.toThrow('the line is cut')
-  expect(await migrate(first.server.context, there)).toMatchObject({ blobs: 5, blobsCopied: 3 })
-  await first.server.context.metadata.transaction([], (records) => records.delete('blobs', spare.sha256))
-  await first.server.context.blobs.delete(spare.sha256)
-  expect(await migrate(first.server.context, there)).toMatchObject({ blobs: 4, blobsCopied: 0 })
-  expect(await there.metadata.get('blobs', spare.sha256)).toBeUndefined()
-  await first.server.close()
+    // Broken off after two blobs, and something went from the source in between.
+    const there = await shared()
+    let puts = 0
+    const put: BlobStore['put'] = async (name, source, options) => {
+      puts += 1
+      return there.blobs.put(name, puts > 2 ? cut(source) : source, options)
+    }
+    const blobs = { put, stat: (name: string) => there.blobs.stat(name) } as BlobStore
+    await expect(migrate(first.server.context, { ...there, blobs })).rejects.toThrow('the line is cut')
+    expect(await migrate(first.server.context, there)).toMatchObject({ blobs: 5, blobsCopied: 3 })
+    await first.server.context.metadata.transaction([], (records) => records.delete('blobs', spare.sha256))
+    await first.server.context.blobs.delete(spare.sha256)
+    expect(await migrate(first.server.context, there)).toMatchObject({ blobs: 4, blobsCopied: 0 })
+    expect(await there.metadata.get('blobs', spare.sha256)).toBeUndefined()
+    await first.server.close()
 
-  // The copy serves what was there, knows its tokens and its vault, and takes the next release.
-  const second = await startServer({ blobs: there.blobs, metadata: there.metadata, vault })
-  const moved = new ReleaseServerClient(second.url, { token })
-  expect((await fetch(`${second.url}/manifest.json`)).headers.get('etag')).toBe(`"sha256-${release.pin.sha256}"`)
-  const next = await publisher.release({ 'a.txt': utf8Encode('a'), 'c.bin': someBytes(100_000) })
-  await publisher.publish(moved, next)
-  expect(await verifyStoredAudit(there.metadata)).toBeGreaterThan(6)
-  expect(await moved.checkRelease('metin2', 'stable', release.model.version)).toMatchObject({ sound: true })
+    // The copy serves what was there, knows its tokens and its vault, and takes the next release.
+    const second = await startServer({ blobs: there.blobs, metadata: there.metadata, vault })
+    const moved = new ReleaseServerClient(second.url, { token })
+    expect((await fetch(`${second.url}/manifest.json`)).headers.get('etag')).toBe(`"sha256-${release.pin.sha256}"`)
+    const next = await publisher.release({ 'a.txt': utf8Encode('a'), 'c.bin': someBytes(100_000) })
+    await publisher.publish(moved, next)
+    expect(await verifyStoredAudit(there.metadata)).toBeGreaterThan(6)
+    expect(await moved.checkRelease('metin2', 'stable', release.model.version)).toMatchObject({ sound: true })
 
-  const back = await embedded()
-  // Bytes of a blob that is recorded nowhere are carried along; fsck would record them, garbage collection take them.
-  expect(await migrate(second.server.context, back)).toMatchObject({ blobs: 7, blobsCopied: 7 })
-  await second.server.close()
-  const third = await startServer({ blobs: back.blobs, metadata: back.metadata, vault })
-  expect((await fetch(`${third.url}/manifest.json`)).headers.get('etag')).toBe(`"sha256-${next.pin.sha256}"`)
-  for (const { sha256 } of next.blobs) expect(sha256Hex(new Uint8Array(await (await fetch(fileUrl(third.url, sha256))).arrayBuffer()))).toBe(sha256)
-  const again = new ReleaseServerClient(third.url, { token })
-  await publisher.publish(again, await publisher.release({ 'a.txt': utf8Encode('b') }))
-  const opened = await runtimeKeyCell(await openServerVault(back.metadata, vault, systemRandom), 'metin2').open('4')
-  expect(Buffer.from(opened).equals(Buffer.from(key))).toBe(true)
-})
+    const back = await embedded()
+    // Bytes of a blob that is recorded nowhere are carried along; fsck would record them, garbage collection take them.
+    expect(await migrate(second.server.context, back)).toMatchObject({ blobs: 7, blobsCopied: 7 })
+    await second.server.close()
+    const third = await startServer({ blobs: back.blobs, metadata: back.metadata, vault })
+    expect((await fetch(`${third.url}/manifest.json`)).headers.get('etag')).toBe(`"sha256-${next.pin.sha256}"`)
+    for (const { sha256 } of next.blobs)
+      expect(sha256Hex(new Uint8Array(await (await fetch(fileUrl(third.url, sha256))).arrayBuffer()))).toBe(sha256)
+    const again = new ReleaseServerClient(third.url, { token })
+    await publisher.publish(again, await publisher.release({ 'a.txt': utf8Encode('b') }))
+    const opened = await runtimeKeyCell(await openServerVault(back.metadata, vault, systemRandom), 'metin2').open('4')
+    expect(Buffer.from(opened).equals(Buffer.from(key))).toBe(true)
+  },
+)
 
 it('keyturn-server migrate moves by two settings files, both ways', { timeout: 300_000 }, async (context) => {
   if (postgres === undefined) return context.skip()
@@ -121,11 +133,20 @@ it('keyturn-server migrate moves by two settings files, both ways', { timeout: 3
     await writeFile(join(folder, name), JSON.stringify(values))
     return join(folder, name)
   }
-  const cluster = await settings('cluster.json', { KEYTURN_DATABASE_URL: await freshDatabase(postgres.url), KEYTURN_S3_URL: `${s3.url}/command`, KEYTURN_S3_ACCESS_KEY: s3.accessKey, KEYTURN_S3_SECRET_KEY_FILE: join(folder, 'secret') })
+  const cluster = await settings('cluster.json', {
+    KEYTURN_DATABASE_URL: await freshDatabase(postgres.url),
+    KEYTURN_S3_URL: `${s3.url}/command`,
+    KEYTURN_S3_ACCESS_KEY: s3.accessKey,
+    KEYTURN_S3_SECRET_KEY_FILE: join(folder, 'secret'),
+  })
   const one = await settings('one.json', { KEYTURN_DATA_DIR: source.dataDir })
   const home = await settings('home.json', { KEYTURN_DATA_DIR: join(folder, 'home') })
   const move = async (from: string, to: string): Promise<object> => {
-    const { stdout } = await run(process.execPath, ['--no-warnings', main, '--json', '--config', from, 'migrate', '--to', to], { env: { PATH: process.env['PATH'] ?? '' } })
+    const { stdout } = await run(
+      process.execPath,
+      ['--no-warnings', main, '--json', '--config', from, 'migrate', '--to', to],
+      { env: { PATH: process.env['PATH'] ?? '' } },
+    )
     return (JSON.parse(stdout) as { data: object }).data
   }
   expect(await move(one, cluster)).toMatchObject({ blobs: 3, blobsCopied: 3 })

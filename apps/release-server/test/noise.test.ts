@@ -1,6 +1,20 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { activeKey, addKey, createTransportIdentity, cutOver, draftPublication, emptyMetadata, KeyFloors, lookUpKeys, preferredKey, publish, revoke, signPublication, deriveX25519Static } from '@keyturn/noise-keys'
+import {
+  activeKey,
+  addKey,
+  createTransportIdentity,
+  cutOver,
+  draftPublication,
+  emptyMetadata,
+  KeyFloors,
+  lookUpKeys,
+  preferredKey,
+  publish,
+  revoke,
+  signPublication,
+  deriveX25519Static,
+} from '@keyturn/noise-keys'
 import { openKeyAnswer, writeRuntimeKeyBlob } from '@keyturn/runtime-key'
 import { concatBytes, hexEncode, systemRandom, utf8Encode, x25519PublicKey } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
@@ -16,9 +30,11 @@ describe('POST /noise/runtime-key', () => {
     await scene.announce()
     expect(codeOf(await scene.exchange(key))).toBe('RK_KEY_ID_UNKNOWN')
     await scene.client.putRuntimeKey('metin2', 4, writeRuntimeKeyBlob(scene.runtimeKey))
-    const opened = openKeyAnswer(await scene.exchange(key) as Uint8Array, 4)
+    const opened = openKeyAnswer((await scene.exchange(key)) as Uint8Array, 4)
     opened.withBytes((bytes) => expect(hexEncode(bytes)).toBe(hexEncode(marker)))
-    const verdicts = await lookUpKeys(scene.client.keyDirectory(), scene.identity, new KeyFloors(), { nowS: Math.floor(Date.now() / 1000) })
+    const verdicts = await lookUpKeys(scene.client.keyDirectory(), scene.identity, new KeyFloors(), {
+      nowS: Math.floor(Date.now() / 1000),
+    })
     expect(preferredKey(verdicts).publicKey).toEqual(key)
     expect(codeOf(await scene.exchange(key, { sha256: 'ab'.repeat(32) }))).toBe('RK_RELEASE_UNKNOWN')
     expect(codeOf(await scene.exchange(key, { keyId: 9 }), 9)).toBe('RK_KEY_ID_UNKNOWN')
@@ -28,10 +44,18 @@ describe('POST /noise/runtime-key', () => {
     expect(codeOf(await scene.exchange(key, { release: draft }))).toBe('RK_NOT_YET')
     await scene.running.server.context.metadata.transaction([], async (records) => {
       const [sealed] = await records.list('vault-records', { prefix: 'runtime-keys', bodies: true })
-      if (sealed?.body !== undefined) await records.put('vault-records', { key: sealed.key, value: sealed.value, body: sealed.body.map((byte, at) => (at === sealed.body!.length - 1 ? byte ^ 1 : byte)) })
+      if (sealed?.body !== undefined)
+        await records.put('vault-records', {
+          key: sealed.key,
+          value: sealed.value,
+          body: sealed.body.map((byte, at) => (at === sealed.body!.length - 1 ? byte ^ 1 : byte)),
+        })
     })
     expect(codeOf(await scene.exchange(key))).toBe('RK_UNAVAILABLE')
-    const needle = [Buffer.from(marker), ...['hex', 'base64', 'base64url'].map((form) => Buffer.from(Buffer.from(marker).toString(form as 'hex')))]
+    const needle = [
+      Buffer.from(marker),
+      ...['hex', 'base64', 'base64url'].map((form) => Buffer.from(Buffer.from(marker).toString(form as 'hex'))),
+    ]
     for (const name of await readdir(scene.running.dataDir, { recursive: true })) {
       const bytes = await readFile(join(scene.running.dataDir, name)).catch(() => Buffer.alloc(0))
       for (const form of needle) expect(bytes.includes(form)).toBe(false)
@@ -44,12 +68,20 @@ describe('POST /noise/runtime-key', () => {
     const key = await scene.addDevice('server')
     await scene.announce()
     const { body } = scene.request(key)
-    const broken = [new Uint8Array(0), body.subarray(0, 96), concatBytes(body, new Uint8Array(1)), Uint8Array.of(2, ...body.subarray(1)), Uint8Array.of(1, 9, ...body.subarray(2)), body.map((byte, at) => (at === 96 ? byte ^ 1 : byte)), body.map((byte, at) => (at === 20 ? byte ^ 1 : byte))]
+    const broken = [
+      new Uint8Array(0),
+      body.subarray(0, 96),
+      concatBytes(body, new Uint8Array(1)),
+      Uint8Array.of(2, ...body.subarray(1)),
+      Uint8Array.of(1, 9, ...body.subarray(2)),
+      body.map((byte, at) => (at === 96 ? byte ^ 1 : byte)),
+      body.map((byte, at) => (at === 20 ? byte ^ 1 : byte)),
+    ]
     const texts = new Set<string>()
     for (const bytes of broken) {
       const answer = await scene.send(bytes)
       expect(answer.status).toBe(400)
-      const { request_id: _id, ...problem } = await answer.json() as Record<string, unknown>
+      const { request_id: _id, ...problem } = (await answer.json()) as Record<string, unknown>
       texts.add(JSON.stringify(problem))
     }
     expect([...texts]).toHaveLength(1)
@@ -63,7 +95,11 @@ describe('POST /noise/runtime-key', () => {
     await scene.announce()
     await scene.client.putRuntimeKey('metin2', 4, writeRuntimeKeyBlob(scene.runtimeKey))
     const { body } = scene.request(key)
-    const [one, two] = await Promise.all([scene.send(body), scene.send(body)].map(async (answer) => hexEncode(new Uint8Array(await (await answer).arrayBuffer()))))
+    const [one, two] = await Promise.all(
+      [scene.send(body), scene.send(body)].map(async (answer) =>
+        hexEncode(new Uint8Array(await (await answer).arrayBuffer())),
+      ),
+    )
     expect(one).toHaveLength(280)
     expect(one).not.toBe(two)
   })
@@ -101,7 +137,9 @@ describe('POST /noise/runtime-key', () => {
     expect(codeOf(await scene.exchange(old))).toBe('RK_KEY_ID_UNKNOWN')
     scene.later(9 * 86_400_000)
     expect(await scene.exchange(old)).toMatchObject({ status: 410, code: 'NK_KEY_UNKNOWN' })
-    expect((await scene.running.server.context.metadata.list('vault-records', { prefix: 'keyturn' })).map(({ key }) => key)).toEqual([expect.stringContaining('server-2')])
+    expect(
+      (await scene.running.server.context.metadata.list('vault-records', { prefix: 'keyturn' })).map(({ key }) => key),
+    ).toEqual([expect.stringContaining('server-2')])
   })
 
   it('429 above the rate, 503 while the storage does not answer, each with Retry-After; 410 for a server key nobody has', async () => {
@@ -116,7 +154,9 @@ describe('POST /noise/runtime-key', () => {
     expect(codeOf(await scene.exchange(key))).toBe('RK_KEY_ID_UNKNOWN')
     const { metadata } = scene.running.server.context
     const { get } = metadata
-    metadata.get = async () => { throw new ServerError('SRV_UNAVAILABLE', 'the database is away') }
+    metadata.get = async () => {
+      throw new ServerError('SRV_UNAVAILABLE', 'the database is away')
+    }
     try {
       const answer = await scene.send(scene.request(key).body)
       expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '2'])
@@ -132,8 +172,16 @@ describe('POST /noise/runtime-key', () => {
     const secret = deriveX25519Static(other.seed, 'server')
     const publicKey = x25519PublicKey(secret)
     await scene.client.putTransportKey(other.name, 'server', secret)
-    const metadata = addKey(emptyMetadata(other.name), { device: 'server', publicKey, generation: 'G2' }, Math.floor(Date.now() / 1000), Math.floor(Date.now() / 1000))
-    await publish(scene.client.keyDirectory(), signPublication(other.seed, draftPublication(metadata, Math.floor(Date.now() / 1000))))
+    const metadata = addKey(
+      emptyMetadata(other.name),
+      { device: 'server', publicKey, generation: 'G2' },
+      Math.floor(Date.now() / 1000),
+      Math.floor(Date.now() / 1000),
+    )
+    await publish(
+      scene.client.keyDirectory(),
+      signPublication(other.seed, draftPublication(metadata, Math.floor(Date.now() / 1000))),
+    )
     expect(codeOf(await scene.exchange(publicKey))).toBe('RK_REFUSED')
   })
 })
@@ -143,13 +191,25 @@ describe('key files', () => {
     const scene = await world()
     await scene.addDevice('server')
     await scene.announce()
-    const admin = { authorization: `Bearer ${await scene.running.token(['admin'])}`, 'content-type': 'application/octet-stream' }
+    const admin = {
+      authorization: `Bearer ${await scene.running.token(['admin'])}`,
+      'content-type': 'application/octet-stream',
+    }
     const at = `${scene.running.url}/pubky/${scene.identity.name}/pub/noise.app/v0/server`
     const record = await (await fetch(at)).text()
-    expect((await fetch(at, { method: 'PUT', headers: admin, body: `${record.slice(0, -2)}xx` })).status).toBeGreaterThanOrEqual(400)
-    expect((await fetch(at.replace('/server', '/other'), { method: 'PUT', headers: admin, body: record })).status).toBeGreaterThanOrEqual(400)
-    expect((await fetch(at, { method: 'PUT', headers: { 'content-type': 'application/octet-stream' }, body: record })).status).toBe(401)
+    expect(
+      (await fetch(at, { method: 'PUT', headers: admin, body: `${record.slice(0, -2)}xx` })).status,
+    ).toBeGreaterThanOrEqual(400)
+    expect(
+      (await fetch(at.replace('/server', '/other'), { method: 'PUT', headers: admin, body: record })).status,
+    ).toBeGreaterThanOrEqual(400)
+    expect(
+      (await fetch(at, { method: 'PUT', headers: { 'content-type': 'application/octet-stream' }, body: record }))
+        .status,
+    ).toBe(401)
     expect((await fetch(`${scene.running.url}/pkarr/${scene.identity.name}`)).status).toBe(200)
-    expect((await fetch(`${scene.running.url}/pkarr/${scene.identity.name}`, { method: 'PUT', body: 'rubbish' })).status).toBe(400)
+    expect(
+      (await fetch(`${scene.running.url}/pkarr/${scene.identity.name}`, { method: 'PUT', body: 'rubbish' })).status,
+    ).toBe(400)
   })
 })

@@ -36,12 +36,20 @@ async function published(options: Partial<ReleaseServerOptions> = {}) {
 async function rollOut(world: Awaited<ReturnType<typeof published>>): Promise<MadeRelease> {
   const { client, publisher, first } = world
   const second = await publisher.release({ 'a.txt': utf8Encode('a'), 'new.txt': utf8Encode('new') })
-  await publisher.publish(client, second, await publisher.head(second, { edit: (head) => ({ ...head, fallback: first.pin, rollout: { percent: 25, salt, paused: false } }) }))
+  await publisher.publish(
+    client,
+    second,
+    await publisher.head(second, {
+      edit: (head) => ({ ...head, fallback: first.pin, rollout: { percent: 25, salt, paused: false } }),
+    }),
+  )
   return second
 }
 
 function currentHead(running: RunningServer) {
-  return fetch(`${running.url}/head.json`).then(async (answer) => parseHead(parseHeadEnvelope(new Uint8Array(await answer.arrayBuffer())).payload))
+  return fetch(`${running.url}/head.json`).then(async (answer) =>
+    parseHead(parseHeadEnvelope(new Uint8Array(await answer.arrayBuffer())).payload),
+  )
 }
 
 describe('rollout', () => {
@@ -52,10 +60,15 @@ describe('rollout', () => {
     const waiting = await client.halt('metin2', 'stable', 'crashes')
     expect(waiting.wanted).toMatchObject({ action: 'halt', reason: 'crashes' })
     expect((await currentHead(running)).rollout).toMatchObject({ paused: false })
-    const head = await publisher.head(second, { edit: (model) => ({ ...model, fallback: first.pin, rollout: { percent: 25, salt, paused: true } }) })
+    const head = await publisher.head(second, {
+      edit: (model) => ({ ...model, fallback: first.pin, rollout: { percent: 25, salt, paused: true } }),
+    })
     const done = await client.publish('metin2', 'stable', { version: second.model.version, head })
     expect(done).toMatchObject({ wanted: null, rollout: { paused: true } })
-    expect((await client.setRollout('metin2', 'stable', { percent: 50 })).wanted).toMatchObject({ action: 'rollout', percent: 50 })
+    expect((await client.setRollout('metin2', 'stable', { percent: 50 })).wanted).toMatchObject({
+      action: 'rollout',
+      percent: 50,
+    })
   })
 
   it('a head signer signs the changed rollout, and nothing else', async () => {
@@ -66,21 +79,45 @@ describe('rollout', () => {
     const asked: string[] = []
     let yes = false
     const signer = await startHeadSigner({
-      socket, pin: publisher.pin, signer: signerOf('head 1'), confirm: async (summary) => { asked.push(summary); return yes },
+      socket,
+      pin: publisher.pin,
+      signer: signerOf('head 1'),
+      confirm: async (summary) => {
+        asked.push(summary)
+        return yes
+      },
       fetchPublic,
     })
     atEnd(() => signer.close())
     await rollOut(world)
     expect((await client.setRollout('metin2', 'stable', { percent: 60 })).wanted).toMatchObject({ percent: 60 })
     yes = true
-    expect(await client.setRollout('metin2', 'stable', { percent: 60 })).toMatchObject({ wanted: null, rollout: { percent: 60 } })
+    expect(await client.setRollout('metin2', 'stable', { percent: 60 })).toMatchObject({
+      wanted: null,
+      rollout: { percent: 60 },
+    })
     expect((await currentHead(running)).rollout).toMatchObject({ percent: 60 })
     expect(await client.halt('metin2', 'stable', 'stop')).toMatchObject({ rollout: { paused: true } })
-    expect(asked.at(-1)).toMatch(/^Reason given: stop\nmetin2\/stable: head 4, release \S+ \(manifest 2\), rollout 60 %, halted$/)
-    expect(await client.setRollout('metin2', 'stable', { paused: false })).toMatchObject({ wanted: null, rollout: { paused: false, percent: 60 } })
+    expect(asked.at(-1)).toMatch(
+      /^Reason given: stop\nmetin2\/stable: head 4, release \S+ \(manifest 2\), rollout 60 %, halted$/,
+    )
+    expect(await client.setRollout('metin2', 'stable', { paused: false })).toMatchObject({
+      wanted: null,
+      rollout: { paused: false, percent: 60 },
+    })
     const head = await currentHead(running)
-    const wanted = writeHead({ ...head, sequence: head.sequence + 1, mirrors: [{ url: 'https://evil.example/', weight: 1 }] })
-    await expect(signWantedHead({ socket, pin: publisher.pin, signer: signerOf('head 1'), mode: 'auto', fetchPublic }, wanted, 'x')).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
+    const wanted = writeHead({
+      ...head,
+      sequence: head.sequence + 1,
+      mirrors: [{ url: 'https://evil.example/', weight: 1 }],
+    })
+    await expect(
+      signWantedHead(
+        { socket, pin: publisher.pin, signer: signerOf('head 1'), mode: 'auto', fetchPublic },
+        wanted,
+        'x',
+      ),
+    ).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
   })
 })
 
@@ -91,21 +128,36 @@ describe('what the head signer remembers', () => {
     const socket = join(await temporaryFolder(), 'signer.sock')
     let shown: Uint8Array | undefined
     const options = {
-      socket, pin: world.publisher.pin, signer: signerOf('head 1'), mode: 'auto' as const, clock: () => now,
-      fetchPublic: async (path: string) => (path.endsWith('/head.json') && shown !== undefined ? shown : world.client.fetchPublic(path)),
+      socket,
+      pin: world.publisher.pin,
+      signer: signerOf('head 1'),
+      mode: 'auto' as const,
+      clock: () => now,
+      fetchPublic: async (path: string) =>
+        path.endsWith('/head.json') && shown !== undefined ? shown : world.client.fetchPublic(path),
     }
-    const headNow = async () => parseHead(parseHeadEnvelope(await options.fetchPublic('/p/metin2/channels/stable/head.json') as Uint8Array).payload)
-    const wanted = async (percent: number) => writeHead(changedHead(await headNow(), { action: 'rollout', percent, reason: 'x' }, now, salt))
+    const headNow = async () =>
+      parseHead(
+        parseHeadEnvelope((await options.fetchPublic('/p/metin2/channels/stable/head.json')) as Uint8Array).payload,
+      )
+    const wanted = async (percent: number) =>
+      writeHead(changedHead(await headNow(), { action: 'rollout', percent, reason: 'x' }, now, salt))
     return {
-      world, options, wanted,
-      show: (head: Uint8Array | undefined) => { shown = head },
-      later: (ms: number) => { now += ms },
+      world,
+      options,
+      wanted,
+      show: (head: Uint8Array | undefined) => {
+        shown = head
+      },
+      later: (ms: number) => {
+        now += ms
+      },
     }
   }
 
   it('survives a restart and signs nothing for a release the server went back to', async () => {
     const { world, options, wanted, show } = await scene()
-    const old = await world.client.fetchPublic('/head.json') as Uint8Array
+    const old = (await world.client.fetchPublic('/head.json')) as Uint8Array
     const oldWanted = await wanted(50)
     expect(await signWantedHead(options, oldWanted, 'x')).toBeDefined()
     await rollOut(world)
@@ -152,7 +204,18 @@ describe('what the head signer remembers', () => {
     const { world, options, wanted } = await scene()
     await rollOut(world)
     let asked = ''
-    await signWantedHead({ ...options, mode: 'confirm', confirm: async (summary) => { asked = summary; return false } }, await wanted(50), '\u001b[2K\nall is well\u202e')
+    await signWantedHead(
+      {
+        ...options,
+        mode: 'confirm',
+        confirm: async (summary) => {
+          asked = summary
+          return false
+        },
+      },
+      await wanted(50),
+      '\u001b[2K\nall is well\u202e',
+    )
     expect(asked).not.toMatch(/[\u001b\u202e]/)
     expect(asked.split('\n')).toHaveLength(2)
   })
@@ -174,7 +237,10 @@ describe('garbage collection', () => {
     const admin = await running.client(['admin'])
     const dry = await admin.collectGarbage()
     expect(dry.deleted).toEqual(expect.arrayContaining([lonely.sha256, wanted.sha256, first.blobs[1]?.sha256]))
-    expect(await admin.collectGarbage({ dryRun: false })).toMatchObject({ blobs_deleted: 0, releases_retired: [`stable/${first.model.version}`] })
+    expect(await admin.collectGarbage({ dryRun: false })).toMatchObject({
+      blobs_deleted: 0,
+      releases_retired: [`stable/${first.model.version}`],
+    })
     now += 8 * day
     expect(await (await running.client(['admin'])).missingBlobs([wanted.sha256])).toEqual([])
     const swept = await (await running.client(['admin'])).collectGarbage({ dryRun: false })
@@ -188,7 +254,10 @@ describe('garbage collection', () => {
 
   it('refuses GC_UNSAFE without releases and with an unreadable manifest, deleting nothing (row 246)', async () => {
     const empty = await startServer()
-    await expect((await empty.client(['admin'])).collectGarbage({ dryRun: false })).rejects.toMatchObject({ code: 'GC_UNSAFE', status: 409 })
+    await expect((await empty.client(['admin'])).collectGarbage({ dryRun: false })).rejects.toMatchObject({
+      code: 'GC_UNSAFE',
+      status: 409,
+    })
     const { running, client, first } = await published()
     await running.server.context.blobs.delete(first.pin.sha256)
     await expect(client.collectGarbage({ dryRun: false })).rejects.toMatchObject({ code: 'GC_UNSAFE' })
@@ -206,9 +275,15 @@ describe('looking after the stores', () => {
     const report = await checkStores(context, {}, { actor: 'local', requestId: 'test' })
     expect(report).toMatchObject({ damaged: [damaged?.sha256], lost: [lost?.sha256] })
     expect(report.broken).toHaveLength(2)
-    expect((await client.missingBlobs(first.blobs.map(({ sha256 }) => sha256))).toSorted()).toEqual([damaged?.sha256, lost?.sha256].toSorted())
+    expect((await client.missingBlobs(first.blobs.map(({ sha256 }) => sha256))).toSorted()).toEqual(
+      [damaged?.sha256, lost?.sha256].toSorted(),
+    )
     await client.uploadMissing(first.blobs)
-    expect(await checkStores(context, {}, { actor: 'local', requestId: 'test' })).toMatchObject({ damaged: [], lost: [], broken: [] })
+    expect(await checkStores(context, {}, { actor: 'local', requestId: 'test' })).toMatchObject({
+      damaged: [],
+      lost: [],
+      broken: [],
+    })
   })
 
   it('migrate copies everything, may be repeated, and refuses the stores of another server', async () => {
@@ -233,7 +308,12 @@ describe('audit, events, webhooks, telemetry', () => {
     const { client } = await published()
     const entries = await client.audit({ limit: 1000 })
     expect(verifyAuditEntries(entries)).toBe(entries.at(-1)?.hash)
-    for (const broken of [entries.slice(1), entries.toReversed(), entries.filter((_entry, at) => at !== 1), entries.map((entry, at) => (at === 1 ? { ...entry, actor: 'somebody' } : entry))]) {
+    for (const broken of [
+      entries.slice(1),
+      entries.toReversed(),
+      entries.filter((_entry, at) => at !== 1),
+      entries.map((entry, at) => (at === 1 ? { ...entry, actor: 'somebody' } : entry)),
+    ]) {
       expect(() => verifyAuditEntries(broken)).toThrow(expect.objectContaining({ code: 'SRV_AUDIT' }))
     }
   })
@@ -242,7 +322,11 @@ describe('audit, events, webhooks, telemetry', () => {
     const { running, client, publisher, first } = await published()
     const token = await running.token(['releases:read'])
     const stop = new AbortController()
-    const listen = (headers: Record<string, string>) => fetch(`${running.url}/v1/events`, { headers: { authorization: `Bearer ${token}`, ...headers }, signal: stop.signal })
+    const listen = (headers: Record<string, string>) =>
+      fetch(`${running.url}/v1/events`, {
+        headers: { authorization: `Bearer ${token}`, ...headers },
+        signal: stop.signal,
+      })
     const read = async (answer: Response, wanted: string) => {
       let text = ''
       for await (const part of answer.body as unknown as AsyncIterable<Uint8Array>) {
@@ -266,34 +350,66 @@ describe('audit, events, webhooks, telemetry', () => {
     let status = 500
     const receiver = createServer((request, response) => {
       let body = ''
-      request.on('data', (part) => { body += String(part) }).on('end', () => {
-        got.push({ headers: request.headers, body })
-        response.writeHead(status).end()
-      })
+      request
+        .on('data', (part) => {
+          body += String(part)
+        })
+        .on('end', () => {
+          got.push({ headers: request.headers, body })
+          response.writeHead(status).end()
+        })
     })
-    await new Promise<void>((resolve) => { receiver.listen(0, '127.0.0.1', resolve) })
-    atEnd(async () => { receiver.close() })
+    await new Promise<void>((resolve) => {
+      receiver.listen(0, '127.0.0.1', resolve)
+    })
+    atEnd(async () => {
+      receiver.close()
+    })
     const { port } = receiver.address() as { port: number }
     const admin = { authorization: `Bearer ${await running.token(['admin'])}`, 'content-type': 'application/json' }
-    const created = await (await fetch(`${running.url}/v1/webhooks`, { method: 'POST', headers: admin, body: JSON.stringify({ url: `http://127.0.0.1:${port}/`, events: ['release.pin'] }) })).json() as { secret: string }
+    const created = (await (
+      await fetch(`${running.url}/v1/webhooks`, {
+        method: 'POST',
+        headers: admin,
+        body: JSON.stringify({ url: `http://127.0.0.1:${port}/`, events: ['release.pin'] }),
+      })
+    ).json()) as { secret: string }
     expect(created.secret).toMatch(/^whsec_/)
     await client.pinRelease('metin2', 'stable', (await client.listReleases('metin2')).items[0]?.version ?? '', true)
     await expect.poll(() => got.length, { timeout: 30_000 }).toBe(1)
     status = 200
     const [first] = got
     const seconds = Number(first?.headers['webhook-timestamp'])
-    expect(first?.headers['webhook-signature']).toBe(webhookHeaders([created.secret], String(first?.headers['webhook-id']), seconds, first?.body ?? '')['webhook-signature'])
-    expect(JSON.parse(first?.body ?? '')).toMatchObject({ type: 'release.pin', data: { target: expect.stringContaining('metin2/stable') } })
+    expect(first?.headers['webhook-signature']).toBe(
+      webhookHeaders([created.secret], String(first?.headers['webhook-id']), seconds, first?.body ?? '')[
+        'webhook-signature'
+      ],
+    )
+    expect(JSON.parse(first?.body ?? '')).toMatchObject({
+      type: 'release.pin',
+      data: { target: expect.stringContaining('metin2/stable') },
+    })
   })
 
   it('reports are counted without address or id; malformed and large ones are refused', async () => {
     const { running } = await published()
-    const send = (body: unknown) => fetch(`${running.url}/v1/reports`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
-    expect((await send({ product: 'metin2', channel: 'stable', version: '1', result: 'updated', duration_ms: 1500 })).status).toBe(202)
+    const send = (body: unknown) =>
+      fetch(`${running.url}/v1/reports`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      })
+    expect(
+      (await send({ product: 'metin2', channel: 'stable', version: '1', result: 'updated', duration_ms: 1500 })).status,
+    ).toBe(202)
     expect((await send({ format: 'm2pack', version: '1', timestamp: '2026-11-21T00:00:00Z' })).status).toBe(202)
     expect((await send({ version: 'x'.repeat(3000) })).status).toBe(413)
     expect((await send({ version: '<script>' })).status).toBe(400)
-    const stats = await (await fetch(`${running.url}/v1/products/metin2/stats`, { headers: { authorization: `Bearer ${await running.token(['stats:read'])}` } })).json()
+    const stats = await (
+      await fetch(`${running.url}/v1/products/metin2/stats`, {
+        headers: { authorization: `Bearer ${await running.token(['stats:read'])}` },
+      })
+    ).json()
     expect(stats).toMatchObject({ items: [{ version: '1', result: 'updated', count: 2, duration_ms: 1500 }] })
   })
 
@@ -303,12 +419,22 @@ describe('audit, events, webhooks, telemetry', () => {
     expect((await fetch(`${running.url}/healthz`)).status).toBe(200)
     expect(await (await fetch(`${running.url}/readyz`)).json()).toMatchObject({ status: 'pass' })
     now += 5 * day
-    expect(await (await fetch(`${running.url}/readyz`)).json()).toMatchObject({ status: 'warn', checks: expect.arrayContaining([expect.objectContaining({ name: 'head:metin2/stable', status: 'warn' })]) })
+    expect(await (await fetch(`${running.url}/readyz`)).json()).toMatchObject({
+      status: 'warn',
+      checks: expect.arrayContaining([expect.objectContaining({ name: 'head:metin2/stable', status: 'warn' })]),
+    })
     expect((await fetch(`${running.url}/metrics`)).status).toBe(401)
-    expect(await (await fetch(`${running.url}/metrics`, { headers: { authorization: 'Bearer figures' } })).text()).toMatch(/keyturn_requests_total\{/)
-    const api = await (await fetch(`${running.url}/openapi.json`)).json() as { openapi: string; paths: Record<string, Record<string, unknown>> }
+    expect(
+      await (await fetch(`${running.url}/metrics`, { headers: { authorization: 'Bearer figures' } })).text(),
+    ).toMatch(/keyturn_requests_total\{/)
+    const api = (await (await fetch(`${running.url}/openapi.json`)).json()) as {
+      openapi: string
+      paths: Record<string, Record<string, unknown>>
+    }
     expect(api.openapi).toBe('3.1.0')
-    const listed = Object.entries(api.paths).flatMap(([path, operations]) => Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`)).toSorted()
+    const listed = Object.entries(api.paths)
+      .flatMap(([path, operations]) => Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`))
+      .toSorted()
     expect(listed).toMatchSnapshot()
   })
 })

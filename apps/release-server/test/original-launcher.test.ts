@@ -21,12 +21,18 @@ async function published() {
 
 const pathOf = (request: DocumentRequest): string => {
   switch (request.document) {
-    case 'log': return `/kel/${request.prefix}.cesr`
-    case 'roles': return `/roles/${request.version}.json`
-    case 'head': return '/head.json'
-    case 'manifest': return request.pin === undefined ? '/manifest.json' : `/manifests/${request.pin.version}.json`
-    case 'signatures': return `/manifests/${request.pin.version}.sigs.json`
-    case 'legacy-signature': return '/manifest.json.sig'
+    case 'log':
+      return `/kel/${request.prefix}.cesr`
+    case 'roles':
+      return `/roles/${request.version}.json`
+    case 'head':
+      return '/head.json'
+    case 'manifest':
+      return request.pin === undefined ? '/manifest.json' : `/manifests/${request.pin.version}.json`
+    case 'signatures':
+      return `/manifests/${request.pin.version}.sigs.json`
+    case 'legacy-signature':
+      return '/manifest.json.sig'
   }
 }
 
@@ -47,7 +53,8 @@ describe('the addresses of the original launcher', () => {
     const bytes = someBytes(70_000)
     const release = await publisher.release({ 'Metin2.exe': bytes })
     await publish(release)
-    const get = (path: string, headers: Record<string, string> = {}) => fetch(url + path, { headers: { 'accept-encoding': 'gzip, br', ...headers } })
+    const get = (path: string, headers: Record<string, string> = {}) =>
+      fetch(url + path, { headers: { 'accept-encoding': 'gzip, br', ...headers } })
     const file = `/files/${sha256Hex(bytes).slice(0, 2)}/${sha256Hex(bytes)}`
     const { version } = release.model
     const minute = 'public, max-age=60, must-revalidate'
@@ -61,7 +68,14 @@ describe('the addresses of the original launcher', () => {
     ]
     for (const [path, cache, type, size] of expected) {
       const answer = await get(path)
-      expect([path, answer.status, answer.headers.get('cache-control'), answer.headers.get('content-type'), answer.headers.get('content-length'), answer.headers.get('content-encoding')]).toEqual([path, 200, cache, type, String(size), null])
+      expect([
+        path,
+        answer.status,
+        answer.headers.get('cache-control'),
+        answer.headers.get('content-type'),
+        answer.headers.get('content-length'),
+        answer.headers.get('content-encoding'),
+      ]).toEqual([path, 200, cache, type, String(size), null])
       expect((await answer.arrayBuffer()).byteLength).toBe(size)
       expect((await get(path, { 'if-none-match': answer.headers.get('etag') ?? '' })).status).toBe(304)
       expect((await fetch(`${url}${path}`, { method: 'HEAD' })).headers.get('content-length')).toBe(String(size))
@@ -69,7 +83,11 @@ describe('the addresses of the original launcher', () => {
       expect((await get(`${path}?t=1`)).status).toBe(200)
     }
     const rest = await get(file, { range: 'bytes=69000-', 'if-range': `"sha256-${sha256Hex(bytes)}"` })
-    expect([rest.status, rest.headers.get('content-range'), rest.headers.get('accept-ranges')]).toEqual([206, 'bytes 69000-69999/70000', 'bytes'])
+    expect([rest.status, rest.headers.get('content-range'), rest.headers.get('accept-ranges')]).toEqual([
+      206,
+      'bytes 69000-69999/70000',
+      'bytes',
+    ])
     expect(new Uint8Array(await rest.arrayBuffer())).toEqual(bytes.slice(69_000))
   })
 
@@ -84,11 +102,17 @@ describe('the addresses of the original launcher', () => {
     await publish(second)
     const moved = await cycle(url, before.state)
     expect(moved).toMatchObject({ outcome: 'accepted', state: { root: { kind: 'kel' } } })
-    expect(await cycle(url, moved.state)).toMatchObject({ outcome: expect.stringMatching(/accepted|current|unchanged/), state: { root: { kind: 'kel' } } })
+    expect(await cycle(url, moved.state)).toMatchObject({
+      outcome: expect.stringMatching(/accepted|current|unchanged/),
+      state: { root: { kind: 'kel' } },
+    })
     // From now on the old key counts for nothing there; for those who stayed, a foreign one does not either.
     await publish(await publisher.release({ 'a.txt': utf8Encode('c') }), 'somebody')
     expect(await cycle(url, before.state)).toMatchObject({ outcome: 'refused', error: { code: 'MAN_SIGNATURE' } })
     expect(await cycle(url, moved.state)).toMatchObject({ outcome: 'accepted' })
-    await expect(admin.createProduct({ slug: 'old', pin: `key:${keyId('legacy')}` })).rejects.toMatchObject({ code: 'SRV_REQUEST', hint: expect.stringContaining('keyturn init') })
+    await expect(admin.createProduct({ slug: 'old', pin: `key:${keyId('legacy')}` })).rejects.toMatchObject({
+      code: 'SRV_REQUEST',
+      hint: expect.stringContaining('keyturn init'),
+    })
   })
 })

@@ -4,8 +4,12 @@ import { blobFromBytes } from '../src/client/index.ts'
 import { day, keyId, TestPublisher } from './publisher.ts'
 import { someBytes, startServer } from './support.ts'
 
-const contentKey = (id: number, status: 'active' | 'retired' | 'revoked' = 'active') =>
-  ({ keyId: id, verifierPub: hexEncode(new Uint8Array(32).fill(id)), commitment: hexEncode(new Uint8Array(32).fill(id)), status })
+const contentKey = (id: number, status: 'active' | 'retired' | 'revoked' = 'active') => ({
+  keyId: id,
+  verifierPub: hexEncode(new Uint8Array(32).fill(id)),
+  commitment: hexEncode(new Uint8Array(32).fill(id)),
+  status,
+})
 
 describe('what the dashboard shows besides releases', () => {
   it('keys: since when they are known, how old they are, when their turn is due', async () => {
@@ -14,12 +18,22 @@ describe('what the dashboard shows besides releases', () => {
     const admin = await client(['admin'])
     const publisher = await TestPublisher.create({ now })
     await publisher.introduce(admin)
-    expect(await admin.listKeys('metin2')).toMatchObject([{ kind: 'release', name: keyId('release 1'), due_state: 'ok' }, { kind: 'head', age_days: 0 }, { kind: 'identity', name: 'event 0' }])
-    await publisher.publish(admin, await publisher.release({ 'a.txt': utf8Encode('a') }, { contentKeys: [contentKey(1)] }))
+    expect(await admin.listKeys('metin2')).toMatchObject([
+      { kind: 'release', name: keyId('release 1'), due_state: 'ok' },
+      { kind: 'head', age_days: 0 },
+      { kind: 'identity', name: 'event 0' },
+    ])
+    await publisher.publish(
+      admin,
+      await publisher.release({ 'a.txt': utf8Encode('a') }, { contentKeys: [contentKey(1)] }),
+    )
     now += 80 * day
     publisher.now = now
     const admin2 = await client(['admin'])
-    await publisher.publish(admin2, await publisher.release({ 'a.txt': utf8Encode('b') }, { contentKeys: [contentKey(2), contentKey(1, 'retired')] }))
+    await publisher.publish(
+      admin2,
+      await publisher.release({ 'a.txt': utf8Encode('b') }, { contentKeys: [contentKey(2), contentKey(1, 'retired')] }),
+    )
     expect(await admin2.listKeys('metin2')).toMatchObject([
       { kind: 'content', name: '2', state: 'active', age_days: 0, due_state: 'ok' },
       { kind: 'content', name: '1', state: 'retired', age_days: 80, due: null, due_state: null },
@@ -28,7 +42,9 @@ describe('what the dashboard shows besides releases', () => {
       { kind: 'identity', age_days: 80, due_state: 'ok' },
     ])
     now += 20 * day
-    expect((await (await client(['admin'])).listKeys('metin2')).find(({ kind }) => kind === 'head')).toMatchObject({ due_state: 'due' })
+    expect((await (await client(['admin'])).listKeys('metin2')).find(({ kind }) => kind === 'head')).toMatchObject({
+      due_state: 'due',
+    })
     await expect((await client(['admin'])).listKeys('none')).rejects.toMatchObject({ status: 404 })
     expect(server).toBeDefined()
   })
@@ -37,7 +53,13 @@ describe('what the dashboard shows besides releases', () => {
     let now = Date.now()
     const { server, client, url, token } = await startServer({ clock: () => now })
     const admin = await client(['admin'])
-    expect(await admin.storage()).toMatchObject({ blob_store: 'folder', metadata_store: 'sqlite', blobs: 0, bytes: 0, open_uploads: 0 })
+    expect(await admin.storage()).toMatchObject({
+      blob_store: 'folder',
+      metadata_store: 'sqlite',
+      blobs: 0,
+      bytes: 0,
+      open_uploads: 0,
+    })
     const blob = blobFromBytes(someBytes(1000))
     await admin.uploadBlob(blob)
     expect(await admin.storage()).toMatchObject({ blobs: 0 })
@@ -46,11 +68,24 @@ describe('what the dashboard shows besides releases', () => {
       await records.put('blobs', { key: blob.sha256, value: { ...(record?.value as object), marked_ms: now } as never })
     })
     await fetch(`${url}/v1/uploads`, {
-      method: 'POST', headers: { authorization: `Bearer ${await token(['blobs:write'])}`, 'tus-resumable': '1.0.0', 'upload-length': '50', 'upload-metadata': `sha256 ${Buffer.from('ab'.repeat(32)).toString('base64')}` },
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${await token(['blobs:write'])}`,
+        'tus-resumable': '1.0.0',
+        'upload-length': '50',
+        'upload-metadata': `sha256 ${Buffer.from('ab'.repeat(32)).toString('base64')}`,
+      },
     })
     now += 31_000
     const view = await admin.storage()
-    expect(view).toMatchObject({ blobs: 1, bytes: 1000, marked_blobs: 1, marked_bytes: 1000, open_uploads: 1, open_upload_bytes: 0 })
+    expect(view).toMatchObject({
+      blobs: 1,
+      bytes: 1000,
+      marked_blobs: 1,
+      marked_bytes: 1000,
+      open_uploads: 1,
+      open_upload_bytes: 0,
+    })
     expect(view.free_bytes).toBeGreaterThan(0)
   })
 })

@@ -12,13 +12,25 @@ export interface ServerProcess {
   stop(signal?: NodeJS.Signals): Promise<void>
 }
 
-export function runServer(environment: Record<string, string>, options: readonly string[] = []): Promise<ServerProcess> {
+export function runServer(
+  environment: Record<string, string>,
+  options: readonly string[] = [],
+): Promise<ServerProcess> {
   const child = spawn(process.execPath, ['--no-warnings', main, ...options, 'serve'], {
-    env: { PATH: process.env['PATH'] ?? '', KEYTURN_LOG_REQUESTS: 'false', KEYTURN_PORT: '0', KEYTURN_DRAIN_SECONDS: '5', ...environment }, stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      PATH: process.env['PATH'] ?? '',
+      KEYTURN_LOG_REQUESTS: 'false',
+      KEYTURN_PORT: '0',
+      KEYTURN_DRAIN_SECONDS: '5',
+      ...environment,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
   })
   return new Promise((resolve, reject) => {
     let errors = ''
-    child.stderr.on('data', (part) => { errors += String(part) })
+    child.stderr.on('data', (part) => {
+      errors += String(part)
+    })
     child.once('exit', (code) => reject(new Error(`The server ended with ${code}: ${errors}`)))
     child.stdout.once('data', (part) => {
       const url = /http:\/\/\S+/.exec(String(part))?.[0] ?? ''
@@ -29,12 +41,21 @@ export function runServer(environment: Record<string, string>, options: readonly
 }
 
 export function createTokenByCommand(environment: Record<string, string>): Promise<string> {
-  const child = spawn(process.execPath, ['--no-warnings', main, 'token', 'create', '--name', 'test', '--scope', 'admin'], {
-    env: { PATH: process.env['PATH'] ?? '', ...environment }, stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const child = spawn(
+    process.execPath,
+    ['--no-warnings', main, 'token', 'create', '--name', 'test', '--scope', 'admin'],
+    {
+      env: { PATH: process.env['PATH'] ?? '', ...environment },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
   return new Promise((resolve, reject) => {
     let text = ''
-    child.stdout.on('data', (part) => { text += String(part) })
-    child.once('exit', (code) => (code === 0 ? resolve(text.trim()) : reject(new Error(`token create ended with ${code}`))))
+    child.stdout.on('data', (part) => {
+      text += String(part)
+    })
+    child.once('exit', (code) =>
+      code === 0 ? resolve(text.trim()) : reject(new Error(`token create ended with ${code}`)),
+    )
   })
 }

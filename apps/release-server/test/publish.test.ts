@@ -24,10 +24,17 @@ async function ready(): Promise<{ running: RunningServer; client: ReleaseServerC
 async function decide(url: string, publisher: TestPublisher, channel = 'stable') {
   const prefix = publisher.events[0]?.prefix ?? ''
   const [log, roles, head, manifest, signatures] = await Promise.all([
-    fetchBytes(url, `/kel/${prefix}.cesr`), fetchBytes(url, `/roles/${publisher.roles.version}.json`), fetchBytes(url, `/channels/${channel}/head.json`),
-    fetchBytes(url, `/channels/${channel}/manifest.json`), fetchBytes(url, `/channels/${channel}/manifest.sigs.json`),
+    fetchBytes(url, `/kel/${prefix}.cesr`),
+    fetchBytes(url, `/roles/${publisher.roles.version}.json`),
+    fetchBytes(url, `/channels/${channel}/head.json`),
+    fetchBytes(url, `/channels/${channel}/manifest.json`),
+    fetchBytes(url, `/channels/${channel}/manifest.sigs.json`),
   ])
-  return verifyRelease({ logs: [log], roles, head, manifest, signatures }, initialTrustState(parseTrustRoot(publisher.pin)), { channel, nowMs: Date.now() })
+  return verifyRelease(
+    { logs: [log], roles, head, manifest, signatures },
+    initialTrustState(parseTrustRoot(publisher.pin)),
+    { channel, nowMs: Date.now() },
+  )
 }
 
 describe('publish', () => {
@@ -37,9 +44,19 @@ describe('publish', () => {
     await publisher.publish(client, release)
     const decision = await decide(running.url, publisher)
     expect(decision.outcome).toBe('accepted')
-    expect(await client.getChannel('metin2', 'stable')).toMatchObject({ manifest: { version: release.model.version }, head: { sequence: 1 } })
+    expect(await client.getChannel('metin2', 'stable')).toMatchObject({
+      manifest: { version: release.model.version },
+      head: { sequence: 1 },
+    })
     expect(await client.getProduct('metin2')).toMatchObject({ is_default: true, log: { sn: 0 }, roles: { version: 1 } })
-    for (const path of ['/manifest.json', '/head.json', '/p/metin2/manifest.json', `/manifests/${release.model.version}.json`, `/manifests/${release.model.version}.sigs.json`, `/channels/stable/manifests/${release.model.version}.json.sigs.json`]) {
+    for (const path of [
+      '/manifest.json',
+      '/head.json',
+      '/p/metin2/manifest.json',
+      `/manifests/${release.model.version}.json`,
+      `/manifests/${release.model.version}.sigs.json`,
+      `/channels/stable/manifests/${release.model.version}.json.sigs.json`,
+    ]) {
       expect([path, (await fetch(running.url + path)).status]).toEqual([path, 200])
     }
     const cache = async (path: string) => (await fetch(running.url + path)).headers.get('cache-control')
@@ -59,7 +76,15 @@ describe('publish', () => {
     await client.uploadBlob(release.blobs[0] as (typeof release.blobs)[0])
     const failure = client.createRelease('metin2', release)
     await expect(failure).rejects.toMatchObject({ code: 'PUB_MISSING_BLOBS', status: 409 })
-    await expect(failure).rejects.toSatisfy((error: { errors: string[] }) => error.errors.toSorted().join() === release.blobs.slice(1).map(({ sha256 }) => sha256).toSorted().join())
+    await expect(failure).rejects.toSatisfy(
+      (error: { errors: string[] }) =>
+        error.errors.toSorted().join() ===
+        release.blobs
+          .slice(1)
+          .map(({ sha256 }) => sha256)
+          .toSorted()
+          .join(),
+    )
   })
 
   it('refuses foreign signatures, other products, taken versions, lower and equal sequences; the channel stays (row 242)', async () => {
@@ -69,24 +94,37 @@ describe('publish', () => {
     const second = await publisher.release({ 'a.txt': utf8Encode('b') })
     await client.uploadMissing(second.blobs)
     const foreign = await publisher.release({ 'a.txt': utf8Encode('b') }, { signers: ['somebody'], sequence: 3 })
-    await expect(client.createRelease('metin2', foreign)).rejects.toMatchObject({ code: 'MAN_KEY_UNKNOWN', status: 422 })
+    await expect(client.createRelease('metin2', foreign)).rejects.toMatchObject({
+      code: 'MAN_KEY_UNKNOWN',
+      status: 422,
+    })
     const torn = { ...second, manifest: second.manifest.map((byte, at) => (at === 100 ? byte ^ 1 : byte)) }
     await expect(client.createRelease('metin2', torn)).rejects.toMatchObject({ code: 'MAN_SIGNATURE', status: 422 })
     const taken = await publisher.release({ 'a.txt': utf8Encode('b') }, { sequence: 1 })
     await expect(client.createRelease('metin2', taken)).rejects.toMatchObject({ code: 'PUB_TAKEN', status: 409 })
     await client.createRelease('metin2', second)
     const head = await publisher.head(second, { signers: ['release 1'] })
-    await expect(client.publish('metin2', 'stable', { version: second.model.version, head })).rejects.toMatchObject({ status: 422 })
+    await expect(client.publish('metin2', 'stable', { version: second.model.version, head })).rejects.toMatchObject({
+      status: 422,
+    })
     const old = await publisher.head(second, { sequence: 1 })
-    await expect(client.publish('metin2', 'stable', { version: second.model.version, head: old })).rejects.toMatchObject({ status: 409 })
+    await expect(
+      client.publish('metin2', 'stable', { version: second.model.version, head: old }),
+    ).rejects.toMatchObject({ status: 409 })
     const good = await publisher.head(second, { sequence: 3 })
-    await expect(client.publish('metin2', 'stable', { version: second.model.version, head: good, ifHeadSequence: 7 })).rejects.toMatchObject({ code: 'PUB_STALE' })
+    await expect(
+      client.publish('metin2', 'stable', { version: second.model.version, head: good, ifHeadSequence: 7 }),
+    ).rejects.toMatchObject({ code: 'PUB_STALE' })
     expect((await client.getChannel('metin2', 'stable'))?.head?.sequence).toBe(1)
     await client.publish('metin2', 'stable', { version: second.model.version, head: good, ifHeadSequence: 1 })
     const back = await publisher.head(first, { sequence: 4 })
-    await expect(client.publish('metin2', 'stable', { version: first.model.version, head: back })).rejects.toMatchObject({ code: 'PUB_ROLLBACK', status: 409 })
+    await expect(
+      client.publish('metin2', 'stable', { version: first.model.version, head: back }),
+    ).rejects.toMatchObject({ code: 'PUB_ROLLBACK', status: 409 })
     const stale = await publisher.head(second, { sequence: 2 })
-    await expect(client.publish('metin2', 'stable', { version: second.model.version, head: stale })).rejects.toMatchObject({ code: 'PUB_ROLLBACK', status: 409 })
+    await expect(
+      client.publish('metin2', 'stable', { version: second.model.version, head: stale }),
+    ).rejects.toMatchObject({ code: 'PUB_ROLLBACK', status: 409 })
     expect((await decide(running.url, publisher)).outcome).toBe('accepted')
     expect((await client.getChannel('metin2', 'stable'))?.head?.sequence).toBe(3)
   })
@@ -95,12 +133,20 @@ describe('publish', () => {
     const { running, client, publisher } = await ready()
     const release = await publisher.release({ 'a.txt': utf8Encode('a') })
     await publisher.publish(client, release)
-    const roles = await publisher.rotate((old) => ({ roles: { ...old.roles, release: { keys: [keyId('release 2')], threshold: 1 } } }))
+    const roles = await publisher.rotate((old) => ({
+      roles: { ...old.roles, release: { keys: [keyId('release 2')], threshold: 1 } },
+    }))
     await client.putRoles('metin2', 2, roles)
     await expect(client.putLog('metin2', publisher.log)).rejects.toMatchObject({ code: 'PUB_WOULD_BREAK', status: 409 })
     expect((await fetch(`${running.url}/roles/2.json`)).status).toBe(404)
     const signatures = await signManifest(release.manifest, [signerOf('release 2')])
-    const view = await client.publish('metin2', 'stable', { version: release.model.version, head: await publisher.head(release), signatures, log: publisher.log, roles: [roles] })
+    const view = await client.publish('metin2', 'stable', {
+      version: release.model.version,
+      head: await publisher.head(release),
+      signatures,
+      log: publisher.log,
+      roles: [roles],
+    })
     expect(view.manifest?.sha256).toBe(release.pin.sha256)
     expect((await decide(running.url, publisher)).outcome).toBe('accepted')
     const byOld = await publisher.release({ 'a.txt': utf8Encode('c') }, { sequence: 2 })
@@ -120,8 +166,15 @@ describe('publish', () => {
       await client.createRelease('metin2', release)
     }
     const heads = [await publisher.head(one, { sequence: 1 }), await publisher.head(two, { sequence: 1 })]
-    const results = await Promise.allSettled([one, two].map((release, at) =>
-      client.publish('metin2', 'stable', { version: release.model.version, head: heads[at] as Uint8Array, ifHeadSequence: 0 })))
+    const results = await Promise.allSettled(
+      [one, two].map((release, at) =>
+        client.publish('metin2', 'stable', {
+          version: release.model.version,
+          head: heads[at] as Uint8Array,
+          ifHeadSequence: 0,
+        }),
+      ),
+    )
     expect(results.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
   })
 
@@ -139,16 +192,25 @@ describe('publish', () => {
   it('a limited token cannot reach beyond its limits by a call that names none', async () => {
     const { running, publisher } = await ready()
     const limited = await running.client(['admin'], { products: ['metin2'] })
-    await expect(limited.createToken({ name: 'wider', scopes: ['admin'] })).rejects.toMatchObject({ code: 'SRV_SCOPE', status: 403 })
+    await expect(limited.createToken({ name: 'wider', scopes: ['admin'] })).rejects.toMatchObject({
+      code: 'SRV_SCOPE',
+      status: 403,
+    })
     await expect(limited.audit()).rejects.toMatchObject({ code: 'SRV_SCOPE' })
     await expect(limited.collectGarbage()).rejects.toMatchObject({ code: 'SRV_SCOPE' })
-    await expect(limited.createProduct({ slug: 'other', pin: publisher.pin })).rejects.toMatchObject({ code: 'SRV_SCOPE' })
+    await expect(limited.createProduct({ slug: 'other', pin: publisher.pin })).rejects.toMatchObject({
+      code: 'SRV_SCOPE',
+    })
     expect(await limited.getProduct('metin2')).toBeDefined()
     const beta = await running.client(['admin'], { products: ['metin2'], channels: ['beta'] })
     await expect(beta.putLog('metin2', publisher.log)).rejects.toMatchObject({ code: 'SRV_SCOPE' })
     const stable = await running.client(['admin'], { products: ['metin2'], channels: ['stable'] })
-    await expect(stable.publish('metin2', 'stable', { version: '1', head: utf8Encode('{}'), log: publisher.log })).rejects.toMatchObject({ code: 'SRV_SCOPE' })
-    await expect(beta.putRuntimeKey('metin2', 1, new Uint8Array(84))).rejects.toSatisfy((error: { status: number }) => error.status === 403 || error.status === 404)
+    await expect(
+      stable.publish('metin2', 'stable', { version: '1', head: utf8Encode('{}'), log: publisher.log }),
+    ).rejects.toMatchObject({ code: 'SRV_SCOPE' })
+    await expect(beta.putRuntimeKey('metin2', 1, new Uint8Array(84))).rejects.toSatisfy(
+      (error: { status: number }) => error.status === 403 || error.status === 404,
+    )
   })
 
   it('readers during the switch always find a whole release behind the head (row 244)', async () => {
@@ -158,9 +220,17 @@ describe('publish', () => {
     const seen = new Set<string>()
     const read = async (): Promise<void> => {
       while (publishing || reads < 300) {
-        const head = JSON.parse(Buffer.from(await fetchBytes(running.url, '/head.json')).toString()) as { payload: string }
-        const { manifest: pin } = JSON.parse(Buffer.from(head.payload, 'base64').toString()) as { manifest: { version: string; sha256: string } }
-        const [manifest, signatures] = await Promise.all(['json', 'sigs.json'].map((end) => fetchBytes(running.url, `/channels/stable/manifests/${pin.version}.${end}`)))
+        const head = JSON.parse(Buffer.from(await fetchBytes(running.url, '/head.json')).toString()) as {
+          payload: string
+        }
+        const { manifest: pin } = JSON.parse(Buffer.from(head.payload, 'base64').toString()) as {
+          manifest: { version: string; sha256: string }
+        }
+        const [manifest, signatures] = await Promise.all(
+          ['json', 'sigs.json'].map((end) =>
+            fetchBytes(running.url, `/channels/stable/manifests/${pin.version}.${end}`),
+          ),
+        )
         expect(sha256Hex(manifest as Uint8Array)).toBe(pin.sha256)
         expect(Buffer.from(signatures as Uint8Array).toString()).toContain(pin.sha256)
         seen.add(pin.version)
@@ -168,7 +238,8 @@ describe('publish', () => {
       }
     }
     const readers = Promise.all(Array.from({ length: 8 }, read))
-    for (let at = 1; at <= 8; at++) await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode(String(at)) }))
+    for (let at = 1; at <= 8; at++)
+      await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode(String(at)) }))
     publishing = false
     await readers
     expect(seen.size).toBeGreaterThan(1)

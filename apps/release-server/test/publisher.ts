@@ -1,7 +1,16 @@
 import { incept, rotate, seedSigner, sha256DigestSeal } from '@keyturn/kel'
 import type { SignedEvent } from '@keyturn/kel'
 import {
-  addHeadSignature, buildManifest, formatTime, manifestPin, sha256Hex, signHead, signManifest, writeHead, writeManifest, writeRoles,
+  addHeadSignature,
+  buildManifest,
+  formatTime,
+  manifestPin,
+  sha256Hex,
+  signHead,
+  signManifest,
+  writeHead,
+  writeManifest,
+  writeRoles,
 } from '@keyturn/manifest'
 import type { DocumentSigner, Head, ManifestPin, ReleaseManifest, RoleDocument } from '@keyturn/manifest'
 import { concatBytes, ed25519PublicKey, ed25519Sign, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
@@ -47,19 +56,35 @@ export class TestPublisher {
     this.product = product
     this.now = now
     this.roles = {
-      product, version: 1, epoch: 1, issuedAt: formatTime(now), expiresAt: formatTime(now + 365 * day),
+      product,
+      version: 1,
+      epoch: 1,
+      issuedAt: formatTime(now),
+      expiresAt: formatTime(now + 365 * day),
       roles: { release: { keys: [keyId('release 1')], threshold: 1 }, head: { keys: [keyId('head 1')], threshold: 1 } },
-      revokedKeys: [], transport: [],
+      revokedKeys: [],
+      transport: [],
     }
   }
 
   static async create(options: { now?: number; product?: string; transport?: string[] } = {}): Promise<TestPublisher> {
-    const publisher = new TestPublisher(Math.floor((options.now ?? Date.now()) / 1000) * 1000, options.product ?? 'metin2')
+    const publisher = new TestPublisher(
+      Math.floor((options.now ?? Date.now()) / 1000) * 1000,
+      options.product ?? 'metin2',
+    )
     publisher.roles = { ...publisher.roles, transport: options.transport ?? [] }
     const bytes = writeRoles(publisher.roles)
-    publisher.events.push(await incept({
-      keys: [ed25519PublicKey(seedOf('identity 0'))], nextKeys: [ed25519PublicKey(seedOf('identity 1'))], traits: ['EO'], seals: [sha256DigestSeal(bytes)],
-    }, seedSigner([seedOf('identity 0')])))
+    publisher.events.push(
+      await incept(
+        {
+          keys: [ed25519PublicKey(seedOf('identity 0'))],
+          nextKeys: [ed25519PublicKey(seedOf('identity 1'))],
+          traits: ['EO'],
+          seals: [sha256DigestSeal(bytes)],
+        },
+        seedSigner([seedOf('identity 0')]),
+      ),
+    )
     publisher.rolesBytes.push(bytes)
     return publisher
   }
@@ -80,35 +105,83 @@ export class TestPublisher {
     this.rolesBytes.push(bytes)
     this.turn += 1
     const last = this.events.at(-1) as SignedEvent
-    this.events.push(await rotate(last.state, {
-      keys: [ed25519PublicKey(seedOf(`identity ${this.turn}`))], nextKeys: [ed25519PublicKey(seedOf(`identity ${this.turn + 1}`))], seals: [sha256DigestSeal(bytes)],
-    }, seedSigner([seedOf(`identity ${this.turn}`)])))
+    this.events.push(
+      await rotate(
+        last.state,
+        {
+          keys: [ed25519PublicKey(seedOf(`identity ${this.turn}`))],
+          nextKeys: [ed25519PublicKey(seedOf(`identity ${this.turn + 1}`))],
+          seals: [sha256DigestSeal(bytes)],
+        },
+        seedSigner([seedOf(`identity ${this.turn}`)]),
+      ),
+    )
     return bytes
   }
 
-  async release(files: Readonly<Record<string, Uint8Array>>, options: { channel?: string; signers?: string[]; sequence?: number; version?: string; contentKeys?: ReleaseManifest['contentKeys']; trustRoot?: string } = {}): Promise<MadeRelease> {
+  async release(
+    files: Readonly<Record<string, Uint8Array>>,
+    options: {
+      channel?: string
+      signers?: string[]
+      sequence?: number
+      version?: string
+      contentKeys?: ReleaseManifest['contentKeys']
+      trustRoot?: string
+    } = {},
+  ): Promise<MadeRelease> {
     const channel = options.channel ?? 'stable'
     const sequence = options.sequence ?? (this.#sequences.get(channel) ?? 0) + 1
     this.#sequences.set(channel, sequence)
     const contents = Object.entries(files).map(([path, bytes]) => ({ path, blob: blobFromBytes(bytes) }))
     const launcher = blobFromBytes(utf8Encode('the launcher'))
-    const model = buildManifest(contents.map(({ path, blob }) => ({ path, sha256: blob.sha256, size: blob.size })), {
-      version: options.version ?? `2026.11.21-${sequence}`, nowMs: this.now, format: 'm2pack',
-      launcher: { path: 'Launcher.exe', sha256: launcher.sha256, size: launcher.size },
-      release: { product: this.product, channel, epoch: this.roles.epoch, rolesVersion: this.roles.version, contentKeys: options.contentKeys ?? [], sequence, ...(options.trustRoot === undefined ? {} : { trustRoot: options.trustRoot }) },
-    })
+    const model = buildManifest(
+      contents.map(({ path, blob }) => ({ path, sha256: blob.sha256, size: blob.size })),
+      {
+        version: options.version ?? `2026.11.21-${sequence}`,
+        nowMs: this.now,
+        format: 'm2pack',
+        launcher: { path: 'Launcher.exe', sha256: launcher.sha256, size: launcher.size },
+        release: {
+          product: this.product,
+          channel,
+          epoch: this.roles.epoch,
+          rolesVersion: this.roles.version,
+          contentKeys: options.contentKeys ?? [],
+          sequence,
+          ...(options.trustRoot === undefined ? {} : { trustRoot: options.trustRoot }),
+        },
+      },
+    )
     const manifest = writeManifest(model)
     const signatures = await signManifest(manifest, (options.signers ?? ['release 1']).map(signerOf))
-    return { model, manifest, signatures, pin: manifestPin(model, sha256Hex(manifest), manifest.length), blobs: [...contents.map(({ blob }) => blob), launcher] }
+    return {
+      model,
+      manifest,
+      signatures,
+      pin: manifestPin(model, sha256Hex(manifest), manifest.length),
+      blobs: [...contents.map(({ blob }) => blob), launcher],
+    }
   }
 
-  async head(release: MadeRelease, options: { signers?: string[]; edit?: (head: Head) => Head; sequence?: number } = {}): Promise<Uint8Array> {
+  async head(
+    release: MadeRelease,
+    options: { signers?: string[]; edit?: (head: Head) => Head; sequence?: number } = {},
+  ): Promise<Uint8Array> {
     const last = this.events.at(-1) as SignedEvent
     this.headSequence = options.sequence ?? this.headSequence + 1
     const head: Head = {
-      product: this.product, channel: release.model.channel ?? 'stable', epoch: this.roles.epoch, sequence: this.headSequence,
-      issuedAt: formatTime(this.now), expiresAt: formatTime(this.now + 7 * day),
-      log: { sn: last.sn, said: last.said }, rolesVersion: this.roles.version, manifest: release.pin, revoked: [], mirrors: [],
+      product: this.product,
+      channel: release.model.channel ?? 'stable',
+      epoch: this.roles.epoch,
+      sequence: this.headSequence,
+      issuedAt: formatTime(this.now),
+      expiresAt: formatTime(this.now + 7 * day),
+      log: { sn: last.sn, said: last.said },
+      rolesVersion: this.roles.version,
+      manifest: release.pin,
+      revoked: [],
+      mirrors: [],
     }
     const [first = 'head 1', ...others] = options.signers ?? ['head 1']
     const envelope = await signHead(writeHead(options.edit?.(head) ?? head), [signerOf(first)])
@@ -126,6 +199,9 @@ export class TestPublisher {
   async publish(client: ReleaseServerClient, release: MadeRelease, head?: Uint8Array): Promise<void> {
     await client.uploadMissing(release.blobs)
     await client.createRelease(this.product, release)
-    await client.publish(this.product, release.model.channel ?? 'stable', { version: release.model.version, head: head ?? await this.head(release) })
+    await client.publish(this.product, release.model.channel ?? 'stable', {
+      version: release.model.version,
+      head: head ?? (await this.head(release)),
+    })
   }
 }

@@ -17,18 +17,25 @@ async function store(): Promise<MetadataStore> {
 it('refuses stored passphrase parameters that are cheap to guess, unless asked for them', async () => {
   const metadata = await store()
   await openServerVault(metadata, settings, systemRandom)
-  await expect(openServerVault(metadata, { passphrase: 'x' }, systemRandom)).rejects.toMatchObject({ code: 'SRV_CONFIG' })
+  await expect(openServerVault(metadata, { passphrase: 'x' }, systemRandom)).rejects.toMatchObject({
+    code: 'SRV_CONFIG',
+  })
   await openServerVault(metadata, settings, systemRandom)
 })
 
 it('makes the vault once: one that was made and is gone is not replaced by an empty one', async () => {
   const metadata = await store()
   let made = 0
-  const open = () => openServerVault(metadata, settings, systemRandom, () => { made += 1 })
+  const open = () =>
+    openServerVault(metadata, settings, systemRandom, () => {
+      made += 1
+    })
   await (await open()).partition('runtime-keys').cell('metin2').seal('4', new Uint8Array(84))
   await open()
   expect(made).toBe(1)
-  await expect(openServerVault(metadata, { ...settings, passphrase: 'y' }, systemRandom)).rejects.toMatchObject({ code: expect.stringMatching(/^VK_/) })
+  await expect(openServerVault(metadata, { ...settings, passphrase: 'y' }, systemRandom)).rejects.toMatchObject({
+    code: expect.stringMatching(/^VK_/),
+  })
   const lost = await metadata.list('vault-documents', { bodies: true })
   await metadata.transaction([], (records) => records.delete('vault-documents', ...lost.map(({ key }) => key)))
   await expect(open()).rejects.toMatchObject({ code: 'SRV_STORAGE', hint: expect.stringContaining('Restore') })
@@ -45,7 +52,10 @@ it('a start that died before the vault was made is taken up by the next one; two
   })
   await expect(openServerVault(dying, settings, systemRandom)).rejects.toThrow('killed')
   expect((await metadata.get('settings', 'vault-passphrase'))?.value).toMatchObject({ pending: true })
-  const two = await Promise.all([openServerVault(metadata, settings, systemRandom), openServerVault(metadata, settings, systemRandom)])
+  const two = await Promise.all([
+    openServerVault(metadata, settings, systemRandom),
+    openServerVault(metadata, settings, systemRandom),
+  ])
   expect(two[0].id).toBe(two[1].id)
   expect((await metadata.get('settings', 'vault-passphrase'))?.value).not.toHaveProperty('pending')
 })
@@ -53,12 +63,25 @@ it('a start that died before the vault was made is taken up by the next one; two
 it('a start that died after the vault was made leaves a vault that counts as made: its loss is told', async () => {
   const metadata = await store()
   const dying: MetadataStore = Object.assign(Object.create(metadata) as MetadataStore, {
-    get: metadata.get.bind(metadata), list: metadata.list.bind(metadata),
-    transaction: (locks: readonly string[], work: (records: RecordWriter) => Promise<unknown>) => metadata.transaction(locks, (records) => work(Object.assign(Object.create(records) as RecordWriter, {
-      get: records.get.bind(records), getMany: records.getMany.bind(records), list: records.list.bind(records), insert: records.insert.bind(records), delete: records.delete.bind(records),
-      // Dies when it wants to write down that the vault is made.
-      put: (collection: string, ...put: NewRecord[]) => (collection === 'settings' && (put[0]?.value as { pending?: boolean } | undefined)?.pending !== true ? Promise.reject(new Error('killed')) : records.put(collection, ...put)),
-    }))),
+    get: metadata.get.bind(metadata),
+    list: metadata.list.bind(metadata),
+    transaction: (locks: readonly string[], work: (records: RecordWriter) => Promise<unknown>) =>
+      metadata.transaction(locks, (records) =>
+        work(
+          Object.assign(Object.create(records) as RecordWriter, {
+            get: records.get.bind(records),
+            getMany: records.getMany.bind(records),
+            list: records.list.bind(records),
+            insert: records.insert.bind(records),
+            delete: records.delete.bind(records),
+            // Dies when it wants to write down that the vault is made.
+            put: (collection: string, ...put: NewRecord[]) =>
+              collection === 'settings' && (put[0]?.value as { pending?: boolean } | undefined)?.pending !== true
+                ? Promise.reject(new Error('killed'))
+                : records.put(collection, ...put),
+          }),
+        ),
+      ),
   })
   await expect(openServerVault(dying, settings, systemRandom)).rejects.toThrow('killed')
   expect((await metadata.get('settings', 'vault-passphrase'))?.value).toMatchObject({ pending: true })

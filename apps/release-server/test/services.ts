@@ -11,7 +11,10 @@ import pg from 'pg'
 
 const run = promisify(execFile)
 
-export interface Service { readonly url: string; stop(): Promise<void> }
+export interface Service {
+  readonly url: string
+  stop(): Promise<void>
+}
 
 export async function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -47,9 +50,30 @@ export async function startPostgres(): Promise<Service | undefined> {
   const folder = await mkdtemp(join(tmpdir(), 'keyturn-postgres-'))
   if (user !== undefined) await chown(folder, user.uid, user.gid)
   await chmod(folder, 0o700)
-  await run(join(bin, 'initdb'), ['-D', join(folder, 'data'), '-U', 'keyturn', '-A', 'trust', '-E', 'UTF8', '--no-sync'], { ...user, cwd: folder })
+  await run(
+    join(bin, 'initdb'),
+    ['-D', join(folder, 'data'), '-U', 'keyturn', '-A', 'trust', '-E', 'UTF8', '--no-sync'],
+    { ...user, cwd: folder },
+  )
   const port = await freePort()
-  const server = spawn(join(bin, 'postgres'), ['-D', join(folder, 'data'), '-p', String(port), '-k', folder, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off', '-c', 'max_connections=200'], { ...user, cwd: folder, stdio: 'ignore' })
+  const server = spawn(
+    join(bin, 'postgres'),
+    [
+      '-D',
+      join(folder, 'data'),
+      '-p',
+      String(port),
+      '-k',
+      folder,
+      '-c',
+      'listen_addresses=127.0.0.1',
+      '-c',
+      'fsync=off',
+      '-c',
+      'max_connections=200',
+    ],
+    { ...user, cwd: folder, stdio: 'ignore' },
+  )
   const url = `postgres://keyturn@127.0.0.1:${port}/postgres`
   await until(async () => {
     const client = new pg.Client({ connectionString: url })
@@ -77,7 +101,10 @@ export async function freshDatabase(url: string): Promise<string> {
   return fresh.href
 }
 
-export interface S3Service extends Service { readonly accessKey: string; readonly secretKey: string }
+export interface S3Service extends Service {
+  readonly accessKey: string
+  readonly secretKey: string
+}
 
 /** An S3 server over HTTP: the one of KEYTURN_TEST_S3_URL (`http://key:secret@host/bucket`), else one in a process of its own. */
 export async function startS3(): Promise<S3Service> {
@@ -95,13 +122,18 @@ export async function startS3(): Promise<S3Service> {
     const S3rver = require('s3rver')
     new S3rver({ port: ${port}, address: '127.0.0.1', silent: true, directory: ${JSON.stringify(folder)}, configureBuckets: [{ name: 'keyturn' }] }).run().then(() => console.log('ready'))
     process.on('SIGTERM', () => process.exit(0))`
-  const server = spawn(process.execPath, ['--no-warnings', '-e', script], { cwd: import.meta.dirname, stdio: ['ignore', 'pipe', 'ignore'] })
+  const server = spawn(process.execPath, ['--no-warnings', '-e', script], {
+    cwd: import.meta.dirname,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
   await new Promise((resolve, reject) => {
     server.stdout.once('data', resolve)
     server.once('exit', () => reject(new Error('The S3 server did not start')))
   })
   return {
-    url: `http://127.0.0.1:${port}/keyturn`, accessKey: 'S3RVER', secretKey: 'S3RVER',
+    url: `http://127.0.0.1:${port}/keyturn`,
+    accessKey: 'S3RVER',
+    secretKey: 'S3RVER',
     stop: async () => {
       await ended(server, 'SIGTERM')
       await rm(folder, { recursive: true, force: true })

@@ -37,7 +37,16 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
 
 const blobStores: [string, () => Promise<BlobStore>][] = [
   ['folder', async () => openFolderBlobStore(await temporaryFolder())],
-  ['s3', async () => openS3BlobStore({ url: `${s3.url}/${randomBytes(6).toString('hex')}`, region: 'us-east-1', accessKey: s3.accessKey, secretKey: s3.secretKey })],
+  [
+    's3',
+    async () =>
+      openS3BlobStore({
+        url: `${s3.url}/${randomBytes(6).toString('hex')}`,
+        region: 'us-east-1',
+        accessKey: s3.accessKey,
+        secretKey: s3.secretKey,
+      }),
+  ],
 ]
 
 describe.each(blobStores)('BlobStore (%s)', (_name, open) => {
@@ -48,9 +57,14 @@ describe.each(blobStores)('BlobStore (%s)', (_name, open) => {
     const bytes = someBytes(size)
     const name = sha256Hex(bytes)
     expect(await store.stat(name)).toBeUndefined()
-    expect(await store.put(name, streamOf(bytes.subarray(0, size >> 1), bytes.subarray(size >> 1)), { size })).toMatchObject({ sha256: name, size })
+    expect(
+      await store.put(name, streamOf(bytes.subarray(0, size >> 1), bytes.subarray(size >> 1)), { size }),
+    ).toMatchObject({ sha256: name, size })
     expect(sha256Hex(await collect(await store.read(name), size))).toBe(name)
-    if (size > 1) expect(sha256Hex(await collect(await store.read(name, { start: 1, end: size - 1 }), size))).toBe(sha256Hex(bytes.subarray(1)))
+    if (size > 1)
+      expect(sha256Hex(await collect(await store.read(name, { start: 1, end: size - 1 }), size))).toBe(
+        sha256Hex(bytes.subarray(1)),
+      )
     expect((await all(store.list())).map(({ sha256 }) => sha256)).toEqual([name])
     await store.delete(name)
     await store.delete(name)
@@ -82,10 +96,16 @@ describe.each(blobStores)('BlobStore (%s)', (_name, open) => {
     const bytes = someBytes(18 * 1024 * 1024)
     const [name, id] = [sha256Hex(bytes), uploadId()]
     expect(await store.append(id, 0, breaking(bytes.subarray(0, 100_000)), bytes.length)).toBe(100_000)
-    expect(await store.append(id, 100_000, streamOf(bytes.subarray(100_000, 10_000_000)), bytes.length)).toBe(10_000_000)
+    expect(await store.append(id, 100_000, streamOf(bytes.subarray(100_000, 10_000_000)), bytes.length)).toBe(
+      10_000_000,
+    )
     // The server forgot the last answer: the same bytes come again, from an older offset.
-    expect(await store.append(id, 100_000, streamOf(bytes.subarray(100_000, 12_000_000)), bytes.length)).toBe(12_000_000)
-    await expect(store.append(id, 12_000_000, streamOf(bytes), bytes.length)).rejects.toMatchObject({ code: 'UP_LENGTH' })
+    expect(await store.append(id, 100_000, streamOf(bytes.subarray(100_000, 12_000_000)), bytes.length)).toBe(
+      12_000_000,
+    )
+    await expect(store.append(id, 12_000_000, streamOf(bytes), bytes.length)).rejects.toMatchObject({
+      code: 'UP_LENGTH',
+    })
     expect(await store.append(id, 12_000_000, streamOf(bytes.subarray(12_000_000)), bytes.length)).toBe(bytes.length)
     expect((await all(store.listUploads())).map((upload) => upload.id)).toEqual([id])
     expect(await store.finish(id, name, bytes.length)).toMatchObject({ sha256: name, size: bytes.length })
@@ -122,7 +142,12 @@ describe.each(blobStores)('BlobStore (%s)', (_name, open) => {
 
 describe('BlobStore (s3), straight into the storage', () => {
   it('presigned parts become a blob after they are read back; wrong bytes do not', async () => {
-    const store = openS3BlobStore({ url: `${s3.url}/presigned`, region: 'us-east-1', accessKey: s3.accessKey, secretKey: s3.secretKey })
+    const store = openS3BlobStore({
+      url: `${s3.url}/presigned`,
+      region: 'us-east-1',
+      accessKey: s3.accessKey,
+      secretKey: s3.secretKey,
+    })
     const bytes = someBytes(9 * 1024 * 1024)
     for (const good of [true, false]) {
       const name = good ? sha256Hex(bytes) : sha256Hex(someBytes(8))
@@ -144,16 +169,20 @@ describe('BlobStore (s3), straight into the storage', () => {
 
 const metadataStores: [string, () => Promise<MetadataStore | undefined>][] = [
   ['sqlite', async () => openSqliteMetadataStore(join(await temporaryFolder(), 'metadata.sqlite'))],
-  ['postgres', async () => (postgres === undefined ? undefined : openPostgresMetadataStore(await freshDatabase(postgres.url)))],
+  [
+    'postgres',
+    async () => (postgres === undefined ? undefined : openPostgresMetadataStore(await freshDatabase(postgres.url))),
+  ],
 ]
 
 describe.each(metadataStores)('MetadataStore (%s)', (_name, open) => {
-  const check = (name: string, work: (store: MetadataStore) => Promise<void>): void => it(name, async (context) => {
-    const store = await open()
-    if (store === undefined) return context.skip()
-    atEnd(() => store.close())
-    await work(store)
-  })
+  const check = (name: string, work: (store: MetadataStore) => Promise<void>): void =>
+    it(name, async (context) => {
+      const store = await open()
+      if (store === undefined) return context.skip()
+      atEnd(() => store.close())
+      await work(store)
+    })
 
   check('put, get, getMany, list in byte order, delete', async (store) => {
     const keys = ['a/1', 'a/10', 'a/2', 'a/ä', 'a/😀', 'b/1', 'A/1']
@@ -163,8 +192,12 @@ describe.each(metadataStores)('MetadataStore (%s)', (_name, open) => {
     expect((await store.get('things', 'a/ä'))?.value).toEqual({ key: 'a/ä' })
     expect((await store.get('things', 'a/ä'))?.body).toEqual(new TextEncoder().encode('a/ä'))
     expect(await store.get('things', 'none')).toBeUndefined()
-    expect((await store.getMany('things', ['a/1', 'b/1', 'none'])).map(({ key }) => key).toSorted()).toEqual(['a/1', 'b/1'])
-    const list = async (query: Parameters<MetadataStore['list']>[1]) => (await store.list('things', query)).map(({ key }) => key)
+    expect((await store.getMany('things', ['a/1', 'b/1', 'none'])).map(({ key }) => key).toSorted()).toEqual([
+      'a/1',
+      'b/1',
+    ])
+    const list = async (query: Parameters<MetadataStore['list']>[1]) =>
+      (await store.list('things', query)).map(({ key }) => key)
     expect(await list({ prefix: 'a/' })).toEqual(['a/1', 'a/10', 'a/2', 'a/ä', 'a/😀'])
     expect(await list({})).toEqual(['A/1', 'a/1', 'a/10', 'a/2', 'a/ä', 'a/😀', 'b/1'])
     expect(await list({ prefix: 'a/', after: 'a/10', limit: 2 })).toEqual(['a/2', 'a/ä'])
@@ -180,11 +213,13 @@ describe.each(metadataStores)('MetadataStore (%s)', (_name, open) => {
   check('a transaction that throws leaves nothing and tells nobody', async (store) => {
     const told: string[] = []
     store.subscribe((topic, text) => told.push(`${topic} ${text}`))
-    await expect(store.transaction(['x'], async (records) => {
-      await records.put('things', { key: 'k', value: 1 })
-      await records.notify('gone', 'k')
-      throw new Error('no')
-    })).rejects.toThrow('no')
+    await expect(
+      store.transaction(['x'], async (records) => {
+        await records.put('things', { key: 'k', value: 1 })
+        await records.notify('gone', 'k')
+        throw new Error('no')
+      }),
+    ).rejects.toThrow('no')
     expect(await store.get('things', 'k')).toBeUndefined()
     await store.transaction(['x'], async (records) => {
       await records.put('things', { key: 'k', value: 1 })
@@ -195,27 +230,30 @@ describe.each(metadataStores)('MetadataStore (%s)', (_name, open) => {
   })
 
   check('insert writes only where nothing is', async (store) => {
-    const insert = (value: number) => store.transaction([], (records) => records.insert('things', { key: 'one', value }))
+    const insert = (value: number) =>
+      store.transaction([], (records) => records.insert('things', { key: 'one', value }))
     expect([await insert(1), await insert(2)]).toEqual([true, false])
     expect((await store.get('things', 'one'))?.value).toBe(1)
   })
 
   check('transactions under one lock run one after the other', async (store) => {
-    const add = () => store.transaction(['counter', 'another'], async (records) => {
-      const count = ((await records.get('things', 'count'))?.value as number | undefined) ?? 0
-      await new Promise((resolve) => setTimeout(resolve, 1))
-      await records.put('things', { key: 'count', value: count + 1 })
-    })
+    const add = () =>
+      store.transaction(['counter', 'another'], async (records) => {
+        const count = ((await records.get('things', 'count'))?.value as number | undefined) ?? 0
+        await new Promise((resolve) => setTimeout(resolve, 1))
+        await records.put('things', { key: 'count', value: count + 1 })
+      })
     await Promise.all(Array.from({ length: 40 }, add))
     expect((await store.get('things', 'count'))?.value).toBe(40)
   })
 
   check('readers never see half a transaction', async (store) => {
-    const write = (value: number) => store.transaction(['pair'], async (records) => {
-      await records.put('things', { key: 'left', value })
-      await new Promise((resolve) => setTimeout(resolve, 2))
-      await records.put('things', { key: 'right', value })
-    })
+    const write = (value: number) =>
+      store.transaction(['pair'], async (records) => {
+        await records.put('things', { key: 'left', value })
+        await new Promise((resolve) => setTimeout(resolve, 2))
+        await records.put('things', { key: 'right', value })
+      })
     await write(0)
     let running = true
     const reader = (async () => {
@@ -232,7 +270,9 @@ describe.each(metadataStores)('MetadataStore (%s)', (_name, open) => {
 
   check('10,000 records in one write and one query', async (store) => {
     const keys = Array.from({ length: 10_000 }, (_, at) => sha256Hex(new Uint8Array([at & 255, at >> 8])))
-    await store.transaction([], async (records) => records.put('many', ...keys.map((key) => ({ key, value: { size: 1 } }))))
+    await store.transaction([], async (records) =>
+      records.put('many', ...keys.map((key) => ({ key, value: { size: 1 } }))),
+    )
     expect(await store.getMany('many', keys)).toHaveLength(10_000)
     await store.ping()
   })

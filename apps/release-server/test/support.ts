@@ -36,17 +36,31 @@ export interface RunningServer {
 
 /** A listening server on a fresh folder, closed after the test. */
 export async function startServer(options: Partial<ReleaseServerOptions> = {}): Promise<RunningServer> {
-  const dataDir = options.dataDir ?? await temporaryFolder()
+  const dataDir = options.dataDir ?? (await temporaryFolder())
   const server = await createReleaseServer({
-    dataDir, drainMs: 500, ...options,
-    rates: { publicPerMinute: 1e9, managementPerMinute: 1e9, loginPerMinute: 1e9, reportsPerMinute: 1e9, noisePerMinute: 1e9, ...options.rates },
+    dataDir,
+    drainMs: 500,
+    ...options,
+    rates: {
+      publicPerMinute: 1e9,
+      managementPerMinute: 1e9,
+      loginPerMinute: 1e9,
+      reportsPerMinute: 1e9,
+      noisePerMinute: 1e9,
+      ...options.rates,
+    },
   })
   atEnd(() => server.close())
   const { url } = await server.listen()
-  const token: RunningServer['token'] = async (scopes, limits) => (await server.createToken({ name: 'test', scopes, ...limits })).secret
+  const token: RunningServer['token'] = async (scopes, limits) =>
+    (await server.createToken({ name: 'test', scopes, ...limits })).secret
   return {
-    server, url, dataDir, token,
-    client: async (scopes, limits) => new ReleaseServerClient(url, { token: await token(scopes, limits), retryPauseMs: 1 }),
+    server,
+    url,
+    dataDir,
+    token,
+    client: async (scopes, limits) =>
+      new ReleaseServerClient(url, { token: await token(scopes, limits), retryPauseMs: 1 }),
   }
 }
 

@@ -8,14 +8,19 @@ const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
 it('token list and token revoke: a stolen token counts for nothing from the next request of a running server on', async () => {
   const environment = { KEYTURN_DATA_DIR: await temporaryFolder() }
-  const command = (...args: string[]) => spawnSync(process.execPath, ['--no-warnings', main, '--json', 'token', ...args], {
-    env: { PATH: process.env['PATH'] ?? '', ...environment }, encoding: 'utf8',
-  })
+  const command = (...args: string[]) =>
+    spawnSync(process.execPath, ['--no-warnings', main, '--json', 'token', ...args], {
+      env: { PATH: process.env['PATH'] ?? '', ...environment },
+      encoding: 'utf8',
+    })
   const secret = await createTokenByCommand(environment)
   const server = await runServer(environment)
-  const status = async (): Promise<number> => (await fetch(`${server.url}/v1/tokens`, { headers: { authorization: `Bearer ${secret}` } })).status
+  const status = async (): Promise<number> =>
+    (await fetch(`${server.url}/v1/tokens`, { headers: { authorization: `Bearer ${secret}` } })).status
   expect(await status()).toBe(200)
-  const listed = JSON.parse(command('list').stdout) as { data: { items: { id: string; name: string; revoked_at: string | null }[] } }
+  const listed = JSON.parse(command('list').stdout) as {
+    data: { items: { id: string; name: string; revoked_at: string | null }[] }
+  }
   expect(listed.data.items).toMatchObject([{ name: 'test', revoked_at: null }])
   expect(JSON.stringify(listed)).not.toContain(secret)
   const id = listed.data.items[0]?.id ?? ''

@@ -14,27 +14,56 @@ import type { RunningServer } from './support.ts'
 const vault = { passphrase: 'x', scryptLogN: 4 }
 
 /** A receiver of webhooks that says yes and keeps what came. */
-async function receiver(): Promise<{ url: string; got: { id: string; seconds: number; signatures: string[]; body: string }[] }> {
+async function receiver(): Promise<{
+  url: string
+  got: { id: string; seconds: number; signatures: string[]; body: string }[]
+}> {
   const got: { id: string; seconds: number; signatures: string[]; body: string }[] = []
   const server = createServer((request, response) => {
     let body = ''
-    request.on('data', (part) => { body += String(part) }).on('end', () => {
-      got.push({ id: String(request.headers['webhook-id']), seconds: Number(request.headers['webhook-timestamp']), signatures: String(request.headers['webhook-signature']).split(' '), body })
-      response.writeHead(204).end()
-    })
+    request
+      .on('data', (part) => {
+        body += String(part)
+      })
+      .on('end', () => {
+        got.push({
+          id: String(request.headers['webhook-id']),
+          seconds: Number(request.headers['webhook-timestamp']),
+          signatures: String(request.headers['webhook-signature']).split(' '),
+          body,
+        })
+        response.writeHead(204).end()
+      })
   })
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
-  atEnd(async () => { server.close() })
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve)
+  })
+  atEnd(async () => {
+    server.close()
+  })
   return { url: `http://127.0.0.1:${(server.address() as { port: number }).port}/`, got }
 }
 
-async function call(running: RunningServer, method: string, path: string, body?: object): Promise<Record<string, never> & { secret: string; webhook: { id: string } }> {
-  const headers = { authorization: `Bearer ${await running.token(['admin'])}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) }
-  const answer = await fetch(running.url + path, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) })
+async function call(
+  running: RunningServer,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<Record<string, never> & { secret: string; webhook: { id: string } }> {
+  const headers = {
+    authorization: `Bearer ${await running.token(['admin'])}`,
+    ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+  }
+  const answer = await fetch(running.url + path, {
+    method,
+    headers,
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  })
   return (answer.status === 204 ? {} : await answer.json()) as never
 }
 
-const signature = (secret: string, one: { id: string; seconds: number; body: string }): string => webhookHeaders([secret], one.id, one.seconds, one.body)['webhook-signature'] ?? ''
+const signature = (secret: string, one: { id: string; seconds: number; body: string }): string =>
+  webhookHeaders([secret], one.id, one.seconds, one.body)['webhook-signature'] ?? ''
 
 it('secrets of webhooks are sealed where there is a vault, sign by old and new while one is turned, and go with the webhook', async () => {
   const running = await startServer({ vault })
@@ -51,17 +80,27 @@ it('secrets of webhooks are sealed where there is a vault, sign by old and new w
   expect(one?.signatures).toEqual([fresh, secret].map((each) => signature(each, one as never)))
   expect(JSON.stringify(await call(running, 'GET', '/v1/webhooks'))).not.toMatch(/secret|sealed/)
   await call(running, 'DELETE', `/v1/webhooks/${webhook.id}`)
-  expect((await running.server.context.metadata.list('vault-records')).filter(({ key }) => key.includes('webhooks'))).toEqual([])
+  expect(
+    (await running.server.context.metadata.list('vault-records')).filter(({ key }) => key.includes('webhooks')),
+  ).toEqual([])
 })
 
-it.each([['with a vault', { vault }], ['without one', {}]])('turns that come at once follow one another, %s: the newest two secrets sign', async (_name, options) => {
+it.each([
+  ['with a vault', { vault }],
+  ['without one', {}],
+])('turns that come at once follow one another, %s: the newest two secrets sign', async (_name, options) => {
   const { server } = await startServer(options)
   const { context } = server
-  const secrets = new WebhookSecrets('vault' in options ? await openServerVault(context.metadata, vault, context.random) : undefined)
+  const secrets = new WebhookSecrets(
+    'vault' in options ? await openServerVault(context.metadata, vault, context.random) : undefined,
+  )
   const caller = { actor: 'test', requestId: 'test' }
   const { webhook } = await createWebhook(context, secrets, 'http://127.0.0.1:1/', [], caller)
   const given = await Promise.all([1, 2, 3].map(() => turnWebhookSecret(context, secrets, webhook.id, caller)))
-  const kept = await secrets.read(webhook.id, (await context.metadata.get('webhooks', webhook.id))?.value as StoredSecrets)
+  const kept = await secrets.read(
+    webhook.id,
+    (await context.metadata.get('webhooks', webhook.id))?.value as StoredSecrets,
+  )
   expect(kept).toHaveLength(2)
   // Every secret that signs was told to somebody; the one from before the turns is gone, as after three in a row.
   expect(given.map(({ secret }) => secret)).toEqual(expect.arrayContaining([...kept]))
@@ -80,8 +119,16 @@ it('secrets from before there was a vault are sealed by the first start with one
   const stored = (await metadata.get('webhooks', webhook.id))?.value as { sealed: boolean }
   await expect(new WebhookSecrets(undefined).read(webhook.id, stored)).rejects.toThrow(ServerError)
   const warned: unknown[] = []
-  const silent = { ...sealed.server.context, log: { ...sealed.server.context.log, warn: (fields: unknown) => warned.push(fields) } }
-  await metadata.transaction([], (records) => records.put('deliveries', { key: 'msg_000000009999', value: { webhook: webhook.id, body: '{}', attempt: 0, next_ms: 0 } }))
+  const silent = {
+    ...sealed.server.context,
+    log: { ...sealed.server.context.log, warn: (fields: unknown) => warned.push(fields) },
+  }
+  await metadata.transaction([], (records) =>
+    records.put('deliveries', {
+      key: 'msg_000000009999',
+      value: { webhook: webhook.id, body: '{}', attempt: 0, next_ms: 0 },
+    }),
+  )
   await new WebhookSender(silent, new WebhookSecrets(undefined)).flush()
   expect(warned).toMatchObject([{ code: 'SRV_UNAVAILABLE' }])
   await call(sealed, 'POST', `/v1/webhooks/${webhook.id}/test`)
@@ -97,6 +144,10 @@ it('ProblemError.read() stops at its bound, whatever length was told', async () 
       controller.enqueue(new Uint8Array(64 * 1024).fill(0x20))
     },
   })
-  expect(await ProblemError.read(new Response(endless, { status: 502 }), 'try')).toMatchObject({ code: 'SRV_STORAGE', kind: 'io', status: 502 })
+  expect(await ProblemError.read(new Response(endless, { status: 502 }), 'try')).toMatchObject({
+    code: 'SRV_STORAGE',
+    kind: 'io',
+    status: 502,
+  })
   expect(pulled).toBeLessThan(40)
 })

@@ -1,6 +1,7 @@
 // Verifying a log against bare Ed25519 verification of the same signatures, in the same run.
 import { concatBytes, ed25519PublicKey, ed25519Verify } from '@keyturn/primitives'
-import { incept, interact, rotate, seedSigner, verifyLog, verifyLogStream, type SignedEvent } from '@keyturn/kel'
+import { incept, interact, rotate, seedSigner, verifyLog, verifyLogStream } from '@keyturn/kel'
+import type { SignedEvent } from '@keyturn/kel'
 
 const eventCount = Number(process.argv[2] ?? 20_000)
 const seed = (n: number): Uint8Array => {
@@ -17,7 +18,11 @@ const jobs: { key: Uint8Array; body: Uint8Array; signature: Uint8Array }[] = []
 while (messages.length < eventCount) {
   if (messages.length % 20 === 0) {
     generation++
-    event = await rotate(event.state, { keys: [keyOf(generation)], nextKeys: [keyOf(generation + 1)] }, seedSigner([seed(generation)]))
+    event = await rotate(
+      event.state,
+      { keys: [keyOf(generation)], nextKeys: [keyOf(generation + 1)] },
+      seedSigner([seed(generation)]),
+    )
   } else event = await interact(event.state, [{ d: event.said }], seedSigner([seed(generation)]))
   messages.push(event.message)
   const text = new TextDecoder().decode(event.message.subarray(event.event.length + 6))
@@ -31,21 +36,28 @@ function cpuMs(): number {
 }
 
 const stream = concatBytes(...messages)
-const chunks = Array.from({ length: Math.ceil(stream.length / 65_536) }, (_, at) => stream.subarray(at * 65_536, (at + 1) * 65_536))
+const chunks = Array.from({ length: Math.ceil(stream.length / 65_536) }, (_, at) =>
+  stream.subarray(at * 65_536, (at + 1) * 65_536),
+)
 
 let best = 0
 for (let run = 0; run < 4; run++) {
   let start = cpuMs()
-  for (const { key, body, signature } of jobs) if (!ed25519Verify(key, body, signature)) throw new Error('bare verification failed')
+  for (const { key, body, signature } of jobs)
+    if (!ed25519Verify(key, body, signature)) throw new Error('bare verification failed')
   const bare = jobs.length / (cpuMs() - start)
   start = cpuMs()
   verifyLog(stream, { maxBytes: stream.length })
   const whole = messages.length / (cpuMs() - start)
   best = Math.max(best, whole / bare)
-  console.log(`run ${run + 1}: bare ${(bare * 1000).toFixed(0)}/s, log ${(whole * 1000).toFixed(0)}/s of CPU, ratio ${(whole / bare).toFixed(3)}`)
+  console.log(
+    `run ${run + 1}: bare ${(bare * 1000).toFixed(0)}/s, log ${(whole * 1000).toFixed(0)}/s of CPU, ratio ${(whole / bare).toFixed(3)}`,
+  )
 }
 const start = cpuMs()
 await verifyLogStream(chunks)
 const streamed = messages.length / (cpuMs() - start)
 console.log(`streamed in bounded memory: ${(streamed * 1000).toFixed(0)}/s of CPU`)
-console.log(`kel: ${eventCount} events, ratio ${best.toFixed(3)} (wanted 0.8), peak memory ${Math.round(process.resourceUsage().maxRSS / 1024)} MiB`)
+console.log(
+  `kel: ${eventCount} events, ratio ${best.toFixed(3)} (wanted 0.8), peak memory ${Math.round(process.resourceUsage().maxRSS / 1024)} MiB`,
+)

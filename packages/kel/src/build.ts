@@ -1,13 +1,17 @@
 import { parseMatter } from './cesr/matter.ts'
 import { digestCodes } from './cesr/codes.ts'
-import { checkWitnessThreshold, parseEvent, type InceptionEvent, type InteractionEvent, type RotationEvent } from './event.ts'
+import { checkWitnessThreshold, parseEvent } from './event.ts'
+import type { InceptionEvent, InteractionEvent, RotationEvent } from './event.ts'
 import { keyText, nextDigestOf } from './keys.ts'
-import { isAbandoned, isEstablishmentOnly, nextState, type KeyState } from './key-state.ts'
+import { isAbandoned, isEstablishmentOnly, nextState } from './key-state.ts'
+import type { KeyState } from './key-state.ts'
 import { refusal } from './rule.ts'
 import { SAID_PLACEHOLDER, saidify } from './said.ts'
 import type { Seal } from './seal.ts'
-import { thresholdJson, type ThresholdInput } from './threshold.ts'
-import { formatVersion, parseVersion, type VersionString } from './version-string.ts'
+import { thresholdJson } from './threshold.ts'
+import type { ThresholdInput } from './threshold.ts'
+import { formatVersion, parseVersion } from './version-string.ts'
+import type { VersionString } from './version-string.ts'
 
 /** Traits that an author may set: EO allows inceptions and rotations only, DND forbids delegation. */
 export type Trait = 'EO' | 'DND'
@@ -52,7 +56,10 @@ export interface RotationPlan extends NextKeys {
 }
 
 /** An event that is made but not signed. */
-export interface UnsignedEvent<E> { readonly event: E; readonly body: Uint8Array }
+export interface UnsignedEvent<E> {
+  readonly event: E
+  readonly body: Uint8Array
+}
 
 function single(threshold: ThresholdInput | undefined, count: number, what: string): ThresholdInput {
   if (threshold !== undefined) return threshold
@@ -64,7 +71,8 @@ function nextFields(plan: NextKeys): { nt: unknown; n: readonly string[] } {
   const given = plan.nextDigests ?? []
   for (const digest of given) parseMatter(digest, 'n', digestCodes)
   const n = [...(plan.nextKeys ?? []).map(nextDigestOf), ...given]
-  if (new Set(n).size !== n.length) throw refusal('KEL_SCHEMA', 'One next key is promised twice', { rule: 'duplicate-keys' })
+  if (new Set(n).size !== n.length)
+    throw refusal('KEL_SCHEMA', 'One next key is promised twice', { rule: 'duplicate-keys' })
   return { nt: thresholdJson(single(plan.nextThreshold, n.length, 'next keys')), n }
 }
 
@@ -91,12 +99,22 @@ function inceptionPrefix(plan: InceptionPlan): string {
 export function buildInception(plan: InceptionPlan): UnsignedEvent<InceptionEvent> {
   const ephemeral = plan.prefix === 'ephemeral'
   const witnesses = plan.witnesses ?? []
-  if (witnesses.length > 0 && plan.witnessThreshold === undefined) throw new TypeError('A witness threshold is required with witnesses')
+  if (witnesses.length > 0 && plan.witnessThreshold === undefined)
+    throw new TypeError('A witness threshold is required with witnesses')
   const kt = thresholdJson(single(plan.threshold, plan.keys.length, 'keys'))
   return readBack({
-    v: formatVersion(0), t: plan.delegator === undefined ? 'icp' : 'dip', d: SAID_PLACEHOLDER, i: inceptionPrefix(plan), s: '0',
-    kt, k: plan.keys.map((key) => keyText(key, !ephemeral)), ...nextFields(plan),
-    bt: (plan.witnessThreshold ?? 0).toString(16), b: witnesses, c: plan.traits ?? [], a: plan.seals ?? [],
+    v: formatVersion(0),
+    t: plan.delegator === undefined ? 'icp' : 'dip',
+    d: SAID_PLACEHOLDER,
+    i: inceptionPrefix(plan),
+    s: '0',
+    kt,
+    k: plan.keys.map((key) => keyText(key, !ephemeral)),
+    ...nextFields(plan),
+    bt: (plan.witnessThreshold ?? 0).toString(16),
+    b: witnesses,
+    c: plan.traits ?? [],
+    a: plan.seals ?? [],
     ...(plan.delegator === undefined ? {} : { di: plan.delegator }),
   })
 }
@@ -119,10 +137,19 @@ function rotatedThreshold(state: KeyState, plan: RotationPlan): number {
 export function buildRotation(state: KeyState, plan: RotationPlan): UnsignedEvent<RotationEvent> {
   if (isAbandoned(state)) throw refusal('KEL_ABANDONED', `Identity ${state.prefix} promised no next key`)
   const made = readBack<RotationEvent>({
-    v: formatVersion(0), t: state.delegator === undefined ? 'rot' : 'drt', d: SAID_PLACEHOLDER, i: state.prefix,
-    s: (state.sn + 1).toString(16), p: state.said,
-    kt: thresholdJson(single(plan.threshold, plan.keys.length, 'keys')), k: plan.keys.map((key) => keyText(key)), ...nextFields(plan),
-    bt: rotatedThreshold(state, plan).toString(16), br: plan.removeWitnesses ?? [], ba: plan.addWitnesses ?? [], a: plan.seals ?? [],
+    v: formatVersion(0),
+    t: state.delegator === undefined ? 'rot' : 'drt',
+    d: SAID_PLACEHOLDER,
+    i: state.prefix,
+    s: (state.sn + 1).toString(16),
+    p: state.said,
+    kt: thresholdJson(single(plan.threshold, plan.keys.length, 'keys')),
+    k: plan.keys.map((key) => keyText(key)),
+    ...nextFields(plan),
+    bt: rotatedThreshold(state, plan).toString(16),
+    br: plan.removeWitnesses ?? [],
+    ba: plan.addWitnesses ?? [],
+    a: plan.seals ?? [],
   })
   nextState(state, made.event)
   return made
@@ -135,8 +162,15 @@ export function buildRotation(state: KeyState, plan: RotationPlan): UnsignedEven
  */
 export function buildInteraction(state: KeyState, seals: readonly Seal[]): UnsignedEvent<InteractionEvent> {
   if (isAbandoned(state)) throw refusal('KEL_ABANDONED', `Identity ${state.prefix} promised no next key`)
-  if (isEstablishmentOnly(state)) throw refusal('KEL_TRAIT', `Identity ${state.prefix} allows inceptions and rotations only (EO)`)
+  if (isEstablishmentOnly(state))
+    throw refusal('KEL_TRAIT', `Identity ${state.prefix} allows inceptions and rotations only (EO)`)
   return readBack({
-    v: formatVersion(0), t: 'ixn', d: SAID_PLACEHOLDER, i: state.prefix, s: (state.sn + 1).toString(16), p: state.said, a: seals,
+    v: formatVersion(0),
+    t: 'ixn',
+    d: SAID_PLACEHOLDER,
+    i: state.prefix,
+    s: (state.sn + 1).toString(16),
+    p: state.said,
+    a: seals,
   })
 }

@@ -3,9 +3,11 @@ import { KelError } from './errors.ts'
 import type { KeyEvent } from './event.ts'
 import type { KeyState } from './key-state.ts'
 import type { Judgement } from './log.ts'
-import { isKeyEvent, parseMessage, type Message } from './message.ts'
+import { isKeyEvent, parseMessage } from './message.ts'
+import type { Message } from './message.ts'
 import { ruleOf } from './rule.ts'
-import { nextFrameOffset, plainBytes, readFrame, type Frame } from './stream.ts'
+import { nextFrameOffset, plainBytes, readFrame } from './stream.ts'
+import type { Frame } from './stream.ts'
 
 /** The answer to one message of a stream. */
 export interface CheckedMessage {
@@ -38,13 +40,17 @@ export interface CheckedStream {
 }
 
 /** Options of {@link checkStream}. */
-export interface CheckOptions { readonly lenient?: 'keripy' | undefined }
+export interface CheckOptions {
+  readonly lenient?: 'keripy' | undefined
+}
 
 /** What a message that was refused says about itself, as far as it can be read. */
 function claims(frame: Frame | undefined): { said: string; type: string; sn: number | undefined } {
   const nothing = { said: '', type: '', sn: undefined }
   if (frame === undefined) return nothing
-  const match = /^\{"v":"[^"]{17}","t":"([a-z]{3})","d":"([A-Za-z0-9_-]{44})"/.exec(new TextDecoder().decode(frame.body))
+  const match = /^\{"v":"[^"]{17}","t":"([a-z]{3})","d":"([A-Za-z0-9_-]{44})"/.exec(
+    new TextDecoder().decode(frame.body),
+  )
   if (match === null) return nothing
   const sn = /"s":"([0-9a-fA-F]{1,12})"/.exec(new TextDecoder().decode(frame.body))?.[1]
   return { type: match[1] ?? '', said: match[2] ?? '', sn: sn === undefined ? undefined : Number.parseInt(sn, 16) }
@@ -52,7 +58,14 @@ function claims(frame: Frame | undefined): { said: string; type: string; sn: num
 
 function refused(frame: Frame | undefined, error: unknown): CheckedMessage {
   if (!(error instanceof KelError)) throw error
-  return { ...claims(frame), verdict: `reject:${ruleOf(error)}`, explanation: error.message, code: error.code, warnings: [], released: [] }
+  return {
+    ...claims(frame),
+    verdict: `reject:${ruleOf(error)}`,
+    explanation: error.message,
+    code: error.code,
+    warnings: [],
+    released: [],
+  }
 }
 
 /** Accepts whatever has become acceptable; returns the SAIDs. */
@@ -74,7 +87,9 @@ function verdictOf(judgement: Judgement, released: readonly string[], waited: bo
 }
 
 function also(released: readonly string[]): string {
-  return released.length === 0 ? '' : `; with it ${released.length} that waited ${released.length === 1 ? 'is' : 'are'} accepted`
+  return released.length === 0
+    ? ''
+    : `; with it ${released.length} that waited ${released.length === 1 ? 'is' : 'are'} accepted`
 }
 
 function checkEvent(intake: Intake, message: Message<KeyEvent>): CheckedMessage {
@@ -85,7 +100,13 @@ function checkEvent(intake: Intake, message: Message<KeyEvent>): CheckedMessage 
   const released = judgement.verdict === 'accept' ? drain(intake) : []
   const notes = warnings.length === 0 ? '' : `; note: ${warnings.join('; ')}`
   return {
-    said, type, sn, verdict: verdictOf(judgement, released, waited), explanation: judgement.explanation + also(released) + notes, warnings, released,
+    said,
+    type,
+    sn,
+    verdict: verdictOf(judgement, released, waited),
+    explanation: judgement.explanation + also(released) + notes,
+    warnings,
+    released,
   }
 }
 
@@ -123,5 +144,9 @@ export function checkStream(stream: Uint8Array, options: CheckOptions = {}): Che
     offset = frame === undefined ? nextFrameOffset(bytes, offset) : offset + frame.bytes.length
   }
   const logs = [...intake.logs.values()]
-  return { messages, states: logs.map((log) => log.state), firstSeen: new Map(logs.map((log) => [log.prefix, log.firstSeen])) }
+  return {
+    messages,
+    states: logs.map((log) => log.state),
+    firstSeen: new Map(logs.map((log) => [log.prefix, log.firstSeen])),
+  }
 }

@@ -2,7 +2,8 @@ import { concatBytes } from '@keyturn/primitives'
 import { KelError } from './errors.ts'
 import { composeMessage } from './escrow.ts'
 import type { KeyEvent } from './event.ts'
-import { isReceipt, parseMessage, type Message } from './message.ts'
+import { isReceipt, parseMessage } from './message.ts'
+import type { Message } from './message.ts'
 import type { SignedEvent } from './sign-event.ts'
 import { verifyWitnesses } from './signatures.ts'
 import { plainBytes, readFrame, readFrames } from './stream.ts'
@@ -42,7 +43,10 @@ export interface CollectOptions {
   readonly log?: Uint8Array
 }
 
-interface Asked extends WitnessAnswer { readonly place?: number; readonly signature?: Uint8Array }
+interface Asked extends WitnessAnswer {
+  readonly place?: number
+  readonly signature?: Uint8Array
+}
 
 /** The witness's own signature among what it sent, if it verifies. */
 function ownSignature(receipts: Uint8Array, event: SignedEvent, place: number): Uint8Array | undefined {
@@ -60,7 +64,8 @@ function afterError(prefix: string, error: unknown): WitnessAnswer {
   if (!(error instanceof KelError)) {
     return { prefix, outcome: 'unavailable', explanation: error instanceof Error ? error.message : String(error) }
   }
-  const outcome = error.kind === 'unavailable' || error.kind === 'io' || error.kind === 'busy' ? 'unavailable' : 'refused'
+  const outcome =
+    error.kind === 'unavailable' || error.kind === 'io' || error.kind === 'busy' ? 'unavailable' : 'refused'
   return { prefix, outcome, code: error.code, explanation: error.message }
 }
 
@@ -77,7 +82,8 @@ async function ask(witness: Witness, event: SignedEvent, stream: Uint8Array): Pr
   if (receipts === undefined) return { prefix, outcome: 'held', explanation: `Event ${event.sn} waits at this witness` }
   try {
     const signature = ownSignature(receipts, event, place)
-    if (signature !== undefined) return { prefix, outcome: 'receipt', explanation: `Event ${event.sn} is receipted`, place, signature }
+    if (signature !== undefined)
+      return { prefix, outcome: 'receipt', explanation: `Event ${event.sn} is receipted`, place, signature }
   } catch (error) {
     if (!(error instanceof KelError)) throw error
     return { prefix, outcome: 'invalid', code: error.code, explanation: error.message }
@@ -94,24 +100,46 @@ async function ask(witness: Witness, event: SignedEvent, stream: Uint8Array): Pr
  * @param threshold - How many must have signed. Default: what the event demands; less than that would not stand.
  */
 export async function collectReceipts(
-  event: SignedEvent, witnesses: readonly Witness[], threshold = event.state.witnessThreshold, { log = new Uint8Array(0) }: CollectOptions = {},
+  event: SignedEvent,
+  witnesses: readonly Witness[],
+  threshold = event.state.witnessThreshold,
+  { log = new Uint8Array(0) }: CollectOptions = {},
 ): Promise<CollectedReceipts> {
   const stream = concatBytes(log, event.message)
-  const isRepeated = (prefix: string, index: number): boolean => witnesses.findIndex((witness) => witness.prefix === prefix) < index
-  const asked: Asked[] = await Promise.all(witnesses.map((witness, index) => isRepeated(witness.prefix, index)
-    ? { prefix: witness.prefix, outcome: 'repeated' as const, explanation: 'This witness was asked already' }
-    : ask(witness, event, stream)))
+  const isRepeated = (prefix: string, index: number): boolean =>
+    witnesses.findIndex((witness) => witness.prefix === prefix) < index
+  const asked: Asked[] = await Promise.all(
+    witnesses.map((witness, index) =>
+      isRepeated(witness.prefix, index)
+        ? { prefix: witness.prefix, outcome: 'repeated' as const, explanation: 'This witness was asked already' }
+        : ask(witness, event, stream),
+    ),
+  )
   const message = parseMessage(readFrame(plainBytes(event.message), 0)) as Message<KeyEvent>
   const brought = verifyWitnesses(event.state.witnesses, event.event, message.attachments.witnessSignatures)
-  const signatures = new Map([...brought, ...asked.flatMap(({ place, signature }) => place === undefined || signature === undefined ? [] : [[place, signature] as const])])
+  const signatures = new Map([
+    ...brought,
+    ...asked.flatMap(({ place, signature }) =>
+      place === undefined || signature === undefined ? [] : [[place, signature] as const],
+    ),
+  ])
   return {
-    satisfied: signatures.size >= threshold, threshold, signatures,
-    answers: asked.map(({ prefix, outcome, code, explanation }) => ({ prefix, outcome, explanation, ...(code === undefined ? {} : { code }) })),
+    satisfied: signatures.size >= threshold,
+    threshold,
+    signatures,
+    answers: asked.map(({ prefix, outcome, code, explanation }) => ({
+      prefix,
+      outcome,
+      explanation,
+      ...(code === undefined ? {} : { code }),
+    })),
     message: withSignatures(message, signatures),
   }
 }
 
 function withSignatures(message: Message<KeyEvent>, signatures: ReadonlyMap<number, Uint8Array>): Uint8Array {
-  const witnessSignatures = [...signatures].toSorted(([a], [b]) => a - b).map(([index, signature]) => ({ code: 'A', index, ondex: index, signature }))
+  const witnessSignatures = [...signatures]
+    .toSorted(([a], [b]) => a - b)
+    .map(([index, signature]) => ({ code: 'A', index, ondex: index, signature }))
   return composeMessage({ ...message, attachments: { ...message.attachments, witnessSignatures } })
 }

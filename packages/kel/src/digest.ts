@@ -42,7 +42,9 @@ export function matchesDigest(digest: string, key: string): boolean {
 }
 
 /** A digest seal: `{"d": "<qb64>"}`. */
-export interface DigestSeal { readonly d: string }
+export interface DigestSeal {
+  readonly d: string
+}
 
 /**
  * The digest seal of bytes under SHA2-256 (code I): what release identities carry for their role document.

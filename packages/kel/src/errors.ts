@@ -1,4 +1,5 @@
-import { KeyturnError, type ErrorCatalogue, type ErrorContext } from '@keyturn/primitives'
+import { KeyturnError } from '@keyturn/primitives'
+import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
 
 /** Every code of this package with its kind, its meaning and what to do about it. */
 export const kelErrors = {

@@ -15,7 +15,10 @@ export interface EscrowLimits {
 }
 
 /** An event that waits, and for what. */
-export interface WaitingEvent { readonly kind: EscrowKind; readonly message: Message<KeyEvent> }
+export interface WaitingEvent {
+  readonly kind: EscrowKind
+  readonly message: Message<KeyEvent>
+}
 
 /** The body of a message with the attachments that its parsed form holds. */
 export function composeMessage(message: Message<KeyEvent>): Uint8Array {
@@ -67,7 +70,10 @@ export class Escrow {
     const byteCount = this.#byteCount - before + message.bytes.length
     const eventCount = this.#waiting.size + (before === 0 ? 1 : 0)
     if (eventCount > this.#maxEvents || byteCount > this.#maxBytes) {
-      throw refusal('KEL_ESCROW_FULL', `${eventCount} events of ${byteCount} bytes wait, limits ${this.#maxEvents} and ${this.#maxBytes}`)
+      throw refusal(
+        'KEL_ESCROW_FULL',
+        `${eventCount} events of ${byteCount} bytes wait, limits ${this.#maxEvents} and ${this.#maxBytes}`,
+      )
     }
     this.#waiting.set(said, { kind, message })
     this.#byteCount = byteCount

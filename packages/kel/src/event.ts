@@ -1,12 +1,15 @@
-import { isStrongEd25519PublicKey, type JsonValue } from '@keyturn/primitives'
+import { isStrongEd25519PublicKey } from '@keyturn/primitives'
+import type { JsonValue } from '@keyturn/primitives'
 import { digestCodes, ed25519KeyCodes, matterSizes } from './cesr/codes.ts'
 import { checkShortMatter, parseMatter } from './cesr/matter.ts'
 import { parseCompactJson } from './json.ts'
 import { MAX_KEYS, MAX_SEALS } from './limits.ts'
 import { quoted, refusal } from './rule.ts'
 import { checkSaid } from './said.ts'
-import { parseThreshold, type Threshold } from './threshold.ts'
-import { requireSupportedVersion, type VersionString } from './version-string.ts'
+import { parseThreshold } from './threshold.ts'
+import type { Threshold } from './threshold.ts'
+import { requireSupportedVersion } from './version-string.ts'
+import type { VersionString } from './version-string.ts'
 
 /** Types of events that make up a log. */
 export type EventType = 'icp' | 'rot' | 'ixn' | 'dip' | 'drt'
@@ -72,7 +75,9 @@ export interface InteractionEvent extends Common {
 }
 
 /** A receipt: names the event whose bytes its attached signatures cover. */
-export interface ReceiptEvent extends Common { readonly type: 'rct' }
+export interface ReceiptEvent extends Common {
+  readonly type: 'rct'
+}
 
 /** Any event of a log. */
 export type KeyEvent = InceptionEvent | RotationEvent | InteractionEvent
@@ -96,7 +101,11 @@ export interface ParseOptions {
   readonly lenient?: 'keripy' | undefined
 }
 
-interface Context { readonly lenient: boolean; readonly warnings: string[]; warn(text: string): void }
+interface Context {
+  readonly lenient: boolean
+  readonly warnings: string[]
+  warn(text: string): void
+}
 
 const knownTraits = new Set(['EO', 'DND', 'NB', 'NRB', 'RB', 'DID'])
 const prefixCodes = new Set(['B', 'D', 'E'])
@@ -118,7 +127,8 @@ function list(fields: Record<string, JsonValue>, name: string, max: number): rea
 
 function textList(fields: Record<string, JsonValue>, name: string): readonly string[] {
   const values = list(fields, name, MAX_KEYS)
-  if (!values.every((value) => typeof value === 'string')) throw refusal('KEL_SCHEMA', `Field ${name} holds something else than text`)
+  if (!values.every((value) => typeof value === 'string'))
+    throw refusal('KEL_SCHEMA', `Field ${name} holds something else than text`)
   return values as readonly string[]
 }
 
@@ -128,16 +138,24 @@ function unique(values: readonly string[], name: string): void {
 
 function parseSequence(value: string, context: Context): number {
   if (!/^(0|[1-9a-f][0-9a-f]{0,31})$/.test(value)) {
-    if (!/^[0-9a-fA-F]{1,32}$/.test(value)) throw refusal('KEL_SEQ', `Sequence number ${quoted(value)} is not hexadecimal`, { rule: 'form' })
-    if (!context.lenient) throw refusal('KEL_SEQ', `Sequence number ${quoted(value)} has a leading zero or upper-case digits`, { rule: 'form' })
+    if (!/^[0-9a-fA-F]{1,32}$/.test(value))
+      throw refusal('KEL_SEQ', `Sequence number ${quoted(value)} is not hexadecimal`, { rule: 'form' })
+    if (!context.lenient)
+      throw refusal('KEL_SEQ', `Sequence number ${quoted(value)} has a leading zero or upper-case digits`, {
+        rule: 'form',
+      })
     context.warn(`sequence number ${quoted(value)} has a leading zero or upper-case digits`)
   }
   const sn = Number.parseInt(value, 16)
-  if (!Number.isSafeInteger(sn)) throw refusal('KEL_SEQ', `Sequence number ${quoted(value)} is out of range`, { rule: 'form' })
+  if (!Number.isSafeInteger(sn))
+    throw refusal('KEL_SEQ', `Sequence number ${quoted(value)} is out of range`, { rule: 'form' })
   return sn
 }
 
-function parseKeys(fields: Record<string, JsonValue>, context: Context): { keys: readonly string[]; publicKeys: Uint8Array[] } {
+function parseKeys(
+  fields: Record<string, JsonValue>,
+  context: Context,
+): { keys: readonly string[]; publicKeys: Uint8Array[] } {
   const keys = textList(fields, 'k')
   if (keys.length === 0) throw refusal('KEL_SCHEMA', 'Field k names no key')
   const publicKeys = keys.map((key) => {
@@ -156,7 +174,8 @@ function parseKeys(fields: Record<string, JsonValue>, context: Context): { keys:
 function parseWitnessThreshold(fields: Record<string, JsonValue>, context: Context): number {
   const value = fields['bt']
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
-  if (typeof value !== 'string' || !/^[0-9a-f]{1,8}$/.test(value)) throw refusal('KEL_WITNESS', 'Witness threshold bt is not a number')
+  if (typeof value !== 'string' || !/^[0-9a-f]{1,8}$/.test(value))
+    throw refusal('KEL_WITNESS', 'Witness threshold bt is not a number')
   if (value.length > 1 && value.startsWith('0')) {
     if (!context.lenient) throw refusal('KEL_WITNESS', `Witness threshold ${quoted(value)} has a leading zero`)
     context.warn(`witness threshold ${quoted(value)} has a leading zero`)
@@ -170,7 +189,14 @@ function parseEstablishment(fields: Record<string, JsonValue>, context: Context)
   for (const digest of nextDigests) checkShortMatter(digest, 'n', digestCodes)
   const threshold = parseThreshold(fields['kt'], keys.length, 'kt', context)
   const nextThreshold = parseThreshold(fields['nt'], nextDigests.length, 'nt', context)
-  return { keys, publicKeys, threshold, nextDigests, nextThreshold, witnessThreshold: parseWitnessThreshold(fields, context) }
+  return {
+    keys,
+    publicKeys,
+    threshold,
+    nextDigests,
+    nextThreshold,
+    witnessThreshold: parseWitnessThreshold(fields, context),
+  }
 }
 
 function parseWitnesses(fields: Record<string, JsonValue>, name: string): readonly string[] {
@@ -198,12 +224,17 @@ function parseTraits(fields: Record<string, JsonValue>, context: Context): reado
 
 function parseInception(fields: Record<string, JsonValue>, common: Common, context: Context): InceptionEvent {
   const type = fields['t'] as 'icp' | 'dip'
-  if (common.sn !== 0) throw refusal('KEL_SEQ', `Inception has sequence number ${common.sn}, expected 0`, { rule: 'form' })
+  if (common.sn !== 0)
+    throw refusal('KEL_SEQ', `Inception has sequence number ${common.sn}, expected 0`, { rule: 'form' })
   const establishment = parseEstablishment(fields, context)
   const witnesses = parseWitnesses(fields, 'b')
   checkWitnessThreshold(establishment.witnessThreshold, witnesses.length)
   const event: InceptionEvent = {
-    ...common, ...establishment, type, prior: undefined, witnesses,
+    ...common,
+    ...establishment,
+    type,
+    prior: undefined,
+    witnesses,
     traits: parseTraits(fields, context),
     seals: list(fields, 'a', MAX_SEALS),
     delegator: type === 'dip' ? parsePrefix(text(fields, 'di'), 'di') : undefined,
@@ -229,9 +260,15 @@ function parseRotation(fields: Record<string, JsonValue>, common: Common, contex
   const establishment = parseEstablishment(fields, context)
   const cuts = parseWitnesses(fields, 'br')
   const adds = parseWitnesses(fields, 'ba')
-  if (cuts.some((witness) => adds.includes(witness))) throw refusal('KEL_WITNESS', 'A rotation cuts and adds the same witness')
+  if (cuts.some((witness) => adds.includes(witness)))
+    throw refusal('KEL_WITNESS', 'A rotation cuts and adds the same witness')
   return {
-    ...common, ...establishment, type: fields['t'] as 'rot' | 'drt', prior: parseSaid(text(fields, 'p'), 'p'), cuts, adds,
+    ...common,
+    ...establishment,
+    type: fields['t'] as 'rot' | 'drt',
+    prior: parseSaid(text(fields, 'p'), 'p'),
+    cuts,
+    adds,
     seals: list(fields, 'a', MAX_SEALS),
   }
 }
@@ -267,7 +304,10 @@ const allFields = new Set(Object.values(fieldsOf).flatMap((names) => names.split
 
 /** True when a field is missing, or stands in an event of the wrong type; mere order and unknown names are faults of form. */
 function misfits(found: readonly string[], expected: readonly string[]): boolean {
-  return expected.some((name) => !found.includes(name)) || found.some((name) => allFields.has(name) && !expected.includes(name))
+  return (
+    expected.some((name) => !found.includes(name)) ||
+    found.some((name) => allFields.has(name) && !expected.includes(name))
+  )
 }
 
 /**
@@ -277,11 +317,19 @@ function misfits(found: readonly string[], expected: readonly string[]): boolean
  * @param version - Its version string.
  * @throws {@link KelError} `KEL_VERSION`, `KEL_PARSE`, `KEL_SCHEMA`, `KEL_CESR`, `KEL_KEY`, `KEL_SEQ`, `KEL_THRESHOLD`, `KEL_WITNESS`, `KEL_SAID`, `KEL_LIMIT`.
  */
-export function parseEvent(body: Uint8Array, version: VersionString, options: ParseOptions = {}): KeyEvent | ReceiptEvent {
+export function parseEvent(
+  body: Uint8Array,
+  version: VersionString,
+  options: ParseOptions = {},
+): KeyEvent | ReceiptEvent {
   requireSupportedVersion(version)
   const fields = parseCompactJson(body)
   const warnings: string[] = []
-  const context: Context = { lenient: options.lenient === 'keripy', warnings, warn: (warning) => void warnings.push(warning) }
+  const context: Context = {
+    lenient: options.lenient === 'keripy',
+    warnings,
+    warn: (warning) => void warnings.push(warning),
+  }
   const type = checkFields(fields)
   const common: Common = {
     said: parseSaid(text(fields, 'd'), 'd'),
@@ -292,7 +340,8 @@ export function parseEvent(body: Uint8Array, version: VersionString, options: Pa
   }
   if (type === 'rct') return { ...common, type }
   const starts = type === 'icp' || type === 'dip'
-  if (!starts && common.sn === 0) throw refusal('KEL_SEQ', `Event of type ${type} has sequence number 0`, { rule: 'form' })
+  if (!starts && common.sn === 0)
+    throw refusal('KEL_SEQ', `Event of type ${type} has sequence number 0`, { rule: 'form' })
   checkSaid(body, common.said, starts ? common.prefix : undefined)
   if (starts) return parseInception(fields, common, context)
   if (type === 'ixn') {

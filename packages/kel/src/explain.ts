@@ -1,10 +1,25 @@
 import { matchesDigest } from './digest.ts'
-import { isInception, type KeyEvent } from './event.ts'
+import { isInception } from './event.ts'
+import type { KeyEvent } from './event.ts'
 import type { KeyState } from './key-state.ts'
 import type { VerifiedSignatures } from './signatures.ts'
 import { describeThreshold } from './threshold.ts'
 
-const numbers = ['no', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve']
+const numbers = [
+  'no',
+  'one',
+  'two',
+  'three',
+  'four',
+  'five',
+  'six',
+  'seven',
+  'eight',
+  'nine',
+  'ten',
+  'eleven',
+  'twelve',
+]
 
 /** Small numbers in words. */
 function inWords(count: number): string {
@@ -24,7 +39,9 @@ function keyList(places: readonly number[]): string {
 
 /** `2 of 3 needed`, `all 3 needed`, `weights ["1/2","1/2"] needed`. */
 function need(threshold: KeyState['threshold'], count: number): string {
-  return threshold.places === undefined ? `${threshold.fewest} of ${count} needed` : `${describeThreshold(threshold)} needed`
+  return threshold.places === undefined
+    ? `${threshold.fewest} of ${count} needed`
+    : `${describeThreshold(threshold)} needed`
 }
 
 function witnessed(state: KeyState, count: number): string {
@@ -47,22 +64,33 @@ function explainRotation(base: KeyState, next: KeyState, event: KeyEvent, signat
     return digest !== undefined && matchesDigest(digest, next.keys[index] ?? '') ? [ondex as number] : []
   })
   const from = `the ${inWords(base.nextDigests.length)} promised in event ${base.lastEstablishment.sn}`
-  const revealed = base.nextDigests.length === 1 ? `the key promised in event ${base.lastEstablishment.sn}` : `${keyList(ondices)} of ${from}`
-  return `rotation ${event.sn} reveals ${revealed}; ${need(base.nextThreshold, base.nextDigests.length)}; satisfied; ` +
+  const revealed =
+    base.nextDigests.length === 1
+      ? `the key promised in event ${base.lastEstablishment.sn}`
+      : `${keyList(ondices)} of ${from}`
+  return (
+    `rotation ${event.sn} reveals ${revealed}; ${need(base.nextThreshold, base.nextDigests.length)}; satisfied; ` +
     `signed by ${keyList([...signatures.places])} of ${next.keys.length}`
+  )
 }
 
 /** Says in one sentence why an event was accepted. */
 export function explainAcceptance(
-  base: KeyState | undefined, next: KeyState, event: KeyEvent, signatures: VerifiedSignatures, witnessCount: number,
+  base: KeyState | undefined,
+  next: KeyState,
+  event: KeyEvent,
+  signatures: VerifiedSignatures,
+  witnessCount: number,
 ): string {
   const tail = sealed(event) + witnessed(next, witnessCount)
   if (event.type === 'ixn') {
     return `interaction ${event.sn} signed by ${keyList([...signatures.places])} of ${next.keys.length}; ${need(next.threshold, next.keys.length)}${tail}`
   }
   if (base === undefined || isInception(event)) {
-    return `inception names ${plural(next.keys.length, 'key')}, signed by ${keyList([...signatures.places])}; ` +
+    return (
+      `inception names ${plural(next.keys.length, 'key')}, signed by ${keyList([...signatures.places])}; ` +
       `${need(next.threshold, next.keys.length)}${promise(next)}${tail}`
+    )
   }
   return explainRotation(base, next, event, signatures) + promise(next) + tail
 }

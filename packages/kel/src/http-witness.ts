@@ -1,5 +1,6 @@
 import { concatBytes, parseStrictJson, printable } from '@keyturn/primitives'
-import { KelError, kelErrors, type KelErrorCode } from './errors.ts'
+import { KelError, kelErrors } from './errors.ts'
+import type { KelErrorCode } from './errors.ts'
 import { parseKeyText } from './keys.ts'
 import { MAX_LOG_BYTES } from './limits.ts'
 import { quoted } from './rule.ts'
@@ -15,7 +16,10 @@ export interface HttpWitnessOptions {
   readonly maxBytes?: number
 }
 
-interface Answer { readonly status: number; readonly body: Uint8Array }
+interface Answer {
+  readonly status: number
+  readonly body: Uint8Array
+}
 
 /** Reads an answer up to a limit: a witness is not trusted to be brief. */
 async function readBody(response: Response, maxBytes: number): Promise<Uint8Array> {
@@ -54,8 +58,10 @@ function textField(body: Uint8Array, name: string): string | undefined {
 function refused(url: string, { status, body }: Answer): KelError {
   const code = textField(body, 'code') ?? ''
   const detail = printable((textField(body, 'detail') ?? '').slice(0, 400))
-  const known = Object.hasOwn(kelErrors, code) ? code as KelErrorCode : 'KEL_UNAVAILABLE'
-  return new KelError(known, `Witness at ${quoted(url)} answers ${status}${detail === '' ? '' : `: ${detail}`}`, { details: { status } })
+  const known = Object.hasOwn(kelErrors, code) ? (code as KelErrorCode) : 'KEL_UNAVAILABLE'
+  return new KelError(known, `Witness at ${quoted(url)} answers ${status}${detail === '' ? '' : `: ${detail}`}`, {
+    details: { status },
+  })
 }
 
 /**
@@ -71,7 +77,11 @@ export function httpWitness(url: string, prefix: string, options: HttpWitnessOpt
     prefix,
     async submit(log) {
       const body = log as Uint8Array<ArrayBuffer>
-      const answer = await request(`${base}/receipts`, { method: 'POST', headers: { 'content-type': 'application/cesr' }, body }, options)
+      const answer = await request(
+        `${base}/receipts`,
+        { method: 'POST', headers: { 'content-type': 'application/cesr' }, body },
+        options,
+      )
       if (answer.status === 202) return undefined
       if (answer.status !== 200) throw refused(base, answer)
       return answer.body

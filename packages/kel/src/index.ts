@@ -14,9 +14,24 @@ export { memoryStore } from './memory-store.ts'
 export { formatPin, parsePin } from './pin.ts'
 export { eventSeal } from './seal.ts'
 export { seedSigner } from './seed-signer.ts'
-export { abandon, attachSignatures, collectSignatures, incept, interact, readSignedEvent, rotate } from './sign-event.ts'
+export {
+  abandon,
+  attachSignatures,
+  collectSignatures,
+  incept,
+  interact,
+  readSignedEvent,
+  rotate,
+} from './sign-event.ts'
 export { parseSnapshot, writeSnapshot } from './snapshot.ts'
-export { parseStatement, parseStatementEnvelope, signStatement, STATEMENT_TYPE, statementDigest, writeStatement } from './statement.ts'
+export {
+  parseStatement,
+  parseStatementEnvelope,
+  signStatement,
+  STATEMENT_TYPE,
+  statementDigest,
+  writeStatement,
+} from './statement.ts'
 export { verifyLog } from './verify-log.ts'
 export { verifyReceipts } from './verify-receipts.ts'
 export { findSeal, verifyAt, verifyStatement } from './verify-statement.ts'

@@ -1,10 +1,12 @@
-import { Escrow, composeMessage, mergeSignatures, type EscrowLimits, type WaitingEvent } from './escrow.ts'
+import { Escrow, composeMessage, mergeSignatures } from './escrow.ts'
+import type { EscrowLimits, WaitingEvent } from './escrow.ts'
 import { KelError } from './errors.ts'
 import type { KeyEvent } from './event.ts'
 import type { Escrowed, JudgeContext } from './judge.ts'
 import type { Message } from './message.ts'
 import type { KeyState } from './key-state.ts'
-import { EventLog, LogEvent, type Accepted, type Judgement, type VerifiedEvent } from './log.ts'
+import { EventLog, LogEvent } from './log.ts'
+import type { Accepted, Judgement, VerifiedEvent } from './log.ts'
 import { MAX_ESCROW_EVENTS } from './limits.ts'
 import { ReceiptPool } from './receipts.ts'
 import { refusal } from './rule.ts'
@@ -127,9 +129,14 @@ export class Intake {
     const log = this.#logs.get(prefix)
     const event = log?.eventAt(sn)
     if (log === undefined || event?.said !== said) {
-      if (this.#receipts.size >= MAX_ESCROW_EVENTS) throw refusal('KEL_ESCROW_FULL', `Receipts for ${MAX_ESCROW_EVENTS} events wait already`)
+      if (this.#receipts.size >= MAX_ESCROW_EVENTS)
+        throw refusal('KEL_ESCROW_FULL', `Receipts for ${MAX_ESCROW_EVENTS} events wait already`)
       this.#receipts.add(message)
-      return { verdict: 'escrow', kind: 'unverified-receipt', explanation: `receipt for event ${sn}, which is not accepted yet` }
+      return {
+        verdict: 'escrow',
+        kind: 'unverified-receipt',
+        explanation: `receipt for event ${sn}, which is not accepted yet`,
+      }
     }
     const state = log.stateAt(sn) as KeyState
     const { witnessSignatures, couples, transferable } = message.attachments
@@ -139,7 +146,11 @@ export class Intake {
     if (valid.size === 0 && endorsers.length === 0) {
       const unknown = endorsements.find(({ outcome }) => outcome === 'unknown')
       if (unknown === undefined) throw receiptRefusal(message, state, sn)
-      return { verdict: 'escrow', kind: 'unverified-receipt', explanation: `receipt for event ${sn} cannot be verified: ${unknown.explanation}` }
+      return {
+        verdict: 'escrow',
+        kind: 'unverified-receipt',
+        explanation: `receipt for event ${sn} cannot be verified: ${unknown.explanation}`,
+      }
     }
     const known = log.witnessesOf(said)
     const witnesses = new Map([...valid].filter(([place]) => !known.has(place)))
@@ -151,8 +162,10 @@ export class Intake {
 }
 
 function receiptRefusal({ attachments }: Message, state: KeyState, sn: number): KelError {
-  const byWitness = attachments.witnessSignatures.some(({ index }) => index < state.witnesses.length) ||
-    attachments.couples.some(({ prefix }) => state.witnesses.includes(prefix)) || attachments.transferable.length > 0
+  const byWitness =
+    attachments.witnessSignatures.some(({ index }) => index < state.witnesses.length) ||
+    attachments.couples.some(({ prefix }) => state.witnesses.includes(prefix)) ||
+    attachments.transferable.length > 0
   return byWitness
     ? refusal('KEL_SIGNATURE', `No signature of the receipt for event ${sn} verifies`)
     : refusal('KEL_WITNESS', `Receipt for event ${sn} is by nobody in its witness list`)
@@ -160,7 +173,11 @@ function receiptRefusal({ attachments }: Message, state: KeyState, sn: number): 
 
 /** The message with every verified witness signature as an indexed one, so that it stands on its own when read back. */
 function withWitnesses(message: Message<KeyEvent>, accepted: Accepted): Message<KeyEvent> {
-  const witnessSignatures = [...accepted.witnesses].sort(([a], [b]) => a - b)
+  const witnessSignatures = [...accepted.witnesses]
+    .sort(([a], [b]) => a - b)
     .map(([index, signature]) => ({ code: 'A', index, ondex: index, signature }))
-  return { ...message, attachments: { ...message.attachments, signatures: accepted.signatures.valid, witnessSignatures } }
+  return {
+    ...message,
+    attachments: { ...message.attachments, signatures: accepted.signatures.valid, witnessSignatures },
+  }
 }

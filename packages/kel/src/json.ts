@@ -6,7 +6,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 function checkDepth(value: object, depth: number): void {
   if (depth > MAX_SEAL_DEPTH) throw refusal('KEL_PARSE', `Event is nested deeper than ${MAX_SEAL_DEPTH} levels`)
-  for (const member of Array.isArray(value) ? value as unknown[] : Object.values(value)) {
+  for (const member of Array.isArray(value) ? (value as unknown[]) : Object.values(value)) {
     if (typeof member === 'object' && member !== null) checkDepth(member, depth + 1)
   }
 }
@@ -48,7 +48,9 @@ export function parseCompactJson(body: Uint8Array): Record<string, JsonValue> {
   }
   checkDepth(value, 0)
   if (text.includes('"__proto__":')) throw refusal('KEL_PARSE', 'Event has a member named "__proto__"')
-  if (JSON.stringify(value) !== text) throw refusal('KEL_PARSE', 'Event is not compact JSON in its one canonical spelling')
-  if (text.includes('\\') && /\\ud[89a-f][0-9a-f]{2}/.test(text)) throw refusal('KEL_PARSE', 'Event holds a lone surrogate')
+  if (JSON.stringify(value) !== text)
+    throw refusal('KEL_PARSE', 'Event is not compact JSON in its one canonical spelling')
+  if (text.includes('\\') && /\\ud[89a-f][0-9a-f]{2}/.test(text))
+    throw refusal('KEL_PARSE', 'Event holds a lone surrogate')
   return value as Record<string, JsonValue>
 }

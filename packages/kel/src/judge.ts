@@ -1,15 +1,23 @@
 import type { JsonValue } from '@keyturn/primitives'
 import type { SealSource } from './cesr/attachments.ts'
-import { isInception, isRotation, type InceptionEvent, type KeyEvent } from './event.ts'
+import { isInception, isRotation } from './event.ts'
+import type { InceptionEvent, KeyEvent } from './event.ts'
 import { explainAcceptance } from './explain.ts'
-import { inceptionState, isAbandoned, isEstablishmentOnly, nextState, type KeyState } from './key-state.ts'
+import { inceptionState, isAbandoned, isEstablishmentOnly, nextState } from './key-state.ts'
+import type { KeyState } from './key-state.ts'
 import type { Message } from './message.ts'
 import { refusal } from './rule.ts'
-import { exposedPlaces, verifyIndexed, verifyWitnesses, type VerifiedSignatures } from './signatures.ts'
+import { exposedPlaces, verifyIndexed, verifyWitnesses } from './signatures.ts'
+import type { VerifiedSignatures } from './signatures.ts'
 import { describeThreshold } from './threshold.ts'
 
 /** Why a sound event has to wait. */
-export type EscrowKind = 'out-of-order' | 'partial-signature' | 'partial-witness' | 'partial-delegation' | 'unverified-receipt'
+export type EscrowKind =
+  | 'out-of-order'
+  | 'partial-signature'
+  | 'partial-witness'
+  | 'partial-delegation'
+  | 'unverified-receipt'
 
 /** What the judge needs to know about the log of a delegator. */
 export interface DelegatorLog {
@@ -37,7 +45,11 @@ export interface Acceptance {
 }
 
 /** The event is sound so far, but something is missing that may still come. */
-export interface Escrowed { readonly verdict: 'escrow'; readonly kind: EscrowKind; readonly explanation: string }
+export interface Escrowed {
+  readonly verdict: 'escrow'
+  readonly kind: EscrowKind
+  readonly explanation: string
+}
 
 /** Decides where an event may stand, before any signature is looked at. */
 function checkPlace(base: KeyState, event: Exclude<KeyEvent, InceptionEvent>): void {
@@ -48,8 +60,10 @@ function checkPlace(base: KeyState, event: Exclude<KeyEvent, InceptionEvent>): v
     throw refusal('KEL_TRAIT', `Interaction ${event.sn} on an identity that allows inceptions and rotations only (EO)`)
   }
   const delegated = base.delegator !== undefined
-  if (event.type === 'rot' && delegated) throw refusal('KEL_DELEGATION', `Plain rotation ${event.sn} of a delegated identity`)
-  if (event.type === 'drt' && !delegated) throw refusal('KEL_DELEGATION', `Delegated rotation ${event.sn} of an identity without a delegator`)
+  if (event.type === 'rot' && delegated)
+    throw refusal('KEL_DELEGATION', `Plain rotation ${event.sn} of a delegated identity`)
+  if (event.type === 'drt' && !delegated)
+    throw refusal('KEL_DELEGATION', `Delegated rotation ${event.sn} of an identity without a delegator`)
   if (event.prior !== base.said) {
     throw refusal('KEL_PREV', `Event ${event.sn} names ${event.prior} as the event before, which is ${base.said}`)
   }
@@ -60,12 +74,19 @@ function waiting(kind: EscrowKind, explanation: string): Escrowed {
 }
 
 /** Controller signatures against the threshold in force, and for rotations against the promise of the event before. */
-function judgeSignatures(base: KeyState | undefined, next: KeyState, message: Message<KeyEvent>): VerifiedSignatures | Escrowed {
+function judgeSignatures(
+  base: KeyState | undefined,
+  next: KeyState,
+  message: Message<KeyEvent>,
+): VerifiedSignatures | Escrowed {
   const { event } = message
   const signatures = verifyIndexed(message.attachments.signatures, next.publicKeys, event.raw)
   if (!next.threshold.met(signatures.places)) {
     const have = signatures.places.size
-    return waiting('partial-signature', `Event ${event.sn} is signed by ${have} of ${next.keys.length} keys; ${describeThreshold(next.threshold)} needed`)
+    return waiting(
+      'partial-signature',
+      `Event ${event.sn} is signed by ${have} of ${next.keys.length} keys; ${describeThreshold(next.threshold)} needed`,
+    )
   }
   if (base === undefined || !isRotation(event)) return signatures
   const exposure = exposedPlaces(base, event, signatures)
@@ -76,7 +97,8 @@ function judgeSignatures(base: KeyState | undefined, next: KeyState, message: Me
     return waiting('partial-signature', `Rotation ${event.sn} ${revealed} so far; ${needed} needed`)
   }
   throw refusal('KEL_NEXT_COMMITMENT', `Rotation ${event.sn} ${revealed}; ${needed} needed`, {
-    revealed: exposure.places.size, promised: base.nextDigests.length,
+    revealed: exposure.places.size,
+    promised: base.nextDigests.length,
   })
 }
 
@@ -94,10 +116,16 @@ function findSeal(log: DelegatorLog, event: KeyEvent): boolean {
 }
 
 /** A delegated establishment stands only when the delegator's accepted log seals it. */
-function judgeDelegation(delegator: string, event: KeyEvent, sources: readonly SealSource[], context: JudgeContext): Escrowed | undefined {
+function judgeDelegation(
+  delegator: string,
+  event: KeyEvent,
+  sources: readonly SealSource[],
+  context: JudgeContext,
+): Escrowed | undefined {
   const log = context.delegator(delegator)
   if (log === undefined) return waiting('partial-delegation', `The log of delegator ${delegator} is not known`)
-  if (log.state.traits.includes('DND')) throw refusal('KEL_DELEGATION', `Identity ${delegator} does not delegate (trait DND)`)
+  if (log.state.traits.includes('DND'))
+    throw refusal('KEL_DELEGATION', `Identity ${delegator} does not delegate (trait DND)`)
   for (const source of sources) {
     const sealing = log.eventAt(source.sn)
     if (sealing === undefined) continue
@@ -117,13 +145,18 @@ function judgeDelegation(delegator: string, event: KeyEvent, sources: readonly S
  * @param base - State before the event; undefined for an inception.
  * @throws {@link KelError} with its rule when the event is refused.
  */
-export function judgeEvent(base: KeyState | undefined, message: Message<KeyEvent>, context: JudgeContext): Acceptance | Escrowed {
+export function judgeEvent(
+  base: KeyState | undefined,
+  message: Message<KeyEvent>,
+  context: JudgeContext,
+): Acceptance | Escrowed {
   const { event, attachments } = message
   let next: KeyState
   if (isInception(event)) {
     next = inceptionState(event)
   } else {
-    if (base === undefined) return waiting('out-of-order', `Event ${event.sn} came before the inception of its identity`)
+    if (base === undefined)
+      return waiting('out-of-order', `Event ${event.sn} came before the inception of its identity`)
     checkPlace(base, event)
     next = nextState(base, event)
   }
@@ -134,7 +167,10 @@ export function judgeEvent(base: KeyState | undefined, message: Message<KeyEvent
   const witnesses = verifyWitnesses(next.witnesses, event.raw, indexed, message.receipts?.couples)
   const isOurs = context.witness !== undefined && next.witnesses.includes(context.witness)
   if (witnesses.size < next.witnessThreshold && !isOurs) {
-    return waiting('partial-witness', `Event ${event.sn} has ${witnesses.size} of ${next.witnessThreshold} witness signatures needed`)
+    return waiting(
+      'partial-witness',
+      `Event ${event.sn} has ${witnesses.size} of ${next.witnessThreshold} witness signatures needed`,
+    )
   }
   if (next.delegator !== undefined && event.type !== 'ixn') {
     const held = judgeDelegation(next.delegator, event, attachments.sealSources, context)

@@ -1,13 +1,16 @@
-import { systemClock, type Clock } from '@keyturn/primitives'
+import { systemClock } from '@keyturn/primitives'
+import type { Clock } from '@keyturn/primitives'
 import { Intake } from './intake.ts'
 import { KelError } from './errors.ts'
 import type { JudgeContext } from './judge.ts'
 import type { KeyState } from './key-state.ts'
 import type { Accepted, EventLog, VerifiedEvent } from './log.ts'
-import { isKeyEvent, parseMessage, type Message } from './message.ts'
+import { isKeyEvent, parseMessage } from './message.ts'
+import type { Message } from './message.ts'
 import { refusal } from './rule.ts'
 import type { EventSource, LogRecord, LogStorage } from './storage.ts'
-import { plainBytes, readFrame, type Frame } from './stream.ts'
+import { plainBytes, readFrame } from './stream.ts'
+import type { Frame } from './stream.ts'
 import { replayStored } from './replay.ts'
 import type { EscrowLimits, WaitingEvent } from './escrow.ts'
 
@@ -51,7 +54,14 @@ export class Kel {
   readonly #options: KelOptions
   #version: string | undefined
 
-  private constructor(prefix: string, storage: LogStorage, intake: Intake, options: KelOptions, version: string | undefined, warnings: readonly string[]) {
+  private constructor(
+    prefix: string,
+    storage: LogStorage,
+    intake: Intake,
+    options: KelOptions,
+    version: string | undefined,
+    warnings: readonly string[],
+  ) {
     this.prefix = prefix
     this.warnings = warnings
     this.#storage = storage
@@ -128,23 +138,36 @@ export class Kel {
   async append(bytes: Uint8Array, source: EventSource = 'local'): Promise<AppendResult> {
     const message = parseMessage(oneFrame(plainBytes(bytes)), { lenient: this.#options.lenient })
     if (message.event.prefix !== this.prefix) {
-      throw refusal('KEL_PREFIX', `Event ${message.event.sn} belongs to ${message.event.prefix}, the log to ${this.prefix}`)
+      throw refusal(
+        'KEL_PREFIX',
+        `Event ${message.event.sn} belongs to ${message.event.prefix}, the log to ${this.prefix}`,
+      )
     }
     if (!isKeyEvent(message)) return await this.#appendReceipt(message, source)
-    if (source === 'remote' && this.#options.own === true && this.#log.eventAt(message.event.sn)?.said !== message.event.said) {
+    if (
+      source === 'remote' &&
+      this.#options.own === true &&
+      this.#log.eventAt(message.event.sn)?.said !== message.event.said
+    ) {
       throw refusal('KEL_MISFIT', `Event ${message.event.sn} of our own identity came from outside`)
     }
     const judgement = this.#intake.offer(message)
     const { explanation } = judgement
-    if (judgement.verdict === 'escrow') return { outcome: 'waiting', explanation, accepted: [], warnings: message.event.warnings }
+    if (judgement.verdict === 'escrow')
+      return { outcome: 'waiting', explanation, accepted: [], warnings: message.event.warnings }
     if (judgement.verdict === 'idempotent') return { outcome: 'known', explanation, accepted: [], warnings: [] }
     if (judgement.verdict === 'duplicity') {
       const { against } = judgement
-      await this.#storage.keepDuplicity({ said: message.event.said, message: message.bytes, against: against.said, againstMessage: against.message })
+      await this.#storage.keepDuplicity({
+        said: message.event.said,
+        message: message.bytes,
+        against: against.said,
+        againstMessage: against.message,
+      })
       throw refusal('KEL_DUPLICITY', explanation, { rule: 'order', against: against.said, said: message.event.said })
     }
     await this.#store(judgement, source)
-    const accepted = [judgement.event, ...await this.#drain(source)]
+    const accepted = [judgement.event, ...(await this.#drain(source))]
     return { outcome: 'accepted', explanation, accepted, warnings: judgement.warnings }
   }
 
@@ -156,7 +179,10 @@ export class Kel {
       return { outcome: accepted.length > 0 ? 'accepted' : 'waiting', explanation, accepted, warnings: [] }
     }
     if (judgement.witnesses.size === 0) return { outcome: 'known', explanation, accepted: [], warnings: [] }
-    await this.#write({ said: judgement.event.said, sn: judgement.event.sn, type: 'rct', message: message.bytes }, source)
+    await this.#write(
+      { said: judgement.event.said, sn: judgement.event.sn, type: 'rct', message: message.bytes },
+      source,
+    )
     return { outcome: 'receipt', explanation, accepted: [], warnings: [] }
   }
 
@@ -189,7 +215,12 @@ export class Kel {
   }
 }
 
-function intakeOptions({ maxEvents, maxBytes, delegator, witness }: KelOptions): ConstructorParameters<typeof Intake>[0] {
+function intakeOptions({
+  maxEvents,
+  maxBytes,
+  delegator,
+  witness,
+}: KelOptions): ConstructorParameters<typeof Intake>[0] {
   return {
     ...(maxEvents === undefined ? {} : { maxEvents }),
     ...(maxBytes === undefined ? {} : { maxBytes }),

@@ -4,7 +4,10 @@ import { refusal } from './rule.ts'
 import type { Threshold } from './threshold.ts'
 
 /** A place in a log: the sequence number and SAID of an event. */
-export interface Place { readonly sn: number; readonly said: string }
+export interface Place {
+  readonly sn: number
+  readonly said: string
+}
 
 /** What holds after an event: who signs, who may rotate, who witnesses. */
 export interface KeyState extends Place {
@@ -45,7 +48,15 @@ function establishment(event: Establishment): Establishment {
 export function inceptionState(event: InceptionEvent): KeyState {
   const { prefix, sn, said, type, witnesses, traits, delegator } = event
   return {
-    ...establishment(event), prefix, sn, said, type, witnesses, traits, delegator, lastEstablishment: { sn, said },
+    ...establishment(event),
+    prefix,
+    sn,
+    said,
+    type,
+    witnesses,
+    traits,
+    delegator,
+    lastEstablishment: { sn, said },
   }
 }
 

@@ -12,7 +12,8 @@ import { refusal } from './rule.ts'
  * @throws {@link KelError} `KEL_KEY` for a key of low order.
  */
 export function keyText(publicKey: Uint8Array, transferable = true): string {
-  if (!isStrongEd25519PublicKey(new Uint8Array(publicKey))) throw refusal('KEL_KEY', 'Public key is of low order or not canonical')
+  if (!isStrongEd25519PublicKey(new Uint8Array(publicKey)))
+    throw refusal('KEL_KEY', 'Public key is of low order or not canonical')
   return encodeMatter(transferable ? 'D' : 'B', publicKey)
 }
 

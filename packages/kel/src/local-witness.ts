@@ -1,4 +1,5 @@
-import { concatBytes, ed25519Verify, systemClock, type Clock } from '@keyturn/primitives'
+import { concatBytes, ed25519Verify, systemClock } from '@keyturn/primitives'
+import type { Clock } from '@keyturn/primitives'
 import { Kel } from './kel.ts'
 import { keyText } from './keys.ts'
 import { MAX_LOG_BYTES } from './limits.ts'
@@ -73,7 +74,7 @@ class LocalWitness implements Witness {
   async find({ prefix, sn }: EventPlace): Promise<Uint8Array | undefined> {
     if (!prefixForm.test(prefix)) return undefined
     const storage = this.#store.log(prefix)
-    if (await storage.read() === undefined) return undefined
+    if ((await storage.read()) === undefined) return undefined
     const kel = await this.#open(storage, prefix)
     const event = kel.events[sn]
     return event !== undefined && this.#isNamed(kel, event) ? await this.#receipt(kel, event) : undefined
@@ -99,7 +100,7 @@ class LocalWitness implements Witness {
 
   async #witness(prefix: string, messages: readonly Uint8Array[]): Promise<Uint8Array | undefined> {
     const storage = this.#store.log(prefix)
-    if (await storage.read() === undefined) await this.#refuseStranger(prefix, messages)
+    if ((await storage.read()) === undefined) await this.#refuseStranger(prefix, messages)
     const kel = await this.#open(storage, prefix)
     const shown = new Set(messages.map((bytes) => parseMessage(readFrame(bytes, 0)).event.said))
     this.#refuseTooMany(kel, shown)
@@ -128,7 +129,10 @@ class LocalWitness implements Witness {
     const known = new Set(kel.firstSeen)
     const fresh = [...shown].filter((said) => !known.has(said)).length
     if (fresh > this.#maxNewEvents) {
-      throw refusal('KEL_LIMIT', `${fresh} new events in one submission, limit ${this.#maxNewEvents}: show the beginning of the log first`)
+      throw refusal(
+        'KEL_LIMIT',
+        `${fresh} new events in one submission, limit ${this.#maxNewEvents}: show the beginning of the log first`,
+      )
     }
   }
 
@@ -139,13 +143,14 @@ class LocalWitness implements Witness {
   }
 
   async #receipt(kel: Kel, event: VerifiedEvent): Promise<Uint8Array> {
-    const signature = this.#given(kel, event) ?? await this.#sign(event)
+    const signature = this.#given(kel, event) ?? (await this.#sign(event))
     return writeReceipt({ said: event.said, prefix: kel.prefix, sn: event.sn }, this.prefix, signature)
   }
 
   async #sign(event: VerifiedEvent): Promise<Uint8Array> {
     const signature = new Uint8Array(await this.#signer.sign(event.raw, 0))
-    if (!ed25519Verify(this.#publicKey, event.raw, signature)) throw refusal('KEL_SIGNATURE', 'Signer of the witness returned a wrong signature')
+    if (!ed25519Verify(this.#publicKey, event.raw, signature))
+      throw refusal('KEL_SIGNATURE', 'Signer of the witness returned a wrong signature')
     return signature
   }
 }

@@ -1,6 +1,8 @@
 import type { JsonValue } from '@keyturn/primitives'
-import { isRotation, type EventType, type KeyEvent, type RotationEvent } from './event.ts'
-import { judgeEvent, type Acceptance, type DelegatorLog, type Escrowed, type JudgeContext } from './judge.ts'
+import { isRotation } from './event.ts'
+import type { EventType, KeyEvent, RotationEvent } from './event.ts'
+import { judgeEvent } from './judge.ts'
+import type { Acceptance, DelegatorLog, Escrowed, JudgeContext } from './judge.ts'
 import type { KeyState } from './key-state.ts'
 import type { Message } from './message.ts'
 import { refusal } from './rule.ts'
@@ -59,10 +61,18 @@ export interface Accepted extends Acceptance {
 }
 
 /** Known already; `superseded` when a rotation has displaced it since. */
-export interface Repeated { readonly verdict: 'idempotent'; readonly superseded: boolean; readonly explanation: string }
+export interface Repeated {
+  readonly verdict: 'idempotent'
+  readonly superseded: boolean
+  readonly explanation: string
+}
 
 /** A second event, rightly signed, at a place that is taken. */
-export interface Duplicity { readonly verdict: 'duplicity'; readonly against: VerifiedEvent; readonly explanation: string }
+export interface Duplicity {
+  readonly verdict: 'duplicity'
+  readonly against: VerifiedEvent
+  readonly explanation: string
+}
 
 /** What becomes of a message that is not refused. */
 export type Judgement = Accepted | Repeated | Duplicity | Escrowed
@@ -163,10 +173,12 @@ export class EventLog implements DelegatorLog {
     const last = this.#state
     if (last === undefined || event.sn > last.sn) return this.#judgeNext(last, message, context)
     const held = this.#accepted[event.sn]
-    if (held === undefined) throw refusal('KEL_SEQ', `Event ${event.sn} lies before the state that this log goes on from`)
+    if (held === undefined)
+      throw refusal('KEL_SEQ', `Event ${event.sn} lies before the state that this log goes on from`)
     if (held.said === event.said) return this.#judgeRepeat(message, context, false)
     if (this.#superseded.some(({ said }) => said === event.said)) return this.#judgeRepeat(message, context, true)
-    if (isRotation(event) && event.sn > last.lastEstablishment.sn) return this.#judgeRecovery(message as Message<RotationEvent>, context)
+    if (isRotation(event) && event.sn > last.lastEstablishment.sn)
+      return this.#judgeRecovery(message as Message<RotationEvent>, context)
     return this.#judgeRival(message, held, context)
   }
 
@@ -176,7 +188,11 @@ export class EventLog implements DelegatorLog {
       throw refusal('KEL_ABANDONED', `Event ${event.sn} follows event ${last.sn}, which promised no next key`)
     }
     if (last !== undefined && event.sn > last.sn + 1) {
-      return { verdict: 'escrow', kind: 'out-of-order', explanation: `Event ${event.sn} waits for event ${last.sn + 1}` }
+      return {
+        verdict: 'escrow',
+        kind: 'out-of-order',
+        explanation: `Event ${event.sn} waits for event ${last.sn + 1}`,
+      }
     }
     return this.#accept(last, message, context, 0)
   }
@@ -187,15 +203,30 @@ export class EventLog implements DelegatorLog {
     return this.#accept(this.stateAt(event.sn - 1), message, context, this.#accepted.length - event.sn)
   }
 
-  #accept(base: KeyState | undefined, message: Message<KeyEvent>, context: JudgeContext, superseding: number): Judgement {
+  #accept(
+    base: KeyState | undefined,
+    message: Message<KeyEvent>,
+    context: JudgeContext,
+    superseding: number,
+  ): Judgement {
     const judged = judgeEvent(base, message, context)
     if (judged.verdict === 'escrow') return judged
     const verified = new LogEvent(message, judged.state.publicKeys)
     const { event } = message
     const { state, signatures, witnesses } = judged
-    const recovery = superseding === 0 ? '' : `; supersedes ${superseding} interaction${superseding === 1 ? '' : 's'} from ${event.sn} on`
+    const recovery =
+      superseding === 0
+        ? ''
+        : `; supersedes ${superseding} interaction${superseding === 1 ? '' : 's'} from ${event.sn} on`
     return {
-      verdict: 'accept', state, signatures, witnesses, explain: judged.explain, event: verified, superseding, warnings: event.warnings,
+      verdict: 'accept',
+      state,
+      signatures,
+      witnesses,
+      explain: judged.explain,
+      event: verified,
+      superseding,
+      warnings: event.warnings,
       get explanation() {
         return judged.explain() + recovery
       },
@@ -207,9 +238,12 @@ export class EventLog implements DelegatorLog {
     const { event } = message
     if (!superseded) {
       const judged = judgeEvent(event.sn === 0 ? undefined : this.stateAt(event.sn - 1), message, context)
-      if (judged.verdict === 'escrow') return { verdict: 'idempotent', superseded, explanation: `event ${event.sn} is known already` }
+      if (judged.verdict === 'escrow')
+        return { verdict: 'idempotent', superseded, explanation: `event ${event.sn} is known already` }
     }
-    const explanation = superseded ? `event ${event.sn} is known, a rotation superseded it` : `event ${event.sn} is known already`
+    const explanation = superseded
+      ? `event ${event.sn} is known, a rotation superseded it`
+      : `event ${event.sn} is known already`
     return { verdict: 'idempotent', superseded, explanation }
   }
 

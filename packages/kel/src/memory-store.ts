@@ -12,12 +12,19 @@ class MemoryLog implements LogStorage {
 
   async read(): Promise<StoredLog | undefined> {
     if (this.isEmpty) return undefined
-    return { stream: concatBytes(...this.#records.map(({ message }) => message)), version: String(this.#records.length) }
+    return {
+      stream: concatBytes(...this.#records.map(({ message }) => message)),
+      version: String(this.#records.length),
+    }
   }
 
   async append(record: LogRecord, expected: string | undefined): Promise<string> {
     const current = this.isEmpty ? undefined : String(this.#records.length)
-    if (current !== expected) throw new KelError('KEL_CONFLICT', `Log changed: it has ${this.#records.length} records, expected ${expected ?? 'none'}`)
+    if (current !== expected)
+      throw new KelError(
+        'KEL_CONFLICT',
+        `Log changed: it has ${this.#records.length} records, expected ${expected ?? 'none'}`,
+      )
     this.#records.push({ ...record, message: new Uint8Array(record.message) })
     return String(this.#records.length)
   }

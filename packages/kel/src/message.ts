@@ -1,7 +1,10 @@
-import { parseAttachments, type Attachments } from './cesr/attachments.ts'
-import { parseEvent, type KeyEvent, type ParseOptions, type ReceiptEvent } from './event.ts'
+import { parseAttachments } from './cesr/attachments.ts'
+import type { Attachments } from './cesr/attachments.ts'
+import { parseEvent } from './event.ts'
+import type { KeyEvent, ParseOptions, ReceiptEvent } from './event.ts'
 import type { Receipts } from './receipts.ts'
-import { attachmentText, type Frame } from './stream.ts'
+import { attachmentText } from './stream.ts'
+import type { Frame } from './stream.ts'
 
 /** An event or receipt with what rides behind it: parsed, its SAID checked, nothing else decided. */
 export interface Message<E extends KeyEvent | ReceiptEvent = KeyEvent | ReceiptEvent> {

@@ -1,10 +1,15 @@
 import type { ReceiptCouple } from './cesr/attachments.ts'
 import type { IndexedSignature } from './cesr/indexed-signature.ts'
-import { isReceipt, parseMessage, type Message } from './message.ts'
-import { readFrames, type Frame } from './stream.ts'
+import { isReceipt, parseMessage } from './message.ts'
+import type { Message } from './message.ts'
+import { readFrames } from './stream.ts'
+import type { Frame } from './stream.ts'
 
 /** Witness signatures on one event that came in receipts. */
-export interface Receipts { readonly indexed: readonly IndexedSignature[]; readonly couples: readonly ReceiptCouple[] }
+export interface Receipts {
+  readonly indexed: readonly IndexedSignature[]
+  readonly couples: readonly ReceiptCouple[]
+}
 
 const TYPE_OFFSET = 30
 const receiptType = [0x72, 0x63, 0x74]

@@ -1,14 +1,19 @@
 import type { Intake } from './intake.ts'
 import { KelError } from './errors.ts'
-import { isKeyEvent, parseMessage, type Message } from './message.ts'
-import { nextFrameOffset, plainBytes, readFrame, type Frame } from './stream.ts'
+import { isKeyEvent, parseMessage } from './message.ts'
+import type { Message } from './message.ts'
+import { nextFrameOffset, plainBytes, readFrame } from './stream.ts'
+import type { Frame } from './stream.ts'
 
 /** Faults that a write cut short by a crash can leave; anything else means that stored bytes were changed. */
 const tornCodes = new Set(['KEL_PARSE', 'KEL_CESR', 'KEL_UNSIGNED'])
 
 function replayMessage(intake: Intake, message: Message, prefix: string): readonly string[] {
   if (message.event.prefix !== prefix) {
-    throw new KelError('KEL_PREFIX', `Event ${message.event.sn} belongs to ${message.event.prefix}, the log to ${prefix}`)
+    throw new KelError(
+      'KEL_PREFIX',
+      `Event ${message.event.sn} belongs to ${message.event.prefix}, the log to ${prefix}`,
+    )
   }
   if (!isKeyEvent(message)) {
     intake.offerReceipt(message)
@@ -59,12 +64,17 @@ export function replayStored(stream: Uint8Array, prefix: string, intake: Intake,
       if (!(error instanceof KelError)) throw error
       const isLast = nextFrameOffset(bytes, offset) === bytes.length
       if (isLast && offset > 0 && tornCodes.has(error.code)) {
-        warnings.push(`KEL_RECOVERED: the last ${bytes.length - offset} bytes of the log were cut short and are left out`)
+        warnings.push(
+          `KEL_RECOVERED: the last ${bytes.length - offset} bytes of the log were cut short and are left out`,
+        )
         return warnings
       }
       // A new identity whose witnesses have not signed yet is whole.
       if (isLast && offset === 0 && error.code === 'KEL_WITNESS') throw error
-      throw new KelError('KEL_CORRUPT', `Stored log does not stand at byte ${offset}: ${error.message}`, { details: { offset, code: error.code }, cause: error })
+      throw new KelError('KEL_CORRUPT', `Stored log does not stand at byte ${offset}: ${error.message}`, {
+        details: { offset, code: error.code },
+        cause: error,
+      })
     }
     offset += frame.bytes.length
   }

@@ -1,11 +1,30 @@
 import { printable } from '@keyturn/primitives'
-import { KelError, type KelErrorCode } from './errors.ts'
+import { KelError } from './errors.ts'
+import type { KelErrorCode } from './errors.ts'
 
 /** The rule of validation that an event broke, in the words of `keyturn id check`. */
 export type Rule =
-  | 'form' | 'size' | 'version' | 'said' | 'prior' | 'order' | 'signature' | 'index' | 'unsigned' | 'threshold'
-  | 'duplicate-keys' | 'key' | 'witness' | 'traits' | 'abandoned' | 'delegation' | 'commitment' | 'escrow-full' | 'limit'
-  | 'rollback' | 'misfit'
+  | 'form'
+  | 'size'
+  | 'version'
+  | 'said'
+  | 'prior'
+  | 'order'
+  | 'signature'
+  | 'index'
+  | 'unsigned'
+  | 'threshold'
+  | 'duplicate-keys'
+  | 'key'
+  | 'witness'
+  | 'traits'
+  | 'abandoned'
+  | 'delegation'
+  | 'commitment'
+  | 'escrow-full'
+  | 'limit'
+  | 'rollback'
+  | 'misfit'
 
 const ruleOfCode: Partial<Record<KelErrorCode, Rule>> = {
   KEL_ABANDONED: 'abandoned',

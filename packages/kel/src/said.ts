@@ -37,11 +37,15 @@ export function checkSaid(body: Uint8Array, said: string, prefix: string | undef
     bytes.fill(HASH_SIGN, PREFIX_OFFSET, PREFIX_OFFSET + SAID_LENGTH)
   }
   const digest = bytes === scratch ? blake3Chunk(scratch, body.length) : blake3(bytes)
-  if (!isValueOf(said, 1, digest, 1)) throw refusal('KEL_SAID', `Event carries SAID ${said} but hashes to ${encodeMatter('E', digest)}`)
+  if (!isValueOf(said, 1, digest, 1))
+    throw refusal('KEL_SAID', `Event carries SAID ${said} but hashes to ${encodeMatter('E', digest)}`)
 }
 
 /** An event made and hashed. */
-export interface SaidifiedEvent { readonly said: string; readonly body: Uint8Array }
+export interface SaidifiedEvent {
+  readonly said: string
+  readonly body: Uint8Array
+}
 
 /**
  * Serialises a new event: fields in the order given, compact, version string and SAID filled in.

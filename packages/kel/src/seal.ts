@@ -1,7 +1,11 @@
 import type { DigestSeal } from './digest.ts'
 
 /** A seal that anchors a place of another log: delegation, credential logs. */
-export interface EventSeal { readonly i: string; readonly s: string; readonly d: string }
+export interface EventSeal {
+  readonly i: string
+  readonly s: string
+  readonly d: string
+}
 
 /** What an author may put into `a`; a reader keeps other shapes as they are. */
 export type Seal = DigestSeal | EventSeal

@@ -1,11 +1,15 @@
 import { concatBytes, ed25519Verify, equalBytes, utf8Encode } from '@keyturn/primitives'
-import { buildInception, buildInteraction, buildRotation, type InceptionPlan, type RotationPlan, type UnsignedEvent } from './build.ts'
+import { buildInception, buildInteraction, buildRotation } from './build.ts'
+import type { InceptionPlan, RotationPlan, UnsignedEvent } from './build.ts'
 import { sealSourceGroup, signatureGroup, witnessGroup } from './cesr/attachments.ts'
 import { encodeCurrentOnlySignature, encodeIndexedSignature } from './cesr/indexed-signature.ts'
 import { matchesDigest } from './digest.ts'
-import { isInception, isRotation, type KeyEvent } from './event.ts'
-import { judgeEvent, type JudgeContext } from './judge.ts'
-import { inceptionState, nextState, type KeyState, type Place } from './key-state.ts'
+import { isInception, isRotation } from './event.ts'
+import type { KeyEvent } from './event.ts'
+import { judgeEvent } from './judge.ts'
+import type { JudgeContext } from './judge.ts'
+import { inceptionState, nextState } from './key-state.ts'
+import type { KeyState, Place } from './key-state.ts'
 import { isKeyEvent, parseMessage } from './message.ts'
 import { refusal } from './rule.ts'
 import type { Seal } from './seal.ts'
@@ -38,7 +42,10 @@ export interface AttachOptions {
 const noDelegator: JudgeContext = { delegator: () => undefined }
 
 /** Signature of one key over a body; `index` is the key's place in the event's key list. */
-export interface KeySignature { readonly index: number; readonly signature: Uint8Array }
+export interface KeySignature {
+  readonly index: number
+  readonly signature: Uint8Array
+}
 
 /**
  * Asks a signer for a signature by each key of the event that it holds, and checks what comes back.
@@ -46,13 +53,18 @@ export interface KeySignature { readonly index: number; readonly signature: Uint
  * @param publicKeys - The keys in force for the event.
  * @throws {@link KelError} `KEL_SIGNATURE` when a signer returns something that does not verify.
  */
-export async function collectSignatures(body: Uint8Array, publicKeys: readonly Uint8Array[], signer: Signer): Promise<KeySignature[]> {
+export async function collectSignatures(
+  body: Uint8Array,
+  publicKeys: readonly Uint8Array[],
+  signer: Signer,
+): Promise<KeySignature[]> {
   const collected: KeySignature[] = []
   for (const [index, publicKey] of publicKeys.entries()) {
     const keyIndex = signer.publicKeys.findIndex((own) => equalBytes(own, publicKey))
     if (keyIndex < 0) continue
     const signature = new Uint8Array(await signer.sign(body, keyIndex))
-    if (!ed25519Verify(publicKey, body, signature)) throw refusal('KEL_SIGNATURE', `Signer returned a wrong signature for key ${index}`)
+    if (!ed25519Verify(publicKey, body, signature))
+      throw refusal('KEL_SIGNATURE', `Signer returned a wrong signature for key ${index}`)
     collected.push({ index, signature })
   }
   return collected
@@ -68,12 +80,14 @@ function promisedPlace(state: KeyState, index: number, key: string): number {
 /** Writes signatures as a `-A` group; in a rotation each one tells which promised key it reveals, if any. */
 function controllerGroup(state: KeyState | undefined, event: KeyEvent, signatures: readonly KeySignature[]): string {
   const rotation = isRotation(event) ? event : undefined
-  return signatureGroup(signatures.map(({ index, signature }) => {
-    const key = rotation?.keys[index]
-    if (state === undefined || key === undefined) return encodeIndexedSignature(signature, index)
-    const ondex = promisedPlace(state, index, key)
-    return ondex < 0 ? encodeCurrentOnlySignature(signature, index) : encodeIndexedSignature(signature, index, ondex)
-  }))
+  return signatureGroup(
+    signatures.map(({ index, signature }) => {
+      const key = rotation?.keys[index]
+      if (state === undefined || key === undefined) return encodeIndexedSignature(signature, index)
+      const ondex = promisedPlace(state, index, key)
+      return ondex < 0 ? encodeCurrentOnlySignature(signature, index) : encodeIndexedSignature(signature, index, ondex)
+    }),
+  )
 }
 
 /**
@@ -84,11 +98,18 @@ function controllerGroup(state: KeyState | undefined, event: KeyEvent, signature
  * @throws {@link KelError} when the event would not be accepted, except for witness signatures that may still come.
  */
 export function attachSignatures(
-  state: KeyState | undefined, unsigned: UnsignedEvent<KeyEvent>, signatures: readonly KeySignature[], options: AttachOptions = {},
+  state: KeyState | undefined,
+  unsigned: UnsignedEvent<KeyEvent>,
+  signatures: readonly KeySignature[],
+  options: AttachOptions = {},
 ): SignedEvent {
   const { event, body } = unsigned
-  const witnesses = (options.witnessSignatures ?? []).map(({ index, signature }) => encodeIndexedSignature(signature, index))
-  const text = controllerGroup(state, event, signatures) + witnessGroup(witnesses) +
+  const witnesses = (options.witnessSignatures ?? []).map(({ index, signature }) =>
+    encodeIndexedSignature(signature, index),
+  )
+  const text =
+    controllerGroup(state, event, signatures) +
+    witnessGroup(witnesses) +
     (options.sealSource === undefined ? '' : sealSourceGroup(options.sealSource))
   return readSignedEvent(concatBytes(body, utf8Encode(text)), state, options.context)
 }
@@ -100,10 +121,15 @@ export function attachSignatures(
  * @param state - The state that the event follows; undefined for an inception.
  * @throws {@link KelError} as {@link attachSignatures}.
  */
-export function readSignedEvent(message: Uint8Array, state: KeyState | undefined, context: JudgeContext = noDelegator): SignedEvent {
+export function readSignedEvent(
+  message: Uint8Array,
+  state: KeyState | undefined,
+  context: JudgeContext = noDelegator,
+): SignedEvent {
   const frame = readFrame(plainBytes(message), 0)
   const parsed = parseMessage(frame)
-  if (!isKeyEvent(parsed) || frame.bytes.length !== message.length) throw refusal('KEL_PARSE', 'Not the message of one event')
+  if (!isKeyEvent(parsed) || frame.bytes.length !== message.length)
+    throw refusal('KEL_PARSE', 'Not the message of one event')
   const { event } = parsed
   const judged = judgeEvent(state, parsed, context)
   if (judged.verdict === 'escrow' && judged.kind !== 'partial-witness' && judged.kind !== 'partial-delegation') {
@@ -125,7 +151,12 @@ function stateAfter(state: KeyState | undefined, event: KeyEvent): KeyState {
  */
 export async function incept(plan: InceptionPlan, signer: Signer, options?: AttachOptions): Promise<SignedEvent> {
   const unsigned = buildInception(plan)
-  return attachSignatures(undefined, unsigned, await collectSignatures(unsigned.body, unsigned.event.publicKeys, signer), options)
+  return attachSignatures(
+    undefined,
+    unsigned,
+    await collectSignatures(unsigned.body, unsigned.event.publicKeys, signer),
+    options,
+  )
 }
 
 /**
@@ -133,20 +164,38 @@ export async function incept(plan: InceptionPlan, signer: Signer, options?: Atta
  *
  * @throws {@link KelError} `KEL_NEXT_COMMITMENT`, `KEL_SIGNATURE`, and those of {@link buildRotation}.
  */
-export async function rotate(state: KeyState, plan: RotationPlan, signer: Signer, options?: AttachOptions): Promise<SignedEvent> {
+export async function rotate(
+  state: KeyState,
+  plan: RotationPlan,
+  signer: Signer,
+  options?: AttachOptions,
+): Promise<SignedEvent> {
   const unsigned = buildRotation(state, plan)
-  return attachSignatures(state, unsigned, await collectSignatures(unsigned.body, unsigned.event.publicKeys, signer), options)
+  return attachSignatures(
+    state,
+    unsigned,
+    await collectSignatures(unsigned.body, unsigned.event.publicKeys, signer),
+    options,
+  )
 }
 
 /** Seals anchors in an interaction, signed by the keys in force. */
-export async function interact(state: KeyState, seals: readonly Seal[], signer: Signer, options?: AttachOptions): Promise<SignedEvent> {
+export async function interact(
+  state: KeyState,
+  seals: readonly Seal[],
+  signer: Signer,
+  options?: AttachOptions,
+): Promise<SignedEvent> {
   const unsigned = buildInteraction(state, seals)
   return attachSignatures(state, unsigned, await collectSignatures(unsigned.body, state.publicKeys, signer), options)
 }
 
 /** Ends an identity: a rotation that promises no next key. Nothing can ever follow it. */
 export async function abandon(
-  state: KeyState, plan: Omit<RotationPlan, 'nextKeys' | 'nextDigests' | 'nextThreshold'>, signer: Signer, options?: AttachOptions,
+  state: KeyState,
+  plan: Omit<RotationPlan, 'nextKeys' | 'nextDigests' | 'nextThreshold'>,
+  signer: Signer,
+  options?: AttachOptions,
 ): Promise<SignedEvent> {
   return rotate(state, { ...plan, nextKeys: [], nextDigests: [] }, signer, options)
 }

@@ -21,11 +21,14 @@ export interface VerifiedSignatures {
  * @throws {@link KelError} `KEL_UNSIGNED`, `KEL_SIGNATURE` (rule `index` or `signature`) when none is left.
  */
 export function verifyIndexed(
-  signatures: readonly IndexedSignature[], publicKeys: readonly Uint8Array[], message: Uint8Array,
+  signatures: readonly IndexedSignature[],
+  publicKeys: readonly Uint8Array[],
+  message: Uint8Array,
 ): VerifiedSignatures {
   if (signatures.length === 0) throw refusal('KEL_UNSIGNED', 'Event carries no signature of its controller')
   const [only] = signatures
-  if (signatures.length === 1 && only?.index === 0 && verifies(only, publicKeys[0], message)) return { valid: signatures, places: firstPlace }
+  if (signatures.length === 1 && only?.index === 0 && verifies(only, publicKeys[0], message))
+    return { valid: signatures, places: firstPlace }
   const valid = new Map<number, IndexedSignature>()
   let outOfRange = 0
   for (const signature of signatures) {
@@ -38,7 +41,11 @@ export function verifyIndexed(
   }
   if (valid.size === 0) {
     throw outOfRange === signatures.length
-      ? refusal('KEL_SIGNATURE', `Signature names key ${signatures[0]?.index ?? 0}, the event has ${publicKeys.length}`, { rule: 'index' })
+      ? refusal(
+          'KEL_SIGNATURE',
+          `Signature names key ${signatures[0]?.index ?? 0}, the event has ${publicKeys.length}`,
+          { rule: 'index' },
+        )
       : refusal('KEL_SIGNATURE', `None of ${signatures.length} signatures verifies under the keys in force`)
   }
   const sorted = valid.size === 1 ? [...valid.values()] : [...valid.values()].sort((a, b) => a.index - b.index)
@@ -85,8 +92,10 @@ const noWitnesses: ReadonlyMap<number, Uint8Array> = new Map()
 
 /** Places in the witness list whose signature verifies: `-B` signatures and, where they count, `-C` couples. */
 export function verifyWitnesses(
-  witnesses: readonly string[], message: Uint8Array,
-  indexed: readonly IndexedSignature[], couples: readonly ReceiptCouple[] = [],
+  witnesses: readonly string[],
+  message: Uint8Array,
+  indexed: readonly IndexedSignature[],
+  couples: readonly ReceiptCouple[] = [],
 ): ReadonlyMap<number, Uint8Array> {
   if (witnesses.length === 0) return noWitnesses
   const places = new Map<number, Uint8Array>()

@@ -1,8 +1,12 @@
-import { base64Decode, base64Encode, parseStrictJson, utf8Encode, type JsonValue } from '@keyturn/primitives'
+import { base64Decode, base64Encode, parseStrictJson, utf8Encode } from '@keyturn/primitives'
+import type { JsonValue } from '@keyturn/primitives'
 import { KelError } from './errors.ts'
-import { isInception, isRotation, parseEvent, type EventType } from './event.ts'
-import { inceptionState, type KeyState } from './key-state.ts'
-import { EventLog, type VerifiedEvent } from './log.ts'
+import { isInception, isRotation, parseEvent } from './event.ts'
+import type { EventType } from './event.ts'
+import { inceptionState } from './key-state.ts'
+import type { KeyState } from './key-state.ts'
+import { EventLog } from './log.ts'
+import type { VerifiedEvent } from './log.ts'
 import { readFrame } from './stream.ts'
 
 /** What a later check needs of a log that was verified: the last establishment and the places behind it. */
@@ -14,7 +18,10 @@ export interface LogSnapshot {
 const format = 'keyturn-key-state'
 
 function invalid(cause?: unknown): KelError {
-  return new KelError('KEL_CORRUPT', 'Cached key state is damaged or of another version', { hint: 'Delete it and verify the whole log again', cause })
+  return new KelError('KEL_CORRUPT', 'Cached key state is damaged or of another version', {
+    hint: 'Delete it and verify the whole log again',
+    cause,
+  })
 }
 
 /**
@@ -23,15 +30,25 @@ function invalid(cause?: unknown): KelError {
  *
  * @param log - Anything that holds the verified chain with its messages.
  */
-export function writeSnapshot(log: { readonly state: KeyState; readonly events: readonly VerifiedEvent[] }): Uint8Array {
+export function writeSnapshot(log: {
+  readonly state: KeyState
+  readonly events: readonly VerifiedEvent[]
+}): Uint8Array {
   const { state, events } = log
   const at = state.lastEstablishment.sn
   const { prefix, witnesses, traits, delegator } = state
-  return utf8Encode(JSON.stringify({
-    format, version: 1, prefix, witnesses, traits, delegator: delegator ?? null,
-    establishment: base64Encode((events[at] as VerifiedEvent).raw),
-    tail: events.slice(at + 1).map(({ sn, said }) => ({ sn, said })),
-  }))
+  return utf8Encode(
+    JSON.stringify({
+      format,
+      version: 1,
+      prefix,
+      witnesses,
+      traits,
+      delegator: delegator ?? null,
+      establishment: base64Encode((events[at] as VerifiedEvent).raw),
+      tail: events.slice(at + 1).map(({ sn, said }) => ({ sn, said })),
+    }),
+  )
 }
 
 function strings(value: JsonValue | undefined): readonly string[] {
@@ -57,18 +74,55 @@ export function parseSnapshot(bytes: Uint8Array): LogSnapshot {
   try {
     const value = parseStrictJson(bytes, { maxBytes: 64 * 1024 * 1024 }) as Record<string, JsonValue>
     const { prefix, delegator, establishment } = value
-    if (value['format'] !== format || value['version'] !== 1 || typeof prefix !== 'string' || typeof establishment !== 'string') throw invalid()
+    if (
+      value['format'] !== format ||
+      value['version'] !== 1 ||
+      typeof prefix !== 'string' ||
+      typeof establishment !== 'string'
+    )
+      throw invalid()
     const frame = readFrame(base64Decode(establishment), 0)
     const event = parseEvent(frame.body, frame.version, { lenient: 'keripy' })
     if (event.type === 'rct' || event.prefix !== prefix || (!isInception(event) && !isRotation(event))) throw invalid()
     const { keys, publicKeys, threshold, nextDigests, nextThreshold, witnessThreshold, sn, said, type } = event
-    const known = { witnesses: strings(value['witnesses']), traits: strings(value['traits']), delegator: typeof delegator === 'string' ? delegator : undefined }
-    const state: KeyState = isInception(event) ? inceptionState(event)
-      : { prefix, sn, said, type, keys, publicKeys, threshold, nextDigests, nextThreshold, witnessThreshold, lastEstablishment: { sn, said }, ...known }
-    const entry = (place: { sn: number; said: string }, kind: EventType, raw: Uint8Array): VerifiedEvent =>
-      ({ ...place, type: kind, keys: publicKeys, seals: [], raw, message: raw, prior: undefined })
+    const known = {
+      witnesses: strings(value['witnesses']),
+      traits: strings(value['traits']),
+      delegator: typeof delegator === 'string' ? delegator : undefined,
+    }
+    const state: KeyState = isInception(event)
+      ? inceptionState(event)
+      : {
+          prefix,
+          sn,
+          said,
+          type,
+          keys,
+          publicKeys,
+          threshold,
+          nextDigests,
+          nextThreshold,
+          witnessThreshold,
+          lastEstablishment: { sn, said },
+          ...known,
+        }
+    const entry = (place: { sn: number; said: string }, kind: EventType, raw: Uint8Array): VerifiedEvent => ({
+      ...place,
+      type: kind,
+      keys: publicKeys,
+      seals: [],
+      raw,
+      message: raw,
+      prior: undefined,
+    })
     const none = new Uint8Array(0)
-    return { establishment: state, tail: [entry({ sn, said }, type, frame.body), ...parsePlaces(value['tail'], sn).map((place) => entry(place, 'ixn', none))] }
+    return {
+      establishment: state,
+      tail: [
+        entry({ sn, said }, type, frame.body),
+        ...parsePlaces(value['tail'], sn).map((place) => entry(place, 'ixn', none)),
+      ],
+    }
   } catch (cause) {
     throw cause instanceof KelError && cause.code === 'KEL_CORRUPT' ? cause : invalid(cause)
   }

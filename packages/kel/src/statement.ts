@@ -1,4 +1,14 @@
-import { base64Decode, base64Encode, dssePae, hexDecode, hexEncode, parseStrictJson, sha256, utf8Encode, type JsonValue } from '@keyturn/primitives'
+import {
+  base64Decode,
+  base64Encode,
+  dssePae,
+  hexDecode,
+  hexEncode,
+  parseStrictJson,
+  sha256,
+  utf8Encode,
+} from '@keyturn/primitives'
+import type { JsonValue } from '@keyturn/primitives'
 import { KelError } from './errors.ts'
 import type { KeyState } from './key-state.ts'
 import { collectSignatures } from './sign-event.ts'
@@ -46,9 +56,19 @@ function invalid(why: string, cause?: unknown): KelError {
 /** The bytes of a statement, fields in their fixed order. */
 export function writeStatement(statement: Statement): Uint8Array {
   const { purpose, identity, sn, said, sha256: digest, name, claimedAt } = statement
-  return utf8Encode(JSON.stringify({
-    type: 'keyturn.statement', schema: 1, purpose, identity, sn, said, sha256: digest, ...(name === undefined ? {} : { name }), claimed_at: claimedAt,
-  }))
+  return utf8Encode(
+    JSON.stringify({
+      type: 'keyturn.statement',
+      schema: 1,
+      purpose,
+      identity,
+      sn,
+      said,
+      sha256: digest,
+      ...(name === undefined ? {} : { name }),
+      claimed_at: claimedAt,
+    }),
+  )
 }
 
 function record(value: JsonValue, what: string): Record<string, JsonValue> {
@@ -70,14 +90,20 @@ export function parseStatement(payload: Uint8Array): Statement {
   const value = record(strict(payload), 'the payload')
   const unknown = Object.keys(value).find((name) => name !== 'name' && !fields.includes(name))
   if (unknown !== undefined) throw invalid('it has an unknown field')
-  if (value['type'] !== 'keyturn.statement' || value['schema'] !== 1) throw invalid('it is not of type keyturn.statement, schema 1')
+  if (value['type'] !== 'keyturn.statement' || value['schema'] !== 1)
+    throw invalid('it is not of type keyturn.statement, schema 1')
   const { sn, name } = value
   if (typeof sn !== 'number' || sn < 0) throw invalid('sn is missing or malformed')
-  if (name !== undefined && (typeof name !== 'string' || name.length > MAX_NAME_BYTES)) throw invalid('name is malformed')
+  if (name !== undefined && (typeof name !== 'string' || name.length > MAX_NAME_BYTES))
+    throw invalid('name is malformed')
   return {
     purpose: text(value['purpose'], 'purpose', /^(file|commit|device)$/) as StatementPurpose,
-    identity: text(value['identity'], 'identity', /^[\w-]{44}$/), sn, said: text(value['said'], 'said', /^[\w-]{44}$/),
-    sha256: text(value['sha256'], 'sha256', /^[0-9a-f]{64}$/), name, claimedAt: text(value['claimed_at'], 'claimed_at', timeForm),
+    identity: text(value['identity'], 'identity', /^[\w-]{44}$/),
+    sn,
+    said: text(value['said'], 'said', /^[\w-]{44}$/),
+    sha256: text(value['sha256'], 'sha256', /^[0-9a-f]{64}$/),
+    name,
+    claimedAt: text(value['claimed_at'], 'claimed_at', timeForm),
   }
 }
 
@@ -98,13 +124,15 @@ export function parseStatementEnvelope(bytes: Uint8Array): StatementEnvelope {
   const value = record(strict(bytes), 'the envelope')
   const { payloadType, payload, signatures } = value
   if (payloadType !== STATEMENT_TYPE) throw invalid(`its type is not ${STATEMENT_TYPE}`)
-  if (typeof payload !== 'string' || !Array.isArray(signatures) || signatures.length === 0 || signatures.length > 64) throw invalid('payload or signatures are missing')
+  if (typeof payload !== 'string' || !Array.isArray(signatures) || signatures.length === 0 || signatures.length > 64)
+    throw invalid('payload or signatures are missing')
   const keyids = new Set<string>()
   try {
     const raw = base64Decode(payload)
     const parsed = signatures.map((entry) => {
       const { keyid, sig } = record(entry, 'a signature')
-      if (typeof keyid !== 'string' || typeof sig !== 'string' || keyids.has(keyid)) throw invalid('a signature is malformed or stands twice')
+      if (typeof keyid !== 'string' || typeof sig !== 'string' || keyids.has(keyid))
+        throw invalid('a signature is malformed or stands twice')
       keyids.add(keyid)
       return { publicKey: hexDecode(keyid), signature: base64Decode(sig) }
     })
@@ -133,18 +161,29 @@ export interface StatementContent {
  */
 export async function signStatement(state: KeyState, content: StatementContent, signer: Signer): Promise<Uint8Array> {
   const payload = writeStatement({
-    purpose: content.purpose, identity: state.prefix, sn: state.sn, said: state.said,
-    sha256: hexEncode(content.sha256), name: content.name, claimedAt: new Date(content.claimedAtMs).toISOString(),
+    purpose: content.purpose,
+    identity: state.prefix,
+    sn: state.sn,
+    said: state.said,
+    sha256: hexEncode(content.sha256),
+    name: content.name,
+    claimedAt: new Date(content.claimedAtMs).toISOString(),
   })
   parseStatement(payload)
   const collected = await collectSignatures(dssePae(STATEMENT_TYPE, payload), state.publicKeys, signer)
   if (!state.threshold.met(new Set(collected.map(({ index }) => index)))) {
-    throw new KelError('KEL_SIGNATURE', `Signer has ${collected.length} of the ${state.keys.length} keys in force, which is not enough`)
+    throw new KelError(
+      'KEL_SIGNATURE',
+      `Signer has ${collected.length} of the ${state.keys.length} keys in force, which is not enough`,
+    )
   }
   const signatures = collected.map(({ index, signature }) => ({
-    keyid: hexEncode(state.publicKeys[index] as Uint8Array), sig: base64Encode(signature),
+    keyid: hexEncode(state.publicKeys[index] as Uint8Array),
+    sig: base64Encode(signature),
   }))
-  return utf8Encode(`${JSON.stringify({ payloadType: STATEMENT_TYPE, payload: base64Encode(payload), signatures }, null, 2)}\n`)
+  return utf8Encode(
+    `${JSON.stringify({ payloadType: STATEMENT_TYPE, payload: base64Encode(payload), signatures }, null, 2)}\n`,
+  )
 }
 
 /** SHA-256 of a file in the form that statements use. */

@@ -1,4 +1,5 @@
-import { parseVersion, VERSION_LENGTH, type VersionString } from './version-string.ts'
+import { parseVersion, VERSION_LENGTH } from './version-string.ts'
+import type { VersionString } from './version-string.ts'
 import { MAX_ATTACHMENT_BYTES, MAX_EVENT_BYTES } from './limits.ts'
 import { refusal } from './rule.ts'
 
@@ -55,7 +56,10 @@ export function readFrame(bytes: Uint8Array, offset: number): Frame {
   }
   const bodyEnd = offset + version.size
   if (bodyEnd > bytes.length) {
-    throw refusal('KEL_PARSE', `Event states ${version.size} bytes, ${bytes.length - offset} are left`, { offset, rule: 'size' })
+    throw refusal('KEL_PARSE', `Event states ${version.size} bytes, ${bytes.length - offset} are left`, {
+      offset,
+      rule: 'size',
+    })
   }
   let end = bytes.indexOf(OPEN_BRACE, bodyEnd)
   if (end < 0) end = bytes.length

@@ -19,9 +19,16 @@ export interface Threshold {
 }
 
 /** What a foreign log may say that ours may not write. */
-export interface ThresholdLeniency { readonly lenient: boolean; warn(text: string): void }
+export interface ThresholdLeniency {
+  readonly lenient: boolean
+  warn(text: string): void
+}
 
-interface Weight { readonly numerator: bigint; readonly denominator: bigint; readonly inner: readonly Weight[] | undefined }
+interface Weight {
+  readonly numerator: bigint
+  readonly denominator: bigint
+  readonly inner: readonly Weight[] | undefined
+}
 
 const MAX_WEIGHT_TEXT = 24
 const weightForm = /^(0|[1-9][0-9]*)(?:\/([1-9][0-9]*))?$/
@@ -46,7 +53,10 @@ function parseWeight(value: unknown, field: string): Weight {
   if (entries.length !== 1 || entry === undefined || !Array.isArray(entry[1])) {
     invalid(field, 'a weight is neither a fraction nor one outer weight with its inner list')
   }
-  const inner = (entry[1] as unknown[]).map((weight) => ({ ...parseFraction(expectText(weight, field), field), inner: undefined }))
+  const inner = (entry[1] as unknown[]).map((weight) => ({
+    ...parseFraction(expectText(weight, field), field),
+    inner: undefined,
+  }))
   if (!reachesOne(inner)) invalid(field, 'the inner weights add up to less than 1')
   return { ...parseFraction(entry[0], field), inner }
 }
@@ -95,9 +105,10 @@ class WeightedThreshold implements Threshold {
         const own = Array.from({ length: width(weight) }, (_, i) => place + i)
         place += own.length
         const inner = weight.inner
-        const counts = inner === undefined
-          ? places.has(own[0] as number)
-          : reachesOne(inner.filter((_, i) => places.has(own[i] as number)))
+        const counts =
+          inner === undefined
+            ? places.has(own[0] as number)
+            : reachesOne(inner.filter((_, i) => places.has(own[i] as number)))
         if (counts) counted.push(weight)
       }
       all &&= reachesOne(counted)
@@ -152,7 +163,12 @@ function checkCount(count: number, keyCount: number, field: string, leniency: Th
  * @param field - Name for messages.
  * @throws {@link KelError} `KEL_THRESHOLD`.
  */
-export function parseThreshold(value: unknown, keyCount: number, field: string, leniency: ThresholdLeniency): Threshold {
+export function parseThreshold(
+  value: unknown,
+  keyCount: number,
+  field: string,
+  leniency: ThresholdLeniency,
+): Threshold {
   if (typeof value === 'string' || typeof value === 'number') {
     return checkCount(parseCount(value, field, leniency), keyCount, field, leniency)
   }

@@ -1,11 +1,14 @@
 import type { KeyEvent } from './event.ts'
-import { EventLog, type VerifiedEvent } from './log.ts'
+import { EventLog } from './log.ts'
+import type { VerifiedEvent } from './log.ts'
 import type { EscrowKind, JudgeContext } from './judge.ts'
 import type { KeyState } from './key-state.ts'
 import { MAX_LOG_BYTES } from './limits.ts'
-import { isKeyEvent, parseMessage, type Message } from './message.ts'
+import { isKeyEvent, parseMessage } from './message.ts'
+import type { Message } from './message.ts'
 import { ReceiptPool } from './receipts.ts'
-import { KelError, type KelErrorCode } from './errors.ts'
+import { KelError } from './errors.ts'
+import type { KelErrorCode } from './errors.ts'
 import { refusal } from './rule.ts'
 import { verifyWitnesses } from './signatures.ts'
 import { plainBytes, readFrames } from './stream.ts'
@@ -49,17 +52,23 @@ const codeOfEscrow: Readonly<Record<EscrowKind, KelErrorCode>> = {
 
 /** What the judge may ask about a delegator, from its verified log. */
 export function delegatorContext(delegator: VerifiedLog | undefined): JudgeContext {
-  const log = delegator === undefined ? undefined : { state: delegator.state, eventAt: (sn: number) => delegator.events[sn] }
+  const log =
+    delegator === undefined ? undefined : { state: delegator.state, eventAt: (sn: number) => delegator.events[sn] }
   return { delegator: (prefix) => (prefix === delegator?.prefix ? log : undefined) }
 }
 
 /** Appends an event to a log in memory; whatever does not stand at once is an error. */
 export function appendOrThrow(
-  log: EventLog, message: Message<KeyEvent>, context: JudgeContext, receipts: (() => ReceiptPool) | undefined, warnings: string[],
+  log: EventLog,
+  message: Message<KeyEvent>,
+  context: JudgeContext,
+  receipts: (() => ReceiptPool) | undefined,
+  warnings: string[],
 ): void {
   let judgement = log.judge(message, context)
   // Most logs carry their witness signatures on the events: receipts are looked for when one is short of them.
-  if (judgement.verdict === 'escrow' && judgement.kind === 'partial-witness' && receipts !== undefined) judgement = log.judge(receipts().merge(message), context)
+  if (judgement.verdict === 'escrow' && judgement.kind === 'partial-witness' && receipts !== undefined)
+    judgement = log.judge(receipts().merge(message), context)
   if (judgement.verdict === 'escrow') throw refusal(codeOfEscrow[judgement.kind], judgement.explanation)
   if (judgement.verdict === 'duplicity') {
     throw refusal('KEL_DUPLICITY', judgement.explanation, { rule: 'order', against: judgement.against.said })
@@ -104,7 +113,15 @@ export function verifyLog(stream: Uint8Array, options: VerifyLogOptions = {}): V
   if (log === undefined || !log.isStarted) throw refusal('KEL_SEQ', 'Log holds no inception')
   const { prefix, state, events, superseded } = log
   const verified = log
-  return { prefix, state, events, superseded, warnings, stateAt: (sn) => verified.stateAt(sn), witnessesOf: (said) => verified.witnessesOf(said) }
+  return {
+    prefix,
+    state,
+    events,
+    superseded,
+    warnings,
+    stateAt: (sn) => verified.stateAt(sn),
+    witnessesOf: (said) => verified.witnessesOf(said),
+  }
 }
 
 /** Counts the witness signatures of a receipt for an accepted event; what does not verify counts nothing. */
@@ -112,16 +129,26 @@ function countReceipt(log: EventLog, { event, attachments }: Message): void {
   const held = log.eventAt(event.sn)
   const state = log.stateAt(event.sn)
   if (held?.said !== event.said || state === undefined) return
-  log.addWitnesses(event.said, verifyWitnesses(state.witnesses, held.raw, attachments.witnessSignatures, attachments.couples))
+  log.addWitnesses(
+    event.said,
+    verifyWitnesses(state.witnesses, held.raw, attachments.witnessSignatures, attachments.couples),
+  )
 }
 
 function foreignPrefix(event: KeyEvent, prefix: string): KelError {
   const code = event.type === 'icp' || event.type === 'dip' ? 'KEL_SEQ' : 'KEL_PREFIX'
-  return refusal(code === 'KEL_SEQ' && event.sn === 0 ? 'KEL_PREFIX' : code, `Event ${event.sn} belongs to ${event.prefix}, the log to ${prefix}`)
+  return refusal(
+    code === 'KEL_SEQ' && event.sn === 0 ? 'KEL_PREFIX' : code,
+    `Event ${event.sn} belongs to ${event.prefix}, the log to ${prefix}`,
+  )
 }
 
 /** Adds the place in the stream to an error on its way out. */
 function atEvent(error: unknown, ordinal: number): unknown {
   if (!(error instanceof KelError)) return error
-  return new KelError(error.code, error.message, { details: { ...error.details, event: ordinal }, hint: error.hint, cause: error.cause ?? error })
+  return new KelError(error.code, error.message, {
+    details: { ...error.details, event: ordinal },
+    hint: error.hint,
+    cause: error.cause ?? error,
+  })
 }

@@ -3,7 +3,8 @@ import type { ReceiptCouple, TransferableReceipt } from './cesr/attachments.ts'
 import { parseMatter } from './cesr/matter.ts'
 import { KelError } from './errors.ts'
 import type { KeyState, Place } from './key-state.ts'
-import { parseMessage, type Message } from './message.ts'
+import { parseMessage } from './message.ts'
+import type { Message } from './message.ts'
 import { refusal } from './rule.ts'
 import { verifyIndexed, verifyWitnesses } from './signatures.ts'
 import { plainBytes, readFrame } from './stream.ts'
@@ -36,11 +37,18 @@ export interface VerifiedReceipt {
 
 /** Verifies receipts by identities with logs (`-D`, `-F`) under the keys that were in force at the place each of them names. */
 export function verifyTransferable(
-  raw: Uint8Array, receipts: readonly TransferableReceipt[], logOf: (prefix: string) => ReceiptLog | undefined,
+  raw: Uint8Array,
+  receipts: readonly TransferableReceipt[],
+  logOf: (prefix: string) => ReceiptLog | undefined,
 ): VerifiedReceipt[] {
   return receipts.map(({ prefix, sn, said, signatures }) => {
-    const answer = (outcome: VerifiedReceipt['outcome'], why: string): VerifiedReceipt =>
-      ({ prefix, by: 'identity', outcome, keysFrom: { sn, said }, explanation: `${prefix}, keys of event ${sn}: ${why}` })
+    const answer = (outcome: VerifiedReceipt['outcome'], why: string): VerifiedReceipt => ({
+      prefix,
+      by: 'identity',
+      outcome,
+      keysFrom: { sn, said },
+      explanation: `${prefix}, keys of event ${sn}: ${why}`,
+    })
     const log = logOf(prefix)
     const event = log?.eventAt(sn)
     const state = log?.stateAt(sn)
@@ -50,7 +58,9 @@ export function verifyTransferable(
     try {
       const { places } = verifyIndexed(signatures, state.publicKeys, raw)
       const count = `${places.size} of ${state.publicKeys.length} keys signed`
-      return state.threshold.met(places) ? answer('valid', count) : answer('partial', `${count}, the threshold is not met`)
+      return state.threshold.met(places)
+        ? answer('valid', count)
+        : answer('partial', `${count}, the threshold is not met`)
     } catch (error) {
       if (error instanceof KelError) return answer('invalid', error.message)
       throw error
@@ -59,9 +69,18 @@ export function verifyTransferable(
 }
 
 /** Verifies one receipt by a key that is its own identity (`-C`). */
-function verifyCouple(raw: Uint8Array, { prefix, code, signature }: ReceiptCouple, witnesses: readonly string[]): VerifiedReceipt {
+function verifyCouple(
+  raw: Uint8Array,
+  { prefix, code, signature }: ReceiptCouple,
+  witnesses: readonly string[],
+): VerifiedReceipt {
   const by = witnesses.includes(prefix) ? 'witness' : 'watcher'
-  const answer = (outcome: VerifiedReceipt['outcome'], why: string): VerifiedReceipt => ({ prefix, by, outcome, explanation: `${prefix}: ${why}` })
+  const answer = (outcome: VerifiedReceipt['outcome'], why: string): VerifiedReceipt => ({
+    prefix,
+    by,
+    outcome,
+    explanation: `${prefix}: ${why}`,
+  })
   if (!prefix.startsWith('B')) return answer('invalid', 'no Ed25519 key that is its own identity')
   if (code !== '0B') return answer('invalid', 'the signature is of another curve than the key')
   const verifies = ed25519Verify(parseMatter(prefix, 'i').raw, raw, signature)
@@ -85,7 +104,11 @@ export interface VerifyReceiptsOptions {
  * @throws {@link KelError} `KEL_MISFIT` when the log has another event at that place or none; what parsing throws.
  * @example `verifyReceipts(receipt, log, { logOf: (prefix) => known.get(prefix) }).filter(({ outcome }) => outcome === 'valid')`
  */
-export function verifyReceipts(message: Uint8Array, log: VerifiedLog, options: VerifyReceiptsOptions = {}): readonly VerifiedReceipt[] {
+export function verifyReceipts(
+  message: Uint8Array,
+  log: VerifiedLog,
+  options: VerifyReceiptsOptions = {},
+): readonly VerifiedReceipt[] {
   const { event, attachments }: Message = parseMessage(readFrame(plainBytes(message), 0))
   const held = log.events[event.sn]
   const state = log.stateAt(event.sn)
@@ -97,7 +120,12 @@ export function verifyReceipts(message: Uint8Array, log: VerifiedLog, options: V
   const byWitnesses = witnessSignatures.map(({ index }): VerifiedReceipt => {
     const prefix = state.witnesses[index] ?? ''
     const outcome = indexed.has(index) ? 'valid' : 'invalid'
-    return { prefix, by: 'witness', outcome, explanation: `Witness ${index} ${prefix}: the signature ${outcome === 'valid' ? 'verifies' : 'does not verify'}` }
+    return {
+      prefix,
+      by: 'witness',
+      outcome,
+      explanation: `Witness ${index} ${prefix}: the signature ${outcome === 'valid' ? 'verifies' : 'does not verify'}`,
+    }
   })
   const known = (prefix: string): ReceiptLog | undefined => {
     const found = prefix === log.prefix ? log : options.logOf?.(prefix)

@@ -1,9 +1,11 @@
-import { dssePae, ed25519Verify, equalBytes, hexDecode, sha256, type JsonValue } from '@keyturn/primitives'
+import { dssePae, ed25519Verify, equalBytes, hexDecode, sha256 } from '@keyturn/primitives'
+import type { JsonValue } from '@keyturn/primitives'
 import { encodeMatter } from './cesr/matter.ts'
 import { KelError } from './errors.ts'
 import type { KeyState, Place } from './key-state.ts'
 import type { VerifiedEvent } from './log.ts'
-import { parseStatementEnvelope, STATEMENT_TYPE, type Statement, type StatementPurpose } from './statement.ts'
+import { parseStatementEnvelope, STATEMENT_TYPE } from './statement.ts'
+import type { Statement, StatementPurpose } from './statement.ts'
 import type { VerifiedLog } from './verify-log.ts'
 
 /**
@@ -41,7 +43,10 @@ function retirement(log: VerifiedLog, sn: number): VerifiedEvent | undefined {
 
 function digestsOf(event: VerifiedEvent): readonly string[] {
   return event.seals.flatMap((seal: JsonValue) => {
-    const digest = typeof seal === 'object' && seal !== null && !Array.isArray(seal) ? (seal as Record<string, JsonValue>)['d'] : undefined
+    const digest =
+      typeof seal === 'object' && seal !== null && !Array.isArray(seal)
+        ? (seal as Record<string, JsonValue>)['d']
+        : undefined
     return typeof digest === 'string' ? [digest] : []
   })
 }
@@ -57,27 +62,45 @@ export function findSeal(log: VerifiedLog, sn: number, digest: Uint8Array): Veri
 }
 
 function checkPlace(log: VerifiedLog, statement: Statement): KeyState {
-  if (statement.identity !== log.prefix) throw new KelError('KEL_PREFIX', `Statement is by ${statement.identity}, the log is of ${log.prefix}`)
+  if (statement.identity !== log.prefix)
+    throw new KelError('KEL_PREFIX', `Statement is by ${statement.identity}, the log is of ${log.prefix}`)
   const event = log.events[statement.sn]
   if (event?.said === statement.said) return log.stateAt(statement.sn) as KeyState
   if (log.superseded.some(({ said }) => said === statement.said)) {
     throw new KelError('KEL_SUPERSEDED_KEY', `Statement names event ${statement.sn}, which a rotation has superseded`)
   }
-  throw new KelError('KEL_STATEMENT', `Statement names an event ${statement.sn} that is not in the log`, { hint: 'Fetch the newest log' })
+  throw new KelError('KEL_STATEMENT', `Statement names an event ${statement.sn} that is not in the log`, {
+    hint: 'Fetch the newest log',
+  })
 }
 
-function checkSignatures(log: VerifiedLog, state: KeyState, message: Uint8Array, signatures: readonly { publicKey: Uint8Array; signature: Uint8Array }[]): void {
+function checkSignatures(
+  log: VerifiedLog,
+  state: KeyState,
+  message: Uint8Array,
+  signatures: readonly { publicKey: Uint8Array; signature: Uint8Array }[],
+): void {
   const places = new Set<number>()
   for (const { publicKey, signature } of signatures) {
     const place = state.publicKeys.findIndex((key) => equalBytes(key, publicKey))
     if (place >= 0 && ed25519Verify(publicKey, message, signature)) places.add(place)
   }
   if (state.threshold.met(places)) return
-  const other = signatures.find(({ publicKey, signature }) => log.events.some((event) => event.keys.some((key) => equalBytes(key, publicKey))) && ed25519Verify(publicKey, message, signature))
+  const other = signatures.find(
+    ({ publicKey, signature }) =>
+      log.events.some((event) => event.keys.some((key) => equalBytes(key, publicKey))) &&
+      ed25519Verify(publicKey, message, signature),
+  )
   if (other !== undefined && places.size === 0) {
-    throw new KelError('KEL_SUPERSEDED_KEY', `Statement names event ${state.sn} but is signed by a key that was not in force there`)
+    throw new KelError(
+      'KEL_SUPERSEDED_KEY',
+      `Statement names event ${state.sn} but is signed by a key that was not in force there`,
+    )
   }
-  throw new KelError('KEL_SIGNATURE', `${places.size} of ${state.keys.length} keys in force at event ${state.sn} have signed, which is not enough`)
+  throw new KelError(
+    'KEL_SIGNATURE',
+    `${places.size} of ${state.keys.length} keys in force at event ${state.sn} have signed, which is not enough`,
+  )
 }
 
 /**
@@ -88,22 +111,38 @@ function checkSignatures(log: VerifiedLog, state: KeyState, message: Uint8Array,
  * @param log - Verified log of the identity.
  * @throws {@link KelError} `KEL_STATEMENT`, `KEL_PREFIX`, `KEL_SIGNATURE`, `KEL_SUPERSEDED_KEY`.
  */
-export function verifyStatement(envelope: Uint8Array, digest: Uint8Array, log: VerifiedLog, options: VerifyStatementOptions = {}): VerifiedStatement {
+export function verifyStatement(
+  envelope: Uint8Array,
+  digest: Uint8Array,
+  log: VerifiedLog,
+  options: VerifyStatementOptions = {},
+): VerifiedStatement {
   const { statement, payload, signatures } = parseStatementEnvelope(envelope)
   const { purpose = 'file' } = options
-  if (statement.purpose !== purpose) throw new KelError('KEL_STATEMENT', `Statement is about a ${statement.purpose}, not a ${purpose}`)
-  if (!equalBytes(hexDecode(statement.sha256), digest)) throw new KelError('KEL_STATEMENT', 'Statement speaks of other content than the one given')
+  if (statement.purpose !== purpose)
+    throw new KelError('KEL_STATEMENT', `Statement is about a ${statement.purpose}, not a ${purpose}`)
+  if (!equalBytes(hexDecode(statement.sha256), digest))
+    throw new KelError('KEL_STATEMENT', 'Statement speaks of other content than the one given')
   const state = checkPlace(log, statement)
   checkSignatures(log, state, dssePae(STATEMENT_TYPE, payload), signatures)
   return { statement, ...positionOf(log, statement.sn, [digest, sha256(payload)], options) }
 }
 
 /** Finds the strongest proof that something signed at a place existed while the keys of that place were in force. */
-function positionOf(log: VerifiedLog, sn: number, digests: readonly Uint8Array[], options: VerifyStatementOptions): Omit<VerifiedStatement, 'statement'> {
+function positionOf(
+  log: VerifiedLog,
+  sn: number,
+  digests: readonly Uint8Array[],
+  options: VerifyStatementOptions,
+): Omit<VerifiedStatement, 'statement'> {
   const retired = retirement(log, sn)
   const retiredBy = retired === undefined ? undefined : { sn: retired.sn, said: retired.said }
-  const answer = (position: PositionProof, by?: VerifiedEvent): Omit<VerifiedStatement, 'statement'> =>
-    ({ position, retiredBy, sealedBy: by === undefined ? undefined : { sn: by.sn, said: by.said }, proven: position !== 'claimed' })
+  const answer = (position: PositionProof, by?: VerifiedEvent): Omit<VerifiedStatement, 'statement'> => ({
+    position,
+    retiredBy,
+    sealedBy: by === undefined ? undefined : { sn: by.sn, said: by.said },
+    proven: position !== 'claimed',
+  })
   const sealing = digests.map((digest) => findSeal(log, sn, digest)).find((event) => event !== undefined)
   if (sealing !== undefined) {
     const count = (options.witnessCount ?? ((said) => log.witnessesOf(said).size))(sealing.said)

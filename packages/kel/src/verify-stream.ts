@@ -4,9 +4,11 @@ import { isKeyEvent, parseMessage } from './message.ts'
 import type { KeyState } from './key-state.ts'
 import { MAX_ATTACHMENT_BYTES, MAX_EVENT_BYTES } from './limits.ts'
 import { refusal } from './rule.ts'
-import { resumeLog, type LogSnapshot } from './snapshot.ts'
+import { resumeLog } from './snapshot.ts'
+import type { LogSnapshot } from './snapshot.ts'
 import { plainBytes, readFrame } from './stream.ts'
-import { appendOrThrow, delegatorContext, type VerifiedLog } from './verify-log.ts'
+import { appendOrThrow, delegatorContext } from './verify-log.ts'
+import type { VerifiedLog } from './verify-log.ts'
 
 /** Options of {@link verifyLogStream}. */
 export interface VerifyStreamOptions {
@@ -59,7 +61,10 @@ function sizeAhead(bytes: Uint8Array, offset: number): number | undefined {
  * @param chunks - The stream, cut anywhere.
  * @throws {@link KelError} as {@link verifyLog}.
  */
-export async function verifyLogStream(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, options: VerifyStreamOptions = {}): Promise<VerifiedTip> {
+export async function verifyLogStream(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  options: VerifyStreamOptions = {},
+): Promise<VerifiedTip> {
   const { lenient, delegator, from, signal } = options
   const context = delegatorContext(delegator)
   let log = from === undefined ? undefined : resumeLog(from, false)
@@ -68,7 +73,8 @@ export async function verifyLogStream(chunks: AsyncIterable<Uint8Array> | Iterab
     const message = parseMessage(readFrame(bytes, 0), { lenient })
     if (!isKeyEvent(message)) return
     const prefix = log?.prefix ?? options.prefix ?? message.event.prefix
-    if (message.event.prefix !== prefix) throw refusal('KEL_PREFIX', `Event ${message.event.sn} belongs to ${message.event.prefix}, the log to ${prefix}`)
+    if (message.event.prefix !== prefix)
+      throw refusal('KEL_PREFIX', `Event ${message.event.sn} belongs to ${message.event.prefix}, the log to ${prefix}`)
     log ??= new EventLog(prefix, false)
     appendOrThrow(log, message, context, undefined, [])
     eventCount++
@@ -81,7 +87,8 @@ export async function verifyLogStream(chunks: AsyncIterable<Uint8Array> | Iterab
       done = end
     }
     pending = pending.slice(done)
-    if (pending.length > MAX_PENDING_BYTES) throw refusal('KEL_LIMIT', `A message is longer than ${MAX_PENDING_BYTES} bytes`)
+    if (pending.length > MAX_PENDING_BYTES)
+      throw refusal('KEL_LIMIT', `A message is longer than ${MAX_PENDING_BYTES} bytes`)
   }
   for await (const chunk of chunks) {
     signal?.throwIfAborted()

@@ -1,5 +1,8 @@
 /** One event's place in the log of an identity. */
-export interface EventPlace { readonly prefix: string; readonly sn: number }
+export interface EventPlace {
+  readonly prefix: string
+  readonly sn: number
+}
 
 /**
  * A witness: signs, once for each place in a log, the event that it saw there first. Its own key can never turn, so that

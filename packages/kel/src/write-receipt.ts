@@ -3,7 +3,11 @@ import { coupleGroup } from './cesr/attachments.ts'
 import { formatVersion } from './version-string.ts'
 
 /** What a receipt speaks about. */
-export interface Receipted { readonly said: string; readonly prefix: string; readonly sn: number }
+export interface Receipted {
+  readonly said: string
+  readonly prefix: string
+  readonly sn: number
+}
 
 /**
  * Writes a receipt: the message `rct` with one couple (`-C`) of witness and signature.

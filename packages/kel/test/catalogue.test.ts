@@ -8,7 +8,18 @@ import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, it } from 'vitest'
 import { concatBytes } from '@keyturn/primitives'
 import { faultFileSystem, lockFile } from '@keyturn/primitives/node'
-import { checkStream, collectReceipts, incept, interact, Kel, KelError, localWitness, memoryStore, rotate, verifyLogStream } from '../src/index.ts'
+import {
+  checkStream,
+  collectReceipts,
+  incept,
+  interact,
+  Kel,
+  KelError,
+  localWitness,
+  memoryStore,
+  rotate,
+  verifyLogStream,
+} from '../src/index.ts'
 import { fileLog } from '../src/node/index.ts'
 import { Actor, key, signer } from './support/actors.ts'
 import { forge, rotationFields } from './support/forge.ts'
@@ -50,11 +61,16 @@ describe('catalogue of bad logs', () => {
 
   it('a rotation that removes an unknown witness or adds a present one (row 134)', async () => {
     const witnesses = [90, 91].map((n) => localWitness(signer(n), memoryStore()))
-    const first = await incept({ keys: [key(0)], nextKeys: [key(1)], witnesses: witnesses.map(({ prefix }) => prefix), witnessThreshold: 1 }, signer(0))
+    const first = await incept(
+      { keys: [key(0)], nextKeys: [key(1)], witnesses: witnesses.map(({ prefix }) => prefix), witnessThreshold: 1 },
+      signer(0),
+    )
     const { message } = await collectReceipts(first, witnesses)
     const text = (n: number): string => localWitness(signer(n), memoryStore()).prefix
     const verdict = (change: Record<string, unknown>): string => {
-      const { messages } = checkStream(concatBytes(message, forge(rotationFields(first.prefix, first.said, 1, 1, { bt: '1', ...change }), 1).message))
+      const { messages } = checkStream(
+        concatBytes(message, forge(rotationFields(first.prefix, first.said, 1, 1, { bt: '1', ...change }), 1).message),
+      )
       return messages.at(-1)?.verdict ?? 'none'
     }
     // Well formed, it waits for its witnesses.
@@ -141,7 +157,9 @@ describe('catalogue of bad logs', () => {
       process.stdout.write('held')
       setInterval(() => {}, 1000)
     })`
-    const holder = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const holder = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     await once(holder.stdout, 'data')
     expect(await codeOf(kel.append(actor.messages[0]!))).toBe('KEL_LOCK')
     const ended = once(holder, 'exit')
@@ -159,7 +177,11 @@ describe('catalogue of bad logs', () => {
     let refused = 0
     for (let at = 0; ; at++) {
       const fs = faultFileSystem({ plan: { at, mode: 'fail', code: 'ENOSPC' } })
-      const answer = await codeOf((await Kel.open(fileLog(path, { fs, lockWaitMs: 0 }), prefix).catch(() => undefined))?.append(rotation.message) ?? Promise.resolve())
+      const answer = await codeOf(
+        (await Kel.open(fileLog(path, { fs, lockWaitMs: 0 }), prefix).catch(() => undefined))?.append(
+          rotation.message,
+        ) ?? Promise.resolve(),
+      )
       if (!fs.fired) break
       const bytes = new Uint8Array(await readFile(path))
       if (answer === 'KEL_IO') {

@@ -14,7 +14,13 @@ afterEach(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true })
 })
 
-const env = { ...process.env, GIT_AUTHOR_NAME: 'a', GIT_AUTHOR_EMAIL: 'a@b', GIT_COMMITTER_NAME: 'a', GIT_COMMITTER_EMAIL: 'a@b' }
+const env = {
+  ...process.env,
+  GIT_AUTHOR_NAME: 'a',
+  GIT_AUTHOR_EMAIL: 'a@b',
+  GIT_COMMITTER_NAME: 'a',
+  GIT_COMMITTER_EMAIL: 'a@b',
+}
 
 function repository(): string {
   const path = mkdtempSync(join(tmpdir(), 'kel-git-'))
@@ -92,7 +98,9 @@ describe('gitStore()', () => {
     await expect(two.append(actor.messages[0]!)).rejects.toThrow(expect.objectContaining({ code: 'KEL_CONFLICT' }))
     const three = await Kel.open(storage, prefix)
     await one.append((await interact(actor.state, [], signer(0))).message)
-    await expect(three.append((await interact(actor.state, [{ d: prefix }], signer(0))).message)).rejects.toThrow(expect.objectContaining({ code: 'KEL_CONFLICT' }))
+    await expect(three.append((await interact(actor.state, [{ d: prefix }], signer(0))).message)).rejects.toThrow(
+      expect.objectContaining({ code: 'KEL_CONFLICT' }),
+    )
     expect(git(repo, 'for-each-ref', 'refs/keyturn-tmp/')).toBe('')
   })
 
@@ -107,7 +115,9 @@ describe('gitStore()', () => {
     const other = gitInput(repo, 'x', 'commit-tree', tree)
     const merge = gitInput(repo, 'x', 'commit-tree', tree, '-p', ref, '-p', other)
     git(repo, 'update-ref', ref, merge)
-    await expect(Kel.open(gitStore(repo).log(prefix), prefix)).rejects.toThrow(expect.objectContaining({ code: 'KEL_CORRUPT' }))
+    await expect(Kel.open(gitStore(repo).log(prefix), prefix)).rejects.toThrow(
+      expect.objectContaining({ code: 'KEL_CORRUPT' }),
+    )
   })
 
   it('exportBundle() carries a log into another repository', async () => {
@@ -130,9 +140,14 @@ describe('readAuthsLog()', () => {
     const index = join(repo, 'test-index')
     for (const [path, text] of Object.entries(files)) {
       const blob = gitInput(repo, text, 'hash-object', '-w', '--stdin')
-      execFileSync('git', ['-C', repo, 'update-index', '--add', '--cacheinfo', `100644,${blob},${path}`], { env: { ...env, GIT_INDEX_FILE: index } })
+      execFileSync('git', ['-C', repo, 'update-index', '--add', '--cacheinfo', `100644,${blob},${path}`], {
+        env: { ...env, GIT_INDEX_FILE: index },
+      })
     }
-    const tree = execFileSync('git', ['-C', repo, 'write-tree'], { encoding: 'utf8', env: { ...env, GIT_INDEX_FILE: index } }).trim()
+    const tree = execFileSync('git', ['-C', repo, 'write-tree'], {
+      encoding: 'utf8',
+      env: { ...env, GIT_INDEX_FILE: index },
+    }).trim()
     rmSync(index)
     return tree
   }
@@ -155,7 +170,11 @@ describe('readAuthsLog()', () => {
     expect(verifyLog(stream).state.sn).toBe(11)
   })
 
-  it.each([['refs/did/keri/PREFIX/kel', 'event.cesr'], ['refs/keri/kel', 'event.cesr'], ['refs/did/keri/PREFIX/kel', 'event.json']])('reads the legacy layout %s with %s', async (ref, name) => {
+  it.each([
+    ['refs/did/keri/PREFIX/kel', 'event.cesr'],
+    ['refs/keri/kel', 'event.cesr'],
+    ['refs/did/keri/PREFIX/kel', 'event.json'],
+  ])('reads the legacy layout %s with %s', async (ref, name) => {
     const repo = repository()
     const suite = signifyVectors().suites.find(({ id }) => id === 'multisig-2of3')!
     let parent: string | undefined

@@ -11,5 +11,7 @@ it('files of every released format version open', () => {
   const log = verifyLog(golden('log.cesr'))
   expect(log.state).toMatchObject({ sn: 2, type: 'rot' })
   expect(parseSnapshot(golden('snapshot-1.json')).establishment.said).toBe(log.state.said)
-  expect(verifyStatement(golden('statement-1.sig'), sha256(utf8Encode('golden\n')), log)).toMatchObject({ position: 'current' })
+  expect(verifyStatement(golden('statement-1.sig'), sha256(utf8Encode('golden\n')), log)).toMatchObject({
+    position: 'current',
+  })
 })

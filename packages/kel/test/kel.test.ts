@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { concatBytes } from '@keyturn/primitives'
 import { faultFileSystem } from '@keyturn/primitives/node'
-import { Kel, memoryStore, rotate, interact, verifyLog, type KelStore, type LogStorage } from '../src/index.ts'
+import { Kel, memoryStore, rotate, interact, verifyLog } from '../src/index.ts'
+import type { KelStore, LogStorage } from '../src/index.ts'
 import { fileLog, fileStore } from '../src/node/index.ts'
 import { Actor, key, signer } from './support/actors.ts'
 import { bytes, signifyVectors } from './support/vectors.ts'
@@ -110,7 +111,9 @@ describe.each(stores)('Kel over %s', (_name, make) => {
     await kel.append(actor.messages[0]!)
     expect((await kel.append(actor.messages[0]!, 'remote')).outcome).toBe('known')
     await actor.interact()
-    await expect(kel.append(actor.messages[1]!, 'remote')).rejects.toThrow(expect.objectContaining({ code: 'KEL_MISFIT' }))
+    await expect(kel.append(actor.messages[1]!, 'remote')).rejects.toThrow(
+      expect.objectContaining({ code: 'KEL_MISFIT' }),
+    )
   })
 
   it('the escrow is bounded (row 135)', async () => {
@@ -156,9 +159,13 @@ describe('fileLog()', () => {
     const damaged = new Uint8Array(actor.log)
     damaged[actor.messages[0]!.length + 60]! ^= 1
     await writeFile(path, damaged)
-    await expect(Kel.open(fileLog(path), actor.state.prefix)).rejects.toThrow(expect.objectContaining({ code: 'KEL_CORRUPT' }))
+    await expect(Kel.open(fileLog(path), actor.state.prefix)).rejects.toThrow(
+      expect.objectContaining({ code: 'KEL_CORRUPT' }),
+    )
     await truncate(path, 100)
-    await expect(Kel.open(fileLog(path), actor.state.prefix)).rejects.toThrow(expect.objectContaining({ code: 'KEL_CORRUPT' }))
+    await expect(Kel.open(fileLog(path), actor.state.prefix)).rejects.toThrow(
+      expect.objectContaining({ code: 'KEL_CORRUPT' }),
+    )
   })
 
   it('a failing disk leaves the old log or the new one, at each operation (row 142)', async () => {
@@ -169,7 +176,10 @@ describe('fileLog()', () => {
         await actor.interact()
         const fs = faultFileSystem({ plan: { at, mode, code: 'ENOSPC' } })
         const kel = await Kel.open(fileLog(path, { fs, lockWaitMs: 0 }), actor.state.prefix)
-        const failed = await kel.append(actor.messages[3]!).then(() => undefined, (error: unknown) => error)
+        const failed = await kel.append(actor.messages[3]!).then(
+          () => undefined,
+          (error: unknown) => error,
+        )
         if (failed !== undefined) expect(failed).toMatchObject({ code: expect.stringMatching(/^(KEL_IO|PRIM_)/) })
         await rm(`${path}.lock`, { force: true })
         const after = await Kel.open(fileLog(path), actor.state.prefix)

@@ -1,7 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { hexDecode, hexEncode } from '@keyturn/primitives'
 import { encodeCounter, readCounter } from '../src/cesr/counter.ts'
-import { encodeCurrentOnlySignature, encodeIndexedSignature, readIndexedSignature } from '../src/cesr/indexed-signature.ts'
+import {
+  encodeCurrentOnlySignature,
+  encodeIndexedSignature,
+  readIndexedSignature,
+} from '../src/cesr/indexed-signature.ts'
 import { decodeSequence, encodeMatter, encodeSequence, parseMatter } from '../src/cesr/matter.ts'
 import { parseAttachments } from '../src/cesr/attachments.ts'
 import { digestText, KelError, keyText, nextDigestOf, verifyLog } from '../src/index.ts'
@@ -10,7 +14,8 @@ import { checkSaid } from '../src/said.ts'
 import { readFrame } from '../src/stream.ts'
 import { noThresholdLeniency, parseThreshold } from '../src/threshold.ts'
 import { defaultWitnessThreshold } from '../src/witness-threshold.ts'
-import { bytes, haveVectors, keripyVectors, type KeripyEvent } from './support/vectors.ts'
+import { bytes, haveVectors, keripyVectors } from './support/vectors.ts'
+import type { KeripyEvent } from './support/vectors.ts'
 
 function codeOf(event: KeripyEvent): string {
   try {
@@ -77,7 +82,11 @@ describe.skipIf(!haveVectors)('events of keripy', () => {
       if (!['A', 'B', '2A', '2B'].includes(code)) continue
       expect(read.signature.ondex).toBe(ondex ?? undefined)
       const signature = hexDecode(raw_hex)
-      expect(code.endsWith('B') ? encodeCurrentOnlySignature(signature, index) : encodeIndexedSignature(signature, index, ondex_given ?? index)).toBe(qb64)
+      expect(
+        code.endsWith('B')
+          ? encodeCurrentOnlySignature(signature, index)
+          : encodeIndexedSignature(signature, index, ondex_given ?? index),
+      ).toBe(qb64)
     }
     for (const { code, count, qb64 } of counter_v1) {
       expect(encodeCounter(code.slice(1), count)).toBe(qb64)
@@ -119,7 +128,14 @@ describe.skipIf(!haveVectors)('events of keripy', () => {
   it('verifyLog() verifies the delegation and the device removal that auths keeps as fixtures', () => {
     const fixtures = vectors!.auths_keripy_fixtures
     const part = (name: string): string => fixtures[name] ?? ''
-    const removal = verifyLog(bytes(part('rot_remove.icp.json') + part('rot_remove.icp.att') + part('rot_remove.rot.json') + part('rot_remove.rot.att')))
+    const removal = verifyLog(
+      bytes(
+        part('rot_remove.icp.json') +
+          part('rot_remove.icp.att') +
+          part('rot_remove.rot.json') +
+          part('rot_remove.rot.att'),
+      ),
+    )
     expect(removal.state).toMatchObject({ sn: 1, type: 'rot' })
     expect(removal.state.keys).toHaveLength(2)
   })

@@ -8,7 +8,11 @@ import { forge, inceptionFields, interactionFields, rotationFields } from './sup
 
 // A log of one identity as simple as can be: a list of events, the number of the key in force and of the promised one.
 // Commands make right and wrong events from it; the model says what must become of each.
-interface ModelEvent { readonly said: string; readonly type: 'icp' | 'rot' | 'ixn'; readonly keyAfter: number }
+interface ModelEvent {
+  readonly said: string
+  readonly type: 'icp' | 'rot' | 'ixn'
+  readonly keyAfter: number
+}
 
 class Model {
   readonly chain: ModelEvent[]
@@ -33,38 +37,75 @@ class Model {
 }
 
 type Command =
-  | { readonly kind: 'interact' | 'rotate' | 'rotate-wrong-key' | 'interact-wrong-key' | 'repeat' | 'tamper' | 'wrong-prior' }
+  | {
+      readonly kind:
+        | 'interact'
+        | 'rotate'
+        | 'rotate-wrong-key'
+        | 'interact-wrong-key'
+        | 'repeat'
+        | 'tamper'
+        | 'wrong-prior'
+    }
   | { readonly kind: 'recover' | 'rival' | 'gap'; readonly back: number }
 
-const commands = fc.array(fc.oneof(
-  fc.constantFrom<Command>({ kind: 'interact' }, { kind: 'interact' }, { kind: 'rotate' }, { kind: 'rotate-wrong-key' }, { kind: 'interact-wrong-key' }, { kind: 'repeat' }, { kind: 'tamper' }, { kind: 'wrong-prior' }),
-  fc.record({ kind: fc.constantFrom<'recover' | 'rival' | 'gap'>('recover', 'rival', 'gap'), back: fc.nat(4) }),
-), { minLength: 1, maxLength: 4 })
+const commands = fc.array(
+  fc.oneof(
+    fc.constantFrom<Command>(
+      { kind: 'interact' },
+      { kind: 'interact' },
+      { kind: 'rotate' },
+      { kind: 'rotate-wrong-key' },
+      { kind: 'interact-wrong-key' },
+      { kind: 'repeat' },
+      { kind: 'tamper' },
+      { kind: 'wrong-prior' },
+    ),
+    fc.record({ kind: fc.constantFrom<'recover' | 'rival' | 'gap'>('recover', 'rival', 'gap'), back: fc.nat(4) }),
+  ),
+  { minLength: 1, maxLength: 4 },
+)
 
-interface Step { readonly message: Uint8Array; readonly expected: string; readonly take?: { readonly at: number; readonly event: ModelEvent } }
+interface Step {
+  readonly message: Uint8Array
+  readonly expected: string
+  readonly take?: { readonly at: number; readonly event: ModelEvent }
+}
 
 function rotation(model: Model, at: number, expected: string): Step {
   // Keys count up with the rotations of the chain, so the promised key is known from the place alone.
   const before = model.chain[at - 1]!
   const next = before.keyAfter + 1
-  const { said, message } = forge(rotationFields(model.prefix, before.said, at, next, { a: [{ n: model.nonce++ }] }), next)
+  const { said, message } = forge(
+    rotationFields(model.prefix, before.said, at, next, { a: [{ n: model.nonce++ }] }),
+    next,
+  )
   return { message, expected, take: { at, event: { said, type: 'rot', keyAfter: next } } }
 }
 
 function interaction(model: Model, at: number, expected: string, signWith?: number): Step {
   const before = model.chain[at - 1]!
-  const { said, message } = forge(interactionFields(model.prefix, before.said, at, { a: [{ n: model.nonce++ }] }), signWith ?? before.keyAfter)
+  const { said, message } = forge(
+    interactionFields(model.prefix, before.said, at, { a: [{ n: model.nonce++ }] }),
+    signWith ?? before.keyAfter,
+  )
   return { message, expected, take: { at, event: { said, type: 'ixn', keyAfter: before.keyAfter } } }
 }
 
 function stepOf(model: Model, command: Command): Step {
   const end = model.chain.length
   switch (command.kind) {
-    case 'interact': return interaction(model, end, 'accept')
-    case 'rotate': return rotation(model, end, 'accept')
-    case 'interact-wrong-key': return interaction(model, end, 'KEL_SIGNATURE', 77)
+    case 'interact':
+      return interaction(model, end, 'accept')
+    case 'rotate':
+      return rotation(model, end, 'accept')
+    case 'interact-wrong-key':
+      return interaction(model, end, 'KEL_SIGNATURE', 77)
     case 'rotate-wrong-key': {
-      const { message } = forge(rotationFields(model.prefix, model.last.said, end, 77, { a: [{ n: model.nonce++ }] }), 77)
+      const { message } = forge(
+        rotationFields(model.prefix, model.last.said, end, 77, { a: [{ n: model.nonce++ }] }),
+        77,
+      )
       return { message, expected: 'KEL_NEXT_COMMITMENT' }
     }
     case 'repeat': {
@@ -78,11 +119,17 @@ function stepOf(model: Model, command: Command): Step {
       return { message: tampered, expected: 'refused' }
     }
     case 'wrong-prior': {
-      const { message } = forge(interactionFields(model.prefix, model.prefix, end + 0, { a: [{ n: model.nonce++ }] }), model.last.keyAfter)
+      const { message } = forge(
+        interactionFields(model.prefix, model.prefix, end + 0, { a: [{ n: model.nonce++ }] }),
+        model.last.keyAfter,
+      )
       return { message, expected: end === 1 ? 'accept?' : 'KEL_PREV' }
     }
     case 'gap': {
-      const { message } = forge(interactionFields(model.prefix, model.last.said, end + 1 + command.back), model.last.keyAfter)
+      const { message } = forge(
+        interactionFields(model.prefix, model.last.said, end + 1 + command.back),
+        model.last.keyAfter,
+      )
       return { message, expected: 'escrow' }
     }
     case 'recover': {
@@ -122,7 +169,8 @@ function run(sequence: readonly Command[]): number {
     if (found === 'accept' && step.take !== undefined) {
       model.chain.splice(step.take.at)
       model.chain.push(step.take.event)
-    } else if (found === 'accept') model.chain.push({ said: intake.logOf(model.prefix).state.said, type: 'ixn', keyAfter: model.last.keyAfter })
+    } else if (found === 'accept')
+      model.chain.push({ said: intake.logOf(model.prefix).state.said, type: 'ixn', keyAfter: model.last.keyAfter })
     const log = intake.logOf(model.prefix)
     expect(log.events.map(({ said }) => said)).toEqual(model.chain.map(({ said }) => said))
     expect(log.state.said).toBe(model.last.said)
@@ -135,9 +183,12 @@ const runs = Number(process.env['KEL_MODEL_RUNS'] ?? 10_000)
 describe('Intake against a simple model', () => {
   it(`agrees on ${runs} random command sequences`, () => {
     let commandCount = 0
-    fc.assert(fc.property(commands, (sequence) => {
-      commandCount += run(sequence)
-    }), { numRuns: runs })
+    fc.assert(
+      fc.property(commands, (sequence) => {
+        commandCount += run(sequence)
+      }),
+      { numRuns: runs },
+    )
     expect(commandCount).toBeGreaterThan(runs)
   }, 1_800_000)
 })

@@ -4,7 +4,18 @@ import * as signify from 'signify-ts'
 import { concatBytes, utf8Decode } from '@keyturn/primitives'
 import { signatureGroup, witnessGroup } from '../src/cesr/attachments.ts'
 import { encodeIndexedSignature, readIndexedSignature } from '../src/cesr/indexed-signature.ts'
-import { buildInception, buildInteraction, buildRotation, incept, interact, keyText, nextDigestOf, rotate, verifyLog, type KeyState, type SignedEvent } from '../src/index.ts'
+import {
+  buildInception,
+  buildInteraction,
+  buildRotation,
+  incept,
+  interact,
+  keyText,
+  nextDigestOf,
+  rotate,
+  verifyLog,
+} from '../src/index.ts'
+import type { KeyState, SignedEvent } from '../src/index.ts'
 import { key, seed, signer } from './support/actors.ts'
 import { bytes } from './support/vectors.ts'
 
@@ -50,12 +61,17 @@ const threshold = (count: number): number => Math.ceil(count / 2)
 function theirLog({ keyCount, steps, witnessCount }: Plan): string[] {
   const witnesses = Array.from({ length: witnessCount }, (_, i) => 900 + i)
   const attach = (raw: string, keys: readonly number[]): string =>
-    raw + signatureGroup(keys.slice(0, threshold(keyCount)).map((n, index) => theirSignature(raw, n, index))) +
+    raw +
+    signatureGroup(keys.slice(0, threshold(keyCount)).map((n, index) => theirSignature(raw, n, index))) +
     witnessGroup(witnesses.slice(0, threshold(witnessCount)).map((n, index) => theirSignature(raw, n, index)))
   const first = signify.incept({
-    keys: generation(0, keyCount).map((n) => theirSigner(n).verfer.qb64), isith: threshold(keyCount).toString(16),
-    ndigs: generation(1, keyCount).map(theirDigest), nsith: threshold(keyCount).toString(16), code: signify.MtrDex.Blake3_256,
-    wits: witnesses.map((n) => theirSigner(n, false).verfer.qb64), toad: threshold(witnessCount).toString(16),
+    keys: generation(0, keyCount).map((n) => theirSigner(n).verfer.qb64),
+    isith: threshold(keyCount).toString(16),
+    ndigs: generation(1, keyCount).map(theirDigest),
+    nsith: threshold(keyCount).toString(16),
+    code: signify.MtrDex.Blake3_256,
+    wits: witnesses.map((n) => theirSigner(n, false).verfer.qb64),
+    toad: threshold(witnessCount).toString(16),
   })
   const log = [attach(first.raw, generation(0, keyCount))]
   let last = first
@@ -63,13 +79,21 @@ function theirLog({ keyCount, steps, witnessCount }: Plan): string[] {
   steps.forEach((step, at) => {
     const common = { pre: first.pre, dig: last.sad['d'] as string, sn: at + 1 }
     if (step === 'rot') g++
-    last = step === 'ixn'
-      ? signify.interact({ ...common, data: [{ d: last.sad['d'] as string }], version: undefined, kind: undefined })
-      : signify.rotate({
-        ...common, keys: generation(g, keyCount).map((n) => theirSigner(n).verfer.qb64), isith: threshold(keyCount).toString(16),
-        ndigs: generation(g + 1, keyCount).map(theirDigest), nsith: threshold(keyCount).toString(16),
-        wits: witnesses.map((n) => theirSigner(n, false).verfer.qb64), toad: threshold(witnessCount), cuts: [], adds: [], data: [],
-      })
+    last =
+      step === 'ixn'
+        ? signify.interact({ ...common, data: [{ d: last.sad['d'] as string }], version: undefined, kind: undefined })
+        : signify.rotate({
+            ...common,
+            keys: generation(g, keyCount).map((n) => theirSigner(n).verfer.qb64),
+            isith: threshold(keyCount).toString(16),
+            ndigs: generation(g + 1, keyCount).map(theirDigest),
+            nsith: threshold(keyCount).toString(16),
+            wits: witnesses.map((n) => theirSigner(n, false).verfer.qb64),
+            toad: threshold(witnessCount),
+            cuts: [],
+            adds: [],
+            data: [],
+          })
     log.push(attach(last.raw, generation(g, keyCount)))
   })
   return log
@@ -79,8 +103,12 @@ function theirLog({ keyCount, steps, witnessCount }: Plan): string[] {
 function ourBodies({ keyCount, steps, witnessCount }: Plan): string[] {
   const at = (g: number): Uint8Array[] => generation(g, keyCount).map(key)
   const first = buildInception({
-    keys: at(0), threshold: threshold(keyCount), nextKeys: at(1), nextThreshold: threshold(keyCount),
-    witnesses: Array.from({ length: witnessCount }, (_, i) => keyText(key(900 + i), false)), witnessThreshold: threshold(witnessCount),
+    keys: at(0),
+    threshold: threshold(keyCount),
+    nextKeys: at(1),
+    nextThreshold: threshold(keyCount),
+    witnesses: Array.from({ length: witnessCount }, (_, i) => keyText(key(900 + i), false)),
+    witnessThreshold: threshold(witnessCount),
   })
   const bodies = [utf8Decode(first.body)]
   let { said } = first.event
@@ -88,8 +116,15 @@ function ourBodies({ keyCount, steps, witnessCount }: Plan): string[] {
   let g = 0
   steps.forEach((step) => {
     if (step === 'rot') g++
-    const made = step === 'ixn' ? buildInteraction(state, [{ d: said }])
-      : buildRotation(state, { keys: at(g), threshold: threshold(keyCount), nextKeys: at(g + 1), nextThreshold: threshold(keyCount) })
+    const made =
+      step === 'ixn'
+        ? buildInteraction(state, [{ d: said }])
+        : buildRotation(state, {
+            keys: at(g),
+            threshold: threshold(keyCount),
+            nextKeys: at(g + 1),
+            nextThreshold: threshold(keyCount),
+          })
     said = made.event.said
     state = { ...state, sn: state.sn + 1, said }
     bodies.push(utf8Decode(made.body))
@@ -103,29 +138,47 @@ function verifyLogState(prefix: string, said: string, event: ReturnType<typeof b
 
 describe('signify-ts', () => {
   it('verifyLog() accepts logs of its making, with random keys, thresholds and witnesses', () => {
-    fc.assert(fc.property(plans, (plan) => {
-      const log = verifyLog(bytes(theirLog(plan).join('')))
-      expect(log.events).toHaveLength(plan.steps.length + 1)
-    }), { numRuns: 60 })
+    fc.assert(
+      fc.property(plans, (plan) => {
+        const log = verifyLog(bytes(theirLog(plan).join('')))
+        expect(log.events).toHaveLength(plan.steps.length + 1)
+      }),
+      { numRuns: 60 },
+    )
   })
 
   it('bodies are byte-equal for the same input; its rotations write a witness threshold above 0 as a number', () => {
-    fc.assert(fc.property(plans, (plan) => {
-      // A number in bt changes the SAID and with it all that follows, so such logs are compared up to the first rotation.
-      const theirs = theirLog(plan).map((message) => message.replace(/\}-A.*$/, '}'))
-      const ours = ourBodies(plan)
-      const end = plan.witnessCount === 0 ? plan.steps.length + 1 : (plan.steps.indexOf('rot') + 1 || plan.steps.length + 1)
-      expect(ours.slice(0, end)).toEqual(theirs.slice(0, end))
-    }), { numRuns: 60 })
+    fc.assert(
+      fc.property(plans, (plan) => {
+        // A number in bt changes the SAID and with it all that follows, so such logs are compared up to the first rotation.
+        const theirs = theirLog(plan).map((message) => message.replace(/\}-A.*$/, '}'))
+        const ours = ourBodies(plan)
+        const end =
+          plan.witnessCount === 0 ? plan.steps.length + 1 : plan.steps.indexOf('rot') + 1 || plan.steps.length + 1
+        expect(ours.slice(0, end)).toEqual(theirs.slice(0, end))
+      }),
+      { numRuns: 60 },
+    )
   })
 
   it('verifies what we sign, body by body and signature by signature', async () => {
-    const events: SignedEvent[] = [await incept({ keys: [key(0)], nextKeys: [key(1)], traits: ['DND'], seals: [{ d: nextDigestOf(key(5)) }] }, signer(0))]
+    const events: SignedEvent[] = [
+      await incept(
+        { keys: [key(0)], nextKeys: [key(1)], traits: ['DND'], seals: [{ d: nextDigestOf(key(5)) }] },
+        signer(0),
+      ),
+    ]
     const push = (event: SignedEvent): void => void events.push(event)
     const last = (): SignedEvent => events.at(-1)!
     push(await interact(last().state, [{ d: last().said }], signer(0)))
     push(await rotate(last().state, { keys: [key(1)], nextKeys: [key(2), key(3)], nextThreshold: 1 }, signer(1)))
-    push(await rotate(last().state, { keys: [key(3), key(8)], threshold: ['1/2', '1/2'], nextKeys: [key(4)] }, signer(3, 8)))
+    push(
+      await rotate(
+        last().state,
+        { keys: [key(3), key(8)], threshold: ['1/2', '1/2'], nextKeys: [key(4)] },
+        signer(3, 8),
+      ),
+    )
     verifyLog(concatBytes(...events.map(({ message }) => message)))
     for (const { event, message, state } of events) {
       const sad = JSON.parse(utf8Decode(event)) as Record<string, unknown>
@@ -137,7 +190,10 @@ describe('signify-ts', () => {
       while (at < attached.length) {
         const { signature, end } = readIndexedSignature(attached, at)
         const siger = new signify.Siger({ qb64: attached.slice(at, end) })
-        expect({ index: siger.index, raw: new Uint8Array(siger.raw) }).toEqual({ index: signature.index, raw: signature.signature })
+        expect({ index: siger.index, raw: new Uint8Array(siger.raw) }).toEqual({
+          index: signature.index,
+          raw: signature.signature,
+        })
         expect(new signify.Verfer({ qb64: state.keys[signature.index] ?? '' }).verify(siger.raw, event)).toBe(true)
         at = end
       }
@@ -145,8 +201,11 @@ describe('signify-ts', () => {
   })
 
   it('spells indexed signatures as we do', () => {
-    fc.assert(fc.property(fc.uint8Array({ minLength: 64, maxLength: 64 }), fc.nat(63), (raw, index) => {
-      expect(encodeIndexedSignature(raw, index)).toBe(new signify.Siger({ raw, code: 'A', index, ondex: index }).qb64)
-    }), { numRuns: 100 })
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 64, maxLength: 64 }), fc.nat(63), (raw, index) => {
+        expect(encodeIndexedSignature(raw, index)).toBe(new signify.Siger({ raw, code: 'A', index, ondex: index }).qb64)
+      }),
+      { numRuns: 100 },
+    )
   })
 })

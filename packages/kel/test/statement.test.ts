@@ -1,6 +1,29 @@
 import { describe, expect, it } from 'vitest'
-import { base64Encode, concatBytes, ed25519Sign, ed25519Verify, hexEncode, sha256, utf8Decode, utf8Encode } from '@keyturn/primitives'
-import { didKey, findSeal, parseDidKey, parseStatement, parseStatementEnvelope, rotate, sha256DigestSeal, signStatement, STATEMENT_TYPE, verifyAt, verifyLog, verifyStatement, type VerifiedStatement } from '../src/index.ts'
+import {
+  base64Encode,
+  concatBytes,
+  ed25519Sign,
+  ed25519Verify,
+  hexEncode,
+  sha256,
+  utf8Decode,
+  utf8Encode,
+} from '@keyturn/primitives'
+import {
+  didKey,
+  findSeal,
+  parseDidKey,
+  parseStatement,
+  parseStatementEnvelope,
+  rotate,
+  sha256DigestSeal,
+  signStatement,
+  STATEMENT_TYPE,
+  verifyAt,
+  verifyLog,
+  verifyStatement,
+} from '../src/index.ts'
+import type { VerifiedStatement } from '../src/index.ts'
 import { Actor, key, seed, signer } from './support/actors.ts'
 import { bytes, signifyVectors } from './support/vectors.ts'
 
@@ -25,7 +48,11 @@ describe('verifyStatement()', () => {
     const envelope = await signed(actor)
     expect(verify(envelope, actor)).toMatchObject({ position: 'current', proven: true, retiredBy: undefined })
     const rotation = await actor.rotate()
-    expect(verify(envelope, actor)).toMatchObject({ position: 'claimed', proven: false, retiredBy: { sn: 1, said: rotation.said } })
+    expect(verify(envelope, actor)).toMatchObject({
+      position: 'claimed',
+      proven: false,
+      retiredBy: { sn: 1, said: rotation.said },
+    })
   })
 
   it('is "sealed" for ever when the log seals the digest while the key is in force, or in the rotation that retires it (row 143)', async () => {
@@ -34,7 +61,11 @@ describe('verifyStatement()', () => {
     const seal = await actor.interact(sha256DigestSeal(file))
     await actor.rotate()
     await actor.rotate()
-    expect(verify(envelope, actor)).toMatchObject({ position: 'sealed', proven: true, sealedBy: { sn: 1, said: seal.said } })
+    expect(verify(envelope, actor)).toMatchObject({
+      position: 'sealed',
+      proven: true,
+      sealedBy: { sn: 1, said: seal.said },
+    })
     const other = await Actor.start(20)
     const second = await signed(other)
     await other.rotate({ seals: [sha256DigestSeal(file)] })
@@ -60,7 +91,11 @@ describe('verifyStatement()', () => {
     const envelope = await signed(actor)
     const tip = utf8Encode('tip commit')
     await actor.rotate({ seals: [sha256DigestSeal(tip)] })
-    expect(verify(envelope, actor, { descendants: [sha256(utf8Encode('other')), sha256(tip)] })).toMatchObject({ position: 'ancestor', proven: true, sealedBy: { sn: 1 } })
+    expect(verify(envelope, actor, { descendants: [sha256(utf8Encode('other')), sha256(tip)] })).toMatchObject({
+      position: 'ancestor',
+      proven: true,
+      sealedBy: { sn: 1 },
+    })
     const sealed = await Actor.start(20)
     const second = await signed(sealed)
     await sealed.interact(sha256DigestSeal(file))
@@ -71,10 +106,16 @@ describe('verifyStatement()', () => {
     const actor = await Actor.start()
     const envelope = await signed(actor)
     const log = verifyLog(actor.log)
-    expect(() => verifyStatement(envelope, sha256(utf8Encode('x')), log)).toThrow(expect.objectContaining({ code: 'KEL_STATEMENT' }))
-    expect(() => verifyStatement(envelope, digest, log, { purpose: 'commit' })).toThrow(expect.objectContaining({ code: 'KEL_STATEMENT' }))
+    expect(() => verifyStatement(envelope, sha256(utf8Encode('x')), log)).toThrow(
+      expect.objectContaining({ code: 'KEL_STATEMENT' }),
+    )
+    expect(() => verifyStatement(envelope, digest, log, { purpose: 'commit' })).toThrow(
+      expect.objectContaining({ code: 'KEL_STATEMENT' }),
+    )
     const other = await Actor.start(20)
-    expect(() => verifyStatement(envelope, digest, verifyLog(other.log))).toThrow(expect.objectContaining({ code: 'KEL_PREFIX' }))
+    expect(() => verifyStatement(envelope, digest, verifyLog(other.log))).toThrow(
+      expect.objectContaining({ code: 'KEL_PREFIX' }),
+    )
     await actor.interact()
     const ahead = await signed(actor)
     expect(() => verifyStatement(ahead, digest, log)).toThrow(expect.objectContaining({ code: 'KEL_STATEMENT' }))
@@ -85,13 +126,22 @@ describe('verifyStatement()', () => {
     const base = actor.state
     await actor.interact()
     const superseded = await signed(actor)
-    const stream = concatBytes(actor.log, (await rotate(base, { keys: [key(1)], nextKeys: [key(2)] }, signer(1))).message)
-    expect(() => verifyStatement(superseded, digest, verifyLog(stream))).toThrow(expect.objectContaining({ code: 'KEL_SUPERSEDED_KEY' }))
+    const stream = concatBytes(
+      actor.log,
+      (await rotate(base, { keys: [key(1)], nextKeys: [key(2)] }, signer(1))).message,
+    )
+    expect(() => verifyStatement(superseded, digest, verifyLog(stream))).toThrow(
+      expect.objectContaining({ code: 'KEL_SUPERSEDED_KEY' }),
+    )
     const log = verifyLog(stream)
-    const payload = utf8Encode(utf8Decode(parseStatementEnvelope(superseded).payload).replace(/"said":"[^"]*"/, `"said":"${log.state.said}"`))
+    const payload = utf8Encode(
+      utf8Decode(parseStatementEnvelope(superseded).payload).replace(/"said":"[^"]*"/, `"said":"${log.state.said}"`),
+    )
     const forged = envelopeOf(payload, 0)
     expect(() => verifyStatement(forged, digest, log)).toThrow(expect.objectContaining({ code: 'KEL_SUPERSEDED_KEY' }))
-    expect(() => verifyStatement(envelopeOf(payload, 66), digest, log)).toThrow(expect.objectContaining({ code: 'KEL_SIGNATURE' }))
+    expect(() => verifyStatement(envelopeOf(payload, 66), digest, log)).toThrow(
+      expect.objectContaining({ code: 'KEL_SIGNATURE' }),
+    )
   })
 
   it('refuses each flipped bit of payload and signature', async () => {
@@ -110,15 +160,21 @@ describe('verifyStatement()', () => {
 
   it('signStatement() refuses a signer without the keys in force', async () => {
     const actor = await Actor.start()
-    await expect(signStatement(actor.state, content(), signer(9))).rejects.toThrow(expect.objectContaining({ code: 'KEL_SIGNATURE' }))
+    await expect(signStatement(actor.state, content(), signer(9))).rejects.toThrow(
+      expect.objectContaining({ code: 'KEL_SIGNATURE' }),
+    )
   })
 })
 
 function envelopeOf(payload: Uint8Array, n: number): Uint8Array {
   const pae = concatBytes(utf8Encode(`DSSEv1 ${STATEMENT_TYPE.length} ${STATEMENT_TYPE} ${payload.length} `), payload)
-  return utf8Encode(JSON.stringify({
-    payloadType: STATEMENT_TYPE, payload: base64Encode(payload), signatures: [{ keyid: hexEncode(key(n)), sig: base64Encode(ed25519Sign(seed(n), pae)) }],
-  }))
+  return utf8Encode(
+    JSON.stringify({
+      payloadType: STATEMENT_TYPE,
+      payload: base64Encode(payload),
+      signatures: [{ keyid: hexEncode(key(n)), sig: base64Encode(ed25519Sign(seed(n), pae)) }],
+    }),
+  )
 }
 
 describe('no file can pass for something else', () => {
@@ -134,21 +190,28 @@ describe('no file can pass for something else', () => {
     ['bytes that spell a signature input', utf8Encode(`DSSEv1 ${STATEMENT_TYPE.length} ${STATEMENT_TYPE} 2 {}`)],
   ]
 
-  it.each(files)('the signature on %s is no signature over its bytes, nor over them as a release document', async (_name, bytesToSign) => {
-    const actor = await Actor.start()
-    const envelope = await signStatement(actor.state, { purpose: 'file', sha256: sha256(bytesToSign), claimedAtMs: 0 }, signer(0))
-    const { signatures, payload } = parseStatementEnvelope(envelope)
-    const { signature } = signatures[0]!
-    expect(ed25519Verify(key(0), bytesToSign, signature)).toBe(false)
-    for (const type of ['application/vnd.keyturn.manifest+json', 'application/vnd.keyturn.head+json']) {
-      for (const body of [bytesToSign, payload]) {
-        const pae = concatBytes(utf8Encode(`DSSEv1 ${type.length} ${type} ${body.length} `), body)
-        expect(ed25519Verify(key(0), pae, signature)).toBe(false)
+  it.each(files)(
+    'the signature on %s is no signature over its bytes, nor over them as a release document',
+    async (_name, bytesToSign) => {
+      const actor = await Actor.start()
+      const envelope = await signStatement(
+        actor.state,
+        { purpose: 'file', sha256: sha256(bytesToSign), claimedAtMs: 0 },
+        signer(0),
+      )
+      const { signatures, payload } = parseStatementEnvelope(envelope)
+      const { signature } = signatures[0]!
+      expect(ed25519Verify(key(0), bytesToSign, signature)).toBe(false)
+      for (const type of ['application/vnd.keyturn.manifest+json', 'application/vnd.keyturn.head+json']) {
+        for (const body of [bytesToSign, payload]) {
+          const pae = concatBytes(utf8Encode(`DSSEv1 ${type.length} ${type} ${body.length} `), body)
+          expect(ed25519Verify(key(0), pae, signature)).toBe(false)
+        }
       }
-    }
-    expect(ed25519Verify(key(0), payload, signature)).toBe(false)
-    expect(verifyStatement(envelope, sha256(bytesToSign), verifyLog(actor.log)).proven).toBe(true)
-  })
+      expect(ed25519Verify(key(0), payload, signature)).toBe(false)
+      expect(verifyStatement(envelope, sha256(bytesToSign), verifyLog(actor.log)).proven).toBe(true)
+    },
+  )
 
   it('a signature on an event is no statement about it', async () => {
     const actor = await Actor.start()
@@ -157,25 +220,39 @@ describe('no file can pass for something else', () => {
     const signature = ed25519Sign(seed(0), raw)
     expect(verifyAt(log, raw, signature, { sn: 0, said: log.state.said })).toBe(true)
     const payload = parseStatementEnvelope(await signed(actor)).payload
-    const borrowed = utf8Encode(JSON.stringify({ payloadType: STATEMENT_TYPE, payload: base64Encode(payload), signatures: [{ keyid: hexEncode(key(0)), sig: base64Encode(signature) }] }))
+    const borrowed = utf8Encode(
+      JSON.stringify({
+        payloadType: STATEMENT_TYPE,
+        payload: base64Encode(payload),
+        signatures: [{ keyid: hexEncode(key(0)), sig: base64Encode(signature) }],
+      }),
+    )
     expect(() => verifyStatement(borrowed, digest, log)).toThrow(expect.objectContaining({ code: 'KEL_SIGNATURE' }))
   })
 })
 
 describe('parseStatement()', () => {
-  it.each([
-    ['{}'], ['[]'], ['{"type":"keyturn.statement","schema":2}'], ['x'], ['null'],
-  ])('refuses %s', (text) => {
+  it.each([['{}'], ['[]'], ['{"type":"keyturn.statement","schema":2}'], ['x'], ['null']])('refuses %s', (text) => {
     expect(() => parseStatement(utf8Encode(text))).toThrow(expect.objectContaining({ code: 'KEL_STATEMENT' }))
   })
 
   it('refuses missing, malformed and unknown fields', async () => {
     const actor = await Actor.start()
     const text = utf8Decode(parseStatementEnvelope(await signed(actor)).payload)
-    for (const [from, to] of [['"file"', '"event"'], ['"sn":0', '"sn":-1'], ['"sn":0', '"sn":"0"'], ['"sn":0', '"sn":0,"sn":0'], ['"name":"file.bin"', '"name":1'],
-      ['"schema":1', '"schema":1,"x":1'], ['"sha256":"', '"sha256":"Z'], ['Z"}', '"}']] as const) {
+    for (const [from, to] of [
+      ['"file"', '"event"'],
+      ['"sn":0', '"sn":-1'],
+      ['"sn":0', '"sn":"0"'],
+      ['"sn":0', '"sn":0,"sn":0'],
+      ['"name":"file.bin"', '"name":1'],
+      ['"schema":1', '"schema":1,"x":1'],
+      ['"sha256":"', '"sha256":"Z'],
+      ['Z"}', '"}'],
+    ] as const) {
       expect(text).toContain(from)
-      expect(() => parseStatement(utf8Encode(text.replace(from, to)))).toThrow(expect.objectContaining({ code: 'KEL_STATEMENT' }))
+      expect(() => parseStatement(utf8Encode(text.replace(from, to)))).toThrow(
+        expect.objectContaining({ code: 'KEL_STATEMENT' }),
+      )
     }
   })
 })
@@ -191,6 +268,8 @@ describe('didKey()', () => {
     for (const bad of ['', 'did:key:', 'did:key:z', 'did:key:z0OIl', 'did:keri:x', `did:key:z${'1'.repeat(90)}`]) {
       expect(() => parseDidKey(bad)).toThrow(expect.objectContaining({ code: 'KEL_PIN' }))
     }
-    expect(didKey(new Uint8Array(Buffer.from('2e6fcce36701dc791488e0d0b1745cc1e33a4c1c9fcc41c63bd343dbbe0970e6', 'hex')))).toBe('did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK')
+    expect(
+      didKey(new Uint8Array(Buffer.from('2e6fcce36701dc791488e0d0b1745cc1e33a4c1c9fcc41c63bd343dbbe0970e6', 'hex'))),
+    ).toBe('did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK')
   })
 })

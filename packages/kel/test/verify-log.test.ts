@@ -1,8 +1,21 @@
 import { describe, expect, it } from 'vitest'
 import { concatBytes, utf8Decode, utf8Encode } from '@keyturn/primitives'
-import { abandon, attachSignatures, buildRotation, collectSignatures, compareLogs, findPlace, interact, KelError, rotate, sha256DigestSeal, verifyLog } from '../src/index.ts'
+import {
+  abandon,
+  attachSignatures,
+  buildRotation,
+  collectSignatures,
+  compareLogs,
+  findPlace,
+  interact,
+  KelError,
+  rotate,
+  sha256DigestSeal,
+  verifyLog,
+} from '../src/index.ts'
 import { Actor, key, signer } from './support/actors.ts'
-import { forge, inceptionFields, interactionFields, rotationFields, sealed, type Fields } from './support/forge.ts'
+import { forge, inceptionFields, interactionFields, rotationFields, sealed } from './support/forge.ts'
+import type { Fields } from './support/forge.ts'
 
 function codeOf(stream: Uint8Array | readonly Uint8Array[]): string {
   try {
@@ -20,7 +33,8 @@ function inception(change: Fields = {}, ...signers: readonly number[]): Uint8Arr
 
 const first = forge(inceptionFields(0), 0)
 const prefix = first.said
-const rewritten = (message: Uint8Array, from: string | RegExp, to: string): Uint8Array => utf8Encode(utf8Decode(message).replace(from, to))
+const rewritten = (message: Uint8Array, from: string | RegExp, to: string): Uint8Array =>
+  utf8Encode(utf8Decode(message).replace(from, to))
 
 describe('verifyLog() refuses by the rule that was broken', () => {
   it('a first event that is no inception, and a second inception of another identity (row 111)', () => {
@@ -38,7 +52,15 @@ describe('verifyLog() refuses by the rule that was broken', () => {
   })
 
   it.each([
-    ['2', 'KEL_SEQ'], ['0', 'KEL_SEQ'], ['01', 'KEL_SEQ'], ['0x1', 'KEL_SEQ'], ['A', 'KEL_SEQ'], ['-1', 'KEL_SEQ'], ['10000000000000000', 'KEL_SEQ'], ['', 'KEL_SEQ'], [1, 'KEL_SCHEMA'],
+    ['2', 'KEL_SEQ'],
+    ['0', 'KEL_SEQ'],
+    ['01', 'KEL_SEQ'],
+    ['0x1', 'KEL_SEQ'],
+    ['A', 'KEL_SEQ'],
+    ['-1', 'KEL_SEQ'],
+    ['10000000000000000', 'KEL_SEQ'],
+    ['', 'KEL_SEQ'],
+    [1, 'KEL_SCHEMA'],
   ])('a sequence number %s where 1 is due (row 114)', (s, code) => {
     const event = forge(interactionFields(prefix, prefix, 1, { s }), 0)
     expect(codeOf([first.message, event.message])).toBe(code)
@@ -46,7 +68,9 @@ describe('verifyLog() refuses by the rule that was broken', () => {
 
   it('a wrong prior digest (row 115)', () => {
     const second = forge(interactionFields(prefix, prefix, 1), 0)
-    expect(codeOf([first.message, second.message, forge(interactionFields(prefix, prefix, 2), 0).message])).toBe('KEL_PREV')
+    expect(codeOf([first.message, second.message, forge(interactionFields(prefix, prefix, 2), 0).message])).toBe(
+      'KEL_PREV',
+    )
   })
 
   it('a rotation to a key that was not promised, a stolen current key included, and one signed by the old key (rows 116, 117, 118)', () => {
@@ -56,19 +80,42 @@ describe('verifyLog() refuses by the rule that was broken', () => {
   })
 
   it('an interaction that carries keys, and an event of an unknown type (row 119)', () => {
-    expect(codeOf([first.message, forge(interactionFields(prefix, prefix, 1, { k: [] }), 0).message])).toBe('KEL_SCHEMA')
+    expect(codeOf([first.message, forge(interactionFields(prefix, prefix, 1, { k: [] }), 0).message])).toBe(
+      'KEL_SCHEMA',
+    )
     expect(codeOf(inception({ t: 'xyz' }))).toBe('KEL_SCHEMA')
   })
 
   it.each([
-    ['kt', '0'], ['kt', '2'], ['kt', '-1'], ['kt', ''], ['kt', []], ['kt', ['1/2']], ['kt', ['1/0']], ['kt', ['0.5']], ['kt', ['3/2']], ['kt', ['1/2', '1/2']], ['kt', 1.5], ['kt', null],
-    ['kt', '01'], ['nt', '2'], ['nt', '0'],
+    ['kt', '0'],
+    ['kt', '2'],
+    ['kt', '-1'],
+    ['kt', ''],
+    ['kt', []],
+    ['kt', ['1/2']],
+    ['kt', ['1/0']],
+    ['kt', ['0.5']],
+    ['kt', ['3/2']],
+    ['kt', ['1/2', '1/2']],
+    ['kt', 1.5],
+    ['kt', null],
+    ['kt', '01'],
+    ['nt', '2'],
+    ['nt', '0'],
   ])('a threshold %s of %j (row 121)', (field, value) => {
     expect(codeOf(inception({ [field]: value }))).toBe('KEL_THRESHOLD')
   })
 
   it('one signature listed twice, an index out of range, no signature (row 122)', () => {
-    const two = forge({ ...inceptionFields(0), kt: '2', k: (inceptionFields(0)['k'] as string[]).concat(inceptionFields(3)['k'] as string[]) }, 0, 0)
+    const two = forge(
+      {
+        ...inceptionFields(0),
+        kt: '2',
+        k: (inceptionFields(0)['k'] as string[]).concat(inceptionFields(3)['k'] as string[]),
+      },
+      0,
+      0,
+    )
     expect(codeOf(two.message)).toBe('KEL_SIGNATURE')
     expect(codeOf(rewritten(first.message, /-AABAA/, '-AABAB'))).toBe('KEL_SIGNATURE')
     expect(codeOf(rewritten(first.message, /-AAB.*$/, ''))).toBe('KEL_UNSIGNED')
@@ -82,7 +129,16 @@ describe('verifyLog() refuses by the rule that was broken', () => {
 
   it('CESR that is not spelled as it must be (rows 127, 129)', () => {
     const [digest = ''] = inceptionFields(0)['n'] as string[]
-    for (const bad of [`Z${digest.slice(1)}`, digest.slice(0, 43), `${digest}A`, `Ez${digest.slice(2)}`, digest.replace(/[-_]|.$/, '+'), `${digest.slice(0, 43)}=`, ` ${digest.slice(1)}`, '']) {
+    for (const bad of [
+      `Z${digest.slice(1)}`,
+      digest.slice(0, 43),
+      `${digest}A`,
+      `Ez${digest.slice(2)}`,
+      digest.replace(/[-_]|.$/, '+'),
+      `${digest.slice(0, 43)}=`,
+      ` ${digest.slice(1)}`,
+      '',
+    ]) {
       expect(codeOf(inception({ n: [bad] }))).toBe('KEL_CESR')
     }
     expect(codeOf(rewritten(first.message, /-AABAA/, '-AABZA'))).toBe('KEL_CESR')
@@ -95,7 +151,8 @@ describe('verifyLog() refuses by the rule that was broken', () => {
 
   it('a size that is not the real one, white space, a duplicate field, another order, an extra field (rows 130, 131)', () => {
     const body = utf8Decode(first.message).replace(/-AAB.*$/, '')
-    const size = (text: string): string => text.replace(/KERI10JSON.{6}/, `KERI10JSON${utf8Encode(text).length.toString(16).padStart(6, '0')}`)
+    const size = (text: string): string =>
+      text.replace(/KERI10JSON.{6}/, `KERI10JSON${utf8Encode(text).length.toString(16).padStart(6, '0')}`)
     const signed = (text: string): Uint8Array => sealed(utf8Encode(text), 0)
     expect(codeOf(rewritten(first.message, /KERI10JSON.{6}/, 'KERI10JSON000100'))).toBe('KEL_PARSE')
     expect(codeOf(rewritten(first.message, /KERI10JSON.{6}/, 'KERI10JSONffffff'))).toBe('KEL_LIMIT')
@@ -130,15 +187,21 @@ describe('verifyLog() refuses by the rule that was broken', () => {
     expect(codeOf([actor.log, end.message])).toBe('accepted')
     expect(codeOf([actor.log, end.message, after.message])).toBe('KEL_ABANDONED')
     const only = await Actor.start(0, { traits: ['EO'] })
-    expect(codeOf([only.log, forge(interactionFields(only.state.prefix, only.state.said, 1), 0).message])).toBe('KEL_TRAIT')
+    expect(codeOf([only.log, forge(interactionFields(only.state.prefix, only.state.said, 1), 0).message])).toBe(
+      'KEL_TRAIT',
+    )
   })
 
   it('a log over its limit', () => {
-    expect(() => verifyLog(first.message, { maxBytes: first.message.length - 1 })).toThrow(expect.objectContaining({ code: 'KEL_LIMIT' }))
+    expect(() => verifyLog(first.message, { maxBytes: first.message.length - 1 })).toThrow(
+      expect.objectContaining({ code: 'KEL_LIMIT' }),
+    )
   })
 
   it('the log of another identity than the one asked for', () => {
-    expect(() => verifyLog(first.message, { prefix: forge(inceptionFields(5), 5).said })).toThrow(expect.objectContaining({ code: 'KEL_PREFIX' }))
+    expect(() => verifyLog(first.message, { prefix: forge(inceptionFields(5), 5).said })).toThrow(
+      expect.objectContaining({ code: 'KEL_PREFIX' }),
+    )
   })
 })
 
@@ -176,8 +239,15 @@ describe('duplicity and recovery', () => {
     const state = actor.state
     await actor.rotate()
     const longer = verifyLog(actor.log)
-    const rival = verifyLog(concatBytes(start.events[0]!.message, (await rotate(state, { keys: [key(1)], nextKeys: [key(9)] }, signer(1))).message))
-    const stolen = verifyLog(concatBytes(start.events[0]!.message, (await interact(state, [{ d: state.said }], signer(0))).message))
+    const rival = verifyLog(
+      concatBytes(
+        start.events[0]!.message,
+        (await rotate(state, { keys: [key(1)], nextKeys: [key(9)] }, signer(1))).message,
+      ),
+    )
+    const stolen = verifyLog(
+      concatBytes(start.events[0]!.message, (await interact(state, [{ d: state.said }], signer(0))).message),
+    )
     expect(compareLogs(start, start)).toEqual({ relation: 'same' })
     expect(compareLogs(start, longer)).toEqual({ relation: 'ahead' })
     expect(compareLogs(longer, start)).toEqual({ relation: 'behind' })
@@ -190,18 +260,30 @@ describe('duplicity and recovery', () => {
 describe('making events', () => {
   it('rotate() asks for thresholds, keeps the witness threshold and never shrinks it silently', async () => {
     const actor = await Actor.start()
-    await expect(rotate(actor.state, { keys: [key(1)], nextKeys: [key(2), key(3)] }, signer(1))).rejects.toThrow(TypeError)
-    await expect(rotate(actor.state, { keys: [key(1)], nextKeys: [key(2), key(2)], nextThreshold: 1 }, signer(1))).rejects.toThrow(expect.objectContaining({ code: 'KEL_SCHEMA' }))
-    await expect(rotate(actor.state, { keys: [key(4)], nextKeys: [key(2)] }, signer(4))).rejects.toThrow(expect.objectContaining({ code: 'KEL_NEXT_COMMITMENT' }))
+    await expect(rotate(actor.state, { keys: [key(1)], nextKeys: [key(2), key(3)] }, signer(1))).rejects.toThrow(
+      TypeError,
+    )
+    await expect(
+      rotate(actor.state, { keys: [key(1)], nextKeys: [key(2), key(2)], nextThreshold: 1 }, signer(1)),
+    ).rejects.toThrow(expect.objectContaining({ code: 'KEL_SCHEMA' }))
+    await expect(rotate(actor.state, { keys: [key(4)], nextKeys: [key(2)] }, signer(4))).rejects.toThrow(
+      expect.objectContaining({ code: 'KEL_NEXT_COMMITMENT' }),
+    )
   })
 
   it('reserve rotation: two of three promised keys and a fresh one, weights and clauses', async () => {
     const actor = await Actor.start(0, { nextKeys: [key(1), key(2), key(3)], nextThreshold: ['1/2', '1/2', '1/2'] })
-    const unsigned = buildRotation(actor.state, { keys: [key(9), key(3), key(1)], threshold: ['1/3', '1/3', '1/3'], nextKeys: [key(4)] })
+    const unsigned = buildRotation(actor.state, {
+      keys: [key(9), key(3), key(1)],
+      threshold: ['1/3', '1/3', '1/3'],
+      nextKeys: [key(4)],
+    })
     const signatures = await collectSignatures(unsigned.body, unsigned.event.publicKeys, signer(9, 3, 1))
     const event = attachSignatures(actor.state, unsigned, signatures)
     expect(codeOf([actor.log, event.message])).toBe('accepted')
-    expect(() => attachSignatures(actor.state, unsigned, signatures.slice(0, 2))).toThrow(expect.objectContaining({ code: 'KEL_SIGNATURE' }))
+    expect(() => attachSignatures(actor.state, unsigned, signatures.slice(0, 2))).toThrow(
+      expect.objectContaining({ code: 'KEL_SIGNATURE' }),
+    )
   })
 
   it('a seal that spells the placeholder stays as it is', async () => {

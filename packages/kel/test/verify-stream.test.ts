@@ -23,9 +23,13 @@ describe('verifyLogStream()', () => {
   it('refuses what verifyLog() refuses', async () => {
     const actor = await Actor.start()
     await actor.interact()
-    await expect(verifyLogStream(cut(actor.log.subarray(0, -1), 50))).rejects.toThrow(expect.objectContaining({ code: 'KEL_CESR' }))
+    await expect(verifyLogStream(cut(actor.log.subarray(0, -1), 50))).rejects.toThrow(
+      expect.objectContaining({ code: 'KEL_CESR' }),
+    )
     await expect(verifyLogStream([])).rejects.toThrow(expect.objectContaining({ code: 'KEL_SEQ' }))
-    await expect(verifyLogStream([utf8Encode('{"v":"KERI10JSONffffff_"'), new Uint8Array(600_000).fill(65)])).rejects.toThrow(expect.objectContaining({ code: 'KEL_LIMIT' }))
+    await expect(
+      verifyLogStream([utf8Encode('{"v":"KERI10JSONffffff_"'), new Uint8Array(600_000).fill(65)]),
+    ).rejects.toThrow(expect.objectContaining({ code: 'KEL_LIMIT' }))
   })
 
   it('goes on from a snapshot with the new events alone', async () => {
@@ -54,9 +58,13 @@ describe('verifyLogStream()', () => {
     const recovery = forge(rotationFields(prefix, base.said, 2, 2), 2)
     expect((await verifyLogStream([recovery.message], { from })).state.said).toBe(recovery.said)
     const early = forge(rotationFields(prefix, prefix, 1, 1, { a: [{}] }), 1)
-    await expect(verifyLogStream([early.message], { from })).rejects.toThrow(expect.objectContaining({ code: 'KEL_SEQ' }))
+    await expect(verifyLogStream([early.message], { from })).rejects.toThrow(
+      expect.objectContaining({ code: 'KEL_SEQ' }),
+    )
     const stranger = forge(interactionFields(prefix, actor.state.said, 3), 50)
-    await expect(verifyLogStream([stranger.message], { from })).rejects.toThrow(expect.objectContaining({ code: 'KEL_SIGNATURE' }))
+    await expect(verifyLogStream([stranger.message], { from })).rejects.toThrow(
+      expect.objectContaining({ code: 'KEL_SIGNATURE' }),
+    )
   })
 
   it('parseSnapshot() refuses what is damaged', async () => {

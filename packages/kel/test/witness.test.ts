@@ -4,9 +4,20 @@ import { join } from 'node:path'
 import { concatBytes } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
 import {
-  collectReceipts, discoverWitness, httpWitness, incept, interact, Kel, localWitness, memoryStore, rotate, seedSigner, verifyLog, writeReceipt,
-  type SignedEvent, type Witness,
+  collectReceipts,
+  discoverWitness,
+  httpWitness,
+  incept,
+  interact,
+  Kel,
+  localWitness,
+  memoryStore,
+  rotate,
+  seedSigner,
+  verifyLog,
+  writeReceipt,
 } from '../src/index.ts'
+import type { SignedEvent, Witness } from '../src/index.ts'
 import { fileStore } from '../src/node/index.ts'
 import { key, seed, signer } from './support/actors.ts'
 import { serveWitness } from './support/witness-server.ts'
@@ -15,23 +26,40 @@ const code = (name: string): unknown => expect.objectContaining({ code: name })
 const witness = (n: number): Witness => localWitness(signer(n), memoryStore())
 
 function start(witnesses: readonly Witness[], witnessThreshold: number): Promise<SignedEvent> {
-  return incept({ keys: [key(0)], nextKeys: [key(1)], witnesses: witnesses.map(({ prefix }) => prefix), witnessThreshold }, signer(0))
+  return incept(
+    { keys: [key(0)], nextKeys: [key(1)], witnesses: witnesses.map(({ prefix }) => prefix), witnessThreshold },
+    signer(0),
+  )
 }
 
-const silent: Witness = { ...witness(99), prefix: witness(99).prefix, submit: async () => { throw new Error('no route') }, find: async () => undefined }
+const silent: Witness = {
+  ...witness(99),
+  prefix: witness(99).prefix,
+  submit: async () => {
+    throw new Error('no route')
+  },
+  find: async () => undefined,
+}
 
 describe('collectReceipts()', () => {
   it('threshold met: the log stands; not met: the event waits in escrow (KEL_WITNESS) (row 133)', async () => {
     const all = [witness(90), witness(91), silent]
     const event = await start(all, 2)
     const few = await collectReceipts(event, [all[0]!, silent])
-    expect(few).toMatchObject({ satisfied: false, threshold: 2, answers: [{ outcome: 'receipt' }, { outcome: 'unavailable', explanation: 'no route' }] })
+    expect(few).toMatchObject({
+      satisfied: false,
+      threshold: 2,
+      answers: [{ outcome: 'receipt' }, { outcome: 'unavailable', explanation: 'no route' }],
+    })
     expect(() => verifyLog(few.message)).toThrow(code('KEL_WITNESS'))
     const kel = await Kel.open(memoryStore().log(event.prefix), event.prefix)
     expect((await kel.append(few.message)).outcome).toBe('waiting')
     expect(kel.waiting).toMatchObject([{ kind: 'partial-witness' }])
     const enough = await collectReceipts(event, all)
-    expect(enough).toMatchObject({ satisfied: true, answers: [{ outcome: 'receipt' }, { outcome: 'receipt' }, { outcome: 'unavailable' }] })
+    expect(enough).toMatchObject({
+      satisfied: true,
+      answers: [{ outcome: 'receipt' }, { outcome: 'receipt' }, { outcome: 'unavailable' }],
+    })
     expect(verifyLog(enough.message, { prefix: event.prefix }).state.sn).toBe(0)
     expect((await kel.append(enough.message)).outcome).toBe('accepted')
     expect(kel.witnessesOf(event.said).size).toBe(2)
@@ -40,20 +68,37 @@ describe('collectReceipts()', () => {
   it('one witness given twice counts and is asked once (row 133)', async () => {
     let asked = 0
     const one = witness(90)
-    const counted: Witness = { prefix: one.prefix, find: (place) => one.find(place), submit: (log) => { asked += 1; return one.submit(log) } }
+    const counted: Witness = {
+      prefix: one.prefix,
+      find: (place) => one.find(place),
+      submit: (log) => {
+        asked += 1
+        return one.submit(log)
+      },
+    }
     const event = await start([one, witness(91)], 2)
     const collected = await collectReceipts(event, [counted, counted])
-    expect([asked, collected.satisfied, collected.answers.map(({ outcome }) => outcome)]).toEqual([1, false, ['receipt', 'repeated']])
+    expect([asked, collected.satisfied, collected.answers.map(({ outcome }) => outcome)]).toEqual([
+      1,
+      false,
+      ['receipt', 'repeated'],
+    ])
   })
 
   it('a lying witness does not count: bad signature, receipt of another event, noise', async () => {
     const honest = witness(90)
     const event = await start([honest], 1)
     const bad = writeReceipt(event, honest.prefix, new Uint8Array(64))
-    const other = writeReceipt({ ...event, said: event.said.replace(/.$/, 'A') }, honest.prefix, await signer(90).sign(event.event, 0))
+    const other = writeReceipt(
+      { ...event, said: event.said.replace(/.$/, 'A') },
+      honest.prefix,
+      await signer(90).sign(event.event, 0),
+    )
     const foreign = writeReceipt(event, witness(91).prefix, await signer(91).sign(event.event, 0))
     for (const answer of [bad, other, foreign, new Uint8Array([1, 2, 3]), new Uint8Array(0)]) {
-      const collected = await collectReceipts(event, [{ prefix: honest.prefix, submit: async () => answer, find: async () => undefined }])
+      const collected = await collectReceipts(event, [
+        { prefix: honest.prefix, submit: async () => answer, find: async () => undefined },
+      ])
       expect(collected).toMatchObject({ satisfied: false, answers: [{ outcome: 'invalid' }] })
       expect(collected.signatures.size).toBe(0)
     }
@@ -63,7 +108,11 @@ describe('collectReceipts()', () => {
     const [leaving, staying] = [witness(90), witness(91)]
     const first = await start([leaving, staying], 2)
     const log = (await collectReceipts(first, [leaving, staying])).message
-    const turned = await rotate(first.state, { keys: [key(1)], nextKeys: [key(2)], removeWitnesses: [leaving.prefix], witnessThreshold: 1 }, signer(1))
+    const turned = await rotate(
+      first.state,
+      { keys: [key(1)], nextKeys: [key(2)], removeWitnesses: [leaving.prefix], witnessThreshold: 1 },
+      signer(1),
+    )
     const collected = await collectReceipts(turned, [leaving, staying], undefined, { log })
     expect(collected).toMatchObject({ satisfied: true, answers: [{ outcome: 'stranger' }, { outcome: 'receipt' }] })
     expect(await leaving.submit(concatBytes(log, turned.message))).toBeUndefined()
@@ -82,7 +131,10 @@ describe('localWitness()', () => {
       const open = (): Witness => localWitness(seedSigner([seed(90)]), fileStore(folder))
       const event = await start([open(), witness(91)], 2)
       const collected = await collectReceipts(event, [open()])
-      const [left, right] = await Promise.all([interact(event.state, [], signer(0)), interact(event.state, [{ d: event.said }], signer(0))])
+      const [left, right] = await Promise.all([
+        interact(event.state, [], signer(0)),
+        interact(event.state, [{ d: event.said }], signer(0)),
+      ])
       // The other witness has not signed: this one does not wait for it.
       expect((await collectReceipts(left, [open()], 1, { log: collected.message })).satisfied).toBe(true)
       const rival = await collectReceipts(right, [open()], 1, { log: collected.message })
@@ -103,8 +155,14 @@ describe('localWitness()', () => {
     const one = witness(90)
     const event = await start([one], 1)
     const { message: log } = await collectReceipts(event, [one])
-    const rivals = await Promise.all([{ d: event.said }, { d: event.prefix.replace(/.$/, 'A') }].map((seal) => interact(event.state, [seal], signer(0))))
-    const answers = await Promise.all(rivals.map(async (rival) => (await collectReceipts(rival, [one], 1, { log })).satisfied))
+    const rivals = await Promise.all(
+      [{ d: event.said }, { d: event.prefix.replace(/.$/, 'A') }].map((seal) =>
+        interact(event.state, [seal], signer(0)),
+      ),
+    )
+    const answers = await Promise.all(
+      rivals.map(async (rival) => (await collectReceipts(rival, [one], 1, { log })).satisfied),
+    )
     expect(answers.toSorted()).toEqual([false, true])
   })
 
@@ -114,7 +172,9 @@ describe('localWitness()', () => {
     const stranger = await incept({ keys: [key(0)], nextKeys: [key(1)] }, signer(0))
     await expect(one.submit(stranger.message)).rejects.toThrow(code('KEL_WITNESS'))
     await expect(one.submit(new Uint8Array(0))).rejects.toThrow(code('KEL_PARSE'))
-    await expect(localWitness(signer(90), store, { maxBytes: 10 }).submit(stranger.message)).rejects.toThrow(code('KEL_LIMIT'))
+    await expect(localWitness(signer(90), store, { maxBytes: 10 }).submit(stranger.message)).rejects.toThrow(
+      code('KEL_LIMIT'),
+    )
     expect(await store.list()).toEqual([])
     const event = await start([one], 1)
     const second = await interact(event.state, [], signer(0))
@@ -138,7 +198,9 @@ describe('httpWitness()', () => {
       const event = await start([client], 1)
       const collected = await collectReceipts(event, [client])
       expect(verifyLog(collected.message).state.sn).toBe(0)
-      expect(await client.find({ prefix: event.prefix, sn: 0 })).toEqual(await served.find({ prefix: event.prefix, sn: 0 }))
+      expect(await client.find({ prefix: event.prefix, sn: 0 })).toEqual(
+        await served.find({ prefix: event.prefix, sn: 0 }),
+      )
       expect(await client.find({ prefix: event.prefix, sn: 1 })).toBeUndefined()
       const second = await interact(event.state, [], signer(0))
       const third = await interact(second.state, [], signer(0))
@@ -152,15 +214,26 @@ describe('httpWitness()', () => {
   })
 
   it.each([
-    ['no connection', async () => { throw new TypeError('fetch failed') }, 'KEL_UNAVAILABLE'],
+    [
+      'no connection',
+      async () => {
+        throw new TypeError('fetch failed')
+      },
+      'KEL_UNAVAILABLE',
+    ],
     ['an error page', async () => new Response('<html>', { status: 502 }), 'KEL_UNAVAILABLE'],
     ['a code of its own making', async () => new Response('{"code":"toString"}', { status: 400 }), 'KEL_UNAVAILABLE'],
     ['an endless answer', async () => new Response(new Uint8Array(2000)), 'KEL_LIMIT'],
   ] as const)('%s', async (_name, answer, expected) => {
-    const client = httpWitness('http://witness.test/', witness(90).prefix, { fetch: answer as typeof fetch, maxBytes: 1000 })
+    const client = httpWitness('http://witness.test/', witness(90).prefix, {
+      fetch: answer as typeof fetch,
+      maxBytes: 1000,
+    })
     await expect(client.submit(new Uint8Array(1))).rejects.toThrow(code(expected))
     await expect(client.find({ prefix: 'x', sn: 0 })).rejects.toThrow(code(expected))
-    await expect(discoverWitness('http://witness.test', { fetch: answer as typeof fetch, maxBytes: 1000 })).rejects.toThrow(code(expected))
+    await expect(
+      discoverWitness('http://witness.test', { fetch: answer as typeof fetch, maxBytes: 1000 }),
+    ).rejects.toThrow(code(expected))
   })
 })
 
@@ -170,11 +243,28 @@ describe('localWitness() on long logs', () => {
     let listed = 0
     const own = signer(90)
     const store = memoryStore()
-    const counted = { publicKeys: own.publicKeys, sign: (message: Uint8Array, at: number) => { signed += 1; return own.sign(message, at) } }
-    const one = localWitness(counted, { log: (prefix) => store.log(prefix), list: () => { listed += 1; return store.list() } }, options)
+    const counted = {
+      publicKeys: own.publicKeys,
+      sign: (message: Uint8Array, at: number) => {
+        signed += 1
+        return own.sign(message, at)
+      },
+    }
+    const one = localWitness(
+      counted,
+      {
+        log: (prefix) => store.log(prefix),
+        list: () => {
+          listed += 1
+          return store.list()
+        },
+      },
+      options,
+    )
     const events = [await start([one], 1)]
     while (events.length < count) events.push(await interact(events.at(-1)!.state, [], signer(0)))
-    const log = (from: number, to: number): Uint8Array => concatBytes(...events.slice(from, to).map(({ message }) => message))
+    const log = (from: number, to: number): Uint8Array =>
+      concatBytes(...events.slice(from, to).map(({ message }) => message))
     const stored = async (): Promise<unknown> => (await store.log(events[0]!.prefix).read())?.version
     return { one, events, log, stored, counts: () => ({ signed, listed }) }
   }

@@ -8,7 +8,8 @@ import { createKeystore } from '../src/node/index.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'keystore-bench-'))
 const keystore = await createKeystore(join(folder, 'keystore'), 'bench', { scryptLogN: 10 })
-for (let n = 0; n < 100; n++) await keystore.put(`key/${n}`, { kind: 'content-key', secret: new Uint8Array(randomBytes(32)) })
+for (let n = 0; n < 100; n++)
+  await keystore.put(`key/${n}`, { kind: 'content-key', secret: new Uint8Array(randomBytes(32)) })
 
 async function micros(work: () => unknown, times: number): Promise<number> {
   const start = process.hrtime.bigint()
@@ -18,28 +19,45 @@ async function micros(work: () => unknown, times: number): Promise<number> {
 
 async function ratio(name: string, limit: () => unknown, ours: () => unknown, times: number): Promise<void> {
   const pairs: { limit: number; ours: number }[] = []
-  for (let round = 0; round < 21; round++) pairs.push({ limit: await micros(limit, times), ours: await micros(ours, times) })
+  for (let round = 0; round < 21; round++)
+    pairs.push({ limit: await micros(limit, times), ours: await micros(ours, times) })
   const middle = (values: number[]): number => values.toSorted((a, b) => a - b)[10] ?? 0
-  process.stdout.write(`${name.padEnd(40)} limit ${middle(pairs.map((pair) => pair.limit)).toFixed(0).padStart(6)} us, ours ${middle(pairs.map((pair) => pair.ours)).toFixed(0).padStart(6)} us, ratio ${middle(pairs.map((pair) => pair.ours / pair.limit)).toFixed(2)}\n`)
+  process.stdout.write(
+    `${name.padEnd(40)} limit ${middle(pairs.map((pair) => pair.limit))
+      .toFixed(0)
+      .padStart(6)} us, ours ${middle(pairs.map((pair) => pair.ours))
+      .toFixed(0)
+      .padStart(6)} us, ratio ${middle(pairs.map((pair) => pair.ours / pair.limit)).toFixed(2)}\n`,
+  )
 }
 
 const size = 20_000
 let counter = 0
-await ratio('change one note among 100 secrets', async () => {
-  await writeFileAtomic(join(folder, 'limit.previous'), new Uint8Array(size))
-  await writeFileAtomic(join(folder, 'limit'), new Uint8Array(size))
-}, () => keystore.update('key/1', { note: `note ${counter++}` }), 3)
+await ratio(
+  'change one note among 100 secrets',
+  async () => {
+    await writeFileAtomic(join(folder, 'limit.previous'), new Uint8Array(size))
+    await writeFileAtomic(join(folder, 'limit'), new Uint8Array(size))
+  },
+  () => keystore.update('key/1', { note: `note ${counter++}` }),
+  3,
+)
 
 const key = randomBytes(32)
 const nonce = randomBytes(12)
 const cipher = createCipheriv('aes-256-gcm', key, nonce)
 const sealed = Buffer.concat([cipher.update(randomBytes(32)), cipher.final()])
 const tag = cipher.getAuthTag()
-await ratio('withSecret(), 32 bytes', () => {
-  const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: 16 })
-  decipher.setAuthTag(tag)
-  decipher.update(sealed)
-  decipher.final()
-}, () => keystore.withSecret('key/1', () => undefined), 100)
+await ratio(
+  'withSecret(), 32 bytes',
+  () => {
+    const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: 16 })
+    decipher.setAuthTag(tag)
+    decipher.update(sealed)
+    decipher.final()
+  },
+  () => keystore.withSecret('key/1', () => undefined),
+  100,
+)
 keystore.close()
 await rm(folder, { recursive: true })

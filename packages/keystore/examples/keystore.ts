@@ -9,7 +9,12 @@ const folder = await mkdtemp(join(tmpdir(), 'keystore-example-'))
 const path = join(folder, 'keystore')
 const created = await createKeystore(path, 'correct horse battery staple')
 const seed = systemRandom(32)
-await created.put('release', { kind: 'ed25519-seed', secret: seed, publicKey: ed25519PublicKey(seed), policy: { rotate_after_days: 90 } })
+await created.put('release', {
+  kind: 'ed25519-seed',
+  secret: seed,
+  publicKey: ed25519PublicKey(seed),
+  policy: { rotate_after_days: 90 },
+})
 seed.fill(0)
 created.close()
 
@@ -19,7 +24,8 @@ const signature = await keystore.withSecret('release', (secret) => ed25519Sign(s
 const { publicKey, fingerprint } = keystore.get('release')
 await keystore.rotateMaster()
 console.log({
-  fingerprint: fingerprint.length, signed: publicKey !== undefined && ed25519Verify(publicKey, message, signature),
+  fingerprint: fingerprint.length,
+  signed: publicKey !== undefined && ed25519Verify(publicKey, message, signature),
   masters: keystore.masters().map(({ version, state }) => `${version} ${state}`),
 })
 keystore.close()

@@ -8,7 +8,10 @@ import { KeystoreError } from './errors.ts'
  */
 export function checkAlias(alias: string): void {
   if (/^[a-zA-Z0-9][a-zA-Z0-9._/:-]{0,127}$/.test(alias)) return
-  throw new KeystoreError('KEY_ALIAS', `Alias "${printable(alias)}" is not 1 to 128 of the characters a-z A-Z 0-9 . - _ / :`)
+  throw new KeystoreError(
+    'KEY_ALIAS',
+    `Alias "${printable(alias)}" is not 1 to 128 of the characters a-z A-Z 0-9 . - _ / :`,
+  )
 }
 
 /**

@@ -1,11 +1,27 @@
-import { PrimitivesError, type RandomSource, type SecretBytes, hexEncode, systemRandom, wipe } from '@keyturn/primitives'
+import { PrimitivesError, hexEncode, systemRandom, wipe } from '@keyturn/primitives'
+import type { RandomSource, SecretBytes } from '@keyturn/primitives'
 import {
-  type KeyringDocument, type PassphraseKdf, type PartitionKey, VaultError, activeVersion, derivePartitionKey, destroy, findEntry, nextVersion,
-  openEnvelope, parseEnvelopeHeader, promote, quarantine, sealEnvelope, stage, unwrapMaster, wrapMaster,
+  VaultError,
+  activeVersion,
+  derivePartitionKey,
+  destroy,
+  findEntry,
+  nextVersion,
+  openEnvelope,
+  parseEnvelopeHeader,
+  promote,
+  quarantine,
+  sealEnvelope,
+  stage,
+  unwrapMaster,
+  wrapMaster,
 } from '@keyturn/vault-kdf'
+import type { KeyringDocument, PassphraseKdf, PartitionKey } from '@keyturn/vault-kdf'
 import { KeystoreError } from './errors.ts'
-import { type KeystoreIndex, parseIndex, writeIndex } from './entry.ts'
-import { type KeystoreFile, parseKeystoreFile, writeKeystoreFile } from './keystore-file.ts'
+import { parseIndex, writeIndex } from './entry.ts'
+import type { KeystoreIndex } from './entry.ts'
+import { parseKeystoreFile, writeKeystoreFile } from './keystore-file.ts'
+import type { KeystoreFile } from './keystore-file.ts'
 
 const PARTITION = 'keystore'
 const INDEX_ID = '0000000000000000'
@@ -24,9 +40,15 @@ function placeOf(recordId: string): { cell: string; name: string; layer: 0; cont
 }
 
 /** Derives the partition key of a version for the length of one call. */
-function withPartitionKey<T>(keyring: KeyringDocument, version: number, kek: SecretBytes, use: (key: PartitionKey) => T): T {
+function withPartitionKey<T>(
+  keyring: KeyringDocument,
+  version: number,
+  kek: SecretBytes,
+  use: (key: PartitionKey) => T,
+): T {
   const { wrapped } = findEntry(keyring, version)
-  if (wrapped === undefined) throw new KeystoreError('KEY_DAMAGED', `A secret is sealed under key version ${version}, which was destroyed`)
+  if (wrapped === undefined)
+    throw new KeystoreError('KEY_DAMAGED', `A secret is sealed under key version ${version}, which was destroyed`)
   const master = kek.withBytes((key) => unwrapMaster(key, wrapped, wrapContext(keyring.vaultId, version)))
   const partitionKey = derivePartitionKey(master, version, PARTITION)
   wipe(master)
@@ -42,10 +64,18 @@ function wrapContext(vaultId: string, keyVersion: number): { vaultId: string; ke
 }
 
 /** Seals one record under the active version. */
-function sealRecord(keyring: KeyringDocument, kek: SecretBytes, recordId: string, plaintext: Uint8Array, random: RandomSource): Uint8Array {
+function sealRecord(
+  keyring: KeyringDocument,
+  kek: SecretBytes,
+  recordId: string,
+  plaintext: Uint8Array,
+  random: RandomSource,
+): Uint8Array {
   const version = activeVersion(keyring)
   if (version === undefined) throw new KeystoreError('KEY_DAMAGED', 'The keystore has no active key version')
-  return withPartitionKey(keyring, version, kek, (key) => sealEnvelope(key, version, placeOf(recordId), plaintext, random(SALT_BYTES)))
+  return withPartitionKey(keyring, version, kek, (key) =>
+    sealEnvelope(key, version, placeOf(recordId), plaintext, random(SALT_BYTES)),
+  )
 }
 
 /**
@@ -56,7 +86,8 @@ function sealRecord(keyring: KeyringDocument, kek: SecretBytes, recordId: string
 export function openRecord(file: KeystoreFile, kek: SecretBytes, recordId: string): Uint8Array {
   const envelope = file.records.get(recordId)
   const head = envelope === undefined ? undefined : parseEnvelopeHeader(envelope)
-  if (envelope === undefined || head === undefined) throw new KeystoreError('KEY_DAMAGED', 'A record of the keystore is missing')
+  if (envelope === undefined || head === undefined)
+    throw new KeystoreError('KEY_DAMAGED', 'A record of the keystore is missing')
   try {
     return withPartitionKey(file.keyring, head.keyVersion, kek, (key) => openEnvelope(key, placeOf(recordId), envelope))
   } catch (cause) {
@@ -66,10 +97,19 @@ export function openRecord(file: KeystoreFile, kek: SecretBytes, recordId: strin
 }
 
 /** First contents: one master, no secrets. */
-export function newContents(kdf: PassphraseKdf, kek: SecretBytes, at: number, random: RandomSource = systemRandom): Contents {
+export function newContents(
+  kdf: PassphraseKdf,
+  kek: SecretBytes,
+  at: number,
+  random: RandomSource = systemRandom,
+): Contents {
   const empty: KeyringDocument = { vaultId: hexEncode(random(16)), epoch: 0, entries: [], nodes: [], legacy: 'refuse' }
   const keyring = addMaster(empty, kek, at, random)
-  return sealIndex({ generation: 1, kdf, keyring, records: new Map(), index: { entries: new Map(), tombstones: new Map() } }, kek, random)
+  return sealIndex(
+    { generation: 1, kdf, keyring, records: new Map(), index: { entries: new Map(), tombstones: new Map() } },
+    kek,
+    random,
+  )
 }
 
 /** Stages and promotes a fresh master. */
@@ -133,7 +173,13 @@ function destroyNow(keyring: KeyringDocument, version: number, at: number): Keyr
 }
 
 /** The same contents under another passphrase: every wrapped master is wrapped anew. */
-export function rewrapContents(contents: Contents, from: SecretBytes, to: SecretBytes, kdf: PassphraseKdf, random: RandomSource): Contents {
+export function rewrapContents(
+  contents: Contents,
+  from: SecretBytes,
+  to: SecretBytes,
+  kdf: PassphraseKdf,
+  random: RandomSource,
+): Contents {
   const { vaultId } = contents.keyring
   const entries = contents.keyring.entries.map((entry) => {
     if (entry.wrapped === undefined) return entry

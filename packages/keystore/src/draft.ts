@@ -1,7 +1,9 @@
-import { type Clock, type RandomSource, wipe } from '@keyturn/primitives'
+import { wipe } from '@keyturn/primitives'
+import type { Clock, RandomSource } from '@keyturn/primitives'
 import { checkAlias } from './alias.ts'
 import { newRecordId } from './contents.ts'
-import { type IndexedEntry, type KeystoreIndex, type NewSecret, type SecretEntry, type Tombstone, checkSecret, secretFingerprint } from './entry.ts'
+import { checkSecret, secretFingerprint } from './entry.ts'
+import type { IndexedEntry, KeystoreIndex, NewSecret, SecretEntry, Tombstone } from './entry.ts'
 import { KeystoreError } from './errors.ts'
 import { MAX_ENTRIES } from './limits.ts'
 
@@ -48,19 +50,30 @@ export class KeystoreDraft {
     if (old !== undefined && options.replace !== true) {
       throw new KeystoreError('KEY_ALIAS_EXISTS', `The keystore already holds "${alias}"`, { details: { alias } })
     }
-    if (this.#entries.size >= MAX_ENTRIES) throw new KeystoreError('KEY_SECRET', `A keystore holds at most ${MAX_ENTRIES} secrets`)
+    if (this.#entries.size >= MAX_ENTRIES)
+      throw new KeystoreError('KEY_SECRET', `A keystore holds at most ${MAX_ENTRIES} secrets`)
     const recordId = newRecordId(this.#random)
     this.#secrets.set(recordId, secret.secret.slice())
     if (old !== undefined) this.#forgetSecret(old.recordId)
     this.#entries.set(alias, this.#newEntry(alias, secret, fingerprint, recordId, old))
   }
 
-  #newEntry(alias: string, secret: NewSecret, fingerprint: string, recordId: string, old: IndexedEntry | undefined): IndexedEntry {
+  #newEntry(
+    alias: string,
+    secret: NewSecret,
+    fingerprint: string,
+    recordId: string,
+    old: IndexedEntry | undefined,
+  ): IndexedEntry {
     const { kind, publicKey, policy, note, created, rotated, once = false } = secret
     const now = this.#clock()
     const rotatedAt = rotated ?? (old === undefined ? undefined : now)
     return {
-      alias, kind, fingerprint, recordId, once,
+      alias,
+      kind,
+      fingerprint,
+      recordId,
+      once,
       created: created ?? old?.created ?? now,
       ...(publicKey === undefined ? {} : { publicKey: publicKey.slice() }),
       ...(rotatedAt === undefined ? {} : { rotated: rotatedAt }),
@@ -103,7 +116,11 @@ export class KeystoreDraft {
     if (entry.once) this.#tombstones.set(from, { alias: from, fingerprint: entry.fingerprint, removed: this.#clock() })
     if (old !== undefined) this.#forgetSecret(old.recordId)
     this.#entries.delete(from)
-    this.#entries.set(to, { ...entry, alias: to, ...(old === undefined ? {} : { created: old.created, rotated: this.#clock() }) })
+    this.#entries.set(to, {
+      ...entry,
+      alias: to,
+      ...(old === undefined ? {} : { created: old.created, rotated: this.#clock() }),
+    })
   }
 
   /** Changes what is kept beside a secret. @throws KeystoreError `KEY_ALIAS_UNKNOWN`. */

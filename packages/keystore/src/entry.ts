@@ -1,6 +1,14 @@
 import {
-  type JsonObject, type JsonValue, base64Decode, base64Encode, canonicalJson, hexEncode, hkdfSha256, parseStrictJson, sha256, utf8Encode,
+  base64Decode,
+  base64Encode,
+  canonicalJson,
+  hexEncode,
+  hkdfSha256,
+  parseStrictJson,
+  sha256,
+  utf8Encode,
 } from '@keyturn/primitives'
+import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { checkAlias } from './alias.ts'
 import { KeystoreError } from './errors.ts'
 import { MAX_ENTRIES, MAX_SECRET_BYTES } from './limits.ts'
@@ -63,7 +71,10 @@ export interface KeystoreIndex {
 /** Checks kind and size. @throws KeystoreError `KEY_SECRET`. */
 export function checkSecret(secret: NewSecret): void {
   if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(secret.kind) || secret.kind.length > 64) {
-    throw new KeystoreError('KEY_SECRET', 'The kind of a secret is lower-case words joined by dashes, 64 characters at most')
+    throw new KeystoreError(
+      'KEY_SECRET',
+      'The kind of a secret is lower-case words joined by dashes, 64 characters at most',
+    )
   }
   if (secret.secret.length >= 1 && secret.secret.length <= MAX_SECRET_BYTES) return
   throw new KeystoreError('KEY_SECRET', `A secret has 1 to ${MAX_SECRET_BYTES} bytes, this one ${secret.secret.length}`)
@@ -71,9 +82,10 @@ export function checkSecret(secret: NewSecret): void {
 
 /** 16 hex digits that tell one secret from another. */
 export function secretFingerprint({ secret, publicKey }: Pick<NewSecret, 'secret' | 'publicKey'>): string {
-  const digest = publicKey === undefined
-    ? hkdfSha256(secret, new Uint8Array(0), utf8Encode('keyturn-keystore-1/fingerprint'), 32)
-    : sha256(publicKey)
+  const digest =
+    publicKey === undefined
+      ? hkdfSha256(secret, new Uint8Array(0), utf8Encode('keyturn-keystore-1/fingerprint'), 32)
+      : sha256(publicKey)
   return hexEncode(digest.subarray(0, 8))
 }
 
@@ -81,11 +93,17 @@ const FORMAT = 'keyturn-keystore-index-1'
 
 /** The index as canonical JSON. */
 export function writeIndex(index: KeystoreIndex): Uint8Array {
-  return utf8Encode(canonicalJson({
-    format: FORMAT,
-    entries: [...index.entries.values()].map(entryToJson),
-    tombstones: [...index.tombstones.values()].map(({ alias, fingerprint, removed }) => ({ alias, fingerprint, removed })),
-  }))
+  return utf8Encode(
+    canonicalJson({
+      format: FORMAT,
+      entries: [...index.entries.values()].map(entryToJson),
+      tombstones: [...index.tombstones.values()].map(({ alias, fingerprint, removed }) => ({
+        alias,
+        fingerprint,
+        removed,
+      })),
+    }),
+  )
 }
 
 function entryToJson(entry: IndexedEntry): JsonObject {
@@ -106,10 +124,13 @@ function entryToJson(entry: IndexedEntry): JsonObject {
 /** Parses the index. It comes out of an authenticated envelope, so an error here is damage or a later version. */
 export function parseIndex(bytes: Uint8Array): KeystoreIndex {
   const index = object(parseStrictJson(bytes, { maxBytes: bytes.length }))
-  if (index['format'] !== FORMAT) throw new KeystoreError('KEY_FORMAT', 'The index of the keystore is of an unknown format')
+  if (index['format'] !== FORMAT)
+    throw new KeystoreError('KEY_FORMAT', 'The index of the keystore is of an unknown format')
   const entries = list(index, 'entries').map(entryFromJson)
   const tombstones = list(index, 'tombstones').map((stone) => ({
-    alias: text(stone, 'alias'), fingerprint: text(stone, 'fingerprint'), removed: number(stone, 'removed'),
+    alias: text(stone, 'alias'),
+    fingerprint: text(stone, 'fingerprint'),
+    removed: number(stone, 'removed'),
   }))
   if (entries.length > MAX_ENTRIES) throw damaged('entries')
   return {

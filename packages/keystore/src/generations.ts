@@ -1,6 +1,8 @@
 import { SecretBytes, wipe } from '@keyturn/primitives'
-import { type PassphraseKdf, deriveKek, passphraseBytes } from '@keyturn/vault-kdf'
-import { type Contents, readContents } from './contents.ts'
+import { deriveKek, passphraseBytes } from '@keyturn/vault-kdf'
+import type { PassphraseKdf } from '@keyturn/vault-kdf'
+import { readContents } from './contents.ts'
+import type { Contents } from './contents.ts'
 import { KeystoreError } from './errors.ts'
 import { parseKeystoreHeader } from './keystore-file.ts'
 import type { KeystoreStorage } from './storage.ts'
@@ -56,7 +58,7 @@ export async function openGenerations(storage: KeystoreStorage, passphrase: Pass
   try {
     if (current !== undefined) return { ...openGeneration(current, passphrase), recovery: undefined }
   } catch (error) {
-    if (!(error instanceof KeystoreError) || error.code !== 'KEY_DAMAGED' && error.code !== 'KEY_FORMAT') throw error
+    if (!(error instanceof KeystoreError) || (error.code !== 'KEY_DAMAGED' && error.code !== 'KEY_FORMAT')) throw error
     reason = error.message
     first = error
   }

@@ -1,11 +1,29 @@
 import {
-  type JsonObject, PrimitivesError, Reader, Writer, base64Decode, base64Encode, canonicalJson, equalBytes, hexDecode, hexEncode, hkdfSha256,
-  hmacSha256, parseStrictJson, utf8Encode, wipe,
+  PrimitivesError,
+  Reader,
+  Writer,
+  base64Decode,
+  base64Encode,
+  canonicalJson,
+  equalBytes,
+  hexDecode,
+  hexEncode,
+  hkdfSha256,
+  hmacSha256,
+  parseStrictJson,
+  utf8Encode,
+  wipe,
 } from '@keyturn/primitives'
+import type { JsonObject } from '@keyturn/primitives'
 import {
-  type KeyringDocument, type PassphraseKdf, VaultError, parseKeyringDocument, parsePassphraseKdf, passphraseCheck, writeKeyringDocument,
+  VaultError,
+  parseKeyringDocument,
+  parsePassphraseKdf,
+  passphraseCheck,
+  writeKeyringDocument,
   writePassphraseKdf,
 } from '@keyturn/vault-kdf'
+import type { KeyringDocument, PassphraseKdf } from '@keyturn/vault-kdf'
 import { KeystoreError } from './errors.ts'
 import { MAX_HEADER_BYTES, MAX_KEYSTORE_BYTES } from './limits.ts'
 
@@ -52,13 +70,15 @@ function fileMac(kek: Uint8Array, bytes: Uint8Array): Uint8Array {
 /** Writes a keystore file; `kek` is the key derived from the passphrase by `file.kdf`. */
 export function writeKeystoreFile(file: KeystoreFile, kek: Uint8Array): Uint8Array {
   const keyring = parseStrictJson(writeKeyringDocument(file.keyring), { maxBytes: MAX_HEADER_BYTES })
-  const header = utf8Encode(canonicalJson({
-    format: FORMAT,
-    generation: file.generation,
-    kdf: writePassphraseKdf(file.kdf),
-    check: base64Encode(passphraseCheck(kek)),
-    keyring,
-  }))
+  const header = utf8Encode(
+    canonicalJson({
+      format: FORMAT,
+      generation: file.generation,
+      kdf: writePassphraseKdf(file.kdf),
+      check: base64Encode(passphraseCheck(kek)),
+      keyring,
+    }),
+  )
   const writer = new Writer().bytes(MAGIC).u8(VERSION).u32be(header.length).bytes(header).u32be(file.records.size)
   for (const [id, envelope] of [...file.records].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     writer.bytes(hexDecode(id)).u32be(envelope.length).bytes(envelope)
@@ -72,13 +92,16 @@ function damaged(message: string, cause?: unknown): KeystoreError {
 }
 
 function fileReader(bytes: Uint8Array): Reader {
-  if (bytes.length > MAX_KEYSTORE_BYTES) throw damaged(`${bytes.length} bytes are over the limit of ${MAX_KEYSTORE_BYTES}`)
+  if (bytes.length > MAX_KEYSTORE_BYTES)
+    throw damaged(`${bytes.length} bytes are over the limit of ${MAX_KEYSTORE_BYTES}`)
   if (bytes.length === 0) throw damaged('the file is empty')
   const reader = new Reader(bytes, ({ message }) => damaged(message))
   const magic = reader.bytes(MAGIC.length, 'magic')
-  if (!equalBytes(magic, MAGIC)) throw new KeystoreError('KEY_FORMAT', 'The file is no keystore: its first bytes are others')
+  if (!equalBytes(magic, MAGIC))
+    throw new KeystoreError('KEY_FORMAT', 'The file is no keystore: its first bytes are others')
   const version = reader.u8('version')
-  if (version !== VERSION) throw new KeystoreError('KEY_FORMAT', `The keystore has format version ${version}, this program reads ${VERSION}`)
+  if (version !== VERSION)
+    throw new KeystoreError('KEY_FORMAT', `The keystore has format version ${version}, this program reads ${VERSION}`)
   return reader
 }
 
@@ -96,9 +119,16 @@ function header(reader: Reader): KeystoreHeader {
   const length = reader.u32be('header length', { max: MAX_HEADER_BYTES })
   try {
     const json = parseStrictJson(reader.bytes(length, 'header'), { maxBytes: MAX_HEADER_BYTES })
-    if (typeof json !== 'object' || json === null || Array.isArray(json) || json['format'] !== FORMAT) throw damaged('the header has no format')
+    if (typeof json !== 'object' || json === null || Array.isArray(json) || json['format'] !== FORMAT)
+      throw damaged('the header has no format')
     const { generation, kdf, check, keyring } = json
-    if (typeof generation !== 'number' || typeof check !== 'string' || typeof keyring !== 'object' || keyring === null || Array.isArray(keyring)) {
+    if (
+      typeof generation !== 'number' ||
+      typeof check !== 'string' ||
+      typeof keyring !== 'object' ||
+      keyring === null ||
+      Array.isArray(keyring)
+    ) {
       throw damaged('the header lacks a member')
     }
     return { generation, kdf: parsePassphraseKdf(kdf), check: base64Decode(check), keyring }

@@ -1,10 +1,23 @@
-import { type Clock, type RandomSource, type SecretBytes, equalBytes, systemClock, systemRandom, wipe } from '@keyturn/primitives'
-import { type KeyState, newPassphraseKdf } from '@keyturn/vault-kdf'
-import { type Contents, newContents, nextContents, openRecord, readContents, rewrapContents, turnMaster, writeContents } from './contents.ts'
-import { type EntryChange, KeystoreDraft } from './draft.ts'
+import { equalBytes, systemClock, systemRandom, wipe } from '@keyturn/primitives'
+import type { Clock, RandomSource, SecretBytes } from '@keyturn/primitives'
+import { newPassphraseKdf } from '@keyturn/vault-kdf'
+import type { KeyState } from '@keyturn/vault-kdf'
+import {
+  newContents,
+  nextContents,
+  openRecord,
+  readContents,
+  rewrapContents,
+  turnMaster,
+  writeContents,
+} from './contents.ts'
+import type { Contents } from './contents.ts'
+import { KeystoreDraft } from './draft.ts'
+import type { EntryChange } from './draft.ts'
 import type { IndexedEntry, NewSecret, SecretEntry } from './entry.ts'
 import { KeystoreError } from './errors.ts'
-import { type KeystoreRecovery, type OpenedKeystore, type Passphrase, kekOf, openGenerations } from './generations.ts'
+import { kekOf, openGenerations } from './generations.ts'
+import type { KeystoreRecovery, OpenedKeystore, Passphrase } from './generations.ts'
 import type { KeystoreStorage } from './storage.ts'
 
 /** Options of creating and opening a keystore. */
@@ -56,7 +69,11 @@ export class Keystore {
    *
    * @throws KeystoreError `KEY_EXISTS`, `KEY_IO`, `KEY_LOCKED`.
    */
-  static async create(storage: KeystoreStorage, passphrase: Passphrase, options: KeystoreOptions = {}): Promise<Keystore> {
+  static async create(
+    storage: KeystoreStorage,
+    passphrase: Passphrase,
+    options: KeystoreOptions = {},
+  ): Promise<Keystore> {
     const { random = systemRandom, clock = systemClock, scryptLogN } = options
     const unlock = await storage.lock()
     try {
@@ -81,7 +98,11 @@ export class Keystore {
    *
    * @throws KeystoreError `KEY_NOT_FOUND`, `KEY_PASSPHRASE`, `KEY_DAMAGED`, `KEY_FORMAT`, `KEY_PERMISSION`, `KEY_IO`.
    */
-  static async open(storage: KeystoreStorage, passphrase: Passphrase, options: KeystoreOptions = {}): Promise<Keystore> {
+  static async open(
+    storage: KeystoreStorage,
+    passphrase: Passphrase,
+    options: KeystoreOptions = {},
+  ): Promise<Keystore> {
     return new Keystore(storage, options, await openGenerations(storage, passphrase))
   }
 
@@ -137,7 +158,10 @@ export class Keystore {
       const draft = new KeystoreDraft(this.#contents.index, this.#clock, this.#random)
       try {
         const result = edit(draft)
-        await this.#write(nextContents(this.#contents, draft.index(), draft.secrets(), this.#kek, this.#random), this.#kek)
+        await this.#write(
+          nextContents(this.#contents, draft.index(), draft.secrets(), this.#kek, this.#random),
+          this.#kek,
+        )
         return result
       } finally {
         draft.dispose()
@@ -169,7 +193,10 @@ export class Keystore {
   /** The versions of the keystore's own master, oldest first; destroyed ones included. */
   masters(): readonly MasterVersion[] {
     return this.#contents.keyring.entries.map(({ version, state, fingerprint, history }) => ({
-      version, state, fingerprint, activated: history.find((step) => step.state === 'active')?.at,
+      version,
+      state,
+      fingerprint,
+      activated: history.find((step) => step.state === 'active')?.at,
     }))
   }
 
@@ -179,7 +206,11 @@ export class Keystore {
    */
   async rotateMaster(): Promise<MasterVersion> {
     await this.#locked(async () => {
-      await this.#write(turnMaster(this.#contents, this.#kek, this.#clock(), this.#random), this.#kek, 'both generations')
+      await this.#write(
+        turnMaster(this.#contents, this.#kek, this.#clock(), this.#random),
+        this.#kek,
+        'both generations',
+      )
     })
     const master = this.masters().find(({ state }) => state === 'active')
     if (master === undefined) throw new KeystoreError('KEY_DAMAGED', 'The keystore has no active key version')
@@ -237,13 +268,19 @@ export class Keystore {
       this.#lastGood = current
     } catch (cause) {
       if (cause instanceof KeystoreError && cause.code === 'KEY_PASSPHRASE') {
-        throw new KeystoreError('KEY_CHANGED', 'The passphrase of the keystore was changed by another process', { cause })
+        throw new KeystoreError('KEY_CHANGED', 'The passphrase of the keystore was changed by another process', {
+          cause,
+        })
       }
       throw cause
     }
   }
 
-  async #write(contents: Contents, kek: SecretBytes, keep: 'the last one' | 'both generations' = 'the last one'): Promise<void> {
+  async #write(
+    contents: Contents,
+    kek: SecretBytes,
+    keep: 'the last one' | 'both generations' = 'the last one',
+  ): Promise<void> {
     const bytes = writeContents(contents, kek)
     await this.#storage.write(bytes, this.#lastGood)
     this.#contents = contents

@@ -20,7 +20,9 @@ export interface KeystoreStorage {
 }
 
 /** A keystore in memory; for tests and browsers. */
-export function memoryStorage(initial: Partial<StoredGenerations> = {}): KeystoreStorage & { generations: StoredGenerations } {
+export function memoryStorage(
+  initial: Partial<StoredGenerations> = {},
+): KeystoreStorage & { generations: StoredGenerations } {
   let queue = Promise.resolve()
   return {
     description: 'memory',

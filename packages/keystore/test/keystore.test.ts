@@ -2,14 +2,16 @@ import { mkdtemp, readFile, readdir, rm, stat, writeFile, chmod } from 'node:fs/
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { faultFileSystem } from '@keyturn/primitives/node'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Keystore, memoryStorage, nextAlias, parseNextAlias } from '../src/index.ts'
 import { createKeystore, fileStorage, keychainPassphrase, openKeystore, readPassphraseFile } from '../src/node/index.ts'
 
 const fast = { scryptLogN: 4 }
 const secret = (byte: number, length = 32): Uint8Array => new Uint8Array(length).fill(byte)
 const ed25519 = (byte: number): { kind: string; secret: Uint8Array; publicKey: Uint8Array } => ({
-  kind: 'ed25519-seed', secret: secret(byte), publicKey: secret(byte + 100),
+  kind: 'ed25519-seed',
+  secret: secret(byte),
+  publicKey: secret(byte + 100),
 })
 let folder = ''
 let path = ''
@@ -23,7 +25,10 @@ afterEach(async () => {
 })
 
 async function code(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(() => 'no error', (error: unknown) => (error as { code?: string }).code)
+  return promise.then(
+    () => 'no error',
+    (error: unknown) => (error as { code?: string }).code,
+  )
 }
 
 async function secretOf(keystore: Keystore, alias: string): Promise<number[]> {
@@ -31,7 +36,7 @@ async function secretOf(keystore: Keystore, alias: string): Promise<number[]> {
 }
 
 describe('Keystore', () => {
-  test('Keystore gives back what was put, after opening the file again', async () => {
+  it('Keystore gives back what was put, after opening the file again', async () => {
     let time = 1_700_000_000_000
     const created = await createKeystore(path, 'pass phrase', { ...fast, clock: () => time })
     await created.put('release', { ...ed25519(1), policy: { rotate_after_days: 90 }, note: 'CI' })
@@ -40,7 +45,9 @@ describe('Keystore', () => {
     await created.put('release', ed25519(3), { replace: true })
     created.close()
     const keystore = await openKeystore(path, new TextEncoder().encode('pass phrase'))
-    expect(keystore.list().map(({ alias, kind, created, rotated, once }) => ({ alias, kind, created, rotated, once }))).toEqual([
+    expect(
+      keystore.list().map(({ alias, kind, created, rotated, once }) => ({ alias, kind, created, rotated, once })),
+    ).toEqual([
       { alias: 'content/1', kind: 'content-key', created: 1_700_000_000_000, rotated: undefined, once: true },
       { alias: 'release', kind: 'ed25519-seed', created: 1_700_000_000_000, rotated: 1_700_000_001_000, once: false },
     ])
@@ -50,7 +57,7 @@ describe('Keystore', () => {
     expect((await stat(`${path}.previous`)).mode & 0o777).toBe(0o600)
   })
 
-  test('fileStorage() with keepPrevious false leaves the one file, also where an earlier generation lay', async () => {
+  it('fileStorage() with keepPrevious false leaves the one file, also where an earlier generation lay', async () => {
     const created = await createKeystore(path, 'p', { ...fast, keepPrevious: false })
     await created.put('a', ed25519(1))
     expect(await readdir(folder)).toEqual(['keystore'])
@@ -61,20 +68,22 @@ describe('Keystore', () => {
     expect((await openKeystore(path, 'p')).list().map(({ alias }) => alias)).toEqual(['a', 'b'])
   })
 
-  test('Keystore.withSecret() wipes the bytes it lent, also when the caller throws', async () => {
+  it('Keystore.withSecret() wipes the bytes it lent, also when the caller throws', async () => {
     const keystore = await createKeystore(path, 'p', fast)
     await keystore.put('a', ed25519(1))
     let lent = new Uint8Array(0)
-    await expect(keystore.withSecret('a', async (bytes) => {
-      lent = bytes as Uint8Array<ArrayBuffer>
-      throw new Error('mine')
-    })).rejects.toThrow('mine')
+    await expect(
+      keystore.withSecret('a', async (bytes) => {
+        lent = bytes as Uint8Array<ArrayBuffer>
+        throw new Error('mine')
+      }),
+    ).rejects.toThrow('mine')
     expect(lent).toEqual(new Uint8Array(32))
     keystore.close()
     await expect(keystore.withSecret('a', () => 0)).rejects.toThrow(TypeError)
   })
 
-  test('Keystore refuses what it must, each with its code', async () => {
+  it('Keystore refuses what it must, each with its code', async () => {
     const keystore = await createKeystore(path, 'p', fast)
     await keystore.put('a', ed25519(1))
     expect(await code(createKeystore(path, 'p', fast))).toBe('KEY_EXISTS')
@@ -90,11 +99,13 @@ describe('Keystore', () => {
     expect(await code(openKeystore(path, 'p'))).toBe('KEY_PERMISSION')
   })
 
-  test('an alias marked once never names another secret, even after removal (row 15)', async () => {
+  it('an alias marked once never names another secret, even after removal (row 15)', async () => {
     const keystore = await createKeystore(path, 'p', fast)
     const key = { kind: 'content-key', once: true }
     await keystore.put('content/1', { ...key, secret: secret(1) })
-    expect(await code(keystore.put('content/1', { ...key, secret: secret(2) }, { replace: true }))).toBe('KEY_ID_REUSED')
+    expect(await code(keystore.put('content/1', { ...key, secret: secret(2) }, { replace: true }))).toBe(
+      'KEY_ID_REUSED',
+    )
     await keystore.remove('content/1')
     expect(await code(keystore.put('content/1', { ...key, secret: secret(2) }))).toBe('KEY_ID_REUSED')
     await keystore.put('other', { kind: 'token', secret: secret(9) })
@@ -102,7 +113,7 @@ describe('Keystore', () => {
     await keystore.put('content/1', { ...key, secret: secret(1) })
   })
 
-  test('Keystore.change() is all or nothing: a rotation of an identity is one write', async () => {
+  it('Keystore.change() is all or nothing: a rotation of an identity is one write', async () => {
     const keystore = await createKeystore(path, 'p', fast)
     await keystore.put('release', ed25519(1))
     await keystore.put(nextAlias('release', 1), ed25519(2))
@@ -114,29 +125,33 @@ describe('Keystore', () => {
     expect(keystore.generation).toBe(generation + 1)
     expect(keystore.list().map(({ alias }) => alias)).toEqual(['release', 'release--next-2'])
     expect(await secretOf(keystore, 'release')).toEqual([...secret(2)])
-    await expect(keystore.change((draft) => {
-      draft.remove('release')
-      throw new Error('changed my mind')
-    })).rejects.toThrow('changed my mind')
+    await expect(
+      keystore.change((draft) => {
+        draft.remove('release')
+        throw new Error('changed my mind')
+      }),
+    ).rejects.toThrow('changed my mind')
     expect(await secretOf(await openKeystore(path, 'p'), 'release')).toEqual([...secret(2)])
   })
 
-  test('nextAlias() and parseNextAlias() are inverse', () => {
+  it('nextAlias() and parseNextAlias() are inverse', () => {
     expect(parseNextAlias(nextAlias('a--b', 12))).toEqual({ alias: 'a--b', sequence: 12 })
     expect(parseNextAlias('release')).toBeUndefined()
     expect(parseNextAlias('release--next-01')).toBeUndefined()
   })
 
-  test('two open keystores see each other\'s changes and lose none', async () => {
+  it("two open keystores see each other's changes and lose none", async () => {
     const one = await createKeystore(path, 'p', fast)
     const two = await openKeystore(path, 'p')
-    await Promise.all([...Array(10).keys()].flatMap((n) => [one.put(`one-${n}`, ed25519(1)), two.put(`two-${n}`, ed25519(2))]))
+    await Promise.all(
+      [...Array(10).keys()].flatMap((n) => [one.put(`one-${n}`, ed25519(1)), two.put(`two-${n}`, ed25519(2))]),
+    )
     expect((await openKeystore(path, 'p')).list()).toHaveLength(20)
   })
 })
 
 describe('the master of a keystore', () => {
-  test('Keystore.rotateMaster() seals everything anew; the old master is in neither generation', async () => {
+  it('Keystore.rotateMaster() seals everything anew; the old master is in neither generation', async () => {
     const keystore = await createKeystore(path, 'p', fast)
     await keystore.put('a', ed25519(1))
     const [before] = keystore.masters()
@@ -146,17 +161,25 @@ describe('the master of a keystore', () => {
     expect(await readFile(path)).toEqual(await readFile(`${path}.previous`))
     for (let turn = 0; turn < 3; turn++) await keystore.rotateMaster()
     const again = await openKeystore(path, 'p')
-    expect(again.masters().map(({ state }) => state)).toEqual(['destroyed', 'destroyed', 'destroyed', 'destroyed', 'active'])
+    expect(again.masters().map(({ state }) => state)).toEqual([
+      'destroyed',
+      'destroyed',
+      'destroyed',
+      'destroyed',
+      'active',
+    ])
     expect(await secretOf(again, 'a')).toEqual([...secret(1)])
   })
 
-  test('Keystore.changePassphrase() shuts the old passphrase out of both generations', async () => {
+  it('Keystore.changePassphrase() shuts the old passphrase out of both generations', async () => {
     const keystore = await createKeystore(path, 'old', fast)
     const other = await openKeystore(path, 'old')
     await keystore.put('a', ed25519(1))
     await keystore.changePassphrase('new')
     expect(await code(openKeystore(path, 'old'))).toBe('KEY_PASSPHRASE')
-    expect(await code(Keystore.open(memoryStorage({ current: await readFile(`${path}.previous`) }), 'old'))).toBe('KEY_PASSPHRASE')
+    expect(await code(Keystore.open(memoryStorage({ current: await readFile(`${path}.previous`) }), 'old'))).toBe(
+      'KEY_PASSPHRASE',
+    )
     expect(await secretOf(await openKeystore(path, 'new'), 'a')).toEqual([...secret(1)])
     expect(await code(other.put('b', ed25519(2)))).toBe('KEY_CHANGED')
   })
@@ -170,7 +193,7 @@ describe('a damaged keystore', () => {
     return new Uint8Array(await readFile(path))
   }
 
-  test('every cut and every flipped byte opens the generation before, and says so', async () => {
+  it('every cut and every flipped byte opens the generation before, and says so', async () => {
     const bytes = await twoGenerations()
     const previous = new Uint8Array(await readFile(`${path}.previous`))
     const outcomes = new Map<string, number>()
@@ -188,7 +211,7 @@ describe('a damaged keystore', () => {
     expect(outcomes.get('KEY_PASSPHRASE')).toBeLessThan(60)
   })
 
-  test('a lost file is recovered from the generation before and put right by the next change', async () => {
+  it('a lost file is recovered from the generation before and put right by the next change', async () => {
     await twoGenerations()
     await rm(path)
     const keystore = await openKeystore(path, 'p')
@@ -199,36 +222,41 @@ describe('a damaged keystore', () => {
     expect((await openKeystore(path, 'p')).recovery).toBeUndefined()
   })
 
-  test('two damaged generations are reported', async () => {
+  it('two damaged generations are reported', async () => {
     const bytes = await twoGenerations()
     const cut = bytes.slice(0, -5)
     expect(await code(Keystore.open(memoryStorage({ current: cut, previous: cut }), 'p'))).toBe('KEY_DAMAGED')
-    expect(await code(Keystore.open(memoryStorage({ current: new TextEncoder().encode('not a keystore at all') }), 'p'))).toBe('KEY_FORMAT')
+    expect(
+      await code(Keystore.open(memoryStorage({ current: new TextEncoder().encode('not a keystore at all') }), 'p')),
+    ).toBe('KEY_FORMAT')
   })
 
-  test.each(['fail', 'crash'] as const)('at each disk call of a change a %s leaves the old or the new keystore', async (mode) => {
-    const seen = new Set<number>()
-    for (let at = 0; ; at++) {
-      await rm(folder, { recursive: true })
-      await (await import('node:fs/promises')).mkdir(folder)
-      await twoGenerations()
-      const fs = faultFileSystem({ plan: { at, mode, code: 'ENOSPC' } })
-      const keystore = await Keystore.open(fileStorage(path, { fs }), 'p')
-      const outcome = await code(keystore.put('c', ed25519(3)))
-      expect(fs.openHandles).toBe(0)
-      const now = await openKeystore(path, 'p')
-      expect(now.recovery).toBeUndefined()
-      seen.add(now.list().length)
-      if (!fs.fired) break
-      if (outcome !== 'no error') expect(outcome).toMatch(/^KEY_IO$|^ENOSPC$/)
-      expect(now.list().length).toBeGreaterThanOrEqual(2)
-    }
-    expect([...seen].toSorted()).toEqual([2, 3])
-    expect((await readdir(folder)).filter((name) => name.endsWith('.tmp'))).toEqual([])
-  })
+  it.each(['fail', 'crash'] as const)(
+    'at each disk call of a change a %s leaves the old or the new keystore',
+    async (mode) => {
+      const seen = new Set<number>()
+      for (let at = 0; ; at++) {
+        await rm(folder, { recursive: true })
+        await (await import('node:fs/promises')).mkdir(folder)
+        await twoGenerations()
+        const fs = faultFileSystem({ plan: { at, mode, code: 'ENOSPC' } })
+        const keystore = await Keystore.open(fileStorage(path, { fs }), 'p')
+        const outcome = await code(keystore.put('c', ed25519(3)))
+        expect(fs.openHandles).toBe(0)
+        const now = await openKeystore(path, 'p')
+        expect(now.recovery).toBeUndefined()
+        seen.add(now.list().length)
+        if (!fs.fired) break
+        if (outcome !== 'no error') expect(outcome).toMatch(/^KEY_IO$|^ENOSPC$/)
+        expect(now.list().length).toBeGreaterThanOrEqual(2)
+      }
+      expect([...seen].toSorted()).toEqual([2, 3])
+      expect((await readdir(folder)).filter((name) => name.endsWith('.tmp'))).toEqual([])
+    },
+  )
 })
 
-test('readPassphraseFile() takes the first line without its end', async () => {
+it('readPassphraseFile() takes the first line without its end', async () => {
   const file = join(folder, 'passphrase')
   await writeFile(file, 'correct horse\r\nsecond line\n')
   expect(new TextDecoder().decode(readPassphraseFile(file))).toBe('correct horse')
@@ -236,7 +264,7 @@ test('readPassphraseFile() takes the first line without its end', async () => {
   expect(() => readPassphraseFile(file)).toThrow(expect.objectContaining({ code: 'KEY_IO' }))
 })
 
-test('keychainPassphrase() makes a passphrase once and finds it again', async () => {
+it('keychainPassphrase() makes a passphrase once and finds it again', async () => {
   const values = new Map<string, string>()
   const keychain = {
     get: async (service: string, account: string) => values.get(`${service}/${account}`),
@@ -245,5 +273,7 @@ test('keychainPassphrase() makes a passphrase once and finds it again', async ()
   const passphrase = await keychainPassphrase(path, { keychain })
   await (await createKeystore(path, passphrase, fast)).put('a', ed25519(1))
   expect((await openKeystore(path, await keychainPassphrase(path, { keychain }))).list()).toHaveLength(1)
-  expect(await code(keychainPassphrase('x', { keychain: { get: async () => undefined, set: async () => undefined } }))).toBe('KEY_KEYCHAIN')
+  expect(
+    await code(keychainPassphrase('x', { keychain: { get: async () => undefined, set: async () => undefined } })),
+  ).toBe('KEY_KEYCHAIN')
 })

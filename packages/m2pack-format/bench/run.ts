@@ -104,10 +104,7 @@ async function openLargeTable(): Promise<void> {
     const { user, system } = process.cpuUsage(before)
     times.push({ wall: performance.now() - start, cpu: (user + system) / 1000 })
   }
-  const [wall, cpu] = [
-    median(times.map((one) => one.wall)).toFixed(0),
-    median(times.map((one) => one.cpu)).toFixed(0),
-  ]
+  const [wall, cpu] = [median(times.map((one) => one.wall)).toFixed(0), median(times.map((one) => one.cpu)).toFixed(0)]
   console.log(`open of 100,000 entries: median ${wall} ms, ${cpu} ms of processor time (wanted: 150)`)
 }
 

@@ -5,7 +5,10 @@ import { buildArchive, MemorySink, memorySource, openArchive, rewrapArchive } fr
 
 const signingSeed = new Uint8Array(randomBytes(32))
 const publicKey = ed25519PublicKey(signingSeed)
-const verifiers = new Map([[1, publicKey], [2, publicKey]])
+const verifiers = new Map([
+  [1, publicKey],
+  [2, publicKey],
+])
 const first = { keyId: 1, key: new Uint8Array(randomBytes(32)) }
 const second = { keyId: 2, key: new Uint8Array(randomBytes(32)) }
 
@@ -32,6 +35,8 @@ archive.dispose()
 
 const reopened = await openArchive(memorySource(after), { verifiers, contentKey: second })
 const { ok } = await reopened.verify()
-const refused = await openArchive(memorySource(after), { verifiers, contentKey: { ...first, keyId: 2 } }).catch((error: { code: string }) => error.code)
+const refused = await openArchive(memorySource(after), { verifiers, contentKey: { ...first, keyId: 2 } }).catch(
+  (error: { code: string }) => error.code,
+)
 if (!ok || refused !== 'M2P_KEY_COMMITMENT' || different > changedBytesAtMost) throw new Error('The turn did not hold')
 console.log(`the old key: ${refused}`)

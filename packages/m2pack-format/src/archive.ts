@@ -1,17 +1,26 @@
 import { createSha256, printable, wipe } from '@keyturn/primitives'
 import { zstd } from '#zstd'
-import { type ArchiveEntry, type EntryTable, segmentAt, segmentBytes } from './entries.ts'
+import { segmentAt, segmentBytes } from './entries.ts'
+import type { ArchiveEntry, EntryTable } from './entries.ts'
 import { M2pError } from './errors.ts'
-import { type ArchiveHeader, parseHeader } from './header.ts'
-import { checkCommitment, checkContentKey, type ContentKey, SlotKey, unwrapSlots } from './keys.ts'
-import { checkLayout, type Gap } from './layout.ts'
-import { type ArchiveLimits, defaultLimits, HEADER_BYTES } from './limits.ts'
-import { type Manifest, parseManifest } from './manifest.ts'
+import { parseHeader } from './header.ts'
+import type { ArchiveHeader } from './header.ts'
+import { checkCommitment, checkContentKey, SlotKey, unwrapSlots } from './keys.ts'
+import type { ContentKey } from './keys.ts'
+import { checkLayout } from './layout.ts'
+import type { Gap } from './layout.ts'
+import { defaultLimits, HEADER_BYTES } from './limits.ts'
+import type { ArchiveLimits } from './limits.ts'
+import { parseManifest } from './manifest.ts'
+import type { Manifest } from './manifest.ts'
 import { foldPath } from './paths.ts'
 import { checkHash, FileCipher } from './segment.ts'
-import { type ByteSource, readExactly } from './source.ts'
-import { checkManifest, type TrustOptions } from './verifiers.ts'
-import { type VerifyOptions, type VerifyReport, verifyEntries } from './verify.ts'
+import { readExactly } from './source.ts'
+import type { ByteSource } from './source.ts'
+import { checkManifest } from './verifiers.ts'
+import type { TrustOptions } from './verifiers.ts'
+import { verifyEntries } from './verify.ts'
+import type { VerifyOptions, VerifyReport } from './verify.ts'
 
 /** Options of {@link openArchive}. */
 export interface OpenOptions extends TrustOptions {
@@ -195,8 +204,7 @@ export class Archive {
 
   /** The slot secret of a file, lent. @internal */
   slotSecret(entry: ArchiveEntry): Uint8Array {
-    if (this.#slots === undefined)
-      throw new TypeError('The archive was opened without a content key, or disposed of')
+    if (this.#slots === undefined) throw new TypeError('The archive was opened without a content key, or disposed of')
     if (this.#manifestOnly) throw new TypeError('Only header and manifest are there, no payloads')
     return this.#slots.get(entry.slot) as Uint8Array
   }

@@ -3,7 +3,8 @@ import type { Archive } from './archive.ts'
 import { checkCollisions } from './collisions.ts'
 import type { ArchiveEntry } from './entries.ts'
 import { M2pError } from './errors.ts'
-import { checkContentKey, checkSlots, type ContentKey, deriveFirstSlot, type SlotSecrets } from './keys.ts'
+import { checkContentKey, checkSlots, deriveFirstSlot } from './keys.ts'
+import type { ContentKey, SlotSecrets } from './keys.ts'
 import { DEFAULT_LEVEL, DEFAULT_SEGMENT_BYTES, MAX_ALIGN, MAX_PATH_BYTES } from './limits.ts'
 import { isSegmentSize } from './manifest.ts'
 import { checkPath, YMIR_PREFIX, ymirPath } from './paths.ts'
@@ -54,8 +55,7 @@ export function resolveFormat(options: BuildFormatOptions): ResolvedFormat {
     ymirPrefix = false,
     full = false,
   } = options
-  if (!Number.isInteger(level) || level < 1 || level > 22)
-    throw new RangeError('level must be an integer from 1 to 22')
+  if (!Number.isInteger(level) || level < 1 || level > 22) throw new RangeError('level must be an integer from 1 to 22')
   if (!isSegmentSize(segmentSize)) throw new RangeError('segmentSize must be a power of two from 64 KiB to 16 MiB')
   if (!Number.isInteger(align) || align < 1 || align > MAX_ALIGN || (align & (align - 1)) !== 0) {
     throw new RangeError('align must be a power of two up to 1 MiB')
@@ -112,7 +112,9 @@ export function planFiles(
   planned.sort((left, right) => compareBytes(left.pathBytes, right.pathBytes))
   for (const [index, { path }] of planned.entries()) {
     if (path !== planned[index + 1]?.path) continue
-    throw new M2pError('M2P_PATH_COLLISION', `Cannot use path "${printable(path)}": it is given twice`, { details: { path: printable(path) } })
+    throw new M2pError('M2P_PATH_COLLISION', `Cannot use path "${printable(path)}": it is given twice`, {
+      details: { path: printable(path) },
+    })
   }
   checkCollisions(planned)
   return planned

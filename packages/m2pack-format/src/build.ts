@@ -1,27 +1,17 @@
 import { createSha256, equalBytes, printable, sha256 } from '@keyturn/primitives'
 import { zstd } from '#zstd'
 import type { Archive } from './archive.ts'
-import {
-  type BuildFile,
-  type BuildFormatOptions,
-  type BuildKeys,
-  placeFile,
-  planFiles,
-  type PlannedFile,
-  releaseSlots,
-  type ResolvedFormat,
-  resolveFormat,
-  resolveSlots,
-  type WriterSlots,
+import { placeFile, planFiles, releaseSlots, resolveFormat, resolveSlots } from './build-plan.ts'
+import type {
+  BuildFile,
+  BuildFormatOptions,
+  BuildKeys,
+  PlannedFile,
+  ResolvedFormat,
+  WriterSlots,
 } from './build-plan.ts'
-import {
-  type ArchiveEntry,
-  type EntryRecord,
-  SEGMENT_RECORD_BYTES,
-  segmentAt,
-  segmentBytes,
-  segmentCountOf,
-} from './entries.ts'
+import { SEGMENT_RECORD_BYTES, segmentAt, segmentBytes, segmentCountOf } from './entries.ts'
+import type { ArchiveEntry, EntryRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { finishArchive } from './finish.ts'
 import { SlotKey } from './keys.ts'
@@ -133,13 +123,7 @@ class ArchiveBuilder {
       bytes += file.source.size
       this.#options.onProgress?.({ files: index + 1, totalFiles: files.length, bytes, totalBytes })
     }
-    const finished = finishArchive(
-      this.#records,
-      this.#offset,
-      this.#options,
-      this.#format.segmentSize,
-      this.#slots,
-    )
+    const finished = finishArchive(this.#records, this.#offset, this.#options, this.#format.segmentSize, this.#slots)
     await this.#sink.write(finished.manifest, this.#offset)
     await this.#sink.write(finished.header, 0)
     return {
@@ -186,8 +170,7 @@ class ArchiveBuilder {
 
   #slotKey(slot: number): SlotKey {
     let key = this.#slotKeys.get(slot)
-    if (key === undefined)
-      this.#slotKeys.set(slot, (key = new SlotKey(this.#slots.secrets.get(slot) as Uint8Array)))
+    if (key === undefined) this.#slotKeys.set(slot, (key = new SlotKey(this.#slots.secrets.get(slot) as Uint8Array)))
     return key
   }
 
@@ -204,10 +187,7 @@ class ArchiveBuilder {
   }
 
   /** Takes over the stored bytes of an unchanged file, after opening every one of its segments. */
-  async #carry(
-    { file, first, cipher }: SealTarget,
-    old: ArchiveEntry | undefined,
-  ): Promise<StoredForm | undefined> {
+  async #carry({ file, first, cipher }: SealTarget, old: ArchiveEntry | undefined): Promise<StoredForm | undefined> {
     const { previous } = this.#options
     if (old === undefined || previous === undefined || previous.manifestOnly) return undefined
     if (previous.segmentSize !== this.#format.segmentSize) return undefined
@@ -235,8 +215,7 @@ class ArchiveBuilder {
     for (let index = 0; index < count; index++) {
       const plain = index === 0 ? first : await this.#readSegment(file, index)
       hash?.update(plain)
-      const compressed =
-        index === 0 ? compressedFirst : compressedFirst && compressSegment(plain, this.#format.level)
+      const compressed = index === 0 ? compressedFirst : compressedFirst && compressSegment(plain, this.#format.level)
       const { nonce, stored } = cipher.seal(index, compressed ?? plain)
       segments.set(segmentRecord(stored.length, nonce), index * SEGMENT_RECORD_BYTES)
       await this.#write(stored)

@@ -1,6 +1,7 @@
 import { hexEncode } from '@keyturn/primitives'
 import { MAX_U32 } from './limits.ts'
-import { checkPublicKey, type Verifiers } from './verifiers.ts'
+import { checkPublicKey } from './verifiers.ts'
+import type { Verifiers } from './verifiers.ts'
 
 /** Options of {@link exportClientConfig}. */
 export interface ClientConfigOptions {

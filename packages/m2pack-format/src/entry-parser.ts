@@ -1,5 +1,13 @@
 import { checkCollisions } from './collisions.ts'
-import { ENTRY_FIXED_BYTES, EntryTable, maxStoredSize, ParsedEntry, SEGMENT_RECORD_BYTES, segmentBytes, segmentCountOf } from './entries.ts'
+import {
+  ENTRY_FIXED_BYTES,
+  EntryTable,
+  maxStoredSize,
+  ParsedEntry,
+  SEGMENT_RECORD_BYTES,
+  segmentBytes,
+  segmentCountOf,
+} from './entries.ts'
 import { M2pError } from './errors.ts'
 import { TAG_BYTES } from './limits.ts'
 import { PathDecoder } from './path-decoder.ts'
@@ -63,10 +71,7 @@ class EntryParser {
       throw new M2pError('M2P_TOC', `Cannot read entry ${index}: the archive carries no slot ${slot}`)
     const kind = this.#view.getUint32(at + 20, true)
     if (kind > 1)
-      throw new M2pError(
-        'M2P_HEADER',
-        `Cannot read entry ${index}: unknown compression or non-zero reserved bytes`,
-      )
+      throw new M2pError('M2P_HEADER', `Cannot read entry ${index}: unknown compression or non-zero reserved bytes`)
     const segmentCount = segmentCountOf(size, this.#context.segmentSize)
     this.#require(ENTRY_FIXED_BYTES + pathLength + segmentCount * SEGMENT_RECORD_BYTES, index)
     const storedSize = this.#stored(at + 56, size, segmentCount, kind === 1, index)

@@ -1,4 +1,5 @@
-import { type ErrorCatalogue, type ErrorContext, KeyturnError } from '@keyturn/primitives'
+import { KeyturnError } from '@keyturn/primitives'
+import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
 
 /** The codes of this package. */
 export const m2pErrors = {

@@ -1,6 +1,7 @@
 import { blake2b256, ed25519Sign } from '@keyturn/primitives'
 import type { BuildKeys, WriterSlots } from './build-plan.ts'
-import { type EntryRecord, SEGMENT_RECORD_BYTES, segmentAt } from './entries.ts'
+import { SEGMENT_RECORD_BYTES, segmentAt } from './entries.ts'
+import type { EntryRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { writeHeader } from './header.ts'
 import { keyCommitment, wrapSlot } from './keys.ts'
@@ -26,10 +27,7 @@ export function finishArchive(
   const { contentKey, signingSeed } = keys
   const used = [...new Set(records.map((record) => record.slot))].sort((left, right) => left - right)
   if (used.length > MAX_SLOTS)
-    throw new M2pError(
-      'M2P_LIMIT',
-      `The archive would carry ${used.length} slots, at most ${MAX_SLOTS} are allowed`,
-    )
+    throw new M2pError('M2P_LIMIT', `The archive would carry ${used.length} slots, at most ${MAX_SLOTS} are allowed`)
   const manifest = writeManifest(
     {
       keyId: contentKey.keyId,

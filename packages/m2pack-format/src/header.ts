@@ -1,6 +1,9 @@
-import { Reader, type ReadErrorFactory, type ReadProblem, Writer, utf8Encode } from '@keyturn/primitives'
-import { M2pError, type M2pErrorCode } from './errors.ts'
-import { type ArchiveLimits, HEADER_BYTES, PREAMBLE_BYTES } from './limits.ts'
+import { Reader, Writer, utf8Encode } from '@keyturn/primitives'
+import type { ReadErrorFactory, ReadProblem } from '@keyturn/primitives'
+import { M2pError } from './errors.ts'
+import type { M2pErrorCode } from './errors.ts'
+import { HEADER_BYTES, PREAMBLE_BYTES } from './limits.ts'
+import type { ArchiveLimits } from './limits.ts'
 
 /** The 128 bytes an archive starts with. */
 export interface ArchiveHeader {
@@ -59,10 +62,7 @@ export function parseHeader(
   reader.expect(MAGIC, 'magic')
   const version = reader.u32le('version')
   if (version !== FORMAT_VERSION) {
-    throw new M2pError(
-      'M2P_VERSION',
-      `Cannot read archive: it has format version ${version}, wanted ${FORMAT_VERSION}`,
-    )
+    throw new M2pError('M2P_VERSION', `Cannot read archive: it has format version ${version}, wanted ${FORMAT_VERSION}`)
   }
   const keyId = reader.u32le('key_id', { min: 1 })
   const manifestOffset = reader.size64le('manifest_offset', { min: HEADER_BYTES })

@@ -64,11 +64,7 @@ function* ranges(head: Uint8Array, size: number): Generator<Range> {
         const manifestOffset = number(head, offsetAt, width)
         const manifestSize = number(head, sizeAt, width)
         if (manifestOffset === undefined || manifestSize === undefined) continue
-        if (
-          manifestSize === 0 ||
-          manifestSize > defaultLimits.manifestBytes ||
-          manifestOffset + manifestSize > size
-        )
+        if (manifestSize === 0 || manifestSize > defaultLimits.manifestBytes || manifestOffset + manifestSize > size)
           continue
         yield { width, offsetAt, sizeAt, manifestOffset, manifestSize }
       }

@@ -70,8 +70,7 @@ export function checkSlots(slots: SlotSecrets): void {
   for (const [number, secret] of slots) {
     if (!Number.isInteger(number) || number < 1 || number > MAX_U32)
       throw new RangeError('A slot number must be an integer from 1 to 2^32 - 1')
-    if (!(secret instanceof Uint8Array) || secret.length !== 32)
-      throw new TypeError(`Slot ${number} must be 32 bytes`)
+    if (!(secret instanceof Uint8Array) || secret.length !== 32) throw new TypeError(`Slot ${number} must be 32 bytes`)
   }
 }
 
@@ -157,14 +156,7 @@ export class SlotKey {
 
   /** The synthetic nonce of segment `index` of `count`: equal input gives an equal nonce, other input another. */
   nonce(path: Uint8Array, index: number, count: number, bytes: Uint8Array): Uint8Array {
-    const digest = this.#hmac.sign(
-      LABELS.nonce,
-      u16Bytes(path.length),
-      path,
-      u32Bytes(index),
-      u32Bytes(count),
-      bytes,
-    )
+    const digest = this.#hmac.sign(LABELS.nonce, u16Bytes(path.length), path, u32Bytes(index), u32Bytes(count), bytes)
     return digest.subarray(0, NONCE_BYTES)
   }
 

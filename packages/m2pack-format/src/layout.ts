@@ -82,11 +82,9 @@ export function checkLayout(
     })
   }
   if (end < archiveSize) {
-    throw new M2pError(
-      'M2P_TRAILING',
-      `${archiveSize - end} bytes follow the archive, which ends at byte ${end}`,
-      { details: { offset: end } },
-    )
+    throw new M2pError('M2P_TRAILING', `${archiveSize - end} bytes follow the archive, which ends at byte ${end}`, {
+      details: { offset: end },
+    })
   }
   return gaps
 }

@@ -1,17 +1,11 @@
 import { Reader, Writer, utf8Encode } from '@keyturn/primitives'
 import { M2pError } from './errors.ts'
-import { type ArchiveHeader, FORMAT_VERSION, headerError } from './header.ts'
+import { FORMAT_VERSION, headerError } from './header.ts'
+import type { ArchiveHeader } from './header.ts'
 import type { WrappedSlot } from './keys.ts'
-import {
-  type ArchiveLimits,
-  MAX_SEGMENT_BYTES,
-  MAX_SLOTS,
-  MIN_SEGMENT_BYTES,
-  NONCE_BYTES,
-  PREAMBLE_BYTES,
-  SLOT_BYTES,
-} from './limits.ts'
-import { type EntryRecord, type EntryTable } from './entries.ts'
+import { MAX_SEGMENT_BYTES, MAX_SLOTS, MIN_SEGMENT_BYTES, NONCE_BYTES, PREAMBLE_BYTES, SLOT_BYTES } from './limits.ts'
+import type { ArchiveLimits } from './limits.ts'
+import type { EntryRecord, EntryTable } from './entries.ts'
 import { parseEntries } from './entry-parser.ts'
 
 /** What the manifest says beside its entries. */
@@ -80,10 +74,7 @@ function readPreamble(reader: Reader, header: ArchiveHeader, limits: ArchiveLimi
 
 function readSlots(reader: Reader, slotCount: number): WrappedSlot[] {
   if (reader.remaining < slotCount * SLOT_BYTES) {
-    throw new M2pError(
-      'M2P_TOC',
-      `Cannot read slots: ${slotCount} are announced, the manifest has no room for them`,
-    )
+    throw new M2pError('M2P_TOC', `Cannot read slots: ${slotCount} are announced, the manifest has no room for them`)
   }
   const slots: WrappedSlot[] = []
   let highest = 0

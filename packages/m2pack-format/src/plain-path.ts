@@ -55,9 +55,7 @@ export function plainPathKind(
     if (at === partStart || last === DOT || last === SPACE) return 'other'
     if (
       at - partStart >= 3 &&
-      suspects.has(
-        startOf(bytes[partStart] as number, bytes[partStart + 1] as number, bytes[partStart + 2] as number),
-      )
+      suspects.has(startOf(bytes[partStart] as number, bytes[partStart + 1] as number, bytes[partStart + 2] as number))
     )
       return 'other'
     partStart = at + 1

@@ -2,9 +2,11 @@ import { blake2b256 } from '@keyturn/primitives'
 import type { Archive } from './archive.ts'
 import { signedHeader } from './finish.ts'
 import { HEADER_BYTES } from './limits.ts'
-import { checkContentKey, type ContentKey, keyCommitment, wrapSlot } from './keys.ts'
+import { checkContentKey, keyCommitment, wrapSlot } from './keys.ts'
+import type { ContentKey } from './keys.ts'
 import { writeManifest } from './manifest.ts'
-import { type ByteSink, readExactly } from './source.ts'
+import { readExactly } from './source.ts'
+import type { ByteSink } from './source.ts'
 
 /** Options of {@link rewrapArchive}. */
 export interface RewrapOptions {
@@ -47,11 +49,8 @@ export function rewrapParts(archive: Archive, { contentKey, signingSeed }: Rewra
   if (contentKey.keyId === archive.keyId)
     throw new RangeError(`key_id ${contentKey.keyId} is the one the archive has already`)
   const secrets = archive.slotSecrets()
-  if (secrets.size !== archive.slotNumbers.length)
-    throw new TypeError('The archive was opened without its content key')
-  const slots = archive.slotNumbers.map((number) =>
-    wrapSlot(contentKey, number, secrets.get(number) as Uint8Array),
-  )
+  if (secrets.size !== archive.slotNumbers.length) throw new TypeError('The archive was opened without its content key')
+  const slots = archive.slotNumbers.map((number) => wrapSlot(contentKey, number, secrets.get(number) as Uint8Array))
   const head = {
     keyId: contentKey.keyId,
     segmentSize: archive.segmentSize,
@@ -85,11 +84,7 @@ export function rewrapParts(archive: Archive, { contentKey, signingSeed }: Rewra
  *
  * @param archive - Opened with its verifier and its present content key.
  */
-export async function rewrapArchive(
-  archive: Archive,
-  sink: ByteSink,
-  options: RewrapOptions,
-): Promise<RewrapResult> {
+export async function rewrapArchive(archive: Archive, sink: ByteSink, options: RewrapOptions): Promise<RewrapResult> {
   const { header, manifest, manifestOffset, result } = rewrapParts(archive, options)
   await copyRange(archive, sink, HEADER_BYTES, manifestOffset, options.signal)
   await sink.write(manifest, manifestOffset)

@@ -1,14 +1,10 @@
-import {
-  equalBytes,
-  openXChaCha20Poly1305,
-  PrimitivesError,
-  sealXChaCha20Poly1305,
-  wipe,
-} from '@keyturn/primitives'
+import { equalBytes, openXChaCha20Poly1305, PrimitivesError, sealXChaCha20Poly1305, wipe } from '@keyturn/primitives'
 import { zstd } from '#zstd'
-import { type Compression, type EntryRecord, segmentAt, type SegmentRecord } from './entries.ts'
+import { segmentAt } from './entries.ts'
+import type { Compression, EntryRecord, SegmentRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
-import { segmentAad, type SlotKey } from './keys.ts'
+import { segmentAad } from './keys.ts'
+import type { SlotKey } from './keys.ts'
 import { checkZstdFrame } from './zstd-frame.ts'
 
 /** Plaintexts below this are stored as they are. */
@@ -152,8 +148,7 @@ export interface PlainForm {
 
 function expand(bytes: Uint8Array, { compression, size }: PlainForm, scratch: Scratch | undefined): Uint8Array {
   if (compression === 'none') {
-    if (bytes.length !== size)
-      throw new M2pError('M2P_SIZE', `A segment holds ${bytes.length} bytes, ${size} are due`)
+    if (bytes.length !== size) throw new M2pError('M2P_SIZE', `A segment holds ${bytes.length} bytes, ${size} are due`)
     return bytes
   }
   checkZstdFrame(bytes, size)
@@ -163,8 +158,7 @@ function expand(bytes: Uint8Array, { compression, size }: PlainForm, scratch: Sc
   } catch (cause) {
     throw new M2pError('M2P_ZSTD', 'Cannot decompress segment: the frame is malformed', { cause })
   }
-  if (plain.length !== size)
-    throw new M2pError('M2P_SIZE', `A segment gives ${plain.length} bytes, ${size} are due`)
+  if (plain.length !== size) throw new M2pError('M2P_SIZE', `A segment gives ${plain.length} bytes, ${size} are due`)
   return plain
 }
 

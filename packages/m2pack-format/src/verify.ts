@@ -1,7 +1,9 @@
-import { createSha256, type ErrorKind, printable } from '@keyturn/primitives'
+import { createSha256, printable } from '@keyturn/primitives'
+import type { ErrorKind } from '@keyturn/primitives'
 import type { Archive } from './archive.ts'
 import type { ArchiveEntry } from './entries.ts'
-import { M2pError, type M2pErrorCode } from './errors.ts'
+import { M2pError } from './errors.ts'
+import type { M2pErrorCode } from './errors.ts'
 import { checkHash } from './segment.ts'
 import { readExactly } from './source.ts'
 
@@ -62,11 +64,9 @@ async function verifyEntry(archive: Archive, entry: ArchiveEntry, signal: AbortS
 /** @throws {@link M2pError} `M2P_PADDING`. */
 export function checkPadding(zeros: Uint8Array, offset: number): void {
   if (zeros.some((byte) => byte !== 0)) {
-    throw new M2pError(
-      'M2P_PADDING',
-      `The ${zeros.length} bytes at offset ${offset} are padding and must be zero`,
-      { details: { offset } },
-    )
+    throw new M2pError('M2P_PADDING', `The ${zeros.length} bytes at offset ${offset} are padding and must be zero`, {
+      details: { offset },
+    })
   }
 }
 
@@ -84,10 +84,7 @@ export async function verifyGaps(archive: Archive): Promise<VerifyFailure[]> {
 }
 
 /** The work behind {@link Archive.verify}. */
-export async function verifyEntries(
-  archive: Archive,
-  { onProgress, signal }: VerifyOptions,
-): Promise<VerifyReport> {
+export async function verifyEntries(archive: Archive, { onProgress, signal }: VerifyOptions): Promise<VerifyReport> {
   const { entries, signatureChecked } = archive
   if (!archive.readable) {
     return { ok: true, signatureChecked, payloadsChecked: false, filesChecked: 0, bytesChecked: 0, failures: [] }

@@ -47,10 +47,7 @@ function checkFrameHeader(frame: Uint8Array, size: number): number {
     )
   }
   if (contentSize !== size) {
-    throw new M2pError(
-      'M2P_SIZE',
-      `Cannot decompress segment: the frame holds ${contentSize} bytes, ${size} are due`,
-    )
+    throw new M2pError('M2P_SIZE', `Cannot decompress segment: the frame holds ${contentSize} bytes, ${size} are due`)
   }
   return sizeAt + sizeLength
 }

@@ -2,7 +2,16 @@ import { ed25519PublicKey, equalBytes } from '@keyturn/primitives'
 import { readdirSync, readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { blobSource, buildArchive, type ByteSource, exportClientConfig, M2pError, MemorySink, memorySource, openArchive } from '../src/index.ts'
+import {
+  blobSource,
+  buildArchive,
+  exportClientConfig,
+  M2pError,
+  MemorySink,
+  memorySource,
+  openArchive,
+} from '../src/index.ts'
+import type { ByteSource } from '../src/index.ts'
 import { contentKey, craft, plainFiles, publicKey, seed, slots, text, verifiers } from './support/craft.ts'
 import { noise } from './support/tree.ts'
 
@@ -58,18 +67,33 @@ describe('openArchive()', () => {
 
   it('gives any range, and the same bytes whatever the range', async () => {
     const archive = await openArchive(blobSource(new Blob([new Uint8Array(await sample())])), { verifiers, contentKey })
-    for (const [start, end] of [[0, 0], [0, 1], [65_535, 65_537], [65_536, 131_072], [100_000, 300_000], [299_999, 300_000], [300_000, 300_000], [0, 300_000]] as const) {
-      expect(equalBytes(await collect(archive.stream('Big.bin', { start, end })), big.subarray(start, end)), `${start} ${end}`).toBe(true)
+    for (const [start, end] of [
+      [0, 0],
+      [0, 1],
+      [65_535, 65_537],
+      [65_536, 131_072],
+      [100_000, 300_000],
+      [299_999, 300_000],
+      [300_000, 300_000],
+      [0, 300_000],
+    ] as const) {
+      expect(
+        equalBytes(await collect(archive.stream('Big.bin', { start, end })), big.subarray(start, end)),
+        `${start} ${end}`,
+      ).toBe(true)
     }
     await expect(collect(archive.stream('Big.bin', { start: 5, end: 4 }))).rejects.toBeInstanceOf(RangeError)
     await expect(collect(archive.stream('Big.bin', { end: 300_001 }))).rejects.toBeInstanceOf(RangeError)
   })
 
-  it('refuses a part of a file that a holder of the content key forged: its nonce is not the publisher\'s', async () => {
+  it("refuses a part of a file that a holder of the content key forged: its nonce is not the publisher's", async () => {
     const name = readdirSync(new URL('broken/', import.meta.url)).find((file) => file.includes('forged')) as string
     const bytes = new Uint8Array(readFileSync(new URL(`broken/${name}`, import.meta.url)))
     const archive = await openArchive(memorySource(bytes), { verifiers, contentKey })
-    await expect(collect(archive.stream('a/one.txt', { start: 2, end: 5 }))).rejects.toMatchObject({ code: 'M2P_NONCE', kind: 'auth' })
+    await expect(collect(archive.stream('a/one.txt', { start: 2, end: 5 }))).rejects.toMatchObject({
+      code: 'M2P_NONCE',
+      kind: 'auth',
+    })
     await expect(archive.read('a/one.txt')).rejects.toMatchObject({ code: 'M2P_HASH' })
     expect((await archive.read('a/two.txt')).length).toBe(24)
   })
@@ -82,27 +106,40 @@ describe('openArchive()', () => {
 
   it('refuses a retired key_id (row 12), and a public key that proves nothing', async () => {
     const bytes = await sample()
-    await expect(openArchive(memorySource(bytes), { verifiers, retiredKeyIds: new Set([7]) })).rejects.toMatchObject({ code: 'M2P_KEY_RETIRED', kind: 'policy' })
+    await expect(openArchive(memorySource(bytes), { verifiers, retiredKeyIds: new Set([7]) })).rejects.toMatchObject({
+      code: 'M2P_KEY_RETIRED',
+      kind: 'policy',
+    })
     const weak = new Map([[7, new Uint8Array(32)]])
-    await expect(openArchive(memorySource(bytes), { verifiers: weak })).rejects.toMatchObject({ code: 'M2P_KEY_INVALID' })
+    await expect(openArchive(memorySource(bytes), { verifiers: weak })).rejects.toMatchObject({
+      code: 'M2P_KEY_INVALID',
+    })
   })
 
   it('does not try other keys for an unknown key_id (row 13)', async () => {
     const other = new Map([[9, publicKey]])
-    await expect(openArchive(memorySource(await sample()), { verifiers: other })).rejects.toMatchObject({ code: 'M2P_KEY_ID_UNKNOWN' })
+    await expect(openArchive(memorySource(await sample()), { verifiers: other })).rejects.toMatchObject({
+      code: 'M2P_KEY_ID_UNKNOWN',
+    })
   })
 
   it('refuses a wrong content key before any payload is touched (rows 14, 17)', async () => {
     const source = new CountingSource(await sample())
     const wrong = { keyId: 7, key: new Uint8Array(32).fill(1) }
-    await expect(openArchive(source, { verifiers, contentKey: wrong })).rejects.toMatchObject({ code: 'M2P_KEY_COMMITMENT' })
-    await expect(openArchive(source, { verifiers, contentKey: { ...contentKey, keyId: 8 } })).rejects.toMatchObject({ code: 'M2P_KEY_ID_MISMATCH' })
+    await expect(openArchive(source, { verifiers, contentKey: wrong })).rejects.toMatchObject({
+      code: 'M2P_KEY_COMMITMENT',
+    })
+    await expect(openArchive(source, { verifiers, contentKey: { ...contentKey, keyId: 8 } })).rejects.toMatchObject({
+      code: 'M2P_KEY_ID_MISMATCH',
+    })
     expect(source.reads.filter(([offset]) => offset >= 128 && offset < 1000)).toEqual([])
   })
 
   it('decrypts nothing from an archive whose signature was not checked', async () => {
     const bytes = await sample()
-    await expect(openArchive(memorySource(bytes), { verifiers: 'unchecked', contentKey })).rejects.toBeInstanceOf(TypeError)
+    await expect(openArchive(memorySource(bytes), { verifiers: 'unchecked', contentKey })).rejects.toBeInstanceOf(
+      TypeError,
+    )
     const archive = await openArchive(memorySource(bytes), { verifiers: 'unchecked' })
     expect(archive.signatureChecked).toBe(false)
     await expect(archive.read('a.txt')).rejects.toBeInstanceOf(TypeError)
@@ -152,13 +189,18 @@ describe('openArchive()', () => {
   it('refuses every cut of an archive (row 4)', async () => {
     const sound = craft()
     for (let cut = 0; cut < sound.length; cut++) {
-      await expect(openArchive(memorySource(sound.subarray(0, cut)), { verifiers, contentKey })).rejects.toMatchObject({ code: 'M2P_TRUNCATED' })
+      await expect(openArchive(memorySource(sound.subarray(0, cut)), { verifiers, contentKey })).rejects.toMatchObject({
+        code: 'M2P_TRUNCATED',
+      })
     }
   })
 })
 
 describe('exportClientConfig()', () => {
-  const keys = new Map([[3, publicKey], [1, ed25519PublicKey(new Uint8Array(32).fill(8))]])
+  const keys = new Map([
+    [3, publicKey],
+    [1, ed25519PublicKey(new Uint8Array(32).fill(8))],
+  ])
 
   it('writes public keys in slots and no content key', () => {
     const header = exportClientConfig(keys, { mappingName: 'Local\\My"Keys' })

@@ -2,7 +2,8 @@ import { equalBytes, sha256 } from '@keyturn/primitives'
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { type Archive, M2pError, memorySource, openArchive } from '../src/index.ts'
+import { M2pError, memorySource, openArchive } from '../src/index.ts'
+import type { Archive } from '../src/index.ts'
 import { brokenCases } from './support/broken-cases.ts'
 import { contentKey, verifiers } from './support/craft.ts'
 
@@ -52,7 +53,7 @@ describe('broken archives, one fault each', () => {
     expect(await judge(new Uint8Array(readFileSync(folder + name)))).toBe(name.split('.')[1])
   })
 
-  it('none gives out a byte that is not the publisher\'s, in a stream either', async () => {
+  it("none gives out a byte that is not the publisher's, in a stream either", async () => {
     for (const name of files) {
       const source = memorySource(new Uint8Array(readFileSync(folder + name)))
       const archive = await openArchive(source, { verifiers, contentKey }).catch((error: unknown) => codeOf(error))

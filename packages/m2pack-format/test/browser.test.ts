@@ -1,6 +1,7 @@
 import { hexEncode } from '@keyturn/primitives'
 import { existsSync, readFileSync, statSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
+import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
@@ -9,7 +10,9 @@ import { buildArchive, MemorySink, memorySource } from '../src/index.ts'
 import { contentKey, publicKey, seed, slots } from './support/craft.ts'
 import { variedFiles } from './support/tree.ts'
 
-const browser = process.env['KEYTURN_CHROMIUM'] ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path))
+const browser =
+  process.env['KEYTURN_CHROMIUM'] ??
+  ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path))
 if (browser === undefined) console.info('skipped: no Chromium here; name one by KEYTURN_CHROMIUM')
 
 const folder = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
@@ -61,7 +64,8 @@ function resolve(url: string): { path: string; moved: string | undefined } | und
   if (prefix === undefined || root === undefined) return undefined
   const path = root + decodeURIComponent(url.slice(prefix.length))
   for (const ending of ['', '.js', '/index.js']) {
-    if (existsSync(path + ending) && statSync(path + ending).isFile()) return { path: path + ending, moved: ending === '' ? undefined : url + ending }
+    if (existsSync(path + ending) && statSync(path + ending).isFile())
+      return { path: path + ending, moved: ending === '' ? undefined : url + ending }
   }
   return undefined
 }
@@ -72,17 +76,23 @@ describe.skipIf(browser === undefined)('in a browser', () => {
 
   beforeAll(async () => {
     const sink = new MemorySink()
-    const files = Object.entries(variedFiles()).map(([path, content]) => ({ path, source: memorySource(new Uint8Array(Buffer.from(content))) }))
+    const files = Object.entries(variedFiles()).map(([path, content]) => ({
+      path,
+      source: memorySource(new Uint8Array(Buffer.from(content))),
+    }))
     await buildArchive(files, sink, { contentKey, signingSeed: seed, slots, segmentSize: 65_536, level: 12 })
     archive = sink.bytes()
     server = createServer((request, response) => {
       const url = (request.url ?? '/').split('?')[0] as string
       if (url === '/') return void response.writeHead(200, { 'content-type': 'text/html' }).end(page)
-      if (url === '/archive.m2p') return void response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(archive)
+      if (url === '/archive.m2p')
+        return void response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(archive)
       const { path, moved } = resolve(url) ?? {}
       if (path === undefined) return void response.writeHead(404).end()
       if (moved !== undefined) return void response.writeHead(302, { location: moved }).end()
-      response.writeHead(200, { 'content-type': types[path.split('.').at(-1) ?? ''] ?? 'text/plain' }).end(readFileSync(path))
+      response
+        .writeHead(200, { 'content-type': types[path.split('.').at(-1) ?? ''] ?? 'text/plain' })
+        .end(readFileSync(path))
     })
     await new Promise<void>((done) => void server.listen(0, '127.0.0.1', done))
   })
@@ -90,19 +100,33 @@ describe.skipIf(browser === undefined)('in a browser', () => {
   afterAll(() => void server?.close())
 
   it('the core opens, lists, verifies and reads an archive from a Blob, and builds the same bytes', async () => {
-    const running = await chromium.launch({ executablePath: browser as string, args: ['--no-sandbox', '--disable-gpu'], timeout: 120_000 })
+    const running = await chromium.launch({
+      executablePath: browser as string,
+      args: ['--no-sandbox', '--disable-gpu'],
+      timeout: 120_000,
+    })
     try {
       const tab = await running.newPage()
       tab.setDefaultTimeout(120_000)
       const errors: string[] = []
       tab.on('pageerror', (error) => errors.push(String(error)))
       tab.on('console', (message) => errors.push(message.text()))
-      tab.on('response', (response) => void (response.status() < 400 || errors.push(`${response.status()} ${response.url()}`)))
+      tab.on(
+        'response',
+        (response) => void (response.status() < 400 || errors.push(`${response.status()} ${response.url()}`)),
+      )
       await tab.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
-      await tab.waitForFunction('typeof window.run === "function"', undefined, { timeout: 120_000 }).catch((error: unknown) => {
-        throw new Error(`The page did not load: ${errors.join('; ')}`, { cause: error })
-      })
-      const keys = { contentKeyHex: hexEncode(contentKey.key), publicKeyHex: hexEncode(publicKey), seedHex: hexEncode(seed), slotHex: hexEncode(slots.get(1) as Uint8Array) }
+      await tab
+        .waitForFunction('typeof window.run === "function"', undefined, { timeout: 120_000 })
+        .catch((error: unknown) => {
+          throw new Error(`The page did not load: ${errors.join('; ')}`, { cause: error })
+        })
+      const keys = {
+        contentKeyHex: hexEncode(contentKey.key),
+        publicKeyHex: hexEncode(publicKey),
+        seedHex: hexEncode(seed),
+        slotHex: hexEncode(slots.get(1) as Uint8Array),
+      }
       const result = await tab.evaluate(`window.run(${JSON.stringify(keys)})`)
       expect(result).toEqual(await expected())
     } finally {
@@ -115,8 +139,20 @@ describe.skipIf(browser === undefined)('in a browser', () => {
     const files = variedFiles()
     const large = files['media/large.bin'] as Uint8Array
     const sink = new MemorySink()
-    const options = { contentKey, signingSeed: seed, slots: new Map([[1, slots.get(1) as Uint8Array]]), segmentSize: 65_536 }
-    await buildArchive([{ path: 'a.bin', source: memorySource(large) }, { path: 'b', source: memorySource(new Uint8Array(0)) }], sink, options)
+    const options = {
+      contentKey,
+      signingSeed: seed,
+      slots: new Map([[1, slots.get(1) as Uint8Array]]),
+      segmentSize: 65_536,
+    }
+    await buildArchive(
+      [
+        { path: 'a.bin', source: memorySource(large) },
+        { path: 'b', source: memorySource(new Uint8Array(0)) },
+      ],
+      sink,
+      options,
+    )
     return {
       files: Object.keys(files).length,
       ok: true,

@@ -44,13 +44,16 @@ describe('catalogue of bad archives', () => {
     for (const name of names.filter((entry) => /manifest-(?:offset|size)-\d{6,}/.test(entry))) {
       const bytes = new Uint8Array(readFileSync(new URL(name, folder)))
       const asked: number[] = []
-      const source = { size: bytes.length, read: async (offset: number, length: number) => (asked.push(length), bytes.slice(offset, offset + length)) }
+      const source = {
+        size: bytes.length,
+        read: async (offset: number, length: number) => (asked.push(length), bytes.slice(offset, offset + length)),
+      }
       await expect(openArchive(source, { verifiers, contentKey })).rejects.toThrow(M2pError)
       expect(asked).toEqual([128])
     }
   })
 
-  it('signatures that are another\'s, zero, malleated, of low order (rows 8, 9, 10, 11)', async () => {
+  it("signatures that are another's, zero, malleated, of low order (rows 8, 9, 10, 11)", async () => {
     await expectRefused(/-signature-/, 'M2P_SIGNATURE')
   })
 
@@ -61,7 +64,10 @@ describe('catalogue of bad archives', () => {
   })
 
   it('payloads flipped or swapped, segments out of order (rows 19, 20, 23)', async () => {
-    await expectRefused(/-(?:payload-byte|payloads-swapped|payload-zero|last-tag|segments-swapped|segment-repeated|segments-and-their)/, 'M2P_DECRYPT')
+    await expectRefused(
+      /-(?:payload-byte|payloads-swapped|payload-zero|last-tag|segments-swapped|segment-repeated|segments-and-their)/,
+      'M2P_DECRYPT',
+    )
     await expectRefused(/-(?:last-segment-dropped|two-last-segments)/, 'M2P_TOC')
   })
 
@@ -85,7 +91,11 @@ describe('catalogue of bad archives', () => {
     const files = ['a', 'b', 'c'].map((path) => ({ path, source: memorySource(same) }))
     await buildArchive(files, sink, { contentKey, signingSeed: seed, slots, segmentSize: 65_536 })
     const { entries } = await openArchive(memorySource(sink.bytes()), { verifiers })
-    const nonces = entries.flatMap((entry) => Array.from({ length: entry.segmentCount }, (_, index) => Buffer.from(segmentAt(entry, index).nonce).toString('hex')))
+    const nonces = entries.flatMap((entry) =>
+      Array.from({ length: entry.segmentCount }, (_, index) =>
+        Buffer.from(segmentAt(entry, index).nonce).toString('hex'),
+      ),
+    )
     expect(nonces.length).toBe(12)
     expect(new Set(nonces).size).toBe(nonces.length)
   })
@@ -99,9 +109,17 @@ describe('catalogue of bad archives', () => {
   it('a bomb gives no more than the size that is due (row 27)', async () => {
     await expectRefused(/-bomb\./, 'M2P_ZSTD')
     // One segment of 64 KiB, 32 KiB as stored, that would become 1 GiB: 8,192 blocks of one repeated byte.
-    const blocks = Array.from({ length: 8192 }, (_, index) => [...littleEndian24((131_072 << 3) | (1 << 1) | (index === 8191 ? 1 : 0)), 0x61])
+    const blocks = Array.from({ length: 8192 }, (_, index) => [
+      ...littleEndian24((131_072 << 3) | (1 << 1) | (index === 8191 ? 1 : 0)),
+      0x61,
+    ])
     const frame = Uint8Array.from([0x28, 0xb5, 0x2f, 0xfd, 0x60, 0x00, 0xff, ...blocks.flat()])
-    const archive = craft({ segmentSize: 65_536, files: [{ path: 'bomb', parts: [frame], size: 65_536, compression: 'zstd', digest: sha256(new Uint8Array(65_536)) }] })
+    const archive = craft({
+      segmentSize: 65_536,
+      files: [
+        { path: 'bomb', parts: [frame], size: 65_536, compression: 'zstd', digest: sha256(new Uint8Array(65_536)) },
+      ],
+    })
     const before = process.memoryUsage().rss
     const report = await (await openArchive(memorySource(archive), { verifiers, contentKey })).verify()
     expect(report.failures.map(({ code }) => code)).toEqual(['M2P_ZSTD'])
@@ -112,13 +130,21 @@ describe('catalogue of bad archives', () => {
     const plain = new Uint8Array(8 * 1024 * 1024)
     const frame = new Uint8Array(zstdCompressSync(plain))
     expect(plain.length / frame.length).toBeGreaterThan(5000)
-    const archive = craft({ segmentSize: 8_388_608, files: [{ path: 'zeros', parts: [frame], size: plain.length, compression: 'zstd', digest: sha256(plain) }] })
-    expect((await (await openArchive(memorySource(archive), { verifiers, contentKey })).read('zeros')).length).toBe(plain.length)
+    const archive = craft({
+      segmentSize: 8_388_608,
+      files: [{ path: 'zeros', parts: [frame], size: plain.length, compression: 'zstd', digest: sha256(plain) }],
+    })
+    expect((await (await openArchive(memorySource(archive), { verifiers, contentKey })).read('zeros')).length).toBe(
+      plain.length,
+    )
   })
 
   it('windows that are too large; frames with dictionary, checksum, company (rows 29, 30, 32)', async () => {
     await expectRefused(/zstd-(?:window|single-segment)/, 'M2P_LIMIT')
-    await expectRefused(/zstd-(?:dictionary|checksum|right-checksum|two-frames|skippable|reserved|no-content-size|byte-behind|cut|corrupt)/, 'M2P_ZSTD')
+    await expectRefused(
+      /zstd-(?:dictionary|checksum|right-checksum|two-frames|skippable|reserved|no-content-size|byte-behind|cut|corrupt)/,
+      'M2P_ZSTD',
+    )
   })
 
   it('paths that leave the folder, or that some platform cannot hold (rows 33, 34, 35, 36, 37, 38)', async () => {
@@ -136,7 +162,14 @@ describe('catalogue of bad archives', () => {
   })
 
   it('tables that contradict themselves, offsets that wrap (rows 43, 44)', async () => {
-    await expectRefused(/-(?:paths-not-in-order|gap-|offset-|slot-count|entry-count-[0-9]{1,7}\.|padding-as-long)/, 'M2P_TOC', 'M2P_LIMIT', 'M2P_HEADER', 'M2P_TRUNCATED', 'M2P_MANIFEST_HASH')
+    await expectRefused(
+      /-(?:paths-not-in-order|gap-|offset-|slot-count|entry-count-[0-9]{1,7}\.|padding-as-long)/,
+      'M2P_TOC',
+      'M2P_LIMIT',
+      'M2P_HEADER',
+      'M2P_TRUNCATED',
+      'M2P_MANIFEST_HASH',
+    )
     await expectRefused(/-offset-1844674407370955157\d\.M2P_TOC/, 'M2P_TOC')
   })
 
@@ -147,7 +180,10 @@ describe('catalogue of bad archives', () => {
   it('no files, and files of no bytes, are in order (rows 46, 47)', async () => {
     const empty = await openArchive(memorySource(craft({ files: [] })), { verifiers, contentKey })
     expect(await empty.verify()).toMatchObject({ ok: true, filesChecked: 0 })
-    const one = await openArchive(memorySource(craft({ files: [{ path: 'empty', parts: [concatBytes()] }] })), { verifiers, contentKey })
+    const one = await openArchive(memorySource(craft({ files: [{ path: 'empty', parts: [concatBytes()] }] })), {
+      verifiers,
+      contentKey,
+    })
     expect((await one.read('empty')).length).toBe(0)
     expect((await one.verify()).ok).toBe(true)
   })
@@ -162,11 +198,20 @@ describe('catalogue of bad archives', () => {
   })
 
   it('building twice gives equal bytes (row 53)', async () => {
-    const builds = await Promise.all([0, 1].map(async () => {
-      const sink = new MemorySink()
-      await buildArchive([{ path: 'b', source: memorySource(text('x'.repeat(500))) }, { path: 'a', source: memorySource(text('y')) }], sink, { contentKey, signingSeed: seed })
-      return sink.bytes()
-    }))
+    const builds = await Promise.all(
+      [0, 1].map(async () => {
+        const sink = new MemorySink()
+        await buildArchive(
+          [
+            { path: 'b', source: memorySource(text('x'.repeat(500))) },
+            { path: 'a', source: memorySource(text('y')) },
+          ],
+          sink,
+          { contentKey, signingSeed: seed },
+        )
+        return sink.bytes()
+      }),
+    )
     expect(equalBytes(builds[0]!, builds[1]!)).toBe(true)
   })
 })

@@ -10,13 +10,21 @@ import { temporaryFolder, writeTree } from './support/tree.ts'
 const nextKey = { keyId: 8, key: new Uint8Array(32).fill(8) }
 
 /** Runs `write` with the n-th changing call going wrong, for every n until a run passes; the target is old or new, never mixed. */
-async function sweep(root: string, target: string, fresh: Uint8Array, write: (fs: ReturnType<typeof faultFileSystem>) => Promise<unknown>): Promise<number> {
+async function sweep(
+  root: string,
+  target: string,
+  fresh: Uint8Array,
+  write: (fs: ReturnType<typeof faultFileSystem>) => Promise<unknown>,
+): Promise<number> {
   const old = readFileSync(target)
   for (const mode of ['fail', 'short-write', 'crash'] as const) {
     for (let at = 0; ; at++) {
       writeFileSync(target, old)
       const fs = faultFileSystem({ plan: { at, mode, code: 'EIO' } })
-      const failed = await write(fs).then(() => false, () => true)
+      const failed = await write(fs).then(
+        () => false,
+        () => true,
+      )
       const now = readFileSync(target)
       expect(equalBytes(now, old) || equalBytes(now, fresh)).toBe(true)
       expect(fs.openHandles).toBe(0)
@@ -38,7 +46,11 @@ describe('a disk that fails', () => {
     await buildFolder(join(root, 'tree'), join(root, 'fresh.m2p'), options)
     writeFileSync(join(root, 'x.m2p'), 'old')
     const fresh = readFileSync(join(root, 'fresh.m2p'))
-    expect(await sweep(root, join(root, 'x.m2p'), fresh, (fs) => buildFolder(join(root, 'tree'), join(root, 'x.m2p'), { ...options, fs }))).toBe(3)
+    expect(
+      await sweep(root, join(root, 'x.m2p'), fresh, (fs) =>
+        buildFolder(join(root, 'tree'), join(root, 'x.m2p'), { ...options, fs }),
+      ),
+    ).toBe(3)
   })
 
   it('leaves the old archive or the new one after rewrapFile() in place', async () => {
@@ -49,6 +61,8 @@ describe('a disk that fails', () => {
     const open = { verifiers, contentKey }
     await rewrapFile(target, join(root, 'fresh.m2p'), { open, contentKey: nextKey, signingSeed: seed })
     const fresh = readFileSync(join(root, 'fresh.m2p'))
-    await sweep(root, target, fresh, (fs) => rewrapFile(target, target, { open, contentKey: nextKey, signingSeed: seed, overwrite: true, fs }))
+    await sweep(root, target, fresh, (fs) =>
+      rewrapFile(target, target, { open, contentKey: nextKey, signingSeed: seed, overwrite: true, fs }),
+    )
   })
 })

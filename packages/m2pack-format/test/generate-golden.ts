@@ -13,7 +13,15 @@ async function build(keyId: number, tree: Record<string, Uint8Array>, previous?:
   const verifiers = new Map([[1, ed25519PublicKey(signingSeed)]])
   const files = Object.entries(tree).map(([path, bytes]) => ({ path, source: memorySource(bytes) }))
   const old = previous === undefined ? undefined : await openArchive(memorySource(previous), { verifiers })
-  await buildArchive(files, sink, { contentKey, signingSeed, slots, segmentSize: 65_536, align: 64, ymirPrefix: true, previous: old })
+  await buildArchive(files, sink, {
+    contentKey,
+    signingSeed,
+    slots,
+    segmentSize: 65_536,
+    align: 64,
+    ymirPrefix: true,
+    previous: old,
+  })
   return sink.bytes()
 }
 

@@ -9,12 +9,21 @@ describe('golden archives', () => {
     const bytes = new Uint8Array(readFileSync(new URL('golden/v1.m2p', import.meta.url)))
     expect(hexEncode(sha256(bytes))).toBe(readFileSync(new URL('golden/v1.sha256', import.meta.url), 'utf8').trim())
     const { contentKey, signingSeed } = goldenKeys(2)
-    const archive = await openArchive(memorySource(bytes), { verifiers: new Map([[2, ed25519PublicKey(signingSeed)]]), contentKey })
+    const archive = await openArchive(memorySource(bytes), {
+      verifiers: new Map([[2, ed25519PublicKey(signingSeed)]]),
+      contentKey,
+    })
     expect(archive.slotNumbers).toEqual([1, 2])
     expect(archive.gaps.length).toBeGreaterThan(0)
-    expect(archive.entries.map(({ path, slot }) => `${slot} ${path}`)).toEqual(
-      ['1 d:/ymir work/pc/ü.tga', '1 empty', '2 new/file.txt', '1 noise.bin', '1 segments.txt', '2 text.txt', '1 Ünï/çödé'],
-    )
+    expect(archive.entries.map(({ path, slot }) => `${slot} ${path}`)).toEqual([
+      '1 d:/ymir work/pc/ü.tga',
+      '1 empty',
+      '2 new/file.txt',
+      '1 noise.bin',
+      '1 segments.txt',
+      '2 text.txt',
+      '1 Ünï/çödé',
+    ])
     for (const [path, content] of Object.entries(goldenFiles().second)) {
       expect(equalBytes(await archive.read(path.replace(/^ymir/, 'd:/ymir')), content), path).toBe(true)
     }

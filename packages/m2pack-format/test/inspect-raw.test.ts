@@ -10,15 +10,38 @@ const manifest = concatBytes(text('manifest of the original packer '), noise('en
 const candidates = {
   'u64, no key_id': (payload: Uint8Array) => {
     const offset = 8 + 4 + 16 + 32 + 64 + payload.length
-    return new Writer().bytes(text('M2PACK2\0')).u32le(1).u64le(offset).u64le(manifest.length).bytes(blake2b256(manifest)).bytes(ed25519Sign(seed, manifest)).finish()
+    return new Writer()
+      .bytes(text('M2PACK2\0'))
+      .u32le(1)
+      .u64le(offset)
+      .u64le(manifest.length)
+      .bytes(blake2b256(manifest))
+      .bytes(ed25519Sign(seed, manifest))
+      .finish()
   },
   'u32, size first, signed hash': (payload: Uint8Array) => {
     const offset = 8 + 8 + 8 + 32 + 64 + payload.length
-    return new Writer().bytes(text('M2PACK2\0')).u32le(1).u32le(4).u32le(manifest.length).u32le(offset).bytes(blake2b256(manifest)).bytes(ed25519Sign(seed, blake2b256(manifest))).finish()
+    return new Writer()
+      .bytes(text('M2PACK2\0'))
+      .u32le(1)
+      .u32le(4)
+      .u32le(manifest.length)
+      .u32le(offset)
+      .bytes(blake2b256(manifest))
+      .bytes(ed25519Sign(seed, blake2b256(manifest)))
+      .finish()
   },
   'signature before hash, sha-256': (payload: Uint8Array) => {
     const offset = 8 + 8 + 16 + 64 + 32 + payload.length
-    return new Writer().bytes(text('M2PACK2\0')).u32le(1).u32le(4).u64le(offset).u64le(manifest.length).bytes(ed25519Sign(seed, manifest)).bytes(sha256(manifest)).finish()
+    return new Writer()
+      .bytes(text('M2PACK2\0'))
+      .u32le(1)
+      .u32le(4)
+      .u64le(offset)
+      .u64le(manifest.length)
+      .bytes(ed25519Sign(seed, manifest))
+      .bytes(sha256(manifest))
+      .finish()
   },
 }
 
@@ -36,8 +59,14 @@ describe('inspectRaw()', () => {
   })
 
   it('recognises archives of this package, and finds nothing in noise', async () => {
-    expect(await inspectRaw(memorySource(craft()), publicKey)).toMatchObject({ settled: true, layouts: [{ width: 8, offsetAt: 16, sizeAt: 24, hashAt: 32, signatureAt: 64, signed: 'manifest' }] })
-    expect(await inspectRaw(memorySource(noise('junk', 5000)), publicKey)).toMatchObject({ settled: false, layouts: [] })
+    expect(await inspectRaw(memorySource(craft()), publicKey)).toMatchObject({
+      settled: true,
+      layouts: [{ width: 8, offsetAt: 16, sizeAt: 24, hashAt: 32, signatureAt: 64, signed: 'manifest' }],
+    })
+    expect(await inspectRaw(memorySource(noise('junk', 5000)), publicKey)).toMatchObject({
+      settled: false,
+      layouts: [],
+    })
     expect((await inspectRaw(memorySource(new Uint8Array(0)))).layouts).toEqual([])
   })
 })

@@ -3,7 +3,14 @@ import { faultFileSystem } from '@keyturn/primitives/node'
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { generateKeyFiles, readContentKeyFile, readPublicKeyFile, readSigningKeyFile, readSlotsFile, writeSlots } from '../src/node/index.ts'
+import {
+  generateKeyFiles,
+  readContentKeyFile,
+  readPublicKeyFile,
+  readSigningKeyFile,
+  readSlotsFile,
+  writeSlots,
+} from '../src/node/index.ts'
 import { temporaryFolder } from './support/tree.ts'
 
 describe('generateKeyFiles()', () => {
@@ -38,7 +45,10 @@ describe('generateKeyFiles()', () => {
       for (let at = 0; ; at++) {
         const folder = temporaryFolder()
         const fs = faultFileSystem({ plan: { at, mode, code: 'ENOSPC' } })
-        const outcome = await generateKeyFiles(join(folder, 'keys'), { fs }).then(() => 'done', (error: { code: string }) => error.code)
+        const outcome = await generateKeyFiles(join(folder, 'keys'), { fs }).then(
+          () => 'done',
+          (error: { code: string }) => error.code,
+        )
         expect(fs.openHandles).toBe(0)
         const left = existsSync(join(folder, 'keys')) ? readdirSync(join(folder, 'keys')) : []
         if (outcome === 'done') expect(left.sort()).toEqual(['master.key', 'signing.key', 'signing.pub', 'slots.key'])
@@ -56,9 +66,17 @@ describe('generateKeyFiles() killed at any call (row 264)', () => {
       const keys = join(temporaryFolder(), 'keys')
       const fs = faultFileSystem({ plan: { at, mode: 'crash' } })
       await generateKeyFiles(keys, { fs }).catch(() => undefined)
-      const read = (): Record<string, string> => Object.fromEntries((existsSync(keys) ? readdirSync(keys) : []).filter((name) => !name.startsWith('.')).map((name) => [name, readFileSync(join(keys, name), 'utf8')]))
+      const read = (): Record<string, string> =>
+        Object.fromEntries(
+          (existsSync(keys) ? readdirSync(keys) : [])
+            .filter((name) => !name.startsWith('.'))
+            .map((name) => [name, readFileSync(join(keys, name), 'utf8')]),
+        )
       const before = read()
-      const outcome = await generateKeyFiles(keys).then(() => 'done', (error: { code: string }) => error.code)
+      const outcome = await generateKeyFiles(keys).then(
+        () => 'done',
+        (error: { code: string }) => error.code,
+      )
       expect(outcome).toBe(Object.keys(before).length === 0 ? 'done' : 'PRIM_EXISTS')
       expect(read()).toMatchObject(before)
       outcomes.add(outcome)
@@ -73,7 +91,12 @@ describe('key file readers', () => {
 
   it('take raw bytes, hex and base64', async () => {
     const folder = temporaryFolder()
-    const forms = { raw: key, hex: `${hexEncode(key)}\n`, upper: `  ${hexEncode(key).toUpperCase()}\r\n`, base64: `${Buffer.from(key).toString('base64')}\n` }
+    const forms = {
+      raw: key,
+      hex: `${hexEncode(key)}\n`,
+      upper: `  ${hexEncode(key).toUpperCase()}\r\n`,
+      base64: `${Buffer.from(key).toString('base64')}\n`,
+    }
     for (const [name, content] of Object.entries(forms)) {
       writeFileSync(join(folder, name), content)
       expect(await readContentKeyFile(join(folder, name)), name).toEqual(key)
@@ -83,8 +106,20 @@ describe('key file readers', () => {
   it('take a signing key in hex or base64 with and without a line feed: 64 digits are no 64 raw bytes', async () => {
     const path = join(temporaryFolder(), 'signing.key')
     const both = Buffer.concat([key, ed25519PublicKey(key)])
-    const texts = [Buffer.from(key).toString('hex'), Buffer.from(key).toString('hex').toUpperCase(), Buffer.from(key).toString('base64'), both.toString('hex'), both.toString('base64')]
-    for (const content of [Buffer.from(key), both, ...texts, ...texts.map((text) => `${text}\n`), ...texts.map((text) => `${text}\r\n`)]) {
+    const texts = [
+      Buffer.from(key).toString('hex'),
+      Buffer.from(key).toString('hex').toUpperCase(),
+      Buffer.from(key).toString('base64'),
+      both.toString('hex'),
+      both.toString('base64'),
+    ]
+    for (const content of [
+      Buffer.from(key),
+      both,
+      ...texts,
+      ...texts.map((text) => `${text}\n`),
+      ...texts.map((text) => `${text}\r\n`),
+    ]) {
       writeFileSync(path, content)
       expect(await readSigningKeyFile(path), String(content.length)).toEqual(key)
     }
@@ -102,7 +137,15 @@ describe('key file readers', () => {
   it('refuse everything else without showing any of it', async () => {
     const folder = temporaryFolder()
     const path = join(folder, 'x.key')
-    for (const content of ['', 'short', hexEncode(key).slice(2), `${hexEncode(key)}00`, `g${hexEncode(key).slice(1)}`, Buffer.alloc(32), Buffer.alloc(2_000_000)]) {
+    for (const content of [
+      '',
+      'short',
+      hexEncode(key).slice(2),
+      `${hexEncode(key)}00`,
+      `g${hexEncode(key).slice(1)}`,
+      Buffer.alloc(32),
+      Buffer.alloc(2_000_000),
+    ]) {
       writeFileSync(path, content)
       const error: unknown = await readContentKeyFile(path).catch((reason: unknown) => reason)
       expect(error).toMatchObject({ code: 'M2P_KEY_INVALID' })
@@ -115,11 +158,28 @@ describe('key file readers', () => {
   it('read slots line by line', async () => {
     const folder = temporaryFolder()
     const path = join(folder, 'slots.key')
-    const slots = new Map([[3, key], [1, key.toReversed()]])
+    const slots = new Map([
+      [3, key],
+      [1, key.toReversed()],
+    ])
     writeFileSync(path, writeSlots(slots))
-    expect(await readSlotsFile(path)).toEqual(new Map([[1, key.toReversed()], [3, key]]))
+    expect(await readSlotsFile(path)).toEqual(
+      new Map([
+        [1, key.toReversed()],
+        [3, key],
+      ]),
+    )
     const hex = hexEncode(key)
-    for (const bad of ['', `0 ${hex}`, `1 ${hex}\n1 ${hex}`, `01 ${hex}`, `4294967296 ${hex}`, `1 ${hex.slice(1)}`, `1  ${hex}`, hex]) {
+    for (const bad of [
+      '',
+      `0 ${hex}`,
+      `1 ${hex}\n1 ${hex}`,
+      `01 ${hex}`,
+      `4294967296 ${hex}`,
+      `1 ${hex.slice(1)}`,
+      `1  ${hex}`,
+      hex,
+    ]) {
       writeFileSync(path, bad)
       await expect(readSlotsFile(path)).rejects.toMatchObject({ code: 'M2P_KEY_INVALID' })
     }

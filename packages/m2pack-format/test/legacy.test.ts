@@ -9,7 +9,9 @@ import { decompressLzo } from '../src/legacy/lzo.ts'
 import { writeEterPack, writePck } from './support/legacy-writer.ts'
 import { noise } from './support/tree.ts'
 
-interface LzoVectors { cases: { kind: number; size: number; level: number; hex: string }[] }
+interface LzoVectors {
+  cases: { kind: number; size: number; level: number; hex: string }[]
+}
 const lzo = JSON.parse(readFileSync(new URL('vectors/lzo.json', import.meta.url), 'utf8')) as LzoVectors
 
 /** The plaintexts of the vectors. */
@@ -34,7 +36,10 @@ function lzoPlain(kind: number, size: number): Uint8Array {
 describe('decompressLzo()', () => {
   it('agrees with liblzo2 on every vector', () => {
     for (const { kind, size, hex, level } of lzo.cases) {
-      expect(Buffer.compare(decompressLzo(Buffer.from(hex, 'hex'), size), lzoPlain(kind, size)), `${kind} ${size} ${level}`).toBe(0)
+      expect(
+        Buffer.compare(decompressLzo(Buffer.from(hex, 'hex'), size), lzoPlain(kind, size)),
+        `${kind} ${size} ${level}`,
+      ).toBe(0)
     }
     expect(lzo.cases.length).toBeGreaterThan(70)
   })
@@ -59,7 +64,9 @@ describe('CamelliaCtr', () => {
       const [key, plain] = [noise(`key ${length}`, 32), noise(`plain ${length}`, length)]
       const iv = Buffer.concat([Buffer.alloc(8, length), Buffer.from('fffffffffffffffe', 'hex')])
       const cipher = createCipheriv('camellia-256-ctr', key, iv)
-      expect(Buffer.from(new CamelliaCtr(key, iv).apply(plain)).toString('hex')).toBe(cipher.update(plain).toString('hex'))
+      expect(Buffer.from(new CamelliaCtr(key, iv).apply(plain)).toString('hex')).toBe(
+        cipher.update(plain).toString('hex'),
+      )
     }
   })
 })
@@ -71,11 +78,15 @@ const files = [
 ]
 
 describe('openPck()', () => {
-  it.each([['xchacha20', 'pck-xchacha20'], ['camellia', 'pck-camellia']] as const)('imports the %s variant', async (variant, format) => {
+  it.each([
+    ['xchacha20', 'pck-xchacha20'],
+    ['camellia', 'pck-camellia'],
+  ] as const)('imports the %s variant', async (variant, format) => {
     const pack = await openPck(memorySource(writePck(files, variant)))
     expect(pack.format).toBe(format)
     expect(pack.files.map(({ path }) => path)).toEqual(['d:/ymir work/pc/warrior.msm', 'empty.txt', 'root/game.py'])
-    for (const [index, file] of pack.files.entries()) expect(Buffer.compare(await file.read(), files[index]!.content)).toBe(0)
+    for (const [index, file] of pack.files.entries())
+      expect(Buffer.compare(await file.read(), files[index]!.content)).toBe(0)
   })
 
   it('takes another key, and says when the key is wrong', async () => {
@@ -108,7 +119,11 @@ describe('openEterPack()', () => {
     const { index, contents } = writeEterPack(eter, packed)
     const pack = await openEterPack(index, memorySource(contents))
     expect(pack.files.map(({ path, refusal }) => [path, refusal === undefined])).toEqual([
-      ['raw.txt', true], ['d:/ymir work/a.gr2', true], ['game.py', true], ['panama.bin', false], ['hybrid.bin', false],
+      ['raw.txt', true],
+      ['d:/ymir work/a.gr2', true],
+      ['game.py', true],
+      ['panama.bin', false],
+      ['hybrid.bin', false],
     ])
     for (const [at, file] of pack.files.entries()) {
       if (file.refusal === undefined) expect(Buffer.compare(await file.read(), eter[at]!.content)).toBe(0)

@@ -16,7 +16,17 @@ const broken = fileURLToPath(new URL('broken/', import.meta.url))
 
 function compile(): string | undefined {
   const program = join(tmpdir(), `keyturn-m2p-reader-${process.pid}`)
-  const { status } = spawnSync('cc', ['-O1', '-Wall', '-Wextra', '-Werror', '-o', program, source, '-lsodium', '-lzstd'])
+  const { status } = spawnSync('cc', [
+    '-O1',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    '-o',
+    program,
+    source,
+    '-lsodium',
+    '-lzstd',
+  ])
   if (status === 0) return program
   console.info('skipped: the reader in C needs cc, libsodium-dev and libzstd-dev')
   return undefined
@@ -43,7 +53,13 @@ describe.skipIf(program === undefined)('the reference reader in C', () => {
     writeTree(join(root, 'tree'), variedFiles())
     for (const align of [1, 512]) {
       const archive = join(root, `${align}.m2p`)
-      await buildFolder(join(root, 'tree'), archive, { contentKey, signingSeed: seed, slots, segmentSize: 65_536, align })
+      await buildFolder(join(root, 'tree'), archive, {
+        contentKey,
+        signingSeed: seed,
+        slots,
+        segmentSize: 65_536,
+        align,
+      })
       expect(run('list', archive, pub).stdout.trim().split('\n').length).toBe(Object.keys(variedFiles()).length)
       expect(run('verify', archive, pub, secret).stdout).toBe(`ok ${Object.keys(variedFiles()).length} files\n`)
       expect(run('extract', archive, pub, secret, join(root, `out-${align}`)).status).toBe(0)
@@ -56,7 +72,8 @@ describe.skipIf(program === undefined)('the reference reader in C', () => {
     const { pub, secret } = keyFiles(temporaryFolder(), publicKey, contentKey.key)
     let agreed = 0
     for (const name of readdirSync(broken)) {
-      if (NEEDS_TABLES.test(name) || name.includes('key-id-without-verifier') || name.includes('key-id-8-throughout')) continue
+      if (NEEDS_TABLES.test(name) || name.includes('key-id-without-verifier') || name.includes('key-id-8-throughout'))
+        continue
       const { stderr, status } = run('verify', join(broken, name), pub, secret, '7')
       expect(`${name}: ${stderr.split(':')[0]} ${status}`).toBe(`${name}: ${name.split('.')[1]} 4`)
       agreed++
@@ -72,7 +89,9 @@ describe.skipIf(program === undefined)('the reference reader in C', () => {
       const { pub, secret } = keyFiles(root, publicKey, contentKey.key)
       writeFileSync(pub, vectors.public_key)
       writeFileSync(secret, archive.content_key)
-      expect(run('verify', vectorFolder + archive.file, pub, secret, String(archive.key_id)).stdout).toBe(`ok ${archive.entries.length} files\n`)
+      expect(run('verify', vectorFolder + archive.file, pub, secret, String(archive.key_id)).stdout).toBe(
+        `ok ${archive.entries.length} files\n`,
+      )
       count++
     }
     expect(count).toBe(14)
@@ -80,17 +99,35 @@ describe.skipIf(program === undefined)('the reference reader in C', () => {
 
   it('a C++ client compiles the header of exportClientConfig(), with the very bytes', () => {
     const root = temporaryFolder()
-    writeFileSync(join(root, 'M2PackKeys.h'), exportClientConfig(new Map([[3, publicKey], [7, publicKey]]), { defaultKeyId: 3 }))
-    writeFileSync(join(root, 'main.cpp'), `
+    writeFileSync(
+      join(root, 'M2PackKeys.h'),
+      exportClientConfig(
+        new Map([
+          [3, publicKey],
+          [7, publicKey],
+        ]),
+        { defaultKeyId: 3 },
+      ),
+    )
+    writeFileSync(
+      join(root, 'main.cpp'),
+      `
       #include "M2PackKeys.h"
       #include <cstdio>
       static_assert(m2pack::kVerifierCount == 2 && m2pack::kVerifierKeyIds[1] == 7u && m2pack::kDefaultKeyId == 3u, "slots");
       int main() { for (unsigned char byte : m2pack::kVerifierPublicKeys[0]) std::printf("%02x", byte); std::printf(" %s", m2pack::kSharedKeysMappingName); return m2pack::kCompiledMasterKey[31]; }
-    `)
-    const compiled = spawnSync('c++', ['-std=c++17', '-Wall', '-Werror', '-o', join(root, 'main'), join(root, 'main.cpp')], { encoding: 'utf8' })
+    `,
+    )
+    const compiled = spawnSync(
+      'c++',
+      ['-std=c++17', '-Wall', '-Werror', '-o', join(root, 'main'), join(root, 'main.cpp')],
+      { encoding: 'utf8' },
+    )
     if (compiled.error !== undefined) return void console.info('skipped: no C++ compiler here')
     expect(compiled.stderr).toBe('')
-    expect(execFileSync(join(root, 'main'), { encoding: 'utf8' })).toBe(`${hexEncode(publicKey)} Local\\M2PackSharedKeys`)
+    expect(execFileSync(join(root, 'main'), { encoding: 'utf8' })).toBe(
+      `${hexEncode(publicKey)} Local\\M2PackSharedKeys`,
+    )
   })
 
   it('is the file that the package ships', () => {

@@ -1,16 +1,37 @@
 import { ed25519PublicKey, equalBytes, sha256 } from '@keyturn/primitives'
 import { nodeFileSystem } from '@keyturn/primitives/node'
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { buildFolder, diffPaths, extractArchive, openArchiveFile, rewrapFile, verifyArchiveFile, walkFolder } from '../src/node/index.ts'
+import {
+  buildFolder,
+  diffPaths,
+  extractArchive,
+  openArchiveFile,
+  rewrapFile,
+  verifyArchiveFile,
+  walkFolder,
+} from '../src/node/index.ts'
 import { noise, temporaryFolder, variedFiles, writeTree } from './support/tree.ts'
 
 const signingSeed = new Uint8Array(32).fill(1)
 const publicKey = ed25519PublicKey(signingSeed)
 const keyOne = { keyId: 1, key: new Uint8Array(32).fill(2) }
 const keyTwo = { keyId: 2, key: new Uint8Array(32).fill(3) }
-const verifiers = new Map([[1, publicKey], [2, publicKey]])
+const verifiers = new Map([
+  [1, publicKey],
+  [2, publicKey],
+])
 const oneSlot = new Map([[1, new Uint8Array(32).fill(4)]])
 const twoSlots = new Map([...oneSlot, [2, new Uint8Array(32).fill(5)]])
 const keys = { contentKey: keyOne, signingSeed, slots: oneSlot }
@@ -52,11 +73,22 @@ describe('buildFolder()', () => {
     await buildFolder(input, first, options)
     writeTree(input, { 'a.txt': 'changed\n', 'new.txt': 'new\n' })
     const outputs: Uint8Array[] = []
-    for (const [name, extra] of [['two', { jobs: 2 }], ['one', { jobs: 1 }], ['plain', { fs: { ...nodeFileSystem } }]] as const) {
+    for (const [name, extra] of [
+      ['two', { jobs: 2 }],
+      ['one', { jobs: 1 }],
+      ['plain', { fs: { ...nodeFileSystem } }],
+    ] as const) {
       const previous = await openArchiveFile(first, { verifiers })
       const output = join(root, `${name}.m2p`)
       // Another level: what is carried over is not compressed again.
-      const result = await buildFolder(input, output, { ...options, ...extra, level: 9, contentKey: keyTwo, slots: twoSlots, previous: previous.archive })
+      const result = await buildFolder(input, output, {
+        ...options,
+        ...extra,
+        level: 9,
+        contentKey: keyTwo,
+        slots: twoSlots,
+        previous: previous.archive,
+      })
       await previous.close()
       expect(result).toMatchObject({ slots: [1, 2], carriedFiles: result.files - 2, keptFiles: result.files - 2 })
       outputs.push(readFileSync(output))
@@ -85,7 +117,12 @@ describe('buildFolder()', () => {
     const first = join(root, 'first.m2p')
     await buildFolder(input, first, options)
     const previous = await openArchiveFile(first, { verifiers })
-    const result = await buildFolder(input, join(root, 'full.m2p'), { ...options, slots: twoSlots, previous: previous.archive, full: true })
+    const result = await buildFolder(input, join(root, 'full.m2p'), {
+      ...options,
+      slots: twoSlots,
+      previous: previous.archive,
+      full: true,
+    })
     await previous.close()
     expect(result).toMatchObject({ slots: [2], carriedFiles: 0, keptFiles: 0 })
   })
@@ -99,7 +136,11 @@ describe('buildFolder()', () => {
     const at = Number(bytes.readBigUInt64LE(16))
     writeFileSync(head, Buffer.concat([bytes.subarray(0, 128), bytes.subarray(at)]))
     const previous = await openArchiveFile(head, { verifiers, manifestOnly: true })
-    const result = await buildFolder(input, join(root, 'next.m2p'), { ...options, slots: twoSlots, previous: previous.archive })
+    const result = await buildFolder(input, join(root, 'next.m2p'), {
+      ...options,
+      slots: twoSlots,
+      previous: previous.archive,
+    })
     await previous.close()
     expect(result).toMatchObject({ slots: [1], carriedFiles: 0, keptFiles: result.files })
     expect(equalBytes(readFileSync(join(root, 'next.m2p')), bytes)).toBe(true)
@@ -110,7 +151,11 @@ describe('buildFolder()', () => {
     const first = join(root, 'first.m2p')
     await buildFolder(input, first, options)
     const previous = await openArchiveFile(first, { verifiers })
-    const build = buildFolder(input, join(root, 'x.m2p'), { ...options, slots: new Map([[2, new Uint8Array(32).fill(9)]]), previous: previous.archive })
+    const build = buildFolder(input, join(root, 'x.m2p'), {
+      ...options,
+      slots: new Map([[2, new Uint8Array(32).fill(9)]]),
+      previous: previous.archive,
+    })
     await expect(build).rejects.toMatchObject({ code: 'M2P_SLOT_UNKNOWN' })
     await previous.close()
     expect(readdirSync(root).sort()).toEqual(['first.m2p', 'tree'])
@@ -125,7 +170,10 @@ describe('buildFolder()', () => {
 
   it('stops when a file changes while it is packed, and writes nothing (row 52)', async () => {
     const { root, input } = variedTree()
-    for (const change of [() => appendFileSync(join(input, 'text/large.txt'), 'x'), () => truncateSync(join(input, 'text/large.txt'), 100)]) {
+    for (const change of [
+      () => appendFileSync(join(input, 'text/large.txt'), 'x'),
+      () => truncateSync(join(input, 'text/large.txt'), 100),
+    ]) {
       let touched = false
       const build = buildFolder(input, join(root, 'x.m2p'), {
         ...options,
@@ -146,7 +194,9 @@ describe('buildFolder()', () => {
     writeFileSync(output, 'old')
     await expect(buildFolder(input, output, options)).rejects.toMatchObject({ code: 'PRIM_EXISTS' })
     const reason = new Error('enough')
-    await expect(buildFolder(input, output, { ...options, overwrite: true, signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
+    await expect(
+      buildFolder(input, output, { ...options, overwrite: true, signal: AbortSignal.abort(reason) }),
+    ).rejects.toBe(reason)
     expect(readFileSync(output, 'utf8')).toBe('old')
     await buildFolder(input, output, { ...options, overwrite: true })
     expect(statSync(output).size).toBeGreaterThan(1000)
@@ -158,7 +208,12 @@ describe('buildFolder()', () => {
     for (const jobs of [1, 2]) {
       const controller = new AbortController()
       const reason = new Error('enough')
-      const build = buildFolder(input, join(root, 'x.m2p'), { ...options, jobs, signal: controller.signal, onProgress: () => controller.abort(reason) })
+      const build = buildFolder(input, join(root, 'x.m2p'), {
+        ...options,
+        jobs,
+        signal: controller.signal,
+        onProgress: () => controller.abort(reason),
+      })
       await expect(build).rejects.toBe(reason)
       expect(readdirSync(root)).toEqual(['tree'])
     }
@@ -169,7 +224,15 @@ describe('buildFolder()', () => {
     const output = join(root, 'x.m2p')
     await buildFolder(input, output, { ...options, exclude: ['*.lua', 'media/*', 'text'] })
     const { archive, close } = await openArchiveFile(output, { verifiers })
-    expect(archive.entries.map(({ path }) => path)).toEqual(['a.txt', 'a/b/c/deep.txt', 'a/exact.bin', 'a/over.bin', 'empty.txt', 'ünï/çödé.txt', '地図/地図1.txt'])
+    expect(archive.entries.map(({ path }) => path)).toEqual([
+      'a.txt',
+      'a/b/c/deep.txt',
+      'a/exact.bin',
+      'a/over.bin',
+      'empty.txt',
+      'ünï/çödé.txt',
+      '地図/地図1.txt',
+    ])
     await close()
   })
 })
@@ -186,7 +249,10 @@ describe('verifyArchiveFile()', () => {
     writeFileSync(output, bytes)
     for (const jobs of [1, 2]) {
       const report = await verifyArchiveFile(output, { verifiers, contentKey: keyOne, jobs })
-      expect(report.failures.map(({ path, code }) => [path, code])).toEqual([['a.txt', 'M2P_DECRYPT'], ['media/large.bin', 'M2P_DECRYPT']])
+      expect(report.failures.map(({ path, code }) => [path, code])).toEqual([
+        ['a.txt', 'M2P_DECRYPT'],
+        ['media/large.bin', 'M2P_DECRYPT'],
+      ])
     }
   })
 
@@ -194,7 +260,11 @@ describe('verifyArchiveFile()', () => {
     const { root, input } = variedTree()
     const output = join(root, 'x.m2p')
     await buildFolder(input, output, options)
-    expect(await verifyArchiveFile(output, { verifiers })).toMatchObject({ ok: true, signatureChecked: true, payloadsChecked: false })
+    expect(await verifyArchiveFile(output, { verifiers })).toMatchObject({
+      ok: true,
+      signatureChecked: true,
+      payloadsChecked: false,
+    })
   })
 })
 
@@ -204,14 +274,20 @@ describe('extractArchive()', () => {
     const output = join(root, 'x.m2p')
     await buildFolder(input, output, options)
     mkdirSync(join(root, 'there'))
-    for (const [name, jobs] of [['one', 1], ['two', 2], ['there', 2]] as const) {
+    for (const [name, jobs] of [
+      ['one', 1],
+      ['two', 2],
+      ['there', 2],
+    ] as const) {
       const result = await extractArchive(output, join(root, name), { verifiers, contentKey: keyOne, jobs })
       expect(result.files).toBe(Object.keys(variedFiles()).length)
       expectTree(join(root, name), variedFiles())
       expect((await walkFolder(join(root, name))).length).toBe(result.files)
     }
     expect((await diffPaths(input, join(root, 'one'))).changed).toEqual([])
-    await expect(extractArchive(output, join(root, 'one'), { verifiers, contentKey: keyOne })).rejects.toMatchObject({ code: 'PRIM_EXISTS' })
+    await expect(extractArchive(output, join(root, 'one'), { verifiers, contentKey: keyOne })).rejects.toMatchObject({
+      code: 'PRIM_EXISTS',
+    })
     writeFileSync(join(root, 'one', 'a.txt'), 'mine')
     await extractArchive(output, join(root, 'one'), { verifiers, contentKey: keyOne, overwrite: true })
     expectTree(join(root, 'one'), variedFiles())
@@ -222,8 +298,15 @@ describe('extractArchive()', () => {
     const output = join(root, 'x.m2p')
     await buildFolder(input, output, options)
     await extractArchive(output, join(root, 'part'), { verifiers, contentKey: keyOne, paths: ['a/', 'empty.txt'] })
-    expect((await walkFolder(join(root, 'part'))).sort()).toEqual(['a/b/c/deep.txt', 'a/exact.bin', 'a/over.bin', 'empty.txt'])
-    await expect(extractArchive(output, join(root, 'none'), { verifiers, contentKey: keyOne, paths: ['nope'] })).rejects.toMatchObject({ code: 'M2P_ENTRY_UNKNOWN' })
+    expect((await walkFolder(join(root, 'part'))).sort()).toEqual([
+      'a/b/c/deep.txt',
+      'a/exact.bin',
+      'a/over.bin',
+      'empty.txt',
+    ])
+    await expect(
+      extractArchive(output, join(root, 'none'), { verifiers, contentKey: keyOne, paths: ['nope'] }),
+    ).rejects.toMatchObject({ code: 'M2P_ENTRY_UNKNOWN' })
     expect(existsSync(join(root, 'none'))).toBe(false)
   })
 
@@ -257,7 +340,9 @@ describe('extractArchive()', () => {
     const bytes = readFileSync(output)
     bytes[200]! ^= 1
     writeFileSync(output, bytes)
-    await expect(extractArchive(output, join(root, 'out'), { verifiers, contentKey: keyOne })).rejects.toMatchObject({ code: 'M2P_DECRYPT' })
+    await expect(extractArchive(output, join(root, 'out'), { verifiers, contentKey: keyOne })).rejects.toMatchObject({
+      code: 'M2P_DECRYPT',
+    })
     expect(readdirSync(root).sort()).toEqual(['tree', 'x.m2p'])
   })
 
@@ -268,7 +353,10 @@ describe('extractArchive()', () => {
     const outside = join(root, 'outside')
     mkdirSync(outside)
     writeFileSync(join(outside, 'file'), 'safe')
-    for (const [link, to] of [['many', outside], ['a.txt', join(outside, 'file')]] as const) {
+    for (const [link, to] of [
+      ['many', outside],
+      ['a.txt', join(outside, 'file')],
+    ] as const) {
       for (const overwrite of [false, true]) {
         const target = join(root, `target-${link}-${overwrite}`)
         mkdirSync(target)
@@ -291,6 +379,11 @@ describe('extractArchive()', () => {
     await close()
     await extractArchive(output, join(root, 'out'), { verifiers, contentKey: keyOne })
     expect((await walkFolder(join(root, 'out'))).sort()).toEqual(['b.txt', 'ymir work/pc/a.gr2'])
-    expect(await diffPaths(join(root, 'tree'), output)).toMatchObject({ added: [], removed: [], changed: [], unchanged: ['b.txt', 'ymir work/pc/a.gr2'] })
+    expect(await diffPaths(join(root, 'tree'), output)).toMatchObject({
+      added: [],
+      removed: [],
+      changed: [],
+      unchanged: ['b.txt', 'ymir work/pc/a.gr2'],
+    })
   })
 })

@@ -18,26 +18,38 @@ describe('portable and accelerated paths', () => {
     const root = temporaryFolder()
     writeTree(join(root, 'tree'), variedFiles())
     const script = join(root, 'build.mjs')
-    writeFileSync(script, `
+    writeFileSync(
+      script,
+      `
       import { buildFolder, verifyArchiveFile } from ${JSON.stringify(dist)}
       const contentKey = { keyId: 1, key: new Uint8Array(32).fill(2) }
       const [output, jobs] = process.argv.slice(2)
       await buildFolder(${JSON.stringify(join(root, 'tree'))}, output, { contentKey, signingSeed: new Uint8Array(32).fill(1), level: 3, segmentSize: 65536, jobs: Number(jobs) })
-    `)
+    `,
+    )
     const digests = new Set<string>()
-    for (const [name, backend, jobs] of [['a', '', '1'], ['b', 'portable', '1'], ['c', 'portable', '2']] as const) {
+    for (const [name, backend, jobs] of [
+      ['a', '', '1'],
+      ['b', 'portable', '1'],
+      ['c', 'portable', '2'],
+    ] as const) {
       const output = join(root, `${name}.m2p`)
-      execFileSync(process.execPath, [script, output, jobs], { env: { ...process.env, ...(backend === '' ? {} : { KEYTURN_BACKEND: backend }) } })
+      execFileSync(process.execPath, [script, output, jobs], {
+        env: { ...process.env, ...(backend === '' ? {} : { KEYTURN_BACKEND: backend }) },
+      })
       digests.add(hexEncode(sha256(readFileSync(output))))
     }
     expect(digests.size).toBe(1)
   })
 
-  it('decompress each other\'s frames', async () => {
+  it("decompress each other's frames", async () => {
     await portable.ready()
     for (const size of [1, 64, 1000, 70_000]) {
       for (const plain of [noise('zstd', size), new Uint8Array(size).map((_, index) => index >> 5)]) {
-        for (const [from, to] of [[accelerated, portable], [portable, accelerated]] as const) {
+        for (const [from, to] of [
+          [accelerated, portable],
+          [portable, accelerated],
+        ] as const) {
           const frame = from.compress(plain, 12)
           checkZstdFrame(frame, size)
           expect(Buffer.compare(to.decompress(frame, size), plain)).toBe(0)

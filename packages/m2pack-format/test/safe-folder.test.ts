@@ -15,11 +15,18 @@ describe('SafeFolder', () => {
   it('writes whole files in each placement, and leaves nothing when writing fails', () => {
     const root = temporaryFolder()
     const folder = new SafeFolder(root)
-    for (const placement of ['fresh', 'new', 'replace'] as const) folder.writeFile(`a/b/${placement}`, placement, (write) => write(content))
-    expect(() => folder.writeFile('a/b/new', 'new', (write) => write(content))).toThrow(expect.objectContaining({ code: 'PRIM_EXISTS' }))
+    for (const placement of ['fresh', 'new', 'replace'] as const)
+      folder.writeFile(`a/b/${placement}`, placement, (write) => write(content))
+    expect(() => folder.writeFile('a/b/new', 'new', (write) => write(content))).toThrow(
+      expect.objectContaining({ code: 'PRIM_EXISTS' }),
+    )
     folder.writeFile('a/b/new', 'replace', (write) => write(new Uint8Array(3)))
     for (const placement of ['fresh', 'new', 'replace'] as const) {
-      expect(() => folder.writeFile('a/c', placement, () => { throw new Error('broken') })).toThrow('broken')
+      expect(() =>
+        folder.writeFile('a/c', placement, () => {
+          throw new Error('broken')
+        }),
+      ).toThrow('broken')
     }
     folder.close()
     expect(readdirSync(join(root, 'a'))).toEqual(['b'])
@@ -35,13 +42,15 @@ describe('SafeFolder', () => {
     folder.close()
   })
 
-  it.skipIf(process.platform !== 'linux')('writes nothing outside while another process swaps a folder for a link (row 55)', async () => {
-    const root = temporaryFolder()
-    const [target, outside] = [join(root, 'target'), join(root, 'outside')]
-    mkdirSync(join(target, 'pack'), { recursive: true })
-    mkdirSync(outside)
-    symlinkSync(outside, join(root, 'link'))
-    const script = `
+  it.skipIf(process.platform !== 'linux')(
+    'writes nothing outside while another process swaps a folder for a link (row 55)',
+    async () => {
+      const root = temporaryFolder()
+      const [target, outside] = [join(root, 'target'), join(root, 'outside')]
+      mkdirSync(join(target, 'pack'), { recursive: true })
+      mkdirSync(outside)
+      symlinkSync(outside, join(root, 'link'))
+      const script = `
       const { mkdirSync, symlinkSync, rmSync } = require('node:fs')
       const [pack, outside] = process.argv.slice(1)
       process.stdout.write('ready')
@@ -51,32 +60,33 @@ describe('SafeFolder', () => {
         try { rmSync(pack) } catch {}
         try { mkdirSync(pack) } catch {}
       }`
-    const swapper = spawn(process.execPath, ['-e', script, join(target, 'pack'), outside])
-    await new Promise((ready) => swapper.stdout.once('data', ready))
-    try {
-      for (let round = 0; round < rounds; round++) {
-        const folder = new SafeFolder(target)
-        try {
-          folder.writeFile(`pack/${round % 50}`, 'replace', (write) => write(content))
-        } catch (error) {
-          if (!(error instanceof M2pError) && !(error instanceof PrimitivesError)) throw error
-        } finally {
-          folder.close()
+      const swapper = spawn(process.execPath, ['-e', script, join(target, 'pack'), outside])
+      await new Promise((ready) => swapper.stdout.once('data', ready))
+      try {
+        for (let round = 0; round < rounds; round++) {
+          const folder = new SafeFolder(target)
+          try {
+            folder.writeFile(`pack/${round % 50}`, 'replace', (write) => write(content))
+          } catch (error) {
+            if (!(error instanceof M2pError) && !(error instanceof PrimitivesError)) throw error
+          } finally {
+            folder.close()
+          }
         }
+      } finally {
+        const ended = once(swapper, 'exit')
+        swapper.kill('SIGKILL')
+        await ended
       }
-    } finally {
-      const ended = once(swapper, 'exit')
-      swapper.kill('SIGKILL')
-      await ended
-    }
-    expect(readdirSync(outside)).toEqual([])
-    // What it refused, it refused for the swapping: with nobody in the way the same write is done.
-    rmSync(join(target, 'pack'), { recursive: true, force: true })
-    const folder = new SafeFolder(target)
-    folder.writeFile('pack/last', 'replace', (write) => write(content))
-    folder.close()
-    expect(readdirSync(join(target, 'pack'))).toEqual(['last'])
-  })
+      expect(readdirSync(outside)).toEqual([])
+      // What it refused, it refused for the swapping: with nobody in the way the same write is done.
+      rmSync(join(target, 'pack'), { recursive: true, force: true })
+      const folder = new SafeFolder(target)
+      folder.writeFile('pack/last', 'replace', (write) => write(content))
+      folder.close()
+      expect(readdirSync(join(target, 'pack'))).toEqual(['last'])
+    },
+  )
 
   it('writes through a link that was there only as the root the caller named', () => {
     const root = temporaryFolder()

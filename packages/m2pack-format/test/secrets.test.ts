@@ -14,7 +14,11 @@ describe('secrets', () => {
   it('stand in no file but the ones that are for them', async () => {
     const root = temporaryFolder()
     writeTree(join(root, 'tree'), variedFiles())
-    const secrets = { content: new Uint8Array(randomBytes(32)), seed: new Uint8Array(randomBytes(32)), slot: new Uint8Array(randomBytes(32)) }
+    const secrets = {
+      content: new Uint8Array(randomBytes(32)),
+      seed: new Uint8Array(randomBytes(32)),
+      slot: new Uint8Array(randomBytes(32)),
+    }
     await buildFolder(join(root, 'tree'), join(root, 'x.m2p'), {
       contentKey: { keyId: 1, key: secrets.content },
       signingSeed: secrets.seed,
@@ -33,7 +37,9 @@ describe('secrets', () => {
     const root = temporaryFolder()
     const script = join(root, 'scan.mjs')
     // The marker is made from a seed at run time, so that neither the script nor its source text holds it.
-    writeFileSync(script, `
+    writeFileSync(
+      script,
+      `
       import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
       import { buildArchive, MemorySink, memorySource, openArchive } from ${JSON.stringify(`${dist}index.js`)}
       import { ed25519PublicKey } from ${JSON.stringify(primitives)}
@@ -85,25 +91,42 @@ describe('secrets', () => {
       globalThis.gc()
       const after = count()
       console.log(JSON.stringify({ live, after }))
-    `)
-    const { live, after } = JSON.parse(execFileSync(process.execPath, ['--expose-gc', script], { encoding: 'utf8', maxBuffer: 1e7 })) as { live: number; after: number }
+    `,
+    )
+    const { live, after } = JSON.parse(
+      execFileSync(process.execPath, ['--expose-gc', script], { encoding: 'utf8', maxBuffer: 1e7 }),
+    ) as { live: number; after: number }
     expect(live).toBeGreaterThan(1)
     expect(after).toBe(0)
   })
 
-  it.skipIf(process.platform !== 'linux')('are born 0600: no chmod, no moment in which others could open the file', () => {
-    const root = temporaryFolder()
-    const trace = join(root, 'trace')
-    const script = `import(${JSON.stringify(`${dist}node/index.js`)}).then(({ generateKeyFiles }) => generateKeyFiles(${JSON.stringify(join(root, 'keys'))}))`
-    const { status, error } = spawnSync('strace', ['-f', '-e', 'trace=openat,open,chmod,fchmod,fchmodat', '-o', trace, process.execPath, '-e', script])
-    if (error !== undefined || status !== 0) {
-      console.info('skipped: no strace here')
-      return
-    }
-    const lines = readFileSync(trace, 'utf8').split('\n').filter((line) => line.includes(join(root, 'keys')))
-    const created = lines.filter((line) => line.includes('O_CREAT'))
-    expect(created.length).toBe(4)
-    for (const line of created) expect(line).toMatch(/O_EXCL.*0600/)
-    expect(lines.filter((line) => line.includes('chmod'))).toEqual([])
-  })
+  it.skipIf(process.platform !== 'linux')(
+    'are born 0600: no chmod, no moment in which others could open the file',
+    () => {
+      const root = temporaryFolder()
+      const trace = join(root, 'trace')
+      const script = `import(${JSON.stringify(`${dist}node/index.js`)}).then(({ generateKeyFiles }) => generateKeyFiles(${JSON.stringify(join(root, 'keys'))}))`
+      const { status, error } = spawnSync('strace', [
+        '-f',
+        '-e',
+        'trace=openat,open,chmod,fchmod,fchmodat',
+        '-o',
+        trace,
+        process.execPath,
+        '-e',
+        script,
+      ])
+      if (error !== undefined || status !== 0) {
+        console.info('skipped: no strace here')
+        return
+      }
+      const lines = readFileSync(trace, 'utf8')
+        .split('\n')
+        .filter((line) => line.includes(join(root, 'keys')))
+      const created = lines.filter((line) => line.includes('O_CREAT'))
+      expect(created.length).toBe(4)
+      for (const line of created) expect(line).toMatch(/O_EXCL.*0600/)
+      expect(lines.filter((line) => line.includes('chmod'))).toEqual([])
+    },
+  )
 })

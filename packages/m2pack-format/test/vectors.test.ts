@@ -4,12 +4,23 @@ import { describe, expect, it } from 'vitest'
 import { buildArchive, MemorySink, memorySource, openArchive, rewrapArchive } from '../src/index.ts'
 import { segmentAt } from '../src/entries.ts'
 import { SlotKey } from '../src/keys.ts'
-import { contentBytes, contentKeyOf, filesOf, haveVectors, loadVectors, slotsOf, type VectorArchive, vectorBytes } from './support/vectors.ts'
+import {
+  contentBytes,
+  contentKeyOf,
+  filesOf,
+  haveVectors,
+  loadVectors,
+  slotsOf,
+  vectorBytes,
+} from './support/vectors.ts'
+import type { VectorArchive } from './support/vectors.ts'
 
 const sha256Hex = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 describe.skipIf(!haveVectors)('archives made by an independent implementation', () => {
-  const vectors = haveVectors ? loadVectors() : { archives: [], public_key: '', signing_seed: '', steps: [], rewrap_difference: undefined as never }
+  const vectors = haveVectors
+    ? loadVectors()
+    : { archives: [], public_key: '', signing_seed: '', steps: [], rewrap_difference: undefined as never }
   const byName = new Map(vectors.archives.map((archive) => [archive.file, archive]))
   const signingSeed = hexDecode(vectors.signing_seed)
 
@@ -28,7 +39,8 @@ describe.skipIf(!haveVectors)('archives made by an independent implementation', 
       await rewrapArchive(before, sink, { contentKey: contentKeyOf(archive), signingSeed })
       return sink.bytes()
     }
-    const previous = options.previous === undefined ? undefined : await open(byName.get(options.previous) as VectorArchive)
+    const previous =
+      options.previous === undefined ? undefined : await open(byName.get(options.previous) as VectorArchive)
     await buildArchive(filesOf(archive), sink, {
       contentKey: contentKeyOf(archive),
       signingSeed,
@@ -96,7 +108,12 @@ describe.skipIf(!haveVectors)('archives made by an independent implementation', 
         const entry = ours.entry(due.path)
         const stored = due.segments.reduce((sum, segment) => sum + segment.stored, 0)
         expect(entry.storedSize).toBe(stored)
-        expect(equalBytes(built.subarray(entry.offset, entry.offset + stored), theirs.subarray(due.offset, due.offset + stored))).toBe(true)
+        expect(
+          equalBytes(
+            built.subarray(entry.offset, entry.offset + stored),
+            theirs.subarray(due.offset, due.offset + stored),
+          ),
+        ).toBe(true)
       }
     }
     expect(equal).toBe(12)

@@ -1,9 +1,20 @@
 // A publisher signs a release; a launcher that knows nothing but a pin decides whether to trust it.
 import { formatPin, incept, seedSigner, sha256DigestSeal } from '@keyturn/kel'
 import {
-  buildManifest, formatTime, initialTrustState, manifestPin, parseTrustRoot, sha256Hex, signHead, signManifest, verifyRelease, writeHead,
-  writeManifest, writeRoles, type DocumentSigner,
+  buildManifest,
+  formatTime,
+  initialTrustState,
+  manifestPin,
+  parseTrustRoot,
+  sha256Hex,
+  signHead,
+  signManifest,
+  verifyRelease,
+  writeHead,
+  writeManifest,
+  writeRoles,
 } from '@keyturn/manifest'
+import type { DocumentSigner } from '@keyturn/manifest'
 import { ed25519PublicKey, ed25519Sign, hexEncode, systemRandom, utf8Encode } from '@keyturn/primitives'
 
 const now = Date.now()
@@ -18,26 +29,51 @@ const [identity, next] = [systemRandom(32), systemRandom(32)]
 const [releaseKey, headKey] = [newSigner(), newSigner()]
 const role = (signer: DocumentSigner) => ({ keys: [hexEncode(signer.publicKey)], threshold: 1 })
 const roles = writeRoles({
-  product: 'example', version: 1, epoch: 1, issuedAt: days(0), expiresAt: days(365),
-  roles: { release: role(releaseKey), head: role(headKey) }, revokedKeys: [], transport: [],
+  product: 'example',
+  version: 1,
+  epoch: 1,
+  issuedAt: days(0),
+  expiresAt: days(365),
+  roles: { release: role(releaseKey), head: role(headKey) },
+  revokedKeys: [],
+  transport: [],
 })
-const inception = await incept({
-  keys: [ed25519PublicKey(identity)], nextKeys: [ed25519PublicKey(next)], traits: ['EO'], seals: [sha256DigestSeal(roles)],
-}, seedSigner([identity]))
+const inception = await incept(
+  {
+    keys: [ed25519PublicKey(identity)],
+    nextKeys: [ed25519PublicKey(next)],
+    traits: ['EO'],
+    seals: [sha256DigestSeal(roles)],
+  },
+  seedSigner([identity]),
+)
 const pin = formatPin({ prefix: inception.prefix, place: inception.state })
 
 // The release: a manifest under the release key, and the head that pins it under the head key.
 const content = utf8Encode('the game')
 const manifest = buildManifest([{ path: 'game.bin', sha256: sha256Hex(content), size: content.length }], {
-  version: '2026.11.21-1', nowMs: now, release: { product: 'example', channel: 'stable', epoch: 1, sequence: 1, rolesVersion: 1 },
+  version: '2026.11.21-1',
+  nowMs: now,
+  release: { product: 'example', channel: 'stable', epoch: 1, sequence: 1, rolesVersion: 1 },
 })
 const manifestBytes = writeManifest(manifest)
 const signatures = await signManifest(manifestBytes, [releaseKey])
-const head = await signHead(writeHead({
-  product: 'example', channel: 'stable', epoch: 1, sequence: 1, issuedAt: days(0), expiresAt: days(7),
-  log: { sn: inception.sn, said: inception.said }, rolesVersion: 1,
-  manifest: manifestPin(manifest, sha256Hex(manifestBytes), manifestBytes.length), revoked: [], mirrors: [],
-}), [headKey])
+const head = await signHead(
+  writeHead({
+    product: 'example',
+    channel: 'stable',
+    epoch: 1,
+    sequence: 1,
+    issuedAt: days(0),
+    expiresAt: days(7),
+    log: { sn: inception.sn, said: inception.said },
+    rolesVersion: 1,
+    manifest: manifestPin(manifest, sha256Hex(manifestBytes), manifestBytes.length),
+    revoked: [],
+    mirrors: [],
+  }),
+  [headKey],
+)
 
 // The launcher: the pin, five documents from anywhere, one decision.
 const input = { logs: [inception.message], roles, head, manifest: manifestBytes, signatures }

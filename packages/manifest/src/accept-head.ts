@@ -1,6 +1,7 @@
 import type { AcceptedLog } from './accept-log.ts'
 import type { AcceptedRoles } from './accept-roles.ts'
-import { checkExpiry, checkIssued, type Cycle } from './cycle.ts'
+import { checkExpiry, checkIssued } from './cycle.ts'
+import type { Cycle } from './cycle.ts'
 import { parseHeadEnvelope, payloadTypes, sha256Hex, verifyThreshold } from './envelope.ts'
 import { ManifestError } from './errors.ts'
 import { Forked } from './forked.ts'
@@ -8,7 +9,8 @@ import { parseHead } from './head.ts'
 import { limits } from './limits.ts'
 import type { Head, ManifestPin } from './model.ts'
 import { isInRollout } from './rollout.ts'
-import { floorOf, type Fork, type TrustState } from './trust-state.ts'
+import { floorOf } from './trust-state.ts'
+import type { Fork, TrustState } from './trust-state.ts'
 
 /** A head that counts, and what it offers to this install. */
 export interface AcceptedHead {
@@ -29,14 +31,20 @@ export function checkBelongs(
   cycle: Cycle,
   name: string,
 ): void {
-  const wanted: [string, string][] = [[document.product ?? '', roles.product], [document.channel ?? '', cycle.channel]]
+  const wanted: [string, string][] = [
+    [document.product ?? '', roles.product],
+    [document.channel ?? '', cycle.channel],
+  ]
   for (const [found, due] of wanted) {
-    if (found !== due) throw new ManifestError('MAN_APP_MISMATCH', `Cannot trust ${name}: it is for "${found}", not for "${due}"`)
+    if (found !== due)
+      throw new ManifestError('MAN_APP_MISMATCH', `Cannot trust ${name}: it is for "${found}", not for "${due}"`)
   }
   const epoch = document.epoch ?? -1
-  if (epoch < roles.epoch) throw new ManifestError('MAN_ROLLBACK', `Cannot trust ${name}: its epoch ${epoch} is below ${roles.epoch}`)
+  if (epoch < roles.epoch)
+    throw new ManifestError('MAN_ROLLBACK', `Cannot trust ${name}: its epoch ${epoch} is below ${roles.epoch}`)
   // Only the identity raises an epoch: it resets the floors.
-  if (epoch > roles.epoch) throw new ManifestError('MAN_VERSION_JUMP', `Cannot trust ${name}: its epoch ${epoch} is above ${roles.epoch}`)
+  if (epoch > roles.epoch)
+    throw new ManifestError('MAN_VERSION_JUMP', `Cannot trust ${name}: its epoch ${epoch} is above ${roles.epoch}`)
 }
 
 /** Makes the fork that two documents at one sequence are. */
@@ -48,9 +56,13 @@ function equivocation(
   state: TrustState,
   channel: string,
 ): Forked {
-  const error = new ManifestError('MAN_EQUIVOCATION', `Cannot trust ${kind}: another one with sequence ${sequence} was already accepted`, {
-    details: { sequence, one: evidence[0], other: evidence[1] },
-  })
+  const error = new ManifestError(
+    'MAN_EQUIVOCATION',
+    `Cannot trust ${kind}: another one with sequence ${sequence} was already accepted`,
+    {
+      details: { sequence, one: evidence[0], other: evidence[1] },
+    },
+  )
   const fork: Fork = {
     kind,
     channel,
@@ -70,19 +82,30 @@ export function checkSequence(sequence: number, floor: number | undefined, name:
     })
   }
   if (sequence - floor > limits.sequenceJump) {
-    throw new ManifestError('MAN_VERSION_JUMP', `Cannot trust ${name}: its sequence ${sequence} is more than ${limits.sequenceJump} above ${floor}`, {
-      details: { sequence, floor },
-    })
+    throw new ManifestError(
+      'MAN_VERSION_JUMP',
+      `Cannot trust ${name}: its sequence ${sequence} is more than ${limits.sequenceJump} above ${floor}`,
+      {
+        details: { sequence, floor },
+      },
+    )
   }
 }
 
 function checkPlace(head: Head, log: AcceptedLog): void {
   const { sn, said } = head.log
   const holds = log.log.events.some((event) => event.sn === sn && event.said === said && event.type !== 'ixn')
-  if (!holds) throw new ManifestError('MAN_PIN', `Cannot trust head: the log does not hold establishment event ${sn} that it names`)
+  if (!holds)
+    throw new ManifestError(
+      'MAN_PIN',
+      `Cannot trust head: the log does not hold establishment event ${sn} that it names`,
+    )
   const known = log.roles.length
   if (head.rolesVersion > known) {
-    throw new ManifestError('MAN_PIN', `Cannot trust head: it names role document ${head.rolesVersion}, the log seals ${known}`)
+    throw new ManifestError(
+      'MAN_PIN',
+      `Cannot trust head: it names role document ${head.rolesVersion}, the log seals ${known}`,
+    )
   }
 }
 
@@ -98,7 +121,12 @@ export function isWithdrawn(head: Head, release: { readonly sequence: number; re
   return head.revoked.some(({ sequence, sha256 }) => sequence === release.sequence && sha256 === release.sha256)
 }
 
-function offerOf(head: Head, log: AcceptedLog, state: TrustState, cycle: Cycle): Pick<AcceptedHead, 'offer' | 'pin' | 'installable'> {
+function offerOf(
+  head: Head,
+  log: AcceptedLog,
+  state: TrustState,
+  cycle: Cycle,
+): Pick<AcceptedHead, 'offer' | 'pin' | 'installable'> {
   const floor = floorOf(state, cycle.channel)
   for (const pin of [head.manifest, head.fallback]) {
     if (pin !== undefined && pin.sequence === floor.manifestSequence && pin.sha256 !== floor.manifestSha256) {
@@ -112,7 +140,9 @@ function offerOf(head: Head, log: AcceptedLog, state: TrustState, cycle: Cycle):
   }
   checkSequence(pin.sequence, floor.manifestSequence, 'manifest')
   if (isWithdrawn(head, pin)) {
-    throw new ManifestError('MAN_REVOKED', `Cannot install release ${pin.version}: the publisher withdrew it`, { details: { sequence: pin.sequence } })
+    throw new ManifestError('MAN_REVOKED', `Cannot install release ${pin.version}: the publisher withdrew it`, {
+      details: { sequence: pin.sequence },
+    })
   }
   return { offer, pin, installable: true }
 }
@@ -129,9 +159,19 @@ export function acceptHead(
   state: TrustState,
   cycle: Cycle,
 ): AcceptedHead {
-  if (bytes === undefined) throw new ManifestError('MAN_MISSING', `Cannot verify release: the head of channel "${cycle.channel}" could not be had`)
+  if (bytes === undefined)
+    throw new ManifestError(
+      'MAN_MISSING',
+      `Cannot verify release: the head of channel "${cycle.channel}" could not be had`,
+    )
   const { payload, signatures } = parseHeadEnvelope(bytes)
-  verifyThreshold(payloadTypes.head, payload, signatures, { ...roles.roles.roles.head, revokedKeys: roles.roles.revokedKeys }, 'head')
+  verifyThreshold(
+    payloadTypes.head,
+    payload,
+    signatures,
+    { ...roles.roles.roles.head, revokedKeys: roles.roles.revokedKeys },
+    'head',
+  )
   const head = parseHead(payload)
   const sha256 = sha256Hex(payload)
   checkBelongs(head, roles, cycle, 'head')

@@ -1,5 +1,7 @@
-import { KelError, sha256DigestSeal, verifyLog, type VerifiedEvent, type VerifiedLog } from '@keyturn/kel'
-import { hexEncode, type JsonValue, type KeyturnError } from '@keyturn/primitives'
+import { KelError, sha256DigestSeal, verifyLog } from '@keyturn/kel'
+import type { VerifiedEvent, VerifiedLog } from '@keyturn/kel'
+import { hexEncode } from '@keyturn/primitives'
+import type { JsonValue, KeyturnError } from '@keyturn/primitives'
 import { ManifestError } from './errors.ts'
 import { Forked } from './forked.ts'
 import { limits } from './limits.ts'
@@ -43,7 +45,10 @@ function place({ sn, said }: VerifiedEvent): LogPlace {
 /** `a[0]` of an establishment event: what only a rotation by the pre-committed keys can change. */
 function rolesSeal({ sn, type, seals }: VerifiedEvent): string {
   if (type !== 'icp' && type !== 'rot') {
-    throw new ManifestError('TRUST_LOG', `Cannot use log: event ${sn} is delegated, a release identity stands on its own`)
+    throw new ManifestError(
+      'TRUST_LOG',
+      `Cannot use log: event ${sn} is delegated, a release identity stands on its own`,
+    )
   }
   const first = seals[0] as JsonValue | undefined
   const digest = typeof first === 'object' && first !== null && !Array.isArray(first) ? first['d'] : undefined
@@ -80,7 +85,10 @@ function readLog(bytes: Uint8Array, root: KelRoot): AcceptedLog {
   const establishments = log.events.filter(isEstablishment)
   const [last, tip] = [establishments.at(-1), log.events.at(-1)]
   if (last === undefined || tip === undefined) throw new ManifestError('TRUST_LOG', 'Cannot use log: it is empty')
-  if (root.place !== undefined && !log.events.some(({ sn, said }) => sn === root.place?.sn && said === root.place.said)) {
+  if (
+    root.place !== undefined &&
+    !log.events.some(({ sn, said }) => sn === root.place?.sn && said === root.place.said)
+  ) {
     throw new ManifestError('TRUST_PIN', `Cannot use log: it does not hold event ${root.place.sn} as it is pinned`, {
       details: { sn: root.place.sn, said: root.place.said },
     })
@@ -119,7 +127,8 @@ function checkSeen({ log, tip }: AcceptedLog, state: TrustState): void {
     const holds = (event: VerifiedEvent): boolean => event.sn === known.sn && event.said === known.said
     if (log.events.some(holds) || log.superseded.some(holds)) continue
     const isAnchor = known === anchor
-    const rotatedOver = !isAnchor && log.events.some((event) => isEstablishment(event) && event.sn > anchor.sn && event.sn <= known.sn)
+    const rotatedOver =
+      !isAnchor && log.events.some((event) => isEstablishment(event) && event.sn > anchor.sn && event.sn <= known.sn)
     if (rotatedOver) continue
     const rival = log.events.find(({ sn }) => sn === known.sn)
     if (rival === undefined) throw rollback(tip.sn, known.sn)
@@ -170,6 +179,7 @@ export function acceptLog(streams: readonly Uint8Array[], root: KelRoot, state: 
       failure ??= error
     }
   }
-  if (best === undefined) throw failure ?? new ManifestError('TRUST_MISSING', 'Cannot verify release: no key event log could be had')
+  if (best === undefined)
+    throw failure ?? new ManifestError('TRUST_MISSING', 'Cannot verify release: no key event log could be had')
   return best
 }

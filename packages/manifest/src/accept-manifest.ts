@@ -4,10 +4,12 @@ import { checkBelongs } from './accept-head.ts'
 import type { AcceptedLog } from './accept-log.ts'
 import type { AcceptedRoles } from './accept-roles.ts'
 import { checkManifestContent } from './check-manifest.ts'
-import { checkExpiry, checkIssued, type Cycle } from './cycle.ts'
+import { checkExpiry, checkIssued } from './cycle.ts'
+import type { Cycle } from './cycle.ts'
 import { verifyManifestSignatures } from './envelope.ts'
 import { ManifestError } from './errors.ts'
-import { formatOf, type ReleaseFormat } from './formats.ts'
+import { formatOf } from './formats.ts'
+import type { ReleaseFormat } from './formats.ts'
 import type { ManifestPin, ReleaseManifest } from './model.ts'
 import { readManifestShape } from './parse-manifest.ts'
 import { compareLauncherVersions } from './launcher-version.ts'
@@ -27,12 +29,18 @@ export function checkUnderstood(manifest: ReleaseManifest, cycle: Cycle): Releas
   const format = formatOf(manifest, cycle.formats)
   const foreign = manifest.critical.find((name) => !KNOWN_FIELDS.has(name))
   if (foreign !== undefined) {
-    throw new ManifestError('MAN_CRITICAL', `Cannot use manifest: it demands that "${printable(foreign, 64)}" be understood`)
+    throw new ManifestError(
+      'MAN_CRITICAL',
+      `Cannot use manifest: it demands that "${printable(foreign, 64)}" be understood`,
+    )
   }
   const { minLauncherVersion } = manifest
   if (minLauncherVersion !== undefined && cycle.launcherVersion !== undefined) {
     if (compareLauncherVersions(cycle.launcherVersion, minLauncherVersion) < 0) {
-      throw new ManifestError('MAN_LAUNCHER_TOO_OLD', `Cannot use manifest: it demands launcher ${printable(minLauncherVersion, 64)}`)
+      throw new ManifestError(
+        'MAN_LAUNCHER_TOO_OLD',
+        `Cannot use manifest: it demands launcher ${printable(minLauncherVersion, 64)}`,
+      )
     }
   }
   return format
@@ -40,10 +48,37 @@ export function checkUnderstood(manifest: ReleaseManifest, cycle: Cycle): Releas
 
 /** Names that `critical` may hold without shutting this reader out. */
 const KNOWN_FIELDS: ReadonlySet<string> = new Set([
-  'format', 'version', 'created_at', 'previous', 'notes', 'min_launcher_version', 'launcher', 'files',
-  'schema', 'product', 'channel', 'epoch', 'sequence', 'issued_at', 'expires_at', 'previous_sha256', 'roles_version',
-  'critical', 'content_keys', 'delete', 'keep', 'requires', 'rollback_of', 'totals', 'trust_root',
-  'files[].platform', 'files[].required', 'files[].executable', 'files[].key_id', 'files[].index', 'files[].group',
+  'format',
+  'version',
+  'created_at',
+  'previous',
+  'notes',
+  'min_launcher_version',
+  'launcher',
+  'files',
+  'schema',
+  'product',
+  'channel',
+  'epoch',
+  'sequence',
+  'issued_at',
+  'expires_at',
+  'previous_sha256',
+  'roles_version',
+  'critical',
+  'content_keys',
+  'delete',
+  'keep',
+  'requires',
+  'rollback_of',
+  'totals',
+  'trust_root',
+  'files[].platform',
+  'files[].required',
+  'files[].executable',
+  'files[].key_id',
+  'files[].index',
+  'files[].group',
 ])
 
 /** A `key_id` once seen with another verifier or commitment is somebody else's key. */
@@ -51,24 +86,37 @@ export function checkKeyIds({ contentKeys }: ReleaseManifest, state: TrustState)
   for (const { keyId, verifierPub, commitment } of contentKeys) {
     const seen = Object.hasOwn(state.keyIds, keyId) ? state.keyIds[keyId] : undefined
     if (seen !== undefined && (seen.verifierPub !== verifierPub || seen.commitment !== commitment)) {
-      throw new ManifestError('MAN_KEY_ID_REUSED', `Cannot use manifest: key_id ${keyId} was seen with another verifier or commitment`, {
-        details: { keyId },
-      })
+      throw new ManifestError(
+        'MAN_KEY_ID_REUSED',
+        `Cannot use manifest: key_id ${keyId} was seen with another verifier or commitment`,
+        {
+          details: { keyId },
+        },
+      )
     }
   }
 }
 
 function checkPin(manifest: ReleaseManifest, pin: ManifestPin): void {
   if (manifest.version === pin.version && manifest.sequence === pin.sequence) return
-  throw new ManifestError('MAN_PIN', `Cannot trust manifest: it is ${printable(manifest.version, 80)} with sequence ${manifest.sequence}, the head pins ${printable(pin.version, 80)} with sequence ${pin.sequence}`)
+  throw new ManifestError(
+    'MAN_PIN',
+    `Cannot trust manifest: it is ${printable(manifest.version, 80)} with sequence ${manifest.sequence}, the head pins ${printable(pin.version, 80)} with sequence ${pin.sequence}`,
+  )
 }
 
 function checkTimes({ issuedAt, expiresAt, rolesVersion }: ReleaseManifest, log: AcceptedLog, cycle: Cycle): void {
   if (issuedAt === undefined || expiresAt === undefined || rolesVersion === undefined) {
-    throw new ManifestError('MAN_SCHEMA', 'Cannot trust manifest: issued_at, expires_at and roles_version are due under an identity')
+    throw new ManifestError(
+      'MAN_SCHEMA',
+      'Cannot trust manifest: issued_at, expires_at and roles_version are due under an identity',
+    )
   }
   if (rolesVersion > log.roles.length) {
-    throw new ManifestError('MAN_PIN', `Cannot trust manifest: it names role document ${rolesVersion}, the log seals ${log.roles.length}`)
+    throw new ManifestError(
+      'MAN_PIN',
+      `Cannot trust manifest: it names role document ${rolesVersion}, the log seals ${log.roles.length}`,
+    )
   }
   checkIssued(issuedAt, cycle, 'MAN_CLOCK', 'manifest')
   checkExpiry(expiresAt, cycle, 'MAN_EXPIRED', 'manifest')
@@ -88,15 +136,27 @@ export function acceptManifest(
   state: TrustState,
   cycle: Cycle,
 ): AcceptedManifest {
-  if (bytes === undefined) throw new ManifestError('MAN_MISSING', `Cannot verify release: manifest ${printable(pin.version, 80)} could not be had`)
-  if (signatures === undefined) throw new ManifestError('MAN_MISSING', `Cannot verify release: the signatures of ${printable(pin.version, 80)} could not be had`)
+  if (bytes === undefined)
+    throw new ManifestError(
+      'MAN_MISSING',
+      `Cannot verify release: manifest ${printable(pin.version, 80)} could not be had`,
+    )
+  if (signatures === undefined)
+    throw new ManifestError(
+      'MAN_MISSING',
+      `Cannot verify release: the signatures of ${printable(pin.version, 80)} could not be had`,
+    )
   const rule = { ...roles.roles.roles.release, revokedKeys: roles.roles.revokedKeys }
   const { signedBy, sha256 } = verifyManifestSignatures(bytes, signatures, rule)
   if (bytes.length !== pin.length || sha256 !== pin.sha256) {
-    throw new ManifestError('MAN_PIN', `Cannot trust manifest: it is not the one that the head pins as ${printable(pin.version, 80)}`)
+    throw new ManifestError(
+      'MAN_PIN',
+      `Cannot trust manifest: it is not the one that the head pins as ${printable(pin.version, 80)}`,
+    )
   }
   const manifest = readManifestShape(bytes)
-  if (manifest.schema === 1) throw new ManifestError('MAN_DOWNGRADE', 'Cannot trust manifest: schema 2 is due under an identity')
+  if (manifest.schema === 1)
+    throw new ManifestError('MAN_DOWNGRADE', 'Cannot trust manifest: schema 2 is due under an identity')
   checkBelongs(manifest, roles, cycle, 'manifest')
   const format = checkUnderstood(manifest, cycle)
   checkPin(manifest, pin)

@@ -1,5 +1,7 @@
-import { fitsSeal, type AcceptedLog, type SealedRoles } from './accept-log.ts'
-import { checkIssued, type Cycle } from './cycle.ts'
+import { fitsSeal } from './accept-log.ts'
+import type { AcceptedLog, SealedRoles } from './accept-log.ts'
+import { checkIssued } from './cycle.ts'
+import type { Cycle } from './cycle.ts'
 import { sha256Hex } from './envelope.ts'
 import { ManifestError } from './errors.ts'
 import type { RoleDocument } from './model.ts'
@@ -16,11 +18,15 @@ export interface AcceptedRoles {
 function parseSealed(bytes: Uint8Array, sealed: SealedRoles, log: AcceptedLog): RoleDocument {
   const roles = parseRoles(bytes)
   if (roles.version !== sealed.version) {
-    throw new ManifestError('TRUST_ROLES', `Cannot use role document: it calls itself ${roles.version}, the log seals it as ${sealed.version}`)
+    throw new ManifestError(
+      'TRUST_ROLES',
+      `Cannot use role document: it calls itself ${roles.version}, the log seals it as ${sealed.version}`,
+    )
   }
   for (const key of [...roles.roles.release.keys, ...roles.roles.head.keys]) {
     // A day-to-day key that is also a key of the identity would let one theft do the work of two.
-    if (log.identityKeys.has(key)) throw new ManifestError('TRUST_ROLES', `Cannot use role document: key ${key} is a key of the identity`)
+    if (log.identityKeys.has(key))
+      throw new ManifestError('TRUST_ROLES', `Cannot use role document: key ${key} is a key of the identity`)
   }
   return roles
 }
@@ -75,15 +81,24 @@ export function acceptRoles(
     })
   }
   if (!fitsSeal(bytes, inForce)) {
-    throw new ManifestError('TRUST_ROLES', `Cannot use role document: it is not number ${inForce.version} as the log seals it`)
+    throw new ManifestError(
+      'TRUST_ROLES',
+      `Cannot use role document: it is not number ${inForce.version} as the log seals it`,
+    )
   }
   const roles = parseSealed(bytes, inForce, log)
   if (state.epoch !== undefined && state.roles !== undefined && roles.epoch < state.epoch) {
-    throw new ManifestError('TRUST_ROLLBACK', `Cannot use role document: its epoch ${roles.epoch} is below ${state.epoch}`)
+    throw new ManifestError(
+      'TRUST_ROLLBACK',
+      `Cannot use role document: its epoch ${roles.epoch} is below ${state.epoch}`,
+    )
   }
   checkHistory(roles, earlier, log)
   if (cycle.product !== undefined && roles.product !== cycle.product) {
-    throw new ManifestError('MAN_APP_MISMATCH', `Cannot use role document: it is for product "${roles.product}", not "${cycle.product}"`)
+    throw new ManifestError(
+      'MAN_APP_MISMATCH',
+      `Cannot use role document: it is for product "${roles.product}", not "${cycle.product}"`,
+    )
   }
   checkIssued(roles.issuedAt, cycle, 'TRUST_CLOCK', 'role document')
   return { roles, bytes, sha256: sha256Hex(bytes) }

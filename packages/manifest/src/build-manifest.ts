@@ -75,7 +75,14 @@ const DEFAULT_VALIDITY_MS = 365 * DAY_MS
 type Extension = Omit<ReleaseManifest, 'format' | 'version' | 'createdAt' | 'files' | 'launcher'>
 
 function extension(place: ReleasePlace, nowMs: number, files: readonly ManifestFile[]): Extension {
-  const { validityMs = DEFAULT_VALIDITY_MS, contentKeys = [], critical = [], delete: removed = [], keep = [], ...rest } = place
+  const {
+    validityMs = DEFAULT_VALIDITY_MS,
+    contentKeys = [],
+    critical = [],
+    delete: removed = [],
+    keep = [],
+    ...rest
+  } = place
   return {
     schema: 2,
     ...rest,
@@ -119,7 +126,11 @@ export function buildManifest(entries: readonly ManifestEntry[], options: BuildM
 }
 
 /** The pin by which a head names a manifest. */
-export function manifestPin(manifest: ReleaseManifest, sha256: string, length: number): {
+export function manifestPin(
+  manifest: ReleaseManifest,
+  sha256: string,
+  length: number,
+): {
   version: string
   sequence: number
   sha256: string

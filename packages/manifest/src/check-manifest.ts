@@ -42,7 +42,12 @@ class FilesByHash {
       if (other.sha256 === file.sha256) return other
       slot = (slot + 1) & this.#mask
     }
-    this.#map = new Map(this.#files.slice(0, index).toReversed().map((earlier) => [earlier.sha256, earlier]))
+    this.#map = new Map(
+      this.#files
+        .slice(0, index)
+        .toReversed()
+        .map((earlier) => [earlier.sha256, earlier]),
+    )
     return this.#fromMap(this.#map, file)
   }
 
@@ -98,7 +103,8 @@ function checkTotals(manifest: ReleaseManifest): void {
   const stated = manifest.totals
   if (stated === undefined) return
   for (const name of ['files', 'bytes', 'downloadBytes'] as const) {
-    if (stated[name] !== sums[name]) refuse(`totals state ${stated[name]} for ${name}, the files add up to ${sums[name]}`)
+    if (stated[name] !== sums[name])
+      refuse(`totals state ${stated[name]} for ${name}, the files add up to ${sums[name]}`)
   }
 }
 
@@ -107,7 +113,8 @@ function checkContentKeys({ contentKeys, files, schema }: ReleaseManifest): void
   if (ids.size !== contentKeys.length) refuse('content_keys lists a key_id twice')
   if (schema === 1) return
   for (const { path, keyId } of files) {
-    if (keyId !== undefined && !ids.has(keyId)) refuse(`"${printable(path, 120)}" is under key_id ${keyId}, which content_keys does not list`)
+    if (keyId !== undefined && !ids.has(keyId))
+      refuse(`"${printable(path, 120)}" is under key_id ${keyId}, which content_keys does not list`)
   }
 }
 

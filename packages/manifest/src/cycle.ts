@@ -1,6 +1,8 @@
 import type { Cohort, TrustWarning, VerifyOptions } from './decision.ts'
-import { ManifestError, type ManifestErrorCode } from './errors.ts'
-import { releaseFormats, type FormatRegistry } from './formats.ts'
+import { ManifestError } from './errors.ts'
+import type { ManifestErrorCode } from './errors.ts'
+import { releaseFormats } from './formats.ts'
+import type { FormatRegistry } from './formats.ts'
 import { limits } from './limits.ts'
 import { formatTime, parseTime } from './time.ts'
 import type { TrustState } from './trust-state.ts'
@@ -26,7 +28,10 @@ export function startCycle(state: TrustState, options: VerifyOptions): Cycle {
   const warnings: TrustWarning[] = []
   if (options.nowMs + futureSkewMs < state.clockFloorMs) {
     const floor = formatTime(state.clockFloorMs)
-    warnings.push({ code: 'MAN_CLOCK', message: `The clock here is behind ${floor}, which a signed document already stated` })
+    warnings.push({
+      code: 'MAN_CLOCK',
+      message: `The clock here is behind ${floor}, which a signed document already stated`,
+    })
   }
   return {
     channel: options.channel,
@@ -44,13 +49,20 @@ export function startCycle(state: TrustState, options: VerifyOptions): Cycle {
 /** Refuses a document from the future: its time would become a floor that locks this install out. */
 export function checkIssued(issuedAt: string, cycle: Cycle, code: ManifestErrorCode, name: string): void {
   if ((parseTime(issuedAt) as number) <= cycle.nowMs + cycle.futureSkewMs) return
-  throw new ManifestError(code, `Cannot trust ${name}: it was issued at ${issuedAt}, the clock here says ${formatTime(cycle.nowMs)}`)
+  throw new ManifestError(
+    code,
+    `Cannot trust ${name}: it was issued at ${issuedAt}, the clock here says ${formatTime(cycle.nowMs)}`,
+  )
 }
 
 /** Refuses a document whose time is over; the moment itself is already too late. */
 export function checkExpiry(expiresAt: string, cycle: Cycle, code: ManifestErrorCode, name: string): void {
   if (cycle.nowMs < (parseTime(expiresAt) as number) + cycle.expirySlackMs) return
-  throw new ManifestError(code, `Cannot trust ${name}: it expired at ${expiresAt}, the time is ${formatTime(cycle.nowMs)}`, {
-    details: { expiresAt },
-  })
+  throw new ManifestError(
+    code,
+    `Cannot trust ${name}: it expired at ${expiresAt}, the time is ${formatTime(cycle.nowMs)}`,
+    {
+      details: { expiresAt },
+    },
+  )
 }

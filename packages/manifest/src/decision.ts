@@ -53,7 +53,12 @@ export type DocumentRequest =
   | { readonly document: 'log'; readonly prefix: string; readonly maxBytes: number }
   | { readonly document: 'roles'; readonly version: number; readonly maxBytes: number }
   | { readonly document: 'head'; readonly channel: string; readonly maxBytes: number }
-  | { readonly document: 'manifest'; readonly channel: string; readonly pin: ManifestPin | undefined; readonly maxBytes: number }
+  | {
+      readonly document: 'manifest'
+      readonly channel: string
+      readonly pin: ManifestPin | undefined
+      readonly maxBytes: number
+    }
   | { readonly document: 'signatures'; readonly channel: string; readonly pin: ManifestPin; readonly maxBytes: number }
   | { readonly document: 'legacy-signature'; readonly channel: string; readonly maxBytes: number }
 

@@ -47,6 +47,8 @@ export function diffManifests(before: ReleaseManifest, after: ReleaseManifest): 
  */
 export function filesFor(manifest: ReleaseManifest, platform: string, groups: readonly string[] = []): ManifestFile[] {
   return manifest.files.filter(
-    (file) => (file.platform === 'all' || file.platform === platform) && (file.group === undefined || groups.includes(file.group)),
+    (file) =>
+      (file.platform === 'all' || file.platform === platform) &&
+      (file.group === undefined || groups.includes(file.group)),
   )
 }

@@ -10,7 +10,8 @@ import {
   utf8Encode,
 } from '@keyturn/primitives'
 import { ManifestError } from './errors.ts'
-import { parseDocument, type DocumentKind, type Fields } from './fields.ts'
+import { parseDocument } from './fields.ts'
+import type { DocumentKind, Fields } from './fields.ts'
 import { limits } from './limits.ts'
 import type { Role } from './model.ts'
 
@@ -20,7 +21,11 @@ export const payloadTypes = {
   head: 'application/vnd.keyturn.head+json',
 } as const
 
-const ENVELOPE: DocumentKind = { name: 'envelope', schemaCode: 'MAN_SIGNATURE_FORMAT', jsonCode: 'MAN_SIGNATURE_FORMAT' }
+const ENVELOPE: DocumentKind = {
+  name: 'envelope',
+  schemaCode: 'MAN_SIGNATURE_FORMAT',
+  jsonCode: 'MAN_SIGNATURE_FORMAT',
+}
 const KEY_ID = /^[0-9a-f]{64}$/
 
 /** One signature of an envelope, not yet verified. */
@@ -71,7 +76,8 @@ function readSignatures(fields: Fields): EnvelopeSignature[] {
   return fields.objects('signatures', { max: limits.signatures }, (item) => {
     const keyid = item.text('keyid', 256)
     // TUF counts distinct keys; an envelope that names one twice is refused rather than counted with care.
-    if (seen.has(keyid)) throw new ManifestError('MAN_THRESHOLD', `Cannot use envelope: key ${keyid.slice(0, 64)} signs twice`)
+    if (seen.has(keyid))
+      throw new ManifestError('MAN_THRESHOLD', `Cannot use envelope: key ${keyid.slice(0, 64)} signs twice`)
     seen.add(keyid)
     return { keyid, signature: decodeSignature(item.looseText('sig')) }
   })
@@ -112,7 +118,12 @@ export interface SigningRule extends Role {
   readonly revokedKeys: readonly string[]
 }
 
-function explainMissing(signatures: readonly EnvelopeSignature[], rule: SigningRule, valid: number, name: string): never {
+function explainMissing(
+  signatures: readonly EnvelopeSignature[],
+  rule: SigningRule,
+  valid: number,
+  name: string,
+): never {
   if (valid > 0) {
     throw new ManifestError('MAN_THRESHOLD', `Cannot trust ${name}: ${valid} of ${rule.threshold} keys signed`, {
       details: { signed: valid, threshold: rule.threshold },
@@ -169,7 +180,11 @@ export interface SignedManifest {
  *
  * @throws {@link ManifestError} as {@link parseSignatures} and {@link verifyThreshold}.
  */
-export function verifyManifestSignatures(manifest: Uint8Array, envelope: Uint8Array, rule: SigningRule): SignedManifest {
+export function verifyManifestSignatures(
+  manifest: Uint8Array,
+  envelope: Uint8Array,
+  rule: SigningRule,
+): SignedManifest {
   const { payloadLength, payloadSha256, signatures } = parseSignatures(envelope)
   const sha256 = sha256Hex(manifest)
   if (payloadLength !== manifest.length || payloadSha256 !== sha256) {
@@ -249,7 +264,10 @@ export async function signHead(
  *
  * @throws {@link ManifestError} as {@link parseHeadEnvelope}.
  */
-export async function addHeadSignature(envelope: Uint8Array, signers: readonly DocumentSigner[]): Promise<Uint8Array<ArrayBuffer>> {
+export async function addHeadSignature(
+  envelope: Uint8Array,
+  signers: readonly DocumentSigner[],
+): Promise<Uint8Array<ArrayBuffer>> {
   const { payload, signatures } = parseHeadEnvelope(envelope)
   return signHead(payload, signers, signatures)
 }

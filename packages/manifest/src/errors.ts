@@ -1,4 +1,5 @@
-import { KeyturnError, type ErrorCatalogue, type ErrorContext } from '@keyturn/primitives'
+import { KeyturnError } from '@keyturn/primitives'
+import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
 
 /** Every code of this package: `TRUST_` for root, log and role document, `MAN_` for head and manifest. */
 export const manifestErrors = {
@@ -39,7 +40,8 @@ export const manifestErrors = {
   },
   TRUST_INVALID: {
     kind: 'input',
-    meaning: 'A trust setting cannot be used: a key that is weak or malformed, an empty list, a threshold out of range.',
+    meaning:
+      'A trust setting cannot be used: a key that is weak or malformed, an empty list, a threshold out of range.',
     remedy: 'Mend the --trust value or the list of pinned keys',
   },
   TRUST_LOST: {
@@ -179,7 +181,8 @@ export const manifestErrors = {
   },
   MAN_PIN: {
     kind: 'auth',
-    meaning: 'Rightly signed documents do not belong together: length, hash, version, sequence or place in the log differ.',
+    meaning:
+      'Rightly signed documents do not belong together: length, hash, version, sequence or place in the log differ.',
     remedy: 'Fetch all of them again from one source',
   },
   MAN_REVOKED: {

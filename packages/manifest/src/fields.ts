@@ -1,13 +1,7 @@
-import {
-  isStrongEd25519PublicKey,
-  hexDecode,
-  parseStrictJson,
-  printable,
-  PrimitivesError,
-  type JsonObject,
-  type JsonValue,
-} from '@keyturn/primitives'
-import { ManifestError, type ManifestErrorCode } from './errors.ts'
+import { isStrongEd25519PublicKey, hexDecode, parseStrictJson, printable, PrimitivesError } from '@keyturn/primitives'
+import type { JsonObject, JsonValue } from '@keyturn/primitives'
+import { ManifestError } from './errors.ts'
+import type { ManifestErrorCode } from './errors.ts'
 import { limits } from './limits.ts'
 import { parseTime } from './time.ts'
 
@@ -80,7 +74,12 @@ export class ObjectList<Item> {
  *
  * @param list - Takes the items of one top-level list, which is then empty in what this returns.
  */
-export function parseDocument(bytes: Uint8Array, kind: DocumentKind, maxBytes: number, list?: ObjectList<unknown>): Fields {
+export function parseDocument(
+  bytes: Uint8Array,
+  kind: DocumentKind,
+  maxBytes: number,
+  list?: ObjectList<unknown>,
+): Fields {
   if (bytes.length > maxBytes) {
     throw new ManifestError('MAN_LIMIT', `Cannot read ${kind.name}: ${bytes.length} bytes are over ${maxBytes}`)
   }
@@ -90,7 +89,10 @@ export function parseDocument(bytes: Uint8Array, kind: DocumentKind, maxBytes: n
     json = parseStrictJson(bytes, { maxBytes, maxDepth: limits.jsonDepth, ...(items && { items }) })
   } catch (cause) {
     if (!(cause instanceof PrimitivesError)) throw cause
-    throw new ManifestError(kind.jsonCode, `Cannot read ${kind.name}: ${cause.message}`, { details: cause.details, cause })
+    throw new ManifestError(kind.jsonCode, `Cannot read ${kind.name}: ${cause.message}`, {
+      details: cause.details,
+      cause,
+    })
   }
   if (!isObject(json)) throw new ManifestError(kind.schemaCode, `Cannot read ${kind.name}: the top level is no object`)
   return new Fields(json, '', kind)
@@ -160,7 +162,8 @@ export class Fields {
   text(name: string, maxLength = 256): string {
     const value = this.#members[name]
     if (typeof value !== 'string') this.fail(name, 'is no text')
-    if (value === '' || value.length > maxLength) this.fail(name, `has ${value.length} characters, 1 to ${maxLength} are allowed`)
+    if (value === '' || value.length > maxLength)
+      this.fail(name, `has ${value.length} characters, 1 to ${maxLength} are allowed`)
     return value
   }
 
@@ -179,7 +182,10 @@ export class Fields {
     const value = this.#members[name]
     if (value === wanted) return
     const found = typeof value === 'string' ? `"${printable(value, 80)}"` : 'missing or no text'
-    throw new ManifestError(code, `Cannot read ${this.#kind.name}: ${this.#place}${name} is ${found}, "${wanted}" is due`)
+    throw new ManifestError(
+      code,
+      `Cannot read ${this.#kind.name}: ${this.#place}${name} is ${found}, "${wanted}" is due`,
+    )
   }
 
   integer(name: string, min: number, max: number): number {
@@ -225,7 +231,8 @@ export class Fields {
   /** `YYYY-MM-DDTHH:MM:SSZ`. */
   time(name: string): string {
     const value = this.#members[name]
-    if (typeof value !== 'string' || parseTime(value) === undefined) this.fail(name, 'is not a time like 2026-11-21T00:00:00Z')
+    if (typeof value !== 'string' || parseTime(value) === undefined)
+      this.fail(name, 'is not a time like 2026-11-21T00:00:00Z')
     return value
   }
 
@@ -249,7 +256,10 @@ export class Fields {
     if (!Array.isArray(value)) this.fail(name, 'is no list')
     const length = count ?? value.length
     if (length > max) {
-      throw new ManifestError('MAN_LIMIT', `Cannot read ${this.#kind.name}: ${this.#place}${name} has ${length} entries, ${max} are allowed`)
+      throw new ManifestError(
+        'MAN_LIMIT',
+        `Cannot read ${this.#kind.name}: ${this.#place}${name} has ${length} entries, ${max} are allowed`,
+      )
     }
     return value
   }

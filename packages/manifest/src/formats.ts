@@ -39,5 +39,8 @@ export const releaseFormats: FormatRegistry = new Map([legacyJsonBlob, m2pack].m
 export function formatOf(manifest: ReleaseManifest, formats: FormatRegistry = releaseFormats): ReleaseFormat {
   const format = formats.get(manifest.format)
   if (format !== undefined) return format
-  throw new ManifestError('MAN_UNKNOWN_FORMAT', `Cannot use manifest: format "${printable(manifest.format, 64)}" is unknown`)
+  throw new ManifestError(
+    'MAN_UNKNOWN_FORMAT',
+    `Cannot use manifest: format "${printable(manifest.format, 64)}" is unknown`,
+  )
 }

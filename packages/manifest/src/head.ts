@@ -1,5 +1,6 @@
 import { ManifestError } from './errors.ts'
-import { parseDocument, type DocumentKind, type Fields } from './fields.ts'
+import { parseDocument } from './fields.ts'
+import type { DocumentKind, Fields } from './fields.ts'
 import { limits } from './limits.ts'
 import { checkMirrorUrl } from './mirror-url.ts'
 import type { Head, ManifestPin, Rollout } from './model.ts'
@@ -70,7 +71,10 @@ export function parseHead(payload: Uint8Array): Head {
     ...(fields.has('fallback') && { fallback: readPin(fields.object('fallback')) }),
     ...(fields.has('rollout') && { rollout: readRollout(fields.object('rollout')) }),
     revoked: fields.has('revoked')
-      ? fields.objects('revoked', {}, (item) => ({ sequence: item.integer('sequence', 1, MAX), sha256: item.digest('sha256') }))
+      ? fields.objects('revoked', {}, (item) => ({
+          sequence: item.integer('sequence', 1, MAX),
+          sha256: item.digest('sha256'),
+        }))
       : [],
     mirrors: fields.has('mirrors')
       ? fields.objects('mirrors', { max: 64 }, (item) => ({

@@ -57,7 +57,14 @@ export type { ChunkIndex, ExpectedIndex } from './delta/chunk-index.ts'
 export type { ChunkParams } from './delta/params.ts'
 export type { DeltaCopy, DeltaPlan, DeltaRange, DeltaSeed, PlanDeltaOptions } from './delta/plan-delta.ts'
 export type { ChangedFile, ManifestDiff } from './diff-manifests.ts'
-export type { AttachedEnvelope, DetachedEnvelope, DocumentSigner, EnvelopeSignature, SignedManifest, SigningRule } from './envelope.ts'
+export type {
+  AttachedEnvelope,
+  DetachedEnvelope,
+  DocumentSigner,
+  EnvelopeSignature,
+  SignedManifest,
+  SigningRule,
+} from './envelope.ts'
 export type { ManifestErrorCode } from './errors.ts'
 export type { FormatRegistry, ReleaseFormat, RuntimeKeyNeed } from './formats.ts'
 export type {

@@ -1,8 +1,12 @@
-import { acceptHead, type AcceptedHead } from './accept-head.ts'
-import { acceptLog, type AcceptedLog, type SealedRoles } from './accept-log.ts'
+import { acceptHead } from './accept-head.ts'
+import type { AcceptedHead } from './accept-head.ts'
+import { acceptLog } from './accept-log.ts'
+import type { AcceptedLog, SealedRoles } from './accept-log.ts'
 import { acceptManifest } from './accept-manifest.ts'
-import { acceptRoles, type AcceptedRoles } from './accept-roles.ts'
-import { checkExpiry, type Cycle } from './cycle.ts'
+import { acceptRoles } from './accept-roles.ts'
+import type { AcceptedRoles } from './accept-roles.ts'
+import { checkExpiry } from './cycle.ts'
+import type { Cycle } from './cycle.ts'
 import type { AcceptedRelease, DocumentAnswer, DocumentRequest, VerifiedAuthority } from './decision.ts'
 import { ManifestError } from './errors.ts'
 import { limits } from './limits.ts'
@@ -22,7 +26,10 @@ function all(answer: DocumentAnswer): readonly Uint8Array[] {
 
 function warnBarePin(root: KelRoot, cycle: Cycle): void {
   if (root.place !== undefined) return
-  cycle.warnings.push({ code: 'TRUST_PIN', message: 'The pin names no place in the log: an older log would be believed at the first install' })
+  cycle.warnings.push({
+    code: 'TRUST_PIN',
+    message: 'The pin names no place in the log: an older log would be believed at the first install',
+  })
 }
 
 interface Authority {
@@ -37,7 +44,11 @@ function* authoritySteps(
   earlierRoles: readonly Uint8Array[],
 ): Generator<DocumentRequest, Authority, DocumentAnswer> {
   progress.document = 'log'
-  const log = acceptLog(all(yield { document: 'log', prefix: root.prefix, maxBytes: limits.logBytes }), root, progress.state)
+  const log = acceptLog(
+    all(yield { document: 'log', prefix: root.prefix, maxBytes: limits.logBytes }),
+    root,
+    progress.state,
+  )
   progress.document = 'roles'
   const { version } = log.roles.at(-1) as SealedRoles
   const bytes = one(yield { document: 'roles', version, maxBytes: limits.rolesBytes })
@@ -47,7 +58,11 @@ function* authoritySteps(
   checkExpiry(roles.roles.expiresAt, cycle, 'TRUST_EXPIRED', 'role document')
   if (progress.state.fork !== undefined) {
     throw new ManifestError('TRUST_FORKED', 'Cannot install anything: an earlier contradiction is not settled yet', {
-      details: { kind: progress.state.fork.kind, one: progress.state.fork.evidence[0], other: progress.state.fork.evidence[1] },
+      details: {
+        kind: progress.state.fork.kind,
+        one: progress.state.fork.evidence[0],
+        other: progress.state.fork.evidence[1],
+      },
     })
   }
   return { log, roles }
@@ -57,7 +72,9 @@ function* manifestSteps(head: AcceptedHead, authority: Authority, progress: Prog
   const { pin, offer } = head
   const { log, roles } = authority
   progress.document = 'manifest'
-  const bytes = one(yield { document: 'manifest', channel: cycle.channel, pin, maxBytes: Math.min(pin.length, limits.manifestBytes) })
+  const bytes = one(
+    yield { document: 'manifest', channel: cycle.channel, pin, maxBytes: Math.min(pin.length, limits.manifestBytes) },
+  )
   const signatures =
     bytes && one(yield { document: 'signatures', channel: cycle.channel, pin, maxBytes: limits.signaturesBytes })
   let accepted
@@ -88,7 +105,12 @@ function* manifestSteps(head: AcceptedHead, authority: Authority, progress: Prog
 }
 
 /** Verification under an identity: log, role document, head, manifest, each before the next may look. */
-export function* kelSteps(root: KelRoot, progress: Progress, cycle: Cycle, earlierRoles: readonly Uint8Array[]): ReleaseSteps {
+export function* kelSteps(
+  root: KelRoot,
+  progress: Progress,
+  cycle: Cycle,
+  earlierRoles: readonly Uint8Array[],
+): ReleaseSteps {
   warnBarePin(root, cycle)
   const authority = yield* authoritySteps(root, progress, cycle, earlierRoles)
   progress.document = 'head'

@@ -20,7 +20,10 @@ export function parseLegacySignature(bytes: Uint8Array): Uint8Array {
       if (!(error instanceof PrimitivesError)) throw error
     }
   }
-  throw new ManifestError('MAN_SIGNATURE_FORMAT', `Cannot read signature: ${bytes.length} bytes are neither 64 raw ones, hex nor base64`)
+  throw new ManifestError(
+    'MAN_SIGNATURE_FORMAT',
+    `Cannot read signature: ${bytes.length} bytes are neither 64 raw ones, hex nor base64`,
+  )
 }
 
 /**
@@ -30,13 +33,21 @@ export function parseLegacySignature(bytes: Uint8Array): Uint8Array {
  * @returns The key that signed.
  * @throws {@link ManifestError} `MAN_SIGNATURE_FORMAT`, `MAN_KEY_RETIRED`, `MAN_SIGNATURE`.
  */
-export function verifyLegacySignature(manifest: Uint8Array, signatureFile: Uint8Array, root: PinnedKeysRoot, nowMs: number): string {
+export function verifyLegacySignature(
+  manifest: Uint8Array,
+  signatureFile: Uint8Array,
+  root: PinnedKeysRoot,
+  nowMs: number,
+): string {
   const signature = parseLegacySignature(signatureFile)
   // A bare signature carries no type: only what starts like JSON can have been meant as a manifest.
   if (manifest[0] === 0x7b) {
     const signer = root.keys.find(({ key }) => ed25519Verify(hexDecode(key), manifest, signature))
     if (signer?.until !== undefined && (parseTime(signer.until) as number) <= nowMs) {
-      throw new ManifestError('MAN_KEY_RETIRED', `Cannot trust manifest: the time of key ${signer.key} ended at ${signer.until}`)
+      throw new ManifestError(
+        'MAN_KEY_RETIRED',
+        `Cannot trust manifest: the time of key ${signer.key} ended at ${signer.until}`,
+      )
     }
     if (signer !== undefined) return signer.key
   }

@@ -15,5 +15,8 @@ export function checkMirrorUrl(url: string): void {
   const plainPort = port === undefined || port === 80 || port === 443 || (port >= 1024 && port <= 65535)
   const plainPath = match !== null && !match[4]?.split('/').some((part) => part === '.' || part === '..')
   if (plainPort && plainPath) return
-  throw new ManifestError('MAN_URL', `Cannot use mirror "${printable(url, 120)}": it is not a plain http or https folder`)
+  throw new ManifestError(
+    'MAN_URL',
+    `Cannot use mirror "${printable(url, 120)}": it is not a plain http or https folder`,
+  )
 }

@@ -1,7 +1,8 @@
 import { utf8Encode } from '@keyturn/primitives'
 import { checkManifestContent } from './check-manifest.ts'
 import { ManifestError } from './errors.ts'
-import { type DocumentKind, type Fields, ObjectList, parseDocument } from './fields.ts'
+import { ObjectList, parseDocument } from './fields.ts'
+import type { DocumentKind, Fields } from './fields.ts'
 import { limits } from './limits.ts'
 import type {
   ContentKey,
@@ -28,7 +29,9 @@ const CREATED_AT = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[
 const MAX_KEY_ID = 2 ** 32 - 1
 
 /** Leaves out what is undefined, so that absent and undefined stay one thing. */
-function present<Members extends object>(members: Members): { [Key in keyof Members]: Exclude<Members[Key], undefined> } {
+function present<Members extends object>(
+  members: Members,
+): { [Key in keyof Members]: Exclude<Members[Key], undefined> } {
   for (const key of Object.keys(members) as (keyof Members)[]) if (members[key] === undefined) delete members[key]
   return members as { [Key in keyof Members]: Exclude<Members[Key], undefined> }
 }
@@ -129,13 +132,15 @@ const NO_EXTENSION: ManifestExtension = { critical: [], contentKeys: [], delete:
 
 function readNotes(fields: Fields): string | undefined {
   const notes = fields.has('notes') ? fields.text('notes', limits.notesBytes) : undefined
-  if (notes !== undefined && utf8Encode(notes).length > limits.notesBytes) fields.fail('notes', `is over ${limits.notesBytes} bytes`)
+  if (notes !== undefined && utf8Encode(notes).length > limits.notesBytes)
+    fields.fail('notes', `is over ${limits.notesBytes} bytes`)
   return notes
 }
 
 function readVersion(fields: Fields, schema: number): string {
   const version = fields.text('version', 128)
-  if (schema === 2 && !VERSION.test(version)) fields.fail('version', 'is no version of A-Z, a-z, 0-9, ".", "_", "+" and "-"')
+  if (schema === 2 && !VERSION.test(version))
+    fields.fail('version', 'is no version of A-Z, a-z, 0-9, ".", "_", "+" and "-"')
   return version
 }
 

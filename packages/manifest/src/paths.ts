@@ -10,7 +10,8 @@ const RUNTIME_KEY_FILE = 'runtime-key.json'
 const DEVICE_NAME = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])$/i
 // Control and format characters that hide or turn text, what has no meaning yet, and what Windows forbids.
 // eslint-disable-next-line no-control-regex
-const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\\:*?"<>|\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]|\p{Cn}|\p{Cs}/u
+const FORBIDDEN =
+  /[\u0000-\u001f\u007f-\u009f\\:*?"<>|\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]|\p{Cn}|\p{Cs}/u
 const encoder = new TextEncoder()
 
 /** ASCII that may stand inside a part anywhere but at its end; dot and space may not end one. */
@@ -34,7 +35,13 @@ function isPlainlySound(path: string): boolean {
     if (code === SLASH) {
       if (last === SLASH || last === DOT || last === SPACE || at - partStart > limits.pathPartBytes) return false
       const baseLength = (base < 0 ? at : base) - partStart
-      if (baseLength >= 3 && baseLength <= 7 && mayBeDevice(path.charCodeAt(partStart)) && DEVICE_NAME.test(path.slice(partStart, partStart + baseLength))) return false
+      if (
+        baseLength >= 3 &&
+        baseLength <= 7 &&
+        mayBeDevice(path.charCodeAt(partStart)) &&
+        DEVICE_NAME.test(path.slice(partStart, partStart + baseLength))
+      )
+        return false
       partStart = at + 1
       base = -1
     } else if (code === DOT) {
@@ -51,7 +58,9 @@ function isPlainlySound(path: string): boolean {
 }
 
 function refuse(path: string, why: string): never {
-  throw new ManifestError('MAN_PATH', `Cannot use path "${printable(path, 120)}": ${why}`, { details: { path: printable(path, 120) } })
+  throw new ManifestError('MAN_PATH', `Cannot use path "${printable(path, 120)}": ${why}`, {
+    details: { path: printable(path, 120) },
+  })
 }
 
 /** A loop, not a pattern: this is asked of every path of a release. */
@@ -95,7 +104,8 @@ export function checkPath(path: string): void {
     start = slash + 1
   }
   const folded = foldPath(path)
-  if (folded === RESERVED_FOLDER || folded.startsWith(`${RESERVED_FOLDER}/`)) refuse(path, `${RESERVED_FOLDER} belongs to the launcher`)
+  if (folded === RESERVED_FOLDER || folded.startsWith(`${RESERVED_FOLDER}/`))
+    refuse(path, `${RESERVED_FOLDER} belongs to the launcher`)
   if (folded === RUNTIME_KEY_FILE ? path !== RUNTIME_KEY_FILE : folded.startsWith(`${RUNTIME_KEY_FILE}/`)) {
     refuse(path, `${RUNTIME_KEY_FILE} is the name of one file`)
   }
@@ -149,8 +159,12 @@ export class PathSet {
   }
 
   #refuse(path: string): never {
-    throw new ManifestError('MAN_PATH_COLLISION', `Cannot use path "${printable(path, 120)}": another path of the release is the same file or its folder`, {
-      details: { path: printable(path, 120) },
-    })
+    throw new ManifestError(
+      'MAN_PATH_COLLISION',
+      `Cannot use path "${printable(path, 120)}": another path of the release is the same file or its folder`,
+      {
+        details: { path: printable(path, 120) },
+      },
+    )
   }
 }

@@ -1,8 +1,10 @@
 import { printable } from '@keyturn/primitives'
 import { checkSequence } from './accept-head.ts'
-import { checkKeyIds, checkUnderstood, type AcceptedManifest } from './accept-manifest.ts'
+import { checkKeyIds, checkUnderstood } from './accept-manifest.ts'
+import type { AcceptedManifest } from './accept-manifest.ts'
 import { checkManifestContent } from './check-manifest.ts'
-import { checkExpiry, checkIssued, type Cycle } from './cycle.ts'
+import { checkExpiry, checkIssued } from './cycle.ts'
+import type { Cycle } from './cycle.ts'
 import type { DocumentAnswer } from './decision.ts'
 import { sha256Hex } from './envelope.ts'
 import { ManifestError } from './errors.ts'
@@ -12,8 +14,10 @@ import { looksLikeManifest } from './looks-like-manifest.ts'
 import type { ReleaseManifest } from './model.ts'
 import { readManifestShape } from './parse-manifest.ts'
 import { raiseManifest } from './raise-state.ts'
-import { parseTrustRoot, type PinnedKeysRoot } from './trust-root.ts'
-import { floorOf, type TrustState } from './trust-state.ts'
+import { parseTrustRoot } from './trust-root.ts'
+import type { PinnedKeysRoot } from './trust-root.ts'
+import { floorOf } from './trust-state.ts'
+import type { TrustState } from './trust-state.ts'
 import type { Progress, ReleaseSteps } from './verify-release.ts'
 import { compareVersions } from './version.ts'
 
@@ -25,17 +29,25 @@ function one(answer: DocumentAnswer): Uint8Array | undefined {
 function checkFloor(manifest: ReleaseManifest, sha256: string, state: TrustState, cycle: Cycle): void {
   const floor = floorOf(state, cycle.channel)
   if (floor.version === undefined) return
-  if (manifest.schema < (floor.schema ?? 1)) throw new ManifestError('MAN_DOWNGRADE', 'Cannot trust manifest: this channel already had schema 2')
+  if (manifest.schema < (floor.schema ?? 1))
+    throw new ManifestError('MAN_DOWNGRADE', 'Cannot trust manifest: this channel already had schema 2')
   const byTime = Date.parse(manifest.createdAt) - Date.parse(floor.createdAt ?? manifest.createdAt)
   const order = compareVersions(manifest.version, floor.version) ?? byTime
   if (order < 0) {
-    throw new ManifestError('MAN_ROLLBACK', `Cannot trust manifest: version ${printable(manifest.version, 80)} is older than ${printable(floor.version, 80)}`)
+    throw new ManifestError(
+      'MAN_ROLLBACK',
+      `Cannot trust manifest: version ${printable(manifest.version, 80)} is older than ${printable(floor.version, 80)}`,
+    )
   }
   if (order === 0 && sha256 !== floor.manifestSha256) {
     // Nothing could settle a fork here, so it is refused each time and not remembered.
-    throw new ManifestError('MAN_EQUIVOCATION', `Cannot trust manifest: another ${printable(manifest.version, 80)} was already accepted`, {
-      details: { one: floor.manifestSha256 ?? '', other: sha256 },
-    })
+    throw new ManifestError(
+      'MAN_EQUIVOCATION',
+      `Cannot trust manifest: another ${printable(manifest.version, 80)} was already accepted`,
+      {
+        details: { one: floor.manifestSha256 ?? '', other: sha256 },
+      },
+    )
   }
   if (manifest.sequence !== undefined) checkSequence(manifest.sequence, floor.manifestSequence, 'manifest')
 }
@@ -59,13 +71,23 @@ function moveRoot(state: TrustState, movedFrom: PinnedKeysRoot, { trustRoot, epo
   if (trustRoot === undefined) return state
   const root = parseTrustRoot(trustRoot)
   if (root.kind !== 'kel' || root.place === undefined) {
-    throw new ManifestError('TRUST_INVALID', 'Cannot use manifest: trust_root has to name an identity and a place in its log')
+    throw new ManifestError(
+      'TRUST_INVALID',
+      'Cannot use manifest: trust_root has to name an identity and a place in its log',
+    )
   }
   return { ...state, root, movedFrom, ...(epoch !== undefined && { epoch }) }
 }
 
-function accept(bytes: Uint8Array, signature: Uint8Array, root: PinnedKeysRoot, state: TrustState, cycle: Cycle): AcceptedManifest {
-  if (bytes.length > limits.manifestBytes) throw new ManifestError('MAN_LIMIT', `Cannot read manifest: it is over ${limits.manifestBytes} bytes`)
+function accept(
+  bytes: Uint8Array,
+  signature: Uint8Array,
+  root: PinnedKeysRoot,
+  state: TrustState,
+  cycle: Cycle,
+): AcceptedManifest {
+  if (bytes.length > limits.manifestBytes)
+    throw new ManifestError('MAN_LIMIT', `Cannot read manifest: it is over ${limits.manifestBytes} bytes`)
   const signedBy = [verifyLegacySignature(bytes, signature, root, cycle.nowMs)]
   const manifest = readManifestShape(bytes)
   const sha256 = sha256Hex(bytes)
@@ -81,10 +103,16 @@ function accept(bytes: Uint8Array, signature: Uint8Array, root: PinnedKeysRoot, 
 /** Verification under pinned keys: `manifest.json.sig` over the literal manifest, no head. */
 export function* pinnedKeysSteps(root: PinnedKeysRoot, progress: Progress, cycle: Cycle): ReleaseSteps {
   progress.document = 'manifest'
-  const bytes = one(yield { document: 'manifest', channel: cycle.channel, pin: undefined, maxBytes: limits.manifestBytes })
-  if (bytes === undefined) throw new ManifestError('MAN_MISSING', 'Cannot verify release: the manifest could not be had')
-  const signature = one(yield { document: 'legacy-signature', channel: cycle.channel, maxBytes: limits.legacySignatureBytes })
-  if (signature === undefined) throw new ManifestError('MAN_SIGNATURE_FORMAT', 'Cannot verify release: manifest.json.sig could not be had')
+  const bytes = one(
+    yield { document: 'manifest', channel: cycle.channel, pin: undefined, maxBytes: limits.manifestBytes },
+  )
+  if (bytes === undefined)
+    throw new ManifestError('MAN_MISSING', 'Cannot verify release: the manifest could not be had')
+  const signature = one(
+    yield { document: 'legacy-signature', channel: cycle.channel, maxBytes: limits.legacySignatureBytes },
+  )
+  if (signature === undefined)
+    throw new ManifestError('MAN_SIGNATURE_FORMAT', 'Cannot verify release: manifest.json.sig could not be had')
   let accepted: AcceptedManifest
   try {
     accepted = accept(bytes, signature, root, progress.state, cycle)

@@ -3,7 +3,8 @@ import type { AcceptedLog } from './accept-log.ts'
 import type { AcceptedRoles } from './accept-roles.ts'
 import type { ReleaseManifest } from './model.ts'
 import { parseTime } from './time.ts'
-import { floorOf, type ChannelFloor, type SeenContentKey, type TrustState } from './trust-state.ts'
+import { floorOf } from './trust-state.ts'
+import type { ChannelFloor, SeenContentKey, TrustState } from './trust-state.ts'
 
 function later(floorMs: number, time: string | undefined): number {
   return time === undefined ? floorMs : Math.max(floorMs, parseTime(time) ?? 0)
@@ -21,7 +22,11 @@ function settle(state: TrustState, log: AcceptedLog, epoch: number): TrustState 
  * Takes an accepted log and role document into the state. They count at once, with or without a head: whoever keeps
  * the head back must not keep a revocation back. A raised epoch resets sequences and key ids; nothing else does.
  */
-export function raiseAuthority(state: TrustState, log: AcceptedLog, { roles, sha256 }: Pick<AcceptedRoles, 'roles' | 'sha256'>): TrustState {
+export function raiseAuthority(
+  state: TrustState,
+  log: AcceptedLog,
+  { roles, sha256 }: Pick<AcceptedRoles, 'roles' | 'sha256'>,
+): TrustState {
   const reset = state.epoch !== undefined && roles.epoch > state.epoch
   return {
     ...settle(state, log, roles.epoch),
@@ -44,7 +49,10 @@ export function raiseHead(state: TrustState, { head, sha256 }: Pick<AcceptedHead
   return { ...raised, clockFloorMs: later(state.clockFloorMs, head.issuedAt) }
 }
 
-function seenKeys(state: TrustState, { contentKeys }: Pick<ReleaseManifest, 'contentKeys'>): Record<string, SeenContentKey> {
+function seenKeys(
+  state: TrustState,
+  { contentKeys }: Pick<ReleaseManifest, 'contentKeys'>,
+): Record<string, SeenContentKey> {
   const seen: Record<string, SeenContentKey> = { ...state.keyIds }
   for (const { keyId, verifierPub, commitment } of contentKeys) seen[keyId] = { verifierPub, commitment }
   return seen

@@ -1,5 +1,6 @@
 import { KelError } from '@keyturn/kel'
-import { acceptLog, type AcceptedLog } from './accept-log.ts'
+import { acceptLog } from './accept-log.ts'
+import type { AcceptedLog } from './accept-log.ts'
 import { findSealed, readSealedRoles } from './accept-roles.ts'
 import { parseHeadEnvelope, payloadTypes, sha256Hex, verifyManifestSignatures, verifyThreshold } from './envelope.ts'
 import { ManifestError } from './errors.ts'
@@ -8,7 +9,8 @@ import { verifyLegacySignature } from './legacy-signature.ts'
 import type { RoleDocument } from './model.ts'
 import { readManifestHeader } from './parse-manifest.ts'
 import { raiseAuthority, raiseHead, raiseManifest } from './raise-state.ts'
-import { floorOf, initialTrustState, type Fork, type TrustState } from './trust-state.ts'
+import { floorOf, initialTrustState } from './trust-state.ts'
+import type { Fork, TrustState } from './trust-state.ts'
 import type { KelRoot, PinnedKeysRoot, TrustRoot } from './trust-root.ts'
 
 /** A manifest that was accepted, with what made it count. */
@@ -58,7 +60,11 @@ function raiseStoredHead(state: TrustState, bytes: Uint8Array, documents: readon
   return raiseHead(state, { head, sha256: sha256Hex(payload) })
 }
 
-function raiseStoredManifest(state: TrustState, stored: StoredManifest, isSigned: (stored: StoredManifest) => boolean): TrustState {
+function raiseStoredManifest(
+  state: TrustState,
+  stored: StoredManifest,
+  isSigned: (stored: StoredManifest) => boolean,
+): TrustState {
   if (!isSigned(stored)) return state
   const manifest = attempt(() => readManifestHeader(stored.manifest))
   if (manifest === undefined || manifest.channel === undefined) return state
@@ -82,12 +88,17 @@ function rebuildUnderIdentity(root: KelRoot, stored: StoredDocuments): TrustStat
   for (const head of stored.heads ?? []) state = raiseStoredHead(state, head, all)
   const isSigned = ({ manifest, signatures }: StoredManifest): boolean =>
     signatures !== undefined &&
-    all.some(({ roles: { release } }) => attempt(() => verifyManifestSignatures(manifest, signatures, { ...release, revokedKeys: [] })))
+    all.some(({ roles: { release } }) =>
+      attempt(() => verifyManifestSignatures(manifest, signatures, { ...release, revokedKeys: [] })),
+    )
   for (const manifest of stored.manifests ?? []) state = raiseStoredManifest(state, manifest, isSigned)
   return state
 }
 
-function sealedDocuments(candidates: readonly Uint8Array[], log: AcceptedLog): { roles: RoleDocument; bytes: Uint8Array }[] {
+function sealedDocuments(
+  candidates: readonly Uint8Array[],
+  log: AcceptedLog,
+): { roles: RoleDocument; bytes: Uint8Array }[] {
   return candidates
     .filter((bytes) => findSealed(bytes, log) !== undefined)
     .flatMap((bytes) => {
@@ -100,9 +111,11 @@ function sealedDocuments(candidates: readonly Uint8Array[], log: AcceptedLog): {
 function rebuildUnderPinnedKeys(root: PinnedKeysRoot, stored: StoredDocuments, channel: string): TrustState {
   let state = initialTrustState(root)
   for (const { manifest: bytes, legacySignature } of stored.manifests ?? []) {
-    if (legacySignature === undefined || !attempt(() => verifyLegacySignature(bytes, legacySignature, root, 0))) continue
+    if (legacySignature === undefined || !attempt(() => verifyLegacySignature(bytes, legacySignature, root, 0)))
+      continue
     const manifest = attempt(() => readManifestHeader(bytes))
-    if (manifest !== undefined) state = raiseManifest(state, manifest.channel ?? channel, { manifest, sha256: sha256Hex(bytes) })
+    if (manifest !== undefined)
+      state = raiseManifest(state, manifest.channel ?? channel, { manifest, sha256: sha256Hex(bytes) })
   }
   return state
 }

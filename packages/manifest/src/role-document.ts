@@ -1,4 +1,5 @@
-import { parseDocument, type DocumentKind, type Fields } from './fields.ts'
+import { parseDocument } from './fields.ts'
+import type { DocumentKind, Fields } from './fields.ts'
 import { ManifestError } from './errors.ts'
 import { limits } from './limits.ts'
 import type { Role, RoleDocument } from './model.ts'
@@ -23,7 +24,8 @@ function checkRoles({ roles, revokedKeys, issuedAt, expiresAt }: RoleDocument): 
   const revoked = new Set(revokedKeys)
   const release = new Set(roles.release.keys)
   for (const key of roles.head.keys) if (release.has(key)) refuse(`key ${key} is in two roles`)
-  for (const key of [...roles.release.keys, ...roles.head.keys]) if (revoked.has(key)) refuse(`key ${key} is in a role and revoked`)
+  for (const key of [...roles.release.keys, ...roles.head.keys])
+    if (revoked.has(key)) refuse(`key ${key} is in a role and revoked`)
   const [issued, expires] = [parseTime(issuedAt), parseTime(expiresAt)] as [number, number]
   if (expires <= issued) refuse('expires_at is not after issued_at')
   if (expires - issued > limits.rolesValidityMs) refuse('it is valid for more than 400 days')

@@ -58,7 +58,8 @@ export function pinnedKeysRoot(keys: readonly PinnedKey[]): PinnedKeysRoot {
   if (keys.length === 0) refuse('', 'no key is pinned')
   for (const { key, until } of keys) {
     if (!isPublicKeyHex(key)) refuse(key, 'it is not the hex of a sound Ed25519 public key')
-    if (until !== undefined && parseTime(until) === undefined) refuse(until, 'it is not a time like 2026-11-21T00:00:00Z')
+    if (until !== undefined && parseTime(until) === undefined)
+      refuse(until, 'it is not a time like 2026-11-21T00:00:00Z')
   }
   if (new Set(keys.map(({ key }) => key)).size !== keys.length) refuse('', 'a key is pinned twice')
   return { kind: 'pinned-keys', keys }
@@ -83,7 +84,8 @@ export function parseTrustRoot(text: string): TrustRoot {
 
 /** Writes a trust root as {@link parseTrustRoot} reads it. */
 export function formatTrustRoot(root: TrustRoot): string {
-  if (root.kind === 'pinned-keys') return root.keys.map(({ key, until }) => `key:${key}${until === undefined ? '' : `@${until}`}`).join(',')
+  if (root.kind === 'pinned-keys')
+    return root.keys.map(({ key, until }) => `key:${key}${until === undefined ? '' : `@${until}`}`).join(',')
   const { prefix, place } = root
   return place === undefined ? `did:keri:${prefix}` : `did:keri:${prefix}?sn=${place.sn}&said=${place.said}`
 }

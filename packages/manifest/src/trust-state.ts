@@ -1,7 +1,9 @@
-import { parseDocument, isName, type DocumentKind, type Fields } from './fields.ts'
+import { parseDocument, isName } from './fields.ts'
+import type { DocumentKind, Fields } from './fields.ts'
 import { limits } from './limits.ts'
 import { formatTime, parseTime } from './time.ts'
-import { formatTrustRoot, parseTrustRoot, type PinnedKeysRoot, type TrustRoot } from './trust-root.ts'
+import { formatTrustRoot, parseTrustRoot } from './trust-root.ts'
+import type { PinnedKeysRoot, TrustRoot } from './trust-root.ts'
 import { documentBytes } from './write-manifest.ts'
 
 /** A place in a key event log. */
@@ -107,7 +109,10 @@ export function writeTrustState(state: TrustState): Uint8Array<ArrayBuffer> {
     epoch: state.epoch,
     clock_floor: state.clockFloorMs === 0 ? undefined : formatTime(state.clockFloorMs),
     key_ids: Object.fromEntries(
-      Object.entries(state.keyIds).map(([id, { verifierPub, commitment }]) => [id, { verifier_pub: verifierPub, commitment }]),
+      Object.entries(state.keyIds).map(([id, { verifierPub, commitment }]) => [
+        id,
+        { verifier_pub: verifierPub, commitment },
+      ]),
     ),
     channels: Object.fromEntries(
       Object.entries(state.channels).map(([name, floor]) => [
@@ -154,7 +159,10 @@ function readPinnedKeys(fields: Fields): PinnedKeysRoot {
 function readFork(fields: Fields): Fork {
   const kind = fields.text('kind', 16)
   if (kind !== 'log' && kind !== 'head' && kind !== 'manifest') fields.fail('kind', 'is none of log, head and manifest')
-  const evidence = fields.texts('evidence', { min: 2, max: 2 }, (text) => text.length <= 64, 'is no digest') as [string, string]
+  const evidence = fields.texts('evidence', { min: 2, max: 2 }, (text) => text.length <= 64, 'is no digest') as [
+    string,
+    string,
+  ]
   const channel = fields.optionalName('channel')
   const epoch = fields.optionalInteger('epoch', 0, MAX)
   return {
@@ -166,7 +174,11 @@ function readFork(fields: Fields): Fork {
   }
 }
 
-function members<Value>(fields: Fields, accept: (name: string) => boolean, read: (item: Fields) => Value): Record<string, Value> {
+function members<Value>(
+  fields: Fields,
+  accept: (name: string) => boolean,
+  read: (item: Fields) => Value,
+): Record<string, Value> {
   const found: Record<string, Value> = {}
   for (const name of fields.names()) {
     if (!accept(name)) fields.fail(name, 'is no name that can stand here')
@@ -193,10 +205,14 @@ export function parseTrustState(bytes: Uint8Array): TrustState {
     ...(roles && { roles: { version: roles.integer('version', 1, MAX), sha256: roles.digest('sha256') } }),
     ...(epoch !== undefined && { epoch }),
     clockFloorMs: floor === undefined ? 0 : (parseTime(floor) as number),
-    keyIds: members(fields.object('key_ids'), (name) => /^[1-9][0-9]{0,9}$/.test(name), (item) => ({
-      verifierPub: item.digest('verifier_pub'),
-      commitment: item.digest('commitment'),
-    })),
+    keyIds: members(
+      fields.object('key_ids'),
+      (name) => /^[1-9][0-9]{0,9}$/.test(name),
+      (item) => ({
+        verifierPub: item.digest('verifier_pub'),
+        commitment: item.digest('commitment'),
+      }),
+    ),
     channels: members(fields.object('channels'), isName, readFloor),
     ...(fields.has('fork') && { fork: readFork(fields.object('fork')) }),
   }

@@ -1,12 +1,14 @@
 import { KeyturnError } from '@keyturn/primitives'
-import { acceptLog, type AcceptedLog } from './accept-log.ts'
+import { acceptLog } from './accept-log.ts'
+import type { AcceptedLog } from './accept-log.ts'
 import { findSealed, readSealedRoles } from './accept-roles.ts'
 import { verifyManifestSignatures } from './envelope.ts'
 import { ManifestError } from './errors.ts'
 import { verifyLegacySignature } from './legacy-signature.ts'
 import type { ContentKey, ReleaseManifest, RoleDocument } from './model.ts'
 import { parseManifest } from './parse-manifest.ts'
-import { parseTrustRoot, type PinnedKeysRoot } from './trust-root.ts'
+import { parseTrustRoot } from './trust-root.ts'
+import type { PinnedKeysRoot } from './trust-root.ts'
 import type { TrustState } from './trust-state.ts'
 
 /** What is kept beside an installed release. */
@@ -48,20 +50,30 @@ function newestSealed(candidates: Uint8Array | readonly Uint8Array[] = [], log: 
     .at(-1)
 }
 
-function signingRoles(documents: InstalledDocuments, state: TrustState): [accepted: RoleDocument, newest: RoleDocument] {
+function signingRoles(
+  documents: InstalledDocuments,
+  state: TrustState,
+): [accepted: RoleDocument, newest: RoleDocument] {
   const { log: stored, roles, newestRoles } = documents
   if (state.root.kind !== 'kel' || stored === undefined || roles === undefined) {
-    throw new ManifestError('TRUST_LOST', 'Cannot start release: the log or the role document it was accepted under is gone')
+    throw new ManifestError(
+      'TRUST_LOST',
+      'Cannot start release: the log or the role document it was accepted under is gone',
+    )
   }
   const log = acceptLog([stored], state.root, state)
   const accepted = readSealedRoles(roles, log)
   return [accepted, newestSealed(newestRoles, log) ?? accepted]
 }
 
-function checkUnderIdentity(documents: InstalledDocuments, state: TrustState): { roles: RoleDocument; newestRoles: RoleDocument } {
+function checkUnderIdentity(
+  documents: InstalledDocuments,
+  state: TrustState,
+): { roles: RoleDocument; newestRoles: RoleDocument } {
   const known = signingRoles(documents, state)
   const [accepted, newest] = known
-  if (documents.signatures === undefined) throw new ManifestError('MAN_SIGNATURE', 'Cannot start release: its signatures are gone')
+  if (documents.signatures === undefined)
+    throw new ManifestError('MAN_SIGNATURE', 'Cannot start release: its signatures are gone')
   const revokedKeys = known.flatMap((document) => document.revokedKeys)
   let failure: unknown
   // Signatures renewed after a turn are by keys of the newest document only.
@@ -73,9 +85,12 @@ function checkUnderIdentity(documents: InstalledDocuments, state: TrustState): {
       failure ??= error
     }
   }
-  const lost = failure instanceof ManifestError && ['MAN_KEY_RETIRED', 'MAN_THRESHOLD', 'MAN_SIGNATURE'].includes(failure.code)
+  const lost =
+    failure instanceof ManifestError && ['MAN_KEY_RETIRED', 'MAN_THRESHOLD', 'MAN_SIGNATURE'].includes(failure.code)
   if (lost && revokedKeys.length > 0 && isIntact(documents, accepted)) {
-    throw new ManifestError('TRUST_LOST', 'Cannot start release: the keys that signed it were revoked', { cause: failure })
+    throw new ManifestError('TRUST_LOST', 'Cannot start release: the keys that signed it were revoked', {
+      cause: failure,
+    })
   }
   throw failure
 }
@@ -92,14 +107,18 @@ function isIntact({ manifest, signatures }: InstalledDocuments, { roles }: RoleD
 }
 
 /** The pinned keys that judge an installed release: those in force, or, until the identity has signed it, those before it. */
-function pinnedKeysOf({ signatures, legacySignature }: InstalledDocuments, { root, movedFrom }: TrustState): PinnedKeysRoot | undefined {
+function pinnedKeysOf(
+  { signatures, legacySignature }: InstalledDocuments,
+  { root, movedFrom }: TrustState,
+): PinnedKeysRoot | undefined {
   if (root.kind === 'pinned-keys') return root
   return signatures === undefined && legacySignature !== undefined ? movedFrom : undefined
 }
 
 /** The end of a key's time does not matter here, like every other date. */
 function checkUnderPinnedKeys({ manifest, legacySignature }: InstalledDocuments, root: PinnedKeysRoot): void {
-  if (legacySignature === undefined) throw new ManifestError('MAN_SIGNATURE', 'Cannot start release: its signature is gone')
+  if (legacySignature === undefined)
+    throw new ManifestError('MAN_SIGNATURE', 'Cannot start release: its signature is gone')
   verifyLegacySignature(manifest, legacySignature, root, 0)
 }
 
@@ -114,7 +133,9 @@ function checkContentKeys(manifest: ReleaseManifest, newest: readonly ContentKey
   const used = new Set(manifest.files.map(({ keyId }) => keyId))
   for (const { keyId, status } of [...manifest.contentKeys, ...newest]) {
     if (status === 'revoked' && used.has(keyId)) {
-      throw new ManifestError('MAN_KEY_REVOKED', `Cannot start release: its content key ${keyId} was revoked`, { details: { keyId } })
+      throw new ManifestError('MAN_KEY_REVOKED', `Cannot start release: its content key ${keyId} was revoked`, {
+        details: { keyId },
+      })
     }
   }
 }

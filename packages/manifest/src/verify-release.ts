@@ -1,5 +1,6 @@
 import { KeyturnError } from '@keyturn/primitives'
-import { startCycle, type Cycle } from './cycle.ts'
+import { startCycle } from './cycle.ts'
+import type { Cycle } from './cycle.ts'
 import type {
   DocumentAnswer,
   DocumentRequest,
@@ -60,7 +61,11 @@ function trustAfter(state: TrustState, tampered: boolean): RefusedRelease['trust
  * @param options - Channel, time, settings.
  * @param earlierRoles - Role documents accepted before.
  */
-export function* releaseSteps(state: TrustState, options: VerifyOptions, earlierRoles: readonly Uint8Array[] = []): ReleaseSteps {
+export function* releaseSteps(
+  state: TrustState,
+  options: VerifyOptions,
+  earlierRoles: readonly Uint8Array[] = [],
+): ReleaseSteps {
   const cycle = startCycle(state, options)
   const progress: Progress = { document: 'state', state, tampered: false }
   try {

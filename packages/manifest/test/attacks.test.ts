@@ -17,14 +17,33 @@ import {
   writeManifest,
   writeRoles,
   writeTrustState,
-  type ReleaseDecision,
-  type ReleaseInput,
-  type VerifyOptions,
 } from '../src/index.ts'
-import { BAD_PATHS, headOf, requestsOf, rivalRotation, ROLE_CASES, roleCase, ROOT_CASES, rootCase, stolenCurrentKey } from './support/attack-cases.ts'
+import type { ReleaseDecision, ReleaseInput, VerifyOptions } from '../src/index.ts'
+import {
+  BAD_PATHS,
+  headOf,
+  requestsOf,
+  rivalRotation,
+  ROLE_CASES,
+  roleCase,
+  ROOT_CASES,
+  rootCase,
+  stolenCurrentKey,
+} from './support/attack-cases.ts'
 import { Install } from './support/install.ts'
 import { codeOf } from './support/outcome.ts'
-import { CONTENT_KEYS, DAY, FILES, keyId, NOW, options, publicKeyOf, Publisher, seedOf, signerOf } from './support/publisher.ts'
+import {
+  CONTENT_KEYS,
+  DAY,
+  FILES,
+  keyId,
+  NOW,
+  options,
+  publicKeyOf,
+  Publisher,
+  seedOf,
+  signerOf,
+} from './support/publisher.ts'
 
 // One test for each row of the two attack tables, in their order; docs/threat-model.md tells them in plain words.
 const rows = { named: 0, ported: 0 }
@@ -40,7 +59,12 @@ function ported(row: string, run: () => Promise<void>): void {
 }
 
 /** The cycle is refused with this code, and neither trust nor tree have changed. */
-function expectRefused(install: Install, input: ReleaseInput, code: string, change: Partial<VerifyOptions> = {}): ReleaseDecision {
+function expectRefused(
+  install: Install,
+  input: ReleaseInput,
+  code: string,
+  change: Partial<VerifyOptions> = {},
+): ReleaseDecision {
   const before = install.fingerprint()
   const decision = install.cycle(input, change)
   expect(codeOf(decision)).toBe(code)
@@ -70,7 +94,11 @@ describe('named attacks (29 rows)', () => {
     const next = await publisher.release()
     const unsigned = await signManifest(next.manifest, [])
     expectRefused(install, { ...next, signatures: unsigned }, 'MAN_SIGNATURE')
-    expectRefused(install, { ...next, signatures: await signManifest(next.manifest, [signerOf('stranger')]) }, 'MAN_KEY_UNKNOWN')
+    expectRefused(
+      install,
+      { ...next, signatures: await signManifest(next.manifest, [signerOf('stranger')]) },
+      'MAN_KEY_UNKNOWN',
+    )
     for (const at of [0, 100, next.manifest.length - 2]) {
       expectRefused(install, { ...next, manifest: flip(next.manifest, at) }, 'MAN_SIGNATURE')
     }
@@ -103,7 +131,9 @@ describe('named attacks (29 rows)', () => {
     const made = await publisher.manifest()
     const install = await Install.with(publisher, publisher.input(made, await publisher.head(made)))
     publisher.headSequence = 0
-    const changed = await publisher.head(made, { edit: (head) => ({ ...head, mirrors: [{ url: 'https://evil.example/', weight: 1 }] }) })
+    const changed = await publisher.head(made, {
+      edit: (head) => ({ ...head, mirrors: [{ url: 'https://evil.example/', weight: 1 }] }),
+    })
     expectForked(install, publisher.input(made, changed), 'MAN_EQUIVOCATION')
   })
 
@@ -115,7 +145,9 @@ describe('named attacks (29 rows)', () => {
     expect(decision.trust).toBe('stale')
     const late = await publisher.head(input.made, { nowMs: NOW + 300 * DAY })
     const fresh = await publisher.manifest({ nowMs: NOW + 300 * DAY })
-    expect(codeOf(verifyRelease({ ...input, head: late }, install.state, options({ nowMs: NOW + 300 * DAY })))).toBe('accepted')
+    expect(codeOf(verifyRelease({ ...input, head: late }, install.state, options({ nowMs: NOW + 300 * DAY })))).toBe(
+      'accepted',
+    )
     const oldManifest = await publisher.head(input.made, { nowMs: NOW + 364.99 * DAY })
     expect(fresh.pin.sequence).toBe(2)
     expectRefused(install, { ...input, head: oldManifest }, 'TRUST_EXPIRED', { nowMs: NOW + 366 * DAY })
@@ -171,8 +203,14 @@ describe('named attacks (29 rows)', () => {
     const install = await Install.with(publisher)
     const [two, three] = [await publisher.manifest(), await publisher.manifest()]
     const head = await publisher.head(three)
-    expectRefused(install, { ...publisher.input(three, head), manifest: two.bytes, signatures: two.signatures }, 'MAN_PIN')
-    const wrongVersion = await publisher.head(three, { edit: (value) => ({ ...value, manifest: { ...three.pin, version: '2026.11.21-9' } }) })
+    expectRefused(
+      install,
+      { ...publisher.input(three, head), manifest: two.bytes, signatures: two.signatures },
+      'MAN_PIN',
+    )
+    const wrongVersion = await publisher.head(three, {
+      edit: (value) => ({ ...value, manifest: { ...three.pin, version: '2026.11.21-9' } }),
+    })
     expectRefused(install, publisher.input(three, wrongVersion), 'MAN_PIN')
     const unknownRoles = await publisher.head(three, { edit: (value) => ({ ...value, rolesVersion: 2 }) })
     expectRefused(install, publisher.input(three, unknownRoles), 'MAN_PIN')
@@ -189,7 +227,8 @@ describe('named attacks (29 rows)', () => {
     const input = await publisher.release()
     const install = await Install.with(publisher, input)
     const next = await publisher.release()
-    const long = (bytes: Uint8Array, length: number): Uint8Array => concatBytes(bytes, new Uint8Array(length).fill(0x20))
+    const long = (bytes: Uint8Array, length: number): Uint8Array =>
+      concatBytes(bytes, new Uint8Array(length).fill(0x20))
     expectRefused(install, { ...next, head: long(next.head, limits.headBytes) }, 'MAN_LIMIT')
     expectRefused(install, { ...next, signatures: long(next.signatures, limits.signaturesBytes) }, 'MAN_LIMIT')
     expectRefused(install, { ...next, logs: [long(publisher.log(), limits.logBytes)] }, 'MAN_LIMIT')
@@ -218,7 +257,10 @@ describe('named attacks (29 rows)', () => {
   attack('extraneous dependencies: nothing but files, delete and launcher can be named', async () => {
     const publisher = await Publisher.create()
     const made = await publisher.manifest()
-    const text = utf8Decode(made.bytes).replace('"schema": 2', '"post_install": "evil.sh", "urls": ["https://evil.example/x"], "schema": 2')
+    const text = utf8Decode(made.bytes).replace(
+      '"schema": 2',
+      '"post_install": "evil.sh", "urls": ["https://evil.example/x"], "schema": 2',
+    )
     const bytes = utf8Encode(text)
     const sealed = await publisher.seal(bytes, made.model)
     const install = new Install(publisher.state())
@@ -251,7 +293,9 @@ describe('named attacks (29 rows)', () => {
     const twice = JSON.parse(utf8Decode(one.signatures)) as { signatures: unknown[] }
     twice.signatures.push(twice.signatures[0])
     expectRefused(install, { ...one, signatures: utf8Encode(JSON.stringify(twice)) }, 'MAN_THRESHOLD')
-    expect(codeOf(install.cycle(await publisher.release({ signers: ['release 2', 'release 3', 'stranger'] })))).toBe('accepted')
+    expect(codeOf(install.cycle(await publisher.release({ signers: ['release 2', 'release 3', 'stranger'] })))).toBe(
+      'accepted',
+    )
   })
 
   attack('online key theft: the head key chooses among signed releases and names no file', async () => {
@@ -260,7 +304,11 @@ describe('named attacks (29 rows)', () => {
     const forged = await publisher.manifest({ signers: ['head 1'], notes: 'thief' })
     expectRefused(install, publisher.input(forged, await publisher.head(forged)), 'MAN_KEY_UNKNOWN')
     const real = await publisher.manifest()
-    expectRefused(install, publisher.input(real, await publisher.head(real, { signers: ['release 1'] })), 'MAN_KEY_UNKNOWN')
+    expectRefused(
+      install,
+      publisher.input(real, await publisher.head(real, { signers: ['release 1'] })),
+      'MAN_KEY_UNKNOWN',
+    )
     expect(codeOf(install.cycle(publisher.input(real, await publisher.head(real))))).toBe('accepted')
   })
 
@@ -275,7 +323,9 @@ describe('named attacks (29 rows)', () => {
     const publisher = await Publisher.create()
     const install = await Install.with(publisher)
     // The publisher lost the current key: rotate() signs with the next one only.
-    await publisher.rotate((roles) => ({ roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } } }))
+    await publisher.rotate((roles) => ({
+      roles: { ...roles.roles, release: { keys: [keyId('release 2')], threshold: 1 } },
+    }))
     const decision = install.cycle(await publisher.release({ signers: ['release 2'] }))
     expect(codeOf(decision)).toBe('accepted')
     expect(install.state.roles?.version).toBe(2)
@@ -288,7 +338,11 @@ describe('named attacks (29 rows)', () => {
     expectRefused(install, beta, 'MAN_APP_MISMATCH')
     const other = await publisher.manifest({ place: { product: 'other' } })
     expectRefused(install, publisher.input(other, await publisher.head(other)), 'MAN_APP_MISMATCH')
-    expectRefused(install, await publisher.release({}, { edit: (head) => ({ ...head, product: 'other' }) }), 'MAN_APP_MISMATCH')
+    expectRefused(
+      install,
+      await publisher.release({}, { edit: (head) => ({ ...head, product: 'other' }) }),
+      'MAN_APP_MISMATCH',
+    )
     expectRefused(install, await publisher.release(), 'MAN_APP_MISMATCH', { product: 'other' })
   })
 
@@ -296,7 +350,8 @@ describe('named attacks (29 rows)', () => {
     const publisher = await Publisher.create()
     const install = await Install.with(publisher)
     const next = await publisher.release()
-    const typed = (bytes: Uint8Array, from: string, to: string): Uint8Array => utf8Encode(utf8Decode(bytes).replace(from, to))
+    const typed = (bytes: Uint8Array, from: string, to: string): Uint8Array =>
+      utf8Encode(utf8Decode(bytes).replace(from, to))
     expectRefused(install, { ...next, head: typed(next.head, 'head+json', 'manifest+json') }, 'MAN_TYPE')
     expectRefused(install, { ...next, signatures: typed(next.signatures, 'manifest+json', 'head+json') }, 'MAN_TYPE')
     const roles = await signHead(publisher.rolesBytes[0] as Uint8Array, [signerOf('head 1')])
@@ -324,7 +379,11 @@ describe('named attacks (29 rows)', () => {
     for (const format of ['no-verify', 'M2PACK', 'm2pack ']) {
       expectRefused(install, await publisher.release({ edit: (model) => ({ ...model, format }) }), 'MAN_UNKNOWN_FORMAT')
     }
-    expectRefused(install, await publisher.release({ edit: (model) => ({ ...model, critical: ['quantum'] }) }), 'MAN_CRITICAL')
+    expectRefused(
+      install,
+      await publisher.release({ edit: (model) => ({ ...model, critical: ['quantum'] }) }),
+      'MAN_CRITICAL',
+    )
     const known = await publisher.release({ place: { critical: ['content_keys'] } })
     expect(verifyRelease(known, install.state, options()).outcome).toBe('accepted')
     const made = await publisher.manifest()
@@ -367,7 +426,10 @@ describe('named attacks (29 rows)', () => {
       const head = await publisher.head(sealed)
       publisher.headSequence -= 1
       const before = install.fingerprint()
-      expect([path, codeOf(install.cycle(publisher.input(sealed, head)))]).toEqual([path, expect.stringMatching(/^MAN_(PATH|PATH_COLLISION|SCHEMA)$/)])
+      expect([path, codeOf(install.cycle(publisher.input(sealed, head)))]).toEqual([
+        path,
+        expect.stringMatching(/^MAN_(PATH|PATH_COLLISION|SCHEMA)$/),
+      ])
       expect(install.fingerprint()).toBe(before)
     }
     for (const path of ['a?b', 'quo"te', 'x#y/%2e%2e/z']) {
@@ -381,7 +443,15 @@ describe('named attacks (29 rows)', () => {
     const install = await Install.with(publisher)
     const made = await publisher.manifest()
     const deep = `${'['.repeat(17)}${']'.repeat(17)}`
-    for (const extra of ['"schema": 2, "schema": 2', `"x": ${deep}, "schema": 2`, '"x": 1.5, "schema": 2', '"x": 1e3, "schema": 2', '"x": "\\ud800", "schema": 2', '"__proto__": {"polluted": 1}, "schema": 2', '"\\u0073chema": 2, "schema": 2']) {
+    for (const extra of [
+      '"schema": 2, "schema": 2',
+      `"x": ${deep}, "schema": 2`,
+      '"x": 1.5, "schema": 2',
+      '"x": 1e3, "schema": 2',
+      '"x": "\\ud800", "schema": 2',
+      '"__proto__": {"polluted": 1}, "schema": 2',
+      '"\\u0073chema": 2, "schema": 2',
+    ]) {
       const sealed = await publisher.seal(utf8Encode(utf8Decode(made.bytes).replace('"schema": 2', extra)), made.model)
       const head = await publisher.head(sealed)
       publisher.headSequence -= 1
@@ -401,8 +471,15 @@ describe('named attacks (29 rows)', () => {
     const publisher = await Publisher.create()
     const input = await publisher.release()
     const install = await Install.with(publisher, input)
-    const stored = { log: publisher.log(), roles: publisher.rolesBytes, heads: [input.head], manifests: [{ manifest: input.manifest, signatures: input.signatures }] }
-    const lowered = JSON.parse(utf8Decode(writeTrustState(install.state))) as { channels: { stable: { head_sequence: number } } }
+    const stored = {
+      log: publisher.log(),
+      roles: publisher.rolesBytes,
+      heads: [input.head],
+      manifests: [{ manifest: input.manifest, signatures: input.signatures }],
+    }
+    const lowered = JSON.parse(utf8Decode(writeTrustState(install.state))) as {
+      channels: { stable: { head_sequence: number } }
+    }
     lowered.channels.stable.head_sequence = 9_000_000
     expect(parseTrustState(utf8Encode(JSON.stringify(lowered)))).not.toEqual(install.state)
     expect(rebuildTrustState(install.state.root, stored)).toEqual(install.state)
@@ -416,11 +493,16 @@ describe('named attacks (29 rows)', () => {
     const install = await Install.with(publisher)
     const [key] = CONTENT_KEYS
     for (const change of [{ verifierPub: 'cc'.repeat(32) }, { commitment: 'cc'.repeat(32) }]) {
-      const swapped = await publisher.release({ place: { contentKeys: [{ ...(key as typeof CONTENT_KEYS[number]), ...change }] } })
+      const swapped = await publisher.release({
+        place: { contentKeys: [{ ...(key as (typeof CONTENT_KEYS)[number]), ...change }] },
+      })
       expectRefused(install, swapped, 'MAN_KEY_ID_REUSED')
     }
     const unlisted = await publisher.manifest({ edit: (model) => model })
-    const text = utf8Decode(unlisted.bytes).replace('"key_id": 1,\n      "verifier_pub"', '"key_id": 2,\n      "verifier_pub"')
+    const text = utf8Decode(unlisted.bytes).replace(
+      '"key_id": 1,\n      "verifier_pub"',
+      '"key_id": 2,\n      "verifier_pub"',
+    )
     const sealed = await publisher.seal(utf8Encode(text), unlisted.model)
     expectRefused(install, publisher.input(sealed, await publisher.head(sealed)), 'MAN_SCHEMA')
   })
@@ -430,7 +512,10 @@ describe('named attacks (29 rows)', () => {
     const install = await Install.with(publisher)
     const revoked = CONTENT_KEYS.map((key) => ({ ...key, status: 'revoked' as const }))
     expectRefused(install, await publisher.release({ place: { contentKeys: revoked } }), 'MAN_KEY_REVOKED')
-    const offline = verifyInstalled({ ...(install.documents as NonNullable<Install['documents']>), newestContentKeys: revoked }, install.state)
+    const offline = verifyInstalled(
+      { ...(install.documents as NonNullable<Install['documents']>), newestContentKeys: revoked },
+      install.state,
+    )
     expect(offline).toMatchObject({ playable: false, error: { code: 'MAN_KEY_REVOKED' } })
   })
 })
@@ -447,7 +532,14 @@ describe('rest of the TUF conformance suite (16 rows)', () => {
     const publisher = await Publisher.create()
     const input = await publisher.release()
     const [prefix, place] = publisher.pin().split('?') as [string, string]
-    for (const text of ['', 'did:keri:short', `${prefix}?sn=0`, `${prefix}?said=x&sn=01`, 'key:00', `key:${'00'.repeat(32)}`]) {
+    for (const text of [
+      '',
+      'did:keri:short',
+      `${prefix}?sn=0`,
+      `${prefix}?said=x&sn=01`,
+      'key:00',
+      `key:${'00'.repeat(32)}`,
+    ]) {
       expect(() => parseTrustRoot(text)).toThrow(expect.objectContaining({ code: 'TRUST_INVALID' }))
     }
     const elsewhere = parseTrustRoot(`${prefix}?${place.replace('sn=0', 'sn=1')}`)
@@ -472,11 +564,18 @@ describe('rest of the TUF conformance suite (16 rows)', () => {
   ported('custom fields inside signed bytes are ignored', async () => {
     const publisher = await Publisher.create()
     const made = await publisher.manifest()
-    const text = utf8Decode(made.bytes).replace('"schema": 2', '"x-note": {"constructor": {"hasOwnProperty": 1}}, "schema": 2')
+    const text = utf8Decode(made.bytes).replace(
+      '"schema": 2',
+      '"x-note": {"constructor": {"hasOwnProperty": 1}}, "schema": 2',
+    )
     const sealed = await publisher.seal(utf8Encode(text), made.model)
     const head = JSON.parse(utf8Decode(writeHead(headOf(await publisher.head(sealed))))) as Record<string, unknown>
     const payload = utf8Encode(JSON.stringify({ ...head, custom: { a: 1 } }))
-    const decision = verifyRelease({ ...publisher.input(sealed, await signHead(payload, [signerOf('head 1')])) }, publisher.state(), options())
+    const decision = verifyRelease(
+      { ...publisher.input(sealed, await signHead(payload, [signerOf('head 1')])) },
+      publisher.state(),
+      options(),
+    )
     expect(codeOf(decision)).toBe('accepted')
   })
 
@@ -485,7 +584,11 @@ describe('rest of the TUF conformance suite (16 rows)', () => {
     const input = await publisher.release()
     const envelope = JSON.parse(utf8Decode(input.signatures)) as { signatures: object[] }
     envelope.signatures = envelope.signatures.map((entry) => ({ ...entry, keyid_hash_algorithms: ['md5'], cert: null }))
-    expect(codeOf(verifyRelease({ ...input, signatures: utf8Encode(JSON.stringify(envelope)) }, publisher.state(), options()))).toBe('accepted')
+    expect(
+      codeOf(
+        verifyRelease({ ...input, signatures: utf8Encode(JSON.stringify(envelope)) }, publisher.state(), options()),
+      ),
+    ).toBe('accepted')
     const upper = utf8Encode(utf8Decode(input.signatures).replace(keyId('release 1'), keyId('release 1').toUpperCase()))
     expect(codeOf(verifyRelease({ ...input, signatures: upper }, publisher.state(), options()))).toBe('MAN_KEY_UNKNOWN')
   })
@@ -504,12 +607,17 @@ describe('rest of the TUF conformance suite (16 rows)', () => {
   ported('a key that is listed or signs twice refuses the document', async () => {
     const publisher = await Publisher.create()
     const { roles } = publisher.roles
-    const doubled = { ...publisher.roles, roles: { ...roles, release: { keys: [keyId('a'), keyId('a')], threshold: 2 } } }
+    const doubled = {
+      ...publisher.roles,
+      roles: { ...roles, release: { keys: [keyId('a'), keyId('a')], threshold: 2 } },
+    }
     expect(() => writeRoles(doubled)).toThrow(expect.objectContaining({ code: 'TRUST_ROLES' }))
     const input = await publisher.release()
     const envelope = JSON.parse(utf8Decode(input.head)) as { signatures: object[] }
     envelope.signatures.push(...envelope.signatures)
-    expect(codeOf(verifyRelease({ ...input, head: utf8Encode(JSON.stringify(envelope)) }, publisher.state(), options()))).toBe('MAN_THRESHOLD')
+    expect(
+      codeOf(verifyRelease({ ...input, head: utf8Encode(JSON.stringify(envelope)) }, publisher.state(), options())),
+    ).toBe('MAN_THRESHOLD')
   })
 
   ported('a threshold above the number of keys is refused when the document is loaded', async () => {
@@ -526,7 +634,11 @@ describe('rest of the TUF conformance suite (16 rows)', () => {
     const input = await publisher.release()
     const envelope = JSON.parse(utf8Decode(input.signatures)) as { signatures: object[] }
     envelope.signatures.unshift({ keyid: 'rsa:1234', sig: 'AAAA' }, { keyid: 'ecdsa', sig: 'not base64!' })
-    expect(codeOf(verifyRelease({ ...input, signatures: utf8Encode(JSON.stringify(envelope)) }, publisher.state(), options()))).toBe('accepted')
+    expect(
+      codeOf(
+        verifyRelease({ ...input, signatures: utf8Encode(JSON.stringify(envelope)) }, publisher.state(), options()),
+      ),
+    ).toBe('accepted')
   })
 
   ported('a rubbish or empty signature beside enough good ones is accepted', async () => {
@@ -535,7 +647,11 @@ describe('rest of the TUF conformance suite (16 rows)', () => {
     for (const sig of ['', 'AAAA', 'A'.repeat(86) + '==']) {
       const envelope = JSON.parse(utf8Decode(input.signatures)) as { signatures: object[] }
       envelope.signatures.push({ keyid: keyId('release 2'), sig })
-      expect(codeOf(verifyRelease({ ...input, signatures: utf8Encode(JSON.stringify(envelope)) }, publisher.state(), options()))).toBe('accepted')
+      expect(
+        codeOf(
+          verifyRelease({ ...input, signatures: utf8Encode(JSON.stringify(envelope)) }, publisher.state(), options()),
+        ),
+      ).toBe('accepted')
     }
   })
 
@@ -590,7 +706,9 @@ describe('rest of the TUF conformance suite (16 rows)', () => {
     const install = await Install.with(publisher)
     for (let turn = 2; turn <= 12; turn++) {
       const [release, head] = [keyId(`release ${turn}`), keyId(`head ${turn}`)]
-      await publisher.rotate(() => ({ roles: { release: { keys: [release], threshold: 1 }, head: { keys: [head], threshold: 1 } } }))
+      await publisher.rotate(() => ({
+        roles: { release: { keys: [release], threshold: 1 }, head: { keys: [head], threshold: 1 } },
+      }))
     }
     const decision = install.cycle(await publisher.release({ signers: ['release 12'] }, { signers: ['head 12'] }))
     expect(codeOf(decision)).toBe('accepted')
@@ -600,7 +718,11 @@ describe('rest of the TUF conformance suite (16 rows)', () => {
   ported('there are no delegations: no document names another role', async () => {
     const publisher = await Publisher.create()
     const made = JSON.parse(utf8Decode(publisher.rolesBytes[0] as Uint8Array)) as { roles: object }
-    const extra = { ...made, roles: { ...made.roles, targets: { keys: [keyId('x')], threshold: 1 } }, delegations: { keys: {} } }
+    const extra = {
+      ...made,
+      roles: { ...made.roles, targets: { keys: [keyId('x')], threshold: 1 } },
+      delegations: { keys: {} },
+    }
     const parsed = parseRoles(utf8Encode(JSON.stringify(extra)))
     expect(Object.keys(parsed.roles)).toEqual(['release', 'head'])
     expect(parsed).not.toHaveProperty('delegations')

@@ -1,18 +1,11 @@
 import { concatBytes, ed25519Sign, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
-import {
-  limits,
-  pinnedKeysRoot,
-  rebuildTrustState,
-  signManifest,
-  verifyRelease,
-  writeRoles,
-  type ReleaseInput,
-  type VerifyOptions,
-} from '../src/index.ts'
+import { limits, pinnedKeysRoot, rebuildTrustState, signManifest, verifyRelease, writeRoles } from '../src/index.ts'
+import type { ReleaseInput, VerifyOptions } from '../src/index.ts'
 import { BAD_PATHS, requestsOf, rootCase } from './support/attack-cases.ts'
 import { Install } from './support/install.ts'
-import { DAY, keyId, NOW, publicKeyOf, Publisher, seedOf, type MadeManifest } from './support/publisher.ts'
+import { DAY, keyId, NOW, publicKeyOf, Publisher, seedOf } from './support/publisher.ts'
+import type { MadeManifest } from './support/publisher.ts'
 
 // Rows of the catalogue of bad inputs that no other test of this package names.
 
@@ -48,10 +41,12 @@ describe('signatures', () => {
     const envelope = JSON.parse(utf8Decode(one.signatures)) as { signatures: { keyid: string; sig: string }[] }
     const [first] = envelope.signatures as [{ keyid: string; sig: string }]
     const withEntry = (keyid: string): ReleaseInput => ({
-      ...one, signatures: utf8Encode(JSON.stringify({ ...envelope, signatures: [first, { keyid, sig: first.sig }] })),
+      ...one,
+      signatures: utf8Encode(JSON.stringify({ ...envelope, signatures: [first, { keyid, sig: first.sig }] })),
     })
     // The same signature twice, under the other key's name, and under a second spelling of the same key.
-    for (const keyid of [first.keyid, keyId('release 2'), first.keyid.toUpperCase()]) expect(answer(install, withEntry(keyid))).toBe('MAN_THRESHOLD')
+    for (const keyid of [first.keyid, keyId('release 2'), first.keyid.toUpperCase()])
+      expect(answer(install, withEntry(keyid))).toBe('MAN_THRESHOLD')
   })
 
   it('are never waived by a threshold of zero (row 61)', async () => {
@@ -80,14 +75,22 @@ describe('signatures', () => {
 })
 
 describe('JSON', () => {
-  const replaced = (by: string) => (text: string): string => text.replace('"schema": 2', by)
+  const replaced =
+    (by: string) =>
+    (text: string): string =>
+      text.replace('"schema": 2', by)
 
   it('with a key that stands twice is refused, at any depth and in any spelling (row 64)', async () => {
     const publisher = await Publisher.create()
     const install = await Install.with(publisher)
     const made = await publisher.manifest()
-    const nested = (text: string): string => text.replace('"path": "Metin2.exe"', '"path": "Metin2.exe", "p\\u0061th": "x"')
-    for (const edit of [replaced('"schema": 2, "schema": 2'), nested, replaced('"x": {"a": 1, "\\u0061": 2}, "schema": 2')]) {
+    const nested = (text: string): string =>
+      text.replace('"path": "Metin2.exe"', '"path": "Metin2.exe", "p\\u0061th": "x"')
+    for (const edit of [
+      replaced('"schema": 2, "schema": 2'),
+      nested,
+      replaced('"x": {"a": 1, "\\u0061": 2}, "schema": 2'),
+    ]) {
       expect(answer(install, await edited(publisher, made, edit))).toBe('MAN_JSON')
     }
   })
@@ -97,11 +100,13 @@ describe('JSON', () => {
     const made = await publisher.manifest()
     const install = await Install.with(publisher, publisher.input(made, await publisher.head(made)))
     const next = await publisher.manifest()
-    const inFile = (text: string): string => text.replace('"path": "Metin2.exe"', '"__proto__": {"size": 9}, "path": "Metin2.exe"')
+    const inFile = (text: string): string =>
+      text.replace('"path": "Metin2.exe"', '"__proto__": {"size": 9}, "path": "Metin2.exe"')
     for (const edit of [replaced('"__proto__": {"polluted": 1}, "schema": 2'), inFile]) {
       expect(answer(install, await edited(publisher, next, edit))).toBe('MAN_JSON')
     }
-    const odd = '"constructor": {"prototype": {"polluted": 1}}, "hasOwnProperty": 1, "prototype": [], "x-new": true, "schema": 2'
+    const odd =
+      '"constructor": {"prototype": {"polluted": 1}}, "hasOwnProperty": 1, "prototype": [], "x-new": true, "schema": 2'
     const decision = install.cycle(await edited(publisher, next, replaced(odd)))
     expect(decision.outcome).toBe('accepted')
     expect(({} as { polluted?: number }).polluted).toBeUndefined()
@@ -138,7 +143,11 @@ describe('sequences and times', () => {
     const input = await publisher.release()
     const install = await Install.with(publisher, input)
     const end = NOW + 7 * DAY
-    expect([end - 1, end, end + 1000].map((nowMs) => answer(install, input, { nowMs }))).toEqual(['accepted', 'MAN_EXPIRED', 'MAN_EXPIRED'])
+    expect([end - 1, end, end + 1000].map((nowMs) => answer(install, input, { nowMs }))).toEqual([
+      'accepted',
+      'MAN_EXPIRED',
+      'MAN_EXPIRED',
+    ])
     expect(answer(install, input, { nowMs: end + 1000, expirySlackMs: 2000 })).toBe('accepted')
   })
 })
@@ -162,13 +171,16 @@ describe('files', () => {
     expect(answer(install, { ...next, head: endless })).toBe('MAN_LIMIT')
   })
 
-  it('stay inside the install folder and away from what is the launcher\'s own (rows 85, 86)', async () => {
+  it("stay inside the install folder and away from what is the launcher's own (rows 85, 86)", async () => {
     const publisher = await Publisher.create()
     const install = await Install.with(publisher)
     const made = await publisher.manifest()
     for (const path of BAD_PATHS) {
       const input = await edited(publisher, made, (text) => text.replace('"config/locale.cfg"', JSON.stringify(path)))
-      expect([path, answer(install, input)]).toEqual([path, expect.stringMatching(/^MAN_(?:PATH|PATH_COLLISION|SCHEMA)$/)])
+      expect([path, answer(install, input)]).toEqual([
+        path,
+        expect.stringMatching(/^MAN_(?:PATH|PATH_COLLISION|SCHEMA)$/),
+      ])
     }
   })
 })
@@ -192,11 +204,15 @@ describe('changes of hands', () => {
 
   it('are not undone by an older role document (row 92)', async () => {
     const publisher = await Publisher.create()
-    await publisher.rotate(({ roles }) => ({ roles: { ...roles, release: { keys: [keyId('release 2')], threshold: 1 } } }))
+    await publisher.rotate(({ roles }) => ({
+      roles: { ...roles, release: { keys: [keyId('release 2')], threshold: 1 } },
+    }))
     const install = await Install.with(publisher, await publisher.release({ signers: ['release 2'] }))
     const old = await publisher.release({ signers: ['release 1'] })
     expect(answer(install, { ...old, roles: publisher.rolesBytes[0] as Uint8Array })).toBe('TRUST_ROLES')
-    expect(answer(install, { ...old, roles: publisher.rolesBytes[0] as Uint8Array, logs: [publisher.log(1)] })).toBe('KEL_ROLLBACK')
+    expect(answer(install, { ...old, roles: publisher.rolesBytes[0] as Uint8Array, logs: [publisher.log(1)] })).toBe(
+      'KEL_ROLLBACK',
+    )
   })
 
   it('cut off between storing the log and storing the role document leave the old or the new trust (row 93)', async () => {
@@ -210,7 +226,11 @@ describe('changes of hands', () => {
     const between = rebuildTrustState(install.state.root, { ...stored, log: publisher.log(), roles: [first] })
     const after = rebuildTrustState(install.state.root, { ...stored, log: publisher.log(), roles: [first, second] })
     expect(before).toEqual(install.state)
-    expect([before, between, after].map(({ roles, log }) => [log?.sn, roles?.version])).toEqual([[0, 1], [1, 1], [1, 2]])
+    expect([before, between, after].map(({ roles, log }) => [log?.sn, roles?.version])).toEqual([
+      [0, 1],
+      [1, 1],
+      [1, 2],
+    ])
     for (const state of [before, between, after]) {
       expect(state.channels).toEqual(install.state.channels)
       const next = publisher.input(input.made, await publisher.head(input.made))

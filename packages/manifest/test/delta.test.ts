@@ -10,11 +10,8 @@ import {
   planDelta,
   sha256Hex,
   writeChunkIndex,
-  type ChunkIndex,
-  type ChunkParams,
-  type DeltaPlan,
-  type ExpectedIndex,
 } from '../src/index.ts'
+import type { ChunkIndex, ChunkParams, DeltaPlan, ExpectedIndex } from '../src/index.ts'
 import { gearTable } from '../src/delta/params.ts'
 
 const params = chunkParams.get(1) as ChunkParams
@@ -35,7 +32,8 @@ function noise(length: number, seed: number): Uint8Array {
 
 function indexOf(bytes: Uint8Array, cuts: readonly number[] = [], using = params, step = bytes.length): ChunkIndex {
   const indexer = new ChunkIndexer(using, cuts)
-  for (let at = 0; at < bytes.length; at += Math.max(1, step)) indexer.update(bytes.subarray(at, at + Math.max(1, step)))
+  for (let at = 0; at < bytes.length; at += Math.max(1, step))
+    indexer.update(bytes.subarray(at, at + Math.max(1, step)))
   return indexer.finish()
 }
 
@@ -73,11 +71,18 @@ describe('ChunkIndexer', () => {
 
   it('gives the same index however the bytes arrive', () => {
     fc.assert(
-      fc.property(fc.integer(), fc.integer({ min: 0, max: 6000 }), fc.integer({ min: 1, max: 700 }), (seed, length, step) => {
-        const bytes = noise(length, seed)
-        const cuts = [100, 130, 900, 2000].filter((cut) => cut < length)
-        expect(writeChunkIndex(indexOf(bytes, cuts, small, step))).toEqual(writeChunkIndex(indexOf(bytes, cuts, small)))
-      }),
+      fc.property(
+        fc.integer(),
+        fc.integer({ min: 0, max: 6000 }),
+        fc.integer({ min: 1, max: 700 }),
+        (seed, length, step) => {
+          const bytes = noise(length, seed)
+          const cuts = [100, 130, 900, 2000].filter((cut) => cut < length)
+          expect(writeChunkIndex(indexOf(bytes, cuts, small, step))).toEqual(
+            writeChunkIndex(indexOf(bytes, cuts, small)),
+          )
+        },
+      ),
     )
   })
 
@@ -102,7 +107,9 @@ describe('ChunkIndexer', () => {
     const edited = new Uint8Array(bytes.length + 10)
     edited.set(bytes.subarray(0, 1_000_000))
     edited.set(bytes.subarray(1_000_000), 1_000_010)
-    const before = new Set([...indexOf(bytes).lengths.keys()].map((chunk) => hexEncode(chunkDigest(indexOf(bytes), chunk))))
+    const before = new Set(
+      [...indexOf(bytes).lengths.keys()].map((chunk) => hexEncode(chunkDigest(indexOf(bytes), chunk))),
+    )
     const after = indexOf(edited)
     const fresh = [...after.lengths.keys()].filter((chunk) => !before.has(hexEncode(chunkDigest(after, chunk))))
     expect(fresh.length).toBeLessThanOrEqual(3)
@@ -111,7 +118,9 @@ describe('ChunkIndexer', () => {
   it('has the published gear table', () => {
     const table = gearTable()
     expect(table).toHaveLength(256)
-    expect(sha256Hex(new Uint8Array(table.buffer))).toMatchInlineSnapshot(`"c0f35164150c0225099fb2bd6dbcd09041c804b691edb02763da9099feda6384"`)
+    expect(sha256Hex(new Uint8Array(table.buffer))).toMatchInlineSnapshot(
+      `"c0f35164150c0225099fb2bd6dbcd09041c804b691edb02763da9099feda6384"`,
+    )
   })
 
   it('leaves small blobs without an index', () => {
@@ -126,16 +135,31 @@ describe('planDelta()', () => {
     fc.assert(
       fc.property(
         fc.integer(),
-        fc.array(fc.record({ at: fc.integer({ min: 0, max: 9999 }), remove: fc.integer({ min: 0, max: 500 }), insert: fc.integer({ min: 0, max: 500 }) }), { maxLength: 6 }),
+        fc.array(
+          fc.record({
+            at: fc.integer({ min: 0, max: 9999 }),
+            remove: fc.integer({ min: 0, max: 500 }),
+            insert: fc.integer({ min: 0, max: 500 }),
+          }),
+          { maxLength: 6 },
+        ),
         fc.integer({ min: 0, max: 400 }),
         (seed, edits, mergeGapBytes) => {
           const old = noise(10_000, seed)
           let bytes = old
           for (const { at, remove, insert } of edits) {
-            bytes = Uint8Array.from([...bytes.subarray(0, at), ...noise(insert, seed + at + 1), ...bytes.subarray(at + remove)])
+            bytes = Uint8Array.from([
+              ...bytes.subarray(0, at),
+              ...noise(insert, seed + at + 1),
+              ...bytes.subarray(at + remove),
+            ])
           }
           const target = indexOf(bytes, [], small)
-          const plan = planDelta(target, [{ index: indexOf(old, [], small) }], { mergeGapBytes, maxRangeBytes: 3000, requestCostBytes: 1 })
+          const plan = planDelta(target, [{ index: indexOf(old, [], small) }], {
+            mergeGapBytes,
+            maxRangeBytes: 3000,
+            requestCostBytes: 1,
+          })
           expect(rebuild(plan, [old], bytes)).toEqual(bytes)
           expect(plan.downloadBytes).toBeLessThanOrEqual(bytes.length)
           if (!plan.whole) for (const { length } of plan.ranges) expect(length).toBeLessThanOrEqual(3000)
@@ -155,7 +179,8 @@ describe('planDelta()', () => {
     const bytes = noise(4_000_000, 9)
     const index = indexOf(bytes)
     const everyOther = { ...index, digests: index.digests.slice() }
-    for (let chunk = 0; chunk < index.lengths.length; chunk += 2) everyOther.digests.fill(0, chunk * 32, chunk * 32 + 32)
+    for (let chunk = 0; chunk < index.lengths.length; chunk += 2)
+      everyOther.digests.fill(0, chunk * 32, chunk * 32 + 32)
     const plan = planDelta(index, [{ index: everyOther }], { mergeGapBytes: 1 << 20, wholeShare: 1 })
     const missing = index.lengths.reduce((sum, length, chunk) => sum + (chunk % 2 === 0 ? length : 0), 0)
     expect(plan.downloadBytes).toBeLessThanOrEqual(missing * 1.05)
@@ -178,7 +203,9 @@ describe('parseChunkIndex()', () => {
 
   it('refuses each cut and each flipped bit with its own code', () => {
     for (let length = 0; length < bytes.length; length++) {
-      expect(() => parseChunkIndex(bytes.subarray(0, length), expected)).toThrow(expect.objectContaining({ code: 'MAN_INDEX' }))
+      expect(() => parseChunkIndex(bytes.subarray(0, length), expected)).toThrow(
+        expect.objectContaining({ code: 'MAN_INDEX' }),
+      )
     }
     for (let bit = 0; bit < bytes.length * 8; bit++) {
       const flipped = bytes.slice()
@@ -188,7 +215,9 @@ describe('parseChunkIndex()', () => {
   })
 
   it('refuses a rightly named index of another file', () => {
-    expect(() => parseChunkIndex(bytes, { ...expected, blobBytes: 1 })).toThrow(expect.objectContaining({ code: 'MAN_INDEX' }))
+    expect(() => parseChunkIndex(bytes, { ...expected, blobBytes: 1 })).toThrow(
+      expect.objectContaining({ code: 'MAN_INDEX' }),
+    )
     const chunks = { ...expected, reference: { ...expected.reference, chunks: 1 } }
     expect(() => parseChunkIndex(bytes, chunks)).toThrow(expect.objectContaining({ code: 'MAN_INDEX' }))
   })

@@ -17,8 +17,8 @@ import {
   writeManifest,
   writeRoles,
   writeTrustState,
-  type ChunkParams,
 } from '../src/index.ts'
+import type { ChunkParams } from '../src/index.ts'
 import { options } from './support/publisher.ts'
 
 const golden = (name: string): Uint8Array => new Uint8Array(readFileSync(new URL(`golden/1/${name}`, import.meta.url)))
@@ -36,14 +36,19 @@ describe('golden files of version 1', () => {
 
   it('are accepted as they were, and give the same trust state', () => {
     const decision = verifyRelease(input, initialTrustState(root), options())
-    expect(decision).toMatchObject({ outcome: 'accepted', offer: 'manifest', manifest: { version: '2026.11.21-2', sequence: 2 } })
+    expect(decision).toMatchObject({
+      outcome: 'accepted',
+      offer: 'manifest',
+      manifest: { version: '2026.11.21-2', sequence: 2 },
+    })
     expect(utf8Decode(writeTrustState(decision.state))).toBe(utf8Decode(golden('trust.json')))
     expect(parseTrustState(golden('trust.json'))).toEqual(decision.state)
   })
 
   it('are written the same way today', () => {
     expect(writeManifest(parseManifest(input.manifest))).toEqual(input.manifest)
-    for (const name of ['roles-1.json', 'roles-2.json']) expect(writeRoles(parseRoles(golden(name)))).toEqual(golden(name))
+    for (const name of ['roles-1.json', 'roles-2.json'])
+      expect(writeRoles(parseRoles(golden(name)))).toEqual(golden(name))
     const { payload } = parseHeadEnvelope(input.head)
     expect(writeHead(parseHead(payload))).toEqual(payload)
   })
@@ -59,7 +64,11 @@ describe('golden files of version 1', () => {
       const bytes = name === 'logs' ? (input.logs[0] as Uint8Array) : input[name]
       for (let at = 0; at < bytes.length; at += 17) {
         const changed = bytes.map((byte, index) => (index === at ? byte ^ 0x10 : byte))
-        const decision = verifyRelease({ ...input, [name]: name === 'logs' ? [changed] : changed }, initialTrustState(root), options())
+        const decision = verifyRelease(
+          { ...input, [name]: name === 'logs' ? [changed] : changed },
+          initialTrustState(root),
+          options(),
+        )
         // White space and names that nobody asked for may differ in an envelope; what is signed may not.
         if (decision.outcome === 'accepted') expect(['head', 'signatures']).toContain(name)
       }

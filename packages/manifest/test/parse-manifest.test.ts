@@ -12,8 +12,8 @@ import {
   parseVersion,
   sha256Hex,
   writeManifest,
-  type ManifestEntry,
 } from '../src/index.ts'
+import type { ManifestEntry } from '../src/index.ts'
 import { haveVectors, vectorPath } from './conformance.ts'
 import { CONTENT_KEYS, FILES, NOW } from './support/publisher.ts'
 
@@ -34,9 +34,19 @@ const model = buildManifest(FILES, {
   notes: 'Notes with „quotes“ and 😀',
   launcher: { path: 'Launcher.exe', sha256: 'ab'.repeat(32), size: 5 },
   release: {
-    product: 'metin2', channel: 'stable', epoch: 1, sequence: 7, rolesVersion: 2, contentKeys: CONTENT_KEYS,
-    delete: ['old.dll'], keep: ['config/**'], requires: { freeBytes: 5, os: ['windows'] }, critical: ['delete'], rollbackOf: '2026.11.20-1',
-    previousSha256: 'cd'.repeat(32), trustRoot: 'did:keri:x',
+    product: 'metin2',
+    channel: 'stable',
+    epoch: 1,
+    sequence: 7,
+    rolesVersion: 2,
+    contentKeys: CONTENT_KEYS,
+    delete: ['old.dll'],
+    keep: ['config/**'],
+    requires: { freeBytes: 5, os: ['windows'] },
+    critical: ['delete'],
+    rollbackOf: '2026.11.20-1',
+    previousSha256: 'cd'.repeat(32),
+    trustRoot: 'did:keri:x',
   },
 })
 const bytes = writeManifest(model)
@@ -54,9 +64,29 @@ describe('writeManifest()', () => {
     expect(text.endsWith('}\n')).toBe(true)
     expect(text).not.toContain('\r')
     expect(Object.keys(first)).toEqual([
-      'format', 'version', 'created_at', 'notes', 'launcher', 'files', 'schema', 'product', 'channel', 'epoch', 'sequence',
-      'issued_at', 'expires_at', 'previous_sha256', 'roles_version', 'critical', 'content_keys', 'delete', 'keep', 'requires',
-      'rollback_of', 'totals', 'trust_root',
+      'format',
+      'version',
+      'created_at',
+      'notes',
+      'launcher',
+      'files',
+      'schema',
+      'product',
+      'channel',
+      'epoch',
+      'sequence',
+      'issued_at',
+      'expires_at',
+      'previous_sha256',
+      'roles_version',
+      'critical',
+      'content_keys',
+      'delete',
+      'keep',
+      'requires',
+      'rollback_of',
+      'totals',
+      'trust_root',
     ])
   })
 
@@ -69,32 +99,60 @@ describe('writeManifest()', () => {
       executable: fc.boolean(),
     })
     fc.assert(
-      fc.property(fc.uniqueArray(file, { selector: ({ name }) => name.toLowerCase(), maxLength: 20 }), fc.string(), (files, notes) => {
-        const entries = files.map(({ name, ...rest }): ManifestEntry => ({ path: `x${name}x`.normalize('NFC'), sha256: sha256Hex(utf8Encode(name)), ...rest }))
-        const made = buildManifest(entries, { version: '2026.01.02-3', nowMs: NOW, ...(notes !== '' && { notes }), release: { product: 'p', channel: 'c', epoch: 0, sequence: 1 } })
-        expect(parseManifest(writeManifest(made))).toEqual(made)
-      }),
+      fc.property(
+        fc.uniqueArray(file, { selector: ({ name }) => name.toLowerCase(), maxLength: 20 }),
+        fc.string(),
+        (files, notes) => {
+          const entries = files.map(({ name, ...rest }): ManifestEntry => ({
+            path: `x${name}x`.normalize('NFC'),
+            sha256: sha256Hex(utf8Encode(name)),
+            ...rest,
+          }))
+          const made = buildManifest(entries, {
+            version: '2026.01.02-3',
+            nowMs: NOW,
+            ...(notes !== '' && { notes }),
+            release: { product: 'p', channel: 'c', epoch: 0, sequence: 1 },
+          })
+          expect(parseManifest(writeManifest(made))).toEqual(made)
+        },
+      ),
     )
   })
 
   it('sorts by UTF-8 bytes, not by UTF-16 units', () => {
     const paths = ['\u{10400}', '\uff5e', 'b', 'C', 'a/b', 'a-b']
-    const made = buildManifest(paths.map((path) => ({ path, sha256: sha256Hex(utf8Encode(path)), size: 1 })), {
-      version: '2026.01.02-3', nowMs: NOW, release: { product: 'p', channel: 'c', epoch: 0, sequence: 1 },
-    })
+    const made = buildManifest(
+      paths.map((path) => ({ path, sha256: sha256Hex(utf8Encode(path)), size: 1 })),
+      {
+        version: '2026.01.02-3',
+        nowMs: NOW,
+        release: { product: 'p', channel: 'c', epoch: 0, sequence: 1 },
+      },
+    )
     expect(made.files.map(({ path }) => path)).toEqual(['C', 'a-b', 'a/b', 'b', '\uff5e', '\u{10400}'])
   })
 
   it('refuses to write what no reader takes', () => {
-    expect(() => writeManifest({ ...model, delete: ['Metin2.exe'] })).toThrow(expect.objectContaining({ code: 'MAN_SCHEMA' }))
-    expect(() => buildManifest(FILES, { version: '2026.11.21-full', nowMs: NOW, release: { product: 'p', channel: 'c', epoch: 0, sequence: 1 } })).toThrow(expect.objectContaining({ code: 'MAN_VERSION' }))
+    expect(() => writeManifest({ ...model, delete: ['Metin2.exe'] })).toThrow(
+      expect.objectContaining({ code: 'MAN_SCHEMA' }),
+    )
+    expect(() =>
+      buildManifest(FILES, {
+        version: '2026.11.21-full',
+        nowMs: NOW,
+        release: { product: 'p', channel: 'c', epoch: 0, sequence: 1 },
+      }),
+    ).toThrow(expect.objectContaining({ code: 'MAN_VERSION' }))
   })
 })
 
 describe('parseManifest()', () => {
   it('takes no version that leads out of a folder, from schema 2 on', () => {
-    for (const version of ['../../x', '..', '.hidden', 'a/b', 'a\\b', 'C:x', 'a b', '', '1\u001b[2J', 'x'.repeat(129)]) expect([version, code(changed({ version }))]).toEqual([version, 'MAN_SCHEMA'])
-    for (const version of ['2026.11.21-1', '1.0+build_2', 'x'.repeat(128)]) expect(parseManifest(changed({ version })).version).toBe(version)
+    for (const version of ['../../x', '..', '.hidden', 'a/b', 'a\\b', 'C:x', 'a b', '', '1\u001b[2J', 'x'.repeat(129)])
+      expect([version, code(changed({ version }))]).toEqual([version, 'MAN_SCHEMA'])
+    for (const version of ['2026.11.21-1', '1.0+build_2', 'x'.repeat(128)])
+      expect(parseManifest(changed({ version })).version).toBe(version)
   })
 
   it('reads back what was written', () => {
@@ -103,7 +161,8 @@ describe('parseManifest()', () => {
 
   it('throws its own error for any bytes, each cut and each changed byte, or gives a manifest', () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (anything) => void code(anything)))
-    for (let length = 0; length < bytes.length - 1; length += 7) expect(code(bytes.subarray(0, length))).not.toBe('accepted')
+    for (let length = 0; length < bytes.length - 1; length += 7)
+      expect(code(bytes.subarray(0, length))).not.toBe('accepted')
     fc.assert(
       fc.property(fc.nat(bytes.length - 1), fc.nat(255), (at, value) => {
         const edited = bytes.slice()
@@ -117,7 +176,8 @@ describe('parseManifest()', () => {
     for (const name of ['version', 'created_at', 'files']) {
       const { [name]: gone, ...rest } = first
       expect([name, code(utf8Encode(JSON.stringify(rest)))]).toEqual([name, 'MAN_SCHEMA'])
-      for (const wrong of [null, 5, {}, true]) expect([name, gone !== undefined && code(changed({ [name]: wrong }))]).toEqual([name, 'MAN_SCHEMA'])
+      for (const wrong of [null, 5, {}, true])
+        expect([name, gone !== undefined && code(changed({ [name]: wrong }))]).toEqual([name, 'MAN_SCHEMA'])
     }
     const { schema, launcher, ...old } = first
     expect([schema, launcher !== undefined, code(utf8Encode(JSON.stringify(old)))]).toEqual([2, true, 'MAN_SCHEMA'])
@@ -132,12 +192,20 @@ describe('parseManifest()', () => {
 
   it('refuses sizes that are no plain integers (row 69)', () => {
     const sized = (size: string): Uint8Array => utf8Encode(text.replace('"size": 3,', `"size": ${size},`))
-    for (const size of ['1e3', '1.0', '-0', '9007199254740992', '1e400']) expect([size, code(sized(size))]).toEqual([size, 'MAN_JSON'])
-    for (const size of ['-1', '"5"', 'null', '68719476737']) expect([size, code(sized(size))]).toEqual([size, 'MAN_SCHEMA'])
+    for (const size of ['1e3', '1.0', '-0', '9007199254740992', '1e400'])
+      expect([size, code(sized(size))]).toEqual([size, 'MAN_JSON'])
+    for (const size of ['-1', '"5"', 'null', '68719476737'])
+      expect([size, code(sized(size))]).toEqual([size, 'MAN_SCHEMA'])
   })
 
   it('refuses hashes that are not 64 lower-case hex digits (row 87)', () => {
-    for (const sha256 of ['ab'.repeat(32).slice(1), `${'ab'.repeat(32)}a`, 'AB'.repeat(32), 'sha1', `sha256:${'a'.repeat(57)}`]) {
+    for (const sha256 of [
+      'ab'.repeat(32).slice(1),
+      `${'ab'.repeat(32)}a`,
+      'AB'.repeat(32),
+      'sha1',
+      `sha256:${'a'.repeat(57)}`,
+    ]) {
       expect(code(changed({ files: [{ path: 'a', sha256, size: 1 }], totals: undefined }))).toBe('MAN_SCHEMA')
     }
   })
@@ -145,27 +213,55 @@ describe('parseManifest()', () => {
   it('refuses totals that do not add up and one hash with two sizes (row 89)', () => {
     expect(code(changed({ totals: { files: 3, bytes: 17, download_bytes: 16 } }))).toBe('MAN_SCHEMA')
     expect(code(changed({ totals: { files: 4, bytes: 16, download_bytes: 16 } }))).toBe('MAN_SCHEMA')
-    const twice = [{ path: 'a', sha256: 'ab'.repeat(32), size: 1 }, { path: 'b', sha256: 'ab'.repeat(32), size: 2 }]
+    const twice = [
+      { path: 'a', sha256: 'ab'.repeat(32), size: 1 },
+      { path: 'b', sha256: 'ab'.repeat(32), size: 2 },
+    ]
     expect(code(changed({ files: twice, totals: undefined }))).toBe('MAN_SCHEMA')
   })
 
   it('adds up the same whether hashes are spread or chosen to pile up', () => {
-    const digest = fc.oneof(fc.stringMatching(/^[0-9a-f]{64}$/), fc.integer({ min: 0, max: 150 }).map((n) => `0000000${n.toString(16).padStart(57, '0')}`))
+    const digest = fc.oneof(
+      fc.stringMatching(/^[0-9a-f]{64}$/),
+      fc.integer({ min: 0, max: 150 }).map((n) => `0000000${n.toString(16).padStart(57, '0')}`),
+    )
     fc.assert(
       fc.property(fc.array(digest, { maxLength: 300 }), (digests) => {
-        const files = digests.map((sha256, index) => ({ path: `${index}`, sha256, size: Number.parseInt(sha256.slice(-4), 16), platform: 'all', required: true, executable: false }))
+        const files = digests.map((sha256, index) => ({
+          path: `${index}`,
+          sha256,
+          size: Number.parseInt(sha256.slice(-4), 16),
+          platform: 'all',
+          required: true,
+          executable: false,
+        }))
         const distinct = new Map(files.map(({ sha256, size }) => [sha256, size]))
         const downloadBytes = [...distinct.values()].reduce((sum, size) => sum + size, 0)
-        expect(manifestTotals(files)).toEqual({ files: files.length, bytes: files.reduce((sum, { size }) => sum + size, 0), downloadBytes })
+        expect(manifestTotals(files)).toEqual({
+          files: files.length,
+          bytes: files.reduce((sum, { size }) => sum + size, 0),
+          downloadBytes,
+        })
       }),
     )
-    const piled = Array.from({ length: 200_000 }, (_, index) => ({ path: `${index}`, sha256: `00000000${index.toString(16).padStart(56, '0')}`, size: 1, platform: 'all', required: true, executable: false }))
+    const piled = Array.from({ length: 200_000 }, (_, index) => ({
+      path: `${index}`,
+      sha256: `00000000${index.toString(16).padStart(56, '0')}`,
+      size: 1,
+      platform: 'all',
+      required: true,
+      executable: false,
+    }))
     // One look at every other for each of them would not end within the limit of a test.
     expect(manifestTotals(piled).downloadBytes).toBe(200_000)
   })
 
   it('installs legal names that look odd, and pollutes nothing (row 66)', () => {
-    const files = ['__proto__', 'constructor', 'prototype/hasOwnProperty', 'toString'].map((path, index) => ({ path, sha256: `${index}`.repeat(64), size: 1 }))
+    const files = ['__proto__', 'constructor', 'prototype/hasOwnProperty', 'toString'].map((path, index) => ({
+      path,
+      sha256: `${index}`.repeat(64),
+      size: 1,
+    }))
     const parsed = parseManifest(changed({ files, totals: undefined }))
     expect(parsed.files.map(({ path }) => path)).toEqual(files.map(({ path }) => path))
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
@@ -174,7 +270,12 @@ describe('parseManifest()', () => {
   it('answers slow-looking input: what looks again at all of it for each part would never end (row 90)', () => {
     const answers = [
       code(changed({ version: '1.'.repeat(2_000_000) })),
-      code(changed({ files: [{ path: `${'a/'.repeat(1_000_000)}!`, sha256: 'ab'.repeat(32), size: 1 }], totals: undefined })),
+      code(
+        changed({
+          files: [{ path: `${'a/'.repeat(1_000_000)}!`, sha256: 'ab'.repeat(32), size: 1 }],
+          totals: undefined,
+        }),
+      ),
       code(utf8Encode('['.repeat(4_000_000))),
     ]
     expect(answers).toEqual(['MAN_SCHEMA', 'MAN_SCHEMA', 'MAN_JSON'])
@@ -183,8 +284,17 @@ describe('parseManifest()', () => {
   it('refuses what is no JSON: comments, commas, BOM, UTF-16, garbage around it (row 67)', () => {
     const wide = new Uint8Array(bytes.length * 2)
     bytes.forEach((byte, index) => (wide[index * 2] = byte))
-    const odd = [`/* c */${text}`, text.replace('}\n', ',}\n'), text.replace('"schema": 2', '"schema": NaN'), text.replaceAll('"', "'"), `\ufeff${text}`, `x${text}`, `${text}x`]
-    for (const document of [...odd.map(utf8Encode), wide, concatBytes(Uint8Array.of(0xff), bytes)]) expect(code(document)).toBe('MAN_JSON')
+    const odd = [
+      `/* c */${text}`,
+      text.replace('}\n', ',}\n'),
+      text.replace('"schema": 2', '"schema": NaN'),
+      text.replaceAll('"', "'"),
+      `\ufeff${text}`,
+      `x${text}`,
+      `${text}x`,
+    ]
+    for (const document of [...odd.map(utf8Encode), wide, concatBytes(Uint8Array.of(0xff), bytes)])
+      expect(code(document)).toBe('MAN_JSON')
   })
 })
 
@@ -192,7 +302,8 @@ describe.skipIf(!haveVectors)('published JSON vectors', () => {
   const names = haveVectors ? readdirSync(vectorPath('json-test-suite/test_parsing')).sort() : []
   const read = (name: string): Uint8Array => readFileSync(vectorPath(`json-test-suite/test_parsing/${name}`))
   /** The file as the value of a field that this reader does not know. */
-  const embedded = (name: string): Uint8Array => concatBytes(utf8Encode('{"x":'), read(name), utf8Encode(`,${text.trim().slice(1)}`))
+  const embedded = (name: string): Uint8Array =>
+    concatBytes(utf8Encode('{"x":'), read(name), utf8Encode(`,${text.trim().slice(1)}`))
 
   it('refuses the 188 n_ files, alone and inside a manifest (row 68)', () => {
     const files = names.filter((name) => name.startsWith('n_'))
@@ -239,10 +350,19 @@ const STRICTER: readonly string[] = [
 
 describe('versions', () => {
   it('are ordered by day, then by number, tags after numbers', () => {
-    const ordered = ['2026.04.14-9', '2026.04.15-1', '2026.04.15-2', '2026.04.15-10', '2026.04.15-m2pack-full', '2026.04.16-1']
+    const ordered = [
+      '2026.04.14-9',
+      '2026.04.15-1',
+      '2026.04.15-2',
+      '2026.04.15-10',
+      '2026.04.15-m2pack-full',
+      '2026.04.16-1',
+    ]
     for (let left = 0; left < ordered.length; left++) {
       for (let right = 0; right < ordered.length; right++) {
-        expect(Math.sign(compareVersions(ordered[left] as string, ordered[right] as string) ?? Number.NaN)).toBe(Math.sign(left - right))
+        expect(Math.sign(compareVersions(ordered[left] as string, ordered[right] as string) ?? Number.NaN)).toBe(
+          Math.sign(left - right),
+        )
       }
     }
     expect(compareVersions('2026.04.15-a', '2026.04.15-b')).toBeUndefined()

@@ -15,10 +15,11 @@ import {
   verifyRelease,
   writeManifest,
   writeTrustState,
-  type TrustState,
 } from '../src/index.ts'
+import type { TrustState } from '../src/index.ts'
 import { codeOf } from './support/outcome.ts'
-import { DAY, keyId, NOW, options, Publisher, seedOf, type MadeManifest, type MakeManifestOptions } from './support/publisher.ts'
+import { DAY, keyId, NOW, options, Publisher, seedOf } from './support/publisher.ts'
+import type { MadeManifest, MakeManifestOptions } from './support/publisher.ts'
 
 const vector = (name: string): Uint8Array => readFileSync(new URL(`vectors/legacy/${name}`, import.meta.url))
 const legacyKey = new TextDecoder().decode(vector('public-key.hex')).trim()
@@ -47,9 +48,26 @@ const haveOpenSsl = ((): boolean => {
 describe('a pair of the original launcher, made by OpenSSL', () => {
   it('verifies for ever', () => {
     const state = initialTrustState(parseTrustRoot(`key:${legacyKey}`))
-    const decision = verifyRelease({ manifest: vector('manifest.json'), legacySignature: vector('manifest.json.sig') }, state, options())
-    expect(decision).toMatchObject({ outcome: 'accepted', trust: 'current', signedBy: [legacyKey], manifest: { schema: 1, format: 'legacy-json-blob', version: '2026.04.15-m2pack-v2' } })
-    expect(decision.outcome === 'accepted' && decision.manifest.files.map(({ path, platform, required, executable }) => [path, platform, required, executable])).toEqual([
+    const decision = verifyRelease(
+      { manifest: vector('manifest.json'), legacySignature: vector('manifest.json.sig') },
+      state,
+      options(),
+    )
+    expect(decision).toMatchObject({
+      outcome: 'accepted',
+      trust: 'current',
+      signedBy: [legacyKey],
+      manifest: { schema: 1, format: 'legacy-json-blob', version: '2026.04.15-m2pack-v2' },
+    })
+    expect(
+      decision.outcome === 'accepted' &&
+        decision.manifest.files.map(({ path, platform, required, executable }) => [
+          path,
+          platform,
+          required,
+          executable,
+        ]),
+    ).toEqual([
       ['Metin2.exe', 'windows', true, false],
       ['bgm/údolí.mp3', 'all', false, false],
       ['pack/root.m2p', 'all', true, false],
@@ -80,7 +98,24 @@ describe('a pair of the original launcher, made by OpenSSL', () => {
       writeFileSync(join(folder, 'manifest.json'), made.bytes)
       writeFileSync(join(folder, 'manifest.json.sig'), sign(made.bytes))
       const verify = (): string =>
-        execFileSync('openssl', ['pkeyutl', '-verify', '-rawin', '-pubin', '-keyform', 'DER', '-inkey', 'key.der', '-in', 'manifest.json', '-sigfile', 'manifest.json.sig'], { cwd: folder, encoding: 'utf8' })
+        execFileSync(
+          'openssl',
+          [
+            'pkeyutl',
+            '-verify',
+            '-rawin',
+            '-pubin',
+            '-keyform',
+            'DER',
+            '-inkey',
+            'key.der',
+            '-in',
+            'manifest.json',
+            '-sigfile',
+            'manifest.json.sig',
+          ],
+          { cwd: folder, encoding: 'utf8' },
+        )
       expect(verify()).toContain('Signature Verified Successfully')
     } finally {
       rmSync(folder, { recursive: true })
@@ -93,29 +128,55 @@ describe('pinned keys', () => {
     const publisher = await Publisher.create()
     const { bytes: manifest } = await schema1(publisher)
     const signature = sign(manifest)
-    const good = [signature, ...[hexEncode(signature), base64Encode(signature)].flatMap((text) => [utf8Encode(text), utf8Encode(`${text}\n`)])]
-    for (const legacySignature of good) expect(codeOf(verifyRelease({ manifest, legacySignature }, pinned('legacy'), options()))).toBe('accepted')
+    const good = [
+      signature,
+      ...[hexEncode(signature), base64Encode(signature)].flatMap((text) => [utf8Encode(text), utf8Encode(`${text}\n`)]),
+    ]
+    for (const legacySignature of good)
+      expect(codeOf(verifyRelease({ manifest, legacySignature }, pinned('legacy'), options()))).toBe('accepted')
     const hex = hexEncode(signature)
     const bad = [
-      new Uint8Array(0), signature.subarray(0, 63), new Uint8Array(65), utf8Encode(hex.slice(1)), utf8Encode(hex.toUpperCase()),
-      utf8Encode(`${hex}\n\n`), utf8Encode(`${hex}\r\n`), utf8Encode(base64Encode(signature).replace(/=+$/, '')), new Uint8Array(300),
+      new Uint8Array(0),
+      signature.subarray(0, 63),
+      new Uint8Array(65),
+      utf8Encode(hex.slice(1)),
+      utf8Encode(hex.toUpperCase()),
+      utf8Encode(`${hex}\n\n`),
+      utf8Encode(`${hex}\r\n`),
+      utf8Encode(base64Encode(signature).replace(/=+$/, '')),
+      new Uint8Array(300),
     ]
-    for (const legacySignature of bad) expect(codeOf(verifyRelease({ manifest, legacySignature }, pinned('legacy'), options()))).toBe('MAN_SIGNATURE_FORMAT')
+    for (const legacySignature of bad)
+      expect(codeOf(verifyRelease({ manifest, legacySignature }, pinned('legacy'), options()))).toBe(
+        'MAN_SIGNATURE_FORMAT',
+      )
     expect(codeOf(verifyRelease({ manifest }, pinned('legacy'), options()))).toBe('MAN_SIGNATURE_FORMAT')
   })
 
   it('count only until their end, and any one of the list suffices (row 59)', async () => {
     const publisher = await Publisher.create()
     const { bytes: manifest } = await schema1(publisher)
-    const until = initialTrustState(pinnedKeysRoot([{ key: keyId('legacy'), until: '2026-12-01T00:00:00Z' }, { key: keyId('newer') }]))
+    const until = initialTrustState(
+      pinnedKeysRoot([{ key: keyId('legacy'), until: '2026-12-01T00:00:00Z' }, { key: keyId('newer') }]),
+    )
     const at = (days: number, name: string): string =>
-      codeOf(verifyRelease({ manifest, legacySignature: sign(manifest, name) }, until, options({ nowMs: NOW + days * DAY })))
-    expect([at(0, 'legacy'), at(11, 'legacy'), at(11, 'newer'), at(0, 'stranger')]).toEqual(['accepted', 'MAN_KEY_RETIRED', 'accepted', 'MAN_SIGNATURE'])
+      codeOf(
+        verifyRelease({ manifest, legacySignature: sign(manifest, name) }, until, options({ nowMs: NOW + days * DAY })),
+      )
+    expect([at(0, 'legacy'), at(11, 'legacy'), at(11, 'newer'), at(0, 'stranger')]).toEqual([
+      'accepted',
+      'MAN_KEY_RETIRED',
+      'accepted',
+      'MAN_SIGNATURE',
+    ])
   })
 
   it('keep version order as the floor (rows 75, 76)', async () => {
     const publisher = await Publisher.create()
-    const input = async (version: string, notes = version): Promise<{ manifest: Uint8Array; legacySignature: Uint8Array }> => {
+    const input = async (
+      version: string,
+      notes = version,
+    ): Promise<{ manifest: Uint8Array; legacySignature: Uint8Array }> => {
       const { bytes: manifest } = await schema1(publisher, { version, notes })
       return { manifest, legacySignature: sign(manifest) }
     }
@@ -130,7 +191,10 @@ describe('pinned keys', () => {
 
   it('fall back on created_at where two versions cannot be compared', async () => {
     const publisher = await Publisher.create()
-    const input = async (version: string, nowMs: number): Promise<{ manifest: Uint8Array; legacySignature: Uint8Array }> => {
+    const input = async (
+      version: string,
+      nowMs: number,
+    ): Promise<{ manifest: Uint8Array; legacySignature: Uint8Array }> => {
       const { bytes: manifest } = await schema1(publisher, { nowMs, edit: (model) => ({ ...model, version }) })
       return { manifest, legacySignature: sign(manifest) }
     }
@@ -143,20 +207,36 @@ describe('pinned keys', () => {
   it('never go back from schema 2 to schema 1', async () => {
     const publisher = await Publisher.create()
     const two = await publisher.manifest({ version: '2026.11.21-1' })
-    const { state } = verifyRelease({ manifest: two.bytes, legacySignature: sign(two.bytes) }, pinned('legacy'), options())
+    const { state } = verifyRelease(
+      { manifest: two.bytes, legacySignature: sign(two.bytes) },
+      pinned('legacy'),
+      options(),
+    )
     const one = await schema1(publisher, { version: '2026.11.22-1' })
-    expect(codeOf(verifyRelease({ manifest: one.bytes, legacySignature: sign(one.bytes) }, state, options()))).toBe('MAN_DOWNGRADE')
+    expect(codeOf(verifyRelease({ manifest: one.bytes, legacySignature: sign(one.bytes) }, state, options()))).toBe(
+      'MAN_DOWNGRADE',
+    )
   })
 
   it('do not help under an identity, and an identity does not help here', async () => {
     const publisher = await Publisher.create()
     const { manifest, signatures, ...rest } = await publisher.release()
-    expect(codeOf(verifyRelease({ ...rest, manifest, legacySignature: sign(manifest) }, publisher.state(), options()))).toBe('MAN_MISSING')
-    expect(codeOf(verifyRelease({ ...rest, manifest, signatures }, pinned('legacy'), options()))).toBe('MAN_SIGNATURE_FORMAT')
+    expect(
+      codeOf(verifyRelease({ ...rest, manifest, legacySignature: sign(manifest) }, publisher.state(), options())),
+    ).toBe('MAN_MISSING')
+    expect(codeOf(verifyRelease({ ...rest, manifest, signatures }, pinned('legacy'), options()))).toBe(
+      'MAN_SIGNATURE_FORMAT',
+    )
   })
 
   it('are refused when they are weak, doubled or missing', () => {
-    for (const keys of [[], [{ key: '00'.repeat(32) }], [{ key: `01${'00'.repeat(31)}` }], [{ key: keyId('a') }, { key: keyId('a') }], [{ key: keyId('a'), until: 'soon' }]]) {
+    for (const keys of [
+      [],
+      [{ key: '00'.repeat(32) }],
+      [{ key: `01${'00'.repeat(31)}` }],
+      [{ key: keyId('a') }, { key: keyId('a') }],
+      [{ key: keyId('a'), until: 'soon' }],
+    ]) {
       expect(() => pinnedKeysRoot(keys)).toThrow(expect.objectContaining({ code: 'TRUST_INVALID' }))
     }
   })
@@ -175,7 +255,11 @@ describe('moving from pinned keys to an identity', () => {
   async function moved(): Promise<{ publisher: Publisher; bridge: MadeManifest; state: TrustState }> {
     const publisher = await Publisher.create()
     const bridge = await publisher.manifest({ place: { trustRoot: publisher.pin() } })
-    const decision = verifyRelease({ manifest: bridge.bytes, legacySignature: sign(bridge.bytes) }, pinned('legacy'), options())
+    const decision = verifyRelease(
+      { manifest: bridge.bytes, legacySignature: sign(bridge.bytes) },
+      pinned('legacy'),
+      options(),
+    )
     expect(codeOf(decision)).toBe('accepted')
     return { publisher, bridge, state: decision.state }
   }
@@ -197,7 +281,10 @@ describe('moving from pinned keys to an identity', () => {
     expect(verifyInstalled(installed, state).playable).toBe(true)
     expect(verifyInstalled({ ...installed, legacySignature: sign(bridge.bytes, 'thief') }, state).playable).toBe(false)
     const other = await publisher.manifest({ version: '2026.12.01-1' })
-    expect(verifyInstalled({ manifest: other.bytes, legacySignature: sign(other.bytes) }, state)).toMatchObject({ playable: false, error: { code: 'TRUST_LOST' } })
+    expect(verifyInstalled({ manifest: other.bytes, legacySignature: sign(other.bytes) }, state)).toMatchObject({
+      playable: false,
+      error: { code: 'TRUST_LOST' },
+    })
     const { movedFrom, ...forgotten } = state
     expect(movedFrom?.keys).toHaveLength(1)
     expect(verifyInstalled(installed, forgotten).playable).toBe(false)
@@ -214,25 +301,39 @@ describe('moving from pinned keys to an identity', () => {
 
   it('keeps its floors over the move', async () => {
     const { publisher, bridge, state } = await moved()
-    const older = await publisher.manifest({ place: { sequence: bridge.pin.sequence } , notes: 'rival' })
-    expect(codeOf(verifyRelease(publisher.input(older, await publisher.head(older)), state, options()))).toBe('MAN_EQUIVOCATION')
+    const older = await publisher.manifest({ place: { sequence: bridge.pin.sequence }, notes: 'rival' })
+    expect(codeOf(verifyRelease(publisher.input(older, await publisher.head(older)), state, options()))).toBe(
+      'MAN_EQUIVOCATION',
+    )
   })
 
   it('wants an identity with a place, signed by a pinned key', async () => {
     const publisher = await Publisher.create()
     for (const trustRoot of [`key:${keyId('x')}`, publisher.pin().split('?')[0] as string, 'did:web:x']) {
       const bridge = await publisher.manifest({ place: { trustRoot } })
-      expect(codeOf(verifyRelease({ manifest: bridge.bytes, legacySignature: sign(bridge.bytes) }, pinned('legacy'), options()))).toBe('TRUST_INVALID')
+      expect(
+        codeOf(
+          verifyRelease({ manifest: bridge.bytes, legacySignature: sign(bridge.bytes) }, pinned('legacy'), options()),
+        ),
+      ).toBe('TRUST_INVALID')
     }
     const stolen = await publisher.manifest({ place: { trustRoot: publisher.pin() } })
-    const refused = verifyRelease({ manifest: stolen.bytes, legacySignature: sign(stolen.bytes, 'thief') }, pinned('legacy'), options())
+    const refused = verifyRelease(
+      { manifest: stolen.bytes, legacySignature: sign(stolen.bytes, 'thief') },
+      pinned('legacy'),
+      options(),
+    )
     expect(refused.state.root.kind).toBe('pinned-keys')
   })
 
   it('cannot be forced on an install that has an identity', async () => {
     const publisher = await Publisher.create()
     const other = await Publisher.create({ identity: 'other' })
-    const decision = verifyRelease(await publisher.release({ place: { trustRoot: other.pin() } }), publisher.state(), options())
+    const decision = verifyRelease(
+      await publisher.release({ place: { trustRoot: other.pin() } }),
+      publisher.state(),
+      options(),
+    )
     expect(codeOf(decision)).toBe('accepted')
     expect(decision.state.root).toEqual(publisher.state().root)
   })

@@ -1,13 +1,16 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { floorOf, sha256Hex, type ReleaseInput, type TrustState } from '../src/index.ts'
+import { floorOf, sha256Hex } from '../src/index.ts'
+import type { ReleaseInput, TrustState } from '../src/index.ts'
 import { Install } from './support/install.ts'
 import { DAY, NOW } from './support/publisher.ts'
-import { buildWorld, type World } from './support/worlds.ts'
+import { buildWorld } from './support/worlds.ts'
+import type { World } from './support/worlds.ts'
 
 // A short run in every test; `pnpm campaign` sets the number of sequences and the seed, and is recorded in the docs.
 const RUNS = Number(process.env['KEYTURN_CAMPAIGN_RUNS'] ?? 400)
-const SEED = process.env['KEYTURN_CAMPAIGN_SEED'] === undefined ? undefined : Number(process.env['KEYTURN_CAMPAIGN_SEED'])
+const SEED =
+  process.env['KEYTURN_CAMPAIGN_SEED'] === undefined ? undefined : Number(process.env['KEYTURN_CAMPAIGN_SEED'])
 const WORLDS = RUNS > 10_000 ? 40 : 8
 
 /** What the server answers in one cycle: an honest state, with one thing after the other done to it. */
@@ -34,8 +37,14 @@ const damage: fc.Arbitrary<Damage> = fc.oneof(
 )
 const cycle: fc.Arbitrary<Cycle> = fc.record({
   state: fc.nat(100),
-  damage: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, { weight: 4, arbitrary: fc.array(damage, { minLength: 1, maxLength: 3 }) }),
-  clockDays: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.integer({ min: -400, max: 400 }) }),
+  damage: fc.oneof(
+    { weight: 3, arbitrary: fc.constant([]) },
+    { weight: 4, arbitrary: fc.array(damage, { minLength: 1, maxLength: 3 }) },
+  ),
+  clockDays: fc.oneof(
+    { weight: 4, arbitrary: fc.constant(0) },
+    { weight: 1, arbitrary: fc.integer({ min: -400, max: 400 }) },
+  ),
   cohort: fc.constantFrom('in' as const, 'out' as const),
 })
 
@@ -51,7 +60,10 @@ interface Served {
   signatures: Uint8Array | undefined
 }
 
-function edit(bytes: Uint8Array | undefined, change: { readonly kind: 'flip' | 'cut'; readonly at: number }): Uint8Array | undefined {
+function edit(
+  bytes: Uint8Array | undefined,
+  change: { readonly kind: 'flip' | 'cut'; readonly at: number },
+): Uint8Array | undefined {
   if (bytes === undefined || bytes.length === 0) return bytes
   const at = change.at % bytes.length
   if (change.kind === 'cut') return bytes.slice(0, at)
@@ -84,12 +96,24 @@ function apply(served: Served, change: Damage, world: World): void {
   else served[document] = edit(served[document], change)
 }
 
-function serve(world: World, { state, damage: changes }: Cycle): { input: ReleaseInput; nowMs: number; damaged: boolean } {
+function serve(
+  world: World,
+  { state, damage: changes }: Cycle,
+): { input: ReleaseInput; nowMs: number; damaged: boolean } {
   const honest = pick(world.states, state)
-  const served: Served = { log: [...honest.logs], roles: honest.roles, head: honest.head, manifest: honest.manifest, signatures: honest.signatures }
+  const served: Served = {
+    log: [...honest.logs],
+    roles: honest.roles,
+    head: honest.head,
+    manifest: honest.manifest,
+    signatures: honest.signatures,
+  }
   for (const change of changes) apply(served, change, world)
   const { log, ...rest } = served
-  const input: ReleaseInput = { logs: log, ...(Object.fromEntries(Object.entries(rest).filter(([, bytes]) => bytes !== undefined)) as ReleaseInput) }
+  const input: ReleaseInput = {
+    logs: log,
+    ...(Object.fromEntries(Object.entries(rest).filter(([, bytes]) => bytes !== undefined)) as ReleaseInput),
+  }
   return { input, nowMs: honest.nowMs, damaged: changes.length > 0 }
 }
 
@@ -123,7 +147,9 @@ function walk(world: World, cycles: readonly Cycle[]): void {
       expect(decision.signedBy.length).toBeGreaterThan(0)
     } else {
       expect([...install.tree]).toEqual(tree)
-      expect(floorOf(install.state, 'stable').manifestSequence).toBe(install.state.epoch === before.epoch ? floorOf(before, 'stable').manifestSequence : undefined)
+      expect(floorOf(install.state, 'stable').manifestSequence).toBe(
+        install.state.epoch === before.epoch ? floorOf(before, 'stable').manifestSequence : undefined,
+      )
     }
   }
 }
@@ -140,25 +166,34 @@ describe('random server states', () => {
       for (const state of world.states) {
         const cohort = 'in' as const
         const decision = install.cycle(state, { nowMs: state.nowMs, cohort })
-        const expected = decision.outcome === 'refused' ? `${decision.error.code}: ${decision.error.message}` : decision.outcome
+        const expected =
+          decision.outcome === 'refused' ? `${decision.error.code}: ${decision.error.message}` : decision.outcome
         expect(expected).toMatch(/^(accepted|stay|MAN_PIN.*)$/)
       }
       expect(install.state.log?.sn).toBe(world.publisher.last.sn)
     }
   })
 
-  it('never lower a floor and never install a byte that no honest release covers', () => {
-    let sequences = 0
-    const started = performance.now()
-    fc.assert(
-      fc.property(fc.nat(WORLDS - 1), fc.array(cycle, { minLength: 1, maxLength: 10 }), (world, cycles) => {
-        sequences += 1
-        if (sequences % 10_000 === 0) console.info(`${sequences} sequences, ${((performance.now() - started) / 1000).toFixed(0)} s`)
-        walk(worlds[world] as World, cycles)
-      }),
-      { numRuns: RUNS, ...(SEED !== undefined && { seed: SEED }), endOnFailure: RUNS > 10_000 },
-    )
-    if (RUNS > 10_000) console.info(`${sequences} sequences with seed ${SEED ?? 'random'} in ${((performance.now() - started) / 1000).toFixed(0)} s`)
-    expect(NOW).toBeGreaterThan(0)
-  }, 24 * 60 * 60 * 1000)
+  it(
+    'never lower a floor and never install a byte that no honest release covers',
+    () => {
+      let sequences = 0
+      const started = performance.now()
+      fc.assert(
+        fc.property(fc.nat(WORLDS - 1), fc.array(cycle, { minLength: 1, maxLength: 10 }), (world, cycles) => {
+          sequences += 1
+          if (sequences % 10_000 === 0)
+            console.info(`${sequences} sequences, ${((performance.now() - started) / 1000).toFixed(0)} s`)
+          walk(worlds[world] as World, cycles)
+        }),
+        { numRuns: RUNS, ...(SEED !== undefined && { seed: SEED }), endOnFailure: RUNS > 10_000 },
+      )
+      if (RUNS > 10_000)
+        console.info(
+          `${sequences} sequences with seed ${SEED ?? 'random'} in ${((performance.now() - started) / 1000).toFixed(0)} s`,
+        )
+      expect(NOW).toBeGreaterThan(0)
+    },
+    24 * 60 * 60 * 1000,
+  )
 })

@@ -3,8 +3,10 @@ import { Metadata, MetadataKind } from '@tufjs/models'
 import { utf8Encode } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
 import { haveVectors, vectorPath } from './conformance.ts'
-import { ROLE_CASES, roleCase, ROOT_CASES, rootCase, type RootSpec } from './support/attack-cases.ts'
-import { repository, rootDocument, TufClient, type KeySet, type TufRoles } from './support/tuf-repository.ts'
+import { ROLE_CASES, roleCase, ROOT_CASES, rootCase } from './support/attack-cases.ts'
+import type { RootSpec } from './support/attack-cases.ts'
+import { repository, rootDocument, TufClient } from './support/tuf-repository.ts'
+import type { KeySet, TufRoles } from './support/tuf-repository.ts'
 
 // Every rotation case is also published as a TUF repository and read by tuf-js: both have to say the same.
 const manifest = utf8Encode('{"version":"2026.11.21-1"}')
@@ -25,10 +27,19 @@ async function tufRootCase({ next, to, intermediate }: RootSpec, places: readonl
   }
 }
 
-async function tufRoleCase(role: 'release' | 'head', from: KeySet, to: KeySet, signers: readonly string[]): Promise<boolean> {
+async function tufRoleCase(
+  role: 'release' | 'head',
+  from: KeySet,
+  to: KeySet,
+  signers: readonly string[],
+): Promise<boolean> {
   const root: KeySet = [['root'], 1]
-  const of = (keys: KeySet): TufRoles => (role === 'release' ? { root, targets: keys, timestamp: others.timestamp } : { root, targets: others.targets, timestamp: keys })
-  const by = (names: readonly string[]): typeof online => (role === 'release' ? { ...online, targets: [...names] } : { ...online, timestamp: [...names] })
+  const of = (keys: KeySet): TufRoles =>
+    role === 'release'
+      ? { root, targets: keys, timestamp: others.timestamp }
+      : { root, targets: others.targets, timestamp: keys }
+  const by = (names: readonly string[]): typeof online =>
+    role === 'release' ? { ...online, targets: [...names] } : { ...online, timestamp: [...names] }
   const first = rootDocument(1, of(from), ['root'])
   const second = rootDocument(2, of(to), ['root'])
   const client = await TufClient.create(first)
@@ -44,14 +55,23 @@ describe('tuf-js as a second opinion', () => {
   it('says the same in all 15 root rotations', async () => {
     expect(ROOT_CASES).toHaveLength(15)
     for (const [name, spec, places, answer] of ROOT_CASES) {
-      expect([name, await rootCase(spec, places), await tufRootCase(spec, places)]).toEqual([name, answer, answer === 'accepted'])
+      expect([name, await rootCase(spec, places), await tufRootCase(spec, places)]).toEqual([
+        name,
+        answer,
+        answer === 'accepted',
+      ])
     }
   })
 
   it('says the same in all 10 rotations of each role', async () => {
     for (const role of ['release', 'head'] as const) {
       for (const [name, from, to, signers, accepted] of ROLE_CASES) {
-        expect([role, name, await roleCase(role, from, to, signers), await tufRoleCase(role, from, to, signers)]).toEqual([role, name, accepted, accepted])
+        expect([
+          role,
+          name,
+          await roleCase(role, from, to, signers),
+          await tufRoleCase(role, from, to, signers),
+        ]).toEqual([role, name, accepted, accepted])
       }
     }
   })
@@ -67,7 +87,9 @@ interface RootJson {
 }
 
 describe.skipIf(!haveVectors)('published TUF root chains', () => {
-  const folders = ['sigstore-root-signing', 'tuf-on-ci-0.11'].map((name) => vectorPath(`tuf-conformance/static_data/${name}`))
+  const folders = ['sigstore-root-signing', 'tuf-on-ci-0.11'].map((name) =>
+    vectorPath(`tuf-conformance/static_data/${name}`),
+  )
 
   function roots(folder: string): RootJson[] {
     const files = existsSync(folder) ? (readdirSync(folder, { recursive: true }) as string[]) : []
@@ -81,11 +103,16 @@ describe.skipIf(!haveVectors)('published TUF root chains', () => {
     let steps = 0
     for (const chain of folders.map(roots)) {
       for (let index = 1; index < chain.length; index++) {
-        const [old, next] = [chain[index - 1], chain[index]].map((root) => Metadata.fromJSON(MetadataKind.Root, root as never))
+        const [old, next] = [chain[index - 1], chain[index]].map((root) =>
+          Metadata.fromJSON(MetadataKind.Root, root as never),
+        )
         expect(() => old?.verifyDelegate(MetadataKind.Root, next as never)).not.toThrow()
         const broken = structuredClone(chain[index]) as unknown as { signatures: { sig: string }[] }
-        for (const signature of broken.signatures) signature.sig = signature.sig.replace(/.$/, (digit) => (digit === '0' ? '1' : '0'))
-        expect(() => old?.verifyDelegate(MetadataKind.Root, Metadata.fromJSON(MetadataKind.Root, broken as never) as never)).toThrow()
+        for (const signature of broken.signatures)
+          signature.sig = signature.sig.replace(/.$/, (digit) => (digit === '0' ? '1' : '0'))
+        expect(() =>
+          old?.verifyDelegate(MetadataKind.Root, Metadata.fromJSON(MetadataKind.Root, broken as never) as never),
+        ).toThrow()
         steps += 1
       }
     }
@@ -104,9 +131,15 @@ describe.skipIf(!haveVectors)('published TUF root chains', () => {
         const kept = signers.filter((place) => from.keyids.includes(to.keyids[place] as string))
         expect([next.signed.version, signers.length >= to.threshold]).toEqual([next.signed.version, true])
         // Where the publisher gave every key a new id, the old ones are not among the new: a log would reveal both.
-        expect([next.signed.version, (await rootCase(spec, signers)) === 'accepted']).toEqual([next.signed.version, kept.length >= from.threshold])
+        expect([next.signed.version, (await rootCase(spec, signers)) === 'accepted']).toEqual([
+          next.signed.version,
+          kept.length >= from.threshold,
+        ])
         const tooFew = signers.slice(0, to.threshold - 1)
-        expect([next.signed.version, (await rootCase(spec, tooFew)) === 'accepted']).toEqual([next.signed.version, false])
+        expect([next.signed.version, (await rootCase(spec, tooFew)) === 'accepted']).toEqual([
+          next.signed.version,
+          false,
+        ])
         steps += 1
       }
     }

@@ -1,12 +1,28 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import {
-  initialTrustState, isInRollout, isWithdrawn, limits, parseTrustRoot, sha256Hex, verifyInstalled, verifyRelease, type Head, type ReleaseDecision,
+  initialTrustState,
+  isInRollout,
+  isWithdrawn,
+  limits,
+  parseTrustRoot,
+  sha256Hex,
+  verifyInstalled,
+  verifyRelease,
 } from '../src/index.ts'
-import { headOf, rivalRotation, rootCase, stolenCurrentKey, stolenNextKey, type RootSpec } from './support/attack-cases.ts'
+import type { Head, ReleaseDecision } from '../src/index.ts'
+import { headOf, rivalRotation, rootCase, stolenCurrentKey, stolenNextKey } from './support/attack-cases.ts'
+import type { RootSpec } from './support/attack-cases.ts'
 import { Install } from './support/install.ts'
 import { codeOf } from './support/outcome.ts'
 import { CONTENT_KEYS, DAY, keyId, NOW, options, publicKeyOf, Publisher, seedOf } from './support/publisher.ts'
-import { attachSignatures, buildInception, collectSignatures, keyText, seedSigner, sha256DigestSeal } from '@keyturn/kel'
+import {
+  attachSignatures,
+  buildInception,
+  collectSignatures,
+  keyText,
+  seedSigner,
+  sha256DigestSeal,
+} from '@keyturn/kel'
 import { ed25519Sign, utf8Encode } from '@keyturn/primitives'
 
 let rows = 0
@@ -23,7 +39,10 @@ function expectUnchanged(install: Install, act: () => ReleaseDecision, code: str
   return decision
 }
 
-const turned = { release: { keys: [keyId('release 2')], threshold: 1 }, head: { keys: [keyId('head 2')], threshold: 1 } }
+const turned = {
+  release: { keys: [keyId('release 2')], threshold: 1 },
+  head: { keys: [keyId('head 2')], threshold: 1 },
+}
 
 describe('states of trust: one test for each row of the table', () => {
   row('first install: pinned to current, and only along the whole order', async () => {
@@ -41,7 +60,10 @@ describe('states of trust: one test for each row of the table', () => {
     const pinnedLater = new Install(publisher.state(1))
     expectUnchanged(pinnedLater, () => pinnedLater.cycle({ ...input, logs: [old] }), 'TRUST_PIN')
     const year = NOW + 366 * DAY
-    const stolen = await publisher.release({ nowMs: year, signers: ['release 1'] }, { nowMs: year, signers: ['head 1'] })
+    const stolen = await publisher.release(
+      { nowMs: year, signers: ['release 1'] },
+      { nowMs: year, signers: ['head 1'] },
+    )
     const expired = new Install(publisher.state())
     expect(codeOf(expired.cycle({ ...stolen, logs: [old], roles: input.roles }, { nowMs: year }))).toBe('TRUST_EXPIRED')
   })
@@ -72,7 +94,9 @@ describe('states of trust: one test for each row of the table', () => {
     expect([...install.tree]).toEqual(tree)
     // The identity alone, with the same document sealed again: the same number.
     await publisher.rotate()
-    expect(install.cycle(publisher.input(renewed, await publisher.head(renewed, { signers: ['head 2'] }))).outcome).toBe('accepted')
+    expect(
+      install.cycle(publisher.input(renewed, await publisher.head(renewed, { signers: ['head 2'] }))).outcome,
+    ).toBe('accepted')
     expect(install.state).toMatchObject({ log: { sn: 2 }, roles: { version: 2 } })
   })
 
@@ -81,9 +105,16 @@ describe('states of trust: one test for each row of the table', () => {
     const input = await publisher.release()
     const install = await Install.with(publisher, input)
     const thief = await publisher.manifest({ signers: ['release 1'], notes: 'thief' })
-    expectUnchanged(install, () => install.cycle({ ...input, manifest: thief.bytes, signatures: thief.signatures }), 'MAN_PIN')
+    expectUnchanged(
+      install,
+      () => install.cycle({ ...input, manifest: thief.bytes, signatures: thief.signatures }),
+      'MAN_PIN',
+    )
     publisher.manifestSequence -= 1
-    await publisher.rotate((roles) => ({ roles: { ...roles.roles, release: turned.release }, revokedKeys: [keyId('release 1')] }))
+    await publisher.rotate((roles) => ({
+      roles: { ...roles.roles, release: turned.release },
+      revokedKeys: [keyId('release 1')],
+    }))
     // The new log alone already bars what only the stolen key signed, with or without a head.
     const { head, ...withoutHead } = publisher.input(input.made, input.head)
     const seen = install.cycle(withoutHead)
@@ -108,11 +139,17 @@ describe('states of trust: one test for each row of the table', () => {
     const made = await publisher.manifest()
     const burnt = await publisher.head(made, { edit: (head) => ({ ...head, sequence: limits.sequenceJump }) })
     expect(install.cycle(publisher.input(made, burnt)).outcome).toBe('accepted')
-    await publisher.rotate((roles) => ({ epoch: 2, roles: { ...roles.roles, head: turned.head }, revokedKeys: [keyId('head 1')] }))
+    await publisher.rotate((roles) => ({
+      epoch: 2,
+      roles: { ...roles.roles, head: turned.head },
+      revokedKeys: [keyId('head 1')],
+    }))
     publisher.headSequence = 0
     const sameFiles = await publisher.manifest({ place: { sequence: 1 } })
     expect(codeOf(install.cycle(publisher.input(sameFiles, await publisher.head(sameFiles))))).toBe('MAN_KEY_RETIRED')
-    expect(install.cycle(publisher.input(sameFiles, await publisher.head(sameFiles, { signers: ['head 2'] }))).outcome).toBe('accepted')
+    expect(
+      install.cycle(publisher.input(sameFiles, await publisher.head(sameFiles, { signers: ['head 2'] }))).outcome,
+    ).toBe('accepted')
     expect(install.state).toMatchObject({ epoch: 2, channels: { stable: { manifestSequence: 1 } } })
   })
 
@@ -214,19 +251,35 @@ describe('witnesses', () => {
     const publisher = await Publisher.create()
     const made = await publisher.manifest()
     const unsigned = buildInception({
-      keys: [publicKeyOf('witnessed')], nextKeys: [publicKeyOf('witnessed next')], traits: ['EO'],
+      keys: [publicKeyOf('witnessed')],
+      nextKeys: [publicKeyOf('witnessed next')],
+      traits: ['EO'],
       seals: [sha256DigestSeal(publisher.rolesBytes[0] as Uint8Array)],
-      witnesses: ['witness 1', 'witness 2'].map((name) => keyText(publicKeyOf(name), false)), witnessThreshold: 2,
+      witnesses: ['witness 1', 'witness 2'].map((name) => keyText(publicKeyOf(name), false)),
+      witnessThreshold: 2,
     })
-    const signatures = await collectSignatures(unsigned.body, unsigned.event.publicKeys, seedSigner([seedOf('witnessed')]))
-    const receipts = ['witness 1', 'witness 2'].map((name, index) => ({ index, signature: ed25519Sign(seedOf(name), unsigned.body) }))
+    const signatures = await collectSignatures(
+      unsigned.body,
+      unsigned.event.publicKeys,
+      seedSigner([seedOf('witnessed')]),
+    )
+    const receipts = ['witness 1', 'witness 2'].map((name, index) => ({
+      index,
+      signature: ed25519Sign(seedOf(name), unsigned.body),
+    }))
     const seen = async (witnessSignatures: typeof receipts): Promise<string> => {
       const event = attachSignatures(undefined, unsigned, signatures, { witnessSignatures })
       const head = await publisher.head(made, { edit: (value) => ({ ...value, log: { sn: 0, said: event.said } }) })
       const root = parseTrustRoot(`did:keri:${event.prefix}?sn=0&said=${event.said}`)
-      return codeOf(verifyRelease({ ...publisher.input(made, head), logs: [event.message] }, initialTrustState(root), options()))
+      return codeOf(
+        verifyRelease({ ...publisher.input(made, head), logs: [event.message] }, initialTrustState(root), options()),
+      )
     }
-    expect([await seen([]), await seen(receipts.slice(0, 1)), await seen(receipts)]).toEqual(['KEL_WITNESS', 'KEL_WITNESS', 'accepted'])
+    expect([await seen([]), await seen(receipts.slice(0, 1)), await seen(receipts)]).toEqual([
+      'KEL_WITNESS',
+      'KEL_WITNESS',
+      'accepted',
+    ])
   })
 })
 
@@ -259,7 +312,14 @@ describe('rollout, fallback and withdrawal', () => {
     expect(isInRollout({ percent: 100, salt, paused: true }, 'anyone')).toBe(false)
   })
 
-  async function staged(percent: number, paused = false): Promise<{ publisher: Publisher; install: Install; cycle: (cohort: 'in' | 'out' | { installId: string }) => ReleaseDecision }> {
+  async function staged(
+    percent: number,
+    paused = false,
+  ): Promise<{
+    publisher: Publisher
+    install: Install
+    cycle: (cohort: 'in' | 'out' | { installId: string }) => ReleaseDecision
+  }> {
     const publisher = await Publisher.create()
     const stable = await publisher.manifest()
     const install = await Install.with(publisher, publisher.input(stable, await publisher.head(stable)))
@@ -299,7 +359,9 @@ describe('rollout, fallback and withdrawal', () => {
   it('refuses a rollout without a fallback', async () => {
     const publisher = await Publisher.create()
     const made = await publisher.manifest()
-    await expect(publisher.head(made, { edit: (head) => ({ ...head, rollout: { percent: 1, salt, paused: false } }) })).rejects.toMatchObject({ code: 'MAN_SCHEMA' })
+    await expect(
+      publisher.head(made, { edit: (head) => ({ ...head, rollout: { percent: 1, salt, paused: false } }) }),
+    ).rejects.toMatchObject({ code: 'MAN_SCHEMA' })
   })
 
   it('says that an installed release was withdrawn, and lets it start', async () => {
@@ -356,7 +418,9 @@ describe('role documents', () => {
     expectUnchanged(install, () => install.cycle(withheld), 'TRUST_ROLES')
     expectUnchanged(install, () => install.cycle({ ...withheld, roles: utf8Encode('{}') }), 'TRUST_ROLES')
     expect(roles).toEqual(input.roles)
-    await publisher.rotate(({ roles: current }) => ({ roles: { ...current, head: { keys: [keyId('identity 0')], threshold: 1 } } }))
+    await publisher.rotate(({ roles: current }) => ({
+      roles: { ...current, head: { keys: [keyId('identity 0')], threshold: 1 } },
+    }))
     expectUnchanged(install, () => install.cycle(publisher.input(input.made, input.head)), 'TRUST_ROLES')
   })
 
@@ -367,7 +431,11 @@ describe('role documents', () => {
     const up = await lower.release({ place: { sequence: 1 } })
     expect(install.cycle(up).outcome).toBe('accepted')
     await lower.rotate(() => ({ epoch: 1 }))
-    expectUnchanged(install, () => install.cycle(up.made === undefined ? {} : lower.input(up.made, up.head)), 'TRUST_ROLLBACK')
+    expectUnchanged(
+      install,
+      () => install.cycle(up.made === undefined ? {} : lower.input(up.made, up.head)),
+      'TRUST_ROLLBACK',
+    )
     const revoker = await Publisher.create()
     await revoker.rotate(() => ({ revokedKeys: [keyId('stolen')] }))
     const other = await Install.with(revoker)
@@ -403,7 +471,10 @@ describe('verifyInstalled()', () => {
     const install = await Install.with(publisher)
     const documents = install.documents as NonNullable<Install['documents']>
     expect(install.start().playable).toBe(true)
-    const damaged = { ...documents, manifest: documents.manifest.map((byte, index) => (index === 50 ? byte ^ 1 : byte)) }
+    const damaged = {
+      ...documents,
+      manifest: documents.manifest.map((byte, index) => (index === 50 ? byte ^ 1 : byte)),
+    }
     expect(verifyInstalled(damaged, install.state)).toMatchObject({ playable: false, error: { code: 'MAN_SIGNATURE' } })
     const { log, ...withoutLog } = documents
     expect(verifyInstalled(withoutLog, install.state)).toMatchObject({ playable: false, error: { code: 'TRUST_LOST' } })

@@ -37,7 +37,12 @@ describe('verifyRelease()', () => {
     const other = await publisher.manifest()
     const before = verifyRelease(input, publisher.state(), options()).state
     const decision = verifyRelease({ ...input, manifest: other.bytes, signatures: other.signatures }, before, options())
-    expect(decision).toMatchObject({ outcome: 'refused', trust: 'stale', error: { code: 'MAN_PIN' }, document: 'manifest' })
+    expect(decision).toMatchObject({
+      outcome: 'refused',
+      trust: 'stale',
+      error: { code: 'MAN_PIN' },
+      document: 'manifest',
+    })
     expect(decision.state).toEqual(before)
   })
 

@@ -1,13 +1,19 @@
 // IK handshakes against their bare X25519 operations, and transport against bare ChaCha20-Poly1305: `pnpm bench`.
-import { createCipheriv, createDecipheriv, createPublicKey, diffieHellman, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { HandshakeState, noiseKeyPair, noiseProtocol, type CipherState } from '@keyturn/noise-keys/noise'
+import { createCipheriv, createDecipheriv, createPublicKey, diffieHellman, generateKeyPairSync } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
+import { HandshakeState, noiseKeyPair, noiseProtocol } from '@keyturn/noise-keys/noise'
+import type { CipherState } from '@keyturn/noise-keys/noise'
 
 const ROUNDS = 5
 const protocol = noiseProtocol('Noise_IK_25519_ChaChaPoly_SHA256')
 const [client, server] = [noiseKeyPair(protocol.dh), noiseKeyPair(protocol.dh)]
 
 function handshake(): { send: CipherState; receive: CipherState } {
-  const initiator = new HandshakeState(protocol, { role: 'initiator', staticKey: client, remoteStatic: server.publicKey })
+  const initiator = new HandshakeState(protocol, {
+    role: 'initiator',
+    staticKey: client,
+    remoteStatic: server.publicKey,
+  })
   const responder = new HandshakeState(protocol, { role: 'responder', staticKey: server })
   responder.readMessage(initiator.writeMessage())
   initiator.readMessage(responder.writeMessage())
@@ -71,10 +77,12 @@ function rates(tasks: Readonly<Record<string, () => void>>, msPerRound: number):
         task()
         count += 1
       }
-      (seen[name] ??= []).push((count * 1000) / (performance.now() - start))
+      ;(seen[name] ??= []).push((count * 1000) / (performance.now() - start))
     }
   }
-  return Object.fromEntries(Object.entries(seen).map(([name, values]) => [name, values.sort((a, b) => a - b)[ROUNDS >> 1] as number]))
+  return Object.fromEntries(
+    Object.entries(seen).map(([name, values]) => [name, values.sort((a, b) => a - b)[ROUNDS >> 1] as number]),
+  )
 }
 
 const handshakes = rates({ handshake, bareHandshake, bareAgreements }, 500)
@@ -82,7 +90,13 @@ const messages = rates({ transport, bareTransport }, 500)
 const perSecond = (value: number | undefined): string => `${Math.round(value ?? 0)}/s`
 const ratio = (value: number | undefined, limit: number | undefined): string => ((value ?? 0) / (limit ?? 1)).toFixed(2)
 console.log(`IK handshake, both sides          ${perSecond(handshakes['handshake'])}`)
-console.log(`  bare X25519 of node:crypto      ${perSecond(handshakes['bareHandshake'])}  ratio ${ratio(handshakes['handshake'], handshakes['bareHandshake'])}  (wanted 0.60)`)
-console.log(`  ten agreements, keys prepared   ${perSecond(handshakes['bareAgreements'])}  ratio ${ratio(handshakes['handshake'], handshakes['bareAgreements'])}`)
+console.log(
+  `  bare X25519 of node:crypto      ${perSecond(handshakes['bareHandshake'])}  ratio ${ratio(handshakes['handshake'], handshakes['bareHandshake'])}  (wanted 0.60)`,
+)
+console.log(
+  `  ten agreements, keys prepared   ${perSecond(handshakes['bareAgreements'])}  ratio ${ratio(handshakes['handshake'], handshakes['bareAgreements'])}`,
+)
 console.log(`transport, 64 KiB there and open  ${perSecond(messages['transport'])}`)
-console.log(`  bare chacha20-poly1305          ${perSecond(messages['bareTransport'])}  ratio ${ratio(messages['transport'], messages['bareTransport'])}  (wanted 0.80)`)
+console.log(
+  `  bare chacha20-poly1305          ${perSecond(messages['bareTransport'])}  ratio ${ratio(messages['transport'], messages['bareTransport'])}  (wanted 0.80)`,
+)

@@ -1,9 +1,24 @@
 // A server's transport key: derived from a cold seed, published, found by a peer, turned, and revoked.
 import { systemRandom } from '@keyturn/primitives'
 import {
-  addKey, afterPublication, createTransportIdentity, cutOver, deriveX25519Static, draftPublication, emptyMetadata, KeyFloors, lookUpKeys,
-  memoryDirectory, nextDeviceId, preferredKey, publish, revoke, signPublication, transportPublicKey, type TransportMetadata,
+  addKey,
+  afterPublication,
+  createTransportIdentity,
+  cutOver,
+  deriveX25519Static,
+  draftPublication,
+  emptyMetadata,
+  KeyFloors,
+  lookUpKeys,
+  memoryDirectory,
+  nextDeviceId,
+  preferredKey,
+  publish,
+  revoke,
+  signPublication,
+  transportPublicKey,
 } from '@keyturn/noise-keys'
+import type { TransportMetadata } from '@keyturn/noise-keys'
 import { askOnce, noiseKeyPair, noiseProtocol, receiveOnce } from '@keyturn/noise-keys/noise'
 
 const identity = createTransportIdentity(systemRandom)
@@ -12,10 +27,17 @@ const floors = new KeyFloors()
 let nowS = Math.floor(Date.now() / 1000)
 let metadata: TransportMetadata = emptyMetadata(identity.name)
 
-const newKey = (device: string) => ({ device, publicKey: transportPublicKey(deriveX25519Static(identity.seed, device)), generation: 'G2' as const })
+const newKey = (device: string) => ({
+  device,
+  publicKey: transportPublicKey(deriveX25519Static(identity.seed, device)),
+  generation: 'G2' as const,
+})
 
 async function send(order: 'turn' | 'revocation' = 'turn'): Promise<void> {
-  const signed = signPublication(identity.seed, draftPublication(metadata, nowS, (await directory.read(identity)).packet))
+  const signed = signPublication(
+    identity.seed,
+    draftPublication(metadata, nowS, (await directory.read(identity)).packet),
+  )
   metadata = afterPublication(metadata, signed)
   await publish(directory, signed, order)
 }
@@ -47,4 +69,7 @@ const serverKey = noiseKeyPair(noiseProtocol(protocol).dh, deriveX25519Static(id
 const asked = askOnce(protocol, { remoteStatic: publicKey }, new TextEncoder().encode('which key?'))
 const question = receiveOnce(protocol, { staticKey: serverKey }, asked.message)
 console.log('asked:    ', new TextDecoder().decode(question.payload))
-console.log('answered: ', new TextDecoder().decode(asked.readAnswer(question.answer(new TextEncoder().encode('this one')))))
+console.log(
+  'answered: ',
+  new TextDecoder().decode(asked.readAnswer(question.answer(new TextEncoder().encode('this one')))),
+)

@@ -1,6 +1,4 @@
-import {
-  concatBytes, ed25519PublicKey, ed25519Sign, ed25519Verify, sha256, utf8Encode,
-} from '@keyturn/primitives'
+import { concatBytes, ed25519PublicKey, ed25519Sign, ed25519Verify, sha256, utf8Encode } from '@keyturn/primitives'
 import { NoiseKeysError } from './errors.ts'
 import { LABELS } from './labels.ts'
 import { canonicalX25519PublicKey } from './public-key.ts'

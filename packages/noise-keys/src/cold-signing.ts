@@ -1,10 +1,19 @@
 import {
-  base64Decode, base64Encode, canonicalJson, hexEncode, parseStrictJson, sha256, utf8Decode, utf8Encode, type JsonValue,
+  base64Decode,
+  base64Encode,
+  canonicalJson,
+  hexEncode,
+  parseStrictJson,
+  sha256,
+  utf8Decode,
+  utf8Encode,
 } from '@keyturn/primitives'
+import type { JsonValue } from '@keyturn/primitives'
 import { NoiseKeysError } from './errors.ts'
 import { parseIdentityName } from './identity.ts'
 import { relayPayload, verifyPacket } from './pkarr/signed-packet.ts'
-import { signPublication, verifyPublication, type Publication, type SignedPublication } from './publication.ts'
+import { signPublication, verifyPublication } from './publication.ts'
+import type { Publication, SignedPublication } from './publication.ts'
 
 const REQUEST_TYPE = 'keyturn.noise-signing-request'
 const ANSWER_TYPE = 'keyturn.noise-signing-answer'
@@ -24,7 +33,8 @@ export function formatSigningRequest(publications: readonly Publication[]): Uint
 /** @throws {@link NoiseKeysError} `NK_REQUEST`. */
 export function parseSigningRequest(bytes: Uint8Array): Publication[] {
   const { type, version, publications } = parseFile(bytes)
-  if (type !== REQUEST_TYPE || version !== 1 || !Array.isArray(publications) || publications.length === 0) fail('it is no signing request')
+  if (type !== REQUEST_TYPE || version !== 1 || !Array.isArray(publications) || publications.length === 0)
+    fail('it is no signing request')
   const list = publications as unknown as Publication[]
   const identities = new Set(list.map(({ identity }) => identity))
   if (identities.size !== 1) fail('it is about several identities')
@@ -54,13 +64,24 @@ export function answerSigningRequest(seed: Uint8Array, request: Uint8Array): Uin
   let previous: SignedPublication | undefined
   const publications = parseSigningRequest(request).map((publication) => {
     // Whoever asks cannot know the hash of a list that is signed only now.
-    const chained = previous === undefined ? publication : { ...publication, list: { ...publication.list, prev: hexEncode(sha256(previous.list)) } }
+    const chained =
+      previous === undefined
+        ? publication
+        : { ...publication, list: { ...publication.list, prev: hexEncode(sha256(previous.list)) } }
     const signed = signWell(seed, chained)
     previous = signed
     const { identity, atS, records, list, packet } = signed
-    return { identity, atS, records: Object.fromEntries(records), list: utf8Decode(list), packet: base64Encode(relayPayload(packet)) }
+    return {
+      identity,
+      atS,
+      records: Object.fromEntries(records),
+      list: utf8Decode(list),
+      packet: base64Encode(relayPayload(packet)),
+    }
   })
-  return utf8Encode(`${JSON.stringify({ type: ANSWER_TYPE, version: 1, request_sha256: hexEncode(sha256(request)), publications }, null, 2)}\n`)
+  return utf8Encode(
+    `${JSON.stringify({ type: ANSWER_TYPE, version: 1, request_sha256: hexEncode(sha256(request)), publications }, null, 2)}\n`,
+  )
 }
 
 /**
@@ -70,7 +91,8 @@ export function answerSigningRequest(seed: Uint8Array, request: Uint8Array): Uin
  */
 export function readSigningAnswer(request: Uint8Array, answer: Uint8Array): SignedPublication[] {
   const { type, version, request_sha256: hash, publications } = parseFile(answer)
-  if (type !== ANSWER_TYPE || version !== 1 || !Array.isArray(publications)) fail('it is no answer to a signing request')
+  if (type !== ANSWER_TYPE || version !== 1 || !Array.isArray(publications))
+    fail('it is no answer to a signing request')
   if (hash !== hexEncode(sha256(request))) fail('it answers another request')
   const asked = parseSigningRequest(request)
   if (publications.length !== asked.length) fail('it has another number of publications than the request')
@@ -80,17 +102,32 @@ export function readSigningAnswer(request: Uint8Array, answer: Uint8Array): Sign
 function readPublication(value: JsonValue, asked: Publication): SignedPublication {
   let signed: SignedPublication
   try {
-    const { identity, atS, records, list, packet } = value as unknown as { identity: string; atS: number; records: Record<string, string>; list: string; packet: string }
+    const { identity, atS, records, list, packet } = value as unknown as {
+      identity: string
+      atS: number
+      records: Record<string, string>
+      list: string
+      packet: string
+    }
     signed = {
-      identity, atS, records: new Map(Object.entries(records)), list: utf8Encode(list),
+      identity,
+      atS,
+      records: new Map(Object.entries(records)),
+      list: utf8Encode(list),
       packet: verifyPacket(parseIdentityName(identity).publicKey, base64Decode(packet)),
     }
   } catch (cause) {
     if (cause instanceof NoiseKeysError && cause.code !== 'NK_IDENTITY') throw cause
     throw new NoiseKeysError('NK_REQUEST', 'Cannot read signing answer: a publication is damaged', { cause })
   }
-  const sameDevices = [...signed.records.keys()].sort().join() === asked.records.map(({ device }) => device).sort().join()
-  if (signed.identity !== asked.identity || signed.atS !== asked.atS || !sameDevices) fail('it is about something else than the request')
+  const sameDevices =
+    [...signed.records.keys()].sort().join() ===
+    asked.records
+      .map(({ device }) => device)
+      .sort()
+      .join()
+  if (signed.identity !== asked.identity || signed.atS !== asked.atS || !sameDevices)
+    fail('it is about something else than the request')
   verifyPublication(signed)
   return signed
 }

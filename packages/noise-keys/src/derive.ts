@@ -1,5 +1,12 @@
 import {
-  concatBytes, hkdfSha256, hkdfSha512, sha512, utf8Encode, wipe, Writer, x25519PublicKey,
+  concatBytes,
+  hkdfSha256,
+  hkdfSha512,
+  sha512,
+  utf8Encode,
+  wipe,
+  Writer,
+  x25519PublicKey,
 } from '@keyturn/primitives'
 import { NoiseKeysError } from './errors.ts'
 import { KEY_LENGTH } from './identity.ts'
@@ -48,9 +55,14 @@ export function deriveX25519ForDeviceEpoch(
   assertSeed(seed)
   const device = toBytes(deviceId)
   if (device.length < G1_MIN_DEVICE_ID_BYTES && options.allowShortDeviceId !== true) {
-    throw new NoiseKeysError('NK_KDF', `Device id has ${device.length} bytes, generation G1 wants ${G1_MIN_DEVICE_ID_BYTES}`)
+    throw new NoiseKeysError(
+      'NK_KDF',
+      `Device id has ${device.length} bytes, generation G1 wants ${G1_MIN_DEVICE_ID_BYTES}`,
+    )
   }
-  return clamp(hkdfSha512(seed, utf8Encode(LABELS.deriveDeviceEpoch), concatBytes(device, epochBytes(epoch)), KEY_LENGTH))
+  return clamp(
+    hkdfSha512(seed, utf8Encode(LABELS.deriveDeviceEpoch), concatBytes(device, epochBytes(epoch)), KEY_LENGTH),
+  )
 }
 
 /**
@@ -58,7 +70,10 @@ export function deriveX25519ForDeviceEpoch(
  *
  * @param place - Device and epoch, or nothing for the form without them.
  */
-export function deriveX25519Prehistoric(seed: Uint8Array, place?: { deviceId: string | Uint8Array; epoch: number }): Uint8Array {
+export function deriveX25519Prehistoric(
+  seed: Uint8Array,
+  place?: { deviceId: string | Uint8Array; epoch: number },
+): Uint8Array {
   assertSeed(seed)
   const middle = place === undefined ? new Uint8Array() : concatBytes(toBytes(place.deviceId), epochBytes(place.epoch))
   const preimage = concatBytes(utf8Encode(LABELS.deriveDeviceEpoch), middle, seed)
@@ -109,5 +124,6 @@ function toBytes(text: string | Uint8Array): Uint8Array {
 }
 
 function assertSeed(seed: Uint8Array): void {
-  if (seed.length !== KEY_LENGTH) throw new NoiseKeysError('NK_KEY', `Key has ${seed.length} bytes, wanted ${KEY_LENGTH}`)
+  if (seed.length !== KEY_LENGTH)
+    throw new NoiseKeysError('NK_KEY', `Key has ${seed.length} bytes, wanted ${KEY_LENGTH}`)
 }

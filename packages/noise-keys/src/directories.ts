@@ -1,8 +1,10 @@
 import { ANCHOR_DNS_NAME } from './device-id.ts'
 import type { KeyDirectory, PublishedKeys } from './directory.ts'
 import { NoiseKeysError } from './errors.ts'
-import { RelayClient, type RelayClientOptions } from './pkarr/relay-client.ts'
-import { isMoreRecent, type SignedPacket } from './pkarr/signed-packet.ts'
+import { RelayClient } from './pkarr/relay-client.ts'
+import type { RelayClientOptions } from './pkarr/relay-client.ts'
+import { isMoreRecent } from './pkarr/signed-packet.ts'
+import type { SignedPacket } from './pkarr/signed-packet.ts'
 import { txtValue, TXT } from './pkarr/dns.ts'
 
 const RECORD_PREFIX = `${ANCHOR_DNS_NAME}.`
@@ -17,7 +19,8 @@ export function memoryDirectory(name = 'memory'): KeyDirectory {
   }
   return {
     name,
-    read: (identity) => Promise.resolve({ ...entryOf(identity.name), records: new Map(entryOf(identity.name).records) }),
+    read: (identity) =>
+      Promise.resolve({ ...entryOf(identity.name), records: new Map(entryOf(identity.name).records) }),
     putRecord: (identity, device, text) => Promise.resolve(void entryOf(identity.name).records.set(device, text)),
     putList: (identity, bytes) => Promise.resolve(void (entryOf(identity.name).list = bytes.slice())),
     putPacket: (identity, packet) => {
@@ -80,7 +83,9 @@ export function combineDirectories(directories: readonly KeyDirectory[]): KeyDir
       const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
       if (found.length > 0) return found.reduce(mergePublished)
       const cause = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason as unknown] : []))[0]
-      throw cause instanceof NoiseKeysError ? cause : new NoiseKeysError('NK_UNREACHABLE', 'No directory answers', { cause })
+      throw cause instanceof NoiseKeysError
+        ? cause
+        : new NoiseKeysError('NK_UNREACHABLE', 'No directory answers', { cause })
     },
     putRecord: (identity, device, text) => toAll((directory) => directory.putRecord(identity, device, text)),
     putList: (identity, bytes) => toAll((directory) => directory.putList(identity, bytes)),
@@ -89,7 +94,10 @@ export function combineDirectories(directories: readonly KeyDirectory[]): KeyDir
 }
 
 function mergePublished(first: PublishedKeys, second: PublishedKeys): PublishedKeys {
-  const packet = first.packet === undefined || (second.packet !== undefined && isMoreRecent(second.packet, first.packet)) ? second.packet : first.packet
+  const packet =
+    first.packet === undefined || (second.packet !== undefined && isMoreRecent(second.packet, first.packet))
+      ? second.packet
+      : first.packet
   const list = first.list ?? second.list
   return {
     // Files are newer than what a cached packet carries, and a packet fills what files lack.

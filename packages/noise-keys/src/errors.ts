@@ -1,4 +1,5 @@
-import { KeyturnError, type ErrorCatalogue, type ErrorContext } from '@keyturn/primitives'
+import { KeyturnError } from '@keyturn/primitives'
+import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
 
 /** Every code this package throws, with its kind, its meaning and what to do. */
 export const noiseKeysErrors = {

@@ -1,6 +1,7 @@
 import { base64Encode, hexEncode, parseStrictJson, utf8Encode } from '@keyturn/primitives'
 import { NoiseKeysError } from './errors.ts'
-import { recordSha256, type VerifiedKeyList } from './key-list.ts'
+import { recordSha256 } from './key-list.ts'
+import type { VerifiedKeyList } from './key-list.ts'
 import type { ParsedKeyRecord, RevocationReason } from './record.ts'
 
 /** Two documents signed under one number: proof that the signer, or whoever holds its key, tells two stories. */
@@ -53,7 +54,9 @@ export class KeyFloors {
 
   /** The file {@link KeyFloors.parse} reads. */
   format(): Uint8Array {
-    return utf8Encode(`${JSON.stringify({ version: VERSION, identities: Object.fromEntries(this.#identities) }, null, 2)}\n`)
+    return utf8Encode(
+      `${JSON.stringify({ version: VERSION, identities: Object.fromEntries(this.#identities) }, null, 2)}\n`,
+    )
   }
 
   /** The floor of an identity; an empty one is made. */
@@ -73,7 +76,8 @@ export class KeyFloors {
     const key = base64Encode(record.publicKey)
     if (record.format === 'plain') {
       // First: a flag nobody signed must not be able to revoke the key of an identity that signs its states.
-      if (floor.signedSeen) throw new NoiseKeysError('NK_DOWNGRADE', 'A plain record came from an identity that signs its records')
+      if (floor.signedSeen)
+        throw new NoiseKeysError('NK_DOWNGRADE', 'A plain record came from an identity that signs its records')
       if (record.revoked) floor.revoked[key] ??= { why: 'flag', at: record.timestampS ?? 0 }
       const date = record.timestampS ?? 0
       floor.firstSeen[key] = Math.min(floor.firstSeen[key] ?? date, date)
@@ -82,11 +86,22 @@ export class KeyFloors {
     floor.signedSeen = true
     const known = Object.hasOwn(floor.devices, device) ? floor.devices[device] : undefined
     if (known !== undefined && record.sequence < known.sequence) {
-      throw new NoiseKeysError('NK_ROLLBACK', `Record ${record.sequence} is older than ${known.sequence}, which was seen before`)
+      throw new NoiseKeysError(
+        'NK_ROLLBACK',
+        `Record ${record.sequence} is older than ${known.sequence}, which was seen before`,
+      )
     }
     if (known?.sequence === record.sequence && known.text !== record.text) {
-      const evidence: EquivocationEvidence = { what: 'record', identity, device, sequence: record.sequence, documents: [known.text, record.text] }
-      throw new NoiseKeysError('NK_EQUIVOCATION', `Two different records have sequence ${record.sequence}`, { cause: evidence })
+      const evidence: EquivocationEvidence = {
+        what: 'record',
+        identity,
+        device,
+        sequence: record.sequence,
+        documents: [known.text, record.text],
+      }
+      throw new NoiseKeysError('NK_EQUIVOCATION', `Two different records have sequence ${record.sequence}`, {
+        cause: evidence,
+      })
     }
     floor.devices[device] = { sequence: record.sequence, text: record.text }
     if (record.state === 'revoked') floor.revoked[key] = { why: record.reason ?? 'unspecified', at: record.timestampS }
@@ -97,11 +112,21 @@ export class KeyFloors {
     const floor = this.of(identity)
     const hash = hexEncode(sha256)
     if (floor.list !== undefined && list.seq < floor.list.sequence) {
-      throw new NoiseKeysError('NK_ROLLBACK', `Key list ${list.seq} is older than ${floor.list.sequence}, which was seen before`)
+      throw new NoiseKeysError(
+        'NK_ROLLBACK',
+        `Key list ${list.seq} is older than ${floor.list.sequence}, which was seen before`,
+      )
     }
     if (floor.list?.sequence === list.seq && floor.list.sha256 !== hash) {
-      const evidence: EquivocationEvidence = { what: 'list', identity, sequence: list.seq, documents: [floor.list.sha256, new TextDecoder().decode(bytes)] }
-      throw new NoiseKeysError('NK_EQUIVOCATION', `Two different key lists have number ${list.seq}`, { cause: evidence })
+      const evidence: EquivocationEvidence = {
+        what: 'list',
+        identity,
+        sequence: list.seq,
+        documents: [floor.list.sha256, new TextDecoder().decode(bytes)],
+      }
+      throw new NoiseKeysError('NK_EQUIVOCATION', `Two different key lists have number ${list.seq}`, {
+        cause: evidence,
+      })
     }
     floor.list = { sequence: list.seq, sha256: hash }
     // `retired` is an end in good order; the others are never to be trusted again. Both are remembered.

@@ -23,11 +23,24 @@ export interface HomeserverOptions {
 
 /** Records and list as files of a homeserver; packets are not there. */
 export function homeserverDirectory(options: HomeserverOptions): KeyDirectory {
-  const call = async (method: string, identity: TransportIdentity, path: string, body?: Uint8Array, signal?: AbortSignal): Promise<Response> => {
+  const call = async (
+    method: string,
+    identity: TransportIdentity,
+    path: string,
+    body?: Uint8Array,
+    signal?: AbortSignal,
+  ): Promise<Response> => {
     const timeout = AbortSignal.timeout(options.timeoutMs ?? 10_000)
     const init: RequestInit = {
-      method, redirect: 'error', signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
-      ...(body === undefined ? {} : { body: Uint8Array.from(body), headers: { 'content-type': 'application/octet-stream', ...options.writeHeaders } }),
+      method,
+      redirect: 'error',
+      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+      ...(body === undefined
+        ? {}
+        : {
+            body: Uint8Array.from(body),
+            headers: { 'content-type': 'application/octet-stream', ...options.writeHeaders },
+          }),
     }
     try {
       return await (options.fetch ?? fetch)(`${options.url.replace(/\/+$/, '')}/${identity.name}${path}`, init)
@@ -35,7 +48,12 @@ export function homeserverDirectory(options: HomeserverOptions): KeyDirectory {
       throw new NoiseKeysError('NK_UNREACHABLE', 'The homeserver does not answer', { cause })
     }
   }
-  const get = async (identity: TransportIdentity, path: string, maxBytes: number, signal?: AbortSignal): Promise<Uint8Array | undefined> => {
+  const get = async (
+    identity: TransportIdentity,
+    path: string,
+    maxBytes: number,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array | undefined> => {
     const response = await call('GET', identity, path, undefined, signal)
     if (response.status === 404) return undefined
     if (response.status !== 200) throw unexpected(response.status)
@@ -65,11 +83,16 @@ export function homeserverDirectory(options: HomeserverOptions): KeyDirectory {
 }
 
 /** A release server: its homeserver files and its relay, docs/spec/noise-keys.md §6. */
-export function releaseServerDirectory(url: string, options: Omit<HomeserverOptions, 'url'> & Pick<RelayClientOptions, 'clock'> = {}): KeyDirectory {
+export function releaseServerDirectory(
+  url: string,
+  options: Omit<HomeserverOptions, 'url'> & Pick<RelayClientOptions, 'clock'> = {},
+): KeyDirectory {
   const base = url.replace(/\/+$/, '')
   const { clock, ...homeserver } = options
   const relay = relayDirectory({
-    relays: [`${base}/pkarr`], ...(options.fetch === undefined ? {} : { fetch: options.fetch }), ...(clock === undefined ? {} : { clock }),
+    relays: [`${base}/pkarr`],
+    ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
+    ...(clock === undefined ? {} : { clock }),
   })
   return { ...combineDirectories([homeserverDirectory({ ...homeserver, url: `${base}/pubky` }), relay]), name: url }
 }

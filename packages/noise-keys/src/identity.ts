@@ -1,4 +1,5 @@
-import { ed25519PublicKey, isStrongEd25519PublicKey, z32Decode, z32Encode, type RandomSource } from '@keyturn/primitives'
+import { ed25519PublicKey, isStrongEd25519PublicKey, z32Decode, z32Encode } from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
 import { NoiseKeysError } from './errors.ts'
 
 /** Bytes of a seed, a public key and a secret key alike. */
@@ -43,8 +44,12 @@ export function transportIdentity(publicKey: Uint8Array): TransportIdentity {
  * @throws {@link NoiseKeysError} `NK_IDENTITY`.
  */
 export function parseIdentityName(text: string): TransportIdentity {
-  if (text.length > MAX_NAME_TEXT) throw new NoiseKeysError('NK_IDENTITY', `Transport identity has ${text.length} characters`)
-  const host = text.replace(/^[a-z][a-z0-9+.-]*:\/\//, '').replace(/[/?#].*$/s, '').replace(/:\d+$/, '')
+  if (text.length > MAX_NAME_TEXT)
+    throw new NoiseKeysError('NK_IDENTITY', `Transport identity has ${text.length} characters`)
+  const host = text
+    .replace(/^[a-z][a-z0-9+.-]*:\/\//, '')
+    .replace(/[/?#].*$/s, '')
+    .replace(/:\d+$/, '')
   const label = host.replace(/^pk:/, '').split('.').at(-1) ?? ''
   const name = label.length === 57 && label.startsWith('pubky') ? label.slice(5) : label
   let publicKey: Uint8Array

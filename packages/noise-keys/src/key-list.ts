@@ -1,7 +1,18 @@
 import {
-  base64Decode, base64Encode, canonicalJson, ed25519PublicKey, ed25519Sign, ed25519Verify, hexEncode, parseStrictJson, sha256, utf8Decode,
-  utf8Encode, z32Encode, type JsonValue,
+  base64Decode,
+  base64Encode,
+  canonicalJson,
+  ed25519PublicKey,
+  ed25519Sign,
+  ed25519Verify,
+  hexEncode,
+  parseStrictJson,
+  sha256,
+  utf8Decode,
+  utf8Encode,
+  z32Encode,
 } from '@keyturn/primitives'
+import type { JsonValue } from '@keyturn/primitives'
 import { NoiseKeysError } from './errors.ts'
 import { LABELS } from './labels.ts'
 import { signingBytes } from './record-signature.ts'
@@ -98,7 +109,8 @@ export function verifyKeyList(identity: Uint8Array, bytes: Uint8Array): Verified
 function splitSignature(bytes: Uint8Array): { text: string; signature: Uint8Array } {
   try {
     const [text = '', line = '', ...rest] = utf8Decode(bytes).split('\n')
-    if (rest.join('\n') !== '' || rest.length !== 1 || !line.startsWith('sig2=')) fail('it is not a line of JSON and a line of signature')
+    if (rest.join('\n') !== '' || rest.length !== 1 || !line.startsWith('sig2='))
+      fail('it is not a line of JSON and a line of signature')
     return { text, signature: base64Decode(line.slice(5)) }
   } catch (error) {
     if (error instanceof NoiseKeysError) throw error
@@ -118,8 +130,10 @@ function parseList(text: string): KeyList {
   const { type, v, ...list } = asObject(value)
   if (type !== TYPE || v !== 1) fail('its type or version is another')
   const whole = list as unknown as KeyList
-  if (!isNumber(whole.seq) || whole.seq < 1 || !isNumber(whole.ts) || !isNumber(whole.exp) || whole.exp <= whole.ts) fail('seq, ts or exp is wrong')
-  if (typeof whole.identity !== 'string' || !(whole.prev === null || isHash(whole.prev))) fail('identity or prev is wrong')
+  if (!isNumber(whole.seq) || whole.seq < 1 || !isNumber(whole.ts) || !isNumber(whole.exp) || whole.exp <= whole.ts)
+    fail('seq, ts or exp is wrong')
+  if (typeof whole.identity !== 'string' || !(whole.prev === null || isHash(whole.prev)))
+    fail('identity or prev is wrong')
   if (!Array.isArray(whole.entries) || !whole.entries.every(isEntry)) fail('an entry is wrong')
   if (!Array.isArray(whole.tombstones) || !whole.tombstones.every(isTombstone)) fail('a tombstone is wrong')
   const devices = whole.entries.map(({ device }) => device)
@@ -129,8 +143,15 @@ function parseList(text: string): KeyList {
 
 function isEntry(value: unknown): value is KeyListEntry {
   const { device, k, state, from, until, record } = asObject(value)
-  return typeof device === 'string' && isKey(k) && STATES.includes(state as string) && isNumber(from) && isHash(record)
-    && (state === 'retiring') === (until !== undefined) && (until === undefined || isNumber(until))
+  return (
+    typeof device === 'string' &&
+    isKey(k) &&
+    STATES.includes(state as string) &&
+    isNumber(from) &&
+    isHash(record) &&
+    (state === 'retiring') === (until !== undefined) &&
+    (until === undefined || isNumber(until))
+  )
 }
 
 function isTombstone(value: unknown): value is Tombstone {
@@ -179,7 +200,8 @@ export function formatAnchor({ seq, listSha256, ts }: KeyListAnchor): string {
 
 /** @throws {@link NoiseKeysError} `NK_RECORD`. */
 export function parseAnchor(text: string): KeyListAnchor {
-  const [, seq, hash = '', ts] = /^v=1;n=([1-9][0-9]{0,15});h=([A-Za-z0-9+/]{43}=);ts=(0|[1-9][0-9]{0,15})$/.exec(text) ?? []
+  const [, seq, hash = '', ts] =
+    /^v=1;n=([1-9][0-9]{0,15});h=([A-Za-z0-9+/]{43}=);ts=(0|[1-9][0-9]{0,15})$/.exec(text) ?? []
   if (seq === undefined) throw new NoiseKeysError('NK_RECORD', 'Cannot read anchor: it is not in its grammar')
   try {
     return { seq: Number(seq), listSha256: base64Decode(hash), ts: Number(ts) }

@@ -2,7 +2,8 @@ import type { KeyDirectory } from './directory.ts'
 import { NoiseKeysError } from './errors.ts'
 import type { KeyFloors } from './floors.ts'
 import type { TransportIdentity } from './identity.ts'
-import { isUsable, judgeKeys, type KeyVerdict, type ReaderPolicy } from './judge.ts'
+import { isUsable, judgeKeys } from './judge.ts'
+import type { KeyVerdict, ReaderPolicy } from './judge.ts'
 
 /** How {@link lookUpKeys} looks. */
 export interface LookupOptions {
@@ -20,11 +21,19 @@ export interface LookupOptions {
  * @param floors - Changed: store them afterwards, and before a key is used.
  * @throws {@link NoiseKeysError} `NK_UNREACHABLE` when nothing can be reached and nothing was accepted before.
  */
-export async function lookUpKeys(directory: KeyDirectory, identity: TransportIdentity, floors: KeyFloors, options: LookupOptions): Promise<KeyVerdict[]> {
+export async function lookUpKeys(
+  directory: KeyDirectory,
+  identity: TransportIdentity,
+  floors: KeyFloors,
+  options: LookupOptions,
+): Promise<KeyVerdict[]> {
   const { nowS, policy, signal } = options
   const known = floors.of(identity.name).validated !== undefined
   try {
-    const published = await directory.read(identity, { fresh: options.fresh ?? !known, ...(signal === undefined ? {} : { signal }) })
+    const published = await directory.read(identity, {
+      fresh: options.fresh ?? !known,
+      ...(signal === undefined ? {} : { signal }),
+    })
     return judgeKeys(identity, published, floors, nowS, policy)
   } catch (error) {
     if (!(error instanceof NoiseKeysError) || error.code !== 'NK_UNREACHABLE' || !known) throw error
@@ -41,5 +50,8 @@ export function preferredKey(verdicts: readonly KeyVerdict[]): KeyVerdict & { re
   const [best] = verdicts
   if (best === undefined) throw new NoiseKeysError('NK_NOT_FOUND', 'The identity has published no key')
   if (isUsable(best) && best.publicKey !== undefined) return { ...best, publicKey: best.publicKey }
-  throw new NoiseKeysError(best.code ?? 'NK_UNVERIFIABLE', `No key may be used; of device "${best.device}": ${best.reason}`)
+  throw new NoiseKeysError(
+    best.code ?? 'NK_UNVERIFIABLE',
+    `No key may be used; of device "${best.device}": ${best.reason}`,
+  )
 }

@@ -4,7 +4,8 @@ import { assertDeviceId } from './device-id.ts'
 import { NoiseKeysError } from './errors.ts'
 import { parseIdentityName } from './identity.ts'
 import type { Tombstone } from './key-list.ts'
-import { rotationPolicy, type RotationPolicy } from './policy.ts'
+import { rotationPolicy } from './policy.ts'
+import type { RotationPolicy } from './policy.ts'
 import type { RevocationReason } from './record.ts'
 
 /** The four fields of the guide's metadata, spelled as there. */
@@ -68,7 +69,12 @@ export interface NewKey {
 /** Metadata of an identity without keys. */
 export function emptyMetadata(identity: string, policy: Partial<RotationPolicy> = {}): TransportMetadata {
   return {
-    version: 2, identity: parseIdentityName(identity).name, keys: [], tombstones: [], lastRotatedS: null, rotationCount: 0,
+    version: 2,
+    identity: parseIdentityName(identity).name,
+    keys: [],
+    tombstones: [],
+    lastRotatedS: null,
+    rotationCount: 0,
     policy: rotationPolicy(policy),
   }
 }
@@ -85,7 +91,13 @@ export function parseMetadata(bytes: Uint8Array): TransportMetadata {
     if (value.version !== 2) throw new RangeError('version is not 2')
     const keys = value.keys.map((key) => checkedKey({ ...key }))
     if (new Set(keys.map(({ device }) => device)).size !== keys.length) throw new RangeError('a device is there twice')
-    return { ...value, identity: parseIdentityName(value.identity).name, keys, tombstones: [...value.tombstones], policy: rotationPolicy(value.policy) }
+    return {
+      ...value,
+      identity: parseIdentityName(value.identity).name,
+      keys,
+      tombstones: [...value.tombstones],
+      policy: rotationPolicy(value.policy),
+    }
   } catch (cause) {
     throw new NoiseKeysError('NK_METADATA', 'Cannot read transport key metadata: the file is damaged', { cause })
   }
@@ -98,25 +110,47 @@ export function parseMetadata(bytes: Uint8Array): TransportMetadata {
  * @param key - What the file leaves out.
  * @throws {@link NoiseKeysError} `NK_METADATA`.
  */
-export function importGuideMetadata(identity: string, guide: Uint8Array, key: NewKey, policy: Partial<RotationPolicy> = {}): TransportMetadata {
+export function importGuideMetadata(
+  identity: string,
+  guide: Uint8Array,
+  key: NewKey,
+  policy: Partial<RotationPolicy> = {},
+): TransportMetadata {
   let fields: GuideKeyMetadata
   try {
     fields = parseStrictJson(guide, { maxBytes: 65_536 }) as unknown as GuideKeyMetadata
     const numbers = [fields.created_at, fields.published_at, fields.rotation_count, fields.last_rotated ?? 0]
     if (!numbers.every((value) => Number.isSafeInteger(value) && value >= 0)) throw new RangeError('a field is missing')
   } catch (cause) {
-    throw new NoiseKeysError('NK_METADATA', 'Cannot read the guide\'s metadata: created_at, published_at, last_rotated, rotation_count', { cause })
+    throw new NoiseKeysError(
+      'NK_METADATA',
+      "Cannot read the guide's metadata: created_at, published_at, last_rotated, rotation_count",
+      { cause },
+    )
   }
   const createdAtS = fields.created_at
-  const own: OwnKey = { ...ownKey(key, createdAtS), state: 'active', activeFromS: fields.last_rotated ?? createdAtS, publishedAtS: fields.published_at }
-  return { ...emptyMetadata(identity, policy), keys: [own], lastRotatedS: fields.last_rotated ?? null, rotationCount: fields.rotation_count }
+  const own: OwnKey = {
+    ...ownKey(key, createdAtS),
+    state: 'active',
+    activeFromS: fields.last_rotated ?? createdAtS,
+    publishedAtS: fields.published_at,
+  }
+  return {
+    ...emptyMetadata(identity, policy),
+    keys: [own],
+    lastRotatedS: fields.last_rotated ?? null,
+    rotationCount: fields.rotation_count,
+  }
 }
 
 /** The guide's four fields of a key, for tools that read those. */
 export function guideMetadata(metadata: TransportMetadata, device: string): GuideKeyMetadata {
   const key = keyOfDevice(metadata, device)
   return {
-    created_at: key.createdAtS, published_at: key.publishedAtS ?? key.createdAtS, last_rotated: metadata.lastRotatedS, rotation_count: metadata.rotationCount,
+    created_at: key.createdAtS,
+    published_at: key.publishedAtS ?? key.createdAtS,
+    last_rotated: metadata.lastRotatedS,
+    rotation_count: metadata.rotationCount,
   }
 }
 
@@ -124,8 +158,14 @@ export function guideMetadata(metadata: TransportMetadata, device: string): Guid
 export function ownKey(key: NewKey, nowS: number): OwnKey {
   assertDeviceId(key.device)
   return {
-    device: key.device, publicKey: base64Encode(key.publicKey), state: 'planned', generation: key.generation, createdAtS: nowS, sequence: 0,
-    ...(key.context === undefined ? {} : { context: key.context }), ...(key.epoch === undefined ? {} : { epoch: key.epoch }),
+    device: key.device,
+    publicKey: base64Encode(key.publicKey),
+    state: 'planned',
+    generation: key.generation,
+    createdAtS: nowS,
+    sequence: 0,
+    ...(key.context === undefined ? {} : { context: key.context }),
+    ...(key.epoch === undefined ? {} : { epoch: key.epoch }),
   }
 }
 

@@ -4,8 +4,18 @@ import type { RecordPlace } from './record-signature.ts'
 
 /** What a deployed reader of generation G2 makes of a record. */
 export type OldReaderVerdict =
-  | 'ok' | 'error:missing-version' | 'error:version' | 'error:missing-key' | 'error:base64' | 'error:key-length'
-  | 'error:missing-signature' | 'error:signature' | 'error:missing-timestamp' | 'error:timestamp' | 'error:stale' | 'error:future'
+  | 'ok'
+  | 'error:missing-version'
+  | 'error:version'
+  | 'error:missing-key'
+  | 'error:base64'
+  | 'error:key-length'
+  | 'error:missing-signature'
+  | 'error:signature'
+  | 'error:missing-timestamp'
+  | 'error:timestamp'
+  | 'error:stale'
+  | 'error:future'
 
 /** How old a record deployed readers take by default. */
 export const OLD_READER_MAX_AGE_S = 2_592_000
@@ -22,10 +32,15 @@ export function readAsOldReader(
   place: RecordPlace,
   freshness?: { readonly nowS: number; readonly maxAgeS?: number },
 ): OldReaderVerdict {
-  const fields = new Map(text.split(';').filter((part) => part.includes('=')).map((part) => {
-    const at = part.indexOf('=')
-    return [part.slice(0, at), part.slice(at + 1)] as const
-  }))
+  const fields = new Map(
+    text
+      .split(';')
+      .filter((part) => part.includes('='))
+      .map((part) => {
+        const at = part.indexOf('=')
+        return [part.slice(0, at), part.slice(at + 1)] as const
+      }),
+  )
   const version = fields.get('v')
   if (version === undefined) return 'error:missing-version'
   if (version !== '1') return 'error:version'
@@ -35,8 +50,11 @@ export function readAsOldReader(
   if (!fields.has('sig')) return 'error:missing-signature'
   const signature = decode(fields.get('sig'))
   if (signature === undefined) return 'error:base64'
-  if (!ed25519Verify(place.identity, sha256(keyBindingPreimage({ ...place, publicKey })), signature)) return 'error:signature'
-  return freshness === undefined ? 'ok' : judgeAge(fields.get('ts'), freshness.nowS, freshness.maxAgeS ?? OLD_READER_MAX_AGE_S)
+  if (!ed25519Verify(place.identity, sha256(keyBindingPreimage({ ...place, publicKey })), signature))
+    return 'error:signature'
+  return freshness === undefined
+    ? 'ok'
+    : judgeAge(fields.get('ts'), freshness.nowS, freshness.maxAgeS ?? OLD_READER_MAX_AGE_S)
 }
 
 /** Their check of the timestamp, a Rust `u64` (one leading `+` and leading zeros pass). */

@@ -1,5 +1,12 @@
 import { base64Encode, wipe } from '@keyturn/primitives'
-import { deriveX25519ForDeviceEpoch, deriveX25519Prehistoric, deriveX25519Static, deriveNoiseSeed, transportPublicKey, type Generation } from './derive.ts'
+import {
+  deriveX25519ForDeviceEpoch,
+  deriveX25519Prehistoric,
+  deriveX25519Static,
+  deriveNoiseSeed,
+  transportPublicKey,
+} from './derive.ts'
+import type { Generation } from './derive.ts'
 import { NoiseKeysError } from './errors.ts'
 import type { OwnKey } from './metadata.ts'
 
@@ -24,9 +31,12 @@ export function deriveTransportSecret(seed: Uint8Array, place: DerivationPlace):
   const context = place.context ?? place.device
   const epoch = place.epoch ?? 0
   switch (place.generation) {
-    case 'G2': return deriveX25519Static(seed, context)
-    case 'G1': return deriveX25519ForDeviceEpoch(seed, context, epoch, { allowShortDeviceId: true })
-    case 'G0': return deriveX25519Prehistoric(seed, { deviceId: context, epoch })
+    case 'G2':
+      return deriveX25519Static(seed, context)
+    case 'G1':
+      return deriveX25519ForDeviceEpoch(seed, context, epoch, { allowShortDeviceId: true })
+    case 'G0':
+      return deriveX25519Prehistoric(seed, { deviceId: context, epoch })
     case 'G1+': {
       const noiseSeed = deriveNoiseSeed(seed, context)
       try {
@@ -35,8 +45,10 @@ export function deriveTransportSecret(seed: Uint8Array, place: DerivationPlace):
         wipe(noiseSeed)
       }
     }
-    case 'random': throw new NoiseKeysError('NK_KDF', 'A random key is not derived: its secret is where it was made')
-    default: throw new NoiseKeysError('NK_KDF', `There is no generation "${String(place.generation)}"`)
+    case 'random':
+      throw new NoiseKeysError('NK_KDF', 'A random key is not derived: its secret is where it was made')
+    default:
+      throw new NoiseKeysError('NK_KDF', `There is no generation "${String(place.generation)}"`)
   }
 }
 
@@ -49,5 +61,8 @@ export function recoverTransportSecret(seed: Uint8Array, key: OwnKey): Uint8Arra
   const secret = deriveTransportSecret(seed, key)
   if (base64Encode(transportPublicKey(secret)) === key.publicKey) return secret
   wipe(secret)
-  throw new NoiseKeysError('NK_METADATA', `Seed and context give another key than the one published for device "${key.device}"`)
+  throw new NoiseKeysError(
+    'NK_METADATA',
+    `Seed and context give another key than the one published for device "${key.device}"`,
+  )
 }

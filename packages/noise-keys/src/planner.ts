@@ -38,12 +38,20 @@ const LIST_REFRESH_S = 7 * DAY_S
  * @param policy - The metadata's own by default.
  * @param nowS - Unix seconds.
  */
-export function planRotation(metadata: TransportMetadata, policy: RotationPolicy = metadata.policy, nowS: number): RotationPlan {
+export function planRotation(
+  metadata: TransportMetadata,
+  policy: RotationPolicy = metadata.policy,
+  nowS: number,
+): RotationPlan {
   const active = activeKey(metadata)
-  const retirements = metadata.keys.filter(({ state }) => state === 'retiring').map((key) => step('retire', key.retiringUntilS ?? nowS, key, nowS))
+  const retirements = metadata.keys
+    .filter(({ state }) => state === 'retiring')
+    .map((key) => step('retire', key.retiringUntilS ?? nowS, key, nowS))
   if (active === undefined) return { steps: retirements, ageDays: 0, warnings: ['no key is active'] }
   const sinceS = active.activeFromS ?? active.createdAtS
-  const turnAtS = Math.floor(sinceS + policy.intervalS * (1 - spreadOf(metadata.identity, active.device) * policy.spread))
+  const turnAtS = Math.floor(
+    sinceS + policy.intervalS * (1 - spreadOf(metadata.identity, active.device) * policy.spread),
+  )
   const next = nextKey(metadata)
   const steps = [
     ...retirements,
@@ -55,7 +63,12 @@ export function planRotation(metadata: TransportMetadata, policy: RotationPolicy
     step('refresh', refreshAt(active, policy), active, nowS),
     step('hard-stop', sinceS + policy.intervalS + policy.overlapS + policy.graceS, active, nowS),
   ]
-  return { steps: steps.sort((a, b) => a.atS - b.atS), turnAtS, ageDays: ageDays(sinceS, nowS), warnings: warningsOf(metadata, nowS) }
+  return {
+    steps: steps.sort((a, b) => a.atS - b.atS),
+    turnAtS,
+    ageDays: ageDays(sinceS, nowS),
+    warnings: warningsOf(metadata, nowS),
+  }
 }
 
 /** Whole days since `sinceS`. A clock that was set back gives 0, never a huge number. */
@@ -70,7 +83,9 @@ export function shouldRotate(sinceS: number, policyDays: number, nowS: number): 
 
 /** Reminders whose time has come, the latest last. */
 export function remindersDue(plan: RotationPlan): PlanStep[] {
-  return plan.steps.filter(({ action, due }) => due && (action === 'remind-80' || action === 'remind-100' || action === 'hard-stop'))
+  return plan.steps.filter(
+    ({ action, due }) => due && (action === 'remind-80' || action === 'remind-100' || action === 'hard-stop'),
+  )
 }
 
 /** When the records of a key end: its hard stop, never more than a record may live. */

@@ -26,7 +26,11 @@ export const INTERVAL_PRESETS = { weekly: 7, monthly: 30, quarterly: 90, yearly:
 
 /** 90 days, announced a day before, 8 days (and 5 minutes of skew) of overlap, hard stop 30 days later. */
 export const DEFAULT_ROTATION_POLICY: RotationPolicy = {
-  intervalS: 90 * DAY_S, prePublishS: DAY_S, overlapS: MIN_OVERLAP_S, graceS: 30 * DAY_S, spread: 0.1,
+  intervalS: 90 * DAY_S,
+  prePublishS: DAY_S,
+  overlapS: MIN_OVERLAP_S,
+  graceS: 30 * DAY_S,
+  spread: 0.1,
 }
 
 /**
@@ -37,10 +41,14 @@ export const DEFAULT_ROTATION_POLICY: RotationPolicy = {
 export function rotationPolicy(change: Partial<RotationPolicy> = {}): RotationPolicy {
   const policy = { ...DEFAULT_ROTATION_POLICY, ...change }
   const { intervalS, prePublishS, overlapS, graceS, spread } = policy
-  if (!Object.values(policy).every((value) => Number.isFinite(value) && value >= 0)) throw new RangeError('Rotation policy: a value is negative')
-  if (intervalS < DAY_S || intervalS > 365 * DAY_S) throw new RangeError('Rotation policy: interval is not from 1 to 365 days')
-  if (overlapS < MIN_OVERLAP_S) throw new RangeError(`Rotation policy: overlap is under ${MIN_OVERLAP_S} s, so a peer could miss a turn`)
-  if (prePublishS >= intervalS) throw new RangeError('Rotation policy: the next key would be announced before its predecessor is active')
+  if (!Object.values(policy).every((value) => Number.isFinite(value) && value >= 0))
+    throw new RangeError('Rotation policy: a value is negative')
+  if (intervalS < DAY_S || intervalS > 365 * DAY_S)
+    throw new RangeError('Rotation policy: interval is not from 1 to 365 days')
+  if (overlapS < MIN_OVERLAP_S)
+    throw new RangeError(`Rotation policy: overlap is under ${MIN_OVERLAP_S} s, so a peer could miss a turn`)
+  if (prePublishS >= intervalS)
+    throw new RangeError('Rotation policy: the next key would be announced before its predecessor is active')
   if (spread > 0.1) throw new RangeError('Rotation policy: spread is over 0.1')
   if (graceS > 366 * DAY_S) throw new RangeError('Rotation policy: grace is over 366 days')
   return policy

@@ -3,13 +3,18 @@ import { ANCHOR_DNS_NAME, recordDnsName } from './device-id.ts'
 import type { KeyDirectory } from './directory.ts'
 import { NoiseKeysError } from './errors.ts'
 import { parseIdentityName } from './identity.ts'
-import { formatAnchor, recordSha256, signKeyList, verifyKeyList, type KeyList, type KeyListEntry } from './key-list.ts'
+import { formatAnchor, recordSha256, signKeyList, verifyKeyList } from './key-list.ts'
+import type { KeyList, KeyListEntry } from './key-list.ts'
 import type { OwnKey, TransportMetadata } from './metadata.ts'
-import { encodeDnsPacket, MAX_DNS_PACKET_BYTES, txtRecord, type DnsRecord } from './pkarr/dns.ts'
-import { signPacket, verifyPacket, relayPayload, type SignedPacket } from './pkarr/signed-packet.ts'
+import { encodeDnsPacket, MAX_DNS_PACKET_BYTES, txtRecord } from './pkarr/dns.ts'
+import type { DnsRecord } from './pkarr/dns.ts'
+import { signPacket, verifyPacket, relayPayload } from './pkarr/signed-packet.ts'
+import type { SignedPacket } from './pkarr/signed-packet.ts'
 import { LIST_LIFE_S, recordExpiry } from './planner.ts'
-import { signKeyRecord, verifyKeyRecord, type UnsignedKeyRecord } from './record-signature.ts'
-import { parseKeyRecord, type KeyState } from './record.ts'
+import { signKeyRecord, verifyKeyRecord } from './record-signature.ts'
+import type { UnsignedKeyRecord } from './record-signature.ts'
+import { parseKeyRecord } from './record.ts'
+import type { KeyState } from './record.ts'
 import { dropOldTombstones, nextKey } from './turn.ts'
 
 /** A record to be signed, spelled out. */
@@ -34,7 +39,12 @@ export interface Publication {
   readonly packetTimestampUs: string
   readonly ttlS: number
   /** DNS records of others in the same packet: name, type, TTL and data in hex. */
-  readonly otherDns: readonly { readonly name: string; readonly type: number; readonly ttlS: number; readonly rdata: string }[]
+  readonly otherDns: readonly {
+    readonly name: string
+    readonly type: number
+    readonly ttlS: number
+    readonly rdata: string
+  }[]
 }
 
 /** A publication with its signatures. */
@@ -63,12 +73,17 @@ export function draftPublication(metadata: TransportMetadata, nowS: number, curr
     atS: nowS,
     records: keys.map((key) => draftRecord(key, metadata, nowS)),
     list: {
-      seq: (metadata.list?.seq ?? 0) + 1, ts: nowS, exp: nowS + LIST_LIFE_S, prev: metadata.list?.sha256 ?? null,
+      seq: (metadata.list?.seq ?? 0) + 1,
+      ts: nowS,
+      exp: nowS + LIST_LIFE_S,
+      prev: metadata.list?.sha256 ?? null,
       tombstones: dropOldTombstones(metadata.tombstones, nowS),
     },
     packetTimestampUs: String(floors.reduce((most, floor) => (floor > most ? floor : most))),
     ttlS: NOISE_TTL_S,
-    otherDns: (current?.records ?? []).filter(({ name }) => !isOurs(name)).map((record) => ({ ...record, rdata: hexEncode(record.rdata) })),
+    otherDns: (current?.records ?? [])
+      .filter(({ name }) => !isOurs(name))
+      .map((record) => ({ ...record, rdata: hexEncode(record.rdata) })),
   }
 }
 
@@ -83,7 +98,9 @@ function draftRecord(key: OwnKey, metadata: TransportMetadata, nowS: number): Re
     expiresS: recordExpiry(key, metadata.policy, nowS),
     state,
     activeFromS: key.activeFromS ?? key.createdAtS,
-    ...(state === 'active' && next !== undefined ? { nextKeySha256: hexEncode(sha256(base64Decode(next.publicKey))) } : {}),
+    ...(state === 'active' && next !== undefined
+      ? { nextKeySha256: hexEncode(sha256(base64Decode(next.publicKey))) }
+      : {}),
     ...(state === 'retiring' ? { retiringUntilS: key.retiringUntilS ?? nowS } : {}),
     ...(state === 'retiring' || state === 'revoked' ? { reason: key.reason ?? 'unspecified' } : {}),
   }
@@ -97,33 +114,60 @@ function draftRecord(key: OwnKey, metadata: TransportMetadata, nowS: number): Re
  */
 export function signPublication(seed: Uint8Array, publication: Publication): SignedPublication {
   const identity = parseIdentityName(publication.identity)
-  if (!/^[1-9][0-9]{0,17}$/.test(publication.packetTimestampUs)) throw new NoiseKeysError('NK_RECORD', 'Cannot sign: the packet timestamp is no number of microseconds')
+  if (!/^[1-9][0-9]{0,17}$/.test(publication.packetTimestampUs))
+    throw new NoiseKeysError('NK_RECORD', 'Cannot sign: the packet timestamp is no number of microseconds')
   if (hexEncode(ed25519PublicKey(seed)) !== hexEncode(identity.publicKey)) {
     throw new NoiseKeysError('NK_IDENTITY', 'The seed belongs to another transport identity than the publication')
   }
-  const records = new Map(publication.records.map(({ device, publicKey, activeFromS: _from, nextKeySha256, ...draft }) => {
-    const next = nextKeySha256 === undefined ? {} : { nextKeySha256: hexDecode(nextKeySha256) }
-    return [device, signKeyRecord(seed, device, { ...draft, ...next, publicKey: base64Decode(publicKey) })] as const
-  }))
+  const records = new Map(
+    publication.records.map(({ device, publicKey, activeFromS: _from, nextKeySha256, ...draft }) => {
+      const next = nextKeySha256 === undefined ? {} : { nextKeySha256: hexDecode(nextKeySha256) }
+      return [device, signKeyRecord(seed, device, { ...draft, ...next, publicKey: base64Decode(publicKey) })] as const
+    }),
+  )
   const entries = publication.records.flatMap((draft) => entryOf(draft, records.get(draft.device) ?? ''))
   const list = signKeyList(seed, { ...publication.list, identity: identity.name, entries })
-  const anchor = txtRecord(ANCHOR_DNS_NAME, formatAnchor({ seq: publication.list.seq, listSha256: sha256(list), ts: publication.list.ts }), publication.ttlS)
+  const anchor = txtRecord(
+    ANCHOR_DNS_NAME,
+    formatAnchor({ seq: publication.list.seq, listSha256: sha256(list), ts: publication.list.ts }),
+    publication.ttlS,
+  )
   const others = publication.otherDns.map(({ rdata, ...record }) => ({ ...record, rdata: hexDecode(rdata) }))
   const dns = withRecordsThatFit(identity.name, [...others, anchor], publication, records)
-  return { identity: identity.name, atS: publication.atS, records, list, packet: signPacket(seed, BigInt(publication.packetTimestampUs), dns) }
+  return {
+    identity: identity.name,
+    atS: publication.atS,
+    records,
+    list,
+    packet: signPacket(seed, BigInt(publication.packetTimestampUs), dns),
+  }
 }
 
 function entryOf(draft: RecordDraft, text: string): KeyListEntry[] {
   if (draft.state === 'revoked') return []
   const until = draft.state === 'retiring' ? { until: draft.retiringUntilS ?? draft.timestampS } : {}
-  return [{ device: draft.device, k: draft.publicKey, state: draft.state, from: draft.activeFromS, record: recordSha256(text), ...until }]
+  return [
+    {
+      device: draft.device,
+      k: draft.publicKey,
+      state: draft.state,
+      from: draft.activeFromS,
+      record: recordSha256(text),
+      ...until,
+    },
+  ]
 }
 
 /** The most useful first: readers who have nothing but a relay want the active key. */
 const IN_PACKET: readonly KeyState[] = ['active', 'retiring', 'revoked', 'next']
 
 /** Puts whole records into the packet as long as they fit; the list, behind the anchor, has them all. */
-function withRecordsThatFit(origin: string, base: readonly DnsRecord[], publication: Publication, records: ReadonlyMap<string, string>): DnsRecord[] {
+function withRecordsThatFit(
+  origin: string,
+  base: readonly DnsRecord[],
+  publication: Publication,
+  records: ReadonlyMap<string, string>,
+): DnsRecord[] {
   const dns = [...base]
   const drafts = [...publication.records].sort((a, b) => IN_PACKET.indexOf(a.state) - IN_PACKET.indexOf(b.state))
   encodeDnsPacket(origin, dns)
@@ -162,7 +206,11 @@ export function verifyPublication({ identity, records, list, packet }: SignedPub
  * Publishes in the order that never leaves a reader worse off: files, then list, then packet; for a revocation the
  * packet first, since it spreads fastest.
  */
-export async function publish(directory: KeyDirectory, signed: SignedPublication, order: 'turn' | 'revocation' = 'turn'): Promise<void> {
+export async function publish(
+  directory: KeyDirectory,
+  signed: SignedPublication,
+  order: 'turn' | 'revocation' = 'turn',
+): Promise<void> {
   verifyPublication(signed)
   const identity = parseIdentityName(signed.identity)
   const files = async (): Promise<void> => {
@@ -204,7 +252,11 @@ function afterRecord(key: OwnKey, signed: SignedPublication, list: KeyList): Own
   const { retiringUntilS: _until, reason: _reason, ...rest } = key
   const from = list.entries.find(({ device }) => device === key.device)?.from
   return {
-    ...rest, state: record.state, sequence: record.sequence, record: text, publishedAtS: signed.atS,
+    ...rest,
+    state: record.state,
+    sequence: record.sequence,
+    record: text,
+    publishedAtS: signed.atS,
     ...(from === undefined ? {} : { activeFromS: from }),
     ...(record.retiringUntilS === undefined ? {} : { retiringUntilS: record.retiringUntilS }),
     ...(record.reason === undefined ? {} : { reason: record.reason }),

@@ -1,9 +1,18 @@
-import { concatBytes, ed25519PublicKey, ed25519Sign, ed25519Verify, utf8Encode, Writer, base64Encode } from '@keyturn/primitives'
+import {
+  concatBytes,
+  ed25519PublicKey,
+  ed25519Sign,
+  ed25519Verify,
+  utf8Encode,
+  Writer,
+  base64Encode,
+} from '@keyturn/primitives'
 import { signKeyBinding, verifyKeyBinding } from './binding.ts'
 import { assertDeviceId } from './device-id.ts'
 import { NoiseKeysError } from './errors.ts'
 import { LABELS } from './labels.ts'
-import { formatKeyRecord, type ParsedKeyRecord, type StatefulKeyRecord } from './record.ts'
+import { formatKeyRecord } from './record.ts'
+import type { ParsedKeyRecord, StatefulKeyRecord } from './record.ts'
 
 /** Identity and device a record belongs to. */
 export interface RecordPlace {
@@ -27,9 +36,13 @@ export function signingBytes(label: string, identity: Uint8Array, deviceId: stri
   const device = utf8Encode(deviceId)
   const body = utf8Encode(text)
   return concatBytes(
-    utf8Encode(label), new Uint8Array(1), identity,
-    new Writer(2).u16be(device.length).finish(), device,
-    new Writer(4).u32be(body.length).finish(), body,
+    utf8Encode(label),
+    new Uint8Array(1),
+    identity,
+    new Writer(2).u16be(device.length).finish(),
+    device,
+    new Writer(4).u32be(body.length).finish(),
+    body,
   )
 }
 
@@ -45,9 +58,13 @@ export type UnsignedKeyRecord = Omit<StatefulKeyRecord, 'format' | 'bindingSigna
  */
 export function signKeyRecord(seed: Uint8Array, deviceId: string, record: UnsignedKeyRecord): string {
   assertDeviceId(deviceId)
-  const binding = record.state === 'revoked' ? {} : { bindingSignature: signKeyBinding(seed, record.publicKey, deviceId) }
+  const binding =
+    record.state === 'revoked' ? {} : { bindingSignature: signKeyBinding(seed, record.publicKey, deviceId) }
   const text = formatKeyRecord({ format: 'stateful', ...record, ...binding })
-  return appendRecordSignature(text, ed25519Sign(seed, keyRecordSigningBytes({ identity: ed25519PublicKey(seed), deviceId }, text)))
+  return appendRecordSignature(
+    text,
+    ed25519Sign(seed, keyRecordSigningBytes({ identity: ed25519PublicKey(seed), deviceId }, text)),
+  )
 }
 
 /** Puts the second signature behind the text it is about. */
@@ -64,7 +81,10 @@ export function verifyKeyRecord(record: ParsedKeyRecord, place: RecordPlace): vo
   if (record.format === 'stateful') {
     const signed = keyRecordSigningBytes(place, record.signedText)
     if (!ed25519Verify(place.identity, signed, record.recordSignature)) {
-      throw new NoiseKeysError('NK_BINDING_SIGNATURE', 'The record was not signed like this for this identity and device')
+      throw new NoiseKeysError(
+        'NK_BINDING_SIGNATURE',
+        'The record was not signed like this for this identity and device',
+      )
     }
   }
   if (record.bindingSignature !== undefined) {

@@ -62,7 +62,10 @@ const SIGNATURE_BYTES = 64
  * @throws {@link NoiseKeysError} `NK_RECORD` where the fields contradict each other.
  */
 export function formatKeyRecord(record: KeyRecord): string {
-  const head = [['v', '1'], ['k', base64Encode(record.publicKey)]]
+  const head = [
+    ['v', '1'],
+    ['k', base64Encode(record.publicKey)],
+  ]
   const bound = record.bindingSignature === undefined ? [] : [['sig', base64Encode(record.bindingSignature)]]
   const tail = record.format === 'plain' ? plainTail(record) : statefulTail(record)
   return [...head, ...bound, ...tail].map(([name, value]) => `${name}=${value}`).join(';')
@@ -77,7 +80,10 @@ function statefulTail(record: StatefulKeyRecord): string[][] {
   assertConsistent(record)
   const { timestampS, sequence, expiresS, state, retiringUntilS, reason, nextKeySha256 } = record
   return [
-    ['ts', String(timestampS)], ['seq', String(sequence)], ['exp', String(expiresS)], ['st', state],
+    ['ts', String(timestampS)],
+    ['seq', String(sequence)],
+    ['exp', String(expiresS)],
+    ['st', state],
     ...(retiringUntilS === undefined ? [] : [['rt', String(retiringUntilS)]]),
     ...(reason === undefined ? [] : [['why', reason]]),
     ...(nextKeySha256 === undefined ? [] : [['next', base64Encode(nextKeySha256)]]),
@@ -89,13 +95,16 @@ function statefulTail(record: StatefulKeyRecord): string[][] {
 function assertConsistent(record: StatefulKeyRecord): void {
   const { timestampS, sequence, expiresS, state, retiringUntilS, reason, bindingSignature } = record
   const numbers = [timestampS, sequence, expiresS, ...(retiringUntilS === undefined ? [] : [retiringUntilS])]
-  if (!numbers.every((value) => Number.isSafeInteger(value) && value >= 0) || sequence < 1) fail('a number is out of range')
+  if (!numbers.every((value) => Number.isSafeInteger(value) && value >= 0) || sequence < 1)
+    fail('a number is out of range')
   if (expiresS <= timestampS || expiresS > timestampS + MAX_RECORD_LIFE_S) fail('exp is not within 366 days after ts')
   if ((state === 'retiring') !== (retiringUntilS !== undefined)) fail('rt goes with st=retiring, and only with it')
   if (state === 'revoked' && reason === undefined) fail('st=revoked needs why')
-  if (reason !== undefined && state !== 'revoked' && state !== 'retiring') fail('why goes with st=retiring and st=revoked')
+  if (reason !== undefined && state !== 'revoked' && state !== 'retiring')
+    fail('why goes with st=retiring and st=revoked')
   // Without a binding every old reader that verifies fails closed; with one it would go on using a revoked key.
-  if ((state === 'revoked') !== (bindingSignature === undefined)) fail('sig is left out exactly when the key is revoked')
+  if ((state === 'revoked') !== (bindingSignature === undefined))
+    fail('sig is left out exactly when the key is revoked')
 }
 
 /**
@@ -131,8 +140,9 @@ function splitFields(text: string): Map<string, string> {
 }
 
 function parsePlain(text: string, fields: ReadonlyMap<string, string>): ParsedKeyRecord {
-  const revoked = [...fields].some(([name, value]) => name.trim() === 'revoked' && value !== 'false')
-    || fields.get('st') === 'revoked'
+  const revoked =
+    [...fields].some(([name, value]) => name.trim() === 'revoked' && value !== 'false') ||
+    fields.get('st') === 'revoked'
   if (fields.get('v') !== '1') fail('v is not 1', revoked)
   const signature = fields.get('sig')
   const timestamp = fields.get('ts')
@@ -147,8 +157,8 @@ function parsePlain(text: string, fields: ReadonlyMap<string, string>): ParsedKe
 }
 
 const STATEFUL_GRAMMAR = new RegExp(
-  '^v=1;k=([^;]*)(?:;sig=([^;]*))?;ts=([^;]*);seq=([^;]*);exp=([^;]*);st=([^;]*)'
-  + '(?:;rt=([^;]*))?(?:;why=([^;]*))?(?:;next=([^;]*))?(;revoked=true)?;sig2=([^;]*)$',
+  '^v=1;k=([^;]*)(?:;sig=([^;]*))?;ts=([^;]*);seq=([^;]*);exp=([^;]*);st=([^;]*)' +
+    '(?:;rt=([^;]*))?(?:;why=([^;]*))?(?:;next=([^;]*))?(;revoked=true)?;sig2=([^;]*)$',
 )
 
 function parseStateful(text: string, fields: ReadonlyMap<string, string>): ParsedKeyRecord {
@@ -198,5 +208,9 @@ function oneOf<Word extends string>(words: readonly Word[], value: string, name:
 }
 
 function fail(problem: string, revoked = false): never {
-  throw new NoiseKeysError('NK_RECORD', `Cannot read key record: ${problem}`, revoked ? { details: { revoked: 1 } } : {})
+  throw new NoiseKeysError(
+    'NK_RECORD',
+    `Cannot read key record: ${problem}`,
+    revoked ? { details: { revoked: 1 } } : {},
+  )
 }

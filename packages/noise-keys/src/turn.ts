@@ -1,7 +1,10 @@
 import { NoiseKeysError } from './errors.ts'
-import { TOMBSTONE_GRACE_S, type Tombstone } from './key-list.ts'
-import { keyOfDevice, ownKey, type NewKey, type OwnKey, type TransportMetadata } from './metadata.ts'
-import { MAX_RECORD_LIFE_S, type RevocationReason } from './record.ts'
+import { TOMBSTONE_GRACE_S } from './key-list.ts'
+import type { Tombstone } from './key-list.ts'
+import { keyOfDevice, ownKey } from './metadata.ts'
+import type { NewKey, OwnKey, TransportMetadata } from './metadata.ts'
+import { MAX_RECORD_LIFE_S } from './record.ts'
+import type { RevocationReason } from './record.ts'
 
 /** The key in use; `undefined` before the first. */
 export function activeKey(metadata: TransportMetadata): OwnKey | undefined {
@@ -19,14 +22,25 @@ export function nextKey(metadata: TransportMetadata): OwnKey | undefined {
  * @param activeFromS - When an announced key is to become active; after the policy's pre-publication by default.
  * @throws {@link NoiseKeysError} `NK_DEVICE_ID` when the device id was used before: its records would contradict.
  */
-export function addKey(metadata: TransportMetadata, key: NewKey, nowS: number, activeFromS?: number): TransportMetadata {
+export function addKey(
+  metadata: TransportMetadata,
+  key: NewKey,
+  nowS: number,
+  activeFromS?: number,
+): TransportMetadata {
   if (metadata.keys.some(({ device }) => device === key.device)) {
-    throw new NoiseKeysError('NK_DEVICE_ID', `Device id "${key.device}" has a key already: turn to a new one, ${nextDeviceId(metadata, key.device)} for instance`)
+    throw new NoiseKeysError(
+      'NK_DEVICE_ID',
+      `Device id "${key.device}" has a key already: turn to a new one, ${nextDeviceId(metadata, key.device)} for instance`,
+    )
   }
   const first = activeKey(metadata) === undefined
-  if (!first && nextKey(metadata) !== undefined) throw new NoiseKeysError('NK_METADATA', 'There is a next key already: cut over to it, or revoke it')
+  if (!first && nextKey(metadata) !== undefined)
+    throw new NoiseKeysError('NK_METADATA', 'There is a next key already: cut over to it, or revoke it')
   const own = ownKey(key, nowS)
-  const added: OwnKey = first ? { ...own, state: 'active', activeFromS: nowS } : { ...own, state: 'next', activeFromS: activeFromS ?? nowS + metadata.policy.prePublishS }
+  const added: OwnKey = first
+    ? { ...own, state: 'active', activeFromS: nowS }
+    : { ...own, state: 'next', activeFromS: activeFromS ?? nowS + metadata.policy.prePublishS }
   return { ...metadata, keys: [...metadata.keys, added] }
 }
 
@@ -35,11 +49,16 @@ export function addKey(metadata: TransportMetadata, key: NewKey, nowS: number, a
  *
  * @throws {@link NoiseKeysError} `NK_METADATA` when no next key is there.
  */
-export function cutOver(metadata: TransportMetadata, nowS: number, reason: RevocationReason = 'superseded'): TransportMetadata {
+export function cutOver(
+  metadata: TransportMetadata,
+  nowS: number,
+  reason: RevocationReason = 'superseded',
+): TransportMetadata {
   const next = nextKey(metadata)
   if (next === undefined) throw new NoiseKeysError('NK_METADATA', 'There is no next key to cut over to')
   const keys = metadata.keys.map((key): OwnKey => {
-    if (key.state === 'active') return { ...key, state: 'retiring', retiringUntilS: nowS + metadata.policy.overlapS, reason }
+    if (key.state === 'active')
+      return { ...key, state: 'retiring', retiringUntilS: nowS + metadata.policy.overlapS, reason }
     return key.device === next.device ? { ...key, state: 'active', activeFromS: nowS } : key
   })
   return { ...metadata, keys, lastRotatedS: nowS, rotationCount: metadata.rotationCount + 1 }
@@ -47,14 +66,23 @@ export function cutOver(metadata: TransportMetadata, nowS: number, reason: Revoc
 
 /** Retires what answered long enough: a tombstone takes its place, and its secret is to be wiped. */
 export function retire(metadata: TransportMetadata, nowS: number): { metadata: TransportMetadata; retired: OwnKey[] } {
-  const retired = metadata.keys.filter(({ state, retiringUntilS }) => state === 'retiring' && (retiringUntilS ?? 0) <= nowS)
-  const keys = metadata.keys.map((key): OwnKey => (retired.includes(key) ? { ...key, state: 'retired', reason: 'retired' } : key))
+  const retired = metadata.keys.filter(
+    ({ state, retiringUntilS }) => state === 'retiring' && (retiringUntilS ?? 0) <= nowS,
+  )
+  const keys = metadata.keys.map((key): OwnKey =>
+    retired.includes(key) ? { ...key, state: 'retired', reason: 'retired' } : key,
+  )
   const tombstones = [...metadata.tombstones, ...retired.map((key) => tombstone(key, 'retired', nowS))]
   return { metadata: { ...metadata, keys, tombstones }, retired }
 }
 
 /** Revokes a key at once, from any state. */
-export function revoke(metadata: TransportMetadata, device: string, reason: RevocationReason, nowS: number): TransportMetadata {
+export function revoke(
+  metadata: TransportMetadata,
+  device: string,
+  reason: RevocationReason,
+  nowS: number,
+): TransportMetadata {
   const target = keyOfDevice(metadata, device)
   if (target.state === 'revoked') return metadata
   const keys = metadata.keys.map((key): OwnKey => {
@@ -74,7 +102,9 @@ export function dropOldTombstones(tombstones: readonly Tombstone[], nowS: number
 /** `server` and `server-v1` are followed by `server-v2`. */
 export function nextDeviceId(metadata: TransportMetadata, device: string): string {
   const base = device.replace(/-v\d+$/, '')
-  const versions = metadata.keys.flatMap((key) => (key.device === base ? [1] : key.device.startsWith(`${base}-v`) ? [Number(key.device.slice(base.length + 2))] : []))
+  const versions = metadata.keys.flatMap((key) =>
+    key.device === base ? [1] : key.device.startsWith(`${base}-v`) ? [Number(key.device.slice(base.length + 2))] : [],
+  )
   return `${base}-v${Math.max(1, ...versions.filter(Number.isSafeInteger)) + 1}`
 }
 

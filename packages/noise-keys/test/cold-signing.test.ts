@@ -1,9 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import { base64Encode, hexEncode, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import {
-  afterPublication, answerSigningRequest, describeSigningRequest, draftPublication, formatSigningRequest, parseSigningRequest, publish,
-  readSigningAnswer, verifyKeyList, type OwnKey, type Publication,
+  afterPublication,
+  answerSigningRequest,
+  describeSigningRequest,
+  draftPublication,
+  formatSigningRequest,
+  parseSigningRequest,
+  publish,
+  readSigningAnswer,
+  verifyKeyList,
 } from '../src/index.ts'
+import type { OwnKey, Publication } from '../src/index.ts'
 import { DAY_S, Peer, Publisher, START_S, summary } from './publisher.ts'
 import { codeOf } from './support.ts'
 
@@ -14,7 +22,12 @@ function turnInAdvance(publisher: Publisher): Publication[] {
     const publication = draftPublication(publisher.metadata, publisher.nowS)
     drafts.push(publication)
     const keys = publisher.metadata.keys.map((key) => ({ ...key, sequence: key.sequence + 1 }))
-    publisher.metadata = { ...publisher.metadata, keys, list: { seq: publication.list.seq, sha256: '00'.repeat(32) }, packetUs: publication.packetTimestampUs }
+    publisher.metadata = {
+      ...publisher.metadata,
+      keys,
+      list: { seq: publication.list.seq, sha256: '00'.repeat(32) },
+      packetUs: publication.packetTimestampUs,
+    }
   }
   publisher.announce()
   draft()
@@ -45,11 +58,14 @@ describe('cold signing by file', () => {
 
     const answer = answerSigningRequest(publisher.seed, request)
     for (const file of [request, answer]) {
-      for (const form of [hexEncode(publisher.seed), base64Encode(publisher.seed)]) expect(utf8Decode(file)).not.toContain(form)
+      for (const form of [hexEncode(publisher.seed), base64Encode(publisher.seed)])
+        expect(utf8Decode(file)).not.toContain(form)
     }
     const signed = readSigningAnswer(request, answer)
     const lists = signed.map(({ list }) => verifyKeyList(publisher.identity.publicKey, list))
-    expect(lists.slice(1).map(({ list }) => list.prev)).toEqual(lists.slice(0, -1).map(({ sha256 }) => hexEncode(sha256)))
+    expect(lists.slice(1).map(({ list }) => list.prev)).toEqual(
+      lists.slice(0, -1).map(({ sha256 }) => hexEncode(sha256)),
+    )
     publisher.metadata = { ...before, keys: [...before.keys, { ...added, sequence: 0, state: 'next' } as OwnKey] }
     const seen: string[][] = []
     for (const publication of signed) {
@@ -60,7 +76,9 @@ describe('cold signing by file', () => {
     }
     expect(publisher.metadata.rotationCount).toBe(1)
     expect(seen).toEqual([
-      ['server: ok', 'server-v2: next NK_NOT_ACTIVE'], ['server-v2: ok', 'server: retiring'], ['server-v2: ok', 'server: retired NK_STALE'],
+      ['server: ok', 'server-v2: next NK_NOT_ACTIVE'],
+      ['server-v2: ok', 'server: retiring'],
+      ['server-v2: ok', 'server: retired NK_STALE'],
     ])
   })
 
@@ -71,22 +89,42 @@ describe('cold signing by file', () => {
     const request = formatSigningRequest([publication])
     const answer = answerSigningRequest(publisher.seed, request)
     expect(readSigningAnswer(request, answer)).toHaveLength(1)
-    for (const bad of ['', '{}', '[]', '{"type":"keyturn.noise-signing-request","version":1,"publications":[]}', utf8Decode(request).slice(0, -9)]) {
+    for (const bad of [
+      '',
+      '{}',
+      '[]',
+      '{"type":"keyturn.noise-signing-request","version":1,"publications":[]}',
+      utf8Decode(request).slice(0, -9),
+    ]) {
       expect(codeOf(() => parseSigningRequest(utf8Encode(bad)))).toBe('NK_REQUEST')
       expect(codeOf(() => answerSigningRequest(publisher.seed, utf8Encode(bad)))).toBe('NK_REQUEST')
     }
     expect(codeOf(() => answerSigningRequest(new Uint8Array(32).fill(1), request))).toBe('NK_IDENTITY')
-    expect(codeOf(() => answerSigningRequest(publisher.seed, formatSigningRequest([{ ...publication, records: [{}] } as never])))).toMatch(/^NK_(REQUEST|DEVICE_ID|RECORD)$/)
+    expect(
+      codeOf(() =>
+        answerSigningRequest(publisher.seed, formatSigningRequest([{ ...publication, records: [{}] } as never])),
+      ),
+    ).toMatch(/^NK_(REQUEST|DEVICE_ID|RECORD)$/)
     for (const packetTimestampUs of ['18000000009007199254740993000000', '-1', '', '1e9', '0']) {
-      expect(codeOf(() => answerSigningRequest(publisher.seed, formatSigningRequest([{ ...publication, packetTimestampUs }])))).toBe('NK_RECORD')
+      expect(
+        codeOf(() =>
+          answerSigningRequest(publisher.seed, formatSigningRequest([{ ...publication, packetTimestampUs }])),
+        ),
+      ).toBe('NK_RECORD')
     }
     const { seq: _seq, ...withoutNumber } = publication.list
-    expect(codeOf(() => answerSigningRequest(publisher.seed, formatSigningRequest([{ ...publication, list: withoutNumber } as never])))).toBe('NK_RECORD')
+    expect(
+      codeOf(() =>
+        answerSigningRequest(publisher.seed, formatSigningRequest([{ ...publication, list: withoutNumber } as never])),
+      ),
+    ).toBe('NK_RECORD')
     const other = formatSigningRequest([{ ...publication, atS: START_S + 1 }])
     expect(codeOf(() => readSigningAnswer(other, answer))).toBe('NK_REQUEST')
     expect(codeOf(() => readSigningAnswer(request, request))).toBe('NK_REQUEST')
     const text = utf8Decode(answer)
-    expect(codeOf(() => readSigningAnswer(request, utf8Encode(text.replace('seq=1', 'seq=2'))))).toMatch(/^NK_(BINDING_SIGNATURE|RECORD)$/)
+    expect(codeOf(() => readSigningAnswer(request, utf8Encode(text.replace('seq=1', 'seq=2'))))).toMatch(
+      /^NK_(BINDING_SIGNATURE|RECORD)$/,
+    )
     expect(codeOf(() => readSigningAnswer(request, utf8Encode(text.replace('"server"', '"other"'))))).toBe('NK_REQUEST')
   })
 })

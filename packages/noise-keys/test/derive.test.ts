@@ -1,7 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { hexEncode, hkdfSha512 } from '@keyturn/primitives'
 import {
-  deriveNoiseSeed, deriveX25519ForDeviceEpoch, deriveX25519Prehistoric, deriveX25519Static, transportPublicKey,
+  deriveNoiseSeed,
+  deriveX25519ForDeviceEpoch,
+  deriveX25519Prehistoric,
+  deriveX25519Static,
+  transportPublicKey,
 } from '../src/index.ts'
 import { kdfVectors } from './kdf-vectors.ts'
 import { codeOf, hex } from './support.ts'
@@ -28,7 +32,8 @@ describe('derivation vectors', () => {
 
   it('deriveX25519Prehistoric(): 3 of G0', () => {
     for (const vector of kdfVectors.kdf_v0_prehistoric) {
-      const place = vector.form === 'seed_only' ? undefined : { deviceId: hex(vector.device_id_hex), epoch: vector.epoch }
+      const place =
+        vector.form === 'seed_only' ? undefined : { deviceId: hex(vector.device_id_hex), epoch: vector.epoch }
       const secret = deriveX25519Prehistoric(hex(vector.seed), place)
       expect([hexEncode(secret), hexEncode(transportPublicKey(secret))]).toEqual([vector.x25519_sk, vector.x25519_pk])
     }
@@ -40,7 +45,10 @@ describe('derivation vectors', () => {
       const seed = deriveNoiseSeed(hex(vector.ed25519_sk), hex(vector.device_id_hex))
       expect(hexEncode(seed)).toBe(vector.noise_seed)
       const secret = deriveX25519ForDeviceEpoch(seed, hex(vector.device_id_hex), 0, { allowShortDeviceId: true })
-      expect([hexEncode(secret), hexEncode(transportPublicKey(secret))]).toEqual([vector.then_v1_epoch0_sk, vector.then_v1_epoch0_pk])
+      expect([hexEncode(secret), hexEncode(transportPublicKey(secret))]).toEqual([
+        vector.then_v1_epoch0_sk,
+        vector.then_v1_epoch0_pk,
+      ])
     }
     expect(kdfVectors.noise_seed).toHaveLength(6)
   })

@@ -1,9 +1,19 @@
 import { describe, expect, it } from 'vitest'
 import { hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
 import {
-  deriveNoiseSeed, deriveTransportSecret, deriveX25519ForDeviceEpoch, deriveX25519Prehistoric, deriveX25519Static, formatKeyRecord, homeserverDirectory,
-  KeyFloors, judgeKeys, signKeyBinding, transportPublicKey, type Generation,
+  deriveNoiseSeed,
+  deriveTransportSecret,
+  deriveX25519ForDeviceEpoch,
+  deriveX25519Prehistoric,
+  deriveX25519Static,
+  formatKeyRecord,
+  homeserverDirectory,
+  KeyFloors,
+  judgeKeys,
+  signKeyBinding,
+  transportPublicKey,
 } from '../src/index.ts'
+import type { Generation } from '../src/index.ts'
 import { askOnce, isHandshakeFailure, receiveOnce } from '../src/noise/index.ts'
 import { clientKey, serverKey } from './noise-pairs.ts'
 import { Publisher, START_S, summary } from './publisher.ts'
@@ -14,12 +24,16 @@ describe('deriveTransportSecret()', () => {
     const seed = sha256(utf8Encode('seed'))
     const place = { device: 'laptop', epoch: 3 }
     const expected: Record<string, Uint8Array> = {
-      G2: deriveX25519Static(seed, 'laptop'), G1: deriveX25519ForDeviceEpoch(seed, 'laptop', 3, { allowShortDeviceId: true }),
+      G2: deriveX25519Static(seed, 'laptop'),
+      G1: deriveX25519ForDeviceEpoch(seed, 'laptop', 3, { allowShortDeviceId: true }),
       G0: deriveX25519Prehistoric(seed, { deviceId: 'laptop', epoch: 3 }),
       'G1+': deriveX25519ForDeviceEpoch(deriveNoiseSeed(seed, 'laptop'), 'laptop', 3, { allowShortDeviceId: true }),
     }
     for (const [generation, secret] of Object.entries(expected)) {
-      expect([generation, hexEncode(deriveTransportSecret(seed, { ...place, generation: generation as Generation }))]).toEqual([generation, hexEncode(secret)])
+      expect([
+        generation,
+        hexEncode(deriveTransportSecret(seed, { ...place, generation: generation as Generation })),
+      ]).toEqual([generation, hexEncode(secret)])
     }
     expect(codeOf(() => deriveTransportSecret(seed, { ...place, generation: 'G7' as Generation }))).toBe('NK_KDF')
     expect(deriveTransportSecret(seed, { generation: 'G2', device: 'x', context: 'laptop' })).toEqual(expected['G2'])
@@ -29,29 +43,62 @@ describe('deriveTransportSecret()', () => {
 describe('homeserverDirectory()', () => {
   const publisher = new Publisher()
   const { identity, seed } = publisher
-  const answering = (status: number, body: BodyInit | null = null, devices: string[] = []): ReturnType<typeof homeserverDirectory> => {
-    return homeserverDirectory({ url: 'http://home/', devices, fetch: () => Promise.resolve(new Response(body, { status })) })
+  const answering = (
+    status: number,
+    body: BodyInit | null = null,
+    devices: string[] = [],
+  ): ReturnType<typeof homeserverDirectory> => {
+    return homeserverDirectory({
+      url: 'http://home/',
+      devices,
+      fetch: () => Promise.resolve(new Response(body, { status })),
+    })
   }
 
   it('answers with its codes', async () => {
     expect((await answering(404).read(identity)).records.size).toBe(0)
     expect((await answering(200, '').read(identity)).list).toBeUndefined()
-    for (const [status, code] of [[500, 'NK_UNREACHABLE'], [429, 'NK_UNREACHABLE'], [403, 'NK_RELAY']] as const) {
+    for (const [status, code] of [
+      [500, 'NK_UNREACHABLE'],
+      [429, 'NK_UNREACHABLE'],
+      [403, 'NK_RELAY'],
+    ] as const) {
       expect(await rejectionOf(answering(status).read(identity))).toBe(code)
       expect(await rejectionOf(answering(status).putList(identity, new Uint8Array(1)))).toBe(code)
     }
     expect(await rejectionOf(answering(409).putRecord(identity, 'a', 'x'))).toBe('NK_CONFLICT')
     expect(await rejectionOf(answering(200, new Uint8Array(300_000)).read(identity))).toBe('NK_RELAY')
-    const silent = homeserverDirectory({ url: 'http://home', timeoutMs: 30, fetch: (_url, init) => new Promise((_, reject) => { init?.signal?.addEventListener('abort', () => reject(new Error('late'))) }) })
+    const silent = homeserverDirectory({
+      url: 'http://home',
+      timeoutMs: 30,
+      fetch: (_url, init) =>
+        new Promise((_, reject) => {
+          init?.signal?.addEventListener('abort', () => reject(new Error('late')))
+        }),
+    })
     expect(await rejectionOf(silent.read(identity, { signal: new AbortController().signal }))).toBe('NK_UNREACHABLE')
   })
 
   it('finds a plain record of the guide under the id that was given', async () => {
     const publicKey = transportPublicKey(deriveX25519Static(seed, 'default'))
-    const text = formatKeyRecord({ format: 'plain', publicKey, bindingSignature: signKeyBinding(seed, publicKey, 'default'), timestampS: START_S, revoked: false })
+    const text = formatKeyRecord({
+      format: 'plain',
+      publicKey,
+      bindingSignature: signKeyBinding(seed, publicKey, 'default'),
+      timestampS: START_S,
+      revoked: false,
+    })
     const directory = homeserverDirectory({
-      url: 'http://home', devices: ['default', 'broken'],
-      fetch: (url) => Promise.resolve(url.endsWith('/v0/default') ? new Response(text) : url.endsWith('/v0/broken') ? new Response(Uint8Array.of(255)) : new Response(null, { status: 404 })),
+      url: 'http://home',
+      devices: ['default', 'broken'],
+      fetch: (url) =>
+        Promise.resolve(
+          url.endsWith('/v0/default')
+            ? new Response(text)
+            : url.endsWith('/v0/broken')
+              ? new Response(Uint8Array.of(255))
+              : new Response(null, { status: 404 }),
+        ),
     })
     const verdicts = judgeKeys(identity, await directory.read(identity), new KeyFloors(), START_S)
     expect(summary(verdicts)).toEqual(['default: legacy', 'broken: unverifiable NK_RECORD'])
@@ -62,7 +109,9 @@ describe('askOnce() and receiveOnce()', () => {
   const NK = 'Noise_NK_25519_ChaChaPoly_SHA256'
 
   it('take patterns of two messages only, and answer once', () => {
-    expect(() => askOnce('Noise_XX_25519_ChaChaPoly_SHA256', { staticKey: clientKey }, new Uint8Array())).toThrow(TypeError)
+    expect(() => askOnce('Noise_XX_25519_ChaChaPoly_SHA256', { staticKey: clientKey }, new Uint8Array())).toThrow(
+      TypeError,
+    )
     const asked = askOnce(NK, { remoteStatic: serverKey.publicKey }, utf8Encode('q'))
     const received = receiveOnce(NK, { staticKey: serverKey }, asked.message)
     received.answer(new Uint8Array())

@@ -2,7 +2,14 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { base64Decode, base64Encode, utf8Decode } from '@keyturn/primitives'
 import {
-  answerSigningRequest, draftPublication, formatMetadata, formatSigningRequest, judgeKeys, KeyFloors, parseMetadata, readSigningAnswer,
+  answerSigningRequest,
+  draftPublication,
+  formatMetadata,
+  formatSigningRequest,
+  judgeKeys,
+  KeyFloors,
+  parseMetadata,
+  readSigningAnswer,
 } from '../src/index.ts'
 import { relayPayload, verifyPacket } from '../src/pkarr/index.ts'
 import { Publisher, START_S, summary } from './publisher.ts'
@@ -26,9 +33,14 @@ async function make(): Promise<Record<string, Uint8Array | string>> {
   judgeKeys(publisher.identity, { records, list: list as Uint8Array, packet: packet as never }, floors, publisher.nowS)
   const request = formatSigningRequest([draftPublication(publisher.metadata, publisher.nowS + 5)])
   return {
-    'record-active.txt': records.get('server-v2') ?? '', 'record-revoked.txt': records.get('server') ?? '', 'keys': list as Uint8Array,
-    'packet.base64': base64Encode(relayPayload(packet as never)), 'metadata.json': formatMetadata(publisher.metadata), 'floors.json': floors.format(),
-    'signing-request.json': request, 'signing-answer.json': answerSigningRequest(publisher.seed, request),
+    'record-active.txt': records.get('server-v2') ?? '',
+    'record-revoked.txt': records.get('server') ?? '',
+    keys: list as Uint8Array,
+    'packet.base64': base64Encode(relayPayload(packet as never)),
+    'metadata.json': formatMetadata(publisher.metadata),
+    'floors.json': floors.format(),
+    'signing-request.json': request,
+    'signing-answer.json': answerSigningRequest(publisher.seed, request),
   }
 }
 
@@ -40,13 +52,24 @@ describe('golden files', () => {
         mkdirSync(folder, { recursive: true })
         writeFileSync(path(name), content)
       }
-      expect([name, readFileSync(path(name), 'utf8')]).toEqual([name, typeof content === 'string' ? content : utf8Decode(content)])
+      expect([name, readFileSync(path(name), 'utf8')]).toEqual([
+        name,
+        typeof content === 'string' ? content : utf8Decode(content),
+      ])
     }
     const publisher = new Publisher()
     const read = (name: string): Uint8Array => Uint8Array.from(readFileSync(path(name)))
     const packet = verifyPacket(publisher.identity.publicKey, base64Decode(utf8Decode(read('packet.base64'))))
-    const records = new Map([['server-v2', utf8Decode(read('record-active.txt'))], ['server', utf8Decode(read('record-revoked.txt'))]])
-    const verdicts = judgeKeys(publisher.identity, { records, list: read('keys'), packet }, KeyFloors.parse(read('floors.json')), START_S + 86_400)
+    const records = new Map([
+      ['server-v2', utf8Decode(read('record-active.txt'))],
+      ['server', utf8Decode(read('record-revoked.txt'))],
+    ])
+    const verdicts = judgeKeys(
+      publisher.identity,
+      { records, list: read('keys'), packet },
+      KeyFloors.parse(read('floors.json')),
+      START_S + 86_400,
+    )
     expect(summary(verdicts)).toEqual(['server-v2: ok', 'server: revoked NK_REVOKED'])
     expect(parseMetadata(read('metadata.json')).keys).toHaveLength(2)
     expect(readSigningAnswer(read('signing-request.json'), read('signing-answer.json'))).toHaveLength(1)

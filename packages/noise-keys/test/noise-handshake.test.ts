@@ -3,7 +3,12 @@ import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import { hexEncode, utf8Encode } from '@keyturn/primitives'
 import {
-  CipherState, HandshakeGate, HandshakeState, handshakePattern, noiseProtocol, PATTERN_NAMES,
+  CipherState,
+  HandshakeGate,
+  HandshakeState,
+  handshakePattern,
+  noiseProtocol,
+  PATTERN_NAMES,
 } from '../src/noise/index.ts'
 import { kdfVectors } from './kdf-vectors.ts'
 import { clientKey, keyPair, seededRandom, serverKey, shake, sides } from './noise-pairs.ts'
@@ -15,14 +20,24 @@ const XX = 'Noise_XX_25519_ChaChaPoly_BLAKE2s'
 describe('handshakePattern()', () => {
   it('has the 38 patterns of the specification', () => {
     expect(PATTERN_NAMES).toHaveLength(38)
-    expect(handshakePattern('XXpsk0+psk3').messages).toEqual([['psk', 'e'], ['e', 'ee', 's', 'es'], ['s', 'se', 'psk']])
+    expect(handshakePattern('XXpsk0+psk3').messages).toEqual([
+      ['psk', 'e'],
+      ['e', 'ee', 's', 'es'],
+      ['s', 'se', 'psk'],
+    ])
   })
 
   it('refuses what is none', () => {
     for (const name of ['', 'ik', 'IKpsk', 'IKpsk3', 'IKpsk1psk2', 'IKpsk1+psk1', 'YY', 'XXfallback', 'toString']) {
       expect(codeOf(() => handshakePattern(name))).toBe('NK_HANDSHAKE')
     }
-    for (const name of ['Noise_IK_25519_ChaChaPoly', 'noise_IK_25519_ChaChaPoly_SHA256', `${IK}_x`, 'Noise_IK_P256_ChaChaPoly_SHA256', 'Noise_IK_25519_toString_SHA256']) {
+    for (const name of [
+      'Noise_IK_25519_ChaChaPoly',
+      'noise_IK_25519_ChaChaPoly_SHA256',
+      `${IK}_x`,
+      'Noise_IK_P256_ChaChaPoly_SHA256',
+      'Noise_IK_25519_toString_SHA256',
+    ]) {
       expect(codeOf(() => noiseProtocol(name))).toBe('NK_HANDSHAKE')
     }
   })
@@ -33,17 +48,25 @@ describe('HandshakeState', () => {
     const [client, server] = shake(sides(`Noise_${name}_25519_ChaChaPoly_SHA256`))
     expect(client.handshakeHash).toEqual(server.handshakeHash)
     expect(server.receive.decrypt(client.send.encrypt(utf8Encode('ping')))).toEqual(utf8Encode('ping'))
-    if (!handshakePattern(name).oneWay) expect(client.receive.decrypt(server.send.encrypt(utf8Encode('pong')))).toEqual(utf8Encode('pong'))
+    if (!handshakePattern(name).oneWay)
+      expect(client.receive.decrypt(server.send.encrypt(utf8Encode('pong')))).toEqual(utf8Encode('pong'))
   })
 
   it('another prologue, pattern or role fails at the first tag, and nothing comes out (row 156)', () => {
-    const cases = [sides(IK, { prologue: utf8Encode('x') }), sides(IK, { responderProtocol: 'Noise_NK_25519_ChaChaPoly_SHA256' })]
+    const cases = [
+      sides(IK, { prologue: utf8Encode('x') }),
+      sides(IK, { responderProtocol: 'Noise_NK_25519_ChaChaPoly_SHA256' }),
+    ]
     for (const [client, server] of cases) {
       const message = client.writeMessage(utf8Encode('secret'))
       expect(codeOf(() => server.readMessage(message))).toBe('NK_HANDSHAKE')
       expect(codeOf(() => server.writeMessage())).toBe('NK_HANDSHAKE')
     }
-    const wrongServer = new HandshakeState(IK, { role: 'initiator', staticKey: clientKey, remoteStatic: keyPair('other').publicKey })
+    const wrongServer = new HandshakeState(IK, {
+      role: 'initiator',
+      staticKey: clientKey,
+      remoteStatic: keyPair('other').publicKey,
+    })
     expect(codeOf(() => sides(IK)[1].readMessage(wrongServer.writeMessage()))).toBe('NK_HANDSHAKE')
     const [first, second] = [sides(IK)[0], sides(IK)[0]]
     expect(codeOf(() => second.readMessage(first.writeMessage()))).toBe('NK_HANDSHAKE')
@@ -105,16 +128,26 @@ describe('HandshakeState', () => {
       server.readMessage(hex(text))
       expect(codeOf(() => server.writeMessage())).toBe('NK_LOW_ORDER')
       const [, responder] = sides('Noise_NK_25519_ChaChaPoly_SHA256')
-      expect(codeOf(() => responder.readMessage(Uint8Array.from([...hex(text), ...new Uint8Array(16)])))).toBe('NK_LOW_ORDER')
+      expect(codeOf(() => responder.readMessage(Uint8Array.from([...hex(text), ...new Uint8Array(16)])))).toBe(
+        'NK_LOW_ORDER',
+      )
     }
   })
 
   it('keys of another length are NK_KEY, missing ones a TypeError (row 146)', () => {
-    expect(codeOf(() => new HandshakeState(IK, { role: 'initiator', staticKey: clientKey, remoteStatic: new Uint8Array(31) }))).toBe('NK_KEY')
+    expect(
+      codeOf(
+        () => new HandshakeState(IK, { role: 'initiator', staticKey: clientKey, remoteStatic: new Uint8Array(31) }),
+      ),
+    ).toBe('NK_KEY')
     expect(() => new HandshakeState(IK, { role: 'initiator', staticKey: clientKey })).toThrow(TypeError)
     expect(() => new HandshakeState(IK, { role: 'responder' })).toThrow(TypeError)
-    expect(() => new HandshakeState(XX, { role: 'responder', staticKey: serverKey, remoteStatic: clientKey.publicKey })).toThrow(TypeError)
-    expect(codeOf(() => new HandshakeState('Noise_NNpsk0_25519_ChaChaPoly_SHA256', { role: 'initiator' }))).toBe('NK_KEY')
+    expect(
+      () => new HandshakeState(XX, { role: 'responder', staticKey: serverKey, remoteStatic: clientKey.publicKey }),
+    ).toThrow(TypeError)
+    expect(codeOf(() => new HandshakeState('Noise_NNpsk0_25519_ChaChaPoly_SHA256', { role: 'initiator' }))).toBe(
+      'NK_KEY',
+    )
   })
 
   it('refuses to write a message over 65,535 bytes (row 158)', () => {
@@ -132,7 +165,12 @@ describe('HandshakeState', () => {
       drawn.push(bytes)
       return bytes
     }
-    const client = new HandshakeState(IK, { role: 'initiator', staticKey: clientKey, remoteStatic: serverKey.publicKey, random })
+    const client = new HandshakeState(IK, {
+      role: 'initiator',
+      staticKey: clientKey,
+      remoteStatic: serverKey.publicKey,
+      random,
+    })
     const [, server] = sides(IK)
     server.readMessage(client.writeMessage())
     client.readMessage(server.writeMessage())
@@ -140,7 +178,12 @@ describe('HandshakeState', () => {
     client.split()
     expect(drawn[0]).toEqual(new Uint8Array(32))
     expect(() => client.split()).toThrow(TypeError)
-    const failing = new HandshakeState(IK, { role: 'initiator', staticKey: clientKey, remoteStatic: serverKey.publicKey, random })
+    const failing = new HandshakeState(IK, {
+      role: 'initiator',
+      staticKey: clientKey,
+      remoteStatic: serverKey.publicKey,
+      random,
+    })
     failing.writeMessage()
     expect(codeOf(() => failing.readMessage(new Uint8Array(48).fill(9)))).toBe('NK_HANDSHAKE')
     expect(drawn[1]).toEqual(new Uint8Array(32))
@@ -157,8 +200,12 @@ describe('HandshakeState', () => {
         return new HandshakeState(protocol, {
           role,
           prologue: utf8Encode(vector.prologue_utf8),
-          ...(own === undefined ? {} : { staticKey: { secretKey: hex(own), publicKey: protocol.dh.publicKey(hex(own)) } }),
-          ...(role === 'initiator' && known ? { remoteStatic: protocol.dh.publicKey(hex(vector.resp_static ?? '')) } : {}),
+          ...(own === undefined
+            ? {}
+            : { staticKey: { secretKey: hex(own), publicKey: protocol.dh.publicKey(hex(own)) } }),
+          ...(role === 'initiator' && known
+            ? { remoteStatic: protocol.dh.publicKey(hex(vector.resp_static ?? '')) }
+            : {}),
           random: () => new Uint8Array(hex(ephemeral ?? '00'.repeat(32))),
         })
       }) as [HandshakeState, HandshakeState]

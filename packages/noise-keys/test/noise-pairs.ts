@@ -1,12 +1,15 @@
-import { sha256, utf8Encode, type RandomSource } from '@keyturn/primitives'
-import { HandshakeState, noiseKeyPair, noiseProtocol, type HandshakeResult, type NoiseKeyPair } from '../src/noise/index.ts'
+import { sha256, utf8Encode } from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
+import { HandshakeState, noiseKeyPair, noiseProtocol } from '../src/noise/index.ts'
+import type { HandshakeResult, NoiseKeyPair } from '../src/noise/index.ts'
 
 /** A repeatable source: each draw differs. */
 export function seededRandom(label: string): RandomSource {
   let draw = 0
   return (length) => {
     const bytes = new Uint8Array(length)
-    for (let done = 0; done < length; done += 32) bytes.set(sha256(utf8Encode(`${label} ${draw += 1}`)).subarray(0, length - done), done)
+    for (let done = 0; done < length; done += 32)
+      bytes.set(sha256(utf8Encode(`${label} ${(draw += 1)}`)).subarray(0, length - done), done)
     return bytes
   }
 }
@@ -20,14 +23,21 @@ export const clientKey = keyPair('client')
 export const serverKey = keyPair('server')
 
 /** Both sides of a protocol, keys as its pattern wants them. */
-export function sides(protocol: string, change: { prologue?: Uint8Array; responderProtocol?: string } = {}): [HandshakeState, HandshakeState] {
+export function sides(
+  protocol: string,
+  change: { prologue?: Uint8Array; responderProtocol?: string } = {},
+): [HandshakeState, HandshakeState] {
   const { pattern } = noiseProtocol(protocol)
   const client = {
-    role: 'initiator' as const, staticKey: clientKey, random: seededRandom('client'),
+    role: 'initiator' as const,
+    staticKey: clientKey,
+    random: seededRandom('client'),
     ...(pattern.responderStaticKnown ? { remoteStatic: serverKey.publicKey } : {}),
   }
   const server = {
-    role: 'responder' as const, staticKey: serverKey, random: seededRandom('server'),
+    role: 'responder' as const,
+    staticKey: serverKey,
+    random: seededRandom('server'),
     ...(pattern.initiatorStaticKnown ? { remoteStatic: clientKey.publicKey } : {}),
     ...(change.prologue === undefined ? {} : { prologue: change.prologue }),
   }

@@ -2,26 +2,47 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { utf8Encode } from '@keyturn/primitives'
 import {
-  MAX_SESSION_PAYLOAD_BYTES, NoiseSession, NumberedReceiver, NumberedSender, ReplayWindow, SessionRegistry, type SessionLimits,
+  MAX_SESSION_PAYLOAD_BYTES,
+  NoiseSession,
+  NumberedReceiver,
+  NumberedSender,
+  ReplayWindow,
+  SessionRegistry,
 } from '../src/noise/index.ts'
+import type { SessionLimits } from '../src/noise/index.ts'
 import { clientKey, shake, sides } from './noise-pairs.ts'
 import { codeOf } from './support.ts'
 
 const ping = utf8Encode('ping')
 
-function sessions(limits: Partial<SessionLimits> = {}, protocol = 'Noise_IK_25519_ChaChaPoly_SHA256'): {
-  client: NoiseSession; server: NoiseSession; turn(ms: number): void
+function sessions(
+  limits: Partial<SessionLimits> = {},
+  protocol = 'Noise_IK_25519_ChaChaPoly_SHA256',
+): {
+  client: NoiseSession
+  server: NoiseSession
+  turn(ms: number): void
 } {
   let nowMs = 1_000_000
-  const [client, server] = shake(sides(protocol)).map((result) => new NoiseSession(result, { clock: () => nowMs, limits })) as [NoiseSession, NoiseSession]
-  return { client, server, turn: (ms) => { nowMs += ms } }
+  const [client, server] = shake(sides(protocol)).map(
+    (result) => new NoiseSession(result, { clock: () => nowMs, limits }),
+  ) as [NoiseSession, NoiseSession]
+  return {
+    client,
+    server,
+    turn: (ms) => {
+      nowMs += ms
+    },
+  }
 }
 
 describe('NoiseSession', () => {
   it('carries messages both ways and has one name', () => {
     const { client, server } = sessions()
     expect(server.receive(client.send(ping))).toEqual(ping)
-    expect(client.receive(server.send(new Uint8Array(MAX_SESSION_PAYLOAD_BYTES)))).toHaveLength(MAX_SESSION_PAYLOAD_BYTES)
+    expect(client.receive(server.send(new Uint8Array(MAX_SESSION_PAYLOAD_BYTES)))).toHaveLength(
+      MAX_SESSION_PAYLOAD_BYTES,
+    )
     expect(client.id).toEqual(server.id)
     expect(server.remoteStatic).toEqual(clientKey.publicKey)
     expect(codeOf(() => client.send(new Uint8Array(MAX_SESSION_PAYLOAD_BYTES + 1)))).toBe('NK_LIMIT')
@@ -105,12 +126,21 @@ describe('explicit nonces', () => {
   }
 
   it('take messages in any order within 2048, each once', () => {
-    fc.assert(fc.property(fc.shuffledSubarray(Array.from({ length: 60 }, (_, index) => index), { minLength: 1 }), (order) => {
-      const [sender, receiver] = pair()
-      const messages = Array.from({ length: 60 }, (_, index) => sender.encrypt(Uint8Array.of(index)))
-      for (const index of order) expect(receiver.decrypt(messages[index] as never)).toEqual(Uint8Array.of(index))
-      for (const index of order) expect(codeOf(() => receiver.decrypt(messages[index] as never))).toBe('NK_REPLAY')
-    }), { numRuns: 30 })
+    fc.assert(
+      fc.property(
+        fc.shuffledSubarray(
+          Array.from({ length: 60 }, (_, index) => index),
+          { minLength: 1 },
+        ),
+        (order) => {
+          const [sender, receiver] = pair()
+          const messages = Array.from({ length: 60 }, (_, index) => sender.encrypt(Uint8Array.of(index)))
+          for (const index of order) expect(receiver.decrypt(messages[index] as never)).toEqual(Uint8Array.of(index))
+          for (const index of order) expect(codeOf(() => receiver.decrypt(messages[index] as never))).toBe('NK_REPLAY')
+        },
+      ),
+      { numRuns: 30 },
+    )
   })
 
   it('a forged message neither opens nor moves the window', () => {
@@ -122,19 +152,22 @@ describe('explicit nonces', () => {
 
   it('ReplayWindow agrees with a plain set, jumps included', () => {
     const jump = fc.oneof(fc.integer({ min: -3000, max: 60 }), fc.constantFrom(31, 32, 33, 2047, 2048, 2049, 100_000))
-    fc.assert(fc.property(fc.array(jump, { maxLength: 200 }), (jumps) => {
-      const window = new ReplayWindow()
-      const seen = new Set<bigint>()
-      let newest = -1n
-      for (const step of jumps) {
-        const counter = newest + BigInt(step) < 0n ? 0n : newest + BigInt(step)
-        const expected = !seen.has(counter) && counter > newest - 2048n
-        expect(window.isNew(counter)).toBe(expected)
-        if (!expected) continue
-        window.mark(counter)
-        seen.add(counter)
-        if (counter > newest) newest = counter
-      }
-    }), { numRuns: 300 })
+    fc.assert(
+      fc.property(fc.array(jump, { maxLength: 200 }), (jumps) => {
+        const window = new ReplayWindow()
+        const seen = new Set<bigint>()
+        let newest = -1n
+        for (const step of jumps) {
+          const counter = newest + BigInt(step) < 0n ? 0n : newest + BigInt(step)
+          const expected = !seen.has(counter) && counter > newest - 2048n
+          expect(window.isNew(counter)).toBe(expected)
+          if (!expected) continue
+          window.mark(counter)
+          seen.add(counter)
+          if (counter > newest) newest = counter
+        }
+      }),
+      { numRuns: 300 },
+    )
   })
 })

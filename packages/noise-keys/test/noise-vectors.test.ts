@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { hexEncode } from '@keyturn/primitives'
-import { HandshakeState, noiseKeyPair, noiseProtocol, type CipherState, type HandshakeOptions, type NoiseKeyPair, type NoiseProtocol } from '../src/noise/index.ts'
+import { HandshakeState, noiseKeyPair, noiseProtocol } from '../src/noise/index.ts'
+import type { CipherState, HandshakeOptions, NoiseKeyPair, NoiseProtocol } from '../src/noise/index.ts'
 import { hex, publishedVectors } from './support.ts'
 
 interface Vector {
@@ -58,27 +59,42 @@ function run(vector: Vector): string | undefined {
       if (hexEncode((sides[to] as HandshakeState).readMessage(written)) !== payload) return `payload ${index} differs`
       if (sides[0].isComplete) {
         const results = sides.map((side) => side.split())
-        if (results.some(({ handshakeHash }) => hexEncode(handshakeHash) !== (vector.handshake_hash ?? hexEncode(handshakeHash)))) return 'hash differs'
+        if (
+          results.some(
+            ({ handshakeHash }) => hexEncode(handshakeHash) !== (vector.handshake_hash ?? hexEncode(handshakeHash)),
+          )
+        )
+          return 'hash differs'
         ciphers = results
       }
       continue
     }
     const sealed = (ciphers[from] as { send: CipherState }).send.encrypt(hex(payload))
     if (hexEncode(sealed) !== ciphertext) return `transport message ${index} differs`
-    if (hexEncode((ciphers[to] as { receive: CipherState }).receive.decrypt(sealed)) !== payload) return `plaintext ${index} differs`
+    if (hexEncode((ciphers[to] as { receive: CipherState }).receive.decrypt(sealed)) !== payload)
+      return `plaintext ${index} differs`
   }
   return ciphers === undefined ? 'never finished' : undefined
 }
 
-describe.each([['cacophony', 944], ['snow', 408]] as const)('noise/%s.txt', (name, total) => {
+describe.each([
+  ['cacophony', 944],
+  ['snow', 408],
+] as const)('noise/%s.txt', (name, total) => {
   const text = publishedVectors(`noise/${name}.txt`)
   it.skipIf(text === undefined)(`all ${total} vectors agree, byte for byte in both roles`, { timeout: 300_000 }, () => {
     const { vectors } = JSON.parse(text ?? '{"vectors":[]}') as { vectors: Vector[] }
-    const wrong = vectors.map((vector) => [vector.protocol_name, run(vector)]).filter(([, problem]) => problem !== undefined)
+    const wrong = vectors
+      .map((vector) => [vector.protocol_name, run(vector)])
+      .filter(([, problem]) => problem !== undefined)
     expect(wrong).toEqual([])
     expect(vectors).toHaveLength(total)
-    const plain = vectors.filter((vector) => /^Noise_[A-Z0-9]+_25519_ChaChaPoly_(SHA256|BLAKE2s)$/.test(vector.protocol_name))
-    console.info(`${name}: ${vectors.length} of ${total} agree; 25519 + ChaChaPoly without psk, SHA256 and BLAKE2s: ${plain.length}`)
+    const plain = vectors.filter((vector) =>
+      /^Noise_[A-Z0-9]+_25519_ChaChaPoly_(SHA256|BLAKE2s)$/.test(vector.protocol_name),
+    )
+    console.info(
+      `${name}: ${vectors.length} of ${total} agree; 25519 + ChaChaPoly without psk, SHA256 and BLAKE2s: ${plain.length}`,
+    )
     expect(plain).toHaveLength(76)
   })
 })

@@ -2,7 +2,15 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256, utf8Encode } from '@keyturn/primitives'
 import {
-  activeKey, ageDays, DEFAULT_ROTATION_POLICY, INTERVAL_PRESETS, MIN_OVERLAP_S, planRotation, remindersDue, rotationPolicy, shouldRotate,
+  activeKey,
+  ageDays,
+  DEFAULT_ROTATION_POLICY,
+  INTERVAL_PRESETS,
+  MIN_OVERLAP_S,
+  planRotation,
+  remindersDue,
+  rotationPolicy,
+  shouldRotate,
 } from '../src/index.ts'
 import { DAY_S, Peer, Publisher, START_S, summary } from './publisher.ts'
 import { codeOf } from './support.ts'
@@ -15,7 +23,8 @@ describe('rotationPolicy()', () => {
     expect(() => rotationPolicy({ intervalS: 366 * DAY_S })).toThrow(RangeError)
     expect(() => rotationPolicy({ prePublishS: 91 * DAY_S })).toThrow(RangeError)
     expect(() => rotationPolicy({ spread: 0.2 })).toThrow(RangeError)
-    for (const days of Object.values(INTERVAL_PRESETS)) expect(rotationPolicy({ intervalS: days * DAY_S }).intervalS).toBe(days * DAY_S)
+    for (const days of Object.values(INTERVAL_PRESETS))
+      expect(rotationPolicy({ intervalS: days * DAY_S }).intervalS).toBe(days * DAY_S)
   })
 })
 
@@ -46,7 +55,8 @@ describe('planRotation()', () => {
 
   it('reminds at 80 % and at 100 %, and stops at the end of the records', () => {
     const { metadata } = planned()
-    const due = (days: number): string[] => remindersDue(planRotation(metadata, undefined, START_S + days * DAY_S)).map(({ action }) => action)
+    const due = (days: number): string[] =>
+      remindersDue(planRotation(metadata, undefined, START_S + days * DAY_S)).map(({ action }) => action)
     expect(due(71.99)).toEqual([])
     expect(due(72)).toEqual(['remind-80'])
     expect(due(90)).toEqual(['remind-80', 'remind-100'])
@@ -63,39 +73,57 @@ describe('planRotation()', () => {
   })
 
   it('the reminder and the rule of the guide agree at the very second', () => {
-    expect([shouldRotate(START_S, 90, START_S + 90 * DAY_S - 1), shouldRotate(START_S, 90, START_S + 90 * DAY_S)]).toEqual([false, true])
+    expect([
+      shouldRotate(START_S, 90, START_S + 90 * DAY_S - 1),
+      shouldRotate(START_S, 90, START_S + 90 * DAY_S),
+    ]).toEqual([false, true])
     const { metadata } = planned()
     const hundred = planRotation(metadata, undefined, START_S).steps.find(({ action }) => action === 'remind-100')
     expect(hundred?.atS).toBe(START_S + 90 * DAY_S)
   })
 
-  it('run from cron with any pauses under three weeks, no peer is ever without a key', { timeout: 120_000 }, async () => {
-    await fc.assert(fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 20 * 24 }), { minLength: 20, maxLength: 40 }), async (pausesHours) => {
-      const publisher = planned()
-      await publisher.publish()
-      const [regular, newcomers] = [new Peer(), () => new Peer()]
-      for (const hours of pausesHours) {
-        publisher.nowS += hours * 3600
-        for (;;) {
-          const due = planRotation(publisher.metadata, undefined, publisher.nowS).steps.find((step) => step.due && ['announce-next', 'cut-over', 'retire'].includes(step.action))
-          if (due === undefined) break
-          if (due.action === 'announce-next') publisher.announce()
-          if (due.action === 'cut-over') publisher.cutOver()
-          if (due.action === 'retire') publisher.retire()
-        }
-        await publisher.publish()
-        for (const peer of [regular, newcomers()]) {
-          const [best] = await peer.look(publisher)
-          expect(best).toMatchObject({ verdict: 'ok', device: activeKey(publisher.metadata)?.device })
-        }
-      }
-    }), { numRuns: 6 })
-  })
+  it(
+    'run from cron with any pauses under three weeks, no peer is ever without a key',
+    { timeout: 120_000 },
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.integer({ min: 1, max: 20 * 24 }), { minLength: 20, maxLength: 40 }),
+          async (pausesHours) => {
+            const publisher = planned()
+            await publisher.publish()
+            const [regular, newcomers] = [new Peer(), () => new Peer()]
+            for (const hours of pausesHours) {
+              publisher.nowS += hours * 3600
+              for (;;) {
+                const due = planRotation(publisher.metadata, undefined, publisher.nowS).steps.find(
+                  (step) => step.due && ['announce-next', 'cut-over', 'retire'].includes(step.action),
+                )
+                if (due === undefined) break
+                if (due.action === 'announce-next') publisher.announce()
+                if (due.action === 'cut-over') publisher.cutOver()
+                if (due.action === 'retire') publisher.retire()
+              }
+              await publisher.publish()
+              for (const peer of [regular, newcomers()]) {
+                const [best] = await peer.look(publisher)
+                expect(best).toMatchObject({ verdict: 'ok', device: activeKey(publisher.metadata)?.device })
+              }
+            }
+          },
+        ),
+        { numRuns: 6 },
+      )
+    },
+  )
 
   it('says so when no key is active', () => {
     const publisher = planned()
     publisher.revoke('server')
-    expect(planRotation(publisher.metadata, undefined, START_S)).toMatchObject({ steps: [], warnings: ['no key is active'] })
+    expect(planRotation(publisher.metadata, undefined, START_S)).toMatchObject({
+      steps: [],
+      warnings: ['no key is active'],
+    })
     expect(codeOf(() => publisher.announce())).toBeUndefined()
     expect(sha256(utf8Encode('x'))).toHaveLength(32)
     expect(summary([])).toEqual([])

@@ -1,8 +1,30 @@
 import { base64Decode, sha256, utf8Encode } from '@keyturn/primitives'
 import {
-  addKey, afterPublication, createTransportIdentity, cutOver, deriveX25519Static, draftPublication, emptyMetadata, KeyFloors, lookUpKeys,
-  memoryDirectory, nextDeviceId, publish, retire, revoke, signPublication, transportPublicKey, activeKey,
-  type KeyDirectory, type KeyVerdict, type ReaderPolicy, type RevocationReason, type RotationPolicy, type TransportMetadata,
+  addKey,
+  afterPublication,
+  createTransportIdentity,
+  cutOver,
+  deriveX25519Static,
+  draftPublication,
+  emptyMetadata,
+  KeyFloors,
+  lookUpKeys,
+  memoryDirectory,
+  nextDeviceId,
+  publish,
+  retire,
+  revoke,
+  signPublication,
+  transportPublicKey,
+  activeKey,
+} from '../src/index.ts'
+import type {
+  KeyDirectory,
+  KeyVerdict,
+  ReaderPolicy,
+  RevocationReason,
+  RotationPolicy,
+  TransportMetadata,
 } from '../src/index.ts'
 
 export const DAY_S = 86_400
@@ -56,7 +78,11 @@ export class Publisher {
 export class Peer {
   readonly floors = new KeyFloors()
 
-  look(publisher: Publisher, policy: Partial<ReaderPolicy> = {}, directory: KeyDirectory = publisher.directory): Promise<KeyVerdict[]> {
+  look(
+    publisher: Publisher,
+    policy: Partial<ReaderPolicy> = {},
+    directory: KeyDirectory = publisher.directory,
+  ): Promise<KeyVerdict[]> {
     return lookUpKeys(directory, publisher.identity, this.floors, { nowS: publisher.nowS, policy })
   }
 }

@@ -1,10 +1,28 @@
 import { describe, expect, it } from 'vitest'
 import { base64Encode, hexEncode, sha256, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import {
-  addKey, assertKeyUsable, assertUsable, deriveX25519Static, emptyMetadata, formatAnchor, formatKeyRecord, judgeKeys, KeyFloors, memoryDirectory, parseAnchor,
-  preferredKey, recoverTransportSecret, signKeyBinding, signKeyList, signKeyRecord, transportPublicKey, verifyKeyList, verifyKeyRecord, parseKeyRecord,
-  type KeyDirectory, type KeyVerdict, type PublishedKeys, type ReaderPolicy,
+  addKey,
+  assertKeyUsable,
+  assertUsable,
+  deriveX25519Static,
+  emptyMetadata,
+  formatAnchor,
+  formatKeyRecord,
+  judgeKeys,
+  KeyFloors,
+  memoryDirectory,
+  parseAnchor,
+  preferredKey,
+  recoverTransportSecret,
+  signKeyBinding,
+  signKeyList,
+  signKeyRecord,
+  transportPublicKey,
+  verifyKeyList,
+  verifyKeyRecord,
+  parseKeyRecord,
 } from '../src/index.ts'
+import type { KeyDirectory, KeyVerdict, PublishedKeys, ReaderPolicy } from '../src/index.ts'
 import { HandshakeState, noiseKeyPair, noiseProtocol, NoiseSession, SessionRegistry } from '../src/noise/index.ts'
 import { DAY_S, Peer, Publisher, publicKeyOf, START_S, summary } from './publisher.ts'
 import { clientKey, shake } from './noise-pairs.ts'
@@ -13,15 +31,28 @@ import { codeOf, rejectionOf } from './support.ts'
 const publisher = new Publisher()
 const { identity, seed } = publisher
 const deviceKey = (label: string): Uint8Array => transportPublicKey(sha256(utf8Encode(label)))
-const published = (records: Record<string, string>, more: Partial<PublishedKeys> = {}): PublishedKeys => ({ records: new Map(Object.entries(records)), ...more })
+const published = (records: Record<string, string>, more: Partial<PublishedKeys> = {}): PublishedKeys => ({
+  records: new Map(Object.entries(records)),
+  ...more,
+})
 
 /** A plain record of the guide. */
 function plain(publicKey: Uint8Array, device: string, timestampS?: number, tail = ''): string {
-  const bound = { format: 'plain', publicKey, revoked: false, bindingSignature: signKeyBinding(seed, publicKey, device) } as const
+  const bound = {
+    format: 'plain',
+    publicKey,
+    revoked: false,
+    bindingSignature: signKeyBinding(seed, publicKey, device),
+  } as const
   return formatKeyRecord({ ...bound, ...(timestampS === undefined ? {} : { timestampS }) }) + tail
 }
 
-function judge(found: PublishedKeys, floors = new KeyFloors(), nowS = START_S, policy: Partial<ReaderPolicy> = {}): KeyVerdict[] {
+function judge(
+  found: PublishedKeys,
+  floors = new KeyFloors(),
+  nowS = START_S,
+  policy: Partial<ReaderPolicy> = {},
+): KeyVerdict[] {
   return judgeKeys(identity, found, floors, nowS, policy)
 }
 
@@ -47,10 +78,23 @@ function attacker(give: () => PublishedKeys | Error): KeyDirectory {
 
 describe('weaknesses of the guide, closed', () => {
   it('W1: date, state, sequence and end are under a signature', () => {
-    const record = signKeyRecord(seed, 'server', { publicKey: deviceKey('a'), timestampS: START_S, sequence: 1, expiresS: START_S + DAY_S, state: 'active' })
-    for (const [from, to] of [[`ts=${START_S}`, `ts=${START_S + 1}`], ['seq=1', 'seq=2'], [`exp=${START_S + DAY_S}`, `exp=${START_S + DAY_S + 1}`], ['st=active', 'st=next']] as const) {
+    const record = signKeyRecord(seed, 'server', {
+      publicKey: deviceKey('a'),
+      timestampS: START_S,
+      sequence: 1,
+      expiresS: START_S + DAY_S,
+      state: 'active',
+    })
+    for (const [from, to] of [
+      [`ts=${START_S}`, `ts=${START_S + 1}`],
+      ['seq=1', 'seq=2'],
+      [`exp=${START_S + DAY_S}`, `exp=${START_S + DAY_S + 1}`],
+      ['st=active', 'st=next'],
+    ] as const) {
       const changed = parseKeyRecord(record.replace(from, to))
-      expect(codeOf(() => verifyKeyRecord(changed, { identity: identity.publicKey, deviceId: 'server' }))).toBe('NK_BINDING_SIGNATURE')
+      expect(codeOf(() => verifyKeyRecord(changed, { identity: identity.publicKey, deviceId: 'server' }))).toBe(
+        'NK_BINDING_SIGNATURE',
+      )
     }
   })
 
@@ -65,13 +109,25 @@ describe('weaknesses of the guide, closed', () => {
     const forged = `${stripped};sig=${base64Encode(signKeyBinding(seed, publicKeyOf(owner, 'server'), 'server'))};ts=${START_S}`
     // Also to a reader who never saw the record with state: the list, anchored, does not name the device.
     for (const reader of [peer, new Peer()]) {
-      const verdicts = await reader.look(owner, { requireSigned: true }, attacker(() => ({ ...current, records: new Map([['server', forged]]) })))
+      const verdicts = await reader.look(
+        owner,
+        { requireSigned: true },
+        attacker(() => ({ ...current, records: new Map([['server', forged]]) })),
+      )
       expect(verdicts.some(({ verdict }) => verdict === 'ok' || verdict === 'legacy')).toBe(false)
     }
     const { owner: other, peer: witness, copy } = await firstKey()
     await witness.look(other)
     const added = `${(copy.records.get('server') ?? '').replace(/;seq=.*$/, '')};revoked=true`
-    expect(summary(await witness.look(other, {}, attacker(() => ({ ...copy, records: new Map([['server', added]]) }))))).toEqual(['server: rolled-back NK_DOWNGRADE'])
+    expect(
+      summary(
+        await witness.look(
+          other,
+          {},
+          attacker(() => ({ ...copy, records: new Map([['server', added]]) })),
+        ),
+      ),
+    ).toEqual(['server: rolled-back NK_DOWNGRADE'])
     expect(summary(await witness.look(other))).toEqual(['server: ok'])
   })
 
@@ -84,11 +140,19 @@ describe('weaknesses of the guide, closed', () => {
     owner.cutOver()
     await owner.publish('revocation')
     await peer.look(owner)
-    const replayed = await peer.look(owner, {}, attacker(() => copy))
+    const replayed = await peer.look(
+      owner,
+      {},
+      attacker(() => copy),
+    )
     expect(summary(replayed)).toEqual(['server: rolled-back NK_ROLLBACK'])
     expect(codeOf(() => assertUsable(replayed[0] as KeyVerdict))).toBe('NK_ROLLBACK')
     const now = await owner.directory.read(owner.identity)
-    const mixed = await peer.look(owner, {}, attacker(() => ({ ...now, records: new Map([...now.records, ['server', copy.records.get('server') ?? '']]) })))
+    const mixed = await peer.look(
+      owner,
+      {},
+      attacker(() => ({ ...now, records: new Map([...now.records, ['server', copy.records.get('server') ?? '']]) })),
+    )
     expect(summary(mixed)).toEqual(['server-v2: ok', 'server: rolled-back NK_ROLLBACK'])
     expect(summary(await peer.look(owner))).toEqual(['server-v2: ok', 'server: revoked NK_REVOKED'])
     // The floors are a file: a restart forgets nothing.
@@ -100,25 +164,47 @@ describe('weaknesses of the guide, closed', () => {
     const floors = new KeyFloors()
     const key = deviceKey('a')
     expect(judge(published({ a: plain(key, 'a', START_S - 364 * DAY_S) }), floors)[0]?.verdict).toBe('legacy')
-    expect(summary(judge(published({ a: plain(key, 'a', START_S) }), floors, START_S + 2 * DAY_S))).toEqual(['a: expired NK_STALE'])
+    expect(summary(judge(published({ a: plain(key, 'a', START_S) }), floors, START_S + 2 * DAY_S))).toEqual([
+      'a: expired NK_STALE',
+    ])
   })
 
   it('W4, W5: every spelling of the flag is obeyed', () => {
-    for (const flag of [';revoked=true', ';revoked=TRUE', ';revoked=1', '; revoked=true', ';revoked =yes', ';revoked=truex', ';revoked=']) {
-      expect(summary(judge(published({ a: plain(deviceKey('a'), 'a', START_S, flag) })))).toEqual(['a: revoked NK_REVOKED'])
+    for (const flag of [
+      ';revoked=true',
+      ';revoked=TRUE',
+      ';revoked=1',
+      '; revoked=true',
+      ';revoked =yes',
+      ';revoked=truex',
+      ';revoked=',
+    ]) {
+      expect(summary(judge(published({ a: plain(deviceKey('a'), 'a', START_S, flag) })))).toEqual([
+        'a: revoked NK_REVOKED',
+      ])
     }
-    expect(summary(judge(published({ a: `revoked=true;${plain(deviceKey('a'), 'a', START_S)}` })))).toEqual(['a: revoked NK_REVOKED'])
+    expect(summary(judge(published({ a: `revoked=true;${plain(deviceKey('a'), 'a', START_S)}` })))).toEqual([
+      'a: revoked NK_REVOKED',
+    ])
     expect(judge(published({ a: plain(deviceKey('a'), 'a', START_S, ';revoked=false') }))[0]?.verdict).toBe('legacy')
-    expect(judge(published({ a: plain(deviceKey('a'), 'a', START_S, ';note=x,revoked=true') }))[0]?.verdict).toBe('legacy')
+    expect(judge(published({ a: plain(deviceKey('a'), 'a', START_S, ';note=x,revoked=true') }))[0]?.verdict).toBe(
+      'legacy',
+    )
     const floors = new KeyFloors()
     judge(published({ a: plain(deviceKey('a'), 'a', START_S, ';revoked=1') }), floors)
-    expect(summary(judge(published({ a: plain(deviceKey('a'), 'a', START_S) }), floors))).toEqual(['a: revoked NK_REVOKED'])
+    expect(summary(judge(published({ a: plain(deviceKey('a'), 'a', START_S) }), floors))).toEqual([
+      'a: revoked NK_REVOKED',
+    ])
   })
 
   it('W6: device id and context may differ; the signature is over the device id, and verifies', async () => {
     const owner = new Publisher()
     const publicKey = deviceKey('derived with another context')
-    owner.metadata = addKey(owner.metadata, { device: 'device-v2', publicKey, generation: 'G2', context: 'device-2024-q2' }, owner.nowS)
+    owner.metadata = addKey(
+      owner.metadata,
+      { device: 'device-v2', publicKey, generation: 'G2', context: 'device-2024-q2' },
+      owner.nowS,
+    )
     await owner.publish()
     expect(summary(await new Peer().look(owner))).toEqual(['device-v2: ok'])
     expect(owner.metadata.keys[0]).toMatchObject({ device: 'device-v2', context: 'device-2024-q2' })
@@ -134,7 +220,10 @@ describe('weaknesses of the guide, closed', () => {
 
   it('W8: an honest key stays readable until its turn and beyond', async () => {
     const { owner, peer } = await firstKey()
-    for (const days of [31, 60, 90]) expect(summary(await peer.look(Object.assign(owner, { nowS: START_S + days * DAY_S })))[0]).toMatch(/server: (ok|expired)/)
+    for (const days of [31, 60, 90])
+      expect(summary(await peer.look(Object.assign(owner, { nowS: START_S + days * DAY_S })))[0]).toMatch(
+        /server: (ok|expired)/,
+      )
     const { owner: kept } = await firstKey()
     kept.nowS += 60 * DAY_S
     await kept.publish()
@@ -144,7 +233,10 @@ describe('weaknesses of the guide, closed', () => {
 
   it('W9: every lookup judges the date (row 153)', () => {
     const at = (timestampS: number | string): string[] => {
-      const text = typeof timestampS === 'number' ? plain(deviceKey('a'), 'a', timestampS) : plain(deviceKey('a'), 'a', undefined, `;ts=${timestampS}`)
+      const text =
+        typeof timestampS === 'number'
+          ? plain(deviceKey('a'), 'a', timestampS)
+          : plain(deviceKey('a'), 'a', undefined, `;ts=${timestampS}`)
       return summary(judge(published({ a: text })))
     }
     expect(at(START_S - 366 * DAY_S)).toEqual(['a: expired NK_STALE'])
@@ -169,7 +261,9 @@ describe('weaknesses of the guide, closed', () => {
     expect(summary(await peer.look(owner, { offlineGraceS: 60 }, blocked))).toEqual(['server: ok'])
     expect(await rejectionOf(new Peer().look(owner, {}, blocked))).toBe('NK_UNREACHABLE')
     // Withholding the list does no better: what was there before is missed.
-    const bare = attacker(() => published({ server: [...peer.floors.of(owner.identity.name).devices['server']?.text ?? ''].join('') }))
+    const bare = attacker(() =>
+      published({ server: [...(peer.floors.of(owner.identity.name).devices['server']?.text ?? '')].join('') }),
+    )
     expect(summary(await peer.look(owner, {}, bare))).toEqual(['server: unverifiable NK_UNVERIFIABLE'])
   })
 
@@ -193,7 +287,11 @@ describe('weaknesses of the guide, closed', () => {
     await owner.publish()
     const now = await owner.directory.read(owner.identity)
     const newcomer = new Peer()
-    const verdicts = await newcomer.look(owner, {}, attacker(() => ({ ...now, records: new Map([...now.records, ['server', copy.records.get('server') ?? '']]) })))
+    const verdicts = await newcomer.look(
+      owner,
+      {},
+      attacker(() => ({ ...now, records: new Map([...now.records, ['server', copy.records.get('server') ?? '']]) })),
+    )
     expect(summary(verdicts)).toEqual(['server-v2: ok', 'server: retired NK_STALE'])
     expect(codeOf(() => assertKeyUsable(verdicts, publicKeyOf(owner, 'server')))).toBe('NK_STALE')
   })
@@ -201,10 +299,20 @@ describe('weaknesses of the guide, closed', () => {
   it('W15: a revocation that is learnt ends the sessions with that key, and only those', async () => {
     const { owner, peer } = await firstKey()
     await peer.look(owner)
-    const statics = noiseKeyPair(noiseProtocol('Noise_IK_25519_ChaChaPoly_SHA256').dh, deriveX25519Static(seed, 'server'))
-    const client = new HandshakeState('Noise_IK_25519_ChaChaPoly_SHA256', { role: 'initiator', staticKey: clientKey, remoteStatic: publicKeyOf(owner, 'server') })
+    const statics = noiseKeyPair(
+      noiseProtocol('Noise_IK_25519_ChaChaPoly_SHA256').dh,
+      deriveX25519Static(seed, 'server'),
+    )
+    const client = new HandshakeState('Noise_IK_25519_ChaChaPoly_SHA256', {
+      role: 'initiator',
+      staticKey: clientKey,
+      remoteStatic: publicKeyOf(owner, 'server'),
+    })
     const registry = new SessionRegistry()
-    const [session] = shake([client, new HandshakeState('Noise_IK_25519_ChaChaPoly_SHA256', { role: 'responder', staticKey: statics })]).map((result) => registry.add(new NoiseSession(result)))
+    const [session] = shake([
+      client,
+      new HandshakeState('Noise_IK_25519_ChaChaPoly_SHA256', { role: 'responder', staticKey: statics }),
+    ]).map((result) => registry.add(new NoiseSession(result)))
     expect(registry.enforce(await peer.look(owner))).toBe(0)
     owner.revoke('server')
     await owner.publish('revocation')
@@ -216,7 +324,11 @@ describe('weaknesses of the guide, closed', () => {
   it('W16: a device may make its own random key, bound and published the same way', async () => {
     const owner = new Publisher()
     const publicKey = deviceKey('made on the device')
-    owner.metadata = addKey(emptyMetadata(owner.identity.name), { device: 'phone', publicKey, generation: 'random' }, owner.nowS)
+    owner.metadata = addKey(
+      emptyMetadata(owner.identity.name),
+      { device: 'phone', publicKey, generation: 'random' },
+      owner.nowS,
+    )
     await owner.publish()
     expect(assertKeyUsable(await new Peer().look(owner), publicKey).verdict).toBe('ok')
     expect(codeOf(() => recoverTransportSecret(seed, owner.metadata.keys[0] as never))).toBe('NK_KDF')
@@ -232,26 +344,46 @@ describe('judgeKeys()', () => {
     fork.nowS += 5
     await fork.publish()
     const forked = await fork.directory.read(fork.identity)
-    const [verdict] = await peer.look(owner, {}, attacker(() => forked))
+    const [verdict] = await peer.look(
+      owner,
+      {},
+      attacker(() => forked),
+    )
     expect(verdict).toMatchObject({ verdict: 'equivocation', code: 'NK_EQUIVOCATION' })
     expect(verdict?.evidence?.documents).toEqual([copy.records.get('server'), forked.records.get('server')])
     const second = new Peer()
     await second.look(owner)
-    const list = await second.look(owner, {}, attacker(() => ({ ...copy, list: forked.list as Uint8Array })))
+    const list = await second.look(
+      owner,
+      {},
+      attacker(() => ({ ...copy, list: forked.list as Uint8Array })),
+    )
     expect(list[0]).toMatchObject({ verdict: 'equivocation' })
   })
 
   it('wants list, anchor and record to agree', async () => {
     const { owner, copy } = await firstKey()
     const { list, packet: _packet, ...bare } = copy
-    const look = (found: PublishedKeys, nowS = owner.nowS): string[] => summary(judgeKeys(owner.identity, found, new KeyFloors(), nowS))
+    const look = (found: PublishedKeys, nowS = owner.nowS): string[] =>
+      summary(judgeKeys(owner.identity, found, new KeyFloors(), nowS))
     expect(look({ ...bare, list: list as Uint8Array })).toEqual(['server: ok'])
-    expect(look({ ...bare, list: list as Uint8Array }, owner.nowS + DAY_S + 1)).toEqual(['server: unverifiable NK_UNVERIFIABLE'])
+    expect(look({ ...bare, list: list as Uint8Array }, owner.nowS + DAY_S + 1)).toEqual([
+      'server: unverifiable NK_UNVERIFIABLE',
+    ])
     expect(look(bare)).toEqual(['server: unverifiable NK_UNVERIFIABLE'])
     expect(look({ ...copy, records: new Map() })).toEqual(['server: unverifiable NK_UNVERIFIABLE'])
     expect(look({ ...copy, list: utf8Encode('nonsense') })).toEqual(['server: unverifiable NK_RECORD'])
-    const stranger = signKeyRecord(seed, 'stranger', { publicKey: deviceKey('s'), timestampS: START_S, sequence: 1, expiresS: START_S + DAY_S, state: 'active' })
-    expect(look({ ...copy, records: new Map([...copy.records, ['stranger', stranger]]) })).toEqual(['server: ok', 'stranger: unverifiable NK_NOT_ACTIVE'])
+    const stranger = signKeyRecord(seed, 'stranger', {
+      publicKey: deviceKey('s'),
+      timestampS: START_S,
+      sequence: 1,
+      expiresS: START_S + DAY_S,
+      state: 'active',
+    })
+    expect(look({ ...copy, records: new Map([...copy.records, ['stranger', stranger]]) })).toEqual([
+      'server: ok',
+      'stranger: unverifiable NK_NOT_ACTIVE',
+    ])
     expect(look(copy, START_S - 301)).toEqual(['server: unverifiable NK_FUTURE'])
     expect(look(copy, START_S + 400 * DAY_S)).toEqual(['server: expired NK_EXPIRED'])
   })
@@ -271,16 +403,45 @@ describe('judgeKeys()', () => {
     await owner.publish()
     const peer = new Peer()
     expect(summary(await peer.look(owner))).toEqual(['constructor: ok'])
-    expect(summary(judgeKeys(owner.identity, await owner.directory.read(owner.identity), KeyFloors.parse(peer.floors.format()), owner.nowS))).toEqual(['constructor: ok'])
+    expect(
+      summary(
+        judgeKeys(
+          owner.identity,
+          await owner.directory.read(owner.identity),
+          KeyFloors.parse(peer.floors.format()),
+          owner.nowS,
+        ),
+      ),
+    ).toEqual(['constructor: ok'])
   })
 
   it('a device called __proto__ is refused and harms no file', async () => {
     const { owner, peer, copy } = await firstKey()
-    const record = signKeyRecord(seed, 'server', { publicKey: deviceKey('p'), timestampS: START_S, sequence: 1, expiresS: START_S + DAY_S, state: 'active' })
-    const verdicts = await peer.look(owner, {}, attacker(() => ({ ...copy, records: new Map([...copy.records, ['__proto__', record]]) })))
+    const record = signKeyRecord(seed, 'server', {
+      publicKey: deviceKey('p'),
+      timestampS: START_S,
+      sequence: 1,
+      expiresS: START_S + DAY_S,
+      state: 'active',
+    })
+    const verdicts = await peer.look(
+      owner,
+      {},
+      attacker(() => ({ ...copy, records: new Map([...copy.records, ['__proto__', record]]) })),
+    )
     expect(summary(verdicts)).toEqual(['server: ok', '__proto__: unverifiable NK_DEVICE_ID'])
     expect(KeyFloors.parse(peer.floors.format()).of(owner.identity.name).devices).toHaveProperty('server')
-    expect(codeOf(() => signKeyRecord(seed, '__proto__', { publicKey: deviceKey('p'), timestampS: 1, sequence: 1, expiresS: 2, state: 'active' }))).toBe('NK_DEVICE_ID')
+    expect(
+      codeOf(() =>
+        signKeyRecord(seed, '__proto__', {
+          publicKey: deviceKey('p'),
+          timestampS: 1,
+          sequence: 1,
+          expiresS: 2,
+          state: 'active',
+        }),
+      ),
+    ).toBe('NK_DEVICE_ID')
   })
 
   it('what was signed beforehand and leaks early outranks nothing', async () => {
@@ -293,20 +454,49 @@ describe('judgeKeys()', () => {
     ahead.announce()
     await ahead.publish()
     const leaked = await ahead.directory.read(ahead.identity)
-    const early = await peer.look(owner, {}, attacker(() => leaked))
+    const early = await peer.look(
+      owner,
+      {},
+      attacker(() => leaked),
+    )
     expect(early.map(({ code }) => code)).toEqual(['NK_FUTURE', 'NK_FUTURE'])
-    expect(summary(await peer.look(owner, {}, attacker(() => copy)))).toEqual(['server: ok'])
+    expect(
+      summary(
+        await peer.look(
+          owner,
+          {},
+          attacker(() => copy),
+        ),
+      ),
+    ).toEqual(['server: ok'])
     owner.nowS += 30 * DAY_S
-    expect(summary(await peer.look(owner, {}, attacker(() => leaked)))).toEqual(['server: ok', 'server-v2: next NK_NOT_ACTIVE'])
+    expect(
+      summary(
+        await peer.look(
+          owner,
+          {},
+          attacker(() => leaked),
+        ),
+      ),
+    ).toEqual(['server: ok', 'server-v2: next NK_NOT_ACTIVE'])
   })
 
   it('floors that are damaged are NK_METADATA', () => {
-    for (const bad of ['', '{}', '{"version":2,"identities":{}}', '{"version":1,"identities":{"x":{}}}']) expect(codeOf(() => KeyFloors.parse(utf8Encode(bad)))).toBe('NK_METADATA')
+    for (const bad of ['', '{}', '{"version":2,"identities":{}}', '{"version":1,"identities":{"x":{}}}'])
+      expect(codeOf(() => KeyFloors.parse(utf8Encode(bad)))).toBe('NK_METADATA')
   })
 })
 
 describe('key list and anchor', () => {
-  const list = { identity: identity.name, seq: 1, ts: START_S, exp: START_S + DAY_S, prev: null, entries: [], tombstones: [] }
+  const list = {
+    identity: identity.name,
+    seq: 1,
+    ts: START_S,
+    exp: START_S + DAY_S,
+    prev: null,
+    entries: [],
+    tombstones: [],
+  }
 
   it('are refused when any byte is changed, or when written in another way', () => {
     const bytes = signKeyList(seed, list)
@@ -317,14 +507,33 @@ describe('key list and anchor', () => {
     }
     const text = utf8Decode(bytes)
     for (const bad of ['', `${text}\n`, text.trim(), text.replace('{', '{ '), text.replace('"seq":1', '"seq":01')]) {
-      expect(codeOf(() => verifyKeyList(identity.publicKey, utf8Encode(bad)))).toMatch(/^NK_(BINDING_SIGNATURE|RECORD)$/)
+      expect(codeOf(() => verifyKeyList(identity.publicKey, utf8Encode(bad)))).toMatch(
+        /^NK_(BINDING_SIGNATURE|RECORD)$/,
+      )
     }
-    const entry = { device: 'a', k: base64Encode(deviceKey('a')), state: 'active', from: 1, record: '00'.repeat(32) } as const
+    const entry = {
+      device: 'a',
+      k: base64Encode(deviceKey('a')),
+      state: 'active',
+      from: 1,
+      record: '00'.repeat(32),
+    } as const
     const wrong = [
-      { seq: 0 }, { exp: START_S }, { prev: 'x' }, { identity: 'y' }, { entries: [{ ...entry, state: 'revoked' }] }, { entries: [entry, entry] },
-      { entries: [{ ...entry, until: 5 }] }, { entries: [{ ...entry, k: 'x' }] }, { tombstones: [{ k: entry.k, why: 'because', at: 1, until: 2 }] }, { tombstones: [7] },
+      { seq: 0 },
+      { exp: START_S },
+      { prev: 'x' },
+      { identity: 'y' },
+      { entries: [{ ...entry, state: 'revoked' }] },
+      { entries: [entry, entry] },
+      { entries: [{ ...entry, until: 5 }] },
+      { entries: [{ ...entry, k: 'x' }] },
+      { tombstones: [{ k: entry.k, why: 'because', at: 1, until: 2 }] },
+      { tombstones: [7] },
     ]
-    for (const change of wrong) expect(codeOf(() => verifyKeyList(identity.publicKey, signKeyList(seed, { ...list, ...change } as never)))).toBe('NK_RECORD')
+    for (const change of wrong)
+      expect(codeOf(() => verifyKeyList(identity.publicKey, signKeyList(seed, { ...list, ...change } as never)))).toBe(
+        'NK_RECORD',
+      )
   })
 
   it('the anchor has one spelling', () => {
@@ -332,7 +541,15 @@ describe('key list and anchor', () => {
     const text = formatAnchor(anchor)
     expect(parseAnchor(text)).toEqual(anchor)
     expect(text.length).toBeLessThan(80)
-    for (const bad of ['', `${text};`, text.replace('n=7', 'n=07'), text.replace('n=7', 'n=0'), text.replace('v=1', 'v=2'), text.replace(';h=', ';H='), ` ${text}`]) {
+    for (const bad of [
+      '',
+      `${text};`,
+      text.replace('n=7', 'n=07'),
+      text.replace('n=7', 'n=0'),
+      text.replace('v=1', 'v=2'),
+      text.replace(';h=', ';H='),
+      ` ${text}`,
+    ]) {
       expect(codeOf(() => parseAnchor(bad))).toBe('NK_RECORD')
     }
     expect(hexEncode(anchor.listSha256)).toHaveLength(64)

@@ -34,15 +34,48 @@ const out = new Uint8Array(message.length + 16)
 const digest = new Uint8Array(32)
 const signature = accelerated.ed25519Sign(key, message.subarray(0, 200))
 const publicKey = accelerated.ed25519PublicKey(key)
-const text = Buffer.from(JSON.stringify(Array.from({ length: 5_000 }, (_, index) => ({ path: `a/b/${index}`, size: index, sha256: 'ab'.repeat(32) }))))
+const text = Buffer.from(
+  JSON.stringify(
+    Array.from({ length: 5_000 }, (_, index) => ({ path: `a/b/${index}`, size: index, sha256: 'ab'.repeat(32) })),
+  ),
+)
 const none = new Uint8Array(0)
 
 const rows: readonly [string, string, () => unknown, () => unknown, (() => unknown)?][] = [
-  ['XChaCha20-Poly1305, 64 KiB', 'libsodium', () => accelerated.sealXChaCha20Poly1305(key, nonce, message, none, out), () => sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(out, message, null, null, nonce, key), () => portable.sealXChaCha20Poly1305(key, nonce, message, none, out)],
-  ['BLAKE2b-256, 64 KiB', 'libsodium', () => accelerated.blake2b256(message), () => sodium.crypto_generichash(digest, message), () => portable.blake2b256(message)],
-  ['SHA-256, 64 KiB', 'node:crypto', () => accelerated.sha256(message), () => hash('sha256', message, 'buffer'), () => portable.sha256(message)],
-  ['Ed25519 verify, 200 bytes', 'libsodium', () => accelerated.ed25519Verify(publicKey, message.subarray(0, 200), signature), () => sodium.crypto_sign_verify_detached(signature, message.subarray(0, 200), publicKey), () => portable.ed25519Verify(publicKey, message.subarray(0, 200), signature)],
-  ['strict JSON, 0.5 MB', 'JSON.parse', () => parseStrictJson(text, { maxDepth: 16 }), () => JSON.parse(text.toString('utf8')) as unknown],
+  [
+    'XChaCha20-Poly1305, 64 KiB',
+    'libsodium',
+    () => accelerated.sealXChaCha20Poly1305(key, nonce, message, none, out),
+    () => sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(out, message, null, null, nonce, key),
+    () => portable.sealXChaCha20Poly1305(key, nonce, message, none, out),
+  ],
+  [
+    'BLAKE2b-256, 64 KiB',
+    'libsodium',
+    () => accelerated.blake2b256(message),
+    () => sodium.crypto_generichash(digest, message),
+    () => portable.blake2b256(message),
+  ],
+  [
+    'SHA-256, 64 KiB',
+    'node:crypto',
+    () => accelerated.sha256(message),
+    () => hash('sha256', message, 'buffer'),
+    () => portable.sha256(message),
+  ],
+  [
+    'Ed25519 verify, 200 bytes',
+    'libsodium',
+    () => accelerated.ed25519Verify(publicKey, message.subarray(0, 200), signature),
+    () => sodium.crypto_sign_verify_detached(signature, message.subarray(0, 200), publicKey),
+    () => portable.ed25519Verify(publicKey, message.subarray(0, 200), signature),
+  ],
+  [
+    'strict JSON, 0.5 MB',
+    'JSON.parse',
+    () => parseStrictJson(text, { maxDepth: 16 }),
+    () => JSON.parse(text.toString('utf8')) as unknown,
+  ],
 ]
 
 console.log('times slower than the bare call, median of 5, accelerated | portable')

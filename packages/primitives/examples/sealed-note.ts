@@ -30,7 +30,8 @@ try {
   try {
     openXChaCha20Poly1305(key, nonce, sealed)
   } catch (error) {
-    if (error instanceof PrimitivesError) console.log('refused:', error.code, hexEncode(sealed.subarray(0, 4)).length, 'characters of hex shown')
+    if (error instanceof PrimitivesError)
+      console.log('refused:', error.code, hexEncode(sealed.subarray(0, 4)).length, 'characters of hex shown')
   }
 } finally {
   wipe(key, seed)

@@ -13,7 +13,10 @@ const SHORT_NONCE_LENGTH = 12
 
 function refuse(): never {
   // One code for every cause: which check failed would be an oracle.
-  throw new PrimitivesError('PRIM_DECRYPT', 'Cannot open the ciphertext: key, nonce, additional data and tag do not belong together')
+  throw new PrimitivesError(
+    'PRIM_DECRYPT',
+    'Cannot open the ciphertext: key, nonce, additional data and tag do not belong together',
+  )
 }
 
 function requireKeyAndNonce(key: Uint8Array, nonce: Uint8Array, nonceLength: number): void {

@@ -75,7 +75,12 @@ export class Reader {
     return start
   }
 
-  #bounded(value: number, field: string, start: number, { min = 0, max = Number.MAX_SAFE_INTEGER }: NumberBounds): number {
+  #bounded(
+    value: number,
+    field: string,
+    start: number,
+    { min = 0, max = Number.MAX_SAFE_INTEGER }: NumberBounds,
+  ): number {
     if (value > max) this.fail('PRIM_LIMIT', field, start, `Cannot read ${field}: ${value} is over the limit of ${max}`)
     if (value < min) this.fail('PRIM_VALUE', field, start, `Cannot read ${field}: ${value} is below ${min}`)
     return value
@@ -135,7 +140,8 @@ export class Reader {
 
   #size(value: bigint, field: string, start: number, bounds: NumberBounds): number {
     const max = bounds.max ?? Number.MAX_SAFE_INTEGER
-    if (value > BigInt(max)) this.fail('PRIM_LIMIT', field, start, `Cannot read ${field}: ${value} is over the limit of ${max}`)
+    if (value > BigInt(max))
+      this.fail('PRIM_LIMIT', field, start, `Cannot read ${field}: ${value} is over the limit of ${max}`)
     return this.#bounded(Number(value), field, start, bounds)
   }
 
@@ -162,14 +168,24 @@ export class Reader {
   expect(expected: Uint8Array, field: string): void {
     const start = this.#offset
     if (!equalBytes(this.bytes(expected.length, field), expected)) {
-      this.fail('PRIM_VALUE', field, start, `Cannot read ${field}: the bytes at offset ${start} are not the expected ones`)
+      this.fail(
+        'PRIM_VALUE',
+        field,
+        start,
+        `Cannot read ${field}: the bytes at offset ${start} are not the expected ones`,
+      )
     }
   }
 
   /** Refuses bytes that are left. */
   end(): void {
     if (this.remaining > 0) {
-      this.fail('PRIM_TRAILING', 'end', this.#offset, `${this.remaining} bytes follow the last field at offset ${this.#offset}`)
+      this.fail(
+        'PRIM_TRAILING',
+        'end',
+        this.#offset,
+        `${this.remaining} bytes follow the last field at offset ${this.#offset}`,
+      )
     }
   }
 }

@@ -3,9 +3,13 @@ import { PrimitivesError, printable } from './errors.ts'
 // Every decoder here accepts exactly one text per byte string: what differs after encoding again is refused.
 
 function refuse(encoding: string, text: string): never {
-  throw new PrimitivesError('PRIM_ENCODING', `Cannot decode ${encoding}: text of ${text.length} characters is not canonical`, {
-    details: { encoding, length: text.length },
-  })
+  throw new PrimitivesError(
+    'PRIM_ENCODING',
+    `Cannot decode ${encoding}: text of ${text.length} characters is not canonical`,
+    {
+      details: { encoding, length: text.length },
+    },
+  )
 }
 
 const HEX_DIGITS = '0123456789abcdef'
@@ -164,6 +168,8 @@ export function utf8Decode(bytes: Uint8Array): string {
   try {
     return decoder.decode(bytes)
   } catch (cause) {
-    throw new PrimitivesError('PRIM_ENCODING', `Cannot decode ${bytes.length} bytes: they are not valid UTF-8`, { cause })
+    throw new PrimitivesError('PRIM_ENCODING', `Cannot decode ${bytes.length} bytes: they are not valid UTF-8`, {
+      cause,
+    })
   }
 }

@@ -40,12 +40,6 @@ export {
 
 export type { RunningHash, ScryptParameters } from './backend/backend.ts'
 export type { NumberBounds, ReadErrorFactory, ReadProblem } from './bytes.ts'
-export type {
-  ErrorCatalogue,
-  ErrorContext,
-  ErrorExplanation,
-  ErrorKind,
-  PrimitivesErrorCode,
-} from './errors.ts'
+export type { ErrorCatalogue, ErrorContext, ErrorExplanation, ErrorKind, PrimitivesErrorCode } from './errors.ts'
 export type { JsonItems, JsonObject, JsonValue, StrictJsonOptions } from './json.ts'
 export type { Clock, RandomSource } from './secret.ts'

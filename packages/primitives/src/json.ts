@@ -40,7 +40,14 @@ const INTEGER = /^-?(?:0|[1-9][0-9]*)$/
 const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/
 const HEX4 = /^[0-9a-fA-F]{4}$/
 const ESCAPES: Readonly<Record<string, string>> = {
-  '"': '"', '\\': '\\', '/': '/', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t',
+  '"': '"',
+  '\\': '\\',
+  '/': '/',
+  b: '\b',
+  f: '\f',
+  n: '\n',
+  r: '\r',
+  t: '\t',
 }
 
 // Symbols as UTF-16 code units: comparing numbers is what keeps the scanner fast.
@@ -225,7 +232,8 @@ class Scanner {
     // The document came from UTF-8, so only an escape can bring in half a surrogate pair.
     const escaped = this.#text.charCodeAt(this.#position) === BACKSLASH
     while (this.#text.charCodeAt(this.#position) === BACKSLASH) text += this.#escape() + this.#plain()
-    if (this.#text.charCodeAt(this.#position) !== QUOTE) this.#fail('a string holds a control character or does not end')
+    if (this.#text.charCodeAt(this.#position) !== QUOTE)
+      this.#fail('a string holds a control character or does not end')
     this.#position++
     if (escaped && !text.isWellFormed()) this.#fail('a string holds a lone surrogate', start)
     return text
@@ -256,7 +264,8 @@ class Scanner {
  */
 export function parseStrictJson(bytes: Uint8Array, options: StrictJsonOptions = {}): JsonValue {
   const { maxBytes = DEFAULT_MAX_BYTES, maxDepth = DEFAULT_MAX_DEPTH, numbers = 'safe-integers', items } = options
-  if (maxDepth > HIGHEST_MAX_DEPTH) throw new RangeError(`maxDepth must be at most ${HIGHEST_MAX_DEPTH}, not ${maxDepth}`)
+  if (maxDepth > HIGHEST_MAX_DEPTH)
+    throw new RangeError(`maxDepth must be at most ${HIGHEST_MAX_DEPTH}, not ${maxDepth}`)
   if (bytes.length > maxBytes) {
     throw new PrimitivesError('PRIM_LIMIT', `Cannot read JSON: ${bytes.length} bytes are over the limit of ${maxBytes}`)
   }

@@ -37,12 +37,22 @@ function hkdf(
  * @param info - Domain label.
  * @param length - Bytes to derive, at most 8,160.
  */
-export function hkdfSha256(ikm: Uint8Array, salt: Uint8Array, info: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
+export function hkdfSha256(
+  ikm: Uint8Array,
+  salt: Uint8Array,
+  info: Uint8Array,
+  length: number,
+): Uint8Array<ArrayBuffer> {
   return hkdf(hmacSha256, 32, ikm, salt, info, length)
 }
 
 /** HKDF with SHA-512 (RFC 5869), extract and expand; at most 16,320 bytes. */
-export function hkdfSha512(ikm: Uint8Array, salt: Uint8Array, info: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
+export function hkdfSha512(
+  ikm: Uint8Array,
+  salt: Uint8Array,
+  info: Uint8Array,
+  length: number,
+): Uint8Array<ArrayBuffer> {
   return hkdf(hmacSha512, 64, ikm, salt, info, length)
 }
 
@@ -53,7 +63,11 @@ export function hkdfSha512(ikm: Uint8Array, salt: Uint8Array, info: Uint8Array, 
  * @param salt - Random, kept beside what it protects.
  * @param parameters - Cost and length. From outside they are a claim: bound them before calling.
  */
-export function scrypt(passphrase: Uint8Array, salt: Uint8Array, parameters: ScryptParameters): Uint8Array<ArrayBuffer> {
+export function scrypt(
+  passphrase: Uint8Array,
+  salt: Uint8Array,
+  parameters: ScryptParameters,
+): Uint8Array<ArrayBuffer> {
   const { N, r, p, length } = parameters
   if (!Number.isInteger(Math.log2(N)) || N < 2 || r < 1 || p < 1 || length < 1) {
     throw new RangeError(`scrypt cannot run with N ${N}, r ${r}, p ${p}, length ${length}`)

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { openAes256Gcm, sealAes256Gcm } from '../src/index.ts'
 import { backend as accelerated } from '../src/backend/accelerated.ts'
 import { backend as portable } from '../src/backend/portable.ts'
@@ -10,7 +10,7 @@ const aad = new Uint8Array([3])
 describe.each([0, 1, 16, 131_071, 131_072, 131_073, 400_000])('sealAes256Gcm() of %i bytes', (length) => {
   const plaintext = Uint8Array.from({ length }, (_, index) => index * 7)
 
-  test('gives the same in fresh memory, in memory given, and over its own plaintext', () => {
+  it('gives the same in fresh memory, in memory given, and over its own plaintext', () => {
     const fresh = sealAes256Gcm(key, nonce, plaintext, aad)
     const out = new Uint8Array(length + 40)
     expect(sealAes256Gcm(key, nonce, plaintext, aad, out)).toEqual(fresh)
@@ -22,7 +22,7 @@ describe.each([0, 1, 16, 131_071, 131_072, 131_073, 400_000])('sealAes256Gcm() o
     expect(openAes256Gcm(key, nonce, fresh, aad)).toEqual(plaintext)
   })
 
-  test('gives the same on both backends', () => {
+  it('gives the same on both backends', () => {
     const sealed = [accelerated, portable].map((backend) => {
       const bytes = new Uint8Array(length + 16)
       backend.sealAes256Gcm(key, nonce, plaintext, aad, bytes)
@@ -32,6 +32,6 @@ describe.each([0, 1, 16, 131_071, 131_072, 131_073, 400_000])('sealAes256Gcm() o
   })
 })
 
-test('sealAes256Gcm() refuses memory that is too short', () => {
+it('sealAes256Gcm() refuses memory that is too short', () => {
   expect(() => sealAes256Gcm(key, nonce, new Uint8Array(9), aad, new Uint8Array(24))).toThrow(RangeError)
 })

@@ -1,10 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import { backend as accelerated } from '../src/backend/accelerated.ts'
 import { backend as portable } from '../src/backend/portable.ts'
-import { hexDecode, hexEncode, type PrimitivesError, x25519, x25519PublicKey } from '../src/index.ts'
+import { hexDecode, hexEncode, x25519, x25519PublicKey } from '../src/index.ts'
+import type { PrimitivesError } from '../src/index.ts'
 import { haveVectors, wycheproof } from './conformance.ts'
 
-interface X25519Case { readonly public: string; readonly private: string; readonly shared: string }
+interface X25519Case {
+  readonly public: string
+  readonly private: string
+  readonly shared: string
+}
 
 describe.skipIf(!haveVectors)('published X25519 vectors', () => {
   it('x25519() refuses exactly the 31 all-zero results of the 518 Wycheproof tests, on both backends', () => {

@@ -1,19 +1,56 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { compareBytes, concatBytes, dssePae, equalBytes, printable, PrimitivesError, Reader, SecretBytes, utf8Decode, utf8Encode, Writer } from '../src/index.ts'
+import {
+  compareBytes,
+  concatBytes,
+  dssePae,
+  equalBytes,
+  printable,
+  PrimitivesError,
+  Reader,
+  SecretBytes,
+  utf8Decode,
+  utf8Encode,
+  Writer,
+} from '../src/index.ts'
 import { inspect } from 'node:util'
 
 describe('Reader and Writer', () => {
   it('are inverse for every width', () => {
     fc.assert(
-      fc.property(fc.nat(0xff), fc.nat(0xffff), fc.nat(0xffffffff), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.uint8Array(), (a, b, c, d, tail) => {
-        const bytes = new Writer(1).u8(a).u16le(b).u16be(b).u32le(c).u32be(c).u64le(d).u64be(d).zeros(3).bytes(tail).finish()
-        const r = new Reader(bytes)
-        expect([r.u8('a'), r.u16le('b'), r.u16be('b'), r.u32le('c'), r.u32be('c'), r.u64le('d'), r.u64be('d')]).toEqual([a, b, b, c, c, d, d])
-        r.zeros(3, 'reserved')
-        expect(r.rest('tail')).toEqual(tail)
-        r.end()
-      }),
+      fc.property(
+        fc.nat(0xff),
+        fc.nat(0xffff),
+        fc.nat(0xffffffff),
+        fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+        fc.uint8Array(),
+        (a, b, c, d, tail) => {
+          const bytes = new Writer(1)
+            .u8(a)
+            .u16le(b)
+            .u16be(b)
+            .u32le(c)
+            .u32be(c)
+            .u64le(d)
+            .u64be(d)
+            .zeros(3)
+            .bytes(tail)
+            .finish()
+          const r = new Reader(bytes)
+          expect([
+            r.u8('a'),
+            r.u16le('b'),
+            r.u16be('b'),
+            r.u32le('c'),
+            r.u32be('c'),
+            r.u64le('d'),
+            r.u64be('d'),
+          ]).toEqual([a, b, b, c, c, d, d])
+          r.zeros(3, 'reserved')
+          expect(r.rest('tail')).toEqual(tail)
+          r.end()
+        },
+      ),
     )
   })
 
@@ -26,12 +63,16 @@ describe('Reader and Writer', () => {
     ['PRIM_VALUE', (r: Reader) => r.expect(Uint8Array.of(9), 'magic')],
     ['PRIM_TRAILING', (r: Reader) => r.end()],
   ])('Reader throws %s with field and offset', (code, read) => {
-    expect(() => read(new Reader(Uint8Array.of(8, 8)))).toThrow(expect.objectContaining({ code, details: expect.objectContaining({ offset: 0 }) }))
+    expect(() => read(new Reader(Uint8Array.of(8, 8)))).toThrow(
+      expect.objectContaining({ code, details: expect.objectContaining({ offset: 0 }) }),
+    )
   })
 
   it('Reader refuses a 64-bit size over the limit before it becomes a number', () => {
     const bytes = new Writer().u64le(2n ** 60n).finish()
-    expect(() => new Reader(bytes).size64le('size', { max: 100 })).toThrow(expect.objectContaining({ code: 'PRIM_LIMIT' }))
+    expect(() => new Reader(bytes).size64le('size', { max: 100 })).toThrow(
+      expect.objectContaining({ code: 'PRIM_LIMIT' }),
+    )
     expect(() => new Reader(bytes).size64le('size')).toThrow(expect.objectContaining({ code: 'PRIM_LIMIT' }))
   })
 
@@ -42,7 +83,12 @@ describe('Reader and Writer', () => {
   })
 
   it('Writer refuses what does not fit', () => {
-    for (const write of [(w: Writer) => w.u8(256), (w: Writer) => w.u16le(-1), (w: Writer) => w.u32be(1.5), (w: Writer) => w.u64le(2n ** 64n)]) {
+    for (const write of [
+      (w: Writer) => w.u8(256),
+      (w: Writer) => w.u16le(-1),
+      (w: Writer) => w.u32be(1.5),
+      (w: Writer) => w.u64le(2n ** 64n),
+    ]) {
       expect(() => write(new Writer())).toThrow(RangeError)
     }
   })
@@ -78,7 +124,9 @@ describe('SecretBytes', () => {
     expect(bytes).toEqual(new Uint8Array(7))
     expect(secret.withBytes((lent) => utf8Decode(lent))).toBe('hunter2')
     const kept = secret.withBytes((lent) => lent)
-    expect([String(secret), JSON.stringify({ secret }), inspect(secret), `${inspect({ a: [secret] })}`].join()).not.toMatch(/hunter2|104/)
+    expect(
+      [String(secret), JSON.stringify({ secret }), inspect(secret), `${inspect({ a: [secret] })}`].join(),
+    ).not.toMatch(/hunter2|104/)
     expect(secret.withBytes((lent) => lent.length)).toBe(7)
     secret.dispose()
     secret.dispose()
@@ -91,7 +139,14 @@ describe('errors', () => {
   it('carry code, kind, details, hint and cause', () => {
     const cause = new Error('below')
     const error = new PrimitivesError('PRIM_DECRYPT', 'Cannot open', { details: { at: 3 }, hint: 'look', cause })
-    expect(error).toMatchObject({ name: 'PrimitivesError', code: 'PRIM_DECRYPT', kind: 'auth', details: { at: 3 }, hint: 'look', cause })
+    expect(error).toMatchObject({
+      name: 'PrimitivesError',
+      code: 'PRIM_DECRYPT',
+      kind: 'auth',
+      details: { at: 3 },
+      hint: 'look',
+      cause,
+    })
   })
 
   it('printable() strips controls, bidi marks and length', () => {

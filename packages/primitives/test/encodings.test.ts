@@ -15,8 +15,18 @@ import {
 
 const encodings = [
   { name: 'hex', encode: hexEncode, decode: hexDecode, wrong: ['a', 'AB', 'zz', '0x', ' 00'] },
-  { name: 'base64', encode: base64Encode, decode: base64Decode, wrong: ['AA', 'AA=', 'A===', 'AB==', 'AAA', '=', '====', 'AA==\n', 'AA==AA==', 'a-_='] },
-  { name: 'base64url', encode: base64urlEncode, decode: base64urlDecode, wrong: ['A', 'AB', 'AA==', 'a+/a', 'AA ', 'AAAAA'] },
+  {
+    name: 'base64',
+    encode: base64Encode,
+    decode: base64Decode,
+    wrong: ['AA', 'AA=', 'A===', 'AB==', 'AAA', '=', '====', 'AA==\n', 'AA==AA==', 'a-_='],
+  },
+  {
+    name: 'base64url',
+    encode: base64urlEncode,
+    decode: base64urlDecode,
+    wrong: ['A', 'AB', 'AA==', 'a+/a', 'AA ', 'AAAAA'],
+  },
   { name: 'z32', encode: z32Encode, decode: z32Decode, wrong: ['b', 'yb', 'YY', 'y0', 'yyy', 'l'] },
 ] as const
 

@@ -2,15 +2,44 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { backend as accelerated } from '../src/backend/accelerated.ts'
 import { backend as portable } from '../src/backend/portable.ts'
-import { blake2b256, blake3, createBlake2b256, createSha256, hexDecode, hexEncode, hkdfSha256, hkdfSha512, hmacSha256, hmacSha512, scrypt, sha256, sha512, utf8Encode } from '../src/index.ts'
+import {
+  blake2b256,
+  blake3,
+  createBlake2b256,
+  createSha256,
+  hexDecode,
+  hexEncode,
+  hkdfSha256,
+  hkdfSha512,
+  hmacSha256,
+  hmacSha512,
+  scrypt,
+  sha256,
+  sha512,
+  utf8Encode,
+} from '../src/index.ts'
 import { haveVectors, vectorText, wycheproof } from './conformance.ts'
 
-interface HmacCase { readonly key: string; readonly msg: string; readonly tag: string; readonly result: string }
-interface HkdfCase { readonly ikm: string; readonly salt: string; readonly info: string; readonly size: number; readonly okm: string; readonly result: string }
+interface HmacCase {
+  readonly key: string
+  readonly msg: string
+  readonly tag: string
+  readonly result: string
+}
+interface HkdfCase {
+  readonly ikm: string
+  readonly salt: string
+  readonly info: string
+  readonly size: number
+  readonly okm: string
+  readonly result: string
+}
 
 describe.skipIf(!haveVectors)('published hash vectors', () => {
   it('blake3() gives the 35 published digests', () => {
-    const { cases } = JSON.parse(vectorText('blake3/test_vectors.json')) as { cases: { input_len: number; hash: string }[] }
+    const { cases } = JSON.parse(vectorText('blake3/test_vectors.json')) as {
+      cases: { input_len: number; hash: string }[]
+    }
     for (const { input_len, hash } of cases) {
       const input = Uint8Array.from({ length: input_len }, (_, index) => index % 251)
       expect(hexEncode(blake3(input))).toBe(hash.slice(0, 64))
@@ -61,23 +90,27 @@ describe('hashes', () => {
 
   it('are equal on both backends, in one piece or in many', () => {
     fc.assert(
-      fc.property(fc.array(fc.uint8Array({ maxLength: 400 }), { maxLength: 5 }), fc.uint8Array({ maxLength: 80 }), (parts, key) => {
-        const joined = Uint8Array.from(parts.flatMap((part) => [...part]))
-        for (const name of ['sha256', 'sha512', 'blake2b256', 'blake3'] as const) {
-          expect(accelerated[name](joined)).toEqual(portable[name](joined))
-        }
-        for (const backend of [accelerated, portable]) {
-          const [sha, blake] = [backend.createSha256(), backend.createBlake2b256()]
-          for (const part of parts) {
-            sha.update(part)
-            blake.update(part)
+      fc.property(
+        fc.array(fc.uint8Array({ maxLength: 400 }), { maxLength: 5 }),
+        fc.uint8Array({ maxLength: 80 }),
+        (parts, key) => {
+          const joined = Uint8Array.from(parts.flatMap((part) => [...part]))
+          for (const name of ['sha256', 'sha512', 'blake2b256', 'blake3'] as const) {
+            expect(accelerated[name](joined)).toEqual(portable[name](joined))
           }
-          expect(sha.digest()).toEqual(sha256(joined))
-          expect(blake.digest()).toEqual(blake2b256(joined))
-          expect(backend.hmacSha256(key, parts)).toEqual(hmacSha256(key, joined))
-          expect(backend.hmacSha512(key, parts)).toEqual(hmacSha512(key, joined))
-        }
-      }),
+          for (const backend of [accelerated, portable]) {
+            const [sha, blake] = [backend.createSha256(), backend.createBlake2b256()]
+            for (const part of parts) {
+              sha.update(part)
+              blake.update(part)
+            }
+            expect(sha.digest()).toEqual(sha256(joined))
+            expect(blake.digest()).toEqual(blake2b256(joined))
+            expect(backend.hmacSha256(key, parts)).toEqual(hmacSha256(key, joined))
+            expect(backend.hmacSha512(key, parts)).toEqual(hmacSha512(key, joined))
+          }
+        },
+      ),
     )
     expect(createSha256().update(Uint8Array.of(1)).digest()).toEqual(sha256(Uint8Array.of(1)))
     expect(createBlake2b256().digest()).toEqual(blake2b256(new Uint8Array(0)))
@@ -85,7 +118,8 @@ describe('hashes', () => {
 
   it('scrypt() gives the result of RFC 7914 §12 on both backends and refuses impossible costs', () => {
     const parameters = { N: 1024, r: 8, p: 16, length: 64 }
-    const expected = 'fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b3731622eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d8360cbdfa2cc0640'
+    const expected =
+      'fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b3731622eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d8360cbdfa2cc0640'
     for (const run of [scrypt, accelerated.scrypt, portable.scrypt]) {
       expect(hexEncode(run(utf8Encode('password'), utf8Encode('NaCl'), parameters))).toBe(expected)
     }

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { canonicalJson, hexEncode, type JsonValue, parseStrictJson, PrimitivesError, utf8Encode } from '../src/index.ts'
+import { canonicalJson, hexEncode, parseStrictJson, PrimitivesError, utf8Encode } from '../src/index.ts'
+import type { JsonValue } from '../src/index.ts'
 import { haveVectors, vectorPath, vectorText } from './conformance.ts'
 
 const parse = (text: string) => parseStrictJson(utf8Encode(text))
@@ -81,13 +82,21 @@ describe('parseStrictJson()', () => {
   })
 
   it('refuses invalid UTF-8 and documents over the limit', () => {
-    expect(() => parseStrictJson(Uint8Array.of(0x22, 0xc3, 0x28, 0x22))).toThrow(expect.objectContaining({ code: 'PRIM_JSON' }))
-    expect(() => parseStrictJson(utf8Encode('[1,2]'), { maxBytes: 4 })).toThrow(expect.objectContaining({ code: 'PRIM_LIMIT' }))
+    expect(() => parseStrictJson(Uint8Array.of(0x22, 0xc3, 0x28, 0x22))).toThrow(
+      expect.objectContaining({ code: 'PRIM_JSON' }),
+    )
+    expect(() => parseStrictJson(utf8Encode('[1,2]'), { maxBytes: 4 })).toThrow(
+      expect.objectContaining({ code: 'PRIM_LIMIT' }),
+    )
   })
 
   it('accepts depth 16 and keeps names that ordinary objects inherit', () => {
     expect(() => parse('['.repeat(16) + ']'.repeat(16))).not.toThrow()
-    expect(plain(parse('{"constructor":1,"toString":2,"hasOwnProperty":3}'))).toEqual({ constructor: 1, toString: 2, hasOwnProperty: 3 })
+    expect(plain(parse('{"constructor":1,"toString":2,"hasOwnProperty":3}'))).toEqual({
+      constructor: 1,
+      toString: 2,
+      hasOwnProperty: 3,
+    })
   })
 
   it('refuses a depth that the stack would not bear', () => {
@@ -97,14 +106,28 @@ describe('parseStrictJson()', () => {
   it('hands out the items of one top-level list, and judges the rest as ever', () => {
     const read = (text: string) => {
       const taken: string[] = []
-      const value = parseStrictJson(utf8Encode(text), { items: { of: 'a', take: (item, index) => taken.push(`${index}:${canonicalJson(item)}`) } })
+      const value = parseStrictJson(utf8Encode(text), {
+        items: { of: 'a', take: (item, index) => taken.push(`${index}:${canonicalJson(item)}`) },
+      })
       return [canonicalJson(value), ...taken]
     }
-    expect(read('{"a":[1,[2],{"a":[3]}],"b":{"a":[4]},"c":[5]}')).toEqual(['{"a":[],"b":{"a":[4]},"c":[5]}', '0:1', '1:[2]', '2:{"a":[3]}'])
+    expect(read('{"a":[1,[2],{"a":[3]}],"b":{"a":[4]},"c":[5]}')).toEqual([
+      '{"a":[],"b":{"a":[4]},"c":[5]}',
+      '0:1',
+      '1:[2]',
+      '2:{"a":[3]}',
+    ])
     expect(read('{"a":[ ]}')).toEqual(['{"a":[]}'])
     expect(read('{"a":{"b":1}}')).toEqual(['{"a":{"b":1}}'])
     expect(read('[{"a":[1]}]')).toEqual(['[{"a":[1]}]'])
-    for (const text of ['{"a":[1,]}', '{"a":[1}', '{"a":[1],"a":[2]}', '{"a":[1]} x', `{"a":${'['.repeat(16)}${']'.repeat(16)}}`]) expect(() => read(text)).toThrow(/Cannot read JSON/)
+    for (const text of [
+      '{"a":[1,]}',
+      '{"a":[1}',
+      '{"a":[1],"a":[2]}',
+      '{"a":[1]} x',
+      `{"a":${'['.repeat(16)}${']'.repeat(16)}}`,
+    ])
+      expect(() => read(text)).toThrow(/Cannot read JSON/)
   })
 
   it('names the offset of what is wrong', () => {

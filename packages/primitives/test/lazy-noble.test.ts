@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, it } from 'vitest'
 
 const built = new URL('../dist/index.js', import.meta.url).href
 
@@ -13,11 +13,13 @@ function answerOf(body: string): unknown {
     ${body}
   `
   const env = { ...process.env, KEYTURN_BACKEND: '' }
-  return JSON.parse(execFileSync(process.execPath, ['--no-warnings', '--input-type=module', '-e', script], { encoding: 'utf8', env })) as unknown
+  return JSON.parse(
+    execFileSync(process.execPath, ['--no-warnings', '--input-type=module', '-e', script], { encoding: 'utf8', env }),
+  ) as unknown
 }
 
 describe('the accelerated backend', () => {
-  test('loads noble at the first call that needs it, and not before', () => {
+  it('loads noble at the first call that needs it, and not before', () => {
     const [before, digest, after] = answerOf(`
       primitives.sha256(new Uint8Array(3))
       const before = noble

@@ -2,8 +2,16 @@ import { execFileSync } from 'node:child_process'
 import { lstat, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { Journal, faultFileSystem, lockFile, nodeFileSystem, pathExists, systemErrorCode, writeFileAtomic } from '../src/node/index.ts'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import {
+  Journal,
+  faultFileSystem,
+  lockFile,
+  nodeFileSystem,
+  pathExists,
+  systemErrorCode,
+  writeFileAtomic,
+} from '../src/node/index.ts'
 import type { LockHolder } from '../src/node/index.ts'
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value)
@@ -17,21 +25,26 @@ afterEach(async () => {
 })
 
 async function code(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(() => 'no error', (error: unknown) => (error as { code?: string }).code)
+  return promise.then(
+    () => 'no error',
+    (error: unknown) => (error as { code?: string }).code,
+  )
 }
 
 /** Every file below `root` with its content. */
 async function snapshot(root: string): Promise<Record<string, string>> {
   const names = (await readdir(root, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
-  const entries = await Promise.all(names.map(async (entry) => {
-    const path = join(entry.parentPath, entry.name)
-    return [path.slice(root.length + 1), await readFile(path, 'utf8')] as const
-  }))
+  const entries = await Promise.all(
+    names.map(async (entry) => {
+      const path = join(entry.parentPath, entry.name)
+      return [path.slice(root.length + 1), await readFile(path, 'utf8')] as const
+    }),
+  )
   return Object.fromEntries(entries.toSorted())
 }
 
 describe('writeFileAtomic()', () => {
-  test('writeFileAtomic() writes bytes and streams, with the mode asked for', async () => {
+  it('writeFileAtomic() writes bytes and streams, with the mode asked for', async () => {
     await writeFileAtomic(join(folder, 'a'), text('one'), { mode: 0o600 })
     async function* parts(): AsyncIterable<Uint8Array> {
       yield text('tw')
@@ -42,13 +55,13 @@ describe('writeFileAtomic()', () => {
     expect((await stat(join(folder, 'a'))).mode & 0o777).toBe(0o600)
   })
 
-  test('writeFileAtomic() with overwrite off leaves an existing file alone', async () => {
+  it('writeFileAtomic() with overwrite off leaves an existing file alone', async () => {
     await writeFileAtomic(join(folder, 'a'), text('old'), { overwrite: false })
     expect(await code(writeFileAtomic(join(folder, 'a'), text('new'), { overwrite: false }))).toBe('PRIM_EXISTS')
     expect(await snapshot(folder)).toEqual({ a: 'old' })
   })
 
-  test('writeFileAtomic() never takes the place of a pipe or device', async () => {
+  it('writeFileAtomic() never takes the place of a pipe or device', async () => {
     const path = join(folder, 'pipe')
     execFileSync('mkfifo', [path])
     expect(await code(writeFileAtomic(path, text('new')))).toBe('PRIM_FILE')
@@ -56,7 +69,7 @@ describe('writeFileAtomic()', () => {
     expect(await readdir(folder)).toEqual(['pipe'])
   })
 
-  test('writeFileAtomic() passes on an error of the stream and keeps the old file', async () => {
+  it('writeFileAtomic() passes on an error of the stream and keeps the old file', async () => {
     await writeFileAtomic(join(folder, 'a'), text('old'))
     async function* broken(): AsyncIterable<Uint8Array> {
       yield text('half')
@@ -66,23 +79,26 @@ describe('writeFileAtomic()', () => {
     expect(await snapshot(folder)).toEqual({ a: 'old' })
   })
 
-  test.each(['fail', 'crash'] as const)('writeFileAtomic() leaves the old or the new file at every call (%s)', async (mode) => {
-    let runs = 0
-    for (let at = 0; ; at++) {
-      await writeFile(join(folder, 'a'), 'old')
-      const fs = faultFileSystem({ plan: { at, mode, code: 'ENOSPC' } })
-      const outcome = await code(writeFileAtomic(join(folder, 'a'), text('new'), { fs }))
-      expect(fs.openHandles).toBe(0)
-      expect(['old', 'new']).toContain(await readFile(join(folder, 'a'), 'utf8'))
-      if (!fs.fired) break
-      runs++
-      expect(outcome).toBe('PRIM_DISK_FULL')
-      if (mode === 'fail') expect(await readdir(folder)).toEqual(['a'])
-    }
-    expect(runs).toBe(4)
-  })
+  it.each(['fail', 'crash'] as const)(
+    'writeFileAtomic() leaves the old or the new file at every call (%s)',
+    async (mode) => {
+      let runs = 0
+      for (let at = 0; ; at++) {
+        await writeFile(join(folder, 'a'), 'old')
+        const fs = faultFileSystem({ plan: { at, mode, code: 'ENOSPC' } })
+        const outcome = await code(writeFileAtomic(join(folder, 'a'), text('new'), { fs }))
+        expect(fs.openHandles).toBe(0)
+        expect(['old', 'new']).toContain(await readFile(join(folder, 'a'), 'utf8'))
+        if (!fs.fired) break
+        runs++
+        expect(outcome).toBe('PRIM_DISK_FULL')
+        if (mode === 'fail') expect(await readdir(folder)).toEqual(['a'])
+      }
+      expect(runs).toBe(4)
+    },
+  )
 
-  test('writeFileAtomic() goes on after a short write', async () => {
+  it('writeFileAtomic() goes on after a short write', async () => {
     const fs = faultFileSystem({ plan: { at: 0, mode: 'short-write' } })
     await writeFileAtomic(join(folder, 'a'), text('whole content'), { fs })
     expect(fs.fired).toBe(true)
@@ -105,24 +121,27 @@ describe('Journal', () => {
     for (const [path, content] of Object.entries(before)) await writeFile(join(folder, path), content)
   }
 
-  test.each(['fail', 'crash'] as const)('Journal: after recover() all files are old or all are new, at every call (%s)', async (mode) => {
-    const seen = { old: 0, new: 0 }
-    for (let at = 0; ; at++) {
-      await start()
-      const fs = faultFileSystem({ plan: { at, mode } })
-      await code(new Journal(folder, { fs }).commit(changes))
-      expect(fs.openHandles).toBe(0)
-      await new Journal(folder).recover()
-      const now = await snapshot(folder)
-      expect([before, after]).toContainEqual(now)
-      seen['a' in now && now['a'] === 'old a' ? 'old' : 'new']++
-      if (!fs.fired) break
-    }
-    expect(seen.old).toBeGreaterThan(5)
-    expect(seen.new).toBeGreaterThan(4)
-  })
+  it.each(['fail', 'crash'] as const)(
+    'Journal: after recover() all files are old or all are new, at every call (%s)',
+    async (mode) => {
+      const seen = { old: 0, new: 0 }
+      for (let at = 0; ; at++) {
+        await start()
+        const fs = faultFileSystem({ plan: { at, mode } })
+        await code(new Journal(folder, { fs }).commit(changes))
+        expect(fs.openHandles).toBe(0)
+        await new Journal(folder).recover()
+        const now = await snapshot(folder)
+        expect([before, after]).toContainEqual(now)
+        seen['a' in now && now['a'] === 'old a' ? 'old' : 'new']++
+        if (!fs.fired) break
+      }
+      expect(seen.old).toBeGreaterThan(5)
+      expect(seen.new).toBeGreaterThan(4)
+    },
+  )
 
-  test('Journal.recover() can itself be killed at every call', async () => {
+  it('Journal.recover() can itself be killed at every call', async () => {
     for (let at = 0; ; at++) {
       await start()
       await code(new Journal(folder, { fs: stopAfterCommit(faultFileSystem()) }).commit(changes))
@@ -151,7 +170,7 @@ describe('Journal', () => {
     })
   }
 
-  test('Journal.recover() refuses a damaged record or stage and touches nothing', async () => {
+  it('Journal.recover() refuses a damaged record or stage and touches nothing', async () => {
     await start()
     await code(new Journal(folder, { fs: stopAfterCommit(faultFileSystem()) }).commit(changes))
     const stage = (await readdir(join(folder, '.journal'))).find((name) => name.startsWith('0-')) ?? ''
@@ -163,7 +182,7 @@ describe('Journal', () => {
     expect(await code(new Journal(folder).recover())).toBe('PRIM_JOURNAL')
   })
 
-  test('Journal.commit() refuses paths that leave the folder', async () => {
+  it('Journal.commit() refuses paths that leave the folder', async () => {
     for (const path of ['../a', '/a', 'a//b', '.', '', 'a\\b']) {
       await expect(new Journal(folder).commit([{ path, bytes: text('x') }])).rejects.toThrow(RangeError)
     }
@@ -171,10 +190,12 @@ describe('Journal', () => {
 })
 
 describe('lockFile()', () => {
-  test('lockFile() lets one holder in and names it to the next', async () => {
+  it('lockFile() lets one holder in and names it to the next', async () => {
     const path = join(folder, 'lock')
     const lock = await lockFile(path)
-    const refused = await lockFile(path).catch((error: unknown) => error as { code: string; details: Record<string, unknown> })
+    const refused = await lockFile(path).catch(
+      (error: unknown) => error as { code: string; details: Record<string, unknown> },
+    )
     expect(refused).toMatchObject({ code: 'PRIM_LOCKED', details: { pid: process.pid } })
     const waiting = lockFile(path, { waitMs: 2_000 })
     await lock.release()
@@ -183,9 +204,14 @@ describe('lockFile()', () => {
     expect(await readdir(folder)).toEqual([])
   })
 
-  test('lockFile() takes over from a holder that has died, and only one of many does', async () => {
+  it('lockFile() takes over from a holder that has died, and only one of many does', async () => {
     const path = join(folder, 'lock')
-    const dead: LockHolder = { pid: 2 ** 22 + 1, host: (await import('node:os')).hostname(), started: '', token: 'ab'.repeat(12) }
+    const dead: LockHolder = {
+      pid: 2 ** 22 + 1,
+      host: (await import('node:os')).hostname(),
+      started: '',
+      token: 'ab'.repeat(12),
+    }
     for (let round = 0; round < 20; round++) {
       await writeFile(path, JSON.stringify({ ...dead, token: round.toString(16).padStart(24, '0') }))
       const results = await Promise.allSettled(Array.from({ length: 8 }, () => lockFile(path)))
@@ -196,7 +222,7 @@ describe('lockFile()', () => {
     }
   })
 
-  test('lockFile() leaves a fresh unreadable lock alone and believes holders on other machines', async () => {
+  it('lockFile() leaves a fresh unreadable lock alone and believes holders on other machines', async () => {
     const path = join(folder, 'lock')
     await writeFile(path, '')
     expect(await code(lockFile(path))).toBe('PRIM_LOCKED')
@@ -204,7 +230,7 @@ describe('lockFile()', () => {
     expect(await code(lockFile(path))).toBe('PRIM_LOCKED')
   })
 
-  test('lockFile() stops waiting when the signal says so', async () => {
+  it('lockFile() stops waiting when the signal says so', async () => {
     const path = join(folder, 'lock')
     const lock = await lockFile(path)
     await expect(lockFile(path, { waitMs: 60_000, signal: AbortSignal.timeout(80) })).rejects.toThrow()
@@ -212,7 +238,7 @@ describe('lockFile()', () => {
   })
 })
 
-test('pathExists() and systemErrorCode() tell what is there', async () => {
+it('pathExists() and systemErrorCode() tell what is there', async () => {
   expect(await pathExists(join(folder, 'none', 'x'))).toBe(false)
   expect(await pathExists(folder)).toBe(true)
   expect(systemErrorCode(new Error('plain'))).toBeUndefined()

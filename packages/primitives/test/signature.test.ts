@@ -1,12 +1,34 @@
 import { describe, expect, it } from 'vitest'
 import { backend as accelerated } from '../src/backend/accelerated.ts'
 import { backend as portable } from '../src/backend/portable.ts'
-import { ed25519PublicKey, ed25519Sign, ed25519Verify, hexDecode, hexEncode, isStrongEd25519PublicKey, sha256, utf8Encode } from '../src/index.ts'
+import {
+  ed25519PublicKey,
+  ed25519Sign,
+  ed25519Verify,
+  hexDecode,
+  hexEncode,
+  isStrongEd25519PublicKey,
+  sha256,
+  utf8Encode,
+} from '../src/index.ts'
 import { haveVectors, vectorText, wycheproof } from './conformance.ts'
 
-interface Ed25519Case { readonly msg: string; readonly sig: string; readonly result: string; readonly tcId: number }
-interface CctvCase { readonly key: string; readonly sig: string; readonly msg: string }
-interface SpeccheckCase { readonly message: string; readonly pub_key: string; readonly signature: string }
+interface Ed25519Case {
+  readonly msg: string
+  readonly sig: string
+  readonly result: string
+  readonly tcId: number
+}
+interface CctvCase {
+  readonly key: string
+  readonly sig: string
+  readonly msg: string
+}
+interface SpeccheckCase {
+  readonly message: string
+  readonly pub_key: string
+  readonly signature: string
+}
 
 describe.skipIf(!haveVectors)('published Ed25519 vectors', () => {
   it('ed25519Verify() answers all 151 Wycheproof tests as published', () => {

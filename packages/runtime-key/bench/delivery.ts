@@ -13,7 +13,11 @@ const ROUNDS = 60
 const folder = mkdtempSync(join(tmpdir(), 'runtime-key-bench-'))
 const client = join(folder, 'client')
 execFileSync('cc', ['-O2', '-D_GNU_SOURCE', fileURLToPath(new URL('../c/example.c', import.meta.url)), '-o', client])
-const key = RuntimeKey.take({ keyId: 4, masterKey: systemRandom(32), signPublicKey: ed25519PublicKey(systemRandom(32)) })
+const key = RuntimeKey.take({
+  keyId: 4,
+  masterKey: systemRandom(32),
+  signPublicKey: ed25519PublicKey(systemRandom(32)),
+})
 const stdio = ['ignore', 'ignore', 'inherit'] as const
 
 async function bare(): Promise<void> {
@@ -28,7 +32,10 @@ async function delivered(name: 'env' | 'fd' | 'shared-memory'): Promise<void> {
 }
 
 const tasks: Record<string, () => Promise<void>> = {
-  'bare start': bare, env: () => delivered('env'), fd: () => delivered('fd'), 'shared-memory': () => delivered('shared-memory'),
+  'bare start': bare,
+  env: () => delivered('env'),
+  fd: () => delivered('fd'),
+  'shared-memory': () => delivered('shared-memory'),
 }
 const times: Record<string, number[]> = {}
 for (let round = 0; round < ROUNDS; round += 1) {
@@ -40,6 +47,8 @@ for (let round = 0; round < ROUNDS; round += 1) {
 }
 const median = (name: string): number => (times[name] ?? []).sort((a, b) => a - b)[ROUNDS >> 1] as number
 for (const name of Object.keys(tasks)) {
-  console.log(`${name.padEnd(14)} ${median(name).toFixed(2)} ms   ratio to the bare start ${(median(name) / median('bare start')).toFixed(2)}`)
+  console.log(
+    `${name.padEnd(14)} ${median(name).toFixed(2)} ms   ratio to the bare start ${(median(name) / median('bare start')).toFixed(2)}`,
+  )
 }
 rmSync(folder, { recursive: true })

@@ -18,7 +18,10 @@ const BLOB_VERSION = 1
  */
 export function parseRuntimeKeyBlob(bytes: Uint8Array): RuntimeKey {
   if (bytes.length !== RUNTIME_KEY_BLOB_LENGTH) {
-    throw new RuntimeKeyError('RK_BLOB', `Runtime key blob has ${bytes.length} bytes, wanted ${RUNTIME_KEY_BLOB_LENGTH}`)
+    throw new RuntimeKeyError(
+      'RK_BLOB',
+      `Runtime key blob has ${bytes.length} bytes, wanted ${RUNTIME_KEY_BLOB_LENGTH}`,
+    )
   }
   // offset  size  field                        docs/spec/runtime-key.md §3
   //  0       8    magic  "M2KEYS1\0"
@@ -52,7 +55,12 @@ export function parseRuntimeKeyBlob(bytes: Uint8Array): RuntimeKey {
  */
 export function writeRuntimeKeyBlob(runtimeKey: RuntimeKey): Uint8Array {
   const verifier = requireVerifier(runtimeKey)
-  const head = new Writer(20).bytes(RUNTIME_KEY_BLOB_MAGIC).u32le(BLOB_VERSION).u32le(0).u32le(runtimeKey.keyId).finish()
+  const head = new Writer(20)
+    .bytes(RUNTIME_KEY_BLOB_MAGIC)
+    .u32le(BLOB_VERSION)
+    .u32le(0)
+    .u32le(runtimeKey.keyId)
+    .finish()
   // The key goes straight into its place: a growing writer would leave copies behind.
   const blob = new Uint8Array(RUNTIME_KEY_BLOB_LENGTH)
   blob.set(head, 0)

@@ -1,7 +1,9 @@
 import { concatBytes, Reader, sha256, utf8Encode, wipe, Writer } from '@keyturn/primitives'
 import { parseRuntimeKeyBlobAndWipe, RUNTIME_KEY_BLOB_LENGTH, writeRuntimeKeyBlob } from './blob.ts'
-import { RuntimeKeyError, type RuntimeKeyErrorCode } from './errors.ts'
-import { assertKeyId, type RuntimeKey } from './runtime-key.ts'
+import { RuntimeKeyError } from './errors.ts'
+import type { RuntimeKeyErrorCode } from './errors.ts'
+import { assertKeyId } from './runtime-key.ts'
+import type { RuntimeKey } from './runtime-key.ts'
 
 /** Handshake pattern of the exchange: NK without, IK with a device key. */
 export type ExchangePattern = 'NK' | 'IK'
@@ -61,7 +63,11 @@ export function serverKeyHint(serverStatic: Uint8Array): Uint8Array {
 export function writeExchangeHeader(header: ExchangeHeader): Uint8Array {
   if (header.serverKeyHint.length !== HINT_LENGTH) throw new RangeError('serverKeyHint: wanted 8 bytes')
   return new Writer(EXCHANGE_HEADER_LENGTH)
-    .u8(VERSION).u8(PATTERN_CODES[header.pattern]).u16le(0).bytes(header.serverKeyHint).finish()
+    .u8(VERSION)
+    .u8(PATTERN_CODES[header.pattern])
+    .u16le(0)
+    .bytes(header.serverKeyHint)
+    .finish()
 }
 
 /**
@@ -70,7 +76,9 @@ export function writeExchangeHeader(header: ExchangeHeader): Uint8Array {
  * @param request - The whole body; checked for the exact length of its pattern.
  * @throws {@link RuntimeKeyError} `RK_MESSAGE`; a server answers it with its one handshake error.
  */
-export function parseExchangeRequest(request: Uint8Array): ExchangeHeader & { header: Uint8Array; message: Uint8Array } {
+export function parseExchangeRequest(
+  request: Uint8Array,
+): ExchangeHeader & { header: Uint8Array; message: Uint8Array } {
   const reader = messageReader(request, 'request')
   const header = reader.bytes(EXCHANGE_HEADER_LENGTH, 'header')
   const fields = messageReader(header, 'header')
@@ -108,7 +116,8 @@ export function parseKeyRequest(payload: Uint8Array): KeyRequest {
   const keyId = reader.u32le('key_id')
   const manifestSha256 = reader.bytes(SHA256_LENGTH, 'manifest hash').slice()
   reader.end()
-  if (version !== VERSION) throw new RuntimeKeyError('RK_MESSAGE', `Runtime key request has version ${version}, wanted 1`)
+  if (version !== VERSION)
+    throw new RuntimeKeyError('RK_MESSAGE', `Runtime key request has version ${version}, wanted 1`)
   assertKeyId(keyId)
   return { keyId, manifestSha256 }
 }
@@ -122,7 +131,13 @@ export function writeKeyAnswer(answer: KeyAnswer): Uint8Array {
   const granted = 'runtimeKey' in answer
   const status = granted ? 0 : REFUSALS.indexOf(answer.refusal) + 1
   const payload = new Uint8Array(KEY_ANSWER_LENGTH)
-  payload.set(new Writer(8).u8(status).zeros(3).u32le(granted ? 0 : answer.retryAfterS ?? 0).finish())
+  payload.set(
+    new Writer(8)
+      .u8(status)
+      .zeros(3)
+      .u32le(granted ? 0 : (answer.retryAfterS ?? 0))
+      .finish(),
+  )
   if (granted) {
     const blob = writeRuntimeKeyBlob(answer.runtimeKey)
     payload.set(blob, KEY_ANSWER_LENGTH - RUNTIME_KEY_BLOB_LENGTH)
@@ -150,7 +165,9 @@ export function openKeyAnswer(payload: Uint8Array, keyId: number): RuntimeKey {
     if (status !== 0) {
       if (blob.some((byte) => byte !== 0)) throw new RuntimeKeyError('RK_MESSAGE', 'A refusal carries key bytes')
       const code: RuntimeKeyErrorCode = REFUSALS[status - 1] ?? 'RK_STATUS'
-      throw new RuntimeKeyError(code, `The server hands out no key: status ${status}`, { details: { status, retryAfterS } })
+      throw new RuntimeKeyError(code, `The server hands out no key: status ${status}`, {
+        details: { status, retryAfterS },
+      })
     }
     const runtimeKey = parseRuntimeKeyBlobAndWipe(blob)
     if (runtimeKey.keyId === keyId) return runtimeKey

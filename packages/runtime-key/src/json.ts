@@ -54,15 +54,16 @@ export function writeRuntimeKeyJson(runtimeKey: RuntimeKey, options: WriteRuntim
   const publicHex = hexEncode(verifier)
   return runtimeKey.withBytes((key) => {
     const head = { version: 1, mapping_name: mappingName }
-    const fields = compat === 'original'
-      ? { ...head, key_id: runtimeKey.keyId, master_key_hex: hexEncode(key), sign_public_key_hex: publicHex }
-      : {
-          ...head,
-          key_id: String(runtimeKey.keyId),
-          master_key_hex: hexEncode(key),
-          sign_pubkey_hex: publicHex,
-          sign_public_key_hex: publicHex,
-        }
+    const fields =
+      compat === 'original'
+        ? { ...head, key_id: runtimeKey.keyId, master_key_hex: hexEncode(key), sign_public_key_hex: publicHex }
+        : {
+            ...head,
+            key_id: String(runtimeKey.keyId),
+            master_key_hex: hexEncode(key),
+            sign_pubkey_hex: publicHex,
+            sign_public_key_hex: publicHex,
+          }
     return utf8Encode(`${JSON.stringify(fields, null, 2)}\n`)
   })
 }
@@ -108,7 +109,9 @@ function parseObject(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   } catch (error) {
     // The parser's own message may quote the text around the fault, which may be the key: only the code goes on.
     const code = error instanceof Error && 'code' in error ? printable(String(error.code)) : 'unknown'
-    throw new RuntimeKeyError('RK_JSON', 'Cannot read runtime key: the file is not strict JSON', { details: { reason: code } })
+    throw new RuntimeKeyError('RK_JSON', 'Cannot read runtime key: the file is not strict JSON', {
+      details: { reason: code },
+    })
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new RuntimeKeyError('RK_FIELD', 'Cannot read runtime key: the file holds no JSON object')

@@ -1,6 +1,7 @@
 import { equalBytes, hexEncode, utf8Encode } from '@keyturn/primitives'
 import { RuntimeKeyError } from './errors.ts'
-import { keyCommitment, type RuntimeKey } from './runtime-key.ts'
+import { keyCommitment } from './runtime-key.ts'
+import type { RuntimeKey } from './runtime-key.ts'
 
 /** An entry of `content_keys` in a signed manifest, as the manifest's model has it. */
 export interface ContentKeyEntry {
@@ -44,10 +45,11 @@ export function assertListed(runtimeKey: RuntimeKey, contentKeys: readonly Conte
   }
   const verifier = runtimeKey.signPublicKey
   // A commitment is not secret, yet it is compared like one: it costs nothing and no reader has to wonder.
-  const sameKey = second === undefined
-    && verifier !== undefined
-    && equalText(entry.verifierPub, hexEncode(verifier))
-    && equalText(entry.commitment, hexEncode(keyCommitment(runtimeKey)))
+  const sameKey =
+    second === undefined &&
+    verifier !== undefined &&
+    equalText(entry.verifierPub, hexEncode(verifier)) &&
+    equalText(entry.commitment, hexEncode(keyCommitment(runtimeKey)))
   if (!sameKey) {
     throw new RuntimeKeyError('RK_KEY_MISMATCH', `The manifest lists another key under key_id ${keyId}`, { details })
   }

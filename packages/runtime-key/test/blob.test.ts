@@ -37,21 +37,25 @@ describe('parseRuntimeKeyBlob()', () => {
   })
 
   it('refuses key_id 0, an all-zero key and a weak verifier', () => {
-    const zeroed = (start: number, end: number): Uint8Array => blob.map((old, at) => (at >= start && at < end ? 0 : old))
+    const zeroed = (start: number, end: number): Uint8Array =>
+      blob.map((old, at) => (at >= start && at < end ? 0 : old))
     expect(codeOf(() => parseRuntimeKeyBlob(zeroed(16, 20)))).toBe('RK_KEY_ID')
     expect(codeOf(() => parseRuntimeKeyBlob(zeroed(20, 52)))).toBe('RK_WEAK')
     expect(codeOf(() => parseRuntimeKeyBlob(zeroed(52, 84)))).toBe('RK_KEY_INVALID')
   })
 
   it('answers any bytes with a key or an error of its own', () => {
-    fc.assert(fc.property(fc.uint8Array({ minLength: 0, maxLength: 120 }), fc.boolean(), (bytes, keepHead) => {
-      const input = bytes.slice()
-      if (keepHead) input.set(blob.subarray(0, Math.min(16, input.length)))
-      try {
-        parseRuntimeKeyBlob(input)
-      } catch (error) {
-        expect(error).toBeInstanceOf(RuntimeKeyError)
-      }
-    }), { numRuns: 2000 })
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 0, maxLength: 120 }), fc.boolean(), (bytes, keepHead) => {
+        const input = bytes.slice()
+        if (keepHead) input.set(blob.subarray(0, Math.min(16, input.length)))
+        try {
+          parseRuntimeKeyBlob(input)
+        } catch (error) {
+          expect(error).toBeInstanceOf(RuntimeKeyError)
+        }
+      }),
+      { numRuns: 2000 },
+    )
   })
 })

@@ -24,16 +24,22 @@ describe.skipIf(!hasCompiler)('C receiver', () => {
     const source = fileURLToPath(new URL('../c/example.c', import.meta.url))
     const strict = ['-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror', '-fsanitize=address,undefined']
     if (spawnSync('c++', ['--version']).status === 0) {
-      for (const standard of ['-std=c++11', '-std=c++20']) execFileSync('c++', [standard, ...strict, '-x', 'c++', source, '-o', client])
+      for (const standard of ['-std=c++11', '-std=c++20'])
+        execFileSync('c++', [standard, ...strict, '-x', 'c++', source, '-o', client])
     }
-    for (const standard of ['-std=c11', '-std=c99']) execFileSync('cc', [standard, '-pedantic', ...strict, source, '-o', client])
+    for (const standard of ['-std=c11', '-std=c99'])
+      execFileSync('cc', [standard, '-pedantic', ...strict, source, '-o', client])
   })
   afterAll(() => rmSync(folder, { recursive: true }))
 
-  const run = (env: Record<string, string>, args: string[] = []): string => spawnSync(client, args, { env, encoding: 'utf8' }).stdout.trim()
+  const run = (env: Record<string, string>, args: string[] = []): string =>
+    spawnSync(client, args, { env, encoding: 'utf8' }).stdout.trim()
 
   it.each(['env', 'fd', 'shared-memory'] as const)('takes the key by %s', async (name) => {
-    const { child, received } = await deliveryNamed(name, patient).deliver(makeKey(), { file: client, stdio: ['ignore', 'pipe', 'inherit'] })
+    const { child, received } = await deliveryNamed(name, patient).deliver(makeKey(), {
+      file: client,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     let text = ''
     for await (const chunk of child.stdout as AsyncIterable<Buffer>) text += chunk.toString()
     expect(text).toBe(expected)
@@ -42,11 +48,17 @@ describe.skipIf(!hasCompiler)('C receiver', () => {
 
   it('is told from a client that never read, however fast it ends', async () => {
     for (let round = 0; round < 40; round += 1) {
-      const started = await deliveryNamed('fd', patient).deliver(makeKey(), { file: client, stdio: ['ignore', 'ignore', 'inherit'] })
+      const started = await deliveryNamed('fd', patient).deliver(makeKey(), {
+        file: client,
+        stdio: ['ignore', 'ignore', 'inherit'],
+      })
       await started.received
     }
     for (let round = 0; round < 20; round += 1) {
-      const started = await deliveryNamed('fd', patient).deliver(makeKey(), { file: '/bin/false', stdio: ['ignore', 'ignore', 'inherit'] })
+      const started = await deliveryNamed('fd', patient).deliver(makeKey(), {
+        file: '/bin/false',
+        stdio: ['ignore', 'ignore', 'inherit'],
+      })
       expect(await rejectionOf(started.received)).toBe('RK_CHILD_GONE')
     }
   })
@@ -74,7 +86,12 @@ describe.skipIf(!hasCompiler)('C receiver', () => {
     const path = join('/dev/shm', name)
     const blob = writeRuntimeKeyBlob(makeKey())
     try {
-      for (const bytes of [blob.slice(0, 83), new Uint8Array(85), new Uint8Array(84), blob.map((byte, at) => (at === 8 ? 2 : byte))]) {
+      for (const bytes of [
+        blob.slice(0, 83),
+        new Uint8Array(85),
+        new Uint8Array(84),
+        blob.map((byte, at) => (at === 8 ? 2 : byte)),
+      ]) {
         writeFileSync(path, bytes, { mode: 0o600 })
         expect(run({ M2PACK_KEY_MAP: `/${name}` })).toBe('RK_DELIVERY_CORRUPT')
         expect(existsSync(path)).toBe(false)

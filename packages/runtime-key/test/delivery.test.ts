@@ -1,7 +1,16 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -9,9 +18,17 @@ import { hexEncode, sha256 } from '@keyturn/primitives'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { writeRuntimeKeyBlob } from '../src/index.ts'
 import {
-  deliveryNamed, envDelivery, fdDelivery, posixSharedMemory, receiveRuntimeKey, RUNTIME_KEY_VARIABLES,
-  sharedMemoryDelivery, SHARED_MEMORY_FOLDER, sweepSharedMemory, type DeliveredChild, type RuntimeKeyDelivery,
+  deliveryNamed,
+  envDelivery,
+  fdDelivery,
+  posixSharedMemory,
+  receiveRuntimeKey,
+  RUNTIME_KEY_VARIABLES,
+  sharedMemoryDelivery,
+  SHARED_MEMORY_FOLDER,
+  sweepSharedMemory,
 } from '../src/node/index.ts'
+import type { DeliveredChild, RuntimeKeyDelivery } from '../src/node/index.ts'
 import { answerOf, clientCommand, endClient, program } from './children/harness.ts'
 import { codeOf, keyBytes, makeKey, rejectionOf, verifier } from './fixtures.ts'
 
@@ -19,14 +36,17 @@ const names = Object.values(RUNTIME_KEY_VARIABLES) as string[]
 const keySha256 = hexEncode(sha256(keyBytes()))
 const deliveries = ['env', 'fd', 'shared-memory'] as const
 // Of this process alone: others may deliver keys on the same machine.
-const mappings = (): string[] => readdirSync(SHARED_MEMORY_FOLDER).filter((name) => name.startsWith(`M2PackSharedKeys-${process.pid}-`))
+const mappings = (): string[] =>
+  readdirSync(SHARED_MEMORY_FOLDER).filter((name) => name.startsWith(`M2PackSharedKeys-${process.pid}-`))
 /** For a child that will take its key, however busy the machine is. */
 const patient = { timeoutMs: 240_000 }
 
 let folder: string
 const running: DeliveredChild[] = []
 
-beforeEach(() => { folder = mkdtempSync(join(tmpdir(), 'runtime-key-')) })
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'runtime-key-'))
+})
 afterEach(async () => {
   for (const started of running.splice(0)) {
     await started.received.catch(() => {})
@@ -63,11 +83,22 @@ describe.each(deliveries)('%s delivery', (name) => {
 
   it('passes on nothing that was inherited, and warns with the name alone (row 98)', async () => {
     const warnings: unknown[] = []
-    const env = { ...process.env, M2PACK_MASTER_KEY_HEX: 'ab'.repeat(32), M2PACK_KEY_ID: '9', m2pack_key_fd: '7', M2PACK_KEY_MAP: '/x' }
-    const started = await start(deliveryNamed(name, { ...patient, onInherited: (warning) => warnings.push(warning) }), { env })
+    const env = {
+      ...process.env,
+      M2PACK_MASTER_KEY_HEX: 'ab'.repeat(32),
+      M2PACK_KEY_ID: '9',
+      m2pack_key_fd: '7',
+      M2PACK_KEY_MAP: '/x',
+    }
+    const started = await start(deliveryNamed(name, { ...patient, onInherited: (warning) => warnings.push(warning) }), {
+      env,
+    })
     expect(await answerOf(started)).toMatchObject({ ok: true, keyId: 4, keySha256 })
     expect(warnings).toEqual([
-      { name: 'M2PACK_MASTER_KEY_HEX' }, { name: 'M2PACK_KEY_ID' }, { name: 'm2pack_key_fd' }, { name: 'M2PACK_KEY_MAP' },
+      { name: 'M2PACK_MASTER_KEY_HEX' },
+      { name: 'M2PACK_KEY_ID' },
+      { name: 'm2pack_key_fd' },
+      { name: 'M2PACK_KEY_MAP' },
     ])
     expect(env.M2PACK_MASTER_KEY_HEX).toBe('ab'.repeat(32))
   })
@@ -90,12 +121,18 @@ describe.each(deliveries)('%s delivery', (name) => {
     writeFileSync(notExecutable, 'no program', { mode: 0o644 })
     const before = mappings()
     const commands = [
-      { file: join(folder, 'missing') }, { file: notExecutable }, { file: process.execPath, args: ['x'.repeat(3_000_000)] },
+      { file: join(folder, 'missing') },
+      { file: notExecutable },
+      { file: process.execPath, args: ['x'.repeat(3_000_000)] },
     ]
     const reasons = []
     for (const command of commands) {
       const attempt = deliveryNamed(name).deliver(makeKey(), command)
-      reasons.push(await attempt.catch((error: { code: string; details: { reason: string } }) => `${error.code} ${error.details.reason}`))
+      reasons.push(
+        await attempt.catch(
+          (error: { code: string; details: { reason: string } }) => `${error.code} ${error.details.reason}`,
+        ),
+      )
     }
     expect(reasons).toEqual(['RK_SPAWN ENOENT', 'RK_SPAWN EACCES', 'RK_SPAWN E2BIG'])
     expect(mappings()).toEqual(before)
@@ -142,9 +179,16 @@ describe('fdDelivery()', () => {
   })
 
   it('a child that ends without reading is told from one that is late (row 101)', async () => {
-    const early = await fdDelivery(patient).deliver(makeKey(), { file: '/bin/false', stdio: ['ignore', 'ignore', 'ignore'] })
+    const early = await fdDelivery(patient).deliver(makeKey(), {
+      file: '/bin/false',
+      stdio: ['ignore', 'ignore', 'ignore'],
+    })
     expect(await rejectionOf(early.received)).toBe('RK_CHILD_GONE')
-    const late = await fdDelivery({ timeoutMs: 150 }).deliver(makeKey(), { file: '/bin/sleep', args: ['3600'], stdio: ['ignore', 'ignore', 'ignore'] })
+    const late = await fdDelivery({ timeoutMs: 150 }).deliver(makeKey(), {
+      file: '/bin/sleep',
+      args: ['3600'],
+      stdio: ['ignore', 'ignore', 'ignore'],
+    })
     expect(await rejectionOf(late.received)).toBe('RK_DELIVERY_TIMEOUT')
     late.child.kill()
   })
@@ -173,7 +217,14 @@ describe('sharedMemoryDelivery()', () => {
     const random = (): Uint8Array<ArrayBuffer> => new Uint8Array(16)
     const probe = await posixSharedMemory({ folder, random }).create(writeRuntimeKeyBlob(makeKey()))
     let spawned = 0
-    const delivery = sharedMemoryDelivery({ folder, random, spawn: ((...args: Parameters<typeof spawn>) => { spawned += 1; return spawn(...args) }) as typeof spawn })
+    const delivery = sharedMemoryDelivery({
+      folder,
+      random,
+      spawn: ((...args: Parameters<typeof spawn>) => {
+        spawned += 1
+        return spawn(...args)
+      }) as typeof spawn,
+    })
     expect(await rejectionOf(delivery.deliver(makeKey(), lazy))).toBe('RK_SHM_OCCUPIED')
     await probe.remove()
     const victim = join(folder, 'victim')
@@ -193,14 +244,18 @@ describe('sharedMemoryDelivery()', () => {
   })
 
   it('a child that crashes leaves nothing, long before the deadline (row 101)', async () => {
-    const { received } = await sharedMemoryDelivery({ folder, timeoutMs: 2_000_000 }).deliver(makeKey(), { file: '/bin/sh', args: ['-c', 'kill -SEGV $$'], stdio: ['ignore', 'ignore', 'ignore'] })
+    const { received } = await sharedMemoryDelivery({ folder, timeoutMs: 2_000_000 }).deliver(makeKey(), {
+      file: '/bin/sh',
+      args: ['-c', 'kill -SEGV $$'],
+      stdio: ['ignore', 'ignore', 'ignore'],
+    })
     expect(await rejectionOf(received)).toBe('RK_CHILD_GONE')
     expect(readdirSync(folder)).toEqual([])
   })
 
   it('the next start removes what a killed launcher left, and nothing else (row 106)', async () => {
     const launcher = spawn(process.execPath, [program('launcher.ts'), folder], { stdio: ['ignore', 'pipe', 'inherit'] })
-    const [line] = await once(launcher.stdout, 'data') as [Buffer]
+    const [line] = (await once(launcher.stdout, 'data')) as [Buffer]
     expect(readdirSync(folder)).toHaveLength(1)
     expect(await sweepSharedMemory({ folder })).toBe(0)
     launcher.kill('SIGKILL')
@@ -213,10 +268,17 @@ describe('sharedMemoryDelivery()', () => {
   })
 
   it('a second reader finds nothing (row 107)', async () => {
-    const memory = await posixSharedMemory({ folder, random: () => new Uint8Array(16) }).create(writeRuntimeKeyBlob(makeKey()))
+    const memory = await posixSharedMemory({ folder, random: () => new Uint8Array(16) }).create(
+      writeRuntimeKeyBlob(makeKey()),
+    )
     const path = join(folder, memory.name.slice(1))
-    const receive = (): number => receiveRuntimeKey({ env: { M2PACK_KEY_MAP: memory.name }, argv: [], sharedMemoryFolder: folder }).keyId
-    const watching = spawn('/bin/sh', ['-c', 'exec 5<"$1"; echo; read -r line; head -c 84 <&5 | od -An -v -tx1', 'sh', path], { stdio: ['pipe', 'pipe', 'inherit'] })
+    const receive = (): number =>
+      receiveRuntimeKey({ env: { M2PACK_KEY_MAP: memory.name }, argv: [], sharedMemoryFolder: folder }).keyId
+    const watching = spawn(
+      '/bin/sh',
+      ['-c', 'exec 5<"$1"; echo; read -r line; head -c 84 <&5 | od -An -v -tx1', 'sh', path],
+      { stdio: ['pipe', 'pipe', 'inherit'] },
+    )
     await once(watching.stdout, 'data')
     expect(receive()).toBe(4)
     watching.stdin.end('now\n')
@@ -230,14 +292,21 @@ describe('sharedMemoryDelivery()', () => {
   it('the receiver refuses a mapping that is cut, altered, open to others, a link, or no mapping of ours (row 109)', async () => {
     const name = `/M2PackSharedKeys-${process.pid}-1-${'0'.repeat(32)}`
     const path = join(folder, name.slice(1))
-    const receive = (map = name): unknown => receiveRuntimeKey({ env: { M2PACK_KEY_MAP: map }, argv: [], sharedMemoryFolder: folder })
+    const receive = (map = name): unknown =>
+      receiveRuntimeKey({ env: { M2PACK_KEY_MAP: map }, argv: [], sharedMemoryFolder: folder })
     const blob = writeRuntimeKeyBlob(makeKey())
     const put = (bytes: Uint8Array, mode = 0o600): void => {
       rmSync(path, { force: true })
       writeFileSync(path, bytes)
       chmodSync(path, mode)
     }
-    for (const bad of [blob.slice(0, 83), new Uint8Array(85), new Uint8Array(0), new Uint8Array(84), blob.map((byte, at) => (at === 3 ? 0 : byte))]) {
+    for (const bad of [
+      blob.slice(0, 83),
+      new Uint8Array(85),
+      new Uint8Array(0),
+      new Uint8Array(84),
+      blob.map((byte, at) => (at === 3 ? 0 : byte)),
+    ]) {
       put(bad)
       expect(codeOf(receive)).toBe('RK_DELIVERY_CORRUPT')
     }
@@ -248,17 +317,24 @@ describe('sharedMemoryDelivery()', () => {
     rmSync(path, { force: true })
     symlinkSync(join(folder, 'elsewhere'), path)
     expect(codeOf(receive)).toBe('RK_SHM_OCCUPIED')
-    for (const other of ['', '/etc/passwd', '../x', 'Local\\M2PackSharedKeys', `${name}/..`]) expect(codeOf(() => receive(other))).toBe('RK_DELIVERY_CORRUPT')
+    for (const other of ['', '/etc/passwd', '../x', 'Local\\M2PackSharedKeys', `${name}/..`])
+      expect(codeOf(() => receive(other))).toBe('RK_DELIVERY_CORRUPT')
   })
 
   it('answers RK_DELIVERY_UNSUPPORTED where there is no shared memory', async () => {
-    expect(await rejectionOf(sharedMemoryDelivery({ folder: join(folder, 'none') }).deliver(makeKey(), lazy))).toBe('RK_DELIVERY_UNSUPPORTED')
+    expect(await rejectionOf(sharedMemoryDelivery({ folder: join(folder, 'none') }).deliver(makeKey(), lazy))).toBe(
+      'RK_DELIVERY_UNSUPPORTED',
+    )
   })
 
   it('overwrites the bytes before it removes the name', async () => {
-    const memory = await posixSharedMemory({ folder, random: () => new Uint8Array(16) }).create(writeRuntimeKeyBlob(makeKey()))
+    const memory = await posixSharedMemory({ folder, random: () => new Uint8Array(16) }).create(
+      writeRuntimeKeyBlob(makeKey()),
+    )
     const path = join(folder, memory.name.slice(1))
-    const held = spawn('/bin/sh', ['-c', 'exec 5<"$1"; echo; read -r line; sha256sum <&5', 'sh', path], { stdio: ['pipe', 'pipe', 'inherit'] })
+    const held = spawn('/bin/sh', ['-c', 'exec 5<"$1"; echo; read -r line; sha256sum <&5', 'sh', path], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
     await once(held.stdout, 'data')
     await memory.remove()
     await memory.remove()
@@ -272,7 +348,9 @@ describe('receiveRuntimeKey()', () => {
   const publicHex = hexEncode(verifier)
 
   it('takes mapping < environment < arguments, field by field', async () => {
-    const memory = await posixSharedMemory({ folder, random: () => new Uint8Array(16) }).create(writeRuntimeKeyBlob(makeKey(4)))
+    const memory = await posixSharedMemory({ folder, random: () => new Uint8Array(16) }).create(
+      writeRuntimeKeyBlob(makeKey(4)),
+    )
     const key = receiveRuntimeKey({
       env: { M2PACK_KEY_MAP: memory.name, M2PACK_MASTER_KEY_HEX: masterHex, M2PACK_KEY_ID: '5' },
       argv: ['--window', '--m2pack-key-id', '6', '--m2pack-pubkey-hex=' + publicHex],
@@ -283,13 +361,20 @@ describe('receiveRuntimeKey()', () => {
   })
 
   it('removes the variables it read', () => {
-    const env = { M2PACK_MASTER_KEY_HEX: masterHex, M2PACK_SIGN_PUBKEY_HEX: publicHex, M2PACK_KEY_ID: '5', PATH: '/bin' }
+    const env = {
+      M2PACK_MASTER_KEY_HEX: masterHex,
+      M2PACK_SIGN_PUBKEY_HEX: publicHex,
+      M2PACK_KEY_ID: '5',
+      PATH: '/bin',
+    }
     receiveRuntimeKey({ env, argv: [] })
     expect(env).toEqual({ PATH: '/bin' })
   })
 
   it('works without a verifier, as clients embed theirs', () => {
-    expect(receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: masterHex, M2PACK_KEY_ID: '5' }, argv: [] }).signPublicKey).toBeUndefined()
+    expect(
+      receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: masterHex, M2PACK_KEY_ID: '5' }, argv: [] }).signPublicKey,
+    ).toBeUndefined()
   })
 
   it('RK_MISSING when nothing, or not enough, was handed over (row 94)', () => {
@@ -301,9 +386,13 @@ describe('receiveRuntimeKey()', () => {
 
   it('refuses bad values in the environment (row 95)', () => {
     for (const bad of [masterHex.toUpperCase(), `${masterHex}\n`, masterHex.slice(1), `0x${masterHex}`]) {
-      expect(codeOf(() => receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: bad, M2PACK_KEY_ID: '1' }, argv: [] }))).toBe('RK_ENCODING')
+      expect(
+        codeOf(() => receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: bad, M2PACK_KEY_ID: '1' }, argv: [] })),
+      ).toBe('RK_ENCODING')
     }
-    expect(codeOf(() => receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: masterHex, M2PACK_KEY_ID: '01' }, argv: [] }))).toBe('RK_KEY_ID')
+    expect(
+      codeOf(() => receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: masterHex, M2PACK_KEY_ID: '01' }, argv: [] })),
+    ).toBe('RK_KEY_ID')
     for (const fd of ['0', '2', '-1', '3x', '', '999999']) {
       expect(codeOf(() => receiveRuntimeKey({ env: { M2PACK_KEY_FD: fd }, argv: [] }))).toBe('RK_DELIVERY_CORRUPT')
     }

@@ -2,8 +2,18 @@ import fc from 'fast-check'
 import { concatBytes, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
 import {
-  EXCHANGE_HEADER_LENGTH, exchangePrologue, KEY_ANSWER_LENGTH, KEY_REQUEST_LENGTH, openKeyAnswer, parseExchangeRequest,
-  parseKeyRequest, RuntimeKeyError, serverKeyHint, writeExchangeHeader, writeKeyAnswer, writeKeyRequest,
+  EXCHANGE_HEADER_LENGTH,
+  exchangePrologue,
+  KEY_ANSWER_LENGTH,
+  KEY_REQUEST_LENGTH,
+  openKeyAnswer,
+  parseExchangeRequest,
+  parseKeyRequest,
+  RuntimeKeyError,
+  serverKeyHint,
+  writeExchangeHeader,
+  writeKeyAnswer,
+  writeKeyRequest,
 } from '../src/index.ts'
 import { codeOf, keyBytes, makeKey } from './fixtures.ts'
 
@@ -16,7 +26,9 @@ describe('exchange header', () => {
     expect(header).toHaveLength(EXCHANGE_HEADER_LENGTH)
     expect(hexEncode(header)).toBe(`01010000${hexEncode(sha256(keyBytes('server static'))).slice(0, 16)}`)
     expect(hexEncode(writeExchangeHeader({ pattern: 'IK', serverKeyHint: hint })).slice(0, 8)).toBe('01020000')
-    expect(exchangePrologue(header)).toEqual(concatBytes(utf8Encode('keyturn-runtime-key-v1'), new Uint8Array(1), header))
+    expect(exchangePrologue(header)).toEqual(
+      concatBytes(utf8Encode('keyturn-runtime-key-v1'), new Uint8Array(1), header),
+    )
   })
 
   it('parseExchangeRequest() takes exactly 97 bytes for NK and 145 for IK', () => {
@@ -31,7 +43,14 @@ describe('exchange header', () => {
   })
 
   it('parseExchangeRequest() refuses another version, pattern or padding', () => {
-    for (const [at, byte] of [[0, 2], [0, 0], [1, 0], [1, 3], [2, 1], [3, 1]] as const) {
+    for (const [at, byte] of [
+      [0, 2],
+      [0, 0],
+      [1, 0],
+      [1, 3],
+      [2, 1],
+      [3, 1],
+    ] as const) {
       const request = new Uint8Array(97)
       request.set(header)
       request[at] = byte
@@ -50,7 +69,8 @@ describe('key request', () => {
 
   it('is refused when cut, long, of another version or for key_id 0', () => {
     const payload = writeKeyRequest({ keyId: 7, manifestSha256 })
-    for (let length = 0; length < 37; length += 1) expect(codeOf(() => parseKeyRequest(payload.subarray(0, length)))).toBe('RK_MESSAGE')
+    for (let length = 0; length < 37; length += 1)
+      expect(codeOf(() => parseKeyRequest(payload.subarray(0, length)))).toBe('RK_MESSAGE')
     expect(codeOf(() => parseKeyRequest(concatBytes(payload, new Uint8Array(1))))).toBe('RK_MESSAGE')
     expect(codeOf(() => parseKeyRequest(payload.map((byte, at) => (at === 0 ? 2 : byte))))).toBe('RK_MESSAGE')
     expect(codeOf(() => parseKeyRequest(payload.map((byte, at) => (at === 1 ? 0 : byte))))).toBe('RK_KEY_ID')
@@ -71,13 +91,16 @@ describe('key answer', () => {
       const payload = writeKeyAnswer({ refusal, retryAfterS: 90 })
       expect(payload).toHaveLength(KEY_ANSWER_LENGTH)
       expect(payload[0]).toBe(index + 1)
-      expect(() => openKeyAnswer(payload, 7)).toThrow(expect.objectContaining({ code: refusal, details: { status: index + 1, retryAfterS: 90 } }))
+      expect(() => openKeyAnswer(payload, 7)).toThrow(
+        expect.objectContaining({ code: refusal, details: { status: index + 1, retryAfterS: 90 } }),
+      )
     })
   })
 
   it('is refused for an unknown status, padding, key bytes in a refusal, or another key_id', () => {
     const refused = writeKeyAnswer({ refusal: 'RK_REFUSED' })
-    const change = (payload: Uint8Array, at: number, byte: number): Uint8Array => payload.map((old, index) => (index === at ? byte : old))
+    const change = (payload: Uint8Array, at: number, byte: number): Uint8Array =>
+      payload.map((old, index) => (index === at ? byte : old))
     expect(codeOf(() => openKeyAnswer(change(refused, 0, 6), 7))).toBe('RK_STATUS')
     expect(codeOf(() => openKeyAnswer(change(refused, 0, 255), 7))).toBe('RK_STATUS')
     expect(codeOf(() => openKeyAnswer(change(writeKeyAnswer({ refusal: 'RK_REFUSED' }), 1, 1), 7))).toBe('RK_MESSAGE')
@@ -88,14 +111,21 @@ describe('key answer', () => {
   })
 
   it('any bytes are a key or an error of this package', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 160 }), (bytes) => {
-      for (const parse of [() => openKeyAnswer(bytes.slice(), 7), () => parseKeyRequest(bytes), () => parseExchangeRequest(bytes)]) {
-        try {
-          parse()
-        } catch (error) {
-          expect(error).toBeInstanceOf(RuntimeKeyError)
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 160 }), (bytes) => {
+        for (const parse of [
+          () => openKeyAnswer(bytes.slice(), 7),
+          () => parseKeyRequest(bytes),
+          () => parseExchangeRequest(bytes),
+        ]) {
+          try {
+            parse()
+          } catch (error) {
+            expect(error).toBeInstanceOf(RuntimeKeyError)
+          }
         }
-      }
-    }), { numRuns: 1000 })
+      }),
+      { numRuns: 1000 },
+    )
   })
 })

@@ -1,10 +1,14 @@
 import { hexEncode } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
-import { assertKeyIdMatches, assertListed, keyCommitment, RuntimeKey, type ContentKeyEntry } from '../src/index.ts'
+import { assertKeyIdMatches, assertListed, keyCommitment, RuntimeKey } from '../src/index.ts'
+import type { ContentKeyEntry } from '../src/index.ts'
 import { codeOf, keyBytes, makeKey, verifier } from './fixtures.ts'
 
 const entry: ContentKeyEntry = {
-  keyId: 4, verifierPub: hexEncode(verifier), commitment: hexEncode(keyCommitment(makeKey())), status: 'active',
+  keyId: 4,
+  verifierPub: hexEncode(verifier),
+  commitment: hexEncode(keyCommitment(makeKey())),
+  status: 'active',
 }
 
 describe('assertKeyIdMatches()', () => {

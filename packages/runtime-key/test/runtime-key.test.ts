@@ -22,7 +22,13 @@ describe('RuntimeKey', () => {
   it('prints as [redacted] everywhere', () => {
     const key = makeKey()
     const hex = hexEncode(keyBytes())
-    for (const text of [String(key), `${key}`, JSON.stringify({ key }), inspect(key), inspect({ key }, { showHidden: true, depth: 9 })]) {
+    for (const text of [
+      String(key),
+      `${key}`,
+      JSON.stringify({ key }),
+      inspect(key),
+      inspect({ key }, { showHidden: true, depth: 9 }),
+    ]) {
       expect(text).toContain('[redacted]')
       expect(text).not.toContain(hex.slice(0, 16))
       expect(text).not.toContain(inspect(keyBytes()).slice(16, 40))

@@ -1,4 +1,5 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -8,7 +9,14 @@ import { inspect } from 'node:util'
 import { hexEncode, utf8Encode } from '@keyturn/primitives'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
-  assertKeyIdMatches, assertListed, openKeyAnswer, parseRuntimeKeyBlob, parseRuntimeKeyJson, RuntimeKey, writeKeyAnswer, writeRuntimeKeyBlob,
+  assertKeyIdMatches,
+  assertListed,
+  openKeyAnswer,
+  parseRuntimeKeyBlob,
+  parseRuntimeKeyJson,
+  RuntimeKey,
+  writeKeyAnswer,
+  writeRuntimeKeyBlob,
 } from '../src/index.ts'
 import * as core from '../src/index.ts'
 import { deliveryNamed, envDelivery, receiveRuntimeKey, sharedMemoryDelivery } from '../src/node/index.ts'
@@ -21,11 +29,14 @@ import { countInMemory, countInWindow, formsOf } from './memory-scan.ts'
 const marker = Uint8Array.from(randomBytes(32))
 const forms = formsOf(marker)
 const markerKey = (): RuntimeKey => RuntimeKey.take({ keyId: 4, masterKey: marker.slice(), signPublicKey: verifier })
-const leaks = (text: string): number => countInWindow(Buffer.from(text, 'latin1'), forms) + countInWindow(Buffer.from(text, 'utf8'), forms)
+const leaks = (text: string): number =>
+  countInWindow(Buffer.from(text, 'latin1'), forms) + countInWindow(Buffer.from(text, 'utf8'), forms)
 
 let folder: string
 const started: ChildProcess[] = []
-beforeEach(() => { folder = mkdtempSync(join(tmpdir(), 'secrets-')) })
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'secrets-'))
+})
 afterEach(() => {
   for (const child of started.splice(0)) child.kill('SIGKILL')
   rmSync(folder, { recursive: true, force: true })
@@ -42,7 +53,10 @@ async function launcher(name: 'env' | 'fd' | 'shared-memory'): Promise<{ process
   const file = join(folder, 'runtime-key.bin')
   const blob = writeRuntimeKeyBlob(markerKey())
   writeFileSync(file, blob, { mode: 0o600 })
-  const child = spawn(process.execPath, ['--expose-gc', program('deliverer.ts'), file, name], { cwd: folder, stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--expose-gc', program('deliverer.ts'), file, name], {
+    cwd: folder,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   started.push(child)
   const childPid = Number(await lineOf(child))
   rmSync(file)
@@ -51,30 +65,45 @@ async function launcher(name: 'env' | 'fd' | 'shared-memory'): Promise<{ process
 
 /** Files of /proc of every process that can be read, the exceptions aside. */
 function procFiles(name: 'environ' | 'cmdline', except: readonly number[] = []): string {
-  return readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && !except.includes(Number(pid))).map((pid) => {
-    try {
-      return readFileSync(`/proc/${pid}/${name}`, 'latin1')
-    } catch {
-      return ''
-    }
-  }).join('\n')
+  return readdirSync('/proc')
+    .filter((pid) => /^\d+$/.test(pid) && !except.includes(Number(pid)))
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/${name}`, 'latin1')
+      } catch {
+        return ''
+      }
+    })
+    .join('\n')
 }
 
 describe('secrets', { timeout: 600_000 }, () => {
   it('§9.1: no error, printout, JSON or stack holds the key', async () => {
     const hex = hexEncode(marker)
-    const json = (change: object): Uint8Array => utf8Encode(JSON.stringify({ key_id: 4, master_key_hex: hex, sign_pubkey_hex: hexEncode(verifier), ...change }))
+    const json = (change: object): Uint8Array =>
+      utf8Encode(JSON.stringify({ key_id: 4, master_key_hex: hex, sign_pubkey_hex: hexEncode(verifier), ...change }))
     const blob = writeRuntimeKeyBlob(markerKey())
     const bad = (at: number): Uint8Array => blob.map((byte, position) => (position === at ? byte ^ 0xff : byte))
     const tries: (() => unknown)[] = [
-      () => parseRuntimeKeyJson(json({ key_id: hex })), () => parseRuntimeKeyJson(json({ master_key_hex: `${hex} ` })), () => parseRuntimeKeyJson(json({ master_key_hex: hex.toUpperCase() })),
-      () => parseRuntimeKeyJson(json({ sign_pubkey_hex: undefined })), () => parseRuntimeKeyJson(json({ sign_pubkey_hex: '00'.repeat(32) })),
-      () => parseRuntimeKeyJson(utf8Encode(`{"master_key_hex":"${hex}`)), () => parseRuntimeKeyJson(utf8Encode(`{"${hex}":1,"${hex}":2}`)),
-      () => parseRuntimeKeyBlob(bad(0)), () => parseRuntimeKeyBlob(bad(8)), () => parseRuntimeKeyBlob(blob.subarray(1)), () => assertKeyIdMatches(markerKey(), 5),
-      () => assertListed(markerKey(), []), () => assertListed(markerKey(), [{ keyId: 4, verifierPub: hex, commitment: hex, status: 'active' }]),
-      () => openKeyAnswer(writeKeyAnswer({ runtimeKey: markerKey() }), 9), () => RuntimeKey.take({ keyId: 0, masterKey: marker.slice() }),
-      () => receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: `${hex}0` }, argv: [] }), () => receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: hex }, argv: [] }),
-      () => receiveRuntimeKey({ env: {}, argv: ['--m2pack-key-hex', hex] }), () => receiveRuntimeKey({ env: { M2PACK_KEY_MAP: `/${hex}` }, argv: [] }),
+      () => parseRuntimeKeyJson(json({ key_id: hex })),
+      () => parseRuntimeKeyJson(json({ master_key_hex: `${hex} ` })),
+      () => parseRuntimeKeyJson(json({ master_key_hex: hex.toUpperCase() })),
+      () => parseRuntimeKeyJson(json({ sign_pubkey_hex: undefined })),
+      () => parseRuntimeKeyJson(json({ sign_pubkey_hex: '00'.repeat(32) })),
+      () => parseRuntimeKeyJson(utf8Encode(`{"master_key_hex":"${hex}`)),
+      () => parseRuntimeKeyJson(utf8Encode(`{"${hex}":1,"${hex}":2}`)),
+      () => parseRuntimeKeyBlob(bad(0)),
+      () => parseRuntimeKeyBlob(bad(8)),
+      () => parseRuntimeKeyBlob(blob.subarray(1)),
+      () => assertKeyIdMatches(markerKey(), 5),
+      () => assertListed(markerKey(), []),
+      () => assertListed(markerKey(), [{ keyId: 4, verifierPub: hex, commitment: hex, status: 'active' }]),
+      () => openKeyAnswer(writeKeyAnswer({ runtimeKey: markerKey() }), 9),
+      () => RuntimeKey.take({ keyId: 0, masterKey: marker.slice() }),
+      () => receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: `${hex}0` }, argv: [] }),
+      () => receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: hex }, argv: [] }),
+      () => receiveRuntimeKey({ env: {}, argv: ['--m2pack-key-hex', hex] }),
+      () => receiveRuntimeKey({ env: { M2PACK_KEY_MAP: `/${hex}` }, argv: [] }),
     ]
     let thrown = 0
     for (const attempt of tries) {
@@ -83,13 +112,19 @@ describe('secrets', { timeout: 600_000 }, () => {
       } catch (error) {
         thrown += 1
         for (let cause = error; cause instanceof Error; cause = cause.cause) {
-          expect(leaks(`${cause.message} ${cause.stack} ${JSON.stringify(cause)} ${JSON.stringify({ ...cause })} ${inspect(cause, { depth: 9, showHidden: true })}`)).toBe(0)
+          expect(
+            leaks(
+              `${cause.message} ${cause.stack} ${JSON.stringify(cause)} ${JSON.stringify({ ...cause })} ${inspect(cause, { depth: 9, showHidden: true })}`,
+            ),
+          ).toBe(0)
         }
       }
     }
     expect(thrown).toBe(tries.length)
     for (const delivery of [envDelivery(), deliveryNamed('fd'), sharedMemoryDelivery()]) {
-      const failed: unknown = await delivery.deliver(markerKey(), { file: join(folder, 'missing') }).catch((error: unknown) => error)
+      const failed: unknown = await delivery
+        .deliver(markerKey(), { file: join(folder, 'missing') })
+        .catch((error: unknown) => error)
       expect(leaks(inspect(failed, { depth: 9, showHidden: true }))).toBe(0)
     }
     const key = markerKey()
@@ -97,12 +132,15 @@ describe('secrets', { timeout: 600_000 }, () => {
     expect(leaks(`${JSON.stringify({ key })} ${key}`)).toBe(0)
   })
 
-  it.each(['fd', 'shared-memory'] as const)('§9.2, §9.3: %s leaves it in no environment and no argument on this machine', async (name) => {
-    const { childPid } = await launcher(name)
-    expect(childPid).toBeGreaterThan(0)
-    expect(leaks(procFiles('environ'))).toBe(0)
-    expect(leaks(procFiles('cmdline'))).toBe(0)
-  })
+  it.each(['fd', 'shared-memory'] as const)(
+    '§9.2, §9.3: %s leaves it in no environment and no argument on this machine',
+    async (name) => {
+      const { childPid } = await launcher(name)
+      expect(childPid).toBeGreaterThan(0)
+      expect(leaks(procFiles('environ'))).toBe(0)
+      expect(leaks(procFiles('cmdline'))).toBe(0)
+    },
+  )
 
   it('§9.2, §9.3: env shows it in the environment of the one child, as stated, and nowhere else', async () => {
     const { childPid } = await launcher('env')
@@ -111,25 +149,32 @@ describe('secrets', { timeout: 600_000 }, () => {
     expect(leaks(procFiles('cmdline'))).toBe(0)
   })
 
-  it.each(['fd', 'shared-memory'] as const)('§9.4, §9.5: by %s, after dispose() neither launcher nor client has it in memory or heap snapshot', async (name) => {
-    const blob = join(folder, 'runtime-key.bin')
-    const { process: parent } = await launcher(name)
-    expect(countInMemory(parent.pid as number, forms)).toBe(0)
-    writeFileSync(blob, '')
+  it.each(['fd', 'shared-memory'] as const)(
+    '§9.4, §9.5: by %s, after dispose() neither launcher nor client has it in memory or heap snapshot',
+    async (name) => {
+      const blob = join(folder, 'runtime-key.bin')
+      const { process: parent } = await launcher(name)
+      expect(countInMemory(parent.pid as number, forms)).toBe(0)
+      writeFileSync(blob, '')
 
-    const client = await deliveryNamed(name, { timeoutMs: 240_000 }).deliver(markerKey(), { file: process.execPath, args: ['--expose-gc', program('holder.ts')], stdio: ['pipe', 'pipe', 'inherit'] })
-    started.push(client.child)
-    await client.received
-    expect(await lineOf(client.child)).toBe('holding')
-    // The scanner finds a key that is live: it is no scanner that never finds anything.
-    expect(countInMemory(client.child.pid as number, forms)).toBeGreaterThan(0)
-    client.child.stdin?.write('dispose\n')
-    expect(await lineOf(client.child)).toBe('disposed')
-    expect(countInMemory(client.child.pid as number, forms)).toBe(0)
-    client.child.stdin?.write(`snapshot ${join(folder, 'heap.heapsnapshot')}\n`)
-    const snapshot = await lineOf(client.child)
-    expect(countInWindow(readFileSync(snapshot), forms)).toBe(0)
-  })
+      const client = await deliveryNamed(name, { timeoutMs: 240_000 }).deliver(markerKey(), {
+        file: process.execPath,
+        args: ['--expose-gc', program('holder.ts')],
+        stdio: ['pipe', 'pipe', 'inherit'],
+      })
+      started.push(client.child)
+      await client.received
+      expect(await lineOf(client.child)).toBe('holding')
+      // The scanner finds a key that is live: it is no scanner that never finds anything.
+      expect(countInMemory(client.child.pid as number, forms)).toBeGreaterThan(0)
+      client.child.stdin?.write('dispose\n')
+      expect(await lineOf(client.child)).toBe('disposed')
+      expect(countInMemory(client.child.pid as number, forms)).toBe(0)
+      client.child.stdin?.write(`snapshot ${join(folder, 'heap.heapsnapshot')}\n`)
+      const snapshot = await lineOf(client.child)
+      expect(countInWindow(readFileSync(snapshot), forms)).toBe(0)
+    },
+  )
 
   it('§9.6: after suppressCoreDumps() neither launcher nor client leaves a core file', async () => {
     const { process: parent, childPid } = await launcher('fd')
@@ -147,7 +192,11 @@ describe('secrets', { timeout: 600_000 }, () => {
   it('§9.7, §9.8: with umask 000 every file it makes is 0600 from birth, and gone afterwards', async () => {
     const old = process.umask(0)
     try {
-      const { child, received } = await sharedMemoryDelivery({ folder, timeoutMs: 200 }).deliver(markerKey(), { file: '/bin/sleep', args: ['3600'], stdio: ['ignore', 'ignore', 'ignore'] })
+      const { child, received } = await sharedMemoryDelivery({ folder, timeoutMs: 200 }).deliver(markerKey(), {
+        file: '/bin/sleep',
+        args: ['3600'],
+        stdio: ['ignore', 'ignore', 'ignore'],
+      })
       for (const name of readdirSync(folder)) expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600)
       await expect(received).rejects.toThrow()
       child.kill()

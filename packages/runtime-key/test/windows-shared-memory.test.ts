@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { writeRuntimeKeyBlob } from '../src/index.ts'
-import { sharedMemoryDelivery, windowsSharedMemory, type WindowsMappingApi } from '../src/node/index.ts'
+import { sharedMemoryDelivery, windowsSharedMemory } from '../src/node/index.ts'
+import type { WindowsMappingApi } from '../src/node/index.ts'
 import { makeKey, rejectionOf } from './fixtures.ts'
 
 /** kernel32 as far as it is used; `exists` is what GetLastError says of a taken name. */
@@ -8,7 +9,10 @@ function kernelDouble(lastError = 0): { api: WindowsMappingApi; memory: Uint8Arr
   const memory = new Uint8Array(84)
   const calls: string[] = []
   const api: WindowsMappingApi = {
-    createFileMapping: (_protection, size, name) => { calls.push(`create ${size} ${name}`); return lastError === 5 ? null : {} },
+    createFileMapping: (_protection, size, name) => {
+      calls.push(`create ${size} ${name}`)
+      return lastError === 5 ? null : {}
+    },
     lastError: () => lastError,
     mapView: () => ({}),
     view: () => memory,
@@ -37,14 +41,20 @@ describe('windowsSharedMemory(), against a double of kernel32', () => {
 
   it('refuses a name that is taken, and says so when there is no mapping (row 104)', async () => {
     const taken = kernelDouble(183)
-    expect(await rejectionOf(windowsSharedMemory({ random, api: taken.api }).create(new Uint8Array(84)))).toBe('RK_SHM_OCCUPIED')
+    expect(await rejectionOf(windowsSharedMemory({ random, api: taken.api }).create(new Uint8Array(84)))).toBe(
+      'RK_SHM_OCCUPIED',
+    )
     expect(taken.calls.at(-1)).toBe('close')
-    expect(await rejectionOf(windowsSharedMemory({ random, api: kernelDouble(5).api }).create(new Uint8Array(84)))).toBe('RK_DELIVERY_UNSUPPORTED')
+    expect(
+      await rejectionOf(windowsSharedMemory({ random, api: kernelDouble(5).api }).create(new Uint8Array(84))),
+    ).toBe('RK_DELIVERY_UNSUPPORTED')
     const delivery = sharedMemoryDelivery({ provider: windowsSharedMemory({ random, api: taken.api }) })
     expect(await rejectionOf(delivery.deliver(makeKey(), { file: '/bin/true' }))).toBe('RK_SHM_OCCUPIED')
   })
 
   it('names the package that is missing elsewhere', async () => {
-    expect(await rejectionOf(windowsSharedMemory({ random }).create(new Uint8Array(84)))).toBe('RK_DELIVERY_UNSUPPORTED')
+    expect(await rejectionOf(windowsSharedMemory({ random }).create(new Uint8Array(84)))).toBe(
+      'RK_DELIVERY_UNSUPPORTED',
+    )
   })
 })

@@ -22,7 +22,10 @@ function lowTenth(values: readonly number[]): number {
 export function measureRatio(limit: () => unknown, ours: () => unknown, rounds = 60, batchMs = 3): Ratio {
   const limitTimes = batchSize(limit, batchMs)
   const ourTimes = batchSize(ours, batchMs)
-  const pairs = Array.from({ length: rounds }, () => ({ limit: timeOf(limit, limitTimes), ours: timeOf(ours, ourTimes) }))
+  const pairs = Array.from({ length: rounds }, () => ({
+    limit: timeOf(limit, limitTimes),
+    ours: timeOf(ours, ourTimes),
+  }))
   const limitMicros = lowTenth(pairs.map((pair) => pair.limit))
   const oursMicros = lowTenth(pairs.map((pair) => pair.ours))
   return { limitMicros, oursMicros, ratio: oursMicros / limitMicros }

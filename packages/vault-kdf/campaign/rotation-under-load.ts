@@ -15,21 +15,30 @@ export interface CampaignResult {
   readonly seconds: number
 }
 
-interface Run { readonly lines: string[]; readonly killed: boolean; readonly stderr: string }
+interface Run {
+  readonly lines: string[]
+  readonly killed: boolean
+  readonly stderr: string
+}
 
 /** When a run is killed: by the clock, from outside, or after so many of its operations, which no machine is too fast for. */
 export type KillPoint = { readonly withinMs: number } | { readonly withinOperations: number }
 
 function runOnce(args: readonly string[], killAfterMs: number | undefined): Promise<Run> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL('worker.ts', import.meta.url)), ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [fileURLToPath(new URL('worker.ts', import.meta.url)), ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   let stdout = ''
   let stderr = ''
-  child.stderr.on('data', (chunk: Buffer) => { stderr += chunk.toString() })
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString()
+  })
   child.stdout.on('data', (chunk: Buffer) => {
     const wasReady = stdout.includes('ready\n')
     stdout += chunk.toString()
     // Killed while the turn is going on, not while the store is filled: that is what the campaign is about.
-    if (!wasReady && stdout.includes('ready\n') && killAfterMs !== undefined) setTimeout(() => child.kill('SIGKILL'), killAfterMs).unref()
+    if (!wasReady && stdout.includes('ready\n') && killAfterMs !== undefined)
+      setTimeout(() => child.kill('SIGKILL'), killAfterMs).unref()
   })
   return new Promise((resolve) => {
     child.on('close', (_code, signal) => resolve({ lines: stdout.split('\n'), killed: signal === 'SIGKILL', stderr }))
@@ -43,7 +52,13 @@ function runUntil(args: readonly string[], point: KillPoint | undefined): Promis
 }
 
 /** Runs the worker again and again, killing it, until it comes to its end by itself. */
-export async function runCampaign(kind: 'folder' | 'sqlite', records: number, turns: number, kills: number, point: KillPoint): Promise<CampaignResult> {
+export async function runCampaign(
+  kind: 'folder' | 'sqlite',
+  records: number,
+  turns: number,
+  kills: number,
+  point: KillPoint,
+): Promise<CampaignResult> {
   const folder = mkdtempSync(join(tmpdir(), 'keyturn-campaign-'))
   const journal = join(folder, 'acknowledged')
   writeFileSync(journal, '')
@@ -61,7 +76,13 @@ export async function runCampaign(kind: 'folder' | 'sqlite', records: number, tu
       }
       const last = run.lines.findLast((line) => line.startsWith('done ')) ?? `no end: ${run.stderr}`
       const acknowledgedWrites = readFileSync(journal, 'utf8').split('\n').length - 1
-      return { kills: killed, acknowledgedWrites, failures, last, seconds: Math.round((performance.now() - started) / 1000) }
+      return {
+        kills: killed,
+        acknowledgedWrites,
+        failures,
+        last,
+        seconds: Math.round((performance.now() - started) / 1000),
+      }
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -70,7 +91,16 @@ export async function runCampaign(kind: 'folder' | 'sqlite', records: number, tu
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [kind = 'folder', records = '100000', turns = '3', kills = '25', maxKillMs = '4000'] = process.argv.slice(2)
-  const result = await runCampaign(kind === 'sqlite' ? 'sqlite' : 'folder', Number(records), Number(turns), Number(kills), { withinMs: Number(maxKillMs) })
-  process.stdout.write(`${JSON.stringify({ kind, records: Number(records), turns: Number(turns), ...result }, null, 2)}\n`)
-  process.exitCode = result.failures.length === 0 && result.last.startsWith('done ') && result.last.includes(' failed 0 ') ? 0 : 1
+  const result = await runCampaign(
+    kind === 'sqlite' ? 'sqlite' : 'folder',
+    Number(records),
+    Number(turns),
+    Number(kills),
+    { withinMs: Number(maxKillMs) },
+  )
+  process.stdout.write(
+    `${JSON.stringify({ kind, records: Number(records), turns: Number(turns), ...result }, null, 2)}\n`,
+  )
+  process.exitCode =
+    result.failures.length === 0 && result.last.startsWith('done ') && result.last.includes(' failed 0 ') ? 0 : 1
 }

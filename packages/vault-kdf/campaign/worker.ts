@@ -3,11 +3,13 @@
 // and after how many operations of the turn it kills itself (absent: never).
 import { appendFileSync, readFileSync } from 'node:fs'
 import { hexDecode } from '@keyturn/primitives'
-import { type VaultStore, Vault, VaultError, kekProvider } from '../src/index.ts'
+import { Vault, VaultError, kekProvider } from '../src/index.ts'
+import type { VaultStore } from '../src/index.ts'
 import { FolderStore } from '../src/node/index.ts'
 import { SqliteStore } from '../src/sqlite/index.ts'
 
-const [kind = '', path = '', key = '', recordCount = '0', turnCount = '0', journal = '', killAfter] = process.argv.slice(2)
+const [kind = '', path = '', key = '', recordCount = '0', turnCount = '0', journal = '', killAfter] =
+  process.argv.slice(2)
 const records = Number(recordCount)
 const turns = Number(turnCount)
 const bytesPerRecord = 1024
@@ -16,7 +18,8 @@ const bytesPerRecord = 1024
 const acknowledged = new Map<number, number>()
 for (const line of readFileSync(journal, 'utf8').split('\n')) {
   const [name, value] = line.split(' ').map(Number)
-  if (name !== undefined && value !== undefined && line.includes(' ')) acknowledged.set(name, Math.max(value, acknowledged.get(name) ?? 0))
+  if (name !== undefined && value !== undefined && line.includes(' '))
+    acknowledged.set(name, Math.max(value, acknowledged.get(name) ?? 0))
 }
 
 function content(name: number, value: number): Uint8Array {
@@ -52,7 +55,8 @@ async function check(vault: Vault, name: number, exact: boolean): Promise<void> 
   const view = new DataView(bytes.buffer, bytes.byteOffset)
   const value = view.getUint32(4)
   // A write whose answer the killed process did not live to see may have been done: one more than acknowledged.
-  if (view.getUint32(0) !== name || value < before || (exact && value > before + 1)) complain(`read n${name}: ${value}, acknowledged ${before}`)
+  if (view.getUint32(0) !== name || value < before || (exact && value > before + 1))
+    complain(`read n${name}: ${value}, acknowledged ${before}`)
   reads += 1
 }
 
@@ -111,7 +115,8 @@ async function turnKeys(vault: Vault): Promise<void> {
   }
 }
 
-const store: VaultStore = kind === 'sqlite' ? SqliteStore.open(path) : await FolderStore.open(path, { lockWaitMs: 5_000 })
+const store: VaultStore =
+  kind === 'sqlite' ? SqliteStore.open(path) : await FolderStore.open(path, { lockWaitMs: 5_000 })
 const provider = kekProvider('campaign', hexDecode(key))
 const vault = await Vault.open(store, provider, { lazyResealsPerSecond: 20 }).catch((error: unknown) => {
   if (error instanceof VaultError && error.code === 'VK_NOT_FOUND') return Vault.create(store, provider)
@@ -132,7 +137,8 @@ for (let name = 0; name < records; name++) await check(vault, name, true)
 const census = await vault.census()
 const active = vault.keys.active
 const [row] = census
-if (census.length !== 1 || row?.keyVersion !== active || row?.count !== records) complain(`census ${JSON.stringify(census)}, active ${active}`)
+if (census.length !== 1 || row?.keyVersion !== active || row?.count !== records)
+  complain(`census ${JSON.stringify(census)}, active ${active}`)
 process.stdout.write(`done reads ${reads} writes ${writes} failed ${failed} active ${active}\n`)
 await vault.close()
 await store.close()

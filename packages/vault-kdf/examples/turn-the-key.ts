@@ -15,5 +15,11 @@ await vault.settle()
 const { counts, remaining } = await vault.sweep() // whatever nobody has read
 await vault.keys.retire(1) // refused while a single record is under it
 const verdict = await vault.verifyAudit()
-console.log({ email, swept: counts.resealed, remaining, states: vault.keys.list().map(({ version, state }) => `${version} ${state}`), audit: verdict.ok })
+console.log({
+  email,
+  swept: counts.resealed,
+  remaining,
+  states: vault.keys.list().map(({ version, state }) => `${version} ${state}`),
+  audit: verdict.ok,
+})
 await vault.close()

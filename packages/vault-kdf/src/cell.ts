@@ -1,6 +1,7 @@
 import { wipe } from '@keyturn/primitives'
 import { VaultError } from './errors.ts'
-import { type Layer, checkId, checkName } from './place.ts'
+import { checkId, checkName } from './place.ts'
+import type { Layer } from './place.ts'
 import type { Expected } from './store.ts'
 import type { VaultCore } from './vault-core.ts'
 
@@ -76,8 +77,14 @@ export class Cell {
     const { record, opened } = await core.read({ partition: this.partition, cell: this.id, name }, context)
     if (opened.legacyProfile !== undefined) {
       await core.audit.append({
-        type: 'legacy_opened', outcome: 'done', partition: this.partition, cell: this.id, name, layer: record.layer,
-        fromVersion: opened.keyVersion, details: { profile: opened.legacyProfile },
+        type: 'legacy_opened',
+        outcome: 'done',
+        partition: this.partition,
+        cell: this.id,
+        name,
+        layer: record.layer,
+        fromVersion: opened.keyVersion,
+        details: { profile: opened.legacyProfile },
       })
     }
     if (record.format === 'v0' || !core.keyring.isActive(opened.keyVersion)) {
@@ -116,7 +123,12 @@ export class Cell {
     const { partition, id: cell } = this
     let after: { partition: string; cell: string; name: string } | undefined
     for (;;) {
-      const page = await this.#core.store.scan({ partition, cell, limit: pageSize, ...(after === undefined ? {} : { after }) })
+      const page = await this.#core.store.scan({
+        partition,
+        cell,
+        limit: pageSize,
+        ...(after === undefined ? {} : { after }),
+      })
       for (const { name, layer, keyVersion, format, envelope, revision } of page) {
         yield { name, layer, keyVersion, legacy: format === 'v0', bytes: envelope.length, revision }
       }

@@ -42,7 +42,8 @@ export function checkKeyVersion(version: number): void {
  */
 export function derivePartitionKey(master: Uint8Array, version: number, partition: string): PartitionKey {
   checkKeyVersion(version)
-  if (master.length !== KEY_BYTES) throw new VaultError('VK_KEY', `Master key has ${master.length} bytes, 32 are wanted`)
+  if (master.length !== KEY_BYTES)
+    throw new VaultError('VK_KEY', `Master key has ${master.length} bytes, 32 are wanted`)
   const info = lengthPrefixed(labels.partition, be32(version), partition)
   return hkdfSha256(master, extractSalt, info, KEY_BYTES) as PartitionKey // the one place that mints it
 }

@@ -1,8 +1,10 @@
 import { PrimitivesError, equalBytes, openAes256Gcm, sealAes256Gcm, wipe } from '@keyturn/primitives'
-import { MessageKeys, type PartitionKey } from './derive.ts'
+import { MessageKeys } from './derive.ts'
+import type { PartitionKey } from './derive.ts'
 import { VaultError } from './errors.ts'
 import { MAX_PLAINTEXT_BYTES } from './limits.ts'
-import { type Layer, type Place, checkId, checkName, contextsOf, isLayer } from './place.ts'
+import { checkId, checkName, contextsOf, isLayer } from './place.ts'
+import type { Layer, Place } from './place.ts'
 
 // offset  size  field                                     docs/spec/vault-kdf.md §2
 //  0       4    magic        89 "HXV"
@@ -78,9 +80,13 @@ export function sealEnvelope(
   plaintext: Uint8Array,
   salt: Uint8Array,
 ): Uint8Array {
-  if (salt.length !== SALT_BYTES) throw new RangeError(`Message salt has ${salt.length} bytes, ${SALT_BYTES} are wanted`)
+  if (salt.length !== SALT_BYTES)
+    throw new RangeError(`Message salt has ${salt.length} bytes, ${SALT_BYTES} are wanted`)
   if (plaintext.length > MAX_PLAINTEXT_BYTES) {
-    throw new VaultError('VK_LIMIT', `Plaintext of ${plaintext.length} bytes is over the limit of ${MAX_PLAINTEXT_BYTES}`)
+    throw new VaultError(
+      'VK_LIMIT',
+      `Plaintext of ${plaintext.length} bytes is over the limit of ${MAX_PLAINTEXT_BYTES}`,
+    )
   }
   checkId(place.cell, 'cell')
   checkName(place.name)
@@ -88,7 +94,12 @@ export function sealEnvelope(
   const envelope = new Uint8Array(plaintext.length + envelopeOverhead(place.layer))
   putHeader(envelope, place.layer, keyVersion)
   envelope.set(salt, HEADER_BYTES)
-  const keys = new MessageKeys(partitionKey, salt, { cell: place.cell, name: place.name, header: envelope.subarray(0, HEADER_BYTES), contexts })
+  const keys = new MessageKeys(partitionKey, salt, {
+    cell: place.cell,
+    name: place.name,
+    header: envelope.subarray(0, HEADER_BYTES),
+    contexts,
+  })
   try {
     envelope.set(keys.commitment(), HEADER_BYTES + SALT_BYTES)
     const aad = additionalData(envelope)
@@ -128,14 +139,19 @@ export function tryOpenEnvelope(
   const contexts = contextsOf(place.layer, place.context)
   const keys = new MessageKeys(partitionKey, salt, { cell: place.cell, name: place.name, header: head, contexts })
   try {
-    if (!equalBytes(keys.commitment(), envelope.subarray(HEADER_BYTES + SALT_BYTES, PREFIX_BYTES))) return { failure: 'commitment' }
+    if (!equalBytes(keys.commitment(), envelope.subarray(HEADER_BYTES + SALT_BYTES, PREFIX_BYTES)))
+      return { failure: 'commitment' }
     return peel(keys, place.layer, envelope)
   } finally {
     keys.dispose()
   }
 }
 
-function peel(keys: MessageKeys, layer: Layer, envelope: Uint8Array): { plaintext: Uint8Array } | { failure: OpenFailure } {
+function peel(
+  keys: MessageKeys,
+  layer: Layer,
+  envelope: Uint8Array,
+): { plaintext: Uint8Array } | { failure: OpenFailure } {
   const aad = additionalData(envelope)
   let body = envelope.subarray(PREFIX_BYTES)
   for (let index: number = layer; index >= 0; index--) {
@@ -159,7 +175,11 @@ function peel(keys: MessageKeys, layer: Layer, envelope: Uint8Array): { plaintex
  * @returns The plaintext; the caller wipes it.
  * @throws VaultError `VK_AUTH`.
  */
-export function openEnvelope(partitionKey: PartitionKey, place: Omit<Place, 'partition'>, envelope: Uint8Array): Uint8Array {
+export function openEnvelope(
+  partitionKey: PartitionKey,
+  place: Omit<Place, 'partition'>,
+  envelope: Uint8Array,
+): Uint8Array {
   const result = tryOpenEnvelope(partitionKey, place, envelope)
   if ('plaintext' in result) return result.plaintext
   throw new VaultError('VK_AUTH', 'Cannot open record: the bytes do not belong to this key and place')

@@ -18,13 +18,33 @@ export { faultyProvider, kekProvider, memoryProvider } from './memory-provider.t
 export { MemoryStore } from './memory-store.ts'
 export { Partition } from './partition.ts'
 export {
-  defaultScryptLogN, deriveKek, newPassphraseKdf, parsePassphraseKdf, passphraseBytes, passphraseCheck, writePassphraseKdf,
+  defaultScryptLogN,
+  deriveKek,
+  newPassphraseKdf,
+  parsePassphraseKdf,
+  passphraseBytes,
+  passphraseCheck,
+  writePassphraseKdf,
 } from './passphrase.ts'
 export { checkId, layers } from './place.ts'
 export { compareRecordIds, countVersion } from './store.ts'
 export {
-  acknowledge, activeVersion, addLegacyMaster, compromise, defaultQuarantineMs, destroy, findEntry, nextVersion, promote, quarantine,
-  removeNode, restore, resume, setLegacyPolicy, stage, suspend,
+  acknowledge,
+  activeVersion,
+  addLegacyMaster,
+  compromise,
+  defaultQuarantineMs,
+  destroy,
+  findEntry,
+  nextVersion,
+  promote,
+  quarantine,
+  removeNode,
+  restore,
+  resume,
+  setLegacyPolicy,
+  stage,
+  suspend,
 } from './transitions.ts'
 export { Vault } from './vault.ts'
 export { defaultGatedPolicy } from './vault-core.ts'
@@ -48,7 +68,17 @@ export type { ProviderFaults } from './memory-provider.ts'
 export type { PassphraseKdf } from './passphrase.ts'
 export type { Layer, LayerContext, Place, RecordId } from './place.ts'
 export type {
-  CensusRow, DocumentWrite, Expected, Fence, RecordFormat, ScanQuery, StoreChange, StoreOutcome, StoredRecord, VaultRecord, VaultStore,
+  CensusRow,
+  DocumentWrite,
+  Expected,
+  Fence,
+  RecordFormat,
+  ScanQuery,
+  StoreChange,
+  StoreOutcome,
+  StoredRecord,
+  VaultRecord,
+  VaultStore,
 } from './store.ts'
 export type { SweepOptions, SweepReport } from './sweep.ts'
 export type { SweepCounts, SweepFailure } from './sweep-job.ts'

@@ -1,15 +1,32 @@
-import { type JsonObject, wipe } from '@keyturn/primitives'
+import { wipe } from '@keyturn/primitives'
+import type { JsonObject } from '@keyturn/primitives'
 import type { AuditType } from './audit/record.ts'
 import { VaultError } from './errors.ts'
 import type { KeyringDocument, KeyringEntry } from './keyring-document.ts'
-import { type LegacyProfile, legacyProfiles } from './legacy.ts'
+import { legacyProfiles } from './legacy.ts'
+import type { LegacyProfile } from './legacy.ts'
 import type { MasterKeyProvider, WrapContext } from './master-key-provider.ts'
 import { countVersion } from './store.ts'
 import {
-  type DestroyOptions, type PromoteOptions, acknowledge, activeVersion, addLegacyMaster, compromise, destroy, findEntry, nextVersion,
-  promote, quarantine, removeNode, restore, resume, setLegacyPolicy, stage, suspend,
+  acknowledge,
+  activeVersion,
+  addLegacyMaster,
+  compromise,
+  destroy,
+  findEntry,
+  nextVersion,
+  promote,
+  quarantine,
+  removeNode,
+  restore,
+  resume,
+  setLegacyPolicy,
+  stage,
+  suspend,
 } from './transitions.ts'
-import { type VaultCore, keyringDocumentName } from './vault-core.ts'
+import type { DestroyOptions, PromoteOptions } from './transitions.ts'
+import { keyringDocumentName } from './vault-core.ts'
+import type { VaultCore } from './vault-core.ts'
 
 /** Makes the next document out of the present one; throws what forbids it. */
 type Transition = (document: KeyringDocument) => KeyringDocument
@@ -56,7 +73,9 @@ export class KeyEvents {
     const version = nextVersion(this.#core.keyring.document)
     const master = await this.#ask(() => this.#provider.generate(this.#context(version)))
     try {
-      await this.#change({ type: 'key_staged', toVersion: version }, (document) => stage(document, version, master, this.#core.clock()))
+      await this.#change({ type: 'key_staged', toVersion: version }, (document) =>
+        stage(document, version, master, this.#core.clock()),
+      )
     } finally {
       wipe(master.plaintext)
     }
@@ -71,13 +90,15 @@ export class KeyEvents {
   async promote(version: number, options: PromoteOptions = {}): Promise<void> {
     await this.#core.reloadKeyring()
     // Fails closed: a version that cannot be unwrapped now must not become the one all writes need.
-    if (findEntry(this.#core.keyring.document, version).state === 'staged') await this.#core.keyring.withMaster(version, () => undefined)
+    if (findEntry(this.#core.keyring.document, version).state === 'staged')
+      await this.#core.keyring.withMaster(version, () => undefined)
     const before = this.active
     await this.#change(
       { type: 'key_activated', toVersion: version, ...(before === undefined ? {} : { fromVersion: before }) },
       (document) => promote(document, version, this.#core.clock(), options),
     )
-    if (before !== undefined) await this.#core.audit.append({ type: 'key_demoted', outcome: 'done', fromVersion: before, toVersion: version })
+    if (before !== undefined)
+      await this.#core.audit.append({ type: 'key_demoted', outcome: 'done', fromVersion: before, toVersion: version })
   }
 
   /** Stages and promotes in one go. Returns the new active version. */
@@ -89,18 +110,23 @@ export class KeyEvents {
 
   /** Stops all use of a version until {@link KeyEvents.resume}. */
   async suspend(version: number): Promise<void> {
-    await this.#change({ type: 'key_suspended', fromVersion: version }, (document) => suspend(document, version, this.#core.clock()))
+    await this.#change({ type: 'key_suspended', fromVersion: version }, (document) =>
+      suspend(document, version, this.#core.clock()),
+    )
   }
 
   /** Ends a suspension. */
   async resume(version: number): Promise<void> {
-    await this.#change({ type: 'key_resumed', toVersion: version }, (document) => resume(document, version, this.#core.clock()))
+    await this.#change({ type: 'key_resumed', toVersion: version }, (document) =>
+      resume(document, version, this.#core.clock()),
+    )
   }
 
   /** Marks a version as known to others: only the sweep opens it, and takes it first. */
   async compromise(version: number, reason = ''): Promise<void> {
     await this.#change({ type: 'key_compromised', fromVersion: version, details: { reason } }, (document) =>
-      compromise(document, version, this.#core.clock()))
+      compromise(document, version, this.#core.clock()),
+    )
   }
 
   /**
@@ -111,12 +137,15 @@ export class KeyEvents {
   async retire(version: number): Promise<void> {
     const census = await this.census(version)
     await this.#change({ type: 'key_quarantined', fromVersion: version, details: { census } }, (document) =>
-      quarantine(document, version, census, this.#core.clock()))
+      quarantine(document, version, census, this.#core.clock()),
+    )
   }
 
   /** Brings a version back out of quarantine. */
   async restore(version: number): Promise<void> {
-    await this.#change({ type: 'key_restored', toVersion: version }, (document) => restore(document, version, this.#core.clock()))
+    await this.#change({ type: 'key_restored', toVersion: version }, (document) =>
+      restore(document, version, this.#core.clock()),
+    )
   }
 
   /**
@@ -128,7 +157,8 @@ export class KeyEvents {
     const census = await this.census(version)
     const details = { census, forced: options.forceWithCensus !== undefined }
     await this.#change({ type: 'key_destroyed', fromVersion: version, details }, (document) =>
-      destroy(document, version, census, this.#core.clock(), options))
+      destroy(document, version, census, this.#core.clock(), options),
+    )
   }
 
   /** Wraps every master anew under the provider's newest wrapping key; no data is touched. Returns how many. */
@@ -137,12 +167,17 @@ export class KeyEvents {
     if (rewrap === undefined) throw new TypeError(`Provider "${this.#provider.id}" cannot rewrap`)
     await this.#core.reloadKeyring()
     const { document } = this.#core.keyring
-    const entries = await Promise.all(document.entries.map(async (entry) => {
-      const { wrapped } = entry
-      return wrapped === undefined ? entry : { ...entry, wrapped: await this.#ask(() => rewrap(wrapped, this.#context(entry.version))) }
-    }))
+    const entries = await Promise.all(
+      document.entries.map(async (entry) => {
+        const { wrapped } = entry
+        return wrapped === undefined
+          ? entry
+          : { ...entry, wrapped: await this.#ask(() => rewrap(wrapped, this.#context(entry.version))) }
+      }),
+    )
     await this.#change({ type: 'key_rewrapped', details: { provider: this.#provider.id } }, (now) => {
-      if (now.epoch !== document.epoch) throw new VaultError('VK_CONFLICT', 'The keyring was changed while it was rewrapped')
+      if (now.epoch !== document.epoch)
+        throw new VaultError('VK_CONFLICT', 'The keyring was changed while it was rewrapped')
       return { ...now, epoch: now.epoch + 1, entries }
     })
     return entries.filter((entry) => entry.wrapped !== undefined).length
@@ -163,12 +198,18 @@ export class KeyEvents {
    *
    * @param profiles - The generations that wrote with it, in the order to try; default all, newest first.
    */
-  async addLegacyMaster(master: Uint8Array, profiles: readonly LegacyProfile[] = legacyProfiles, version = 0): Promise<void> {
+  async addLegacyMaster(
+    master: Uint8Array,
+    profiles: readonly LegacyProfile[] = legacyProfiles,
+    version = 0,
+  ): Promise<void> {
     const wrap = this.#provider.wrap?.bind(this.#provider)
     if (wrap === undefined) throw new TypeError(`Provider "${this.#provider.id}" cannot wrap a master from elsewhere`)
     const wrapped = await this.#ask(() => wrap(master, this.#context(version)))
-    await this.#change({ type: 'legacy_master_added', toVersion: version, details: { profiles: [...profiles] } }, (document) =>
-      addLegacyMaster(document, version, { plaintext: master, wrapped }, profiles, this.#core.clock()))
+    await this.#change(
+      { type: 'legacy_master_added', toVersion: version, details: { profiles: [...profiles] } },
+      (document) => addLegacyMaster(document, version, { plaintext: master, wrapped }, profiles, this.#core.clock()),
+    )
   }
 
   /** Says whether bytes without a header are still read as HexVault's. */
@@ -184,7 +225,9 @@ export class KeyEvents {
 
   /** Forgets a node that is gone. */
   async removeNode(node: string): Promise<void> {
-    await this.#change({ type: 'policy_changed', details: { node_removed: node } }, (document) => removeNode(document, node))
+    await this.#change({ type: 'policy_changed', details: { node_removed: node } }, (document) =>
+      removeNode(document, node),
+    )
   }
 
   /** Records still sealed under a version. */

@@ -51,7 +51,11 @@ export function checkUse(version: number, state: KeyState, use: KeyUse): void {
   const details = { version, state }
   if (use === 'seal') {
     if (state === 'active') return
-    throw new VaultError('VK_STALE_WRITER', `Key version ${version} is ${state}; writes go under the active version only`, { details })
+    throw new VaultError(
+      'VK_STALE_WRITER',
+      `Key version ${version} is ${state}; writes go under the active version only`,
+      { details },
+    )
   }
   switch (state) {
     case 'quarantined':
@@ -60,7 +64,12 @@ export function checkUse(version: number, state: KeyState, use: KeyUse): void {
     case 'suspended':
       throw new VaultError('VK_VERSION_SUSPENDED', `Key version ${version} is suspended`, { details })
     case 'compromised':
-      if (use === 'open') throw new VaultError('VK_VERSION_COMPROMISED', `Key version ${version} is compromised; only the sweep opens it`, { details })
+      if (use === 'open')
+        throw new VaultError(
+          'VK_VERSION_COMPROMISED',
+          `Key version ${version} is compromised; only the sweep opens it`,
+          { details },
+        )
       return
     case 'staged':
     case 'active':

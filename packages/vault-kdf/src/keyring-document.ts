@@ -1,10 +1,22 @@
 import {
-  type JsonObject, type JsonValue, PrimitivesError, base64Decode, base64Encode, canonicalJson, equalBytes, hexDecode, hexEncode, hkdfSha256,
-  hmacSha256, parseStrictJson, wipe,
+  PrimitivesError,
+  base64Decode,
+  base64Encode,
+  canonicalJson,
+  equalBytes,
+  hexDecode,
+  hexEncode,
+  hkdfSha256,
+  hmacSha256,
+  parseStrictJson,
+  wipe,
 } from '@keyturn/primitives'
+import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { VaultError } from './errors.ts'
-import { type KeyState, isKeyState } from './key-state.ts'
-import { type LegacyProfile, isLegacyProfile } from './legacy.ts'
+import { isKeyState } from './key-state.ts'
+import type { KeyState } from './key-state.ts'
+import { isLegacyProfile } from './legacy.ts'
+import type { LegacyProfile } from './legacy.ts'
 import { labels } from './labels.ts'
 import { lengthPrefixed, utf8 } from './length-prefixed.ts'
 import { KEY_BYTES, MAX_KEYRING_BYTES, MAX_KEY_VERSION, MAX_KEY_VERSIONS } from './limits.ts'
@@ -123,11 +135,13 @@ export function parseKeyringDocument(bytes: Uint8Array): ParsedKeyring {
       document,
       verifyMac(macSecret) {
         const found = typeof mac === 'string' ? base64Decode(mac) : new Uint8Array(0)
-        if (!equalBytes(found, keyringMac(body, macSecret))) throw new VaultError('VK_KEYRING', 'The MAC of the keyring document is wrong')
+        if (!equalBytes(found, keyringMac(body, macSecret)))
+          throw new VaultError('VK_KEYRING', 'The MAC of the keyring document is wrong')
       },
     }
   } catch (error) {
-    if (error instanceof PrimitivesError) throw new VaultError('VK_KEYRING', 'Cannot read the keyring document', { cause: error })
+    if (error instanceof PrimitivesError)
+      throw new VaultError('VK_KEYRING', 'Cannot read the keyring document', { cause: error })
     throw error
   }
 }
@@ -140,7 +154,10 @@ function fromJson(body: JsonObject): KeyringDocument {
     vaultId: text(body, 'vault_id'),
     epoch: integer(body, 'epoch', Number.MAX_SAFE_INTEGER),
     legacy,
-    nodes: list(body, 'nodes').map((node) => ({ id: text(node, 'id'), acknowledgedEpoch: integer(node, 'acknowledged_epoch', Number.MAX_SAFE_INTEGER) })),
+    nodes: list(body, 'nodes').map((node) => ({
+      id: text(node, 'id'),
+      acknowledgedEpoch: integer(node, 'acknowledged_epoch', Number.MAX_SAFE_INTEGER),
+    })),
     entries: list(body, 'entries').map(entryFromJson),
     ...(audit === undefined ? {} : { auditSecret: base64Decode(text(body, 'audit_secret')) }),
   }
@@ -153,9 +170,14 @@ function entryFromJson(entry: JsonObject): KeyringEntry {
     version: integer(entry, 'version', MAX_KEY_VERSION),
     state: state(entry),
     fingerprint,
-    history: list(entry, 'history').map((step) => ({ state: state(step), at: integer(step, 'at', Number.MAX_SAFE_INTEGER) })),
+    history: list(entry, 'history').map((step) => ({
+      state: state(step),
+      at: integer(step, 'at', Number.MAX_SAFE_INTEGER),
+    })),
     ...(entry['wrapped'] === undefined ? {} : { wrapped: base64Decode(text(entry, 'wrapped')) }),
-    ...(entry['final_census'] === undefined ? {} : { finalCensus: integer(entry, 'final_census', Number.MAX_SAFE_INTEGER) }),
+    ...(entry['final_census'] === undefined
+      ? {}
+      : { finalCensus: integer(entry, 'final_census', Number.MAX_SAFE_INTEGER) }),
     ...(entry['legacy_profiles'] === undefined ? {} : { legacyProfiles: profiles(entry['legacy_profiles']) }),
   }
 }
@@ -172,7 +194,8 @@ function checkConsistency(document: KeyringDocument): void {
   if (entries.filter((entry) => entry.state === 'active').length > 1) throw damaged('active version')
   if (new Set(entries.map((entry) => entry.version)).size !== entries.length) throw damaged('version')
   if (new Set(entries.map((entry) => entry.fingerprint)).size !== entries.length) throw damaged('fingerprint')
-  if (entries.some((entry) => (entry.wrapped === undefined) !== (entry.state === 'destroyed'))) throw damaged('wrapped master')
+  if (entries.some((entry) => (entry.wrapped === undefined) !== (entry.state === 'destroyed')))
+    throw damaged('wrapped master')
   if (entries.some((entry) => entry.history.at(-1)?.state !== entry.state)) throw damaged('history')
 }
 

@@ -1,8 +1,12 @@
-import { type Clock, SecretBytes, systemClock } from '@keyturn/primitives'
-import { type PartitionKey, checkMasterKey, derivePartitionKey } from './derive.ts'
+import { SecretBytes, systemClock } from '@keyturn/primitives'
+import type { Clock } from '@keyturn/primitives'
+import { checkMasterKey, derivePartitionKey } from './derive.ts'
+import type { PartitionKey } from './derive.ts'
 import { VaultError } from './errors.ts'
-import { type KeyUse, checkUse } from './key-state.ts'
-import { type KeyringDocument, type KeyringEntry, parseKeyringDocument, writeKeyringDocument } from './keyring-document.ts'
+import { checkUse } from './key-state.ts'
+import type { KeyUse } from './key-state.ts'
+import { parseKeyringDocument, writeKeyringDocument } from './keyring-document.ts'
+import type { KeyringDocument, KeyringEntry } from './keyring-document.ts'
 import type { MasterKeyProvider, WrapContext } from './master-key-provider.ts'
 import { activeVersion } from './transitions.ts'
 
@@ -15,7 +19,10 @@ export interface KeyringOptions {
   clock?: Clock
 }
 
-interface CachedMaster { readonly secret: SecretBytes; readonly until: number }
+interface CachedMaster {
+  readonly secret: SecretBytes
+  readonly until: number
+}
 
 /**
  * The masters of one vault: the document says what may be done with each version, the provider unwraps them when they
@@ -64,7 +71,9 @@ export class Keyring {
   /** The version writes go under. @throws VaultError `VK_VERSION_SUSPENDED` when there is none now. */
   get activeVersion(): number {
     if (this.#active !== undefined) return this.#active
-    throw new VaultError('VK_VERSION_SUSPENDED', 'No key version is active, so nothing can be written', { hint: 'Resume the suspended version, or stage and promote a fresh one' })
+    throw new VaultError('VK_VERSION_SUSPENDED', 'No key version is active, so nothing can be written', {
+      hint: 'Resume the suspended version, or stage and promote a fresh one',
+    })
   }
 
   /** Whether writes go under this version now. */
@@ -100,7 +109,10 @@ export class Keyring {
     parsed.verifyMac(await this.auditSecret())
     const { vaultId, epoch } = parsed.document
     if (vaultId !== this.#document.vaultId || epoch < this.#document.epoch) {
-      throw new VaultError('VK_KEYRING', `The keyring document is of epoch ${epoch}, ${this.#document.epoch} was seen before`)
+      throw new VaultError(
+        'VK_KEYRING',
+        `The keyring document is of epoch ${epoch}, ${this.#document.epoch} was seen before`,
+      )
     }
     const newer = epoch > this.#document.epoch
     this.replace(parsed.document)
@@ -117,7 +129,9 @@ export class Keyring {
     if (this.#auditSecret === undefined) {
       const wrapped = this.#document.auditSecret
       if (wrapped === undefined) throw new VaultError('VK_KEYRING', 'The keyring document has no audit secret')
-      this.#auditSecret = SecretBytes.take(await this.#unwrap(wrapped, { vaultId: this.#document.vaultId, keyVersion: 0, purpose: 'audit' }))
+      this.#auditSecret = SecretBytes.take(
+        await this.#unwrap(wrapped, { vaultId: this.#document.vaultId, keyVersion: 0, purpose: 'audit' }),
+      )
     }
     return this.#auditSecret.withBytes((bytes) => bytes)
   }
@@ -129,7 +143,12 @@ export class Keyring {
    * @throws VaultError `VK_VERSION_UNKNOWN`, `VK_VERSION_RETIRED`, `VK_VERSION_SUSPENDED`, `VK_VERSION_COMPROMISED`,
    * `VK_STALE_WRITER`, `VK_PROVIDER`.
    */
-  async withPartitionKey<T>(version: number, partition: string, keyUse: KeyUse, use: (key: PartitionKey) => T): Promise<T> {
+  async withPartitionKey<T>(
+    version: number,
+    partition: string,
+    keyUse: KeyUse,
+    use: (key: PartitionKey) => T,
+  ): Promise<T> {
     const cached = this.#cachedPartitionKey(version, partition, keyUse)
     if (cached !== undefined) return use(cached)
     const key = await this.withMaster(version, (master) => derivePartitionKey(master, version, partition))
@@ -139,7 +158,8 @@ export class Keyring {
 
   #cachedPartitionKey(version: number, partition: string, use: KeyUse): PartitionKey | undefined {
     const entry = this.#entries.get(version)
-    if (entry === undefined) throw new VaultError('VK_VERSION_UNKNOWN', `The keyring has no key version ${version}`, { details: { version } })
+    if (entry === undefined)
+      throw new VaultError('VK_VERSION_UNKNOWN', `The keyring has no key version ${version}`, { details: { version } })
     checkUse(version, entry.state, use)
     const master = this.#masters.get(version)
     if (master === undefined) return undefined
@@ -169,8 +189,13 @@ export class Keyring {
     const cached = this.#masters.get(version)
     if (cached !== undefined && this.#clock() <= cached.until) return cached.secret.withBytes(use)
     const wrapped = this.#entries.get(version)?.wrapped
-    if (wrapped === undefined) throw new VaultError('VK_VERSION_RETIRED', `Key version ${version} was destroyed`, { details: { version } })
-    const plaintext = await this.#unwrap(wrapped, { vaultId: this.#document.vaultId, keyVersion: version, purpose: 'master' })
+    if (wrapped === undefined)
+      throw new VaultError('VK_VERSION_RETIRED', `Key version ${version} was destroyed`, { details: { version } })
+    const plaintext = await this.#unwrap(wrapped, {
+      vaultId: this.#document.vaultId,
+      keyVersion: version,
+      purpose: 'master',
+    })
     checkMasterKey(plaintext)
     this.#forget(version)
     const secret = SecretBytes.take(plaintext)
@@ -183,7 +208,11 @@ export class Keyring {
       return await this.#provider.unwrap(wrapped, context)
     } catch (cause) {
       if (cause instanceof VaultError) throw cause
-      throw new VaultError('VK_PROVIDER', `Provider "${this.#provider.id}" did not unwrap key version ${context.keyVersion}`, { cause })
+      throw new VaultError(
+        'VK_PROVIDER',
+        `Provider "${this.#provider.id}" did not unwrap key version ${context.keyVersion}`,
+        { cause },
+      )
     }
   }
 

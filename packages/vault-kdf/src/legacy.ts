@@ -3,7 +3,8 @@ import type { RandomSource } from '@keyturn/primitives'
 import { VaultError } from './errors.ts'
 import { lengthPrefixed, utf8 } from './length-prefixed.ts'
 import { KEY_BYTES } from './limits.ts'
-import { type Layer, type LayerContext, layerTags } from './place.ts'
+import { layerTags } from './place.ts'
+import type { Layer, LayerContext } from './place.ts'
 
 /**
  * The three generations of HexVault's unversioned bytes, by the crate that first wrote each. Their derivations and AAD
@@ -45,7 +46,13 @@ export function deriveLegacyPartitionKey(profile: LegacyProfile, master: Uint8Ar
 }
 
 /** The key of one layer of one cell; the caller wipes it. */
-export function deriveLegacyLayerKey(profile: LegacyProfile, partitionKey: Uint8Array, cell: string, tag: string, context: string): Uint8Array {
+export function deriveLegacyLayerKey(
+  profile: LegacyProfile,
+  partitionKey: Uint8Array,
+  cell: string,
+  tag: string,
+  context: string,
+): Uint8Array {
   // Colons between the parts read two ways (`a:b` + `c`, `a` + `b:c`): the flaw that hv-1.1.2 mended.
   const info = profile === 'hv-1.1.2' ? lengthPrefixed(cell, tag, context) : utf8(`${cell}:${tag}:${context}`)
   return hkdfSha256(partitionKey, noSalt, info, KEY_BYTES)
@@ -56,7 +63,10 @@ function additionalData(profile: LegacyProfile, cell: string, tag: string): Uint
 }
 
 /** Contexts by layer; HexVault takes an absent id for an error and, before 1.1.2, an empty one for a value. */
-function legacyContexts(profile: LegacyProfile, { layer, context, cell, partition }: LegacyPlace): string[] | undefined {
+function legacyContexts(
+  profile: LegacyProfile,
+  { layer, context, cell, partition }: LegacyPlace,
+): string[] | undefined {
   const contexts = ['', context.policy, context.session].slice(0, layer + 1)
   if (!contexts.every((value) => value !== undefined)) return undefined
   const emptyId = profile === 'hv-1.1.2' && (cell === '' || partition === '' || contexts.slice(1).includes(''))
@@ -77,7 +87,12 @@ function peelLayer(key: Uint8Array, bytes: Uint8Array, aad: Uint8Array): Uint8Ar
 export type LegacyAttempt = { readonly plaintext: Uint8Array } | { readonly failure: 'outer' | 'inner' }
 
 /** Tries one profile and master; never throws for bad bytes. */
-export function tryOpenLegacy(profile: LegacyProfile, master: Uint8Array, place: LegacyPlace, blob: Uint8Array): LegacyAttempt {
+export function tryOpenLegacy(
+  profile: LegacyProfile,
+  master: Uint8Array,
+  place: LegacyPlace,
+  blob: Uint8Array,
+): LegacyAttempt {
   const contexts = legacyContexts(profile, place)
   if (contexts === undefined) return { failure: 'outer' }
   const partitionKey = deriveLegacyPartitionKey(profile, master, place.partition)
@@ -104,10 +119,18 @@ export function tryOpenLegacy(profile: LegacyProfile, master: Uint8Array, place:
  * @throws VaultError `VK_AUTH`.
  * @example `const text = openLegacy('hv-1.1.2', master, { partition: 'p1', cell: 'cell-a', layer: 0, context: {} }, blob)`
  */
-export function openLegacy(profile: LegacyProfile, master: Uint8Array, place: LegacyPlace, blob: Uint8Array): Uint8Array {
+export function openLegacy(
+  profile: LegacyProfile,
+  master: Uint8Array,
+  place: LegacyPlace,
+  blob: Uint8Array,
+): Uint8Array {
   const attempt = tryOpenLegacy(profile, master, place, blob)
   if ('plaintext' in attempt) return attempt.plaintext
-  throw new VaultError('VK_AUTH', `Cannot open legacy record: the bytes do not belong to this master, profile and place`)
+  throw new VaultError(
+    'VK_AUTH',
+    `Cannot open legacy record: the bytes do not belong to this master, profile and place`,
+  )
 }
 
 /**

@@ -1,4 +1,5 @@
-import { PrimitivesError, type RandomSource, systemRandom } from '@keyturn/primitives'
+import { PrimitivesError, systemRandom } from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
 import { VaultError } from './errors.ts'
 import { KEY_BYTES } from './limits.ts'
 import type { MasterKeyProvider, WrapContext } from './master-key-provider.ts'
@@ -12,18 +13,26 @@ import { unwrapMaster, wrapMaster } from './wrap.ts'
  * @param kek - 32 bytes, secret.
  */
 export function kekProvider(id: string, kek: Uint8Array, random: RandomSource = systemRandom): MasterKeyProvider {
-  if (kek.length !== KEY_BYTES) throw new RangeError(`Key-encryption key has ${kek.length} bytes, ${KEY_BYTES} are wanted`)
-  const wrap = async (plaintext: Uint8Array, context: WrapContext): Promise<Uint8Array> => wrapMaster(kek, plaintext, context, random)
+  if (kek.length !== KEY_BYTES)
+    throw new RangeError(`Key-encryption key has ${kek.length} bytes, ${KEY_BYTES} are wanted`)
+  const wrap = async (plaintext: Uint8Array, context: WrapContext): Promise<Uint8Array> =>
+    wrapMaster(kek, plaintext, context, random)
   const unwrap = async (wrapped: Uint8Array, context: WrapContext): Promise<Uint8Array> => {
     try {
       return unwrapMaster(kek, wrapped, context)
     } catch (cause) {
       if (!(cause instanceof PrimitivesError)) throw cause
-      throw new VaultError('VK_KEYRING', `The ${id} provider cannot unwrap key version ${context.keyVersion}: it was wrapped elsewhere`, { cause })
+      throw new VaultError(
+        'VK_KEYRING',
+        `The ${id} provider cannot unwrap key version ${context.keyVersion}: it was wrapped elsewhere`,
+        { cause },
+      )
     }
   }
   return {
-    id, wrap, unwrap,
+    id,
+    wrap,
+    unwrap,
     async generate(context) {
       const plaintext = random(KEY_BYTES)
       return { plaintext, wrapped: await wrap(plaintext, context) }
@@ -48,7 +57,10 @@ export interface ProviderFaults {
 }
 
 /** A provider with injected latency and failures; the returned `faults` may be changed at any time. For tests. */
-export function faultyProvider(inner: MasterKeyProvider, faults: ProviderFaults = { latencyMs: 0, down: false }): MasterKeyProvider & { faults: ProviderFaults } {
+export function faultyProvider(
+  inner: MasterKeyProvider,
+  faults: ProviderFaults = { latencyMs: 0, down: false },
+): MasterKeyProvider & { faults: ProviderFaults } {
   const meet = async (): Promise<void> => {
     if (faults.latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, faults.latencyMs))
     if (faults.down) throw new Error('planned outage')
@@ -58,7 +70,21 @@ export function faultyProvider(inner: MasterKeyProvider, faults: ProviderFaults 
     faults,
     generate: async (context) => (await meet(), inner.generate(context)),
     unwrap: async (wrapped, context) => (await meet(), inner.unwrap(wrapped, context)),
-    ...(inner.wrap === undefined ? {} : { wrap: async (plaintext: Uint8Array, context: WrapContext) => (await meet(), inner.wrap?.(plaintext, context) ?? plaintext) }),
-    ...(inner.rewrap === undefined ? {} : { rewrap: async (wrapped: Uint8Array, context: WrapContext) => (await meet(), inner.rewrap?.(wrapped, context) ?? wrapped) }),
+    ...(inner.wrap === undefined
+      ? {}
+      : {
+          wrap: async (plaintext: Uint8Array, context: WrapContext) => (
+            await meet(),
+            inner.wrap?.(plaintext, context) ?? plaintext
+          ),
+        }),
+    ...(inner.rewrap === undefined
+      ? {}
+      : {
+          rewrap: async (wrapped: Uint8Array, context: WrapContext) => (
+            await meet(),
+            inner.rewrap?.(wrapped, context) ?? wrapped
+          ),
+        }),
   }
 }

@@ -1,8 +1,20 @@
 import type { RecordId } from './place.ts'
-import { RecordTable, type TableRow } from './record-table.ts'
-import type { CensusRow, DocumentWrite, ScanQuery, StoreChange, StoreOutcome, StoredRecord, VaultStore } from './store.ts'
+import { RecordTable } from './record-table.ts'
+import type { TableRow } from './record-table.ts'
+import type {
+  CensusRow,
+  DocumentWrite,
+  ScanQuery,
+  StoreChange,
+  StoreOutcome,
+  StoredRecord,
+  VaultStore,
+} from './store.ts'
 
-interface Body { readonly envelope: Uint8Array; readonly sidecar?: Uint8Array }
+interface Body {
+  readonly envelope: Uint8Array
+  readonly sidecar?: Uint8Array
+}
 
 /** A store in memory: for tests, browsers, and as the rule of what a store does. */
 export class MemoryStore implements VaultStore {

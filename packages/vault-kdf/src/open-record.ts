@@ -1,13 +1,18 @@
 import { tryOpenEnvelope, parseEnvelopeHeader } from './envelope.ts'
 import { VaultError } from './errors.ts'
-import { type KeyUse, checkUse } from './key-state.ts'
+import { checkUse } from './key-state.ts'
+import type { KeyUse } from './key-state.ts'
 import type { Keyring } from './keyring.ts'
-import { type LegacyProfile, tryOpenLegacy } from './legacy.ts'
+import { tryOpenLegacy } from './legacy.ts'
+import type { LegacyProfile } from './legacy.ts'
 import type { LayerContext } from './place.ts'
 import type { RecordFormat, VaultRecord } from './store.ts'
 
 /** A record as it comes to be opened: without a `format` column both readings are tried in order. */
-export type RecordToOpen = Omit<VaultRecord, 'format' | 'keyVersion'> & { readonly format?: RecordFormat; readonly keyVersion?: number }
+export type RecordToOpen = Omit<VaultRecord, 'format' | 'keyVersion'> & {
+  readonly format?: RecordFormat
+  readonly keyVersion?: number
+}
 
 /** An opened record: what it was sealed under tells whether it is worth resealing. */
 export interface OpenedRecord {
@@ -36,14 +41,16 @@ export async function openRecord(
   use: Exclude<KeyUse, 'seal'>,
   memory: ProfileMemory,
 ): Promise<OpenedRecord> {
-  if (record.envelope.length < LEGACY_MIN_BYTES) throw new VaultError('VK_FORMAT', `A record of ${record.envelope.length} bytes is none`)
+  if (record.envelope.length < LEGACY_MIN_BYTES)
+    throw new VaultError('VK_FORMAT', `A record of ${record.envelope.length} bytes is none`)
   let unavailable: unknown
   const header = record.format === 'v0' ? undefined : parseEnvelopeHeader(record.envelope)
   if (header !== undefined && header.layer === record.layer) {
     if (record.keyVersion !== undefined && record.keyVersion !== header.keyVersion) throw refused() // a column was changed
     try {
       const result = await keyring.withPartitionKey(header.keyVersion, record.partition, use, (key) =>
-        tryOpenEnvelope(key, { ...record, context }, record.envelope))
+        tryOpenEnvelope(key, { ...record, context }, record.envelope),
+      )
       if ('plaintext' in result) return { plaintext: result.plaintext, keyVersion: header.keyVersion }
       if (result.failure === 'integrity' || record.format === 'v1') throw refused()
     } catch (error) {
@@ -77,12 +84,16 @@ async function openLegacyRecord(
 ): Promise<OpenedRecord | undefined> {
   const last = memory.get(record.partition)
   const attempts = keyring.document.entries
-    .flatMap(({ version, state, legacyProfiles = [] }) => legacyProfiles.map((profile) => ({ version, state, profile })))
+    .flatMap(({ version, state, legacyProfiles = [] }) =>
+      legacyProfiles.map((profile) => ({ version, state, profile })),
+    )
     .toSorted((a, b) => Number(b.profile === last) - Number(a.profile === last))
   for (const { version, state, profile } of attempts) {
     if (state === 'destroyed' || state === 'quarantined') continue
     checkUse(version, state, use)
-    const attempt = await keyring.withMaster(version, (master) => tryOpenLegacy(profile, master, { ...record, context }, record.envelope))
+    const attempt = await keyring.withMaster(version, (master) =>
+      tryOpenLegacy(profile, master, { ...record, context }, record.envelope),
+    )
     if ('plaintext' in attempt) {
       memory.set(record.partition, profile)
       return { plaintext: attempt.plaintext, keyVersion: version, legacyProfile: profile }

@@ -1,4 +1,5 @@
-import { type RandomSource, base64Decode, base64Encode, hkdfSha256, scrypt } from '@keyturn/primitives'
+import { base64Decode, base64Encode, hkdfSha256, scrypt } from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
 import { argon2id } from '@noble/hashes/argon2.js'
 import { VaultError } from './errors.ts'
@@ -8,9 +9,21 @@ import { KEY_BYTES } from './limits.ts'
 
 /** How a passphrase becomes a key; kept in clear beside what it protects. */
 export type PassphraseKdf =
-  | { readonly algorithm: 'scrypt'; readonly logN: number; readonly r: number; readonly p: number; readonly salt: Uint8Array }
+  | {
+      readonly algorithm: 'scrypt'
+      readonly logN: number
+      readonly r: number
+      readonly p: number
+      readonly salt: Uint8Array
+    }
   /** Read, never written: files of others. */
-  | { readonly algorithm: 'argon2id'; readonly memoryKiB: number; readonly passes: number; readonly lanes: number; readonly salt: Uint8Array }
+  | {
+      readonly algorithm: 'argon2id'
+      readonly memoryKiB: number
+      readonly passes: number
+      readonly lanes: number
+      readonly salt: Uint8Array
+    }
 
 /** What is written: N 2^17, r 8, p 1 (128 MiB, about a third of a second). */
 export const defaultScryptLogN = 17
@@ -22,7 +35,8 @@ const maxArgon = { memoryKiB: 1024 * 1024, passes: 16, lanes: 16 }
 
 /** Fresh scrypt parameters. @param logN - Lower it in tests only. */
 export function newPassphraseKdf(random: RandomSource, logN: number = defaultScryptLogN): PassphraseKdf {
-  if (!Number.isInteger(logN) || logN < 1 || logN > MAX_LOG_N) throw new RangeError(`scryptLogN ${logN} is not 1 to ${MAX_LOG_N}`)
+  if (!Number.isInteger(logN) || logN < 1 || logN > MAX_LOG_N)
+    throw new RangeError(`scryptLogN ${logN} is not 1 to ${MAX_LOG_N}`)
   return { algorithm: 'scrypt', logN, r: scryptR, p: scryptP, salt: random(SALT_BYTES) }
 }
 
@@ -54,9 +68,12 @@ export function passphraseCheck(kek: Uint8Array): Uint8Array {
 }
 
 function checkKdf(kdf: PassphraseKdf): void {
-  const fine = kdf.algorithm === 'scrypt'
-    ? within(kdf.logN, 1, MAX_LOG_N) && within(kdf.r, 1, 16) && within(kdf.p, 1, 4)
-    : within(kdf.memoryKiB, 8 * kdf.lanes, maxArgon.memoryKiB) && within(kdf.passes, 1, maxArgon.passes) && within(kdf.lanes, 1, maxArgon.lanes)
+  const fine =
+    kdf.algorithm === 'scrypt'
+      ? within(kdf.logN, 1, MAX_LOG_N) && within(kdf.r, 1, 16) && within(kdf.p, 1, 4)
+      : within(kdf.memoryKiB, 8 * kdf.lanes, maxArgon.memoryKiB) &&
+        within(kdf.passes, 1, maxArgon.passes) &&
+        within(kdf.lanes, 1, maxArgon.lanes)
   if (fine && within(kdf.salt.length, 8, 64)) return
   throw new VaultError('VK_LIMIT', `The ${kdf.algorithm} parameters are out of bounds`, {
     hint: `scrypt: N up to 2^${MAX_LOG_N}, r up to 16, p up to 4; argon2id: up to 1 GiB, 16 passes, 16 lanes; salt of 8 to 64 bytes`,
@@ -90,9 +107,16 @@ function shape(value: JsonValue | undefined): PassphraseKdf {
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && typeof value['salt'] === 'string') {
     const number = (key: string): number => (typeof value[key] === 'number' ? value[key] : Number.NaN)
     const salt = base64Decode(value['salt'])
-    if (value['algorithm'] === 'scrypt') return { algorithm: 'scrypt', logN: number('log_n'), r: number('r'), p: number('p'), salt }
+    if (value['algorithm'] === 'scrypt')
+      return { algorithm: 'scrypt', logN: number('log_n'), r: number('r'), p: number('p'), salt }
     if (value['algorithm'] === 'argon2id') {
-      return { algorithm: 'argon2id', memoryKiB: number('memory_kib'), passes: number('passes'), lanes: number('lanes'), salt }
+      return {
+        algorithm: 'argon2id',
+        memoryKiB: number('memory_kib'),
+        passes: number('passes'),
+        lanes: number('lanes'),
+        salt,
+      }
     }
   }
   throw new VaultError('VK_FORMAT', 'The key derivation of the header is neither scrypt nor argon2id')

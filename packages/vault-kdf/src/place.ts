@@ -42,9 +42,13 @@ export function checkId(value: string, field: string): void {
   if (/^[\x20-\x7e]{1,255}$/.test(value)) return // most are
   const length = value.isWellFormed() ? utf8(value).length : 0
   if (length >= 1 && length <= MAX_ID_BYTES && !value.includes('\0') && value.normalize('NFC') === value) return
-  throw new VaultError('VK_INFO', `Id "${printable(value)}" of the ${field} is not 1 to 255 bytes of UTF-8 in normal form C`, {
-    details: { field },
-  })
+  throw new VaultError(
+    'VK_INFO',
+    `Id "${printable(value)}" of the ${field} is not 1 to 255 bytes of UTF-8 in normal form C`,
+    {
+      details: { field },
+    },
+  )
 }
 
 /** Checks the name of a record, which alone may be empty: HexVault's cells allow that. */
@@ -73,7 +77,8 @@ export function contextsOf(layer: Layer, context: LayerContext): string[] {
 }
 
 function needContext(value: string | undefined, field: string, layer: Layer): string {
-  if (value === undefined) throw new VaultError('VK_CONTEXT', `Layer ${layer} needs a ${field} id`, { details: { field, layer } })
+  if (value === undefined)
+    throw new VaultError('VK_CONTEXT', `Layer ${layer} needs a ${field} id`, { details: { field, layer } })
   checkId(value, field)
   return value
 }

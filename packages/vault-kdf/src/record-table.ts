@@ -1,8 +1,15 @@
 import { utf8 } from './length-prefixed.ts'
 import type { RecordId } from './place.ts'
-import {
-  type CensusRow, type DocumentWrite, type Fence, type ScanQuery, type StoreChange, type StoreOutcome, type StoredRecord, type VaultRecord,
-  documentConflict, isStale, meetsExpectation,
+import { documentConflict, isStale, meetsExpectation } from './store.ts'
+import type {
+  CensusRow,
+  DocumentWrite,
+  Fence,
+  ScanQuery,
+  StoreChange,
+  StoreOutcome,
+  StoredRecord,
+  VaultRecord,
 } from './store.ts'
 
 /** What the table keeps of a record besides its columns: the bytes themselves, or where they lie on disk. */
@@ -70,8 +77,12 @@ export class RecordTable<Body> {
    *
    * @throws VaultError `VK_CONFLICT`.
    */
-  judge(changes: readonly StoreChange[], document: DocumentWrite | undefined): { outcomes: StoreOutcome[]; accepted: AcceptedChange[] } {
-    if (document !== undefined && !meetsExpectation(document.expected, this.#documents.get(document.name)?.revision)) throw documentConflict(document.name)
+  judge(
+    changes: readonly StoreChange[],
+    document: DocumentWrite | undefined,
+  ): { outcomes: StoreOutcome[]; accepted: AcceptedChange[] } {
+    if (document !== undefined && !meetsExpectation(document.expected, this.#documents.get(document.name)?.revision))
+      throw documentConflict(document.name)
     const fence = document?.fence ?? this.#fence
     const accepted: AcceptedChange[] = []
     const pending = new Map<string, number | undefined>()
@@ -173,10 +184,12 @@ export class RecordTable<Body> {
 }
 
 function matches(record: Omit<VaultRecord, 'envelope' | 'sidecar'>, query: ScanQuery): boolean {
-  return (query.partition === undefined || record.partition === query.partition)
-    && (query.cell === undefined || record.cell === query.cell)
-    && (query.keyVersion === undefined || (record.keyVersion === query.keyVersion && record.format === 'v1'))
-    && (query.format === undefined || record.format === query.format)
+  return (
+    (query.partition === undefined || record.partition === query.partition) &&
+    (query.cell === undefined || record.cell === query.cell) &&
+    (query.keyVersion === undefined || (record.keyVersion === query.keyVersion && record.format === 'v1')) &&
+    (query.format === undefined || record.format === query.format)
+  )
 }
 
 /**

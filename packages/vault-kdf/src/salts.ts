@@ -20,7 +20,8 @@ export class Salts {
   next(): Uint8Array {
     const salt = this.#random(SALT_BYTES)
     const name = String.fromCharCode(...salt)
-    if (this.#seen.has(name)) throw new VaultError('VK_NONCE_REUSE', 'The random source gave the same message salt twice')
+    if (this.#seen.has(name))
+      throw new VaultError('VK_NONCE_REUSE', 'The random source gave the same message salt twice')
     this.#seen.add(name)
     if (this.#seen.size > remembered) for (const oldest of this.#seen) return this.#forget(oldest, salt)
     return salt

@@ -1,4 +1,14 @@
-import { PrimitivesError, type RandomSource, Reader, concatBytes, hkdfSha256, openXChaCha20Poly1305, sealXChaCha20Poly1305, utf8Decode, wipe } from '@keyturn/primitives'
+import {
+  PrimitivesError,
+  Reader,
+  concatBytes,
+  hkdfSha256,
+  openXChaCha20Poly1305,
+  sealXChaCha20Poly1305,
+  utf8Decode,
+  wipe,
+} from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
 import type { PartitionKey } from './derive.ts'
 import { labels } from './labels.ts'
 import { be32, lengthPrefixed } from './length-prefixed.ts'
@@ -24,10 +34,15 @@ function sidecarKey(partitionKey: PartitionKey): Uint8Array {
  * Seals the context ids of a gated record for the sweep, which has no token. The price is small: who holds the
  * partition key opens every layer by guessing the ids anyway, for they are labels and no secrets.
  */
-export function sealSidecar(partitionKey: PartitionKey, version: number, place: Omit<Place, 'partition'>, random: RandomSource): Uint8Array {
+export function sealSidecar(
+  partitionKey: PartitionKey,
+  version: number,
+  place: Omit<Place, 'partition'>,
+  random: RandomSource,
+): Uint8Array {
   const nonce = random(NONCE_BYTES)
   const key = sidecarKey(partitionKey)
-  const ids = lengthPrefixed(place.context.policy ?? '', place.layer === 2 ? place.context.session ?? '' : '')
+  const ids = lengthPrefixed(place.context.policy ?? '', place.layer === 2 ? (place.context.session ?? '') : '')
   try {
     return concatBytes(be32(version), nonce, sealXChaCha20Poly1305(key, nonce, ids, additionalData(version, place)))
   } finally {
@@ -41,11 +56,20 @@ export function sidecarVersion(sidecar: Uint8Array): number {
 }
 
 /** Opens a sidecar; `undefined` when it does not belong here. */
-export function openSidecar(partitionKey: PartitionKey, id: Omit<RecordId, 'partition'>, sidecar: Uint8Array): LayerContext | undefined {
+export function openSidecar(
+  partitionKey: PartitionKey,
+  id: Omit<RecordId, 'partition'>,
+  sidecar: Uint8Array,
+): LayerContext | undefined {
   const key = sidecarKey(partitionKey)
   try {
     const nonce = sidecar.subarray(VERSION_BYTES, VERSION_BYTES + NONCE_BYTES)
-    const ids = openXChaCha20Poly1305(key, nonce, sidecar.subarray(VERSION_BYTES + NONCE_BYTES), additionalData(sidecarVersion(sidecar), id))
+    const ids = openXChaCha20Poly1305(
+      key,
+      nonce,
+      sidecar.subarray(VERSION_BYTES + NONCE_BYTES),
+      additionalData(sidecarVersion(sidecar), id),
+    )
     const reader = new Reader(ids)
     const policy = utf8Decode(reader.bytes(reader.u32be('policy length', { max: MAX_ID_BYTES }), 'policy'))
     const session = utf8Decode(reader.bytes(reader.u32be('session length', { max: MAX_ID_BYTES }), 'session'))

@@ -99,7 +99,11 @@ export interface VaultStore {
 
 /** Total order of records: partition, cell, name, each by its UTF-8 bytes. */
 export function compareRecordIds(a: RecordId, b: RecordId): number {
-  return compareBytes(utf8(a.partition), utf8(b.partition)) || compareBytes(utf8(a.cell), utf8(b.cell)) || compareBytes(utf8(a.name), utf8(b.name))
+  return (
+    compareBytes(utf8(a.partition), utf8(b.partition)) ||
+    compareBytes(utf8(a.cell), utf8(b.cell)) ||
+    compareBytes(utf8(a.name), utf8(b.name))
+  )
 }
 
 /** Whether the fence refuses a write. */
@@ -115,7 +119,9 @@ export function meetsExpectation(expected: Expected, revision: number | undefine
 
 /** The refusal of a batch whose document somebody else has written. */
 export function documentConflict(name: string): VaultError {
-  return new VaultError('VK_CONFLICT', `Document "${name}" was changed by somebody else`, { details: { document: name } })
+  return new VaultError('VK_CONFLICT', `Document "${name}" was changed by somebody else`, {
+    details: { document: name },
+  })
 }
 
 /** Records under one key version; those without a header count for the legacy masters. */

@@ -1,4 +1,5 @@
-import { type JsonObject, type JsonValue, canonicalJson, parseStrictJson, utf8Encode } from '@keyturn/primitives'
+import { canonicalJson, parseStrictJson, utf8Encode } from '@keyturn/primitives'
+import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { VaultError } from './errors.ts'
 import type { RecordId } from './place.ts'
 
@@ -38,7 +39,15 @@ export interface SweepJob {
 }
 
 /** Nothing met yet. */
-export const noCounts: SweepCounts = { scanned: 0, resealed: 0, superseded: 0, gated: 0, expired: 0, failed: 0, bytes: 0 }
+export const noCounts: SweepCounts = {
+  scanned: 0,
+  resealed: 0,
+  superseded: 0,
+  gated: 0,
+  expired: 0,
+  failed: 0,
+  bytes: 0,
+}
 
 /** Failures kept by name; the count goes on. */
 export const maxFailures = 1_000
@@ -48,14 +57,18 @@ const FORMAT = 'keyturn-sweep-1'
 /** The job as canonical JSON. */
 export function writeSweepJob(job: SweepJob): Uint8Array {
   const { cursor, failures, counts, ...rest } = job
-  return utf8Encode(canonicalJson({
-    ...rest,
-    format: FORMAT,
-    fromVersions: [...rest.fromVersions],
-    counts: { ...counts },
-    failures: failures.map(({ partition, cell, name, code }) => ({ partition, cell, name, code })),
-    ...(cursor === undefined ? {} : { cursor: { partition: cursor.partition, cell: cursor.cell, name: cursor.name } }),
-  }))
+  return utf8Encode(
+    canonicalJson({
+      ...rest,
+      format: FORMAT,
+      fromVersions: [...rest.fromVersions],
+      counts: { ...counts },
+      failures: failures.map(({ partition, cell, name, code }) => ({ partition, cell, name, code })),
+      ...(cursor === undefined
+        ? {}
+        : { cursor: { partition: cursor.partition, cell: cursor.cell, name: cursor.name } }),
+    }),
+  )
 }
 
 /** Parses a job of {@link writeSweepJob}. @throws VaultError `VK_STORE_DAMAGED`. */
@@ -63,7 +76,8 @@ export function parseSweepJob(bytes: Uint8Array): SweepJob {
   const json = object(parseStrictJson(bytes))
   const { cursor } = json
   const state = text(json, 'state')
-  if (json['format'] !== FORMAT || (state !== 'running' && state !== 'completed' && state !== 'completed_with_errors')) throw damaged()
+  if (json['format'] !== FORMAT || (state !== 'running' && state !== 'completed' && state !== 'completed_with_errors'))
+    throw damaged()
   const counts = object(json['counts'])
   const versions = json['fromVersions']
   return {
@@ -73,10 +87,18 @@ export function parseSweepJob(bytes: Uint8Array): SweepJob {
     pass: number(json, 'pass'),
     cursor: cursor === undefined ? undefined : recordId(object(cursor)),
     counts: {
-      scanned: number(counts, 'scanned'), resealed: number(counts, 'resealed'), superseded: number(counts, 'superseded'),
-      gated: number(counts, 'gated'), expired: number(counts, 'expired'), failed: number(counts, 'failed'), bytes: number(counts, 'bytes'),
+      scanned: number(counts, 'scanned'),
+      resealed: number(counts, 'resealed'),
+      superseded: number(counts, 'superseded'),
+      gated: number(counts, 'gated'),
+      expired: number(counts, 'expired'),
+      failed: number(counts, 'failed'),
+      bytes: number(counts, 'bytes'),
     },
-    failures: (Array.isArray(json['failures']) ? json['failures'] : []).map((failure) => ({ ...recordId(object(failure)), code: text(object(failure), 'code') })),
+    failures: (Array.isArray(json['failures']) ? json['failures'] : []).map((failure) => ({
+      ...recordId(object(failure)),
+      code: text(object(failure), 'code'),
+    })),
     startedAt: number(json, 'startedAt'),
     state,
   }

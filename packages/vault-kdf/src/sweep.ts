@@ -1,7 +1,8 @@
 import { hexEncode, wipe } from '@keyturn/primitives'
 import { VaultError } from './errors.ts'
 import type { ScanQuery, StoreChange, StoreOutcome, StoredRecord } from './store.ts'
-import { type SweepCounts, type SweepFailure, type SweepJob, maxFailures, noCounts, parseSweepJob, writeSweepJob } from './sweep-job.ts'
+import { maxFailures, noCounts, parseSweepJob, writeSweepJob } from './sweep-job.ts'
+import type { SweepCounts, SweepFailure, SweepJob } from './sweep-job.ts'
 import type { VaultCore } from './vault-core.ts'
 
 /** Options of {@link Vault.sweep}. */
@@ -70,10 +71,22 @@ export class Sweep {
     const revision = stored?.revision ?? 'absent'
     if (found?.state === 'running' && found.toVersion === toVersion) return new Sweep(core, options, found, revision)
     const job: SweepJob = {
-      jobId: hexEncode(core.random(8)), fromVersions: olderVersions(core, toVersion), toVersion, pass: 0, cursor: undefined,
-      counts: noCounts, failures: [], startedAt: core.clock(), state: 'running',
+      jobId: hexEncode(core.random(8)),
+      fromVersions: olderVersions(core, toVersion),
+      toVersion,
+      pass: 0,
+      cursor: undefined,
+      counts: noCounts,
+      failures: [],
+      startedAt: core.clock(),
+      state: 'running',
     }
-    await core.audit.append({ type: 'sweep_started', outcome: 'done', toVersion, details: { job: job.jobId, from: [...job.fromVersions] } })
+    await core.audit.append({
+      type: 'sweep_started',
+      outcome: 'done',
+      toVersion,
+      details: { job: job.jobId, from: [...job.fromVersions] },
+    })
     return new Sweep(core, options, job, revision)
   }
 
@@ -90,17 +103,30 @@ export class Sweep {
       const explained = this.#job.counts.gated + this.#job.counts.failed
       if (remaining <= explained || round >= maxRounds) return this.#finish(remaining)
       // Rows came in behind the cursor (a writer from before the promotion): go through the index again.
-      this.#job = { ...this.#job, pass: 0, cursor: undefined, failures: [], counts: { ...this.#job.counts, gated: 0, failed: 0 } }
+      this.#job = {
+        ...this.#job,
+        pass: 0,
+        cursor: undefined,
+        failures: [],
+        counts: { ...this.#job.counts, gated: 0, failed: 0 },
+      }
     }
   }
 
   /** One pass a version, then one over the records without a header. */
   async #round(): Promise<void> {
-    const passes: Omit<ScanQuery, 'limit'>[] = [...this.#job.fromVersions.map((keyVersion) => ({ keyVersion })), { format: 'v0' }]
+    const passes: Omit<ScanQuery, 'limit'>[] = [
+      ...this.#job.fromVersions.map((keyVersion) => ({ keyVersion })),
+      { format: 'v0' },
+    ]
     while (this.#job.pass < passes.length) {
       const query = passes[this.#job.pass] ?? {}
       const limit = this.#options.pageSize ?? 100
-      const records = await this.#core.store.scan({ ...query, limit, ...(this.#job.cursor === undefined ? {} : { after: this.#job.cursor }) })
+      const records = await this.#core.store.scan({
+        ...query,
+        limit,
+        ...(this.#job.cursor === undefined ? {} : { after: this.#job.cursor }),
+      })
       const pass = this.#job.pass
       const target = this.#job.toVersion
       if (records.length > 0) await this.#page(records)
@@ -119,7 +145,8 @@ export class Sweep {
       if (performance.now() - this.#sliceStarted > sliceMs) await this.#pause(0)
     }
     const last = records.at(-1)
-    const cursor = last === undefined ? this.#job.cursor : { partition: last.partition, cell: last.cell, name: last.name }
+    const cursor =
+      last === undefined ? this.#job.cursor : { partition: last.partition, cell: last.cell, name: last.name }
     const outcomes = await this.#apply(page, records.length, cursor)
     if (outcomes.includes('stale')) await this.#core.reloadKeyring()
     this.#options.onProgress?.(this.#job.counts)
@@ -130,7 +157,13 @@ export class Sweep {
   #retarget(): boolean {
     const toVersion = this.#core.keyring.activeVersion
     if (toVersion === this.#job.toVersion) return false
-    this.#job = { ...this.#job, toVersion, fromVersions: olderVersions(this.#core, toVersion), pass: 0, cursor: undefined }
+    this.#job = {
+      ...this.#job,
+      toVersion,
+      fromVersions: olderVersions(this.#core, toVersion),
+      pass: 0,
+      cursor: undefined,
+    }
     return true
   }
 
@@ -139,7 +172,11 @@ export class Sweep {
     const core = this.#core
     const { partition, cell, name, envelope, revision } = record
     if (record.expiresAt !== undefined && record.expiresAt <= core.clock()) {
-      page.changes.push({ change: { remove: { partition, cell, name }, expected: revision }, kind: 'expired', bytes: 0 })
+      page.changes.push({
+        change: { remove: { partition, cell, name }, expected: revision },
+        kind: 'expired',
+        bytes: 0,
+      })
       return
     }
     try {
@@ -149,7 +186,11 @@ export class Sweep {
         return
       }
       const { plaintext } = await core.open(record, context, 'sweep')
-      const fresh = await core.seal({ partition, cell, name, layer: record.layer, context }, plaintext, record.expiresAt)
+      const fresh = await core.seal(
+        { partition, cell, name, layer: record.layer, context },
+        plaintext,
+        record.expiresAt,
+      )
       wipe(plaintext)
       // A record without a header is replaced by revision too: the store lets a v1 put take its place.
       page.changes.push({ change: { put: fresh, expected: revision }, kind: 'resealed', bytes: envelope.length })
@@ -180,9 +221,15 @@ export class Sweep {
         bytes: counts.bytes + page.changes.reduce((sum, { bytes }) => sum + bytes, 0),
       },
     }
-    const outcomes = await this.#save(next, page.changes.map(({ change }) => change))
+    const outcomes = await this.#save(
+      next,
+      page.changes.map(({ change }) => change),
+    )
     const lost = outcomes.filter((outcome) => outcome !== 'done').length
-    this.#job = { ...next, counts: { ...next.counts, resealed: next.counts.resealed - lost, superseded: next.counts.superseded + lost } }
+    this.#job = {
+      ...next,
+      counts: { ...next.counts, resealed: next.counts.resealed - lost, superseded: next.counts.superseded + lost },
+    }
     return outcomes
   }
 
@@ -209,7 +256,9 @@ export class Sweep {
 
   async #remaining(): Promise<number> {
     const census = await this.#core.store.census()
-    return census.filter((row) => row.format === 'v0' || row.keyVersion !== this.#job.toVersion).reduce((sum, row) => sum + row.count, 0)
+    return census
+      .filter((row) => row.format === 'v0' || row.keyVersion !== this.#job.toVersion)
+      .reduce((sum, row) => sum + row.count, 0)
   }
 
   async #finish(remaining: number): Promise<SweepReport> {
@@ -217,14 +266,21 @@ export class Sweep {
     this.#job = { ...this.#job, state }
     await this.#save(this.#job, [])
     const { jobId, toVersion, counts, failures } = this.#job
-    await this.#core.audit.append({ type: 'sweep_finished', outcome: 'done', toVersion, details: { job: jobId, state, remaining, ...counts } })
+    await this.#core.audit.append({
+      type: 'sweep_finished',
+      outcome: 'done',
+      toVersion,
+      details: { job: jobId, state, remaining, ...counts },
+    })
     return { jobId, toVersion, counts, failures, remaining, state }
   }
 }
 
 /** Versions that may still have records, compromised ones first. */
 function olderVersions(core: VaultCore, toVersion: number): number[] {
-  const entries = core.keyring.document.entries.filter(({ version, state }) => version !== toVersion && state !== 'destroyed' && state !== 'staged')
+  const entries = core.keyring.document.entries.filter(
+    ({ version, state }) => version !== toVersion && state !== 'destroyed' && state !== 'staged',
+  )
   return entries
     .toSorted((a, b) => Number(b.state === 'compromised') - Number(a.state === 'compromised') || a.version - b.version)
     .map(({ version }) => version)

@@ -1,8 +1,10 @@
 import { equalBytes, hexDecode } from '@keyturn/primitives'
 import { checkKeyVersion, checkMasterKey, fingerprintMasterKey } from './derive.ts'
 import { VaultError } from './errors.ts'
-import { type KeyState, checkMove } from './key-state.ts'
-import { type KeyringDocument, type KeyringEntry, fingerprintText } from './keyring-document.ts'
+import { checkMove } from './key-state.ts'
+import type { KeyState } from './key-state.ts'
+import { fingerprintText } from './keyring-document.ts'
+import type { KeyringDocument, KeyringEntry } from './keyring-document.ts'
 import type { LegacyProfile } from './legacy.ts'
 import { MAX_KEY_VERSIONS } from './limits.ts'
 
@@ -12,7 +14,8 @@ export const defaultQuarantineMs = 7 * 24 * 60 * 60 * 1000
 /** The entry of a version. @throws VaultError `VK_VERSION_UNKNOWN`. */
 export function findEntry(document: KeyringDocument, version: number): KeyringEntry {
   const entry = document.entries.find((candidate) => candidate.version === version)
-  if (entry === undefined) throw new VaultError('VK_VERSION_UNKNOWN', `The keyring has no key version ${version}`, { details: { version } })
+  if (entry === undefined)
+    throw new VaultError('VK_VERSION_UNKNOWN', `The keyring has no key version ${version}`, { details: { version } })
   return entry
 }
 
@@ -57,19 +60,34 @@ export function addLegacyMaster(
   return addEntry({ ...document, legacy: 'accept' }, { ...entry, legacyProfiles })
 }
 
-function newEntry(document: KeyringDocument, version: number, master: NewMaster, state: KeyState, at: number): KeyringEntry {
+function newEntry(
+  document: KeyringDocument,
+  version: number,
+  master: NewMaster,
+  state: KeyState,
+  at: number,
+): KeyringEntry {
   checkKeyVersion(version)
   checkMasterKey(master.plaintext)
   if (document.entries.some((entry) => entry.version === version)) {
     throw new VaultError('VK_VERSION_EXISTS', `Key version ${version} exists already`, { details: { version } })
   }
-  if (document.entries.length >= MAX_KEY_VERSIONS) throw new VaultError('VK_LIMIT', `A keyring holds at most ${MAX_KEY_VERSIONS} versions`)
+  if (document.entries.length >= MAX_KEY_VERSIONS)
+    throw new VaultError('VK_LIMIT', `A keyring holds at most ${MAX_KEY_VERSIONS} versions`)
   const fingerprint = fingerprintMasterKey(master.plaintext)
   const same = document.entries.find((entry) => equalBytes(hexDecode(entry.fingerprint), fingerprint))
   if (same !== undefined) {
-    throw new VaultError('VK_KEY_REUSED', `The new master is the one of key version ${same.version}`, { details: { version: same.version } })
+    throw new VaultError('VK_KEY_REUSED', `The new master is the one of key version ${same.version}`, {
+      details: { version: same.version },
+    })
   }
-  return { version, state, fingerprint: fingerprintText(fingerprint), wrapped: master.wrapped, history: [{ state, at }] }
+  return {
+    version,
+    state,
+    fingerprint: fingerprintText(fingerprint),
+    wrapped: master.wrapped,
+    history: [{ state, at }],
+  }
 }
 
 function addEntry(document: KeyringDocument, entry: KeyringEntry): KeyringDocument {
@@ -99,7 +117,12 @@ export interface PromoteOptions {
  *
  * @throws VaultError `VK_STATE`, `VK_ACKNOWLEDGE`.
  */
-export function promote(document: KeyringDocument, version: number, at: number, options: PromoteOptions = {}): KeyringDocument {
+export function promote(
+  document: KeyringDocument,
+  version: number,
+  at: number,
+  options: PromoteOptions = {},
+): KeyringDocument {
   const entry = findEntry(document, version)
   if (entry.state !== 'staged') {
     throw new VaultError('VK_STATE', `Key version ${version} is ${entry.state}; only a staged one is promoted`, {
@@ -118,7 +141,10 @@ function checkKnown(document: KeyringDocument, entry: KeyringEntry, at: number, 
   const stagedAt = entry.history[0]?.at ?? at
   if (options.minimumStagedMs !== undefined) {
     if (at - stagedAt >= options.minimumStagedMs) return
-    throw new VaultError('VK_ACKNOWLEDGE', `Key version ${entry.version} has been staged for ${at - stagedAt} ms, ${options.minimumStagedMs} are wanted`)
+    throw new VaultError(
+      'VK_ACKNOWLEDGE',
+      `Key version ${entry.version} has been staged for ${at - stagedAt} ms, ${options.minimumStagedMs} are wanted`,
+    )
   }
   const missing = document.nodes.filter((node) => node.acknowledgedEpoch < document.epoch).map((node) => node.id)
   if (missing.length === 0) return
@@ -190,7 +216,13 @@ export interface DestroyOptions {
  * @param census - Records still sealed under it.
  * @throws VaultError `VK_STATE`, `VK_SWEEP_INCOMPLETE`, `VK_QUARANTINE`.
  */
-export function destroy(document: KeyringDocument, version: number, census: number, at: number, options: DestroyOptions = {}): KeyringDocument {
+export function destroy(
+  document: KeyringDocument,
+  version: number,
+  census: number,
+  at: number,
+  options: DestroyOptions = {},
+): KeyringDocument {
   const entry = findEntry(document, version)
   const { quarantineMs = defaultQuarantineMs, forceWithCensus } = options
   checkMove(version, entry.state, 'destroyed')
@@ -198,28 +230,47 @@ export function destroy(document: KeyringDocument, version: number, census: numb
     checkCensus(version, census)
     checkQuarantine(entry, at, quarantineMs)
   } else if (forceWithCensus !== census) {
-    throw new VaultError('VK_SWEEP_INCOMPLETE', `Forcing needs the exact count: ${census} records remain, ${forceWithCensus} was given`, {
-      details: { version, count: census },
-    })
+    throw new VaultError(
+      'VK_SWEEP_INCOMPLETE',
+      `Forcing needs the exact count: ${census} records remain, ${forceWithCensus} was given`,
+      {
+        details: { version, count: census },
+      },
+    )
   }
   const { wrapped: _gone, ...rest } = findEntry(move(document, version, 'destroyed', at), version)
-  const tombstone: KeyringEntry = { ...rest, state: 'destroyed', finalCensus: census, history: [...entry.history, { state: 'destroyed', at }] }
-  return nextEpoch({ ...document, entries: document.entries.map((other) => (other.version === version ? tombstone : other)) })
+  const tombstone: KeyringEntry = {
+    ...rest,
+    state: 'destroyed',
+    finalCensus: census,
+    history: [...entry.history, { state: 'destroyed', at }],
+  }
+  return nextEpoch({
+    ...document,
+    entries: document.entries.map((other) => (other.version === version ? tombstone : other)),
+  })
 }
 
 function checkQuarantine(entry: KeyringEntry, at: number, quarantineMs: number): void {
   if (entry.state === 'staged') return // never used
   const since = entry.history.at(-1)?.at ?? at
   if (at - since >= quarantineMs) return
-  throw new VaultError('VK_QUARANTINE', `Key version ${entry.version} is in quarantine until ${new Date(since + quarantineMs).toISOString()}`, {
-    details: { version: entry.version, until: since + quarantineMs },
-  })
+  throw new VaultError(
+    'VK_QUARANTINE',
+    `Key version ${entry.version} is in quarantine until ${new Date(since + quarantineMs).toISOString()}`,
+    {
+      details: { version: entry.version, until: since + quarantineMs },
+    },
+  )
 }
 
 /** Registers a node, or takes note of the epoch it has loaded. */
 export function acknowledge(document: KeyringDocument, id: string, epoch: number): KeyringDocument {
   const others = document.nodes.filter((node) => node.id !== id)
-  return { ...document, nodes: [...others, { id, acknowledgedEpoch: epoch }].toSorted((a, b) => (a.id < b.id ? -1 : 1)) }
+  return {
+    ...document,
+    nodes: [...others, { id, acknowledgedEpoch: epoch }].toSorted((a, b) => (a.id < b.id ? -1 : 1)),
+  }
 }
 
 /** Forgets a node that is gone. */

@@ -17,7 +17,13 @@ export interface TraverseOptions {
 }
 
 /** See {@link Vault.traverse}. */
-export async function traverse(core: VaultCore, source: Cell, destination: Cell, name: string, options: TraverseOptions): Promise<void> {
+export async function traverse(
+  core: VaultCore,
+  source: Cell,
+  destination: Cell,
+  name: string,
+  options: TraverseOptions,
+): Promise<void> {
   const from = await core.context(options.sourceToken)
   const to = await core.context(options.destinationToken)
   const { opened } = await core.read({ partition: source.partition, cell: source.id, name }, from)
@@ -26,8 +32,16 @@ export async function traverse(core: VaultCore, source: Cell, destination: Cell,
     const place = { partition: destination.partition, cell: destination.id, name, layer, context: to }
     const { keyVersion } = await core.write(place, opened.plaintext, options.expected ?? 'any')
     await core.audit.append({
-      type: 'traverse', outcome: 'done', partition: source.partition, cell: source.id, toPartition: destination.partition,
-      toCell: destination.id, name, layer, fromVersion: opened.keyVersion, toVersion: keyVersion,
+      type: 'traverse',
+      outcome: 'done',
+      partition: source.partition,
+      cell: source.id,
+      toPartition: destination.partition,
+      toCell: destination.id,
+      name,
+      layer,
+      fromVersion: opened.keyVersion,
+      toVersion: keyVersion,
     })
   } finally {
     wipe(opened.plaintext)

@@ -1,10 +1,12 @@
-import { type Clock, type RandomSource, systemClock, systemRandom, wipe } from '@keyturn/primitives'
+import { systemClock, systemRandom, wipe } from '@keyturn/primitives'
+import type { Clock, RandomSource } from '@keyturn/primitives'
 import type { AuditLog } from './audit/log.ts'
 import { sealEnvelope } from './envelope.ts'
 import { VaultError } from './errors.ts'
 import type { KeyUse } from './key-state.ts'
 import type { Keyring } from './keyring.ts'
-import { type OpenedRecord, type ProfileMemory, openRecord } from './open-record.ts'
+import { openRecord } from './open-record.ts'
+import type { OpenedRecord, ProfileMemory } from './open-record.ts'
 import type { LayerContext, Place, RecordId } from './place.ts'
 import { Salts } from './salts.ts'
 import { openSidecar, sealSidecar, sidecarVersion } from './sidecar.ts'
@@ -98,7 +100,12 @@ export class VaultCore {
     const { partition, cell, name, layer } = place
     const needsSidecar = layer > 0 && this.gatedAccess(partition, layer) === 'sidecar'
     return this.keyring.withPartitionKey(version, partition, 'seal', (key) => ({
-      partition, cell, name, layer, format: 'v1' as const, keyVersion: version,
+      partition,
+      cell,
+      name,
+      layer,
+      format: 'v1' as const,
+      keyVersion: version,
       envelope: sealEnvelope(key, version, place, plaintext, this.#salts.next()),
       ...(needsSidecar ? { sidecar: sealSidecar(key, version, place, this.random) } : {}),
       ...(expiresAt === undefined ? {} : { expiresAt }),
@@ -121,7 +128,9 @@ export class VaultCore {
     const { layer, sidecar } = record
     if (layer === 0) return {}
     if (sidecar !== undefined) {
-      return this.keyring.withPartitionKey(sidecarVersion(sidecar), record.partition, 'sweep', (key) => openSidecar(key, record, sidecar))
+      return this.keyring.withPartitionKey(sidecarVersion(sidecar), record.partition, 'sweep', (key) =>
+        openSidecar(key, record, sidecar),
+      )
     }
     if (this.gatedAccess(record.partition, layer) !== 'resolver') return undefined
     return this.#resolver?.resolveForSweep?.(record, layer)
@@ -137,8 +146,13 @@ export class VaultCore {
       const record = await this.#sealFresh(place, plaintext, expiresAt)
       const [outcome] = record === undefined ? ['stale'] : await this.store.apply([{ put: record, expected }])
       if (record !== undefined && outcome === 'done') return record
-      if (outcome === 'conflict') throw new VaultError('VK_CONFLICT', `Record "${place.name}" was changed by somebody else`)
-      if (tries === maxStaleTries) throw new VaultError('VK_STALE_WRITER', `The active key version changed ${tries} times while "${place.name}" was written`)
+      if (outcome === 'conflict')
+        throw new VaultError('VK_CONFLICT', `Record "${place.name}" was changed by somebody else`)
+      if (tries === maxStaleTries)
+        throw new VaultError(
+          'VK_STALE_WRITER',
+          `The active key version changed ${tries} times while "${place.name}" was written`,
+        )
       await this.reloadKeyring()
     }
   }
@@ -184,7 +198,16 @@ export class VaultCore {
     if (this.#failedWindow.count <= 60 && error instanceof VaultError) {
       const type = error.code === 'VK_VERSION_COMPROMISED' ? 'compromised_read' : 'open_failed'
       const { partition, cell, name, layer, keyVersion } = record
-      await this.audit.append({ type, outcome: 'failed', partition, cell, name, layer, fromVersion: keyVersion, details: { code: error.code } })
+      await this.audit.append({
+        type,
+        outcome: 'failed',
+        partition,
+        cell,
+        name,
+        layer,
+        fromVersion: keyVersion,
+        details: { code: error.code },
+      })
     }
     throw error
   }
@@ -197,7 +220,10 @@ export class VaultCore {
     this.#lazyWindow.count += 1
     const plaintext = opened.plaintext.slice()
     const work = this.reseal(record, context, plaintext)
-      .then(() => undefined, () => undefined) // the read has succeeded; the sweep will meet the record again
+      .then(
+        () => undefined,
+        () => undefined,
+      ) // the read has succeeded; the sweep will meet the record again
       .finally(() => {
         wipe(plaintext)
         this.#pending.delete(work)
@@ -211,7 +237,16 @@ export class VaultCore {
     const [outcome] = await this.store.apply([{ put: fresh, expected: record.revision }])
     if (outcome !== 'done') return 'superseded'
     const { partition, cell, name, layer, keyVersion } = record
-    await this.audit.append({ type: 'reseal', outcome: 'done', partition, cell, name, layer, fromVersion: keyVersion, toVersion: fresh.keyVersion })
+    await this.audit.append({
+      type: 'reseal',
+      outcome: 'done',
+      partition,
+      cell,
+      name,
+      layer,
+      fromVersion: keyVersion,
+      toVersion: fresh.keyVersion,
+    })
     return 'resealed'
   }
 

@@ -1,20 +1,29 @@
-import { type Clock, type JsonObject, type RandomSource, hexEncode, systemRandom, wipe } from '@keyturn/primitives'
-import { type Checkpoint, parseCheckpoint, writeCheckpoint } from './audit/checkpoint.ts'
-import { AuditLog, type AuditLogOptions, type CheckpointContext } from './audit/log.ts'
+import { hexEncode, systemRandom, wipe } from '@keyturn/primitives'
+import type { Clock, JsonObject, RandomSource } from '@keyturn/primitives'
+import { parseCheckpoint, writeCheckpoint } from './audit/checkpoint.ts'
+import type { Checkpoint } from './audit/checkpoint.ts'
+import { AuditLog } from './audit/log.ts'
+import type { AuditLogOptions, CheckpointContext } from './audit/log.ts'
 import type { AuditVerdict } from './audit/verify.ts'
 import type { Cell } from './cell.ts'
 import { VaultError } from './errors.ts'
 import { KeyEvents } from './key-events.ts'
-import { Keyring, type KeyringOptions } from './keyring.ts'
-import { type KeyringDocument, writeKeyringDocument } from './keyring-document.ts'
+import { Keyring } from './keyring.ts'
+import type { KeyringOptions } from './keyring.ts'
+import { writeKeyringDocument } from './keyring-document.ts'
+import type { KeyringDocument } from './keyring-document.ts'
 import type { MasterKeyProvider } from './master-key-provider.ts'
 import { Partition } from './partition.ts'
-import { type RecordId, checkRecordId } from './place.ts'
+import { checkRecordId } from './place.ts'
+import type { RecordId } from './place.ts'
 import type { CensusRow, VaultRecord, VaultStore } from './store.ts'
-import { Sweep, type SweepOptions, type SweepReport } from './sweep.ts'
+import { Sweep } from './sweep.ts'
+import type { SweepOptions, SweepReport } from './sweep.ts'
 import { promote, stage } from './transitions.ts'
-import { type TraverseOptions, traverse } from './traverse.ts'
-import { type GatedPolicy, type TokenResolver, VaultCore, keyringDocumentName } from './vault-core.ts'
+import { traverse } from './traverse.ts'
+import type { TraverseOptions } from './traverse.ts'
+import { VaultCore, keyringDocumentName } from './vault-core.ts'
+import type { GatedPolicy, TokenResolver } from './vault-core.ts'
 
 /** Options of {@link Vault}. */
 export interface VaultOptions extends KeyringOptions {
@@ -66,10 +75,22 @@ export class Vault {
     const secret = await provider.generate({ vaultId, keyVersion: 0, purpose: 'audit' })
     const master = await provider.generate({ vaultId, keyVersion: 1, purpose: 'master' })
     try {
-      const empty: KeyringDocument = { vaultId, epoch: 0, entries: [], nodes: [], legacy: 'refuse', auditSecret: secret.wrapped }
+      const empty: KeyringDocument = {
+        vaultId,
+        epoch: 0,
+        entries: [],
+        nodes: [],
+        legacy: 'refuse',
+        auditSecret: secret.wrapped,
+      }
       const document = promote(stage(empty, 1, master, at), 1, at)
       const bytes = writeKeyringDocument(document, secret.plaintext)
-      await store.apply([], { name: keyringDocumentName, bytes, expected: 'absent', fence: { epoch: document.epoch, activeVersion: 1 } })
+      await store.apply([], {
+        name: keyringDocumentName,
+        bytes,
+        expected: 'absent',
+        fence: { epoch: document.epoch, activeVersion: 1 },
+      })
     } finally {
       wipe(secret.plaintext, master.plaintext)
     }
@@ -94,9 +115,18 @@ export class Vault {
       keep: (checkpoint) => keepCheckpoint(store, checkpoint),
     }
     const { clock } = options
-    const audit = new AuditLog(await keyring.auditSecret(), context, { ...(clock === undefined ? {} : { clock }), ...options.audit })
+    const audit = new AuditLog(await keyring.auditSecret(), context, {
+      ...(clock === undefined ? {} : { clock }),
+      ...options.audit,
+    })
     const core = new VaultCore({
-      store, keyring, audit, clock, resolver: options.resolver, gated: options.gated, random: options.random,
+      store,
+      keyring,
+      audit,
+      clock,
+      resolver: options.resolver,
+      gated: options.gated,
+      random: options.random,
       lazyResealsPerSecond: options.lazyResealsPerSecond ?? 100,
     })
     return new Vault(core, provider)
@@ -142,11 +172,16 @@ export class Vault {
    */
   async importLegacy(imports: readonly LegacyImport[]): Promise<number> {
     if (this.#core.keyring.document.legacy === 'refuse') {
-      throw new VaultError('VK_FORMAT', 'Reading HexVault bytes is off, so nothing can be imported', { hint: 'Add the legacy master first' })
+      throw new VaultError('VK_FORMAT', 'Reading HexVault bytes is off, so nothing can be imported', {
+        hint: 'Add the legacy master first',
+      })
     }
     const changes = imports.map(({ partition, cell, name, layer, blob }) => {
       checkRecordId({ partition, cell, name })
-      return { put: { partition, cell, name, layer, format: 'v0' as const, keyVersion: 0, envelope: blob }, expected: 'absent' as const }
+      return {
+        put: { partition, cell, name, layer, format: 'v0' as const, keyVersion: 0, envelope: blob },
+        expected: 'absent' as const,
+      }
     })
     const outcomes = await this.#core.store.apply(changes)
     return outcomes.filter((outcome) => outcome === 'done').length
@@ -192,7 +227,11 @@ async function keepCheckpoint(store: VaultStore, checkpoint: Checkpoint): Promis
     const kept = await store.readDocument(checkpointDocumentName)
     if (kept !== undefined && parseCheckpoint(kept.bytes).seq >= checkpoint.seq) return
     try {
-      await store.apply([], { name: checkpointDocumentName, bytes: writeCheckpoint(checkpoint), expected: kept?.revision ?? 'absent' })
+      await store.apply([], {
+        name: checkpointDocumentName,
+        bytes: writeCheckpoint(checkpoint),
+        expected: kept?.revision ?? 'absent',
+      })
       return
     } catch (error) {
       if (!(error instanceof VaultError) || error.code !== 'VK_CONFLICT') throw error

@@ -1,4 +1,5 @@
-import { type RandomSource, concatBytes, hkdfSha256, openXChaCha20Poly1305, sealXChaCha20Poly1305, wipe } from '@keyturn/primitives'
+import { concatBytes, hkdfSha256, openXChaCha20Poly1305, sealXChaCha20Poly1305, wipe } from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
 import { labels } from './labels.ts'
 import { be32, lengthPrefixed } from './length-prefixed.ts'
 import { KEY_BYTES } from './limits.ts'
@@ -19,7 +20,12 @@ function contextBytes(context: WrapContext): Uint8Array {
  *
  * @param kek - 32 bytes, secret; neither kept nor modified.
  */
-export function wrapMaster(kek: Uint8Array, master: Uint8Array, context: WrapContext, random: RandomSource): Uint8Array {
+export function wrapMaster(
+  kek: Uint8Array,
+  master: Uint8Array,
+  context: WrapContext,
+  random: RandomSource,
+): Uint8Array {
   const nonce = random(NONCE_BYTES)
   const key = hkdfSha256(kek, new Uint8Array(0), lengthPrefixed(labels.wrap), KEY_BYTES)
   try {
@@ -37,7 +43,12 @@ export function wrapMaster(kek: Uint8Array, master: Uint8Array, context: WrapCon
 export function unwrapMaster(kek: Uint8Array, wrapped: Uint8Array, context: WrapContext): Uint8Array {
   const key = hkdfSha256(kek, new Uint8Array(0), lengthPrefixed(labels.wrap), KEY_BYTES)
   try {
-    return openXChaCha20Poly1305(key, wrapped.subarray(0, NONCE_BYTES), wrapped.subarray(NONCE_BYTES), contextBytes(context))
+    return openXChaCha20Poly1305(
+      key,
+      wrapped.subarray(0, NONCE_BYTES),
+      wrapped.subarray(NONCE_BYTES),
+      contextBytes(context),
+    )
   } finally {
     wipe(key)
   }

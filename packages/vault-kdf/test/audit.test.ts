@@ -1,13 +1,25 @@
 import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { deriveAuditKey, hashRecord } from '../src/audit/record.ts'
 import {
-  AuditLog, MemoryAuditStore, MemoryStore, Vault, auditSecretSigner, genesisHash, hexvaultLink, memoryProvider, parseAuditRecord,
-  parseCheckpoint, verifyAuditChain, verifyHexvaultChain, writeAuditRecord, writeCheckpoint, type AuditRecord, type AuditStore, type Checkpoint,
-  type HexvaultAuditRecord,
+  AuditLog,
+  MemoryAuditStore,
+  MemoryStore,
+  Vault,
+  auditSecretSigner,
+  genesisHash,
+  hexvaultLink,
+  memoryProvider,
+  parseAuditRecord,
+  parseCheckpoint,
+  verifyAuditChain,
+  verifyHexvaultChain,
+  writeAuditRecord,
+  writeCheckpoint,
 } from '../src/index.ts'
+import type { AuditRecord, AuditStore, Checkpoint, HexvaultAuditRecord } from '../src/index.ts'
 import { FileAuditStore } from '../src/node/index.ts'
 import { SqliteAuditStore, SqliteStore } from '../src/sqlite/index.ts'
 import { vectors } from './hexvault-vectors.ts'
@@ -20,7 +32,11 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 
 function newLog(store: AuditStore = new MemoryAuditStore()): { log: AuditLog; kept: Checkpoint[] } {
   const kept: Checkpoint[] = []
-  const context = { vaultId: 'v', census: async () => ({ 1: 2 }), keep: async (checkpoint: Checkpoint) => void kept.push(checkpoint) }
+  const context = {
+    vaultId: 'v',
+    census: async () => ({ 1: 2 }),
+    keep: async (checkpoint: Checkpoint) => void kept.push(checkpoint),
+  }
   return { kept, log: new AuditLog(secret, context, { store, clock: () => 1_700_000_000_000 }) }
 }
 
@@ -59,31 +75,48 @@ function edit(index: number, change: Partial<AuditRecord>): AuditRecord[] {
   return records.map((record, at) => (at === index ? { ...record, ...change } : record))
 }
 
-describe('the escapes of HexVault\'s chain', () => {
-  test('escape 1: a shift between two ids is detected', async () => {
-    expect(await verifyAuditChain(edit(0, { cell: 'a', toCell: 'bc' }), options())).toMatchObject({ ok: false, seq: 1, flaw: 'hash' })
-    expect(await verifyAuditChain(rehashed(edit(0, { cell: 'a', toCell: 'bc' })), options())).toMatchObject({ ok: false, seq: 1, flaw: 'mac' })
+describe("the escapes of HexVault's chain", () => {
+  it('escape 1: a shift between two ids is detected', async () => {
+    expect(await verifyAuditChain(edit(0, { cell: 'a', toCell: 'bc' }), options())).toMatchObject({
+      ok: false,
+      seq: 1,
+      flaw: 'hash',
+    })
+    expect(await verifyAuditChain(rehashed(edit(0, { cell: 'a', toCell: 'bc' })), options())).toMatchObject({
+      ok: false,
+      seq: 1,
+      flaw: 'mac',
+    })
   })
 
-  test('escape 2: a change of the time below the millisecond is detected', async () => {
+  it('escape 2: a change of the time below the millisecond is detected', async () => {
     const time = String(BigInt(records[1]?.time ?? 0) + 1n)
     expect(await verifyAuditChain(edit(1, { time }), options())).toMatchObject({ ok: false, seq: 2, flaw: 'hash' })
   })
 
-  test('escape 3: a lost last record is detected by the checkpoint', async () => {
-    expect(await verifyAuditChain(records.slice(0, -1), options())).toMatchObject({ ok: false, seq: 4, flaw: 'tail_lost' })
+  it('escape 3: a lost last record is detected by the checkpoint', async () => {
+    expect(await verifyAuditChain(records.slice(0, -1), options())).toMatchObject({
+      ok: false,
+      seq: 4,
+      flaw: 'tail_lost',
+    })
   })
 
-  test('escape 4: an empty chain is detected by the checkpoint', async () => {
+  it('escape 4: an empty chain is detected by the checkpoint', async () => {
     expect(await verifyAuditChain([], options())).toMatchObject({ ok: false, seq: 1, flaw: 'tail_lost' })
   })
 
-  test('escape 5: a chain begun from nothing verifies', async () => {
-    expect(await verifyAuditChain(records, options())).toEqual({ ok: true, count: 4, head: records.at(-1)?.hash, checkpoints: 1 })
+  it('escape 5: a chain begun from nothing verifies', async () => {
+    expect(await verifyAuditChain(records, options())).toEqual({
+      ok: true,
+      count: 4,
+      head: records.at(-1)?.hash,
+      checkpoints: 1,
+    })
     expect(await verifyAuditChain([], { auditKey })).toMatchObject({ ok: true, count: 0, head: genesisHash })
   })
 
-  test('all five are let through by HexVault\'s own rule, as its vectors say', () => {
+  it("all five are let through by HexVault's own rule, as its vectors say", () => {
     const chain = vectors.auditChain.records as HexvaultAuditRecord[]
     expect(verifyHexvaultChain(chain)).toEqual({ head: chain.at(-1)?.entry_hash })
     expect(verifyHexvaultChain(chain.slice(0, 1))).toHaveProperty('head')
@@ -97,38 +130,74 @@ describe('the escapes of HexVault\'s chain', () => {
 })
 
 describe('verifyAuditChain()', () => {
-  test.each<[string, (list: AuditRecord[]) => AuditRecord[], object]>([
+  it.each<[string, (list: AuditRecord[]) => AuditRecord[], object]>([
     ['a removed first record', (list) => list.slice(1), { seq: 1, flaw: 'sequence' }],
     ['a removed middle record', (list) => list.toSpliced(1, 1), { seq: 2, flaw: 'sequence' }],
-    ['two records in the other order', (list) => [list[1], list[0], list[2], list[3]] as AuditRecord[], { seq: 1, flaw: 'sequence' }],
-    ['a removed record, renumbered and rehashed', (list) => rehashed(list.toSpliced(1, 1).map((record, at) => ({ ...record, seq: at + 1 }))), { flaw: 'mac' }],
-    ['another name digest', (list) => list.with(1, { ...list[1] as AuditRecord, nameDigest: '0'.repeat(32) }), { seq: 2, flaw: 'hash' }],
-    ['another detail', (list) => list.with(3, { ...list[3] as AuditRecord, details: { census: {} } }), { seq: 4, flaw: 'hash' }],
-    ['another outcome', (list) => list.with(2, { ...list[2] as AuditRecord, outcome: 'failed' }), { seq: 3, flaw: 'hash' }],
-    ['a swapped MAC', (list) => list.with(2, { ...list[2] as AuditRecord, mac: '0'.repeat(64) }), { seq: 3, flaw: 'mac' }],
+    [
+      'two records in the other order',
+      (list) => [list[1], list[0], list[2], list[3]] as AuditRecord[],
+      { seq: 1, flaw: 'sequence' },
+    ],
+    [
+      'a removed record, renumbered and rehashed',
+      (list) => rehashed(list.toSpliced(1, 1).map((record, at) => ({ ...record, seq: at + 1 }))),
+      { flaw: 'mac' },
+    ],
+    [
+      'another name digest',
+      (list) => list.with(1, { ...(list[1] as AuditRecord), nameDigest: '0'.repeat(32) }),
+      { seq: 2, flaw: 'hash' },
+    ],
+    [
+      'another detail',
+      (list) => list.with(3, { ...(list[3] as AuditRecord), details: { census: {} } }),
+      { seq: 4, flaw: 'hash' },
+    ],
+    [
+      'another outcome',
+      (list) => list.with(2, { ...(list[2] as AuditRecord), outcome: 'failed' }),
+      { seq: 3, flaw: 'hash' },
+    ],
+    [
+      'a swapped MAC',
+      (list) => list.with(2, { ...(list[2] as AuditRecord), mac: '0'.repeat(64) }),
+      { seq: 3, flaw: 'mac' },
+    ],
   ])('names the first bad record: %s', async (_what, change, expected) => {
     expect(await verifyAuditChain(change([...records]), options())).toMatchObject({ ok: false, ...expected })
   })
 
-  test('a chain made anew with another key is refused by checkpoint and MAC', async () => {
-    const other = new AuditLog(new Uint8Array(32).fill(4), { vaultId: 'v', census: async () => ({}), keep: async () => undefined })
+  it('a chain made anew with another key is refused by checkpoint and MAC', async () => {
+    const other = new AuditLog(new Uint8Array(32).fill(4), {
+      vaultId: 'v',
+      census: async () => ({}),
+      keep: async () => undefined,
+    })
     for (let n = 0; n < 5; n++) await other.append({ type: 'reseal', outcome: 'done' })
     const forged = await collect(other.records())
     expect(await verifyAuditChain(forged, options())).toMatchObject({ ok: false, seq: 1, flaw: 'mac' })
-    expect(await verifyAuditChain(forged, { anchors: [anchor], checkpointKey })).toMatchObject({ ok: false, seq: 4, flaw: 'checkpoint_mismatch' })
+    expect(await verifyAuditChain(forged, { anchors: [anchor], checkpointKey })).toMatchObject({
+      ok: false,
+      seq: 4,
+      flaw: 'checkpoint_mismatch',
+    })
   })
 
-  test('a forged checkpoint is refused', async () => {
+  it('a forged checkpoint is refused', async () => {
     const forged = { ...anchor, seq: 3 }
-    expect(await verifyAuditChain(records, { ...options(), anchors: [forged] })).toMatchObject({ ok: false, flaw: 'checkpoint_signature' })
+    expect(await verifyAuditChain(records, { ...options(), anchors: [forged] })).toMatchObject({
+      ok: false,
+      flaw: 'checkpoint_signature',
+    })
   })
 
-  test('records and checkpoints are read back as they were written', () => {
-    for (const record of records) expect(parseAuditRecord(new TextEncoder().encode(writeAuditRecord(record)))).toEqual(record)
+  it('records and checkpoints are read back as they were written', () => {
+    for (const record of records)
+      expect(parseAuditRecord(new TextEncoder().encode(writeAuditRecord(record)))).toEqual(record)
     expect(parseCheckpoint(writeCheckpoint(anchor))).toEqual(anchor)
   })
 
-  test('an old HexVault chain is continued by a link', async () => {
+  it('an old HexVault chain is continued by a link', async () => {
     const chain = vectors.auditChain.records as HexvaultAuditRecord[]
     const verdict = verifyHexvaultChain(chain)
     if (!('head' in verdict)) throw new Error('The vector is good')
@@ -139,7 +208,7 @@ describe('verifyAuditChain()', () => {
 })
 
 describe('where the chain lies', () => {
-  test('FileAuditStore keeps the chain over restarts, cuts a torn line and reports a damaged one', async () => {
+  it('FileAuditStore keeps the chain over restarts, cuts a torn line and reports a damaged one', async () => {
     const path = join(folder, 'audit.jsonl')
     for (let run = 0; run < 3; run++) {
       const store = new FileAuditStore(path)
@@ -155,17 +224,18 @@ describe('where the chain lies', () => {
     expect(await newLog(new FileAuditStore(path)).log.verify()).toMatchObject({ ok: false, seq: 5, flaw: 'unreadable' })
   })
 
-  test('SqliteAuditStore lets two processes write one chain', async () => {
+  it('SqliteAuditStore lets two processes write one chain', async () => {
     const path = join(folder, 'audit.db')
     const stores = [SqliteStore.open(path), SqliteStore.open(path)]
     const logs = stores.map((store) => newLog(new SqliteAuditStore(store.database)).log)
-    for (let n = 0; n < 20; n++) await Promise.all(logs.map((log, who) => log.append({ type: 'reseal', outcome: 'done', cell: `${who}-${n}` })))
+    for (let n = 0; n < 20; n++)
+      await Promise.all(logs.map((log, who) => log.append({ type: 'reseal', outcome: 'done', cell: `${who}-${n}` })))
     expect(await logs[0]?.verify()).toMatchObject({ ok: true, count: 40 })
     for (const store of stores) await store.close()
   })
 })
 
-test('Vault.verifyAudit() sees a cut chain by the checkpoint beside the data', async () => {
+it('Vault.verifyAudit() sees a cut chain by the checkpoint beside the data', async () => {
   const store = new MemoryStore()
   const provider = memoryProvider()
   const chain = new MemoryAuditStore()

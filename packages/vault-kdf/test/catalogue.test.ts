@@ -4,13 +4,20 @@ import { join } from 'node:path'
 import { hexEncode, openAes256Gcm, sealAes256Gcm, systemRandom } from '@keyturn/primitives'
 import { faultFileSystem } from '@keyturn/primitives/node'
 import fc from 'fast-check'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { openRecord } from '../src/open-record.ts'
 import { lengthPrefixed } from '../src/length-prefixed.ts'
 import {
-  Keyring, MemoryStore, Vault, envelopeOverhead, memoryProvider, parseKeyringDocument, sealLegacyForTest,
-  tryOpenEnvelope, type StoredRecord,
+  Keyring,
+  MemoryStore,
+  Vault,
+  envelopeOverhead,
+  memoryProvider,
+  parseKeyringDocument,
+  sealLegacyForTest,
+  tryOpenEnvelope,
 } from '../src/index.ts'
+import type { StoredRecord } from '../src/index.ts'
 import { derivePartitionKey, sealEnvelope } from '../src/index.ts'
 import { FolderStore } from '../src/node/index.ts'
 
@@ -19,7 +26,10 @@ const folder = await mkdtemp(join(tmpdir(), 'keyturn-catalogue-'))
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
 async function code(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(() => 'no error', (error: unknown) => (error as { code?: string }).code)
+  return promise.then(
+    () => 'no error',
+    (error: unknown) => (error as { code?: string }).code,
+  )
 }
 
 async function get(store: MemoryStore, name: string): Promise<StoredRecord> {
@@ -30,12 +40,24 @@ async function get(store: MemoryStore, name: string): Promise<StoredRecord> {
 
 const legacyMaster = new Uint8Array(32).fill(5)
 const legacyBlob = (plaintext: string): Uint8Array =>
-  sealLegacyForTest('hv-1.1.2', legacyMaster, { partition: 'p', cell: 'c', layer: 0, context: {} }, text(plaintext), systemRandom)
+  sealLegacyForTest(
+    'hv-1.1.2',
+    legacyMaster,
+    { partition: 'p', cell: 'c', layer: 0, context: {} },
+    text(plaintext),
+    systemRandom,
+  )
 
 describe('derivation', () => {
-  test('no two tuples of ids share an info string, over 100,000 random ones (row 164)', () => {
+  it('no two tuples of ids share an info string, over 100,000 random ones (row 164)', () => {
     const seen = new Map<string, string>()
-    const tuples = fc.sample(fc.array(fc.oneof(fc.string({ maxLength: 4 }), fc.constantFrom('a:b', 'a', 'b:c', ':', '')), { minLength: 2, maxLength: 4 }), 100_000)
+    const tuples = fc.sample(
+      fc.array(fc.oneof(fc.string({ maxLength: 4 }), fc.constantFrom('a:b', 'a', 'b:c', ':', '')), {
+        minLength: 2,
+        maxLength: 4,
+      }),
+      100_000,
+    )
     for (const tuple of tuples) {
       const info = hexEncode(lengthPrefixed(...tuple))
       const name = JSON.stringify(tuple)
@@ -45,14 +67,16 @@ describe('derivation', () => {
     expect(lengthPrefixed('a:b', 'c')).not.toEqual(lengthPrefixed('a', 'b:c'))
   })
 
-  test('a salt that the random source repeats is caught before it seals (rows 173, 174)', async () => {
-    const vault = await Vault.create(new MemoryStore(), memoryProvider(), { random: (length) => new Uint8Array(length).fill(7) })
+  it('a salt that the random source repeats is caught before it seals (rows 173, 174)', async () => {
+    const vault = await Vault.create(new MemoryStore(), memoryProvider(), {
+      random: (length) => new Uint8Array(length).fill(7),
+    })
     const cell = vault.partition('p').cell('c')
     await cell.seal('a', text('1'))
     expect(await code(cell.seal('b', text('2')))).toBe('VK_NONCE_REUSE')
   })
 
-  test('a master of 31 bytes, or all zero, is refused (row 178)', async () => {
+  it('a master of 31 bytes, or all zero, is refused (row 178)', async () => {
     const vault = await Vault.create(new MemoryStore(), memoryProvider())
     expect(await code(vault.keys.addLegacyMaster(new Uint8Array(31).fill(1)))).toBe('VK_KEY')
     expect(await code(vault.keys.addLegacyMaster(new Uint8Array(32)))).toBe('VK_KEY')
@@ -61,7 +85,7 @@ describe('derivation', () => {
 })
 
 describe('formats', () => {
-  test('bytes without a header are read as HexVault\'s when that is on, and refused with a code when it is off (row 166)', async () => {
+  it("bytes without a header are read as HexVault's when that is on, and refused with a code when it is off (row 166)", async () => {
     const store = new MemoryStore()
     const vault = await Vault.create(store, memoryProvider(), { lazyResealsPerSecond: 0 })
     await vault.keys.addLegacyMaster(legacyMaster)
@@ -71,7 +95,7 @@ describe('formats', () => {
     expect(await code(vault.partition('p').cell('c').open('n'))).toBe('VK_FORMAT')
   })
 
-  test('unknown and retired versions are told apart, and the record is untouched (rows 168, 182)', async () => {
+  it('unknown and retired versions are told apart, and the record is untouched (rows 168, 182)', async () => {
     const store = new MemoryStore()
     const clock = { now: 1_700_000_000_000 }
     const vault = await Vault.create(store, memoryProvider(), { clock: () => clock.now })
@@ -91,26 +115,33 @@ describe('formats', () => {
     expect(backup.envelope[11]).toBe(1)
   })
 
-  test('the same bytes open without a format column: header first, then the profiles in order', async () => {
+  it('the same bytes open without a format column: header first, then the profiles in order', async () => {
     const store = new MemoryStore()
     const provider = memoryProvider()
     const vault = await Vault.create(store, provider)
     await vault.keys.addLegacyMaster(legacyMaster)
     await vault.partition('p').cell('c').seal('n', text('v1'))
     const keyring = await Keyring.load((await store.readDocument('keyring'))?.bytes ?? new Uint8Array(0), provider)
-    const open = (envelope: Uint8Array): ReturnType<typeof openRecord> => openRecord(keyring, { partition: 'p', cell: 'c', name: 'n', layer: 0, envelope }, {}, 'open', new Map())
+    const open = (envelope: Uint8Array): ReturnType<typeof openRecord> =>
+      openRecord(keyring, { partition: 'p', cell: 'c', name: 'n', layer: 0, envelope }, {}, 'open', new Map())
     expect(await open((await get(store, 'n')).envelope)).toMatchObject({ plaintext: text('v1'), keyVersion: 1 })
-    expect(await open(legacyBlob('v0'))).toMatchObject({ plaintext: text('v0'), keyVersion: 0, legacyProfile: 'hv-1.1.2' })
+    expect(await open(legacyBlob('v0'))).toMatchObject({
+      plaintext: text('v0'),
+      keyVersion: 0,
+      legacyProfile: 'hv-1.1.2',
+    })
     expect(await code(open(systemRandom(200)))).toBe('VK_AUTH')
     expect(await code(open(systemRandom(27)))).toBe('VK_FORMAT')
   })
 
-  test.each([4, 8, 12, 15, 17])('a tag of %i bytes is never given to the cipher (row 170)', (length) => {
+  it.each([4, 8, 12, 15, 17])('a tag of %i bytes is never given to the cipher (row 170)', (length) => {
     const key = new Uint8Array(32)
     const sealed = sealAes256Gcm(key, new Uint8Array(12), new Uint8Array(0))
     const other = new Uint8Array(length)
     other.set(sealed.subarray(0, length))
-    expect(() => openAes256Gcm(key, new Uint8Array(12), other)).toThrow(expect.objectContaining({ code: 'PRIM_DECRYPT' }))
+    expect(() => openAes256Gcm(key, new Uint8Array(12), other)).toThrow(
+      expect.objectContaining({ code: 'PRIM_DECRYPT' }),
+    )
     for (const nonce of [8, 16]) expect(() => openAes256Gcm(key, new Uint8Array(nonce), sealed)).toThrow(RangeError)
     const partitionKey = derivePartitionKey(new Uint8Array(32).fill(1), 1, 'p')
     const place = { cell: 'c', name: 'n', layer: 0 as const, context: {} }
@@ -121,15 +152,17 @@ describe('formats', () => {
     expect(tryOpenEnvelope(partitionKey, place, resized)).toHaveProperty('failure')
   })
 
-  test('any bytes are refused as a keyring with one code', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
-      expect(() => parseKeyringDocument(bytes)).toThrow(expect.objectContaining({ code: 'VK_KEYRING' }))
-    }))
+  it('any bytes are refused as a keyring with one code', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        expect(() => parseKeyringDocument(bytes)).toThrow(expect.objectContaining({ code: 'VK_KEYRING' }))
+      }),
+    )
   })
 })
 
 describe('keyring document', () => {
-  test('a changed or older keyring in the store is refused (rollback of the keys)', async () => {
+  it('a changed or older keyring in the store is refused (rollback of the keys)', async () => {
     const store = new MemoryStore()
     const provider = memoryProvider()
     const vault = await Vault.create(store, provider)
@@ -139,14 +172,19 @@ describe('keyring document', () => {
     if (old === undefined || now === undefined) throw new Error('missing')
     await store.apply([], { name: 'keyring', bytes: old.bytes, expected: now.revision })
     expect(await code(vault.keys.stage())).toBe('VK_KEYRING')
-    const changed = new TextEncoder().encode(new TextDecoder().decode(now.bytes).replace('"state":"active"', '"state":"suspended"').replace('"state":"active"', '"state":"suspended"'))
+    const changed = new TextEncoder().encode(
+      new TextDecoder()
+        .decode(now.bytes)
+        .replace('"state":"active"', '"state":"suspended"')
+        .replace('"state":"active"', '"state":"suspended"'),
+    )
     await store.apply([], { name: 'keyring', bytes: changed, expected: now.revision + 1 })
     expect(await code(Vault.open(store, provider))).toBe('VK_KEYRING')
   })
 })
 
 describe('versions', () => {
-  test('five versions at once are all read, each by its header and without a second try (row 186)', async () => {
+  it('five versions at once are all read, each by its header and without a second try (row 186)', async () => {
     const store = new MemoryStore()
     const vault = await Vault.create(store, memoryProvider(), { lazyResealsPerSecond: 0 })
     const cell = vault.partition('p').cell('c')
@@ -160,28 +198,39 @@ describe('versions', () => {
     }
   })
 
-  test('retiring with one record left is refused with the count (row 181)', async () => {
+  it('retiring with one record left is refused with the count (row 181)', async () => {
     const vault = await Vault.create(new MemoryStore(), memoryProvider())
     await vault.partition('p').cell('c').seal('n', text('x'))
     await vault.keys.rotate()
-    await expect(vault.keys.retire(1)).rejects.toMatchObject({ code: 'VK_SWEEP_INCOMPLETE', kind: 'policy', details: { version: 1, count: 1 } })
+    await expect(vault.keys.retire(1)).rejects.toMatchObject({
+      code: 'VK_SWEEP_INCOMPLETE',
+      kind: 'policy',
+      details: { version: 1, count: 1 },
+    })
     expect(vault.keys.list()[0]?.state).toBe('decrypt_only')
   })
 })
 
-test('a disk that fills up in the middle of a sweep: every record is old or new, and the sweep goes on later (row 185)', async () => {
+it('a disk that fills up in the middle of a sweep: every record is old or new, and the sweep goes on later (row 185)', async () => {
   const path = join(folder, 'full')
   const provider = memoryProvider()
   {
     const store = await FolderStore.open(path)
     const vault = await Vault.create(store, provider)
-    for (let n = 0; n < 60; n++) await vault.partition('p').cell('c').seal(`n${n}`, text(`value ${n}`))
+    for (let n = 0; n < 60; n++)
+      await vault
+        .partition('p')
+        .cell('c')
+        .seal(`n${n}`, text(`value ${n}`))
     await vault.keys.rotate()
     await vault.close()
     await store.close()
   }
   for (const at of [0, 1, 2]) {
-    const fs = faultFileSystem({ plan: { at, mode: 'fail', code: 'ENOSPC', lasting: true }, counts: ({ name, path: where }) => name === 'handle.write' && where.includes('segment') })
+    const fs = faultFileSystem({
+      plan: { at, mode: 'fail', code: 'ENOSPC', lasting: true },
+      counts: ({ name, path: where }) => name === 'handle.write' && where.includes('segment'),
+    })
     const store = await FolderStore.open(path, { fs })
     const vault = await Vault.open(store, provider)
     expect(await code(vault.sweep({ pageSize: 10 }))).toBe('VK_STORE_IO')
@@ -199,7 +248,7 @@ test('a disk that fills up in the middle of a sweep: every record is old or new,
   await store.close()
 })
 
-test('no secret shows in errors, in what is printed, or in the files of a store', async () => {
+it('no secret shows in errors, in what is printed, or in the files of a store', async () => {
   const { inspect } = await import('node:util')
   const path = join(folder, 'secrets')
   const marker = systemRandom(32)
@@ -207,13 +256,22 @@ test('no secret shows in errors, in what is printed, or in the files of a store'
   const vault = await Vault.create(store, memoryProvider())
   await vault.keys.addLegacyMaster(marker)
   await vault.partition('p').cell('c').seal('n', marker)
-  const refused = await vault.partition('p').cell('d').open('n').catch((error: unknown) => error)
-  const printed = [inspect(vault, { depth: 9, showHidden: true }), inspect(refused, { depth: 9 }), JSON.stringify(vault)].join('\n')
+  const refused = await vault
+    .partition('p')
+    .cell('d')
+    .open('n')
+    .catch((error: unknown) => error)
+  const printed = [
+    inspect(vault, { depth: 9, showHidden: true }),
+    inspect(refused, { depth: 9 }),
+    JSON.stringify(vault),
+  ].join('\n')
   await vault.close()
   await store.close()
   const bytes = await readFile(join(path, 'segment-00000001.log'))
   await writeFile(join(path, 'printed'), printed)
   const window = Buffer.from(marker.subarray(4, 12))
   expect(bytes.includes(window)).toBe(false)
-  for (const form of [window.toString('hex'), window.toString('base64').slice(0, 10), [...window].join(', ')]) expect(printed).not.toContain(form)
+  for (const form of [window.toString('hex'), window.toString('base64').slice(0, 10), [...window].join(', ')])
+    expect(printed).not.toContain(form)
 })

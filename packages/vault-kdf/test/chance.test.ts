@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { hexEncode, systemRandom } from '@keyturn/primitives'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { openRecord } from '../src/open-record.ts'
-import { Keyring, MemoryStore, Vault, memoryProvider, parseEnvelopeHeader, sealLegacyForTest, type MasterKeyProvider } from '../src/index.ts'
+import { Keyring, MemoryStore, Vault, memoryProvider, parseEnvelopeHeader, sealLegacyForTest } from '../src/index.ts'
+import type { MasterKeyProvider } from '../src/index.ts'
 
 /** Numbers for CI; `pnpm campaign:chance` runs a million of each. */
 const payloads = Number(process.env['KEYTURN_LEGACY_PAYLOADS'] ?? 20_000)
@@ -30,7 +31,7 @@ async function keyringWithLegacyMaster(): Promise<Keyring> {
 }
 
 describe('bytes of chance', () => {
-  test(`${payloads} random legacy payloads open as what they are, those that look like envelopes included (row 169)`, async () => {
+  it(`${payloads} random legacy payloads open as what they are, those that look like envelopes included (row 169)`, async () => {
     const keyring = await keyringWithLegacyMaster()
     const memory = new Map()
     let ambiguous = 0
@@ -38,18 +39,26 @@ describe('bytes of chance', () => {
       const plaintext = systemRandom(80)
       const lookalike = n % 20 === 0
       const nonce = lookalike ? headerByChance() : systemRandom(12)
-      const envelope = sealLegacyForTest('hv-1.1.2', legacyMaster, { partition: 'p', cell: 'c', layer: 0, context: {} }, plaintext, () => nonce)
+      const envelope = sealLegacyForTest(
+        'hv-1.1.2',
+        legacyMaster,
+        { partition: 'p', cell: 'c', layer: 0, context: {} },
+        plaintext,
+        () => nonce,
+      )
       if (parseEnvelopeHeader(envelope) !== undefined) ambiguous += 1
       const opened = await openRecord(keyring, { ...id, layer: 0, envelope }, {}, 'open', memory)
-      if (hexEncode(opened.plaintext) !== hexEncode(plaintext) || opened.keyVersion !== 0) throw new Error(`Payload ${n} opened as something else: ${hexEncode(envelope)}`)
+      if (hexEncode(opened.plaintext) !== hexEncode(plaintext) || opened.keyVersion !== 0)
+        throw new Error(`Payload ${n} opened as something else: ${hexEncode(envelope)}`)
     }
     // None by chance: four bytes of magic, two of format and suite, one of layer, one of zero.
     expect(ambiguous).toBeGreaterThan(0)
     expect(ambiguous).toBeLessThanOrEqual(Math.ceil(payloads / 20))
-    if (payloads > 100_000) console.info(`${ambiguous} of ${payloads} legacy payloads looked like an envelope; all opened`)
+    if (payloads > 100_000)
+      console.info(`${ambiguous} of ${payloads} legacy payloads looked like an envelope; all opened`)
   })
 
-  test(`a machine restored ${restarts} times from one snapshot never seals under the same salt (row 175)`, async () => {
+  it(`a machine restored ${restarts} times from one snapshot never seals under the same salt (row 175)`, async () => {
     const [snapshot, provider] = [new MemoryStore(), memoryProvider()]
     await (await Vault.create(snapshot, provider)).partition('p').cell('c').seal('n', new Uint8Array(8))
     const seen = new Set<string>()
@@ -60,11 +69,13 @@ describe('bytes of chance', () => {
     expect(seen.size).toBe(restarts)
   }, 86_400_000)
 
-  test('processes started from one state draw salts of their own (row 175)', async () => {
+  it('processes started from one state draw salts of their own (row 175)', async () => {
     const script = `import(${JSON.stringify(import.meta.resolve('@keyturn/primitives'))}).then(({ hexEncode, systemRandom }) => {
       for (let n = 0; n < 500; n++) console.log(hexEncode(systemRandom(32)))
     })`
-    const outputs = await Promise.all([1, 2, 3, 4].map(() => promisify(execFile)(process.execPath, ['--input-type=module', '-e', script])))
+    const outputs = await Promise.all(
+      [1, 2, 3, 4].map(() => promisify(execFile)(process.execPath, ['--input-type=module', '-e', script])),
+    )
     const salts = outputs.flatMap(({ stdout }) => stdout.trim().split('\n'))
     expect(new Set(salts).size).toBe(2000)
   })

@@ -1,8 +1,15 @@
 import { hexDecode, hexEncode } from '@keyturn/primitives'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { MessageKeys } from '../src/derive.ts'
-import { derivePartitionKey, envelopeOverhead, openEnvelope, parseEnvelopeHeader, sealEnvelope, tryOpenEnvelope } from '../src/index.ts'
+import {
+  derivePartitionKey,
+  envelopeOverhead,
+  openEnvelope,
+  parseEnvelopeHeader,
+  sealEnvelope,
+  tryOpenEnvelope,
+} from '../src/index.ts'
 import type { Layer } from '../src/index.ts'
 import { contextsOf } from '../src/place.ts'
 import { contentOf, contextOf, master, vectors } from './hexvault-vectors.ts'
@@ -10,20 +17,28 @@ import { contentOf, contextOf, master, vectors } from './hexvault-vectors.ts'
 const auth = expect.objectContaining({ code: 'VK_AUTH' })
 
 describe('vectors of the envelope', () => {
-  test('sealEnvelope() and openEnvelope() agree with the independent implementation, step by step', () => {
+  it('sealEnvelope() and openEnvelope() agree with the independent implementation, step by step', () => {
     for (const vector of vectors.proposed.envelopes) {
       const partitionKey = derivePartitionKey(master(vector.master), vector.key_version, vector.partition)
       expect(hexEncode(partitionKey)).toBe(vector.partitionKey)
       const place = { cell: vector.cell, name: vector.payload, layer: vector.layer, context: contextOf(vector) }
       const keys = new MessageKeys(partitionKey, hexDecode(vector.salt), {
-        ...place, header: hexDecode(vector.header), contexts: contextsOf(place.layer, place.context),
+        ...place,
+        header: hexDecode(vector.header),
+        contexts: contextsOf(place.layer, place.context),
       })
       expect(hexEncode(keys.commitment())).toBe(vector.commit)
       for (const [index, expected] of vector.layerKeyAndNonce.entries()) {
         const { key, nonce } = keys.layer(index)
         expect(hexEncode(key) + hexEncode(nonce)).toBe(expected)
       }
-      const sealed = sealEnvelope(partitionKey, vector.key_version, place, contentOf(vector.plaintext), hexDecode(vector.salt))
+      const sealed = sealEnvelope(
+        partitionKey,
+        vector.key_version,
+        place,
+        contentOf(vector.plaintext),
+        hexDecode(vector.salt),
+      )
       expect(hexEncode(sealed)).toBe(vector.envelope)
       expect(hexEncode(openEnvelope(partitionKey, place, sealed))).toBe(hexEncode(contentOf(vector.plaintext)))
     }
@@ -39,16 +54,23 @@ const plaintext = new TextEncoder().encode('the plaintext')
 const envelope = sealEnvelope(partitionKey, 3, base, plaintext, salt)
 
 describe('envelope', () => {
-  test('openEnvelope() inverts sealEnvelope() at every layer and length', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), fc.constantFrom<Layer>(0, 1, 2), fc.uint8Array({ minLength: 32, maxLength: 32 }), (text, layer, random) => {
-      const sealed = sealEnvelope(partitionKey, 3, { ...base, layer }, text, random)
-      expect(sealed.length).toBe(text.length + envelopeOverhead(layer))
-      expect(parseEnvelopeHeader(sealed)).toEqual({ layer, keyVersion: 3 })
-      expect(openEnvelope(partitionKey, { ...base, layer }, sealed)).toEqual(text)
-    }))
+  it('openEnvelope() inverts sealEnvelope() at every layer and length', () => {
+    fc.assert(
+      fc.property(
+        fc.uint8Array({ maxLength: 300 }),
+        fc.constantFrom<Layer>(0, 1, 2),
+        fc.uint8Array({ minLength: 32, maxLength: 32 }),
+        (text, layer, random) => {
+          const sealed = sealEnvelope(partitionKey, 3, { ...base, layer }, text, random)
+          expect(sealed.length).toBe(text.length + envelopeOverhead(layer))
+          expect(parseEnvelopeHeader(sealed)).toEqual({ layer, keyVersion: 3 })
+          expect(openEnvelope(partitionKey, { ...base, layer }, sealed)).toEqual(text)
+        },
+      ),
+    )
   })
 
-  test('openEnvelope() refuses every flipped bit and every cut (row 171)', () => {
+  it('openEnvelope() refuses every flipped bit and every cut (row 171)', () => {
     for (let bit = 0; bit < envelope.length * 8; bit++) {
       const damaged = envelope.slice()
       damaged[bit >> 3] = (damaged[bit >> 3] ?? 0) ^ (1 << (bit & 7))
@@ -60,7 +82,7 @@ describe('envelope', () => {
     expect(() => openEnvelope(partitionKey, base, new Uint8Array([...envelope, 0]))).toThrow(auth)
   })
 
-  test.each([
+  it.each([
     ['another cell', { ...base, cell: 'cell2' }],
     ['another name', { ...base, name: 'other' }],
     ['another policy', { ...base, context: { policy: 'x', session: 'ses' } }],
@@ -70,13 +92,17 @@ describe('envelope', () => {
     expect(tryOpenEnvelope(partitionKey, place, envelope)).toEqual({ failure: 'commitment' })
   })
 
-  test('openEnvelope() refuses another key version, partition and master (row 167)', () => {
-    for (const key of [derivePartitionKey(masterKey, 4, 'p'), derivePartitionKey(masterKey, 3, 'q'), derivePartitionKey(new Uint8Array(32).fill(8), 3, 'p')]) {
+  it('openEnvelope() refuses another key version, partition and master (row 167)', () => {
+    for (const key of [
+      derivePartitionKey(masterKey, 4, 'p'),
+      derivePartitionKey(masterKey, 3, 'q'),
+      derivePartitionKey(new Uint8Array(32).fill(8), 3, 'p'),
+    ]) {
       expect(tryOpenEnvelope(key, base, envelope)).toEqual({ failure: 'commitment' })
     }
   })
 
-  test('tryOpenEnvelope() tells damage behind a good commitment', () => {
+  it('tryOpenEnvelope() tells damage behind a good commitment', () => {
     const damaged = envelope.slice()
     damaged[damaged.length - 1] = (damaged.at(-1) ?? 0) ^ 1
     expect(tryOpenEnvelope(partitionKey, base, damaged)).toEqual({ failure: 'integrity' })
@@ -84,13 +110,19 @@ describe('envelope', () => {
 
   const badIds = ['a\0b', 'x'.repeat(256), 'x'.repeat(65_536), 'e\u0301', '\ud800']
 
-  test.each(badIds)('sealEnvelope() refuses the id %j (row 165)', (id) => {
-    expect(() => sealEnvelope(partitionKey, 3, { ...base, name: id }, plaintext, salt)).toThrow(expect.objectContaining({ code: 'VK_INFO' }))
-    expect(() => sealEnvelope(partitionKey, 3, { ...base, cell: '' }, plaintext, salt)).toThrow(expect.objectContaining({ code: 'VK_INFO' }))
-    expect(() => sealEnvelope(partitionKey, 3, { ...base, cell: id }, plaintext, salt)).toThrow(expect.objectContaining({ code: 'VK_INFO' }))
+  it.each(badIds)('sealEnvelope() refuses the id %j (row 165)', (id) => {
+    expect(() => sealEnvelope(partitionKey, 3, { ...base, name: id }, plaintext, salt)).toThrow(
+      expect.objectContaining({ code: 'VK_INFO' }),
+    )
+    expect(() => sealEnvelope(partitionKey, 3, { ...base, cell: '' }, plaintext, salt)).toThrow(
+      expect.objectContaining({ code: 'VK_INFO' }),
+    )
+    expect(() => sealEnvelope(partitionKey, 3, { ...base, cell: id }, plaintext, salt)).toThrow(
+      expect.objectContaining({ code: 'VK_INFO' }),
+    )
   })
 
-  test('sealEnvelope() wants the ids of its layer', () => {
+  it('sealEnvelope() wants the ids of its layer', () => {
     expect(() => sealEnvelope(partitionKey, 3, { ...base, context: { policy: 'pol' } }, plaintext, salt)).toThrow(
       expect.objectContaining({ code: 'VK_CONTEXT' }),
     )

@@ -2,8 +2,9 @@ import { chmod, cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, expect, test } from 'vitest'
-import { Vault, kekProvider, type AuditStore, type MasterKeyProvider, type VaultStore } from '../src/index.ts'
+import { afterAll, expect, it } from 'vitest'
+import { Vault, kekProvider } from '../src/index.ts'
+import type { AuditStore, MasterKeyProvider, VaultStore } from '../src/index.ts'
 import { FileAuditStore, FolderStore, openKeyFile } from '../src/node/index.ts'
 import { SqliteAuditStore, SqliteStore } from '../src/sqlite/index.ts'
 
@@ -12,18 +13,32 @@ const folder = await mkdtemp(join(tmpdir(), 'keyturn-golden-'))
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
 async function check(store: VaultStore, provider: MasterKeyProvider, audit: AuditStore): Promise<void> {
-  const vault = await Vault.open(store, provider, { resolver: { resolve: (policy) => ({ policy, session: 'ses' }) }, audit: { store: audit } })
-  const read = async (name: string): Promise<string> => new TextDecoder().decode(await vault.partition('p').cell('c').open(name, { token: 'pol' }))
-  expect(await Promise.all(['old', 'gated', 'new', 'session', 'legacy'].map(read))).toEqual(['under version 1', 'gated', 'under version 2', 'session', 'hexvault'])
+  const vault = await Vault.open(store, provider, {
+    resolver: { resolve: (policy) => ({ policy, session: 'ses' }) },
+    audit: { store: audit },
+  })
+  const read = async (name: string): Promise<string> =>
+    new TextDecoder().decode(await vault.partition('p').cell('c').open(name, { token: 'pol' }))
+  expect(await Promise.all(['old', 'gated', 'new', 'session', 'legacy'].map(read))).toEqual([
+    'under version 1',
+    'gated',
+    'under version 2',
+    'session',
+    'hexvault',
+  ])
   expect(await vault.verifyAudit()).toMatchObject({ ok: true, checkpoints: 1 })
   await vault.settle()
   expect(await vault.sweep()).toMatchObject({ state: 'completed', remaining: 0 })
-  expect(vault.keys.list().map(({ version, state }) => [version, state])).toEqual([[0, 'decrypt_only'], [1, 'decrypt_only'], [2, 'active']])
+  expect(vault.keys.list().map(({ version, state }) => [version, state])).toEqual([
+    [0, 'decrypt_only'],
+    [1, 'decrypt_only'],
+    [2, 'active'],
+  ])
   await vault.close()
   await store.close()
 }
 
-test('the golden folder store is opened, read, verified and swept', async () => {
+it('the golden folder store is opened, read, verified and swept', async () => {
   const path = join(folder, 'store')
   await cp(join(golden, 'folder-store-1'), path, { recursive: true })
   await chmod(join(path, 'vault.key'), 0o600) // version control keeps no such modes
@@ -32,7 +47,7 @@ test('the golden folder store is opened, read, verified and swept', async () => 
   await audit.close()
 })
 
-test('the golden SQLite store is opened, read, verified and swept', async () => {
+it('the golden SQLite store is opened, read, verified and swept', async () => {
   const path = join(folder, 'store.db')
   await cp(join(golden, 'sqlite-store-1.db'), path)
   const store = SqliteStore.open(path)

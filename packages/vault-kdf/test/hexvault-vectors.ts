@@ -16,7 +16,14 @@ export interface Blob {
   madeBy: string
 }
 export type Content = { hex: string } | { counter: number }
-export interface DerivedKey { master: string; partition: string; cell: string; tag: string; ctx: string; key: string }
+export interface DerivedKey {
+  master: string
+  partition: string
+  cell: string
+  tag: string
+  ctx: string
+  key: string
+}
 export interface Envelope extends Blob {
   key_version: number
   payload: string
@@ -30,7 +37,10 @@ export interface Envelope extends Blob {
 interface Generation {
   partitionKeys: { master: string; partition: string; key: string }[]
   derivedKeys: DerivedKey[]
-  encodings: { partitionInfoHex?: Record<string, string>; cellInfoHex: { cell: string; tag: string; ctx: string; info: string; aad: string }[] }
+  encodings: {
+    partitionInfoHex?: Record<string, string>
+    cellInfoHex: { cell: string; tag: string; ctx: string; info: string; aad: string }[]
+  }
   ciphertexts: Blob[]
   negative: Blob[]
 }
@@ -39,15 +49,28 @@ export interface HexvaultVectors {
   generations: Record<'g1' | 'g2' | 'g3', Generation>
   collisions: { pair: { cell: string; tag: string; ctx: string }[]; key: Record<string, string> }
   auditChain: {
-    records: { source_cell_id: string; dest_cell_id: string; layer: string; timestamp: string; unixMillis: number; entry_hash: string }[]
+    records: {
+      source_cell_id: string
+      dest_cell_id: string
+      layer: string
+      timestamp: string
+      unixMillis: number
+      entry_hash: string
+    }[]
   }
   proposed: { envelopes: Envelope[] }
 }
 
 /** Made for this project with the real crate; see test/vectors/README.md. */
-export const vectors = JSON.parse(readFileSync(new URL('vectors/hexvault.json', import.meta.url), 'utf8')) as HexvaultVectors
+export const vectors = JSON.parse(
+  readFileSync(new URL('vectors/hexvault.json', import.meta.url), 'utf8'),
+) as HexvaultVectors
 
-export const generations = [['g1', 'hv-1.0'], ['g2', 'hv-1.1.0'], ['g3', 'hv-1.1.2']] as const satisfies readonly (readonly [string, LegacyProfile])[]
+export const generations = [
+  ['g1', 'hv-1.0'],
+  ['g2', 'hv-1.1.0'],
+  ['g3', 'hv-1.1.2'],
+] as const satisfies readonly (readonly [string, LegacyProfile])[]
 
 export function master(name: string): Uint8Array {
   return hexDecode(vectors.masters[name] ?? '')
@@ -58,5 +81,7 @@ export function contextOf(blob: Blob): LayerContext {
 }
 
 export function contentOf(content: Content): Uint8Array {
-  return 'hex' in content ? hexDecode(content.hex) : Uint8Array.from({ length: content.counter }, (_, index) => index & 0xff)
+  return 'hex' in content
+    ? hexDecode(content.hex)
+    : Uint8Array.from({ length: content.counter }, (_, index) => index & 0xff)
 }

@@ -1,5 +1,6 @@
-import { describe, expect, test } from 'vitest'
-import { MemoryStore, Vault, VaultError, memoryProvider, type StoreOutcome, type VaultStore } from '../src/index.ts'
+import { describe, expect, it } from 'vitest'
+import { MemoryStore, Vault, VaultError, memoryProvider } from '../src/index.ts'
+import type { StoreOutcome, VaultStore } from '../src/index.ts'
 
 /** Rounds of this test; the campaign of docs/benchmarks.md ran 10,000 with `KEYTURN_INTERLEAVINGS`. */
 const rounds = Number(process.env['KEYTURN_INTERLEAVINGS'] ?? 150)
@@ -30,7 +31,11 @@ class Turns {
   /** Runs tasks to their end, one store call at a time. */
   async run(tasks: readonly Promise<unknown>[]): Promise<void> {
     let left = tasks.length
-    const done = tasks.map((task) => task.finally(() => { left -= 1 }))
+    const done = tasks.map((task) =>
+      task.finally(() => {
+        left -= 1
+      }),
+    )
     while (left > 0) {
       await new Promise((resolve) => setImmediate(resolve)) // everybody now waits for a turn, or has ended
       const next = this.#waiting.splice(Math.floor(this.#random() * this.#waiting.length), 1)[0]
@@ -63,7 +68,11 @@ const provider = memoryProvider()
 async function start(): Promise<MemoryStore> {
   const store = new MemoryStore()
   const vault = await Vault.create(store, provider)
-  for (const name of names) await vault.partition('p').cell('c').seal(name, new Uint8Array([0]))
+  for (const name of names)
+    await vault
+      .partition('p')
+      .cell('c')
+      .seal(name, new Uint8Array([0]))
   return store
 }
 
@@ -76,7 +85,10 @@ interface Model {
 async function writer(vault: Vault, name: string, model: Model, values: readonly number[]): Promise<void> {
   for (const value of values) {
     model.started.set(name, value)
-    await vault.partition('p').cell('c').seal(name, new Uint8Array([value]))
+    await vault
+      .partition('p')
+      .cell('c')
+      .seal(name, new Uint8Array([value]))
     model.acknowledged.set(name, value)
   }
 }
@@ -108,8 +120,11 @@ async function round(random: () => number): Promise<void> {
   const model: Model = { acknowledged: new Map(), started: new Map() }
   await turns.run([
     turnKey(one),
-    writer(two, 'a', model, [1, 2]), writer(one, 'b', model, [1, 2]),
-    reader(two, 'a', model), reader(one, 'c', model), reader(two, 'b', model),
+    writer(two, 'a', model, [1, 2]),
+    writer(one, 'b', model, [1, 2]),
+    reader(two, 'a', model),
+    reader(one, 'c', model),
+    reader(two, 'b', model),
   ])
   await settle(turns, one, two)
   await check(store, model)
@@ -134,7 +149,10 @@ async function check(store: MemoryStore, model: Model): Promise<void> {
     expect(value).toBe(model.acknowledged.get(name) ?? 0)
   }
   await vault.settle()
-  const retired = vault.keys.list().filter(({ state }) => state === 'quarantined').map(({ version }) => version)
+  const retired = vault.keys
+    .list()
+    .filter(({ state }) => state === 'quarantined')
+    .map(({ version }) => version)
   const rows = await store.scan({ limit: 10 })
   expect(rows.filter(({ keyVersion }) => retired.includes(keyVersion))).toEqual([])
   await vault.sweep()
@@ -145,7 +163,7 @@ async function check(store: MemoryStore, model: Model): Promise<void> {
 }
 
 describe('sweep, writers, readers and a promotion in any order', () => {
-  test(`the newest value wins and none is lost in ${rounds} interleavings (row 184), seed ${seed}`, async () => {
+  it(`the newest value wins and none is lost in ${rounds} interleavings (row 184), seed ${seed}`, async () => {
     const random = generator(seed)
     for (let n = 0; n < rounds; n++) {
       const roundSeed = Math.floor(random() * 2 ** 31)
@@ -157,7 +175,7 @@ describe('sweep, writers, readers and a promotion in any order', () => {
     }
   }, 3_600_000)
 
-  test('a stale writer is refused after a promotion, and no old row appears after census zero (row 179)', async () => {
+  it('a stale writer is refused after a promotion, and no old row appears after census zero (row 179)', async () => {
     const store = await start()
     const vault = await Vault.open(store, provider)
     const slow = await store.get({ partition: 'p', cell: 'c', name: 'a' })

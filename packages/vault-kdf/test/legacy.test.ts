@@ -1,10 +1,12 @@
 import { hexDecode, hexEncode, openAes256Gcm } from '@keyturn/primitives'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { deriveLegacyLayerKey, deriveLegacyPartitionKey } from '../src/legacy.ts'
-import { VaultError, type LegacyProfile, openLegacy, sealLegacyForTest } from '../src/index.ts'
+import { VaultError, openLegacy, sealLegacyForTest } from '../src/index.ts'
+import type { LegacyProfile } from '../src/index.ts'
 import { lengthPrefixed, utf8 } from '../src/length-prefixed.ts'
 import { layerTags } from '../src/place.ts'
-import { type Blob, contentOf, contextOf, generations, master, vectors } from './hexvault-vectors.ts'
+import { contentOf, contextOf, generations, master, vectors } from './hexvault-vectors.ts'
+import type { Blob } from './hexvault-vectors.ts'
 
 const count = { partitionKeys: 0, derivedKeys: 0, ciphertexts: 0, resealed: 0, negative: 0 }
 
@@ -31,34 +33,38 @@ function noncesOf(profile: LegacyProfile, blob: Blob): Uint8Array[] {
 describe.each(generations)('HexVault vectors, %s as %s', (generation, profile) => {
   const set = vectors.generations[generation]
 
-  test('deriveLegacyPartitionKey() gives the keys of the crate', () => {
+  it('deriveLegacyPartitionKey() gives the keys of the crate', () => {
     for (const vector of set.partitionKeys) {
       expect(hexEncode(deriveLegacyPartitionKey(profile, master(vector.master), vector.partition))).toBe(vector.key)
       count.partitionKeys++
     }
   })
 
-  test('deriveLegacyLayerKey() gives the keys of the crate', () => {
+  it('deriveLegacyLayerKey() gives the keys of the crate', () => {
     for (const vector of set.derivedKeys) {
       const partitionKey = deriveLegacyPartitionKey(profile, master(vector.master), vector.partition)
-      expect(hexEncode(deriveLegacyLayerKey(profile, partitionKey, vector.cell, vector.tag, vector.ctx))).toBe(vector.key)
+      expect(hexEncode(deriveLegacyLayerKey(profile, partitionKey, vector.cell, vector.tag, vector.ctx))).toBe(
+        vector.key,
+      )
       count.derivedKeys++
     }
   })
 
-  test('openLegacy() opens every ciphertext, and no other profile does unless its derivation is the same', () => {
+  it('openLegacy() opens every ciphertext, and no other profile does unless its derivation is the same', () => {
     for (const blob of set.ciphertexts) {
       const opened = openLegacy(profile, master(blob.master), place(blob), hexDecode(blob.ciphertext))
       expect(hexEncode(opened)).toBe(hexEncode(contentOf(blob.plaintext)))
       count.ciphertexts++
       for (const [, other] of generations) {
         if (other === profile) continue
-        expect(() => openLegacy(other, master(blob.master), place(blob), hexDecode(blob.ciphertext))).toThrow(VaultError)
+        expect(() => openLegacy(other, master(blob.master), place(blob), hexDecode(blob.ciphertext))).toThrow(
+          VaultError,
+        )
       }
     }
   })
 
-  test('sealLegacyForTest() reproduces every ciphertext from its nonces', () => {
+  it('sealLegacyForTest() reproduces every ciphertext from its nonces', () => {
     for (const blob of set.ciphertexts) {
       const nonces = noncesOf(profile, blob)
       const sealed = sealLegacyForTest(profile, master(blob.master), place(blob), contentOf(blob.plaintext), () => {
@@ -71,30 +77,36 @@ describe.each(generations)('HexVault vectors, %s as %s', (generation, profile) =
     }
   })
 
-  test.each(set.negative.map((blob) => [blob.why, blob.id, blob] as const))('openLegacy() refuses: %s (%s)', (_why, _id, blob) => {
-    expect(() => openLegacy(profile, master(blob.master), place(blob), hexDecode(blob.ciphertext))).toThrow(
-      expect.objectContaining({ code: 'VK_AUTH' }),
-    )
-    count.negative++
-  })
+  it.each(set.negative.map((blob) => [blob.why, blob.id, blob] as const))(
+    'openLegacy() refuses: %s (%s)',
+    (_why, _id, blob) => {
+      expect(() => openLegacy(profile, master(blob.master), place(blob), hexDecode(blob.ciphertext))).toThrow(
+        expect.objectContaining({ code: 'VK_AUTH' }),
+      )
+      count.negative++
+    },
+  )
 
-  test('the info strings are those of the crate', () => {
+  it('the info strings are those of the crate', () => {
     for (const { cell, tag, ctx, info, aad } of set.encodings.cellInfoHex) {
-      expect(hexEncode(profile === 'hv-1.1.2' ? lengthPrefixed(cell, tag, ctx) : utf8(`${cell}:${tag}:${ctx}`))).toBe(info)
+      expect(hexEncode(profile === 'hv-1.1.2' ? lengthPrefixed(cell, tag, ctx) : utf8(`${cell}:${tag}:${ctx}`))).toBe(
+        info,
+      )
       expect(hexEncode(profile === 'hv-1.1.2' ? utf8(`hexvault:${cell}:${tag}`) : new Uint8Array(0))).toBe(aad)
     }
   })
 })
 
-test('the colon flaw of hv-1.0 and hv-1.1.0 is reproduced and gone in hv-1.1.2', () => {
-  const keys = (profile: LegacyProfile): string[] => vectors.collisions.pair.map(({ cell, tag, ctx }) => {
-    const partitionKey = deriveLegacyPartitionKey(profile, master('A'), 'p1')
-    return hexEncode(deriveLegacyLayerKey(profile, partitionKey, cell, tag, ctx))
-  })
+it('the colon flaw of hv-1.0 and hv-1.1.0 is reproduced and gone in hv-1.1.2', () => {
+  const keys = (profile: LegacyProfile): string[] =>
+    vectors.collisions.pair.map(({ cell, tag, ctx }) => {
+      const partitionKey = deriveLegacyPartitionKey(profile, master('A'), 'p1')
+      return hexEncode(deriveLegacyLayerKey(profile, partitionKey, cell, tag, ctx))
+    })
   for (const profile of ['hv-1.0', 'hv-1.1.0'] as const) expect(new Set(keys(profile)).size).toBe(1)
   expect(new Set(keys('hv-1.1.2')).size).toBe(2)
 })
 
-test('every vector was counted', () => {
+it('every vector was counted', () => {
   expect(count).toEqual({ partitionKeys: 64, derivedKeys: 90, ciphertexts: 90, resealed: 90, negative: 50 })
 })

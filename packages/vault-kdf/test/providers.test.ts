@@ -1,9 +1,17 @@
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
-import { MemoryStore, Vault, deriveKek, kekProvider, parsePassphraseKdf, passphraseCheck, type MasterKeyProvider } from '../src/index.ts'
-import { changeKeyFilePassphrase, createKeyFile, keychainProvider, openKeyFile, systemKeychain, type Keychain } from '../src/node/index.ts'
+import { afterAll, describe, expect, it } from 'vitest'
+import { MemoryStore, Vault, deriveKek, kekProvider, parsePassphraseKdf, passphraseCheck } from '../src/index.ts'
+import type { MasterKeyProvider } from '../src/index.ts'
+import {
+  changeKeyFilePassphrase,
+  createKeyFile,
+  keychainProvider,
+  openKeyFile,
+  systemKeychain,
+} from '../src/node/index.ts'
+import type { Keychain } from '../src/node/index.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'keyturn-providers-'))
 afterAll(() => rm(folder, { recursive: true, force: true }))
@@ -12,7 +20,10 @@ const fast = { scryptLogN: 4 }
 async function worksThroughATurn(first: MasterKeyProvider, second: MasterKeyProvider): Promise<void> {
   const store = new MemoryStore()
   const vault = await Vault.create(store, first)
-  await vault.partition('p').cell('c').seal('n', new Uint8Array([1, 2, 3]))
+  await vault
+    .partition('p')
+    .cell('c')
+    .seal('n', new Uint8Array([1, 2, 3]))
   await vault.keys.rotate()
   await vault.keys.rewrap()
   await vault.close()
@@ -21,7 +32,7 @@ async function worksThroughATurn(first: MasterKeyProvider, second: MasterKeyProv
 }
 
 describe('key file', () => {
-  test('createKeyFile() and openKeyFile() give one provider, across restarts and a change of passphrase', async () => {
+  it('createKeyFile() and openKeyFile() give one provider, across restarts and a change of passphrase', async () => {
     const path = join(folder, 'vault.key')
     const first = await createKeyFile(path, 'old', fast)
     await changeKeyFilePassphrase(path, 'old', 'new', fast)
@@ -33,7 +44,7 @@ describe('key file', () => {
     await expect(openKeyFile(path, 'new')).rejects.toMatchObject({ code: 'VK_STORE_IO' })
   })
 
-  test('openKeyFile() refuses every cut, and a header that asks for a day of work', async () => {
+  it('openKeyFile() refuses every cut, and a header that asks for a day of work', async () => {
     const path = join(folder, 'cut.key')
     await createKeyFile(path, 'p', fast)
     const bytes = await readFile(path, 'utf8')
@@ -45,12 +56,24 @@ describe('key file', () => {
     await expect(openKeyFile(path, 'p')).rejects.toMatchObject({ code: 'VK_LIMIT' })
   })
 
-  test('argon2id of other people\'s files is read (RFC 9106 parameters)', () => {
-    const kdf = parsePassphraseKdf({ algorithm: 'argon2id', memory_kib: 64, passes: 3, lanes: 4, salt: 'AgICAgICAgICAgICAgICAg==' })
+  it("argon2id of other people's files is read (RFC 9106 parameters)", () => {
+    const kdf = parsePassphraseKdf({
+      algorithm: 'argon2id',
+      memory_kib: 64,
+      passes: 3,
+      lanes: 4,
+      salt: 'AgICAgICAgICAgICAgICAg==',
+    })
     expect(passphraseCheck(deriveKek(new Uint8Array(32).fill(1), kdf))).toHaveLength(32)
-    expect(() => parsePassphraseKdf({ algorithm: 'argon2id', memory_kib: 2 ** 30, passes: 3, lanes: 4, salt: 'AgICAgICAgICAgICAgICAg==' })).toThrow(
-      expect.objectContaining({ code: 'VK_LIMIT' }),
-    )
+    expect(() =>
+      parsePassphraseKdf({
+        algorithm: 'argon2id',
+        memory_kib: 2 ** 30,
+        passes: 3,
+        lanes: 4,
+        salt: 'AgICAgICAgICAgICAgICAg==',
+      }),
+    ).toThrow(expect.objectContaining({ code: 'VK_LIMIT' }))
   })
 })
 
@@ -64,7 +87,7 @@ describe('keychain', () => {
     }
   }
 
-  test('keychainProvider() makes its key once and finds it again', async () => {
+  it('keychainProvider() makes its key once and finds it again', async () => {
     const keychain = fakeKeychain()
     const first = await keychainProvider('vault-1', { keychain })
     await worksThroughATurn(first, await keychainProvider('vault-1', { keychain }))
@@ -73,19 +96,27 @@ describe('keychain', () => {
     await expect(keychainProvider('vault-1', { keychain })).rejects.toMatchObject({ code: 'VK_PROVIDER' })
   })
 
-  test('keychainProvider() refuses a keychain that forgets', async () => {
-    await expect(keychainProvider('x', { keychain: { get: async () => undefined, set: async () => undefined } })).rejects.toMatchObject({ code: 'VK_PROVIDER' })
+  it('keychainProvider() refuses a keychain that forgets', async () => {
+    await expect(
+      keychainProvider('x', { keychain: { get: async () => undefined, set: async () => undefined } }),
+    ).rejects.toMatchObject({ code: 'VK_PROVIDER' })
   })
 
-  test('systemKeychain() works on this machine or says that there is none', async () => {
-    const outcome = await systemKeychain().then((keychain) => keychain.get('keyturn-test', 'nobody')).then(
-      (value) => ({ value }), (error: unknown) => ({ code: (error as { code: string }).code }))
+  it('systemKeychain() works on this machine or says that there is none', async () => {
+    const outcome = await systemKeychain()
+      .then((keychain) => keychain.get('keyturn-test', 'nobody'))
+      .then(
+        (value) => ({ value }),
+        (error: unknown) => ({ code: (error as { code: string }).code }),
+      )
     expect([{ value: undefined }, { code: 'VK_PROVIDER' }]).toContainEqual(outcome)
   })
 })
 
-test('a keyring wrapped by one provider is refused by another', async () => {
+it('a keyring wrapped by one provider is refused by another', async () => {
   const store = new MemoryStore()
   await (await Vault.create(store, kekProvider('a', new Uint8Array(32).fill(1)))).close()
-  await expect(Vault.open(store, kekProvider('b', new Uint8Array(32).fill(2)))).rejects.toMatchObject({ code: 'VK_KEYRING' })
+  await expect(Vault.open(store, kekProvider('b', new Uint8Array(32).fill(2)))).rejects.toMatchObject({
+    code: 'VK_KEYRING',
+  })
 })

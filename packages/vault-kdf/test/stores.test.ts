@@ -2,7 +2,7 @@ import { appendFile, mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, writ
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { faultFileSystem } from '@keyturn/primitives/node'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { MemoryStore } from '../src/index.ts'
 import { FolderStore } from '../src/node/index.ts'
 import { SqliteStore } from '../src/sqlite/index.ts'
@@ -21,10 +21,14 @@ storeContract('MemoryStore', async () => new MemoryStore())
     paths.set(store, path)
     return store
   }
-  storeContract('FolderStore', () => open(), async (store) => {
-    await store.close()
-    return open(paths.get(store))
-  })
+  storeContract(
+    'FolderStore',
+    () => open(),
+    async (store) => {
+      await store.close()
+      return open(paths.get(store))
+    },
+  )
 }
 {
   const paths = new WeakMap<object, string>()
@@ -33,10 +37,14 @@ storeContract('MemoryStore', async () => new MemoryStore())
     paths.set(store, path)
     return store
   }
-  storeContract('SqliteStore', () => open(), async (store) => {
-    await store.close()
-    return open(paths.get(store))
-  })
+  storeContract(
+    'SqliteStore',
+    () => open(),
+    async (store) => {
+      await store.close()
+      return open(paths.get(store))
+    },
+  )
 }
 
 const fence = { name: 'keyring', bytes: new Uint8Array([1]), fence: { epoch: 1, activeVersion: 1 } }
@@ -46,21 +54,32 @@ async function names(store: FolderStore): Promise<string[]> {
 }
 
 describe('FolderStore', () => {
-  test('FolderStore.open() refuses a second process and takes over from a dead one', async () => {
+  it('FolderStore.open() refuses a second process and takes over from a dead one', async () => {
     const path = fresh()
     const store = await FolderStore.open(path)
     await expect(FolderStore.open(path)).rejects.toMatchObject({ code: 'VK_STORE_BUSY' })
     await store.close()
-    await writeFile(join(path, 'lock'), JSON.stringify({ pid: 2 ** 22 + 5, host: (await import('node:os')).hostname(), started: '', token: '0'.repeat(24) }))
+    await writeFile(
+      join(path, 'lock'),
+      JSON.stringify({
+        pid: 2 ** 22 + 5,
+        host: (await import('node:os')).hostname(),
+        started: '',
+        token: '0'.repeat(24),
+      }),
+    )
     await (await FolderStore.open(path)).close()
   })
 
-  test('every cut of the last frame loses that batch alone', async () => {
+  it('every cut of the last frame loses that batch alone', async () => {
     const path = fresh()
     const store = await FolderStore.open(path)
     await store.apply([{ put: record('a'), expected: 'any' }], { ...fence, expected: 'absent' })
     const before = (await stat(join(path, 'segment-00000001.log'))).size
-    await store.apply([{ put: record('b'), expected: 'any' }, { put: record('c'), expected: 'any' }])
+    await store.apply([
+      { put: record('b'), expected: 'any' },
+      { put: record('c'), expected: 'any' },
+    ])
     await store.close()
     const bytes = await readFile(join(path, 'segment-00000001.log'))
     for (let length = before; length < bytes.length; length++) {
@@ -80,7 +99,7 @@ describe('FolderStore', () => {
     await last.close()
   })
 
-  test('a flipped byte before the last frame is reported, and nothing is cut', async () => {
+  it('a flipped byte before the last frame is reported, and nothing is cut', async () => {
     const path = fresh()
     const store = await FolderStore.open(path)
     await store.apply([{ put: record('a'), expected: 'any' }], { ...fence, expected: 'absent' })
@@ -95,42 +114,50 @@ describe('FolderStore', () => {
     }
   })
 
-  test.each(['fail', 'crash'] as const)('at each disk call of writes and a compaction a %s leaves whole batches, and what was acknowledged', async (mode) => {
-    let runs = 0
-    for (let at = 0; ; at++) {
-      const path = fresh()
-      await mkdir(path)
-      const fs = faultFileSystem({ plan: { at, mode, code: 'ENOSPC', lasting: true } })
-      const acknowledged: string[] = []
-      let store: FolderStore | undefined
-      try {
-        store = await FolderStore.open(path, { fs, compactMinBytes: 600, compactGarbage: 0.3 })
-        await store.apply([], { ...fence, expected: 'absent' })
-        for (let n = 0; n < 8; n++) {
-          const outcomes = await store.apply([{ put: record(`x${n % 2}`, 1, { envelope: new Uint8Array(200) }), expected: 'any' }, { put: record(`n${n}`), expected: 'any' }])
-          if (outcomes[1] === 'done') acknowledged.push(`n${n}`)
+  it.each(['fail', 'crash'] as const)(
+    'at each disk call of writes and a compaction a %s leaves whole batches, and what was acknowledged',
+    async (mode) => {
+      let runs = 0
+      for (let at = 0; ; at++) {
+        const path = fresh()
+        await mkdir(path)
+        const fs = faultFileSystem({ plan: { at, mode, code: 'ENOSPC', lasting: true } })
+        const acknowledged: string[] = []
+        let store: FolderStore | undefined
+        try {
+          store = await FolderStore.open(path, { fs, compactMinBytes: 600, compactGarbage: 0.3 })
+          await store.apply([], { ...fence, expected: 'absent' })
+          for (let n = 0; n < 8; n++) {
+            const outcomes = await store.apply([
+              { put: record(`x${n % 2}`, 1, { envelope: new Uint8Array(200) }), expected: 'any' },
+              { put: record(`n${n}`), expected: 'any' },
+            ])
+            if (outcomes[1] === 'done') acknowledged.push(`n${n}`)
+          }
+        } catch (error) {
+          expect(error).toMatchObject({ code: expect.stringMatching(/^VK_STORE_IO$|^ENOSPC$|^PRIM_/) })
         }
-      } catch (error) {
-        expect(error).toMatchObject({ code: expect.stringMatching(/^VK_STORE_IO$|^ENOSPC$|^PRIM_/) })
+        await store?.close().catch(() => undefined)
+        expect(fs.openHandles).toBe(0)
+        await rm(join(path, 'lock'), { force: true }) // the dead process is this one
+        const again = await FolderStore.open(path)
+        const found = await names(again)
+        expect(found).toEqual(expect.arrayContaining(acknowledged))
+        if (found.includes('n1')) expect(found).toContain('x1')
+        await again.close()
+        if (!fs.fired) {
+          expect((await readdir(path)).filter((name) => name.startsWith('segment'))).not.toEqual([
+            'segment-00000001.log',
+          ])
+          break
+        }
+        runs++
       }
-      await store?.close().catch(() => undefined)
-      expect(fs.openHandles).toBe(0)
-      await rm(join(path, 'lock'), { force: true }) // the dead process is this one
-      const again = await FolderStore.open(path)
-      const found = await names(again)
-      expect(found).toEqual(expect.arrayContaining(acknowledged))
-      if (found.includes('n1')) expect(found).toContain('x1')
-      await again.close()
-      if (!fs.fired) {
-        expect((await readdir(path)).filter((name) => name.startsWith('segment'))).not.toEqual(['segment-00000001.log'])
-        break
-      }
-      runs++
-    }
-    expect(runs).toBeGreaterThan(30)
-  })
+      expect(runs).toBeGreaterThan(30)
+    },
+  )
 
-  test('reads go on through compactions', async () => {
+  it('reads go on through compactions', async () => {
     const store = await FolderStore.open(fresh(), { compactMinBytes: 20_000, compactGarbage: 0.3 })
     await store.apply([], { ...fence, expected: 'absent' })
     let stop = false
@@ -144,19 +171,25 @@ describe('FolderStore', () => {
       }
     })()
     for (let n = 0; n < 400 || reads <= 100; n++) {
-      await store.apply([0, 1, 2].map((k) => ({ put: record(`n${(n * 3 + k) % 40}`, 1, { envelope: new Uint8Array(300).fill(n & 0xff) }), expected: 'any' as const })))
+      await store.apply(
+        [0, 1, 2].map((k) => ({
+          put: record(`n${(n * 3 + k) % 40}`, 1, { envelope: new Uint8Array(300).fill(n & 0xff) }),
+          expected: 'any' as const,
+        })),
+      )
     }
     stop = true
     await reader
     await store.close()
   })
 
-  test('revisions are never given twice, not even after a compaction and a restart', async () => {
+  it('revisions are never given twice, not even after a compaction and a restart', async () => {
     const path = fresh()
     const options = { compactMinBytes: 300, compactGarbage: 0.1 }
     const store = await FolderStore.open(path, options)
     await store.apply([], { ...fence, expected: 'absent' })
-    for (let n = 0; n < 20; n++) await store.apply([{ put: record('a', 1, { envelope: new Uint8Array(100) }), expected: 'any' }])
+    for (let n = 0; n < 20; n++)
+      await store.apply([{ put: record('a', 1, { envelope: new Uint8Array(100) }), expected: 'any' }])
     await store.apply([{ remove: record('a'), expected: 'any' }])
     await store.close()
     const again = await FolderStore.open(path, options)
@@ -167,7 +200,7 @@ describe('FolderStore', () => {
 })
 
 describe('SqliteStore', () => {
-  test('two connections share the fence and the revisions', async () => {
+  it('two connections share the fence and the revisions', async () => {
     const path = fresh()
     const one = SqliteStore.open(path)
     const two = SqliteStore.open(path)
@@ -180,7 +213,7 @@ describe('SqliteStore', () => {
     await two.close()
   })
 
-  test('a file that is no database is refused with a code', async () => {
+  it('a file that is no database is refused with a code', async () => {
     const path = fresh()
     await writeFile(path, 'this is not a database, but long enough to be taken for one by its size alone'.repeat(20))
     expect(() => SqliteStore.open(path)).toThrow(expect.objectContaining({ code: 'VK_STORE_DAMAGED' }))

@@ -3,7 +3,8 @@ import { chmod, cp, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { listGolden, listState, readGoldenListing, readListing, type StateNotes } from '../state.ts'
+import { listGolden, listState, readGoldenListing, readListing } from '../state.ts'
+import type { StateNotes } from '../state.ts'
 import { World } from '../world.ts'
 
 const states = join(import.meta.dirname, '../states')
@@ -23,7 +24,9 @@ async function clientSays(world: World, name: string, trust: string): Promise<st
   const said = world.path('said')
   const output = await open(said, 'w')
   try {
-    const { exited, confirmed } = await world.engine(name, trust).launch({ update: false, stdio: ['ignore', output.fd, 'inherit'] })
+    const { exited, confirmed } = await world
+      .engine(name, trust)
+      .launch({ update: false, stdio: ['ignore', output.fd, 'inherit'] })
     // That the start was good is written down after the end of the client: until then the install is locked.
     await Promise.all([exited, confirmed])
   } finally {
@@ -59,43 +62,68 @@ describe.each(readdirSync(states))('the state that version %s left', (version) =
     for (const file of await readGoldenListing(state)) expect(today).toContainEqual(file)
   })
 
-  it('its home opens: keys, log, role documents, releases, transport keys, and what it signed', async () => {
-    expect(await world.keyturn('doctor', '--offline')).toMatchObject({ errors: 0 })
-    expect(await world.keyturn('release', 'verify')).toMatchObject({ outcome: 'accepted' })
-    const status = await world.keyturn('status') as { items: readonly { kind: string; state: string }[] }
-    const active = status.items.filter(({ state: held }) => held === 'active').map(({ kind }) => kind)
-    expect(active).toEqual(expect.arrayContaining(['content', 'identity', 'release', 'head', 'transport', 'roles', 'manifest', 'head-document']))
-    expect(await world.keyturn('verify', world.path('notes/signed.txt'))).toMatchObject({ valid: true })
-  }, TIMEOUT_MS)
+  it(
+    'its home opens: keys, log, role documents, releases, transport keys, and what it signed',
+    async () => {
+      expect(await world.keyturn('doctor', '--offline')).toMatchObject({ errors: 0 })
+      expect(await world.keyturn('release', 'verify')).toMatchObject({ outcome: 'accepted' })
+      const status = (await world.keyturn('status')) as { items: readonly { kind: string; state: string }[] }
+      const active = status.items.filter(({ state: held }) => held === 'active').map(({ kind }) => kind)
+      expect(active).toEqual(
+        expect.arrayContaining([
+          'content',
+          'identity',
+          'release',
+          'head',
+          'transport',
+          'roles',
+          'manifest',
+          'head-document',
+        ]),
+      )
+      expect(await world.keyturn('verify', world.path('notes/signed.txt'))).toMatchObject({ valid: true })
+    },
+    TIMEOUT_MS,
+  )
 
-  it('its server serves, and its installs come up to date, the one interrupted in an update too', async () => {
-    await world.startServer()
-    expect(await clientSays(world, 'install', notes.trust)).toBe('content key 2')
-    for (const name of ['install', 'interrupted']) {
-      const engine = world.engine(name, notes.trust)
-      expect(await engine.update()).toMatchObject({ outcome: 'updated', trust: 'current', writtenFiles: 1 })
-      expect(await engine.repair()).toMatchObject({ outcome: 'up-to-date', writtenFiles: 0 })
-      expect(await clientSays(world, name, notes.trust)).toBe('content key 2')
-      expect(await readFile(world.path(name, 'runtime-key.json'), 'utf8')).toContain('"key_id"')
-    }
-  }, TIMEOUT_MS)
+  it(
+    'its server serves, and its installs come up to date, the one interrupted in an update too',
+    async () => {
+      await world.startServer()
+      expect(await clientSays(world, 'install', notes.trust)).toBe('content key 2')
+      for (const name of ['install', 'interrupted']) {
+        const engine = world.engine(name, notes.trust)
+        expect(await engine.update()).toMatchObject({ outcome: 'updated', trust: 'current', writtenFiles: 1 })
+        expect(await engine.repair()).toMatchObject({ outcome: 'up-to-date', writtenFiles: 0 })
+        expect(await clientSays(world, name, notes.trust)).toBe('content key 2')
+        expect(await readFile(world.path(name, 'runtime-key.json'), 'utf8')).toContain('"key_id"')
+      }
+    },
+    TIMEOUT_MS,
+  )
 
-  it('goes on: the next release and each turn of a key reach its installs', async () => {
-    await world.startServer()
-    const engine = world.engine('install', notes.trust)
-    await world.source({ 'textures/new.tga': 'new' })
-    await world.release('next')
-    expect(await engine.update()).toMatchObject({ outcome: 'updated', trust: 'current' })
-    await world.keyturnOnline('rotate', 'content')
-    await world.keyturnOnline('rotate', 'identity', '--next-key-file', world.path('home/next-identity.keystore'))
-    await world.keyturn('rotate', 'vault')
-    expect(await engine.update()).toMatchObject({ outcome: 'updated', trust: 'current' })
-    expect(await clientSays(world, 'install', notes.trust)).toBe('content key 3')
-    // The home hands the new key to the servers it handed the old one to; this one listens at another port now.
-    const handOver = world.path('home/transport/hand-over.json')
-    await writeFile(handOver, (await readFile(handOver, 'utf8')).replace(/http:[^"]+/, world.url))
-    await world.keyturn('noise', 'rotate', '--now', '--to', world.url, '--token-file', world.path('notes/token'))
-    expect(await world.keyturn('noise', 'lookup', '--from', world.url)).toMatchObject({ keys: [{ verdict: 'ok' }, { verdict: 'retiring' }] })
-    expect(await world.keyturnOnline('doctor')).toMatchObject({ errors: 0 })
-  }, TIMEOUT_MS)
+  it(
+    'goes on: the next release and each turn of a key reach its installs',
+    async () => {
+      await world.startServer()
+      const engine = world.engine('install', notes.trust)
+      await world.source({ 'textures/new.tga': 'new' })
+      await world.release('next')
+      expect(await engine.update()).toMatchObject({ outcome: 'updated', trust: 'current' })
+      await world.keyturnOnline('rotate', 'content')
+      await world.keyturnOnline('rotate', 'identity', '--next-key-file', world.path('home/next-identity.keystore'))
+      await world.keyturn('rotate', 'vault')
+      expect(await engine.update()).toMatchObject({ outcome: 'updated', trust: 'current' })
+      expect(await clientSays(world, 'install', notes.trust)).toBe('content key 3')
+      // The home hands the new key to the servers it handed the old one to; this one listens at another port now.
+      const handOver = world.path('home/transport/hand-over.json')
+      await writeFile(handOver, (await readFile(handOver, 'utf8')).replace(/http:[^"]+/, world.url))
+      await world.keyturn('noise', 'rotate', '--now', '--to', world.url, '--token-file', world.path('notes/token'))
+      expect(await world.keyturn('noise', 'lookup', '--from', world.url)).toMatchObject({
+        keys: [{ verdict: 'ok' }, { verdict: 'retiring' }],
+      })
+      expect(await world.keyturnOnline('doctor')).toMatchObject({ errors: 0 })
+    },
+    TIMEOUT_MS,
+  )
 })

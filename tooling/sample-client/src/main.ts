@@ -37,9 +37,12 @@ async function check(folder: string): Promise<Report> {
   // A copy for the archives' readers, which work asynchronously; wiped below.
   const contentKey = key.withBytes((bytes) => bytes.slice())
   try {
-    for (const name of readdirSync(join(folder, 'pack')).filter((file) => file.endsWith('.m2p')).toSorted()) {
+    for (const name of readdirSync(join(folder, 'pack'))
+      .filter((file) => file.endsWith('.m2p'))
+      .toSorted()) {
       const result = await verifyArchiveFile(join(folder, 'pack', name), {
-        verifiers: new Map([[key.keyId, verifier]]), contentKey: { keyId: key.keyId, key: contentKey },
+        verifiers: new Map([[key.keyId, verifier]]),
+        contentKey: { keyId: key.keyId, key: contentKey },
       })
       report.archives += 1
       report.files += result.filesChecked

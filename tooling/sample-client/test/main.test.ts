@@ -18,19 +18,29 @@ beforeEach(async () => {
   await mkdir(join(folder, 'pack'))
   await writeFile(join(folder, 'src', 'a.txt'), 'hello')
   await writeFile(join(folder, 'src', 'b.bin'), new Uint8Array(100_000))
-  await buildFolder(join(folder, 'src'), join(folder, 'pack', 'one.m2p'), { contentKey: { keyId: 3, key }, signingSeed })
+  await buildFolder(join(folder, 'src'), join(folder, 'pack', 'one.m2p'), {
+    contentKey: { keyId: 3, key },
+    signingSeed,
+  })
 })
-afterEach(async () => { await rm(folder, { recursive: true, force: true }) })
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
 
 function start(masterKey: Uint8Array, keyId: string): Promise<{ code: number | null; line: Record<string, unknown> }> {
   const child = spawn(process.execPath, [main, '--dir', folder], {
     env: {
-      PATH: process.env['PATH'], NODE_NO_WARNINGS: '1', M2PACK_MASTER_KEY_HEX: hexEncode(masterKey),
-      M2PACK_SIGN_PUBKEY_HEX: hexEncode(ed25519PublicKey(signingSeed)), M2PACK_KEY_ID: keyId,
+      PATH: process.env['PATH'],
+      NODE_NO_WARNINGS: '1',
+      M2PACK_MASTER_KEY_HEX: hexEncode(masterKey),
+      M2PACK_SIGN_PUBKEY_HEX: hexEncode(ed25519PublicKey(signingSeed)),
+      M2PACK_KEY_ID: keyId,
     },
   })
   let text = ''
-  child.stdout.on('data', (chunk: Buffer) => { text += chunk.toString() })
+  child.stdout.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+  })
   return new Promise((resolve) => {
     child.once('close', (code) => resolve({ code, line: JSON.parse(text) as Record<string, unknown> }))
   })
@@ -44,7 +54,10 @@ describe('sample client', () => {
   })
 
   it('starts with no other key: neither another secret nor another key_id', async () => {
-    expect(await start(new Uint8Array(32).fill(8), '3')).toMatchObject({ code: 4, line: { ok: false, code: 'M2P_KEY_COMMITMENT' } })
+    expect(await start(new Uint8Array(32).fill(8), '3')).toMatchObject({
+      code: 4,
+      line: { ok: false, code: 'M2P_KEY_COMMITMENT' },
+    })
     expect(await start(key, '4')).toMatchObject({ code: 4, line: { ok: false, code: 'M2P_KEY_ID_UNKNOWN' } })
   })
 })

@@ -1,6 +1,14 @@
 import {
-  concatBytes, openXChaCha20Poly1305, Reader, scrypt, sealXChaCha20Poly1305, systemRandom, wipe, Writer, type RandomSource,
+  concatBytes,
+  openXChaCha20Poly1305,
+  Reader,
+  scrypt,
+  sealXChaCha20Poly1305,
+  systemRandom,
+  wipe,
+  Writer,
 } from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
 import { CliError } from '../errors.ts'
 
 // A sealed stream, docs/spec/home.md §3. Integers little-endian.
@@ -38,11 +46,21 @@ export interface SealOptions {
  * @param options - Cost and randomness.
  */
 export async function* sealStream(
-  passphrase: Uint8Array, plaintext: AsyncIterable<Uint8Array>, { scryptLogN = 17, random = systemRandom }: SealOptions = {},
+  passphrase: Uint8Array,
+  plaintext: AsyncIterable<Uint8Array>,
+  { scryptLogN = 17, random = systemRandom }: SealOptions = {},
 ): AsyncGenerator<Uint8Array> {
   const salt = random(32)
   const prefix = random(16)
-  const header = new Writer(HEADER_BYTES).bytes(MAGIC).u8(scryptLogN).u8(SCRYPT_R).u8(1).u8(0).bytes(salt).bytes(prefix).finish()
+  const header = new Writer(HEADER_BYTES)
+    .bytes(MAGIC)
+    .u8(scryptLogN)
+    .u8(SCRYPT_R)
+    .u8(1)
+    .u8(0)
+    .bytes(salt)
+    .bytes(prefix)
+    .finish()
   const key = scrypt(passphrase, salt, { N: 2 ** scryptLogN, r: SCRYPT_R, p: 1, length: 32 })
   try {
     yield header
@@ -65,7 +83,10 @@ export async function* sealStream(
  * @param sealed - In pieces of any size.
  * @throws {@link CliError} `CLI_BACKUP`, whatever is wrong.
  */
-export async function* openStream(passphrase: Uint8Array, sealed: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+export async function* openStream(
+  passphrase: Uint8Array,
+  sealed: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
   const source = new ByteQueue(sealed)
   const header = await source.take(HEADER_BYTES)
   const { salt, prefix, logN, r, p } = parseHeader(header)
@@ -78,7 +99,9 @@ export async function* openStream(passphrase: Uint8Array, sealed: AsyncIterable<
       try {
         opened = openXChaCha20Poly1305(key, nonceOf(prefix, index), chunk, aadOf(header, last))
       } catch (cause) {
-        throw new CliError('CLI_BACKUP', 'The backup does not open: wrong passphrase, or it was cut or changed', { cause })
+        throw new CliError('CLI_BACKUP', 'The backup does not open: wrong passphrase, or it was cut or changed', {
+          cause,
+        })
       }
       yield opened
       if (last) return
@@ -113,7 +136,7 @@ function aadOf(header: Uint8Array, last: boolean): Uint8Array {
 
 async function* chunked(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const source = new ByteQueue(pieces)
-  while (!await source.isEmpty()) yield await source.take(CHUNK_BYTES)
+  while (!(await source.isEmpty())) yield await source.take(CHUNK_BYTES)
 }
 
 /** Cuts a stream into pieces of the size asked for. */

@@ -27,13 +27,25 @@ export interface BackupCount {
  */
 export async function* streamHome(home: string, everything: boolean, count: BackupCount): AsyncGenerator<Uint8Array> {
   const entries = (await readdir(home, { withFileTypes: true, recursive: true })).filter((entry) => entry.isFile())
-  const paths = entries.map((entry) => join(entry.parentPath, entry.name).slice(home.length + 1).split(sep).join('/')).toSorted()
+  const paths = entries
+    .map((entry) =>
+      join(entry.parentPath, entry.name)
+        .slice(home.length + 1)
+        .split(sep)
+        .join('/'),
+    )
+    .toSorted()
   for (const path of paths) {
     const top = path.split('/')[0] ?? ''
     if (NEVER.has(path) || (!everything && LARGE.includes(top))) continue
     const { size, mode } = await lstat(join(home, path))
     const name = utf8Encode(path)
-    yield new Writer().u16le(name.length).bytes(name).u32le(mode & 0o777).u64le(BigInt(size)).finish()
+    yield new Writer()
+      .u16le(name.length)
+      .bytes(name)
+      .u32le(mode & 0o777)
+      .u64le(BigInt(size))
+      .finish()
     let read = 0
     for await (const piece of createReadStream(join(home, path)) as AsyncIterable<Uint8Array>) {
       read += piece.length
@@ -53,7 +65,10 @@ export async function* streamHome(home: string, everything: boolean, count: Back
  * @param folder - Where to write; undefined only checks.
  * @throws {@link CliError} `CLI_BACKUP` when it is no such stream.
  */
-export async function readHomeStream(stream: AsyncIterable<Uint8Array>, folder: string | undefined): Promise<BackupCount> {
+export async function readHomeStream(
+  stream: AsyncIterable<Uint8Array>,
+  folder: string | undefined,
+): Promise<BackupCount> {
   const source = new ByteQueue(stream)
   const count: BackupCount = { files: 0, bytes: 0 }
   for (;;) {
@@ -62,11 +77,16 @@ export async function readHomeStream(stream: AsyncIterable<Uint8Array>, folder: 
     const path = checkedPath(utf8Decode(await exactly(source, length)))
     const fixed = view(await exactly(source, 12))
     const size = Number(fixed.getBigUint64(4, true))
-    await copyFile(source, size, folder === undefined ? undefined : join(folder, path), fixed.getUint32(0, true) & 0o777)
+    await copyFile(
+      source,
+      size,
+      folder === undefined ? undefined : join(folder, path),
+      fixed.getUint32(0, true) & 0o777,
+    )
     count.files += 1
     count.bytes += size
   }
-  if (!await source.isEmpty()) throw new CliError('CLI_BACKUP', 'Something follows the end of the backup')
+  if (!(await source.isEmpty())) throw new CliError('CLI_BACKUP', 'Something follows the end of the backup')
   return count
 }
 

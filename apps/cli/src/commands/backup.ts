@@ -5,7 +5,8 @@ import { wipe } from '@keyturn/primitives'
 import { pathExists, syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import { openStream, sealStream } from '../backup/container.ts'
-import { readHomeStream, streamHome, type BackupCount } from '../backup/home-files.ts'
+import { readHomeStream, streamHome } from '../backup/home-files.ts'
+import type { BackupCount } from '../backup/home-files.ts'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { homePaths, lockHome, readHome } from '../home.ts'
@@ -24,7 +25,10 @@ export function registerBackup(program: Command, cli: Cli): void {
     .description('seal the whole home into one file under a passphrase of its own, and read it back')
     .argument('<file>', 'file to write')
     .option('--all', 'the release trees and the storage of "keyturn serve" too')
-    .option('--backup-passphrase-file <file>', 'read the passphrase of the backup from a file (default: --passphrase-file, the one of the home)')
+    .option(
+      '--backup-passphrase-file <file>',
+      'read the passphrase of the backup from a file (default: --passphrase-file, the one of the home)',
+    )
     .option('--force', 'replace an existing file')
   cli.define<BackupOptions>(backup, { example: 'keyturn backup /media/stick/keys.backup', run: runBackup })
 }
@@ -35,25 +39,43 @@ export function registerRestore(program: Command, cli: Cli): void {
     .command('restore')
     .description('make a home of a backup; the folder of --home must not exist or be empty')
     .argument('<file>', 'the backup')
-    .option('--backup-passphrase-file <file>', 'read the passphrase of the backup from a file (default: --passphrase-file)')
-  cli.define<BackupOptions>(restore, { example: 'keyturn restore /media/stick/keys.backup --home ./keys', dryRun: true, run: runRestore })
+    .option(
+      '--backup-passphrase-file <file>',
+      'read the passphrase of the backup from a file (default: --passphrase-file)',
+    )
+  cli.define<BackupOptions>(restore, {
+    example: 'keyturn restore /media/stick/keys.backup --home ./keys',
+    dryRun: true,
+    run: runRestore,
+  })
 }
 
-async function runBackup(context: Context, options: BackupOptions, [file]: readonly (string | undefined)[]): Promise<CommandResult> {
+async function runBackup(
+  context: Context,
+  options: BackupOptions,
+  [file]: readonly (string | undefined)[],
+): Promise<CommandResult> {
   const target = resolve(file ?? '')
   await readHome(context.homeFolder)
-  if (options.force !== true && await pathExists(target)) throw new CliError('CLI_EXISTS', `"${target}" is already there`)
+  if (options.force !== true && (await pathExists(target)))
+    throw new CliError('CLI_EXISTS', `"${target}" is already there`)
   await lockHome(context)
   const passphrase = await backupPassphrase(context, options)
   try {
     const written: BackupCount = { files: 0, bytes: 0 }
-    await writeFileAtomic(target, sealStream(passphrase, streamHome(context.homeFolder, options.all === true, written)), {
-      mode: 0o600, overwrite: options.force === true,
-      beforeRename: async (temporary) => {
-        const read = await readHomeStream(openStream(passphrase, readFile(temporary)), undefined)
-        if (read.files !== written.files || read.bytes !== written.bytes) throw new CliError('CLI_BACKUP', 'The backup does not read back as it was written')
+    await writeFileAtomic(
+      target,
+      sealStream(passphrase, streamHome(context.homeFolder, options.all === true, written)),
+      {
+        mode: 0o600,
+        overwrite: options.force === true,
+        beforeRename: async (temporary) => {
+          const read = await readHomeStream(openStream(passphrase, readFile(temporary)), undefined)
+          if (read.files !== written.files || read.bytes !== written.bytes)
+            throw new CliError('CLI_BACKUP', 'The backup does not read back as it was written')
+        },
       },
-    })
+    )
     return {
       data: { file: target, files: written.files, bytes: written.bytes, read_back: true },
       text: `${counted(written.files, 'file')} (${formatBytes(written.bytes)}) sealed in ${target} and read back.\nKeep the passphrase apart from the file; without it nothing opens it.`,
@@ -68,7 +90,10 @@ async function runBackup(context: Context, options: BackupOptions, [file]: reado
  * the copy would be lost when it is needed.
  */
 async function backupPassphrase(context: Context, options: BackupOptions): Promise<Uint8Array> {
-  const passphrase = await context.ask.passphrase('New passphrase of the backup', { fresh: true, file: options.backupPassphraseFile })
+  const passphrase = await context.ask.passphrase('New passphrase of the backup', {
+    fresh: true,
+    file: options.backupPassphraseFile,
+  })
   if (options.backupPassphraseFile !== undefined || !context.ask.hasPassphrase) return passphrase
   const { Keys } = await import('../keys.ts')
   try {
@@ -80,7 +105,11 @@ async function backupPassphrase(context: Context, options: BackupOptions): Promi
   }
 }
 
-async function runRestore(context: Context, options: BackupOptions, [file]: readonly (string | undefined)[]): Promise<CommandResult> {
+async function runRestore(
+  context: Context,
+  options: BackupOptions,
+  [file]: readonly (string | undefined)[],
+): Promise<CommandResult> {
   const source = resolve(file ?? '')
   const home = context.homeFolder
   if (await pathExists(join(home, 'home.json'))) throw new CliError('CLI_HOME_EXISTS', `"${home}" already holds keys`)
@@ -88,10 +117,16 @@ async function runRestore(context: Context, options: BackupOptions, [file]: read
   try {
     if (context.dryRun) {
       const { files, bytes } = await readHomeStream(openStream(passphrase, readFile(source)), undefined)
-      return { data: { files, bytes, home, restored: false }, text: `The backup is whole: ${counted(files, 'file')}, ${formatBytes(bytes)}` }
+      return {
+        data: { files, bytes, home, restored: false },
+        text: `The backup is whole: ${counted(files, 'file')}, ${formatBytes(bytes)}`,
+      }
     }
     const { files, bytes } = await restoreTo(home, source, passphrase)
-    return { data: { files, bytes, home, restored: true }, text: `${counted(files, 'file')} restored to ${home}. Run "keyturn doctor" now.` }
+    return {
+      data: { files, bytes, home, restored: true },
+      text: `${counted(files, 'file')} restored to ${home}. Run "keyturn doctor" now.`,
+    }
   } finally {
     wipe(passphrase)
   }

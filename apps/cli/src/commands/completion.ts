@@ -2,7 +2,8 @@ import type { Command } from 'commander'
 import { Argument } from 'commander'
 import { describeCommands } from '../command-tree.ts'
 import type { Cli } from '../command.ts'
-import { completionScript, shells, type Shell } from '../completion-script.ts'
+import { completionScript, shells } from '../completion-script.ts'
+import type { Shell } from '../completion-script.ts'
 
 /** Registers `keyturn completion <shell>`. */
 export function registerCompletion(program: Command, cli: Cli): void {
@@ -11,7 +12,10 @@ export function registerCompletion(program: Command, cli: Cli): void {
     .description('print a completion script for your shell')
     .addArgument(new Argument('<shell>', 'which shell').choices(shells))
   cli.define(completion, {
-    example: ['keyturn completion bash > ~/.local/share/bash-completion/completions/keyturn', 'keyturn completion fish | source'],
+    example: [
+      'keyturn completion bash > ~/.local/share/bash-completion/completions/keyturn',
+      'keyturn completion fish | source',
+    ],
     run: async (_context, _options, [shell]) => {
       const script = completionScript(await describeCommands(), shell as Shell)
       return { data: { shell: shell ?? '', script }, raw: script }

@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { clearStage, Demo, type DemoTotals } from '../demo/run-demo.ts'
-import { seconds, type DemoStep } from '../demo/steps.ts'
+import { clearStage, Demo } from '../demo/run-demo.ts'
+import type { DemoTotals } from '../demo/run-demo.ts'
+import { seconds } from '../demo/steps.ts'
+import type { DemoStep } from '../demo/steps.ts'
 import { CliError } from '../errors.ts'
 import { requireFolder } from '../paths.ts'
 import { counted, formatBytes, formatTable } from '../output.ts'
@@ -46,7 +48,9 @@ async function runDemo(context: Context, flags: DemoFlags): Promise<CommandResul
   const result = answer(demo, ms, kept, thrown)
   if (!runs) return result
   context.announce(result)
-  await new Promise<void>((done) => { context.signal.addEventListener('abort', () => done(), { once: true }) })
+  await new Promise<void>((done) => {
+    context.signal.addEventListener('abort', () => done(), { once: true })
+  })
   return result
 }
 
@@ -55,17 +59,25 @@ type Kept = Readonly<Record<string, string>>
 
 async function addresses(demo: Demo): Promise<Kept> {
   const { url, tokenFile } = demo.stage
-  return { server: url, dashboard: `${url}/dashboard`, dashboard_token: tokenFile, launcher: await demo.stage.openPage() }
+  return {
+    server: url,
+    dashboard: `${url}/dashboard`,
+    dashboard_token: tokenFile,
+    launcher: await demo.stage.openPage(),
+  }
 }
 
 function answer(demo: Demo, ms: number, kept: Kept | undefined, thrown: unknown): CommandResult {
   const { steps, ok } = demo.steps
   const totals = demo.totals()
   const failed = steps.filter((step) => !step.ok).map(({ name }) => name)
-  const failure = ok ? undefined : new CliError('CLI_DEMO', `Not every check held: ${failed.join(', ')}`, { cause: thrown })
+  const failure = ok
+    ? undefined
+    : new CliError('CLI_DEMO', `Not every check held: ${failed.join(', ')}`, { cause: thrown })
   return {
     data: {
-      steps: steps.map((step) => ({ ...step })), totals: { ...totals, ms },
+      steps: steps.map((step) => ({ ...step })),
+      totals: { ...totals, ms },
       ...kept,
     },
     text: summary(steps, totals, ms, kept),

@@ -4,7 +4,8 @@ import { CliError } from '../errors.ts'
 import { diagnose } from '../health/diagnose.ts'
 import { counted, formatTable } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
-import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
+import { openClient, serverUrl, withServer } from './release-client.ts'
+import type { ServerOptions } from './release-client.ts'
 
 interface DoctorOptions extends ServerOptions {
   readonly deep?: boolean
@@ -13,11 +14,15 @@ interface DoctorOptions extends ServerOptions {
 
 /** Registers `keyturn doctor`. */
 export function registerDoctor(program: Command, cli: Cli): void {
-  const doctor = withServer(program
-    .command('doctor')
-    .description('prove that keystore, log, role document, releases, archives and server belong together; exit 1 when not')
-    .option('--deep', 'read every byte of every archive on offer')
-    .option('--offline', 'do not ask the server'))
+  const doctor = withServer(
+    program
+      .command('doctor')
+      .description(
+        'prove that keystore, log, role document, releases, archives and server belong together; exit 1 when not',
+      )
+      .option('--deep', 'read every byte of every archive on offer')
+      .option('--offline', 'do not ask the server'),
+  )
   cli.define<DoctorOptions>(doctor, { example: ['keyturn doctor', 'keyturn doctor --deep --json'], run: runDoctor })
 }
 
@@ -25,7 +30,10 @@ async function runDoctor(context: Context, options: DoctorOptions): Promise<Comm
   const home = await openHome(context)
   const asks = options.offline !== true && serverUrl(options, home.description) !== undefined
   const findings = await diagnose(home, {
-    nowMs: context.clock(), deep: options.deep === true, signal: context.signal, client: asks ? await openClient(options, home) : undefined,
+    nowMs: context.clock(),
+    deep: options.deep === true,
+    signal: context.signal,
+    client: asks ? await openClient(options, home) : undefined,
   })
   const errors = findings.filter(({ level }) => level === 'error').length
   const warnings = findings.filter(({ level }) => level === 'warning').length
@@ -36,6 +44,11 @@ async function runDoctor(context: Context, options: DoctorOptions): Promise<Comm
   return {
     data: { errors, warnings, findings: findings.map((finding) => ({ ...finding })) },
     text: `${formatTable(rows)}\n\n${errors === 0 ? 'Sound' : counted(errors, 'error')}${warnings === 0 ? '' : `, ${counted(warnings, 'warning')}`}`,
-    failure: errors === 0 ? undefined : new CliError('CLI_DUE', `The home is not sound: ${counted(errors, 'error')}`, { hint: 'Each finding names the command that mends it' }),
+    failure:
+      errors === 0
+        ? undefined
+        : new CliError('CLI_DUE', `The home is not sound: ${counted(errors, 'error')}`, {
+            hint: 'Each finding names the command that mends it',
+          }),
   }
 }

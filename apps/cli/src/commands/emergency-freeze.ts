@@ -1,12 +1,17 @@
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseStrictJson, type Clock } from '@keyturn/primitives'
+import { parseStrictJson } from '@keyturn/primitives'
+import type { Clock } from '@keyturn/primitives'
 import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { KelError } from '@keyturn/kel'
 import { CliError } from '../errors.ts'
 
 /** A freeze of this home: it signs nothing until it ends. Local only: others do not see it. */
-export interface Freeze { readonly frozenAt: string; readonly frozenUntil: string; readonly reason: string }
+export interface Freeze {
+  readonly frozenAt: string
+  readonly frozenUntil: string
+  readonly reason: string
+}
 
 function freezePath(home: string): string {
   return join(home, 'freeze.json')
@@ -49,5 +54,10 @@ export async function removeFreeze(home: string): Promise<void> {
  */
 export async function refuseFrozen(home: string, clock: Clock): Promise<void> {
   const freeze = await readFreeze(home, clock)
-  if (freeze !== undefined) throw new KelError('KEL_FROZEN', `Frozen until ${freeze.frozenUntil}${freeze.reason === '' ? '' : `: ${freeze.reason}`}`, { hint: 'Run "keyturn emergency unfreeze" once it is clear what happened' })
+  if (freeze !== undefined)
+    throw new KelError(
+      'KEL_FROZEN',
+      `Frozen until ${freeze.frozenUntil}${freeze.reason === '' ? '' : `: ${freeze.reason}`}`,
+      { hint: 'Run "keyturn emergency unfreeze" once it is clear what happened' },
+    )
 }

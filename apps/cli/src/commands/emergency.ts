@@ -7,48 +7,71 @@ import { readTurn } from '../turn/journal.ts'
 import { readFreeze, removeFreeze, writeFreeze } from './emergency-freeze.ts'
 import { emergencyReport, reportText } from './emergency-report.ts'
 import { openIdentity } from './id-identity.ts'
-import { rehearse, rotateNow, withNextKeys, type RotateOptions } from './id-rotate.ts'
+import { rehearse, rotateNow, withNextKeys } from './id-rotate.ts'
+import type { RotateOptions } from './id-rotate.ts'
 
 interface RotateNowOptions extends Pick<RotateOptions, 'reason' | 'nextKeyFile' | 'nextPassphraseFile'> {
   readonly currentAlias?: string
   readonly nextAlias?: string
 }
 
-interface FreezeOptions { readonly duration: string; readonly reason?: string }
-interface ReportOptions { readonly alias?: string; readonly events: string; readonly output?: string; readonly force?: boolean }
+interface FreezeOptions {
+  readonly duration: string
+  readonly reason?: string
+}
+interface ReportOptions {
+  readonly alias?: string
+  readonly events: string
+  readonly output?: string
+  readonly force?: boolean
+}
 
 /** Registers `keyturn emergency …`. */
 export function registerEmergency(program: Command, cli: Cli): void {
-  const emergency = program.command('emergency').description('a key may be in the wrong hands: rotate now, freeze, report')
+  const emergency = program
+    .command('emergency')
+    .description('a key may be in the wrong hands: rotate now, freeze, report')
   registerRotateNow(emergency, cli)
   registerFreeze(emergency, cli)
   registerReport(emergency, cli)
 }
 
 function registerRotateNow(emergency: Command, cli: Cli): void {
-  const command = withNextKeys(emergency.command('rotate-now')
-    .description('put the promised next key into force at once, after everything was checked')
-    .option('--current-alias <name>', 'alias of the key that may be stolen')
-    .option('--next-alias <name>', 'alias of the key that comes into force'))
+  const command = withNextKeys(
+    emergency
+      .command('rotate-now')
+      .description('put the promised next key into force at once, after everything was checked')
+      .option('--current-alias <name>', 'alias of the key that may be stolen')
+      .option('--next-alias <name>', 'alias of the key that comes into force'),
+  )
   cli.define<RotateNowOptions>(command, {
-    example: ['keyturn emergency rotate-now --dry-run', 'keyturn emergency rotate-now --current-alias laptop --next-alias laptop-v2 --reason "laptop stolen" --yes'],
+    example: [
+      'keyturn emergency rotate-now --dry-run',
+      'keyturn emergency rotate-now --current-alias laptop --next-alias laptop-v2 --reason "laptop stolen" --yes',
+    ],
     dryRun: true,
     run: runRotateNow,
   })
 }
 
 function registerFreeze(emergency: Command, cli: Cli): void {
-  const freeze = emergency.command('freeze')
+  const freeze = emergency
+    .command('freeze')
     .description('sign nothing on this machine for a while; local only, others do not see it')
     .option('--duration <time>', 'how long: 90m, 24h, 7d', '24h')
     .option('--reason <text>', 'why', '')
-  cli.define<FreezeOptions>(freeze, { example: 'keyturn emergency freeze --duration 7d --reason "CI was broken into"', dryRun: true, run: runFreeze })
+  cli.define<FreezeOptions>(freeze, {
+    example: 'keyturn emergency freeze --duration 7d --reason "CI was broken into"',
+    dryRun: true,
+    run: runFreeze,
+  })
   const unfreeze = emergency.command('unfreeze').description('end a freeze before its time')
   cli.define<object>(unfreeze, { example: 'keyturn emergency unfreeze --yes', dryRun: true, run: runUnfreeze })
 }
 
 function registerReport(emergency: Command, cli: Cli): void {
-  const report = emergency.command('report')
+  const report = emergency
+    .command('report')
     .description('what the log, the devices and the evidence say, for whoever looks into the incident')
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
     .option('--events <n>', 'how many of the last events', '100')
@@ -65,41 +88,66 @@ async function askAliases(context: Context, options: RotateNowOptions, yes: bool
       const answer = (await context.ask.line(prompt)).trim()
       return answer === '' ? undefined : answer
     } catch (cause) {
-      throw new CliError('CLI_NO_TERMINAL', `No terminal to ask on: give ${flag}, and --yes to confirm; nothing was changed`, { cause })
+      throw new CliError(
+        'CLI_NO_TERMINAL',
+        `No terminal to ask on: give ${flag}, and --yes to confirm; nothing was changed`,
+        { cause },
+      )
     }
   }
-  const alias = await needed('--current-alias', options.currentAlias, 'Alias of the current key (empty: the identity of this home): ')
+  const alias = await needed(
+    '--current-alias',
+    options.currentAlias,
+    'Alias of the current key (empty: the identity of this home): ',
+  )
   const nextKeyAlias = await needed('--next-alias', options.nextAlias, 'Alias of the new key (empty: chosen for you): ')
   return {
-    ...(alias === undefined ? {} : { alias }), ...(nextKeyAlias === undefined ? {} : { nextKeyAlias }),
-    ...(options.reason === undefined ? {} : { reason: options.reason }), ...(options.nextKeyFile === undefined ? {} : { nextKeyFile: options.nextKeyFile }),
+    ...(alias === undefined ? {} : { alias }),
+    ...(nextKeyAlias === undefined ? {} : { nextKeyAlias }),
+    ...(options.reason === undefined ? {} : { reason: options.reason }),
+    ...(options.nextKeyFile === undefined ? {} : { nextKeyFile: options.nextKeyFile }),
   }
 }
 
 async function runRotateNow(context: Context, options: RotateNowOptions): Promise<CommandResult> {
   const rotation = await askAliases(context, options, context.ask.agreed || context.dryRun)
-  const identity = await openIdentity(context, { alias: rotation.alias, write: !context.dryRun, nextPassphraseFile: options.nextPassphraseFile })
-  const pending = await readTurn(identity.journals, identity.turn) !== undefined
+  const identity = await openIdentity(context, {
+    alias: rotation.alias,
+    write: !context.dryRun,
+    nextPassphraseFile: options.nextPassphraseFile,
+  })
+  const pending = (await readTurn(identity.journals, identity.turn)) !== undefined
   // Checks come first: what is typed in a hurry should not be the first to find a missing key.
   if (!pending || context.dryRun) {
     const rehearsed = await rehearse(identity, rotation)
     if (context.dryRun) return rehearsed
   }
-  await context.ask.typed('ROTATE', `This puts a new key into force for did:keri:${identity.prefix}. Every device has to be linked again.`)
+  await context.ask.typed(
+    'ROTATE',
+    `This puts a new key into force for did:keri:${identity.prefix}. Every device has to be linked again.`,
+  )
   const done = await rotateNow(context, identity, rotation)
   const steps = nextSteps(identity.kind === 'release', options.nextKeyFile)
-  return { data: { ...done.data, next_steps: steps }, text: [done.text ?? '', '', 'Next steps:', ...steps.map((step, i) => `  ${i + 1}. ${step}`)].join('\n') }
+  return {
+    data: { ...done.data, next_steps: steps },
+    text: [done.text ?? '', '', 'Next steps:', ...steps.map((step, i) => `  ${i + 1}. ${step}`)].join('\n'),
+  }
 }
 
 function nextSteps(release: boolean, files: readonly string[] | undefined): string[] {
-  const nextKeyFile = (files ?? []).map((file) => `, each with --next-key-file ${file}`).slice(0, 1).join('')
+  const nextKeyFile = (files ?? [])
+    .map((file) => `, each with --next-key-file ${file}`)
+    .slice(0, 1)
+    .join('')
   return [
-    ...(release ? [
-      'Publish the log under a new head: keyturn release head, then keyturn release publish',
-      `The release and head keys still count. If they may be stolen too: keyturn rotate release --revoke and keyturn rotate head --revoke${nextKeyFile}`,
-      'If the content key or a transport key was there as well: keyturn rotate content --full, keyturn noise revoke',
-      'Take back the tokens that machine had for the server: keyturn-server token revoke',
-    ] : []),
+    ...(release
+      ? [
+          'Publish the log under a new head: keyturn release head, then keyturn release publish',
+          `The release and head keys still count. If they may be stolen too: keyturn rotate release --revoke and keyturn rotate head --revoke${nextKeyFile}`,
+          'If the content key or a transport key was there as well: keyturn rotate content --full, keyturn noise revoke',
+          'Take back the tokens that machine had for the server: keyturn-server token revoke',
+        ]
+      : []),
     'Link each device again: keyturn device link',
     'Replace what CI holds of the old key',
     'Move the file with the new next key to another medium',
@@ -119,16 +167,24 @@ async function runFreeze(context: Context, options: FreezeOptions): Promise<Comm
   const now = context.clock()
   const until = new Date(now + durationMs(options.duration)).toISOString()
   const data = { frozen_at: new Date(now).toISOString(), frozen_until: until, reason: options.reason ?? '' }
-  if (context.dryRun) return { data: { ...data, dry_run: true }, text: `Would sign nothing on this machine until ${until}` }
+  if (context.dryRun)
+    return { data: { ...data, dry_run: true }, text: `Would sign nothing on this machine until ${until}` }
   await context.ask.typed('FREEZE', `Nothing will be signed on this machine until ${until}. Others do not see this.`)
   await writeFreeze(context.homeFolder, { frozenAt: data.frozen_at, frozenUntil: until, reason: data.reason })
-  return { data, text: `Frozen until ${until}. This is local: a stolen key is stopped by "keyturn emergency rotate-now" only.` }
+  return {
+    data,
+    text: `Frozen until ${until}. This is local: a stolen key is stopped by "keyturn emergency rotate-now" only.`,
+  }
 }
 
 async function runUnfreeze(context: Context): Promise<CommandResult> {
   const freeze = await readFreeze(context.homeFolder, context.clock)
   if (freeze === undefined) return { data: { was_frozen: false }, text: 'Not frozen' }
-  if (context.dryRun) return { data: { was_frozen: true, dry_run: true }, text: `Would end the freeze that lasts until ${freeze.frozenUntil}` }
+  if (context.dryRun)
+    return {
+      data: { was_frozen: true, dry_run: true },
+      text: `Would end the freeze that lasts until ${freeze.frozenUntil}`,
+    }
   await context.ask.confirm(`End the freeze that lasts until ${freeze.frozenUntil}?`)
   await removeFreeze(context.homeFolder)
   return { data: { was_frozen: true }, text: 'Signing is possible again' }
@@ -139,6 +195,9 @@ async function runReport(context: Context, options: ReportOptions): Promise<Comm
   if (!Number.isInteger(limit) || limit < 1) throw new CliError('CLI_USAGE', '--events wants a whole number')
   refuseExisting(options.output, options.force)
   const report = await emergencyReport(context, await openIdentity(context, { alias: options.alias }), limit)
-  if (options.output !== undefined) await writeFileAtomic(options.output, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`), { overwrite: options.force === true })
+  if (options.output !== undefined)
+    await writeFileAtomic(options.output, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`), {
+      overwrite: options.force === true,
+    })
   return { data: report, text: reportText(report) }
 }

@@ -14,7 +14,7 @@ export function registerExplain(program: Command, cli: Cli): void {
     .argument('[code]', 'M2P_SIGNATURE, for instance')
   cli.define(explain, {
     example: 'keyturn explain M2P_SIGNATURE',
-    run: async (_context, _options, [code]) => code === undefined ? await listAll() : await explainOne(code),
+    run: async (_context, _options, [code]) => (code === undefined ? await listAll() : await explainOne(code)),
   })
 }
 

@@ -9,12 +9,18 @@ import { CliError } from '../errors.ts'
 import { counted } from '../output.ts'
 import { openIdentity, openOwnLog } from './id-identity.ts'
 
-interface ExportOptions { readonly alias?: string; readonly force?: boolean }
-interface ImportOptions { readonly alias?: string }
+interface ExportOptions {
+  readonly alias?: string
+  readonly force?: boolean
+}
+interface ImportOptions {
+  readonly alias?: string
+}
 
 /** Registers `keyturn id export`. */
 export function registerIdExport(id: Command, cli: Cli): void {
-  const command = id.command('export <file>')
+  const command = id
+    .command('export <file>')
     .description('write the log as a plain CESR stream, in first-seen order: what keripy and signify read')
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
     .option('--force', 'overwrite the file')
@@ -23,21 +29,34 @@ export function registerIdExport(id: Command, cli: Cli): void {
 
 /** Registers `keyturn id import`. */
 export function registerIdImport(id: Command, cli: Cli): void {
-  const command = id.command('import <file>')
-    .description('take over events that this identity\'s owner made elsewhere, after verifying all of them')
+  const command = id
+    .command('import <file>')
+    .description("take over events that this identity's owner made elsewhere, after verifying all of them")
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
   cli.define<ImportOptions>(command, { example: 'keyturn id import identity.cesr', run: runImport })
 }
 
-async function runExport(context: Context, options: ExportOptions, [file = '']: readonly (string | undefined)[]): Promise<CommandResult> {
+async function runExport(
+  context: Context,
+  options: ExportOptions,
+  [file = '']: readonly (string | undefined)[],
+): Promise<CommandResult> {
   const kel = await openOwnLog(await openIdentity(context, options))
-  if (options.force !== true && await pathExists(file)) throw new CliError('CLI_EXISTS', `"${printable(file)}" is there already`, { hint: 'Give --force' })
+  if (options.force !== true && (await pathExists(file)))
+    throw new CliError('CLI_EXISTS', `"${printable(file)}" is there already`, { hint: 'Give --force' })
   const bytes = await kel.export()
   await writeFileAtomic(file, bytes)
-  return { data: { file, bytes: bytes.length, sn: kel.state.sn, said: kel.state.said }, text: `${counted(kel.events.length, 'event')}, ${bytes.length} bytes, written to ${file}` }
+  return {
+    data: { file, bytes: bytes.length, sn: kel.state.sn, said: kel.state.said },
+    text: `${counted(kel.events.length, 'event')}, ${bytes.length} bytes, written to ${file}`,
+  }
 }
 
-async function runImport(context: Context, options: ImportOptions, [file = '']: readonly (string | undefined)[]): Promise<CommandResult> {
+async function runImport(
+  context: Context,
+  options: ImportOptions,
+  [file = '']: readonly (string | undefined)[],
+): Promise<CommandResult> {
   const identity = await openIdentity(context, { ...options, write: true })
   const bytes = await readFile(file)
   const offered = verifyLog(bytes, { prefix: identity.prefix, maxBytes: 64 * 1024 * 1024 })
@@ -54,5 +73,8 @@ async function runImport(context: Context, options: ImportOptions, [file = '']: 
     const { accepted } = await kel.append(event.message)
     taken += accepted.length
   }
-  return { data: { relation, taken, sn: kel.state.sn, said: kel.state.said }, text: `${counted(taken, 'event')} taken over; the log ends at event ${kel.state.sn}` }
+  return {
+    data: { relation, taken, sn: kel.state.sn, said: kel.state.said },
+    text: `${counted(taken, 'event')} taken over; the log ends at event ${kel.state.sn}`,
+  }
 }

@@ -8,10 +8,14 @@ import type { Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { homePaths, lockHome } from '../home.ts'
 import { Keys } from '../keys.ts'
-import { openHome, type HomeSession } from '../publisher/home-session.ts'
+import { openHome } from '../publisher/home-session.ts'
+import type { HomeSession } from '../publisher/home-session.ts'
 
 /** Where one pre-rotated key lies: a file of its own, and its alias in there. */
-export interface NextKeyPlace { readonly alias: string; readonly file: string }
+export interface NextKeyPlace {
+  readonly alias: string
+  readonly file: string
+}
 
 /** Names of an identity's keys: what changes with each rotation. */
 export interface IdentityNames {
@@ -74,7 +78,11 @@ export function namedIdentityFolder(home: string, prefix: string): string {
 export async function writeNamedRecord(folder: string, prefix: string, names: IdentityNames): Promise<void> {
   const next = names.next.map(({ alias, file }) => ({ alias, file: relativeInside(folder, file) }))
   const record: NamedRecord = { format: 'keyturn-identity', version: 1, prefix, alias: names.alias, next }
-  await writeFileAtomic(join(folder, 'identity.json'), new TextEncoder().encode(`${JSON.stringify(record, null, 2)}\n`), { mode: 0o600 })
+  await writeFileAtomic(
+    join(folder, 'identity.json'),
+    new TextEncoder().encode(`${JSON.stringify(record, null, 2)}\n`),
+    { mode: 0o600 },
+  )
 }
 
 /** Files inside the folder are named relative to it, so that a home can be moved. */
@@ -90,8 +98,14 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 function isNamedRecord(value: unknown): value is NamedRecord {
   if (!isRecord(value)) return false
   const { format, version, prefix, alias, next } = value
-  return format === 'keyturn-identity' && version === 1 && typeof prefix === 'string' && typeof alias === 'string'
-    && Array.isArray(next) && next.every((place) => isRecord(place) && typeof place['alias'] === 'string' && typeof place['file'] === 'string')
+  return (
+    format === 'keyturn-identity' &&
+    version === 1 &&
+    typeof prefix === 'string' &&
+    typeof alias === 'string' &&
+    Array.isArray(next) &&
+    next.every((place) => isRecord(place) && typeof place['alias'] === 'string' && typeof place['file'] === 'string')
+  )
 }
 
 async function readNamedRecord(folder: string): Promise<NamedRecord> {
@@ -99,13 +113,19 @@ async function readNamedRecord(folder: string): Promise<NamedRecord> {
   const value: unknown = parseStrictJson(await readFile(path), { maxBytes: 64 * 1024 })
   if (!isNamedRecord(value)) throw new CliError('CLI_HOME_FORMAT', `"${path}" is not an identity of version 1`)
   const { format, version, prefix, alias } = value
-  return { format, version, prefix, alias, next: value.next.map(({ alias, file }) => ({ alias, file: isAbsolute(file) ? file : join(folder, file) })) }
+  return {
+    format,
+    version,
+    prefix,
+    alias,
+    next: value.next.map(({ alias, file }) => ({ alias, file: isAbsolute(file) ? file : join(folder, file) })),
+  }
 }
 
 /** Every named identity of a home. */
 export async function listNamedIdentities(home: string): Promise<readonly { prefix: string; alias: string }[]> {
   const folder = join(home, namedFolder)
-  if (!await pathExists(folder)) return []
+  if (!(await pathExists(folder))) return []
   const records = []
   for (const name of (await readdir(folder)).sort()) {
     if (await pathExists(join(folder, name, 'identity.json'))) records.push(await readNamedRecord(join(folder, name)))
@@ -114,7 +134,12 @@ export async function listNamedIdentities(home: string): Promise<readonly { pref
 }
 
 /** A keystore of the identity; the file of a promised key keeps no earlier generation, which would hold that key too. */
-async function openKeys(context: Context, path: string, use: 'current' | 'next', file: string | undefined): Promise<Keys> {
+async function openKeys(
+  context: Context,
+  path: string,
+  use: 'current' | 'next',
+  file: string | undefined,
+): Promise<Keys> {
   const label = use === 'current' ? 'Passphrase' : 'Passphrase of the next identity key'
   const passphrase = await context.ask.passphrase(label, { file })
   try {
@@ -137,9 +162,18 @@ async function openNamed(context: Context, prefix: string, options: OpenIdentity
     return known
   }
   return {
-    kind: 'named', prefix, logPath: join(folder, 'log.cesr'), journals: join(folder, 'journals'), turn: 'identity', rolesFolder: undefined,
-    get alias() { return record.alias },
-    get next() { return record.next },
+    kind: 'named',
+    prefix,
+    logPath: join(folder, 'log.cesr'),
+    journals: join(folder, 'journals'),
+    turn: 'identity',
+    rolesFolder: undefined,
+    get alias() {
+      return record.alias
+    },
+    get next() {
+      return record.next
+    },
     keys: () => once(join(folder, 'keystore'), 'current'),
     nextKeys: (file) => once(file, 'next', options.nextPassphraseFile),
     async rename(names) {
@@ -157,17 +191,28 @@ async function openNamed(context: Context, prefix: string, options: OpenIdentity
 export function releaseIdentity(session: HomeSession): Identity {
   const { paths } = session
   return {
-    kind: 'release', prefix: session.description.identity.prefix, logPath: paths.identityLog,
-    journals: paths.journals, turn: 'identity-key', rolesFolder: paths.roles,
-    get alias() { return session.description.identity.alias },
-    get next() { return [{ alias: session.description.identity.nextAlias, file: session.nextKeyFile }] },
+    kind: 'release',
+    prefix: session.description.identity.prefix,
+    logPath: paths.identityLog,
+    journals: paths.journals,
+    turn: 'identity-key',
+    rolesFolder: paths.roles,
+    get alias() {
+      return session.description.identity.alias
+    },
+    get next() {
+      return [{ alias: session.description.identity.nextAlias, file: session.nextKeyFile }]
+    },
     keys: () => session.keys(),
     nextKeys: (file) => session.nextKeys(file),
     // Where the next key's file is kept stays as it was written down: a flag says where it is for now.
     async rename({ alias, next: [place] }, at) {
       if (place === undefined) throw new TypeError('A release identity needs a next key')
       const { identity, since } = session.description
-      await session.update({ identity: { ...identity, alias, nextAlias: place.alias }, since: { [alias]: at, ...since } })
+      await session.update({
+        identity: { ...identity, alias, nextAlias: place.alias },
+        since: { [alias]: at, ...since },
+      })
     },
   }
 }
@@ -183,17 +228,27 @@ export async function openIdentity(context: Context, options: OpenIdentityOption
   const { alias } = options
   const match = named.filter((identity) => alias === undefined || identity.alias === alias || identity.prefix === alias)
   if (hasHome && (alias === undefined || match.length === 0)) {
-    const session = await openHome(context, { write: options.write ?? false, nextPassphraseFile: options.nextPassphraseFile })
+    const session = await openHome(context, {
+      write: options.write ?? false,
+      nextPassphraseFile: options.nextPassphraseFile,
+    })
     const release = releaseIdentity(session)
     if (alias === undefined || release.alias === alias || release.prefix === alias) return release
   }
   const [only] = match
   if (only !== undefined && match.length === 1) return await openNamed(context, only.prefix, options)
   if (alias === undefined && named.length === 0) {
-    throw new CliError('CLI_HOME_MISSING', `No identity in "${context.homeFolder}"`, { hint: 'Run "keyturn init" or "keyturn id init"' })
+    throw new CliError('CLI_HOME_MISSING', `No identity in "${context.homeFolder}"`, {
+      hint: 'Run "keyturn init" or "keyturn id init"',
+    })
   }
   const known = named.map((identity) => identity.alias).join(', ')
-  throw new CliError('CLI_USAGE', alias === undefined ? `Several identities: give --alias (${known})` : `No identity has the alias "${printable(alias)}"`)
+  throw new CliError(
+    'CLI_USAGE',
+    alias === undefined
+      ? `Several identities: give --alias (${known})`
+      : `No identity has the alias "${printable(alias)}"`,
+  )
 }
 
 /** Opens and verifies the log of an identity of ours. */

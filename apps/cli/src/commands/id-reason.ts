@@ -1,8 +1,10 @@
 import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { hexEncode, parseStrictJson, systemRandom, type Clock, type JsonObject } from '@keyturn/primitives'
+import { hexEncode, parseStrictJson, systemRandom } from '@keyturn/primitives'
+import type { Clock, JsonObject } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
-import { sha256DigestSeal, type DigestSeal } from '@keyturn/kel'
+import { sha256DigestSeal } from '@keyturn/kel'
+import type { DigestSeal } from '@keyturn/kel'
 import type { Identity } from './id-identity.ts'
 
 /** Folder of the kept reasons, beside the log. */
@@ -17,7 +19,14 @@ export function reasonsFolder(identity: Pick<Identity, 'logPath'>): string {
  * @returns The seal that the rotation carries.
  */
 export async function keepReason(identity: Identity, reason: string, clock: Clock): Promise<DigestSeal> {
-  const record = { type: 'keyturn.reason', schema: 1, identity: identity.prefix, reason, at: new Date(clock()).toISOString(), salt: hexEncode(systemRandom(16)) }
+  const record = {
+    type: 'keyturn.reason',
+    schema: 1,
+    identity: identity.prefix,
+    reason,
+    at: new Date(clock()).toISOString(),
+    salt: hexEncode(systemRandom(16)),
+  }
   const bytes = new TextEncoder().encode(`${JSON.stringify(record, null, 2)}\n`)
   const seal = sha256DigestSeal(bytes)
   await mkdir(reasonsFolder(identity), { recursive: true, mode: 0o700 })

@@ -2,12 +2,16 @@ import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { parseStrictJson } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
-import { collectReceipts, httpWitness, KelError, type AppendResult, type CollectedReceipts, type Kel, type SignedEvent, type Witness } from '@keyturn/kel'
+import { collectReceipts, httpWitness, KelError } from '@keyturn/kel'
+import type { AppendResult, CollectedReceipts, Kel, SignedEvent, Witness } from '@keyturn/kel'
 import { CliError } from '../errors.ts'
 import type { Identity } from './id-identity.ts'
 
 /** Where a witness is reached. */
-export interface WitnessAddress { readonly prefix: string; readonly url: string }
+export interface WitnessAddress {
+  readonly prefix: string
+  readonly url: string
+}
 
 type Place = Pick<Identity, 'logPath'>
 
@@ -33,7 +37,12 @@ export async function readWitnesses(identity: Place): Promise<readonly WitnessAd
   }
   const value = parseStrictJson(bytes, { maxBytes: 64 * 1024 }) as Record<string, unknown> | null
   const list = value?.['witnesses']
-  if (value?.['format'] !== 'keyturn-witnesses' || value['version'] !== 1 || !Array.isArray(list) || !list.every(isAddress)) {
+  if (
+    value?.['format'] !== 'keyturn-witnesses' ||
+    value['version'] !== 1 ||
+    !Array.isArray(list) ||
+    !list.every(isAddress)
+  ) {
     throw new CliError('CLI_HOME_FORMAT', `"${path}" is not a list of witnesses of version 1`)
   }
   return list
@@ -56,10 +65,20 @@ export async function openWitnesses(identity: Place, signal?: AbortSignal): Prom
 
 /** Why an event does not stand yet, with what each witness said. */
 export function tooFewReceipts(sn: number, { signatures, threshold, answers }: CollectedReceipts): KelError {
-  const others = answers.filter(({ outcome }) => outcome !== 'receipt').map(({ prefix, outcome }) => `${prefix} ${outcome}`).join(', ')
-  return new KelError('KEL_WITNESS', `Event ${sn} has ${signatures.size} of ${threshold} witness signatures needed${others === '' ? '' : `: ${others}`}`, {
-    hint: answers.length === 0 ? 'Write down where the witnesses are: keyturn id witness add URL' : 'Run the same command again once the witnesses answer',
-  })
+  const others = answers
+    .filter(({ outcome }) => outcome !== 'receipt')
+    .map(({ prefix, outcome }) => `${prefix} ${outcome}`)
+    .join(', ')
+  return new KelError(
+    'KEL_WITNESS',
+    `Event ${sn} has ${signatures.size} of ${threshold} witness signatures needed${others === '' ? '' : `: ${others}`}`,
+    {
+      hint:
+        answers.length === 0
+          ? 'Write down where the witnesses are: keyturn id witness add URL'
+          : 'Run the same command again once the witnesses answer',
+    },
+  )
 }
 
 /**
@@ -67,7 +86,10 @@ export function tooFewReceipts(sn: number, { signatures, threshold, answers }: C
  *
  * @returns It throws {@link KelError} `KEL_WITNESS` when too few have signed.
  */
-export async function receiptCollector(identity: Place, signal?: AbortSignal): Promise<(event: SignedEvent) => Promise<Uint8Array>> {
+export async function receiptCollector(
+  identity: Place,
+  signal?: AbortSignal,
+): Promise<(event: SignedEvent) => Promise<Uint8Array>> {
   const witnesses = await openWitnesses(identity, signal)
   return async (event) => {
     const collected = await collectReceipts(event, witnesses, undefined, { log: await readFile(identity.logPath) })
@@ -77,7 +99,12 @@ export async function receiptCollector(identity: Place, signal?: AbortSignal): P
 }
 
 /** Appends a new event to our log, with receipts where it demands some. */
-export async function appendWitnessed(identity: Place, kel: Kel, event: SignedEvent, signal: AbortSignal): Promise<AppendResult> {
+export async function appendWitnessed(
+  identity: Place,
+  kel: Kel,
+  event: SignedEvent,
+  signal: AbortSignal,
+): Promise<AppendResult> {
   if (event.state.witnesses.length === 0) return await kel.append(event.message)
   return await kel.append(await (await receiptCollector(identity, signal))(event))
 }

@@ -1,17 +1,22 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { JsonObject } from '@keyturn/primitives'
-import { KelError, sha256Seal, type KeyState, type Seal } from '@keyturn/kel'
+import { KelError, sha256Seal } from '@keyturn/kel'
+import type { KeyState, Seal } from '@keyturn/kel'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
 import { abandonRotation } from '../turn/abandon.ts'
 import { describeTurn } from '../turn/covers.ts'
-import { readTurn, type TurnOptions, type TurnRecord } from '../turn/journal.ts'
-import { rotateIdentity, type KeyTurnPlan } from '../turn/key-turn.ts'
+import { readTurn } from '../turn/journal.ts'
+import type { TurnOptions, TurnRecord } from '../turn/journal.ts'
+import { rotateIdentity } from '../turn/key-turn.ts'
+import type { KeyTurnPlan } from '../turn/key-turn.ts'
 import { finishingCommand, turnPending } from '../turn/pending.ts'
-import { previewRotation, termsOf, type RotationPreview, type RotationTerms } from '../turn/promised-keys.ts'
-import { openIdentity, openOwnLog, type Identity } from './id-identity.ts'
+import { previewRotation, termsOf } from '../turn/promised-keys.ts'
+import type { RotationPreview, RotationTerms } from '../turn/promised-keys.ts'
+import { openIdentity, openOwnLog } from './id-identity.ts'
+import type { Identity } from './id-identity.ts'
 import { stateJson } from './id-json.ts'
 import { keepReason, readReasons } from './id-reason.ts'
 import { readCommit } from './sign-git.ts'
@@ -48,18 +53,28 @@ export function withNextKeys(command: Command): Command {
 
 /** Registers `keyturn id rotate`. */
 export function registerIdRotate(id: Command, cli: Cli): void {
-  const command = withNextKeys(id.command('rotate')
-    .description('put the promised next key into force and promise a new one')
-    .option('--alias <name>', 'alias of the current key')
-    .option('--current-key-alias <name>', 'the same as --alias')
-    .option('--next-key-alias <name>', 'alias of the key that comes into force')
-    .option('--add-witness <prefix>', 'add a witness, repeatable', collect)
-    .option('--remove-witness <prefix>', 'remove a witness, repeatable', collect)
-    .option('--witnesses-required <n>', 'how many witnesses must sign from now on')
-    .option('--seal-tip <repo>', 'seal the tip of a git repository: proves the place of every commit before it, repeatable', collect)
-    .option('--abandon', 'give up an interrupted rotation that is not in force yet'))
+  const command = withNextKeys(
+    id
+      .command('rotate')
+      .description('put the promised next key into force and promise a new one')
+      .option('--alias <name>', 'alias of the current key')
+      .option('--current-key-alias <name>', 'the same as --alias')
+      .option('--next-key-alias <name>', 'alias of the key that comes into force')
+      .option('--add-witness <prefix>', 'add a witness, repeatable', collect)
+      .option('--remove-witness <prefix>', 'remove a witness, repeatable', collect)
+      .option('--witnesses-required <n>', 'how many witnesses must sign from now on')
+      .option(
+        '--seal-tip <repo>',
+        'seal the tip of a git repository: proves the place of every commit before it, repeatable',
+        collect,
+      )
+      .option('--abandon', 'give up an interrupted rotation that is not in force yet'),
+  )
   cli.define<RotateOptions>(command, {
-    example: ['keyturn id rotate --next-key-file /media/usb/next.keystore', 'keyturn id rotate --alias laptop --next-key-alias laptop-v2 --dry-run'],
+    example: [
+      'keyturn id rotate --next-key-file /media/usb/next.keystore',
+      'keyturn id rotate --alias laptop --next-key-alias laptop-v2 --dry-run',
+    ],
     dryRun: true,
     run: runRotate,
   })
@@ -67,7 +82,8 @@ export function registerIdRotate(id: Command, cli: Cli): void {
 
 /** The alias that was asked for: two flags, one meaning. */
 function currentAlias({ alias, currentKeyAlias }: RotateOptions): string | undefined {
-  if (alias !== undefined && currentKeyAlias !== undefined) throw new CliError('CLI_USAGE', '--alias and --current-key-alias mean the same: give one of them')
+  if (alias !== undefined && currentKeyAlias !== undefined)
+    throw new CliError('CLI_USAGE', '--alias and --current-key-alias mean the same: give one of them')
   return alias ?? currentKeyAlias
 }
 
@@ -83,13 +99,22 @@ export async function standingSeals(identity: Identity): Promise<readonly Seal[]
 }
 
 /** What a rotation says, from its flags. */
-async function rotationTerms(identity: Identity, options: RotateOptions, extra: readonly Seal[] = []): Promise<RotationTerms> {
+async function rotationTerms(
+  identity: Identity,
+  options: RotateOptions,
+  extra: readonly Seal[] = [],
+): Promise<RotationTerms> {
   const required = options.witnessesRequired === undefined ? undefined : Number(options.witnessesRequired)
-  if (required !== undefined && (!Number.isInteger(required) || required < 0)) throw new CliError('CLI_USAGE', '--witnesses-required wants a whole number')
-  const tips = await Promise.all((options.sealTip ?? []).map(async (repo) => sha256Seal((await readCommit(repo, 'HEAD')).digest)))
+  if (required !== undefined && (!Number.isInteger(required) || required < 0))
+    throw new CliError('CLI_USAGE', '--witnesses-required wants a whole number')
+  const tips = await Promise.all(
+    (options.sealTip ?? []).map(async (repo) => sha256Seal((await readCommit(repo, 'HEAD')).digest)),
+  )
   return {
-    seals: [...await standingSeals(identity), ...tips, ...extra],
-    addWitnesses: options.addWitness, removeWitnesses: options.removeWitness, witnessThreshold: required,
+    seals: [...(await standingSeals(identity)), ...tips, ...extra],
+    addWitnesses: options.addWitness,
+    removeWitnesses: options.removeWitness,
+    witnessThreshold: required,
   }
 }
 
@@ -105,7 +130,13 @@ function keysText(state: KeyState): string {
 /** What a dry run says: the key state before and after, and which promised keys were at hand. */
 function previewResult(preview: RotationPreview): CommandResult {
   const { before, after, event, revealed } = preview
-  const data: JsonObject = { dry_run: true, before: stateJson(before), after: stateJson(after), revealed: [...revealed], event_bytes: event.message.length }
+  const data: JsonObject = {
+    dry_run: true,
+    before: stateJson(before),
+    after: stateJson(after),
+    revealed: [...revealed],
+    event_bytes: event.message.length,
+  }
   return {
     data,
     text: [
@@ -115,7 +146,11 @@ function previewResult(preview: RotationPreview): CommandResult {
         ['event', String(before.sn), `${after.sn}`],
         ['keys in force', keysText(before), keysText(after)],
         ['promised keys', String(before.nextDigests.length), `${after.nextDigests.length} (new)`],
-        ['witnesses', `${before.witnessThreshold} of ${before.witnesses.length}`, `${after.witnessThreshold} of ${after.witnesses.length}`],
+        [
+          'witnesses',
+          `${before.witnessThreshold} of ${before.witnesses.length}`,
+          `${after.witnessThreshold} of ${after.witnesses.length}`,
+        ],
       ]),
     ].join('\n'),
   }
@@ -132,24 +167,35 @@ function observed(context: Context): Pick<TurnOptions, 'onStep' | 'signal'> {
 
 function planOf(context: Context, identity: Identity, options: RotateOptions, terms: RotationTerms): KeyTurnPlan {
   return {
-    terms: () => terms, nowMs: context.clock(), nextKeyFiles: nextKeyFiles(options),
+    terms: () => terms,
+    nowMs: context.clock(),
+    nextKeyFiles: nextKeyFiles(options),
     collect: async (event) => (await receiptCollector(identity, context.signal))(event),
   }
 }
 
 /** Whether an interrupted rotation says what is wanted: nothing that was asked for may be dropped in silence. */
-async function rotationCovers(identity: Identity, { done, facts }: TurnRecord, options: RotateOptions): Promise<boolean> {
+async function rotationCovers(
+  identity: Identity,
+  { done, facts }: TurnRecord,
+  options: RotateOptions,
+): Promise<boolean> {
   if (!done.includes('identity-make')) return true
   const { seals, addWitnesses, removeWitnesses, witnessThreshold } = termsOf(facts['identity_terms'])
   const wanted = await rotationTerms(identity, options)
-  const has = (all: readonly string[] | undefined, some: readonly string[] | undefined): boolean => (some ?? []).every((word) => all?.includes(word) === true)
-  const digests = (list: readonly Seal[]): string[] => list.flatMap((seal) => ('d' in seal && typeof seal.d === 'string' ? [seal.d] : []))
+  const has = (all: readonly string[] | undefined, some: readonly string[] | undefined): boolean =>
+    (some ?? []).every((word) => all?.includes(word) === true)
+  const digests = (list: readonly Seal[]): string[] =>
+    list.flatMap((seal) => ('d' in seal && typeof seal.d === 'string' ? [seal.d] : []))
   const reasons = await readReasons(identity)
-  return has(addWitnesses, wanted.addWitnesses) && has(removeWitnesses, wanted.removeWitnesses)
-    && (wanted.witnessThreshold === undefined || wanted.witnessThreshold === witnessThreshold)
-    && (options.nextKeyAlias === undefined || options.nextKeyAlias === facts['identity_next_alias'])
-    && (options.reason === undefined || digests(seals).some((digest) => reasons.get(digest)?.reason === options.reason))
-    && has(digests(seals), digests(wanted.seals))
+  return (
+    has(addWitnesses, wanted.addWitnesses) &&
+    has(removeWitnesses, wanted.removeWitnesses) &&
+    (wanted.witnessThreshold === undefined || wanted.witnessThreshold === witnessThreshold) &&
+    (options.nextKeyAlias === undefined || options.nextKeyAlias === facts['identity_next_alias']) &&
+    (options.reason === undefined || digests(seals).some((digest) => reasons.get(digest)?.reason === options.reason)) &&
+    has(digests(seals), digests(wanted.seals))
+  )
 }
 
 /** Finishes a rotation as it began. */
@@ -160,23 +206,35 @@ async function finishRotation(context: Context, identity: Identity, options: Rot
 
 /** Rotates, and says what is left to do; what was interrupted is finished first, or alone where it is what is wanted. */
 export async function rotateNow(context: Context, identity: Identity, options: RotateOptions): Promise<CommandResult> {
-  if (identity.kind === 'release' && await readTurn(identity.journals, 'identity') !== undefined) throw turnPending('identity', await finishingCommand(identity.journals, 'identity'))
+  if (identity.kind === 'release' && (await readTurn(identity.journals, 'identity')) !== undefined)
+    throw turnPending('identity', await finishingCommand(identity.journals, 'identity'))
   const pending = await readTurn(identity.journals, identity.turn)
   const before = (await openOwnLog(identity)).state
-  const first = pending !== undefined && !await rotationCovers(identity, pending, options) ? pending : undefined
+  const first = pending !== undefined && !(await rotationCovers(identity, pending, options)) ? pending : undefined
   if (first !== undefined) await finishRotation(context, identity, options)
   const isTakenUp = pending?.done.includes('identity-make') === true && first === undefined
-  const reason = options.reason === undefined || isTakenUp ? [] : [await keepReason(identity, options.reason, context.clock)]
+  const reason =
+    options.reason === undefined || isTakenUp ? [] : [await keepReason(identity, options.reason, context.clock)]
   const terms = await rotationTerms(identity, options, reason)
-  const done = await rotateIdentity(identity, { ...planOf(context, identity, options, terms), nextKeyAlias: options.nextKeyAlias }, observed(context))
+  const done = await rotateIdentity(
+    identity,
+    { ...planOf(context, identity, options, terms), nextKeyAlias: options.nextKeyAlias },
+    observed(context),
+  )
   const { state } = await openOwnLog(identity)
   if (state.sn < done.sn) throw new KelError('KEL_CORRUPT', 'The rotation is not in the log it was appended to')
   const keptAt = nextKeyFiles(options) ?? identity.next.map(({ file }) => file)
   return {
     data: {
-      prefix: identity.prefix, sn: done.sn, said: done.said, alias: done.alias, resumed: done.resumed,
+      prefix: identity.prefix,
+      sn: done.sn,
+      said: done.said,
+      alias: done.alias,
+      resumed: done.resumed,
       finished: first === undefined ? undefined : describeTurn(first),
-      old_keys: [...before.keys], keys: [...state.keys], next_key_files: keptAt,
+      old_keys: [...before.keys],
+      keys: [...state.keys],
+      next_key_files: keptAt,
       reason_sealed: reason[0]?.d,
     },
     text: [
@@ -188,14 +246,18 @@ export async function rotateNow(context: Context, identity: Identity, options: R
         ['promised', state.nextDigests.join(', ')],
         ...keptAt.map((file) => ['next key', file]),
       ]),
-      ...(identity.kind === 'release' ? ['', 'Publish the log: keyturn release publish. What is installed stays; nothing has to be downloaded again.'] : []),
+      ...(identity.kind === 'release'
+        ? ['', 'Publish the log: keyturn release publish. What is installed stays; nothing has to be downloaded again.']
+        : []),
     ].join('\n'),
   }
 }
 
 async function runRotate(context: Context, options: RotateOptions): Promise<CommandResult> {
   const identity = await openIdentity(context, {
-    alias: currentAlias(options), write: !context.dryRun, nextPassphraseFile: options.nextPassphraseFile,
+    alias: currentAlias(options),
+    write: !context.dryRun,
+    nextPassphraseFile: options.nextPassphraseFile,
   })
   if (options.abandon === true) return await abandon(context, identity)
   return context.dryRun ? await rehearse(identity, options) : await rotateNow(context, identity, options)

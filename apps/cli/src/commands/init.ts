@@ -33,25 +33,53 @@ export function registerInit(program: Command, cli: Cli): void {
 
 async function runInit(context: Context, options: InitOptions): Promise<CommandResult> {
   const rolesDays = wholeNumber(options.rolesDays, '--roles-days', 1, 400)
-  for (const [flag, name] of [['--product', options.product], ['--channel', options.channel]] as const) {
-    if (!/^[a-z0-9-]{1,64}$/.test(name)) throw new CliError('CLI_USAGE', `${flag} wants a-z, 0-9 and dashes, at most 64`)
+  for (const [flag, name] of [
+    ['--product', options.product],
+    ['--channel', options.channel],
+  ] as const) {
+    if (!/^[a-z0-9-]{1,64}$/.test(name))
+      throw new CliError('CLI_USAGE', `${flag} wants a-z, 0-9 and dashes, at most 64`)
   }
   const { server: address } = options
   if (address !== undefined && !(URL.canParse(address) && ['http:', 'https:'].includes(new URL(address).protocol))) {
     throw new CliError('CLI_USAGE', '--server wants an address like https://updates.example.org')
   }
-  if (context.dryRun) return { data: { home: context.homeFolder, created: false }, text: `Would create keys and log in ${context.homeFolder}` }
+  if (context.dryRun)
+    return {
+      data: { home: context.homeFolder, created: false },
+      text: `Would create keys and log in ${context.homeFolder}`,
+    }
   const passphrase = await context.ask.passphrase('New passphrase', { fresh: true })
-  const nextPassphrase = options.nextPassphraseFile === undefined
-    ? passphrase.slice()
-    : await context.ask.passphrase('Passphrase of the next identity key', { fresh: true, file: options.nextPassphraseFile })
+  const nextPassphrase =
+    options.nextPassphraseFile === undefined
+      ? passphrase.slice()
+      : await context.ask.passphrase('Passphrase of the next identity key', {
+          fresh: true,
+          file: options.nextPassphraseFile,
+        })
   try {
     const { product, channel, server } = options
     const { description, pin, nextKeyFile } = await createHome({
-      folder: context.homeFolder, product, channel, server, passphrase, nextPassphrase, rolesDays, clock: context.clock,
+      folder: context.homeFolder,
+      product,
+      channel,
+      server,
+      passphrase,
+      nextPassphrase,
+      rolesDays,
+      clock: context.clock,
     })
     return {
-      data: { home: context.homeFolder, product, channel, prefix: description.identity.prefix, pin, next_key_file: nextKeyFile, key_id: 1, roles_version: 1 },
+      data: {
+        home: context.homeFolder,
+        product,
+        channel,
+        prefix: description.identity.prefix,
+        pin,
+        next_key_file: nextKeyFile,
+        key_id: 1,
+        roles_version: 1,
+      },
       text: [
         formatTable([
           ['home', context.homeFolder],
@@ -59,7 +87,9 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
           ['pin for launchers', pin],
           ['next identity key', nextKeyFile],
         ]),
-        ...(context.quiet ? [] : ['', 'Move the next identity key to another medium now: whoever holds it is the identity.']),
+        ...(context.quiet
+          ? []
+          : ['', 'Move the next identity key to another medium now: whoever holds it is the identity.']),
       ].join('\n'),
     }
   } finally {

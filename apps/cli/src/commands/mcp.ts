@@ -1,9 +1,11 @@
-import { fromJsonSchema, McpServer, type CallToolResult } from '@modelcontextprotocol/server'
+import { fromJsonSchema, McpServer } from '@modelcontextprotocol/server'
+import type { CallToolResult } from '@modelcontextprotocol/server'
 import { serveStdio } from '@modelcontextprotocol/server/stdio'
 import type { Command } from 'commander'
 import { describeCommands } from '../command-tree.ts'
 import type { Cli, CommandResult, Context, GlobalFlags } from '../command.ts'
-import { commandTools, type CommandTool } from '../mcp/tools.ts'
+import { commandTools } from '../mcp/tools.ts'
+import type { CommandTool } from '../mcp/tools.ts'
 import { run } from '../program.ts'
 import { version } from '../version.ts'
 
@@ -27,7 +29,8 @@ export function registerMcp(program: Command, cli: Cli): void {
 async function serve(context: Context, options: McpOptions, flags: GlobalFlags): Promise<CommandResult> {
   const tools = commandTools(await describeCommands(), options.allowWrite === true)
   const given = [
-    '--home', context.homeFolder,
+    '--home',
+    context.homeFolder,
     ...(flags.passphraseFile === undefined ? [] : ['--passphrase-file', flags.passphraseFile]),
     ...(flags.config === undefined ? [] : ['--config', flags.config]),
   ]
@@ -43,18 +46,41 @@ async function serve(context: Context, options: McpOptions, flags: GlobalFlags):
 function serverOf(tools: readonly CommandTool[], given: readonly string[], signal: AbortSignal): McpServer {
   const server = new McpServer({ name: 'keyturn', version: version() }, { capabilities: { tools: {} } })
   for (const tool of tools) {
-    server.registerTool(tool.name, {
-      description: tool.description,
-      inputSchema: fromJsonSchema<Record<string, unknown>>(tool.schema),
-      annotations: { readOnlyHint: tool.reads, destructiveHint: !tool.reads, openWorldHint: false },
-    }, async (args) => await call(tool.argv(args), given, signal))
+    server.registerTool(
+      tool.name,
+      {
+        description: tool.description,
+        inputSchema: fromJsonSchema<Record<string, unknown>>(tool.schema),
+        annotations: { readOnlyHint: tool.reads, destructiveHint: !tool.reads, openWorldHint: false },
+      },
+      async (args) => await call(tool.argv(args), given, signal),
+    )
   }
   // A name that scripts for the original's server use.
-  server.registerTool('pack_binary_info', {
-    description: 'version and place of this program',
-    inputSchema: fromJsonSchema<Record<string, unknown>>({ type: 'object', properties: {}, additionalProperties: false }),
-    annotations: { readOnlyHint: true },
-  }, () => ({ content: [{ type: 'text', text: JSON.stringify({ ok: true, command: 'binary info', data: { version: version(), path: process.argv[1] ?? '' } }) }] }))
+  server.registerTool(
+    'pack_binary_info',
+    {
+      description: 'version and place of this program',
+      inputSchema: fromJsonSchema<Record<string, unknown>>({
+        type: 'object',
+        properties: {},
+        additionalProperties: false,
+      }),
+      annotations: { readOnlyHint: true },
+    },
+    () => ({
+      content: [
+        {
+          type: 'text',
+          text: JSON.stringify({
+            ok: true,
+            command: 'binary info',
+            data: { version: version(), path: process.argv[1] ?? '' },
+          }),
+        },
+      ],
+    }),
+  )
   return server
 }
 
@@ -63,7 +89,14 @@ async function call(argv: readonly string[], given: readonly string[], signal: A
   let printed = ''
   const words = [...given, '--json', '--yes', ...argv]
   const exitCode = await run(words, {
-    stdout: { write: (text) => { printed += text } }, stderr: { write: () => true }, env: process.env, signal,
+    stdout: {
+      write: (text) => {
+        printed += text
+      },
+    },
+    stderr: { write: () => true },
+    env: process.env,
+    signal,
   })
   return { content: [{ type: 'text', text: printed.trim() }], isError: exitCode > 1 }
 }

@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import { KeyturnError, parseStrictJson, wipe } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
-import { recoverTransportSecret, type OwnKey, type TransportMetadata } from '@keyturn/noise-keys'
+import { recoverTransportSecret } from '@keyturn/noise-keys'
+import type { OwnKey, TransportMetadata } from '@keyturn/noise-keys'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
@@ -37,15 +38,26 @@ export interface HandedOver {
  * @throws {@link CliError} `CLI_USAGE` for an address that is neither https nor of this machine; `CLI_NETWORK` when a
  * server does not take them.
  */
-export async function handOverKeys(context: Context, home: TransportHome, metadata: TransportMetadata, { servers, tokenFile, bestEffort }: HandOver): Promise<HandedOver> {
+export async function handOverKeys(
+  context: Context,
+  home: TransportHome,
+  metadata: TransportMetadata,
+  { servers, tokenFile, bestEffort }: HandOver,
+): Promise<HandedOver> {
   const noted = await readNoted(home)
   const all = [...new Set([...noted, ...servers])]
   if (bestEffort !== true) all.forEach(assertPrivate)
-  const keys = metadata.keys.filter(({ state, generation }) => (state === 'active' || state === 'next' || state === 'retiring') && generation !== 'random')
+  const keys = metadata.keys.filter(
+    ({ state, generation }) =>
+      (state === 'active' || state === 'next' || state === 'retiring') && generation !== 'random',
+  )
   const handOne = async (url: string): Promise<void> => {
     assertPrivate(url)
     const client = await openClient({ server: url, ...(tokenFile === undefined ? {} : { tokenFile }) }, home.session)
-    for (const key of keys) await home.withSeed((seed) => withSecret(seed, key, (secret) => client.putTransportKey(metadata.identity, key.device, secret)))
+    for (const key of keys)
+      await home.withSeed((seed) =>
+        withSecret(seed, key, (secret) => client.putTransportKey(metadata.identity, key.device, secret)),
+      )
     context.out.step('hand-over', `handed ${keys.map(({ device }) => device).join(', ')} to ${url}`)
   }
   const failed: string[] = []
@@ -56,7 +68,9 @@ export async function handOverKeys(context: Context, home: TransportHome, metada
       if (!(error instanceof KeyturnError)) throw error
       if (bestEffort !== true) throw refused(context, url, error)
       failed.push(url)
-      context.out.warn(`"${url}" was not handed the keys in use: ${error.message}. Run "keyturn noise publish" when it answers, or "keyturn noise servers --remove ${url}"`)
+      context.out.warn(
+        `"${url}" was not handed the keys in use: ${error.message}. Run "keyturn noise publish" when it answers, or "keyturn noise servers --remove ${url}"`,
+      )
     }
   }
   const handed = all.filter((url) => !failed.includes(url))
@@ -74,13 +88,18 @@ function refused(context: Context, url: string, cause: KeyturnError): KeyturnErr
     return cause
   }
   return new CliError('CLI_NETWORK', `"${url}" did not take the transport keys: ${cause.message}`, {
-    cause, details: { server: url },
+    cause,
+    details: { server: url },
     hint: `Run the same command when it answers, ${waysOut}`,
   })
 }
 
 async function writeNoted(folder: string, servers: readonly string[]): Promise<void> {
-  await writeFileAtomic(join(folder, FILE), new TextEncoder().encode(`${JSON.stringify({ version: 1, servers }, null, 2)}\n`), { mode: 0o600 })
+  await writeFileAtomic(
+    join(folder, FILE),
+    new TextEncoder().encode(`${JSON.stringify({ version: 1, servers }, null, 2)}\n`),
+    { mode: 0o600 },
+  )
 }
 
 interface ServersOptions {
@@ -89,10 +108,18 @@ interface ServersOptions {
 
 /** Registers `keyturn noise servers`. */
 export function registerNoiseServers(noise: Command, cli: Cli): void {
-  const servers = noise.command('servers')
+  const servers = noise
+    .command('servers')
     .description('the servers that are handed the secrets of current keys, and how one is struck off')
-    .option('--remove <url>', 'hand nothing to this server any more; what it has is worth something until those keys are revoked or retired')
-  cli.define<ServersOptions>(servers, { example: ['keyturn noise servers', 'keyturn noise servers --remove https://updates.example'], dryRun: true, run: runServers })
+    .option(
+      '--remove <url>',
+      'hand nothing to this server any more; what it has is worth something until those keys are revoked or retired',
+    )
+  cli.define<ServersOptions>(servers, {
+    example: ['keyturn noise servers', 'keyturn noise servers --remove https://updates.example'],
+    dryRun: true,
+    run: runServers,
+  })
 }
 
 async function runServers(context: Context, { remove }: ServersOptions): Promise<CommandResult> {
@@ -102,8 +129,18 @@ async function runServers(context: Context, { remove }: ServersOptions): Promise
   const removed = left.length < noted.length
   if (removed && !context.dryRun) await writeNoted(paths.transport, left)
   const list = left.length === 0 ? 'no server is handed keys' : left.join('\n')
-  const did = remove === undefined ? '' : `${removed ? `${context.dryRun ? 'would strike off' : 'struck off'} ${remove}; it keeps the keys it has: "keyturn noise revoke" ends them` : `${remove} was not among them`}\n\n`
-  return { data: { servers: left, removed: remove === undefined ? undefined : removed, dry_run: context.dryRun ? true : undefined }, text: `${did}${list}` }
+  const did =
+    remove === undefined
+      ? ''
+      : `${removed ? `${context.dryRun ? 'would strike off' : 'struck off'} ${remove}; it keeps the keys it has: "keyturn noise revoke" ends them` : `${remove} was not among them`}\n\n`
+  return {
+    data: {
+      servers: left,
+      removed: remove === undefined ? undefined : removed,
+      dry_run: context.dryRun ? true : undefined,
+    },
+    text: `${did}${list}`,
+  }
 }
 
 async function withSecret<T>(seed: Uint8Array, key: OwnKey, use: (secret: Uint8Array) => Promise<T>): Promise<T> {
@@ -130,5 +167,7 @@ async function readNoted(home: Pick<TransportHome, 'paths'>): Promise<string[]> 
   const bytes = await readIfThere(join(home.paths.transport, FILE))
   if (bytes === undefined) return []
   const value = parseStrictJson(bytes, { maxBytes: 65_536 }) as unknown as { servers?: unknown }
-  return Array.isArray(value.servers) ? value.servers.filter((url): url is string => typeof url === 'string' && URL.canParse(url)) : []
+  return Array.isArray(value.servers)
+    ? value.servers.filter((url): url is string => typeof url === 'string' && URL.canParse(url))
+    : []
 }

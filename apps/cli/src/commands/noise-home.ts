@@ -2,14 +2,23 @@ import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import {
-  combineDirectories, emptyMetadata, formatMetadata, KeyFloors, parseIdentityName, parseMetadata, releaseServerDirectory, transportIdentity,
-  type KeyDirectory, type RotationPolicy, type TransportIdentity, type TransportMetadata,
+  combineDirectories,
+  emptyMetadata,
+  formatMetadata,
+  KeyFloors,
+  parseIdentityName,
+  parseMetadata,
+  releaseServerDirectory,
+  transportIdentity,
 } from '@keyturn/noise-keys'
+import type { KeyDirectory, RotationPolicy, TransportIdentity, TransportMetadata } from '@keyturn/noise-keys'
 import { folderDirectory } from '@keyturn/noise-keys/node'
 import type { Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { homePaths, type HomePaths } from '../home.ts'
-import { openHome, type HomeSession } from '../publisher/home-session.ts'
+import { homePaths } from '../home.ts'
+import type { HomePaths } from '../home.ts'
+import { openHome } from '../publisher/home-session.ts'
+import type { HomeSession } from '../publisher/home-session.ts'
 import { openClient } from './release-client.ts'
 
 /** Seconds since the epoch, as records have it. */
@@ -40,7 +49,10 @@ const PUBLISHED_FOLDER = 'published'
  *
  * @throws {@link CliError} `CLI_HOME_MISSING`; `NK_METADATA`.
  */
-export async function openTransport(context: Context, options: { write?: boolean; identity?: string; policy?: Partial<RotationPolicy> } = {}): Promise<TransportHome> {
+export async function openTransport(
+  context: Context,
+  options: { write?: boolean; identity?: string; policy?: Partial<RotationPolicy> } = {},
+): Promise<TransportHome> {
   const session = await openHome(context, { write: options.write === true && !context.dryRun })
   const { paths } = session
   const file = join(paths.transport, METADATA_FILE)
@@ -61,7 +73,10 @@ export async function openTransport(context: Context, options: { write?: boolean
   }
 }
 
-async function firstMetadata(session: HomeSession, options: { identity?: string; policy?: Partial<RotationPolicy> }): Promise<TransportMetadata> {
+async function firstMetadata(
+  session: HomeSession,
+  options: { identity?: string; policy?: Partial<RotationPolicy> },
+): Promise<TransportMetadata> {
   if (options.identity !== undefined) return emptyMetadata(parseIdentityName(options.identity).name, options.policy)
   const publicKey = await (await session.keys()).publicKey(session.description.aliases.transportIdentity)
   return emptyMetadata(transportIdentity(publicKey).name, options.policy)
@@ -79,15 +94,23 @@ export interface ServerWriter {
  *
  * @throws {@link CliError} `CLI_USAGE`, `CLI_PATH_UNKNOWN`.
  */
-export async function writableDirectoriesOf(context: Context, flags: readonly string[] | undefined, writer: ServerWriter): Promise<KeyDirectory[]> {
+export async function writableDirectoriesOf(
+  context: Context,
+  flags: readonly string[] | undefined,
+  writer: ServerWriter,
+): Promise<KeyDirectory[]> {
   const { description, paths } = writer.session
   const directories = directoriesOf(context, flags, description.server)
-  return await Promise.all(directories.map(async (directory) => {
-    if (!isAddress(directory.name)) return directory
-    const token = writer.tokenFile === undefined ? {} : { tokenFile: writer.tokenFile }
-    const { putRecord, putList, putPacket } = (await openClient({ server: directory.name, ...token }, { description, paths })).keyDirectory()
-    return { ...directory, putRecord, putList, putPacket }
-  }))
+  return await Promise.all(
+    directories.map(async (directory) => {
+      if (!isAddress(directory.name)) return directory
+      const token = writer.tokenFile === undefined ? {} : { tokenFile: writer.tokenFile }
+      const { putRecord, putList, putPacket } = (
+        await openClient({ server: directory.name, ...token }, { description, paths })
+      ).keyDirectory()
+      return { ...directory, putRecord, putList, putPacket }
+    }),
+  )
 }
 
 /** Whether a place is a server and not a folder. */

@@ -1,7 +1,10 @@
-import { rotationPolicy, type RotationPolicy, type TransportMetadata } from '@keyturn/noise-keys'
+import { rotationPolicy } from '@keyturn/noise-keys'
+import type { RotationPolicy, TransportMetadata } from '@keyturn/noise-keys'
 import type { HomeDescription } from '../home.ts'
 
 /** When transport keys turn: by their own metadata, unless the home's policy names other days. */
 export function transportPolicy({ policy }: HomeDescription, metadata: TransportMetadata): RotationPolicy {
-  return policy?.transport === undefined ? metadata.policy : rotationPolicy({ ...metadata.policy, intervalS: policy.transport * 86_400 })
+  return policy?.transport === undefined
+    ? metadata.policy
+    : rotationPolicy({ ...metadata.policy, intervalS: policy.transport * 86_400 })
 }

@@ -22,7 +22,8 @@ export async function withSeedFile<T>(path: string, use: (seed: Uint8Array) => T
     } finally {
       await file.close()
     }
-    if (seed?.length !== SEED_BYTES) throw new CliError('CLI_USAGE', `"${path}" holds no seed: 32 bytes, raw, in hexadecimal or base64`)
+    if (seed?.length !== SEED_BYTES)
+      throw new CliError('CLI_USAGE', `"${path}" holds no seed: 32 bytes, raw, in hexadecimal or base64`)
     return await use(seed)
   } finally {
     wipe(room, seed)

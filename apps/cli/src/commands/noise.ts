@@ -9,7 +9,9 @@ import { registerNoiseSignRequest } from './noise-sign-request.ts'
 
 /** Registers `keyturn noise`. */
 export function registerNoise(program: Command, cli: Cli): void {
-  const noise = program.command('noise').description('transport keys: derive, publish, turn, revoke, look up; cold signing by file')
+  const noise = program
+    .command('noise')
+    .description('transport keys: derive, publish, turn, revoke, look up; cold signing by file')
   registerNoiseDerive(noise, cli)
   registerNoisePublish(noise, cli)
   registerNoiseRotate(noise, cli)

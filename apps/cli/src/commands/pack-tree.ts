@@ -27,7 +27,9 @@ interface TreeOptions {
 export function registerPackTree(pack: Command, cli: Cli): void {
   const tree = pack
     .command('tree')
-    .description('pack each top folder of a source tree into an archive with the keys of the home: what "release prepare" takes')
+    .description(
+      'pack each top folder of a source tree into an archive with the keys of the home: what "release prepare" takes',
+    )
     .requiredOption('--input <dir>', 'source tree; loose files are copied')
     .requiredOption('--output <dir>', 'release tree to make; new or empty')
     .option('--channel <name>', 'channel whose newest release it follows (default: that of the home)')
@@ -42,27 +44,43 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
   requireFolder(options.input)
   const home = await openHome(context)
   const output = resolve(options.output)
-  if ((await readdir(output).catch((error: NodeJS.ErrnoException): string[] => {
-    if (error.code === 'ENOENT') return []
-    throw error
-  })).length > 0) throw new CliError('CLI_EXISTS', `"${output}" is not empty`)
-  const earlier = options.fresh === true ? undefined : (await readReleases(home.paths, channelOf(options, home.description))).at(-1)
+  if (
+    (
+      await readdir(output).catch((error: NodeJS.ErrnoException): string[] => {
+        if (error.code === 'ENOENT') return []
+        throw error
+      })
+    ).length > 0
+  )
+    throw new CliError('CLI_EXISTS', `"${output}" is not empty`)
+  const earlier =
+    options.fresh === true ? undefined : (await readReleases(home.paths, channelOf(options, home.description))).at(-1)
   const progress = context.out.progress('packing')
   try {
     const report = await packTree(home, {
-      input: resolve(options.input), output, previous: earlier?.tree, level: wholeNumber(options.level, '--level', 1, 22),
+      input: resolve(options.input),
+      output,
+      previous: earlier?.tree,
+      level: wholeNumber(options.level, '--level', 1, 22),
       ...(options.jobs === undefined ? {} : { jobs: wholeNumber(options.jobs, '--jobs', 1, 256) }),
-      signal: context.signal, progress,
+      signal: context.signal,
+      progress,
     })
     const active = activeContentKey(home.description)
     if (options.runtimeKeyFile) await writeRuntimeKeyFile(home, output, active)
     return {
       data: {
-        output, key_id: active.keyId, archives: report.archives, files: report.files, original_bytes: report.originalBytes,
-        archive_bytes: report.archiveBytes, carried_files: report.carriedFiles,
+        output,
+        key_id: active.keyId,
+        archives: report.archives,
+        files: report.files,
+        original_bytes: report.originalBytes,
+        archive_bytes: report.archiveBytes,
+        carried_files: report.carriedFiles,
       },
-      text: `${counted(report.archives, 'archive')} of ${counted(report.files, 'file')} in ${output}: ${formatBytes(report.originalBytes)} became ${formatBytes(report.archiveBytes)}`
-        + `${report.carriedFiles > 0 ? `, ${counted(report.carriedFiles, 'file')} as they were` : ''}`,
+      text:
+        `${counted(report.archives, 'archive')} of ${counted(report.files, 'file')} in ${output}: ${formatBytes(report.originalBytes)} became ${formatBytes(report.archiveBytes)}` +
+        `${report.carriedFiles > 0 ? `, ${counted(report.carriedFiles, 'file')} as they were` : ''}`,
     }
   } finally {
     progress.end()

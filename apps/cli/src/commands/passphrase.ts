@@ -20,19 +20,29 @@ export function registerPassphrase(program: Command, cli: Cli): void {
     .option('--next-key-file <file>', 'where that file is now')
     .option('--next-passphrase-file <file>', 'its present passphrase (default: --passphrase-file)')
   cli.define<PassphraseOptions>(passphrase, {
-    example: ['keyturn passphrase --new-passphrase-file new.txt', 'keyturn passphrase --next-key --next-key-file /media/usb/next.keystore'],
+    example: [
+      'keyturn passphrase --new-passphrase-file new.txt',
+      'keyturn passphrase --next-key --next-key-file /media/usb/next.keystore',
+    ],
     dryRun: true,
     run: runPassphrase,
   })
 }
 
 async function runPassphrase(context: Context, options: PassphraseOptions): Promise<CommandResult> {
-  const home = await openHome(context, { write: true, nextKeyFile: options.nextKeyFile, nextPassphraseFile: options.nextPassphraseFile })
+  const home = await openHome(context, {
+    write: true,
+    nextKeyFile: options.nextKeyFile,
+    nextPassphraseFile: options.nextPassphraseFile,
+  })
   const isNext = options.nextKey === true || options.nextKeyFile !== undefined
   const file = isNext ? home.nextKeyFile : home.paths.keystore
   const keys = isNext ? await home.nextKeys() : await home.keys()
   if (context.dryRun) return { data: { file, changed: false }, text: `Would put ${file} under another passphrase` }
-  const fresh = await context.ask.newPassphrase(isNext ? 'New passphrase of the next identity key' : 'New passphrase', options.newPassphraseFile)
+  const fresh = await context.ask.newPassphrase(
+    isNext ? 'New passphrase of the next identity key' : 'New passphrase',
+    options.newPassphraseFile,
+  )
   try {
     await keys.store.changePassphrase(fresh)
   } finally {

@@ -24,7 +24,10 @@ export interface OpenHome {
 export function withServer(command: Command): Command {
   return command
     .option('--server <url>', 'the release server (default: the one of the home)')
-    .option('--token-file <file>', 'file with the access token (default: the variable KEYTURN_TOKEN_FILE or KEYTURN_TOKEN, else the one of "keyturn serve" here)')
+    .option(
+      '--token-file <file>',
+      'file with the access token (default: the variable KEYTURN_TOKEN_FILE or KEYTURN_TOKEN, else the one of "keyturn serve" here)',
+    )
 }
 
 /** Address of the server a command is about; undefined when neither flag nor home names one. */
@@ -35,7 +38,10 @@ export function serverUrl(options: ServerOptions, description: HomeDescription):
 /** As {@link serverUrl}, for commands that cannot do without. */
 export function requireServer(options: ServerOptions, description: HomeDescription): string {
   const url = serverUrl(options, description)
-  if (url === undefined) throw new CliError('CLI_USAGE', 'No release server is known', { hint: 'Give --server, or set it with keyturn init --server' })
+  if (url === undefined)
+    throw new CliError('CLI_USAGE', 'No release server is known', {
+      hint: 'Give --server, or set it with keyturn init --server',
+    })
   return url
 }
 
@@ -44,7 +50,10 @@ export function requireServer(options: ServerOptions, description: HomeDescripti
  *
  * @throws {@link CliError} `CLI_USAGE` when the address or the token file is not usable.
  */
-export async function openClient(options: ServerOptions, { description, paths }: OpenHome): Promise<ReleaseServerClient> {
+export async function openClient(
+  options: ServerOptions,
+  { description, paths }: OpenHome,
+): Promise<ReleaseServerClient> {
   const url = requireServer(options, description)
   if (!URL.canParse(url)) throw new CliError('CLI_USAGE', '--server wants an address like https://updates.example.org')
   const token = await readToken(options, paths)

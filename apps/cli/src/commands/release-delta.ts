@@ -1,6 +1,8 @@
 import { join } from 'node:path'
-import { parseChunkIndex, planDelta, type ChunkIndex, type ManifestFile } from '@keyturn/manifest'
-import { readIfThere, releaseFiles, type StoredRelease } from '../publisher/store.ts'
+import { parseChunkIndex, planDelta } from '@keyturn/manifest'
+import type { ChunkIndex, ManifestFile } from '@keyturn/manifest'
+import { readIfThere, releaseFiles } from '../publisher/store.ts'
+import type { StoredRelease } from '../publisher/store.ts'
 
 async function indexOf(release: StoredRelease, file: ManifestFile): Promise<ChunkIndex | undefined> {
   if (file.index === undefined) return undefined
@@ -20,10 +22,11 @@ export async function deltaBytes(before: StoredRelease, after: StoredRelease): P
     if (blobs.has(file.sha256)) continue
     blobs.add(file.sha256)
     const old = byPath.get(file.path)
-    const [target, seed] = [await indexOf(after, file), old && await indexOf(before, old)]
-    bytes += target === undefined || seed === undefined
-      ? file.size
-      : planDelta(target, [{ index: seed }]).downloadBytes + (file.index?.size ?? 0)
+    const [target, seed] = [await indexOf(after, file), old && (await indexOf(before, old))]
+    bytes +=
+      target === undefined || seed === undefined
+        ? file.size
+        : planDelta(target, [{ index: seed }]).downloadBytes + (file.index?.size ?? 0)
   }
   return bytes
 }

@@ -4,7 +4,8 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { formatBytes } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { findRelease } from '../publisher/store.ts'
-import { channelOf, type ChannelOption } from './release-options.ts'
+import { channelOf } from './release-options.ts'
+import type { ChannelOption } from './release-options.ts'
 import { deltaBytes } from './release-delta.ts'
 
 interface DiffOptions extends ChannelOption {
@@ -26,7 +27,12 @@ export function registerDiff(release: Command, cli: Cli): void {
   })
 }
 
-async function runDiff(context: Context, options: DiffOptions, from: string, to: string | undefined): Promise<CommandResult> {
+async function runDiff(
+  context: Context,
+  options: DiffOptions,
+  from: string,
+  to: string | undefined,
+): Promise<CommandResult> {
   const home = await openHome(context)
   const channel = channelOf(options, home.description)
   const [before, after] = [await findRelease(home.paths, channel, from), await findRelease(home.paths, channel, to)]
@@ -36,13 +42,27 @@ async function runDiff(context: Context, options: DiffOptions, from: string, to:
   const removed = difference.removed.map(({ path }) => path)
   const changed = difference.changed.map(({ path }) => path)
   const differs = added.length + removed.length + changed.length > 0
-  const lines = [...added.map((path) => `+ ${path}`), ...changed.map((path) => `~ ${path}`), ...removed.map((path) => `- ${path}`)]
+  const lines = [
+    ...added.map((path) => `+ ${path}`),
+    ...changed.map((path) => `~ ${path}`),
+    ...removed.map((path) => `- ${path}`),
+  ]
   return {
     data: {
-      from: before.manifest.version, to: after.manifest.version, added, removed, changed, unchanged: difference.unchangedCount,
-      new_blob_bytes: difference.newBlobBytes, download_bytes: download, full_bytes: after.manifest.totals?.downloadBytes,
+      from: before.manifest.version,
+      to: after.manifest.version,
+      added,
+      removed,
+      changed,
+      unchanged: difference.unchangedCount,
+      new_blob_bytes: difference.newBlobBytes,
+      download_bytes: download,
+      full_bytes: after.manifest.totals?.downloadBytes,
     },
-    text: [...lines, `${difference.unchangedCount} unchanged; download ${formatBytes(download)} of ${formatBytes(after.manifest.totals?.downloadBytes ?? 0)}`].join('\n'),
+    text: [
+      ...lines,
+      `${difference.unchangedCount} unchanged; download ${formatBytes(download)} of ${formatBytes(after.manifest.totals?.downloadBytes ?? 0)}`,
+    ].join('\n'),
     no: options.failOnDiff === true && differs,
   }
 }

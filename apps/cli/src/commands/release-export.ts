@@ -5,10 +5,20 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatBytes } from '../output.ts'
-import { openHome, type HomeSession } from '../publisher/home-session.ts'
-import { findRelease, readIdentityLog, readIfThere, readRoles, readStoredHead, releaseFiles, type StoredRelease } from '../publisher/store.ts'
+import { openHome } from '../publisher/home-session.ts'
+import type { HomeSession } from '../publisher/home-session.ts'
+import {
+  findRelease,
+  readIdentityLog,
+  readIfThere,
+  readRoles,
+  readStoredHead,
+  releaseFiles,
+} from '../publisher/store.ts'
+import type { StoredRelease } from '../publisher/store.ts'
 import { refuseWhileTurning } from '../turn/pending.ts'
-import { channelOf, type ChannelOption } from './release-options.ts'
+import { channelOf } from './release-options.ts'
+import type { ChannelOption } from './release-options.ts'
 
 /** Registers `keyturn release export-static`. */
 export function registerExportStatic(release: Command, cli: Cli): void {
@@ -29,11 +39,21 @@ async function put(path: string, bytes: Uint8Array): Promise<void> {
 }
 
 /** Blobs are named by their hash: one that is there is the right one. */
-async function exportBlobs(release: StoredRelease, dir: string, signal: AbortSignal): Promise<{ files: number; bytes: number }> {
+async function exportBlobs(
+  release: StoredRelease,
+  dir: string,
+  signal: AbortSignal,
+): Promise<{ files: number; bytes: number }> {
   let [files, bytes] = [0, 0]
-  const indexes = release.manifest.files.flatMap(({ index }) => index === undefined ? [] : [{ ...index, source: join(release.folder, releaseFiles.index, index.sha256) }])
+  const indexes = release.manifest.files.flatMap(({ index }) =>
+    index === undefined ? [] : [{ ...index, source: join(release.folder, releaseFiles.index, index.sha256) }],
+  )
   const { files: listed, launcher } = release.manifest
-  const blobs = [...listed, ...(launcher === undefined ? [] : [launcher])].map(({ path, sha256, size }) => ({ sha256, size, source: join(release.tree, path) }))
+  const blobs = [...listed, ...(launcher === undefined ? [] : [launcher])].map(({ path, sha256, size }) => ({
+    sha256,
+    size,
+    source: join(release.tree, path),
+  }))
   for (const { sha256, size, source } of [...blobs, ...indexes]) {
     signal.throwIfAborted()
     const target = join(dir, 'files', sha256.slice(0, 2), sha256)
@@ -49,7 +69,10 @@ async function exportBlobs(release: StoredRelease, dir: string, signal: AbortSig
 async function exportRelease(release: StoredRelease, folder: string): Promise<void> {
   const { version } = release.manifest
   const stem = join(folder, 'manifests', version)
-  if (release.signatures === undefined) throw new CliError('CLI_TURN_UNREADY', `Release ${version} is not signed yet`, { hint: 'Run "keyturn release sign"' })
+  if (release.signatures === undefined)
+    throw new CliError('CLI_TURN_UNREADY', `Release ${version} is not signed yet`, {
+      hint: 'Run "keyturn release sign"',
+    })
   await put(`${stem}.json`, release.bytes)
   await put(`${stem}.sigs.json`, release.signatures)
   const legacy = await readIfThere(join(release.folder, releaseFiles.legacySignature))
@@ -58,7 +81,8 @@ async function exportRelease(release: StoredRelease, folder: string): Promise<vo
 
 async function exportTrust(home: HomeSession, dir: string): Promise<void> {
   const { prefix } = home.description.identity
-  for (const { document, bytes } of await readRoles(home.paths, prefix)) await put(join(dir, 'roles', `${document.version}.json`), bytes)
+  for (const { document, bytes } of await readRoles(home.paths, prefix))
+    await put(join(dir, 'roles', `${document.version}.json`), bytes)
   await put(join(dir, 'kel', `${prefix}.cesr`), (await readIdentityLog(home.paths, prefix)).bytes)
 }
 
@@ -67,7 +91,10 @@ async function runExport(context: Context, options: ChannelOption, dir: string):
   await refuseWhileTurning(home.paths)
   const channel = channelOf(options, home.description)
   const head = await readStoredHead(home.paths, channel)
-  if (head === undefined) throw new CliError('CLI_TURN_UNREADY', `Channel "${channel}" has no head yet`, { hint: 'Run "keyturn release head"' })
+  if (head === undefined)
+    throw new CliError('CLI_TURN_UNREADY', `Channel "${channel}" has no head yet`, {
+      hint: 'Run "keyturn release head"',
+    })
   const pins = [head.head.manifest, ...(head.head.fallback === undefined ? [] : [head.head.fallback])]
   const releases = await Promise.all(pins.map(({ version }) => findRelease(home.paths, channel, version)))
   let [files, bytes] = [0, 0]
@@ -79,7 +106,8 @@ async function runExport(context: Context, options: ChannelOption, dir: string):
   // The order of docs/spec/manifest.md §3: what the head names is there before the head.
   await exportTrust(home, dir)
   const current = releases[0] as StoredRelease
-  const places = channel === home.description.channel ? [dir, join(dir, 'channels', channel)] : [join(dir, 'channels', channel)]
+  const places =
+    channel === home.description.channel ? [dir, join(dir, 'channels', channel)] : [join(dir, 'channels', channel)]
   for (const place of places) {
     for (const release of releases) await exportRelease(release, place)
     await put(join(place, 'manifest.sigs.json'), current.signatures as Uint8Array)

@@ -2,7 +2,8 @@ import type { JsonValue } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { openHome } from '../publisher/home-session.ts'
-import { openClient, withServer, type ServerOptions } from './release-client.ts'
+import { openClient, withServer } from './release-client.ts'
+import type { ServerOptions } from './release-client.ts'
 
 interface GarbageOptions extends ServerOptions {
   readonly delete?: boolean
@@ -10,10 +11,12 @@ interface GarbageOptions extends ServerOptions {
 
 /** Registers `keyturn release gc`. */
 export function registerGarbage(release: Command, cli: Cli): void {
-  const gc = withServer(release
-    .command('gc')
-    .description('list what no kept release needs any more on the server; delete it only when told')
-    .option('--delete', 'delete it'))
+  const gc = withServer(
+    release
+      .command('gc')
+      .description('list what no kept release needs any more on the server; delete it only when told')
+      .option('--delete', 'delete it'),
+  )
   cli.define<GarbageOptions>(gc, { example: 'keyturn release gc', run: runGarbage })
 }
 

@@ -1,5 +1,6 @@
 import { hexEncode, systemRandom } from '@keyturn/primitives'
-import { ManifestError, verifyManifestSignatures, type Rollout } from '@keyturn/manifest'
+import { ManifestError, verifyManifestSignatures } from '@keyturn/manifest'
+import type { Rollout } from '@keyturn/manifest'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
@@ -8,9 +9,11 @@ import { formatTable } from '../output.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
 import { refuseForeignArchives } from '../publisher/own-archives.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
-import { findRelease, readStoredHead, rolesInForce, type StoredHead, type StoredRelease } from '../publisher/store.ts'
+import { findRelease, readStoredHead, rolesInForce } from '../publisher/store.ts'
+import type { StoredHead, StoredRelease } from '../publisher/store.ts'
 import { openToRelease } from './release-home.ts'
-import { channelOf, type ChannelOption } from './release-options.ts'
+import { channelOf } from './release-options.ts'
+import type { ChannelOption } from './release-options.ts'
 
 interface HeadOptions extends ChannelOption {
   readonly days: string
@@ -33,7 +36,10 @@ export function registerHead(release: Command, cli: Cli): void {
     .option('--fallback <version>', 'what the others get (default: the release before)')
     .option('--mirror <url>', 'a place that serves the same tree; may be given several times', collect)
     .option('--key <alias>', 'sign with this key; may be given several times (default: the head key in force)', collect)
-    .option('--at-least <sequence>', 'lowest sequence it may get, when a head signer beside the server went on counting')
+    .option(
+      '--at-least <sequence>',
+      'lowest sequence it may get, when a head signer beside the server went on counting',
+    )
   cli.define<HeadOptions>(head, {
     example: ['keyturn release head', 'keyturn release head 2026.11.21-2 --percent 10'],
     run: (context, options, [version]) => runHead(context, options, version),
@@ -55,9 +61,14 @@ async function requireSignatures(home: HomeSession, { manifest, bytes, signature
     verifyManifestSignatures(bytes, signatures, { ...document.roles.release, revokedKeys: document.revokedKeys })
   } catch (cause) {
     if (!(cause instanceof ManifestError)) throw cause
-    throw new CliError('CLI_TURN_UNREADY', `Release ${manifest.version} is not signed by the release keys in force (${cause.code})`, {
-      cause, hint: `Run "keyturn release sign ${manifest.version}"`,
-    })
+    throw new CliError(
+      'CLI_TURN_UNREADY',
+      `Release ${manifest.version} is not signed by the release keys in force (${cause.code})`,
+      {
+        cause,
+        hint: `Run "keyturn release sign ${manifest.version}"`,
+      },
+    )
   }
 }
 
@@ -76,20 +87,32 @@ async function runHead(context: Context, options: HeadOptions, version: string |
   const { head } = await issueHead(home, release, {
     nowMs: context.clock(),
     days: wholeNumber(options.days, '--days', 1, 7),
-    ...(fallbackVersion === undefined ? {} : { fallback: await signRelease(home, await findRelease(home.paths, channel, fallbackVersion)) }),
+    ...(fallbackVersion === undefined
+      ? {}
+      : { fallback: await signRelease(home, await findRelease(home.paths, channel, fallbackVersion)) }),
     ...(percent === undefined ? {} : { rollout: rolloutOf(percent, release.manifest.version, last) }),
     ...(options.mirror === undefined ? {} : { mirrors: options.mirror.map((url) => ({ url, weight: 1 })) }),
     ...(options.key === undefined ? {} : { aliases: options.key }),
-    ...(options.atLeast === undefined ? {} : { atLeastSequence: wholeNumber(options.atLeast, '--at-least', 1, Number.MAX_SAFE_INTEGER) }),
+    ...(options.atLeast === undefined
+      ? {}
+      : { atLeastSequence: wholeNumber(options.atLeast, '--at-least', 1, Number.MAX_SAFE_INTEGER) }),
   })
   return {
     data: {
-      channel, sequence: head.sequence, version: head.manifest.version, expires_at: head.expiresAt, roles_version: head.rolesVersion,
-      fallback: head.fallback?.version, percent: head.rollout?.percent,
+      channel,
+      sequence: head.sequence,
+      version: head.manifest.version,
+      expires_at: head.expiresAt,
+      roles_version: head.rolesVersion,
+      fallback: head.fallback?.version,
+      percent: head.rollout?.percent,
     },
     text: formatTable([
       ['head', `${channel}, sequence ${head.sequence}, valid until ${head.expiresAt}`],
-      ['offers', `${head.manifest.version}${percent === undefined ? '' : ` to ${percent} %, ${head.fallback?.version ?? ''} to the others`}`],
+      [
+        'offers',
+        `${head.manifest.version}${percent === undefined ? '' : ` to ${percent} %, ${head.fallback?.version ?? ''} to the others`}`,
+      ],
     ]),
   }
 }

@@ -1,5 +1,6 @@
 import type { Context } from '../command.ts'
-import { openHome, type HomeSession } from '../publisher/home-session.ts'
+import { openHome } from '../publisher/home-session.ts'
+import type { HomeSession } from '../publisher/home-session.ts'
 import { refuseWhileTurning } from '../turn/pending.ts'
 import { refuseFrozen } from './emergency-freeze.ts'
 

@@ -3,9 +3,12 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { counted, formatBytes, formatTable } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
-import { findRelease, readReleases, readStoredHead, type StoredRelease } from '../publisher/store.ts'
-import { openClient, withServer, type ServerOptions } from './release-client.ts'
-import { channelOf, type ChannelOption } from './release-options.ts'
+import { findRelease, readReleases, readStoredHead } from '../publisher/store.ts'
+import type { StoredRelease } from '../publisher/store.ts'
+import { openClient, withServer } from './release-client.ts'
+import type { ServerOptions } from './release-client.ts'
+import { channelOf } from './release-options.ts'
+import type { ChannelOption } from './release-options.ts'
 
 interface ListOptions extends ChannelOption, ServerOptions {
   readonly remote?: boolean
@@ -13,14 +16,16 @@ interface ListOptions extends ChannelOption, ServerOptions {
 
 /** Registers `keyturn release list`. */
 export function registerList(release: Command, cli: Cli): void {
-  const list = withServer(release
-    .command('list')
-    .description('the releases of a channel, oldest first, and what its head offers')
-    .option('--channel <name>', 'the channel (default: that of the home)')
-    .option('--remote', 'ask the server instead of the home'))
+  const list = withServer(
+    release
+      .command('list')
+      .description('the releases of a channel, oldest first, and what its head offers')
+      .option('--channel <name>', 'the channel (default: that of the home)')
+      .option('--remote', 'ask the server instead of the home'),
+  )
   cli.define<ListOptions>(list, {
     example: 'keyturn release list --json',
-    run: (context, options) => options.remote === true ? listRemote(context, options) : listHome(context, options),
+    run: (context, options) => (options.remote === true ? listRemote(context, options) : listHome(context, options)),
   })
 }
 
@@ -31,12 +36,18 @@ async function listHome(context: Context, options: ListOptions): Promise<Command
   const releases = await readReleases(home.paths, channel)
   return {
     data: { channel, offered, releases: releases.map(summary) },
-    text: releases.length === 0
-      ? `No release on ${channel} yet`
-      : formatTable(releases.map(({ manifest, signatures }) => [
-        manifest.version, `#${manifest.sequence ?? 0}`, counted(manifest.files.length, 'file'), formatBytes(manifest.totals?.bytes ?? 0),
-        signatures === undefined ? 'not signed' : manifest.version === offered ? 'offered' : 'signed',
-      ])),
+    text:
+      releases.length === 0
+        ? `No release on ${channel} yet`
+        : formatTable(
+            releases.map(({ manifest, signatures }) => [
+              manifest.version,
+              `#${manifest.sequence ?? 0}`,
+              counted(manifest.files.length, 'file'),
+              formatBytes(manifest.totals?.bytes ?? 0),
+              signatures === undefined ? 'not signed' : manifest.version === offered ? 'offered' : 'signed',
+            ]),
+          ),
   }
 }
 
@@ -50,9 +61,15 @@ async function listRemote(context: Context, options: ListOptions): Promise<Comma
   const releases = items.toSorted((a, b) => a.sequence - b.sequence)
   return {
     data: { channel, offered, releases: releases as unknown as JsonValue },
-    text: formatTable(releases.map(({ version, sequence, files, bytes, state }) => [
-      version, `#${sequence}`, counted(files, 'file'), formatBytes(bytes), version === offered ? 'offered' : state,
-    ])),
+    text: formatTable(
+      releases.map(({ version, sequence, files, bytes, state }) => [
+        version,
+        `#${sequence}`,
+        counted(files, 'file'),
+        formatBytes(bytes),
+        version === offered ? 'offered' : state,
+      ]),
+    ),
   }
 }
 
@@ -60,9 +77,18 @@ async function listRemote(context: Context, options: ListOptions): Promise<Comma
 export function summary({ manifest, sha256, bytes, signatures, tree }: StoredRelease): { [key: string]: JsonValue } {
   const { version, sequence, format, createdAt, expiresAt, rolesVersion, totals } = manifest
   return {
-    version, sequence: sequence ?? 0, format, created_at: createdAt, expires_at: expiresAt ?? '', roles_version: rolesVersion ?? 0,
-    manifest_sha256: sha256, manifest_bytes: bytes.length, files: manifest.files.length, bytes: totals?.bytes ?? 0,
-    signed: signatures !== undefined, tree,
+    version,
+    sequence: sequence ?? 0,
+    format,
+    created_at: createdAt,
+    expires_at: expiresAt ?? '',
+    roles_version: rolesVersion ?? 0,
+    manifest_sha256: sha256,
+    manifest_bytes: bytes.length,
+    files: manifest.files.length,
+    bytes: totals?.bytes ?? 0,
+    signed: signatures !== undefined,
+    tree,
   }
 }
 
@@ -73,7 +99,10 @@ export function registerShow(release: Command, cli: Cli): void {
     .description('one release: its place, its sums, its content keys')
     .argument('[version]', 'which (default: the newest)')
     .option('--channel <name>', 'the channel (default: that of the home)')
-  cli.define<ChannelOption>(show, { example: 'keyturn release show 2026.11.21-1', run: (context, options, [version]) => runShow(context, options, version) })
+  cli.define<ChannelOption>(show, {
+    example: 'keyturn release show 2026.11.21-1',
+    run: (context, options, [version]) => runShow(context, options, version),
+  })
 }
 
 async function runShow(context: Context, options: ChannelOption, version: string | undefined): Promise<CommandResult> {
@@ -84,11 +113,23 @@ async function runShow(context: Context, options: ChannelOption, version: string
   const keys = manifest.contentKeys.map(({ keyId, status }) => `${keyId} (${status})`).join(', ')
   return {
     data: {
-      channel, ...summary(release), notes: manifest.notes, previous: manifest.previous, rollback_of: manifest.rollbackOf,
-      content_keys: manifest.contentKeys.map(({ keyId, status, verifierPub, commitment }) => ({ key_id: keyId, status, verifier_pub: verifierPub, commitment })),
+      channel,
+      ...summary(release),
+      notes: manifest.notes,
+      previous: manifest.previous,
+      rollback_of: manifest.rollbackOf,
+      content_keys: manifest.contentKeys.map(({ keyId, status, verifierPub, commitment }) => ({
+        key_id: keyId,
+        status,
+        verifier_pub: verifierPub,
+        commitment,
+      })),
     },
     text: formatTable([
-      ['release', `${manifest.version} on ${channel}, sequence ${manifest.sequence ?? 0}, epoch ${manifest.epoch ?? 0}`],
+      [
+        'release',
+        `${manifest.version} on ${channel}, sequence ${manifest.sequence ?? 0}, epoch ${manifest.epoch ?? 0}`,
+      ],
       ['format', manifest.format],
       ['files', `${manifest.files.length}, ${formatBytes(manifest.totals?.bytes ?? 0)}`],
       ['content keys', keys === '' ? 'none' : keys],

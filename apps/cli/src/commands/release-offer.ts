@@ -2,9 +2,11 @@ import type { Command } from 'commander'
 import type { Context } from '../command.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
 import { publishRelease } from '../publisher/publish-release.ts'
-import { issueHead, type HeadPlan } from '../publisher/sign-release.ts'
+import { issueHead } from '../publisher/sign-release.ts'
+import type { HeadPlan } from '../publisher/sign-release.ts'
 import type { StoredHead, StoredRelease } from '../publisher/store.ts'
-import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
+import { openClient, serverUrl, withServer } from './release-client.ts'
+import type { ServerOptions } from './release-client.ts'
 
 /** Options of commands that change what a channel offers. */
 export interface OfferOptions extends ServerOptions {
@@ -19,7 +21,11 @@ export function withOffer(command: Command): Command {
 
 /** Signs the next head for a release and publishes both, unless that is to wait. */
 export async function offer(
-  context: Context, home: HomeSession, release: StoredRelease, options: OfferOptions, plan: Omit<HeadPlan, 'nowMs'> = {},
+  context: Context,
+  home: HomeSession,
+  release: StoredRelease,
+  options: OfferOptions,
+  plan: Omit<HeadPlan, 'nowMs'> = {},
 ): Promise<{ head: StoredHead; published: boolean }> {
   const nowMs = context.clock()
   if (options.local === true || serverUrl(options, home.description) === undefined) {
@@ -28,7 +34,8 @@ export async function offer(
   const client = await openClient(options, home)
   // A head signer beside the server may have gone on counting.
   const channel = release.manifest.channel ?? home.description.channel
-  const current = (await client.getProduct(home.description.product)) && (await client.getChannel(home.description.product, channel))
+  const current =
+    (await client.getProduct(home.description.product)) && (await client.getChannel(home.description.product, channel))
   const head = await issueHead(home, release, { nowMs, atLeastSequence: (current?.head?.sequence ?? 0) + 1, ...plan })
   await publishRelease(home, client, release, head, { signal: context.signal })
   return { head, published: true }

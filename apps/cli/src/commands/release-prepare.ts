@@ -8,7 +8,8 @@ import { openHome } from '../publisher/home-session.ts'
 import { prepareRelease } from '../publisher/prepare-release.ts'
 import { trustPin } from '../publisher/publish-release.ts'
 import { refuseWhileTurning } from '../turn/pending.ts'
-import { channelOf, type ChannelOption } from './release-options.ts'
+import { channelOf } from './release-options.ts'
+import type { ChannelOption } from './release-options.ts'
 import { droppedFrom } from './release-tree.ts'
 
 interface PrepareOptions extends ChannelOption {
@@ -28,7 +29,9 @@ interface PrepareOptions extends ChannelOption {
 export function registerPrepare(release: Command, cli: Cli): void {
   const prepare = release
     .command('prepare')
-    .description('make the manifest of a release tree: hash every file, index the archives; nothing is signed or uploaded')
+    .description(
+      'make the manifest of a release tree: hash every file, index the archives; nothing is signed or uploaded',
+    )
     .argument('<tree>', 'folder with the files as players get them')
     .option('--channel <name>', 'the channel (default: that of the home)')
     .option('--release <version>', 'YYYY.MM.DD-N (default: today with the next number)')
@@ -38,8 +41,14 @@ export function registerPrepare(release: Command, cli: Cli): void {
     .option('--min-launcher-version <version>', 'older launchers refuse to apply it')
     .option('--format <name>', 'm2pack or legacy-json-blob (default: m2pack when there is an archive)')
     .option('--exclude <glob>', 'leave files out; may be given several times', collect)
-    .option('--drop-original', "leave out what the original's release tree leaves out: logs, symbols, .pck with an .m2p twin, docs")
-    .option('--launcher <path>', 'the launcher inside the tree: the original launcher wants to know it; it is not one of the files')
+    .option(
+      '--drop-original',
+      "leave out what the original's release tree leaves out: logs, symbols, .pck with an .m2p twin, docs",
+    )
+    .option(
+      '--launcher <path>',
+      'the launcher inside the tree: the original launcher wants to know it; it is not one of the files',
+    )
     .option('--move-to-identity', 'installs with pinned keys that accept this release trust the identity from then on')
   cli.define<PrepareOptions>(prepare, {
     example: 'keyturn release prepare ./tree --notes-file notes.md',
@@ -56,11 +65,19 @@ async function runPrepare(context: Context, options: PrepareOptions, tree: strin
   const drops = droppedFrom(options.exclude ?? [], options.dropOriginal === true)
   try {
     const release = await prepareRelease(home, {
-      tree, days, channel: channelOf(options, home.description), version: options.release,
+      tree,
+      days,
+      channel: channelOf(options, home.description),
+      version: options.release,
       notes: options.notesFile === undefined ? undefined : await readNotes(options.notesFile),
-      minLauncherVersion: options.minLauncherVersion, format: options.format, allowTag: options.allowTag === true,
-      launcher: options.launcher, trustRoot: options.moveToIdentity === true ? await trustPin(home) : undefined,
-      nowMs: context.clock(), signal: context.signal, progress,
+      minLauncherVersion: options.minLauncherVersion,
+      format: options.format,
+      allowTag: options.allowTag === true,
+      launcher: options.launcher,
+      trustRoot: options.moveToIdentity === true ? await trustPin(home) : undefined,
+      nowMs: context.clock(),
+      signal: context.signal,
+      progress,
       keeps: (path, all) => {
         if (!drops(path, all)) return true
         dropped.push(path)
@@ -70,12 +87,23 @@ async function runPrepare(context: Context, options: PrepareOptions, tree: strin
     const { version, sequence, totals, format } = release.manifest
     return {
       data: {
-        version, sequence, format, folder: release.folder, manifest_sha256: release.sha256, manifest_bytes: release.bytes.length,
-        files: totals?.files, bytes: totals?.bytes, download_bytes: totals?.downloadBytes, dropped,
+        version,
+        sequence,
+        format,
+        folder: release.folder,
+        manifest_sha256: release.sha256,
+        manifest_bytes: release.bytes.length,
+        files: totals?.files,
+        bytes: totals?.bytes,
+        download_bytes: totals?.downloadBytes,
+        dropped,
       },
       text: formatTable([
         ['release', `${version}, sequence ${sequence}, ${format}`],
-        ['files', `${totals?.files ?? 0}, ${formatBytes(totals?.bytes ?? 0)}${dropped.length === 0 ? '' : `, ${dropped.length} left out`}`],
+        [
+          'files',
+          `${totals?.files ?? 0}, ${formatBytes(totals?.bytes ?? 0)}${dropped.length === 0 ? '' : `, ${dropped.length} left out`}`,
+        ],
         ['manifest', `${release.folder} (SHA-256 ${release.sha256})`],
       ]),
     }

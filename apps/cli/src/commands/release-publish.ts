@@ -5,17 +5,23 @@ import { counted, formatBytes } from '../output.ts'
 import { publishRelease } from '../publisher/publish-release.ts'
 import { findRelease, readStoredHead } from '../publisher/store.ts'
 import { openToRelease } from './release-home.ts'
-import { openClient, withServer, type ServerOptions } from './release-client.ts'
-import { channelOf, type ChannelOption } from './release-options.ts'
+import { openClient, withServer } from './release-client.ts'
+import type { ServerOptions } from './release-client.ts'
+import { channelOf } from './release-options.ts'
+import type { ChannelOption } from './release-options.ts'
 
 type PublishOptions = ChannelOption & ServerOptions
 
 /** Registers `keyturn release publish`. */
 export function registerPublish(release: Command, cli: Cli): void {
-  const publish = withServer(release
-    .command('publish')
-    .description('upload what the server lacks: blobs, role documents, log, manifest and signatures, and the head last of all')
-    .option('--channel <name>', 'the channel (default: that of the home)'))
+  const publish = withServer(
+    release
+      .command('publish')
+      .description(
+        'upload what the server lacks: blobs, role documents, log, manifest and signatures, and the head last of all',
+      )
+      .option('--channel <name>', 'the channel (default: that of the home)'),
+  )
   cli.define<PublishOptions>(publish, {
     example: 'keyturn release publish --server https://updates.example.org --token-file token.txt',
     dryRun: true,
@@ -27,12 +33,18 @@ async function runPublish(context: Context, options: PublishOptions): Promise<Co
   const home = await openToRelease(context, { write: false })
   const channel = channelOf(options, home.description)
   const head = await readStoredHead(home.paths, channel)
-  if (head === undefined) throw new CliError('CLI_TURN_UNREADY', `Channel "${channel}" has no head yet`, { hint: 'Run "keyturn release head"' })
+  if (head === undefined)
+    throw new CliError('CLI_TURN_UNREADY', `Channel "${channel}" has no head yet`, {
+      hint: 'Run "keyturn release head"',
+    })
   const release = await findRelease(home.paths, channel, head.head.manifest.version)
   const client = await openClient(options, home)
   if (context.dryRun) {
     const missing = await client.missingBlobs(release.manifest.files.map(({ sha256 }) => sha256))
-    return { data: { version: release.manifest.version, missing_blobs: missing.length }, text: `Would upload ${counted(missing.length, 'blob')} and publish ${release.manifest.version}` }
+    return {
+      data: { version: release.manifest.version, missing_blobs: missing.length },
+      text: `Would upload ${counted(missing.length, 'blob')} and publish ${release.manifest.version}`,
+    }
   }
   const progress = context.out.progress('uploading')
   try {

@@ -4,7 +4,8 @@ import type { Context } from '../command.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
 import { storeRelease } from '../publisher/prepare-release.ts'
 import { signRelease } from '../publisher/sign-release.ts'
-import { readIfThere, readReleases, releaseFiles, rolesInForce, type StoredRelease } from '../publisher/store.ts'
+import { readIfThere, readReleases, releaseFiles, rolesInForce } from '../publisher/store.ts'
+import type { StoredRelease } from '../publisher/store.ts'
 
 /** How the files of a release are offered again. */
 export interface ReissuePlan {
@@ -19,7 +20,7 @@ export interface ReissuePlan {
 async function indexesOf(release: StoredRelease): Promise<Map<string, Uint8Array>> {
   const indexes = new Map<string, Uint8Array>()
   for (const { index } of release.manifest.files) {
-    const bytes = index && await readIfThere(join(release.folder, releaseFiles.index, index.sha256))
+    const bytes = index && (await readIfThere(join(release.folder, releaseFiles.index, index.sha256)))
     if (index !== undefined && bytes !== undefined) indexes.set(index.sha256, bytes)
   }
   return indexes
@@ -29,25 +30,52 @@ async function indexesOf(release: StoredRelease): Promise<Map<string, Uint8Array
  * Makes and signs a new manifest with the files of an existing release: the next sequence of the channel, so that no
  * floor is in the way and no server could have done it alone.
  */
-export async function reissueRelease(context: Context, home: HomeSession, source: StoredRelease, plan: ReissuePlan): Promise<StoredRelease> {
+export async function reissueRelease(
+  context: Context,
+  home: HomeSession,
+  source: StoredRelease,
+  plan: ReissuePlan,
+): Promise<StoredRelease> {
   const { description, paths } = home
   const last = (await readReleases(paths, plan.channel)).at(-1)
   const roles = await rolesInForce(paths, description.identity.prefix)
-  const { format, notes, minLauncherVersion, launcher, files, delete: removed, keep, requires, critical } = source.manifest
+  const {
+    format,
+    notes,
+    minLauncherVersion,
+    launcher,
+    files,
+    delete: removed,
+    keep,
+    requires,
+    critical,
+  } = source.manifest
   const nowMs = context.clock()
   const manifest = buildManifest(files, {
     version: plan.version ?? nextVersion(nowMs, last?.manifest.version),
-    nowMs, format, allowTag: plan.version !== undefined,
+    nowMs,
+    format,
+    allowTag: plan.version !== undefined,
     ...(last === undefined ? {} : { previous: last.manifest.version }),
     ...(notes === undefined ? {} : { notes }),
     ...(minLauncherVersion === undefined ? {} : { minLauncherVersion }),
     ...(launcher === undefined ? {} : { launcher }),
     release: {
-      product: description.product, channel: plan.channel, epoch: roles.document.epoch, rolesVersion: roles.document.version,
+      product: description.product,
+      channel: plan.channel,
+      epoch: roles.document.epoch,
+      rolesVersion: roles.document.version,
       sequence: (last?.manifest.sequence ?? 0) + 1,
       ...(last === undefined ? {} : { previousSha256: last.sha256 }),
-      contentKeys: description.contentKeys.map(({ keyId, verifierPub, commitment, status }) => ({ keyId, verifierPub, commitment, status })),
-      delete: removed, keep, critical,
+      contentKeys: description.contentKeys.map(({ keyId, verifierPub, commitment, status }) => ({
+        keyId,
+        verifierPub,
+        commitment,
+        status,
+      })),
+      delete: removed,
+      keep,
+      critical,
       ...(requires === undefined ? {} : { requires }),
       ...(plan.rollback ? { rollbackOf: source.manifest.version } : {}),
     },

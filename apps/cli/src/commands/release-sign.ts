@@ -9,9 +9,11 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { collect } from '../flag-values.ts'
 import { refuseForeignArchives } from '../publisher/own-archives.ts'
 import { signRelease } from '../publisher/sign-release.ts'
-import { findRelease, releaseFiles, type StoredRelease } from '../publisher/store.ts'
+import { findRelease, releaseFiles } from '../publisher/store.ts'
+import type { StoredRelease } from '../publisher/store.ts'
 import { openToRelease } from './release-home.ts'
-import { channelOf, type ChannelOption } from './release-options.ts'
+import { channelOf } from './release-options.ts'
+import type { ChannelOption } from './release-options.ts'
 
 interface SignOptions extends ChannelOption {
   readonly key?: readonly string[]
@@ -25,8 +27,15 @@ export function registerSign(release: Command, cli: Cli): void {
     .description('sign the literal bytes of a manifest with release keys of the home; signatures that are there stay')
     .argument('[version]', 'which release (default: the newest)')
     .option('--channel <name>', 'the channel (default: that of the home)')
-    .option('--key <alias>', 'sign with this key; may be given several times (default: the release key in force)', collect)
-    .option('--legacy-key-file <file>', "also write manifest.json.sig for the original launcher, with its Ed25519 key (raw, hex or base64)")
+    .option(
+      '--key <alias>',
+      'sign with this key; may be given several times (default: the release key in force)',
+      collect,
+    )
+    .option(
+      '--legacy-key-file <file>',
+      'also write manifest.json.sig for the original launcher, with its Ed25519 key (raw, hex or base64)',
+    )
   cli.define<SignOptions>(sign, {
     example: ['keyturn release sign', 'keyturn release sign --legacy-key-file old-signing.key'],
     run: (context, options, [version]) => runSign(context, options, version),
@@ -54,7 +63,12 @@ async function runSign(context: Context, options: SignOptions, version: string |
   if (options.legacyKeyFile !== undefined) await signLegacy(context, release, options.legacyKeyFile)
   const keys = parseSignatures(signed.signatures as Uint8Array).signatures.map(({ keyid }) => keyid)
   return {
-    data: { version: signed.manifest.version, manifest_sha256: signed.sha256, signed_by: keys, legacy: options.legacyKeyFile !== undefined },
+    data: {
+      version: signed.manifest.version,
+      manifest_sha256: signed.sha256,
+      signed_by: keys,
+      legacy: options.legacyKeyFile !== undefined,
+    },
     text: `Release ${signed.manifest.version} is signed by ${keys.length === 1 ? 'key' : 'keys'} ${keys.join(', ')}`,
   }
 }

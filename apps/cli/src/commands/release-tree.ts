@@ -20,6 +20,9 @@ export function isDroppedByOriginal(path: string, all: ReadonlySet<string>): boo
  * @param globs - Of `--exclude`.
  * @param original - Whether the drop rules of the original count too.
  */
-export function droppedFrom(globs: readonly string[], original: boolean): (path: string, all: ReadonlySet<string>) => boolean {
+export function droppedFrom(
+  globs: readonly string[],
+  original: boolean,
+): (path: string, all: ReadonlySet<string>) => boolean {
   return (path, all) => globs.some((glob) => matchesGlob(glob, path)) || (original && isDroppedByOriginal(path, all))
 }

@@ -26,7 +26,14 @@ async function runTrust(context: Context, options: TrustOptions): Promise<Comman
   const place = options.first === true ? { sn: 0, said: log.events[0]?.said ?? prefix } : log.state.lastEstablishment
   const pin = formatPin({ prefix, place })
   return {
-    data: { pin, prefix, sn: place.sn, said: place.said, product: description.product, roles_version: roles.document.version },
+    data: {
+      pin,
+      prefix,
+      sn: place.sn,
+      said: place.said,
+      product: description.product,
+      roles_version: roles.document.version,
+    },
     text: pin,
   }
 }

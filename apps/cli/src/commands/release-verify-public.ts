@@ -1,6 +1,5 @@
-import {
-  initialTrustState, parseTrustRoot, releaseSteps, sha256Hex, type AcceptedRelease, type DocumentRequest, type ManifestFile,
-} from '@keyturn/manifest'
+import { initialTrustState, parseTrustRoot, releaseSteps, sha256Hex } from '@keyturn/manifest'
+import type { AcceptedRelease, DocumentRequest, ManifestFile } from '@keyturn/manifest'
 import { KeyturnError } from '@keyturn/primitives'
 import { ReleaseServerClient } from '@keyturn/release-server/client'
 import type { Command } from 'commander'
@@ -9,8 +8,10 @@ import { CliError } from '../errors.ts'
 import { wholeNumber } from '../flag-values.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { trustPin } from '../publisher/publish-release.ts'
-import { requireServer, type ServerOptions } from './release-client.ts'
-import { channelOf, type ChannelOption } from './release-options.ts'
+import { requireServer } from './release-client.ts'
+import type { ServerOptions } from './release-client.ts'
+import { channelOf } from './release-options.ts'
+import type { ChannelOption } from './release-options.ts'
 
 interface VerifyPublicOptions extends ChannelOption, ServerOptions {
   readonly trust?: string
@@ -22,11 +23,17 @@ export function registerVerifyPublic(release: Command, cli: Cli): void {
   const verify = release
     .command('verify-public')
     .description('look at the public tree as a stranger with the pin would: documents, signatures, and blobs')
-    .option('--server <url>', 'where the tree is served; of a product that is not the default one: …/p/<product> (default: the server of the home)')
+    .option(
+      '--server <url>',
+      'where the tree is served; of a product that is not the default one: …/p/<product> (default: the server of the home)',
+    )
     .option('--channel <name>', 'the channel (default: that of the home)')
     .option('--trust <pin>', 'did:keri:… (default: the identity of the home)')
     .option('--blobs <n>', 'how many blobs to fetch and hash, "all" for every one', '20')
-  cli.define<VerifyPublicOptions>(verify, { example: 'keyturn release verify-public --server https://updates.example.org --blobs all', run: runVerifyPublic })
+  cli.define<VerifyPublicOptions>(verify, {
+    example: 'keyturn release verify-public --server https://updates.example.org --blobs all',
+    run: runVerifyPublic,
+  })
 }
 
 /** Where the public tree keeps a document. */
@@ -48,7 +55,11 @@ export function publicPath(request: DocumentRequest): string {
 }
 
 /** What is longer than it may be is as good as not there; no more than that is read of it. */
-async function fetchAtMost(client: ReleaseServerClient, path: string, maxBytes: number): Promise<Uint8Array | undefined> {
+async function fetchAtMost(
+  client: ReleaseServerClient,
+  path: string,
+  maxBytes: number,
+): Promise<Uint8Array | undefined> {
   try {
     return await client.fetchPublic(path, { maxBytes })
   } catch (error) {
@@ -58,7 +69,12 @@ async function fetchAtMost(client: ReleaseServerClient, path: string, maxBytes: 
   }
 }
 
-async function fetchRelease(client: ReleaseServerClient, context: Context, trust: string, channel: string): Promise<AcceptedRelease> {
+async function fetchRelease(
+  client: ReleaseServerClient,
+  context: Context,
+  trust: string,
+  channel: string,
+): Promise<AcceptedRelease> {
   const steps = releaseSteps(initialTrustState(parseTrustRoot(trust)), { channel, nowMs: context.clock() })
   let step = steps.next()
   while (step.done !== true) {
@@ -82,7 +98,12 @@ async function runVerifyPublic(context: Context, options: VerifyPublicOptions): 
   const home = await openHome(context)
   const channel = channelOf(options, home.description)
   const client = new ReleaseServerClient(requireServer(options, home.description))
-  const { manifest, manifestSha256, authority } = await fetchRelease(client, context, options.trust ?? await trustPin(home), channel)
+  const { manifest, manifestSha256, authority } = await fetchRelease(
+    client,
+    context,
+    options.trust ?? (await trustPin(home)),
+    channel,
+  )
   const progress = context.out.progress('blobs', 'count')
   const checked = sample(manifest.files, options.blobs)
   const bad: string[] = []
@@ -97,10 +118,18 @@ async function runVerifyPublic(context: Context, options: VerifyPublicOptions): 
     progress.end()
   }
   return {
-    data: { channel, version: manifest.version, manifest_sha256: manifestSha256, roles_version: authority?.roles.version, blobs_checked: checked.length, blobs_bad: bad },
-    text: bad.length === 0
-      ? `${manifest.version} on ${channel} is in order; ${checked.length} of ${manifest.files.length} files fetched and hashed`
-      : `Missing or wrong on the server:\n${bad.join('\n')}`,
+    data: {
+      channel,
+      version: manifest.version,
+      manifest_sha256: manifestSha256,
+      roles_version: authority?.roles.version,
+      blobs_checked: checked.length,
+      blobs_bad: bad,
+    },
+    text:
+      bad.length === 0
+        ? `${manifest.version} on ${channel} is in order; ${checked.length} of ${manifest.files.length} files fetched and hashed`
+        : `Missing or wrong on the server:\n${bad.join('\n')}`,
     no: bad.length > 0,
   }
 }

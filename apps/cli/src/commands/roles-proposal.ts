@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { parseRoles } from '@keyturn/manifest'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { HomePaths } from '../home.ts'
-import { readIfThere, type StoredRoles } from '../publisher/store.ts'
+import { readIfThere } from '../publisher/store.ts'
+import type { StoredRoles } from '../publisher/store.ts'
 
 /** Where the next role document waits for its seal. */
 export function proposalPath(paths: HomePaths): string {

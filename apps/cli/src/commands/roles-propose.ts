@@ -1,4 +1,5 @@
-import { checkRolesStep, sha256Hex, writeRoles, type Role, type RoleDocument } from '@keyturn/manifest'
+import { checkRolesStep, sha256Hex, writeRoles } from '@keyturn/manifest'
+import type { Role, RoleDocument } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
@@ -37,13 +38,20 @@ export function registerPropose(roles: Command, cli: Cli): void {
     .option('--add-head <key>', 'a key that may sign heads: hex, an alias of the keystore, or "new"', collect)
     .option('--remove-head <key>', 'a key that no longer may', collect)
     .option('--head-threshold <n>', 'how many of them have to sign')
-    .option('--revoke <key>', 'a stolen key: leaves its role and counts for nothing any more, even for what is installed', collect)
+    .option(
+      '--revoke <key>',
+      'a stolen key: leaves its role and counts for nothing any more, even for what is installed',
+      collect,
+    )
     .option('--add-transport <z32>', 'an identity that may hand out runtime keys', collect)
     .option('--remove-transport <z32>', 'one that no longer may', collect)
     .option('--raise-epoch', 'reset the sequences: after a thief burnt them')
     .option('--days <n>', 'days until the document expires, at most 400', '365')
   cli.define<ProposeOptions>(propose, {
-    example: ['keyturn roles propose --add-release new --remove-release release/1', 'keyturn roles propose --revoke release/1 --add-release new'],
+    example: [
+      'keyturn roles propose --add-release new --remove-release release/1',
+      'keyturn roles propose --revoke release/1 --add-release new',
+    ],
     dryRun: true,
     run: runPropose,
   })
@@ -68,18 +76,26 @@ interface RoleChange {
   readonly threshold: string | undefined
 }
 
-async function changeRole(role: Role, change: RoleChange, revoked: ReadonlySet<string>, keys: Keys, dryRun: boolean): Promise<Role> {
+async function changeRole(
+  role: Role,
+  change: RoleChange,
+  revoked: ReadonlySet<string>,
+  keys: Keys,
+  dryRun: boolean,
+): Promise<Role> {
   const removed = new Set(await Promise.all(change.remove.map((text) => keyOf(text, keys))))
   const kept = role.keys.filter((key) => !removed.has(key) && !revoked.has(key))
   const added: string[] = []
   for (const text of change.add) {
     if (text !== 'new') added.push(await keyOf(text, keys))
-    else if (!dryRun) added.push(hexEncode(await keys.makeSigning(freshAlias(change.kind, keys), change.kind as KeyKind)))
+    else if (!dryRun)
+      added.push(hexEncode(await keys.makeSigning(freshAlias(change.kind, keys), change.kind as KeyKind)))
   }
   const next = [...kept, ...added.filter((key) => !kept.includes(key))]
-  const threshold = change.threshold === undefined
-    ? Math.min(role.threshold, Math.max(1, next.length))
-    : wholeNumber(change.threshold, `--${change.kind}-threshold`, 1, 16)
+  const threshold =
+    change.threshold === undefined
+      ? Math.min(role.threshold, Math.max(1, next.length))
+      : wholeNumber(change.threshold, `--${change.kind}-threshold`, 1, 16)
   return { keys: next, threshold }
 }
 
@@ -88,7 +104,10 @@ async function runPropose(context: Context, options: ProposeOptions): Promise<Co
   await refuseWhileTurning(home.paths)
   const keys = await home.keys()
   const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
-  const revoked = new Set([...document.revokedKeys, ...await Promise.all((options.revoke ?? []).map((text) => keyOf(text, keys)))])
+  const revoked = new Set([
+    ...document.revokedKeys,
+    ...(await Promise.all((options.revoke ?? []).map((text) => keyOf(text, keys)))),
+  ])
   const now = context.clock()
   const { release, head } = document.roles
   const next: RoleDocument = {
@@ -98,13 +117,39 @@ async function runPropose(context: Context, options: ProposeOptions): Promise<Co
     issuedAt: daysFrom(now, 0),
     expiresAt: daysFrom(now, wholeNumber(options.days, '--days', 1, 400)),
     roles: {
-      release: await changeRole(release, { kind: 'release', add: options.addRelease ?? [], remove: options.removeRelease ?? [], threshold: options.releaseThreshold }, revoked, keys, context.dryRun),
-      head: await changeRole(head, { kind: 'head', add: options.addHead ?? [], remove: options.removeHead ?? [], threshold: options.headThreshold }, revoked, keys, context.dryRun),
+      release: await changeRole(
+        release,
+        {
+          kind: 'release',
+          add: options.addRelease ?? [],
+          remove: options.removeRelease ?? [],
+          threshold: options.releaseThreshold,
+        },
+        revoked,
+        keys,
+        context.dryRun,
+      ),
+      head: await changeRole(
+        head,
+        {
+          kind: 'head',
+          add: options.addHead ?? [],
+          remove: options.removeHead ?? [],
+          threshold: options.headThreshold,
+        },
+        revoked,
+        keys,
+        context.dryRun,
+      ),
     },
     revokedKeys: [...revoked],
-    transport: [...document.transport.filter((id) => options.removeTransport?.includes(id) !== true), ...(options.addTransport ?? [])],
+    transport: [
+      ...document.transport.filter((id) => options.removeTransport?.includes(id) !== true),
+      ...(options.addTransport ?? []),
+    ],
   }
-  if (context.dryRun) return { data: { version: next.version, written: false }, text: `Would propose role document ${next.version}` }
+  if (context.dryRun)
+    return { data: { version: next.version, written: false }, text: `Would propose role document ${next.version}` }
   const bytes = writeRoles(next)
   checkRolesStep(document, next)
   await storeProposal(home.paths, bytes)

@@ -10,8 +10,10 @@ import { readTurn } from '../turn/journal.ts'
 import { finishingCommand, turnPending } from '../turn/pending.ts'
 import { runHomeTurn, stepsText } from '../turn/run-home-turn.ts'
 import { refuseFrozen } from './emergency-freeze.ts'
-import { withNextKey, type NextKeyOptions } from './next-key-options.ts'
-import { openClient, serverUrl, withServer, type ServerOptions } from './release-client.ts'
+import { withNextKey } from './next-key-options.ts'
+import type { NextKeyOptions } from './next-key-options.ts'
+import { openClient, serverUrl, withServer } from './release-client.ts'
+import type { ServerOptions } from './release-client.ts'
 import { readProposal } from './roles-proposal.ts'
 
 interface SealOptions extends ServerOptions, NextKeyOptions {
@@ -21,11 +23,21 @@ interface SealOptions extends ServerOptions, NextKeyOptions {
 
 /** Registers `keyturn roles seal`. */
 export function registerSeal(roles: Command, cli: Cli): void {
-  const seal = withNextKey(withServer(roles
-    .command('seal')
-    .description('put the proposed role document in force: rotate the identity, sign manifest and head anew, publish')
-    .option('--channel <name>', 'a channel whose release is signed again; may be given several times (default: that of the home)', collect)
-    .option('--local', 'publish nothing now')))
+  const seal = withNextKey(
+    withServer(
+      roles
+        .command('seal')
+        .description(
+          'put the proposed role document in force: rotate the identity, sign manifest and head anew, publish',
+        )
+        .option(
+          '--channel <name>',
+          'a channel whose release is signed again; may be given several times (default: that of the home)',
+          collect,
+        )
+        .option('--local', 'publish nothing now'),
+    ),
+  )
   cli.define<SealOptions>(seal, {
     example: 'keyturn roles seal --next-passphrase-file next.txt',
     dryRun: true,
@@ -35,22 +47,40 @@ export function registerSeal(roles: Command, cli: Cli): void {
 
 async function runSeal(context: Context, options: SealOptions): Promise<CommandResult> {
   if (!context.dryRun) await refuseFrozen(context.homeFolder, context.clock)
-  const home = await openHome(context, { write: !context.dryRun, nextPassphraseFile: options.nextPassphraseFile, nextKeyFile: options.nextKeyFile })
+  const home = await openHome(context, {
+    write: !context.dryRun,
+    nextPassphraseFile: options.nextPassphraseFile,
+    nextKeyFile: options.nextKeyFile,
+  })
   const proposal = await readProposal(home.paths)
   const pending = await readTurn(home.paths.journals, 'identity')
   if (proposal === undefined && pending === undefined) {
     throw new CliError('CLI_TURN_UNREADY', 'No role document is proposed', { hint: 'Run "keyturn roles propose"' })
   }
   // A turn that seals another document than the proposed one is finished under its own name.
-  if (pending !== undefined && pending.facts['proposal'] === undefined) throw turnPending('identity', await finishingCommand(home.paths.journals, 'identity'))
-  if (pending !== undefined && !identityCovers(pending, home.description, { releaseKey: false, headKey: false, revoke: false, rolesDays: undefined, channels: options.channel })) {
+  if (pending !== undefined && pending.facts['proposal'] === undefined)
+    throw turnPending('identity', await finishingCommand(home.paths.journals, 'identity'))
+  if (
+    pending !== undefined &&
+    !identityCovers(pending, home.description, {
+      releaseKey: false,
+      headKey: false,
+      revoke: false,
+      rolesDays: undefined,
+      channels: options.channel,
+    })
+  ) {
     throw turnPending('identity', 'keyturn roles seal')
   }
   await checkIdentityTurn(home)
   const publishes = options.local !== true && serverUrl(options, home.description) !== undefined
   const client = publishes ? await openClient(options, home) : undefined
   const steps = identityTurnSteps(home, {
-    channels: options.channel ?? [home.description.channel], proposal: proposal?.bytes, client, nowMs: context.clock(), signal: context.signal,
+    channels: options.channel ?? [home.description.channel],
+    proposal: proposal?.bytes,
+    client,
+    nowMs: context.clock(),
+    signal: context.signal,
   })
   if (context.dryRun) {
     return { data: { steps: steps.map(({ title }) => title) }, text: stepsText(steps) }
@@ -58,7 +88,9 @@ async function runSeal(context: Context, options: SealOptions): Promise<CommandR
   await context.ask.confirm(`Rotate the identity and put role document ${proposal?.document.version ?? ''} in force?`)
   const { resumed } = await runHomeTurn(context, home.paths, 'identity', steps)
   const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
-  const { document: { version } } = await rolesInForce(home.paths, log.prefix)
+  const {
+    document: { version },
+  } = await rolesInForce(home.paths, log.prefix)
   return {
     data: { sn: log.state.sn, said: log.state.said, roles_version: version, published: publishes, resumed },
     text: `Role document ${version} is in force since event ${log.state.sn}${publishes ? ', and published' : '; publish it with "keyturn release publish"'}`,

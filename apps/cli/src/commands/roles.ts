@@ -6,7 +6,9 @@ import { registerShow } from './roles-show.ts'
 
 /** Registers `keyturn roles`. */
 export function registerRoles(program: Command, cli: Cli): void {
-  const roles = program.command('roles').description('who may sign releases and heads: role documents sealed by the identity')
+  const roles = program
+    .command('roles')
+    .description('who may sign releases and heads: role documents sealed by the identity')
   registerShow(roles, cli)
   registerPropose(roles, cli)
   registerSeal(roles, cli)

@@ -2,7 +2,8 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { utf8Encode } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
-import { createReleaseServer, type ReleaseServer } from '@keyturn/release-server'
+import { createReleaseServer } from '@keyturn/release-server'
+import type { ReleaseServer } from '@keyturn/release-server'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { wholeNumber } from '../flag-values.ts'
@@ -32,7 +33,11 @@ export function registerServe(program: Command, cli: Cli): void {
 async function runServe(context: Context, options: ServeOptions): Promise<CommandResult> {
   const dataDir = resolve(options.data ?? homePaths(context.homeFolder).server)
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
-  const server = await createReleaseServer({ dataDir, host: options.host, port: wholeNumber(options.port, '--port', 0, 65_535) })
+  const server = await createReleaseServer({
+    dataDir,
+    host: options.host,
+    port: wholeNumber(options.port, '--port', 0, 65_535),
+  })
   try {
     const tokenFile = await publisherToken(server, dataDir)
     const { url, port } = await server.listen()
@@ -53,7 +58,7 @@ async function runServe(context: Context, options: ServeOptions): Promise<Comman
 /** The first token is made here, on the machine itself, never over the network. */
 async function publisherToken(server: ReleaseServer, dataDir: string): Promise<string> {
   const file = join(dataDir, 'publisher.token')
-  if (!await pathExists(file)) {
+  if (!(await pathExists(file))) {
     const { secret } = await server.createToken({ name: 'publisher', scopes: PUBLISHER_SCOPES, days: PUBLISHER_DAYS })
     await writeFileAtomic(file, utf8Encode(`${secret}\n`), { mode: 0o600 })
   }

@@ -25,7 +25,10 @@ function digestOf(object: Uint8Array): Uint8Array {
 }
 
 /** A commit: its id, and the SHA-256 of its raw object, which is what statements and seals speak about. */
-export interface Commit { readonly id: string; readonly digest: Uint8Array }
+export interface Commit {
+  readonly id: string
+  readonly digest: Uint8Array
+}
 
 /** Finds a commit by any name git knows. */
 export async function readCommit(repo: string, revision: string): Promise<Commit> {
@@ -49,7 +52,10 @@ export async function writeNote(repo: string, id: string, envelope: Uint8Array):
  * processes, however long the history.
  */
 export async function descendantDigests(repo: string, id: string): Promise<readonly Uint8Array[]> {
-  const list = (await git(repo, ['rev-list', '--ancestry-path', '--all', `^${id}`])).toString().split('\n').filter((line) => line !== '')
+  const list = (await git(repo, ['rev-list', '--ancestry-path', '--all', `^${id}`]))
+    .toString()
+    .split('\n')
+    .filter((line) => line !== '')
   return await hashCommits(repo, list)
 }
 

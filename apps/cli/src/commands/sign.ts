@@ -2,7 +2,19 @@ import { readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { sha256 } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
-import { sha256Seal, interact, isEstablishmentOnly, KelError, parsePin, findPlace, parseStatementEnvelope, signStatement, verifyLog, verifyStatement, type StatementPurpose, type VerifiedLog, type VerifiedStatement } from '@keyturn/kel'
+import {
+  sha256Seal,
+  interact,
+  isEstablishmentOnly,
+  KelError,
+  parsePin,
+  findPlace,
+  parseStatementEnvelope,
+  signStatement,
+  verifyLog,
+  verifyStatement,
+} from '@keyturn/kel'
+import type { StatementPurpose, VerifiedLog, VerifiedStatement } from '@keyturn/kel'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
@@ -32,7 +44,8 @@ interface VerifyOptions {
 
 /** Registers `keyturn sign`. */
 export function registerSign(program: Command, cli: Cli): void {
-  const sign = program.command('sign [file]')
+  const sign = program
+    .command('sign [file]')
     .description('sign a file or a commit with the identity; the signature names its place in the key event log')
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
     .option('-o, --output <file>', 'the signature file (default: FILE.sig)')
@@ -40,12 +53,17 @@ export function registerSign(program: Command, cli: Cli): void {
     .option('--seal', 'seal the digest in the log too, which proves the place for ever')
     .option('--commit <revision>', 'sign a git commit instead; the signature becomes a note (refs/notes/keyturn)')
     .option('--repo <dir>', 'the git repository', '.')
-  cli.define<SignOptions>(sign, { example: ['keyturn sign setup.exe', 'keyturn sign setup.exe --alias laptop --seal', 'keyturn sign --commit HEAD'], dryRun: true, run: runSign })
+  cli.define<SignOptions>(sign, {
+    example: ['keyturn sign setup.exe', 'keyturn sign setup.exe --alias laptop --seal', 'keyturn sign --commit HEAD'],
+    dryRun: true,
+    run: runSign,
+  })
 }
 
 /** Registers `keyturn verify`. */
 export function registerVerify(program: Command, cli: Cli): void {
-  const verify = program.command('verify [file]')
+  const verify = program
+    .command('verify [file]')
     .description('verify a signature at its place in the log, and say how well that place is proved')
     .option('--signature <file>', 'the signature file (default: FILE.sig)')
     .option('--log <file>', 'key event log of the signer, CESR (default: an identity of this home)')
@@ -53,13 +71,21 @@ export function registerVerify(program: Command, cli: Cli): void {
     .option('--allow-unproven', 'a right signature whose place is only claimed counts as valid')
     .option('--commit <revision>', 'verify a git commit instead')
     .option('--repo <dir>', 'the git repository', '.')
-  cli.define<VerifyOptions>(verify, { example: ['keyturn verify setup.exe --log their.cesr', 'keyturn verify --commit v1.2 --log their.cesr'], run: runVerify })
+  cli.define<VerifyOptions>(verify, {
+    example: ['keyturn verify setup.exe --log their.cesr', 'keyturn verify --commit v1.2 --log their.cesr'],
+    run: runVerify,
+  })
 }
 
-interface Subject { readonly purpose: StatementPurpose; readonly digest: Uint8Array; readonly name: string }
+interface Subject {
+  readonly purpose: StatementPurpose
+  readonly digest: Uint8Array
+  readonly name: string
+}
 
 async function subjectOf(file: string | undefined, options: { commit?: string; repo: string }): Promise<Subject> {
-  if ((file === undefined) === (options.commit === undefined)) throw new CliError('CLI_USAGE', 'Give a file or --commit, one of them')
+  if ((file === undefined) === (options.commit === undefined))
+    throw new CliError('CLI_USAGE', 'Give a file or --commit, one of them')
   if (options.commit !== undefined) {
     const { id, digest } = await readCommit(options.repo, options.commit)
     return { purpose: 'commit', digest, name: id }
@@ -67,11 +93,16 @@ async function subjectOf(file: string | undefined, options: { commit?: string; r
   return { purpose: 'file', digest: sha256(await readFile(file ?? '')), name: basename(file ?? '') }
 }
 
-async function runSign(context: Context, options: SignOptions, [file]: readonly (string | undefined)[]): Promise<CommandResult> {
+async function runSign(
+  context: Context,
+  options: SignOptions,
+  [file]: readonly (string | undefined)[],
+): Promise<CommandResult> {
   await refuseFrozen(context.homeFolder, context.clock)
   const subject = await subjectOf(file, options)
   const output = options.output ?? `${file ?? ''}.sig`
-  if (subject.purpose === 'file' && options.force !== true && await pathExists(output)) throw new CliError('CLI_EXISTS', `"${output}" is there already`, { hint: 'Give --force' })
+  if (subject.purpose === 'file' && options.force !== true && (await pathExists(output)))
+    throw new CliError('CLI_EXISTS', `"${output}" is there already`, { hint: 'Give --force' })
   const identity = await openIdentity(context, { alias: options.alias, write: options.seal === true })
   const kel = await openOwnLog(identity)
   if (options.seal === true && isEstablishmentOnly(kel.state)) {
@@ -79,11 +110,31 @@ async function runSign(context: Context, options: SignOptions, [file]: readonly 
   }
   const keys = await identity.keys()
   const signer = await keys.eventSigner([identity.alias])
-  const envelope = await signStatement(kel.state, { purpose: subject.purpose, sha256: subject.digest, name: subject.name, claimedAtMs: context.clock() }, signer)
+  const envelope = await signStatement(
+    kel.state,
+    { purpose: subject.purpose, sha256: subject.digest, name: subject.name, claimedAtMs: context.clock() },
+    signer,
+  )
   const { statement } = parseStatementEnvelope(envelope)
-  const result = { identity: identity.prefix, sn: statement.sn, said: statement.said, sha256: statement.sha256, purpose: subject.purpose, name: subject.name }
-  if (context.dryRun) return { data: { ...result, dry_run: true }, text: `Would sign ${subject.name} at event ${statement.sn}` }
-  const sealed = options.seal === true ? await appendWitnessed(identity, kel, await interact(kel.state, [sha256Seal(subject.digest)], signer), context.signal) : undefined
+  const result = {
+    identity: identity.prefix,
+    sn: statement.sn,
+    said: statement.said,
+    sha256: statement.sha256,
+    purpose: subject.purpose,
+    name: subject.name,
+  }
+  if (context.dryRun)
+    return { data: { ...result, dry_run: true }, text: `Would sign ${subject.name} at event ${statement.sn}` }
+  const sealed =
+    options.seal === true
+      ? await appendWitnessed(
+          identity,
+          kel,
+          await interact(kel.state, [sha256Seal(subject.digest)], signer),
+          context.signal,
+        )
+      : undefined
   if (subject.purpose === 'commit') await writeNote(options.repo, subject.name, envelope)
   else await writeFileAtomic(output, envelope, { overwrite: true })
   const where = subject.purpose === 'commit' ? `note of commit ${subject.name}` : output
@@ -103,7 +154,10 @@ async function signatureOf(file: string | undefined, subject: Subject, options: 
   if (options.signature !== undefined) return await readFile(options.signature)
   if (subject.purpose === 'file') return await readFile(`${file ?? ''}.sig`)
   const note = await readNote(options.repo, subject.name)
-  if (note === undefined) throw new CliError('CLI_PATH_UNKNOWN', `Commit ${subject.name} has no note with a signature`, { hint: 'git fetch origin refs/notes/keyturn:refs/notes/keyturn' })
+  if (note === undefined)
+    throw new CliError('CLI_PATH_UNKNOWN', `Commit ${subject.name} has no note with a signature`, {
+      hint: 'git fetch origin refs/notes/keyturn:refs/notes/keyturn',
+    })
   return note
 }
 
@@ -111,10 +165,12 @@ async function logOf(context: Context, envelope: Uint8Array, options: VerifyOpti
   const maxBytes = 64 * 1024 * 1024
   const { identity: prefix } = parseStatementEnvelope(envelope).statement
   const pin = options.pin === undefined ? undefined : parsePin(options.pin)
-  if (pin !== undefined && pin.prefix !== prefix) throw new KelError('KEL_PREFIX', `Signature is by ${prefix}, the pin names ${pin.prefix}`)
+  if (pin !== undefined && pin.prefix !== prefix)
+    throw new KelError('KEL_PREFIX', `Signature is by ${prefix}, the pin names ${pin.prefix}`)
   const path = options.log ?? (await openIdentity(context, { alias: prefix })).logPath
   const log = verifyLog(await readFile(path), { prefix, maxBytes })
-  if (pin?.place !== undefined && findPlace(log, pin.place) === 'missing') throw new KelError('KEL_PREFIX', `The log does not contain event ${pin.place.sn} of the pin`)
+  if (pin?.place !== undefined && findPlace(log, pin.place) === 'missing')
+    throw new KelError('KEL_PREFIX', `The log does not contain event ${pin.place.sn} of the pin`)
   return log
 }
 
@@ -126,7 +182,11 @@ const positions: Readonly<Record<VerifiedStatement['position'], string>> = {
   claimed: 'only claimed by the signer',
 }
 
-async function runVerify(context: Context, options: VerifyOptions, [file]: readonly (string | undefined)[]): Promise<CommandResult> {
+async function runVerify(
+  context: Context,
+  options: VerifyOptions,
+  [file]: readonly (string | undefined)[],
+): Promise<CommandResult> {
   const subject = await subjectOf(file, options)
   const envelope = await signatureOf(file, subject, options)
   const log = await logOf(context, envelope, options)
@@ -136,10 +196,21 @@ async function runVerify(context: Context, options: VerifyOptions, [file]: reado
   const accepted = proven || options.allowUnproven === true
   return {
     data: {
-      valid: true, proven, accepted, position, code: proven ? undefined : 'KEL_POSITION_UNPROVEN', purpose: statement.purpose, name: statement.name,
-      identity: statement.identity, sn: statement.sn, said: statement.said, claimed_at: statement.claimedAt,
-      sealed_by: sealedBy === undefined ? null : { ...sealedBy }, retired_by: retiredBy === undefined ? null : { ...retiredBy },
-      log_sn: log.state.sn, log_said: log.state.said,
+      valid: true,
+      proven,
+      accepted,
+      position,
+      code: proven ? undefined : 'KEL_POSITION_UNPROVEN',
+      purpose: statement.purpose,
+      name: statement.name,
+      identity: statement.identity,
+      sn: statement.sn,
+      said: statement.said,
+      claimed_at: statement.claimedAt,
+      sealed_by: sealedBy === undefined ? null : { ...sealedBy },
+      retired_by: retiredBy === undefined ? null : { ...retiredBy },
+      log_sn: log.state.sn,
+      log_said: log.state.said,
     },
     text: [
       proven ? 'Valid' : 'Valid, position unproven',
@@ -147,7 +218,12 @@ async function runVerify(context: Context, options: VerifyOptions, [file]: reado
         ['signed', `${statement.purpose} ${statement.name ?? ''}`],
         ['by', `did:keri:${statement.identity} at event ${statement.sn}`],
         ['place', `${positions[position]}${sealedBy === undefined ? '' : ` (event ${sealedBy.sn})`}`],
-        ['key', retiredBy === undefined ? `in force at event ${log.state.sn}, the last one known here` : `retired by event ${retiredBy.sn}`],
+        [
+          'key',
+          retiredBy === undefined
+            ? `in force at event ${log.state.sn}, the last one known here`
+            : `retired by event ${retiredBy.sn}`,
+        ],
         ['claimed time', `${statement.claimedAt} (proves nothing)`],
       ]),
     ].join('\n'),

@@ -1,11 +1,13 @@
 import { resolve } from 'node:path'
-import { utf8Encode, type JsonValue } from '@keyturn/primitives'
+import { utf8Encode } from '@keyturn/primitives'
+import type { JsonValue } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { writeCalendar } from '../health/calendar.ts'
-import { collectStatus, type HomeStatus } from '../health/collect-status.ts'
+import { collectStatus } from '../health/collect-status.ts'
+import type { HomeStatus } from '../health/collect-status.ts'
 import type { StatusItem } from '../health/status-item.ts'
 import { counted, formatTable } from '../output.ts'
 import { refuseExisting } from '../paths.ts'
@@ -26,7 +28,10 @@ export function registerStatus(program: Command, cli: Cli): void {
     .option('--check', 'exit with 1 when anything is due, for cron')
     .option('--ics <file>', 'write the due dates as a calendar file')
     .option('--force', 'replace an existing calendar file')
-  cli.define<StatusOptions>(status, { example: ['keyturn status', 'keyturn status --check --quiet', 'keyturn status --ics due.ics'], run: runStatus })
+  cli.define<StatusOptions>(status, {
+    example: ['keyturn status', 'keyturn status --check --quiet', 'keyturn status --ics due.ics'],
+    run: runStatus,
+  })
 }
 
 async function runStatus(context: Context, options: StatusOptions): Promise<CommandResult> {
@@ -34,11 +39,18 @@ async function runStatus(context: Context, options: StatusOptions): Promise<Comm
   const nowMs = context.clock()
   const home = await openHome(context)
   const status = await collectStatus(home, nowMs)
-  if (options.ics !== undefined) await writeFileAtomic(resolve(options.ics), utf8Encode(writeCalendar(status, nowMs)), { overwrite: options.force === true })
+  if (options.ics !== undefined)
+    await writeFileAtomic(resolve(options.ics), utf8Encode(writeCalendar(status, nowMs)), {
+      overwrite: options.force === true,
+    })
   const due = status.items.filter(({ due_state }) => due_state === 'due' || due_state === 'expired')
   return {
     data: { ...statusData(status), due: due.map(({ kind, id }) => `${kind} ${id}`) },
-    text: statusText(status, due, await Promise.all(status.pending.map((turn) => finishingCommand(home.paths.journals, turn)))),
+    text: statusText(
+      status,
+      due,
+      await Promise.all(status.pending.map((turn) => finishingCommand(home.paths.journals, turn))),
+    ),
     failure: options.check === true ? unsettled(due.length, status.pending.length) : undefined,
   }
 }
@@ -46,8 +58,14 @@ async function runStatus(context: Context, options: StatusOptions): Promise<Comm
 /** What cron is told; undefined when nothing is to be done. */
 function unsettled(due: number, pending: number): CliError | undefined {
   if (due + pending === 0) return undefined
-  const parts = [...(due === 0 ? [] : [`${counted(due, 'thing')} due`]), ...(pending === 0 ? [] : [`${counted(pending, 'turn')} interrupted`])]
-  return new CliError('CLI_DUE', parts.join(', '), { hint: 'Run "keyturn rotate all --due --dry-run" to see what would be turned', details: { due, pending } })
+  const parts = [
+    ...(due === 0 ? [] : [`${counted(due, 'thing')} due`]),
+    ...(pending === 0 ? [] : [`${counted(pending, 'turn')} interrupted`]),
+  ]
+  return new CliError('CLI_DUE', parts.join(', '), {
+    hint: 'Run "keyturn rotate all --due --dry-run" to see what would be turned',
+    details: { due, pending },
+  })
 }
 
 function statusData(status: HomeStatus): Record<string, JsonValue> {
@@ -55,11 +73,21 @@ function statusData(status: HomeStatus): Record<string, JsonValue> {
 }
 
 function statusText(status: HomeStatus, due: readonly StatusItem[], commands: readonly string[]): string {
-  const day = (date: string | undefined): string => date === undefined ? '' : date.slice(0, 10)
+  const day = (date: string | undefined): string => (date === undefined ? '' : date.slice(0, 10))
   const rows = status.items.map(({ kind, id, name, state, age_days, due: at, due_state, overlap_ends: until }) => [
-    kind, id, name, state, age_days === undefined ? '' : `${age_days} d`, day(at), day(until), due_state === 'ok' ? '' : due_state.toUpperCase(),
+    kind,
+    id,
+    name,
+    state,
+    age_days === undefined ? '' : `${age_days} d`,
+    day(at),
+    day(until),
+    due_state === 'ok' ? '' : due_state.toUpperCase(),
   ])
-  const channels = status.channels.map(({ channel, releases, offered }) => `${channel}: ${counted(releases, 'release')}, ${offered === undefined ? 'nothing offered' : `offers ${offered}`}`)
+  const channels = status.channels.map(
+    ({ channel, releases, offered }) =>
+      `${channel}: ${counted(releases, 'release')}, ${offered === undefined ? 'nothing offered' : `offers ${offered}`}`,
+  )
   return [
     `identity ${status.prefix}, event ${status.sn}, role document ${status.roles_version}`,
     `next identity key: ${status.next_key_file}${status.next_key_at_hand ? '' : ' (not here)'}`,

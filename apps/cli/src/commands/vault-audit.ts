@@ -1,13 +1,15 @@
 import { readFile, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { writeFileAtomic } from '@keyturn/primitives/node'
-import { VaultError, parseCheckpoint, writeAuditRecord, writeCheckpoint, type AuditRecord } from '@keyturn/vault-kdf'
+import { VaultError, parseCheckpoint, writeAuditRecord, writeCheckpoint } from '@keyturn/vault-kdf'
+import type { AuditRecord } from '@keyturn/vault-kdf'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { wholeNumber } from '../flag-values.ts'
 import { counted, formatTable } from '../output.ts'
 import { refuseExisting } from '../paths.ts'
-import { type VaultFlags, openVault, withVault } from './vault-location.ts'
+import { openVault, withVault } from './vault-location.ts'
+import type { VaultFlags } from './vault-location.ts'
 
 interface VerifyFlags extends VaultFlags {
   readonly checkpoint?: string
@@ -25,14 +27,25 @@ interface CheckpointFlags extends VaultFlags {
 /** Registers `keyturn vault audit verify | list | checkpoint`. */
 export function registerVaultAudit(vault: Command, cli: Cli): void {
   const audit = vault.command('audit').description('the chain of everything that happened to keys and across cells')
-  const verify = audit.command('verify').description('check the chain; names the first bad record')
+  const verify = audit
+    .command('verify')
+    .description('check the chain; names the first bad record')
     .option('--checkpoint <file>', 'a checkpoint kept elsewhere: shows the loss of records at the end')
-  cli.define<VerifyFlags>(withVault(verify), { example: ['keyturn vault audit verify', 'keyturn vault audit verify --checkpoint /media/stick/checkpoint.json'], run: verifyChain })
+  cli.define<VerifyFlags>(withVault(verify), {
+    example: ['keyturn vault audit verify', 'keyturn vault audit verify --checkpoint /media/stick/checkpoint.json'],
+    run: verifyChain,
+  })
   const list = audit.command('list').description('the newest records').option('--last <n>', 'how many', '20')
   cli.define<ListFlags>(withVault(list), { example: 'keyturn vault audit list --last 5', run: listRecords })
-  const checkpoint = audit.command('checkpoint').description('sign where the chain stands, to be kept elsewhere')
-    .option('-o, --output <file>', 'write it to this file').option('--force', 'replace an existing file')
-  cli.define<CheckpointFlags>(withVault(checkpoint), { example: 'keyturn vault audit checkpoint --output /media/stick/checkpoint.json', run: makeCheckpoint })
+  const checkpoint = audit
+    .command('checkpoint')
+    .description('sign where the chain stands, to be kept elsewhere')
+    .option('-o, --output <file>', 'write it to this file')
+    .option('--force', 'replace an existing file')
+  cli.define<CheckpointFlags>(withVault(checkpoint), {
+    example: 'keyturn vault audit checkpoint --output /media/stick/checkpoint.json',
+    run: makeCheckpoint,
+  })
 }
 
 const maxCheckpointBytes = 1024 * 1024
@@ -67,10 +80,18 @@ async function listRecords(context: Context, flags: ListFlags): Promise<CommandR
     if (records.length > wanted) records.shift()
   }
   const rows = records.map((record) => [
-    String(record.seq), new Date(Number(BigInt(record.time) / 1_000_000n)).toISOString(), record.type, record.outcome,
-    [versions(record), record.cell === '' ? '' : `${record.cell}${record.toCell === '' ? '' : ` to ${record.toCell}`}`].filter((text) => text !== '').join(' '),
+    String(record.seq),
+    new Date(Number(BigInt(record.time) / 1_000_000n)).toISOString(),
+    record.type,
+    record.outcome,
+    [versions(record), record.cell === '' ? '' : `${record.cell}${record.toCell === '' ? '' : ` to ${record.toCell}`}`]
+      .filter((text) => text !== '')
+      .join(' '),
   ])
-  return { data: { records: records.map((record) => JSON.parse(writeAuditRecord(record)) as { seq: number }) }, text: formatTable(rows) }
+  return {
+    data: { records: records.map((record) => JSON.parse(writeAuditRecord(record)) as { seq: number }) },
+    text: formatTable(rows),
+  }
 }
 
 function versions({ fromVersion, toVersion }: AuditRecord): string {
@@ -82,10 +103,14 @@ async function makeCheckpoint(context: Context, flags: CheckpointFlags): Promise
   refuseExisting(flags.output, flags.force)
   const vault = await openVault(context, flags)
   const checkpoint = await vault.audit.checkpoint()
-  if (flags.output !== undefined) await writeFileAtomic(resolve(flags.output), writeCheckpoint(checkpoint), { overwrite: flags.force === true })
+  if (flags.output !== undefined)
+    await writeFileAtomic(resolve(flags.output), writeCheckpoint(checkpoint), { overwrite: flags.force === true })
   const { seq, head } = checkpoint
   return {
     data: { seq, head, output: flags.output === undefined ? undefined : resolve(flags.output) },
-    text: flags.output === undefined ? new TextDecoder().decode(writeCheckpoint(checkpoint)) : `Checkpoint of record ${seq} written to ${resolve(flags.output)}. Keep it on another machine.`,
+    text:
+      flags.output === undefined
+        ? new TextDecoder().decode(writeCheckpoint(checkpoint))
+        : `Checkpoint of record ${seq} written to ${resolve(flags.output)}. Keep it on another machine.`,
   }
 }

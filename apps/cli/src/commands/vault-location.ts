@@ -3,7 +3,8 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { wipe } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
-import { Vault, VaultError, layers, type AuditStore, type Layer, type MasterKeyProvider, type VaultOptions, type VaultStore } from '@keyturn/vault-kdf'
+import { Vault, VaultError, layers } from '@keyturn/vault-kdf'
+import type { AuditStore, Layer, MasterKeyProvider, VaultOptions, VaultStore } from '@keyturn/vault-kdf'
 import { FileAuditStore, FolderStore, createKeyFile, keychainProvider, openKeyFile } from '@keyturn/vault-kdf/node'
 import type { Command } from 'commander'
 import type { Context } from '../command.ts'
@@ -20,7 +21,10 @@ export interface VaultFlags {
 /** Adds the flags of {@link VaultFlags}. */
 export function withVault(command: Command): Command {
   return command
-    .option('--vault <path>', 'folder of the vault, or an SQLite file ending in .db or .sqlite (default: "vault" in the home)')
+    .option(
+      '--vault <path>',
+      'folder of the vault, or an SQLite file ending in .db or .sqlite (default: "vault" in the home)',
+    )
     .option('--keychain', 'the key of the vault lies in the keychain of this machine, not under a passphrase')
 }
 
@@ -36,7 +40,12 @@ interface VaultPaths {
 export function vaultPaths(context: Context, flags: VaultFlags): VaultPaths {
   const path = resolve(flags.vault ?? join(context.homeFolder, 'vault'))
   const database = /\.(db|sqlite)$/.test(path)
-  return { path, database, keyFile: database ? `${path}.key` : join(path, 'vault.key'), auditFile: join(path, 'audit.jsonl') }
+  return {
+    path,
+    database,
+    keyFile: database ? `${path}.key` : join(path, 'vault.key'),
+    auditFile: join(path, 'audit.jsonl'),
+  }
 }
 
 /** The ids of gated layers come from flags: the token that commands pass is those ids themselves. */
@@ -58,7 +67,10 @@ export async function createVault(context: Context, flags: VaultFlags): Promise<
   await mkdir(paths.database ? resolve(paths.path, '..') : paths.path, { recursive: true, mode: 0o700 })
   const { store, audit } = await openStore(context, paths)
   const provider = await newProvider(context, flags, paths)
-  return closeLater(context, await Vault.create(store, provider, { resolver, audit: { store: audit }, clock: context.clock }))
+  return closeLater(
+    context,
+    await Vault.create(store, provider, { resolver, audit: { store: audit }, clock: context.clock }),
+  )
 }
 
 /**
@@ -68,17 +80,24 @@ export async function createVault(context: Context, flags: VaultFlags): Promise<
  */
 export async function openVault(context: Context, flags: VaultFlags): Promise<Vault> {
   const paths = vaultPaths(context, flags)
-  if (!await vaultExists(paths)) {
-    throw new VaultError('VK_NOT_FOUND', `There is no vault in "${paths.path}"`, { hint: 'Make one with "keyturn vault init", or give --vault' })
+  if (!(await vaultExists(paths))) {
+    throw new VaultError('VK_NOT_FOUND', `There is no vault in "${paths.path}"`, {
+      hint: 'Make one with "keyturn vault init", or give --vault',
+    })
   }
   const { store, audit } = await openStore(context, paths)
   const provider = await oldProvider(context, flags, paths)
-  return closeLater(context, await Vault.open(store, provider, { resolver, audit: { store: audit }, clock: context.clock }))
+  return closeLater(
+    context,
+    await Vault.open(store, provider, { resolver, audit: { store: audit }, clock: context.clock }),
+  )
 }
 
 /** Whether the home of this command has a vault of its own. */
 export async function vaultExists(paths: VaultPaths): Promise<boolean> {
-  return pathExists(paths.database ? paths.path : join(paths.path, 'segment-00000001.log')).then(async (found) => found || await pathExists(paths.keyFile))
+  return pathExists(paths.database ? paths.path : join(paths.path, 'segment-00000001.log')).then(
+    async (found) => found || (await pathExists(paths.keyFile)),
+  )
 }
 
 async function openStore(context: Context, paths: VaultPaths): Promise<{ store: VaultStore; audit: AuditStore }> {
@@ -141,7 +160,11 @@ export function withPlace(command: Command): Command {
 
 /** The layer of a flag. */
 export function layerOf(name: string): Layer {
-  const known: Readonly<Record<string, Layer>> = { rest: layers.atRest, access: layers.accessGated, session: layers.sessionBound }
+  const known: Readonly<Record<string, Layer>> = {
+    rest: layers.atRest,
+    access: layers.accessGated,
+    session: layers.sessionBound,
+  }
   const layer = known[name]
   if (layer === undefined) throw new CliError('CLI_USAGE', '--layer wants rest, access or session')
   return layer

@@ -6,7 +6,17 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatBytes, formatTable } from '../output.ts'
-import { type PlaceFlags, type VaultFlags, createVault, layerOf, openVault, readInput, tokenOf, vaultPaths, withPlace, withVault } from './vault-location.ts'
+import {
+  createVault,
+  layerOf,
+  openVault,
+  readInput,
+  tokenOf,
+  vaultPaths,
+  withPlace,
+  withVault,
+} from './vault-location.ts'
+import type { PlaceFlags, VaultFlags } from './vault-location.ts'
 
 type Args = readonly (string | undefined)[]
 
@@ -23,37 +33,80 @@ interface TraverseFlags extends PlaceFlags {
 
 /** Registers `keyturn vault init | seal | open | traverse | list | remove`. */
 export function registerVaultRecords(vault: Command, cli: Cli): void {
-  cli.define<VaultFlags>(withVault(vault.command('init').description('make a vault: a store, a key and an audit chain')), {
-    example: ['keyturn vault init', 'keyturn vault init --vault secrets.db'], run: init,
+  cli.define<VaultFlags>(
+    withVault(vault.command('init').description('make a vault: a store, a key and an audit chain')),
+    {
+      example: ['keyturn vault init', 'keyturn vault init --vault secrets.db'],
+      run: init,
+    },
+  )
+  const seal = vault
+    .command('seal <cell> <name> [file]')
+    .description('seal a file, or what comes on stdin, into a cell')
+  cli.define<PlaceFlags>(withPlace(seal), {
+    example: 'printf %s "$TOKEN" | keyturn vault seal ci deploy-token',
+    run: sealRecord,
   })
-  const seal = vault.command('seal <cell> <name> [file]').description('seal a file, or what comes on stdin, into a cell')
-  cli.define<PlaceFlags>(withPlace(seal), { example: 'printf %s "$TOKEN" | keyturn vault seal ci deploy-token', run: sealRecord })
-  const open = vault.command('open <cell> <name>').description('open a record: to stdout, or to a file of mode 600')
-    .option('-o, --output <file>', 'write it to this file').option('--force', 'replace an existing file')
-  cli.define<OpenFlags>(withPlace(open), { example: 'keyturn vault open ci deploy-token --output token', run: openRecord })
-  const traverse = vault.command('traverse <from-cell> <to-cell> <name>').description('copy a record to another cell, sealed for that place, without showing it')
+  const open = vault
+    .command('open <cell> <name>')
+    .description('open a record: to stdout, or to a file of mode 600')
+    .option('-o, --output <file>', 'write it to this file')
+    .option('--force', 'replace an existing file')
+  cli.define<OpenFlags>(withPlace(open), {
+    example: 'keyturn vault open ci deploy-token --output token',
+    run: openRecord,
+  })
+  const traverse = vault
+    .command('traverse <from-cell> <to-cell> <name>')
+    .description('copy a record to another cell, sealed for that place, without showing it')
     .option('--to-partition <id>', 'partition of the destination (default: the same)')
     .option('--from-policy <id>', 'policy id at the source (default: --policy)')
     .option('--from-session <id>', 'session id at the source (default: --session)')
-  cli.define<TraverseFlags>(withPlace(traverse), { example: 'keyturn vault traverse ci production deploy-token --layer access --policy deployers', run: traverseRecord })
-  cli.define<PlaceFlags>(withPlace(vault.command('list <cell>').description('the records of a cell')), { example: 'keyturn vault list ci', run: list })
-  cli.define<PlaceFlags>(withPlace(vault.command('remove <cell> <name>').description('remove a record')), { example: 'keyturn vault remove ci old-token --yes', run: remove })
+  cli.define<TraverseFlags>(withPlace(traverse), {
+    example: 'keyturn vault traverse ci production deploy-token --layer access --policy deployers',
+    run: traverseRecord,
+  })
+  cli.define<PlaceFlags>(withPlace(vault.command('list <cell>').description('the records of a cell')), {
+    example: 'keyturn vault list ci',
+    run: list,
+  })
+  cli.define<PlaceFlags>(withPlace(vault.command('remove <cell> <name>').description('remove a record')), {
+    example: 'keyturn vault remove ci old-token --yes',
+    run: remove,
+  })
 }
 
 async function init(context: Context, flags: VaultFlags): Promise<CommandResult> {
   const vault = await createVault(context, flags)
   const { path } = vaultPaths(context, flags)
-  return { data: { vault: path, id: vault.id, key_version: vault.keys.active }, text: `Vault ${vault.id} made in ${path}, key version 1 active.` }
+  return {
+    data: { vault: path, id: vault.id, key_version: vault.keys.active },
+    text: `Vault ${vault.id} made in ${path}, key version 1 active.`,
+  }
 }
 
-async function sealRecord(context: Context, flags: PlaceFlags, [cell = '', name = '', file]: Args): Promise<CommandResult> {
+async function sealRecord(
+  context: Context,
+  flags: PlaceFlags,
+  [cell = '', name = '', file]: Args,
+): Promise<CommandResult> {
   const vault = await openVault(context, flags)
   const plaintext = await readInput(file)
   try {
     const layer = layerOf(flags.layer)
-    const { keyVersion } = await vault.partition(flags.partition).cell(cell).seal(name, plaintext, { layer, ...tokenOf(flags.policy, flags.session) })
+    const { keyVersion } = await vault
+      .partition(flags.partition)
+      .cell(cell)
+      .seal(name, plaintext, { layer, ...tokenOf(flags.policy, flags.session) })
     return {
-      data: { partition: flags.partition, cell, name, layer: flags.layer, bytes: plaintext.length, key_version: keyVersion },
+      data: {
+        partition: flags.partition,
+        cell,
+        name,
+        layer: flags.layer,
+        bytes: plaintext.length,
+        key_version: keyVersion,
+      },
       text: `${formatBytes(plaintext.length)} sealed as ${cell}/${name} under key version ${keyVersion}.`,
     }
   } finally {
@@ -73,14 +126,19 @@ async function openRecord(context: Context, flags: OpenFlags, [cell = '', name =
     }
     // The one command whose data is the secret: whoever asks for it on stdout gets it there.
     if (context.out.json) return { data: { ...data, content_base64: base64Encode(plaintext) } }
-    if (!isUtf8(plaintext)) throw new CliError('CLI_USAGE', `${cell}/${name} is not text`, { hint: 'Write it to a file with --output' })
+    if (!isUtf8(plaintext))
+      throw new CliError('CLI_USAGE', `${cell}/${name} is not text`, { hint: 'Write it to a file with --output' })
     return { data, raw: Buffer.from(plaintext).toString('utf8') }
   } finally {
     wipe(plaintext)
   }
 }
 
-async function traverseRecord(context: Context, flags: TraverseFlags, [from = '', to = '', name = '']: Args): Promise<CommandResult> {
+async function traverseRecord(
+  context: Context,
+  flags: TraverseFlags,
+  [from = '', to = '', name = '']: Args,
+): Promise<CommandResult> {
   const vault = await openVault(context, flags)
   const source = vault.partition(flags.partition).cell(from)
   const toPartition = flags.toPartition ?? flags.partition
@@ -92,7 +150,12 @@ async function traverseRecord(context: Context, flags: TraverseFlags, [from = ''
     ...(destinationToken === undefined ? {} : { destinationToken }),
   })
   return {
-    data: { name, from: { partition: flags.partition, cell: from }, to: { partition: toPartition, cell: to }, layer: flags.layer },
+    data: {
+      name,
+      from: { partition: flags.partition, cell: from },
+      to: { partition: toPartition, cell: to },
+      layer: flags.layer,
+    },
     text: `${from}/${name} copied to ${to}/${name}; written to the audit chain.`,
   }
 }
@@ -103,8 +166,16 @@ async function list(context: Context, flags: PlaceFlags, [cell = '']: Args): Pro
   for await (const { name, layer, keyVersion, legacy, bytes } of vault.partition(flags.partition).cell(cell).list()) {
     records.push({ name, layer: ['rest', 'access', 'session'][layer] ?? '', key_version: keyVersion, legacy, bytes })
   }
-  const rows = records.map((record) => [record.name, record.layer, record.legacy ? 'legacy' : `key ${record.key_version}`, formatBytes(record.bytes)])
-  return { data: { partition: flags.partition, cell, records }, text: rows.length === 0 ? `Cell "${cell}" is empty.` : formatTable(rows) }
+  const rows = records.map((record) => [
+    record.name,
+    record.layer,
+    record.legacy ? 'legacy' : `key ${record.key_version}`,
+    formatBytes(record.bytes),
+  ])
+  return {
+    data: { partition: flags.partition, cell, records },
+    text: rows.length === 0 ? `Cell "${cell}" is empty.` : formatTable(rows),
+  }
 }
 
 async function remove(context: Context, flags: PlaceFlags, [cell = '', name = '']: Args): Promise<CommandResult> {

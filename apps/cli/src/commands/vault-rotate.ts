@@ -5,7 +5,8 @@ import { counted, formatTable } from '../output.ts'
 import { openHome } from '../publisher/home-session.ts'
 import { runHomeTurn } from '../turn/run-home-turn.ts'
 import { vaultTurnParts, vaultTurnSteps } from '../turn/vault.ts'
-import { withNextKey, type NextKeyOptions } from './next-key-options.ts'
+import { withNextKey } from './next-key-options.ts'
+import type { NextKeyOptions } from './next-key-options.ts'
 
 interface Turned {
   readonly what: string
@@ -16,10 +17,16 @@ interface Turned {
 
 /** Registers `keyturn rotate vault`: the masters of the home's own secrets. */
 export function registerRotateVault(rotate: Command, cli: Cli): void {
-  const command = withNextKey(rotate
-    .command('vault')
-    .description('turn the master keys that the home\'s secrets are sealed under: keystores and vault'))
-  cli.define<NextKeyOptions>(command, { example: ['keyturn rotate vault --dry-run', 'keyturn rotate vault --yes'], dryRun: true, run: turnVaultMasters })
+  const command = withNextKey(
+    rotate
+      .command('vault')
+      .description("turn the master keys that the home's secrets are sealed under: keystores and vault"),
+  )
+  cli.define<NextKeyOptions>(command, {
+    example: ['keyturn rotate vault --dry-run', 'keyturn rotate vault --yes'],
+    dryRun: true,
+    run: turnVaultMasters,
+  })
 }
 
 /** Turns the masters of the home's keystores and of its vault. */
@@ -33,10 +40,14 @@ export async function turnVaultMasters(context: Context, flags: NextKeyOptions):
       text: `Would turn the master of: ${parts.join(', ')}. Players download nothing, passphrases stay.`,
     }
   }
-  await context.ask.confirm('Turn the master keys of this home\'s secrets?')
+  await context.ask.confirm("Turn the master keys of this home's secrets?")
   const { facts, resumed } = await runHomeTurn(context, home.paths, 'vault', steps)
   const turned = turnedOf(facts)
-  const rows = turned.map(({ what, from, to, records }) => [what, `key version ${from} to ${to}`, `${counted(records, 'secret')} sealed anew`])
+  const rows = turned.map(({ what, from, to, records }) => [
+    what,
+    `key version ${from} to ${to}`,
+    `${counted(records, 'secret')} sealed anew`,
+  ])
   return {
     data: { turned: turned.map((turn) => ({ ...turn })), resumed },
     text: `${formatTable(rows)}\nPassphrases stay as they are; older backups open with the passphrase they were made with.`,
@@ -45,7 +56,12 @@ export async function turnVaultMasters(context: Context, flags: NextKeyOptions):
 
 function turnedOf(facts: JsonObject): Turned[] {
   const names = { keystore: 'keystore', 'next-key': 'next identity key', vault: 'vault' } as const
-  return Object.entries(names).filter(([name]) => facts[`${name}_to`] !== undefined).map(([name, what]) => ({
-    what, from: Number(facts[`${name}_from`]), to: Number(facts[`${name}_to`]), records: Number(facts[`${name}_secrets`]),
-  }))
+  return Object.entries(names)
+    .filter(([name]) => facts[`${name}_to`] !== undefined)
+    .map(([name, what]) => ({
+      what,
+      from: Number(facts[`${name}_from`]),
+      to: Number(facts[`${name}_to`]),
+      records: Number(facts[`${name}_secrets`]),
+    }))
 }

@@ -1,10 +1,27 @@
-import { buildInteraction, buildRotation, collectSignatures, sha256DigestSeal, type KeyState } from '@keyturn/kel'
+import { buildInteraction, buildRotation, collectSignatures, sha256DigestSeal } from '@keyturn/kel'
+import type { KeyState } from '@keyturn/kel'
 import {
-  manifestPin, parseManifest, sha256Hex, signHead, signManifest, writeHead, writeManifest, writeRoles, type RoleDocument,
+  manifestPin,
+  parseManifest,
+  sha256Hex,
+  signHead,
+  signManifest,
+  writeHead,
+  writeManifest,
+  writeRoles,
 } from '@keyturn/manifest'
-import { base64urlEncode, concatBytes, ed25519PublicKey, hexEncode, systemRandom, utf8Encode } from '@keyturn/primitives'
+import type { RoleDocument } from '@keyturn/manifest'
+import {
+  base64urlEncode,
+  concatBytes,
+  ed25519PublicKey,
+  hexEncode,
+  systemRandom,
+  utf8Encode,
+} from '@keyturn/primitives'
 import type { HomeSession } from '../publisher/home-session.ts'
-import { readIdentityLog, rolesInForce, type StoredHead, type StoredRelease } from '../publisher/store.ts'
+import { readIdentityLog, rolesInForce } from '../publisher/store.ts'
+import type { StoredHead, StoredRelease } from '../publisher/store.ts'
 import type { Tamper } from './stage.ts'
 
 /**
@@ -16,16 +33,26 @@ import type { Tamper } from './stage.ts'
  * @param head - The head in force.
  * @param oldKey - Keystore alias of the stolen key.
  */
-export async function forgedManifest(home: HomeSession, release: StoredRelease, head: StoredHead, oldKey: string): Promise<Tamper> {
+export async function forgedManifest(
+  home: HomeSession,
+  release: StoredRelease,
+  head: StoredHead,
+  oldKey: string,
+): Promise<Tamper> {
   const keys = await home.keys()
   const version = `${release.manifest.version}1`
   const sequence = (release.manifest.sequence ?? 0) + 1
-  const manifest = writeManifest({ ...parseManifest(release.bytes), version, sequence, notes: 'Not from the publisher' })
+  const manifest = writeManifest({
+    ...parseManifest(release.bytes),
+    version,
+    sequence,
+    notes: 'Not from the publisher',
+  })
   const signatures = await signManifest(manifest, [await keys.documentSigner(oldKey)])
   const pin = manifestPin({ ...release.manifest, version, sequence }, sha256Hex(manifest), manifest.length)
-  const forgedHead = await signHead(
-    writeHead({ ...head.head, sequence: head.head.sequence + 1, manifest: pin }), [await keys.documentSigner(home.description.aliases.head)],
-  )
+  const forgedHead = await signHead(writeHead({ ...head.head, sequence: head.head.sequence + 1, manifest: pin }), [
+    await keys.documentSigner(home.description.aliases.head),
+  ])
   return (path) => {
     if (path.endsWith('/head.json') || path === 'head.json') return forgedHead
     if (path.endsWith(`/manifests/${version}.json`)) return manifest
@@ -37,7 +64,10 @@ export async function forgedManifest(home: HomeSession, release: StoredRelease, 
 function thiefRoles(document: RoleDocument): RoleDocument {
   const own = (): string[] => [hexEncode(ed25519PublicKey(systemRandom(32)))]
   return {
-    ...document, version: document.version + 1, revokedKeys: [], transport: [],
+    ...document,
+    version: document.version + 1,
+    revokedKeys: [],
+    transport: [],
     roles: { release: { keys: own(), threshold: 1 }, head: { keys: own(), threshold: 1 } },
   }
 }
@@ -52,7 +82,11 @@ export async function forgedRotation(home: HomeSession, oldKey: string): Promise
   const rolesBytes = writeRoles(roles)
   const keys = await home.keys()
   const stolen = await keys.publicKey(oldKey)
-  const { body } = buildRotation(log.state, { keys: [stolen], nextKeys: [ed25519PublicKey(systemRandom(32))], seals: [sha256DigestSeal(rolesBytes)] })
+  const { body } = buildRotation(log.state, {
+    keys: [stolen],
+    nextKeys: [ed25519PublicKey(systemRandom(32))],
+    seals: [sha256DigestSeal(rolesBytes)],
+  })
   const [signature] = await collectSignatures(body, [stolen], await keys.eventSigner([oldKey]))
   const forged = concatBytes(bytes, body, oneSignature(signature?.signature))
   return logAndRoles(log.prefix, forged, roles.version, rolesBytes)
@@ -72,7 +106,12 @@ export async function forgedInteraction(home: HomeSession, currentKey: string): 
   const keys = await home.keys()
   const signer = await keys.eventSigner([currentKey])
   const [signature] = await collectSignatures(body, signer.publicKeys, signer)
-  return logAndRoles(log.prefix, concatBytes(bytes, body, oneSignature(signature?.signature)), roles.version, rolesBytes)
+  return logAndRoles(
+    log.prefix,
+    concatBytes(bytes, body, oneSignature(signature?.signature)),
+    roles.version,
+    rolesBytes,
+  )
 }
 
 function logAndRoles(prefix: string, log: Uint8Array, version: number, roles: Uint8Array): Tamper {
@@ -101,5 +140,5 @@ export function flippedByte(matches: (path: string) => boolean): Tamper {
 
 /** Serves an old head again, with everything it pins still on the server. */
 export function staleHead(old: Uint8Array): Tamper {
-  return (path) => path === 'head.json' || path.endsWith('/head.json') ? old : undefined
+  return (path) => (path === 'head.json' || path.endsWith('/head.json') ? old : undefined)
 }

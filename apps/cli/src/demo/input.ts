@@ -46,14 +46,18 @@ export async function copyTree(from: string, to: string, signal: AbortSignal): P
  */
 export async function copyDependencies(modules: string, to: string, signal: AbortSignal): Promise<DemoTree> {
   const total = { folder: to, files: 0, bytes: 0, skipped: 0 }
-  const packages = (await installedPackages(modules)).toSorted((a, b) => compareRank(rank('demo', a.name), rank('demo', b.name)))
+  const packages = (await installedPackages(modules)).toSorted((a, b) =>
+    compareRank(rank('demo', a.name), rank('demo', b.name)),
+  )
   for (const { name, folder } of packages) {
     if (total.bytes >= ENOUGH_BYTES) break
     const small = (size: number): boolean => size <= MAX_DEFAULT_FILE_BYTES
     await copyFolder(folder, join(to, topFolder(name), name.replace('/', '+')), signal, total, small)
   }
   if (total.bytes < LARGE_ENOUGH_BYTES) {
-    throw new CliError('BUILD_EMPTY', `Only ${total.bytes} bytes of dependencies in "${modules}"`, { hint: 'Give a tree of your own with --input' })
+    throw new CliError('BUILD_EMPTY', `Only ${total.bytes} bytes of dependencies in "${modules}"`, {
+      hint: 'Give a tree of your own with --input',
+    })
   }
   return total
 }
@@ -64,7 +68,10 @@ function topFolder(packageName: string): string {
   return packageName.charAt(0).toLowerCase() <= 'm' ? 'a-m' : 'n-z'
 }
 
-interface InstalledPackage { readonly name: string; readonly folder: string }
+interface InstalledPackage {
+  readonly name: string
+  readonly folder: string
+}
 
 /** Every package once, by its real folder: the store keeps them below `.pnpm`, other installers at the top. */
 async function installedPackages(modules: string): Promise<InstalledPackage[]> {
@@ -86,9 +93,10 @@ async function packagesIn(root: string): Promise<InstalledPackage[]> {
   for (const entry of await folders(root)) {
     if (entry.name.startsWith('.')) continue
     if (!entry.name.startsWith('@')) found.push({ name: entry.name, folder: join(root, entry.name) })
-    else for (const scoped of await folders(join(root, entry.name))) {
-      found.push({ name: `${entry.name}/${scoped.name}`, folder: join(root, entry.name, scoped.name) })
-    }
+    else
+      for (const scoped of await folders(join(root, entry.name))) {
+        found.push({ name: `${entry.name}/${scoped.name}`, folder: join(root, entry.name, scoped.name) })
+      }
   }
   return found
 }
@@ -99,10 +107,18 @@ async function folders(root: string): Promise<Dirent[]> {
   return entries.filter((entry) => entry.isDirectory())
 }
 
-interface Count { files: number; bytes: number; skipped: number }
+interface Count {
+  files: number
+  bytes: number
+  skipped: number
+}
 
 async function copyFolder(
-  from: string, to: string, signal: AbortSignal, count: Count, wanted: (size: number) => boolean,
+  from: string,
+  to: string,
+  signal: AbortSignal,
+  count: Count,
+  wanted: (size: number) => boolean,
 ): Promise<void> {
   signal.throwIfAborted()
   await mkdir(to, { recursive: true })
@@ -164,7 +180,11 @@ async function filesByModule(root: string): Promise<Map<string, string[]>> {
   const found = new Map<string, string[]>()
   for (const entry of await readdir(root, { withFileTypes: true, recursive: true })) {
     if (!entry.isFile()) continue
-    const module = entry.parentPath.slice(root.length + 1).split(sep).slice(0, MODULE_DEPTH).join('/')
+    const module = entry.parentPath
+      .slice(root.length + 1)
+      .split(sep)
+      .slice(0, MODULE_DEPTH)
+      .join('/')
     const path = join(entry.parentPath, entry.name)
     const files = found.get(module)
     if (files === undefined) found.set(module, [path])

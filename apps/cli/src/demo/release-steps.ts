@@ -1,12 +1,14 @@
 import type { Context } from '../command.ts'
 import { activeContentKey } from '../home.ts'
 import { counted } from '../output.ts'
-import { packTree, type PackReport } from '../publisher/archives.ts'
+import { packTree } from '../publisher/archives.ts'
+import type { PackReport } from '../publisher/archives.ts'
 import { prepareRelease } from '../publisher/prepare-release.ts'
 import { publishRelease } from '../publisher/publish-release.ts'
 import { writeRuntimeKeyFile } from '../publisher/runtime-key-file.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
-import { demoNames, type Stage } from './stage.ts'
+import { demoNames } from './stage.ts'
+import type { Stage } from './stage.ts'
 import type { StepOutcome } from './steps.ts'
 
 /**
@@ -18,29 +20,51 @@ import type { StepOutcome } from './steps.ts'
  * @param previous - Release tree of the release before.
  */
 export async function packRelease(
-  context: Context, stage: Stage, output: string, previous: string | undefined,
+  context: Context,
+  stage: Stage,
+  output: string,
+  previous: string | undefined,
 ): Promise<StepOutcome & { readonly bytes: number }> {
   const progress = context.out.progress('pack')
   let report: PackReport
   try {
-    report = await packTree(stage.home, { input: stage.path('source'), output, previous, signal: stage.signal, progress })
+    report = await packTree(stage.home, {
+      input: stage.path('source'),
+      output,
+      previous,
+      signal: stage.signal,
+      progress,
+    })
   } finally {
     progress.end()
   }
   await writeRuntimeKeyFile(stage.home, output, activeContentKey(stage.home.description))
   const carried = report.carriedFiles > 0 ? `, ${report.carriedFiles} carried over` : ''
-  return { bytes: report.archiveBytes, note: `${counted(report.archives, 'archive')}, ${counted(report.files, 'file')}${carried}` }
+  return {
+    bytes: report.archiveBytes,
+    note: `${counted(report.archives, 'archive')}, ${counted(report.files, 'file')}${carried}`,
+  }
 }
 
 /** Manifest, signature, head, upload. */
-export async function publishTree(context: Context, { home, client, signal }: Stage, tree: string): Promise<StepOutcome> {
+export async function publishTree(
+  context: Context,
+  { home, client, signal }: Stage,
+  tree: string,
+): Promise<StepOutcome> {
   const nowMs = context.clock()
-  const release = await signRelease(home, await prepareRelease(home, { tree, channel: demoNames.channel, nowMs, signal }))
+  const release = await signRelease(
+    home,
+    await prepareRelease(home, { tree, channel: demoNames.channel, nowMs, signal }),
+  )
   const head = await issueHead(home, release, { nowMs })
   const progress = context.out.progress('publish')
   try {
     const report = await publishRelease(home, client, release, head, { signal, progress })
-    return { bytes: report.bytes, note: `${report.version}, ${counted(report.blobs, 'blob')} sent, ${report.present} there already` }
+    return {
+      bytes: report.bytes,
+      note: `${report.version}, ${counted(report.blobs, 'blob')} sent, ${report.present} there already`,
+    }
   } finally {
     progress.end()
   }
@@ -52,5 +76,9 @@ export async function playOnce(stage: Stage, keyId: number, serverIsDown: boolea
   const { ok, exit, files, bytes, archives, code } = report
   if (report.offline !== serverIsDown) return { ok: false, note: `offline is ${report.offline}` }
   if (!ok) return { ok: false, note: `client refused: ${code}, exit ${exit ?? 'by signal'}` }
-  return { bytes, ok: exit === 0 && report.keyId === keyId, note: `key_id ${report.keyId}, ${counted(archives, 'archive')}, every one of ${counted(files, 'file')} whole` }
+  return {
+    bytes,
+    ok: exit === 0 && report.keyId === keyId,
+    note: `key_id ${report.keyId}, ${counted(archives, 'archive')}, every one of ${counted(files, 'file')} whole`,
+  }
 }

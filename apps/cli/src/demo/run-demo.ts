@@ -7,15 +7,20 @@ import { CliError } from '../errors.ts'
 import { activeContentKey, keyAlias } from '../home.ts'
 import { counted, formatBytes } from '../output.ts'
 import { trustPin } from '../publisher/publish-release.ts'
-import { findRelease, readStoredHead, rolesInForce, type StoredHead } from '../publisher/store.ts'
+import { findRelease, readStoredHead, rolesInForce } from '../publisher/store.ts'
+import type { StoredHead } from '../publisher/store.ts'
 import { contentTurnSteps, planContentTurn } from '../turn/content.ts'
 import { identityTurnSteps } from '../turn/identity.ts'
-import { runTurn, type TurnStep } from '../turn/journal.ts'
+import { runTurn } from '../turn/journal.ts'
+import type { TurnStep } from '../turn/journal.ts'
 import { flippedByte, forgedInteraction, forgedManifest, forgedRotation, staleHead } from './forgeries.ts'
-import { copyDependencies, copyTree, editTree, nearestModules, type DemoTree } from './input.ts'
+import { copyDependencies, copyTree, editTree, nearestModules } from './input.ts'
+import type { DemoTree } from './input.ts'
 import { packRelease, playOnce, publishTree } from './release-steps.ts'
-import { demoNames, Stage, type Tamper } from './stage.ts'
-import { DemoSteps, type StepOutcome } from './steps.ts'
+import { demoNames, Stage } from './stage.ts'
+import type { Tamper } from './stage.ts'
+import { DemoSteps } from './steps.ts'
+import type { StepOutcome } from './steps.ts'
 
 /** What the demonstration is told. */
 export interface DemoOptions {
@@ -89,9 +94,15 @@ export class Demo {
   /** The sums so far. */
   totals(): DemoTotals {
     return {
-      files: this.#tree?.files ?? 0, input_bytes: this.#tree?.bytes ?? 0, archive_bytes: this.#archiveBytes,
-      full_bytes: this.#full, content_turn_bytes: this.#turn, edit_bytes: this.#edit, identity_turn_bytes: this.#identity,
-      checks: this.steps.steps.length, refusals: this.#refusals,
+      files: this.#tree?.files ?? 0,
+      input_bytes: this.#tree?.bytes ?? 0,
+      archive_bytes: this.#archiveBytes,
+      full_bytes: this.#full,
+      content_turn_bytes: this.#turn,
+      edit_bytes: this.#edit,
+      identity_turn_bytes: this.#identity,
+      checks: this.steps.steps.length,
+      refusals: this.#refusals,
     }
   }
 
@@ -99,13 +110,21 @@ export class Demo {
     const { stage, steps } = this
     await steps.run('input', async () => {
       const { input } = this.#options
-      const modules = input === undefined ? await nearestModules(fileURLToPath(new URL('.', import.meta.url))) : undefined
-      if (input === undefined && modules === undefined) throw new CliError('BUILD_EMPTY', 'No installed dependencies to take as input', { hint: 'Give a tree with --input' })
-      const tree = input === undefined
-        ? await copyDependencies(modules ?? '', stage.path('source'), stage.signal)
-        : await copyTree(input, stage.path('source'), stage.signal)
+      const modules =
+        input === undefined ? await nearestModules(fileURLToPath(new URL('.', import.meta.url))) : undefined
+      if (input === undefined && modules === undefined)
+        throw new CliError('BUILD_EMPTY', 'No installed dependencies to take as input', {
+          hint: 'Give a tree with --input',
+        })
+      const tree =
+        input === undefined
+          ? await copyDependencies(modules ?? '', stage.path('source'), stage.signal)
+          : await copyTree(input, stage.path('source'), stage.signal)
       this.#tree = tree
-      return { bytes: tree.bytes, note: `${counted(tree.files, 'file')}${tree.skipped > 0 ? `, ${tree.skipped} links or oversized left out` : ''}` }
+      return {
+        bytes: tree.bytes,
+        note: `${counted(tree.files, 'file')}${tree.skipped > 0 ? `, ${tree.skipped} links or oversized left out` : ''}`,
+      }
     })
     await steps.run('keystore-and-identity', async () => {
       const created = await stage.openHome()
@@ -113,8 +132,13 @@ export class Demo {
     })
     await steps.run('content-key-1', async () => {
       const active = activeContentKey(stage.home.description)
-      const commitment = await (await stage.home.keys()).lend(keyAlias.content(1), (key) => keyCommitment({ keyId: 1, key }))
-      return { ok: hexEncode(commitment) === active.commitment && hexDecode(active.verifierPub).length === 32, note: `commitment ${active.commitment.slice(0, 16)}…` }
+      const commitment = await (
+        await stage.home.keys()
+      ).lend(keyAlias.content(1), (key) => keyCommitment({ keyId: 1, key }))
+      return {
+        ok: hexEncode(commitment) === active.commitment && hexDecode(active.verifierPub).length === 32,
+        note: `commitment ${active.commitment.slice(0, 16)}…`,
+      }
     })
   }
 
@@ -130,7 +154,11 @@ export class Demo {
       stage.openInstall(await trustPin(stage.home))
       const result = await stage.update('install')
       this.#full = result.downloadedBytes
-      return { bytes: result.downloadedBytes, ok: result.outcome === 'updated', note: `${result.version ?? ''}, ${counted(result.writtenFiles, 'file')}` }
+      return {
+        bytes: result.downloadedBytes,
+        ok: result.outcome === 'updated',
+        note: `${result.version ?? ''}, ${counted(result.writtenFiles, 'file')}`,
+      }
     })
     await steps.run('start-client-1', () => this.#play(1))
   }
@@ -138,11 +166,19 @@ export class Demo {
   async #turnContentKey(): Promise<void> {
     const { stage, steps } = this
     await steps.run('turn-content-key', async () => {
-      const options = { channel: demoNames.channel, client: stage.client, nowMs: this.#context.clock(), signal: stage.signal }
+      const options = {
+        channel: demoNames.channel,
+        client: stage.client,
+        nowMs: this.#context.clock(),
+        signal: stage.signal,
+      }
       const plan = await planContentTurn(stage.home, options)
       const { facts } = await this.#turnSteps('content', contentTurnSteps(stage.home, plan, options))
       this.#release += 1
-      return { bytes: Number(facts['uploaded'] ?? 0), note: `key_id ${plan.from} to ${plan.to}, ${counted(Number(facts['archives']), 'archive')} rewrapped` }
+      return {
+        bytes: Number(facts['uploaded'] ?? 0),
+        note: `key_id ${plan.from} to ${plan.to}, ${counted(Number(facts['archives']), 'archive')} rewrapped`,
+      }
     })
     await steps.run('update-after-turn', async () => {
       const result = await stage.update('update')
@@ -173,14 +209,22 @@ export class Demo {
     const { stage, steps } = this
     await steps.run('turn-identity', async () => {
       const before = await stage.installHash()
-      await this.#turnSteps('identity', identityTurnSteps(stage.home, {
-        channels: [demoNames.channel], client: stage.client, nowMs: this.#context.clock(),
-        // Kept for the theft that is shown later.
-        keepOldKey: true,
-      }))
+      await this.#turnSteps(
+        'identity',
+        identityTurnSteps(stage.home, {
+          channels: [demoNames.channel],
+          client: stage.client,
+          nowMs: this.#context.clock(),
+          // Kept for the theft that is shown later.
+          keepOldKey: true,
+        }),
+      )
       const { document } = await rolesInForce(stage.home.paths, stage.home.description.identity.prefix)
-      const whole = before === await stage.installHash()
-      return { ok: document.version === 2 && whole, note: `role document ${document.version}, release key turned with it` }
+      const whole = before === (await stage.installHash())
+      return {
+        ok: document.version === 2 && whole,
+        note: `role document ${document.version}, release key turned with it`,
+      }
     })
     await steps.run('update-after-identity', async () => {
       const before = await stage.installHash()
@@ -190,7 +234,8 @@ export class Demo {
       this.#identity = result.downloadedBytes
       const { trust } = await stage.engine.status()
       return {
-        bytes: result.downloadedBytes, ok: written === 0 && trust === 'current' && before === await stage.installHash(),
+        bytes: result.downloadedBytes,
+        ok: written === 0 && trust === 'current' && before === (await stage.installHash()),
         note: `${counted(written, 'file')} to download, trust ${trust}`,
       }
     })
@@ -205,7 +250,11 @@ export class Demo {
     })
     await steps.run('update-3', async () => {
       const result = await stage.update('update')
-      return { bytes: result.downloadedBytes, ok: result.outcome === 'updated', note: `${result.version ?? ''} accepted under the new keys` }
+      return {
+        bytes: result.downloadedBytes,
+        ok: result.outcome === 'updated',
+        note: `${result.version ?? ''} accepted under the new keys`,
+      }
     })
   }
 
@@ -214,7 +263,11 @@ export class Demo {
     const release = await findRelease(home.paths, demoNames.channel)
     const head = await readStoredHead(home.paths, demoNames.channel)
     if (head === undefined) throw new TypeError('No head was signed')
-    await this.#refused('old-release-key', await forgedManifest(home, release, head, keyAlias.release(1)), /^MAN_(SIGNATURE|THRESHOLD|KEY_RETIRED|KEY_UNKNOWN)$/)
+    await this.#refused(
+      'old-release-key',
+      await forgedManifest(home, release, head, keyAlias.release(1)),
+      /^MAN_(SIGNATURE|THRESHOLD|KEY_RETIRED|KEY_UNKNOWN)$/,
+    )
     await this.#refused('old-identity-key', await forgedRotation(home, keyAlias.identity(1)), /^KEL_/)
     await this.#refused('interaction-event', await forgedInteraction(home, keyAlias.identity(2)), /^(KEL_|TRUST_)/)
   }
@@ -227,8 +280,16 @@ export class Demo {
       return await this.#publish()
     })
     // In this order: a manifest that was accepted once is kept, so the archives come last.
-    await this.#refused('manifest-byte', flippedByte((path) => /\/manifests\/[^/]+\.json$/.test(path) && !path.endsWith('.sigs.json')), /^MAN_(PIN|SIGNATURE)$/)
-    await this.#refused('archive-byte', flippedByte((path) => path.startsWith('files/')), /^LA_HASH$/)
+    await this.#refused(
+      'manifest-byte',
+      flippedByte((path) => /\/manifests\/[^/]+\.json$/.test(path) && !path.endsWith('.sigs.json')),
+      /^MAN_(PIN|SIGNATURE)$/,
+    )
+    await this.#refused(
+      'archive-byte',
+      flippedByte((path) => path.startsWith('files/')),
+      /^LA_HASH$/,
+    )
     if (this.#headOfRelease2 === undefined) throw new TypeError('No head of release 2 was kept')
     await this.#refused('stale-manifest', staleHead(this.#headOfRelease2.bytes), /^MAN_ROLLBACK$/)
   }
@@ -237,11 +298,19 @@ export class Demo {
     const { stage, steps } = this
     await steps.run('update-4', async () => {
       const result = await stage.update('update')
-      return { bytes: result.downloadedBytes, ok: result.outcome === 'updated', note: `${result.version ?? ''} installs once nobody lies` }
+      return {
+        bytes: result.downloadedBytes,
+        ok: result.outcome === 'updated',
+        note: `${result.version ?? ''} installs once nobody lies`,
+      }
     })
     await steps.run('repair', async () => {
       const { outcome, downloadedBytes } = await stage.engine.repair({ signal: stage.signal })
-      return { bytes: downloadedBytes, ok: outcome === 'up-to-date', note: 'every byte of the install read again: nothing to mend' }
+      return {
+        bytes: downloadedBytes,
+        ok: outcome === 'up-to-date',
+        note: 'every byte of the install read again: nothing to mend',
+      }
     })
     await steps.run('start-with-server-down', async () => {
       await stage.stopServer()
@@ -269,7 +338,7 @@ export class Demo {
         }
       })
       const after = await stage.engine.status()
-      const ok = expected.test(code) && before === await stage.installHash() && after.version === version
+      const ok = expected.test(code) && before === (await stage.installHash()) && after.version === version
       if (ok) this.#refusals += 1
       return { ok, note: `${code}, client unchanged` }
     })
@@ -277,12 +346,21 @@ export class Demo {
 
   async #turnSteps(turn: string, turnSteps: readonly TurnStep[]): ReturnType<typeof runTurn> {
     const { paths } = this.stage.home
-    return await runTurn(turn, turnSteps, { folder: paths.journals, now: new Date(this.#context.clock()).toISOString(), signal: this.stage.signal })
+    return await runTurn(turn, turnSteps, {
+      folder: paths.journals,
+      now: new Date(this.#context.clock()).toISOString(),
+      signal: this.stage.signal,
+    })
   }
 
   async #pack(previous: Promise<string> | undefined): Promise<StepOutcome> {
     const { stage } = this
-    const packed = await packRelease(this.#context, stage, stage.path('releases', String(this.#release + 1)), await previous)
+    const packed = await packRelease(
+      this.#context,
+      stage,
+      stage.path('releases', String(this.#release + 1)),
+      await previous,
+    )
     this.#archiveBytes = packed.bytes
     return packed
   }
@@ -300,7 +378,11 @@ export class Demo {
     const share = bytes / Math.max(1, this.#full)
     const isSmall = this.#full < SMALL_BYTES
     const limit = isSmall ? 'an input this small says nothing about shares' : `at most ${most * 100} %`
-    return { bytes, ok: done && (isSmall || share <= most), note: `${(share * 100).toFixed(2)} % of a full download (${formatBytes(this.#full)}), ${limit}` }
+    return {
+      bytes,
+      ok: done && (isSmall || share <= most),
+      note: `${(share * 100).toFixed(2)} % of a full download (${formatBytes(this.#full)}), ${limit}`,
+    }
   }
 
   #input(): DemoTree {

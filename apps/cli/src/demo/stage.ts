@@ -3,15 +3,19 @@ import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createEngine, startDaemon, type Engine, type EngineEvent, type Fetch, type UpdateResult } from '@keyturn/launcher-daemon'
-import { createReleaseServer, type ReleaseServer } from '@keyturn/release-server'
+import { createEngine, startDaemon } from '@keyturn/launcher-daemon'
+import type { Engine, EngineEvent, Fetch, UpdateResult } from '@keyturn/launcher-daemon'
+import { createReleaseServer } from '@keyturn/release-server'
+import type { ReleaseServer } from '@keyturn/release-server'
 import { ReleaseServerClient } from '@keyturn/release-server/client'
 import { Ask } from '../ask.ts'
 import type { Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import type { Progress } from '../output.ts'
-import { createHome, type CreatedHome } from '../publisher/create-home.ts'
-import { openHome, type HomeSession } from '../publisher/home-session.ts'
+import { createHome } from '../publisher/create-home.ts'
+import type { CreatedHome } from '../publisher/create-home.ts'
+import { openHome } from '../publisher/home-session.ts'
+import type { HomeSession } from '../publisher/home-session.ts'
 import { trustPin } from '../publisher/publish-release.ts'
 import { hashFile, listTree } from '../publisher/tree.ts'
 
@@ -90,7 +94,12 @@ export class Stage {
     const homeFolder = this.path('home')
     const bytes = new TextEncoder().encode(passphrase)
     const created = await createHome({
-      folder: homeFolder, ...demoNames, passphrase: bytes, nextPassphrase: bytes, rolesDays: 365, clock: this.#context.clock,
+      folder: homeFolder,
+      ...demoNames,
+      passphrase: bytes,
+      nextPassphrase: bytes,
+      rolesDays: 365,
+      clock: this.#context.clock,
     })
     const ask = new Ask({ passphraseFile, passphraseFd: undefined, yes: true, signal: this.signal })
     this.#home = await openHome({ ...this.#context, homeFolder, ask }, { write: true })
@@ -100,7 +109,10 @@ export class Stage {
   /** Starts the release server, on a free port the first time, embedded storage, and gives the publisher a token. */
   async startServer(): Promise<void> {
     const server = await createReleaseServer({
-      dataDir: this.path('server'), port: this.url === '' ? 0 : Number(new URL(this.url).port), rates: { publicPerMinute: 100_000, managementPerMinute: 100_000 }, drainMs: 1000,
+      dataDir: this.path('server'),
+      port: this.url === '' ? 0 : Number(new URL(this.url).port),
+      rates: { publicPerMinute: 100_000, managementPerMinute: 100_000 },
+      drainMs: 1000,
     })
     this.#server = server
     this.#context.defer(() => this.stopServer())
@@ -121,9 +133,15 @@ export class Stage {
   /** Makes the launcher's engine for a new install. */
   openInstall(trust: string): void {
     this.#engine = createEngine({
-      folder: this.path('client'), server: `${this.url}/`, trust, channel: demoNames.channel, product: demoNames.product,
+      folder: this.path('client'),
+      server: `${this.url}/`,
+      trust,
+      channel: demoNames.channel,
+      product: demoNames.product,
       program: this.#program(),
-      fetch: this.#fetch, clock: this.#context.clock, retry: { tries: 2, firstPauseMs: 50, longestPauseMs: 500 },
+      fetch: this.#fetch,
+      clock: this.#context.clock,
+      retry: { tries: 2, firstPauseMs: 50, longestPauseMs: 500 },
       onEvent: (event) => this.#onEvent(event),
     })
   }
@@ -163,23 +181,38 @@ export class Stage {
    * @param asksServer - Whether an update is looked for first.
    */
   async play(asksServer: boolean): Promise<ClientReport> {
-    const { child, exited, offline } = await this.engine.launch({ update: asksServer, stdio: ['ignore', 'pipe', 'inherit'], signal: this.signal })
+    const { child, exited, offline } = await this.engine.launch({
+      update: asksServer,
+      stdio: ['ignore', 'pipe', 'inherit'],
+      signal: this.signal,
+    })
     let text = ''
-    child.stdout?.setEncoding('utf8').on('data', (part: string) => { text += part })
-    const closed = new Promise<void>((resolve) => { child.stdout?.once('close', resolve) })
+    child.stdout?.setEncoding('utf8').on('data', (part: string) => {
+      text += part
+    })
+    const closed = new Promise<void>((resolve) => {
+      child.stdout?.once('close', resolve)
+    })
     const exit = await exited
     await closed
     const line = JSON.parse(text) as Partial<Record<string, unknown>>
     return {
-      ok: line['ok'] === true, exit, offline, code: String(line['code'] ?? ''),
-      keyId: Number(line['key_id']), archives: Number(line['archives']), files: Number(line['files']), bytes: Number(line['bytes']),
+      ok: line['ok'] === true,
+      exit,
+      offline,
+      code: String(line['code'] ?? ''),
+      keyId: Number(line['key_id']),
+      archives: Number(line['archives']),
+      files: Number(line['files']),
+      bytes: Number(line['bytes']),
     }
   }
 
   /** What the install consists of: a hash of every path and content, the launcher's own files left out. */
   async installHash(): Promise<string> {
     const parts: string[] = []
-    for (const file of await listTree(this.path('client'))) parts.push(`${file.path} ${await hashFile(file, this.signal)}`)
+    for (const file of await listTree(this.path('client')))
+      parts.push(`${file.path} ${await hashFile(file, this.signal)}`)
     return parts.join('\n')
   }
 
@@ -207,7 +240,8 @@ export class Stage {
   }
 
   #onEvent(event: EngineEvent): void {
-    if (event.type === 'progress') this.#progress?.update(event.progress.downloadedBytes, event.progress.downloadTotalBytes)
+    if (event.type === 'progress')
+      this.#progress?.update(event.progress.downloadedBytes, event.progress.downloadTotalBytes)
   }
 
   /** A folder below the stage that is there. */

@@ -14,9 +14,17 @@ export function writeCalendar(status: HomeStatus, nowMs: number): string {
     if (due === undefined) continue
     const uid = createHash('sha256').update(`${status.prefix} ${kind} ${id}`).digest('hex').slice(0, 32)
     lines.push(
-      'BEGIN:VEVENT', `UID:${uid}@keyturn`, `DTSTAMP:${stamp(nowMs)}`, `DTSTART;VALUE=DATE:${day(due)}`,
-      `SUMMARY:${escape(`${status.product}: turn ${kind} ${id}`)}`, `DESCRIPTION:${escape(mend)}`,
-      'BEGIN:VALARM', 'ACTION:DISPLAY', 'TRIGGER:-P7D', `DESCRIPTION:${escape(`${status.product}: ${kind} ${id} is due in a week`)}`, 'END:VALARM',
+      'BEGIN:VEVENT',
+      `UID:${uid}@keyturn`,
+      `DTSTAMP:${stamp(nowMs)}`,
+      `DTSTART;VALUE=DATE:${day(due)}`,
+      `SUMMARY:${escape(`${status.product}: turn ${kind} ${id}`)}`,
+      `DESCRIPTION:${escape(mend)}`,
+      'BEGIN:VALARM',
+      'ACTION:DISPLAY',
+      'TRIGGER:-P7D',
+      `DESCRIPTION:${escape(`${status.product}: ${kind} ${id} is due in a week`)}`,
+      'END:VALARM',
       'END:VEVENT',
     )
   }

@@ -1,13 +1,17 @@
 import { readdir } from 'node:fs/promises'
 import { hexEncode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
-import { activeContentKey, type HomeDescription } from '../home.ts'
+import { activeContentKey } from '../home.ts'
+import type { HomeDescription } from '../home.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
-import { readIdentityLog, readReleases, readRoles, readStoredHead, type StoredRoles } from '../publisher/store.ts'
+import { readIdentityLog, readReleases, readRoles, readStoredHead } from '../publisher/store.ts'
+import type { StoredRoles } from '../publisher/store.ts'
 import { pendingTurns } from '../turn/journal.ts'
-import { documentDue, keyDue, type DueDate } from './due.ts'
+import { documentDue, keyDue } from './due.ts'
+import type { DueDate } from './due.ts'
 import { masterItems } from './master-items.ts'
-import { statusItem, type StatusItem } from './status-item.ts'
+import { statusItem } from './status-item.ts'
+import type { StatusItem } from './status-item.ts'
 import { transportItems } from './transport-items.ts'
 
 /** Everything `keyturn status` tells. */
@@ -19,7 +23,12 @@ export interface HomeStatus {
   readonly next_key_file: string
   readonly next_key_at_hand: boolean
   readonly items: readonly StatusItem[]
-  readonly channels: readonly { readonly channel: string; readonly releases: number; readonly offered: string | undefined; readonly head_sequence: number | undefined }[]
+  readonly channels: readonly {
+    readonly channel: string
+    readonly releases: number
+    readonly offered: string | undefined
+    readonly head_sequence: number | undefined
+  }[]
   /** Turns that were interrupted. */
   readonly pending: readonly string[]
 }
@@ -43,23 +52,35 @@ export async function collectStatus(home: HomeSession, nowMs: number): Promise<H
     identityItem(description, roles, log.state.publicKeys[0], nowMs),
     ...roleItems(description, roles, nowMs),
     archiveSigningItem(description, nowMs),
-    ...await transportItems(home, roles, nowMs),
-    ...await masterItems(home, nowMs),
+    ...(await transportItems(home, roles, nowMs)),
+    ...(await masterItems(home, nowMs)),
     rolesItem(roles, nowMs),
   ]
   const found: HomeStatus['channels'][number][] = []
   for (const channel of channels) {
     const releases = await readReleases(paths, channel)
     const head = await readStoredHead(paths, channel)
-    found.push({ channel, releases: releases.length, offered: head?.head.manifest.version, head_sequence: head?.head.sequence })
+    found.push({
+      channel,
+      releases: releases.length,
+      offered: head?.head.manifest.version,
+      head_sequence: head?.head.sequence,
+    })
     if (head !== undefined) items.push(headItem(channel, head.head.expiresAt, head.head.sequence, nowMs))
     const offered = releases.find(({ manifest }) => manifest.version === head?.head.manifest.version)
-    if (offered?.manifest.expiresAt !== undefined) items.push(manifestItem(channel, offered.manifest.version, offered.manifest.expiresAt, nowMs))
+    if (offered?.manifest.expiresAt !== undefined)
+      items.push(manifestItem(channel, offered.manifest.version, offered.manifest.expiresAt, nowMs))
   }
   return {
-    product: description.product, prefix: description.identity.prefix, sn: log.state.sn, roles_version: roles.length,
-    next_key_file: home.nextKeyFile, next_key_at_hand: await pathExists(home.nextKeyFile),
-    items, channels: found, pending: await pendingTurns(paths.journals),
+    product: description.product,
+    prefix: description.identity.prefix,
+    sn: log.state.sn,
+    roles_version: roles.length,
+    next_key_file: home.nextKeyFile,
+    next_key_at_hand: await pathExists(home.nextKeyFile),
+    items,
+    channels: found,
+    pending: await pendingTurns(paths.journals),
   }
 }
 
@@ -77,15 +98,41 @@ function contentItems(description: HomeDescription, nowMs: number): StatusItem[]
   return description.contentKeys.map(({ keyId, commitment, status, created }) => {
     const sinceMs = Date.parse(created)
     const due = keyId === active.keyId ? keyDue('content', sinceMs, description, nowMs) : undefined
-    return statusItem({ kind: 'content', id: `key_id ${keyId}`, name: commitment.slice(0, 16), state: status, sinceMs, due, mend: 'keyturn rotate content' }, nowMs)
+    return statusItem(
+      {
+        kind: 'content',
+        id: `key_id ${keyId}`,
+        name: commitment.slice(0, 16),
+        state: status,
+        sinceMs,
+        due,
+        mend: 'keyturn rotate content',
+      },
+      nowMs,
+    )
   })
 }
 
-function identityItem(description: HomeDescription, roles: readonly StoredRoles[], publicKey: Uint8Array | undefined, nowMs: number): StatusItem {
+function identityItem(
+  description: HomeDescription,
+  roles: readonly StoredRoles[],
+  publicKey: Uint8Array | undefined,
+  nowMs: number,
+): StatusItem {
   const { alias } = description.identity
   const sinceMs = sinceOf(description, alias) ?? lastIssued(roles)
   const name = shortKey(publicKey === undefined ? '' : hexEncode(publicKey))
-  return statusItem({ kind: 'identity', id: alias, name, sinceMs, due: dueOf('identity', sinceMs, description, nowMs), mend: 'keyturn rotate identity' }, nowMs)
+  return statusItem(
+    {
+      kind: 'identity',
+      id: alias,
+      name,
+      sinceMs,
+      due: dueOf('identity', sinceMs, description, nowMs),
+      mend: 'keyturn rotate identity',
+    },
+    nowMs,
+  )
 }
 
 function roleItems(description: HomeDescription, roles: readonly StoredRoles[], nowMs: number): StatusItem[] {
@@ -96,12 +143,23 @@ function roleItems(description: HomeDescription, roles: readonly StoredRoles[], 
     for (const key of inForce.roles[role].keys) {
       const first = roles.find(({ document }) => document.roles[role].keys.includes(key))
       const sinceMs = first === undefined ? undefined : Date.parse(first.document.issuedAt)
-      items.push(statusItem({
-        kind: role, id: description.aliases[role], name: shortKey(key), sinceMs, due: dueOf(role, sinceMs, description, nowMs), mend: `keyturn rotate ${role}`,
-      }, nowMs))
+      items.push(
+        statusItem(
+          {
+            kind: role,
+            id: description.aliases[role],
+            name: shortKey(key),
+            sinceMs,
+            due: dueOf(role, sinceMs, description, nowMs),
+            mend: `keyturn rotate ${role}`,
+          },
+          nowMs,
+        ),
+      )
     }
   }
-  for (const key of inForce.revokedKeys) items.push(statusItem({ kind: 'revoked', id: '', name: shortKey(key), state: 'revoked', mend: '' }, nowMs))
+  for (const key of inForce.revokedKeys)
+    items.push(statusItem({ kind: 'revoked', id: '', name: shortKey(key), state: 'revoked', mend: '' }, nowMs))
   return items
 }
 
@@ -115,26 +173,51 @@ function archiveSigningItem(description: HomeDescription, nowMs: number): Status
 function rolesItem(roles: readonly StoredRoles[], nowMs: number): StatusItem {
   const document = roles.at(-1)?.document
   const due = document === undefined ? undefined : documentDue(Date.parse(document.expiresAt), renewDays.roles, nowMs)
-  return statusItem({
-    kind: 'roles', id: `role document ${document?.version ?? 0}`, name: `epoch ${document?.epoch ?? 0}`, sinceMs: lastIssued(roles), due, mend: 'keyturn rotate release',
-  }, nowMs)
+  return statusItem(
+    {
+      kind: 'roles',
+      id: `role document ${document?.version ?? 0}`,
+      name: `epoch ${document?.epoch ?? 0}`,
+      sinceMs: lastIssued(roles),
+      due,
+      mend: 'keyturn rotate release',
+    },
+    nowMs,
+  )
 }
 
 function headItem(channel: string, expiresAt: string, sequence: number, nowMs: number): StatusItem {
-  return statusItem({
-    kind: 'head-document', id: channel, name: `sequence ${sequence}`, due: documentDue(Date.parse(expiresAt), renewDays.head, nowMs),
-    mend: `keyturn release head --channel ${channel} && keyturn release publish --channel ${channel}`,
-  }, nowMs)
+  return statusItem(
+    {
+      kind: 'head-document',
+      id: channel,
+      name: `sequence ${sequence}`,
+      due: documentDue(Date.parse(expiresAt), renewDays.head, nowMs),
+      mend: `keyturn release head --channel ${channel} && keyturn release publish --channel ${channel}`,
+    },
+    nowMs,
+  )
 }
 
 function manifestItem(channel: string, version: string, expiresAt: string, nowMs: number): StatusItem {
-  return statusItem({
-    kind: 'manifest', id: channel, name: version, due: documentDue(Date.parse(expiresAt), renewDays.manifest, nowMs),
-    mend: `keyturn release prepare --channel ${channel} <tree>`,
-  }, nowMs)
+  return statusItem(
+    {
+      kind: 'manifest',
+      id: channel,
+      name: version,
+      due: documentDue(Date.parse(expiresAt), renewDays.manifest, nowMs),
+      mend: `keyturn release prepare --channel ${channel} <tree>`,
+    },
+    nowMs,
+  )
 }
 
-function dueOf(kind: Parameters<typeof keyDue>[0], sinceMs: number | undefined, description: HomeDescription, nowMs: number): DueDate | undefined {
+function dueOf(
+  kind: Parameters<typeof keyDue>[0],
+  sinceMs: number | undefined,
+  description: HomeDescription,
+  nowMs: number,
+): DueDate | undefined {
   return sinceMs === undefined ? undefined : keyDue(kind, sinceMs, description, nowMs)
 }
 

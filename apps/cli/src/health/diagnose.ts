@@ -9,7 +9,8 @@ import { readFreeze } from '../commands/emergency-freeze.ts'
 import { keyAlias } from '../home.ts'
 import { openOwnArchive } from '../publisher/archives.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
-import { readIdentityLog, readReleases, readStoredHead, rolesInForce, type StoredRelease } from '../publisher/store.ts'
+import { readIdentityLog, readReleases, readStoredHead, rolesInForce } from '../publisher/store.ts'
+import type { StoredRelease } from '../publisher/store.ts'
 import { finishingCommand } from '../turn/pending.ts'
 import { counted } from '../output.ts'
 import { collectStatus } from './collect-status.ts'
@@ -83,14 +84,23 @@ function mendOf({ code, kind }: KeyturnError): string | undefined {
 
 async function checkPermissions(home: HomeSession, report: Report): Promise<void> {
   if (process.platform === 'win32') return report('permissions', 'ok', 'left to the access lists of Windows')
-  const wanted: [string, number][] = [[home.paths.folder, 0o077], [home.paths.keystore, 0o077], [home.nextKeyFile, 0o077]]
+  const wanted: [string, number][] = [
+    [home.paths.folder, 0o077],
+    [home.paths.keystore, 0o077],
+    [home.nextKeyFile, 0o077],
+  ]
   let sound = true
   for (const [path, forbidden] of wanted) {
-    if (!await pathExists(path)) continue
+    if (!(await pathExists(path))) continue
     const { mode } = await stat(path)
     if ((mode & forbidden) === 0) continue
     sound = false
-    report('permissions', 'error', `"${path}" is open to others (mode ${(mode & 0o777).toString(8)})`, `chmod go-rwx ${path}`)
+    report(
+      'permissions',
+      'error',
+      `"${path}" is open to others (mode ${(mode & 0o777).toString(8)})`,
+      `chmod go-rwx ${path}`,
+    )
   }
   if (sound) report('permissions', 'ok', 'home, keystore and next key are closed to others')
 }
@@ -100,9 +110,15 @@ async function checkLog(home: HomeSession, report: Report): Promise<void> {
   const { document } = await rolesInForce(home.paths, log.prefix)
   report('log', 'ok', `${counted(log.events.length, 'event')}, every role document is the one they seal`)
   if (!log.state.traits.includes('EO')) {
-    report('log', 'warning', 'The identity is not establishment-only: its current key alone can add interaction events', 'keyturn init')
+    report(
+      'log',
+      'warning',
+      'The identity is not establishment-only: its current key alone can add interaction events',
+      'keyturn init',
+    )
   }
-  if (document.product !== home.description.product) report('log', 'error', `Role document is of product "${document.product}"`, 'keyturn roles propose')
+  if (document.product !== home.description.product)
+    report('log', 'error', `Role document is of product "${document.product}"`, 'keyturn roles propose')
 }
 
 async function checkKeystore(home: HomeSession, report: Report): Promise<void> {
@@ -112,18 +128,26 @@ async function checkKeystore(home: HomeSession, report: Report): Promise<void> {
   const { document } = await rolesInForce(paths, description.identity.prefix)
   const hex = async (alias: string): Promise<string> => hexEncode(await keys.publicKey(alias))
   const faults: string[] = []
-  if (!log.state.publicKeys.map(hexEncode).includes(await hex(description.identity.alias))) faults.push(`${description.identity.alias} is not the key of the log`)
+  if (!log.state.publicKeys.map(hexEncode).includes(await hex(description.identity.alias)))
+    faults.push(`${description.identity.alias} is not the key of the log`)
   for (const role of ['release', 'head'] as const) {
-    if (!document.roles[role].keys.includes(await hex(description.aliases[role]))) faults.push(`${description.aliases[role]} is not in role "${role}"`)
+    if (!document.roles[role].keys.includes(await hex(description.aliases[role])))
+      faults.push(`${description.aliases[role]} is not in role "${role}"`)
   }
-  if (!document.transport.includes(z32Encode(await keys.publicKey(description.aliases.transportIdentity)))) faults.push('the transport identity is not in the role document')
+  if (!document.transport.includes(z32Encode(await keys.publicKey(description.aliases.transportIdentity))))
+    faults.push('the transport identity is not in the role document')
   for (const { keyId, commitment } of description.contentKeys) {
     const found = await keys.lend(keyAlias.content(keyId), (key) => hexEncode(keyCommitment({ keyId, key })))
     if (found !== commitment) faults.push(`content key ${keyId} has another commitment`)
   }
   for (const slot of description.slots) if (!keys.has(keyAlias.slot(slot))) faults.push(`slot ${slot} is missing`)
   for (const fault of faults) report('keystore', 'error', fault, 'keyturn restore')
-  if (faults.length === 0) report('keystore', 'ok', `${counted(keys.store.list().length, 'secret')}, each the one that log, role document and releases name`)
+  if (faults.length === 0)
+    report(
+      'keystore',
+      'ok',
+      `${counted(keys.store.list().length, 'secret')}, each the one that log, role document and releases name`,
+    )
 }
 
 async function checkNextKey(home: HomeSession, report: Report): Promise<void> {
@@ -131,7 +155,12 @@ async function checkNextKey(home: HomeSession, report: Report): Promise<void> {
   if (await pathExists(home.nextKeyFile)) {
     const nextKeys = await home.nextKeys()
     if (!nextKeys.has(home.description.identity.nextAlias)) {
-      return report('next-key', 'error', `"${home.nextKeyFile}" does not hold ${home.description.identity.nextAlias}`, 'bring back the file that does, or "keyturn restore"')
+      return report(
+        'next-key',
+        'error',
+        `"${home.nextKeyFile}" does not hold ${home.description.identity.nextAlias}`,
+        'bring back the file that does, or "keyturn restore"',
+      )
     }
     if (!inHome) report('next-key', 'ok', 'the next identity key lies apart')
     return
@@ -146,11 +175,21 @@ async function nextKeysInHome(home: HomeSession, report: Report): Promise<boolea
   for (const file of new Set([home.paths.nextIdentityKey, ...inside])) {
     if (await pathExists(file)) {
       found = true
-      report('next-key', 'warning', 'The next identity key lies beside the current one: who takes this disk takes the identity', `move "${file}" to another medium`)
+      report(
+        'next-key',
+        'warning',
+        'The next identity key lies beside the current one: who takes this disk takes the identity',
+        `move "${file}" to another medium`,
+      )
     }
     if (await pathExists(`${file}.previous`)) {
       found = true
-      report('next-key', 'warning', 'An earlier generation of the next identity key lies in the home and may hold the promised key', `rm "${file}.previous"`)
+      report(
+        'next-key',
+        'warning',
+        'An earlier generation of the next identity key lies in the home and may hold the promised key',
+        `rm "${file}.previous"`,
+      )
     }
   }
   return found
@@ -159,8 +198,10 @@ async function nextKeysInHome(home: HomeSession, report: Report): Promise<boolea
 async function checkDue(home: HomeSession, { nowMs }: DiagnoseOptions, report: Report): Promise<void> {
   const { items, pending } = await collectStatus(home, nowMs)
   const due = items.filter(({ due_state }) => due_state === 'due' || due_state === 'expired')
-  for (const { kind, id, due_state, mend } of due) report('due', due_state === 'expired' ? 'error' : 'warning', `${kind} ${id} is ${due_state}`, mend)
-  for (const turn of pending) report('due', 'error', `A turn of ${turn} was interrupted`, await finishingCommand(home.paths.journals, turn))
+  for (const { kind, id, due_state, mend } of due)
+    report('due', due_state === 'expired' ? 'error' : 'warning', `${kind} ${id} is ${due_state}`, mend)
+  for (const turn of pending)
+    report('due', 'error', `A turn of ${turn} was interrupted`, await finishingCommand(home.paths.journals, turn))
   if (due.length + pending.length === 0) report('due', 'ok', 'nothing is due, no turn was interrupted')
 }
 
@@ -168,7 +209,13 @@ async function checkClock(home: HomeSession, { nowMs }: DiagnoseOptions, report:
   const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
   const head = await readStoredHead(home.paths, home.description.channel)
   const newest = Math.max(Date.parse(document.issuedAt), head === undefined ? 0 : Date.parse(head.head.issuedAt))
-  if (nowMs + CLOCK_SLACK_MS < newest) report('clock', 'error', `This clock is behind documents that were signed at ${new Date(newest).toISOString()}`, 'set the clock of this machine')
+  if (nowMs + CLOCK_SLACK_MS < newest)
+    report(
+      'clock',
+      'error',
+      `This clock is behind documents that were signed at ${new Date(newest).toISOString()}`,
+      'set the clock of this machine',
+    )
   else report('clock', 'ok', 'not behind anything that was signed')
 }
 
@@ -188,14 +235,25 @@ async function checkReleases(home: HomeSession, report: Report): Promise<void> {
   for (const { manifest, bytes, signatures } of offered) {
     const channel = manifest.channel ?? ''
     if (signatures === undefined) {
-      report('releases', 'error', `${manifest.version} on ${channel} is offered and not signed`, `keyturn release sign --channel ${channel}`)
+      report(
+        'releases',
+        'error',
+        `${manifest.version} on ${channel} is offered and not signed`,
+        `keyturn release sign --channel ${channel}`,
+      )
       continue
     }
     verifyManifestSignatures(bytes, signatures, { ...document.roles.release, revokedKeys: document.revokedKeys })
     const head = await readStoredHead(home.paths, channel)
     if (head === undefined) continue
     const envelope = parseHeadEnvelope(head.bytes)
-    verifyThreshold(payloadTypes.head, envelope.payload, envelope.signatures, { ...document.roles.head, revokedKeys: document.revokedKeys }, 'head')
+    verifyThreshold(
+      payloadTypes.head,
+      envelope.payload,
+      envelope.signatures,
+      { ...document.roles.head, revokedKeys: document.revokedKeys },
+      'head',
+    )
     report('releases', 'ok', `${manifest.version} on ${channel}: manifest and head are signed by the keys in force`)
   }
   if (offered.length === 0) report('releases', 'ok', 'nothing is offered yet')
@@ -204,8 +262,13 @@ async function checkReleases(home: HomeSession, report: Report): Promise<void> {
 async function checkArchives(home: HomeSession, { deep, signal }: DiagnoseOptions, report: Report): Promise<void> {
   for (const { manifest, tree } of await offeredReleases(home)) {
     const archives = manifest.files.filter(({ keyId }) => keyId !== undefined)
-    if (!await pathExists(tree)) {
-      report('archives', 'warning', `The tree of ${manifest.version} is gone from "${tree}": its next content turn would need it`, 'keyturn pack tree')
+    if (!(await pathExists(tree))) {
+      report(
+        'archives',
+        'warning',
+        `The tree of ${manifest.version} is gone from "${tree}": its next content turn would need it`,
+        'keyturn pack tree',
+      )
       continue
     }
     let failures = 0
@@ -217,8 +280,14 @@ async function checkArchives(home: HomeSession, { deep, signal }: DiagnoseOption
         await close()
       }
     }
-    if (failures > 0) report('archives', 'error', `${failures} files of ${manifest.version} do not verify`, 'keyturn pack tree')
-    else report('archives', 'ok', `${counted(archives.length, 'archive')} of ${manifest.version}, opened with the content key${deep ? ', every file is whole' : ''}`)
+    if (failures > 0)
+      report('archives', 'error', `${failures} files of ${manifest.version} do not verify`, 'keyturn pack tree')
+    else
+      report(
+        'archives',
+        'ok',
+        `${counted(archives.length, 'archive')} of ${manifest.version}, opened with the content key${deep ? ', every file is whole' : ''}`,
+      )
   }
 }
 
@@ -226,25 +295,51 @@ async function checkArchives(home: HomeSession, { deep, signal }: DiagnoseOption
 async function checkFreeze(home: HomeSession, { nowMs }: DiagnoseOptions, report: Report): Promise<void> {
   const freeze = await readFreeze(home.paths.folder, () => nowMs)
   if (freeze === undefined) return
-  report('freeze', 'warning', `Nothing is signed until ${freeze.frozenUntil}${freeze.reason === '' ? '' : `: ${freeze.reason}`}`, 'keyturn emergency unfreeze')
+  report(
+    'freeze',
+    'warning',
+    `Nothing is signed until ${freeze.frozenUntil}${freeze.reason === '' ? '' : `: ${freeze.reason}`}`,
+    'keyturn emergency unfreeze',
+  )
 }
 
 async function checkServer(home: HomeSession, { client }: DiagnoseOptions, report: Report): Promise<void> {
   if (client === undefined) return report('server', 'ok', 'not asked')
   const { description, paths } = home
   const product = await client.getProduct(description.product)
-  if (product === undefined) return report('server', 'warning', `The server knows no product "${description.product}"`, 'keyturn release publish')
+  if (product === undefined)
+    return report(
+      'server',
+      'warning',
+      `The server knows no product "${description.product}"`,
+      'keyturn release publish',
+    )
   const { log } = await readIdentityLog(paths, description.identity.prefix)
   if (product.log !== null && product.log !== undefined && product.log.sn > log.state.sn) {
-    return report('server', 'error', `This home is older than the last turn of its identity: the server's log ends at event ${product.log.sn}, the home's at ${log.state.sn}`, 'keyturn restore, from a newer backup')
+    return report(
+      'server',
+      'error',
+      `This home is older than the last turn of its identity: the server's log ends at event ${product.log.sn}, the home's at ${log.state.sn}`,
+      'keyturn restore, from a newer backup',
+    )
   }
   if (product.log?.said !== log.state.said) {
-    return report('server', 'warning', `The server's log ends at event ${product.log?.sn ?? '(none)'}, the home's at ${log.state.sn}`, 'keyturn release publish')
+    return report(
+      'server',
+      'warning',
+      `The server's log ends at event ${product.log?.sn ?? '(none)'}, the home's at ${log.state.sn}`,
+      'keyturn release publish',
+    )
   }
   for (const channel of await client.listChannels(description.product)) {
     const own = await readStoredHead(paths, channel.channel)
     if ((channel.head?.sequence ?? 0) === (own?.head.sequence ?? 0)) continue
-    return report('server', 'warning', `Channel ${channel.channel}: the server is at head ${channel.head?.sequence ?? 0}, the home at ${own?.head.sequence ?? 0}`, 'keyturn release publish')
+    return report(
+      'server',
+      'warning',
+      `Channel ${channel.channel}: the server is at head ${channel.head?.sequence ?? 0}, the home at ${own?.head.sequence ?? 0}`,
+      'keyturn release publish',
+    )
   }
   report('server', 'ok', 'the server has the same log and heads')
 }

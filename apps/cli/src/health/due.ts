@@ -5,7 +5,12 @@ export type DueState = 'ok' | 'soon' | 'due' | 'expired'
 
 /** Days a key may be in force before it is due, unless the home's policy says otherwise. */
 export const defaultPolicyDays: Readonly<Record<DueKind, number>> = {
-  identity: 365, release: 180, head: 90, content: 180, transport: 90, vault: 365,
+  identity: 365,
+  release: 180,
+  head: 90,
+  content: 180,
+  transport: 90,
+  vault: 365,
 }
 
 const DAY_MS = 86_400_000

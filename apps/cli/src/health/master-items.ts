@@ -1,10 +1,12 @@
 import { join } from 'node:path'
-import { parseStrictJson, Reader, type JsonObject, type JsonValue } from '@keyturn/primitives'
+import { parseStrictJson, Reader } from '@keyturn/primitives'
+import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import type { HomeSession } from '../publisher/home-session.ts'
 import { readIfThere } from '../publisher/store.ts'
 import { keyDue } from './due.ts'
-import { statusItem, type StatusItem } from './status-item.ts'
+import { statusItem } from './status-item.ts'
+import type { StatusItem } from './status-item.ts'
 
 /** One master key as its keyring tells; nothing of it is proved without the passphrase. */
 interface Master {
@@ -31,10 +33,19 @@ export async function masterItems(home: HomeSession, nowMs: number): Promise<Sta
   return all.flatMap(([id, masters]) => {
     const active = masters.findLast(({ state }) => state === 'active')
     if (active === undefined) return []
-    return [statusItem({
-      kind: 'master', id, name: `version ${active.version}`, sinceMs: active.sinceMs, due: keyDue('vault', active.sinceMs, home.description, nowMs),
-      mend: 'keyturn rotate vault',
-    }, nowMs)]
+    return [
+      statusItem(
+        {
+          kind: 'master',
+          id,
+          name: `version ${active.version}`,
+          sinceMs: active.sinceMs,
+          due: keyDue('vault', active.sinceMs, home.description, nowMs),
+          mend: 'keyturn rotate vault',
+        },
+        nowMs,
+      ),
+    ]
   })
 }
 
@@ -45,7 +56,9 @@ async function keystoreMasters(path: string): Promise<readonly Master[]> {
   try {
     const reader = new Reader(bytes)
     reader.bytes(8, 'magic')
-    const header = parseStrictJson(reader.bytes(reader.u32be('header length', { max: MAX_HEADER_BYTES }), 'header'), { maxBytes: MAX_HEADER_BYTES })
+    const header = parseStrictJson(reader.bytes(reader.u32be('header length', { max: MAX_HEADER_BYTES }), 'header'), {
+      maxBytes: MAX_HEADER_BYTES,
+    })
     return isObject(header) && isObject(header['keyring']) ? mastersOf(header['keyring']['entries']) : []
   } catch {
     return []
@@ -53,14 +66,21 @@ async function keystoreMasters(path: string): Promise<readonly Master[]> {
 }
 
 async function vaultMasters(folder: string): Promise<readonly Master[]> {
-  if (!await pathExists(join(folder, 'segment-00000001.log'))) return []
+  if (!(await pathExists(join(folder, 'segment-00000001.log')))) return []
   // Loaded here: homes without a vault answer faster without it.
-  const [{ FolderStore }, { parseKeyringDocument }] = await Promise.all([import('@keyturn/vault-kdf/node'), import('@keyturn/vault-kdf')])
+  const [{ FolderStore }, { parseKeyringDocument }] = await Promise.all([
+    import('@keyturn/vault-kdf/node'),
+    import('@keyturn/vault-kdf'),
+  ])
   const store = await FolderStore.open(folder).catch(() => undefined)
   try {
     const stored = await store?.readDocument('keyring')
     if (stored === undefined) return []
-    return parseKeyringDocument(stored.bytes).document.entries.map(({ version, state, history }) => ({ version, state, sinceMs: history.findLast((step) => step.state === 'active')?.at ?? 0 }))
+    return parseKeyringDocument(stored.bytes).document.entries.map(({ version, state, history }) => ({
+      version,
+      state,
+      sinceMs: history.findLast((step) => step.state === 'active')?.at ?? 0,
+    }))
   } finally {
     await store?.close()
   }
@@ -70,7 +90,11 @@ function mastersOf(entries: JsonValue | undefined): Master[] {
   if (!Array.isArray(entries)) return []
   return entries.filter(isObject).map(({ version, state, history }) => {
     const steps = Array.isArray(history) ? history.filter(isObject) : []
-    return { version: Number(version), state: String(state), sinceMs: Number(steps.findLast((step) => step['state'] === 'active')?.['at'] ?? 0) }
+    return {
+      version: Number(version),
+      state: String(state),
+      sinceMs: Number(steps.findLast((step) => step['state'] === 'active')?.['at'] ?? 0),
+    }
   })
 }
 

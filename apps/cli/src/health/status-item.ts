@@ -1,4 +1,5 @@
-import { daysBetween, type DueDate, type DueState } from './due.ts'
+import { daysBetween } from './due.ts'
+import type { DueDate, DueState } from './due.ts'
 
 /** One key or document of a home, with its place in time. */
 export interface StatusItem {
@@ -32,11 +33,21 @@ export interface ItemFacts extends Pick<StatusItem, 'kind' | 'id' | 'name' | 'me
 }
 
 /** Makes an item, dates as ISO 8601. */
-export function statusItem({ kind, id, name, mend, state = 'active', sinceMs, due, overlapEndsMs }: ItemFacts, nowMs: number): StatusItem {
+export function statusItem(
+  { kind, id, name, mend, state = 'active', sinceMs, due, overlapEndsMs }: ItemFacts,
+  nowMs: number,
+): StatusItem {
   return {
-    kind, id, name, state, mend,
-    since: iso(sinceMs), age_days: sinceMs === undefined ? undefined : daysBetween(sinceMs, nowMs),
-    due: iso(due?.atMs), due_state: due?.state ?? 'ok', overlap_ends: iso(overlapEndsMs),
+    kind,
+    id,
+    name,
+    state,
+    mend,
+    since: iso(sinceMs),
+    age_days: sinceMs === undefined ? undefined : daysBetween(sinceMs, nowMs),
+    due: iso(due?.atMs),
+    due_state: due?.state ?? 'ok',
+    overlap_ends: iso(overlapEndsMs),
   }
 }
 

@@ -1,4 +1,5 @@
-import { flattenCommands, type CommandDescription, type FlagDescription } from '../command-tree.ts'
+import { flattenCommands } from '../command-tree.ts'
+import type { CommandDescription, FlagDescription } from '../command-tree.ts'
 
 /** A command as an MCP client sees it. */
 export interface CommandTool {
@@ -34,10 +35,36 @@ interface PropertySchema {
 
 /** Commands that change nothing. What is not listed needs `--allow-write`. */
 const READS = new Set([
-  'explain', 'status', 'doctor', 'verify', 'pack list', 'pack verify', 'pack diff', 'pack inspect', 'id show', 'id log', 'id check',
-  'roles show', 'release list', 'release show', 'release diff', 'release trust', 'release verify', 'release verify-public',
-  'device list', 'emergency report', 'noise status', 'noise lookup', 'noise plan', 'noise audit', 'vault status', 'vault list',
-  'vault audit verify', 'vault audit list', 'id witness list', 'noise derive',
+  'explain',
+  'status',
+  'doctor',
+  'verify',
+  'pack list',
+  'pack verify',
+  'pack diff',
+  'pack inspect',
+  'id show',
+  'id log',
+  'id check',
+  'roles show',
+  'release list',
+  'release show',
+  'release diff',
+  'release trust',
+  'release verify',
+  'release verify-public',
+  'device list',
+  'emergency report',
+  'noise status',
+  'noise lookup',
+  'noise plan',
+  'noise audit',
+  'vault status',
+  'vault list',
+  'vault audit verify',
+  'vault audit list',
+  'id witness list',
+  'noise derive',
 ])
 /** Commands that talk to a person, or never end. */
 const NEVER = new Set(['demo', 'serve', 'mcp', 'completion', 'launch'])
@@ -59,9 +86,11 @@ export function commandTools(root: CommandDescription, allowWrite: boolean): Com
 
 function toolOf(command: CommandDescription, allowWrite: boolean): CommandTool {
   const reads = READS.has(command.path)
-  const flags = new Map(command.flags
-    .filter(({ long }) => allowWrite || !WRITING_FLAGS.has(long.slice(2)))
-    .map((flag) => [propertyName(flag.long), flag] as const))
+  const flags = new Map(
+    command.flags
+      .filter(({ long }) => allowWrite || !WRITING_FLAGS.has(long.slice(2)))
+      .map((flag) => [propertyName(flag.long), flag] as const),
+  )
   const properties: Record<string, PropertySchema> = {}
   const required: string[] = []
   for (const argument of command.args) {
@@ -71,11 +100,19 @@ function toolOf(command: CommandDescription, allowWrite: boolean): CommandTool {
     if (argument.required) required.push(propertyName(argument.name))
   }
   for (const [name, flag] of flags) properties[name] = propertyOf(flag)
-  if (command.dryRun) properties['dry_run'] = { type: 'boolean', description: 'say what would be done and change nothing' }
+  if (command.dryRun)
+    properties['dry_run'] = { type: 'boolean', description: 'say what would be done and change nothing' }
   return {
-    name: propertyName(command.path.replaceAll(' ', '_')), description: command.summary, reads,
+    name: propertyName(command.path.replaceAll(' ', '_')),
+    description: command.summary,
+    reads,
     schema: { type: 'object', properties, required, additionalProperties: false },
-    argv: (args) => [...command.path.split(' '), ...flagWords(args, flags), ...(args['dry_run'] === true ? ['--dry-run'] : []), ...positionalWords(args, command)],
+    argv: (args) => [
+      ...command.path.split(' '),
+      ...flagWords(args, flags),
+      ...(args['dry_run'] === true ? ['--dry-run'] : []),
+      ...positionalWords(args, command),
+    ],
   }
 }
 
@@ -84,8 +121,13 @@ function propertyName(text: string): string {
 }
 
 function propertyOf({ value, description, choices, long }: FlagDescription): PropertySchema {
-  if (value === '') return { type: 'boolean', description: long.startsWith('--no-') ? `false: ${description}` : description }
-  return { type: 'string', description: `${description} ${value}`, ...(choices.length === 0 ? {} : { enum: [...choices] }) }
+  if (value === '')
+    return { type: 'boolean', description: long.startsWith('--no-') ? `false: ${description}` : description }
+  return {
+    type: 'string',
+    description: `${description} ${value}`,
+    ...(choices.length === 0 ? {} : { enum: [...choices] }),
+  }
 }
 
 function flagWords(args: Readonly<Record<string, unknown>>, flags: ReadonlyMap<string, FlagDescription>): string[] {

@@ -3,7 +3,8 @@ import { withArchiveFile } from '@keyturn/m2pack-format/node'
 import { equalBytes, hexDecode, printable, wipe } from '@keyturn/primitives'
 import type { Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { keyAlias, readHome, type HomeContentKey } from '../home.ts'
+import { keyAlias, readHome } from '../home.ts'
+import type { HomeContentKey } from '../home.ts'
 import { archiveKeyId, contentKey, keyIdFlag, verifiersFor } from './flags.ts'
 
 /** Flags that say which keys an archive is read with; what they leave out the home may know. */
@@ -40,9 +41,13 @@ export async function findVerifier(context: Context, flags: ArchiveKeyFlags): Pr
 export async function requireVerifier(context: Context, flags: ArchiveKeyFlags): Promise<FoundVerifier> {
   const found = await findVerifier(context, flags)
   if (found !== undefined) return found
-  throw new CliError('CLI_USAGE', `Who made "${printable(flags.archive)}"? It is not of a content key of ${printable(context.homeFolder)}`, {
-    hint: 'Give --public-key, or --home with the folder that made it',
-  })
+  throw new CliError(
+    'CLI_USAGE',
+    `Who made "${printable(flags.archive)}"? It is not of a content key of ${printable(context.homeFolder)}`,
+    {
+      hint: 'Give --public-key, or --home with the folder that made it',
+    },
+  )
 }
 
 /**
@@ -50,7 +55,11 @@ export async function requireVerifier(context: Context, flags: ArchiveKeyFlags):
  *
  * @returns `undefined` when there is no flag for it and the verifier is one: whose key that is the home cannot know.
  */
-export async function findContentKey(context: Context, flags: ArchiveKeyFlags, { keyId, from }: FoundVerifier): Promise<ContentKey | undefined> {
+export async function findContentKey(
+  context: Context,
+  flags: ArchiveKeyFlags,
+  { keyId, from }: FoundVerifier,
+): Promise<ContentKey | undefined> {
   if (flags.key !== undefined) return await contentKey(context, flags.key, keyId)
   if (from === 'flag') return undefined
   const { openHome } = await import('../publisher/home-session.ts')
@@ -67,6 +76,11 @@ async function homeKeyOf(context: Context, archive: string): Promise<HomeContent
     throw error
   })
   if (home === undefined) return undefined
-  const { keyId, keyCommitment } = await withArchiveFile(archive, { verifiers: 'unchecked' }, (open) => ({ keyId: open.keyId, keyCommitment: open.keyCommitment.slice() }))
-  return home.contentKeys.find((known) => known.keyId === keyId && equalBytes(hexDecode(known.commitment), keyCommitment))
+  const { keyId, keyCommitment } = await withArchiveFile(archive, { verifiers: 'unchecked' }, (open) => ({
+    keyId: open.keyId,
+    keyCommitment: open.keyCommitment.slice(),
+  }))
+  return home.contentKeys.find(
+    (known) => known.keyId === keyId && equalBytes(hexDecode(known.commitment), keyCommitment),
+  )
 }

@@ -1,4 +1,5 @@
-import { holdsManifestOnly, M2pError, readArchiveHeader, type Verifiers } from '@keyturn/m2pack-format'
+import { holdsManifestOnly, M2pError, readArchiveHeader } from '@keyturn/m2pack-format'
+import type { Verifiers } from '@keyturn/m2pack-format'
 import {
   openFileSource,
   readContentKeyFile,

@@ -1,4 +1,5 @@
-import { type LegacyPack, openEterPack, openPck } from '@keyturn/m2pack-format/legacy'
+import { openEterPack, openPck } from '@keyturn/m2pack-format/legacy'
+import type { LegacyPack } from '@keyturn/m2pack-format/legacy'
 import { logicalPath, M2pError } from '@keyturn/m2pack-format'
 import { openFileSource, SafeFolder } from '@keyturn/m2pack-format/node'
 import { hexDecode, printable } from '@keyturn/primitives'

@@ -4,7 +4,8 @@ import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { formatTable } from '../output.ts'
-import { type ArchiveKeyFlags, findVerifier } from './archive-keys.ts'
+import { findVerifier } from './archive-keys.ts'
+import type { ArchiveKeyFlags } from './archive-keys.ts'
 import { requireFiles } from '../paths.ts'
 
 interface InspectFlags extends ArchiveKeyFlags {
@@ -17,7 +18,10 @@ export function registerInspect(parent: Command, cli: Cli): void {
     .command('inspect')
     .description('show header and manifest head of an archive; no key is needed')
     .requiredOption('--archive <file>', 'archive to look at')
-    .option('--public-key <file>', 'check the signature too (default: with the public key of the home, when it made the archive)')
+    .option(
+      '--public-key <file>',
+      'check the signature too (default: with the public key of the home, when it made the archive)',
+    )
     .option('--raw', 'for files of the original packer: try every layout, say what hashes and verifies')
   cli.define<InspectFlags>(command, {
     example: 'keyturn pack inspect --archive pack/data.m2p',
@@ -98,12 +102,8 @@ async function runRaw(flags: InspectFlags): Promise<CommandResult> {
       text: [
         `head      ${hexEncode(head)}`,
         ...(manifestHead === undefined ? [] : [`manifest  ${hexEncode(manifestHead)}`]),
-        ...(rows.length === 0
-          ? ['No range that the header could name hashes to anything in it']
-          : [formatTable(rows)]),
-        settled
-          ? 'The layout is settled'
-          : 'The layout is not settled: give --public-key of whoever made the file',
+        ...(rows.length === 0 ? ['No range that the header could name hashes to anything in it'] : [formatTable(rows)]),
+        settled ? 'The layout is settled' : 'The layout is not settled: give --public-key of whoever made the file',
       ].join('\n'),
     }
   } finally {

@@ -3,7 +3,8 @@ import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { counted, formatBytes, formatTable } from '../output.ts'
-import { type ArchiveKeyFlags, findVerifier } from './archive-keys.ts'
+import { findVerifier } from './archive-keys.ts'
+import type { ArchiveKeyFlags } from './archive-keys.ts'
 import { requireFiles } from '../paths.ts'
 
 /** Registers `list`. */
@@ -12,7 +13,10 @@ export function registerList(parent: Command, cli: Cli): void {
     .command('list')
     .description('list the files of an archive; no key is needed')
     .requiredOption('--archive <file>', 'archive to read')
-    .option('--public-key <file>', 'check the signature too (default: with the public key of the home, when it made the archive)')
+    .option(
+      '--public-key <file>',
+      'check the signature too (default: with the public key of the home, when it made the archive)',
+    )
     .option('--key-id <n>', "key_id that the public key stands for (default: the archive's)")
   cli.define<ArchiveKeyFlags>(command, {
     example: 'keyturn pack list --archive pack/data.m2p',

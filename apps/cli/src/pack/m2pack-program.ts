@@ -1,4 +1,5 @@
-import { Cli, type CliEnvironment } from '../command.ts'
+import { Cli } from '../command.ts'
+import type { CliEnvironment } from '../command.ts'
 import { registerPackVerbs } from '../commands/pack.ts'
 import { rootCommand } from '../root-command.ts'
 
@@ -10,7 +11,11 @@ import { rootCommand } from '../root-command.ts'
  * @returns The exit code.
  */
 export async function runM2pack(argv: readonly string[], environment: CliEnvironment): Promise<number> {
-  const program = rootCommand({ name: 'm2pack', description: 'Build, verify, list, compare and extract .m2p archives.' }, environment, argv)
+  const program = rootCommand(
+    { name: 'm2pack', description: 'Build, verify, list, compare and extract .m2p archives.' },
+    environment,
+    argv,
+  )
   const cli = new Cli(program, environment)
   try {
     registerPackVerbs(program, cli)

@@ -1,4 +1,5 @@
-import { type OpenFileOptions, rewrapFile, withArchiveFile } from '@keyturn/m2pack-format/node'
+import { rewrapFile, withArchiveFile } from '@keyturn/m2pack-format/node'
+import type { OpenFileOptions } from '@keyturn/m2pack-format/node'
 import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'

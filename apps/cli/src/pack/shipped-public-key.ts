@@ -21,9 +21,13 @@ export async function readShippedPublicKey(path: string): Promise<Uint8Array> {
   const key = await readPublicKeyFile(path)
   if (!secretNames.has(basename(path)) && !(await hasItsPublicKeyBeside(path, key))) return key
   wipe(key)
-  throw new M2pError('M2P_KEY_INVALID', `Cannot write the public key of "${printable(path)}": that file holds a secret`, {
-    hint: 'Give the public key, signing.pub',
-  })
+  throw new M2pError(
+    'M2P_KEY_INVALID',
+    `Cannot write the public key of "${printable(path)}": that file holds a secret`,
+    {
+      hint: 'Give the public key, signing.pub',
+    },
+  )
 }
 
 async function hasItsPublicKeyBeside(path: string, key: Uint8Array): Promise<boolean> {

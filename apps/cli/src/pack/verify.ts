@@ -1,11 +1,13 @@
-import { type ContentKey, M2pError, type VerifyFailure } from '@keyturn/m2pack-format'
+import { M2pError } from '@keyturn/m2pack-format'
+import type { ContentKey, VerifyFailure } from '@keyturn/m2pack-format'
 import { verifyArchiveFile } from '@keyturn/m2pack-format/node'
 import { exitCodes, KeyturnError, printable } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { counted, formatBytes } from '../output.ts'
-import { type ArchiveKeyFlags, findContentKey, type FoundVerifier, requireVerifier } from './archive-keys.ts'
+import { findContentKey, requireVerifier } from './archive-keys.ts'
+import type { ArchiveKeyFlags, FoundVerifier } from './archive-keys.ts'
 import { requireFiles } from '../paths.ts'
 import { jobsFlag } from './flags.ts'
 
@@ -18,7 +20,10 @@ interface VerifyFlags extends Omit<ArchiveKeyFlags, 'archive'> {
 const maxListed = 20
 
 /** What one sound archive came to. */
-interface Verified { readonly data: Record<string, string | number | boolean | string[]>; readonly text: string }
+interface Verified {
+  readonly data: Record<string, string | number | boolean | string[]>
+  readonly text: string
+}
 
 /** Registers `verify`. */
 export function registerVerify(parent: Command, cli: Cli): void {
@@ -26,7 +31,10 @@ export function registerVerify(parent: Command, cli: Cli): void {
     .command('verify')
     .description('verify archives: signature and table; with the content key every file')
     .requiredOption('--archive <file...>', 'archive to verify, or several: all are checked, whatever one of them says')
-    .option('--public-key <file>', 'public key of the archive, signing.pub (default: both keys of the home that made it)')
+    .option(
+      '--public-key <file>',
+      'public key of the archive, signing.pub (default: both keys of the home that made it)',
+    )
     .option('--key <file>', 'content key (master.key): checks payloads too')
     .option('--key-id <n>', "key_id that both keys stand for (default: the archive's)")
     .option('--jobs <n>', 'threads (default: one a core)')
@@ -55,7 +63,10 @@ function refuse(context: Context, failures: readonly VerifyFailure[], files: num
 }
 
 /** The home's keystore is opened once for each content key, not for each archive. */
-function contentKeys(context: Context, flags: VerifyFlags): (archive: string, found: FoundVerifier) => Promise<ContentKey | undefined> {
+function contentKeys(
+  context: Context,
+  flags: VerifyFlags,
+): (archive: string, found: FoundVerifier) => Promise<ContentKey | undefined> {
   const known = new Map<number, Promise<ContentKey | undefined>>()
   return (archive, found) => {
     const key = known.get(found.keyId) ?? findContentKey(context, { ...flags, archive }, found)
@@ -64,7 +75,12 @@ function contentKeys(context: Context, flags: VerifyFlags): (archive: string, fo
   }
 }
 
-async function verifyOne(context: Context, flags: VerifyFlags, archive: string, keyFor: ReturnType<typeof contentKeys>): Promise<Verified> {
+async function verifyOne(
+  context: Context,
+  flags: VerifyFlags,
+  archive: string,
+  keyFor: ReturnType<typeof contentKeys>,
+): Promise<Verified> {
   const found = await requireVerifier(context, { ...flags, archive })
   const bar = context.out.progress('verifying')
   context.defer(() => bar.end())
@@ -107,14 +123,24 @@ async function runVerify(context: Context, flags: VerifyFlags): Promise<CommandR
     } catch (error) {
       if (!(error instanceof KeyturnError) || error.kind === 'interrupted' || error.kind === 'bug') throw error
       refused.push({ archive, error })
-      context.out.step('refused', `${printable(archive)}: ${error.code}: ${error.message}`, { archive: printable(archive), code: error.code })
+      context.out.step('refused', `${printable(archive)}: ${error.code}: ${error.message}`, {
+        archive: printable(archive),
+        code: error.code,
+      })
     }
   }
   if (refused.length > 0) {
-    const which = refused.slice(0, maxListed).map(({ archive, error }) => `${printable(archive)} ${error.code}`).join('; ')
-    throw new CliError('CLI_ARCHIVES', `${refused.length} of ${flags.archive.length} archives refused: ${which}${refused.length > maxListed ? '; …' : ''}`, {
-      details: { refused: refused.length, archives: flags.archive.length, which },
-    })
+    const which = refused
+      .slice(0, maxListed)
+      .map(({ archive, error }) => `${printable(archive)} ${error.code}`)
+      .join('; ')
+    throw new CliError(
+      'CLI_ARCHIVES',
+      `${refused.length} of ${flags.archive.length} archives refused: ${which}${refused.length > maxListed ? '; …' : ''}`,
+      {
+        details: { refused: refused.length, archives: flags.archive.length, which },
+      },
+    )
   }
   return {
     data: { archives: sound.map(({ archive, verified }) => ({ archive, ...verified.data })) },

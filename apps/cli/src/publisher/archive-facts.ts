@@ -75,13 +75,23 @@ export async function turnedBytes(path: string, size: number): Promise<number> {
  * @param signal - Stops it.
  * @throws {@link CliError} `BUILD_FOREIGN_ARCHIVE`, `BUILD_INPUT_CHANGED`.
  */
-export async function describeArchive(file: TreeFile, contentKeys: readonly HomeContentKey[], signal: AbortSignal): Promise<ArchiveFacts> {
+export async function describeArchive(
+  file: TreeFile,
+  contentKeys: readonly HomeContentKey[],
+  signal: AbortSignal,
+): Promise<ArchiveFacts> {
   const { archive, close } = await openOurs(file.source, file.path, contentKeys)
   try {
     const params = chunkParamsFor(file.size)
     if (params === undefined) return { sha256: await hashFile(file, signal), keyId: archive.keyId, index: undefined }
     const indexer = new ChunkIndexer(params, segmentCuts(archive))
-    await readInPieces(file, (piece) => { indexer.update(piece) }, signal)
+    await readInPieces(
+      file,
+      (piece) => {
+        indexer.update(piece)
+      },
+      signal,
+    )
     const index = indexer.finish()
     return {
       sha256: hexEncode(index.blobSha256),

@@ -1,10 +1,12 @@
 import { copyFile, mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { buildFolder, openArchiveFile, type ArchiveFile } from '@keyturn/m2pack-format/node'
+import { buildFolder, openArchiveFile } from '@keyturn/m2pack-format/node'
+import type { ArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexDecode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { CliError } from '../errors.ts'
-import { activeContentKey, keyAlias, type HomeContentKey, type HomeDescription } from '../home.ts'
+import { activeContentKey, keyAlias } from '../home.ts'
+import type { HomeContentKey, HomeDescription } from '../home.ts'
 import type { Progress } from '../output.ts'
 import type { HomeSession } from './home-session.ts'
 import { refuseSpecialFiles } from './tree.ts'
@@ -60,21 +62,31 @@ async function packOne(home: HomeSession, plan: PackPlan, name: string, before: 
   const active = activeContentKey(home.description)
   const keys = await home.keys()
   const file = `${name}.m2p`
-  const previous = await openPrevious(home, plan.previous === undefined ? undefined : join(plan.previous, packFolder, file))
+  const previous = await openPrevious(
+    home,
+    plan.previous === undefined ? undefined : join(plan.previous, packFolder, file),
+  )
   try {
     const { slots } = home.description
-    const aliases = [keyAlias.content(active.keyId), home.description.aliases.archiveSigning, ...slots.map(keyAlias.slot)]
-    const result = await keys.lendAll(aliases, async ([key, signingSeed, ...secrets]) => await buildFolder(
-      join(plan.input, name), join(plan.output, packFolder, file), {
-        contentKey: { keyId: active.keyId, key: key as Uint8Array },
-        signingSeed: signingSeed as Uint8Array,
-        slots: new Map(slots.map((slot, index) => [slot, secrets[index] as Uint8Array])),
-        previous: previous?.archive, signal: plan.signal,
-        ...(plan.level === undefined ? {} : { level: plan.level }),
-        ...(plan.jobs === undefined ? {} : { jobs: plan.jobs }),
-        onProgress: ({ bytes }) => plan.progress?.update(before.originalBytes + bytes),
-      },
-    ))
+    const aliases = [
+      keyAlias.content(active.keyId),
+      home.description.aliases.archiveSigning,
+      ...slots.map(keyAlias.slot),
+    ]
+    const result = await keys.lendAll(
+      aliases,
+      async ([key, signingSeed, ...secrets]) =>
+        await buildFolder(join(plan.input, name), join(plan.output, packFolder, file), {
+          contentKey: { keyId: active.keyId, key: key as Uint8Array },
+          signingSeed: signingSeed as Uint8Array,
+          slots: new Map(slots.map((slot, index) => [slot, secrets[index] as Uint8Array])),
+          previous: previous?.archive,
+          signal: plan.signal,
+          ...(plan.level === undefined ? {} : { level: plan.level }),
+          ...(plan.jobs === undefined ? {} : { jobs: plan.jobs }),
+          onProgress: ({ bytes }) => plan.progress?.update(before.originalBytes + bytes),
+        }),
+    )
     return {
       archives: before.archives + 1,
       files: before.files + result.files,
@@ -89,7 +101,7 @@ async function packOne(home: HomeSession, plan: PackPlan, name: string, before: 
 
 /** A folder that is new in this release has no archive before it. */
 async function openPrevious(home: HomeSession, path: string | undefined): Promise<ArchiveFile | undefined> {
-  return path === undefined || !await pathExists(path) ? undefined : await openOwnArchive(home, path)
+  return path === undefined || !(await pathExists(path)) ? undefined : await openOwnArchive(home, path)
 }
 
 /**
@@ -102,10 +114,12 @@ export async function openOwnArchive(home: HomeSession, path: string): Promise<A
   const keys = await home.keys()
   const keyId = await archiveKeyId(path)
   const known = contentKeyOf(home.description, keyId)
-  return await keys.lend(keyAlias.content(keyId), (key) => openArchiveFile(path, {
-    verifiers: new Map([[keyId, hexDecode(known.verifierPub)]]),
-    contentKey: { keyId, key: key.slice() },
-  }))
+  return await keys.lend(keyAlias.content(keyId), (key) =>
+    openArchiveFile(path, {
+      verifiers: new Map([[keyId, hexDecode(known.verifierPub)]]),
+      contentKey: { keyId, key: key.slice() },
+    }),
+  )
 }
 
 /** The key_id in the header of an archive. */
@@ -125,6 +139,7 @@ export async function archiveKeyId(path: string): Promise<number> {
  */
 export function contentKeyOf(description: HomeDescription, keyId: number): HomeContentKey {
   const known = description.contentKeys.find((key) => key.keyId === keyId)
-  if (known === undefined) throw new CliError('CLI_TURN_UNREADY', `The archive is of content key ${keyId}, which is not in this home`)
+  if (known === undefined)
+    throw new CliError('CLI_TURN_UNREADY', `The archive is of content key ${keyId}, which is not in this home`)
   return known
 }

@@ -3,11 +3,14 @@ import { basename, dirname, join } from 'node:path'
 import { formatPin, incept, sha256DigestSeal } from '@keyturn/kel'
 import { writeRoles } from '@keyturn/manifest'
 import { keyCommitment } from '@keyturn/m2pack-format'
-import { hexEncode, z32Encode, type Clock } from '@keyturn/primitives'
+import { hexEncode, z32Encode } from '@keyturn/primitives'
+import type { Clock } from '@keyturn/primitives'
 import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { CliError } from '../errors.ts'
-import { homePaths, keyAlias, writeHome, type HomeDescription } from '../home.ts'
-import { Keys, type KeysOptions } from '../keys.ts'
+import { homePaths, keyAlias, writeHome } from '../home.ts'
+import type { HomeDescription } from '../home.ts'
+import { Keys } from '../keys.ts'
+import type { KeysOptions } from '../keys.ts'
 import { daysFrom } from './time.ts'
 
 /** What a new home is made for. */
@@ -69,22 +72,34 @@ async function refuseExisting(folder: string): Promise<void> {
 
 async function fill(folder: string, plan: NewHome): Promise<{ description: HomeDescription; pin: string }> {
   const paths = homePaths(folder)
-  const options: KeysOptions = { clock: plan.clock, ...(plan.scryptLogN === undefined ? {} : { scryptLogN: plan.scryptLogN }) }
+  const options: KeysOptions = {
+    clock: plan.clock,
+    ...(plan.scryptLogN === undefined ? {} : { scryptLogN: plan.scryptLogN }),
+  }
   const keys = await Keys.create(paths.keystore, plan.passphrase, options)
   try {
     const nextKey = await makeNextKey(paths.nextIdentityKey, plan, options)
     const rolesBytes = await firstRoles(keys, plan)
     await keys.makeSigning(keyAlias.identity(1), 'identity')
     const signer = await keys.eventSigner([keyAlias.identity(1)])
-    const inception = await incept({
-      keys: signer.publicKeys, nextKeys: [nextKey], traits: ['EO'], seals: [sha256DigestSeal(rolesBytes)],
-    }, signer)
+    const inception = await incept(
+      {
+        keys: signer.publicKeys,
+        nextKeys: [nextKey],
+        traits: ['EO'],
+        seals: [sha256DigestSeal(rolesBytes)],
+      },
+      signer,
+    )
     await writeFileAtomic(paths.identityLog, inception.message)
     for (const below of [paths.roles, paths.releases, paths.heads, paths.transport, paths.journals]) await mkdir(below)
     await writeFileAtomic(join(paths.roles, '1.json'), rolesBytes)
     const description = await describe(keys, plan, inception.prefix)
     await writeHome(folder, description)
-    return { description, pin: formatPin({ prefix: inception.prefix, place: { sn: inception.sn, said: inception.said } }) }
+    return {
+      description,
+      pin: formatPin({ prefix: inception.prefix, place: { sn: inception.sn, said: inception.said } }),
+    }
   } finally {
     await keys.close()
   }
@@ -106,10 +121,14 @@ async function firstRoles(keys: Keys, plan: NewHome): Promise<Uint8Array> {
   const transport = await keys.makeSigning(keyAlias.transportIdentity(1), 'transport-identity')
   const now = plan.clock()
   return writeRoles({
-    product: plan.product, version: 1, epoch: 1,
-    issuedAt: daysFrom(now, 0), expiresAt: daysFrom(now, plan.rolesDays),
+    product: plan.product,
+    version: 1,
+    epoch: 1,
+    issuedAt: daysFrom(now, 0),
+    expiresAt: daysFrom(now, plan.rolesDays),
     roles: { release: { keys: [hexEncode(release)], threshold: 1 }, head: { keys: [hexEncode(head)], threshold: 1 } },
-    revokedKeys: [], transport: [z32Encode(transport)],
+    revokedKeys: [],
+    transport: [z32Encode(transport)],
   })
 }
 
@@ -120,17 +139,36 @@ async function describe(keys: Keys, plan: NewHome, prefix: string): Promise<Home
   await keys.make(keyAlias.slot(1), 'slot')
   const commitment = await keys.lend(keyAlias.content(1), (key) => keyCommitment({ keyId: 1, key }))
   return {
-    format: 'keyturn-home', version: 1, product: plan.product, channel: plan.channel,
+    format: 'keyturn-home',
+    version: 1,
+    product: plan.product,
+    channel: plan.channel,
     ...(plan.server === undefined ? {} : { server: plan.server }),
     created,
-    identity: { prefix, alias: keyAlias.identity(1), nextAlias: keyAlias.identity(2), nextKeyFile: basename(homePaths('').nextIdentityKey) },
-    aliases: {
-      release: keyAlias.release(1), head: keyAlias.head(1),
-      archiveSigning: keyAlias.archiveSigning(1), transportIdentity: keyAlias.transportIdentity(1),
+    identity: {
+      prefix,
+      alias: keyAlias.identity(1),
+      nextAlias: keyAlias.identity(2),
+      nextKeyFile: basename(homePaths('').nextIdentityKey),
     },
-    since: Object.fromEntries([keyAlias.identity(1), keyAlias.release(1), keyAlias.head(1), keyAlias.archiveSigning(1), keyAlias.transportIdentity(1)]
-      .map((alias) => [alias, created])),
-    contentKeys: [{ keyId: 1, verifierPub: hexEncode(verifier), commitment: hexEncode(commitment), status: 'active', created }],
+    aliases: {
+      release: keyAlias.release(1),
+      head: keyAlias.head(1),
+      archiveSigning: keyAlias.archiveSigning(1),
+      transportIdentity: keyAlias.transportIdentity(1),
+    },
+    since: Object.fromEntries(
+      [
+        keyAlias.identity(1),
+        keyAlias.release(1),
+        keyAlias.head(1),
+        keyAlias.archiveSigning(1),
+        keyAlias.transportIdentity(1),
+      ].map((alias) => [alias, created]),
+    ),
+    contentKeys: [
+      { keyId: 1, verifierPub: hexEncode(verifier), commitment: hexEncode(commitment), status: 'active', created },
+    ],
     slots: [1],
   }
 }

@@ -1,7 +1,8 @@
 import { isAbsolute, join, resolve } from 'node:path'
 import { wipe } from '@keyturn/primitives'
 import type { Context } from '../command.ts'
-import { homePaths, lockHome, readHome, writeHome, type HomeDescription, type HomePaths } from '../home.ts'
+import { homePaths, lockHome, readHome, writeHome } from '../home.ts'
+import type { HomeDescription, HomePaths } from '../home.ts'
 import type { Keys } from '../keys.ts'
 
 /** An open home: where things lie, what is in force, and the secrets, each opened when first asked for. */
@@ -55,15 +56,22 @@ export async function openHome(context: Context, options: OpenHomeOptions = {}):
   context.defer(async () => {
     for (const opening of open.values()) await (await opening.catch(() => undefined))?.close()
   })
-  const nextKeyFile = (): string => options.nextKeyFile === undefined ? nextKeyPath(folder, description) : resolve(options.nextKeyFile)
+  const nextKeyFile = (): string =>
+    options.nextKeyFile === undefined ? nextKeyPath(folder, description) : resolve(options.nextKeyFile)
   return {
     paths,
-    get description() { return description },
-    get nextKeyFile() { return nextKeyFile() },
+    get description() {
+      return description
+    },
+    get nextKeyFile() {
+      return nextKeyFile()
+    },
     keys: () => openOnce(paths.keystore, 'Passphrase', { keepPrevious: true }),
-    nextKeys: (file) => openOnce(file ?? nextKeyFile(), 'Passphrase of the next identity key', {
-      file: options.nextPassphraseFile, keepPrevious: false,
-    }),
+    nextKeys: (file) =>
+      openOnce(file ?? nextKeyFile(), 'Passphrase of the next identity key', {
+        file: options.nextPassphraseFile,
+        keepPrevious: false,
+      }),
     update: async (change) => {
       const next = { ...description, ...change }
       await writeHome(folder, next)
@@ -84,7 +92,12 @@ interface KeystoreUse {
   readonly keepPrevious: boolean
 }
 
-async function openKeys(context: Context, path: string, label: string, { file, keepPrevious }: KeystoreUse): Promise<Keys> {
+async function openKeys(
+  context: Context,
+  path: string,
+  label: string,
+  { file, keepPrevious }: KeystoreUse,
+): Promise<Keys> {
   // Loaded here: commands that open no keystore start faster without it.
   const keystore = await import('../keys.ts')
   const passphrase = await context.ask.passphrase(label, { file })

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import { M2pError, type Archive } from '@keyturn/m2pack-format'
+import { M2pError } from '@keyturn/m2pack-format'
+import type { Archive } from '@keyturn/m2pack-format'
 import { openArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexDecode, hexEncode, printable } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
@@ -17,10 +18,15 @@ import type { StoredRelease } from './store.ts'
  * @param contentKeys - Of the home.
  * @throws {@link CliError} `BUILD_FOREIGN_ARCHIVE`; those of the archive format for other damage.
  */
-export async function openOurs(file: string, name: string, contentKeys: readonly HomeContentKey[]): Promise<{ archive: Archive; close(): Promise<void> }> {
+export async function openOurs(
+  file: string,
+  name: string,
+  contentKeys: readonly HomeContentKey[],
+): Promise<{ archive: Archive; close(): Promise<void> }> {
   const verifiers = new Map(contentKeys.map(({ keyId, verifierPub }) => [keyId, hexDecode(verifierPub)]))
   const opened = await openArchiveFile(file, { verifiers }).catch((cause: unknown) => {
-    if (!(cause instanceof M2pError) || (cause.code !== 'M2P_KEY_ID_UNKNOWN' && cause.code !== 'M2P_SIGNATURE')) throw cause
+    if (!(cause instanceof M2pError) || (cause.code !== 'M2P_KEY_ID_UNKNOWN' && cause.code !== 'M2P_SIGNATURE'))
+      throw cause
     throw foreign(name, cause)
   })
   const { archive } = opened
@@ -41,13 +47,15 @@ export async function openOurs(file: string, name: string, contentKeys: readonly
 export async function refuseForeignArchives(home: HomeSession, { manifest, tree }: StoredRelease): Promise<void> {
   for (const { path, keyId } of manifest.files) {
     const file = join(tree, path)
-    if (keyId !== undefined && await pathExists(file)) await (await openOurs(file, path, home.description.contentKeys)).close()
+    if (keyId !== undefined && (await pathExists(file)))
+      await (await openOurs(file, path, home.description.contentKeys)).close()
   }
 }
 
 function foreign(name: string, cause?: M2pError): CliError {
   return new CliError('BUILD_FOREIGN_ARCHIVE', `"${printable(name)}" was not packed with the keys of this home`, {
-    details: { path: printable(name) }, hint: 'Pack the tree with "keyturn pack tree" in this home, or give --home of the one that packed it',
+    details: { path: printable(name) },
+    hint: 'Pack the tree with "keyturn pack tree" in this home, or give --home of the one that packed it',
     ...(cause === undefined ? {} : { cause }),
   })
 }

@@ -1,16 +1,19 @@
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import {
-  buildManifest, nextVersion, sha256Hex, writeManifest, type ContentKey, type IndexReference, type ManifestEntry, type ReleaseManifest,
-} from '@keyturn/manifest'
+import { buildManifest, nextVersion, sha256Hex, writeManifest } from '@keyturn/manifest'
+import type { ContentKey, IndexReference, ManifestEntry, ReleaseManifest } from '@keyturn/manifest'
 import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { CliError } from '../errors.ts'
-import { activeContentKey, type HomeDescription } from '../home.ts'
+import { activeContentKey } from '../home.ts'
+import type { HomeDescription } from '../home.ts'
 import type { Progress } from '../output.ts'
-import { describeArchive, type ArchiveFacts } from './archive-facts.ts'
+import { describeArchive } from './archive-facts.ts'
+import type { ArchiveFacts } from './archive-facts.ts'
 import type { HomeSession } from './home-session.ts'
-import { readReleases, releaseFiles, rolesInForce, type StoredRelease } from './store.ts'
-import { hashFile, listTree, type TreeFile } from './tree.ts'
+import { readReleases, releaseFiles, rolesInForce } from './store.ts'
+import type { StoredRelease } from './store.ts'
+import { hashFile, listTree } from './tree.ts'
+import type { TreeFile } from './tree.ts'
 
 const DAY_MS = 86_400_000
 
@@ -53,7 +56,11 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
   const earlier = (await readReleases(paths, plan.channel)).at(-1)
   const roles = await rolesInForce(paths, description.identity.prefix)
   const chosen = await chosenFiles(tree, plan)
-  const { files, indexes } = await describeFiles(chosen.filter(({ path }) => path !== plan.launcher), description, plan)
+  const { files, indexes } = await describeFiles(
+    chosen.filter(({ path }) => path !== plan.launcher),
+    description,
+    plan,
+  )
   const launcher = plan.launcher === undefined ? undefined : await describeLauncher(chosen, plan.launcher, plan.signal)
   const manifest = buildManifest(files, {
     version: plan.version ?? nextVersion(plan.nowMs, earlier?.manifest.version),
@@ -65,7 +72,8 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
     ...(plan.minLauncherVersion === undefined ? {} : { minLauncherVersion: plan.minLauncherVersion }),
     ...(launcher === undefined ? {} : { launcher }),
     release: {
-      product: description.product, channel: plan.channel,
+      product: description.product,
+      channel: plan.channel,
       ...(plan.trustRoot === undefined ? {} : { trustRoot: plan.trustRoot }),
       epoch: roles.document.epoch,
       sequence: (earlier?.manifest.sequence ?? 0) + 1,
@@ -86,7 +94,11 @@ async function chosenFiles(tree: string, { keeps = () => true }: ReleasePlan): P
   return chosen
 }
 
-async function describeLauncher(chosen: readonly TreeFile[], path: string, signal: AbortSignal): Promise<{ path: string; sha256: string; size: number }> {
+async function describeLauncher(
+  chosen: readonly TreeFile[],
+  path: string,
+  signal: AbortSignal,
+): Promise<{ path: string; sha256: string; size: number }> {
   const file = chosen.find((candidate) => candidate.path === path)
   if (file === undefined) throw new CliError('CLI_PATH_UNKNOWN', `The launcher "${path}" is not in the tree`)
   return { path, sha256: await hashFile(file, signal), size: file.size }
@@ -95,21 +107,36 @@ async function describeLauncher(chosen: readonly TreeFile[], path: string, signa
 /** The home's content keys as the manifest lists them. */
 function contentKeys(description: HomeDescription): ContentKey[] {
   activeContentKey(description)
-  return description.contentKeys.map(({ keyId, verifierPub, commitment, status }) => ({ keyId, verifierPub, commitment, status }))
+  return description.contentKeys.map(({ keyId, verifierPub, commitment, status }) => ({
+    keyId,
+    verifierPub,
+    commitment,
+    status,
+  }))
 }
 
-interface DescribedFiles { readonly files: ManifestEntry[]; readonly indexes: Map<string, Uint8Array> }
+interface DescribedFiles {
+  readonly files: ManifestEntry[]
+  readonly indexes: Map<string, Uint8Array>
+}
 
-async function describeFiles(tree: readonly TreeFile[], { contentKeys: known }: HomeDescription, plan: ReleasePlan): Promise<DescribedFiles> {
+async function describeFiles(
+  tree: readonly TreeFile[],
+  { contentKeys: known }: HomeDescription,
+  plan: ReleasePlan,
+): Promise<DescribedFiles> {
   const total = tree.reduce((sum, { size }) => sum + size, 0)
   const indexes = new Map<string, Uint8Array>()
   const files: ManifestEntry[] = []
   let done = 0
   for (const file of tree) {
     const facts = file.path.endsWith('.m2p') ? await describeArchive(file, known, plan.signal) : undefined
-    const sha256 = facts?.sha256 ?? await hashFile(file, plan.signal)
+    const sha256 = facts?.sha256 ?? (await hashFile(file, plan.signal))
     files.push({
-      path: file.path, sha256, size: file.size, executable: file.executable,
+      path: file.path,
+      sha256,
+      size: file.size,
+      executable: file.executable,
       ...(facts === undefined ? {} : { keyId: facts.keyId }),
       ...indexReference(facts, indexes),
     })
@@ -136,7 +163,10 @@ function indexReference(facts: ArchiveFacts | undefined, indexes: Map<string, Ui
  * @param indexes - Its chunk indexes by SHA-256.
  */
 export async function storeRelease(
-  home: HomeSession, manifest: ReleaseManifest, tree: string, indexes: ReadonlyMap<string, Uint8Array>,
+  home: HomeSession,
+  manifest: ReleaseManifest,
+  tree: string,
+  indexes: ReadonlyMap<string, Uint8Array>,
 ): Promise<StoredRelease> {
   const bytes = writeManifest(manifest)
   const channelFolder = join(home.paths.releases, manifest.channel ?? '')

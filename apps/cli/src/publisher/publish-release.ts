@@ -5,7 +5,8 @@ import type { ReleaseServerClient } from '@keyturn/release-server/client'
 import { CliError } from '../errors.ts'
 import type { Progress } from '../output.ts'
 import type { HomeSession } from './home-session.ts'
-import { findRelease, readIdentityLog, readIfThere, readRoles, releaseFiles, type StoredHead, type StoredRelease } from './store.ts'
+import { findRelease, readIdentityLog, readIfThere, readRoles, releaseFiles } from './store.ts'
+import type { StoredHead, StoredRelease } from './store.ts'
 
 /** What a publish sent. */
 export interface PublishReport {
@@ -32,7 +33,11 @@ export interface PublishOptions {
  * @throws {@link CliError} `CLI_TURN_UNREADY` when it is not signed; what the server answers.
  */
 export async function publishRelease(
-  home: HomeSession, client: ReleaseServerClient, release: StoredRelease, head: StoredHead, options: PublishOptions,
+  home: HomeSession,
+  client: ReleaseServerClient,
+  release: StoredRelease,
+  head: StoredHead,
+  options: PublishOptions,
 ): Promise<PublishReport> {
   const { description, paths } = home
   const { manifest } = release
@@ -40,9 +45,15 @@ export async function publishRelease(
   await ensureProduct(home, client)
   const ahead = await trustAhead(home, client)
   // A head may also pin what those outside a rollout get: it has to be there first, like everything a head names.
-  if (head.head.fallback !== undefined) await uploadRelease(home, client, await findRelease(paths, channel, head.head.fallback.version), options)
+  if (head.head.fallback !== undefined)
+    await uploadRelease(home, client, await findRelease(paths, channel, head.head.fallback.version), options)
   const sent = await uploadRelease(home, client, release, options)
-  await client.publish(description.product, channel, { version: manifest.version, head: head.bytes, ...ahead, ...renewed(release) })
+  await client.publish(description.product, channel, {
+    version: manifest.version,
+    head: head.bytes,
+    ...ahead,
+    ...renewed(release),
+  })
   return { version: manifest.version, sequence: manifest.sequence ?? 0, ...sent }
 }
 
@@ -50,7 +61,10 @@ export async function publishRelease(
  * Log and role documents when the home is ahead of the server: they go with the head in one step, so that no launcher
  * ever sees the new log with the old signatures. A server that has none yet gets them at once.
  */
-async function trustAhead(home: HomeSession, client: ReleaseServerClient): Promise<{ log?: Uint8Array; roles?: readonly Uint8Array[] }> {
+async function trustAhead(
+  home: HomeSession,
+  client: ReleaseServerClient,
+): Promise<{ log?: Uint8Array; roles?: readonly Uint8Array[] }> {
   const { description, paths } = home
   const known = (await client.getProduct(description.product))?.log
   const { bytes, log } = await readIdentityLog(paths, description.identity.prefix)
@@ -64,12 +78,17 @@ async function trustAhead(home: HomeSession, client: ReleaseServerClient): Promi
 
 function renewed({ manifest, signatures }: StoredRelease): { signatures: Uint8Array } {
   if (signatures !== undefined) return { signatures }
-  throw new CliError('CLI_TURN_UNREADY', `Release ${manifest.version} is not signed yet`, { hint: 'Run "keyturn release sign"' })
+  throw new CliError('CLI_TURN_UNREADY', `Release ${manifest.version} is not signed yet`, {
+    hint: 'Run "keyturn release sign"',
+  })
 }
 
 /** Uploads a release as a draft: blobs, then the manifest with its signatures. */
 async function uploadRelease(
-  home: HomeSession, client: ReleaseServerClient, release: StoredRelease, options: PublishOptions,
+  home: HomeSession,
+  client: ReleaseServerClient,
+  release: StoredRelease,
+  options: PublishOptions,
 ): Promise<{ blobs: number; bytes: number; present: number }> {
   const { description } = home
   const { manifest } = release
@@ -79,7 +98,11 @@ async function uploadRelease(
   const known = await client.getRelease(description.product, channel, manifest.version)
   const legacySignature = await readIfThere(join(release.folder, releaseFiles.legacySignature))
   if (known === undefined) {
-    await client.createRelease(description.product, { manifest: release.bytes, signatures, ...(legacySignature === undefined ? {} : { legacySignature }) })
+    await client.createRelease(description.product, {
+      manifest: release.bytes,
+      signatures,
+      ...(legacySignature === undefined ? {} : { legacySignature }),
+    })
   }
   return sent
 }
@@ -88,7 +111,12 @@ async function uploadRelease(
  * Publishes a turned identity: role documents, log, renewed signatures and the head in one step. No file is uploaded,
  * unless the head pins a release that the server never got.
  */
-export async function publishTurn(home: HomeSession, client: ReleaseServerClient, release: StoredRelease, head: StoredHead): Promise<void> {
+export async function publishTurn(
+  home: HomeSession,
+  client: ReleaseServerClient,
+  release: StoredRelease,
+  head: StoredHead,
+): Promise<void> {
   await publishRelease(home, client, release, head, { signal: new AbortController().signal })
 }
 
@@ -96,7 +124,8 @@ export async function publishTurn(home: HomeSession, client: ReleaseServerClient
 export async function publishTrust(home: HomeSession, client: ReleaseServerClient): Promise<void> {
   const { description, paths } = home
   await ensureProduct(home, client)
-  for (const { document, bytes } of await readRoles(paths, description.identity.prefix)) await client.putRoles(description.product, document.version, bytes)
+  for (const { document, bytes } of await readRoles(paths, description.identity.prefix))
+    await client.putRoles(description.product, document.version, bytes)
   const { bytes } = await readIdentityLog(paths, description.identity.prefix)
   await client.putLog(description.product, bytes)
 }
@@ -111,17 +140,23 @@ export async function trustPin(home: HomeSession): Promise<string> {
 
 async function ensureProduct(home: HomeSession, client: ReleaseServerClient): Promise<void> {
   const { product, channel } = home.description
-  if (await client.getProduct(product) !== undefined) return
+  if ((await client.getProduct(product)) !== undefined) return
   await client.createProduct({ slug: product, name: product, pin: await trustPin(home), default_channel: channel })
 }
 
 async function uploadBlobs(
-  client: ReleaseServerClient, release: StoredRelease, { signal, progress }: PublishOptions,
+  client: ReleaseServerClient,
+  release: StoredRelease,
+  { signal, progress }: PublishOptions,
 ): Promise<{ blobs: number; bytes: number; present: number }> {
   const { files, launcher } = release.manifest
-  const sources = [...files, ...(launcher === undefined ? [] : [launcher])].map(({ path, sha256, size }) => fileBlob(join(release.tree, path), sha256, size))
+  const sources = [...files, ...(launcher === undefined ? [] : [launcher])].map(({ path, sha256, size }) =>
+    fileBlob(join(release.tree, path), sha256, size),
+  )
   const indexFolder = join(release.folder, releaseFiles.index)
-  const indexSizes = new Map(release.manifest.files.flatMap(({ index }) => index === undefined ? [] : [[index.sha256, index.size] as const]))
+  const indexSizes = new Map(
+    release.manifest.files.flatMap(({ index }) => (index === undefined ? [] : [[index.sha256, index.size] as const])),
+  )
   for (const name of await readdir(indexFolder).catch(() => [])) {
     const size = indexSizes.get(name)
     if (size !== undefined) sources.push(fileBlob(join(indexFolder, name), name, size))
@@ -137,11 +172,16 @@ async function uploadBlobs(
   })
 }
 
-interface FileBlob { readonly sha256: string; readonly size: number; read(offset: number, length: number): Promise<Uint8Array> }
+interface FileBlob {
+  readonly sha256: string
+  readonly size: number
+  read(offset: number, length: number): Promise<Uint8Array>
+}
 
 function fileBlob(path: string, sha256: string, size: number): FileBlob {
   return {
-    sha256, size,
+    sha256,
+    size,
     read: async (offset, length) => {
       const handle = await open(path, 'r')
       try {

@@ -2,7 +2,8 @@ import { join } from 'node:path'
 import { hexDecode, wipe } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import { RuntimeKey, writeRuntimeKeyJson } from '@keyturn/runtime-key'
-import { keyAlias, type HomeContentKey } from '../home.ts'
+import { keyAlias } from '../home.ts'
+import type { HomeContentKey } from '../home.ts'
 import type { HomeSession } from './home-session.ts'
 
 /** Name of the sidecar file that hands the content key to the launcher. */
@@ -18,9 +19,13 @@ export const runtimeKeyFile = 'runtime-key.json'
  */
 export async function writeRuntimeKeyFile(home: HomeSession, tree: string, contentKey: HomeContentKey): Promise<void> {
   const keys = await home.keys()
-  const runtimeKey = await keys.lend(keyAlias.content(contentKey.keyId), (key) => RuntimeKey.take({
-    keyId: contentKey.keyId, masterKey: key.slice(), signPublicKey: hexDecode(contentKey.verifierPub),
-  }))
+  const runtimeKey = await keys.lend(keyAlias.content(contentKey.keyId), (key) =>
+    RuntimeKey.take({
+      keyId: contentKey.keyId,
+      masterKey: key.slice(),
+      signPublicKey: hexDecode(contentKey.verifierPub),
+    }),
+  )
   const bytes = writeRuntimeKeyJson(runtimeKey)
   runtimeKey.dispose()
   try {

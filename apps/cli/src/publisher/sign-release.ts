@@ -1,9 +1,11 @@
 import { join } from 'node:path'
-import { manifestPin, signHead, signManifest, writeHead, type Head, type Mirror, type Rollout } from '@keyturn/manifest'
+import { manifestPin, signHead, signManifest, writeHead } from '@keyturn/manifest'
+import type { Head, Mirror, Rollout } from '@keyturn/manifest'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import { CliError } from '../errors.ts'
 import type { HomeSession } from './home-session.ts'
-import { readIdentityLog, readStoredHead, releaseFiles, rolesInForce, storeHead, type StoredHead, type StoredRelease } from './store.ts'
+import { readIdentityLog, readStoredHead, releaseFiles, rolesInForce, storeHead } from './store.ts'
+import type { StoredHead, StoredRelease } from './store.ts'
 import { daysFrom } from './time.ts'
 
 /**
@@ -14,7 +16,9 @@ import { daysFrom } from './time.ts'
  * @param aliases - Keys that sign; default: the release key in force.
  */
 export async function signRelease(
-  home: HomeSession, release: StoredRelease, aliases: readonly string[] = [home.description.aliases.release],
+  home: HomeSession,
+  release: StoredRelease,
+  aliases: readonly string[] = [home.description.aliases.release],
 ): Promise<StoredRelease> {
   const keys = await home.keys()
   const signers = await Promise.all(aliases.map((alias) => keys.documentSigner(alias)))
@@ -49,23 +53,32 @@ export async function issueHead(home: HomeSession, release: StoredRelease, plan:
   const { description, paths } = home
   const channel = release.manifest.channel ?? description.channel
   if (release.signatures === undefined) {
-    throw new CliError('CLI_TURN_UNREADY', `Release ${release.manifest.version} is not signed yet`, { hint: 'Run "keyturn release sign"' })
+    throw new CliError('CLI_TURN_UNREADY', `Release ${release.manifest.version} is not signed yet`, {
+      hint: 'Run "keyturn release sign"',
+    })
   }
   const last = await readStoredHead(paths, channel)
   const { log } = await readIdentityLog(paths, description.identity.prefix)
   const roles = await rolesInForce(paths, description.identity.prefix)
   const head: Head = {
-    product: description.product, channel, epoch: roles.document.epoch,
+    product: description.product,
+    channel,
+    epoch: roles.document.epoch,
     sequence: Math.max((last?.head.sequence ?? 0) + 1, plan.atLeastSequence ?? 1),
-    issuedAt: daysFrom(plan.nowMs, 0), expiresAt: daysFrom(plan.nowMs, plan.days ?? 7),
-    log: log.state.lastEstablishment, rolesVersion: roles.document.version,
+    issuedAt: daysFrom(plan.nowMs, 0),
+    expiresAt: daysFrom(plan.nowMs, plan.days ?? 7),
+    log: log.state.lastEstablishment,
+    rolesVersion: roles.document.version,
     manifest: pin(release),
     ...(plan.fallback === undefined ? {} : { fallback: pin(plan.fallback) }),
     ...(plan.rollout === undefined ? {} : { rollout: plan.rollout }),
-    revoked: plan.revoked ?? last?.head.revoked ?? [], mirrors: plan.mirrors ?? last?.head.mirrors ?? [],
+    revoked: plan.revoked ?? last?.head.revoked ?? [],
+    mirrors: plan.mirrors ?? last?.head.mirrors ?? [],
   }
   const keys = await home.keys()
-  const signers = await Promise.all((plan.aliases ?? [description.aliases.head]).map((alias) => keys.documentSigner(alias)))
+  const signers = await Promise.all(
+    (plan.aliases ?? [description.aliases.head]).map((alias) => keys.documentSigner(alias)),
+  )
   const bytes = await signHead(writeHead(head), signers)
   await storeHead(paths, channel, bytes)
   return { head, bytes }

@@ -1,7 +1,9 @@
 import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseHead, parseHeadEnvelope, parseManifest, parseRoles, sealedRoles, sha256Hex, type Head, type ReleaseManifest, type RoleDocument } from '@keyturn/manifest'
-import { sha256DigestSeal, verifyLog, type VerifiedLog } from '@keyturn/kel'
+import { parseHead, parseHeadEnvelope, parseManifest, parseRoles, sealedRoles, sha256Hex } from '@keyturn/manifest'
+import type { Head, ReleaseManifest, RoleDocument } from '@keyturn/manifest'
+import { sha256DigestSeal, verifyLog } from '@keyturn/kel'
+import type { VerifiedLog } from '@keyturn/kel'
 import { parseStrictJson } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import { CliError } from '../errors.ts'
@@ -35,7 +37,13 @@ export interface StoredHead {
 }
 
 /** Names of the files of a stored release. */
-export const releaseFiles = { manifest: 'manifest.json', signatures: 'manifest.sigs.json', legacySignature: 'manifest.json.sig', record: 'record.json', index: 'index' } as const
+export const releaseFiles = {
+  manifest: 'manifest.json',
+  signatures: 'manifest.sigs.json',
+  legacySignature: 'manifest.json.sig',
+  record: 'record.json',
+  index: 'index',
+} as const
 
 /**
  * Every release of a channel in a home, lowest sequence first.
@@ -65,9 +73,13 @@ export async function findRelease(paths: HomePaths, channel: string, version?: s
   const all = await readReleases(paths, channel)
   const found = version === undefined ? all.at(-1) : all.find((release) => release.manifest.version === version)
   if (found !== undefined) return found
-  throw new CliError('CLI_PATH_UNKNOWN', `No release ${version === undefined ? '' : `"${version}" `}on channel "${channel}" in this home`, {
-    hint: 'Run "keyturn release prepare" first',
-  })
+  throw new CliError(
+    'CLI_PATH_UNKNOWN',
+    `No release ${version === undefined ? '' : `"${version}" `}on channel "${channel}" in this home`,
+    {
+      hint: 'Run "keyturn release prepare" first',
+    },
+  )
 }
 
 async function readRelease(folder: string): Promise<StoredRelease> {
@@ -75,7 +87,10 @@ async function readRelease(folder: string): Promise<StoredRelease> {
   const record = parseStrictJson(await readFile(join(folder, releaseFiles.record)), { maxBytes: 65_536 })
   const tree = typeof record === 'object' && record !== null && !Array.isArray(record) ? record['tree'] : undefined
   return {
-    folder, bytes, sha256: sha256Hex(bytes), manifest: parseManifest(bytes),
+    folder,
+    bytes,
+    sha256: sha256Hex(bytes),
+    manifest: parseManifest(bytes),
     signatures: await readIfThere(join(folder, releaseFiles.signatures)),
     tree: typeof tree === 'string' ? tree : '',
   }
@@ -94,7 +109,9 @@ export async function readRoles(paths: HomePaths, prefix: string): Promise<Store
     const path = join(paths.roles, `${version}.json`)
     const bytes = await readIfThere(path)
     if (bytes === undefined || sha256DigestSeal(bytes).d !== seal) {
-      throw new CliError('CLI_HOME_FORMAT', `"${path}" is not the role document that the log seals`, { hint: 'Restore it from a backup or from the release server' })
+      throw new CliError('CLI_HOME_FORMAT', `"${path}" is not the role document that the log seals`, {
+        hint: 'Restore it from a backup or from the release server',
+      })
     }
     found.push({ bytes, document: parseRoles(bytes) })
   }
@@ -109,7 +126,10 @@ export async function rolesInForce(paths: HomePaths, prefix: string): Promise<St
 }
 
 /** The verified key event log of a home and its literal bytes. */
-export async function readIdentityLog(paths: HomePaths, prefix: string): Promise<{ bytes: Uint8Array; log: VerifiedLog }> {
+export async function readIdentityLog(
+  paths: HomePaths,
+  prefix: string,
+): Promise<{ bytes: Uint8Array; log: VerifiedLog }> {
   const bytes = await readFile(paths.identityLog)
   return { bytes, log: verifyLog(bytes, { prefix }) }
 }

@@ -25,7 +25,8 @@ const READ_BYTES = 1024 * 1024
  */
 export async function refuseSpecialFiles(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
-    if (!entry.isDirectory() && !entry.isFile()) throw specialFile(join(entry.parentPath, entry.name).slice(folder.length + 1), entry)
+    if (!entry.isDirectory() && !entry.isFile())
+      throw specialFile(join(entry.parentPath, entry.name).slice(folder.length + 1), entry)
   }
 }
 
@@ -39,7 +40,10 @@ export async function listTree(folder: string): Promise<TreeFile[]> {
   const files: TreeFile[] = []
   for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
     const source = join(entry.parentPath, entry.name)
-    const path = source.slice(folder.length + 1).split(sep).join('/')
+    const path = source
+      .slice(folder.length + 1)
+      .split(sep)
+      .join('/')
     if (path === RESERVED || path.startsWith(`${RESERVED}/`) || entry.isDirectory()) continue
     if (!entry.isFile()) throw specialFile(path, entry)
     const { size, mode } = await lstat(source)
@@ -71,7 +75,11 @@ export async function hashFile(file: TreeFile, signal: AbortSignal): Promise<str
  * @param signal - Stops between two pieces.
  * @throws {@link CliError} `BUILD_INPUT_CHANGED` when the file is longer or shorter than it was.
  */
-export async function readInPieces(file: TreeFile, take: (piece: Uint8Array) => void, signal: AbortSignal): Promise<void> {
+export async function readInPieces(
+  file: TreeFile,
+  take: (piece: Uint8Array) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const handle = await open(file.source, 'r')
   let length = 0
   try {
@@ -86,13 +94,20 @@ export async function readInPieces(file: TreeFile, take: (piece: Uint8Array) => 
   } finally {
     await handle.close()
   }
-  if (length !== file.size) throw new CliError('BUILD_INPUT_CHANGED', `"${printable(file.path)}" changed while it was read`)
+  if (length !== file.size)
+    throw new CliError('BUILD_INPUT_CHANGED', `"${printable(file.path)}" changed while it was read`)
 }
 
-interface SpecialEntry { isSymbolicLink(): boolean; isFIFO(): boolean; isSocket(): boolean }
+interface SpecialEntry {
+  isSymbolicLink(): boolean
+  isFIFO(): boolean
+  isSocket(): boolean
+}
 
 function specialFile(path: string, entry: SpecialEntry): CliError {
-  return new CliError('BUILD_SPECIAL_FILE', `"${printable(path)}" is a ${kindOf(entry)}`, { details: { path: printable(path) } })
+  return new CliError('BUILD_SPECIAL_FILE', `"${printable(path)}" is a ${kindOf(entry)}`, {
+    details: { path: printable(path) },
+  })
 }
 
 function kindOf(entry: SpecialEntry): string {

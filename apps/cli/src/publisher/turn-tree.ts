@@ -31,7 +31,13 @@ export interface TurnedTree {
  * @param turn - Which keys.
  * @param signal - Stops it.
  */
-export async function turnTree(home: HomeSession, from: string, to: string, turn: TreeTurn, signal: AbortSignal): Promise<TurnedTree> {
+export async function turnTree(
+  home: HomeSession,
+  from: string,
+  to: string,
+  turn: TreeTurn,
+  signal: AbortSignal,
+): Promise<TurnedTree> {
   let archives = 0
   let bytes = 0
   for (const entry of await readdir(from, { withFileTypes: true, recursive: true })) {
@@ -51,38 +57,71 @@ export async function turnTree(home: HomeSession, from: string, to: string, turn
 }
 
 /** Payloads stay, byte for byte: header, slots and signature are new. */
-async function rewrap(home: HomeSession, source: string, target: string, { keyId }: TreeTurn, signal: AbortSignal): Promise<number> {
+async function rewrap(
+  home: HomeSession,
+  source: string,
+  target: string,
+  { keyId }: TreeTurn,
+  signal: AbortSignal,
+): Promise<number> {
   const keys = await home.keys()
   const old = await oldKey(home, source)
   const aliases = [keyAlias.content(old.keyId), keyAlias.content(keyId), home.description.aliases.archiveSigning]
-  const { archiveBytes } = await keys.lendAll(aliases, async ([key, newKey, seed]) => await rewrapFile(source, target, {
-    open: { verifiers: old.verifiers, contentKey: { keyId: old.keyId, key: key as Uint8Array } },
-    contentKey: { keyId, key: newKey as Uint8Array }, signingSeed: seed as Uint8Array, overwrite: true, signal,
-  }))
+  const { archiveBytes } = await keys.lendAll(
+    aliases,
+    async ([key, newKey, seed]) =>
+      await rewrapFile(source, target, {
+        open: { verifiers: old.verifiers, contentKey: { keyId: old.keyId, key: key as Uint8Array } },
+        contentKey: { keyId, key: newKey as Uint8Array },
+        signingSeed: seed as Uint8Array,
+        overwrite: true,
+        signal,
+      }),
+  )
   return archiveBytes
 }
 
 /** Everything under the new slot alone: whoever kept old slots opens nothing of it. The plain files lie in the home for a while. */
-async function rebuild(home: HomeSession, source: string, target: string, { keyId, slot }: TreeTurn, signal: AbortSignal): Promise<number> {
+async function rebuild(
+  home: HomeSession,
+  source: string,
+  target: string,
+  { keyId, slot }: TreeTurn,
+  signal: AbortSignal,
+): Promise<number> {
   const keys = await home.keys()
   const old = await oldKey(home, source)
   const plain = `${target}.plain`
   await rm(plain, { recursive: true, force: true })
   try {
-    await keys.lend(keyAlias.content(old.keyId), (key) => extractArchive(source, plain, {
-      verifiers: old.verifiers, contentKey: { keyId: old.keyId, key }, signal,
-    }))
+    await keys.lend(keyAlias.content(old.keyId), (key) =>
+      extractArchive(source, plain, {
+        verifiers: old.verifiers,
+        contentKey: { keyId: old.keyId, key },
+        signal,
+      }),
+    )
     const aliases = [keyAlias.content(keyId), home.description.aliases.archiveSigning, keyAlias.slot(slot)]
-    const { archiveBytes } = await keys.lendAll(aliases, async ([key, seed, secret]) => await buildFolder(plain, target, {
-      contentKey: { keyId, key: key as Uint8Array }, signingSeed: seed as Uint8Array, slots: new Map([[slot, secret as Uint8Array]]), signal,
-    }))
+    const { archiveBytes } = await keys.lendAll(
+      aliases,
+      async ([key, seed, secret]) =>
+        await buildFolder(plain, target, {
+          contentKey: { keyId, key: key as Uint8Array },
+          signingSeed: seed as Uint8Array,
+          slots: new Map([[slot, secret as Uint8Array]]),
+          signal,
+        }),
+    )
     return archiveBytes
   } finally {
     await rm(plain, { recursive: true, force: true })
   }
 }
 
-async function oldKey(home: HomeSession, source: string): Promise<{ keyId: number; verifiers: Map<number, Uint8Array> }> {
+async function oldKey(
+  home: HomeSession,
+  source: string,
+): Promise<{ keyId: number; verifiers: Map<number, Uint8Array> }> {
   const keyId = await archiveKeyId(source)
   return { keyId, verifiers: new Map([[keyId, hexDecode(contentKeyOf(home.description, keyId).verifierPub)]]) }
 }

@@ -1,10 +1,12 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { releaseIdentity, type Identity } from '../commands/id-identity.ts'
+import { releaseIdentity } from '../commands/id-identity.ts'
+import type { Identity } from '../commands/id-identity.ts'
 import { CliError } from '../errors.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
 import { rolesInForce } from '../publisher/store.ts'
-import { dropTurn, readTurn, type TurnRecord } from './journal.ts'
+import { dropTurn, readTurn } from './journal.ts'
+import type { TurnRecord } from './journal.ts'
 import { abandonKeyTurn, isKeyTurnBinding } from './key-turn.ts'
 import { resumeCommand } from './pending.ts'
 
@@ -64,14 +66,21 @@ export async function abandonTransport(folder: string, dryRun: boolean): Promise
 
 async function requireTurn(folder: string, turn: string): Promise<TurnRecord> {
   const record = await readTurn(folder, turn)
-  if (record === undefined) throw new CliError('CLI_TURN_UNREADY', `No turn of "${turn}" was interrupted`, { hint: 'Nothing has to be abandoned' })
+  if (record === undefined)
+    throw new CliError('CLI_TURN_UNREADY', `No turn of "${turn}" was interrupted`, {
+      hint: 'Nothing has to be abandoned',
+    })
   return record
 }
 
 function tooFar({ turn, done }: TurnRecord, command: string): CliError {
-  return new CliError('CLI_TURN_PENDING', `The turn of "${turn}" has gone too far to be abandoned: step "${done.at(-1) ?? ''}" is over`, {
-    hint: `Run "${command}" to finish it`,
-  })
+  return new CliError(
+    'CLI_TURN_PENDING',
+    `The turn of "${turn}" has gone too far to be abandoned: step "${done.at(-1) ?? ''}" is over`,
+    {
+      hint: `Run "${command}" to finish it`,
+    },
+  )
 }
 
 function isContentInForce(home: HomeSession, { done, facts }: TurnRecord): boolean {

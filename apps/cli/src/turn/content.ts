@@ -2,18 +2,21 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { keyCommitment } from '@keyturn/m2pack-format'
 import { nextVersion } from '@keyturn/manifest'
-import { hexEncode, type JsonObject, type JsonValue } from '@keyturn/primitives'
+import { hexEncode } from '@keyturn/primitives'
+import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-server/client'
 import { CliError } from '../errors.ts'
-import { activeContentKey, keyAlias, type HomeContentKey } from '../home.ts'
+import { activeContentKey, keyAlias } from '../home.ts'
+import type { HomeContentKey } from '../home.ts'
 import { turnedBytes } from '../publisher/archive-facts.ts'
 import type { HomeSession } from '../publisher/home-session.ts'
 import { prepareRelease } from '../publisher/prepare-release.ts'
 import { publishRelease } from '../publisher/publish-release.ts'
 import { runtimeKeyFile, writeRuntimeKeyFile } from '../publisher/runtime-key-file.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
-import { findRelease, readReleases, type StoredRelease } from '../publisher/store.ts'
+import { findRelease, readReleases } from '../publisher/store.ts'
+import type { StoredRelease } from '../publisher/store.ts'
 import { turnTree } from '../publisher/turn-tree.ts'
 import type { TurnStep } from './journal.ts'
 
@@ -51,7 +54,11 @@ const CHUNK_BYTES_AT_MOST = 2 * 256 * 1024
  * @param options - Channel and time.
  * @param pending - Facts of a turn that was interrupted: it goes on with the numbers it began with.
  */
-export async function planContentTurn(home: HomeSession, options: ContentTurnOptions, pending?: JsonObject): Promise<ContentTurnPlan> {
+export async function planContentTurn(
+  home: HomeSession,
+  options: ContentTurnOptions,
+  pending?: JsonObject,
+): Promise<ContentTurnPlan> {
   const { description } = home
   const { channel, nowMs } = options
   const begun = pending?.['to'] === undefined ? undefined : pending
@@ -79,7 +86,7 @@ async function downloadBytes({ manifest, tree }: StoredRelease, full: boolean): 
       continue
     }
     const file = join(tree, path)
-    const turned = index !== undefined && await pathExists(file) ? await turnedBytes(file, size) : CHUNK_BYTES_AT_MOST
+    const turned = index !== undefined && (await pathExists(file)) ? await turnedBytes(file, size) : CHUNK_BYTES_AT_MOST
     sum += index === undefined ? size : Math.min(size, turned + index.size)
   }
   return sum
@@ -106,9 +113,15 @@ export function contentTurnSteps(home: HomeSession, plan: ContentTurnPlan, optio
   const { channel, client, nowMs, signal } = options
   const keySteps: TurnStep[] = [
     {
-      name: 'plan', title: `turn content key ${plan.from} to ${plan.to}`,
+      name: 'plan',
+      title: `turn content key ${plan.from} to ${plan.to}`,
       run: async () => ({
-        from: plan.from, to: plan.to, slot: plan.slot, at: nowMs, channel, full: plan.full,
+        from: plan.from,
+        to: plan.to,
+        slot: plan.slot,
+        at: nowMs,
+        channel,
+        full: plan.full,
         ...(plan.release === undefined ? {} : { base: plan.release.manifest.version, version: plan.nextVersion ?? '' }),
       }),
     },
@@ -116,11 +129,31 @@ export function contentTurnSteps(home: HomeSession, plan: ContentTurnPlan, optio
     { name: 'home', title: 'put the new key in force', run: (facts) => putInForce(home, facts) },
   ]
   const releaseSteps: TurnStep[] = [
-    { name: 'archives', title: plan.full ? 'encrypt every archive anew' : 'rewrap the archives', run: (facts) => turnArchives(home, facts, signal) },
+    {
+      name: 'archives',
+      title: plan.full ? 'encrypt every archive anew' : 'rewrap the archives',
+      run: (facts) => turnArchives(home, facts, signal),
+    },
     { name: 'manifest', title: 'make the manifest', run: (facts) => describe(home, facts, signal) },
-    { name: 'sign', title: 'sign the manifest', run: async (facts) => { await signRelease(home, await turned(home, facts)); return undefined } },
-    { name: 'head', title: 'sign the head', run: async (facts) => { await issueHead(home, await turned(home, facts), { nowMs }); return undefined } },
-    ...(client === undefined ? [] : [{ name: 'publish', title: 'publish', run: (facts: JsonObject) => publish(home, client, facts, options) }]),
+    {
+      name: 'sign',
+      title: 'sign the manifest',
+      run: async (facts) => {
+        await signRelease(home, await turned(home, facts))
+        return undefined
+      },
+    },
+    {
+      name: 'head',
+      title: 'sign the head',
+      run: async (facts) => {
+        await issueHead(home, await turned(home, facts), { nowMs })
+        return undefined
+      },
+    },
+    ...(client === undefined
+      ? []
+      : [{ name: 'publish', title: 'publish', run: (facts: JsonObject) => publish(home, client, facts, options) }]),
   ]
   return plan.release === undefined ? keySteps : [...keySteps, ...releaseSteps]
 }
@@ -140,10 +173,15 @@ async function putInForce(home: HomeSession, facts: JsonObject): Promise<undefin
   const { contentKeys, slots } = home.description
   if (contentKeys.some((key) => key.keyId === keyId)) return undefined
   const fresh: HomeContentKey = {
-    keyId, verifierPub: String(facts['verifier']), commitment: String(facts['commitment']),
-    status: 'active', created: new Date(Number(facts['at'])).toISOString(),
+    keyId,
+    verifierPub: String(facts['verifier']),
+    commitment: String(facts['commitment']),
+    status: 'active',
+    created: new Date(Number(facts['at'])).toISOString(),
   }
-  const older = contentKeys.map((key): HomeContentKey => key.status === 'active' ? { ...key, status: 'retired' } : key)
+  const older = contentKeys.map((key): HomeContentKey =>
+    key.status === 'active' ? { ...key, status: 'retired' } : key,
+  )
   await home.update({ contentKeys: [...older, fresh], slots: [...slots, Number(facts['slot'])] })
   return undefined
 }
@@ -156,7 +194,8 @@ async function turnArchives(home: HomeSession, facts: JsonObject, signal: AbortS
   await rm(tree, { recursive: true, force: true })
   const turn = { keyId: Number(facts['to']), slot: Number(facts['slot']), full: facts['full'] === true }
   const { archives, bytes } = await turnTree(home, base.tree, tree, turn, signal)
-  if (await pathExists(join(base.tree, runtimeKeyFile))) await writeRuntimeKeyFile(home, tree, activeContentKey(home.description))
+  if (await pathExists(join(base.tree, runtimeKeyFile)))
+    await writeRuntimeKeyFile(home, tree, activeContentKey(home.description))
   return { archives, bytes, tree }
 }
 
@@ -167,12 +206,24 @@ async function describe(home: HomeSession, facts: JsonObject, signal: AbortSigna
   const base = await findRelease(home.paths, channel, String(facts['base']))
   const { notes, minLauncherVersion, format } = base.manifest
   await prepareRelease(home, {
-    tree: String(facts['tree']), channel, version, notes, minLauncherVersion, format, nowMs: Number(facts['at']), signal,
+    tree: String(facts['tree']),
+    channel,
+    version,
+    notes,
+    minLauncherVersion,
+    format,
+    nowMs: Number(facts['at']),
+    signal,
   })
   return undefined
 }
 
-async function publish(home: HomeSession, client: ReleaseServerClient, facts: JsonObject, { nowMs, signal }: ContentTurnOptions): Promise<JsonObject> {
+async function publish(
+  home: HomeSession,
+  client: ReleaseServerClient,
+  facts: JsonObject,
+  { nowMs, signal }: ContentTurnOptions,
+): Promise<JsonObject> {
   const release = await turned(home, facts)
   const head = await issueHead(home, release, { nowMs })
   const { bytes } = await publishRelease(home, client, release, head, { signal })

@@ -33,7 +33,9 @@ function isOpen({ done }: TurnRecord): boolean {
  */
 export function contentCovers(pending: TurnRecord, { full, channel }: WantedContent): boolean {
   const { facts } = pending
-  return isOpen(pending) || ((!full || facts['full'] === true) && (channel === undefined || channel === facts['channel']))
+  return (
+    isOpen(pending) || ((!full || facts['full'] === true) && (channel === undefined || channel === facts['channel']))
+  )
 }
 
 /**
@@ -46,10 +48,13 @@ export function identityCovers(pending: TurnRecord, home: HomeDescription, wante
   if (isOpen(pending)) return true
   const { facts } = pending
   const channels = Array.isArray(facts['channels']) ? facts['channels'] : []
-  return (!wanted.releaseKey || turns(facts, home, 'release')) && (!wanted.headKey || turns(facts, home, 'head'))
-    && (!wanted.revoke || facts['revoke'] === true)
-    && (wanted.rolesDays === undefined || wanted.rolesDays === facts['roles_days'])
-    && (wanted.channels ?? []).every((channel) => channels.includes(channel))
+  return (
+    (!wanted.releaseKey || turns(facts, home, 'release')) &&
+    (!wanted.headKey || turns(facts, home, 'head')) &&
+    (!wanted.revoke || facts['revoke'] === true) &&
+    (wanted.rolesDays === undefined || wanted.rolesDays === facts['roles_days']) &&
+    (wanted.channels ?? []).every((channel) => channels.includes(channel))
+  )
 }
 
 /** Whether a turn of the identity turns a day-to-day key by itself; a proposal says who signs, and turns none. */
@@ -60,10 +65,16 @@ function turns(facts: JsonObject, home: HomeDescription, kind: 'release' | 'head
 
 /** What an interrupted turn is about, for people: "content key 1 to 2". */
 export function describeTurn({ turn, facts }: TurnRecord): string {
-  if (turn === 'content') return facts['to'] === undefined ? 'content key' : `content key ${text(facts['from'])} to ${text(facts['to'])}${facts['full'] === true ? ', every file anew' : ''}`
+  if (turn === 'content')
+    return facts['to'] === undefined
+      ? 'content key'
+      : `content key ${text(facts['from'])} to ${text(facts['to'])}${facts['full'] === true ? ', every file anew' : ''}`
   if (turn !== 'identity') return turn === 'identity-key' ? 'rotation of the identity alone' : turn
   if (facts['proposal'] !== undefined) return 'identity with the proposed role document'
-  const keys = [...(facts['release_key'] === true ? ['release key'] : []), ...(facts['head_key'] === true ? ['head key'] : [])]
+  const keys = [
+    ...(facts['release_key'] === true ? ['release key'] : []),
+    ...(facts['head_key'] === true ? ['head key'] : []),
+  ]
   return `${['identity', ...keys].join(' with ')}${facts['revoke'] === true ? ', revoking what leaves' : ''}`
 }
 

@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256DigestSeal } from '@keyturn/kel'
-import { checkRolesStep, parseRoles, writeRoles, type RoleDocument } from '@keyturn/manifest'
-import { base64Decode, base64Encode, equalBytes, hexEncode, type JsonObject } from '@keyturn/primitives'
+import { checkRolesStep, parseRoles, writeRoles } from '@keyturn/manifest'
+import type { RoleDocument } from '@keyturn/manifest'
+import { base64Decode, base64Encode, equalBytes, hexEncode } from '@keyturn/primitives'
+import type { JsonObject } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-server/client'
 import { releaseIdentity } from '../commands/id-identity.ts'
@@ -15,7 +17,8 @@ import { publishTrust, publishTurn } from '../publisher/publish-release.ts'
 import { issueHead, signRelease } from '../publisher/sign-release.ts'
 import { findRelease, readStoredHead, rolesInForce } from '../publisher/store.ts'
 import { daysFrom } from '../publisher/time.ts'
-import { readTurn, type TurnStep } from './journal.ts'
+import { readTurn } from './journal.ts'
+import type { TurnStep } from './journal.ts'
 import { checkKeyTurn, keyTurnSteps } from './key-turn.ts'
 import { refuseRivals } from './pending.ts'
 
@@ -68,16 +71,22 @@ export function identityTurnSteps(home: HomeSession, options: IdentityTurnOption
     { name: 'keys', title: 'make the new day-to-day keys', run: (facts) => makeKeys(home, facts) },
     { name: 'roles', title: 'write the next role document', run: (facts) => writeDocument(home, facts) },
     ...keyTurnSteps(identity, {
-      nowMs, keepOldKey: options.keepOldKey,
+      nowMs,
+      keepOldKey: options.keepOldKey,
       terms: (facts) => ({ seals: [sha256DigestSeal(base64Decode(String(facts['roles'])))] }),
       collect: async (event) => (await receiptCollector(identity, signal))(event),
     }),
     { name: 'home', title: 'put the new day-to-day keys in force', run: (facts) => putInForce(home, facts) },
     { name: 'sign', title: 'sign what is published again', run: (facts) => signAgain(home, facts, nowMs) },
-    ...(client === undefined ? [] : [{
-      name: 'publish', title: 'publish role document, log, signatures and heads',
-      run: (facts: JsonObject) => publish(home, client, facts),
-    }]),
+    ...(client === undefined
+      ? []
+      : [
+          {
+            name: 'publish',
+            title: 'publish role document, log, signatures and heads',
+            run: (facts: JsonObject) => publish(home, client, facts),
+          },
+        ]),
   ]
 }
 
@@ -85,7 +94,11 @@ export function identityTurnSteps(home: HomeSession, options: IdentityTurnOption
 async function signingAlias(home: HomeSession, kind: 'release' | 'head', listed: readonly string[]): Promise<string> {
   const keys = await home.keys()
   const current = home.description.aliases[kind]
-  const candidates = keys.store.list().map(({ alias }) => alias).filter((alias) => alias.startsWith(`${kind}/`)).toReversed()
+  const candidates = keys.store
+    .list()
+    .map(({ alias }) => alias)
+    .filter((alias) => alias.startsWith(`${kind}/`))
+    .toReversed()
   for (const alias of [current, ...candidates]) {
     if (keys.has(alias) && listed.includes(hexEncode(await keys.publicKey(alias)))) return alias
   }
@@ -96,9 +109,13 @@ async function signingAlias(home: HomeSession, kind: 'release' | 'head', listed:
 async function proposed(home: HomeSession, bytes: Uint8Array, inForce: RoleDocument): Promise<JsonObject> {
   const document = parseRoles(bytes)
   if (document.version !== inForce.version + 1) {
-    throw new CliError('CLI_TURN_UNREADY', `The proposed role document is number ${document.version}, number ${inForce.version + 1} is due`, {
-      hint: 'Run "keyturn roles propose" again',
-    })
+    throw new CliError(
+      'CLI_TURN_UNREADY',
+      `The proposed role document is number ${document.version}, number ${inForce.version + 1} is due`,
+      {
+        hint: 'Run "keyturn roles propose" again',
+      },
+    )
   }
   checkRolesStep(inForce, document)
   return {
@@ -108,19 +125,27 @@ async function proposed(home: HomeSession, bytes: Uint8Array, inForce: RoleDocum
   }
 }
 
-async function plan(home: HomeSession, options: IdentityTurnOptions, { also_revoke: also }: JsonObject): Promise<JsonObject> {
+async function plan(
+  home: HomeSession,
+  options: IdentityTurnOptions,
+  { also_revoke: also }: JsonObject,
+): Promise<JsonObject> {
   await checkIdentityTurn(home)
   const { identity, aliases } = home.description
   const roles = await rolesInForce(home.paths, identity.prefix)
   const channels: string[] = []
-  for (const channel of options.channels) if (await readStoredHead(home.paths, channel) !== undefined) channels.push(channel)
+  for (const channel of options.channels)
+    if ((await readStoredHead(home.paths, channel)) !== undefined) channels.push(channel)
   return {
-    at: options.nowMs, roles_version: roles.document.version + 1,
+    at: options.nowMs,
+    roles_version: roles.document.version + 1,
     release: options.releaseKey === false ? aliases.release : followingAlias(aliases.release),
     head: options.headKey === true ? followingAlias(aliases.head) : aliases.head,
     release_key: options.proposal === undefined && options.releaseKey !== false,
     head_key: options.proposal === undefined && options.headKey === true,
-    revoke: options.revoke === true, roles_days: options.rolesDays ?? 365, channels,
+    revoke: options.revoke === true,
+    roles_days: options.rolesDays ?? 365,
+    channels,
     ...(also === undefined ? {} : { also_revoke: also }),
     ...(options.proposal === undefined ? {} : await proposed(home, options.proposal, roles.document)),
   }
@@ -135,7 +160,8 @@ async function makeKeys(home: HomeSession, facts: JsonObject): Promise<undefined
 
 /** On disk before the log seals it: a log whose role document is missing could not be read. */
 async function writeDocument(home: HomeSession, facts: JsonObject): Promise<JsonObject> {
-  const bytes = facts['proposal'] === undefined ? await nextDocument(home, facts) : base64Decode(String(facts['proposal']))
+  const bytes =
+    facts['proposal'] === undefined ? await nextDocument(home, facts) : base64Decode(String(facts['proposal']))
   await writeFileAtomic(join(home.paths.roles, `${parseRoles(bytes).version}.json`), bytes)
   return { roles: base64Encode(bytes) }
 }
@@ -143,7 +169,10 @@ async function writeDocument(home: HomeSession, facts: JsonObject): Promise<Json
 async function nextDocument(home: HomeSession, facts: JsonObject): Promise<Uint8Array> {
   const keys = await home.keys()
   const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
-  const [release, head] = await Promise.all([keys.publicKey(String(facts['release'])), keys.publicKey(String(facts['head']))])
+  const [release, head] = await Promise.all([
+    keys.publicKey(String(facts['release'])),
+    keys.publicKey(String(facts['head'])),
+  ])
   const next = {
     release: swap(document.roles.release.keys, await keys.publicKey(home.description.aliases.release), release),
     head: swap(document.roles.head.keys, await keys.publicKey(home.description.aliases.head), head),
@@ -154,18 +183,25 @@ async function nextDocument(home: HomeSession, facts: JsonObject): Promise<Uint8
   return writeRoles({
     ...document,
     version: Number(facts['roles_version']),
-    issuedAt: daysFrom(at, 0), expiresAt: daysFrom(at, Number(facts['roles_days'])),
+    issuedAt: daysFrom(at, 0),
+    expiresAt: daysFrom(at, Number(facts['roles_days'])),
     roles: {
       release: { ...document.roles.release, keys: next.release },
       head: { ...document.roles.head, keys: next.head },
     },
-    revokedKeys: [...new Set([...document.revokedKeys, ...(facts['revoke'] === true ? leaving : []), ...wordsOf(facts, 'also_revoke').filter((key) => !staying.has(key))])],
+    revokedKeys: [
+      ...new Set([
+        ...document.revokedKeys,
+        ...(facts['revoke'] === true ? leaving : []),
+        ...wordsOf(facts, 'also_revoke').filter((key) => !staying.has(key)),
+      ]),
+    ],
   })
 }
 
 /** The keys of a role with one replaced; those of other holders stay. */
 function swap(keys: readonly string[], old: Uint8Array, fresh: Uint8Array): string[] {
-  return keys.map((key) => key === hexEncode(old) ? hexEncode(fresh) : key)
+  return keys.map((key) => (key === hexEncode(old) ? hexEncode(fresh) : key))
 }
 
 async function putInForce(home: HomeSession, facts: JsonObject): Promise<undefined> {
@@ -177,7 +213,8 @@ async function putInForce(home: HomeSession, facts: JsonObject): Promise<undefin
   })
   // A proposal that this turn sealed waits no longer, whichever command finished it.
   const proposal = await readProposal(home.paths)
-  if (proposal !== undefined && equalBytes(proposal.bytes, base64Decode(String(facts['roles'])))) await dropProposal(home.paths)
+  if (proposal !== undefined && equalBytes(proposal.bytes, base64Decode(String(facts['roles']))))
+    await dropProposal(home.paths)
   return undefined
 }
 
@@ -186,9 +223,10 @@ async function signAgain(home: HomeSession, facts: JsonObject, nowMs: number): P
     const last = await readStoredHead(home.paths, channel)
     if (last === undefined) continue
     const release = await signRelease(home, await findRelease(home.paths, channel, last.head.manifest.version))
-    const fallback = last.head.fallback === undefined
-      ? undefined
-      : await signRelease(home, await findRelease(home.paths, channel, last.head.fallback.version))
+    const fallback =
+      last.head.fallback === undefined
+        ? undefined
+        : await signRelease(home, await findRelease(home.paths, channel, last.head.fallback.version))
     await issueHead(home, release, { nowMs, fallback, rollout: last.head.rollout })
   }
   return undefined
@@ -199,7 +237,8 @@ async function publish(home: HomeSession, client: ReleaseServerClient, facts: Js
   if (channelsOf(facts).length === 0) await publishTrust(home, client)
   for (const channel of channelsOf(facts)) {
     const head = await readStoredHead(home.paths, channel)
-    if (head !== undefined) await publishTurn(home, client, await findRelease(home.paths, channel, head.head.manifest.version), head)
+    if (head !== undefined)
+      await publishTurn(home, client, await findRelease(home.paths, channel, head.head.manifest.version), head)
   }
   return undefined
 }
@@ -221,10 +260,16 @@ function wordsOf(facts: JsonObject, name: string): string[] {
  * @param facts - Of the turn that is over.
  * @param kinds - Whose keys.
  */
-export async function leftBehind(home: HomeSession, facts: JsonObject, kinds: { readonly releaseKey: boolean; readonly headKey: boolean }): Promise<JsonObject> {
+export async function leftBehind(
+  home: HomeSession,
+  facts: JsonObject,
+  kinds: { readonly releaseKey: boolean; readonly headKey: boolean },
+): Promise<JsonObject> {
   const after = parseRoles(base64Decode(String(facts['roles'])))
   const before = parseRoles(await readFile(join(home.paths.roles, `${after.version - 1}.json`)))
   const roles = [...(kinds.releaseKey ? ['release' as const] : []), ...(kinds.headKey ? ['head' as const] : [])]
   const staying = new Set([...after.roles.release.keys, ...after.roles.head.keys])
-  return { also_revoke: [...new Set(roles.flatMap((role) => before.roles[role].keys))].filter((key) => !staying.has(key)) }
+  return {
+    also_revoke: [...new Set(roles.flatMap((role) => before.roles[role].keys))].filter((key) => !staying.has(key)),
+  }
 }

@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseStrictJson, type JsonObject, type JsonValue } from '@keyturn/primitives'
+import { parseStrictJson } from '@keyturn/primitives'
+import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { CliError } from '../errors.ts'
 
@@ -57,7 +58,9 @@ const MAX_JOURNAL_BYTES = 4 * 1024 * 1024
  * @throws {@link CliError} `CLI_TURN_JOURNAL`; whatever a step throws.
  */
 export async function runTurn(
-  turn: string, steps: readonly TurnStep[], options: TurnOptions,
+  turn: string,
+  steps: readonly TurnStep[],
+  options: TurnOptions,
 ): Promise<{ facts: JsonObject; resumed: boolean }> {
   const found = await readTurn(options.folder, turn)
   let record: TurnRecord = found ?? { turn, started: options.now, done: [], facts: {} }
@@ -71,7 +74,13 @@ export async function runTurn(
     await writeTurn(options.folder, record)
   }
   if (options.followedBy === undefined) await dropTurn(options.folder, turn)
-  else await writeTurn(options.folder, { turn, started: options.now, done: [], facts: await options.followedBy(record.facts) })
+  else
+    await writeTurn(options.folder, {
+      turn,
+      started: options.now,
+      done: [],
+      facts: await options.followedBy(record.facts),
+    })
   return { facts: record.facts, resumed: found !== undefined }
 }
 
@@ -97,7 +106,8 @@ export async function readTurn(folder: string, turn: string): Promise<TurnRecord
   } catch (cause) {
     throw new CliError('CLI_TURN_JOURNAL', `Journal "${path}" is not strict JSON`, { cause })
   }
-  if (!isRecord(value, turn)) throw new CliError('CLI_TURN_JOURNAL', `Journal "${path}" is not one of a turn of "${turn}"`)
+  if (!isRecord(value, turn))
+    throw new CliError('CLI_TURN_JOURNAL', `Journal "${path}" is not one of a turn of "${turn}"`)
   return value
 }
 
@@ -110,7 +120,10 @@ export async function dropTurn(folder: string, turn: string): Promise<void> {
 /** Names of the turns that were interrupted. */
 export async function pendingTurns(folder: string): Promise<string[]> {
   try {
-    return (await readdir(folder)).filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length)).toSorted()
+    return (await readdir(folder))
+      .filter((name) => name.endsWith('.json'))
+      .map((name) => name.slice(0, -'.json'.length))
+      .toSorted()
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
     throw error
@@ -130,7 +143,15 @@ function journalPath(folder: string, turn: string): string {
 function isRecord(value: JsonValue, turn: string): value is JsonObject & TurnRecord {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
   const { format, version, done, facts } = value
-  return format === 'keyturn-turn' && version === 1 && value['turn'] === turn && typeof value['started'] === 'string'
-    && Array.isArray(done) && done.every((name) => typeof name === 'string')
-    && typeof facts === 'object' && facts !== null && !Array.isArray(facts)
+  return (
+    format === 'keyturn-turn' &&
+    version === 1 &&
+    value['turn'] === turn &&
+    typeof value['started'] === 'string' &&
+    Array.isArray(done) &&
+    done.every((name) => typeof name === 'string') &&
+    typeof facts === 'object' &&
+    facts !== null &&
+    !Array.isArray(facts)
+  )
 }

@@ -6,17 +6,31 @@
 // a test message from there; only then is the event appended; then the names change; at last old keys are removed. A
 // crash before the append leaves the old identity whole, one after it is completed on the next call.
 
-import { base64Decode, base64Encode, hexDecode, hexEncode, type JsonObject } from '@keyturn/primitives'
-import { KelError, readSignedEvent, rotate, type SignedEvent } from '@keyturn/kel'
+import { base64Decode, base64Encode, hexDecode, hexEncode } from '@keyturn/primitives'
+import type { JsonObject } from '@keyturn/primitives'
+import { KelError, readSignedEvent, rotate } from '@keyturn/kel'
+import type { SignedEvent } from '@keyturn/kel'
 import { nextAlias } from '@keyturn/keystore'
-import { openOwnLog, type Identity } from '../commands/id-identity.ts'
+import { openOwnLog } from '../commands/id-identity.ts'
+import type { Identity } from '../commands/id-identity.ts'
 import { CliError } from '../errors.ts'
 import { followingAlias } from '../home.ts'
 import type { Keys } from '../keys.ts'
-import { dropTurn, runTurn, type TurnOptions, type TurnRecord, type TurnStep } from './journal.ts'
+import { dropTurn, runTurn } from './journal.ts'
+import type { TurnOptions, TurnRecord, TurnStep } from './journal.ts'
 import {
-  findRevealed, gatherSigner, locateKey, placeOf, requireKey, revealedOf, rotationPlan, termsFact, termsOf, testSign, type KeyPlace, type RotationTerms,
+  findRevealed,
+  gatherSigner,
+  locateKey,
+  placeOf,
+  requireKey,
+  revealedOf,
+  rotationPlan,
+  termsFact,
+  termsOf,
+  testSign,
 } from './promised-keys.ts'
+import type { KeyPlace, RotationTerms } from './promised-keys.ts'
 
 /** What a turn of an identity's key is to do beyond turning it. */
 export interface KeyTurnPlan {
@@ -55,7 +69,8 @@ function freshAlias(keys: Keys, alias: string): string {
 
 function makeStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
   return {
-    name: 'identity-make', title: 'make the next identity keys, read them back and test them',
+    name: 'identity-make',
+    title: 'make the next identity keys, read them back and test them',
     async run(facts) {
       const { state } = await openOwnLog(identity)
       // A keystore that does not open is found before anything is made.
@@ -66,15 +81,22 @@ function makeStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
         const keys = await identity.nextKeys(file)
         // A key made by an earlier try was promised nowhere: it is taken up.
         const taken = [...revealed, ...future].filter((key) => key.file === file).map((key) => key.alias)
-        const unpromised = keys.store.list().map((entry) => entry.alias).find((name) => !taken.includes(name))
+        const unpromised = keys.store
+          .list()
+          .map((entry) => entry.alias)
+          .find((name) => !taken.includes(name))
         const fresh = unpromised ?? freshAlias(keys, alias)
         const publicKey = await keys.makeSigning(fresh, 'identity')
         await testSign(keys, fresh, publicKey)
         future.push({ alias: fresh, file, publicKey: hexEncode(publicKey) })
       }
       return {
-        identity_prior: state.said, identity_retired: identity.alias, identity_at: new Date(plan.nowMs).toISOString(),
-        identity_revealed: revealed.map(placeOf), identity_future: future, identity_terms: termsFact(plan.terms(facts)),
+        identity_prior: state.said,
+        identity_retired: identity.alias,
+        identity_at: new Date(plan.nowMs).toISOString(),
+        identity_revealed: revealed.map(placeOf),
+        identity_future: future,
+        identity_terms: termsFact(plan.terms(facts)),
         ...(plan.nextKeyAlias === undefined ? {} : { identity_next_alias: plan.nextKeyAlias }),
       }
     },
@@ -83,14 +105,20 @@ function makeStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
 
 function signStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
   return {
-    name: 'identity-sign', title: 'rotate: build the event and sign it with the promised key',
+    name: 'identity-sign',
+    title: 'rotate: build the event and sign it with the promised key',
     async run(facts) {
       const { state } = await openOwnLog(identity)
       const revealed = revealedOf(state, places(facts, 'identity_revealed'))
       const future = places(facts, 'identity_future').map(({ publicKey }) => hexDecode(publicKey))
       const rotation = rotationPlan(state, revealed, future, termsOf(facts['identity_terms']))
       const event = await rotate(state, rotation, gatherSigner(identity, revealed, plan.nextKeyFiles))
-      return { identity_sn: event.sn, identity_said: event.said, identity_message: base64Encode(event.message), identity_witnesses: event.state.witnesses.length }
+      return {
+        identity_sn: event.sn,
+        identity_said: event.said,
+        identity_message: base64Encode(event.message),
+        identity_witnesses: event.state.witnesses.length,
+      }
     },
   }
 }
@@ -98,7 +126,8 @@ function signStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
 /** Witnesses sign one event for a place and never another: the one they are shown is in the journal already. */
 function witnessStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
   return {
-    name: 'identity-witness', title: 'collect the receipts of the witnesses, if there are any',
+    name: 'identity-witness',
+    title: 'collect the receipts of the witnesses, if there are any',
     async run(facts) {
       if (facts['identity_witnesses'] === 0) return undefined
       const kel = await openOwnLog(identity)
@@ -112,7 +141,8 @@ function witnessStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
 /** The key that comes into force, in the keystore of the identity before the log says so. */
 function stageStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
   return {
-    name: 'identity-stage', title: 'put the new current key into the keystore and test it',
+    name: 'identity-stage',
+    title: 'put the new current key into the keystore and test it',
     async run(facts) {
       const [first] = places(facts, 'identity_revealed')
       if (first === undefined) throw new CliError('CLI_TURN_JOURNAL', 'Journal of the rotation reveals no key')
@@ -120,7 +150,10 @@ function stageStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
       const chosen = facts['identity_next_alias']
       const alias = typeof chosen === 'string' ? chosen : identity.kind === 'release' ? first.alias : identity.alias
       const staged = alias === identity.alias ? nextAlias(alias, Number(facts['identity_sn'])) : alias
-      if (!keys.has(staged)) await (await requireKey(identity, first, plan.nextKeyFiles)).lend(first.alias, (seed) => keys.add(staged, 'identity', seed))
+      if (!keys.has(staged))
+        await (
+          await requireKey(identity, first, plan.nextKeyFiles)
+        ).lend(first.alias, (seed) => keys.add(staged, 'identity', seed))
       await testSign(keys, staged, hexDecode(first.publicKey))
       return { identity_alias: alias, identity_staged: staged }
     },
@@ -129,15 +162,20 @@ function stageStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
 
 function appendStep(identity: Identity): TurnStep {
   return {
-    name: 'identity-append', title: 'append the rotation to the log',
+    name: 'identity-append',
+    title: 'append the rotation to the log',
     async run(facts) {
       const kel = await openOwnLog(identity)
       const said = fact(facts, 'identity_said')
       if (kel.events.some((event) => event.said === said)) return undefined
       if (kel.state.said !== fact(facts, 'identity_prior')) {
-        throw new KelError('KEL_CONFLICT', `The log has moved on to event ${kel.state.sn} since the rotation was signed`, {
-          hint: 'Give the rotation up with --abandon and begin anew',
-        })
+        throw new KelError(
+          'KEL_CONFLICT',
+          `The log has moved on to event ${kel.state.sn} since the rotation was signed`,
+          {
+            hint: 'Give the rotation up with --abandon and begin anew',
+          },
+        )
       }
       const result = await kel.append(base64Decode(fact(facts, 'identity_message')))
       if (result.outcome !== 'accepted') throw new KelError('KEL_WITNESS', result.explanation)
@@ -148,7 +186,8 @@ function appendStep(identity: Identity): TurnStep {
 
 function activateStep(identity: Identity): TurnStep {
   return {
-    name: 'identity-activate', title: 'write down which identity keys are in force',
+    name: 'identity-activate',
+    title: 'write down which identity keys are in force',
     async run(facts) {
       const future = places(facts, 'identity_future').map(({ alias, file }) => ({ alias, file }))
       const [alias, staged] = [fact(facts, 'identity_alias'), fact(facts, 'identity_staged')]
@@ -165,7 +204,8 @@ function activateStep(identity: Identity): TurnStep {
 /** Old keys go: the revealed ones from the files of the next keys, the retired one from the keystore. */
 function retireStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
   return {
-    name: 'identity-retire', title: 'remove the identity keys that are no longer needed',
+    name: 'identity-retire',
+    title: 'remove the identity keys that are no longer needed',
     async run(facts) {
       for (const place of places(facts, 'identity_revealed')) {
         // A file that is on its own medium already keeps a copy of the key now in force, beside the one that follows it.
@@ -173,7 +213,8 @@ function retireStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
       }
       const retired = fact(facts, 'identity_retired')
       const keys = await identity.keys()
-      if (plan.keepOldKey !== true && retired !== fact(facts, 'identity_alias') && keys.has(retired)) await keys.store.remove(retired)
+      if (plan.keepOldKey !== true && retired !== fact(facts, 'identity_alias') && keys.has(retired))
+        await keys.store.remove(retired)
       return undefined
     },
   }
@@ -185,8 +226,13 @@ function retireStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
  */
 export function keyTurnSteps(identity: Identity, plan: KeyTurnPlan): readonly TurnStep[] {
   return [
-    makeStep(identity, plan), signStep(identity, plan), witnessStep(identity, plan), stageStep(identity, plan),
-    appendStep(identity), activateStep(identity), retireStep(identity, plan),
+    makeStep(identity, plan),
+    signStep(identity, plan),
+    witnessStep(identity, plan),
+    stageStep(identity, plan),
+    appendStep(identity),
+    activateStep(identity),
+    retireStep(identity, plan),
   ]
 }
 
@@ -196,13 +242,19 @@ export function keyTurnSteps(identity: Identity, plan: KeyTurnPlan): readonly Tu
  *
  * @throws {@link CliError} `CLI_TURN_UNREADY`; KeystoreError `KEY_PASSPHRASE`, which names the file.
  */
-export async function checkKeyTurn(identity: Identity, plan: Pick<KeyTurnPlan, 'nextKeyFiles'>, pending: TurnRecord | undefined): Promise<void> {
+export async function checkKeyTurn(
+  identity: Identity,
+  plan: Pick<KeyTurnPlan, 'nextKeyFiles'>,
+  pending: TurnRecord | undefined,
+): Promise<void> {
   const { state } = await openOwnLog(identity)
   await identity.keys()
-  if (pending?.done.includes('identity-make') !== true) return void await findRevealed(identity, state, plan.nextKeyFiles)
+  if (pending?.done.includes('identity-make') !== true)
+    return void (await findRevealed(identity, state, plan.nextKeyFiles))
   // Behind this step the next key may be on its own medium already.
   if (pending.done.includes('identity-stage')) return
-  for (const place of [...places(pending.facts, 'identity_revealed'), ...places(pending.facts, 'identity_future')]) await requireKey(identity, place, plan.nextKeyFiles)
+  for (const place of [...places(pending.facts, 'identity_revealed'), ...places(pending.facts, 'identity_future')])
+    await requireKey(identity, place, plan.nextKeyFiles)
 }
 
 /** Whether a turn has gone so far that it can only be finished: it is in the log, or witnesses may have signed it. */
@@ -225,13 +277,19 @@ async function takeBack(identity: Identity, revealed: readonly KeyPlace[]): Prom
   const keys = await identity.keys()
   const promised = new Set(revealed.map(({ publicKey }) => publicKey))
   for (const { alias, kind } of keys.store.list()) {
-    if (kind === 'identity' && alias !== identity.alias && promised.has(hexEncode(await keys.publicKey(alias)))) await keys.store.remove(alias)
+    if (kind === 'identity' && alias !== identity.alias && promised.has(hexEncode(await keys.publicKey(alias))))
+      await keys.store.remove(alias)
   }
   await keys.store.change(() => undefined)
 }
 
 /** What a rotation came to. */
-export interface RotatedIdentity { readonly sn: number; readonly said: string; readonly alias: string; readonly resumed: boolean }
+export interface RotatedIdentity {
+  readonly sn: number
+  readonly said: string
+  readonly alias: string
+  readonly resumed: boolean
+}
 
 /**
  * Turns an identity's key alone, or finishes such a turn that was interrupted.
@@ -239,9 +297,20 @@ export interface RotatedIdentity { readonly sn: number; readonly said: string; r
  * @throws {@link CliError} `CLI_TURN_UNREADY` when too few next keys are at hand.
  */
 export async function rotateIdentity(
-  identity: Identity, plan: KeyTurnPlan, observe: Pick<TurnOptions, 'onStep' | 'afterEffect' | 'signal'> = {},
+  identity: Identity,
+  plan: KeyTurnPlan,
+  observe: Pick<TurnOptions, 'onStep' | 'afterEffect' | 'signal'> = {},
 ): Promise<RotatedIdentity> {
   const now = new Date(plan.nowMs).toISOString()
-  const { facts, resumed } = await runTurn(identity.turn, keyTurnSteps(identity, plan), { folder: identity.journals, now, ...observe })
-  return { sn: Number(facts['identity_sn']), said: fact(facts, 'identity_said'), alias: fact(facts, 'identity_alias'), resumed }
+  const { facts, resumed } = await runTurn(identity.turn, keyTurnSteps(identity, plan), {
+    folder: identity.journals,
+    now,
+    ...observe,
+  })
+  return {
+    sn: Number(facts['identity_sn']),
+    said: fact(facts, 'identity_said'),
+    alias: fact(facts, 'identity_alias'),
+    resumed,
+  }
 }

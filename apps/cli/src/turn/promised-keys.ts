@@ -1,7 +1,10 @@
-import { ed25519PublicKey, ed25519Verify, hexDecode, hexEncode, systemRandom, wipe, type JsonObject, type JsonValue } from '@keyturn/primitives'
-import { nextDigestOf, rotate, type KeyState, type RotationPlan, type Seal, type Signer, type SignedEvent } from '@keyturn/kel'
+import { ed25519PublicKey, ed25519Verify, hexDecode, hexEncode, systemRandom, wipe } from '@keyturn/primitives'
+import type { JsonObject, JsonValue } from '@keyturn/primitives'
+import { nextDigestOf, rotate } from '@keyturn/kel'
+import type { KeyState, RotationPlan, Seal, Signer, SignedEvent } from '@keyturn/kel'
 import { pathExists } from '@keyturn/primitives/node'
-import { openOwnLog, type Identity, type NextKeyPlace } from '../commands/id-identity.ts'
+import { openOwnLog } from '../commands/id-identity.ts'
+import type { Identity, NextKeyPlace } from '../commands/id-identity.ts'
 import { CliError } from '../errors.ts'
 import type { Keys } from '../keys.ts'
 
@@ -34,23 +37,34 @@ export interface RotationTerms {
  *
  * @throws {@link CliError} `CLI_TURN_UNREADY` when too few are at hand, or none was promised.
  */
-export async function findRevealed(identity: Identity, state: KeyState, nextKeyFiles?: readonly string[]): Promise<RevealedKey[]> {
-  if (state.nextDigests.length === 0) throw new CliError('CLI_TURN_UNREADY', 'This identity promised no next key: it cannot turn')
+export async function findRevealed(
+  identity: Identity,
+  state: KeyState,
+  nextKeyFiles?: readonly string[],
+): Promise<RevealedKey[]> {
+  if (state.nextDigests.length === 0)
+    throw new CliError('CLI_TURN_UNREADY', 'This identity promised no next key: it cannot turn')
   const revealed: RevealedKey[] = []
   const files = nextKeyFiles ?? identity.next.map(({ file }) => file)
   for (const file of files) {
-    if (!await pathExists(file)) continue
+    if (!(await pathExists(file))) continue
     const keys = await identity.nextKeys(file)
     for (const { alias } of keys.store.list()) {
       const publicKey = await keys.publicKey(alias)
       const place = state.nextDigests.indexOf(nextDigestOf(publicKey))
-      if (place >= 0 && !revealed.some((other) => other.place === place)) revealed.push({ alias, file, publicKey, place })
+      if (place >= 0 && !revealed.some((other) => other.place === place))
+        revealed.push({ alias, file, publicKey, place })
     }
   }
-  if (state.nextThreshold.met(new Set(revealed.map(({ place }) => place)))) return revealed.sort((a, b) => a.place - b.place)
-  throw new CliError('CLI_TURN_UNREADY', `${revealed.length} of the ${state.nextDigests.length} promised next keys are at hand, ${state.nextThreshold.fewest} needed`, {
-    hint: `Nothing was changed. Bring the file with the next key, no old copy of it: --next-key-file FILE (looked for in ${files.join(', ')})`,
-  })
+  if (state.nextThreshold.met(new Set(revealed.map(({ place }) => place))))
+    return revealed.sort((a, b) => a.place - b.place)
+  throw new CliError(
+    'CLI_TURN_UNREADY',
+    `${revealed.length} of the ${state.nextDigests.length} promised next keys are at hand, ${state.nextThreshold.fewest} needed`,
+    {
+      hint: `Nothing was changed. Bring the file with the next key, no old copy of it: --next-key-file FILE (looked for in ${files.join(', ')})`,
+    },
+  )
 }
 
 /**
@@ -58,9 +72,13 @@ export async function findRevealed(identity: Identity, state: KeyState, nextKeyF
  *
  * @returns undefined when it is in none of them.
  */
-export async function locateKey(identity: Identity, { alias, file, publicKey }: KeyPlace, nextKeyFiles: readonly string[] = []): Promise<Keys | undefined> {
+export async function locateKey(
+  identity: Identity,
+  { alias, file, publicKey }: KeyPlace,
+  nextKeyFiles: readonly string[] = [],
+): Promise<Keys | undefined> {
   for (const candidate of new Set([...nextKeyFiles, file, ...identity.next.map((place) => place.file)])) {
-    if (!await pathExists(candidate)) continue
+    if (!(await pathExists(candidate))) continue
     const keys = await identity.nextKeys(candidate)
     if (keys.has(alias) && hexEncode(await keys.publicKey(alias)) === publicKey) return keys
   }
@@ -75,26 +93,37 @@ export async function locateKey(identity: Identity, { alias, file, publicKey }: 
 export async function requireKey(identity: Identity, place: KeyPlace, nextKeyFiles?: readonly string[]): Promise<Keys> {
   const keys = await locateKey(identity, place, nextKeyFiles)
   if (keys !== undefined) return keys
-  throw new CliError('CLI_TURN_UNREADY', `No file at hand holds the next key ${place.alias} that this turn began with`, {
-    hint: `Bring "${place.file}" back, or say where it is now: --next-key-file FILE`,
-  })
+  throw new CliError(
+    'CLI_TURN_UNREADY',
+    `No file at hand holds the next key ${place.alias} that this turn began with`,
+    {
+      hint: `Bring "${place.file}" back, or say where it is now: --next-key-file FILE`,
+    },
+  )
 }
 
 /** Signs a fresh message with a key where it lies now, and verifies: it can be read back and it is the right one. */
 export async function testSign(keys: Keys, alias: string, publicKey: Uint8Array): Promise<void> {
   const message = systemRandom(32)
   const { sign } = await keys.documentSigner(alias)
-  if (!ed25519Verify(publicKey, message, await sign(message))) throw new CliError('CLI_INTERNAL', `Key "${alias}" does not sign as it should`)
+  if (!ed25519Verify(publicKey, message, await sign(message)))
+    throw new CliError('CLI_INTERNAL', `Key "${alias}" does not sign as it should`)
 }
 
 /** What the rotation will say, given the next keys that come after it. */
-export function rotationPlan(state: KeyState, revealed: readonly RevealedKey[], future: readonly Uint8Array[], terms: RotationTerms): RotationPlan {
+export function rotationPlan(
+  state: KeyState,
+  revealed: readonly RevealedKey[],
+  future: readonly Uint8Array[],
+  terms: RotationTerms,
+): RotationPlan {
   // Promised keys that are not at hand stay promised: nothing of theirs was revealed.
   const kept = state.nextDigests.filter((_, place) => !revealed.some((key) => key.place === place))
   return {
     keys: revealed.map(({ publicKey }) => publicKey),
     threshold: 1,
-    nextKeys: future, nextDigests: kept,
+    nextKeys: future,
+    nextDigests: kept,
     nextThreshold: Math.min(state.nextThreshold.fewest, future.length + kept.length),
     seals: terms.seals,
     ...(terms.addWitnesses === undefined ? {} : { addWitnesses: terms.addWitnesses }),
@@ -104,7 +133,11 @@ export function rotationPlan(state: KeyState, revealed: readonly RevealedKey[], 
 }
 
 /** Signs with keys that lie in several files. */
-export function gatherSigner(identity: Identity, revealed: readonly RevealedKey[], nextKeyFiles?: readonly string[]): Signer {
+export function gatherSigner(
+  identity: Identity,
+  revealed: readonly RevealedKey[],
+  nextKeyFiles?: readonly string[],
+): Signer {
   return {
     publicKeys: revealed.map(({ publicKey }) => publicKey),
     async sign(message, index) {
@@ -145,11 +178,13 @@ export function termsOf(fact: JsonValue | undefined): RotationTerms {
   if (typeof fact !== 'object' || fact === null || Array.isArray(fact) || !Array.isArray(fact['seals'])) {
     throw new CliError('CLI_TURN_JOURNAL', 'Journal of the rotation lacks its terms')
   }
-  const words = (value: JsonValue | undefined): string[] | undefined => (Array.isArray(value) ? value.map(String) : undefined)
+  const words = (value: JsonValue | undefined): string[] | undefined =>
+    Array.isArray(value) ? value.map(String) : undefined
   const threshold = fact['witness_threshold']
   return {
     seals: fact['seals'] as unknown as readonly Seal[],
-    addWitnesses: words(fact['add_witnesses']), removeWitnesses: words(fact['remove_witnesses']),
+    addWitnesses: words(fact['add_witnesses']),
+    removeWitnesses: words(fact['remove_witnesses']),
     witnessThreshold: typeof threshold === 'number' ? threshold : undefined,
   }
 }
@@ -168,14 +203,22 @@ export interface RotationPreview {
  * Does everything of a rotation but writing: opens both keystores, compares the next keys with the promise, builds,
  * signs and judges the event with next keys that are thrown away.
  */
-export async function previewRotation(identity: Identity, terms: RotationTerms, nextKeyFiles?: readonly string[]): Promise<RotationPreview> {
+export async function previewRotation(
+  identity: Identity,
+  terms: RotationTerms,
+  nextKeyFiles?: readonly string[],
+): Promise<RotationPreview> {
   const { state } = await openOwnLog(identity)
   await identity.keys()
   const revealed = await findRevealed(identity, state, nextKeyFiles)
   const seeds = revealed.map(() => systemRandom(32))
   try {
     const future = seeds.map((seed) => ed25519PublicKey(seed))
-    const event = await rotate(state, rotationPlan(state, revealed, future, terms), gatherSigner(identity, revealed, nextKeyFiles))
+    const event = await rotate(
+      state,
+      rotationPlan(state, revealed, future, terms),
+      gatherSigner(identity, revealed, nextKeyFiles),
+    )
     return { before: state, after: event.state, event, revealed: revealed.map(({ place }) => place) }
   } finally {
     wipe(...seeds)

@@ -1,7 +1,8 @@
 import type { JsonObject } from '@keyturn/primitives'
 import type { Context } from '../command.ts'
 import type { HomePaths } from '../home.ts'
-import { runTurn, type TurnOptions, type TurnStep } from './journal.ts'
+import { runTurn } from './journal.ts'
+import type { TurnOptions, TurnStep } from './journal.ts'
 
 /**
  * Runs a turn of a home for a command, or goes on with one that was interrupted: tells each step, stops between two when
@@ -13,10 +14,18 @@ import { runTurn, type TurnOptions, type TurnStep } from './journal.ts'
  * @param steps - All of them.
  * @param followedBy - As in {@link runTurn}.
  */
-export async function runHomeTurn(context: Context, paths: HomePaths, turn: string, steps: readonly TurnStep[], followedBy?: TurnOptions['followedBy']): Promise<{ facts: JsonObject; resumed: boolean }> {
+export async function runHomeTurn(
+  context: Context,
+  paths: HomePaths,
+  turn: string,
+  steps: readonly TurnStep[],
+  followedBy?: TurnOptions['followedBy'],
+): Promise<{ facts: JsonObject; resumed: boolean }> {
   return await runTurn(turn, steps, {
     ...(followedBy === undefined ? {} : { followedBy }),
-    folder: paths.journals, now: new Date(context.clock()).toISOString(), signal: context.signal,
+    folder: paths.journals,
+    now: new Date(context.clock()).toISOString(),
+    signal: context.signal,
     onStep: (step, index, total) => context.out.step(step.name, `${index + 1}/${total} ${step.title}`),
   })
 }

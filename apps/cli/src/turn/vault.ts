@@ -1,4 +1,5 @@
-import { wipe, type JsonObject } from '@keyturn/primitives'
+import { wipe } from '@keyturn/primitives'
+import type { JsonObject } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { openKeystore } from '@keyturn/keystore/node'
 import type { Keystore } from '@keyturn/keystore'
@@ -40,22 +41,39 @@ export async function vaultTurnParts(context: Context, home: HomeSession): Promi
  *
  * @param home - Open home, locked.
  */
-export async function vaultTurnSteps(context: Context, home: HomeSession, nextPassphraseFile: string | undefined): Promise<TurnStep[]> {
+export async function vaultTurnSteps(
+  context: Context,
+  home: HomeSession,
+  nextPassphraseFile: string | undefined,
+): Promise<TurnStep[]> {
   const places = await keystores(home, nextPassphraseFile)
   const hasVault = await vaultExists(vaultPaths(context, {}))
   return [
     { name: 'plan', title: 'look which master versions are in force', run: () => versions(context, places, hasVault) },
     ...places.map((place): TurnStep => ({
-      name: place.name, title: `turn the master of the ${place.what}`, run: (facts) => turnKeystore(context, place, facts),
+      name: place.name,
+      title: `turn the master of the ${place.what}`,
+      run: (facts) => turnKeystore(context, place, facts),
     })),
-    ...(hasVault ? [{ name: 'vault', title: 'turn the master of the vault and seal every record anew', run: (facts: JsonObject) => turnVault(context, facts) }] : []),
+    ...(hasVault
+      ? [
+          {
+            name: 'vault',
+            title: 'turn the master of the vault and seal every record anew',
+            run: (facts: JsonObject) => turnVault(context, facts),
+          },
+        ]
+      : []),
   ]
 }
 
 async function versions(context: Context, places: readonly KeystorePlace[], hasVault: boolean): Promise<JsonObject> {
   const found: Record<string, number> = {}
   // Every passphrase is tried before anything is turned.
-  for (const place of places) found[`${place.name}_from`] = await withKeystore(context, place, (keystore) => Promise.resolve(activeVersion(keystore)))
+  for (const place of places)
+    found[`${place.name}_from`] = await withKeystore(context, place, (keystore) =>
+      Promise.resolve(activeVersion(keystore)),
+    )
   if (hasVault) found['vault_from'] = (await openVaultOnce(context)).keys.active ?? 0
   return found
 }
@@ -64,8 +82,15 @@ function activeVersion(keystore: Keystore): number {
   return keystore.masters().find(({ state }) => state === 'active')?.version ?? 0
 }
 
-async function withKeystore<T>(context: Context, { name, path, file }: KeystorePlace, use: (keystore: Keystore) => Promise<T>): Promise<T> {
-  const passphrase = await context.ask.passphrase(name === 'keystore' ? 'Passphrase' : 'Passphrase of the next identity key', { file })
+async function withKeystore<T>(
+  context: Context,
+  { name, path, file }: KeystorePlace,
+  use: (keystore: Keystore) => Promise<T>,
+): Promise<T> {
+  const passphrase = await context.ask.passphrase(
+    name === 'keystore' ? 'Passphrase' : 'Passphrase of the next identity key',
+    { file },
+  )
   try {
     const keystore = await openKeystore(path, passphrase, { clock: context.clock, keepPrevious: name === 'keystore' })
     try {
@@ -84,7 +109,11 @@ async function turnKeystore(context: Context, place: KeystorePlace, facts: JsonO
   return await withKeystore(context, place, async (keystore) => {
     const from = typeof planned === 'number' ? planned : activeVersion(keystore)
     if (activeVersion(keystore) <= from) await keystore.rotateMaster()
-    return { [`${place.name}_from`]: from, [`${place.name}_to`]: activeVersion(keystore), [`${place.name}_secrets`]: keystore.list().length }
+    return {
+      [`${place.name}_from`]: from,
+      [`${place.name}_to`]: activeVersion(keystore),
+      [`${place.name}_secrets`]: keystore.list().length,
+    }
   })
 }
 
@@ -103,10 +132,12 @@ async function turnVault(context: Context, facts: JsonObject): Promise<JsonObjec
   if ((vault.keys.active ?? 0) <= from) {
     // A version that was made and not put in force is taken up.
     const staged = vault.keys.list().find(({ version, state }) => version > from && state === 'staged')
-    await vault.keys.promote(staged?.version ?? await vault.keys.stage())
+    await vault.keys.promote(staged?.version ?? (await vault.keys.stage()))
   }
   const { counts, remaining } = await vault.sweep({ signal: context.signal })
-  const isLive = vault.keys.list().some(({ version, state }) => version === from && state !== 'destroyed' && state !== 'quarantined')
+  const isLive = vault.keys
+    .list()
+    .some(({ version, state }) => version === from && state !== 'destroyed' && state !== 'quarantined')
   if (remaining === 0 && isLive) await vault.keys.retire(from)
   return { vault_from: from, vault_to: vault.keys.active ?? 0, vault_secrets: counts.resealed }
 }

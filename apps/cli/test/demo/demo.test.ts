@@ -5,29 +5,53 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { codeOf, keyturn } from '../support/keyturn.ts'
 
 let folder = ''
-beforeEach(async () => { folder = await mkdtemp(join(tmpdir(), 'keyturn-demo-test-')) })
-afterEach(async () => { await rm(folder, { recursive: true, force: true }) })
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'keyturn-demo-test-'))
+})
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
 
 interface Answer {
   ok: boolean
   command: string
-  data: { steps: { name: string; ms: number; ok: boolean; note: string; bytes?: number }[]; totals: Record<string, number> }
+  data: {
+    steps: { name: string; ms: number; ok: boolean; note: string; bytes?: number }[]
+    totals: Record<string, number>
+  }
 }
 
 describe('keyturn demo', () => {
   it('tells the whole story on a small tree: every step holds, six attacks are refused, nothing is left behind', async () => {
     for (let n = 0; n < 60; n += 1) {
       await mkdir(join(folder, 'in', n % 2 === 0 ? 'data' : 'sound', `m${n % 6}`), { recursive: true })
-      await writeFile(join(folder, 'in', n % 2 === 0 ? 'data' : 'sound', `m${n % 6}`, `${n}.txt`), `file ${n}\n`.repeat(500))
+      await writeFile(
+        join(folder, 'in', n % 2 === 0 ? 'data' : 'sound', `m${n % 6}`, `${n}.txt`),
+        `file ${n}\n`.repeat(500),
+      )
     }
     const outcome = await keyturn(['demo', '--input', join(folder, 'in'), '--json'], { env: { TMPDIR: folder } })
     const { ok, command, data } = JSON.parse(outcome.stdout) as Answer
     expect(data.steps.filter((step) => !step.ok)).toEqual([])
     expect([outcome.code, ok, command]).toEqual([0, true, 'demo'])
-    expect(data.steps.map(({ name }) => name)).toEqual(expect.arrayContaining([
-      'keystore-and-identity', 'archives', 'install', 'start-client-1', 'turn-content-key', 'edit-3-percent', 'delta-update', 'turn-identity',
-      'refuse-old-release-key', 'refuse-old-identity-key', 'refuse-interaction-event', 'refuse-archive-byte', 'refuse-manifest-byte', 'refuse-stale-manifest',
-    ]))
+    expect(data.steps.map(({ name }) => name)).toEqual(
+      expect.arrayContaining([
+        'keystore-and-identity',
+        'archives',
+        'install',
+        'start-client-1',
+        'turn-content-key',
+        'edit-3-percent',
+        'delta-update',
+        'turn-identity',
+        'refuse-old-release-key',
+        'refuse-old-identity-key',
+        'refuse-interaction-event',
+        'refuse-archive-byte',
+        'refuse-manifest-byte',
+        'refuse-stale-manifest',
+      ]),
+    )
     expect(data.totals).toMatchObject({ refusals: 6, files: 60, identity_turn_bytes: 0 })
   }, 900_000)
 

@@ -10,10 +10,15 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'keyturn-input-'))
   for (let n = 0; n < 100; n += 1) {
     await mkdir(join(folder, 'in', `f${n % 10}`), { recursive: true })
-    await writeFile(join(folder, 'in', `f${n % 10}`, `${n}.txt`), n % 2 === 0 ? `text ${n}` : new Uint8Array(64).fill(0))
+    await writeFile(
+      join(folder, 'in', `f${n % 10}`, `${n}.txt`),
+      n % 2 === 0 ? `text ${n}` : new Uint8Array(64).fill(0),
+    )
   }
 })
-afterEach(async () => { await rm(folder, { recursive: true, force: true }) })
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
 
 describe('copyTree()', () => {
   it('copies files and leaves links out', async () => {
@@ -24,7 +29,9 @@ describe('copyTree()', () => {
 
   it('refuses a tree without files', async () => {
     await mkdir(join(folder, 'empty'))
-    await expect(copyTree(join(folder, 'empty'), join(folder, 'out'), signal)).rejects.toMatchObject({ code: 'BUILD_EMPTY' })
+    await expect(copyTree(join(folder, 'empty'), join(folder, 'out'), signal)).rejects.toMatchObject({
+      code: 'BUILD_EMPTY',
+    })
   })
 })
 
@@ -37,7 +44,10 @@ describe('editTree()', () => {
       const different = []
       for (let n = 0; n < 100; n += 1) {
         const name = join(`f${n % 10}`, `${n}.txt`)
-        const [before, after] = await Promise.all([readFile(join(folder, 'in', name)), readFile(join(folder, round, name))])
+        const [before, after] = await Promise.all([
+          readFile(join(folder, 'in', name)),
+          readFile(join(folder, round, name)),
+        ])
         if (!before.equals(after)) different.push(name)
       }
       expect(different).toHaveLength(5)

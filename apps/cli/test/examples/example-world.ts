@@ -3,7 +3,8 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createReleaseServer, type ReleaseServer } from '@keyturn/release-server'
+import { createReleaseServer } from '@keyturn/release-server'
+import type { ReleaseServer } from '@keyturn/release-server'
 import { writePck } from '../../../../packages/m2pack-format/test/support/legacy-writer.ts'
 import { createHome } from '../../src/publisher/create-home.ts'
 
@@ -38,16 +39,31 @@ export class ExampleWorld {
     await world.#writeFiles()
     const passphrase = new TextEncoder().encode('test')
     await createHome({
-      folder: world.path('home'), product: 'test', channel: 'stable', passphrase, nextPassphrase: passphrase,
-      rolesDays: 365, clock: Date.now, scryptLogN: 4,
+      folder: world.path('home'),
+      product: 'test',
+      channel: 'stable',
+      passphrase,
+      nextPassphrase: passphrase,
+      rolesDays: 365,
+      clock: Date.now,
+      scryptLogN: 4,
     })
     await world.start()
-    const { secret } = await (world.#server as ReleaseServer).createToken({ name: 'examples', scopes: ['admin'], days: 1 })
+    const { secret } = await (world.#server as ReleaseServer).createToken({
+      name: 'examples',
+      scopes: ['admin'],
+      days: 1,
+    })
     await writeFile(world.path('token.txt'), `${secret}\n`, { mode: 0o600 })
     const description = await readFile(world.path('home', 'home.json'), 'utf8')
-    await writeFile(world.path('home', 'home.json'), description.replace('"channel"', `"server": "${world.url}",\n  "channel"`), { mode: 0o600 })
+    await writeFile(
+      world.path('home', 'home.json'),
+      description.replace('"channel"', `"server": "${world.url}",\n  "channel"`),
+      { mode: 0o600 },
+    )
     const outcome = await world.run(FIRST_STEPS)
-    if (outcome.code !== 0) throw new Error(`The world of the examples cannot be made: ${outcome.stdout}${outcome.stderr}`)
+    if (outcome.code !== 0)
+      throw new Error(`The world of the examples cannot be made: ${outcome.stdout}${outcome.stderr}`)
     await world.stop()
     return world
   }
@@ -59,7 +75,10 @@ export class ExampleWorld {
     await copy.start()
     for (const file of ['home/home.json', 'client/.updates/settings.json']) {
       const text = await readFile(copy.path(file), 'utf8').catch(() => undefined)
-      if (text !== undefined) await writeFile(copy.path(file), text.replaceAll(this.url, copy.url).replaceAll(this.folder, copy.folder), { mode: 0o600 })
+      if (text !== undefined)
+        await writeFile(copy.path(file), text.replaceAll(this.url, copy.url).replaceAll(this.folder, copy.folder), {
+          mode: 0o600,
+        })
     }
     for (const version of await readdir(copy.path('home', 'releases', 'stable'))) {
       const file = copy.path('home', 'releases', 'stable', version, 'record.json')
@@ -70,7 +89,12 @@ export class ExampleWorld {
   }
 
   async start(): Promise<void> {
-    this.#server = await createReleaseServer({ dataDir: this.path('server'), drainMs: 100, vault: { passphrase: 'test', scryptLogN: 4 }, rates: { managementPerMinute: 10_000, publicPerMinute: 10_000 } })
+    this.#server = await createReleaseServer({
+      dataDir: this.path('server'),
+      drainMs: 100,
+      vault: { passphrase: 'test', scryptLogN: 4 },
+      rates: { managementPerMinute: 10_000, publicPerMinute: 10_000 },
+    })
     this.url = (await this.#server.listen()).url
   }
 
@@ -91,14 +115,29 @@ export class ExampleWorld {
    * @param script - What to run.
    * @param options - `until`, for a command that goes on: once this was printed it gets Ctrl-C; another shell.
    */
-  run(script: string, { until, shell = 'bash' }: { until?: RegExp | undefined; shell?: string | undefined } = {}): Promise<ShellOutcome> {
+  run(
+    script: string,
+    { until, shell = 'bash' }: { until?: RegExp | undefined; shell?: string | undefined } = {},
+  ): Promise<ShellOutcome> {
     const child = spawn(shell, [...(shell === 'bash' ? ['-eo', 'pipefail'] : []), '-c', script], {
-      cwd: this.folder, stdio: ['ignore', 'pipe', 'pipe'], timeout: TIMEOUT_MS, detached: true,
+      cwd: this.folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: TIMEOUT_MS,
+      detached: true,
       env: {
         PATH: `${this.path('bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
-        HOME: this.folder, TMPDIR: this.folder, NODE_NO_WARNINGS: '1', NODE_COMPILE_CACHE: join(tmpdir(), 'keyturn-examples-cache'),
-        KEYTURN_HOME: this.path('home'), KEYTURN_PASSPHRASE_FILE: this.path('passphrase.txt'), KEYTURN_TOKEN_FILE: this.path('token.txt'),
-        TOKEN: 'a deploy token', GIT_AUTHOR_NAME: 'a', GIT_AUTHOR_EMAIL: 'a@example.org', GIT_COMMITTER_NAME: 'a', GIT_COMMITTER_EMAIL: 'a@example.org',
+        HOME: this.folder,
+        TMPDIR: this.folder,
+        NODE_NO_WARNINGS: '1',
+        NODE_COMPILE_CACHE: join(tmpdir(), 'keyturn-examples-cache'),
+        KEYTURN_HOME: this.path('home'),
+        KEYTURN_PASSPHRASE_FILE: this.path('passphrase.txt'),
+        KEYTURN_TOKEN_FILE: this.path('token.txt'),
+        TOKEN: 'a deploy token',
+        GIT_AUTHOR_NAME: 'a',
+        GIT_AUTHOR_EMAIL: 'a@example.org',
+        GIT_COMMITTER_NAME: 'a',
+        GIT_COMMITTER_EMAIL: 'a@example.org',
       },
     })
     let stdout = ''
@@ -109,8 +148,14 @@ export class ExampleWorld {
       stopped = true
       process.kill(-(child.pid as number), 'SIGINT')
     }
-    child.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text; look() })
-    child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr += text; look() })
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text
+      look()
+    })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text
+      look()
+    })
     return new Promise((resolve, reject) => {
       child.once('error', reject)
       child.once('close', (code) => resolve({ code, stdout, stderr }))
@@ -119,17 +164,24 @@ export class ExampleWorld {
 
   async #writeFiles(): Promise<void> {
     await mkdir(this.path('bin'))
-    await writeFile(this.path('bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`, { mode: 0o755 })
+    await writeFile(this.path('bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`, {
+      mode: 0o755,
+    })
     await writeFile(this.path('passphrase.txt'), 'test\n', { mode: 0o600 })
     for (const top of ['data', 'sound']) {
       await mkdir(this.path('source', top), { recursive: true })
       for (let n = 0; n < 3; n += 1) await writeFile(this.path('source', top, `${n}.txt`), `${top} ${n}\n`.repeat(200))
     }
-    await writeFile(this.path('source', 'client.sh'), '#!/bin/sh\necho "runs with key $M2PACK_KEY_ID"\n', { mode: 0o755 })
+    await writeFile(this.path('source', 'client.sh'), '#!/bin/sh\necho "runs with key $M2PACK_KEY_ID"\n', {
+      mode: 0o755,
+    })
     await mkdir(this.path('media', 'stick'), { recursive: true })
     await mkdir(this.path('media', 'usb'))
     await mkdir(this.path('pack'))
-    await writeFile(this.path('pack', 'root.pck'), writePck([{ name: 'd:/ymir work/a.txt', content: Buffer.from('a'), encrypted: false }], 'xchacha20'))
+    await writeFile(
+      this.path('pack', 'root.pck'),
+      writePck([{ name: 'd:/ymir work/a.txt', content: Buffer.from('a'), encrypted: false }], 'xchacha20'),
+    )
     await writeFile(this.path('notes.md'), 'News\n')
     await writeFile(this.path('setup.exe'), 'a program\n')
     await writeFile(this.path('seed.hex'), `${'07'.repeat(32)}\n`, { mode: 0o600 })

@@ -6,8 +6,12 @@ import { notRun, placeholders, plans } from './plans.ts'
 
 const examples = flattenCommands(await describeCommands()).flatMap((command) => command.examples)
 let template: ExampleWorld
-beforeAll(async () => { template = await ExampleWorld.build() })
-afterAll(async () => { await template?.remove() })
+beforeAll(async () => {
+  template = await ExampleWorld.build()
+})
+afterAll(async () => {
+  await template?.remove()
+})
 
 describe.concurrent('every example of --help', () => {
   for (const example of examples.filter((line) => !(line in notRun))) {
@@ -17,7 +21,8 @@ describe.concurrent('every example of --help', () => {
       const { before = '', until, shell, exit = 0, instead = {} } = plans[example] ?? {}
       try {
         let line = example
-        for (const [word, meant] of Object.entries({ ...instead, ...await placeholders(world) })) line = line.replaceAll(word, meant)
+        for (const [word, meant] of Object.entries({ ...instead, ...(await placeholders(world)) }))
+          line = line.replaceAll(word, meant)
         if (before !== '') {
           const prepared = await world.run(before)
           expect(prepared.code, `${before}\n${prepared.stdout}${prepared.stderr}`).toBe(0)

@@ -24,59 +24,87 @@ export const notRun: Readonly<Record<string, string>> = {
 const laptop = 'keyturn id init --alias laptop --next-key-file media/usb/next.keystore'
 const theirLog = 'keyturn id export their.cesr'
 const repository = 'git init -q && git commit -q --allow-empty -m one && git tag v1.2'
-const request = 'keyturn noise sign-request --turn --next-key "$(keyturn noise derive --seed-file seed.hex --context next --json | sed \'s/.*"public_key":"\\([0-9a-f]*\\)".*/\\1/\')" --out request.json'
+const request =
+  'keyturn noise sign-request --turn --next-key "$(keyturn noise derive --seed-file seed.hex --context next --json | sed \'s/.*"public_key":"\\([0-9a-f]*\\)".*/\\1/\')" --out request.json'
 /** What `noise derive` says of the seed in seed.hex. */
 const seedIdentity = '7jfgaa9nutjyixzikb7tgmsf9gkwq7iqz498zr1nd5ig1fng4esy'
 const seedNextKey = '27458bb81abc0b8f71faee5e9cffb476a5b701464ea0a3795fb0612afe9b1961'
 const turned = 'keyturn vault rotate --yes; keyturn vault sweep; keyturn vault retire 1'
 const more = 'for name in new old; do keyturn pack keygen --out-dir "$name"; done; cp pack/data.m2p old.m2p'
 const proposal = 'keyturn roles propose --add-release new --remove-release release/1'
-const beta = 'keyturn release prepare tree --channel beta && keyturn release sign --channel beta && keyturn release head --channel beta && keyturn release publish --channel beta'
+const beta =
+  'keyturn release prepare tree --channel beta && keyturn release sign --channel beta && keyturn release head --channel beta && keyturn release publish --channel beta'
 
 /** Plans by example; those not named run in the world as they stand. */
 export const plans: Readonly<Record<string, ExamplePlan>> = {
   'keyturn pack keygen --out-dir keys': { before: 'rm -r keys' },
-  'keyturn pack build --input tree --output pack/data.m2p --key keys/master.key --sign-secret-key keys/signing.key': { before: 'rm pack/data.m2p' },
-  'keyturn pack build --input tree --output new.m2p --key new/master.key --key-id 2 --sign-secret-key keys/signing.key --slots keys/slots.key --previous old.m2p': { before: `${more}; echo "2 ${'5a'.repeat(32)}" >> keys/slots.key` },
-  'keyturn pack rewrap --archive old.m2p --output new.m2p --key keys/master.key --new-key new/master.key --new-key-id 2 --sign-secret-key keys/signing.key': { before: more },
-  'keyturn pack export-client-config --public-key keys/signing.pub --key-id 2 --slot 1:old/signing.pub --output M2PackKeys.h': { before: more },
+  'keyturn pack build --input tree --output pack/data.m2p --key keys/master.key --sign-secret-key keys/signing.key': {
+    before: 'rm pack/data.m2p',
+  },
+  'keyturn pack build --input tree --output new.m2p --key new/master.key --key-id 2 --sign-secret-key keys/signing.key --slots keys/slots.key --previous old.m2p':
+    { before: `${more}; echo "2 ${'5a'.repeat(32)}" >> keys/slots.key` },
+  'keyturn pack rewrap --archive old.m2p --output new.m2p --key keys/master.key --new-key new/master.key --new-key-id 2 --sign-secret-key keys/signing.key':
+    { before: more },
+  'keyturn pack export-client-config --public-key keys/signing.pub --key-id 2 --slot 1:old/signing.pub --output M2PackKeys.h':
+    { before: more },
   'keyturn pack tree --input client --output out/tree': { before: 'rm -r client && cp -r source client' },
   'keyturn demo --input ./client --keep': { before: 'rm -r client && cp -r source client', until: /Ctrl-C stops/ },
   'keyturn init --product metin2 --home ./keys --passphrase-file passphrase.txt': { before: 'rm -r keys' },
   'keyturn id log --file their.cesr --json': { before: theirLog },
   'keyturn id check identity.cesr --json': { before: 'keyturn id export identity.cesr' },
   'keyturn id import identity.cesr': { before: 'keyturn id export identity.cesr' },
-  'keyturn id rotate --next-key-file /media/usb/next.keystore': { before: 'mv home/next-identity.keystore media/usb/next.keystore' },
+  'keyturn id rotate --next-key-file /media/usb/next.keystore': {
+    before: 'mv home/next-identity.keystore media/usb/next.keystore',
+  },
   'keyturn id rotate --alias laptop --next-key-alias laptop-v2 --dry-run': { before: laptop },
   'keyturn roles seal --next-passphrase-file next.txt': { before: proposal, instead: { seal: 'seal --yes' } },
   'keyturn release sign --legacy-key-file old-signing.key': { before: 'cp keys/signing.key old-signing.key' },
   'keyturn release promote --channel beta --to stable': { before: beta },
   'keyturn launch --dir client --program bin/client.exe -- --windowed': { instead: { 'bin/client.exe': 'client.sh' } },
-  'keyturn update --dir client --server https://releases.example/ --trust "did:keri:E…?sn=0&said=E…"': { before: 'rm -r client' },
-  'keyturn restore /media/stick/keys.backup --home ./keys': { before: 'rm -r keys && keyturn backup media/stick/keys.backup' },
-  'keyturn passphrase --new-passphrase-file new.txt': { before: "(umask 077; echo new > new.txt)" },
+  'keyturn update --dir client --server https://releases.example/ --trust "did:keri:E…?sn=0&said=E…"': {
+    before: 'rm -r client',
+  },
+  'keyturn restore /media/stick/keys.backup --home ./keys': {
+    before: 'rm -r keys && keyturn backup media/stick/keys.backup',
+  },
+  'keyturn passphrase --new-passphrase-file new.txt': { before: '(umask 077; echo new > new.txt)' },
   'keyturn passphrase --next-key --next-key-file /media/usb/next.keystore': {
-    before: "mv home/next-identity.keystore media/usb/next.keystore; (umask 077; echo new > new.txt)", instead: { '--next-key ': '--next-key --new-passphrase-file new.txt ' },
+    before: 'mv home/next-identity.keystore media/usb/next.keystore; (umask 077; echo new > new.txt)',
+    instead: { '--next-key ': '--next-key --new-passphrase-file new.txt ' },
   },
   'keyturn vault init': { before: 'rm -r home/vault' },
   'keyturn vault audit checkpoint --output /media/stick/checkpoint.json': { before: 'rm media/stick/checkpoint.json' },
   'keyturn vault retire 1': { before: 'keyturn vault rotate --yes; keyturn vault sweep' },
   'keyturn vault retire 1 --destroy --yes': { before: turned, exit: 4 },
   'keyturn serve --port 8470': { instead: { '--port 8470': '--port 0' }, until: /Ctrl-C stops/ },
-  'keyturn emergency rotate-now --current-alias laptop --next-alias laptop-v2 --reason "laptop stolen" --yes': { before: laptop },
-  'keyturn emergency freeze --duration 7d --reason "CI was broken into"': { instead: { '--duration': '--yes --duration' } },
+  'keyturn emergency rotate-now --current-alias laptop --next-alias laptop-v2 --reason "laptop stolen" --yes': {
+    before: laptop,
+  },
+  'keyturn emergency freeze --duration 7d --reason "CI was broken into"': {
+    instead: { '--duration': '--yes --duration' },
+  },
   'keyturn emergency unfreeze --yes': { before: 'keyturn emergency freeze --duration 7d --yes' },
-  'keyturn device revoke build-box --note "disk replaced"': { before: 'keyturn device link --name build-box', instead: { '--note': '--yes --note' } },
+  'keyturn device revoke build-box --note "disk replaced"': {
+    before: 'keyturn device link --name build-box',
+    instead: { '--note': '--yes --note' },
+  },
   'keyturn sign setup.exe --alias laptop --seal': { before: laptop },
   'keyturn sign --commit HEAD': { before: repository },
   'keyturn verify setup.exe --log their.cesr': { before: `keyturn sign setup.exe && ${theirLog}` },
-  'keyturn verify --commit v1.2 --log their.cesr': { before: `${repository} && keyturn sign --commit v1.2 && ${theirLog}` },
-  'keyturn noise publish --request r.json --answer a.json': { before: `${request}; keyturn noise sign-request --sign request.json --yes --out a.json && mv request.json r.json` },
+  'keyturn verify --commit v1.2 --log their.cesr': {
+    before: `${repository} && keyturn sign --commit v1.2 && ${theirLog}`,
+  },
+  'keyturn noise publish --request r.json --answer a.json': {
+    before: `${request}; keyturn noise sign-request --sign request.json --yes --out a.json && mv request.json r.json`,
+  },
   'keyturn noise revoke laptop --reason lost --replace --yes': { instead: { laptop: 'server' } },
   'keyturn noise sign-request --sign request.json --seed-file seed.hex --out answer.json': {
-    before: `rm -r home/transport; keyturn noise sign-request --identity ${seedIdentity} --next-key ${seedNextKey} --out request.json`, instead: { '--sign': '--yes --sign' },
+    before: `rm -r home/transport; keyturn noise sign-request --identity ${seedIdentity} --next-key ${seedNextKey} --out request.json`,
+    instead: { '--sign': '--yes --sign' },
   },
-  'keyturn completion bash > ~/.local/share/bash-completion/completions/keyturn': { before: 'mkdir -p ~/.local/share/bash-completion/completions' },
+  'keyturn completion bash > ~/.local/share/bash-completion/completions/keyturn': {
+    before: 'mkdir -p ~/.local/share/bash-completion/completions',
+  },
   'keyturn completion fish | source': { needs: 'fish', shell: 'fish' },
 }
 

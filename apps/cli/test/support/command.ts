@@ -21,7 +21,14 @@ export async function command(world: World, args: readonly string[], options: Co
   let stdout = ''
   const { home = world.path('home'), nowMs } = options
   const code = await run([...args, '--json', '--home', home, '--passphrase-file', world.path('passphrase'), '--yes'], {
-    stdout: { write: (text) => { stdout += text } }, stderr: { write: () => {} }, env: {}, signal: world.signal,
+    stdout: {
+      write: (text) => {
+        stdout += text
+      },
+    },
+    stderr: { write: () => {} },
+    env: {},
+    signal: world.signal,
     ...(nowMs === undefined ? {} : { clock: () => nowMs }),
   })
   return { code, ...(JSON.parse(stdout) as Omit<Answer, 'code'>) }

@@ -5,7 +5,20 @@ import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const changing = ['appendFile', 'chmod', 'copyFile', 'link', 'mkdir', 'rename', 'rm', 'rmdir', 'symlink', 'truncate', 'unlink', 'writeFile'] as const
+const changing = [
+  'appendFile',
+  'chmod',
+  'copyFile',
+  'link',
+  'mkdir',
+  'rename',
+  'rm',
+  'rmdir',
+  'symlink',
+  'truncate',
+  'unlink',
+  'writeFile',
+] as const
 const changingHandle = ['appendFile', 'datasync', 'sync', 'truncate', 'write', 'writeFile', 'writev'] as const
 
 let plan = Number.POSITIVE_INFINITY

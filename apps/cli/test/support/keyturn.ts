@@ -21,14 +21,23 @@ export interface KeyturnOptions {
 
 /** Runs the command line as a process of its own, without a terminal. */
 export function keyturn(args: readonly string[], options: KeyturnOptions = {}): Promise<Outcome> {
-  const env = { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', NODE_NO_WARNINGS: '1', ...options.env }
+  const env = {
+    PATH: process.env['PATH'] ?? '',
+    HOME: process.env['HOME'] ?? '',
+    NODE_NO_WARNINGS: '1',
+    ...options.env,
+  }
   const child = spawn(process.execPath, [main, ...args], { env, cwd: options.cwd, stdio: ['pipe', 'pipe', 'pipe'] })
   child.stdin.end(options.input ?? '')
   options.onSpawn?.(child)
   let stdout = ''
   let stderr = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text })
-  child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr += text })
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text
+  })
   return new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (code) => resolve({ code, stdout, stderr }))

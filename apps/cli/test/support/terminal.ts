@@ -54,7 +54,21 @@ export class Terminal {
   }
 
   async #start(...command: string[]): Promise<void> {
-    await this.#tmux('-f', '/dev/null', 'new-session', '-d', '-x', '80', '-y', '24', '-e', `HOME=${this.folder}`, '-c', this.folder, ...command)
+    await this.#tmux(
+      '-f',
+      '/dev/null',
+      'new-session',
+      '-d',
+      '-x',
+      '80',
+      '-y',
+      '24',
+      '-e',
+      `HOME=${this.folder}`,
+      '-c',
+      this.folder,
+      ...command,
+    )
   }
 
   /** Presses keys, by their tmux names. */
@@ -69,12 +83,22 @@ export class Terminal {
 
   /** The screen, colours as escapes, once `pattern` is on it; the pattern sees no escapes. */
   async screen(pattern: RegExp): Promise<string> {
-    return await this.#wait(() => this.#tmux('capture-pane', '-p', '-e'), (text) => pattern.test(plain(text)), pattern.source)
+    return await this.#wait(
+      () => this.#tmux('capture-pane', '-p', '-e'),
+      (text) => pattern.test(plain(text)),
+      pattern.source,
+    )
   }
 
   /** The exit code of the line that was run, once it has ended. */
   async exitCode(): Promise<number> {
-    return Number(await this.#wait(() => readFile(this.path('code'), 'utf8').catch(() => ''), (text) => text.endsWith('\n'), 'its end'))
+    return Number(
+      await this.#wait(
+        () => readFile(this.path('code'), 'utf8').catch(() => ''),
+        (text) => text.endsWith('\n'),
+        'its end',
+      ),
+    )
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,10 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createEngine, type Engine } from '@keyturn/launcher-daemon'
-import { createReleaseServer, type ReleaseServer } from '@keyturn/release-server'
+import { createEngine } from '@keyturn/launcher-daemon'
+import type { Engine } from '@keyturn/launcher-daemon'
+import { createReleaseServer } from '@keyturn/release-server'
+import type { ReleaseServer } from '@keyturn/release-server'
 import { ReleaseServerClient } from '@keyturn/release-server/client'
 import { Ask } from '../../src/ask.ts'
 import type { Context } from '../../src/command.ts'
@@ -10,7 +12,8 @@ import { Output } from '../../src/output.ts'
 import { activeContentKey } from '../../src/home.ts'
 import { packTree } from '../../src/publisher/archives.ts'
 import { createHome } from '../../src/publisher/create-home.ts'
-import { openHome, type HomeSession } from '../../src/publisher/home-session.ts'
+import { openHome } from '../../src/publisher/home-session.ts'
+import type { HomeSession } from '../../src/publisher/home-session.ts'
 import { prepareRelease } from '../../src/publisher/prepare-release.ts'
 import { publishRelease, trustPin } from '../../src/publisher/publish-release.ts'
 import { writeRuntimeKeyFile } from '../../src/publisher/runtime-key-file.ts'
@@ -37,8 +40,14 @@ export class World {
     const passphrase = new TextEncoder().encode('test')
     await writeFile(world.path('passphrase'), 'test\n', { mode: 0o600 })
     await createHome({
-      folder: world.path('home'), product: 'test', channel: 'stable', passphrase, nextPassphrase: passphrase,
-      rolesDays: 365, clock: Date.now, scryptLogN: 4,
+      folder: world.path('home'),
+      product: 'test',
+      channel: 'stable',
+      passphrase,
+      nextPassphrase: passphrase,
+      rolesDays: 365,
+      clock: Date.now,
+      scryptLogN: 4,
     })
     return world
   }
@@ -51,9 +60,20 @@ export class World {
     const quiet = { json: false, events: false, quiet: true, color: false }
     const silent = { write: () => true }
     return {
-      name: 'test', out: new Output(quiet, silent, silent), signal: this.signal, dryRun: false, quiet: true,
-      ask: new Ask({ passphraseFile: this.path('passphrase'), passphraseFd: undefined, yes: true, signal: this.signal }),
-      homeFolder: this.path('home'), clock: Date.now, announce: () => {},
+      name: 'test',
+      out: new Output(quiet, silent, silent),
+      signal: this.signal,
+      dryRun: false,
+      quiet: true,
+      ask: new Ask({
+        passphraseFile: this.path('passphrase'),
+        passphraseFd: undefined,
+        yes: true,
+        signal: this.signal,
+      }),
+      homeFolder: this.path('home'),
+      clock: Date.now,
+      announce: () => {},
       defer: (cleanUp) => void this.#cleanUps.push(cleanUp),
     }
   }
@@ -64,7 +84,11 @@ export class World {
   }
 
   async startServer(): Promise<ReleaseServerClient> {
-    this.#server = await createReleaseServer({ dataDir: this.path('server'), drainMs: 100, rates: { managementPerMinute: 10_000, publicPerMinute: 10_000 } })
+    this.#server = await createReleaseServer({
+      dataDir: this.path('server'),
+      drainMs: 100,
+      rates: { managementPerMinute: 10_000, publicPerMinute: 10_000 },
+    })
     this.url = (await this.#server.listen()).url
     const { secret } = await this.#server.createToken({ name: 'test', scopes: ['admin'], days: 1 })
     this.token = secret
@@ -82,7 +106,8 @@ export class World {
   async source(change = ''): Promise<string> {
     for (const top of ['data', 'sound']) {
       await mkdir(this.path('source', top), { recursive: true })
-      for (let n = 0; n < 4; n += 1) await writeFile(this.path('source', top, `${n}.txt`), `${top} ${n} ${change}\n`.repeat(200))
+      for (let n = 0; n < 4; n += 1)
+        await writeFile(this.path('source', top, `${n}.txt`), `${top} ${n} ${change}\n`.repeat(200))
     }
     return this.path('source')
   }
@@ -93,7 +118,10 @@ export class World {
     const output = this.path('trees', `${Date.now()}-${Math.random()}`)
     await packTree(home, { input: await this.source(change), output, signal: this.signal, level: 1 })
     await writeRuntimeKeyFile(home, output, activeContentKey(home.description))
-    const release = await signRelease(home, await prepareRelease(home, { tree: output, channel: 'stable', nowMs: Date.now(), signal: this.signal }))
+    const release = await signRelease(
+      home,
+      await prepareRelease(home, { tree: output, channel: 'stable', nowMs: Date.now(), signal: this.signal }),
+    )
     const head = await issueHead(home, release, { nowMs: Date.now() })
     if (this.client !== undefined) await publishRelease(home, this.client, release, head, { signal: this.signal })
     return release
@@ -102,7 +130,11 @@ export class World {
   /** A launcher for a player's folder. */
   async engine(name = 'game'): Promise<Engine> {
     return createEngine({
-      folder: this.path(name), server: `${this.url}/`, trust: await trustPin(await this.home()), product: 'test', channel: 'stable',
+      folder: this.path(name),
+      server: `${this.url}/`,
+      trust: await trustPin(await this.home()),
+      product: 'test',
+      channel: 'stable',
       retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 },
     })
   }

@@ -4,28 +4,50 @@ import { releaseIdentity } from '../../src/commands/id-identity.ts'
 import { standingSeals } from '../../src/commands/id-rotate.ts'
 import { contentTurnSteps, planContentTurn } from '../../src/turn/content.ts'
 import { identityTurnSteps } from '../../src/turn/identity.ts'
-import { runTurn, type TurnStep } from '../../src/turn/journal.ts'
+import { runTurn } from '../../src/turn/journal.ts'
+import type { TurnStep } from '../../src/turn/journal.ts'
 import { keyTurnSteps } from '../../src/turn/key-turn.ts'
 import { command } from '../support/command.ts'
 import { World } from '../support/world.ts'
 
 let world: World
-beforeEach(async () => { world = await World.create() })
-afterEach(async () => { await world.remove() })
+beforeEach(async () => {
+  world = await World.create()
+})
+afterEach(async () => {
+  await world.remove()
+})
 
 /** Runs a turn and kills it before the named step. */
 async function killedBefore(name: string, turn: string, steps: readonly TurnStep[]): Promise<void> {
   const killed = runTurn(turn, steps, {
-    folder: world.path('home', 'journals'), now: new Date().toISOString(),
-    onStep: (step) => { if (step.name === name) throw new Error('killed') },
+    folder: world.path('home', 'journals'),
+    now: new Date().toISOString(),
+    onStep: (step) => {
+      if (step.name === name) throw new Error('killed')
+    },
   })
   await expect(killed).rejects.toThrow('killed')
 }
 
 async function refusals(...extra: readonly (readonly string[])[]): Promise<unknown[]> {
   const found: unknown[] = []
-  const releasing = [['prepare', world.path('source')], ['sign'], ['head'], ['publish', '--server', world.url], ['rollout', '--percent', '10'], ['halt'], ['rollback', '2026.01.01-1'], ['promote', '--to', 'beta'], ['export-static', world.path('public')]]
-  for (const args of [...releasing.map((words) => ['release', ...words]), ['roles', 'propose', '--days', '90'], ...extra]) {
+  const releasing = [
+    ['prepare', world.path('source')],
+    ['sign'],
+    ['head'],
+    ['publish', '--server', world.url],
+    ['rollout', '--percent', '10'],
+    ['halt'],
+    ['rollback', '2026.01.01-1'],
+    ['promote', '--to', 'beta'],
+    ['export-static', world.path('public')],
+  ]
+  for (const args of [
+    ...releasing.map((words) => ['release', ...words]),
+    ['roles', 'propose', '--days', '90'],
+    ...extra,
+  ]) {
     const { code, error } = await command(world, args)
     found.push([args.slice(0, 2).join(' '), code, error?.code, error?.hint])
   }
@@ -39,14 +61,26 @@ describe('a turn that is half done', () => {
     const home = await world.home()
     const options = { channel: 'stable', client, nowMs: Date.now(), signal: world.signal }
     await killedBefore('sign', 'content', contentTurnSteps(home, await planContentTurn(home, options), options))
-    for (const [what, code, error, hint] of await refusals(['rotate', 'identity'], ['roles', 'seal', '--dry-run']) as [string, number, string, string][]) {
+    for (const [what, code, error, hint] of (await refusals(
+      ['rotate', 'identity'],
+      ['roles', 'seal', '--dry-run'],
+    )) as [string, number, string, string][]) {
       // Without a proposal "roles seal" has nothing to do, and says that first.
       if (what === 'roles seal') expect(error).toBe('CLI_TURN_UNREADY')
-      else expect([what, code, error, hint]).toEqual([what, 6, 'CLI_TURN_PENDING', expect.stringContaining('"keyturn rotate content"')])
+      else
+        expect([what, code, error, hint]).toEqual([
+          what,
+          6,
+          'CLI_TURN_PENDING',
+          expect.stringContaining('"keyturn rotate content"'),
+        ])
     }
     process.env['KEYTURN_TOKEN'] = (await client.createToken({ name: 'publisher', scopes: ['admin'], days: 1 })).secret
     try {
-      expect(await command(world, ['rotate', 'content', '--server', world.url])).toMatchObject({ code: 0, data: { resumed: true, published: true } })
+      expect(await command(world, ['rotate', 'content', '--server', world.url])).toMatchObject({
+        code: 0,
+        data: { resumed: true, published: true },
+      })
     } finally {
       delete process.env['KEYTURN_TOKEN']
     }
@@ -55,17 +89,39 @@ describe('a turn that is half done', () => {
 
   it('of the identity: the same, also between the log and the names of the keys', async () => {
     await world.release()
-    await killedBefore('home', 'identity', identityTurnSteps(await world.home(), { channels: ['stable'], nowMs: Date.now() }))
-    for (const [what, code, error, hint] of await refusals(['rotate', 'content'], ['id', 'rotate'], ['emergency', 'rotate-now'], ['roles', 'seal']) as [string, number, string, string][]) {
-      expect([what, code, error, hint]).toEqual([what, 6, 'CLI_TURN_PENDING', expect.stringContaining('"keyturn rotate identity"')])
+    await killedBefore(
+      'home',
+      'identity',
+      identityTurnSteps(await world.home(), { channels: ['stable'], nowMs: Date.now() }),
+    )
+    for (const [what, code, error, hint] of (await refusals(
+      ['rotate', 'content'],
+      ['id', 'rotate'],
+      ['emergency', 'rotate-now'],
+      ['roles', 'seal'],
+    )) as [string, number, string, string][]) {
+      expect([what, code, error, hint]).toEqual([
+        what,
+        6,
+        'CLI_TURN_PENDING',
+        expect.stringContaining('"keyturn rotate identity"'),
+      ])
     }
-    expect(await command(world, ['rotate', 'identity', '--local'])).toMatchObject({ code: 0, data: { resumed: true, sn: 1 } })
+    expect(await command(world, ['rotate', 'identity', '--local'])).toMatchObject({
+      code: 0,
+      data: { resumed: true, sn: 1 },
+    })
     expect(await command(world, ['release', 'verify'])).toMatchObject({ data: { outcome: 'accepted' } })
   })
 
   it('roles seal --dry-run takes no lock and leaves none', async () => {
-    expect(await command(world, ['roles', 'propose', '--revoke', 'release/1', '--add-release', 'new'])).toMatchObject({ code: 0 })
-    expect(await command(world, ['roles', 'seal', '--dry-run'])).toMatchObject({ code: 0, data: { steps: expect.any(Array) } })
+    expect(await command(world, ['roles', 'propose', '--revoke', 'release/1', '--add-release', 'new'])).toMatchObject({
+      code: 0,
+    })
+    expect(await command(world, ['roles', 'seal', '--dry-run'])).toMatchObject({
+      code: 0,
+      data: { steps: expect.any(Array) },
+    })
     expect(existsSync(world.path('home', 'lock'))).toBe(false)
     expect(await command(world, ['roles', 'seal'])).toMatchObject({ code: 0, data: { roles_version: 2 } })
     expect(await command(world, ['roles', 'show'])).toMatchObject({ data: { version: 2, in_force: true } })
@@ -74,30 +130,51 @@ describe('a turn that is half done', () => {
 
   it('id rotate --abandon gives a rotation up that is not in the log, and no other', async () => {
     const before = (await command(world, ['id', 'show'])).data['state']
-    expect(await command(world, ['id', 'rotate', '--abandon'])).toMatchObject({ code: 2, error: { code: 'CLI_TURN_UNREADY' } })
+    expect(await command(world, ['id', 'rotate', '--abandon'])).toMatchObject({
+      code: 2,
+      error: { code: 'CLI_TURN_UNREADY' },
+    })
     const steps = async (): Promise<readonly TurnStep[]> => {
       const identity = releaseIdentity(await world.home())
       const seals = await standingSeals(identity)
-      return keyTurnSteps(identity, { terms: () => ({ seals }), collect: async ({ message }) => message, nowMs: Date.now() })
+      return keyTurnSteps(identity, {
+        terms: () => ({ seals }),
+        collect: async ({ message }) => message,
+        nowMs: Date.now(),
+      })
     }
     await killedBefore('identity-append', 'identity-key', await steps())
-    expect(await command(world, ['rotate', 'identity'])).toMatchObject({ code: 6, error: { code: 'CLI_TURN_PENDING', hint: expect.stringContaining('"keyturn id rotate --abandon"') } })
-    expect(await command(world, ['id', 'rotate', '--abandon'])).toMatchObject({ code: 0, data: { abandoned: 'identity-key' } })
+    expect(await command(world, ['rotate', 'identity'])).toMatchObject({
+      code: 6,
+      error: { code: 'CLI_TURN_PENDING', hint: expect.stringContaining('"keyturn id rotate --abandon"') },
+    })
+    expect(await command(world, ['id', 'rotate', '--abandon'])).toMatchObject({
+      code: 0,
+      data: { abandoned: 'identity-key' },
+    })
     expect((await command(world, ['id', 'show'])).data['state']).toEqual(before)
     await killedBefore('identity-activate', 'identity-key', await steps())
-    expect(await command(world, ['id', 'rotate', '--abandon'])).toMatchObject({ code: 6, error: { code: 'CLI_TURN_PENDING' } })
+    expect(await command(world, ['id', 'rotate', '--abandon'])).toMatchObject({
+      code: 6,
+      error: { code: 'CLI_TURN_PENDING' },
+    })
     expect(await command(world, ['id', 'rotate'])).toMatchObject({ code: 0, data: { sn: 1, resumed: true } })
   })
 })
 
 describe('keyturn release head', () => {
   it('offers no release that only a key from before a turn has signed: CLI_TURN_UNREADY names the command', async () => {
-    const { manifest: { version } } = await world.release()
+    const {
+      manifest: { version },
+    } = await world.release()
     await command(world, ['release', 'prepare', await world.source()])
     await command(world, ['release', 'sign'])
-    const second = ((await command(world, ['release', 'show'])).data)['version']
+    const second = (await command(world, ['release', 'show'])).data['version']
     expect(await command(world, ['rotate', 'release', '--local'])).toMatchObject({ code: 0 })
-    expect(await command(world, ['release', 'head'])).toMatchObject({ code: 2, error: { code: 'CLI_TURN_UNREADY', hint: `Run "keyturn release sign ${String(second)}"` } })
+    expect(await command(world, ['release', 'head'])).toMatchObject({
+      code: 2,
+      error: { code: 'CLI_TURN_UNREADY', hint: `Run "keyturn release sign ${String(second)}"` },
+    })
     expect(await command(world, ['release', 'head', version])).toMatchObject({ code: 0 })
     await command(world, ['release', 'sign'])
     expect(await command(world, ['release', 'head'])).toMatchObject({ code: 0, data: { version: second } })
@@ -107,12 +184,25 @@ describe('keyturn release head', () => {
 describe('keyturn release', () => {
   it('takes no tree that another home packed: BUILD_FOREIGN_ARCHIVE', async () => {
     const { tree } = await world.release()
-    expect(await command(world, ['init', '--product', 'test'], { home: world.path('other') })).toMatchObject({ code: 0 })
+    expect(await command(world, ['init', '--product', 'test'], { home: world.path('other') })).toMatchObject({
+      code: 0,
+    })
     const elsewhere = await command(world, ['release', 'prepare', tree], { home: world.path('other') })
-    expect(elsewhere).toMatchObject({ code: 4, error: { code: 'BUILD_FOREIGN_ARCHIVE', message: expect.stringMatching(/pack\/\w+\.m2p/) } })
+    expect(elsewhere).toMatchObject({
+      code: 4,
+      error: { code: 'BUILD_FOREIGN_ARCHIVE', message: expect.stringMatching(/pack\/\w+\.m2p/) },
+    })
     // The tree of a release that was prepared here is swapped for one of the other home.
-    await command(world, ['pack', 'tree', '--input', world.path('source'), '--output', world.path('theirs'), '--level', '1'], { home: world.path('other') })
+    await command(
+      world,
+      ['pack', 'tree', '--input', world.path('source'), '--output', world.path('theirs'), '--level', '1'],
+      { home: world.path('other') },
+    )
     cpSync(world.path('theirs', 'pack'), `${tree}/pack`, { recursive: true })
-    for (const args of [['release', 'sign'], ['release', 'head']]) expect((await command(world, args)).error?.code).toBe('BUILD_FOREIGN_ARCHIVE')
+    for (const args of [
+      ['release', 'sign'],
+      ['release', 'head'],
+    ])
+      expect((await command(world, args)).error?.code).toBe('BUILD_FOREIGN_ARCHIVE')
   })
 })

@@ -4,22 +4,33 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Keys } from '../../src/keys.ts'
 import { identityTurnSteps } from '../../src/turn/identity.ts'
 import { runTurn } from '../../src/turn/journal.ts'
-import { codeOf, dataOf, keyturn, type Outcome } from '../support/keyturn.ts'
+import { codeOf, dataOf, keyturn } from '../support/keyturn.ts'
+import type { Outcome } from '../support/keyturn.ts'
 import { World } from '../support/world.ts'
 
 let world: World
-beforeEach(async () => { world = await World.create() })
-afterEach(async () => { await world.remove() })
+beforeEach(async () => {
+  world = await World.create()
+})
+afterEach(async () => {
+  await world.remove()
+})
 
 function run(...args: string[]): Promise<Outcome> {
-  return keyturn(['--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--json', '--yes', ...args], { cwd: world.folder })
+  return keyturn(
+    ['--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--json', '--yes', ...args],
+    { cwd: world.folder },
+  )
 }
 
 /** Every file of the home and of the named file, as bytes: equal when nothing was written. */
 async function snapshot(...files: string[]): Promise<string[]> {
   const home = (await readdir(world.path('home'), { recursive: true, withFileTypes: true }))
-    .filter((entry) => entry.isFile() && entry.name !== 'lock').map((entry) => join(entry.parentPath, entry.name))
-  return await Promise.all([...home, ...files].toSorted().map(async (path) => `${path} ${(await readFile(path)).toString('base64')}`))
+    .filter((entry) => entry.isFile() && entry.name !== 'lock')
+    .map((entry) => join(entry.parentPath, entry.name))
+  return await Promise.all(
+    [...home, ...files].toSorted().map(async (path) => `${path} ${(await readFile(path)).toString('base64')}`),
+  )
 }
 
 /** Opens a keystore of the home. */
@@ -32,8 +43,11 @@ async function aliasesIn(...path: string[]): Promise<string[]> {
 async function killedBefore(name: string): Promise<void> {
   const home = await world.home()
   const turn = runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), {
-    folder: home.paths.journals, now: new Date().toISOString(),
-    onStep: (step) => { if (step.name === name) throw new Error('killed') },
+    folder: home.paths.journals,
+    now: new Date().toISOString(),
+    onStep: (step) => {
+      if (step.name === name) throw new Error('killed')
+    },
   })
   await expect(turn).rejects.toThrow('killed')
 }
@@ -43,16 +57,27 @@ describe('the file with the next identity key, before a turn begins', () => {
     await copyFile(world.path('home', 'next-identity.keystore'), world.path('stale'))
     expect((await run('rotate', 'identity')).code).toBe(0)
     const before = await snapshot(world.path('stale'))
-    for (const args of [['rotate', 'identity'], ['rotate', 'head'], ['rotate', 'identity', '--dry-run']]) {
+    for (const args of [
+      ['rotate', 'identity'],
+      ['rotate', 'head'],
+      ['rotate', 'identity', '--dry-run'],
+    ]) {
       const outcome = await run(...args, '--next-key-file', world.path('stale'))
-      expect([codeOf(outcome), outcome.stdout]).toEqual(['CLI_TURN_UNREADY', expect.stringContaining('--next-key-file')])
+      expect([codeOf(outcome), outcome.stdout]).toEqual([
+        'CLI_TURN_UNREADY',
+        expect.stringContaining('--next-key-file'),
+      ])
     }
     expect(await snapshot(world.path('stale'))).toEqual(before)
     expect((await run('rotate', 'identity')).code).toBe(0)
   })
 
   it('is refused when it holds another key under the same name', async () => {
-    const other = await Keys.create(world.path('other'), new TextEncoder().encode('test'), { clock: Date.now, scryptLogN: 4, keepPrevious: false })
+    const other = await Keys.create(world.path('other'), new TextEncoder().encode('test'), {
+      clock: Date.now,
+      scryptLogN: 4,
+      keepPrevious: false,
+    })
     await other.makeSigning('identity/2', 'identity')
     const before = await snapshot(world.path('other'))
     expect(codeOf(await run('rotate', 'identity', '--next-key-file', world.path('other')))).toBe('CLI_TURN_UNREADY')
@@ -78,9 +103,15 @@ describe('keyturn rotate --abandon', () => {
     await killedBefore('keys')
     const refused = await run('rotate', 'content')
     expect([codeOf(refused), refused.stdout]).toEqual(['CLI_TURN_PENDING', expect.stringContaining('--abandon')])
-    expect(dataOf(await run('rotate', 'identity', '--abandon', '--dry-run'))).toMatchObject({ abandoned: 'identity', dry_run: true })
+    expect(dataOf(await run('rotate', 'identity', '--abandon', '--dry-run'))).toMatchObject({
+      abandoned: 'identity',
+      dry_run: true,
+    })
     expect(await readdir(world.path('home', 'journals'))).toHaveLength(1)
-    expect(dataOf(await run('rotate', 'identity', '--abandon'))).toMatchObject({ abandoned: 'identity', done: ['plan'] })
+    expect(dataOf(await run('rotate', 'identity', '--abandon'))).toMatchObject({
+      abandoned: 'identity',
+      done: ['plan'],
+    })
     expect((await run('rotate', 'content')).code).toBe(0)
     expect(codeOf(await run('rotate', 'identity', '--abandon'))).toBe('CLI_TURN_UNREADY')
   })

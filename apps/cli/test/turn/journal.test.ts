@@ -2,11 +2,16 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { readTurn, runTurn, type TurnStep } from '../../src/turn/journal.ts'
+import { readTurn, runTurn } from '../../src/turn/journal.ts'
+import type { TurnStep } from '../../src/turn/journal.ts'
 
 let folder = ''
-beforeEach(async () => { folder = await mkdtemp(join(tmpdir(), 'keyturn-turn-')) })
-afterEach(async () => { await rm(folder, { recursive: true, force: true }) })
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'keyturn-turn-'))
+})
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
 
 const now = '2026-11-21T00:00:00Z'
 class Killed extends Error {}
@@ -14,7 +19,8 @@ class Killed extends Error {}
 /** Three steps over a store whose effects are the same when repeated. */
 function stepsOver(store: Map<string, number>): TurnStep[] {
   return ['one', 'two', 'three'].map((name, index) => ({
-    name, title: name,
+    name,
+    title: name,
     run: async (facts) => {
       const before = index === 0 ? 0 : Number(facts[`after_${index - 1}`])
       store.set(name, before + 1)
@@ -28,13 +34,19 @@ describe('runTurn()', () => {
     for (const stopAt of ['one', 'two', 'three']) {
       for (const moment of ['effect', 'begin'] as const) {
         const store = new Map<string, number>()
-        const stop = (step: TurnStep): void => { if (step.name === stopAt) throw new Killed() }
+        const stop = (step: TurnStep): void => {
+          if (step.name === stopAt) throw new Killed()
+        }
         const hooks = moment === 'effect' ? { afterEffect: stop } : { onStep: stop }
         await expect(runTurn('content', stepsOver(store), { folder, now, ...hooks })).rejects.toBeInstanceOf(Killed)
         const { facts, resumed } = await runTurn('content', stepsOver(store), { folder, now })
         expect([stopAt, moment, resumed]).toEqual([stopAt, moment, !(stopAt === 'one')])
         expect(facts['after_2']).toBe(3)
-        expect([...store]).toEqual([['one', 1], ['two', 2], ['three', 3]])
+        expect([...store]).toEqual([
+          ['one', 1],
+          ['two', 2],
+          ['three', 3],
+        ])
         expect(await readdir(folder)).toEqual([])
       }
     }
@@ -43,7 +55,9 @@ describe('runTurn()', () => {
   it('does not repeat steps that are over', async () => {
     const ran: string[] = []
     const store = new Map<string, number>()
-    const stop = (step: TurnStep): void => { if (step.name === 'three') throw new Killed() }
+    const stop = (step: TurnStep): void => {
+      if (step.name === 'three') throw new Killed()
+    }
     await expect(runTurn('content', stepsOver(store), { folder, now, onStep: stop })).rejects.toBeInstanceOf(Killed)
     expect((await readTurn(folder, 'content'))?.done).toEqual(['one', 'two'])
     await runTurn('content', stepsOver(store), { folder, now, onStep: (step) => ran.push(step.name) })

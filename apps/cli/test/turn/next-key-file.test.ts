@@ -1,6 +1,7 @@
 import { readdir, rename, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { diagnose, type Finding } from '../../src/health/diagnose.ts'
+import { diagnose } from '../../src/health/diagnose.ts'
+import type { Finding } from '../../src/health/diagnose.ts'
 import { openHome } from '../../src/publisher/home-session.ts'
 import { identityTurnSteps } from '../../src/turn/identity.ts'
 import { runTurn } from '../../src/turn/journal.ts'
@@ -8,22 +9,35 @@ import { command } from '../support/command.ts'
 import { World } from '../support/world.ts'
 
 let world: World
-beforeEach(async () => { world = await World.create() })
-afterEach(async () => { await world.remove() })
+beforeEach(async () => {
+  world = await World.create()
+})
+afterEach(async () => {
+  await world.remove()
+})
 
 async function turn(nextKeyFile?: string): Promise<void> {
   const home = await openHome(world.context(), { nextKeyFile })
-  await runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), { folder: home.paths.journals, now: '' })
+  await runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), {
+    folder: home.paths.journals,
+    now: '',
+  })
 }
 
 async function nextKeyFindings(): Promise<Finding[]> {
-  const findings = await diagnose(await world.home(), { nowMs: Date.now(), deep: false, client: undefined, signal: world.signal })
+  const findings = await diagnose(await world.home(), {
+    nowMs: Date.now(),
+    deep: false,
+    client: undefined,
+    signal: world.signal,
+  })
   return findings.filter(({ check }) => check === 'next-key')
 }
 
 describe('the file with the next identity key', () => {
   it('is the only one: no earlier generation stays in the home, neither after init nor after a turn, nor after id rotate', async () => {
-    const besides = async (): Promise<string[]> => (await readdir(world.path('home'))).filter((name) => name.startsWith('next-identity'))
+    const besides = async (): Promise<string[]> =>
+      (await readdir(world.path('home'))).filter((name) => name.startsWith('next-identity'))
     expect(await besides()).toEqual(['next-identity.keystore'])
     await turn()
     expect(await besides()).toEqual(['next-identity.keystore'])

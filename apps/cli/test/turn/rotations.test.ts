@@ -7,12 +7,17 @@ import type { HomeSession } from '../../src/publisher/home-session.ts'
 import { readIdentityLog, readReleases, rolesInForce } from '../../src/publisher/store.ts'
 import { contentTurnSteps, planContentTurn } from '../../src/turn/content.ts'
 import { identityTurnSteps } from '../../src/turn/identity.ts'
-import { readTurn, runTurn, type TurnOptions, type TurnStep } from '../../src/turn/journal.ts'
+import { readTurn, runTurn } from '../../src/turn/journal.ts'
+import type { TurnOptions, TurnStep } from '../../src/turn/journal.ts'
 import { World } from '../support/world.ts'
 
 let world: World
-beforeEach(async () => { world = await World.create() })
-afterEach(async () => { await world.remove() })
+beforeEach(async () => {
+  world = await World.create()
+})
+afterEach(async () => {
+  await world.remove()
+})
 
 class Killed extends Error {}
 
@@ -26,15 +31,31 @@ async function killedAtEveryStep(turn: string, steps: Steps): Promise<number> {
   const process = async (hooks: Pick<TurnOptions, 'afterEffect' | 'onStep'>): Promise<boolean> => {
     const home = await world.home()
     const options: TurnOptions = { folder: home.paths.journals, now: new Date().toISOString(), ...hooks }
-    return await runTurn(turn, await steps(home), options).then(() => true, (error: unknown) => {
-      if (error instanceof Killed) return false
-      throw error
-    })
+    return await runTurn(turn, await steps(home), options).then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof Killed) return false
+        throw error
+      },
+    )
   }
   for (let kills = 0; ; kills += 2) {
-    expect(await process({ afterEffect: () => { throw new Killed() } })).toBe(false)
+    expect(
+      await process({
+        afterEffect: () => {
+          throw new Killed()
+        },
+      }),
+    ).toBe(false)
     let begun = 0
-    if (await process({ onStep: () => { if (begun++ > 0) throw new Killed() } })) return kills + 1
+    if (
+      await process({
+        onStep: () => {
+          if (begun++ > 0) throw new Killed()
+        },
+      })
+    )
+      return kills + 1
   }
 }
 
@@ -46,11 +67,18 @@ describe('contentTurnSteps()', () => {
     await engine.update()
     const steps: Steps = async (home) => {
       const options = { channel: 'stable', client, nowMs: Date.now(), signal: world.signal }
-      return contentTurnSteps(home, await planContentTurn(home, options, (await readTurn(home.paths.journals, 'content'))?.facts), options)
+      return contentTurnSteps(
+        home,
+        await planContentTurn(home, options, (await readTurn(home.paths.journals, 'content'))?.facts),
+        options,
+      )
     }
     expect(await killedAtEveryStep('content', steps)).toBeGreaterThan(8)
     const home = await world.home()
-    expect(home.description.contentKeys.map(({ keyId, status }) => [keyId, status])).toEqual([[1, 'retired'], [2, 'active']])
+    expect(home.description.contentKeys.map(({ keyId, status }) => [keyId, status])).toEqual([
+      [1, 'retired'],
+      [2, 'active'],
+    ])
     expect(home.description.slots).toEqual([1, 2])
     expect(await readReleases(home.paths, 'stable')).toHaveLength(2)
     expect(await readdir(home.paths.journals)).toEqual([])
@@ -92,14 +120,16 @@ describe('identityTurnSteps()', () => {
     await world.release()
     const engine = await world.engine()
     await engine.update()
-    const steps: Steps = async (home) => identityTurnSteps(home, { channels: ['stable'], headKey: true, client, nowMs: Date.now() })
+    const steps: Steps = async (home) =>
+      identityTurnSteps(home, { channels: ['stable'], headKey: true, client, nowMs: Date.now() })
     expect(await killedAtEveryStep('identity', steps)).toBeGreaterThan(7)
     const home = await world.home()
     const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
     expect(log.events.map(({ type }) => type)).toEqual(['icp', 'rot'])
     expect((await rolesInForce(home.paths, log.prefix)).document.version).toBe(2)
     expect(home.description).toMatchObject({
-      identity: { alias: 'identity/2', nextAlias: 'identity/3' }, aliases: { release: 'release/2', head: 'head/2' },
+      identity: { alias: 'identity/2', nextAlias: 'identity/3' },
+      aliases: { release: 'release/2', head: 'head/2' },
     })
     const findings = await diagnose(home, { nowMs: Date.now(), deep: false, client, signal: world.signal })
     expect(findings.filter(({ level }) => level === 'error')).toEqual([])
@@ -112,7 +142,11 @@ describe('identityTurnSteps()', () => {
     const engine = await world.engine()
     await engine.update()
     const home = await world.home()
-    await runTurn('identity', identityTurnSteps(home, { channels: ['stable'], revoke: true, client, nowMs: Date.now() }), { folder: home.paths.journals, now: '' })
+    await runTurn(
+      'identity',
+      identityTurnSteps(home, { channels: ['stable'], revoke: true, client, nowMs: Date.now() }),
+      { folder: home.paths.journals, now: '' },
+    )
     const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
     expect(document.revokedKeys).toHaveLength(1)
     expect(await engine.update()).toMatchObject({ outcome: 'up-to-date' })
@@ -122,7 +156,10 @@ describe('identityTurnSteps()', () => {
   it('turns again and again', async () => {
     for (let n = 0; n < 3; n += 1) {
       const home = await world.home()
-      await runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), { folder: home.paths.journals, now: '' })
+      await runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), {
+        folder: home.paths.journals,
+        now: '',
+      })
     }
     const home = await world.home()
     expect((await readIdentityLog(home.paths, home.description.identity.prefix)).log.state.sn).toBe(3)
@@ -131,9 +168,19 @@ describe('identityTurnSteps()', () => {
   it('waits for an interrupted "id rotate": CLI_TURN_PENDING, and nothing is made', async () => {
     const home = await world.home()
     await mkdir(home.paths.journals, { recursive: true })
-    const staged = { format: 'keyturn-turn', version: 1, turn: 'identity-key', started: '', done: ['identity-make'], facts: {} }
+    const staged = {
+      format: 'keyturn-turn',
+      version: 1,
+      turn: 'identity-key',
+      started: '',
+      done: ['identity-make'],
+      facts: {},
+    }
     await writeFile(join(home.paths.journals, 'identity-key.json'), JSON.stringify(staged))
-    const turn = runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), { folder: home.paths.journals, now: '' })
+    const turn = runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), {
+      folder: home.paths.journals,
+      now: '',
+    })
     await expect(turn).rejects.toMatchObject({ code: 'CLI_TURN_PENDING' })
     expect(await readTurn(home.paths.journals, 'identity')).toBeUndefined()
     expect((await readIdentityLog(home.paths, home.description.identity.prefix)).log.state.sn).toBe(0)
@@ -142,7 +189,11 @@ describe('identityTurnSteps()', () => {
   it('wants the file with the next key: CLI_TURN_UNREADY', async () => {
     await rename(world.path('home', 'next-identity.keystore'), world.path('elsewhere'))
     const home = await world.home()
-    await expect(runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), { folder: home.paths.journals, now: '' }))
-      .rejects.toMatchObject({ code: 'CLI_TURN_UNREADY' })
+    await expect(
+      runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), {
+        folder: home.paths.journals,
+        now: '',
+      }),
+    ).rejects.toMatchObject({ code: 'CLI_TURN_UNREADY' })
   })
 })

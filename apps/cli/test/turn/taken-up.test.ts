@@ -2,28 +2,41 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { releaseIdentity } from '../../src/commands/id-identity.ts'
 import { standingSeals } from '../../src/commands/id-rotate.ts'
 import { contentTurnSteps, planContentTurn } from '../../src/turn/content.ts'
-import { identityTurnSteps, type IdentityTurnOptions } from '../../src/turn/identity.ts'
-import { readTurn, runTurn, type TurnStep } from '../../src/turn/journal.ts'
+import { identityTurnSteps } from '../../src/turn/identity.ts'
+import type { IdentityTurnOptions } from '../../src/turn/identity.ts'
+import { readTurn, runTurn } from '../../src/turn/journal.ts'
+import type { TurnStep } from '../../src/turn/journal.ts'
 import { keyTurnSteps } from '../../src/turn/key-turn.ts'
 import { rolesInForce } from '../../src/publisher/store.ts'
 import { command } from '../support/command.ts'
 import { World } from '../support/world.ts'
 
 let world: World
-beforeEach(async () => { world = await World.create() })
-afterEach(async () => { await world.remove() })
+beforeEach(async () => {
+  world = await World.create()
+})
+afterEach(async () => {
+  await world.remove()
+})
 
 /** Runs a turn and kills it before the named step. */
 async function killedBefore(name: string, turn: string, steps: readonly TurnStep[]): Promise<void> {
   const killed = runTurn(turn, steps, {
-    folder: world.path('home', 'journals'), now: new Date().toISOString(),
-    onStep: (step) => { if (step.name === name) throw new Error('killed') },
+    folder: world.path('home', 'journals'),
+    now: new Date().toISOString(),
+    onStep: (step) => {
+      if (step.name === name) throw new Error('killed')
+    },
   })
   await expect(killed).rejects.toThrow('killed')
 }
 
 async function identityKilledBefore(name: string, options: Partial<IdentityTurnOptions> = {}): Promise<void> {
-  await killedBefore(name, 'identity', identityTurnSteps(await world.home(), { channels: ['stable'], nowMs: Date.now(), ...options }))
+  await killedBefore(
+    name,
+    'identity',
+    identityTurnSteps(await world.home(), { channels: ['stable'], nowMs: Date.now(), ...options }),
+  )
 }
 
 async function revokedKeys(): Promise<readonly string[]> {
@@ -44,9 +57,19 @@ describe('a command that finds another turn interrupted', () => {
     await world.release()
     const [stolen] = await roleKeys('release')
     await identityKilledBefore('sign', { releaseKey: false, headKey: true })
-    expect(await command(world, ['rotate', 'release', '--revoke', '--local', '--dry-run'])).toMatchObject({ code: 0, data: { finished: 'identity with head key' } })
+    expect(await command(world, ['rotate', 'release', '--revoke', '--local', '--dry-run'])).toMatchObject({
+      code: 0,
+      data: { finished: 'identity with head key' },
+    })
     expect(await command(world, ['rotate', 'release', '--revoke', '--local'])).toMatchObject({
-      code: 0, data: { finished: 'identity with head key', resumed: false, release_alias: 'release/2', head_alias: 'head/2', sn: 2 },
+      code: 0,
+      data: {
+        finished: 'identity with head key',
+        resumed: false,
+        release_alias: 'release/2',
+        head_alias: 'head/2',
+        sn: 2,
+      },
     })
     expect(await revokedKeys()).toContain(stolen)
     expect(await pendingIdentity()).toBeUndefined()
@@ -57,7 +80,10 @@ describe('a command that finds another turn interrupted', () => {
     await world.release()
     const [stolen] = await roleKeys('release')
     await identityKilledBefore('identity-append')
-    expect(await command(world, ['rotate', 'release', '--revoke', '--local'])).toMatchObject({ code: 0, data: { release_alias: 'release/3' } })
+    expect(await command(world, ['rotate', 'release', '--revoke', '--local'])).toMatchObject({
+      code: 0,
+      data: { release_alias: 'release/3' },
+    })
     expect(await revokedKeys()).toHaveLength(2)
     expect(await revokedKeys()).toContain(stolen)
     expect(await command(world, ['release', 'verify'])).toMatchObject({ data: { outcome: 'accepted' } })
@@ -66,7 +92,9 @@ describe('a command that finds another turn interrupted', () => {
   it('and is killed between the two: the stolen key is revoked all the same', async () => {
     const [stolen] = await roleKeys('release')
     await runTurn('identity', identityTurnSteps(await world.home(), { channels: [], nowMs: Date.now() }), {
-      folder: world.path('home', 'journals'), now: '', followedBy: async () => ({ also_revoke: [String(stolen)] }),
+      folder: world.path('home', 'journals'),
+      now: '',
+      followedBy: async () => ({ also_revoke: [String(stolen)] }),
     })
     expect(await command(world, ['rotate', 'identity', '--local'])).toMatchObject({ code: 0, data: { sn: 2 } })
     expect(await revokedKeys()).toEqual([stolen])
@@ -74,9 +102,15 @@ describe('a command that finds another turn interrupted', () => {
 
   it('rotate identity --roles-days and --channel are not dropped either; without flags one turn is finished and no more', async () => {
     await identityKilledBefore('home')
-    expect(await command(world, ['rotate', 'identity', '--roles-days', '30', '--local'])).toMatchObject({ code: 0, data: { sn: 2, finished: 'identity with release key' } })
+    expect(await command(world, ['rotate', 'identity', '--roles-days', '30', '--local'])).toMatchObject({
+      code: 0,
+      data: { sn: 2, finished: 'identity with release key' },
+    })
     await identityKilledBefore('home')
-    expect(await command(world, ['rotate', 'release', '--local'])).toMatchObject({ code: 0, data: { sn: 3, resumed: true } })
+    expect(await command(world, ['rotate', 'release', '--local'])).toMatchObject({
+      code: 0,
+      data: { sn: 3, resumed: true },
+    })
   })
 
   it('rotate content --full behind rotate content: every file is encrypted anew', async () => {
@@ -84,9 +118,18 @@ describe('a command that finds another turn interrupted', () => {
     const home = await world.home()
     const options = { channel: 'stable', nowMs: Date.now(), signal: world.signal }
     await killedBefore('sign', 'content', contentTurnSteps(home, await planContentTurn(home, options), options))
-    expect(await command(world, ['rotate', 'content', '--full', '--local', '--dry-run'])).toMatchObject({ data: { full: true, finished: 'content key 1 to 2' } })
-    expect(await command(world, ['rotate', 'content', '--full', '--local'])).toMatchObject({ code: 0, data: { finished: 'content key 1 to 2', from_key_id: 2, to_key_id: 3, resumed: false } })
-    expect((await world.home()).description.contentKeys.map(({ status }) => status)).toEqual(['retired', 'retired', 'active'])
+    expect(await command(world, ['rotate', 'content', '--full', '--local', '--dry-run'])).toMatchObject({
+      data: { full: true, finished: 'content key 1 to 2' },
+    })
+    expect(await command(world, ['rotate', 'content', '--full', '--local'])).toMatchObject({
+      code: 0,
+      data: { finished: 'content key 1 to 2', from_key_id: 2, to_key_id: 3, resumed: false },
+    })
+    expect((await world.home()).description.contentKeys.map(({ status }) => status)).toEqual([
+      'retired',
+      'retired',
+      'active',
+    ])
   })
 
   it('rotate content behind rotate content --full: is finished, which is more than was asked', async () => {
@@ -102,17 +145,34 @@ describe('a command that finds another turn interrupted', () => {
   it('id rotate --reason behind id rotate: two rotations, the second says why', async () => {
     const identity = releaseIdentity(await world.home())
     const seals = await standingSeals(identity)
-    await killedBefore('identity-append', 'identity-key', keyTurnSteps(identity, { terms: () => ({ seals }), collect: async ({ message }) => message, nowMs: Date.now() }))
+    await killedBefore(
+      'identity-append',
+      'identity-key',
+      keyTurnSteps(identity, { terms: () => ({ seals }), collect: async ({ message }) => message, nowMs: Date.now() }),
+    )
     const answer = await command(world, ['id', 'rotate', '--reason', 'laptop lost'])
-    expect(answer).toMatchObject({ code: 0, data: { sn: 2, finished: 'rotation of the identity alone', reason_sealed: expect.any(String) } })
-    expect((await command(world, ['emergency', 'report'])).data['rotated']).toMatchObject({ sn: 2, reason: 'laptop lost' })
+    expect(answer).toMatchObject({
+      code: 0,
+      data: { sn: 2, finished: 'rotation of the identity alone', reason_sealed: expect.any(String) },
+    })
+    expect((await command(world, ['emergency', 'report'])).data['rotated']).toMatchObject({
+      sn: 2,
+      reason: 'laptop lost',
+    })
   })
 
   it('id rotate --reason, killed and run again with the same reason: one rotation', async () => {
     const answer = await command(world, ['id', 'rotate', '--reason', 'first'])
     const identity = releaseIdentity(await world.home())
-    const seals = [...await standingSeals(identity), { d: String(answer.data['reason_sealed']) }]
-    await killedBefore('identity-append', 'identity-key', keyTurnSteps(identity, { terms: () => ({ seals }), collect: async ({ message }) => message, nowMs: Date.now() }))
-    expect(await command(world, ['id', 'rotate', '--reason', 'first'])).toMatchObject({ code: 0, data: { sn: 2, resumed: true } })
+    const seals = [...(await standingSeals(identity)), { d: String(answer.data['reason_sealed']) }]
+    await killedBefore(
+      'identity-append',
+      'identity-key',
+      keyTurnSteps(identity, { terms: () => ({ seals }), collect: async ({ message }) => message, nowMs: Date.now() }),
+    )
+    expect(await command(world, ['id', 'rotate', '--reason', 'first'])).toMatchObject({
+      code: 0,
+      data: { sn: 2, resumed: true },
+    })
   })
 })

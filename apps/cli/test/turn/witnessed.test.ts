@@ -1,8 +1,10 @@
-import { createReleaseServer, type ReleaseServer } from '@keyturn/release-server'
+import { createReleaseServer } from '@keyturn/release-server'
+import type { ReleaseServer } from '@keyturn/release-server'
 import { verifyLog } from '@keyturn/kel'
 import { readFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { command, type Answer } from '../support/command.ts'
+import { command } from '../support/command.ts'
+import type { Answer } from '../support/command.ts'
 import { World } from '../support/world.ts'
 
 let world: World
@@ -11,7 +13,11 @@ let url = ''
 let port = 0
 
 async function startWitness(): Promise<void> {
-  witness = await createReleaseServer({ dataDir: world.path('witness'), port, vault: { passphrase: 'x', scryptLogN: 4 } })
+  witness = await createReleaseServer({
+    dataDir: world.path('witness'),
+    port,
+    vault: { passphrase: 'x', scryptLogN: 4 },
+  })
   const listening = await witness.listen()
   port = listening.port
   url = `${listening.url}/witness`
@@ -30,9 +36,12 @@ function run(...args: string[]): Promise<Answer> {
 beforeEach(async () => {
   world = await World.create()
   await startWitness()
-  const { prefix } = await (await fetch(url)).json() as { prefix: string }
+  const { prefix } = (await (await fetch(url)).json()) as { prefix: string }
   expect(await run('id', 'witness', 'add', url)).toMatchObject({ code: 0 })
-  expect(await run('id', 'rotate', '--add-witness', prefix, '--witnesses-required', '1')).toMatchObject({ code: 0, data: { sn: 1 } })
+  expect(await run('id', 'rotate', '--add-witness', prefix, '--witnesses-required', '1')).toMatchObject({
+    code: 0,
+    data: { sn: 1 },
+  })
 })
 afterEach(async () => {
   await witness.close()
@@ -45,7 +54,9 @@ describe('a release identity with a witness', () => {
     await witness.close()
     expect(await run('rotate', 'identity')).toMatchObject({ error: { code: 'KEL_WITNESS' } })
     expect((await run('id', 'show')).data).toMatchObject({ state: { sn: 1 } })
-    expect(await run('rotate', 'identity', '--abandon')).toMatchObject({ error: { code: 'CLI_TURN_PENDING', hint: expect.stringContaining('keyturn rotate identity') } })
+    expect(await run('rotate', 'identity', '--abandon')).toMatchObject({
+      error: { code: 'CLI_TURN_PENDING', hint: expect.stringContaining('keyturn rotate identity') },
+    })
     expect(await run('release', 'head')).toMatchObject({ error: { code: 'CLI_TURN_PENDING' } })
     await startWitness()
     expect(await run('rotate', 'identity')).toMatchObject({ code: 0, data: { sn: 2, resumed: true } })

@@ -1,12 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { chmodSync, rmSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { type JsonObject, type JsonValue, KeyturnError, parseStrictJson } from '@keyturn/primitives'
+import { KeyturnError, parseStrictJson } from '@keyturn/primitives'
+import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { parseSettings } from '../engine/settings.ts'
 import { LauncherError } from '../errors.ts'
-import { loadPage, type PageAsset } from '../page/load-page.ts'
-import { checkSender, type Credentials, cookieName, isKnown, readBody, sameSecret } from './guard.ts'
+import { loadPage } from '../page/load-page.ts'
+import type { PageAsset } from '../page/load-page.ts'
+import { checkSender, cookieName, isKnown, readBody, sameSecret } from './guard.ts'
+import type { Credentials } from './guard.ts'
 import { EventStream } from './event-stream.ts'
 import type { Activity, OpenSettings, Supervisor } from './supervisor.ts'
 
@@ -19,9 +23,14 @@ export interface ApiServerOptions {
 }
 
 const securityHeaders = {
-  'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'cache-control': 'no-store',
-  'cross-origin-opener-policy': 'same-origin', 'cross-origin-resource-policy': 'same-origin', 'x-frame-options': 'DENY',
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cache-control': 'no-store',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'x-frame-options': 'DENY',
 }
 
 const activities: readonly Activity[] = ['update', 'repair', 'rollback', 'launch']
@@ -111,29 +120,44 @@ export class ApiServer {
   }
 
   #fail(response: ServerResponse, thrown: unknown): void {
-    const error = thrown instanceof KeyturnError ? thrown : new LauncherError('LA_BUG', 'The launcher failed', { cause: thrown })
+    const error =
+      thrown instanceof KeyturnError ? thrown : new LauncherError('LA_BUG', 'The launcher failed', { cause: thrown })
     const status = error.code === 'LA_API_AUTH' ? 403 : error.kind === 'busy' ? 409 : error.kind === 'bug' ? 500 : 400
     if (response.headersSent) return void response.destroy()
-    this.#json(response, status, { type: `https://keyturn.dev/errors/${error.code}`, title: error.message, status, code: error.code })
+    this.#json(response, status, {
+      type: `https://keyturn.dev/errors/${error.code}`,
+      title: error.message,
+      status,
+      code: error.code,
+    })
   }
 
   #json(response: ServerResponse, status: number, value: JsonValue): void {
     const type = status >= 400 ? 'application/problem+json' : 'application/json'
-    response.writeHead(status, { ...securityHeaders, 'content-type': type, connection: status >= 400 ? 'close' : 'keep-alive' })
+    response.writeHead(status, {
+      ...securityHeaders,
+      'content-type': type,
+      connection: status >= 400 ? 'close' : 'keep-alive',
+    })
     response.end(JSON.stringify(value))
   }
 
   #requireKnown(request: IncomingMessage): void {
-    if (!isKnown(request, this.#credentials)) throw new LauncherError('LA_API_AUTH', 'Refused: the token is missing or old', { hint: 'Open the page with keyturn-launcher open' })
+    if (!isKnown(request, this.#credentials))
+      throw new LauncherError('LA_API_AUTH', 'Refused: the token is missing or old', {
+        hint: 'Open the page with keyturn-launcher open',
+      })
   }
 
   async #get(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
-    if (url.pathname === '/' && url.searchParams.has('code')) return this.#trade(response, url.searchParams.get('code') ?? '')
+    if (url.pathname === '/' && url.searchParams.has('code'))
+      return this.#trade(response, url.searchParams.get('code') ?? '')
     this.#requireKnown(request)
     if (url.pathname === '/api/status') return this.#json(response, 200, toJson(await this.#supervisor.snapshot()))
     if (url.pathname === '/api/events') return await this.#stream.add(request, response, securityHeaders)
     const asset = this.#page.get(url.pathname)
-    if (asset === undefined || this.#hosts === undefined) throw new LauncherError('LA_API_REQUEST', 'Refused: there is nothing at this address')
+    if (asset === undefined || this.#hosts === undefined)
+      throw new LauncherError('LA_API_REQUEST', 'Refused: there is nothing at this address')
     response.writeHead(200, { ...securityHeaders, 'content-type': asset.type })
     response.end(asset.body)
   }
@@ -141,11 +165,18 @@ export class ApiServer {
   /** The one-time code becomes a cookie that no script reads and no other site sends. */
   #trade(response: ServerResponse, code: string): void {
     const known = [...this.#codes].find(([made, until]) => sameSecret(code, made) && performance.now() < until)
-    if (known === undefined) throw new LauncherError('LA_API_AUTH', 'Refused: this code was used or is too old', { hint: 'Open the page again with keyturn-launcher open' })
+    if (known === undefined)
+      throw new LauncherError('LA_API_AUTH', 'Refused: this code was used or is too old', {
+        hint: 'Open the page again with keyturn-launcher open',
+      })
     this.#codes.delete(known[0])
     const session = randomBytes(32).toString('hex')
     this.#sessions.add(session)
-    response.writeHead(303, { ...securityHeaders, location: '/', 'set-cookie': `${cookieName}=${session}; Path=/; HttpOnly; SameSite=Strict` })
+    response.writeHead(303, {
+      ...securityHeaders,
+      location: '/',
+      'set-cookie': `${cookieName}=${session}; Path=/; HttpOnly; SameSite=Strict`,
+    })
     response.end()
   }
 
@@ -153,7 +184,8 @@ export class ApiServer {
     this.#requireKnown(request)
     const bytes = await readBody(request)
     const body = bytes.length === 0 ? {} : parseStrictJson(bytes)
-    if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new LauncherError('LA_API_REQUEST', 'Refused: the body is no object')
+    if (typeof body !== 'object' || body === null || Array.isArray(body))
+      throw new LauncherError('LA_API_REQUEST', 'Refused: the body is no object')
     const name = url.pathname.replace(/^\/api\//, '')
     this.#json(response, 202, await this.#change(name, body))
   }
@@ -161,8 +193,10 @@ export class ApiServer {
   async #change(name: string, body: JsonObject): Promise<JsonValue> {
     const allowed = name === 'settings' ? openSettings : name === 'launch' ? ['playInstalled'] : []
     const unknown = Object.keys(body).find((key) => !(allowed as readonly string[]).includes(key))
-    if (unknown !== undefined) throw new LauncherError('LA_API_REQUEST', `Refused: ${JSON.stringify(unknown.slice(0, 40))} cannot be set here`)
-    if ((activities as readonly string[]).includes(name)) await this.#supervisor.begin(name as Activity, body['playInstalled'] === true ? { playInstalled: true } : {})
+    if (unknown !== undefined)
+      throw new LauncherError('LA_API_REQUEST', `Refused: ${JSON.stringify(unknown.slice(0, 40))} cannot be set here`)
+    if ((activities as readonly string[]).includes(name))
+      await this.#supervisor.begin(name as Activity, body['playInstalled'] === true ? { playInstalled: true } : {})
     else if (name === 'pause') await this.#supervisor.pause()
     else if (name === 'resume') await this.#supervisor.resume()
     else if (name === 'settings') await this.#supervisor.change(readOpenSettings(body))

@@ -6,8 +6,10 @@ import { readSmallFile, removeFile, writeSmallFile } from '../engine/disk.ts'
 import { layoutOf, updatesFolder } from '../engine/layout.ts'
 import { LauncherError } from '../errors.ts'
 import { keepSettings } from '../install-settings.ts'
-import { ApiServer, type ApiServerOptions } from './api-server.ts'
-import { Supervisor, type SupervisorOptions } from './supervisor.ts'
+import { ApiServer } from './api-server.ts'
+import type { ApiServerOptions } from './api-server.ts'
+import { Supervisor } from './supervisor.ts'
+import type { SupervisorOptions } from './supervisor.ts'
 
 /** How a daemon runs. */
 export interface DaemonOptions extends SupervisorOptions, ApiServerOptions {
@@ -44,16 +46,25 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   await mkdir(layout.updates, { recursive: true, mode: 0o700 })
   const lock = await lockFile(join(layout.updates, 'daemon.lock')).catch((error: unknown) => {
     if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED') throw error
-    throw new LauncherError('LA_LOCKED', `A launcher runs for "${folder}" already`, { hint: 'Open its page with keyturn-launcher open', cause: error })
+    throw new LauncherError('LA_LOCKED', `A launcher runs for "${folder}" already`, {
+      hint: 'Open its page with keyturn-launcher open',
+      cause: error,
+    })
   })
   const supervisor = new Supervisor({ ...options, folder })
   const server = new ApiServer(supervisor)
   const address = await server.listen(options)
   await keepSettings(folder, options.settings)
-  await writeSmallFile(fs, apiFile(folder), new TextEncoder().encode(`${JSON.stringify({ address, token: server.token })}\n`))
+  await writeSmallFile(
+    fs,
+    apiFile(folder),
+    new TextEncoder().encode(`${JSON.stringify({ address, token: server.token })}\n`),
+  )
   if (options.check !== false) supervisor.start()
   return {
-    address, token: server.token, supervisor,
+    address,
+    token: server.token,
+    supervisor,
     pageAddress: () => `${address}?code=${server.newCode()}`,
     async close() {
       await server.close()
@@ -75,10 +86,15 @@ export async function askForPage(folder: string): Promise<string> {
   const isApi = typeof value === 'object' && value !== null && !Array.isArray(value)
   const [address, token] = isApi ? [value['address'], value['token']] : []
   if (typeof address !== 'string' || typeof token !== 'string' || !address.startsWith('http://127.0.0.1:')) {
-    throw new LauncherError('LA_NOT_INSTALLED', `No launcher with a page runs for "${folder}"`, { hint: 'Start one with keyturn-launcher run' })
+    throw new LauncherError('LA_NOT_INSTALLED', `No launcher with a page runs for "${folder}"`, {
+      hint: 'Start one with keyturn-launcher run',
+    })
   }
   const response = await fetch(`${address}api/page-code`, {
-    method: 'POST', body: '{}', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' }, signal: AbortSignal.timeout(5_000),
+    method: 'POST',
+    body: '{}',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    signal: AbortSignal.timeout(5_000),
   }).catch((cause: unknown) => {
     throw new LauncherError('LA_NETWORK', `The launcher at ${address} does not answer`, { cause })
   })

@@ -71,7 +71,11 @@ export class EventStream {
   }
 
   /** Adds a listener; it is told how things stand at once. */
-  async add(request: IncomingMessage, response: ServerResponse, headers: Readonly<Record<string, string>>): Promise<void> {
+  async add(
+    request: IncomingMessage,
+    response: ServerResponse,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<void> {
     if (this.#responses.size >= maxStreams) {
       response.writeHead(503, headers)
       response.end()

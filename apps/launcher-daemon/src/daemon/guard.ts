@@ -46,14 +46,20 @@ export function checkSender(request: IncomingMessage, hosts: readonly string[] |
   const host = single(request, 'host')
   if (host === undefined || !hosts.includes(host)) refuse('Refused: this is not the host that was asked for')
   const origin = single(request, 'origin')
-  if (origin !== undefined && !hosts.some((own) => origin === `http://${own}` && own === host)) refuse('Refused: the request comes from another page')
+  if (origin !== undefined && !hosts.some((own) => origin === `http://${own}` && own === host))
+    refuse('Refused: the request comes from another page')
   const site = single(request, 'sec-fetch-site')
-  if (site !== undefined && site !== 'same-origin' && site !== 'none') refuse('Refused: the request comes from another site')
+  if (site !== undefined && site !== 'same-origin' && site !== 'none')
+    refuse('Refused: the request comes from another site')
 }
 
 function cookies(request: IncomingMessage): string[] {
   const header = request.headers.cookie ?? ''
-  return header.split(';').map((part) => part.trim()).filter((part) => part.startsWith(`${cookieName}=`)).map((part) => part.slice(cookieName.length + 1))
+  return header
+    .split(';')
+    .map((part) => part.trim())
+    .filter((part) => part.startsWith(`${cookieName}=`))
+    .map((part) => part.slice(cookieName.length + 1))
 }
 
 /** Whether a request carries the token of the 0600 file, or the cookie of a page that was opened with it. */
@@ -65,13 +71,16 @@ export function isKnown(request: IncomingMessage, credentials: Credentials): boo
 
 /** Reads the JSON body of a change; nothing but `application/json`, so that no form can send it. */
 export async function readBody(request: IncomingMessage): Promise<Uint8Array> {
-  if (single(request, 'content-type') !== 'application/json') throw new LauncherError('LA_API_REQUEST', 'Refused: changes are POST of application/json')
-  if (Number(request.headers['content-length'] ?? '0') > maxBodyBytes) throw new LauncherError('LA_API_REQUEST', `Refused: the body is over ${maxBodyBytes} bytes`)
+  if (single(request, 'content-type') !== 'application/json')
+    throw new LauncherError('LA_API_REQUEST', 'Refused: changes are POST of application/json')
+  if (Number(request.headers['content-length'] ?? '0') > maxBodyBytes)
+    throw new LauncherError('LA_API_REQUEST', `Refused: the body is over ${maxBodyBytes} bytes`)
   const parts: Uint8Array[] = []
   let length = 0
   for await (const part of request as AsyncIterable<Uint8Array>) {
     length += part.length
-    if (length > maxBodyBytes) throw new LauncherError('LA_API_REQUEST', `Refused: the body is over ${maxBodyBytes} bytes`)
+    if (length > maxBodyBytes)
+      throw new LauncherError('LA_API_REQUEST', `Refused: the body is over ${maxBodyBytes} bytes`)
     parts.push(part)
   }
   return new Uint8Array(Buffer.concat(parts))

@@ -1,5 +1,6 @@
 import { KeyturnError } from '@keyturn/primitives'
-import { createEngine, type Engine, type EngineStatus, type LaunchResult, type UpdateResult } from '../engine/engine.ts'
+import { createEngine } from '../engine/engine.ts'
+import type { Engine, EngineStatus, LaunchResult, UpdateResult } from '../engine/engine.ts'
 import type { EngineEvent, Progress } from '../engine/events.ts'
 import type { EngineOptions } from '../engine/options.ts'
 import type { Settings } from '../engine/settings.ts'
@@ -10,7 +11,12 @@ import { keepSettings, toEngineOptions } from '../install-settings.ts'
 export type Activity = 'update' | 'repair' | 'rollback' | 'launch'
 
 /** An error as the page shows it. */
-export interface ShownError { readonly code: string; readonly message: string; readonly hint: string | undefined; readonly kind: string }
+export interface ShownError {
+  readonly code: string
+  readonly message: string
+  readonly hint: string | undefined
+  readonly kind: string
+}
 
 /** Everything the page shows. */
 export interface Snapshot extends EngineStatus {
@@ -18,7 +24,9 @@ export interface Snapshot extends EngineStatus {
   readonly isRunning: boolean
   readonly offline: boolean
   readonly lastError: ShownError | undefined
-  readonly lastResult: { readonly outcome: string; readonly version: string | undefined; readonly downloadedBytes: number } | undefined
+  readonly lastResult:
+    | { readonly outcome: string; readonly version: string | undefined; readonly downloadedBytes: number }
+    | undefined
   readonly settings: Pick<Settings, 'channel' | 'limit' | 'language'>
 }
 
@@ -61,7 +69,11 @@ export class Supervisor {
   }
 
   #makeEngine(): Engine {
-    return createEngine({ ...toEngineOptions(this.folder, this.#settings), ...this.#extra, onEvent: (event) => this.#tell(event) })
+    return createEngine({
+      ...toEngineOptions(this.folder, this.#settings),
+      ...this.#extra,
+      onEvent: (event) => this.#tell(event),
+    })
   }
 
   #tell(event: EngineEvent | { readonly type: 'changed' }): void {
@@ -100,7 +112,8 @@ export class Supervisor {
    * @throws LauncherError `LA_LOCKED` while another one runs.
    */
   async begin(activity: Activity, options: { playInstalled?: boolean } = {}): Promise<void> {
-    if (this.#activity !== undefined) throw new LauncherError('LA_LOCKED', `Cannot ${activity}: the launcher is busy with ${this.#activity}`)
+    if (this.#activity !== undefined)
+      throw new LauncherError('LA_LOCKED', `Cannot ${activity}: the launcher is busy with ${this.#activity}`)
     this.#activity = activity
     this.#lastError = undefined
     this.#stop = new AbortController()
@@ -113,7 +126,8 @@ export class Supervisor {
     const { signal } = this.#stop
     try {
       if (activity === 'launch') await this.#launch(signal, options)
-      else this.#note(activity === 'rollback' ? await this.#engine.rollback() : await this.#engine[activity]({ signal }))
+      else
+        this.#note(activity === 'rollback' ? await this.#engine.rollback() : await this.#engine[activity]({ signal }))
       if (activity === 'update') this.#offline = false
     } catch (error) {
       this.#lastError = shown(error)
@@ -159,9 +173,14 @@ export class Supervisor {
   /** Changes what a page may change. A new limit counts at once, a new channel at the next check. */
   async change(settings: OpenSettings): Promise<void> {
     const channelChanged = settings.channel !== undefined && settings.channel !== (this.#settings.channel ?? 'stable')
-    if (channelChanged && this.#activity !== undefined) throw new LauncherError('LA_LOCKED', 'Cannot change the channel while the launcher is busy')
+    if (channelChanged && this.#activity !== undefined)
+      throw new LauncherError('LA_LOCKED', 'Cannot change the channel while the launcher is busy')
     const merged = Object.entries({ ...this.#settings, ...settings }).filter(([, value]) => value !== undefined)
-    this.#settings = { ...(Object.fromEntries(merged) as Settings), server: this.#settings.server, trust: this.#settings.trust }
+    this.#settings = {
+      ...(Object.fromEntries(merged) as Settings),
+      server: this.#settings.server,
+      trust: this.#settings.trust,
+    }
     await keepSettings(this.folder, this.#settings, this.#extra.fs)
     if (channelChanged) this.#engine = this.#makeEngine()
     else this.#engine.setLimit(this.#settings.limit)
@@ -173,8 +192,12 @@ export class Supervisor {
     const status = await this.#engine.status()
     const { channel = 'stable', limit, language } = this.#settings
     return {
-      ...status, activity: this.#activity, isRunning: this.#client !== undefined, offline: this.#offline,
-      lastError: this.#lastError, lastResult: this.#lastResult,
+      ...status,
+      activity: this.#activity,
+      isRunning: this.#client !== undefined,
+      offline: this.#offline,
+      lastError: this.#lastError,
+      lastResult: this.#lastResult,
       settings: { channel, ...(limit === undefined ? {} : { limit }), ...(language === undefined ? {} : { language }) },
     }
   }
@@ -186,6 +209,12 @@ export class Supervisor {
 }
 
 function shown(error: unknown): ShownError {
-  if (error instanceof KeyturnError) return { code: error.code, message: error.message, hint: error.hint, kind: error.kind }
-  return { code: 'LA_BUG', message: error instanceof Error ? error.message : String(error), hint: undefined, kind: 'bug' }
+  if (error instanceof KeyturnError)
+    return { code: error.code, message: error.message, hint: error.hint, kind: error.kind }
+  return {
+    code: 'LA_BUG',
+    message: error instanceof Error ? error.message : String(error),
+    hint: undefined,
+    kind: 'bug',
+  }
 }

@@ -2,12 +2,16 @@ import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type FileSystem, pathExists, systemErrorCode } from '@keyturn/primitives/node'
+import { pathExists, systemErrorCode } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
-import { type FileIdentity, FolderGuard, hashIfFile, look, placeInside, removeFile, sameIdentity, syncFolders } from './disk.ts'
-import { type HostSystem, hostSystem } from './host-system.ts'
+import { FolderGuard, hashIfFile, look, placeInside, removeFile, sameIdentity, syncFolders } from './disk.ts'
+import type { FileIdentity } from './disk.ts'
+import { hostSystem } from './host-system.ts'
+import type { HostSystem } from './host-system.ts'
 import type { Layout } from './layout.ts'
-import { backupPlace, type Transaction, type TransactionStep } from './transaction.ts'
+import { backupPlace } from './transaction.ts'
+import type { Transaction, TransactionStep } from './transaction.ts'
 
 /** What the steps of an apply work with. */
 export interface ApplyContext {
@@ -79,15 +83,28 @@ async function checkStaged(context: ApplyContext, step: TransactionStep): Promis
     if (known !== undefined && sameIdentity(found.identity, known)) return found.identity
     if (known === undefined && (await hashIfFile(context.fs, place)) === step.sha256) return found.identity
   }
-  throw new LauncherError('LA_STAGE_TAMPERED', `Cannot install "${step.path}": its downloaded file changed after it was verified`, {
-    details: { path: step.path },
-  })
+  throw new LauncherError(
+    'LA_STAGE_TAMPERED',
+    `Cannot install "${step.path}": its downloaded file changed after it was verified`,
+    {
+      details: { path: step.path },
+    },
+  )
 }
 
-async function checkInstalled(context: ApplyContext, step: TransactionStep, staged: FileIdentity | undefined): Promise<void> {
+async function checkInstalled(
+  context: ApplyContext,
+  step: TransactionStep,
+  staged: FileIdentity | undefined,
+): Promise<void> {
   const place = placeInside(context.layout.root, step.path)
   const found = await look(context.fs, place)
-  if (staged === undefined ? (await hashIfFile(context.fs, place)) === step.sha256 : found.kind === 'file' && sameIdentity(found.identity, staged, true)) return
+  if (
+    staged === undefined
+      ? (await hashIfFile(context.fs, place)) === step.sha256
+      : found.kind === 'file' && sameIdentity(found.identity, staged, true)
+  )
+    return
   throw new LauncherError('LA_STAGE_TAMPERED', `Cannot install "${step.path}": it changed while it was put in place`, {
     details: { path: step.path },
   })
@@ -105,7 +122,12 @@ async function setAside(context: ApplyContext, transaction: Transaction, index: 
   else await renamePatiently(context, live, backup)
 }
 
-async function swapStep(context: ApplyContext, transaction: Transaction, index: number, guard: FolderGuard): Promise<void> {
+async function swapStep(
+  context: ApplyContext,
+  transaction: Transaction,
+  index: number,
+  guard: FolderGuard,
+): Promise<void> {
   const step = transaction.steps[index] as TransactionStep
   const live = placeInside(context.layout.root, step.path)
   if (step.sha256 === undefined) {
@@ -152,7 +174,11 @@ export async function swap(context: ApplyContext, transaction: Transaction): Pro
 }
 
 /** How one step stands after a crash. */
-async function standing(context: ApplyContext, transaction: Transaction, index: number): Promise<'done' | 'ready' | 'lost'> {
+async function standing(
+  context: ApplyContext,
+  transaction: Transaction,
+  index: number,
+): Promise<'done' | 'ready' | 'lost'> {
   const step = transaction.steps[index] as TransactionStep
   const live = placeInside(context.layout.root, step.path)
   if (step.sha256 === undefined) {

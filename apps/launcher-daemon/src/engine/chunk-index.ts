@@ -1,8 +1,10 @@
 import { join } from 'node:path'
-import { type ChunkIndex, ChunkIndexer, chunkParamsFor, type ManifestFile, parseChunkIndex } from '@keyturn/manifest'
+import { ChunkIndexer, chunkParamsFor, parseChunkIndex } from '@keyturn/manifest'
+import type { ChunkIndex, ManifestFile } from '@keyturn/manifest'
 import { hexEncode, KeyturnError } from '@keyturn/primitives'
 import { readSize, readSmallFile, removeFile, writeSmallFile } from './disk.ts'
-import { type DownloadContext, fetchSmallBlob } from './download.ts'
+import { fetchSmallBlob } from './download.ts'
+import type { DownloadContext } from './download.ts'
 import type { Layout } from './layout.ts'
 import type { Chunk } from './part-file.ts'
 
@@ -25,7 +27,11 @@ function parse(bytes: Uint8Array, file: ManifestFile): Chunk[] | undefined {
 }
 
 /** The pieces of a file whose index is kept here. A damaged index is removed. */
-export async function knownIndex(context: DownloadContext, layout: Layout, file: ManifestFile): Promise<readonly Chunk[] | undefined> {
+export async function knownIndex(
+  context: DownloadContext,
+  layout: Layout,
+  file: ManifestFile,
+): Promise<readonly Chunk[] | undefined> {
   if (file.index === undefined) return undefined
   const path = join(layout.index, file.index.sha256)
   const bytes = await readSmallFile(context.fs, path, maxIndexBytes)
@@ -43,7 +49,11 @@ export async function knownIndex(context: DownloadContext, layout: Layout, file:
  * Fetches and keeps the index of a file; without one the file comes whole, so nothing that is wrong with it is worse
  * than a longer download.
  */
-export async function fetchIndex(context: DownloadContext, layout: Layout, file: ManifestFile): Promise<readonly Chunk[] | undefined> {
+export async function fetchIndex(
+  context: DownloadContext,
+  layout: Layout,
+  file: ManifestFile,
+): Promise<readonly Chunk[] | undefined> {
   if (file.index === undefined || file.index.size > maxIndexBytes) return undefined
   try {
     context.meter.expect({ download: file.index.size })
@@ -59,7 +69,11 @@ export async function fetchIndex(context: DownloadContext, layout: Layout, file:
 }
 
 /** Cuts an installed file here when its index is neither kept nor to be had: worse cuts, but better than none. */
-export async function cutLocally(context: DownloadContext, path: string, size: number): Promise<readonly Chunk[] | undefined> {
+export async function cutLocally(
+  context: DownloadContext,
+  path: string,
+  size: number,
+): Promise<readonly Chunk[] | undefined> {
   const params = chunkParamsFor(size)
   if (params === undefined) return undefined
   const indexer = new ChunkIndexer(params, [])

@@ -4,16 +4,29 @@ import { runningClient } from './client-process.ts'
 import { removeFile, syncFolders } from './disk.ts'
 import type { Session } from './session.ts'
 import type { Staged } from './stage.ts'
-import { type Transaction, writeTransaction } from './transaction.ts'
+import { writeTransaction } from './transaction.ts'
+import type { Transaction } from './transaction.ts'
 
 /** Commit and swap; whatever cannot be put in place is undone. */
-export async function decide(session: Session, transaction: Transaction, staged: Pick<Staged, 'verified'> | undefined): Promise<void> {
+export async function decide(
+  session: Session,
+  transaction: Transaction,
+  staged: Pick<Staged, 'verified'> | undefined,
+): Promise<void> {
   const { fs } = session.options
   const client = await runningClient(fs, session.layout)
   if (client !== undefined && transaction.steps.length > 0) {
-    throw new LauncherError('LA_LOCKED', `Cannot put the update in place: the client is running (process ${client})`, { details: { pid: client }, hint: 'Close the client; the download is kept' })
+    throw new LauncherError('LA_LOCKED', `Cannot put the update in place: the client is running (process ${client})`, {
+      details: { pid: client },
+      hint: 'Close the client; the download is kept',
+    })
   }
-  const context = { ...session.apply, verified: staged?.verified, onStep: (step: Transaction['steps'][number]) => session.emit({ type: 'file', path: step.path, action: step.sha256 === undefined ? 'removed' : 'written' }) }
+  const context = {
+    ...session.apply,
+    verified: staged?.verified,
+    onStep: (step: Transaction['steps'][number]) =>
+      session.emit({ type: 'file', path: step.path, action: step.sha256 === undefined ? 'removed' : 'written' }),
+  }
   session.enter('commit')
   await prepareBackup(context, transaction)
   await writeTransaction(fs, session.layout.transaction, transaction)

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
-import { type BigIntStats, lstatSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
+import type { BigIntStats } from 'node:fs'
 import { join } from 'node:path'
-import { type FileHandle, type FileSystem, nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import { nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
 import { hostSystem } from './host-system.ts'
 
@@ -17,7 +19,10 @@ export interface FileIdentity {
 }
 
 /** What lies at a path. */
-export type Found = { readonly kind: 'nothing' } | { readonly kind: 'other'; readonly what: string } | { readonly kind: 'file'; readonly identity: FileIdentity; readonly mode: number }
+export type Found =
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'other'; readonly what: string }
+  | { readonly kind: 'file'; readonly identity: FileIdentity; readonly mode: number }
 
 function toFound(stats: BigIntStats): Found {
   if (stats.isFile()) return { kind: 'file', mode: Number(stats.mode), identity: identityOf(stats) }
@@ -30,7 +35,10 @@ export async function look(fs: FileSystem, path: string): Promise<Found> {
   try {
     // On the real disk the blocking call: a look takes microseconds, the way over the thread pool ten times that, and an
     // install is looked at 50,000 times before each start.
-    const stats = fs === nodeFileSystem ? lstatSync(path, { bigint: true, throwIfNoEntry: false }) : await fs.lstat(path, { bigint: true })
+    const stats =
+      fs === nodeFileSystem
+        ? lstatSync(path, { bigint: true, throwIfNoEntry: false })
+        : await fs.lstat(path, { bigint: true })
     return stats === undefined ? { kind: 'nothing' } : toFound(stats)
   } catch (error) {
     const code = systemErrorCode(error)
@@ -46,7 +54,12 @@ export function identityOf(stats: { size: bigint; mtimeNs: bigint; ctimeNs: bigi
 
 /** Whether a file is untouched since `then`. A rename changes `ctime`, so `moved` leaves it out. */
 export function sameIdentity(now: FileIdentity, then: FileIdentity, moved = false): boolean {
-  return now.size === then.size && now.mtimeNs === then.mtimeNs && now.inode === then.inode && (moved || now.ctimeNs === then.ctimeNs)
+  return (
+    now.size === then.size &&
+    now.mtimeNs === then.mtimeNs &&
+    now.inode === then.inode &&
+    (moved || now.ctimeNs === then.ctimeNs)
+  )
 }
 
 /** SHA-256 of an open file from its start. */
@@ -95,7 +108,10 @@ export async function readSmallFile(fs: FileSystem, path: string, maxBytes: numb
   if (found.kind === 'nothing') return undefined
   if (found.kind === 'other') throw new LauncherError('LA_SYMLINK', `Cannot read "${path}": it is a ${found.what}`)
   if (found.identity.size > maxBytes) {
-    throw new LauncherError('LA_IO', `Cannot read "${path}": ${found.identity.size} bytes are over the limit of ${maxBytes}`)
+    throw new LauncherError(
+      'LA_IO',
+      `Cannot read "${path}": ${found.identity.size} bytes are over the limit of ${maxBytes}`,
+    )
   }
   const { buffer, byteOffset, byteLength } = await fs.readFile(path)
   return new Uint8Array(buffer, byteOffset, byteLength) // the same memory: a manifest has megabytes
@@ -127,7 +143,10 @@ export async function listFolder(fs: FileSystem, path: string): Promise<string[]
  */
 export function placeInside(root: string, path: string): string {
   if (!hostSystem.isInside(path)) {
-    throw new LauncherError('LA_SYMLINK', `Cannot use path ${JSON.stringify(path)}: it does not stay inside the install`)
+    throw new LauncherError(
+      'LA_SYMLINK',
+      `Cannot use path ${JSON.stringify(path)}: it does not stay inside the install`,
+    )
   }
   return hostSystem.place(root, path)
 }
@@ -202,7 +221,11 @@ export async function syncFolders(fs: FileSystem, folders: Iterable<string>): Pr
 }
 
 /** Runs `work` over `items`, at most `limit` at a time; the first error stops what has not begun. */
-export async function inParallel<T>(items: Iterable<T>, limit: number, work: (item: T) => Promise<void>): Promise<void> {
+export async function inParallel<T>(
+  items: Iterable<T>,
+  limit: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
   const iterator = items[Symbol.iterator]()
   let failed = false
   const lane = async (): Promise<void> => {

@@ -3,15 +3,20 @@ import { join } from 'node:path'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { writeAll } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
-import { type FileIdentity, inParallel, look, removeFile } from './disk.ts'
+import { inParallel, look, removeFile } from './disk.ts'
+import type { FileIdentity } from './disk.ts'
 import type { HttpAnswer } from './http.ts'
-import { type Chunk, PartFile, plainChunks } from './part-file.ts'
+import { PartFile, plainChunks } from './part-file.ts'
+import type { Chunk } from './part-file.ts'
 import type { ProgressMeter } from './progress.ts'
 import type { RateLimit } from './rate-limit.ts'
-import { planRanges, type RangeRequest } from './ranges.ts'
+import { planRanges } from './ranges.ts'
+import type { RangeRequest } from './ranges.ts'
 import type { Gate } from './gate.ts'
-import { modeOf, settle, settleAt, type WantedFile } from './settled-file.ts'
-import { type Source, statusError } from './source.ts'
+import { modeOf, settle, settleAt } from './settled-file.ts'
+import type { WantedFile } from './settled-file.ts'
+import { statusError } from './source.ts'
+import type { Source } from './source.ts'
 
 /** What downloads share. */
 export interface DownloadContext {
@@ -37,32 +42,42 @@ export function blobPath(sha256: string): string {
 /** A whole small blob, checked. */
 export async function fetchSmallBlob(context: DownloadContext, blob: WantedFile): Promise<Uint8Array> {
   const path = blobPath(blob.sha256)
-  return await context.gate.run(() => context.source.fetch(path, async (answer) => {
-    if (answer.status !== 200) throw statusError(answer.status, path)
-    const bytes = new Uint8Array(blob.size)
-    let length = 0
-    for await (const part of answer.body) {
-      context.meter.did({ download: part.length })
-      await context.limit.take(part.length, context.signal)
-      if (length + part.length > blob.size) throw sizeError(path, blob.size, length + part.length)
-      bytes.set(part, length)
-      length += part.length
-    }
-    if (length < blob.size) {
-      context.meter.wasted(length)
-      throw sizeError(path, blob.size, length)
-    }
-    if (createHash('sha256').update(bytes).digest('hex') !== blob.sha256) throw hashError(path, blob)
-    return bytes
-  }, { signal: context.signal, mirrors: true }))
+  return await context.gate.run(() =>
+    context.source.fetch(
+      path,
+      async (answer) => {
+        if (answer.status !== 200) throw statusError(answer.status, path)
+        const bytes = new Uint8Array(blob.size)
+        let length = 0
+        for await (const part of answer.body) {
+          context.meter.did({ download: part.length })
+          await context.limit.take(part.length, context.signal)
+          if (length + part.length > blob.size) throw sizeError(path, blob.size, length + part.length)
+          bytes.set(part, length)
+          length += part.length
+        }
+        if (length < blob.size) {
+          context.meter.wasted(length)
+          throw sizeError(path, blob.size, length)
+        }
+        if (createHash('sha256').update(bytes).digest('hex') !== blob.sha256) throw hashError(path, blob)
+        return bytes
+      },
+      { signal: context.signal, mirrors: true },
+    ),
+  )
 }
 
 function sizeError(path: string, wanted: number, found: number): LauncherError {
-  return new LauncherError('LA_SIZE', `Cannot fetch "${path}": ${found} bytes came, ${wanted} are due`, { details: { wanted, found } })
+  return new LauncherError('LA_SIZE', `Cannot fetch "${path}": ${found} bytes came, ${wanted} are due`, {
+    details: { wanted, found },
+  })
 }
 
 function hashError(path: string, blob: WantedFile): LauncherError {
-  return new LauncherError('LA_HASH', `Cannot fetch "${path}": its bytes are not the ones the manifest names`, { details: { sha256: blob.sha256 } })
+  return new LauncherError('LA_HASH', `Cannot fetch "${path}": its bytes are not the ones the manifest names`, {
+    details: { sha256: blob.sha256 },
+  })
 }
 
 /** Fetches a small blob straight into staging. */
@@ -82,7 +97,8 @@ async function stageBytes(context: DownloadContext, blob: WantedFile, bytes: Uin
     await handle.sync()
     await context.fs.rename(temporary, staged)
     const identity = await settle(handle, blob)
-    if (identity === undefined) throw new LauncherError('LA_STAGE_TAMPERED', `Cannot stage "${staged}": another program wrote to it`)
+    if (identity === undefined)
+      throw new LauncherError('LA_STAGE_TAMPERED', `Cannot stage "${staged}": another program wrote to it`)
     context.meter.did({ disk: bytes.length })
     return identity
   } catch (error) {
@@ -131,9 +147,13 @@ class PieceWriter {
     const index = this.#index++
     if (bytes === undefined || filled !== chunk.length) return
     if (!(await this.#part.put(index, bytes))) {
-      throw new LauncherError('LA_HASH', `Cannot fetch "${blobPath(this.#part.sha256)}": the piece at byte ${chunk.offset} is not the one its index names`, {
-        details: { sha256: this.#part.sha256, offset: chunk.offset },
-      })
+      throw new LauncherError(
+        'LA_HASH',
+        `Cannot fetch "${blobPath(this.#part.sha256)}": the piece at byte ${chunk.offset} is not the one its index names`,
+        {
+          details: { sha256: this.#part.sha256, offset: chunk.offset },
+        },
+      )
     }
   }
 }
@@ -148,13 +168,21 @@ function startOf(answer: HttpAnswer, path: string, request: RangeRequest, start:
   if (answer.status === 206) {
     const range = answer.headers.get('content-range')
     if (range === `bytes ${start}-${request.end - 1}/${size}`) return start
-    throw new LauncherError('LA_RANGE', `Cannot fetch "${path}": bytes ${start} to ${request.end - 1} were asked for, the server says "${(range ?? '').slice(0, 60)}"`)
+    throw new LauncherError(
+      'LA_RANGE',
+      `Cannot fetch "${path}": bytes ${start} to ${request.end - 1} were asked for, the server says "${(range ?? '').slice(0, 60)}"`,
+    )
   }
   if (answer.status === 416) throw new LauncherError('LA_RANGE', `Cannot fetch "${path}": the server has no such range`)
   throw statusError(answer.status, path)
 }
 
-async function readInto(context: DownloadContext, answer: HttpAnswer, writer: PieceWriter, span: { path: string; start: number; end: number }): Promise<void> {
+async function readInto(
+  context: DownloadContext,
+  answer: HttpAnswer,
+  writer: PieceWriter,
+  span: { path: string; start: number; end: number },
+): Promise<void> {
   const { path, start, end } = span
   let position = start
   for await (const bytes of answer.body) {
@@ -182,24 +210,28 @@ async function fetchRange(context: DownloadContext, part: PartFile, request: Ran
   }
   const startAt = (): number => (part.chunks[firstMissing()] as Chunk).offset
   if (firstMissing() === -1) return
-  await context.source.fetch(path, async (answer) => {
-    const first = firstMissing()
-    const start = startOf(answer, path, request, startAt(), part.size)
-    const writer = new PieceWriter(part, start === 0 ? 0 : first)
-    const end = answer.status === 200 ? part.size : request.end
-    try {
-      await readInto(context, answer, writer, { path, start, end })
-    } catch (error) {
-      if (firstMissing() !== -1) throw error
-      // Every piece came and fits its hash, or will be judged with the whole: how the answer ended does not matter.
-      context.signal.throwIfAborted()
-    }
-  }, {
-    signal: context.signal,
-    mirrors: true,
-    headers: () => ({ range: `bytes=${startAt()}-${request.end - 1}` }),
-    progressed,
-  })
+  await context.source.fetch(
+    path,
+    async (answer) => {
+      const first = firstMissing()
+      const start = startOf(answer, path, request, startAt(), part.size)
+      const writer = new PieceWriter(part, start === 0 ? 0 : first)
+      const end = answer.status === 200 ? part.size : request.end
+      try {
+        await readInto(context, answer, writer, { path, start, end })
+      } catch (error) {
+        if (firstMissing() !== -1) throw error
+        // Every piece came and fits its hash, or will be judged with the whole: how the answer ended does not matter.
+        context.signal.throwIfAborted()
+      }
+    },
+    {
+      signal: context.signal,
+      mirrors: true,
+      headers: () => ({ range: `bytes=${startAt()}-${request.end - 1}` }),
+      progressed,
+    },
+  )
 }
 
 /**
@@ -235,12 +267,20 @@ export type SeedPart = (part: PartFile) => Promise<void>
  * Brings a blob into staging: what an earlier run left, then seeds, then the network. A file whose whole hash is wrong
  * although its pieces were right is thrown away and fetched once more from the start without seeds (§4.7 row 196).
  */
-export async function stageBlob(context: DownloadContext, blob: WantedFile, chunks: readonly Chunk[] | undefined, seed: SeedPart | undefined): Promise<FileIdentity> {
+export async function stageBlob(
+  context: DownloadContext,
+  blob: WantedFile,
+  chunks: readonly Chunk[] | undefined,
+  seed: SeedPart | undefined,
+): Promise<FileIdentity> {
   for (let attempt = 0; ; attempt++) {
     const plain = chunks === undefined || attempt > 0
     const part = await PartFile.open({
-      fs: context.fs, folder: context.staging, blob,
-      chunks: plain ? plainChunks(blob.size) : chunks, monotonic: context.monotonic,
+      fs: context.fs,
+      folder: context.staging,
+      blob,
+      chunks: plain ? plainChunks(blob.size) : chunks,
+      monotonic: context.monotonic,
     })
     const error = await fill(context, part, plain ? undefined : seed)
     if (error === undefined) {

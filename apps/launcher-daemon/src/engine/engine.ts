@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import { type AcceptedRelease, ManifestError, type ReleaseDecision, type TrustState } from '@keyturn/manifest'
+import { ManifestError } from '@keyturn/manifest'
+import type { AcceptedRelease, ReleaseDecision, TrustState } from '@keyturn/manifest'
 import { KeyturnError } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
@@ -9,20 +10,33 @@ import { stageBlob } from './download.ts'
 import { rollbackTransaction } from './go-back.ts'
 import type { TrustStatus } from './events.ts'
 import { finalize } from './finalize.ts'
-import { judgeInstalled, judgeUnfinished, type InstalledRelease } from './installed-release.ts'
+import { judgeInstalled, judgeUnfinished } from './installed-release.ts'
+import type { InstalledRelease } from './installed-release.ts'
 import { startClient } from './launch.ts'
 import type { Engine, EngineStatus, LaunchOptions, LaunchResult, UpdateResult } from './engine-interface.ts'
-import { type EngineOptions, resolveOptions } from './options.ts'
+import { resolveOptions } from './options.ts'
+import type { EngineOptions } from './options.ts'
 import { Session } from './session.ts'
-import { type InstallState, readState, writeState } from './state-file.ts'
+import { readState, writeState } from './state-file.ts'
+import type { InstallState } from './state-file.ts'
 import { reportUpdate } from './telemetry.ts'
 import { runTrustCycle } from './trust-cycle.ts'
 import { decide } from './decide.ts'
-import { bringTo, downloads, type RunResult } from './update-run.ts'
+import { bringTo, downloads } from './update-run.ts'
+import type { RunResult } from './update-run.ts'
 
 export type { Engine, EngineStatus, LaunchOptions, LaunchResult, UpdateResult } from './engine-interface.ts'
 
-const offlineCodes = new Set(['LA_NETWORK', 'LA_TIMEOUT', 'LA_HTTP_STATUS', 'LA_REDIRECT', 'LA_SIZE', 'LA_ENCODING', 'MAN_MISSING', 'TRUST_MISSING'])
+const offlineCodes = new Set([
+  'LA_NETWORK',
+  'LA_TIMEOUT',
+  'LA_HTTP_STATUS',
+  'LA_REDIRECT',
+  'LA_SIZE',
+  'LA_ENCODING',
+  'MAN_MISSING',
+  'TRUST_MISSING',
+])
 
 /** Makes the engine of one install. Nothing is touched until an operation is called. */
 export function createEngine(options: EngineOptions): Engine {
@@ -51,17 +65,23 @@ class InstallEngine implements Engine {
     return signal === undefined ? this.#stopper.signal : AbortSignal.any([signal, this.#stopper.signal])
   }
 
-  async update(options: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined } = {}): Promise<UpdateResult> {
+  async update(
+    options: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined } = {},
+  ): Promise<UpdateResult> {
     return await this.#inTurn((session) => this.#update(session, options))
   }
 
-  async #update(session: Session, options: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined; isPrompt?: boolean }): Promise<UpdateResult> {
+  async #update(
+    session: Session,
+    options: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined; isPrompt?: boolean },
+  ): Promise<UpdateResult> {
     const signal = this.#stoppable(options.signal)
     session.resetMeter()
     return await session.exclusively(async ({ state }) => {
       signal.throwIfAborted()
       session.source.begin(options.isPrompt === true && state.installed !== undefined)
-      if (await pathExists(session.layout.paused, session.options.fs)) throw new LauncherError('LA_PAUSED', 'Cannot update: downloads are paused', { hint: 'Resume them first' })
+      if (await pathExists(session.layout.paused, session.options.fs))
+        throw new LauncherError('LA_PAUSED', 'Cannot update: downloads are paused', { hint: 'Resume them first' })
       const decision = await this.#decide(session, signal)
       if (decision.outcome !== 'accepted' && state.partial !== undefined) {
         const kept = await judgeUnfinished(session, state.partial, await this.#trustState(session))
@@ -82,42 +102,87 @@ class InstallEngine implements Engine {
     session.source.setMirrors(await session.trust.mirrors())
     const compareTips = session.source.mirrors.length > 0 && (await session.trust.isTipComparisonDue(clock()))
     const { decision } = await runTrustCycle(session.source, session.trust, loaded.state, {
-      channel, nowMs: clock(), launcherVersion, signal, compareTips,
+      channel,
+      nowMs: clock(),
+      launcherVersion,
+      signal,
+      compareTips,
       cohort: ignoreRollout === true ? 'in' : { installId: await session.installId() },
       ...(product === undefined ? {} : { product }),
     })
     this.#lastTrust = decision.trust
     for (const { code, message } of decision.warnings) session.emit({ type: 'notice', code, message })
-    session.emit({ type: 'trust', status: decision.trust, reason: decision.outcome === 'refused' ? decision.error.code : undefined })
-    if (decision.outcome !== 'refused' && 'head' in decision && decision.head !== undefined) session.source.setMirrors(decision.head.mirrors)
+    session.emit({
+      type: 'trust',
+      status: decision.trust,
+      reason: decision.outcome === 'refused' ? decision.error.code : undefined,
+    })
+    if (decision.outcome !== 'refused' && 'head' in decision && decision.head !== undefined)
+      session.source.setMirrors(decision.head.mirrors)
     return decision
   }
 
   #nothingToDo(session: Session, state: InstallState, outcome: 'stay' | 'up-to-date'): UpdateResult {
     return {
-      outcome, version: state.installed?.version, previousVersion: state.installed?.version, trust: 'current',
-      writtenFiles: 0, removedFiles: 0, keptFiles: [], downloadedBytes: session.meter.networkBytes, releaseBytes: 0,
+      outcome,
+      version: state.installed?.version,
+      previousVersion: state.installed?.version,
+      trust: 'current',
+      writtenFiles: 0,
+      removedFiles: 0,
+      keptFiles: [],
+      downloadedBytes: session.meter.networkBytes,
+      releaseBytes: 0,
     }
   }
 
-  async #install(session: Session, decision: AcceptedRelease, state: InstallState, signal: AbortSignal, dryRun?: boolean): Promise<UpdateResult> {
+  async #install(
+    session: Session,
+    decision: AcceptedRelease,
+    state: InstallState,
+    signal: AbortSignal,
+    dryRun?: boolean,
+  ): Promise<UpdateResult> {
     if (state.failed.includes(decision.manifestSha256)) {
-      session.emit({ type: 'notice', code: 'LA_RELEASE_FAILED', message: `Release ${decision.manifest.version} did not start here and is not installed again` })
+      session.emit({
+        type: 'notice',
+        code: 'LA_RELEASE_FAILED',
+        message: `Release ${decision.manifest.version} did not start here and is not installed again`,
+      })
       return this.#nothingToDo(session, state, 'stay')
     }
     const ref = {
-      version: decision.manifest.version, sequence: decision.manifest.sequence ?? 0, epoch: decision.manifest.epoch ?? 0,
-      channel: session.options.channel, manifestSha256: decision.manifestSha256, rolesVersion: decision.authority?.roles.version ?? 0,
+      version: decision.manifest.version,
+      sequence: decision.manifest.sequence ?? 0,
+      epoch: decision.manifest.epoch ?? 0,
+      channel: session.options.channel,
+      manifestSha256: decision.manifestSha256,
+      rolesVersion: decision.authority?.roles.version ?? 0,
     }
-    const result = await bringTo(session, { ref, manifest: decision.manifest }, state, { kind: 'update', verifyAll: state.suspect, signal, dryRun })
-    if (dryRun === true) return { ...toUpdateResult(result.writtenFiles + result.removedFiles > 0 ? 'updated' : 'up-to-date', result, state), version: ref.version }
+    const result = await bringTo(session, { ref, manifest: decision.manifest }, state, {
+      kind: 'update',
+      verifyAll: state.suspect,
+      signal,
+      dryRun,
+    })
+    if (dryRun === true)
+      return {
+        ...toUpdateResult(result.writtenFiles + result.removedFiles > 0 ? 'updated' : 'up-to-date', result, state),
+        version: ref.version,
+      }
     const isNew = state.installed?.manifestSha256 !== ref.manifestSha256
     if (isNew) this.#report(session, decision)
     return toUpdateResult(isNew ? 'updated' : result.writtenFiles > 0 ? 'repaired' : 'up-to-date', result, state)
   }
 
   /** Brings a low-space update to its end although the server no longer offers that release. */
-  async #goOn(session: Session, release: InstalledRelease, state: InstallState, signal: AbortSignal, dryRun?: boolean): Promise<UpdateResult> {
+  async #goOn(
+    session: Session,
+    release: InstalledRelease,
+    state: InstallState,
+    signal: AbortSignal,
+    dryRun?: boolean,
+  ): Promise<UpdateResult> {
     const result = await bringTo(session, release, state, { kind: 'update', verifyAll: state.suspect, signal, dryRun })
     return toUpdateResult('updated', result, state)
   }
@@ -125,7 +190,11 @@ class InstallEngine implements Engine {
   #report(session: Session, decision: AcceptedRelease): void {
     const { telemetryUrlTemplate, fetch, clock } = session.options
     if (telemetryUrlTemplate === undefined || telemetryUrlTemplate === '') return
-    void reportUpdate(fetch, telemetryUrlTemplate, { format: decision.manifest.format, version: decision.manifest.version, at: clock() })
+    void reportUpdate(fetch, telemetryUrlTemplate, {
+      format: decision.manifest.format,
+      version: decision.manifest.version,
+      at: clock(),
+    })
   }
 
   async repair(options: { signal?: AbortSignal | undefined } = {}): Promise<UpdateResult> {
@@ -137,8 +206,13 @@ class InstallEngine implements Engine {
         const installed = await this.#playable(session, state)
         const release = { ref: installed.ref, manifest: installed.manifest }
         const result = await bringTo(session, release, state, { kind: 'repair', verifyAll: true, signal })
-        if (result.state.suspect) await writeState(session.options.fs, session.layout, { ...result.state, suspect: false })
-        return toUpdateResult(result.writtenFiles > 0 || result.removedFiles > 0 ? 'repaired' : 'up-to-date', result, state)
+        if (result.state.suspect)
+          await writeState(session.options.fs, session.layout, { ...result.state, suspect: false })
+        return toUpdateResult(
+          result.writtenFiles > 0 || result.removedFiles > 0 ? 'repaired' : 'up-to-date',
+          result,
+          state,
+        )
       })
     })
   }
@@ -146,9 +220,14 @@ class InstallEngine implements Engine {
   /** The installed release, if it may be played. */
   async #playable(session: Session, state: InstallState): Promise<InstalledRelease> {
     if (state.partial !== undefined) {
-      throw new LauncherError('LA_UNFINISHED', `Cannot use the install: the update to ${state.partial.version} goes file by file and is not through`, { hint: 'Update again; it goes on where it stopped' })
+      throw new LauncherError(
+        'LA_UNFINISHED',
+        `Cannot use the install: the update to ${state.partial.version} goes file by file and is not through`,
+        { hint: 'Update again; it goes on where it stopped' },
+      )
     }
-    if (state.installed === undefined) throw new LauncherError('LA_NOT_INSTALLED', `Nothing is installed in "${session.layout.root}"`)
+    if (state.installed === undefined)
+      throw new LauncherError('LA_NOT_INSTALLED', `Nothing is installed in "${session.layout.root}"`)
     const judged = await judgeInstalled(session, state.installed, await this.#trustState(session))
     if (judged.playable) return judged.release
     session.emit({ type: 'trust', status: 'barred', reason: judged.error.code })
@@ -161,17 +240,33 @@ class InstallEngine implements Engine {
 
   async launch(options: LaunchOptions = {}): Promise<LaunchResult> {
     return await this.#inTurn(async (session) => {
-      const attempt = options.update === false ? { offline: false, update: undefined, failure: undefined } : await this.#tryUpdate(session, options)
+      const attempt =
+        options.update === false
+          ? { offline: false, update: undefined, failure: undefined }
+          : await this.#tryUpdate(session, options)
       if (attempt.failure?.code === 'MAN_SIGNATURE' && attempt.barred && options.playInstalled !== true) {
-        throw new LauncherError('LA_BARRED', 'Cannot start: the newest release carries a wrong signature', { cause: attempt.failure, hint: 'Choose to play the installed release, or try again later' })
+        throw new LauncherError('LA_BARRED', 'Cannot start: the newest release carries a wrong signature', {
+          cause: attempt.failure,
+          hint: 'Choose to play the installed release, or try again later',
+        })
       }
       const { signal } = options
       return await session.exclusively(async ({ state }) => {
         const ready = await this.#rollBackIfFailing(session, state)
         const installed = await this.#playable(session, ready)
         const { failure, offline } = attempt
-        if (failure !== undefined) session.emit({ type: 'notice', code: failure.code, message: `${failure.message}; starting ${installed.ref.version} ${offline ? 'offline' : 'as it is installed'}` })
-        const started = await startClient(session, installed, ready, { signal, stdio: options.stdio, args: options.args, isOffline: attempt.offline })
+        if (failure !== undefined)
+          session.emit({
+            type: 'notice',
+            code: failure.code,
+            message: `${failure.message}; starting ${installed.ref.version} ${offline ? 'offline' : 'as it is installed'}`,
+          })
+        const started = await startClient(session, installed, ready, {
+          signal,
+          stdio: options.stdio,
+          args: options.args,
+          isOffline: attempt.offline,
+        })
         const trust = attempt.update?.trust ?? (await this.#trustStatus(session, ready)).trust
         return { ...started, version: installed.ref.version, offline: attempt.offline, trust, update: attempt.update }
       })
@@ -179,10 +274,22 @@ class InstallEngine implements Engine {
   }
 
   /** An update before a start: what fails here keeps nobody from playing, unless trust says so. */
-  async #tryUpdate(session: Session, options: LaunchOptions): Promise<{ offline: boolean; update: UpdateResult | undefined; failure: KeyturnError | undefined; barred?: boolean }> {
+  async #tryUpdate(
+    session: Session,
+    options: LaunchOptions,
+  ): Promise<{
+    offline: boolean
+    update: UpdateResult | undefined
+    failure: KeyturnError | undefined
+    barred?: boolean
+  }> {
     let barred = false
     try {
-      return { offline: false, update: await this.#update(session, { signal: options.signal, isPrompt: true }), failure: undefined }
+      return {
+        offline: false,
+        update: await this.#update(session, { signal: options.signal, isPrompt: true }),
+        failure: undefined,
+      }
     } catch (error) {
       options.signal?.throwIfAborted()
       const { state } = await readState(session.options.fs, session.layout)
@@ -197,7 +304,11 @@ class InstallEngine implements Engine {
   /** Two starts that did not live: back to the release before. */
   async #rollBackIfFailing(session: Session, state: InstallState): Promise<InstallState> {
     if (state.confirmed || state.failedStarts < 2 || state.previous === undefined) return state
-    session.emit({ type: 'notice', code: 'LA_RELEASE_FAILED', message: `Release ${state.installed?.version ?? ''} did not start twice; going back to ${state.previous.release.version}` })
+    session.emit({
+      type: 'notice',
+      code: 'LA_RELEASE_FAILED',
+      message: `Release ${state.installed?.version ?? ''} did not start twice; going back to ${state.previous.release.version}`,
+    })
     return await this.#goBack(session, state)
   }
 
@@ -209,11 +320,13 @@ class InstallEngine implements Engine {
   }
 
   async rollback(): Promise<UpdateResult> {
-    return await this.#inTurn((session) => session.exclusively(async ({ state }) => {
-      const before = state.installed?.version
-      const after = await this.#goBack(session, state)
-      return { ...this.#nothingToDo(session, after, 'stay'), outcome: 'rolled-back', previousVersion: before }
-    }))
+    return await this.#inTurn((session) =>
+      session.exclusively(async ({ state }) => {
+        const before = state.installed?.version
+        const after = await this.#goBack(session, state)
+        return { ...this.#nothingToDo(session, after, 'stay'), outcome: 'rolled-back', previousVersion: before }
+      }),
+    )
   }
 
   async fetchLauncher(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<boolean> {
@@ -239,17 +352,33 @@ class InstallEngine implements Engine {
     const { state } = await readState(fs, session.layout)
     const { trust, reason, notes, needsKey = false, offered } = await this.#trustStatus(session, state)
     return {
-      folder: session.layout.root, server, channel, state: session.state,
-      version: state.installed?.version, sequence: state.installed?.sequence, trust, reason,
-      rolesVersion: state.installed?.rolesVersion, notes, needsKey, offered,
-      confirmed: state.confirmed, failedStarts: state.failedStarts, canRollBack: state.previous !== undefined, unfinished: state.partial?.version,
+      folder: session.layout.root,
+      server,
+      channel,
+      state: session.state,
+      version: state.installed?.version,
+      sequence: state.installed?.sequence,
+      trust,
+      reason,
+      rolesVersion: state.installed?.rolesVersion,
+      notes,
+      needsKey,
+      offered,
+      confirmed: state.confirmed,
+      failedStarts: state.failedStarts,
+      canRollBack: state.previous !== undefined,
+      unfinished: state.partial?.version,
       paused: await pathExists(session.layout.paused, fs),
-      bytesPerSecond: session.limit.bytesPerSecond, progress: session.meter.snapshot(),
+      bytesPerSecond: session.limit.bytesPerSecond,
+      progress: session.meter.snapshot(),
     }
   }
 
   /** Trust as the stored documents and the clock have it. */
-  async #trustStatus(session: Session, state: InstallState): Promise<Pick<EngineStatus, 'trust' | 'reason'> & Partial<Pick<EngineStatus, 'notes' | 'needsKey' | 'offered'>>> {
+  async #trustStatus(
+    session: Session,
+    state: InstallState,
+  ): Promise<Pick<EngineStatus, 'trust' | 'reason'> & Partial<Pick<EngineStatus, 'notes' | 'needsKey' | 'offered'>>> {
     const { clock, channel } = session.options
     const loaded = await session.trust.load()
     if (loaded.lost) return { trust: 'stale', reason: lostTrust(session) }
@@ -261,8 +390,10 @@ class InstallEngine implements Engine {
     }
     const decision = await session.trust.judgeStored(loaded.state, { channel, nowMs: clock() })
     return {
-      trust: decision.trust, reason: decision.outcome === 'refused' && decision.trust !== 'pinned' ? decision.error : undefined,
-      notes: release?.manifest.notes, needsKey: release !== undefined && release.format.runtimeKey !== 'none',
+      trust: decision.trust,
+      reason: decision.outcome === 'refused' && decision.trust !== 'pinned' ? decision.error : undefined,
+      notes: release?.manifest.notes,
+      needsKey: release !== undefined && release.format.runtimeKey !== 'none',
       offered: decision.outcome === 'accepted' ? decision.manifest.version : undefined,
     }
   }
@@ -293,13 +424,24 @@ class InstallEngine implements Engine {
 function toUpdateResult(outcome: UpdateResult['outcome'], result: RunResult, before: InstallState): UpdateResult {
   const { state: after, writtenFiles, removedFiles, keptFiles, downloadedBytes, releaseBytes } = result
   return {
-    outcome, version: after.installed?.version, previousVersion: before.installed?.version, trust: 'current',
-    writtenFiles, removedFiles, keptFiles, downloadedBytes, releaseBytes,
+    outcome,
+    version: after.installed?.version,
+    previousVersion: before.installed?.version,
+    trust: 'current',
+    writtenFiles,
+    removedFiles,
+    keptFiles,
+    downloadedBytes,
+    releaseBytes,
   }
 }
 
 function lostTrust(session: Session): ManifestError {
-  return new ManifestError('TRUST_LOST', `Cannot update: no signed document is left that proves what "${session.layout.trustState}" should say`, {
-    hint: 'Remove the folder "trust" below ".updates" if you are sure that this install comes from the right publisher',
-  })
+  return new ManifestError(
+    'TRUST_LOST',
+    `Cannot update: no signed document is left that proves what "${session.layout.trustState}" should say`,
+    {
+      hint: 'Remove the folder "trust" below ".updates" if you are sure that this install comes from the right publisher',
+    },
+  )
 }

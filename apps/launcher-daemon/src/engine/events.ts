@@ -1,7 +1,20 @@
 /** Where the engine is; `docs/spec/launcher.md` §2. */
 export type EngineState =
-  | 'idle' | 'lock' | 'recover' | 'trust' | 'plan' | 'preflight' | 'fetch' | 'stage' | 'commit' | 'swap'
-  | 'prune' | 'finalize' | 'key-load' | 'launch' | 'confirm'
+  | 'idle'
+  | 'lock'
+  | 'recover'
+  | 'trust'
+  | 'plan'
+  | 'preflight'
+  | 'fetch'
+  | 'stage'
+  | 'commit'
+  | 'swap'
+  | 'prune'
+  | 'finalize'
+  | 'key-load'
+  | 'launch'
+  | 'confirm'
 
 /** Trust in the installed release and its publisher; `docs/spec/manifest.md` §4. */
 export type TrustStatus = 'pinned' | 'current' | 'stale' | 'barred' | 'forked'
@@ -46,7 +59,12 @@ export type EngineEvent = { readonly at: number } & (
   | { readonly type: 'file'; readonly path: string; readonly action: 'written' | 'removed' | 'kept' }
   | { readonly type: 'notice'; readonly code: string; readonly message: string }
   | { readonly type: 'paused'; readonly paused: boolean }
-  | { readonly type: 'child'; readonly event: 'started' | 'confirmed' | 'exited'; readonly pid: number; readonly exitCode?: number | null }
+  | {
+      readonly type: 'child'
+      readonly event: 'started' | 'confirmed' | 'exited'
+      readonly pid: number
+      readonly exitCode?: number | null
+    }
 )
 
 /** An event before its time is set. */

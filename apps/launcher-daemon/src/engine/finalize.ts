@@ -16,9 +16,15 @@ async function copyManifest(context: ApplyContext, transaction: Transaction): Pr
   const stem = join(layout.manifests, String(transaction.to.sequence))
   const manifest = await readSmallFile(fs, `${stem}.json`, maxManifestBytes)
   if (manifest === undefined || createHash('sha256').update(manifest).digest('hex') !== transaction.to.manifestSha256) {
-    throw new LauncherError('LA_JOURNAL', `Cannot finish the update: the manifest of sequence ${transaction.to.sequence} is not kept`)
+    throw new LauncherError(
+      'LA_JOURNAL',
+      `Cannot finish the update: the manifest of sequence ${transaction.to.sequence} is not kept`,
+    )
   }
-  for (const [source, target] of [[`${stem}.sigs.json`, layout.manifestSigs], [`${stem}.json.sig`, layout.manifestSig]] as const) {
+  for (const [source, target] of [
+    [`${stem}.sigs.json`, layout.manifestSigs],
+    [`${stem}.json.sig`, layout.manifestSig],
+  ] as const) {
     const bytes = await readSmallFile(fs, source, maxManifestBytes)
     if (bytes === undefined) await removeFile(fs, target)
     else await writeSmallFile(fs, target, bytes)
@@ -35,14 +41,24 @@ function stateAfter(transaction: Transaction, state: InstallState, at: number): 
     const failed = from === undefined ? state.failed : [...new Set([...state.failed, from.manifestSha256])].slice(-16)
     return { ...next, failed, confirmed: true, failedStarts: 0, previous: undefined }
   }
-  return { ...next, confirmed: false, failedStarts: 0, previous: from === undefined ? undefined : { release: from, transaction: id, at } }
+  return {
+    ...next,
+    confirmed: false,
+    failedStarts: 0,
+    previous: from === undefined ? undefined : { release: from, transaction: id, at },
+  }
 }
 
 /**
  * Writes down that the transaction is done (C9) and takes it away (C10): manifest, then state, then the journal.
  * Repeating it is harmless.
  */
-export async function finalize(context: ApplyContext, transaction: Transaction, state: InstallState, at: number): Promise<InstallState> {
+export async function finalize(
+  context: ApplyContext,
+  transaction: Transaction,
+  state: InstallState,
+  at: number,
+): Promise<InstallState> {
   const { fs, layout } = context
   if (transaction.isPart !== true) await copyManifest(context, transaction)
   for (const step of transaction.steps) {
@@ -51,7 +67,11 @@ export async function finalize(context: ApplyContext, transaction: Transaction, 
   const after = stateAfter(transaction, state, at)
   // What a rollback would need: which step each kept file belongs to.
   if (after.previous?.transaction === transaction.id) {
-    await writeSmallFile(fs, join(layout.backup, transaction.id, 'steps.json'), new TextEncoder().encode(JSON.stringify(transaction.steps)))
+    await writeSmallFile(
+      fs,
+      join(layout.backup, transaction.id, 'steps.json'),
+      new TextEncoder().encode(JSON.stringify(transaction.steps)),
+    )
   }
   if (after !== state) await writeState(fs, layout, after)
   await removeFile(fs, layout.transaction)

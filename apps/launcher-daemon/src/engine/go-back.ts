@@ -7,19 +7,27 @@ import type { Transaction, TransactionStep } from './transaction.ts'
 
 const maxStepsBytes = 128 * 1024 * 1024
 
-interface KeptStep { readonly path: string; readonly index: number }
+interface KeptStep {
+  readonly path: string
+  readonly index: number
+}
 
 function nothingKept(why: string): LauncherError {
   return new LauncherError('LA_NO_ROLLBACK', `Cannot go back: ${why}`)
 }
 
 async function keptSteps(session: Session, transaction: string): Promise<KeptStep[]> {
-  const bytes = await readSmallFile(session.options.fs, `${session.layout.backup}/${transaction}/steps.json`, maxStepsBytes)
+  const bytes = await readSmallFile(
+    session.options.fs,
+    `${session.layout.backup}/${transaction}/steps.json`,
+    maxStepsBytes,
+  )
   if (bytes === undefined) throw nothingKept('the files of the release before are no longer kept')
   const value: unknown = parseStrictJson(bytes, { maxBytes: maxStepsBytes })
   if (!Array.isArray(value)) throw nothingKept('the list of kept files is damaged')
   return value.map((entry: unknown, index) => {
-    if (typeof entry !== 'object' || entry === null || !('path' in entry) || typeof entry.path !== 'string') throw nothingKept('the list of kept files is damaged')
+    if (typeof entry !== 'object' || entry === null || !('path' in entry) || typeof entry.path !== 'string')
+      throw nothingKept('the list of kept files is damaged')
     return { path: entry.path, index }
   })
 }

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { Reader, utf8Decode, Writer } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { type FileIdentity, readSmallFile, writeSmallFile } from './disk.ts'
+import { readSmallFile, writeSmallFile } from './disk.ts'
+import type { FileIdentity } from './disk.ts'
 
 // offset size field                                docs/spec/launcher.md §3.2
 //  0     4    magic "KTHC"
@@ -13,7 +14,6 @@ import { type FileIdentity, readSmallFile, writeSmallFile } from './disk.ts'
 const magic = new TextEncoder().encode('KTHC')
 const maxCacheBytes = 256 * 1024 * 1024
 const maxEntries = 1_000_000
-
 
 /** Bytes of a record after its path: size, two times, inode, hash. */
 const fixedBytes = 64
@@ -55,15 +55,18 @@ export class HashCache {
     const place = this.#places.get(path)
     if (place === undefined) return undefined
     const record = this.#record(place)
-    if (record.getBigUint64(0, true) !== BigInt(identity.size) || record.getBigUint64(8, true) !== identity.mtimeNs) return undefined
-    if (record.getBigUint64(16, true) !== identity.ctimeNs || record.getBigUint64(24, true) !== identity.inode) return undefined
+    if (record.getBigUint64(0, true) !== BigInt(identity.size) || record.getBigUint64(8, true) !== identity.mtimeNs)
+      return undefined
+    if (record.getBigUint64(16, true) !== identity.ctimeNs || record.getBigUint64(24, true) !== identity.inode)
+      return undefined
     return Buffer.from(record.buffer, record.byteOffset + 32, 32).toString('hex')
   }
 
   /** Remembers a hash. */
   set(path: string, identity: FileIdentity, sha256: string): void {
     const known = this.#places.get(path)
-    const place = known !== undefined && known >= this.#stored.byteLength ? known : this.#stored.byteLength + this.#append()
+    const place =
+      known !== undefined && known >= this.#stored.byteLength ? known : this.#stored.byteLength + this.#append()
     const record = this.#record(place)
     record.setBigUint64(0, BigInt(identity.size), true)
     record.setBigUint64(8, identity.mtimeNs, true)
@@ -100,7 +103,8 @@ export class HashCache {
   static async load(fs: FileSystem, path: string): Promise<HashCache> {
     try {
       const bytes = await readSmallFile(fs, path, maxCacheBytes)
-      if (bytes !== undefined) return new HashCache(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), locate(bytes))
+      if (bytes !== undefined)
+        return new HashCache(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), locate(bytes))
     } catch {
       // nothing is lost but time
     }
@@ -136,7 +140,8 @@ export class HashCache {
 /** Finds the records of a stored cache. */
 function locate(bytes: Uint8Array): Map<string, number> {
   const body = bytes.subarray(0, -32)
-  if (!createHash('sha256').update(body).digest().equals(bytes.subarray(-32))) throw new RangeError('The cache is damaged')
+  if (!createHash('sha256').update(body).digest().equals(bytes.subarray(-32)))
+    throw new RangeError('The cache is damaged')
   const reader = new Reader(body)
   reader.expect(magic, 'magic')
   reader.u8('version', { min: 1, max: 1 })

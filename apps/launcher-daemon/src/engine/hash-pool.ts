@@ -4,7 +4,10 @@ import { LauncherError } from '../errors.ts'
 import type { FileIdentity } from './disk.ts'
 
 /** What a worker says of one file. */
-export interface HashedFile { readonly sha256: string; readonly identity: FileIdentity }
+export interface HashedFile {
+  readonly sha256: string
+  readonly identity: FileIdentity
+}
 
 /** Less than this is hashed on the main thread: starting workers takes longer. */
 export const poolThresholdBytes = 64 * 1024 * 1024
@@ -14,7 +17,10 @@ const batchBytes = 8 * 1024 * 1024
 const batchFiles = 64
 
 /** A file to be hashed. */
-export interface FileToHash { readonly path: string; readonly size: number }
+export interface FileToHash {
+  readonly path: string
+  readonly size: number
+}
 
 function* batches<File extends FileToHash>(files: Iterable<File>): Generator<File[]> {
   let batch: File[] = []
@@ -64,10 +70,16 @@ export async function hashOnTwoCores<File extends FileToHash>(
       for (let next = queue.next(); next.done !== true; next = queue.next()) {
         signal?.throwIfAborted()
         const batch = next.value
-        const answer = await ask(worker, batch.map(({ path }) => path))
+        const answer = await ask(
+          worker,
+          batch.map(({ path }) => path),
+        )
         for (const [index, hashed] of answer.entries()) {
           const file = batch[index] as File
-          if ('error' in hashed) throw new LauncherError('LA_IO', `Cannot read "${file.path}": ${hashed.error}`, { details: { path: file.path } })
+          if ('error' in hashed)
+            throw new LauncherError('LA_IO', `Cannot read "${file.path}": ${hashed.error}`, {
+              details: { path: file.path },
+            })
           onHashed(file, hashed)
         }
       }

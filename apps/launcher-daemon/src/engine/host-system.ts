@@ -21,10 +21,13 @@ export interface HostSystem {
 /** An empty, `.` or `..` part, or a character that is no part of a name. */
 const leavesPosix = /(?:^|\/)\.{0,2}(?:\/|$)|[\\\0]/
 /** On top: drives and streams, what ends in a dot or space (NTFS drops both), and names of devices. */
-const leavesWindows = /[:<>"|?*\u0001-\u001f]|[. ](?:\/|$)|(?:^|\/)(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(?:[. ][^/]*)?(?:\/|$)/i
+const leavesWindows =
+  /[:<>"|?*\u0001-\u001f]|[. ](?:\/|$)|(?:^|\/)(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(?:[. ][^/]*)?(?:\/|$)/i
 
 function below(root: string, path: string, separator: string): string {
-  return (root.endsWith(separator) ? root : root + separator) + (separator === '/' ? path : path.replaceAll('/', separator))
+  return (
+    (root.endsWith(separator) ? root : root + separator) + (separator === '/' ? path : path.replaceAll('/', separator))
+  )
 }
 
 /** Linux and macOS. */
@@ -35,7 +38,8 @@ export const posixSystem: HostSystem = Object.freeze({
   runsExe: false,
   isInside: (path: string) => !leavesPosix.test(path),
   place: (root: string, path: string) => below(root, path, posix.sep),
-  userFolder: (env: Readonly<Record<string, string | undefined>>) => posix.join(env['XDG_DATA_HOME'] ?? posix.join(env['HOME'] ?? homedir(), '.local', 'share'), 'keyturn-launcher'),
+  userFolder: (env: Readonly<Record<string, string | undefined>>) =>
+    posix.join(env['XDG_DATA_HOME'] ?? posix.join(env['HOME'] ?? homedir(), '.local', 'share'), 'keyturn-launcher'),
 })
 
 /** Windows: a file that is open without sharing cannot be renamed, and says so as a missing right. */
@@ -46,7 +50,11 @@ export const windowsSystem: HostSystem = Object.freeze({
   runsExe: true,
   isInside: (path: string) => !leavesPosix.test(path) && !leavesWindows.test(path),
   place: (root: string, path: string) => below(root, path, win32.sep),
-  userFolder: (env: Readonly<Record<string, string | undefined>>) => win32.join(env['LOCALAPPDATA'] ?? win32.join(env['USERPROFILE'] ?? homedir(), 'AppData', 'Local'), 'keyturn-launcher'),
+  userFolder: (env: Readonly<Record<string, string | undefined>>) =>
+    win32.join(
+      env['LOCALAPPDATA'] ?? win32.join(env['USERPROFILE'] ?? homedir(), 'AppData', 'Local'),
+      'keyturn-launcher',
+    ),
 })
 
 /** The system this process runs on. */

@@ -1,4 +1,5 @@
-import { LauncherError, type LauncherErrorCode } from '../errors.ts'
+import { LauncherError } from '../errors.ts'
+import type { LauncherErrorCode } from '../errors.ts'
 
 /** The `fetch` the engine uses; a subset of the global one. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
@@ -16,7 +17,10 @@ export interface HttpLimits {
 
 /** The bounds unless options say otherwise. */
 export const defaultHttpLimits: HttpLimits = Object.freeze({
-  idleTimeoutMs: 15_000, slowBytesPerSecond: 1024, slowWindowMs: 30_000, maxRedirects: 3,
+  idleTimeoutMs: 15_000,
+  slowBytesPerSecond: 1024,
+  slowWindowMs: 30_000,
+  maxRedirects: 3,
 })
 
 /** One request. */
@@ -41,7 +45,12 @@ export interface HttpAnswer {
 }
 
 /** An error of one request: from which server, and what is wrong. */
-export function httpError(code: LauncherErrorCode, problem: string, url: string, extra: { status?: number; cause?: unknown } = {}): LauncherError {
+export function httpError(
+  code: LauncherErrorCode,
+  problem: string,
+  url: string,
+  extra: { status?: number; cause?: unknown } = {},
+): LauncherError {
   const { status, cause } = extra
   const host = URL.canParse(url) ? new URL(url).host : 'the server'
   return new LauncherError(code, `Cannot fetch from ${host}: ${problem}`, {
@@ -104,7 +113,9 @@ export class HttpClient {
       answer.discard()
       const next = URL.canParse(location, url) ? new URL(location, url) : undefined
       if (redirects >= this.#limits.maxRedirects || next === undefined || next.origin !== new URL(url).origin) {
-        throw httpError('LA_REDIRECT', `the server redirects to ${next?.origin ?? 'nowhere'}`, url, { status: answer.status })
+        throw httpError('LA_REDIRECT', `the server redirects to ${next?.origin ?? 'nowhere'}`, url, {
+          status: answer.status,
+        })
       }
       url = next.href
     }
@@ -113,7 +124,8 @@ export class HttpClient {
   async #once(request: HttpRequest): Promise<HttpAnswer> {
     request.signal?.throwIfAborted()
     const idle = new IdleTimer(this.#limits.idleTimeoutMs)
-    const signal = request.signal === undefined ? idle.controller.signal : AbortSignal.any([request.signal, idle.controller.signal])
+    const signal =
+      request.signal === undefined ? idle.controller.signal : AbortSignal.any([request.signal, idle.controller.signal])
     let response: Response
     try {
       response = await this.#fetch(request.url, {

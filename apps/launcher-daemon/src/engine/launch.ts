@@ -1,5 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { cleanEnvironment, type ChildCommand, deliveryNamed, type RuntimeKeyDelivery } from '@keyturn/runtime-key/node'
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { cleanEnvironment, deliveryNamed } from '@keyturn/runtime-key/node'
+import type { ChildCommand, RuntimeKeyDelivery } from '@keyturn/runtime-key/node'
 import type { RuntimeKey } from '@keyturn/runtime-key'
 import { LauncherError } from '../errors.ts'
 import { forgetClient, rememberClient, runningClient } from './client-process.ts'
@@ -13,7 +15,8 @@ import { commandFor } from './program.ts'
 import { loadRuntimeKey } from './runtime-key.ts'
 import { SealedKeyCache } from './sealed-key-cache.ts'
 import type { Session } from './session.ts'
-import { type InstallState, readState, writeState } from './state-file.ts'
+import { readState, writeState } from './state-file.ts'
+import type { InstallState } from './state-file.ts'
 import { bringTo } from './update-run.ts'
 import { wantedFiles } from './wanted-files.ts'
 
@@ -39,58 +42,116 @@ export interface StartOptions {
  * Looks at every file of the installed release once more, by the hash cache, and mends what changed since (self-healing
  * start). Without a server a changed file bars the start: nothing unverified is run.
  */
-async function heal(session: Session, installed: InstalledRelease, state: InstallState, options: StartOptions): Promise<InstallState> {
+async function heal(
+  session: Session,
+  installed: InstalledRelease,
+  state: InstallState,
+  options: StartOptions,
+): Promise<InstallState> {
   const { fs } = session.options
   const cache = await HashCache.load(fs, session.layout.hashCache)
   const files = wantedFiles(installed.manifest, session.options)
   const plan = await makePlan({
-    fs, layout: session.layout, files, manifest: installed.manifest, installedFiles: [],
-    cache: state.suspect ? undefined : cache, concurrency: 16, signal: options.signal,
+    fs,
+    layout: session.layout,
+    files,
+    manifest: installed.manifest,
+    installedFiles: [],
+    cache: state.suspect ? undefined : cache,
+    concurrency: 16,
+    signal: options.signal,
   })
   await cache.save(fs, session.layout.hashCache)
   const bad = plan.writes.filter(({ file }) => file.required)
   if (bad.length === 0) return state
-  const paths = bad.slice(0, 3).map(({ file }) => `"${file.path}"`).join(', ')
-  session.emit({ type: 'notice', code: 'LA_HASH', message: `${bad.length} installed files are missing or changed: ${paths}` })
+  const paths = bad
+    .slice(0, 3)
+    .map(({ file }) => `"${file.path}"`)
+    .join(', ')
+  session.emit({
+    type: 'notice',
+    code: 'LA_HASH',
+    message: `${bad.length} installed files are missing or changed: ${paths}`,
+  })
   if (options.isOffline) {
-    throw new LauncherError('LA_HASH', `Cannot start: ${bad.length} installed files are missing or changed (${paths}), and the server cannot be asked`, {
-      details: { files: bad.length }, hint: 'Run repair as soon as the server can be reached',
-    })
+    throw new LauncherError(
+      'LA_HASH',
+      `Cannot start: ${bad.length} installed files are missing or changed (${paths}), and the server cannot be asked`,
+      {
+        details: { files: bad.length },
+        hint: 'Run repair as soon as the server can be reached',
+      },
+    )
   }
   const signal = options.signal ?? new AbortController().signal
-  return (await bringTo(session, { ref: installed.ref, manifest: installed.manifest }, state, { kind: 'repair', verifyAll: false, signal })).state
+  return (
+    await bringTo(session, { ref: installed.ref, manifest: installed.manifest }, state, {
+      kind: 'repair',
+      verifyAll: false,
+      signal,
+    })
+  ).state
 }
 
 async function startChild(session: Session, command: ChildCommand, key: RuntimeKey | undefined): Promise<ChildProcess> {
   if (key === undefined) {
     const stdio = command.stdio ?? ['inherit', 'inherit', 'inherit']
-    const child = spawn(command.file, [...(command.args ?? [])], { env: cleanEnvironment(command.env ?? {}), stdio: [...stdio], ...(command.cwd === undefined ? {} : { cwd: command.cwd }), shell: false })
+    const child = spawn(command.file, [...(command.args ?? [])], {
+      env: cleanEnvironment(command.env ?? {}),
+      stdio: [...stdio],
+      ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
+      shell: false,
+    })
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve)
-      child.once('error', (cause) => reject(new LauncherError('LA_CHILD', `Cannot start "${command.file}": ${cause.message.split('\n')[0] ?? ''}`)))
+      child.once('error', (cause) =>
+        reject(new LauncherError('LA_CHILD', `Cannot start "${command.file}": ${cause.message.split('\n')[0] ?? ''}`)),
+      )
     })
     return child
   }
   const delivery: RuntimeKeyDelivery = deliveryNamed(session.options.delivery)
   const { child, received } = await delivery.deliver(key, command)
   received.catch((error: unknown) => {
-    session.emit({ type: 'notice', code: 'LA_CHILD', message: error instanceof Error ? error.message : 'The client did not take its key' })
+    session.emit({
+      type: 'notice',
+      code: 'LA_CHILD',
+      message: error instanceof Error ? error.message : 'The client did not take its key',
+    })
   })
   return child
 }
 
 /** Starts the verified client with its key, and watches whether the start was good. */
-export async function startClient(session: Session, installed: InstalledRelease, before: InstallState, options: StartOptions): Promise<StartedClient> {
+export async function startClient(
+  session: Session,
+  installed: InstalledRelease,
+  before: InstallState,
+  options: StartOptions,
+): Promise<StartedClient> {
   const { fs, env, program, runtimeKeys } = session.options
   const running = await runningClient(fs, session.layout)
-  if (running !== undefined) throw new LauncherError('LA_LOCKED', `Cannot start: the client runs already (process ${running})`, { details: { pid: running } })
+  if (running !== undefined)
+    throw new LauncherError('LA_LOCKED', `Cannot start: the client runs already (process ${running})`, {
+      details: { pid: running },
+    })
   const state = await heal(session, installed, before, options)
   session.enter('key-load')
   const files = wantedFiles(installed.manifest, session.options)
   const plain = commandFor({ layout: session.layout, files, program, env, platform: process.platform })
   refuseThroughWine(plain, session.options.delivery)
-  const command = { ...plain, args: [...(plain.args ?? []), ...(options.args ?? [])], ...(options.stdio === undefined ? {} : { stdio: options.stdio }) }
-  const key = await loadRuntimeKey(fs, session.layout, installed, runtimeKeys ?? (await keyServer(session, installed)), options.signal)
+  const command = {
+    ...plain,
+    args: [...(plain.args ?? []), ...(options.args ?? [])],
+    ...(options.stdio === undefined ? {} : { stdio: options.stdio }),
+  }
+  const key = await loadRuntimeKey(
+    fs,
+    session.layout,
+    installed,
+    runtimeKeys ?? (await keyServer(session, installed)),
+    options.signal,
+  )
   let child: ChildProcess
   try {
     options.signal?.throwIfAborted()
@@ -110,7 +171,11 @@ export async function startClient(session: Session, installed: InstalledRelease,
 /** Wine hands neither descriptors nor the memory of this system to a Windows program: it would start without its key. */
 function refuseThroughWine({ args }: ChildCommand, delivery: string): void {
   if (hostSystem.runsExe || delivery === 'env' || !/\.exe$/i.test(args?.[0] ?? '')) return
-  throw new LauncherError('LA_SETTINGS', `Cannot start: a Windows client in wine can get its key by "env" alone, not by "${delivery}"`, { hint: 'Give --delivery env' })
+  throw new LauncherError(
+    'LA_SETTINGS',
+    `Cannot start: a Windows client in wine can get its key by "env" alone, not by "${delivery}"`,
+    { hint: 'Give --delivery env' },
+  )
 }
 
 /** The key server of this install: whoever the newest role document names under `transport`. */
@@ -121,13 +186,24 @@ async function keyServer(session: Session, installed: InstalledRelease): Promise
   const cache = new SealedKeyCache(fs, session.layout.runtimeKeyCache, SealedKeyCache.keyFile(env))
   if (runtimeKeyCache === false) await cache.drop()
   return new NoiseRuntimeKeys({
-    fs, fetch, clock, server, transport, floorsFile: session.layout.transportFloors, device: new DeviceKey(fs, DeviceKey.file(env)),
+    fs,
+    fetch,
+    clock,
+    server,
+    transport,
+    floorsFile: session.layout.transportFloors,
+    device: new DeviceKey(fs, DeviceKey.file(env)),
     cache: runtimeKeyCache === false ? undefined : cache,
   })
 }
 
 /** C12: alive long enough, or ended well. */
-function watch(session: Session, child: ChildProcess, pid: number, installed: InstalledRelease): Pick<StartedClient, 'exited' | 'confirmed'> {
+function watch(
+  session: Session,
+  child: ChildProcess,
+  pid: number,
+  installed: InstalledRelease,
+): Pick<StartedClient, 'exited' | 'confirmed'> {
   const exited = new Promise<number | null>((resolve) => {
     if (child.exitCode !== null || child.signalCode !== null) resolve(child.exitCode)
     else child.once('exit', (code) => resolve(code))
@@ -157,6 +233,7 @@ async function confirm(session: Session, installed: InstalledRelease, pid: numbe
   const { state } = await readState(fs, session.layout)
   if (state.installed?.manifestSha256 !== installed.manifestSha256) return // something else was installed meanwhile
   await writeState(fs, session.layout, { ...state, confirmed: true, failedStarts: 0, previous: undefined })
-  if (state.previous !== undefined) await fs.rm(`${session.layout.backup}/${state.previous.transaction}`, { recursive: true, force: true })
+  if (state.previous !== undefined)
+    await fs.rm(`${session.layout.backup}/${state.previous.transaction}`, { recursive: true, force: true })
   session.emit({ type: 'child', event: 'confirmed', pid })
 }

@@ -10,7 +10,8 @@ import type { Plan, PlannedWrite } from './plan.ts'
 import { alreadyStaged, freeBytes, lowSpaceOrder, reserveBytes } from './preflight.ts'
 import type { Session } from './session.ts'
 import { planFetch, stageAll } from './stage.ts'
-import { type InstallState, type ReleaseRef, writeState } from './state-file.ts'
+import { writeState } from './state-file.ts'
+import type { InstallState, ReleaseRef } from './state-file.ts'
 import type { Transaction, TransactionStep } from './transaction.ts'
 
 /** What a low-space update works with. */
@@ -34,18 +35,35 @@ export async function bringInParts(run: LowSpaceRun): Promise<InstallState> {
   const { fs } = session.options
   const state: InstallState = { ...run.state, partial: release, previous: undefined }
   await writeState(fs, session.layout, state)
-  session.emit({ type: 'notice', code: 'LA_UNFINISHED', message: 'The disk has no room for the old and the new release together: the update goes file by file, and the client cannot be played until it is through' })
+  session.emit({
+    type: 'notice',
+    code: 'LA_UNFINISHED',
+    message:
+      'The disk has no room for the old and the new release together: the update goes file by file, and the client cannot be played until it is through',
+  })
   // Going on, staging holds what came of the next part; else what was fetched while there seemed to be room.
-  await giveUp(session, run.state.partial?.manifestSha256 === release.manifestSha256 ? [session.layout.backup] : [session.layout.backup, session.layout.staging])
+  await giveUp(
+    session,
+    run.state.partial?.manifestSha256 === release.manifestSha256
+      ? [session.layout.backup]
+      : [session.layout.backup, session.layout.staging],
+  )
   const wanted = new Set(plan.writes.map(({ file }) => file.sha256))
-  const isSource = (path: string): boolean => run.installed.some((file) => file.path === path && wanted.has(file.sha256))
+  const isSource = (path: string): boolean =>
+    run.installed.some((file) => file.path === path && wanted.has(file.sha256))
   const sources = plan.removals.filter(isSource)
   const others = plan.removals.filter((path) => !sources.includes(path))
   if (others.length > 0) await applyPart(run, state, [], others)
   const left = lowSpaceOrder(plan.writes)
   while (left.length > 0) await applyPart(run, state, await takeWhatFits(session, left), [])
   if (sources.length > 0) await applyPart(run, state, [], sources)
-  const last: Transaction = { id: hexEncode(session.options.random(8)), kind: 'update', from: undefined, to: release, steps: [] }
+  const last: Transaction = {
+    id: hexEncode(session.options.random(8)),
+    kind: 'update',
+    from: undefined,
+    to: release,
+    steps: [],
+  }
   await decide(session, last, undefined)
   session.enter('finalize')
   return await finalize(session.apply, last, state, session.options.clock())
@@ -58,8 +76,14 @@ async function giveUp({ options: { fs } }: Session, folders: readonly string[]):
 }
 
 async function takeWhatFits(session: Session, left: PlannedWrite[]): Promise<PlannedWrite[]> {
-  const { options: { fs }, layout } = session
-  const room = (await freeBytes(fs, layout)) + (await alreadyStaged(fs, layout, new Set(left.map(({ file }) => file.sha256)))) - reserveBytes
+  const {
+    options: { fs },
+    layout,
+  } = session
+  const room =
+    (await freeBytes(fs, layout)) +
+    (await alreadyStaged(fs, layout, new Set(left.map(({ file }) => file.sha256)))) -
+    reserveBytes
   const taken: PlannedWrite[] = []
   for (let bytes = 0; left[0] !== undefined && bytes + left[0].file.size <= room;) {
     bytes += left[0].file.size
@@ -67,24 +91,45 @@ async function takeWhatFits(session: Session, left: PlannedWrite[]): Promise<Pla
   }
   if (taken.length > 0) return taken
   const needed = (left[0] as PlannedWrite).file.size + reserveBytes
-  throw new LauncherError('LA_DISK_FULL', `Cannot go on: ${needed} bytes are needed for the next file, ${room + reserveBytes} are free`, {
-    details: { needed, free: room + reserveBytes, missing: needed - room - reserveBytes },
-    hint: 'Free as much and update again: the install cannot be played before that',
-  })
+  throw new LauncherError(
+    'LA_DISK_FULL',
+    `Cannot go on: ${needed} bytes are needed for the next file, ${room + reserveBytes} are free`,
+    {
+      details: { needed, free: room + reserveBytes, missing: needed - room - reserveBytes },
+      hint: 'Free as much and update again: the install cannot be played before that',
+    },
+  )
 }
 
-async function applyPart(run: LowSpaceRun, state: InstallState, writes: readonly PlannedWrite[], removals: readonly string[]): Promise<void> {
+async function applyPart(
+  run: LowSpaceRun,
+  state: InstallState,
+  writes: readonly PlannedWrite[],
+  removals: readonly string[],
+): Promise<void> {
   const { session, context, release, installed } = run
   const part: Plan = { ...run.plan, writes, removals: [], kept: [] }
   // What moves is copied from its old place, which the last part removes.
   context.signal.throwIfAborted()
   session.enter('fetch')
-  const staged = await stageAll(context, session.layout, part, await planFetch(context, session.layout, { ...part, removals: run.plan.removals }, installed))
+  const staged = await stageAll(
+    context,
+    session.layout,
+    part,
+    await planFetch(context, session.layout, { ...part, removals: run.plan.removals }, installed),
+  )
   session.enter('stage')
   context.signal.throwIfAborted()
   const steps: TransactionStep[] = [...staged.steps]
   for (const path of removals) steps.push({ path, existed: true, sha256: undefined, staged: undefined })
-  const transaction: Transaction = { id: hexEncode(session.options.random(8)), kind: 'update', from: state.installed, to: release, isPart: true, steps }
+  const transaction: Transaction = {
+    id: hexEncode(session.options.random(8)),
+    kind: 'update',
+    from: state.installed,
+    to: release,
+    isPart: true,
+    steps,
+  }
   await decide(session, transaction, staged)
   session.enter('finalize')
   await finalize(session.apply, transaction, state, session.options.clock())

@@ -1,12 +1,28 @@
 import type { ReleaseManifest } from '@keyturn/manifest'
-import { isUsable, type KeyDirectory, KeyFloors, lookUpKeys, NoiseKeysError, parseIdentityName, releaseServerDirectory } from '@keyturn/noise-keys'
+import {
+  isUsable,
+  KeyFloors,
+  lookUpKeys,
+  NoiseKeysError,
+  parseIdentityName,
+  releaseServerDirectory,
+} from '@keyturn/noise-keys'
+import type { KeyDirectory } from '@keyturn/noise-keys'
 import { askOnce, noiseKeyPair, noiseProtocol } from '@keyturn/noise-keys/noise'
 import { concatBytes, hexDecode, KeyturnError, wipe } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
 import {
-  assertListed, EXCHANGE_ANSWER_LENGTH, EXCHANGE_PROTOCOLS, exchangePrologue, openKeyAnswer, type RuntimeKey, RuntimeKeyError, serverKeyHint,
-  writeExchangeHeader, writeKeyRequest,
+  assertListed,
+  EXCHANGE_ANSWER_LENGTH,
+  EXCHANGE_PROTOCOLS,
+  exchangePrologue,
+  openKeyAnswer,
+  RuntimeKeyError,
+  serverKeyHint,
+  writeExchangeHeader,
+  writeKeyRequest,
 } from '@keyturn/runtime-key'
+import type { RuntimeKey } from '@keyturn/runtime-key'
 import { LauncherError } from '../errors.ts'
 import type { DeviceKey } from './device-key.ts'
 import { readSmallFile, writeSmallFile } from './disk.ts'
@@ -43,7 +59,10 @@ const final = new Set(['RK_KEY_ID_UNKNOWN', 'RK_REFUSED'])
 export function wantedKeyId(manifest: ReleaseManifest): number {
   const used = new Set(manifest.files.map(({ keyId }) => keyId))
   const active = manifest.contentKeys.filter(({ status }) => status === 'active')
-  const entry = active.find(({ keyId }) => used.has(keyId)) ?? active[0] ?? manifest.contentKeys.find(({ keyId }) => used.has(keyId))
+  const entry =
+    active.find(({ keyId }) => used.has(keyId)) ??
+    active[0] ??
+    manifest.contentKeys.find(({ keyId }) => used.has(keyId))
   if (entry === undefined) throw new RuntimeKeyError('RK_MISSING', 'Cannot start: the release lists no content key')
   return entry.keyId
 }
@@ -55,7 +74,11 @@ export class NoiseRuntimeKeys implements RuntimeKeyProvider {
 
   constructor(options: NoiseRuntimeKeysOptions) {
     this.#options = options
-    this.#directory = options.directory ?? releaseServerDirectory(new URL(options.server).origin, { fetch: (url, init) => options.fetch(String(url), init ?? {}) })
+    this.#directory =
+      options.directory ??
+      releaseServerDirectory(new URL(options.server).origin, {
+        fetch: (url, init) => options.fetch(String(url), init ?? {}),
+      })
   }
 
   /** @throws RuntimeKeyError, NoiseKeysError, LauncherError: what the server said, when no cached key may take its place. */
@@ -105,12 +128,17 @@ export class NoiseRuntimeKeys implements RuntimeKeyProvider {
     for (const name of this.#options.transport) {
       try {
         const verdicts = await lookUpKeys(this.#directory, parseIdentityName(name), floors, {
-          nowS: Math.floor(this.#options.clock() / 1000), fresh, ...(signal === undefined ? {} : { signal }),
+          nowS: Math.floor(this.#options.clock() / 1000),
+          fresh,
+          ...(signal === undefined ? {} : { signal }),
         })
         await writeSmallFile(this.#options.fs, this.#options.floorsFile, floors.format())
         const best = verdicts.find((verdict) => isUsable(verdict) && verdict.publicKey !== undefined)
         if (best?.publicKey !== undefined) return best.publicKey
-        failure ??= new NoiseKeysError(verdicts[0]?.code ?? 'NK_NOT_FOUND', 'The server has no transport key that may be used')
+        failure ??= new NoiseKeysError(
+          verdicts[0]?.code ?? 'NK_NOT_FOUND',
+          'The server has no transport key that may be used',
+        )
       } catch (error) {
         signal?.throwIfAborted()
         failure ??= error
@@ -119,12 +147,25 @@ export class NoiseRuntimeKeys implements RuntimeKeyProvider {
     throw failure ?? new NoiseKeysError('NK_NOT_FOUND', 'The role document names no transport identity')
   }
 
-  async #exchange(serverStatic: Uint8Array, keyId: number, manifestSha256: string, signal: AbortSignal | undefined): Promise<RuntimeKey> {
+  async #exchange(
+    serverStatic: Uint8Array,
+    keyId: number,
+    manifestSha256: string,
+    signal: AbortSignal | undefined,
+  ): Promise<RuntimeKey> {
     const device = await this.#options.device?.secret()
     const pattern = device === undefined ? 'NK' : 'IK'
     const header = writeExchangeHeader({ pattern, serverKeyHint: serverKeyHint(serverStatic) })
-    const parties = { prologue: exchangePrologue(header), remoteStatic: serverStatic, ...(device !== undefined && { staticKey: noiseKeyPair(dh, device) }) }
-    const question = askOnce(EXCHANGE_PROTOCOLS[pattern], parties, writeKeyRequest({ keyId, manifestSha256: hexDecode(manifestSha256) }))
+    const parties = {
+      prologue: exchangePrologue(header),
+      remoteStatic: serverStatic,
+      ...(device !== undefined && { staticKey: noiseKeyPair(dh, device) }),
+    }
+    const question = askOnce(
+      EXCHANGE_PROTOCOLS[pattern],
+      parties,
+      writeKeyRequest({ keyId, manifestSha256: hexDecode(manifestSha256) }),
+    )
     try {
       const answer = await this.#post(concatBytes(header, question.message), signal)
       return openKeyAnswer(question.readAnswer(answer), keyId)
@@ -142,14 +183,21 @@ export class NoiseRuntimeKeys implements RuntimeKeyProvider {
     let response: Response
     try {
       response = await this.#options.fetch(url, {
-        method: 'POST', headers: { 'content-type': 'application/octet-stream' }, body, redirect: 'manual',
+        method: 'POST',
+        headers: { 'content-type': 'application/octet-stream' },
+        body,
+        redirect: 'manual',
         signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
       })
     } catch (cause) {
       throw new LauncherError('LA_NETWORK', 'Cannot fetch the game key: the server does not answer', { cause })
     }
-    if (response.status === 410) throw new NoiseKeysError('NK_KEY_UNKNOWN', 'The server does not use this transport key any more')
-    if (response.status !== 200) throw new LauncherError('LA_HTTP_STATUS', `Cannot fetch the game key: the server answers ${response.status}`, { details: { status: response.status } })
+    if (response.status === 410)
+      throw new NoiseKeysError('NK_KEY_UNKNOWN', 'The server does not use this transport key any more')
+    if (response.status !== 200)
+      throw new LauncherError('LA_HTTP_STATUS', `Cannot fetch the game key: the server answers ${response.status}`, {
+        details: { status: response.status },
+      })
     return await readAnswer(response)
   }
 }
@@ -158,7 +206,8 @@ export class NoiseRuntimeKeys implements RuntimeKeyProvider {
 function refused(cause: RuntimeKeyError, pattern: 'NK' | 'IK'): RuntimeKeyError {
   const whose = pattern === 'IK' ? 'this machine' : 'machines that have no name'
   return new RuntimeKeyError('RK_REFUSED', `Cannot start: the server gives no game key to ${whose}`, {
-    hint: 'Send the publisher what keyturn-launcher device prints', cause,
+    hint: 'Send the publisher what keyturn-launcher device prints',
+    cause,
   })
 }
 
@@ -167,7 +216,8 @@ async function readAnswer(response: Response): Promise<Uint8Array> {
   const answer = new Uint8Array(EXCHANGE_ANSWER_LENGTH)
   let length = 0
   try {
-    for await (const bytes of response.body ?? []) { // leaving early cancels the body
+    for await (const bytes of response.body ?? []) {
+      // leaving early cancels the body
       if (length + bytes.length > answer.length) throw sizeError(`more than ${answer.length}`)
       answer.set(bytes, length)
       length += bytes.length
@@ -181,5 +231,8 @@ async function readAnswer(response: Response): Promise<Uint8Array> {
 }
 
 function sizeError(came: string): LauncherError {
-  return new LauncherError('LA_SIZE', `Cannot fetch the game key: ${came} bytes came, ${EXCHANGE_ANSWER_LENGTH} are due`)
+  return new LauncherError(
+    'LA_SIZE',
+    `Cannot fetch the game key: ${came} bytes came, ${EXCHANGE_ANSWER_LENGTH} are due`,
+  )
 }

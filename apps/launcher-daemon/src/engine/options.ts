@@ -1,12 +1,16 @@
 import { createRequire } from 'node:module'
-import { type Clock, type RandomSource, systemClock, systemRandom } from '@keyturn/primitives'
-import { type FileSystem, nodeFileSystem } from '@keyturn/primitives/node'
+import { systemClock, systemRandom } from '@keyturn/primitives'
+import type { Clock, RandomSource } from '@keyturn/primitives'
+import { nodeFileSystem } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
 import type { EngineEvent } from './events.ts'
 import { nodeFetch } from './node-fetch.ts'
-import { defaultHttpLimits, type Fetch, type HttpLimits } from './http.ts'
+import { defaultHttpLimits } from './http.ts'
+import type { Fetch, HttpLimits } from './http.ts'
 import type { RuntimeKeyProvider } from './runtime-key.ts'
 import type { DeliveryName, Target } from './settings.ts'
-import { defaultRetryPolicy, type RetryPolicy } from './source.ts'
+import { defaultRetryPolicy } from './source.ts'
+import type { RetryPolicy } from './source.ts'
 
 /** What an engine is made with. Only folder, server and trust are required. */
 export interface EngineOptions {

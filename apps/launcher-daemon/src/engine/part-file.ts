@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { join } from 'node:path'
-import { type FileHandle, type FileSystem, syncFolder, writeAll } from '@keyturn/primitives/node'
+import { syncFolder, writeAll } from '@keyturn/primitives/node'
+import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
-import { type FileIdentity, look, readSmallFile, removeFile, sameIdentity, writeSmallFile } from './disk.ts'
-import { settle, type WantedFile } from './settled-file.ts'
+import { look, readSmallFile, removeFile, sameIdentity, writeSmallFile } from './disk.ts'
+import type { FileIdentity } from './disk.ts'
+import { settle } from './settled-file.ts'
+import type { WantedFile } from './settled-file.ts'
 
 /** One piece of a file that is fetched, checked and resumed on its own. */
 export interface Chunk {
@@ -24,7 +27,8 @@ export const plainChunkSize = 1024 * 1024
 /** The pieces of a file that has no index. */
 export function plainChunks(size: number): Chunk[] {
   const chunks: Chunk[] = []
-  for (let offset = 0; offset < size; offset += plainChunkSize) chunks.push({ offset, length: Math.min(plainChunkSize, size - offset) })
+  for (let offset = 0; offset < size; offset += plainChunkSize)
+    chunks.push({ offset, length: Math.min(plainChunkSize, size - offset) })
   return chunks
 }
 
@@ -136,7 +140,8 @@ export class PartFile {
     this.#flushedAt = this.#monotonic()
     await this.#sync(() => this.#handle.datasync())
     const bits = new Uint8Array(Math.ceil(done.length / 8))
-    for (let index = 0; index < done.length; index++) if (done[index] === 1) bits[index >> 3] = (bits[index >> 3] ?? 0) | (1 << (index & 7))
+    for (let index = 0; index < done.length; index++)
+      if (done[index] === 1) bits[index >> 3] = (bits[index >> 3] ?? 0) | (1 << (index & 7))
     await writeSmallFile(this.#fs, this.#map, Buffer.concat([Buffer.from(this.#grid, 'hex'), bits]))
   }
 
@@ -221,19 +226,30 @@ async function create(options: PartFileOptions): Promise<FileHandle> {
 }
 
 async function reopen(options: PartFileOptions, done: Uint8Array): Promise<FileHandle | undefined> {
-  const { fs, folder, blob: { sha256 }, chunks } = options
+  const {
+    fs,
+    folder,
+    blob: { sha256 },
+    chunks,
+  } = options
   const path = join(folder, `${sha256}.part`)
   const found = await look(fs, path)
   const map = await readSmallFile(fs, join(folder, `${sha256}.map`), 64 * 1024 * 1024).catch(() => undefined)
   if (found.kind !== 'file' || map === undefined) return undefined
   const bits = map.subarray(32)
-  if (Buffer.from(map.subarray(0, 32)).toString('hex') !== gridHash(sha256, chunks) || bits.length !== Math.ceil(chunks.length / 8)) return undefined
+  if (
+    Buffer.from(map.subarray(0, 32)).toString('hex') !== gridHash(sha256, chunks) ||
+    bits.length !== Math.ceil(chunks.length / 8)
+  )
+    return undefined
   const handle = await fs.open(path, constants.O_RDWR | constants.O_NOFOLLOW)
   try {
     const stats = await handle.stat()
-    if (stats.nlink !== 1 || !stats.isFile()) throw new LauncherError('LA_STAGE_TAMPERED', `Cannot go on with "${path}": it is linked elsewhere`)
+    if (stats.nlink !== 1 || !stats.isFile())
+      throw new LauncherError('LA_STAGE_TAMPERED', `Cannot go on with "${path}": it is linked elsewhere`)
     for (const [index, chunk] of chunks.entries()) {
-      if (((bits[index >> 3] ?? 0) & (1 << (index & 7))) !== 0 && (await isThere(handle, chunk, stats.size))) done[index] = 1
+      if (((bits[index >> 3] ?? 0) & (1 << (index & 7))) !== 0 && (await isThere(handle, chunk, stats.size)))
+        done[index] = 1
     }
     return handle
   } catch (error) {

@@ -1,10 +1,14 @@
-import { matchesGlob, type ManifestFile, type ReleaseManifest } from '@keyturn/manifest'
-import { type FileSystem, nodeFileSystem } from '@keyturn/primitives/node'
+import { matchesGlob } from '@keyturn/manifest'
+import type { ManifestFile, ReleaseManifest } from '@keyturn/manifest'
+import { nodeFileSystem } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
-import { type FileIdentity, FolderGuard, hashFile, inParallel, look, placeInside } from './disk.ts'
+import { FolderGuard, hashFile, inParallel, look, placeInside } from './disk.ts'
+import type { FileIdentity } from './disk.ts'
 import type { HashCache } from './hash-cache.ts'
 import { hashOnTwoCores, poolThresholdBytes } from './hash-pool.ts'
-import { type Layout, updatesFolder } from './layout.ts'
+import { updatesFolder } from './layout.ts'
+import type { Layout } from './layout.ts'
 
 /** A file to be written. */
 export interface PlannedWrite {
@@ -57,7 +61,11 @@ async function glance(input: PlanInput, guard: FolderGuard, file: ManifestFile):
   if (found.kind === 'nothing') return 'absent'
   if (found.kind === 'other') {
     if (found.what === 'folder' && (await input.fs.readdir(place)).length > 0) {
-      throw new LauncherError('LA_SYMLINK', `Cannot install "${file.path}": a folder with files in it is in its place`, { details: { path: file.path } })
+      throw new LauncherError(
+        'LA_SYMLINK',
+        `Cannot install "${file.path}": a folder with files in it is in its place`,
+        { details: { path: file.path } },
+      )
     }
     return 'different' // a link or special file is replaced, never followed
   }
@@ -68,34 +76,51 @@ async function glance(input: PlanInput, guard: FolderGuard, file: ManifestFile):
 }
 
 /** Reads the files whose standing is not known yet and tells how they stand; on two cores when there is much to read. */
-async function readAll(input: PlanInput, files: readonly ManifestFile[], tell: (file: ManifestFile, stands: Standing) => void): Promise<void> {
+async function readAll(
+  input: PlanInput,
+  files: readonly ManifestFile[],
+  tell: (file: ManifestFile, stands: Standing) => void,
+): Promise<void> {
   const note = (file: ManifestFile, sha256: string, identity: FileIdentity): void => {
     input.cache?.set(file.path, identity, sha256)
     tell(file, sha256 === file.sha256 ? 'same' : 'different')
   }
   const bytes = files.reduce((sum, file) => sum + file.size, 0)
   if (bytes >= poolThresholdBytes && input.fs === nodeFileSystem) {
-    await hashOnTwoCores(placed(input.layout.root, files), ({ file }, { sha256, identity }) => {
-      note(file, sha256, identity)
-      input.onBytes?.(file.size)
-    }, input.signal)
+    await hashOnTwoCores(
+      placed(input.layout.root, files),
+      ({ file }, { sha256, identity }) => {
+        note(file, sha256, identity)
+        input.onBytes?.(file.size)
+      },
+      input.signal,
+    )
     return
   }
   await inParallel(files, input.concurrency, async (file) => {
     input.signal?.throwIfAborted()
-    const { sha256, identity } = await hashFile(input.fs, placeInside(input.layout.root, file.path), { signal: input.signal, onBytes: input.onBytes })
+    const { sha256, identity } = await hashFile(input.fs, placeInside(input.layout.root, file.path), {
+      signal: input.signal,
+      onBytes: input.onBytes,
+    })
     note(file, sha256, identity)
   })
 }
 
-function* placed(root: string, files: readonly ManifestFile[]): Generator<{ path: string; size: number; file: ManifestFile }> {
+function* placed(
+  root: string,
+  files: readonly ManifestFile[],
+): Generator<{ path: string; size: number; file: ManifestFile }> {
   for (const file of files) yield { path: placeInside(root, file.path), size: file.size, file }
 }
 
 /** Compares one file, reading it if need be. */
 async function compare(input: PlanInput, guard: FolderGuard, file: ManifestFile): Promise<Standing> {
   let stands = await glance(input, guard, file)
-  if (stands === 'unread') await readAll(input, [file], (_, read) => { stands = read })
+  if (stands === 'unread')
+    await readAll(input, [file], (_, read) => {
+      stands = read
+    })
   return stands
 }
 

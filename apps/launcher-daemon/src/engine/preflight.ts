@@ -55,7 +55,12 @@ export async function freeBytes(fs: FileSystem, layout: Layout): Promise<number>
  *
  * @throws LauncherError `LA_DISK_FULL`, `LA_PERMISSION`, `LA_REQUIRES`.
  */
-export async function preflight(fs: FileSystem, layout: Layout, plan: Plan, options: { requires: Requirements | undefined; lowSpace: boolean }): Promise<Room> {
+export async function preflight(
+  fs: FileSystem,
+  layout: Layout,
+  plan: Plan,
+  options: { requires: Requirements | undefined; lowSpace: boolean },
+): Promise<Room> {
   const wanted = new Set(plan.writes.map(({ file }) => file.sha256))
   const bytes = plan.writes.reduce((sum, { file }) => sum + file.size, 0)
   const staged = await alreadyStaged(fs, layout, wanted)
@@ -66,11 +71,18 @@ export async function preflight(fs: FileSystem, layout: Layout, plan: Plan, opti
   // What is staged already is given up for a low-space update, so its room counts as free.
   if (isLow && (!options.lowSpace || free + staged < low)) {
     const needed = options.lowSpace ? low : total
-    const alternative = !options.lowSpace && free + staged >= low ? `, or update file by file (lowSpace, --low-space): then ${low} bytes are enough, but until it is through nobody can play` : ''
-    throw new LauncherError('LA_DISK_FULL', `Cannot update: ${needed} bytes are needed on the volume of "${layout.root}", ${free} are free`, {
-      details: { needed, free, missing: needed - free },
-      hint: `Free ${needed - free} bytes and try again${alternative}`,
-    })
+    const alternative =
+      !options.lowSpace && free + staged >= low
+        ? `, or update file by file (lowSpace, --low-space): then ${low} bytes are enough, but until it is through nobody can play`
+        : ''
+    throw new LauncherError(
+      'LA_DISK_FULL',
+      `Cannot update: ${needed} bytes are needed on the volume of "${layout.root}", ${free} are free`,
+      {
+        details: { needed, free, missing: needed - free },
+        hint: `Free ${needed - free} bytes and try again${alternative}`,
+      },
+    )
   }
   checkRequirements(options.requires, free)
   await checkWritable(fs, layout, plan)
@@ -81,29 +93,51 @@ const systemNames: Readonly<Record<string, string>> = { win32: 'windows', darwin
 
 function checkRequirements(requires: Requirements | undefined, free: number): void {
   if (requires?.freeBytes !== undefined && free < requires.freeBytes) {
-    throw new LauncherError('LA_DISK_FULL', `Cannot update: the release asks for ${requires.freeBytes} free bytes, ${free} are free`, {
-      details: { needed: requires.freeBytes, free, missing: requires.freeBytes - free },
-    })
+    throw new LauncherError(
+      'LA_DISK_FULL',
+      `Cannot update: the release asks for ${requires.freeBytes} free bytes, ${free} are free`,
+      {
+        details: { needed: requires.freeBytes, free, missing: requires.freeBytes - free },
+      },
+    )
   }
   const system = systemNames[platform()] ?? platform()
   // A Windows client runs on Linux through wine, so `windows` is met there too.
-  const fits = requires?.os === undefined || requires.os.includes(system) || (system === 'linux' && requires.os.includes('windows'))
-  if (!fits) throw new LauncherError('LA_REQUIRES', `Cannot update: the release runs on ${requires.os?.join(', ') ?? ''}, this is ${system}`)
+  const fits =
+    requires?.os === undefined ||
+    requires.os.includes(system) ||
+    (system === 'linux' && requires.os.includes('windows'))
+  if (!fits)
+    throw new LauncherError(
+      'LA_REQUIRES',
+      `Cannot update: the release runs on ${requires.os?.join(', ') ?? ''}, this is ${system}`,
+    )
   if (requires?.arch !== undefined && !requires.arch.includes(arch())) {
-    throw new LauncherError('LA_REQUIRES', `Cannot update: the release runs on ${requires.arch.join(', ')}, this is ${arch()}`)
+    throw new LauncherError(
+      'LA_REQUIRES',
+      `Cannot update: the release runs on ${requires.arch.join(', ')}, this is ${arch()}`,
+    )
   }
 }
 
 /** Finds a read-only file's folder before the first change rather than in the middle. */
 async function checkWritable(fs: FileSystem, layout: Layout, plan: Plan): Promise<void> {
   if (!hostSystem.hasModes || plan.writes.length + plan.removals.length === 0) return
-  const folders = new Set(['', ...[...plan.writes.map(({ file }) => file.path), ...plan.removals].map((path) => path.split('/').slice(0, -1).join('/'))])
+  const folders = new Set([
+    '',
+    ...[...plan.writes.map(({ file }) => file.path), ...plan.removals].map((path) =>
+      path.split('/').slice(0, -1).join('/'),
+    ),
+  ])
   for (const folder of folders) {
     const place = `${layout.root}/${folder}`
     const found = await look(fs, place)
     if (found.kind !== 'other') continue
     const stats = await fs.lstat(place)
     const mine = process.getuid?.() === 0 || (stats.mode & 0o200) !== 0
-    if (!mine) throw new LauncherError('LA_PERMISSION', `Cannot update: folder "${place}" cannot be written`, { details: { path: folder } })
+    if (!mine)
+      throw new LauncherError('LA_PERMISSION', `Cannot update: folder "${place}" cannot be written`, {
+        details: { path: folder },
+      })
   }
 }

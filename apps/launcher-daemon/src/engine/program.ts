@@ -49,12 +49,17 @@ function clientEnvironment(env: ProgramContext['env']): Record<string, string | 
 export function commandFor(context: ProgramContext): ChildCommand {
   const [program = listedProgram(context), ...args] = context.program ?? []
   if (program === undefined) {
-    throw new LauncherError('LA_PROGRAM', 'Cannot start: no program is chosen and the release has not exactly one', { hint: 'Give --program' })
+    throw new LauncherError('LA_PROGRAM', 'Cannot start: no program is chosen and the release has not exactly one', {
+      hint: 'Give --program',
+    })
   }
   const name = program.replaceAll('\\', '/')
   const isForeign = isAbsolute(program)
   if (!isForeign && !context.files.some((file) => file.path === name)) {
-    throw new LauncherError('LA_PROGRAM', `Cannot start ${JSON.stringify(program)}: it is no file of the installed release`)
+    throw new LauncherError(
+      'LA_PROGRAM',
+      `Cannot start ${JSON.stringify(program)}: it is no file of the installed release`,
+    )
   }
   const file = isForeign ? program : placeInside(context.layout.root, name)
   const env = clientEnvironment(context.env)

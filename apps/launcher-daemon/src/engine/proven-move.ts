@@ -1,8 +1,13 @@
 import { join } from 'node:path'
 import {
-  type AcceptedRelease, type KelRoot, limits, ManifestError, parseManifest, parseTrustRoot, type PinnedKeysRoot, rebuildTrustState, type TrustState,
+  limits,
+  ManifestError,
+  parseManifest,
+  parseTrustRoot,
+  rebuildTrustState,
   verifyLegacySignature,
 } from '@keyturn/manifest'
+import type { AcceptedRelease, KelRoot, PinnedKeysRoot, TrustState } from '@keyturn/manifest'
 import { listFolder, readSmallFile, writeSmallFile } from './disk.ts'
 import type { FileSystem } from '@keyturn/primitives/node'
 import type { Layout } from './layout.ts'
@@ -21,7 +26,12 @@ function bridgeFiles(layout: Layout): { manifest: string; signature: string } {
 }
 
 /** Keeps the manifest that led from pinned keys to an identity, with its signature: without it the move is not believed. */
-export async function keepMove(fs: FileSystem, layout: Layout, { manifestBytes }: AcceptedRelease, signature: Uint8Array): Promise<void> {
+export async function keepMove(
+  fs: FileSystem,
+  layout: Layout,
+  { manifestBytes }: AcceptedRelease,
+  signature: Uint8Array,
+): Promise<void> {
   const { manifest, signature: signatureFile } = bridgeFiles(layout)
   await writeSmallFile(fs, signatureFile, signature)
   await writeSmallFile(fs, manifest, manifestBytes)
@@ -34,7 +44,11 @@ export async function keepMove(fs: FileSystem, layout: Layout, { manifestBytes }
  *
  * @returns `undefined` when nothing is kept, or what is kept proves nothing.
  */
-export async function proveMove(fs: FileSystem, layout: Layout, pinned: PinnedKeysRoot): Promise<ProvenMove | undefined> {
+export async function proveMove(
+  fs: FileSystem,
+  layout: Layout,
+  pinned: PinnedKeysRoot,
+): Promise<ProvenMove | undefined> {
   const kept = await proveBy(fs, bridgeFiles(layout), pinned)
   if (kept !== undefined) return kept
   for (const name of (await listFolder(fs, layout.manifests)).filter((name) => name.endsWith('.json.sig'))) {
@@ -45,7 +59,11 @@ export async function proveMove(fs: FileSystem, layout: Layout, pinned: PinnedKe
   return undefined
 }
 
-async function proveBy(fs: FileSystem, files: { manifest: string; signature: string }, pinned: PinnedKeysRoot): Promise<ProvenMove | undefined> {
+async function proveBy(
+  fs: FileSystem,
+  files: { manifest: string; signature: string },
+  pinned: PinnedKeysRoot,
+): Promise<ProvenMove | undefined> {
   const manifest = await readSmallFile(fs, files.manifest, limits.manifestBytes).catch(() => undefined) // what cannot be read proves nothing
   const legacySignature = await readSmallFile(fs, files.signature, limits.legacySignatureBytes).catch(() => undefined)
   if (manifest === undefined || legacySignature === undefined) return undefined

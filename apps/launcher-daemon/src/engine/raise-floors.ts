@@ -1,4 +1,5 @@
-import { type ChannelFloor, compareVersions, type TrustState } from '@keyturn/manifest'
+import { compareVersions } from '@keyturn/manifest'
+import type { ChannelFloor, TrustState } from '@keyturn/manifest'
 
 /** The higher of two floors, for head and manifest apart. */
 function higherFloor(stored: ChannelFloor, { headSequence, headSha256, ...manifest }: ChannelFloor): ChannelFloor {
@@ -18,7 +19,8 @@ export function raisedBy(state: TrustState, proven: TrustState): TrustState {
   const hasNewEpoch = (proven.epoch ?? -1) > (state.epoch ?? -1)
   const base = isBehind || state.roles === undefined ? { ...state, ...proven } : state
   // An older epoch proves nothing: the document that raised it is gone, and its sequences began anew.
-  if ((proven.epoch ?? -1) < (base.epoch ?? -1)) return { ...base, clockFloorMs: Math.max(state.clockFloorMs, proven.clockFloorMs) }
+  if ((proven.epoch ?? -1) < (base.epoch ?? -1))
+    return { ...base, clockFloorMs: Math.max(state.clockFloorMs, proven.clockFloorMs) }
   // What a signed manifest says of a content key counts more than a copy of it.
   const keyIds = hasNewEpoch ? proven.keyIds : { ...state.keyIds, ...proven.keyIds }
   const channels = { ...(hasNewEpoch ? {} : state.channels) }
@@ -41,5 +43,10 @@ export function raisedByPinned(state: TrustState, proven: TrustState): TrustStat
     const stored = Object.hasOwn(channels, name) ? (channels[name] ?? {}) : {}
     if (isNewer(floor, stored)) channels[name] = { ...stored, ...floor }
   }
-  return { ...state, channels, keyIds: { ...proven.keyIds, ...state.keyIds }, clockFloorMs: Math.max(state.clockFloorMs, proven.clockFloorMs) }
+  return {
+    ...state,
+    channels,
+    keyIds: { ...proven.keyIds, ...state.keyIds },
+    clockFloorMs: Math.max(state.clockFloorMs, proven.clockFloorMs),
+  }
 }

@@ -15,7 +15,11 @@ export interface RangeRequest {
 }
 
 /** Groups missing pieces into requests. `missing` is ascending. */
-export function planRanges(chunks: readonly Chunk[], missing: readonly number[], longest = maxRequestBytes): RangeRequest[] {
+export function planRanges(
+  chunks: readonly Chunk[],
+  missing: readonly number[],
+  longest = maxRequestBytes,
+): RangeRequest[] {
   const requests: RangeRequest[] = []
   let open: RangeRequest | undefined
   for (const index of missing) {

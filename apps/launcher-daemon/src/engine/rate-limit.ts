@@ -23,7 +23,8 @@ export class RateLimit {
 
   /** Changes the limit; downloads that wait notice at once. */
   set(bytesPerSecond: number | undefined): void {
-    if (bytesPerSecond !== undefined && !(bytesPerSecond > 0)) throw new RangeError('A limit is a positive number of bytes a second')
+    if (bytesPerSecond !== undefined && !(bytesPerSecond > 0))
+      throw new RangeError('A limit is a positive number of bytes a second')
     this.#bytesPerSecond = bytesPerSecond
     this.#filledAt = this.#monotonic()
     this.#tokens = 0 // what was owed at the old rate is forgiven

@@ -1,14 +1,18 @@
 import { join } from 'node:path'
-import { type FileSystem, systemErrorCode } from '@keyturn/primitives/node'
+import { systemErrorCode } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
-import { type ApplyContext, rollBack, rollForward } from './apply.ts'
+import { rollBack, rollForward } from './apply.ts'
+import type { ApplyContext } from './apply.ts'
 import { listFolder, look, removeFile, syncFolders } from './disk.ts'
 import type { EmitEvent } from './events.ts'
 import { finalize } from './finalize.ts'
 import { hostSystem } from './host-system.ts'
 import type { Layout } from './layout.ts'
-import { type InstallState, readState, writeState } from './state-file.ts'
-import { readTransaction, type Transaction } from './transaction.ts'
+import { readState, writeState } from './state-file.ts'
+import type { InstallState } from './state-file.ts'
+import { readTransaction } from './transaction.ts'
+import type { Transaction } from './transaction.ts'
 
 /** What {@link recover} found and did. */
 export interface Recovery {
@@ -41,7 +45,12 @@ async function setAsideTransaction(fs: FileSystem, layout: Layout): Promise<void
   await syncFolders(fs, [layout.updates])
 }
 
-async function finish(context: ApplyContext, transaction: Transaction, state: InstallState, at: number): Promise<Recovery> {
+async function finish(
+  context: ApplyContext,
+  transaction: Transaction,
+  state: InstallState,
+  at: number,
+): Promise<Recovery> {
   if (await rollForward(context, transaction)) {
     return { state: await finalize(context, transaction, state, at), outcome: 'forward' }
   }
@@ -61,7 +70,8 @@ export async function recover(context: ApplyContext, emit: EmitEvent, at: number
   const { fs, layout } = context
   await removeTemporaries(fs, layout)
   const { state, damaged } = await readState(fs, layout)
-  if (damaged) emit({ type: 'notice', code: 'LA_JOURNAL', message: 'The state file was damaged; every file is verified again' })
+  if (damaged)
+    emit({ type: 'notice', code: 'LA_JOURNAL', message: 'The state file was damaged; every file is verified again' })
   let recovery: Recovery = { state, outcome: damaged ? 'damaged' : 'nothing' }
   try {
     const transaction = await readTransaction(fs, layout.transaction)
@@ -75,7 +85,10 @@ export async function recover(context: ApplyContext, emit: EmitEvent, at: number
     recovery = { state: after, outcome: 'damaged' }
   }
   if (recovery.outcome === 'forward' || recovery.outcome === 'back') {
-    const message = recovery.outcome === 'forward' ? 'An update that was cut off has been finished' : 'An update that was cut off has been undone'
+    const message =
+      recovery.outcome === 'forward'
+        ? 'An update that was cut off has been finished'
+        : 'An update that was cut off has been undone'
     emit({ type: 'notice', code: 'LA_RECOVERED', message })
   }
   const { previous } = recovery.state
@@ -90,7 +103,15 @@ export async function recover(context: ApplyContext, emit: EmitEvent, at: number
 
 /** Refuses an `.updates` that is a link or belongs to someone else, and makes what is missing (§4.7 row 202). */
 export async function prepareFolders(fs: FileSystem, layout: Layout, userId: number | undefined): Promise<void> {
-  for (const folder of [layout.updates, layout.staging, layout.backup, layout.index, layout.trust, layout.roles, layout.manifests]) {
+  for (const folder of [
+    layout.updates,
+    layout.staging,
+    layout.backup,
+    layout.index,
+    layout.trust,
+    layout.roles,
+    layout.manifests,
+  ]) {
     const found = await look(fs, folder)
     if (found.kind === 'nothing') {
       await fs.mkdir(folder, { mode: 0o700 }).catch((error: unknown) => {
@@ -103,7 +124,10 @@ export async function prepareFolders(fs: FileSystem, layout: Layout, userId: num
     }
     const stats = await fs.lstat(folder)
     if (userId !== undefined && stats.uid !== userId) {
-      throw new LauncherError('LA_PERMISSION', `Cannot use "${folder}": it belongs to user ${stats.uid}, not to ${userId}`)
+      throw new LauncherError(
+        'LA_PERMISSION',
+        `Cannot use "${folder}": it belongs to user ${stats.uid}, not to ${userId}`,
+      )
     }
     if (hostSystem.hasModes && (stats.mode & 0o077) !== 0) await fs.chmod(folder, 0o700)
   }

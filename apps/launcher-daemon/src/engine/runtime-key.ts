@@ -1,7 +1,8 @@
 import type { ManifestFile, ReleaseFormat, ReleaseManifest } from '@keyturn/manifest'
 import { wipe } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { assertListed, MAX_RUNTIME_KEY_JSON_BYTES, parseRuntimeKeyJson, RuntimeKeyError, type RuntimeKey } from '@keyturn/runtime-key'
+import { assertListed, MAX_RUNTIME_KEY_JSON_BYTES, parseRuntimeKeyJson, RuntimeKeyError } from '@keyturn/runtime-key'
+import type { RuntimeKey } from '@keyturn/runtime-key'
 import { LauncherError } from '../errors.ts'
 import { readSmallFile, placeInside } from './disk.ts'
 import type { Layout } from './layout.ts'
@@ -46,16 +47,21 @@ async function obtain(
   provider: RuntimeKeyProvider | undefined,
   signal: AbortSignal | undefined,
 ): Promise<RuntimeKey> {
-  if (provider === undefined) throw new RuntimeKeyError('RK_MISSING', 'Cannot start: the release ships no runtime key and no key server is known')
+  if (provider === undefined)
+    throw new RuntimeKeyError('RK_MISSING', 'Cannot start: the release ships no runtime key and no key server is known')
   return await provider.obtain(release.manifest, release.manifestSha256, signal)
 }
 
 async function fromFile(fs: FileSystem, layout: Layout, file: ManifestFile): Promise<RuntimeKey> {
   const bytes = await readSmallFile(fs, placeInside(layout.root, file.path), MAX_RUNTIME_KEY_JSON_BYTES)
-  if (bytes === undefined) throw new RuntimeKeyError('RK_MISSING', `Cannot start: "${file.path}" is missing`, { hint: 'Run repair' })
+  if (bytes === undefined)
+    throw new RuntimeKeyError('RK_MISSING', `Cannot start: "${file.path}" is missing`, { hint: 'Run repair' })
   try {
     if (sha256Hex(bytes) !== file.sha256) {
-      throw new LauncherError('LA_HASH', `Cannot start: "${file.path}" is not the file the manifest names`, { hint: 'Run repair', details: { path: file.path } })
+      throw new LauncherError('LA_HASH', `Cannot start: "${file.path}" is not the file the manifest names`, {
+        hint: 'Run repair',
+        details: { path: file.path },
+      })
     }
     return parseRuntimeKeyJson(bytes)
   } finally {

@@ -1,8 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import { dirname } from 'node:path'
-import { concatBytes, hexDecode, KeyturnError, openXChaCha20Poly1305, sealXChaCha20Poly1305, utf8Encode, wipe } from '@keyturn/primitives'
+import {
+  concatBytes,
+  hexDecode,
+  KeyturnError,
+  openXChaCha20Poly1305,
+  sealXChaCha20Poly1305,
+  utf8Encode,
+  wipe,
+} from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { parseRuntimeKeyBlob, type RuntimeKey, writeRuntimeKeyBlob } from '@keyturn/runtime-key'
+import { parseRuntimeKeyBlob, writeRuntimeKeyBlob } from '@keyturn/runtime-key'
+import type { RuntimeKey } from '@keyturn/runtime-key'
 import { userFile } from './device-key.ts'
 import { readSmallFile, removeFile, writeSmallFile } from './disk.ts'
 
@@ -62,10 +71,16 @@ export class SealedKeyCache {
   async get(manifestSha256: string): Promise<RuntimeKey | undefined> {
     const bytes = await readSmallFile(this.#fs, this.#file, fileLength).catch(() => undefined)
     const key = await this.#sealingKey(false).catch(() => undefined)
-    if (bytes?.length !== fileLength || key === undefined || magic.some((byte, index) => bytes[index] !== byte)) return undefined
+    if (bytes?.length !== fileLength || key === undefined || magic.some((byte, index) => bytes[index] !== byte))
+      return undefined
     let blob: Uint8Array | undefined
     try {
-      blob = openXChaCha20Poly1305(key, bytes.subarray(8, 32), bytes.subarray(32), concatBytes(label, hexDecode(manifestSha256)))
+      blob = openXChaCha20Poly1305(
+        key,
+        bytes.subarray(8, 32),
+        bytes.subarray(32),
+        concatBytes(label, hexDecode(manifestSha256)),
+      )
       return parseRuntimeKeyBlob(blob)
     } catch (error) {
       if (error instanceof KeyturnError) return undefined // for another release, or damaged

@@ -56,7 +56,11 @@ export class Seeds {
     }
   }
 
-  async #read(handles: Map<string, FileHandle | undefined>, place: SeedPlace, length: number): Promise<Uint8Array | undefined> {
+  async #read(
+    handles: Map<string, FileHandle | undefined>,
+    place: SeedPlace,
+    length: number,
+  ): Promise<Uint8Array | undefined> {
     const handle = await this.#open(handles, place.path)
     if (handle === undefined) return undefined
     const bytes = new Uint8Array(length)

@@ -8,12 +8,14 @@ import type { ApplyContext } from './apply.ts'
 import { readSmallFile, writeSmallFile } from './disk.ts'
 import type { EngineEventBody, EngineState } from './events.ts'
 import { HttpClient } from './http.ts'
-import { layoutOf, type Layout } from './layout.ts'
+import { layoutOf } from './layout.ts'
+import type { Layout } from './layout.ts'
 import { LogFile } from './log-file.ts'
 import type { ResolvedOptions } from './options.ts'
 import { ProgressMeter } from './progress.ts'
 import { RateLimit } from './rate-limit.ts'
-import { prepareFolders, recover, type Recovery } from './recover.ts'
+import { prepareFolders, recover } from './recover.ts'
+import type { Recovery } from './recover.ts'
 import { Source } from './source.ts'
 import { TrustStore } from './trust-store.ts'
 
@@ -123,7 +125,8 @@ export class Session {
     } catch (error) {
       const told = diskError(error, 'work on the install')
       // For the log alone: whoever called is told by the error itself.
-      if (told instanceof KeyturnError) this.#log?.event({ at: clock(), type: 'notice', code: told.code, message: told.message })
+      if (told instanceof KeyturnError)
+        this.#log?.event({ at: clock(), type: 'notice', code: told.code, message: told.message })
       throw told
     } finally {
       this.enter('idle')
@@ -144,5 +147,8 @@ export class Session {
 
 function asLocked(error: unknown, layout: Layout): unknown {
   if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED') return error
-  return new LauncherError('LA_LOCKED', `Cannot work on "${layout.root}": another launcher is at work there`, { details: error.details, cause: error })
+  return new LauncherError('LA_LOCKED', `Cannot work on "${layout.root}": another launcher is at work there`, {
+    details: error.details,
+    cause: error,
+  })
 }

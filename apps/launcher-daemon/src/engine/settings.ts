@@ -37,10 +37,20 @@ export interface Settings {
 const maxSettingsBytes = 64 * 1024
 
 type Check = (value: unknown) => boolean
-const text = (pattern: RegExp): Check => (value) => typeof value === 'string' && pattern.test(value)
-const oneOf = (...choices: readonly string[]): Check => (value) => typeof value === 'string' && choices.includes(value)
-const texts: Check = (value) => Array.isArray(value) && value.length <= 64 && value.every((entry) => typeof entry === 'string' && entry.length <= 4096)
-const isUrl: Check = (value) => typeof value === 'string' && URL.canParse(value) && /^https?:$/.test(new URL(value).protocol)
+const text =
+  (pattern: RegExp): Check =>
+  (value) =>
+    typeof value === 'string' && pattern.test(value)
+const oneOf =
+  (...choices: readonly string[]): Check =>
+  (value) =>
+    typeof value === 'string' && choices.includes(value)
+const texts: Check = (value) =>
+  Array.isArray(value) &&
+  value.length <= 64 &&
+  value.every((entry) => typeof entry === 'string' && entry.length <= 4096)
+const isUrl: Check = (value) =>
+  typeof value === 'string' && URL.canParse(value) && /^https?:$/.test(new URL(value).protocol)
 
 const checks: Readonly<Record<keyof Settings, Check>> = {
   server: isUrl,
@@ -65,10 +75,15 @@ const checks: Readonly<Record<keyof Settings, Check>> = {
  * @throws LauncherError `LA_SETTINGS` naming the member that is wrong or unknown.
  */
 export function parseSettings(value: unknown): Settings {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new LauncherError('LA_SETTINGS', 'Cannot use settings: they are no object')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new LauncherError('LA_SETTINGS', 'Cannot use settings: they are no object')
   for (const [name, member] of Object.entries(value)) {
     const check = Object.hasOwn(checks, name) ? checks[name as keyof Settings] : undefined
-    if (check?.(member) !== true) throw new LauncherError('LA_SETTINGS', `Cannot use settings: ${JSON.stringify(name.slice(0, 40))} is unknown or malformed`)
+    if (check?.(member) !== true)
+      throw new LauncherError(
+        'LA_SETTINGS',
+        `Cannot use settings: ${JSON.stringify(name.slice(0, 40))} is unknown or malformed`,
+      )
   }
   return { ...value } as Settings
 }
@@ -87,5 +102,9 @@ export async function readSettings(fs: FileSystem, layout: Layout): Promise<Sett
 
 /** Writes `settings.json`. */
 export async function writeSettings(fs: FileSystem, layout: Layout, settings: Settings): Promise<void> {
-  await writeSmallFile(fs, layout.settings, new TextEncoder().encode(`${JSON.stringify(parseSettings(settings), null, 2)}\n`))
+  await writeSmallFile(
+    fs,
+    layout.settings,
+    new TextEncoder().encode(`${JSON.stringify(parseSettings(settings), null, 2)}\n`),
+  )
 }

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
-import { type FileIdentity, hashHandle, identityOf, sameIdentity } from './disk.ts'
+import { hashHandle, identityOf, sameIdentity } from './disk.ts'
+import type { FileIdentity } from './disk.ts'
 import { hostSystem } from './host-system.ts'
 
 /** A blob as staging wants it. */
@@ -71,7 +72,12 @@ export interface SettleContext {
 }
 
 /** Opens a staged file, makes it durable if it is not known to be, and settles it. */
-export async function settleAt(context: SettleContext, staged: string, blob: WantedFile, options: { sync?: boolean; onBytes?: (count: number) => void } = {}): Promise<FileIdentity | undefined> {
+export async function settleAt(
+  context: SettleContext,
+  staged: string,
+  blob: WantedFile,
+  options: { sync?: boolean; onBytes?: (count: number) => void } = {},
+): Promise<FileIdentity | undefined> {
   const handle = await openWritable(context.fs, staged)
   if (handle === undefined) return undefined
   try {

@@ -15,7 +15,13 @@ export interface RetryPolicy {
 /** The policy unless options say otherwise. */
 export const defaultRetryPolicy: RetryPolicy = Object.freeze({ tries: 5, firstPauseMs: 500, longestPauseMs: 30_000 })
 
-interface Host { readonly base: string; weight: number; strikes: number; lies: number; benchedUntil: number }
+interface Host {
+  readonly base: string
+  weight: number
+  strikes: number
+  lies: number
+  benchedUntil: number
+}
 
 /** A mirror that lied this often is left alone for an hour (MUST-23). */
 const liesBeforeBench = 3
@@ -50,7 +56,11 @@ export class Source {
   #isPrompt = false
   #wasAnswered = false
 
-  constructor(server: string, client: HttpClient, options: { retry: RetryPolicy; random: RandomSource; monotonic: () => number }) {
+  constructor(
+    server: string,
+    client: HttpClient,
+    options: { retry: RetryPolicy; random: RandomSource; monotonic: () => number },
+  ) {
     this.#origin = { base: withSlash(server), weight: 0, strikes: 0, lies: 0, benchedUntil: 0 }
     this.#client = client
     this.#retry = options.retry
@@ -76,7 +86,10 @@ export class Source {
 
   #isLastTry(error: unknown, failures: number): boolean {
     if (!this.#isPrompt || this.#wasAnswered) return failures >= this.#retry.tries
-    return failures >= Math.min(promptTries, this.#retry.tries) || (error instanceof LauncherError && error.code === 'LA_TIMEOUT')
+    return (
+      failures >= Math.min(promptTries, this.#retry.tries) ||
+      (error instanceof LauncherError && error.code === 'LA_TIMEOUT')
+    )
   }
 
   /** Addresses of the mirrors known now. */
@@ -89,7 +102,9 @@ export class Source {
     this.#mirrors = mirrors.map(({ url, weight }) => {
       const base = withSlash(url)
       const known = this.#mirrors.find((host) => host.base === base)
-      return known === undefined ? { base, weight, strikes: 0, lies: 0, benchedUntil: 0 } : Object.assign(known, { weight })
+      return known === undefined
+        ? { base, weight, strikes: 0, lies: 0, benchedUntil: 0 }
+        : Object.assign(known, { weight })
     })
   }
 
@@ -123,16 +138,27 @@ export class Source {
   async fetch<T>(
     path: string,
     use: (answer: HttpAnswer, base: string) => Promise<T>,
-    options: { signal?: AbortSignal | undefined; mirrors?: boolean; host?: string; headers?: () => Record<string, string>; progressed?: () => boolean } = {},
+    options: {
+      signal?: AbortSignal | undefined
+      mirrors?: boolean
+      host?: string
+      headers?: () => Record<string, string>
+      progressed?: () => boolean
+    } = {},
   ): Promise<T> {
     const named = this.#mirrors.find(({ base }) => base === options.host)
-    const hosts = named === undefined ? this.#hosts(options.mirrors === true ? 'mirrors-first' : 'origin-first') : [named]
+    const hosts =
+      named === undefined ? this.#hosts(options.mirrors === true ? 'mirrors-first' : 'origin-first') : [named]
     let failures = 0
     for (let attempt = 0, at = 0; ; attempt++) {
       const host = hosts[Math.min(at, hosts.length - 1)] as Host
       let pauseAtLeastMs = 0
       try {
-        const answer = await this.#client.send({ url: host.base + path, headers: options.headers?.() ?? {}, signal: options.signal })
+        const answer = await this.#client.send({
+          url: host.base + path,
+          headers: options.headers?.() ?? {},
+          signal: options.signal,
+        })
         this.#wasAnswered = true
         pauseAtLeastMs = (answer.retryAfterSeconds ?? 0) * 1000
         const result = await this.#use(answer, host, path, use)
@@ -149,18 +175,27 @@ export class Source {
           continue
         }
         failures = options.progressed?.() === true ? 1 : failures + 1
-        if (!isWorthRetrying(error) || this.#isLastTry(error, failures) || pauseAtLeastMs > this.#retry.longestPauseMs) throw error
+        if (!isWorthRetrying(error) || this.#isLastTry(error, failures) || pauseAtLeastMs > this.#retry.longestPauseMs)
+          throw error
         await this.#pause(failures, pauseAtLeastMs, options.signal)
       }
     }
   }
 
-  async #use<T>(answer: HttpAnswer, host: Host, path: string, use: (answer: HttpAnswer, base: string) => Promise<T>): Promise<T> {
+  async #use<T>(
+    answer: HttpAnswer,
+    host: Host,
+    path: string,
+    use: (answer: HttpAnswer, base: string) => Promise<T>,
+  ): Promise<T> {
     try {
       return await use(answer, host.base)
     } catch (error) {
       if (error instanceof LauncherError && error.details['url'] === undefined && error.code.startsWith('LA_H')) {
-        throw new LauncherError(error.code, error.message, { details: { ...error.details, url: host.base + path }, cause: error })
+        throw new LauncherError(error.code, error.message, {
+          details: { ...error.details, url: host.base + path },
+          cause: error,
+        })
       }
       throw error
     } finally {
@@ -175,16 +210,29 @@ export class Source {
   }
 
   /** A small document, whole, at most `maxBytes` (and exactly `length` when given); `undefined` for 404 and 410. */
-  async document(path: string, maxBytes: number, options: { signal?: AbortSignal | undefined; fresh?: boolean; host?: string } = {}): Promise<Uint8Array | undefined> {
+  async document(
+    path: string,
+    maxBytes: number,
+    options: { signal?: AbortSignal | undefined; fresh?: boolean; host?: string } = {},
+  ): Promise<Uint8Array | undefined> {
     const headers = (): Record<string, string> => (options.fresh === true ? { 'cache-control': 'no-cache' } : {})
     try {
-      return await this.fetch(path, async (answer) => {
-        if (answer.status !== 200) throw statusError(answer.status, path)
-        return await collect(answer, maxBytes, path)
-      }, { signal: options.signal, headers, ...(options.host === undefined ? {} : { host: options.host }) })
+      return await this.fetch(
+        path,
+        async (answer) => {
+          if (answer.status !== 200) throw statusError(answer.status, path)
+          return await collect(answer, maxBytes, path)
+        },
+        { signal: options.signal, headers, ...(options.host === undefined ? {} : { host: options.host }) },
+      )
     } catch (error) {
       // Not there, on the server and on every mirror.
-      if (error instanceof LauncherError && error.code === 'LA_HTTP_STATUS' && [404, 410].includes(Number(error.details['status']))) return undefined
+      if (
+        error instanceof LauncherError &&
+        error.code === 'LA_HTTP_STATUS' &&
+        [404, 410].includes(Number(error.details['status']))
+      )
+        return undefined
       throw error
     }
   }
@@ -192,17 +240,21 @@ export class Source {
 
 /** The error for a status that brings nothing. */
 export function statusError(status: number, path: string): LauncherError {
-  return new LauncherError('LA_HTTP_STATUS', `Cannot fetch "${path}": the server answers ${status}`, { details: { url: path, status } })
+  return new LauncherError('LA_HTTP_STATUS', `Cannot fetch "${path}": the server answers ${status}`, {
+    details: { url: path, status },
+  })
 }
 
 async function collect(answer: HttpAnswer, maxBytes: number, path: string): Promise<Uint8Array> {
   const announced = Number(answer.headers.get('content-length') ?? '0')
-  if (announced > maxBytes) throw new LauncherError('LA_SIZE', `Cannot fetch "${path}": ${announced} bytes are over the limit of ${maxBytes}`)
+  if (announced > maxBytes)
+    throw new LauncherError('LA_SIZE', `Cannot fetch "${path}": ${announced} bytes are over the limit of ${maxBytes}`)
   const parts: Uint8Array[] = []
   let length = 0
   for await (const part of answer.body) {
     length += part.length
-    if (length > maxBytes) throw new LauncherError('LA_SIZE', `Cannot fetch "${path}": it is longer than ${maxBytes} bytes`)
+    if (length > maxBytes)
+      throw new LauncherError('LA_SIZE', `Cannot fetch "${path}": it is longer than ${maxBytes} bytes`)
     parts.push(part)
   }
   const bytes = new Uint8Array(length)

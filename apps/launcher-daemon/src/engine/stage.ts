@@ -3,8 +3,10 @@ import { join } from 'node:path'
 import type { ManifestFile } from '@keyturn/manifest'
 import { syncFolder } from '@keyturn/primitives/node'
 import { cutLocally, fetchIndex, knownIndex } from './chunk-index.ts'
-import { type FileIdentity, inParallel, look, placeInside, syncFolders } from './disk.ts'
-import { type DownloadContext, findStaged, smallBlobBytes, stageBlob, stageSmallBlob } from './download.ts'
+import { inParallel, look, placeInside, syncFolders } from './disk.ts'
+import type { FileIdentity } from './disk.ts'
+import { findStaged, smallBlobBytes, stageBlob, stageSmallBlob } from './download.ts'
+import type { DownloadContext } from './download.ts'
 import type { Layout } from './layout.ts'
 import type { Chunk } from './part-file.ts'
 import type { Plan, PlannedWrite } from './plan.ts'
@@ -30,7 +32,12 @@ export interface FetchPlan {
 }
 
 /** Files whose index is worth fetching: those for which this disk may hold pieces. */
-async function loadIndexes(context: DownloadContext, layout: Layout, plan: Plan, hasSeeds: boolean): Promise<Map<string, readonly Chunk[]>> {
+async function loadIndexes(
+  context: DownloadContext,
+  layout: Layout,
+  plan: Plan,
+  hasSeeds: boolean,
+): Promise<Map<string, readonly Chunk[]>> {
   const chunks = new Map<string, readonly Chunk[]>()
   const indexed = plan.writes.filter(({ file }) => file.index !== undefined && file.size > smallBlobBytes)
   await inParallel(indexed, context.gate.width, async ({ file }) => {
@@ -42,7 +49,12 @@ async function loadIndexes(context: DownloadContext, layout: Layout, plan: Plan,
   return chunks
 }
 
-async function loadSeeds(context: DownloadContext, layout: Layout, plan: Plan, installed: readonly ManifestFile[]): Promise<Seeds> {
+async function loadSeeds(
+  context: DownloadContext,
+  layout: Layout,
+  plan: Plan,
+  installed: readonly ManifestFile[],
+): Promise<Seeds> {
   const seeds = new Seeds(context.fs)
   const wanted = plan.writes.filter(({ file }) => file.index !== undefined && file.size > smallBlobBytes)
   if (wanted.length === 0) return seeds
@@ -64,8 +76,14 @@ async function loadSeeds(context: DownloadContext, layout: Layout, plan: Plan, i
 }
 
 /** Says what will be fetched, and loads what saves fetching. */
-export async function planFetch(context: DownloadContext, layout: Layout, plan: Plan, installed: readonly ManifestFile[]): Promise<FetchPlan> {
-  if (plan.writes.length === 0) return { downloadBytes: 0, seeds: new Seeds(context.fs), chunks: new Map(), copies: new Map() }
+export async function planFetch(
+  context: DownloadContext,
+  layout: Layout,
+  plan: Plan,
+  installed: readonly ManifestFile[],
+): Promise<FetchPlan> {
+  if (plan.writes.length === 0)
+    return { downloadBytes: 0, seeds: new Seeds(context.fs), chunks: new Map(), copies: new Map() }
   const seeds = await loadSeeds(context, layout, plan, installed)
   const chunks = await loadIndexes(context, layout, plan, seeds.size > 0)
   const copies = new Map<string, string>()
@@ -89,7 +107,12 @@ function distinctBlobs(writes: readonly PlannedWrite[]): ManifestFile[] {
 }
 
 /** Brings every blob of the plan into staging, whole and verified. */
-export async function stageAll(context: DownloadContext, layout: Layout, plan: Plan, fetchPlan: FetchPlan): Promise<Staged> {
+export async function stageAll(
+  context: DownloadContext,
+  layout: Layout,
+  plan: Plan,
+  fetchPlan: FetchPlan,
+): Promise<Staged> {
   const identities = new Map<string, FileIdentity>()
   const blobs = distinctBlobs(plan.writes)
   blobs.sort((a, b) => b.size - a.size) // the long ones first, so that no connection idles at the end
@@ -114,21 +137,35 @@ async function stageOne(context: DownloadContext, file: ManifestFile, fetchPlan:
   if (file.size <= smallBlobBytes) return await stageSmallBlob(context, file)
   const { seeds, chunks } = fetchPlan
   const onBytes = (count: number): void => context.meter.did({ disk: count })
-  return await stageBlob(context, file, chunks.get(file.sha256), (part) => seeds.fill(part, { signal: context.signal, onBytes }))
+  return await stageBlob(context, file, chunks.get(file.sha256), (part) =>
+    seeds.fill(part, { signal: context.signal, onBytes }),
+  )
 }
 
 /** Copies an installed file with the right bytes; sharing the disk blocks where the file system can. */
-async function copyInstalled(context: DownloadContext, file: ManifestFile, from: string): Promise<FileIdentity | undefined> {
+async function copyInstalled(
+  context: DownloadContext,
+  file: ManifestFile,
+  from: string,
+): Promise<FileIdentity | undefined> {
   const { COPYFILE_EXCL, COPYFILE_FICLONE } = constants
   const target = join(context.staging, file.sha256)
   await context.fs.copyFile(from, target, COPYFILE_EXCL | COPYFILE_FICLONE)
-  const identity = await settleAt(context, target, file, { sync: true, onBytes: (count) => context.meter.did({ disk: count }) })
+  const identity = await settleAt(context, target, file, {
+    sync: true,
+    onBytes: (count) => context.meter.did({ disk: count }),
+  })
   if (identity === undefined) await context.fs.rm(target, { force: true }) // it changed since the plan was made
   return identity
 }
 
 /** One staged file for each place it goes to. */
-async function layOut(context: DownloadContext, layout: Layout, plan: Plan, identities: ReadonlyMap<string, FileIdentity>): Promise<Staged> {
+async function layOut(
+  context: DownloadContext,
+  layout: Layout,
+  plan: Plan,
+  identities: ReadonlyMap<string, FileIdentity>,
+): Promise<Staged> {
   const verified = new Map<string, FileIdentity>()
   const first = new Map(distinctBlobs(plan.writes).map((file) => [file.sha256, file]))
   const uses = new Map<string, number>()
@@ -138,7 +175,9 @@ async function layOut(context: DownloadContext, layout: Layout, plan: Plan, iden
     uses.set(file.sha256, use + 1)
     const name = use === 0 ? file.sha256 : `${file.sha256}.copy${use}`
     const isStaged = use === 0 && first.get(file.sha256)?.executable === file.executable
-    const identity = isStaged ? identities.get(file.sha256) : await restage(context, file, join(layout.staging, name), use > 0)
+    const identity = isStaged
+      ? identities.get(file.sha256)
+      : await restage(context, file, join(layout.staging, name), use > 0)
     const staged = `staging/${name}`
     if (identity !== undefined) verified.set(staged, identity)
     steps.push({ path: file.path, existed, sha256: file.sha256, staged })
@@ -148,7 +187,12 @@ async function layOut(context: DownloadContext, layout: Layout, plan: Plan, iden
 }
 
 /** The same bytes for another place, or with another mode; what does not settle is hashed again before it is put in place. */
-async function restage(context: DownloadContext, file: ManifestFile, place: string, isCopy: boolean): Promise<FileIdentity | undefined> {
+async function restage(
+  context: DownloadContext,
+  file: ManifestFile,
+  place: string,
+  isCopy: boolean,
+): Promise<FileIdentity | undefined> {
   if (isCopy) {
     await context.fs.rm(place, { force: true })
     await context.fs.copyFile(join(context.staging, file.sha256), place)

@@ -35,7 +35,14 @@ export interface InstallState {
 
 /** The state of an empty folder. */
 export const emptyState: InstallState = Object.freeze({
-  schema: 1, installed: undefined, confirmed: false, failedStarts: 0, previous: undefined, failed: [], suspect: false, partial: undefined,
+  schema: 1,
+  installed: undefined,
+  confirmed: false,
+  failedStarts: 0,
+  previous: undefined,
+  failed: [],
+  suspect: false,
+  partial: undefined,
 })
 
 const maxStateBytes = 1024 * 1024
@@ -59,14 +66,19 @@ function parseState(bytes: Uint8Array): InstallState | undefined {
   if (!isRecord(value) || value['schema'] !== 1) return undefined
   const previous = value['previous']
   const before = isRecord(previous) ? parseReleaseRef(previous['release']) : undefined
-  const failed = Array.isArray(value['failed']) ? value['failed'].filter((entry): entry is string => typeof entry === 'string') : []
+  const failed = Array.isArray(value['failed'])
+    ? value['failed'].filter((entry): entry is string => typeof entry === 'string')
+    : []
   return {
     schema: 1,
     installed: parseReleaseRef(value['installed']),
     confirmed: value['confirmed'] === true,
     failedStarts: typeof value['failedStarts'] === 'number' ? value['failedStarts'] : 0,
     previous:
-      before !== undefined && isRecord(previous) && typeof previous['transaction'] === 'string' && typeof previous['at'] === 'number'
+      before !== undefined &&
+      isRecord(previous) &&
+      typeof previous['transaction'] === 'string' &&
+      typeof previous['at'] === 'number'
         ? { release: before, transaction: previous['transaction'], at: previous['at'] }
         : undefined,
     failed,

@@ -9,15 +9,23 @@ const maxAnswerBytes = 64 * 1024
  *
  * @returns Whether it arrived.
  */
-export async function reportUpdate(fetch: Fetch, template: string, release: { format: string; version: string; at: number }): Promise<boolean> {
+export async function reportUpdate(
+  fetch: Fetch,
+  template: string,
+  release: { format: string; version: string; at: number },
+): Promise<boolean> {
   const { format, version, at } = release
-  const url = template.replaceAll('{format}', encodeURIComponent(format)).replaceAll('{version}', encodeURIComponent(version))
+  const url = template
+    .replaceAll('{format}', encodeURIComponent(format))
+    .replaceAll('{version}', encodeURIComponent(version))
   const abort = new AbortController()
   const timer = setTimeout(() => abort.abort(), timeoutMs)
   timer.unref()
   try {
     const response = await fetch(url, {
-      method: 'POST', redirect: 'manual', signal: abort.signal,
+      method: 'POST',
+      redirect: 'manual',
+      signal: abort.signal,
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ format, version, timestamp: new Date(at).toISOString() }),
     })

@@ -5,7 +5,8 @@ import { LauncherError } from '../errors.ts'
 import { readSmallFile, writeSmallFile } from './disk.ts'
 import { hostSystem } from './host-system.ts'
 import type { Layout } from './layout.ts'
-import { parseReleaseRef, type ReleaseRef } from './state-file.ts'
+import { parseReleaseRef } from './state-file.ts'
+import type { ReleaseRef } from './state-file.ts'
 
 /** One file of a transaction. */
 export interface TransactionStep {
@@ -31,7 +32,8 @@ export interface Transaction {
 }
 
 /** Where staged bytes of an update and kept bytes of a release to go back to can lie, below `.updates`. */
-const stagedPlace = /^(?:staging\/[0-9a-f]{64}(?:\.copy[1-9][0-9]{0,5})?|backup\/[0-9a-f]{16,64}\/(?:0|[1-9][0-9]{0,8}))$/
+const stagedPlace =
+  /^(?:staging\/[0-9a-f]{64}(?:\.copy[1-9][0-9]{0,5})?|backup\/[0-9a-f]{16,64}\/(?:0|[1-9][0-9]{0,8}))$/
 
 const maxTransactionBytes = 128 * 1024 * 1024
 
@@ -62,11 +64,19 @@ function parseTransaction(bytes: Uint8Array): Transaction | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
   const { id, kind, from, to, isPart, steps } = value as Record<string, unknown>
   const target = parseReleaseRef(to)
-  if (typeof id !== 'string' || !/^[0-9a-f]{16,64}$/.test(id) || target === undefined || !Array.isArray(steps)) return undefined
+  if (typeof id !== 'string' || !/^[0-9a-f]{16,64}$/.test(id) || target === undefined || !Array.isArray(steps))
+    return undefined
   if (kind !== 'update' && kind !== 'repair' && kind !== 'rollback') return undefined
   const parsed = steps.map(parseStep)
   if (parsed.includes(undefined)) return undefined
-  return { id, kind, from: parseReleaseRef(from), to: target, isPart: isPart === true, steps: parsed as TransactionStep[] }
+  return {
+    id,
+    kind,
+    from: parseReleaseRef(from),
+    to: target,
+    isPart: isPart === true,
+    steps: parsed as TransactionStep[],
+  }
 }
 
 /**
@@ -83,7 +93,8 @@ export async function readTransaction(fs: FileSystem, path: string): Promise<Tra
   } catch (cause) {
     throw new LauncherError('LA_JOURNAL', `Cannot read "${path}": it is damaged`, { cause })
   }
-  if (transaction === undefined) throw new LauncherError('LA_JOURNAL', `Cannot read "${path}": it is damaged or from a newer launcher`)
+  if (transaction === undefined)
+    throw new LauncherError('LA_JOURNAL', `Cannot read "${path}": it is damaged or from a newer launcher`)
   return transaction
 }
 

@@ -1,5 +1,11 @@
-import {
-  type Cohort, type DocumentAnswer, type DocumentRequest, type ReleaseDecision, releaseSteps, type TrustState, type VerifyOptions,
+import { releaseSteps } from '@keyturn/manifest'
+import type {
+  Cohort,
+  DocumentAnswer,
+  DocumentRequest,
+  ReleaseDecision,
+  TrustState,
+  VerifyOptions,
 } from '@keyturn/manifest'
 import { LauncherError } from '../errors.ts'
 import { driveRelease } from './drive-release.ts'
@@ -51,7 +57,10 @@ function channelPath(channel: string, name: string): string {
   return channel === 'stable' ? name : `channels/${channel}/${name}`
 }
 
-function pinnedPath(request: Extract<DocumentRequest, { document: 'manifest' | 'signatures' }>, ending: string): string {
+function pinnedPath(
+  request: Extract<DocumentRequest, { document: 'manifest' | 'signatures' }>,
+  ending: string,
+): string {
   return `channels/${request.channel}/manifests/${encodeURIComponent(request.pin?.version ?? '')}.${ending}`
 }
 
@@ -95,11 +104,13 @@ class CycleFetcher {
     if (own !== undefined) this.bytes.set('log', own)
     const logs = own === undefined ? [] : [own]
     for (const host of this.#source.mirrors) {
-      const bytes = await this.#source.document(documentPath(request), request.maxBytes, { signal: this.#signal, host }).catch((error: unknown) => {
-        this.#signal?.throwIfAborted()
-        if (!isNetwork(error)) throw error
-        return undefined // a mirror that is down says nothing
-      })
+      const bytes = await this.#source
+        .document(documentPath(request), request.maxBytes, { signal: this.#signal, host })
+        .catch((error: unknown) => {
+          this.#signal?.throwIfAborted()
+          if (!isNetwork(error)) throw error
+          return undefined // a mirror that is down says nothing
+        })
       if (bytes !== undefined) logs.push(bytes)
     }
     return logs
@@ -119,7 +130,10 @@ class CycleFetcher {
 
   async #fetch(request: DocumentRequest): Promise<Uint8Array | undefined> {
     try {
-      return await this.#source.document(documentPath(request), request.maxBytes, { signal: this.#signal, fresh: this.#fresh || request.document === 'head' })
+      return await this.#source.document(documentPath(request), request.maxBytes, {
+        signal: this.#signal,
+        fresh: this.#fresh || request.document === 'head',
+      })
     } catch (error) {
       this.#signal?.throwIfAborted()
       if (!isNetwork(error)) throw error
@@ -130,7 +144,9 @@ class CycleFetcher {
 }
 
 function isSignatureFailure(decision: ReleaseDecision): boolean {
-  return decision.outcome === 'refused' && ['MAN_SIGNATURE', 'MAN_SIGNATURE_FORMAT', 'MAN_PIN'].includes(decision.error.code)
+  return (
+    decision.outcome === 'refused' && ['MAN_SIGNATURE', 'MAN_SIGNATURE_FORMAT', 'MAN_PIN'].includes(decision.error.code)
+  )
 }
 
 /**
@@ -139,7 +155,12 @@ function isSignatureFailure(decision: ReleaseDecision): boolean {
  *
  * @throws LauncherError `LA_NETWORK`, `LA_TIMEOUT`, `LA_HTTP_STATUS` … when the server could not be asked.
  */
-export async function runTrustCycle(source: Source, store: TrustStore, state: TrustState, options: TrustCycleOptions): Promise<TrustCycleResult> {
+export async function runTrustCycle(
+  source: Source,
+  store: TrustStore,
+  state: TrustState,
+  options: TrustCycleOptions,
+): Promise<TrustCycleResult> {
   const earlier = (await store.roles()).map(({ bytes }) => bytes)
   for (let attempt = 1; ; attempt++) {
     const fetcher = new CycleFetcher(source, store, state, attempt > 1, options)
@@ -147,12 +168,22 @@ export async function runTrustCycle(source: Source, store: TrustStore, state: Tr
     if (isSignatureFailure(decision) && attempt < signatureTries) continue
     if (decision.outcome === 'refused') await keepForkEvidence(store, state, decision.state, fetcher.bytes)
     await store.persist(decision, fetcher.seen)
-    if (decision.outcome === 'refused' && fetcher.failure !== undefined && /_MISSING$|^TRUST_ROLES$/.test(decision.error.code)) throw fetcher.failure
+    if (
+      decision.outcome === 'refused' &&
+      fetcher.failure !== undefined &&
+      /_MISSING$|^TRUST_ROLES$/.test(decision.error.code)
+    )
+      throw fetcher.failure
     return { decision, documents: fetcher.seen }
   }
 }
 
-async function keepForkEvidence(store: TrustStore, before: TrustState, after: TrustState, bytes: ReadonlyMap<string, Uint8Array>): Promise<void> {
+async function keepForkEvidence(
+  store: TrustStore,
+  before: TrustState,
+  after: TrustState,
+  bytes: ReadonlyMap<string, Uint8Array>,
+): Promise<void> {
   if (after.fork === undefined || before.fork !== undefined) return
   for (const [name, content] of bytes) await store.keepEvidence(`${name}-${sha256Hex(content).slice(0, 16)}`, content)
 }

@@ -1,8 +1,27 @@
 import { join } from 'node:path'
 import {
-  type AcceptedRelease, type DocumentAnswer, type DocumentRequest, formatTrustRoot, initialTrustState, limits, type Mirror, parseHead, parseHeadEnvelope,
-  parseManifest, parseTrustRoot, parseTrustState, type PinnedKeysRoot, rebuildTrustState, type ReleaseDecision, releaseSteps, type TrustRoot, type TrustState,
-  type VerifyOptions, writeTrustState,
+  formatTrustRoot,
+  initialTrustState,
+  limits,
+  parseHead,
+  parseHeadEnvelope,
+  parseManifest,
+  parseTrustRoot,
+  parseTrustState,
+  rebuildTrustState,
+  releaseSteps,
+  writeTrustState,
+} from '@keyturn/manifest'
+import type {
+  AcceptedRelease,
+  DocumentAnswer,
+  DocumentRequest,
+  Mirror,
+  PinnedKeysRoot,
+  ReleaseDecision,
+  TrustRoot,
+  TrustState,
+  VerifyOptions,
 } from '@keyturn/manifest'
 import { equalBytes } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
@@ -78,9 +97,13 @@ export class TrustStore {
     const stored = typeof found === 'object' ? found : undefined
     if (this.#root.kind === 'pinned-keys') return await this.#underPinnedKeys(this.#root, stored)
     if (stored !== undefined && (stored.root.kind !== 'kel' || stored.root.prefix !== this.#root.prefix)) {
-      throw new LauncherError('LA_SETTINGS', `Cannot use trust root "${formatTrustRoot(this.#root)}": this install belongs to "${formatTrustRoot(stored.root)}"`, {
-        hint: 'Install into another folder, or uninstall first',
-      })
+      throw new LauncherError(
+        'LA_SETTINGS',
+        `Cannot use trust root "${formatTrustRoot(this.#root)}": this install belongs to "${formatTrustRoot(stored.root)}"`,
+        {
+          hint: 'Install into another folder, or uninstall first',
+        },
+      )
     }
     // A newer pin of the same identity takes the place of the older one; earlier keys are not known to be this install's.
     const { movedFrom: _unproven, ...known } = stored ?? initialTrustState(this.#root)
@@ -94,7 +117,8 @@ export class TrustStore {
    */
   async #underPinnedKeys(pinned: PinnedKeysRoot, stored: TrustState | undefined): Promise<LoadedTrust> {
     const move = await proveMove(this.#fs, this.#layout, pinned)
-    const isTheirs = stored !== undefined && (stored.root.kind === 'pinned-keys' || stored.root.prefix === move?.root.prefix)
+    const isTheirs =
+      stored !== undefined && (stored.root.kind === 'pinned-keys' || stored.root.prefix === move?.root.prefix)
     const { movedFrom: _written, ...known } = isTheirs ? stored : initialTrustState(pinned)
     if (move === undefined) {
       // A lost proof must not bring keys back that the identity took the place of: they may be why it did.
@@ -102,16 +126,30 @@ export class TrustStore {
       return { state: await this.#raisedUnderPinnedKeys(pinned, { ...known, root: pinned }), lost }
     }
     const epoch = known.epoch ?? move.epoch
-    return { state: await this.#raised(raisedByPinned({ ...known, root: move.root, movedFrom: pinned, ...(epoch !== undefined && { epoch }) }, move.floors)), lost: false }
+    return {
+      state: await this.#raised(
+        raisedByPinned(
+          { ...known, root: move.root, movedFrom: pinned, ...(epoch !== undefined && { epoch }) },
+          move.floors,
+        ),
+      ),
+      lost: false,
+    }
   }
 
   async #raisedUnderPinnedKeys(pinned: PinnedKeysRoot, state: TrustState): Promise<TrustState> {
     let raised = state
     for (const sequence of [...(await this.#storedSequences()), 0]) {
       const manifest = await this.manifest(sequence).catch(() => undefined)
-      const legacySignature = await this.#read(join(this.#layout.manifests, `${sequence}.json.sig`), limits.legacySignatureBytes).catch(() => undefined)
+      const legacySignature = await this.#read(
+        join(this.#layout.manifests, `${sequence}.json.sig`),
+        limits.legacySignatureBytes,
+      ).catch(() => undefined)
       if (manifest === undefined || legacySignature === undefined) continue
-      raised = raisedByPinned(raised, rebuildTrustState(pinned, { manifests: [{ manifest, legacySignature }] }, this.#channel))
+      raised = raisedByPinned(
+        raised,
+        rebuildTrustState(pinned, { manifests: [{ manifest, legacySignature }] }, this.#channel),
+      )
     }
     return raised
   }
@@ -141,7 +179,10 @@ export class TrustStore {
   /** Sequences of the stored manifests, descending. */
   async #storedSequences(): Promise<number[]> {
     const names = await listFolder(this.#fs, this.#layout.manifests)
-    return names.map((name) => Number(manifestName.exec(name)?.[1] ?? '0')).filter((sequence) => sequence > 0).sort((a, b) => b - a)
+    return names
+      .map((name) => Number(manifestName.exec(name)?.[1] ?? '0'))
+      .filter((sequence) => sequence > 0)
+      .sort((a, b) => b - a)
   }
 
   async #storedManifest(sequence: number): Promise<{ manifest: Uint8Array; signatures: Uint8Array } | undefined> {
@@ -165,7 +206,9 @@ export class TrustStore {
       case 'head':
         return await this.#read(this.#layout.head, request.maxBytes)
       case 'manifest':
-        return request.pin === undefined ? await this.#read(this.#layout.manifest, request.maxBytes) : await this.manifest(request.pin.sequence)
+        return request.pin === undefined
+          ? await this.#read(this.#layout.manifest, request.maxBytes)
+          : await this.manifest(request.pin.sequence)
       case 'signatures':
         return await this.#read(join(this.#layout.manifests, `${request.pin.sequence}.sigs.json`), request.maxBytes)
       case 'legacy-signature':
@@ -248,14 +291,23 @@ export class TrustStore {
   async persist(decision: ReleaseDecision, documents: CycleDocuments): Promise<void> {
     const { authority } = decision
     if (authority !== undefined) {
-      await this.#store(join(this.#layout.roles, `${decision.state.roles?.version ?? authority.roles.version}.json`), authority.rolesBytes)
+      await this.#store(
+        join(this.#layout.roles, `${decision.state.roles?.version ?? authority.roles.version}.json`),
+        authority.rolesBytes,
+      )
       await this.#store(this.#layout.keyLog, authority.logBytes)
     }
     if (decision.outcome === 'accepted') await this.#storeRelease(decision, documents)
-    if (decision.outcome === 'accepted' && decision.authority === undefined && decision.state.root.kind === 'kel' && documents.legacySignature !== undefined) {
+    if (
+      decision.outcome === 'accepted' &&
+      decision.authority === undefined &&
+      decision.state.root.kind === 'kel' &&
+      documents.legacySignature !== undefined
+    ) {
       await keepMove(this.#fs, this.#layout, decision, documents.legacySignature)
     }
-    if (decision.outcome !== 'refused' && decision.headBytes !== undefined) await this.#store(this.#layout.head, decision.headBytes)
+    if (decision.outcome !== 'refused' && decision.headBytes !== undefined)
+      await this.#store(this.#layout.head, decision.headBytes)
     await this.write(decision.state)
   }
 
@@ -284,7 +336,10 @@ export class TrustStore {
   }
 
   /** Content keys of the newest accepted manifest of a channel. */
-  async newestContentKeys(state: TrustState, channel: string): Promise<ReturnType<typeof parseManifest>['contentKeys']> {
+  async newestContentKeys(
+    state: TrustState,
+    channel: string,
+  ): Promise<ReturnType<typeof parseManifest>['contentKeys']> {
     const sequence = Object.hasOwn(state.channels, channel) ? state.channels[channel]?.manifestSequence : undefined
     const bytes = sequence === undefined ? undefined : await this.manifest(sequence)
     if (bytes === undefined) return []

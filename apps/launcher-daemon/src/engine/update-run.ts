@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import { type ContentKey, type ManifestFile, parseManifest, type ReleaseManifest, type Requirements } from '@keyturn/manifest'
+import { parseManifest } from '@keyturn/manifest'
+import type { ContentKey, ManifestFile, ReleaseManifest, Requirements } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
 import { listFolder, look, placeInside, readSmallFile, removeFile } from './disk.ts'
 import { decide } from './decide.ts'
@@ -8,10 +9,12 @@ import { finalize } from './finalize.ts'
 import { Gate } from './gate.ts'
 import { HashCache } from './hash-cache.ts'
 import { bringInParts } from './low-space.ts'
-import { makePlan, type Plan } from './plan.ts'
+import { makePlan } from './plan.ts'
+import type { Plan } from './plan.ts'
 import { preflight } from './preflight.ts'
 import type { Session } from './session.ts'
-import { type FetchPlan, planFetch, stageAll, type Staged } from './stage.ts'
+import { planFetch, stageAll } from './stage.ts'
+import type { FetchPlan, Staged } from './stage.ts'
 import type { InstallState, ReleaseRef } from './state-file.ts'
 import type { Transaction } from './transaction.ts'
 import { wantedFiles } from './wanted-files.ts'
@@ -19,7 +22,10 @@ import { wantedFiles } from './wanted-files.ts'
 /** A release that was verified and shall lie in the folder. */
 export interface TargetRelease {
   readonly ref: ReleaseRef
-  readonly manifest: Pick<ReleaseManifest, 'files' | 'delete' | 'keep'> & { readonly requires?: Requirements; readonly contentKeys: readonly ContentKey[] }
+  readonly manifest: Pick<ReleaseManifest, 'files' | 'delete' | 'keep'> & {
+    readonly requires?: Requirements
+    readonly contentKeys: readonly ContentKey[]
+  }
 }
 
 /** What bringing the folder to a release came to. */
@@ -67,11 +73,25 @@ async function filesOf(session: Session, path: string): Promise<ManifestFile[]> 
 /** What downloads of one run share. */
 export function downloads(session: Session, signal: AbortSignal): DownloadContext {
   const { fs, connections, monotonic } = session.options
-  return { fs, staging: session.layout.staging, source: session.source, limit: session.limit, gate: new Gate(connections), meter: session.meter, monotonic, signal }
+  return {
+    fs,
+    staging: session.layout.staging,
+    source: session.source,
+    limit: session.limit,
+    gate: new Gate(connections),
+    meter: session.meter,
+    monotonic,
+    signal,
+  }
 }
 
 /** Looks at every file and says what has to change. */
-async function plan(session: Session, release: TargetRelease, state: InstallState, options: RunOptions): Promise<{ plan: Plan; installed: ManifestFile[]; cache: HashCache }> {
+async function plan(
+  session: Session,
+  release: TargetRelease,
+  state: InstallState,
+  options: RunOptions,
+): Promise<{ plan: Plan; installed: ManifestFile[]; cache: HashCache }> {
   const { fs } = session.options
   session.enter('plan')
   const files = wantedFiles(release.manifest, session.options)
@@ -81,9 +101,16 @@ async function plan(session: Session, release: TargetRelease, state: InstallStat
   const cache = await HashCache.load(fs, session.layout.hashCache)
   session.meter.expect({ disk: files.reduce((sum, file) => sum + file.size, 0), files: files.length })
   const made = await makePlan({
-    fs, layout: session.layout, files, manifest: release.manifest, installedFiles: installed,
-    cache: options.verifyAll ? undefined : cache, concurrency: 16, signal: options.signal,
-    onBytes: (count) => session.meter.did({ disk: count }), onFile: () => session.meter.did({ files: 1 }),
+    fs,
+    layout: session.layout,
+    files,
+    manifest: release.manifest,
+    installedFiles: installed,
+    cache: options.verifyAll ? undefined : cache,
+    concurrency: 16,
+    signal: options.signal,
+    onBytes: (count) => session.meter.did({ disk: count }),
+    onFile: () => session.meter.did({ files: 1 }),
   })
   await cache.save(fs, session.layout.hashCache)
   return { plan: made, installed, cache }
@@ -93,12 +120,20 @@ async function plan(session: Session, release: TargetRelease, state: InstallStat
  * Brings the folder to a release: plan, preflight, fetch, stage, commit, swap, prune, finalize. Up to the commit nothing
  * live is touched; from then on the change is finished or undone as a whole.
  */
-export async function bringTo(session: Session, release: TargetRelease, state: InstallState, options: RunOptions): Promise<RunResult> {
+export async function bringTo(
+  session: Session,
+  release: TargetRelease,
+  state: InstallState,
+  options: RunOptions,
+): Promise<RunResult> {
   const planned = await plan(session, release, state, options)
   const { writes, removals, kept } = planned.plan
   for (const path of kept) session.emit({ type: 'file', path, action: 'kept' })
   session.enter('preflight')
-  const { bytes: changedBytes, isLow } = await preflight(session.options.fs, session.layout, planned.plan, { requires: release.manifest.requires, lowSpace: session.options.lowSpace === true })
+  const { bytes: changedBytes, isLow } = await preflight(session.options.fs, session.layout, planned.plan, {
+    requires: release.manifest.requires,
+    lowSpace: session.options.lowSpace === true,
+  })
   if (writes.length > 0) session.resetMeter()
   session.enter('fetch')
   const context = downloads(session, options.signal)
@@ -106,26 +141,56 @@ export async function bringTo(session: Session, release: TargetRelease, state: I
   const releaseBytes = wantedFiles(release.manifest, session.options).reduce((sum, file) => sum + file.size, 0)
   session.emit({
     type: 'plan',
-    plan: { version: release.ref.version, changedFiles: writes.length, removedFiles: removals.length, releaseBytes, changedBytes, downloadBytes: fetchPlan.downloadBytes },
+    plan: {
+      version: release.ref.version,
+      changedFiles: writes.length,
+      removedFiles: removals.length,
+      releaseBytes,
+      changedBytes,
+      downloadBytes: fetchPlan.downloadBytes,
+    },
   })
   if (options.dryRun === true) {
-    return { state, writtenFiles: writes.length, removedFiles: removals.length, keptFiles: kept, downloadedBytes: fetchPlan.downloadBytes, releaseBytes }
+    return {
+      state,
+      writtenFiles: writes.length,
+      removedFiles: removals.length,
+      keptFiles: kept,
+      downloadedBytes: fetchPlan.downloadBytes,
+      releaseBytes,
+    }
   }
   session.meter.expect({ download: fetchPlan.downloadBytes, disk: changedBytes, files: writes.length })
   const after = isLow
-    ? await bringInParts({ session, context, release: release.ref, state, plan: planned.plan, installed: planned.installed })
+    ? await bringInParts({
+        session,
+        context,
+        release: release.ref,
+        state,
+        plan: planned.plan,
+        installed: planned.installed,
+      })
     : await bringWhole(session, context, release, state, options, { plan: planned.plan, fetchPlan })
   await rememberHashes(session, planned.plan, planned.cache)
   await pruneUpdates(session, release, options)
   session.meter.tell()
   return {
-    state: after, writtenFiles: writes.length, removedFiles: removals.length, keptFiles: kept,
-    downloadedBytes: session.meter.networkBytes, releaseBytes,
+    state: after,
+    writtenFiles: writes.length,
+    removedFiles: removals.length,
+    keptFiles: kept,
+    downloadedBytes: session.meter.networkBytes,
+    releaseBytes,
   }
 }
 
 async function bringWhole(
-  session: Session, context: DownloadContext, release: TargetRelease, state: InstallState, options: RunOptions, { plan, fetchPlan }: { plan: Plan; fetchPlan: FetchPlan },
+  session: Session,
+  context: DownloadContext,
+  release: TargetRelease,
+  state: InstallState,
+  options: RunOptions,
+  { plan, fetchPlan }: { plan: Plan; fetchPlan: FetchPlan },
 ): Promise<InstallState> {
   const staged = await stageAll(context, session.layout, plan, fetchPlan)
   session.enter('stage')
@@ -134,11 +199,29 @@ async function bringWhole(
 }
 
 /** Puts staged files in place, all or none. */
-async function applyStaged(session: Session, release: TargetRelease, state: InstallState, options: RunOptions, staged: Staged): Promise<InstallState> {
+async function applyStaged(
+  session: Session,
+  release: TargetRelease,
+  state: InstallState,
+  options: RunOptions,
+  staged: Staged,
+): Promise<InstallState> {
   const isSame = state.installed?.manifestSha256 === release.ref.manifestSha256 && state.partial === undefined
-  if (staged.steps.length === 0 && isSame && !state.suspect && state.installed?.rolesVersion === release.ref.rolesVersion) return state
+  if (
+    staged.steps.length === 0 &&
+    isSame &&
+    !state.suspect &&
+    state.installed?.rolesVersion === release.ref.rolesVersion
+  )
+    return state
   const kind = isSame ? 'repair' : options.kind
-  const transaction: Transaction = { id: hexEncode(session.options.random(8)), kind, from: state.partial === undefined ? state.installed : undefined, to: release.ref, steps: staged.steps }
+  const transaction: Transaction = {
+    id: hexEncode(session.options.random(8)),
+    kind,
+    from: state.partial === undefined ? state.installed : undefined,
+    to: release.ref,
+    steps: staged.steps,
+  }
   await decide(session, transaction, staged)
   session.enter('finalize')
   return await finalize(session.apply, transaction, state, session.options.clock())
@@ -159,8 +242,10 @@ async function rememberHashes(session: Session, made: Plan, cache: HashCache): P
 /** Removes what only this update needed: staging, old indexes, the backups of a repair. */
 async function pruneUpdates(session: Session, release: TargetRelease, options: RunOptions): Promise<void> {
   const { fs } = session.options
-  for (const name of await listFolder(fs, session.layout.staging)) await fs.rm(join(session.layout.staging, name), { recursive: true, force: true })
+  for (const name of await listFolder(fs, session.layout.staging))
+    await fs.rm(join(session.layout.staging, name), { recursive: true, force: true })
   const wanted = new Set(release.manifest.files.map((file) => file.index?.sha256))
-  for (const name of await listFolder(fs, session.layout.index)) if (!wanted.has(name)) await removeFile(fs, join(session.layout.index, name))
+  for (const name of await listFolder(fs, session.layout.index))
+    if (!wanted.has(name)) await removeFile(fs, join(session.layout.index, name))
   options.signal.throwIfAborted()
 }

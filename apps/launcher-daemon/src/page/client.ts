@@ -1,12 +1,41 @@
 import { showMarkdown } from './markdown.ts'
-import { errorWord, isWord, type Language, word, type Word } from './words.ts'
+import { errorWord, isWord, word } from './words.ts'
+import type { Language, Word } from './words.ts'
 
-interface PageProgress { phase: string; downloadedBytes: number; downloadTotalBytes: number; diskBytes: number; diskTotalBytes: number; bytesPerSecond: number; secondsLeft?: number }
-interface PageError { code: string; message: string; hint?: string; kind: string }
+interface PageProgress {
+  phase: string
+  downloadedBytes: number
+  downloadTotalBytes: number
+  diskBytes: number
+  diskTotalBytes: number
+  bytesPerSecond: number
+  secondsLeft?: number
+}
+interface PageError {
+  code: string
+  message: string
+  hint?: string
+  kind: string
+}
 interface PageStatus {
-  folder: string; channel: string; state: string; version?: string; trust: 'pinned' | 'current' | 'stale' | 'barred' | 'forked'
-  reason?: { code: string; message: string }; notes?: string; needsKey: boolean; offered?: string; unfinished?: string; canRollBack: boolean; paused: boolean; activity?: string; isRunning: boolean; offline: boolean
-  lastError?: PageError; settings: { channel: string; limit?: number; language?: Language }; progress: PageProgress
+  folder: string
+  channel: string
+  state: string
+  version?: string
+  trust: 'pinned' | 'current' | 'stale' | 'barred' | 'forked'
+  reason?: { code: string; message: string }
+  notes?: string
+  needsKey: boolean
+  offered?: string
+  unfinished?: string
+  canRollBack: boolean
+  paused: boolean
+  activity?: string
+  isRunning: boolean
+  offline: boolean
+  lastError?: PageError
+  settings: { channel: string; limit?: number; language?: Language }
+  progress: PageProgress
 }
 
 let status: PageStatus | undefined
@@ -45,7 +74,11 @@ function shortened(path: string): string {
 }
 
 async function post(name: string, body: object = {}): Promise<void> {
-  const response = await fetch(`/api/${name}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+  const response = await fetch(`/api/${name}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  })
   if (response.ok) return
   const problem = (await response.json()) as { code: string; title: string }
   showBanner('care', `${say('error.busy')} (${problem.title})`)
@@ -66,14 +99,19 @@ function showBanner(kind: 'bad' | 'care' | undefined, text: string, button?: { t
 
 function banner(now: PageStatus): void {
   const { lastError } = now
-  if (now.trust === 'barred') return showBanner('bad', `${say('trust.barred')} ${say('barredHelp')} (${now.reason?.code ?? ''})`)
+  if (now.trust === 'barred')
+    return showBanner('bad', `${say('trust.barred')} ${say('barredHelp')} (${now.reason?.code ?? ''})`)
   if (now.offline) return showBanner('care', say('offline'))
   if (lastError !== undefined) {
     const mayPlay = lastError.code === 'LA_BARRED' && now.version !== undefined
     const name = errorWord(lastError)
     const isBad = name === 'error.refused'
     const text = `${say(name)} (${lastError.code})`
-    return showBanner(isBad ? 'bad' : 'care', text, mayPlay ? { text: say('playInstalled'), run: () => void post('launch', { playInstalled: true }) } : undefined)
+    return showBanner(
+      isBad ? 'bad' : 'care',
+      text,
+      mayPlay ? { text: say('playInstalled'), run: () => void post('launch', { playInstalled: true }) } : undefined,
+    )
   }
   if (now.paused) return showBanner('care', say('paused'))
   showBanner(undefined, '')
@@ -103,7 +141,8 @@ function stateWords(now: PageStatus): string {
 
 /** After a rollback the installed release is a true one, but not the newest. */
 function trustText(now: PageStatus, trust: PageStatus['trust']): string {
-  const isOlder = trust === 'current' && now.version !== undefined && now.offered !== undefined && now.offered !== now.version
+  const isOlder =
+    trust === 'current' && now.version !== undefined && now.offered !== undefined && now.offered !== now.version
   return isOlder ? say('trust.older', { version: now.offered ?? '' }) : say(`trust.${trust}`)
 }
 
@@ -116,7 +155,8 @@ function show(now: PageStatus): void {
     if (isWord(name)) node.textContent = say(name)
   }
   const busy = now.activity !== undefined
-  element('release').textContent = now.version === undefined ? '' : say('release', { version: now.version, channel: now.channel })
+  element('release').textContent =
+    now.version === undefined ? '' : say('release', { version: now.version, channel: now.channel })
   element('state').textContent = stateWords(now)
   const isHalfDone = now.paused && now.progress.downloadTotalBytes > 0
   element('progress').hidden = now.activity === 'rollback' || !(busy || isHalfDone)
@@ -126,7 +166,9 @@ function show(now: PageStatus): void {
   const pause = element<HTMLButtonElement>('pause')
   pause.hidden = !(now.paused || (busy && ['fetch', 'plan', 'trust'].includes(now.state)))
   pause.textContent = say(now.paused ? 'resume' : 'pause')
-  for (const id of ['update', 'repair', 'rollback']) element<HTMLButtonElement>(id).disabled = busy || now.paused || (id !== 'update' && (now.version === undefined || now.isRunning))
+  for (const id of ['update', 'repair', 'rollback'])
+    element<HTMLButtonElement>(id).disabled =
+      busy || now.paused || (id !== 'update' && (now.version === undefined || now.isRunning))
   element('rollback').hidden = !now.canRollBack
   const trust = now.version === undefined && now.trust === 'current' ? 'pinned' : now.trust
   element('trust').textContent = trustText(now, trust)
@@ -134,7 +176,8 @@ function show(now: PageStatus): void {
   element('key').textContent = say(now.version === undefined ? 'keyNone' : now.needsKey ? 'keyFine' : 'keyless')
   element('folder').textContent = shortened(now.folder)
   element('folder').title = now.folder
-  if (now.notes === undefined) element('notes').textContent = now.trust === 'barred' ? '' : say(now.version === undefined ? 'newsLater' : 'noNews')
+  if (now.notes === undefined)
+    element('notes').textContent = now.trust === 'barred' ? '' : say(now.version === undefined ? 'newsLater' : 'noNews')
   else showMarkdown(element('notes'), now.notes)
   if (!settingsTouched) fillSettings(now)
   banner(now)
@@ -143,7 +186,8 @@ function show(now: PageStatus): void {
 
 function fillSettings(now: PageStatus): void {
   element<HTMLInputElement>('channel').value = now.settings.channel
-  element<HTMLInputElement>('limit').value = now.settings.limit === undefined ? '' : String(Math.round(now.settings.limit / 1000))
+  element<HTMLInputElement>('limit').value =
+    now.settings.limit === undefined ? '' : String(Math.round(now.settings.limit / 1000))
   element<HTMLSelectElement>('language').value = language
 }
 
@@ -167,7 +211,10 @@ function listen(): void {
   })
 }
 
-element('play').addEventListener('click', () => void post(status?.version === undefined || status.unfinished !== undefined ? 'update' : 'launch'))
+element('play').addEventListener(
+  'click',
+  () => void post(status?.version === undefined || status.unfinished !== undefined ? 'update' : 'launch'),
+)
 element('pause').addEventListener('click', () => void post(status?.paused === true ? 'resume' : 'pause'))
 for (const id of ['update', 'repair', 'rollback']) element(id).addEventListener('click', () => void post(id))
 for (const id of ['channel', 'limit', 'language']) {

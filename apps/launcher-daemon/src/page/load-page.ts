@@ -6,7 +6,10 @@ import { pageDocument } from './document.ts'
 import { pageStyles } from './styles.ts'
 
 /** A file of the page. */
-export interface PageAsset { readonly type: string; readonly body: string }
+export interface PageAsset {
+  readonly type: string
+  readonly body: string
+}
 
 const scripts = ['client', 'words', 'markdown'] as const
 
@@ -24,6 +27,7 @@ export async function loadPage(): Promise<ReadonlyMap<string, PageAsset>> {
     ['/', { type: 'text/html; charset=utf-8', body: pageDocument }],
     ['/styles.css', { type: 'text/css; charset=utf-8', body: pageStyles }],
   ])
-  for (const name of scripts) assets.set(`/${name}.js`, { type: 'text/javascript; charset=utf-8', body: await script(name) })
+  for (const name of scripts)
+    assets.set(`/${name}.js`, { type: 'text/javascript; charset=utf-8', body: await script(name) })
   return assets
 }

@@ -8,8 +8,11 @@ function inline(parent: Node, text: string): void {
   for (let match = pattern.exec(rest); match !== null; match = pattern.exec(rest)) {
     parent.appendChild(document.createTextNode(rest.slice(0, match.index)))
     const [whole, code, strong, emphasis, label, address] = match
-    const made = document.createElement(code !== undefined ? 'code' : strong !== undefined ? 'strong' : emphasis !== undefined ? 'em' : 'span')
-    made.textContent = code ?? strong ?? emphasis ?? (whole.startsWith('!') ? (label ?? '') : `${label ?? ''} (${address ?? ''})`)
+    const made = document.createElement(
+      code !== undefined ? 'code' : strong !== undefined ? 'strong' : emphasis !== undefined ? 'em' : 'span',
+    )
+    made.textContent =
+      code ?? strong ?? emphasis ?? (whole.startsWith('!') ? (label ?? '') : `${label ?? ''} (${address ?? ''})`)
     parent.appendChild(made)
     rest = rest.slice(match.index + whole.length)
   }

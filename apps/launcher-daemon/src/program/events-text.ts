@@ -3,11 +3,22 @@ import { formatBytes } from './outcome.ts'
 
 /** Writes engine events for a person (one bar on a terminal) or for a program (JSON lines). */
 export class EventPrinter {
-  readonly #stream: { readonly isTTY?: boolean | undefined; readonly columns?: number | undefined; write(text: string): unknown }
+  readonly #stream: {
+    readonly isTTY?: boolean | undefined
+    readonly columns?: number | undefined
+    write(text: string): unknown
+  }
   readonly #mode: 'bar' | 'json' | 'silent'
   #drawn = false
 
-  constructor(stream: { readonly isTTY?: boolean | undefined; readonly columns?: number | undefined; write(text: string): unknown }, options: { json: boolean; events: boolean; quiet: boolean }) {
+  constructor(
+    stream: {
+      readonly isTTY?: boolean | undefined
+      readonly columns?: number | undefined
+      write(text: string): unknown
+    },
+    options: { json: boolean; events: boolean; quiet: boolean },
+  ) {
     this.#stream = stream
     this.#mode = options.events ? 'json' : options.json || options.quiet ? 'silent' : 'bar'
   }
@@ -18,7 +29,9 @@ export class EventPrinter {
     if (this.#mode !== 'bar') return
     if (event.type === 'notice') this.#line(`${event.code}: ${event.message}`)
     if (event.type === 'plan' && event.plan.changedFiles > 0) {
-      this.#line(`Release ${event.plan.version}: ${event.plan.changedFiles} files change, ${formatBytes(event.plan.downloadBytes)} to download`)
+      this.#line(
+        `Release ${event.plan.version}: ${event.plan.changedFiles} files change, ${formatBytes(event.plan.downloadBytes)} to download`,
+      )
     }
     if (event.type === 'progress') this.#bar(event.progress)
     if (event.type === 'state' && event.state === 'idle') this.end()
@@ -27,10 +40,14 @@ export class EventPrinter {
   #bar(progress: Extract<EngineEvent, { type: 'progress' }>['progress']): void {
     if (this.#stream.isTTY !== true) return
     const isFetch = progress.phase === 'fetch' && progress.downloadTotalBytes > 0
-    const [done, total] = isFetch ? [progress.downloadedBytes, progress.downloadTotalBytes] : [progress.diskBytes, progress.diskTotalBytes]
+    const [done, total] = isFetch
+      ? [progress.downloadedBytes, progress.downloadTotalBytes]
+      : [progress.diskBytes, progress.diskTotalBytes]
     const share = total === 0 ? 0 : done / total
     const filled = Math.round(share * 24)
-    const rate = isFetch ? `  ${formatBytes(progress.bytesPerSecond)}/s${progress.secondsLeft === undefined ? '' : `  ${progress.secondsLeft} s left`}` : ''
+    const rate = isFetch
+      ? `  ${formatBytes(progress.bytesPerSecond)}/s${progress.secondsLeft === undefined ? '' : `  ${progress.secondsLeft} s left`}`
+      : ''
     const text = `${isFetch ? 'Downloading' : 'Verifying'} [${'#'.repeat(filled)}${'.'.repeat(24 - filled)}] ${formatBytes(done)} of ${formatBytes(total)}${rate}`
     this.#stream.write(`\r\u001b[K${text.slice(0, (this.#stream.columns ?? 80) - 1)}`)
     this.#drawn = true

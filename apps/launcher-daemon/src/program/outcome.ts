@@ -1,10 +1,12 @@
-import { type JsonValue, KeyturnError, printable } from '@keyturn/primitives'
+import { KeyturnError, printable } from '@keyturn/primitives'
+import type { JsonValue } from '@keyturn/primitives'
 import { LauncherError } from '../errors.ts'
 
 /** Whatever was thrown, as an error with a code. */
 export function asKeyturnError(thrown: unknown): KeyturnError {
   if (thrown instanceof KeyturnError) return thrown
-  if (thrown instanceof Error && thrown.name === 'AbortError') return new LauncherError('LA_PAUSED', 'Stopped', { cause: thrown })
+  if (thrown instanceof Error && thrown.name === 'AbortError')
+    return new LauncherError('LA_PAUSED', 'Stopped', { cause: thrown })
   const message = thrown instanceof Error ? thrown.message : String(thrown)
   return new LauncherError('LA_BUG', printable(message), { cause: thrown })
 }
@@ -13,8 +15,14 @@ export function asKeyturnError(thrown: unknown): KeyturnError {
 export function errorEnvelope(command: string, error: KeyturnError): JsonValue {
   const { code, message, hint, details } = error
   return {
-    ok: false, command,
-    error: { code, message, ...(hint === undefined ? {} : { hint }), ...(Object.keys(details).length === 0 ? {} : { details: { ...details } }) },
+    ok: false,
+    command,
+    error: {
+      code,
+      message,
+      ...(hint === undefined ? {} : { hint }),
+      ...(Object.keys(details).length === 0 ? {} : { details: { ...details } }),
+    },
   }
 }
 

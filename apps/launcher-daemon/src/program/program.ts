@@ -1,8 +1,10 @@
 import { Command, CommanderError } from 'commander'
-import { exitCodes, type JsonValue } from '@keyturn/primitives'
+import { exitCodes } from '@keyturn/primitives'
+import type { JsonValue } from '@keyturn/primitives'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import { DeviceKey } from '../engine/device-key.ts'
-import { createEngine, type Engine } from '../engine/engine.ts'
+import { createEngine } from '../engine/engine.ts'
+import type { Engine } from '../engine/engine.ts'
 import { launcherVersion } from '../engine/options.ts'
 import type { DeliveryName, Settings, Target } from '../engine/settings.ts'
 import { parseSettings } from '../engine/settings.ts'
@@ -17,7 +19,11 @@ import { statusData, statusText, updateData, updateText } from './results.ts'
 /** What the process gives to the program; tests give their own. */
 export interface ProgramEnvironment {
   readonly stdout: { write(text: string): unknown }
-  readonly stderr: { readonly isTTY?: boolean | undefined; readonly columns?: number | undefined; write(text: string): unknown }
+  readonly stderr: {
+    readonly isTTY?: boolean | undefined
+    readonly columns?: number | undefined
+    write(text: string): unknown
+  }
   readonly env: Readonly<Record<string, string | undefined>>
   readonly signal: AbortSignal
   /** Folder the program lies in. */
@@ -79,21 +85,31 @@ export class LauncherProgram {
   #fail(command: string, thrown: unknown, json: boolean): number {
     const error = asKeyturnError(thrown)
     if (json) this.#environment.stdout.write(`${JSON.stringify(errorEnvelope(command, error))}\n`)
-    else this.#environment.stderr.write(`error: ${error.message}\n  ${error.code}${error.hint === undefined ? '' : `: ${error.hint}`}\n`)
+    else
+      this.#environment.stderr.write(
+        `error: ${error.message}\n  ${error.code}${error.hint === undefined ? '' : `: ${error.hint}`}\n`,
+      )
     return exitCodes[error.kind]
   }
 
   #program(): Command {
-    const program = new Command('keyturn-launcher').description('Installs, verifies, updates and starts a client.').version(launcherVersion)
+    const program = new Command('keyturn-launcher')
+      .description('Installs, verifies, updates and starts a client.')
+      .version(launcherVersion)
     program.exitOverride().configureOutput({
-      writeOut: (text) => this.#environment.stdout.write(text), writeErr: (text) => this.#environment.stderr.write(text),
+      writeOut: (text) => this.#environment.stdout.write(text),
+      writeErr: (text) => this.#environment.stderr.write(text),
     })
     this.#add(program, 'update', 'bring the install to the newest release', (install) => this.#update(install))
-    this.#add(program, 'launch', 'update if possible, then start the client', (install, rest) => this.#launch(install, rest))
+    this.#add(program, 'launch', 'update if possible, then start the client', (install, rest) =>
+      this.#launch(install, rest),
+    )
       .argument('[arguments...]', 'arguments for the client')
       .option('--offline', 'do not ask the server')
       .option('--play-installed', 'play although the newest release carries a wrong signature')
-    this.#add(program, 'repair', 'read every byte of the installed release and fetch what is wrong', (install) => this.#repair(install))
+    this.#add(program, 'repair', 'read every byte of the installed release and fetch what is wrong', (install) =>
+      this.#repair(install),
+    )
     this.#add(program, 'rollback', 'go back to the release before', async ({ engine }) => {
       const result = await engine.rollback()
       return { data: updateData(result), text: updateText(result) }
@@ -102,14 +118,27 @@ export class LauncherProgram {
       const status = await engine.status()
       return { data: statusData(status), text: statusText(status) }
     })
-    program.command('device').description('print how servers that serve listed devices only know this machine; makes its key when it has none')
-      .addHelpText('after', '\nExample:\n  $ keyturn-launcher device').option('--json', 'print one JSON object on stdout')
+    program
+      .command('device')
+      .description('print how servers that serve listed devices only know this machine; makes its key when it has none')
+      .addHelpText('after', '\nExample:\n  $ keyturn-launcher device')
+      .option('--json', 'print one JSON object on stdout')
       .action(async (flags: Flags) => this.#device(flags.json === true))
-    this.#add(program, 'uninstall', 'remove what was installed; what you changed or added stays', async ({ folder }) => {
-      const { removedFiles, keptFiles } = await uninstall(folder)
-      return { data: { removed_files: removedFiles, kept_files: [...keptFiles] }, text: `${removedFiles} files removed, ${keptFiles.length} changed ones kept` }
-    })
-    this.#add(program, 'run', 'stay running: check on an interval, serve the page on this machine', (install) => this.#run(install))
+    this.#add(
+      program,
+      'uninstall',
+      'remove what was installed; what you changed or added stays',
+      async ({ folder }) => {
+        const { removedFiles, keptFiles } = await uninstall(folder)
+        return {
+          data: { removed_files: removedFiles, kept_files: [...keptFiles] },
+          text: `${removedFiles} files removed, ${keptFiles.length} changed ones kept`,
+        }
+      },
+    )
+    this.#add(program, 'run', 'stay running: check on an interval, serve the page on this machine', (install) =>
+      this.#run(install),
+    )
       .option('--port <number>', 'port on 127.0.0.1 (default: any free one)')
       .option('--socket <path>', 'a Unix socket instead of a port')
     this.#add(program, 'open', 'print (and open) the address of the page of a running launcher', async ({ folder }) => {
@@ -119,8 +148,16 @@ export class LauncherProgram {
     return program
   }
 
-  #add(program: Command, name: string, description: string, run: (install: OpenInstall, rest: readonly string[]) => Promise<Answer>): Command {
-    const command = program.command(name).description(description).addHelpText('after', `\nExample:\n  $ keyturn-launcher ${name} --dir client`)
+  #add(
+    program: Command,
+    name: string,
+    description: string,
+    run: (install: OpenInstall, rest: readonly string[]) => Promise<Answer>,
+  ): Command {
+    const command = program
+      .command(name)
+      .description(description)
+      .addHelpText('after', `\nExample:\n  $ keyturn-launcher ${name} --dir client`)
     command
       .option('--dir <folder>', 'folder of the install (default: $METIN2_INSTALL_DIR)')
       .option('--server <url>', 'release server; remembered after the first install')
@@ -131,7 +168,10 @@ export class LauncherProgram {
       .option('--program <path>', 'program to start, relative to the install or absolute')
       .option('--delivery <how>', 'how the client gets its key: env, fd or shared-memory')
       .option('--limit <bytes>', 'bytes a second')
-      .option('--low-space', 'where old and new do not fit together, update file by file; nobody can play until it is through')
+      .option(
+        '--low-space',
+        'where old and new do not fit together, update file by file; nobody can play until it is through',
+      )
       .option('--no-low-space', 'no longer')
       .option('--json', 'print one JSON object on stdout')
       .option('--events', 'print events as JSON lines on stderr')
@@ -143,14 +183,29 @@ export class LauncherProgram {
     return command
   }
 
-  async #execute(name: string, flags: Flags, rest: readonly string[], run: (install: OpenInstall, rest: readonly string[]) => Promise<Answer>): Promise<void> {
+  async #execute(
+    name: string,
+    flags: Flags,
+    rest: readonly string[],
+    run: (install: OpenInstall, rest: readonly string[]) => Promise<Answer>,
+  ): Promise<void> {
     const json = flags.json === true
-    const printer = new EventPrinter(this.#environment.stderr, { json, events: flags.events === true, quiet: flags.quiet === true })
+    const printer = new EventPrinter(this.#environment.stderr, {
+      json,
+      events: flags.events === true,
+      quiet: flags.quiet === true,
+    })
     try {
       const install = await this.#open(flags, printer)
       const answer = await run(install, rest)
       printer.end()
-      this.#environment.stdout.write(json ? `${JSON.stringify({ ok: true, command: name, data: answer.data })}\n` : answer.text === '' ? '' : `${answer.text}\n`)
+      this.#environment.stdout.write(
+        json
+          ? `${JSON.stringify({ ok: true, command: name, data: answer.data })}\n`
+          : answer.text === ''
+            ? ''
+            : `${answer.text}\n`,
+      )
       this.#exitCode = answer.exitCode ?? 0
     } catch (thrown) {
       printer.end()
@@ -160,18 +215,37 @@ export class LauncherProgram {
 
   async #open(flags: Flags, printer: EventPrinter): Promise<OpenInstall> {
     const folder = flags.dir ?? locateInstall(this.#environment.env, this.#environment.programFolder)
-    if (folder === undefined) throw new LauncherError('LA_USAGE', 'Which install? Give --dir, or set METIN2_INSTALL_DIR')
+    if (folder === undefined)
+      throw new LauncherError('LA_USAGE', 'Which install? Give --dir, or set METIN2_INSTALL_DIR')
     const { server, trust, product, channel, target, delivery, program, limit, lowSpace } = flags
-    const said = { server, trust, product, channel, target, delivery, program: program === undefined ? undefined : [program], limit: limit === undefined ? undefined : Number(limit), lowSpace }
+    const said = {
+      server,
+      trust,
+      product,
+      channel,
+      target,
+      delivery,
+      program: program === undefined ? undefined : [program],
+      limit: limit === undefined ? undefined : Number(limit),
+      lowSpace,
+    }
     const given = parseSettings(Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)))
     const settings = await settingsFor({ folder, ...given })
-    const engine = createEngine({ ...toEngineOptions(folder, settings), onEvent: printer.print, env: this.#environment.env })
+    const engine = createEngine({
+      ...toEngineOptions(folder, settings),
+      onEvent: printer.print,
+      env: this.#environment.env,
+    })
     return { folder, settings, engine, flags }
   }
 
   async #device(json: boolean): Promise<void> {
     const { key, did } = await new DeviceKey(nodeFileSystem, DeviceKey.file(this.#environment.env)).name()
-    this.#environment.stdout.write(json ? `${JSON.stringify({ ok: true, command: 'device', data: { key, did } })}\n` : `Key      ${key}\nDevice   ${did}\n`)
+    this.#environment.stdout.write(
+      json
+        ? `${JSON.stringify({ ok: true, command: 'device', data: { key, did } })}\n`
+        : `Key      ${key}\nDevice   ${did}\n`,
+    )
   }
 
   async #update({ folder, settings, engine }: OpenInstall): Promise<Answer> {
@@ -187,25 +261,44 @@ export class LauncherProgram {
 
   async #launch({ folder, settings, engine, flags }: OpenInstall, rest: readonly string[]): Promise<Answer> {
     const started = await engine.launch({
-      signal: this.#environment.signal, args: rest,
-      ...(flags.offline === true ? { update: false } : {}), ...(flags.playInstalled === true ? { playInstalled: true } : {}),
+      signal: this.#environment.signal,
+      args: rest,
+      ...(flags.offline === true ? { update: false } : {}),
+      ...(flags.playInstalled === true ? { playInstalled: true } : {}),
       // stdout belongs to the one JSON object
       ...(flags.json === true ? { stdio: ['inherit', 2, 2] } : {}),
     })
     await keepSettings(folder, settings)
     const exitCode = await started.exited
-    const data = { version: started.version, offline: started.offline || flags.offline === true, trust: started.trust, pid: started.pid, client_exit_code: exitCode, update: started.update === undefined ? null : updateData(started.update) }
+    const data = {
+      version: started.version,
+      offline: started.offline || flags.offline === true,
+      trust: started.trust,
+      pid: started.pid,
+      client_exit_code: exitCode,
+      update: started.update === undefined ? null : updateData(started.update),
+    }
     if (exitCode === 0) return { data, text: '' }
     // Its own numbers mean other things here, so one answer stands for all of them.
     const how = exitCode === null ? `by ${started.child.signalCode ?? 'a signal'}` : `with ${exitCode}`
-    if (flags.quiet !== true && flags.json !== true) this.#environment.stderr.write(`LA_CLIENT_FAILED: The client ended ${how}\n`)
+    if (flags.quiet !== true && flags.json !== true)
+      this.#environment.stderr.write(`LA_CLIENT_FAILED: The client ended ${how}\n`)
     return { data: { ...data, client_signal: started.child.signalCode }, text: '', exitCode: exitCodes.no }
   }
 
   async #run({ folder, settings, flags }: OpenInstall): Promise<Answer> {
     const { address } = await runDaemon({
-      folder, settings, signal: this.#environment.signal, port: flags.port, socket: flags.socket,
-      onReady: (ready) => this.#environment.stdout.write(flags.json === true ? `${JSON.stringify({ ok: true, command: 'run', data: { address: ready } })}\n` : `Ready at ${ready}\n`),
+      folder,
+      settings,
+      signal: this.#environment.signal,
+      port: flags.port,
+      socket: flags.socket,
+      onReady: (ready) =>
+        this.#environment.stdout.write(
+          flags.json === true
+            ? `${JSON.stringify({ ok: true, command: 'run', data: { address: ready } })}\n`
+            : `Ready at ${ready}\n`,
+        ),
     })
     return { data: { address }, text: '', exitCode: 0 }
   }

@@ -5,9 +5,15 @@ import { formatBytes } from './outcome.ts'
 /** A result as JSON data. */
 export function updateData(result: UpdateResult): { [name: string]: JsonValue } {
   return {
-    outcome: result.outcome, version: result.version ?? null, previous: result.previousVersion ?? null, trust: result.trust,
-    written_files: result.writtenFiles, removed_files: result.removedFiles, kept_files: [...result.keptFiles],
-    downloaded_bytes: result.downloadedBytes, release_bytes: result.releaseBytes,
+    outcome: result.outcome,
+    version: result.version ?? null,
+    previous: result.previousVersion ?? null,
+    trust: result.trust,
+    written_files: result.writtenFiles,
+    removed_files: result.removedFiles,
+    kept_files: [...result.keptFiles],
+    downloaded_bytes: result.downloadedBytes,
+    release_bytes: result.releaseBytes,
   }
 }
 
@@ -31,11 +37,21 @@ export function updateText(result: UpdateResult): string {
 /** A status as JSON data. */
 export function statusData(status: EngineStatus): { [name: string]: JsonValue } {
   return {
-    folder: status.folder, server: status.server, channel: status.channel, state: status.state,
-    version: status.version ?? null, sequence: status.sequence ?? null, trust: status.trust,
+    folder: status.folder,
+    server: status.server,
+    channel: status.channel,
+    state: status.state,
+    version: status.version ?? null,
+    sequence: status.sequence ?? null,
+    trust: status.trust,
     reason: status.reason === undefined ? null : { code: status.reason.code, message: status.reason.message },
-    newest: status.offered ?? null, roles_version: status.rolesVersion ?? null, confirmed: status.confirmed, failed_starts: status.failedStarts,
-    can_roll_back: status.canRollBack, paused: status.paused, limit: status.bytesPerSecond ?? null,
+    newest: status.offered ?? null,
+    roles_version: status.rolesVersion ?? null,
+    confirmed: status.confirmed,
+    failed_starts: status.failedStarts,
+    can_roll_back: status.canRollBack,
+    paused: status.paused,
+    limit: status.bytesPerSecond ?? null,
   }
 }
 
@@ -50,7 +66,11 @@ export const trustWords: Readonly<Record<EngineStatus['trust'], string>> = {
 
 /** A status in a few lines. */
 export function statusText(status: EngineStatus): string {
-  const isOlder = status.trust === 'current' && status.offered !== undefined && status.offered !== status.version && status.version !== undefined
+  const isOlder =
+    status.trust === 'current' &&
+    status.offered !== undefined &&
+    status.offered !== status.version &&
+    status.version !== undefined
   const lines = [
     `Folder   ${status.folder}`,
     `Server   ${status.server} (${status.channel})`,

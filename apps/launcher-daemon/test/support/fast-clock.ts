@@ -6,7 +6,10 @@ const speed = Number(process.env['KEYTURN_TEST_SPEED'] ?? '10')
 const { setTimeout: start, performance } = globalThis
 const now = performance.now.bind(performance)
 performance.now = () => now() * speed
-globalThis.setTimeout = Object.assign((work: () => void, ms = 0, ...rest: []) => start(work, ms / speed, ...rest), start)
+globalThis.setTimeout = Object.assign(
+  (work: () => void, ms = 0, ...rest: []) => start(work, ms / speed, ...rest),
+  start,
+)
 const sleep = timers.setTimeout
 timers.setTimeout = (async (ms: number, ...rest: []) => await sleep(ms / speed, ...rest)) as typeof sleep
 syncBuiltinESMExports()

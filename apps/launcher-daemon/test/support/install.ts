@@ -3,8 +3,10 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach } from 'vitest'
-import { createEngine, type Engine, type EngineEvent, type EngineOptions, type Fetch } from '../../src/index.ts'
-import { NOW, type Publisher, type Tree } from './publisher.ts'
+import { createEngine } from '../../src/index.ts'
+import type { Engine, EngineEvent, EngineOptions, Fetch } from '../../src/index.ts'
+import { NOW } from './publisher.ts'
+import type { Publisher, Tree } from './publisher.ts'
 
 const made: string[] = []
 afterEach(async () => {
@@ -20,7 +22,11 @@ export async function temporaryFolder(kind: 'disk' | 'fast' = 'disk'): Promise<s
 }
 
 /** One request that was served. */
-export interface Served { readonly path: string; readonly range: string | undefined; bytes: number }
+export interface Served {
+  readonly path: string
+  readonly range: string | undefined
+  bytes: number
+}
 
 /** A body as a network brings it. */
 function inPieces(bytes: Uint8Array): ReadableStream<Uint8Array> {
@@ -54,23 +60,42 @@ export function treeFetch(tree: Tree, served: Served[] = []): Fetch {
     if (start >= bytes.length) return new Response('', { status: 416 })
     entry.bytes = end - start
     return new Response(inPieces(bytes.slice(start, end)), {
-      status: 206, headers: { 'content-length': String(end - start), 'content-range': `bytes ${start}-${end - 1}/${bytes.length}` },
+      status: 206,
+      headers: { 'content-length': String(end - start), 'content-range': `bytes ${start}-${end - 1}/${bytes.length}` },
     })
   }
 }
 
-export const offline: Fetch = () => Promise.reject(new TypeError('fetch failed', { cause: Object.assign(new Error('connect'), { code: 'ECONNREFUSED' }) }))
+export const offline: Fetch = () =>
+  Promise.reject(
+    new TypeError('fetch failed', { cause: Object.assign(new Error('connect'), { code: 'ECONNREFUSED' }) }),
+  )
 
-export interface TestEngine { readonly engine: Engine; readonly folder: string; readonly events: EngineEvent[]; readonly served: Served[] }
+export interface TestEngine {
+  readonly engine: Engine
+  readonly folder: string
+  readonly events: EngineEvent[]
+  readonly served: Served[]
+}
 
 /** An engine on a publisher's tree, impatient. */
-export async function engineFor(publisher: Pick<Publisher, 'tree' | 'trust'>, options: Partial<EngineOptions> = {}): Promise<TestEngine> {
+export async function engineFor(
+  publisher: Pick<Publisher, 'tree' | 'trust'>,
+  options: Partial<EngineOptions> = {},
+): Promise<TestEngine> {
   const folder = options.folder ?? (await temporaryFolder())
   const events: EngineEvent[] = []
   const served: Served[] = []
   const engine = createEngine({
-    folder, server: 'http://releases.test/', trust: publisher.trust, fetch: treeFetch(publisher.tree, served), clock: () => NOW + 60_000,
-    retry: { tries: 3, firstPauseMs: 1, longestPauseMs: 5 }, lockPatienceMs: 50, onEvent: (event) => events.push(event), ...options,
+    folder,
+    server: 'http://releases.test/',
+    trust: publisher.trust,
+    fetch: treeFetch(publisher.tree, served),
+    clock: () => NOW + 60_000,
+    retry: { tries: 3, firstPauseMs: 1, longestPauseMs: 5 },
+    lockPatienceMs: 50,
+    onEvent: (event) => events.push(event),
+    ...options,
   })
   return { engine, folder, events, served }
 }
@@ -79,7 +104,9 @@ export async function engineFor(publisher: Pick<Publisher, 'tree' | 'trust'>, op
 export async function installedTree(folder: string): Promise<Map<string, Uint8Array>> {
   const found = new Map<string, Uint8Array>()
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name).slice(folder.length + 1).replaceAll('\\', '/')
+    const path = join(entry.parentPath, entry.name)
+      .slice(folder.length + 1)
+      .replaceAll('\\', '/')
     if (path === '.updates' || path.startsWith('.updates/') || entry.isDirectory()) continue
     found.set(path, new Uint8Array(await readFile(join(folder, path))))
   }
@@ -89,9 +116,15 @@ export async function installedTree(folder: string): Promise<Map<string, Uint8Ar
 /** The same in a form that compares quickly. */
 export async function treeText(folder: string): Promise<string> {
   const { createHash } = await import('node:crypto')
-  return [...(await installedTree(folder))].map(([path, bytes]) => `${path} ${createHash('sha256').update(bytes).digest('hex')}`).sort().join('\n')
+  return [...(await installedTree(folder))]
+    .map(([path, bytes]) => `${path} ${createHash('sha256').update(bytes).digest('hex')}`)
+    .sort()
+    .join('\n')
 }
 
 export function expectedText(files: ReadonlyMap<string, Uint8Array>, hash: (bytes: Uint8Array) => string): string {
-  return [...files].map(([path, bytes]) => `${path} ${hash(bytes)}`).sort().join('\n')
+  return [...files]
+    .map(([path, bytes]) => `${path} ${hash(bytes)}`)
+    .sort()
+    .join('\n')
 }

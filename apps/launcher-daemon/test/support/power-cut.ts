@@ -1,7 +1,8 @@
 import { lstatSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve, sep } from 'node:path'
-import { type FileHandle, type FileSystem, nodeFileSystem } from '@keyturn/primitives/node'
+import { nodeFileSystem } from '@keyturn/primitives/node'
+import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 
 /** What a name leads to. */
 type Entry = { readonly kind: 'folder' } | { readonly kind: 'file'; readonly id: number; readonly mode: number }
@@ -13,7 +14,11 @@ interface NameChange {
 }
 
 /** The bytes of one file: what was synced, and whether more was written since. */
-interface Content { synced: Buffer; isDirty: boolean; last: Buffer }
+interface Content {
+  synced: Buffer
+  isDirty: boolean
+  last: Buffer
+}
 
 function below(path: string, folder: string): boolean {
   return path === folder || path.startsWith(folder + sep)
@@ -145,7 +150,11 @@ export class PowerCut {
   }
 
   #makeFolder(path: string): void {
-    for (let folder = path; below(folder, this.#root) && folder !== this.#root && !this.#live.has(folder); folder = dirname(folder)) {
+    for (
+      let folder = path;
+      below(folder, this.#root) && folder !== this.#root && !this.#live.has(folder);
+      folder = dirname(folder)
+    ) {
       const made = folder
       this.#change([dirname(made)], (names) => names.set(made, { kind: 'folder' }))
     }
@@ -160,19 +169,23 @@ export class PowerCut {
 
   #wrap(): FileSystem {
     const at = (path: unknown): string => resolve(String(path))
-    const changing = <Args extends unknown[], Result>(real: (...args: Args) => Promise<Result>, note: (...args: Args) => void) => async (...args: Args): Promise<Result> => {
-      this.#step()
-      const result = await real(...args)
-      note(...args)
-      return result
-    }
+    const changing =
+      <Args extends unknown[], Result>(real: (...args: Args) => Promise<Result>, note: (...args: Args) => void) =>
+      async (...args: Args): Promise<Result> => {
+        this.#step()
+        const result = await real(...args)
+        note(...args)
+        return result
+      }
     const { chmod, copyFile, mkdir: makeFolder, open, rename, rm, rmdir, unlink, utimes } = nodeFileSystem
     return {
       ...nodeFileSystem,
       chmod: changing(chmod, () => undefined),
       utimes: changing(utimes, () => undefined),
       copyFile: changing(copyFile, (_from, to) => this.#makeFile(at(to))),
-      mkdir: changing(makeFolder as (path: string) => Promise<undefined>, (path) => this.#makeFolder(at(path))) as FileSystem['mkdir'],
+      mkdir: changing(makeFolder as (path: string) => Promise<undefined>, (path) =>
+        this.#makeFolder(at(path)),
+      ) as FileSystem['mkdir'],
       rename: changing(rename, (from, to) => this.#move(at(from), at(to))),
       rm: changing(rm, (path) => this.#remove(at(path))),
       rmdir: changing(rmdir, (path) => this.#remove(at(path))),
@@ -193,7 +206,8 @@ export class PowerCut {
     const entry = this.#live.get(opened)
     const id = entry?.kind === 'file' ? entry.id : undefined
     /** Where the open file lies now. */
-    const place = (): string => [...this.#live].find(([, other]) => other.kind === 'file' && other.id === id)?.[0] ?? opened
+    const place = (): string =>
+      [...this.#live].find(([, other]) => other.kind === 'file' && other.id === id)?.[0] ?? opened
     return new Proxy(handle, {
       get: (target, key) => {
         const real: unknown = Reflect.get(target, key)
@@ -231,13 +245,15 @@ export class PowerCut {
       if (!this.#isReachable(names, path)) continue
       const target = join(folder, relative(this.#root, path))
       const entry = names.get(path) as Entry
-      if (entry.kind === 'folder') await mkdir(target, { recursive: true, mode: path.includes('.updates') ? 0o700 : 0o755 })
+      if (entry.kind === 'folder')
+        await mkdir(target, { recursive: true, mode: path.includes('.updates') ? 0o700 : 0o755 })
       else await writeFile(target, this.#survivingBytes(entry.id, chance), { mode: entry.mode })
     }
   }
 
   #isReachable(names: ReadonlyMap<string, Entry>, path: string): boolean {
-    for (let folder = dirname(path); folder !== this.#root; folder = dirname(folder)) if (names.get(folder)?.kind !== 'folder') return false
+    for (let folder = dirname(path); folder !== this.#root; folder = dirname(folder))
+      if (names.get(folder)?.kind !== 'folder') return false
     return true
   }
 

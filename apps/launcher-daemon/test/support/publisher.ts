@@ -1,9 +1,30 @@
 import { createHash } from 'node:crypto'
-import { incept, interact, rotate, type Seal, seedSigner, sha256DigestSeal, type SignedEvent } from '@keyturn/kel'
+import { incept, interact, rotate, seedSigner, sha256DigestSeal } from '@keyturn/kel'
+import type { Seal, SignedEvent } from '@keyturn/kel'
 import {
-  buildManifest, type BuildManifestOptions, ChunkIndexer, chunkParamsFor, type ContentKey, type DocumentSigner, formatTime, type Head,
-  type IndexReference, type ManifestEntry, manifestPin, type ManifestPin, type ReleaseManifest, type ReleasePlace, type RoleDocument,
-  signHead, signManifest, writeChunkIndex, writeHead, writeManifest, writeRoles,
+  buildManifest,
+  ChunkIndexer,
+  chunkParamsFor,
+  formatTime,
+  manifestPin,
+  signHead,
+  signManifest,
+  writeChunkIndex,
+  writeHead,
+  writeManifest,
+  writeRoles,
+} from '@keyturn/manifest'
+import type {
+  BuildManifestOptions,
+  ContentKey,
+  DocumentSigner,
+  Head,
+  IndexReference,
+  ManifestEntry,
+  ManifestPin,
+  ReleaseManifest,
+  ReleasePlace,
+  RoleDocument,
 } from '@keyturn/manifest'
 import { concatBytes, ed25519PublicKey, ed25519Sign, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
 import { keyCommitment, RuntimeKey, writeRuntimeKeyJson } from '@keyturn/runtime-key'
@@ -44,7 +65,10 @@ export function noise(length: number, seed: number): Uint8Array {
 /** What a release server serves: addresses without the first slash. */
 export type Tree = Map<string, Uint8Array>
 
-export type TestFile = Uint8Array | string | (Partial<Omit<ManifestEntry, 'path' | 'sha256' | 'size'>> & { bytes: Uint8Array })
+export type TestFile =
+  | Uint8Array
+  | string
+  | (Partial<Omit<ManifestEntry, 'path' | 'sha256' | 'size'>> & { bytes: Uint8Array })
 export type TestFiles = Readonly<Record<string, TestFile>>
 
 export interface ReleaseOptions {
@@ -70,12 +94,22 @@ export interface MadeRelease {
 
 /** A content key, as a sidecar file and as the manifest lists it. */
 export function contentKey(id: number): { json: Uint8Array; entry: ContentKey; hex: string } {
-  const make = (): RuntimeKey => RuntimeKey.take({ keyId: id, masterKey: Uint8Array.from(sha256(utf8Encode(`content ${id}`))), signPublicKey: ed25519PublicKey(seedOf(`archive ${id}`)) })
+  const make = (): RuntimeKey =>
+    RuntimeKey.take({
+      keyId: id,
+      masterKey: Uint8Array.from(sha256(utf8Encode(`content ${id}`))),
+      signPublicKey: ed25519PublicKey(seedOf(`archive ${id}`)),
+    })
   const key = make()
   return {
     json: writeRuntimeKeyJson(key),
     hex: hexEncode(sha256(utf8Encode(`content ${id}`))),
-    entry: { keyId: id, verifierPub: keyId(`archive ${id}`), commitment: hexEncode(keyCommitment(key)), status: 'active' },
+    entry: {
+      keyId: id,
+      verifierPub: keyId(`archive ${id}`),
+      commitment: hexEncode(keyCommitment(key)),
+      status: 'active',
+    },
   }
 }
 
@@ -97,19 +131,32 @@ export class Publisher {
 
   private constructor() {
     this.roles = {
-      product: 'metin2', version: 1, epoch: 1, issuedAt: formatTime(NOW), expiresAt: formatTime(NOW + 365 * DAY),
+      product: 'metin2',
+      version: 1,
+      epoch: 1,
+      issuedAt: formatTime(NOW),
+      expiresAt: formatTime(NOW + 365 * DAY),
       roles: { release: { keys: [keyId('release 1')], threshold: 1 }, head: { keys: [keyId('head 1')], threshold: 1 } },
-      revokedKeys: [], transport: [],
+      revokedKeys: [],
+      transport: [],
     }
   }
 
   static async create(): Promise<Publisher> {
     const publisher = new Publisher()
     const bytes = writeRoles(publisher.roles)
-    publisher.#append(await incept({
-      keys: [ed25519PublicKey(seedOf('identity 0'))], nextKeys: [ed25519PublicKey(seedOf('identity 1'))], nextThreshold: 1, traits: ['EO'],
-      seals: [sha256DigestSeal(bytes)],
-    }, seedSigner([seedOf('identity 0')])))
+    publisher.#append(
+      await incept(
+        {
+          keys: [ed25519PublicKey(seedOf('identity 0'))],
+          nextKeys: [ed25519PublicKey(seedOf('identity 1'))],
+          nextThreshold: 1,
+          traits: ['EO'],
+          seals: [sha256DigestSeal(bytes)],
+        },
+        seedSigner([seedOf('identity 0')]),
+      ),
+    )
     publisher.tree.set('roles/1.json', bytes)
     return publisher
   }
@@ -132,14 +179,24 @@ export class Publisher {
     }
     this.turn += 1
     const sealed = sha256DigestSeal(this.tree.get(`roles/${this.roles.version}.json`) as Uint8Array)
-    this.#append(await rotate((this.events.at(-1) as SignedEvent).state, {
-      keys: [ed25519PublicKey(seedOf(`identity ${this.turn}`))], threshold: 1,
-      nextKeys: [ed25519PublicKey(seedOf(`identity ${this.turn + 1}`))], seals: seals ?? [sealed],
-    }, seedSigner([seedOf(`identity ${this.turn}`)])))
+    this.#append(
+      await rotate(
+        (this.events.at(-1) as SignedEvent).state,
+        {
+          keys: [ed25519PublicKey(seedOf(`identity ${this.turn}`))],
+          threshold: 1,
+          nextKeys: [ed25519PublicKey(seedOf(`identity ${this.turn + 1}`))],
+          seals: seals ?? [sealed],
+        },
+        seedSigner([seedOf(`identity ${this.turn}`)]),
+      ),
+    )
   }
 
   async interact(seals: readonly Seal[]): Promise<void> {
-    this.#append(await interact((this.events.at(-1) as SignedEvent).state, seals, seedSigner([seedOf(`identity ${this.turn}`)])))
+    this.#append(
+      await interact((this.events.at(-1) as SignedEvent).state, seals, seedSigner([seedOf(`identity ${this.turn}`)])),
+    )
   }
 
   #put(bytes: Uint8Array): string {
@@ -169,9 +226,19 @@ export class Publisher {
       return { path, sha256: this.#put(bytes), size: bytes.length, ...rest, ...(index === undefined ? {} : { index }) }
     })
     const model = buildManifest(entries, {
-      version: options.version ?? `2026.11.21-${sequence}`, nowMs: options.nowMs ?? this.nowMs, format: options.format ?? 'legacy-json-blob',
-      notes: `Notes of ${sequence}`, ...options.build,
-      release: { product: 'metin2', channel: options.channel ?? 'stable', epoch: this.roles.epoch, rolesVersion: this.roles.version, ...options.place, sequence },
+      version: options.version ?? `2026.11.21-${sequence}`,
+      nowMs: options.nowMs ?? this.nowMs,
+      format: options.format ?? 'legacy-json-blob',
+      notes: `Notes of ${sequence}`,
+      ...options.build,
+      release: {
+        product: 'metin2',
+        channel: options.channel ?? 'stable',
+        epoch: this.roles.epoch,
+        rolesVersion: this.roles.version,
+        ...options.place,
+        sequence,
+      },
     })
     const bytes = writeManifest(model)
     const signatures = await signManifest(bytes, (options.signers ?? ['release 1']).map(signerOf))
@@ -202,10 +269,21 @@ export class Publisher {
     const establishment = this.events.findLast(({ state }) => state.type !== 'ixn') as SignedEvent
     const channel = made.model.channel ?? 'stable'
     const head: Head = {
-      product: 'metin2', channel, epoch: this.roles.epoch, sequence: ++this.headSequence,
-      issuedAt: formatTime(nowMs), expiresAt: formatTime(nowMs + 7 * DAY),
-      log: { sn: establishment.sn, said: establishment.said }, rolesVersion: this.roles.version, manifest: made.pin, revoked: [], mirrors: [],
+      product: 'metin2',
+      channel,
+      epoch: this.roles.epoch,
+      sequence: ++this.headSequence,
+      issuedAt: formatTime(nowMs),
+      expiresAt: formatTime(nowMs + 7 * DAY),
+      log: { sn: establishment.sn, said: establishment.said },
+      rolesVersion: this.roles.version,
+      manifest: made.pin,
+      revoked: [],
+      mirrors: [],
     }
-    this.tree.set(`channels/${channel}/head.json`, await signHead(writeHead(options.head?.(head) ?? head), (options.headSigners ?? ['head 1']).map(signerOf)))
+    this.tree.set(
+      `channels/${channel}/head.json`,
+      await signHead(writeHead(options.head?.(head) ?? head), (options.headSigners ?? ['head 1']).map(signerOf)),
+    )
   }
 }

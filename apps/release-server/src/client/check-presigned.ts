@@ -3,11 +3,20 @@ const leastPart = 5 * mib
 const largestPart = 64 * mib
 
 /** What the server answers when it is asked for addresses of its storage. */
-export interface Presigned { readonly upload_id: string; readonly part_bytes: number; readonly urls: readonly string[] }
+export interface Presigned {
+  readonly upload_id: string
+  readonly part_bytes: number
+  readonly urls: readonly string[]
+}
 
 /** Addresses of the machine itself and of its own wire, where clouds keep their credentials. */
 function isNear(host: string): boolean {
-  return host === 'localhost' || host.endsWith('.localhost') || /^(127|169\.254|0)\./.test(`${host}.`) || /^\[(::1?|fe[89ab].*|::ffff:.*)\]$/.test(host)
+  return (
+    host === 'localhost' ||
+    host.endsWith('.localhost') ||
+    /^(127|169\.254|0)\./.test(`${host}.`) ||
+    /^\[(::1?|fe[89ab].*|::ffff:.*)\]$/.test(host)
+  )
 }
 
 /**
@@ -16,10 +25,13 @@ function isNear(host: string): boolean {
  * unless the server itself is, and as many as the parts of a blob of this size.
  */
 export function mayUse({ upload_id: id, part_bytes: partBytes, urls }: Presigned, size: number, server: URL): boolean {
-  if (typeof id !== 'string' || !Number.isSafeInteger(partBytes) || partBytes < leastPart || partBytes > largestPart) return false
+  if (typeof id !== 'string' || !Number.isSafeInteger(partBytes) || partBytes < leastPart || partBytes > largestPart)
+    return false
   if (!Array.isArray(urls) || urls.length !== Math.ceil(size / partBytes)) return false
   const parsed = urls.map((url) => (typeof url === 'string' && URL.canParse(url) ? new URL(url) : undefined))
-  return parsed.every((url) => url !== undefined && url.origin === parsed[0]?.origin && url.username === '' && fits(url, server))
+  return parsed.every(
+    (url) => url !== undefined && url.origin === parsed[0]?.origin && url.username === '' && fits(url, server),
+  )
 }
 
 function fits(url: URL, server: URL): boolean {

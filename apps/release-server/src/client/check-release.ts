@@ -16,13 +16,19 @@ const segment = encodeURIComponent
 
 /** Begins a check of a release and waits for its end. */
 export async function checkRelease(
-  http: HttpCaller, { slug, channel, version }: { slug: string; channel: string; version: string }, options: CheckReleaseOptions,
+  http: HttpCaller,
+  { slug, channel, version }: { slug: string; channel: string; version: string },
+  options: CheckReleaseOptions,
 ): Promise<ReleaseCheckView> {
   const { sample, onProgress, signal } = options
   const product = `/v1/products/${segment(slug)}`
   const what = `verify release ${version} of "${slug}"`
   let view = await http.json<ReleaseCheckView>({
-    method: 'POST', path: `${product}/channels/${segment(channel)}/releases/${segment(version)}:verify`, what, signal, json: sample === undefined ? {} : { sample },
+    method: 'POST',
+    path: `${product}/channels/${segment(channel)}/releases/${segment(version)}:verify`,
+    what,
+    signal,
+    json: sample === undefined ? {} : { sample },
   })
   while (view.state === 'running') {
     onProgress?.(view)
@@ -31,6 +37,7 @@ export async function checkRelease(
     view = await http.json({ method: 'GET', path: `${product}/checks/${segment(view.id)}`, what, signal })
   }
   onProgress?.(view)
-  if (view.state === 'failed') throw new ServerError('SRV_UNAVAILABLE', `Cannot ${what}: the check broke off (${view.error ?? 'unknown'})`)
+  if (view.state === 'failed')
+    throw new ServerError('SRV_UNAVAILABLE', `Cannot ${what}: the check broke off (${view.error ?? 'unknown'})`)
   return view
 }

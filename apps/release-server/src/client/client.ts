@@ -1,7 +1,20 @@
 import { base64Encode, sha256, hexEncode } from '@keyturn/primitives'
 import type {
-  AuditEntry, BlobView, ChannelView, GarbageReport, NewProduct, NewRelease, NewToken, Page, ProductView, Publication,
-  ReleaseCheckView, ReleaseDiffView, ReleaseView, StorageView, TokenView,
+  AuditEntry,
+  BlobView,
+  ChannelView,
+  GarbageReport,
+  NewProduct,
+  NewRelease,
+  NewToken,
+  Page,
+  ProductView,
+  Publication,
+  ReleaseCheckView,
+  ReleaseDiffView,
+  ReleaseView,
+  StorageView,
+  TokenView,
 } from '../api.ts'
 import { maxBlobBytes, maxInlineManifestBytes, maxManifestBytes, maxMissingQuery } from '../limits.ts'
 import { checkRelease } from './check-release.ts'
@@ -40,7 +53,11 @@ export class ReleaseServerClient extends KeyCalls {
 
   /** Products this token may see. */
   async listProducts(): Promise<readonly ProductView[]> {
-    const page = await this.#http.json<Page<ProductView>>({ method: 'GET', path: '/v1/products', what: 'list products' })
+    const page = await this.#http.json<Page<ProductView>>({
+      method: 'GET',
+      path: '/v1/products',
+      what: 'list products',
+    })
     return page.items
   }
 
@@ -51,7 +68,12 @@ export class ReleaseServerClient extends KeyCalls {
 
   /** Creates a product; creating the same again is answered with the one that is there. */
   createProduct(product: NewProduct): Promise<ProductView> {
-    return this.#http.json({ method: 'POST', path: '/v1/products', what: `create product "${product.slug}"`, json: product })
+    return this.#http.json({
+      method: 'POST',
+      path: '/v1/products',
+      what: `create product "${product.slug}"`,
+      json: product,
+    })
   }
 
   /**
@@ -61,16 +83,22 @@ export class ReleaseServerClient extends KeyCalls {
    */
   putLog(slug: string, log: Uint8Array, options: { force?: boolean } = {}): Promise<ProductView> {
     return this.#http.json({
-      method: 'PUT', path: `/v1/products/${segment(slug)}/log${options.force === true ? '?force=true' : ''}`, what: `upload the key event log of "${slug}"`,
-      body: log, headers: { 'content-type': 'application/cesr' },
+      method: 'PUT',
+      path: `/v1/products/${segment(slug)}/log${options.force === true ? '?force=true' : ''}`,
+      what: `upload the key event log of "${slug}"`,
+      body: log,
+      headers: { 'content-type': 'application/cesr' },
     })
   }
 
   /** Uploads role document `version`; it becomes public with the log that seals it. */
   async putRoles(slug: string, version: number, roles: Uint8Array): Promise<void> {
     await this.#http.send({
-      method: 'PUT', path: `/v1/products/${segment(slug)}/roles/${version}`, what: `upload role document ${version} of "${slug}"`,
-      body: roles, headers: { 'content-type': 'application/octet-stream' },
+      method: 'PUT',
+      path: `/v1/products/${segment(slug)}/roles/${version}`,
+      what: `upload role document ${version} of "${slug}"`,
+      body: roles,
+      headers: { 'content-type': 'application/octet-stream' },
     })
   }
 
@@ -79,7 +107,9 @@ export class ReleaseServerClient extends KeyCalls {
     const missing: string[] = []
     for (let start = 0; start < hashes.length; start += maxMissingQuery) {
       const answer = await this.#http.json<{ missing: string[] }>({
-        method: 'POST', path: '/v1/blobs:missing', what: 'ask for missing blobs',
+        method: 'POST',
+        path: '/v1/blobs:missing',
+        what: 'ask for missing blobs',
         json: { sha256: hashes.slice(start, start + maxMissingQuery) },
       })
       for (const hash of answer.missing) missing.push(hash)
@@ -98,7 +128,10 @@ export class ReleaseServerClient extends KeyCalls {
   }
 
   /** Uploads what the server lacks of these blobs, several at once; gives how many and how many bytes were sent. */
-  async uploadMissing(sources: Iterable<BlobSource>, options: UploadOptions = {}): Promise<{ blobs: number; bytes: number; present: number }> {
+  async uploadMissing(
+    sources: Iterable<BlobSource>,
+    options: UploadOptions = {},
+  ): Promise<{ blobs: number; bytes: number; present: number }> {
     const byHash = new Map([...sources].map((source) => [source.sha256, source]))
     const missing = await this.missingBlobs([...byHash.keys()])
     const queue = missing.map((hash) => byHash.get(hash)).filter((source) => source !== undefined)
@@ -117,7 +150,9 @@ export class ReleaseServerClient extends KeyCalls {
   /** What is known of one blob; `undefined` when the server lacks it. */
   async getBlob(hash: string): Promise<BlobView | undefined> {
     return this.#http.find({
-      method: 'GET', path: `/v1/blobs/${segment(hash)}`, what: `look up blob ${hash}`,
+      method: 'GET',
+      path: `/v1/blobs/${segment(hash)}`,
+      what: `look up blob ${hash}`,
     })
   }
 
@@ -127,7 +162,9 @@ export class ReleaseServerClient extends KeyCalls {
     const blob = blobFromBytes(release.manifest)
     if (!inline) await this.uploadBlob(blob)
     return this.#http.json({
-      method: 'POST', path: `/v1/products/${segment(slug)}/releases`, what: `create a release of "${slug}"`,
+      method: 'POST',
+      path: `/v1/products/${segment(slug)}/releases`,
+      what: `create a release of "${slug}"`,
       json: {
         ...(inline ? { manifest: base64Encode(release.manifest) } : { manifest_sha256: blob.sha256 }),
         signatures: base64Encode(release.signatures),
@@ -137,9 +174,16 @@ export class ReleaseServerClient extends KeyCalls {
   }
 
   /** Replaces the signatures of a release (same bytes, signed again after a turn). */
-  putSignatures(slug: string, channel: string, version: string, signatures: Uint8Array, legacySignature?: Uint8Array): Promise<ReleaseView> {
+  putSignatures(
+    slug: string,
+    channel: string,
+    version: string,
+    signatures: Uint8Array,
+    legacySignature?: Uint8Array,
+  ): Promise<ReleaseView> {
     return this.#http.json({
-      method: 'PUT', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(version)}/signatures`,
+      method: 'PUT',
+      path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(version)}/signatures`,
       what: `renew the signatures of ${version} on ${channel}`,
       json: {
         signatures: base64Encode(signatures),
@@ -152,7 +196,8 @@ export class ReleaseServerClient extends KeyCalls {
   publish(slug: string, channel: string, publication: Publication): Promise<ChannelView> {
     const { version, head, ifHeadSequence, signatures, log, roles } = publication
     return this.#http.json({
-      method: 'POST', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}:publish`,
+      method: 'POST',
+      path: `/v1/products/${segment(slug)}/channels/${segment(channel)}:publish`,
       what: `publish ${version} on ${channel}`,
       ...(ifHeadSequence === undefined ? {} : { headers: { 'if-match': `"${ifHeadSequence}"` } }),
       json: {
@@ -168,7 +213,9 @@ export class ReleaseServerClient extends KeyCalls {
   /** All channels of a product. */
   async listChannels(slug: string): Promise<readonly ChannelView[]> {
     const page = await this.#http.json<Page<ChannelView>>({
-      method: 'GET', path: `/v1/products/${segment(slug)}/channels`, what: `list channels of "${slug}"`,
+      method: 'GET',
+      path: `/v1/products/${segment(slug)}/channels`,
+      what: `list channels of "${slug}"`,
     })
     return page.items
   }
@@ -176,15 +223,20 @@ export class ReleaseServerClient extends KeyCalls {
   /** One channel; `undefined` when nothing was ever put on it. */
   async getChannel(slug: string, channel: string): Promise<ChannelView | undefined> {
     return this.#http.find({
-      method: 'GET', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}`,
+      method: 'GET',
+      path: `/v1/products/${segment(slug)}/channels/${segment(channel)}`,
       what: `read channel "${channel}" of "${slug}"`,
     })
   }
 
   /** Releases, newest sequence first; `channel` limits to one channel. */
-  listReleases(slug: string, query: { channel?: string; state?: ReleaseView['state']; limit?: number; cursor?: string } = {}): Promise<Page<ReleaseView>> {
+  listReleases(
+    slug: string,
+    query: { channel?: string; state?: ReleaseView['state']; limit?: number; cursor?: string } = {},
+  ): Promise<Page<ReleaseView>> {
     return this.#http.json({
-      method: 'GET', path: `/v1/products/${segment(slug)}/releases${queryText(query)}`,
+      method: 'GET',
+      path: `/v1/products/${segment(slug)}/releases${queryText(query)}`,
       what: `list releases of "${slug}"`,
     })
   }
@@ -192,7 +244,8 @@ export class ReleaseServerClient extends KeyCalls {
   /** One release; `undefined` when there is none of that version on the channel. */
   async getRelease(slug: string, channel: string, version: string): Promise<ReleaseView | undefined> {
     return this.#http.find({
-      method: 'GET', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(version)}`,
+      method: 'GET',
+      path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(version)}`,
       what: `read release ${version}`,
     })
   }
@@ -200,7 +253,8 @@ export class ReleaseServerClient extends KeyCalls {
   /** Files and bytes between two releases of one channel. */
   diffReleases(slug: string, channel: string, from: string, to: string): Promise<ReleaseDiffView> {
     return this.#http.json({
-      method: 'GET', what: `compare ${from} and ${to}`,
+      method: 'GET',
+      what: `compare ${from} and ${to}`,
       path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(to)}/diff/${segment(from)}`,
     })
   }
@@ -210,7 +264,12 @@ export class ReleaseServerClient extends KeyCalls {
    *
    * @throws ServerError `SRV_UNAVAILABLE` when the check broke off.
    */
-  checkRelease(slug: string, channel: string, version: string, options: CheckReleaseOptions = {}): Promise<ReleaseCheckView> {
+  checkRelease(
+    slug: string,
+    channel: string,
+    version: string,
+    options: CheckReleaseOptions = {},
+  ): Promise<ReleaseCheckView> {
     return checkRelease(this.#http, { slug, channel, version }, options)
   }
 
@@ -222,24 +281,34 @@ export class ReleaseServerClient extends KeyCalls {
   /** Keeps a release whatever its age, or lets it go again. */
   pinRelease(slug: string, channel: string, version: string, pinned: boolean): Promise<ReleaseView> {
     return this.#http.json({
-      method: 'PATCH', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(version)}`,
-      what: `${pinned ? 'pin' : 'unpin'} release ${version}`, json: { pinned },
+      method: 'PATCH',
+      path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(version)}`,
+      what: `${pinned ? 'pin' : 'unpin'} release ${version}`,
+      json: { pinned },
     })
   }
 
   /** Asks for a halt of the rollout; done at once with a head signer, else it waits for a head of the publisher. */
   halt(slug: string, channel: string, reason: string): Promise<ChannelView> {
     return this.#http.json({
-      method: 'POST', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}:halt`,
-      what: `halt channel "${channel}"`, json: { reason },
+      method: 'POST',
+      path: `/v1/products/${segment(slug)}/channels/${segment(channel)}:halt`,
+      what: `halt channel "${channel}"`,
+      json: { reason },
     })
   }
 
   /** Asks for another rollout percentage (or a resume); done at once with a head signer, else it waits. */
-  setRollout(slug: string, channel: string, change: { percent?: number; paused?: boolean; reason?: string }): Promise<ChannelView> {
+  setRollout(
+    slug: string,
+    channel: string,
+    change: { percent?: number; paused?: boolean; reason?: string },
+  ): Promise<ChannelView> {
     return this.#http.json({
-      method: 'PATCH', path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/rollout`,
-      what: `move the rollout of "${channel}"`, json: change,
+      method: 'PATCH',
+      path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/rollout`,
+      what: `move the rollout of "${channel}"`,
+      json: change,
     })
   }
 
@@ -260,16 +329,25 @@ export class ReleaseServerClient extends KeyCalls {
   }
 
   /** A page of the audit log, oldest first from `after`. */
-  async audit(query: { after?: number; limit?: number; actor?: string; action?: string } = {}): Promise<readonly AuditEntry[]> {
+  async audit(
+    query: { after?: number; limit?: number; actor?: string; action?: string } = {},
+  ): Promise<readonly AuditEntry[]> {
     const page = await this.#http.json<Page<AuditEntry>>({
-      method: 'GET', path: `/v1/audit${queryText(query)}`, what: 'read the audit log',
+      method: 'GET',
+      path: `/v1/audit${queryText(query)}`,
+      what: 'read the audit log',
     })
     return page.items
   }
 
   /** Collects garbage; a dry run unless `dryRun` is false. */
   collectGarbage(options: { dryRun?: boolean } = {}): Promise<GarbageReport> {
-    return this.#http.json({ method: 'POST', path: '/v1/gc', what: 'collect garbage', json: { dry_run: options.dryRun ?? true } })
+    return this.#http.json({
+      method: 'POST',
+      path: '/v1/gc',
+      what: 'collect garbage',
+      json: { dry_run: options.dryRun ?? true },
+    })
   }
 
   /**

@@ -18,12 +18,21 @@ export async function uploadDirectly(http: HttpCaller, source: BlobSource, optio
   const { signal } = options
   const path = `/v1/blobs/${source.sha256}`
   const what = `upload blob ${source.sha256} into the storage`
-  const presigned = await http.find<Presigned>({ method: 'POST', path: `${path}:presign`, what, json: { size: source.size }, signal })
+  const presigned = await http.find<Presigned>({
+    method: 'POST',
+    path: `${path}:presign`,
+    what,
+    json: { size: source.size },
+    signal,
+  })
   if (presigned === undefined || !mayUse(presigned, source.size, http.server)) {
     without.add(http)
     return false
   }
-  const abort = (): Promise<unknown> => http.send({ method: 'POST', path: `${path}:abort`, what, json: { upload_id: presigned.upload_id }, repeat: false }).catch(() => undefined)
+  const abort = (): Promise<unknown> =>
+    http
+      .send({ method: 'POST', path: `${path}:abort`, what, json: { upload_id: presigned.upload_id }, repeat: false })
+      .catch(() => undefined)
   const etags = await sendParts(http, source, presigned, options).catch(async (error: unknown) => {
     await abort()
     throw error
@@ -33,12 +42,23 @@ export async function uploadDirectly(http: HttpCaller, source: BlobSource, optio
     await abort()
     return false
   }
-  await http.json({ method: 'POST', path: `${path}:complete`, what, json: { size: source.size, upload_id: presigned.upload_id, etags }, signal })
+  await http.json({
+    method: 'POST',
+    path: `${path}:complete`,
+    what,
+    json: { size: source.size, upload_id: presigned.upload_id, etags },
+    signal,
+  })
   return true
 }
 
 /** Sends the parts; undefined when the storage takes one of them not. */
-async function sendParts(http: HttpCaller, source: BlobSource, presigned: Presigned, { signal, onProgress }: UploadOptions): Promise<string[] | undefined> {
+async function sendParts(
+  http: HttpCaller,
+  source: BlobSource,
+  presigned: Presigned,
+  { signal, onProgress }: UploadOptions,
+): Promise<string[] | undefined> {
   const etags: string[] = []
   for (const [at, url] of presigned.urls.entries()) {
     const start = at * presigned.part_bytes

@@ -38,7 +38,9 @@ export interface Call {
 
 /** A query string with its question mark, or nothing. */
 export function queryText(query: object): string {
-  const text = new URLSearchParams(Object.entries(query).map(([name, value]): [string, string] => [name, String(value)])).toString()
+  const text = new URLSearchParams(
+    Object.entries(query).map(([name, value]): [string, string] => [name, String(value)]),
+  ).toString()
   return text === '' ? '' : `?${text}`
 }
 
@@ -98,7 +100,12 @@ export class HttpCaller {
     for (let attempt = 0; attempt <= this.#retries; attempt++) {
       if (attempt > 0) await this.#sleep(this.#pauseMs * 2 ** (attempt - 1))
       signal?.throwIfAborted()
-      const response = await this.#fetch(url, { method: 'PUT', body: body as BodyInit, redirect: 'error', signal: signal ?? null }).catch(() => undefined)
+      const response = await this.#fetch(url, {
+        method: 'PUT',
+        body: body as BodyInit,
+        redirect: 'error',
+        signal: signal ?? null,
+      }).catch(() => undefined)
       await response?.body?.cancel()
       if (response?.ok === true) return response.headers.get('etag') ?? undefined
       if (response !== undefined && response.status < 500 && response.status !== 429) return undefined

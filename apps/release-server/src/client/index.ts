@@ -5,6 +5,26 @@ export type { ReleaseServerClientOptions } from './http.ts'
 export type { CheckReleaseOptions } from './check-release.ts'
 export type { BlobSource, UploadOptions } from './upload.ts'
 export type {
-  AttesterView, AuditEntry, BlobView, ChannelView, DeviceView, GarbageReport, ManifestPointer, NewProduct, NewRelease, NewToken, Page, Problem,
-  ProductView, Publication, KeyAgeView, ReleaseCheckView, ReleaseDiffView, ReleaseView, Scope, StorageView, TokenView, WantedHead,
+  AttesterView,
+  AuditEntry,
+  BlobView,
+  ChannelView,
+  DeviceView,
+  GarbageReport,
+  ManifestPointer,
+  NewProduct,
+  NewRelease,
+  NewToken,
+  Page,
+  Problem,
+  ProductView,
+  Publication,
+  KeyAgeView,
+  ReleaseCheckView,
+  ReleaseDiffView,
+  ReleaseView,
+  Scope,
+  StorageView,
+  TokenView,
+  WantedHead,
 } from '../api.ts'

@@ -17,23 +17,33 @@ export class KeyCalls {
 
   /** Keys of a product, their ages, and when their turns are due. */
   async listKeys(slug: string): Promise<readonly KeyAgeView[]> {
-    const page = await this.#http.json<Page<KeyAgeView>>({ method: 'GET', path: `/v1/products/${segment(slug)}/keys`, what: `list keys of "${slug}"` })
+    const page = await this.#http.json<Page<KeyAgeView>>({
+      method: 'GET',
+      path: `/v1/products/${segment(slug)}/keys`,
+      what: `list keys of "${slug}"`,
+    })
     return page.items
   }
 
   /** Seals a runtime key on the server; sent over TLS only. `blob` is the 84-byte form. */
   async putRuntimeKey(slug: string, keyId: number, blob: Uint8Array): Promise<void> {
     await this.#http.send({
-      method: 'PUT', path: `/v1/products/${segment(slug)}/runtime-keys/${keyId}`, what: `store runtime key ${keyId}`,
-      body: blob, headers: { 'content-type': 'application/octet-stream' },
+      method: 'PUT',
+      path: `/v1/products/${segment(slug)}/runtime-keys/${keyId}`,
+      what: `store runtime key ${keyId}`,
+      body: blob,
+      headers: { 'content-type': 'application/octet-stream' },
     })
   }
 
   /** Seals the X25519 secret of a transport key on the server, which uses it while its published record says so. */
   putTransportKey(identity: string, device: string, secret: Uint8Array): Promise<{ public_key: string }> {
     return this.#http.json({
-      method: 'PUT', path: `/v1/transport-keys/${segment(identity)}/${segment(device)}`, what: `store transport key "${device}"`,
-      body: secret, headers: { 'content-type': 'application/octet-stream' },
+      method: 'PUT',
+      path: `/v1/transport-keys/${segment(identity)}/${segment(device)}`,
+      what: `store transport key "${device}"`,
+      body: secret,
+      headers: { 'content-type': 'application/octet-stream' },
     })
   }
 
@@ -44,48 +54,82 @@ export class KeyCalls {
 
   /** Lets a device have runtime keys, by its X25519 public key in hex. */
   async addDevice(slug: string, key: string, note = ''): Promise<void> {
-    await this.#http.send({ method: 'PUT', path: `/v1/products/${segment(slug)}/devices/${segment(key)}`, what: 'add a device', json: { note } })
+    await this.#http.send({
+      method: 'PUT',
+      path: `/v1/products/${segment(slug)}/devices/${segment(key)}`,
+      what: 'add a device',
+      json: { note },
+    })
   }
 
   /** Strikes a device off, at once. */
   async removeDevice(slug: string, key: string): Promise<void> {
-    await this.#http.send({ method: 'DELETE', path: `/v1/products/${segment(slug)}/devices/${segment(key)}`, what: 'strike a device off' })
+    await this.#http.send({
+      method: 'DELETE',
+      path: `/v1/products/${segment(slug)}/devices/${segment(key)}`,
+      what: 'strike a device off',
+    })
   }
 
   /** Devices of a product, by whom, and how they stand. */
   async listDevices(slug: string): Promise<readonly DeviceView[]> {
-    const page = await this.#http.json<Page<DeviceView>>({ method: 'GET', path: `/v1/products/${segment(slug)}/devices`, what: `list devices of "${slug}"` })
+    const page = await this.#http.json<Page<DeviceView>>({
+      method: 'GET',
+      path: `/v1/products/${segment(slug)}/devices`,
+      what: `list devices of "${slug}"`,
+    })
     return page.items
   }
 
   /** Lets an identity attest devices, by its key event log, or brings its longer log. */
   putAttester(slug: string, prefix: string, log: Uint8Array, note = ''): Promise<AttesterView> {
     return this.#http.json({
-      method: 'PUT', path: `/v1/products/${segment(slug)}/attesters/${segment(prefix)}${queryText(note === '' ? {} : { note })}`, what: 'list an identity that attests devices',
-      body: log, headers: { 'content-type': 'application/cesr' },
+      method: 'PUT',
+      path: `/v1/products/${segment(slug)}/attesters/${segment(prefix)}${queryText(note === '' ? {} : { note })}`,
+      what: 'list an identity that attests devices',
+      body: log,
+      headers: { 'content-type': 'application/cesr' },
     })
   }
 
   /** Identities whose word on devices counts. */
   async listAttesters(slug: string): Promise<readonly AttesterView[]> {
-    const page = await this.#http.json<Page<AttesterView>>({ method: 'GET', path: `/v1/products/${segment(slug)}/attesters`, what: `list who attests devices of "${slug}"` })
+    const page = await this.#http.json<Page<AttesterView>>({
+      method: 'GET',
+      path: `/v1/products/${segment(slug)}/attesters`,
+      what: `list who attests devices of "${slug}"`,
+    })
     return page.items
   }
 
   /** Strikes an identity off; its devices are off at once. */
   async removeAttester(slug: string, prefix: string): Promise<void> {
-    await this.#http.send({ method: 'DELETE', path: `/v1/products/${segment(slug)}/attesters/${segment(prefix)}`, what: 'strike an identity off' })
+    await this.#http.send({
+      method: 'DELETE',
+      path: `/v1/products/${segment(slug)}/attesters/${segment(prefix)}`,
+      what: 'strike an identity off',
+    })
   }
 
   /**
    * Brings the word of a listed identity on a device: the device document and its statement, as `keyturn device link`
    * writes them; with `log` when the identity was turned since. Needs no token.
    */
-  attestDevice(slug: string, word: { prefix: string; document: Uint8Array; statement: Uint8Array; log?: Uint8Array }): Promise<{ key: string; name: string; status: string }> {
+  attestDevice(
+    slug: string,
+    word: { prefix: string; document: Uint8Array; statement: Uint8Array; log?: Uint8Array },
+  ): Promise<{ key: string; name: string; status: string }> {
     const { prefix, document, statement, log } = word
     return this.#http.json({
-      method: 'POST', path: `/v1/products/${segment(slug)}/devices:attest`, what: 'attest a device',
-      json: { prefix, document: base64Encode(document), statement: base64Encode(statement), ...(log === undefined ? {} : { log: base64Encode(log) }) },
+      method: 'POST',
+      path: `/v1/products/${segment(slug)}/devices:attest`,
+      what: 'attest a device',
+      json: {
+        prefix,
+        document: base64Encode(document),
+        statement: base64Encode(statement),
+        ...(log === undefined ? {} : { log: base64Encode(log) }),
+      },
     })
   }
 }

@@ -15,7 +15,12 @@ export function serverKeyDirectory(http: HttpCaller, name: string): KeyDirectory
   return {
     name,
     read: (identity) => readAll(http, identity),
-    putRecord: (identity, device, text) => put(`/pubky/${identity.name}/pub/noise.app/v0/${segment(device)}`, utf8Encode(text), `publish the key record of "${device}"`),
+    putRecord: (identity, device, text) =>
+      put(
+        `/pubky/${identity.name}/pub/noise.app/v0/${segment(device)}`,
+        utf8Encode(text),
+        `publish the key record of "${device}"`,
+      ),
     putList: (identity, bytes) => put(`/pubky/${identity.name}/pub/noise.app/v1/keys`, bytes, 'publish the key list'),
     putPacket: (identity, packet) => put(`/pkarr/${identity.name}`, relayPayload(packet), 'publish the pkarr packet'),
   }
@@ -31,10 +36,15 @@ async function readAll(http: HttpCaller, identity: TransportIdentity): Promise<P
   const list = await fetchFile(http, `/pubky/${identity.name}/pub/noise.app/v1/keys`)
   const payload = await fetchFile(http, `/pkarr/${identity.name}`)
   const records = new Map<string, string>()
-  const devices = list === undefined ? [] : verifyKeyList(identity.publicKey, list).list.entries.map(({ device }) => device)
+  const devices =
+    list === undefined ? [] : verifyKeyList(identity.publicKey, list).list.entries.map(({ device }) => device)
   for (const device of devices) {
     const record = await fetchFile(http, `/pubky/${identity.name}/pub/noise.app/v0/${segment(device)}`)
     if (record !== undefined) records.set(device, utf8Decode(record))
   }
-  return { records, ...(list === undefined ? {} : { list }), ...(payload === undefined ? {} : { packet: verifyPacket(identity.publicKey, payload) }) }
+  return {
+    records,
+    ...(list === undefined ? {} : { list }),
+    ...(payload === undefined ? {} : { packet: verifyPacket(identity.publicKey, payload) }),
+  }
 }

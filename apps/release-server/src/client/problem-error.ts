@@ -6,13 +6,40 @@ import { readBounded } from './read-bounded.ts'
 const maxProblemBytes = 1024 * 1024
 
 const kinds: readonly string[] = [
-  'no', 'usage', 'io', 'unavailable', 'input', 'auth', 'policy', 'interrupted', 'busy', 'bug',
+  'no',
+  'usage',
+  'io',
+  'unavailable',
+  'input',
+  'auth',
+  'policy',
+  'interrupted',
+  'busy',
+  'bug',
 ] satisfies ErrorKind[]
 
 const kindOfStatus: Readonly<Record<number, ErrorKind>> = {
-  400: 'input', 401: 'auth', 403: 'auth', 404: 'usage', 405: 'usage', 408: 'unavailable', 409: 'policy', 410: 'policy',
-  412: 'busy', 413: 'input', 414: 'input', 415: 'input', 422: 'auth', 423: 'busy', 429: 'busy', 431: 'input',
-  500: 'bug', 502: 'io', 503: 'unavailable', 504: 'unavailable', 507: 'io',
+  400: 'input',
+  401: 'auth',
+  403: 'auth',
+  404: 'usage',
+  405: 'usage',
+  408: 'unavailable',
+  409: 'policy',
+  410: 'policy',
+  412: 'busy',
+  413: 'input',
+  414: 'input',
+  415: 'input',
+  422: 'auth',
+  423: 'busy',
+  429: 'busy',
+  431: 'input',
+  500: 'bug',
+  502: 'io',
+  503: 'unavailable',
+  504: 'unavailable',
+  507: 'io',
 }
 
 function kindOf(body: Readonly<Record<string, unknown>>, status: number): ErrorKind {
@@ -30,7 +57,13 @@ export class ProblemError extends KeyturnError {
   /** Parts of the answer: missing blobs, fields. */
   readonly errors: readonly string[]
 
-  private constructor(code: string, kind: ErrorKind, status: number, message: string, more: { hint?: string | undefined; requestId?: string | undefined; errors: readonly string[] }) {
+  private constructor(
+    code: string,
+    kind: ErrorKind,
+    status: number,
+    message: string,
+    more: { hint?: string | undefined; requestId?: string | undefined; errors: readonly string[] },
+  ) {
     super({ [code]: { kind, meaning: message, remedy: '' } }, code, message, {
       details: { status, ...(more.requestId === undefined ? {} : { requestId: more.requestId }) },
       hint: more.hint,

@@ -5,7 +5,11 @@ import { ServerError } from '../errors.ts'
  *
  * @throws ServerError `SRV_NETWORK`.
  */
-export async function readBounded(response: Response, maxBytes: number, what: string): Promise<Uint8Array<ArrayBuffer>> {
+export async function readBounded(
+  response: Response,
+  maxBytes: number,
+  what: string,
+): Promise<Uint8Array<ArrayBuffer>> {
   const parts: Uint8Array[] = []
   let length = 0
   const reader = response.body?.getReader()

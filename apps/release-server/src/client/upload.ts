@@ -47,7 +47,11 @@ export async function uploadBlob(http: HttpCaller, source: BlobSource, options: 
 async function putWhole(http: HttpCaller, source: BlobSource, options: UploadOptions): Promise<void> {
   const body = await source.read(0, source.size)
   await http.send({
-    method: 'PUT', path: `/v1/blobs/${source.sha256}`, what: `upload blob ${source.sha256}`, body, signal: options.signal,
+    method: 'PUT',
+    path: `/v1/blobs/${source.sha256}`,
+    what: `upload blob ${source.sha256}`,
+    body,
+    signal: options.signal,
     headers: { 'content-type': 'application/octet-stream' },
   })
   options.onProgress?.(source.size)
@@ -56,9 +60,16 @@ async function putWhole(http: HttpCaller, source: BlobSource, options: UploadOpt
 const tus = { 'tus-resumable': '1.0.0' }
 
 /** Starts an upload, or finds the unfinished one of the caller; gives its path. */
-export async function createUpload(http: HttpCaller, source: Pick<BlobSource, 'sha256' | 'size'>, options: UploadOptions): Promise<string> {
+export async function createUpload(
+  http: HttpCaller,
+  source: Pick<BlobSource, 'sha256' | 'size'>,
+  options: UploadOptions,
+): Promise<string> {
   const response = await http.send({
-    method: 'POST', path: '/v1/uploads', what: `start the upload of blob ${source.sha256}`, signal: options.signal,
+    method: 'POST',
+    path: '/v1/uploads',
+    what: `start the upload of blob ${source.sha256}`,
+    signal: options.signal,
     headers: {
       ...tus,
       'upload-length': String(source.size),
@@ -73,9 +84,18 @@ export async function createUpload(http: HttpCaller, source: Pick<BlobSource, 's
   return path
 }
 
-async function uploadOffset(http: HttpCaller, path: string, source: BlobSource, options: UploadOptions): Promise<number> {
+async function uploadOffset(
+  http: HttpCaller,
+  path: string,
+  source: BlobSource,
+  options: UploadOptions,
+): Promise<number> {
   const response = await http.send({
-    method: 'HEAD', path, what: `resume the upload of blob ${source.sha256}`, headers: tus, signal: options.signal,
+    method: 'HEAD',
+    path,
+    what: `resume the upload of blob ${source.sha256}`,
+    headers: tus,
+    signal: options.signal,
   })
   return readOffset(response, source)
 }
@@ -87,10 +107,20 @@ function readOffset(response: Response, source: BlobSource): number {
 }
 
 async function sendPiece(
-  http: HttpCaller, path: string, source: BlobSource, offset: number, piece: Uint8Array, options: UploadOptions,
+  http: HttpCaller,
+  path: string,
+  source: BlobSource,
+  offset: number,
+  piece: Uint8Array,
+  options: UploadOptions,
 ): Promise<number> {
   const response = await http.send({
-    method: 'PATCH', path, what: `upload blob ${source.sha256}`, body: piece, signal: options.signal, accept: [409],
+    method: 'PATCH',
+    path,
+    what: `upload blob ${source.sha256}`,
+    body: piece,
+    signal: options.signal,
+    accept: [409],
     headers: { ...tus, 'content-type': 'application/offset+octet-stream', 'upload-offset': String(offset) },
   })
   // A repeated piece whose first answer was lost: the server is further than we know, so ask.

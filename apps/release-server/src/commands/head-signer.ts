@@ -11,12 +11,14 @@ import { defaultRenewalDays, startHeadSigner } from '../head-signer/server.ts'
 /** Reads a seed of 64 hex digits from a file that nobody else can read. */
 async function readSeed(path: string): Promise<Uint8Array> {
   const { mode } = await stat(path)
-  if (process.platform !== 'win32' && (mode & 0o077) !== 0) throw new ServerError('SRV_CONFIG', `Cannot use key file "${path}": others can read it`, { hint: 'chmod 600' })
+  if (process.platform !== 'win32' && (mode & 0o077) !== 0)
+    throw new ServerError('SRV_CONFIG', `Cannot use key file "${path}": others can read it`, { hint: 'chmod 600' })
   return hexDecode((await readFile(path, 'utf8')).trim())
 }
 
 function readDays(text: string): number {
-  if (!/^[1-9][0-9]{0,3}$/.test(text)) throw new ServerError('SRV_CONFIG', 'Cannot use --renewal-days: a number of 1 to 9999 is due')
+  if (!/^[1-9][0-9]{0,3}$/.test(text))
+    throw new ServerError('SRV_CONFIG', 'Cannot use --renewal-days: a number of 1 to 9999 is due')
   return Number(text)
 }
 
@@ -32,31 +34,55 @@ async function askPerson(summary: string): Promise<boolean> {
 
 /** `keyturn-server head-signer`: the process that holds the head key. */
 export function addHeadSignerCommand(program: Command): void {
-  program.command('head-signer').description('Sign changed rollouts for the server, from a process of its own that holds the head key')
+  program
+    .command('head-signer')
+    .description('Sign changed rollouts for the server, from a process of its own that holds the head key')
     .requiredOption('--socket <path>', 'unix socket to listen on')
     .requiredOption('--key-file <path>', 'head key: 64 hex digits, mode 0600')
     .requiredOption('--pin <pin>', 'pin of the identity, did:keri:…')
     .requiredOption('--server <url>', 'address of the release server, to read the public tree')
     .option('--state <folder>', 'folder, kept over restarts, of what was accepted and signed (default: <socket>.state)')
-    .option('--renewal-days <days>', 'days after the last head of the publisher for which heads are still signed', readDays, defaultRenewalDays)
+    .option(
+      '--renewal-days <days>',
+      'days after the last head of the publisher for which heads are still signed',
+      readDays,
+      defaultRenewalDays,
+    )
     .option('--auto', 'sign what passes without asking a person')
-    .action(async (options: { socket: string; keyFile: string; pin: string; server: string; auto?: boolean; state?: string; renewalDays: number }, command: Command) => {
-      const seed = await readSeed(options.keyFile)
-      const client = new ReleaseServerClient(options.server)
-      const signer = await startHeadSigner({
-        socket: options.socket, pin: options.pin,
-        signer: { publicKey: ed25519PublicKey(seed), sign: (message) => ed25519Sign(seed, message) },
-        ...(options.state === undefined ? {} : { state: options.state }),
-        renewalDays: options.renewalDays,
-        mode: options.auto === true ? 'auto' : 'confirm',
-        confirm: askPerson,
-        fetchPublic: (path) => client.fetchPublic(path),
-      })
-      printAnswer(command, { socket: options.socket }, `Listening on ${options.socket}`)
-      const ended = new AbortController()
-      await Promise.race([once(process, 'SIGTERM', { signal: ended.signal }), once(process, 'SIGINT', { signal: ended.signal })])
-      ended.abort()
-      await signer.close()
-      seed.fill(0)
-    })
+    .action(
+      async (
+        options: {
+          socket: string
+          keyFile: string
+          pin: string
+          server: string
+          auto?: boolean
+          state?: string
+          renewalDays: number
+        },
+        command: Command,
+      ) => {
+        const seed = await readSeed(options.keyFile)
+        const client = new ReleaseServerClient(options.server)
+        const signer = await startHeadSigner({
+          socket: options.socket,
+          pin: options.pin,
+          signer: { publicKey: ed25519PublicKey(seed), sign: (message) => ed25519Sign(seed, message) },
+          ...(options.state === undefined ? {} : { state: options.state }),
+          renewalDays: options.renewalDays,
+          mode: options.auto === true ? 'auto' : 'confirm',
+          confirm: askPerson,
+          fetchPublic: (path) => client.fetchPublic(path),
+        })
+        printAnswer(command, { socket: options.socket }, `Listening on ${options.socket}`)
+        const ended = new AbortController()
+        await Promise.race([
+          once(process, 'SIGTERM', { signal: ended.signal }),
+          once(process, 'SIGINT', { signal: ended.signal }),
+        ])
+        ended.abort()
+        await signer.close()
+        seed.fill(0)
+      },
+    )
 }

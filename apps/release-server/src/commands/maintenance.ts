@@ -25,49 +25,86 @@ export async function withStores<T>(command: Command, work: (server: ReleaseServ
 
 /** Commands that look after the stores. */
 export function addMaintenanceCommands(program: Command): void {
-  program.command('settings').description('List all settings').action((_options: unknown, command: Command) => {
-    const width = Math.max(...settings.map(({ variable }) => variable.length))
-    printAnswer(command, settings, settings.map(({ variable, meaning }) => `${variable.padEnd(width)}  ${meaning}`).join('\n'))
-  })
+  program
+    .command('settings')
+    .description('List all settings')
+    .action((_options: unknown, command: Command) => {
+      const width = Math.max(...settings.map(({ variable }) => variable.length))
+      printAnswer(
+        command,
+        settings,
+        settings.map(({ variable, meaning }) => `${variable.padEnd(width)}  ${meaning}`).join('\n'),
+      )
+    })
 
-  program.command('audit-verify').description('Check the hash chain of the audit log').action(async (_options: unknown, command: Command) => {
-    const entries = await withStores(command, ({ context }) => verifyStoredAudit(context.metadata))
-    printAnswer(command, { entries }, `The audit log is whole: ${entries} entries`)
-  })
+  program
+    .command('audit-verify')
+    .description('Check the hash chain of the audit log')
+    .action(async (_options: unknown, command: Command) => {
+      const entries = await withStores(command, ({ context }) => verifyStoredAudit(context.metadata))
+      printAnswer(command, { entries }, `The audit log is whole: ${entries} entries`)
+    })
 
-  program.command('fsck').description('Check blobs, records, releases and audit log against each other')
+  program
+    .command('fsck')
+    .description('Check blobs, records, releases and audit log against each other')
     .option('--no-hash', 'only look whether blobs are there')
     .action(async (options: { hash: boolean }, command: Command) => {
       const report = await withStores(command, ({ context }) => checkStores(context, { hash: options.hash }, caller))
       const found = report.damaged.length + report.lost.length
-      printAnswer(command, report, [
-        `${report.blobs} blobs, ${report.bytes} bytes: ${report.damaged.length} damaged, ${report.lost.length} lost, ${report.adopted.length} recorded anew`,
-        ...report.broken.map((line) => `broken release ${line}`),
-      ].join('\n'))
+      printAnswer(
+        command,
+        report,
+        [
+          `${report.blobs} blobs, ${report.bytes} bytes: ${report.damaged.length} damaged, ${report.lost.length} lost, ${report.adopted.length} recorded anew`,
+          ...report.broken.map((line) => `broken release ${line}`),
+        ].join('\n'),
+      )
       if (found > 0) throw new ServerError('BLOB_CORRUPT', `${found} blobs are damaged or lost`)
     })
 
-  program.command('gc').description('Collect garbage; a dry run unless --yes').option('--yes', 'really delete')
+  program
+    .command('gc')
+    .description('Collect garbage; a dry run unless --yes')
+    .option('--yes', 'really delete')
     .action(async (options: { yes?: boolean }, command: Command) => {
-      const report = await withStores(command, ({ context }) => collectGarbage(context, options.yes !== true, {}, caller))
-      printAnswer(command, report, `${report.dry_run ? 'Would delete' : 'Deleted'} ${report.blobs_deleted} blobs, ${report.bytes_deleted} bytes; marked ${report.blobs_marked}`)
+      const report = await withStores(command, ({ context }) =>
+        collectGarbage(context, options.yes !== true, {}, caller),
+      )
+      printAnswer(
+        command,
+        report,
+        `${report.dry_run ? 'Would delete' : 'Deleted'} ${report.blobs_deleted} blobs, ${report.bytes_deleted} bytes; marked ${report.blobs_marked}`,
+      )
     })
 
-  program.command('export-static').description('Write the whole public tree as plain files, for any static host')
+  program
+    .command('export-static')
+    .description('Write the whole public tree as plain files, for any static host')
     .requiredOption('--to <folder>', 'folder of the static host')
     .action(async (options: { to: string }, command: Command) => {
       const report = await withStores(command, ({ context }) => exportStatic(context, options.to))
-      printAnswer(command, report, `${report.documents} documents, ${report.blobs} blobs (${report.bytes} bytes) written`)
+      printAnswer(
+        command,
+        report,
+        `${report.documents} documents, ${report.blobs} blobs (${report.bytes} bytes) written`,
+      )
     })
 
-  program.command('migrate').description('Copy everything into the stores that another settings file names; may be repeated')
+  program
+    .command('migrate')
+    .description('Copy everything into the stores that another settings file names; may be repeated')
     .requiredOption('--to <file>', 'JSON file with the settings of the target')
     .action(async (options: { to: string }, command: Command) => {
       const from = await storesFromConfig(await configOf(command))
       const to = await storesFromConfig(await readConfig({}, options.to))
       try {
         const report = await migrate(from, to)
-        printAnswer(command, report, `${report.blobs} blobs (${report.blobsCopied} copied, ${report.bytesCopied} bytes), ${report.records} records; both sides are equal`)
+        printAnswer(
+          command,
+          report,
+          `${report.blobs} blobs (${report.blobsCopied} copied, ${report.bytesCopied} bytes), ${report.records} records; both sides are equal`,
+        )
       } finally {
         for (const { blobs, metadata } of [from, to]) await Promise.all([blobs.close(), metadata.close()])
       }

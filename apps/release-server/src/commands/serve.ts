@@ -7,7 +7,9 @@ import { createReleaseServer } from '../server.ts'
 
 /** `keyturn-server serve`: runs until SIGTERM or SIGINT, then drains. */
 export function addServeCommand(program: Command): void {
-  program.command('serve').description('Run the server')
+  program
+    .command('serve')
+    .description('Run the server')
     .option('--host <address>', 'address to listen on')
     .option('--port <number>', 'port to listen on; 0: any')
     .action(async (options: { host?: string; port?: string }, command: Command) => {
@@ -20,7 +22,10 @@ export function addServeCommand(program: Command): void {
       const { url } = await server.listen()
       printAnswer(command, { url }, `Listening on ${url}`)
       const ended = new AbortController()
-      await Promise.race([once(process, 'SIGTERM', { signal: ended.signal }), once(process, 'SIGINT', { signal: ended.signal })])
+      await Promise.race([
+        once(process, 'SIGTERM', { signal: ended.signal }),
+        once(process, 'SIGINT', { signal: ended.signal }),
+      ])
       ended.abort()
       await server.close()
     })

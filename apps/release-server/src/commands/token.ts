@@ -3,11 +3,18 @@ import { scopes } from '../api.ts'
 import type { Scope } from '../api.ts'
 import { configOf, printAnswer } from '../command-line.ts'
 import { optionsFromConfig } from '../from-config.ts'
-import { createReleaseServer, type ReleaseServer } from '../server.ts'
+import { createReleaseServer } from '../server.ts'
+import type { ReleaseServer } from '../server.ts'
 import { listTokens, revokeToken } from '../tokens.ts'
 
 function list(value: string, previous: string[]): string[] {
-  return [...previous, ...value.split(',').map((item) => item.trim()).filter((item) => item !== '')]
+  return [
+    ...previous,
+    ...value
+      .split(',')
+      .map((item) => item.trim())
+      .filter((item) => item !== ''),
+  ]
 }
 
 /** Works on the stores of the server itself: a server that runs beside sees the change with its next request. */
@@ -24,14 +31,25 @@ async function onServer(command: Command, work: (server: ReleaseServer) => Promi
 export function addTokenCommands(program: Command): void {
   const token = program.command('token').description('Tokens of the management API')
   addCreate(token)
-  token.command('list').description('All tokens, without their secrets').action(async (_options: object, command: Command) => {
-    await onServer(command, async ({ context }) => {
-      const tokens = await listTokens(context.metadata)
-      const state = ({ revoked_at, expires_at }: (typeof tokens)[number]): string => (revoked_at === null ? `expires ${expires_at}` : `revoked ${revoked_at}`)
-      printAnswer(command, { items: tokens }, tokens.map((entry) => `${entry.id}  ${state(entry)}  ${entry.name}  ${entry.scopes.join(',')}`).join('\n'))
+  token
+    .command('list')
+    .description('All tokens, without their secrets')
+    .action(async (_options: object, command: Command) => {
+      await onServer(command, async ({ context }) => {
+        const tokens = await listTokens(context.metadata)
+        const state = ({ revoked_at, expires_at }: (typeof tokens)[number]): string =>
+          revoked_at === null ? `expires ${expires_at}` : `revoked ${revoked_at}`
+        printAnswer(
+          command,
+          { items: tokens },
+          tokens.map((entry) => `${entry.id}  ${state(entry)}  ${entry.name}  ${entry.scopes.join(',')}`).join('\n'),
+        )
+      })
     })
-  })
-  token.command('revoke').description('Revoke a token at once: a stolen one, or one that is no longer needed').argument('<id>', 'its id, see "token list"')
+  token
+    .command('revoke')
+    .description('Revoke a token at once: a stolen one, or one that is no longer needed')
+    .argument('<id>', 'its id, see "token list"')
     .action(async (id: string, _options: object, command: Command) => {
       await onServer(command, async ({ context }) => {
         await revokeToken(context, id, 'local', 'local')
@@ -41,18 +59,29 @@ export function addTokenCommands(program: Command): void {
 }
 
 function addCreate(token: Command): void {
-  token.command('create').description('Create a token; its secret is shown this once')
+  token
+    .command('create')
+    .description('Create a token; its secret is shown this once')
     .requiredOption('--name <text>', 'what it is for')
     .requiredOption('--scope <names>', `scopes, with commas: ${scopes.join(', ')}`, list, [])
     .option('--product <slugs>', 'limit to these products', list, [])
     .option('--channel <names>', 'limit to these channels', list, [])
     .option('--days <number>', 'days until it expires, 1 to 400', '90')
-    .action(async (options: { name: string; scope: string[]; product: string[]; channel: string[]; days: string }, command: Command) => {
-      await onServer(command, async (server) => {
-        const created = await server.createToken({
-          name: options.name, scopes: options.scope as Scope[], products: options.product, channels: options.channel, days: Number(options.days),
+    .action(
+      async (
+        options: { name: string; scope: string[]; product: string[]; channel: string[]; days: string },
+        command: Command,
+      ) => {
+        await onServer(command, async (server) => {
+          const created = await server.createToken({
+            name: options.name,
+            scopes: options.scope as Scope[],
+            products: options.product,
+            channels: options.channel,
+            days: Number(options.days),
+          })
+          printAnswer(command, created, created.secret)
         })
-        printAnswer(command, created, created.secret)
-      })
-    })
+      },
+    )
 }

@@ -9,7 +9,14 @@ import { pageStyle } from './style.ts'
 import { viewScript } from './view.ts'
 
 const policy = [
-  "default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "img-src 'self'", "form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'",
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "connect-src 'self'",
+  "img-src 'self'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "base-uri 'none'",
 ].join('; ')
 
 const headers = {
@@ -37,16 +44,24 @@ export function dashboardRoutes(app: FastifyInstance, authenticator: Authenticat
     })
   }
 
-  app.get('/favicon.ico', { config: { rate: 'public' } }, async (_request, reply) => reply.header('cache-control', 'public, max-age=86400').code(204).send())
+  app.get('/favicon.ico', { config: { rate: 'public' } }, async (_request, reply) =>
+    reply.header('cache-control', 'public, max-age=86400').code(204).send(),
+  )
 
-  app.post<{ Body: { token: string } }>('/dashboard/login', {
-    config: { rate: 'login', idempotent: false }, schema: { body: objectSchema({ token: { type: 'string', minLength: 1, maxLength: 4096 } }) },
-  }, async (request, reply) => {
-    authenticator.checkOrigin(request)
-    const secure = request.headers['x-forwarded-proto'] === 'https' || request.headers.origin?.startsWith('https:') === true
-    const { actor, cookie } = await authenticator.logIn(request.body.token, secure)
-    return sendJson(reply.header('set-cookie', cookie), 200, { name: actor.name, scopes: actor.scopes })
-  })
+  app.post<{ Body: { token: string } }>(
+    '/dashboard/login',
+    {
+      config: { rate: 'login', idempotent: false },
+      schema: { body: objectSchema({ token: { type: 'string', minLength: 1, maxLength: 4096 } }) },
+    },
+    async (request, reply) => {
+      authenticator.checkOrigin(request)
+      const secure =
+        request.headers['x-forwarded-proto'] === 'https' || request.headers.origin?.startsWith('https:') === true
+      const { actor, cookie } = await authenticator.logIn(request.body.token, secure)
+      return sendJson(reply.header('set-cookie', cookie), 200, { name: actor.name, scopes: actor.scopes })
+    },
+  )
 
   app.get('/dashboard/session', { config: { rate: 'public' } }, async (request, reply) => {
     const { name, scopes } = await authenticator.authenticate(request)
@@ -55,6 +70,9 @@ export function dashboardRoutes(app: FastifyInstance, authenticator: Authenticat
 
   app.post('/dashboard/logout', { config: { rate: 'login', idempotent: false } }, async (request, reply) => {
     authenticator.checkOrigin(request)
-    return reply.header('set-cookie', await authenticator.logOut(request)).code(204).send()
+    return reply
+      .header('set-cookie', await authenticator.logOut(request))
+      .code(204)
+      .send()
   })
 }

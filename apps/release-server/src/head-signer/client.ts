@@ -26,7 +26,10 @@ export function unixHeadSigner(path: string): HeadSigner {
       const answer = await ask(path, JSON.stringify({ payload: base64Encode(payload), reason }))
       if (answer.waiting === true) return undefined
       if (!answer.ok || answer.head === undefined) {
-        throw new ServerError('SRV_HEAD_NEEDED', `The head signer refused: ${answer.code ?? ''} ${answer.message ?? ''}`.trim())
+        throw new ServerError(
+          'SRV_HEAD_NEEDED',
+          `The head signer refused: ${answer.code ?? ''} ${answer.message ?? ''}`.trim(),
+        )
       }
       return base64Decode(answer.head)
     },

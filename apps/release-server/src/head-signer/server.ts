@@ -1,9 +1,27 @@
 import { chmod, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
-import { KeyturnError, base64Decode, base64Encode, canonicalJson, equalBytes, parseStrictJson, printable, utf8Encode } from '@keyturn/primitives'
+import {
+  KeyturnError,
+  base64Decode,
+  base64Encode,
+  canonicalJson,
+  equalBytes,
+  parseStrictJson,
+  printable,
+  utf8Encode,
+} from '@keyturn/primitives'
 import type { JsonObject } from '@keyturn/primitives'
-import { floorOf, ManifestError, parseHead, parseHeadEnvelope, releaseSteps, sha256Hex, signHead, writeHead } from '@keyturn/manifest'
+import {
+  floorOf,
+  ManifestError,
+  parseHead,
+  parseHeadEnvelope,
+  releaseSteps,
+  sha256Hex,
+  signHead,
+  writeHead,
+} from '@keyturn/manifest'
 import type { DocumentRequest, DocumentSigner, Head, ReleaseDecision, TrustState } from '@keyturn/manifest'
 import { ServerError } from '../errors.ts'
 import type { SignerAnswer } from './client.ts'
@@ -38,7 +56,13 @@ const mostBytes = 64 * 1024
 
 /** What may change without a new release: the rollout, sequence and times. Anything else is not the server's to ask. */
 function sameOffer(current: Head, wanted: Head): boolean {
-  const fixed = ({ sequence: _sequence, issuedAt: _issued, expiresAt: _expires, rollout: _rollout, ...rest }: Head): string => canonicalJson(rest as unknown as JsonObject)
+  const fixed = ({
+    sequence: _sequence,
+    issuedAt: _issued,
+    expiresAt: _expires,
+    rollout: _rollout,
+    ...rest
+  }: Head): string => canonicalJson(rest as unknown as JsonObject)
   return fixed(current) === fixed(wanted) && wanted.sequence === current.sequence + 1
 }
 
@@ -61,13 +85,20 @@ function pathOf(product: string, request: DocumentRequest): string {
 }
 
 /** Judges the public tree as a launcher would, with another head in its place where one is given. */
-async function judgeTree(options: HeadSignerOptions, about: Head, state: TrustState, head?: Uint8Array): Promise<ReleaseDecision> {
+async function judgeTree(
+  options: HeadSignerOptions,
+  about: Head,
+  state: TrustState,
+  head?: Uint8Array,
+): Promise<ReleaseDecision> {
   const { product, channel } = about
   const steps = releaseSteps(state, { channel, product, nowMs: (options.clock ?? Date.now)() })
   let step = steps.next()
   while (step.done !== true) {
     const request = step.value
-    step = steps.next(head !== undefined && request.document === 'head' ? head : await options.fetchPublic(pathOf(product, request)))
+    step = steps.next(
+      head !== undefined && request.document === 'head' ? head : await options.fetchPublic(pathOf(product, request)),
+    )
   }
   return step.value
 }
@@ -77,11 +108,22 @@ function withShown(state: SignerState, current: Head, trust: TrustState): Signer
   const sha256 = sha256Hex(writeHead(current))
   const floor = floorOf(state.trust, current.channel)
   const known = state.publisherMs !== undefined && (floor.headSha256 === sha256 || state.signed?.sha256 === sha256)
-  const { epoch, manifest: { sequence } } = current
+  const {
+    epoch,
+    manifest: { sequence },
+  } = current
   if (state.manifest?.epoch === epoch && sequence < state.manifest.sequence) {
-    throw new ServerError('SRV_HEAD_NEEDED', `The head pins manifest ${sequence}, but manifest ${state.manifest.sequence} was in force already`)
+    throw new ServerError(
+      'SRV_HEAD_NEEDED',
+      `The head pins manifest ${sequence}, but manifest ${state.manifest.sequence} was in force already`,
+    )
   }
-  return { ...state, trust, manifest: { epoch, sequence }, publisherMs: known ? state.publisherMs : Date.parse(current.issuedAt) }
+  return {
+    ...state,
+    trust,
+    manifest: { epoch, sequence },
+    publisherMs: known ? state.publisherMs : Date.parse(current.issuedAt),
+  }
 }
 
 /** A head that was signed and never shown: the same again may leave again, another one at its sequence never. */
@@ -89,9 +131,13 @@ function signedBefore({ signed }: SignerState, wanted: Head): Uint8Array | undef
   if (signed === undefined) return undefined
   const head = parseHead(parseHeadEnvelope(signed.head).payload)
   if (head.epoch !== wanted.epoch || head.sequence !== wanted.sequence) return undefined
-  const timeless = ({ issuedAt: _issued, expiresAt: _expires, ...rest }: Head): string => canonicalJson(rest as unknown as JsonObject)
+  const timeless = ({ issuedAt: _issued, expiresAt: _expires, ...rest }: Head): string =>
+    canonicalJson(rest as unknown as JsonObject)
   if (timeless(head) === timeless(wanted)) return signed.head
-  throw new ServerError('SRV_HEAD_NEEDED', `Head ${signed.sequence} was signed with another rollout and not published: ask for that one again, or publish a head`)
+  throw new ServerError(
+    'SRV_HEAD_NEEDED',
+    `Head ${signed.sequence} was signed with another rollout and not published: ask for that one again, or publish a head`,
+  )
 }
 
 function summaryOf(wanted: Head, reason: string): string {
@@ -103,7 +149,10 @@ function summaryOf(wanted: Head, reason: string): string {
 function requireFreshPublisher(options: HeadSignerOptions, { publisherMs = 0 }: SignerState): void {
   const days = options.renewalDays ?? defaultRenewalDays
   if ((options.clock ?? Date.now)() - publisherMs > days * 86_400_000) {
-    throw new ServerError('SRV_HEAD_NEEDED', `The last head of the publisher is more than ${days} days old: publish a head first`)
+    throw new ServerError(
+      'SRV_HEAD_NEEDED',
+      `The last head of the publisher is more than ${days} days old: publish a head first`,
+    )
   }
 }
 
@@ -114,10 +163,15 @@ function requireFreshPublisher(options: HeadSignerOptions, { publisherMs = 0 }: 
  *
  * @throws ManifestError, ServerError `SRV_HEAD_NEEDED`, `SRV_STORAGE`.
  */
-export async function signWantedHead(options: HeadSignerOptions, payload: Uint8Array, reason: string): Promise<Uint8Array | undefined> {
+export async function signWantedHead(
+  options: HeadSignerOptions,
+  payload: Uint8Array,
+  reason: string,
+): Promise<Uint8Array | undefined> {
   const wanted = parseHead(payload)
   // Its own heads are known again by the hash of their one form.
-  if (!equalBytes(writeHead(wanted), payload)) throw new ServerError('SRV_REQUEST', 'The head is not in the form that a head is written in')
+  if (!equalBytes(writeHead(wanted), payload))
+    throw new ServerError('SRV_REQUEST', 'The head is not in the form that a head is written in')
   const { product, channel } = wanted
   const folder = options.state ?? `${options.socket}.state`
   const stored = await loadSignerState(folder, product, channel, options.pin)
@@ -125,18 +179,25 @@ export async function signWantedHead(options: HeadSignerOptions, payload: Uint8A
   if (before.outcome === 'refused') throw before.error
   const current = before.head
   if (current === undefined || !sameOffer(current, wanted)) {
-    throw new ServerError('SRV_HEAD_NEEDED', 'Only the rollout of the current head may change; anything else needs a head of the publisher')
+    throw new ServerError(
+      'SRV_HEAD_NEEDED',
+      'Only the rollout of the current head may change; anything else needs a head of the publisher',
+    )
   }
   const state = withShown(stored, current, before.state)
   await saveSignerState(folder, product, channel, options.pin, state)
   requireFreshPublisher(options, state)
   const again = signedBefore(state, wanted)
   if (again !== undefined) return again
-  if ((options.mode ?? 'confirm') === 'confirm' && await options.confirm?.(summaryOf(wanted, reason)) !== true) return undefined
+  if ((options.mode ?? 'confirm') === 'confirm' && (await options.confirm?.(summaryOf(wanted, reason))) !== true)
+    return undefined
   const head = await signHead(payload, [options.signer])
   const after = await judgeTree(options, wanted, before.state, head)
   if (after.outcome === 'refused') throw after.error
-  await saveSignerState(folder, product, channel, options.pin, { ...state, signed: { sequence: wanted.sequence, sha256: sha256Hex(payload), head } })
+  await saveSignerState(folder, product, channel, options.pin, {
+    ...state,
+    signed: { sequence: wanted.sequence, sha256: sha256Hex(payload), head },
+  })
   return head
 }
 
@@ -147,7 +208,11 @@ async function answerLine(options: HeadSignerOptions, line: string): Promise<Sig
     return head === undefined ? { ok: false, waiting: true } : { ok: true, head: base64Encode(head) }
   } catch (error) {
     const known = error instanceof KeyturnError || error instanceof ManifestError
-    return { ok: false, code: known ? error.code : 'SRV_INTERNAL', message: known ? error.message : 'The head signer failed' }
+    return {
+      ok: false,
+      code: known ? error.code : 'SRV_INTERNAL',
+      message: known ? error.message : 'The head signer failed',
+    }
   }
 }
 

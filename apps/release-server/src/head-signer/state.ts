@@ -31,15 +31,22 @@ export interface SignerState {
 const maxBytes = 4 * 1024 * 1024
 
 function stateFile(folder: string, product: string, channel: string): string {
-  if (!isSlug(product) || !isSlug(channel)) throw new ServerError('SRV_REQUEST', 'The head names no product or channel of a release server')
+  if (!isSlug(product) || !isSlug(channel))
+    throw new ServerError('SRV_REQUEST', 'The head names no product or channel of a release server')
   return join(folder, product, `${channel}.json`)
 }
 
 function readState(bytes: Uint8Array, pin: string): SignerState {
   const value = parseStrictJson(bytes, { maxBytes }) as JsonObject
   if (value['pin'] !== pin) throw new ServerError('SRV_CONFIG', 'The state of the head signer belongs to another pin')
-  const { manifest, publisher_ms: publisherMs, signed } = value as unknown as {
-    manifest?: { epoch: number; sequence: number }; publisher_ms?: number; signed?: { sequence: number; sha256: string; head: string }
+  const {
+    manifest,
+    publisher_ms: publisherMs,
+    signed,
+  } = value as unknown as {
+    manifest?: { epoch: number; sequence: number }
+    publisher_ms?: number
+    signed?: { sequence: number; sha256: string; head: string }
   }
   const numbers = [publisherMs ?? 0, manifest?.epoch ?? 0, manifest?.sequence ?? 0, signed?.sequence ?? 0]
   if (!numbers.every((each) => Number.isSafeInteger(each))) throw new RangeError('no integer')
@@ -57,7 +64,12 @@ function readState(bytes: Uint8Array, pin: string): SignerState {
  *
  * @throws ServerError `SRV_STORAGE`, `SRV_CONFIG` for the state of another pin.
  */
-export async function loadSignerState(folder: string, product: string, channel: string, pin: string): Promise<SignerState> {
+export async function loadSignerState(
+  folder: string,
+  product: string,
+  channel: string,
+  pin: string,
+): Promise<SignerState> {
   const file = stateFile(folder, product, channel)
   try {
     return readState(await readFile(file), pin)
@@ -69,15 +81,24 @@ export async function loadSignerState(folder: string, product: string, channel: 
 }
 
 /** Writes what is to be remembered of a channel; durable once it returns. */
-export async function saveSignerState(folder: string, product: string, channel: string, pin: string, state: SignerState): Promise<void> {
+export async function saveSignerState(
+  folder: string,
+  product: string,
+  channel: string,
+  pin: string,
+  state: SignerState,
+): Promise<void> {
   const file = stateFile(folder, product, channel)
   await mkdir(dirname(file), { recursive: true, mode: 0o700 })
   const { manifest, publisherMs, signed } = state
   const value = {
-    pin, trust: base64Encode(writeTrustState(state.trust)),
+    pin,
+    trust: base64Encode(writeTrustState(state.trust)),
     ...(manifest === undefined ? {} : { manifest: { ...manifest } }),
     ...(publisherMs === undefined ? {} : { publisher_ms: publisherMs }),
-    ...(signed === undefined ? {} : { signed: { sequence: signed.sequence, sha256: signed.sha256, head: base64Encode(signed.head) } }),
+    ...(signed === undefined
+      ? {}
+      : { signed: { sequence: signed.sequence, sha256: signed.sha256, head: base64Encode(signed.head) } }),
   }
   await writeFileAtomic(file, utf8Encode(canonicalJson(value as JsonObject)), { mode: 0o600 })
 }

@@ -13,34 +13,62 @@ export function announcedLength(request: FastifyRequest, most: number): number {
   const text = request.headers['content-length']
   if (text === undefined) throw new ServerError('UP_LENGTH_REQUIRED', 'Cannot take an upload without Content-Length')
   const length = Number(text)
-  if (length > most) throw new ServerError('SRV_LIMIT', `Cannot take ${length} bytes at once: at most ${most}`, { hint: 'Use a resumable upload' })
+  if (length > most)
+    throw new ServerError('SRV_LIMIT', `Cannot take ${length} bytes at once: at most ${most}`, {
+      hint: 'Use a resumable upload',
+    })
   return length
 }
 
 /** Routes of blobs: what is missing, put, look up. */
 export function blobRoutes(app: FastifyInstance, context: ServerContext): void {
-  app.post<{ Body: { sha256: string[] } }>('/v1/blobs::missing', {
-    config: { scope: 'blobs:write', upload: true, idempotent: false, summary: 'Which of these blobs the server lacks' },
-    schema: { body: objectSchema({ sha256: { type: 'array', maxItems: maxMissingQuery, items: schemas.sha256 } }) },
-  }, async (request, reply) => sendJson(reply, 200, { missing: await missingBlobs(context, [...new Set(request.body.sha256)]) }))
-
-  app.put<{ Params: { sha: string }; Body: ByteStream }>('/v1/blobs/:sha', {
-    config: {
-      scope: 'blobs:write', upload: true, summary: 'Store a blob of at most 16 MiB', bodyType: 'application/octet-stream',
-      answers: { 201: 'Stored, durably', 200: 'It was there already' },
+  app.post<{ Body: { sha256: string[] } }>(
+    '/v1/blobs::missing',
+    {
+      config: {
+        scope: 'blobs:write',
+        upload: true,
+        idempotent: false,
+        summary: 'Which of these blobs the server lacks',
+      },
+      schema: { body: objectSchema({ sha256: { type: 'array', maxItems: maxMissingQuery, items: schemas.sha256 } }) },
     },
-  }, async (request, reply) => {
-    const { sha } = request.params
-    if (!isBlobName(sha)) throw new ServerError('BLOB_NAME', 'A blob is named by 64 lower-case hexadecimal digits')
-    const size = announcedLength(request, maxPutBytes)
-    const stored = await storeBlob(context, sha, bodyStream(request, size), { size })
-    return sendJson(reply.header('location', `/files/${sha.slice(0, 2)}/${sha}`), stored.created ? 201 : 200, { sha256: sha, size: stored.size })
-  })
+    async (request, reply) =>
+      sendJson(reply, 200, { missing: await missingBlobs(context, [...new Set(request.body.sha256)]) }),
+  )
 
-  app.get<{ Params: { sha: string } }>('/v1/blobs/:sha', {
-    config: { scope: 'blobs:read', summary: 'What is known of a blob' },
-  }, async (request, reply) => {
-    if (!isBlobName(request.params.sha)) throw new ServerError('BLOB_NAME', 'A blob is named by 64 lower-case hexadecimal digits')
-    return sendJson(reply, 200, await viewBlob(context, request.params.sha))
-  })
+  app.put<{ Params: { sha: string }; Body: ByteStream }>(
+    '/v1/blobs/:sha',
+    {
+      config: {
+        scope: 'blobs:write',
+        upload: true,
+        summary: 'Store a blob of at most 16 MiB',
+        bodyType: 'application/octet-stream',
+        answers: { 201: 'Stored, durably', 200: 'It was there already' },
+      },
+    },
+    async (request, reply) => {
+      const { sha } = request.params
+      if (!isBlobName(sha)) throw new ServerError('BLOB_NAME', 'A blob is named by 64 lower-case hexadecimal digits')
+      const size = announcedLength(request, maxPutBytes)
+      const stored = await storeBlob(context, sha, bodyStream(request, size), { size })
+      return sendJson(reply.header('location', `/files/${sha.slice(0, 2)}/${sha}`), stored.created ? 201 : 200, {
+        sha256: sha,
+        size: stored.size,
+      })
+    },
+  )
+
+  app.get<{ Params: { sha: string } }>(
+    '/v1/blobs/:sha',
+    {
+      config: { scope: 'blobs:read', summary: 'What is known of a blob' },
+    },
+    async (request, reply) => {
+      if (!isBlobName(request.params.sha))
+        throw new ServerError('BLOB_NAME', 'A blob is named by 64 lower-case hexadecimal digits')
+      return sendJson(reply, 200, await viewBlob(context, request.params.sha))
+    },
+  )
 }

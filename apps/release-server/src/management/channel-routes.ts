@@ -23,57 +23,88 @@ const params = objectSchema({ p: schemas.slug, c: schemas.slug })
 function headSequence(ifMatch: string | undefined): number | undefined {
   if (ifMatch === undefined) return undefined
   const [, digits] = /^"?(\d{1,15})"?$/.exec(ifMatch.trim()) ?? []
-  if (digits === undefined) throw new ServerError('SRV_REQUEST', 'Cannot read header If-Match: the sequence of the current head is due')
+  if (digits === undefined)
+    throw new ServerError('SRV_REQUEST', 'Cannot read header If-Match: the sequence of the current head is due')
   return Number(digits)
 }
 
 /** Routes of channels: the pointers to what is offered. */
 export function channelRoutes(app: FastifyInstance, context: ServerContext): void {
-  app.get<{ Params: { p: string } }>('/v1/products/:p/channels', {
-    config: { scope: 'releases:read', summary: 'Channels of a product' }, schema: { params: objectSchema({ p: schemas.slug }) },
-  }, async (request, reply) => {
-    await readProduct(context.metadata, request.params.p)
-    const records = await context.metadata.list('channels', { prefix: `${request.params.p}/` })
-    const items = records.map(({ value }) => value as unknown as ChannelView).filter(({ product, channel }) => maySee(actorOf(request), product, channel))
-    return sendJson(reply, 200, { items, cursor: null })
-  })
-
-  app.get<{ Params: { p: string; c: string } }>('/v1/products/:p/channels/:c', {
-    config: { scope: 'releases:read', summary: 'One channel' }, schema: { params },
-  }, async (request, reply) => {
-    const view = await readChannel(context.metadata, request.params.p, request.params.c)
-    if (view === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such channel')
-    return sendJson(reply.header('etag', `"${view.head?.sequence ?? 0}"`), 200, view)
-  })
-
-  app.post<{ Params: { p: string; c: string }; Body: PublishBody }>('/v1/products/:p/channels/:c(^[a-z0-9-]+)::publish', {
-    config: { scope: 'releases:publish', summary: 'Make a head current, with the release it pins' },
-    schema: {
-      params,
-      body: objectSchema({
-        version: schemas.version, head: schemas.base64, signatures: schemas.base64, log: schemas.base64,
-        roles: { type: 'array', maxItems: 16, items: schemas.base64 },
-      }, ['signatures', 'log', 'roles']),
+  app.get<{ Params: { p: string } }>(
+    '/v1/products/:p/channels',
+    {
+      config: { scope: 'releases:read', summary: 'Channels of a product' },
+      schema: { params: objectSchema({ p: schemas.slug }) },
     },
-  }, async (request, reply) => {
-    const { version, head, signatures, log, roles } = request.body
-    if (log !== undefined && !actorOf(request).scopes.some((scope) => scope === 'keys:write' || scope === 'admin')) {
-      throw new ServerError('SRV_SCOPE', 'The token does not have the scope keys:write, which a new log needs')
-    }
-    if (log !== undefined && actorOf(request).channels.length > 0) {
-      throw new ServerError('SRV_SCOPE', 'The token is limited to channels, and a new log reaches beyond them')
-    }
-    const view = await publish(context, {
-      product: request.params.p, channel: request.params.c, version,
-      head: base64Decode(head),
-      ifHeadSequence: headSequence(request.headers['if-match']),
-      signatures: signatures === undefined ? undefined : base64Decode(signatures),
-      log: log === undefined ? undefined : base64Decode(log),
-      roles: new Map((roles ?? []).map((text) => {
-        const bytes = base64Decode(text)
-        return [parseRoles(bytes).version, bytes]
-      })),
-    }, callerOf(request))
-    return sendJson(reply, 200, view)
-  })
+    async (request, reply) => {
+      await readProduct(context.metadata, request.params.p)
+      const records = await context.metadata.list('channels', { prefix: `${request.params.p}/` })
+      const items = records
+        .map(({ value }) => value as unknown as ChannelView)
+        .filter(({ product, channel }) => maySee(actorOf(request), product, channel))
+      return sendJson(reply, 200, { items, cursor: null })
+    },
+  )
+
+  app.get<{ Params: { p: string; c: string } }>(
+    '/v1/products/:p/channels/:c',
+    {
+      config: { scope: 'releases:read', summary: 'One channel' },
+      schema: { params },
+    },
+    async (request, reply) => {
+      const view = await readChannel(context.metadata, request.params.p, request.params.c)
+      if (view === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such channel')
+      return sendJson(reply.header('etag', `"${view.head?.sequence ?? 0}"`), 200, view)
+    },
+  )
+
+  app.post<{ Params: { p: string; c: string }; Body: PublishBody }>(
+    '/v1/products/:p/channels/:c(^[a-z0-9-]+)::publish',
+    {
+      config: { scope: 'releases:publish', summary: 'Make a head current, with the release it pins' },
+      schema: {
+        params,
+        body: objectSchema(
+          {
+            version: schemas.version,
+            head: schemas.base64,
+            signatures: schemas.base64,
+            log: schemas.base64,
+            roles: { type: 'array', maxItems: 16, items: schemas.base64 },
+          },
+          ['signatures', 'log', 'roles'],
+        ),
+      },
+    },
+    async (request, reply) => {
+      const { version, head, signatures, log, roles } = request.body
+      if (log !== undefined && !actorOf(request).scopes.some((scope) => scope === 'keys:write' || scope === 'admin')) {
+        throw new ServerError('SRV_SCOPE', 'The token does not have the scope keys:write, which a new log needs')
+      }
+      if (log !== undefined && actorOf(request).channels.length > 0) {
+        throw new ServerError('SRV_SCOPE', 'The token is limited to channels, and a new log reaches beyond them')
+      }
+      const view = await publish(
+        context,
+        {
+          product: request.params.p,
+          channel: request.params.c,
+          version,
+          head: base64Decode(head),
+          ifHeadSequence: headSequence(request.headers['if-match']),
+          signatures: signatures === undefined ? undefined : base64Decode(signatures),
+          log: log === undefined ? undefined : base64Decode(log),
+          roles: new Map(
+            (roles ?? []).map((text) => {
+              const bytes = base64Decode(text)
+              return [parseRoles(bytes).version, bytes]
+            }),
+          ),
+        },
+        callerOf(request),
+      )
+      return sendJson(reply, 200, view)
+    },
+  )
 }

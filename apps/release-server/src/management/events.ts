@@ -33,7 +33,12 @@ export class EventStreams {
     const after = Number(request.headers['last-event-id'] ?? Number.NaN)
     reply.hijack()
     const { raw } = reply
-    raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no', 'x-content-type-options': 'nosniff' })
+    raw.writeHead(200, {
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-store',
+      'x-accel-buffering': 'no',
+      'x-content-type-options': 'nosniff',
+    })
     raw.write(': open\n\n')
     let last = Number.isSafeInteger(after) ? after : 0
     const send = (event: ServerEvent): void => {

@@ -37,65 +37,129 @@ export function operationRoutes(app: FastifyInstance, context: ServerContext, pa
   rolloutRoutes(app, context, parts)
   healthRoutes(app, context, parts)
 
-  app.post<{ Body: { dry_run: boolean } }>('/v1/gc', {
-    config: { scope: 'admin', summary: 'Collect garbage; a dry run tells what would go' },
-    schema: { body: objectSchema({ dry_run: { type: 'boolean' } }) },
-  }, async (request, reply) => sendJson(reply, 200, await collectGarbage(context, request.body.dry_run, parts.retention, callerOf(request))))
+  app.post<{ Body: { dry_run: boolean } }>(
+    '/v1/gc',
+    {
+      config: { scope: 'admin', summary: 'Collect garbage; a dry run tells what would go' },
+      schema: { body: objectSchema({ dry_run: { type: 'boolean' } }) },
+    },
+    async (request, reply) =>
+      sendJson(reply, 200, await collectGarbage(context, request.body.dry_run, parts.retention, callerOf(request))),
+  )
 
-  app.get('/v1/events', { config: { scope: 'releases:read', summary: 'What happens, as server-sent events' } }, (request, reply) => parts.events.serve(request, reply))
+  app.get(
+    '/v1/events',
+    { config: { scope: 'releases:read', summary: 'What happens, as server-sent events' } },
+    (request, reply) => parts.events.serve(request, reply),
+  )
 
-  app.post<{ Body: JsonValue }>('/v1/reports', {
-    bodyLimit: maxReportBytes,
-    config: { rate: 'reports', summary: 'Telemetry of a launcher; counted, no address and no id is kept', answers: { 202: 'Counted' } },
-  }, async (request, reply) => {
-    await parts.reports.add(request.body)
-    return sendJson(reply, 202, {})
-  })
+  app.post<{ Body: JsonValue }>(
+    '/v1/reports',
+    {
+      bodyLimit: maxReportBytes,
+      config: {
+        rate: 'reports',
+        summary: 'Telemetry of a launcher; counted, no address and no id is kept',
+        answers: { 202: 'Counted' },
+      },
+    },
+    async (request, reply) => {
+      await parts.reports.add(request.body)
+      return sendJson(reply, 202, {})
+    },
+  )
 
-  app.get<{ Params: { p: string }; Querystring: { since?: string } }>('/v1/products/:p/stats', {
-    config: { scope: 'stats:read', summary: 'Counts of reports by day, version and result, of those who report' },
-    schema: { params: objectSchema({ p: schemas.slug }), querystring: objectSchema({ since: { type: 'string', pattern: '^\\d{4}-\\d{2}-\\d{2}$' } }, ['since']) },
-  }, async (request, reply) => sendJson(reply, 200, { items: await parts.reports.list(request.params.p, request.query.since ?? ''), cursor: null }))
+  app.get<{ Params: { p: string }; Querystring: { since?: string } }>(
+    '/v1/products/:p/stats',
+    {
+      config: { scope: 'stats:read', summary: 'Counts of reports by day, version and result, of those who report' },
+      schema: {
+        params: objectSchema({ p: schemas.slug }),
+        querystring: objectSchema({ since: { type: 'string', pattern: '^\\d{4}-\\d{2}-\\d{2}$' } }, ['since']),
+      },
+    },
+    async (request, reply) =>
+      sendJson(reply, 200, {
+        items: await parts.reports.list(request.params.p, request.query.since ?? ''),
+        cursor: null,
+      }),
+  )
 }
 
 function rolloutRoutes(app: FastifyInstance, context: ServerContext, parts: OperationParts): void {
-  app.post<{ Params: { p: string; c: string }; Body: { reason: string } }>('/v1/products/:p/channels/:c(^[a-z0-9-]+)::halt', {
-    config: { scope: 'rollout:write', summary: 'Halt a rollout; waits for a head of the publisher unless a head signer is connected' },
-    schema: { params: channelParams, body: objectSchema({ reason }) },
-  }, async (request, reply) => {
-    const view = await requestHead(context, parts.headSigner, request.params.p, request.params.c, { action: 'halt', percent: null, reason: request.body.reason }, callerOf(request))
-    return sendJson(reply, view.wanted === null ? 200 : 202, view)
-  })
-
-  app.patch<{ Params: { p: string; c: string }; Body: { percent?: number; paused?: boolean; reason?: string } }>('/v1/products/:p/channels/:c/rollout', {
-    config: { scope: 'rollout:write', summary: 'Move or resume a rollout; waits as a halt does' },
-    schema: {
-      params: channelParams,
-      body: objectSchema({ percent: { type: 'integer', minimum: 0, maximum: 100 }, paused: { type: 'boolean' }, reason }, ['percent', 'paused', 'reason']),
+  app.post<{ Params: { p: string; c: string }; Body: { reason: string } }>(
+    '/v1/products/:p/channels/:c(^[a-z0-9-]+)::halt',
+    {
+      config: {
+        scope: 'rollout:write',
+        summary: 'Halt a rollout; waits for a head of the publisher unless a head signer is connected',
+      },
+      schema: { params: channelParams, body: objectSchema({ reason }) },
     },
-  }, async (request, reply) => {
-    const { percent, paused, reason: why = '' } = request.body
-    if (percent === undefined && paused === undefined) throw new ServerError('SRV_REQUEST', 'Either percent or paused is due')
-    const action = paused === true ? 'halt' : paused === false ? 'resume' : 'rollout'
-    const view = await requestHead(context, parts.headSigner, request.params.p, request.params.c, { action, percent: percent ?? null, reason: why }, callerOf(request))
-    return sendJson(reply, view.wanted === null ? 200 : 202, view)
-  })
+    async (request, reply) => {
+      const view = await requestHead(
+        context,
+        parts.headSigner,
+        request.params.p,
+        request.params.c,
+        { action: 'halt', percent: null, reason: request.body.reason },
+        callerOf(request),
+      )
+      return sendJson(reply, view.wanted === null ? 200 : 202, view)
+    },
+  )
+
+  app.patch<{ Params: { p: string; c: string }; Body: { percent?: number; paused?: boolean; reason?: string } }>(
+    '/v1/products/:p/channels/:c/rollout',
+    {
+      config: { scope: 'rollout:write', summary: 'Move or resume a rollout; waits as a halt does' },
+      schema: {
+        params: channelParams,
+        body: objectSchema(
+          { percent: { type: 'integer', minimum: 0, maximum: 100 }, paused: { type: 'boolean' }, reason },
+          ['percent', 'paused', 'reason'],
+        ),
+      },
+    },
+    async (request, reply) => {
+      const { percent, paused, reason: why = '' } = request.body
+      if (percent === undefined && paused === undefined)
+        throw new ServerError('SRV_REQUEST', 'Either percent or paused is due')
+      const action = paused === true ? 'halt' : paused === false ? 'resume' : 'rollout'
+      const view = await requestHead(
+        context,
+        parts.headSigner,
+        request.params.p,
+        request.params.c,
+        { action, percent: percent ?? null, reason: why },
+        callerOf(request),
+      )
+      return sendJson(reply, view.wanted === null ? 200 : 202, view)
+    },
+  )
 }
 
 function healthRoutes(app: FastifyInstance, context: ServerContext, parts: OperationParts): void {
   const quiet = { rate: 'none' } as const
   for (const path of ['/healthz', '/startupz']) {
-    app.get(path, { config: { ...quiet, summary: 'The process runs' } }, async (_request, reply) => sendJson(reply, 200, { status: 'pass', checks: [] }))
+    app.get(path, { config: { ...quiet, summary: 'The process runs' } }, async (_request, reply) =>
+      sendJson(reply, 200, { status: 'pass', checks: [] }),
+    )
   }
-  app.get('/readyz', { config: { ...quiet, summary: 'The server can do its work; warns of what expires' } }, async (_request, reply) => {
-    const report = await readiness(context, parts.isDraining())
-    return sendJson(reply, report.status === 'fail' ? 503 : 200, report)
-  })
+  app.get(
+    '/readyz',
+    { config: { ...quiet, summary: 'The server can do its work; warns of what expires' } },
+    async (_request, reply) => {
+      const report = await readiness(context, parts.isDraining())
+      return sendJson(reply, report.status === 'fail' ? 503 : 200, report)
+    },
+  )
   const checker = new TokenChecker(context)
   app.get('/metrics', { config: { ...quiet, summary: 'Figures for Prometheus' } }, async (request, reply) => {
     const { authorization } = request.headers
     const byOwnToken = parts.metricsToken !== undefined && sameText(authorization ?? '', `Bearer ${parts.metricsToken}`)
-    if (!byOwnToken && !hasScope(await checker.authenticate(authorization), 'stats:read')) throw new ServerError('SRV_SCOPE', 'The token does not have the scope stats:read')
+    if (!byOwnToken && !hasScope(await checker.authenticate(authorization), 'stats:read'))
+      throw new ServerError('SRV_SCOPE', 'The token does not have the scope stats:read')
     return reply.header('cache-control', 'no-store').type('text/plain; version=0.0.4').send(parts.metrics.text())
   })
 }

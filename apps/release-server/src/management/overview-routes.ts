@@ -8,10 +8,21 @@ import { objectSchema, schemas, sendJson } from './routes.ts'
 export function overviewRoutes(app: FastifyInstance, context: ServerContext): void {
   const storage = new StorageFigures(context)
 
-  app.get<{ Params: { p: string } }>('/v1/products/:p/keys', {
-    config: { scope: 'releases:read', summary: 'Keys of a product: state, age, when the turn is due, end of the overlap' }, schema: { params: objectSchema({ p: schemas.slug }) },
-  }, async (request, reply) => sendJson(reply, 200, { items: await keyAges(context, request.params.p), cursor: null }))
+  app.get<{ Params: { p: string } }>(
+    '/v1/products/:p/keys',
+    {
+      config: {
+        scope: 'releases:read',
+        summary: 'Keys of a product: state, age, when the turn is due, end of the overlap',
+      },
+      schema: { params: objectSchema({ p: schemas.slug }) },
+    },
+    async (request, reply) => sendJson(reply, 200, { items: await keyAges(context, request.params.p), cursor: null }),
+  )
 
-  app.get('/v1/storage', { config: { scope: 'stats:read', summary: 'What the stores hold; counted at most twice a minute' } }, async (_request, reply) =>
-    sendJson(reply, 200, await storage.view()))
+  app.get(
+    '/v1/storage',
+    { config: { scope: 'stats:read', summary: 'What the stores hold; counted at most twice a minute' } },
+    async (_request, reply) => sendJson(reply, 200, await storage.view()),
+  )
 }

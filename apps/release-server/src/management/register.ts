@@ -33,7 +33,10 @@ export interface RouteParts {
 }
 
 /** Adds all routes of the framework side. */
-export function registerRoutes(app: FastifyInstance, { context, version, operation, authenticator, exchange, secrets }: RouteParts): void {
+export function registerRoutes(
+  app: FastifyInstance,
+  { context, version, operation, authenticator, exchange, secrets }: RouteParts,
+): void {
   openApiRoutes(app, version)
   blobRoutes(app, context)
   uploadRoutes(app, context)

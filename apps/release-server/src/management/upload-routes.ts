@@ -22,7 +22,8 @@ function checkVersion(request: FastifyRequest): void {
 }
 
 function wholeNumber(text: unknown, name: string, most: number): number {
-  if (typeof text !== 'string' || !/^\d{1,15}$/.test(text)) throw new ServerError('SRV_REQUEST', `Cannot read header ${name}: a whole number is due`)
+  if (typeof text !== 'string' || !/^\d{1,15}$/.test(text))
+    throw new ServerError('SRV_REQUEST', `Cannot read header ${name}: a whole number is due`)
   const value = Number(text)
   if (value > most) throw new ServerError('SRV_LIMIT', `Cannot take ${value} bytes: at most ${most}`)
   return value
@@ -33,7 +34,11 @@ function announcedHash(metadata: unknown): string {
   const pairs = typeof metadata === 'string' ? metadata.split(',').map((pair) => pair.trim().split(' ')) : []
   const value = pairs.find(([name]) => name === 'sha256')?.[1]
   const hash = value === undefined ? '' : utf8Decode(base64Decode(value))
-  if (!isBlobName(hash)) throw new ServerError('SRV_REQUEST', 'Cannot read header Upload-Metadata: "sha256 <base64 of 64 hex digits>" is due')
+  if (!isBlobName(hash))
+    throw new ServerError(
+      'SRV_REQUEST',
+      'Cannot read header Upload-Metadata: "sha256 <base64 of 64 hex digits>" is due',
+    )
   return hash
 }
 
@@ -43,19 +48,24 @@ async function checkedPiece(request: FastifyRequest, size: number): Promise<Byte
   const body = bodyStream(request, size)
   if (header === undefined) return body
   const [algorithm, digest] = String(header).split(' ')
-  if (algorithm !== 'sha256' && algorithm !== 'sha1') throw new ServerError('SRV_REQUEST', 'Cannot check the piece: sha256 and sha1 are known')
+  if (algorithm !== 'sha256' && algorithm !== 'sha1')
+    throw new ServerError('SRV_REQUEST', 'Cannot check the piece: sha256 and sha1 are known')
   const parts: Uint8Array[] = []
   const hash = createHash(algorithm)
   for await (const part of body) {
     hash.update(part)
     parts.push(part)
   }
-  if (hash.digest('base64') !== digest) throw new ServerError('UP_CHECKSUM', 'The piece does not have the checksum it was sent with')
-  return (async function* () { yield* parts })()
+  if (hash.digest('base64') !== digest)
+    throw new ServerError('UP_CHECKSUM', 'The piece does not have the checksum it was sent with')
+  return (async function* () {
+    yield* parts
+  })()
 }
 
 function answer(reply: FastifyReply, status: number, upload: Upload): FastifyReply {
-  return reply.code(status)
+  return reply
+    .code(status)
     .header('tus-resumable', version)
     .header('cache-control', 'no-store')
     .header('upload-offset', String(upload.offset))
@@ -68,38 +78,70 @@ function answer(reply: FastifyReply, status: number, upload: Upload): FastifyRep
 export function uploadRoutes(app: FastifyInstance, context: ServerContext): void {
   const config = { scope: 'blobs:write', upload: true, idempotent: false } as const
 
-  app.options('/v1/uploads', { config: { summary: 'What the upload protocol can do', rate: 'none' } }, async (_request, reply) => reply.code(204)
-    .header('tus-resumable', version).header('tus-version', version).header('tus-max-size', String(maxBlobBytes))
-    .header('tus-extension', 'creation,checksum,expiration,termination').header('tus-checksum-algorithm', 'sha256,sha1').send())
+  app.options(
+    '/v1/uploads',
+    { config: { summary: 'What the upload protocol can do', rate: 'none' } },
+    async (_request, reply) =>
+      reply
+        .code(204)
+        .header('tus-resumable', version)
+        .header('tus-version', version)
+        .header('tus-max-size', String(maxBlobBytes))
+        .header('tus-extension', 'creation,checksum,expiration,termination')
+        .header('tus-checksum-algorithm', 'sha256,sha1')
+        .send(),
+  )
 
-  app.post('/v1/uploads', { config: { ...config, summary: 'Start a resumable upload, or go on with an unfinished one' } }, async (request, reply) => {
-    checkVersion(request)
-    const size = wholeNumber(request.headers['upload-length'], 'Upload-Length', maxBlobBytes)
-    const upload = await startUpload(context, announcedHash(request.headers['upload-metadata']), size, actorOf(request).name)
-    return answer(reply.header('location', `/v1/uploads/${upload.id}`), 201, upload)
-  })
+  app.post(
+    '/v1/uploads',
+    { config: { ...config, summary: 'Start a resumable upload, or go on with an unfinished one' } },
+    async (request, reply) => {
+      checkVersion(request)
+      const size = wholeNumber(request.headers['upload-length'], 'Upload-Length', maxBlobBytes)
+      const upload = await startUpload(
+        context,
+        announcedHash(request.headers['upload-metadata']),
+        size,
+        actorOf(request).name,
+      )
+      return answer(reply.header('location', `/v1/uploads/${upload.id}`), 201, upload)
+    },
+  )
 
-  app.head<{ Params: { id: string } }>('/v1/uploads/:id', { config: { ...config, summary: 'Where a resumable upload goes on' } }, async (request, reply) => {
-    checkVersion(request)
-    return answer(reply, 200, await getUpload(context, request.params.id, actorOf(request).name))
-  })
+  app.head<{ Params: { id: string } }>(
+    '/v1/uploads/:id',
+    { config: { ...config, summary: 'Where a resumable upload goes on' } },
+    async (request, reply) => {
+      checkVersion(request)
+      return answer(reply, 200, await getUpload(context, request.params.id, actorOf(request).name))
+    },
+  )
 
-  app.patch<{ Params: { id: string } }>('/v1/uploads/:id', {
-    config: { ...config, summary: 'Send the next piece', bodyType: 'application/offset+octet-stream' },
-  }, async (request, reply) => {
-    checkVersion(request)
-    if (request.headers['content-type'] !== 'application/offset+octet-stream') throw new ServerError('SRV_MEDIA_TYPE', 'A piece is application/offset+octet-stream')
-    const upload = await getUpload(context, request.params.id, actorOf(request).name)
-    const offset = wholeNumber(request.headers['upload-offset'], 'Upload-Offset', maxBlobBytes)
-    const piece = await checkedPiece(request, announcedLength(request, maxPutBytes))
-    return answer(reply, 204, await continueUpload(context, upload, offset, piece))
-  })
+  app.patch<{ Params: { id: string } }>(
+    '/v1/uploads/:id',
+    {
+      config: { ...config, summary: 'Send the next piece', bodyType: 'application/offset+octet-stream' },
+    },
+    async (request, reply) => {
+      checkVersion(request)
+      if (request.headers['content-type'] !== 'application/offset+octet-stream')
+        throw new ServerError('SRV_MEDIA_TYPE', 'A piece is application/offset+octet-stream')
+      const upload = await getUpload(context, request.params.id, actorOf(request).name)
+      const offset = wholeNumber(request.headers['upload-offset'], 'Upload-Offset', maxBlobBytes)
+      const piece = await checkedPiece(request, announcedLength(request, maxPutBytes))
+      return answer(reply, 204, await continueUpload(context, upload, offset, piece))
+    },
+  )
 
-  app.delete<{ Params: { id: string } }>('/v1/uploads/:id', { config: { ...config, summary: 'End a resumable upload' } }, async (request, reply) => {
-    checkVersion(request)
-    await endUpload(context, await getUpload(context, request.params.id, actorOf(request).name))
-    return reply.code(204).header('tus-resumable', version).send()
-  })
+  app.delete<{ Params: { id: string } }>(
+    '/v1/uploads/:id',
+    { config: { ...config, summary: 'End a resumable upload' } },
+    async (request, reply) => {
+      checkVersion(request)
+      await endUpload(context, await getUpload(context, request.params.id, actorOf(request).name))
+      return reply.code(204).header('tus-resumable', version).send()
+    },
+  )
   presignRoutes(app, context)
 }
 
@@ -108,35 +150,63 @@ function presignRoutes(app: FastifyInstance, context: ServerContext): void {
   const config = { scope: 'blobs:write', upload: true, idempotent: false } as const
   const params = objectSchema({ sha: schemas.sha256 })
   const size = { type: 'integer', minimum: 1, maximum: maxBlobBytes }
-  app.post<{ Params: { sha: string }; Body: { size: number } }>('/v1/blobs/:sha(^[0-9a-f]+)::presign', {
-    config: { ...config, summary: 'Addresses for an upload straight into the storage (S3)' }, schema: { params, body: objectSchema({ size }) },
-  }, async (request, reply) => {
-    const { blobs } = context
-    if (blobs.presign === undefined) throw new ServerError('SRV_NOT_FOUND', 'The storage of this server takes no direct uploads: use /v1/uploads')
-    const { uploadId, partBytes, urls, expiresAt } = await blobs.presign(request.params.sha, request.body.size)
-    return sendJson(reply, 200, { upload_id: uploadId, part_bytes: partBytes, urls, expires_at: expiresAt })
-  })
+  app.post<{ Params: { sha: string }; Body: { size: number } }>(
+    '/v1/blobs/:sha(^[0-9a-f]+)::presign',
+    {
+      config: { ...config, summary: 'Addresses for an upload straight into the storage (S3)' },
+      schema: { params, body: objectSchema({ size }) },
+    },
+    async (request, reply) => {
+      const { blobs } = context
+      if (blobs.presign === undefined)
+        throw new ServerError('SRV_NOT_FOUND', 'The storage of this server takes no direct uploads: use /v1/uploads')
+      const { uploadId, partBytes, urls, expiresAt } = await blobs.presign(request.params.sha, request.body.size)
+      return sendJson(reply, 200, { upload_id: uploadId, part_bytes: partBytes, urls, expires_at: expiresAt })
+    },
+  )
 
-  app.post<{ Params: { sha: string }; Body: { size: number; upload_id: string; etags: string[] } }>('/v1/blobs/:sha(^[0-9a-f]+)::complete', {
-    config: { ...config, summary: 'End a direct upload: the parts are joined, read back and hashed' },
-    schema: { params, body: objectSchema({ size, upload_id: { type: 'string', minLength: 1, maxLength: 1024 }, etags: { type: 'array', minItems: 1, maxItems: 10_000, items: { type: 'string', maxLength: 128, pattern: '^"?[0-9A-Za-z-]{1,120}"?$' } } }) },
-  }, async (request, reply) => {
-    const { size: bytes, upload_id: uploadId, etags } = request.body
-    const there = await storedSize(context, request.params.sha)
-    // The answer to an earlier call was lost, or another upload was faster.
-    if (there === bytes) return sendJson(reply, 200, { sha256: request.params.sha, size: bytes })
-    const info = await context.blobs.completePresigned?.(request.params.sha, bytes, uploadId, etags)
-    if (info === undefined) throw new ServerError('SRV_NOT_FOUND', 'The storage of this server takes no direct uploads: use /v1/uploads')
-    await recordBlob(context, info.sha256, info.size)
-    return sendJson(reply, 201, { sha256: info.sha256, size: info.size })
-  })
+  app.post<{ Params: { sha: string }; Body: { size: number; upload_id: string; etags: string[] } }>(
+    '/v1/blobs/:sha(^[0-9a-f]+)::complete',
+    {
+      config: { ...config, summary: 'End a direct upload: the parts are joined, read back and hashed' },
+      schema: {
+        params,
+        body: objectSchema({
+          size,
+          upload_id: { type: 'string', minLength: 1, maxLength: 1024 },
+          etags: {
+            type: 'array',
+            minItems: 1,
+            maxItems: 10_000,
+            items: { type: 'string', maxLength: 128, pattern: '^"?[0-9A-Za-z-]{1,120}"?$' },
+          },
+        }),
+      },
+    },
+    async (request, reply) => {
+      const { size: bytes, upload_id: uploadId, etags } = request.body
+      const there = await storedSize(context, request.params.sha)
+      // The answer to an earlier call was lost, or another upload was faster.
+      if (there === bytes) return sendJson(reply, 200, { sha256: request.params.sha, size: bytes })
+      const info = await context.blobs.completePresigned?.(request.params.sha, bytes, uploadId, etags)
+      if (info === undefined)
+        throw new ServerError('SRV_NOT_FOUND', 'The storage of this server takes no direct uploads: use /v1/uploads')
+      await recordBlob(context, info.sha256, info.size)
+      return sendJson(reply, 201, { sha256: info.sha256, size: info.size })
+    },
+  )
 
-  app.post<{ Params: { sha: string }; Body: { upload_id: string } }>('/v1/blobs/:sha(^[0-9a-f]+)::abort', {
-    config: { ...config, summary: 'End a direct upload without a blob and drop its parts' },
-    schema: { params, body: objectSchema({ upload_id: { type: 'string', minLength: 1, maxLength: 1024 } }) },
-  }, async (request, reply) => {
-    if (context.blobs.abortPresigned === undefined) throw new ServerError('SRV_NOT_FOUND', 'The storage of this server takes no direct uploads: use /v1/uploads')
-    await context.blobs.abortPresigned(request.body.upload_id)
-    return reply.code(204).send()
-  })
+  app.post<{ Params: { sha: string }; Body: { upload_id: string } }>(
+    '/v1/blobs/:sha(^[0-9a-f]+)::abort',
+    {
+      config: { ...config, summary: 'End a direct upload without a blob and drop its parts' },
+      schema: { params, body: objectSchema({ upload_id: { type: 'string', minLength: 1, maxLength: 1024 } }) },
+    },
+    async (request, reply) => {
+      if (context.blobs.abortPresigned === undefined)
+        throw new ServerError('SRV_NOT_FOUND', 'The storage of this server takes no direct uploads: use /v1/uploads')
+      await context.blobs.abortPresigned(request.body.upload_id)
+      return reply.code(204).send()
+    },
+  )
 }

@@ -12,23 +12,58 @@ const params = objectSchema({ id: { type: 'string', pattern: '^[A-Za-z0-9_-]{16}
 export function webhookRoutes(app: FastifyInstance, context: ServerContext, secrets: WebhookSecrets): void {
   const scope = 'admin'
   app.get('/v1/webhooks', { config: { scope, summary: 'All webhooks, without secrets' } }, async (_request, reply) =>
-    sendJson(reply, 200, { items: await listWebhooks(context), cursor: null }))
+    sendJson(reply, 200, { items: await listWebhooks(context), cursor: null }),
+  )
 
-  app.post<{ Body: { url: string; events?: string[] } }>('/v1/webhooks', {
-    config: { scope, idempotent: false, summary: 'Create a webhook; its secret is shown this once' },
-    schema: { body: objectSchema({ url: { type: 'string', maxLength: 2048 }, events: { type: 'array', maxItems: 50, items: { type: 'string', pattern: '^[a-z.-]{1,64}$' } } }, ['events']) },
-  }, async (request, reply) => sendJson(reply, 201, await createWebhook(context, secrets, request.body.url, request.body.events ?? [], callerOf(request))))
+  app.post<{ Body: { url: string; events?: string[] } }>(
+    '/v1/webhooks',
+    {
+      config: { scope, idempotent: false, summary: 'Create a webhook; its secret is shown this once' },
+      schema: {
+        body: objectSchema(
+          {
+            url: { type: 'string', maxLength: 2048 },
+            events: { type: 'array', maxItems: 50, items: { type: 'string', pattern: '^[a-z.-]{1,64}$' } },
+          },
+          ['events'],
+        ),
+      },
+    },
+    async (request, reply) =>
+      sendJson(
+        reply,
+        201,
+        await createWebhook(context, secrets, request.body.url, request.body.events ?? [], callerOf(request)),
+      ),
+  )
 
-  app.post<{ Params: { id: string } }>('/v1/webhooks/:id/turn', { config: { scope, idempotent: false, summary: 'Turn the secret; the old one signs too until the next turn' }, schema: { params } },
-    async (request, reply) => sendJson(reply, 200, await turnWebhookSecret(context, secrets, request.params.id, callerOf(request))))
+  app.post<{ Params: { id: string } }>(
+    '/v1/webhooks/:id/turn',
+    {
+      config: { scope, idempotent: false, summary: 'Turn the secret; the old one signs too until the next turn' },
+      schema: { params },
+    },
+    async (request, reply) =>
+      sendJson(reply, 200, await turnWebhookSecret(context, secrets, request.params.id, callerOf(request))),
+  )
 
-  app.post<{ Params: { id: string } }>('/v1/webhooks/:id/test', { config: { scope, summary: 'Send a test event' }, schema: { params } }, async (request, reply) => {
-    await context.metadata.transaction(['audit'], (records) => queueDeliveries(records, context.clock(), 'webhook.test', { id: request.params.id }, request.params.id))
-    return sendJson(reply, 202, {})
-  })
+  app.post<{ Params: { id: string } }>(
+    '/v1/webhooks/:id/test',
+    { config: { scope, summary: 'Send a test event' }, schema: { params } },
+    async (request, reply) => {
+      await context.metadata.transaction(['audit'], (records) =>
+        queueDeliveries(records, context.clock(), 'webhook.test', { id: request.params.id }, request.params.id),
+      )
+      return sendJson(reply, 202, {})
+    },
+  )
 
-  app.delete<{ Params: { id: string } }>('/v1/webhooks/:id', { config: { scope, summary: 'Delete a webhook' }, schema: { params } }, async (request, reply) => {
-    await deleteWebhook(context, secrets, request.params.id, callerOf(request))
-    return reply.code(204).send()
-  })
+  app.delete<{ Params: { id: string } }>(
+    '/v1/webhooks/:id',
+    { config: { scope, summary: 'Delete a webhook' }, schema: { params } },
+    async (request, reply) => {
+      await deleteWebhook(context, secrets, request.params.id, callerOf(request))
+      return reply.code(204).send()
+    },
+  )
 }

@@ -16,11 +16,24 @@ import { keyAgreementOf } from './key-agreement.ts'
 const attesters = 'attesters'
 const attested = 'attested-devices'
 
-interface StoredAttester { readonly sn: number; readonly said: string; readonly note: string; readonly added_at: string }
-interface StoredAttestation { readonly document: string; readonly statement: string }
+interface StoredAttester {
+  readonly sn: number
+  readonly said: string
+  readonly note: string
+  readonly added_at: string
+}
+interface StoredAttestation {
+  readonly document: string
+  readonly statement: string
+}
 
 /** What an identity says about a device. */
-interface DeviceDocument { readonly did: string; readonly name: string; readonly status: 'linked' | 'revoked'; readonly atMs: number }
+interface DeviceDocument {
+  readonly did: string
+  readonly name: string
+  readonly status: 'linked' | 'revoked'
+  readonly atMs: number
+}
 
 /** Largest device document, and largest statement about one: both come from callers without a token. */
 export const maxWordBytes = 8 * 1024
@@ -35,10 +48,19 @@ const unprintable = /(?![\u200c\u200d])[\p{C}\p{Zl}\p{Zp}]/u
 function parseDocument(bytes: Uint8Array): DeviceDocument {
   const { type, schema, did, name, status, at } = parseStrictJson(bytes, { maxBytes: maxWordBytes }) as JsonObject
   const atMs = typeof at === 'string' ? Date.parse(at) : Number.NaN
-  const known = type === 'keyturn.device' && schema === 1 && typeof did === 'string' && typeof name === 'string' && (status === 'linked' || status === 'revoked')
-  if (!known || Number.isNaN(atMs)) throw new ServerError('SRV_REQUEST', 'Cannot read this device document: keyturn.device, schema 1, is due')
+  const known =
+    type === 'keyturn.device' &&
+    schema === 1 &&
+    typeof did === 'string' &&
+    typeof name === 'string' &&
+    (status === 'linked' || status === 'revoked')
+  if (!known || Number.isNaN(atMs))
+    throw new ServerError('SRV_REQUEST', 'Cannot read this device document: keyturn.device, schema 1, is due')
   if (name.length > maxNameLength || unprintable.test(name)) {
-    throw new ServerError('SRV_REQUEST', `Cannot read this device document: a name has at most ${maxNameLength} characters, all of them printable`)
+    throw new ServerError(
+      'SRV_REQUEST',
+      `Cannot read this device document: a name has at most ${maxNameLength} characters, all of them printable`,
+    )
   }
   return { did, name, status, atMs }
 }
@@ -79,16 +101,27 @@ async function refuseReleaseIdentities(records: RecordReader, prefix: string): P
 }
 
 /** Takes a longer log of a listed identity; the same one changes nothing. */
-async function putLog(records: RecordWriter, product: string, prefix: string, bytes: Uint8Array, fresh: { note: string; added_at: string } | undefined): Promise<VerifiedLog> {
+async function putLog(
+  records: RecordWriter,
+  product: string,
+  prefix: string,
+  bytes: Uint8Array,
+  fresh: { note: string; added_at: string } | undefined,
+): Promise<VerifiedLog> {
   const log = verifiedLog(prefix, bytes)
   const key = `${product}/${prefix}`
   const old = await records.get(attesters, key)
   const held = old?.body === undefined ? undefined : verifiedLog(prefix, old.body)
   const relation = held === undefined ? 'ahead' : compareLogs(held, log).relation
-  if (relation === 'forked') throw new ServerError('SRV_CONFLICT', `The log of ${prefix} contradicts the one that is here`)
+  if (relation === 'forked')
+    throw new ServerError('SRV_CONFLICT', `The log of ${prefix} contradicts the one that is here`)
   if (held !== undefined && (relation === 'behind' || (relation === 'same' && fresh === undefined))) return held
   const { note, added_at: addedAt } = { ...(old?.value as unknown as StoredAttester | undefined), ...fresh }
-  await records.put(attesters, { key, value: { sn: log.state.sn, said: log.state.said, note: note ?? '', added_at: addedAt ?? '' }, body: bytes })
+  await records.put(attesters, {
+    key,
+    value: { sn: log.state.sn, said: log.state.said, note: note ?? '', added_at: addedAt ?? '' },
+    body: bytes,
+  })
   return log
 }
 
@@ -97,29 +130,59 @@ async function putLog(records: RecordWriter, product: string, prefix: string, by
  *
  * @throws KelError for a log that does not hold; ServerError `SRV_CONFLICT` for a release identity or a forked log.
  */
-export async function putAttester(context: ServerContext, product: string, prefix: string, log: Uint8Array, note: string, caller: Caller): Promise<AttesterView> {
+export async function putAttester(
+  context: ServerContext,
+  product: string,
+  prefix: string,
+  log: Uint8Array,
+  note: string,
+  caller: Caller,
+): Promise<AttesterView> {
   const now = context.clock()
   return context.metadata.transaction([auditLock, productLock(product)], async (records) => {
     await readProduct(records, product)
     await refuseReleaseIdentities(records, prefix)
-    const listed = (await records.get(attesters, `${product}/${prefix}`))?.value as unknown as StoredAttester | undefined
-    const { state } = await putLog(records, product, prefix, log, { note, added_at: listed?.added_at ?? timestamp(now) })
-    await appendAudit(records, now, { ...caller, action: 'attester.put', target: `${product}/${prefix}`, facts: { sn: state.sn, said: state.said } })
+    const listed = (await records.get(attesters, `${product}/${prefix}`))?.value as unknown as
+      | StoredAttester
+      | undefined
+    const { state } = await putLog(records, product, prefix, log, {
+      note,
+      added_at: listed?.added_at ?? timestamp(now),
+    })
+    await appendAudit(records, now, {
+      ...caller,
+      action: 'attester.put',
+      target: `${product}/${prefix}`,
+      facts: { sn: state.sn, said: state.said },
+    })
     return attesterView(`${product}/${prefix}`, (await records.get(attesters, `${product}/${prefix}`))?.value)
   })
 }
 
 /** Strikes an identity off: everything it said about devices counts no more, at once. */
-export async function removeAttester(context: ServerContext, product: string, prefix: string, caller: Caller): Promise<void> {
+export async function removeAttester(
+  context: ServerContext,
+  product: string,
+  prefix: string,
+  caller: Caller,
+): Promise<void> {
   await context.metadata.transaction([auditLock, productLock(product)], async (records) => {
     await readProduct(records, product)
     await records.delete(attesters, `${product}/${prefix}`)
-    await appendAudit(records, context.clock(), { ...caller, action: 'attester.strike', target: `${product}/${prefix}` })
+    await appendAudit(records, context.clock(), {
+      ...caller,
+      action: 'attester.strike',
+      target: `${product}/${prefix}`,
+    })
   })
 }
 
 /** What an identity said about a device, checked against its log; void when its keys were turned since. */
-function judge(log: VerifiedLog, document: Uint8Array, statement: Uint8Array): DeviceDocument & { readonly void: boolean } {
+function judge(
+  log: VerifiedLog,
+  document: Uint8Array,
+  statement: Uint8Array,
+): DeviceDocument & { readonly void: boolean } {
   const { retiredBy } = verifyStatement(statement, sha256(document), log, { purpose: 'device' })
   return { ...parseDocument(document), void: retiredBy !== undefined }
 }
@@ -128,7 +191,11 @@ function judge(log: VerifiedLog, document: Uint8Array, statement: Uint8Array): D
  * The word that stands on a device, if any. One by keys that were turned since counts for nothing: whoever stole them
  * could otherwise have said something that no later word undoes.
  */
-async function standing(records: RecordReader, name: string, log: VerifiedLog): Promise<{ document: string; atMs: number } | undefined> {
+async function standing(
+  records: RecordReader,
+  name: string,
+  log: VerifiedLog,
+): Promise<{ document: string; atMs: number } | undefined> {
   const stored = (await records.get(attested, name))?.value as unknown as StoredAttestation | undefined
   if (stored === undefined) return undefined
   try {
@@ -141,7 +208,9 @@ async function standing(records: RecordReader, name: string, log: VerifiedLog): 
 }
 
 async function refuseTooMany(records: RecordReader, product: string, prefix: string, name: string): Promise<void> {
-  const names = (await records.list(attested, { prefix: `${product}/`, limit: 1_000_000 })).map(({ key }) => key).filter((key) => key.endsWith(`/${prefix}`))
+  const names = (await records.list(attested, { prefix: `${product}/`, limit: 1_000_000 }))
+    .map(({ key }) => key)
+    .filter((key) => key.endsWith(`/${prefix}`))
   if (names.length >= mostDevices && !names.includes(name)) {
     throw new ServerError('SRV_LIMIT', `This identity attests ${mostDevices} devices of the product: no more are taken`)
   }
@@ -165,46 +234,78 @@ export interface Attestation {
  * `SRV_CONFLICT` for a word by keys that were turned since, for an older one and for one from the future, `SRV_LIMIT`
  * for more devices than an identity may attest.
  */
-export async function attestDevice(context: ServerContext, product: string, given: Attestation, caller: Caller): Promise<{ key: string; name: string; status: string }> {
+export async function attestDevice(
+  context: ServerContext,
+  product: string,
+  given: Attestation,
+  caller: Caller,
+): Promise<{ key: string; name: string; status: string }> {
   const now = context.clock()
   return context.metadata.transaction([auditLock, productLock(product)], async (records) => {
     const listed = (await records.get(attesters, `${product}/${given.prefix}`))?.body
-    if (listed === undefined) throw new ServerError('SRV_NOT_FOUND', 'This identity is not listed as one that attests devices')
-    const log = given.log === undefined ? verifiedLog(given.prefix, listed) : await putLog(records, product, given.prefix, given.log, undefined)
+    if (listed === undefined)
+      throw new ServerError('SRV_NOT_FOUND', 'This identity is not listed as one that attests devices')
+    const log =
+      given.log === undefined
+        ? verifiedLog(given.prefix, listed)
+        : await putLog(records, product, given.prefix, given.log, undefined)
     const word = judge(log, given.document, given.statement)
-    if (word.void) throw new ServerError('SRV_CONFLICT', 'The keys of this identity were turned since: link the device again')
+    if (word.void)
+      throw new ServerError('SRV_CONFLICT', 'The keys of this identity were turned since: link the device again')
     const key = hexEncode(keyAgreementOf(parseDidKey(word.did)))
     const name = `${product}/${key}/${given.prefix}`
-    if (word.atMs > now + aheadMs) throw new ServerError('SRV_CONFLICT', 'This word on a device is dated in the future: set the clock of the machine that signs')
+    if (word.atMs > now + aheadMs)
+      throw new ServerError(
+        'SRV_CONFLICT',
+        'This word on a device is dated in the future: set the clock of the machine that signs',
+      )
     const answer = { key, name: word.name, status: word.status }
     const document = base64Encode(given.document)
     const old = await standing(records, name, log)
     // Said before: nothing changes, however often it is brought.
     if (old?.document === document) return answer
-    if (old !== undefined && old.atMs >= word.atMs) throw new ServerError('SRV_CONFLICT', 'A more recent word on this device is here')
+    if (old !== undefined && old.atMs >= word.atMs)
+      throw new ServerError('SRV_CONFLICT', 'A more recent word on this device is here')
     await refuseTooMany(records, product, given.prefix, name)
     await records.put(attested, { key: name, value: { document, statement: base64Encode(given.statement) } })
-    await appendAudit(records, now, { ...caller, action: `device.${word.status}`, target: `${product}/${key}`, facts: { by: given.prefix, name: word.name } })
+    await appendAudit(records, now, {
+      ...caller,
+      action: `device.${word.status}`,
+      target: `${product}/${key}`,
+      facts: { by: given.prefix, name: word.name },
+    })
     return answer
   })
 }
 
 /** Devices that identities spoke about, as they stand now. */
-export async function listAttested(records: RecordReader, product: string, key = ''): Promise<{ key: string; by: string; name: string; status: 'linked' | 'revoked' | 'void' }[]> {
+export async function listAttested(
+  records: RecordReader,
+  product: string,
+  key = '',
+): Promise<{ key: string; by: string; name: string; status: 'linked' | 'revoked' | 'void' }[]> {
   const found = await records.list(attested, { prefix: `${product}/${key === '' ? '' : `${key}/`}`, limit: 100_000 })
-  const views = await Promise.all(found.map(async ({ key: place, value }) => {
-    const [, device = '', by = ''] = place.split('/')
-    const log = (await records.get(attesters, `${product}/${by}`))?.body
-    const { document, statement } = value as unknown as StoredAttestation
-    try {
-      const word = log === undefined ? undefined : judge(verifiedLog(by, log), base64Decode(document), base64Decode(statement))
-      return { key: device, by, name: word?.name ?? '', status: word === undefined || word.void ? 'void' as const : word.status }
-    } catch (error) {
-      // A record that no longer holds gives nobody a key; it takes none from others either.
-      if (error instanceof KeyturnError) return { key: device, by, name: '', status: 'void' as const }
-      throw error
-    }
-  }))
+  const views = await Promise.all(
+    found.map(async ({ key: place, value }) => {
+      const [, device = '', by = ''] = place.split('/')
+      const log = (await records.get(attesters, `${product}/${by}`))?.body
+      const { document, statement } = value as unknown as StoredAttestation
+      try {
+        const word =
+          log === undefined ? undefined : judge(verifiedLog(by, log), base64Decode(document), base64Decode(statement))
+        return {
+          key: device,
+          by,
+          name: word?.name ?? '',
+          status: word === undefined || word.void ? ('void' as const) : word.status,
+        }
+      } catch (error) {
+        // A record that no longer holds gives nobody a key; it takes none from others either.
+        if (error instanceof KeyturnError) return { key: device, by, name: '', status: 'void' as const }
+        throw error
+      }
+    }),
+  )
   return views
 }
 

@@ -3,7 +3,15 @@ import type { ContentKey } from '@keyturn/manifest'
 import { isHandshakeFailure, receiveOnce } from '@keyturn/noise-keys/noise'
 import type { ReceivedQuestion } from '@keyturn/noise-keys/noise'
 import { NoiseKeysError } from '@keyturn/noise-keys'
-import { EXCHANGE_PROTOCOLS, exchangePrologue, parseExchangeRequest, parseKeyRequest, parseRuntimeKeyBlob, RuntimeKeyError, writeKeyAnswer } from '@keyturn/runtime-key'
+import {
+  EXCHANGE_PROTOCOLS,
+  exchangePrologue,
+  parseExchangeRequest,
+  parseKeyRequest,
+  parseRuntimeKeyBlob,
+  RuntimeKeyError,
+  writeKeyAnswer,
+} from '@keyturn/runtime-key'
 import type { ExchangeRefusal, KeyRequest, RuntimeKey } from '@keyturn/runtime-key'
 import { hexEncode, wipe } from '@keyturn/primitives'
 import type { Vault } from '@keyturn/vault-kdf'
@@ -51,7 +59,13 @@ export async function answerExchange(parts: ExchangeParts, request: Uint8Array):
     const wanted = readWanted(question.payload)
     const found = await decide(parts, key, wanted, question.remoteStatic)
     parts.onOutcome(typeof found === 'string' ? found : 'given')
-    const payload = typeof found === 'string' ? writeKeyAnswer({ refusal: found, ...(found === 'RK_UNAVAILABLE' || found === 'RK_NOT_YET' ? { retryAfterS } : {}) }) : writeKeyAnswer({ runtimeKey: found })
+    const payload =
+      typeof found === 'string'
+        ? writeKeyAnswer({
+            refusal: found,
+            ...(found === 'RK_UNAVAILABLE' || found === 'RK_NOT_YET' ? { retryAfterS } : {}),
+          })
+        : writeKeyAnswer({ runtimeKey: found })
     if (typeof found !== 'string') found.dispose()
     try {
       return question.answer(payload)
@@ -72,9 +86,16 @@ function parsedRequest(request: Uint8Array): ReturnType<typeof parseExchangeRequ
   }
 }
 
-function openQuestion({ pattern, header, message }: ReturnType<typeof parseExchangeRequest>, key: ServerKey): ReceivedQuestion {
+function openQuestion(
+  { pattern, header, message }: ReturnType<typeof parseExchangeRequest>,
+  key: ServerKey,
+): ReceivedQuestion {
   try {
-    return receiveOnce(EXCHANGE_PROTOCOLS[pattern], { staticKey: key.pair, prologue: exchangePrologue(header) }, message)
+    return receiveOnce(
+      EXCHANGE_PROTOCOLS[pattern],
+      { staticKey: key.pair, prologue: exchangePrologue(header) },
+      message,
+    )
   } catch (error) {
     if (isHandshakeFailure(error)) throw handshakeRefused()
     throw error
@@ -90,28 +111,36 @@ function readWanted(payload: Uint8Array): KeyRequest {
   }
 }
 
-async function decide(parts: ExchangeParts, key: ServerKey, wanted: KeyRequest, device: Uint8Array | undefined): Promise<RuntimeKey | ExchangeRefusal> {
+async function decide(
+  parts: ExchangeParts,
+  key: ServerKey,
+  wanted: KeyRequest,
+  device: Uint8Array | undefined,
+): Promise<RuntimeKey | ExchangeRefusal> {
   const { context, vault } = parts
   const release = await findRelease(context, hexEncode(wanted.manifestSha256))
   if (release === undefined || release.state === 'retired') return 'RK_RELEASE_UNKNOWN'
   const roles = await rolesInForce(context.metadata, release.product)
   if (!roles.transport.includes(key.identity)) return 'RK_REFUSED'
-  if (!await mayHave(context, release.product, device)) return 'RK_REFUSED'
-  if (!await isListed(context, release, wanted.keyId)) return 'RK_KEY_ID_UNKNOWN'
+  if (!(await mayHave(context, release.product, device))) return 'RK_REFUSED'
+  if (!(await isListed(context, release, wanted.keyId))) return 'RK_KEY_ID_UNKNOWN'
   if (release.state === 'draft') return 'RK_NOT_YET'
   return openKey(parts, vault, release.product, wanted.keyId)
 }
 
 async function findRelease(context: ServerContext, manifestSha256: string): Promise<ReleaseView | undefined> {
-  const key = ((await context.metadata.get('manifest-releases', manifestSha256))?.value as { key: string } | undefined)?.key
-  return key === undefined ? undefined : (await context.metadata.get('releases', key))?.value as unknown as ReleaseView | undefined
+  const key = ((await context.metadata.get('manifest-releases', manifestSha256))?.value as { key: string } | undefined)
+    ?.key
+  return key === undefined
+    ? undefined
+    : ((await context.metadata.get('releases', key))?.value as unknown as ReleaseView | undefined)
 }
 
 /** `open`: everybody; `devices`: only static keys that the operator or a listed identity named, read afresh each time. */
 async function mayHave(context: ServerContext, product: string, device: Uint8Array | undefined): Promise<boolean> {
   const { runtime_key_access: access } = await readProduct(context.metadata, product)
   if (access === 'open') return true
-  return device !== undefined && await isDeviceAllowed(context.metadata, product, device)
+  return device !== undefined && (await isDeviceAllowed(context.metadata, product, device))
 }
 
 /** Listed in the manifest that was asked about, and revoked neither there nor in what the channel offers now. */
@@ -126,7 +155,10 @@ async function isListed(context: ServerContext, release: ReleaseView, keyId: num
 const remembered = new Map<string, readonly ContentKey[]>()
 
 /** Content keys of a manifest; manifests never change, so what was read once is kept. */
-async function contentKeys(context: ServerContext, pin: { readonly sha256: string; readonly length: number }): Promise<readonly ContentKey[]> {
+async function contentKeys(
+  context: ServerContext,
+  pin: { readonly sha256: string; readonly length: number },
+): Promise<readonly ContentKey[]> {
   const known = remembered.get(pin.sha256)
   if (known !== undefined) return known
   const keys = parseManifest(await readManifestBytes(context, pin)).contentKeys
@@ -135,7 +167,12 @@ async function contentKeys(context: ServerContext, pin: { readonly sha256: strin
   return keys
 }
 
-async function openKey(parts: ExchangeParts, vault: Vault, product: string, keyId: number): Promise<RuntimeKey | ExchangeRefusal> {
+async function openKey(
+  parts: ExchangeParts,
+  vault: Vault,
+  product: string,
+  keyId: number,
+): Promise<RuntimeKey | ExchangeRefusal> {
   try {
     const blob = await runtimeKeyCell(vault, product).open(String(keyId))
     try {
@@ -145,7 +182,10 @@ async function openKey(parts: ExchangeParts, vault: Vault, product: string, keyI
     }
   } catch (error) {
     if (error instanceof VaultError && error.code === 'VK_NOT_FOUND') return 'RK_KEY_ID_UNKNOWN'
-    parts.context.log.error({ code: error instanceof VaultError ? error.code : 'RK_UNAVAILABLE', product, key_id: keyId }, 'a runtime key could not be opened')
+    parts.context.log.error(
+      { code: error instanceof VaultError ? error.code : 'RK_UNAVAILABLE', product, key_id: keyId },
+      'a runtime key could not be opened',
+    )
     return 'RK_UNAVAILABLE'
   }
 }

@@ -10,22 +10,30 @@ import type { MetadataStore } from '../storage/metadata-store.ts'
 export function packetStore(metadata: MetadataStore): PacketStore {
   const get = async (name: string): Promise<StoredPacket | undefined> => {
     const found = await metadata.get('pkarr', name)
-    return found?.body === undefined ? undefined : { payload: found.body, lastSeenMs: (found.value as { last_seen_ms: number }).last_seen_ms }
+    return found?.body === undefined
+      ? undefined
+      : { payload: found.body, lastSeenMs: (found.value as { last_seen_ms: number }).last_seen_ms }
   }
   return {
     get,
-    replace: (name, previous, next) => metadata.transaction([`pkarr:${name}`], async (records) => {
-      const current = (await records.get('pkarr', name))?.body
-      const same = current === undefined || previous === undefined ? current === previous?.payload : equalBytes(current, previous.payload)
-      if (same) await records.put('pkarr', { key: name, value: { last_seen_ms: next.lastSeenMs }, body: next.payload })
-      return same
-    }),
+    replace: (name, previous, next) =>
+      metadata.transaction([`pkarr:${name}`], async (records) => {
+        const current = (await records.get('pkarr', name))?.body
+        const same =
+          current === undefined || previous === undefined
+            ? current === previous?.payload
+            : equalBytes(current, previous.payload)
+        if (same)
+          await records.put('pkarr', { key: name, value: { last_seen_ms: next.lastSeenMs }, body: next.payload })
+        return same
+      }),
   }
 }
 
 /** Everything this server publishes about an identity, as a directory of the noise-keys package. */
 export function ownDirectory(metadata: MetadataStore): KeyDirectory {
-  const readOnly = (): Promise<never> => Promise.reject(new NoiseKeysError('NK_CONFLICT', 'This directory is written over HTTP'))
+  const readOnly = (): Promise<never> =>
+    Promise.reject(new NoiseKeysError('NK_CONFLICT', 'This directory is written over HTTP'))
   return {
     name: 'this server',
     read: (identity) => readPublished(metadata, identity),
@@ -42,10 +50,10 @@ async function readPublished(metadata: MetadataStore, identity: TransportIdentit
   for (const { key, body } of files) {
     const path = key.slice(identity.name.length)
     if (body !== undefined && path === KEY_LIST_PATH_OF) list = body
-    else if (body !== undefined && path.startsWith(RECORD_PATH)) records.set(decodeURIComponent(path.slice(RECORD_PATH.length)), utf8Decode(body))
+    else if (body !== undefined && path.startsWith(RECORD_PATH))
+      records.set(decodeURIComponent(path.slice(RECORD_PATH.length)), utf8Decode(body))
   }
   const payload = (await metadata.get('pkarr', identity.name))?.body
   const packet = payload === undefined ? undefined : verifyPacket(identity.publicKey, payload)
   return { records, ...(list === undefined ? {} : { list }), ...(packet === undefined ? {} : { packet }) }
 }
-

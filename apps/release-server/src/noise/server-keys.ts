@@ -22,7 +22,10 @@ const cell = 'transport-keys'
 /** How long a verdict counts; a revocation that is published here is seen at once. */
 const verdictMs = 60_000
 
-interface Loaded { readonly keys: readonly ServerKey[]; readonly loadedMs: number }
+interface Loaded {
+  readonly keys: readonly ServerKey[]
+  readonly loadedMs: number
+}
 
 /**
  * The transport keys of this server: sealed in the vault, used only while a record published here says `active`, or
@@ -93,7 +96,9 @@ export class ServerKeys {
       if (!verdicts.has(identity)) verdicts.set(identity, await this.#judge(identity))
       const secret = await place.open(name)
       const pair = noiseKeyPair(dh, secret)
-      const verdict = verdicts.get(identity)?.find(({ publicKey }) => publicKey !== undefined && equalBytes(publicKey, pair.publicKey))
+      const verdict = verdicts
+        .get(identity)
+        ?.find(({ publicKey }) => publicKey !== undefined && equalBytes(publicKey, pair.publicKey))
       if (verdict !== undefined && isUsable(verdict)) keys.push({ identity, device, pair })
       else {
         wipe(pair.secretKey, secret)

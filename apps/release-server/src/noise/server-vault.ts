@@ -1,4 +1,13 @@
-import { deriveKek, kekProvider, newPassphraseKdf, parsePassphraseKdf, passphraseBytes, Vault, VaultError, writePassphraseKdf } from '@keyturn/vault-kdf'
+import {
+  deriveKek,
+  kekProvider,
+  newPassphraseKdf,
+  parsePassphraseKdf,
+  passphraseBytes,
+  Vault,
+  VaultError,
+  writePassphraseKdf,
+} from '@keyturn/vault-kdf'
 import type { MasterKeyProvider, PassphraseKdf } from '@keyturn/vault-kdf'
 import { wipe } from '@keyturn/primitives'
 import type { JsonObject, RandomSource } from '@keyturn/primitives'
@@ -21,11 +30,17 @@ const name = 'vault-passphrase'
 function strongEnough(kdf: PassphraseKdf, settings: VaultSettings): PassphraseKdf {
   const strong = kdf.algorithm === 'scrypt' && kdf.logN >= 15 && kdf.r >= 8
   if (strong || settings.scryptLogN !== undefined) return kdf
-  throw new ServerError('SRV_CONFIG', 'The stored parameters of the vault passphrase are below scrypt 2^15, r 8: they are not what this server writes')
+  throw new ServerError(
+    'SRV_CONFIG',
+    'The stored parameters of the vault passphrase are below scrypt 2^15, r 8: they are not what this server writes',
+  )
 }
 
 /** What is stored of the passphrase; `pending` while the vault under it is not made yet. */
-interface Prepared { readonly kdf: PassphraseKdf; readonly pending: boolean }
+interface Prepared {
+  readonly kdf: PassphraseKdf
+  readonly pending: boolean
+}
 
 async function prepare(metadata: MetadataStore, settings: VaultSettings, random: RandomSource): Promise<Prepared> {
   return metadata.transaction(['vault'], async (records) => {
@@ -40,7 +55,12 @@ async function prepare(metadata: MetadataStore, settings: VaultSettings, random:
   })
 }
 
-async function makeVault(metadata: MetadataStore, provider: MasterKeyProvider, kdf: PassphraseKdf, random: RandomSource): Promise<Vault> {
+async function makeVault(
+  metadata: MetadataStore,
+  provider: MasterKeyProvider,
+  kdf: PassphraseKdf,
+  random: RandomSource,
+): Promise<Vault> {
   const store = new VaultRecords(metadata)
   const vault = await Vault.create(store, provider, { random }).catch((error: unknown) => {
     // Another replica that started with us was faster: its vault is ours.
@@ -53,7 +73,9 @@ async function makeVault(metadata: MetadataStore, provider: MasterKeyProvider, k
 
 /** From now on a vault that is not there is one that was lost. */
 async function settle(metadata: MetadataStore, kdf: PassphraseKdf): Promise<void> {
-  await metadata.transaction(['vault'], (records) => records.put(collection, { key: name, value: writePassphraseKdf(kdf) }))
+  await metadata.transaction(['vault'], (records) =>
+    records.put(collection, { key: name, value: writePassphraseKdf(kdf) }),
+  )
 }
 
 /**
@@ -64,7 +86,12 @@ async function settle(metadata: MetadataStore, kdf: PassphraseKdf): Promise<void
  * @throws VaultError, `VK_KEYRING` for a wrong passphrase; ServerError `SRV_CONFIG` for stored parameters that are too
  * weak, `SRV_STORAGE` for a vault that is gone.
  */
-export async function openServerVault(metadata: MetadataStore, settings: VaultSettings, random: RandomSource, onMade: () => void = () => undefined): Promise<Vault> {
+export async function openServerVault(
+  metadata: MetadataStore,
+  settings: VaultSettings,
+  random: RandomSource,
+  onMade: () => void = () => undefined,
+): Promise<Vault> {
   const { kdf, pending } = await prepare(metadata, settings, random)
   const passphrase = passphraseBytes(settings.passphrase)
   const provider = kekProvider('passphrase', deriveKek(passphrase, kdf), random)
@@ -77,9 +104,14 @@ export async function openServerVault(metadata: MetadataStore, settings: VaultSe
   } catch (error) {
     if (!(error instanceof VaultError) || error.code !== 'VK_NOT_FOUND') throw error
     if (!pending) {
-      throw new ServerError('SRV_STORAGE', 'The vault that was made for this passphrase is gone from the metadata store', {
-        hint: 'Restore the metadata store from its backup; or delete its record settings/vault-passphrase to begin with an empty vault, and upload the keys again', cause: error,
-      })
+      throw new ServerError(
+        'SRV_STORAGE',
+        'The vault that was made for this passphrase is gone from the metadata store',
+        {
+          hint: 'Restore the metadata store from its backup; or delete its record settings/vault-passphrase to begin with an empty vault, and upload the keys again',
+          cause: error,
+        },
+      )
     }
     const vault = await makeVault(metadata, provider, kdf, random)
     onMade()

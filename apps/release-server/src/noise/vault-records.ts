@@ -1,6 +1,14 @@
 import { VaultError } from '@keyturn/vault-kdf'
 import type { JsonObject } from '@keyturn/primitives'
-import type { CensusRow, RecordId, ScanQuery, StoreChange, StoredRecord, VaultRecord, VaultStore } from '@keyturn/vault-kdf'
+import type {
+  CensusRow,
+  RecordId,
+  ScanQuery,
+  StoreChange,
+  StoredRecord,
+  VaultRecord,
+  VaultStore,
+} from '@keyturn/vault-kdf'
 import type { MetadataStore, RecordWriter, StoredRecord as MetadataRecord } from '../storage/metadata-store.ts'
 
 type DocumentWrite = NonNullable<Parameters<VaultStore['apply']>[1]>
@@ -16,7 +24,10 @@ function keyOf({ partition, cell, name }: RecordId): string {
   return `${partition}\u0001${cell}\u0001${name}`
 }
 
-interface Columns extends Omit<VaultRecord, 'envelope' | 'sidecar'> { readonly revision: number; readonly envelopeBytes: number }
+interface Columns extends Omit<VaultRecord, 'envelope' | 'sidecar'> {
+  readonly revision: number
+  readonly envelopeBytes: number
+}
 
 /** The sealed bytes and, after them, the sidecar; the columns tell where one ends. */
 function bodyOf({ envelope, sidecar = new Uint8Array(0) }: VaultRecord): Uint8Array {
@@ -62,14 +73,23 @@ export class VaultRecords implements VaultStore {
 
   /** See `VaultStore.scan`. */
   async scan(query: ScanQuery): Promise<readonly StoredRecord[]> {
-    const prefix = query.partition === undefined ? '' : `${query.partition}\u0001${query.cell === undefined ? '' : `${query.cell}\u0001`}`
+    const prefix =
+      query.partition === undefined
+        ? ''
+        : `${query.partition}\u0001${query.cell === undefined ? '' : `${query.cell}\u0001`}`
     const found: StoredRecord[] = []
     for (let after = query.after === undefined ? undefined : keyOf(query.after); found.length < query.limit;) {
-      const page = await this.#metadata.list(records, { prefix, limit: pageSize, bodies: true, ...(after === undefined ? {} : { after }) })
+      const page = await this.#metadata.list(records, {
+        prefix,
+        limit: pageSize,
+        bodies: true,
+        ...(after === undefined ? {} : { after }),
+      })
       for (const item of page) {
         const record = recordOf(item)
-        const wanted = (query.keyVersion === undefined || (record.format === 'v1' && record.keyVersion === query.keyVersion))
-          && (query.format === undefined || record.format === query.format)
+        const wanted =
+          (query.keyVersion === undefined || (record.format === 'v1' && record.keyVersion === query.keyVersion)) &&
+          (query.format === undefined || record.format === query.format)
         if (wanted && found.length < query.limit) found.push(record)
       }
       after = page.at(-1)?.key
@@ -80,7 +100,10 @@ export class VaultRecords implements VaultStore {
 
   /** See `VaultStore.census`. */
   async census(): Promise<readonly CensusRow[]> {
-    const rows = new Map<string, { keyVersion: number; layer: CensusRow['layer']; format: CensusRow['format']; count: number; bytes: number }>()
+    const rows = new Map<
+      string,
+      { keyVersion: number; layer: CensusRow['layer']; format: CensusRow['format']; count: number; bytes: number }
+    >()
     for (const { keyVersion, layer, format, envelope } of await this.scan({ limit: Number.MAX_SAFE_INTEGER })) {
       const key = `${keyVersion}/${layer}/${format}`
       const row = rows.get(key) ?? { keyVersion, layer, format, count: 0, bytes: 0 }
@@ -105,17 +128,25 @@ export class VaultRecords implements VaultStore {
 async function putDocument(writer: RecordWriter, { name, bytes, expected, fence }: DocumentWrite): Promise<void> {
   const old = (await writer.get(documents, `document ${name}`))?.value as { revision: number } | undefined
   const fits = expected === 'absent' ? old === undefined : old?.revision === expected
-  if (!fits) throw new VaultError('VK_CONFLICT', `Document "${name}" was changed by somebody else`, { details: { document: name } })
+  if (!fits)
+    throw new VaultError('VK_CONFLICT', `Document "${name}" was changed by somebody else`, {
+      details: { document: name },
+    })
   await writer.put(documents, { key: `document ${name}`, value: { revision: (old?.revision ?? 0) + 1 }, body: bytes })
   if (fence !== undefined) await writer.put(documents, { key: 'fence', value: { ...fence } as unknown as JsonObject })
 }
 
-async function applyChange(writer: RecordWriter, change: StoreChange, fence: Fence | undefined): Promise<'done' | 'conflict' | 'stale'> {
+async function applyChange(
+  writer: RecordWriter,
+  change: StoreChange,
+  fence: Fence | undefined,
+): Promise<'done' | 'conflict' | 'stale'> {
   const id = 'put' in change ? change.put : change.remove
   const key = keyOf(id)
   const revision = ((await writer.get(records, key))?.value as unknown as Columns | undefined)?.revision
   if ('put' in change && change.put.format === 'v1' && fence?.activeVersion !== change.put.keyVersion) return 'stale'
-  const fits = change.expected === 'any' || (change.expected === 'absent' ? revision === undefined : revision === change.expected)
+  const fits =
+    change.expected === 'any' || (change.expected === 'absent' ? revision === undefined : revision === change.expected)
   if (!fits) return 'conflict'
   if ('remove' in change) {
     await writer.delete(records, key)

@@ -20,7 +20,9 @@ const answerWithinMs = 3000
 
 async function alive(name: string, ping: () => Promise<void>): Promise<HealthCheck> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(new Error('late')), answerWithinMs) })
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error('late')), answerWithinMs)
+  })
   try {
     await Promise.race([ping(), late])
     return { name, status: 'pass' }
@@ -36,7 +38,11 @@ export function expiryCheck(name: string, expiresAt: string, nowMs: number, step
   const left = Math.floor((Date.parse(expiresAt) - nowMs) / day)
   const step = steps.filter((days) => left < days).at(-1)
   if (step === undefined) return { name, status: 'pass' }
-  return { name, status: 'warn', detail: left < 0 ? `expired at ${expiresAt}` : `expires in ${left} days, below ${step}` }
+  return {
+    name,
+    status: 'warn',
+    detail: left < 0 ? `expired at ${expiresAt}` : `expires in ${left} days, below ${step}`,
+  }
 }
 
 /** Whether the server can do its work, and what will soon need a hand. Warnings do not take it out of the balancer. */
@@ -47,8 +53,12 @@ export async function readiness(context: ServerContext, draining: boolean): Prom
   ]
   if (draining) checks.push({ name: 'draining', status: 'fail', detail: 'the server is going down' })
   const sound = checks.every(({ status }) => status === 'pass')
-  if (sound) checks.push(...await expiries(context))
-  const worst = checks.some(({ status }) => status === 'fail') ? 'fail' : checks.some(({ status }) => status === 'warn') ? 'warn' : 'pass'
+  if (sound) checks.push(...(await expiries(context)))
+  const worst = checks.some(({ status }) => status === 'fail')
+    ? 'fail'
+    : checks.some(({ status }) => status === 'warn')
+      ? 'warn'
+      : 'pass'
   return { status: worst, checks }
 }
 

@@ -14,8 +14,10 @@ export function redact(_name: string, value: unknown): unknown {
 
 /** Writes a log as lines of JSON. */
 export function jsonLog(write: (line: string) => void, clock: () => number): ServerLog {
-  const line = (level: string) => (fields: Readonly<Record<string, unknown>>, message: string): void => {
-    write(`${JSON.stringify({ time: new Date(clock()).toISOString(), level, message, ...fields }, redact)}\n`)
-  }
+  const line =
+    (level: string) =>
+    (fields: Readonly<Record<string, unknown>>, message: string): void => {
+      write(`${JSON.stringify({ time: new Date(clock()).toISOString(), level, message, ...fields }, redact)}\n`)
+    }
   return { info: line('info'), warn: line('warn'), error: line('error') }
 }

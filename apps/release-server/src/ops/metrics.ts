@@ -1,7 +1,11 @@
 /** Upper bounds of the buckets of durations, in seconds. */
 const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-interface Histogram { readonly buckets: number[]; sum: number; count: number }
+interface Histogram {
+  readonly buckets: number[]
+  sum: number
+  count: number
+}
 
 /** Counts what happens and writes it in the text format of Prometheus. */
 export class Metrics {
@@ -20,7 +24,9 @@ export class Metrics {
   counter(name: string, labels: string): () => void {
     const cell = { value: 0 }
     this.#busy.set(`${name}{${labels}}`, cell)
-    return () => { cell.value += 1 }
+    return () => {
+      cell.value += 1
+    }
   }
 
   /** Notes a duration. */

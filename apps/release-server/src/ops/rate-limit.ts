@@ -19,7 +19,10 @@ export interface RateOptions {
   readonly trustProxy?: boolean
 }
 
-interface Bucket { windowStart: number; count: number }
+interface Bucket {
+  windowStart: number
+  count: number
+}
 
 const windowMs = 60_000
 const maxCallers = 100_000
@@ -67,7 +70,8 @@ export class RateLimits {
   }
 
   #caller(request: FastifyRequest, kind: string): string {
-    const token = kind === 'management' ? /^Bearer m2t_([a-z0-9]{16})_/i.exec(request.headers.authorization ?? '')?.[1] : undefined
+    const token =
+      kind === 'management' ? /^Bearer m2t_([a-z0-9]{16})_/i.exec(request.headers.authorization ?? '')?.[1] : undefined
     return token ?? this.address(request.raw)
   }
 

@@ -53,9 +53,14 @@ export class Upkeep {
     const { garbageEveryMs, scrubEveryMs, scrubBytesPerSecond = 20 * 1024 * 1024 } = this.#options
     this.#every(sweepEveryMs, 'sweep', () => this.tidy())
     const caller = { actor: 'upkeep', requestId: 'upkeep' }
-    if (garbageEveryMs !== undefined) this.#every(garbageEveryMs, 'garbage collection', () => collectGarbage(this.#context, false, this.#retention, caller))
+    if (garbageEveryMs !== undefined)
+      this.#every(garbageEveryMs, 'garbage collection', () =>
+        collectGarbage(this.#context, false, this.#retention, caller),
+      )
     if (scrubEveryMs !== undefined) {
-      this.#every(scrubEveryMs, 'scrub', () => checkStores(this.#context, { bytesPerSecond: scrubBytesPerSecond, signal: this.#stopped.signal }, caller))
+      this.#every(scrubEveryMs, 'scrub', () =>
+        checkStores(this.#context, { bytesPerSecond: scrubBytesPerSecond, signal: this.#stopped.signal }, caller),
+      )
     }
   }
 
@@ -67,15 +72,22 @@ export class Upkeep {
   }
 
   #every(ms: number, what: string, work: () => Promise<unknown>): void {
-    this.#timers.push(setInterval(() => {
-      this.#running = this.#running.then(async () => {
-        if (this.#stopped.signal.aborted) return
-        await work()
-      }).catch((error: unknown) => {
-        // Another replica is at it: that is as good.
-        if (error instanceof ServerError && error.code === 'GC_RUNNING') return
-        if (!this.#stopped.signal.aborted) this.#context.log.error({ err: describe(error) }, `${what} failed`)
-      })
-    }, Math.min(ms, 2 ** 31 - 1)).unref())
+    this.#timers.push(
+      setInterval(
+        () => {
+          this.#running = this.#running
+            .then(async () => {
+              if (this.#stopped.signal.aborted) return
+              await work()
+            })
+            .catch((error: unknown) => {
+              // Another replica is at it: that is as good.
+              if (error instanceof ServerError && error.code === 'GC_RUNNING') return
+              if (!this.#stopped.signal.aborted) this.#context.log.error({ err: describe(error) }, `${what} failed`)
+            })
+        },
+        Math.min(ms, 2 ** 31 - 1),
+      ).unref(),
+    )
   }
 }

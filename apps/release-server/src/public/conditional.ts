@@ -21,7 +21,12 @@ const rangeForm = /^bytes=(\d{0,15})-(\d{0,15})$/i
  * @param etag - Strong entity tag with its quotes.
  * @param size - Bytes of the whole representation.
  */
-export function selectRepresentation(method: string, headers: ConditionalHeaders, etag: string, size: number): Selection {
+export function selectRepresentation(
+  method: string,
+  headers: ConditionalHeaders,
+  etag: string,
+  size: number,
+): Selection {
   const { ifMatch, ifNoneMatch, ifRange, range } = headers
   if (ifMatch !== undefined && !lists(ifMatch, etag, false)) return { status: 412 }
   if (ifNoneMatch !== undefined && lists(ifNoneMatch, etag, true)) return { status: 304 }

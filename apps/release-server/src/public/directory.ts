@@ -7,7 +7,11 @@ export interface DirectoryEntry {
   readonly defaultChannel: string
 }
 
-interface Snapshot { readonly bySlug: ReadonlyMap<string, DirectoryEntry>; readonly main: DirectoryEntry | undefined; readonly loadedMs: number }
+interface Snapshot {
+  readonly bySlug: ReadonlyMap<string, DirectoryEntry>
+  readonly main: DirectoryEntry | undefined
+  readonly loadedMs: number
+}
 
 /** Products by name and the one that answers at the root, from memory; looked up again as documents are. */
 export class ProductDirectory {
@@ -42,7 +46,9 @@ export class ProductDirectory {
   async get(slug: string | undefined): Promise<DirectoryEntry | undefined> {
     const known = this.peek(slug)
     if (known !== undefined) return known ?? undefined
-    this.#loading ??= this.#load().finally(() => { this.#loading = undefined })
+    this.#loading ??= this.#load().finally(() => {
+      this.#loading = undefined
+    })
     const snapshot = await this.#loading
     return slug === undefined ? snapshot.main : snapshot.bySlug.get(slug)
   }

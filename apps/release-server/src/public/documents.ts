@@ -68,7 +68,10 @@ export interface DocumentCacheOptions {
   readonly clock: () => number
 }
 
-interface Entry { readonly document: PublicDocument | undefined; readonly loadedMs: number }
+interface Entry {
+  readonly document: PublicDocument | undefined
+  readonly loadedMs: number
+}
 
 /**
  * The public documents as readers see them: from memory, looked up again when a change was told (by this or another
@@ -109,7 +112,8 @@ export class DocumentCache {
   /** A document that is in memory and fresh, `null` when it is known to be absent, `undefined` when it must be loaded. */
   peek(key: string): PublicDocument | null | undefined {
     const entry = this.#entries.get(key)
-    if (entry === undefined || this.#options.clock() - entry.loadedMs > (this.#options.maxAgeMs ?? 5000)) return undefined
+    if (entry === undefined || this.#options.clock() - entry.loadedMs > (this.#options.maxAgeMs ?? 5000))
+      return undefined
     return entry.document ?? null
   }
 
@@ -147,7 +151,9 @@ export class DocumentCache {
     const body = stored.body ?? kept ?? (size <= this.#maxBytes() / 4 ? await this.#readBlob(sha256, size) : undefined)
     const name = nameOfKey(key)
     return {
-      sha256, size, body,
+      sha256,
+      size,
+      body,
       etag: `"sha256-${sha256}"`,
       contentType: contentTypeOf(name),
       cacheControl: cacheControls[freshnessOf(name)],

@@ -38,9 +38,17 @@ const knownTargets = 10_000
 const readyMs = 1000
 
 /** A document by its address, as long as nothing was told. */
-interface Ready { readonly document: PublicDocument; readonly body: Uint8Array; readonly generation: number; readonly untilMs: number }
+interface Ready {
+  readonly document: PublicDocument
+  readonly body: Uint8Array
+  readonly generation: number
+  readonly untilMs: number
+}
 
-interface SmallBlob { readonly about: Representation; readonly bytes: Uint8Array }
+interface SmallBlob {
+  readonly about: Representation
+  readonly bytes: Uint8Array
+}
 
 /**
  * Answers GET and HEAD of the public tree on bare `node:http`, before any framework: this is nearly all traffic there
@@ -76,12 +84,18 @@ export class PublicTree {
     const target = this.#target(path)
     if (target === undefined) return false
     if (request.method !== 'GET' && request.method !== 'HEAD') {
-      this.#fail(request, response, new ServerError('SRV_METHOD', 'The public tree answers GET and HEAD'), { allow: 'GET, HEAD' })
+      this.#fail(request, response, new ServerError('SRV_METHOD', 'The public tree answers GET and HEAD'), {
+        allow: 'GET, HEAD',
+      })
       return true
     }
     const waitS = target.kind === 'document' ? (this.#options.limit?.(request) ?? 0) : 0
     if (waitS > 0) {
-      this.#fail(request, response, new ServerError('SRV_RATE', 'Too many requests', { details: { retryAfterS: waitS } }))
+      this.#fail(
+        request,
+        response,
+        new ServerError('SRV_RATE', 'Too many requests', { details: { retryAfterS: waitS } }),
+      )
       return true
     }
     if (!this.#fromMemory(request, response, path, target)) {
@@ -93,8 +107,10 @@ export class PublicTree {
   /** The commonest case of all: a document that was sent to somebody just now. */
   #again(request: IncomingMessage, response: ServerResponse, path: string): boolean {
     const ready = this.#ready.get(path)
-    if (ready === undefined || ready.generation !== this.#generation() || this.#options.clock() > ready.untilMs) return false
-    if ((request.method !== 'GET' && request.method !== 'HEAD') || (this.#options.limit?.(request) ?? 0) > 0) return false
+    if (ready === undefined || ready.generation !== this.#generation() || this.#options.clock() > ready.untilMs)
+      return false
+    if ((request.method !== 'GET' && request.method !== 'HEAD') || (this.#options.limit?.(request) ?? 0) > 0)
+      return false
     sendBytes(request, response, ready.document, ready.body)
     return true
   }
@@ -129,13 +145,19 @@ export class PublicTree {
     const document = this.#options.documents.peek(documentKey(product.slug, channel, target.name))
     if (document === undefined || document === null || document.body === undefined) return false
     if (this.#ready.size >= knownTargets) this.#ready.clear()
-    this.#ready.set(path, { document, body: document.body, generation: this.#generation(), untilMs: this.#options.clock() + readyMs })
+    this.#ready.set(path, {
+      document,
+      body: document.body,
+      generation: this.#generation(),
+      untilMs: this.#options.clock() + readyMs,
+    })
     sendBytes(request, response, document, document.body)
     return true
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse, target: PublicTarget): Promise<void> {
-    if (target.kind === 'no-blob') throw new ServerError('BLOB_NAME', 'A blob is named by 64 lower-case hexadecimal digits')
+    if (target.kind === 'no-blob')
+      throw new ServerError('BLOB_NAME', 'A blob is named by 64 lower-case hexadecimal digits')
     if (target.kind === 'blob') return this.#sendBlob(request, response, target.sha256)
     const product = await this.#options.directory.get(target.product)
     if (product === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such product')
@@ -163,7 +185,10 @@ export class PublicTree {
   }
 
   async #stream(
-    request: IncomingMessage, response: ServerResponse, sha256: string, about: Omit<PublicDocument, 'body' | 'sha256'>,
+    request: IncomingMessage,
+    response: ServerResponse,
+    sha256: string,
+    about: Omit<PublicDocument, 'body' | 'sha256'>,
   ): Promise<void> {
     if (request.method === 'HEAD') {
       answerHead(request, response, about)
@@ -174,10 +199,11 @@ export class PublicTree {
       answerHead(request, response, about)
       return void response.end()
     }
-    const range = selection.status === 206 ? { start: selection.start, end: selection.end } : { start: 0, end: about.size - 1 }
+    const range =
+      selection.status === 206 ? { start: selection.start, end: selection.end } : { start: 0, end: about.size - 1 }
     const path = this.#options.blobs.localPath?.(sha256)
     if (path !== undefined) {
-      if (!await pumpFile(path, range, response, () => answerHead(request, response, about))) throw this.#gone(sha256)
+      if (!(await pumpFile(path, range, response, () => answerHead(request, response, about)))) throw this.#gone(sha256)
       return
     }
     // Opened before the head goes out, so that a blob that is gone is still a 404.
@@ -197,8 +223,11 @@ export class PublicTree {
   #handOver(response: ServerResponse, sha256: string): void {
     const { offload, blobs } = this.#options
     const headers: Record<string, string> = {
-      ETag: `"sha256-${sha256}"`, 'Cache-Control': blobFreshness, 'Content-Type': blobType,
-      'X-Content-Type-Options': 'nosniff', 'Access-Control-Allow-Origin': '*',
+      ETag: `"sha256-${sha256}"`,
+      'Cache-Control': blobFreshness,
+      'Content-Type': blobType,
+      'X-Content-Type-Options': 'nosniff',
+      'Access-Control-Allow-Origin': '*',
     }
     if (offload?.kind === 'accel') headers['X-Accel-Redirect'] = `${offload.prefix}/${sha256.slice(0, 2)}/${sha256}`
     else headers['X-Sendfile'] = blobs.localPath?.(sha256) ?? ''

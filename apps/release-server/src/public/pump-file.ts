@@ -35,10 +35,16 @@ function send(response: ServerResponse, bytes: Buffer): Promise<boolean> {
  * @param begin - Called once the file is open; sends the head.
  * @returns False when there is no such file; then nothing was sent.
  */
-export async function pumpFile(path: string, range: { start: number; end: number }, response: ServerResponse, begin: () => void): Promise<boolean> {
+export async function pumpFile(
+  path: string,
+  range: { start: number; end: number },
+  response: ServerResponse,
+  begin: () => void,
+): Promise<boolean> {
   const handle = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
-    if (error.code === 'EMFILE' || error.code === 'ENFILE') throw new ServerError('SRV_UNAVAILABLE', 'Too many files are open', { cause: error })
+    if (error.code === 'EMFILE' || error.code === 'ENFILE')
+      throw new ServerError('SRV_UNAVAILABLE', 'Too many files are open', { cause: error })
     throw error
   })
   if (handle === undefined) return false
@@ -55,7 +61,7 @@ export async function pumpFile(path: string, range: { start: number; end: number
         return true
       }
       position += count
-      if (!await send(response, count === chunkBytes ? buffer : buffer.subarray(0, count))) {
+      if (!(await send(response, count === chunkBytes ? buffer : buffer.subarray(0, count)))) {
         reusable = false
         return true
       }

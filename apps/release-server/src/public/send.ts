@@ -21,15 +21,23 @@ const unchanged: Selection = { status: 304 }
 export function selectFor({ headers, method = 'GET' }: IncomingMessage, about: Representation): Selection {
   // Launchers ask again with the one tag they have; nothing else decides then.
   if (headers['if-none-match'] === about.etag && headers['if-match'] === undefined) return unchanged
-  return selectRepresentation(method, {
-    ifMatch: headers['if-match'],
-    ifNoneMatch: headers['if-none-match'],
-    ifRange: Array.isArray(headers['if-range']) ? undefined : headers['if-range'],
-    range: headers.range,
-  }, about.etag, about.size)
+  return selectRepresentation(
+    method,
+    {
+      ifMatch: headers['if-match'],
+      ifNoneMatch: headers['if-none-match'],
+      ifRange: Array.isArray(headers['if-range']) ? undefined : headers['if-range'],
+      range: headers.range,
+    },
+    about.etag,
+    about.size,
+  )
 }
 
-interface Heads { readonly whole: readonly string[]; readonly unchanged: readonly string[] }
+interface Heads {
+  readonly whole: readonly string[]
+  readonly unchanged: readonly string[]
+}
 
 /** Heads that were put together, by representation: those kept in memory are sent over and over. */
 const heads = new WeakMap<Representation, Heads>()
@@ -41,8 +49,20 @@ function headsOf(about: Representation): Heads {
   known = {
     unchanged: ['ETag', etag, 'Cache-Control', cacheControl],
     whole: [
-      'ETag', etag, 'Cache-Control', cacheControl, 'Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff', 'Access-Control-Allow-Origin', '*',
-      'Content-Type', contentType, 'Content-Length', String(size),
+      'ETag',
+      etag,
+      'Cache-Control',
+      cacheControl,
+      'Accept-Ranges',
+      'bytes',
+      'X-Content-Type-Options',
+      'nosniff',
+      'Access-Control-Allow-Origin',
+      '*',
+      'Content-Type',
+      contentType,
+      'Content-Length',
+      String(size),
     ],
   }
   heads.set(about, known)
@@ -58,9 +78,21 @@ export function answerHead(request: IncomingMessage, response: ServerResponse, a
     response.writeHead(200, headsOf(about).whole as string[])
   } else if (selection.status === 206) {
     const { start, end } = selection
-    response.writeHead(206, [...headsOf(about).whole.slice(0, -1), String(end - start + 1), 'Content-Range', `bytes ${start}-${end}/${about.size}`])
+    response.writeHead(206, [
+      ...headsOf(about).whole.slice(0, -1),
+      String(end - start + 1),
+      'Content-Range',
+      `bytes ${start}-${end}/${about.size}`,
+    ])
   } else if (selection.status === 416) {
-    response.writeHead(416, ['Content-Range', `bytes */${about.size}`, 'Cache-Control', 'no-store', 'Content-Length', '0'])
+    response.writeHead(416, [
+      'Content-Range',
+      `bytes */${about.size}`,
+      'Cache-Control',
+      'no-store',
+      'Content-Length',
+      '0',
+    ])
   } else {
     response.writeHead(412, ['Cache-Control', 'no-store', 'Content-Length', '0'])
   }
@@ -68,7 +100,12 @@ export function answerHead(request: IncomingMessage, response: ServerResponse, a
 }
 
 /** Sends a representation that lies in memory. */
-export function sendBytes(request: IncomingMessage, response: ServerResponse, about: Representation, body: Uint8Array): void {
+export function sendBytes(
+  request: IncomingMessage,
+  response: ServerResponse,
+  about: Representation,
+  body: Uint8Array,
+): void {
   const selection = answerHead(request, response, about)
   if (request.method === 'HEAD' || (selection.status !== 200 && selection.status !== 206)) return void response.end()
   response.end(selection.status === 206 ? body.subarray(selection.start, selection.end + 1) : body)

@@ -24,7 +24,8 @@ export interface FolderBlobStoreOptions {
  */
 export async function openFolderBlobStore(root: string, options: FolderBlobStoreOptions = {}): Promise<BlobStore> {
   const fs = options.fs ?? nodeFileSystem
-  for (const name of ['files', 'uploads', 'quarantine']) await fs.mkdir(join(root, name), { recursive: true, mode: 0o755 })
+  for (const name of ['files', 'uploads', 'quarantine'])
+    await fs.mkdir(join(root, name), { recursive: true, mode: 0o755 })
   await syncFolder(root, fs)
   return new FolderBlobStore(root, fs)
 }
@@ -60,7 +61,8 @@ class FolderBlobStore implements BlobStore {
     try {
       return readHandle(await this.#fs.open(path, 'r'), range)
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') throw new ServerError('BLOB_UNKNOWN', `Cannot read blob ${sha256}: it is not there`)
+      if (systemErrorCode(error) === 'ENOENT')
+        throw new ServerError('BLOB_UNKNOWN', `Cannot read blob ${sha256}: it is not there`)
       throw storageError(`read blob ${sha256}`, error)
     }
   }
@@ -108,7 +110,8 @@ class FolderBlobStore implements BlobStore {
       }
       await handle.truncate(offset)
       for await (const part of keptWhenBroken(source)) {
-        if (position + part.length > maxBytes) throw new ServerError('UP_LENGTH', `Cannot continue an upload beyond its ${maxBytes} bytes`)
+        if (position + part.length > maxBytes)
+          throw new ServerError('UP_LENGTH', `Cannot continue an upload beyond its ${maxBytes} bytes`)
         await writeAll(handle, part, position)
         position += part.length
       }
@@ -218,7 +221,10 @@ async function* keptWhenBroken(source: ByteStream): ByteStream {
 
 function storageError(what: string, error: unknown): Error {
   if (error instanceof ServerError) return error
-  const full = (error instanceof KeyturnError && error.code === 'PRIM_DISK_FULL') || systemErrorCode(error) === 'ENOSPC' || systemErrorCode(error) === 'EDQUOT'
+  const full =
+    (error instanceof KeyturnError && error.code === 'PRIM_DISK_FULL') ||
+    systemErrorCode(error) === 'ENOSPC' ||
+    systemErrorCode(error) === 'EDQUOT'
   if (full) return new ServerError('UP_DISK_FULL', `Cannot ${what}: the disk is full`, { cause: error })
   const exhausted = new Set(['EMFILE', 'ENFILE']).has(systemErrorCode(error) ?? '')
   if (exhausted) return new ServerError('SRV_UNAVAILABLE', `Cannot ${what}: too many open files`, { cause: error })

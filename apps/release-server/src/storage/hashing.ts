@@ -18,7 +18,10 @@ export async function* hashed(sha256: string, source: ByteStream, options: PutOp
     yield part
   }
   if (options.size !== undefined && size !== options.size) {
-    throw new ServerError('UP_LENGTH', `Cannot store blob ${sha256}: ${size} bytes came, ${options.size} were announced`)
+    throw new ServerError(
+      'UP_LENGTH',
+      `Cannot store blob ${sha256}: ${size} bytes came, ${options.size} were announced`,
+    )
   }
   const found = hash.digest('hex')
   if (found !== sha256) {

@@ -3,7 +3,13 @@ import type { Pool, PoolClient } from 'pg'
 import type { JsonValue } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'
 import type {
-  ListQuery, MetadataStore, NewRecord, NotificationListener, RecordReader, RecordWriter, StoredRecord,
+  ListQuery,
+  MetadataStore,
+  NewRecord,
+  NotificationListener,
+  RecordReader,
+  RecordWriter,
+  StoredRecord,
 } from './metadata-store.ts'
 
 /** Keys compare by bytes (`COLLATE "C"`), as in the other store. */
@@ -19,7 +25,11 @@ const channel = 'keyturn'
 /** Held while the table is created: two replicas that start at once must not both try. */
 const schemaLock = 'keyturn:schema'
 
-interface Row { key: string; value: string; body?: Buffer | null }
+interface Row {
+  key: string
+  value: string
+  body?: Buffer | null
+}
 
 /** Options of {@link openPostgresMetadataStore}. */
 export interface PostgresOptions {
@@ -36,7 +46,12 @@ export interface PostgresOptions {
  * @throws ServerError `SRV_UNAVAILABLE` when the database does not answer.
  */
 export async function openPostgresMetadataStore(url: string, options: PostgresOptions = {}): Promise<MetadataStore> {
-  const pool = new pg.Pool({ connectionString: url, max: options.maxConnections ?? 10, connectionTimeoutMillis: 10_000, allowExitOnIdle: true })
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: options.maxConnections ?? 10,
+    connectionTimeoutMillis: 10_000,
+    allowExitOnIdle: true,
+  })
   // An idle connection that breaks is replaced at the next query; without a listener it would end the process.
   pool.on('error', () => undefined)
   const store = new PostgresMetadataStore(url, pool, options)
@@ -47,8 +62,11 @@ export async function openPostgresMetadataStore(url: string, options: PostgresOp
 /** Errors that say "the database is away", whatever was asked. */
 function isAway(error: unknown): boolean {
   const { code, message } = error as { code?: string; message?: string }
-  return /^(?:08|57P0)/.test(code ?? '') || ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND'].includes(code ?? '')
-    || /terminated|timeout exceeded|Connection ended/i.test(message ?? '')
+  return (
+    /^(?:08|57P0)/.test(code ?? '') ||
+    ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND'].includes(code ?? '') ||
+    /terminated|timeout exceeded|Connection ended/i.test(message ?? '')
+  )
 }
 
 async function asked<T>(work: () => Promise<T>): Promise<T> {
@@ -111,12 +129,15 @@ class PostgresMetadataStore implements MetadataStore {
       let broken: Error | undefined
       try {
         await client.query('BEGIN')
-        for (const lock of [...new Set(locks)].sort()) await client.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [lock])
+        for (const lock of [...new Set(locks)].sort())
+          await client.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [lock])
         const result = await work(new PostgresWriter(client))
         await client.query('COMMIT')
         return result
       } catch (error) {
-        await client.query('ROLLBACK').catch((cause: unknown) => { broken = cause as Error })
+        await client.query('ROLLBACK').catch((cause: unknown) => {
+          broken = cause as Error
+        })
         throw error
       } finally {
         client.release(broken)
@@ -131,7 +152,9 @@ class PostgresMetadataStore implements MetadataStore {
 
   collections(): Promise<string[]> {
     return asked(async () => {
-      const { rows } = await this.#pool.query<{ collection: string }>('SELECT DISTINCT collection FROM keyturn_records ORDER BY collection')
+      const { rows } = await this.#pool.query<{ collection: string }>(
+        'SELECT DISTINCT collection FROM keyturn_records ORDER BY collection',
+      )
       return rows.map((row) => row.collection)
     })
   }
@@ -168,10 +191,13 @@ class PostgresMetadataStore implements MetadataStore {
     this.#options.onConnection?.('lost')
     const again = (): void => {
       if (this.#closed) return
-      this.#listen().then(() => {
-        for (const topic of ['documents', 'products']) this.#tell(topic, '')
-        this.#options.onConnection?.('found')
-      }, () => setTimeout(again, 1000).unref())
+      this.#listen().then(
+        () => {
+          for (const topic of ['documents', 'products']) this.#tell(topic, '')
+          this.#options.onConnection?.('found')
+        },
+        () => setTimeout(again, 1000).unref(),
+      )
     }
     setTimeout(again, 200).unref()
   }
@@ -190,14 +216,18 @@ class PostgresRecords implements RecordReader {
 
   async get(collection: string, key: string): Promise<StoredRecord | undefined> {
     const { rows } = await this.#client.query<Row>({
-      name: 'kt-get', text: 'SELECT key, value, body FROM keyturn_records WHERE collection = $1 AND key = $2', values: [collection, key],
+      name: 'kt-get',
+      text: 'SELECT key, value, body FROM keyturn_records WHERE collection = $1 AND key = $2',
+      values: [collection, key],
     })
     return rows[0] === undefined ? undefined : record(rows[0])
   }
 
   async getMany(collection: string, keys: readonly string[]): Promise<StoredRecord[]> {
     const { rows } = await this.#client.query<Row>({
-      name: 'kt-many', text: 'SELECT key, value FROM keyturn_records WHERE collection = $1 AND key = ANY($2::text[])', values: [collection, keys],
+      name: 'kt-many',
+      text: 'SELECT key, value FROM keyturn_records WHERE collection = $1 AND key = ANY($2::text[])',
+      values: [collection, keys],
     })
     return rows.map(record)
   }
@@ -209,7 +239,9 @@ class PostgresRecords implements RecordReader {
     const strict = low === after && !reverse ? '>' : '>='
     const { rows } = await this.#client.query<Row>(
       `SELECT key, value${bodies ? ', body' : ''} FROM keyturn_records WHERE collection = $1 AND key ${strict} $2 AND key < $3
-       ORDER BY key ${reverse ? 'DESC' : 'ASC'} LIMIT $4`, [collection, low, high, limit])
+       ORDER BY key ${reverse ? 'DESC' : 'ASC'} LIMIT $4`,
+      [collection, low, high, limit],
+    )
     return rows.map(record)
   }
 }
@@ -229,18 +261,29 @@ class PostgresWriter extends PostgresRecords implements RecordWriter {
       `INSERT INTO keyturn_records (collection, key, value, body)
        SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bytea[])
        ON CONFLICT (collection, key) DO UPDATE SET value = excluded.value, body = excluded.body`,
-      [collection, unique.map(({ key }) => key), unique.map(({ value }) => JSON.stringify(value)), unique.map(({ body }) => (body === undefined ? null : Buffer.from(body)))])
+      [
+        collection,
+        unique.map(({ key }) => key),
+        unique.map(({ value }) => JSON.stringify(value)),
+        unique.map(({ body }) => (body === undefined ? null : Buffer.from(body))),
+      ],
+    )
   }
 
   async insert(collection: string, { key, value, body }: NewRecord): Promise<boolean> {
     const { rowCount } = await this.#own.query(
       'INSERT INTO keyturn_records (collection, key, value, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING',
-      [collection, key, JSON.stringify(value), body === undefined ? null : Buffer.from(body)])
+      [collection, key, JSON.stringify(value), body === undefined ? null : Buffer.from(body)],
+    )
     return rowCount === 1
   }
 
   async delete(collection: string, ...keys: string[]): Promise<void> {
-    if (keys.length > 0) await this.#own.query('DELETE FROM keyturn_records WHERE collection = $1 AND key = ANY($2::text[])', [collection, keys])
+    if (keys.length > 0)
+      await this.#own.query('DELETE FROM keyturn_records WHERE collection = $1 AND key = ANY($2::text[])', [
+        collection,
+        keys,
+      ])
   }
 
   async notify(topic: string, text: string): Promise<void> {
@@ -249,5 +292,9 @@ class PostgresWriter extends PostgresRecords implements RecordWriter {
 }
 
 function record(row: Row): StoredRecord {
-  return { key: row.key, value: JSON.parse(row.value) as JsonValue, body: row.body === undefined || row.body === null ? undefined : new Uint8Array(row.body) }
+  return {
+    key: row.key,
+    value: JSON.parse(row.value) as JsonValue,
+    body: row.body === undefined || row.body === null ? undefined : new Uint8Array(row.body),
+  }
 }

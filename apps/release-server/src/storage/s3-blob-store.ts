@@ -22,7 +22,11 @@ export function openS3BlobStore(settings: S3Settings): BlobStore {
   return new S3BlobStore(new S3Caller(settings), settings.clock ?? Date.now)
 }
 
-interface Listed { readonly key: string; readonly size: number; readonly writtenMs: number }
+interface Listed {
+  readonly key: string
+  readonly size: number
+  readonly writtenMs: number
+}
 
 class S3BlobStore implements BlobStore {
   readonly kind = 's3'
@@ -40,7 +44,11 @@ class S3BlobStore implements BlobStore {
     const response = await this.#s3.send({ method: 'HEAD', key: blobKey(sha256), accept: [404] })
     if (response.status === 404) return undefined
     const written = Date.parse(response.headers.get('last-modified') ?? '')
-    return { sha256, size: Number(response.headers.get('content-length')), writtenMs: Number.isNaN(written) ? 0 : written }
+    return {
+      sha256,
+      size: Number(response.headers.get('content-length')),
+      writtenMs: Number.isNaN(written) ? 0 : written,
+    }
   }
 
   async read(sha256: string, range?: ByteRange): Promise<ByteStream> {
@@ -59,7 +67,8 @@ class S3BlobStore implements BlobStore {
     // The generator throws at its end for wrong bytes: a single piece is then never sent, several never completed.
     const first = await parts.next()
     const second = await parts.next()
-    if (second.done === true) await this.#s3.send({ method: 'PUT', key, body: first.done === true ? new Uint8Array(0) : first.value })
+    if (second.done === true)
+      await this.#s3.send({ method: 'PUT', key, body: first.done === true ? new Uint8Array(0) : first.value })
     else if (first.done !== true) await this.#multipart(key, first.value, second.value, parts)
     const info = await this.stat(sha256)
     if (info === undefined) throw new ServerError('SRV_STORAGE', `Cannot find blob ${sha256} just after it was written`)
@@ -80,7 +89,8 @@ class S3BlobStore implements BlobStore {
 
   async #startMultipart(key: string): Promise<string> {
     const [uploadId] = xmlTexts(await this.#s3.text({ method: 'POST', key, query: { uploads: '' } }), 'UploadId')
-    if (uploadId === undefined) throw new ServerError('SRV_STORAGE', 'Cannot start a multipart upload: the S3 server gave no id')
+    if (uploadId === undefined)
+      throw new ServerError('SRV_STORAGE', 'Cannot start a multipart upload: the S3 server gave no id')
     return uploadId
   }
 
@@ -90,9 +100,17 @@ class S3BlobStore implements BlobStore {
   }
 
   async #completeMultipart(key: string, uploadId: string, etags: readonly string[]): Promise<void> {
-    const parts = etags.map((etag, at) => `<Part><PartNumber>${at + 1}</PartNumber><ETag>${etag.replaceAll('"', '&quot;')}</ETag></Part>`)
+    const parts = etags.map(
+      (etag, at) => `<Part><PartNumber>${at + 1}</PartNumber><ETag>${etag.replaceAll('"', '&quot;')}</ETag></Part>`,
+    )
     const body = new TextEncoder().encode(`<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`)
-    const answer = await this.#s3.text({ method: 'POST', key, query: { uploadId }, body, headers: { 'content-type': 'application/xml' } })
+    const answer = await this.#s3.text({
+      method: 'POST',
+      key,
+      query: { uploadId },
+      body,
+      headers: { 'content-type': 'application/xml' },
+    })
     refuseError('complete a multipart upload', answer)
   }
 
@@ -131,7 +149,8 @@ class S3BlobStore implements BlobStore {
       await this.discard(uploadId)
       return info
     } catch (error) {
-      if (error instanceof ServerError && (error.code === 'UP_HASH' || error.code === 'UP_LENGTH')) await this.discard(uploadId)
+      if (error instanceof ServerError && (error.code === 'UP_HASH' || error.code === 'UP_LENGTH'))
+        await this.discard(uploadId)
       throw error
     }
   }
@@ -143,7 +162,8 @@ class S3BlobStore implements BlobStore {
   }
 
   async discard(uploadId: string): Promise<void> {
-    for await (const { key } of this.#listKeys(uploadPrefix(uploadId))) await this.#s3.send({ method: 'DELETE', key, accept: [404] })
+    for await (const { key } of this.#listKeys(uploadPrefix(uploadId)))
+      await this.#s3.send({ method: 'DELETE', key, accept: [404] })
   }
 
   async *listUploads(): AsyncIterable<{ id: string; writtenMs: number }> {
@@ -165,8 +185,15 @@ class S3BlobStore implements BlobStore {
     // At most 10,000 parts, none below 5 MiB but the last.
     const bytes = Math.max(partBytes, Math.ceil(size / 10_000))
     const count = Math.max(1, Math.ceil(size / bytes))
-    const urls = Array.from({ length: count }, (_, at) => this.#s3.presign('PUT', key, { partNumber: String(at + 1), uploadId }, presignSeconds))
-    return { uploadId: `${name}.${uploadId}`, partBytes: bytes, urls, expiresAt: timestamp(this.#clock() + presignSeconds * 1000) }
+    const urls = Array.from({ length: count }, (_, at) =>
+      this.#s3.presign('PUT', key, { partNumber: String(at + 1), uploadId }, presignSeconds),
+    )
+    return {
+      uploadId: `${name}.${uploadId}`,
+      partBytes: bytes,
+      urls,
+      expiresAt: timestamp(this.#clock() + presignSeconds * 1000),
+    }
   }
 
   completePresigned(sha256: string, size: number, uploadId: string, etags: readonly string[]): Promise<BlobInfo> {
@@ -184,7 +211,8 @@ class S3BlobStore implements BlobStore {
     await this.#completeMultipart(key, id, etags).catch((error: unknown) => this.#refuseUnjoined(key, error))
     const info = await this.#takeOver(key, sha256, size).catch(async (error: unknown) => {
       // Wrong bytes go at once; after anything else the upload may be completed again.
-      if (error instanceof ServerError && (error.code === 'UP_HASH' || error.code === 'UP_LENGTH')) await this.#s3.send({ method: 'DELETE', key, accept: [404] })
+      if (error instanceof ServerError && (error.code === 'UP_HASH' || error.code === 'UP_LENGTH'))
+        await this.#s3.send({ method: 'DELETE', key, accept: [404] })
       throw error
     })
     await this.#s3.send({ method: 'DELETE', key, accept: [404] })
@@ -195,7 +223,8 @@ class S3BlobStore implements BlobStore {
   async #takeOver(key: string, sha256: string, size: number): Promise<BlobInfo> {
     const response = await this.#s3.send({ method: 'GET', key })
     for await (const part of hashed(sha256, bodyOf(response), { size })) void part
-    if (size > maxCopyBytes) return await this.put(sha256, bodyOf(await this.#s3.send({ method: 'GET', key })), { size })
+    if (size > maxCopyBytes)
+      return await this.put(sha256, bodyOf(await this.#s3.send({ method: 'GET', key })), { size })
     await this.#copy(key, blobKey(sha256), response.headers.get('etag'))
     const info = await this.stat(sha256)
     if (info?.size !== size) throw new ServerError('SRV_STORAGE', `Cannot find blob ${sha256} just after it was copied`)
@@ -207,12 +236,17 @@ class S3BlobStore implements BlobStore {
     if (!(error instanceof ServerError)) throw error
     const { status } = await this.#s3.send({ method: 'HEAD', key, accept: [404] })
     if (status !== 404) return
-    throw error.details['status'] === 404 ? new ServerError('UP_UNKNOWN', 'There is no such upload', { cause: error }) : error
+    throw error.details['status'] === 404
+      ? new ServerError('UP_UNKNOWN', 'There is no such upload', { cause: error })
+      : error
   }
 
   /** Copies an object, if it still is the one with this tag. */
   async #copy(from: string, to: string, etag: string | null): Promise<void> {
-    const headers = { 'x-amz-copy-source': this.#s3.pathOf(from), ...(etag === null ? {} : { 'x-amz-copy-source-if-match': etag }) }
+    const headers = {
+      'x-amz-copy-source': this.#s3.pathOf(from),
+      ...(etag === null ? {} : { 'x-amz-copy-source-if-match': etag }),
+    }
     refuseError('copy an object', await this.#s3.text({ method: 'PUT', key: to, headers }))
   }
 
@@ -232,14 +266,20 @@ class S3BlobStore implements BlobStore {
     for await (const { key, writtenMs } of this.#listKeys('incoming/')) {
       if (writtenMs < limit) await this.#s3.send({ method: 'DELETE', key, accept: [404] })
     }
-    for (const { key, uploadId, begunMs } of await this.#unfinished()) if (begunMs < limit) await this.#abort(key, uploadId)
+    for (const { key, uploadId, begunMs } of await this.#unfinished())
+      if (begunMs < limit) await this.#abort(key, uploadId)
   }
 
   /** Multipart uploads that nobody ended: they show in no list of objects and cost room. */
   async #unfinished(): Promise<{ key: string; uploadId: string; begunMs: number }[]> {
     const found: { key: string; uploadId: string; begunMs: number }[] = []
     for (let marker: Record<string, string> = {}; ;) {
-      const response = await this.#s3.send({ method: 'GET', key: '', query: { uploads: '', prefix: this.#s3.prefix, ...marker }, accept: notOffered })
+      const response = await this.#s3.send({
+        method: 'GET',
+        key: '',
+        query: { uploads: '', prefix: this.#s3.prefix, ...marker },
+        accept: notOffered,
+      })
       const xml = await response.text()
       // Not every S3-compatible server, nor every key, lists them; there a lifecycle rule of the bucket removes them.
       if (!response.ok) return found
@@ -268,7 +308,11 @@ class S3BlobStore implements BlobStore {
   async *#listKeys(prefix: string): AsyncIterable<Listed> {
     let token: string | undefined
     do {
-      const query = { 'list-type': '2', prefix: this.#s3.prefix + prefix, ...(token === undefined ? {} : { 'continuation-token': token }) }
+      const query = {
+        'list-type': '2',
+        prefix: this.#s3.prefix + prefix,
+        ...(token === undefined ? {} : { 'continuation-token': token }),
+      }
       const xml = await this.#s3.text({ method: 'GET', key: '', query })
       for (const entry of xml.split('<Contents>').slice(1)) {
         const [key = ''] = xmlTexts(entry, 'Key')
@@ -300,7 +344,8 @@ function incomingOf(uploadId: string): { key: string; id: string } {
 
 /** The status of some answers comes before the work is done: their body may still tell of a failure. */
 function refuseError(what: string, answer: string): void {
-  if (answer.includes('<Error>')) throw new ServerError('SRV_STORAGE', `Cannot ${what}: ${xmlTexts(answer, 'Code')[0] ?? 'unknown'}`)
+  if (answer.includes('<Error>'))
+    throw new ServerError('SRV_STORAGE', `Cannot ${what}: ${xmlTexts(answer, 'Code')[0] ?? 'unknown'}`)
 }
 
 function uploadPrefix(uploadId: string): string {
@@ -322,7 +367,8 @@ async function* limited(source: ByteStream, offset: number, maxBytes: number): B
   try {
     for await (const part of source) {
       position += part.length
-      if (position > maxBytes) throw new ServerError('UP_LENGTH', `Cannot continue an upload beyond its ${maxBytes} bytes`)
+      if (position > maxBytes)
+        throw new ServerError('UP_LENGTH', `Cannot continue an upload beyond its ${maxBytes} bytes`)
       yield part
     }
   } catch (error) {

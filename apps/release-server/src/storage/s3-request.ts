@@ -34,12 +34,18 @@ function hmac(key: string | Uint8Array, text: string): Uint8Array {
 
 /** RFC 3986 encoding as the signature wants it; slashes stay in paths. */
 function encode(text: string, keepSlash = false): string {
-  const encoded = encodeURIComponent(text).replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)
+  const encoded = encodeURIComponent(text).replace(
+    /[!'()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  )
   return keepSlash ? encoded.replaceAll('%2F', '/') : encoded
 }
 
 function canonicalQuery(query: Readonly<Record<string, string>>): string {
-  return Object.entries(query).map(([name, value]) => `${encode(name)}=${encode(value)}`).sort().join('&')
+  return Object.entries(query)
+    .map(([name, value]) => `${encode(name)}=${encode(value)}`)
+    .sort()
+    .join('&')
 }
 
 /** Signs and sends requests to an S3-compatible server: AWS Signature Version 4. */
@@ -74,11 +80,13 @@ export class S3Caller {
     const what = `${request.method} ${request.key === '' ? 'the bucket' : request.key}`
     for (let attempt = 1; ; attempt++) {
       const response = await this.#once(request).catch((cause: unknown) => {
-        if (attempt >= attempts) throw new ServerError('SRV_UNAVAILABLE', `Cannot ${what}: the S3 server does not answer`, { cause })
+        if (attempt >= attempts)
+          throw new ServerError('SRV_UNAVAILABLE', `Cannot ${what}: the S3 server does not answer`, { cause })
         return undefined
       })
       if (response !== undefined && (response.ok || request.accept?.includes(response.status) === true)) return response
-      if (response !== undefined && (attempt >= attempts || (response.status < 500 && response.status !== 429))) throw await this.#failure(what, response)
+      if (response !== undefined && (attempt >= attempts || (response.status < 500 && response.status !== 429)))
+        throw await this.#failure(what, response)
       await response?.body?.cancel()
       await new Promise((resolve) => setTimeout(resolve, 100 * 3 ** attempt))
     }
@@ -108,7 +116,11 @@ export class S3Caller {
   async #failure(what: string, response: Response): Promise<ServerError> {
     const code = /<Code>([A-Za-z]{1,64})<\/Code>/.exec(await response.text().catch(() => ''))?.[1] ?? ''
     const full = response.status === 507 || code === 'QuotaExceeded'
-    return new ServerError(full ? 'UP_DISK_FULL' : 'SRV_STORAGE', `Cannot ${what}: the S3 server answered ${response.status} ${code}`.trim(), { details: { status: response.status } })
+    return new ServerError(
+      full ? 'UP_DISK_FULL' : 'SRV_STORAGE',
+      `Cannot ${what}: the S3 server answered ${response.status} ${code}`.trim(),
+      { details: { status: response.status } },
+    )
   }
 
   #path(key: string): string {
@@ -132,10 +144,21 @@ export class S3Caller {
     const path = this.#path(key)
     const search = canonicalQuery(query)
     const payload = body === undefined ? emptyHash : createHash('sha256').update(body).digest('hex')
-    const signed: Record<string, string> = { ...headers, host: this.#host, 'x-amz-content-sha256': payload, 'x-amz-date': date }
+    const signed: Record<string, string> = {
+      ...headers,
+      host: this.#host,
+      'x-amz-content-sha256': payload,
+      'x-amz-date': date,
+    }
     const names = Object.keys(signed).sort()
     const canonical = [
-      method, path, search, ...names.map((name) => `${name}:${signed[name]?.trim()}`), '', names.join(';'), payload,
+      method,
+      path,
+      search,
+      ...names.map((name) => `${name}:${signed[name]?.trim()}`),
+      '',
+      names.join(';'),
+      payload,
     ].join('\n')
     const { host: _host, ...sent } = signed
     return (this.#settings.fetch ?? fetch)(`${this.#origin}${path}${search === '' ? '' : `?${search}`}`, {
@@ -152,5 +175,6 @@ export class S3Caller {
 /** Texts of all elements of one name in an answer; names and values here are never nested. */
 export function xmlTexts(xml: string, name: string): string[] {
   return [...xml.matchAll(new RegExp(`<${name}>([^<]*)</${name}>`, 'g'))].map(([, text = '']) =>
-    text.replaceAll('&quot;', '"').replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&'))
+    text.replaceAll('&quot;', '"').replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&'),
+  )
 }

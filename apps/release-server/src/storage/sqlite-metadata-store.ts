@@ -3,7 +3,13 @@ import type { StatementSync } from 'node:sqlite'
 import type { JsonValue } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'
 import type {
-  ListQuery, MetadataStore, NewRecord, NotificationListener, RecordReader, RecordWriter, StoredRecord,
+  ListQuery,
+  MetadataStore,
+  NewRecord,
+  NotificationListener,
+  RecordReader,
+  RecordWriter,
+  StoredRecord,
 } from './metadata-store.ts'
 import { Mutex } from './mutex.ts'
 
@@ -17,7 +23,11 @@ CREATE TABLE IF NOT EXISTS records (
 ) WITHOUT ROWID;
 `
 
-interface Row { key: string; value: string; body?: Uint8Array | null }
+interface Row {
+  key: string
+  value: string
+  body?: Uint8Array | null
+}
 
 /**
  * Opens (and creates) a metadata store in one SQLite file. Writes go through one connection, one transaction at a
@@ -106,12 +116,19 @@ class SqliteMetadataStore implements MetadataStore {
 }
 
 /** Primary result codes of SQLite that say what the disk did. */
-const diskErrors: Readonly<Record<number, 'UP_DISK_FULL' | 'SRV_UNAVAILABLE' | 'SRV_STORAGE'>> = { 5: 'SRV_UNAVAILABLE', 10: 'SRV_STORAGE', 11: 'SRV_STORAGE', 13: 'UP_DISK_FULL' }
+const diskErrors: Readonly<Record<number, 'UP_DISK_FULL' | 'SRV_UNAVAILABLE' | 'SRV_STORAGE'>> = {
+  5: 'SRV_UNAVAILABLE',
+  10: 'SRV_STORAGE',
+  11: 'SRV_STORAGE',
+  13: 'UP_DISK_FULL',
+}
 
 function named(error: unknown): unknown {
   const { errcode } = error as { errcode?: unknown }
   const code = typeof errcode === 'number' ? diskErrors[errcode & 0xff] : undefined
-  return code === undefined ? error : new ServerError(code, 'Cannot write metadata: the database file refused', { cause: error })
+  return code === undefined
+    ? error
+    : new ServerError(code, 'Cannot write metadata: the database file refused', { cause: error })
 }
 
 /** Highest key that begins with `prefix`, as an exclusive bound: keys are well-formed text, so U+10FFFF is above all. */
@@ -138,7 +155,10 @@ class SqliteRecords implements RecordReader {
   }
 
   async get(collection: string, key: string): Promise<StoredRecord | undefined> {
-    const row = this.statement('SELECT key, value, body FROM records WHERE collection = ? AND key = ?').get(collection, key)
+    const row = this.statement('SELECT key, value, body FROM records WHERE collection = ? AND key = ?').get(
+      collection,
+      key,
+    )
     return row === undefined ? undefined : record(row as unknown as Row)
   }
 

@@ -61,8 +61,15 @@ export class Witness {
 
   async #open(): Promise<KelWitness> {
     const publicKey = await this.#withSeed((seed) => ed25519PublicKey(seed))
-    const signer: Signer = { publicKeys: [publicKey], sign: (message) => this.#withSeed((seed) => ed25519Sign(seed, message)) }
-    return localWitness(signer, witnessLogs(this.#context.metadata), { maxBytes: maxLogBytes, maxNewEvents, clock: this.#context.clock })
+    const signer: Signer = {
+      publicKeys: [publicKey],
+      sign: (message) => this.#withSeed((seed) => ed25519Sign(seed, message)),
+    }
+    return localWitness(signer, witnessLogs(this.#context.metadata), {
+      maxBytes: maxLogBytes,
+      maxNewEvents,
+      clock: this.#context.clock,
+    })
   }
 
   async #withSeed<T>(use: (seed: Uint8Array) => T): Promise<T> {

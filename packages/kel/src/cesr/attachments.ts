@@ -1,14 +1,23 @@
 import { refusal } from '../rule.ts'
 import { digestCodes } from './codes.ts'
 import { encodeCounter, readCounter } from './counter.ts'
-import { encodeCurrentOnlySignature, encodeIndexedSignature, readIndexedSignature, type IndexedSignature } from './indexed-signature.ts'
-import { decodeSequence, encodeMatter, encodeSequence, readMatter, type Matter } from './matter.ts'
+import { encodeCurrentOnlySignature, encodeIndexedSignature, readIndexedSignature } from './indexed-signature.ts'
+import type { IndexedSignature } from './indexed-signature.ts'
+import { decodeSequence, encodeMatter, encodeSequence, readMatter } from './matter.ts'
+import type { Matter } from './matter.ts'
 
 /** A receipt by a key that is its own identity: prefix and plain signature. */
-export interface ReceiptCouple { readonly prefix: string; readonly code: string; readonly signature: Uint8Array }
+export interface ReceiptCouple {
+  readonly prefix: string
+  readonly code: string
+  readonly signature: Uint8Array
+}
 
 /** A place in a log: sequence number and SAID. */
-export interface SealSource { readonly sn: number; readonly said: string }
+export interface SealSource {
+  readonly sn: number
+  readonly said: string
+}
 
 /** A receipt by an identity with a log: the place of its keys and their signatures. */
 export interface TransferableReceipt extends SealSource {
@@ -99,7 +108,12 @@ const readers: Record<string, (cursor: Cursor, groups: Groups) => void> = {
   },
   'transferable-groups': (cursor, groups) => {
     const prefix = cursor.matter().text
-    groups.transferable.push({ prefix, sn: cursor.sequence(), said: cursor.said(), signatures: readSignatureGroup(cursor) })
+    groups.transferable.push({
+      prefix,
+      sn: cursor.sequence(),
+      said: cursor.said(),
+      signatures: readSignatureGroup(cursor),
+    })
   },
   'seal-couples': (cursor, groups) => void groups.sealSources.push({ sn: cursor.sequence(), said: cursor.said() }),
   'last-establishment-groups': (cursor) => {
@@ -163,11 +177,18 @@ export function sealSourceGroup(source: SealSource): string {
 }
 
 function indexedText({ index, ondex, signature }: IndexedSignature): string {
-  return ondex === undefined ? encodeCurrentOnlySignature(signature, index) : encodeIndexedSignature(signature, index, ondex)
+  return ondex === undefined
+    ? encodeCurrentOnlySignature(signature, index)
+    : encodeIndexedSignature(signature, index, ondex)
 }
 
 /** Writes the groups that decide about an event: controller signatures, witness signatures, seal sources. */
-export function formatAttachments(attachments: Pick<Attachments, 'signatures' | 'witnessSignatures' | 'sealSources'>): string {
-  return signatureGroup(attachments.signatures.map(indexedText)) +
-    witnessGroup(attachments.witnessSignatures.map(indexedText)) + attachments.sealSources.map(sealSourceGroup).join('')
+export function formatAttachments(
+  attachments: Pick<Attachments, 'signatures' | 'witnessSignatures' | 'sealSources'>,
+): string {
+  return (
+    signatureGroup(attachments.signatures.map(indexedText)) +
+    witnessGroup(attachments.witnessSignatures.map(indexedText)) +
+    attachments.sealSources.map(sealSourceGroup).join('')
+  )
 }

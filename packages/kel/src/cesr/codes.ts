@@ -1,5 +1,9 @@
 /** Sizes of one kind of CESR primitive: characters of the code, bytes of the value, characters of the whole text. */
-export interface MatterSize { readonly codeLength: number; readonly rawLength: number; readonly textLength: number }
+export interface MatterSize {
+  readonly codeLength: number
+  readonly rawLength: number
+  readonly textLength: number
+}
 
 /** Pad bytes go in front of the value and fill it to groups of three; a code of 1 or 2 characters lies on top of them. */
 function sizes(codeLength: number, rawLength: number): MatterSize {
@@ -27,7 +31,12 @@ export interface IndexerSize {
   readonly textLength: number
 }
 
-function indexer(code: string, curve: IndexerSize['curve'], ondex: IndexerSize['ondex'], rawLength = 64): [string, IndexerSize] {
+function indexer(
+  code: string,
+  curve: IndexerSize['curve'],
+  ondex: IndexerSize['ondex'],
+  rawLength = 64,
+): [string, IndexerSize] {
   const big = code.length === 2 && code[0] !== '0'
   const indexLength = big ? (rawLength === 114 ? 3 : 2) : 1
   const head = code.length + indexLength * (big ? 2 : 1)
@@ -37,18 +46,32 @@ function indexer(code: string, curve: IndexerSize['curve'], ondex: IndexerSize['
 
 /** Indexed signatures by code, docs/spec/kel.md §2.2. */
 export const indexerSizes: ReadonlyMap<string, IndexerSize> = new Map([
-  indexer('A', 'ed25519', 'same'), indexer('B', 'ed25519', 'none'),
-  indexer('2A', 'ed25519', 'own'), indexer('2B', 'ed25519', 'none'),
-  indexer('C', 'secp256k1', 'same'), indexer('D', 'secp256k1', 'none'),
-  indexer('2C', 'secp256k1', 'own'), indexer('2D', 'secp256k1', 'none'),
-  indexer('E', 'p256', 'same'), indexer('F', 'p256', 'none'),
-  indexer('2E', 'p256', 'own'), indexer('2F', 'p256', 'none'),
+  indexer('A', 'ed25519', 'same'),
+  indexer('B', 'ed25519', 'none'),
+  indexer('2A', 'ed25519', 'own'),
+  indexer('2B', 'ed25519', 'none'),
+  indexer('C', 'secp256k1', 'same'),
+  indexer('D', 'secp256k1', 'none'),
+  indexer('2C', 'secp256k1', 'own'),
+  indexer('2D', 'secp256k1', 'none'),
+  indexer('E', 'p256', 'same'),
+  indexer('F', 'p256', 'none'),
+  indexer('2E', 'p256', 'own'),
+  indexer('2F', 'p256', 'none'),
 ])
 
 /** What an attachment group of KERI v1 counts, docs/spec/kel.md §2.3. */
 export type CounterKind =
-  | 'controller-signatures' | 'witness-signatures' | 'receipt-couples' | 'receipt-quadruples' | 'first-seen'
-  | 'transferable-groups' | 'seal-couples' | 'last-establishment-groups' | 'seal-triples' | 'wrapper'
+  | 'controller-signatures'
+  | 'witness-signatures'
+  | 'receipt-couples'
+  | 'receipt-quadruples'
+  | 'first-seen'
+  | 'transferable-groups'
+  | 'seal-couples'
+  | 'last-establishment-groups'
+  | 'seal-triples'
+  | 'wrapper'
 
 /** Counter letters of the CESR version 1 table. Version 2 uses the same letters for other groups: never mix the tables. */
 export const counterKindsV1: ReadonlyMap<string, CounterKind> = new Map([

@@ -1,5 +1,6 @@
 import { quoted, refusal } from '../rule.ts'
-import { alphabet, counterKindsV1, type CounterKind } from './codes.ts'
+import { alphabet, counterKindsV1 } from './codes.ts'
+import type { CounterKind } from './codes.ts'
 
 const MAX_SMALL_COUNT = 4095
 
@@ -23,7 +24,10 @@ export function readCounter(text: string, offset: number): { kind: CounterKind; 
   const letter = text[letterAt] ?? ''
   const kind = text[offset] === '-' ? counterKindsV1.get(letter) : undefined
   if (kind === undefined || end > text.length) {
-    throw refusal('KEL_CESR', `Unknown attachment group ${quoted(text.slice(offset, offset + 4))} at character ${offset}`)
+    throw refusal(
+      'KEL_CESR',
+      `Unknown attachment group ${quoted(text.slice(offset, offset + 4))} at character ${offset}`,
+    )
   }
   let count = 0
   for (let i = letterAt + 1; i < end; i++) {

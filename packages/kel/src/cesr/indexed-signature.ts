@@ -38,10 +38,15 @@ function value(text: string): number {
  * @param index - Place in the current key list, 0 to 4095.
  * @param ondex - Place in the prior digest list; `undefined` marks a signature for the current list only.
  */
-export function encodeIndexedSignature(signature: Uint8Array, index: number, ondex: number | undefined = index): string {
+export function encodeIndexedSignature(
+  signature: Uint8Array,
+  index: number,
+  ondex: number | undefined = index,
+): string {
   if (signature.length !== 64) throw new RangeError(`Signature has ${signature.length} bytes, expected 64`)
   for (const place of [index, ondex ?? 0]) {
-    if (!Number.isInteger(place) || place < 0 || place > MAX_BIG_INDEX) throw new RangeError(`Index ${place} is out of range`)
+    if (!Number.isInteger(place) || place < 0 || place > MAX_BIG_INDEX)
+      throw new RangeError(`Index ${place} is out of range`)
   }
   const big = index > 63 || (ondex !== undefined && ondex !== index)
   const code = (big ? '2' : '') + (ondex === undefined ? 'B' : 'A')
@@ -72,7 +77,8 @@ export function readIndexedSignature(text: string, offset: number): { signature:
   const big = size.codeLength === 2
   const ondexText = big ? text.slice(indexAt + size.indexLength, indexAt + 2 * size.indexLength) : ''
   const own = big ? value(ondexText) : index
-  if (size.ondex === 'none' && big && own !== 0) throw refusal('KEL_CESR', `Signature of code ${code} has a second index`)
+  if (size.ondex === 'none' && big && own !== 0)
+    throw refusal('KEL_CESR', `Signature of code ${code} has a second index`)
   const bodyAt = indexAt + size.indexLength * (big ? 2 : 1)
   const signature = decodePadded(text, bodyAt, end, 2, `Indexed signature of code ${code}`)
   return { signature: { code, index, ondex: size.ondex === 'none' ? undefined : own, signature }, end }

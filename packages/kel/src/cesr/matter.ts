@@ -1,9 +1,13 @@
 import { quoted, refusal } from '../rule.ts'
 import { decodeValue, encodeValue } from './base64url.ts'
-import { matterSizes, type MatterSize } from './codes.ts'
+import { matterSizes } from './codes.ts'
+import type { MatterSize } from './codes.ts'
 
 /** A CESR primitive: a code that tells what the bytes are, and the bytes. */
-export interface Matter { readonly code: string; readonly raw: Uint8Array }
+export interface Matter {
+  readonly code: string
+  readonly raw: Uint8Array
+}
 
 /**
  * Writes a primitive as text (qb64).

@@ -1,7 +1,14 @@
 import { concatBytes } from '@keyturn/primitives'
 import {
-  lockFile, nodeFileSystem, pathExists, syncFolder, systemErrorCode, writeAll, writeFileAtomic, type FileSystem, type Lock,
+  lockFile,
+  nodeFileSystem,
+  pathExists,
+  syncFolder,
+  systemErrorCode,
+  writeAll,
+  writeFileAtomic,
 } from '@keyturn/primitives/node'
+import type { FileSystem, Lock } from '@keyturn/primitives/node'
 import { dirname, join } from 'node:path'
 import { KelError } from '../errors.ts'
 import { wholeLength } from '../replay.ts'
@@ -45,7 +52,10 @@ class FileLog implements LogStorage {
     try {
       const current = await this.read()
       if (current?.version !== expected) {
-        throw new KelError('KEL_CONFLICT', `Log changed: it has ${current?.version ?? 0} bytes, expected ${expected ?? 0}`)
+        throw new KelError(
+          'KEL_CONFLICT',
+          `Log changed: it has ${current?.version ?? 0} bytes, expected ${expected ?? 0}`,
+        )
       }
       return await this.#append(record.message, current)
     } finally {
@@ -99,7 +109,9 @@ class FileLog implements LogStorage {
   async keepDuplicity({ said, message, againstMessage }: DuplicityRecord): Promise<void> {
     try {
       await this.#fs.mkdir(this.#duplicityFolder, { recursive: true, mode: 0o700 })
-      await writeFileAtomic(join(this.#duplicityFolder, `${said}.cesr`), concatBytes(againstMessage, message), { fs: this.#fs })
+      await writeFileAtomic(join(this.#duplicityFolder, `${said}.cesr`), concatBytes(againstMessage, message), {
+        fs: this.#fs,
+      })
       await syncFolder(dirname(this.#path), this.#fs)
     } catch (cause) {
       throw failed('write', this.#duplicityFolder, cause)
@@ -107,9 +119,11 @@ class FileLog implements LogStorage {
   }
 
   async duplicities(): Promise<readonly Uint8Array[]> {
-    if (!await pathExists(this.#duplicityFolder, this.#fs)) return []
+    if (!(await pathExists(this.#duplicityFolder, this.#fs))) return []
     const names = (await this.#fs.readdir(this.#duplicityFolder)).filter((name) => name.endsWith('.cesr')).sort()
-    return await Promise.all(names.map(async (name) => new Uint8Array(await this.#fs.readFile(join(this.#duplicityFolder, name)))))
+    return await Promise.all(
+      names.map(async (name) => new Uint8Array(await this.#fs.readFile(join(this.#duplicityFolder, name)))),
+    )
   }
 }
 
@@ -139,7 +153,7 @@ export function fileStore(folder: string, options: FileStoreOptions = {}): KelSt
   const { fs = nodeFileSystem } = options
   return {
     async list() {
-      if (!await pathExists(folder, fs)) return []
+      if (!(await pathExists(folder, fs))) return []
       return (await fs.readdir(folder)).flatMap((name) => logName.exec(name)?.[1] ?? []).sort()
     },
     log(prefix) {

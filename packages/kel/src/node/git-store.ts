@@ -26,7 +26,10 @@ function receiptsRef(prefix: string): string {
 }
 
 /** One file of a new commit. */
-interface CommitFile { readonly path: string; readonly bytes: Uint8Array }
+interface CommitFile {
+  readonly path: string
+  readonly bytes: Uint8Array
+}
 
 interface NewCommit {
   readonly files: readonly CommitFile[]
@@ -38,7 +41,11 @@ interface NewCommit {
 }
 
 /** A change of one ref: from `old` (undefined: it must not exist) to `id`. */
-interface RefChange { readonly ref: string; readonly id: string; readonly old: string | undefined }
+interface RefChange {
+  readonly ref: string
+  readonly id: string
+  readonly old: string | undefined
+}
 
 class GitRepository {
   readonly #path: string
@@ -48,7 +55,13 @@ class GitRepository {
   }
 
   async resolve(ref: string): Promise<string | undefined> {
-    const { code, stdout } = await runGit(this.#path, ['rev-parse', '--verify', '--quiet', '--end-of-options', `${ref}^{commit}`])
+    const { code, stdout } = await runGit(this.#path, [
+      'rev-parse',
+      '--verify',
+      '--quiet',
+      '--end-of-options',
+      `${ref}^{commit}`,
+    ])
     return code === 0 ? stdout.toString().trim() : undefined
   }
 
@@ -57,7 +70,8 @@ class GitRepository {
     const lines = (await git(this.#path, ['rev-list', '--reverse', '--parents', id])).toString().trim().split('\n')
     return lines.map((line, place) => {
       const [commit = '', ...parents] = line.split(' ')
-      if (parents.length !== (place === 0 ? 0 : 1)) throw new KelError('KEL_CORRUPT', `Commit ${commit} of the log has ${parents.length} parents`)
+      if (parents.length !== (place === 0 ? 0 : 1))
+        throw new KelError('KEL_CORRUPT', `Commit ${commit} of the log has ${parents.length} parents`)
       return commit
     })
   }
@@ -67,12 +81,19 @@ class GitRepository {
   }
 
   async refs(pattern: string): Promise<readonly { ref: string; id: string }[]> {
-    const lines = (await git(this.#path, ['for-each-ref', '--format=%(objectname) %(refname)', pattern])).toString().split('\n')
-    return lines.filter((line) => line !== '').map((line) => ({ id: line.slice(0, line.indexOf(' ')), ref: line.slice(line.indexOf(' ') + 1) }))
+    const lines = (await git(this.#path, ['for-each-ref', '--format=%(objectname) %(refname)', pattern]))
+      .toString()
+      .split('\n')
+    return lines
+      .filter((line) => line !== '')
+      .map((line) => ({ id: line.slice(0, line.indexOf(' ')), ref: line.slice(line.indexOf(' ') + 1) }))
   }
 
   async files(commit: string): Promise<readonly string[]> {
-    return (await git(this.#path, ['ls-tree', '-r', '--name-only', '-z', commit])).toString().split('\0').filter((name) => name !== '')
+    return (await git(this.#path, ['ls-tree', '-r', '--name-only', '-z', commit]))
+      .toString()
+      .split('\0')
+      .filter((name) => name !== '')
   }
 
   /** Writes a commit that only a temporary ref holds; returns its id and that ref. */
@@ -92,11 +113,17 @@ class GitRepository {
       'start',
       ...changes.map(({ ref, id, old }) => (old === undefined ? `create ${ref} ${id}` : `update ${ref} ${id} ${old}`)),
       ...temporaries.map((ref) => `delete ${ref}`),
-      'prepare', 'commit', '',
+      'prepare',
+      'commit',
+      '',
     ]
     const { code } = await runGit(this.#path, ['update-ref', '--stdin'], utf8Encode(lines.join('\n')))
     if (code === 0) return true
-    await runGit(this.#path, ['update-ref', '--stdin'], utf8Encode(temporaries.map((ref) => `delete ${ref}\n`).join('')))
+    await runGit(
+      this.#path,
+      ['update-ref', '--stdin'],
+      utf8Encode(temporaries.map((ref) => `delete ${ref}\n`).join('')),
+    )
     return false
   }
 }
@@ -106,7 +133,8 @@ function importStream({ files, message, atMs, parent, keep }: NewCommit, ref: st
   const when = `${author} ${Math.floor(atMs / 1000)} +0000`
   const parts: Uint8Array[] = []
   const line = (content: string): void => void parts.push(utf8Encode(`${content}\n`))
-  const counted = (bytes: Uint8Array): void => void parts.push(utf8Encode(`data ${bytes.length}\n`), bytes, utf8Encode('\n'))
+  const counted = (bytes: Uint8Array): void =>
+    void parts.push(utf8Encode(`data ${bytes.length}\n`), bytes, utf8Encode('\n'))
   files.forEach(({ bytes }, at) => {
     line('blob')
     line(`mark :${at + 1}`)
@@ -129,7 +157,10 @@ function importStream({ files, message, atMs, parent, keep }: NewCommit, ref: st
 /** Splits the version mark: commit of the log, commit of the receipts. */
 function parseMark(version: string | undefined): { kel: string | undefined; receipts: string | undefined } {
   const [kel, receipts] = (version ?? '').split('/')
-  return { kel: kel === '' ? undefined : kel, receipts: receipts === undefined || receipts === '-' ? undefined : receipts }
+  return {
+    kel: kel === '' ? undefined : kel,
+    receipts: receipts === undefined || receipts === '-' ? undefined : receipts,
+  }
 }
 
 function receiptMessage(prefix: string, sn: number, said: string, attachments: Uint8Array): Uint8Array {
@@ -157,10 +188,13 @@ class GitLog implements LogStorage {
 
   async #messages(tip: string): Promise<readonly Uint8Array[]> {
     const commits = await this.#repository.chain(tip)
-    const objects = await this.#repository.read(commits.flatMap((commit) => [`${commit}:event`, `${commit}:attachments`]))
+    const objects = await this.#repository.read(
+      commits.flatMap((commit) => [`${commit}:event`, `${commit}:attachments`]),
+    )
     return commits.map((commit, at) => {
       const [event, attachments] = [objects[2 * at], objects[2 * at + 1]]
-      if (event === undefined || attachments === undefined) throw new KelError('KEL_CORRUPT', `Commit ${commit} of the log lacks its event`)
+      if (event === undefined || attachments === undefined)
+        throw new KelError('KEL_CORRUPT', `Commit ${commit} of the log lacks its event`)
       return concatBytes(event, attachments)
     })
   }
@@ -168,10 +202,12 @@ class GitLog implements LogStorage {
   async #receipts(commit: string, messages: readonly Uint8Array[]): Promise<readonly Uint8Array[]> {
     const saids = await this.#repository.files(commit)
     const blobs = await this.#repository.read(saids.map((said) => `${commit}:${said}`))
-    const sns = new Map(messages.map((message) => {
-      const { d, s } = JSON.parse(new TextDecoder().decode(readFrame(message, 0).body)) as { d: string; s: string }
-      return [d, Number.parseInt(s, 16)] as const
-    }))
+    const sns = new Map(
+      messages.map((message) => {
+        const { d, s } = JSON.parse(new TextDecoder().decode(readFrame(message, 0).body)) as { d: string; s: string }
+        return [d, Number.parseInt(s, 16)] as const
+      }),
+    )
     return saids.flatMap((said, at) => {
       const sn = sns.get(said)
       return sn === undefined ? [] : [receiptMessage(this.#prefix, sn, said, blobs[at] ?? new Uint8Array(0))]
@@ -182,41 +218,65 @@ class GitLog implements LogStorage {
     const mark = parseMark(expected)
     const frame = readFrame(record.message, 0)
     const attachments = frame.bytes.subarray(frame.body.length)
-    const { id, temporary } = record.type === 'rct'
-      ? await this.#writeReceipt(record, attachments, mark.receipts)
-      : await this.#writeEvent(record, frame.body, attachments, mark.kel)
-    const [ref, old] = record.type === 'rct' ? [receiptsRef(this.#prefix), mark.receipts] : [kelRef(this.#prefix), mark.kel]
+    const { id, temporary } =
+      record.type === 'rct'
+        ? await this.#writeReceipt(record, attachments, mark.receipts)
+        : await this.#writeEvent(record, frame.body, attachments, mark.kel)
+    const [ref, old] =
+      record.type === 'rct' ? [receiptsRef(this.#prefix), mark.receipts] : [kelRef(this.#prefix), mark.kel]
     const won = await this.#repository.swap([{ ref, id, old }], [temporary])
     if (!won) throw new KelError('KEL_CONFLICT', `Another process moved ${ref} first`, { details: { ref } })
     return record.type === 'rct' ? `${mark.kel ?? ''}/${id}` : `${id}/${mark.receipts ?? '-'}`
   }
 
-  async #writeEvent(record: LogRecord, event: Uint8Array, attachments: Uint8Array, parent: string | undefined): Promise<{ id: string; temporary: string }> {
+  async #writeEvent(
+    record: LogRecord,
+    event: Uint8Array,
+    attachments: Uint8Array,
+    parent: string | undefined,
+  ): Promise<{ id: string; temporary: string }> {
     const seen = utf8Encode(`${record.firstSeen} ${new Date(record.seenAtMs).toISOString()} ${record.source}\n`)
     return await this.#repository.write({
-      files: [{ path: 'event', bytes: event }, { path: 'attachments', bytes: attachments }, { path: 'seen', bytes: seen }],
-      message: `keri ${record.type} s=${record.sn.toString(16)} ${record.said}\n`, atMs: record.seenAtMs, parent,
+      files: [
+        { path: 'event', bytes: event },
+        { path: 'attachments', bytes: attachments },
+        { path: 'seen', bytes: seen },
+      ],
+      message: `keri ${record.type} s=${record.sn.toString(16)} ${record.said}\n`,
+      atMs: record.seenAtMs,
+      parent,
     })
   }
 
-  async #writeReceipt(record: LogRecord, attachments: Uint8Array, parent: string | undefined): Promise<{ id: string; temporary: string }> {
+  async #writeReceipt(
+    record: LogRecord,
+    attachments: Uint8Array,
+    parent: string | undefined,
+  ): Promise<{ id: string; temporary: string }> {
     const [before] = parent === undefined ? [] : await this.#repository.read([`${parent}:${record.said}`])
     return await this.#repository.write({
       files: [{ path: record.said, bytes: before === undefined ? attachments : concatBytes(before, attachments) }],
-      message: `keri rct ${record.said}\n`, atMs: record.seenAtMs, parent, keep: true,
+      message: `keri rct ${record.said}\n`,
+      atMs: record.seenAtMs,
+      parent,
+      keep: true,
     })
   }
 
   async keepDuplicity({ said, message, against, againstMessage }: DuplicityRecord): Promise<void> {
     const ref = `refs/keri/${this.#prefix}/duplicity/${said}`
-    if (await this.#repository.resolve(ref) !== undefined) return
+    if ((await this.#repository.resolve(ref)) !== undefined) return
     const frame = readFrame(message, 0)
     const { id, temporary } = await this.#repository.write({
       files: [
-        { path: 'event', bytes: frame.body }, { path: 'attachments', bytes: frame.bytes.subarray(frame.body.length) },
-        { path: 'against', bytes: utf8Encode(`${against}\n`) }, { path: 'held.cesr', bytes: againstMessage },
+        { path: 'event', bytes: frame.body },
+        { path: 'attachments', bytes: frame.bytes.subarray(frame.body.length) },
+        { path: 'against', bytes: utf8Encode(`${against}\n`) },
+        { path: 'held.cesr', bytes: againstMessage },
       ],
-      message: `keri duplicity ${said} against ${against}\n`, atMs: 0, parent: undefined,
+      message: `keri duplicity ${said} against ${against}\n`,
+      atMs: 0,
+      parent: undefined,
     })
     // Another process may have kept the same proof in between: then it is there, which is what was wanted.
     await this.#repository.swap([{ ref, id, old: undefined }], [temporary])
@@ -224,8 +284,12 @@ class GitLog implements LogStorage {
 
   async duplicities(): Promise<readonly Uint8Array[]> {
     const refs = await this.#repository.refs(`refs/keri/${this.#prefix}/duplicity/`)
-    const objects = await this.#repository.read(refs.flatMap(({ id }) => [`${id}:held.cesr`, `${id}:event`, `${id}:attachments`]))
-    return refs.map((_, at) => concatBytes(...objects.slice(3 * at, 3 * at + 3).map((part) => part ?? new Uint8Array(0))))
+    const objects = await this.#repository.read(
+      refs.flatMap(({ id }) => [`${id}:held.cesr`, `${id}:event`, `${id}:attachments`]),
+    )
+    return refs.map((_, at) =>
+      concatBytes(...objects.slice(3 * at, 3 * at + 3).map((part) => part ?? new Uint8Array(0))),
+    )
   }
 }
 

@@ -2,7 +2,11 @@ import { spawn } from 'node:child_process'
 import { KelError } from '../errors.ts'
 
 /** How the git program ended. */
-export interface GitResult { readonly code: number; readonly stdout: Buffer; readonly stderr: string }
+export interface GitResult {
+  readonly code: number
+  readonly stdout: Buffer
+  readonly stderr: string
+}
 
 /** Variables that would point git elsewhere than the repository that was named. */
 const misleading = ['GIT_DIR', 'GIT_WORK_TREE', 'GIT_INDEX_FILE', 'GIT_OBJECT_DIRECTORY', 'GIT_NAMESPACE']
@@ -28,8 +32,12 @@ export function runGit(repo: string, args: readonly string[], input?: Uint8Array
     const stderr: Buffer[] = []
     child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk))
     child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk))
-    child.once('error', (cause) => reject(new KelError('KEL_IO', 'Cannot run git', { hint: 'Install git and put it on PATH', cause })))
-    child.once('close', (code) => resolve({ code: code ?? -1, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString().trim() }))
+    child.once('error', (cause) =>
+      reject(new KelError('KEL_IO', 'Cannot run git', { hint: 'Install git and put it on PATH', cause })),
+    )
+    child.once('close', (code) =>
+      resolve({ code: code ?? -1, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString().trim() }),
+    )
     // git may end before it has read everything; its exit code says why.
     child.stdin.on('error', () => undefined)
     child.stdin.end(input)
@@ -39,7 +47,8 @@ export function runGit(repo: string, args: readonly string[], input?: Uint8Array
 /** Runs git and insists that it succeeds. */
 export async function git(repo: string, args: readonly string[], input?: Uint8Array): Promise<Buffer> {
   const { code, stdout, stderr } = await runGit(repo, args, input)
-  if (code !== 0) throw new KelError('KEL_IO', `git ${args[0] ?? ''} failed: ${stderr.slice(0, 500)}`, { details: { code } })
+  if (code !== 0)
+    throw new KelError('KEL_IO', `git ${args[0] ?? ''} failed: ${stderr.slice(0, 500)}`, { details: { code } })
   return stdout
 }
 

@@ -1,5 +1,6 @@
 import { concatBytes, ed25519PublicKey } from '@keyturn/primitives'
-import { incept, interact, rotate, seedSigner, type InceptionPlan, type KeyState, type RotationPlan, type SignedEvent, type Signer } from '../../src/index.ts'
+import { incept, interact, rotate, seedSigner } from '../../src/index.ts'
+import type { InceptionPlan, KeyState, RotationPlan, SignedEvent, Signer } from '../../src/index.ts'
 
 /** The n-th test seed. */
 export function seed(n: number): Uint8Array {
@@ -56,7 +57,9 @@ export class Actor {
 
   async rotate(plan: Partial<RotationPlan> = {}): Promise<SignedEvent> {
     const next = this.#current + 1
-    const event = this.#take(await rotate(this.state, { keys: [key(next)], nextKeys: [key(next + 1)], ...plan }, signer(next)))
+    const event = this.#take(
+      await rotate(this.state, { keys: [key(next)], nextKeys: [key(next + 1)], ...plan }, signer(next)),
+    )
     this.#current = next
     return event
   }

@@ -11,22 +11,56 @@ export type Fields = Record<string, unknown>
 /** A plain inception of test key `n` that promises `n + 1`. */
 export function inceptionFields(n = 0, change: Fields = {}): Fields {
   return {
-    v: 'KERI10JSON000000_', t: 'icp', d: SAID_PLACEHOLDER, i: SAID_PLACEHOLDER, s: '0', kt: '1', k: [keyText(key(n))],
-    nt: '1', n: [nextDigestOf(key(n + 1))], bt: '0', b: [], c: [], a: [], ...change,
+    v: 'KERI10JSON000000_',
+    t: 'icp',
+    d: SAID_PLACEHOLDER,
+    i: SAID_PLACEHOLDER,
+    s: '0',
+    kt: '1',
+    k: [keyText(key(n))],
+    nt: '1',
+    n: [nextDigestOf(key(n + 1))],
+    bt: '0',
+    b: [],
+    c: [],
+    a: [],
+    ...change,
   }
 }
 
 /** A rotation to test key `n` that promises `n + 1`. */
 export function rotationFields(prefix: string, prior: string, sn: number, n: number, change: Fields = {}): Fields {
   return {
-    v: 'KERI10JSON000000_', t: 'rot', d: SAID_PLACEHOLDER, i: prefix, s: sn.toString(16), p: prior, kt: '1', k: [keyText(key(n))],
-    nt: '1', n: [nextDigestOf(key(n + 1))], bt: '0', br: [], ba: [], a: [], ...change,
+    v: 'KERI10JSON000000_',
+    t: 'rot',
+    d: SAID_PLACEHOLDER,
+    i: prefix,
+    s: sn.toString(16),
+    p: prior,
+    kt: '1',
+    k: [keyText(key(n))],
+    nt: '1',
+    n: [nextDigestOf(key(n + 1))],
+    bt: '0',
+    br: [],
+    ba: [],
+    a: [],
+    ...change,
   }
 }
 
 /** An interaction. */
 export function interactionFields(prefix: string, prior: string, sn: number, change: Fields = {}): Fields {
-  return { v: 'KERI10JSON000000_', t: 'ixn', d: SAID_PLACEHOLDER, i: prefix, s: sn.toString(16), p: prior, a: [], ...change }
+  return {
+    v: 'KERI10JSON000000_',
+    t: 'ixn',
+    d: SAID_PLACEHOLDER,
+    i: prefix,
+    s: sn.toString(16),
+    p: prior,
+    a: [],
+    ...change,
+  }
 }
 
 /** An event with a right SAID and signatures by test keys, whatever its fields say. */

@@ -13,13 +13,16 @@ export async function serveWitness(witness: Witness): Promise<{ url: string; clo
       if (pathname === '/witness') return response.end(JSON.stringify({ prefix: witness.prefix }))
       if (pathname !== '/witness/receipts') return response.writeHead(404).end()
       try {
-        const receipts = request.method === 'POST'
-          ? await witness.submit(Buffer.concat(parts))
-          : await witness.find({ prefix: searchParams.get('pre') ?? '', sn: Number(searchParams.get('sn')) })
+        const receipts =
+          request.method === 'POST'
+            ? await witness.submit(Buffer.concat(parts))
+            : await witness.find({ prefix: searchParams.get('pre') ?? '', sn: Number(searchParams.get('sn')) })
         return response.writeHead(receipts === undefined ? (request.method === 'POST' ? 202 : 404) : 200).end(receipts)
       } catch (error) {
         const { code, message } = error as KelError
-        return response.writeHead(409, { 'content-type': 'application/problem+json' }).end(JSON.stringify({ code, detail: message }))
+        return response
+          .writeHead(409, { 'content-type': 'application/problem+json' })
+          .end(JSON.stringify({ code, detail: message }))
       }
     })()
   })

@@ -1,5 +1,6 @@
 import { dirname } from 'node:path'
-import { type FileSystem, lockFile, nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import { lockFile, nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
 import { PrimitivesError, equalBytes } from '@keyturn/primitives'
 import { KeystoreError } from '../errors.ts'
 import { MAX_KEYSTORE_BYTES } from '../limits.ts'
@@ -53,7 +54,8 @@ async function writeIfOther(path: string, bytes: Uint8Array, fs: FileSystem): Pr
 /** Removes the generation before, when the present one can be read back from the disk. */
 async function dropPrevious(path: string, current: Uint8Array, fs: FileSystem): Promise<void> {
   const found = await readPrivate(path, fs)
-  if (found === undefined || !equalBytes(found, current)) throw new KeystoreError('KEY_IO', `Keystore "${path}" cannot be read back`)
+  if (found === undefined || !equalBytes(found, current))
+    throw new KeystoreError('KEY_IO', `Keystore "${path}" cannot be read back`)
   await fs.rm(`${path}.previous`, { force: true })
   await syncFolder(dirname(path), fs)
 }
@@ -70,11 +72,16 @@ async function readPrivate(path: string, fs: FileSystem): Promise<Uint8Array | u
     try {
       const { mode, size } = await handle.stat()
       if (process.platform !== 'win32' && (mode & groupAndOthers) !== 0) {
-        throw new KeystoreError('KEY_PERMISSION', `Keystore "${path}" has mode ${(mode & 0o777).toString(8)}, 600 is wanted`, {
-          hint: `chmod 600 '${path}'`,
-        })
+        throw new KeystoreError(
+          'KEY_PERMISSION',
+          `Keystore "${path}" has mode ${(mode & 0o777).toString(8)}, 600 is wanted`,
+          {
+            hint: `chmod 600 '${path}'`,
+          },
+        )
       }
-      if (size > MAX_KEYSTORE_BYTES) throw new KeystoreError('KEY_DAMAGED', `Keystore "${path}" has ${size} bytes, more than any keystore`)
+      if (size > MAX_KEYSTORE_BYTES)
+        throw new KeystoreError('KEY_DAMAGED', `Keystore "${path}" has ${size} bytes, more than any keystore`)
       return new Uint8Array(await handle.readFile())
     } finally {
       await handle.close()
@@ -88,7 +95,10 @@ async function named<T>(path: string, work: () => Promise<T>): Promise<T> {
     return await work()
   } catch (cause) {
     if (cause instanceof PrimitivesError && cause.code === 'PRIM_LOCKED') {
-      throw new KeystoreError('KEY_LOCKED', `Keystore "${path}" is being changed by another process`, { cause, details: cause.details })
+      throw new KeystoreError('KEY_LOCKED', `Keystore "${path}" is being changed by another process`, {
+        cause,
+        details: cause.details,
+      })
     }
     if (systemErrorCode(cause) === undefined || cause instanceof KeystoreError) throw cause
     throw new KeystoreError('KEY_IO', `Cannot read or write keystore "${path}"`, { cause })

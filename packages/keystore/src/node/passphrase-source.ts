@@ -19,13 +19,20 @@ function readFirstLine(source: string | number): Uint8Array {
   try {
     bytes = readFileSync(source)
   } catch (cause) {
-    throw new KeystoreError('KEY_IO', `Cannot read the passphrase from ${typeof source === 'number' ? `descriptor ${source}` : `"${source}"`}`, { cause })
+    throw new KeystoreError(
+      'KEY_IO',
+      `Cannot read the passphrase from ${typeof source === 'number' ? `descriptor ${source}` : `"${source}"`}`,
+      { cause },
+    )
   }
   try {
     const end = bytes.findIndex((byte) => byte === 0x0a || byte === 0x0d)
     const line = new Uint8Array(end === -1 ? bytes : bytes.subarray(0, end))
     if (line.length === 0 || line.length > MAX_PASSPHRASE_BYTES) {
-      throw new KeystoreError('KEY_IO', `The passphrase has ${line.length} bytes, 1 to ${MAX_PASSPHRASE_BYTES} are wanted`)
+      throw new KeystoreError(
+        'KEY_IO',
+        `The passphrase has ${line.length} bytes, 1 to ${MAX_PASSPHRASE_BYTES} are wanted`,
+      )
     }
     return line
   } finally {

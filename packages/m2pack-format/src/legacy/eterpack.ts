@@ -1,9 +1,12 @@
 import { Reader, utf8Encode } from '@keyturn/primitives'
-import { type ByteSource, readExactly } from '../source.ts'
+import { readExactly } from '../source.ts'
+import type { ByteSource } from '../source.ts'
 import { crc32 } from './crc32.ts'
-import { type LegacyFile, legacyError, legacyPath, type LegacyPack, legacyReadError } from './legacy-pack.ts'
+import { legacyError, legacyPath, legacyReadError } from './legacy-pack.ts'
+import type { LegacyFile, LegacyPack } from './legacy-pack.ts'
 import { decompressLzo } from './lzo.ts'
-import { decryptXtea, type XteaKey } from './xtea.ts'
+import { decryptXtea } from './xtea.ts'
+import type { XteaKey } from './xtea.ts'
 
 const INDEX_KEY: XteaKey = [45129401, 92367215, 681285731, 1710201]
 const CONTENT_KEY: XteaKey = [78952482, 527348324, 1632942, 486274726]

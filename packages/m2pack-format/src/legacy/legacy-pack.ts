@@ -1,4 +1,5 @@
-import { printable, type ReadErrorFactory } from '@keyturn/primitives'
+import { printable } from '@keyturn/primitives'
+import type { ReadErrorFactory } from '@keyturn/primitives'
 import { M2pError } from '../errors.ts'
 import { checkPath } from '../paths.ts'
 

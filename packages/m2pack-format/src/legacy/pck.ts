@@ -1,9 +1,11 @@
 import { xchacha20 } from '@noble/ciphers/chacha.js'
 import { hexDecode, Reader } from '@keyturn/primitives'
 import { zstd } from '#zstd'
-import { type ByteSource, readExactly } from '../source.ts'
+import { readExactly } from '../source.ts'
+import type { ByteSource } from '../source.ts'
 import { CamelliaCtr } from './camellia.ts'
-import { type LegacyFile, legacyError, legacyPath, type LegacyPack, legacyReadError } from './legacy-pack.ts'
+import { legacyError, legacyPath, legacyReadError } from './legacy-pack.ts'
+import type { LegacyFile, LegacyPack } from './legacy-pack.ts'
 
 /** The key in the published source; servers change it. */
 const DEFAULT_KEY = '00112233445566778899aabbccddeeff0123456789abcdeffedcba9876543210'

@@ -1,6 +1,9 @@
-import { onDisk, type FileSystem, nodeFileSystem, writeAll, writeFileAtomic } from '@keyturn/primitives/node'
-import { type Archive, openArchive, type OpenOptions } from '../archive.ts'
-import { rewrapArchive, type RewrapOptions, type RewrapResult } from '../rewrap.ts'
+import { onDisk, nodeFileSystem, writeAll, writeFileAtomic } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
+import { openArchive } from '../archive.ts'
+import type { Archive, OpenOptions } from '../archive.ts'
+import { rewrapArchive } from '../rewrap.ts'
+import type { RewrapOptions, RewrapResult } from '../rewrap.ts'
 import type { ByteSink } from '../source.ts'
 import { openFileSource } from './file-source.ts'
 
@@ -101,11 +104,7 @@ export interface RewrapFileOptions extends RewrapOptions, OutputOptions {
  *
  * @throws As `openArchive`; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */
-export async function rewrapFile(
-  input: string,
-  output: string,
-  options: RewrapFileOptions,
-): Promise<RewrapResult> {
+export async function rewrapFile(input: string, output: string, options: RewrapFileOptions): Promise<RewrapResult> {
   const fs = options.fs ?? nodeFileSystem
   return withArchiveFile(input, { ...options.open, fs }, (archive) =>
     writeArchiveFile(output, options, (sink) => rewrapArchive(archive, sink, options)),

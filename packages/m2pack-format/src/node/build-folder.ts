@@ -1,29 +1,28 @@
 import { printable, wipe } from '@keyturn/primitives'
-import { onDisk, type FileSystem, nodeFileSystem } from '@keyturn/primitives/node'
+import { onDisk, nodeFileSystem } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
 import { closeSync, lstatSync, openSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Archive } from '../archive.ts'
-import { buildArchive, type BuildOptions, type BuildResult } from '../build.ts'
-import {
-  type BuildFile,
-  planFiles,
-  releaseSlots,
-  type ResolvedFormat,
-  resolveFormat,
-  resolveSlots,
-  type WriterSlots,
-} from '../build-plan.ts'
-import { type EntryRecord, manifestStart, SEGMENT_RECORD_BYTES, segmentCountOf } from '../entries.ts'
+import { buildArchive } from '../build.ts'
+import type { BuildOptions, BuildResult } from '../build.ts'
+import { planFiles, releaseSlots, resolveFormat, resolveSlots } from '../build-plan.ts'
+import type { BuildFile, ResolvedFormat, WriterSlots } from '../build-plan.ts'
+import { manifestStart, SEGMENT_RECORD_BYTES, segmentCountOf } from '../entries.ts'
+import type { EntryRecord } from '../entries.ts'
 import { M2pError } from '../errors.ts'
 import { finishArchive } from '../finish.ts'
 import { HEADER_BYTES } from '../limits.ts'
 import { memorySource } from '../source.ts'
-import { type OutputOptions, writeArchiveFile } from './archive-file.ts'
-import { type BuildJob, FORM, type PreviousPayloads } from './build-job.ts'
+import { writeArchiveFile } from './archive-file.ts'
+import type { OutputOptions } from './archive-file.ts'
+import { FORM } from './build-job.ts'
+import type { BuildJob, PreviousPayloads } from './build-job.ts'
 import { BuildShare } from './build-share.ts'
 import { Crew, stopFlag } from './crew.ts'
-import { descriptorOf, type FileSource, openFileSource } from './file-source.ts'
+import { descriptorOf, openFileSource } from './file-source.ts'
+import type { FileSource } from './file-source.ts'
 import { writeAt } from './sealed-units.ts'
 import { shareBytes, shareNumbers, sharePaths, SharedProgress, shareSecrets } from './shared.ts'
 import { walkFolder } from './walk.ts'
@@ -47,11 +46,7 @@ const UNIT_FILES = 64
  *
  * @throws As `buildArchive`; {@link M2pError} `M2P_SPECIAL_FILE`; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */
-export async function buildFolder(
-  input: string,
-  output: string,
-  options: BuildFolderOptions,
-): Promise<BuildResult> {
+export async function buildFolder(input: string, output: string, options: BuildFolderOptions): Promise<BuildResult> {
   const { previous, jobs = availableParallelism() } = options
   const previousDescriptor = previous === undefined || previous.manifestOnly ? -1 : descriptorOf(previous.source)
   // Threads work on descriptors; another file system, or an archive that is no file, goes through the plain builder.
@@ -84,11 +79,7 @@ interface FolderPlan {
   readonly sizes: readonly number[]
 }
 
-async function planFolder(
-  input: string,
-  options: BuildFolderOptions,
-  format: ResolvedFormat,
-): Promise<FolderPlan> {
+async function planFolder(input: string, options: BuildFolderOptions, format: ResolvedFormat): Promise<FolderPlan> {
   const files = (await walkFolder(input, options)).map((path) => ({
     path,
     source: memorySource(new Uint8Array(0)),
@@ -147,12 +138,7 @@ interface ThreadedBuild {
   readonly previousDescriptor: number
 }
 
-function previousPayloads({
-  plan,
-  format,
-  options,
-  previousDescriptor,
-}: ThreadedBuild): PreviousPayloads | undefined {
+function previousPayloads({ plan, format, options, previousDescriptor }: ThreadedBuild): PreviousPayloads | undefined {
   const { previous } = options
   if (previous === undefined || format.full) return undefined
   const starts = plan.storedPaths.map((path) => {
@@ -241,10 +227,7 @@ async function buildOnThreads(build: ThreadedBuild): Promise<BuildResult> {
   return { ...finished.result, originalBytes: totalBytes, carriedFiles, keptFiles }
 }
 
-function recordsOf(
-  { pathBytes, sizes }: FolderPlan,
-  { table, firstSegments, segmentSize }: BuildJob,
-): EntryRecord[] {
+function recordsOf({ pathBytes, sizes }: FolderPlan, { table, firstSegments, segmentSize }: BuildJob): EntryRecord[] {
   return sizes.map((size, file) => {
     const first = (firstSegments[file] as number) * SEGMENT_RECORD_BYTES
     const form = table.forms[file]

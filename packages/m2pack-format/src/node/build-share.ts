@@ -1,22 +1,18 @@
 import { createSha256, equalBytes, printable, sha256, utf8Decode } from '@keyturn/primitives'
 import { closeSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
-import {
-  type EntryRecord,
-  maxStoredSize,
-  readEntry,
-  SEGMENT_RECORD_BYTES,
-  segmentAt,
-  segmentBytes,
-} from '../entries.ts'
+import { maxStoredSize, readEntry, SEGMENT_RECORD_BYTES, segmentAt, segmentBytes } from '../entries.ts'
+import type { EntryRecord } from '../entries.ts'
 import { M2pError } from '../errors.ts'
 import type { SlotKey } from '../keys.ts'
 import { segmentRecord } from '../segment-record.ts'
 import { compressFirstSegment, compressSegment, FileCipher, opensAs } from '../segment.ts'
 import { BuildInput, changed } from './build-input.ts'
-import { type BuildJob, FORM, type PreviousPayloads } from './build-job.ts'
+import { FORM } from './build-job.ts'
+import type { BuildJob, PreviousPayloads } from './build-job.ts'
 import type { Share, Turn } from './crew.ts'
-import { type SealedPiece, SealedUnits } from './sealed-units.ts'
+import { SealedUnits } from './sealed-units.ts'
+import type { SealedPiece } from './sealed-units.ts'
 import { SharedProgress, slotKeys } from './shared.ts'
 import { UnitBuffer } from './unit-buffer.ts'
 import { readAt } from './window-reader.ts'
@@ -137,9 +133,9 @@ export class BuildShare implements Share<undefined> {
     try {
       const length = segmentBytes(size, segmentSize, segment)
       const plain = this.#input.read(descriptor, segment * segmentSize, length, this.#input.path(file))
-      if (crc32(plain) !== table.checks[(firstSegments[file] as number) + segment]) throw changed(this.#input.path(file))
-      const stored =
-        this.#carry(cipher, file, segment, old, plain) ?? this.#sealPlain(cipher, file, segment, plain)
+      if (crc32(plain) !== table.checks[(firstSegments[file] as number) + segment])
+        throw changed(this.#input.path(file))
+      const stored = this.#carry(cipher, file, segment, old, plain) ?? this.#sealPlain(cipher, file, segment, plain)
       this.#progress.add(segment === count - 1 ? 1 : 0, length)
       return { file, starts: segment === 0, stored }
     } finally {
@@ -173,8 +169,7 @@ export class BuildShare implements Share<undefined> {
       )
     }
     table.slots[file] = slot
-    const carries =
-      previous !== undefined && previous.descriptor >= 0 && previous.segmentSize === this.#job.segmentSize
+    const carries = previous !== undefined && previous.descriptor >= 0 && previous.segmentSize === this.#job.segmentSize
     return { cipher: new FileCipher(key, path, digest, count), old: carries ? same : undefined }
   }
 

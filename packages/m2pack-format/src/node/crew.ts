@@ -76,8 +76,7 @@ export class Crew {
 
   /** @param jobs - Threads in all, the main one included. */
   constructor(jobs: number) {
-    if (!Number.isInteger(jobs) || jobs < 1 || jobs > 64)
-      throw new RangeError('jobs must be an integer from 1 to 64')
+    if (!Number.isInteger(jobs) || jobs < 1 || jobs > 64) throw new RangeError('jobs must be an integer from 1 to 64')
     for (let index = 1; index < jobs; index++) {
       const worker = new Worker(workerUrl, { stdin: false })
       worker.unref()

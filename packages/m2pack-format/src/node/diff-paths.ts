@@ -1,11 +1,13 @@
 import { createSha256 } from '@keyturn/primitives'
 import { nodeFileSystem, onDisk } from '@keyturn/primitives/node'
 import { join } from 'node:path'
-import { type DiffSide, diffTrees, type TreeDiff } from '../diff.ts'
+import { diffTrees } from '../diff.ts'
+import type { DiffSide, TreeDiff } from '../diff.ts'
 import type { TrustOptions } from '../verifiers.ts'
 import { withArchiveFile } from './archive-file.ts'
 import { openFileSource } from './file-source.ts'
-import { walkFolder, type WalkOptions } from './walk.ts'
+import { walkFolder } from './walk.ts'
+import type { WalkOptions } from './walk.ts'
 
 /** Options of {@link diffPaths}. */
 export interface DiffPathsOptions extends WalkOptions {
@@ -38,22 +40,15 @@ async function hashFile(root: string, path: string, signal: AbortSignal | undefi
 async function readSide(path: string, options: DiffPathsOptions): Promise<DiffSide[]> {
   const stats = await onDisk('Cannot read', path, () => nodeFileSystem.stat(path))
   if (!stats.isDirectory()) {
-    return withArchiveFile(path, { verifiers: options.verifiers ?? 'unchecked' }, (archive) => [
-      ...archive.entries,
-    ])
+    return withArchiveFile(path, { verifiers: options.verifiers ?? 'unchecked' }, (archive) => [...archive.entries])
   }
   const sides: DiffSide[] = []
-  for (const file of (await walkFolder(path, options)).sort())
-    sides.push(await hashFile(path, file, options.signal))
+  for (const file of (await walkFolder(path, options)).sort()) sides.push(await hashFile(path, file, options.signal))
   return sides
 }
 
 /** Compares two trees, each a folder or an archive; no content key is needed. */
-export async function diffPaths(
-  left: string,
-  right: string,
-  options: DiffPathsOptions = {},
-): Promise<DiffPathsResult> {
+export async function diffPaths(left: string, right: string, options: DiffPathsOptions = {}): Promise<DiffPathsResult> {
   const diff = diffTrees(await readSide(left, options), await readSide(right, options))
   return { ...diff, signatureChecked: options.verifiers !== undefined && options.verifiers !== 'unchecked' }
 }

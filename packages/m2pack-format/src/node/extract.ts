@@ -9,12 +9,15 @@ import type { ArchiveEntry } from '../entries.ts'
 import { M2pError } from '../errors.ts'
 import { logicalPath } from '../paths.ts'
 import { readExactly } from '../source.ts'
-import { checkPadding, type Progress } from '../verify.ts'
-import { type OpenFileOptions, withArchiveFile } from './archive-file.ts'
+import { checkPadding } from '../verify.ts'
+import type { Progress } from '../verify.ts'
+import { withArchiveFile } from './archive-file.ts'
+import type { OpenFileOptions } from './archive-file.ts'
 import { Crew } from './crew.ts'
 import { descriptorOf } from './file-source.ts'
 import { openEntries } from './open-entries.ts'
-import { type Placement, SafeFolder } from './safe-folder.ts'
+import { SafeFolder } from './safe-folder.ts'
+import type { Placement } from './safe-folder.ts'
 
 /** Options of {@link extractArchive}. */
 export interface ExtractOptions extends OpenFileOptions {
@@ -107,11 +110,7 @@ function refuseExisting(path: string): never {
  * @throws As `openArchive`; {@link M2pError} `M2P_SYMLINK`, `M2P_ENTRY_UNKNOWN` and what is wrong with the first
  *   bad file; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */
-export async function extractArchive(
-  path: string,
-  target: string,
-  options: ExtractOptions,
-): Promise<ExtractResult> {
+export async function extractArchive(path: string, target: string, options: ExtractOptions): Promise<ExtractResult> {
   if (options.contentKey === undefined) throw new TypeError('Extraction needs a content key')
   const crew = new Crew(options.jobs ?? availableParallelism())
   try {

@@ -1,4 +1,5 @@
-import { type FileHandle, type FileSystem, nodeFileSystem, onDisk } from '@keyturn/primitives/node'
+import { nodeFileSystem, onDisk } from '@keyturn/primitives/node'
+import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import type { ByteSource } from '../source.ts'
 
 /** An open file as a source. Close it. */

@@ -4,12 +4,13 @@ import {
   equalBytes,
   hexDecode,
   hexEncode,
-  type RandomSource,
   systemRandom,
   utf8Encode,
   wipe,
 } from '@keyturn/primitives'
-import { type FileSystem, nodeFileSystem, onDisk, syncFolder, writeAll } from '@keyturn/primitives/node'
+import type { RandomSource } from '@keyturn/primitives'
+import { nodeFileSystem, onDisk, syncFolder, writeAll } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
 import { join } from 'node:path'
 import { M2pError } from '../errors.ts'
 import { secretBytes } from '../keys.ts'
@@ -64,10 +65,7 @@ async function writeKeyFile(path: string, text: string, fs: FileSystem): Promise
  *
  * @throws `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */
-export async function generateKeyFiles(
-  folder: string,
-  options: GenerateKeyFilesOptions = {},
-): Promise<KeyFilePaths> {
+export async function generateKeyFiles(folder: string, options: GenerateKeyFilesOptions = {}): Promise<KeyFilePaths> {
   const { slots = true, random = systemRandom, fs = nodeFileSystem } = options
   await onDisk('Cannot create folder', folder, () => fs.mkdir(folder, { recursive: true, mode: 0o700 }))
   const contentKey = random(KEY_BYTES)
@@ -131,16 +129,10 @@ function isRaw(content: Buffer, lengths: readonly number[]): boolean {
 }
 
 /** Raw, hex or base64; of `lengths` bytes. A fresh array, the caller wipes it. */
-async function readKey(
-  path: string,
-  lengths: readonly number[],
-  fs: FileSystem,
-): Promise<Uint8Array<ArrayBuffer>> {
+async function readKey(path: string, lengths: readonly number[], fs: FileSystem): Promise<Uint8Array<ArrayBuffer>> {
   const content = await readKeyFile(path, fs)
   try {
-    const key = isRaw(content, lengths)
-      ? new Uint8Array(content)
-      : decodeText(content.toString('latin1'), path)
+    const key = isRaw(content, lengths) ? new Uint8Array(content) : decodeText(content.toString('latin1'), path)
     if (!lengths.includes(key.length)) {
       wipe(key)
       throw new M2pError(
@@ -217,10 +209,7 @@ export async function readPublicKeyFile(
  * @returns Secrets by number; the caller wipes them.
  * @throws {@link M2pError} `M2P_KEY_INVALID`; `PRIM_FILE` of `PrimitivesError`.
  */
-export async function readSlotsFile(
-  path: string,
-  fs: FileSystem = nodeFileSystem,
-): Promise<Map<number, Uint8Array>> {
+export async function readSlotsFile(path: string, fs: FileSystem = nodeFileSystem): Promise<Map<number, Uint8Array>> {
   const content = await readKeyFile(path, fs)
   const slots = new Map<number, Uint8Array>()
   const lines = content.toString('latin1').split(/\r?\n/)

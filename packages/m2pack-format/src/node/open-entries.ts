@@ -1,9 +1,12 @@
 import { wipe } from '@keyturn/primitives'
 import type { Archive } from '../archive.ts'
-import { type ArchiveEntry, manifestStart } from '../entries.ts'
+import { manifestStart } from '../entries.ts'
+import type { ArchiveEntry } from '../entries.ts'
 import type { Progress } from '../verify.ts'
-import { type Crew, stopFlag } from './crew.ts'
-import { type OpenFailure, type OpenJob, OpenShare } from './open-share.ts'
+import { stopFlag } from './crew.ts'
+import type { Crew } from './crew.ts'
+import { OpenShare } from './open-share.ts'
+import type { OpenFailure, OpenJob } from './open-share.ts'
 import { shareBytes, shareNumbers, SharedProgress, shareSecrets } from './shared.ts'
 
 /** Stored bytes of small files that one thread takes at a time. */

@@ -1,12 +1,16 @@
 import { createSha256, equalBytes, printable, sha256, utf8Decode } from '@keyturn/primitives'
-import { type EntryRecord, SEGMENT_RECORD_BYTES, readEntry, segmentAt, segmentBytes } from '../entries.ts'
-import { M2pError, type M2pErrorCode } from '../errors.ts'
+import { SEGMENT_RECORD_BYTES, readEntry, segmentAt, segmentBytes } from '../entries.ts'
+import type { EntryRecord } from '../entries.ts'
+import { M2pError } from '../errors.ts'
+import type { M2pErrorCode } from '../errors.ts'
 import { logicalPath } from '../paths.ts'
 import type { SlotKey } from '../keys.ts'
 import { FileCipher, Scratch } from '../segment.ts'
 import type { Share, StopFlag, Turn } from './crew.ts'
-import { type Placement, SafeFolder } from './safe-folder.ts'
-import { type SharedSecrets, SharedProgress, slotKeys } from './shared.ts'
+import { SafeFolder } from './safe-folder.ts'
+import type { Placement } from './safe-folder.ts'
+import { SharedProgress, slotKeys } from './shared.ts'
+import type { SharedSecrets } from './shared.ts'
 import { WindowReader } from './window-reader.ts'
 
 /** Verifies or extracts the files of an archive, on every thread that is told. */
@@ -145,14 +149,7 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
       const record = segmentAt(entry, index)
       const stored = this.#reader.read(offset, record.storedSize, offset + record.storedSize)
       const size = segmentBytes(entry.size, this.#job.segmentSize, index)
-      const plain = cipher.open(
-        index,
-        stored,
-        record,
-        { compression: entry.compression, size },
-        false,
-        this.#scratch,
-      )
+      const plain = cipher.open(index, stored, record, { compression: entry.compression, size }, false, this.#scratch)
       hash.update(plain)
       take(plain)
       offset += record.storedSize

@@ -1,6 +1,7 @@
 import { printable } from '@keyturn/primitives'
 import { onDisk } from '@keyturn/primitives/node'
-import { type Dirent, readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
+import type { Dirent } from 'node:fs'
 import { matchesGlob } from 'node:path'
 import { M2pError } from '../errors.ts'
 

@@ -1,8 +1,10 @@
 import { parentPort } from 'node:worker_threads'
 import type { BuildJob } from './build-job.ts'
 import { BuildShare } from './build-share.ts'
-import { type Answer, plainError, type Share } from './crew.ts'
-import { type OpenJob, OpenShare } from './open-share.ts'
+import { plainError } from './crew.ts'
+import type { Answer, Share } from './crew.ts'
+import { OpenShare } from './open-share.ts'
+import type { OpenJob } from './open-share.ts'
 
 /** What a worker can be told to take part in. */
 export type Job = OpenJob | BuildJob

@@ -1,10 +1,4 @@
-import {
-  constants,
-  createZstdCompress,
-  createZstdDecompress,
-  zstdCompressSync,
-  zstdDecompressSync,
-} from 'node:zlib'
+import { constants, createZstdCompress, createZstdDecompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { ZstdCodec } from '../zstd-codec.ts'
 
 const MAX_WINDOW_LOG = 23
@@ -80,7 +74,8 @@ class FastCodec {
 
   /** Most builds know one level only. */
   #paramsOf(level: number): Uint32Array {
-    if (this.#level !== level) for (const [parameter, value] of Object.entries(compressParams(level))) this.#params[Number(parameter)] = value
+    if (this.#level !== level)
+      for (const [parameter, value] of Object.entries(compressParams(level))) this.#params[Number(parameter)] = value
     this.#level = level
     return this.#params
   }
@@ -106,9 +101,7 @@ function newDecompressor(): NativeStream {
 }
 
 function zstdParameters(): number[] {
-  return Object.entries(constants).flatMap(([name, value]) =>
-    name.startsWith('ZSTD_c_') ? [value as number] : [],
-  )
+  return Object.entries(constants).flatMap(([name, value]) => (name.startsWith('ZSTD_c_') ? [value as number] : []))
 }
 
 /** The fast way, if on this Node it gives what the documented one gives. */

@@ -2,7 +2,8 @@ import { blake2b256, concatBytes, ed25519PublicKey, ed25519Sign, sha256, utf8Enc
 import type { Compression, EntryRecord } from '../../src/entries.ts'
 import { segmentRecord } from '../../src/segment-record.ts'
 import { writeHeader } from '../../src/header.ts'
-import { type ContentKey, keyCommitment, SlotKey, wrapSlot } from '../../src/keys.ts'
+import { keyCommitment, SlotKey, wrapSlot } from '../../src/keys.ts'
+import type { ContentKey } from '../../src/keys.ts'
 import { writeManifest } from '../../src/manifest.ts'
 import { FileCipher } from '../../src/segment.ts'
 
@@ -10,8 +11,14 @@ import { FileCipher } from '../../src/segment.ts'
 export const seed = new Uint8Array(32).fill(0x51)
 export const publicKey = ed25519PublicKey(seed)
 export const contentKey: ContentKey = { keyId: 7, key: new Uint8Array(32).fill(0xc7) }
-export const slots = new Map([[1, new Uint8Array(32).fill(0x11)], [2, new Uint8Array(32).fill(0x22)]])
-export const verifiers = new Map([[7, publicKey], [8, publicKey]])
+export const slots = new Map([
+  [1, new Uint8Array(32).fill(0x11)],
+  [2, new Uint8Array(32).fill(0x22)],
+])
+export const verifiers = new Map([
+  [7, publicKey],
+  [8, publicKey],
+])
 
 export interface CraftFile {
   path: string | Uint8Array

@@ -6,7 +6,11 @@ import { crc32, zstdCompressSync } from 'node:zlib'
 
 export const PCK_KEY = Buffer.from('00112233445566778899aabbccddeeff0123456789abcdeffedcba9876543210', 'hex')
 
-export interface PckFile { name: string; content: Uint8Array; encrypted: boolean }
+export interface PckFile {
+  name: string
+  content: Uint8Array
+  encrypted: boolean
+}
 
 function field(text: string, length: number): Buffer {
   const bytes = Buffer.alloc(length)
@@ -32,9 +36,14 @@ const camellia = (key: Uint8Array, iv: Uint8Array, bytes: Uint8Array): Buffer =>
 }
 
 /** Writes a `.pck` of either variant. */
-export function writePck(files: readonly PckFile[], variant: 'xchacha20' | 'camellia', key: Uint8Array = PCK_KEY): Buffer {
+export function writePck(
+  files: readonly PckFile[],
+  variant: 'xchacha20' | 'camellia',
+  key: Uint8Array = PCK_KEY,
+): Buffer {
   const ivBytes = variant === 'xchacha20' ? 24 : 16
-  const cipher = (iv: Uint8Array, bytes: Uint8Array): Uint8Array => (variant === 'xchacha20' ? xchacha20(key, iv, bytes) : camellia(key, iv, bytes))
+  const cipher = (iv: Uint8Array, bytes: Uint8Array): Uint8Array =>
+    variant === 'xchacha20' ? xchacha20(key, iv, bytes) : camellia(key, iv, bytes)
   const iv = Buffer.alloc(ivBytes, 0x5a)
   const payloads: Buffer[] = []
   let offset = 0
@@ -43,11 +52,21 @@ export function writePck(files: readonly PckFile[], variant: 'xchacha20' | 'came
     const frame = zstdCompressSync(content)
     const stored = Buffer.from(encrypted ? cipher(fileIv, frame) : frame)
     payloads.push(stored)
-    const record = Buffer.concat([field(name, 261), u64(offset), u64(content.length), u64(stored.length), Buffer.from([encrypted ? 1 : 0]), fileIv])
+    const record = Buffer.concat([
+      field(name, 261),
+      u64(offset),
+      u64(content.length),
+      u64(stored.length),
+      Buffer.from([encrypted ? 1 : 0]),
+      fileIv,
+    ])
     offset += stored.length
     return record
   })
-  const table = variant === 'xchacha20' ? Buffer.concat(records.map((record) => cipher(iv, record))) : Buffer.from(cipher(iv, Buffer.concat(records)))
+  const table =
+    variant === 'xchacha20'
+      ? Buffer.concat(records.map((record) => cipher(iv, record)))
+      : Buffer.from(cipher(iv, Buffer.concat(records)))
   const start = 16 + ivBytes + table.length
   return Buffer.concat([u64(files.length), u64(start), iv, table, ...payloads])
 }
@@ -72,7 +91,10 @@ function encryptXtea(bytes: Buffer, key: readonly number[]): Buffer {
 
 /** An LZO1X stream of literals alone. */
 function literalLzo(bytes: Uint8Array): Buffer {
-  const head = bytes.length <= 238 ? [bytes.length + 17] : [0, ...Array<number>(Math.floor((bytes.length - 19) / 255)).fill(0), ((bytes.length - 19) % 255) + 1]
+  const head =
+    bytes.length <= 238
+      ? [bytes.length + 17]
+      : [0, ...Array<number>(Math.floor((bytes.length - 19) / 255)).fill(0), ((bytes.length - 19) % 255) + 1]
   return Buffer.concat([Buffer.from(head), bytes, Buffer.from([17, 0, 0])])
 }
 
@@ -83,23 +105,48 @@ export const CONTENT_KEY = [78952482, 527348324, 1632942, 486274726]
 export function writeObject(content: Uint8Array, key: readonly number[] | undefined): Buffer {
   const lzo = literalLzo(content)
   const inner = Buffer.concat([Buffer.from('MCOZ'), lzo])
-  if (key === undefined) return Buffer.concat([Buffer.from('MCOZ'), u32(0), u32(lzo.length), u32(content.length), inner])
+  if (key === undefined)
+    return Buffer.concat([Buffer.from('MCOZ'), u32(0), u32(lzo.length), u32(content.length), inner])
   const padded = Buffer.concat([inner, Buffer.alloc((8 - (inner.length % 8)) % 8)])
-  return Buffer.concat([Buffer.from('MCOZ'), u32(padded.length), u32(lzo.length), u32(content.length), encryptXtea(padded, key)])
+  return Buffer.concat([
+    Buffer.from('MCOZ'),
+    u32(padded.length),
+    u32(lzo.length),
+    u32(content.length),
+    encryptXtea(padded, key),
+  ])
 }
 
-export interface EterFile { name: string; content: Uint8Array; type: number; free?: boolean }
+export interface EterFile {
+  name: string
+  content: Uint8Array
+  type: number
+  free?: boolean
+}
 
 /** Writes `.eix` and `.epk`. */
 export function writeEterPack(files: readonly EterFile[], packedIndex: boolean): { index: Buffer; contents: Buffer } {
   const blocks: Buffer[] = []
   let position = 0
   const records = files.map(({ name, content, type, free }, id) => {
-    const stored = type === 1 ? writeObject(content, undefined) : type === 2 ? writeObject(content, CONTENT_KEY) : Buffer.from(content)
+    const stored =
+      type === 1
+        ? writeObject(content, undefined)
+        : type === 2
+          ? writeObject(content, CONTENT_KEY)
+          : Buffer.from(content)
     const block = Buffer.concat([stored, Buffer.alloc((256 - (stored.length % 256)) % 256)])
     blocks.push(block)
     const record = Buffer.concat([
-      u32(id), field(name, 161), Buffer.alloc(3), u32(free === true ? 0 : crc32(name)), u32(block.length), u32(stored.length), u32(crc32(stored)), u32(position), Buffer.from([type, 0, 0, 0]),
+      u32(id),
+      field(name, 161),
+      Buffer.alloc(3),
+      u32(free === true ? 0 : crc32(name)),
+      u32(block.length),
+      u32(stored.length),
+      u32(crc32(stored)),
+      u32(position),
+      Buffer.from([type, 0, 0, 0]),
     ])
     position += block.length
     return record

@@ -26,12 +26,40 @@ const compressed = text('compressible '.repeat(40))
 export const bases: readonly Uint8Array[] = [
   craft(),
   craft({ files: [] }),
-  craft({ files: [{ path: 'ünï/é', parts: [text('x')] }, { path: 'd:/ymir work/a.b', parts: [text('y')], slot: 2 }].sort((left, right) => Buffer.compare(Buffer.from(left.path), Buffer.from(right.path))) }),
-  craft({ files: [{ path: 'large', parts: parts.map((part) => new Uint8Array(zstdCompressSync(part))), size: 65_556, compression: 'zstd', digest: sha256(concatBytes(...parts)) }] }),
-  craft({ files: [...plainFiles(), { path: 'z', parts: [new Uint8Array(zstdCompressSync(compressed))], size: compressed.length, compression: 'zstd' as const, digest: sha256(compressed) }] }),
+  craft({
+    files: [
+      { path: 'ünï/é', parts: [text('x')] },
+      { path: 'd:/ymir work/a.b', parts: [text('y')], slot: 2 },
+    ].sort((left, right) => Buffer.compare(Buffer.from(left.path), Buffer.from(right.path))),
+  }),
+  craft({
+    files: [
+      {
+        path: 'large',
+        parts: parts.map((part) => new Uint8Array(zstdCompressSync(part))),
+        size: 65_556,
+        compression: 'zstd',
+        digest: sha256(concatBytes(...parts)),
+      },
+    ],
+  }),
+  craft({
+    files: [
+      ...plainFiles(),
+      {
+        path: 'z',
+        parts: [new Uint8Array(zstdCompressSync(compressed))],
+        size: compressed.length,
+        compression: 'zstd' as const,
+        digest: sha256(compressed),
+      },
+    ],
+  }),
 ]
 
-const edges = [0, 1, 2, 15, 16, 17, 63, 64, 127, 128, 255, 256, 0x7fff, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff]
+const edges = [
+  0, 1, 2, 15, 16, 17, 63, 64, 127, 128, 255, 256, 0x7fff, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff,
+]
 
 /** Damages bytes in one of the ways that readers get wrong. */
 export function mutate(bytes: Uint8Array, random: Random): Uint8Array {
@@ -64,7 +92,11 @@ export function fuzzParser(random: Random): boolean {
   const { manifest } = split(base)
   const damaged = mutate(manifest, random)
   try {
-    const header = parseHeader(random() % 4 === 0 ? mutate(base.subarray(0, 128), random) : base.subarray(0, 128), undefined, defaultLimits)
+    const header = parseHeader(
+      random() % 4 === 0 ? mutate(base.subarray(0, 128), random) : base.subarray(0, 128),
+      undefined,
+      defaultLimits,
+    )
     const { table } = parseManifest(damaged, header, { ...defaultLimits, entryCount: 1000 })
     checkLayout({ ...header, manifestSize: damaged.length }, table.entries, undefined)
     return true
@@ -89,12 +121,15 @@ export async function fuzzOpen(random: Random): Promise<boolean> {
   const base = bases[random() % bases.length] as Uint8Array
   const { payload, manifest } = split(base)
   const where = random() % 3
-  const archive = where === 0 ? mutate(base, random) : signed(where === 1 ? mutate(payload, random) : payload, where === 2 ? mutate(manifest, random) : manifest, base)
+  const archive =
+    where === 0
+      ? mutate(base, random)
+      : signed(where === 1 ? mutate(payload, random) : payload, where === 2 ? mutate(manifest, random) : manifest, base)
   try {
     const opened = await openArchive(memorySource(archive), { verifiers, contentKey })
     for (const entry of opened.entries) {
       const bytes = await opened.read(entry.path)
-      if (!equalBytes(sha256(bytes), entry.sha256)) throw new Error('Bytes came out that are not the publisher\'s')
+      if (!equalBytes(sha256(bytes), entry.sha256)) throw new Error("Bytes came out that are not the publisher's")
     }
     return true
   } catch (error) {

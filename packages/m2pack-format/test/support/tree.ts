@@ -15,7 +15,13 @@ export function temporaryFolder(): string {
 export function noise(label: string, size: number): Uint8Array {
   const bytes = new Uint8Array(size)
   for (let at = 0, counter = 0; at < size; at += 32, counter++) {
-    bytes.set(createHash('sha256').update(`${label} ${counter}`).digest().subarray(0, size - at), at)
+    bytes.set(
+      createHash('sha256')
+        .update(`${label} ${counter}`)
+        .digest()
+        .subarray(0, size - at),
+      at,
+    )
   }
   return bytes
 }
@@ -28,7 +34,8 @@ export function writeTree(root: string, files: Readonly<Record<string, string | 
   }
 }
 
-const lines = (count: number): string => Array.from({ length: count }, (_, index) => `line ${index} of a file that compresses well\n`).join('')
+const lines = (count: number): string =>
+  Array.from({ length: count }, (_, index) => `line ${index} of a file that compresses well\n`).join('')
 
 /** A tree with every kind of file: empty, tiny, text, noise, one segment exactly, several, mixed. */
 export function variedFiles(): Record<string, string | Uint8Array> {
@@ -46,6 +53,7 @@ export function variedFiles(): Record<string, string | Uint8Array> {
     'ünï/çödé.txt': 'names in many scripts\n',
     '地図/地図1.txt': lines(4),
   }
-  for (let index = 0; index < 150; index++) files[`many/${index % 7}/file-${index}.lua`] = `return ${index}\n`.repeat(index % 40)
+  for (let index = 0; index < 150; index++)
+    files[`many/${index % 7}/file-${index}.lua`] = `return ${index}\n`.repeat(index % 40)
   return files
 }

@@ -28,7 +28,15 @@ export interface VectorArchive {
   content_key: string
   slots: Record<string, string>
   slots_in_archive: number[]
-  options: { level: number; segment_size: number; align?: number; ymir_prefix?: boolean; previous?: string; full?: boolean; rewrap?: string }
+  options: {
+    level: number
+    segment_size: number
+    align?: number
+    ymir_prefix?: boolean
+    previous?: string
+    full?: boolean
+    rewrap?: string
+  }
   byte_equal: boolean
   entries: VectorEntry[]
 }
@@ -67,7 +75,14 @@ export function contentBytes(content: Content): Uint8Array {
   for (let counter = 0, at = 0; at < bytes.length; counter++, at += 32) {
     const block = Buffer.alloc(4)
     block.writeUInt32LE(counter)
-    bytes.set(createHash('sha256').update(label).update(block).digest().subarray(0, bytes.length - at), at)
+    bytes.set(
+      createHash('sha256')
+        .update(label)
+        .update(block)
+        .digest()
+        .subarray(0, bytes.length - at),
+      at,
+    )
   }
   return bytes
 }

@@ -44,7 +44,8 @@ export function writeChunkIndex(index: ChunkIndex): Uint8Array<ArrayBuffer> {
   const writer = new Writer(HEADER_BYTES + count * ENTRY_BYTES)
   writer.bytes(MAGIC).u8(VERSION).u8(index.params).zeros(2)
   writer.u64le(BigInt(index.blobBytes)).bytes(index.blobSha256).u32le(count)
-  for (let chunk = 0; chunk < count; chunk++) writer.u32le(index.lengths[chunk] as number).bytes(chunkDigest(index, chunk))
+  for (let chunk = 0; chunk < count; chunk++)
+    writer.u32le(index.lengths[chunk] as number).bytes(chunkDigest(index, chunk))
   return writer.finish()
 }
 
@@ -94,21 +95,27 @@ function readChunkIndex(bytes: Uint8Array): ChunkIndex {
  * @throws {@link ManifestError} `MAN_INDEX`, `MAN_LIMIT`.
  */
 export function parseChunkIndex(bytes: Uint8Array, expected?: ExpectedIndex): ChunkIndex {
-  if (bytes.length > limits.indexBytes) throw new ManifestError('MAN_LIMIT', `Cannot read chunk index: it is over ${limits.indexBytes} bytes`)
-  if (expected !== undefined && (bytes.length !== expected.reference.size || sha256Hex(bytes) !== expected.reference.sha256)) {
+  if (bytes.length > limits.indexBytes)
+    throw new ManifestError('MAN_LIMIT', `Cannot read chunk index: it is over ${limits.indexBytes} bytes`)
+  if (
+    expected !== undefined &&
+    (bytes.length !== expected.reference.size || sha256Hex(bytes) !== expected.reference.sha256)
+  ) {
     refuse('it is not the one that the manifest names')
   }
   let index: ChunkIndex
   try {
     index = readChunkIndex(bytes)
   } catch (error) {
-    if (error instanceof PrimitivesError) throw new ManifestError('MAN_INDEX', error.message, { details: error.details, cause: error })
+    if (error instanceof PrimitivesError)
+      throw new ManifestError('MAN_INDEX', error.message, { details: error.details, cause: error })
     throw error
   }
   if (expected === undefined) return index
   const { reference, blobBytes, blobSha256 } = expected
   const fits = index.blobBytes === blobBytes && equalBytes(index.blobSha256, hexDecode(blobSha256))
   if (!fits) refuse('it describes another file')
-  if (index.params !== reference.params || index.lengths.length !== reference.chunks) refuse('the manifest states other chunks')
+  if (index.params !== reference.params || index.lengths.length !== reference.chunks)
+    refuse('the manifest states other chunks')
   return index
 }

@@ -1,6 +1,8 @@
-import { createSha256, type RunningHash } from '@keyturn/primitives'
+import { createSha256 } from '@keyturn/primitives'
+import type { RunningHash } from '@keyturn/primitives'
 import type { ChunkIndex } from './chunk-index.ts'
-import { gearTable, type ChunkParams } from './params.ts'
+import { gearTable } from './params.ts'
+import type { ChunkParams } from './params.ts'
 
 const NORMALISATION = 2
 const GEAR = gearTable()

@@ -1,5 +1,6 @@
 import { hexEncode } from '@keyturn/primitives'
-import { chunkDigest, type ChunkIndex } from './chunk-index.ts'
+import { chunkDigest } from './chunk-index.ts'
+import type { ChunkIndex } from './chunk-index.ts'
 
 /** A blob that lies on this machine: the old file, another file of the install, what was staged before. */
 export interface DeltaSeed {
@@ -188,7 +189,8 @@ export function planDelta(target: ChunkIndex, seeds: readonly DeltaSeed[], optio
   const ranges = splitLong(mergeRanges(missing, merged, maxRangeBytes), target, maxRangeBytes)
   const downloadBytes = ranges.reduce((sum, { length }) => sum + length, 0)
   const cost = downloadBytes + ranges.length * requestCostBytes
-  if (cost < target.blobBytes * wholeShare || target.blobBytes === 0) return { copies, ranges, downloadBytes, whole: false }
+  if (cost < target.blobBytes * wholeShare || target.blobBytes === 0)
+    return { copies, ranges, downloadBytes, whole: false }
   const everything = { offset: 0, length: target.blobBytes, firstChunk: 0, chunkCount: target.lengths.length }
   return { copies: [], ranges: [everything], downloadBytes: target.blobBytes, whole: true }
 }

@@ -15,9 +15,13 @@ function check({ schema, files, contentKeys }: ReleaseManifest): void {
       throw new ManifestError('MAN_SCHEMA', `Cannot use manifest: archive "${printable(path, 120)}" names no key_id`)
     }
     if (status.get(keyId) === 'revoked') {
-      throw new ManifestError('MAN_KEY_REVOKED', `Cannot use manifest: archive "${printable(path, 120)}" is under key_id ${keyId}, which is revoked`, {
-        details: { keyId },
-      })
+      throw new ManifestError(
+        'MAN_KEY_REVOKED',
+        `Cannot use manifest: archive "${printable(path, 120)}" is under key_id ${keyId}, which is revoked`,
+        {
+          details: { keyId },
+        },
+      )
     }
   }
 }

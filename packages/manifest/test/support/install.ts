@@ -1,24 +1,24 @@
 import { utf8Encode } from '@keyturn/primitives'
-import {
-  sha256Hex,
-  verifyInstalled,
-  verifyRelease,
-  writeTrustState,
-  type AcceptedRelease,
-  type InstalledDecision,
-  type ReleaseDecision,
-  type ReleaseInput,
-  type TrustState,
-  type VerifyOptions,
+import { sha256Hex, verifyInstalled, verifyRelease, writeTrustState } from '../../src/index.ts'
+import type {
+  AcceptedRelease,
+  InstalledDecision,
+  ReleaseDecision,
+  ReleaseInput,
+  TrustState,
+  VerifyOptions,
 } from '../../src/index.ts'
-import { options, type Publisher } from './publisher.ts'
+import { options } from './publisher.ts'
+import type { Publisher } from './publisher.ts'
 
 /** Blobs as a server hands them out: by hash, and not necessarily the right ones. */
 export type Blobs = (sha256: string) => Uint8Array | undefined
 
 /** The blobs that the publisher's default files are made of. */
 const honestBlobs: Blobs = (sha256) =>
-  ['exe', 'locale', 'archive', 'launcher', 'new file'].map((text) => utf8Encode(text)).find((bytes) => sha256Hex(bytes) === sha256)
+  ['exe', 'locale', 'archive', 'launcher', 'new file']
+    .map((text) => utf8Encode(text))
+    .find((bytes) => sha256Hex(bytes) === sha256)
 
 /** An install: trust, stored documents and a tree, changed only by what verifyRelease accepts and hashes cover. */
 export class Install {
@@ -36,7 +36,8 @@ export class Install {
   static async with(publisher: Publisher, input?: ReleaseInput): Promise<Install> {
     const install = new Install(publisher.state())
     const decision = install.cycle(input ?? (await publisher.release()))
-    if (decision.outcome !== 'accepted') throw new Error(`Set-up was refused: ${decision.outcome === 'refused' ? decision.error.message : ''}`)
+    if (decision.outcome !== 'accepted')
+      throw new Error(`Set-up was refused: ${decision.outcome === 'refused' ? decision.error.message : ''}`)
     return install
   }
 
@@ -62,7 +63,12 @@ export class Install {
     }
     this.tree = staged
     if (authority !== undefined && input.signatures !== undefined) {
-      this.documents = { manifest: manifestBytes, signatures: input.signatures, log: authority.logBytes, roles: authority.rolesBytes }
+      this.documents = {
+        manifest: manifestBytes,
+        signatures: input.signatures,
+        log: authority.logBytes,
+        roles: authority.rolesBytes,
+      }
     }
   }
 

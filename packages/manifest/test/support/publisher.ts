@@ -1,4 +1,5 @@
-import { incept, interact, rotate, seedSigner, sha256DigestSeal, type Seal, type SignedEvent } from '@keyturn/kel'
+import { incept, interact, rotate, seedSigner, sha256DigestSeal } from '@keyturn/kel'
+import type { Seal, SignedEvent } from '@keyturn/kel'
 import { concatBytes, ed25519PublicKey, ed25519Sign, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
 import {
   buildManifest,
@@ -12,16 +13,18 @@ import {
   writeHead,
   writeManifest,
   writeRoles,
-  type DocumentSigner,
-  type Head,
-  type ManifestEntry,
-  type ManifestPin,
-  type ReleaseInput,
-  type ReleaseManifest,
-  type ReleasePlace,
-  type RoleDocument,
-  type TrustState,
-  type VerifyOptions,
+} from '../../src/index.ts'
+import type {
+  DocumentSigner,
+  Head,
+  ManifestEntry,
+  ManifestPin,
+  ReleaseInput,
+  ReleaseManifest,
+  ReleasePlace,
+  RoleDocument,
+  TrustState,
+  VerifyOptions,
 } from '../../src/index.ts'
 
 export const NOW = Date.parse('2026-11-21T00:00:00Z')
@@ -222,7 +225,11 @@ export class Publisher {
   }
 
   /** Signs literal bytes as a manifest. */
-  async seal(bytes: Uint8Array, model: ReleaseManifest, signers: readonly string[] = ['release 1']): Promise<MadeManifest> {
+  async seal(
+    bytes: Uint8Array,
+    model: ReleaseManifest,
+    signers: readonly string[] = ['release 1'],
+  ): Promise<MadeManifest> {
     const signatures = await signManifest(bytes, signers.map(signerOf))
     return { model, bytes, signatures, pin: manifestPin(model, sha256Hex(bytes), bytes.length) }
   }
@@ -247,7 +254,10 @@ export class Publisher {
   }
 
   /** All documents of one release, in force now. */
-  input(manifest: MadeManifest, head: Uint8Array): Required<Pick<ReleaseInput, 'logs' | 'roles' | 'head' | 'manifest' | 'signatures'>> {
+  input(
+    manifest: MadeManifest,
+    head: Uint8Array,
+  ): Required<Pick<ReleaseInput, 'logs' | 'roles' | 'head' | 'manifest' | 'signatures'>> {
     return {
       logs: [this.log()],
       roles: this.rolesBytes.at(-1) as Uint8Array,
@@ -257,7 +267,10 @@ export class Publisher {
     }
   }
 
-  async release(manifestOptions?: MakeManifestOptions, headOptions?: MakeHeadOptions): Promise<ReturnType<Publisher['input']> & { made: MadeManifest }> {
+  async release(
+    manifestOptions?: MakeManifestOptions,
+    headOptions?: MakeHeadOptions,
+  ): Promise<ReturnType<Publisher['input']> & { made: MadeManifest }> {
     const made = await this.manifest(manifestOptions)
     return { ...this.input(made, await this.head(made, headOptions)), made }
   }

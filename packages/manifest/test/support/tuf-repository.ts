@@ -22,7 +22,10 @@ function signed(kind: SignedKind, members: Members, signers: readonly string[]):
   const document = { signed: { _type: kind, spec_version: SPEC, expires: EXPIRES, ...members }, signatures: [] }
   const metadata = Metadata.fromJSON(kind as MetadataKind.Root, document as never)
   for (const name of signers) {
-    metadata.sign((data) => new Signature({ keyID: keyId(name), sig: hexEncode(ed25519Sign(seedOf(name), data)) }), true)
+    metadata.sign(
+      (data) => new Signature({ keyID: keyId(name), sig: hexEncode(ed25519Sign(seedOf(name), data)) }),
+      true,
+    )
   }
   return utf8Encode(JSON.stringify(metadata.toJSON()))
 }
@@ -44,7 +47,12 @@ export function rootDocument(version: number, roles: TufRoles, signers: readonly
       version,
       consistent_snapshot: true,
       keys: Object.fromEntries(names.map((name) => [keyId(name), key(name)])),
-      roles: { root: role(roles.root), targets: role(roles.targets), timestamp: role(roles.timestamp), snapshot: role(roles.timestamp) },
+      roles: {
+        root: role(roles.root),
+        targets: role(roles.targets),
+        timestamp: role(roles.timestamp),
+        snapshot: role(roles.timestamp),
+      },
     },
     signers,
   )
@@ -60,7 +68,11 @@ export function repository(
   const target = { length: manifest.length, hashes: { sha256: hexEncode(sha256(manifest)) } }
   const targets = signed(MetadataKind.Targets, { version, targets: { 'manifest.json': target } }, signers.targets)
   const snapshot = signed(MetadataKind.Snapshot, { version, meta: { 'targets.json': { version } } }, signers.timestamp)
-  const timestamp = signed(MetadataKind.Timestamp, { version, meta: { 'snapshot.json': { version } } }, signers.timestamp)
+  const timestamp = signed(
+    MetadataKind.Timestamp,
+    { version, meta: { 'snapshot.json': { version } } },
+    signers.timestamp,
+  )
   return new Map([
     ...roots.map((bytes, index): [string, Uint8Array] => [`${index + 1}.root.json`, bytes]),
     [`${version}.targets.json`, targets],
@@ -100,7 +112,13 @@ export class TufClient {
 
   /** Whether the client accepts the repository: all of it, down to the manifest as its target. */
   async accepts(files: ReadonlyMap<string, Uint8Array>, rootVersion: number): Promise<boolean> {
-    const updater = new Updater({ metadataDir: this.#folder, metadataBaseUrl: BASE, targetDir: this.#folder, targetBaseUrl: BASE, fetcher: new FolderFetcher(files) })
+    const updater = new Updater({
+      metadataDir: this.#folder,
+      metadataBaseUrl: BASE,
+      targetDir: this.#folder,
+      targetBaseUrl: BASE,
+      fetcher: new FolderFetcher(files),
+    })
     try {
       await updater.refresh()
       return (await updater.getTargetInfo('manifest.json')) !== undefined && files.has(`${rootVersion}.root.json`)

@@ -1,11 +1,14 @@
 import type { Head, ManifestPin, ReleaseInput } from '../../src/index.ts'
-import { keyId, NOW, DAY, Publisher, type MadeManifest } from './publisher.ts'
+import { keyId, NOW, DAY, Publisher } from './publisher.ts'
+import type { MadeManifest } from './publisher.ts'
 
 /** Every document that was ever served, and some that a thief of one key could add. */
 export interface World {
   readonly publisher: Publisher
   /** Complete honest states, in the order in which they were published. */
-  readonly states: readonly (Required<Pick<ReleaseInput, 'head' | 'manifest' | 'signatures' | 'roles' | 'logs'>> & { nowMs: number })[]
+  readonly states: readonly (Required<Pick<ReleaseInput, 'head' | 'manifest' | 'signatures' | 'roles' | 'logs'>> & {
+    nowMs: number
+  })[]
   readonly logs: readonly Uint8Array[]
   readonly roles: readonly Uint8Array[]
   readonly heads: readonly Uint8Array[]
@@ -26,7 +29,17 @@ function choices(seed: number): (below: number) => number {
 }
 
 type Step = 'release' | 'head' | 'release key' | 'release key stolen' | 'head key' | 'identity' | 'epoch' | 'rollout'
-const STEPS: readonly Step[] = ['release', 'release', 'head', 'release key', 'release key stolen', 'head key', 'identity', 'epoch', 'rollout']
+const STEPS: readonly Step[] = [
+  'release',
+  'release',
+  'head',
+  'release key',
+  'release key stolen',
+  'head key',
+  'identity',
+  'epoch',
+  'rollout',
+]
 
 /** Builds the history of one publisher: releases, heads, turns of every key, a raised epoch, rollouts, and thieves. */
 export async function buildWorld(seed: number, length = 9): Promise<World> {
@@ -43,7 +56,11 @@ export async function buildWorld(seed: number, length = 9): Promise<World> {
 
   const publishRelease = async (): Promise<void> => {
     before = made?.pin
-    made = await publisher.manifest({ nowMs, notes: `release ${seed}/${publisher.manifestSequence}`, ...signers('release') })
+    made = await publisher.manifest({
+      nowMs,
+      notes: `release ${seed}/${publisher.manifestSequence}`,
+      ...signers('release'),
+    })
     honest.add(made.pin.sha256)
   }
   const serve = async (edit: (head: Head) => Head = (head) => head): Promise<void> => {
@@ -57,11 +74,22 @@ export async function buildWorld(seed: number, length = 9): Promise<World> {
   const thieves = async (): Promise<void> => {
     const sequence = publisher.headSequence
     // The release key alone: a manifest that no head pins, or one that only the wrong key pins.
-    const forged = await publisher.manifest({ nowMs, notes: `thief ${seed}`, place: { sequence: publisher.manifestSequence + 1 }, ...signers('release') })
+    const forged = await publisher.manifest({
+      nowMs,
+      notes: `thief ${seed}`,
+      place: { sequence: publisher.manifestSequence + 1 },
+      ...signers('release'),
+    })
     manifests.push({ manifest: forged.bytes, signatures: forged.signatures })
     heads.push(await publisher.head(forged, { nowMs, ...signers('release') }))
     // The head key alone: it may pin what the release key signed, now or before.
-    heads.push(await publisher.head(made as MadeManifest, { nowMs, ...signers('head'), edit: (head) => ({ ...head, sequence: head.sequence + choose(50) }) }))
+    heads.push(
+      await publisher.head(made as MadeManifest, {
+        nowMs,
+        ...signers('head'),
+        edit: (head) => ({ ...head, sequence: head.sequence + choose(50) }),
+      }),
+    )
     publisher.headSequence = sequence
   }
 
@@ -100,7 +128,11 @@ export async function buildWorld(seed: number, length = 9): Promise<World> {
     if (choose(3) === 0) await thieves()
   }
   return {
-    publisher, states, heads, manifests, honest,
+    publisher,
+    states,
+    heads,
+    manifests,
+    honest,
     logs: publisher.messages.map((_, index) => publisher.log(index + 1)),
     roles: publisher.rolesBytes,
   }

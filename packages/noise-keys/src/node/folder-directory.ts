@@ -5,7 +5,8 @@ import { assertDeviceId, KEY_LIST_PATH, recordPath } from '../device-id.ts'
 import { recordsInPacket } from '../directories.ts'
 import type { KeyDirectory } from '../directory.ts'
 import { NoiseKeysError } from '../errors.ts'
-import { isMoreRecent, relayPayload, verifyPacket, type SignedPacket } from '../pkarr/signed-packet.ts'
+import { isMoreRecent, relayPayload, verifyPacket } from '../pkarr/signed-packet.ts'
+import type { SignedPacket } from '../pkarr/signed-packet.ts'
 import type { TransportIdentity } from '../identity.ts'
 
 const RECORDS = '/pub/noise.app/v0'
@@ -45,7 +46,8 @@ export function folderDirectory(folder: string): KeyDirectory {
     putList: (identity, bytes) => write(pathOf(identity, KEY_LIST_PATH), bytes),
     async putPacket(identity, packet) {
       const current = await readPacket(identity)
-      if (current !== undefined && isMoreRecent(current, packet)) throw new NoiseKeysError('NK_CONFLICT', 'A more recent packet is published')
+      if (current !== undefined && isMoreRecent(current, packet))
+        throw new NoiseKeysError('NK_CONFLICT', 'A more recent packet is published')
       await write(pathOf(identity, PACKET), relayPayload(packet))
     },
   }
@@ -55,7 +57,8 @@ async function readIfThere(path: string): Promise<Uint8Array | undefined> {
   try {
     return Uint8Array.from(await readFile(path))
   } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return undefined
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
+      return undefined
     throw error
   }
 }

@@ -36,7 +36,8 @@ export class NumberedReceiver {
 
   /** @throws {@link NoiseKeysError} `NK_REPLAY` (seen, or too old to tell), `NK_DECRYPT`, `NK_LIMIT`. */
   decrypt({ nonce, ciphertext }: NumberedMessage): Uint8Array {
-    if (!this.#window.isNew(nonce)) throw new NoiseKeysError('NK_REPLAY', `Message ${nonce} was seen before or is too old`)
+    if (!this.#window.isNew(nonce))
+      throw new NoiseKeysError('NK_REPLAY', `Message ${nonce} was seen before or is too old`)
     this.#cipher.nonce = nonce
     const plaintext = this.#cipher.decrypt(ciphertext)
     // Only what is genuine moves the window, else a forger could close it.

@@ -1,4 +1,5 @@
-import { hexEncode, sha256, systemClock, type Clock } from '@keyturn/primitives'
+import { hexEncode, sha256, systemClock } from '@keyturn/primitives'
+import type { Clock } from '@keyturn/primitives'
 import { NoiseKeysError } from '../errors.ts'
 import type { HandshakeState } from './handshake-state.ts'
 

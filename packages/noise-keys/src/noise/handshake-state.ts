@@ -1,8 +1,11 @@
-import { concatBytes, systemRandom, wipe, type RandomSource } from '@keyturn/primitives'
+import { concatBytes, systemRandom, wipe } from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
 import { NoiseKeysError } from '../errors.ts'
-import { MAX_MESSAGE_BYTES, TAG_BYTES, type CipherState } from './cipher-state.ts'
+import { MAX_MESSAGE_BYTES, TAG_BYTES } from './cipher-state.ts'
+import type { CipherState } from './cipher-state.ts'
 import type { Token } from './patterns.ts'
-import { noiseKeyPair, noiseProtocol, type NoiseKeyPair, type NoiseProtocol } from './suite.ts'
+import { noiseKeyPair, noiseProtocol } from './suite.ts'
+import type { NoiseKeyPair, NoiseProtocol } from './suite.ts'
 import { SymmetricState } from './symmetric-state.ts'
 
 /** Which side of a handshake. */
@@ -114,7 +117,10 @@ export class HandshakeState {
   writeMessage(payload: Uint8Array = NO_BYTES): Uint8Array {
     const tokens = this.#nextTokens(true)
     if (payload.length + this.overhead > MAX_MESSAGE_BYTES) {
-      throw new NoiseKeysError('NK_LIMIT', `The payload has ${payload.length} bytes, the message would be over ${MAX_MESSAGE_BYTES}`)
+      throw new NoiseKeysError(
+        'NK_LIMIT',
+        `The payload has ${payload.length} bytes, the message would be over ${MAX_MESSAGE_BYTES}`,
+      )
     }
     return this.#endOnError(() => {
       const parts = tokens.map((token) => this.#writeToken(token))
@@ -133,7 +139,8 @@ export class HandshakeState {
   readMessage(message: Uint8Array): Uint8Array {
     const tokens = this.#nextTokens(false)
     return this.#endOnError(() => {
-      if (message.length > MAX_MESSAGE_BYTES || message.length < this.overhead) throw mismatch('a message of wrong length')
+      if (message.length > MAX_MESSAGE_BYTES || message.length < this.overhead)
+        throw mismatch('a message of wrong length')
       let rest = message
       for (const token of tokens) rest = rest.subarray(this.#readToken(token, rest))
       const payload = this.#symmetric.decryptAndHash(rest)
@@ -259,13 +266,15 @@ export class HandshakeState {
 
   #assertKeys(): void {
     const { pattern, dh } = this.protocol
-    const [ownKnown, remoteKnown] = this.role === 'initiator'
-      ? [pattern.initiatorStaticKnown, pattern.responderStaticKnown]
-      : [pattern.responderStaticKnown, pattern.initiatorStaticKnown]
+    const [ownKnown, remoteKnown] =
+      this.role === 'initiator'
+        ? [pattern.initiatorStaticKnown, pattern.responderStaticKnown]
+        : [pattern.responderStaticKnown, pattern.initiatorStaticKnown]
     const sendsStatic = pattern.messages.some((tokens, index) => {
       return tokens.includes('s') && (index % 2 === 0) === (this.role === 'initiator')
     })
-    if ((ownKnown || sendsStatic) && this.#static === undefined) throw new TypeError(`${this.protocol.name} needs a staticKey`)
+    if ((ownKnown || sendsStatic) && this.#static === undefined)
+      throw new TypeError(`${this.protocol.name} needs a staticKey`)
     if (remoteKnown !== (this.#remoteStatic !== undefined)) {
       throw new TypeError(`${this.protocol.name} ${remoteKnown ? 'needs' : 'takes no'} remoteStatic`)
     }

@@ -3,14 +3,17 @@ export { NumberedReceiver, NumberedSender } from './explicit-nonce.ts'
 export { HandshakeGate } from './handshake-gate.ts'
 export { HandshakeState } from './handshake-state.ts'
 export {
-  payloadDigest, PUBKY_PROLOGUE, signNnAttestation, verifyIdentityPayload, verifyNnAttestation, writeIdentityPayload,
+  payloadDigest,
+  PUBKY_PROLOGUE,
+  signNnAttestation,
+  verifyIdentityPayload,
+  verifyNnAttestation,
+  writeIdentityPayload,
 } from './identity-payload.ts'
 export { askOnce, isHandshakeFailure, receiveOnce } from './one-round.ts'
 export { handshakePattern, PATTERN_NAMES } from './patterns.ts'
 export { REPLAY_WINDOW_WIDTH, ReplayWindow } from './replay-window.ts'
-export {
-  DEFAULT_SESSION_LIMITS, MAX_SESSION_PAYLOAD_BYTES, NoiseSession, SessionRegistry,
-} from './session.ts'
+export { DEFAULT_SESSION_LIMITS, MAX_SESSION_PAYLOAD_BYTES, NoiseSession, SessionRegistry } from './session.ts'
 export { noiseKeyPair, noiseProtocol } from './suite.ts'
 
 export type { NumberedMessage } from './explicit-nonce.ts'

@@ -1,5 +1,6 @@
 import { NoiseKeysError } from '../errors.ts'
-import { HandshakeState, type HandshakeOptions, type HandshakeResult } from './handshake-state.ts'
+import { HandshakeState } from './handshake-state.ts'
+import type { HandshakeOptions, HandshakeResult } from './handshake-state.ts'
 
 /** A question that is asked and answered within a two-message handshake: no transport phase follows. */
 export interface AskedQuestion {
@@ -48,7 +49,11 @@ export function askOnce(protocol: string, options: Omit<HandshakeOptions, 'role'
  *
  * @throws {@link NoiseKeysError} `NK_HANDSHAKE`, `NK_LOW_ORDER`: to the other side they are one answer.
  */
-export function receiveOnce(protocol: string, options: Omit<HandshakeOptions, 'role'>, message: Uint8Array): ReceivedQuestion {
+export function receiveOnce(
+  protocol: string,
+  options: Omit<HandshakeOptions, 'role'>,
+  message: Uint8Array,
+): ReceivedQuestion {
   const state = twoMessages(new HandshakeState(protocol, { ...options, role: 'responder' }))
   const payload = state.readMessage(message)
   return {

@@ -1,4 +1,5 @@
-import { equalBytes, systemClock, type Clock } from '@keyturn/primitives'
+import { equalBytes, systemClock } from '@keyturn/primitives'
+import type { Clock } from '@keyturn/primitives'
 import { NoiseKeysError } from '../errors.ts'
 import { MAX_PLAINTEXT_BYTES } from './cipher-state.ts'
 import type { HandshakeResult } from './handshake-state.ts'
@@ -84,7 +85,10 @@ export class NoiseSession {
   send(payload: Uint8Array): Uint8Array {
     this.#assertAlive()
     if (payload.length > MAX_SESSION_PAYLOAD_BYTES) {
-      throw new NoiseKeysError('NK_LIMIT', `The payload has ${payload.length} bytes, at most ${MAX_SESSION_PAYLOAD_BYTES} are allowed`)
+      throw new NoiseKeysError(
+        'NK_LIMIT',
+        `The payload has ${payload.length} bytes, at most ${MAX_SESSION_PAYLOAD_BYTES} are allowed`,
+      )
     }
     this.#sent.add(payload.length)
     const rekey = this.#sent.isOver(this.#limits, 1, this.#clock())
@@ -112,7 +116,10 @@ export class NoiseSession {
     if (frame[0] === DATA_THEN_REKEY) this.#rekey('receive')
     else if (frame[0] !== DATA || this.#received.isOver(this.#limits, TOLERANCE, this.#clock())) {
       this.close('decrypt')
-      throw new NoiseKeysError('NK_DECRYPT', 'The other side breaks the protocol: unknown frame, or no change of key when due')
+      throw new NoiseKeysError(
+        'NK_DECRYPT',
+        'The other side breaks the protocol: unknown frame, or no change of key when due',
+      )
     }
     return payload
   }
@@ -154,10 +161,12 @@ class Usage {
   }
 
   isOver(limits: SessionLimits, factor: number, nowMs: number): boolean {
-    return this.#messages >= limits.rekeyAfterMessages * factor
-      || this.#bytes >= limits.rekeyAfterBytes * factor
+    return (
+      this.#messages >= limits.rekeyAfterMessages * factor ||
+      this.#bytes >= limits.rekeyAfterBytes * factor ||
       // A silent peer is no breach: time counts for the sender alone.
-      || (factor === 1 && nowMs - this.#sinceMs >= limits.rekeyAfterMs)
+      (factor === 1 && nowMs - this.#sinceMs >= limits.rekeyAfterMs)
+    )
   }
 
   reset(nowMs: number): void {
@@ -185,7 +194,9 @@ export class SessionRegistry {
 
   /** Ends every session with a peer whose key was revoked; answers how many. */
   revokePeer(publicKey: Uint8Array): number {
-    const hit = [...this.#sessions].filter(({ remoteStatic }) => remoteStatic !== undefined && equalBytes(remoteStatic, publicKey))
+    const hit = [...this.#sessions].filter(
+      ({ remoteStatic }) => remoteStatic !== undefined && equalBytes(remoteStatic, publicKey),
+    )
     for (const session of hit) session.close('revoked')
     return hit.length
   }

@@ -2,11 +2,21 @@ import { x448 } from '@noble/curves/ed448.js'
 import { chacha20poly1305 } from '@noble/ciphers/chacha.js'
 import { blake2b, blake2s } from '@noble/hashes/blake2.js'
 import {
-  openAes256Gcm, openChaCha20Poly1305, sealAes256Gcm, sealChaCha20Poly1305, sha256, sha512, systemRandom, wipe, x25519, x25519PublicKey,
-  type RandomSource,
+  openAes256Gcm,
+  openChaCha20Poly1305,
+  sealAes256Gcm,
+  sealChaCha20Poly1305,
+  sha256,
+  sha512,
+  systemRandom,
+  wipe,
+  x25519,
+  x25519PublicKey,
 } from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
 import { NoiseKeysError } from '../errors.ts'
-import { handshakePattern, type HandshakePattern } from './patterns.ts'
+import { handshakePattern } from './patterns.ts'
+import type { HandshakePattern } from './patterns.ts'
 
 /** A Diffie-Hellman function of the Noise specification, §12. */
 export interface DhFunction {
@@ -138,9 +148,14 @@ export function noiseProtocol(name: string): NoiseProtocol {
  * @param dh - Function of the protocol.
  * @param secretKey - Kept, not copied; drawn from `random` when absent.
  */
-export function noiseKeyPair(dh: DhFunction, secretKey?: Uint8Array, random: RandomSource = systemRandom): NoiseKeyPair {
+export function noiseKeyPair(
+  dh: DhFunction,
+  secretKey?: Uint8Array,
+  random: RandomSource = systemRandom,
+): NoiseKeyPair {
   const secret = secretKey ?? random(dh.keyLength)
-  if (secret.length !== dh.keyLength) throw new NoiseKeysError('NK_KEY', `Secret key has ${secret.length} bytes, wanted ${dh.keyLength}`)
+  if (secret.length !== dh.keyLength)
+    throw new NoiseKeysError('NK_KEY', `Secret key has ${secret.length} bytes, wanted ${dh.keyLength}`)
   return { secretKey: secret, publicKey: dh.publicKey(secret) }
 }
 

@@ -64,7 +64,10 @@ export function txtValue(record: DnsRecord): string {
  * @throws {@link NoiseKeysError} `NK_DNS_SIZE`, `NK_RECORD` (a name that cannot be written).
  */
 export function encodeDnsPacket(origin: string, records: readonly DnsRecord[]): Uint8Array {
-  const room = records.reduce((sum, { name, rdata }) => sum + name.length + origin.length + rdata.length + 16, HEADER_BYTES)
+  const room = records.reduce(
+    (sum, { name, rdata }) => sum + name.length + origin.length + rdata.length + 16,
+    HEADER_BYTES,
+  )
   const writer = new Writer(room).u16be(0).u16be(REPLY_FLAGS).u16be(0).u16be(records.length).u16be(0).u16be(0)
   const offsets = new Map<string, number>()
   for (const record of records) {
@@ -130,7 +133,8 @@ function readName(reader: Reader, packet: Uint8Array): string {
     if (length === 0) break
     if ((length & POINTER) === POINTER) {
       const target = ((length & ~POINTER) << 8) | at.u8('pointer')
-      if ((pointers += 1) > MAX_POINTERS || target < HEADER_BYTES || target >= packet.length) throw malformed('a pointer that leads nowhere')
+      if ((pointers += 1) > MAX_POINTERS || target < HEADER_BYTES || target >= packet.length)
+        throw malformed('a pointer that leads nowhere')
       at = dnsReader(packet)
       at.bytes(target, 'packet before the pointer')
       continue
@@ -186,7 +190,10 @@ function relativeName(absolute: string, origin: string): string {
 
 function assertSize(packet: Uint8Array): void {
   if (packet.length <= MAX_DNS_PACKET_BYTES) return
-  throw new NoiseKeysError('NK_DNS_SIZE', `The DNS packet has ${packet.length} bytes, at most ${MAX_DNS_PACKET_BYTES} are allowed`)
+  throw new NoiseKeysError(
+    'NK_DNS_SIZE',
+    `The DNS packet has ${packet.length} bytes, at most ${MAX_DNS_PACKET_BYTES} are allowed`,
+  )
 }
 
 function dnsReader(bytes: Uint8Array): Reader {

@@ -1,10 +1,17 @@
-import { systemClock, type Clock } from '@keyturn/primitives'
+import { systemClock } from '@keyturn/primitives'
+import type { Clock } from '@keyturn/primitives'
 import { NoiseKeysError } from '../errors.ts'
 import type { TransportIdentity } from '../identity.ts'
 import type { DnsRecord } from './dns.ts'
 import {
-  isMoreRecent, MAX_RELAY_PAYLOAD_BYTES, nextTimestampUs, relayPayload, signPacketWith, verifyPacket, type PacketSigner, type SignedPacket,
+  isMoreRecent,
+  MAX_RELAY_PAYLOAD_BYTES,
+  nextTimestampUs,
+  relayPayload,
+  signPacketWith,
+  verifyPacket,
 } from './signed-packet.ts'
+import type { PacketSigner, SignedPacket } from './signed-packet.ts'
 import { packetTtlS } from './ttl.ts'
 
 /** The part of `fetch` that is used. */
@@ -54,16 +61,30 @@ export class RelayClient {
    * @returns `undefined` when every relay that answered has none.
    * @throws {@link NoiseKeysError} `NK_UNREACHABLE`; `NK_ROLLBACK` when every relay answers with less than was seen.
    */
-  async resolve(identity: TransportIdentity, policy: ResolvePolicy = 'cache', signal?: AbortSignal): Promise<SignedPacket | undefined> {
+  async resolve(
+    identity: TransportIdentity,
+    policy: ResolvePolicy = 'cache',
+    signal?: AbortSignal,
+  ): Promise<SignedPacket | undefined> {
     const cached = this.#cache.get(identity.name)
-    if (policy === 'cache' && cached !== undefined && cached.seenMs + packetTtlS(cached.packet) * 1000 > this.#clock()) return cached.packet
-    const answers = await Promise.allSettled(this.#options.relays.map((relay) => this.#ask(relay, identity, policy, signal)))
+    if (policy === 'cache' && cached !== undefined && cached.seenMs + packetTtlS(cached.packet) * 1000 > this.#clock())
+      return cached.packet
+    const answers = await Promise.allSettled(
+      this.#options.relays.map((relay) => this.#ask(relay, identity, policy, signal)),
+    )
     signal?.throwIfAborted()
-    const found = answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value !== undefined ? [answer.value] : []))
+    const found = answers.flatMap((answer) =>
+      answer.status === 'fulfilled' && answer.value !== undefined ? [answer.value] : [],
+    )
     if (answers.every(({ status }) => status === 'rejected')) throw unreachable(answers)
-    const best = found.reduce<SignedPacket | undefined>((most, packet) => (most === undefined || isMoreRecent(packet, most) ? packet : most), undefined)
+    const best = found.reduce<SignedPacket | undefined>(
+      (most, packet) => (most === undefined || isMoreRecent(packet, most) ? packet : most),
+      undefined,
+    )
     if (cached !== undefined && (best === undefined || isMoreRecent(cached.packet, best))) {
-      throw new NoiseKeysError('NK_ROLLBACK', 'Every relay answers with less than was seen before', { details: { identity: identity.name } })
+      throw new NoiseKeysError('NK_ROLLBACK', 'Every relay answers with less than was seen before', {
+        details: { identity: identity.name },
+      })
     }
     if (best !== undefined) this.#remember(identity.name, best)
     return best
@@ -76,9 +97,13 @@ export class RelayClient {
    * @throws {@link NoiseKeysError} `NK_CONFLICT` (one has a more recent packet), `NK_UNREACHABLE`, `NK_RELAY`.
    */
   async publish(packet: SignedPacket, name: string, signal?: AbortSignal): Promise<number> {
-    const answers = await Promise.allSettled(this.#options.relays.map((relay) => this.#put(relay, name, packet, signal)))
+    const answers = await Promise.allSettled(
+      this.#options.relays.map((relay) => this.#put(relay, name, packet, signal)),
+    )
     signal?.throwIfAborted()
-    const refused = answers.flatMap((answer) => (answer.status === 'rejected' && answer.reason instanceof NoiseKeysError ? [answer.reason] : []))
+    const refused = answers.flatMap((answer) =>
+      answer.status === 'rejected' && answer.reason instanceof NoiseKeysError ? [answer.reason] : [],
+    )
     const conflict = refused.find(({ code }) => code === 'NK_CONFLICT')
     if (conflict !== undefined) throw conflict
     const taken = answers.length - answers.filter(({ status }) => status === 'rejected').length
@@ -117,12 +142,19 @@ export class RelayClient {
   async #readBack(identity: TransportIdentity, packet: SignedPacket, signal?: AbortSignal): Promise<void> {
     const seen = await this.resolve(identity, 'network', signal)
     if (seen === undefined || isMoreRecent(packet, seen)) {
-      throw new NoiseKeysError('NK_RELAY', 'The relays took a packet and do not give it back', { details: { identity: identity.name } })
+      throw new NoiseKeysError('NK_RELAY', 'The relays took a packet and do not give it back', {
+        details: { identity: identity.name },
+      })
     }
     if (isMoreRecent(seen, packet)) throw new NoiseKeysError('NK_CONFLICT', 'Somebody else published at the same time')
   }
 
-  async #ask(relay: string, identity: TransportIdentity, policy: ResolvePolicy, signal?: AbortSignal): Promise<SignedPacket | undefined> {
+  async #ask(
+    relay: string,
+    identity: TransportIdentity,
+    policy: ResolvePolicy,
+    signal?: AbortSignal,
+  ): Promise<SignedPacket | undefined> {
     const url = `${addressOf(relay, identity.name)}${policy === 'network' ? '?policy=NetworkOnly' : ''}`
     let response = await this.#call(url, { headers: policy === 'network' ? NO_CACHE : {} }, signal)
     // A cache on the way may answer so although nothing was asked conditionally.
@@ -135,7 +167,10 @@ export class RelayClient {
   async #put(relay: string, name: string, packet: SignedPacket, signal?: AbortSignal): Promise<void> {
     // Relays of early 2025 compare this; later ones ignore it.
     const known = this.#cache.get(name)?.packet.timestampUs
-    const headers = { 'content-type': 'application/octet-stream', ...(known === undefined ? {} : { 'if-match': String(known) }) }
+    const headers = {
+      'content-type': 'application/octet-stream',
+      ...(known === undefined ? {} : { 'if-match': String(known) }),
+    }
     const body = Uint8Array.from(relayPayload(packet))
     const { status } = await this.#call(addressOf(relay, name), { method: 'PUT', body, headers }, signal)
     if (CONFLICTS.includes(status)) throw new NoiseKeysError('NK_CONFLICT', 'A relay has a more recent packet')
@@ -145,7 +180,11 @@ export class RelayClient {
   async #call(url: string, init: RequestInit, signal?: AbortSignal): Promise<Response> {
     const timeout = AbortSignal.timeout(this.#options.timeoutMs ?? 10_000)
     try {
-      return await this.#fetch(url, { ...init, signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]), redirect: 'error' })
+      return await this.#fetch(url, {
+        ...init,
+        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+        redirect: 'error',
+      })
     } catch (cause) {
       throw new NoiseKeysError('NK_UNREACHABLE', 'A relay does not answer', { cause })
     }
@@ -154,8 +193,12 @@ export class RelayClient {
   #remember(name: string, packet: SignedPacket): void {
     const cached = this.#cache.get(name)
     this.#cache.delete(name)
-    this.#cache.set(name, { packet: cached !== undefined && isMoreRecent(cached.packet, packet) ? cached.packet : packet, seenMs: this.#clock() })
-    if (this.#cache.size > (this.#options.maxCached ?? 1000)) this.#cache.delete(this.#cache.keys().next().value as string)
+    this.#cache.set(name, {
+      packet: cached !== undefined && isMoreRecent(cached.packet, packet) ? cached.packet : packet,
+      seenMs: this.#clock(),
+    })
+    if (this.#cache.size > (this.#options.maxCached ?? 1000))
+      this.#cache.delete(this.#cache.keys().next().value as string)
   }
 }
 
@@ -187,5 +230,7 @@ function badAnswer(status: number): NoiseKeysError {
 
 function unreachable(answers: readonly PromiseSettledResult<unknown>[]): NoiseKeysError {
   const causes = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason as unknown] : []))
-  return new NoiseKeysError('NK_UNREACHABLE', `None of ${answers.length} relays gave a usable answer`, { cause: causes[0] })
+  return new NoiseKeysError('NK_UNREACHABLE', `None of ${answers.length} relays gave a usable answer`, {
+    cause: causes[0],
+  })
 }

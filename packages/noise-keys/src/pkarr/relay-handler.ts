@@ -1,7 +1,10 @@
-import { systemClock, type Clock } from '@keyturn/primitives'
+import { systemClock } from '@keyturn/primitives'
+import type { Clock } from '@keyturn/primitives'
 import { NoiseKeysError } from '../errors.ts'
-import { parseIdentityName, type TransportIdentity } from '../identity.ts'
-import { isMoreRecent, MAX_RELAY_PAYLOAD_BYTES, relayPayload, verifyPacket, type SignedPacket } from './signed-packet.ts'
+import { parseIdentityName } from '../identity.ts'
+import type { TransportIdentity } from '../identity.ts'
+import { isMoreRecent, MAX_RELAY_PAYLOAD_BYTES, relayPayload, verifyPacket } from './signed-packet.ts'
+import type { SignedPacket } from './signed-packet.ts'
 import { packetTtlS } from './ttl.ts'
 
 /** Media type of a relay payload. */
@@ -65,7 +68,11 @@ export interface RelayHandlerOptions {
   readonly allow?: (identity: TransportIdentity) => boolean | Promise<boolean>
 }
 
-const CORS = { 'access-control-allow-origin': '*', 'access-control-allow-methods': 'GET, PUT, OPTIONS', 'access-control-allow-headers': '*' }
+const CORS = {
+  'access-control-allow-origin': '*',
+  'access-control-allow-methods': 'GET, PUT, OPTIONS',
+  'access-control-allow-headers': '*',
+}
 const POLICIES = ['CacheOnly', 'CacheFirst', 'NetworkOnly']
 const MAX_ATTEMPTS = 8
 
@@ -88,7 +95,11 @@ export function createRelayHandler(options: RelayHandlerOptions): (request: Rela
   }
 }
 
-async function put(options: RelayHandlerOptions, identity: TransportIdentity, request: RelayRequest): Promise<RelayResponse> {
+async function put(
+  options: RelayHandlerOptions,
+  identity: TransportIdentity,
+  request: RelayRequest,
+): Promise<RelayResponse> {
   const body = request.body ?? new Uint8Array(0)
   if (body.length > MAX_RELAY_PAYLOAD_BYTES) return refusal(413, 'NK_DNS_SIZE')
   const packet = verifyPacket(identity.publicKey, body)
@@ -100,7 +111,11 @@ async function put(options: RelayHandlerOptions, identity: TransportIdentity, re
   return { status: 204, headers: { ...CORS, 'pkarr-dht-stored-nodes': String(nodes) } }
 }
 
-async function get(options: RelayHandlerOptions, identity: TransportIdentity, request: RelayRequest): Promise<RelayResponse> {
+async function get(
+  options: RelayHandlerOptions,
+  identity: TransportIdentity,
+  request: RelayRequest,
+): Promise<RelayResponse> {
   const policy = request.query.get('policy') ?? 'CacheFirst'
   if (!POLICIES.includes(policy)) return refusal(400, 'NK_RELAY')
   const nowMs = (options.clock ?? systemClock)()
@@ -117,11 +132,13 @@ async function get(options: RelayHandlerOptions, identity: TransportIdentity, re
     } else if (policy === 'NetworkOnly') packet = undefined
   }
   if (packet === undefined || stored === undefined) return refusal(404, 'NK_NOT_FOUND')
-  return isUnchanged(request, packet) ? { status: 304, headers: cacheHeaders(packet, stored) } : {
-    status: 200,
-    headers: { ...cacheHeaders(packet, stored), 'content-type': RELAY_MEDIA_TYPE },
-    body: relayPayload(packet),
-  }
+  return isUnchanged(request, packet)
+    ? { status: 304, headers: cacheHeaders(packet, stored) }
+    : {
+        status: 200,
+        headers: { ...cacheHeaders(packet, stored), 'content-type': RELAY_MEDIA_TYPE },
+        body: relayPayload(packet),
+      }
 }
 
 /** Keeps a packet unless a more recent one is there; one that is there already counts as kept. */

@@ -1,9 +1,18 @@
 import {
-  compareBytes, concatBytes, ed25519PublicKey, ed25519Sign, ed25519Verify, Reader, utf8Encode, Writer, z32Encode,
+  compareBytes,
+  concatBytes,
+  ed25519PublicKey,
+  ed25519Sign,
+  ed25519Verify,
+  Reader,
+  utf8Encode,
+  Writer,
+  z32Encode,
 } from '@keyturn/primitives'
 import { NoiseKeysError } from '../errors.ts'
 import { transportIdentity } from '../identity.ts'
-import { decodeDnsPacket, encodeDnsPacket, MAX_DNS_PACKET_BYTES, type DnsRecord } from './dns.ts'
+import { decodeDnsPacket, encodeDnsPacket, MAX_DNS_PACKET_BYTES } from './dns.ts'
+import type { DnsRecord } from './dns.ts'
 
 /** Bytes of a relay payload without its DNS packet. */
 export const RELAY_PAYLOAD_HEAD_BYTES = 72
@@ -65,10 +74,16 @@ export function relayPayload(packet: SignedPacket): Uint8Array {
  */
 export function verifyPacket(publicKey: Uint8Array, payload: Uint8Array): SignedPacket {
   if (payload.length > MAX_RELAY_PAYLOAD_BYTES) {
-    throw new NoiseKeysError('NK_DNS_SIZE', `The packet has ${payload.length} bytes, at most ${MAX_RELAY_PAYLOAD_BYTES} are allowed`)
+    throw new NoiseKeysError(
+      'NK_DNS_SIZE',
+      `The packet has ${payload.length} bytes, at most ${MAX_RELAY_PAYLOAD_BYTES} are allowed`,
+    )
   }
   const { name } = transportIdentity(publicKey)
-  const reader = new Reader(payload, () => new NoiseKeysError('NK_RECORD', `The packet has only ${payload.length} bytes`))
+  const reader = new Reader(
+    payload,
+    () => new NoiseKeysError('NK_RECORD', `The packet has only ${payload.length} bytes`),
+  )
   const signature = reader.bytes(64, 'signature').slice()
   const timestampUs = reader.u64be('timestamp')
   const dnsPacket = reader.rest('DNS packet').slice()
@@ -91,5 +106,9 @@ export function nextTimestampUs(nowMs: number, current?: SignedPacket): bigint {
 }
 
 function relayPayloadOf(signature: Uint8Array, timestampUs: bigint, dnsPacket: Uint8Array): Uint8Array {
-  return new Writer(RELAY_PAYLOAD_HEAD_BYTES + dnsPacket.length).bytes(signature).u64be(timestampUs).bytes(dnsPacket).finish()
+  return new Writer(RELAY_PAYLOAD_HEAD_BYTES + dnsPacket.length)
+    .bytes(signature)
+    .u64be(timestampUs)
+    .bytes(dnsPacket)
+    .finish()
 }

@@ -8,13 +8,14 @@ import {
   createSecretKey,
   diffieHellman,
   hash,
-  type KeyObject,
   scryptSync,
   sign,
   verify,
 } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { createRequire } from 'node:module'
-import { type Backend, own, type RunningHash } from './backend.ts'
+import { own } from './backend.ts'
+import type { Backend, RunningHash } from './backend.ts'
 import type { Sodium } from './sodium.ts'
 
 const TAG_LENGTH = 16
@@ -148,7 +149,24 @@ function publicKey(curve: 'ed25519' | 'x25519', raw: Uint8Array): KeyObject {
 }
 
 function privateKey(curve: 'ed25519' | 'x25519', raw: Uint8Array): KeyObject {
-  const prefix = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, OID_LAST_BYTE[curve], 0x04, 0x22, 0x04, 0x20]
+  const prefix = [
+    0x30,
+    0x2e,
+    0x02,
+    0x01,
+    0x00,
+    0x30,
+    0x05,
+    0x06,
+    0x03,
+    0x2b,
+    0x65,
+    OID_LAST_BYTE[curve],
+    0x04,
+    0x22,
+    0x04,
+    0x20,
+  ]
   const der = Buffer.from([...prefix, ...raw])
   try {
     return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
@@ -164,7 +182,10 @@ function rawPublicKey(key: KeyObject): Uint8Array<ArrayBuffer> {
 
 /** Ways that libsodium does faster, or that Node cannot do at all (BLAKE2b-256, XChaCha20). */
 function sodiumBackend(sodium: Sodium): Partial<Backend> {
-  const withSecretKey = <Result>(seed: Uint8Array, use: (secretKey: Uint8Array, key: Uint8Array<ArrayBuffer>) => Result): Result => {
+  const withSecretKey = <Result>(
+    seed: Uint8Array,
+    use: (secretKey: Uint8Array, key: Uint8Array<ArrayBuffer>) => Result,
+  ): Result => {
     const key = new Uint8Array(32)
     const secretKey = new Uint8Array(64)
     try {

@@ -33,13 +33,40 @@ export interface Backend {
   hmacSha256(key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
   hmacSha512(key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
   scrypt(passphrase: Uint8Array, salt: Uint8Array, parameters: ScryptParameters): Uint8Array<ArrayBuffer>
-  sealXChaCha20Poly1305(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array, out: Uint8Array): void
-  openXChaCha20Poly1305(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array, aad: Uint8Array, out: Uint8Array): boolean
-  sealChaCha20Poly1305(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array): Uint8Array<ArrayBuffer>
-  openChaCha20Poly1305(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array, aad: Uint8Array): Uint8Array<ArrayBuffer> | undefined
+  sealXChaCha20Poly1305(
+    key: Uint8Array,
+    nonce: Uint8Array,
+    plaintext: Uint8Array,
+    aad: Uint8Array,
+    out: Uint8Array,
+  ): void
+  openXChaCha20Poly1305(
+    key: Uint8Array,
+    nonce: Uint8Array,
+    ciphertext: Uint8Array,
+    aad: Uint8Array,
+    out: Uint8Array,
+  ): boolean
+  sealChaCha20Poly1305(
+    key: Uint8Array,
+    nonce: Uint8Array,
+    plaintext: Uint8Array,
+    aad: Uint8Array,
+  ): Uint8Array<ArrayBuffer>
+  openChaCha20Poly1305(
+    key: Uint8Array,
+    nonce: Uint8Array,
+    ciphertext: Uint8Array,
+    aad: Uint8Array,
+  ): Uint8Array<ArrayBuffer> | undefined
   /** Writes ciphertext and tag into `sealed`, which may begin with the very memory of `plaintext`. */
   sealAes256Gcm(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array, sealed: Uint8Array): void
-  openAes256Gcm(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array, aad: Uint8Array): Uint8Array<ArrayBuffer> | undefined
+  openAes256Gcm(
+    key: Uint8Array,
+    nonce: Uint8Array,
+    ciphertext: Uint8Array,
+    aad: Uint8Array,
+  ): Uint8Array<ArrayBuffer> | undefined
   ed25519PublicKey(seed: Uint8Array): Uint8Array<ArrayBuffer>
   ed25519Sign(seed: Uint8Array, message: Uint8Array): Uint8Array<ArrayBuffer>
   /** Cofactorless, canonical S; the caller has already refused weak A and R. */

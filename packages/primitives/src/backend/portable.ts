@@ -6,7 +6,8 @@ import { blake3 } from '@noble/hashes/blake3.js'
 import { hmac } from '@noble/hashes/hmac.js'
 import { scrypt } from '@noble/hashes/scrypt.js'
 import { sha256, sha512 } from '@noble/hashes/sha2.js'
-import { type Backend, own, type RunningHash } from './backend.ts'
+import { own } from './backend.ts'
+import type { Backend, RunningHash } from './backend.ts'
 
 interface NobleHash {
   update(bytes: Uint8Array): unknown

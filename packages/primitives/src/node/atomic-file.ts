@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { basename, dirname, join } from 'node:path'
 import { PrimitivesError, printable } from '../errors.ts'
 import { onDisk } from './file-error.ts'
-import { type FileHandle, type FileSystem, nodeFileSystem, pathExists, systemErrorCode } from './file-system.ts'
+import { nodeFileSystem, pathExists, systemErrorCode } from './file-system.ts'
+import type { FileHandle, FileSystem } from './file-system.ts'
 
 /** Options of {@link writeFileAtomic}. */
 export interface WriteFileAtomicOptions {
@@ -43,13 +44,22 @@ export async function syncFolder(path: string, fs: FileSystem = nodeFileSystem):
 export async function writeAll(handle: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
   let done = 0
   while (done < bytes.length) {
-    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position === undefined ? null : position + done)
+    const { bytesWritten } = await handle.write(
+      bytes,
+      done,
+      bytes.length - done,
+      position === undefined ? null : position + done,
+    )
     if (bytesWritten === 0) throw Object.assign(new Error('Cannot write: the disk took no bytes'), { code: 'ENOSPC' })
     done += bytesWritten
   }
 }
 
-async function writeContent(handle: FileHandle, path: string, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
+async function writeContent(
+  handle: FileHandle,
+  path: string,
+  content: Uint8Array | AsyncIterable<Uint8Array>,
+): Promise<void> {
   const write = (part: Uint8Array): Promise<void> => onDisk('Cannot write', path, () => writeAll(handle, part))
   if (content instanceof Uint8Array) return write(content)
   for await (const part of content) await write(part)
@@ -71,8 +81,16 @@ async function linkInPlace(temporary: string, path: string, fs: FileSystem): Pro
 /** A rename would take the place of a device, pipe or socket for good, and for every program of the machine. */
 async function refuseSpecial(path: string, fs: FileSystem): Promise<void> {
   const found = await fs.lstat(path).catch(() => undefined) // what cannot be looked at is for the open below to report
-  if (found === undefined || !(found.isCharacterDevice() || found.isBlockDevice() || found.isFIFO() || found.isSocket())) return
-  throw new PrimitivesError('PRIM_FILE', `Cannot write "${printable(path)}": it is a device, pipe or socket, not a file`, { hint: 'Write to a file' })
+  if (
+    found === undefined ||
+    !(found.isCharacterDevice() || found.isBlockDevice() || found.isFIFO() || found.isSocket())
+  )
+    return
+  throw new PrimitivesError(
+    'PRIM_FILE',
+    `Cannot write "${printable(path)}": it is a device, pipe or socket, not a file`,
+    { hint: 'Write to a file' },
+  )
 }
 
 /**
@@ -102,7 +120,9 @@ export async function writeFileAtomic(
       await handle.close()
     }
     await beforeRename?.(temporary)
-    await onDisk('Cannot write', path, () => (overwrite ? fs.rename(temporary, path) : linkInPlace(temporary, path, fs)))
+    await onDisk('Cannot write', path, () =>
+      overwrite ? fs.rename(temporary, path) : linkInPlace(temporary, path, fs),
+    )
   } catch (error) {
     // The first error is the one to report; a temporary file that cannot be removed either does no harm.
     await fs.rm(temporary, { force: true }).catch(() => undefined)

@@ -1,4 +1,5 @@
-import { type FileHandle, type FileSystem, type FileSystemOperation, nodeFileSystem } from './file-system.ts'
+import { nodeFileSystem } from './file-system.ts'
+import type { FileHandle, FileSystem, FileSystemOperation } from './file-system.ts'
 
 /** One call that went through a {@link FaultFileSystem}. */
 export interface RecordedOperation {
@@ -41,8 +42,23 @@ export interface FaultFileSystem extends FileSystem {
 }
 
 const changing = new Set([
-  'chmod', 'copyFile', 'link', 'mkdir', 'rename', 'rm', 'rmdir', 'symlink', 'unlink', 'utimes',
-  'handle.write', 'handle.writev', 'handle.writeFile', 'handle.appendFile', 'handle.sync', 'handle.datasync', 'handle.truncate',
+  'chmod',
+  'copyFile',
+  'link',
+  'mkdir',
+  'rename',
+  'rm',
+  'rmdir',
+  'symlink',
+  'unlink',
+  'utimes',
+  'handle.write',
+  'handle.writev',
+  'handle.writeFile',
+  'handle.appendFile',
+  'handle.sync',
+  'handle.datasync',
+  'handle.truncate',
 ])
 
 /** Whether an operation changes the disk (an `open` that creates counts by its first write). */
@@ -89,18 +105,21 @@ function systemError(plan: FaultPlan, name: string, path: string): Error {
 export function faultFileSystem(options: FaultFileSystemOptions = {}): FaultFileSystem {
   const { plan, counts = changesDisk, fs = nodeFileSystem } = options
   const faults = new Faults(plan, counts)
-  return new Proxy({ ...fs }, {
-    get(target, key) {
-      if (key === 'operations' || key === 'openHandles' || key === 'fired') return faults[key]
-      if (key === 'open') return wrapOpen(target, faults)
-      const real: unknown = Reflect.get(target, key)
-      if (typeof real !== 'function') return real
-      return async (...args: unknown[]) => {
-        faults.meet(String(key), String(args[0]))
-        return await Reflect.apply(real, target, args)
-      }
+  return new Proxy(
+    { ...fs },
+    {
+      get(target, key) {
+        if (key === 'operations' || key === 'openHandles' || key === 'fired') return faults[key]
+        if (key === 'open') return wrapOpen(target, faults)
+        const real: unknown = Reflect.get(target, key)
+        if (typeof real !== 'function') return real
+        return async (...args: unknown[]) => {
+          faults.meet(String(key), String(args[0]))
+          return await Reflect.apply(real, target, args)
+        }
+      },
     },
-  }) as FaultFileSystem // the proxy answers the three extra members above
+  ) as FaultFileSystem // the proxy answers the three extra members above
 }
 
 function wrapOpen(target: FileSystem, faults: Faults): FileSystem['open'] {

@@ -1,10 +1,45 @@
-import { chmod, copyFile, link, lstat, mkdir, open, readFile, readdir, readlink, realpath, rename, rm, rmdir, stat, statfs, symlink, unlink, utimes } from 'node:fs/promises'
+import {
+  chmod,
+  copyFile,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readFile,
+  readdir,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  statfs,
+  symlink,
+  unlink,
+  utimes,
+} from 'node:fs/promises'
 import type * as FsPromises from 'node:fs/promises'
 
 /** The calls of `node:fs/promises` that durable code may use; everything on disk goes through this seam. */
 export type FileSystemOperation =
-  | 'chmod' | 'copyFile' | 'link' | 'lstat' | 'mkdir' | 'open' | 'readFile' | 'readdir' | 'readlink' | 'realpath'
-  | 'rename' | 'rm' | 'rmdir' | 'stat' | 'statfs' | 'symlink' | 'unlink' | 'utimes'
+  | 'chmod'
+  | 'copyFile'
+  | 'link'
+  | 'lstat'
+  | 'mkdir'
+  | 'open'
+  | 'readFile'
+  | 'readdir'
+  | 'readlink'
+  | 'realpath'
+  | 'rename'
+  | 'rm'
+  | 'rmdir'
+  | 'stat'
+  | 'statfs'
+  | 'symlink'
+  | 'unlink'
+  | 'utimes'
 
 /**
  * The file system as the packages see it: a subset of `node:fs/promises` with its very signatures, so that the real
@@ -17,8 +52,24 @@ export type FileHandle = FsPromises.FileHandle
 
 /** The real disk. */
 export const nodeFileSystem: FileSystem = Object.freeze({
-  chmod, copyFile, link, lstat, mkdir, open, readFile, readdir, readlink, realpath,
-  rename, rm, rmdir, stat, statfs, symlink, unlink, utimes,
+  chmod,
+  copyFile,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readFile,
+  readdir,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  statfs,
+  symlink,
+  unlink,
+  utimes,
 })
 
 /** The `code` of a system error (`ENOENT`, `EEXIST` …), `undefined` for anything else. */

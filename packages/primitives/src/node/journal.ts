@@ -5,7 +5,8 @@ import { parseStrictJson } from '../json.ts'
 import type { JsonValue } from '../json.ts'
 import { syncFolder, writeFileAtomic } from './atomic-file.ts'
 import { onDisk } from './file-error.ts'
-import { type FileSystem, nodeFileSystem, systemErrorCode } from './file-system.ts'
+import { nodeFileSystem, systemErrorCode } from './file-system.ts'
+import type { FileSystem } from './file-system.ts'
 
 /** One file of a {@link Journal.commit}: written (`bytes`) or removed (`remove`). */
 export type JournalChange =
@@ -20,7 +21,11 @@ export interface JournalOptions {
   fs?: FileSystem
 }
 
-interface Step { path: string; stage?: string; sha256?: string }
+interface Step {
+  path: string
+  stage?: string
+  sha256?: string
+}
 
 const format = 'keyturn-journal-1'
 const commitName = 'commit.json'
@@ -121,9 +126,13 @@ export class Journal {
       const found = await this.#digest(join(this.#folder, step.stage))
       if (found === step.sha256) staged.add(step.stage)
       else if (found !== undefined || (await this.#digest(join(this.#root, step.path))) !== step.sha256) {
-        throw new PrimitivesError('PRIM_JOURNAL', `Cannot finish the journal: the new content of "${step.path}" is missing or changed`, {
-          hint: 'Restore the folder from a backup; the journal was left as it is',
-        })
+        throw new PrimitivesError(
+          'PRIM_JOURNAL',
+          `Cannot finish the journal: the new content of "${step.path}" is missing or changed`,
+          {
+            hint: 'Restore the folder from a backup; the journal was left as it is',
+          },
+        )
       }
     }
     return staged
@@ -131,7 +140,9 @@ export class Journal {
 
   async #digest(path: string): Promise<string | undefined> {
     try {
-      return createHash('sha256').update(await this.#fs.readFile(path)).digest('hex')
+      return createHash('sha256')
+        .update(await this.#fs.readFile(path))
+        .digest('hex')
     } catch (error) {
       if (systemErrorCode(error) === 'ENOENT') return undefined
       throw error
@@ -142,7 +153,8 @@ export class Journal {
   async #makeFolder(path: string): Promise<void> {
     const first = await this.#fs.mkdir(path, { recursive: true })
     if (first === undefined) return
-    for (let folder = path; folder.length >= first.length; folder = dirname(folder)) await syncFolder(dirname(folder), this.#fs)
+    for (let folder = path; folder.length >= first.length; folder = dirname(folder))
+      await syncFolder(dirname(folder), this.#fs)
   }
 
   async #isFolder(path: string): Promise<boolean> {
@@ -157,7 +169,11 @@ export class Journal {
 
 function checkPath(path: string): void {
   const parts = path.split('/')
-  if (path.includes('\\') || path.includes('\0') || parts.some((part) => part === '' || part === '.' || part === '..')) {
+  if (
+    path.includes('\\') ||
+    path.includes('\0') ||
+    parts.some((part) => part === '' || part === '.' || part === '..')
+  ) {
     throw new RangeError(`Journal path "${path}" is not a plain relative path`)
   }
 }
@@ -165,7 +181,8 @@ function checkPath(path: string): void {
 function parseRecord(bytes: Uint8Array): Step[] {
   try {
     const record = parseStrictJson(bytes)
-    if (!isObject(record) || record['format'] !== format || !Array.isArray(record['steps'])) throw new Error('Unknown shape')
+    if (!isObject(record) || record['format'] !== format || !Array.isArray(record['steps']))
+      throw new Error('Unknown shape')
     return record['steps'].map(parseStep)
   } catch (cause) {
     throw new PrimitivesError('PRIM_JOURNAL', 'Cannot read the journal: its commit record is damaged', { cause })
@@ -177,7 +194,8 @@ function parseStep(value: JsonValue): Step {
   checkPath(value['path'])
   const { path, stage, sha256 } = value
   if (stage === undefined) return { path }
-  if (typeof stage !== 'string' || typeof sha256 !== 'string' || !/^\d+-[0-9a-f]{12}$/.test(stage)) throw new Error('Step without a stage')
+  if (typeof stage !== 'string' || typeof sha256 !== 'string' || !/^\d+-[0-9a-f]{12}$/.test(stage))
+    throw new Error('Step without a stage')
   return { path, stage, sha256 }
 }
 

@@ -5,7 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { PrimitivesError } from '../errors.ts'
 import { parseStrictJson } from '../json.ts'
 import { onDisk } from './file-error.ts'
-import { type FileSystem, nodeFileSystem, systemErrorCode } from './file-system.ts'
+import { nodeFileSystem, systemErrorCode } from './file-system.ts'
+import type { FileSystem } from './file-system.ts'
 
 /** Who holds a lock, as written in the lock file. */
 export interface LockHolder {
@@ -53,7 +54,12 @@ export async function lockFile(path: string, options: LockOptions = {}): Promise
   const deadline = performance.now() + waitMs
   for (;;) {
     signal?.throwIfAborted()
-    const mine: LockHolder = { pid: process.pid, host: hostname(), started: processStart(process.pid), token: randomBytes(12).toString('hex') }
+    const mine: LockHolder = {
+      pid: process.pid,
+      host: hostname(),
+      started: processStart(process.pid),
+      token: randomBytes(12).toString('hex'),
+    }
     if (await onDisk('Cannot make lock', path, () => createLock(path, mine, fs))) return heldLock(path, mine, fs)
     const holder = await readHolder(path, fs)
     if (holder === 'gone') continue
@@ -62,7 +68,11 @@ export async function lockFile(path: string, options: LockOptions = {}): Promise
       continue
     }
     if (performance.now() >= deadline) throw locked(path, holder)
-    await sleep(Math.min(pollMs, Math.max(1, deadline - performance.now())), undefined, signal === undefined ? {} : { signal })
+    await sleep(
+      Math.min(pollMs, Math.max(1, deadline - performance.now())),
+      undefined,
+      signal === undefined ? {} : { signal },
+    )
   }
 }
 

@@ -1,4 +1,5 @@
-import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import type { ChildProcess, SpawnOptions } from 'node:child_process'
 import { RuntimeKeyError } from '../errors.ts'
 import type { RuntimeKey } from '../runtime-key.ts'
 

@@ -1,8 +1,6 @@
 import { hexEncode } from '@keyturn/primitives'
-import {
-  cleanEnvironment, RUNTIME_KEY_VARIABLES, startChild,
-  type ChildCommand, type DeliveredChild, type DeliveryOptions, type RuntimeKeyDelivery,
-} from './delivery.ts'
+import { cleanEnvironment, RUNTIME_KEY_VARIABLES, startChild } from './delivery.ts'
+import type { ChildCommand, DeliveredChild, DeliveryOptions, RuntimeKeyDelivery } from './delivery.ts'
 import type { RuntimeKey } from '../runtime-key.ts'
 
 /**

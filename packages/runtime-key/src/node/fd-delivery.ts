@@ -4,9 +4,13 @@ import { wipe } from '@keyturn/primitives'
 import { writeRuntimeKeyBlob } from '../blob.ts'
 import { RuntimeKeyError } from '../errors.ts'
 import {
-  awaitReceipt, cleanEnvironment, DEFAULT_DELIVERY_TIMEOUT_MS, RUNTIME_KEY_VARIABLES, startChild,
-  type ChildCommand, type DeliveredChild, type DeliveryOptions, type RuntimeKeyDelivery,
+  awaitReceipt,
+  cleanEnvironment,
+  DEFAULT_DELIVERY_TIMEOUT_MS,
+  RUNTIME_KEY_VARIABLES,
+  startChild,
 } from './delivery.ts'
+import type { ChildCommand, DeliveredChild, DeliveryOptions, RuntimeKeyDelivery } from './delivery.ts'
 import type { RuntimeKey } from '../runtime-key.ts'
 
 /** The number the child finds its pipe under: the first after stdin, stdout and stderr. */
@@ -24,13 +28,20 @@ export function fdDelivery(options: DeliveryOptions = {}): RuntimeKeyDelivery {
       let child: ChildProcess
       try {
         // More than three entries would move the pipe away from its number.
-        child = await startChild({ ...command, stdio: (command.stdio ?? defaultStdio).slice(0, KEY_FD) }, env, options, 1)
+        child = await startChild(
+          { ...command, stdio: (command.stdio ?? defaultStdio).slice(0, KEY_FD) },
+          env,
+          options,
+          1,
+        )
       } catch (error) {
         wipe(blob)
         throw error
       }
       const pipe = child.stdio[KEY_FD] as Duplex
-      const received = awaitReceipt(child, timeoutMs, (signal) => sendBlob(pipe, blob, signal)).finally(() => wipe(blob))
+      const received = awaitReceipt(child, timeoutMs, (signal) => sendBlob(pipe, blob, signal)).finally(() =>
+        wipe(blob),
+      )
       return { child, received }
     },
   }
@@ -50,7 +61,9 @@ async function sendBlob(pipe: Duplex, blob: Uint8Array, signal: AbortSignal): Pr
       if (signal.aborted) refuse()
       else signal.addEventListener('abort', refuse, { once: true })
       // The child closes without reading the rest: EPIPE or ECONNRESET. It ended, or it cannot read a blob.
-      pipe.once('error', (cause) => reject(new RuntimeKeyError('RK_CHILD_GONE', 'The client closed the pipe unread', { cause })))
+      pipe.once('error', (cause) =>
+        reject(new RuntimeKeyError('RK_CHILD_GONE', 'The client closed the pipe unread', { cause })),
+      )
       pipe.once('end', resolve)
       pipe.resume()
       // `allowHalfOpen` of the socket is false, so our end closes by itself once the child's is closed.

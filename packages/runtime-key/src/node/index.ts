@@ -11,7 +11,11 @@ export { windowsSharedMemory } from './windows-shared-memory.ts'
 
 export type { CoreDumpResult } from './core-dumps.ts'
 export type {
-  ChildCommand, DeliveredChild, DeliveryOptions, InheritedVariableWarning, RuntimeKeyDelivery,
+  ChildCommand,
+  DeliveredChild,
+  DeliveryOptions,
+  InheritedVariableWarning,
+  RuntimeKeyDelivery,
 } from './delivery.ts'
 export type { ReceiveOptions } from './receive.ts'
 export type { SharedMemoryDeliveryOptions } from './shared-memory-delivery.ts'

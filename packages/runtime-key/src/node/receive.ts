@@ -51,7 +51,10 @@ export function receiveRuntimeKey(options: ReceiveOptions = {}): RuntimeKey {
     merge(fields, decodeTexts(texts))
     const { keyId, masterKey, signPublicKey } = fields
     if (masterKey === undefined || keyId === undefined) {
-      throw new RuntimeKeyError('RK_MISSING', `No runtime key was handed over: ${masterKey ? 'key_id' : 'key'} is missing`)
+      throw new RuntimeKeyError(
+        'RK_MISSING',
+        `No runtime key was handed over: ${masterKey ? 'key_id' : 'key'} is missing`,
+      )
     }
     return RuntimeKey.take({ keyId, masterKey, signPublicKey })
   } finally {
@@ -77,7 +80,7 @@ function readArguments(argv: readonly string[]): Texts {
   for (let index = 0; index < argv.length; index += 1) {
     const [name = '', inline] = (argv[index] ?? '').split('=', 2)
     if (!Object.hasOwn(ARGUMENTS, name)) continue
-    const value = inline ?? argv[index += 1]
+    const value = inline ?? argv[(index += 1)]
     if (value === undefined) throw new RuntimeKeyError('RK_MISSING', `Argument "${name}" has no value`)
     texts[ARGUMENTS[name as keyof typeof ARGUMENTS]] = value
   }
@@ -87,7 +90,9 @@ function readArguments(argv: readonly string[]): Texts {
 function decodeTexts(texts: Texts): Fields {
   return {
     ...(texts.keyId === undefined ? {} : { keyId: readKeyId(texts.keyId) }),
-    ...(texts.signPublicKeyHex === undefined ? {} : { signPublicKey: decodeKeyHex(texts.signPublicKeyHex, 'sign_pubkey_hex') }),
+    ...(texts.signPublicKeyHex === undefined
+      ? {}
+      : { signPublicKey: decodeKeyHex(texts.signPublicKeyHex, 'sign_pubkey_hex') }),
     ...(texts.masterKeyHex === undefined ? {} : { masterKey: decodeKeyHex(texts.masterKeyHex, 'master_key_hex') }),
   }
 }
@@ -142,7 +147,8 @@ function readSome(fd: number, into: Uint8Array, offset: number): number {
 /** Takes the blob out of POSIX shared memory: read, zero, unlink. */
 function readMapping(name: string, folder?: string): Fields {
   const path = mappingPath(name, folder)
-  if (path === undefined) throw new RuntimeKeyError('RK_DELIVERY_CORRUPT', 'The key mapping has a name that is none of ours')
+  if (path === undefined)
+    throw new RuntimeKeyError('RK_DELIVERY_CORRUPT', 'The key mapping has a name that is none of ours')
   const blob = new Uint8Array(RUNTIME_KEY_BLOB_LENGTH)
   let fd: number
   try {
@@ -159,7 +165,8 @@ function readMapping(name: string, folder?: string): Fields {
     // Write-then-zero: whoever reads after us finds nothing, and the launcher sees that it was taken.
     writeSync(fd, new Uint8Array(blob.length), 0, blob.length, 0)
     unlinkSync(path)
-    if (count !== blob.length) throw new RuntimeKeyError('RK_DELIVERY_CORRUPT', `The key mapping has only ${count} bytes`)
+    if (count !== blob.length)
+      throw new RuntimeKeyError('RK_DELIVERY_CORRUPT', `The key mapping has only ${count} bytes`)
     return splitBlob(blob)
   } catch (cause) {
     throw corrupt('mapping', cause)
@@ -171,10 +178,15 @@ function readMapping(name: string, folder?: string): Fields {
 
 function assertOurs(fd: number): void {
   const status = fstatSync(fd)
-  const ours = status.isFile() && status.uid === process.getuid?.() && (status.mode & 0o777) === 0o600 && status.nlink === 1
-  if (!ours) throw new RuntimeKeyError('RK_SHM_OCCUPIED', 'The key mapping belongs to another user or is open to others')
+  const ours =
+    status.isFile() && status.uid === process.getuid?.() && (status.mode & 0o777) === 0o600 && status.nlink === 1
+  if (!ours)
+    throw new RuntimeKeyError('RK_SHM_OCCUPIED', 'The key mapping belongs to another user or is open to others')
   if (status.size !== RUNTIME_KEY_BLOB_LENGTH) {
-    throw new RuntimeKeyError('RK_DELIVERY_CORRUPT', `The key mapping has ${status.size} bytes, wanted ${RUNTIME_KEY_BLOB_LENGTH}`)
+    throw new RuntimeKeyError(
+      'RK_DELIVERY_CORRUPT',
+      `The key mapping has ${status.size} bytes, wanted ${RUNTIME_KEY_BLOB_LENGTH}`,
+    )
   }
 }
 
@@ -189,6 +201,7 @@ function splitBlob(blob: Uint8Array): Fields {
 }
 
 function corrupt(what: 'pipe' | 'mapping', cause: unknown): Error {
-  if (cause instanceof RuntimeKeyError && (cause.code === 'RK_SHM_OCCUPIED' || cause.code === 'RK_DELIVERY_CORRUPT')) return cause
+  if (cause instanceof RuntimeKeyError && (cause.code === 'RK_SHM_OCCUPIED' || cause.code === 'RK_DELIVERY_CORRUPT'))
+    return cause
   return new RuntimeKeyError('RK_DELIVERY_CORRUPT', `What the key ${what} holds is no runtime key`, { cause })
 }

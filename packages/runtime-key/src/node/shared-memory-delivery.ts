@@ -1,12 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ChildProcess } from 'node:child_process'
-import { systemRandom, wipe, type RandomSource } from '@keyturn/primitives'
+import { systemRandom, wipe } from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
 import { writeRuntimeKeyBlob } from '../blob.ts'
 import {
-  awaitReceipt, cleanEnvironment, DEFAULT_DELIVERY_TIMEOUT_MS, RUNTIME_KEY_VARIABLES, startChild,
-  type ChildCommand, type DeliveredChild, type DeliveryOptions, type RuntimeKeyDelivery,
+  awaitReceipt,
+  cleanEnvironment,
+  DEFAULT_DELIVERY_TIMEOUT_MS,
+  RUNTIME_KEY_VARIABLES,
+  startChild,
 } from './delivery.ts'
-import { posixSharedMemory, type SharedMemory, type SharedMemoryProvider } from './shared-memory.ts'
+import type { ChildCommand, DeliveredChild, DeliveryOptions, RuntimeKeyDelivery } from './delivery.ts'
+import { posixSharedMemory } from './shared-memory.ts'
+import type { SharedMemory, SharedMemoryProvider } from './shared-memory.ts'
 import type { RuntimeKey } from '../runtime-key.ts'
 
 const POLL_MS = 15
@@ -42,7 +48,9 @@ export function sharedMemoryDelivery(options: SharedMemoryDeliveryOptions = {}):
         await memory.remove()
         throw error
       }
-      const received = awaitReceipt(child, timeoutMs, (signal) => untilTaken(memory, signal)).finally(() => memory.remove())
+      const received = awaitReceipt(child, timeoutMs, (signal) => untilTaken(memory, signal)).finally(() =>
+        memory.remove(),
+      )
       return { child, received }
     },
   }

@@ -1,7 +1,9 @@
 import { constants } from 'node:fs'
-import { lstat, open, readdir, readFile, unlink, type FileHandle } from 'node:fs/promises'
+import { lstat, open, readdir, readFile, unlink } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hexEncode, type RandomSource } from '@keyturn/primitives'
+import { hexEncode } from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
 import { RUNTIME_KEY_BLOB_LENGTH } from '../blob.ts'
 import { RuntimeKeyError } from '../errors.ts'
 
@@ -38,10 +40,13 @@ export interface PosixSharedMemoryOptions {
 }
 
 /** POSIX shared memory as a file of /dev/shm: 0600 from birth, `O_EXCL`, a name nobody can guess. */
-export function posixSharedMemory({ folder = SHARED_MEMORY_FOLDER, random }: PosixSharedMemoryOptions): SharedMemoryProvider {
+export function posixSharedMemory({
+  folder = SHARED_MEMORY_FOLDER,
+  random,
+}: PosixSharedMemoryOptions): SharedMemoryProvider {
   return {
     async create(blob) {
-      const name = `/${MAPPING_PREFIX}-${process.pid}-${await processStart(process.pid) ?? 0}-${hexEncode(random(16))}`
+      const name = `/${MAPPING_PREFIX}-${process.pid}-${(await processStart(process.pid)) ?? 0}-${hexEncode(random(16))}`
       const path = join(folder, name.slice(1))
       const file = await openNew(path)
       try {

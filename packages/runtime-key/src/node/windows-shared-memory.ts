@@ -1,4 +1,5 @@
-import { hexEncode, type RandomSource } from '@keyturn/primitives'
+import { hexEncode } from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
 import { RUNTIME_KEY_BLOB_LENGTH } from '../blob.ts'
 import { RuntimeKeyError } from '../errors.ts'
 import type { SharedMemory, SharedMemoryProvider } from './shared-memory.ts'
@@ -22,7 +23,13 @@ export interface WindowsMappingApi {
  * A named mapping `Local\M2PackSharedKeys-<random>` of Windows. It lives in memory alone and goes with the last
  * handle, so a killed process leaves none behind.
  */
-export function windowsSharedMemory({ random, api }: { random: RandomSource; api?: WindowsMappingApi }): SharedMemoryProvider {
+export function windowsSharedMemory({
+  random,
+  api,
+}: {
+  random: RandomSource
+  api?: WindowsMappingApi
+}): SharedMemoryProvider {
   return {
     async create(blob) {
       const kernel = api ?? (await loadKernel32())
@@ -75,12 +82,16 @@ async function loadKernel32(): Promise<WindowsMappingApi> {
     koffi = ((await import(name)) as { default: Koffi }).default
     kernel32 = koffi.load('kernel32.dll')
   } catch (cause) {
-    throw new RuntimeKeyError('RK_DELIVERY_UNSUPPORTED', 'Named mappings need Windows and the package "koffi"', { cause })
+    throw new RuntimeKeyError('RK_DELIVERY_UNSUPPORTED', 'Named mappings need Windows and the package "koffi"', {
+      cause,
+    })
   }
   const create = kernel32.func(
     'void *__stdcall CreateFileMappingW(intptr_t file, void *security, uint32_t protect, uint32_t high, uint32_t low, str16 name)',
   )
-  const map = kernel32.func('void *__stdcall MapViewOfFile(void *mapping, uint32_t access, uint32_t high, uint32_t low, size_t size)')
+  const map = kernel32.func(
+    'void *__stdcall MapViewOfFile(void *mapping, uint32_t access, uint32_t high, uint32_t low, size_t size)',
+  )
   const unmap = kernel32.func('bool __stdcall UnmapViewOfFile(void *address)')
   const close = kernel32.func('bool __stdcall CloseHandle(void *handle)')
   const lastError = kernel32.func('uint32_t __stdcall GetLastError()')

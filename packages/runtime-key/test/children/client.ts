@@ -25,12 +25,16 @@ try {
     keyId: key.keyId,
     keySha256: key.withBytes((bytes) => createHash('sha256').update(bytes).digest('hex')),
     verifier: key.signPublicKey && Buffer.from(key.signPublicKey).toString('hex'),
-    environ: readFileSync('/proc/self/environ', 'latin1').split('\0').map((entry) => entry.split('=', 1)[0]),
+    environ: readFileSync('/proc/self/environ', 'latin1')
+      .split('\0')
+      .map((entry) => entry.split('=', 1)[0]),
     variables: Object.keys(process.env).filter((name) => name.startsWith('M2PACK_')),
     before,
     after: openFiles('self'),
     grandchild,
-    limits: readFileSync('/proc/self/limits', 'utf8').split('\n').find((line) => line.startsWith('Max core')),
+    limits: readFileSync('/proc/self/limits', 'utf8')
+      .split('\n')
+      .find((line) => line.startsWith('Max core')),
     filter: readFileSync('/proc/self/coredump_filter', 'utf8').trim(),
   }
   key.dispose()

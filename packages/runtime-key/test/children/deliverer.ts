@@ -6,7 +6,9 @@ const [file = '', name = 'fd'] = process.argv.slice(2)
 await suppressCoreDumps()
 const key = await readRuntimeKeyFile(file)
 const { child, received } = await deliveryNamed(name as 'fd', { timeoutMs: 240_000 }).deliver(key, {
-  file: process.execPath, args: ['--expose-gc', new URL('holder.ts', import.meta.url).pathname], stdio: ['pipe', 'pipe', 'inherit'],
+  file: process.execPath,
+  args: ['--expose-gc', new URL('holder.ts', import.meta.url).pathname],
+  stdio: ['pipe', 'pipe', 'inherit'],
 })
 await received
 key.dispose()

@@ -32,7 +32,9 @@ export function clientCommand(extra: Partial<ChildCommand> = {}): ChildCommand {
 export async function answerOf({ child }: DeliveredChild): Promise<ClientAnswer> {
   let text = ''
   let trouble = ''
-  child.stderr?.on('data', (chunk: Buffer) => { trouble += chunk.toString() })
+  child.stderr?.on('data', (chunk: Buffer) => {
+    trouble += chunk.toString()
+  })
   for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
     text += chunk.toString()
     if (text.includes('\n')) break

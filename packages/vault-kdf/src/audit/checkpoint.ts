@@ -1,7 +1,16 @@
 import {
-  type JsonObject, canonicalJson, ed25519PublicKey, ed25519Sign, ed25519Verify, hexDecode, hexEncode, hkdfSha256, parseStrictJson,
-  utf8Encode, wipe,
+  canonicalJson,
+  ed25519PublicKey,
+  ed25519Sign,
+  ed25519Verify,
+  hexDecode,
+  hexEncode,
+  hkdfSha256,
+  parseStrictJson,
+  utf8Encode,
+  wipe,
 } from '@keyturn/primitives'
+import type { JsonObject } from '@keyturn/primitives'
 import { VaultError } from '../errors.ts'
 import { labels } from '../labels.ts'
 import { lengthPrefixed } from '../length-prefixed.ts'
@@ -32,7 +41,8 @@ export interface CheckpointSigner {
 
 /** The signer of a vault that brings none of its own: a key derived from the audit secret. */
 export function auditSecretSigner(auditSecret: Uint8Array): CheckpointSigner {
-  const seedOf = (): Uint8Array => hkdfSha256(auditSecret, new Uint8Array(0), lengthPrefixed(labels.auditCheckpoint), KEY_BYTES)
+  const seedOf = (): Uint8Array =>
+    hkdfSha256(auditSecret, new Uint8Array(0), lengthPrefixed(labels.auditCheckpoint), KEY_BYTES)
   const seed = seedOf()
   const publicKey = ed25519PublicKey(seed)
   wipe(seed)
@@ -75,9 +85,17 @@ export function parseCheckpoint(bytes: Uint8Array): Checkpoint {
   const json = parseStrictJson(bytes)
   if (typeof json === 'object' && json !== null && !Array.isArray(json)) {
     const { vault_id: vaultId, seq, head, time, census, signature } = json
-    if (typeof vaultId === 'string' && typeof seq === 'number' && typeof head === 'string' && typeof time === 'string'
-      && typeof signature === 'string' && /^[0-9a-f]{128}$/.test(signature)
-      && typeof census === 'object' && census !== null && !Array.isArray(census)) {
+    if (
+      typeof vaultId === 'string' &&
+      typeof seq === 'number' &&
+      typeof head === 'string' &&
+      typeof time === 'string' &&
+      typeof signature === 'string' &&
+      /^[0-9a-f]{128}$/.test(signature) &&
+      typeof census === 'object' &&
+      census !== null &&
+      !Array.isArray(census)
+    ) {
       return { vaultId, seq, head, time, census, signature }
     }
   }

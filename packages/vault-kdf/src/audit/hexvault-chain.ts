@@ -1,4 +1,5 @@
-import { type JsonObject, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
+import { hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
+import type { JsonObject } from '@keyturn/primitives'
 import { concatBytes } from '@keyturn/primitives'
 import { genesisHash } from './record.ts'
 
@@ -26,7 +27,9 @@ export function hashHexvaultRecord(previousHash: string, record: HexvaultAuditRe
  *
  * @returns The head to link from, or the index of the first bad record.
  */
-export function verifyHexvaultChain(records: readonly HexvaultAuditRecord[]): { readonly head: string } | { readonly badIndex: number } {
+export function verifyHexvaultChain(
+  records: readonly HexvaultAuditRecord[],
+): { readonly head: string } | { readonly badIndex: number } {
   let head = genesisHash
   for (const [badIndex, record] of records.entries()) {
     if (hashHexvaultRecord(head, record) !== record.entry_hash) return { badIndex }

@@ -1,9 +1,14 @@
-import { type Clock, type JsonObject, systemClock, wipe } from '@keyturn/primitives'
+import { systemClock, wipe } from '@keyturn/primitives'
+import type { Clock, JsonObject } from '@keyturn/primitives'
 import { VaultError } from '../errors.ts'
-import { type Checkpoint, type CheckpointSigner, auditSecretSigner, signCheckpoint } from './checkpoint.ts'
-import { type AuditEvent, type AuditRecord, deriveAuditKey, linkRecord } from './record.ts'
-import { type AuditSink, type AuditStore, MemoryAuditStore } from './store.ts'
-import { type AuditVerdict, type VerifyAuditOptions, verifyAuditChain } from './verify.ts'
+import { auditSecretSigner, signCheckpoint } from './checkpoint.ts'
+import type { Checkpoint, CheckpointSigner } from './checkpoint.ts'
+import { deriveAuditKey, linkRecord } from './record.ts'
+import type { AuditEvent, AuditRecord } from './record.ts'
+import { MemoryAuditStore } from './store.ts'
+import type { AuditSink, AuditStore } from './store.ts'
+import { verifyAuditChain } from './verify.ts'
+import type { AuditVerdict, VerifyAuditOptions } from './verify.ts'
 
 /** Options of {@link AuditLog}. */
 export interface AuditLogOptions {
@@ -83,7 +88,11 @@ export class AuditLog {
   /** Checks the whole chain; the caller brings checkpoints kept elsewhere. */
   async verify(options: Omit<VerifyAuditOptions, 'auditKey'> = {}): Promise<AuditVerdict> {
     try {
-      return await verifyAuditChain(this.#store.records(), { checkpointKey: this.#signer.publicKey, ...options, auditKey: this.#key })
+      return await verifyAuditChain(this.#store.records(), {
+        checkpointKey: this.#signer.publicKey,
+        ...options,
+        auditKey: this.#key,
+      })
     } catch (error) {
       if (!(error instanceof VaultError) || error.code !== 'VK_AUDIT_BROKEN') throw error
       const { seq } = error.details
@@ -141,7 +150,8 @@ export class AuditLog {
     try {
       await call()
     } catch (cause) {
-      if (sink.delivery === 'required') throw new VaultError('VK_AUDIT', 'A required audit sink did not take a record', { cause })
+      if (sink.delivery === 'required')
+        throw new VaultError('VK_AUDIT', 'A required audit sink did not take a record', { cause })
     }
   }
 

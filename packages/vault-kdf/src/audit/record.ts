@@ -1,6 +1,15 @@
 import {
-  type JsonObject, type JsonValue, canonicalJson, equalBytes, hexDecode, hexEncode, hkdfSha256, hmacSha256, parseStrictJson, sha256, utf8Encode,
+  canonicalJson,
+  equalBytes,
+  hexDecode,
+  hexEncode,
+  hkdfSha256,
+  hmacSha256,
+  parseStrictJson,
+  sha256,
+  utf8Encode,
 } from '@keyturn/primitives'
+import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { VaultError } from '../errors.ts'
 import { labels } from '../labels.ts'
 import { lengthPrefixed } from '../length-prefixed.ts'
@@ -9,10 +18,29 @@ import type { RecordId } from '../place.ts'
 
 /** What happened. */
 export type AuditType =
-  | 'traverse' | 'reseal' | 'remove' | 'open_failed' | 'legacy_opened' | 'compromised_read'
-  | 'key_staged' | 'key_activated' | 'key_demoted' | 'key_suspended' | 'key_resumed' | 'key_compromised' | 'key_quarantined'
-  | 'key_restored' | 'key_destroyed' | 'key_rewrapped' | 'legacy_master_added'
-  | 'sweep_started' | 'sweep_progress' | 'sweep_finished' | 'policy_changed' | 'chain_linked' | 'checkpoint'
+  | 'traverse'
+  | 'reseal'
+  | 'remove'
+  | 'open_failed'
+  | 'legacy_opened'
+  | 'compromised_read'
+  | 'key_staged'
+  | 'key_activated'
+  | 'key_demoted'
+  | 'key_suspended'
+  | 'key_resumed'
+  | 'key_compromised'
+  | 'key_quarantined'
+  | 'key_restored'
+  | 'key_destroyed'
+  | 'key_rewrapped'
+  | 'legacy_master_added'
+  | 'sweep_started'
+  | 'sweep_progress'
+  | 'sweep_finished'
+  | 'policy_changed'
+  | 'chain_linked'
+  | 'checkpoint'
 
 /** `intent` is written before a key event takes effect, `done` after it; a lone intent is a change that was cut off. */
 export type AuditOutcome = 'intent' | 'done' | 'failed'
@@ -72,22 +100,46 @@ export function deriveAuditKey(auditSecret: Uint8Array): Uint8Array {
 
 /** Digest of a record's name: the same name gives the same digest, and nobody without the key can guess it. */
 export function digestName(auditKey: Uint8Array, id: RecordId): string {
-  return hexEncode(hmacSha256(auditKey, lengthPrefixed(labels.auditName, id.partition, id.cell, id.name)).subarray(0, 16))
+  return hexEncode(
+    hmacSha256(auditKey, lengthPrefixed(labels.auditName, id.partition, id.cell, id.name)).subarray(0, 16),
+  )
 }
 
 const optional = (value: number | undefined): string => (value === undefined ? '' : String(value))
 
 /** Hash of a record: every field behind its length, so that no shift between fields goes unseen. */
 export function hashRecord(previousHash: string, record: Omit<AuditRecord, 'hash' | 'mac'>): string {
-  return hexEncode(sha256(lengthPrefixed(
-    labels.auditRecord, hexDecode(previousHash), String(record.seq), record.time, record.type, record.outcome, record.actor,
-    record.partition, record.cell, record.toPartition, record.toCell, record.nameDigest,
-    optional(record.layer), optional(record.fromVersion), optional(record.toVersion), canonicalJson(record.details),
-  )))
+  return hexEncode(
+    sha256(
+      lengthPrefixed(
+        labels.auditRecord,
+        hexDecode(previousHash),
+        String(record.seq),
+        record.time,
+        record.type,
+        record.outcome,
+        record.actor,
+        record.partition,
+        record.cell,
+        record.toPartition,
+        record.toCell,
+        record.nameDigest,
+        optional(record.layer),
+        optional(record.fromVersion),
+        optional(record.toVersion),
+        canonicalJson(record.details),
+      ),
+    ),
+  )
 }
 
 /** Makes the record of an event behind the last one. */
-export function linkRecord(event: AuditEvent, last: AuditRecord | undefined, timeNs: bigint, auditKey: Uint8Array): AuditRecord {
+export function linkRecord(
+  event: AuditEvent,
+  last: AuditRecord | undefined,
+  timeNs: bigint,
+  auditKey: Uint8Array,
+): AuditRecord {
   const { partition = '', cell = '', name } = event
   const fields = {
     seq: (last?.seq ?? 0) + 1,

@@ -1,9 +1,17 @@
-import { type Checkpoint, checkpointHolds } from './checkpoint.ts'
-import { type AuditRecord, genesisHash, hashRecord, macHolds } from './record.ts'
+import { checkpointHolds } from './checkpoint.ts'
+import type { Checkpoint } from './checkpoint.ts'
+import { genesisHash, hashRecord, macHolds } from './record.ts'
+import type { AuditRecord } from './record.ts'
 
 /** Why a chain does not verify. */
 export type AuditFlaw =
-  | 'sequence' | 'hash' | 'mac' | 'checkpoint_signature' | 'checkpoint_mismatch' | 'tail_lost' | 'unreadable'
+  | 'sequence'
+  | 'hash'
+  | 'mac'
+  | 'checkpoint_signature'
+  | 'checkpoint_mismatch'
+  | 'tail_lost'
+  | 'unreadable'
 
 /** What became of a check of the chain. */
 export type AuditVerdict =
@@ -30,16 +38,21 @@ export async function verifyAuditChain(
   options: VerifyAuditOptions = {},
 ): Promise<AuditVerdict> {
   const { auditKey, anchors = [], checkpointKey } = options
-  const forged = checkpointKey === undefined ? undefined : anchors.find((anchor) => !checkpointHolds(anchor, checkpointKey))
-  if (forged !== undefined) return bad('checkpoint_signature', forged.seq, 'the signature of a checkpoint is not that of the vault')
+  const forged =
+    checkpointKey === undefined ? undefined : anchors.find((anchor) => !checkpointHolds(anchor, checkpointKey))
+  if (forged !== undefined)
+    return bad('checkpoint_signature', forged.seq, 'the signature of a checkpoint is not that of the vault')
   const bySeq = Map.groupBy(anchors, (anchor) => anchor.seq)
   let head = genesisHash
   let count = 0
   for await (const record of records) {
     const { hash: _hash, mac: _mac, ...fields } = record
-    if (record.seq !== count + 1) return bad('sequence', count + 1, `record ${record.seq} stands where ${count + 1} is due`)
-    if (hashRecord(head, fields) !== record.hash) return bad('hash', record.seq, 'its hash does not follow from its fields and the record before')
-    if (auditKey !== undefined && !macHolds(record, auditKey)) return bad('mac', record.seq, 'its MAC is not that of the vault')
+    if (record.seq !== count + 1)
+      return bad('sequence', count + 1, `record ${record.seq} stands where ${count + 1} is due`)
+    if (hashRecord(head, fields) !== record.hash)
+      return bad('hash', record.seq, 'its hash does not follow from its fields and the record before')
+    if (auditKey !== undefined && !macHolds(record, auditKey))
+      return bad('mac', record.seq, 'its MAC is not that of the vault')
     if (bySeq.get(record.seq)?.some((anchor) => anchor.head !== record.hash) === true) {
       return bad('checkpoint_mismatch', record.seq, 'a checkpoint names another hash for it')
     }
@@ -47,7 +60,8 @@ export async function verifyAuditChain(
     count = record.seq
   }
   const beyond = anchors.filter((anchor) => anchor.seq > count).toSorted((a, b) => b.seq - a.seq)[0]
-  if (beyond !== undefined) return bad('tail_lost', count + 1, `a checkpoint knows ${beyond.seq} records, the chain has ${count}`)
+  if (beyond !== undefined)
+    return bad('tail_lost', count + 1, `a checkpoint knows ${beyond.seq} records, the chain has ${count}`)
   return { ok: true, count, head, checkpoints: anchors.length }
 }
 

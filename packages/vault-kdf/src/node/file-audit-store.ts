@@ -1,8 +1,11 @@
 import { dirname } from 'node:path'
-import { type FileHandle, type FileSystem, nodeFileSystem, syncFolder, systemErrorCode, writeAll } from '@keyturn/primitives/node'
+import { nodeFileSystem, syncFolder, systemErrorCode, writeAll } from '@keyturn/primitives/node'
+import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { utf8Encode } from '@keyturn/primitives'
-import { type AuditRecord, parseAuditRecord, writeAuditRecord } from '../audit/record.ts'
-import { type AuditStore, seqTaken } from '../audit/store.ts'
+import { parseAuditRecord, writeAuditRecord } from '../audit/record.ts'
+import type { AuditRecord } from '../audit/record.ts'
+import { seqTaken } from '../audit/store.ts'
+import type { AuditStore } from '../audit/store.ts'
 import { VaultError } from '../errors.ts'
 
 const chunkBytes = 64 * 1024

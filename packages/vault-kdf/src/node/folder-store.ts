@@ -1,12 +1,21 @@
 import { join } from 'node:path'
-import {
-  type FileHandle, type FileSystem, type Lock, lockFile, nodeFileSystem, syncFolder, writeAll, writeFileAtomic,
-} from '@keyturn/primitives/node'
+import { lockFile, nodeFileSystem, syncFolder, writeAll, writeFileAtomic } from '@keyturn/primitives/node'
+import type { FileHandle, FileSystem, Lock } from '@keyturn/primitives/node'
 import { VaultError } from '../errors.ts'
 import type { RecordId } from '../place.ts'
-import { RecordTable, type TableRow } from '../record-table.ts'
-import type { CensusRow, DocumentWrite, ScanQuery, StoreChange, StoreOutcome, StoredRecord, VaultStore } from '../store.ts'
-import { type SegmentEntry, frameHeaderBytes, frameHolds, maxFrameBytes, parsePayload, segmentMagic, writeFrame } from './segment.ts'
+import { RecordTable } from '../record-table.ts'
+import type { TableRow } from '../record-table.ts'
+import type {
+  CensusRow,
+  DocumentWrite,
+  ScanQuery,
+  StoreChange,
+  StoreOutcome,
+  StoredRecord,
+  VaultStore,
+} from '../store.ts'
+import { frameHeaderBytes, frameHolds, maxFrameBytes, parsePayload, segmentMagic, writeFrame } from './segment.ts'
+import type { SegmentEntry } from './segment.ts'
 import { named, newestSegment, segmentName, segmentNumber } from './segment-files.ts'
 
 /** Where the envelope of a record lies in the segment; a sidecar is small and stays in memory. */
@@ -199,12 +208,20 @@ export class FolderStore implements VaultStore {
     try {
       if (this.#broken !== undefined) throw this.#broken
       const { outcomes, accepted } = this.#table.judge(changes, document)
-      const mine = accepted.map((change): SegmentEntry => ('put' in change
-        ? { kind: 'put', record: { ...change.put, revision: change.revision } }
-        : { kind: 'remove', partition: change.remove.partition, cell: change.remove.cell, name: change.remove.name }))
+      const mine = accepted.map((change): SegmentEntry =>
+        'put' in change
+          ? { kind: 'put', record: { ...change.put, revision: change.revision } }
+          : { kind: 'remove', partition: change.remove.partition, cell: change.remove.cell, name: change.remove.name },
+      )
       if (document !== undefined) {
         const revision = (this.#table.document(document.name)?.revision ?? 0) + 1
-        mine.push({ kind: 'document', name: document.name, bytes: document.bytes.slice(), revision, fence: document.fence })
+        mine.push({
+          kind: 'document',
+          name: document.name,
+          bytes: document.bytes.slice(),
+          revision,
+          fence: document.fence,
+        })
       }
       for (const entry of mine) this.#take(entry, undefined)
       entries.push(...mine)
@@ -237,7 +254,11 @@ export class FolderStore implements VaultStore {
     if (entry.kind === 'remove') return void this.#table.remove(entry)
     const { envelope, sidecar, ...columns } = entry.record
     const place = envelopeOffset === undefined ? { offset: -1, pending: envelope.slice() } : { offset: envelopeOffset }
-    const row = { record: columns, size: envelope.length, body: { ...place, ...(sidecar === undefined ? {} : { sidecar }) } }
+    const row = {
+      record: columns,
+      size: envelope.length,
+      body: { ...place, ...(sidecar === undefined ? {} : { sidecar }) },
+    }
     this.#table.put(row.record, row.size, row.body)
     this.#liveBytes += rowBytes(row)
   }
@@ -279,7 +300,8 @@ export class FolderStore implements VaultStore {
     for (let at = 1; at + frameHeaderBytes <= tail.length; at++) {
       const end = at + frameHeaderBytes + view.getUint32(at)
       if (end > tail.length) continue
-      if (frameHolds(tail.subarray(at, at + frameHeaderBytes), tail.subarray(at + frameHeaderBytes, end))) throw this.#damaged(offset)
+      if (frameHolds(tail.subarray(at, at + frameHeaderBytes), tail.subarray(at + frameHeaderBytes, end)))
+        throw this.#damaged(offset)
     }
     await this.#handle.truncate(offset)
     await this.#handle.sync()
@@ -287,14 +309,21 @@ export class FolderStore implements VaultStore {
 
   #takePayload(payload: Uint8Array, frameOffset: number): void {
     try {
-      for (const { entry, envelopeOffset } of parsePayload(payload)) this.#take(entry, frameOffset + frameHeaderBytes + envelopeOffset)
+      for (const { entry, envelopeOffset } of parsePayload(payload))
+        this.#take(entry, frameOffset + frameHeaderBytes + envelopeOffset)
     } catch (cause) {
-      throw new VaultError('VK_STORE_DAMAGED', `A frame of segment ${this.#number} at offset ${frameOffset} cannot be read`, { cause })
+      throw new VaultError(
+        'VK_STORE_DAMAGED',
+        `A frame of segment ${this.#number} at offset ${frameOffset} cannot be read`,
+        { cause },
+      )
     }
   }
 
   #damaged(offset: number): VaultError {
-    return new VaultError('VK_STORE_DAMAGED', `Segment ${this.#number} is damaged at offset ${offset}`, { details: { segment: this.#number, offset } })
+    return new VaultError('VK_STORE_DAMAGED', `Segment ${this.#number} is damaged at offset ${offset}`, {
+      details: { segment: this.#number, offset },
+    })
   }
 
   async #readAt(position: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
@@ -340,8 +369,13 @@ export class FolderStore implements VaultStore {
   async *#snapshot(placed: { row: TableRow<Body>; offset: number }[]): AsyncIterable<Uint8Array> {
     yield segmentMagic
     let position = segmentMagic.length
-    const documents = [...this.#table.documents()].map(([name, { bytes, revision }], index): SegmentEntry => (
-      { kind: 'document', name, bytes, revision, fence: index === 0 ? this.#table.fence : undefined }))
+    const documents = [...this.#table.documents()].map(([name, { bytes, revision }], index): SegmentEntry => ({
+      kind: 'document',
+      name,
+      bytes,
+      revision,
+      fence: index === 0 ? this.#table.fence : undefined,
+    }))
     const head = writeFrame([{ kind: 'revision', revision: this.#table.revision }, ...documents]).bytes
     yield head
     position += head.length
@@ -361,7 +395,8 @@ export class FolderStore implements VaultStore {
     for (const name of await this.#fs.readdir(this.#folder)) {
       const number = segmentNumber(name)
       const leftover = name.startsWith('.segment-') && name.endsWith('.tmp')
-      if ((number !== undefined && number < this.#number) || leftover) await this.#fs.rm(join(this.#folder, name), { force: true })
+      if ((number !== undefined && number < this.#number) || leftover)
+        await this.#fs.rm(join(this.#folder, name), { force: true })
     }
     await syncFolder(this.#folder, this.#fs)
   }

@@ -1,12 +1,30 @@
 import {
-  type RandomSource, PrimitivesError, base64Decode, base64Encode, canonicalJson, equalBytes, parseStrictJson, systemRandom, utf8Encode, wipe,
+  PrimitivesError,
+  base64Decode,
+  base64Encode,
+  canonicalJson,
+  equalBytes,
+  parseStrictJson,
+  systemRandom,
+  utf8Encode,
+  wipe,
 } from '@keyturn/primitives'
-import { type FileSystem, nodeFileSystem, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import type { RandomSource } from '@keyturn/primitives'
+import { nodeFileSystem, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
 import { VaultError } from '../errors.ts'
 import { KEY_BYTES } from '../limits.ts'
 import type { MasterKeyProvider, WrapContext } from '../master-key-provider.ts'
 import { kekProvider } from '../memory-provider.ts'
-import { type PassphraseKdf, deriveKek, newPassphraseKdf, parsePassphraseKdf, passphraseBytes, passphraseCheck, writePassphraseKdf } from '../passphrase.ts'
+import {
+  deriveKek,
+  newPassphraseKdf,
+  parsePassphraseKdf,
+  passphraseBytes,
+  passphraseCheck,
+  writePassphraseKdf,
+} from '../passphrase.ts'
+import type { PassphraseKdf } from '../passphrase.ts'
 import { unwrapMaster, wrapMaster } from '../wrap.ts'
 
 /** Options of {@link createKeyFile} and {@link openKeyFile}. */
@@ -36,7 +54,11 @@ const context: WrapContext = { vaultId: FORMAT, keyVersion: 0, purpose: 'master'
  *
  * @throws VaultError `VK_STORE_IO`; PrimitivesError `PRIM_EXISTS`.
  */
-export async function createKeyFile(path: string, passphrase: string | Uint8Array, options: KeyFileOptions = {}): Promise<KeyFileProvider> {
+export async function createKeyFile(
+  path: string,
+  passphrase: string | Uint8Array,
+  options: KeyFileOptions = {},
+): Promise<KeyFileProvider> {
   const { random = systemRandom, fs = nodeFileSystem } = options
   const kek = random(KEY_BYTES)
   const bytes = seal(kek, passphrase, newPassphraseKdf(random, options.scryptLogN), random)
@@ -49,17 +71,29 @@ export async function createKeyFile(path: string, passphrase: string | Uint8Arra
  *
  * @throws VaultError `VK_PASSPHRASE`, `VK_NOT_FOUND`, `VK_STORE_DAMAGED`, `VK_STORE_IO`.
  */
-export async function openKeyFile(path: string, passphrase: string | Uint8Array, options: KeyFileOptions = {}): Promise<KeyFileProvider> {
+export async function openKeyFile(
+  path: string,
+  passphrase: string | Uint8Array,
+  options: KeyFileOptions = {},
+): Promise<KeyFileProvider> {
   const { random = systemRandom, fs = nodeFileSystem } = options
   return provider(unseal(await read(path, fs), passphrase), random)
 }
 
 /** Puts a key file under another passphrase. @throws VaultError as {@link openKeyFile}. */
-export async function changeKeyFilePassphrase(path: string, from: string | Uint8Array, to: string | Uint8Array, options: KeyFileOptions = {}): Promise<void> {
+export async function changeKeyFilePassphrase(
+  path: string,
+  from: string | Uint8Array,
+  to: string | Uint8Array,
+  options: KeyFileOptions = {},
+): Promise<void> {
   const { random = systemRandom, fs = nodeFileSystem } = options
   const kek = unseal(await read(path, fs), from)
   try {
-    await writeFileAtomic(path, seal(kek, to, newPassphraseKdf(random, options.scryptLogN), random), { mode: 0o600, fs })
+    await writeFileAtomic(path, seal(kek, to, newPassphraseKdf(random, options.scryptLogN), random), {
+      mode: 0o600,
+      fs,
+    })
   } finally {
     wipe(kek)
   }
@@ -70,12 +104,16 @@ function provider(kek: Uint8Array, random: RandomSource): KeyFileProvider {
 }
 
 function seal(kek: Uint8Array, passphrase: string | Uint8Array, kdf: PassphraseKdf, random: RandomSource): Uint8Array {
-  return withPassphraseKey(passphrase, kdf, (key) => utf8Encode(`${canonicalJson({
-    format: FORMAT,
-    kdf: writePassphraseKdf(kdf),
-    check: base64Encode(passphraseCheck(key)),
-    wrapped: base64Encode(wrapMaster(key, kek, context, random)),
-  })}\n`))
+  return withPassphraseKey(passphrase, kdf, (key) =>
+    utf8Encode(
+      `${canonicalJson({
+        format: FORMAT,
+        kdf: writePassphraseKdf(kdf),
+        check: base64Encode(passphraseCheck(key)),
+        wrapped: base64Encode(wrapMaster(key, kek, context, random)),
+      })}\n`,
+    ),
+  )
 }
 
 function unseal(bytes: Uint8Array, passphrase: string | Uint8Array): Uint8Array {
@@ -85,7 +123,8 @@ function unseal(bytes: Uint8Array, passphrase: string | Uint8Array): Uint8Array 
     const { check, wrapped } = json
     if (typeof check !== 'string' || typeof wrapped !== 'string') throw damaged()
     return withPassphraseKey(passphrase, parsePassphraseKdf(json['kdf']), (key) => {
-      if (!equalBytes(base64Decode(check), passphraseCheck(key))) throw new VaultError('VK_PASSPHRASE', 'The passphrase does not open the key file')
+      if (!equalBytes(base64Decode(check), passphraseCheck(key)))
+        throw new VaultError('VK_PASSPHRASE', 'The passphrase does not open the key file')
       return unwrapMaster(key, base64Decode(wrapped), context)
     })
   } catch (cause) {
@@ -112,12 +151,15 @@ async function read(path: string, fs: FileSystem): Promise<Uint8Array> {
   try {
     const { mode, size } = await fs.stat(path)
     if (process.platform !== 'win32' && (mode & groupAndOthers) !== 0) {
-      throw new VaultError('VK_STORE_IO', `Key file "${path}" has mode ${(mode & 0o777).toString(8)}, 600 is wanted`, { hint: `chmod 600 '${path}'` })
+      throw new VaultError('VK_STORE_IO', `Key file "${path}" has mode ${(mode & 0o777).toString(8)}, 600 is wanted`, {
+        hint: `chmod 600 '${path}'`,
+      })
     }
     if (size > maxKeyFileBytes) throw damaged()
     return await fs.readFile(path)
   } catch (cause) {
-    if (systemErrorCode(cause) === 'ENOENT') throw new VaultError('VK_NOT_FOUND', `There is no key file "${path}"`, { cause })
+    if (systemErrorCode(cause) === 'ENOENT')
+      throw new VaultError('VK_NOT_FOUND', `There is no key file "${path}"`, { cause })
     if (cause instanceof VaultError || systemErrorCode(cause) === undefined) throw cause
     throw new VaultError('VK_STORE_IO', `Key file "${path}" cannot be read`, { cause })
   }

@@ -1,4 +1,5 @@
-import { type RandomSource, base64Decode, base64Encode, systemRandom, wipe } from '@keyturn/primitives'
+import { base64Decode, base64Encode, systemRandom, wipe } from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
 import { VaultError } from '../errors.ts'
 import { KEY_BYTES } from '../limits.ts'
 import { kekProvider } from '../memory-provider.ts'
@@ -12,7 +13,10 @@ export interface Keychain {
 
 /** The part of `@napi-rs/keyring` that is used. */
 interface KeyringModule {
-  readonly AsyncEntry: new (service: string, account: string) => {
+  readonly AsyncEntry: new (
+    service: string,
+    account: string,
+  ) => {
     getPassword(): Promise<string | null | undefined>
     setPassword(value: string): Promise<void>
   }
@@ -46,7 +50,8 @@ async function refused<T>(call: () => Promise<T>): Promise<T> {
     return await call()
   } catch (cause) {
     throw new VaultError('VK_PROVIDER', 'The keychain of this machine refused', {
-      cause, hint: 'Unlock it, or use a key file under a passphrase instead',
+      cause,
+      hint: 'Unlock it, or use a key file under a passphrase instead',
     })
   }
 }
@@ -65,23 +70,35 @@ export interface KeychainProviderOptions {
  *
  * @throws VaultError `VK_PROVIDER`.
  */
-export async function keychainProvider(account: string, options: KeychainProviderOptions = {}): Promise<KeyFileProvider> {
+export async function keychainProvider(
+  account: string,
+  options: KeychainProviderOptions = {},
+): Promise<KeyFileProvider> {
   const { service = 'keyturn', random = systemRandom } = options
-  const keychain = options.keychain ?? await systemKeychain()
+  const keychain = options.keychain ?? (await systemKeychain())
   const kek = await loadOrMake(keychain, service, account, random)
   return { ...kekProvider('keychain', kek, random), dispose: () => wipe(kek) }
 }
 
-async function loadOrMake(keychain: Keychain, service: string, account: string, random: RandomSource): Promise<Uint8Array> {
+async function loadOrMake(
+  keychain: Keychain,
+  service: string,
+  account: string,
+  random: RandomSource,
+): Promise<Uint8Array> {
   const found = await keychain.get(service, account)
   if (found !== undefined) {
     const kek = base64Decode(found)
-    if (kek.length !== KEY_BYTES) throw new VaultError('VK_PROVIDER', 'The keychain holds something else under this name', { details: { service, account } })
+    if (kek.length !== KEY_BYTES)
+      throw new VaultError('VK_PROVIDER', 'The keychain holds something else under this name', {
+        details: { service, account },
+      })
     return kek
   }
   const kek = random(KEY_BYTES)
   await keychain.set(service, account, base64Encode(kek))
   // Read back: a keychain that forgets would lose every secret with the next start.
-  if (await keychain.get(service, account) !== base64Encode(kek)) throw new VaultError('VK_PROVIDER', 'The keychain did not keep the key')
+  if ((await keychain.get(service, account)) !== base64Encode(kek))
+    throw new VaultError('VK_PROVIDER', 'The keychain did not keep the key')
   return kek
 }

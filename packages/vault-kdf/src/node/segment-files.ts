@@ -1,5 +1,6 @@
 import { PrimitivesError } from '@keyturn/primitives'
-import { type FileSystem, systemErrorCode } from '@keyturn/primitives/node'
+import { systemErrorCode } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
 import { VaultError } from '../errors.ts'
 
 /** File name of a segment. */
@@ -25,9 +26,12 @@ export async function named<T>(work: () => Promise<T>): Promise<T> {
   } catch (cause) {
     if (cause instanceof VaultError) throw cause
     if (cause instanceof PrimitivesError && cause.code === 'PRIM_LOCKED') {
-      throw new VaultError('VK_STORE_BUSY', 'The vault\'s folder is used by another process', { cause, details: cause.details })
+      throw new VaultError('VK_STORE_BUSY', "The vault's folder is used by another process", {
+        cause,
+        details: cause.details,
+      })
     }
     if (systemErrorCode(cause) === undefined) throw cause
-    throw new VaultError('VK_STORE_IO', 'The vault\'s folder could not be read or written', { cause })
+    throw new VaultError('VK_STORE_IO', "The vault's folder could not be read or written", { cause })
   }
 }

@@ -19,7 +19,13 @@ export const maxFrameBytes = 256 * 1024 * 1024
 export type SegmentEntry =
   | { readonly kind: 'put'; readonly record: StoredRecord }
   | { readonly kind: 'remove'; readonly partition: string; readonly cell: string; readonly name: string }
-  | { readonly kind: 'document'; readonly name: string; readonly bytes: Uint8Array; readonly revision: number; readonly fence: Fence | undefined }
+  | {
+      readonly kind: 'document'
+      readonly name: string
+      readonly bytes: Uint8Array
+      readonly revision: number
+      readonly fence: Fence | undefined
+    }
   /** First in a rewritten segment: revisions up to this one were given before. */
   | { readonly kind: 'revision'; readonly revision: number }
 
@@ -80,7 +86,12 @@ function writeEntry(writer: Writer, entry: SegmentEntry): number {
   putText(writer, id.name)
   if (entry.kind === 'remove') return -1
   const { layer, format, keyVersion, revision, expiresAt, sidecar, envelope } = entry.record
-  writer.u8(layer).u8(format === 'v1' ? 1 : 0).u32be(keyVersion).u64be(BigInt(revision)).u64be(expiresAt === undefined ? none : BigInt(expiresAt))
+  writer
+    .u8(layer)
+    .u8(format === 'v1' ? 1 : 0)
+    .u32be(keyVersion)
+    .u64be(BigInt(revision))
+    .u64be(expiresAt === undefined ? none : BigInt(expiresAt))
   putBytes(writer, sidecar ?? new Uint8Array(0))
   writer.u32be(envelope.length)
   const offset = writer.length
@@ -112,7 +123,8 @@ function number(reader: Reader, field: string): number | undefined {
 
 function readEntry(reader: Reader): { entry: SegmentEntry; envelopeOffset: number } {
   const kind = reader.u8('kind', { min: 1, max: 4 })
-  if (kind === kinds.revision) return { entry: { kind: 'revision', revision: number(reader, 'revision') ?? 0 }, envelopeOffset: -1 }
+  if (kind === kinds.revision)
+    return { entry: { kind: 'revision', revision: number(reader, 'revision') ?? 0 }, envelopeOffset: -1 }
   if (kind === kinds.document) return { entry: readDocument(reader), envelopeOffset: -1 }
   const id = { partition: text(reader, 'partition'), cell: text(reader, 'cell'), name: text(reader, 'name') }
   if (kind === kinds.remove) return { entry: { kind: 'remove', ...id }, envelopeOffset: -1 }
@@ -126,7 +138,12 @@ function readEntry(reader: Reader): { entry: SegmentEntry; envelopeOffset: numbe
   const envelopeOffset = reader.offset
   const envelope = reader.bytes(length, 'envelope')
   const record: StoredRecord = {
-    ...id, format, keyVersion, revision, envelope, layer: isLayer(layer) ? layer : 0,
+    ...id,
+    format,
+    keyVersion,
+    revision,
+    envelope,
+    layer: isLayer(layer) ? layer : 0,
     ...(sidecar.length === 0 ? {} : { sidecar: sidecar.slice() }),
     ...(expiresAt === undefined ? {} : { expiresAt }),
   }

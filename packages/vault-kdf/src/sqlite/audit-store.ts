@@ -1,7 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { utf8Encode } from '@keyturn/primitives'
-import { type AuditRecord, parseAuditRecord, writeAuditRecord } from '../audit/record.ts'
-import { type AuditStore, seqTaken } from '../audit/store.ts'
+import { parseAuditRecord, writeAuditRecord } from '../audit/record.ts'
+import type { AuditRecord } from '../audit/record.ts'
+import { seqTaken } from '../audit/store.ts'
+import type { AuditStore } from '../audit/store.ts'
 import { onDatabase } from './database-error.ts'
 
 const pageSize = 1_000
@@ -13,7 +15,9 @@ export class SqliteAuditStore implements AuditStore {
   /** @param database - Usually that of a {@link SqliteStore}. */
   constructor(database: DatabaseSync) {
     this.#database = database
-    onDatabase(() => database.exec('CREATE TABLE IF NOT EXISTS vault_audit (seq INTEGER PRIMARY KEY, record TEXT NOT NULL)'))
+    onDatabase(() =>
+      database.exec('CREATE TABLE IF NOT EXISTS vault_audit (seq INTEGER PRIMARY KEY, record TEXT NOT NULL)'),
+    )
   }
 
   /** See {@link AuditStore.last}. */
@@ -27,14 +31,21 @@ export class SqliteAuditStore implements AuditStore {
   /** See {@link AuditStore.append}. */
   async append(record: AuditRecord): Promise<void> {
     const { changes } = onDatabase(() =>
-      this.#database.prepare('INSERT OR IGNORE INTO vault_audit VALUES (?, ?)').run(record.seq, writeAuditRecord(record)))
+      this.#database
+        .prepare('INSERT OR IGNORE INTO vault_audit VALUES (?, ?)')
+        .run(record.seq, writeAuditRecord(record)),
+    )
     if (Number(changes) === 0) throw seqTaken(record.seq)
   }
 
   /** See {@link AuditStore.records}. */
   async *records(): AsyncIterable<AuditRecord> {
     for (let after = -1; ;) {
-      const rows = onDatabase(() => this.#database.prepare('SELECT seq, record FROM vault_audit WHERE seq > ? ORDER BY seq LIMIT ?').all(after, pageSize))
+      const rows = onDatabase(() =>
+        this.#database
+          .prepare('SELECT seq, record FROM vault_audit WHERE seq > ? ORDER BY seq LIMIT ?')
+          .all(after, pageSize),
+      )
       for (const row of rows) {
         yield parseAuditRecord(utf8Encode(String(row['record'])))
         after = Number(row['seq'])

@@ -14,11 +14,11 @@ export function onDatabase<T>(call: () => T): T {
     const primary = cause.errcode & 0xff
     const details = { sqlite: cause.errcode }
     if (primary === SQLITE_BUSY || primary === SQLITE_LOCKED) {
-      throw new VaultError('VK_STORE_BUSY', 'Another process is writing to the vault\'s database', { cause, details })
+      throw new VaultError('VK_STORE_BUSY', "Another process is writing to the vault's database", { cause, details })
     }
     if (primary === SQLITE_CORRUPT || primary === SQLITE_NOTADB) {
-      throw new VaultError('VK_STORE_DAMAGED', 'The vault\'s database is damaged', { cause, details })
+      throw new VaultError('VK_STORE_DAMAGED', "The vault's database is damaged", { cause, details })
     }
-    throw new VaultError('VK_STORE_IO', 'The vault\'s database could not be read or written', { cause, details })
+    throw new VaultError('VK_STORE_IO', "The vault's database could not be read or written", { cause, details })
   }
 }

@@ -1,10 +1,20 @@
 import type { DatabaseSync as Database, SQLInputValue, StatementSync } from 'node:sqlite'
 import { DatabaseSync } from 'node:sqlite'
 import { VaultError } from '../errors.ts'
-import { type RecordId, isLayer } from '../place.ts'
-import {
-  type CensusRow, type DocumentWrite, type Fence, type RecordFormat, type ScanQuery, type StoreChange, type StoreOutcome,
-  type StoredRecord, type VaultRecord, type VaultStore, documentConflict, isStale, meetsExpectation,
+import { isLayer } from '../place.ts'
+import type { RecordId } from '../place.ts'
+import { documentConflict, isStale, meetsExpectation } from '../store.ts'
+import type {
+  CensusRow,
+  DocumentWrite,
+  Fence,
+  RecordFormat,
+  ScanQuery,
+  StoreChange,
+  StoreOutcome,
+  StoredRecord,
+  VaultRecord,
+  VaultStore,
 } from '../store.ts'
 import { onDatabase } from './database-error.ts'
 
@@ -113,7 +123,10 @@ export class SqliteStore implements VaultStore {
 
   #applyInTransaction(changes: readonly StoreChange[], document: DocumentWrite | undefined): StoreOutcome[] {
     const state = this.#statements.state.get() as Row
-    let fence: Fence = { epoch: Number(state['epoch']), activeVersion: state['active_version'] === null ? undefined : Number(state['active_version']) }
+    let fence: Fence = {
+      epoch: Number(state['epoch']),
+      activeVersion: state['active_version'] === null ? undefined : Number(state['active_version']),
+    }
     let revision = Number(state['revision'])
     if (document !== undefined) fence = this.#writeDocument(document) ?? fence
     const outcomes = changes.map((change): StoreOutcome => {
@@ -147,7 +160,16 @@ export class SqliteStore implements VaultStore {
     if (!meetsExpectation(put.format === 'v0' ? 'absent' : change.expected, found?.revision)) return 'conflict'
     if (found !== undefined) this.#count(found, -1)
     this.#statements.put.run(
-      put.partition, put.cell, put.name, put.layer, put.format, put.keyVersion, revision, put.envelope, put.sidecar ?? null, put.expiresAt ?? null,
+      put.partition,
+      put.cell,
+      put.name,
+      put.layer,
+      put.format,
+      put.keyVersion,
+      revision,
+      put.envelope,
+      put.sidecar ?? null,
+      put.expiresAt ?? null,
     )
     this.#count(put, 1)
     return 'done'
@@ -169,9 +191,15 @@ export class SqliteStore implements VaultStore {
 
   /** See {@link VaultStore.census}. */
   async census(): Promise<readonly CensusRow[]> {
-    return onDatabase(() => this.#statements.census.all().map((row) => ({
-      keyVersion: Number(row['key_version']), layer: layerOf(row['layer']), format: formatOf(row['format']), count: Number(row['count']), bytes: Number(row['bytes']),
-    })))
+    return onDatabase(() =>
+      this.#statements.census.all().map((row) => ({
+        keyVersion: Number(row['key_version']),
+        layer: layerOf(row['layer']),
+        format: formatOf(row['format']),
+        count: Number(row['count']),
+        bytes: Number(row['bytes']),
+      })),
+    )
   }
 
   /** See {@link VaultStore.readDocument}. */
@@ -199,17 +227,38 @@ function scanStatement(query: ScanQuery): { sql: string; values: SQLInputValue[]
   if (query.format !== undefined) add('format = ?', query.format)
   if (query.partition !== undefined) add('partition = ?', query.partition)
   if (query.cell !== undefined) add('cell = ?', query.cell)
-  if (query.after !== undefined) add('(partition, cell, name) > (?, ?, ?)', query.after.partition, query.after.cell, query.after.name)
+  if (query.after !== undefined)
+    add('(partition, cell, name) > (?, ?, ?)', query.after.partition, query.after.cell, query.after.name)
   const condition = where.length === 0 ? '' : `WHERE ${where.join(' AND ')}`
-  return { sql: `SELECT * FROM vault_records ${condition} ORDER BY partition, cell, name LIMIT ?`, values: [...values, query.limit] }
+  return {
+    sql: `SELECT * FROM vault_records ${condition} ORDER BY partition, cell, name LIMIT ?`,
+    values: [...values, query.limit],
+  }
 }
 
 function toRecord(row: Row | undefined): StoredRecord | undefined {
   if (row === undefined) return undefined
-  const { partition, cell, name, layer, format, key_version: keyVersion, revision, envelope, sidecar, expires_at: expiresAt } = row
+  const {
+    partition,
+    cell,
+    name,
+    layer,
+    format,
+    key_version: keyVersion,
+    revision,
+    envelope,
+    sidecar,
+    expires_at: expiresAt,
+  } = row
   return {
-    partition: String(partition), cell: String(cell), name: String(name), layer: layerOf(layer), format: formatOf(format),
-    keyVersion: Number(keyVersion), revision: Number(revision), envelope: bytesOf(envelope),
+    partition: String(partition),
+    cell: String(cell),
+    name: String(name),
+    layer: layerOf(layer),
+    format: formatOf(format),
+    keyVersion: Number(keyVersion),
+    revision: Number(revision),
+    envelope: bytesOf(envelope),
     ...(sidecar === null ? {} : { sidecar: bytesOf(sidecar) }),
     ...(expiresAt === null ? {} : { expiresAt: Number(expiresAt) }),
   }
