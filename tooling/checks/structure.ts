@@ -32,7 +32,7 @@ const NODE_IN_CORE: readonly string[] = [
 ]
 
 /** Folders below src/ whose code needs Node, each behind an export subpath of its own. */
-const NODE_FOLDERS = ['node/', 'sqlite/', 'dht/', 'keychain/', 'git/']
+const NODE_FOLDERS = ['node/', 'testing/', 'sqlite/', 'dht/', 'keychain/', 'git/']
 
 const IMPORT =
   /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s*'([^']+)'|(?:^|\W)import\(\s*'([^']+)'\s*\)|(?:^|\n)\s*import\s+'([^']+)'/g

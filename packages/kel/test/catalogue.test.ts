@@ -7,7 +7,8 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, it } from 'vitest'
 import { concatBytes } from '@keyturn/primitives'
-import { faultFileSystem, lockFile } from '@keyturn/primitives/node'
+import { lockFile } from '@keyturn/primitives/node'
+import { faultFileSystem } from '@keyturn/primitives/testing'
 import {
   checkStream,
   collectReceipts,

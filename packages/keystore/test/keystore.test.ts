@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, readdir, rm, stat, writeFile, chmod } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { faultFileSystem } from '@keyturn/primitives/node'
+import { faultFileSystem } from '@keyturn/primitives/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Keystore, memoryStorage, nextAlias, parseNextAlias } from '../src/index.ts'
 import { createKeystore, fileStorage, keychainPassphrase, openKeystore, readPassphraseFile } from '../src/node/index.ts'

@@ -1,4 +1,4 @@
-import { faultFileSystem } from '@keyturn/primitives/node'
+import { faultFileSystem } from '@keyturn/primitives/testing'
 import { equalBytes } from '@keyturn/primitives'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

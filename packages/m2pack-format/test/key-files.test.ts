@@ -1,5 +1,5 @@
 import { ed25519PublicKey, hexEncode } from '@keyturn/primitives'
-import { faultFileSystem } from '@keyturn/primitives/node'
+import { faultFileSystem } from '@keyturn/primitives/testing'
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'

@@ -6,7 +6,7 @@ import {
   hexDecode,
   hexEncode,
   PrimitivesError,
-  sha256,
+  sha256Hex,
   utf8Encode,
 } from '@keyturn/primitives'
 import { ManifestError } from './errors.ts'
@@ -160,11 +160,6 @@ export function verifyThreshold(
   }
   if (valid.size < rule.threshold) explainMissing(signatures, rule, valid.size, name)
   return [...valid]
-}
-
-/** The literal SHA-256 of bytes as the documents spell it. */
-export function sha256Hex(bytes: Uint8Array): string {
-  return hexEncode(sha256(bytes))
 }
 
 /** What the signatures over a manifest prove. */

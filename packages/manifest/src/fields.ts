@@ -1,4 +1,11 @@
-import { isStrongEd25519PublicKey, hexDecode, parseStrictJson, printable, PrimitivesError } from '@keyturn/primitives'
+import {
+  hexDecode,
+  isRecord,
+  isStrongEd25519PublicKey,
+  parseStrictJson,
+  printable,
+  PrimitivesError,
+} from '@keyturn/primitives'
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { ManifestError } from './errors.ts'
 import type { ManifestErrorCode } from './errors.ts'
@@ -94,12 +101,8 @@ export function parseDocument(
       cause,
     })
   }
-  if (!isObject(json)) throw new ManifestError(kind.schemaCode, `Cannot read ${kind.name}: the top level is no object`)
+  if (!isRecord(json)) throw new ManifestError(kind.schemaCode, `Cannot read ${kind.name}: the top level is no object`)
   return new Fields(json, '', kind)
-}
-
-function isObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Bounds of a list. */
@@ -133,7 +136,7 @@ export class Fields {
 
   /** One item of a list of objects. */
   static ofItem(item: JsonValue, list: string, kind: DocumentKind, index: number): Fields {
-    if (isObject(item)) return new Fields(item, list, kind, index)
+    if (isRecord(item)) return new Fields(item, list, kind, index)
     return new Fields({}, '', kind).fail(`${list}[${index}]`, 'is no object')
   }
 
@@ -242,7 +245,7 @@ export class Fields {
 
   object(name: string): Fields {
     const value = this.#members[name]
-    if (!isObject(value)) this.fail(name, 'is no object')
+    if (!isRecord(value)) this.fail(name, 'is no object')
     return new Fields(value, `${this.#place}${name}.`, this.#kind)
   }
 

@@ -1,3 +1,4 @@
+export { sha256Hex } from '@keyturn/primitives'
 export { buildManifest, manifestPin } from './build-manifest.ts'
 export { manifestTotals } from './check-manifest.ts'
 export { chunkDigest, parseChunkIndex, writeChunkIndex } from './delta/chunk-index.ts'
@@ -10,7 +11,6 @@ export {
   parseHeadEnvelope,
   parseSignatures,
   payloadTypes,
-  sha256Hex,
   signHead,
   signManifest,
   verifyManifestSignatures,

@@ -1,4 +1,4 @@
-import { utf8Decode, utf8Encode } from '@keyturn/primitives'
+import { collectBytes, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import { KEY_LIST_PATH, recordPath } from './device-id.ts'
 import { combineDirectories, relayDirectory } from './directories.ts'
 import type { KeyDirectory } from './directory.ts'
@@ -57,7 +57,11 @@ export function homeserverDirectory(options: HomeserverOptions): KeyDirectory {
     const response = await call('GET', identity, path, undefined, signal)
     if (response.status === 404) return undefined
     if (response.status !== 200) throw unexpected(response.status)
-    const bytes = await readBounded(response, maxBytes)
+    const bytes = await collectBytes(
+      response.body,
+      maxBytes,
+      () => new NoiseKeysError('NK_RELAY', `The homeserver answers with more than ${maxBytes} bytes`),
+    )
     return bytes.length === 0 ? undefined : bytes
   }
   const put = async (identity: TransportIdentity, path: string, body: Uint8Array): Promise<void> => {
@@ -104,29 +108,6 @@ function devicesOf(identity: TransportIdentity, list: Uint8Array | undefined): s
   } catch {
     return []
   }
-}
-
-async function readBounded(response: Response, maxBytes: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  const reader = response.body?.getReader()
-  for (;;) {
-    const chunk = await reader?.read()
-    if (chunk === undefined || chunk.done) break
-    chunks.push(chunk.value)
-    length += chunk.value.length
-    if (length > maxBytes) {
-      await reader?.cancel()
-      throw new NoiseKeysError('NK_RELAY', `The homeserver answers with more than ${maxBytes} bytes`)
-    }
-  }
-  const bytes = new Uint8Array(length)
-  let at = 0
-  for (const chunk of chunks) {
-    bytes.set(chunk, at)
-    at += chunk.length
-  }
-  return bytes
 }
 
 /** Text that is not UTF-8 is no record; it is kept readable so that the verdict can say so. */

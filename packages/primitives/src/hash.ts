@@ -1,9 +1,15 @@
 import { backend } from '#backend'
+import { hexEncode } from './encodings.ts'
 import type { RunningHash } from './backend/backend.ts'
 
 /** SHA-256 (FIPS 180-4): 32 bytes. */
 export function sha256(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return backend.sha256(bytes)
+}
+
+/** SHA-256 as documents and file names spell it: 64 lower-case hex digits. */
+export function sha256Hex(bytes: Uint8Array): string {
+  return hexEncode(backend.sha256(bytes))
 }
 
 /** SHA-512 (FIPS 180-4): 64 bytes. */

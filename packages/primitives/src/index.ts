@@ -11,6 +11,7 @@ export {
 export { X25519_KEY_LENGTH, x25519, x25519PublicKey } from './agreement.ts'
 export { backendName } from './backend-name.ts'
 export { compareBytes, concatBytes, equalBytes, Reader, Writer } from './bytes.ts'
+export { collectBytes } from './collect-bytes.ts'
 export { dssePae } from './dsse.ts'
 export {
   base64Decode,
@@ -25,9 +26,22 @@ export {
   z32Encode,
 } from './encodings.ts'
 export { exitCodes, KeyturnError, PrimitivesError, primitivesErrors, printable } from './errors.ts'
-export { blake2b256, blake3, createBlake2b256, createSha256, hmacSha256, hmacSha512, sha256, sha512 } from './hash.ts'
+export { formatBytes } from './format-bytes.ts'
+export {
+  blake2b256,
+  blake3,
+  createBlake2b256,
+  createSha256,
+  hmacSha256,
+  hmacSha512,
+  sha256,
+  sha256Hex,
+  sha512,
+} from './hash.ts'
+export { isRecord } from './is-record.ts'
 export { canonicalJson, parseStrictJson } from './json.ts'
 export { hkdfSha256, hkdfSha512, scrypt } from './kdf.ts'
+export { OneAtATime } from './one-at-a-time.ts'
 export { SecretBytes, systemClock, systemRandom, wipe } from './secret.ts'
 export {
   ED25519_KEY_LENGTH,

@@ -3,15 +3,8 @@ import { lstat, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import {
-  Journal,
-  faultFileSystem,
-  lockFile,
-  nodeFileSystem,
-  pathExists,
-  systemErrorCode,
-  writeFileAtomic,
-} from '../src/node/index.ts'
+import { Journal, lockFile, nodeFileSystem, pathExists, systemErrorCode, writeFileAtomic } from '../src/node/index.ts'
+import { faultFileSystem } from '../src/testing/index.ts'
 import type { LockHolder } from '../src/node/index.ts'
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value)

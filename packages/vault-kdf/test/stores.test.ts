@@ -1,7 +1,7 @@
 import { appendFile, mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { faultFileSystem } from '@keyturn/primitives/node'
+import { faultFileSystem } from '@keyturn/primitives/testing'
 import { afterAll, describe, expect, it } from 'vitest'
 import { MemoryStore } from '../src/index.ts'
 import { FolderStore } from '../src/node/index.ts'

@@ -4,7 +4,7 @@ import {
   nodeFileSystem,
   pathExists,
   syncFolder,
-  systemErrorCode,
+  isMissing,
   writeAll,
   writeFileAtomic,
 } from '@keyturn/primitives/node'
@@ -42,7 +42,7 @@ class FileLog implements LogStorage {
     try {
       return new Uint8Array(await this.#fs.readFile(this.#path))
     } catch (cause) {
-      if (systemErrorCode(cause) === 'ENOENT') return undefined
+      if (isMissing(cause)) return undefined
       throw failed('read', this.#path, cause)
     }
   }

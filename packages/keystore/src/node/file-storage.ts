@@ -1,5 +1,12 @@
 import { dirname } from 'node:path'
-import { lockFile, nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import {
+  lockFile,
+  nodeFileSystem,
+  syncFolder,
+  isMissing,
+  systemErrorCode,
+  writeFileAtomic,
+} from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { PrimitivesError, equalBytes } from '@keyturn/primitives'
 import { KeystoreError } from '../errors.ts'
@@ -66,7 +73,7 @@ async function readPrivate(path: string, fs: FileSystem): Promise<Uint8Array | u
     try {
       handle = await fs.open(path, 'r')
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') return undefined
+      if (isMissing(error)) return undefined
       throw error
     }
     try {

@@ -1,7 +1,6 @@
-import { equalBytes, hexDecode, PrimitivesError, Reader, Writer } from '@keyturn/primitives'
+import { equalBytes, hexDecode, PrimitivesError, Reader, sha256Hex, Writer } from '@keyturn/primitives'
 import { ManifestError } from '../errors.ts'
 import { limits } from '../limits.ts'
-import { sha256Hex } from '../envelope.ts'
 import type { IndexReference } from '../model.ts'
 
 /** The chunks of one blob, in order, without gaps. */

@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { writeFileAtomic } from '@keyturn/primitives/node'
+import { isMissing, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
 import { assertDeviceId, KEY_LIST_PATH, recordPath } from '../device-id.ts'
 import { recordsInPacket } from '../directories.ts'
 import type { KeyDirectory } from '../directory.ts'
@@ -57,8 +57,7 @@ async function readIfThere(path: string): Promise<Uint8Array | undefined> {
   try {
     return Uint8Array.from(await readFile(path))
   } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
-      return undefined
+    if (isMissing(error) || systemErrorCode(error) === 'ENOTDIR') return undefined
     throw error
   }
 }
@@ -67,7 +66,7 @@ async function listDevices(folder: string): Promise<string[]> {
   try {
     return (await readdir(folder)).filter((name) => /^[A-Za-z0-9._-]{1,63}$/.test(name))
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    if (isMissing(error)) return []
     throw error
   }
 }

@@ -1,4 +1,4 @@
-import { systemClock } from '@keyturn/primitives'
+import { collectBytes, systemClock } from '@keyturn/primitives'
 import type { Clock } from '@keyturn/primitives'
 import { NoiseKeysError } from '../errors.ts'
 import type { TransportIdentity } from '../identity.ts'
@@ -207,20 +207,12 @@ function addressOf(relay: string, name: string): string {
 }
 
 /** Reads at most one packet: an endless answer is cut off. */
-async function readBounded(response: Response): Promise<Uint8Array> {
-  const room = new Uint8Array(MAX_RELAY_PAYLOAD_BYTES)
-  let length = 0
-  const reader = response.body?.getReader()
-  for (;;) {
-    const chunk = await reader?.read()
-    if (chunk === undefined || chunk.done) return room.subarray(0, length)
-    if (length + chunk.value.length > room.length) {
-      await reader?.cancel()
-      throw new NoiseKeysError('NK_RELAY', 'A relay answers with more bytes than a packet has')
-    }
-    room.set(chunk.value, length)
-    length += chunk.value.length
-  }
+function readBounded(response: Response): Promise<Uint8Array> {
+  return collectBytes(
+    response.body,
+    MAX_RELAY_PAYLOAD_BYTES,
+    () => new NoiseKeysError('NK_RELAY', 'A relay answers with more bytes than a packet has'),
+  )
 }
 
 function badAnswer(status: number): NoiseKeysError {

@@ -78,13 +78,18 @@ export function systemErrorCode(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined
 }
 
+/** Whether an error says that a file or a folder on the way to it does not exist (`ENOENT`). */
+export function isMissing(error: unknown): boolean {
+  return systemErrorCode(error) === 'ENOENT'
+}
+
 /** Whether something, even a dangling link, lies at `path`. */
 export async function pathExists(path: string, fs: FileSystem = nodeFileSystem): Promise<boolean> {
   try {
     await fs.lstat(path)
     return true
   } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT' || systemErrorCode(error) === 'ENOTDIR') return false
+    if (isMissing(error) || systemErrorCode(error) === 'ENOTDIR') return false
     throw error
   }
 }

@@ -1,11 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { PrimitivesError } from '../errors.ts'
+import { isRecord } from '../is-record.ts'
 import { parseStrictJson } from '../json.ts'
 import type { JsonValue } from '../json.ts'
 import { syncFolder, writeFileAtomic } from './atomic-file.ts'
 import { onDisk } from './file-error.ts'
-import { nodeFileSystem, systemErrorCode } from './file-system.ts'
+import { isMissing, nodeFileSystem } from './file-system.ts'
 import type { FileSystem } from './file-system.ts'
 
 /** One file of a {@link Journal.commit}: written (`bytes`) or removed (`remove`). */
@@ -95,7 +96,7 @@ export class Journal {
     try {
       return await this.#fs.readFile(join(this.#folder, commitName))
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') return undefined
+      if (isMissing(error)) return undefined
       throw error
     }
   }
@@ -144,7 +145,7 @@ export class Journal {
         .update(await this.#fs.readFile(path))
         .digest('hex')
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') return undefined
+      if (isMissing(error)) return undefined
       throw error
     }
   }
@@ -161,7 +162,7 @@ export class Journal {
     try {
       return (await this.#fs.stat(path)).isDirectory()
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') return false
+      if (isMissing(error)) return false
       throw error
     }
   }
@@ -181,7 +182,7 @@ function checkPath(path: string): void {
 function parseRecord(bytes: Uint8Array): Step[] {
   try {
     const record = parseStrictJson(bytes)
-    if (!isObject(record) || record['format'] !== format || !Array.isArray(record['steps']))
+    if (!isRecord(record) || record['format'] !== format || !Array.isArray(record['steps']))
       throw new Error('Unknown shape')
     return record['steps'].map(parseStep)
   } catch (cause) {
@@ -190,15 +191,11 @@ function parseRecord(bytes: Uint8Array): Step[] {
 }
 
 function parseStep(value: JsonValue): Step {
-  if (!isObject(value) || typeof value['path'] !== 'string') throw new Error('Step without a path')
+  if (!isRecord(value) || typeof value['path'] !== 'string') throw new Error('Step without a path')
   checkPath(value['path'])
   const { path, stage, sha256 } = value
   if (stage === undefined) return { path }
   if (typeof stage !== 'string' || typeof sha256 !== 'string' || !/^\d+-[0-9a-f]{12}$/.test(stage))
     throw new Error('Step without a stage')
   return { path, stage, sha256 }
-}
-
-function isObject(value: JsonValue): value is { [key: string]: JsonValue } {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { PrimitivesError } from '../errors.ts'
 import { parseStrictJson } from '../json.ts'
 import { onDisk } from './file-error.ts'
-import { nodeFileSystem, systemErrorCode } from './file-system.ts'
+import { nodeFileSystem, isMissing, systemErrorCode } from './file-system.ts'
 import type { FileSystem } from './file-system.ts'
 
 /** Who holds a lock, as written in the lock file. */
@@ -144,7 +144,7 @@ async function readHolder(path: string, fs: FileSystem): Promise<LockHolder | 'g
     await fs.rm(path, { force: true })
     return 'gone'
   } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return 'gone'
+    if (isMissing(error)) return 'gone'
     throw error
   }
 }

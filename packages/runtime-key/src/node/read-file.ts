@@ -1,5 +1,6 @@
 import { open } from 'node:fs/promises'
 import { wipe } from '@keyturn/primitives'
+import { isMissing } from '@keyturn/primitives/node'
 import { parseRuntimeKeyBlob, RUNTIME_KEY_BLOB_LENGTH, RUNTIME_KEY_BLOB_MAGIC } from '../blob.ts'
 import { RuntimeKeyError } from '../errors.ts'
 import { MAX_RUNTIME_KEY_JSON_BYTES, parseRuntimeKeyJson } from '../json.ts'
@@ -29,7 +30,7 @@ async function readInto(path: string, room: Uint8Array): Promise<number> {
   try {
     file = await open(path, 'r')
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') {
+    if (isMissing(cause)) {
       throw new RuntimeKeyError('RK_MISSING', `Runtime key file "${path}" does not exist`, { cause })
     }
     throw cause

@@ -1,4 +1,4 @@
-import { systemClock, wipe } from '@keyturn/primitives'
+import { OneAtATime, systemClock, wipe } from '@keyturn/primitives'
 import type { Clock, JsonObject } from '@keyturn/primitives'
 import { VaultError } from '../errors.ts'
 import { auditSecretSigner, signCheckpoint } from './checkpoint.ts'
@@ -47,7 +47,7 @@ export class AuditLog {
   readonly #context: CheckpointContext
   #last: AuditRecord | undefined
   #loaded = false
-  #queue: Promise<unknown> = Promise.resolve()
+  readonly #appends = new OneAtATime()
   #lastTime = 0n
 
   /** @param auditSecret - Used for derivation here and now; not kept. */
@@ -73,7 +73,7 @@ export class AuditLog {
    * @throws VaultError `VK_AUDIT` when the chain or a required sink did not take it.
    */
   async append(event: AuditEvent): Promise<AuditRecord> {
-    return this.#serial(async () => {
+    return this.#appends.run(async () => {
       const record = await this.#appendOne(event)
       if (record.seq % this.#every === 0) await this.#checkpoint()
       return record
@@ -82,7 +82,7 @@ export class AuditLog {
 
   /** Signs where the chain stands now and tells the sinks. */
   async checkpoint(): Promise<Checkpoint> {
-    return this.#serial(() => this.#checkpoint())
+    return this.#appends.run(() => this.#checkpoint())
   }
 
   /** Checks the whole chain; the caller brings checkpoints kept elsewhere. */
@@ -108,12 +108,6 @@ export class AuditLog {
   /** Wipes the key of the MACs. */
   dispose(): void {
     wipe(this.#key)
-  }
-
-  async #serial<T>(work: () => Promise<T>): Promise<T> {
-    const run = this.#queue.then(work, work)
-    this.#queue = run.catch(() => undefined) // the caller of that run has its error
-    return run
   }
 
   async #appendOne(event: AuditEvent): Promise<AuditRecord> {

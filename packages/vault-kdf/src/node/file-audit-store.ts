@@ -1,5 +1,5 @@
 import { dirname } from 'node:path'
-import { nodeFileSystem, syncFolder, systemErrorCode, writeAll } from '@keyturn/primitives/node'
+import { nodeFileSystem, syncFolder, isMissing, writeAll } from '@keyturn/primitives/node'
 import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { utf8Encode } from '@keyturn/primitives'
 import { parseAuditRecord, writeAuditRecord } from '../audit/record.ts'
@@ -86,7 +86,7 @@ export class FileAuditStore implements AuditStore {
       await handle.truncate(this.#end)
       return handle
     } catch (error) {
-      if (systemErrorCode(error) !== 'ENOENT') throw error
+      if (!isMissing(error)) throw error
     }
     const handle = await this.#fs.open(this.#path, 'wx', 0o600)
     await syncFolder(dirname(this.#path), this.#fs)
@@ -98,7 +98,7 @@ export class FileAuditStore implements AuditStore {
     try {
       handle = await this.#fs.open(this.#path, 'r')
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') return
+      if (isMissing(error)) return
       throw error
     }
     try {

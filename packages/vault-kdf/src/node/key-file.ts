@@ -10,7 +10,7 @@ import {
   wipe,
 } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
-import { nodeFileSystem, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import { nodeFileSystem, isMissing, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { VaultError } from '../errors.ts'
 import { KEY_BYTES } from '../limits.ts'
@@ -158,8 +158,7 @@ async function read(path: string, fs: FileSystem): Promise<Uint8Array> {
     if (size > maxKeyFileBytes) throw damaged()
     return await fs.readFile(path)
   } catch (cause) {
-    if (systemErrorCode(cause) === 'ENOENT')
-      throw new VaultError('VK_NOT_FOUND', `There is no key file "${path}"`, { cause })
+    if (isMissing(cause)) throw new VaultError('VK_NOT_FOUND', `There is no key file "${path}"`, { cause })
     if (cause instanceof VaultError || systemErrorCode(cause) === undefined) throw cause
     throw new VaultError('VK_STORE_IO', `Key file "${path}" cannot be read`, { cause })
   }

@@ -1,5 +1,5 @@
-import { nodeFileSystem } from './file-system.ts'
-import type { FileHandle, FileSystem, FileSystemOperation } from './file-system.ts'
+import { nodeFileSystem } from '../node/file-system.ts'
+import type { FileHandle, FileSystem, FileSystemOperation } from '../node/file-system.ts'
 
 /** One call that went through a {@link FaultFileSystem}. */
 export interface RecordedOperation {

@@ -1,0 +1,8 @@
+/**
+ * Whether a value is an object with named members: neither `null` nor an array.
+ *
+ * @param value - Anything, the output of `JSON.parse` included.
+ */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
