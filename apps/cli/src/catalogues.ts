@@ -57,9 +57,9 @@ const sources: readonly Source[] = [
     load: async () => (await import('@keyturn/launcher-daemon')).launcherErrors,
   },
   {
-    packageName: '@keyturn/release-server',
+    packageName: '@keyturn/release-client',
     prefixes: ['SRV', 'UP', 'PUB', 'BLOB', 'GC'],
-    load: async () => (await import('@keyturn/release-server')).serverErrors,
+    load: async () => (await import('@keyturn/release-client')).serverErrors,
   },
 ]
 

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { closeSync, existsSync, openSync, readdirSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -100,7 +100,9 @@ describe('keyturn explain', () => {
     const root = fileURLToPath(new URL('../../..', import.meta.url))
     for (const group of ['packages', 'apps']) {
       for (const name of readdirSync(join(root, group))) {
-        if (existsSync(join(root, group, name, 'src', 'errors.ts'))) expect(known, name).toContain(`@keyturn/${name}`)
+        const errors = join(root, group, name, 'src', 'errors.ts')
+        const hasCatalogue = existsSync(errors) && readFileSync(errors, 'utf8').includes('ErrorCatalogue')
+        if (hasCatalogue) expect(known, name).toContain(`@keyturn/${name}`)
       }
     }
   })

@@ -18,7 +18,7 @@ import { ed25519PublicKey, hexEncode, sha256, systemRandom, utf8Encode, x25519Pu
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import { createReleaseServer } from '@keyturn/release-server'
 import type { ReleaseServer } from '@keyturn/release-server'
-import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-server/client'
+import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-client'
 import { parseRuntimeKeyJson, writeRuntimeKeyBlob } from '@keyturn/runtime-key'
 import { afterEach, describe, expect, it } from 'vitest'
 import { DeviceKey } from '../src/engine/device-key.ts'

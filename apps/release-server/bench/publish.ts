@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildManifest, manifestPin, sha256Hex, signManifest, writeManifest } from '@keyturn/manifest'
 import { createReleaseServer } from '../src/index.ts'
-import { blobFromBytes, ReleaseServerClient } from '../src/client/index.ts'
+import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-client'
 import { signerOf, TestPublisher } from '../test/publisher.ts'
 
 // What a publish of an unchanged tree costs: 54,000 files, 4 GB by their sizes, all blobs there already. The bytes

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { createReleaseServer } from '../src/index.ts'
-import { ReleaseServerClient } from '../src/client/index.ts'
+import { ReleaseServerClient } from '@keyturn/release-client'
 import { TestPublisher } from '../test/publisher.ts'
 import { freePort, until } from '../test/services.ts'
 

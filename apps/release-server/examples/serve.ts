@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createReleaseServer } from '@keyturn/release-server'
-import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-server/client'
+import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-client'
 
 const dataDir = await mkdtemp(join(tmpdir(), 'keyturn-example-'))
 const server = await createReleaseServer({ dataDir })

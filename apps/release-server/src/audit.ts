@@ -1,6 +1,6 @@
 import { canonicalJson, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
-import type { AuditEntry } from './api.ts'
+import type { AuditEntry } from '@keyturn/release-client'
 import { timestamp } from './context.ts'
 import { queueDeliveries } from './deliveries.ts'
 import { ServerError } from './errors.ts'

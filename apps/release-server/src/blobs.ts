@@ -1,5 +1,5 @@
 import type { JsonObject } from '@keyturn/primitives'
-import type { BlobView } from './api.ts'
+import type { BlobView } from '@keyturn/release-client'
 import { timestamp } from './context.ts'
 import type { ServerContext } from './context.ts'
 import { ServerError } from './errors.ts'

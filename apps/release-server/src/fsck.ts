@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { JsonObject } from '@keyturn/primitives'
-import type { ChannelView, ReleaseView } from './api.ts'
+import type { ChannelView, ReleaseView } from '@keyturn/release-client'
 import { appendAudit, auditLock, verifyStoredAudit } from './audit.ts'
 import type { Caller } from './caller.ts'
 import type { ServerContext } from './context.ts'

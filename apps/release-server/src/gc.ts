@@ -1,6 +1,6 @@
 import { parseManifest } from '@keyturn/manifest'
 import type { JsonObject } from '@keyturn/primitives'
-import type { ChannelView, GarbageReport, ReleaseView } from './api.ts'
+import type { ChannelView, GarbageReport, ReleaseView } from '@keyturn/release-client'
 import { appendAudit, auditLock } from './audit.ts'
 import { storedBlob } from './blobs.ts'
 import type { StoredBlob } from './blobs.ts'

@@ -1,4 +1,4 @@
-export { ServerError, serverErrors, httpStatus } from './errors.ts'
+export { ServerError, httpStatus } from './errors.ts'
 export { createReleaseServer } from './server.ts'
 export { openFolderBlobStore } from './storage/folder-blob-store.ts'
 export { openSqliteMetadataStore } from './storage/sqlite-metadata-store.ts'
@@ -8,32 +8,7 @@ export { exportStatic } from './export-static.ts'
 export { migrate } from './migrate.ts'
 export { startHeadSigner } from './head-signer/server.ts'
 export { unixHeadSigner } from './head-signer/client.ts'
-export { scopes } from './api.ts'
 export type { ServerErrorCode } from './errors.ts'
-export type {
-  AttesterView,
-  AuditEntry,
-  BlobView,
-  ChannelView,
-  DeviceView,
-  GarbageReport,
-  ManifestPointer,
-  NewProduct,
-  NewRelease,
-  NewToken,
-  Page,
-  Problem,
-  ProductView,
-  Publication,
-  KeyAgeView,
-  ReleaseCheckView,
-  ReleaseDiffView,
-  ReleaseView,
-  Scope,
-  StorageView,
-  TokenView,
-  WantedHead,
-} from './api.ts'
 export type { ReleaseServer, ReleaseServerOptions } from './server.ts'
 export type { ServerContext, ServerLog } from './context.ts'
 export type { BlobInfo, BlobStore, ByteRange, ByteStream, PresignedUpload, PutOptions } from './storage/blob-store.ts'

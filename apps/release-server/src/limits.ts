@@ -1,17 +1,11 @@
-/** Largest blob that one `PUT` may carry, in bytes. */
-export const maxPutBytes = 16 * 1024 * 1024
-/** Largest blob at all. */
-export const maxBlobBytes = 64 * 1024 * 1024 * 1024
-/** Most hashes in one missing-blob query. */
-export const maxMissingQuery = 10_000
+import { API_LIMITS } from '@keyturn/release-client'
+
+export const { maxPutBytes, maxBlobBytes, maxMissingQuery, maxManifestBytes } = API_LIMITS
+
 /** Largest JSON body of a management call. */
 export const maxJsonBytes = 12 * 1024 * 1024
-/** Largest manifest that is sent inside JSON; larger ones are uploaded as a blob first. */
-export const maxInlineManifestBytes = 8 * 1024 * 1024
 /** Largest header section of a request. */
 export const maxHeaderBytes = 8 * 1024
-/** Largest `manifest.json`. */
-export const maxManifestBytes = 64 * 1024 * 1024
 /** Largest role document. */
 export const maxRolesBytes = 64 * 1024
 /** Largest key event log. */

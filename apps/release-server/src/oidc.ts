@@ -1,7 +1,7 @@
 import { createRemoteJWKSet, errors, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyGetKey } from 'jose'
-import { scopes } from './api.ts'
-import type { Scope } from './api.ts'
+import { scopes } from '@keyturn/release-client'
+import type { Scope } from '@keyturn/release-client'
 import { ServerError } from './errors.ts'
 import type { Actor } from './tokens.ts'
 

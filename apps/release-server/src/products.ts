@@ -2,7 +2,7 @@ import { parseRoles, parseTrustRoot, parseTrustState, sha256Hex } from '@keyturn
 import type { RoleDocument, VerifiedAuthority } from '@keyturn/manifest'
 import { equalBytes } from '@keyturn/primitives'
 import type { JsonObject } from '@keyturn/primitives'
-import type { NewProduct, ProductView } from './api.ts'
+import type { NewProduct, ProductView } from '@keyturn/release-client'
 import { appendAudit, auditLock } from './audit.ts'
 import { timestamp } from './context.ts'
 import type { ServerContext } from './context.ts'

@@ -1,7 +1,7 @@
 import { parseHead, parseHeadEnvelope, parseManifest, verifyManifestSignatures } from '@keyturn/manifest'
 import type { Head, ManifestPin, ReleaseManifest, TrustState, VerifiedAuthority } from '@keyturn/manifest'
 import type { JsonObject } from '@keyturn/primitives'
-import type { ChannelView, ManifestPointer, ReleaseView } from './api.ts'
+import type { ChannelView, ManifestPointer, ReleaseView } from '@keyturn/release-client'
 import { appendAudit, auditLock } from './audit.ts'
 import type { Caller } from './caller.ts'
 import { timestamp } from './context.ts'

@@ -1,7 +1,7 @@
 import { verifyManifestSignatures, parseManifest } from '@keyturn/manifest'
 import { base64urlEncode, KeyturnError } from '@keyturn/primitives'
 import type { JsonObject } from '@keyturn/primitives'
-import type { ReleaseCheckView, ReleaseView } from './api.ts'
+import type { ReleaseCheckView, ReleaseView } from '@keyturn/release-client'
 import { appendAudit, auditLock } from './audit.ts'
 import type { Caller } from './caller.ts'
 import { timestamp } from './context.ts'

@@ -2,7 +2,7 @@ import { parseManifest, parseSignatures, sha256Hex, verifyManifestSignatures } f
 import type { ManifestPin, ReleaseManifest, RoleDocument, SigningRule } from '@keyturn/manifest'
 import { base64Decode, base64Encode } from '@keyturn/primitives'
 import type { JsonObject } from '@keyturn/primitives'
-import type { ReleaseView } from './api.ts'
+import type { ReleaseView } from '@keyturn/release-client'
 import { appendAudit, auditLock } from './audit.ts'
 import { recordBlob, touchBlobs } from './blobs.ts'
 import type { Caller } from './caller.ts'

@@ -1,7 +1,7 @@
 import { parseHead, parseHeadEnvelope, writeHead } from '@keyturn/manifest'
 import type { Head } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
-import type { ChannelView, WantedHead } from './api.ts'
+import type { ChannelView, WantedHead } from '@keyturn/release-client'
 import { appendAudit, auditLock } from './audit.ts'
 import type { Caller } from './caller.ts'
 import { timestamp } from './context.ts'

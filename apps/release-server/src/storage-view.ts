@@ -1,4 +1,4 @@
-import type { StorageView } from './api.ts'
+import type { StorageView } from '@keyturn/release-client'
 import { storedBlob } from './blobs.ts'
 import { timestamp } from './context.ts'
 import type { ServerContext } from './context.ts'

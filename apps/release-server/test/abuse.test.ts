@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { TokenChecker } from '../src/tokens.ts'
 import { openApiPath } from '../src/management/openapi.ts'
 import { parsePublicPath } from '../src/public/paths.ts'
-import { blobFromBytes } from '../src/client/index.ts'
+import { blobFromBytes } from '@keyturn/release-client'
 import { atEnd, fileUrl, sha256Hex, someBytes, startServer } from './support.ts'
 
 /** Sends raw bytes; gives everything that came until the server closed or `waitMs` were over. */

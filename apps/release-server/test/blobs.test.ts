@@ -2,7 +2,7 @@ import { request } from 'node:http'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { blobFromBytes, ReleaseServerClient } from '../src/client/index.ts'
+import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-client'
 import { fileUrl, sha256Hex, someBytes, startServer } from './support.ts'
 
 describe('blobs', () => {

@@ -33,7 +33,7 @@ import {
   x25519PublicKey,
 } from '@keyturn/primitives'
 import { expect, it } from 'vitest'
-import { ReleaseServerClient } from '../src/client/index.ts'
+import { ReleaseServerClient } from '@keyturn/release-client'
 import { createTokenByCommand, runServer } from './processes.ts'
 import { seedOf, TestPublisher } from './publisher.ts'
 import { someBytes, temporaryFolder } from './support.ts'

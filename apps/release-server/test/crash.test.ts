@@ -1,7 +1,7 @@
 import { utf8Encode } from '@keyturn/primitives'
 import { initialTrustState, parseTrustRoot, verifyRelease } from '@keyturn/manifest'
 import { expect, it } from 'vitest'
-import { blobFromBytes, ReleaseServerClient } from '../src/client/index.ts'
+import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-client'
 import { createTokenByCommand, runServer } from './processes.ts'
 import { TestPublisher } from './publisher.ts'
 import { fileUrl, sha256Hex, someBytes, temporaryFolder } from './support.ts'

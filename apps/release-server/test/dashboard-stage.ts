@@ -17,7 +17,7 @@ import { ed25519PublicKey, hexEncode, systemRandom, utf8Encode, x25519PublicKey 
 import { chromium } from 'playwright-core'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll } from 'vitest'
-import type { ReleaseServerClient } from '../src/client/index.ts'
+import type { ReleaseServerClient } from '@keyturn/release-client'
 import type { ReleaseServerOptions } from '../src/server.ts'
 import { day, seedOf, TestPublisher } from './publisher.ts'
 import type { MadeRelease } from './publisher.ts'

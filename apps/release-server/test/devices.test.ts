@@ -11,7 +11,7 @@ import {
   x25519PublicKey,
 } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
-import { ReleaseServerClient } from '../src/client/index.ts'
+import { ReleaseServerClient } from '@keyturn/release-client'
 import { keyAgreementOf } from '../src/noise/key-agreement.ts'
 import { codeOf, world } from './noise-world.ts'
 import { seedOf } from './publisher.ts'

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { blobFromBytes, ReleaseServerClient } from '../src/client/index.ts'
+import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-client'
 import { openS3BlobStore } from '../src/storage/s3-blob-store.ts'
 import { startS3 } from './services.ts'
 import type { S3Service } from './services.ts'

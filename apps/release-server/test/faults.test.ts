@@ -2,7 +2,7 @@ import { faultFileSystem, nodeFileSystem } from '@keyturn/primitives/node'
 import { describe, expect, it } from 'vitest'
 import { openFolderBlobStore } from '../src/storage/folder-blob-store.ts'
 import { streamOf } from '../src/storage/hashing.ts'
-import { blobFromBytes } from '../src/client/index.ts'
+import { blobFromBytes } from '@keyturn/release-client'
 import { fileUrl, sha256Hex, someBytes, startServer, temporaryFolder } from './support.ts'
 
 const bytes = someBytes(600_000)

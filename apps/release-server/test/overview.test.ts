@@ -1,6 +1,6 @@
 import { hexEncode, utf8Encode } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
-import { blobFromBytes } from '../src/client/index.ts'
+import { blobFromBytes } from '@keyturn/release-client'
 import { day, keyId, TestPublisher } from './publisher.ts'
 import { someBytes, startServer } from './support.ts'
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { keyId, signerOf, TestPublisher } from './publisher.ts'
 import { sha256Hex, someBytes, startServer } from './support.ts'
 import type { RunningServer } from './support.ts'
-import type { ReleaseServerClient } from '../src/client/index.ts'
+import type { ReleaseServerClient } from '@keyturn/release-client'
 
 async function fetchBytes(url: string, path: string): Promise<Uint8Array> {
   const answer = await fetch(url + path)

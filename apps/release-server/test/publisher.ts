@@ -14,8 +14,8 @@ import {
 } from '@keyturn/manifest'
 import type { DocumentSigner, Head, ManifestPin, ReleaseManifest, RoleDocument } from '@keyturn/manifest'
 import { concatBytes, ed25519PublicKey, ed25519Sign, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
-import { blobFromBytes } from '../src/client/index.ts'
-import type { BlobSource, ReleaseServerClient } from '../src/client/index.ts'
+import { blobFromBytes } from '@keyturn/release-client'
+import type { BlobSource, ReleaseServerClient } from '@keyturn/release-client'
 
 export const day = 86_400_000
 

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { afterEach } from 'vitest'
 import { createReleaseServer } from '../src/server.ts'
 import type { ReleaseServer, ReleaseServerOptions } from '../src/server.ts'
-import { ReleaseServerClient } from '../src/client/index.ts'
-import type { Scope } from '../src/api.ts'
+import { ReleaseServerClient } from '@keyturn/release-client'
+import type { Scope } from '@keyturn/release-client'
 
 const endings: (() => Promise<unknown>)[] = []
 

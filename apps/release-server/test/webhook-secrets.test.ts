@@ -7,7 +7,7 @@ import { openServerVault } from '../src/noise/server-vault.ts'
 import { createWebhook, turnWebhookSecret, webhookHeaders, WebhookSender } from '../src/webhooks.ts'
 import { WebhookSecrets } from '../src/webhook-secrets.ts'
 import type { StoredSecrets } from '../src/webhook-secrets.ts'
-import { ProblemError } from '../src/client/index.ts'
+import { ProblemError } from '@keyturn/release-client'
 import { atEnd, startServer, temporaryFolder } from './support.ts'
 import type { RunningServer } from './support.ts'
 

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ReleaseServerClient } from '@keyturn/release-server/client'
+import { ReleaseServerClient } from '@keyturn/release-client'
 import type { Command } from 'commander'
 import { CliError } from '../errors.ts'
 import type { HomeDescription, HomePaths } from '../home.ts'

@@ -1,7 +1,7 @@
 import { initialTrustState, parseTrustRoot, releaseSteps, sha256Hex } from '@keyturn/manifest'
 import type { AcceptedRelease, DocumentRequest, ManifestFile } from '@keyturn/manifest'
 import { KeyturnError } from '@keyturn/primitives'
-import { ReleaseServerClient } from '@keyturn/release-server/client'
+import { ReleaseServerClient } from '@keyturn/release-client'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'

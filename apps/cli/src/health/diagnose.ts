@@ -4,7 +4,7 @@ import { parseHeadEnvelope, verifyManifestSignatures, verifyThreshold, payloadTy
 import { keyCommitment } from '@keyturn/m2pack-format'
 import { hexEncode, KeyturnError, z32Encode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
-import type { ReleaseServerClient } from '@keyturn/release-server/client'
+import type { ReleaseServerClient } from '@keyturn/release-client'
 import { readFreeze } from '../commands/emergency-freeze.ts'
 import { keyAlias } from '../home.ts'
 import { openOwnArchive } from '../publisher/archives.ts'

@@ -1,7 +1,7 @@
 import { open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatPin } from '@keyturn/kel'
-import type { ReleaseServerClient } from '@keyturn/release-server/client'
+import type { ReleaseServerClient } from '@keyturn/release-client'
 import { CliError } from '../errors.ts'
 import type { Progress } from '../output.ts'
 import type { HomeSession } from './home-session.ts'

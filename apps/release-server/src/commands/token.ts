@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import { scopes } from '../api.ts'
-import type { Scope } from '../api.ts'
+import { scopes } from '@keyturn/release-client'
+import type { Scope } from '@keyturn/release-client'
 import { configOf, printAnswer } from '../command-line.ts'
 import { optionsFromConfig } from '../from-config.ts'
 import { createReleaseServer } from '../server.ts'

@@ -1,7 +1,7 @@
 import { parseRoles } from '@keyturn/manifest'
 import { base64Decode } from '@keyturn/primitives'
 import type { FastifyInstance } from 'fastify'
-import type { ChannelView } from '../api.ts'
+import type { ChannelView } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { publish, readChannel } from '../publish.ts'

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { AuditEntry } from '../api.ts'
+import type { AuditEntry } from '@keyturn/release-client'
 import { auditKey } from '../audit.ts'
 import type { ServerContext } from '../context.ts'
 import { maySee } from '../tokens.ts'

@@ -1,5 +1,5 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
-import { scopes } from '../api.ts'
+import { scopes } from '@keyturn/release-client'
 
 type JsonObject = Record<string, unknown>
 

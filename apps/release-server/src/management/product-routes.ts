@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { NewProduct } from '../api.ts'
+import type { NewProduct } from '@keyturn/release-client'
 import type { Caller } from '../caller.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'

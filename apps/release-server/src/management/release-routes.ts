@@ -1,7 +1,7 @@
 import { diffManifests, parseManifest } from '@keyturn/manifest'
 import { base64Decode } from '@keyturn/primitives'
 import type { FastifyInstance } from 'fastify'
-import type { ReleaseDiffView, ReleaseView } from '../api.ts'
+import type { ReleaseDiffView, ReleaseView } from '@keyturn/release-client'
 import { appendAudit, auditLock } from '../audit.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'

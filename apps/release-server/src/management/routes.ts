@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Scope } from '../api.ts'
+import type { Scope } from '@keyturn/release-client'
 import type { Actor } from '../tokens.ts'
 
 declare module 'fastify' {

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { scopes } from '../api.ts'
-import type { AuditEntry, NewToken } from '../api.ts'
+import { scopes } from '@keyturn/release-client'
+import type { AuditEntry, NewToken } from '@keyturn/release-client'
 import { auditKey } from '../audit.ts'
 import type { ServerContext } from '../context.ts'
 import { createToken, listTokens, revokeToken } from '../tokens.ts'

@@ -1,6 +1,6 @@
 import { base64Decode, hexEncode } from '@keyturn/primitives'
 import type { FastifyInstance } from 'fastify'
-import type { DeviceView } from '../api.ts'
+import type { DeviceView } from '@keyturn/release-client'
 import { appendAudit, auditLock } from '../audit.ts'
 import { timestamp } from '../context.ts'
 import type { ServerContext } from '../context.ts'

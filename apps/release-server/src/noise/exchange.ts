@@ -16,7 +16,7 @@ import type { ExchangeRefusal, KeyRequest, RuntimeKey } from '@keyturn/runtime-k
 import { hexEncode, wipe } from '@keyturn/primitives'
 import type { Vault } from '@keyturn/vault-kdf'
 import { VaultError } from '@keyturn/vault-kdf'
-import type { ReleaseView } from '../api.ts'
+import type { ReleaseView } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { readProduct, rolesInForce } from '../products.ts'
 import { readChannel } from '../publish.ts'

@@ -1,4 +1,4 @@
-import type { ChannelView } from '../api.ts'
+import type { ChannelView } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { viewProduct } from '../products.ts'
 

@@ -1,6 +1,6 @@
 import { utf8Decode } from '@keyturn/primitives'
-import { ServerError } from '../errors.ts'
-import { maxManifestBytes } from '../limits.ts'
+import { ServerError } from './errors.ts'
+import { API_LIMITS } from './limits.ts'
 import { ProblemError } from './problem-error.ts'
 import { readBounded } from './read-bounded.ts'
 
@@ -116,21 +116,21 @@ export class HttpCaller {
   /** Sends a call and reads its JSON answer. */
   async json<T>(call: Call): Promise<T> {
     const response = await this.send(call)
-    const bytes = await readBounded(response, call.maxBytes ?? maxManifestBytes, call.what)
+    const bytes = await readBounded(response, call.maxBytes ?? API_LIMITS.maxManifestBytes, call.what)
     return JSON.parse(utf8Decode(bytes)) as T
   }
 
   /** Sends a call and reads its JSON answer; `undefined` for 404. */
   async find<T>(call: Call): Promise<T | undefined> {
     const response = await this.send({ ...call, accept: [404] })
-    const bytes = await readBounded(response, call.maxBytes ?? maxManifestBytes, call.what)
+    const bytes = await readBounded(response, call.maxBytes ?? API_LIMITS.maxManifestBytes, call.what)
     return response.status === 404 ? undefined : (JSON.parse(utf8Decode(bytes)) as T)
   }
 
   /** Sends a call and reads its bytes. */
   async bytes(call: Call): Promise<Uint8Array> {
     const response = await this.send(call)
-    return readBounded(response, call.maxBytes ?? maxManifestBytes, call.what)
+    return readBounded(response, call.maxBytes ?? API_LIMITS.maxManifestBytes, call.what)
   }
 
   #headers(call: Call): Record<string, string> {

@@ -1,6 +1,6 @@
 import type { KeyDirectory } from '@keyturn/noise-keys'
 import { base64Encode } from '@keyturn/primitives'
-import type { AttesterView, DeviceView, KeyAgeView, Page } from '../api.ts'
+import type { AttesterView, DeviceView, KeyAgeView, Page } from './api.ts'
 import { queryText } from './http.ts'
 import type { HttpCaller } from './http.ts'
 import { serverKeyDirectory } from './key-directory.ts'

@@ -1,5 +1,5 @@
-import type { ReleaseCheckView } from '../api.ts'
-import { ServerError } from '../errors.ts'
+import type { ReleaseCheckView } from './api.ts'
+import { ServerError } from './errors.ts'
 import type { HttpCaller } from './http.ts'
 
 /** Options of a check. */

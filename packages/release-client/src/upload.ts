@@ -1,6 +1,6 @@
 import { utf8Encode, base64Encode } from '@keyturn/primitives'
-import { maxPutBytes } from '../limits.ts'
-import { ServerError } from '../errors.ts'
+import { API_LIMITS } from './limits.ts'
+import { ServerError } from './errors.ts'
 import { uploadDirectly } from './direct-upload.ts'
 import type { HttpCaller } from './http.ts'
 
@@ -32,7 +32,7 @@ const pieceBytes = 8 * 1024 * 1024
  * going on where an interrupted upload of it stopped.
  */
 export async function uploadBlob(http: HttpCaller, source: BlobSource, options: UploadOptions = {}): Promise<void> {
-  if (source.size <= maxPutBytes) return putWhole(http, source, options)
+  if (source.size <= API_LIMITS.maxPutBytes) return putWhole(http, source, options)
   if (await uploadDirectly(http, source, options)) return
   const path = await createUpload(http, source, options)
   let offset = await uploadOffset(http, path, source, options)

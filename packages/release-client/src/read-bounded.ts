@@ -1,4 +1,4 @@
-import { ServerError } from '../errors.ts'
+import { ServerError } from './errors.ts'
 
 /**
  * Reads an answer chunk by chunk and ends it once it holds more than it may, whatever length it told.

@@ -15,8 +15,8 @@ import type {
   ReleaseView,
   StorageView,
   TokenView,
-} from '../api.ts'
-import { maxBlobBytes, maxInlineManifestBytes, maxManifestBytes, maxMissingQuery } from '../limits.ts'
+} from './api.ts'
+import { API_LIMITS } from './limits.ts'
 import { checkRelease } from './check-release.ts'
 import type { CheckReleaseOptions } from './check-release.ts'
 import { HttpCaller, queryText } from './http.ts'
@@ -105,12 +105,12 @@ export class ReleaseServerClient extends KeyCalls {
   /** Which of the blobs the server lacks; any number, asked in batches. */
   async missingBlobs(hashes: readonly string[]): Promise<string[]> {
     const missing: string[] = []
-    for (let start = 0; start < hashes.length; start += maxMissingQuery) {
+    for (let start = 0; start < hashes.length; start += API_LIMITS.maxMissingQuery) {
       const answer = await this.#http.json<{ missing: string[] }>({
         method: 'POST',
         path: '/v1/blobs:missing',
         what: 'ask for missing blobs',
-        json: { sha256: hashes.slice(start, start + maxMissingQuery) },
+        json: { sha256: hashes.slice(start, start + API_LIMITS.maxMissingQuery) },
       })
       for (const hash of answer.missing) missing.push(hash)
     }
@@ -158,7 +158,7 @@ export class ReleaseServerClient extends KeyCalls {
 
   /** Creates an immutable draft; product and channel are those the manifest names. */
   async createRelease(slug: string, release: NewRelease): Promise<ReleaseView> {
-    const inline = release.manifest.length <= maxInlineManifestBytes
+    const inline = release.manifest.length <= API_LIMITS.maxInlineManifestBytes
     const blob = blobFromBytes(release.manifest)
     if (!inline) await this.uploadBlob(blob)
     return this.#http.json({
@@ -361,7 +361,7 @@ export class ReleaseServerClient extends KeyCalls {
       await response.body?.cancel()
       return undefined
     }
-    const { maxBytes = path.includes('/files/') ? maxBlobBytes : maxManifestBytes } = options
+    const { maxBytes = path.includes('/files/') ? API_LIMITS.maxBlobBytes : API_LIMITS.maxManifestBytes } = options
     return readBounded(response, maxBytes, `fetch ${path}`)
   }
 }

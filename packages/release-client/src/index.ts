@@ -1,6 +1,9 @@
 export { blobFromBytes, ReleaseServerClient } from './client.ts'
 export { ProblemError } from './problem-error.ts'
-export { scopes } from '../api.ts'
+export { ServerError, serverErrors } from './errors.ts'
+export { API_LIMITS } from './limits.ts'
+export { scopes } from './api.ts'
+export type { ServerErrorCode } from './errors.ts'
 export type { ReleaseServerClientOptions } from './http.ts'
 export type { CheckReleaseOptions } from './check-release.ts'
 export type { BlobSource, UploadOptions } from './upload.ts'
@@ -11,6 +14,7 @@ export type {
   ChannelView,
   DeviceView,
   GarbageReport,
+  KeyAgeView,
   ManifestPointer,
   NewProduct,
   NewRelease,
@@ -19,7 +23,6 @@ export type {
   Problem,
   ProductView,
   Publication,
-  KeyAgeView,
   ReleaseCheckView,
   ReleaseDiffView,
   ReleaseView,
@@ -27,4 +30,4 @@ export type {
   StorageView,
   TokenView,
   WantedHead,
-} from '../api.ts'
+} from './api.ts'

@@ -1,0 +1,243 @@
+import { KeyturnError } from '@keyturn/primitives'
+import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
+
+/** The codes of the release server. */
+export const serverErrors = {
+  SRV_CONFIG: {
+    kind: 'usage',
+    meaning: 'The configuration of the server is incomplete or contradicts itself.',
+    remedy: 'Mend the setting that the message names and start again.',
+  },
+  SRV_NOT_FOUND: {
+    kind: 'usage',
+    meaning: 'Nothing is there under this address, or the token may not see it.',
+    remedy: 'Check the address, the product and the scopes of the token.',
+  },
+  SRV_METHOD: {
+    kind: 'usage',
+    meaning: 'The address exists and does not answer this method.',
+    remedy: 'Use a method named in the Allow header.',
+  },
+  SRV_REQUEST: {
+    kind: 'input',
+    meaning: 'A request is malformed: its JSON, a field, a header or its length.',
+    remedy: 'Compare the request with /openapi.json; the message names the field.',
+  },
+  SRV_MEDIA_TYPE: {
+    kind: 'input',
+    meaning: 'The body of a request has a content type that this address does not read.',
+    remedy: 'Send the content type that /openapi.json names for the address.',
+  },
+  SRV_LIMIT: {
+    kind: 'input',
+    meaning: 'A request is larger than the server allows.',
+    remedy: 'Send less at once; blobs above 16 MiB go through resumable uploads.',
+  },
+  SRV_HEADERS: {
+    kind: 'input',
+    meaning: 'The header section of a request is too large.',
+    remedy: 'Send fewer or shorter headers.',
+  },
+  SRV_AUTH: {
+    kind: 'auth',
+    meaning: 'The request carries no valid token: it is missing, unknown, expired or revoked.',
+    remedy: 'Ask an administrator for a token, or create one with `keyturn-server token create`.',
+  },
+  SRV_SCOPE: {
+    kind: 'auth',
+    meaning: 'The token is valid and does not have the scope that this call needs.',
+    remedy: 'Use a token with the scope that the message names.',
+  },
+  SRV_ORIGIN: {
+    kind: 'auth',
+    meaning: 'A change asked for by a browser session came from a page of another origin.',
+    remedy: 'Use the dashboard of this server.',
+  },
+  SRV_RATE: {
+    kind: 'busy',
+    meaning: 'Too many requests in a short time.',
+    remedy: 'Wait for the seconds named in Retry-After.',
+  },
+  SRV_CONFLICT: {
+    kind: 'busy',
+    meaning: 'The thing to be changed was changed by somebody else in between, or exists already.',
+    remedy: 'Read it again, decide again, and repeat the call.',
+  },
+  SRV_PRECONDITION: {
+    kind: 'busy',
+    meaning: 'A condition of the request (If-Match) does not hold.',
+    remedy: 'Read the current state and repeat the call with its tag.',
+  },
+  SRV_IDEMPOTENCY: {
+    kind: 'busy',
+    meaning: 'An Idempotency-Key was used before with another request.',
+    remedy: 'Use a fresh key for each new request.',
+  },
+  SRV_UNAVAILABLE: {
+    kind: 'unavailable',
+    meaning: 'The server cannot answer at the moment: it is starting, draining, or its storage does not answer.',
+    remedy: 'Repeat the request after the seconds named in Retry-After.',
+  },
+  SRV_TIMEOUT: {
+    kind: 'unavailable',
+    meaning: 'The other side was too slow to send or to receive.',
+    remedy: 'Repeat the request over a better connection; uploads go on where they stopped.',
+  },
+  SRV_NETWORK: {
+    kind: 'unavailable',
+    meaning: 'The release server could not be reached.',
+    remedy: 'Check the address and whether the server runs.',
+  },
+  SRV_STORAGE: {
+    kind: 'io',
+    meaning: 'The storage behind the server failed or holds something it should not.',
+    remedy: 'See the log of the server under the request id; run `keyturn-server fsck`.',
+  },
+  SRV_AUDIT: {
+    kind: 'auth',
+    meaning: 'The audit log does not follow from itself: an entry was changed, removed or put in.',
+    remedy: 'Compare with an exported copy; the message names the first entry that does not fit.',
+  },
+  SRV_PRODUCT_TRUST: {
+    kind: 'policy',
+    meaning: 'The product has no accepted key event log and role document yet, so nothing can be verified.',
+    remedy: 'Upload the role document, then the key event log, then the release.',
+  },
+  SRV_HEAD_NEEDED: {
+    kind: 'policy',
+    meaning: 'The change needs a head signed by the publisher, and no head signer is connected.',
+    remedy: 'Sign a head with `keyturn release head` and publish it.',
+  },
+  SRV_INTERNAL: {
+    kind: 'bug',
+    meaning: 'The server failed in a way it should not.',
+    remedy: 'Report it with the request id; the log holds the cause.',
+  },
+  UP_AUTH: {
+    kind: 'auth',
+    meaning: 'An upload carries no valid token with the scope blobs:write.',
+    remedy: 'Use a token with the scope blobs:write.',
+  },
+  UP_SCOPE: {
+    kind: 'auth',
+    meaning: 'The token of an upload is valid and does not have the scope blobs:write.',
+    remedy: 'Use a token with the scope blobs:write.',
+  },
+  UP_HASH: {
+    kind: 'auth',
+    meaning: 'Uploaded bytes do not have the SHA-256 they were announced with; nothing was kept.',
+    remedy: 'Upload again; if it repeats, the file changed while it was read.',
+  },
+  UP_LENGTH: {
+    kind: 'input',
+    meaning: 'An upload is shorter or longer than announced, or its length is missing.',
+    remedy: 'Send exactly as many bytes as announced.',
+  },
+  UP_LENGTH_REQUIRED: {
+    kind: 'input',
+    meaning: 'An upload does not say how long it is.',
+    remedy: 'Send Content-Length; chunked bodies are not taken.',
+  },
+  UP_CHECKSUM: {
+    kind: 'auth',
+    meaning: 'A piece of an upload does not have the checksum it was sent with; it was not kept.',
+    remedy: 'Send the piece again.',
+  },
+  UP_OFFSET: {
+    kind: 'busy',
+    meaning: 'A resumable upload continues at another offset than the one given.',
+    remedy: 'Ask for the offset with HEAD and go on from there.',
+  },
+  UP_GONE: {
+    kind: 'policy',
+    meaning: 'A resumable upload has expired or was ended.',
+    remedy: 'Start a new upload.',
+  },
+  UP_UNKNOWN: {
+    kind: 'usage',
+    meaning: 'There is no resumable upload of this id.',
+    remedy: 'Start a new upload.',
+  },
+  UP_DISK_FULL: {
+    kind: 'io',
+    meaning: 'The storage of the server is full; reading goes on.',
+    remedy: 'Free space or collect garbage on the server, then upload again.',
+  },
+  PUB_MISSING_BLOBS: {
+    kind: 'policy',
+    meaning: 'A manifest names blobs that the server does not hold; the channel is unchanged.',
+    remedy: 'Upload the blobs that the answer lists and publish again.',
+  },
+  PUB_ROLLBACK: {
+    kind: 'policy',
+    meaning: 'A release or head is older than, or equal to, what the channel already has.',
+    remedy: 'Sign with the next sequence; to go back, make a new manifest of the old files.',
+  },
+  PUB_UNKNOWN_RELEASE: {
+    kind: 'policy',
+    meaning: 'A head pins a release that was never put on this channel, or whose bytes are others.',
+    remedy: 'Create the release first, with the very bytes that the head pins.',
+  },
+  PUB_TAKEN: {
+    kind: 'policy',
+    meaning: 'A version or sequence is already taken by a release with other bytes.',
+    remedy: 'Releases never change: use the next version and sequence.',
+  },
+  PUB_STALE: {
+    kind: 'busy',
+    meaning: 'The channel moved on since the publisher looked at it.',
+    remedy: 'Read the channel again and sign a head with the next sequence.',
+  },
+  PUB_UNSEALED: {
+    kind: 'policy',
+    meaning: 'The key event log seals a role document that the server does not hold.',
+    remedy: 'Upload the role document before the log.',
+  },
+  PUB_WOULD_BREAK: {
+    kind: 'policy',
+    meaning: 'A new key event log or role document would leave a channel without enough valid signatures.',
+    remedy: 'Sign manifest and head with the new keys too and send them in the same call.',
+  },
+  BLOB_NAME: {
+    kind: 'usage',
+    meaning: 'The name of a blob is not 64 lower-case hexadecimal digits.',
+    remedy: 'Name blobs by the SHA-256 of their bytes.',
+  },
+  BLOB_UNKNOWN: {
+    kind: 'usage',
+    meaning: 'The server does not hold this blob.',
+    remedy: 'Upload it, or publish the release that names it.',
+  },
+  BLOB_CORRUPT: {
+    kind: 'io',
+    meaning: 'A stored blob no longer has the SHA-256 it is named by; it was set aside.',
+    remedy: 'Upload the blob again, and look after the disk.',
+  },
+  GC_UNSAFE: {
+    kind: 'policy',
+    meaning: 'Garbage collection cannot tell what is still needed, so it deleted nothing.',
+    remedy: 'Mend the release that the message names, or remove it, and run again.',
+  },
+  GC_RUNNING: {
+    kind: 'busy',
+    meaning: 'Garbage collection is already running.',
+    remedy: 'Wait for it to end.',
+  },
+} as const satisfies ErrorCatalogue<string>
+
+/** A code of the release server. */
+export type ServerErrorCode = keyof typeof serverErrors
+
+/** Thrown for bad input or bad state. Branch on `code`. */
+export class ServerError extends KeyturnError<ServerErrorCode> {
+  override readonly name = 'ServerError'
+
+  /**
+   * @param code - What is wrong.
+   * @param message - What failed, where, what was found and what was wanted.
+   * @param context - Details, hint and cause.
+   */
+  constructor(code: ServerErrorCode, message: string, context?: ErrorContext) {
+    super(serverErrors, code, message, context)
+  }
+}
