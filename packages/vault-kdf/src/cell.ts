@@ -112,6 +112,7 @@ export class Cell {
 
   /** Removes a record. @throws VaultError `VK_NOT_FOUND`. */
   async remove(name: string): Promise<void> {
+    this.#core.checkOpen()
     const id = { partition: this.partition, cell: this.id, name }
     const [outcome] = await this.#core.store.apply([{ remove: id, expected: 'any' }])
     if (outcome !== 'done') throw new VaultError('VK_NOT_FOUND', `There is no record "${name}" in cell "${this.id}"`)
@@ -123,6 +124,7 @@ export class Cell {
     const { partition, id: cell } = this
     let after: { partition: string; cell: string; name: string } | undefined
     for (;;) {
+      this.#core.checkOpen()
       const page = await this.#core.store.scan({
         partition,
         cell,

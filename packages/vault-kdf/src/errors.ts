@@ -98,6 +98,11 @@ export const vaultErrors = {
     meaning: 'The random source gave the same message salt twice.',
     remedy: 'Stop writing and repair the random source of this machine.',
   },
+  VK_CLOSED: {
+    kind: 'usage',
+    meaning: 'The vault was closed: its keys are wiped, and nothing is unwrapped again.',
+    remedy: 'Open the vault again, and close it after its last use.',
+  },
   VK_LIMIT: {
     kind: 'input',
     meaning: 'A size or count is over its limit.',
@@ -160,4 +165,11 @@ export class VaultError extends KeyturnError<VaultErrorCode> {
   constructor(code: VaultErrorCode, message: string, context?: ErrorContext) {
     super(vaultErrors, code, message, context)
   }
+}
+
+/** The refusal of a vault that was closed. */
+export function closed(): VaultError {
+  return new VaultError('VK_CLOSED', 'The vault is closed', {
+    hint: 'Open the vault again with Vault.open(), and call close() after the last use',
+  })
 }

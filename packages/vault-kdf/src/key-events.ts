@@ -232,6 +232,7 @@ export class KeyEvents {
 
   /** Records still sealed under a version. */
   async census(version: number): Promise<number> {
+    this.#core.checkOpen()
     const legacyMaster = this.#core.keyring.entry(version)?.legacyProfiles !== undefined
     return countVersion(await this.#core.store.census(), version, legacyMaster)
   }

@@ -1,8 +1,8 @@
-import { SecretBytes, systemClock } from '@keyturn/primitives'
+import { SecretBytes, systemClock, wipe } from '@keyturn/primitives'
 import type { Clock } from '@keyturn/primitives'
 import { checkMasterKey, derivePartitionKey } from './derive.ts'
 import type { PartitionKey } from './derive.ts'
-import { VaultError } from './errors.ts'
+import { VaultError, closed } from './errors.ts'
 import { checkUse } from './key-state.ts'
 import type { KeyUse } from './key-state.ts'
 import { parseKeyringDocument, writeKeyringDocument } from './keyring-document.ts'
@@ -36,6 +36,7 @@ export class Keyring {
   readonly #clock: Clock
   readonly #masters = new Map<number, CachedMaster>()
   readonly #partitionKeys = new Map<string, PartitionKey>()
+  #closed = false
   #entries = new Map<number, KeyringEntry>()
   #active: number | undefined
   #document: KeyringDocument
@@ -61,6 +62,15 @@ export class Keyring {
     const keyring = new Keyring(parsed.document, provider, options)
     parsed.verifyMac(await keyring.auditSecret())
     return keyring
+  }
+
+  /**
+   * Refuses every use once the keys were wiped.
+   *
+   * @throws VaultError `VK_CLOSED`.
+   */
+  checkOpen(): void {
+    if (this.#closed) throw closed()
   }
 
   /** What may be done with which version. */
@@ -126,12 +136,16 @@ export class Keyring {
 
   /** The secret behind the audit MACs; lent, do not wipe. */
   async auditSecret(): Promise<Uint8Array> {
+    this.checkOpen()
     if (this.#auditSecret === undefined) {
       const wrapped = this.#document.auditSecret
       if (wrapped === undefined) throw new VaultError('VK_KEYRING', 'The keyring document has no audit secret')
-      this.#auditSecret = SecretBytes.take(
-        await this.#unwrap(wrapped, { vaultId: this.#document.vaultId, keyVersion: 0, purpose: 'audit' }),
-      )
+      const secret = await this.#unwrap(wrapped, {
+        vaultId: this.#document.vaultId,
+        keyVersion: 0,
+        purpose: 'audit',
+      })
+      this.#auditSecret = SecretBytes.take(secret)
     }
     return this.#auditSecret.withBytes((bytes) => bytes)
   }
@@ -149,18 +163,17 @@ export class Keyring {
     keyUse: KeyUse,
     use: (key: PartitionKey) => T,
   ): Promise<T> {
+    this.checkOpen()
     const cached = this.#cachedPartitionKey(version, partition, keyUse)
     if (cached !== undefined) return use(cached)
     const key = await this.withMaster(version, (master) => derivePartitionKey(master, version, partition))
+    this.#checkState(version, keyUse) // another keyring may have come in while the provider answered
     this.#keep(`${version}/${partition}`, key)
     return use(key) // in the same turn: an evicted key is wiped, and sealing under zeros would lose the record
   }
 
   #cachedPartitionKey(version: number, partition: string, use: KeyUse): PartitionKey | undefined {
-    const entry = this.#entries.get(version)
-    if (entry === undefined)
-      throw new VaultError('VK_VERSION_UNKNOWN', `The keyring has no key version ${version}`, { details: { version } })
-    checkUse(version, entry.state, use)
+    this.#checkState(version, use)
     const master = this.#masters.get(version)
     if (master === undefined) return undefined
     if (this.#clock() > master.until) {
@@ -176,6 +189,13 @@ export class Keyring {
     return key
   }
 
+  #checkState(version: number, use: KeyUse): void {
+    const entry = this.#entries.get(version)
+    if (entry === undefined)
+      throw new VaultError('VK_VERSION_UNKNOWN', `The keyring has no key version ${version}`, { details: { version } })
+    checkUse(version, entry.state, use)
+  }
+
   #keep(name: string, key: PartitionKey): void {
     this.#partitionKeys.get(name)?.fill(0)
     this.#partitionKeys.set(name, key)
@@ -186,6 +206,7 @@ export class Keyring {
 
   /** Lends a master; for legacy bytes and derivation. States are checked by the callers. */
   async withMaster<T>(version: number, use: (master: Uint8Array) => T): Promise<T> {
+    this.checkOpen()
     const cached = this.#masters.get(version)
     if (cached !== undefined && this.#clock() <= cached.until) return cached.secret.withBytes(use)
     const wrapped = this.#entries.get(version)?.wrapped
@@ -196,6 +217,10 @@ export class Keyring {
       keyVersion: version,
       purpose: 'master',
     })
+    if (this.#closed) {
+      wipe(plaintext)
+      throw closed()
+    }
     checkMasterKey(plaintext)
     this.#forget(version)
     const secret = SecretBytes.take(plaintext)
@@ -236,8 +261,9 @@ export class Keyring {
     this.#partitionKeys.delete(name)
   }
 
-  /** Wipes everything unwrapped and derived. */
+  /** Wipes everything unwrapped and derived; every later use is refused. */
   dispose(): void {
+    this.#closed = true
     for (const version of this.#masters.keys()) this.#forget(version)
     this.#auditSecret?.dispose()
     this.#auditSecret = undefined

@@ -4,7 +4,7 @@ import { checkUse } from './key-state.ts'
 import type { KeyUse } from './key-state.ts'
 import type { Keyring } from './keyring.ts'
 import { tryOpenLegacy } from './legacy.ts'
-import type { LegacyProfile } from './legacy.ts'
+import type { LegacyAttempt, LegacyProfile } from './legacy.ts'
 import type { LayerContext } from './place.ts'
 import type { RecordFormat, VaultRecord } from './store.ts'
 
@@ -88,17 +88,27 @@ async function openLegacyRecord(
       legacyProfiles.map((profile) => ({ version, state, profile })),
     )
     .toSorted((a, b) => Number(b.profile === last) - Number(a.profile === last))
+  // The record does not say whose it is: a master that may not be used now must not hide the one that opens it.
+  let withheld: unknown
   for (const { version, state, profile } of attempts) {
     if (state === 'destroyed' || state === 'quarantined') continue
-    checkUse(version, state, use)
-    const attempt = await keyring.withMaster(version, (master) =>
-      tryOpenLegacy(profile, master, { ...record, context }, record.envelope),
-    )
+    let attempt: LegacyAttempt
+    try {
+      checkUse(version, state, use)
+      attempt = await keyring.withMaster(version, (master) =>
+        tryOpenLegacy(profile, master, { ...record, context }, record.envelope),
+      )
+    } catch (error) {
+      if (!(error instanceof VaultError) || error.code === 'VK_CLOSED') throw error
+      withheld ??= error
+      continue
+    }
     if ('plaintext' in attempt) {
       memory.set(record.partition, profile)
       return { plaintext: attempt.plaintext, keyVersion: version, legacyProfile: profile }
     }
     if (attempt.failure === 'inner') throw refused() // the outer layer fixed profile and master
   }
+  if (withheld !== undefined) throw withheld
   return undefined
 }

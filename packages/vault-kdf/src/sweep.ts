@@ -137,6 +137,7 @@ export class Sweep {
 
   async #page(records: readonly StoredRecord[]): Promise<void> {
     this.#options.signal?.throwIfAborted()
+    this.#core.checkOpen()
     if (this.#retarget()) return
     const started = performance.now()
     const page: Page = { changes: [], failures: [], gated: 0 }
@@ -195,7 +196,7 @@ export class Sweep {
       // A record without a header is replaced by revision too: the store lets a v1 put take its place.
       page.changes.push({ change: { put: fresh, expected: revision }, kind: 'resealed', bytes: envelope.length })
     } catch (error) {
-      if (!(error instanceof VaultError) || error.kind === 'unavailable') throw error
+      if (!(error instanceof VaultError) || error.kind === 'unavailable' || error.code === 'VK_CLOSED') throw error
       // The key was turned between the look and the seal: the record waits for the next round.
       if (error.code === 'VK_STALE_WRITER') return void (await core.reloadKeyring())
       page.failures.push({ partition, cell, name, code: error.code })

@@ -2,7 +2,7 @@ import { systemClock, systemRandom, wipe } from '@keyturn/primitives'
 import type { Clock, RandomSource } from '@keyturn/primitives'
 import type { AuditLog } from './audit/log.ts'
 import { sealEnvelope } from './envelope.ts'
-import { VaultError } from './errors.ts'
+import { VaultError, closed } from './errors.ts'
 import type { KeyUse } from './key-state.ts'
 import type { Keyring } from './keyring.ts'
 import { openRecord } from './open-record.ts'
@@ -37,6 +37,9 @@ export const defaultGatedPolicy: GatedPolicy = { access: 'sidecar', session: 'la
 /** Name of the keyring among the documents of a store. */
 export const keyringDocumentName = 'keyring'
 
+/** How long a process may go on with the keyring it has, when nothing else is said. */
+export const DEFAULT_MAX_KEYRING_AGE_MS = 5_000
+
 const maxStaleTries = 8
 
 /** What the handles of one vault share. */
@@ -50,6 +53,8 @@ export interface VaultParts {
   readonly clock: Clock | undefined
   /** Lazy reseals per second; 0 switches them off. */
   readonly lazyResealsPerSecond: number
+  /** How old the keyring may be when it is used. */
+  readonly maxKeyringAgeMs: number
 }
 
 /** The operations below the handles: seal, open, write, each with a fresh look at the keyring. */
@@ -65,6 +70,10 @@ export class VaultCore {
   readonly #profiles: ProfileMemory = new Map()
   readonly #pending = new Set<Promise<void>>()
   readonly #lazyPerSecond: number
+  readonly #maxAgeMs: number
+  #lookedAt: number
+  #looking: Promise<unknown> | undefined
+  #closed = false
   #lazyWindow = { second: 0, count: 0 }
   #failedWindow = { minute: 0, count: 0 }
 
@@ -78,10 +87,32 @@ export class VaultCore {
     this.#gated = parts.gated ?? (() => defaultGatedPolicy)
     this.#salts = new Salts(this.random)
     this.#lazyPerSecond = parts.lazyResealsPerSecond
+    if (!(parts.maxKeyringAgeMs >= 0))
+      throw new RangeError(`maxKeyringAgeMs must be a number from 0 up, got ${parts.maxKeyringAgeMs}`)
+    this.#maxAgeMs = parts.maxKeyringAgeMs
+    this.#lookedAt = this.clock()
+  }
+
+  /**
+   * Refuses what comes after {@link VaultCore.close}.
+   *
+   * @throws VaultError `VK_CLOSED`.
+   */
+  checkOpen(): void {
+    if (this.#closed) throw closed()
+  }
+
+  /** Refuses new work, lets background reseals end, then wipes all keys. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.settle()
+    this.keyring.dispose()
+    this.audit.dispose()
   }
 
   /** The ids a token stands for; none without a token. */
   async context(token: string | undefined): Promise<LayerContext> {
+    this.checkOpen()
     if (token === undefined) return {}
     if (this.#resolver === undefined) throw new TypeError('A token was given, but the vault has no resolver')
     return this.#resolver.resolve(token)
@@ -89,13 +120,38 @@ export class VaultCore {
 
   /** Takes in the keyring of the store. Returns whether it was newer. */
   async reloadKeyring(): Promise<boolean> {
+    this.checkOpen()
+    return this.#reload()
+  }
+
+  async #reload(): Promise<boolean> {
+    const now = this.clock() // before the read: what is written meanwhile must not count as seen
     const document = await this.store.readDocument(keyringDocumentName)
     if (document === undefined) throw new VaultError('VK_KEYRING', 'The store has lost its keyring')
-    return this.keyring.accept(document.bytes)
+    const newer = await this.keyring.accept(document.bytes)
+    this.#lookedAt = now
+    return newer
+  }
+
+  /**
+   * Reads the keyring again when it is older than `maxKeyringAgeMs`: what another process did to a version holds here
+   * from then on. A clock that was set back counts as old.
+   */
+  async #fresh(): Promise<void> {
+    this.keyring.checkOpen()
+    const ageMs = this.clock() - this.#lookedAt
+    if (ageMs >= 0 && ageMs < this.#maxAgeMs) return
+    // With 0 nobody may share a read that began before their own use.
+    if (this.#maxAgeMs === 0) return void (await this.#reload())
+    this.#looking ??= this.#reload().finally(() => {
+      this.#looking = undefined
+    })
+    await this.#looking
   }
 
   /** Seals under the active version. */
   async seal(place: Place, plaintext: Uint8Array, expiresAt?: number): Promise<VaultRecord> {
+    await this.#fresh()
     const version = this.keyring.activeVersion
     const { partition, cell, name, layer } = place
     const needsSidecar = layer > 0 && this.gatedAccess(partition, layer) === 'sidecar'
@@ -120,6 +176,7 @@ export class VaultCore {
 
   /** Opens a record; see {@link openRecord}. */
   async open(record: VaultRecord, context: LayerContext, use: Exclude<KeyUse, 'seal'>): Promise<OpenedRecord> {
+    await this.#fresh()
     return openRecord(this.keyring, record, context, use, this.#profiles)
   }
 
@@ -128,6 +185,7 @@ export class VaultCore {
     const { layer, sidecar } = record
     if (layer === 0) return {}
     if (sidecar !== undefined) {
+      await this.#fresh()
       return this.keyring.withPartitionKey(sidecarVersion(sidecar), record.partition, 'sweep', (key) =>
         openSidecar(key, record, sidecar),
       )
@@ -153,7 +211,7 @@ export class VaultCore {
           'VK_STALE_WRITER',
           `The active key version changed ${tries} times while "${place.name}" was written`,
         )
-      await this.reloadKeyring()
+      await this.#reload()
     }
   }
 
@@ -177,7 +235,7 @@ export class VaultCore {
       return { record, opened: await this.open(record, context, 'open') }
     } catch (error) {
       if (!(error instanceof VaultError) || !error.code.startsWith('VK_VERSION_')) return this.#failed(record, error)
-      const newer = await this.reloadKeyring()
+      const newer = await this.#reload()
       const again = await this.#find(id)
       if (!newer && again.revision === record.revision) return this.#failed(record, error)
       return { record: again, opened: await this.open(again, context, 'open') }

@@ -22,7 +22,7 @@ import type { SweepOptions, SweepReport } from './sweep.ts'
 import { promote, stage } from './transitions.ts'
 import { traverse } from './traverse.ts'
 import type { TraverseOptions } from './traverse.ts'
-import { VaultCore, keyringDocumentName } from './vault-core.ts'
+import { DEFAULT_MAX_KEYRING_AGE_MS, VaultCore, keyringDocumentName } from './vault-core.ts'
 import type { GatedPolicy, TokenResolver } from './vault-core.ts'
 
 /** Options of {@link Vault}. */
@@ -34,6 +34,11 @@ export interface VaultOptions extends KeyringOptions {
   gated?: (partition: string) => GatedPolicy
   /** Records sealed anew after a read of old bytes, per second; default 100, 0 for none. */
   lazyResealsPerSecond?: number
+  /**
+   * How old the keyring may be when a key of it is used, in milliseconds; default 5,000. `suspend`, `compromise` and
+   * `retire` reach every other process within this time; 0 reads the keyring before every use.
+   */
+  maxKeyringAgeMs?: number
   random?: RandomSource
   clock?: Clock
 }
@@ -128,6 +133,7 @@ export class Vault {
       gated: options.gated,
       random: options.random,
       lazyResealsPerSecond: options.lazyResealsPerSecond ?? 100,
+      maxKeyringAgeMs: options.maxKeyringAgeMs ?? DEFAULT_MAX_KEYRING_AGE_MS,
     })
     return new Vault(core, provider)
   }
@@ -160,6 +166,7 @@ export class Vault {
 
   /** Exact counts by key version, layer and format. */
   async census(): Promise<readonly CensusRow[]> {
+    this.#core.checkOpen()
     return this.#core.store.census()
   }
 
@@ -171,6 +178,7 @@ export class Vault {
    * @throws VaultError `VK_INFO`, `VK_FORMAT` when the legacy policy refuses.
    */
   async importLegacy(imports: readonly LegacyImport[]): Promise<number> {
+    this.#core.checkOpen()
     if (this.#core.keyring.document.legacy === 'refuse') {
       throw new VaultError('VK_FORMAT', 'Reading HexVault bytes is off, so nothing can be imported', {
         hint: 'Add the legacy master first',
@@ -194,6 +202,7 @@ export class Vault {
 
   /** Checks the audit chain against the checkpoint kept beside the data and those the caller has. */
   async verifyAudit(anchors: readonly Checkpoint[] = []): Promise<AuditVerdict> {
+    this.#core.checkOpen()
     const kept = await this.#core.store.readDocument(checkpointDocumentName)
     return this.audit.verify({ anchors: kept === undefined ? anchors : [...anchors, parseCheckpoint(kept.bytes)] })
   }
@@ -203,11 +212,12 @@ export class Vault {
     await this.#core.settle()
   }
 
-  /** Waits for background work and wipes all keys. The store is the caller's to close. */
+  /**
+   * Waits for background work and wipes all keys; every use afterwards is refused with `VK_CLOSED`. The store is the
+   * caller's to close.
+   */
   async close(): Promise<void> {
-    await this.#core.settle()
-    this.#core.keyring.dispose()
-    this.audit.dispose()
+    await this.#core.close()
   }
 }
 

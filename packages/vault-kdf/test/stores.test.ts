@@ -1,4 +1,4 @@
-import { appendFile, mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, chmod, mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { faultFileSystem } from '@keyturn/primitives/testing'
@@ -200,6 +200,41 @@ describe('FolderStore', () => {
 })
 
 describe('SqliteStore', () => {
+  it.skipIf(process.platform === 'win32')(
+    'the database, its -wal and its -shm are for their owner alone from creation on, whatever the umask (F11)',
+    async () => {
+      const modes = async (path: string): Promise<Record<string, string>> => {
+        const found: Record<string, string> = {}
+        for (const name of await readdir(root))
+          if (join(root, name).startsWith(path))
+            found[name.slice(path.length - root.length - 1)] = ((await stat(join(root, name))).mode & 0o777).toString(8)
+        return found
+      }
+      const umask = process.umask(0)
+      try {
+        const path = `${fresh()}.sqlite`
+        const store = SqliteStore.open(path)
+        await store.apply([{ put: record('a', 1), expected: 'any' }], { ...fence, expected: 'absent' })
+        expect(await modes(path)).toEqual({ '': '600', '-shm': '600', '-wal': '600' })
+        await store.close()
+        // Made by an earlier version: tightened when it is opened.
+        await chmod(path, 0o644)
+        const again = SqliteStore.open(path)
+        await again.get(record('a'))
+        expect(await modes(path)).toEqual({ '': '600', '-shm': '600', '-wal': '600' })
+        await again.close()
+      } finally {
+        process.umask(umask)
+      }
+    },
+  )
+
+  it('a database in a folder that does not exist is refused by code', () => {
+    expect(() => SqliteStore.open(join(root, 'none', 'v.sqlite'))).toThrow(
+      expect.objectContaining({ code: 'VK_STORE_IO' }),
+    )
+  })
+
   it('two connections share the fence and the revisions', async () => {
     const path = fresh()
     const one = SqliteStore.open(path)

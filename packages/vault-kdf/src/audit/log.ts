@@ -1,6 +1,6 @@
 import { OneAtATime, systemClock, wipe } from '@keyturn/primitives'
 import type { Clock, JsonObject } from '@keyturn/primitives'
-import { VaultError } from '../errors.ts'
+import { VaultError, closed } from '../errors.ts'
 import { auditSecretSigner, signCheckpoint } from './checkpoint.ts'
 import type { Checkpoint, CheckpointSigner } from './checkpoint.ts'
 import { deriveAuditKey, linkRecord } from './record.ts'
@@ -49,6 +49,7 @@ export class AuditLog {
   #loaded = false
   readonly #appends = new OneAtATime()
   #lastTime = 0n
+  #closed = false
 
   /** @param auditSecret - Used for derivation here and now; not kept. */
   constructor(auditSecret: Uint8Array, context: CheckpointContext, options: AuditLogOptions = {}) {
@@ -73,7 +74,7 @@ export class AuditLog {
    * @throws VaultError `VK_AUDIT` when the chain or a required sink did not take it.
    */
   async append(event: AuditEvent): Promise<AuditRecord> {
-    return this.#appends.run(async () => {
+    return this.#serial(async () => {
       const record = await this.#appendOne(event)
       if (record.seq % this.#every === 0) await this.#checkpoint()
       return record
@@ -82,11 +83,12 @@ export class AuditLog {
 
   /** Signs where the chain stands now and tells the sinks. */
   async checkpoint(): Promise<Checkpoint> {
-    return this.#appends.run(() => this.#checkpoint())
+    return this.#serial(() => this.#checkpoint())
   }
 
   /** Checks the whole chain; the caller brings checkpoints kept elsewhere. */
   async verify(options: Omit<VerifyAuditOptions, 'auditKey'> = {}): Promise<AuditVerdict> {
+    if (this.#closed) throw closed()
     try {
       return await verifyAuditChain(this.#store.records(), {
         checkpointKey: this.#signer.publicKey,
@@ -105,9 +107,17 @@ export class AuditLog {
     return this.#store.records()
   }
 
-  /** Wipes the key of the MACs. */
+  /** Wipes the key of the MACs; nothing is appended afterwards, for its MAC would be that of an empty key. */
   dispose(): void {
+    this.#closed = true
     wipe(this.#key)
+  }
+
+  async #serial<T>(work: () => Promise<T>): Promise<T> {
+    return this.#appends.run(async () => {
+      if (this.#closed) throw closed()
+      return work()
+    })
   }
 
   async #appendOne(event: AuditEvent): Promise<AuditRecord> {

@@ -17,6 +17,7 @@ import type {
   VaultStore,
 } from '../store.ts'
 import { onDatabase } from './database-error.ts'
+import { makePrivate } from './private-file.ts'
 
 const schema = `
   CREATE TABLE IF NOT EXISTS vault_records (
@@ -86,9 +87,14 @@ export class SqliteStore implements VaultStore {
     this.#statements = prepare(database)
   }
 
-  /** Opens or makes a database file (`:memory:` for none). @throws VaultError `VK_STORE_IO`, `VK_STORE_DAMAGED`. */
+  /**
+   * Opens or makes a database file (`:memory:` for none); its files are for their owner alone (mode 0600).
+   *
+   * @throws VaultError `VK_STORE_IO`, `VK_STORE_DAMAGED`.
+   */
   static open(path: string, options: SqliteStoreOptions = {}): SqliteStore {
     return onDatabase(() => {
+      makePrivate(path)
       const database = new DatabaseSync(path, { timeout: options.busyTimeoutMs ?? 5_000 })
       database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;')
       database.exec(schema)
