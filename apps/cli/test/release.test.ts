@@ -102,7 +102,7 @@ describe('keyturn release prepare', () => {
 
   it('refuses links, empty trees, odd versions and unknown launchers', async () => {
     const folder = await tree('tree', { 'a.txt': 'a' })
-    expect((await keyturn('release', 'prepare', folder, '--release', 'final')).error.code).toBe('MAN_VERSION')
+    expect((await keyturn('release', 'prepare', folder, '--release', 'final cut')).error.code).toBe('MAN_VERSION')
     expect((await keyturn('release', 'prepare', folder, '--launcher', 'x.exe')).error.code).toBe('CLI_PATH_UNKNOWN')
     expect((await keyturn('release', 'prepare', folder, '--exclude', '*')).error.code).toBe('BUILD_EMPTY')
     await symlink('/etc', world.path('tree', 'etc'))

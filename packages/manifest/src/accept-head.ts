@@ -8,10 +8,13 @@ import { ManifestError } from './errors.ts'
 import { Forked } from './forked.ts'
 import { parseHead } from './head.ts'
 import { limits } from './limits.ts'
-import type { Head, ManifestPin } from './model.ts'
+import type { Head, ManifestPin, RoleDocument } from './model.ts'
 import { isInRollout } from './rollout.ts'
+import { formatTime, parseTime } from './time.ts'
 import { floorOf } from './trust-state.ts'
 import type { Fork, TrustState } from './trust-state.ts'
+
+const DAY_MS = 24 * 60 * 60 * 1000
 
 /** A head that counts, and what it offers to this install. */
 export interface AcceptedHead {
@@ -25,20 +28,28 @@ export interface AcceptedHead {
   readonly installable: boolean
 }
 
-/** Holds product, channel and epoch of a signed document to those in force. */
+/** What documents from the network are verified against. */
+export interface TrustContext {
+  readonly log: AcceptedLog
+  readonly roles: AcceptedRoles
+  readonly state: TrustState
+  readonly cycle: Cycle
+}
+
+/** Checks that product, channel and epoch of a signed document are those in force. */
 export function checkBelongs(
   document: { readonly product?: string; readonly channel?: string; readonly epoch?: number },
   { roles }: AcceptedRoles,
   cycle: Cycle,
   name: string,
 ): void {
-  const wanted: [string, string][] = [
+  const pairs: [string, string][] = [
     [document.product ?? '', roles.product],
     [document.channel ?? '', cycle.channel],
   ]
-  for (const [found, due] of wanted) {
-    if (found !== due)
-      throw new ManifestError('MAN_APP_MISMATCH', `Cannot trust ${name}: it is for "${found}", not for "${due}"`)
+  for (const [found, expected] of pairs) {
+    if (found !== expected)
+      throw new ManifestError('MAN_APP_MISMATCH', `Cannot trust ${name}: it is for "${found}", expected "${expected}"`)
   }
   const epoch = document.epoch ?? -1
   if (epoch < roles.epoch)
@@ -48,14 +59,12 @@ export function checkBelongs(
     throw new ManifestError('MAN_VERSION_JUMP', `Cannot trust ${name}: its epoch ${epoch} is above ${roles.epoch}`)
 }
 
-/** Makes the fork that two documents at one sequence are. */
+/** Builds the fork record for two documents with the same sequence. */
 function equivocation(
   kind: 'head' | 'manifest',
   sequence: number,
   evidence: readonly [string, string],
-  log: AcceptedLog,
-  state: TrustState,
-  channel: string,
+  { log, state, cycle: { channel } }: TrustContext,
 ): Forked {
   const error = new ManifestError(
     'MAN_EQUIVOCATION',
@@ -122,16 +131,12 @@ export function isWithdrawn(head: Head, release: { readonly sequence: number; re
   return head.revoked.some(({ sequence, sha256 }) => sequence === release.sequence && sha256 === release.sha256)
 }
 
-function offerOf(
-  head: Head,
-  log: AcceptedLog,
-  state: TrustState,
-  cycle: Cycle,
-): Pick<AcceptedHead, 'offer' | 'pin' | 'installable'> {
+function offerOf(head: Head, context: TrustContext): Pick<AcceptedHead, 'offer' | 'pin' | 'installable'> {
+  const { state, cycle } = context
   const floor = floorOf(state, cycle.channel)
   for (const pin of [head.manifest, head.fallback]) {
     if (pin !== undefined && pin.sequence === floor.manifestSequence && pin.sha256 !== floor.manifestSha256) {
-      throw equivocation('manifest', pin.sequence, [floor.manifestSha256 ?? '', pin.sha256], log, state, cycle.channel)
+      throw equivocation('manifest', pin.sequence, [floor.manifestSha256 ?? '', pin.sha256], context)
     }
   }
   const offer = choose(head, cycle)
@@ -149,21 +154,30 @@ function offerOf(
 }
 
 /**
+ * When a head ends: at its own `expires_at`, or, when that is earlier, after the days that the role document allows.
+ *
+ * @param head - The head.
+ * @param roles - The role document in force.
+ * @returns Milliseconds since 1970.
+ */
+export function headEndsMs(
+  { issuedAt, expiresAt }: Pick<Head, 'issuedAt' | 'expiresAt'>,
+  { headDays = limits.headDays }: Pick<RoleDocument, 'headDays'>,
+): number {
+  return Math.min(parseTime(expiresAt) as number, (parseTime(issuedAt) as number) + headDays * DAY_MS)
+}
+
+/**
  * Accepts a head: envelope, signatures by role `head`, then its meaning, place, sequence and time.
  *
  * @throws {@link ManifestError} any `MAN_` code of a head; {@link Forked}.
  */
-export function acceptHead(
-  bytes: Uint8Array | undefined,
-  log: AcceptedLog,
-  roles: AcceptedRoles,
-  state: TrustState,
-  cycle: Cycle,
-): AcceptedHead {
+export function acceptHead(bytes: Uint8Array | undefined, context: TrustContext): AcceptedHead {
+  const { log, roles, state, cycle } = context
   if (bytes === undefined)
     throw new ManifestError(
       'MAN_MISSING',
-      `Cannot verify release: the head of channel "${cycle.channel}" could not be had`,
+      `Cannot verify release: the head of channel "${cycle.channel}" could not be fetched`,
     )
   const { payload, signatures } = parseHeadEnvelope(bytes)
   verifyThreshold(
@@ -180,9 +194,9 @@ export function acceptHead(
   const floor = floorOf(state, cycle.channel)
   checkSequence(head.sequence, floor.headSequence, 'head')
   if (head.sequence === floor.headSequence && sha256 !== floor.headSha256) {
-    throw equivocation('head', head.sequence, [floor.headSha256 ?? '', sha256], log, state, cycle.channel)
+    throw equivocation('head', head.sequence, [floor.headSha256 ?? '', sha256], context)
   }
   checkIssued(head.issuedAt, cycle, 'MAN_CLOCK', 'head')
-  checkExpiry(head.expiresAt, cycle, 'MAN_EXPIRED', 'head')
-  return { head, bytes, sha256, ...offerOf(head, log, state, cycle) }
+  checkExpiry(formatTime(headEndsMs(head, roles.roles)), cycle, 'MAN_EXPIRED', 'head')
+  return { head, bytes, sha256, ...offerOf(head, context) }
 }

@@ -1,8 +1,7 @@
 import { printable } from '@keyturn/primitives'
-import type { AcceptedHead } from './accept-head.ts'
 import { checkBelongs } from './accept-head.ts'
+import type { TrustContext } from './accept-head.ts'
 import type { AcceptedLog } from './accept-log.ts'
-import type { AcceptedRoles } from './accept-roles.ts'
 import { checkManifestContent } from './check-manifest.ts'
 import { checkExpiry, checkIssued } from './cycle.ts'
 import type { Cycle } from './cycle.ts'
@@ -15,6 +14,12 @@ import { readManifestShape } from './parse-manifest.ts'
 import { compareLauncherVersions } from './launcher-version.ts'
 import type { TrustState } from './trust-state.ts'
 
+/** A manifest and its signatures as they were served; undefined is what could not be fetched. */
+export interface ServedManifest {
+  readonly bytes: Uint8Array | undefined
+  readonly signatures: Uint8Array | undefined
+}
+
 /** A manifest that may be installed. */
 export interface AcceptedManifest {
   readonly manifest: ReleaseManifest
@@ -22,28 +27,6 @@ export interface AcceptedManifest {
   readonly sha256: string
   readonly signedBy: readonly string[]
   readonly format: ReleaseFormat
-}
-
-/** What the reader can do with the document at all: format, critical fields, launcher version. */
-export function checkUnderstood(manifest: ReleaseManifest, cycle: Cycle): ReleaseFormat {
-  const format = formatOf(manifest, cycle.formats)
-  const foreign = manifest.critical.find((name) => !KNOWN_FIELDS.has(name))
-  if (foreign !== undefined) {
-    throw new ManifestError(
-      'MAN_CRITICAL',
-      `Cannot use manifest: it demands that "${printable(foreign, 64)}" be understood`,
-    )
-  }
-  const { minLauncherVersion } = manifest
-  if (minLauncherVersion !== undefined && cycle.launcherVersion !== undefined) {
-    if (compareLauncherVersions(cycle.launcherVersion, minLauncherVersion) < 0) {
-      throw new ManifestError(
-        'MAN_LAUNCHER_TOO_OLD',
-        `Cannot use manifest: it demands launcher ${printable(minLauncherVersion, 64)}`,
-      )
-    }
-  }
-  return format
 }
 
 /** Names that `critical` may hold without shutting this reader out. */
@@ -69,6 +52,8 @@ const KNOWN_FIELDS: ReadonlySet<string> = new Set([
   'content_keys',
   'delete',
   'keep',
+  'program',
+  'components',
   'requires',
   'rollback_of',
   'totals',
@@ -80,6 +65,28 @@ const KNOWN_FIELDS: ReadonlySet<string> = new Set([
   'files[].index',
   'files[].group',
 ])
+
+/** What the reader can do with the document at all: format, critical fields, launcher version. */
+export function checkUnderstood(manifest: ReleaseManifest, cycle: Cycle): ReleaseFormat {
+  const format = formatOf(manifest, cycle.formats)
+  const foreign = manifest.critical.find((name) => !KNOWN_FIELDS.has(name))
+  if (foreign !== undefined) {
+    throw new ManifestError(
+      'MAN_CRITICAL',
+      `Cannot use manifest: this launcher does not understand its critical field "${printable(foreign, 64)}"`,
+    )
+  }
+  const { minLauncherVersion } = manifest
+  if (minLauncherVersion !== undefined && cycle.launcherVersion !== undefined) {
+    if (compareLauncherVersions(cycle.launcherVersion, minLauncherVersion) < 0) {
+      throw new ManifestError(
+        'MAN_LAUNCHER_TOO_OLD',
+        `Cannot use manifest: it demands launcher ${printable(minLauncherVersion, 64)}`,
+      )
+    }
+  }
+  return format
+}
 
 /** A `key_id` once seen with another verifier or commitment is somebody else's key. */
 export function checkKeyIds({ contentKeys }: ReleaseManifest, state: TrustState): void {
@@ -109,7 +116,7 @@ function checkTimes({ issuedAt, expiresAt, rolesVersion }: ReleaseManifest, log:
   if (issuedAt === undefined || expiresAt === undefined || rolesVersion === undefined) {
     throw new ManifestError(
       'MAN_SCHEMA',
-      'Cannot trust manifest: issued_at, expires_at and roles_version are due under an identity',
+      'Cannot trust manifest: issued_at, expires_at and roles_version are required under an identity',
     )
   }
   if (rolesVersion > log.roles.length) {
@@ -128,23 +135,18 @@ function checkTimes({ issuedAt, expiresAt, rolesVersion }: ReleaseManifest, log:
  * @throws {@link ManifestError} any `MAN_` code of a manifest.
  */
 export function acceptManifest(
-  bytes: Uint8Array | undefined,
-  signatures: Uint8Array | undefined,
-  { pin }: AcceptedHead,
-  log: AcceptedLog,
-  roles: AcceptedRoles,
-  state: TrustState,
-  cycle: Cycle,
+  { bytes, signatures }: ServedManifest,
+  { pin, log, roles, state, cycle }: TrustContext & { readonly pin: ManifestPin },
 ): AcceptedManifest {
   if (bytes === undefined)
     throw new ManifestError(
       'MAN_MISSING',
-      `Cannot verify release: manifest ${printable(pin.version, 80)} could not be had`,
+      `Cannot verify release: manifest ${printable(pin.version, 80)} could not be fetched`,
     )
   if (signatures === undefined)
     throw new ManifestError(
       'MAN_MISSING',
-      `Cannot verify release: the signatures of ${printable(pin.version, 80)} could not be had`,
+      `Cannot verify release: the signatures of ${printable(pin.version, 80)} could not be fetched`,
     )
   const rule = { ...roles.roles.roles.release, revokedKeys: roles.roles.revokedKeys }
   const { signedBy, sha256 } = verifyManifestSignatures(bytes, signatures, rule)
@@ -156,7 +158,7 @@ export function acceptManifest(
   }
   const manifest = readManifestShape(bytes)
   if (manifest.schema === 1)
-    throw new ManifestError('MAN_DOWNGRADE', 'Cannot trust manifest: schema 2 is due under an identity')
+    throw new ManifestError('MAN_DOWNGRADE', 'Cannot trust manifest: an identity signs schema 2 only')
   checkBelongs(manifest, roles, cycle, 'manifest')
   const format = checkUnderstood(manifest, cycle)
   checkPin(manifest, pin)

@@ -1,8 +1,16 @@
 import { checkManifestContent, manifestTotals } from './check-manifest.ts'
-import type { ContentKey, LauncherFile, ManifestFile, Platform, ReleaseManifest, Requirements } from './model.ts'
+import type {
+  Component,
+  ContentKey,
+  LauncherFile,
+  ManifestFile,
+  Platform,
+  ReleaseManifest,
+  Requirements,
+} from './model.ts'
 import { DEFAULT_FORMAT } from './parse-manifest.ts'
 import { formatTime } from './time.ts'
-import { assertWritableVersion } from './version.ts'
+import { checkDatedVersion, checkVersionName } from './version.ts'
 import { sortFiles } from './write-manifest.ts'
 
 /** One file of a release tree; what is left out has its default. */
@@ -37,8 +45,12 @@ export interface ReleasePlace {
   readonly critical?: readonly string[]
   /** Paths to remove. */
   readonly delete?: readonly string[]
-  /** Globs never to touch. */
+  /** Globs of files that players may edit. */
   readonly keep?: readonly string[]
+  /** The file a launcher starts, by platform. */
+  readonly program?: Readonly<Record<string, string>> | undefined
+  /** What players may leave out. */
+  readonly components?: readonly Component[]
   /** What a machine needs. */
   readonly requires?: Requirements
   /** Version whose files come back. */
@@ -49,7 +61,7 @@ export interface ReleasePlace {
 
 /** Everything about a release but its files. */
 export interface BuildManifestOptions {
-  /** `YYYY.MM.DD-N`. */
+  /** Name of the release, see `checkVersionName`; `YYYY.MM.DD-N` in a manifest of schema 1. */
   readonly version: string
   /** Now, milliseconds since 1970. */
   readonly nowMs: number
@@ -65,7 +77,7 @@ export interface BuildManifestOptions {
   readonly launcher?: Omit<LauncherFile, 'platform'> & { readonly platform?: Platform }
   /** Place among the releases; without it the manifest is of schema 1. */
   readonly release?: ReleasePlace
-  /** Allows versions like `2026.04.15-full`; false by default. */
+  /** Schema 1 only: allows versions like `2026.04.15-full`; false by default. */
   readonly allowTag?: boolean
 }
 
@@ -81,6 +93,8 @@ function extension(place: ReleasePlace, nowMs: number, files: readonly ManifestF
     critical = [],
     delete: removed = [],
     keep = [],
+    components = [],
+    program,
     ...rest
   } = place
   return {
@@ -92,6 +106,8 @@ function extension(place: ReleasePlace, nowMs: number, files: readonly ManifestF
     critical,
     delete: removed,
     keep,
+    ...(program !== undefined && { program }),
+    components,
     totals: manifestTotals(files),
   }
 }
@@ -105,7 +121,9 @@ function extension(place: ReleasePlace, nowMs: number, files: readonly ManifestF
  */
 export function buildManifest(entries: readonly ManifestEntry[], options: BuildManifestOptions): ReleaseManifest {
   const { version, nowMs, launcher, release, format = DEFAULT_FORMAT } = options
-  assertWritableVersion(version, options.allowTag)
+  // Schema 1 orders releases by their versions, schema 2 by their sequences.
+  if (release === undefined) checkDatedVersion(version, options.allowTag)
+  else checkVersionName(version)
   if (release === undefined && launcher === undefined) throw new TypeError('A manifest of schema 1 needs a launcher')
   const files = sortFiles(entries.map((entry) => ({ platform: 'all', required: true, executable: false, ...entry })))
   const manifest: ReleaseManifest = {
@@ -118,7 +136,7 @@ export function buildManifest(entries: readonly ManifestEntry[], options: BuildM
     ...(launcher !== undefined && { launcher: { platform: 'all', ...launcher } }),
     files,
     ...(release === undefined
-      ? { schema: 1, contentKeys: [], critical: [], delete: [], keep: [] }
+      ? { schema: 1, contentKeys: [], critical: [], delete: [], keep: [], components: [] }
       : extension(release, nowMs, files)),
   }
   checkManifestContent(manifest)

@@ -118,6 +118,33 @@ function checkContentKeys({ contentKeys, files, schema }: ReleaseManifest): void
   }
 }
 
+/** Every group is a listed component, once `components` lists any; a reader that shows a choice then knows all of it. */
+function checkComponents({ components, files }: ReleaseManifest): void {
+  if (components.length === 0) return
+  const names = new Set(components.map(({ name }) => name))
+  if (names.size !== components.length) refuse('components lists a name twice')
+  for (const { path, group } of files) {
+    if (group !== undefined && !names.has(group))
+      refuse(`"${printable(path, 120)}" is in group "${group}", which components does not list`)
+  }
+}
+
+/** A program is a file that every install of its platform has. */
+function checkProgram({ program, files }: ReleaseManifest): void {
+  if (program === undefined) return
+  const byPath = new Map(files.map((file) => [file.path, file]))
+  for (const [platform, path] of Object.entries(program)) {
+    const file = byPath.get(path)
+    if (file === undefined) refuse(`program "${printable(path, 120)}" of ${platform} is not one of the files`)
+    if (file.platform !== 'all' && file.platform !== platform)
+      refuse(`program "${printable(path, 120)}" of ${platform} is a file for ${file.platform}`)
+    if (file.group !== undefined)
+      refuse(
+        `program "${printable(path, 120)}" of ${platform} is in group "${file.group}", which players may leave out`,
+      )
+  }
+}
+
 function checkValidity({ issuedAt, expiresAt }: ReleaseManifest): void {
   if (issuedAt === undefined || expiresAt === undefined) return
   const [issued, expires] = [parseTime(issuedAt), parseTime(expiresAt)] as [number, number]
@@ -134,5 +161,7 @@ export function checkManifestContent(manifest: ReleaseManifest): void {
   checkValidity(manifest)
   checkPaths(manifest)
   checkContentKeys(manifest)
+  checkComponents(manifest)
+  checkProgram(manifest)
   checkTotals(manifest)
 }

@@ -3,7 +3,7 @@ import { parseDocument } from './fields.ts'
 import type { DocumentKind, Fields } from './fields.ts'
 import { limits } from './limits.ts'
 import { checkMirrorUrl } from './mirror-url.ts'
-import type { Head, ManifestPin, Rollout } from './model.ts'
+import type { Head, ManifestPin, PreloadPin, Rollout } from './model.ts'
 import { parseTime } from './time.ts'
 import { documentBytes } from './write-manifest.ts'
 
@@ -26,6 +26,10 @@ function readPin(fields: Fields): ManifestPin {
   }
 }
 
+function readPreload(fields: Fields): PreloadPin {
+  return { ...readPin(fields), at: fields.time('at') }
+}
+
 function readRollout(fields: Fields): Rollout {
   const salt = fields.text('salt', 32)
   if (!SALT.test(salt)) fields.fail('salt', 'is not 32 lower-case hex digits')
@@ -38,6 +42,13 @@ function readLog(fields: Fields): Head['log'] {
   return { sn: fields.integer('sn', 0, MAX), said }
 }
 
+/** A preload is a later release: whatever is on offer now, or withdrawn, needs none. */
+function checkPreload({ preload, manifest, revoked }: Head, refuse: (message: string) => never): void {
+  if (preload === undefined) return
+  if (preload.sequence <= manifest.sequence) refuse('its preload is not newer than the release it offers')
+  if (revoked.some(({ sha256 }) => sha256 === preload.sha256)) refuse('its preload is withdrawn')
+}
+
 function checkHead(head: Head): void {
   const refuse = (message: string): never => {
     throw new ManifestError('MAN_SCHEMA', `Cannot use head: ${message}`)
@@ -45,7 +56,8 @@ function checkHead(head: Head): void {
   if (head.rollout !== undefined && head.fallback === undefined) refuse('a rollout needs a fallback')
   const [issued, expires] = [parseTime(head.issuedAt), parseTime(head.expiresAt)] as [number, number]
   if (expires <= issued) refuse('expires_at is not after issued_at')
-  if (expires - issued > limits.headValidityMs) refuse('it is valid for more than 7 days')
+  if (expires - issued > limits.headValidityMs) refuse('it is valid for more than 30 days')
+  checkPreload(head, refuse)
   for (const { url } of head.mirrors) checkMirrorUrl(url)
 }
 
@@ -70,6 +82,7 @@ export function parseHead(payload: Uint8Array): Head {
     manifest: readPin(fields.object('manifest')),
     ...(fields.has('fallback') && { fallback: readPin(fields.object('fallback')) }),
     ...(fields.has('rollout') && { rollout: readRollout(fields.object('rollout')) }),
+    ...(fields.has('preload') && { preload: readPreload(fields.object('preload')) }),
     revoked: fields.has('revoked')
       ? fields.objects('revoked', {}, (item) => ({
           sequence: item.integer('sequence', 1, MAX),
@@ -111,6 +124,7 @@ export function writeHead(head: Head): Uint8Array<ArrayBuffer> {
     manifest: pinMembers(head.manifest),
     fallback: head.fallback && pinMembers(head.fallback),
     rollout: head.rollout && { percent: head.rollout.percent, salt: head.rollout.salt, paused: head.rollout.paused },
+    preload: head.preload && { ...pinMembers(head.preload), at: head.preload.at },
     revoked: head.revoked.length === 0 ? undefined : head.revoked.map(({ sequence, sha256 }) => ({ sequence, sha256 })),
     mirrors: head.mirrors.length === 0 ? undefined : head.mirrors.map(({ url, weight }) => ({ url, weight })),
   })

@@ -20,7 +20,7 @@ export { ManifestError, manifestErrors } from './errors.ts'
 export { formatOf, releaseFormats } from './formats.ts'
 export { matchesGlob } from './glob.ts'
 export { parseHead, writeHead } from './head.ts'
-export { isWithdrawn } from './accept-head.ts'
+export { headEndsMs, isWithdrawn } from './accept-head.ts'
 export { parseLegacySignature, verifyLegacySignature } from './legacy-signature.ts'
 export { limits } from './limits.ts'
 export { parseManifest } from './parse-manifest.ts'
@@ -34,7 +34,7 @@ export { formatTrustRoot, parseTrustRoot, pinnedKeysRoot } from './trust-root.ts
 export { floorOf, initialTrustState, parseTrustState, writeTrustState } from './trust-state.ts'
 export { verifyInstalled } from './verify-installed.ts'
 export { releaseSteps, verifyRelease } from './verify-release.ts'
-export { compareVersions, nextVersion, parseVersion } from './version.ts'
+export { checkVersionName, compareVersions, nextVersion, parseVersion } from './version.ts'
 export { sortFiles, writeManifest } from './write-manifest.ts'
 
 export type { SealedRoles } from './accept-log.ts'
@@ -68,6 +68,7 @@ export type {
 export type { ManifestErrorCode } from './errors.ts'
 export type { FormatRegistry, ReleaseFormat, RuntimeKeyNeed } from './formats.ts'
 export type {
+  Component,
   ContentKey,
   ContentKeyStatus,
   Head,
@@ -80,6 +81,7 @@ export type {
   ManifestTotals,
   Mirror,
   Platform,
+  PreloadPin,
   ReleaseManifest,
   Requirements,
   Role,
@@ -90,5 +92,5 @@ export type { StoredDocuments, StoredManifest } from './rebuild-trust-state.ts'
 export type { KelRoot, PinnedKey, PinnedKeysRoot, TrustRoot } from './trust-root.ts'
 export type { ChannelFloor, Fork, LogPlace, SeenContentKey, TrustState } from './trust-state.ts'
 export type { InstalledDecision, InstalledDocuments } from './verify-installed.ts'
-export type { ReleaseSteps } from './verify-release.ts'
+export type { ReleaseSteps } from './progress.ts'
 export type { ReleaseVersion } from './version.ts'

@@ -10,14 +10,10 @@ import type { Cycle } from './cycle.ts'
 import type { AcceptedRelease, DocumentAnswer, DocumentRequest, VerifiedAuthority } from './decision.ts'
 import { ManifestError } from './errors.ts'
 import { limits } from './limits.ts'
-import { looksLikeManifest } from './looks-like-manifest.ts'
+import { notingTampering, singleAnswer } from './progress.ts'
+import type { Progress, ReleaseSteps } from './progress.ts'
 import { raiseAuthority, raiseHead, raiseManifest } from './raise-state.ts'
 import type { KelRoot } from './trust-root.ts'
-import type { Progress, ReleaseSteps } from './verify-release.ts'
-
-function one(answer: DocumentAnswer): Uint8Array | undefined {
-  return answer instanceof Uint8Array ? answer : answer?.[0]
-}
 
 function all(answer: DocumentAnswer): readonly Uint8Array[] {
   if (answer === undefined) return []
@@ -51,7 +47,7 @@ function* authoritySteps(
   )
   progress.document = 'roles'
   const { version } = log.roles.at(-1) as SealedRoles
-  const bytes = one(yield { document: 'roles', version, maxBytes: limits.rolesBytes })
+  const bytes = singleAnswer(yield { document: 'roles', version, maxBytes: limits.rolesBytes })
   const roles = acceptRoles(bytes, log, progress.state, cycle, earlierRoles)
   progress.state = raiseAuthority(progress.state, log, roles)
   progress.authority = { log: log.log, logBytes: log.bytes, roles: roles.roles, rolesBytes: roles.bytes }
@@ -72,19 +68,15 @@ function* manifestSteps(head: AcceptedHead, authority: Authority, progress: Prog
   const { pin, offer } = head
   const { log, roles } = authority
   progress.document = 'manifest'
-  const bytes = one(
+  const bytes = singleAnswer(
     yield { document: 'manifest', channel: cycle.channel, pin, maxBytes: Math.min(pin.length, limits.manifestBytes) },
   )
   const signatures =
-    bytes && one(yield { document: 'signatures', channel: cycle.channel, pin, maxBytes: limits.signaturesBytes })
-  let accepted
-  try {
-    accepted = acceptManifest(bytes, signatures, head, log, roles, progress.state, cycle)
-  } catch (error) {
-    const wrongSignature = error instanceof ManifestError && error.code === 'MAN_SIGNATURE'
-    progress.tampered = wrongSignature && bytes !== undefined && looksLikeManifest(bytes)
-    throw error
-  }
+    bytes &&
+    singleAnswer(yield { document: 'signatures', channel: cycle.channel, pin, maxBytes: limits.signaturesBytes })
+  const accepted = notingTampering(progress, bytes, () =>
+    acceptManifest({ bytes, signatures }, { pin, log, roles, state: progress.state, cycle }),
+  )
   const state = raiseManifest(raiseHead(progress.state, head), cycle.channel, accepted)
   const release: AcceptedRelease = {
     outcome: 'accepted',
@@ -114,8 +106,8 @@ export function* kelSteps(
   warnBarePin(root, cycle)
   const authority = yield* authoritySteps(root, progress, cycle, earlierRoles)
   progress.document = 'head'
-  const bytes = one(yield { document: 'head', channel: cycle.channel, maxBytes: limits.headBytes })
-  const head = acceptHead(bytes, authority.log, authority.roles, progress.state, cycle)
+  const bytes = singleAnswer(yield { document: 'head', channel: cycle.channel, maxBytes: limits.headBytes })
+  const head = acceptHead(bytes, { ...authority, state: progress.state, cycle })
   if (head.installable) return yield* manifestSteps(head, authority, progress, cycle)
   return {
     outcome: 'stay',

@@ -38,8 +38,14 @@ export const limits = {
   pathListEntries: 200_000,
   /** Signatures of one envelope. */
   signatures: 64,
-  /** Validity of a head. */
-  headValidityMs: 7 * DAY_MS,
+  /** Validity of a head, whatever the role document allows. */
+  headValidityMs: 30 * DAY_MS,
+  /** Days that a head counts when the role document states no `head_days`. */
+  headDays: 7,
+  /** Most days that `head_days` may state. */
+  maxHeadDays: 30,
+  /** Components of one manifest. */
+  components: 1024,
   /** Validity of a manifest. */
   manifestValidityMs: 400 * DAY_MS,
   /** Validity of a role document. */

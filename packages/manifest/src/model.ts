@@ -31,7 +31,7 @@ export interface ManifestFile {
   readonly keyId?: number
   /** Its chunk index, when it has one. */
   readonly index?: IndexReference
-  /** Optional content set, chosen by the user. */
+  /** Component it belongs to, which players may leave out; without it the file always belongs to an install. */
   readonly group?: string
 }
 
@@ -72,6 +72,16 @@ export interface Requirements {
   readonly arch?: readonly string[]
 }
 
+/** What players may leave out: a language, high-resolution art. Its files name it as their `group`. */
+export interface Component {
+  /** What `files[].group` says. */
+  readonly name: string
+  /** For players. */
+  readonly title: string
+  /** Whether an install has it when nobody chose; true unless stated. */
+  readonly default: boolean
+}
+
 /** Sums over `files`, checked by every reader. */
 export interface ManifestTotals {
   /** Number of files. */
@@ -86,7 +96,7 @@ export interface ManifestTotals {
 export interface ManifestCore {
   /** Release format; `legacy-json-blob` when the document names none. */
   readonly format: string
-  /** `YYYY.MM.DD-N`, or a tag in place of N. */
+  /** The publisher's text; under schema 2 it names the release and orders nothing. */
   readonly version: string
   /** RFC 3339, UTC. */
   readonly createdAt: string
@@ -126,8 +136,12 @@ export interface ManifestExtension {
   readonly contentKeys: readonly ContentKey[]
   /** Paths to remove even when no previous manifest listed them. */
   readonly delete: readonly string[]
-  /** Globs that are never touched. */
+  /** Globs of files that players may edit: installed once, never changed or repaired afterwards. */
   readonly keep: readonly string[]
+  /** The file a launcher starts, by platform; `all` stands for every platform without an entry of its own. */
+  readonly program?: Readonly<Record<string, string>>
+  /** What players may leave out. */
+  readonly components: readonly Component[]
   /** What a machine needs. */
   readonly requires?: Requirements
   /** Version whose files this release brings back. */
@@ -170,6 +184,8 @@ export interface RoleDocument {
   readonly revokedKeys: readonly string[]
   /** Transport identities (z-base-32) that may hand out runtime keys. */
   readonly transport: readonly string[]
+  /** Most days that a head counts, 1 to 30; 7 when the document states none. */
+  readonly headDays?: number | undefined
 }
 
 /** Names one manifest by its literal bytes. */
@@ -182,6 +198,12 @@ export interface ManifestPin {
   readonly sha256: string
   /** Bytes of the literal manifest. */
   readonly length: number
+}
+
+/** Names a manifest that launchers may download before they may install it. */
+export interface PreloadPin extends ManifestPin {
+  /** RFC 3339, UTC, whole seconds: when the publisher means to offer it. Only another head makes it an offer. */
+  readonly at: string
 }
 
 /** A staged rollout: who gets `manifest`, the rest gets `fallback`. */
@@ -214,7 +236,7 @@ export interface Head {
   readonly sequence: number
   /** RFC 3339, UTC, whole seconds. */
   readonly issuedAt: string
-  /** RFC 3339, UTC, whole seconds; at most 7 days after `issuedAt`. */
+  /** RFC 3339, UTC, whole seconds; at most 30 days after `issuedAt`. A reader takes the role document's `headDays` when that ends earlier. */
   readonly expiresAt: string
   /** An establishment event that the reader's log has to hold. */
   readonly log: { readonly sn: number; readonly said: string }
@@ -226,6 +248,8 @@ export interface Head {
   readonly fallback?: ManifestPin
   /** Staged rollout; needs `fallback`. */
   readonly rollout?: Rollout
+  /** What launchers may download beforehand. */
+  readonly preload?: PreloadPin
   /** Releases that were withdrawn. */
   readonly revoked: readonly { readonly sequence: number; readonly sha256: string }[]
   /** Mirrors. */

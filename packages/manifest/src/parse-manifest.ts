@@ -5,6 +5,7 @@ import { ObjectList, parseDocument } from './fields.ts'
 import type { DocumentKind, Fields } from './fields.ts'
 import { limits } from './limits.ts'
 import type {
+  Component,
   ContentKey,
   ContentKeyStatus,
   IndexReference,
@@ -96,6 +97,18 @@ function readRequirements(fields: Fields): Requirements {
   }) as Requirements
 }
 
+function readComponent(fields: Fields): Component {
+  return { name: fields.name('name'), title: fields.text('title', 256), default: fields.flag('default', true) }
+}
+
+/** One path for each platform. Whether the files hold it is for `checkManifestContent`. */
+function readProgram(fields: Fields): Readonly<Record<string, string>> {
+  const names = fields.names()
+  if (names.length === 0) fields.fail('', 'names no program')
+  for (const name of names) if (!WORD.test(name)) fields.fail(name, 'is not a platform')
+  return Object.fromEntries(names.map((name) => [name, fields.text(name, limits.pathBytes)]))
+}
+
 function readTotals(fields: Fields): ManifestTotals {
   return {
     files: fields.integer('files', 0, limits.files),
@@ -106,6 +119,7 @@ function readTotals(fields: Fields): ManifestTotals {
 
 function readExtension(fields: Fields): ManifestExtension {
   const requires = fields.optionalObject('requires')
+  const program = fields.optionalObject('program')
   const totals = fields.optionalObject('totals')
   const anyPath = (text: string): boolean => text !== '' && text.length <= limits.pathBytes
   return present({
@@ -121,6 +135,8 @@ function readExtension(fields: Fields): ManifestExtension {
     contentKeys: fields.has('content_keys') ? fields.objects('content_keys', {}, readContentKey) : [],
     delete: fields.texts('delete', { max: limits.pathListEntries }, anyPath, 'is no path'),
     keep: fields.texts('keep', { max: limits.pathListEntries }, anyPath, 'is no glob'),
+    program: program && readProgram(program),
+    components: fields.has('components') ? fields.objects('components', { max: limits.components }, readComponent) : [],
     requires: requires && readRequirements(requires),
     rollbackOf: fields.optionalText('rollback_of', 128),
     totals: totals && readTotals(totals),
@@ -128,7 +144,7 @@ function readExtension(fields: Fields): ManifestExtension {
   }) as ManifestExtension
 }
 
-const NO_EXTENSION: ManifestExtension = { critical: [], contentKeys: [], delete: [], keep: [] }
+const NO_EXTENSION: ManifestExtension = { critical: [], contentKeys: [], delete: [], keep: [], components: [] }
 
 function readNotes(fields: Fields): string | undefined {
   const notes = fields.has('notes') ? fields.text('notes', limits.notesBytes) : undefined

@@ -5,33 +5,38 @@ import type { AcceptedManifest } from './accept-manifest.ts'
 import { checkManifestContent } from './check-manifest.ts'
 import { checkExpiry, checkIssued } from './cycle.ts'
 import type { Cycle } from './cycle.ts'
-import type { DocumentAnswer } from './decision.ts'
 import { ManifestError } from './errors.ts'
 import { verifyLegacySignature } from './legacy-signature.ts'
 import { limits } from './limits.ts'
-import { looksLikeManifest } from './looks-like-manifest.ts'
 import type { ReleaseManifest } from './model.ts'
 import { readManifestShape } from './parse-manifest.ts'
+import { notingTampering, singleAnswer } from './progress.ts'
+import type { Progress, ReleaseSteps } from './progress.ts'
 import { raiseManifest } from './raise-state.ts'
 import { parseTrustRoot } from './trust-root.ts'
 import type { PinnedKeysRoot } from './trust-root.ts'
 import { floorOf } from './trust-state.ts'
-import type { TrustState } from './trust-state.ts'
-import type { Progress, ReleaseSteps } from './verify-release.ts'
+import type { ChannelFloor, TrustState } from './trust-state.ts'
 import { compareVersions } from './version.ts'
 
-function one(answer: DocumentAnswer): Uint8Array | undefined {
-  return answer instanceof Uint8Array ? answer : answer?.[0]
+/**
+ * Which of two releases is older, as docs/spec/manifest.md §7 orders them: by sequence where both have one, else by
+ * version, else by time.
+ */
+function orderAfterFloor(manifest: ReleaseManifest, floor: ChannelFloor): number {
+  if (manifest.sequence !== undefined && floor.manifestSequence !== undefined)
+    return manifest.sequence - floor.manifestSequence
+  const byTime = Date.parse(manifest.createdAt) - Date.parse(floor.createdAt ?? manifest.createdAt)
+  return compareVersions(manifest.version, floor.version ?? manifest.version) ?? byTime
 }
 
-/** docs/spec/manifest.md §7: version order is the floor, and there is no way back from schema 2. */
+/** docs/spec/manifest.md §7: the order of releases is the floor, and there is no way back from schema 2. */
 function checkFloor(manifest: ReleaseManifest, sha256: string, state: TrustState, cycle: Cycle): void {
   const floor = floorOf(state, cycle.channel)
   if (floor.version === undefined) return
   if (manifest.schema < (floor.schema ?? 1))
     throw new ManifestError('MAN_DOWNGRADE', 'Cannot trust manifest: this channel already had schema 2')
-  const byTime = Date.parse(manifest.createdAt) - Date.parse(floor.createdAt ?? manifest.createdAt)
-  const order = compareVersions(manifest.version, floor.version) ?? byTime
+  const order = orderAfterFloor(manifest, floor)
   if (order < 0) {
     throw new ManifestError(
       'MAN_ROLLBACK',
@@ -56,9 +61,9 @@ function checkExtension(manifest: ReleaseManifest, cycle: Cycle): void {
     [manifest.product, cycle.product],
     [manifest.channel, cycle.channel],
   ]
-  for (const [found, due] of wanted) {
-    if (found !== undefined && due !== undefined && found !== due) {
-      throw new ManifestError('MAN_APP_MISMATCH', `Cannot trust manifest: it is for "${found}", not for "${due}"`)
+  for (const [found, expected] of wanted) {
+    if (found !== undefined && expected !== undefined && found !== expected) {
+      throw new ManifestError('MAN_APP_MISMATCH', `Cannot trust manifest: it is for "${found}", expected "${expected}"`)
     }
   }
   if (manifest.issuedAt !== undefined) checkIssued(manifest.issuedAt, cycle, 'MAN_CLOCK', 'manifest')
@@ -78,9 +83,8 @@ function moveRoot(state: TrustState, movedFrom: PinnedKeysRoot, { trustRoot, epo
   return { ...state, root, movedFrom, ...(epoch !== undefined && { epoch }) }
 }
 
-function accept(
-  bytes: Uint8Array,
-  signature: Uint8Array,
+function acceptPinned(
+  { bytes, signature }: { readonly bytes: Uint8Array; readonly signature: Uint8Array },
   root: PinnedKeysRoot,
   state: TrustState,
   cycle: Cycle,
@@ -102,24 +106,19 @@ function accept(
 /** Verification under pinned keys: `manifest.json.sig` over the literal manifest, no head. */
 export function* pinnedKeysSteps(root: PinnedKeysRoot, progress: Progress, cycle: Cycle): ReleaseSteps {
   progress.document = 'manifest'
-  const bytes = one(
+  const bytes = singleAnswer(
     yield { document: 'manifest', channel: cycle.channel, pin: undefined, maxBytes: limits.manifestBytes },
   )
   if (bytes === undefined)
-    throw new ManifestError('MAN_MISSING', 'Cannot verify release: the manifest could not be had')
-  const signature = one(
+    throw new ManifestError('MAN_MISSING', 'Cannot verify release: the manifest could not be fetched')
+  const signature = singleAnswer(
     yield { document: 'legacy-signature', channel: cycle.channel, maxBytes: limits.legacySignatureBytes },
   )
   if (signature === undefined)
-    throw new ManifestError('MAN_SIGNATURE_FORMAT', 'Cannot verify release: manifest.json.sig could not be had')
-  let accepted: AcceptedManifest
-  try {
-    accepted = accept(bytes, signature, root, progress.state, cycle)
-  } catch (error) {
-    const wrongSignature = error instanceof ManifestError && error.code === 'MAN_SIGNATURE'
-    progress.tampered = wrongSignature && looksLikeManifest(bytes)
-    throw error
-  }
+    throw new ManifestError('MAN_SIGNATURE_FORMAT', 'Cannot verify release: manifest.json.sig could not be fetched')
+  const accepted = notingTampering(progress, bytes, () =>
+    acceptPinned({ bytes, signature }, root, progress.state, cycle),
+  )
   const state = moveRoot(raiseManifest(progress.state, cycle.channel, accepted), root, accepted.manifest)
   return {
     outcome: 'accepted',

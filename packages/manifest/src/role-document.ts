@@ -50,6 +50,7 @@ export function parseRoles(bytes: Uint8Array): RoleDocument {
     roles: { release: readRole(roles.object('release')), head: readRole(roles.object('head')) },
     revokedKeys: fields.publicKeys('revoked_keys', {}),
     transport: fields.transportIdentities('transport'),
+    ...(fields.has('head_days') && { headDays: fields.integer('head_days', 1, limits.maxHeadDays) }),
   }
   checkRoles(document)
   return document
@@ -76,6 +77,7 @@ export function writeRoles(document: RoleDocument): Uint8Array<ArrayBuffer> {
     roles: { release: roleMembers(document.roles.release), head: roleMembers(document.roles.head) },
     revoked_keys: [...document.revokedKeys],
     transport: [...document.transport],
+    head_days: document.headDays,
   })
   parseRoles(bytes)
   return bytes

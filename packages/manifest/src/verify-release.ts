@@ -7,28 +7,13 @@ import type {
   RefusedRelease,
   ReleaseDecision,
   ReleaseInput,
-  VerifiedAuthority,
   VerifyOptions,
 } from './decision.ts'
 import { Forked } from './forked.ts'
 import { kelSteps } from './kel-steps.ts'
 import { pinnedKeysSteps } from './pinned-keys-steps.ts'
+import type { Progress, ReleaseSteps } from './progress.ts'
 import type { TrustState } from './trust-state.ts'
-
-/** One verification under way: it asks for documents, one after the other, and ends with a decision. */
-export type ReleaseSteps = Generator<DocumentRequest, ReleaseDecision, DocumentAnswer>
-
-/** What a verification knows when it breaks off. */
-export interface Progress {
-  /** The document being judged. */
-  document: RefusedRelease['document']
-  /** The state so far: an accepted log and role document count even when what follows is refused. */
-  state: TrustState
-  /** Set with them. */
-  authority?: VerifiedAuthority
-  /** True when a well-formed manifest carried a wrong signature: that bars play, as in the original. */
-  tampered: boolean
-}
 
 function refusal(error: unknown, progress: Progress, cycle: Cycle): RefusedRelease {
   const forked = error instanceof Forked

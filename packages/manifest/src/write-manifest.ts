@@ -1,6 +1,6 @@
 import { compareBytes, utf8Encode } from '@keyturn/primitives'
 import { checkManifestContent } from './check-manifest.ts'
-import type { ContentKey, IndexReference, LauncherFile, ManifestFile, ReleaseManifest } from './model.ts'
+import type { Component, ContentKey, IndexReference, LauncherFile, ManifestFile, ReleaseManifest } from './model.ts'
 import { DEFAULT_FORMAT } from './parse-manifest.ts'
 
 type Members = Record<string, unknown>
@@ -40,6 +40,10 @@ function contentKeyMembers({ keyId, verifierPub, commitment, status }: ContentKe
   return { key_id: keyId, verifier_pub: verifierPub, commitment, status }
 }
 
+function componentMembers({ name, title, default: chosen }: Component): Members {
+  return { name, title, default: unless(chosen, true) }
+}
+
 function extensionMembers(manifest: ReleaseManifest): Members {
   const { requires, totals } = manifest
   return {
@@ -56,6 +60,8 @@ function extensionMembers(manifest: ReleaseManifest): Members {
     content_keys: filled(manifest.contentKeys.map(contentKeyMembers)),
     delete: filled(manifest.delete),
     keep: filled(manifest.keep),
+    program: manifest.program,
+    components: filled(manifest.components.map(componentMembers)),
     requires: requires && { free_bytes: requires.freeBytes, os: requires.os, arch: requires.arch },
     rollback_of: manifest.rollbackOf,
     totals: totals && { files: totals.files, bytes: totals.bytes, download_bytes: totals.downloadBytes },

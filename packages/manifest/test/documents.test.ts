@@ -84,15 +84,15 @@ describe('heads', () => {
     }
   })
 
-  it('last seven days at most, and end after they begin', async () => {
+  it('last thirty days at most, and end after they begin', async () => {
     const publisher = await Publisher.create()
     const made = await publisher.manifest()
     const lasting =
       (ms: number): ((head: Head) => Head) =>
       (head) => ({ ...head, expiresAt: formatTime(NOW + ms) })
-    for (const ms of [7 * DAY + 1000, 0, -1000])
+    for (const ms of [30 * DAY + 1000, 0, -1000])
       await expect(publisher.head(made, { edit: lasting(ms) })).rejects.toMatchObject({ code: 'MAN_SCHEMA' })
-    await expect(publisher.head(made, { edit: lasting(7 * DAY) })).resolves.toBeDefined()
+    await expect(publisher.head(made, { edit: lasting(30 * DAY) })).resolves.toBeDefined()
   })
 
   it('are read as they were written, whatever they hold', async () => {
@@ -115,14 +115,77 @@ describe('heads', () => {
         salt: fc.stringMatching(/^[0-9a-f]{32}$/),
         paused: fc.boolean(),
       }),
+      preload: fc.record({
+        version: fc.constant('2.0'),
+        sequence: fc.constant(Number.MAX_SAFE_INTEGER),
+        sha256: fc.constant('0'.repeat(64)),
+        length: fc.integer({ min: 2, max: limits.manifestBytes }),
+        at: fc.constant('2026-12-04T18:00:00Z'),
+      }),
       revoked: fc.array(fc.record({ sequence: fc.integer({ min: 1 }), sha256: digest }), { maxLength: 5 }),
       mirrors: fc.array(fc.record({ url: fc.constant('https://a.example/'), weight: fc.nat(1000) }), { maxLength: 3 }),
     })
     fc.assert(
       fc.property(arbitrary, (change) => {
+        fc.pre(change.manifest.sequence < change.preload.sequence)
         expect(parseHead(writeHead({ ...head, ...change }))).toEqual({ ...head, ...change })
       }),
     )
+  })
+
+  it('preload only a release that is newer than the one on offer and not withdrawn', async () => {
+    const publisher = await Publisher.create()
+    const offered = await publisher.manifest()
+    const later = await publisher.manifest()
+    const head = headOf(await publisher.head(offered))
+    const preload = { ...later.pin, at: formatTime(NOW + 3 * DAY) }
+    expect(parseHead(writeHead({ ...head, preload })).preload).toEqual(preload)
+    const { sequence, sha256 } = later.pin
+    for (const change of [
+      { preload: { ...preload, sequence: offered.pin.sequence } },
+      { preload: { ...preload, at: '2026-12-04' } },
+      { preload, revoked: [{ sequence, sha256 }] },
+    ])
+      expect(code(() => writeHead({ ...head, ...change }))).toBe('MAN_SCHEMA')
+  })
+
+  it('offer a preload to nobody: what is installed is what the head pins', async () => {
+    const publisher = await Publisher.create()
+    const offered = await publisher.manifest()
+    const later = await publisher.manifest()
+    const head = await publisher.head(offered, {
+      edit: (made) => ({ ...made, preload: { ...later.pin, at: formatTime(NOW + DAY) } }),
+    })
+    const state = publisher.state()
+    expect(verifyRelease(publisher.input(offered, head), state, options())).toMatchObject({
+      outcome: 'accepted',
+      manifest: { sequence: offered.pin.sequence },
+      head: { preload: { sequence: later.pin.sequence } },
+    })
+    expect(verifyRelease(publisher.input(later, head), state, options())).toMatchObject({
+      outcome: 'refused',
+      error: { code: 'MAN_PIN' },
+    })
+  })
+
+  it('count for the days that the role document allows, whatever they say themselves', async () => {
+    const ends = async (headDays: number | undefined, ownDays: number): Promise<number> => {
+      const publisher = await Publisher.create(headDays === undefined ? {} : { headDays })
+      const made = await publisher.manifest()
+      const head = await publisher.head(made, {
+        edit: (one) => ({ ...one, expiresAt: formatTime(NOW + ownDays * DAY) }),
+      })
+      const state = publisher.state()
+      const outcome = (days: number): string =>
+        verifyRelease(publisher.input(made, head), state, options({ nowMs: NOW + days * DAY })).outcome
+      let days = 0
+      while (outcome(days) === 'accepted') days++
+      return days
+    }
+    expect(await ends(undefined, 30)).toBe(7)
+    expect(await ends(undefined, 3)).toBe(3)
+    expect(await ends(2, 7)).toBe(2)
+    expect(await ends(30, 30)).toBe(30)
   })
 
   it('pin no version that leads out of a folder', async () => {
@@ -366,7 +429,10 @@ describe('diffManifests() and filesFor()', () => {
     expect(
       [difference.added, difference.removed, difference.changed].map((list) => list.map(({ path }) => path)),
     ).toEqual([['config/copy.cfg', 'hd.bin'], ['config/locale.cfg'], ['Metin2.exe']])
-    expect(filesFor(after, 'linux').map(({ path }) => path)).toEqual(['config/copy.cfg'])
+    expect(filesFor(after, 'linux').map(({ path }) => path)).toEqual(['config/copy.cfg', 'hd.bin'])
+    expect(filesFor(after, 'linux', []).map(({ path }) => path)).toEqual(['config/copy.cfg'])
+    const components = [{ name: 'hd', title: 'High-resolution art', default: false }]
+    expect(filesFor({ ...after, components }, 'linux').map(({ path }) => path)).toEqual(['config/copy.cfg'])
     expect(filesFor(after, 'windows', ['hd']).map(({ path }) => path)).toEqual([
       'Metin2.exe',
       'config/copy.cfg',

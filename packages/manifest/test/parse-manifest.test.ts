@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   buildManifest,
+  checkVersionName,
   compareVersions,
   ManifestError,
   manifestTotals,
@@ -16,6 +17,15 @@ import {
 import type { ManifestEntry } from '../src/index.ts'
 import { haveVectors, vectorPath } from './conformance.ts'
 import { CONTENT_KEYS, FILES, NOW } from './support/publisher.ts'
+
+function versionCode(name: string): string {
+  try {
+    checkVersionName(name)
+    return 'accepted'
+  } catch (error) {
+    return error instanceof ManifestError ? error.code : String(error)
+  }
+}
 
 function code(bytes: Uint8Array): string {
   try {
@@ -42,6 +52,8 @@ const model = buildManifest(FILES, {
     contentKeys: CONTENT_KEYS,
     delete: ['old.dll'],
     keep: ['config/**'],
+    program: { windows: 'Metin2.exe' },
+    components: [{ name: 'voices-de', title: 'German voices', default: false }],
     requires: { freeBytes: 5, os: ['windows'] },
     critical: ['delete'],
     rollbackOf: '2026.11.20-1',
@@ -83,6 +95,8 @@ describe('writeManifest()', () => {
       'content_keys',
       'delete',
       'keep',
+      'program',
+      'components',
       'requires',
       'rollback_of',
       'totals',
@@ -139,11 +153,17 @@ describe('writeManifest()', () => {
     )
     expect(() =>
       buildManifest(FILES, {
-        version: '2026.11.21-full',
+        version: '1.4.2/beta',
         nowMs: NOW,
         release: { product: 'p', channel: 'c', epoch: 0, sequence: 1 },
       }),
     ).toThrow(expect.objectContaining({ code: 'MAN_VERSION' }))
+    const launcher = { path: 'Launcher.exe', sha256: 'ab'.repeat(32), size: 5 }
+    const legacy = (version: string, allowTag: boolean): string =>
+      buildManifest([], { version, nowMs: NOW, launcher, allowTag }).version
+    expect(() => legacy('2026.11.21-full', false)).toThrow(expect.objectContaining({ code: 'MAN_VERSION' }))
+    expect(() => legacy('1.4.2', true)).toThrow(expect.objectContaining({ code: 'MAN_VERSION' }))
+    expect(legacy('2026.11.21-full', true)).toBe('2026.11.21-full')
   })
 })
 
@@ -262,7 +282,7 @@ describe('parseManifest()', () => {
       sha256: `${index}`.repeat(64),
       size: 1,
     }))
-    const parsed = parseManifest(changed({ files, totals: undefined }))
+    const parsed = parseManifest(changed({ files, totals: undefined, program: undefined }))
     expect(parsed.files.map(({ path }) => path)).toEqual(files.map(({ path }) => path))
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
   })
@@ -348,6 +368,46 @@ const STRICTER: readonly string[] = [
   'y_structure_lonely_negative_real.json',
 ]
 
+describe('program and components', () => {
+  const files = (change: Record<string, unknown>): object[] =>
+    (JSON.parse(text) as { files: object[] }).files.map((file, index) => (index === 0 ? { ...file, ...change } : file))
+
+  it('are read as they were written', () => {
+    const { program, components } = parseManifest(bytes)
+    expect(program).toEqual({ windows: 'Metin2.exe' })
+    expect(components).toEqual([{ name: 'voices-de', title: 'German voices', default: false }])
+  })
+
+  it('a program is one of the files, for its platform, and in no group', () => {
+    for (const program of [
+      { windows: 'missing.exe' },
+      { windows: 7 },
+      { 'Windows 11': 'Metin2.exe' },
+      {},
+      'Metin2.exe',
+    ])
+      expect([program, code(changed({ program }))]).toEqual([program, 'MAN_SCHEMA'])
+    expect(code(changed({ files: files({ platform: 'linux' }) }))).toBe('MAN_SCHEMA')
+    expect(code(changed({ files: files({ platform: 'windows' }) }))).toBe('accepted')
+    expect(code(changed({ files: files({ group: 'voices-de' }) }))).toBe('MAN_SCHEMA')
+    expect(code(changed({ program: { all: 'config/locale.cfg' } }))).toBe('accepted')
+    // Whoever plays elsewhere has no file for Windows.
+    expect(code(changed({ program: { all: 'Metin2.exe' } }))).toBe('MAN_SCHEMA')
+  })
+
+  it('a group is a listed component, as soon as any is listed', () => {
+    const grouped = (group: string, components?: object[]): string =>
+      code(changed({ files: files({ group }), program: undefined, components }))
+    const component = { name: 'hd', title: 'HD' }
+    expect(grouped('hd')).toBe('accepted')
+    expect(grouped('hd', [component])).toBe('accepted')
+    expect(grouped('sd', [component])).toBe('MAN_SCHEMA')
+    expect(grouped('hd', [component, component])).toBe('MAN_SCHEMA')
+    expect(grouped('hd', [{ name: 'hd' }])).toBe('MAN_SCHEMA')
+    expect(grouped('hd', [{ ...component, default: 'yes' }])).toBe('MAN_SCHEMA')
+  })
+})
+
 describe('versions', () => {
   it('are ordered by day, then by number, tags after numbers', () => {
     const ordered = [
@@ -374,5 +434,32 @@ describe('versions', () => {
     expect(nextVersion(NOW)).toBe('2026.11.21-1')
     expect(nextVersion(NOW, '2026.11.21-9')).toBe('2026.11.21-10')
     expect(nextVersion(NOW, '2026.11.20-9')).toBe('2026.11.21-1')
+  })
+
+  it('skip every number that is taken, whatever the order and the dates of the others (F14)', () => {
+    expect(nextVersion(NOW, ['2026.11.21-2', '2031.01.01-1', '2026.11.21-1', '1.4.2', '2026.11.21-hotfix'])).toBe(
+      '2026.11.21-3',
+    )
+  })
+
+  it('are any name of 64 letters, digits and . + _ - that is safe as a file name and in an address', () => {
+    for (const name of ['1.4.2', '0', 'v2.0.0-rc.1+build.5', '2026.11.21-1', 'a'.repeat(64), 'Autumn_update'])
+      expect([name, versionCode(name)]).toEqual([name, 'accepted'])
+    for (const name of [
+      '',
+      '-1',
+      '.1',
+      '1 2',
+      '1/2',
+      '1\\2',
+      'a'.repeat(65),
+      'ü',
+      '1.',
+      'con',
+      'NUL.1',
+      '1.sigs',
+      '1.SIGS',
+    ])
+      expect([name, versionCode(name)]).toEqual([name, 'MAN_VERSION'])
   })
 })

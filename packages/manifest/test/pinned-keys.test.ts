@@ -204,6 +204,22 @@ describe('pinned keys', () => {
     expect(codeOf(verifyRelease(await input('2026.04.15-9', NOW + 1000), state, options()))).toBe('MAN_ROLLBACK')
   })
 
+  it('order releases of schema 2 by sequence, whatever they are called (F14)', async () => {
+    const publisher = await Publisher.create()
+    const input = async (
+      version: string,
+      sequence: number,
+    ): Promise<{ manifest: Uint8Array; legacySignature: Uint8Array }> => {
+      const { bytes: manifest } = await publisher.manifest({ version, place: { sequence } })
+      return { manifest, legacySignature: sign(manifest) }
+    }
+    const { state } = verifyRelease(await input('2031.01.01-1', 4), pinned('legacy'), options())
+    expect(codeOf(verifyRelease(await input('2026.11.21-1', 5), state, options()))).toBe('accepted')
+    expect(codeOf(verifyRelease(await input('1.4.2', 5), state, options()))).toBe('accepted')
+    expect(codeOf(verifyRelease(await input('2032.01.01-1', 3), state, options()))).toBe('MAN_ROLLBACK')
+    expect(codeOf(verifyRelease(await input('1.4.2', 4), state, options()))).toBe('MAN_EQUIVOCATION')
+  })
+
   it('never go back from schema 2 to schema 1', async () => {
     const publisher = await Publisher.create()
     const two = await publisher.manifest({ version: '2026.11.21-1' })

@@ -22,7 +22,7 @@ import { wantedFiles } from './wanted-files.ts'
 /** A release that was verified and shall lie in the folder. */
 export interface TargetRelease {
   readonly ref: ReleaseRef
-  readonly manifest: Pick<ReleaseManifest, 'files' | 'delete' | 'keep'> & {
+  readonly manifest: Pick<ReleaseManifest, 'files' | 'components' | 'delete' | 'keep'> & {
     readonly requires?: Requirements
     readonly contentKeys: readonly ContentKey[]
   }

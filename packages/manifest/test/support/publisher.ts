@@ -83,6 +83,7 @@ export interface PublisherOptions {
   readonly headThreshold?: number
   readonly identity?: string
   readonly establishmentOnly?: boolean
+  readonly headDays?: number
   readonly nextKeys?: readonly string[]
   readonly nextThreshold?: number
 }
@@ -128,6 +129,7 @@ export class Publisher {
       },
       revokedKeys: [],
       transport: [],
+      ...(options.headDays === undefined ? {} : { headDays: options.headDays }),
     }
   }
 
