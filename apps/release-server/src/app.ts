@@ -1,3 +1,4 @@
+import { describe } from './ops/log.ts'
 import { createServer } from 'node:http'
 import type { Server } from 'node:http'
 import fastify from 'fastify'
@@ -6,12 +7,12 @@ import { KeyturnError, parseStrictJson } from '@keyturn/primitives'
 import type { ServerContext } from './context.ts'
 import { httpStatus, ServerError } from './errors.ts'
 import { maxHeaderBytes, maxJsonBytes } from './limits.ts'
-import { honourIdempotencyKeys } from './management/idempotency.ts'
+import { honourIdempotencyKeys } from './http/idempotency.ts'
 import { problemAnswer } from './problem.ts'
-import type { RequestIds } from './ops/request-ids.ts'
-import type { RateLimits } from './ops/rate-limit.ts'
-import { hasScope, maySee } from './tokens.ts'
-import type { Actor } from './tokens.ts'
+import type { RequestIds } from './http/request-ids.ts'
+import type { RateLimits } from './access/rates.ts'
+import { hasScope, maySee } from './access/tokens.ts'
+import type { Actor } from './access/tokens.ts'
 
 /** How the parts of the HTTP side are put together. */
 export interface AppOptions {
@@ -211,17 +212,4 @@ export function sendProblem(
   if (error instanceof KeyturnError && httpStatus(error) === 413) reply.header('connection', 'close')
   // As bytes, so that nobody adds a character set to the media type.
   return reply.code(status).headers(headers).send(Buffer.from(body))
-}
-
-/** An error as a log shows it: with its causes, without the values it was about. */
-export function describe(error: unknown): Record<string, unknown> {
-  if (!(error instanceof Error)) return { message: String(error) }
-  const code = 'code' in error ? { code: error.code } : {}
-  return {
-    name: error.name,
-    message: error.message,
-    ...code,
-    stack: error.stack,
-    ...(error.cause === undefined ? {} : { cause: describe(error.cause) }),
-  }
 }

@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { TokenChecker } from '../src/tokens.ts'
+import { TokenChecker } from '../src/access/tokens.ts'
 import { openApiPath } from '../src/management/openapi.ts'
 import { parsePublicPath } from '../src/public/paths.ts'
 import { blobFromBytes } from '@keyturn/release-client'

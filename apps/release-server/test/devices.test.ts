@@ -12,7 +12,7 @@ import {
 } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
 import { ReleaseServerClient } from '@keyturn/release-client'
-import { keyAgreementOf } from '../src/noise/key-agreement.ts'
+import { keyAgreementOf } from '../src/keys/key-agreement.ts'
 import { codeOf, world } from './noise-world.ts'
 import { seedOf } from './publisher.ts'
 import { someBytes } from './support.ts'

@@ -9,8 +9,8 @@ import { pathExists } from '@keyturn/primitives/node'
 import { signManifest, verifyLegacySignature } from '@keyturn/manifest'
 import { describe, expect, it } from 'vitest'
 import { readConfig } from '../src/config.ts'
-import { exportStatic } from '../src/export-static.ts'
-import { parseOidcRules } from '../src/oidc.ts'
+import { exportStatic } from '../src/releases/export-static.ts'
+import { parseOidcRules } from '../src/access/oidc.ts'
 import { documentKey, documentRecord } from '../src/public/documents.ts'
 import { selectRepresentation } from '../src/public/conditional.ts'
 import { seedOf, signerOf, TestPublisher } from './publisher.ts'
@@ -215,7 +215,7 @@ describe('settings', () => {
 describe('golden data', () => {
   it('data of every version opens: readers, audit log and stores are whole', async () => {
     const { cp } = await import('node:fs/promises')
-    const { checkStores } = await import('../src/fsck.ts')
+    const { checkStores } = await import('../src/releases/fsck.ts')
     const golden = join(import.meta.dirname, 'golden', 'v1')
     const expected = JSON.parse(await readFile(join(golden, 'expected.json'), 'utf8')) as {
       manifest: string

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { systemRandom } from '@keyturn/primitives'
 import { expect, it } from 'vitest'
-import { openServerVault } from '../src/noise/server-vault.ts'
+import { openServerVault } from '../src/keys/server-vault.ts'
 import { openSqliteMetadataStore } from '../src/storage/sqlite-metadata-store.ts'
 import type { MetadataStore, NewRecord, RecordWriter } from '../src/storage/metadata-store.ts'
 import { atEnd, temporaryFolder } from './support.ts'

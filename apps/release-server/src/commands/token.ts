@@ -5,7 +5,7 @@ import { configOf, printAnswer } from '../command-line.ts'
 import { optionsFromConfig } from '../from-config.ts'
 import { createReleaseServer } from '../server.ts'
 import type { ReleaseServer } from '../server.ts'
-import { listTokens, revokeToken } from '../tokens.ts'
+import { listTokens, revokeToken } from '../access/tokens.ts'
 
 function list(value: string, previous: string[]): string[] {
   return [

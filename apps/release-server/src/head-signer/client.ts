@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import { base64Decode, base64Encode } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'
-import type { HeadSigner } from '../rollout.ts'
+import type { HeadSigner } from '../releases/rollout.ts'
 
 const answerWithinMs = 20_000
 const mostBytes = 64 * 1024

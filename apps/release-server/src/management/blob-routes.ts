@@ -1,24 +1,12 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { missingBlobs, storeBlob, viewBlob } from '../blobs.ts'
+import type { FastifyInstance } from 'fastify'
+import { missingBlobs, storeBlob, viewBlob } from '../uploads/blobs.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { maxMissingQuery, maxPutBytes } from '../limits.ts'
 import { isBlobName } from '../storage/blob-store.ts'
 import type { ByteStream } from '../storage/blob-store.ts'
-import { bodyStream } from './body-stream.ts'
-import { objectSchema, schemas, sendJson } from './routes.ts'
-
-/** The `Content-Length` of an upload; chunked bodies without one are refused. */
-export function announcedLength(request: FastifyRequest, most: number): number {
-  const text = request.headers['content-length']
-  if (text === undefined) throw new ServerError('UP_LENGTH_REQUIRED', 'Cannot take an upload without Content-Length')
-  const length = Number(text)
-  if (length > most)
-    throw new ServerError('SRV_LIMIT', `Cannot take ${length} bytes at once: at most ${most}`, {
-      hint: 'Use a resumable upload',
-    })
-  return length
-}
+import { bodyStream, announcedLength } from '../http/body-stream.ts'
+import { objectSchema, schemas, sendJson } from '../http/route.ts'
 
 /** Routes of blobs: what is missing, put, look up. */
 export function blobRoutes(app: FastifyInstance, context: ServerContext): void {

@@ -4,11 +4,10 @@ import type { FastifyInstance } from 'fastify'
 import type { ChannelView } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
-import { publish, readChannel } from '../publish.ts'
-import { readProduct } from '../products.ts'
-import { maySee } from '../tokens.ts'
-import { callerOf } from './product-routes.ts'
-import { actorOf, objectSchema, schemas, sendJson } from './routes.ts'
+import { publish, readChannel } from '../releases/publish.ts'
+import { readProduct } from '../releases/products.ts'
+import { maySee } from '../access/tokens.ts'
+import { actorOf, objectSchema, schemas, sendJson, callerOf } from '../http/route.ts'
 
 interface PublishBody {
   readonly version: string

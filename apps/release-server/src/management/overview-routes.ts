@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import type { ServerContext } from '../context.ts'
-import { keyAges } from '../key-ages.ts'
-import { StorageFigures } from '../storage-view.ts'
-import { objectSchema, schemas, sendJson } from './routes.ts'
+import { keyAges } from '../keys/key-ages.ts'
+import { StorageFigures } from '../ops/storage-view.ts'
+import { objectSchema, schemas, sendJson } from '../http/route.ts'
 
 /** Routes of what the dashboard shows besides releases: keys with their due dates, and the stores. */
 export function overviewRoutes(app: FastifyInstance, context: ServerContext): void {

@@ -1,26 +1,13 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { NewProduct } from '@keyturn/release-client'
-import type { Caller } from '../caller.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { maxLogBytes, maxRolesBytes } from '../limits.ts'
-import { createProduct, stageRoles, viewProduct } from '../products.ts'
-import { replaceLog } from '../publish.ts'
-import { collect } from '../storage/hashing.ts'
-import { maySee } from '../tokens.ts'
-import { announcedLength } from './blob-routes.ts'
-import { bodyStream } from './body-stream.ts'
-import { actorOf, objectSchema, schemas, sendJson } from './routes.ts'
-
-/** Who asked, for the audit log. */
-export function callerOf(request: FastifyRequest): Caller {
-  return { actor: actorOf(request).name, requestId: request.id }
-}
-
-/** Reads a whole document that is sent as bytes. */
-export async function documentBody(request: FastifyRequest, most: number): Promise<Uint8Array> {
-  return collect(bodyStream(request, announcedLength(request, most)), most)
-}
+import { createProduct, stageRoles, viewProduct } from '../releases/products.ts'
+import { replaceLog } from '../releases/publish.ts'
+import { maySee } from '../access/tokens.ts'
+import { documentBody } from '../http/body-stream.ts'
+import { actorOf, objectSchema, schemas, sendJson, callerOf } from '../http/route.ts'
 
 const params = objectSchema({ p: schemas.slug })
 

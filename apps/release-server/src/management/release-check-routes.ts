@@ -1,7 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import type { ReleaseChecks } from '../release-check.ts'
-import { callerOf } from './product-routes.ts'
-import { objectSchema, schemas, sendJson } from './routes.ts'
+import type { ReleaseChecks } from '../releases/release-check.ts'
+import { objectSchema, schemas, sendJson, callerOf } from '../http/route.ts'
 
 /** Routes of checks: begin one, look how it stands. */
 export function releaseCheckRoutes(app: FastifyInstance, checks: ReleaseChecks): void {

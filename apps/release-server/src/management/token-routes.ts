@@ -1,10 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import { scopes } from '@keyturn/release-client'
 import type { AuditEntry, NewToken } from '@keyturn/release-client'
-import { auditKey } from '../audit.ts'
+import { auditKey } from '../audit/audit.ts'
 import type { ServerContext } from '../context.ts'
-import { createToken, listTokens, revokeToken } from '../tokens.ts'
-import { actorOf, objectSchema, pageLimit, queryNumber, schemas, sendJson } from './routes.ts'
+import { createToken, listTokens, revokeToken } from '../access/tokens.ts'
+import { actorOf, objectSchema, pageLimit, queryNumber, schemas, sendJson } from '../http/route.ts'
 
 /** Routes of tokens and of the audit log. */
 export function tokenRoutes(app: FastifyInstance, context: ServerContext): void {

@@ -1,10 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 import type { ServerContext } from '../context.ts'
-import { queueDeliveries } from '../deliveries.ts'
-import { createWebhook, deleteWebhook, listWebhooks, turnWebhookSecret } from '../webhooks.ts'
-import type { WebhookSecrets } from '../webhook-secrets.ts'
-import { callerOf } from './product-routes.ts'
-import { objectSchema, sendJson } from './routes.ts'
+import { queueDeliveries } from '../audit/deliveries.ts'
+import { createWebhook, deleteWebhook, listWebhooks, turnWebhookSecret } from '../events/webhooks.ts'
+import type { WebhookSecrets } from '../events/webhook-secrets.ts'
+import { objectSchema, sendJson, callerOf } from '../http/route.ts'
 
 const params = objectSchema({ id: { type: 'string', pattern: '^[A-Za-z0-9_-]{16}$' } })
 

@@ -1,6 +1,6 @@
 import type { ChannelView } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
-import { viewProduct } from '../products.ts'
+import { viewProduct } from '../releases/products.ts'
 
 /** One check of a health answer. */
 export interface HealthCheck {

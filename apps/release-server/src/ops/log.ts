@@ -21,3 +21,16 @@ export function jsonLog(write: (line: string) => void, clock: () => number): Ser
     }
   return { info: line('info'), warn: line('warn'), error: line('error') }
 }
+
+/** An error as a log shows it: with its causes, without the values it was about. */
+export function describe(error: unknown): Record<string, unknown> {
+  if (!(error instanceof Error)) return { message: String(error) }
+  const code = 'code' in error ? { code: error.code } : {}
+  return {
+    name: error.name,
+    message: error.message,
+    ...code,
+    stack: error.stack,
+    ...(error.cause === undefined ? {} : { cause: describe(error.cause) }),
+  }
+}

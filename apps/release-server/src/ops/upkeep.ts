@@ -1,13 +1,13 @@
+import { describe } from './log.ts'
 import type { ServerContext } from '../context.ts'
-import { describe } from '../app.ts'
 import { ServerError } from '../errors.ts'
-import { checkStores } from '../fsck.ts'
-import { collectGarbage } from '../gc.ts'
-import type { RetentionOptions } from '../gc.ts'
-import { sweepChecks } from '../release-check.ts'
-import { sweepAnswers } from '../management/idempotency.ts'
-import { sweepSessions } from '../sessions.ts'
-import { sweepUploads } from '../uploads.ts'
+import { checkStores } from '../releases/fsck.ts'
+import { collectGarbage } from '../releases/gc.ts'
+import type { RetentionOptions } from '../releases/gc.ts'
+import { sweepChecks } from '../releases/release-check.ts'
+import { sweepAnswers } from '../http/idempotency.ts'
+import { sweepSessions } from '../access/sessions.ts'
+import { sweepUploads } from '../uploads/uploads.ts'
 
 /** What the server does by itself. */
 export interface UpkeepOptions {

@@ -1,6 +1,6 @@
+import { timestamp } from '../time.ts'
 import { randomBytes } from 'node:crypto'
 import { ServerError } from '../errors.ts'
-import { timestamp } from '../context.ts'
 import { isBlobName, isUploadName } from './blob-store.ts'
 import type { BlobInfo, BlobStore, ByteRange, ByteStream, PresignedUpload, PutOptions } from './blob-store.ts'
 import { hashed } from './hashing.ts'

@@ -2,7 +2,7 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { utf8Encode } from '@keyturn/primitives'
-import { verifyStoredAudit } from '../../src/audit.ts'
+import { verifyStoredAudit } from '../../src/audit/audit.ts'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { createReleaseServer } from '../../src/server.ts'
 import { TestPublisher } from '../publisher.ts'

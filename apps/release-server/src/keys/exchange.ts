@@ -1,0 +1,191 @@
+import { parseManifest } from '@keyturn/manifest'
+import type { ContentKey } from '@keyturn/manifest'
+import { isHandshakeFailure, receiveOnce } from '@keyturn/noise-keys/noise'
+import type { ReceivedQuestion } from '@keyturn/noise-keys/noise'
+import { NoiseKeysError } from '@keyturn/noise-keys'
+import {
+  EXCHANGE_PROTOCOLS,
+  exchangePrologue,
+  parseExchangeRequest,
+  parseKeyRequest,
+  parseRuntimeKeyBlob,
+  RuntimeKeyError,
+  writeKeyAnswer,
+} from '@keyturn/runtime-key'
+import type { ExchangeRefusal, KeyRequest, RuntimeKey } from '@keyturn/runtime-key'
+import { hexEncode, wipe } from '@keyturn/primitives'
+import type { Vault } from '@keyturn/vault-kdf'
+import { VaultError } from '@keyturn/vault-kdf'
+import type { ReleaseView } from '@keyturn/release-client'
+import type { ServerContext } from '../context.ts'
+import { readProduct, rolesInForce } from '../releases/products.ts'
+import { readChannel } from '../releases/publish.ts'
+import { readManifestBytes } from '../releases/releases.ts'
+import { isDeviceAllowed } from './device-routes.ts'
+import type { ServerKey, ServerKeys } from './server-keys.ts'
+
+/** What the exchange of runtime keys needs. */
+export interface ExchangeParts {
+  readonly context: ServerContext
+  readonly vault: Vault
+  readonly keys: ServerKeys
+  /** Told how each exchange ended, for the counters: a status or an error code. */
+  readonly onOutcome: (outcome: string) => void
+}
+
+const retryAfterS = 60
+
+/** Vault cell of the runtime keys of a product. */
+export function runtimeKeyCell(vault: Vault, product: string): ReturnType<ReturnType<Vault['partition']>['cell']> {
+  return vault.partition('runtime-keys').cell(product)
+}
+
+function handshakeRefused(): NoiseKeysError {
+  return new NoiseKeysError('NK_HANDSHAKE', 'The handshake cannot be read')
+}
+
+/**
+ * One exchange: request in, 140 bytes out, the same for yes and no. Nothing is remembered but a counter, so a replayed
+ * request changes nothing, and each answer is under fresh ephemeral keys.
+ *
+ * @throws NoiseKeysError `NK_HANDSHAKE` for whatever cannot be read, `NK_KEY_UNKNOWN` for a key that is not in use.
+ */
+export async function answerExchange(parts: ExchangeParts, request: Uint8Array): Promise<Uint8Array> {
+  const parsed = parsedRequest(request)
+  const key = await parts.keys.find(parsed.serverKeyHint)
+  if (key === undefined) throw new NoiseKeysError('NK_KEY_UNKNOWN', 'The server does not use this key (any more)')
+  const question = openQuestion(parsed, key)
+  try {
+    const wanted = readWanted(question.payload)
+    const found = await decide(parts, key, wanted, question.remoteStatic)
+    parts.onOutcome(typeof found === 'string' ? found : 'given')
+    const payload =
+      typeof found === 'string'
+        ? writeKeyAnswer({
+            refusal: found,
+            ...(found === 'RK_UNAVAILABLE' || found === 'RK_NOT_YET' ? { retryAfterS } : {}),
+          })
+        : writeKeyAnswer({ runtimeKey: found })
+    if (typeof found !== 'string') found.dispose()
+    try {
+      return question.answer(payload)
+    } finally {
+      wipe(payload)
+    }
+  } finally {
+    question.dispose()
+  }
+}
+
+function parsedRequest(request: Uint8Array): ReturnType<typeof parseExchangeRequest> {
+  try {
+    return parseExchangeRequest(request)
+  } catch (error) {
+    if (error instanceof RuntimeKeyError) throw handshakeRefused()
+    throw error
+  }
+}
+
+function openQuestion(
+  { pattern, header, message }: ReturnType<typeof parseExchangeRequest>,
+  key: ServerKey,
+): ReceivedQuestion {
+  try {
+    return receiveOnce(
+      EXCHANGE_PROTOCOLS[pattern],
+      { staticKey: key.pair, prologue: exchangePrologue(header) },
+      message,
+    )
+  } catch (error) {
+    if (isHandshakeFailure(error)) throw handshakeRefused()
+    throw error
+  }
+}
+
+function readWanted(payload: Uint8Array): KeyRequest {
+  try {
+    return parseKeyRequest(payload)
+  } catch (error) {
+    if (error instanceof RuntimeKeyError) throw handshakeRefused()
+    throw error
+  }
+}
+
+async function decide(
+  parts: ExchangeParts,
+  key: ServerKey,
+  wanted: KeyRequest,
+  device: Uint8Array | undefined,
+): Promise<RuntimeKey | ExchangeRefusal> {
+  const { context, vault } = parts
+  const release = await findRelease(context, hexEncode(wanted.manifestSha256))
+  if (release === undefined || release.state === 'retired') return 'RK_RELEASE_UNKNOWN'
+  const roles = await rolesInForce(context.metadata, release.product)
+  if (!roles.transport.includes(key.identity)) return 'RK_REFUSED'
+  if (!(await mayHave(context, release.product, device))) return 'RK_REFUSED'
+  if (!(await isListed(context, release, wanted.keyId))) return 'RK_KEY_ID_UNKNOWN'
+  if (release.state === 'draft') return 'RK_NOT_YET'
+  return openKey(parts, vault, release.product, wanted.keyId)
+}
+
+async function findRelease(context: ServerContext, manifestSha256: string): Promise<ReleaseView | undefined> {
+  const key = ((await context.metadata.get('manifest-releases', manifestSha256))?.value as { key: string } | undefined)
+    ?.key
+  return key === undefined
+    ? undefined
+    : ((await context.metadata.get('releases', key))?.value as unknown as ReleaseView | undefined)
+}
+
+/** `open`: everybody; `devices`: only static keys that the operator or a listed identity named, read afresh each time. */
+async function mayHave(context: ServerContext, product: string, device: Uint8Array | undefined): Promise<boolean> {
+  const { runtime_key_access: access } = await readProduct(context.metadata, product)
+  if (access === 'open') return true
+  return device !== undefined && (await isDeviceAllowed(context.metadata, product, device))
+}
+
+/** Listed in the manifest that was asked about, and revoked neither there nor in what the channel offers now. */
+async function isListed(context: ServerContext, release: ReleaseView, keyId: number): Promise<boolean> {
+  const own = (await contentKeys(context, release)).find((entry) => entry.keyId === keyId)
+  if (own === undefined || own.status === 'revoked') return false
+  const current = (await readChannel(context.metadata, release.product, release.channel))?.manifest
+  if (current === null || current === undefined || current.sha256 === release.sha256) return true
+  return !(await contentKeys(context, current)).some((entry) => entry.keyId === keyId && entry.status === 'revoked')
+}
+
+const remembered = new Map<string, readonly ContentKey[]>()
+
+/** Content keys of a manifest; manifests never change, so what was read once is kept. */
+async function contentKeys(
+  context: ServerContext,
+  pin: { readonly sha256: string; readonly length: number },
+): Promise<readonly ContentKey[]> {
+  const known = remembered.get(pin.sha256)
+  if (known !== undefined) return known
+  const keys = parseManifest(await readManifestBytes(context, pin)).contentKeys
+  if (remembered.size > 1000) remembered.clear()
+  remembered.set(pin.sha256, keys)
+  return keys
+}
+
+async function openKey(
+  parts: ExchangeParts,
+  vault: Vault,
+  product: string,
+  keyId: number,
+): Promise<RuntimeKey | ExchangeRefusal> {
+  try {
+    const blob = await runtimeKeyCell(vault, product).open(String(keyId))
+    try {
+      return parseRuntimeKeyBlob(blob)
+    } finally {
+      wipe(blob)
+    }
+  } catch (error) {
+    if (error instanceof VaultError && error.code === 'VK_NOT_FOUND') return 'RK_KEY_ID_UNKNOWN'
+    parts.context.log.error(
+      { code: error instanceof VaultError ? error.code : 'RK_UNAVAILABLE', product, key_id: keyId },
+      'a runtime key could not be opened',
+    )
+    return 'RK_UNAVAILABLE'
+  }
+}

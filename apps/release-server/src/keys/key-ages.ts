@@ -1,0 +1,157 @@
+import { timestamp } from '../time.ts'
+import { parseManifest, parseRoles } from '@keyturn/manifest'
+import type { RoleDocument } from '@keyturn/manifest'
+import { KeyFloors, lookUpKeys, parseIdentityName } from '@keyturn/noise-keys'
+import type { KeyVerdict } from '@keyturn/noise-keys'
+import { hexEncode } from '@keyturn/primitives'
+import type { ChannelView, KeyAgeView } from '@keyturn/release-client'
+import type { ServerContext } from '../context.ts'
+import { ownDirectory } from './key-files.ts'
+import { RECORD_PATH } from './key-paths.ts'
+import { readProduct, viewProduct } from '../releases/products.ts'
+import { documentKey } from '../public/documents.ts'
+import { contentKeyName, readManifestBytes } from '../releases/releases.ts'
+
+const day = 86_400_000
+/** Share of its time after which a key is announced. */
+const soonShare = 0.8
+
+/** Days a key may be in force before its turn is due: the defaults of `keyturn status`. */
+export const keyPolicyDays = { identity: 365, release: 180, head: 90, content: 180, transport: 365 } as const
+
+type Kind = KeyAgeView['kind']
+
+interface Known {
+  readonly name: string
+  readonly owner: string | null
+  readonly state: KeyAgeView['state']
+  readonly sinceMs: number | undefined
+  readonly untilMs?: number | undefined
+}
+
+/** Puts a key into its place in time. Only a key in force is ever due. */
+function aged(kind: Kind, { name, owner, state, sinceMs, untilMs }: Known, nowMs: number): KeyAgeView {
+  const life = keyPolicyDays[kind] * day
+  const dueMs = sinceMs === undefined || state !== 'active' ? undefined : sinceMs + life
+  const soonMs = sinceMs === undefined ? 0 : sinceMs + life * soonShare
+  return {
+    kind,
+    name,
+    owner,
+    state,
+    since: sinceMs === undefined ? null : timestamp(sinceMs),
+    age_days: sinceMs === undefined ? null : Math.max(0, Math.floor((nowMs - sinceMs) / day)),
+    due: dueMs === undefined ? null : timestamp(dueMs),
+    due_state: dueMs === undefined ? null : nowMs >= dueMs ? 'due' : nowMs >= soonMs ? 'soon' : 'ok',
+    until: untilMs === undefined ? null : timestamp(untilMs),
+  }
+}
+
+/** Role documents that were ever in force, oldest first. */
+async function allRoles(context: ServerContext, product: string): Promise<RoleDocument[]> {
+  const found = await context.metadata.list('documents', {
+    prefix: documentKey(product, undefined, 'roles/'),
+    bodies: true,
+  })
+  return found
+    .flatMap(({ body }) => (body === undefined ? [] : [parseRoles(body)]))
+    .toSorted((a, b) => a.version - b.version)
+}
+
+function roleKeys(roles: readonly RoleDocument[], nowMs: number): KeyAgeView[] {
+  const inForce = roles.at(-1)
+  if (inForce === undefined) return []
+  return (['release', 'head'] as const).flatMap((kind) =>
+    inForce.roles[kind].keys.map((name) => {
+      const first = roles.find((document) => document.roles[kind].keys.includes(name)) ?? inForce
+      return aged(kind, { name, owner: null, state: 'active', sinceMs: Date.parse(first.issuedAt) }, nowMs)
+    }),
+  )
+}
+
+/** Content keys as the offered manifests list them; since when is remembered from the first draft that named them. */
+async function contentKeys(context: ServerContext, product: string, nowMs: number): Promise<KeyAgeView[]> {
+  const found = new Map<number, KeyAgeView>()
+  for (const { value } of await context.metadata.list('channels', { prefix: `${product}/`, limit: 10_000 })) {
+    const { manifest } = value as unknown as ChannelView
+    if (manifest === null) continue
+    for (const { keyId, status } of parseManifest(await readManifestBytes(context, manifest)).contentKeys) {
+      if (found.get(keyId)?.state === 'revoked') continue
+      const sinceMs = (
+        (await context.metadata.get('content-keys', contentKeyName(product, keyId)))?.value as
+          | { first_ms: number }
+          | undefined
+      )?.first_ms
+      found.set(keyId, aged('content', { name: String(keyId), owner: null, state: status, sinceMs }, nowMs))
+    }
+  }
+  return [...found].toSorted(([one], [other]) => other - one).map(([, view]) => view)
+}
+
+const transportStates: Readonly<Partial<Record<KeyVerdict['verdict'], KeyAgeView['state']>>> = {
+  ok: 'active',
+  legacy: 'active',
+  next: 'next',
+  retiring: 'retiring',
+  retired: 'retired',
+  revoked: 'revoked',
+}
+
+async function transportKeys(
+  context: ServerContext,
+  identities: readonly string[],
+  nowMs: number,
+): Promise<KeyAgeView[]> {
+  const views: KeyAgeView[] = []
+  for (const identity of identities) {
+    const verdicts = await lookUpKeys(ownDirectory(context.metadata), parseIdentityName(identity), new KeyFloors(), {
+      nowS: Math.floor(nowMs / 1000),
+    })
+    for (const { device, publicKey, verdict, untilS } of verdicts) {
+      const file = (await context.metadata.get('key-files', `${identity}${RECORD_PATH}${device}`))?.value as
+        | { first_ms?: number }
+        | undefined
+      const name = publicKey === undefined ? device : `${device} ${hexEncode(publicKey).slice(0, 16)}`
+      const until = untilS === undefined ? {} : { untilMs: untilS * 1000 }
+      views.push(
+        aged(
+          'transport',
+          { name, owner: identity, state: transportStates[verdict] ?? 'unusable', sinceMs: file?.first_ms, ...until },
+          nowMs,
+        ),
+      )
+    }
+  }
+  return views
+}
+
+/** Keys of a product that the server knows of, their age and when their turn is due. */
+export async function keyAges(context: ServerContext, product: string): Promise<KeyAgeView[]> {
+  await readProduct(context.metadata, product)
+  const now = context.clock()
+  const roles = await allRoles(context, product)
+  const { log } = await viewProduct(context.metadata, product)
+  // Role documents are sealed by inceptions and rotations alone, so the newest one is as old as the identity's key.
+  const sinceMs = roles.at(-1)?.issuedAt
+  const identity =
+    log === null
+      ? []
+      : [
+          aged(
+            'identity',
+            {
+              name: `event ${log.sn}`,
+              owner: null,
+              state: 'active',
+              sinceMs: sinceMs === undefined ? undefined : Date.parse(sinceMs),
+            },
+            now,
+          ),
+        ]
+  return [
+    ...(await contentKeys(context, product, now)),
+    ...(await transportKeys(context, roles.at(-1)?.transport ?? [], now)),
+    ...roleKeys(roles, now),
+    ...identity,
+  ]
+}

@@ -1,0 +1,216 @@
+import { documentBody } from '../http/body-stream.ts'
+import { parseIdentityName, parseKeyRecord, verifyKeyList, verifyKeyRecord } from '@keyturn/noise-keys'
+import { createRelayHandler } from '@keyturn/noise-keys/pkarr'
+import { parseRuntimeKeyBlob } from '@keyturn/runtime-key'
+import { utf8Decode, wipe } from '@keyturn/primitives'
+import type { Vault } from '@keyturn/vault-kdf'
+import type { FastifyInstance } from 'fastify'
+import { appendAudit, auditLock } from '../audit/audit.ts'
+import type { Caller } from '../access/caller.ts'
+import type { ServerContext } from '../context.ts'
+import { ServerError } from '../errors.ts'
+import { objectSchema, schemas, sendJson, callerOf } from '../http/route.ts'
+import { readProduct } from '../releases/products.ts'
+import { answerExchange, runtimeKeyCell } from './exchange.ts'
+import type { ExchangeParts } from './exchange.ts'
+import { packetStore } from './key-files.ts'
+import { KEY_LIST_PATH_OF, RECORD_PATH } from './key-paths.ts'
+import type { ServerKeys } from './server-keys.ts'
+
+const identityName = { type: 'string', pattern: '^[ybndrfg8ejkmcpqxot1uwisza345h769]{52}$' }
+const deviceName = { type: 'string', pattern: '^[A-Za-z0-9._~-]{1,64}$' }
+const keyNumber = { type: 'string', pattern: '^[1-9][0-9]{0,9}$' }
+const maxKeyFileBytes = 64 * 1024
+
+async function note(context: ServerContext, caller: Caller, action: string, target: string): Promise<void> {
+  await context.metadata.transaction([auditLock], async (records) => {
+    await appendAudit(records, context.clock(), { ...caller, action, target })
+  })
+}
+
+/** Routes of public key files and of the pkarr relay: open to read; what is written proves itself by its signature. */
+export function keyFileRoutes(app: FastifyInstance, context: ServerContext): void {
+  relayRoutes(app, context)
+  for (const [path, isList] of [
+    [`${RECORD_PATH}:device`, false],
+    [KEY_LIST_PATH_OF, true],
+  ] as const) {
+    const params = objectSchema({ z32: identityName, ...(isList ? {} : { device: deviceName }) })
+    const keyOf = ({ z32, device = '' }: { z32: string; device?: string }): string =>
+      `${z32}${isList ? path : `${RECORD_PATH}${device}`}`
+    app.route<{ Params: { z32: string; device?: string } }>({
+      method: ['GET', 'HEAD'],
+      url: `/pubky/:z32${path}`,
+      config: { rate: 'public', summary: isList ? 'Key list of a transport identity' : 'Key record of a device' },
+      schema: { params },
+      handler: async (request, reply) => {
+        const found = (await context.metadata.get('key-files', keyOf(request.params)))?.body
+        if (found === undefined) throw new ServerError('SRV_NOT_FOUND', 'Nothing is published here')
+        return reply
+          .header('cache-control', 'public, max-age=15, must-revalidate')
+          .header('access-control-allow-origin', '*')
+          .type('application/octet-stream')
+          .send(Buffer.from(found))
+      },
+    })
+    app.put<{ Params: { z32: string; device?: string } }>(
+      `/pubky/:z32${path}`,
+      {
+        config: {
+          scope: 'keys:write',
+          summary: 'Publish a signed key record or list',
+          bodyType: 'application/octet-stream',
+        },
+        schema: { params },
+      },
+      async (request, reply) => {
+        const bytes = await documentBody(request, maxKeyFileBytes)
+        await putKeyFile(context, request.params, keyOf(request.params), bytes, isList, callerOf(request))
+        return reply.code(204).send()
+      },
+    )
+  }
+}
+
+/** Only what its identity signed is taken, and nothing older than what is there. */
+async function putKeyFile(
+  context: ServerContext,
+  { z32, device = '' }: { z32: string; device?: string },
+  key: string,
+  bytes: Uint8Array,
+  isList: boolean,
+  caller: Caller,
+): Promise<void> {
+  const { publicKey } = parseIdentityName(z32)
+  const sequenceOf = (file: Uint8Array): number => {
+    if (isList) return verifyKeyList(publicKey, file).list.seq
+    const record = parseKeyRecord(utf8Decode(file))
+    verifyKeyRecord(record, { identity: publicKey, deviceId: device })
+    return record.format === 'stateful' ? record.sequence : 0
+  }
+  const sequence = sequenceOf(bytes)
+  await context.metadata.transaction([auditLock, `noise:${z32}`], async (records) => {
+    const before = await records.get('key-files', key)
+    const old = before?.body
+    if (old !== undefined && sequenceOf(old) > sequence)
+      throw new ServerError('SRV_CONFLICT', 'A more recent file is published here')
+    const first = (before?.value as { first_ms?: number } | undefined)?.first_ms ?? context.clock()
+    await records.put('key-files', { key, value: { sequence, first_ms: first }, body: bytes })
+    await appendAudit(records, context.clock(), {
+      ...caller,
+      action: 'noise.publish',
+      target: key,
+      facts: { sequence },
+    })
+    await records.notify('noise', z32)
+  })
+}
+
+function relayRoutes(app: FastifyInstance, context: ServerContext): void {
+  const store = packetStore(context.metadata)
+  const relay = createRelayHandler({ store, clock: context.clock })
+  app.route<{ Params: { z32: string } }>({
+    method: ['GET', 'HEAD', 'PUT', 'OPTIONS'],
+    url: '/pkarr/:z32',
+    config: { rate: 'public', summary: 'pkarr relay: signed DNS packets', idempotent: false },
+    handler: async (request, reply) => {
+      const query = new URLSearchParams(request.url.split('?')[1] ?? '')
+      const headers = Object.fromEntries(
+        Object.entries(request.headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value]),
+      )
+      const body = request.method === 'PUT' ? await documentBody(request, 2048) : undefined
+      const answer = await relay({
+        method: request.method,
+        path: `/${request.params.z32}`,
+        query,
+        headers,
+        ...(body === undefined ? {} : { body }),
+      })
+      if (request.method === 'PUT' && answer.status === 204)
+        await context.metadata.transaction([], (records) => records.notify('noise', request.params.z32))
+      reply.code(answer.status).headers(answer.headers)
+      if (answer.code !== undefined)
+        return reply.type('application/problem+json').send(
+          JSON.stringify({
+            type: `https://keyturn.dev/errors/${answer.code}`,
+            title: 'Refused by the relay',
+            status: answer.status,
+            code: answer.code,
+            request_id: request.id,
+          }),
+        )
+      return reply.send(answer.body === undefined ? undefined : Buffer.from(answer.body))
+    },
+  })
+}
+
+/** Routes that need the vault: the exchange, runtime keys, transport keys. */
+export function runtimeKeyRoutes(
+  app: FastifyInstance,
+  parts: ExchangeParts & { readonly vault: Vault; readonly keys: ServerKeys },
+): void {
+  const { context, vault, keys } = parts
+  app.post(
+    '/noise/runtime-key',
+    {
+      config: {
+        rate: 'noise',
+        summary: 'Exchange of a runtime key over Noise, one round trip',
+        bodyType: 'application/octet-stream',
+        idempotent: false,
+      },
+    },
+    async (request, reply) => {
+      const answer = await answerExchange(parts, await documentBody(request, 145))
+      return reply.header('cache-control', 'no-store').type('application/octet-stream').send(Buffer.from(answer))
+    },
+  )
+
+  app.put<{ Params: { p: string; key: string } }>(
+    '/v1/products/:p/runtime-keys/:key',
+    {
+      config: {
+        scope: 'runtime-keys:write',
+        summary: 'Seal a runtime key on the server',
+        bodyType: 'application/octet-stream',
+      },
+      schema: { params: objectSchema({ p: schemas.slug, key: keyNumber }) },
+    },
+    async (request, reply) => {
+      const { p, key } = request.params
+      await readProduct(context.metadata, p)
+      const blob = await documentBody(request, 84)
+      try {
+        const parsed = parseRuntimeKeyBlob(blob)
+        const { keyId } = parsed
+        parsed.dispose()
+        if (keyId !== Number(key))
+          throw new ServerError('SRV_REQUEST', `The blob holds key ${keyId}, the address names ${key}`)
+        await runtimeKeyCell(vault, p).seal(key, blob)
+      } finally {
+        wipe(blob)
+      }
+      await note(context, callerOf(request), 'runtime-key.store', `${p}/${key}`)
+      return reply.code(204).send()
+    },
+  )
+
+  app.put<{ Params: { z32: string; device: string } }>(
+    '/v1/transport-keys/:z32/:device',
+    {
+      config: {
+        scope: 'keys:write',
+        summary: 'Seal the X25519 secret of a transport key (32 bytes); used while its published record says so',
+        bodyType: 'application/octet-stream',
+      },
+      schema: { params: objectSchema({ z32: identityName, device: deviceName }) },
+    },
+    async (request, reply) => {
+      const { z32, device } = request.params
+      const publicKey = await keys.store(z32, device, await documentBody(request, 32))
+      await note(context, callerOf(request), 'transport-key.store', `${z32}/${device}`)
+      await context.metadata.transaction([], (records) => records.notify('noise', z32))
+      return sendJson(reply, 200, { public_key: publicKey })
+    },
+  )
+}

@@ -1,0 +1,86 @@
+import { mkdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { printable } from '@keyturn/primitives'
+import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
+import { parseManifest } from '@keyturn/manifest'
+import type { ReleaseView } from '@keyturn/release-client'
+import type { ServerContext } from '../context.ts'
+import { ServerError } from '../errors.ts'
+import { parsePublicPath } from '../public/paths.ts'
+import { blobsOf, readManifestBytes } from './releases.ts'
+import type { StoredRecord } from '../storage/metadata-store.ts'
+
+/** What an export wrote. */
+export interface ExportReport {
+  readonly documents: number
+  readonly blobs: number
+  readonly bytes: number
+}
+
+/** Addresses of a stored document: below its product, and in the root for the default product and channel. */
+export function addressesOf(
+  key: string,
+  main: { slug: string; defaultChannel: string } | undefined,
+  channelOfProduct: (slug: string) => string | undefined,
+): string[] {
+  const slash = key.indexOf('/')
+  const [slug, name] = [key.slice(0, slash), key.slice(slash + 1)]
+  const prefix = `channels/${channelOfProduct(slug) ?? ''}/`
+  const names = name.startsWith(prefix) ? [name, name.slice(prefix.length)] : [name]
+  return names.flatMap((each) => (slug === main?.slug ? [`p/${slug}/${each}`, each] : [`p/${slug}/${each}`]))
+}
+
+/**
+ * Writes the whole public tree as plain files, for any static host: blobs first, heads last, each file atomically, so
+ * that a host that serves the folder meanwhile never names what is not there. Blobs that are there are not written
+ * again. An address that the public tree cannot have is refused before anything of it is written.
+ *
+ * @throws ServerError `SRV_STORAGE` for a stored document under such an address.
+ */
+export async function exportStatic(context: ServerContext, folder: string): Promise<ExportReport> {
+  const write = async (path: string, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> => {
+    if (parsePublicPath(`/${path}`) === undefined)
+      throw new ServerError('SRV_STORAGE', `Cannot export "${printable(path, 200)}": no address of the public tree`)
+    const target = join(folder, path)
+    await mkdir(dirname(target), { recursive: true })
+    await writeFileAtomic(target, content)
+  }
+  let [blobs, bytes] = [0, 0]
+  for (const sha256 of await neededBlobs(context)) {
+    const path = `files/${sha256.slice(0, 2)}/${sha256}`
+    const info = await context.blobs.stat(sha256)
+    if (info === undefined || (await pathExists(join(folder, path)))) continue
+    await write(path, await context.blobs.read(sha256))
+    blobs += 1
+    bytes += info.size
+  }
+  const documents = (await context.metadata.list('documents', { limit: 1_000_000, bodies: true })).toSorted(headsLast)
+  const products = await Promise.all(
+    (await context.metadata.list('products')).map(({ key }) => context.directory.get(key)),
+  )
+  const main = await context.directory.get(undefined)
+  const channelOf = (slug: string): string | undefined =>
+    products.find((product) => product?.slug === slug)?.defaultChannel
+  for (const { key, value, body } of documents) {
+    const { sha256 } = value as { sha256: string }
+    for (const address of addressesOf(key, main, channelOf))
+      await write(address, body ?? (await context.blobs.read(sha256)))
+  }
+  return { documents: documents.length, blobs, bytes }
+}
+
+function headsLast(one: StoredRecord, other: StoredRecord): number {
+  const rank = ({ key }: StoredRecord): number =>
+    key.endsWith('/head.json') ? 2 : key.endsWith('/manifest.json') ? 1 : 0
+  return rank(one) - rank(other)
+}
+
+async function neededBlobs(context: ServerContext): Promise<Set<string>> {
+  const needed = new Set<string>()
+  for (const { value } of await context.metadata.list('releases', { limit: 100_000 })) {
+    const release = value as unknown as ReleaseView
+    if (release.state !== 'published') continue
+    for (const hash of blobsOf(parseManifest(await readManifestBytes(context, release)))) needed.add(hash)
+  }
+  return needed
+}

@@ -1,0 +1,127 @@
+import { createHash } from 'node:crypto'
+import { ServerError } from '../errors.ts'
+import type { BlobStore } from './blob-store.ts'
+import type { MetadataStore } from './metadata-store.ts'
+
+/** A pair of stores. */
+export interface Stores {
+  readonly blobs: BlobStore
+  readonly metadata: MetadataStore
+}
+
+/** What a migration did. */
+export interface MigrationReport {
+  readonly blobs: number
+  readonly blobsCopied: number
+  readonly bytesCopied: number
+  readonly records: number
+}
+
+/** What belongs to one place and does not move: runs, sessions and half uploads. */
+const staying = new Set(['leases', 'sessions', 'uploads', 'upload-names', 'checks'])
+const pageSize = 500
+
+/**
+ * Copies everything from one pair of stores to another, of whatever kind: first the blobs, then the records, so that
+ * nothing is named before it is there. It can be run again after a break: blobs that are there are not copied twice,
+ * records are written anew, and those that the source no longer has are removed. At the end both sides are compared. The server should not be written to meanwhile.
+ *
+ * @throws ServerError `SRV_CONFLICT` when the target belongs to another server, `SRV_STORAGE` when the sides differ.
+ */
+export async function migrate(
+  from: Stores,
+  to: Stores,
+  onProgress: (blobs: number) => void = () => undefined,
+): Promise<MigrationReport> {
+  await requireEmptyOrOurs(from.metadata, to.metadata)
+  let blobs = 0
+  let blobsCopied = 0
+  let bytesCopied = 0
+  for await (const { sha256, size } of from.blobs.list()) {
+    blobs += 1
+    const there = await to.blobs.stat(sha256)
+    if (there?.size !== size) {
+      // Hashed on the way: a damaged blob is told here and not carried along.
+      await to.blobs.put(sha256, await from.blobs.read(sha256), { size })
+      blobsCopied += 1
+      bytesCopied += size
+    }
+    onProgress(blobs)
+  }
+  const records = await copyRecords(from.metadata, to.metadata)
+  await compare(from.metadata, to.metadata)
+  return { blobs, blobsCopied, bytesCopied, records }
+}
+
+/** The first audit entry tells whose store it is: a target that has another one is somebody else's. */
+async function requireEmptyOrOurs(from: MetadataStore, to: MetadataStore): Promise<void> {
+  const [ours] = await from.list('audit', { limit: 1 })
+  const [theirs] = await to.list('audit', { limit: 1 })
+  if (theirs !== undefined && JSON.stringify(ours?.value) !== JSON.stringify(theirs.value)) {
+    throw new ServerError('SRV_CONFLICT', 'Cannot migrate: the target holds the data of another server')
+  }
+}
+
+/** Collections of either side that move. */
+async function moving(from: MetadataStore, to: MetadataStore): Promise<string[]> {
+  const names = new Set([...(await from.collections()), ...(await to.collections())])
+  return [...names].filter((name) => !staying.has(name)).toSorted()
+}
+
+async function copyRecords(from: MetadataStore, to: MetadataStore): Promise<number> {
+  let count = 0
+  for (const collection of await moving(from, to)) {
+    const keys = new Set<string>()
+    for (let after: string | undefined; ;) {
+      const page = await from.list(collection, {
+        limit: pageSize,
+        bodies: true,
+        ...(after === undefined ? {} : { after }),
+      })
+      await to.transaction(['migrate'], (records) => records.put(collection, ...page))
+      count += page.length
+      for (const { key } of page) keys.add(key)
+      after = page.at(-1)?.key
+      if (page.length < pageSize) break
+    }
+    await removeOthers(to, collection, keys)
+  }
+  return count
+}
+
+/** What an earlier, broken run copied and the source has deleted since goes from the copy too. */
+async function removeOthers(to: MetadataStore, collection: string, keys: ReadonlySet<string>): Promise<void> {
+  for (let after: string | undefined; ;) {
+    const page = await to.list(collection, { limit: pageSize, ...(after === undefined ? {} : { after }) })
+    const others = page.map(({ key }) => key).filter((key) => !keys.has(key))
+    if (others.length > 0) await to.transaction(['migrate'], (records) => records.delete(collection, ...others))
+    after = page.at(-1)?.key
+    if (page.length < pageSize) return
+  }
+}
+
+async function digestOf(store: MetadataStore, collection: string): Promise<string> {
+  const hash = createHash('sha256')
+  for (let after: string | undefined; ;) {
+    const page = await store.list(collection, {
+      limit: pageSize,
+      bodies: true,
+      ...(after === undefined ? {} : { after }),
+    })
+    for (const { key, value, body } of page)
+      hash.update(JSON.stringify([key, value, body === undefined ? null : Buffer.from(body).toString('base64')]))
+    after = page.at(-1)?.key
+    if (page.length < pageSize) return hash.digest('hex')
+  }
+}
+
+async function compare(from: MetadataStore, to: MetadataStore): Promise<void> {
+  for (const collection of await moving(from, to)) {
+    if ((await digestOf(from, collection)) !== (await digestOf(to, collection))) {
+      throw new ServerError(
+        'SRV_STORAGE',
+        `The copy differs from the original in "${collection}": was the server written to meanwhile?`,
+      )
+    }
+  }
+}
