@@ -21,7 +21,7 @@ interface Entry {
 function entries({ path, manifest }: Member): Entry[] {
   return Object.entries(manifest.exports ?? {}).flatMap(([subpath, target]): Entry[] => {
     if (typeof target === 'string') return []
-    const needsNode = /\/(?:node|sqlite|dht)$/.test(subpath)
+    const needsNode = manifest.name === '@keyturn/publisher' || /\/(?:node|sqlite|dht)$/.test(subpath)
     return [{ specifier: manifest.name + subpath.slice(1), path, platform: needsNode ? 'node' : 'browser' }]
   })
 }

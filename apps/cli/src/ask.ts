@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { createInterface } from 'node:readline/promises'
 import { printable, SecretBytes } from '@keyturn/primitives'
+import type { PassphraseQuestion } from '@keyturn/publisher'
 import { CliError } from './errors.ts'
 
 /** Where passphrases and confirmations come from. */
@@ -16,14 +17,6 @@ export interface AskOptions {
   readonly signal: AbortSignal
   /** Told of a passphrase file that others can read. */
   readonly warn?: (text: string) => void
-}
-
-/** How a question for a passphrase is put. */
-export interface PassphraseQuestion {
-  /** Asked twice when it is new. */
-  readonly fresh?: boolean
-  /** Another file than `--passphrase-file`, for a passphrase with a purpose of its own. */
-  readonly file?: string | undefined
 }
 
 const MAX_PASSPHRASE_BYTES = 4096

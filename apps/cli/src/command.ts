@@ -28,7 +28,8 @@ import type { Config } from './config.ts'
 import { CliError, toKeyturnError } from './errors.ts'
 import { exitCodes } from '@keyturn/primitives'
 import { hintOf } from './hints.ts'
-import { defaultHomeFolder } from './home-folder.ts'
+import { defaultHomeFolder } from '@keyturn/publisher'
+import type { PublisherHost } from '@keyturn/publisher'
 import { Output } from './output.ts'
 import type { TextStream } from './output.ts'
 import { writeReport } from './report.ts'
@@ -50,8 +51,8 @@ export interface CommandResult {
   readonly raw?: string | undefined
 }
 
-/** What a command is given to work with. */
-export interface Context {
+/** What a command is given to work with; the host of everything below in `@keyturn/publisher`. */
+export interface Context extends PublisherHost {
   /** `pack build`: the words after `keyturn`. */
   readonly name: string
   /** Speaks to people and programs. */
@@ -70,6 +71,12 @@ export interface Context {
   readonly clock: Clock
   /** Answers now, for commands that go on running: `serve`, `demo --keep`. What `run` returns is not printed any more. */
   announce(result: CommandResult): void
+  /** As {@link Ask.passphrase}: what a {@link PublisherHost} is asked for. */
+  passphrase: PublisherHost['passphrase']
+  /** As {@link Output.step}. */
+  onStep: PublisherHost['onStep']
+  /** As {@link Output.warn}. */
+  warn: PublisherHost['warn']
   /** Runs when the command is over, last registered first, whatever happened. */
   defer(cleanUp: () => void | Promise<void>): void
 }
@@ -251,6 +258,9 @@ export class Cli {
       dryRun: flags.dryRun === true,
       quiet: flags.quiet === true,
       clock: this.#environment.clock ?? systemClock,
+      passphrase: (label, question) => ask.passphrase(label, question),
+      onStep: (step, text, facts) => out.step(step, text, facts),
+      warn: (text) => out.warn(text),
       defer: (cleanUp) => void cleanUps.push(cleanUp),
     }
   }

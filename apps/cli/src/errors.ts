@@ -1,13 +1,10 @@
 import { KeyturnError, printable } from '@keyturn/primitives'
 import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
+import { publisherErrors } from '@keyturn/publisher'
 
-/** The codes of the command line itself; every other code comes from the package that found the fault. */
+/** The codes of the command line and of the homes it works on; every other code comes from the package that found the fault. */
 export const cliErrors = {
-  CLI_USAGE: {
-    kind: 'usage',
-    meaning: 'The command line is not understood: unknown command or flag, or a missing or impossible value.',
-    remedy: 'Run the command with --help; each one shows an example.',
-  },
+  ...publisherErrors,
   CLI_NO_TERMINAL: {
     kind: 'usage',
     meaning: 'A question has to be asked and there is no terminal to ask it on.',
@@ -23,30 +20,15 @@ export const cliErrors = {
     meaning: 'A new passphrase was empty or was not repeated the same.',
     remedy: 'Type the same passphrase twice.',
   },
-  CLI_PATH_UNKNOWN: {
-    kind: 'usage',
-    meaning: 'A file or folder that was named does not exist, or is the other of the two.',
-    remedy: 'Check the path.',
-  },
   CLI_ARCHIVES: {
     kind: 'auth',
     meaning: 'Some of the archives that were verified are refused; each is told with its code.',
     remedy: 'Look at the archives that are named, and build or fetch them anew.',
   },
-  CLI_EXISTS: {
-    kind: 'usage',
-    meaning: 'A file or folder that was to be written is already there.',
-    remedy: 'Choose another name, or give --force where the command has it.',
-  },
   CLI_IO: {
     kind: 'io',
     meaning: 'The disk refused to read or write.',
     remedy: 'See the message: permissions, free space, or a broken medium.',
-  },
-  CLI_NETWORK: {
-    kind: 'unavailable',
-    meaning: 'The server could not be reached.',
-    remedy: 'Check the address and that the server runs; the command can be repeated.',
   },
   CLI_ADDRESS: {
     kind: 'io',
@@ -58,41 +40,10 @@ export const cliErrors = {
     meaning: 'The command was stopped by Ctrl-C or a termination signal; nothing is half-written.',
     remedy: 'Run it again; a turn that was under way continues where it stopped.',
   },
-  CLI_HOME_MISSING: {
-    kind: 'usage',
-    meaning: 'The home folder holds no keys yet.',
-    remedy: 'Run "keyturn init", or point --home at the folder that has them.',
-  },
-  CLI_HOME_EXISTS: {
-    kind: 'usage',
-    meaning: 'The home folder already holds keys; they are never overwritten.',
-    remedy: 'Choose another folder with --home.',
-  },
-  CLI_HOME_FORMAT: {
-    kind: 'input',
-    meaning: 'The description of the home folder (home.json) is damaged or of a newer version.',
-    remedy: 'Restore the home from a backup, or use the newer program.',
-  },
   CLI_CONFIG: {
     kind: 'usage',
     meaning: 'The configuration file is not strict JSON or names a setting that does not exist.',
     remedy: 'Mend the file; the message names the setting.',
-  },
-  CLI_TURN_PENDING: {
-    kind: 'busy',
-    meaning: 'A key turn was interrupted and has to be finished before another one begins.',
-    remedy:
-      'Run the same "keyturn rotate" command again: it continues where it stopped. With --abandon it is given up while it has put nothing in force.',
-  },
-  CLI_TURN_UNREADY: {
-    kind: 'usage',
-    meaning: 'Something the key turn needs is not there: the next key, a release to sign again, or the server.',
-    remedy: 'See the message; "keyturn doctor" names everything that is missing.',
-  },
-  CLI_TURN_JOURNAL: {
-    kind: 'input',
-    meaning: 'The journal of a key turn is damaged.',
-    remedy: 'Restore the home from a backup.',
   },
   CLI_DIFFERS: {
     kind: 'no',
@@ -113,37 +64,6 @@ export const cliErrors = {
     kind: 'policy',
     meaning: 'A check of the demonstration did not hold.',
     remedy: 'Run it with --json and --keep, and report the step that failed.',
-  },
-  CLI_BACKUP: {
-    kind: 'auth',
-    meaning: 'A backup does not open under this passphrase, or it was cut or changed.',
-    remedy: 'Try the passphrase of that backup, or another copy of the file.',
-  },
-  CLI_INTERNAL: {
-    kind: 'bug',
-    meaning: 'The program met a state it does not know.',
-    remedy: 'Report it with the report id; the file it names holds the details.',
-  },
-  BUILD_SPECIAL_FILE: {
-    kind: 'input',
-    meaning: 'The input tree holds a symbolic link, device, socket or pipe; only files and folders are packed.',
-    remedy: 'Remove it, or leave it out with --exclude.',
-  },
-  BUILD_INPUT_CHANGED: {
-    kind: 'input',
-    meaning: 'A file changed while it was being packed.',
-    remedy: 'Stop what writes to the tree and build again.',
-  },
-  BUILD_EMPTY: {
-    kind: 'input',
-    meaning: 'The input tree holds no file to release.',
-    remedy: 'Check --input.',
-  },
-  BUILD_FOREIGN_ARCHIVE: {
-    kind: 'auth',
-    meaning:
-      'An archive in a release tree was packed with the keys of another home: the key that players are handed would not open it.',
-    remedy: 'Pack the tree with "keyturn pack tree" in this home, or use the home that packed it.',
   },
 } as const satisfies ErrorCatalogue<string>
 

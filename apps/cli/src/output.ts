@@ -1,4 +1,7 @@
 import type { JsonValue } from '@keyturn/primitives'
+import type { Progress } from '@keyturn/publisher'
+
+export { counted } from '@keyturn/publisher'
 
 /** A stream that text is written to: `process.stdout`, or a buffer in tests. */
 export interface TextStream {
@@ -20,14 +23,6 @@ export interface OutputOptions {
   readonly quiet: boolean
   /** Colours allowed, if the stream is a terminal. */
   readonly color: boolean
-}
-
-/** A running total that is drawn on stderr while a command works. */
-export interface Progress {
-  /** Adds to what is done. Totals may grow, never shrink. */
-  update(done: number, total?: number): void
-  /** Removes the bar. */
-  end(): void
 }
 
 const REDRAW_MS = 100
@@ -153,16 +148,6 @@ export function formatBytes(bytes: number): string {
   }
   const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2
   return `${value.toFixed(digits)} ${units[unit] ?? ''}`
-}
-
-/**
- * Counts things in words: `1 file`, `7 files`.
- *
- * @param count - How many.
- * @param thing - The name of one; its plural ends in s.
- */
-export function counted(count: number, thing: string): string {
-  return `${count} ${thing}${count === 1 ? '' : 's'}`
 }
 
 /**

@@ -1,7 +1,7 @@
 import { cp, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { openStream, sealStream } from '../src/backup/container.ts'
+import { openStream, sealStream } from '@keyturn/publisher/backup'
 import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
 import type { Outcome } from './support/keyturn.ts'
 import { World } from './support/world.ts'

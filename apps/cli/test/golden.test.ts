@@ -5,11 +5,10 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { hexEncode } from '@keyturn/primitives'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { openStream } from '../src/backup/container.ts'
-import { readHomeStream } from '../src/backup/home-files.ts'
-import { homePaths, keyAlias, readHome } from '../src/home.ts'
-import { Keys } from '../src/keys.ts'
-import { readIdentityLog, rolesInForce } from '../src/publisher/store.ts'
+import { homePaths, keyAlias, readHome } from '@keyturn/publisher'
+import { openStream, readHomeStream } from '@keyturn/publisher/backup'
+import { Keys } from '@keyturn/publisher/keys'
+import { readIdentityLog, rolesInForce } from '@keyturn/publisher/release'
 
 const golden = fileURLToPath(new URL('golden/home-1.backup', import.meta.url))
 const passphrase = new TextEncoder().encode('golden')

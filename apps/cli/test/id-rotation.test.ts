@@ -8,13 +8,11 @@ import { writeFileAtomic } from '@keyturn/primitives/node'
 import { incept, nextDigestOf, sha256DigestSeal, verifyLog } from '@keyturn/kel'
 import type { VerifiedLog } from '@keyturn/kel'
 import type { Context } from '../src/command.ts'
-import { namedIdentityFolder, openIdentity, writeNamedRecord } from '../src/commands/id-identity.ts'
-import type { Identity } from '../src/commands/id-identity.ts'
-import { Keys } from '../src/keys.ts'
-import { rotateIdentity } from '../src/turn/key-turn.ts'
-import type { KeyTurnPlan } from '../src/turn/key-turn.ts'
-import { previewRotation } from '../src/turn/promised-keys.ts'
-import type { RotationTerms } from '../src/turn/promised-keys.ts'
+import { namedIdentityFolder, openIdentity, writeNamedRecord } from '@keyturn/publisher/identity'
+import type { Identity } from '@keyturn/publisher/identity'
+import { Keys } from '@keyturn/publisher/keys'
+import { previewRotation, rotateIdentity } from '@keyturn/publisher/rotation'
+import type { KeyTurnPlan, RotationTerms } from '@keyturn/publisher/rotation'
 
 const root = mkdtempSync(join(tmpdir(), 'id-rotation-'))
 const passphrase = utf8Encode('correct horse')

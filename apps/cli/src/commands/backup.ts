@@ -4,12 +4,11 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { wipe } from '@keyturn/primitives'
 import { pathExists, syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
-import { openStream, sealStream } from '../backup/container.ts'
-import { readHomeStream, streamHome } from '../backup/home-files.ts'
-import type { BackupCount } from '../backup/home-files.ts'
+import { homePaths, lockHome, readHome } from '@keyturn/publisher'
+import { openStream, readHomeStream, sealStream, streamHome } from '@keyturn/publisher/backup'
+import type { BackupCount } from '@keyturn/publisher/backup'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { homePaths, lockHome, readHome } from '../home.ts'
 import { counted, formatBytes } from '../output.ts'
 
 interface BackupOptions {
@@ -95,7 +94,7 @@ async function backupPassphrase(context: Context, options: BackupOptions): Promi
     file: options.backupPassphraseFile,
   })
   if (options.backupPassphraseFile !== undefined || !context.ask.hasPassphrase) return passphrase
-  const { Keys } = await import('../keys.ts')
+  const { Keys } = await import('@keyturn/publisher/keys')
   try {
     await (await Keys.open(homePaths(context.homeFolder).keystore, passphrase, { clock: context.clock })).close()
     return passphrase

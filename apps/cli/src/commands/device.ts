@@ -4,10 +4,8 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
-import { attestDevice, listDevices } from './device-store.ts'
-import type { Device } from './device-store.ts'
-import { refuseFrozen } from './emergency-freeze.ts'
-import { openIdentity, openOwnLog } from './id-identity.ts'
+import { attestDevice, listDevices, openIdentity, openOwnLog, refuseFrozen } from '@keyturn/publisher/identity'
+import type { Device } from '@keyturn/publisher/identity'
 
 interface AliasOption {
   readonly alias?: string

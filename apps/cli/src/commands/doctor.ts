@@ -1,11 +1,12 @@
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { diagnose } from '../health/diagnose.ts'
+import { withServer } from './server-flags.ts'
+import { openHome } from '@keyturn/publisher'
+import { diagnose } from '@keyturn/publisher/health'
+import { openClient, serverUrl } from '@keyturn/publisher/release'
+import type { ServerOptions } from '@keyturn/publisher/release'
 import { counted, formatTable } from '../output.ts'
-import { openHome } from '../publisher/home-session.ts'
-import { openClient, serverUrl, withServer } from './release-client.ts'
-import type { ServerOptions } from './release-client.ts'
 
 interface DoctorOptions extends ServerOptions {
   readonly deep?: boolean

@@ -5,13 +5,9 @@ import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import type { Context } from '../command.ts'
 import { formatTable } from '../output.ts'
-import { listDevices } from './device-store.ts'
-import { readFreeze } from './emergency-freeze.ts'
-import { openOwnLog } from './id-identity.ts'
-import type { Identity } from './id-identity.ts'
+import { listDevices, openOwnLog, readFreeze, readReasons } from '@keyturn/publisher/identity'
+import type { Identity, KeptReason } from '@keyturn/publisher/identity'
 import { eventJson, stateJson } from './id-json.ts'
-import { readReasons } from './id-reason.ts'
-import type { KeptReason } from './id-reason.ts'
 
 /** What is known of the identity, as far as it decides what is left to do. */
 interface Findings {

@@ -7,7 +7,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { counted } from '../output.ts'
-import { openIdentity, openOwnLog } from './id-identity.ts'
+import { openIdentity, openOwnLog } from '@keyturn/publisher/identity'
 
 interface ExportOptions {
   readonly alias?: string

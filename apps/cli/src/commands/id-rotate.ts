@@ -6,21 +6,21 @@ import type { KeyState, Seal } from '@keyturn/kel'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
-import { abandonRotation } from '../turn/abandon.ts'
-import { describeTurn } from '../turn/covers.ts'
-import { readTurn } from '../turn/journal.ts'
-import type { TurnOptions, TurnRecord } from '../turn/journal.ts'
-import { rotateIdentity } from '../turn/key-turn.ts'
-import type { KeyTurnPlan } from '../turn/key-turn.ts'
-import { finishingCommand, turnPending } from '../turn/pending.ts'
-import { previewRotation, termsOf } from '../turn/promised-keys.ts'
-import type { RotationPreview, RotationTerms } from '../turn/promised-keys.ts'
-import { openIdentity, openOwnLog } from './id-identity.ts'
-import type { Identity } from './id-identity.ts'
+import { keepReason, openIdentity, openOwnLog, readReasons, receiptCollector } from '@keyturn/publisher/identity'
+import type { Identity } from '@keyturn/publisher/identity'
+import {
+  abandonRotation,
+  describeTurn,
+  finishingCommand,
+  previewRotation,
+  readTurn,
+  rotateIdentity,
+  termsOf,
+  turnPending,
+} from '@keyturn/publisher/rotation'
+import type { KeyTurnPlan, RotationPreview, RotationTerms, TurnOptions, TurnRecord } from '@keyturn/publisher/rotation'
 import { stateJson } from './id-json.ts'
-import { keepReason, readReasons } from './id-reason.ts'
 import { readCommit } from './sign-git.ts'
-import { receiptCollector } from './id-receipts.ts'
 
 /** Flags that every command that rotates an identity understands. */
 export interface RotateOptions {

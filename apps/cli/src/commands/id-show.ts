@@ -6,9 +6,9 @@ import type { JsonValue } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { formatTable } from '../output.ts'
-import { readTurn } from '../turn/journal.ts'
-import { openIdentity, openOwnLog } from './id-identity.ts'
-import type { Identity } from './id-identity.ts'
+import { openIdentity, openOwnLog } from '@keyturn/publisher/identity'
+import type { Identity } from '@keyturn/publisher/identity'
+import { readTurn } from '@keyturn/publisher/rotation'
 import { eventJson, stateJson } from './id-json.ts'
 
 interface AliasOption {

@@ -7,11 +7,16 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
-import { readTurn } from '../turn/journal.ts'
-import { finishingCommand, turnPending } from '../turn/pending.ts'
-import { openIdentity, openOwnLog } from './id-identity.ts'
-import type { Identity } from './id-identity.ts'
-import { openWitnesses, readWitnesses, tooFewReceipts, writeWitnesses } from './id-receipts.ts'
+import {
+  openIdentity,
+  openOwnLog,
+  openWitnesses,
+  readWitnesses,
+  tooFewReceipts,
+  writeWitnesses,
+} from '@keyturn/publisher/identity'
+import type { Identity } from '@keyturn/publisher/identity'
+import { finishingCommand, readTurn, turnPending } from '@keyturn/publisher/rotation'
 
 interface WitnessOptions {
   readonly alias?: string

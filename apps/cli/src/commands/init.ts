@@ -4,7 +4,7 @@ import type { Cli, Context, CommandResult } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { wholeNumber } from '../flag-values.ts'
 import { formatTable } from '../output.ts'
-import { createHome } from '../publisher/create-home.ts'
+import { createHome } from '@keyturn/publisher/keys'
 
 interface InitOptions {
   readonly product: string

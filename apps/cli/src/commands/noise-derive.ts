@@ -5,7 +5,8 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
-import { numberFlag, openTransport } from './noise-home.ts'
+import { wholeNumber } from '../flag-values.ts'
+import { openTransport } from '@keyturn/publisher/transport'
 import { withSeedFile } from './noise-seed.ts'
 
 interface DeriveOptions {
@@ -58,7 +59,7 @@ function placeOf(options: DeriveOptions): DerivationPlace & { device: string } {
     generation,
     device: options.device ?? 'default',
     ...(options.context === undefined ? {} : { context: options.context }),
-    ...(options.epoch === undefined ? {} : { epoch: numberFlag(options.epoch, '--epoch', 0, 0xffff_ffff) }),
+    ...(options.epoch === undefined ? {} : { epoch: wholeNumber(options.epoch, '--epoch', 0, 0xffff_ffff) }),
   }
 }
 

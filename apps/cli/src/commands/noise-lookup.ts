@@ -5,17 +5,10 @@ import type { KeyVerdict } from '@keyturn/noise-keys'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { formatTable } from '../output.ts'
-import { openHome } from '../publisher/home-session.ts'
-import {
-  collect,
-  dateText,
-  directoriesOf,
-  directoryOf,
-  identityOf,
-  nowSeconds,
-  numberFlag,
-  openFloors,
-} from './noise-home.ts'
+import { collect, wholeNumber } from '../flag-values.ts'
+import { dateText } from './noise-dates.ts'
+import { openHome } from '@keyturn/publisher'
+import { directoriesOf, directoryOf, identityOf, nowSeconds, openFloors } from '@keyturn/publisher/transport'
 
 interface LookupOptions {
   readonly from?: readonly string[]
@@ -92,7 +85,7 @@ async function runAudit(context: Context, options: AuditOptions, [names]: readon
   const directories = directoriesOf(context, options.from, await serverOf(context, options.from))
   const audit = {
     nowS: nowSeconds(context),
-    maxAgeDays: numberFlag(options.maxAge, '--max-age', 1, 3650),
+    maxAgeDays: wholeNumber(options.maxAge, '--max-age', 1, 3650),
     signal: context.signal,
   }
   const reports = []

@@ -19,8 +19,8 @@ import { hexDecode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { nowSeconds, openTransport } from './noise-home.ts'
-import { refuseFrozen } from './emergency-freeze.ts'
+import { refuseFrozen } from '@keyturn/publisher/identity'
+import { nowSeconds, openTransport } from '@keyturn/publisher/transport'
 import { withSeedFile } from './noise-seed.ts'
 
 interface SignRequestOptions {

@@ -6,8 +6,9 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
-import { dateText, nowSeconds, numberFlag, openTransport } from './noise-home.ts'
-import { transportPolicy } from './noise-policy.ts'
+import { wholeNumber } from '../flag-values.ts'
+import { dateText } from './noise-dates.ts'
+import { nowSeconds, openTransport, transportPolicy } from '@keyturn/publisher/transport'
 
 interface StatusOptions {
   readonly check?: boolean
@@ -134,7 +135,7 @@ export function keysText(metadata: TransportMetadata): string {
 
 function daysOf(text: string): number {
   const presets: Readonly<Record<string, number>> = INTERVAL_PRESETS
-  return Object.hasOwn(presets, text) ? (presets[text] as number) : numberFlag(text, '--interval', 1, 365)
+  return Object.hasOwn(presets, text) ? (presets[text] as number) : wholeNumber(text, '--interval', 1, 365)
 }
 
 function dateFlag(text: string): number {

@@ -19,16 +19,26 @@ import type { KeyDirectory, NewKey, PlanAction, RevocationReason, TransportMetad
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { abandonTransport } from '../turn/abandon.ts'
-import { dropTurn, readTurn } from '../turn/journal.ts'
-import type { TurnRecord } from '../turn/journal.ts'
-import { runHomeTurn } from '../turn/run-home-turn.ts'
-import { metadataAfter, transportTurnSteps } from '../turn/transport.ts'
-import type { TransportChange } from '../turn/transport.ts'
-import { refuseFrozen } from './emergency-freeze.ts'
-import { collect, dateText, directoryOf, nowSeconds, openTransport, writableDirectoriesOf } from './noise-home.ts'
-import type { TransportHome } from './noise-home.ts'
-import { transportPolicy } from './noise-policy.ts'
+import { collect } from '../flag-values.ts'
+import { dateText } from './noise-dates.ts'
+import { refuseFrozen } from '@keyturn/publisher/identity'
+import {
+  abandonTransport,
+  dropTurn,
+  metadataAfter,
+  readTurn,
+  runHomeTurn,
+  transportTurnSteps,
+} from '@keyturn/publisher/rotation'
+import type { TransportChange, TurnRecord } from '@keyturn/publisher/rotation'
+import {
+  directoryOf,
+  nowSeconds,
+  openTransport,
+  transportPolicy,
+  writableDirectoriesOf,
+} from '@keyturn/publisher/transport'
+import type { TransportHome } from '@keyturn/publisher/transport'
 import { keysData, keysText } from './noise-status.ts'
 
 interface PlaceOptions {

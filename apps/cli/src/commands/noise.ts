@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { Cli } from '../command.ts'
 import { registerNoiseAudit, registerNoiseLookup } from './noise-lookup.ts'
-import { registerNoiseServers } from './noise-hand-over.ts'
+import { registerNoiseServers } from './noise-servers.ts'
 import { registerNoiseDerive } from './noise-derive.ts'
 import { registerNoisePlan, registerNoiseStatus } from './noise-status.ts'
 import { registerNoisePublish, registerNoiseRevoke, registerNoiseRotate } from './noise-turn.ts'

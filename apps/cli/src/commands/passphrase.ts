@@ -1,7 +1,7 @@
 import { wipe } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { openHome } from '../publisher/home-session.ts'
+import { openHome } from '@keyturn/publisher'
 
 interface PassphraseOptions {
   readonly newPassphraseFile?: string

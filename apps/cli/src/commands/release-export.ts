@@ -5,8 +5,8 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatBytes } from '../output.ts'
-import { openHome } from '../publisher/home-session.ts'
-import type { HomeSession } from '../publisher/home-session.ts'
+import { openHome } from '@keyturn/publisher'
+import type { HomeSession } from '@keyturn/publisher'
 import {
   findRelease,
   readIdentityLog,
@@ -14,9 +14,9 @@ import {
   readRoles,
   readStoredHead,
   releaseFiles,
-} from '../publisher/store.ts'
-import type { StoredRelease } from '../publisher/store.ts'
-import { refuseWhileTurning } from '../turn/pending.ts'
+} from '@keyturn/publisher/release'
+import type { StoredRelease } from '@keyturn/publisher/release'
+import { refuseWhileTurning } from '@keyturn/publisher/rotation'
 import { channelOf } from './release-options.ts'
 import type { ChannelOption } from './release-options.ts'
 

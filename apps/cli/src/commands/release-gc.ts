@@ -1,9 +1,10 @@
 import type { JsonValue } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { openHome } from '../publisher/home-session.ts'
-import { openClient, withServer } from './release-client.ts'
-import type { ServerOptions } from './release-client.ts'
+import { withServer } from './server-flags.ts'
+import { openHome } from '@keyturn/publisher'
+import { openClient } from '@keyturn/publisher/release'
+import type { ServerOptions } from '@keyturn/publisher/release'
 
 interface GarbageOptions extends ServerOptions {
   readonly delete?: boolean

@@ -6,11 +6,16 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { collect, wholeNumber } from '../flag-values.ts'
 import { formatTable } from '../output.ts'
-import type { HomeSession } from '../publisher/home-session.ts'
-import { refuseForeignArchives } from '../publisher/own-archives.ts'
-import { issueHead, signRelease } from '../publisher/sign-release.ts'
-import { findRelease, readStoredHead, rolesInForce } from '../publisher/store.ts'
-import type { StoredHead, StoredRelease } from '../publisher/store.ts'
+import type { HomeSession } from '@keyturn/publisher'
+import {
+  findRelease,
+  issueHead,
+  readStoredHead,
+  refuseForeignArchives,
+  rolesInForce,
+  signRelease,
+} from '@keyturn/publisher/release'
+import type { StoredHead, StoredRelease } from '@keyturn/publisher/release'
 import { openToRelease } from './release-home.ts'
 import { channelOf } from './release-options.ts'
 import type { ChannelOption } from './release-options.ts'

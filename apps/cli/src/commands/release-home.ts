@@ -1,8 +1,8 @@
 import type { Context } from '../command.ts'
-import { openHome } from '../publisher/home-session.ts'
-import type { HomeSession } from '../publisher/home-session.ts'
-import { refuseWhileTurning } from '../turn/pending.ts'
-import { refuseFrozen } from './emergency-freeze.ts'
+import { openHome } from '@keyturn/publisher'
+import type { HomeSession } from '@keyturn/publisher'
+import { refuseFrozen } from '@keyturn/publisher/identity'
+import { refuseWhileTurning } from '@keyturn/publisher/rotation'
 
 /**
  * Opens the home for a command that makes, signs or publishes something others rely on: not while it is frozen, nor

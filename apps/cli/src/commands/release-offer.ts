@@ -1,12 +1,9 @@
 import type { Command } from 'commander'
 import type { Context } from '../command.ts'
-import type { HomeSession } from '../publisher/home-session.ts'
-import { publishRelease } from '../publisher/publish-release.ts'
-import { issueHead } from '../publisher/sign-release.ts'
-import type { HeadPlan } from '../publisher/sign-release.ts'
-import type { StoredHead, StoredRelease } from '../publisher/store.ts'
-import { openClient, serverUrl, withServer } from './release-client.ts'
-import type { ServerOptions } from './release-client.ts'
+import { withServer } from './server-flags.ts'
+import type { HomeSession } from '@keyturn/publisher'
+import { issueHead, openClient, publishRelease, serverUrl } from '@keyturn/publisher/release'
+import type { HeadPlan, ServerOptions, StoredHead, StoredRelease } from '@keyturn/publisher/release'
 
 /** Options of commands that change what a channel offers. */
 export interface OfferOptions extends ServerOptions {

@@ -1,5 +1,5 @@
 import { CliError } from '../errors.ts'
-import type { HomeDescription } from '../home.ts'
+import type { HomeDescription } from '@keyturn/publisher'
 
 /** Options that commands about a channel share. */
 export interface ChannelOption {

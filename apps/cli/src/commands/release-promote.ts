@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { findRelease } from '../publisher/store.ts'
+import { findRelease } from '@keyturn/publisher/release'
 import { openToRelease } from './release-home.ts'
 import { offer, publishedText, withOffer } from './release-offer.ts'
 import type { OfferOptions } from './release-offer.ts'

@@ -1,11 +1,16 @@
 import { join } from 'node:path'
 import { buildManifest, nextVersion } from '@keyturn/manifest'
 import type { Context } from '../command.ts'
-import type { HomeSession } from '../publisher/home-session.ts'
-import { storeRelease } from '../publisher/prepare-release.ts'
-import { signRelease } from '../publisher/sign-release.ts'
-import { readIfThere, readReleases, releaseFiles, rolesInForce } from '../publisher/store.ts'
-import type { StoredRelease } from '../publisher/store.ts'
+import type { HomeSession } from '@keyturn/publisher'
+import {
+  readIfThere,
+  readReleases,
+  releaseFiles,
+  rolesInForce,
+  signRelease,
+  storeRelease,
+} from '@keyturn/publisher/release'
+import type { StoredRelease } from '@keyturn/publisher/release'
 
 /** How the files of a release are offered again. */
 export interface ReissuePlan {

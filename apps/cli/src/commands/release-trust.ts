@@ -1,8 +1,8 @@
 import { formatPin } from '@keyturn/kel'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { openHome } from '../publisher/home-session.ts'
-import { readIdentityLog, rolesInForce } from '../publisher/store.ts'
+import { openHome } from '@keyturn/publisher'
+import { readIdentityLog, rolesInForce } from '@keyturn/publisher/release'
 
 interface TrustOptions {
   readonly first?: boolean

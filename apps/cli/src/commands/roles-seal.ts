@@ -2,19 +2,23 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { collect } from '../flag-values.ts'
-import { openHome } from '../publisher/home-session.ts'
-import { readIdentityLog, rolesInForce } from '../publisher/store.ts'
-import { checkIdentityTurn, identityTurnSteps } from '../turn/identity.ts'
-import { identityCovers } from '../turn/covers.ts'
-import { readTurn } from '../turn/journal.ts'
-import { finishingCommand, turnPending } from '../turn/pending.ts'
-import { runHomeTurn, stepsText } from '../turn/run-home-turn.ts'
-import { refuseFrozen } from './emergency-freeze.ts'
+import { withServer } from './server-flags.ts'
+import { openHome } from '@keyturn/publisher'
+import { readProposal, refuseFrozen } from '@keyturn/publisher/identity'
+import { openClient, readIdentityLog, rolesInForce, serverUrl } from '@keyturn/publisher/release'
+import type { ServerOptions } from '@keyturn/publisher/release'
+import {
+  checkIdentityTurn,
+  finishingCommand,
+  identityCovers,
+  identityTurnSteps,
+  readTurn,
+  runHomeTurn,
+  stepsText,
+  turnPending,
+} from '@keyturn/publisher/rotation'
 import { withNextKey } from './next-key-options.ts'
 import type { NextKeyOptions } from './next-key-options.ts'
-import { openClient, serverUrl, withServer } from './release-client.ts'
-import type { ServerOptions } from './release-client.ts'
-import { readProposal } from './roles-proposal.ts'
 
 interface SealOptions extends ServerOptions, NextKeyOptions {
   readonly channel?: readonly string[]

@@ -6,9 +6,9 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { wholeNumber } from '../flag-values.ts'
 import { formatTable } from '../output.ts'
-import { openHome } from '../publisher/home-session.ts'
-import { readRoles } from '../publisher/store.ts'
-import { readProposal } from './roles-proposal.ts'
+import { openHome } from '@keyturn/publisher'
+import { readProposal } from '@keyturn/publisher/identity'
+import { readRoles } from '@keyturn/publisher/release'
 
 const DAY_MS = 86_400_000
 

@@ -2,27 +2,41 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { collect, wholeNumber } from '../flag-values.ts'
 import { formatBytes, formatTable } from '../output.ts'
-import { openHome } from '../publisher/home-session.ts'
-import type { HomeSession } from '../publisher/home-session.ts'
-import { readIdentityLog } from '../publisher/store.ts'
-import { abandonTurn } from '../turn/abandon.ts'
-import type { AbandonedTurn } from '../turn/abandon.ts'
-import { contentTurnSteps, planContentTurn } from '../turn/content.ts'
-import type { ContentTurnOptions } from '../turn/content.ts'
-import { contentCovers, describeTurn, identityCovers } from '../turn/covers.ts'
-import type { WantedIdentity } from '../turn/covers.ts'
-import { checkIdentityTurn, identityTurnSteps, leftBehind } from '../turn/identity.ts'
-import type { IdentityTurnOptions } from '../turn/identity.ts'
-import { readTurn } from '../turn/journal.ts'
-import type { TurnRecord, TurnStep } from '../turn/journal.ts'
-import { contentOverlaps, identityOverlaps, overlapData, overlapText } from '../turn/overlap.ts'
-import { refuseRivals } from '../turn/pending.ts'
-import { runHomeTurn, stepsText } from '../turn/run-home-turn.ts'
-import { refuseFrozen } from './emergency-freeze.ts'
+import { withServer } from './server-flags.ts'
+import { openHome } from '@keyturn/publisher'
+import type { HomeSession } from '@keyturn/publisher'
+import { refuseFrozen } from '@keyturn/publisher/identity'
+import { openClient, readIdentityLog, serverUrl } from '@keyturn/publisher/release'
+import type { ServerOptions } from '@keyturn/publisher/release'
+import {
+  abandonTurn,
+  checkIdentityTurn,
+  contentCovers,
+  contentOverlaps,
+  contentTurnSteps,
+  describeTurn,
+  identityCovers,
+  identityOverlaps,
+  identityTurnSteps,
+  leftBehind,
+  overlapData,
+  overlapText,
+  planContentTurn,
+  readTurn,
+  refuseRivals,
+  runHomeTurn,
+  stepsText,
+} from '@keyturn/publisher/rotation'
+import type {
+  AbandonedTurn,
+  ContentTurnOptions,
+  IdentityTurnOptions,
+  TurnRecord,
+  TurnStep,
+  WantedIdentity,
+} from '@keyturn/publisher/rotation'
 import { withNextKey } from './next-key-options.ts'
 import type { NextKeyOptions } from './next-key-options.ts'
-import { openClient, serverUrl, withServer } from './release-client.ts'
-import type { ServerOptions } from './release-client.ts'
 import { channelOf } from './release-options.ts'
 import { registerRotateTransport } from './noise-turn.ts'
 import { registerRotateAll } from './rotate-all.ts'

@@ -7,7 +7,7 @@ import type { ReleaseServer } from '@keyturn/release-server'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { wholeNumber } from '../flag-values.ts'
-import { homePaths } from '../home.ts'
+import { homePaths } from '@keyturn/publisher'
 
 interface ServeOptions {
   readonly host: string

@@ -19,9 +19,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
-import { refuseFrozen } from './emergency-freeze.ts'
-import { appendWitnessed } from './id-receipts.ts'
-import { openIdentity, openOwnLog } from './id-identity.ts'
+import { appendWitnessed, openIdentity, openOwnLog, refuseFrozen } from '@keyturn/publisher/identity'
 import { descendantDigests, readCommit, readNote, writeNote } from './sign-git.ts'
 
 interface SignOptions {

@@ -5,14 +5,12 @@ import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { writeCalendar } from '../health/calendar.ts'
-import { collectStatus } from '../health/collect-status.ts'
-import type { HomeStatus } from '../health/collect-status.ts'
-import type { StatusItem } from '../health/status-item.ts'
+import { openHome } from '@keyturn/publisher'
+import { collectStatus, writeCalendar } from '@keyturn/publisher/health'
+import type { HomeStatus, StatusItem } from '@keyturn/publisher/health'
+import { finishingCommand } from '@keyturn/publisher/rotation'
 import { counted, formatTable } from '../output.ts'
 import { refuseExisting } from '../paths.ts'
-import { openHome } from '../publisher/home-session.ts'
-import { finishingCommand } from '../turn/pending.ts'
 
 interface StatusOptions {
   readonly check?: boolean

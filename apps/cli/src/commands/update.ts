@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { counted, formatBytes } from '../output.ts'
-import type { Progress } from '../output.ts'
+import type { Progress } from '@keyturn/publisher'
 
 interface InstallOptions {
   readonly dir?: string

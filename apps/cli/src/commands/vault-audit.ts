@@ -8,8 +8,9 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { wholeNumber } from '../flag-values.ts'
 import { counted, formatTable } from '../output.ts'
 import { refuseExisting } from '../paths.ts'
-import { openVault, withVault } from './vault-location.ts'
-import type { VaultFlags } from './vault-location.ts'
+import { withVault } from './vault-flags.ts'
+import { openVault } from '@keyturn/publisher/vault'
+import type { VaultFlags } from '@keyturn/publisher/vault'
 
 interface VerifyFlags extends VaultFlags {
   readonly checkpoint?: string

@@ -4,8 +4,9 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { wholeNumber } from '../flag-values.ts'
 import { counted, formatBytes, formatTable } from '../output.ts'
-import { openVault, vaultPaths, withVault } from './vault-location.ts'
-import type { VaultFlags } from './vault-location.ts'
+import { withVault } from './vault-flags.ts'
+import { openVault, vaultPaths } from '@keyturn/publisher/vault'
+import type { VaultFlags } from '@keyturn/publisher/vault'
 
 interface RotateFlags extends VaultFlags {
   readonly stageOnly?: boolean

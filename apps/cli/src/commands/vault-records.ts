@@ -6,17 +6,10 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatBytes, formatTable } from '../output.ts'
-import {
-  createVault,
-  layerOf,
-  openVault,
-  readInput,
-  tokenOf,
-  vaultPaths,
-  withPlace,
-  withVault,
-} from './vault-location.ts'
-import type { PlaceFlags, VaultFlags } from './vault-location.ts'
+import { layerOf, readInput, tokenOf, withPlace, withVault } from './vault-flags.ts'
+import type { PlaceFlags } from './vault-flags.ts'
+import { createVault, openVault, vaultPaths } from '@keyturn/publisher/vault'
+import type { VaultFlags } from '@keyturn/publisher/vault'
 
 type Args = readonly (string | undefined)[]
 

@@ -19,9 +19,9 @@ import {
   systemRandom,
   utf8Encode,
 } from '@keyturn/primitives'
-import type { HomeSession } from '../publisher/home-session.ts'
-import { readIdentityLog, rolesInForce } from '../publisher/store.ts'
-import type { StoredHead, StoredRelease } from '../publisher/store.ts'
+import type { HomeSession } from '@keyturn/publisher'
+import { readIdentityLog, rolesInForce } from '@keyturn/publisher/release'
+import type { StoredHead, StoredRelease } from '@keyturn/publisher/release'
 import type { Tamper } from './stage.ts'
 
 /**

@@ -1,12 +1,15 @@
 import type { Context } from '../command.ts'
-import { activeContentKey } from '../home.ts'
+import { activeContentKey } from '@keyturn/publisher'
+import {
+  issueHead,
+  packTree,
+  prepareRelease,
+  publishRelease,
+  signRelease,
+  writeRuntimeKeyFile,
+} from '@keyturn/publisher/release'
+import type { PackReport } from '@keyturn/publisher/release'
 import { counted } from '../output.ts'
-import { packTree } from '../publisher/archives.ts'
-import type { PackReport } from '../publisher/archives.ts'
-import { prepareRelease } from '../publisher/prepare-release.ts'
-import { publishRelease } from '../publisher/publish-release.ts'
-import { writeRuntimeKeyFile } from '../publisher/runtime-key-file.ts'
-import { issueHead, signRelease } from '../publisher/sign-release.ts'
 import { demoNames } from './stage.ts'
 import type { Stage } from './stage.ts'
 import type { StepOutcome } from './steps.ts'

@@ -11,13 +11,12 @@ import { ReleaseServerClient } from '@keyturn/release-client'
 import { Ask } from '../ask.ts'
 import type { Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import type { Progress } from '../output.ts'
-import { createHome } from '../publisher/create-home.ts'
-import type { CreatedHome } from '../publisher/create-home.ts'
-import { openHome } from '../publisher/home-session.ts'
-import type { HomeSession } from '../publisher/home-session.ts'
-import { trustPin } from '../publisher/publish-release.ts'
-import { hashFile, listTree } from '../publisher/tree.ts'
+import type { Progress } from '@keyturn/publisher'
+import { openHome } from '@keyturn/publisher'
+import type { HomeSession } from '@keyturn/publisher'
+import { createHome } from '@keyturn/publisher/keys'
+import type { CreatedHome } from '@keyturn/publisher/keys'
+import { hashFile, listTree, trustPin } from '@keyturn/publisher/release'
 
 /**
  * Changes an answer on its way to the launcher; undefined leaves it alone. The path has no leading slash, the body is
@@ -102,7 +101,13 @@ export class Stage {
       clock: this.#context.clock,
     })
     const ask = new Ask({ passphraseFile, passphraseFd: undefined, yes: true, signal: this.signal })
-    this.#home = await openHome({ ...this.#context, homeFolder, ask }, { write: true })
+    const context: Context = {
+      ...this.#context,
+      homeFolder,
+      ask,
+      passphrase: (label, question) => ask.passphrase(label, question),
+    }
+    this.#home = await openHome(context, { write: true })
     return created
   }
 

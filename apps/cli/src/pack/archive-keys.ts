@@ -3,8 +3,8 @@ import { withArchiveFile } from '@keyturn/m2pack-format/node'
 import { equalBytes, hexDecode, printable, wipe } from '@keyturn/primitives'
 import type { Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { keyAlias, readHome } from '../home.ts'
-import type { HomeContentKey } from '../home.ts'
+import { keyAlias, readHome } from '@keyturn/publisher'
+import type { HomeContentKey } from '@keyturn/publisher'
 import { archiveKeyId, contentKey, keyIdFlag, verifiersFor } from './flags.ts'
 
 /** Flags that say which keys an archive is read with; what they leave out the home may know. */
@@ -62,7 +62,7 @@ export async function findContentKey(
 ): Promise<ContentKey | undefined> {
   if (flags.key !== undefined) return await contentKey(context, flags.key, keyId)
   if (from === 'flag') return undefined
-  const { openHome } = await import('../publisher/home-session.ts')
+  const { openHome } = await import('@keyturn/publisher')
   const keys = await (await openHome(context)).keys()
   const key = await keys.lend(keyAlias.content(keyId), (secret) => secret.slice())
   context.defer(() => wipe(key))

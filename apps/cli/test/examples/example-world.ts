@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { createReleaseServer } from '@keyturn/release-server'
 import type { ReleaseServer } from '@keyturn/release-server'
 import { writePck } from '../../../../packages/m2pack-format/test/support/legacy-writer.ts'
-import { createHome } from '../../src/publisher/create-home.ts'
+import { createHome } from '@keyturn/publisher/keys'
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 /** How long an example may take on a busy machine. */

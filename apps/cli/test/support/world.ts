@@ -9,16 +9,19 @@ import { ReleaseServerClient } from '@keyturn/release-client'
 import { Ask } from '../../src/ask.ts'
 import type { Context } from '../../src/command.ts'
 import { Output } from '../../src/output.ts'
-import { activeContentKey } from '../../src/home.ts'
-import { packTree } from '../../src/publisher/archives.ts'
-import { createHome } from '../../src/publisher/create-home.ts'
-import { openHome } from '../../src/publisher/home-session.ts'
-import type { HomeSession } from '../../src/publisher/home-session.ts'
-import { prepareRelease } from '../../src/publisher/prepare-release.ts'
-import { publishRelease, trustPin } from '../../src/publisher/publish-release.ts'
-import { writeRuntimeKeyFile } from '../../src/publisher/runtime-key-file.ts'
-import { issueHead, signRelease } from '../../src/publisher/sign-release.ts'
-import type { StoredRelease } from '../../src/publisher/store.ts'
+import { activeContentKey, openHome } from '@keyturn/publisher'
+import type { HomeSession } from '@keyturn/publisher'
+import { createHome } from '@keyturn/publisher/keys'
+import {
+  issueHead,
+  packTree,
+  prepareRelease,
+  publishRelease,
+  signRelease,
+  trustPin,
+  writeRuntimeKeyFile,
+} from '@keyturn/publisher/release'
+import type { StoredRelease } from '@keyturn/publisher/release'
 
 /** A publisher, a server and a player in one folder, with a cheap passphrase. */
 export class World {
@@ -59,18 +62,22 @@ export class World {
   context(): Context {
     const quiet = { json: false, events: false, quiet: true, color: false }
     const silent = { write: () => true }
+    const ask = new Ask({
+      passphraseFile: this.path('passphrase'),
+      passphraseFd: undefined,
+      yes: true,
+      signal: this.signal,
+    })
     return {
       name: 'test',
       out: new Output(quiet, silent, silent),
       signal: this.signal,
       dryRun: false,
       quiet: true,
-      ask: new Ask({
-        passphraseFile: this.path('passphrase'),
-        passphraseFd: undefined,
-        yes: true,
-        signal: this.signal,
-      }),
+      ask,
+      passphrase: (label, question) => ask.passphrase(label, question),
+      onStep: () => {},
+      warn: () => {},
       homeFolder: this.path('home'),
       clock: Date.now,
       announce: () => {},

@@ -1,12 +1,15 @@
 import { cpSync, existsSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { releaseIdentity } from '../../src/commands/id-identity.ts'
+import { releaseIdentity } from '@keyturn/publisher/identity'
+import {
+  contentTurnSteps,
+  identityTurnSteps,
+  keyTurnSteps,
+  planContentTurn,
+  runTurn,
+} from '@keyturn/publisher/rotation'
+import type { TurnStep } from '@keyturn/publisher/rotation'
 import { standingSeals } from '../../src/commands/id-rotate.ts'
-import { contentTurnSteps, planContentTurn } from '../../src/turn/content.ts'
-import { identityTurnSteps } from '../../src/turn/identity.ts'
-import { runTurn } from '../../src/turn/journal.ts'
-import type { TurnStep } from '../../src/turn/journal.ts'
-import { keyTurnSteps } from '../../src/turn/key-turn.ts'
 import { command } from '../support/command.ts'
 import { World } from '../support/world.ts'
 

@@ -2,8 +2,8 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { readTurn, runTurn } from '../../src/turn/journal.ts'
-import type { TurnStep } from '../../src/turn/journal.ts'
+import { readTurn, runTurn } from '@keyturn/publisher/rotation'
+import type { TurnStep } from '@keyturn/publisher/rotation'
 
 let folder = ''
 beforeEach(async () => {

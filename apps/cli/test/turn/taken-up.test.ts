@@ -1,13 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { releaseIdentity } from '../../src/commands/id-identity.ts'
+import { releaseIdentity } from '@keyturn/publisher/identity'
+import { rolesInForce } from '@keyturn/publisher/release'
+import {
+  contentTurnSteps,
+  identityTurnSteps,
+  keyTurnSteps,
+  planContentTurn,
+  readTurn,
+  runTurn,
+} from '@keyturn/publisher/rotation'
+import type { IdentityTurnOptions, TurnStep } from '@keyturn/publisher/rotation'
 import { standingSeals } from '../../src/commands/id-rotate.ts'
-import { contentTurnSteps, planContentTurn } from '../../src/turn/content.ts'
-import { identityTurnSteps } from '../../src/turn/identity.ts'
-import type { IdentityTurnOptions } from '../../src/turn/identity.ts'
-import { readTurn, runTurn } from '../../src/turn/journal.ts'
-import type { TurnStep } from '../../src/turn/journal.ts'
-import { keyTurnSteps } from '../../src/turn/key-turn.ts'
-import { rolesInForce } from '../../src/publisher/store.ts'
 import { command } from '../support/command.ts'
 import { World } from '../support/world.ts'
 

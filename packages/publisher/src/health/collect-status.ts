@@ -1,0 +1,236 @@
+import { readdir } from 'node:fs/promises'
+import { hexEncode } from '@keyturn/primitives'
+import { pathExists } from '@keyturn/primitives/node'
+import { activeContentKey } from '../home.ts'
+import type { HomeDescription } from '../home.ts'
+import type { HomeSession } from '../home-session.ts'
+import { readIdentityLog, readReleases, readRoles, readStoredHead } from '../release/store.ts'
+import type { StoredRoles } from '../release/store.ts'
+import { pendingTurns } from '../rotation/journal.ts'
+import { documentDue, keyDue } from './due.ts'
+import type { DueDate } from './due.ts'
+import { masterItems } from './master-items.ts'
+import { statusItem } from './status-item.ts'
+import type { StatusItem } from './status-item.ts'
+import { transportItems } from './transport-items.ts'
+
+/** Everything `keyturn status` tells. */
+export interface HomeStatus {
+  readonly product: string
+  readonly prefix: string
+  readonly sn: number
+  readonly roles_version: number
+  readonly next_key_file: string
+  readonly next_key_at_hand: boolean
+  readonly items: readonly StatusItem[]
+  readonly channels: readonly {
+    readonly channel: string
+    readonly releases: number
+    readonly offered: string | undefined
+    readonly head_sequence: number | undefined
+  }[]
+  /** Turns that were interrupted. */
+  readonly pending: readonly string[]
+}
+
+/** Days before their end in which documents are to be renewed. */
+const renewDays = { roles: 30, head: 2, manifest: 30 } as const
+
+/**
+ * Collects what is in force and when it is due; needs no passphrase, only public files.
+ *
+ * @param home - Open home.
+ * @param nowMs - Now.
+ */
+export async function collectStatus(home: HomeSession, nowMs: number): Promise<HomeStatus> {
+  const { description, paths } = home
+  const { log } = await readIdentityLog(paths, description.identity.prefix)
+  const roles = await readRoles(paths, description.identity.prefix)
+  const channels = await channelNames(home)
+  const items = [
+    ...contentItems(description, nowMs),
+    identityItem(description, roles, log.state.publicKeys[0], nowMs),
+    ...roleItems(description, roles, nowMs),
+    archiveSigningItem(description, nowMs),
+    ...(await transportItems(home, roles, nowMs)),
+    ...(await masterItems(home, nowMs)),
+    rolesItem(roles, nowMs),
+  ]
+  const found: HomeStatus['channels'][number][] = []
+  for (const channel of channels) {
+    const releases = await readReleases(paths, channel)
+    const head = await readStoredHead(paths, channel)
+    found.push({
+      channel,
+      releases: releases.length,
+      offered: head?.head.manifest.version,
+      head_sequence: head?.head.sequence,
+    })
+    if (head !== undefined) items.push(headItem(channel, head.head.expiresAt, head.head.sequence, nowMs))
+    const offered = releases.find(({ manifest }) => manifest.version === head?.head.manifest.version)
+    if (offered?.manifest.expiresAt !== undefined)
+      items.push(manifestItem(channel, offered.manifest.version, offered.manifest.expiresAt, nowMs))
+  }
+  return {
+    product: description.product,
+    prefix: description.identity.prefix,
+    sn: log.state.sn,
+    roles_version: roles.length,
+    next_key_file: home.nextKeyFile,
+    next_key_at_hand: await pathExists(home.nextKeyFile),
+    items,
+    channels: found,
+    pending: await pendingTurns(paths.journals),
+  }
+}
+
+async function channelNames(home: HomeSession): Promise<string[]> {
+  const named = await readdir(home.paths.releases).catch((error: NodeJS.ErrnoException): string[] => {
+    if (error.code === 'ENOENT') return []
+    throw error
+  })
+  return named.filter((name) => !name.startsWith('.')).toSorted()
+}
+
+/** Clients ship verifiers of every content key still listed: an old one opens what they have until its archives are gone. */
+function contentItems(description: HomeDescription, nowMs: number): StatusItem[] {
+  const active = activeContentKey(description)
+  return description.contentKeys.map(({ keyId, commitment, status, created }) => {
+    const sinceMs = Date.parse(created)
+    const due = keyId === active.keyId ? keyDue('content', sinceMs, description, nowMs) : undefined
+    return statusItem(
+      {
+        kind: 'content',
+        id: `key_id ${keyId}`,
+        name: commitment.slice(0, 16),
+        state: status,
+        sinceMs,
+        due,
+        mend: 'keyturn rotate content',
+      },
+      nowMs,
+    )
+  })
+}
+
+function identityItem(
+  description: HomeDescription,
+  roles: readonly StoredRoles[],
+  publicKey: Uint8Array | undefined,
+  nowMs: number,
+): StatusItem {
+  const { alias } = description.identity
+  const sinceMs = sinceOf(description, alias) ?? lastIssued(roles)
+  const name = shortKey(publicKey === undefined ? '' : hexEncode(publicKey))
+  return statusItem(
+    {
+      kind: 'identity',
+      id: alias,
+      name,
+      sinceMs,
+      due: dueOf('identity', sinceMs, description, nowMs),
+      mend: 'keyturn rotate identity',
+    },
+    nowMs,
+  )
+}
+
+function roleItems(description: HomeDescription, roles: readonly StoredRoles[], nowMs: number): StatusItem[] {
+  const inForce = roles.at(-1)?.document
+  if (inForce === undefined) return []
+  const items: StatusItem[] = []
+  for (const role of ['release', 'head'] as const) {
+    for (const key of inForce.roles[role].keys) {
+      const first = roles.find(({ document }) => document.roles[role].keys.includes(key))
+      const sinceMs = first === undefined ? undefined : Date.parse(first.document.issuedAt)
+      items.push(
+        statusItem(
+          {
+            kind: role,
+            id: description.aliases[role],
+            name: shortKey(key),
+            sinceMs,
+            due: dueOf(role, sinceMs, description, nowMs),
+            mend: `keyturn rotate ${role}`,
+          },
+          nowMs,
+        ),
+      )
+    }
+  }
+  for (const key of inForce.revokedKeys)
+    items.push(statusItem({ kind: 'revoked', id: '', name: shortKey(key), state: 'revoked', mend: '' }, nowMs))
+  return items
+}
+
+/** Its public half is in clients and manifests; it turns with the content key that it vouches for. */
+function archiveSigningItem(description: HomeDescription, nowMs: number): StatusItem {
+  const alias = description.aliases.archiveSigning
+  const name = shortKey(activeContentKey(description).verifierPub)
+  return statusItem({ kind: 'archive-signing', id: alias, name, sinceMs: sinceOf(description, alias), mend: '' }, nowMs)
+}
+
+function rolesItem(roles: readonly StoredRoles[], nowMs: number): StatusItem {
+  const document = roles.at(-1)?.document
+  const due = document === undefined ? undefined : documentDue(Date.parse(document.expiresAt), renewDays.roles, nowMs)
+  return statusItem(
+    {
+      kind: 'roles',
+      id: `role document ${document?.version ?? 0}`,
+      name: `epoch ${document?.epoch ?? 0}`,
+      sinceMs: lastIssued(roles),
+      due,
+      mend: 'keyturn rotate release',
+    },
+    nowMs,
+  )
+}
+
+function headItem(channel: string, expiresAt: string, sequence: number, nowMs: number): StatusItem {
+  return statusItem(
+    {
+      kind: 'head-document',
+      id: channel,
+      name: `sequence ${sequence}`,
+      due: documentDue(Date.parse(expiresAt), renewDays.head, nowMs),
+      mend: `keyturn release head --channel ${channel} && keyturn release publish --channel ${channel}`,
+    },
+    nowMs,
+  )
+}
+
+function manifestItem(channel: string, version: string, expiresAt: string, nowMs: number): StatusItem {
+  return statusItem(
+    {
+      kind: 'manifest',
+      id: channel,
+      name: version,
+      due: documentDue(Date.parse(expiresAt), renewDays.manifest, nowMs),
+      mend: `keyturn release prepare --channel ${channel} <tree>`,
+    },
+    nowMs,
+  )
+}
+
+function dueOf(
+  kind: Parameters<typeof keyDue>[0],
+  sinceMs: number | undefined,
+  description: HomeDescription,
+  nowMs: number,
+): DueDate | undefined {
+  return sinceMs === undefined ? undefined : keyDue(kind, sinceMs, description, nowMs)
+}
+
+function sinceOf(description: HomeDescription, alias: string): number | undefined {
+  const text = description.since?.[alias]
+  return text === undefined ? undefined : Date.parse(text)
+}
+
+function lastIssued(roles: readonly StoredRoles[]): number | undefined {
+  const document = roles.at(-1)?.document
+  return document === undefined ? undefined : Date.parse(document.issuedAt)
+}
+
+function shortKey(hex: string): string {
+  return hex.slice(0, 16)
+}

@@ -1,0 +1,345 @@
+import { stat } from 'node:fs/promises'
+import { join, sep } from 'node:path'
+import { parseHeadEnvelope, verifyManifestSignatures, verifyThreshold, payloadTypes } from '@keyturn/manifest'
+import { keyCommitment } from '@keyturn/m2pack-format'
+import { hexEncode, KeyturnError, z32Encode } from '@keyturn/primitives'
+import { pathExists } from '@keyturn/primitives/node'
+import type { ReleaseServerClient } from '@keyturn/release-client'
+import { readFreeze } from '../freeze.ts'
+import { keyAlias } from '../home.ts'
+import { openOwnArchive } from '../release/archives.ts'
+import type { HomeSession } from '../home-session.ts'
+import { readIdentityLog, readReleases, readStoredHead, rolesInForce } from '../release/store.ts'
+import type { StoredRelease } from '../release/store.ts'
+import { finishingCommand } from '../rotation/pending.ts'
+import { counted } from '../words.ts'
+import { collectStatus } from './collect-status.ts'
+
+/** One thing that was looked at. */
+export interface Finding {
+  /** Stable name of the check. */
+  readonly check: string
+  readonly level: 'ok' | 'warning' | 'error'
+  readonly message: string
+  /** The command that mends it; empty when nothing is wrong. */
+  readonly mend: string
+}
+
+/** What a diagnosis is told. */
+export interface DiagnoseOptions {
+  readonly nowMs: number
+  /** Read every byte of every archive of the releases on offer. */
+  readonly deep: boolean
+  /** The server, when one is known. */
+  readonly client: ReleaseServerClient | undefined
+  readonly signal: AbortSignal
+}
+
+type Report = (check: string, level: Finding['level'], message: string, mend?: string) => void
+
+/** More than this between this clock and the newest signed document: one of them is wrong. */
+const CLOCK_SLACK_MS = 10 * 60_000
+
+/**
+ * Proves that a home is sound: every secret against its public half, log and role document against each other, releases
+ * against signatures, archives against keys, the server against the home.
+ *
+ * @param home - Open home; asks for the passphrase.
+ * @param options - How far it goes.
+ */
+export async function diagnose(home: HomeSession, options: DiagnoseOptions): Promise<Finding[]> {
+  const findings: Finding[] = []
+  const report: Report = (check, level, message, mend = '') => void findings.push({ check, level, message, mend })
+  const checks: [string, string, () => Promise<void>][] = [
+    ['permissions', `chmod 700 ${home.paths.folder}`, () => checkPermissions(home, report)],
+    ['log', 'keyturn restore', () => checkLog(home, report)],
+    ['keystore', 'keyturn restore', () => checkKeystore(home, report)],
+    ['next-key', 'keyturn restore', () => checkNextKey(home, report)],
+    ['freeze', 'keyturn emergency unfreeze', () => checkFreeze(home, options, report)],
+    ['due', 'keyturn status', () => checkDue(home, options, report)],
+    ['clock', 'set the clock of this machine', () => checkClock(home, options, report)],
+    ['releases', 'keyturn release sign', () => checkReleases(home, report)],
+    ['archives', 'keyturn pack tree', () => checkArchives(home, options, report)],
+    ['server', 'keyturn release publish', () => checkServer(home, options, report)],
+  ]
+  for (const [check, mend, run] of checks) {
+    options.signal.throwIfAborted()
+    try {
+      await run()
+    } catch (error) {
+      if (!(error instanceof KeyturnError) || error.kind === 'bug') throw error
+      report(check, 'error', `${error.message} (${error.code})`, mendOf(error) ?? mend)
+    }
+  }
+  return findings
+}
+
+/** What mends errors that say nothing of the home itself; undefined for all others. */
+function mendOf({ code, kind }: KeyturnError): string | undefined {
+  if (code === 'KEY_PASSPHRASE') return 'keyturn doctor, with the right passphrase'
+  if (code === 'KEY_PERMISSION') return 'keyturn doctor, once the permissions it names are mended'
+  if (kind === 'unavailable') return 'keyturn doctor, once the server answers; --offline leaves it out'
+  return undefined
+}
+
+async function checkPermissions(home: HomeSession, report: Report): Promise<void> {
+  if (process.platform === 'win32') return report('permissions', 'ok', 'left to the access lists of Windows')
+  const wanted: [string, number][] = [
+    [home.paths.folder, 0o077],
+    [home.paths.keystore, 0o077],
+    [home.nextKeyFile, 0o077],
+  ]
+  let sound = true
+  for (const [path, forbidden] of wanted) {
+    if (!(await pathExists(path))) continue
+    const { mode } = await stat(path)
+    if ((mode & forbidden) === 0) continue
+    sound = false
+    report(
+      'permissions',
+      'error',
+      `"${path}" is open to others (mode ${(mode & 0o777).toString(8)})`,
+      `chmod go-rwx ${path}`,
+    )
+  }
+  if (sound) report('permissions', 'ok', 'home, keystore and next key are closed to others')
+}
+
+async function checkLog(home: HomeSession, report: Report): Promise<void> {
+  const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
+  const { document } = await rolesInForce(home.paths, log.prefix)
+  report('log', 'ok', `${counted(log.events.length, 'event')}, every role document is the one they seal`)
+  if (!log.state.traits.includes('EO')) {
+    report(
+      'log',
+      'warning',
+      'The identity is not establishment-only: its current key alone can add interaction events',
+      'keyturn init',
+    )
+  }
+  if (document.product !== home.description.product)
+    report('log', 'error', `Role document is of product "${document.product}"`, 'keyturn roles propose')
+}
+
+async function checkKeystore(home: HomeSession, report: Report): Promise<void> {
+  const { description, paths } = home
+  const keys = await home.keys()
+  const { log } = await readIdentityLog(paths, description.identity.prefix)
+  const { document } = await rolesInForce(paths, description.identity.prefix)
+  const hex = async (alias: string): Promise<string> => hexEncode(await keys.publicKey(alias))
+  const faults: string[] = []
+  if (!log.state.publicKeys.map(hexEncode).includes(await hex(description.identity.alias)))
+    faults.push(`${description.identity.alias} is not the key of the log`)
+  for (const role of ['release', 'head'] as const) {
+    if (!document.roles[role].keys.includes(await hex(description.aliases[role])))
+      faults.push(`${description.aliases[role]} is not in role "${role}"`)
+  }
+  if (!document.transport.includes(z32Encode(await keys.publicKey(description.aliases.transportIdentity))))
+    faults.push('the transport identity is not in the role document')
+  for (const { keyId, commitment } of description.contentKeys) {
+    const found = await keys.lend(keyAlias.content(keyId), (key) => hexEncode(keyCommitment({ keyId, key })))
+    if (found !== commitment) faults.push(`content key ${keyId} has another commitment`)
+  }
+  for (const slot of description.slots) if (!keys.has(keyAlias.slot(slot))) faults.push(`slot ${slot} is missing`)
+  for (const fault of faults) report('keystore', 'error', fault, 'keyturn restore')
+  if (faults.length === 0)
+    report(
+      'keystore',
+      'ok',
+      `${counted(keys.store.list().length, 'secret')}, each the one that log, role document and releases name`,
+    )
+}
+
+async function checkNextKey(home: HomeSession, report: Report): Promise<void> {
+  const inHome = await nextKeysInHome(home, report)
+  if (await pathExists(home.nextKeyFile)) {
+    const nextKeys = await home.nextKeys()
+    if (!nextKeys.has(home.description.identity.nextAlias)) {
+      return report(
+        'next-key',
+        'error',
+        `"${home.nextKeyFile}" does not hold ${home.description.identity.nextAlias}`,
+        'bring back the file that does, or "keyturn restore"',
+      )
+    }
+    if (!inHome) report('next-key', 'ok', 'the next identity key lies apart')
+    return
+  }
+  if (!inHome) report('next-key', 'ok', 'the next identity key is not on this machine, as it should be')
+}
+
+/** Warns of every generation of the file with the next key that lies in the home, at its own place or at a given one. */
+async function nextKeysInHome(home: HomeSession, report: Report): Promise<boolean> {
+  const inside = home.nextKeyFile.startsWith(home.paths.folder + sep) ? [home.nextKeyFile] : []
+  let found = false
+  for (const file of new Set([home.paths.nextIdentityKey, ...inside])) {
+    if (await pathExists(file)) {
+      found = true
+      report(
+        'next-key',
+        'warning',
+        'The next identity key lies beside the current one: who takes this disk takes the identity',
+        `move "${file}" to another medium`,
+      )
+    }
+    if (await pathExists(`${file}.previous`)) {
+      found = true
+      report(
+        'next-key',
+        'warning',
+        'An earlier generation of the next identity key lies in the home and may hold the promised key',
+        `rm "${file}.previous"`,
+      )
+    }
+  }
+  return found
+}
+
+async function checkDue(home: HomeSession, { nowMs }: DiagnoseOptions, report: Report): Promise<void> {
+  const { items, pending } = await collectStatus(home, nowMs)
+  const due = items.filter(({ due_state }) => due_state === 'due' || due_state === 'expired')
+  for (const { kind, id, due_state, mend } of due)
+    report('due', due_state === 'expired' ? 'error' : 'warning', `${kind} ${id} is ${due_state}`, mend)
+  for (const turn of pending)
+    report('due', 'error', `A turn of ${turn} was interrupted`, await finishingCommand(home.paths.journals, turn))
+  if (due.length + pending.length === 0) report('due', 'ok', 'nothing is due, no turn was interrupted')
+}
+
+async function checkClock(home: HomeSession, { nowMs }: DiagnoseOptions, report: Report): Promise<void> {
+  const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
+  const head = await readStoredHead(home.paths, home.description.channel)
+  const newest = Math.max(Date.parse(document.issuedAt), head === undefined ? 0 : Date.parse(head.head.issuedAt))
+  if (nowMs + CLOCK_SLACK_MS < newest)
+    report(
+      'clock',
+      'error',
+      `This clock is behind documents that were signed at ${new Date(newest).toISOString()}`,
+      'set the clock of this machine',
+    )
+  else report('clock', 'ok', 'not behind anything that was signed')
+}
+
+/** The release that the head of each channel offers. */
+async function offeredReleases(home: HomeSession): Promise<StoredRelease[]> {
+  const { channels } = await collectStatus(home, 0)
+  const offered: StoredRelease[] = []
+  for (const { channel, offered: version } of channels) {
+    offered.push(...(await readReleases(home.paths, channel)).filter(({ manifest }) => manifest.version === version))
+  }
+  return offered
+}
+
+async function checkReleases(home: HomeSession, report: Report): Promise<void> {
+  const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
+  const offered = await offeredReleases(home)
+  for (const { manifest, bytes, signatures } of offered) {
+    const channel = manifest.channel ?? ''
+    if (signatures === undefined) {
+      report(
+        'releases',
+        'error',
+        `${manifest.version} on ${channel} is offered and not signed`,
+        `keyturn release sign --channel ${channel}`,
+      )
+      continue
+    }
+    verifyManifestSignatures(bytes, signatures, { ...document.roles.release, revokedKeys: document.revokedKeys })
+    const head = await readStoredHead(home.paths, channel)
+    if (head === undefined) continue
+    const envelope = parseHeadEnvelope(head.bytes)
+    verifyThreshold(
+      payloadTypes.head,
+      envelope.payload,
+      envelope.signatures,
+      { ...document.roles.head, revokedKeys: document.revokedKeys },
+      'head',
+    )
+    report('releases', 'ok', `${manifest.version} on ${channel}: manifest and head are signed by the keys in force`)
+  }
+  if (offered.length === 0) report('releases', 'ok', 'nothing is offered yet')
+}
+
+async function checkArchives(home: HomeSession, { deep, signal }: DiagnoseOptions, report: Report): Promise<void> {
+  for (const { manifest, tree } of await offeredReleases(home)) {
+    const archives = manifest.files.filter(({ keyId }) => keyId !== undefined)
+    if (!(await pathExists(tree))) {
+      report(
+        'archives',
+        'warning',
+        `The tree of ${manifest.version} is gone from "${tree}": its next content turn would need it`,
+        'keyturn pack tree',
+      )
+      continue
+    }
+    let failures = 0
+    for (const { path } of archives) {
+      const { archive, close } = await openOwnArchive(home, join(tree, path))
+      try {
+        if (deep) failures += (await archive.verify({ signal })).failures.length
+      } finally {
+        await close()
+      }
+    }
+    if (failures > 0)
+      report('archives', 'error', `${failures} files of ${manifest.version} do not verify`, 'keyturn pack tree')
+    else
+      report(
+        'archives',
+        'ok',
+        `${counted(archives.length, 'archive')} of ${manifest.version}, opened with the content key${deep ? ', every file is whole' : ''}`,
+      )
+  }
+}
+
+/** Said only while there is one: a freeze that was forgotten looks like a fault of everything that signs. */
+async function checkFreeze(home: HomeSession, { nowMs }: DiagnoseOptions, report: Report): Promise<void> {
+  const freeze = await readFreeze(home.paths.folder, () => nowMs)
+  if (freeze === undefined) return
+  report(
+    'freeze',
+    'warning',
+    `Nothing is signed until ${freeze.frozenUntil}${freeze.reason === '' ? '' : `: ${freeze.reason}`}`,
+    'keyturn emergency unfreeze',
+  )
+}
+
+async function checkServer(home: HomeSession, { client }: DiagnoseOptions, report: Report): Promise<void> {
+  if (client === undefined) return report('server', 'ok', 'not asked')
+  const { description, paths } = home
+  const product = await client.getProduct(description.product)
+  if (product === undefined)
+    return report(
+      'server',
+      'warning',
+      `The server knows no product "${description.product}"`,
+      'keyturn release publish',
+    )
+  const { log } = await readIdentityLog(paths, description.identity.prefix)
+  if (product.log !== null && product.log !== undefined && product.log.sn > log.state.sn) {
+    return report(
+      'server',
+      'error',
+      `This home is older than the last turn of its identity: the server's log ends at event ${product.log.sn}, the home's at ${log.state.sn}`,
+      'keyturn restore, from a newer backup',
+    )
+  }
+  if (product.log?.said !== log.state.said) {
+    return report(
+      'server',
+      'warning',
+      `The server's log ends at event ${product.log?.sn ?? '(none)'}, the home's at ${log.state.sn}`,
+      'keyturn release publish',
+    )
+  }
+  for (const channel of await client.listChannels(description.product)) {
+    const own = await readStoredHead(paths, channel.channel)
+    if ((channel.head?.sequence ?? 0) === (own?.head.sequence ?? 0)) continue
+    return report(
+      'server',
+      'warning',
+      `Channel ${channel.channel}: the server is at head ${channel.head?.sequence ?? 0}, the home at ${own?.head.sequence ?? 0}`,
+      'keyturn release publish',
+    )
+  }
+  report('server', 'ok', 'the server has the same log and heads')
+}

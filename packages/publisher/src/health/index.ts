@@ -1,0 +1,6 @@
+export { writeCalendar } from './calendar.ts'
+export { collectStatus } from './collect-status.ts'
+export { diagnose } from './diagnose.ts'
+export type { HomeStatus } from './collect-status.ts'
+export type { Finding } from './diagnose.ts'
+export type { StatusItem } from './status-item.ts'

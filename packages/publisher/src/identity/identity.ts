@@ -1,0 +1,257 @@
+import { readFile, readdir } from 'node:fs/promises'
+import { isAbsolute, join, relative } from 'node:path'
+import { parseStrictJson, printable, wipe } from '@keyturn/primitives'
+import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
+import { Kel } from '@keyturn/kel'
+import { fileLog } from '@keyturn/kel/node'
+import type { PublisherHost } from '../session.ts'
+import { PublisherError } from '../errors.ts'
+import { homePaths, lockHome } from '../home.ts'
+import { Keys } from '../keys.ts'
+import { openHome } from '../home-session.ts'
+import type { HomeSession } from '../home-session.ts'
+
+/** Where one pre-rotated key lies: a file of its own, and its alias in there. */
+export interface NextKeyPlace {
+  readonly alias: string
+  readonly file: string
+}
+
+/** Names of an identity's keys: what changes with each rotation. */
+export interface IdentityNames {
+  /** Alias of the current key in the keystore. */
+  readonly alias: string
+  readonly next: readonly NextKeyPlace[]
+}
+
+/** An identity of this home, ready to be read or turned. */
+export interface Identity extends IdentityNames {
+  /** `release`: made by `keyturn init`, its rotations seal the role document; `named`: made by `keyturn id init`. */
+  readonly kind: 'release' | 'named'
+  readonly prefix: string
+  readonly logPath: string
+  /** Folder for the journal of a rotation. */
+  readonly journals: string
+  /** Name of that journal. */
+  readonly turn: string
+  /** Folder of the role documents of a release identity. */
+  readonly rolesFolder: string | undefined
+  /** The keystore with the current key; asks for its passphrase the first time. */
+  keys(): Promise<Keys>
+  /** A file with a next key. */
+  nextKeys(file: string): Promise<Keys>
+  /**
+   * Writes down the names that are in force from now on.
+   *
+   * @param at - When the key came into force, ISO 8601.
+   */
+  rename(names: IdentityNames, at: string): Promise<void>
+}
+
+/** How an identity is found and opened. */
+export interface OpenIdentityOptions {
+  /** Alias of its current key, or its prefix. Default: the release identity, else the only named one. */
+  readonly alias?: string | undefined
+  /** Take the lock of the home. */
+  readonly write?: boolean
+  /** Passphrase of the files with next keys, when it is another one. */
+  readonly nextPassphraseFile?: string | undefined
+}
+
+/** What is written down about a named identity, in `identities/<prefix>/identity.json`. Public names only. */
+interface NamedRecord {
+  readonly format: 'keyturn-identity'
+  readonly version: 1
+  readonly prefix: string
+  readonly alias: string
+  readonly next: readonly NextKeyPlace[]
+}
+
+const namedFolder = 'identities'
+
+/** The folder of a named identity. */
+export function namedIdentityFolder(home: string, prefix: string): string {
+  return join(home, namedFolder, prefix)
+}
+
+/** Writes the record of a named identity, whole or not at all. */
+export async function writeNamedRecord(folder: string, prefix: string, names: IdentityNames): Promise<void> {
+  const next = names.next.map(({ alias, file }) => ({ alias, file: relativeInside(folder, file) }))
+  const record: NamedRecord = { format: 'keyturn-identity', version: 1, prefix, alias: names.alias, next }
+  await writeFileAtomic(
+    join(folder, 'identity.json'),
+    new TextEncoder().encode(`${JSON.stringify(record, null, 2)}\n`),
+    { mode: 0o600 },
+  )
+}
+
+/** Files inside the folder are named relative to it, so that a home can be moved. */
+function relativeInside(folder: string, file: string): string {
+  const path = relative(folder, file)
+  return path.startsWith('..') || isAbsolute(path) ? file : path
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isNamedRecord(value: unknown): value is NamedRecord {
+  if (!isRecord(value)) return false
+  const { format, version, prefix, alias, next } = value
+  return (
+    format === 'keyturn-identity' &&
+    version === 1 &&
+    typeof prefix === 'string' &&
+    typeof alias === 'string' &&
+    Array.isArray(next) &&
+    next.every((place) => isRecord(place) && typeof place['alias'] === 'string' && typeof place['file'] === 'string')
+  )
+}
+
+async function readNamedRecord(folder: string): Promise<NamedRecord> {
+  const path = join(folder, 'identity.json')
+  const value: unknown = parseStrictJson(await readFile(path), { maxBytes: 64 * 1024 })
+  if (!isNamedRecord(value)) throw new PublisherError('CLI_HOME_FORMAT', `"${path}" is not an identity of version 1`)
+  const { format, version, prefix, alias } = value
+  return {
+    format,
+    version,
+    prefix,
+    alias,
+    next: value.next.map(({ alias, file }) => ({ alias, file: isAbsolute(file) ? file : join(folder, file) })),
+  }
+}
+
+/** Every named identity of a home. */
+export async function listNamedIdentities(home: string): Promise<readonly { prefix: string; alias: string }[]> {
+  const folder = join(home, namedFolder)
+  if (!(await pathExists(folder))) return []
+  const records = []
+  for (const name of (await readdir(folder)).sort()) {
+    if (await pathExists(join(folder, name, 'identity.json'))) records.push(await readNamedRecord(join(folder, name)))
+  }
+  return records.map(({ prefix, alias }) => ({ prefix, alias }))
+}
+
+/** A keystore of the identity; the file of a promised key keeps no earlier generation, which would hold that key too. */
+async function openKeys(
+  host: PublisherHost,
+  path: string,
+  use: 'current' | 'next',
+  file: string | undefined,
+): Promise<Keys> {
+  const label = use === 'current' ? 'Passphrase' : 'Passphrase of the next identity key'
+  const passphrase = await host.passphrase(label, { file })
+  try {
+    const keys = await Keys.open(path, passphrase, { clock: host.clock, keepPrevious: use === 'current' })
+    host.defer(() => keys.close())
+    return keys
+  } finally {
+    wipe(passphrase)
+  }
+}
+
+async function openNamed(host: PublisherHost, prefix: string, options: OpenIdentityOptions): Promise<Identity> {
+  const folder = namedIdentityFolder(host.homeFolder, prefix)
+  if (options.write === true) await lockHome(host)
+  let record = await readNamedRecord(folder)
+  const opened = new Map<string, Promise<Keys>>()
+  const once = (path: string, use: 'current' | 'next', file?: string): Promise<Keys> => {
+    const known = opened.get(path) ?? openKeys(host, path, use, file)
+    opened.set(path, known)
+    return known
+  }
+  return {
+    kind: 'named',
+    prefix,
+    logPath: join(folder, 'log.cesr'),
+    journals: join(folder, 'journals'),
+    turn: 'identity',
+    rolesFolder: undefined,
+    get alias() {
+      return record.alias
+    },
+    get next() {
+      return record.next
+    },
+    keys: () => once(join(folder, 'keystore'), 'current'),
+    nextKeys: (file) => once(file, 'next', options.nextPassphraseFile),
+    async rename(names) {
+      await writeNamedRecord(folder, prefix, names)
+      record = { ...record, ...names }
+    },
+  }
+}
+
+/**
+ * The release identity of an open home.
+ *
+ * @param session - The home; locked when it is to be turned.
+ */
+export function releaseIdentity(session: HomeSession): Identity {
+  const { paths } = session
+  return {
+    kind: 'release',
+    prefix: session.description.identity.prefix,
+    logPath: paths.identityLog,
+    journals: paths.journals,
+    turn: 'identity-key',
+    rolesFolder: paths.roles,
+    get alias() {
+      return session.description.identity.alias
+    },
+    get next() {
+      return [{ alias: session.description.identity.nextAlias, file: session.nextKeyFile }]
+    },
+    keys: () => session.keys(),
+    nextKeys: (file) => session.nextKeys(file),
+    // Where the next key's file is kept stays as it was written down: a flag says where it is for now.
+    async rename({ alias, next: [place] }, at) {
+      if (place === undefined) throw new TypeError('A release identity needs a next key')
+      const { identity, since } = session.description
+      await session.update({
+        identity: { ...identity, alias, nextAlias: place.alias },
+        since: { [alias]: at, ...since },
+      })
+    },
+  }
+}
+
+/**
+ * Opens an identity of the home: the release identity, or a named one by the alias of its current key or its prefix.
+ *
+ * @throws {@link PublisherError} `CLI_HOME_MISSING`, `CLI_USAGE` when the alias is unknown or has to be given.
+ */
+export async function openIdentity(host: PublisherHost, options: OpenIdentityOptions = {}): Promise<Identity> {
+  const named = await listNamedIdentities(host.homeFolder)
+  const hasHome = await pathExists(homePaths(host.homeFolder).description)
+  const { alias } = options
+  const match = named.filter((identity) => alias === undefined || identity.alias === alias || identity.prefix === alias)
+  if (hasHome && (alias === undefined || match.length === 0)) {
+    const session = await openHome(host, {
+      write: options.write ?? false,
+      nextPassphraseFile: options.nextPassphraseFile,
+    })
+    const release = releaseIdentity(session)
+    if (alias === undefined || release.alias === alias || release.prefix === alias) return release
+  }
+  const [only] = match
+  if (only !== undefined && match.length === 1) return await openNamed(host, only.prefix, options)
+  if (alias === undefined && named.length === 0) {
+    throw new PublisherError('CLI_HOME_MISSING', `No identity in "${host.homeFolder}"`, {
+      hint: 'Run "keyturn init" or "keyturn id init"',
+    })
+  }
+  const known = named.map((identity) => identity.alias).join(', ')
+  throw new PublisherError(
+    'CLI_USAGE',
+    alias === undefined
+      ? `Several identities: give --alias (${known})`
+      : `No identity has the alias "${printable(alias)}"`,
+  )
+}
+
+/** Opens and verifies the log of an identity of ours. */
+export async function openOwnLog(identity: Pick<Identity, 'logPath' | 'prefix'>): Promise<Kel> {
+  return await Kel.open(fileLog(identity.logPath), identity.prefix, { own: true })
+}

@@ -1,0 +1,23 @@
+export { readFreeze, refuseFrozen, removeFreeze, writeFreeze } from '../freeze.ts'
+export { attestDevice, listDevices } from './devices.ts'
+export {
+  listNamedIdentities,
+  namedIdentityFolder,
+  openIdentity,
+  openOwnLog,
+  releaseIdentity,
+  writeNamedRecord,
+} from './identity.ts'
+export { keepReason, readReasons } from './reasons.ts'
+export {
+  appendWitnessed,
+  openWitnesses,
+  readWitnesses,
+  receiptCollector,
+  tooFewReceipts,
+  writeWitnesses,
+} from './receipts.ts'
+export { readProposal, storeProposal } from './roles-proposal.ts'
+export type { Device } from './devices.ts'
+export type { Identity, NextKeyPlace } from './identity.ts'
+export type { KeptReason } from './reasons.ts'

@@ -1,0 +1,5 @@
+export { createHome } from '../create-home.ts'
+export { Keys } from '../keys.ts'
+export { daysFrom } from '../time.ts'
+export type { CreatedHome } from '../create-home.ts'
+export type { KeyKind } from '../keys.ts'

@@ -1,0 +1,104 @@
+import { ChunkIndexer, chunkParamsFor, writeChunkIndex } from '@keyturn/manifest'
+import type { Archive } from '@keyturn/m2pack-format'
+import { openArchiveFile } from '@keyturn/m2pack-format/node'
+import { hexEncode } from '@keyturn/primitives'
+import type { HomeContentKey } from '../home.ts'
+import { openOurs } from './own-archives.ts'
+import type { TreeFile } from './tree.ts'
+import { hashFile, readInPieces } from './tree.ts'
+
+/** A chunk index and what the manifest says about it. */
+export interface ArchiveIndex {
+  readonly bytes: Uint8Array
+  readonly chunks: number
+  readonly params: number
+}
+
+/** What a release manifest says about an archive. */
+export interface ArchiveFacts {
+  readonly sha256: string
+  readonly keyId: number
+  /** For delta downloads; undefined for small archives. */
+  readonly index: ArchiveIndex | undefined
+}
+
+/** Bytes of one segment in an entry: stored size and nonce. */
+const SEGMENT_RECORD_BYTES = 28
+/** Bytes of a manifest before its slots, and of one slot: docs/spec/m2pack.md §2. */
+const PREAMBLE_BYTES = 64
+const SLOT_BYTES = 76
+
+/**
+ * Where the pieces of an archive start: every segment, the manifest, and the entries behind its slots. Chunks that end
+ * there cost a player only the pieces that changed; a turned content key changes header and slots alone.
+ */
+export function segmentCuts(archive: Archive): number[] {
+  const cuts = new Set<number>()
+  for (const { offset, segments } of archive.entries) {
+    const view = new DataView(segments.buffer, segments.byteOffset, segments.byteLength)
+    let at = offset
+    for (let record = 0; record < segments.length; record += SEGMENT_RECORD_BYTES) {
+      cuts.add(at)
+      at += view.getUint32(record, true)
+    }
+  }
+  const { manifestOffset } = archive.header
+  cuts.add(manifestOffset)
+  cuts.add(manifestOffset + PREAMBLE_BYTES + archive.slotNumbers.length * SLOT_BYTES)
+  return [...cuts].sort((a, b) => a - b)
+}
+
+/**
+ * Bytes at most of the chunks of an archive that a turned content key changes: the one with the header and that of the
+ * slots, each with small neighbours that share its chunk.
+ *
+ * @param path - The archive.
+ * @param size - Its bytes.
+ */
+export async function turnedBytes(path: string, size: number): Promise<number> {
+  const params = chunkParamsFor(size)
+  if (params === undefined) return size
+  const { archive, close } = await openArchiveFile(path, { verifiers: 'unchecked' })
+  try {
+    const neighbours = 2 * (params.groupBytes + params.minBytes)
+    return (segmentCuts(archive)[0] ?? 0) + PREAMBLE_BYTES + archive.slotNumbers.length * SLOT_BYTES + neighbours
+  } finally {
+    await close()
+  }
+}
+
+/**
+ * Reads what the release manifest needs to know of an archive, which must be one of this home.
+ *
+ * @param file - The archive in the release tree.
+ * @param contentKeys - Of the home.
+ * @param signal - Stops it.
+ * @throws {@link PublisherError} `BUILD_FOREIGN_ARCHIVE`, `BUILD_INPUT_CHANGED`.
+ */
+export async function describeArchive(
+  file: TreeFile,
+  contentKeys: readonly HomeContentKey[],
+  signal: AbortSignal,
+): Promise<ArchiveFacts> {
+  const { archive, close } = await openOurs(file.source, file.path, contentKeys)
+  try {
+    const params = chunkParamsFor(file.size)
+    if (params === undefined) return { sha256: await hashFile(file, signal), keyId: archive.keyId, index: undefined }
+    const indexer = new ChunkIndexer(params, segmentCuts(archive))
+    await readInPieces(
+      file,
+      (piece) => {
+        indexer.update(piece)
+      },
+      signal,
+    )
+    const index = indexer.finish()
+    return {
+      sha256: hexEncode(index.blobSha256),
+      keyId: archive.keyId,
+      index: { bytes: writeChunkIndex(index), chunks: index.lengths.length, params: params.id },
+    }
+  } finally {
+    await close()
+  }
+}

@@ -1,0 +1,145 @@
+import { copyFile, mkdir, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { buildFolder, openArchiveFile } from '@keyturn/m2pack-format/node'
+import type { ArchiveFile } from '@keyturn/m2pack-format/node'
+import { hexDecode } from '@keyturn/primitives'
+import { pathExists } from '@keyturn/primitives/node'
+import { PublisherError } from '../errors.ts'
+import { activeContentKey, keyAlias } from '../home.ts'
+import type { HomeContentKey, HomeDescription } from '../home.ts'
+import type { Progress } from '../session.ts'
+import type { HomeSession } from '../home-session.ts'
+import { refuseSpecialFiles } from './tree.ts'
+
+/** Folder of a release tree that holds the archives. */
+export const packFolder = 'pack'
+
+/** How a source tree becomes archives. */
+export interface PackPlan {
+  /** Source tree: each top folder becomes `pack/<name>.m2p`, loose files are copied. */
+  readonly input: string
+  /** New folder: the release tree. */
+  readonly output: string
+  /** Release tree of the release before: unchanged files keep their bytes. */
+  readonly previous?: string | undefined
+  readonly level?: number
+  readonly jobs?: number
+  readonly signal: AbortSignal
+  readonly progress?: Progress
+}
+
+/** What was packed. */
+export interface PackReport {
+  readonly archives: number
+  readonly files: number
+  readonly originalBytes: number
+  readonly archiveBytes: number
+  /** Files whose stored bytes were taken over from the previous release. */
+  readonly carriedFiles: number
+}
+
+/**
+ * Packs each top folder of a tree into an archive under the content key in force.
+ *
+ * @throws {@link PublisherError} `BUILD_SPECIAL_FILE`, `BUILD_EMPTY`; those of the archive format.
+ */
+export async function packTree(home: HomeSession, plan: PackPlan): Promise<PackReport> {
+  const entries = (await readdir(plan.input, { withFileTypes: true })).toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  await refuseSpecialFiles(plan.input)
+  if (entries.length === 0) throw new PublisherError('BUILD_EMPTY', `No file in "${plan.input}"`)
+  await mkdir(join(plan.output, packFolder), { recursive: true })
+  let report: PackReport = { archives: 0, files: 0, originalBytes: 0, archiveBytes: 0, carriedFiles: 0 }
+  for (const entry of entries) {
+    plan.signal.throwIfAborted()
+    const source = join(plan.input, entry.name)
+    if (entry.isDirectory()) report = await packOne(home, plan, entry.name, report)
+    else await copyFile(source, join(plan.output, entry.name))
+  }
+  return report
+}
+
+async function packOne(home: HomeSession, plan: PackPlan, name: string, before: PackReport): Promise<PackReport> {
+  const active = activeContentKey(home.description)
+  const keys = await home.keys()
+  const file = `${name}.m2p`
+  const previous = await openPrevious(
+    home,
+    plan.previous === undefined ? undefined : join(plan.previous, packFolder, file),
+  )
+  try {
+    const { slots } = home.description
+    const aliases = [
+      keyAlias.content(active.keyId),
+      home.description.aliases.archiveSigning,
+      ...slots.map(keyAlias.slot),
+    ]
+    const result = await keys.lendAll(
+      aliases,
+      async ([key, signingSeed, ...secrets]) =>
+        await buildFolder(join(plan.input, name), join(plan.output, packFolder, file), {
+          contentKey: { keyId: active.keyId, key: key as Uint8Array },
+          signingSeed: signingSeed as Uint8Array,
+          slots: new Map(slots.map((slot, index) => [slot, secrets[index] as Uint8Array])),
+          previous: previous?.archive,
+          signal: plan.signal,
+          ...(plan.level === undefined ? {} : { level: plan.level }),
+          ...(plan.jobs === undefined ? {} : { jobs: plan.jobs }),
+          onProgress: ({ bytes }) => plan.progress?.update(before.originalBytes + bytes),
+        }),
+    )
+    return {
+      archives: before.archives + 1,
+      files: before.files + result.files,
+      originalBytes: before.originalBytes + result.originalBytes,
+      archiveBytes: before.archiveBytes + result.archiveBytes,
+      carriedFiles: before.carriedFiles + result.carriedFiles,
+    }
+  } finally {
+    await previous?.close()
+  }
+}
+
+/** A folder that is new in this release has no archive before it. */
+async function openPrevious(home: HomeSession, path: string | undefined): Promise<ArchiveFile | undefined> {
+  return path === undefined || !(await pathExists(path)) ? undefined : await openOwnArchive(home, path)
+}
+
+/**
+ * Opens an archive that was made by this home, with its content key and verifier. Close it.
+ *
+ * @param home - Open home.
+ * @param path - The archive.
+ */
+export async function openOwnArchive(home: HomeSession, path: string): Promise<ArchiveFile> {
+  const keys = await home.keys()
+  const keyId = await archiveKeyId(path)
+  const known = contentKeyOf(home.description, keyId)
+  return await keys.lend(keyAlias.content(keyId), (key) =>
+    openArchiveFile(path, {
+      verifiers: new Map([[keyId, hexDecode(known.verifierPub)]]),
+      contentKey: { keyId, key: key.slice() },
+    }),
+  )
+}
+
+/** The key_id in the header of an archive. */
+export async function archiveKeyId(path: string): Promise<number> {
+  const { archive, close } = await openArchiveFile(path, { verifiers: 'unchecked' })
+  try {
+    return archive.keyId
+  } finally {
+    await close()
+  }
+}
+
+/**
+ * What the home knows of a content key.
+ *
+ * @throws {@link PublisherError} `CLI_TURN_UNREADY`.
+ */
+export function contentKeyOf(description: HomeDescription, keyId: number): HomeContentKey {
+  const known = description.contentKeys.find((key) => key.keyId === keyId)
+  if (known === undefined)
+    throw new PublisherError('CLI_TURN_UNREADY', `The archive is of content key ${keyId}, which is not in this home`)
+  return known
+}

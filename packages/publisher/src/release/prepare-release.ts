@@ -1,0 +1,188 @@
+import { mkdir, rename, rm } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { buildManifest, nextVersion, sha256Hex, writeManifest } from '@keyturn/manifest'
+import type { ContentKey, IndexReference, ManifestEntry, ReleaseManifest } from '@keyturn/manifest'
+import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
+import { PublisherError } from '../errors.ts'
+import { activeContentKey } from '../home.ts'
+import type { HomeDescription } from '../home.ts'
+import type { Progress } from '../session.ts'
+import { describeArchive } from './archive-facts.ts'
+import type { ArchiveFacts } from './archive-facts.ts'
+import type { HomeSession } from '../home-session.ts'
+import { readReleases, releaseFiles, rolesInForce } from './store.ts'
+import type { StoredRelease } from './store.ts'
+import { hashFile, listTree } from './tree.ts'
+import type { TreeFile } from './tree.ts'
+
+const DAY_MS = 86_400_000
+
+/** What a release is made of. */
+export interface ReleasePlan {
+  /** Folder with the files as players get them: archives and whatever lies beside them. */
+  readonly tree: string
+  readonly channel: string
+  /** Default: today with the next number. */
+  readonly version?: string | undefined
+  /** Markdown for players. */
+  readonly notes?: string | undefined
+  /** Days until the manifest expires, at most 400; default 365. */
+  readonly days?: number
+  readonly minLauncherVersion?: string | undefined
+  /** Default: `m2pack` when the tree holds an archive, else `legacy-json-blob`. */
+  readonly format?: string | undefined
+  /** Allow a version like `2026.04.15-full`; default false. */
+  readonly allowTag?: boolean
+  /** Path, in the tree, of the launcher: target of its self-update, not one of the files. The original launcher wants one. */
+  readonly launcher?: string | undefined
+  /** `did:keri:…` that installs with pinned keys move to when they accept this release. */
+  readonly trustRoot?: string | undefined
+  /** Which files of the tree belong into the release; default: all of them. */
+  readonly keeps?: (path: string, all: ReadonlySet<string>) => boolean
+  readonly nowMs: number
+  readonly signal: AbortSignal
+  readonly progress?: Progress
+}
+
+/**
+ * Makes the manifest of a release tree, unsigned, and keeps it in the home as `releases/<channel>/<version>`. Nothing
+ * is uploaded.
+ *
+ * @throws {@link PublisherError} `BUILD_SPECIAL_FILE`, `BUILD_INPUT_CHANGED`, `BUILD_EMPTY`, `BUILD_FOREIGN_ARCHIVE`; those of the manifest.
+ */
+export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Promise<StoredRelease> {
+  const { description, paths } = home
+  const tree = resolve(plan.tree)
+  const earlier = (await readReleases(paths, plan.channel)).at(-1)
+  const roles = await rolesInForce(paths, description.identity.prefix)
+  const chosen = await chosenFiles(tree, plan)
+  const { files, indexes } = await describeFiles(
+    chosen.filter(({ path }) => path !== plan.launcher),
+    description,
+    plan,
+  )
+  const launcher = plan.launcher === undefined ? undefined : await describeLauncher(chosen, plan.launcher, plan.signal)
+  const manifest = buildManifest(files, {
+    version: plan.version ?? nextVersion(plan.nowMs, earlier?.manifest.version),
+    allowTag: plan.allowTag === true,
+    nowMs: plan.nowMs,
+    format: plan.format ?? (files.some((file) => file.keyId !== undefined) ? 'm2pack' : 'legacy-json-blob'),
+    ...(earlier === undefined ? {} : { previous: earlier.manifest.version }),
+    ...(plan.notes === undefined ? {} : { notes: plan.notes }),
+    ...(plan.minLauncherVersion === undefined ? {} : { minLauncherVersion: plan.minLauncherVersion }),
+    ...(launcher === undefined ? {} : { launcher }),
+    release: {
+      product: description.product,
+      channel: plan.channel,
+      ...(plan.trustRoot === undefined ? {} : { trustRoot: plan.trustRoot }),
+      epoch: roles.document.epoch,
+      sequence: (earlier?.manifest.sequence ?? 0) + 1,
+      rolesVersion: roles.document.version,
+      ...(earlier === undefined ? {} : { previousSha256: earlier.sha256 }),
+      validityMs: (plan.days ?? 365) * DAY_MS,
+      contentKeys: contentKeys(description),
+    },
+  })
+  return await storeRelease(home, manifest, tree, indexes)
+}
+
+async function chosenFiles(tree: string, { keeps = () => true }: ReleasePlan): Promise<TreeFile[]> {
+  const listed = await listTree(tree)
+  const all = new Set(listed.map(({ path }) => path))
+  const chosen = listed.filter(({ path }) => keeps(path, all))
+  if (chosen.length === 0) throw new PublisherError('BUILD_EMPTY', `No file of "${tree}" is left after exclusion`)
+  return chosen
+}
+
+async function describeLauncher(
+  chosen: readonly TreeFile[],
+  path: string,
+  signal: AbortSignal,
+): Promise<{ path: string; sha256: string; size: number }> {
+  const file = chosen.find((candidate) => candidate.path === path)
+  if (file === undefined) throw new PublisherError('CLI_PATH_UNKNOWN', `The launcher "${path}" is not in the tree`)
+  return { path, sha256: await hashFile(file, signal), size: file.size }
+}
+
+/** The home's content keys as the manifest lists them. */
+function contentKeys(description: HomeDescription): ContentKey[] {
+  activeContentKey(description)
+  return description.contentKeys.map(({ keyId, verifierPub, commitment, status }) => ({
+    keyId,
+    verifierPub,
+    commitment,
+    status,
+  }))
+}
+
+interface DescribedFiles {
+  readonly files: ManifestEntry[]
+  readonly indexes: Map<string, Uint8Array>
+}
+
+async function describeFiles(
+  tree: readonly TreeFile[],
+  { contentKeys: known }: HomeDescription,
+  plan: ReleasePlan,
+): Promise<DescribedFiles> {
+  const total = tree.reduce((sum, { size }) => sum + size, 0)
+  const indexes = new Map<string, Uint8Array>()
+  const files: ManifestEntry[] = []
+  let done = 0
+  for (const file of tree) {
+    const facts = file.path.endsWith('.m2p') ? await describeArchive(file, known, plan.signal) : undefined
+    const sha256 = facts?.sha256 ?? (await hashFile(file, plan.signal))
+    files.push({
+      path: file.path,
+      sha256,
+      size: file.size,
+      executable: file.executable,
+      ...(facts === undefined ? {} : { keyId: facts.keyId }),
+      ...indexReference(facts, indexes),
+    })
+    done += file.size
+    plan.progress?.update(done, total)
+  }
+  return { files, indexes }
+}
+
+function indexReference(facts: ArchiveFacts | undefined, indexes: Map<string, Uint8Array>): { index?: IndexReference } {
+  if (facts?.index === undefined) return {}
+  const { bytes, chunks, params } = facts.index
+  const sha256 = sha256Hex(bytes)
+  indexes.set(sha256, bytes)
+  return { index: { sha256, size: bytes.length, chunks, params } }
+}
+
+/**
+ * Keeps a release in the home, whole or not at all.
+ *
+ * @param home - Open home, locked.
+ * @param manifest - What it says.
+ * @param tree - Folder of its files.
+ * @param indexes - Its chunk indexes by SHA-256.
+ */
+export async function storeRelease(
+  home: HomeSession,
+  manifest: ReleaseManifest,
+  tree: string,
+  indexes: ReadonlyMap<string, Uint8Array>,
+): Promise<StoredRelease> {
+  const bytes = writeManifest(manifest)
+  const channelFolder = join(home.paths.releases, manifest.channel ?? '')
+  const folder = join(channelFolder, manifest.version)
+  const draft = join(channelFolder, `.${manifest.version}.${process.pid}`)
+  await mkdir(join(draft, releaseFiles.index), { recursive: true })
+  try {
+    for (const [sha256, index] of indexes) await writeFileAtomic(join(draft, releaseFiles.index, sha256), index)
+    const record = `${JSON.stringify({ format: 'keyturn-release', version: 1, tree }, null, 2)}\n`
+    await writeFileAtomic(join(draft, releaseFiles.record), new TextEncoder().encode(record))
+    await writeFileAtomic(join(draft, releaseFiles.manifest), bytes)
+    await rename(draft, folder)
+    await syncFolder(channelFolder)
+  } catch (error) {
+    await rm(draft, { recursive: true, force: true })
+    throw error
+  }
+  return { folder, bytes, sha256: sha256Hex(bytes), manifest, signatures: undefined, tree }
+}

@@ -1,0 +1,127 @@
+import { copyFile, mkdir, readdir, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { buildFolder, extractArchive, rewrapFile } from '@keyturn/m2pack-format/node'
+import { hexDecode } from '@keyturn/primitives'
+import { keyAlias } from '../home.ts'
+import { archiveKeyId, contentKeyOf } from './archives.ts'
+import type { HomeSession } from '../home-session.ts'
+
+/** Which keys a turned tree gets. */
+export interface TreeTurn {
+  /** The new content key. */
+  readonly keyId: number
+  /** The new slot. */
+  readonly slot: number
+  /** Encrypt every file anew under the new slot; else payloads stay as they are. */
+  readonly full: boolean
+}
+
+/** What a turned tree holds. */
+export interface TurnedTree {
+  readonly archives: number
+  readonly bytes: number
+}
+
+/**
+ * Turns the content key of every archive of a release tree; other files are copied.
+ *
+ * @param home - Open home; it must hold both keys.
+ * @param from - Release tree in force.
+ * @param to - New folder.
+ * @param turn - Which keys.
+ * @param signal - Stops it.
+ */
+export async function turnTree(
+  home: HomeSession,
+  from: string,
+  to: string,
+  turn: TreeTurn,
+  signal: AbortSignal,
+): Promise<TurnedTree> {
+  let archives = 0
+  let bytes = 0
+  for (const entry of await readdir(from, { withFileTypes: true, recursive: true })) {
+    signal.throwIfAborted()
+    if (!entry.isFile()) continue
+    const source = join(entry.parentPath, entry.name)
+    const target = join(to, source.slice(from.length + 1))
+    await mkdir(dirname(target), { recursive: true })
+    if (!entry.name.endsWith('.m2p')) {
+      await copyFile(source, target)
+      continue
+    }
+    bytes += await (turn.full ? rebuild : rewrap)(home, source, target, turn, signal)
+    archives += 1
+  }
+  return { archives, bytes }
+}
+
+/** Payloads stay, byte for byte: header, slots and signature are new. */
+async function rewrap(
+  home: HomeSession,
+  source: string,
+  target: string,
+  { keyId }: TreeTurn,
+  signal: AbortSignal,
+): Promise<number> {
+  const keys = await home.keys()
+  const old = await oldKey(home, source)
+  const aliases = [keyAlias.content(old.keyId), keyAlias.content(keyId), home.description.aliases.archiveSigning]
+  const { archiveBytes } = await keys.lendAll(
+    aliases,
+    async ([key, newKey, seed]) =>
+      await rewrapFile(source, target, {
+        open: { verifiers: old.verifiers, contentKey: { keyId: old.keyId, key: key as Uint8Array } },
+        contentKey: { keyId, key: newKey as Uint8Array },
+        signingSeed: seed as Uint8Array,
+        overwrite: true,
+        signal,
+      }),
+  )
+  return archiveBytes
+}
+
+/** Everything under the new slot alone: whoever kept old slots opens nothing of it. The plain files lie in the home for a while. */
+async function rebuild(
+  home: HomeSession,
+  source: string,
+  target: string,
+  { keyId, slot }: TreeTurn,
+  signal: AbortSignal,
+): Promise<number> {
+  const keys = await home.keys()
+  const old = await oldKey(home, source)
+  const plain = `${target}.plain`
+  await rm(plain, { recursive: true, force: true })
+  try {
+    await keys.lend(keyAlias.content(old.keyId), (key) =>
+      extractArchive(source, plain, {
+        verifiers: old.verifiers,
+        contentKey: { keyId: old.keyId, key },
+        signal,
+      }),
+    )
+    const aliases = [keyAlias.content(keyId), home.description.aliases.archiveSigning, keyAlias.slot(slot)]
+    const { archiveBytes } = await keys.lendAll(
+      aliases,
+      async ([key, seed, secret]) =>
+        await buildFolder(plain, target, {
+          contentKey: { keyId, key: key as Uint8Array },
+          signingSeed: seed as Uint8Array,
+          slots: new Map([[slot, secret as Uint8Array]]),
+          signal,
+        }),
+    )
+    return archiveBytes
+  } finally {
+    await rm(plain, { recursive: true, force: true })
+  }
+}
+
+async function oldKey(
+  home: HomeSession,
+  source: string,
+): Promise<{ keyId: number; verifiers: Map<number, Uint8Array> }> {
+  const keyId = await archiveKeyId(source)
+  return { keyId, verifiers: new Map([[keyId, hexDecode(contentKeyOf(home.description, keyId).verifierPub)]]) }
+}

@@ -1,0 +1,165 @@
+import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { parseHead, parseHeadEnvelope, parseManifest, parseRoles, sealedRoles, sha256Hex } from '@keyturn/manifest'
+import type { Head, ReleaseManifest, RoleDocument } from '@keyturn/manifest'
+import { sha256DigestSeal, verifyLog } from '@keyturn/kel'
+import type { VerifiedLog } from '@keyturn/kel'
+import { parseStrictJson } from '@keyturn/primitives'
+import { writeFileAtomic } from '@keyturn/primitives/node'
+import { PublisherError } from '../errors.ts'
+import type { HomePaths } from '../home.ts'
+
+/** A release as it lies in the home: literal bytes and what they say. */
+export interface StoredRelease {
+  /** `releases/<channel>/<version>`. */
+  readonly folder: string
+  /** Literal bytes of `manifest.json`. */
+  readonly bytes: Uint8Array
+  readonly sha256: string
+  readonly manifest: ReleaseManifest
+  /** Literal bytes of `manifest.sigs.json`; undefined until it is signed. */
+  readonly signatures: Uint8Array | undefined
+  /** Folder of the files it was made from. */
+  readonly tree: string
+}
+
+/** A role document with its literal bytes. */
+export interface StoredRoles {
+  readonly document: RoleDocument
+  readonly bytes: Uint8Array
+}
+
+/** The head last signed for a channel. */
+export interface StoredHead {
+  readonly head: Head
+  /** Literal bytes of `head.json`. */
+  readonly bytes: Uint8Array
+}
+
+/** Names of the files of a stored release. */
+export const releaseFiles = {
+  manifest: 'manifest.json',
+  signatures: 'manifest.sigs.json',
+  legacySignature: 'manifest.json.sig',
+  record: 'record.json',
+  index: 'index',
+} as const
+
+/**
+ * Every release of a channel in a home, lowest sequence first.
+ *
+ * @param paths - Of the home.
+ * @param channel - The channel.
+ */
+export async function readReleases(paths: HomePaths, channel: string): Promise<StoredRelease[]> {
+  const folder = join(paths.releases, channel)
+  const found: StoredRelease[] = []
+  for (const name of await namesIn(folder)) {
+    if (name.startsWith('.')) continue
+    found.push(await readRelease(join(folder, name)))
+  }
+  return found.toSorted((a, b) => (a.manifest.sequence ?? 0) - (b.manifest.sequence ?? 0))
+}
+
+/**
+ * One release of a channel.
+ *
+ * @param paths - Of the home.
+ * @param channel - The channel.
+ * @param version - Which; the newest without it.
+ * @throws {@link PublisherError} `CLI_PATH_UNKNOWN` when there is none.
+ */
+export async function findRelease(paths: HomePaths, channel: string, version?: string): Promise<StoredRelease> {
+  const all = await readReleases(paths, channel)
+  const found = version === undefined ? all.at(-1) : all.find((release) => release.manifest.version === version)
+  if (found !== undefined) return found
+  throw new PublisherError(
+    'CLI_PATH_UNKNOWN',
+    `No release ${version === undefined ? '' : `"${version}" `}on channel "${channel}" in this home`,
+    {
+      hint: 'Run "keyturn release prepare" first',
+    },
+  )
+}
+
+async function readRelease(folder: string): Promise<StoredRelease> {
+  const bytes = await readFile(join(folder, releaseFiles.manifest))
+  const record = parseStrictJson(await readFile(join(folder, releaseFiles.record)), { maxBytes: 65_536 })
+  const tree = typeof record === 'object' && record !== null && !Array.isArray(record) ? record['tree'] : undefined
+  return {
+    folder,
+    bytes,
+    sha256: sha256Hex(bytes),
+    manifest: parseManifest(bytes),
+    signatures: await readIfThere(join(folder, releaseFiles.signatures)),
+    tree: typeof tree === 'string' ? tree : '',
+  }
+}
+
+/**
+ * The role documents that the log of a home seals, version 1 first; the last one is in force. A document that was
+ * proposed and not sealed yet is not among them.
+ *
+ * @throws {@link PublisherError} `CLI_HOME_FORMAT` when one is missing or is not the sealed one.
+ */
+export async function readRoles(paths: HomePaths, prefix: string): Promise<StoredRoles[]> {
+  const { log } = await readIdentityLog(paths, prefix)
+  const found: StoredRoles[] = []
+  for (const { version, seal } of sealedRoles(log)) {
+    const path = join(paths.roles, `${version}.json`)
+    const bytes = await readIfThere(path)
+    if (bytes === undefined || sha256DigestSeal(bytes).d !== seal) {
+      throw new PublisherError('CLI_HOME_FORMAT', `"${path}" is not the role document that the log seals`, {
+        hint: 'Restore it from a backup or from the release server',
+      })
+    }
+    found.push({ bytes, document: parseRoles(bytes) })
+  }
+  return found
+}
+
+/** The role document in force. */
+export async function rolesInForce(paths: HomePaths, prefix: string): Promise<StoredRoles> {
+  const last = (await readRoles(paths, prefix)).at(-1)
+  if (last === undefined)
+    throw new PublisherError('CLI_HOME_FORMAT', 'The key event log of this home seals no role document')
+  return last
+}
+
+/** The verified key event log of a home and its literal bytes. */
+export async function readIdentityLog(
+  paths: HomePaths,
+  prefix: string,
+): Promise<{ bytes: Uint8Array; log: VerifiedLog }> {
+  const bytes = await readFile(paths.identityLog)
+  return { bytes, log: verifyLog(bytes, { prefix }) }
+}
+
+/** The head last signed for a channel; undefined before the first. */
+export async function readStoredHead(paths: HomePaths, channel: string): Promise<StoredHead | undefined> {
+  const bytes = await readIfThere(join(paths.heads, `${channel}.json`))
+  return bytes === undefined ? undefined : { bytes, head: parseHead(parseHeadEnvelope(bytes).payload) }
+}
+
+/** Writes the head of a channel, whole or not at all. */
+export async function storeHead(paths: HomePaths, channel: string, bytes: Uint8Array): Promise<void> {
+  await mkdir(paths.heads, { recursive: true })
+  await writeFileAtomic(join(paths.heads, `${channel}.json`), bytes)
+}
+
+/** A file's bytes; undefined when it is not there. */
+export async function readIfThere(path: string): Promise<Uint8Array | undefined> {
+  try {
+    return await readFile(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return await readdir(folder).catch((error: NodeJS.ErrnoException): string[] => {
+    if (error.code === 'ENOENT') return []
+    throw error
+  })
+}

@@ -1,0 +1,117 @@
+import { lstat, open, readdir } from 'node:fs/promises'
+import { join, sep } from 'node:path'
+import { createSha256, hexEncode, printable } from '@keyturn/primitives'
+import { PublisherError } from '../errors.ts'
+
+/** A file of a release tree. */
+export interface TreeFile {
+  /** Relative, forward slashes. */
+  readonly path: string
+  /** Where it lies. */
+  readonly source: string
+  readonly size: number
+  readonly executable: boolean
+}
+
+/** Folder of a launcher's own files inside an install: never part of a release. */
+const RESERVED = '.updates'
+const READ_BYTES = 1024 * 1024
+
+/**
+ * Looks through a tree for what is neither file nor folder, before any work is done.
+ *
+ * @param folder - The tree.
+ * @throws {@link PublisherError} `BUILD_SPECIAL_FILE`.
+ */
+export async function refuseSpecialFiles(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
+    if (!entry.isDirectory() && !entry.isFile())
+      throw specialFile(join(entry.parentPath, entry.name).slice(folder.length + 1), entry)
+  }
+}
+
+/**
+ * Lists the files of a release tree, sorted by path bytes.
+ *
+ * @param folder - The tree.
+ * @throws {@link PublisherError} `BUILD_SPECIAL_FILE` for a link, device, socket or pipe; `BUILD_EMPTY`.
+ */
+export async function listTree(folder: string): Promise<TreeFile[]> {
+  const files: TreeFile[] = []
+  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
+    const source = join(entry.parentPath, entry.name)
+    const path = source
+      .slice(folder.length + 1)
+      .split(sep)
+      .join('/')
+    if (path === RESERVED || path.startsWith(`${RESERVED}/`) || entry.isDirectory()) continue
+    if (!entry.isFile()) throw specialFile(path, entry)
+    const { size, mode } = await lstat(source)
+    files.push({ path, source, size, executable: (mode & 0o111) !== 0 })
+  }
+  if (files.length === 0) throw new PublisherError('BUILD_EMPTY', `No file in "${folder}"`)
+  return files.toSorted((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)))
+}
+
+/**
+ * The SHA-256 of a file, read in pieces.
+ *
+ * @param file - From {@link listTree}.
+ * @param signal - Stops between two pieces.
+ * @returns 64 lower-case hex digits.
+ * @throws {@link PublisherError} `BUILD_INPUT_CHANGED` when the file is longer or shorter than it was.
+ */
+export async function hashFile(file: TreeFile, signal: AbortSignal): Promise<string> {
+  const hash = createSha256()
+  await readInPieces(file, (piece) => hash.update(piece), signal)
+  return hexEncode(hash.digest())
+}
+
+/**
+ * Reads a file from its beginning to its end.
+ *
+ * @param file - From {@link listTree}.
+ * @param take - Gets each piece; its bytes are others after the call.
+ * @param signal - Stops between two pieces.
+ * @throws {@link PublisherError} `BUILD_INPUT_CHANGED` when the file is longer or shorter than it was.
+ */
+export async function readInPieces(
+  file: TreeFile,
+  take: (piece: Uint8Array) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const handle = await open(file.source, 'r')
+  let length = 0
+  try {
+    const buffer = new Uint8Array(Math.min(READ_BYTES, file.size + 1))
+    for (;;) {
+      signal.throwIfAborted()
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, null)
+      if (bytesRead === 0) break
+      take(buffer.subarray(0, bytesRead))
+      length += bytesRead
+    }
+  } finally {
+    await handle.close()
+  }
+  if (length !== file.size)
+    throw new PublisherError('BUILD_INPUT_CHANGED', `"${printable(file.path)}" changed while it was read`)
+}
+
+interface SpecialEntry {
+  isSymbolicLink(): boolean
+  isFIFO(): boolean
+  isSocket(): boolean
+}
+
+function specialFile(path: string, entry: SpecialEntry): PublisherError {
+  return new PublisherError('BUILD_SPECIAL_FILE', `"${printable(path)}" is a ${kindOf(entry)}`, {
+    details: { path: printable(path) },
+  })
+}
+
+function kindOf(entry: SpecialEntry): string {
+  if (entry.isSymbolicLink()) return 'symbolic link'
+  if (entry.isFIFO()) return 'pipe'
+  return entry.isSocket() ? 'socket' : 'device'
+}

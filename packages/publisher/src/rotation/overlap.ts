@@ -1,0 +1,66 @@
+import type { JsonObject } from '@keyturn/primitives'
+import type { HomeSession } from '../home-session.ts'
+import { readStoredHead } from '../release/store.ts'
+import type { ContentTurnPlan } from './content.ts'
+
+/** Something old that stays valid beside what a turn puts in force. */
+export interface Overlap {
+  readonly what: string
+  /** ISO 8601, or in words where no date ends it. */
+  readonly until: string
+}
+
+/** What stays valid beside a turned content key, and until when. */
+export async function contentOverlaps(home: HomeSession, plan: ContentTurnPlan): Promise<Overlap[]> {
+  const { release } = plan
+  const installed = {
+    what: `archives of content key ${plan.from} that players have`,
+    until: 'they are updated: that key opens them, and nothing new',
+  }
+  if (release === undefined) return [installed]
+  const { version, channel, expiresAt } = release.manifest
+  return [
+    installed,
+    { what: `release ${version}`, until: expiresAt ?? 'for ever' },
+    ...(await headOverlap(home, channel ?? home.description.channel)),
+  ]
+}
+
+/** What stays valid beside a turned identity, and until when. */
+export async function identityOverlaps(
+  home: HomeSession,
+  { channels, revoke }: { readonly channels: readonly string[]; readonly revoke: boolean },
+): Promise<Overlap[]> {
+  const heads = await Promise.all(channels.map((channel) => headOverlap(home, channel)))
+  return [
+    {
+      what: 'what is installed',
+      until: revoke
+        ? 'it is signed again by the new key: the old one counts for nothing from this turn on'
+        : 'its manifest expires: the same bytes are signed again',
+    },
+    ...heads.flat(),
+    { what: 'linked devices', until: 'this turn: they are linked again after it' },
+  ]
+}
+
+async function headOverlap(home: HomeSession, channel: string): Promise<Overlap[]> {
+  const stored = await readStoredHead(home.paths, channel)
+  if (stored === undefined) return []
+  return [
+    {
+      what: `head ${stored.head.sequence} of channel ${channel}, for launchers that see nothing newer`,
+      until: stored.head.expiresAt,
+    },
+  ]
+}
+
+/** For the JSON envelope. */
+export function overlapData(overlaps: readonly Overlap[]): JsonObject[] {
+  return overlaps.map(({ what, until }) => ({ what, until }))
+}
+
+/** For people. */
+export function overlapText(overlaps: readonly Overlap[]): string {
+  return ['Stays valid:', ...overlaps.map(({ what, until }) => `  ${what}, until ${until}`)].join('\n')
+}

@@ -1,0 +1,226 @@
+import { ed25519PublicKey, ed25519Verify, hexDecode, hexEncode, systemRandom, wipe } from '@keyturn/primitives'
+import type { JsonObject, JsonValue } from '@keyturn/primitives'
+import { nextDigestOf, rotate } from '@keyturn/kel'
+import type { KeyState, RotationPlan, Seal, Signer, SignedEvent } from '@keyturn/kel'
+import { pathExists } from '@keyturn/primitives/node'
+import { openOwnLog } from '../identity/identity.ts'
+import type { Identity, NextKeyPlace } from '../identity/identity.ts'
+import { PublisherError } from '../errors.ts'
+import type { Keys } from '../keys.ts'
+
+/** A promised key that is at hand. */
+export interface RevealedKey extends NextKeyPlace {
+  readonly publicKey: Uint8Array
+  /** Which of the promises it keeps. */
+  readonly place: number
+}
+
+/** A key as a journal names it: public things only. */
+export interface KeyPlace extends JsonObject {
+  readonly alias: string
+  readonly file: string
+  /** Hex. */
+  readonly publicKey: string
+}
+
+/** What a rotation says beside the keys; kept in the journal, so that whoever finishes it needs no flags. */
+export interface RotationTerms {
+  /** Anchors, in order. */
+  readonly seals: readonly Seal[]
+  readonly addWitnesses?: readonly string[] | undefined
+  readonly removeWitnesses?: readonly string[] | undefined
+  readonly witnessThreshold?: number | undefined
+}
+
+/**
+ * Finds the promised keys among the files that are there.
+ *
+ * @throws {@link PublisherError} `CLI_TURN_UNREADY` when too few are at hand, or none was promised.
+ */
+export async function findRevealed(
+  identity: Identity,
+  state: KeyState,
+  nextKeyFiles?: readonly string[],
+): Promise<RevealedKey[]> {
+  if (state.nextDigests.length === 0)
+    throw new PublisherError('CLI_TURN_UNREADY', 'This identity promised no next key: it cannot turn')
+  const revealed: RevealedKey[] = []
+  const files = nextKeyFiles ?? identity.next.map(({ file }) => file)
+  for (const file of files) {
+    if (!(await pathExists(file))) continue
+    const keys = await identity.nextKeys(file)
+    for (const { alias } of keys.store.list()) {
+      const publicKey = await keys.publicKey(alias)
+      const place = state.nextDigests.indexOf(nextDigestOf(publicKey))
+      if (place >= 0 && !revealed.some((other) => other.place === place))
+        revealed.push({ alias, file, publicKey, place })
+    }
+  }
+  if (state.nextThreshold.met(new Set(revealed.map(({ place }) => place))))
+    return revealed.sort((a, b) => a.place - b.place)
+  throw new PublisherError(
+    'CLI_TURN_UNREADY',
+    `${revealed.length} of the ${state.nextDigests.length} promised next keys are at hand, ${state.nextThreshold.fewest} needed`,
+    {
+      hint: `Nothing was changed. Bring the file with the next key, no old copy of it: --next-key-file FILE (looked for in ${files.join(', ')})`,
+    },
+  )
+}
+
+/**
+ * The file that holds a key now: where the journal says, else where flags and home say.
+ *
+ * @returns undefined when it is in none of them.
+ */
+export async function locateKey(
+  identity: Identity,
+  { alias, file, publicKey }: KeyPlace,
+  nextKeyFiles: readonly string[] = [],
+): Promise<Keys | undefined> {
+  for (const candidate of new Set([...nextKeyFiles, file, ...identity.next.map((place) => place.file)])) {
+    if (!(await pathExists(candidate))) continue
+    const keys = await identity.nextKeys(candidate)
+    if (keys.has(alias) && hexEncode(await keys.publicKey(alias)) === publicKey) return keys
+  }
+  return undefined
+}
+
+/**
+ * As {@link locateKey}, for steps that cannot do without.
+ *
+ * @throws {@link PublisherError} `CLI_TURN_UNREADY`.
+ */
+export async function requireKey(identity: Identity, place: KeyPlace, nextKeyFiles?: readonly string[]): Promise<Keys> {
+  const keys = await locateKey(identity, place, nextKeyFiles)
+  if (keys !== undefined) return keys
+  throw new PublisherError(
+    'CLI_TURN_UNREADY',
+    `No file at hand holds the next key ${place.alias} that this turn began with`,
+    {
+      hint: `Bring "${place.file}" back, or say where it is now: --next-key-file FILE`,
+    },
+  )
+}
+
+/** Signs a fresh message with a key where it lies now, and verifies: it can be read back and it is the right one. */
+export async function testSign(keys: Keys, alias: string, publicKey: Uint8Array): Promise<void> {
+  const message = systemRandom(32)
+  const { sign } = await keys.documentSigner(alias)
+  if (!ed25519Verify(publicKey, message, await sign(message)))
+    throw new PublisherError('CLI_INTERNAL', `Key "${alias}" does not sign as it should`)
+}
+
+/** What the rotation will say, given the next keys that come after it. */
+export function rotationPlan(
+  state: KeyState,
+  revealed: readonly RevealedKey[],
+  future: readonly Uint8Array[],
+  terms: RotationTerms,
+): RotationPlan {
+  // Promised keys that are not at hand stay promised: nothing of theirs was revealed.
+  const kept = state.nextDigests.filter((_, place) => !revealed.some((key) => key.place === place))
+  return {
+    keys: revealed.map(({ publicKey }) => publicKey),
+    threshold: 1,
+    nextKeys: future,
+    nextDigests: kept,
+    nextThreshold: Math.min(state.nextThreshold.fewest, future.length + kept.length),
+    seals: terms.seals,
+    ...(terms.addWitnesses === undefined ? {} : { addWitnesses: terms.addWitnesses }),
+    ...(terms.removeWitnesses === undefined ? {} : { removeWitnesses: terms.removeWitnesses }),
+    ...(terms.witnessThreshold === undefined ? {} : { witnessThreshold: terms.witnessThreshold }),
+  }
+}
+
+/** Signs with keys that lie in several files. */
+export function gatherSigner(
+  identity: Identity,
+  revealed: readonly RevealedKey[],
+  nextKeyFiles?: readonly string[],
+): Signer {
+  return {
+    publicKeys: revealed.map(({ publicKey }) => publicKey),
+    async sign(message, index) {
+      const key = revealed[index]
+      if (key === undefined) throw new RangeError(`No key ${index}`)
+      const keys = await requireKey(identity, { ...placeOf(key) }, nextKeyFiles)
+      const { sign } = await keys.documentSigner(key.alias)
+      return await sign(message)
+    },
+  }
+}
+
+/** A key as a journal names it. */
+export function placeOf({ alias, file, publicKey }: NextKeyPlace & { readonly publicKey: Uint8Array }): KeyPlace {
+  return { alias, file, publicKey: hexEncode(publicKey) }
+}
+
+/** The promised keys of a journal, as the log knows them. */
+export function revealedOf(state: KeyState, places: readonly KeyPlace[]): RevealedKey[] {
+  return places.map(({ alias, file, publicKey }) => {
+    const raw = hexDecode(publicKey)
+    return { alias, file, publicKey: raw, place: state.nextDigests.indexOf(nextDigestOf(raw)) }
+  })
+}
+
+/** The terms of a rotation as a journal keeps them. */
+export function termsFact({ seals, addWitnesses, removeWitnesses, witnessThreshold }: RotationTerms): JsonObject {
+  return {
+    seals: seals.map((seal) => ({ ...seal })) as JsonValue,
+    ...(addWitnesses === undefined ? {} : { add_witnesses: [...addWitnesses] }),
+    ...(removeWitnesses === undefined ? {} : { remove_witnesses: [...removeWitnesses] }),
+    ...(witnessThreshold === undefined ? {} : { witness_threshold: witnessThreshold }),
+  }
+}
+
+/** The other way round. */
+export function termsOf(fact: JsonValue | undefined): RotationTerms {
+  if (typeof fact !== 'object' || fact === null || Array.isArray(fact) || !Array.isArray(fact['seals'])) {
+    throw new PublisherError('CLI_TURN_JOURNAL', 'Journal of the rotation lacks its terms')
+  }
+  const words = (value: JsonValue | undefined): string[] | undefined =>
+    Array.isArray(value) ? value.map(String) : undefined
+  const threshold = fact['witness_threshold']
+  return {
+    seals: fact['seals'] as unknown as readonly Seal[],
+    addWitnesses: words(fact['add_witnesses']),
+    removeWitnesses: words(fact['remove_witnesses']),
+    witnessThreshold: typeof threshold === 'number' ? threshold : undefined,
+  }
+}
+
+/** What a dry run found: everything was done but nothing written. */
+export interface RotationPreview {
+  readonly before: KeyState
+  readonly after: KeyState
+  /** The event as it would be, but for the next keys: those are made anew when it is meant. */
+  readonly event: SignedEvent
+  /** Places of the promised keys that were at hand. */
+  readonly revealed: readonly number[]
+}
+
+/**
+ * Does everything of a rotation but writing: opens both keystores, compares the next keys with the promise, builds,
+ * signs and judges the event with next keys that are thrown away.
+ */
+export async function previewRotation(
+  identity: Identity,
+  terms: RotationTerms,
+  nextKeyFiles?: readonly string[],
+): Promise<RotationPreview> {
+  const { state } = await openOwnLog(identity)
+  await identity.keys()
+  const revealed = await findRevealed(identity, state, nextKeyFiles)
+  const seeds = revealed.map(() => systemRandom(32))
+  try {
+    const future = seeds.map((seed) => ed25519PublicKey(seed))
+    const event = await rotate(
+      state,
+      rotationPlan(state, revealed, future, terms),
+      gatherSigner(identity, revealed, nextKeyFiles),
+    )
+    return { before: state, after: event.state, event, revealed: revealed.map(({ place }) => place) }
+  } finally {
+    wipe(...seeds)
+  }
+}
