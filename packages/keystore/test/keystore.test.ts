@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, readdir, rm, stat, writeFile, chmod } from 'node:fs/promises'
+import { chmod, lstat, mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { faultFileSystem } from '@keyturn/primitives/testing'
@@ -147,6 +147,35 @@ describe('Keystore', () => {
       [...Array(10).keys()].flatMap((n) => [one.put(`one-${n}`, ed25519(1)), two.put(`two-${n}`, ed25519(2))]),
     )
     expect((await openKeystore(path, 'p')).list()).toHaveLength(20)
+  })
+})
+
+describe('a keystore behind a symbolic link', () => {
+  it('fileStorage() keeps the keystore, what came before it and its lock where the link leads (F2)', async () => {
+    const link = join(folder, 'link')
+    const stick = join(folder, 'stick')
+    await symlink('stick/real', link)
+    expect(await code(createKeystore(link, 'pass phrase', fast))).toBe('KEY_IO') // the disk is not mounted
+    expect(await readdir(folder)).toEqual(['link'])
+    await mkdir(stick)
+    const created = await createKeystore(join(stick, 'real'), 'pass phrase', fast)
+    created.close()
+    const keystore = await openKeystore(link, 'pass phrase')
+    await keystore.put('release', ed25519(1))
+    await keystore.put('release', ed25519(2), { replace: true })
+    keystore.close()
+    expect((await lstat(link)).isSymbolicLink()).toBe(true)
+    expect((await readdir(folder)).sort()).toEqual(['link', 'stick'])
+    expect((await readdir(stick)).sort()).toEqual(['real', 'real.previous'])
+    expect(await secretOf(await openKeystore(join(stick, 'real'), 'pass phrase'), 'release')).toEqual([...secret(2)])
+  })
+
+  it('fileStorage() excludes writers who come by the link and by the file itself', async () => {
+    await symlink('keystore', join(folder, 'link'))
+    const unlock = await fileStorage(path).lock()
+    await writeFile(path, '', { mode: 0o600 })
+    expect(await code(fileStorage(join(folder, 'link'), { lockWaitMs: 0 }).lock())).toBe('KEY_LOCKED')
+    await unlock()
   })
 })
 

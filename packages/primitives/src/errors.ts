@@ -126,6 +126,11 @@ export const primitivesErrors = {
     meaning: 'The disk has no room for a file; what was there before is untouched.',
     remedy: 'Free space on the volume and run the command again.',
   },
+  PRIM_LINK: {
+    kind: 'io',
+    meaning: 'A file is a symbolic link that leads to nothing, or that another user placed, so nothing was written.',
+    remedy: 'Mount the disk that the link leads to, or name the file itself.',
+  },
   PRIM_EXISTS: {
     kind: 'usage',
     meaning: 'A file is already there and was not to be overwritten.',

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { lstat, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, lchown, lstat, mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -99,6 +99,85 @@ describe('writeFileAtomic()', () => {
   })
 })
 
+describe('resolveLink()', () => {
+  async function disks(): Promise<{ link: string; file: string }> {
+    await mkdir(join(folder, 'stick', 'deep'), { recursive: true })
+    await mkdir(join(folder, 'home'))
+    const file = join(folder, 'stick', 'deep', 'next.key')
+    await writeFile(file, 'old')
+    await symlink('../stick/deep', join(folder, 'home', 'by-folder'))
+    await symlink('by-folder/../deep/next.key', join(folder, 'home', 'second'))
+    await symlink('second', join(folder, 'home', 'link'))
+    return { link: join(folder, 'home', 'link'), file }
+  }
+
+  it('writeFileAtomic() writes the file that a link leads to, and the link stays one (F2)', async () => {
+    const { link, file } = await disks()
+    await writeFileAtomic(link, text('new'))
+    expect(await readFile(file, 'utf8')).toBe('new')
+    expect((await lstat(link)).isSymbolicLink()).toBe(true)
+    expect(await readdir(join(folder, 'stick', 'deep'))).toEqual(['next.key'])
+    expect((await readdir(join(folder, 'home'))).sort()).toEqual(['by-folder', 'link', 'second'])
+  })
+
+  it.each(['fail', 'crash'] as const)(
+    'writeFileAtomic() through a link leaves the old or the new file at every call (%s)',
+    async (mode) => {
+      const { link, file } = await disks()
+      for (let at = 0; ; at++) {
+        await writeFile(file, 'old')
+        const fs = faultFileSystem({ plan: { at, mode }, counts: () => true })
+        await code(writeFileAtomic(link, text('new'), { fs }))
+        expect(fs.openHandles).toBe(0)
+        expect(['old', 'new']).toContain(await readFile(file, 'utf8'))
+        expect((await lstat(link)).isSymbolicLink()).toBe(true)
+        if (!fs.fired) break
+      }
+    },
+  )
+
+  it('writeFileAtomic() refuses a link to a disk that is not there, and a circle of links (F2)', async () => {
+    const gone = join(folder, 'gone')
+    await symlink(join(folder, 'stick', 'next.key'), gone)
+    expect(await code(writeFileAtomic(gone, text('new')))).toBe('PRIM_LINK')
+    await mkdir(join(folder, 'stick'))
+    expect(await code(writeFileAtomic(gone, text('new')))).toBe('PRIM_LINK')
+    await symlink('circle', join(folder, 'circle'))
+    expect(await code(writeFileAtomic(join(folder, 'circle'), text('new')))).toBe('PRIM_LINK')
+    expect((await readdir(folder)).sort()).toEqual(['circle', 'gone', 'stick'])
+  })
+
+  it('writeFileAtomic() with overwrite off never writes through a link', async () => {
+    const { link, file } = await disks()
+    expect(await code(writeFileAtomic(link, text('new'), { overwrite: false }))).toBe('PRIM_EXISTS')
+    expect(await readFile(file, 'utf8')).toBe('old')
+  })
+
+  it('writeFileAtomic() never replaces a device or pipe that a link leads to', async () => {
+    execFileSync('mkfifo', [join(folder, 'pipe')])
+    await symlink('pipe', join(folder, 'link'))
+    expect(await code(writeFileAtomic(join(folder, 'link'), text('new')))).toBe('PRIM_FILE')
+    expect((await lstat(join(folder, 'pipe'))).isFIFO()).toBe(true)
+  })
+
+  it.runIf(process.geteuid?.() === 0)(
+    'writeFileAtomic() does not follow a link that another user placed in a folder open to all',
+    async () => {
+      const open = join(folder, 'tmp')
+      await mkdir(open)
+      await chmod(open, 0o1777)
+      await writeFile(join(folder, 'precious'), 'old')
+      await symlink('../precious', join(open, 'out'))
+      await lchown(join(open, 'out'), 65534, 65534)
+      expect(await code(writeFileAtomic(join(open, 'out'), text('new')))).toBe('PRIM_LINK')
+      expect(await readFile(join(folder, 'precious'), 'utf8')).toBe('old')
+      await chmod(open, 0o755)
+      await writeFileAtomic(join(open, 'out'), text('new'))
+      expect(await readFile(join(folder, 'precious'), 'utf8')).toBe('new')
+    },
+  )
+})
+
 describe('Journal', () => {
   const before = { a: 'old a', 'sub/gone': 'old' }
   const after = { a: 'new a', 'deep/er/b': 'new b' }
@@ -173,6 +252,18 @@ describe('Journal', () => {
     expect(await snapshot(folder)).toEqual(found)
     await writeFile(join(folder, '.journal', 'commit.json'), '{"format":"keyturn-journal-1","steps":[{"path":"../x"}]}')
     expect(await code(new Journal(folder).recover())).toBe('PRIM_JOURNAL')
+  })
+
+  it('Journal.commit() refuses a file that is a symbolic link and changes nothing', async () => {
+    await start()
+    await symlink('a', join(folder, 'link'))
+    const changes = [
+      { path: 'sub/gone', bytes: text('new') },
+      { path: 'link', bytes: text('new') },
+    ]
+    expect(await code(new Journal(folder).commit(changes))).toBe('PRIM_LINK')
+    await new Journal(folder).recover()
+    expect(await snapshot(folder)).toEqual(before)
   })
 
   it('Journal.commit() refuses paths that leave the folder', async () => {

@@ -3,6 +3,7 @@ import {
   lockFile,
   nodeFileSystem,
   pathExists,
+  resolveLink,
   syncFolder,
   isMissing,
   writeAll,
@@ -68,7 +69,9 @@ class FileLog implements LogStorage {
   async #lock(): Promise<Lock> {
     try {
       await this.#fs.mkdir(dirname(this.#path), { recursive: true, mode: 0o700 })
-      return await lockFile(`${this.#path}.lock`, { waitMs: this.#lockWaitMs, fs: this.#fs })
+      // Beside the file itself, so that a writer who comes by a link and one who does not exclude each other.
+      const place = await resolveLink(this.#path, this.#fs)
+      return await lockFile(`${place}.lock`, { waitMs: this.#lockWaitMs, fs: this.#fs })
     } catch (cause) {
       const busy = cause instanceof Error && 'kind' in cause && cause.kind === 'busy'
       if (busy) throw new KelError('KEL_LOCK', 'Another process writes this log', { cause })

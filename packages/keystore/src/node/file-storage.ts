@@ -2,6 +2,7 @@ import { dirname } from 'node:path'
 import {
   lockFile,
   nodeFileSystem,
+  resolveLink,
   syncFolder,
   isMissing,
   systemErrorCode,
@@ -30,27 +31,41 @@ const groupAndOthers = 0o077
 
 /**
  * A keystore in two files: `path` and, one write behind, `path.previous`. Both are born with mode 0600; a file that
- * others may read is refused. Writers take `path.lock`. With `keepPrevious: false` there is the one file only.
+ * others may read is refused. Writers take `path.lock`. With `keepPrevious: false` there is the one file only. Where
+ * `path` is a symbolic link, all of them are beside the file it leads to, so that nothing stays on this disk.
  */
 export function fileStorage(path: string, options: FileStorageOptions = {}): KeystoreStorage {
   const { lockWaitMs = 5_000, keepPrevious = true, fs = nodeFileSystem } = options
-  const previousPath = `${path}.previous`
   return {
     description: path,
-    read: async () => ({ current: await readPrivate(path, fs), previous: await readPrivate(previousPath, fs) }),
+    async read() {
+      const place = await placeToRead(path, fs)
+      return { current: await readPrivate(place, fs), previous: await readPrivate(`${place}.previous`, fs) }
+    },
     async write(current, previous) {
       await named(path, async () => {
+        const place = await resolveLink(path, fs)
         // First the old one: at no moment is there less than one whole generation.
-        if (previous !== undefined && keepPrevious) await writeIfOther(previousPath, previous, fs)
-        await writeIfOther(path, current, fs)
-        if (!keepPrevious) await dropPrevious(path, current, fs)
+        if (previous !== undefined && keepPrevious) await writeIfOther(`${place}.previous`, previous, fs)
+        await writeIfOther(place, current, fs)
+        if (!keepPrevious) await dropPrevious(place, current, fs)
       })
     },
     async lock() {
-      const lock = await named(path, () => lockFile(`${path}.lock`, { waitMs: lockWaitMs, fs }))
+      const lock = await named(path, async () =>
+        lockFile(`${await resolveLink(path, fs)}.lock`, { waitMs: lockWaitMs, fs }),
+      )
       return () => named(path, () => lock.release())
     },
   }
+}
+
+/** A link that leads to nothing is a keystore that is not here, on a disk that is not mounted for instance. */
+async function placeToRead(path: string, fs: FileSystem): Promise<string> {
+  return await resolveLink(path, fs).catch((error: unknown) => {
+    if (error instanceof PrimitivesError && error.code === 'PRIM_LINK') return path
+    throw error
+  })
 }
 
 async function writeIfOther(path: string, bytes: Uint8Array, fs: FileSystem): Promise<void> {

@@ -4,24 +4,25 @@ import { PrimitivesError, printable } from '../errors.ts'
 import { onDisk } from './file-error.ts'
 import { nodeFileSystem, pathExists, systemErrorCode } from './file-system.ts'
 import type { FileHandle, FileSystem } from './file-system.ts'
+import { resolveLink } from './resolve-link.ts'
 
 /** Options of {@link writeFileAtomic}. */
 export interface WriteFileAtomicOptions {
-  /** Permission bits the file is born with, before the umask; default `0o644`. Secrets: `0o600`. */
-  mode?: number
+  /** Permission bits the file is created with, before the umask; default `0o644`. Secrets: `0o600`. */
+  readonly mode?: number | undefined
   /** Whether an existing file is replaced; default `true`. With `false` an existing file gives `EEXIST`. */
-  overwrite?: boolean
+  readonly overwrite?: boolean | undefined
   /** Called once the file is whole and durable under its temporary name; a throw leaves the target untouched. */
-  beforeRename?: (temporaryPath: string) => Promise<void> | void
+  readonly beforeRename?: ((temporaryPath: string) => Promise<void> | void) | undefined
   /** Default: the real disk. */
-  fs?: FileSystem
+  readonly fs?: FileSystem | undefined
 }
 
-/** File systems without hard links say so with one of these. */
-const noHardLinks = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK', 'EXDEV'])
+/** Error codes of file systems without hard links. */
+const NO_HARD_LINKS = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK', 'EXDEV'])
 
-/** What opening or syncing a folder gives where the platform has no such thing (Windows, some network drives). */
-const noFolderSync = new Set(['EPERM', 'EISDIR', 'EINVAL', 'EBADF', 'ENOTSUP', 'EOPNOTSUPP'])
+/** Error codes of opening or syncing a folder where the platform cannot (Windows, some network drives). */
+const NO_FOLDER_SYNC = new Set(['EPERM', 'EISDIR', 'EINVAL', 'EBADF', 'ENOTSUP', 'EOPNOTSUPP'])
 
 /**
  * Makes the names in a folder durable (a rename without it is lost in a power cut). Where the platform cannot sync
@@ -34,13 +35,13 @@ export async function syncFolder(path: string, fs: FileSystem = nodeFileSystem):
     await handle.sync()
   } catch (error) {
     if (process.platform !== 'win32' && systemErrorCode(error) === 'EPERM') throw error
-    if (!noFolderSync.has(systemErrorCode(error) ?? '')) throw error
+    if (!NO_FOLDER_SYNC.has(systemErrorCode(error) ?? '')) throw error
   } finally {
     await handle?.close()
   }
 }
 
-/** Writes all of `bytes`: `FileHandle.write` may take fewer on a full disk and say nothing. */
+/** Writes all of `bytes`: `FileHandle.write` may write fewer on a full disk without an error. */
 export async function writeAll(handle: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
   let done = 0
   while (done < bytes.length) {
@@ -70,7 +71,7 @@ async function linkInPlace(temporary: string, path: string, fs: FileSystem): Pro
   try {
     await fs.link(temporary, path)
   } catch (error) {
-    if (!noHardLinks.has(systemErrorCode(error) ?? '')) throw error
+    if (!NO_HARD_LINKS.has(systemErrorCode(error) ?? '')) throw error
     // No hard links here: a check and a rename leave a small window, which only such file systems have.
     if (await pathExists(path, fs)) throw Object.assign(new Error(`File "${path}" exists already`), { code: 'EEXIST' })
     return fs.rename(temporary, path)
@@ -78,9 +79,9 @@ async function linkInPlace(temporary: string, path: string, fs: FileSystem): Pro
   await fs.unlink(temporary)
 }
 
-/** A rename would take the place of a device, pipe or socket for good, and for every program of the machine. */
+/** A rename would replace a device, pipe or socket for every program of the machine, and for good. */
 async function refuseSpecial(path: string, fs: FileSystem): Promise<void> {
-  const found = await fs.lstat(path).catch(() => undefined) // what cannot be looked at is for the open below to report
+  const found = await fs.lstat(path).catch(() => undefined) // what cannot be looked at is reported by the open below
   if (
     found === undefined ||
     !(found.isCharacterDevice() || found.isBlockDevice() || found.isFIFO() || found.isSocket())
@@ -96,11 +97,12 @@ async function refuseSpecial(path: string, fs: FileSystem): Promise<void> {
 /**
  * Writes a file wholly or not at all: a temporary file beside it, fsync, rename, fsync of the folder. After a failure
  * the old file is as it was and the temporary one is gone; after a crash a `.<name>.<random>.tmp` may be left.
+ * A symbolic link stays a link: the file it leads to is written, on its own disk.
  *
  * @param path - Target; its folder must exist.
  * @param content - The bytes, or parts of them as they come (an error thrown by the iterable is passed on as it is).
- * @throws PrimitivesError `PRIM_DISK_FULL`, `PRIM_EXISTS` (with `overwrite: false`), `PRIM_FILE`; the system's error
- * is the cause.
+ * @throws PrimitivesError `PRIM_DISK_FULL`, `PRIM_EXISTS` (with `overwrite: false`; a link counts as a file that is
+ * there), `PRIM_LINK` (see {@link resolveLink}), `PRIM_FILE`; the system's error is the cause.
  */
 export async function writeFileAtomic(
   path: string,
@@ -108,9 +110,10 @@ export async function writeFileAtomic(
   options: WriteFileAtomicOptions = {},
 ): Promise<void> {
   const { mode = 0o644, overwrite = true, beforeRename, fs = nodeFileSystem } = options
-  if (overwrite) await refuseSpecial(path, fs)
-  const folder = dirname(path)
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
+  const target = overwrite ? await resolveLink(path, fs) : path
+  if (overwrite) await refuseSpecial(target, fs)
+  const folder = dirname(target)
+  const temporary = join(folder, `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`)
   const handle = await onDisk('Cannot write', path, () => fs.open(temporary, 'wx', mode))
   try {
     try {
@@ -121,7 +124,7 @@ export async function writeFileAtomic(
     }
     await beforeRename?.(temporary)
     await onDisk('Cannot write', path, () =>
-      overwrite ? fs.rename(temporary, path) : linkInPlace(temporary, path, fs),
+      overwrite ? fs.rename(temporary, target) : linkInPlace(temporary, target, fs),
     )
   } catch (error) {
     // The first error is the one to report; a temporary file that cannot be removed either does no harm.

@@ -51,7 +51,7 @@ export class Journal {
   /**
    * Applies `changes`, all or none. Paths are relative to the root, with `/`; missing folders are made.
    *
-   * @throws PrimitivesError `PRIM_DISK_FULL`, `PRIM_FILE` before the decision (nothing changed) or after it (`recover()` finishes the change).
+   * @throws PrimitivesError `PRIM_LINK`, `PRIM_DISK_FULL`, `PRIM_FILE` before the decision (nothing changed) or after it (`recover()` finishes the change).
    */
   async commit(changes: readonly JournalChange[]): Promise<void> {
     await this.recover()
@@ -66,6 +66,7 @@ export class Journal {
         steps.push({ path: change.path })
         continue
       }
+      await this.#refuseLink(change.path)
       const stage = `${index}-${randomBytes(6).toString('hex')}`
       await writeFileAtomic(join(this.#folder, stage), change.bytes, { mode: change.mode ?? 0o644, fs: this.#fs })
       steps.push({ path: change.path, stage, sha256: createHash('sha256').update(change.bytes).digest('hex') })
@@ -90,6 +91,15 @@ export class Journal {
     }
     await this.#fs.rm(this.#folder, { recursive: true, force: true })
     return false
+  }
+
+  /** The rename of a staged file would replace a link, and cannot reach the file it leads to on another disk. */
+  async #refuseLink(path: string): Promise<void> {
+    const found = await this.#fs.lstat(join(this.#root, path)).catch(() => undefined) // reported when it is replaced
+    if (found?.isSymbolicLink() !== true) return
+    throw new PrimitivesError('PRIM_LINK', `Cannot change "${path}": it is a symbolic link`, {
+      hint: 'Put the file itself in the folder',
+    })
   }
 
   async #readCommit(): Promise<Uint8Array | undefined> {
