@@ -3,7 +3,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { rolldown } from 'rolldown'
-import { members, report, root } from './workspace.ts'
+import { members, NODE_PACKAGES, report, root } from './workspace.ts'
 import type { Member } from './workspace.ts'
 
 const BUDGETS = join(root, 'tooling/checks/sizes.json')
@@ -18,10 +18,10 @@ interface Entry {
   readonly platform: 'browser' | 'node'
 }
 
-function entries({ path, manifest }: Member): Entry[] {
+function entries({ folder, path, manifest }: Member): Entry[] {
   return Object.entries(manifest.exports ?? {}).flatMap(([subpath, target]): Entry[] => {
     if (typeof target === 'string') return []
-    const needsNode = manifest.name === '@keyturn/publisher' || /\/(?:node|sqlite|dht)$/.test(subpath)
+    const needsNode = NODE_PACKAGES.includes(folder) || /\/(?:node|sqlite|dht)$/.test(subpath)
     return [{ specifier: manifest.name + subpath.slice(1), path, platform: needsNode ? 'node' : 'browser' }]
   })
 }

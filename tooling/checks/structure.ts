@@ -1,7 +1,7 @@
 /** Holds the workspace to its drawing: which way arrows point, where Node may be used, what is documented. */
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { members, report, root, sourceFiles } from './workspace.ts'
+import { members, NODE_PACKAGES, report, root, sourceFiles } from './workspace.ts'
 import type { Member } from './workspace.ts'
 
 /** Workspace packages that each package may import, as the table of docs/architecture.md draws it; all may import primitives. */
@@ -31,9 +31,6 @@ const NODE_IN_CORE: readonly string[] = [
   'packages/primitives/src/backend/accelerated.ts',
 ]
 
-/** Packages that do I/O: they run in Node only, and what they reach comes in through their options. */
-const IO_PACKAGES: readonly string[] = ['publisher']
-
 /** Folders below src/ whose code needs Node, each behind an export subpath of its own. */
 const NODE_FOLDERS = ['node/', 'testing/', 'sqlite/', 'dht/', 'keychain/', 'git/']
 
@@ -61,10 +58,10 @@ function checkArrows({ folder, manifest }: Member, file: string, names: readonly
 }
 
 function checkNode({ group, folder }: Member, inSource: string, file: string, names: readonly string[]): string[] {
-  if (group === 'apps' || IO_PACKAGES.includes(folder) || NODE_IN_CORE.includes(file)) return []
+  if (group === 'apps' || NODE_PACKAGES.includes(folder) || NODE_IN_CORE.includes(file)) return []
   if (NODE_FOLDERS.some((name) => inSource.startsWith(name))) return []
   return names
-    .filter((name) => name.startsWith('node:') || NODE_FOLDERS.some((folder) => name.startsWith(`./${folder}`)))
+    .filter((name) => name.startsWith('node:') || NODE_FOLDERS.some((node) => name.startsWith(`./${node}`)))
     .map((name) => `${file}: a core imports ${name}`)
 }
 

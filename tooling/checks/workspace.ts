@@ -25,6 +25,9 @@ export interface Member {
   readonly manifest: PackageManifest
 }
 
+/** Packages that do I/O, on disks and networks, and so need Node in every file. */
+export const NODE_PACKAGES: readonly string[] = ['install-engine', 'publisher']
+
 /** Every package and app, packages first, by name. */
 export function members(): Member[] {
   return (['packages', 'apps'] as const).flatMap((group) =>

@@ -52,9 +52,9 @@ const sources: readonly Source[] = [
   },
   { packageName: '@keyturn/cli', prefixes: ['CLI', 'BUILD'], load: () => Promise.resolve(cliErrors) },
   {
-    packageName: '@keyturn/launcher-daemon',
+    packageName: '@keyturn/install-engine',
     prefixes: ['LA'],
-    load: async () => (await import('@keyturn/launcher-daemon')).launcherErrors,
+    load: async () => (await import('@keyturn/install-engine')).launcherErrors,
   },
   {
     packageName: '@keyturn/release-client',

@@ -18,7 +18,7 @@ import {
   writeManifest,
 } from '@keyturn/manifest'
 import type { ManifestEntry } from '@keyturn/manifest'
-import { Publisher, signerOf } from '../test/support/publisher.ts'
+import { Publisher, signerOf } from '../../../packages/install-engine/test/support/publisher.ts'
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 const megabytes = Number(process.env['KEYTURN_BENCH_MB'] ?? '1000')

@@ -4,13 +4,18 @@ import { cp, mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { createEngine } from '../src/index.ts'
-import { patienceMs } from './support/campaign.ts'
-import { expectedText, temporaryFolder, treeFetch, treeText } from './support/install.ts'
-import { lies, LyingServer } from './support/lying-server.ts'
-import type { Lie } from './support/lying-server.ts'
-import { noise, Publisher, sha256Hex } from './support/publisher.ts'
-import type { MadeRelease } from './support/publisher.ts'
+import { createEngine } from '@keyturn/install-engine'
+import { patienceMs } from '../../../packages/install-engine/test/support/campaign.ts'
+import {
+  expectedText,
+  temporaryFolder,
+  treeFetch,
+  treeText,
+} from '../../../packages/install-engine/test/support/install.ts'
+import { lies, LyingServer } from '../../../packages/install-engine/test/support/lying-server.ts'
+import type { Lie } from '../../../packages/install-engine/test/support/lying-server.ts'
+import { noise, Publisher, sha256Hex } from '../../../packages/install-engine/test/support/publisher.ts'
+import type { MadeRelease } from '../../../packages/install-engine/test/support/publisher.ts'
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 const preload = (name: string): string[] => ['--import', new URL(`./support/${name}.ts`, import.meta.url).href]
@@ -228,7 +233,7 @@ describe('the real program', () => {
       )
       const { createHash } = await import('node:crypto')
       const { buildManifest, manifestPin, signManifest, writeManifest } = await import('@keyturn/manifest')
-      const { signerOf } = await import('./support/publisher.ts')
+      const { signerOf } = await import('../../../packages/install-engine/test/support/publisher.ts')
       for (let index = 0; index < 100; index++) await mkdir(join(folder, 'data', String(index)), { recursive: true })
       for (const [path, text] of Object.entries(files)) await writeFile(join(folder, path), text)
       await writeFile(join(folder, 'long.bin'), '')

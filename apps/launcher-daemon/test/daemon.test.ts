@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { askForPage, startDaemon } from '../src/daemon/daemon.ts'
 import type { Daemon } from '../src/daemon/daemon.ts'
-import { temporaryFolder, treeFetch } from './support/install.ts'
-import { noise, NOW, Publisher } from './support/publisher.ts'
+import { temporaryFolder, treeFetch } from '../../../packages/install-engine/test/support/install.ts'
+import { noise, NOW, Publisher } from '../../../packages/install-engine/test/support/publisher.ts'
 
 let running: Daemon | undefined
 afterEach(async () => {

@@ -21,12 +21,12 @@ import type { ReleaseServer } from '@keyturn/release-server'
 import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-client'
 import { parseRuntimeKeyJson, writeRuntimeKeyBlob } from '@keyturn/runtime-key'
 import { afterEach, describe, expect, it } from 'vitest'
-import { DeviceKey } from '../src/engine/device-key.ts'
-import { createEngine } from '../src/index.ts'
-import type { Engine } from '../src/index.ts'
-import { temporaryFolder } from './support/install.ts'
-import { contentKey, Publisher, seedOf } from './support/publisher.ts'
-import type { MadeRelease } from './support/publisher.ts'
+import { DeviceKey } from '@keyturn/install-engine'
+import { createEngine } from '@keyturn/install-engine'
+import type { Engine } from '@keyturn/install-engine'
+import { temporaryFolder } from '../../../packages/install-engine/test/support/install.ts'
+import { contentKey, Publisher, seedOf } from '../../../packages/install-engine/test/support/publisher.ts'
+import type { MadeRelease } from '../../../packages/install-engine/test/support/publisher.ts'
 
 // The runtime key over Noise, from a release server on a port of its own to a client in a process of its own.
 

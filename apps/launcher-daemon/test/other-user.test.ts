@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { startDaemon } from '../src/daemon/daemon.ts'
 import type { Daemon } from '../src/daemon/daemon.ts'
-import { temporaryFolder, treeFetch } from './support/install.ts'
-import { NOW, Publisher } from './support/publisher.ts'
+import { temporaryFolder, treeFetch } from '../../../packages/install-engine/test/support/install.ts'
+import { NOW, Publisher } from '../../../packages/install-engine/test/support/publisher.ts'
 
 // Another account of the same machine. The test has to be root to become somebody else.
 

@@ -3,12 +3,12 @@ import { join } from 'node:path'
 import { chromium } from 'playwright-core'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import type { Fetch } from '../src/index.ts'
+import type { Fetch } from '@keyturn/install-engine'
 import { startDaemon } from '../src/daemon/daemon.ts'
 import type { Daemon } from '../src/daemon/daemon.ts'
-import { offline, temporaryFolder, treeFetch, treeText } from './support/install.ts'
-import { contentKey, keyId, noise, NOW, Publisher } from './support/publisher.ts'
-import type { MadeRelease } from './support/publisher.ts'
+import { offline, temporaryFolder, treeFetch, treeText } from '../../../packages/install-engine/test/support/install.ts'
+import { contentKey, keyId, noise, NOW, Publisher } from '../../../packages/install-engine/test/support/publisher.ts'
+import type { MadeRelease } from '../../../packages/install-engine/test/support/publisher.ts'
 
 const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
   existsSync(path),

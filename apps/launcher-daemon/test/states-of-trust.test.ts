@@ -4,11 +4,11 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { TrustStatus } from '../src/engine/events.ts'
-import { temporaryFolder } from './support/install.ts'
-import { answer, LyingServer } from './support/lying-server.ts'
-import { contentKey, DAY, keyId, Publisher } from './support/publisher.ts'
-import type { MadeRelease, TestFiles } from './support/publisher.ts'
+import type { TrustStatus } from '@keyturn/install-engine'
+import { temporaryFolder } from '../../../packages/install-engine/test/support/install.ts'
+import { answer, LyingServer } from '../../../packages/install-engine/test/support/lying-server.ts'
+import { contentKey, DAY, keyId, Publisher } from '../../../packages/install-engine/test/support/publisher.ts'
+import type { MadeRelease, TestFiles } from '../../../packages/install-engine/test/support/publisher.ts'
 
 // docs/spec/manifest.md §4, row by row, against the built program: what plays, what installs, what a player is told.
 

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { expectedText, temporaryFolder, treeText } from './support/install.ts'
-import { LyingServer } from './support/lying-server.ts'
-import { contentKey, noise, Publisher, sha256Hex } from './support/publisher.ts'
-import type { MadeRelease } from './support/publisher.ts'
+import { expectedText, temporaryFolder, treeText } from '../../../packages/install-engine/test/support/install.ts'
+import { LyingServer } from '../../../packages/install-engine/test/support/lying-server.ts'
+import { contentKey, noise, Publisher, sha256Hex } from '../../../packages/install-engine/test/support/publisher.ts'
+import type { MadeRelease } from '../../../packages/install-engine/test/support/publisher.ts'
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 const receiver = fileURLToPath(new URL('../../../packages/runtime-key/c/example.c', import.meta.url))

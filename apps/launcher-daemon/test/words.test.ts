@@ -1,7 +1,7 @@
 import { manifestErrors } from '@keyturn/manifest'
 import { runtimeKeyErrors } from '@keyturn/runtime-key'
 import { describe, expect, it } from 'vitest'
-import { launcherErrors } from '../src/errors.ts'
+import { launcherErrors } from '@keyturn/install-engine'
 import { errorWord, isWord, word } from '../src/page/words.ts'
 
 describe('the words of the page', () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { listGolden, listState, readGoldenListing, readListing } from '../state.ts'
-import type { StateNotes } from '../state.ts'
+import type { StateFile, StateNotes } from '../state.ts'
 import { World } from '../world.ts'
 
 const states = join(import.meta.dirname, '../states')
@@ -58,8 +58,11 @@ describe.each(readdirSync(states))('the state that version %s left', (version) =
   })
 
   it('has its golden files unchanged among those of today', async () => {
-    const today = await listGolden()
-    for (const file of await readGoldenListing(state)) expect(today).toContainEqual(file)
+    // A package may hand its golden files to another one; their names and bytes stay.
+    const inPackage = (files: readonly StateFile[]) =>
+      files.map(({ path, ...rest }) => ({ ...rest, path: path.replace(/^.*\/test\/golden\//, '') }))
+    const today = inPackage(await listGolden())
+    for (const file of inPackage(await readGoldenListing(state))) expect(today).toContainEqual(file)
   })
 
   it(

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseSnapshot, parseStatement, parseStatementEnvelope, verifyLog } from '@keyturn/kel'
 import { Keystore, memoryStorage } from '@keyturn/keystore'
-import { createEngine } from '@keyturn/launcher-daemon'
+import { createEngine } from '@keyturn/install-engine'
 import { memorySource, readArchiveHeader } from '@keyturn/m2pack-format'
 import {
   formatOf,

@@ -1,13 +1,6 @@
-import {
-  createEngine,
-  keepSettings,
-  locateInstall,
-  settingsFor,
-  toEngineOptions,
-  updateData,
-  updateText,
-} from '@keyturn/launcher-daemon'
-import type { Engine, EngineEvent, Settings } from '@keyturn/launcher-daemon'
+import { createEngine, keepSettings, settingsFor, toEngineOptions } from '@keyturn/install-engine'
+import type { Engine, EngineEvent, Settings } from '@keyturn/install-engine'
+import { locateInstall, updateData, updateText } from '@keyturn/launcher-daemon'
 import { Option } from 'commander'
 import type { Command } from 'commander'
 import { dirname } from 'node:path'

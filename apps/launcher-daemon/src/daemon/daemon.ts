@@ -1,11 +1,9 @@
-import { mkdir, realpath } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { mkdir, open, realpath, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseStrictJson, PrimitivesError } from '@keyturn/primitives'
-import { lockFile, nodeFileSystem } from '@keyturn/primitives/node'
-import { readSmallFile, removeFile, writeSmallFile } from '../engine/disk.ts'
-import { layoutOf, updatesFolder } from '../engine/layout.ts'
-import { LauncherError } from '../errors.ts'
-import { keepSettings } from '../install-settings.ts'
+import { lockFile, writeFileAtomic } from '@keyturn/primitives/node'
+import { keepSettings, LauncherError, updatesFolder } from '@keyturn/install-engine'
 import { ApiServer } from './api-server.ts'
 import type { ApiServerOptions } from './api-server.ts'
 import { Supervisor } from './supervisor.ts'
@@ -39,12 +37,11 @@ function apiFile(folder: string): string {
  * @throws LauncherError `LA_LOCKED` when one runs already.
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const fs = nodeFileSystem
   await mkdir(options.folder, { recursive: true })
   const folder = await realpath(options.folder)
-  const layout = layoutOf(folder)
-  await mkdir(layout.updates, { recursive: true, mode: 0o700 })
-  const lock = await lockFile(join(layout.updates, 'daemon.lock')).catch((error: unknown) => {
+  const updates = join(folder, updatesFolder)
+  await mkdir(updates, { recursive: true, mode: 0o700 })
+  const lock = await lockFile(join(updates, 'daemon.lock')).catch((error: unknown) => {
     if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED') throw error
     throw new LauncherError('LA_LOCKED', `A launcher runs for "${folder}" already`, {
       hint: 'Open its page with keyturn-launcher open',
@@ -55,11 +52,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const server = new ApiServer(supervisor)
   const address = await server.listen(options)
   await keepSettings(folder, options.settings)
-  await writeSmallFile(
-    fs,
-    apiFile(folder),
-    new TextEncoder().encode(`${JSON.stringify({ address, token: server.token })}\n`),
-  )
+  const api = new TextEncoder().encode(`${JSON.stringify({ address, token: server.token })}\n`)
+  await writeFileAtomic(apiFile(folder), api, { mode: 0o600 })
   if (options.check !== false) supervisor.start()
   return {
     address,
@@ -69,9 +63,20 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     async close() {
       await server.close()
       await supervisor.stop()
-      await removeFile(fs, apiFile(folder))
+      await rm(apiFile(folder), { force: true })
       await lock.release()
     },
+  }
+}
+
+/** Reads the file with the daemon's address and token; never through a link. */
+async function readApiFile(folder: string): Promise<Uint8Array | undefined> {
+  const file = await open(apiFile(folder), constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0))
+  try {
+    const { bytesRead, buffer } = await file.read(new Uint8Array(4097), 0, 4097, 0)
+    return bytesRead > 4096 ? undefined : buffer.subarray(0, bytesRead)
+  } finally {
+    await file.close()
   }
 }
 
@@ -81,7 +86,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
  * @throws LauncherError `LA_NOT_INSTALLED` when none runs.
  */
 export async function askForPage(folder: string): Promise<string> {
-  const bytes = await readSmallFile(nodeFileSystem, apiFile(folder), 4096).catch(() => undefined)
+  const bytes = await readApiFile(folder).catch(() => undefined)
   const value = bytes === undefined ? undefined : parseStrictJson(bytes)
   const isApi = typeof value === 'object' && value !== null && !Array.isArray(value)
   const [address, token] = isApi ? [value['address'], value['token']] : []

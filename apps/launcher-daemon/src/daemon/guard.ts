@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import { LauncherError } from '../errors.ts'
+import { LauncherError } from '@keyturn/install-engine'
 
 /** Longest body of a request. */
 export const maxBodyBytes = 64 * 1024

@@ -1,11 +1,15 @@
 import { KeyturnError } from '@keyturn/primitives'
-import { createEngine } from '../engine/engine.ts'
-import type { Engine, EngineStatus, LaunchResult, UpdateResult } from '../engine/engine.ts'
-import type { EngineEvent, Progress } from '../engine/events.ts'
-import type { EngineOptions } from '../engine/options.ts'
-import type { Settings } from '../engine/settings.ts'
-import { LauncherError } from '../errors.ts'
-import { keepSettings, toEngineOptions } from '../install-settings.ts'
+import { createEngine, keepSettings, LauncherError, toEngineOptions } from '@keyturn/install-engine'
+import type {
+  Engine,
+  EngineEvent,
+  EngineOptions,
+  EngineStatus,
+  LaunchResult,
+  Progress,
+  Settings,
+  UpdateResult,
+} from '@keyturn/install-engine'
 
 /** What a page may ask for. */
 export type Activity = 'update' | 'repair' | 'rollback' | 'launch'

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { askForPage, startDaemon } from '../daemon/daemon.ts'
-import type { Settings } from '../engine/settings.ts'
-import { LauncherError } from '../errors.ts'
+import { LauncherError } from '@keyturn/install-engine'
+import type { Settings } from '@keyturn/install-engine'
 
 /** What `run` is given. */
 export interface RunDaemonOptions {

@@ -1,4 +1,4 @@
-import type { EngineEvent } from '../engine/events.ts'
+import type { EngineEvent } from '@keyturn/install-engine'
 import { formatBytes } from './outcome.ts'
 
 /** Writes engine events for a person (one bar on a terminal) or for a program (JSON lines). */

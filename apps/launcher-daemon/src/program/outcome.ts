@@ -1,6 +1,6 @@
 import { KeyturnError, printable } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
-import { LauncherError } from '../errors.ts'
+import { LauncherError } from '@keyturn/install-engine'
 
 /** Whatever was thrown, as an error with a code. */
 export function asKeyturnError(thrown: unknown): KeyturnError {

@@ -2,15 +2,19 @@ import { Command, CommanderError } from 'commander'
 import { exitCodes } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
 import { nodeFileSystem } from '@keyturn/primitives/node'
-import { DeviceKey } from '../engine/device-key.ts'
-import { createEngine } from '../engine/engine.ts'
-import type { Engine } from '../engine/engine.ts'
-import { launcherVersion } from '../engine/options.ts'
-import type { DeliveryName, Settings, Target } from '../engine/settings.ts'
-import { parseSettings } from '../engine/settings.ts'
-import { LauncherError } from '../errors.ts'
-import { keepSettings, locateInstall, settingsFor, toEngineOptions } from '../install-settings.ts'
-import { uninstall } from '../uninstall.ts'
+import {
+  createEngine,
+  DeviceKey,
+  keepSettings,
+  LauncherError,
+  launcherVersion,
+  parseSettings,
+  settingsFor,
+  toEngineOptions,
+  uninstall,
+} from '@keyturn/install-engine'
+import type { DeliveryName, Engine, Settings, Target } from '@keyturn/install-engine'
+import { locateInstall } from '../locate-install.ts'
 import { openPage, runDaemon } from './daemon-commands.ts'
 import { EventPrinter } from './events-text.ts'
 import { asKeyturnError, errorEnvelope } from './outcome.ts'

@@ -1,5 +1,5 @@
 import type { JsonValue } from '@keyturn/primitives'
-import type { EngineStatus, UpdateResult } from '../engine/engine.ts'
+import type { EngineStatus, UpdateResult } from '@keyturn/install-engine'
 import { formatBytes } from './outcome.ts'
 
 /** A result as JSON data. */

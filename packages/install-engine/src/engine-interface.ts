@@ -1,0 +1,93 @@
+import type { EngineState, Progress, TrustStatus } from './events.ts'
+import type { StartedClient } from './start/launch.ts'
+
+/** What {@link Engine.update} and {@link Engine.repair} came to. */
+export interface UpdateResult {
+  /** `stay`: the server offers nothing for this install, which keeps what it has. */
+  readonly outcome: 'updated' | 'up-to-date' | 'repaired' | 'stay' | 'rolled-back'
+  readonly version: string | undefined
+  readonly previousVersion: string | undefined
+  readonly trust: TrustStatus
+  readonly writtenFiles: number
+  readonly removedFiles: number
+  readonly keptFiles: readonly string[]
+  readonly downloadedBytes: number
+  readonly releaseBytes: number
+}
+
+/** What {@link Engine.status} knows without asking anybody. */
+export interface EngineStatus {
+  readonly folder: string
+  readonly server: string
+  readonly channel: string
+  readonly state: EngineState
+  readonly version: string | undefined
+  readonly sequence: number | undefined
+  readonly trust: TrustStatus
+  /** Why it is not `current`, in the words of the rule that says so. */
+  readonly reason: { readonly code: string; readonly message: string } | undefined
+  readonly rolesVersion: number | undefined
+  readonly notes: string | undefined
+  /** Whether the client of this release is handed a key. */
+  readonly needsKey: boolean
+  /** The newest release that this channel is known to offer; another one than `version` after a rollback. */
+  readonly offered: string | undefined
+  readonly confirmed: boolean
+  readonly failedStarts: number
+  readonly canRollBack: boolean
+  /** The release that an update is on its way to file by file; until it is there nothing can be played. */
+  readonly unfinished: string | undefined
+  readonly paused: boolean
+  readonly bytesPerSecond: number | undefined
+  readonly progress: Progress
+}
+
+/** How a start goes. */
+export interface LaunchOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Whether an update is looked for first; default true. */
+  readonly update?: boolean | undefined
+  /** Play although the server's newest manifest carried a wrong signature. */
+  readonly playInstalled?: boolean | undefined
+  /** The child's stdin, stdout, stderr; default `inherit`. */
+  readonly stdio?: readonly ('ignore' | 'inherit' | 'pipe' | number)[] | undefined
+  /** Arguments after those of the program. */
+  readonly args?: readonly string[] | undefined
+}
+
+/** A start. */
+export interface LaunchResult extends StartedClient {
+  readonly version: string
+  /** No server could be asked; what is installed was started. */
+  readonly offline: boolean
+  readonly trust: TrustStatus
+  /** What the update before it came to, if there was one. */
+  readonly update: UpdateResult | undefined
+}
+
+/** The update engine of one install. Operations run one at a time. */
+export interface Engine {
+  /** Brings the install to the newest release that may be installed. */
+  update(options?: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined }): Promise<UpdateResult>
+  /** Reads every byte of the installed release and fetches what is wrong. */
+  repair(options?: { signal?: AbortSignal | undefined }): Promise<UpdateResult>
+  /** Updates if it can, then starts the client with its key. */
+  launch(options?: LaunchOptions): Promise<LaunchResult>
+  /** Goes back to the release before, while its files are kept. */
+  rollback(): Promise<UpdateResult>
+  /**
+   * The hook for a self-update: brings the launcher that the newest accepted manifest names, signed with it under role
+   * `release`, to a path of the caller's choice, verified and whole. Putting it in place is the host's business.
+   *
+   * @returns `false` when the release names none, or none for this target.
+   */
+  fetchLauncher(path: string, options?: { signal?: AbortSignal | undefined }): Promise<boolean>
+  /** What is known now. */
+  status(): Promise<EngineStatus>
+  /** Stops downloading until {@link Engine.resume}, also after a restart. */
+  pause(): Promise<void>
+  /** Allows downloading again; the next {@link Engine.update} goes on where it stopped. */
+  resume(): Promise<void>
+  /** Bytes a second from now on, `undefined` for no limit. */
+  setLimit(bytesPerSecond: number | undefined): void
+}

@@ -1,0 +1,317 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import type { FileSystem } from '@keyturn/primitives/node'
+import { writeAll } from '@keyturn/primitives/node'
+import { LauncherError } from '../errors.ts'
+import { inParallel, look, removeFile } from '../disk/disk.ts'
+import type { FileIdentity } from '../disk/disk.ts'
+import type { HttpAnswer } from './http.ts'
+import { PartFile, plainChunks } from './part-file.ts'
+import type { Chunk } from './part-file.ts'
+import type { ProgressMeter } from '../progress.ts'
+import type { RateLimit } from './rate-limit.ts'
+import { planRanges } from './ranges.ts'
+import type { RangeRequest } from './ranges.ts'
+import type { Gate } from './gate.ts'
+import { modeOf, settle, settleAt } from '../disk/settled-file.ts'
+import type { WantedFile } from '../disk/settled-file.ts'
+import { statusError } from './source.ts'
+import type { Source } from './source.ts'
+
+/** What downloads share. */
+export interface DownloadContext {
+  readonly fs: FileSystem
+  /** The staging folder. */
+  readonly staging: string
+  readonly source: Source
+  readonly limit: RateLimit
+  readonly gate: Gate
+  readonly meter: ProgressMeter
+  readonly monotonic: () => number
+  readonly signal: AbortSignal
+}
+
+/** Blobs up to this size are held in memory while they come. */
+export const smallBlobBytes = 256 * 1024
+
+/** Where a blob lies on every server; nothing in it comes from a document but the hash. */
+export function blobPath(sha256: string): string {
+  return `files/${sha256.slice(0, 2)}/${sha256}`
+}
+
+/** A whole small blob, checked. */
+export async function fetchSmallBlob(context: DownloadContext, blob: WantedFile): Promise<Uint8Array> {
+  const path = blobPath(blob.sha256)
+  return await context.gate.run(() =>
+    context.source.fetch(
+      path,
+      async (answer) => {
+        if (answer.status !== 200) throw statusError(answer.status, path)
+        const bytes = new Uint8Array(blob.size)
+        let length = 0
+        for await (const part of answer.body) {
+          context.meter.did({ download: part.length })
+          await context.limit.take(part.length, context.signal)
+          if (length + part.length > blob.size) throw sizeError(path, blob.size, length + part.length)
+          bytes.set(part, length)
+          length += part.length
+        }
+        if (length < blob.size) {
+          context.meter.wasted(length)
+          throw sizeError(path, blob.size, length)
+        }
+        if (createHash('sha256').update(bytes).digest('hex') !== blob.sha256) throw hashError(path, blob)
+        return bytes
+      },
+      { signal: context.signal, mirrors: true },
+    ),
+  )
+}
+
+function sizeError(path: string, wanted: number, found: number): LauncherError {
+  return new LauncherError('LA_SIZE', `Cannot fetch "${path}": ${found} bytes came, ${wanted} are due`, {
+    details: { wanted, found },
+  })
+}
+
+function hashError(path: string, blob: WantedFile): LauncherError {
+  return new LauncherError('LA_HASH', `Cannot fetch "${path}": its bytes are not the ones the manifest names`, {
+    details: { sha256: blob.sha256 },
+  })
+}
+
+/** Fetches a small blob straight into staging. */
+export async function stageSmallBlob(context: DownloadContext, blob: WantedFile): Promise<FileIdentity> {
+  const bytes = blob.size === 0 ? new Uint8Array(0) : await fetchSmallBlob(context, blob)
+  return await stageBytes(context, blob, bytes)
+}
+
+async function stageBytes(context: DownloadContext, blob: WantedFile, bytes: Uint8Array): Promise<FileIdentity> {
+  const temporary = join(context.staging, `.${blob.sha256}.${randomBytes(6).toString('hex')}.tmp`)
+  const staged = join(context.staging, blob.sha256)
+  const handle = await context.fs.open(temporary, 'wx+', 0o600)
+  try {
+    await writeAll(handle, bytes)
+    const mode = modeOf(blob)
+    if (mode !== undefined) await handle.chmod(mode)
+    await handle.sync()
+    await context.fs.rename(temporary, staged)
+    const identity = await settle(handle, blob)
+    if (identity === undefined)
+      throw new LauncherError('LA_STAGE_TAMPERED', `Cannot stage "${staged}": another program wrote to it`)
+    context.meter.did({ disk: bytes.length })
+    return identity
+  } catch (error) {
+    await removeFile(context.fs, temporary).catch(() => undefined) // the first error is the one to report
+    throw error
+  } finally {
+    await handle.close()
+  }
+}
+
+/** The pieces as they come in one answer; keeps at most one piece in memory. */
+class PieceWriter {
+  readonly #part: PartFile
+  #index: number
+  #buffer: Uint8Array | undefined
+  #filled = 0
+
+  constructor(part: PartFile, first: number) {
+    this.#part = part
+    this.#index = first
+  }
+
+  /** Takes the bytes that lie at `position`; says how many bytes of wanted pieces became durable-to-be. */
+  async take(position: number, bytes: Uint8Array): Promise<void> {
+    let offset = 0
+    while (offset < bytes.length) {
+      const chunk = this.#part.chunks[this.#index]
+      if (chunk === undefined) return
+      const inChunk = position + offset - chunk.offset
+      const count = Math.min(chunk.length - inChunk, bytes.length - offset)
+      if (!this.#part.has(this.#index)) {
+        this.#buffer ??= new Uint8Array(chunk.length)
+        this.#buffer.set(bytes.subarray(offset, offset + count), inChunk)
+        this.#filled += count
+      }
+      offset += count
+      if (inChunk + count === chunk.length) await this.#complete(chunk)
+    }
+  }
+
+  async #complete(chunk: Chunk): Promise<void> {
+    const bytes = this.#buffer
+    const filled = this.#filled
+    this.#buffer = undefined
+    this.#filled = 0
+    const index = this.#index++
+    if (bytes === undefined || filled !== chunk.length) return
+    if (!(await this.#part.put(index, bytes))) {
+      throw new LauncherError(
+        'LA_HASH',
+        `Cannot fetch "${blobPath(this.#part.sha256)}": the piece at byte ${chunk.offset} is not the one its index names`,
+        {
+          details: { sha256: this.#part.sha256, offset: chunk.offset },
+        },
+      )
+    }
+  }
+}
+
+/** Where an answer's bytes lie: 206 as asked, 200 from the start. */
+function startOf(answer: HttpAnswer, path: string, request: RangeRequest, start: number, size: number): number {
+  if (answer.status === 200) {
+    const length = answer.headers.get('content-length')
+    if (length !== null && Number(length) !== size) throw sizeError(path, size, Number(length))
+    return 0
+  }
+  if (answer.status === 206) {
+    const range = answer.headers.get('content-range')
+    if (range === `bytes ${start}-${request.end - 1}/${size}`) return start
+    throw new LauncherError(
+      'LA_RANGE',
+      `Cannot fetch "${path}": bytes ${start} to ${request.end - 1} were asked for, the server says "${(range ?? '').slice(0, 60)}"`,
+    )
+  }
+  if (answer.status === 416) throw new LauncherError('LA_RANGE', `Cannot fetch "${path}": the server has no such range`)
+  throw statusError(answer.status, path)
+}
+
+async function readInto(
+  context: DownloadContext,
+  answer: HttpAnswer,
+  writer: PieceWriter,
+  span: { path: string; start: number; end: number },
+): Promise<void> {
+  const { path, start, end } = span
+  let position = start
+  for await (const bytes of answer.body) {
+    context.meter.did({ download: bytes.length })
+    await context.limit.take(bytes.length, context.signal)
+    if (position + bytes.length > end) throw sizeError(path, end - start, position + bytes.length - start)
+    await writer.take(position, bytes)
+    position += bytes.length
+  }
+  if (position < end) throw sizeError(path, end - start, position - start)
+}
+
+async function fetchRange(context: DownloadContext, part: PartFile, request: RangeRequest): Promise<void> {
+  const path = blobPath(part.sha256)
+  const firstMissing = (): number => {
+    for (let index = request.first; index <= request.last; index++) if (!part.has(index)) return index
+    return -1
+  }
+  let known = firstMissing()
+  // A try that brought at least one piece is no failure in a row.
+  const progressed = (): boolean => {
+    const before = known
+    known = firstMissing()
+    return known !== before
+  }
+  const startAt = (): number => (part.chunks[firstMissing()] as Chunk).offset
+  if (firstMissing() === -1) return
+  await context.source.fetch(
+    path,
+    async (answer) => {
+      const first = firstMissing()
+      const start = startOf(answer, path, request, startAt(), part.size)
+      const writer = new PieceWriter(part, start === 0 ? 0 : first)
+      const end = answer.status === 200 ? part.size : request.end
+      try {
+        await readInto(context, answer, writer, { path, start, end })
+      } catch (error) {
+        if (firstMissing() !== -1) throw error
+        // Every piece came and fits its hash, or will be judged with the whole: how the answer ended does not matter.
+        context.signal.throwIfAborted()
+      }
+    },
+    {
+      signal: context.signal,
+      mirrors: true,
+      headers: () => ({ range: `bytes=${startAt()}-${request.end - 1}` }),
+      progressed,
+    },
+  )
+}
+
+/**
+ * Fetches the pieces of a file that are missing. Pieces with a hash are checked as they come; the requests of all
+ * files share one gate.
+ */
+export async function fetchMissing(context: DownloadContext, part: PartFile): Promise<void> {
+  const hasHashes = part.chunks[0]?.sha256 !== undefined
+  // Without piece hashes order is all that makes a resume cheap: one request, from the first missing byte to the end.
+  const requests = planRanges(part.chunks, part.missing(), hasHashes ? undefined : Number.MAX_SAFE_INTEGER)
+  const [first, ...others] = requests
+  if (first === undefined) return
+  await context.gate.run(() => fetchRange(context, part, first)) // alone: a server that ignores ranges sends everything here
+  await inParallel(others, context.gate.width, async (request) => {
+    await context.gate.run(() => fetchRange(context, part, request))
+  })
+}
+
+/** Whether staging holds the blob already; anything else under its name is removed. */
+export async function findStaged(context: DownloadContext, blob: WantedFile): Promise<FileIdentity | undefined> {
+  const staged = join(context.staging, blob.sha256)
+  const found = await look(context.fs, staged)
+  if (found.kind === 'nothing') return undefined
+  const identity = found.kind === 'file' ? await settleAt(context, staged, blob) : undefined
+  if (identity === undefined) await context.fs.rm(staged, { recursive: true, force: true })
+  return identity
+}
+
+/** Fills a part from elsewhere on this disk before anything is fetched. */
+export type SeedPart = (part: PartFile) => Promise<void>
+
+/**
+ * Brings a blob into staging: what an earlier run left, then seeds, then the network. A file whose whole hash is wrong
+ * although its pieces were right is thrown away and fetched once more from the start without seeds (§4.7 row 196).
+ */
+export async function stageBlob(
+  context: DownloadContext,
+  blob: WantedFile,
+  chunks: readonly Chunk[] | undefined,
+  seed: SeedPart | undefined,
+): Promise<FileIdentity> {
+  for (let attempt = 0; ; attempt++) {
+    const plain = chunks === undefined || attempt > 0
+    const part = await PartFile.open({
+      fs: context.fs,
+      folder: context.staging,
+      blob,
+      chunks: plain ? plainChunks(blob.size) : chunks,
+      monotonic: context.monotonic,
+    })
+    const error = await fill(context, part, plain ? undefined : seed)
+    if (error === undefined) {
+      const identity = await finish(context, part)
+      if (identity !== undefined) return identity
+    } else if (error instanceof LauncherError && (error.code === 'LA_HASH' || error.code === 'LA_RANGE')) {
+      await part.discard()
+    } else {
+      await part.close().catch(() => undefined) // the first error is the one to report
+      throw error
+    }
+    if (attempt > 0) throw error ?? hashError(blobPath(blob.sha256), blob)
+    context.meter.wasted(blob.size)
+  }
+}
+
+async function finish(context: DownloadContext, part: PartFile): Promise<FileIdentity | undefined> {
+  try {
+    return await part.finish(context.signal, (count) => context.meter.did({ disk: count }))
+  } catch (error) {
+    await part.close().catch(() => undefined) // the first error is the one to report
+    throw error
+  }
+}
+
+async function fill(context: DownloadContext, part: PartFile, seed: SeedPart | undefined): Promise<unknown> {
+  try {
+    await seed?.(part)
+    await fetchMissing(context, part)
+    return undefined
+  } catch (error) {
+    return error ?? new Error('An unknown failure')
+  }
+}

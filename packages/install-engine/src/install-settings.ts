@@ -1,0 +1,92 @@
+import { existsSync, realpathSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { nodeFileSystem } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
+import { readSettings, writeSettings } from './settings.ts'
+import type { Settings } from './settings.ts'
+import { layoutOf } from './disk/layout.ts'
+import type { EngineOptions } from './options.ts'
+import { LauncherError } from './errors.ts'
+
+/** What a person may say about an install; what is left out comes from its settings. */
+export interface InstallFlags extends Settings {
+  /** Folder of the install. */
+  readonly folder: string
+}
+
+function layoutFor(folder: string): ReturnType<typeof layoutOf> {
+  const wanted = resolve(folder)
+  return layoutOf(existsSync(wanted) ? realpathSync(wanted) : wanted)
+}
+
+/**
+ * The settings of an install with what was said now on top. An install belongs to the identity it was made with.
+ *
+ * @throws LauncherError `LA_SETTINGS` for malformed settings or another identity, `LA_USAGE` when server or trust are
+ *   known from neither.
+ */
+export async function settingsFor(
+  flags: InstallFlags,
+  fs: FileSystem = nodeFileSystem,
+): Promise<Settings & { readonly server: string; readonly trust: string }> {
+  const { folder, ...said } = flags
+  const stored = await readSettings(fs, layoutFor(folder))
+  const given = Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)) as Settings
+  const merged = { ...stored, ...given }
+  const { server, trust } = merged
+  if (server === undefined || trust === undefined) {
+    throw new LauncherError(
+      'LA_USAGE',
+      `Cannot use "${folder}": nothing is installed there yet, so --server and --trust are due`,
+      {
+        hint: 'The publisher prints the value of --trust with: keyturn release trust',
+      },
+    )
+  }
+  return { ...merged, server, trust }
+}
+
+/** Engine options from settings. */
+export function toEngineOptions(
+  folder: string,
+  settings: Settings & { readonly server: string; readonly trust: string },
+): EngineOptions {
+  const {
+    server,
+    trust,
+    product,
+    channel,
+    target,
+    groups,
+    program,
+    delivery,
+    limit,
+    lowSpace,
+    telemetryUrlTemplate,
+    runtimeKeyCache,
+  } = settings
+  return {
+    folder,
+    server,
+    trust,
+    product,
+    channel,
+    target,
+    groups,
+    program,
+    delivery,
+    bytesPerSecond: limit,
+    lowSpace,
+    telemetryUrlTemplate,
+    runtimeKeyCache,
+  }
+}
+
+/** Keeps the settings beside the install, so that the next start needs none. */
+export async function keepSettings(folder: string, settings: Settings, fs: FileSystem = nodeFileSystem): Promise<void> {
+  const layout = layoutFor(folder)
+  await mkdir(layout.updates, { recursive: true, mode: 0o700 })
+  const stored = await readSettings(fs, layout)
+  if (JSON.stringify(stored) !== JSON.stringify(settings)) await writeSettings(fs, layout, settings)
+}

@@ -1,0 +1,49 @@
+import { LauncherError } from '../errors.ts'
+import { prepareBackup, rollBack, swap } from './apply.ts'
+import { runningClient } from '../start/client-process.ts'
+import { removeFile, syncFolders } from '../disk/disk.ts'
+import type { Session } from '../session.ts'
+import type { Staged } from './stage.ts'
+import { writeTransaction } from './transaction.ts'
+import type { Transaction } from './transaction.ts'
+
+/** Commit and swap; whatever cannot be put in place is undone. */
+export async function decide(
+  session: Session,
+  transaction: Transaction,
+  staged: Pick<Staged, 'verified'> | undefined,
+): Promise<void> {
+  const { fs } = session.options
+  const client = await runningClient(fs, session.layout)
+  if (client !== undefined && transaction.steps.length > 0) {
+    throw new LauncherError('LA_LOCKED', `Cannot put the update in place: the client is running (process ${client})`, {
+      details: { pid: client },
+      hint: 'Close the client; the download is kept',
+    })
+  }
+  const context = {
+    ...session.apply,
+    verified: staged?.verified,
+    onStep: (step: Transaction['steps'][number]) =>
+      session.emit({ type: 'file', path: step.path, action: step.sha256 === undefined ? 'removed' : 'written' }),
+  }
+  session.enter('commit')
+  await prepareBackup(context, transaction)
+  await writeTransaction(fs, session.layout.transaction, transaction)
+  session.enter('swap')
+  try {
+    await swap(context, transaction)
+    session.enter('prune')
+  } catch (error) {
+    await undo(session, transaction)
+    throw error
+  }
+}
+
+async function undo(session: Session, transaction: Transaction): Promise<void> {
+  const { fs } = session.options
+  const lost = await rollBack(session.apply, transaction)
+  if (lost.length > 0) return // the journal stays: the next start tries again, forward or back
+  await removeFile(fs, session.layout.transaction)
+  await syncFolders(fs, [session.layout.updates])
+}

@@ -1,0 +1,80 @@
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { LauncherError } from '../errors.ts'
+import type { ApplyContext } from './apply.ts'
+import { removeEmptyParents } from './apply.ts'
+import { readSmallFile, removeFile, syncFolders, writeSmallFile } from '../disk/disk.ts'
+import type { InstallState } from '../disk/state-file.ts'
+import { writeState } from '../disk/state-file.ts'
+import type { Transaction } from './transaction.ts'
+
+const maxManifestBytes = 64 * 1024 * 1024
+
+/** Copies the accepted manifest and its signatures beside the install, under the original launcher's names. */
+async function copyManifest(context: ApplyContext, transaction: Transaction): Promise<void> {
+  const { fs, layout } = context
+  const stem = join(layout.manifests, String(transaction.to.sequence))
+  const manifest = await readSmallFile(fs, `${stem}.json`, maxManifestBytes)
+  if (manifest === undefined || createHash('sha256').update(manifest).digest('hex') !== transaction.to.manifestSha256) {
+    throw new LauncherError(
+      'LA_JOURNAL',
+      `Cannot finish the update: the manifest of sequence ${transaction.to.sequence} is not kept`,
+    )
+  }
+  for (const [source, target] of [
+    [`${stem}.sigs.json`, layout.manifestSigs],
+    [`${stem}.json.sig`, layout.manifestSig],
+  ] as const) {
+    const bytes = await readSmallFile(fs, source, maxManifestBytes)
+    if (bytes === undefined) await removeFile(fs, target)
+    else await writeSmallFile(fs, target, bytes)
+  }
+  await writeSmallFile(fs, layout.manifest, manifest)
+}
+
+function stateAfter(transaction: Transaction, state: InstallState, at: number): InstallState {
+  const { from, to, id, kind, isPart } = transaction
+  if (isPart === true) return state
+  const next = { ...state, installed: to, suspect: false, partial: undefined }
+  if (kind === 'repair') return next
+  if (kind === 'rollback') {
+    const failed = from === undefined ? state.failed : [...new Set([...state.failed, from.manifestSha256])].slice(-16)
+    return { ...next, failed, confirmed: true, failedStarts: 0, previous: undefined }
+  }
+  return {
+    ...next,
+    confirmed: false,
+    failedStarts: 0,
+    previous: from === undefined ? undefined : { release: from, transaction: id, at },
+  }
+}
+
+/**
+ * Writes down that the transaction is done (C9) and takes it away (C10): manifest, then state, then the journal.
+ * Repeating it is harmless.
+ */
+export async function finalize(
+  context: ApplyContext,
+  transaction: Transaction,
+  state: InstallState,
+  at: number,
+): Promise<InstallState> {
+  const { fs, layout } = context
+  if (transaction.isPart !== true) await copyManifest(context, transaction)
+  for (const step of transaction.steps) {
+    if (step.sha256 === undefined) await removeEmptyParents(fs, layout, step.path)
+  }
+  const after = stateAfter(transaction, state, at)
+  // What a rollback would need: which step each kept file belongs to.
+  if (after.previous?.transaction === transaction.id) {
+    await writeSmallFile(
+      fs,
+      join(layout.backup, transaction.id, 'steps.json'),
+      new TextEncoder().encode(JSON.stringify(transaction.steps)),
+    )
+  }
+  if (after !== state) await writeState(fs, layout, after)
+  await removeFile(fs, layout.transaction)
+  await syncFolders(fs, [layout.updates])
+  return after
+}

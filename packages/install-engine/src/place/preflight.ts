@@ -1,0 +1,143 @@
+import { arch, platform } from 'node:os'
+import type { Requirements } from '@keyturn/manifest'
+import type { FileSystem } from '@keyturn/primitives/node'
+import { LauncherError } from '../errors.ts'
+import { listFolder, look } from '../disk/disk.ts'
+import { hostSystem } from '../disk/host-system.ts'
+import type { Layout } from '../disk/layout.ts'
+import type { Plan, PlannedWrite } from './plan.ts'
+
+/** Room for journal, manifests and folders beside the files themselves. */
+export const reserveBytes = 16 * 1024 * 1024
+
+/** Bytes that staging holds already and that are wanted. */
+export async function alreadyStaged(fs: FileSystem, layout: Layout, wanted: ReadonlySet<string>): Promise<number> {
+  let bytes = 0
+  for (const name of await listFolder(fs, layout.staging)) {
+    if (!wanted.has(name.replace(/\.part$/, ''))) continue
+    const stats = await fs.lstat(`${layout.staging}/${name}`)
+    bytes += stats.blocks === 0 && stats.size > 0 ? stats.size : Math.min(stats.size, stats.blocks * 512)
+  }
+  return bytes
+}
+
+/** How much room an update has. */
+export interface Room {
+  /** Bytes the update will write. */
+  readonly bytes: number
+  /** Not enough to keep old and new side by side, but enough to go file by file. */
+  readonly isLow: boolean
+}
+
+/** The order in which a low-space update takes room last and gives it back first. */
+export function lowSpaceOrder(writes: readonly PlannedWrite[]): PlannedWrite[] {
+  return writes.toSorted((a, b) => a.file.size - a.oldSize - (b.file.size - b.oldSize) || a.file.size - b.file.size)
+}
+
+/** Free bytes that going file by file needs at its tightest moment. */
+function lowSpaceNeed(writes: readonly PlannedWrite[]): number {
+  let [taken, need] = [0, 0]
+  for (const { file, oldSize } of lowSpaceOrder(writes)) {
+    need = Math.max(need, taken + file.size)
+    taken += file.size - oldSize
+  }
+  return need
+}
+
+/** Bytes that this user may still write on the volume of the install. */
+export async function freeBytes(fs: FileSystem, layout: Layout): Promise<number> {
+  const { bavail, bsize } = await fs.statfs(layout.staging)
+  return bavail * bsize
+}
+
+/**
+ * Refuses an update that the volume of the install has no room for, counting what is staged already.
+ *
+ * @throws LauncherError `LA_DISK_FULL`, `LA_PERMISSION`, `LA_REQUIRES`.
+ */
+export async function preflight(
+  fs: FileSystem,
+  layout: Layout,
+  plan: Plan,
+  options: { requires: Requirements | undefined; lowSpace: boolean },
+): Promise<Room> {
+  const wanted = new Set(plan.writes.map(({ file }) => file.sha256))
+  const bytes = plan.writes.reduce((sum, { file }) => sum + file.size, 0)
+  const staged = await alreadyStaged(fs, layout, wanted)
+  const free = await freeBytes(fs, layout)
+  const total = plan.writes.length === 0 ? 0 : Math.max(0, bytes - staged) + reserveBytes
+  const low = plan.writes.length === 0 ? 0 : lowSpaceNeed(plan.writes) + reserveBytes
+  const isLow = free < total
+  // What is staged already is given up for a low-space update, so its room counts as free.
+  if (isLow && (!options.lowSpace || free + staged < low)) {
+    const needed = options.lowSpace ? low : total
+    const alternative =
+      !options.lowSpace && free + staged >= low
+        ? `, or update file by file (lowSpace, --low-space): then ${low} bytes are enough, but until it is through nobody can play`
+        : ''
+    throw new LauncherError(
+      'LA_DISK_FULL',
+      `Cannot update: ${needed} bytes are needed on the volume of "${layout.root}", ${free} are free`,
+      {
+        details: { needed, free, missing: needed - free },
+        hint: `Free ${needed - free} bytes and try again${alternative}`,
+      },
+    )
+  }
+  checkRequirements(options.requires, free)
+  await checkWritable(fs, layout, plan)
+  return { bytes, isLow }
+}
+
+const systemNames: Readonly<Record<string, string>> = { win32: 'windows', darwin: 'macos', linux: 'linux' }
+
+function checkRequirements(requires: Requirements | undefined, free: number): void {
+  if (requires?.freeBytes !== undefined && free < requires.freeBytes) {
+    throw new LauncherError(
+      'LA_DISK_FULL',
+      `Cannot update: the release asks for ${requires.freeBytes} free bytes, ${free} are free`,
+      {
+        details: { needed: requires.freeBytes, free, missing: requires.freeBytes - free },
+      },
+    )
+  }
+  const system = systemNames[platform()] ?? platform()
+  // A Windows client runs on Linux through wine, so `windows` is met there too.
+  const fits =
+    requires?.os === undefined ||
+    requires.os.includes(system) ||
+    (system === 'linux' && requires.os.includes('windows'))
+  if (!fits)
+    throw new LauncherError(
+      'LA_REQUIRES',
+      `Cannot update: the release runs on ${requires.os?.join(', ') ?? ''}, this is ${system}`,
+    )
+  if (requires?.arch !== undefined && !requires.arch.includes(arch())) {
+    throw new LauncherError(
+      'LA_REQUIRES',
+      `Cannot update: the release runs on ${requires.arch.join(', ')}, this is ${arch()}`,
+    )
+  }
+}
+
+/** Finds a read-only file's folder before the first change rather than in the middle. */
+async function checkWritable(fs: FileSystem, layout: Layout, plan: Plan): Promise<void> {
+  if (!hostSystem.hasModes || plan.writes.length + plan.removals.length === 0) return
+  const folders = new Set([
+    '',
+    ...[...plan.writes.map(({ file }) => file.path), ...plan.removals].map((path) =>
+      path.split('/').slice(0, -1).join('/'),
+    ),
+  ])
+  for (const folder of folders) {
+    const place = `${layout.root}/${folder}`
+    const found = await look(fs, place)
+    if (found.kind !== 'other') continue
+    const stats = await fs.lstat(place)
+    const mine = process.getuid?.() === 0 || (stats.mode & 0o200) !== 0
+    if (!mine)
+      throw new LauncherError('LA_PERMISSION', `Cannot update: folder "${place}" cannot be written`, {
+        details: { path: folder },
+      })
+  }
+}

@@ -1,0 +1,134 @@
+import { join } from 'node:path'
+import { systemErrorCode } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
+import { LauncherError } from '../errors.ts'
+import { rollBack, rollForward } from './apply.ts'
+import type { ApplyContext } from './apply.ts'
+import { listFolder, look, removeFile, syncFolders } from '../disk/disk.ts'
+import type { EmitEvent } from '../events.ts'
+import { finalize } from './finalize.ts'
+import { hostSystem } from '../disk/host-system.ts'
+import type { Layout } from '../disk/layout.ts'
+import { readState, writeState } from '../disk/state-file.ts'
+import type { InstallState } from '../disk/state-file.ts'
+import { readTransaction } from './transaction.ts'
+import type { Transaction } from './transaction.ts'
+
+/** What {@link recover} found and did. */
+export interface Recovery {
+  readonly state: InstallState
+  /** `forward`: the cut-off update is now installed; `back`: it was undone; `damaged`: repair must look at all. */
+  readonly outcome: 'nothing' | 'forward' | 'back' | 'damaged'
+}
+
+/** A release before is kept for a week at most, confirmed or not. */
+const keptMs = 7 * 24 * 60 * 60 * 1000
+
+const temporaryName = /^\..+\.[0-9a-f]{12}\.tmp$/
+
+async function removeTemporaries(fs: FileSystem, layout: Layout): Promise<void> {
+  for (const folder of [layout.updates, layout.trust, layout.roles, layout.manifests, layout.index]) {
+    for (const name of await listFolder(fs, folder)) {
+      if (temporaryName.test(name)) await removeFile(fs, join(folder, name))
+    }
+  }
+}
+
+async function removeOldBackups(fs: FileSystem, layout: Layout, state: InstallState): Promise<void> {
+  for (const name of await listFolder(fs, layout.backup)) {
+    if (name !== state.previous?.transaction) await fs.rm(join(layout.backup, name), { recursive: true, force: true })
+  }
+}
+
+async function setAsideTransaction(fs: FileSystem, layout: Layout): Promise<void> {
+  await fs.rename(layout.transaction, `${layout.transaction}.bad`)
+  await syncFolders(fs, [layout.updates])
+}
+
+async function finish(
+  context: ApplyContext,
+  transaction: Transaction,
+  state: InstallState,
+  at: number,
+): Promise<Recovery> {
+  if (await rollForward(context, transaction)) {
+    return { state: await finalize(context, transaction, state, at), outcome: 'forward' }
+  }
+  const lost = await rollBack(context, transaction)
+  const after = lost.length === 0 ? state : { ...state, suspect: true }
+  if (lost.length > 0) await writeState(context.fs, context.layout, after)
+  await removeFile(context.fs, context.layout.transaction)
+  await syncFolders(context.fs, [context.layout.updates])
+  return { state: after, outcome: lost.length === 0 ? 'back' : 'damaged' }
+}
+
+/**
+ * Brings the install to the old or the new release after whatever happened before: C0 to C10 of
+ * docs/spec/launcher.md §4. Running it again changes nothing.
+ */
+export async function recover(context: ApplyContext, emit: EmitEvent, at: number): Promise<Recovery> {
+  const { fs, layout } = context
+  await removeTemporaries(fs, layout)
+  const { state, damaged } = await readState(fs, layout)
+  if (damaged)
+    emit({ type: 'notice', code: 'LA_JOURNAL', message: 'The state file was damaged; every file is verified again' })
+  let recovery: Recovery = { state, outcome: damaged ? 'damaged' : 'nothing' }
+  try {
+    const transaction = await readTransaction(fs, layout.transaction)
+    if (transaction !== undefined) recovery = await finish(context, transaction, state, at)
+  } catch (error) {
+    if (!(error instanceof LauncherError) || error.code !== 'LA_JOURNAL') throw error
+    const after = { ...state, suspect: true }
+    await writeState(fs, layout, after)
+    await setAsideTransaction(fs, layout)
+    emit({ type: 'notice', code: error.code, message: error.message })
+    recovery = { state: after, outcome: 'damaged' }
+  }
+  if (recovery.outcome === 'forward' || recovery.outcome === 'back') {
+    const message =
+      recovery.outcome === 'forward'
+        ? 'An update that was cut off has been finished'
+        : 'An update that was cut off has been undone'
+    emit({ type: 'notice', code: 'LA_RECOVERED', message })
+  }
+  const { previous } = recovery.state
+  if (previous !== undefined && at - previous.at > keptMs) {
+    recovery = { ...recovery, state: { ...recovery.state, previous: undefined } }
+    await writeState(fs, layout, recovery.state)
+  }
+  // After a damaged journal the backups may be all there is of some files: they stay until a repair is through.
+  if (!recovery.state.suspect) await removeOldBackups(fs, layout, recovery.state)
+  return recovery
+}
+
+/** Refuses an `.updates` that is a link or belongs to someone else, and makes what is missing (§4.7 row 202). */
+export async function prepareFolders(fs: FileSystem, layout: Layout, userId: number | undefined): Promise<void> {
+  for (const folder of [
+    layout.updates,
+    layout.staging,
+    layout.backup,
+    layout.index,
+    layout.trust,
+    layout.roles,
+    layout.manifests,
+  ]) {
+    const found = await look(fs, folder)
+    if (found.kind === 'nothing') {
+      await fs.mkdir(folder, { mode: 0o700 }).catch((error: unknown) => {
+        if (systemErrorCode(error) !== 'EEXIST') throw error // another launcher was quicker; the lock decides who goes on
+      })
+      continue
+    }
+    if (found.kind === 'file' || found.what !== 'folder') {
+      throw new LauncherError('LA_SYMLINK', `Cannot use "${folder}": it is not a folder of its own`)
+    }
+    const stats = await fs.lstat(folder)
+    if (userId !== undefined && stats.uid !== userId) {
+      throw new LauncherError(
+        'LA_PERMISSION',
+        `Cannot use "${folder}": it belongs to user ${stats.uid}, not to ${userId}`,
+      )
+    }
+    if (hostSystem.hasModes && (stats.mode & 0o077) !== 0) await fs.chmod(folder, 0o700)
+  }
+}

@@ -1,0 +1,203 @@
+import { constants } from 'node:fs'
+import { join } from 'node:path'
+import type { ManifestFile } from '@keyturn/manifest'
+import { syncFolder } from '@keyturn/primitives/node'
+import { cutLocally, fetchIndex, knownIndex } from '../fetch/chunk-index.ts'
+import { inParallel, look, placeInside, syncFolders } from '../disk/disk.ts'
+import type { FileIdentity } from '../disk/disk.ts'
+import { findStaged, smallBlobBytes, stageBlob, stageSmallBlob } from '../fetch/download.ts'
+import type { DownloadContext } from '../fetch/download.ts'
+import type { Layout } from '../disk/layout.ts'
+import type { Chunk } from '../fetch/part-file.ts'
+import type { Plan, PlannedWrite } from './plan.ts'
+import { missingFrom, Seeds } from '../fetch/seeds.ts'
+import { settleAt } from '../disk/settled-file.ts'
+import type { TransactionStep } from './transaction.ts'
+
+/** Everything a plan needs lies in staging, verified. */
+export interface Staged {
+  readonly steps: readonly TransactionStep[]
+  /** Identities at the time of hashing, by the steps' `staged`. */
+  readonly verified: ReadonlyMap<string, FileIdentity>
+}
+
+/** What the fetch will cost, and what it works with. */
+export interface FetchPlan {
+  readonly downloadBytes: number
+  readonly seeds: Seeds
+  /** Chunks by blob, for files that have an index. */
+  readonly chunks: ReadonlyMap<string, readonly Chunk[]>
+  /** An installed file with the very bytes of a blob. */
+  readonly copies: ReadonlyMap<string, string>
+}
+
+/** Files whose index is worth fetching: those for which this disk may hold pieces. */
+async function loadIndexes(
+  context: DownloadContext,
+  layout: Layout,
+  plan: Plan,
+  hasSeeds: boolean,
+): Promise<Map<string, readonly Chunk[]>> {
+  const chunks = new Map<string, readonly Chunk[]>()
+  const indexed = plan.writes.filter(({ file }) => file.index !== undefined && file.size > smallBlobBytes)
+  await inParallel(indexed, context.gate.width, async ({ file }) => {
+    if (chunks.has(file.sha256)) return
+    const known = await knownIndex(context, layout, file)
+    const found = known ?? (hasSeeds ? await fetchIndex(context, layout, file) : undefined)
+    if (found !== undefined) chunks.set(file.sha256, found)
+  })
+  return chunks
+}
+
+async function loadSeeds(
+  context: DownloadContext,
+  layout: Layout,
+  plan: Plan,
+  installed: readonly ManifestFile[],
+): Promise<Seeds> {
+  const seeds = new Seeds(context.fs)
+  const wanted = plan.writes.filter(({ file }) => file.index !== undefined && file.size > smallBlobBytes)
+  if (wanted.length === 0) return seeds
+  const paths = new Set(wanted.map(({ file }) => file.path))
+  const sources = installed.filter((file) => file.index !== undefined)
+  // The same path first: its pieces are the likeliest, and the first place of a piece counts.
+  sources.sort((a, b) => Number(paths.has(b.path)) - Number(paths.has(a.path)))
+  for (const file of sources) {
+    context.signal.throwIfAborted()
+    const place = placeInside(layout.root, file.path)
+    const found = await look(context.fs, place)
+    if (found.kind !== 'file') continue
+    const known = await knownIndex(context, layout, file)
+    const fetched = known ?? (paths.has(file.path) ? await fetchIndex(context, layout, file) : undefined)
+    const chunks = fetched ?? (paths.has(file.path) ? await cutLocally(context, place, found.identity.size) : undefined)
+    if (chunks !== undefined) seeds.add(place, chunks)
+  }
+  return seeds
+}
+
+/** Says what will be fetched, and loads what saves fetching. */
+export async function planFetch(
+  context: DownloadContext,
+  layout: Layout,
+  plan: Plan,
+  installed: readonly ManifestFile[],
+): Promise<FetchPlan> {
+  if (plan.writes.length === 0)
+    return { downloadBytes: 0, seeds: new Seeds(context.fs), chunks: new Map(), copies: new Map() }
+  const seeds = await loadSeeds(context, layout, plan, installed)
+  const chunks = await loadIndexes(context, layout, plan, seeds.size > 0)
+  const copies = new Map<string, string>()
+  for (const file of [...plan.unchanged, ...installed.filter(({ path }) => plan.removals.includes(path))]) {
+    copies.set(file.sha256, placeInside(layout.root, file.path))
+  }
+  let downloadBytes = 0
+  for (const file of distinctBlobs(plan.writes)) {
+    if (copies.has(file.sha256) || (await look(context.fs, join(layout.staging, file.sha256))).kind === 'file') continue
+    const pieces = chunks.get(file.sha256)
+    downloadBytes += pieces === undefined ? file.size : missingFrom(seeds, pieces)
+  }
+  return { downloadBytes, seeds, chunks, copies }
+}
+
+/** Each blob once, as its first place wants it. */
+function distinctBlobs(writes: readonly PlannedWrite[]): ManifestFile[] {
+  const blobs = new Map<string, ManifestFile>()
+  for (const { file } of writes) if (!blobs.has(file.sha256)) blobs.set(file.sha256, file)
+  return [...blobs.values()]
+}
+
+/** Brings every blob of the plan into staging, whole and verified. */
+export async function stageAll(
+  context: DownloadContext,
+  layout: Layout,
+  plan: Plan,
+  fetchPlan: FetchPlan,
+): Promise<Staged> {
+  const identities = new Map<string, FileIdentity>()
+  const blobs = distinctBlobs(plan.writes)
+  blobs.sort((a, b) => b.size - a.size) // the long ones first, so that no connection idles at the end
+  await inParallel(blobs, context.gate.width, async (file) => {
+    context.signal.throwIfAborted()
+    identities.set(file.sha256, await stageOne(context, file, fetchPlan))
+    context.meter.did({ files: 1 })
+  })
+  const staged = await layOut(context, layout, plan, identities)
+  await syncFolders(context.fs, [layout.staging, layout.updates])
+  return staged
+}
+
+async function stageOne(context: DownloadContext, file: ManifestFile, fetchPlan: FetchPlan): Promise<FileIdentity> {
+  const known = await findStaged(context, file)
+  if (known !== undefined) return known
+  const copy = fetchPlan.copies.get(file.sha256)
+  if (copy !== undefined) {
+    const identity = await copyInstalled(context, file, copy)
+    if (identity !== undefined) return identity
+  }
+  if (file.size <= smallBlobBytes) return await stageSmallBlob(context, file)
+  const { seeds, chunks } = fetchPlan
+  const onBytes = (count: number): void => context.meter.did({ disk: count })
+  return await stageBlob(context, file, chunks.get(file.sha256), (part) =>
+    seeds.fill(part, { signal: context.signal, onBytes }),
+  )
+}
+
+/** Copies an installed file with the right bytes; sharing the disk blocks where the file system can. */
+async function copyInstalled(
+  context: DownloadContext,
+  file: ManifestFile,
+  from: string,
+): Promise<FileIdentity | undefined> {
+  const { COPYFILE_EXCL, COPYFILE_FICLONE } = constants
+  const target = join(context.staging, file.sha256)
+  await context.fs.copyFile(from, target, COPYFILE_EXCL | COPYFILE_FICLONE)
+  const identity = await settleAt(context, target, file, {
+    sync: true,
+    onBytes: (count) => context.meter.did({ disk: count }),
+  })
+  if (identity === undefined) await context.fs.rm(target, { force: true }) // it changed since the plan was made
+  return identity
+}
+
+/** One staged file for each place it goes to. */
+async function layOut(
+  context: DownloadContext,
+  layout: Layout,
+  plan: Plan,
+  identities: ReadonlyMap<string, FileIdentity>,
+): Promise<Staged> {
+  const verified = new Map<string, FileIdentity>()
+  const first = new Map(distinctBlobs(plan.writes).map((file) => [file.sha256, file]))
+  const uses = new Map<string, number>()
+  const steps: TransactionStep[] = []
+  for (const { file, existed } of plan.writes) {
+    const use = uses.get(file.sha256) ?? 0
+    uses.set(file.sha256, use + 1)
+    const name = use === 0 ? file.sha256 : `${file.sha256}.copy${use}`
+    const isStaged = use === 0 && first.get(file.sha256)?.executable === file.executable
+    const identity = isStaged
+      ? identities.get(file.sha256)
+      : await restage(context, file, join(layout.staging, name), use > 0)
+    const staged = `staging/${name}`
+    if (identity !== undefined) verified.set(staged, identity)
+    steps.push({ path: file.path, existed, sha256: file.sha256, staged })
+  }
+  for (const path of plan.removals) steps.push({ path, existed: true, sha256: undefined, staged: undefined })
+  return { steps, verified }
+}
+
+/** The same bytes for another place, or with another mode; what does not settle is hashed again before it is put in place. */
+async function restage(
+  context: DownloadContext,
+  file: ManifestFile,
+  place: string,
+  isCopy: boolean,
+): Promise<FileIdentity | undefined> {
+  if (isCopy) {
+    await context.fs.rm(place, { force: true })
+    await context.fs.copyFile(join(context.staging, file.sha256), place)
+  }
+  const identity = await settleAt(context, place, file, { sync: true })
+  await syncFolder(context.staging, context.fs)
+  return identity
+}

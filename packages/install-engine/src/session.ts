@@ -1,0 +1,154 @@
+import { randomBytes } from 'node:crypto'
+import { realpath } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { KeyturnError, PrimitivesError } from '@keyturn/primitives'
+import { lockFile, pathExists } from '@keyturn/primitives/node'
+import { diskError, LauncherError } from './errors.ts'
+import type { ApplyContext } from './place/apply.ts'
+import { readSmallFile, writeSmallFile } from './disk/disk.ts'
+import type { EngineEventBody, EngineState } from './events.ts'
+import { HttpClient } from './fetch/http.ts'
+import { layoutOf } from './disk/layout.ts'
+import type { Layout } from './disk/layout.ts'
+import { LogFile } from './log-file.ts'
+import type { ResolvedOptions } from './options.ts'
+import { ProgressMeter } from './progress.ts'
+import { RateLimit } from './fetch/rate-limit.ts'
+import { prepareFolders, recover } from './place/recover.ts'
+import type { Recovery } from './place/recover.ts'
+import { Source } from './fetch/source.ts'
+import { TrustStore } from './trust/trust-store.ts'
+
+/** How long a note about a start waits for another launcher. */
+const asideWaitMs = 10_000
+
+/** What every operation of one engine shares. */
+export class Session {
+  readonly options: ResolvedOptions
+  readonly layout: Layout
+  readonly source: Source
+  readonly limit: RateLimit
+  readonly trust: TrustStore
+  meter: ProgressMeter
+  state: EngineState = 'idle'
+  readonly #log: LogFile | undefined
+  #turns: Promise<unknown> = Promise.resolve()
+
+  private constructor(options: ResolvedOptions, layout: Layout) {
+    this.options = options
+    this.layout = layout
+    const { monotonic, random, retryPolicy } = options
+    const client = new HttpClient(options.fetch, options.http, monotonic)
+    this.source = new Source(options.server, client, { retry: retryPolicy, random, monotonic })
+    this.limit = new RateLimit(options.bytesPerSecond, monotonic)
+    this.trust = new TrustStore(options.fs, layout, options.trust, options.channel)
+    this.#log = options.logFile === false ? undefined : new LogFile(layout.log)
+    this.meter = this.#newMeter()
+  }
+
+  /** Opens the folder; a link to it is followed once, here, and never below it. */
+  static async open(options: ResolvedOptions): Promise<Session> {
+    const wanted = resolve(options.folder)
+    try {
+      if (!(await pathExists(wanted, options.fs))) await options.fs.mkdir(wanted, { recursive: true })
+    } catch (error) {
+      throw diskError(error, `use the folder "${wanted}"`)
+    }
+    return new Session(options, layoutOf(await realpath(wanted)))
+  }
+
+  #newMeter(): ProgressMeter {
+    return new ProgressMeter(this.options.monotonic, (progress) => this.emit({ type: 'progress', progress }))
+  }
+
+  /** Starts counting anew. */
+  resetMeter(): void {
+    this.meter = this.#newMeter()
+  }
+
+  /** Tells listener and log. */
+  readonly emit = (event: EngineEventBody): void => {
+    const told = { at: this.options.clock(), ...event }
+    this.#log?.event(told)
+    this.options.onEvent?.(told)
+  }
+
+  /** Moves to another state. */
+  enter(state: EngineState): void {
+    this.state = state
+    this.meter.phase = state
+    this.emit({ type: 'state', state })
+  }
+
+  /** What applying files works with. */
+  get apply(): ApplyContext {
+    return { fs: this.options.fs, layout: this.layout, lockPatienceMs: this.options.lockPatienceMs }
+  }
+
+  /**
+   * Runs an operation as the only launcher of this install, after whatever a crash left was brought to an end.
+   *
+   * @throws LauncherError `LA_LOCKED` when another launcher is at work; disk errors as `LA_DISK_FULL`, `LA_IO` ….
+   */
+  async exclusively<T>(run: (recovery: Recovery) => Promise<T>): Promise<T> {
+    return await this.#inTurn(() => this.#alone(run))
+  }
+
+  /** Runs something short once nobody is at work here, and keeps everybody from beginning meanwhile. */
+  async aside(run: () => Promise<void>): Promise<void> {
+    await this.#inTurn(async () => {
+      const lock = await lockFile(this.layout.lock, { waitMs: asideWaitMs, fs: this.options.fs })
+      await run().finally(() => lock.release())
+    })
+  }
+
+  async #inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const turn = this.#turns.then(run)
+    this.#turns = turn.catch(() => undefined)
+    return await turn
+  }
+
+  async #alone<T>(run: (recovery: Recovery) => Promise<T>): Promise<T> {
+    const { fs, clock, lockWaitMs } = this.options
+    this.enter('lock')
+    try {
+      await prepareFolders(fs, this.layout, process.getuid?.())
+      const lock = await lockFile(this.layout.lock, { waitMs: lockWaitMs, fs }).catch((error: unknown) => {
+        throw asLocked(error, this.layout)
+      })
+      try {
+        this.enter('recover')
+        return await run(await recover(this.apply, this.emit, clock()))
+      } finally {
+        await lock.release()
+      }
+    } catch (error) {
+      const told = diskError(error, 'work on the install')
+      // For the log alone: whoever called is told by the error itself.
+      if (told instanceof KeyturnError)
+        this.#log?.event({ at: clock(), type: 'notice', code: told.code, message: told.message })
+      throw told
+    } finally {
+      this.enter('idle')
+    }
+  }
+
+  /** The install's own random name; decides its place in a rollout and never leaves this machine. */
+  async installId(): Promise<string> {
+    const { fs } = this.options
+    const known = await readSmallFile(fs, this.layout.installId, 64)
+    const text = known === undefined ? '' : new TextDecoder().decode(known).trim()
+    if (/^[0-9a-f]{32}$/.test(text)) return text
+    const made = randomBytes(16).toString('hex')
+    await writeSmallFile(fs, this.layout.installId, new TextEncoder().encode(`${made}\n`))
+    return made
+  }
+}
+
+function asLocked(error: unknown, layout: Layout): unknown {
+  if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED') return error
+  return new LauncherError('LA_LOCKED', `Cannot work on "${layout.root}": another launcher is at work there`, {
+    details: error.details,
+    cause: error,
+  })
+}

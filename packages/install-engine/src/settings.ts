@@ -1,0 +1,110 @@
+import { parseStrictJson } from '@keyturn/primitives'
+import type { FileSystem } from '@keyturn/primitives/node'
+import { LauncherError } from './errors.ts'
+import { readSmallFile, writeSmallFile } from './disk/disk.ts'
+import type { Layout } from './disk/layout.ts'
+
+/** The platform whose files are installed. A Windows client runs on Linux through wine, so it is chosen, not guessed. */
+export type Target = 'windows' | 'linux' | 'macos'
+
+/** How the client gets its key; set on this machine only, never by a manifest or the server. */
+export type DeliveryName = 'env' | 'fd' | 'shared-memory'
+
+/** `settings.json`: what belongs to this machine. Members that are absent have their default. */
+export interface Settings {
+  readonly server?: string
+  readonly trust?: string
+  readonly product?: string
+  readonly channel?: string
+  readonly target?: Target
+  /** Program to start, relative to the install, or an absolute path; then its arguments. */
+  readonly program?: readonly string[]
+  readonly delivery?: DeliveryName
+  /** Bytes a second. */
+  readonly limit?: number
+  /** Content groups to install; absent: all. */
+  readonly groups?: readonly string[]
+  /** Whether an update may go file by file where the disk has no room for old and new together; default false. */
+  readonly lowSpace?: boolean
+  readonly telemetryUrlTemplate?: string
+  readonly language?: 'cs' | 'en'
+  /** Whether a runtime key that came over Noise is kept, sealed, for offline starts; default true. */
+  readonly runtimeKeyCache?: boolean
+  /** Minutes between checks of the daemon; default 60. */
+  readonly checkMinutes?: number
+}
+
+const maxSettingsBytes = 64 * 1024
+
+type Check = (value: unknown) => boolean
+const text =
+  (pattern: RegExp): Check =>
+  (value) =>
+    typeof value === 'string' && pattern.test(value)
+const oneOf =
+  (...choices: readonly string[]): Check =>
+  (value) =>
+    typeof value === 'string' && choices.includes(value)
+const texts: Check = (value) =>
+  Array.isArray(value) &&
+  value.length <= 64 &&
+  value.every((entry) => typeof entry === 'string' && entry.length <= 4096)
+const isUrl: Check = (value) =>
+  typeof value === 'string' && URL.canParse(value) && /^https?:$/.test(new URL(value).protocol)
+
+const checks: Readonly<Record<keyof Settings, Check>> = {
+  server: isUrl,
+  trust: text(/^(did:keri:|key:).{1,8192}$/s),
+  product: text(/^[a-z0-9-]{1,64}$/),
+  channel: text(/^[a-z0-9-]{1,64}$/),
+  target: oneOf('windows', 'linux', 'macos'),
+  program: (value) => texts(value) && (value as string[]).length > 0,
+  delivery: oneOf('env', 'fd', 'shared-memory'),
+  limit: (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= 1024,
+  groups: texts,
+  lowSpace: (value) => typeof value === 'boolean',
+  telemetryUrlTemplate: (value) => value === '' || (typeof value === 'string' && isUrl(value.replaceAll(/[{}]/g, ''))),
+  language: oneOf('cs', 'en'),
+  runtimeKeyCache: (value) => typeof value === 'boolean',
+  checkMinutes: (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= 1 && value <= 10_080,
+}
+
+/**
+ * Checks settings from outside.
+ *
+ * @throws LauncherError `LA_SETTINGS` naming the member that is wrong or unknown.
+ */
+export function parseSettings(value: unknown): Settings {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new LauncherError('LA_SETTINGS', 'Cannot use settings: they are no object')
+  for (const [name, member] of Object.entries(value)) {
+    const check = Object.hasOwn(checks, name) ? checks[name as keyof Settings] : undefined
+    if (check?.(member) !== true)
+      throw new LauncherError(
+        'LA_SETTINGS',
+        `Cannot use settings: ${JSON.stringify(name.slice(0, 40))} is unknown or malformed`,
+      )
+  }
+  return { ...value } as Settings
+}
+
+/** Reads `settings.json`; a missing one is empty. */
+export async function readSettings(fs: FileSystem, layout: Layout): Promise<Settings> {
+  const bytes = await readSmallFile(fs, layout.settings, maxSettingsBytes)
+  if (bytes === undefined) return {}
+  try {
+    return parseSettings(parseStrictJson(bytes))
+  } catch (cause) {
+    if (cause instanceof LauncherError) throw cause
+    throw new LauncherError('LA_SETTINGS', `Cannot read "${layout.settings}": it is no JSON`, { cause })
+  }
+}
+
+/** Writes `settings.json`. */
+export async function writeSettings(fs: FileSystem, layout: Layout, settings: Settings): Promise<void> {
+  await writeSmallFile(
+    fs,
+    layout.settings,
+    new TextEncoder().encode(`${JSON.stringify(parseSettings(settings), null, 2)}\n`),
+  )
+}

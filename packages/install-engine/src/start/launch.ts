@@ -1,0 +1,239 @@
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { cleanEnvironment, deliveryNamed } from '@keyturn/runtime-key/node'
+import type { ChildCommand, RuntimeKeyDelivery } from '@keyturn/runtime-key/node'
+import type { RuntimeKey } from '@keyturn/runtime-key'
+import { LauncherError } from '../errors.ts'
+import { forgetClient, rememberClient, runningClient } from './client-process.ts'
+import { DeviceKey } from './device-key.ts'
+import { HashCache } from '../disk/hash-cache.ts'
+import { hostSystem } from '../disk/host-system.ts'
+import type { InstalledRelease } from '../trust/installed-release.ts'
+import { makePlan } from '../place/plan.ts'
+import { NoiseRuntimeKeys } from './noise-runtime-keys.ts'
+import { commandFor } from './program.ts'
+import { loadRuntimeKey } from './runtime-key.ts'
+import { SealedKeyCache } from './sealed-key-cache.ts'
+import type { Session } from '../session.ts'
+import { readState, writeState } from '../disk/state-file.ts'
+import type { InstallState } from '../disk/state-file.ts'
+import { bringTo } from '../place/update-run.ts'
+import { wantedFiles } from '../place/wanted-files.ts'
+
+/** A client that runs. */
+export interface StartedClient {
+  readonly child: ChildProcess
+  readonly pid: number
+  /** Its exit code, `null` when a signal ended it. */
+  readonly exited: Promise<number | null>
+  /** Whether the start counted as good: it lived long enough or ended well. */
+  readonly confirmed: Promise<boolean>
+}
+
+/** How a client is started. */
+export interface StartOptions {
+  readonly signal?: AbortSignal | undefined
+  readonly stdio?: readonly ('ignore' | 'inherit' | 'pipe' | number)[] | undefined
+  readonly args?: readonly string[] | undefined
+  readonly isOffline: boolean
+}
+
+/**
+ * Looks at every file of the installed release once more, by the hash cache, and mends what changed since (self-healing
+ * start). Without a server a changed file bars the start: nothing unverified is run.
+ */
+async function heal(
+  session: Session,
+  installed: InstalledRelease,
+  state: InstallState,
+  options: StartOptions,
+): Promise<InstallState> {
+  const { fs } = session.options
+  const cache = await HashCache.load(fs, session.layout.hashCache)
+  const files = wantedFiles(installed.manifest, session.options)
+  const plan = await makePlan({
+    fs,
+    layout: session.layout,
+    files,
+    manifest: installed.manifest,
+    installedFiles: [],
+    cache: state.suspect ? undefined : cache,
+    concurrency: 16,
+    signal: options.signal,
+  })
+  await cache.save(fs, session.layout.hashCache)
+  const bad = plan.writes.filter(({ file }) => file.required)
+  if (bad.length === 0) return state
+  const paths = bad
+    .slice(0, 3)
+    .map(({ file }) => `"${file.path}"`)
+    .join(', ')
+  session.emit({
+    type: 'notice',
+    code: 'LA_HASH',
+    message: `${bad.length} installed files are missing or changed: ${paths}`,
+  })
+  if (options.isOffline) {
+    throw new LauncherError(
+      'LA_HASH',
+      `Cannot start: ${bad.length} installed files are missing or changed (${paths}), and the server cannot be asked`,
+      {
+        details: { files: bad.length },
+        hint: 'Run repair as soon as the server can be reached',
+      },
+    )
+  }
+  const signal = options.signal ?? new AbortController().signal
+  return (
+    await bringTo(session, { ref: installed.ref, manifest: installed.manifest }, state, {
+      kind: 'repair',
+      verifyAll: false,
+      signal,
+    })
+  ).state
+}
+
+async function startChild(session: Session, command: ChildCommand, key: RuntimeKey | undefined): Promise<ChildProcess> {
+  if (key === undefined) {
+    const stdio = command.stdio ?? ['inherit', 'inherit', 'inherit']
+    const child = spawn(command.file, [...(command.args ?? [])], {
+      env: cleanEnvironment(command.env ?? {}),
+      stdio: [...stdio],
+      ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
+      shell: false,
+    })
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', resolve)
+      child.once('error', (cause) =>
+        reject(new LauncherError('LA_CHILD', `Cannot start "${command.file}": ${cause.message.split('\n')[0] ?? ''}`)),
+      )
+    })
+    return child
+  }
+  const delivery: RuntimeKeyDelivery = deliveryNamed(session.options.delivery)
+  const { child, received } = await delivery.deliver(key, command)
+  received.catch((error: unknown) => {
+    session.emit({
+      type: 'notice',
+      code: 'LA_CHILD',
+      message: error instanceof Error ? error.message : 'The client did not take its key',
+    })
+  })
+  return child
+}
+
+/** Starts the verified client with its key, and watches whether the start was good. */
+export async function startClient(
+  session: Session,
+  installed: InstalledRelease,
+  before: InstallState,
+  options: StartOptions,
+): Promise<StartedClient> {
+  const { fs, env, program, runtimeKeys } = session.options
+  const running = await runningClient(fs, session.layout)
+  if (running !== undefined)
+    throw new LauncherError('LA_LOCKED', `Cannot start: the client runs already (process ${running})`, {
+      details: { pid: running },
+    })
+  const state = await heal(session, installed, before, options)
+  session.enter('key-load')
+  const files = wantedFiles(installed.manifest, session.options)
+  const plain = commandFor({ layout: session.layout, files, program, env, platform: process.platform })
+  refuseThroughWine(plain, session.options.delivery)
+  const command = {
+    ...plain,
+    args: [...(plain.args ?? []), ...(options.args ?? [])],
+    ...(options.stdio === undefined ? {} : { stdio: options.stdio }),
+  }
+  const key = await loadRuntimeKey(
+    fs,
+    session.layout,
+    installed,
+    runtimeKeys ?? (await keyServer(session, installed)),
+    options.signal,
+  )
+  let child: ChildProcess
+  try {
+    options.signal?.throwIfAborted()
+    if (!state.confirmed) await writeState(fs, session.layout, { ...state, failedStarts: state.failedStarts + 1 })
+    session.enter('launch')
+    child = await startChild(session, command, key)
+  } finally {
+    key?.dispose()
+  }
+  const pid = child.pid ?? -1
+  await rememberClient(fs, session.layout, pid)
+  session.emit({ type: 'child', event: 'started', pid })
+  session.enter('confirm')
+  return { child, pid, ...watch(session, child, pid, installed) }
+}
+
+/** Wine hands neither descriptors nor the memory of this system to a Windows program: it would start without its key. */
+function refuseThroughWine({ args }: ChildCommand, delivery: string): void {
+  if (hostSystem.runsExe || delivery === 'env' || !/\.exe$/i.test(args?.[0] ?? '')) return
+  throw new LauncherError(
+    'LA_SETTINGS',
+    `Cannot start: a Windows client in wine can get its key by "env" alone, not by "${delivery}"`,
+    { hint: 'Give --delivery env' },
+  )
+}
+
+/** The key server of this install: whoever the newest role document names under `transport`. */
+async function keyServer(session: Session, installed: InstalledRelease): Promise<NoiseRuntimeKeys | undefined> {
+  const { fs, fetch, clock, server, env, runtimeKeyCache } = session.options
+  const transport = installed.newestRoles?.transport ?? []
+  if (transport.length === 0) return undefined
+  const cache = new SealedKeyCache(fs, session.layout.runtimeKeyCache, SealedKeyCache.keyFile(env))
+  if (runtimeKeyCache === false) await cache.drop()
+  return new NoiseRuntimeKeys({
+    fs,
+    fetch,
+    clock,
+    server,
+    transport,
+    floorsFile: session.layout.transportFloors,
+    device: new DeviceKey(fs, DeviceKey.file(env)),
+    cache: runtimeKeyCache === false ? undefined : cache,
+  })
+}
+
+/** C12: alive long enough, or ended well. */
+function watch(
+  session: Session,
+  child: ChildProcess,
+  pid: number,
+  installed: InstalledRelease,
+): Pick<StartedClient, 'exited' | 'confirmed'> {
+  const exited = new Promise<number | null>((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) resolve(child.exitCode)
+    else child.once('exit', (code) => resolve(code))
+  })
+  const told = exited.then(async (exitCode) => {
+    await forgetClient(session.options.fs, session.layout)
+    session.emit({ type: 'child', event: 'exited', pid, exitCode })
+    return exitCode
+  })
+  const livesLong = new Promise<true>((resolve) => {
+    const timer = setTimeout(() => resolve(true), session.options.confirmAfterMs)
+    timer.unref()
+    void exited.then(() => clearTimeout(timer))
+  })
+  const confirmed = Promise.race([livesLong, exited.then((code) => code === 0)]).then(async (isGood) => {
+    // Not beside an update or a rollback: it writes the same state, and lives on the files that are let go here.
+    if (isGood) await session.aside(() => confirm(session, installed, pid))
+    return isGood
+  })
+  confirmed.catch(() => undefined) // a start that cannot be written down is counted as failed next time
+  told.catch(() => undefined)
+  return { exited: told, confirmed }
+}
+
+async function confirm(session: Session, installed: InstalledRelease, pid: number): Promise<void> {
+  const { fs } = session.options
+  const { state } = await readState(fs, session.layout)
+  if (state.installed?.manifestSha256 !== installed.manifestSha256) return // something else was installed meanwhile
+  await writeState(fs, session.layout, { ...state, confirmed: true, failedStarts: 0, previous: undefined })
+  if (state.previous !== undefined)
+    await fs.rm(`${session.layout.backup}/${state.previous.transaction}`, { recursive: true, force: true })
+  session.emit({ type: 'child', event: 'confirmed', pid })
+}

@@ -1,0 +1,132 @@
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { formatOf, limits, ManifestError, verifyInstalled } from '@keyturn/manifest'
+import type { ReleaseFormat, ReleaseManifest, RoleDocument, TrustState } from '@keyturn/manifest'
+import type { KeyturnError } from '@keyturn/primitives'
+import { readSmallFile } from '../disk/disk.ts'
+import type { Session } from '../session.ts'
+import type { ReleaseRef } from '../disk/state-file.ts'
+
+/** The installed release, verified again from what is stored. */
+export interface InstalledRelease {
+  readonly ref: ReleaseRef
+  readonly manifest: ReleaseManifest
+  readonly manifestSha256: string
+  readonly format: ReleaseFormat
+  /** `undefined` under pinned keys. */
+  readonly roles: RoleDocument | undefined
+  /** The newest stored role document that the stored log seals. */
+  readonly newestRoles: RoleDocument | undefined
+}
+
+/** Whether the installed release may be played. */
+export type InstalledJudgement =
+  | { readonly playable: true; readonly release: InstalledRelease }
+  | { readonly playable: false; readonly error: KeyturnError }
+
+/**
+ * Verifies the installed release without the network: its signatures under the role document it was accepted under,
+ * less what was revoked since. Nothing of `state.json` is believed but which document that was.
+ */
+export async function judgeInstalled(
+  session: Session,
+  ref: ReleaseRef,
+  state: TrustState,
+): Promise<InstalledJudgement> {
+  const { manifest, manifestSigs, manifestSig } = session.layout
+  return await judge(session, ref, state, { manifest, signatures: manifestSigs, legacySignature: manifestSig })
+}
+
+/**
+ * Verifies the release that a low-space update was on its way to, from what was kept when it was accepted: with the
+ * install a mixture, a halted rollout or an expired head is no reason to leave it one.
+ */
+export async function judgeUnfinished(
+  session: Session,
+  ref: ReleaseRef,
+  state: TrustState,
+): Promise<InstalledJudgement> {
+  const stem = join(session.layout.manifests, String(ref.sequence))
+  const judged = await judge(session, ref, state, {
+    manifest: `${stem}.json`,
+    signatures: `${stem}.sigs.json`,
+    legacySignature: `${stem}.json.sig`,
+  })
+  if (!judged.playable || judged.release.manifestSha256 === ref.manifestSha256) return judged
+  return {
+    playable: false,
+    error: new ManifestError('MAN_MISSING', 'Cannot go on: the manifest of the unfinished update is gone', {
+      hint: 'Update while the server can be reached',
+    }),
+  }
+}
+
+interface ReleaseFiles {
+  readonly manifest: string
+  readonly signatures: string
+  readonly legacySignature: string
+}
+
+async function judge(
+  session: Session,
+  ref: ReleaseRef,
+  state: TrustState,
+  files: ReleaseFiles,
+): Promise<InstalledJudgement> {
+  const { fs, channel } = session.options
+  const { trust } = session
+  const manifest = await readSmallFile(fs, files.manifest, limits.manifestBytes)
+  if (manifest === undefined)
+    return {
+      playable: false,
+      error: new ManifestError('MAN_MISSING', 'Cannot start: the installed manifest is gone', {
+        hint: 'Update, so that it is fetched again',
+      }),
+    }
+  const [signatures, legacySignature, log, roles, all] = [
+    await readSmallFile(fs, files.signatures, limits.signaturesBytes),
+    await readSmallFile(fs, files.legacySignature, limits.legacySignatureBytes),
+    await trust.log(),
+    await trust.role(ref.rolesVersion),
+    await trust.roles(),
+  ]
+  const missing = await trust.missingRoles(state)
+  if (missing !== undefined) {
+    return {
+      playable: false,
+      error: new ManifestError(
+        'TRUST_LOST',
+        `Cannot start: role document ${missing}, which the stored log seals, is gone or damaged, and with it the list of withdrawn keys`,
+        {
+          details: { version: missing },
+          hint: 'Update once while the server can be reached',
+        },
+      ),
+    }
+  }
+  const decision = verifyInstalled(
+    {
+      manifest,
+      newestContentKeys: await trust.newestContentKeys(state, channel),
+      ...(signatures === undefined ? {} : { signatures }),
+      ...(legacySignature === undefined ? {} : { legacySignature }),
+      ...(log === undefined ? {} : { log }),
+      ...(roles === undefined ? {} : { roles }),
+      newestRoles: all.map(({ bytes }) => bytes),
+    },
+    state,
+  )
+  if (!decision.playable) return decision
+  const manifestSha256 = createHash('sha256').update(manifest).digest('hex')
+  return {
+    playable: true,
+    release: {
+      ref: { ...ref, manifestSha256 },
+      manifest: decision.manifest,
+      manifestSha256,
+      format: formatOf(decision.manifest),
+      roles: decision.roles,
+      newestRoles: decision.newestRoles,
+    },
+  }
+}

@@ -1,0 +1,189 @@
+import { releaseSteps } from '@keyturn/manifest'
+import type {
+  Cohort,
+  DocumentAnswer,
+  DocumentRequest,
+  ReleaseDecision,
+  TrustState,
+  VerifyOptions,
+} from '@keyturn/manifest'
+import { LauncherError } from '../errors.ts'
+import { driveRelease } from './drive-release.ts'
+import { sha256Hex } from '../fetch/seeds.ts'
+import type { Source } from '../fetch/source.ts'
+import type { CycleDocuments, TrustStore } from './trust-store.ts'
+
+/** What a cycle is run with. */
+export interface TrustCycleOptions extends VerifyOptions {
+  readonly cohort: Cohort
+  readonly signal?: AbortSignal | undefined
+  /** Read the log from every mirror too, not only from the server. */
+  readonly compareTips?: boolean | undefined
+}
+
+/** What a cycle came to; the decision is stored already. */
+export interface TrustCycleResult {
+  readonly decision: ReleaseDecision
+  readonly documents: CycleDocuments
+}
+
+/** A wrong signature is believed only after this many fetches, past every cache. */
+const signatureTries = 3
+
+function isNetwork(error: unknown): error is LauncherError {
+  return error instanceof LauncherError && ['io', 'unavailable', 'input'].includes(error.kind)
+}
+
+/** The addresses of documents below the server's; docs/spec/launcher.md §5. */
+function documentPath(request: DocumentRequest): string {
+  switch (request.document) {
+    case 'log':
+      return `kel/${request.prefix}.cesr`
+    case 'roles':
+      return `roles/${request.version}.json`
+    case 'head':
+      return `channels/${request.channel}/head.json`
+    case 'manifest':
+      return request.pin === undefined ? channelPath(request.channel, 'manifest.json') : pinnedPath(request, 'json')
+    case 'signatures':
+      return pinnedPath(request, 'sigs.json')
+    case 'legacy-signature':
+      return channelPath(request.channel, 'manifest.json.sig')
+  }
+}
+
+/** The original has its one channel at the root. */
+function channelPath(channel: string, name: string): string {
+  return channel === 'stable' ? name : `channels/${channel}/${name}`
+}
+
+function pinnedPath(
+  request: Extract<DocumentRequest, { document: 'manifest' | 'signatures' }>,
+  ending: string,
+): string {
+  return `channels/${request.channel}/manifests/${encodeURIComponent(request.pin?.version ?? '')}.${ending}`
+}
+
+/** The documents of one cycle, from the network where they may have changed and from disk where they cannot. */
+class CycleFetcher {
+  readonly seen: { -readonly [Name in keyof CycleDocuments]: CycleDocuments[Name] } = {}
+  /** What came, for evidence. */
+  readonly bytes = new Map<DocumentRequest['document'], Uint8Array>()
+  failure: LauncherError | undefined
+  readonly #source: Source
+  readonly #store: TrustStore
+  readonly #state: TrustState
+  readonly #fresh: boolean
+  readonly #signal: AbortSignal | undefined
+  readonly #compareTips: boolean
+
+  constructor(source: Source, store: TrustStore, state: TrustState, fresh: boolean, options: TrustCycleOptions) {
+    this.#source = source
+    this.#store = store
+    this.#state = state
+    this.#fresh = fresh
+    this.#signal = options.signal
+    this.#compareTips = options.compareTips === true
+  }
+
+  async provide(request: DocumentRequest): Promise<DocumentAnswer> {
+    if (request.document === 'log' && this.#compareTips) return await this.#allLogs(request)
+    const known = await this.#known(request)
+    if (known !== undefined) return known
+    const bytes = await this.#fetch(request)
+    if (bytes === undefined) return undefined
+    this.bytes.set(request.document, bytes)
+    if (request.document === 'signatures') this.seen.signatures = bytes
+    if (request.document === 'legacy-signature') this.seen.legacySignature = bytes
+    return bytes
+  }
+
+  /** The log as the server and every mirror have it: whoever shows an older or another one is found out. */
+  async #allLogs(request: Extract<DocumentRequest, { document: 'log' }>): Promise<readonly Uint8Array[]> {
+    const own = await this.#fetch(request)
+    if (own !== undefined) this.bytes.set('log', own)
+    const logs = own === undefined ? [] : [own]
+    for (const host of this.#source.mirrors) {
+      const bytes = await this.#source
+        .document(documentPath(request), request.maxBytes, { signal: this.#signal, host })
+        .catch((error: unknown) => {
+          this.#signal?.throwIfAborted()
+          if (!isNetwork(error)) throw error
+          return undefined // a mirror that is down says nothing
+        })
+      if (bytes !== undefined) logs.push(bytes)
+    }
+    return logs
+  }
+
+  async #known(request: DocumentRequest): Promise<Uint8Array | undefined> {
+    if (request.document === 'roles' && this.#state.roles?.version === request.version) {
+      const bytes = await this.#store.role(request.version)
+      return bytes !== undefined && sha256Hex(bytes) === this.#state.roles.sha256 ? bytes : undefined
+    }
+    if (request.document === 'manifest' && request.pin !== undefined) {
+      const bytes = await this.#store.manifest(request.pin.sequence)
+      return bytes !== undefined && sha256Hex(bytes) === request.pin.sha256 ? bytes : undefined
+    }
+    return undefined
+  }
+
+  async #fetch(request: DocumentRequest): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#source.document(documentPath(request), request.maxBytes, {
+        signal: this.#signal,
+        fresh: this.#fresh || request.document === 'head',
+      })
+    } catch (error) {
+      this.#signal?.throwIfAborted()
+      if (!isNetwork(error)) throw error
+      this.failure ??= error
+      return undefined
+    }
+  }
+}
+
+function isSignatureFailure(decision: ReleaseDecision): boolean {
+  return (
+    decision.outcome === 'refused' && ['MAN_SIGNATURE', 'MAN_SIGNATURE_FORMAT', 'MAN_PIN'].includes(decision.error.code)
+  )
+}
+
+/**
+ * Asks the server what is on offer and decides, document by document. What was accepted is stored before this returns.
+ * A broken connection is an error only after what could be learned was stored.
+ *
+ * @throws LauncherError `LA_NETWORK`, `LA_TIMEOUT`, `LA_HTTP_STATUS` … when the server could not be asked.
+ */
+export async function runTrustCycle(
+  source: Source,
+  store: TrustStore,
+  state: TrustState,
+  options: TrustCycleOptions,
+): Promise<TrustCycleResult> {
+  const earlier = (await store.roles()).map(({ bytes }) => bytes)
+  for (let attempt = 1; ; attempt++) {
+    const fetcher = new CycleFetcher(source, store, state, attempt > 1, options)
+    const decision = await driveRelease(releaseSteps(state, options, earlier), (request) => fetcher.provide(request))
+    if (isSignatureFailure(decision) && attempt < signatureTries) continue
+    if (decision.outcome === 'refused') await keepForkEvidence(store, state, decision.state, fetcher.bytes)
+    await store.persist(decision, fetcher.seen)
+    if (
+      decision.outcome === 'refused' &&
+      fetcher.failure !== undefined &&
+      /_MISSING$|^TRUST_ROLES$/.test(decision.error.code)
+    )
+      throw fetcher.failure
+    return { decision, documents: fetcher.seen }
+  }
+}
+
+async function keepForkEvidence(
+  store: TrustStore,
+  before: TrustState,
+  after: TrustState,
+  bytes: ReadonlyMap<string, Uint8Array>,
+): Promise<void> {
+  if (after.fork === undefined || before.fork !== undefined) return
+  for (const [name, content] of bytes) await store.keepEvidence(`${name}-${sha256Hex(content).slice(0, 16)}`, content)
+}

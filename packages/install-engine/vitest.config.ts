@@ -1,0 +1,1 @@
+export { processTestConfig as default } from '../../tooling/vitest/config.ts'
