@@ -50,7 +50,7 @@ export async function describeM2pack(): Promise<CommandDescription> {
     'm2pack',
     'Build, verify, list, compare and extract .m2p archives.',
     async (program, cli) => {
-      const { registerPackVerbs } = await import('./commands/pack.ts')
+      const { registerPackVerbs } = await import('./commands/pack/index.ts')
       registerPackVerbs(program, cli)
     },
   )

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { runM2pack } from './pack/m2pack-program.ts'
+import { runM2pack } from './m2pack/program.ts'
 import { runProcess } from './process.ts'
 
 await runProcess(runM2pack)

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { writeEterPack, writePck } from '../../../packages/m2pack-format/test/support/legacy-writer.ts'
-import { runM2pack } from '../src/pack/m2pack-program.ts'
+import { runM2pack } from '../src/m2pack/program.ts'
 
 function folder(): string {
   const path = mkdtempSync(join(tmpdir(), 'keyturn-import-'))

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ed25519PublicKey, hexEncode, isStrongEd25519PublicKey, systemRandom } from '@keyturn/primitives'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { runM2pack } from '../src/pack/m2pack-program.ts'
+import { runM2pack } from '../src/m2pack/program.ts'
 import { run } from '../src/program.ts'
 
 let root = ''

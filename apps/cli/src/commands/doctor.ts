@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { withServer } from './server-flags.ts'
+import { withServer } from '../flags/server.ts'
 import { openHome } from '@keyturn/publisher'
 import { diagnose } from '@keyturn/publisher/health'
 import { openClient, serverUrl } from '@keyturn/publisher/release'

@@ -19,7 +19,7 @@ export const nouns: readonly Noun[] = [
   {
     name: 'pack',
     summary: 'build, verify, list, extract and rewrap .m2p archives',
-    load: async () => (await import('./pack.ts')).registerPack,
+    load: async () => (await import('./pack/index.ts')).registerPack,
   },
   {
     name: 'demo',
@@ -34,17 +34,17 @@ export const nouns: readonly Noun[] = [
   {
     name: 'id',
     summary: 'identities and their key event logs: create, show, check, rotate',
-    load: async () => (await import('./id.ts')).registerId,
+    load: async () => (await import('./id/index.ts')).registerId,
   },
   {
     name: 'roles',
     summary: 'who may sign: role documents sealed by the identity',
-    load: async () => (await import('./roles.ts')).registerRoles,
+    load: async () => (await import('./roles/index.ts')).registerRoles,
   },
   {
     name: 'release',
     summary: 'release tree, manifest, signature, head, server',
-    load: async () => (await import('./release.ts')).registerRelease,
+    load: async () => (await import('./release/index.ts')).registerRelease,
   },
   {
     name: 'update',
@@ -89,12 +89,12 @@ export const nouns: readonly Noun[] = [
   {
     name: 'rotate',
     summary: 'turn a key: content, identity, release, head, transport, vault, or all that is due',
-    load: async () => (await import('./rotate.ts')).registerRotate,
+    load: async () => (await import('./rotate/index.ts')).registerRotate,
   },
   {
     name: 'vault',
     summary: 'secrets at rest under a master key that turns: seal, open, rotate, sweep, retire, audit',
-    load: async () => (await import('./vault.ts')).registerVault,
+    load: async () => (await import('./vault/index.ts')).registerVault,
   },
   {
     name: 'serve',
@@ -104,12 +104,12 @@ export const nouns: readonly Noun[] = [
   {
     name: 'emergency',
     summary: 'a key may be stolen: rotate now, freeze, unfreeze, report',
-    load: async () => (await import('./emergency.ts')).registerEmergency,
+    load: async () => (await import('./emergency/index.ts')).registerEmergency,
   },
   {
     name: 'device',
     summary: 'link, list and revoke devices that speak for the identity',
-    load: async () => (await import('./device.ts')).registerDevice,
+    load: async () => (await import('./device/index.ts')).registerDevice,
   },
   {
     name: 'sign',
@@ -124,7 +124,7 @@ export const nouns: readonly Noun[] = [
   {
     name: 'noise',
     summary: 'transport keys: derive, publish, turn, revoke, look up, audit',
-    load: async () => (await import('./noise.ts')).registerNoise,
+    load: async () => (await import('./noise/index.ts')).registerNoise,
   },
   {
     name: 'explain',

@@ -2,7 +2,7 @@ import { wipe } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, Context, CommandResult } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { wholeNumber } from '../flag-values.ts'
+import { wholeNumber } from '../flags/values.ts'
 import { formatTable } from '../output.ts'
 import { createHome } from '@keyturn/publisher/keys'
 

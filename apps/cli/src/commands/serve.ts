@@ -6,7 +6,7 @@ import { createReleaseServer } from '@keyturn/release-server'
 import type { ReleaseServer } from '@keyturn/release-server'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { wholeNumber } from '../flag-values.ts'
+import { wholeNumber } from '../flags/values.ts'
 import { homePaths } from '@keyturn/publisher'
 
 interface ServeOptions {

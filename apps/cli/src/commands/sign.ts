@@ -20,7 +20,7 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
 import { appendWitnessed, openIdentity, openOwnLog, refuseFrozen } from '@keyturn/publisher/identity'
-import { descendantDigests, readCommit, readNote, writeNote } from './sign-git.ts'
+import { descendantDigests, readCommit, readNote, writeNote } from './git-notes.ts'
 
 interface SignOptions {
   readonly alias?: string

@@ -9,7 +9,7 @@ import {
   runTurn,
 } from '@keyturn/publisher/rotation'
 import type { TurnStep } from '@keyturn/publisher/rotation'
-import { standingSeals } from '../../src/commands/id-rotate.ts'
+import { standingSeals } from '../../src/commands/id/rotate.ts'
 import { command } from '../support/command.ts'
 import { World } from '../support/world.ts'
 

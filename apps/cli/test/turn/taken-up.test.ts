@@ -10,7 +10,7 @@ import {
   runTurn,
 } from '@keyturn/publisher/rotation'
 import type { IdentityTurnOptions, TurnStep } from '@keyturn/publisher/rotation'
-import { standingSeals } from '../../src/commands/id-rotate.ts'
+import { standingSeals } from '../../src/commands/id/rotate.ts'
 import { command } from '../support/command.ts'
 import { World } from '../support/world.ts'
 

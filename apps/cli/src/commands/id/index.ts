@@ -1,0 +1,21 @@
+import type { Command } from 'commander'
+import type { Cli } from '../../command.ts'
+import { registerIdCheck } from './check.ts'
+import { registerIdExport, registerIdImport } from './export.ts'
+import { registerIdInit } from './init.ts'
+import { registerIdRotate } from './rotate.ts'
+import { registerIdLog, registerIdShow } from './show.ts'
+import { registerIdWitness } from './witness.ts'
+
+/** Registers `keyturn id …`: the key event log. */
+export function registerId(program: Command, cli: Cli): void {
+  const id = program.command('id').description('identities and their key event logs')
+  registerIdInit(id, cli)
+  registerIdShow(id, cli)
+  registerIdLog(id, cli)
+  registerIdCheck(id, cli)
+  registerIdRotate(id, cli)
+  registerIdExport(id, cli)
+  registerIdImport(id, cli)
+  registerIdWitness(id, cli)
+}

@@ -1,0 +1,145 @@
+import { readFile } from 'node:fs/promises'
+import { pathExists } from '@keyturn/primitives/node'
+import { formatPin, isAbandoned, isEstablishmentOnly, verifyLog } from '@keyturn/kel'
+import type { VerifiedEvent, VerifiedLog } from '@keyturn/kel'
+import type { JsonValue } from '@keyturn/primitives'
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../../command.ts'
+import { formatTable } from '../../output.ts'
+import { openIdentity, openOwnLog } from '@keyturn/publisher/identity'
+import type { Identity } from '@keyturn/publisher/identity'
+import { readTurn } from '@keyturn/publisher/rotation'
+import { eventJson, stateJson } from './json.ts'
+
+interface AliasOption {
+  readonly alias?: string
+}
+interface LogOptions extends AliasOption {
+  readonly file?: string
+}
+
+/** Registers `keyturn id show`. */
+export function registerIdShow(id: Command, cli: Cli): void {
+  const show = id
+    .command('show')
+    .description('the identity: keys in force, promised keys, thresholds, place of its log')
+    .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
+  cli.define<AliasOption>(show, { example: 'keyturn id show --json', run: runShow })
+}
+
+/** Registers `keyturn id log`. */
+export function registerIdLog(id: Command, cli: Cli): void {
+  const log = id
+    .command('log')
+    .description('the events of the log in order, with what each of them did')
+    .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
+    .option('--file <file>', "a CESR file of anybody's log instead")
+  cli.define<LogOptions>(log, { example: ['keyturn id log', 'keyturn id log --file their.cesr --json'], run: runLog })
+}
+
+/** Where the next keys lie; a warning for each that lies beside the current key. */
+async function nextKeys(
+  context: Context,
+  identity: Identity,
+): Promise<{ file: string; present: boolean; beside: boolean }[]> {
+  return await Promise.all(
+    identity.next.map(async ({ file }) => ({
+      file,
+      present: await pathExists(file),
+      beside: file.startsWith(context.homeFolder) && (await pathExists(file)),
+    })),
+  )
+}
+
+async function runShow(context: Context, options: AliasOption): Promise<CommandResult> {
+  const identity = await openIdentity(context, options)
+  const kel = await openOwnLog(identity)
+  const { state } = kel
+  const pin = formatPin({ prefix: state.prefix, place: state.lastEstablishment })
+  const next = await nextKeys(context, identity)
+  const pending = (await readTurn(identity.journals, identity.turn)) !== undefined
+  for (const { file, beside } of next) {
+    if (beside) context.out.warn(`the next key lies beside the current one: move ${file} to another medium`)
+  }
+  const rows: string[][] = [
+    ['identity', `did:keri:${state.prefix}`],
+    ['alias', identity.alias],
+    ['last event', `${state.sn} ${state.type} ${state.said}`],
+    ['pin', pin],
+    ['keys in force', `${state.keys.join(', ')} (${state.threshold.text} needed)`],
+    [
+      'promised',
+      isAbandoned(state)
+        ? 'nothing: the identity is abandoned'
+        : `${state.nextDigests.join(', ')} (${state.nextThreshold.text} needed)`,
+    ],
+    [
+      'witnesses',
+      state.witnesses.length === 0 ? 'none' : `${state.witnesses.join(', ')} (${state.witnessThreshold} needed)`,
+    ],
+    ['interactions', isEstablishmentOnly(state) ? 'not allowed (EO)' : 'allowed'],
+    ...next.map(({ file, present }) => ['next key', `${file}${present ? '' : ' (not here)'}`]),
+    ...(pending ? [['rotation', 'interrupted: run "keyturn id rotate" to finish it']] : []),
+  ]
+  return {
+    data: {
+      kind: identity.kind,
+      alias: identity.alias,
+      pin,
+      state: stateJson(state),
+      event_count: kel.events.length,
+      superseded: kel.superseded.map((event) => event.said),
+      next_keys: next,
+      rotation_pending: pending,
+      warnings: [...kel.warnings],
+    },
+    text: formatTable(rows),
+  }
+}
+
+const done: Readonly<Record<VerifiedEvent['type'], string>> = {
+  icp: 'inception',
+  rot: 'rotation',
+  ixn: 'interaction',
+  dip: 'delegated inception',
+  drt: 'delegated rotation',
+}
+
+function sealText(seal: JsonValue): string {
+  if (typeof seal === 'object' && seal !== null && !Array.isArray(seal) && typeof seal['d'] === 'string')
+    return seal['d']
+  return JSON.stringify(seal)
+}
+
+function logLine(log: VerifiedLog, event: VerifiedEvent, superseded: boolean): string[] {
+  const state = superseded ? undefined : log.stateAt(event.sn)
+  const keys =
+    event.type === 'ixn' || state === undefined
+      ? ''
+      : `keys ${state.keys.map((key) => `${key.slice(0, 12)}…`).join(' ')}`
+  const seals = event.seals.length === 0 ? '' : `seals ${event.seals.map(sealText).join(' ')}`
+  return [
+    String(event.sn),
+    done[event.type],
+    event.said,
+    [keys, seals, superseded ? 'superseded' : ''].filter((part) => part !== '').join('; '),
+  ]
+}
+
+async function runLog(context: Context, options: LogOptions): Promise<CommandResult> {
+  const path = options.file ?? (await openIdentity(context, options)).logPath
+  const log = verifyLog(await readFile(path), { maxBytes: 64 * 1024 * 1024 })
+  const lines = [
+    ...log.events.map((event) => logLine(log, event, false)),
+    ...log.superseded.map((event) => logLine(log, event, true)),
+  ]
+  return {
+    data: {
+      state: stateJson(log.state),
+      events: log.events.map(eventJson),
+      superseded: log.superseded.map(eventJson),
+      warnings: [...log.warnings],
+    },
+    text: [`did:keri:${log.prefix}`, formatTable(lines)].join('\n'),
+  }
+}

@@ -1,0 +1,25 @@
+import type { Command } from 'commander'
+import type { Cli } from '../../command.ts'
+import { registerNoiseAudit, registerNoiseLookup } from './lookup.ts'
+import { registerNoiseServers } from './servers.ts'
+import { registerNoiseDerive } from './derive.ts'
+import { registerNoisePlan, registerNoiseStatus } from './status.ts'
+import { registerNoisePublish, registerNoiseRevoke, registerNoiseRotate } from './turn.ts'
+import { registerNoiseSignRequest } from './sign-request.ts'
+
+/** Registers `keyturn noise`. */
+export function registerNoise(program: Command, cli: Cli): void {
+  const noise = program
+    .command('noise')
+    .description('transport keys: derive, publish, turn, revoke, look up; cold signing by file')
+  registerNoiseDerive(noise, cli)
+  registerNoisePublish(noise, cli)
+  registerNoiseRotate(noise, cli)
+  registerNoiseRevoke(noise, cli)
+  registerNoiseServers(noise, cli)
+  registerNoiseLookup(noise, cli)
+  registerNoiseStatus(noise, cli)
+  registerNoisePlan(noise, cli)
+  registerNoiseSignRequest(noise, cli)
+  registerNoiseAudit(noise, cli)
+}

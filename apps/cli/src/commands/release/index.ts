@@ -1,0 +1,36 @@
+import type { Command } from 'commander'
+import type { Cli } from '../../command.ts'
+import { registerDiff } from './diff.ts'
+import { registerExportStatic } from './export.ts'
+import { registerGarbage } from './gc.ts'
+import { registerHead } from './head.ts'
+import { registerList, registerShow } from './list.ts'
+import { registerPrepare } from './prepare.ts'
+import { registerPromote, registerRollback } from './promote.ts'
+import { registerPublish } from './publish.ts'
+import { registerHalt, registerRollout } from './rollout.ts'
+import { registerSign } from './sign.ts'
+import { registerTrust } from './trust.ts'
+import { registerVerifyPublic } from './verify-public.ts'
+import { registerVerify } from './verify.ts'
+
+/** Registers `keyturn release`. */
+export function registerRelease(program: Command, cli: Cli): void {
+  const release = program.command('release').description('release tree → manifest → signature → head → server')
+  registerPrepare(release, cli)
+  registerSign(release, cli)
+  registerHead(release, cli)
+  registerPublish(release, cli)
+  registerList(release, cli)
+  registerShow(release, cli)
+  registerDiff(release, cli)
+  registerPromote(release, cli)
+  registerRollback(release, cli)
+  registerRollout(release, cli)
+  registerHalt(release, cli)
+  registerVerify(release, cli)
+  registerVerifyPublic(release, cli)
+  registerExportStatic(release, cli)
+  registerGarbage(release, cli)
+  registerTrust(release, cli)
+}

@@ -1,0 +1,20 @@
+import type { Context } from '../../command.ts'
+import { openHome } from '@keyturn/publisher'
+import type { HomeSession } from '@keyturn/publisher'
+import { refuseFrozen } from '@keyturn/publisher/identity'
+import { refuseWhileTurning } from '@keyturn/publisher/rotation'
+
+/**
+ * Opens the home for a command that makes, signs or publishes something others rely on: not while it is frozen, nor
+ * while a key turn is half done.
+ *
+ * @param context - The command.
+ * @param options - Whether the home is changed: then it is locked.
+ * @throws KelError `KEL_FROZEN`; {@link CliError} `CLI_TURN_PENDING`, and those of `openHome`.
+ */
+export async function openToRelease(context: Context, options: { readonly write: boolean }): Promise<HomeSession> {
+  await refuseFrozen(context.homeFolder, context.clock)
+  const home = await openHome(context, options)
+  await refuseWhileTurning(home.paths)
+  return home
+}

@@ -1,0 +1,122 @@
+import { readFile } from 'node:fs/promises'
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../../command.ts'
+import { CliError } from '../../errors.ts'
+import { collect, wholeNumber } from '../../flags/values.ts'
+import { formatBytes, formatTable } from '../../output.ts'
+import { openHome } from '@keyturn/publisher'
+import { prepareRelease, trustPin } from '@keyturn/publisher/release'
+import { refuseWhileTurning } from '@keyturn/publisher/rotation'
+import { channelOf } from '../../flags/channel.ts'
+import type { ChannelOption } from '../../flags/channel.ts'
+import { droppedFrom } from './tree.ts'
+
+interface PrepareOptions extends ChannelOption {
+  readonly release?: string
+  readonly notesFile?: string
+  readonly days: string
+  readonly minLauncherVersion?: string
+  readonly format?: string
+  readonly exclude?: readonly string[]
+  readonly dropOriginal?: boolean
+  readonly launcher?: string
+  readonly moveToIdentity?: boolean
+  readonly allowTag?: boolean
+}
+
+/** Registers `keyturn release prepare`. */
+export function registerPrepare(release: Command, cli: Cli): void {
+  const prepare = release
+    .command('prepare')
+    .description(
+      'make the manifest of a release tree: hash every file, index the archives; nothing is signed or uploaded',
+    )
+    .argument('<tree>', 'folder with the files as players get them')
+    .option('--channel <name>', 'the channel (default: that of the home)')
+    .option('--release <version>', 'YYYY.MM.DD-N (default: today with the next number)')
+    .option('--allow-tag', 'allow versions like 2026.04.15-full')
+    .option('--notes-file <file>', 'Markdown for players')
+    .option('--days <n>', 'days until the manifest expires, at most 400', '365')
+    .option('--min-launcher-version <version>', 'older launchers refuse to apply it')
+    .option('--format <name>', 'm2pack or legacy-json-blob (default: m2pack when there is an archive)')
+    .option('--exclude <glob>', 'leave files out; may be given several times', collect)
+    .option(
+      '--drop-original',
+      "leave out what the original's release tree leaves out: logs, symbols, .pck with an .m2p twin, docs",
+    )
+    .option(
+      '--launcher <path>',
+      'the launcher inside the tree: the original launcher wants to know it; it is not one of the files',
+    )
+    .option('--move-to-identity', 'installs with pinned keys that accept this release trust the identity from then on')
+  cli.define<PrepareOptions>(prepare, {
+    example: 'keyturn release prepare ./tree --notes-file notes.md',
+    run: (context, options, [tree]) => runPrepare(context, options, tree as string),
+  })
+}
+
+async function runPrepare(context: Context, options: PrepareOptions, tree: string): Promise<CommandResult> {
+  const home = await openHome(context, { write: true })
+  await refuseWhileTurning(home.paths)
+  const days = wholeNumber(options.days, '--days', 1, 400)
+  const progress = context.out.progress('hashing')
+  const dropped: string[] = []
+  const drops = droppedFrom(options.exclude ?? [], options.dropOriginal === true)
+  try {
+    const release = await prepareRelease(home, {
+      tree,
+      days,
+      channel: channelOf(options, home.description),
+      version: options.release,
+      notes: options.notesFile === undefined ? undefined : await readNotes(options.notesFile),
+      minLauncherVersion: options.minLauncherVersion,
+      format: options.format,
+      allowTag: options.allowTag === true,
+      launcher: options.launcher,
+      trustRoot: options.moveToIdentity === true ? await trustPin(home) : undefined,
+      nowMs: context.clock(),
+      signal: context.signal,
+      progress,
+      keeps: (path, all) => {
+        if (!drops(path, all)) return true
+        dropped.push(path)
+        return false
+      },
+    })
+    const { version, sequence, totals, format } = release.manifest
+    return {
+      data: {
+        version,
+        sequence,
+        format,
+        folder: release.folder,
+        manifest_sha256: release.sha256,
+        manifest_bytes: release.bytes.length,
+        files: totals?.files,
+        bytes: totals?.bytes,
+        download_bytes: totals?.downloadBytes,
+        dropped,
+      },
+      text: formatTable([
+        ['release', `${version}, sequence ${sequence}, ${format}`],
+        [
+          'files',
+          `${totals?.files ?? 0}, ${formatBytes(totals?.bytes ?? 0)}${dropped.length === 0 ? '' : `, ${dropped.length} left out`}`,
+        ],
+        ['manifest', `${release.folder} (SHA-256 ${release.sha256})`],
+      ]),
+    }
+  } finally {
+    progress.end()
+  }
+}
+
+async function readNotes(file: string): Promise<string> {
+  const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
+  try {
+    return text.decode(await readFile(file))
+  } catch (cause) {
+    if (cause instanceof TypeError) throw new CliError('CLI_USAGE', `"${file}" is not UTF-8 text`, { cause })
+    throw cause
+  }
+}

@@ -1,0 +1,58 @@
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../../command.ts'
+import { CliError } from '../../errors.ts'
+import { counted, formatBytes } from '../../output.ts'
+import { withServer } from '../../flags/server.ts'
+import { findRelease, openClient, publishRelease, readStoredHead } from '@keyturn/publisher/release'
+import type { ServerOptions } from '@keyturn/publisher/release'
+import { openToRelease } from './open.ts'
+import { channelOf } from '../../flags/channel.ts'
+import type { ChannelOption } from '../../flags/channel.ts'
+
+type PublishOptions = ChannelOption & ServerOptions
+
+/** Registers `keyturn release publish`. */
+export function registerPublish(release: Command, cli: Cli): void {
+  const publish = withServer(
+    release
+      .command('publish')
+      .description(
+        'upload what the server lacks: blobs, role documents, log, manifest and signatures, and the head last of all',
+      )
+      .option('--channel <name>', 'the channel (default: that of the home)'),
+  )
+  cli.define<PublishOptions>(publish, {
+    example: 'keyturn release publish --server https://updates.example.org --token-file token.txt',
+    dryRun: true,
+    run: runPublish,
+  })
+}
+
+async function runPublish(context: Context, options: PublishOptions): Promise<CommandResult> {
+  const home = await openToRelease(context, { write: false })
+  const channel = channelOf(options, home.description)
+  const head = await readStoredHead(home.paths, channel)
+  if (head === undefined)
+    throw new CliError('CLI_TURN_UNREADY', `Channel "${channel}" has no head yet`, {
+      hint: 'Run "keyturn release head"',
+    })
+  const release = await findRelease(home.paths, channel, head.head.manifest.version)
+  const client = await openClient(options, home)
+  if (context.dryRun) {
+    const missing = await client.missingBlobs(release.manifest.files.map(({ sha256 }) => sha256))
+    return {
+      data: { version: release.manifest.version, missing_blobs: missing.length },
+      text: `Would upload ${counted(missing.length, 'blob')} and publish ${release.manifest.version}`,
+    }
+  }
+  const progress = context.out.progress('uploading')
+  try {
+    const report = await publishRelease(home, client, release, head, { signal: context.signal, progress })
+    return {
+      data: { channel, head_sequence: head.head.sequence, ...report },
+      text: `Published ${report.version} on ${channel}: ${counted(report.blobs, 'blob')} (${formatBytes(report.bytes)}) uploaded, ${report.present} were there`,
+    }
+  } finally {
+    progress.end()
+  }
+}

@@ -1,0 +1,15 @@
+import type { Command } from 'commander'
+import type { Cli } from '../../command.ts'
+import { registerPropose } from './propose.ts'
+import { registerSeal } from './seal.ts'
+import { registerShow } from './show.ts'
+
+/** Registers `keyturn roles`. */
+export function registerRoles(program: Command, cli: Cli): void {
+  const roles = program
+    .command('roles')
+    .description('who may sign releases and heads: role documents sealed by the identity')
+  registerShow(roles, cli)
+  registerPropose(roles, cli)
+  registerSeal(roles, cli)
+}
