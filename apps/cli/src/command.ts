@@ -1,4 +1,5 @@
-// How a command is added. One file per noun, commands/<noun>.ts, exporting `register<Noun>(program, cli)`:
+// How a command is added. One file per command, commands/<noun>/<verb>.ts (commands/<verb>.ts for a command without a
+// noun), exporting `register<Noun><Verb>(noun, cli)`:
 //
 //   export function registerExplain(program: Command, cli: Cli): void {
 //     const explain = program.command('explain [code]').description('say what an error code means')
@@ -8,14 +9,14 @@
 //     })
 //   }
 //
-// plus one line in the table of commands/index.ts, so that only the noun in use is loaded. `run` returns what it found
-// and throws errors of the packages as they come; it never writes to stdout, never sets an exit code, never catches to
-// log. `data` becomes the JSON envelope's data, `text` what a person reads, `no` makes the exit code 1.
-// Secrets come from `context.ask`, never from a flag's value. `--dry-run` is refused unless `dryRun: true` says that
-// `run` looks at `context.dryRun`. What has to be closed or wiped goes to `context.defer`.
+// plus one line in the noun's index.ts, or in the table of commands/index.ts, which loads only the noun in use. `run`
+// returns what it found and throws errors of the packages as they come; it never writes to stdout, never sets an exit
+// code, never catches to log. `data` becomes the JSON envelope's data, `text` what a person reads, `no` makes the exit
+// code 1. Secrets come from `context.ask`, never from a flag's value. `--dry-run` is refused unless `dryRun: true` says
+// that `run` looks at `context.dryRun`. What has to be closed or wiped goes to `context.defer`.
 //
-// What several nouns need is below publisher/: openHome() (keys, log, what is in force), createHome(), prepareRelease(),
-// signRelease(), issueHead(), publishRelease(). Key turns run through turn/journal.ts, so that they can be resumed.
+// What a command does with keys and releases is in @keyturn/publisher; `context` is its host. Flags that several commands
+// share are in flags/.
 
 import { resolve } from 'node:path'
 import { printable, systemClock } from '@keyturn/primitives'

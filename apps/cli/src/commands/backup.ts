@@ -1,8 +1,6 @@
-import { createReadStream } from 'node:fs'
-import { mkdir, rename, rm } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { wipe } from '@keyturn/primitives'
-import { pathExists, syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
+import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import { homePaths, lockHome, readHome } from '@keyturn/publisher'
 import { openStream, readHomeStream, sealStream, streamHome } from '@keyturn/publisher/backup'
@@ -10,8 +8,9 @@ import type { BackupCount } from '@keyturn/publisher/backup'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { counted, formatBytes } from '../output.ts'
+import { readFile } from './restore.ts'
 
-interface BackupOptions {
+export interface BackupOptions {
   readonly all?: boolean
   readonly force?: boolean
   readonly backupPassphraseFile?: string
@@ -30,23 +29,6 @@ export function registerBackup(program: Command, cli: Cli): void {
     )
     .option('--force', 'replace an existing file')
   cli.define<BackupOptions>(backup, { example: 'keyturn backup /media/stick/keys.backup', run: runBackup })
-}
-
-/** Registers `keyturn restore`. */
-export function registerRestore(program: Command, cli: Cli): void {
-  const restore = program
-    .command('restore')
-    .description('make a home of a backup; the folder of --home must not exist or be empty')
-    .argument('<file>', 'the backup')
-    .option(
-      '--backup-passphrase-file <file>',
-      'read the passphrase of the backup from a file (default: --passphrase-file)',
-    )
-  cli.define<BackupOptions>(restore, {
-    example: 'keyturn restore /media/stick/keys.backup --home ./keys',
-    dryRun: true,
-    run: runRestore,
-  })
 }
 
 async function runBackup(
@@ -102,51 +84,4 @@ async function backupPassphrase(context: Context, options: BackupOptions): Promi
     wipe(passphrase)
     throw error
   }
-}
-
-async function runRestore(
-  context: Context,
-  options: BackupOptions,
-  [file]: readonly (string | undefined)[],
-): Promise<CommandResult> {
-  const source = resolve(file ?? '')
-  const home = context.homeFolder
-  if (await pathExists(join(home, 'home.json'))) throw new CliError('CLI_HOME_EXISTS', `"${home}" already holds keys`)
-  const passphrase = await context.ask.passphrase('Passphrase of the backup', { file: options.backupPassphraseFile })
-  try {
-    if (context.dryRun) {
-      const { files, bytes } = await readHomeStream(openStream(passphrase, readFile(source)), undefined)
-      return {
-        data: { files, bytes, home, restored: false },
-        text: `The backup is whole: ${counted(files, 'file')}, ${formatBytes(bytes)}`,
-      }
-    }
-    const { files, bytes } = await restoreTo(home, source, passphrase)
-    return {
-      data: { files, bytes, home, restored: true },
-      text: `${counted(files, 'file')} restored to ${home}. Run "keyturn doctor" now.`,
-    }
-  } finally {
-    wipe(passphrase)
-  }
-}
-
-/** Beside its place first, then renamed: a home is whole or not there. */
-async function restoreTo(home: string, source: string, passphrase: Uint8Array): Promise<BackupCount> {
-  const draft = join(dirname(home), `.${basename(home)}.restore-${process.pid}`)
-  await mkdir(draft, { recursive: true, mode: 0o700 })
-  try {
-    const count = await readHomeStream(openStream(passphrase, readFile(source)), draft)
-    await readHome(draft)
-    await rename(draft, home)
-    await syncFolder(dirname(home))
-    return count
-  } catch (error) {
-    await rm(draft, { recursive: true, force: true })
-    throw error
-  }
-}
-
-function readFile(path: string): AsyncIterable<Uint8Array> {
-  return createReadStream(path, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>
 }

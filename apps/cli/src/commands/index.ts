@@ -54,12 +54,12 @@ export const nouns: readonly Noun[] = [
   {
     name: 'launch',
     summary: 'update if possible, then start the client with its key',
-    load: async () => (await import('./update.ts')).registerLaunch,
+    load: async () => (await import('./launch.ts')).registerLaunch,
   },
   {
     name: 'repair',
     summary: 'verify every byte of an install and fetch what is wrong',
-    load: async () => (await import('./update.ts')).registerRepair,
+    load: async () => (await import('./repair.ts')).registerRepair,
   },
   {
     name: 'backup',
@@ -69,7 +69,7 @@ export const nouns: readonly Noun[] = [
   {
     name: 'restore',
     summary: 'make a home of a backup',
-    load: async () => (await import('./backup.ts')).registerRestore,
+    load: async () => (await import('./restore.ts')).registerRestore,
   },
   {
     name: 'passphrase',
@@ -119,7 +119,7 @@ export const nouns: readonly Noun[] = [
   {
     name: 'verify',
     summary: 'verify a signature at its place in the log',
-    load: async () => (await import('./sign.ts')).registerVerify,
+    load: async () => (await import('./verify.ts')).registerVerify,
   },
   {
     name: 'noise',

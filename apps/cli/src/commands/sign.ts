@@ -1,41 +1,25 @@
-import { readFile } from 'node:fs/promises'
-import { basename } from 'node:path'
-import { sha256 } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import {
   sha256Seal,
   interact,
   isEstablishmentOnly,
   KelError,
-  parsePin,
-  findPlace,
   parseStatementEnvelope,
   signStatement,
-  verifyLog,
-  verifyStatement,
 } from '@keyturn/kel'
-import type { StatementPurpose, VerifiedLog, VerifiedStatement } from '@keyturn/kel'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
 import { appendWitnessed, openIdentity, openOwnLog, refuseFrozen } from '@keyturn/publisher/identity'
-import { descendantDigests, readCommit, readNote, writeNote } from './git-notes.ts'
+import { writeNote } from './git-notes.ts'
+import { subjectOf } from '../signed-subject.ts'
 
 interface SignOptions {
   readonly alias?: string
   readonly output?: string
   readonly force?: boolean
   readonly seal?: boolean
-  readonly commit?: string
-  readonly repo: string
-}
-
-interface VerifyOptions {
-  readonly signature?: string
-  readonly log?: string
-  readonly pin?: string
-  readonly allowUnproven?: boolean
   readonly commit?: string
   readonly repo: string
 }
@@ -56,39 +40,6 @@ export function registerSign(program: Command, cli: Cli): void {
     dryRun: true,
     run: runSign,
   })
-}
-
-/** Registers `keyturn verify`. */
-export function registerVerify(program: Command, cli: Cli): void {
-  const verify = program
-    .command('verify [file]')
-    .description('verify a signature at its place in the log, and say how well that place is proved')
-    .option('--signature <file>', 'the signature file (default: FILE.sig)')
-    .option('--log <file>', 'key event log of the signer, CESR (default: an identity of this home)')
-    .option('--pin <pin>', 'did:keri:<prefix>?sn=&said= that the log must contain')
-    .option('--allow-unproven', 'a right signature whose place is only claimed counts as valid')
-    .option('--commit <revision>', 'verify a git commit instead')
-    .option('--repo <dir>', 'the git repository', '.')
-  cli.define<VerifyOptions>(verify, {
-    example: ['keyturn verify setup.exe --log their.cesr', 'keyturn verify --commit v1.2 --log their.cesr'],
-    run: runVerify,
-  })
-}
-
-interface Subject {
-  readonly purpose: StatementPurpose
-  readonly digest: Uint8Array
-  readonly name: string
-}
-
-async function subjectOf(file: string | undefined, options: { commit?: string; repo: string }): Promise<Subject> {
-  if ((file === undefined) === (options.commit === undefined))
-    throw new CliError('CLI_USAGE', 'Give a file or --commit, one of them')
-  if (options.commit !== undefined) {
-    const { id, digest } = await readCommit(options.repo, options.commit)
-    return { purpose: 'commit', digest, name: id }
-  }
-  return { purpose: 'file', digest: sha256(await readFile(file ?? '')), name: basename(file ?? '') }
 }
 
 async function runSign(
@@ -145,86 +96,5 @@ async function runSign(
       ['signature', where],
       ...(sealedAt === undefined ? [] : [['sealed', `event ${sealedAt.sn}, ${sealedAt.said}`]]),
     ]),
-  }
-}
-
-async function signatureOf(file: string | undefined, subject: Subject, options: VerifyOptions): Promise<Uint8Array> {
-  if (options.signature !== undefined) return await readFile(options.signature)
-  if (subject.purpose === 'file') return await readFile(`${file ?? ''}.sig`)
-  const note = await readNote(options.repo, subject.name)
-  if (note === undefined)
-    throw new CliError('CLI_PATH_UNKNOWN', `Commit ${subject.name} has no note with a signature`, {
-      hint: 'git fetch origin refs/notes/keyturn:refs/notes/keyturn',
-    })
-  return note
-}
-
-async function logOf(context: Context, envelope: Uint8Array, options: VerifyOptions): Promise<VerifiedLog> {
-  const maxBytes = 64 * 1024 * 1024
-  const { identity: prefix } = parseStatementEnvelope(envelope).statement
-  const pin = options.pin === undefined ? undefined : parsePin(options.pin)
-  if (pin !== undefined && pin.prefix !== prefix)
-    throw new KelError('KEL_PREFIX', `Signature is by ${prefix}, the pin names ${pin.prefix}`)
-  const path = options.log ?? (await openIdentity(context, { alias: prefix })).logPath
-  const log = verifyLog(await readFile(path), { prefix, maxBytes })
-  if (pin?.place !== undefined && findPlace(log, pin.place) === 'missing')
-    throw new KelError('KEL_PREFIX', `The log does not contain event ${pin.place.sn} of the pin`)
-  return log
-}
-
-const positions: Readonly<Record<VerifiedStatement['position'], string>> = {
-  witnessed: 'sealed in the log, and the sealing event is witnessed',
-  sealed: 'sealed in the log',
-  ancestor: 'ancestor of a commit that is sealed in the log',
-  current: 'made by a key that is still in force at the end of the log',
-  claimed: 'only claimed by the signer',
-}
-
-async function runVerify(
-  context: Context,
-  options: VerifyOptions,
-  [file]: readonly (string | undefined)[],
-): Promise<CommandResult> {
-  const subject = await subjectOf(file, options)
-  const envelope = await signatureOf(file, subject, options)
-  const log = await logOf(context, envelope, options)
-  const descendants = subject.purpose === 'commit' ? await descendantDigests(options.repo, subject.name) : []
-  const verified = verifyStatement(envelope, subject.digest, log, { purpose: subject.purpose, descendants })
-  const { statement, position, sealedBy, retiredBy, proven } = verified
-  const accepted = proven || options.allowUnproven === true
-  return {
-    data: {
-      valid: true,
-      proven,
-      accepted,
-      position,
-      code: proven ? undefined : 'KEL_POSITION_UNPROVEN',
-      purpose: statement.purpose,
-      name: statement.name,
-      identity: statement.identity,
-      sn: statement.sn,
-      said: statement.said,
-      claimed_at: statement.claimedAt,
-      sealed_by: sealedBy === undefined ? null : { ...sealedBy },
-      retired_by: retiredBy === undefined ? null : { ...retiredBy },
-      log_sn: log.state.sn,
-      log_said: log.state.said,
-    },
-    text: [
-      proven ? 'Valid' : 'Valid, position unproven',
-      formatTable([
-        ['signed', `${statement.purpose} ${statement.name ?? ''}`],
-        ['by', `did:keri:${statement.identity} at event ${statement.sn}`],
-        ['place', `${positions[position]}${sealedBy === undefined ? '' : ` (event ${sealedBy.sn})`}`],
-        [
-          'key',
-          retiredBy === undefined
-            ? `in force at event ${log.state.sn}, the last one known here`
-            : `retired by event ${retiredBy.sn}`,
-        ],
-        ['claimed time', `${statement.claimedAt} (proves nothing)`],
-      ]),
-    ].join('\n'),
-    no: !accepted,
   }
 }

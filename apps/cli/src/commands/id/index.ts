@@ -1,10 +1,12 @@
 import type { Command } from 'commander'
 import type { Cli } from '../../command.ts'
 import { registerIdCheck } from './check.ts'
-import { registerIdExport, registerIdImport } from './export.ts'
+import { registerIdExport } from './export.ts'
+import { registerIdImport } from './import.ts'
 import { registerIdInit } from './init.ts'
 import { registerIdRotate } from './rotate.ts'
-import { registerIdLog, registerIdShow } from './show.ts'
+import { registerIdLog } from './log.ts'
+import { registerIdShow } from './show.ts'
 import { registerIdWitness } from './witness.ts'
 
 /** Registers `keyturn id …`: the key event log. */

@@ -7,6 +7,7 @@ import type { SignedEvent } from '@keyturn/kel'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
+import { collect } from '../../flags/values.ts'
 import { lockHome } from '@keyturn/publisher'
 import { listNamedIdentities, namedIdentityFolder, writeNamedRecord } from '@keyturn/publisher/identity'
 import type { NextKeyPlace } from '@keyturn/publisher/identity'
@@ -22,10 +23,6 @@ interface InitOptions {
   readonly establishmentOnly?: boolean
   readonly witness: readonly string[]
   readonly witnessesRequired?: string
-}
-
-function collect(value: string, before: readonly string[]): readonly string[] {
-  return [...before, value]
 }
 
 /** Registers `keyturn id init`. */

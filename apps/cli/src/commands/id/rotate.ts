@@ -5,6 +5,7 @@ import { KelError, sha256Seal } from '@keyturn/kel'
 import type { KeyState, Seal } from '@keyturn/kel'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
+import { collect } from '../../flags/values.ts'
 import { formatTable } from '../../output.ts'
 import { keepReason, openIdentity, openOwnLog, readReasons, receiptCollector } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
@@ -36,11 +37,6 @@ export interface RotateOptions {
   /** Repositories whose tip the rotation seals. */
   readonly sealTip?: readonly string[]
   readonly abandon?: boolean
-}
-
-/** Collects the values of a repeatable flag. */
-function collect(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value]
 }
 
 /** Adds the flags that tell where promised keys are, and why they are wanted now. */

@@ -1,9 +1,11 @@
 import type { Command } from 'commander'
 import type { Cli } from '../../command.ts'
-import { registerNoiseAudit, registerNoiseLookup } from './lookup.ts'
+import { registerNoiseAudit } from './audit.ts'
+import { registerNoiseLookup } from './lookup.ts'
 import { registerNoiseServers } from './servers.ts'
 import { registerNoiseDerive } from './derive.ts'
-import { registerNoisePlan, registerNoiseStatus } from './status.ts'
+import { registerNoisePlan } from './plan.ts'
+import { registerNoiseStatus } from './status.ts'
 import { registerNoisePublish, registerNoiseRevoke, registerNoiseRotate } from './turn.ts'
 import { registerNoiseSignRequest } from './sign-request.ts'
 

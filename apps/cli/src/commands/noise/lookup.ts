@@ -1,11 +1,11 @@
 import { hexEncode, printable } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
-import { auditIdentity, isUsable, lookUpKeys, parseIdentityName } from '@keyturn/noise-keys'
+import { isUsable, lookUpKeys } from '@keyturn/noise-keys'
 import type { KeyVerdict } from '@keyturn/noise-keys'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { formatTable } from '../../output.ts'
-import { collect, wholeNumber } from '../../flags/values.ts'
+import { collect } from '../../flags/values.ts'
 import { dateText } from './dates.ts'
 import { openHome } from '@keyturn/publisher'
 import { directoriesOf, directoryOf, identityOf, nowSeconds, openFloors } from '@keyturn/publisher/transport'
@@ -14,12 +14,8 @@ interface LookupOptions {
   readonly from?: readonly string[]
   readonly requireSigned?: boolean
 }
-interface AuditOptions {
-  readonly from?: readonly string[]
-  readonly maxAge: string
-}
 
-const FROM = [
+export const FROM = [
   '--from <place>',
   "a release server's address or a folder; may be given several times. Default: the home's own folder and server",
 ] as const
@@ -36,19 +32,6 @@ export function registerNoiseLookup(noise: Command, cli: Cli): void {
     example: 'keyturn noise lookup <identity> --from https://updates.example',
     run: runLookup,
   })
-}
-
-/** Registers `keyturn noise audit`. */
-export function registerNoiseAudit(noise: Command, cli: Cli): void {
-  const audit = noise
-    .command('audit')
-    .description(
-      'what a peer could stumble over: age, overlap gaps, plain records, devices not listed, relays that lag',
-    )
-    .argument('[identities...]', "names in z-base-32; default: the home's own")
-    .option(...FROM, collect)
-    .option('--max-age <days>', 'age at which a key is worth a word', '90')
-  cli.define<AuditOptions>(audit, { example: 'keyturn noise audit --from https://updates.example', run: runAudit })
 }
 
 async function runLookup(
@@ -77,40 +60,11 @@ async function runLookup(
   }
 }
 
-async function runAudit(context: Context, options: AuditOptions, [names]: readonly unknown[]): Promise<CommandResult> {
-  const asked =
-    Array.isArray(names) && names.length > 0
-      ? (names as string[]).map(parseIdentityName)
-      : [await identityOf(context, undefined)]
-  const directories = directoriesOf(context, options.from, await serverOf(context, options.from))
-  const audit = {
-    nowS: nowSeconds(context),
-    maxAgeDays: wholeNumber(options.maxAge, '--max-age', 1, 3650),
-    signal: context.signal,
-  }
-  const reports = []
-  for (const identity of asked) reports.push(await auditIdentity(identity, directories, audit))
-  const rows = reports.flatMap(({ identity, findings }) =>
-    findings.map(({ problem, where, detail }) => [identity.slice(0, 12), problem, printable(where, 60), detail]),
-  )
-  return {
-    data: {
-      reports: reports.map(({ identity, verdicts, findings }) => ({
-        identity,
-        keys: verdicts.map(verdictData),
-        findings: findings.map((finding) => ({ ...finding })),
-      })),
-    },
-    text: rows.length === 0 ? `nothing found in ${reports.length} of ${reports.length} identities` : formatTable(rows),
-    no: rows.length > 0,
-  }
-}
-
-async function serverOf(context: Context, from: readonly string[] | undefined): Promise<string | undefined> {
+export async function serverOf(context: Context, from: readonly string[] | undefined): Promise<string | undefined> {
   return from !== undefined && from.length > 0 ? undefined : (await openHome(context)).description.server
 }
 
-function verdictData({ device, publicKey, verdict, code, reason, untilS, sequence, evidence }: KeyVerdict): {
+export function verdictData({ device, publicKey, verdict, code, reason, untilS, sequence, evidence }: KeyVerdict): {
   [key: string]: JsonValue
 } {
   return {

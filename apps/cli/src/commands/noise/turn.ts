@@ -39,7 +39,7 @@ import {
   writableDirectoriesOf,
 } from '@keyturn/publisher/transport'
 import type { TransportHome } from '@keyturn/publisher/transport'
-import { keysData, keysText } from './status.ts'
+import { keysData, keysText } from './keys-table.ts'
 
 interface PlaceOptions {
   readonly to?: readonly string[]

@@ -2,9 +2,8 @@ import { exportClientConfig } from '@keyturn/m2pack-format'
 import { readContentKeyFile } from '@keyturn/m2pack-format/node'
 import { utf8Encode, wipe } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
-import { RuntimeKey, writeRuntimeKeyBlob, writeRuntimeKeyJson } from '@keyturn/runtime-key'
 import type { Command } from 'commander'
-import type { Cli, CommandResult, Context } from '../../command.ts'
+import type { Cli, CommandResult } from '../../command.ts'
 import { CliError } from '../../errors.ts'
 import { collect } from '../../flags/values.ts'
 import { keyIdFlag } from './flags.ts'
@@ -17,16 +16,6 @@ interface ClientConfigFlags {
   readonly slot: string[]
   readonly lang: string
   readonly mappingName?: string
-  readonly output: string
-  readonly force?: boolean
-}
-
-interface RuntimeKeyFlags {
-  readonly key: string
-  readonly publicKey: string
-  readonly keyId: string
-  readonly format: string
-  readonly compat: string
   readonly output: string
   readonly force?: boolean
 }
@@ -85,50 +74,5 @@ async function runClientConfig(flags: ClientConfigFlags): Promise<CommandResult>
       key_ids: [...verifiers.keys()].sort((left, right) => left - right),
     },
     text: `${flags.output}: ${verifiers.size} public key(s), default key_id ${keyId}`,
-  }
-}
-
-/** Registers `export-runtime-key`. */
-export function registerExportRuntimeKey(parent: Command, cli: Cli): void {
-  const command = parent
-    .command('export-runtime-key')
-    .description('write the runtime key of a release: runtime-key.json or the 84-byte blob')
-    .requiredOption('--key <file>', 'content key (master.key)')
-    .requiredOption('--public-key <file>', 'public key of the archives (signing.pub)')
-    .requiredOption('--output <file>', 'file to write, mode 0600')
-    .option('--key-id <n>', 'number of the content key', '1')
-    .option('--format <json|blob>', 'JSON, or the blob of shared memory and pipes', 'json')
-    .option(
-      '--compat <superset|original>',
-      'JSON every launcher reads, or the exact shape of the original packer',
-      'superset',
-    )
-    .option('--force', 'replace an existing file')
-  cli.define<RuntimeKeyFlags>(command, {
-    example:
-      'keyturn pack export-runtime-key --key keys/master.key --public-key keys/signing.pub --key-id 1 --output runtime-key.json',
-    run: runRuntimeKey,
-  })
-}
-
-async function runRuntimeKey(context: Context, flags: RuntimeKeyFlags): Promise<CommandResult> {
-  const { format, compat } = flags
-  if (format !== 'json' && format !== 'blob')
-    throw new CliError('CLI_USAGE', `--format wants json or blob, not "${format}"`)
-  if (compat !== 'superset' && compat !== 'original')
-    throw new CliError('CLI_USAGE', `--compat wants superset or original, not "${compat}"`)
-  const signPublicKey = await readShippedPublicKey(flags.publicKey)
-  const runtimeKey = RuntimeKey.take({
-    keyId: keyIdFlag(flags.keyId),
-    masterKey: await readContentKeyFile(flags.key),
-    signPublicKey,
-  })
-  context.defer(() => runtimeKey.dispose())
-  const bytes = format === 'blob' ? writeRuntimeKeyBlob(runtimeKey) : writeRuntimeKeyJson(runtimeKey, { compat })
-  context.defer(() => wipe(bytes))
-  await writeFileAtomic(flags.output, bytes, { mode: 0o600, overwrite: flags.force === true })
-  return {
-    data: { output: flags.output, format, key_id: runtimeKey.keyId },
-    text: `${flags.output}: runtime key of key_id ${runtimeKey.keyId}; keep it as secret as the content key`,
   }
 }

@@ -1,0 +1,3 @@
+export interface AliasOption {
+  readonly alias?: string
+}

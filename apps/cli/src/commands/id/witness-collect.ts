@@ -1,0 +1,92 @@
+import { readFile } from 'node:fs/promises'
+import type { JsonObject } from '@keyturn/primitives'
+import { writeFileAtomic } from '@keyturn/primitives/node'
+import { collectReceipts, writeReceipt } from '@keyturn/kel'
+import type { CollectedReceipts, Kel, SignedEvent } from '@keyturn/kel'
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../../command.ts'
+import { CliError } from '../../errors.ts'
+import { formatTable } from '../../output.ts'
+import { openIdentity, openOwnLog, openWitnesses, tooFewReceipts } from '@keyturn/publisher/identity'
+import type { Identity } from '@keyturn/publisher/identity'
+import { finishingCommand, readTurn, turnPending } from '@keyturn/publisher/rotation'
+import type { WitnessOptions } from './witness-state.ts'
+import { newIdentity } from './witness-state.ts'
+
+/** Registers the command `collect`. */
+export function registerIdWitnessCollect(witness: Command, cli: Cli): void {
+  const collect = witness
+    .command('collect')
+    .description('ask the witnesses for receipts of the last event, verify them and put them into the log')
+    .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
+  cli.define<WitnessOptions>(collect, { example: 'keyturn id witness collect', dryRun: true, run: runCollect })
+}
+
+/** The last event of a log as one to show around. */
+function lastEvent(kel: Kel): SignedEvent {
+  const { state } = kel
+  const event = kel.events[state.sn]
+  if (event === undefined) throw new CliError('CLI_INTERNAL', 'The log lacks its last event')
+  return { prefix: kel.prefix, sn: event.sn, said: event.said, event: event.raw, message: event.message, state }
+}
+
+/** Puts what came into the log: behind a new inception, else as receipts. Returns how many are new. */
+async function keep(
+  identity: Identity,
+  kel: Kel | undefined,
+  event: SignedEvent,
+  collected: CollectedReceipts,
+): Promise<number> {
+  if (kel === undefined) {
+    await writeFileAtomic(identity.logPath, collected.message)
+    return collected.answers.filter(({ outcome }) => outcome === 'receipt').length
+  }
+  const known = kel.witnessesOf(event.said)
+  const fresh = [...collected.signatures].filter(([place]) => !known.has(place))
+  for (const [place, signature] of fresh)
+    await kel.append(writeReceipt(event, event.state.witnesses[place] ?? '', signature))
+  return fresh.length
+}
+
+async function runCollect(context: Context, options: WitnessOptions): Promise<CommandResult> {
+  const identity = await openIdentity(context, { ...options, write: !context.dryRun })
+  if ((await readTurn(identity.journals, identity.turn)) !== undefined) {
+    throw turnPending(identity.turn, 'keyturn id rotate')
+  }
+  if (identity.kind === 'release' && (await readTurn(identity.journals, 'identity')) !== undefined)
+    throw turnPending('identity', await finishingCommand(identity.journals, 'identity'))
+  const stored = await readFile(identity.logPath)
+  const started = newIdentity(stored)
+  const kel = started === undefined ? await openOwnLog(identity) : undefined
+  const event = kel === undefined ? (started as SignedEvent) : lastEvent(kel)
+  if (event.state.witnesses.length === 0)
+    return { data: { sn: event.sn, satisfied: true, answers: [] }, text: 'This identity has no witnesses' }
+  const log = kel === undefined ? new Uint8Array(0) : stored
+  const collected = await collectReceipts(event, await openWitnesses(identity, context.signal), undefined, { log })
+  const added = context.dryRun ? 0 : await keep(identity, kel, event, collected)
+  const signed = new Set([...collected.signatures.keys(), ...(kel?.witnessesOf(event.said).keys() ?? [])]).size
+  const satisfied = signed >= event.state.witnessThreshold
+  const answers: JsonObject[] = collected.answers.map(({ prefix, outcome, code, explanation }) => ({
+    prefix,
+    outcome,
+    code: code ?? null,
+    explanation,
+  }))
+  return {
+    data: {
+      prefix: event.prefix,
+      sn: event.sn,
+      said: event.said,
+      signed,
+      threshold: event.state.witnessThreshold,
+      satisfied,
+      added,
+      answers,
+    },
+    text: [
+      formatTable(collected.answers.map(({ prefix, outcome, explanation }) => [prefix, outcome, explanation])),
+      `Event ${event.sn} has ${signed} of ${event.state.witnessThreshold} witness signatures needed`,
+    ].join('\n'),
+    failure: satisfied ? undefined : tooFewReceipts(event.sn, collected),
+  }
+}

@@ -1,0 +1,24 @@
+import { readFile } from 'node:fs/promises'
+import { checkStream, readSignedEvent } from '@keyturn/kel'
+import type { SignedEvent } from '@keyturn/kel'
+import { openOwnLog } from '@keyturn/publisher/identity'
+import type { Identity } from '@keyturn/publisher/identity'
+
+export interface WitnessOptions {
+  readonly alias?: string
+}
+
+/** An identity whose witnesses have not signed its inception: the event alone, not yet a log. */
+export function newIdentity(stored: Uint8Array): SignedEvent | undefined {
+  const {
+    messages: [first, ...more],
+  } = checkStream(stored)
+  return first?.verdict === 'escrow:partial-witness' && more.length === 0
+    ? readSignedEvent(stored, undefined)
+    : undefined
+}
+
+export async function namedWitnesses(identity: Identity): Promise<readonly string[]> {
+  const event = newIdentity(await readFile(identity.logPath))
+  return (event ?? (await openOwnLog(identity))).state.witnesses
+}

@@ -1,0 +1,52 @@
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../../command.ts'
+import { counted } from '../../output.ts'
+import { withVault } from '../../flags/vault.ts'
+import { openVault } from '@keyturn/publisher/vault'
+import type { VaultFlags } from '@keyturn/publisher/vault'
+import { recordCount, olderCount } from './sweep-report.ts'
+
+interface RotateFlags extends VaultFlags {
+  readonly stageOnly?: boolean
+  readonly compromised?: boolean
+}
+
+/** Registers the command `rotate`. */
+export function registerVaultRotate(vault: Command, cli: Cli): void {
+  const rotate = vault
+    .command('rotate')
+    .description('make a fresh master key the active one; what is sealed stays readable')
+    .option('--stage-only', 'add the key, do not use it yet')
+    .option('--compromised', 'the active key was stolen: only the sweep opens what is under it')
+  cli.define<RotateFlags>(withVault(rotate), {
+    example: ['keyturn vault rotate --dry-run', 'keyturn vault rotate --yes'],
+    dryRun: true,
+    run: rotateMaster,
+  })
+}
+
+async function rotateMaster(context: Context, flags: RotateFlags): Promise<CommandResult> {
+  const vault = await openVault(context, flags)
+  const before = vault.keys.active
+  const staged = vault.keys.list().find(({ state }) => state === 'staged')?.version
+  if (context.dryRun) {
+    return {
+      data: { from: before, staged, records: await recordCount(vault) },
+      text: `Key version ${before ?? 'none'} would become decrypt-only; "keyturn vault sweep" would then seal ${counted(await recordCount(vault), 'record')} anew.`,
+    }
+  }
+  await context.ask.confirm(`Turn the master key of vault ${vault.id}?`)
+  const version = staged ?? (await vault.keys.stage())
+  if (flags.stageOnly === true)
+    return {
+      data: { from: before, staged: version },
+      text: `Key version ${version} is staged. Use it with "keyturn vault rotate".`,
+    }
+  await vault.keys.promote(version)
+  if (flags.compromised === true && before !== undefined)
+    await vault.keys.compromise(before, 'keyturn vault rotate --compromised')
+  return {
+    data: { from: before, to: version, compromised: flags.compromised === true, remaining: await olderCount(vault) },
+    text: `Key version ${version} is active.\nUnder older versions: ${counted(await olderCount(vault), 'record')}; run "keyturn vault sweep"${before === undefined ? '' : `, then "keyturn vault retire ${before}"`}.`,
+  }
+}
