@@ -6,6 +6,7 @@ import {
   derivePartitionKey,
   destroy,
   findEntry,
+  hedgedSalt,
   nextVersion,
   openEnvelope,
   parseEnvelopeHeader,
@@ -73,9 +74,11 @@ function sealRecord(
 ): Uint8Array {
   const version = activeVersion(keyring)
   if (version === undefined) throw new KeystoreError('KEY_DAMAGED', 'The keystore has no active key version')
-  return withPartitionKey(keyring, version, kek, (key) =>
-    sealEnvelope(key, version, placeOf(recordId), plaintext, random(SALT_BYTES)),
-  )
+  const place = { partition: PARTITION, ...placeOf(recordId) }
+  return withPartitionKey(keyring, version, kek, (key) => {
+    const salt = hedgedSalt(key, random(SALT_BYTES), { place, keyVersion: version, plaintext })
+    return sealEnvelope(key, version, place, plaintext, salt)
+  })
 }
 
 /**

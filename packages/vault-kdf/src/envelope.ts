@@ -13,7 +13,7 @@ import type { Layer, Place } from './place.ts'
 //  6       1    depth        layer of the record, 0 to 2
 //  7       1    flags        00
 //  8       4    key version  u32 big-endian
-// 12      32    salt         random, one message
+// 12      32    salt         random and hedged, one message
 // 44      32    commitment
 // 76       …    body         plaintext + 16 bytes a layer, innermost is layer 0
 const MAGIC = new Uint8Array([0x89, 0x48, 0x58, 0x56])

@@ -25,7 +25,7 @@ import {
   suspend,
 } from './transitions.ts'
 import type { DestroyOptions, PromoteOptions } from './transitions.ts'
-import { keyringDocumentName } from './vault-core.ts'
+import { keyringDocumentName } from './rolled-back.ts'
 import type { VaultCore } from './vault-core.ts'
 
 /** Makes the next document out of the present one; throws what forbids it. */
@@ -36,6 +36,16 @@ interface Change {
   readonly fromVersion?: number
   readonly toVersion?: number
   readonly details?: JsonObject
+}
+
+const MAX_PROMOTE_TRIES = 8
+
+/** The refusal of a rotation while another one runs: nothing is wrong, and it can be repeated at once. */
+function staged(version: number): VaultError {
+  return new VaultError('VK_CONFLICT', `Another rotation has staged key version ${version} meanwhile`, {
+    details: { version },
+    hint: 'See what the other rotation did, and rotate again if it is still wanted',
+  })
 }
 
 /**
@@ -70,12 +80,14 @@ export class KeyEvents {
    */
   async stage(): Promise<number> {
     await this.#core.reloadKeyring()
+    await this.#core.checkNotRolledBack() // no version number is handed out twice
     const version = nextVersion(this.#core.keyring.document)
     const master = await this.#ask(() => this.#provider.generate(this.#context(version)))
     try {
-      await this.#change({ type: 'key_staged', toVersion: version }, (document) =>
-        stage(document, version, master, this.#core.clock()),
-      )
+      await this.#change({ type: 'key_staged', toVersion: version }, (document) => {
+        if (document.entries.some((entry) => entry.version === version)) throw staged(version)
+        return stage(document, version, master, this.#core.clock())
+      })
     } finally {
       wipe(master.plaintext)
     }
@@ -101,11 +113,24 @@ export class KeyEvents {
       await this.#core.audit.append({ type: 'key_demoted', outcome: 'done', fromVersion: before, toVersion: version })
   }
 
-  /** Stages and promotes in one go. Returns the new active version. */
+  /**
+   * Stages and promotes in one go. Returns the new active version.
+   *
+   * @throws VaultError as {@link KeyEvents.stage} and {@link KeyEvents.promote}; `VK_CONFLICT` (kind `busy`) when
+   * another rotation is under way.
+   */
   async rotate(options: PromoteOptions = {}): Promise<number> {
     const version = await this.stage()
-    await this.promote(version, options)
-    return version
+    for (let tries = 1; ; tries++) {
+      try {
+        await this.promote(version, options)
+        return version
+      } catch (error) {
+        // What came between staging and promoting does not concern the version: it must not stay staged for that.
+        const disturbed = error instanceof VaultError && error.code === 'VK_CONFLICT' && tries < MAX_PROMOTE_TRIES
+        if (!disturbed) throw error
+      }
+    }
   }
 
   /** Stops all use of a version until {@link KeyEvents.resume}. */

@@ -9,6 +9,7 @@ export const labels = {
   commit: 'hxv1/commit',
   layer: 'hxv1/layer',
   fingerprint: 'hxv1/fingerprint',
+  hedge: 'hxv1/hedge',
   sidecar: 'hxv1/sidecar',
   auditMac: 'hxv1/audit-mac',
   auditRecord: 'hxv1/audit-record',

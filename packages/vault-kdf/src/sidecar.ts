@@ -10,6 +10,7 @@ import {
 } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
 import type { PartitionKey } from './derive.ts'
+import { hedgeKey, hedgedBytes } from './hedged.ts'
 import { labels } from './labels.ts'
 import { be32, lengthPrefixed } from './length-prefixed.ts'
 import { KEY_BYTES, MAX_ID_BYTES } from './limits.ts'
@@ -17,7 +18,7 @@ import type { LayerContext, Place, RecordId } from './place.ts'
 
 // offset  size  field                        docs/spec/vault-kdf.md §7.3
 //  0       4    key version   u32 big-endian
-//  4      24    nonce         random
+//  4      24    nonce         random, hedged
 // 28       …    context ids   LP(policy) LP(session), XChaCha20-Poly1305
 const NONCE_BYTES = 24
 const VERSION_BYTES = 4
@@ -40,13 +41,15 @@ export function sealSidecar(
   place: Omit<Place, 'partition'>,
   random: RandomSource,
 ): Uint8Array {
-  const nonce = random(NONCE_BYTES)
   const key = sidecarKey(partitionKey)
+  const hedge = hedgeKey(key)
   const ids = lengthPrefixed(place.context.policy ?? '', place.layer === 2 ? (place.context.session ?? '') : '')
+  const aad = additionalData(version, place)
   try {
-    return concatBytes(be32(version), nonce, sealXChaCha20Poly1305(key, nonce, ids, additionalData(version, place)))
+    const nonce = hedgedBytes(hedge, random(NONCE_BYTES), NONCE_BYTES, aad, ids)
+    return concatBytes(be32(version), nonce, sealXChaCha20Poly1305(key, nonce, ids, aad))
   } finally {
-    wipe(key)
+    wipe(key, hedge)
   }
 }
 

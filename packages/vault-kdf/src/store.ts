@@ -94,6 +94,11 @@ export interface VaultStore {
   /** Exact counts, kept with every write; cheap. */
   census(): Promise<readonly CensusRow[]>
   readDocument(name: string): Promise<{ readonly bytes: Uint8Array; readonly revision: number } | undefined>
+  /**
+   * The fence as last written, `undefined` before the first. A store that can read it shows when the keyring document
+   * alone was put back from a backup; without it census and audit chain are left to tell.
+   */
+  readFence?(): Promise<Fence | undefined>
   close(): Promise<void>
 }
 

@@ -8,6 +8,7 @@ import type { Keyring } from './keyring.ts'
 import { openRecord } from './open-record.ts'
 import type { OpenedRecord, ProfileMemory } from './open-record.ts'
 import type { LayerContext, Place, RecordId } from './place.ts'
+import { checkNotRolledBack, keyringDocumentName } from './rolled-back.ts'
 import { Salts } from './salts.ts'
 import { openSidecar, sealSidecar, sidecarVersion } from './sidecar.ts'
 import type { Expected, StoredRecord, VaultRecord, VaultStore } from './store.ts'
@@ -34,9 +35,6 @@ export interface GatedPolicy {
 /** What a partition does when nothing else is said. */
 export const defaultGatedPolicy: GatedPolicy = { access: 'sidecar', session: 'lazy' }
 
-/** Name of the keyring among the documents of a store. */
-export const keyringDocumentName = 'keyring'
-
 /** How long a process may go on with the keyring it has, when nothing else is said. */
 export const DEFAULT_MAX_KEYRING_AGE_MS = 5_000
 
@@ -47,6 +45,8 @@ export interface VaultParts {
   readonly store: VaultStore
   readonly keyring: Keyring
   readonly audit: AuditLog
+  /** The audit secret, lent: what hedges the salts is derived from it. */
+  readonly secret: Uint8Array
   readonly resolver: TokenResolver | undefined
   readonly gated: ((partition: string) => GatedPolicy) | undefined
   readonly random: RandomSource | undefined
@@ -85,7 +85,7 @@ export class VaultCore {
     this.random = parts.random ?? systemRandom
     this.#resolver = parts.resolver
     this.#gated = parts.gated ?? (() => defaultGatedPolicy)
-    this.#salts = new Salts(this.random)
+    this.#salts = new Salts(this.random, parts.secret)
     this.#lazyPerSecond = parts.lazyResealsPerSecond
     if (!(parts.maxKeyringAgeMs >= 0))
       throw new RangeError(`maxKeyringAgeMs must be a number from 0 up, got ${parts.maxKeyringAgeMs}`)
@@ -108,6 +108,7 @@ export class VaultCore {
     await this.settle()
     this.keyring.dispose()
     this.audit.dispose()
+    this.#salts.dispose()
   }
 
   /** The ids a token stands for; none without a token. */
@@ -131,6 +132,11 @@ export class VaultCore {
     const newer = await this.keyring.accept(document.bytes)
     this.#lookedAt = now
     return newer
+  }
+
+  /** Refuses a keyring that is older than fence, census or audit chain. @throws VaultError `VK_KEYRING`. */
+  async checkNotRolledBack(): Promise<void> {
+    await checkNotRolledBack(this.store, this.keyring, this.audit)
   }
 
   /**
@@ -162,7 +168,13 @@ export class VaultCore {
       layer,
       format: 'v1' as const,
       keyVersion: version,
-      envelope: sealEnvelope(key, version, place, plaintext, this.#salts.next()),
+      envelope: sealEnvelope(
+        key,
+        version,
+        place,
+        plaintext,
+        this.#salts.next({ place, keyVersion: version, plaintext }),
+      ),
       ...(needsSidecar ? { sidecar: sealSidecar(key, version, place, this.random) } : {}),
       ...(expiresAt === undefined ? {} : { expiresAt }),
     }))

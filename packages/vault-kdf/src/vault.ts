@@ -16,13 +16,14 @@ import type { MasterKeyProvider } from './master-key-provider.ts'
 import { Partition } from './partition.ts'
 import { checkRecordId } from './place.ts'
 import type { RecordId } from './place.ts'
+import { keyringDocumentName } from './rolled-back.ts'
 import type { CensusRow, VaultRecord, VaultStore } from './store.ts'
 import { Sweep } from './sweep.ts'
 import type { SweepOptions, SweepReport } from './sweep.ts'
 import { promote, stage } from './transitions.ts'
 import { traverse } from './traverse.ts'
 import type { TraverseOptions } from './traverse.ts'
-import { DEFAULT_MAX_KEYRING_AGE_MS, VaultCore, keyringDocumentName } from './vault-core.ts'
+import { DEFAULT_MAX_KEYRING_AGE_MS, VaultCore } from './vault-core.ts'
 import type { GatedPolicy, TokenResolver } from './vault-core.ts'
 
 /** Options of {@link Vault}. */
@@ -108,7 +109,8 @@ export class Vault {
   /**
    * Opens the vault of a store.
    *
-   * @throws VaultError `VK_NOT_FOUND`, `VK_KEYRING`, `VK_PROVIDER`.
+   * @throws VaultError `VK_NOT_FOUND`, `VK_KEYRING` (damaged, forged, or older than what stands beside it),
+   * `VK_PROVIDER`.
    */
   static async open(store: VaultStore, provider: MasterKeyProvider, options: VaultOptions = {}): Promise<Vault> {
     const document = await store.readDocument(keyringDocumentName)
@@ -117,10 +119,12 @@ export class Vault {
     const context: CheckpointContext = {
       vaultId: keyring.document.vaultId,
       census: async () => censusJson(await store.census()),
+      epoch: () => keyring.document.epoch,
       keep: (checkpoint) => keepCheckpoint(store, checkpoint),
     }
     const { clock } = options
-    const audit = new AuditLog(await keyring.auditSecret(), context, {
+    const secret = await keyring.auditSecret()
+    const audit = new AuditLog(secret, context, {
       ...(clock === undefined ? {} : { clock }),
       ...options.audit,
     })
@@ -128,6 +132,7 @@ export class Vault {
       store,
       keyring,
       audit,
+      secret,
       clock,
       resolver: options.resolver,
       gated: options.gated,
@@ -135,6 +140,7 @@ export class Vault {
       lazyResealsPerSecond: options.lazyResealsPerSecond ?? 100,
       maxKeyringAgeMs: options.maxKeyringAgeMs ?? DEFAULT_MAX_KEYRING_AGE_MS,
     })
+    await core.checkNotRolledBack()
     return new Vault(core, provider)
   }
 

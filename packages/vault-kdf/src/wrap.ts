@@ -1,12 +1,13 @@
 import { concatBytes, hkdfSha256, openXChaCha20Poly1305, sealXChaCha20Poly1305, wipe } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
+import { hedgeKey, hedgedBytes, plaintextDigest } from './hedged.ts'
 import { labels } from './labels.ts'
 import { be32, lengthPrefixed } from './length-prefixed.ts'
 import { KEY_BYTES } from './limits.ts'
 import type { WrapContext } from './master-key-provider.ts'
 
 // offset  size  field                        docs/spec/vault-kdf.md §7
-//  0      24    nonce    random
+//  0      24    nonce    random, hedged
 // 24      32    master   XChaCha20-Poly1305
 // 56      16    tag
 const NONCE_BYTES = 24
@@ -26,12 +27,14 @@ export function wrapMaster(
   context: WrapContext,
   random: RandomSource,
 ): Uint8Array {
-  const nonce = random(NONCE_BYTES)
   const key = hkdfSha256(kek, new Uint8Array(0), lengthPrefixed(labels.wrap), KEY_BYTES)
+  const hedge = hedgeKey(key)
+  const aad = contextBytes(context)
   try {
-    return concatBytes(nonce, sealXChaCha20Poly1305(key, nonce, master, contextBytes(context)))
+    const nonce = hedgedBytes(hedge, random(NONCE_BYTES), NONCE_BYTES, aad, plaintextDigest(master))
+    return concatBytes(nonce, sealXChaCha20Poly1305(key, nonce, master, aad))
   } finally {
-    wipe(key)
+    wipe(key, hedge)
   }
 }
 

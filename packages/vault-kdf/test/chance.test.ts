@@ -95,6 +95,7 @@ async function sealAfterRestart(snapshot: MemoryStore, provider: MasterKeyProvid
     scan: { value: snapshot.scan.bind(snapshot) },
     census: { value: snapshot.census.bind(snapshot) },
     readDocument: { value: snapshot.readDocument.bind(snapshot) },
+    readFence: { value: snapshot.readFence.bind(snapshot) },
   }) as MemoryStore
   const vault = await Vault.open(restored, provider)
   await vault.partition('p').cell('c').seal('n', new Uint8Array(8))

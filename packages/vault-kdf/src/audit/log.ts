@@ -3,7 +3,7 @@ import type { Clock, JsonObject } from '@keyturn/primitives'
 import { VaultError, closed } from '../errors.ts'
 import { auditSecretSigner, signCheckpoint } from './checkpoint.ts'
 import type { Checkpoint, CheckpointSigner } from './checkpoint.ts'
-import { deriveAuditKey, linkRecord } from './record.ts'
+import { deriveAuditKey, linkRecord, macHolds } from './record.ts'
 import type { AuditEvent, AuditRecord } from './record.ts'
 import { MemoryAuditStore } from './store.ts'
 import type { AuditSink, AuditStore } from './store.ts'
@@ -29,6 +29,8 @@ export interface CheckpointContext {
   readonly vaultId: string
   /** Counts by version, for the statement. */
   census(): Promise<JsonObject>
+  /** Epoch of the keyring, noted in each checkpoint so that a search for it ends there. */
+  epoch?(): number
   /** Keeps the newest checkpoint beside the data, away from the chain. */
   keep(checkpoint: Checkpoint): Promise<void>
 }
@@ -102,6 +104,23 @@ export class AuditLog {
     }
   }
 
+  /**
+   * The epoch of the keyring that the chain states last; `undefined` when it states none. Records whose MAC does not
+   * hold are passed over: {@link AuditLog.verify} names them.
+   */
+  async lastEpoch(): Promise<number | undefined> {
+    if (this.#closed) throw closed()
+    const backward = this.#store.recordsBackward?.bind(this.#store)
+    let last: number | undefined
+    for await (const record of backward === undefined ? this.#store.records() : backward()) {
+      const { epoch } = record.details
+      if (record.outcome !== 'done' || typeof epoch !== 'number' || !macHolds(record, this.#key)) continue
+      if (backward !== undefined) return epoch
+      last = epoch
+    }
+    return last
+  }
+
   /** All records in order. */
   records(): AsyncIterable<AuditRecord> {
     return this.#store.records()
@@ -161,7 +180,9 @@ export class AuditLog {
 
   async #checkpoint(): Promise<Checkpoint> {
     const census = await this.#context.census()
-    const record = await this.#appendOne({ type: 'checkpoint', outcome: 'done', details: { census } })
+    const epoch = this.#context.epoch?.()
+    const details = epoch === undefined ? { census } : { census, epoch }
+    const record = await this.#appendOne({ type: 'checkpoint', outcome: 'done', details })
     const checkpoint = await signCheckpoint(
       { vaultId: this.#context.vaultId, seq: record.seq, head: record.hash, time: record.time, census },
       this.#signer,

@@ -14,6 +14,8 @@ export interface AuditStore {
   append(record: AuditRecord): Promise<void>
   /** All records in order. */
   records(): AsyncIterable<AuditRecord>
+  /** All records, the newest first; without it the chain is read from its beginning. */
+  recordsBackward?(): AsyncIterable<AuditRecord>
 }
 
 /** Who is told besides: a log elsewhere, a message queue. */
@@ -42,6 +44,11 @@ export class MemoryAuditStore implements AuditStore {
   /** See {@link AuditStore.records}. */
   async *records(): AsyncIterable<AuditRecord> {
     yield* this.#records
+  }
+
+  /** See {@link AuditStore.recordsBackward}. */
+  async *recordsBackward(): AsyncIterable<AuditRecord> {
+    yield* this.#records.toReversed()
   }
 }
 

@@ -8,6 +8,7 @@ import type { TableRow } from '../record-table.ts'
 import type {
   CensusRow,
   DocumentWrite,
+  Fence,
   ScanQuery,
   StoreChange,
   StoreOutcome,
@@ -122,6 +123,11 @@ export class FolderStore implements VaultStore {
   /** See {@link VaultStore.readDocument}. */
   async readDocument(name: string): Promise<{ bytes: Uint8Array; revision: number } | undefined> {
     return this.#table.document(name)
+  }
+
+  /** See {@link VaultStore.readFence}. */
+  async readFence(): Promise<Fence | undefined> {
+    return this.#table.fence
   }
 
   /** See {@link VaultStore.apply}. */

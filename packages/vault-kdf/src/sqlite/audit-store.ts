@@ -39,16 +39,22 @@ export class SqliteAuditStore implements AuditStore {
   }
 
   /** See {@link AuditStore.records}. */
-  async *records(): AsyncIterable<AuditRecord> {
-    for (let after = -1; ;) {
-      const rows = onDatabase(() =>
-        this.#database
-          .prepare('SELECT seq, record FROM vault_audit WHERE seq > ? ORDER BY seq LIMIT ?')
-          .all(after, pageSize),
-      )
+  records(): AsyncIterable<AuditRecord> {
+    return this.#pages('SELECT seq, record FROM vault_audit WHERE seq > ? ORDER BY seq LIMIT ?', -1)
+  }
+
+  /** See {@link AuditStore.recordsBackward}. */
+  recordsBackward(): AsyncIterable<AuditRecord> {
+    const sql = 'SELECT seq, record FROM vault_audit WHERE seq < ? ORDER BY seq DESC LIMIT ?'
+    return this.#pages(sql, Number.MAX_SAFE_INTEGER)
+  }
+
+  async *#pages(sql: string, start: number): AsyncIterable<AuditRecord> {
+    for (let last = start; ;) {
+      const rows = onDatabase(() => this.#database.prepare(sql).all(last, pageSize))
       for (const row of rows) {
         yield parseAuditRecord(utf8Encode(String(row['record'])))
-        after = Number(row['seq'])
+        last = Number(row['seq'])
       }
       if (rows.length < pageSize) return
     }

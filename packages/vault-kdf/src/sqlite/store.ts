@@ -128,12 +128,7 @@ export class SqliteStore implements VaultStore {
   }
 
   #applyInTransaction(changes: readonly StoreChange[], document: DocumentWrite | undefined): StoreOutcome[] {
-    const state = this.#statements.state.get() as Row
-    let fence: Fence = {
-      epoch: Number(state['epoch']),
-      activeVersion: state['active_version'] === null ? undefined : Number(state['active_version']),
-    }
-    let revision = Number(state['revision'])
+    let { fence, revision } = this.#state()
     if (document !== undefined) fence = this.#writeDocument(document) ?? fence
     const outcomes = changes.map((change): StoreOutcome => {
       const outcome = this.#change(change, fence, revision + 1)
@@ -214,6 +209,20 @@ export class SqliteStore implements VaultStore {
       const row = this.#statements.document.get(name)
       return row === undefined ? undefined : { bytes: bytesOf(row['bytes']), revision: Number(row['revision']) }
     })
+  }
+
+  /** See {@link VaultStore.readFence}. */
+  async readFence(): Promise<Fence | undefined> {
+    return onDatabase(() => {
+      const { fence } = this.#state()
+      return fence.epoch === 0 ? undefined : fence
+    })
+  }
+
+  #state(): { readonly fence: Fence; readonly revision: number } {
+    const row = this.#statements.state.get() as Row
+    const activeVersion = row['active_version'] === null ? undefined : Number(row['active_version'])
+    return { fence: { epoch: Number(row['epoch']), activeVersion }, revision: Number(row['revision']) }
   }
 
   /** Closes the database. */
