@@ -121,6 +121,11 @@ export class VaultRecords implements VaultStore {
     return { bytes: found.body, revision: (found.value as { revision: number }).revision }
   }
 
+  /** See `VaultStore.readFence`. */
+  async readFence(): Promise<Fence | undefined> {
+    return (await this.#metadata.get(documents, 'fence'))?.value as unknown as Fence | undefined
+  }
+
   /** The metadata store belongs to the server. */
   async close(): Promise<void> {}
 }
