@@ -30,7 +30,7 @@ function readRows(): Row[] {
     })
 }
 
-/** Rows that no test shows, with the reason: a debt that is named and counted. */
+/** Rows without a test, with the reason: a debt that is named and counted. */
 function readNotShown(): Map<number, string> {
   const lines = readFileSync(NOT_SHOWN, 'utf8')
     .split('\n')
@@ -66,7 +66,13 @@ function readTests(): Map<number, Shown[]> {
 }
 
 function cell({ file, title }: Shown): string {
-  const text = title.replaceAll(MARK, '').replaceAll('|', '\\|').replaceAll(/\s+/g, ' ').trim()
+  const text = title
+    .replaceAll(MARK, '')
+    .replaceAll(/\\(['"`])/g, '$1')
+    .replaceAll('|', '\\|')
+    .replaceAll(/\s+/g, ' ')
+    .replaceAll(/ (?=[,;:])/g, '')
+    .trim()
   return `${text} ([${file.split('/').at(-1)}](../${file}))`
 }
 
@@ -88,10 +94,10 @@ function document(
   })
   return `# Catalogue of bad inputs and faults
 
-Each row is something that goes wrong, or that somebody does on purpose. The right column names the tests that show how it ends: the code of the refusal, and
-that nothing changed that should not. This page is written by \`node tooling/checks/catalogue.ts --write\` from the names of the tests.
+Each row is something that can go wrong, or that someone does on purpose. The right column names the tests that show how it ends: with the code of the refusal, and
+with nothing changed that should not change. \`node tooling/checks/catalogue.ts --write\` writes this page from the names of the tests.
 
-${covered} of ${rows.length} rows are shown by a test that names its row${notShown.size === 0 ? '' : `; ${notShown.size} are not: ${[...notShown.keys()].join(', ')}`}.
+${covered} of ${rows.length} rows have a test that names the row${notShown.size === 0 ? '' : `; ${notShown.size} do not: ${[...notShown.keys()].join(', ')}`}.
 
 ${sections.join('\n')}`
 }
@@ -105,15 +111,14 @@ function claims(page: string): Map<string, readonly string[]> {
   return new Map(lines.map(([row = '', , ...right]) => [row, right.join(' | ').split('; ')]))
 }
 
-/** What the page says and the tests do not. A test that the page does not name yet is no lie: the page may lag behind by additions. */
+/** What the page says and the tests do not. A test that the page does not name yet does no harm: the page may lag behind by additions. */
 function stalePage(page: string, fresh: string): string[] {
   if (page !== fresh) console.log('  docs/reliability.md lags behind the tests; --write brings it up to date')
   const real = claims(fresh)
   return [...claims(page)]
     .filter(([row, said]) => said.some((claim) => claim.includes('](../') && !(real.get(row) ?? []).includes(claim)))
     .map(
-      ([row]) =>
-        `docs/reliability.md names a test for row ${row} that is not there any more; run this check with --write`,
+      ([row]) => `docs/reliability.md names a test for row ${row} that no longer exists; run this check with --write`,
     )
 }
 
@@ -132,7 +137,7 @@ findings.push(...stalePage(readFileSync(TARGET, 'utf8'), text))
 for (const { number, what } of rows) {
   if (!shown.has(number) && !notShown.has(number)) findings.push(`no test shows row ${number}: ${what}`)
   if (shown.has(number) && notShown.has(number))
-    console.log(`  row ${number} is listed as not shown, and a test shows it: strike it from the list`)
+    console.log(`  row ${number} is listed as not shown, but a test shows it: remove it from the list`)
 }
 console.log(
   `  ${rows.filter(({ number }) => shown.has(number)).length} of ${rows.length} rows have a test; not shown: ${notShown.size}`,
@@ -140,6 +145,6 @@ console.log(
 for (const [number, reason] of notShown) {
   console.log(`    row ${number}: ${reason}`)
   if (!known.has(number) || reason.trim() === '')
-    findings.push(`tooling/catalogue/not-shown.tsv: row ${number} is no row, or has no reason`)
+    findings.push(`tooling/catalogue/not-shown.tsv: row ${number} does not exist, or has no reason`)
 }
 report('catalogue', findings)

@@ -1,4 +1,4 @@
-/** Holds READMEs and docs to the code: each package has its parts, and each error code stands in its README. */
+/** Compares READMEs and docs with the code: each README has its parts, and lists every error code of its package. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -15,10 +15,10 @@ async function catalogueCodes(entry: string): Promise<string[]> {
     .flatMap(([, catalogue]) => Object.keys(catalogue as object).filter((code) => CODE.test(code)))
 }
 
-/** What somebody who takes one package looks for, in this order. */
+/** What someone who takes one package looks for, in this order. */
 const PARTS = ['Install', 'Example', 'What there is', 'Errors', 'Limits', 'Security notes']
 
-/** Parts of a package's README that are missing or out of order, and what an Install part has to say. */
+/** Parts of a package's README that are missing or out of order, and what its Install part has to say. */
 function readmeFlaws({ folder, group, manifest }: Member, text: string): string[] {
   if (group === 'apps') return []
   const headings = [...text.matchAll(/^## (.+)$/gm)].map((match) => match[1] as string)
@@ -26,7 +26,7 @@ function readmeFlaws({ folder, group, manifest }: Member, text: string): string[
   const order =
     found.join() === PARTS.join()
       ? []
-      : [`${folder}/README.md has the parts ${found.join(', ')}; wanted are ${PARTS.join(', ')}`]
+      : [`${folder}/README.md has the parts ${found.join(', ')}; expected ${PARTS.join(', ')}`]
   const install = /^## Install\n([\s\S]*?)^## /m.exec(text)?.[1] ?? ''
   const subpaths = Object.entries(manifest.exports ?? {})
     .filter(([, target]) => typeof target !== 'string')
@@ -49,16 +49,16 @@ function markdownFiles(folder: string): string[] {
     .map((name) => join(folder, name))
 }
 
-/** Relative links whose target is not there. */
+/** Relative links whose target does not exist. */
 function brokenLinks(file: string): string[] {
   const text = readFileSync(file, 'utf8').replaceAll(/```[\s\S]*?```/g, '')
   return [...text.matchAll(/\]\((?!https?:|mailto:|#)([^)\s#]+)(?:#[^)]*)?\)/g)]
     .map((match) => match[1] as string)
     .filter((target) => !existsSync(normalize(join(dirname(file), target))))
-    .map((target) => `${relative(root, file)}: links to ${target}, which is not there`)
+    .map((target) => `${relative(root, file)}: links to ${target}, which does not exist`)
 }
 
-/** Codes that a document names and no catalogue has. */
+/** Codes that a document names but no catalogue has. */
 function unknownCodes(file: string, known: ReadonlySet<string>): string[] {
   const prefixes = new Set([...known].map((code) => code.split('_')[0] as string))
   const named = [...readFileSync(file, 'utf8').matchAll(/`([A-Z0-9]+(?:_[A-Z0-9]+)+)`/g)].map(
@@ -71,7 +71,7 @@ function unknownCodes(file: string, known: ReadonlySet<string>): string[] {
 
 const MEASURES = /limit|wanted|goal|aim|promised|against|ratio/i
 
-/** Tables of figures that name nothing to hold the figures against. */
+/** Tables of figures that name no limit to compare the figures with. */
 function figuresWithoutLimit(file: string): string[] {
   const tables = [...readFileSync(file, 'utf8').matchAll(/^\|.*\n\|[-|]+\n(?:\|.*\n)*/gm)].map(([table]) => table)
   return tables
