@@ -139,7 +139,8 @@ export const primitivesErrors = {
   PRIM_LOCKED: {
     kind: 'busy',
     meaning: 'Another process holds the lock.',
-    remedy: 'Wait for it to end, or stop it.',
+    remedy:
+      'Wait for it to end, or stop it. If the message names a process that has ended on another machine, delete the lock file.',
   },
   PRIM_JOURNAL: {
     kind: 'input',

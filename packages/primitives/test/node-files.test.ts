@@ -3,9 +3,8 @@ import { chmod, lchown, lstat, mkdir, mkdtemp, readFile, readdir, rm, stat, syml
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Journal, lockFile, nodeFileSystem, pathExists, systemErrorCode, writeFileAtomic } from '../src/node/index.ts'
+import { Journal, nodeFileSystem, pathExists, systemErrorCode, writeFileAtomic } from '../src/node/index.ts'
 import { faultFileSystem } from '../src/testing/index.ts'
-import type { LockHolder } from '../src/node/index.ts'
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value)
 let folder = ''
@@ -270,55 +269,6 @@ describe('Journal', () => {
     for (const path of ['../a', '/a', 'a//b', '.', '', 'a\\b']) {
       await expect(new Journal(folder).commit([{ path, bytes: text('x') }])).rejects.toThrow(RangeError)
     }
-  })
-})
-
-describe('lockFile()', () => {
-  it('lockFile() lets one holder in and names it to the next', async () => {
-    const path = join(folder, 'lock')
-    const lock = await lockFile(path)
-    const refused = await lockFile(path).catch(
-      (error: unknown) => error as { code: string; details: Record<string, unknown> },
-    )
-    expect(refused).toMatchObject({ code: 'PRIM_LOCKED', details: { pid: process.pid } })
-    const waiting = lockFile(path, { waitMs: 2_000 })
-    await lock.release()
-    await lock.release()
-    await (await waiting).release()
-    expect(await readdir(folder)).toEqual([])
-  })
-
-  it('lockFile() takes over from a holder that has died, and only one of many does', async () => {
-    const path = join(folder, 'lock')
-    const dead: LockHolder = {
-      pid: 2 ** 22 + 1,
-      host: (await import('node:os')).hostname(),
-      started: '',
-      token: 'ab'.repeat(12),
-    }
-    for (let round = 0; round < 20; round++) {
-      await writeFile(path, JSON.stringify({ ...dead, token: round.toString(16).padStart(24, '0') }))
-      const results = await Promise.allSettled(Array.from({ length: 8 }, () => lockFile(path)))
-      const won = results.filter((result) => result.status === 'fulfilled')
-      expect(won).toHaveLength(1)
-      for (const result of won) await result.value.release()
-      expect(await readdir(folder)).toEqual([])
-    }
-  })
-
-  it('lockFile() leaves a fresh unreadable lock alone and believes holders on other machines', async () => {
-    const path = join(folder, 'lock')
-    await writeFile(path, '')
-    expect(await code(lockFile(path))).toBe('PRIM_LOCKED')
-    await writeFile(path, JSON.stringify({ pid: 1, host: 'elsewhere', started: '', token: '0'.repeat(24) }))
-    expect(await code(lockFile(path))).toBe('PRIM_LOCKED')
-  })
-
-  it('lockFile() stops waiting when the signal says so', async () => {
-    const path = join(folder, 'lock')
-    const lock = await lockFile(path)
-    await expect(lockFile(path, { waitMs: 60_000, signal: AbortSignal.timeout(80) })).rejects.toThrow()
-    await lock.release()
   })
 })
 
