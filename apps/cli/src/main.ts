@@ -1,8 +1,7 @@
 #!/usr/bin/env node
-import { enableCompileCache } from 'node:module'
+import { usePrivateCompileCache } from './compile-cache.ts'
 
-// Before anything else is loaded: from the second start on the modules come compiled.
-enableCompileCache()
+usePrivateCompileCache() // before anything else is loaded
 
 if (process.argv.length === 3 && (process.argv[2] === '--version' || process.argv[2] === '-V')) {
   const { version } = await import('./version.ts')

@@ -1,8 +1,10 @@
 // One operation in a process of its own, as the benchmark times it: `node bench/driver.mjs verify ARCHIVE - JOBS`. Plain JavaScript, as what
 // is shipped: stripping types would add 80 ms to every run.
 import { enableCompileCache } from 'node:module'
+import { fileURLToPath } from 'node:url'
 
-enableCompileCache()
+// In the checkout: the default is a foreseeable name in a folder that other users can write to.
+enableCompileCache(fileURLToPath(new URL('../../../node_modules/.cache/keyturn-bench', import.meta.url)))
 const { buildFolder, extractArchive, verifyArchiveFile } = await import('@keyturn/m2pack-format/node')
 const { ed25519PublicKey } = await import('@keyturn/primitives')
 

@@ -129,7 +129,7 @@ export class ExampleWorld {
         HOME: this.folder,
         TMPDIR: this.folder,
         NODE_NO_WARNINGS: '1',
-        NODE_COMPILE_CACHE: join(tmpdir(), 'keyturn-examples-cache'),
+        NODE_COMPILE_CACHE: fileURLToPath(new URL('../../../../node_modules/.cache/keyturn-examples', import.meta.url)),
         KEYTURN_HOME: this.path('home'),
         KEYTURN_PASSPHRASE_FILE: this.path('passphrase.txt'),
         KEYTURN_TOKEN_FILE: this.path('token.txt'),
