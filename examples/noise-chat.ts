@@ -1,5 +1,5 @@
-// A chat between two devices over plain TCP. Each finds the other's key by its identity, both are proved in the handshake
-// (Noise IK), and a device that was lost is thrown out in the middle of a conversation.
+// A chat between two devices over plain TCP. Each device finds the other's key by its identity, the handshake (Noise IK)
+// proves both keys, and a lost device is cut off in the middle of a conversation.
 //
 //   node examples/noise-chat.ts
 import { once } from 'node:events'
@@ -28,13 +28,13 @@ import type { TransportIdentity } from '@keyturn/noise-keys'
 import { HandshakeState, noiseKeyPair, noiseProtocol, NoiseSession, SessionRegistry } from '@keyturn/noise-keys/noise'
 
 const PROTOCOL = 'Noise_IK_25519_ChaChaPoly_SHA256'
-/** Both sides mix it in: a handshake of another program does not fit. */
+/** Both sides mix it in, so a handshake of another program fails. */
 const prologue = utf8Encode('example-chat/1')
-/** In real life a homeserver, a relay or the DHT; see `@keyturn/noise-keys/node`, `/pkarr` and `/dht`. */
+/** In real life, this is a homeserver, a relay or the DHT; see `@keyturn/noise-keys/node`, `/pkarr` and `/dht`. */
 const directory = memoryDirectory()
 const nowS = (): number => Math.floor(Date.now() / 1000)
 
-/** A person: a cold identity seed, and a device whose transport key is derived from it. */
+/** A person has an identity seed, kept offline, and a device whose transport key is derived from it. */
 class Person {
   readonly identity = createTransportIdentity(systemRandom)
   readonly #device: string
@@ -44,7 +44,7 @@ class Person {
     this.#device = device
   }
 
-  /** The key of the device, to be given to it once; the seed stays where it is cold. */
+  /** The key of the device. The device gets it once; the seed stays offline. */
   staticKey(): ReturnType<typeof noiseKeyPair> {
     return noiseKeyPair(noiseProtocol(PROTOCOL).dh, deriveX25519Static(this.identity.seed, this.#device))
   }
@@ -68,7 +68,7 @@ class Person {
   }
 }
 
-/** Messages over a stream: two bytes of length, then a Noise message. */
+/** Sends messages over a stream: two bytes of length, then a Noise message. */
 class Wire {
   readonly #socket: Socket
   readonly #chunks: AsyncIterator<Uint8Array>
@@ -104,7 +104,7 @@ class Wire {
   }
 }
 
-/** Calls somebody by identity alone. */
+/** Calls someone whose identity is all we know. */
 async function call(
   port: number,
   staticKey: ReturnType<typeof noiseKeyPair>,
@@ -121,7 +121,7 @@ async function call(
   return { wire, session: new NoiseSession(handshake.split()) }
 }
 
-/** Takes a call; refuses whoever is not who it is expected to be, or whose key was revoked, before a word is said. */
+/** Takes a call. Refuses a caller who is not the expected friend, or whose key was revoked, before any message. */
 async function answer(
   socket: Socket,
   staticKey: ReturnType<typeof noiseKeyPair>,
@@ -133,7 +133,7 @@ async function answer(
     const handshake = new HandshakeState(PROTOCOL, { role: 'responder', staticKey, prologue })
     handshake.readMessage(await wire.read())
     const caller = handshake.remoteStatic
-    if (caller === undefined) throw new Error('IK gives the caller its key')
+    if (caller === undefined) throw new Error('IK always reveals the key of the caller')
     assertKeyUsable(await lookUpKeys(directory, friend, floors, { nowS: nowS() }), caller)
     wire.write(handshake.writeMessage())
     return { wire, session: new NoiseSession(handshake.split()) }
@@ -146,10 +146,10 @@ async function answer(
 const [ann, ben] = [new Person('laptop'), new Person('phone')]
 await ann.announce()
 await ben.announce()
-// What friends exchange, once: names of identities.
+// Friends exchange the names of their identities, once.
 const [annName, benName] = [transportIdentity(ann.identity.publicKey), transportIdentity(ben.identity.publicKey)]
 const sessions = new SessionRegistry()
-const floorsOfBen = new KeyFloors() // what Ben's device remembers; written to disk in real life: `format()`, `KeyFloors.parse()`
+const floorsOfBen = new KeyFloors() // what Ben's device remembers; real programs write it to disk: `format()`, `KeyFloors.parse()`
 
 const server = createServer({ pauseOnConnect: false })
 await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
@@ -162,7 +162,7 @@ const accept = async () => {
 try {
   const [called, taken] = await Promise.all([call(port, ann.staticKey(), benName, new KeyFloors()), accept()])
   sessions.add(taken.session)
-  if (!equalBytes(called.session.id, taken.session.id)) throw new Error('Two handshakes')
+  if (!equalBytes(called.session.id, taken.session.id)) throw new Error('Both sides must end in the same handshake')
   for (const line of ['Hello Ben', 'I think I left my laptop on the train']) {
     called.wire.write(called.session.send(utf8Encode(line)))
     console.log(`Ann: ${utf8Decode(taken.session.receive(await taken.wire.read()))}`)
@@ -174,7 +174,7 @@ try {
   const ended = sessions.enforce(await lookUpKeys(directory, annName, floorsOfBen, { nowS: nowS() }))
   console.log(`${ended} session ended: ${String(taken.session.ended)}`)
 
-  // Whoever found the laptop tries again.
+  // Whoever has the laptop now tries to call.
   const finder = call(port, ann.staticKey(), benName, new KeyFloors()).then(
     () => 'connected',
     (error: Error) => error.message,
@@ -183,7 +183,7 @@ try {
     () => 'taken',
     (error: { code?: string }) => error.code,
   )
-  console.log(`the finder calls: ${String(refused)}; he sees "${await finder}"`)
+  console.log(`the finder calls: ${String(refused)}; they see "${await finder}"`)
   if (refused !== 'NK_REVOKED' || ended !== 1) throw new Error('A revoked key was accepted')
   called.wire.close()
   taken.wire.close()

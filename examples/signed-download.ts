@@ -1,5 +1,5 @@
-// A download that is worth trusting: the publisher signs a folder, a stranger fetches it over plain HTTP and keeps only
-// what the publisher's identity vouches for. Later the identity's key and the signing key turn, and the pin still holds.
+// A download that you can trust: the publisher signs a folder. A stranger fetches it over plain HTTP and keeps only what
+// the publisher's identity confirms. Later, the identity's key and the signing keys are rotated, and the pin still works.
 //
 //   node examples/signed-download.ts
 import { createServer } from 'node:http'
@@ -38,7 +38,7 @@ const inDays = (days: number): string => formatTime(Date.now() + days * DAY_MS)
 
 // ── The publisher ────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A day-to-day key. In real life it lies in a keystore, or is a call to a signing service. */
+/** A day-to-day key. In real life, it is in a keystore, or a signing service holds it. */
 function newSigner(): DocumentSigner {
   const seed = systemRandom(32)
   return { publicKey: ed25519PublicKey(seed), sign: (message) => ed25519Sign(seed, message) }
@@ -51,7 +51,7 @@ interface Authority {
   readonly document: Uint8Array
 }
 
-/** Says who may sign from now on. It has no signature of its own: the identity's log seals it. */
+/** Says who may sign from now on. The document has no signature of its own; the identity's log seals it. */
 function appoint(version: number): Authority {
   const [release, head] = [newSigner(), newSigner()]
   const role = ({ publicKey }: DocumentSigner) => ({ keys: [hexEncode(publicKey)], threshold: 1 })
@@ -112,7 +112,7 @@ async function get(url: string): Promise<Uint8Array> {
   return new Uint8Array(await response.arrayBuffer())
 }
 
-/** Fetches what is offered; gives files only when signatures, log and hashes hold. */
+/** Fetches what is offered. Returns files only if signatures, log and hashes are right. */
 async function download(
   url: string,
   trusted: TrustState,
@@ -125,7 +125,7 @@ async function download(
     nowMs: Date.now(),
   })
   if (decision.outcome === 'refused') throw decision.error
-  if (decision.outcome !== 'accepted') throw new Error('Nothing new is offered')
+  if (decision.outcome !== 'accepted') throw new Error('There is no new release')
   const files = new Map<string, Uint8Array>()
   for (const { path, sha256, size } of decision.manifest.files) {
     const bytes = await get(`${url}files/${path}`)
@@ -150,7 +150,7 @@ const inception = await incept(
   },
   first,
 )
-const pin = formatPin({ prefix: inception.prefix, place: inception.state }) // goes onto the website, into the package manager, …
+const pin = formatPin({ prefix: inception.prefix, place: inception.state }) // put it on the website, into the package manager, …
 
 const served = new Map<string, Uint8Array>()
 const publish = (documents: ReadonlyMap<string, Uint8Array>): void =>
@@ -174,11 +174,11 @@ try {
     `${got.manifest.version}: ${got.files.size} files, "${utf8Decode(got.files.get('readme.txt') ?? new Uint8Array()).trim()}"`,
   )
 
-  served.set('files/tool.bin', systemRandom(2000)) // a mirror with ideas of its own
+  served.set('files/tool.bin', systemRandom(2000)) // a mirror that replaces a file
   const refused = await download(url, initialTrustState(parseTrustRoot(pin))).catch((error: Error) => error.message)
   console.log(`another file: ${String(refused)}`)
 
-  // A year later: the promised key takes over and names other signers. Whoever has the old pin follows.
+  // A year later, the promised key takes over and names other signers. The old pin still works.
   const successors = appoint(2)
   const rotation = await rotate(
     inception.state,
@@ -192,12 +192,12 @@ try {
     `${followed.manifest.version}: followed event ${rotation.sn} of the log with the pin of event ${inception.sn}`,
   )
 
-  // The signing key of old was stolen after it had left its role: it signs nothing any more.
+  // The old signing key is stolen after it left its role. What it signs no longer counts.
   publish(await offer(new Map([['tool.bin', utf8Encode('malware')]]), 3, beginning, rotation))
   const thief = await download(url, followed.state).catch((error: { code?: string }) => error.code)
   console.log(`a release of the old key: ${String(thief)}`)
   if (typeof thief !== 'string' || typeof refused !== 'string')
-    throw new Error('What should have been refused was taken')
+    throw new Error('Something was accepted that should have been refused')
 } finally {
   server.close()
 }

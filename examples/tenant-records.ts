@@ -1,5 +1,5 @@
-// Records of many tenants in one SQLite file, each under keys of its own. The master key turns while the service runs;
-// a record that somebody moves to another tenant does not open.
+// Records of many tenants in one SQLite file. Each tenant has its own keys. The master key is rotated while the service
+// runs, and a record that someone moves to another tenant does not open.
 //
 //   node examples/tenant-records.ts
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -16,7 +16,7 @@ interface Customer {
   readonly email: string
 }
 
-/** The part a service would have: customers by tenant and number, sealed at rest. */
+/** The part that a service would write: customers by tenant and number, sealed at rest. */
 class Customers {
   readonly #vault: Vault
 
@@ -43,7 +43,7 @@ const [databasePath, keyPath, passphrase] = [
   'kept in the service manager',
 ]
 try {
-  // First start: a key file under a passphrase, a store, a vault with an audit chain in the same database.
+  // The first start makes a key file under a passphrase, a store, and a vault with an audit chain in the same database.
   await createKeyFile(keyPath, passphrase)
   const store = SqliteStore.open(databasePath)
   const audit = { store: new SqliteAuditStore(store.database) }
@@ -55,13 +55,13 @@ try {
   }
   console.log(await customers.load('acme', 7))
 
-  // The master key turns: everything opens all the while, new writes go under the new key, a sweep does the rest.
+  // Rotate the master key: every record opens all the time, new writes use the new key, and a sweep moves the rest.
   await vault.keys.rotate()
   await customers.save('acme', 7, { name: 'acme 7', email: 'new@acme.example' })
   const { counts, remaining } = await vault.sweep()
   await vault.keys.retire(1)
   console.log(
-    `turned: ${counts.resealed} records resealed, ${remaining} left, ${vault.keys
+    `rotated: ${counts.resealed} records sealed again, ${remaining} left, ${vault.keys
       .list()
       .map(({ version, state }) => `${version} ${state}`)
       .join(', ')}`,
@@ -69,13 +69,13 @@ try {
   await vault.close()
   await store.close()
 
-  // Somebody with access to the database gives a record of one tenant to the other.
+  // Someone with access to the database moves a record of one tenant to the other.
   const database = new DatabaseSync(databasePath)
   database.exec(`DELETE FROM vault_records WHERE partition = 'globex' AND name = '7'`)
   database.exec(`UPDATE vault_records SET partition = 'globex' WHERE partition = 'acme' AND name = '7'`)
   database.close()
 
-  // Next start: the same file, the same passphrase.
+  // The next start uses the same file and the same passphrase.
   const reopened = SqliteStore.open(databasePath)
   const again = await Vault.open(reopened, await openKeyFile(keyPath, passphrase), {
     audit: { store: new SqliteAuditStore(reopened.database) },
@@ -85,11 +85,12 @@ try {
   const { email } = await after.load('acme', 8)
   const { ok } = await again.verifyAudit()
   console.log(
-    `moved to the other tenant: ${String(stolen)}; the others: ${email}; audit chain ${ok ? 'whole' : 'broken'}`,
+    `moved to the other tenant: ${String(stolen)}; another record: ${email}; audit chain ${ok ? 'intact' : 'broken'}`,
   )
   await again.close()
   await reopened.close()
-  if (stolen !== 'VK_AUTH' || email !== '8@acme.example' || !ok) throw new Error('The vault did not hold')
+  if (stolen !== 'VK_AUTH' || email !== '8@acme.example' || !ok)
+    throw new Error('The vault did not protect its records')
 } finally {
   await rm(folder, { recursive: true, force: true })
 }

@@ -1,5 +1,5 @@
-// Bundles the viewer and serves it on this machine: `node examples/archive-viewer/serve.ts [port]`. The four files can lie
-// on any static server.
+// Bundles the viewer and serves it on this machine: `node examples/archive-viewer/serve.ts [port]`. Any static server can
+// serve the four files.
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { Server } from 'node:http'
@@ -13,7 +13,7 @@ interface Served {
   readonly body: string | Uint8Array
 }
 
-/** The script, with every package it needs, for browsers. */
+/** The script for browsers, with every package that it needs. */
 async function bundle(): Promise<string> {
   const build = await rolldown({
     input: join(import.meta.dirname, 'viewer.ts'),
@@ -29,7 +29,7 @@ async function bundle(): Promise<string> {
   }
 }
 
-/** zstd as WebAssembly: the bundle looks for it beside itself. */
+/** zstd as WebAssembly. The bundle expects it in its own folder. */
 async function decoder(): Promise<Uint8Array> {
   const fromFormat = createRequire(import.meta.resolve('@keyturn/m2pack-format'))
   return await readFile(join(fromFormat.resolve('@bokuweb/zstd-wasm'), '../../web/zstd.wasm'))
@@ -46,7 +46,7 @@ async function viewerFiles(): Promise<ReadonlyMap<string, Served>> {
   ])
 }
 
-/** Serves the viewer on the loopback interface; port 0 is any free one. */
+/** Serves the viewer on the loopback interface. Port 0 means any free port. */
 export async function serveViewer(port: number): Promise<{ server: Server; url: string }> {
   const files = await viewerFiles()
   const server = createServer((request, response) => {

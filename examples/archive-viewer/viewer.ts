@@ -1,10 +1,10 @@
-// A page that opens `.m2p` archives: the file and a runtime key are read in the browser, and nothing is sent anywhere.
-// Only what a row or the save link asks for is decrypted; every byte shown was authenticated first.
+// A page that opens `.m2p` archives. It reads the file and a runtime key in the browser and sends nothing anywhere. It
+// decrypts only the file that you choose, and authenticates every byte before it shows it.
 import { blobSource, M2pError, openArchive } from '@keyturn/m2pack-format'
 import type { Archive, ArchiveEntry } from '@keyturn/m2pack-format'
 import { parseRuntimeKeyJson, RuntimeKeyError } from '@keyturn/runtime-key'
 
-/** More than this is not shown, only saved. */
+/** Of a larger file, only this much is shown; all of it can be saved. */
 const PREVIEW_BYTES = 256 * 1024
 const HEX_BYTES = 4096
 const IMAGES: Readonly<Record<string, string>> = {
@@ -44,7 +44,7 @@ function say(text: string, bad = false): void {
   page.message.classList.toggle('bad', bad)
 }
 
-/** Runs what a click asks for; a refusal of the packages becomes a line with its code. */
+/** Runs what a click asks for. An error of the packages becomes a message with its code. */
 async function attempt(work: () => Promise<void>): Promise<void> {
   try {
     await work()
@@ -64,10 +64,10 @@ async function openFiles(archiveFile: File, keyFile: File): Promise<Archive> {
   try {
     const { keyId, signPublicKey } = key
     if (signPublicKey === undefined)
-      throw new RuntimeKeyError('RK_KEY_INVALID', 'The runtime key names no signer of archives')
+      throw new RuntimeKeyError('RK_KEY_INVALID', 'The runtime key does not name the key that signs archives')
     const verifiers = new Map([[keyId, signPublicKey]])
     return await key.withBytes((bytes) =>
-      openArchive(blobSource(archiveFile), { verifiers, contentKey: { keyId, key: bytes.slice() } }),
+      openArchive(blobSource(archiveFile), { verifiers, contentKey: { keyId, key: bytes } }),
     )
   } finally {
     key.dispose()
@@ -113,7 +113,7 @@ function hexLines(bytes: Uint8Array): string {
   return lines.join('\n')
 }
 
-/** Never markup: text stays text, pictures are pictures, the rest is bytes. */
+/** Never shows markup: text stays text, pictures are pictures, everything else is bytes. */
 function previewOf(path: string, bytes: Uint8Array<ArrayBuffer>, address: string): HTMLElement {
   if (IMAGES[path.split('.').at(-1)?.toLowerCase() ?? ''] !== undefined) {
     const image = document.createElement('img')

@@ -145,7 +145,7 @@ describe.skipIf(program === undefined)('the archive viewer', () => {
     expect(await tab.locator('#files tr:visible').count()).toBe(2)
   })
 
-  it('says why with another key, and which file is damaged', async () => {
+  it('explains a wrong key, and names a damaged file', async () => {
     await open('game.m2p', 'other-key.json')
     await message(/M2P_KEY_COMMITMENT/)
     expect(await tab.locator('#contents').isVisible()).toBe(false)
@@ -156,7 +156,7 @@ describe.skipIf(program === undefined)('the archive viewer', () => {
     await tab.screenshot({ path: join(shots, 'archive-viewer-damaged.png') })
   })
 
-  it('asks nobody for anything but its own four files, and has nothing to complain about', () => {
+  it('requests nothing but its own four files, and logs no error', () => {
     expect(asked.filter((address) => !address.startsWith(url) && !address.startsWith('blob:'))).toEqual([])
     expect(problems).toEqual([])
   })
