@@ -11,6 +11,8 @@ export interface UpdateResult {
   readonly writtenFiles: number
   readonly removedFiles: number
   readonly keptFiles: readonly string[]
+  /** What was the player's own and in the way of the release, with the name it has now. */
+  readonly setAside: readonly { readonly path: string; readonly to: string }[]
   readonly downloadedBytes: number
   readonly releaseBytes: number
 }

@@ -4,7 +4,7 @@ import type { AcceptedRelease, ReleaseDecision, TrustState } from '@keyturn/mani
 import { KeyturnError } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { LauncherError } from './errors.ts'
-import { renamePatiently } from './place/apply.ts'
+import { renamePatiently } from './place/move.ts'
 import { removeFile, writeSmallFile } from './disk/disk.ts'
 import { stageBlob } from './fetch/download.ts'
 import { rollbackTransaction } from './place/go-back.ts'
@@ -21,7 +21,7 @@ import { readState, writeState } from './disk/state-file.ts'
 import type { InstallState } from './disk/state-file.ts'
 import { reportUpdate } from './telemetry.ts'
 import { runTrustCycle } from './trust/trust-cycle.ts'
-import { decide } from './place/commit.ts'
+import { commit } from './place/commit.ts'
 import { bringTo, downloads } from './place/update-run.ts'
 import type { RunResult } from './place/update-run.ts'
 
@@ -129,6 +129,7 @@ class InstallEngine implements Engine {
       writtenFiles: 0,
       removedFiles: 0,
       keptFiles: [],
+      setAside: [],
       downloadedBytes: session.meter.networkBytes,
       releaseBytes: 0,
     }
@@ -312,7 +313,7 @@ class InstallEngine implements Engine {
 
   async #goBack(session: Session, state: InstallState): Promise<InstallState> {
     const transaction = await rollbackTransaction(session, state)
-    await decide(session, transaction, undefined)
+    await commit(session, transaction, undefined)
     session.enter('finalize')
     return await finalize(session.apply, transaction, state, session.options.clock())
   }
@@ -420,7 +421,7 @@ class InstallEngine implements Engine {
 }
 
 function toUpdateResult(outcome: UpdateResult['outcome'], result: RunResult, before: InstallState): UpdateResult {
-  const { state: after, writtenFiles, removedFiles, keptFiles, downloadedBytes, releaseBytes } = result
+  const { state: after, writtenFiles, removedFiles, keptFiles, setAside, downloadedBytes, releaseBytes } = result
   return {
     outcome,
     version: after.installed?.version,
@@ -429,6 +430,7 @@ function toUpdateResult(outcome: UpdateResult['outcome'], result: RunResult, bef
     writtenFiles,
     removedFiles,
     keptFiles,
+    setAside,
     downloadedBytes,
     releaseBytes,
   }

@@ -54,6 +54,16 @@ export const launcherErrors = {
       'A folder or file of the install is a link or something that is no file, so nothing is written through it.',
     remedy: 'Replace the link by a real folder, or install elsewhere.',
   },
+  LA_IN_THE_WAY: {
+    kind: 'policy',
+    meaning: 'Something that is not of the release appeared in the place of one of its files while the update ran.',
+    remedy: 'Update again: it is set aside beside its old place, or move it elsewhere.',
+  },
+  LA_SET_ASIDE: {
+    kind: 'no',
+    meaning: 'A file of the player was in the place of a file or folder of the release, so it was renamed.',
+    remedy: 'Nothing: the message says where it is now.',
+  },
   LA_PERMISSION: {
     kind: 'io',
     meaning: 'The install folder cannot be written by this user, or belongs to another one.',

@@ -63,6 +63,7 @@ export function toEngineOptions(
     delivery,
     limit,
     lowSpace,
+    linkedFolders,
     telemetryUrlTemplate,
     runtimeKeyCache,
   } = settings
@@ -78,6 +79,7 @@ export function toEngineOptions(
     delivery,
     bytesPerSecond: limit,
     lowSpace,
+    linkedFolders,
     telemetryUrlTemplate,
     runtimeKeyCache,
   }

@@ -51,6 +51,11 @@ export interface EngineOptions {
    * an update is through, the install cannot be played.
    */
   readonly lowSpace?: boolean | undefined
+  /**
+   * Folders below the install that may be links on this machine, for a player who moved one to another disk; default
+   * none: nothing is read or written through a link.
+   */
+  readonly linkedFolders?: readonly string[] | undefined
   /** Takes a release before its turn in a staged rollout; default false. */
   readonly ignoreRollout?: boolean | undefined
   /** Whether a key that came over Noise is kept, sealed, for offline starts; default true. */

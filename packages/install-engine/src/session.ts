@@ -82,7 +82,8 @@ export class Session {
 
   /** What applying files works with. */
   get apply(): ApplyContext {
-    return { fs: this.options.fs, layout: this.layout, lockPatienceMs: this.options.lockPatienceMs }
+    const { fs, lockPatienceMs, linkedFolders } = this.options
+    return { fs, layout: this.layout, lockPatienceMs, linkedFolders }
   }
 
   /**

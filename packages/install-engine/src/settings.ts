@@ -2,6 +2,7 @@ import { parseStrictJson } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from './errors.ts'
 import { readSmallFile, writeSmallFile } from './disk/disk.ts'
+import { hostSystem } from './disk/host-system.ts'
 import type { Layout } from './disk/layout.ts'
 
 /** The platform whose files are installed. A Windows client runs on Linux through wine, so it is chosen, not guessed. */
@@ -26,6 +27,8 @@ export interface Settings {
   readonly groups?: readonly string[]
   /** Whether an update may go file by file where the disk has no room for old and new together; default false. */
   readonly lowSpace?: boolean
+  /** Folders below the install that may be links on this machine; default: none. */
+  readonly linkedFolders?: readonly string[]
   readonly telemetryUrlTemplate?: string
   readonly language?: 'cs' | 'en'
   /** Whether a runtime key that came over Noise is kept, sealed, for offline starts; default true. */
@@ -63,6 +66,7 @@ const checks: Readonly<Record<keyof Settings, Check>> = {
   limit: (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= 1024,
   groups: texts,
   lowSpace: (value) => typeof value === 'boolean',
+  linkedFolders: (value) => texts(value) && (value as string[]).every((path) => hostSystem.isInside(path)),
   telemetryUrlTemplate: (value) => value === '' || (typeof value === 'string' && isUrl(value.replaceAll(/[{}]/g, ''))),
   language: oneOf('cs', 'en'),
   runtimeKeyCache: (value) => typeof value === 'boolean',

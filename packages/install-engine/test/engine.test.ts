@@ -197,7 +197,7 @@ describe('update()', () => {
     await expect(engine.launch()).rejects.toMatchObject({ code: 'LA_NETWORK' })
   })
 
-  it('never writes through a link and never replaces a folder with files in it (row 203)', async () => {
+  it('never writes through a link, and sets aside a folder with files in it (row 203)', async () => {
     const publisher = await Publisher.create()
     const { engine, folder } = await engineFor(publisher)
     await publisher.release(first)
@@ -208,8 +208,9 @@ describe('update()', () => {
     await rm(join(folder, 'pack'))
     await mkdir(join(folder, 'client.txt'))
     await writeFile(join(folder, 'client.txt/mine'), 'x')
-    await expect(engine.update()).rejects.toMatchObject({ code: 'LA_SYMLINK' })
-    await rm(join(folder, 'client.txt'), { recursive: true })
+    expect(await engine.update()).toMatchObject({ setAside: [{ path: 'client.txt', to: 'client.txt.set-aside' }] })
+    expect(await readFile(join(folder, 'client.txt.set-aside/mine'), 'utf8')).toBe('x')
+    await rm(join(folder, 'client.txt'))
     await writeFile(join(outside, 'target'), 'untouched')
     await symlink(join(outside, 'target'), join(folder, 'client.txt'))
     await engine.update()

@@ -2,7 +2,7 @@ import { win32 } from 'node:path'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { describe, expect, it } from 'vitest'
-import { renamePatiently } from '../src/place/apply.ts'
+import { renamePatiently } from '../src/place/move.ts'
 import { hostSystem, posixSystem, windowsSystem } from '../src/disk/host-system.ts'
 import { layoutOf } from '../src/disk/layout.ts'
 

@@ -45,6 +45,7 @@ interface Flags {
   readonly delivery?: DeliveryName
   readonly limit?: string
   readonly lowSpace?: boolean
+  readonly linkedFolder?: readonly string[]
   readonly json?: boolean
   readonly events?: boolean
   readonly quiet?: boolean
@@ -132,8 +133,9 @@ export class LauncherProgram {
       program,
       'uninstall',
       'remove what was installed; what you changed or added stays',
-      async ({ folder }) => {
-        const { removedFiles, keptFiles } = await uninstall(folder)
+      async ({ folder, settings }) => {
+        const { linkedFolders } = settings
+        const { removedFiles, keptFiles } = await uninstall(folder, { linkedFolders })
         return {
           data: { removed_files: removedFiles, kept_files: [...keptFiles] },
           text: `${removedFiles} files removed, ${keptFiles.length} changed ones kept`,
@@ -177,6 +179,10 @@ export class LauncherProgram {
         'where old and new do not fit together, update file by file; nobody can play until it is through',
       )
       .option('--no-low-space', 'no longer')
+      .option(
+        '--linked-folder <path...>',
+        'folder of the install that is a link to another disk, and may be; remembered',
+      )
       .option('--json', 'print one JSON object on stdout')
       .option('--events', 'print events as JSON lines on stderr')
       .option('-q, --quiet', 'print results only')
@@ -221,7 +227,7 @@ export class LauncherProgram {
     const folder = flags.dir ?? locateInstall(this.#environment.env, this.#environment.programFolder)
     if (folder === undefined)
       throw new LauncherError('LA_USAGE', 'Which install? Give --dir, or set METIN2_INSTALL_DIR')
-    const { server, trust, product, channel, target, delivery, program, limit, lowSpace } = flags
+    const { server, trust, product, channel, target, delivery, program, limit, lowSpace, linkedFolder } = flags
     const said = {
       server,
       trust,
@@ -232,6 +238,7 @@ export class LauncherProgram {
       program: program === undefined ? undefined : [program],
       limit: limit === undefined ? undefined : Number(limit),
       lowSpace,
+      linkedFolders: linkedFolder,
     }
     const given = parseSettings(Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)))
     const settings = await settingsFor({ folder, ...given })
@@ -258,8 +265,9 @@ export class LauncherProgram {
     return { data: updateData(result), text: updateText(result) }
   }
 
-  async #repair({ engine }: OpenInstall): Promise<Answer> {
+  async #repair({ folder, settings, engine }: OpenInstall): Promise<Answer> {
     const result = await engine.repair({ signal: this.#environment.signal })
+    await keepSettings(folder, settings)
     return { data: updateData(result), text: updateText(result) }
   }
 

@@ -12,6 +12,7 @@ export function updateData(result: UpdateResult): { [name: string]: JsonValue } 
     written_files: result.writtenFiles,
     removed_files: result.removedFiles,
     kept_files: [...result.keptFiles],
+    set_aside: result.setAside.map(({ path, to }) => ({ path, to })),
     downloaded_bytes: result.downloadedBytes,
     release_bytes: result.releaseBytes,
   }

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { lstatSync } from 'node:fs'
 import type { BigIntStats } from 'node:fs'
-import { join } from 'node:path'
 import { nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
 import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
@@ -151,71 +150,13 @@ export function placeInside(root: string, path: string): string {
   return hostSystem.place(root, path)
 }
 
-/** Remembers which folders below the root are real, so that each is looked at once in an apply. */
-export class FolderGuard {
-  readonly #root: string
-  readonly #fs: FileSystem
-  readonly #real = new Set<string>()
-
-  constructor(root: string, fs: FileSystem) {
-    this.#root = root
-    this.#fs = fs
-  }
-
-  /** Refuses when a parent folder of `path` is a link (`LA_SYMLINK`); says whether all parents exist. */
-  async parentsAreReal(path: string): Promise<boolean> {
-    const slash = path.lastIndexOf('/')
-    if (slash < 0 || this.#real.has(path.slice(0, slash))) return true // files of a folder stand together
-    const parts = path.split('/').slice(0, -1)
-    for (let count = 1; count <= parts.length; count++) {
-      const folder = parts.slice(0, count).join('/')
-      if (this.#real.has(folder)) continue
-      const found = await look(this.#fs, join(this.#root, folder))
-      if (found.kind === 'nothing') return false
-      if (found.kind === 'file') return false
-      if (found.what !== 'folder') {
-        throw new LauncherError('LA_SYMLINK', `Cannot write below "${folder}": it is a ${found.what}, not a folder`, {
-          details: { path: folder },
-        })
-      }
-      this.#real.add(folder)
-    }
-    return true
-  }
-
-  /** Makes the parent folders of `path`, none through a link; tells which were new. */
-  async makeParents(path: string): Promise<string[]> {
-    const made: string[] = []
-    const parts = path.split('/').slice(0, -1)
-    for (let count = 1; count <= parts.length; count++) {
-      const folder = parts.slice(0, count).join('/')
-      if (this.#real.has(folder)) continue
-      await this.parentsAreReal(`${folder}/x`)
-      if (this.#real.has(folder)) continue
-      try {
-        await this.#fs.mkdir(join(this.#root, folder))
-      } catch (error) {
-        if (systemErrorCode(error) !== 'EEXIST') throw error
-      }
-      this.#real.add(folder)
-      made.push(folder)
-    }
-    return made
-  }
-
-  /** Forgets a folder, after it was removed. */
-  forget(folder: string): void {
-    this.#real.delete(folder)
-  }
-}
-
 /** Syncs folders, each once. */
 export async function syncFolders(fs: FileSystem, folders: Iterable<string>): Promise<void> {
   for (const folder of new Set(folders)) {
     try {
       await syncFolder(folder, fs)
     } catch (error) {
-      if (systemErrorCode(error) !== 'ENOENT') throw error // it was emptied and removed since
+      if (!['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) throw error // it was emptied and removed since
     }
   }
 }

@@ -3,6 +3,7 @@ import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { hashHandle, identityOf, sameIdentity } from './disk.ts'
 import type { FileIdentity } from './disk.ts'
 import { hostSystem } from './host-system.ts'
+import { changeHandleMode, PERMISSION_BITS } from './modes.ts'
 
 /** A blob as staging wants it. */
 export interface WantedFile {
@@ -32,7 +33,7 @@ export async function settle(
   const found = await handle.stat({ bigint: true })
   if (!found.isFile() || found.nlink !== 1n || found.size !== BigInt(wanted.size)) return undefined
   const mode = modeOf(wanted)
-  if (mode !== undefined && (Number(found.mode) & 0o777) !== mode) await handle.chmod(mode)
+  if (mode !== undefined && (Number(found.mode) & PERMISSION_BITS) !== mode) await changeHandleMode(handle, mode)
   const before = identityOf(await handle.stat({ bigint: true }))
   if ((await hashHandle(handle, { ...options, size: wanted.size })) !== wanted.sha256) return undefined
   const after = identityOf(await handle.stat({ bigint: true }))
@@ -50,7 +51,7 @@ async function openWritable(fs: FileSystem, path: string): Promise<FileHandle | 
   try {
     const readable = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
     try {
-      await readable.chmod(0o600) // through the descriptor: whatever takes its place meanwhile keeps its mode
+      await changeHandleMode(readable, 0o600) // through the descriptor: whatever takes its place meanwhile keeps its mode
     } finally {
       await readable.close()
     }

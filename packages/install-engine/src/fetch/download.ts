@@ -13,6 +13,7 @@ import type { RateLimit } from './rate-limit.ts'
 import { planRanges } from './ranges.ts'
 import type { RangeRequest } from './ranges.ts'
 import type { Gate } from './gate.ts'
+import { changeHandleMode } from '../disk/modes.ts'
 import { modeOf, settle, settleAt } from '../disk/settled-file.ts'
 import type { WantedFile } from '../disk/settled-file.ts'
 import { statusError } from './source.ts'
@@ -93,7 +94,7 @@ async function stageBytes(context: DownloadContext, blob: WantedFile, bytes: Uin
   try {
     await writeAll(handle, bytes)
     const mode = modeOf(blob)
-    if (mode !== undefined) await handle.chmod(mode)
+    if (mode !== undefined) await changeHandleMode(handle, mode)
     await handle.sync()
     await context.fs.rename(temporary, staged)
     const identity = await settle(handle, blob)

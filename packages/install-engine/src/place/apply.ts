@@ -1,156 +1,49 @@
-import { randomBytes } from 'node:crypto'
-import { constants } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { pathExists, systemErrorCode } from '@keyturn/primitives/node'
-import type { FileSystem } from '@keyturn/primitives/node'
+import { pathExists } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
-import { FolderGuard, hashIfFile, look, placeInside, removeFile, sameIdentity, syncFolders } from '../disk/disk.ts'
+import { hashIfFile, look, placeInside, removeFile, sameIdentity, syncFolders } from '../disk/disk.ts'
 import type { FileIdentity } from '../disk/disk.ts'
-import { hostSystem } from '../disk/host-system.ts'
-import type { HostSystem } from '../disk/host-system.ts'
+import { FolderGuard, inTheWay } from '../disk/folder-guard.ts'
 import type { Layout } from '../disk/layout.ts'
-import { backupPlace } from './transaction.ts'
-import type { Transaction, TransactionStep } from './transaction.ts'
+import { changeInstalledMode } from '../disk/modes.ts'
+import { removeEmptyFolders, removeEmptyTree, renamePatiently } from './move.ts'
+import type { MoveContext } from './move.ts'
+import { backupPlace, leavingFirst, orderSteps } from './transaction.ts'
+import type { AsideStep, ModeStep, StepOrder, Transaction, TransactionStep } from './transaction.ts'
+
+/** A change of the install that was made. */
+export interface AppliedChange {
+  readonly path: string
+  readonly action: 'written' | 'removed' | 'set-aside'
+  /** Where it was set aside. */
+  readonly to?: string | undefined
+}
 
 /** What the steps of an apply work with. */
-export interface ApplyContext {
-  readonly fs: FileSystem
+export interface ApplyContext extends MoveContext {
   readonly layout: Layout
-  /** How long a locked file is waited for; milliseconds. */
-  readonly lockPatienceMs: number
+  /** Folders below the install that may be links on this machine. */
+  readonly linkedFolders?: readonly string[] | undefined
   /** Identities of staged files since their hash was taken, by `staged`; missing ones are hashed again. */
   readonly verified?: ReadonlyMap<string, FileIdentity> | undefined
-  /** Default: the one this process runs on. */
-  readonly system?: HostSystem | undefined
-  readonly onStep?: ((step: TransactionStep) => void) | undefined
+  readonly onChange?: ((change: AppliedChange) => void) | undefined
 }
 
-/** Copies whole or not at all, then removes the source: what a rename is where two folders lie on two volumes. */
-async function moveAcross(fs: FileSystem, from: string, to: string): Promise<void> {
-  const temporary = `${to}.${randomBytes(6).toString('hex')}.keyturn`
-  try {
-    await fs.copyFile(from, temporary, constants.COPYFILE_EXCL)
-    const { mode } = await fs.lstat(from)
-    await fs.chmod(temporary, mode & 0o777)
-    const handle = await fs.open(temporary, 'r+')
-    try {
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await fs.rename(temporary, to)
-  } catch (error) {
-    await fs.rm(temporary, { force: true }).catch(() => undefined) // the first error is the one to report
-    throw error
-  }
-  await syncFolders(fs, [dirname(to)]) // before the source goes
-  await removeFile(fs, from)
-}
-
-/**
- * Renames; a file held by another program is waited for, from 0.1 s growing to 2 s (MUST-27). Across volumes the file is
- * copied.
- */
-export async function renamePatiently(context: ApplyContext, from: string, to: string): Promise<'renamed' | 'copied'> {
-  const deadline = performance.now() + context.lockPatienceMs
-  for (let waitMs = 100; ; waitMs = Math.min(2_000, waitMs * 2)) {
-    try {
-      await context.fs.rename(from, to)
-      return 'renamed'
-    } catch (error) {
-      const code = systemErrorCode(error) ?? ''
-      if (code === 'EXDEV' && (await look(context.fs, from)).kind === 'file') {
-        await moveAcross(context.fs, from, to)
-        return 'copied'
-      }
-      if (!(context.system ?? hostSystem).heldCodes.has(code) || performance.now() + waitMs > deadline) throw error
-      await sleep(waitMs)
-    }
-  }
-}
-
-function stagedPlace(layout: Layout, step: TransactionStep): string {
+/** Where the new bytes of a step wait. */
+export function stagedPlace(layout: Layout, step: TransactionStep): string {
   return join(layout.updates, ...(step.staged ?? '').split('/'))
 }
 
-/** Refuses a staged file that is not the one whose hash was taken (§4.7 row 201). */
-async function checkStaged(context: ApplyContext, step: TransactionStep): Promise<FileIdentity> {
-  const place = stagedPlace(context.layout, step)
-  const found = await look(context.fs, place)
-  const known = context.verified?.get(step.staged ?? '')
-  if (found.kind === 'file') {
-    if (known !== undefined && sameIdentity(found.identity, known)) return found.identity
-    if (known === undefined && (await hashIfFile(context.fs, place)) === step.sha256) return found.identity
-  }
-  throw new LauncherError(
-    'LA_STAGE_TAMPERED',
-    `Cannot install "${step.path}": its downloaded file changed after it was verified`,
-    {
-      details: { path: step.path },
-    },
-  )
-}
-
-async function checkInstalled(
-  context: ApplyContext,
-  step: TransactionStep,
-  staged: FileIdentity | undefined,
-): Promise<void> {
-  const place = placeInside(context.layout.root, step.path)
-  const found = await look(context.fs, place)
-  if (
-    staged === undefined
-      ? (await hashIfFile(context.fs, place)) === step.sha256
-      : found.kind === 'file' && sameIdentity(found.identity, staged, true)
-  )
-    return
-  throw new LauncherError('LA_STAGE_TAMPERED', `Cannot install "${step.path}": it changed while it was put in place`, {
-    details: { path: step.path },
-  })
-}
-
-/** Moves what lies at the live path out of the way, into the backup. */
-async function setAside(context: ApplyContext, transaction: Transaction, index: number, live: string): Promise<void> {
-  const backup = backupPlace(context.layout, transaction, index)
-  const found = await look(context.fs, live)
-  if (found.kind === 'nothing') return
-  if (found.kind === 'other' && found.what === 'folder' && (await context.fs.readdir(live)).length > 0) {
-    throw new LauncherError('LA_SYMLINK', `Cannot replace "${live}": a folder with files in it is in its place`)
-  }
-  if (await pathExists(backup, context.fs)) await removeFile(context.fs, live) // already set aside before a crash
-  else await renamePatiently(context, live, backup)
-}
-
-async function swapStep(
-  context: ApplyContext,
-  transaction: Transaction,
-  index: number,
-  guard: FolderGuard,
-): Promise<void> {
-  const step = transaction.steps[index] as TransactionStep
-  const live = placeInside(context.layout.root, step.path)
-  if (step.sha256 === undefined) {
-    if (await guard.parentsAreReal(step.path)) await setAside(context, transaction, index, live)
-    return
-  }
-  await guard.makeParents(step.path)
-  const identity = await checkStaged(context, step)
-  await setAside(context, transaction, index, live)
-  const how = await renamePatiently(context, stagedPlace(context.layout, step), live)
-  await checkInstalled(context, step, how === 'renamed' ? identity : undefined)
-}
-
-/** Every folder with a name that may be new in it: a new folder's own name lies in the one above it. */
-function touchedFolders(layout: Layout, transaction: Transaction): Set<string> {
-  const folders = new Set([layout.staging, join(layout.backup, transaction.id), layout.backup])
-  for (const step of transaction.steps) {
-    for (let folder = dirname(placeInside(layout.root, step.path)); !folders.has(folder); folder = dirname(folder)) {
+/** Every folder with a name that may be new in it: a new folder's own name is in the one above it. */
+export function touchedFolders(layout: Layout, { id, steps, asides = [] }: Transaction): Set<string> {
+  const folders = new Set([layout.staging, join(layout.backup, id), layout.backup])
+  for (const { path } of [...steps, ...asides]) {
+    for (let folder = dirname(placeInside(layout.root, path)); !folders.has(folder); folder = dirname(folder)) {
       folders.add(folder)
       if (folder === layout.root) break
     }
-    if (step.staged !== undefined) folders.add(dirname(stagedPlace(layout, step)))
   }
+  for (const step of steps) if (step.staged !== undefined) folders.add(dirname(stagedPlace(layout, step)))
   return folders
 }
 
@@ -160,33 +53,197 @@ export async function prepareBackup(context: ApplyContext, transaction: Transact
   await syncFolders(context.fs, [context.layout.backup, context.layout.updates])
 }
 
-/**
- * Puts every file of a decided transaction in place, and makes that durable. A crash anywhere in it is finished by
- * {@link rollForward}; an error that stays is undone by {@link rollBack}.
- */
-export async function swap(context: ApplyContext, transaction: Transaction): Promise<void> {
-  const guard = new FolderGuard(context.layout.root, context.fs)
-  for (const [index, step] of transaction.steps.entries()) {
-    await swapStep(context, transaction, index, guard)
-    context.onStep?.(step)
-  }
-  await syncFolders(context.fs, touchedFolders(context.layout, transaction))
+/** Whether a file arrives where another one, or a folder, has to be gone first. */
+function reshapes({ steps, asides = [] }: Transaction, order: StepOrder): boolean {
+  if (asides.length > 0) return true
+  const paths = (indexes: readonly number[]): string[] => indexes.map((index) => (steps[index] as TransactionStep).path)
+  return leavingFirst(paths(order.removals), paths(order.writes)).length > 0
 }
 
-/** How one step stands after a crash. */
-async function standing(
-  context: ApplyContext,
-  transaction: Transaction,
-  index: number,
-): Promise<'done' | 'ready' | 'lost'> {
-  const step = transaction.steps[index] as TransactionStep
-  const live = placeInside(context.layout.root, step.path)
-  if (step.sha256 === undefined) {
-    const gone = !(await pathExists(live, context.fs))
-    return gone || (await pathExists(backupPlace(context.layout, transaction, index), context.fs)) ? 'done' : 'ready'
+/**
+ * One decided transaction on its way into place. What leaves goes first, then what is the player's own and in the way,
+ * then the folders that became empty; only then what arrives.
+ */
+class Swap {
+  readonly #context: ApplyContext
+  readonly #transaction: Transaction
+  readonly #order: StepOrder
+  readonly #guard: FolderGuard
+
+  constructor(context: ApplyContext, transaction: Transaction) {
+    this.#context = context
+    this.#transaction = transaction
+    this.#order = orderSteps(transaction.steps)
+    this.#guard = new FolderGuard(context.layout.root, context.fs, context.linkedFolders)
   }
-  if ((await hashIfFile(context.fs, live)) === step.sha256) return 'done'
-  return (await hashIfFile(context.fs, stagedPlace(context.layout, step))) === step.sha256 ? 'ready' : 'lost'
+
+  #step(index: number): TransactionStep {
+    return this.#transaction.steps[index] as TransactionStep
+  }
+
+  #live(path: string): string {
+    return placeInside(this.#context.layout.root, path)
+  }
+
+  /** Puts everything in place; `isReady` leaves out steps that an earlier run did. */
+  async run(isReady: (index: number) => boolean = () => true): Promise<void> {
+    const { fs, layout } = this.#context
+    const { asides = [], modes = [] } = this.#transaction
+    const removals = this.#order.removals.filter(isReady)
+    for (const index of removals) await this.#remove(index)
+    for (const folder of await removeEmptyFolders(
+      fs,
+      layout,
+      removals.map((index) => this.#step(index).path),
+    ))
+      this.#guard.forget(folder)
+    for (const aside of asides) await this.#setAside(aside)
+    // The names that are gone are durably gone before others take their places.
+    if (reshapes(this.#transaction, this.#order)) await syncFolders(fs, touchedFolders(layout, this.#transaction))
+    for (const index of this.#order.writes.filter(isReady)) await this.#write(index)
+    for (const step of modes) await this.#changeMode(step)
+    await syncFolders(fs, touchedFolders(layout, this.#transaction))
+  }
+
+  async #remove(index: number): Promise<void> {
+    const { path } = this.#step(index)
+    if (!(await this.#guard.parentsAreReal(path))) return
+    const live = this.#live(path)
+    const found = await look(this.#context.fs, live)
+    if (found.kind === 'nothing' || (found.kind === 'other' && found.what === 'folder')) return
+    await this.#moveToBackup(index, live)
+    this.#context.onChange?.({ path, action: 'removed' })
+  }
+
+  async #moveToBackup(index: number, live: string): Promise<void> {
+    const { fs, layout } = this.#context
+    const backup = backupPlace(layout, this.#transaction, index)
+    if (await pathExists(backup, fs)) await removeFile(fs, live) // already in the backup before a crash
+    else await renamePatiently(this.#context, live, backup)
+  }
+
+  async #setAside({ path, to }: AsideStep): Promise<void> {
+    const { fs } = this.#context
+    const [live, target] = [this.#live(path), this.#live(to)]
+    if (!(await this.#guard.parentsAreReal(path)) || (await pathExists(target, fs))) return
+    if (!(await pathExists(live, fs))) return
+    await renamePatiently(this.#context, live, target)
+    this.#guard.forget(path)
+    this.#context.onChange?.({ path, action: 'set-aside', to })
+  }
+
+  async #write(index: number): Promise<void> {
+    const step = this.#step(index)
+    const live = this.#live(step.path)
+    await this.#guard.makeParents(step.path)
+    const identity = await this.#checkStaged(step)
+    await this.#clear(index, live)
+    const how = await renamePatiently(this.#context, stagedPlace(this.#context.layout, step), live)
+    await this.#checkInstalled(step, how === 'renamed' ? identity : undefined)
+    this.#context.onChange?.({ path: step.path, action: 'written' })
+  }
+
+  /** Makes room for a new file. */
+  async #clear(index: number, live: string): Promise<void> {
+    const { fs, verified } = this.#context
+    const step = this.#step(index)
+    const found = await look(fs, live)
+    if (found.kind === 'nothing') return
+    if (found.kind === 'other' && found.what === 'folder') {
+      if (!(await removeEmptyTree(fs, live))) throw inTheWay(step.path, step.path)
+      this.#guard.forget(step.path)
+      return
+    }
+    if (!step.existed) {
+      if (verified !== undefined) throw inTheWay(step.path, step.path)
+      // After a crash: the file itself, copied from another volume; the rename puts it there once more.
+      if ((await hashIfFile(fs, live)) === step.sha256) return
+    }
+    await this.#moveToBackup(index, live)
+  }
+
+  /** Refuses a staged file that is not the one whose hash was taken (§4.7 row 201). */
+  async #checkStaged(step: TransactionStep): Promise<FileIdentity> {
+    const { fs, layout, verified } = this.#context
+    const place = stagedPlace(layout, step)
+    const found = await look(fs, place)
+    const known = verified?.get(step.staged ?? '')
+    if (found.kind === 'file') {
+      if (known !== undefined && sameIdentity(found.identity, known)) return found.identity
+      if (known === undefined && (await hashIfFile(fs, place)) === step.sha256) return found.identity
+    }
+    throw tampered(step, found.kind === 'nothing' ? 'was removed' : 'changed')
+  }
+
+  async #checkInstalled(step: TransactionStep, staged: FileIdentity | undefined): Promise<void> {
+    const { fs } = this.#context
+    const place = this.#live(step.path)
+    const found = await look(fs, place)
+    const isRight =
+      staged === undefined
+        ? (await hashIfFile(fs, place)) === step.sha256
+        : found.kind === 'file' && sameIdentity(found.identity, staged, true)
+    if (!isRight) throw tampered(step, found.kind === 'nothing' ? 'was removed' : 'changed')
+  }
+
+  async #changeMode({ path, mode }: ModeStep): Promise<void> {
+    const live = this.#live(path)
+    if (!(await this.#guard.parentsAreReal(path)) || (await look(this.#context.fs, live)).kind !== 'file') return
+    await changeInstalledMode(this.#context.fs, live, mode)
+    this.#context.onChange?.({ path, action: 'written' })
+  }
+
+  /** Which steps are still to be done after a crash; `undefined` when a new file is missing. */
+  async remaining(): Promise<ReadonlySet<number> | undefined> {
+    const ready = new Set<number>()
+    for (const index of this.#order.writes) {
+      await this.#guard.parents(this.#step(index).path) // no step leads through a link
+      const stands = await this.#standingOfWrite(index)
+      if (stands === 'lost') return undefined
+      if (stands === 'ready') ready.add(index)
+    }
+    for (const index of this.#order.removals) {
+      await this.#guard.parents(this.#step(index).path)
+      if (await this.#isToBeRemoved(index, ready)) ready.add(index)
+    }
+    this.#guard.forgetAll() // what was looked at is about to change
+    return ready
+  }
+
+  async #standingOfWrite(index: number): Promise<'done' | 'ready' | 'lost'> {
+    const { fs, layout } = this.#context
+    const step = this.#step(index)
+    // The staged file first: in its place may be the same bytes under another spelling of the name, about to leave.
+    if ((await hashIfFile(fs, stagedPlace(layout, step))) === step.sha256) return 'ready'
+    return (await hashIfFile(fs, this.#live(step.path))) === step.sha256 ? 'done' : 'lost'
+  }
+
+  async #isToBeRemoved(index: number, ready: ReadonlySet<number>): Promise<boolean> {
+    const { fs, layout } = this.#context
+    const successor = this.#order.successor.get(index)
+    if (successor !== undefined && !ready.has(successor)) return false // what is there now is the new file
+    if (await pathExists(backupPlace(layout, this.#transaction, index), fs)) return false
+    return await pathExists(this.#live(this.#step(index).path), fs)
+  }
+}
+
+function tampered(step: TransactionStep, what: string): LauncherError {
+  return new LauncherError(
+    'LA_STAGE_TAMPERED',
+    `Cannot install "${step.path}": its downloaded file ${what} after it was verified`,
+    {
+      details: { path: step.path },
+      hint: 'A virus scanner may hold it for suspicious: allow the install folder there, then update again',
+    },
+  )
+}
+
+/**
+ * Puts every file of a decided transaction in place, and makes that durable. A crash anywhere in it is finished by
+ * {@link rollForward}; an error that stays is undone by `rollBack`.
+ */
+export async function swap(context: ApplyContext, transaction: Transaction): Promise<void> {
+  await new Swap(context, transaction).run()
 }
 
 /**
@@ -194,66 +251,9 @@ async function standing(
  * file is missing, so that the caller undoes the transaction instead.
  */
 export async function rollForward(context: ApplyContext, transaction: Transaction): Promise<boolean> {
-  const guard = new FolderGuard(context.layout.root, context.fs)
-  const ready: number[] = []
-  for (const [index, step] of transaction.steps.entries()) {
-    await guard.parentsAreReal(step.path)
-    const stands = await standing(context, transaction, index)
-    if (stands === 'lost') return false
-    if (stands === 'ready') ready.push(index)
-  }
-  for (const index of ready) await swapStep({ ...context, verified: undefined }, transaction, index, guard)
-  await syncFolders(context.fs, touchedFolders(context.layout, transaction))
+  const run = new Swap({ ...context, verified: undefined }, transaction)
+  const ready = await run.remaining()
+  if (ready === undefined) return false
+  await run.run((index) => ready.has(index))
   return true
-}
-
-async function undoStep(context: ApplyContext, transaction: Transaction, index: number): Promise<'undone' | 'lost'> {
-  const { fs, layout } = context
-  const step = transaction.steps[index] as TransactionStep
-  const live = placeInside(layout.root, step.path)
-  const backup = backupPlace(layout, transaction, index)
-  const hasBackup = await pathExists(backup, fs)
-  if (!hasBackup && step.existed) return (await pathExists(live, fs)) ? 'undone' : 'lost'
-  const isOurs = step.sha256 !== undefined && (await hashIfFile(fs, live)) === step.sha256
-  if (isOurs) {
-    const staged = stagedPlace(layout, step)
-    if (await pathExists(staged, fs)) await removeFile(fs, live)
-    else await renamePatiently(context, live, staged)
-  }
-  if (hasBackup) {
-    if (!isOurs) await removeFile(fs, live)
-    await renamePatiently(context, backup, live)
-  } else if (isOurs) {
-    await removeEmptyParents(fs, layout, step.path)
-  }
-  return 'undone'
-}
-
-/**
- * Undoes a decided transaction: every file is again what it was, new ones are back in staging.
- *
- * @returns Paths that could not be brought back; they need repair.
- */
-export async function rollBack(context: ApplyContext, transaction: Transaction): Promise<string[]> {
-  const lost: string[] = []
-  const guard = new FolderGuard(context.layout.root, context.fs)
-  for (let index = transaction.steps.length - 1; index >= 0; index--) {
-    const { path } = transaction.steps[index] as TransactionStep
-    if (!(await guard.parentsAreReal(path)) && transaction.steps[index]?.existed !== true) continue
-    if ((await undoStep(context, transaction, index)) === 'lost') lost.push(path)
-  }
-  await syncFolders(context.fs, touchedFolders(context.layout, transaction))
-  return lost
-}
-
-/** Removes the folders above a path that have become empty, never the root. */
-export async function removeEmptyParents(fs: FileSystem, layout: Layout, path: string): Promise<void> {
-  const parts = path.split('/').slice(0, -1)
-  for (let count = parts.length; count > 0; count--) {
-    try {
-      await fs.rmdir(join(layout.root, ...parts.slice(0, count)))
-    } catch {
-      return // not empty, not there, or in use: it stays, and so does what is above it
-    }
-  }
 }

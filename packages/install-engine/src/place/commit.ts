@@ -1,5 +1,7 @@
 import { LauncherError } from '../errors.ts'
-import { prepareBackup, rollBack, swap } from './apply.ts'
+import { prepareBackup, swap } from './apply.ts'
+import type { AppliedChange } from './apply.ts'
+import { rollBack } from './undo.ts'
 import { runningClient } from '../start/client-process.ts'
 import { removeFile, syncFolders } from '../disk/disk.ts'
 import type { Session } from '../session.ts'
@@ -8,7 +10,7 @@ import { writeTransaction } from './transaction.ts'
 import type { Transaction } from './transaction.ts'
 
 /** Commit and swap; whatever cannot be put in place is undone. */
-export async function decide(
+export async function commit(
   session: Session,
   transaction: Transaction,
   staged: Pick<Staged, 'verified'> | undefined,
@@ -24,8 +26,14 @@ export async function decide(
   const context = {
     ...session.apply,
     verified: staged?.verified,
-    onStep: (step: Transaction['steps'][number]) =>
-      session.emit({ type: 'file', path: step.path, action: step.sha256 === undefined ? 'removed' : 'written' }),
+    onChange: ({ path, action, to }: AppliedChange) =>
+      action === 'set-aside'
+        ? session.emit({
+            type: 'notice',
+            code: 'LA_SET_ASIDE',
+            message: `"${path}" is yours and was in the way of the release; it is now "${to ?? ''}"`,
+          })
+        : session.emit({ type: 'file', path, action }),
   }
   session.enter('commit')
   await prepareBackup(context, transaction)

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { LauncherError } from '../errors.ts'
 import type { ApplyContext } from './apply.ts'
-import { removeEmptyParents } from './apply.ts'
+import { removeEmptyFolders } from './move.ts'
 import { readSmallFile, removeFile, syncFolders, writeSmallFile } from '../disk/disk.ts'
 import type { InstallState } from '../disk/state-file.ts'
 import { writeState } from '../disk/state-file.ts'
@@ -49,6 +49,13 @@ function stateAfter(transaction: Transaction, state: InstallState, at: number): 
   }
 }
 
+/** Permissions have a file of their own: a launcher that does not know them would take them for files to remove. */
+async function writeKept({ fs, layout }: ApplyContext, { id, steps, modes = [] }: Transaction): Promise<void> {
+  const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value))
+  await writeSmallFile(fs, join(layout.backup, id, 'steps.json'), encode(steps))
+  if (modes.length > 0) await writeSmallFile(fs, join(layout.backup, id, 'modes.json'), encode(modes))
+}
+
 /**
  * Writes down that the transaction is done (C9) and takes it away (C10): manifest, then state, then the journal.
  * Repeating it is harmless.
@@ -61,17 +68,16 @@ export async function finalize(
 ): Promise<InstallState> {
   const { fs, layout } = context
   if (transaction.isPart !== true) await copyManifest(context, transaction)
-  for (const step of transaction.steps) {
-    if (step.sha256 === undefined) await removeEmptyParents(fs, layout, step.path)
-  }
+  const removed = transaction.steps.filter(({ sha256 }) => sha256 === undefined)
+  await removeEmptyFolders(
+    fs,
+    layout,
+    removed.map(({ path }) => path),
+  )
   const after = stateAfter(transaction, state, at)
   // What a rollback would need: which step each kept file belongs to.
   if (after.previous?.transaction === transaction.id) {
-    await writeSmallFile(
-      fs,
-      join(layout.backup, transaction.id, 'steps.json'),
-      new TextEncoder().encode(JSON.stringify(transaction.steps)),
-    )
+    await writeKept(context, transaction)
   }
   if (after !== state) await writeState(fs, layout, after)
   await removeFile(fs, layout.transaction)

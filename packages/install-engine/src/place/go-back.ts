@@ -3,9 +3,10 @@ import { LauncherError } from '../errors.ts'
 import { hashIfFile, look, placeInside, readSmallFile } from '../disk/disk.ts'
 import type { Session } from '../session.ts'
 import type { InstallState } from '../disk/state-file.ts'
-import type { Transaction, TransactionStep } from './transaction.ts'
+import { orderSteps, parseEach, parseMode } from './transaction.ts'
+import type { ModeStep, Transaction, TransactionStep } from './transaction.ts'
 
-const maxStepsBytes = 128 * 1024 * 1024
+const MAX_STEPS_BYTES = 128 * 1024 * 1024
 
 interface KeptStep {
   readonly path: string
@@ -20,16 +21,24 @@ async function keptSteps(session: Session, transaction: string): Promise<KeptSte
   const bytes = await readSmallFile(
     session.options.fs,
     `${session.layout.backup}/${transaction}/steps.json`,
-    maxStepsBytes,
+    MAX_STEPS_BYTES,
   )
   if (bytes === undefined) throw nothingKept('the files of the release before are no longer kept')
-  const value: unknown = parseStrictJson(bytes, { maxBytes: maxStepsBytes })
+  const value: unknown = parseStrictJson(bytes, { maxBytes: MAX_STEPS_BYTES })
   if (!Array.isArray(value)) throw nothingKept('the list of kept files is damaged')
   return value.map((entry: unknown, index) => {
     if (typeof entry !== 'object' || entry === null || !('path' in entry) || typeof entry.path !== 'string')
       throw nothingKept('the list of kept files is damaged')
     return { path: entry.path, index }
   })
+}
+
+async function keptModes(session: Session, transaction: string): Promise<readonly ModeStep[]> {
+  const path = `${session.layout.backup}/${transaction}/modes.json`
+  const bytes = await readSmallFile(session.options.fs, path, MAX_STEPS_BYTES)
+  const modes = bytes === undefined ? [] : parseEach(parseStrictJson(bytes, { maxBytes: MAX_STEPS_BYTES }), parseMode)
+  if (modes === undefined) throw nothingKept('the list of kept files is damaged')
+  return modes.map(({ path, mode, oldMode }) => ({ path, mode: oldMode, oldMode: mode }))
 }
 
 /**
@@ -50,5 +59,14 @@ export async function rollbackTransaction(session: Session, state: InstallState)
     if (sha256 !== undefined) steps.push({ path, existed, sha256, staged })
     else if (existed) steps.push({ path, existed, sha256: undefined, staged: undefined })
   }
-  return { id: hexEncode(random(8)), kind: 'rollback', from: installed, to: previous.release, steps }
+  // A file that the way back removes has none in its place when the one of the other spelling arrives.
+  const order = orderSteps(steps)
+  return {
+    id: hexEncode(random(8)),
+    kind: 'rollback',
+    from: installed,
+    to: previous.release,
+    steps: steps.map((step, index) => (order.successors.has(index) ? { ...step, existed: false } : step)),
+    modes: await keptModes(session, previous.transaction),
+  }
 }

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { ManifestFile } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
 import { LauncherError } from '../errors.ts'
-import { decide } from './commit.ts'
+import { commit } from './commit.ts'
 import { listFolder } from '../disk/disk.ts'
 import type { DownloadContext } from '../fetch/download.ts'
 import { finalize } from './finalize.ts'
@@ -12,6 +12,7 @@ import type { Session } from '../session.ts'
 import { planFetch, stageAll } from './stage.ts'
 import { writeState } from '../disk/state-file.ts'
 import type { InstallState, ReleaseRef } from '../disk/state-file.ts'
+import { leavingFirst } from './transaction.ts'
 import type { Transaction, TransactionStep } from './transaction.ts'
 
 /** What a low-space update works with. */
@@ -48,25 +49,35 @@ export async function bringInParts(run: LowSpaceRun): Promise<InstallState> {
       ? [session.layout.backup]
       : [session.layout.backup, session.layout.staging],
   )
-  const wanted = new Set(plan.writes.map(({ file }) => file.sha256))
-  const isSource = (path: string): boolean =>
-    run.installed.some((file) => file.path === path && wanted.has(file.sha256))
-  const sources = plan.removals.filter(isSource)
-  const others = plan.removals.filter((path) => !sources.includes(path))
-  if (others.length > 0) await applyPart(run, state, [], others)
+  const { sources, others } = splitRemovals(run)
+  if (others.length + plan.asides.length > 0)
+    await applyPart(run, state, { writes: [], removals: others, asides: plan.asides })
   const left = lowSpaceOrder(plan.writes)
-  while (left.length > 0) await applyPart(run, state, await takeWhatFits(session, left), [])
-  if (sources.length > 0) await applyPart(run, state, [], sources)
+  while (left.length > 0)
+    await applyPart(run, state, { writes: await takeWhatFits(session, left), removals: [], asides: [] })
+  if (sources.length > 0) await applyPart(run, state, { writes: [], removals: sources, asides: [] })
   const last: Transaction = {
     id: hexEncode(session.options.random(8)),
     kind: 'update',
     from: undefined,
     to: release,
     steps: [],
+    modes: plan.modes,
   }
-  await decide(session, last, undefined)
+  await commit(session, last, undefined)
   session.enter('finalize')
   return await finalize(session.apply, last, state, session.options.clock())
+}
+
+/** What goes last, since new files are copied from it, and what goes first; so does whatever new files need the place of. */
+function splitRemovals({ plan, installed }: LowSpaceRun): { sources: string[]; others: string[] } {
+  const wanted = new Set(plan.writes.map(({ file }) => file.sha256))
+  const isSource = new Set(installed.filter(({ sha256 }) => wanted.has(sha256)).map(({ path }) => path))
+  const arriving = [...plan.writes.map(({ file }) => file.path), ...plan.asides.map(({ path }) => path)]
+  const isFirst = new Set(leavingFirst(plan.removals, arriving))
+  const sources = plan.removals.filter((path) => isSource.has(path) && !isFirst.has(path))
+  const isLast = new Set(sources)
+  return { sources, others: plan.removals.filter((path) => !isLast.has(path)) }
 }
 
 async function giveUp({ options: { fs } }: Session, folders: readonly string[]): Promise<void> {
@@ -104,20 +115,15 @@ async function takeWhatFits(session: Session, left: PlannedWrite[]): Promise<Pla
 async function applyPart(
   run: LowSpaceRun,
   state: InstallState,
-  writes: readonly PlannedWrite[],
-  removals: readonly string[],
+  { writes, removals, asides }: Pick<Plan, 'writes' | 'removals' | 'asides'>,
 ): Promise<void> {
   const { session, context, release, installed } = run
   const part: Plan = { ...run.plan, writes, removals: [], kept: [] }
   // What moves is copied from its old place, which the last part removes.
   context.signal.throwIfAborted()
   session.enter('fetch')
-  const staged = await stageAll(
-    context,
-    session.layout,
-    part,
-    await planFetch(context, session.layout, { ...part, removals: run.plan.removals }, installed),
-  )
+  const fetchPlan = await planFetch(context, session.layout, { ...part, removals: run.plan.removals }, installed)
+  const staged = await stageAll(context, session.layout, part, fetchPlan)
   session.enter('stage')
   context.signal.throwIfAborted()
   const steps: TransactionStep[] = [...staged.steps]
@@ -129,8 +135,9 @@ async function applyPart(
     to: release,
     isPart: true,
     steps,
+    asides: asides.map(({ path, to }) => ({ path, to })),
   }
-  await decide(session, transaction, staged)
+  await commit(session, transaction, staged)
   session.enter('finalize')
   await finalize(session.apply, transaction, state, session.options.clock())
   await giveUp(session, [session.layout.backup, session.layout.staging])

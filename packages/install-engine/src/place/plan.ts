@@ -1,21 +1,24 @@
-import { matchesGlob } from '@keyturn/manifest'
-import type { ManifestFile, ReleaseManifest } from '@keyturn/manifest'
-import { nodeFileSystem } from '@keyturn/primitives/node'
-import type { FileSystem } from '@keyturn/primitives/node'
-import { LauncherError } from '../errors.ts'
-import { FolderGuard, hashFile, inParallel, look, placeInside } from '../disk/disk.ts'
-import type { FileIdentity } from '../disk/disk.ts'
-import type { HashCache } from '../disk/hash-cache.ts'
-import { hashOnTwoCores, poolThresholdBytes } from '../disk/hash-pool.ts'
+import { foldPath, matchesGlob } from '@keyturn/manifest'
+import type { ManifestFile } from '@keyturn/manifest'
+import { look, placeInside } from '../disk/disk.ts'
+import { FolderGuard } from '../disk/folder-guard.ts'
 import { updatesFolder } from '../disk/layout.ts'
-import type { Layout } from '../disk/layout.ts'
+import { probeTraits } from '../disk/modes.ts'
+import { modeOf } from '../disk/settled-file.ts'
+import { Comparison } from './compare.ts'
+import type { PlanInput, Standing } from './compare.ts'
+import { findObstacles } from './obstacles.ts'
+import type { Obstacle } from './obstacles.ts'
+import type { ModeStep } from './transaction.ts'
+
+export type { PlanInput } from './compare.ts'
 
 /** A file to be written. */
 export interface PlannedWrite {
   readonly file: ManifestFile
-  /** Whether something lies there now. */
+  /** Whether a file, link or special file is there now and goes to the backup. */
   readonly existed: boolean
-  /** Bytes of the file that lies there now. */
+  /** Bytes of the file that is there now. */
   readonly oldSize: number
 }
 
@@ -23,157 +26,154 @@ export interface PlannedWrite {
 export interface Plan {
   readonly writes: readonly PlannedWrite[]
   readonly removals: readonly string[]
+  /** What is the player's own and in the way. */
+  readonly asides: readonly Obstacle[]
+  /** Files whose bytes are right and whose permissions are not. */
+  readonly modes: readonly ModeStep[]
   /** Files that the release dropped but the user changed: left alone. */
   readonly kept: readonly string[]
   /** Files that stay as they are. */
   readonly unchanged: readonly ManifestFile[]
 }
 
-/** What a plan is made from. */
-export interface PlanInput {
-  readonly fs: FileSystem
-  readonly layout: Layout
-  /** The files of the release that concern this machine. */
-  readonly files: readonly ManifestFile[]
-  readonly manifest: Pick<ReleaseManifest, 'delete' | 'keep'>
-  /** What the installed manifest listed; only these are ever removed unasked. */
-  readonly installedFiles: readonly ManifestFile[]
-  /** `undefined`: every file is read. */
-  readonly cache: HashCache | undefined
-  readonly concurrency: number
-  readonly signal?: AbortSignal | undefined
-  readonly onBytes?: ((count: number) => void) | undefined
-  readonly onFile?: (() => void) | undefined
-}
+const byPath = (a: string, b: string): number => (a < b ? -1 : 1)
 
-/** How a file stands before any of its bytes were read. */
-type Standing = 'same' | 'different' | 'absent' | 'unread'
+/** The plan as it grows. */
+class Planner {
+  readonly #input: PlanInput
+  readonly #comparison: Comparison
+  /** Every listed file and how it was found. */
+  readonly #found = new Map<ManifestFile, Standing>()
+  readonly #removals: string[] = []
+  readonly #kept: string[] = []
 
-/**
- * Compares a file with the manifest as far as that goes without reading it: size first, then the cache.
- *
- * @throws LauncherError `LA_SYMLINK` when a folder above it is a link.
- */
-async function glance(input: PlanInput, guard: FolderGuard, file: ManifestFile): Promise<Standing> {
-  if (!(await guard.parentsAreReal(file.path))) return 'absent'
-  const place = placeInside(input.layout.root, file.path)
-  const found = await look(input.fs, place)
-  if (found.kind === 'nothing') return 'absent'
-  if (found.kind === 'other') {
-    if (found.what === 'folder' && (await input.fs.readdir(place)).length > 0) {
-      throw new LauncherError(
-        'LA_SYMLINK',
-        `Cannot install "${file.path}": a folder with files in it is in its place`,
-        { details: { path: file.path } },
-      )
+  constructor(input: PlanInput) {
+    this.#input = input
+    this.#comparison = new Comparison(input)
+  }
+
+  #isProtected(path: string): boolean {
+    return this.#input.manifest.keep.some((glob) => matchesGlob(glob, path))
+  }
+
+  async make(): Promise<Plan> {
+    await this.#comparison.all(this.#input.files, (file, standing) => {
+      this.#input.onFile?.()
+      this.#found.set(file, standing)
+    })
+    await this.#planRemovals()
+    const renamed = await this.#renamedOnly()
+    const writes: PlannedWrite[] = []
+    const unchanged: ManifestFile[] = []
+    const modes: ModeStep[] = []
+    for (const [file, standing] of this.#found) {
+      const isHere = standing.kind === 'same' || standing.kind === 'different'
+      const isUsers = isHere && this.#isProtected(file.path)
+      if (isUsers || (standing.kind === 'same' && !renamed.has(file.path))) {
+        unchanged.push(file)
+        const mode = modeOf(file)
+        if (!isUsers && standing.kind === 'same' && standing.mode !== undefined && mode !== undefined)
+          modes.push({ path: file.path, mode, oldMode: standing.mode })
+        continue
+      }
+      const oldSize = standing.kind === 'different' ? standing.size : 0
+      writes.push({ file, existed: isHere && !renamed.has(file.path), oldSize })
     }
-    return 'different' // a link or special file is replaced, never followed
+    const settable = await this.#settable(modes)
+    const asides = await this.#findObstacles(writes)
+    const isAside = new Set(asides.flatMap(({ path, files }) => [path, ...files]))
+    writes.sort((a, b) => byPath(a.file.path, b.file.path))
+    return {
+      writes: writes.map((write) => (isAside.has(write.file.path) ? { ...write, existed: false } : write)),
+      unchanged: unchanged.sort((a, b) => byPath(a.path, b.path)),
+      modes: settable,
+      removals: this.#removals,
+      kept: this.#kept.filter((path) => !isAside.has(path)),
+      asides,
+    }
   }
-  if (found.identity.size !== file.size) return 'different'
-  const known = input.cache?.get(file.path, found.identity)
-  if (known === undefined) return 'unread'
-  return known === file.sha256 ? 'same' : 'different'
+
+  async #planRemovals(): Promise<void> {
+    const { files, manifest, installedFiles, layout, fs, linkedFolders } = this.#input
+    // The usual start: the same release as is installed, and nothing to delete.
+    if (installedFiles === files && manifest.delete.length === 0) return
+    const stays = new Set(files.map((file) => file.path))
+    const listed = new Map(installedFiles.map((file) => [file.path, file]))
+    for (const [path, file] of listed) {
+      if (stays.has(path) || this.#isProtected(path)) continue
+      const { kind } = await this.#comparison.one(file)
+      if (kind === 'same') this.#removals.push(path)
+      else if (kind === 'different') this.#kept.push(path)
+    }
+    const guard = new FolderGuard(layout.root, fs, linkedFolders)
+    for (const path of manifest.delete) {
+      if (stays.has(path) || this.#isProtected(path) || this.#removals.includes(path)) continue
+      if (path === updatesFolder || path.startsWith(`${updatesFolder}/`) || !(await guard.parentsAreReal(path)))
+        continue
+      const found = await look(fs, placeInside(layout.root, path))
+      if (found.kind === 'file' || (found.kind === 'other' && found.what === 'link')) this.#removals.push(path)
+    }
+  }
+
+  /**
+   * Listed files in whose place is a file under another spelling of the name, on a disk that folds names: they are
+   * written although the bytes may be right, since that file leaves. A changed one of these is replaced as any other.
+   */
+  async #renamedOnly(): Promise<ReadonlySet<string>> {
+    const renamed = new Set<string>()
+    if (this.#removals.length + this.#kept.length === 0) return renamed
+    const { fs, layout } = this.#input
+    const byFold = new Map(this.#input.files.map((file) => [foldPath(file.path), file]))
+    const old = [...this.#removals, ...this.#kept]
+    for (const path of old) {
+      const file = byFold.get(foldPath(path))
+      if (file === undefined || file.path === path) continue
+      const [before, after] = [
+        await look(fs, placeInside(layout.root, path)),
+        await look(fs, placeInside(layout.root, file.path)),
+      ]
+      // Not by inode: file systems that fold names like to make those up.
+      const isOne =
+        before.kind === 'file' &&
+        after.kind === 'file' &&
+        before.identity.size === after.identity.size &&
+        before.identity.mtimeNs === after.identity.mtimeNs &&
+        before.identity.ctimeNs === after.identity.ctimeNs
+      if (!isOne) continue
+      const isKept = this.#kept.indexOf(path)
+      if (isKept >= 0) this.#kept.splice(isKept, 1)
+      else renamed.add(file.path)
+    }
+    return renamed
+  }
+
+  async #findObstacles(writes: readonly PlannedWrite[]): Promise<Obstacle[]> {
+    const { fs, layout, files, installedFiles } = this.#input
+    const places: string[] = []
+    let known: Set<string> | undefined
+    for (const { file } of writes) {
+      const standing = this.#found.get(file) as Standing
+      if (standing.kind === 'folder') places.push(file.path)
+      if (standing.kind === 'blocked') places.push(standing.at)
+      // An unlisted file with other bytes, in an install that is known: the player put it there.
+      if (standing.kind !== 'different' || !standing.isFile || installedFiles.length === 0) continue
+      known ??= new Set(installedFiles.map(({ path }) => foldPath(path)))
+      if (!known.has(foldPath(file.path))) places.push(file.path)
+    }
+    if (places.length === 0) return []
+    const listed = [...files, ...installedFiles].map(({ path }) => path)
+    return await findObstacles({ fs, layout, removals: this.#removals, listed }, places)
+  }
+
+  /** Permissions that this file system keeps and this user may set. */
+  async #settable(modes: ModeStep[]): Promise<ModeStep[]> {
+    if (modes.length === 0) return modes
+    const { hasModes } = await probeTraits(this.#input.fs, this.#input.layout.updates)
+    return hasModes ? modes.sort((a, b) => byPath(a.path, b.path)) : []
+  }
 }
 
-/** Reads the files whose standing is not known yet and tells how they stand; on two cores when there is much to read. */
-async function readAll(
-  input: PlanInput,
-  files: readonly ManifestFile[],
-  tell: (file: ManifestFile, stands: Standing) => void,
-): Promise<void> {
-  const note = (file: ManifestFile, sha256: string, identity: FileIdentity): void => {
-    input.cache?.set(file.path, identity, sha256)
-    tell(file, sha256 === file.sha256 ? 'same' : 'different')
-  }
-  const bytes = files.reduce((sum, file) => sum + file.size, 0)
-  if (bytes >= poolThresholdBytes && input.fs === nodeFileSystem) {
-    await hashOnTwoCores(
-      placed(input.layout.root, files),
-      ({ file }, { sha256, identity }) => {
-        note(file, sha256, identity)
-        input.onBytes?.(file.size)
-      },
-      input.signal,
-    )
-    return
-  }
-  await inParallel(files, input.concurrency, async (file) => {
-    input.signal?.throwIfAborted()
-    const { sha256, identity } = await hashFile(input.fs, placeInside(input.layout.root, file.path), {
-      signal: input.signal,
-      onBytes: input.onBytes,
-    })
-    note(file, sha256, identity)
-  })
-}
-
-function* placed(
-  root: string,
-  files: readonly ManifestFile[],
-): Generator<{ path: string; size: number; file: ManifestFile }> {
-  for (const file of files) yield { path: placeInside(root, file.path), size: file.size, file }
-}
-
-/** Compares one file, reading it if need be. */
-async function compare(input: PlanInput, guard: FolderGuard, file: ManifestFile): Promise<Standing> {
-  let stands = await glance(input, guard, file)
-  if (stands === 'unread')
-    await readAll(input, [file], (_, read) => {
-      stands = read
-    })
-  return stands
-}
-
-async function planRemovals(input: PlanInput, guard: FolderGuard): Promise<{ removals: string[]; kept: string[] }> {
-  const removals: string[] = []
-  const kept: string[] = []
-  // The usual start: the same release as is installed, and nothing to delete.
-  if (input.installedFiles === input.files && input.manifest.delete.length === 0) return { removals, kept }
-  const stays = new Set(input.files.map((file) => file.path))
-  const listed = new Map(input.installedFiles.map((file) => [file.path, file]))
-  const isProtected = (path: string): boolean => input.manifest.keep.some((glob) => matchesGlob(glob, path))
-  for (const [path, file] of listed) {
-    if (stays.has(path) || isProtected(path)) continue
-    const stands = await compare(input, guard, file)
-    if (stands === 'same') removals.push(path)
-    else if (stands === 'different') kept.push(path)
-  }
-  for (const path of input.manifest.delete) {
-    if (stays.has(path) || isProtected(path) || removals.includes(path)) continue
-    if (path === updatesFolder || path.startsWith(`${updatesFolder}/`) || !(await guard.parentsAreReal(path))) continue
-    const found = await look(input.fs, placeInside(input.layout.root, path))
-    if (found.kind === 'file' || (found.kind === 'other' && found.what === 'link')) removals.push(path)
-  }
-  return { removals, kept }
-}
-
-/** Compares a release with what lies on disk. */
+/** Compares a release with what is on disk. */
 export async function makePlan(input: PlanInput): Promise<Plan> {
-  const guard = new FolderGuard(input.layout.root, input.fs)
-  const changed: { file: ManifestFile; existed: boolean }[] = []
-  const unchanged: ManifestFile[] = []
-  const settle = (file: ManifestFile, stands: Standing): void => {
-    input.onFile?.()
-    const isUsers = stands !== 'absent' && input.manifest.keep.some((glob) => matchesGlob(glob, file.path))
-    if (stands === 'same' || isUsers) unchanged.push(file)
-    else changed.push({ file, existed: stands === 'different' })
-  }
-  const unread: ManifestFile[] = []
-  await inParallel(input.files, input.concurrency, async (file) => {
-    input.signal?.throwIfAborted()
-    const stands = await glance(input, guard, file)
-    if (stands === 'unread') return void unread.push(file)
-    input.onBytes?.(file.size)
-    settle(file, stands)
-  })
-  await readAll(input, unread, settle)
-  const byPath = (a: string, b: string): number => (a < b ? -1 : 1)
-  changed.sort((a, b) => byPath(a.file.path, b.file.path))
-  const writes: PlannedWrite[] = []
-  for (const { file, existed } of changed) {
-    const found = existed ? await look(input.fs, placeInside(input.layout.root, file.path)) : undefined
-    writes.push({ file, existed, oldSize: found?.kind === 'file' ? found.identity.size : 0 })
-  }
-  unchanged.sort((a, b) => byPath(a.path, b.path))
-  return { writes, unchanged, ...(await planRemovals(input, guard)) }
+  return await new Planner(input).make()
 }

@@ -44,10 +44,10 @@ function lowSpaceNeed(writes: readonly PlannedWrite[]): number {
   return need
 }
 
-/** Bytes that this user may still write on the volume of the install. */
+/** Bytes that this user may still write on the volume of the install; infinite where the volume does not say. */
 export async function freeBytes(fs: FileSystem, layout: Layout): Promise<number> {
-  const { bavail, bsize } = await fs.statfs(layout.staging)
-  return bavail * bsize
+  const { bavail, bsize, blocks } = await fs.statfs(layout.staging)
+  return blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize
 }
 
 /**
@@ -122,7 +122,8 @@ function checkRequirements(requires: Requirements | undefined, free: number): vo
 
 /** Finds a read-only file's folder before the first change rather than in the middle. */
 async function checkWritable(fs: FileSystem, layout: Layout, plan: Plan): Promise<void> {
-  if (!hostSystem.hasModes || plan.writes.length + plan.removals.length === 0) return
+  const changes = plan.writes.length + plan.removals.length + plan.asides.length
+  if (!hostSystem.hasModes || changes === 0) return
   const folders = new Set([
     '',
     ...[...plan.writes.map(({ file }) => file.path), ...plan.removals].map((path) =>

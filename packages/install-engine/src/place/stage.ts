@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { join } from 'node:path'
 import type { ManifestFile } from '@keyturn/manifest'
-import { syncFolder } from '@keyturn/primitives/node'
+import { syncFolder, systemErrorCode } from '@keyturn/primitives/node'
 import { cutLocally, fetchIndex, knownIndex } from '../fetch/chunk-index.ts'
 import { inParallel, look, placeInside, syncFolders } from '../disk/disk.ts'
 import type { FileIdentity } from '../disk/disk.ts'
@@ -14,7 +14,10 @@ import { missingFrom, Seeds } from '../fetch/seeds.ts'
 import { settleAt } from '../disk/settled-file.ts'
 import type { TransactionStep } from './transaction.ts'
 
-/** Everything a plan needs lies in staging, verified. */
+/** What a copy that cannot be made for want of its source fails with. */
+const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM'])
+
+/** Everything a plan needs is in staging, verified. */
 export interface Staged {
   readonly steps: readonly TransactionStep[]
   /** Identities at the time of hashing, by the steps' `staged`. */
@@ -27,8 +30,8 @@ export interface FetchPlan {
   readonly seeds: Seeds
   /** Chunks by blob, for files that have an index. */
   readonly chunks: ReadonlyMap<string, readonly Chunk[]>
-  /** An installed file with the very bytes of a blob. */
-  readonly copies: ReadonlyMap<string, string>
+  /** Installed files that should have the very bytes of a blob, the surest first. */
+  readonly copies: ReadonlyMap<string, readonly string[]>
 }
 
 /** Files whose index is worth fetching: those for which this disk may hold pieces. */
@@ -75,6 +78,32 @@ async function loadSeeds(
   return seeds
 }
 
+/**
+ * Where on this disk the bytes of new files are already: in files that stay, in files that leave, and, until the swap, in
+ * files that get other bytes (two that change places). What turns out to be something else is fetched after all.
+ */
+async function findCopies(
+  context: DownloadContext,
+  layout: Layout,
+  plan: Plan,
+  installed: readonly ManifestFile[],
+): Promise<Map<string, string[]>> {
+  const wanted = new Set(plan.writes.map(({ file }) => file.sha256))
+  const leaving = new Set(plan.removals)
+  const isSure = new Set([...plan.unchanged.map(({ path }) => path), ...leaving])
+  const sources = [...plan.unchanged, ...installed].filter(({ sha256 }) => wanted.has(sha256))
+  sources.sort((a, b) => Number(isSure.has(b.path)) - Number(isSure.has(a.path)))
+  const copies = new Map<string, string[]>()
+  for (const { path, sha256, size } of sources) {
+    const place = placeInside(layout.root, path)
+    const known = copies.get(sha256) ?? []
+    if (known.includes(place)) continue
+    const found = await look(context.fs, place)
+    if (found.kind === 'file' && found.identity.size === size) copies.set(sha256, [...known, place])
+  }
+  return copies
+}
+
 /** Says what will be fetched, and loads what saves fetching. */
 export async function planFetch(
   context: DownloadContext,
@@ -86,10 +115,7 @@ export async function planFetch(
     return { downloadBytes: 0, seeds: new Seeds(context.fs), chunks: new Map(), copies: new Map() }
   const seeds = await loadSeeds(context, layout, plan, installed)
   const chunks = await loadIndexes(context, layout, plan, seeds.size > 0)
-  const copies = new Map<string, string>()
-  for (const file of [...plan.unchanged, ...installed.filter(({ path }) => plan.removals.includes(path))]) {
-    copies.set(file.sha256, placeInside(layout.root, file.path))
-  }
+  const copies = await findCopies(context, layout, plan, installed)
   let downloadBytes = 0
   for (const file of distinctBlobs(plan.writes)) {
     if (copies.has(file.sha256) || (await look(context.fs, join(layout.staging, file.sha256))).kind === 'file') continue
@@ -129,11 +155,12 @@ export async function stageAll(
 async function stageOne(context: DownloadContext, file: ManifestFile, fetchPlan: FetchPlan): Promise<FileIdentity> {
   const known = await findStaged(context, file)
   if (known !== undefined) return known
-  const copy = fetchPlan.copies.get(file.sha256)
-  if (copy !== undefined) {
+  const copies = fetchPlan.copies.get(file.sha256) ?? []
+  for (const copy of copies) {
     const identity = await copyInstalled(context, file, copy)
     if (identity !== undefined) return identity
   }
+  if (copies.length > 0) context.meter.expect({ download: file.size })
   if (file.size <= smallBlobBytes) return await stageSmallBlob(context, file)
   const { seeds, chunks } = fetchPlan
   const onBytes = (count: number): void => context.meter.did({ disk: count })
@@ -150,7 +177,12 @@ async function copyInstalled(
 ): Promise<FileIdentity | undefined> {
   const { COPYFILE_EXCL, COPYFILE_FICLONE } = constants
   const target = join(context.staging, file.sha256)
-  await context.fs.copyFile(from, target, COPYFILE_EXCL | COPYFILE_FICLONE)
+  try {
+    await context.fs.copyFile(from, target, COPYFILE_EXCL | COPYFILE_FICLONE)
+  } catch (error) {
+    if (!GONE.has(systemErrorCode(error) ?? '')) throw error
+    return undefined // it left, or may not be read: there is still the network
+  }
   const identity = await settleAt(context, target, file, {
     sync: true,
     onBytes: (count) => context.meter.did({ disk: count }),

@@ -2,10 +2,19 @@ import { join } from 'node:path'
 import { limits, matchesGlob, parseManifest } from '@keyturn/manifest'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { FolderGuard, hashIfFile, placeInside, readSmallFile } from '../disk/disk.ts'
-import { removeEmptyParents } from './apply.ts'
+import { hashIfFile, placeInside, readSmallFile } from '../disk/disk.ts'
+import { FolderGuard } from '../disk/folder-guard.ts'
+import { removeEmptyFolders } from './move.ts'
 import { layoutOf } from '../disk/layout.ts'
 import { LauncherError } from '../errors.ts'
+
+/** How an install is removed. */
+export interface UninstallOptions {
+  /** Default: the real disk. */
+  readonly fs?: FileSystem | undefined
+  /** Folders below the install that may be links on this machine; default: none. */
+  readonly linkedFolders?: readonly string[] | undefined
+}
 
 /** What was removed and what stayed. */
 export interface UninstallResult {
@@ -20,14 +29,17 @@ export interface UninstallResult {
  *
  * @throws LauncherError `LA_NOT_INSTALLED`.
  */
-export async function uninstall(folder: string, fs: FileSystem = nodeFileSystem): Promise<UninstallResult> {
+export async function uninstall(
+  folder: string,
+  { fs = nodeFileSystem, linkedFolders }: UninstallOptions = {},
+): Promise<UninstallResult> {
   const layout = layoutOf(await fs.realpath(folder))
   const bytes = await readSmallFile(fs, layout.manifest, limits.manifestBytes)
   if (bytes === undefined) throw new LauncherError('LA_NOT_INSTALLED', `Nothing is installed in "${folder}"`)
   const manifest = parseManifest(bytes)
-  const guard = new FolderGuard(layout.root, fs)
+  const guard = new FolderGuard(layout.root, fs, linkedFolders)
   const keptFiles: string[] = []
-  let removedFiles = 0
+  const removed: string[] = []
   for (const file of manifest.files) {
     if (!(await guard.parentsAreReal(file.path))) continue
     const place = placeInside(layout.root, file.path)
@@ -38,9 +50,9 @@ export async function uninstall(folder: string, fs: FileSystem = nodeFileSystem)
       continue
     }
     await fs.rm(place)
-    await removeEmptyParents(fs, layout, file.path)
-    removedFiles += 1
+    removed.push(file.path)
   }
+  await removeEmptyFolders(fs, layout, removed)
   await fs.rm(join(layout.updates), { recursive: true, force: true })
-  return { removedFiles, keptFiles }
+  return { removedFiles: removed.length, keptFiles }
 }

@@ -3,7 +3,7 @@ import { parseManifest } from '@keyturn/manifest'
 import type { ContentKey, ManifestFile, ReleaseManifest, Requirements } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
 import { listFolder, look, placeInside, readSmallFile, removeFile } from '../disk/disk.ts'
-import { decide } from './commit.ts'
+import { commit } from './commit.ts'
 import type { DownloadContext } from '../fetch/download.ts'
 import { finalize } from './finalize.ts'
 import { Gate } from '../fetch/gate.ts'
@@ -14,12 +14,12 @@ import type { Plan } from './plan.ts'
 import { preflight } from './preflight.ts'
 import type { Session } from '../session.ts'
 import { planFetch, stageAll } from './stage.ts'
-import type { FetchPlan, Staged } from './stage.ts'
+import type { FetchPlan } from './stage.ts'
 import type { InstallState, ReleaseRef } from '../disk/state-file.ts'
-import type { Transaction } from './transaction.ts'
+import type { AsideStep, Transaction } from './transaction.ts'
 import { wantedFiles } from './wanted-files.ts'
 
-/** A release that was verified and shall lie in the folder. */
+/** A release that was verified and is to be in the folder. */
 export interface TargetRelease {
   readonly ref: ReleaseRef
   readonly manifest: Pick<ReleaseManifest, 'files' | 'components' | 'delete' | 'keep'> & {
@@ -34,6 +34,8 @@ export interface RunResult {
   readonly writtenFiles: number
   readonly removedFiles: number
   readonly keptFiles: readonly string[]
+  /** What was the player's own and in the way, with its new name. */
+  readonly setAside: readonly AsideStep[]
   /** Bytes that came over the network. */
   readonly downloadedBytes: number
   /** Bytes of the whole release, for comparison. */
@@ -50,7 +52,9 @@ export interface RunOptions {
   readonly signal: AbortSignal
 }
 
-const maxManifestBytes = 64 * 1024 * 1024
+const MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+/** Files that are looked at at a time. */
+const PLAN_CONCURRENCY = 16
 
 /** Files of the manifest that is installed, as its bytes beside the install say. */
 export async function installedFiles(session: Session, state: InstallState): Promise<ManifestFile[]> {
@@ -61,7 +65,7 @@ export async function installedFiles(session: Session, state: InstallState): Pro
 }
 
 async function filesOf(session: Session, path: string): Promise<ManifestFile[]> {
-  const bytes = await readSmallFile(session.options.fs, path, maxManifestBytes)
+  const bytes = await readSmallFile(session.options.fs, path, MAX_MANIFEST_BYTES)
   if (bytes === undefined) return []
   try {
     return wantedFiles(parseManifest(bytes), session.options)
@@ -85,35 +89,159 @@ export function downloads(session: Session, signal: AbortSignal): DownloadContex
   }
 }
 
-/** Looks at every file and says what has to change. */
-async function plan(
-  session: Session,
-  release: TargetRelease,
-  state: InstallState,
-  options: RunOptions,
-): Promise<{ plan: Plan; installed: ManifestFile[]; cache: HashCache }> {
-  const { fs } = session.options
-  session.enter('plan')
-  const files = wantedFiles(release.manifest, session.options)
-  // The very manifest that is installed need not be read again.
-  const isInstalled = state.installed?.manifestSha256 === release.ref.manifestSha256 && state.partial === undefined
-  const installed = isInstalled ? files : await installedFiles(session, state)
-  const cache = await HashCache.load(fs, session.layout.hashCache)
-  session.meter.expect({ disk: files.reduce((sum, file) => sum + file.size, 0), files: files.length })
-  const made = await makePlan({
-    fs,
-    layout: session.layout,
-    files,
-    manifest: release.manifest,
-    installedFiles: installed,
-    cache: options.verifyAll ? undefined : cache,
-    concurrency: 16,
-    signal: options.signal,
-    onBytes: (count) => session.meter.did({ disk: count }),
-    onFile: () => session.meter.did({ files: 1 }),
-  })
-  await cache.save(fs, session.layout.hashCache)
-  return { plan: made, installed, cache }
+/** One run that brings the folder to a release. */
+class UpdateRun {
+  readonly #session: Session
+  readonly #release: TargetRelease
+  readonly #state: InstallState
+  readonly #options: RunOptions
+
+  constructor(session: Session, release: TargetRelease, state: InstallState, options: RunOptions) {
+    this.#session = session
+    this.#release = release
+    this.#state = state
+    this.#options = options
+  }
+
+  /** Whether the release is the one that is installed. */
+  get #isSame(): boolean {
+    return (
+      this.#state.installed?.manifestSha256 === this.#release.ref.manifestSha256 && this.#state.partial === undefined
+    )
+  }
+
+  async run(): Promise<RunResult> {
+    const session = this.#session
+    const { plan, installed, cache } = await this.#plan()
+    const { writes, modes, removals, kept, asides } = plan
+    for (const path of kept) session.emit({ type: 'file', path, action: 'kept' })
+    session.enter('preflight')
+    const { bytes: changedBytes, isLow } = await preflight(session.options.fs, session.layout, plan, {
+      requires: this.#release.manifest.requires,
+      lowSpace: session.options.lowSpace === true,
+    })
+    if (writes.length > 0) session.resetMeter()
+    session.enter('fetch')
+    const context = downloads(session, this.#options.signal)
+    const fetchPlan = await planFetch(context, session.layout, plan, installed)
+    const { downloadBytes } = fetchPlan
+    const releaseBytes = wantedFiles(this.#release.manifest, session.options).reduce((sum, { size }) => sum + size, 0)
+    const result = {
+      writtenFiles: writes.length + modes.length,
+      removedFiles: removals.length,
+      keptFiles: kept,
+      setAside: asides.map(({ path, to }) => ({ path, to })),
+      releaseBytes,
+    }
+    session.emit({
+      type: 'plan',
+      plan: {
+        version: this.#release.ref.version,
+        changedFiles: result.writtenFiles,
+        removedFiles: removals.length,
+        releaseBytes,
+        changedBytes,
+        downloadBytes,
+      },
+    })
+    if (this.#options.dryRun === true) return { ...result, state: this.#state, downloadedBytes: downloadBytes }
+    session.meter.expect({ download: downloadBytes, disk: changedBytes, files: writes.length })
+    const state = isLow
+      ? await this.#bringInParts(context, plan, installed)
+      : await this.#bringWhole(context, plan, fetchPlan)
+    await this.#rememberHashes(plan, cache)
+    await this.#prune()
+    session.meter.tell()
+    return { ...result, state, downloadedBytes: session.meter.networkBytes }
+  }
+
+  /** Looks at every file and says what has to change. */
+  async #plan(): Promise<{ plan: Plan; installed: readonly ManifestFile[]; cache: HashCache }> {
+    const session = this.#session
+    const { fs, linkedFolders } = session.options
+    session.enter('plan')
+    const files = wantedFiles(this.#release.manifest, session.options)
+    // The very manifest that is installed need not be read again.
+    const installed = this.#isSame ? files : await installedFiles(session, this.#state)
+    const cache = await HashCache.load(fs, session.layout.hashCache)
+    session.meter.expect({ disk: files.reduce((sum, file) => sum + file.size, 0), files: files.length })
+    const plan = await makePlan({
+      fs,
+      layout: session.layout,
+      files,
+      manifest: this.#release.manifest,
+      installedFiles: installed,
+      cache: this.#options.verifyAll ? undefined : cache,
+      linkedFolders,
+      concurrency: PLAN_CONCURRENCY,
+      signal: this.#options.signal,
+      onBytes: (count) => session.meter.did({ disk: count }),
+      onFile: () => session.meter.did({ files: 1 }),
+    })
+    await cache.save(fs, session.layout.hashCache)
+    return { plan, installed, cache }
+  }
+
+  async #bringInParts(context: DownloadContext, plan: Plan, installed: readonly ManifestFile[]): Promise<InstallState> {
+    return await bringInParts({
+      session: this.#session,
+      context,
+      release: this.#release.ref,
+      state: this.#state,
+      plan,
+      installed,
+    })
+  }
+
+  /** Stages everything, then puts it in place, all or nothing. */
+  async #bringWhole(context: DownloadContext, plan: Plan, fetchPlan: FetchPlan): Promise<InstallState> {
+    const session = this.#session
+    const { ref } = this.#release
+    const staged = await stageAll(context, session.layout, plan, fetchPlan)
+    session.enter('stage')
+    this.#options.signal.throwIfAborted()
+    const hasChanges = staged.steps.length + plan.asides.length + plan.modes.length > 0
+    const isKnown = this.#isSame && !this.#state.suspect && this.#state.installed?.rolesVersion === ref.rolesVersion
+    if (!hasChanges && isKnown) return this.#state
+    const transaction: Transaction = {
+      id: hexEncode(session.options.random(8)),
+      kind: this.#isSame ? 'repair' : this.#options.kind,
+      from: this.#state.partial === undefined ? this.#state.installed : undefined,
+      to: ref,
+      steps: staged.steps,
+      asides: plan.asides.map(({ path, to }) => ({ path, to })),
+      modes: plan.modes,
+    }
+    await commit(session, transaction, staged)
+    session.enter('finalize')
+    return await finalize(session.apply, transaction, this.#state, session.options.clock())
+  }
+
+  /** What was just written has a known hash: the next start need not read it. */
+  async #rememberHashes(plan: Plan, cache: HashCache): Promise<void> {
+    const { fs } = this.#session.options
+    const hashes = new Map(plan.unchanged.map((file) => [file.path, file.sha256]))
+    for (const { file } of plan.writes) hashes.set(file.path, file.sha256)
+    // A change of permissions changes the identity of a file that stays as it is.
+    for (const path of [...plan.writes.map(({ file }) => file.path), ...plan.modes.map(({ path }) => path)]) {
+      const found = await look(fs, placeInside(this.#session.layout.root, path))
+      if (found.kind === 'file') cache.set(path, found.identity, hashes.get(path) as string)
+    }
+    if (cache.size !== hashes.size) cache.keepOnly(new Set(hashes.keys()))
+    await cache.save(fs, this.#session.layout.hashCache)
+  }
+
+  /** Removes what only this update needed: staging, old indexes, the backups of a repair. */
+  async #prune(): Promise<void> {
+    const { layout, options } = this.#session
+    const { fs } = options
+    for (const name of await listFolder(fs, layout.staging))
+      await fs.rm(join(layout.staging, name), { recursive: true, force: true })
+    const wanted = new Set(this.#release.manifest.files.map((file) => file.index?.sha256))
+    for (const name of await listFolder(fs, layout.index))
+      if (!wanted.has(name)) await removeFile(fs, join(layout.index, name))
+    this.#options.signal.throwIfAborted()
+  }
 }
 
 /**
@@ -126,126 +254,5 @@ export async function bringTo(
   state: InstallState,
   options: RunOptions,
 ): Promise<RunResult> {
-  const planned = await plan(session, release, state, options)
-  const { writes, removals, kept } = planned.plan
-  for (const path of kept) session.emit({ type: 'file', path, action: 'kept' })
-  session.enter('preflight')
-  const { bytes: changedBytes, isLow } = await preflight(session.options.fs, session.layout, planned.plan, {
-    requires: release.manifest.requires,
-    lowSpace: session.options.lowSpace === true,
-  })
-  if (writes.length > 0) session.resetMeter()
-  session.enter('fetch')
-  const context = downloads(session, options.signal)
-  const fetchPlan = await planFetch(context, session.layout, planned.plan, planned.installed)
-  const releaseBytes = wantedFiles(release.manifest, session.options).reduce((sum, file) => sum + file.size, 0)
-  session.emit({
-    type: 'plan',
-    plan: {
-      version: release.ref.version,
-      changedFiles: writes.length,
-      removedFiles: removals.length,
-      releaseBytes,
-      changedBytes,
-      downloadBytes: fetchPlan.downloadBytes,
-    },
-  })
-  if (options.dryRun === true) {
-    return {
-      state,
-      writtenFiles: writes.length,
-      removedFiles: removals.length,
-      keptFiles: kept,
-      downloadedBytes: fetchPlan.downloadBytes,
-      releaseBytes,
-    }
-  }
-  session.meter.expect({ download: fetchPlan.downloadBytes, disk: changedBytes, files: writes.length })
-  const after = isLow
-    ? await bringInParts({
-        session,
-        context,
-        release: release.ref,
-        state,
-        plan: planned.plan,
-        installed: planned.installed,
-      })
-    : await bringWhole(session, context, release, state, options, { plan: planned.plan, fetchPlan })
-  await rememberHashes(session, planned.plan, planned.cache)
-  await pruneUpdates(session, release, options)
-  session.meter.tell()
-  return {
-    state: after,
-    writtenFiles: writes.length,
-    removedFiles: removals.length,
-    keptFiles: kept,
-    downloadedBytes: session.meter.networkBytes,
-    releaseBytes,
-  }
-}
-
-async function bringWhole(
-  session: Session,
-  context: DownloadContext,
-  release: TargetRelease,
-  state: InstallState,
-  options: RunOptions,
-  { plan, fetchPlan }: { plan: Plan; fetchPlan: FetchPlan },
-): Promise<InstallState> {
-  const staged = await stageAll(context, session.layout, plan, fetchPlan)
-  session.enter('stage')
-  options.signal.throwIfAborted()
-  return await applyStaged(session, release, state, options, staged)
-}
-
-/** Puts staged files in place, all or none. */
-async function applyStaged(
-  session: Session,
-  release: TargetRelease,
-  state: InstallState,
-  options: RunOptions,
-  staged: Staged,
-): Promise<InstallState> {
-  const isSame = state.installed?.manifestSha256 === release.ref.manifestSha256 && state.partial === undefined
-  if (
-    staged.steps.length === 0 &&
-    isSame &&
-    !state.suspect &&
-    state.installed?.rolesVersion === release.ref.rolesVersion
-  )
-    return state
-  const kind = isSame ? 'repair' : options.kind
-  const transaction: Transaction = {
-    id: hexEncode(session.options.random(8)),
-    kind,
-    from: state.partial === undefined ? state.installed : undefined,
-    to: release.ref,
-    steps: staged.steps,
-  }
-  await decide(session, transaction, staged)
-  session.enter('finalize')
-  return await finalize(session.apply, transaction, state, session.options.clock())
-}
-
-/** What was just written has a known hash: the next start need not read it. */
-async function rememberHashes(session: Session, made: Plan, cache: HashCache): Promise<void> {
-  for (const { file } of made.writes) {
-    const found = await look(session.options.fs, placeInside(session.layout.root, file.path))
-    if (found.kind === 'file') cache.set(file.path, found.identity, file.sha256)
-  }
-  if (cache.size !== made.writes.length + made.unchanged.length) {
-    cache.keepOnly(new Set([...made.writes.map(({ file }) => file.path), ...made.unchanged.map((file) => file.path)]))
-  }
-  await cache.save(session.options.fs, session.layout.hashCache)
-}
-
-/** Removes what only this update needed: staging, old indexes, the backups of a repair. */
-async function pruneUpdates(session: Session, release: TargetRelease, options: RunOptions): Promise<void> {
-  const { fs } = session.options
-  for (const name of await listFolder(fs, session.layout.staging))
-    await fs.rm(join(session.layout.staging, name), { recursive: true, force: true })
-  const wanted = new Set(release.manifest.files.map((file) => file.index?.sha256))
-  for (const name of await listFolder(fs, session.layout.index))
-    if (!wanted.has(name)) await removeFile(fs, join(session.layout.index, name))
-  options.signal.throwIfAborted()
+  return await new UpdateRun(session, release, state, options).run()
 }

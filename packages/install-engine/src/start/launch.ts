@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process'
 import { cleanEnvironment, deliveryNamed } from '@keyturn/runtime-key/node'
 import type { ChildCommand, RuntimeKeyDelivery } from '@keyturn/runtime-key/node'
 import type { RuntimeKey } from '@keyturn/runtime-key'
+import { KeyturnError } from '@keyturn/primitives'
 import { LauncherError } from '../errors.ts'
 import { forgetClient, rememberClient, runningClient } from './client-process.ts'
 import { DeviceKey } from './device-key.ts'
@@ -58,12 +59,13 @@ async function heal(
     manifest: installed.manifest,
     installedFiles: [],
     cache: state.suspect ? undefined : cache,
+    linkedFolders: session.options.linkedFolders,
     concurrency: 16,
     signal: options.signal,
   })
   await cache.save(fs, session.layout.hashCache)
   const bad = plan.writes.filter(({ file }) => file.required)
-  if (bad.length === 0) return state
+  if (bad.length === 0) return plan.modes.length === 0 ? state : await restoreModes(session, installed, state, options)
   const paths = bad
     .slice(0, 3)
     .map(({ file }) => `"${file.path}"`)
@@ -83,14 +85,35 @@ async function heal(
       },
     )
   }
+  return await repair(session, installed, state, options)
+}
+
+async function repair(
+  session: Session,
+  installed: InstalledRelease,
+  state: InstallState,
+  options: StartOptions,
+): Promise<InstallState> {
   const signal = options.signal ?? new AbortController().signal
-  return (
-    await bringTo(session, { ref: installed.ref, manifest: installed.manifest }, state, {
-      kind: 'repair',
-      verifyAll: false,
-      signal,
-    })
-  ).state
+  const release = { ref: installed.ref, manifest: installed.manifest }
+  return (await bringTo(session, release, state, { kind: 'repair', verifyAll: false, signal })).state
+}
+
+/** Gives back permissions that were lost; needs no server. What fails here shows at the start itself. */
+async function restoreModes(
+  session: Session,
+  installed: InstalledRelease,
+  state: InstallState,
+  options: StartOptions,
+): Promise<InstallState> {
+  try {
+    return await repair(session, installed, state, options)
+  } catch (error) {
+    options.signal?.throwIfAborted()
+    if (!(error instanceof KeyturnError) || error.kind === 'bug') throw error
+    session.emit({ type: 'notice', code: error.code, message: error.message })
+    return state
+  }
 }
 
 async function startChild(session: Session, command: ChildCommand, key: RuntimeKey | undefined): Promise<ChildProcess> {

@@ -1,0 +1,109 @@
+import { join } from 'node:path'
+import { foldPath } from '@keyturn/manifest'
+import type { FileSystem } from '@keyturn/primitives/node'
+import { look, placeInside } from '../disk/disk.ts'
+import type { Layout } from '../disk/layout.ts'
+import type { AsideStep } from './transaction.ts'
+
+/** What finding obstacles works with. */
+export interface ObstacleSearch {
+  readonly fs: FileSystem
+  readonly layout: Layout
+  /** Paths that leave in the same change. */
+  readonly removals: readonly string[]
+  /** Paths that the release lists: nothing is renamed to one of them, or to a folder of one. */
+  readonly listed: readonly string[]
+}
+
+/** A file or folder of the player's in the way, with the files it holds. */
+export interface Obstacle extends AsideStep {
+  readonly files: readonly string[]
+}
+
+/** The part of a name that says what happened to it; the player finds the file beside its old place. */
+const SUFFIX = '.set-aside'
+
+/** Names of what leaves, as the disk may spell them. */
+class Leaving {
+  readonly #exact: ReadonlySet<string>
+  readonly #byFold: ReadonlyMap<string, string>
+
+  constructor(paths: readonly string[]) {
+    this.#exact = new Set(paths)
+    this.#byFold = new Map(paths.map((path) => [foldPath(path), path]))
+  }
+
+  /** Whether a found path leaves: by its very name, or by one that is the same where names are folded. */
+  has(path: string, siblings: ReadonlySet<string>): boolean {
+    if (this.#exact.has(path)) return true
+    const other = this.#byFold.get(foldPath(path))
+    // Where both spellings are on the disk, they are two files.
+    return other !== undefined && !siblings.has(other.slice(other.lastIndexOf('/') + 1))
+  }
+}
+
+/** Files in a folder that do not leave. */
+async function staying(search: ObstacleSearch, folder: string, leaving: Leaving): Promise<string[]> {
+  const names = await search.fs.readdir(placeInside(search.layout.root, folder))
+  const siblings = new Set(names)
+  const files: string[] = []
+  for (const name of names.sort()) {
+    const path = `${folder}/${name}`
+    const found = await look(search.fs, join(placeInside(search.layout.root, folder), name))
+    if (found.kind === 'other' && found.what === 'folder') files.push(...(await staying(search, path, leaving)))
+    else if (!leaving.has(path, siblings)) files.push(path)
+  }
+  return files
+}
+
+/** A name beside the old one that is neither on the disk nor in the release. */
+async function freeName(search: ObstacleSearch, path: string, taken: ReadonlySet<string>): Promise<string> {
+  for (let count = 1; ; count++) {
+    const to = `${path}${SUFFIX}${count === 1 ? '' : `-${count}`}`
+    if (taken.has(foldPath(to))) continue
+    if ((await look(search.fs, placeInside(search.layout.root, to))).kind === 'nothing') return to
+  }
+}
+
+/** Every listed path and every folder above one, folded. */
+function takenNames(listed: readonly string[]): Set<string> {
+  const taken = new Set<string>()
+  for (const path of listed) {
+    for (
+      let name = foldPath(path);
+      name !== '' && !taken.has(name);
+      name = name.slice(0, Math.max(0, name.lastIndexOf('/')))
+    )
+      taken.add(name)
+  }
+  return taken
+}
+
+/**
+ * Of places where the release needs room, those that hold something of the player's: it is set aside, whole. What only
+ * holds files that leave in the same change is no obstacle.
+ */
+export async function findObstacles(search: ObstacleSearch, places: Iterable<string>): Promise<Obstacle[]> {
+  const obstacles: Obstacle[] = []
+  const leaving = new Leaving(search.removals)
+  let taken: Set<string> | undefined
+  for (const path of new Set(places)) {
+    const found = await look(search.fs, placeInside(search.layout.root, path))
+    if (found.kind === 'nothing') continue
+    const isFolder = found.kind === 'other' && found.what === 'folder'
+    const siblings = isFolder ? undefined : await namesBeside(search, path)
+    const files =
+      siblings === undefined ? await staying(search, path, leaving) : leaving.has(path, siblings) ? [] : [path]
+    if (files.length === 0) continue
+    taken ??= takenNames(search.listed)
+    const to = await freeName(search, path, taken)
+    taken.add(foldPath(to))
+    obstacles.push({ path, to, files })
+  }
+  return obstacles
+}
+
+async function namesBeside({ fs, layout }: ObstacleSearch, path: string): Promise<ReadonlySet<string>> {
+  const folder = path.slice(0, Math.max(0, path.lastIndexOf('/')))
+  return new Set(await fs.readdir(folder === '' ? layout.root : placeInside(layout.root, folder)))
+}
