@@ -19,8 +19,6 @@ export interface AskOptions {
   readonly warn?: (text: string) => void
 }
 
-const MAX_PASSPHRASE_BYTES = 4096
-
 /** Asks for passphrases and confirmations: on the terminal, without echo, or from the files that flags name. */
 export class Ask {
   readonly #options: AskOptions
@@ -121,10 +119,10 @@ export class Ask {
     const file = question.file ?? this.#options.passphraseFile
     if (file !== undefined) {
       await this.#warnIfShared(file)
-      return firstLine(await readFile(file), file)
+      return await firstLine(await readFile(file), `"${printable(file)}"`)
     }
     if (this.#options.passphraseFd !== undefined && question.file === undefined) {
-      return firstLine(await readDescriptor(this.#options.passphraseFd), 'the given descriptor')
+      return await firstLine(await readDescriptor(this.#options.passphraseFd), 'the given descriptor')
     }
     return await this.#ask(label, question.fresh === true)
   }
@@ -150,22 +148,17 @@ async function readDescriptor(fd: number): Promise<Uint8Array> {
   return Buffer.concat(chunks)
 }
 
-/** A passphrase file holds the passphrase and at most one line end. */
-function firstLine(bytes: Uint8Array, where: string): Uint8Array {
-  let end = bytes.length
-  if (bytes[end - 1] === 0x0a) end -= 1
-  if (bytes[end - 1] === 0x0d) end -= 1
-  const line = new Uint8Array(bytes.subarray(0, end))
-  bytes.fill(0)
-  if (line.length === 0) throw new CliError('CLI_USAGE', `The passphrase in ${where} is empty`)
-  if (line.length > MAX_PASSPHRASE_BYTES || line.includes(0x0a)) {
-    line.fill(0)
-    throw new CliError(
-      'CLI_USAGE',
-      `The passphrase in ${where} is not one line of at most ${MAX_PASSPHRASE_BYTES} bytes`,
-    )
+/** A passphrase file holds the passphrase alone, on one line: the same rule as every reader of the packages. */
+async function firstLine(bytes: Uint8Array, where: string): Promise<Uint8Array> {
+  const { VaultError, passphraseInput } = await import('@keyturn/vault-kdf') // loaded when there is a passphrase
+  try {
+    return passphraseInput(bytes)
+  } catch (cause) {
+    if (!(cause instanceof VaultError)) throw cause
+    throw new CliError('CLI_USAGE', `${cause.message}, in ${where}`, { cause, hint: cause.hint })
+  } finally {
+    bytes.fill(0)
   }
-  return line
 }
 
 /** Reads a line from the terminal. Without echo, each key is taken as it comes and never reaches the screen. */

@@ -1,7 +1,9 @@
 import { join } from 'node:path'
 import { systemRandom } from '@keyturn/primitives'
+import { Vault, deriveKek, kekProvider, newPassphraseKdf, writePassphraseKdf } from '@keyturn/vault-kdf'
 import { expect, it } from 'vitest'
 import { openServerVault } from '../src/keys/server-vault.ts'
+import { VaultRecords } from '../src/keys/vault-records.ts'
 import { openSqliteMetadataStore } from '../src/storage/sqlite-metadata-store.ts'
 import type { MetadataStore, NewRecord, RecordWriter } from '../src/storage/metadata-store.ts'
 import { atEnd, temporaryFolder } from './support.ts'
@@ -92,4 +94,24 @@ it('a start that died after the vault was made leaves a vault that counts as mad
   expect(made.length).toBeGreaterThan(0)
   await metadata.transaction([], (records) => records.delete('vault-documents', ...made.map(({ key }) => key)))
   await expect(openServerVault(metadata, settings, systemRandom)).rejects.toMatchObject({ code: 'SRV_STORAGE' })
+})
+
+it('opens a vault that an earlier version made from the bytes of the passphrase as they came (F7)', async () => {
+  const metadata = await store()
+  const decomposed = new TextEncoder().encode('h\u00e9llo'.normalize('NFD'))
+  // As the earlier version did: the key of exactly these bytes.
+  const kdf = newPassphraseKdf(systemRandom, 4)
+  await metadata.transaction([], (records) =>
+    records.put('settings', { key: 'vault-passphrase', value: writePassphraseKdf(kdf) }),
+  )
+  const provider = kekProvider('passphrase', deriveKek(decomposed, kdf))
+  const old = await Vault.create(new VaultRecords(metadata), provider)
+  for (const passphrase of [decomposed, 'h\u00e9llo', '\uFEFFh\u00e9llo\n'])
+    expect((await openServerVault(metadata, { passphrase, scryptLogN: 4 }, systemRandom)).id).toBe(old.id)
+  await expect(openServerVault(metadata, { passphrase: 'hello', scryptLogN: 4 }, systemRandom)).rejects.toMatchObject({
+    code: 'VK_KEYRING',
+  })
+  await expect(openServerVault(metadata, { passphrase: '', scryptLogN: 4 }, systemRandom)).rejects.toMatchObject({
+    code: 'SRV_CONFIG',
+  })
 })

@@ -1,16 +1,20 @@
 import { printable } from '@keyturn/primitives'
 import { KeystoreError } from './errors.ts'
 
+const ALIAS = /^[a-zA-Z0-9@][a-zA-Z0-9._/:@-]{0,127}$/
+
 /**
- * Checks an alias: 1 to 128 of the characters a-z, A-Z, 0-9, `.`, `-`, `_`, `/`, `:`, the first a letter or digit.
+ * Checks an alias: 1 to 128 of the characters a-z, A-Z, 0-9, `.`, `-`, `_`, `/`, `:`, `@`, the first a letter, a digit
+ * or `@`.
  *
  * @throws KeystoreError `KEY_ALIAS`.
  */
 export function checkAlias(alias: string): void {
-  if (/^[a-zA-Z0-9][a-zA-Z0-9._/:-]{0,127}$/.test(alias)) return
+  if (ALIAS.test(alias)) return
   throw new KeystoreError(
     'KEY_ALIAS',
-    `Alias "${printable(alias)}" is not 1 to 128 of the characters a-z A-Z 0-9 . - _ / :`,
+    `Alias "${printable(alias)}" is not 1 to 128 of the characters a-z A-Z 0-9 . - _ / : @`,
+    { hint: 'Begin with a letter, a digit or @, and use no spaces: "@scope/name", "user@host", "ci/deploy-token"' },
   )
 }
 

@@ -41,7 +41,7 @@ export class KeystoreDraft {
    *
    * @throws KeystoreError `KEY_ALIAS`, `KEY_ALIAS_EXISTS`, `KEY_ID_REUSED`, `KEY_SECRET`.
    */
-  put(alias: string, secret: NewSecret, options: { replace?: boolean } = {}): void {
+  put(alias: string, secret: NewSecret, options: { readonly replace?: boolean | undefined } = {}): void {
     checkAlias(alias)
     checkSecret(secret)
     const fingerprint = secretFingerprint(secret)
@@ -53,7 +53,7 @@ export class KeystoreDraft {
     if (this.#entries.size >= MAX_ENTRIES)
       throw new KeystoreError('KEY_SECRET', `A keystore holds at most ${MAX_ENTRIES} secrets`)
     const recordId = newRecordId(this.#random)
-    this.#secrets.set(recordId, secret.secret.slice())
+    this.#secrets.set(recordId, new Uint8Array(secret.secret))
     if (old !== undefined) this.#forgetSecret(old.recordId)
     this.#entries.set(alias, this.#newEntry(alias, secret, fingerprint, recordId, old))
   }
@@ -75,7 +75,7 @@ export class KeystoreDraft {
       recordId,
       once,
       created: created ?? old?.created ?? now,
-      ...(publicKey === undefined ? {} : { publicKey: publicKey.slice() }),
+      ...(publicKey === undefined ? {} : { publicKey: new Uint8Array(publicKey) }),
       ...(rotatedAt === undefined ? {} : { rotated: rotatedAt }),
       ...(policy === undefined ? {} : { policy }),
       ...(note === undefined ? {} : { note }),

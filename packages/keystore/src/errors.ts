@@ -45,8 +45,8 @@ export const keystoreErrors = {
   },
   KEY_ALIAS: {
     kind: 'usage',
-    meaning: 'An alias is not 1 to 128 of the characters a-z, A-Z, 0-9, dot, dash, underscore, slash and colon.',
-    remedy: 'Choose an alias in that form, beginning with a letter or digit.',
+    meaning: 'An alias is not 1 to 128 of the characters a-z, A-Z, 0-9, dot, dash, underscore, slash, colon and @.',
+    remedy: 'Choose an alias in that form, beginning with a letter, a digit or @.',
   },
   KEY_ID_REUSED: {
     kind: 'policy',
@@ -72,6 +72,11 @@ export const keystoreErrors = {
     kind: 'io',
     meaning: 'The keystore could not be read or written; what was there before is untouched.',
     remedy: 'See the cause: space, permissions, a missing folder.',
+  },
+  KEY_KEYCHAIN_FORGOT: {
+    kind: 'unavailable',
+    meaning: 'The keychain of this machine does not hold the secret that this keystore was made with.',
+    remedy: 'Restore the keychain of this user, or a backup of the keystore; a fresh secret would open nothing.',
   },
   KEY_KEYCHAIN: {
     kind: 'unavailable',

@@ -1,14 +1,30 @@
-import { SecretBytes, wipe } from '@keyturn/primitives'
-import { deriveKek, passphraseBytes } from '@keyturn/vault-kdf'
+import { SecretBytes, equalBytes, wipe } from '@keyturn/primitives'
+import type { RandomSource } from '@keyturn/primitives'
+import { deriveKek, findKek, newPassphraseKdf, passphraseBytes, passphraseCheck } from '@keyturn/vault-kdf'
 import type { PassphraseKdf } from '@keyturn/vault-kdf'
 import { readContents } from './contents.ts'
 import type { Contents } from './contents.ts'
 import { KeystoreError } from './errors.ts'
 import { parseKeystoreHeader } from './keystore-file.ts'
+import type { KeystoreHeader } from './keystore-file.ts'
 import type { KeystoreStorage } from './storage.ts'
 
-/** Text (taken in normal form C) or bytes; bytes are not kept. */
-export type Passphrase = string | Uint8Array
+/**
+ * A secret of 32 random bytes or more in place of a passphrase: of a keychain, an agent, a KMS. Nobody can guess it, so
+ * a keystore made with it derives its key at once instead of slowly. It opens older keystores under the same bytes too.
+ */
+export interface RandomSecret {
+  readonly randomSecret: Uint8Array
+}
+
+/**
+ * What a keystore is under: a passphrase as text or bytes (one form of it counts, however it was typed or saved), or a
+ * {@link RandomSecret}. Nothing of it is kept.
+ */
+export type Passphrase = string | Uint8Array | RandomSecret
+
+const MIN_RANDOM_SECRET_BYTES = 32
+const SALT_BYTES = 32
 
 /** Said when the current generation was missing or damaged and the one before it was opened. */
 export interface KeystoreRecovery {
@@ -25,9 +41,22 @@ export interface OpenedKeystore {
   readonly recovery: KeystoreRecovery | undefined
 }
 
-/** The key that a passphrase gives. @throws RangeError for an empty one. */
+/**
+ * How the key of a new keystore is derived: slowly from a passphrase, at once from a random secret.
+ *
+ * @throws RangeError for a random secret of fewer than 32 bytes.
+ */
+export function newKdf(passphrase: Passphrase, random: RandomSource, scryptLogN: number | undefined): PassphraseKdf {
+  if (!isRandomSecret(passphrase)) return newPassphraseKdf(random, scryptLogN)
+  const { length } = passphrase.randomSecret
+  if (length < MIN_RANDOM_SECRET_BYTES)
+    throw new RangeError(`A random secret has at least ${MIN_RANDOM_SECRET_BYTES} bytes, got ${length}`)
+  return { algorithm: 'hkdf-sha256', salt: random(SALT_BYTES) }
+}
+
+/** The key for what is written. @throws RangeError for an empty passphrase. */
 export function kekOf(passphrase: Passphrase, kdf: PassphraseKdf): SecretBytes {
-  const bytes = passphraseBytes(passphrase)
+  const bytes = isRandomSecret(passphrase) ? new Uint8Array(passphrase.randomSecret) : passphraseBytes(passphrase)
   try {
     if (bytes.length === 0) throw new RangeError('The passphrase is empty')
     return SecretBytes.take(deriveKek(bytes, kdf))
@@ -36,8 +65,21 @@ export function kekOf(passphrase: Passphrase, kdf: PassphraseKdf): SecretBytes {
   }
 }
 
+function isRandomSecret(passphrase: Passphrase): passphrase is RandomSecret {
+  return typeof passphrase === 'object' && 'randomSecret' in passphrase
+}
+
+/** The key that opens a file, whichever form of the passphrase it was made with. */
+function openingKek(passphrase: Passphrase, { kdf, check }: KeystoreHeader): SecretBytes {
+  const given = isRandomSecret(passphrase) ? passphrase.randomSecret : passphrase
+  if (given.length === 0) throw new RangeError('The passphrase is empty')
+  const kek = findKek(given, kdf, (key) => equalBytes(check, passphraseCheck(key)))
+  if (kek === undefined) throw new KeystoreError('KEY_PASSPHRASE', 'The passphrase does not open the keystore')
+  return SecretBytes.take(kek)
+}
+
 function openGeneration(bytes: Uint8Array, passphrase: Passphrase): Omit<OpenedKeystore, 'recovery'> {
-  const kek = kekOf(passphrase, parseKeystoreHeader(bytes).kdf)
+  const kek = openingKek(passphrase, parseKeystoreHeader(bytes))
   try {
     return { kek, contents: readContents(bytes, kek), bytes }
   } catch (error) {

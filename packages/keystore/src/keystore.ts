@@ -1,6 +1,5 @@
-import { equalBytes, systemClock, systemRandom, wipe } from '@keyturn/primitives'
+import { equalBytes, systemClock, systemRandom, utf8Decode, utf8Encode, wipe } from '@keyturn/primitives'
 import type { Clock, RandomSource, SecretBytes } from '@keyturn/primitives'
-import { newPassphraseKdf } from '@keyturn/vault-kdf'
 import type { KeyState } from '@keyturn/vault-kdf'
 import {
   newContents,
@@ -16,7 +15,7 @@ import { KeystoreDraft } from './draft.ts'
 import type { EntryChange } from './draft.ts'
 import type { IndexedEntry, NewSecret, SecretEntry } from './entry.ts'
 import { KeystoreError } from './errors.ts'
-import { kekOf, openGenerations } from './generations.ts'
+import { kekOf, newKdf, openGenerations } from './generations.ts'
 import type { KeystoreRecovery, OpenedKeystore, Passphrase } from './generations.ts'
 import type { KeystoreStorage } from './storage.ts'
 
@@ -28,6 +27,12 @@ export interface KeystoreOptions {
   random?: RandomSource
   /** Default: the system's. */
   clock?: Clock
+}
+
+/** Options of {@link Keystore.putText}. */
+export interface PutTextOptions extends Partial<Omit<NewSecret, 'secret'>> {
+  /** Give an alias that is there another text; default false. */
+  readonly replace?: boolean | undefined
 }
 
 /** One version of the keystore's own master. */
@@ -81,7 +86,7 @@ export class Keystore {
       if (current !== undefined || previous !== undefined) {
         throw new KeystoreError('KEY_EXISTS', `There is a keystore already: ${storage.description}`)
       }
-      const kdf = newPassphraseKdf(random, scryptLogN)
+      const kdf = newKdf(passphrase, random, scryptLogN)
       const kek = kekOf(passphrase, kdf)
       const contents = newContents(kdf, kek, clock(), random)
       const bytes = writeContents(contents, kek)
@@ -148,6 +153,41 @@ export class Keystore {
   }
 
   /**
+   * Reads one secret as text. A string cannot be wiped: for keys {@link Keystore.withSecret} is the better call.
+   *
+   * @throws KeystoreError `KEY_ALIAS_UNKNOWN`, `KEY_DAMAGED`, `KEY_SECRET` when it is not UTF-8.
+   */
+  async readText(alias: string): Promise<string> {
+    return this.withSecret(alias, (secret) => {
+      try {
+        return utf8Decode(secret)
+      } catch (cause) {
+        throw new KeystoreError('KEY_SECRET', `The secret "${alias}" is not text`, {
+          cause,
+          details: { alias },
+          hint: 'Read it with withSecret()',
+        })
+      }
+    })
+  }
+
+  /**
+   * Keeps a text (a token, a URL) as a secret of kind `text`; {@link KeystoreDraft.put} on its own.
+   *
+   * @throws KeystoreError as {@link Keystore.put}; TypeError for a text that is not well-formed Unicode.
+   */
+  async putText(alias: string, text: string, options: PutTextOptions = {}): Promise<SecretEntry> {
+    const { replace, kind = 'text', ...beside } = options
+    if (!text.isWellFormed()) throw new TypeError('The text has half a surrogate pair and would not be read back')
+    const secret = utf8Encode(text)
+    try {
+      return await this.put(alias, { ...beside, kind, secret }, { replace })
+    } finally {
+      wipe(secret)
+    }
+  }
+
+  /**
    * Makes several changes as one: `edit` works on a draft, and all of it is written or nothing. Changes that another
    * process made in the meantime are loaded first.
    *
@@ -170,7 +210,11 @@ export class Keystore {
   }
 
   /** Adds a secret: {@link KeystoreDraft.put} on its own. */
-  async put(alias: string, secret: NewSecret, options: { replace?: boolean } = {}): Promise<SecretEntry> {
+  async put(
+    alias: string,
+    secret: NewSecret,
+    options: { readonly replace?: boolean | undefined } = {},
+  ): Promise<SecretEntry> {
     await this.change((draft) => draft.put(alias, secret, options))
     return this.get(alias)
   }
@@ -220,7 +264,7 @@ export class Keystore {
   /** Puts the keystore under another passphrase, in the kept generation too. */
   async changePassphrase(passphrase: Passphrase): Promise<void> {
     await this.#locked(async () => {
-      const kdf = newPassphraseKdf(this.#random, this.#scryptLogN)
+      const kdf = newKdf(passphrase, this.#random, this.#scryptLogN)
       const kek = kekOf(passphrase, kdf)
       await this.#write(rewrapContents(this.#contents, this.#kek, kek, kdf, this.#random), kek, 'both generations')
       this.#kek.dispose()

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { faultFileSystem } from '@keyturn/primitives/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Keystore, memoryStorage, nextAlias, parseNextAlias } from '../src/index.ts'
-import { createKeystore, fileStorage, keychainPassphrase, openKeystore, readPassphraseFile } from '../src/node/index.ts'
+import { createKeystore, fileStorage, openKeystore } from '../src/node/index.ts'
 
 const fast = { scryptLogN: 4 }
 const secret = (byte: number, length = 32): Uint8Array => new Uint8Array(length).fill(byte)
@@ -283,26 +283,4 @@ describe('a damaged keystore', () => {
       expect((await readdir(folder)).filter((name) => name.endsWith('.tmp'))).toEqual([])
     },
   )
-})
-
-it('readPassphraseFile() takes the first line without its end', async () => {
-  const file = join(folder, 'passphrase')
-  await writeFile(file, 'correct horse\r\nsecond line\n')
-  expect(new TextDecoder().decode(readPassphraseFile(file))).toBe('correct horse')
-  await writeFile(file, '\n')
-  expect(() => readPassphraseFile(file)).toThrow(expect.objectContaining({ code: 'KEY_IO' }))
-})
-
-it('keychainPassphrase() makes a passphrase once and finds it again', async () => {
-  const values = new Map<string, string>()
-  const keychain = {
-    get: async (service: string, account: string) => values.get(`${service}/${account}`),
-    set: async (service: string, account: string, value: string) => void values.set(`${service}/${account}`, value),
-  }
-  const passphrase = await keychainPassphrase(path, { keychain })
-  await (await createKeystore(path, passphrase, fast)).put('a', ed25519(1))
-  expect((await openKeystore(path, await keychainPassphrase(path, { keychain }))).list()).toHaveLength(1)
-  expect(
-    await code(keychainPassphrase('x', { keychain: { get: async () => undefined, set: async () => undefined } })),
-  ).toBe('KEY_KEYCHAIN')
 })

@@ -1,10 +1,18 @@
-import { mkdir } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 import { wipe } from '@keyturn/primitives'
-import { pathExists } from '@keyturn/primitives/node'
+import { pathExists, systemErrorCode } from '@keyturn/primitives/node'
 import { Vault, VaultError } from '@keyturn/vault-kdf'
 import type { AuditStore, MasterKeyProvider, VaultOptions, VaultStore } from '@keyturn/vault-kdf'
-import { FileAuditStore, FolderStore, createKeyFile, keychainProvider, openKeyFile } from '@keyturn/vault-kdf/node'
+import {
+  FileAuditStore,
+  FolderStore,
+  createKeyFile,
+  folderStoreExists,
+  keychainProvider,
+  openKeyFile,
+} from '@keyturn/vault-kdf/node'
+import type { Keychain } from '@keyturn/vault-kdf/node'
 import type { PublisherHost } from './session.ts'
 import { PublisherError } from './errors.ts'
 
@@ -44,72 +52,152 @@ const resolver: NonNullable<VaultOptions['resolver']> = {
   },
 }
 
+/** What a program brings in place of the system's. */
+export interface VaultParts {
+  /** Default: the keychain of the operating system. */
+  readonly keychain?: Keychain | undefined
+}
+
 /**
- * Makes a vault where none is.
+ * Makes a vault where none is. When it fails, for want of a keychain say, nothing of it stays behind.
  *
- * @throws `PRIM_EXISTS`, `VK_CONFLICT`.
+ * @throws `CLI_EXISTS`, `VK_PROVIDER`, `VK_STORE_IO`, `VK_AUDIT`.
  */
-export async function createVault(host: PublisherHost, flags: VaultFlags): Promise<Vault> {
+export async function createVault(host: PublisherHost, flags: VaultFlags, parts: VaultParts = {}): Promise<Vault> {
   const paths = vaultPaths(host, flags)
   if (await vaultExists(paths)) throw new PublisherError('CLI_EXISTS', `There is a vault in "${paths.path}" already`)
-  await mkdir(paths.database ? resolve(paths.path, '..') : paths.path, { recursive: true, mode: 0o700 })
-  const { store, audit } = await openStore(host, paths)
-  const provider = await newProvider(host, flags, paths)
-  return closeLater(host, await Vault.create(store, provider, { resolver, audit: { store: audit }, clock: host.clock }))
+  const key = await newKey(host, flags, paths, parts) // the question and the keychain come before anything is made
+  const undo = await undoOf(paths)
+  let opened: OpenedStore | undefined
+  try {
+    await mkdir(folderOf(paths), { recursive: true, mode: 0o700 })
+    const provider = await key()
+    opened = await openStore(paths)
+    const { store, audit } = opened
+    const vault = await Vault.create(store, provider, { resolver, audit: { store: audit }, clock: host.clock })
+    host.defer(opened.close)
+    return closeLater(host, vault)
+  } catch (error) {
+    await opened?.close()
+    await undo()
+    throw error
+  }
 }
 
 /**
  * Opens a vault; it is closed when the command is over.
  *
- * @throws VaultError `VK_NOT_FOUND`, `VK_PASSPHRASE`, `VK_STORE_BUSY`.
+ * @throws VaultError `VK_NOT_FOUND`, `VK_PASSPHRASE`, `VK_KEYCHAIN_FORGOT`, `VK_STORE_BUSY`.
  */
-export async function openVault(host: PublisherHost, flags: VaultFlags): Promise<Vault> {
+export async function openVault(host: PublisherHost, flags: VaultFlags, parts: VaultParts = {}): Promise<Vault> {
   const paths = vaultPaths(host, flags)
   if (!(await vaultExists(paths))) {
     throw new VaultError('VK_NOT_FOUND', `There is no vault in "${paths.path}"`, {
       hint: 'Make one with "keyturn vault init", or give --vault',
     })
   }
-  const { store, audit } = await openStore(host, paths)
-  const provider = await oldProvider(host, flags, paths)
+  const { store, audit, close } = await openStore(paths)
+  host.defer(close)
+  const provider = await oldProvider(host, flags, paths, parts)
   return closeLater(host, await Vault.open(store, provider, { resolver, audit: { store: audit }, clock: host.clock }))
 }
 
-/** Whether the home of this command has a vault of its own. */
+/** Whether there is a vault, or a part of one. */
 export async function vaultExists(paths: VaultPaths): Promise<boolean> {
-  return pathExists(paths.database ? paths.path : join(paths.path, 'segment-00000001.log')).then(
-    async (found) => found || (await pathExists(paths.keyFile)),
-  )
+  const hasStore = paths.database ? await pathExists(paths.path) : await folderStoreExists(paths.path)
+  return hasStore || (await pathExists(paths.keyFile))
 }
 
-async function openStore(host: PublisherHost, paths: VaultPaths): Promise<{ store: VaultStore; audit: AuditStore }> {
+interface OpenedStore {
+  readonly store: VaultStore
+  readonly audit: AuditStore
+  close(): Promise<void>
+}
+
+async function openStore(paths: VaultPaths): Promise<OpenedStore> {
   if (paths.database) {
     const { SqliteAuditStore, SqliteStore } = await import('@keyturn/vault-kdf/sqlite')
     const store = SqliteStore.open(paths.path)
-    host.defer(() => store.close())
-    return { store, audit: new SqliteAuditStore(store.database) }
+    return { store, audit: new SqliteAuditStore(store.database), close: () => store.close() }
   }
   const store = await FolderStore.open(paths.path, { lockWaitMs: 2_000 })
   const audit = new FileAuditStore(paths.auditFile)
-  host.defer(async () => {
-    await store.close()
-    await audit.close()
-  })
-  return { store, audit }
-}
-
-async function newProvider(host: PublisherHost, flags: VaultFlags, paths: VaultPaths): Promise<MasterKeyProvider> {
-  if (flags.keychain === true) return keychainProvider(paths.path)
-  const passphrase = await host.passphrase('New passphrase of the vault', { fresh: true })
-  try {
-    return await createKeyFile(paths.keyFile, passphrase)
-  } finally {
-    wipe(passphrase)
+  return {
+    store,
+    audit,
+    async close() {
+      await store.close()
+      await audit.close()
+    },
   }
 }
 
-async function oldProvider(host: PublisherHost, flags: VaultFlags, paths: VaultPaths): Promise<MasterKeyProvider> {
-  if (flags.keychain === true) return keychainProvider(paths.path)
+function folderOf(paths: VaultPaths): string {
+  return paths.database ? dirname(paths.path) : paths.path
+}
+
+/**
+ * Notes what is there now. The function it returns removes what a failed attempt added: files of a vault by their
+ * names, and the folders that were made for them, when they are empty.
+ */
+async function undoOf(paths: VaultPaths): Promise<() => Promise<void>> {
+  const folder = folderOf(paths)
+  const own = (name: string): boolean =>
+    paths.database
+      ? ['', '-wal', '-shm', '-journal', '.key'].includes(name.slice(basename(paths.path).length)) &&
+        name.startsWith(basename(paths.path))
+      : /^(segment-\d+\.log|lock|audit\.jsonl|vault\.key)$/.test(name)
+  const before = new Set(await namesIn(folder))
+  const missing = await missingFolders(folder)
+  return async () => {
+    for (const name of await namesIn(folder))
+      if (own(name) && !before.has(name)) await rm(join(folder, name), { force: true })
+    for (const made of missing) await rmdir(made).catch(() => undefined) // somebody else uses it: it stays
+  }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch((error: unknown) => {
+    if (systemErrorCode(error) === 'ENOENT') return []
+    throw error
+  })
+}
+
+/** The folders of a path that do not exist yet, the innermost first. */
+async function missingFolders(folder: string): Promise<string[]> {
+  const missing: string[] = []
+  for (let at = folder; !(await pathExists(at)) && dirname(at) !== at; at = dirname(at)) missing.push(at)
+  return missing
+}
+
+/** Asks for all that the key needs, and returns what makes it: a key file is written only then. */
+async function newKey(
+  host: PublisherHost,
+  flags: VaultFlags,
+  paths: VaultPaths,
+  parts: VaultParts,
+): Promise<() => Promise<MasterKeyProvider>> {
+  if (flags.keychain === true) {
+    const provider = await keychainProvider(paths.path, { ...parts, create: true })
+    return async () => provider
+  }
+  const passphrase = await host.passphrase('New passphrase of the vault', { fresh: true })
+  return async () => {
+    try {
+      return await createKeyFile(paths.keyFile, passphrase)
+    } finally {
+      wipe(passphrase)
+    }
+  }
+}
+
+async function oldProvider(
+  host: PublisherHost,
+  flags: VaultFlags,
+  paths: VaultPaths,
+  parts: VaultParts,
+): Promise<MasterKeyProvider> {
+  if (flags.keychain === true) return keychainProvider(paths.path, parts)
   const passphrase = await host.passphrase('Passphrase of the vault')
   try {
     return await openKeyFile(paths.keyFile, passphrase)

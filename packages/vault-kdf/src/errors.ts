@@ -118,6 +118,16 @@ export const vaultErrors = {
     meaning: 'The passphrase does not open the key file.',
     remedy: 'Try again; there is no way around it.',
   },
+  VK_PASSPHRASE_FORM: {
+    kind: 'usage',
+    meaning: 'What was read as a passphrase is not one line of text of 1 to 4,096 bytes.',
+    remedy: 'Keep the passphrase alone in its file, as UTF-8, on one line.',
+  },
+  VK_KEYCHAIN_FORGOT: {
+    kind: 'unavailable',
+    meaning: 'The keychain of this machine does not hold the key that this vault was made with.',
+    remedy: 'Restore the keychain, or open a backup of the vault with its key file; a fresh key would open nothing.',
+  },
   VK_PROVIDER: {
     kind: 'unavailable',
     meaning: 'The provider of master keys did not answer.',

@@ -21,12 +21,13 @@ export { Partition } from './partition.ts'
 export {
   defaultScryptLogN,
   deriveKek,
+  findKek,
   newPassphraseKdf,
   parsePassphraseKdf,
-  passphraseBytes,
   passphraseCheck,
   writePassphraseKdf,
 } from './passphrase.ts'
+export { passphraseBytes, passphraseForms, passphraseInput } from './passphrase-forms.ts'
 export { checkId, layers } from './place.ts'
 export { compareRecordIds, countVersion } from './store.ts'
 export {

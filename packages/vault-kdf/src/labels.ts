@@ -17,5 +17,6 @@ export const labels = {
   auditCheckpoint: 'hxv1/audit-checkpoint',
   keyringMac: 'hxv1/keyring-mac',
   wrap: 'hxv1/wrap',
+  randomSecret: 'hxv1/random-secret',
   passphraseCheck: 'hxv1/passphrase-check',
 } as const

@@ -37,7 +37,7 @@ export interface LegacyPlace {
 export function deriveLegacyPartitionKey(profile: LegacyProfile, master: Uint8Array, partition: string): Uint8Array {
   switch (profile) {
     case 'hv-1.0':
-      return master.slice()
+      return new Uint8Array(master)
     case 'hv-1.1.0':
       return hkdfSha256(master, noSalt, utf8(`partition:${partition}`), KEY_BYTES)
     case 'hv-1.1.2':

@@ -36,10 +36,13 @@ export class MemoryStore implements VaultStore {
         continue
       }
       const { envelope, sidecar, ...columns } = change.put
-      const body = { envelope: envelope.slice(), ...(sidecar === undefined ? {} : { sidecar: sidecar.slice() }) }
+      const body = {
+        envelope: new Uint8Array(envelope),
+        ...(sidecar === undefined ? {} : { sidecar: new Uint8Array(sidecar) }),
+      }
       this.#table.put({ ...columns, revision: change.revision }, envelope.length, body)
     }
-    if (document !== undefined) this.#table.putDocument(document.name, document.bytes.slice(), document.fence)
+    if (document !== undefined) this.#table.putDocument(document.name, new Uint8Array(document.bytes), document.fence)
     return outcomes
   }
 

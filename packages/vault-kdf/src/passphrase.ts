@@ -1,10 +1,11 @@
-import { base64Decode, base64Encode, hkdfSha256, scrypt } from '@keyturn/primitives'
+import { base64Decode, base64Encode, hkdfSha256, scrypt, wipe } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
 import { argon2id } from '@noble/hashes/argon2.js'
 import { VaultError } from './errors.ts'
+import { passphraseForms } from './passphrase-forms.ts'
 import { labels } from './labels.ts'
-import { lengthPrefixed, utf8 } from './length-prefixed.ts'
+import { lengthPrefixed } from './length-prefixed.ts'
 import { KEY_BYTES } from './limits.ts'
 
 /** How a passphrase becomes a key; kept in clear beside what it protects. */
@@ -24,6 +25,8 @@ export type PassphraseKdf =
       readonly lanes: number
       readonly salt: Uint8Array
     }
+  /** For a secret of 32 random bytes or more, which nobody can guess: slowness would buy nothing. */
+  | { readonly algorithm: 'hkdf-sha256'; readonly salt: Uint8Array }
 
 /** What is written: N 2^17, r 8, p 1 (128 MiB, about a third of a second). */
 export const defaultScryptLogN = 17
@@ -41,25 +44,43 @@ export function newPassphraseKdf(random: RandomSource, logN: number = defaultScr
 }
 
 /**
- * The bytes of a passphrase: text in normal form C as UTF-8, so that one keyboard's é is another's.
- *
- * @returns A fresh copy; the caller wipes it.
- */
-export function passphraseBytes(passphrase: string | Uint8Array): Uint8Array {
-  return typeof passphrase === 'string' ? utf8(passphrase.normalize('NFC')) : passphrase.slice()
-}
-
-/**
  * Derives the 32-byte key-encryption key of a passphrase; slow on purpose. The caller wipes it.
  *
  * @throws VaultError `VK_LIMIT` when a file asks for more work than a reader gives.
  */
 export function deriveKek(passphrase: Uint8Array, kdf: PassphraseKdf): Uint8Array {
   checkKdf(kdf)
+  if (kdf.algorithm === 'hkdf-sha256')
+    return hkdfSha256(passphrase, kdf.salt, lengthPrefixed(labels.randomSecret), KEY_BYTES)
   if (kdf.algorithm === 'scrypt') {
     return scrypt(passphrase, kdf.salt, { N: 2 ** kdf.logN, r: kdf.r, p: kdf.p, length: KEY_BYTES })
   }
   return argon2id(passphrase, kdf.salt, { m: kdf.memoryKiB, t: kdf.passes, p: kdf.lanes, dkLen: KEY_BYTES })
+}
+
+/**
+ * Derives the key from each form of a passphrase until one is right: the form of today first, then those that earlier
+ * versions made of the same input. ASCII has one form only.
+ *
+ * @param isRight - Compares the key with what the file says; {@link passphraseCheck}.
+ * @returns The right key, which the caller wipes; `undefined` when no form is right.
+ */
+export function findKek(
+  passphrase: string | Uint8Array,
+  kdf: PassphraseKdf,
+  isRight: (kek: Uint8Array) => boolean,
+): Uint8Array | undefined {
+  const forms = passphraseForms(passphrase)
+  try {
+    for (const form of forms) {
+      const kek = deriveKek(form, kdf)
+      if (isRight(kek)) return kek
+      wipe(kek)
+    }
+    return undefined
+  } finally {
+    wipe(...forms)
+  }
 }
 
 /** 32 bytes that tell a right passphrase from a wrong one before anything else is touched; public. */
@@ -69,11 +90,12 @@ export function passphraseCheck(kek: Uint8Array): Uint8Array {
 
 function checkKdf(kdf: PassphraseKdf): void {
   const fine =
-    kdf.algorithm === 'scrypt'
+    kdf.algorithm === 'hkdf-sha256' ||
+    (kdf.algorithm === 'scrypt'
       ? within(kdf.logN, 1, MAX_LOG_N) && within(kdf.r, 1, 16) && within(kdf.p, 1, 4)
       : within(kdf.memoryKiB, 8 * kdf.lanes, maxArgon.memoryKiB) &&
         within(kdf.passes, 1, maxArgon.passes) &&
-        within(kdf.lanes, 1, maxArgon.lanes)
+        within(kdf.lanes, 1, maxArgon.lanes))
   if (fine && within(kdf.salt.length, 8, 64)) return
   throw new VaultError('VK_LIMIT', `The ${kdf.algorithm} parameters are out of bounds`, {
     hint: `scrypt: N up to 2^${MAX_LOG_N}, r up to 16, p up to 4; argon2id: up to 1 GiB, 16 passes, 16 lanes; salt of 8 to 64 bytes`,
@@ -87,6 +109,7 @@ function within(value: number, min: number, max: number): boolean {
 /** The JSON form, for headers. */
 export function writePassphraseKdf(kdf: PassphraseKdf): Record<string, JsonValue> {
   const salt = base64Encode(kdf.salt)
+  if (kdf.algorithm === 'hkdf-sha256') return { algorithm: kdf.algorithm, salt }
   return kdf.algorithm === 'scrypt'
     ? { algorithm: kdf.algorithm, log_n: kdf.logN, r: kdf.r, p: kdf.p, salt }
     : { algorithm: kdf.algorithm, memory_kib: kdf.memoryKiB, passes: kdf.passes, lanes: kdf.lanes, salt }
@@ -107,6 +130,7 @@ function shape(value: JsonValue | undefined): PassphraseKdf {
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && typeof value['salt'] === 'string') {
     const number = (key: string): number => (typeof value[key] === 'number' ? value[key] : Number.NaN)
     const salt = base64Decode(value['salt'])
+    if (value['algorithm'] === 'hkdf-sha256') return { algorithm: 'hkdf-sha256', salt }
     if (value['algorithm'] === 'scrypt')
       return { algorithm: 'scrypt', logN: number('log_n'), r: number('r'), p: number('p'), salt }
     if (value['algorithm'] === 'argon2id') {
@@ -119,5 +143,5 @@ function shape(value: JsonValue | undefined): PassphraseKdf {
       }
     }
   }
-  throw new VaultError('VK_FORMAT', 'The key derivation of the header is neither scrypt nor argon2id')
+  throw new VaultError('VK_FORMAT', 'The key derivation of the header is not scrypt, argon2id or hkdf-sha256')
 }

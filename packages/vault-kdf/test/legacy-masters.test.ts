@@ -1,6 +1,14 @@
 import { systemRandom } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
-import { MemoryStore, Vault, faultyProvider, memoryProvider, sealLegacyForTest } from '../src/index.ts'
+import {
+  MemoryStore,
+  Vault,
+  faultyProvider,
+  legacyProfiles,
+  memoryProvider,
+  openLegacy,
+  sealLegacyForTest,
+} from '../src/index.ts'
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value)
 const read = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
@@ -25,6 +33,16 @@ async function imported(): Promise<{ vault: Vault; provider: ReturnType<typeof f
   }
   return { vault, provider }
 }
+
+it('openLegacy() leaves a master given as a Buffer as it is', () => {
+  const master = Buffer.alloc(32, 5)
+  const place = { partition: 'p', cell: 'c', layer: 0 as const, context: {} }
+  for (const profile of legacyProfiles) {
+    const blob = sealLegacyForTest(profile, master, place, text('x'), systemRandom)
+    expect(read(openLegacy(profile, master, place, blob))).toBe('x')
+    expect(master).toEqual(Buffer.alloc(32, 5))
+  }
+})
 
 describe('several HexVault masters (F10)', () => {
   for (const act of ['suspend', 'compromise'] as const) {

@@ -87,18 +87,56 @@ describe('keychain', () => {
     }
   }
 
-  it('keychainProvider() makes its key once and finds it again', async () => {
+  it('keychainProvider() makes its key once, when it is told to, and finds it again', async () => {
     const keychain = fakeKeychain()
-    const first = await keychainProvider('vault-1', { keychain })
+    const first = await keychainProvider('vault-1', { keychain, create: true })
     await worksThroughATurn(first, await keychainProvider('vault-1', { keychain }))
     expect(keychain.values.size).toBe(1)
-    keychain.values.set('keyturn/vault-1', 'c2hvcnQ=')
-    await expect(keychainProvider('vault-1', { keychain })).rejects.toMatchObject({ code: 'VK_PROVIDER' })
+    for (const other of ['c2hvcnQ=', 'not base64 at all!']) {
+      keychain.values.set('keyturn/vault-1', other)
+      await expect(keychainProvider('vault-1', { keychain })).rejects.toMatchObject({ code: 'VK_PROVIDER' })
+    }
   })
 
-  it('keychainProvider() refuses a keychain that forgets', async () => {
+  it('keychainProvider() says when the keychain has forgotten the key, and puts no other in its place (P2)', async () => {
+    const keychain = fakeKeychain()
+    await keychainProvider('vault-1', { keychain, create: true })
+    keychain.values.clear()
+    await expect(keychainProvider('vault-1', { keychain })).rejects.toMatchObject({ code: 'VK_KEYCHAIN_FORGOT' })
+    expect(keychain.values.size).toBe(0)
+  })
+
+  it('systemKeychain() asks for a store that outlives a reboot, on every call (P2)', async () => {
+    const asked: unknown[] = []
+    class AsyncEntry {
+      constructor(_service: string, _account: string, options?: unknown) {
+        asked.push(options)
+      }
+      getPassword = async (): Promise<string> => 'kept'
+      setPassword = async (): Promise<void> => undefined
+    }
+    const keychain = await systemKeychain(async () => ({ AsyncEntry }))
+    await keychain.get('s', 'a')
+    await keychain.set('s', 'a', 'v')
+    expect(asked).toEqual(Array(2).fill({ linux: { store: 'secret-service' } }))
+  })
+
+  it('systemKeychain() says VK_PROVIDER, with a way out, where that store is absent', async () => {
+    class AsyncEntry {
+      constructor() {
+        throw new Error('no secret service')
+      }
+      getPassword = async (): Promise<string> => ''
+      setPassword = async (): Promise<void> => undefined
+    }
+    const keychain = await systemKeychain(async () => ({ AsyncEntry }))
+    for (const call of [keychain.get('s', 'a'), keychain.set('s', 'a', 'v')])
+      await expect(call).rejects.toMatchObject({ code: 'VK_PROVIDER', hint: expect.stringContaining('key file') })
+  })
+
+  it('keychainProvider() refuses a keychain that forgets at once', async () => {
     await expect(
-      keychainProvider('x', { keychain: { get: async () => undefined, set: async () => undefined } }),
+      keychainProvider('x', { create: true, keychain: { get: async () => undefined, set: async () => undefined } }),
     ).rejects.toMatchObject({ code: 'VK_PROVIDER' })
   })
 

@@ -3,7 +3,7 @@ import {
   kekProvider,
   newPassphraseKdf,
   parsePassphraseKdf,
-  passphraseBytes,
+  passphraseForms,
   Vault,
   VaultError,
   writePassphraseKdf,
@@ -71,6 +71,24 @@ async function makeVault(
   return vault
 }
 
+/** Opens the vault under the first provider that fits; the error is that of the first. */
+async function openWithFirst(
+  providers: readonly MasterKeyProvider[],
+  metadata: MetadataStore,
+  random: RandomSource,
+): Promise<Vault> {
+  let first: unknown
+  for (const provider of providers) {
+    try {
+      return await Vault.open(new VaultRecords(metadata), provider, { random })
+    } catch (error) {
+      first ??= error
+      if (!(error instanceof VaultError) || error.code !== 'VK_KEYRING') throw first
+    }
+  }
+  throw first
+}
+
 /** From now on a vault that is not there is one that was lost. */
 async function settle(metadata: MetadataStore, kdf: PassphraseKdf): Promise<void> {
   await metadata.transaction(['vault'], (records) =>
@@ -93,11 +111,15 @@ export async function openServerVault(
   onMade: () => void = () => undefined,
 ): Promise<Vault> {
   const { kdf, pending } = await prepare(metadata, settings, random)
-  const passphrase = passphraseBytes(settings.passphrase)
-  const provider = kekProvider('passphrase', deriveKek(passphrase, kdf), random)
-  wipe(passphrase)
+  // An earlier version took the passphrase as it came: the form of today first, then the older ones.
+  const [provider, ...older] = passphraseForms(settings.passphrase).map((form) => {
+    const kek = deriveKek(form, kdf)
+    wipe(form)
+    return kekProvider('passphrase', kek, random)
+  })
+  if (provider === undefined) throw new ServerError('SRV_CONFIG', 'The passphrase of the vault is empty')
   try {
-    const vault = await Vault.open(new VaultRecords(metadata), provider, { random })
+    const vault = await openWithFirst([provider, ...older], metadata, random)
     // The start that made it died before it could say so.
     if (pending) await settle(metadata, kdf)
     return vault

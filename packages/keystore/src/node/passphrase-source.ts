@@ -1,40 +1,40 @@
 import { readFileSync } from 'node:fs'
 import { wipe } from '@keyturn/primitives'
+import { VaultError, passphraseInput } from '@keyturn/vault-kdf'
 import { KeystoreError } from '../errors.ts'
 
-const MAX_PASSPHRASE_BYTES = 4096
-
-/** The passphrase in a file: its first line without the line end. The caller wipes it. @throws KeystoreError `KEY_IO`. */
+/**
+ * The passphrase in a file, which holds it alone: one line of UTF-8, with or without line end and byte order mark. The
+ * caller wipes it.
+ *
+ * @throws KeystoreError `KEY_IO`.
+ */
 export function readPassphraseFile(path: string): Uint8Array {
-  return readFirstLine(path)
+  return readPassphrase(path, `"${path}"`)
 }
 
-/** The passphrase on an open descriptor: everything up to the first line end. The caller wipes it. */
+/** The passphrase on an open descriptor, read to its end; as {@link readPassphraseFile}. The caller wipes it. */
 export function readPassphraseFd(descriptor: number): Uint8Array {
-  return readFirstLine(descriptor)
+  return readPassphrase(descriptor, `descriptor ${descriptor}`)
 }
 
-function readFirstLine(source: string | number): Uint8Array {
+function readPassphrase(source: string | number, where: string): Uint8Array {
   let bytes: Uint8Array
   try {
     bytes = readFileSync(source)
   } catch (cause) {
-    throw new KeystoreError(
-      'KEY_IO',
-      `Cannot read the passphrase from ${typeof source === 'number' ? `descriptor ${source}` : `"${source}"`}`,
-      { cause },
-    )
+    throw new KeystoreError('KEY_IO', `Cannot read the passphrase from ${where}`, { cause })
   }
   try {
-    const end = bytes.findIndex((byte) => byte === 0x0a || byte === 0x0d)
-    const line = new Uint8Array(end === -1 ? bytes : bytes.subarray(0, end))
-    if (line.length === 0 || line.length > MAX_PASSPHRASE_BYTES) {
-      throw new KeystoreError(
-        'KEY_IO',
-        `The passphrase has ${line.length} bytes, 1 to ${MAX_PASSPHRASE_BYTES} are wanted`,
-      )
-    }
-    return line
+    return passphraseInput(bytes)
+  } catch (cause) {
+    if (!(cause instanceof VaultError)) throw cause
+    const { details, hint } = cause
+    throw new KeystoreError('KEY_IO', `Cannot read the passphrase from ${where}: ${cause.message}`, {
+      cause,
+      details,
+      hint,
+    })
   } finally {
     wipe(bytes)
   }

@@ -224,7 +224,7 @@ export class FolderStore implements VaultStore {
         mine.push({
           kind: 'document',
           name: document.name,
-          bytes: document.bytes.slice(),
+          bytes: new Uint8Array(document.bytes),
           revision,
           fence: document.fence,
         })
@@ -259,7 +259,8 @@ export class FolderStore implements VaultStore {
     if (old !== undefined) this.#liveBytes -= rowBytes(old)
     if (entry.kind === 'remove') return void this.#table.remove(entry)
     const { envelope, sidecar, ...columns } = entry.record
-    const place = envelopeOffset === undefined ? { offset: -1, pending: envelope.slice() } : { offset: envelopeOffset }
+    const place =
+      envelopeOffset === undefined ? { offset: -1, pending: new Uint8Array(envelope) } : { offset: envelopeOffset }
     const row = {
       record: columns,
       size: envelope.length,

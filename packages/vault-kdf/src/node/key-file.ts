@@ -18,12 +18,13 @@ import type { MasterKeyProvider, WrapContext } from '../master-key-provider.ts'
 import { kekProvider } from '../memory-provider.ts'
 import {
   deriveKek,
+  findKek,
   newPassphraseKdf,
   parsePassphraseKdf,
-  passphraseBytes,
   passphraseCheck,
   writePassphraseKdf,
 } from '../passphrase.ts'
+import { passphraseBytes } from '../passphrase-forms.ts'
 import type { PassphraseKdf } from '../passphrase.ts'
 import { unwrapMaster, wrapMaster } from '../wrap.ts'
 
@@ -104,16 +105,20 @@ function provider(kek: Uint8Array, random: RandomSource): KeyFileProvider {
 }
 
 function seal(kek: Uint8Array, passphrase: string | Uint8Array, kdf: PassphraseKdf, random: RandomSource): Uint8Array {
-  return withPassphraseKey(passphrase, kdf, (key) =>
-    utf8Encode(
+  const form = passphraseBytes(passphrase)
+  const key = deriveKek(form, kdf)
+  try {
+    return utf8Encode(
       `${canonicalJson({
         format: FORMAT,
         kdf: writePassphraseKdf(kdf),
         check: base64Encode(passphraseCheck(key)),
         wrapped: base64Encode(wrapMaster(key, kek, context, random)),
       })}\n`,
-    ),
-  )
+    )
+  } finally {
+    wipe(form, key)
+  }
 }
 
 function unseal(bytes: Uint8Array, passphrase: string | Uint8Array): Uint8Array {
@@ -122,24 +127,19 @@ function unseal(bytes: Uint8Array, passphrase: string | Uint8Array): Uint8Array 
     if (typeof json !== 'object' || json === null || Array.isArray(json) || json['format'] !== FORMAT) throw damaged()
     const { check, wrapped } = json
     if (typeof check !== 'string' || typeof wrapped !== 'string') throw damaged()
-    return withPassphraseKey(passphrase, parsePassphraseKdf(json['kdf']), (key) => {
-      if (!equalBytes(base64Decode(check), passphraseCheck(key)))
-        throw new VaultError('VK_PASSPHRASE', 'The passphrase does not open the key file')
+    const expected = base64Decode(check)
+    const key = findKek(passphrase, parsePassphraseKdf(json['kdf']), (kek) =>
+      equalBytes(expected, passphraseCheck(kek)),
+    )
+    if (key === undefined) throw new VaultError('VK_PASSPHRASE', 'The passphrase does not open the key file')
+    try {
       return unwrapMaster(key, base64Decode(wrapped), context)
-    })
+    } finally {
+      wipe(key)
+    }
   } catch (cause) {
     if (cause instanceof PrimitivesError) throw damaged(cause)
     throw cause
-  }
-}
-
-function withPassphraseKey<T>(passphrase: string | Uint8Array, kdf: PassphraseKdf, use: (key: Uint8Array) => T): T {
-  const bytes = passphraseBytes(passphrase)
-  const key = deriveKek(bytes, kdf)
-  try {
-    return use(key)
-  } finally {
-    wipe(bytes, key)
   }
 }
 

@@ -1,5 +1,5 @@
 import { PrimitivesError } from '@keyturn/primitives'
-import { systemErrorCode } from '@keyturn/primitives/node'
+import { nodeFileSystem, systemErrorCode } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { VaultError } from '../errors.ts'
 
@@ -17,6 +17,17 @@ export function segmentNumber(name: string): number | undefined {
 /** The highest segment of a folder; 0 for none. */
 export async function newestSegment(folder: string, fs: FileSystem): Promise<number> {
   return Math.max(0, ...(await fs.readdir(folder)).map((name) => segmentNumber(name) ?? 0))
+}
+
+/** Whether a folder holds a {@link FolderStore}; nothing is opened or made. */
+export async function folderStoreExists(folder: string, fs: FileSystem = nodeFileSystem): Promise<boolean> {
+  try {
+    return (await newestSegment(folder, fs)) > 0
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR') return false
+    throw new VaultError('VK_STORE_IO', `The folder "${folder}" could not be read`, { cause: error })
+  }
 }
 
 /** Gives the errors of disk and lock a name of this package. */
