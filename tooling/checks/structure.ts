@@ -1,24 +1,33 @@
-/** Holds the workspace to its drawing: which way arrows point, where Node may be used, what is documented. */
+/** Checks the workspace against its drawing: which way arrows point, between packages and inside them, where Node may be used, what is documented. */
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
+import { circles, importGraph, imports } from './imports.ts'
 import { members, NODE_PACKAGES, report, root, sourceFiles } from './workspace.ts'
 import type { Member } from './workspace.ts'
 
-/** Workspace packages that each package may import, as the table of docs/architecture.md draws it; all may import primitives. */
-function drawnArrows(): ReadonlyMap<string, readonly string[]> {
+/** The rows of the table of docs/architecture.md whose last column has that heading; each cell is a list of names. */
+function drawnTable(heading: string): string[][][] {
   const text = readFileSync(join(root, 'docs/architecture.md'), 'utf8')
-  const table = /\| is built on, primitives apart \|\n\|---\|---\|\n((?:\|.*\n)+)/.exec(text)?.[1] ?? ''
-  const rows = table
+  const table = new RegExp(`\\| ${heading} \\|\\n\\|[-|]+\\|\\n((?:\\|.*\\n)+)`).exec(text)?.[1]
+  if (table === undefined) throw new Error(`docs/architecture.md has no table with the column "${heading}"`)
+  return table
     .trimEnd()
     .split('\n')
     .map((line) =>
       line
         .split('|')
-        .slice(1, 3)
-        .map((cell) => cell.split(',').map((name) => name.trim())),
+        .slice(1, -1)
+        .map((cell) =>
+          cell.split(',').flatMap((name) => (name.trim() === '–' ? [] : [name.replaceAll('`', '').trim()])),
+        ),
     )
+}
+
+/** Workspace packages that each package may import, as the drawing has it; all may import primitives. */
+function drawnArrows(): ReadonlyMap<string, readonly string[]> {
+  const rows = drawnTable('is built on, primitives apart')
   const arrows = rows.flatMap(([names = [], targets = []]) =>
-    names.map((name): [string, string[]] => [name, ['primitives', ...targets.filter((target) => target !== '–')]]),
+    names.map((name): [string, string[]] => [name, ['primitives', ...targets]]),
   )
   return new Map([['primitives', []], ...arrows])
 }
@@ -34,11 +43,57 @@ const NODE_IN_CORE: readonly string[] = [
 /** Folders below src/ whose code needs Node, each behind an export subpath of its own. */
 const NODE_FOLDERS = ['node/', 'testing/', 'sqlite/', 'dht/', 'keychain/', 'git/']
 
-const IMPORT =
-  /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s*'([^']+)'|(?:^|\W)import\(\s*'([^']+)'\s*\)|(?:^|\n)\s*import\s+'([^']+)'/g
+/** Rooms (folders below src/) of a package or app, each with those that it may import. */
+function drawnRooms(): ReadonlyMap<string, ReadonlyMap<string, readonly string[]>> {
+  const rooms = new Map<string, Map<string, readonly string[]>>()
+  for (const [owners = [], names = [], targets = []] of drawnTable('may import, files at the root of src apart')) {
+    for (const owner of owners) {
+      const own = rooms.get(owner) ?? new Map<string, readonly string[]>()
+      rooms.set(owner, own)
+      for (const name of names) own.set(name, targets)
+    }
+  }
+  return rooms
+}
 
-function imports(text: string): string[] {
-  return [...text.matchAll(IMPORT)].map((match) => (match[1] ?? match[2] ?? match[3]) as string)
+const ROOMS = drawnRooms()
+
+/** Circles that are still there, by one of their files, each to be taken apart; none may be added. */
+const KNOWN_CIRCLES: readonly string[] = [
+  'packages/kel/src/message.ts',
+  'packages/release-client/src/direct-upload.ts',
+  'apps/cli/src/command-tree.ts',
+  'apps/cli/src/commands/backup.ts',
+  'apps/cli/src/commands/rotate/all.ts',
+]
+
+/** Circles of files, types included, and arrows between rooms that are not drawn. */
+function checkInside({ group, folder, path }: Member): string[] {
+  const graph = importGraph(join(path, 'src'))
+  const own = `${group}/${folder}/src/`
+  const rounds = circles(graph)
+    .filter((files) => !files.some((file) => KNOWN_CIRCLES.includes(own + file)))
+    .map((files) => `${own}: ${files.join(', ')} import each other in a circle`)
+  const rooms = ROOMS.get(folder) ?? new Map<string, readonly string[]>()
+  const roomOf = (file: string): string | undefined =>
+    file.includes('/') ? file.slice(0, file.indexOf('/')) : undefined
+  const real = new Set([...graph.keys()].flatMap((file) => roomOf(file) ?? []))
+  const missing = [...real]
+    .filter((room) => !rooms.has(room))
+    .map((room) => `docs/architecture.md does not draw the room ${own}${room}`)
+  const gone = [...rooms.keys()]
+    .filter((room) => !real.has(room))
+    .map((room) => `docs/architecture.md draws ${own}${room}, which is not there`)
+  const arrows = [...graph].flatMap(([file, targets]) => {
+    const from = roomOf(file)
+    if (from === undefined) return []
+    return targets.flatMap((target) => {
+      const to = roomOf(target)
+      if (to === undefined || to === from || rooms.get(from)?.includes(to) !== false) return []
+      return [`${own}${file}: imports ${target}; the arrow from ${from} to ${to} is not in the drawing`]
+    })
+  })
+  return [...rounds, ...missing, ...gone, ...arrows]
 }
 
 function checkArrows({ folder, manifest }: Member, file: string, names: readonly string[]): string[] {
@@ -106,6 +161,9 @@ function checkDrawing({ folder, manifest }: Member): string[] {
     : [`docs/architecture.md draws ${folder} on ${drawn.join(', ')}; its package.json has ${real.join(', ')}`]
 }
 
+const drawnRounds = [...ROOMS].flatMap(([owner, rooms]) =>
+  circles(rooms).map((names) => `docs/architecture.md draws a circle of the rooms ${names.join(', ')} in ${owner}`),
+)
 const findings = members().flatMap((member) => {
   const source = join(member.path, 'src')
   const perFile = sourceFiles(source).flatMap((name) => {
@@ -120,6 +178,11 @@ const findings = members().flatMap((member) => {
       ? []
       : [join(member.path, target.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts'))],
   )
-  return [...checkDrawing(member), ...perFile, ...faces.filter((face) => existsSync(face)).flatMap(checkDocumented)]
+  return [
+    ...checkDrawing(member),
+    ...checkInside(member),
+    ...perFile,
+    ...faces.filter((face) => existsSync(face)).flatMap(checkDocumented),
+  ]
 })
-report('structure', findings)
+report('structure', [...drawnRounds, ...findings])

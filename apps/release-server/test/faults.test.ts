@@ -1,4 +1,5 @@
-import { faultFileSystem, nodeFileSystem } from '@keyturn/primitives/node'
+import { nodeFileSystem } from '@keyturn/primitives/node'
+import { faultFileSystem } from '@keyturn/primitives/testing'
 import { describe, expect, it } from 'vitest'
 import { openFolderBlobStore } from '../src/storage/folder-blob-store.ts'
 import { streamOf } from '../src/storage/hashing.ts'

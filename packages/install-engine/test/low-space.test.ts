@@ -1,6 +1,7 @@
 import { cp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { faultFileSystem, nodeFileSystem } from '@keyturn/primitives/node'
+import { nodeFileSystem } from '@keyturn/primitives/node'
+import { faultFileSystem } from '@keyturn/primitives/testing'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { describe, expect, it } from 'vitest'
 import type { EngineOptions } from '../src/index.ts'

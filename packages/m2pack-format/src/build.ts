@@ -1,6 +1,7 @@
 import { createSha256, equalBytes, printable, sha256 } from '@keyturn/primitives'
 import { zstd } from '#zstd'
 import type { Archive } from './archive.ts'
+import type { BuildResult } from './build-result.ts'
 import { placeFile, planFiles, releaseSlots, resolveFormat, resolveSlots } from './build-plan.ts'
 import type {
   BuildFile,
@@ -32,26 +33,6 @@ export interface BuildOptions extends BuildKeys, BuildFormatOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined
   /** Stops between two segments, with the signal's reason. */
   readonly signal?: AbortSignal | undefined
-}
-
-/** What a build made. */
-export interface BuildResult {
-  readonly keyId: number
-  readonly files: number
-  /** Bytes of plaintext. */
-  readonly originalBytes: number
-  /** Bytes of all payloads. */
-  readonly storedBytes: number
-  /** Bytes of the archive. */
-  readonly archiveBytes: number
-  /** BLAKE2b-256 of the manifest. */
-  readonly manifestHash: Uint8Array
-  /** Slots that the archive carries. */
-  readonly slots: readonly number[]
-  /** Files whose stored bytes were taken from the previous archive. */
-  readonly carriedFiles: number
-  /** Files that stay under an older slot. */
-  readonly keptFiles: number
 }
 
 /** Refuses a file that was shorter or longer on a later look. */

@@ -7,7 +7,7 @@ import { writeHeader } from './header.ts'
 import { keyCommitment, wrapSlot } from './keys.ts'
 import { MAX_SLOTS } from './limits.ts'
 import { writeManifest } from './manifest.ts'
-import type { BuildResult } from './build.ts'
+import type { BuildResult } from './build-result.ts'
 
 /** Manifest and header behind payloads that end at `offset`. */
 export interface FinishedArchive {

@@ -1,11 +1,12 @@
 import { createSha256, printable } from '@keyturn/primitives'
 import type { ErrorKind } from '@keyturn/primitives'
-import type { Archive } from './archive.ts'
 import type { ArchiveEntry } from './entries.ts'
 import { M2pError } from './errors.ts'
 import type { M2pErrorCode } from './errors.ts'
+import type { Gap } from './layout.ts'
 import { checkHash } from './segment.ts'
 import { readExactly } from './source.ts'
+import type { ByteSource } from './source.ts'
 
 /** What is told while an archive is built, verified or extracted. */
 export interface Progress {
@@ -25,6 +26,22 @@ export interface VerifyOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined
   /** Stops between two files or segments, with the signal's reason. */
   readonly signal?: AbortSignal | undefined
+}
+
+/** What of an `Archive` a verification reads. */
+interface VerifiableArchive {
+  readonly entries: readonly ArchiveEntry[]
+  readonly gaps: readonly Gap[]
+  readonly source: ByteSource
+  readonly readable: boolean
+  readonly signatureChecked: boolean
+  segments(
+    entry: ArchiveEntry,
+    first: number,
+    end: number,
+    copy: boolean,
+    signal: AbortSignal | undefined,
+  ): AsyncIterable<Uint8Array>
 }
 
 /** One file that did not verify. */
@@ -55,7 +72,11 @@ export function asFailure(path: string, error: unknown): VerifyFailure {
   return { path, code: error.code, kind: error.kind, message: error.message }
 }
 
-async function verifyEntry(archive: Archive, entry: ArchiveEntry, signal: AbortSignal | undefined): Promise<void> {
+async function verifyEntry(
+  archive: VerifiableArchive,
+  entry: ArchiveEntry,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const hash = createSha256()
   for await (const part of archive.segments(entry, 0, entry.segmentCount, false, signal)) hash.update(part)
   checkHash(hash.digest(), entry.sha256, printable(entry.path))
@@ -71,7 +92,7 @@ export function checkPadding(zeros: Uint8Array, offset: number): void {
 }
 
 /** Checks that padding is zero. */
-export async function verifyGaps(archive: Archive): Promise<VerifyFailure[]> {
+export async function verifyGaps(archive: VerifiableArchive): Promise<VerifyFailure[]> {
   const failures: VerifyFailure[] = []
   for (const { offset, length, path } of archive.gaps) {
     try {
@@ -83,8 +104,11 @@ export async function verifyGaps(archive: Archive): Promise<VerifyFailure[]> {
   return failures
 }
 
-/** The work behind {@link Archive.verify}. */
-export async function verifyEntries(archive: Archive, { onProgress, signal }: VerifyOptions): Promise<VerifyReport> {
+/** The work behind `Archive.verify()`. */
+export async function verifyEntries(
+  archive: VerifiableArchive,
+  { onProgress, signal }: VerifyOptions,
+): Promise<VerifyReport> {
   const { entries, signatureChecked } = archive
   if (!archive.readable) {
     return { ok: true, signatureChecked, payloadsChecked: false, filesChecked: 0, bytesChecked: 0, failures: [] }

@@ -1,6 +1,7 @@
 import type { VerifiedLog } from '@keyturn/kel'
 import type { KeyturnError } from '@keyturn/primitives'
-import type { FormatRegistry, ReleaseFormat } from './formats.ts'
+import type { FormatRegistry } from './formats.ts'
+import type { ReleaseFormat } from './formats/release-format.ts'
 import type { Head, ManifestPin, ReleaseManifest, RoleDocument } from './model.ts'
 import type { TrustState } from './trust-state.ts'
 

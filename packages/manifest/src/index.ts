@@ -66,7 +66,8 @@ export type {
   SigningRule,
 } from './envelope.ts'
 export type { ManifestErrorCode } from './errors.ts'
-export type { FormatRegistry, ReleaseFormat, RuntimeKeyNeed } from './formats.ts'
+export type { FormatRegistry } from './formats.ts'
+export type { ReleaseFormat, RuntimeKeyNeed } from './formats/release-format.ts'
 export type {
   Component,
   ContentKey,

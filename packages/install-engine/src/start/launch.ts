@@ -5,7 +5,7 @@ import type { ChildCommand, RuntimeKeyDelivery } from '@keyturn/runtime-key/node
 import type { RuntimeKey } from '@keyturn/runtime-key'
 import { KeyturnError } from '@keyturn/primitives'
 import { LauncherError } from '../errors.ts'
-import { forgetClient, rememberClient, runningClient } from './client-process.ts'
+import { forgetClient, rememberClient, runningClient } from '../disk/client-process.ts'
 import { DeviceKey } from './device-key.ts'
 import { HashCache } from '../disk/hash-cache.ts'
 import { hostSystem } from '../disk/host-system.ts'

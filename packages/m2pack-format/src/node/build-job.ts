@@ -1,4 +1,4 @@
-import type { StopFlag } from './crew.ts'
+import type { StopFlag } from './share.ts'
 import type { SharedSecrets } from './shared.ts'
 
 /** Fixed-size results of each file, in memory that all threads see. */

@@ -10,7 +10,7 @@ import { compressFirstSegment, compressSegment, FileCipher, opensAs } from '../s
 import { BuildInput, changed } from './build-input.ts'
 import { FORM } from './build-job.ts'
 import type { BuildJob, PreviousPayloads } from './build-job.ts'
-import type { Share, Turn } from './crew.ts'
+import type { Share, Turn } from './share.ts'
 import { SealedUnits } from './sealed-units.ts'
 import type { SealedPiece } from './sealed-units.ts'
 import { SharedProgress, slotKeys } from './shared.ts'

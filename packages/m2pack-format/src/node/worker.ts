@@ -1,8 +1,8 @@
 import { parentPort } from 'node:worker_threads'
 import type { BuildJob } from './build-job.ts'
 import { BuildShare } from './build-share.ts'
-import { plainError } from './crew.ts'
-import type { Answer, Share } from './crew.ts'
+import { plainError } from './share.ts'
+import type { Answer, Share } from './share.ts'
 import { OpenShare } from './open-share.ts'
 import type { OpenJob } from './open-share.ts'
 

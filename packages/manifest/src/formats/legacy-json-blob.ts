@@ -1,4 +1,4 @@
-import type { ReleaseFormat } from '../formats.ts'
+import type { ReleaseFormat } from './release-format.ts'
 
 /** The original format: plain files, no archives, no runtime key. */
 export const legacyJsonBlob: ReleaseFormat = {

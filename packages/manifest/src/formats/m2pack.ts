@@ -1,6 +1,6 @@
 import { printable } from '@keyturn/primitives'
 import { ManifestError } from '../errors.ts'
-import type { ReleaseFormat } from '../formats.ts'
+import type { ReleaseFormat } from './release-format.ts'
 import type { ReleaseManifest } from '../model.ts'
 
 const ARCHIVE = /\.m2p$/i

@@ -10,11 +10,3 @@ export type { JournalChange, JournalOptions } from './journal.ts'
 export type { Lock, LockOptions, LockState } from './lock.ts'
 export type { LockHolder } from './lock-holder.ts'
 export type { SystemLock, SystemLockAttempt, TakeSystemLock } from './system-lock.ts'
-// Moved to /testing; here until the last caller has followed.
-export { changesDisk, faultFileSystem } from '../testing/fault-file-system.ts'
-export type {
-  FaultFileSystem,
-  FaultFileSystemOptions,
-  FaultPlan,
-  RecordedOperation,
-} from '../testing/fault-file-system.ts'

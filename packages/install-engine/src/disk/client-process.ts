@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { parseStrictJson } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { readSmallFile, removeFile, writeSmallFile } from '../disk/disk.ts'
-import type { Layout } from '../disk/layout.ts'
+import { readSmallFile, removeFile, writeSmallFile } from './disk.ts'
+import type { Layout } from './layout.ts'
 
 /** Start of a process in the system's own words, so that a reused pid is told apart; empty where unknown. */
 export function processStart(pid: number): string {
