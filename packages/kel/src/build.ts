@@ -5,7 +5,9 @@ import type { InceptionEvent, InteractionEvent, RotationEvent } from './event.ts
 import { keyText, nextDigestOf } from './keys.ts'
 import { isAbandoned, isEstablishmentOnly, nextState } from './key-state.ts'
 import type { KeyState } from './key-state.ts'
-import { refusal } from './rule.ts'
+import { checkNextDigests } from './next-keys.ts'
+import type { KeysInForce } from './next-keys.ts'
+import { quoted, refusal } from './rule.ts'
 import { SAID_PLACEHOLDER, saidify } from './said.ts'
 import type { Seal } from './seal.ts'
 import { thresholdJson } from './threshold.ts'
@@ -16,7 +18,11 @@ import type { VersionString } from './version-string.ts'
 /** Traits that an author may set: EO allows inceptions and rotations only, DND forbids delegation. */
 export type Trait = 'EO' | 'DND'
 
-/** The next keys that an event promises: the keys themselves, or digests where only those are at hand. */
+/**
+ * The next keys that an event promises: the keys themselves, or digests where only those are at hand. At least one is
+ * required, since an identity that promises none can never rotate: {@link abandon} and the prefixes `basic` and
+ * `ephemeral` are the ways to say so.
+ */
 export interface NextKeys {
   /** Ed25519 public keys, 32 bytes each. */
   readonly nextKeys?: readonly Uint8Array[]
@@ -38,7 +44,10 @@ export interface InceptionPlan extends NextKeys {
   readonly witnesses?: readonly string[]
   /** Required as soon as there are witnesses. */
   readonly witnessThreshold?: number
-  /** `self-addressing` (default): the prefix is the SAID; `basic`: the one key; `ephemeral`: the one key, never rotated. */
+  /**
+   * `self-addressing` (default): the prefix is the SAID; `basic`: the one key, which may promise no next key and then never
+   * rotates; `ephemeral`: the one key, which never rotates.
+   */
   readonly prefix?: 'self-addressing' | 'basic' | 'ephemeral'
   /** Prefix of the delegator: makes a `dip`. */
   readonly delegator?: string
@@ -49,6 +58,11 @@ export interface RotationPlan extends NextKeys {
   readonly keys: readonly Uint8Array[]
   readonly threshold?: ThresholdInput
   readonly seals?: readonly Seal[]
+  /**
+   * Earlier events of the log, `kel.events` or `log.events`: none of their keys may be promised again. Default: only the
+   * keys before and after this rotation are compared.
+   */
+  readonly history?: readonly KeysInForce[] | undefined
   readonly addWitnesses?: readonly string[]
   readonly removeWitnesses?: readonly string[]
   /** Stays as it is unless given; must be given when the list becomes too short for it, or was empty. */
@@ -76,6 +90,43 @@ function nextFields(plan: NextKeys): { nt: unknown; n: readonly string[] } {
   return { nt: thresholdJson(single(plan.nextThreshold, n.length, 'next keys')), n }
 }
 
+const INCEPTION_MEMBERS = new Set([
+  'keys',
+  'threshold',
+  'traits',
+  'seals',
+  'witnesses',
+  'witnessThreshold',
+  'prefix',
+  'delegator',
+  'nextKeys',
+  'nextDigests',
+  'nextThreshold',
+])
+const ROTATION_MEMBERS = new Set([
+  'keys',
+  'threshold',
+  'seals',
+  'history',
+  'addWitnesses',
+  'removeWitnesses',
+  'witnessThreshold',
+  'nextKeys',
+  'nextDigests',
+  'nextThreshold',
+])
+
+/** A member that is spelled wrongly would be left out without a word, and an event cannot be taken back. */
+function checkMembers(plan: object, members: ReadonlySet<string>): void {
+  const unknown = Object.keys(plan).find((name) => !members.has(name))
+  if (unknown !== undefined) throw new TypeError(`A plan has no member ${quoted(unknown)}`)
+}
+
+function requireNextKeys(plan: NextKeys, how: string): void {
+  if ((plan.nextKeys?.length ?? 0) + (plan.nextDigests?.length ?? 0) > 0) return
+  throw new TypeError(`Next keys are required: without them the identity can never rotate. If that is meant, ${how}`)
+}
+
 /** What was just written is read back by the strict reader: nothing leaves that another reader would refuse. */
 function readBack<E>(fields: Record<string, unknown>): UnsignedEvent<E> {
   const { body } = saidify(fields)
@@ -97,12 +148,14 @@ function inceptionPrefix(plan: InceptionPlan): string {
  * @throws {@link KelError} `KEL_THRESHOLD`, `KEL_WITNESS`, `KEL_SCHEMA`, `KEL_KEY`; TypeError when a threshold is missing.
  */
 export function buildInception(plan: InceptionPlan): UnsignedEvent<InceptionEvent> {
+  checkMembers(plan, INCEPTION_MEMBERS)
   const ephemeral = plan.prefix === 'ephemeral'
+  if (!ephemeral && plan.prefix !== 'basic') requireNextKeys(plan, "say so with prefix: 'basic' or 'ephemeral'")
   const witnesses = plan.witnesses ?? []
   if (witnesses.length > 0 && plan.witnessThreshold === undefined)
     throw new TypeError('A witness threshold is required with witnesses')
   const kt = thresholdJson(single(plan.threshold, plan.keys.length, 'keys'))
-  return readBack({
+  const made = readBack<InceptionEvent>({
     v: formatVersion(0),
     t: plan.delegator === undefined ? 'icp' : 'dip',
     d: SAID_PLACEHOLDER,
@@ -117,6 +170,8 @@ export function buildInception(plan: InceptionPlan): UnsignedEvent<InceptionEven
     a: plan.seals ?? [],
     ...(plan.delegator === undefined ? {} : { di: plan.delegator }),
   })
+  checkNextDigests(made.event, [])
+  return made
 }
 
 function rotatedThreshold(state: KeyState, plan: RotationPlan): number {
@@ -128,13 +183,29 @@ function rotatedThreshold(state: KeyState, plan: RotationPlan): number {
 }
 
 /**
- * Makes a rotation, unsigned. Without next keys the identity ends with it.
+ * Makes a rotation, unsigned.
  *
  * @param state - The state that the rotation follows.
  * @param plan - The keys that come into force must be those the state promised.
- * @throws {@link KelError} `KEL_ABANDONED`, `KEL_THRESHOLD`, `KEL_WITNESS`, `KEL_SCHEMA`, `KEL_KEY`.
+ * @throws {@link KelError} `KEL_ABANDONED`, `KEL_THRESHOLD`, `KEL_WITNESS`, `KEL_SCHEMA`, `KEL_KEY`, `KEL_KEY_REUSED`;
+ *   TypeError when it promises no next key.
  */
 export function buildRotation(state: KeyState, plan: RotationPlan): UnsignedEvent<RotationEvent> {
+  checkMembers(plan, ROTATION_MEMBERS)
+  requireNextKeys(plan, 'call abandon()')
+  return makeRotation(state, plan)
+}
+
+/** Makes the rotation that ends an identity, unsigned: it promises no next key, and nothing can ever follow it. */
+export function buildAbandonment(
+  state: KeyState,
+  plan: Omit<RotationPlan, 'nextKeys' | 'nextDigests' | 'nextThreshold'>,
+): UnsignedEvent<RotationEvent> {
+  checkMembers(plan, ROTATION_MEMBERS)
+  return makeRotation(state, { ...plan, nextKeys: [], nextDigests: [] })
+}
+
+function makeRotation(state: KeyState, plan: RotationPlan): UnsignedEvent<RotationEvent> {
   if (isAbandoned(state)) throw refusal('KEL_ABANDONED', `Identity ${state.prefix} promised no next key`)
   const made = readBack<RotationEvent>({
     v: formatVersion(0),
@@ -152,6 +223,7 @@ export function buildRotation(state: KeyState, plan: RotationPlan): UnsignedEven
     a: plan.seals ?? [],
   })
   nextState(state, made.event)
+  checkNextDigests(made.event, [{ keys: state.publicKeys }, ...(plan.history ?? [])])
   return made
 }
 

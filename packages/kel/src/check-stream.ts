@@ -2,10 +2,11 @@ import { Intake } from './intake.ts'
 import { KelError } from './errors.ts'
 import type { KeyEvent } from './event.ts'
 import type { KeyState } from './key-state.ts'
-import type { Judgement } from './log.ts'
+import { MAX_UNREADABLE_MESSAGES } from './limits.ts'
+import type { Verdict } from './log.ts'
 import { isKeyEvent, parseMessage } from './message.ts'
 import type { Message } from './message.ts'
-import { ruleOf } from './rule.ts'
+import { refusal, ruleOf } from './rule.ts'
 import { nextFrameOffset, plainBytes, readFrame } from './stream.ts'
 import type { Frame } from './stream.ts'
 
@@ -37,6 +38,8 @@ export interface CheckedStream {
   readonly states: readonly KeyState[]
   /** SAIDs in the order in which their events were accepted, by prefix. */
   readonly firstSeen: ReadonlyMap<string, readonly string[]>
+  /** SAIDs of the events that still wait at the end. */
+  readonly waiting: readonly string[]
 }
 
 /** Options of {@link checkStream}. */
@@ -78,12 +81,12 @@ function drain(intake: Intake): string[] {
   return released
 }
 
-function verdictOf(judgement: Judgement, released: readonly string[], waited: boolean): string {
-  if (judgement.verdict === 'escrow') return `escrow:${judgement.kind}`
-  if (judgement.verdict === 'duplicity') return 'duplicity'
-  if (judgement.verdict === 'idempotent') return 'accept-idempotent'
+function verdictText(verdict: Verdict, released: readonly string[], waited: boolean): string {
+  if (verdict.verdict === 'escrow') return `escrow:${verdict.kind}`
+  if (verdict.verdict === 'duplicity') return 'duplicity'
+  if (verdict.verdict === 'idempotent') return 'accept-idempotent'
   if (released.length > 0 || waited) return 'accept-after-escrow'
-  return judgement.warnings.length > 0 ? 'accept-with-warning' : 'accept'
+  return verdict.warnings.length > 0 ? 'accept-with-warning' : 'accept'
 }
 
 function also(released: readonly string[]): string {
@@ -94,17 +97,17 @@ function also(released: readonly string[]): string {
 
 function checkEvent(intake: Intake, message: Message<KeyEvent>): CheckedMessage {
   const { said, type, sn, warnings } = message.event
-  const waited = intake.waiting.some((waiting) => waiting.message.event.said === said)
-  const judgement = intake.offer(message)
-  if (judgement.verdict === 'accept') intake.commit(judgement)
-  const released = judgement.verdict === 'accept' ? drain(intake) : []
+  const waited = intake.waitingEvent(said) !== undefined
+  const verdict = intake.offer(message)
+  if (verdict.verdict === 'accept') intake.commit(verdict)
+  const released = verdict.verdict === 'accept' ? drain(intake) : []
   const notes = warnings.length === 0 ? '' : `; note: ${warnings.join('; ')}`
   return {
     said,
     type,
     sn,
-    verdict: verdictOf(judgement, released, waited),
-    explanation: judgement.explanation + also(released) + notes,
+    verdict: verdictText(verdict, released, waited),
+    explanation: verdict.explanation + also(released) + notes,
     warnings,
     released,
   }
@@ -112,14 +115,14 @@ function checkEvent(intake: Intake, message: Message<KeyEvent>): CheckedMessage 
 
 function checkReceipt(intake: Intake, message: Message): CheckedMessage {
   const { said, type, sn, warnings } = message.event
-  const judgement = intake.offerReceipt(message)
-  if (judgement.verdict === 'receipt') {
-    const verdict = judgement.witnesses.size + judgement.endorsers.length > 0 ? 'accept' : 'accept-idempotent'
-    return { said, type, sn, verdict, explanation: judgement.explanation, warnings, released: [] }
+  const answer = intake.offerReceipt(message)
+  if (answer.verdict === 'receipt') {
+    const verdict = answer.witnesses.size + answer.endorsers.length > 0 ? 'accept' : 'accept-idempotent'
+    return { said, type, sn, verdict, explanation: answer.explanation, warnings, released: [] }
   }
   const released = drain(intake)
-  const still = intake.waiting.find((waiting) => waiting.message.event.said === said)
-  const verdict = released.includes(said) ? 'accept-after-escrow' : `escrow:${still?.kind ?? judgement.kind}`
+  const still = intake.waitingEvent(said)
+  const verdict = released.includes(said) ? 'accept-after-escrow' : `escrow:${still?.kind ?? answer.kind}`
   return { said, type, sn, verdict, explanation: `receipt for event ${sn}${also(released)}`, warnings, released }
 }
 
@@ -132,8 +135,14 @@ export function checkStream(stream: Uint8Array, options: CheckOptions = {}): Che
   const intake = new Intake()
   const messages: CheckedMessage[] = []
   let offset = 0
+  let unreadable = 0
   while (offset < bytes.length) {
     let frame: Frame | undefined
+    if (unreadable > MAX_UNREADABLE_MESSAGES) {
+      const explanation = `${MAX_UNREADABLE_MESSAGES} messages cannot be read; the last ${bytes.length - offset} bytes are left out`
+      messages.push(refused(undefined, refusal('KEL_LIMIT', explanation)))
+      break
+    }
     try {
       frame = readFrame(bytes, offset)
       const message = parseMessage(frame, options)
@@ -141,6 +150,7 @@ export function checkStream(stream: Uint8Array, options: CheckOptions = {}): Che
     } catch (error) {
       messages.push(refused(frame, error))
     }
+    if (frame === undefined) unreadable++
     offset = frame === undefined ? nextFrameOffset(bytes, offset) : offset + frame.bytes.length
   }
   const logs = [...intake.logs.values()]
@@ -148,5 +158,6 @@ export function checkStream(stream: Uint8Array, options: CheckOptions = {}): Che
     messages,
     states: logs.map((log) => log.state),
     firstSeen: new Map(logs.map((log) => [log.prefix, log.firstSeen])),
+    waiting: intake.waiting.map(({ message }) => message.event.said),
   }
 }

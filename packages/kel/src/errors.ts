@@ -58,6 +58,11 @@ export const kelErrors = {
     meaning: 'A public key is of low order, not canonical, or of a curve that is not supported.',
     remedy: 'Use Ed25519 keys made by a sound generator',
   },
+  KEL_KEY_REUSED: {
+    kind: 'policy',
+    meaning: 'An event promises a next key that is or was in force: whoever got hold of that key could rotate.',
+    remedy: 'Make a new key that has never signed anything, and promise that one',
+  },
   KEL_LIMIT: {
     kind: 'input',
     meaning: 'A log, an event or one of its lists is larger than the limit.',
@@ -87,6 +92,11 @@ export const kelErrors = {
     kind: 'input',
     meaning: 'A pin is not of the form did:keri:<prefix>?sn=<number>&said=<SAID>.',
     remedy: 'Copy the pin as printed by: keyturn release trust',
+  },
+  KEL_PIN_MISMATCH: {
+    kind: 'auth',
+    meaning: 'The log does not contain the event that the pin names.',
+    remedy: 'Fetch the newest log; if it stays so, do not trust this log',
   },
   KEL_POSITION_UNPROVEN: {
     kind: 'no',

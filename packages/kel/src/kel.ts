@@ -2,17 +2,19 @@ import { systemClock } from '@keyturn/primitives'
 import type { Clock } from '@keyturn/primitives'
 import { Intake } from './intake.ts'
 import { KelError } from './errors.ts'
-import type { JudgeContext } from './judge.ts'
 import type { KeyState } from './key-state.ts'
 import type { Accepted, EventLog, VerifiedEvent } from './log.ts'
 import { isKeyEvent, parseMessage } from './message.ts'
 import type { Message } from './message.ts'
+import { MAX_DUPLICITY_PROOFS } from './limits.ts'
 import { refusal } from './rule.ts'
 import type { EventSource, LogRecord, LogStorage } from './storage.ts'
 import { plainBytes, readFrame } from './stream.ts'
 import type { Frame } from './stream.ts'
 import { replayStored } from './replay.ts'
 import type { EscrowLimits, WaitingEvent } from './escrow.ts'
+import { checkNextDigests } from './next-keys.ts'
+import type { VerifyContext } from './verify-event.ts'
 
 /** Options of {@link Kel.open}. */
 export interface KelOptions extends EscrowLimits {
@@ -20,14 +22,14 @@ export interface KelOptions extends EscrowLimits {
    * True when this side holds the keys of the identity: then events from outside are refused, whatever their
    * signatures. Default `false`.
    */
-  readonly own?: boolean
+  readonly own?: boolean | undefined
   /** `'keripy'`: read a foreign log as keripy would. Default: strict. */
   readonly lenient?: 'keripy' | undefined
   /** Finds the log of a delegator. Default: none is known. */
-  readonly delegator?: JudgeContext['delegator']
+  readonly delegator?: VerifyContext['delegator'] | undefined
   /** Prefix of the witness that keeps this copy: events that name it are accepted before the other witnesses have signed. */
   readonly witness?: string | undefined
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
 }
 
 /** What became of an appended message. */
@@ -78,7 +80,7 @@ export class Kel {
    * @throws {@link KelError} `KEL_CORRUPT` when a stored event before the last does not stand.
    */
   static async open(storage: LogStorage, prefix: string, options: KelOptions = {}): Promise<Kel> {
-    const intake = new Intake(intakeOptions(options))
+    const intake = new Intake({ ...options, clock: options.clock ?? systemClock })
     const stored = await storage.read()
     const warnings = stored === undefined ? [] : replayStored(stored.stream, prefix, intake, options.lenient)
     return new Kel(prefix, storage, intake, options, stored?.version, warnings)
@@ -118,6 +120,13 @@ export class Kel {
     return this.#intake.waiting
   }
 
+  /** Drops an event that waits. Returns false when it does not. */
+  forget(said: string): boolean {
+    const waits = this.#intake.waitingEvent(said) !== undefined
+    this.#intake.forget(said)
+    return waits
+  }
+
   /** The key state right after the event at a sequence number. */
   keyStateAt(sn: number): KeyState | undefined {
     return this.#log.stateAt(sn)
@@ -132,10 +141,11 @@ export class Kel {
    * Takes one message: validates it completely, then stores it, then goes on with what waited for it.
    *
    * @param bytes - Body and attachments of one event or receipt.
-   * @param source - Who brings it.
-   * @throws {@link KelError} the rule that was broken; `KEL_DUPLICITY` (evidence is kept), `KEL_MISFIT`, `KEL_CONFLICT`.
+   * @param source - Who brings it: `'local'` for what this side made or chose, `'remote'` (default) for anything else.
+   * @throws {@link KelError} the rule that was broken; `KEL_DUPLICITY` (evidence is kept), `KEL_MISFIT`, `KEL_CONFLICT`,
+   *   `KEL_KEY_REUSED` for a local event that promises a key which is or was in force.
    */
-  async append(bytes: Uint8Array, source: EventSource = 'local'): Promise<AppendResult> {
+  async append(bytes: Uint8Array, source: EventSource = 'remote'): Promise<AppendResult> {
     const message = parseMessage(oneFrame(plainBytes(bytes)), { lenient: this.#options.lenient })
     if (message.event.prefix !== this.prefix) {
       throw refusal(
@@ -151,36 +161,40 @@ export class Kel {
     ) {
       throw refusal('KEL_MISFIT', `Event ${message.event.sn} of our own identity came from outside`)
     }
-    const judgement = this.#intake.offer(message)
-    const { explanation } = judgement
-    if (judgement.verdict === 'escrow')
+    if (source === 'local' && this.#log.eventAt(message.event.sn)?.said !== message.event.said)
+      checkNextDigests(message.event, this.#log.events)
+    const verdict = this.#intake.offer(message)
+    const { explanation } = verdict
+    if (verdict.verdict === 'escrow')
       return { outcome: 'waiting', explanation, accepted: [], warnings: message.event.warnings }
-    if (judgement.verdict === 'idempotent') return { outcome: 'known', explanation, accepted: [], warnings: [] }
-    if (judgement.verdict === 'duplicity') {
-      const { against } = judgement
-      await this.#storage.keepDuplicity({
-        said: message.event.said,
-        message: message.bytes,
-        against: against.said,
-        againstMessage: against.message,
-      })
+    if (verdict.verdict === 'idempotent') return { outcome: 'known', explanation, accepted: [], warnings: [] }
+    if (verdict.verdict === 'duplicity') {
+      const { against } = verdict
+      // A hostile owner can sign rivals without end; a few prove as much as many.
+      if ((await this.#storage.duplicities()).length < MAX_DUPLICITY_PROOFS)
+        await this.#storage.keepDuplicity({
+          said: message.event.said,
+          message: message.bytes,
+          against: against.said,
+          againstMessage: against.message,
+        })
       throw refusal('KEL_DUPLICITY', explanation, { rule: 'order', against: against.said, said: message.event.said })
     }
-    await this.#store(judgement, source)
-    const accepted = [judgement.event, ...(await this.#drain(source))]
-    return { outcome: 'accepted', explanation, accepted, warnings: judgement.warnings }
+    await this.#store(verdict, source)
+    const accepted = [verdict.event, ...(await this.#drain(source))]
+    return { outcome: 'accepted', explanation, accepted, warnings: verdict.warnings }
   }
 
   async #appendReceipt(message: Message, source: EventSource): Promise<AppendResult> {
-    const judgement = this.#intake.offerReceipt(message)
-    const { explanation } = judgement
-    if (judgement.verdict === 'escrow') {
+    const verdict = this.#intake.offerReceipt(message)
+    const { explanation } = verdict
+    if (verdict.verdict === 'escrow') {
       const accepted = await this.#drain(source)
       return { outcome: accepted.length > 0 ? 'accepted' : 'waiting', explanation, accepted, warnings: [] }
     }
-    if (judgement.witnesses.size === 0) return { outcome: 'known', explanation, accepted: [], warnings: [] }
+    if (verdict.witnesses.size === 0) return { outcome: 'known', explanation, accepted: [], warnings: [] }
     await this.#write(
-      { said: judgement.event.said, sn: judgement.event.sn, type: 'rct', message: message.bytes },
+      { said: verdict.event.said, sn: verdict.event.sn, type: 'rct', message: message.bytes },
       source,
     )
     return { outcome: 'receipt', explanation, accepted: [], warnings: [] }
@@ -212,20 +226,6 @@ export class Kel {
     const stored = await this.#storage.read()
     if (stored === undefined) throw new KelError('KEL_SEQ', `Log of ${this.prefix} is empty`)
     return stored.stream
-  }
-}
-
-function intakeOptions({
-  maxEvents,
-  maxBytes,
-  delegator,
-  witness,
-}: KelOptions): ConstructorParameters<typeof Intake>[0] {
-  return {
-    ...(maxEvents === undefined ? {} : { maxEvents }),
-    ...(maxBytes === undefined ? {} : { maxBytes }),
-    ...(delegator === undefined ? {} : { delegator }),
-    witness,
   }
 }
 

@@ -1,11 +1,13 @@
+import { equalBytes } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
 import { isRotation } from './event.ts'
 import type { EventType, KeyEvent, RotationEvent } from './event.ts'
-import { judgeEvent } from './judge.ts'
-import type { Acceptance, DelegatorLog, Escrowed, JudgeContext } from './judge.ts'
 import type { KeyState } from './key-state.ts'
 import type { Message } from './message.ts'
 import { refusal } from './rule.ts'
+import { verifyIndexed } from './signatures.ts'
+import { isSealOf, sealedSaids, verifyEvent } from './verify-event.ts'
+import type { Acceptance, DelegatorLog, Escrowed, VerifyContext } from './verify-event.ts'
 
 /** An event that the whole of the rules has passed. */
 export interface VerifiedEvent {
@@ -75,16 +77,19 @@ export interface Duplicity {
 }
 
 /** What becomes of a message that is not refused. */
-export type Judgement = Accepted | Repeated | Duplicity | Escrowed
+export type Verdict = Accepted | Repeated | Duplicity | Escrowed
 
 /**
- * The log of one identity in memory: first-seen order, the accepted chain, and the state it leads to. Judging changes
- * nothing; {@link EventLog.apply} takes over a judgement.
+ * The log of one identity in memory: first-seen order, the accepted chain, and the state it leads to. Verifying changes
+ * nothing; {@link EventLog.apply} takes over what was accepted.
  */
 export class EventLog implements DelegatorLog {
   readonly prefix: string
   readonly #accepted: VerifiedEvent[] = []
   readonly #superseded: VerifiedEvent[] = []
+  readonly #supersededSaids = new Set<string>()
+  /** Places of the events that seal an event of another log, by the SAID that they seal. */
+  readonly #seals = new Map<string, number[]>()
   readonly #firstSeen: string[] = []
   /** States after each inception or rotation of the accepted chain. */
   readonly #establishments: KeyState[] = []
@@ -154,13 +159,20 @@ export class EventLog implements DelegatorLog {
     const event = this.#accepted[sn]
     if (event === undefined) return undefined
     const { said, type } = event
-    const establishment = this.#establishments.findLast((state) => state.sn <= sn)
+    // Sequence numbers of establishments ascend, so the last one at or before `sn` is found by halving.
+    let [low, high] = [0, this.#establishments.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#establishments[middle] as KeyState).sn <= sn) low = middle + 1
+      else high = middle
+    }
+    const establishment = this.#establishments[low - 1]
     return establishment === undefined ? undefined : { ...establishment, sn, said, type }
   }
 
   /** Verified witness signatures on an accepted event, by place in the witness list in force for it. */
   witnessesOf(said: string): ReadonlyMap<number, Uint8Array> {
-    return this.#witnessed.get(said) ?? noWitnesses
+    return this.#witnessed.get(said) ?? NO_WITNESSES
   }
 
   /**
@@ -168,52 +180,47 @@ export class EventLog implements DelegatorLog {
    *
    * @throws {@link KelError} when the event is refused.
    */
-  judge(message: Message<KeyEvent>, context: JudgeContext): Judgement {
+  verify(message: Message<KeyEvent>, context: VerifyContext): Verdict {
     const { event } = message
     const last = this.#state
-    if (last === undefined || event.sn > last.sn) return this.#judgeNext(last, message, context)
+    if (last === undefined || event.sn > last.sn) return this.#verifyNext(last, message, context)
     const held = this.#accepted[event.sn]
     if (held === undefined)
       throw refusal('KEL_SEQ', `Event ${event.sn} lies before the state that this log goes on from`)
-    if (held.said === event.said) return this.#judgeRepeat(message, context, false)
-    if (this.#superseded.some(({ said }) => said === event.said)) return this.#judgeRepeat(message, context, true)
+    if (held.said === event.said) return this.#verifyRepeat(message, held, context)
+    if (this.#supersededSaids.has(event.said))
+      return { verdict: 'idempotent', superseded: true, explanation: `event ${event.sn} is known, a rotation superseded it` }
     if (isRotation(event) && event.sn > last.lastEstablishment.sn)
-      return this.#judgeRecovery(message as Message<RotationEvent>, context)
-    return this.#judgeRival(message, held, context)
+      return this.#verifyRecovery(message as Message<RotationEvent>, context)
+    return this.#verifyRival(message, held, context)
   }
 
-  #judgeNext(last: KeyState | undefined, message: Message<KeyEvent>, context: JudgeContext): Judgement {
+  #verifyNext(last: KeyState | undefined, message: Message<KeyEvent>, context: VerifyContext): Verdict {
     const { event } = message
     if (last !== undefined && last.nextDigests.length === 0) {
       throw refusal('KEL_ABANDONED', `Event ${event.sn} follows event ${last.sn}, which promised no next key`)
     }
-    if (last !== undefined && event.sn > last.sn + 1) {
-      return {
-        verdict: 'escrow',
-        kind: 'out-of-order',
-        explanation: `Event ${event.sn} waits for event ${last.sn + 1}`,
-      }
-    }
+    if (event.sn > (last?.sn ?? -1) + 1) return outOfOrder(message, last)
     return this.#accept(last, message, context, 0)
   }
 
   /** Superseding recovery: a rotation may displace the interactions behind the last establishment. */
-  #judgeRecovery(message: Message<RotationEvent>, context: JudgeContext): Judgement {
+  #verifyRecovery(message: Message<RotationEvent>, context: VerifyContext): Verdict {
     const { event } = message
-    return this.#accept(this.stateAt(event.sn - 1), message, context, this.#accepted.length - event.sn)
+    return this.#accept(this.#before(event.sn), message, context, this.#accepted.length - event.sn)
   }
 
   #accept(
     base: KeyState | undefined,
     message: Message<KeyEvent>,
-    context: JudgeContext,
+    context: VerifyContext,
     superseding: number,
-  ): Judgement {
-    const judged = judgeEvent(base, message, context)
-    if (judged.verdict === 'escrow') return judged
-    const verified = new LogEvent(message, judged.state.publicKeys)
+  ): Verdict {
+    const verdict = verifyEvent(base, message, context)
+    if (verdict.verdict === 'escrow') return verdict
+    const verified = new LogEvent(message, verdict.state.publicKeys)
     const { event } = message
-    const { state, signatures, witnesses } = judged
+    const { state, signatures, witnesses } = verdict
     const recovery =
       superseding === 0
         ? ''
@@ -223,35 +230,34 @@ export class EventLog implements DelegatorLog {
       state,
       signatures,
       witnesses,
-      explain: judged.explain,
+      explain: verdict.explain,
       event: verified,
       superseding,
       warnings: event.warnings,
       get explanation() {
-        return judged.explain() + recovery
+        return verdict.explain() + recovery
       },
     }
   }
 
   /** The same event again: its signatures must still be good, so that late ones may be added. */
-  #judgeRepeat(message: Message<KeyEvent>, context: JudgeContext, superseded: boolean): Judgement {
-    const { event } = message
-    if (!superseded) {
-      const judged = judgeEvent(event.sn === 0 ? undefined : this.stateAt(event.sn - 1), message, context)
-      if (judged.verdict === 'escrow')
-        return { verdict: 'idempotent', superseded, explanation: `event ${event.sn} is known already` }
-    }
-    const explanation = superseded
-      ? `event ${event.sn} is known, a rotation superseded it`
-      : `event ${event.sn} is known already`
-    return { verdict: 'idempotent', superseded, explanation }
+  #verifyRepeat(message: Message<KeyEvent>, held: VerifiedEvent, context: VerifyContext): Verdict {
+    const { event, bytes } = message
+    // The very same bytes were verified when they were accepted.
+    if (!equalBytes(bytes, held.message)) verifyEvent(this.#before(event.sn), message, context)
+    return { verdict: 'idempotent', superseded: false, explanation: `event ${event.sn} is known already` }
+  }
+
+  /** The state that the event at a sequence number follows. */
+  #before(sn: number): KeyState | undefined {
+    return sn === 0 ? undefined : this.stateAt(sn - 1)
   }
 
   /** Another event at a place that is taken: evidence if it would have been accepted there, refused otherwise. */
-  #judgeRival(message: Message<KeyEvent>, held: VerifiedEvent, context: JudgeContext): Judgement {
+  #verifyRival(message: Message<KeyEvent>, held: VerifiedEvent, context: VerifyContext): Verdict {
     const { event } = message
-    const judged = judgeEvent(event.sn === 0 ? undefined : this.stateAt(event.sn - 1), message, context)
-    if (judged.verdict === 'escrow' && (judged.kind === 'partial-signature' || judged.kind === 'out-of-order')) {
+    const verdict = verifyEvent(this.#before(event.sn), message, context)
+    if (verdict.verdict === 'escrow' && (verdict.kind === 'partial-signature' || verdict.kind === 'out-of-order')) {
       throw refusal('KEL_SEQ', `Event ${event.sn} is taken by ${held.said}, and its rival is not fully signed`)
     }
     const explanation = `a second event ${event.sn}, ${event.said}, is rightly signed; ${held.said} was seen first and stays`
@@ -262,11 +268,34 @@ export class EventLog implements DelegatorLog {
   apply(accepted: Accepted): void {
     const { event, state, superseding, witnesses } = accepted
     if (witnesses.size > 0) this.#witnessed.set(event.said, witnesses)
-    if (superseding > 0) this.#superseded.push(...this.#accepted.splice(event.sn))
+    if (superseding > 0) this.#supersede(event.sn)
+    if (this.#keepsMessages) this.#indexSeals(event)
     this.#accepted.push(this.#keepsMessages ? event : withoutMessage(event))
     this.#firstSeen.push(event.said)
     if (event.type !== 'ixn') this.#establishments.push(state)
     this.#state = state
+  }
+
+  #indexSeals({ sn, seals }: VerifiedEvent): void {
+    for (const said of sealedSaids(seals)) {
+      const places = this.#seals.get(said)
+      if (places === undefined) this.#seals.set(said, [sn])
+      else if (places.at(-1) !== sn) places.push(sn)
+    }
+  }
+
+  #supersede(from: number): void {
+    for (const event of this.#accepted.splice(from)) {
+      this.#superseded.push(event)
+      this.#supersededSaids.add(event.said)
+    }
+  }
+
+  /** Whether an accepted event seals this event of another log. */
+  sealsEvent(event: KeyEvent): boolean {
+    return (this.#seals.get(event.said) ?? []).some(
+      (sn) => this.#accepted[sn]?.seals.some((seal) => isSealOf(seal, event)) === true,
+    )
   }
 
   /** Adds verified witness signatures that came later. */
@@ -275,9 +304,27 @@ export class EventLog implements DelegatorLog {
   }
 }
 
-function withoutMessage({ sn, said, type, keys, prior }: VerifiedEvent): VerifiedEvent {
-  return { sn, said, type, keys, prior, seals: [], raw: noBytes, message: noBytes }
+/** An event whose predecessor is missing. A rotation brings its own keys, so its signatures can be verified all the same. */
+function outOfOrder({ event, attachments }: Message<KeyEvent>, last: KeyState | undefined): Escrowed {
+  if (attachments.signatures.length === 0) throw refusal('KEL_UNSIGNED', 'Event carries no signature of its controller')
+  const verified = isRotation(event)
+    ? {
+        signatures: verifyIndexed(attachments.signatures, event.publicKeys, event.raw).spellings,
+        publicKeys: event.publicKeys,
+        witnesses: undefined,
+        witnessSignatures: NO_WITNESSES,
+      }
+    : undefined
+  const explanation =
+    last === undefined
+      ? `Event ${event.sn} came before the inception of its identity`
+      : `Event ${event.sn} waits for event ${last.sn + 1}`
+  return { verdict: 'escrow', kind: 'out-of-order', explanation, verified }
 }
 
-const noBytes = new Uint8Array(0)
-const noWitnesses: ReadonlyMap<number, Uint8Array> = new Map()
+function withoutMessage({ sn, said, type, keys, prior }: VerifiedEvent): VerifiedEvent {
+  return { sn, said, type, keys, prior, seals: [], raw: NO_BYTES, message: NO_BYTES }
+}
+
+const NO_BYTES = new Uint8Array(0)
+const NO_WITNESSES: ReadonlyMap<number, Uint8Array> = new Map()

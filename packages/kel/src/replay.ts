@@ -1,32 +1,11 @@
 import type { Intake } from './intake.ts'
 import { KelError } from './errors.ts'
-import { isKeyEvent, parseMessage } from './message.ts'
-import type { Message } from './message.ts'
+import { parseMessage } from './message.ts'
+import { readInto, waitingRefusal } from './read-stream.ts'
 import { nextFrameOffset, plainBytes, readFrame } from './stream.ts'
-import type { Frame } from './stream.ts'
 
 /** Faults that a write cut short by a crash can leave; anything else means that stored bytes were changed. */
-const tornCodes = new Set(['KEL_PARSE', 'KEL_CESR', 'KEL_UNSIGNED'])
-
-function replayMessage(intake: Intake, message: Message, prefix: string): readonly string[] {
-  if (message.event.prefix !== prefix) {
-    throw new KelError(
-      'KEL_PREFIX',
-      `Event ${message.event.sn} belongs to ${message.event.prefix}, the log to ${prefix}`,
-    )
-  }
-  if (!isKeyEvent(message)) {
-    intake.offerReceipt(message)
-    return []
-  }
-  const judgement = intake.offer(message)
-  if (judgement.verdict === 'accept') intake.commit(judgement)
-  else if (judgement.verdict !== 'idempotent') {
-    const isNew = message.event.sn === 0 && judgement.verdict === 'escrow' && judgement.kind === 'partial-witness'
-    throw new KelError(isNew ? 'KEL_WITNESS' : 'KEL_UNSIGNED', judgement.explanation)
-  }
-  return message.event.warnings
-}
+const TORN_CODES = new Set(['KEL_PARSE', 'KEL_CESR', 'KEL_UNSIGNED'])
 
 /** Length of the whole messages at the start of a stored stream; what follows is a torn tail. */
 export function wholeLength(stream: Uint8Array): number {
@@ -44,39 +23,52 @@ export function wholeLength(stream: Uint8Array): number {
   return offset
 }
 
+function corrupt(error: KelError, offset: number): KelError {
+  return new KelError('KEL_CORRUPT', `Stored log is not valid at byte ${offset}: ${error.message}`, {
+    details: { offset, code: error.code },
+    cause: error,
+  })
+}
+
 /**
- * Replays a stored log into an empty intake.
+ * Replays a stored log into an empty intake, with the verdict that `verifyLog` has for the same bytes; only a last
+ * message that was cut short is left out and reported as recovered.
  *
- * @returns Warnings; a last message that was cut short is left out and reported as recovered.
- * @throws {@link KelError} `KEL_CORRUPT` when anything before the last message does not stand, `KEL_WITNESS` for a lone
- *   inception that too few witnesses have signed.
+ * @returns Warnings.
+ * @throws {@link KelError} `KEL_CORRUPT` when anything before the last message is not valid, `KEL_WITNESS` when all that
+ *   is missing are witness signatures.
  */
 export function replayStored(stream: Uint8Array, prefix: string, intake: Intake, lenient?: 'keripy'): string[] {
   const bytes = plainBytes(stream)
   const warnings: string[] = []
-  let offset = 0
-  while (offset < bytes.length) {
-    let frame: Frame | undefined
+  const recovered = (offset: number): string =>
+    `KEL_RECOVERED: the last ${bytes.length - offset} bytes of the log were cut short and are left out`
+  let last = 0
+  for (let [offset, ordinal] = [0, 0]; offset < bytes.length; ordinal++) {
     try {
-      frame = readFrame(bytes, offset)
-      warnings.push(...replayMessage(intake, parseMessage(frame, { lenient }), prefix))
+      const frame = readFrame(bytes, offset)
+      warnings.push(...readInto(intake, { frame, ordinal }, { prefix, lenient }).warnings)
+      last = offset
+      offset += frame.bytes.length
     } catch (error) {
       if (!(error instanceof KelError)) throw error
       const isLast = nextFrameOffset(bytes, offset) === bytes.length
-      if (isLast && offset > 0 && tornCodes.has(error.code)) {
-        warnings.push(
-          `KEL_RECOVERED: the last ${bytes.length - offset} bytes of the log were cut short and are left out`,
-        )
-        return warnings
-      }
-      // A new identity whose witnesses have not signed yet is whole.
-      if (isLast && offset === 0 && error.code === 'KEL_WITNESS') throw error
-      throw new KelError('KEL_CORRUPT', `Stored log does not stand at byte ${offset}: ${error.message}`, {
-        details: { offset, code: error.code },
-        cause: error,
-      })
+      if (!isLast || offset === 0 || !TORN_CODES.has(error.code)) throw corrupt(error, offset)
+      warnings.push(recovered(offset))
+      break
     }
-    offset += frame.bytes.length
   }
-  return warnings
+  const [first, ...others] = intake.waiting
+  if (first === undefined) return warnings
+  const { event } = first.message
+  // A crash between the groups of attachments leaves an event that lacks some of its signatures.
+  const isTorn = others.length === 0 && last > 0 && isMessageOf(bytes, last, event.said) && first.kind !== 'out-of-order'
+  const error = waitingRefusal(first.kind, first.explanation)
+  if (!isTorn) throw error.code === 'KEL_WITNESS' ? error : corrupt(error, last)
+  intake.forget(event.said)
+  return [...warnings, recovered(last)]
+}
+
+function isMessageOf(bytes: Uint8Array, offset: number, said: string): boolean {
+  return parseMessage(readFrame(bytes, offset), { lenient: 'keripy' }).event.said === said
 }

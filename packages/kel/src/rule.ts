@@ -25,15 +25,18 @@ export type Rule =
   | 'limit'
   | 'rollback'
   | 'misfit'
+  | 'pin'
 
 const ruleOfCode: Partial<Record<KelErrorCode, Rule>> = {
   KEL_ABANDONED: 'abandoned',
   KEL_DELEGATION: 'delegation',
   KEL_ESCROW_FULL: 'escrow-full',
   KEL_KEY: 'key',
+  KEL_KEY_REUSED: 'commitment',
   KEL_LIMIT: 'limit',
   KEL_MISFIT: 'misfit',
   KEL_NEXT_COMMITMENT: 'commitment',
+  KEL_PIN_MISMATCH: 'pin',
   KEL_PREV: 'prior',
   KEL_ROLLBACK: 'rollback',
   KEL_SAID: 'said',

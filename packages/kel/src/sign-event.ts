@@ -1,13 +1,11 @@
 import { concatBytes, ed25519Verify, equalBytes, utf8Encode } from '@keyturn/primitives'
-import { buildInception, buildInteraction, buildRotation } from './build.ts'
+import { buildAbandonment, buildInception, buildInteraction, buildRotation } from './build.ts'
 import type { InceptionPlan, RotationPlan, UnsignedEvent } from './build.ts'
 import { sealSourceGroup, signatureGroup, witnessGroup } from './cesr/attachments.ts'
 import { encodeCurrentOnlySignature, encodeIndexedSignature } from './cesr/indexed-signature.ts'
 import { matchesDigest } from './digest.ts'
 import { isInception, isRotation } from './event.ts'
 import type { KeyEvent } from './event.ts'
-import { judgeEvent } from './judge.ts'
-import type { JudgeContext } from './judge.ts'
 import { inceptionState, nextState } from './key-state.ts'
 import type { KeyState, Place } from './key-state.ts'
 import { isKeyEvent, parseMessage } from './message.ts'
@@ -15,6 +13,8 @@ import { refusal } from './rule.ts'
 import type { Seal } from './seal.ts'
 import type { Signer } from './signer.ts'
 import { plainBytes, readFrame } from './stream.ts'
+import { verifyEvent } from './verify-event.ts'
+import type { VerifyContext } from './verify-event.ts'
 
 /** A new event with its signatures, checked by the same rules that a reader applies. */
 export interface SignedEvent {
@@ -36,10 +36,10 @@ export interface AttachOptions {
   /** For a delegated event: the place in the delegator's log that seals it. */
   readonly sealSource?: Place
   /** Called with more than the event when it is delegated. Default: no delegator is known. */
-  readonly context?: JudgeContext
+  readonly context?: VerifyContext
 }
 
-const noDelegator: JudgeContext = { delegator: () => undefined }
+const noDelegator: VerifyContext = { delegator: () => undefined }
 
 /** Signature of one key over a body; `index` is the key's place in the event's key list. */
 export interface KeySignature {
@@ -115,7 +115,7 @@ export function attachSignatures(
 }
 
 /**
- * Reads a signed event back, for instance one that was kept while witnesses were still missing, and judges it.
+ * Reads a signed event back, for instance one that was kept while witnesses were still missing, and verifies it.
  *
  * @param message - Body and attachments.
  * @param state - The state that the event follows; undefined for an inception.
@@ -124,18 +124,18 @@ export function attachSignatures(
 export function readSignedEvent(
   message: Uint8Array,
   state: KeyState | undefined,
-  context: JudgeContext = noDelegator,
+  context: VerifyContext = noDelegator,
 ): SignedEvent {
   const frame = readFrame(plainBytes(message), 0)
   const parsed = parseMessage(frame)
   if (!isKeyEvent(parsed) || frame.bytes.length !== message.length)
     throw refusal('KEL_PARSE', 'Not the message of one event')
   const { event } = parsed
-  const judged = judgeEvent(state, parsed, context)
-  if (judged.verdict === 'escrow' && judged.kind !== 'partial-witness' && judged.kind !== 'partial-delegation') {
-    throw refusal('KEL_SIGNATURE', judged.explanation)
+  const verdict = verifyEvent(state, parsed, context)
+  if (verdict.verdict === 'escrow' && verdict.kind !== 'partial-witness' && verdict.kind !== 'partial-delegation') {
+    throw refusal('KEL_SIGNATURE', verdict.explanation)
   }
-  const after = judged.verdict === 'accept' ? judged.state : stateAfter(state, event)
+  const after = verdict.verdict === 'accept' ? verdict.state : stateAfter(state, event)
   return { prefix: event.prefix, sn: event.sn, said: event.said, event: event.raw, message, state: after }
 }
 
@@ -197,5 +197,11 @@ export async function abandon(
   signer: Signer,
   options?: AttachOptions,
 ): Promise<SignedEvent> {
-  return rotate(state, { ...plan, nextKeys: [], nextDigests: [] }, signer, options)
+  const unsigned = buildAbandonment(state, plan)
+  return attachSignatures(
+    state,
+    unsigned,
+    await collectSignatures(unsigned.body, unsigned.event.publicKeys, signer),
+    options,
+  )
 }

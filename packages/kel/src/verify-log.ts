@@ -1,17 +1,15 @@
-import type { KeyEvent } from './event.ts'
-import { EventLog } from './log.ts'
-import type { VerifiedEvent } from './log.ts'
-import type { EscrowKind, JudgeContext } from './judge.ts'
-import type { KeyState } from './key-state.ts'
-import { MAX_LOG_BYTES } from './limits.ts'
-import { isKeyEvent, parseMessage } from './message.ts'
-import type { Message } from './message.ts'
-import { ReceiptPool } from './receipts.ts'
+import { findPlace } from './compare-logs.ts'
 import { KelError } from './errors.ts'
-import type { KelErrorCode } from './errors.ts'
+import { Intake } from './intake.ts'
+import type { KeyState, Place } from './key-state.ts'
+import { MAX_LOG_BYTES } from './limits.ts'
+import type { VerifiedEvent } from './log.ts'
+import { parsePin } from './pin.ts'
+import type { Pin } from './pin.ts'
+import { atEvent, placedFrames, readInto, waitingRefusal } from './read-stream.ts'
 import { refusal } from './rule.ts'
-import { verifyWitnesses } from './signatures.ts'
-import { plainBytes, readFrames } from './stream.ts'
+import { plainBytes } from './stream.ts'
+import type { VerifyContext } from './verify-event.ts'
 
 /** A log that has passed every rule. */
 export interface VerifiedLog {
@@ -33,122 +31,74 @@ export interface VerifiedLog {
 /** Options of {@link verifyLog}. */
 export interface VerifyLogOptions {
   /** The identity that the log must belong to. Default: that of its first event. */
-  readonly prefix?: string
+  readonly prefix?: string | undefined
+  /** A pin, as text or parsed: the log must be of that identity and contain the pinned event. Default: none. */
+  readonly pin?: Pin | string | undefined
   /** `'keripy'`: let pass what keripy lets pass, and say so in `warnings`. Default: strict. */
   readonly lenient?: 'keripy' | undefined
   /** Largest stream, bytes. Default 4 MiB. */
-  readonly maxBytes?: number
+  readonly maxBytes?: number | undefined
   /** Verified log of the delegator, for a delegated identity. */
-  readonly delegator?: VerifiedLog
+  readonly delegator?: VerifiedLog | undefined
 }
 
-const codeOfEscrow: Readonly<Record<EscrowKind, KelErrorCode>> = {
-  'out-of-order': 'KEL_SEQ',
-  'partial-signature': 'KEL_SIGNATURE',
-  'partial-witness': 'KEL_WITNESS',
-  'partial-delegation': 'KEL_DELEGATION',
-  'unverified-receipt': 'KEL_WITNESS',
-}
-
-/** What the judge may ask about a delegator, from its verified log. */
-export function delegatorContext(delegator: VerifiedLog | undefined): JudgeContext {
+/** What verification may ask about a delegator, from its verified log. */
+export function delegatorContext(delegator: VerifiedLog | undefined): VerifyContext {
   const log =
     delegator === undefined ? undefined : { state: delegator.state, eventAt: (sn: number) => delegator.events[sn] }
   return { delegator: (prefix) => (prefix === delegator?.prefix ? log : undefined) }
 }
 
-/** Appends an event to a log in memory; whatever does not stand at once is an error. */
-export function appendOrThrow(
-  log: EventLog,
-  message: Message<KeyEvent>,
-  context: JudgeContext,
-  receipts: (() => ReceiptPool) | undefined,
-  warnings: string[],
-): void {
-  let judgement = log.judge(message, context)
-  // Most logs carry their witness signatures on the events: receipts are looked for when one is short of them.
-  if (judgement.verdict === 'escrow' && judgement.kind === 'partial-witness' && receipts !== undefined)
-    judgement = log.judge(receipts().merge(message), context)
-  if (judgement.verdict === 'escrow') throw refusal(codeOfEscrow[judgement.kind], judgement.explanation)
-  if (judgement.verdict === 'duplicity') {
-    throw refusal('KEL_DUPLICITY', judgement.explanation, { rule: 'order', against: judgement.against.said })
-  }
-  if (judgement.verdict !== 'accept') return
-  log.apply(judgement)
-  warnings.push(...judgement.warnings.map((warning) => `Event ${message.event.sn}: ${warning}`))
-}
-
 /**
- * Verifies the log of one identity, from its inception to its last event: a CESR stream in first-seen order, receipts
- * (`rct`) anywhere in it. All or nothing: the first event that does not stand ends the call.
+ * Verifies the log of one identity, from its inception to its last event: a CESR stream, receipts (`rct`) anywhere in it.
+ * All or nothing: an event that is refused ends the call, and so does one that still waits for something at the end.
  *
  * @param stream - Bodies with their attachments; the result keeps views of it, so it must not change afterwards.
  * @throws {@link KelError} one code per rule; `details.rule` names it, `details.event` is the event's place in the stream.
- * @example `const { state } = verifyLog(bytes, { prefix })`
+ *   `KEL_PREFIX` when the log is of another identity than the pin, `KEL_PIN_MISMATCH` when it lacks the pinned event.
+ * @example `const { state } = verifyLog(bytes, { pin })`
  */
 export function verifyLog(stream: Uint8Array, options: VerifyLogOptions = {}): VerifiedLog {
   const { maxBytes = MAX_LOG_BYTES, lenient, delegator } = options
+  const pin = typeof options.pin === 'string' ? parsePin(options.pin) : options.pin
   if (stream.length > maxBytes) throw refusal('KEL_LIMIT', `Log of ${stream.length} bytes, limit ${maxBytes}`)
-  const context = delegatorContext(delegator)
-  const bytes = plainBytes(stream)
-  let pool: ReceiptPool | undefined
-  const receipts = (): ReceiptPool => (pool ??= ReceiptPool.of(bytes))
+  if (pin !== undefined && options.prefix !== undefined && pin.prefix !== options.prefix)
+    throw refusal('KEL_PREFIX', `The pin names ${pin.prefix}, expected ${options.prefix}`)
+  const intake = new Intake({ delegator: delegatorContext(delegator).delegator })
   const warnings: string[] = []
-  let log: EventLog | undefined
-  let ordinal = 0
-  for (const frame of readFrames(bytes)) {
-    try {
-      const message = parseMessage(frame, { lenient })
-      if (isKeyEvent(message)) {
-        const prefix = log?.prefix ?? options.prefix ?? message.event.prefix
-        if (message.event.prefix !== prefix) throw foreignPrefix(message.event, prefix)
-        log ??= new EventLog(prefix)
-        appendOrThrow(log, message, context, receipts, warnings)
-      } else if (log !== undefined) countReceipt(log, message)
-    } catch (error) {
-      throw atEvent(error, ordinal)
-    }
-    ordinal++
+  const ordinals = new Map<string, number>()
+  let prefix = options.prefix ?? pin?.prefix
+  for (const { frame, ordinal } of placedFrames(plainBytes(stream))) {
+    const read = readInto(intake, { frame, ordinal }, { prefix, lenient })
+    warnings.push(...read.warnings)
+    prefix = read.prefix
+    if (read.waiting !== undefined && !ordinals.has(read.waiting)) ordinals.set(read.waiting, ordinal)
   }
-  if (log === undefined || !log.isStarted) throw refusal('KEL_SEQ', 'Log holds no inception')
-  const { prefix, state, events, superseded } = log
-  const verified = log
-  return {
-    prefix,
+  const [waiting] = intake.waiting
+  if (waiting !== undefined)
+    throw atEvent(
+      waitingRefusal(waiting.kind, waiting.explanation),
+      ordinals.get(waiting.message.event.said) ?? 0,
+    )
+  const log = prefix === undefined ? undefined : intake.logs.get(prefix)
+  if (log === undefined) throw refusal('KEL_SEQ', 'Log holds no inception')
+  const { state, events, superseded } = log
+  const verified: VerifiedLog = {
+    prefix: log.prefix,
     state,
     events,
     superseded,
     warnings,
-    stateAt: (sn) => verified.stateAt(sn),
-    witnessesOf: (said) => verified.witnessesOf(said),
+    stateAt: (sn) => log.stateAt(sn),
+    witnessesOf: (said) => log.witnessesOf(said),
   }
+  if (pin?.place !== undefined && findPlace(verified, pin.place) === 'missing') throw pinMismatch(pin.place, state.sn)
+  return verified
 }
 
-/** Counts the witness signatures of a receipt for an accepted event; what does not verify counts nothing. */
-function countReceipt(log: EventLog, { event, attachments }: Message): void {
-  const held = log.eventAt(event.sn)
-  const state = log.stateAt(event.sn)
-  if (held?.said !== event.said || state === undefined) return
-  log.addWitnesses(
-    event.said,
-    verifyWitnesses(state.witnesses, held.raw, attachments.witnessSignatures, attachments.couples),
-  )
-}
-
-function foreignPrefix(event: KeyEvent, prefix: string): KelError {
-  const code = event.type === 'icp' || event.type === 'dip' ? 'KEL_SEQ' : 'KEL_PREFIX'
-  return refusal(
-    code === 'KEL_SEQ' && event.sn === 0 ? 'KEL_PREFIX' : code,
-    `Event ${event.sn} belongs to ${event.prefix}, the log to ${prefix}`,
-  )
-}
-
-/** Adds the place in the stream to an error on its way out. */
-function atEvent(error: unknown, ordinal: number): unknown {
-  if (!(error instanceof KelError)) return error
-  return new KelError(error.code, error.message, {
-    details: { ...error.details, event: ordinal },
-    hint: error.hint,
-    cause: error.cause ?? error,
+function pinMismatch({ sn, said }: Place, end: number): KelError {
+  const found = sn > end ? `it ends at event ${end}` : 'it has another event there'
+  return new KelError('KEL_PIN_MISMATCH', `The log does not contain event ${sn} of the pin: ${found}`, {
+    details: { sn, said, end },
   })
 }

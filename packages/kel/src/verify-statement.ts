@@ -4,6 +4,7 @@ import { encodeMatter } from './cesr/matter.ts'
 import { KelError } from './errors.ts'
 import type { KeyState, Place } from './key-state.ts'
 import type { VerifiedEvent } from './log.ts'
+import { quoted } from './rule.ts'
 import { parseStatementEnvelope, STATEMENT_TYPE } from './statement.ts'
 import type { Statement, StatementPurpose } from './statement.ts'
 import type { VerifiedLog } from './verify-log.ts'
@@ -29,11 +30,19 @@ export interface VerifiedStatement {
 
 /** What the verifier knows beyond log and signature. */
 export interface VerifyStatementOptions {
-  readonly purpose?: StatementPurpose
+  /** Default `'file'`. */
+  readonly purpose?: StatementPurpose | undefined
+  /** The name that the statement must state, for instance the id of the commit that was asked for. Default: any. */
+  readonly name?: string | undefined
+  /**
+   * `true` returns a statement of which nothing proves that it was made while its key was in force, with `proven: false`.
+   * Default: it is refused, since anyone who stole a retired key can make one.
+   */
+  readonly allowUnproven?: boolean | undefined
   /** Digests (32 bytes, SHA-256) of sealed descendants of a commit, found by the caller in the repository. */
-  readonly descendants?: readonly Uint8Array[]
+  readonly descendants?: readonly Uint8Array[] | undefined
   /** Number of verified witness signatures on an event. Default: what the log holds. */
-  readonly witnessCount?: (said: string) => number
+  readonly witnessCount?: ((said: string) => number) | undefined
 }
 
 /** The establishment that took over from the keys of a place. */
@@ -109,7 +118,8 @@ function checkSignatures(
  * @param envelope - The signature file.
  * @param digest - SHA-256 of what it must speak about, 32 bytes.
  * @param log - Verified log of the identity.
- * @throws {@link KelError} `KEL_STATEMENT`, `KEL_PREFIX`, `KEL_SIGNATURE`, `KEL_SUPERSEDED_KEY`.
+ * @throws {@link KelError} `KEL_STATEMENT`, `KEL_PREFIX`, `KEL_SIGNATURE`, `KEL_SUPERSEDED_KEY`, and
+ *   `KEL_POSITION_UNPROVEN` unless `allowUnproven` is set.
  */
 export function verifyStatement(
   envelope: Uint8Array,
@@ -121,11 +131,25 @@ export function verifyStatement(
   const { purpose = 'file' } = options
   if (statement.purpose !== purpose)
     throw new KelError('KEL_STATEMENT', `Statement is about a ${statement.purpose}, not a ${purpose}`)
+  if (!(digest instanceof Uint8Array) || digest.length !== 32)
+    throw new TypeError('The digest must be the 32 bytes of a SHA-256')
   if (!equalBytes(hexDecode(statement.sha256), digest))
-    throw new KelError('KEL_STATEMENT', 'Statement speaks of other content than the one given')
+    throw new KelError('KEL_STATEMENT', 'Statement is about other content than the one given')
+  if (options.name !== undefined && statement.name !== options.name)
+    throw new KelError('KEL_STATEMENT', `Statement is about ${quoted(statement.name ?? '')}, expected ${quoted(options.name)}`)
   const state = checkPlace(log, statement)
   checkSignatures(log, state, dssePae(STATEMENT_TYPE, payload), signatures)
-  return { statement, ...positionOf(log, statement.sn, [digest, sha256(payload)], options) }
+  const position = positionOf(log, statement.sn, [digest, sha256(payload)], options)
+  if (!position.proven && options.allowUnproven !== true) throw unproven(statement, position)
+  return { statement, ...position }
+}
+
+function unproven({ sn }: Statement, { retiredBy }: Pick<VerifiedStatement, 'retiredBy'>): KelError {
+  return new KelError(
+    'KEL_POSITION_UNPROVEN',
+    `The signature is by a key that event ${retiredBy?.sn ?? sn} retired, and nothing in the log proves that it was made before`,
+    { details: { sn, ...(retiredBy === undefined ? {} : { retiredBy: retiredBy.sn }) } },
+  )
 }
 
 /** Finds the strongest proof that something signed at a place existed while the keys of that place were in force. */

@@ -7,7 +7,8 @@ import { refusal } from './rule.ts'
 import { resumeLog } from './snapshot.ts'
 import type { LogSnapshot } from './snapshot.ts'
 import { plainBytes, readFrame } from './stream.ts'
-import { appendOrThrow, delegatorContext } from './verify-log.ts'
+import { waitingRefusal } from './read-stream.ts'
+import { delegatorContext } from './verify-log.ts'
 import type { VerifiedLog } from './verify-log.ts'
 
 /** Options of {@link verifyLogStream}. */
@@ -76,7 +77,11 @@ export async function verifyLogStream(
     if (message.event.prefix !== prefix)
       throw refusal('KEL_PREFIX', `Event ${message.event.sn} belongs to ${message.event.prefix}, the log to ${prefix}`)
     log ??= new EventLog(prefix, false)
-    appendOrThrow(log, message, context, undefined, [])
+    const verdict = log.verify(message, context)
+    if (verdict.verdict === 'escrow') throw waitingRefusal(verdict.kind, verdict.explanation)
+    if (verdict.verdict === 'duplicity')
+      throw refusal('KEL_DUPLICITY', verdict.explanation, { rule: 'order', against: verdict.against.said })
+    if (verdict.verdict === 'accept') log.apply(verdict)
     eventCount++
   }
   let pending: Uint8Array = new Uint8Array(0)

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { KelError, parsePin, findPlace, parseStatementEnvelope, verifyLog, verifyStatement } from '@keyturn/kel'
+import { KelError, parsePin, parseStatementEnvelope, verifyLog, verifyStatement } from '@keyturn/kel'
 import type { VerifiedLog, VerifiedStatement } from '@keyturn/kel'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
@@ -54,10 +54,7 @@ async function logOf(context: Context, envelope: Uint8Array, options: VerifyOpti
   if (pin !== undefined && pin.prefix !== prefix)
     throw new KelError('KEL_PREFIX', `Signature is by ${prefix}, the pin names ${pin.prefix}`)
   const path = options.log ?? (await openIdentity(context, { alias: prefix })).logPath
-  const log = verifyLog(await readFile(path), { prefix, maxBytes })
-  if (pin?.place !== undefined && findPlace(log, pin.place) === 'missing')
-    throw new KelError('KEL_PREFIX', `The log does not contain event ${pin.place.sn} of the pin`)
-  return log
+  return verifyLog(await readFile(path), { prefix, maxBytes, pin })
 }
 
 const positions: Readonly<Record<VerifiedStatement['position'], string>> = {
@@ -77,7 +74,13 @@ async function runVerify(
   const envelope = await signatureOf(file, subject, options)
   const log = await logOf(context, envelope, options)
   const descendants = subject.purpose === 'commit' ? await descendantDigests(options.repo, subject.name) : []
-  const verified = verifyStatement(envelope, subject.digest, log, { purpose: subject.purpose, descendants })
+  const verified = verifyStatement(envelope, subject.digest, log, {
+    purpose: subject.purpose,
+    // A file may have been renamed; a commit is its id.
+    name: subject.purpose === 'commit' ? subject.name : undefined,
+    descendants,
+    allowUnproven: true,
+  })
   const { statement, position, sealedBy, retiredBy, proven } = verified
   const accepted = proven || options.allowUnproven === true
   return {

@@ -1,7 +1,7 @@
 import { concatBytes, parseStrictJson, utf8Encode } from '@keyturn/primitives'
 import { KelError } from '../errors.ts'
 import { readFrame } from '../stream.ts'
-import { git, readObjects, runGit } from './git.ts'
+import { findFolder, git, readCommits, readGitObjects, readTrees, resolveRef } from './git.ts'
 
 // auths keeps its events re-formatted. The bytes that were signed are compact and in field order, so they are made
 // again here; if that is not what was signed, the SAID says so when the log is verified.
@@ -16,54 +16,60 @@ function compact(json: Uint8Array): Uint8Array {
   return utf8Encode(JSON.stringify(Object.fromEntries([...known, ...rest].map((name) => [name, value[name]]))))
 }
 
-async function lines(repo: string, args: readonly string[]): Promise<readonly string[]> {
-  const { code, stdout } = await runGit(repo, args)
-  return code === 0
-    ? stdout
-        .toString()
-        .split('\n')
-        .filter((line) => line !== '')
-    : []
-}
-
 /** The registry layout: one tree for every identity, one file per event. */
 async function readRegistry(repo: string, prefix: string): Promise<Uint8Array | undefined> {
-  const ref = 'refs/auths/registry'
-  const folder = `v1/identities/${prefix.slice(0, 2)}/${prefix.slice(2, 4)}/${prefix}/events`
-  const names = (await lines(repo, ['ls-tree', '--name-only', `${ref}:${folder}`]))
-    .filter((name) => /^\d{8}\.json$/.test(name))
-    .sort()
+  const tip = await resolveRef(repo, 'refs/auths/registry')
+  if (tip === undefined) return undefined
+  const [commit] = await readCommits(repo, [tip])
+  const path = `v1/identities/${prefix.slice(0, 2)}/${prefix.slice(2, 4)}/${prefix}/events`
+  const folder = commit === undefined ? undefined : await findFolder(repo, commit.tree, path)
+  if (folder === undefined) return undefined
+  const [files] = (await readTrees(repo, [folder])) as [ReadonlyMap<string, string>]
+  const names = [...files.keys()].filter((name) => /^\d{8}\.json$/.test(name)).sort()
   if (names.length === 0) return undefined
-  const objects = await readObjects(
+  const parts = names.flatMap((name) => {
+    const attachments = files.get(name.replace('.json', '.attachments.cesr'))
+    return [{ id: files.get(name) as string, json: true }, ...(attachments === undefined ? [] : [{ id: attachments, json: false }])]
+  })
+  const objects = await readGitObjects(
     repo,
-    names.flatMap((name) => [
-      `${ref}:${folder}/${name}`,
-      `${ref}:${folder}/${name.replace('.json', '.attachments.cesr')}`,
-    ]),
+    parts.map(({ id }) => id),
   )
-  return concatBytes(
-    ...names.flatMap((_, at) => [
-      compact(objects[2 * at] ?? new Uint8Array(0)),
-      objects[2 * at + 1] ?? new Uint8Array(0),
-    ]),
-  )
+  return concatBytes(...objects.map(({ bytes }, at) => (parts[at]?.json === true ? compact(bytes) : bytes)))
+}
+
+/** Commits from the first one to the tip along first parents. */
+async function firstParents(repo: string, tip: string): Promise<readonly { id: string; tree: string }[]> {
+  const ids = (await git(repo, ['rev-list', '--reverse', '--first-parent', tip])).toString().trim().split('\n')
+  const commits = await readCommits(repo, ids)
+  return commits.map(({ tree, parents }, place) => {
+    if (parents[0] !== (place === 0 ? undefined : ids[place - 1]))
+      throw new KelError('KEL_CORRUPT', `Commit ${ids[place] ?? ''} of the log does not follow the one before it`)
+    return { id: ids[place] as string, tree }
+  })
 }
 
 /** The legacy layout: one commit per event with a single blob. */
 async function readChain(repo: string, prefix: string): Promise<Uint8Array | undefined> {
   for (const ref of [`refs/did/keri/${prefix}/kel`, 'refs/keri/kel']) {
-    const commits = await lines(repo, ['rev-list', '--reverse', '--first-parent', ref])
-    if (commits.length === 0) continue
-    const objects = await readObjects(
+    const tip = await resolveRef(repo, ref)
+    if (tip === undefined) continue
+    const commits = await firstParents(repo, tip)
+    const trees = await readTrees(
       repo,
-      commits.flatMap((commit) => [`${commit}:event.cesr`, `${commit}:event.json`]),
+      commits.map(({ tree }) => tree),
     )
-    const messages = commits.map((commit, at) => {
-      const [cesr, json] = [objects[2 * at], objects[2 * at + 1]]
-      if (cesr !== undefined) return cesr
-      if (json === undefined) throw new KelError('KEL_CORRUPT', `Commit ${commit} of the log holds no event`)
-      return compact(json)
+    const found = trees.map((files, at) => {
+      const cesr = files.get('event.cesr')
+      const id = cesr ?? files.get('event.json')
+      if (id === undefined) throw new KelError('KEL_CORRUPT', `Commit ${commits[at]?.id ?? ''} of the log holds no event`)
+      return { id, json: cesr === undefined }
     })
+    const objects = await readGitObjects(
+      repo,
+      found.map(({ id }) => id),
+    )
+    const messages = objects.map(({ bytes }, at) => (found[at]?.json === true ? compact(bytes) : bytes))
     const [first] = messages
     if (first === undefined) continue
     const { i } = JSON.parse(new TextDecoder().decode(readFrame(first, 0).body)) as { i: string }

@@ -5,7 +5,19 @@ import { saidify } from '../said.ts'
 import type { DuplicityRecord, KelStore, LogRecord, LogStorage, StoredLog } from '../storage.ts'
 import { readFrame } from '../stream.ts'
 import { formatVersion } from '../version-string.ts'
-import { git, readObjects, runGit } from './git.ts'
+import {
+  git,
+  gitFailure,
+  listRefs,
+  listTree,
+  readCommits,
+  readGitObjects,
+  readTrees,
+  refuseBorrowedObjects,
+  resolveRef,
+  runGit,
+} from './git.ts'
+import type { GitRef } from './git.ts'
 
 // One ref per identity, `refs/keri/<prefix>/kel`, one commit per accepted event in first-seen order, one parent each:
 //   event        the exact body
@@ -55,51 +67,47 @@ class GitRepository {
   }
 
   async resolve(ref: string): Promise<string | undefined> {
-    const { code, stdout } = await runGit(this.#path, [
-      'rev-parse',
-      '--verify',
-      '--quiet',
-      '--end-of-options',
-      `${ref}^{commit}`,
-    ])
-    return code === 0 ? stdout.toString().trim() : undefined
+    return await resolveRef(this.#path, ref)
   }
 
-  /** Commits of a ref, oldest first; merges are refused. */
-  async chain(id: string): Promise<readonly string[]> {
-    const lines = (await git(this.#path, ['rev-list', '--reverse', '--parents', id])).toString().trim().split('\n')
-    return lines.map((line, place) => {
-      const [commit = '', ...parents] = line.split(' ')
-      if (parents.length !== (place === 0 ? 0 : 1))
-        throw new KelError('KEL_CORRUPT', `Commit ${commit} of the log has ${parents.length} parents`)
-      return commit
+  /** Trees of the commits from the first one to `tip`; merges are refused. */
+  async chain(tip: string): Promise<readonly { commit: string; tree: string }[]> {
+    const ids = (await git(this.#path, ['rev-list', '--reverse', tip])).toString().trim().split('\n')
+    const commits = await readCommits(this.#path, ids)
+    return commits.map(({ tree, parents }, place) => {
+      const commit = ids[place] as string
+      const before = place === 0 ? [] : [ids[place - 1]]
+      if (parents.length !== before.length || parents[0] !== before[0])
+        throw new KelError('KEL_CORRUPT', `Commit ${commit} of the log has other parents than the commit before it`)
+      return { commit, tree }
     })
   }
 
-  async read(names: readonly string[]): Promise<(Uint8Array | undefined)[]> {
-    return await readObjects(this.#path, names)
+  /** The files directly in each tree, with the ids of their blobs. */
+  async trees(ids: readonly string[]): Promise<readonly ReadonlyMap<string, string>[]> {
+    return await readTrees(this.#path, ids)
   }
 
-  async refs(pattern: string): Promise<readonly { ref: string; id: string }[]> {
-    const lines = (await git(this.#path, ['for-each-ref', '--format=%(objectname) %(refname)', pattern]))
-      .toString()
-      .split('\n')
-    return lines
-      .filter((line) => line !== '')
-      .map((line) => ({ id: line.slice(0, line.indexOf(' ')), ref: line.slice(line.indexOf(' ') + 1) }))
+  async blobs(ids: readonly string[]): Promise<readonly Uint8Array[]> {
+    return (await readGitObjects(this.#path, ids)).map(({ bytes }) => bytes)
   }
 
-  async files(commit: string): Promise<readonly string[]> {
-    return (await git(this.#path, ['ls-tree', '-r', '--name-only', '-z', commit]))
-      .toString()
-      .split('\0')
-      .filter((name) => name !== '')
+  async refs(pattern: string): Promise<readonly GitRef[]> {
+    return await listRefs(this.#path, pattern)
+  }
+
+  /** Files of a commit by name, with the ids of their blobs. */
+  async files(commit: string): Promise<ReadonlyMap<string, string>> {
+    const [read] = await readCommits(this.#path, [commit])
+    return read === undefined ? new Map() : await listTree(this.#path, read.tree)
   }
 
   /** Writes a commit that only a temporary ref holds; returns its id and that ref. */
   async write(commit: NewCommit): Promise<{ id: string; temporary: string }> {
+    await refuseBorrowedObjects(this.#path)
     const temporary = `refs/keyturn-tmp/${randomBytes(12).toString('hex')}`
-    const out = await git(this.#path, ['fast-import', '--quiet', '--done'], importStream(commit, temporary))
+    const input = importStream(commit, temporary)
+    const out = await git(this.#path, ['fast-import', '--quiet', '--done'], { input, writes: true })
     return { id: out.toString().trim(), temporary }
   }
 
@@ -117,13 +125,22 @@ class GitRepository {
       'commit',
       '',
     ]
-    const { code } = await runGit(this.#path, ['update-ref', '--stdin'], utf8Encode(lines.join('\n')))
-    if (code === 0) return true
-    await runGit(
-      this.#path,
-      ['update-ref', '--stdin'],
-      utf8Encode(temporaries.map((ref) => `delete ${ref}\n`).join('')),
-    )
+    const args = ['update-ref', '--no-deref', '--stdin']
+    const result = await runGit(this.#path, args, { input: utf8Encode(lines.join('\n')), writes: true })
+    if (result.code === 0) return true
+    await runGit(this.#path, args, {
+      input: utf8Encode(temporaries.map((ref) => `delete ${ref}\n`).join('')),
+      writes: true,
+    })
+    if (await this.#hasMoved(changes)) return false
+    // The lock of a ref is held for the moment in which another process moves it.
+    if (/File exists/.test(result.stderr)) return false
+    throw gitFailure(args, result)
+  }
+
+  /** Whether a ref is not where a change expected it. A ref that cannot be read is an error, not a move. */
+  async #hasMoved(changes: readonly RefChange[]): Promise<boolean> {
+    for (const { ref, old } of changes) if ((await this.resolve(ref)) !== old) return true
     return false
   }
 }
@@ -188,20 +205,22 @@ class GitLog implements LogStorage {
 
   async #messages(tip: string): Promise<readonly Uint8Array[]> {
     const commits = await this.#repository.chain(tip)
-    const objects = await this.#repository.read(
-      commits.flatMap((commit) => [`${commit}:event`, `${commit}:attachments`]),
+    const trees = await this.#repository.trees(commits.map(({ tree }) => tree))
+    const blobs = await this.#repository.blobs(
+      trees.flatMap((files, at) => {
+        const [event, attachments] = [files.get('event'), files.get('attachments')]
+        if (event === undefined || attachments === undefined)
+          throw new KelError('KEL_CORRUPT', `Commit ${commits[at]?.commit ?? ''} of the log lacks its event`)
+        return [event, attachments]
+      }),
     )
-    return commits.map((commit, at) => {
-      const [event, attachments] = [objects[2 * at], objects[2 * at + 1]]
-      if (event === undefined || attachments === undefined)
-        throw new KelError('KEL_CORRUPT', `Commit ${commit} of the log lacks its event`)
-      return concatBytes(event, attachments)
-    })
+    return commits.map((_, at) => concatBytes(blobs[2 * at] as Uint8Array, blobs[2 * at + 1] as Uint8Array))
   }
 
   async #receipts(commit: string, messages: readonly Uint8Array[]): Promise<readonly Uint8Array[]> {
-    const saids = await this.#repository.files(commit)
-    const blobs = await this.#repository.read(saids.map((said) => `${commit}:${said}`))
+    const files = await this.#repository.files(commit)
+    const saids = [...files.keys()]
+    const blobs = await this.#repository.blobs([...files.values()])
     const sns = new Map(
       messages.map((message) => {
         const { d, s } = JSON.parse(new TextDecoder().decode(readFrame(message, 0).body)) as { d: string; s: string }
@@ -210,7 +229,7 @@ class GitLog implements LogStorage {
     )
     return saids.flatMap((said, at) => {
       const sn = sns.get(said)
-      return sn === undefined ? [] : [receiptMessage(this.#prefix, sn, said, blobs[at] ?? new Uint8Array(0))]
+      return sn === undefined ? [] : [receiptMessage(this.#prefix, sn, said, blobs[at] as Uint8Array)]
     })
   }
 
@@ -253,7 +272,8 @@ class GitLog implements LogStorage {
     attachments: Uint8Array,
     parent: string | undefined,
   ): Promise<{ id: string; temporary: string }> {
-    const [before] = parent === undefined ? [] : await this.#repository.read([`${parent}:${record.said}`])
+    const known = parent === undefined ? undefined : (await this.#repository.files(parent)).get(record.said)
+    const [before] = known === undefined ? [] : await this.#repository.blobs([known])
     return await this.#repository.write({
       files: [{ path: record.said, bytes: before === undefined ? attachments : concatBytes(before, attachments) }],
       message: `keri rct ${record.said}\n`,
@@ -284,11 +304,12 @@ class GitLog implements LogStorage {
 
   async duplicities(): Promise<readonly Uint8Array[]> {
     const refs = await this.#repository.refs(`refs/keri/${this.#prefix}/duplicity/`)
-    const objects = await this.#repository.read(
-      refs.flatMap(({ id }) => [`${id}:held.cesr`, `${id}:event`, `${id}:attachments`]),
-    )
-    return refs.map((_, at) =>
-      concatBytes(...objects.slice(3 * at, 3 * at + 3).map((part) => part ?? new Uint8Array(0))),
+    return await Promise.all(
+      refs.map(async ({ id }) => {
+        const files = await this.#repository.files(id)
+        const ids = ['held.cesr', 'event', 'attachments'].map((name) => files.get(name))
+        return concatBytes(...(await this.#repository.blobs(ids.filter((blob) => blob !== undefined))))
+      }),
     )
   }
 }
@@ -323,5 +344,5 @@ export function gitStore(path: string): KelStore {
 export async function exportBundle(path: string, prefix: string, file: string): Promise<void> {
   const refs = await new GitRepository(path).refs(`refs/keri/${prefix}/`)
   if (refs.length === 0) throw new KelError('KEL_IO', `No log of ${prefix} in the repository`)
-  await git(path, ['bundle', 'create', '--quiet', file, ...refs.map(({ ref }) => ref)])
+  await git(path, ['bundle', 'create', '--quiet', file, ...refs.map(({ ref }) => ref)], { writes: true })
 }

@@ -105,6 +105,6 @@ export async function appendWitnessed(
   event: SignedEvent,
   signal: AbortSignal,
 ): Promise<AppendResult> {
-  if (event.state.witnesses.length === 0) return await kel.append(event.message)
-  return await kel.append(await (await receiptCollector(identity, signal))(event))
+  if (event.state.witnesses.length === 0) return await kel.append(event.message, 'local')
+  return await kel.append(await (await receiptCollector(identity, signal))(event), 'local')
 }

@@ -108,10 +108,13 @@ function signStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
     name: 'identity-sign',
     title: 'rotate: build the event and sign it with the promised key',
     async run(facts) {
-      const { state } = await openOwnLog(identity)
+      const { state, events } = await openOwnLog(identity)
       const revealed = revealedOf(state, places(facts, 'identity_revealed'))
       const future = places(facts, 'identity_future').map(({ publicKey }) => hexDecode(publicKey))
-      const rotation = rotationPlan(state, revealed, future, termsOf(facts['identity_terms']))
+      const rotation = {
+        ...rotationPlan(state, revealed, future, termsOf(facts['identity_terms'])),
+        history: events,
+      }
       const event = await rotate(state, rotation, gatherSigner(identity, revealed, plan.nextKeyFiles))
       return {
         identity_sn: event.sn,
@@ -177,7 +180,7 @@ function appendStep(identity: Identity): TurnStep {
           },
         )
       }
-      const result = await kel.append(base64Decode(fact(facts, 'identity_message')))
+      const result = await kel.append(base64Decode(fact(facts, 'identity_message')), 'local')
       if (result.outcome !== 'accepted') throw new KelError('KEL_WITNESS', result.explanation)
       return undefined
     },

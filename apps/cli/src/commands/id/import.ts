@@ -27,7 +27,8 @@ async function runImport(
   const identity = await openIdentity(context, { ...options, write: true })
   const bytes = await readFile(file)
   const offered = verifyLog(bytes, { prefix: identity.prefix, maxBytes: 64 * 1024 * 1024 })
-  const kel = await Kel.open(fileLog(identity.logPath), identity.prefix, { own: true })
+  // The events come from outside, whoever made them: importing is how they are let in.
+  const kel = await Kel.open(fileLog(identity.logPath), identity.prefix)
   const held = verifyLog(await kel.export(), { maxBytes: 64 * 1024 * 1024 })
   const { relation } = compareLogs(held, offered)
   let taken = 0
@@ -37,7 +38,7 @@ async function runImport(
     const event = events.get(said)
     if (event === undefined || kel.firstSeen.includes(said)) continue
     // A fork ends at the first rival event with KEL_DUPLICITY, which also keeps the evidence.
-    const { accepted } = await kel.append(event.message)
+    const { accepted } = await kel.append(event.message, 'remote')
     taken += accepted.length
   }
   return {

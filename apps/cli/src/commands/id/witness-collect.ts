@@ -44,7 +44,7 @@ async function keep(
   const known = kel.witnessesOf(event.said)
   const fresh = [...collected.signatures].filter(([place]) => !known.has(place))
   for (const [place, signature] of fresh)
-    await kel.append(writeReceipt(event, event.state.witnesses[place] ?? '', signature))
+    await kel.append(writeReceipt(event, event.state.witnesses[place] ?? '', signature), 'local')
   return fresh.length
 }
 
