@@ -4,13 +4,7 @@ import type { SealSource } from './cesr/attachments.ts'
 import type { IndexedSignature } from './cesr/indexed-signature.ts'
 import type { KeyEvent } from './event.ts'
 import { parseKeyText } from './keys.ts'
-import {
-  MAX_ESCROW_AGE_MS,
-  MAX_ESCROW_BYTES,
-  MAX_ESCROW_EVENTS,
-  MAX_KEYS,
-  MAX_SIGNATURES_PER_KEY,
-} from './limits.ts'
+import { MAX_ESCROW_AGE_MS, MAX_ESCROW_BYTES, MAX_ESCROW_EVENTS, MAX_KEYS, MAX_SIGNATURES_PER_KEY } from './limits.ts'
 import type { Message } from './message.ts'
 import { refusal } from './rule.ts'
 import { rememberVerified } from './signatures.ts'
@@ -176,14 +170,19 @@ export class Escrow {
       witnesses: escrowed.verified?.witnesses,
       byteCount: message.event.raw.length + partCount * SIGNATURE_BYTES,
     }
-    this.drop(said)
+    if (before !== undefined) this.#count(before, -1)
     try {
       this.#checkRoom(held)
     } catch (error) {
-      if (before !== undefined) this.#put(said, before)
+      if (before !== undefined) this.#count(before, 1)
       throw error
     }
-    this.#put(said, held)
+    this.#count(held, 1)
+    // A new copy keeps the place in the queue of the first one.
+    this.#held.set(said, held)
+    const { prefix, sn } = message.event
+    const place = `${prefix}/${sn}`
+    this.#byPlace.set(place, (this.#byPlace.get(place) ?? new Set<string>()).add(said))
     return held
   }
 
@@ -197,15 +196,6 @@ export class Escrow {
       'KEL_ESCROW_FULL',
       `${eventCount} events of ${byteCount} bytes wait, limits ${this.#maxEvents * share} and ${this.#maxBytes * share}`,
     )
-  }
-
-  #put(said: string, held: HeldEvent): void {
-    const { prefix, sn } = held.message.event
-    const place = `${prefix}/${sn}`
-    this.#held.set(said, held)
-    const saids = this.#byPlace.get(place) ?? new Set()
-    this.#byPlace.set(place, saids.add(said))
-    this.#count(held, 1)
   }
 
   #count({ kind, byteCount }: HeldEvent, sign: 1 | -1): void {

@@ -141,7 +141,10 @@ export class Intake {
   #keep(message: Message<KeyEvent>, escrowed: Escrowed, sinceMs: number): Escrowed {
     this.#escrow.hold(message, escrowed, sinceMs)
     if (escrowed.delegator !== undefined) {
-      const awaited = this.#delegations.get(escrowed.delegator) ?? { tip: this.#tipOf(escrowed.delegator), saids: new Set() }
+      const awaited = this.#delegations.get(escrowed.delegator) ?? {
+        tip: this.#tipOf(escrowed.delegator),
+        saids: new Set(),
+      }
       awaited.saids.add(message.event.said)
       this.#delegations.set(escrowed.delegator, awaited)
     }

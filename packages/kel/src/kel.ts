@@ -193,10 +193,7 @@ export class Kel {
       return { outcome: accepted.length > 0 ? 'accepted' : 'waiting', explanation, accepted, warnings: [] }
     }
     if (verdict.witnesses.size === 0) return { outcome: 'known', explanation, accepted: [], warnings: [] }
-    await this.#write(
-      { said: verdict.event.said, sn: verdict.event.sn, type: 'rct', message: message.bytes },
-      source,
-    )
+    await this.#write({ said: verdict.event.said, sn: verdict.event.sn, type: 'rct', message: message.bytes }, source)
     return { outcome: 'receipt', explanation, accepted: [], warnings: [] }
   }
 

@@ -189,7 +189,11 @@ export class EventLog implements DelegatorLog {
       throw refusal('KEL_SEQ', `Event ${event.sn} lies before the state that this log goes on from`)
     if (held.said === event.said) return this.#verifyRepeat(message, held, context)
     if (this.#supersededSaids.has(event.said))
-      return { verdict: 'idempotent', superseded: true, explanation: `event ${event.sn} is known, a rotation superseded it` }
+      return {
+        verdict: 'idempotent',
+        superseded: true,
+        explanation: `event ${event.sn} is known, a rotation superseded it`,
+      }
     if (isRotation(event) && event.sn > last.lastEstablishment.sn)
       return this.#verifyRecovery(message as Message<RotationEvent>, context)
     return this.#verifyRival(message, held, context)

@@ -51,7 +51,8 @@ export function readInto(
 ): ReadMessage {
   try {
     const message = parseMessage(frame, { lenient: options.lenient })
-    if (!isKeyEvent(message)) return { prefix: options.prefix, warnings: readReceipt(intake, message), waiting: undefined }
+    if (!isKeyEvent(message))
+      return { prefix: options.prefix, warnings: readReceipt(intake, message), waiting: undefined }
     const { event } = message
     const prefix = options.prefix ?? event.prefix
     if (event.prefix !== prefix)

@@ -75,7 +75,11 @@ export class ReceiptPool {
 }
 
 /** Adds a signature unless it is there, in place of an older one where there are too many; returns the growth. */
-function addTo<T extends { readonly signature: Uint8Array }>(list: T[], entry: T, isSame: (other: T) => boolean): number {
+function addTo<T extends { readonly signature: Uint8Array }>(
+  list: T[],
+  entry: T,
+  isSame: (other: T) => boolean,
+): number {
   const same = list.filter(isSame)
   if (same.some(({ signature }) => equalBytes(signature, entry.signature))) return 0
   list.push(entry)

@@ -43,11 +43,15 @@ export function replayStored(stream: Uint8Array, prefix: string, intake: Intake,
   const warnings: string[] = []
   const recovered = (offset: number): string =>
     `KEL_RECOVERED: the last ${bytes.length - offset} bytes of the log were cut short and are left out`
+  const waitingFrom = new Map<string, number>()
   let last = 0
+  let isCut = false
   for (let [offset, ordinal] = [0, 0]; offset < bytes.length; ordinal++) {
     try {
       const frame = readFrame(bytes, offset)
-      warnings.push(...readInto(intake, { frame, ordinal }, { prefix, lenient }).warnings)
+      const read = readInto(intake, { frame, ordinal }, { prefix, lenient })
+      warnings.push(...read.warnings)
+      if (read.waiting !== undefined && !waitingFrom.has(read.waiting)) waitingFrom.set(read.waiting, offset)
       last = offset
       offset += frame.bytes.length
     } catch (error) {
@@ -55,20 +59,18 @@ export function replayStored(stream: Uint8Array, prefix: string, intake: Intake,
       const isLast = nextFrameOffset(bytes, offset) === bytes.length
       if (!isLast || offset === 0 || !TORN_CODES.has(error.code)) throw corrupt(error, offset)
       warnings.push(recovered(offset))
+      isCut = true
       break
     }
   }
   const [first, ...others] = intake.waiting
   if (first === undefined) return warnings
-  const { event } = first.message
-  // A crash between the groups of attachments leaves an event that lacks some of its signatures.
-  const isTorn = others.length === 0 && last > 0 && isMessageOf(bytes, last, event.said) && first.kind !== 'out-of-order'
+  const { said } = first.message.event
+  // A crash between the groups of attachments leaves an event that lacks some of its signatures: the last one, once.
+  const isLast = others.length === 0 && !isCut && waitingFrom.get(said) === last
+  const isTorn = isLast && first.kind !== 'out-of-order' && intake.logs.has(prefix)
   const error = waitingRefusal(first.kind, first.explanation)
   if (!isTorn) throw error.code === 'KEL_WITNESS' ? error : corrupt(error, last)
-  intake.forget(event.said)
+  intake.forget(said)
   return [...warnings, recovered(last)]
-}
-
-function isMessageOf(bytes: Uint8Array, offset: number, said: string): boolean {
-  return parseMessage(readFrame(bytes, offset), { lenient: 'keripy' }).event.said === said
 }

@@ -164,23 +164,26 @@ export function verifyWitnesses(
 ): ReadonlyMap<number, Uint8Array> {
   if (witnesses.length === 0) return NO_WITNESSES
   const found = new Map<number, Uint8Array>()
-  const triesOf = new Map<number, number>()
-  let failed = 0
-  const count = (place: number, given: IndexedSignature): void => {
-    const witness = witnesses[place]
-    const tries = triesOf.get(place) ?? 0
-    if (witness === undefined || found.has(place) || tries === MAX_SIGNATURES_PER_KEY) return
-    if (failed > MAX_FAILED_SIGNATURES) return
-    if (verifies(given, parseMatter(witness, 'b').raw, message)) found.set(place, given.signature)
-    else {
-      triesOf.set(place, tries + 1)
-      failed++
+  const count = (signatures: Iterable<IndexedSignature>): void => {
+    const triesOf = new Map<number, number>()
+    let failed = 0
+    for (const signature of signatures) {
+      const { index } = signature
+      const witness = witnesses[index]
+      const tries = triesOf.get(index) ?? 0
+      if (witness === undefined || found.has(index) || tries === MAX_SIGNATURES_PER_KEY) continue
+      if (verifies(signature, parseMatter(witness, 'b').raw, message)) found.set(index, signature.signature)
+      else if (++failed > MAX_FAILED_SIGNATURES) return
+      else triesOf.set(index, tries + 1)
     }
   }
-  for (const signature of indexed) count(signature.index, signature)
-  for (const { prefix, code, signature } of couples) {
-    const index = code === '0B' ? witnesses.indexOf(prefix) : -1
-    count(index, { code: 'A', index, ondex: index, signature })
-  }
+  count(indexed)
+  // Each kind is counted for itself: what somebody made up of one kind does not use up the tries of the other.
+  count(
+    couples.flatMap(({ prefix, code, signature }) => {
+      const index = code === '0B' ? witnesses.indexOf(prefix) : -1
+      return index < 0 ? [] : [{ code: 'A', index, ondex: index, signature }]
+    }),
+  )
   return found
 }

@@ -76,10 +76,7 @@ export function verifyLog(stream: Uint8Array, options: VerifyLogOptions = {}): V
   }
   const [waiting] = intake.waiting
   if (waiting !== undefined)
-    throw atEvent(
-      waitingRefusal(waiting.kind, waiting.explanation),
-      ordinals.get(waiting.message.event.said) ?? 0,
-    )
+    throw atEvent(waitingRefusal(waiting.kind, waiting.explanation), ordinals.get(waiting.message.event.said) ?? 0)
   const log = prefix === undefined ? undefined : intake.logs.get(prefix)
   if (log === undefined) throw refusal('KEL_SEQ', 'Log holds no inception')
   const { state, events, superseded } = log

@@ -136,7 +136,10 @@ export function verifyStatement(
   if (!equalBytes(hexDecode(statement.sha256), digest))
     throw new KelError('KEL_STATEMENT', 'Statement is about other content than the one given')
   if (options.name !== undefined && statement.name !== options.name)
-    throw new KelError('KEL_STATEMENT', `Statement is about ${quoted(statement.name ?? '')}, expected ${quoted(options.name)}`)
+    throw new KelError(
+      'KEL_STATEMENT',
+      `Statement is about ${quoted(statement.name ?? '')}, expected ${quoted(options.name)}`,
+    )
   const state = checkPlace(log, statement)
   checkSignatures(log, state, dssePae(STATEMENT_TYPE, payload), signatures)
   const position = positionOf(log, statement.sn, [digest, sha256(payload)], options)

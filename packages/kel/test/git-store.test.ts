@@ -47,7 +47,7 @@ describe('gitStore()', () => {
     await actor.interact({ d: actor.state.said })
     const recovery = await rotate(base, { keys: [key(1)], nextKeys: [key(2)] }, signer(1))
     const kel = await Kel.open(gitStore(repo).log(prefix), prefix)
-    for (const message of [...actor.messages, recovery.message]) await kel.append(message)
+    for (const message of [...actor.messages, recovery.message]) await kel.append(message, 'local')
     expect(await gitStore(repo).list()).toEqual([prefix])
     expect(await kel.export()).toEqual(concatBytes(actor.log, recovery.message))
     const ref = `refs/keri/${prefix}/kel`

@@ -18,6 +18,7 @@ import {
   rotate,
   sha256DigestSeal,
   signStatement,
+  statementDigest,
   STATEMENT_TYPE,
   verifyAt,
   verifyLog,
@@ -48,14 +49,39 @@ describe('verifyStatement()', () => {
     const envelope = await signed(actor)
     expect(verify(envelope, actor)).toMatchObject({ position: 'current', proven: true, retiredBy: undefined })
     const rotation = await actor.rotate()
-    expect(verify(envelope, actor)).toMatchObject({
+    expect(verify(envelope, actor, { allowUnproven: true })).toMatchObject({
       position: 'claimed',
       proven: false,
       retiredBy: { sn: 1, said: rotation.said },
     })
   })
 
-  it('is "sealed" for ever when the log seals the digest while the key is in force, or in the rotation that retires it (row 143)', async () => {
+  it('refuses a signature whose place nothing proves, as a thief of the retired key can make it (P5)', async () => {
+    const actor = await Actor.start()
+    const thief = actor.state
+    await actor.rotate()
+    const forged = await signStatement(thief, content(), signer(0))
+    expect(() => verify(forged, actor)).toThrow(
+      expect.objectContaining({
+        code: 'KEL_POSITION_UNPROVEN',
+        details: expect.objectContaining({ sn: 0, retiredBy: 1 }),
+      }),
+    )
+    expect(verify(forged, actor, { allowUnproven: true })).toMatchObject({ position: 'claimed', proven: false })
+  })
+
+  it('refuses another name than the one asked for, and a digest that is not 32 bytes (P5)', async () => {
+    const actor = await Actor.start()
+    const envelope = await signed(actor)
+    expect(verify(envelope, actor, { name: 'file.bin' })).toMatchObject({ proven: true })
+    expect(() => verify(envelope, actor, { name: 'other.bin' })).toThrow(
+      expect.objectContaining({ code: 'KEL_STATEMENT' }),
+    )
+    const hex = statementDigest(file) as unknown as Uint8Array
+    expect(() => verifyStatement(envelope, hex, verifyLog(actor.log))).toThrow(TypeError)
+  })
+
+  it('is "sealed" forever when the log seals the digest while the key is in force, or in the rotation that retires it (row 143)', async () => {
     const actor = await Actor.start()
     const envelope = await signed(actor)
     const seal = await actor.interact(sha256DigestSeal(file))
@@ -82,7 +108,7 @@ describe('verifyStatement()', () => {
     const lateEnvelope = await signed(late)
     await late.rotate()
     await late.interact(sha256DigestSeal(file))
-    expect(verify(lateEnvelope, late)).toMatchObject({ position: 'claimed' })
+    expect(verify(lateEnvelope, late, { allowUnproven: true })).toMatchObject({ position: 'claimed' })
     expect(findSeal(verifyLog(late.log), 1, digest)?.sn).toBe(2)
   })
 

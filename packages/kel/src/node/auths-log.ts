@@ -29,7 +29,10 @@ async function readRegistry(repo: string, prefix: string): Promise<Uint8Array | 
   if (names.length === 0) return undefined
   const parts = names.flatMap((name) => {
     const attachments = files.get(name.replace('.json', '.attachments.cesr'))
-    return [{ id: files.get(name) as string, json: true }, ...(attachments === undefined ? [] : [{ id: attachments, json: false }])]
+    return [
+      { id: files.get(name) as string, json: true },
+      ...(attachments === undefined ? [] : [{ id: attachments, json: false }]),
+    ]
   })
   const objects = await readGitObjects(
     repo,
@@ -62,7 +65,8 @@ async function readChain(repo: string, prefix: string): Promise<Uint8Array | und
     const found = trees.map((files, at) => {
       const cesr = files.get('event.cesr')
       const id = cesr ?? files.get('event.json')
-      if (id === undefined) throw new KelError('KEL_CORRUPT', `Commit ${commits[at]?.id ?? ''} of the log holds no event`)
+      if (id === undefined)
+        throw new KelError('KEL_CORRUPT', `Commit ${commits[at]?.id ?? ''} of the log holds no event`)
       return { id, json: cesr === undefined }
     })
     const objects = await readGitObjects(

@@ -91,8 +91,7 @@ const WRITING_SETTINGS = ['core.fsync=all', 'core.fsyncMethod=fsync', 'commit.gp
 
 function environment(): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = {}
-  for (const [name, value] of Object.entries(process.env))
-    if (PASSED_ON.includes(name.toUpperCase())) env[name] = value
+  for (const [name, value] of Object.entries(process.env)) if (PASSED_ON.includes(name.toUpperCase())) env[name] = value
   return { ...env, ...HARDENED_ENVIRONMENT }
 }
 
@@ -195,7 +194,12 @@ export async function listRefs(repo: string, pattern: string): Promise<readonly 
 
 /** The object that a ref names; undefined when there is no such ref, and only then. */
 export async function resolveRef(repo: string, ref: string): Promise<string | undefined> {
-  return (await listRefs(repo, ref)).find((found) => found.ref === ref)?.id
+  const found = (await listRefs(repo, ref)).find((one) => one.ref === ref)
+  if (found !== undefined) return found.id
+  // git does not list a ref to another ref that does not exist.
+  const { code } = await runGit(repo, ['symbolic-ref', '--quiet', ref])
+  if (code === 0) throw new KelError('KEL_CORRUPT', `Ref "${printable(ref)}" points to another ref`)
+  return undefined
 }
 
 /**
@@ -234,14 +238,17 @@ export async function readGitObjects(repo: string, ids: readonly string[]): Prom
   return ids.map((id) => {
     const lineEnd = output.indexOf(0x0a, offset)
     // A damaged object ends the command before its answer.
-    if (lineEnd < 0) throw new KelError('KEL_CORRUPT', `Object ${id} cannot be read: ${printable(result.stderr.slice(0, 300))}`)
+    if (lineEnd < 0)
+      throw new KelError('KEL_CORRUPT', `Object ${id} cannot be read: ${printable(result.stderr.slice(0, 300))}`)
     const [found, type, size] = output.subarray(offset, lineEnd).toString().split(' ')
     const length = Number(size)
     if (found !== id || type === 'missing' || !Number.isSafeInteger(length))
       throw new KelError('KEL_CORRUPT', `Object ${id} is missing from the repository`)
     const bytes = new Uint8Array(output.subarray(lineEnd + 1, lineEnd + 1 + length))
     offset = lineEnd + 1 + length + 1
-    const hash = createHash(id.length === 40 ? 'sha1' : 'sha256').update(`${type} ${length}\0`).update(bytes)
+    const hash = createHash(id.length === 40 ? 'sha1' : 'sha256')
+      .update(`${type} ${length}\0`)
+      .update(bytes)
     if (bytes.length !== length || hash.digest('hex') !== id)
       throw new KelError('KEL_CORRUPT', `Object ${id} does not hash to its id`)
     return { type: type as GitObject['type'], bytes }
@@ -302,15 +309,14 @@ function parseTree({ type, bytes }: GitObject, id: string): readonly TreeEntry[]
 }
 
 /** Files of a tree that lie directly in it, by name, with the ids of their blobs. */
-export async function readTrees(
-  repo: string,
-  ids: readonly string[],
-): Promise<readonly ReadonlyMap<string, string>[]> {
+export async function readTrees(repo: string, ids: readonly string[]): Promise<readonly ReadonlyMap<string, string>[]> {
   const objects = await readGitObjects(repo, ids)
   return objects.map(
     (object, at) =>
       new Map(
-        parseTree(object, ids[at] as string).flatMap(({ name, id, isFolder }) => (isFolder ? [] : [[name, id] as const])),
+        parseTree(object, ids[at] as string).flatMap(({ name, id, isFolder }) =>
+          isFolder ? [] : [[name, id] as const],
+        ),
       ),
   )
 }
