@@ -1,6 +1,6 @@
 import type { Place } from './key-state.ts'
 import type { VerifiedEvent } from './log.ts'
-import type { VerifiedLog } from './verify-log.ts'
+import type { VerifiedLog } from './verified-log.ts'
 
 /** How one verified log relates to another of the same identity. */
 export type LogRelation =

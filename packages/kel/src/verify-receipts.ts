@@ -8,7 +8,7 @@ import type { Message } from './message.ts'
 import { refusal } from './rule.ts'
 import { verifyIndexed, verifyWitnesses } from './signatures.ts'
 import { plainBytes, readFrame } from './stream.ts'
-import type { VerifiedLog } from './verify-log.ts'
+import type { VerifiedLog } from './verified-log.ts'
 
 /** What a verified log must tell so that receipts of its identity can be verified. */
 export interface ReceiptLog {

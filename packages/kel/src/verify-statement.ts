@@ -7,7 +7,7 @@ import type { VerifiedEvent } from './log.ts'
 import { quoted } from './rule.ts'
 import { parseStatementEnvelope, STATEMENT_TYPE } from './statement.ts'
 import type { Statement, StatementPurpose } from './statement.ts'
-import type { VerifiedLog } from './verify-log.ts'
+import type { VerifiedLog } from './verified-log.ts'
 
 /**
  * How well it is proved that the signature was made while its key was in force, strongest first: sealed in an event that

@@ -9,7 +9,7 @@ import type { LogSnapshot } from './snapshot.ts'
 import { plainBytes, readFrame } from './stream.ts'
 import { waitingRefusal } from './read-stream.ts'
 import { delegatorContext } from './verify-log.ts'
-import type { VerifiedLog } from './verify-log.ts'
+import type { VerifiedLog } from './verified-log.ts'
 
 /** Options of {@link verifyLogStream}. */
 export interface VerifyStreamOptions {
