@@ -99,6 +99,18 @@ const targeted: readonly Campaign[] = [
     command: ({ size }) => ['node', 'campaign/rotation-under-load.ts', store, String(size), '2', '6', '400'],
   })),
   {
+    name: 'install engine: random pairs and chains of trees',
+    folder: 'packages/install-engine',
+    unit: 'pairs',
+    firstSize: 200,
+    command: () => vitest('test/tree-pairs.test.ts'),
+    env: ({ seed, size }) => ({
+      KEYTURN_CAMPAIGN: '1',
+      KEYTURN_SEED: String(seed),
+      KEYTURN_TREE_PAIRS: String(size),
+    }),
+  },
+  {
     name: 'launcher: SIGKILL anywhere in an update',
     folder: 'apps/launcher-daemon',
     unit: 'kills',

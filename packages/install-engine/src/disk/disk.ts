@@ -97,8 +97,13 @@ export async function hashFile(
 
 /** SHA-256 of a file, `undefined` when there is none. */
 export async function hashIfFile(fs: FileSystem, path: string, signal?: AbortSignal): Promise<string | undefined> {
-  const found = await look(fs, path)
-  return found.kind === 'file' ? (await hashFile(fs, path, { signal })).sha256 : undefined
+  if ((await look(fs, path)).kind !== 'file') return undefined
+  try {
+    return (await hashFile(fs, path, { signal })).sha256
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined // it went meanwhile
+    throw error
+  }
 }
 
 /** Reads a small file, `undefined` when there is none. Never follows a link; more than `maxBytes` is refused. */
@@ -131,7 +136,7 @@ export async function listFolder(fs: FileSystem, path: string): Promise<string[]
   try {
     return (await fs.readdir(path)).sort()
   } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return []
+    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return []
     throw error
   }
 }

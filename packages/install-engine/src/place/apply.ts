@@ -1,7 +1,10 @@
-import { dirname, join } from 'node:path'
-import { pathExists } from '@keyturn/primitives/node'
+import { basename, dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { foldPath } from '@keyturn/manifest'
+import { isMissing, pathExists } from '@keyturn/primitives/node'
+import type { FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
-import { hashIfFile, look, placeInside, removeFile, sameIdentity, syncFolders } from '../disk/disk.ts'
+import { hashIfFile, listFolder, look, placeInside, removeFile, sameIdentity, syncFolders } from '../disk/disk.ts'
 import type { FileIdentity } from '../disk/disk.ts'
 import { FolderGuard, inTheWay } from '../disk/folder-guard.ts'
 import type { Layout } from '../disk/layout.ts'
@@ -10,6 +13,10 @@ import { removeEmptyFolders, removeEmptyTree, renamePatiently } from './move.ts'
 import type { MoveContext } from './move.ts'
 import { backupPlace, leavingFirst, orderSteps } from './transaction.ts'
 import type { AsideStep, ModeStep, StepOrder, Transaction, TransactionStep } from './transaction.ts'
+
+/** How long, and how often, a name that the system remembers wrongly is waited out. */
+const NAME_CACHE_PAUSE_MS = 250
+const NAME_CACHE_TRIES = 12
 
 /** A change of the install that was made. */
 export interface AppliedChange {
@@ -45,6 +52,13 @@ export function touchedFolders(layout: Layout, { id, steps, asides = [] }: Trans
   }
   for (const step of steps) if (step.staged !== undefined) folders.add(dirname(stagedPlace(layout, step)))
   return folders
+}
+
+/** Whether a name is answered for that its folder does not list in any spelling. */
+async function isRemembered(fs: FileSystem, path: string): Promise<boolean> {
+  if ((await look(fs, path)).kind === 'nothing') return false
+  const folded = foldPath(basename(path))
+  return !(await listFolder(fs, dirname(path))).some((name) => foldPath(name) === folded)
 }
 
 /** Makes the folder that takes the old files; before the decision, so that a full disk is met in time. */
@@ -91,18 +105,36 @@ class Swap {
     const { asides = [], modes = [] } = this.#transaction
     const removals = this.#order.removals.filter(isReady)
     for (const index of removals) await this.#remove(index)
-    for (const folder of await removeEmptyFolders(
-      fs,
-      layout,
-      removals.map((index) => this.#step(index).path),
-    ))
-      this.#guard.forget(folder)
+    const gone = removals.map((index) => this.#step(index).path)
+    const emptied = await removeEmptyFolders(fs, layout, gone)
+    for (const folder of emptied) this.#guard.forget(folder)
     for (const aside of asides) await this.#setAside(aside)
     // The names that are gone are durably gone before others take their places.
     if (reshapes(this.#transaction, this.#order)) await syncFolders(fs, touchedFolders(layout, this.#transaction))
+    await this.#forgetNames([...gone, ...emptied, ...asides.map(({ path }) => path)])
     for (const index of this.#order.writes.filter(isReady)) await this.#write(index)
     for (const step of modes) await this.#changeMode(step)
     await syncFolders(fs, touchedFolders(layout, this.#transaction))
+  }
+
+  /**
+   * Some systems remember a name for a second under each spelling it was asked for, also after it is gone under another
+   * one. Waits until those that new files need are forgotten.
+   */
+  async #forgetNames(gone: readonly string[]): Promise<void> {
+    if (gone.length === 0) return
+    const { fs } = this.#context
+    const folded = new Set(gone.map(foldPath))
+    const asked = new Set<string>()
+    for (const index of this.#order.writes) {
+      const { path } = this.#step(index)
+      for (let name = path; name !== '' && !asked.has(name); name = name.slice(0, Math.max(0, name.lastIndexOf('/')))) {
+        asked.add(name)
+        if (!folded.has(foldPath(name))) continue
+        for (let tries = NAME_CACHE_TRIES; tries > 0 && (await isRemembered(fs, this.#live(name))); tries--)
+          await sleep(NAME_CACHE_PAUSE_MS)
+      }
+    }
   }
 
   async #remove(index: number): Promise<void> {
@@ -111,7 +143,12 @@ class Swap {
     const live = this.#live(path)
     const found = await look(this.#context.fs, live)
     if (found.kind === 'nothing' || (found.kind === 'other' && found.what === 'folder')) return
-    await this.#moveToBackup(index, live)
+    try {
+      await this.#moveToBackup(index, live)
+    } catch (error) {
+      if (!isMissing(error)) throw error
+      return // the system still remembered a name that is gone
+    }
     this.#context.onChange?.({ path, action: 'removed' })
   }
 

@@ -6,7 +6,7 @@ import { runningClient } from '../disk/client-process.ts'
 import { removeFile, syncFolders } from '../disk/disk.ts'
 import type { Session } from '../session.ts'
 import type { Staged } from './stage.ts'
-import { writeTransaction } from './transaction.ts'
+import { asideNotice, writeTransaction } from './transaction.ts'
 import type { Transaction } from './transaction.ts'
 
 /** Commit and swap; whatever cannot be put in place is undone. */
@@ -26,14 +26,8 @@ export async function commit(
   const context = {
     ...session.apply,
     verified: staged?.verified,
-    onChange: ({ path, action, to }: AppliedChange) =>
-      action === 'set-aside'
-        ? session.emit({
-            type: 'notice',
-            code: 'LA_SET_ASIDE',
-            message: `"${path}" is yours and was in the way of the release; it is now "${to ?? ''}"`,
-          })
-        : session.emit({ type: 'file', path, action }),
+    onChange: ({ path, action, to = '' }: AppliedChange) =>
+      session.emit(action === 'set-aside' ? asideNotice({ path, to }) : { type: 'file', path, action }),
   }
   session.enter('commit')
   await prepareBackup(context, transaction)

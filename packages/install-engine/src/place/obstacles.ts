@@ -38,7 +38,8 @@ class Leaving {
     if (this.#exact.has(path)) return true
     const other = this.#byFold.get(foldPath(path))
     // Where both spellings are on the disk, they are two files.
-    return other !== undefined && !siblings.has(other.slice(other.lastIndexOf('/') + 1))
+    const isOn = (name: string): boolean => siblings.has(name.slice(name.lastIndexOf('/') + 1))
+    return other !== undefined && !(isOn(path) && isOn(other))
   }
 }
 

@@ -6,13 +6,14 @@ import { rollForward } from './apply.ts'
 import type { ApplyContext } from './apply.ts'
 import { listFolder, look, removeFile, syncFolders } from '../disk/disk.ts'
 import type { EmitEvent } from '../events.ts'
+
 import { finalize } from './finalize.ts'
 import { rollBack } from './undo.ts'
 import { hostSystem } from '../disk/host-system.ts'
 import type { Layout } from '../disk/layout.ts'
 import { readState, writeState } from '../disk/state-file.ts'
 import type { InstallState } from '../disk/state-file.ts'
-import { readTransaction } from './transaction.ts'
+import { asideNotice, readTransaction } from './transaction.ts'
 import type { Transaction } from './transaction.ts'
 
 /** What {@link recover} found and did. */
@@ -77,6 +78,7 @@ export async function recover(context: ApplyContext, emit: EmitEvent, at: number
   try {
     const transaction = await readTransaction(fs, layout.transaction)
     if (transaction !== undefined) recovery = await finish(context, transaction, state, at)
+    if (recovery.outcome === 'forward') for (const aside of transaction?.asides ?? []) emit(asideNotice(aside))
   } catch (error) {
     if (!(error instanceof LauncherError) || error.code !== 'LA_JOURNAL') throw error
     const after = { ...state, suspect: true }

@@ -4,6 +4,7 @@ import { parseStrictJson, utf8Decode } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
 import { readSmallFile, writeSmallFile } from '../disk/disk.ts'
+import type { EngineEventBody } from '../events.ts'
 import { hostSystem } from '../disk/host-system.ts'
 import type { Layout } from '../disk/layout.ts'
 import { parseReleaseRef } from '../disk/state-file.ts'
@@ -195,4 +196,13 @@ function foldersAbove(path: string): string[] {
   const folders: string[] = []
   for (let at = path.indexOf('/'); at >= 0; at = path.indexOf('/', at + 1)) folders.push(path.slice(0, at))
   return folders
+}
+
+/** Tells the player where a file of theirs is now. */
+export function asideNotice({ path, to }: AsideStep): EngineEventBody {
+  return {
+    type: 'notice',
+    code: 'LA_SET_ASIDE',
+    message: `"${path}" is yours and was in the way of the release; it is now "${to}"`,
+  }
 }

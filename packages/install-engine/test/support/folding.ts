@@ -5,14 +5,21 @@ import { nodeFileSystem } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 
 /** The name that a folder really has for `name`, whatever its case and the spelling of its accents. */
-function spelled(folder: string, name: string): string {
+function spelled(folder: string, name: string, fold: (name: string) => string = foldPath): string {
   try {
     const names = readdirSync(folder)
     if (names.includes(name)) return name
-    return names.find((found) => foldPath(found) === foldPath(name)) ?? name
+    return names.find((found) => fold(found) === fold(name)) ?? name
   } catch {
     return name // no such folder: the call itself says so
   }
+}
+
+/** A path below `root` as the disk spells it, as far as it is there. */
+export function spelledPath(root: string, path: string, fold?: (name: string) => string): string {
+  let place = root
+  for (const part of path.split('/')) place = join(place, spelled(place, part, fold))
+  return place
 }
 
 /**
@@ -23,9 +30,7 @@ export function foldingFileSystem(root: string): FileSystem {
   const real = (path: unknown): string => {
     const text = String(path)
     if (!text.startsWith(root + sep)) return text
-    let place = root
-    for (const part of text.slice(root.length + 1).split(sep)) place = join(place, spelled(place, part))
-    return place
+    return spelledPath(root, text.slice(root.length + 1).replaceAll(sep, '/'))
   }
   /** Where a new name goes: its folders as they are spelled, itself as given. */
   const fresh = (path: unknown): string => {

@@ -1,0 +1,71 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** A mounted volume that folds names. */
+export interface FoldingMount {
+  readonly kind: string
+  /** A new folder on it. */
+  folder(): Promise<string>
+  unmount(): Promise<void>
+}
+
+interface Way {
+  readonly kind: string
+  readonly make: readonly [string, ...string[]]
+  readonly mount: readonly [string, ...string[]]
+}
+
+const OPTIONS = 'umask=000'
+const WAYS: readonly Way[] = [
+  { kind: 'exFAT by FUSE', make: ['mkfs.exfat'], mount: ['mount.exfat-fuse', '-o', OPTIONS] },
+  { kind: 'exFAT', make: ['mkfs.exfat'], mount: ['mount', '-t', 'exfat', '-o', OPTIONS] },
+  { kind: 'VFAT', make: ['mkfs.vfat', '-F', '32'], mount: ['mount', '-t', 'vfat', '-o', `${OPTIONS},utf8`] },
+]
+const SIZE_BYTES = 300 * 1024 * 1024
+
+function tryRun([program, ...args]: readonly [string, ...string[]]): string | undefined {
+  try {
+    return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+  } catch {
+    return undefined
+  }
+}
+
+/** Mounts a fresh volume that folds names, by loop; says why where that cannot be done. */
+export async function foldingMount(): Promise<FoldingMount | { readonly reason: string }> {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) return { reason: 'only root on Linux may mount one' }
+  const home = await mkdtemp(join(tmpdir(), 'keyturn-volume-'))
+  const image = join(home, 'image')
+  const place = join(home, 'volume')
+  await writeFile(image, '')
+  await truncate(image, SIZE_BYTES)
+  execFileSync('mkdir', [place])
+  for (const { kind, make, mount } of WAYS) {
+    if (tryRun([...make, image]) === undefined) continue
+    const loop = tryRun(['losetup', '-f', '--show', image])
+    if (loop === undefined) continue
+    const unmount = async (): Promise<void> => {
+      if (tryRun(['umount', place]) === undefined) tryRun(['umount', '-l', place])
+      tryRun(['losetup', '-d', loop])
+      await rm(home, { recursive: true, force: true })
+    }
+    if (tryRun([...mount, loop, place]) !== undefined && folds(place)) {
+      return { kind, folder: () => mkdtemp(join(place, 'game-')), unmount }
+    }
+    tryRun(['umount', place])
+    tryRun(['losetup', '-d', loop])
+  }
+  await rm(home, { recursive: true, force: true })
+  return { reason: 'no tools, or no kernel, for exFAT or VFAT by loop' }
+}
+
+function folds(place: string): boolean {
+  const name = join(place, 'Probe')
+  execFileSync('touch', [name])
+  const found = existsSync(join(place, 'pROBE'))
+  execFileSync('rm', [name])
+  return found
+}
