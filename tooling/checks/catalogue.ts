@@ -55,7 +55,8 @@ function readTests(): Map<number, Shown[]> {
   for (const { path } of members()) {
     for (const name of sourceFiles(join(path, 'test'))) {
       const file = relative(root, join(path, 'test', name))
-      for (const [, , title = ''] of readFileSync(join(root, file), 'utf8').matchAll(TITLE)) {
+      for (const [, , quoted = ''] of readFileSync(join(root, file), 'utf8').matchAll(TITLE)) {
+        const title = quoted.replaceAll(/\\(['"`\\])/g, '$1')
         for (const [, list = ''] of title.matchAll(MARK)) {
           for (const number of numbers(list)) shown.set(number, [...(shown.get(number) ?? []), { file, title }])
         }

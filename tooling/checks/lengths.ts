@@ -1,0 +1,84 @@
+/** Holds functions to 60 lines, files to 400 unless their first comment says why not, and lines to 160 columns. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseAst } from 'rolldown/parseAst'
+import { reportAgainstBaseline } from './baseline.ts'
+import { root, trackedFiles } from './workspace.ts'
+
+const FUNCTION_LINES = 60
+const FILE_LINES = 400
+const COLUMNS = 160
+/** In the first comment of a long file: `Long because …`. */
+const REASON = /^(?:#!.*\n)?(?:\/\*\*[\s\S]*?\*\/|(?:\/\/.*\n)+)/
+const FUNCTIONS = new Set(['FunctionDeclaration', 'FunctionExpression', 'ArrowFunctionExpression'])
+
+interface Node {
+  readonly type: string
+  readonly start: number
+  readonly end: number
+  readonly id?: { readonly name?: string } | null
+  readonly key?: { readonly name?: string }
+}
+
+function isNode(value: unknown): value is Node & Record<string, unknown> {
+  return typeof value === 'object' && value !== null && 'type' in value && 'start' in value
+}
+
+/** Every function of a module with its lines, nested ones included; what a test file's `describe` holds is not one function. */
+function longFunctions(text: string, file: string): string[] {
+  const starts = lineStarts(text)
+  const lineOf = (offset: number): number => upperBound(starts, offset)
+  const found: string[] = []
+  const walk = (node: unknown, name: string): void => {
+    if (Array.isArray(node)) for (const item of node) walk(item, name)
+    if (!isNode(node)) return
+    const own = node.id?.name ?? node.key?.name ?? name
+    if (FUNCTIONS.has(node.type)) {
+      const lines = lineOf(node.end) - lineOf(node.start) + 1
+      if (lines > FUNCTION_LINES)
+        found.push(`${file}:${lineOf(node.start)}: ${own === '' ? 'a function' : own} has ${lines} lines`)
+    }
+    for (const [member, value] of Object.entries(node)) if (member !== 'id' && member !== 'key') walk(value, own)
+  }
+  walk(parseAst(text, { lang: 'ts' }).body, '')
+  return found
+}
+
+function lineStarts(text: string): number[] {
+  const starts = [0]
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1)
+  return starts
+}
+
+/** How many starts are at or before an offset: the line, counted from 1. */
+function upperBound(starts: readonly number[], offset: number): number {
+  let low = 0
+  let high = starts.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((starts[middle] as number) <= offset) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+const findings = new Map<string, string[]>()
+const add = (what: string, place: string): void => void findings.set(what, [...(findings.get(what) ?? []), place])
+
+for (const file of trackedFiles().filter((name) => name.endsWith('.ts') && !/\/(?:golden|vectors)\//.test(name))) {
+  const text = readFileSync(join(root, file), 'utf8')
+  const isTest = /\/(?:test|campaign|bench)\//.test(file)
+  const lines = text.split('\n')
+  if (!isTest) {
+    for (const place of longFunctions(text, file)) add(`functions over ${FUNCTION_LINES} lines`, place)
+    if (lines.length > FILE_LINES && !/Long because /.test(REASON.exec(text)?.[0] ?? ''))
+      add(
+        `files over ${FILE_LINES} lines without "Long because" in the first comment`,
+        `${file}: ${lines.length} lines`,
+      )
+  }
+  for (const [index, line] of lines.entries())
+    if (line.length > COLUMNS && !/https?:\/\//.test(line))
+      add(`lines over ${COLUMNS} columns`, `${file}:${index + 1}: ${line.length} columns`)
+}
+reportAgainstBaseline('lengths', findings)
