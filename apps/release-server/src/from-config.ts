@@ -1,12 +1,14 @@
-import { readFile } from 'node:fs/promises'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemClock } from '@keyturn/primitives'
+import { pathExists } from '@keyturn/primitives/node'
 import type { ServerConfig } from './config.ts'
 import { ServerError } from './errors.ts'
 import { unixHeadSigner } from './head-signer/client.ts'
 import type { Stores } from './storage/migrate.ts'
 import { parseOidcRules } from './access/oidc.ts'
+import type { OidcRule } from './access/oidc.ts'
+import type { ServerLog } from './context.ts'
 import { jsonLog, silentLog } from './ops/log.ts'
 import type { ReleaseServerOptions } from './server.ts'
 import { openFolderBlobStore } from './storage/folder-blob-store.ts'
@@ -14,15 +16,31 @@ import { openPostgresMetadataStore } from './storage/postgres-metadata-store.ts'
 import { openS3BlobStore } from './storage/s3-blob-store.ts'
 import { openSqliteMetadataStore } from './storage/sqlite-metadata-store.ts'
 
-const day = 86_400_000
+const DAY_MS = 86_400_000
+
+/** How stores are opened. */
+export interface OpenOptions {
+  /** `create` makes what is missing; `require` refuses it, so that a mistyped folder is not mistaken for an empty server. */
+  readonly missing: 'create' | 'require'
+}
+
+const METADATA_FILE = 'metadata.sqlite'
+
+async function requireData(dataDir: string): Promise<void> {
+  if (await pathExists(join(dataDir, METADATA_FILE))) return
+  throw new ServerError('SRV_CONFIG', `Cannot open the data folder "${dataDir}": there is no ${METADATA_FILE} in it`, {
+    hint: 'Check --data or KEYTURN_DATA_DIR; a new server is made by "serve" or "token create"',
+  })
+}
 
 /** Opens the stores that the settings name. */
-export async function storesFromConfig(config: ServerConfig): Promise<Stores> {
+export async function storesFromConfig(config: ServerConfig, { missing }: OpenOptions): Promise<Stores> {
+  if (missing === 'require' && config.databaseUrl === undefined) await requireData(config.dataDir)
   const embedded = config.databaseUrl === undefined || config.s3Url === undefined
-  if (embedded) await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+  if (embedded && missing === 'create') await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
   const metadata =
     config.databaseUrl === undefined
-      ? openSqliteMetadataStore(join(config.dataDir, 'metadata.sqlite'))
+      ? openSqliteMetadataStore(join(config.dataDir, METADATA_FILE))
       : await openPostgresMetadataStore(config.databaseUrl)
   const blobs =
     config.s3Url === undefined
@@ -36,6 +54,15 @@ export async function storesFromConfig(config: ServerConfig): Promise<Stores> {
   return { blobs, metadata }
 }
 
+/** Options of a command that works on the stores without serving: no vault, no head signer, no issuer. */
+export async function localOptions(config: ServerConfig, open: OpenOptions): Promise<ReleaseServerOptions> {
+  return { ...(await storesFromConfig(config, open)), log: logOf(config) }
+}
+
+function logOf(config: ServerConfig): ServerLog {
+  return config.logRequests ? jsonLog((line) => process.stderr.write(line), systemClock) : silentLog
+}
+
 async function passphraseOf(path: string): Promise<string> {
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {
     throw new ServerError('SRV_CONFIG', `Cannot read the passphrase file "${path}"`, { cause })
@@ -45,32 +72,32 @@ async function passphraseOf(path: string): Promise<string> {
   return line
 }
 
-/** Turns settings into options: opens the stores they name, reads the files they name. */
+/** Turns settings into the options of a server: opens the stores they name, reads the files they name. */
 export async function optionsFromConfig(config: ServerConfig): Promise<ReleaseServerOptions> {
-  const { oidcIssuer, oidcAudience, oidcRules } = config
+  const { oidcIssuer, oidcAudience, oidcRules, accelPrefix, passphraseFile, headSigner } = config
   return {
-    ...(await storesFromConfig(config)),
+    ...(await storesFromConfig(config, { missing: 'create' })),
     host: config.host,
     port: config.port,
     drainMs: config.drainSeconds * 1000,
     rates: { trustProxy: config.trustProxy },
-    log: config.logRequests ? jsonLog((line) => process.stderr.write(line), systemClock) : silentLog,
-    upkeep: { garbageEveryMs: day, scrubEveryMs: 7 * day },
-    ...(config.publicUrl === undefined ? {} : { publicUrl: config.publicUrl }),
-    ...(config.metricsToken === undefined ? {} : { metricsToken: config.metricsToken }),
-    ...(config.accelPrefix === undefined ? {} : { offload: { kind: 'accel' as const, prefix: config.accelPrefix } }),
-    ...(config.passphraseFile === undefined
-      ? {}
-      : { vault: { passphrase: await passphraseOf(config.passphraseFile) } }),
-    ...(config.headSigner === undefined ? {} : { headSigner: unixHeadSigner(config.headSigner) }),
-    ...(oidcIssuer === undefined
-      ? {}
-      : {
-          oidc: {
-            issuer: oidcIssuer,
-            audience: oidcAudience ?? '',
-            rules: parseOidcRules(await readFile(oidcRules ?? '', 'utf8')),
-          },
-        }),
+    log: logOf(config),
+    upkeep: { garbageEveryMs: DAY_MS, scrubEveryMs: 7 * DAY_MS },
+    publicUrl: config.publicUrl,
+    metricsToken: config.metricsToken,
+    offload: accelPrefix === undefined ? undefined : { kind: 'accel', prefix: accelPrefix },
+    vault: passphraseFile === undefined ? undefined : { passphrase: await passphraseOf(passphraseFile) },
+    headSigner: headSigner === undefined ? undefined : unixHeadSigner(headSigner),
+    oidc:
+      oidcIssuer === undefined
+        ? undefined
+        : { issuer: oidcIssuer, audience: oidcAudience ?? '', rules: await rulesOf(oidcRules ?? '') },
   }
+}
+
+async function rulesOf(path: string): Promise<readonly OidcRule[]> {
+  const content = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new ServerError('SRV_CONFIG', `Cannot read the OIDC rules "${path}"`, { cause })
+  })
+  return parseOidcRules(content)
 }

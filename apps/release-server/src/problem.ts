@@ -2,9 +2,9 @@ import { KeyturnError, printable } from '@keyturn/primitives'
 import { httpStatus, ServerError } from './errors.ts'
 
 /** Start of the `type` of a problem; the code follows. */
-export const problemTypeBase = 'https://keyturn.dev/errors/'
+export const PROBLEM_TYPE_BASE = 'https://keyturn.dev/errors/'
 
-const titles: Readonly<Record<string, string>> = {
+const TITLES: Readonly<Record<string, string>> = {
   usage: 'The request does not fit what is here',
   io: 'The storage failed',
   unavailable: 'Not available at the moment',
@@ -54,8 +54,8 @@ export function problemAnswer(error: unknown, requestId: string): ProblemAnswer 
       ...(status === 401 ? { 'www-authenticate': 'Bearer realm="keyturn"' } : {}),
     },
     body: JSON.stringify({
-      type: problemTypeBase + known.code,
-      title: titles[known.kind] ?? 'Error',
+      type: PROBLEM_TYPE_BASE + known.code,
+      title: TITLES[known.kind] ?? 'Error',
       status,
       code: known.code,
       kind: known.kind,

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { systemClock, systemRandom } from '@keyturn/primitives'
 import type { Clock, RandomSource } from '@keyturn/primitives'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { createApp } from './app.ts'
 import type { NewToken, TokenView } from '@keyturn/release-client'
 import type { ServerContext, ServerLog } from './context.ts'
@@ -36,6 +36,7 @@ import type { BlobStore } from './storage/blob-store.ts'
 import { openFolderBlobStore } from './storage/folder-blob-store.ts'
 import type { MetadataStore } from './storage/metadata-store.ts'
 import { openSqliteMetadataStore } from './storage/sqlite-metadata-store.ts'
+import type { Actor } from './access/actor.ts'
 import { createToken, TokenChecker } from './access/tokens.ts'
 import { WebhookSecrets } from './events/webhook-secrets.ts'
 import { WebhookSender } from './events/webhooks.ts'
@@ -43,40 +44,40 @@ import { WebhookSender } from './events/webhooks.ts'
 /** Options of {@link createReleaseServer}. */
 export interface ReleaseServerOptions {
   /** Folder of the embedded stores; needed unless both `blobs` and `metadata` are given. */
-  readonly dataDir?: string
+  readonly dataDir?: string | undefined
   /** Default: the folder `blobs` in `dataDir`. */
-  readonly blobs?: BlobStore
+  readonly blobs?: BlobStore | undefined
   /** Default: the SQLite file `metadata.sqlite` in `dataDir`. */
-  readonly metadata?: MetadataStore
+  readonly metadata?: MetadataStore | undefined
   /** Default `127.0.0.1`. */
-  readonly host?: string
+  readonly host?: string | undefined
   /** Default 0: any free port. */
-  readonly port?: number
+  readonly port?: number | undefined
   /** Address under which browsers see the server; default: whatever host they name. */
-  readonly publicUrl?: string
-  readonly rates?: RateOptions
+  readonly publicUrl?: string | undefined
+  readonly rates?: RateOptions | undefined
   /** Let the proxy in front send blobs. */
-  readonly offload?: PublicTreeOptions['offload']
+  readonly offload?: PublicTreeOptions['offload'] | undefined
   /** Opens the vault of runtime keys and transport keys; without it the server hands out none. */
-  readonly vault?: VaultSettings
+  readonly vault?: VaultSettings | undefined
   /** Signs changed heads; without it rollout and halt wait for a head of the publisher. */
-  readonly headSigner?: HeadSigner
+  readonly headSigner?: HeadSigner | undefined
   /** Accepts tokens of an OIDC issuer. */
-  readonly oidc?: OidcSettings
+  readonly oidc?: OidcSettings | undefined
   /** What garbage collection keeps. */
-  readonly retention?: RetentionOptions
+  readonly retention?: RetentionOptions | undefined
   /** Garbage collection and scrubbing by themselves; default: neither. */
-  readonly upkeep?: UpkeepOptions
+  readonly upkeep?: UpkeepOptions | undefined
   /** Bearer token for `/metrics`; a token with `stats:read` does too. */
-  readonly metricsToken?: string
+  readonly metricsToken?: string | undefined
   /** Default: nothing is logged. */
-  readonly log?: ServerLog
+  readonly log?: ServerLog | undefined
   /** How long the server still answers after it says "not ready", in milliseconds; default 0. */
-  readonly drainDelayMs?: number
+  readonly drainDelayMs?: number | undefined
   /** How long open requests may take when the server closes, in milliseconds; default 30 000. */
-  readonly drainMs?: number
-  readonly clock?: Clock
-  readonly random?: RandomSource
+  readonly drainMs?: number | undefined
+  readonly clock?: Clock | undefined
+  readonly random?: RandomSource | undefined
 }
 
 /** A release server in this process. */
@@ -159,19 +160,19 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
   const context = createContext(options, await openStores(options), requestIds, rates)
   const metrics = new Metrics()
   const exchange = await openExchange(context, options.vault, metrics)
-  const events = new EventStreams(context)
   const reports = new Reports(context)
   const checks = new ReleaseChecks(context)
   const secrets = new WebhookSecrets(exchange?.vault)
   await secrets.sealClear(context)
   const sender = new WebhookSender(context, secrets)
   const upkeep = new Upkeep(context, options.upkeep ?? {}, options.retention ?? {})
-  const authenticator = new Authenticator(
-    context,
-    new TokenChecker(context),
-    options.oidc === undefined ? undefined : new OidcChecker(options.oidc),
-    options.publicUrl,
-  )
+  const authenticator = new Authenticator(context, {
+    tokens: new TokenChecker(context),
+    oidc: options.oidc === undefined ? undefined : new OidcChecker(options.oidc),
+    publicUrl: options.publicUrl,
+  })
+  const authenticate = (request: FastifyRequest): Promise<Actor> => authenticator.authenticate(request)
+  const events = new EventStreams(context, { authenticate })
   let draining = false
   let closing: Promise<void> | undefined
   metrics.gauge('process_resident_memory_bytes', () => process.memoryUsage.rss())
@@ -179,7 +180,7 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
     context,
     requestIds,
     rates,
-    authenticate: (request) => authenticator.authenticate(request),
+    authenticate,
     onAnswer: (request, reply) => {
       metrics.count(
         'keyturn_requests_total',
@@ -215,13 +216,14 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
           retention: options.retention ?? {},
           metricsToken: options.metricsToken,
           isDraining: () => draining,
+          authenticate,
         },
       }),
   })
   await upkeep.tidy()
   return {
     context,
-    createToken: (token) => createToken(context, token, 'local', requestIds.next()),
+    createToken: (token) => createToken(context, token, { actor: 'local', requestId: requestIds.next() }),
     listen: async () => {
       const { host = '127.0.0.1', port = 0 } = options
       // A crowd that comes at one moment waits in the queue of the system and is not sent away.

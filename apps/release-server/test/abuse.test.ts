@@ -260,7 +260,7 @@ describe('requests that mean harm', () => {
       const times: number[] = []
       for (let at = 0; at < 1500; at++) {
         const begun = performance.now()
-        await checker.authenticateSecret(text).catch(() => undefined)
+        await checker.authenticate(text).catch(() => undefined)
         times.push(performance.now() - begun)
       }
       return times.sort((a, b) => a - b)[750] ?? 0

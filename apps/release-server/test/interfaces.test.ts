@@ -1,9 +1,8 @@
 import { execFileSync } from 'node:child_process'
-import { createServer } from 'node:http'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createPrivateKey } from 'node:crypto'
-import { exportJWK, generateKeyPair, SignJWT } from 'jose'
+import { generateKeyPair } from 'jose'
 import { ed25519PublicKey, ed25519Sign, utf8Encode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { signManifest, verifyLegacySignature } from '@keyturn/manifest'
@@ -11,10 +10,12 @@ import { describe, expect, it } from 'vitest'
 import { readConfig } from '../src/config.ts'
 import { exportStatic } from '../src/releases/export-static.ts'
 import { parseOidcRules } from '../src/access/oidc.ts'
-import { documentKey, documentRecord } from '../src/public/documents.ts'
+import { documentKey, documentRecord, documents } from '../src/public/documents.ts'
 import { selectRepresentation } from '../src/public/conditional.ts'
 import { seedOf, signerOf, TestPublisher } from './publisher.ts'
 import { atEnd, someBytes, startServer, temporaryFolder } from './support.ts'
+import { startIssuer } from './oidc-issuer.ts'
+import type { TestIssuer } from './oidc-issuer.ts'
 
 describe('the original launcher', () => {
   it('finds the pair it knows: manifest.json and 64 raw bytes made by openssl', async () => {
@@ -106,7 +107,7 @@ describe('a version that leads out of a folder', () => {
       documentKey('metin2', 'stable', 'manifests/../../../../../escaped.json'),
       utf8Encode('{}'),
     )
-    await server.context.metadata.transaction([], (records) => records.put('documents', record))
+    await server.context.metadata.transaction([], (records) => documents.put(records, record))
     const folder = join(await temporaryFolder(), 'a', 'b')
     await expect(exportStatic(server.context, folder)).rejects.toMatchObject({ code: 'SRV_STORAGE' })
     expect(await pathExists(join(folder, '..', 'escaped.json'))).toBe(false)
@@ -137,41 +138,14 @@ describe('Idempotency-Key', () => {
 
 describe('OIDC', () => {
   it('accepts tokens of the issuer by rule, and no others', async () => {
-    const { privateKey, publicKey } = await generateKeyPair('ES256')
+    const issuer = await startIssuer()
     const stranger = await generateKeyPair('ES256')
-    const issuerServer = createServer((request, response) => {
-      void (async () => {
-        const at = `http://${request.headers.host}`
-        const body =
-          request.url === '/jwks'
-            ? { keys: [{ ...(await exportJWK(publicKey)), kid: 'k1', alg: 'ES256' }] }
-            : { issuer: at, jwks_uri: `${at}/jwks` }
-        response.setHeader('content-type', 'application/json').end(JSON.stringify(body))
-      })()
-    })
-    await new Promise<void>((resolve) => {
-      issuerServer.listen(0, '127.0.0.1', resolve)
-    })
-    atEnd(async () => {
-      issuerServer.close()
-    })
-    const issuer = `http://127.0.0.1:${(issuerServer.address() as { port: number }).port}`
     const rules = parseOidcRules(
       '[{"claims":{"repository":"example/game","ref":"refs/heads/*"},"scopes":["releases:read"]}]',
     )
-    const { url } = await startServer({ oidc: { issuer, audience: 'keyturn', rules } })
-    const ask = async (
-      claims: Record<string, string>,
-      options: { audience?: string; issuer?: string; key?: CryptoKey; expires?: string } = {},
-    ) => {
-      const jwt = await new SignJWT(claims)
-        .setProtectedHeader({ alg: 'ES256', kid: 'k1' })
-        .setSubject('ci')
-        .setIssuedAt()
-        .setIssuer(options.issuer ?? issuer)
-        .setAudience(options.audience ?? 'keyturn')
-        .setExpirationTime(options.expires ?? '5m')
-        .sign(options.key ?? privateKey)
+    const { url } = await startServer({ oidc: { issuer: issuer.url, audience: 'keyturn', rules } })
+    const ask = async (claims: Record<string, string>, options: Parameters<TestIssuer['token']>[1] = {}) => {
+      const jwt = await issuer.token(claims, options)
       return (await fetch(`${url}/v1/products`, { headers: { authorization: `Bearer ${jwt}` } })).status
     }
     const good = { repository: 'example/game', ref: 'refs/heads/main' }

@@ -141,7 +141,7 @@ describe('what the head signer remembers', () => {
         parseHeadEnvelope((await options.fetchPublic('/p/metin2/channels/stable/head.json')) as Uint8Array).payload,
       )
     const wanted = async (percent: number) =>
-      writeHead(changedHead(await headNow(), { action: 'rollout', percent, reason: 'x' }, now, salt))
+      writeHead(changedHead(await headNow(), { action: 'rollout', percent }, now, salt))
     return {
       world,
       options,
@@ -392,7 +392,8 @@ describe('audit, events, webhooks, telemetry', () => {
   })
 
   it('reports are counted without address or id; malformed and large ones are refused', async () => {
-    const { running } = await published()
+    const { running, first } = await published()
+    const { version } = first.model
     const send = (body: unknown) =>
       fetch(`${running.url}/v1/reports`, {
         method: 'POST',
@@ -400,9 +401,9 @@ describe('audit, events, webhooks, telemetry', () => {
         body: JSON.stringify(body),
       })
     expect(
-      (await send({ product: 'metin2', channel: 'stable', version: '1', result: 'updated', duration_ms: 1500 })).status,
+      (await send({ product: 'metin2', channel: 'stable', version, result: 'updated', duration_ms: 1500 })).status,
     ).toBe(202)
-    expect((await send({ format: 'm2pack', version: '1', timestamp: '2026-11-21T00:00:00Z' })).status).toBe(202)
+    expect((await send({ format: 'm2pack', version, timestamp: '2026-11-21T00:00:00Z' })).status).toBe(202)
     expect((await send({ version: 'x'.repeat(3000) })).status).toBe(413)
     expect((await send({ version: '<script>' })).status).toBe(400)
     const stats = await (
@@ -410,7 +411,7 @@ describe('audit, events, webhooks, telemetry', () => {
         headers: { authorization: `Bearer ${await running.token(['stats:read'])}` },
       })
     ).json()
-    expect(stats).toMatchObject({ items: [{ version: '1', result: 'updated', count: 2, duration_ms: 1500 }] })
+    expect(stats).toMatchObject({ items: [{ version, result: 'updated', count: 2, duration_ms: 1500 }] })
   })
 
   it('health, metrics and the API description', async () => {
@@ -421,7 +422,7 @@ describe('audit, events, webhooks, telemetry', () => {
     now += 5 * day
     expect(await (await fetch(`${running.url}/readyz`)).json()).toMatchObject({
       status: 'warn',
-      checks: expect.arrayContaining([expect.objectContaining({ name: 'head:metin2/stable', status: 'warn' })]),
+      checks: expect.arrayContaining([expect.objectContaining({ name: 'head', status: 'warn' })]),
     })
     expect((await fetch(`${running.url}/metrics`)).status).toBe(401)
     expect(

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { ServerError } from '../src/errors.ts'
 import { openServerVault } from '../src/keys/server-vault.ts'
-import { createWebhook, turnWebhookSecret, webhookHeaders, WebhookSender } from '../src/events/webhooks.ts'
+import { createWebhook, rotateWebhookSecret, webhookHeaders, WebhookSender } from '../src/events/webhooks.ts'
 import { WebhookSecrets } from '../src/events/webhook-secrets.ts'
 import type { StoredSecrets } from '../src/events/webhook-secrets.ts'
 import { ProblemError } from '@keyturn/release-client'
@@ -88,21 +88,21 @@ it('secrets of webhooks are sealed where there is a vault, sign by old and new w
 it.each([
   ['with a vault', { vault }],
   ['without one', {}],
-])('turns that come at once follow one another, %s: the newest two secrets sign', async (_name, options) => {
+])('rotations at the same time follow one another, %s: the newest two secrets sign', async (_name, options) => {
   const { server } = await startServer(options)
   const { context } = server
   const secrets = new WebhookSecrets(
     'vault' in options ? await openServerVault(context.metadata, vault, context.random) : undefined,
   )
   const caller = { actor: 'test', requestId: 'test' }
-  const { webhook } = await createWebhook(context, secrets, 'http://127.0.0.1:1/', [], caller)
-  const given = await Promise.all([1, 2, 3].map(() => turnWebhookSecret(context, secrets, webhook.id, caller)))
+  const { webhook } = await createWebhook(context, secrets, { url: 'http://127.0.0.1:1/', events: [] }, caller)
+  const given = await Promise.all([1, 2, 3].map(() => rotateWebhookSecret(context, secrets, webhook.id, caller)))
   const kept = await secrets.read(
     webhook.id,
     (await context.metadata.get('webhooks', webhook.id))?.value as StoredSecrets,
   )
   expect(kept).toHaveLength(2)
-  // Every secret that signs was told to somebody; the one from before the turns is gone, as after three in a row.
+  // Every secret that signs was shown to somebody; the one from before the rotations is gone, as after three in a row.
   expect(given.map(({ secret }) => secret)).toEqual(expect.arrayContaining([...kept]))
 })
 

@@ -28,6 +28,8 @@ export interface ProductView {
   readonly is_default: boolean
   /** Who gets runtime keys over Noise. */
   readonly runtime_key_access: 'open' | 'devices'
+  /** Ed25519 public keys, hex, that installs of the original launcher pin; `manifest.json.sig` has to be by one of them. */
+  readonly pinned_keys: readonly string[]
   readonly created_at: string
   /** The accepted key event log, null until one was uploaded. */
   readonly log: { readonly sn: number; readonly said: string } | null
@@ -42,8 +44,29 @@ export interface NewProduct {
   readonly pin: string
   readonly default_channel?: string
   /** Default: true for the first product, false for others. */
-  readonly is_default?: boolean
-  readonly runtime_key_access?: 'open' | 'devices'
+  readonly is_default?: boolean | undefined
+  readonly runtime_key_access?: 'open' | 'devices' | undefined
+  /** Keys that installs of the original launcher pin; see {@link ProductView.pinned_keys}. */
+  readonly pinned_keys?: readonly string[] | undefined
+}
+
+/** What may be changed about a product. */
+export interface ProductChange {
+  readonly name?: string | undefined
+  readonly default_channel?: string | undefined
+  /** Makes the product answer at the root, in place of the one before; only for tokens without limits. */
+  readonly is_default?: boolean | undefined
+  readonly runtime_key_access?: 'open' | 'devices' | undefined
+  readonly pinned_keys?: readonly string[] | undefined
+}
+
+/** An open session of the dashboard. */
+export interface SessionView {
+  readonly id: string
+  /** Who logged in: `token:<id>` or `oidc:<subject>`. */
+  readonly actor: string
+  readonly started_at: string
+  readonly expires_at: string
 }
 
 /** A manifest named by version, sequence and hash, as in a head. */

@@ -8,11 +8,13 @@ import type {
   NewRelease,
   NewToken,
   Page,
+  ProductChange,
   ProductView,
   Publication,
   ReleaseCheckView,
   ReleaseDiffView,
   ReleaseView,
+  SessionView,
   StorageView,
   TokenView,
 } from './api.ts'
@@ -73,6 +75,16 @@ export class ReleaseServerClient extends KeyCalls {
       path: '/v1/products',
       what: `create product "${product.slug}"`,
       json: product,
+    })
+  }
+
+  /** Changes a product: its name, default channel, pinned keys, who gets runtime keys, or the root of the public tree. */
+  changeProduct(slug: string, change: ProductChange): Promise<ProductView> {
+    return this.#http.json({
+      method: 'PATCH',
+      path: `/v1/products/${segment(slug)}`,
+      what: `change product "${slug}"`,
+      json: change,
     })
   }
 
@@ -326,6 +338,21 @@ export class ReleaseServerClient extends KeyCalls {
   /** Revokes a token at once. */
   async revokeToken(id: string): Promise<void> {
     await this.#http.send({ method: 'DELETE', path: `/v1/tokens/${segment(id)}`, what: `revoke token ${id}` })
+  }
+
+  /** Open sessions of the dashboard, newest first. */
+  async listSessions(): Promise<readonly SessionView[]> {
+    const page = await this.#http.json<Page<SessionView>>({
+      method: 'GET',
+      path: '/v1/sessions',
+      what: 'list sessions',
+    })
+    return page.items
+  }
+
+  /** Ends a session at once. */
+  async endSession(id: string): Promise<void> {
+    await this.#http.send({ method: 'DELETE', path: `/v1/sessions/${segment(id)}`, what: `end session ${id}` })
   }
 
   /** A page of the audit log, oldest first from `after`. */

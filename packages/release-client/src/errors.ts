@@ -198,6 +198,12 @@ export const serverErrors = {
     meaning: 'A new key event log or role document would leave a channel without enough valid signatures.',
     remedy: 'Sign manifest and head with the new keys too and send them in the same call.',
   },
+  PUB_LEGACY_KEY: {
+    kind: 'policy',
+    meaning:
+      'A signature for installs with pinned keys would be added or replaced, and the product names no key to verify it with.',
+    remedy: 'Name the public keys that old installs pin, once: `pinned_keys` of the product.',
+  },
   BLOB_NAME: {
     kind: 'usage',
     meaning: 'The name of a blob is not 64 lower-case hexadecimal digits.',

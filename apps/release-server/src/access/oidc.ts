@@ -1,16 +1,24 @@
 import { createRemoteJWKSet, errors, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyGetKey } from 'jose'
+import { parseStrictJson, utf8Encode } from '@keyturn/primitives'
 import { scopes } from '@keyturn/release-client'
 import type { Scope } from '@keyturn/release-client'
 import { ServerError } from '../errors.ts'
-import type { Actor } from './tokens.ts'
+import { isSlug } from '../public/paths.ts'
+import { exactly, flag, listOf, mapOf, oneOf, optional, ShapeError, text } from '../storage/shape.ts'
+import type { Shape } from '../storage/shape.ts'
+import type { Actor } from './actor.ts'
 
-/** What holders of certain claims may do. All named claims have to fit; `*` at the end of a value stands for anything. */
+/** What holders of certain claims may do. All named claims have to match; `*` at the end of a value stands for anything. */
 export interface OidcRule {
   readonly claims: Readonly<Record<string, string>>
   readonly scopes: readonly Scope[]
-  readonly products?: readonly string[]
-  readonly channels?: readonly string[]
+  /** Slugs, or `*` alone for every product; default: every product. */
+  readonly products?: readonly string[] | undefined
+  /** Names, or `*` alone for every channel; default: every channel. */
+  readonly channels?: readonly string[] | undefined
+  /** Whether the holder is a person who may log in to the dashboard; default false: a job gets no session. */
+  readonly login?: boolean | undefined
 }
 
 /** How OIDC tokens are accepted. */
@@ -18,43 +26,89 @@ export interface OidcSettings {
   readonly issuer: string
   readonly audience: string
   readonly rules: readonly OidcRule[]
-  readonly fetch?: typeof fetch
-  readonly clock?: () => number
+  readonly fetch?: typeof fetch | undefined
+  readonly clock?: (() => number) | undefined
 }
 
-/** Reads rules from their file; `SRV_CONFIG` for what is no rule. */
-export function parseOidcRules(text: string): OidcRule[] {
-  const parsed: unknown = JSON.parse(text)
-  if (!Array.isArray(parsed)) throw new ServerError('SRV_CONFIG', 'Cannot use the OIDC rules: an array is due')
-  return parsed.map((rule: unknown, at) => {
-    const { claims, scopes: given, products, channels } = rule as Partial<OidcRule>
-    const fine =
-      typeof claims === 'object' &&
-      claims !== null &&
-      Object.keys(claims).length > 0 &&
-      Object.values(claims).every((value) => typeof value === 'string' && value !== '*') &&
-      Array.isArray(given) &&
-      given.every((scope) => scopes.includes(scope as Scope))
-    if (!fine)
-      throw new ServerError(
-        'SRV_CONFIG',
-        `Cannot use OIDC rule ${at + 1}: claims (none of them just "*") and known scopes are due`,
-      )
-    return {
-      claims,
-      scopes: given as Scope[],
-      ...(products === undefined ? {} : { products }),
-      ...(channels === undefined ? {} : { channels }),
-    }
+/** The claims of a verified token that rules can name, kept with a session so that rules decide again at each request. */
+export type OidcClaims = Readonly<Record<string, string>>
+
+/** The holder of a verified OIDC token. */
+export interface OidcHolder {
+  readonly actor: Actor
+  readonly claims: OidcClaims
+  readonly expiresMs: number
+  readonly mayLogIn: boolean
+}
+
+const EVERYTHING = '*'
+
+/** A list of names, or `*` alone; text or an empty list is a mistake and never "everything". */
+const limits: Shape<readonly string[]> = (value, place) => {
+  const names = listOf(text)(value, place)
+  const everything = names.length === 1 && names[0] === EVERYTHING
+  if (names.length === 0 || (!everything && !names.every(isSlug)))
+    throw new ShapeError(place, 'a list of names, or ["*"] for all')
+  return names
+}
+
+const claims: Shape<Readonly<Record<string, string>>> = (value, place) => {
+  const named = mapOf(text)(value, place)
+  const values = Object.values(named)
+  if (values.length === 0 || values.some((each) => each === '' || each === EVERYTHING))
+    throw new ShapeError(place, 'an object of claims with values, none of them just "*"')
+  return named
+}
+
+const rule = exactly<OidcRule>({
+  claims,
+  scopes: (value, place) => {
+    const given = listOf(oneOf<Scope>(...scopes))(value, place)
+    if (given.length === 0) throw new ShapeError(place, 'a list of at least one scope')
+    return given
+  },
+  products: optional(limits),
+  channels: optional(limits),
+  login: optional(flag),
+})
+
+/**
+ * Reads rules from their file: strict JSON, without unknown members, so that a typing error never widens a rule.
+ *
+ * @throws ServerError `SRV_CONFIG` naming the rule and the member.
+ */
+export function parseOidcRules(content: string): OidcRule[] {
+  try {
+    return [...listOf(rule)(parseStrictJson(utf8Encode(content)), '')]
+  } catch (cause) {
+    throw new ServerError(
+      'SRV_CONFIG',
+      `Cannot use the OIDC rules: ${cause instanceof ShapeError ? cause.message : 'the file is not strict JSON'}`,
+      { cause, hint: 'A rule is {"claims", "scopes", "products"?, "channels"?, "login"?}; ["*"] stands for all' },
+    )
+  }
+}
+
+function matches(held: OidcClaims, wanted: OidcRule): boolean {
+  return Object.entries(wanted.claims).every(([name, expected]) => {
+    const value = Object.hasOwn(held, name) ? held[name] : undefined
+    if (value === undefined) return false
+    return expected.endsWith(EVERYTHING) ? value.startsWith(expected.slice(0, -1)) : value === expected
   })
 }
 
-function fits(claims: JWTPayload, rule: OidcRule): boolean {
-  return Object.entries(rule.claims).every(([name, wanted]) => {
-    const value = claims[name]
-    if (typeof value !== 'string') return false
-    return wanted.endsWith('*') ? value.startsWith(wanted.slice(0, -1)) : value === wanted
-  })
+function limitOf(names: readonly string[] | undefined): readonly string[] {
+  return names === undefined || names[0] === EVERYTHING ? [] : names
+}
+
+/** The claims that rules name; the others (mail addresses, names) are nobody's business here. */
+function namedClaims(payload: JWTPayload, rules: readonly OidcRule[]): OidcClaims {
+  const named = new Set(['iss', 'sub', ...rules.flatMap((each) => Object.keys(each.claims))])
+  return Object.fromEntries(
+    Object.entries(payload).filter(
+      (entry): entry is [string, string] => named.has(entry[0]) && typeof entry[1] === 'string',
+    ),
+  )
 }
 
 /** Accepts tokens of one OIDC issuer: of people who log in, and of CI jobs. */
@@ -67,13 +121,13 @@ export class OidcChecker {
   }
 
   /**
-   * Tells who holds a token. The first rule that fits decides.
+   * Tells who holds a token. The first rule that matches decides.
    *
    * @throws ServerError `SRV_AUTH`; `SRV_UNAVAILABLE` when the issuer cannot be reached.
    */
-  async authenticate(token: string): Promise<Actor> {
+  async authenticate(token: string): Promise<OidcHolder> {
     const { issuer, audience, rules, clock = Date.now } = this.#settings
-    const claims = await this.#verify(token, {
+    const payload = await this.#verify(token, {
       issuer,
       audience,
       currentDate: new Date(clock()),
@@ -81,13 +135,28 @@ export class OidcChecker {
       requiredClaims: ['sub', 'exp', 'iat'],
       maxTokenAge: '1 day',
     })
-    const rule = rules.find((candidate) => fits(claims, candidate))
-    if (rule === undefined) throw new ServerError('SRV_AUTH', 'No rule gives the holder of this token anything')
+    const held = namedClaims(payload, rules)
+    const { actor, mayLogIn } = this.holderOf(held)
+    return { actor, mayLogIn, claims: held, expiresMs: (payload.exp ?? 0) * 1000 }
+  }
+
+  /**
+   * What the rules of now give the holder of claims that were verified before.
+   *
+   * @throws ServerError `SRV_AUTH` when no rule matches.
+   */
+  holderOf(held: OidcClaims): { readonly actor: Actor; readonly mayLogIn: boolean } {
+    const { issuer, rules } = this.#settings
+    const found = held['iss'] === issuer ? rules.find((candidate) => matches(held, candidate)) : undefined
+    if (found === undefined) throw new ServerError('SRV_AUTH', 'No rule gives the holder of this token anything')
     return {
-      name: `oidc:${claims.sub ?? ''}`.slice(0, 200),
-      scopes: rule.scopes,
-      products: rule.products ?? [],
-      channels: rule.channels ?? [],
+      mayLogIn: found.login === true,
+      actor: {
+        name: `oidc:${held['sub'] ?? ''}`.slice(0, 200),
+        scopes: found.scopes,
+        products: limitOf(found.products),
+        channels: limitOf(found.channels),
+      },
     }
   }
 

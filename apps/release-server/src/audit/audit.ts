@@ -1,24 +1,57 @@
-import { timestamp } from '../time.ts'
-import { canonicalJson, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
-import type { JsonObject, JsonValue } from '@keyturn/primitives'
+import { canonicalJson, sha256Hex, utf8Encode } from '@keyturn/primitives'
 import type { AuditEntry } from '@keyturn/release-client'
-import { queueDeliveries } from './deliveries.ts'
 import { ServerError } from '../errors.ts'
+import { collection } from '../storage/collection.ts'
+import type { Entry } from '../storage/collection.ts'
 import type { MetadataStore, RecordWriter } from '../storage/metadata-store.ts'
+import { exactly, mapOf, object, ShapeError, text, whole } from '../storage/shape.ts'
+import type { Shape } from '../storage/shape.ts'
+import { timestamp } from '../time.ts'
+import { queueDeliveries } from './deliveries.ts'
 
 /** Lock of every transaction that writes to the audit log. */
-export const auditLock = 'audit'
+export const AUDIT_LOCK = 'audit'
 
-/** What is to be remembered of a change. */
+/** What the log keeps about a change. */
 export interface AuditNote {
   readonly actor: string
   readonly action: string
   readonly target: string
   readonly requestId: string
-  readonly facts?: AuditEntry['facts']
+  readonly facts?: AuditEntry['facts'] | undefined
 }
 
-const genesis = '0'.repeat(64)
+const GENESIS = '0'.repeat(64)
+
+const fact: Shape<string | number | boolean | null> = (value, place) => {
+  if (value === undefined || (typeof value === 'object' && value !== null))
+    throw new ShapeError(place, 'text, a number, true, false or null')
+  return value
+}
+
+/** The log itself: one record for each entry. A member that nobody wrote is a change, so unknown members are refused. */
+export const auditEntries = collection(
+  'audit',
+  exactly<AuditEntry>({
+    sequence: whole,
+    at: text,
+    actor: text,
+    action: text,
+    target: text,
+    request_id: text,
+    facts: mapOf(fact),
+    previous: text,
+    hash: text,
+  }),
+)
+
+interface Tip {
+  readonly sequence: number
+  readonly hash: string
+  readonly at: string
+}
+
+const tips = collection('counters', object<Tip>({ sequence: whole, hash: text, at: text }))
 
 /** Key of an entry: its sequence with leading zeros, so that keys sort as numbers do. */
 export function auditKey(sequence: number): string {
@@ -26,48 +59,36 @@ export function auditKey(sequence: number): string {
 }
 
 function hashEntry(entry: Omit<AuditEntry, 'hash'>): string {
-  return hexEncode(sha256(utf8Encode(`keyturn-audit-v1\u0000${canonicalJson(entry as unknown as JsonValue)}`)))
+  return sha256Hex(utf8Encode(`keyturn-audit-v1\u0000${canonicalJson({ ...entry, facts: { ...entry.facts } })}`))
 }
 
 /**
  * Adds an entry to the hash-chained audit log, in the transaction of the change itself (which must hold
- * {@link auditLock}): what is not logged did not happen.
+ * {@link AUDIT_LOCK}): a change that is not logged is not made.
  */
 export async function appendAudit(records: RecordWriter, nowMs: number, note: AuditNote): Promise<AuditEntry> {
-  const last = (await records.get('counters', 'audit'))?.value as
-    | { sequence: number; hash: string; at: string }
-    | undefined
+  const last = await tips.get(records, 'audit')
   const now = timestamp(nowMs)
   const entry = {
     sequence: (last?.sequence ?? 0) + 1,
-    // A clock set back never makes the log go back: order is by sequence, times do not fall.
+    // A clock that was set back never makes the log go back: order is by sequence, times do not fall.
     at: last !== undefined && last.at > now ? last.at : now,
     actor: note.actor,
     action: note.action,
     target: note.target,
     request_id: note.requestId,
     facts: note.facts ?? {},
-    previous: last?.hash ?? genesis,
+    previous: last?.hash ?? GENESIS,
   }
   const hash = hashEntry(entry)
   const whole: AuditEntry = { ...entry, hash }
-  await records.put('audit', { key: auditKey(entry.sequence), value: whole as unknown as JsonObject })
-  await records.put('counters', { key: 'audit', value: { sequence: entry.sequence, hash, at: entry.at } })
-  await records.notify(
-    'event',
-    JSON.stringify({
-      type: note.action,
-      at: entry.at,
-      target: note.target,
-      actor: note.actor,
-      sequence: entry.sequence,
-    }),
-  )
-  await queueDeliveries(records, nowMs, note.action, {
-    actor: note.actor,
-    target: note.target,
-    sequence: entry.sequence,
-    facts: { ...entry.facts },
+  await auditEntries.put(records, { key: auditKey(entry.sequence), value: whole })
+  await tips.put(records, { key: 'audit', value: { sequence: entry.sequence, hash, at: entry.at } })
+  const { action: type, actor, target } = note
+  await records.notify('event', JSON.stringify({ type, at: entry.at, target, actor, sequence: entry.sequence }))
+  await queueDeliveries(records, nowMs, {
+    type,
+    data: { actor, target, sequence: entry.sequence, facts: { ...entry.facts } },
   })
   return whole
 }
@@ -77,41 +98,52 @@ export async function appendAudit(records: RecordWriter, nowMs: number, note: Au
  *
  * @param previous - Hash before the first entry; default: the start of the log.
  * @returns The hash of the last entry.
- * @throws ServerError `SRV_AUDIT` naming the first entry that does not fit.
+ * @throws ServerError `SRV_AUDIT` naming the first entry that does not follow.
  */
 export function verifyAuditEntries(
   entries: Iterable<AuditEntry>,
-  previous: string = genesis,
+  previous: string = GENESIS,
   firstSequence = 1,
 ): string {
   let link = previous
-  let due = firstSequence
+  let expected = firstSequence
   for (const { hash, ...entry } of entries) {
-    if (entry.sequence !== due || entry.previous !== link || hashEntry(entry) !== hash) {
-      throw new ServerError('SRV_AUDIT', `Cannot follow the audit log at entry ${due}`, { details: { sequence: due } })
+    if (entry.sequence !== expected || entry.previous !== link || hashEntry(entry) !== hash) {
+      throw new ServerError('SRV_AUDIT', `Cannot follow the audit log at entry ${expected}`, {
+        details: { sequence: expected },
+      })
     }
     link = hash
-    due += 1
+    expected += 1
   }
   return link
 }
 
-/** Verifies the whole stored log and that it ends where the store says; gives the number of entries. */
+async function* storedEntries(metadata: MetadataStore): AsyncGenerator<Entry<AuditEntry>[]> {
+  try {
+    yield* auditEntries.pages(metadata, { limit: 1000 })
+  } catch (error) {
+    if (!(error instanceof ServerError) || !(error.cause instanceof ShapeError)) throw error
+    throw new ServerError('SRV_AUDIT', 'Cannot follow the audit log: an entry is not in the form it is written in', {
+      cause: error,
+    })
+  }
+}
+
+/** Verifies the whole stored log, and that it ends where the store says; returns the number of entries. */
 export async function verifyStoredAudit(metadata: MetadataStore): Promise<number> {
-  let link = genesis
+  let link = GENESIS
   let count = 0
-  for (;;) {
-    const page = await metadata.list('audit', { ...(count === 0 ? {} : { after: auditKey(count) }), limit: 1000 })
-    if (page.length === 0) break
+  for await (const page of storedEntries(metadata)) {
     link = verifyAuditEntries(
-      page.map((record) => record.value as unknown as AuditEntry),
+      page.map(({ value }) => value),
       link,
       count + 1,
     )
     count += page.length
   }
-  const last = (await metadata.get('counters', 'audit'))?.value as { sequence: number; hash: string } | undefined
-  if ((last?.sequence ?? 0) !== count || (last?.hash ?? genesis) !== link) {
+  const last = await tips.get(metadata, 'audit')
+  if ((last?.sequence ?? 0) !== count || (last?.hash ?? GENESIS) !== link) {
     throw new ServerError(
       'SRV_AUDIT',
       `Cannot follow the audit log: it ends at entry ${count}, ${last?.sequence ?? 0} were written`,

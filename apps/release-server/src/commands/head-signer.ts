@@ -6,19 +6,21 @@ import type { Command } from 'commander'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { printAnswer } from '../command-line.ts'
 import { ServerError } from '../errors.ts'
-import { defaultRenewalDays, startHeadSigner } from '../head-signer/server.ts'
+import { DEFAULT_RENEWAL_DAYS, startHeadSigner } from '../head-signer/server.ts'
 
 /** Reads a seed of 64 hex digits from a file that nobody else can read. */
 async function readSeed(path: string): Promise<Uint8Array> {
   const { mode } = await stat(path)
   if (process.platform !== 'win32' && (mode & 0o077) !== 0)
-    throw new ServerError('SRV_CONFIG', `Cannot use key file "${path}": others can read it`, { hint: 'chmod 600' })
+    throw new ServerError('SRV_CONFIG', `Cannot use key file "${path}": others can read it`, {
+      hint: `Run: chmod 600 ${path}`,
+    })
   return hexDecode((await readFile(path, 'utf8')).trim())
 }
 
 function readDays(text: string): number {
   if (!/^[1-9][0-9]{0,3}$/.test(text))
-    throw new ServerError('SRV_CONFIG', 'Cannot use --renewal-days: a number of 1 to 9999 is due')
+    throw new ServerError('SRV_CONFIG', 'Cannot use --renewal-days: expected a number from 1 to 9999')
   return Number(text)
 }
 
@@ -36,19 +38,22 @@ async function askPerson(summary: string): Promise<boolean> {
 export function addHeadSignerCommand(program: Command): void {
   program
     .command('head-signer')
-    .description('Sign changed rollouts for the server, from a process of its own that holds the head key')
+    .description('Sign changed rollouts for the server, in a process of its own that holds the head key')
     .requiredOption('--socket <path>', 'unix socket to listen on')
     .requiredOption('--key-file <path>', 'head key: 64 hex digits, mode 0600')
     .requiredOption('--pin <pin>', 'pin of the identity, did:keri:…')
     .requiredOption('--server <url>', 'address of the release server, to read the public tree')
-    .option('--state <folder>', 'folder, kept over restarts, of what was accepted and signed (default: <socket>.state)')
+    .option(
+      '--state <folder>',
+      'folder for what was accepted and signed; keep it across restarts (default: <socket>.state)',
+    )
     .option(
       '--renewal-days <days>',
-      'days after the last head of the publisher for which heads are still signed',
+      "days after the publisher's last head for which heads are still signed",
       readDays,
-      defaultRenewalDays,
+      DEFAULT_RENEWAL_DAYS,
     )
-    .option('--auto', 'sign what passes without asking a person')
+    .option('--auto', 'sign every head that passes without asking anybody')
     .action(
       async (
         options: {

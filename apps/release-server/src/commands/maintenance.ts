@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { verifyStoredAudit } from '../audit/audit.ts'
 import { configOf, printAnswer } from '../command-line.ts'
 import { readConfig, settings } from '../config.ts'
-import { optionsFromConfig, storesFromConfig } from '../from-config.ts'
+import { localOptions, storesFromConfig } from '../from-config.ts'
 import { exportStatic } from '../releases/export-static.ts'
 import { checkStores } from '../releases/fsck.ts'
 import { collectGarbage } from '../releases/gc.ts'
@@ -13,9 +13,9 @@ import { ServerError } from '../errors.ts'
 
 const caller = { actor: 'local', requestId: 'command' }
 
-/** Runs work on the stores, without listening. */
-export async function withStores<T>(command: Command, work: (server: ReleaseServer) => Promise<T>): Promise<T> {
-  const server = await createReleaseServer(await optionsFromConfig(await configOf(command)))
+/** Runs work on the stores of an existing server, without listening. */
+async function withStores<T>(command: Command, work: (server: ReleaseServer) => Promise<T>): Promise<T> {
+  const server = await createReleaseServer(await localOptions(await configOf(command), { missing: 'require' }))
   try {
     return await work(server)
   } finally {
@@ -23,7 +23,7 @@ export async function withStores<T>(command: Command, work: (server: ReleaseServ
   }
 }
 
-/** Commands that look after the stores. */
+/** Commands that maintain the stores. */
 export function addMaintenanceCommands(program: Command): void {
   program
     .command('settings')
@@ -42,13 +42,13 @@ export function addMaintenanceCommands(program: Command): void {
     .description('Check the hash chain of the audit log')
     .action(async (_options: unknown, command: Command) => {
       const entries = await withStores(command, ({ context }) => verifyStoredAudit(context.metadata))
-      printAnswer(command, { entries }, `The audit log is whole: ${entries} entries`)
+      printAnswer(command, { entries }, `The audit log is intact: ${entries} entries`)
     })
 
   program
     .command('fsck')
     .description('Check blobs, records, releases and audit log against each other')
-    .option('--no-hash', 'only look whether blobs are there')
+    .option('--no-hash', 'only check that blobs exist')
     .action(async (options: { hash: boolean }, command: Command) => {
       const report = await withStores(command, ({ context }) => checkStores(context, { hash: options.hash }, caller))
       const found = report.damaged.length + report.lost.length
@@ -56,7 +56,7 @@ export function addMaintenanceCommands(program: Command): void {
         command,
         report,
         [
-          `${report.blobs} blobs, ${report.bytes} bytes: ${report.damaged.length} damaged, ${report.lost.length} lost, ${report.adopted.length} recorded anew`,
+          `${report.blobs} blobs, ${report.bytes} bytes: ${report.damaged.length} damaged, ${report.lost.length} lost, ${report.adopted.length} recorded again`,
           ...report.broken.map((line) => `broken release ${line}`),
         ].join('\n'),
       )
@@ -69,7 +69,7 @@ export function addMaintenanceCommands(program: Command): void {
     .option('--yes', 'really delete')
     .action(async (options: { yes?: boolean }, command: Command) => {
       const report = await withStores(command, ({ context }) =>
-        collectGarbage(context, options.yes !== true, {}, caller),
+        collectGarbage(context, { dryRun: options.yes !== true, retention: {} }, caller),
       )
       printAnswer(
         command,
@@ -93,11 +93,11 @@ export function addMaintenanceCommands(program: Command): void {
 
   program
     .command('migrate')
-    .description('Copy everything into the stores that another settings file names; may be repeated')
+    .description('Copy everything into the stores that another settings file names; can be repeated')
     .requiredOption('--to <file>', 'JSON file with the settings of the target')
     .action(async (options: { to: string }, command: Command) => {
-      const from = await storesFromConfig(await configOf(command))
-      const to = await storesFromConfig(await readConfig({}, options.to))
+      const from = await storesFromConfig(await configOf(command), { missing: 'require' })
+      const to = await storesFromConfig(await readConfig({}, options.to), { missing: 'create' })
       try {
         const report = await migrate(from, to)
         printAnswer(

@@ -2,7 +2,8 @@ import type { Command } from 'commander'
 import { scopes } from '@keyturn/release-client'
 import type { Scope } from '@keyturn/release-client'
 import { configOf, printAnswer } from '../command-line.ts'
-import { optionsFromConfig } from '../from-config.ts'
+import { localOptions } from '../from-config.ts'
+import type { OpenOptions } from '../from-config.ts'
 import { createReleaseServer } from '../server.ts'
 import type { ReleaseServer } from '../server.ts'
 import { listTokens, revokeToken } from '../access/tokens.ts'
@@ -17,9 +18,13 @@ function list(value: string, previous: string[]): string[] {
   ]
 }
 
-/** Works on the stores of the server itself: a server that runs beside sees the change with its next request. */
-async function onServer(command: Command, work: (server: ReleaseServer) => Promise<void>): Promise<void> {
-  const server = await createReleaseServer(await optionsFromConfig(await configOf(command)))
+/** Works on the stores of the server itself: a server that runs at the same time sees the change at its next request. */
+async function onServer(
+  command: Command,
+  missing: OpenOptions['missing'],
+  work: (server: ReleaseServer) => Promise<void>,
+): Promise<void> {
+  const server = await createReleaseServer(await localOptions(await configOf(command), { missing }))
   try {
     await work(server)
   } finally {
@@ -35,7 +40,7 @@ export function addTokenCommands(program: Command): void {
     .command('list')
     .description('All tokens, without their secrets')
     .action(async (_options: object, command: Command) => {
-      await onServer(command, async ({ context }) => {
+      await onServer(command, 'require', async ({ context }) => {
         const tokens = await listTokens(context.metadata)
         const state = ({ revoked_at, expires_at }: (typeof tokens)[number]): string =>
           revoked_at === null ? `expires ${expires_at}` : `revoked ${revoked_at}`
@@ -48,12 +53,12 @@ export function addTokenCommands(program: Command): void {
     })
   token
     .command('revoke')
-    .description('Revoke a token at once: a stolen one, or one that is no longer needed')
+    .description('Revoke a token at once: a stolen one, or one that nobody needs anymore')
     .argument('<id>', 'its id, see "token list"')
     .action(async (id: string, _options: object, command: Command) => {
-      await onServer(command, async ({ context }) => {
-        await revokeToken(context, id, 'local', 'local')
-        printAnswer(command, { id, revoked: true }, `Token ${id} counts for nothing any more`)
+      await onServer(command, 'require', async ({ context }) => {
+        await revokeToken(context, id, { actor: 'local', requestId: 'command' })
+        printAnswer(command, { id, revoked: true }, `Token ${id} is revoked`)
       })
     })
 }
@@ -72,7 +77,7 @@ function addCreate(token: Command): void {
         options: { name: string; scope: string[]; product: string[]; channel: string[]; days: string },
         command: Command,
       ) => {
-        await onServer(command, async (server) => {
+        await onServer(command, 'create', async (server) => {
           const created = await server.createToken({
             name: options.name,
             scopes: options.scope as Scope[],

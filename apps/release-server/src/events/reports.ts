@@ -1,7 +1,10 @@
-import type { JsonObject } from '@keyturn/primitives'
+import { isRecord } from '@keyturn/primitives'
+import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import type { ServerContext } from '../context.ts'
-import type { JsonValue } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'
+import { findRelease } from '../releases/releases.ts'
+import { collection } from '../storage/collection.ts'
+import { numeric, object, whole } from '../storage/shape.ts'
 
 /** One line of the adoption figures. */
 export interface ReportCount {
@@ -20,23 +23,43 @@ interface Line {
   duration_ms: number
 }
 
-const mostLines = 20_000
-const flushMs = 2000
+const lines = collection('reports', object<Line>({ count: whole, duration_ms: numeric }))
 
-function text(body: JsonObject, name: string, pattern: RegExp, preset: string): string {
+const FLUSH_MS = 2000
+const DAY_MS = 86_400_000
+/** Lines of one product, channel and day: results and codes come from anonymous callers, so they are few or summed up. */
+const MAX_LINES_OF_DAY = 500
+/** Days for which figures are kept. */
+const KEPT_DAYS = 400
+/** Releases that are known to exist; a report about any other is not counted. */
+const MAX_KNOWN = 10_000
+const FORGET_UNKNOWN_MS = 60_000
+/** What a line beyond the limit is counted under. */
+const OTHER = { result: 'other', code: '' }
+
+function member(body: JsonObject, name: string, pattern: RegExp, preset: string): string {
   const value = body[name] ?? preset
   if (typeof value !== 'string' || !pattern.test(value))
     throw new ServerError('SRV_REQUEST', `Cannot count the report: ${name} is malformed`)
   return value
 }
 
+function dayOf(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 10)
+}
+
 /**
  * Counts what launchers report, by day, version and result. Nothing else is kept: no address, no id, no time of day.
+ * Anybody may send a report, so only those about a release of a channel count, and a day has a bounded number of lines.
  * Counts gather in memory and are stored every two seconds.
  */
 export class Reports {
   readonly #context: ServerContext
   readonly #lines = new Map<string, Line>()
+  /** Whether a release exists; the time is when a release that did not exist is looked up again. */
+  readonly #known = new Map<string, { readonly exists: boolean; readonly untilMs: number }>()
+  /** Lines of each product, channel and day that this process has counted under or found stored. */
+  readonly #linesOfDay = new Map<string, Set<string>>()
   #timer: NodeJS.Timeout | undefined
 
   constructor(context: ServerContext) {
@@ -45,56 +68,79 @@ export class Reports {
 
   /** Counts one report: the reference's body, or the original's (`format`, `version`, `timestamp`). */
   async add(body: JsonValue): Promise<void> {
-    if (typeof body !== 'object' || body === null || Array.isArray(body))
-      throw new ServerError('SRV_REQUEST', 'Cannot count the report: an object is due')
+    if (!isRecord(body)) throw new ServerError('SRV_REQUEST', 'Cannot count the report: it is not an object')
+    const fields = body as JsonObject
     const product = await this.#context.directory.get(
-      body['product'] === undefined ? undefined : text(body, 'product', /^[a-z0-9-]{1,64}$/, ''),
+      fields['product'] === undefined ? undefined : member(fields, 'product', /^[a-z0-9-]{1,64}$/, ''),
     )
     if (product === undefined) return
-    const day = new Date(this.#context.clock()).toISOString().slice(0, 10)
-    const parts = [
-      product.slug,
-      text(body, 'channel', /^[a-z0-9-]{1,64}$/, product.defaultChannel),
-      day,
-      text(body, 'version', /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/, ''),
-      text(body, 'result', /^[a-z][a-z_-]{0,31}$/, 'updated'),
-      text(body, 'code', /^[A-Z0-9_]{0,64}$/, ''),
-    ]
-    const duration = body['duration_ms'] ?? 0
-    if (typeof duration !== 'number' || duration < 0 || duration > 86_400_000)
+    const channel = member(fields, 'channel', /^[a-z0-9-]{1,64}$/, product.defaultChannel)
+    const version = member(fields, 'version', /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/, '')
+    const result = member(fields, 'result', /^[a-z][a-z_-]{0,31}$/, 'updated')
+    const code = member(fields, 'code', /^[A-Z0-9_]{0,64}$/, '')
+    const duration = fields['duration_ms'] ?? 0
+    if (typeof duration !== 'number' || duration < 0 || duration > DAY_MS)
       throw new ServerError('SRV_REQUEST', 'Cannot count the report: duration_ms is malformed')
-    const key = parts.join('/')
-    const line = this.#lines.get(key)
-    if (line === undefined && this.#lines.size >= mostLines) return
-    this.#lines.set(key, { count: (line?.count ?? 0) + 1, duration_ms: (line?.duration_ms ?? 0) + duration })
+    if (!(await this.#exists(product.slug, channel, version))) return
+    const day = `${product.slug}/${channel}/${dayOf(this.#context.clock())}`
+    await this.#count(day, `${version}/${result}/${code}`, `${version}/${OTHER.result}/${OTHER.code}`, duration)
+  }
+
+  async #count(day: string, line: string, other: string, duration: number): Promise<void> {
+    const ofDay = await this.#linesOf(day)
+    const fits = ofDay.has(line) || ofDay.size < MAX_LINES_OF_DAY
+    if (fits) ofDay.add(line)
+    const key = `${day}/${fits ? line : other}`
+    const before = this.#lines.get(key)
+    this.#lines.set(key, { count: (before?.count ?? 0) + 1, duration_ms: (before?.duration_ms ?? 0) + duration })
     this.#timer ??= setTimeout(
       () =>
         void this.flush().catch((error: unknown) =>
           this.#context.log.warn({ err: String(error) }, 'reports could not be stored'),
         ),
-      flushMs,
+      FLUSH_MS,
     ).unref()
+  }
+
+  async #linesOf(day: string): Promise<Set<string>> {
+    const known = this.#linesOfDay.get(day)
+    if (known !== undefined) return known
+    const stored = await lines.list(this.#context.metadata, { prefix: `${day}/`, limit: MAX_LINES_OF_DAY })
+    const raced = this.#linesOfDay.get(day)
+    if (raced !== undefined) return raced
+    const fresh = new Set(stored.map(({ key }) => key.slice(day.length + 1)))
+    if (this.#linesOfDay.size >= MAX_KNOWN) this.#linesOfDay.clear()
+    this.#linesOfDay.set(day, fresh)
+    return fresh
+  }
+
+  async #exists(product: string, channel: string, version: string): Promise<boolean> {
+    const key = `${product}/${channel}/${version}`
+    const now = this.#context.clock()
+    const known = this.#known.get(key)
+    if (known !== undefined && (known.exists || now < known.untilMs)) return known.exists
+    const exists = (await findRelease(this.#context.metadata, product, channel, version)) !== undefined
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear()
+    this.#known.set(key, { exists, untilMs: now + FORGET_UNKNOWN_MS })
+    return exists
   }
 
   /** Stores what was counted. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const lines = [...this.#lines]
+    const counted = [...this.#lines]
     this.#lines.clear()
-    if (lines.length === 0) return
+    if (counted.length === 0) return
     await this.#context.metadata.transaction(['reports'], async (records) => {
-      const old = new Map(
-        (
-          await records.getMany(
-            'reports',
-            lines.map(([key]) => key),
-          )
-        ).map(({ key, value }) => [key, value as unknown as Line]),
+      const stored = await lines.getMany(
+        records,
+        counted.map(([key]) => key),
       )
-      await records.put(
-        'reports',
-        ...lines.map(([key, line]) => ({
+      const old = new Map(stored.map(({ key, value }) => [key, value]))
+      await lines.put(
+        records,
+        ...counted.map(([key, line]) => ({
           key,
           value: {
             count: line.count + (old.get(key)?.count ?? 0),
@@ -105,15 +151,23 @@ export class Reports {
     })
   }
 
-  /** Counts of a product since a day. Of those who report: nobody has to. */
-  async list(product: string, since: string): Promise<ReportCount[]> {
+  /** Counts of a product since a day, on the channels that the caller may see. Of those who report: nobody has to. */
+  async list(product: string, since: string, maySee: (channel: string) => boolean): Promise<ReportCount[]> {
     await this.flush()
-    const records = await this.#context.metadata.list('reports', { prefix: `${product}/`, limit: 50_000 })
-    return records
+    return (await lines.all(this.#context.metadata, { prefix: `${product}/` }))
       .map(({ key, value }) => {
         const [slug = '', channel = '', day = '', version = '', result = '', code = ''] = key.split('/')
-        return { product: slug, channel, day, version, result, code, ...(value as unknown as Line) }
+        return { product: slug, channel, day, version, result, code, ...value }
       })
-      .filter(({ day }) => day >= since)
+      .filter(({ day, channel }) => day >= since && maySee(channel))
+  }
+}
+
+/** Forgets figures that are older than 400 days. */
+export async function sweepReports(context: ServerContext): Promise<void> {
+  const oldest = dayOf(context.clock() - KEPT_DAYS * DAY_MS)
+  for await (const page of lines.pages(context.metadata)) {
+    const old = page.filter(({ key }) => (key.split('/')[2] ?? '') < oldest).map(({ key }) => key)
+    if (old.length > 0) await context.metadata.transaction(['reports'], (writer) => lines.delete(writer, ...old))
   }
 }

@@ -1,18 +1,50 @@
 import { parseStrictJson, utf8Encode, wipe } from '@keyturn/primitives'
-import type { JsonObject } from '@keyturn/primitives'
 import { VaultError } from '@keyturn/vault-kdf'
 import type { Vault } from '@keyturn/vault-kdf'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
+import { AUDIT_LOCK } from '../audit/audit.ts'
+import { collection } from '../storage/collection.ts'
+import { flag, listOf, object, optional, text } from '../storage/shape.ts'
 
-/** How the secrets of a webhook lie in its record: in the clear without a vault, else only the word that they are sealed. */
+/** The secrets of a webhook in its record: in the clear without a vault, otherwise only a mark that they are sealed. */
 export interface StoredSecrets {
-  readonly secrets?: readonly string[]
-  readonly sealed?: boolean
+  readonly secrets?: readonly string[] | undefined
+  readonly sealed?: boolean | undefined
 }
 
-/** How often a turn is begun anew because another one came between. */
-const tries = 10
+/** A webhook as shown: everything but its secrets. */
+export interface WebhookView {
+  readonly id: string
+  readonly url: string
+  /** Actions it subscribed to, such as `channel.publish`; empty: all. */
+  readonly events: readonly string[]
+  readonly created_at: string
+}
+
+/** A webhook as stored. */
+export interface StoredWebhook extends WebhookView, StoredSecrets {}
+
+/** Webhooks by their id. */
+export const webhooks = collection(
+  'webhooks',
+  object<StoredWebhook>({
+    id: text,
+    url: text,
+    events: listOf(text),
+    created_at: text,
+    secrets: optional(listOf(text)),
+    sealed: optional(flag),
+  }),
+)
+
+/** A webhook without its secrets. */
+export function viewOf({ id, url, events, created_at }: WebhookView): WebhookView {
+  return { id, url, events, created_at }
+}
+
+/** How often a rotation is tried again because another one came first. */
+const MAX_TRIES = 10
 
 /** The secrets of webhooks: sealed in the vault where the server has one, in the record otherwise. */
 export class WebhookSecrets {
@@ -22,12 +54,12 @@ export class WebhookSecrets {
     this.#vault = vault
   }
 
-  /** Whether secrets go into a vault; otherwise they lie in the record. */
+  /** Whether secrets go into a vault; otherwise they are in the record. */
   get sealing(): boolean {
     return this.#vault !== undefined
   }
 
-  /** Stores secrets, newest first; gives what belongs into the record. */
+  /** Stores secrets, newest first; returns what belongs in the record. */
   async write(
     id: string,
     secrets: readonly string[],
@@ -50,24 +82,24 @@ export class WebhookSecrets {
       throw new ServerError('SRV_UNAVAILABLE', 'The secrets of this webhook are sealed, and the vault is not open')
     const bytes = await this.#cell(this.#vault).open(id)
     try {
-      return parseStrictJson(bytes) as string[]
+      return listOf(text)(parseStrictJson(bytes), '')
     } finally {
       wipe(bytes)
     }
   }
 
   /**
-   * Puts a new secret before the newest one of a webhook, whose record is `stored`; older ones go. Turns that come at
-   * once, on any replica, follow one another; without a vault the caller holds the record.
+   * Puts a new secret before the newest one of a webhook, whose record is `stored`; older ones are dropped. Rotations at
+   * the same time, on any replica, follow one another; without a vault the caller holds the record.
    */
-  async turn(id: string, stored: StoredSecrets, secret: string): Promise<StoredSecrets> {
+  async rotate(id: string, stored: StoredSecrets, secret: string): Promise<StoredSecrets> {
     for (let attempt = 1; ; attempt++) {
       const expected = await this.#revision(id)
       const [current] = await this.read(id, stored)
       try {
         return await this.write(id, current === undefined ? [secret] : [secret, current], expected ?? 'absent')
       } catch (error) {
-        if (!(error instanceof VaultError) || error.code !== 'VK_CONFLICT' || attempt >= tries) throw error
+        if (!(error instanceof VaultError) || error.code !== 'VK_CONFLICT' || attempt >= MAX_TRIES) throw error
       }
     }
   }
@@ -88,19 +120,17 @@ export class WebhookSecrets {
       })
   }
 
-  /** Seals what lies in the clear from before there was a vault. */
+  /** Seals secrets that are in the clear because they were stored before there was a vault. */
   async sealClear(context: ServerContext): Promise<void> {
     if (this.#vault === undefined) return
-    for (const { key, value } of await context.metadata.list('webhooks')) {
-      const { secrets } = value as unknown as StoredSecrets
+    for (const { key, value } of await webhooks.all(context.metadata)) {
+      const { secrets } = value
       if (secrets === undefined) continue
       const sealed = await this.write(key, secrets)
-      await context.metadata.transaction(['audit'], async (records) => {
-        const fresh = await records.get('webhooks', key)
-        if (fresh === undefined) return
-        const { secrets: clear, ...view } = fresh.value as JsonObject
-        if (JSON.stringify(clear) === JSON.stringify(secrets))
-          await records.put('webhooks', { key, value: { ...view, ...sealed } as unknown as JsonObject })
+      await context.metadata.transaction([AUDIT_LOCK], async (records) => {
+        const fresh = await webhooks.get(records, key)
+        if (fresh !== undefined && JSON.stringify(fresh.secrets) === JSON.stringify(secrets))
+          await webhooks.put(records, { key, value: { ...viewOf(fresh), ...sealed } })
       })
     }
   }

@@ -1,35 +1,25 @@
-import { timestamp } from '../time.ts'
 import { createHmac } from 'node:crypto'
-import { base64Decode, base64Encode, base64urlEncode, KeyturnError } from '@keyturn/primitives'
-import type { JsonObject } from '@keyturn/primitives'
-import { appendAudit, auditLock } from '../audit/audit.ts'
+import { base64Decode, base64Encode, base64urlEncode, KeyturnError, OneAtATime } from '@keyturn/primitives'
 import type { Caller } from '../access/caller.ts'
-import type { ServerContext } from '../context.ts'
+import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
+import { deadDeliveries, deliveries } from '../audit/deliveries.ts'
 import type { Delivery } from '../audit/deliveries.ts'
+import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import type { RecordReader } from '../storage/metadata-store.ts'
-import type { StoredSecrets, WebhookSecrets } from './webhook-secrets.ts'
-
-/** A webhook as shown: everything but its secrets. */
-export interface WebhookView {
-  readonly id: string
-  readonly url: string
-  /** Actions that are told, such as `channel.publish`; empty: all. */
-  readonly events: readonly string[]
-  readonly created_at: string
-}
-
-interface StoredWebhook extends WebhookView, StoredSecrets {}
+import { timestamp } from '../time.ts'
+import { viewOf, webhooks } from './webhook-secrets.ts'
+import type { StoredWebhook, WebhookSecrets, WebhookView } from './webhook-secrets.ts'
 
 /** Pauses between attempts, as Standard Webhooks recommends. */
-const pausesMs = [5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 50_400_000, 72_000_000]
-const answerWithinMs = 15_000
-const claimMs = 60_000
-const pollMs = 1000
+const PAUSES_MS = [5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 50_400_000, 72_000_000]
+const ANSWER_WITHIN_MS = 15_000
+const CLAIM_MS = 60_000
+const POLL_MS = 1000
 
 /**
  * Signs a delivery as Standard Webhooks says: HMAC-SHA-256 over id, time and body, one signature per secret so that a
- * secret can be turned without a gap.
+ * secret can be rotated without a gap.
  *
  * @param secrets - `whsec_<base64>`.
  */
@@ -50,20 +40,19 @@ export function webhookHeaders(
 export async function createWebhook(
   context: ServerContext,
   secrets: WebhookSecrets,
-  url: string,
-  events: readonly string[],
+  { url, events }: Pick<WebhookView, 'url' | 'events'>,
   caller: Caller,
 ): Promise<{ webhook: WebhookView; secret: string }> {
   const parsed = URL.canParse(url) ? new URL(url) : undefined
   if (parsed === undefined || (parsed.protocol !== 'https:' && parsed.protocol !== 'http:') || parsed.username !== '') {
-    throw new ServerError('SRV_REQUEST', 'Cannot use this webhook address: http or https without a user name is due')
+    throw new ServerError('SRV_REQUEST', 'Cannot use this webhook address: expected http or https without a user name')
   }
   const id = base64urlEncode(context.random(12))
   const secret = `whsec_${base64Encode(context.random(32))}`
   const webhook: WebhookView = { id, url, events: [...events], created_at: timestamp(context.clock()) }
   const stored = await secrets.write(id, [secret])
-  await context.metadata.transaction([auditLock], async (records) => {
-    await records.put('webhooks', { key: id, value: { ...webhook, ...stored } as unknown as JsonObject })
+  await context.metadata.transaction([AUDIT_LOCK], async (records) => {
+    await webhooks.put(records, { key: id, value: { ...webhook, ...stored } })
     await appendAudit(records, context.clock(), {
       ...caller,
       action: 'webhook.create',
@@ -75,27 +64,26 @@ export async function createWebhook(
 }
 
 async function readWebhook(records: RecordReader, id: string): Promise<StoredWebhook> {
-  const stored = (await records.get('webhooks', id))?.value as unknown as StoredWebhook | undefined
+  const stored = await webhooks.get(records, id)
   if (stored === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such webhook')
   return stored
 }
 
-/** Adds a second secret; the older one goes with the next turn. */
-export async function turnWebhookSecret(
+/** Adds a second secret; the older one is dropped by the next rotation. */
+export async function rotateWebhookSecret(
   context: ServerContext,
   secrets: WebhookSecrets,
   id: string,
   caller: Caller,
 ): Promise<{ secret: string }> {
   const secret = `whsec_${base64Encode(context.random(32))}`
-  // The vault has a lock of its own, so it goes first; should we die after it, the secret known outside still signs.
-  const sealed = secrets.sealing ? await secrets.turn(id, await readWebhook(context.metadata, id), secret) : undefined
-  await context.metadata.transaction([auditLock], async (records) => {
+  // The vault has a lock of its own, so it goes first; if we die after it, the secret known outside still signs.
+  const sealed = secrets.sealing ? await secrets.rotate(id, await readWebhook(context.metadata, id), secret) : undefined
+  await context.metadata.transaction([AUDIT_LOCK], async (records) => {
     const stored = await readWebhook(records, id)
-    const { secrets: _clear, sealed: _sealed, ...view } = stored
-    await records.put('webhooks', {
+    await webhooks.put(records, {
       key: id,
-      value: { ...view, ...(sealed ?? (await secrets.turn(id, stored, secret))) } as unknown as JsonObject,
+      value: { ...viewOf(stored), ...(sealed ?? (await secrets.rotate(id, stored, secret))) },
     })
     await appendAudit(records, context.clock(), { ...caller, action: 'webhook.turn', target: id })
   })
@@ -104,11 +92,7 @@ export async function turnWebhookSecret(
 
 /** All webhooks. */
 export async function listWebhooks(context: ServerContext): Promise<WebhookView[]> {
-  const records = await context.metadata.list('webhooks')
-  return records.map(({ value }) => {
-    const { secrets: _hidden, sealed: _sealed, ...view } = value as unknown as StoredWebhook
-    return view
-  })
+  return (await webhooks.all(context.metadata)).map(({ value }) => viewOf(value))
 }
 
 /** Removes a webhook and what waits for it. */
@@ -118,22 +102,21 @@ export async function deleteWebhook(
   id: string,
   caller: Caller,
 ): Promise<void> {
-  await context.metadata.transaction([auditLock], async (records) => {
-    if ((await records.get('webhooks', id)) === undefined)
-      throw new ServerError('SRV_NOT_FOUND', 'There is no such webhook')
-    await records.delete('webhooks', id)
+  await context.metadata.transaction([AUDIT_LOCK], async (records) => {
+    await readWebhook(records, id)
+    await webhooks.delete(records, id)
     await appendAudit(records, context.clock(), { ...caller, action: 'webhook.delete', target: id })
   })
   await secrets.remove(id)
 }
 
-/** Sends what waits, from any replica; each delivery is claimed first, so that two do not send it at once. */
+/** Sends waiting deliveries, from any replica; each is claimed first, so that two replicas do not send it at once. */
 export class WebhookSender {
   readonly #context: ServerContext
   readonly #secrets: WebhookSecrets
   readonly #fetch: typeof fetch
   #timer: NodeJS.Timeout | undefined
-  #running: Promise<unknown> = Promise.resolve()
+  readonly #queue = new OneAtATime()
   #closed = false
 
   constructor(context: ServerContext, secrets: WebhookSecrets, send: typeof fetch = fetch) {
@@ -142,22 +125,20 @@ export class WebhookSender {
     this.#fetch = send
   }
 
-  /** Begins to look for deliveries every second. */
+  /** Starts to look for deliveries every second. */
   start(): void {
     this.#timer = setInterval(() => {
-      this.#running = this.#running
-        .then(() => this.flush())
+      this.#queue
+        .run(() => this.flush())
         .catch((error: unknown) => this.#context.log.warn({ err: String(error) }, 'webhooks could not be sent'))
-    }, pollMs).unref()
+    }, POLL_MS).unref()
   }
 
   /** Sends everything that is due. */
   async flush(): Promise<void> {
     const now = this.#context.clock()
-    const waiting = await this.#context.metadata.list('deliveries', { limit: 10_000 })
-    for (const { key, value } of waiting) {
-      const { next_ms: next } = value as unknown as Delivery
-      if (next > now || this.#closed) continue
+    for (const { key, value } of await deliveries.all(this.#context.metadata)) {
+      if (value.next_ms > now || this.#closed) continue
       const claimed = await this.#claim(key, now)
       if (claimed !== undefined) await this.#settle(key, claimed, await this.#send(key, claimed))
     }
@@ -167,22 +148,20 @@ export class WebhookSender {
   async close(): Promise<void> {
     this.#closed = true
     clearInterval(this.#timer)
-    await this.#running
+    await this.#queue.idle()
   }
 
   #claim(key: string, now: number): Promise<Delivery | undefined> {
     return this.#context.metadata.transaction([`delivery:${key}`], async (records) => {
-      const fresh = (await records.get('deliveries', key))?.value as unknown as Delivery | undefined
+      const fresh = await deliveries.get(records, key)
       if (fresh === undefined || fresh.next_ms > now) return undefined
-      await records.put('deliveries', { key, value: { ...fresh, next_ms: now + claimMs } as unknown as JsonObject })
+      await deliveries.put(records, { key, value: { ...fresh, next_ms: now + CLAIM_MS } })
       return fresh
     })
   }
 
   async #send(id: string, delivery: Delivery): Promise<'done' | 'again' | 'gone'> {
-    const webhook = (await this.#context.metadata.get('webhooks', delivery.webhook))?.value as unknown as
-      | StoredWebhook
-      | undefined
+    const webhook = await webhooks.get(this.#context.metadata, delivery.webhook)
     if (webhook === undefined) return 'gone'
     const seconds = Math.floor(this.#context.clock() / 1000)
     try {
@@ -191,7 +170,7 @@ export class WebhookSender {
         method: 'POST',
         redirect: 'manual',
         body: delivery.body,
-        signal: AbortSignal.timeout(answerWithinMs),
+        signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
         headers: {
           'content-type': 'application/json',
           'user-agent': 'keyturn-webhooks/1',
@@ -208,16 +187,16 @@ export class WebhookSender {
   }
 
   async #settle(key: string, delivery: Delivery, outcome: 'done' | 'again' | 'gone'): Promise<void> {
-    const pause = pausesMs[delivery.attempt]
+    const pause = PAUSES_MS[delivery.attempt]
     await this.#context.metadata.transaction([`delivery:${key}`], async (records) => {
-      if (outcome !== 'again') return records.delete('deliveries', key)
+      if (outcome !== 'again') return deliveries.delete(records, key)
       if (pause === undefined) {
-        // The last attempt failed: kept for a look, out of the queue.
-        await records.delete('deliveries', key)
-        return records.put('dead-deliveries', { key, value: delivery as unknown as JsonObject })
+        // The last attempt failed: kept, outside the queue, so that somebody can look at it.
+        await deliveries.delete(records, key)
+        return deadDeliveries.put(records, { key, value: delivery })
       }
       const next: Delivery = { ...delivery, attempt: delivery.attempt + 1, next_ms: this.#context.clock() + pause }
-      return records.put('deliveries', { key, value: next as unknown as JsonObject })
+      return deliveries.put(records, { key, value: next })
     })
   }
 }

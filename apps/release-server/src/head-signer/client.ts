@@ -1,19 +1,28 @@
 import { connect } from 'node:net'
-import { base64Decode, base64Encode } from '@keyturn/primitives'
+import { base64Decode, base64Encode, parseStrictJson, utf8Encode } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'
 import type { HeadSigner } from '../releases/rollout.ts'
+import { flag, object, optional, text as textShape } from '../storage/shape.ts'
 
-const answerWithinMs = 20_000
-const mostBytes = 64 * 1024
+const ANSWER_WITHIN_MS = 20_000
+const MAX_ANSWER_BYTES = 64 * 1024
 
-/** What the head signer answers: an envelope, a refusal, or that a person has to say yes first. */
+/** What the head signer answers: an envelope, a refusal, or that a person has to confirm first. */
 export interface SignerAnswer {
   readonly ok: boolean
-  readonly head?: string
-  readonly waiting?: boolean
-  readonly code?: string
-  readonly message?: string
+  readonly head?: string | undefined
+  readonly waiting?: boolean | undefined
+  readonly code?: string | undefined
+  readonly message?: string | undefined
 }
+
+const signerAnswer = object<SignerAnswer>({
+  ok: flag,
+  head: optional(textShape),
+  waiting: optional(flag),
+  code: optional(textShape),
+  message: optional(textShape),
+})
 
 /**
  * A head signer behind a unix socket: one line of JSON with the payload goes there, one line comes back.
@@ -44,18 +53,18 @@ function ask(path: string, line: string): Promise<SignerAnswer> {
       socket.destroy()
       reject(new ServerError('SRV_UNAVAILABLE', 'The head signer does not answer', { cause }))
     }
-    socket.setTimeout(answerWithinMs, () => fail())
+    socket.setTimeout(ANSWER_WITHIN_MS, () => fail())
     socket.setEncoding('utf8')
     socket.once('error', fail)
     socket.once('connect', () => socket.write(`${line}\n`))
     socket.on('data', (part: string) => {
       text += part
-      if (text.length > mostBytes) return fail()
+      if (text.length > MAX_ANSWER_BYTES) return fail()
       const end = text.indexOf('\n')
       if (end === -1) return
       socket.end()
       try {
-        resolve(JSON.parse(text.slice(0, end)) as SignerAnswer)
+        resolve(signerAnswer(parseStrictJson(utf8Encode(text.slice(0, end)), { maxBytes: MAX_ANSWER_BYTES }), ''))
       } catch (error) {
         fail(error)
       }

@@ -1,12 +1,12 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { base64Decode, base64Encode, canonicalJson, parseStrictJson, utf8Encode } from '@keyturn/primitives'
-import type { JsonObject } from '@keyturn/primitives'
-import { writeFileAtomic } from '@keyturn/primitives/node'
+import { systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
 import { initialTrustState, parseTrustRoot, parseTrustState, writeTrustState } from '@keyturn/manifest'
 import type { TrustState } from '@keyturn/manifest'
 import { ServerError } from '../errors.ts'
 import { isSlug } from '../public/paths.ts'
+import { numeric, object, optional, text, whole } from '../storage/shape.ts'
 
 /** The last head that the signer signed on a channel. */
 export interface SignedHead {
@@ -17,82 +17,85 @@ export interface SignedHead {
   readonly head: Uint8Array
 }
 
-/** What a head signer remembers of one channel, so that a lying server cannot lead it back. */
+/** What a head signer remembers about one channel, so that a lying server cannot roll it back. */
 export interface SignerState {
-  /** What it accepted of the public tree. */
+  /** What it accepted from the public tree. */
   readonly trust: TrustState
   /** Highest manifest sequence that a head in force pinned, within its epoch. */
-  readonly manifest?: { readonly epoch: number; readonly sequence: number }
+  readonly manifest?: { readonly epoch: number; readonly sequence: number } | undefined
   /** `issued_at` of the newest head that it did not sign itself, milliseconds since 1970. */
-  readonly publisherMs?: number
-  readonly signed?: SignedHead
+  readonly publisherMs?: number | undefined
+  readonly signed?: SignedHead | undefined
 }
 
-const maxBytes = 4 * 1024 * 1024
+const MAX_STATE_BYTES = 4 * 1024 * 1024
 
-function stateFile(folder: string, product: string, channel: string): string {
+function stateFile({ folder, product, channel }: SignerPlace): string {
   if (!isSlug(product) || !isSlug(channel))
     throw new ServerError('SRV_REQUEST', 'The head names no product or channel of a release server')
   return join(folder, product, `${channel}.json`)
 }
 
+/** Which channel of which identity a state is about. */
+export interface SignerPlace {
+  readonly folder: string
+  readonly product: string
+  readonly channel: string
+  readonly pin: string
+}
+
+interface StoredState {
+  readonly pin: string
+  readonly trust: string
+  readonly manifest?: { readonly epoch: number; readonly sequence: number } | undefined
+  readonly publisher_ms?: number | undefined
+  readonly signed?: { readonly sequence: number; readonly sha256: string; readonly head: string } | undefined
+}
+
+const storedState = object<StoredState>({
+  pin: text,
+  trust: text,
+  manifest: optional(object<NonNullable<StoredState['manifest']>>({ epoch: whole, sequence: whole })),
+  publisher_ms: optional(numeric),
+  signed: optional(object<NonNullable<StoredState['signed']>>({ sequence: whole, sha256: text, head: text })),
+})
+
 function readState(bytes: Uint8Array, pin: string): SignerState {
-  const value = parseStrictJson(bytes, { maxBytes }) as JsonObject
-  if (value['pin'] !== pin) throw new ServerError('SRV_CONFIG', 'The state of the head signer belongs to another pin')
-  const {
-    manifest,
-    publisher_ms: publisherMs,
-    signed,
-  } = value as unknown as {
-    manifest?: { epoch: number; sequence: number }
-    publisher_ms?: number
-    signed?: { sequence: number; sha256: string; head: string }
-  }
-  const numbers = [publisherMs ?? 0, manifest?.epoch ?? 0, manifest?.sequence ?? 0, signed?.sequence ?? 0]
-  if (!numbers.every((each) => Number.isSafeInteger(each))) throw new RangeError('no integer')
+  const stored = storedState(parseStrictJson(bytes, { maxBytes: MAX_STATE_BYTES }), '')
+  if (stored.pin !== pin) throw new ServerError('SRV_CONFIG', 'The state of the head signer belongs to another pin')
+  const { manifest, publisher_ms: publisherMs, signed } = stored
   return {
-    trust: parseTrustState(base64Decode(String(value['trust']))),
-    ...(manifest === undefined ? {} : { manifest }),
-    ...(publisherMs === undefined ? {} : { publisherMs }),
-    ...(signed === undefined ? {} : { signed: { ...signed, head: base64Decode(signed.head) } }),
+    trust: parseTrustState(base64Decode(stored.trust)),
+    manifest,
+    publisherMs,
+    signed: signed === undefined ? undefined : { ...signed, head: base64Decode(signed.head) },
   }
 }
 
 /**
- * Reads what is remembered of a channel; a channel that was never seen starts from the pin. A file that cannot be read
- * is never taken for none.
+ * Reads what is remembered about a channel; a channel that was never seen starts from the pin. An unreadable file is
+ * never mistaken for a missing one.
  *
  * @throws ServerError `SRV_STORAGE`, `SRV_CONFIG` for the state of another pin.
  */
-export async function loadSignerState(
-  folder: string,
-  product: string,
-  channel: string,
-  pin: string,
-): Promise<SignerState> {
-  const file = stateFile(folder, product, channel)
+export async function loadSignerState(place: SignerPlace): Promise<SignerState> {
+  const file = stateFile(place)
   try {
-    return readState(await readFile(file), pin)
+    return readState(await readFile(file), place.pin)
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return { trust: initialTrustState(parseTrustRoot(pin)) }
+    if (systemErrorCode(cause) === 'ENOENT') return { trust: initialTrustState(parseTrustRoot(place.pin)) }
     if (cause instanceof ServerError) throw cause
     throw new ServerError('SRV_STORAGE', 'The state of the head signer is damaged or cannot be read', { cause })
   }
 }
 
-/** Writes what is to be remembered of a channel; durable once it returns. */
-export async function saveSignerState(
-  folder: string,
-  product: string,
-  channel: string,
-  pin: string,
-  state: SignerState,
-): Promise<void> {
-  const file = stateFile(folder, product, channel)
+/** Writes what is to be remembered about a channel; durable once it returns. */
+export async function saveSignerState(place: SignerPlace, state: SignerState): Promise<void> {
+  const file = stateFile(place)
   await mkdir(dirname(file), { recursive: true, mode: 0o700 })
   const { manifest, publisherMs, signed } = state
   const value = {
-    pin,
+    pin: place.pin,
     trust: base64Encode(writeTrustState(state.trust)),
     ...(manifest === undefined ? {} : { manifest: { ...manifest } }),
     ...(publisherMs === undefined ? {} : { publisher_ms: publisherMs }),
@@ -100,5 +103,5 @@ export async function saveSignerState(
       ? {}
       : { signed: { sequence: signed.sequence, sha256: signed.sha256, head: base64Encode(signed.head) } }),
   }
-  await writeFileAtomic(file, utf8Encode(canonicalJson(value as JsonObject)), { mode: 0o600 })
+  await writeFileAtomic(file, utf8Encode(canonicalJson(value)), { mode: 0o600 })
 }

@@ -1,33 +1,33 @@
 import type { FastifyRequest } from 'fastify'
+import { collectBytes } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'
 import type { ByteStream } from '../storage/blob-store.ts'
-import { collect } from '../storage/hashing.ts'
 
-/** After how long without a byte a sender is given up, in milliseconds. */
-export const stalledSenderMs = 60_000
+/** How long a sender may send nothing before it is cut off, in milliseconds. */
+export const STALLED_SENDER_MS = 60_000
 
 /**
  * The body of a request as a stream that ends in an error when the sender breaks off, stalls, or sends more or less
  * than it announced.
  */
 export async function* bodyStream(request: FastifyRequest, size: number): ByteStream {
-  const raw = request.raw
-  let came = 0
-  raw.setTimeout(stalledSenderMs, () => raw.destroy())
+  const { raw } = request
+  let received = 0
+  raw.setTimeout(STALLED_SENDER_MS, () => raw.destroy())
   try {
     for await (const part of raw as AsyncIterable<Buffer>) {
-      came += part.length
-      if (came > size) throw new ServerError('UP_LENGTH', `Cannot take more than the ${size} bytes announced`)
+      received += part.length
+      if (received > size) throw new ServerError('UP_LENGTH', `Cannot take more than the ${size} bytes announced`)
       yield part
     }
   } catch (error) {
     if (error instanceof ServerError) throw error
-    throw new SenderGone(`The sender broke off after ${came} of ${size} bytes`, { cause: error })
+    throw new SenderGone(`The sender broke off after ${received} of ${size} bytes`, { cause: error })
   }
-  if (came !== size) throw new SenderGone(`The sender ended after ${came} of ${size} bytes`)
+  if (received !== size) throw new SenderGone(`The sender ended after ${received} of ${size} bytes`)
 }
 
-/** The connection of a sender ended early. Not an error of the server; nobody is there to read an answer. */
+/** The connection of a sender ended early. It is not an error of the server, and nobody is left to read an answer. */
 export class SenderGone extends Error {
   override readonly name = 'SenderGone'
 }
@@ -46,5 +46,9 @@ export function announcedLength(request: FastifyRequest, most: number): number {
 
 /** Reads a whole document that is sent as bytes. */
 export async function documentBody(request: FastifyRequest, most: number): Promise<Uint8Array> {
-  return collect(bodyStream(request, announcedLength(request, most)), most)
+  return collectBytes(
+    bodyStream(request, announcedLength(request, most)),
+    most,
+    (limit) => new ServerError('SRV_LIMIT', `Cannot take more than ${limit} bytes at once`),
+  )
 }

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Scope } from '@keyturn/release-client'
+import type { Actor } from '../access/actor.ts'
 import type { Caller } from '../access/caller.ts'
-import type { Actor } from '../access/tokens.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -11,17 +11,19 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Scope a caller needs; absent: anybody. */
     scope?: Scope
-    /** Uploads answer with codes of their own. */
+    /** Uploads answer with codes of their own, and are not counted. */
     upload?: boolean
     /** Shown in the OpenAPI document. */
     summary?: string
-    /** Which limit of requests applies; default `management`. */
-    /** Counts a request once per so many bytes of its body; default: once. */
-    bytesPerRequest?: number
+    /** Which limit counts requests without a scope; default `public`. */
     rate?: 'public' | 'login' | 'reports' | 'noise' | 'none'
-    /** Whether an `Idempotency-Key` is honoured; default: for POST with a scope. */
+    /** Counts a request once for so many bytes of its body; default: once. */
+    bytesPerRequest?: number
+    /** The handler holds a limited token to its products and channels itself; default: the hook refuses what goes beyond. */
+    reach?: 'checked'
+    /** Whether an `Idempotency-Key` is honored; default: for POST with a scope. */
     idempotent?: boolean
-    /** Description of the body for the OpenAPI document where it is not JSON. */
+    /** Media type of the body for the OpenAPI document where it is not JSON. */
     bodyType?: string
     /** Answers of the OpenAPI document: status to description. */
     answers?: Readonly<Record<string, string>>
@@ -39,7 +41,7 @@ export function callerOf(request: FastifyRequest): Caller {
   return { actor: actorOf(request).name, requestId: request.id }
 }
 
-/** JSON schema of an object with these members, all needed unless named in `optional`. */
+/** JSON schema of an object with these members, all required unless named in `optional`. */
 export function objectSchema(properties: Readonly<Record<string, object>>, optional: readonly string[] = []): object {
   return {
     type: 'object',
@@ -50,7 +52,7 @@ export function objectSchema(properties: Readonly<Record<string, object>>, optio
 }
 
 /** Schemas of recurring members. */
-export const schemas = {
+export const SCHEMAS = {
   sha256: { type: 'string', pattern: '^[0-9a-f]{64}$' },
   slug: { type: 'string', pattern: '^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$' },
   version: { type: 'string', minLength: 1, maxLength: 128, pattern: '^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$' },
@@ -59,7 +61,7 @@ export const schemas = {
 } as const
 
 /** A whole number in a query string, where everything is text. */
-export const queryNumber = { type: 'string', pattern: '^(?:0|[1-9][0-9]{0,14})$' } as const
+export const QUERY_NUMBER = { type: 'string', pattern: '^(?:0|[1-9][0-9]{0,14})$' } as const
 
 /** How many items a page holds: what was asked for, 1 to 1000, 100 by default. */
 export function pageLimit(asked: string | undefined): number {

@@ -19,8 +19,8 @@ import { VaultError } from '@keyturn/vault-kdf'
 import type { ReleaseView } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { readProduct, rolesInForce } from '../releases/products.ts'
-import { readChannel } from '../releases/publish.ts'
-import { readManifestBytes } from '../releases/releases.ts'
+import { readChannel } from '../releases/channels.ts'
+import { readManifestBytes, releaseOfManifest } from '../releases/releases.ts'
 import { isDeviceAllowed } from './device-routes.ts'
 import type { ServerKey, ServerKeys } from './server-keys.ts'
 
@@ -29,11 +29,11 @@ export interface ExchangeParts {
   readonly context: ServerContext
   readonly vault: Vault
   readonly keys: ServerKeys
-  /** Told how each exchange ended, for the counters: a status or an error code. */
+  /** Called with the outcome of each exchange, for the counters: a status or an error code. */
   readonly onOutcome: (outcome: string) => void
 }
 
-const retryAfterS = 60
+const RETRY_AFTER_S = 60
 
 /** Vault cell of the runtime keys of a product. */
 export function runtimeKeyCell(vault: Vault, product: string): ReturnType<ReturnType<Vault['partition']>['cell']> {
@@ -48,7 +48,7 @@ function handshakeRefused(): NoiseKeysError {
  * One exchange: request in, 140 bytes out, the same for yes and no. Nothing is remembered but a counter, so a replayed
  * request changes nothing, and each answer is under fresh ephemeral keys.
  *
- * @throws NoiseKeysError `NK_HANDSHAKE` for whatever cannot be read, `NK_KEY_UNKNOWN` for a key that is not in use.
+ * @throws NoiseKeysError `NK_HANDSHAKE` for anything that cannot be read, `NK_KEY_UNKNOWN` for a key that is not in use.
  */
 export async function answerExchange(parts: ExchangeParts, request: Uint8Array): Promise<Uint8Array> {
   const parsed = parsedRequest(request)
@@ -63,7 +63,7 @@ export async function answerExchange(parts: ExchangeParts, request: Uint8Array):
       typeof found === 'string'
         ? writeKeyAnswer({
             refusal: found,
-            ...(found === 'RK_UNAVAILABLE' || found === 'RK_NOT_YET' ? { retryAfterS } : {}),
+            ...(found === 'RK_UNAVAILABLE' || found === 'RK_NOT_YET' ? { retryAfterS: RETRY_AFTER_S } : {}),
           })
         : writeKeyAnswer({ runtimeKey: found })
     if (typeof found !== 'string') found.dispose()
@@ -118,7 +118,7 @@ async function decide(
   device: Uint8Array | undefined,
 ): Promise<RuntimeKey | ExchangeRefusal> {
   const { context, vault } = parts
-  const release = await findRelease(context, hexEncode(wanted.manifestSha256))
+  const release = await releaseOfManifest(context.metadata, hexEncode(wanted.manifestSha256))
   if (release === undefined || release.state === 'retired') return 'RK_RELEASE_UNKNOWN'
   const roles = await rolesInForce(context.metadata, release.product)
   if (!roles.transport.includes(key.identity)) return 'RK_REFUSED'
@@ -128,15 +128,7 @@ async function decide(
   return openKey(parts, vault, release.product, wanted.keyId)
 }
 
-async function findRelease(context: ServerContext, manifestSha256: string): Promise<ReleaseView | undefined> {
-  const key = ((await context.metadata.get('manifest-releases', manifestSha256))?.value as { key: string } | undefined)
-    ?.key
-  return key === undefined
-    ? undefined
-    : ((await context.metadata.get('releases', key))?.value as unknown as ReleaseView | undefined)
-}
-
-/** `open`: everybody; `devices`: only static keys that the operator or a listed identity named, read afresh each time. */
+/** `open`: everybody; `devices`: only static keys that the operator or a listed identity named, read again each time. */
 async function mayHave(context: ServerContext, product: string, device: Uint8Array | undefined): Promise<boolean> {
   const { runtime_key_access: access } = await readProduct(context.metadata, product)
   if (access === 'open') return true
@@ -154,7 +146,7 @@ async function isListed(context: ServerContext, release: ReleaseView, keyId: num
 
 const remembered = new Map<string, readonly ContentKey[]>()
 
-/** Content keys of a manifest; manifests never change, so what was read once is kept. */
+/** Content keys of a manifest; manifests never change, so they are read once. */
 async function contentKeys(
   context: ServerContext,
   pin: { readonly sha256: string; readonly length: number },

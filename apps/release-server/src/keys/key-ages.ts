@@ -4,22 +4,29 @@ import type { RoleDocument } from '@keyturn/manifest'
 import { KeyFloors, lookUpKeys, parseIdentityName } from '@keyturn/noise-keys'
 import type { KeyVerdict } from '@keyturn/noise-keys'
 import { hexEncode } from '@keyturn/primitives'
-import type { ChannelView, KeyAgeView } from '@keyturn/release-client'
+import type { KeyAgeView } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
-import { ownDirectory } from './key-files.ts'
+import { keyFiles, ownDirectory } from './key-files.ts'
 import { RECORD_PATH } from './key-paths.ts'
 import { readProduct, viewProduct } from '../releases/products.ts'
-import { documentKey } from '../public/documents.ts'
-import { contentKeyName, readManifestBytes } from '../releases/releases.ts'
+import { documentKey, documents } from '../public/documents.ts'
+import { channelsOf } from '../releases/channels.ts'
+import { contentKeySeenMs, readManifestBytes } from '../releases/releases.ts'
 
-const day = 86_400_000
-/** Share of its time after which a key is announced. */
-const soonShare = 0.8
+const DAY_MS = 86_400_000
+/** Share of its life after which a rotation is announced. */
+const SOON_SHARE = 0.8
 
-/** Days a key may be in force before its turn is due: the defaults of `keyturn status`. */
-export const keyPolicyDays = { identity: 365, release: 180, head: 90, content: 180, transport: 365 } as const
+/** Days a key may be in force before its rotation is due: the defaults of `keyturn status`. */
+const KEY_POLICY_DAYS = { identity: 365, release: 180, head: 90, content: 180, transport: 365 } as const
 
 type Kind = KeyAgeView['kind']
+
+interface Sight {
+  readonly nowMs: number
+  /** Whether the caller may see a channel. */
+  readonly maySee: (channel: string) => boolean
+}
 
 interface Known {
   readonly name: string
@@ -29,18 +36,18 @@ interface Known {
   readonly untilMs?: number | undefined
 }
 
-/** Puts a key into its place in time. Only a key in force is ever due. */
+/** The age of a key and its dates. Only a key in force is ever due. */
 function aged(kind: Kind, { name, owner, state, sinceMs, untilMs }: Known, nowMs: number): KeyAgeView {
-  const life = keyPolicyDays[kind] * day
+  const life = KEY_POLICY_DAYS[kind] * DAY_MS
   const dueMs = sinceMs === undefined || state !== 'active' ? undefined : sinceMs + life
-  const soonMs = sinceMs === undefined ? 0 : sinceMs + life * soonShare
+  const soonMs = sinceMs === undefined ? 0 : sinceMs + life * SOON_SHARE
   return {
     kind,
     name,
     owner,
     state,
     since: sinceMs === undefined ? null : timestamp(sinceMs),
-    age_days: sinceMs === undefined ? null : Math.max(0, Math.floor((nowMs - sinceMs) / day)),
+    age_days: sinceMs === undefined ? null : Math.max(0, Math.floor((nowMs - sinceMs) / DAY_MS)),
     due: dueMs === undefined ? null : timestamp(dueMs),
     due_state: dueMs === undefined ? null : nowMs >= dueMs ? 'due' : nowMs >= soonMs ? 'soon' : 'ok',
     until: untilMs === undefined ? null : timestamp(untilMs),
@@ -49,10 +56,8 @@ function aged(kind: Kind, { name, owner, state, sinceMs, untilMs }: Known, nowMs
 
 /** Role documents that were ever in force, oldest first. */
 async function allRoles(context: ServerContext, product: string): Promise<RoleDocument[]> {
-  const found = await context.metadata.list('documents', {
-    prefix: documentKey(product, undefined, 'roles/'),
-    bodies: true,
-  })
+  const prefix = documentKey(product, undefined, 'roles/')
+  const found = await documents.all(context.metadata, { prefix, bodies: true })
   return found
     .flatMap(({ body }) => (body === undefined ? [] : [parseRoles(body)]))
     .toSorted((a, b) => a.version - b.version)
@@ -69,26 +74,21 @@ function roleKeys(roles: readonly RoleDocument[], nowMs: number): KeyAgeView[] {
   )
 }
 
-/** Content keys as the offered manifests list them; since when is remembered from the first draft that named them. */
-async function contentKeys(context: ServerContext, product: string, nowMs: number): Promise<KeyAgeView[]> {
+/** Content keys as the offered manifests list them; their age counts from the first draft that named them. */
+async function contentKeys(context: ServerContext, product: string, { nowMs, maySee }: Sight): Promise<KeyAgeView[]> {
   const found = new Map<number, KeyAgeView>()
-  for (const { value } of await context.metadata.list('channels', { prefix: `${product}/`, limit: 10_000 })) {
-    const { manifest } = value as unknown as ChannelView
-    if (manifest === null) continue
+  for (const { channel, manifest } of await channelsOf(context.metadata, product)) {
+    if (manifest === null || !maySee(channel)) continue
     for (const { keyId, status } of parseManifest(await readManifestBytes(context, manifest)).contentKeys) {
       if (found.get(keyId)?.state === 'revoked') continue
-      const sinceMs = (
-        (await context.metadata.get('content-keys', contentKeyName(product, keyId)))?.value as
-          | { first_ms: number }
-          | undefined
-      )?.first_ms
+      const sinceMs = await contentKeySeenMs(context.metadata, product, keyId)
       found.set(keyId, aged('content', { name: String(keyId), owner: null, state: status, sinceMs }, nowMs))
     }
   }
   return [...found].toSorted(([one], [other]) => other - one).map(([, view]) => view)
 }
 
-const transportStates: Readonly<Partial<Record<KeyVerdict['verdict'], KeyAgeView['state']>>> = {
+const TRANSPORT_STATES: Readonly<Partial<Record<KeyVerdict['verdict'], KeyAgeView['state']>>> = {
   ok: 'active',
   legacy: 'active',
   next: 'next',
@@ -108,15 +108,13 @@ async function transportKeys(
       nowS: Math.floor(nowMs / 1000),
     })
     for (const { device, publicKey, verdict, untilS } of verdicts) {
-      const file = (await context.metadata.get('key-files', `${identity}${RECORD_PATH}${device}`))?.value as
-        | { first_ms?: number }
-        | undefined
+      const file = await keyFiles.get(context.metadata, `${identity}${RECORD_PATH}${device}`)
       const name = publicKey === undefined ? device : `${device} ${hexEncode(publicKey).slice(0, 16)}`
       const until = untilS === undefined ? {} : { untilMs: untilS * 1000 }
       views.push(
         aged(
           'transport',
-          { name, owner: identity, state: transportStates[verdict] ?? 'unusable', sinceMs: file?.first_ms, ...until },
+          { name, owner: identity, state: TRANSPORT_STATES[verdict] ?? 'unusable', sinceMs: file?.first_ms, ...until },
           nowMs,
         ),
       )
@@ -125,8 +123,12 @@ async function transportKeys(
   return views
 }
 
-/** Keys of a product that the server knows of, their age and when their turn is due. */
-export async function keyAges(context: ServerContext, product: string): Promise<KeyAgeView[]> {
+/** Keys of a product that the server knows about, their age and when their rotation is due. */
+export async function keyAges(
+  context: ServerContext,
+  product: string,
+  maySee: (channel: string) => boolean,
+): Promise<KeyAgeView[]> {
   await readProduct(context.metadata, product)
   const now = context.clock()
   const roles = await allRoles(context, product)
@@ -149,7 +151,7 @@ export async function keyAges(context: ServerContext, product: string): Promise<
           ),
         ]
   return [
-    ...(await contentKeys(context, product, now)),
+    ...(await contentKeys(context, product, { nowMs: now, maySee })),
     ...(await transportKeys(context, roles.at(-1)?.transport ?? [], now)),
     ...roleKeys(roles, now),
     ...identity,

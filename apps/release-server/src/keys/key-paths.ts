@@ -1,4 +1,4 @@
-/** Where the records of an identity lie, below its name. */
+/** Path of the records of an identity, below its name. */
 export const RECORD_PATH = '/pub/noise.app/v0/'
-/** Where its key list lies. */
+/** Path of its key list. */
 export const KEY_LIST_PATH_OF = '/pub/noise.app/v1/keys'

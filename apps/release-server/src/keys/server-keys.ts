@@ -17,10 +17,10 @@ export interface ServerKey {
 }
 
 const { dh } = noiseProtocol(EXCHANGE_PROTOCOLS.NK)
-const partition = 'keyturn'
-const cell = 'transport-keys'
-/** How long a verdict counts; a revocation that is published here is seen at once. */
-const verdictMs = 60_000
+const PARTITION = 'keyturn'
+const CELL = 'transport-keys'
+/** How long a verdict counts; a revocation published here is noticed at once. */
+const VERDICT_MS = 60_000
 
 interface Loaded {
   readonly keys: readonly ServerKey[]
@@ -29,7 +29,7 @@ interface Loaded {
 
 /**
  * The transport keys of this server: sealed in the vault, used only while a record published here says `active`, or
- * `retiring` before its end. Revoked and retired ones are wiped from the vault for good.
+ * `retiring` before its end. Revoked and retired ones are wiped from the vault forever.
  */
 export class ServerKeys {
   readonly #context: ServerContext
@@ -52,7 +52,7 @@ export class ServerKeys {
     try {
       if (secret.length !== 32) throw new ServerError('SRV_REQUEST', 'A transport key has 32 bytes')
       const { publicKey } = noiseKeyPair(dh, secret)
-      await this.#vault.partition(partition).cell(cell).seal(`${identity.name}/${device}`, secret)
+      await this.#vault.partition(PARTITION).cell(CELL).seal(`${identity.name}/${device}`, secret)
       return hexEncode(publicKey)
     } finally {
       wipe(secret)
@@ -60,13 +60,13 @@ export class ServerKeys {
     }
   }
 
-  /** The key that a client means by its hint; `undefined` when there is none that may be used. */
+  /** The key that a client's hint names; `undefined` when there is none that may be used. */
   async find(hint: Uint8Array): Promise<ServerKey | undefined> {
     const { keys } = await this.#current()
     return keys.find(({ pair }) => equalBytes(serverKeyHint(pair.publicKey), hint))
   }
 
-  /** Wipes what is in memory; it is loaded and judged again when needed. */
+  /** Wipes the keys in memory; they are loaded and verified again when needed. */
   forget(): void {
     const old = this.#loaded
     this.#loaded = undefined
@@ -81,19 +81,19 @@ export class ServerKeys {
   }
 
   async #current(): Promise<Loaded> {
-    if (this.#loaded !== undefined && this.#context.clock() - this.#loaded.loadedMs < verdictMs) return this.#loaded
+    if (this.#loaded !== undefined && this.#context.clock() - this.#loaded.loadedMs < VERDICT_MS) return this.#loaded
     this.forget()
     this.#loading ??= this.#load()
     return this.#loading
   }
 
   async #load(): Promise<Loaded> {
-    const place = this.#vault.partition(partition).cell(cell)
+    const place = this.#vault.partition(PARTITION).cell(CELL)
     const keys: ServerKey[] = []
     const verdicts = new Map<string, readonly KeyVerdict[]>()
     for await (const { name } of place.list()) {
       const [identity = '', device = ''] = name.split('/')
-      if (!verdicts.has(identity)) verdicts.set(identity, await this.#judge(identity))
+      if (!verdicts.has(identity)) verdicts.set(identity, await this.#lookUp(identity))
       const secret = await place.open(name)
       const pair = noiseKeyPair(dh, secret)
       const verdict = verdicts
@@ -109,7 +109,7 @@ export class ServerKeys {
     return this.#loaded
   }
 
-  async #judge(name: string): Promise<readonly KeyVerdict[]> {
+  async #lookUp(name: string): Promise<readonly KeyVerdict[]> {
     const nowS = Math.floor(this.#context.clock() / 1000)
     return lookUpKeys(ownDirectory(this.#context.metadata), parseIdentityName(name), new KeyFloors(), { nowS })
   }

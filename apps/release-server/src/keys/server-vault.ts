@@ -9,10 +9,12 @@ import {
   writePassphraseKdf,
 } from '@keyturn/vault-kdf'
 import type { MasterKeyProvider, PassphraseKdf } from '@keyturn/vault-kdf'
-import { wipe } from '@keyturn/primitives'
+import { isRecord, wipe } from '@keyturn/primitives'
 import type { JsonObject, RandomSource } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'
+import { collection } from '../storage/collection.ts'
 import type { MetadataStore } from '../storage/metadata-store.ts'
+import { ShapeError } from '../storage/shape.ts'
 import { VaultRecords } from './vault-records.ts'
 
 /** How the vault of the server is opened. */
@@ -23,10 +25,14 @@ export interface VaultSettings {
   readonly scryptLogN?: number
 }
 
-const collection = 'settings'
-const name = 'vault-passphrase'
+/** The cost of the passphrase; read by its own parser, so its members are kept as they are. */
+const settingRecords = collection('settings', (value): JsonObject => {
+  if (!isRecord(value)) throw new ShapeError('', 'an object')
+  return value as JsonObject
+})
+const NAME = 'vault-passphrase'
 
-/** Whoever writes to the metadata store must not make the passphrase cheap to guess. */
+/** Somebody who can write to the metadata store must not be able to make the passphrase cheap to guess. */
 function strongEnough(kdf: PassphraseKdf, settings: VaultSettings): PassphraseKdf {
   const strong = kdf.algorithm === 'scrypt' && kdf.logN >= 15 && kdf.r >= 8
   if (strong || settings.scryptLogN !== undefined) return kdf
@@ -36,7 +42,7 @@ function strongEnough(kdf: PassphraseKdf, settings: VaultSettings): PassphraseKd
   )
 }
 
-/** What is stored of the passphrase; `pending` while the vault under it is not made yet. */
+/** What is stored about the passphrase; `pending` while the vault under it is not made yet. */
 interface Prepared {
   readonly kdf: PassphraseKdf
   readonly pending: boolean
@@ -44,13 +50,13 @@ interface Prepared {
 
 async function prepare(metadata: MetadataStore, settings: VaultSettings, random: RandomSource): Promise<Prepared> {
   return metadata.transaction(['vault'], async (records) => {
-    const stored = (await records.get(collection, name))?.value as JsonObject | undefined
+    const stored = await settingRecords.get(records, NAME)
     if (stored !== undefined) {
       const { pending = false, ...kdf } = stored
       return { kdf: strongEnough(parsePassphraseKdf(kdf), settings), pending: pending === true }
     }
     const fresh = newPassphraseKdf(random, settings.scryptLogN)
-    await records.put(collection, { key: name, value: { ...writePassphraseKdf(fresh), pending: true } })
+    await settingRecords.put(records, { key: NAME, value: { ...writePassphraseKdf(fresh), pending: true } })
     return { kdf: fresh, pending: true }
   })
 }
@@ -63,7 +69,7 @@ async function makeVault(
 ): Promise<Vault> {
   const store = new VaultRecords(metadata)
   const vault = await Vault.create(store, provider, { random }).catch((error: unknown) => {
-    // Another replica that started with us was faster: its vault is ours.
+    // Another replica that started at the same time was faster: its vault is ours.
     if (error instanceof VaultError && error.code === 'VK_CONFLICT') return Vault.open(store, provider, { random })
     throw error
   })
@@ -89,20 +95,20 @@ async function openWithFirst(
   throw first
 }
 
-/** From now on a vault that is not there is one that was lost. */
+/** From now on a vault that is missing is one that was lost. */
 async function settle(metadata: MetadataStore, kdf: PassphraseKdf): Promise<void> {
   await metadata.transaction(['vault'], (records) =>
-    records.put(collection, { key: name, value: writePassphraseKdf(kdf) }),
+    settingRecords.put(records, { key: NAME, value: { ...writePassphraseKdf(kdf) } }),
   )
 }
 
 /**
  * Opens the vault that seals runtime keys and transport keys at rest. It is made once, by the first server that is given
- * a passphrase; where one was made before and is gone, as after half a restore, the server does not start with an empty
- * one, which would tell every launcher that its key is unknown.
+ * a passphrase; where one was made before and is missing, as after half a restore, the server does not start with an
+ * empty one, which would answer every launcher that its key is unknown.
  *
  * @throws VaultError, `VK_KEYRING` for a wrong passphrase; ServerError `SRV_CONFIG` for stored parameters that are too
- * weak, `SRV_STORAGE` for a vault that is gone.
+ * weak, `SRV_STORAGE` for a vault that is missing.
  */
 export async function openServerVault(
   metadata: MetadataStore,
@@ -120,7 +126,7 @@ export async function openServerVault(
   if (provider === undefined) throw new ServerError('SRV_CONFIG', 'The passphrase of the vault is empty')
   try {
     const vault = await openWithFirst([provider, ...older], metadata, random)
-    // The start that made it died before it could say so.
+    // The process that made it died before it could record that.
     if (pending) await settle(metadata, kdf)
     return vault
   } catch (error) {
@@ -128,7 +134,7 @@ export async function openServerVault(
     if (!pending) {
       throw new ServerError(
         'SRV_STORAGE',
-        'The vault that was made for this passphrase is gone from the metadata store',
+        'The vault that was made for this passphrase is missing from the metadata store',
         {
           hint: 'Restore the metadata store from its backup; or delete its record settings/vault-passphrase to begin with an empty vault, and upload the keys again',
           cause: error,

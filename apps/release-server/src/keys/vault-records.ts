@@ -1,5 +1,4 @@
 import { VaultError } from '@keyturn/vault-kdf'
-import type { JsonObject } from '@keyturn/primitives'
 import type {
   CensusRow,
   RecordId,
@@ -9,15 +8,18 @@ import type {
   VaultRecord,
   VaultStore,
 } from '@keyturn/vault-kdf'
-import type { MetadataStore, RecordWriter, StoredRecord as MetadataRecord } from '../storage/metadata-store.ts'
+import { collection } from '../storage/collection.ts'
+import type { Entry } from '../storage/collection.ts'
+import type { MetadataStore, RecordWriter } from '../storage/metadata-store.ts'
+import { ShapeError, object, whole } from '../storage/shape.ts'
+import type { Shape } from '../storage/shape.ts'
+import { isRecord } from '@keyturn/primitives'
 
 type DocumentWrite = NonNullable<Parameters<VaultStore['apply']>[1]>
 type Fence = NonNullable<DocumentWrite['fence']>
 
-const records = 'vault-records'
-const documents = 'vault-documents'
-const lock = 'vault'
-const pageSize = 1000
+const LOCK = 'vault'
+const PAGE_SIZE = 1000
 
 /** Names in the vault hold no control characters, so this separator keeps their order. */
 function keyOf({ partition, cell, name }: RecordId): string {
@@ -29,7 +31,27 @@ interface Columns extends Omit<VaultRecord, 'envelope' | 'sidecar'> {
   readonly envelopeBytes: number
 }
 
-/** The sealed bytes and, after them, the sidecar; the columns tell where one ends. */
+/** The columns belong to the vault, which checks them; what this store needs of them is checked here. */
+const columns: Shape<Columns> = (value, place) => {
+  const { revision, envelopeBytes } = object<Pick<Columns, 'revision' | 'envelopeBytes'>>({
+    revision: whole,
+    envelopeBytes: whole,
+  })(value, place)
+  if (!isRecord(value)) throw new ShapeError(place, 'an object')
+  return { ...(value as unknown as Columns), revision, envelopeBytes }
+}
+
+const fence: Shape<Fence> = (value, place) => {
+  object<{ readonly activeVersion: number }>({ activeVersion: whole })(value, place)
+  return value as unknown as Fence
+}
+
+const records = collection('vault-records', columns)
+const documents = collection('vault-documents', object<{ readonly revision: number }>({ revision: whole }))
+/** Which version of the master may seal; in the collection of the documents. */
+const fences = collection('vault-documents', fence)
+
+/** The sealed bytes and, after them, the sidecar; the columns say where the first end. */
 function bodyOf({ envelope, sidecar = new Uint8Array(0) }: VaultRecord): Uint8Array {
   const body = new Uint8Array(envelope.length + sidecar.length)
   body.set(envelope)
@@ -37,10 +59,10 @@ function bodyOf({ envelope, sidecar = new Uint8Array(0) }: VaultRecord): Uint8Ar
   return body
 }
 
-function recordOf({ value, body = new Uint8Array(0) }: MetadataRecord): StoredRecord {
-  const { envelopeBytes, ...columns } = value as unknown as Columns
+function recordOf({ value, body = new Uint8Array(0) }: Entry<Columns>): StoredRecord {
+  const { envelopeBytes, ...own } = value
   const sidecar = body.subarray(envelopeBytes)
-  return { ...columns, envelope: body.subarray(0, envelopeBytes), ...(sidecar.length === 0 ? {} : { sidecar }) }
+  return { ...own, envelope: body.subarray(0, envelopeBytes), ...(sidecar.length === 0 ? {} : { sidecar }) }
 }
 
 /**
@@ -56,17 +78,17 @@ export class VaultRecords implements VaultStore {
 
   /** See `VaultStore.get`. */
   async get(id: RecordId): Promise<StoredRecord | undefined> {
-    const found = await this.#metadata.get(records, keyOf(id))
+    const found = await records.find(this.#metadata, keyOf(id))
     return found === undefined ? undefined : recordOf(found)
   }
 
   /** See `VaultStore.apply`. */
   apply(changes: readonly StoreChange[], document?: DocumentWrite): ReturnType<VaultStore['apply']> {
-    return this.#metadata.transaction([lock], async (writer) => {
+    return this.#metadata.transaction([LOCK], async (writer) => {
       if (document !== undefined) await putDocument(writer, document)
-      const fence = (await writer.get(documents, 'fence'))?.value as unknown as Fence | undefined
+      const current = await fences.get(writer, 'fence')
       const outcomes: Awaited<ReturnType<VaultStore['apply']>>[number][] = []
-      for (const change of changes) outcomes.push(await applyChange(writer, change, fence))
+      for (const change of changes) outcomes.push(await applyChange(writer, change, current))
       return outcomes
     })
   }
@@ -78,13 +100,8 @@ export class VaultRecords implements VaultStore {
         ? ''
         : `${query.partition}\u0001${query.cell === undefined ? '' : `${query.cell}\u0001`}`
     const found: StoredRecord[] = []
-    for (let after = query.after === undefined ? undefined : keyOf(query.after); found.length < query.limit;) {
-      const page = await this.#metadata.list(records, {
-        prefix,
-        limit: pageSize,
-        bodies: true,
-        ...(after === undefined ? {} : { after }),
-      })
+    const after = query.after === undefined ? undefined : keyOf(query.after)
+    for await (const page of records.pages(this.#metadata, { prefix, after, limit: PAGE_SIZE, bodies: true })) {
       for (const item of page) {
         const record = recordOf(item)
         const wanted =
@@ -92,8 +109,7 @@ export class VaultRecords implements VaultStore {
           (query.format === undefined || record.format === query.format)
         if (wanted && found.length < query.limit) found.push(record)
       }
-      after = page.at(-1)?.key
-      if (page.length < pageSize) break
+      if (found.length >= query.limit) break
     }
     return found
   }
@@ -116,9 +132,9 @@ export class VaultRecords implements VaultStore {
 
   /** See `VaultStore.readDocument`. */
   async readDocument(name: string): Promise<{ bytes: Uint8Array; revision: number } | undefined> {
-    const found = await this.#metadata.get(documents, `document ${name}`)
+    const found = await documents.find(this.#metadata, `document ${name}`)
     if (found?.body === undefined) return undefined
-    return { bytes: found.body, revision: (found.value as { revision: number }).revision }
+    return { bytes: found.body, revision: found.value.revision }
   }
 
   /** See `VaultStore.readFence`. */
@@ -130,35 +146,35 @@ export class VaultRecords implements VaultStore {
   async close(): Promise<void> {}
 }
 
-async function putDocument(writer: RecordWriter, { name, bytes, expected, fence }: DocumentWrite): Promise<void> {
-  const old = (await writer.get(documents, `document ${name}`))?.value as { revision: number } | undefined
+async function putDocument(writer: RecordWriter, { name, bytes, expected, fence: next }: DocumentWrite): Promise<void> {
+  const old = await documents.get(writer, `document ${name}`)
   const fits = expected === 'absent' ? old === undefined : old?.revision === expected
   if (!fits)
-    throw new VaultError('VK_CONFLICT', `Document "${name}" was changed by somebody else`, {
+    throw new VaultError('VK_CONFLICT', `Document "${name}" was changed by another process`, {
       details: { document: name },
     })
-  await writer.put(documents, { key: `document ${name}`, value: { revision: (old?.revision ?? 0) + 1 }, body: bytes })
-  if (fence !== undefined) await writer.put(documents, { key: 'fence', value: { ...fence } as unknown as JsonObject })
+  await documents.put(writer, { key: `document ${name}`, value: { revision: (old?.revision ?? 0) + 1 }, body: bytes })
+  if (next !== undefined) await fences.put(writer, { key: 'fence', value: next })
 }
 
 async function applyChange(
   writer: RecordWriter,
   change: StoreChange,
-  fence: Fence | undefined,
+  current: Fence | undefined,
 ): Promise<'done' | 'conflict' | 'stale'> {
   const id = 'put' in change ? change.put : change.remove
   const key = keyOf(id)
-  const revision = ((await writer.get(records, key))?.value as unknown as Columns | undefined)?.revision
-  if ('put' in change && change.put.format === 'v1' && fence?.activeVersion !== change.put.keyVersion) return 'stale'
+  const revision = (await records.get(writer, key))?.revision
+  if ('put' in change && change.put.format === 'v1' && current?.activeVersion !== change.put.keyVersion) return 'stale'
   const fits =
     change.expected === 'any' || (change.expected === 'absent' ? revision === undefined : revision === change.expected)
   if (!fits) return 'conflict'
   if ('remove' in change) {
-    await writer.delete(records, key)
+    await records.delete(writer, key)
     return 'done'
   }
-  const { envelope, sidecar: _inBody, ...columns } = change.put
-  const value = { ...columns, revision: (revision ?? 0) + 1, envelopeBytes: envelope.length } as unknown as JsonObject
-  await writer.put(records, { key, value, body: bodyOf(change.put) })
+  const { envelope, sidecar: _inBody, ...own } = change.put
+  const value = { ...own, revision: (revision ?? 0) + 1, envelopeBytes: envelope.length }
+  await records.put(writer, { key, value, body: bodyOf(change.put) })
   return 'done'
 }

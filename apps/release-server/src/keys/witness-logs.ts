@@ -1,39 +1,53 @@
 import { KelError } from '@keyturn/kel'
 import type { DuplicityRecord, KelStore, LogRecord, LogStorage, StoredLog } from '@keyturn/kel'
 import { concatBytes } from '@keyturn/primitives'
+import { collection } from '../storage/collection.ts'
+import type { Collection } from '../storage/collection.ts'
 import type { MetadataStore, RecordReader } from '../storage/metadata-store.ts'
+import { numeric, object, text, whole } from '../storage/shape.ts'
 
-const logs = 'witness-logs'
-const tips = 'witness-tips'
-const duplicities = 'witness-duplicities'
-/** What witnesses of before kept: the first event that they saw at a place, under the same key. */
-const seenBefore = 'witnessed'
-const pageSize = 1000
+/** Records of the logs: each message, with what is known about it. */
+const logs = collection(
+  'witness-logs',
+  object<{
+    readonly said: string
+    readonly sn: number
+    readonly type: string
+    readonly first_seen: number
+    readonly seen_at_ms: number
+    readonly source: string
+  }>({
+    said: text,
+    sn: whole,
+    type: text,
+    first_seen: whole,
+    seen_at_ms: numeric,
+    source: text,
+  }),
+)
+/** How many records each log has, by its prefix. */
+export const witnessTips = collection('witness-tips', object<{ readonly count: number }>({ count: whole }))
+/** Proofs of a second event at a place. */
+const duplicities = collection('witness-duplicities', object<{ readonly against: string }>({ against: text }))
+/** What earlier versions kept: the first event that they saw at a place, under the same key. */
+const seenBefore = collection(
+  'witnessed',
+  object<{ readonly said: string; readonly type: string }>({ said: text, type: text }),
+)
 
-function recordKey(prefix: string, at: number): string {
+/** Key of a record, or of a receipt, of a log: numbers with leading zeros, so that keys sort as numbers do. */
+export function recordKey(prefix: string, at: number): string {
   return `${prefix}/${String(at).padStart(10, '0')}`
 }
 
-async function bodies(metadata: MetadataStore, collection: string, prefix: string): Promise<Uint8Array[]> {
-  const found: Uint8Array[] = []
-  for (let after: string | undefined; ;) {
-    const page = await metadata.list(collection, {
-      prefix: `${prefix}/`,
-      limit: pageSize,
-      bodies: true,
-      ...(after === undefined ? {} : { after }),
-    })
-    for (const { body } of page) if (body !== undefined) found.push(body)
-    after = page.at(-1)?.key
-    if (page.length < pageSize) return found
-  }
+async function bodies<T>(metadata: MetadataStore, from: Collection<T>, prefix: string): Promise<Uint8Array[]> {
+  const found = await from.all(metadata, { prefix: `${prefix}/`, bodies: true })
+  return found.flatMap(({ body }) => (body === undefined ? [] : [body]))
 }
 
-/** A receipt that was given under this key binds it, wherever it was written down. */
+/** A receipt given under this key binds the witness, wherever it was stored. */
 async function refuseSecond(records: RecordReader, prefix: string, { said, sn, type }: LogRecord): Promise<void> {
-  const old = (await records.get(seenBefore, `${prefix}/${String(sn).padStart(16, '0')}`))?.value as
-    | { said: string; type: string }
-    | undefined
+  const old = await seenBefore.get(records, `${prefix}/${String(sn).padStart(16, '0')}`)
   const recovers = old?.type === 'ixn' && (type === 'rot' || type === 'drt')
   if (old === undefined || old.said === said || type === 'rct' || recovers) return
   throw new KelError('KEL_DUPLICITY', `Another event was receipted at place ${sn} of ${prefix}`, {
@@ -59,17 +73,17 @@ class WitnessLog implements LogStorage {
   append(record: LogRecord, expected: string | undefined): Promise<string> {
     const { said, sn, type, message, firstSeen, seenAtMs, source } = record
     return this.#metadata.transaction([`witness:${this.#prefix}`], async (records) => {
-      const count = ((await records.get(tips, this.#prefix))?.value as { count: number } | undefined)?.count ?? 0
+      const count = (await witnessTips.get(records, this.#prefix))?.count ?? 0
       const current = count === 0 ? undefined : String(count)
       if (current !== expected)
         throw new KelError('KEL_CONFLICT', `Log changed: it has ${count} records, expected ${expected ?? 'none'}`)
       await refuseSecond(records, this.#prefix, record)
-      await records.put(logs, {
+      await logs.put(records, {
         key: recordKey(this.#prefix, count),
         value: { said, sn, type, first_seen: firstSeen, seen_at_ms: seenAtMs, source },
         body: message,
       })
-      await records.put(tips, { key: this.#prefix, value: { count: count + 1 } })
+      await witnessTips.put(records, { key: this.#prefix, value: { count: count + 1 } })
       return String(count + 1)
     })
   }
@@ -77,7 +91,7 @@ class WitnessLog implements LogStorage {
   async keepDuplicity({ said, message, against, againstMessage }: DuplicityRecord): Promise<void> {
     const body = concatBytes(againstMessage, message)
     await this.#metadata.transaction([], (records) =>
-      records.put(duplicities, { key: `${this.#prefix}/${said}`, value: { against }, body }),
+      duplicities.put(records, { key: `${this.#prefix}/${said}`, value: { against }, body }),
     )
   }
 
@@ -89,7 +103,7 @@ class WitnessLog implements LogStorage {
 /** Logs that the witness keeps, in the metadata store of the server, so that all replicas are one witness. */
 export function witnessLogs(metadata: MetadataStore): KelStore {
   return {
-    list: async () => (await metadata.list(tips, { limit: 1_000_000 })).map(({ key }) => key),
+    list: async () => (await witnessTips.all(metadata)).map(({ key }) => key),
     log: (prefix) => new WitnessLog(metadata, prefix),
   }
 }

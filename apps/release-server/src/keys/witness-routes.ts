@@ -1,8 +1,8 @@
 import { documentBody } from '../http/body-stream.ts'
 import type { FastifyInstance } from 'fastify'
 import { ServerError } from '../errors.ts'
-import { maxLogBytes } from '../limits.ts'
-import { objectSchema, queryNumber, sendJson } from '../http/route.ts'
+import { MAX_WITNESSED_LOG_BYTES } from '../limits.ts'
+import { objectSchema, QUERY_NUMBER, sendJson } from '../http/route.ts'
 import type { Witness } from './witness.ts'
 
 /** Routes of the witness: its prefix, and receipts for a log. */
@@ -16,16 +16,17 @@ export function witnessRoutes(app: FastifyInstance, witness: Witness): void {
   app.post(
     '/witness/receipts',
     {
+      bodyLimit: MAX_WITNESSED_LOG_BYTES,
       config: {
         rate: 'reports',
-        bytesPerRequest: 256 * 1024,
+        bytesPerRequest: 64 * 1024,
         summary: 'Receipts for the events of a key event log',
         bodyType: 'application/cesr',
         idempotent: false,
       },
     },
     async (request, reply) => {
-      const receipts = await witness.receipts(await documentBody(request, maxLogBytes))
+      const receipts = await witness.receipts(await documentBody(request, MAX_WITNESSED_LOG_BYTES))
       if (receipts === undefined) return reply.code(202).send()
       return reply.header('cache-control', 'no-store').type('application/cesr').send(Buffer.from(receipts))
     },
@@ -36,7 +37,7 @@ export function witnessRoutes(app: FastifyInstance, witness: Witness): void {
     {
       config: { rate: 'public', summary: 'The receipt that was given at a place of a log' },
       schema: {
-        querystring: objectSchema({ pre: { type: 'string', pattern: '^[A-Za-z0-9_-]{44}$' }, sn: queryNumber }),
+        querystring: objectSchema({ pre: { type: 'string', pattern: '^[A-Za-z0-9_-]{44}$' }, sn: QUERY_NUMBER }),
       },
     },
     async (request, reply) => {

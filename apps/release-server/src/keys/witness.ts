@@ -1,22 +1,68 @@
-import { KelError, localWitness } from '@keyturn/kel'
+import { KelError, localWitness, parsePin } from '@keyturn/kel'
 import type { Signer, Witness as KelWitness } from '@keyturn/kel'
-import { ed25519PublicKey, ed25519Sign, wipe } from '@keyturn/primitives'
+import {
+  ed25519PublicKey,
+  ed25519Sign,
+  OneAtATime,
+  parseStrictJson,
+  utf8Decode,
+  utf8Encode,
+  wipe,
+} from '@keyturn/primitives'
 import { VaultError } from '@keyturn/vault-kdf'
 import type { Vault } from '@keyturn/vault-kdf'
 import type { ServerContext } from '../context.ts'
-import { maxLogBytes, maxNewEvents } from '../limits.ts'
-import { witnessLogs } from './witness-logs.ts'
+import { ServerError } from '../errors.ts'
+import { MAX_NEW_EVENTS, MAX_WITNESSED_LOG_BYTES } from '../limits.ts'
+import { products } from '../releases/products.ts'
+import { collection } from '../storage/collection.ts'
+import type { NewEntry } from '../storage/collection.ts'
+import { object, text, whole } from '../storage/shape.ts'
+import { hasAttester } from './attestations.ts'
+import { recordKey, witnessLogs, witnessTips } from './witness-logs.ts'
 
-/** How often a log is judged again when another replica appended to it meanwhile. */
-const tries = 5
+/** How often a submission is tried again when another replica appended to the log first. */
+const MAX_TRIES = 5
+/** Submissions that wait for their turn; each may cost the processor a second. */
+const MAX_WAITING = 8
+/** Identities of strangers that this witness serves: their logs are stored for anybody who asks. */
+const MAX_STRANGERS = 10_000
+
+/** Receipts that were given, by the place of their event: reading one again verifies nothing. */
+const receipts = collection('witness-receipts', object<object>({}))
+
+/** How many records of a log are covered by {@link receipts}. */
+const complete = collection('witness-complete', object<{ readonly count: number }>({ count: whole }))
+
+const receiptFields = object<{ readonly i: string; readonly s: string }>({ i: text, s: text })
+
+/** Splits a stream of receipts, each with the place it is about. Attachments hold no brace, so each starts at one. */
+function splitReceipts(stream: Uint8Array): NewEntry<object>[] {
+  return utf8Decode(stream)
+    .split(/(?=\{"v":")/)
+    .map((receipt) => {
+      const body = receipt.slice(0, receipt.indexOf('}') + 1)
+      const { i, s } = receiptFields(parseStrictJson(utf8Encode(body)), '')
+      return { key: recordKey(i, Number.parseInt(s, 16)), value: {}, body: utf8Encode(receipt) }
+    })
+}
+
+/** The identity that a stream is about, as its first event says; undefined for a stream that kel will refuse anyway. */
+function prefixOf(stream: Uint8Array): string | undefined {
+  const start = new TextDecoder('latin1').decode(stream.subarray(0, 512))
+  return /^\{"v":"[^"]*","t":"[a-z]*","d":"[^"]*","i":"([A-Za-z0-9_-]{44})"/.exec(start)?.[1]
+}
 
 /**
- * The witness of this server: `localWitness` of the kel package judges, this keeps its logs in the metadata store and
- * its key, which never turns, in the vault.
+ * The witness of this server: `localWitness` of the kel package decides, this keeps its logs in the metadata store and
+ * its key, which is never rotated, in the vault. Anybody may ask it, so what costs the processor is done one at a time,
+ * and what was receipted once is read from its own record.
  */
 export class Witness {
   readonly #context: ServerContext
   readonly #vault: Vault
+  readonly #queue = new OneAtATime()
+  #waiting = 0
   #witness: Promise<KelWitness> | undefined
 
   constructor(context: ServerContext, vault: Vault) {
@@ -30,25 +76,87 @@ export class Witness {
   }
 
   /**
-   * Shows the witness a log; it receipts each event that stands and names it.
+   * Shows the witness a log; it receipts each event that is valid and names it.
    *
    * @returns Undefined while the last event waits for something.
-   * @throws KelError, `KEL_DUPLICITY` for a second event at a place, `KEL_WITNESS` when the identity does not name it.
+   * @throws KelError, `KEL_DUPLICITY` for a second event at a place, `KEL_WITNESS` when the identity does not name it;
+   * ServerError `SRV_RATE` while others wait, `SRV_LIMIT` for one stranger too many.
    */
   async receipts(stream: Uint8Array): Promise<Uint8Array | undefined> {
+    const prefix = prefixOf(stream)
+    if (prefix !== undefined) await this.#requireRoom(prefix)
+    return this.#inTurn(async () => {
+      const given = await this.#submit(stream)
+      if (prefix !== undefined) await this.#store(prefix, given)
+      return given
+    })
+  }
+
+  /** The receipt that was given at a place; undefined when there is none. */
+  async find(prefix: string, sn: number): Promise<Uint8Array | undefined> {
+    const { metadata } = this.#context
+    const stored = await receipts.body(metadata, recordKey(prefix, sn))
+    if (stored !== undefined || (await this.#isComplete(prefix))) return stored
+    // A log from before receipts had records of their own, or a process that died between two writes.
+    await this.#inTurn(async () => {
+      const log = await witnessLogs(metadata).log(prefix).read()
+      if (log !== undefined) await this.#store(prefix, await this.#submit(log.stream))
+    })
+    return receipts.body(metadata, recordKey(prefix, sn))
+  }
+
+  /** Whether every receipt of a log is in its record, so that a place without one has none. */
+  async #isComplete(prefix: string): Promise<boolean> {
+    const { metadata } = this.#context
+    const tip = await witnessTips.get(metadata, prefix)
+    return tip === undefined || (await complete.get(metadata, prefix))?.count === tip.count
+  }
+
+  async #submit(stream: Uint8Array): Promise<Uint8Array | undefined> {
     const witness = await this.#ready()
     for (let attempt = 1; ; attempt++) {
       try {
         return await witness.submit(stream)
       } catch (error) {
-        if (!(error instanceof KelError) || error.code !== 'KEL_CONFLICT' || attempt >= tries) throw error
+        if (!(error instanceof KelError) || error.code !== 'KEL_CONFLICT' || attempt >= MAX_TRIES) throw error
       }
     }
   }
 
-  /** The receipt that was given at a place; undefined when there is none. */
-  async find(prefix: string, sn: number): Promise<Uint8Array | undefined> {
-    return (await this.#ready()).find({ prefix, sn })
+  async #store(prefix: string, given: Uint8Array | undefined): Promise<void> {
+    const entries = given === undefined ? [] : splitReceipts(given)
+    await this.#context.metadata.transaction([`witness:${prefix}`], async (records) => {
+      await receipts.put(records, ...entries)
+      const tip = await witnessTips.get(records, prefix)
+      if (tip !== undefined) await complete.put(records, { key: prefix, value: { count: tip.count } })
+    })
+  }
+
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#waiting >= MAX_WAITING)
+      throw new ServerError('SRV_RATE', 'The witness is busy', { details: { retryAfterS: 5 } })
+    this.#waiting += 1
+    try {
+      return await this.#queue.run(work)
+    } finally {
+      this.#waiting -= 1
+    }
+  }
+
+  /** Identities of this server's products and attesters are always served; of others only so many. */
+  async #requireRoom(prefix: string): Promise<void> {
+    const { metadata } = this.#context
+    if ((await witnessTips.get(metadata, prefix)) !== undefined) return
+    const isOurs =
+      (await products.all(metadata)).some(
+        ({ value }) => value.pin.startsWith('did:keri:') && parsePin(value.pin).prefix === prefix,
+      ) || (await hasAttester(metadata, prefix))
+    if (isOurs) return
+    const known = await witnessTips.list(metadata, { limit: MAX_STRANGERS })
+    if (known.length >= MAX_STRANGERS)
+      throw new ServerError('SRV_LIMIT', 'This witness serves no more identities', {
+        hint: 'Ask the operator to create a product with this identity, or use another witness',
+      })
   }
 
   #ready(): Promise<KelWitness> {
@@ -66,8 +174,8 @@ export class Witness {
       sign: (message) => this.#withSeed((seed) => ed25519Sign(seed, message)),
     }
     return localWitness(signer, witnessLogs(this.#context.metadata), {
-      maxBytes: maxLogBytes,
-      maxNewEvents,
+      maxBytes: MAX_WITNESSED_LOG_BYTES,
+      maxNewEvents: MAX_NEW_EVENTS,
       clock: this.#context.clock,
     })
   }

@@ -1,13 +1,13 @@
 import { parseRoles } from '@keyturn/manifest'
 import { base64Decode } from '@keyturn/primitives'
 import type { FastifyInstance } from 'fastify'
-import type { ChannelView } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
-import { publish, readChannel } from '../releases/publish.ts'
+import { channelsOf, readChannel } from '../releases/channels.ts'
+import { publish } from '../releases/publication.ts'
 import { readProduct } from '../releases/products.ts'
-import { maySee } from '../access/tokens.ts'
-import { actorOf, objectSchema, schemas, sendJson, callerOf } from '../http/route.ts'
+import { maySee } from '../access/actor.ts'
+import { actorOf, objectSchema, SCHEMAS, sendJson, callerOf } from '../http/route.ts'
 
 interface PublishBody {
   readonly version: string
@@ -17,13 +17,13 @@ interface PublishBody {
   readonly roles?: readonly string[]
 }
 
-const params = objectSchema({ p: schemas.slug, c: schemas.slug })
+const params = objectSchema({ p: SCHEMAS.slug, c: SCHEMAS.slug })
 
 function headSequence(ifMatch: string | undefined): number | undefined {
   if (ifMatch === undefined) return undefined
   const [, digits] = /^"?(\d{1,15})"?$/.exec(ifMatch.trim()) ?? []
   if (digits === undefined)
-    throw new ServerError('SRV_REQUEST', 'Cannot read header If-Match: the sequence of the current head is due')
+    throw new ServerError('SRV_REQUEST', 'Cannot read header If-Match: expected the sequence of the current head')
   return Number(digits)
 }
 
@@ -33,14 +33,13 @@ export function channelRoutes(app: FastifyInstance, context: ServerContext): voi
     '/v1/products/:p/channels',
     {
       config: { scope: 'releases:read', summary: 'Channels of a product' },
-      schema: { params: objectSchema({ p: schemas.slug }) },
+      schema: { params: objectSchema({ p: SCHEMAS.slug }) },
     },
     async (request, reply) => {
       await readProduct(context.metadata, request.params.p)
-      const records = await context.metadata.list('channels', { prefix: `${request.params.p}/` })
-      const items = records
-        .map(({ value }) => value as unknown as ChannelView)
-        .filter(({ product, channel }) => maySee(actorOf(request), product, channel))
+      const items = (await channelsOf(context.metadata, request.params.p)).filter(({ product, channel }) =>
+        maySee(actorOf(request), product, channel),
+      )
       return sendJson(reply, 200, { items, cursor: null })
     },
   )
@@ -66,11 +65,11 @@ export function channelRoutes(app: FastifyInstance, context: ServerContext): voi
         params,
         body: objectSchema(
           {
-            version: schemas.version,
-            head: schemas.base64,
-            signatures: schemas.base64,
-            log: schemas.base64,
-            roles: { type: 'array', maxItems: 16, items: schemas.base64 },
+            version: SCHEMAS.version,
+            head: SCHEMAS.base64,
+            signatures: SCHEMAS.base64,
+            log: SCHEMAS.base64,
+            roles: { type: 'array', maxItems: 16, items: SCHEMAS.base64 },
           },
           ['signatures', 'log', 'roles'],
         ),

@@ -39,7 +39,7 @@ function parametersOf(route: RouteOptions): JsonObject[] {
   return [...path, ...fromQuery]
 }
 
-function describe(route: RouteOptions, method: string): Described {
+function operationOf(route: RouteOptions, method: string): Described {
   const { summary = '', scope, bodyType, answers } = route.config ?? {}
   const body = (route.schema as { body?: JsonObject } | undefined)?.body
   const content =
@@ -64,7 +64,7 @@ function describe(route: RouteOptions, method: string): Described {
   }
 }
 
-const publicTree: readonly [string, string][] = [
+const PUBLIC_TREE: readonly [string, string][] = [
   ['/manifest.json', 'Manifest of the default product and channel'],
   ['/manifest.json.sig', '64 raw bytes for the original launcher'],
   ['/manifest.sigs.json', 'Signatures of the manifest'],
@@ -80,7 +80,7 @@ const publicTree: readonly [string, string][] = [
 
 function publicPaths(): JsonObject {
   return Object.fromEntries(
-    publicTree.map(([path, summary]) => {
+    PUBLIC_TREE.map(([path, summary]) => {
       const parameters = [...path.matchAll(/\{([a-z0-9]+)\}/g)].map(([, name]) => ({
         name,
         in: 'path',
@@ -104,7 +104,7 @@ export function openApiRoutes(app: FastifyInstance, version: string): void {
   app.addHook('onRoute', (route) => {
     if (route.config?.summary === undefined) return
     for (const method of [route.method].flat())
-      if (method !== 'HEAD' && method !== 'OPTIONS') described.push(describe(route, method))
+      if (method !== 'HEAD' && method !== 'OPTIONS') described.push(operationOf(route, method))
   })
   const document = (): JsonObject => {
     const paths: Record<string, JsonObject> = publicPaths() as Record<string, JsonObject>

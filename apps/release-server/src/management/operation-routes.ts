@@ -1,20 +1,21 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { JsonValue } from '@keyturn/primitives'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
+import { hasScope, maySee } from '../access/actor.ts'
+import type { Actor } from '../access/actor.ts'
 import { collectGarbage } from '../releases/gc.ts'
 import type { RetentionOptions } from '../releases/gc.ts'
-import { maxReportBytes } from '../limits.ts'
+import { MAX_REPORT_BYTES } from '../limits.ts'
 import { readiness } from '../ops/health.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { ReleaseChecks } from '../releases/release-check.ts'
 import type { Reports } from '../events/reports.ts'
 import { requestHead } from '../releases/rollout.ts'
 import type { HeadSigner } from '../releases/rollout.ts'
-import { hasScope, TokenChecker } from '../access/tokens.ts'
 import type { EventStreams } from '../events/event-streams.ts'
-import { objectSchema, schemas, sendJson, callerOf } from '../http/route.ts'
+import { actorOf, callerOf, objectSchema, SCHEMAS, sendJson } from '../http/route.ts'
 
 /** What the routes of operation need besides the stores. */
 export interface OperationParts {
@@ -26,9 +27,11 @@ export interface OperationParts {
   readonly retention: RetentionOptions
   readonly metricsToken: string | undefined
   readonly isDraining: () => boolean
+  /** Tells who makes a request; for routes that anybody may call, and that show more to some. */
+  readonly authenticate: (request: FastifyRequest) => Promise<Actor>
 }
 
-const channelParams = objectSchema({ p: schemas.slug, c: schemas.slug })
+const channelParams = objectSchema({ p: SCHEMAS.slug, c: SCHEMAS.slug })
 const reason = { type: 'string', maxLength: 500 }
 
 /** Routes of rollout, garbage collection, events, telemetry, health and metrics. */
@@ -39,11 +42,15 @@ export function operationRoutes(app: FastifyInstance, context: ServerContext, pa
   app.post<{ Body: { dry_run: boolean } }>(
     '/v1/gc',
     {
-      config: { scope: 'admin', summary: 'Collect garbage; a dry run tells what would go' },
+      config: { scope: 'admin', summary: 'Collect garbage; a dry run reports what would be deleted' },
       schema: { body: objectSchema({ dry_run: { type: 'boolean' } }) },
     },
     async (request, reply) =>
-      sendJson(reply, 200, await collectGarbage(context, request.body.dry_run, parts.retention, callerOf(request))),
+      sendJson(
+        reply,
+        200,
+        await collectGarbage(context, { dryRun: request.body.dry_run, retention: parts.retention }, callerOf(request)),
+      ),
   )
 
   app.get(
@@ -55,7 +62,7 @@ export function operationRoutes(app: FastifyInstance, context: ServerContext, pa
   app.post<{ Body: JsonValue }>(
     '/v1/reports',
     {
-      bodyLimit: maxReportBytes,
+      bodyLimit: MAX_REPORT_BYTES,
       config: {
         rate: 'reports',
         summary: 'Telemetry of a launcher; counted, no address and no id is kept',
@@ -73,16 +80,22 @@ export function operationRoutes(app: FastifyInstance, context: ServerContext, pa
     {
       config: { scope: 'stats:read', summary: 'Counts of reports by day, version and result, of those who report' },
       schema: {
-        params: objectSchema({ p: schemas.slug }),
+        params: objectSchema({ p: SCHEMAS.slug }),
         querystring: objectSchema({ since: { type: 'string', pattern: '^\\d{4}-\\d{2}-\\d{2}$' } }, ['since']),
       },
     },
     async (request, reply) =>
       sendJson(reply, 200, {
-        items: await parts.reports.list(request.params.p, request.query.since ?? ''),
+        items: await parts.reports.list(request.params.p, request.query.since ?? '', (channel) =>
+          maySee(actorOf(request), request.params.p, channel),
+        ),
         cursor: null,
       }),
   )
+}
+
+function placeOf(request: { readonly params: { p: string; c: string } }): { product: string; channel: string } {
+  return { product: request.params.p, channel: request.params.c }
 }
 
 function rolloutRoutes(app: FastifyInstance, context: ServerContext, parts: OperationParts): void {
@@ -99,9 +112,7 @@ function rolloutRoutes(app: FastifyInstance, context: ServerContext, parts: Oper
       const view = await requestHead(
         context,
         parts.headSigner,
-        request.params.p,
-        request.params.c,
-        { action: 'halt', percent: null, reason: request.body.reason },
+        { ...placeOf(request), action: 'halt', percent: null, reason: request.body.reason },
         callerOf(request),
       )
       return sendJson(reply, view.wanted === null ? 200 : 202, view)
@@ -123,14 +134,12 @@ function rolloutRoutes(app: FastifyInstance, context: ServerContext, parts: Oper
     async (request, reply) => {
       const { percent, paused, reason: why = '' } = request.body
       if (percent === undefined && paused === undefined)
-        throw new ServerError('SRV_REQUEST', 'Either percent or paused is due')
+        throw new ServerError('SRV_REQUEST', 'Expected percent or paused')
       const action = paused === true ? 'halt' : paused === false ? 'resume' : 'rollout'
       const view = await requestHead(
         context,
         parts.headSigner,
-        request.params.p,
-        request.params.c,
-        { action, percent: percent ?? null, reason: why },
+        { ...placeOf(request), action, percent: percent ?? null, reason: why },
         callerOf(request),
       )
       return sendJson(reply, view.wanted === null ? 200 : 202, view)
@@ -147,23 +156,30 @@ function healthRoutes(app: FastifyInstance, context: ServerContext, parts: Opera
   }
   app.get(
     '/readyz',
-    { config: { ...quiet, summary: 'The server can do its work; warns of what expires' } },
-    async (_request, reply) => {
-      const report = await readiness(context, parts.isDraining())
+    { config: { ...quiet, summary: 'The server can do its work; warns before documents expire' } },
+    async (request, reply) => {
+      const report = await readiness(context, { draining: parts.isDraining(), maySee: await sightOf(request) })
       return sendJson(reply, report.status === 'fail' ? 503 : 200, report)
     },
   )
-  const checker = new TokenChecker(context)
+  /** What a caller with a token may see by name; a probe has none. */
+  const sightOf = async (
+    request: FastifyRequest,
+  ): Promise<((product: string, channel?: string) => boolean) | undefined> => {
+    if (request.headers.authorization === undefined) return undefined
+    const actor = await parts.authenticate(request)
+    return hasScope(actor, 'releases:read') ? (product, channel) => maySee(actor, product, channel) : undefined
+  }
   app.get('/metrics', { config: { ...quiet, summary: 'Figures for Prometheus' } }, async (request, reply) => {
     const { authorization } = request.headers
     const byOwnToken = parts.metricsToken !== undefined && sameText(authorization ?? '', `Bearer ${parts.metricsToken}`)
-    if (!byOwnToken && !hasScope(await checker.authenticate(authorization), 'stats:read'))
+    if (!byOwnToken && !hasScope(await parts.authenticate(request), 'stats:read'))
       throw new ServerError('SRV_SCOPE', 'The token does not have the scope stats:read')
     return reply.header('cache-control', 'no-store').type('text/plain; version=0.0.4').send(parts.metrics.text())
   })
 }
 
-/** Compares in a time that tells nothing of the texts. */
+/** Compares in a time that reveals nothing about the texts. */
 function sameText(one: string, other: string): boolean {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
   return timingSafeEqual(digest(one), digest(other))

@@ -1,24 +1,37 @@
 import type { FastifyInstance } from 'fastify'
-import type { NewProduct } from '@keyturn/release-client'
+import type { FastifyRequest } from 'fastify'
+import type { NewProduct, ProductChange } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
-import { maxLogBytes, maxRolesBytes } from '../limits.ts'
-import { createProduct, stageRoles, viewProduct } from '../releases/products.ts'
-import { replaceLog } from '../releases/publish.ts'
-import { maySee } from '../access/tokens.ts'
+import { MAX_LOG_BYTES, MAX_ROLES_BYTES } from '../limits.ts'
+import { isLimited, maySee } from '../access/actor.ts'
+import { replaceLog } from '../releases/authority.ts'
+import { changeProduct, createProduct, products, stageRoles, viewProduct } from '../releases/products.ts'
+import type { ProductCaller } from '../releases/products.ts'
 import { documentBody } from '../http/body-stream.ts'
-import { actorOf, objectSchema, schemas, sendJson, callerOf } from '../http/route.ts'
+import { actorOf, objectSchema, SCHEMAS, sendJson, callerOf } from '../http/route.ts'
 
-const params = objectSchema({ p: schemas.slug })
+const params = objectSchema({ p: SCHEMAS.slug })
+/** Members of a product that an administrator sets. */
+const members = {
+  name: { type: 'string', minLength: 1, maxLength: 120 },
+  default_channel: SCHEMAS.slug,
+  is_default: { type: 'boolean' },
+  runtime_key_access: { type: 'string', enum: ['open', 'devices'] },
+  pinned_keys: { type: 'array', maxItems: 16, items: { type: 'string', pattern: '^[0-9a-f]{64}$' } },
+}
+
+function productCallerOf(request: FastifyRequest): ProductCaller {
+  return { ...callerOf(request), limited: isLimited(actorOf(request)) }
+}
 
 /** Routes of products, their key event logs and role documents. */
 export function productRoutes(app: FastifyInstance, context: ServerContext): void {
   app.get(
     '/v1/products',
-    { config: { scope: 'releases:read', summary: 'Products this token may see' } },
+    { config: { scope: 'releases:read', reach: 'checked', summary: 'Products that the caller may see' } },
     async (request, reply) => {
-      const records = await context.metadata.list('products')
-      const visible = records.filter(({ key }) => maySee(actorOf(request), key))
+      const visible = (await products.all(context.metadata)).filter(({ key }) => maySee(actorOf(request), key))
       return sendJson(reply, 200, {
         items: await Promise.all(visible.map(({ key }) => viewProduct(context.metadata, key))),
         cursor: null,
@@ -29,27 +42,30 @@ export function productRoutes(app: FastifyInstance, context: ServerContext): voi
   app.post<{ Body: NewProduct }>(
     '/v1/products',
     {
-      config: { scope: 'admin', summary: 'Create a product' },
+      config: { scope: 'admin', reach: 'checked', summary: 'Create a product' },
       schema: {
         body: objectSchema(
-          {
-            slug: schemas.slug,
-            name: { type: 'string', minLength: 1, maxLength: 120 },
-            pin: { type: 'string', minLength: 1, maxLength: 4096 },
-            default_channel: schemas.slug,
-            is_default: { type: 'boolean' },
-            runtime_key_access: { type: 'string', enum: ['open', 'devices'] },
-          },
-          ['name', 'default_channel', 'is_default', 'runtime_key_access'],
+          { slug: SCHEMAS.slug, pin: { type: 'string', minLength: 1, maxLength: 4096 }, ...members },
+          Object.keys(members),
         ),
       },
     },
     async (request, reply) => {
       if (!maySee(actorOf(request), request.body.slug))
         throw new ServerError('SRV_SCOPE', 'The token is limited to other products')
-      const { created, view } = await createProduct(context, request.body, callerOf(request))
+      const { created, view } = await createProduct(context, request.body, productCallerOf(request))
       return sendJson(reply, created ? 201 : 200, view)
     },
+  )
+
+  app.patch<{ Params: { p: string }; Body: ProductChange }>(
+    '/v1/products/:p',
+    {
+      config: { scope: 'admin', summary: 'Change a product; only unlimited administrators move the root of the tree' },
+      schema: { params, body: { ...objectSchema(members, Object.keys(members)), minProperties: 1 } },
+    },
+    async (request, reply) =>
+      sendJson(reply, 200, await changeProduct(context, request.params.p, request.body, productCallerOf(request))),
   )
 
   app.get<{ Params: { p: string } }>(
@@ -63,20 +79,15 @@ export function productRoutes(app: FastifyInstance, context: ServerContext): voi
     {
       config: {
         scope: 'keys:write',
-        summary: 'Replace the key event log by a longer one',
+        summary: 'Replace the key event log with a longer one',
         bodyType: 'application/cesr',
       },
       schema: { params, querystring: objectSchema({ force: { type: 'string', enum: ['true', 'false'] } }, ['force']) },
     },
     async (request, reply) => {
       const { p } = request.params
-      await replaceLog(
-        context,
-        p,
-        await documentBody(request, maxLogBytes),
-        request.query.force === 'true',
-        callerOf(request),
-      )
+      const log = await documentBody(request, MAX_LOG_BYTES)
+      await replaceLog(context, { product: p, log, force: request.query.force === 'true' }, callerOf(request))
       return sendJson(reply, 200, await viewProduct(context.metadata, p))
     },
   )
@@ -89,11 +100,12 @@ export function productRoutes(app: FastifyInstance, context: ServerContext): voi
         summary: 'Upload a role document; the log that seals it makes it public',
         bodyType: 'application/octet-stream',
       },
-      schema: { params: objectSchema({ p: schemas.slug, n: { type: 'string', pattern: '^[1-9][0-9]{0,8}$' } }) },
+      schema: { params: objectSchema({ p: SCHEMAS.slug, n: { type: 'string', pattern: '^[1-9][0-9]{0,8}$' } }) },
     },
     async (request, reply) => {
       const { p, n } = request.params
-      await stageRoles(context, p, Number(n), await documentBody(request, maxRolesBytes), callerOf(request))
+      const bytes = await documentBody(request, MAX_ROLES_BYTES)
+      await stageRoles(context, { product: p, version: Number(n), bytes }, callerOf(request))
       return reply.code(204).send()
     },
   )

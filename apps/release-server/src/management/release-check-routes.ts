@@ -1,8 +1,10 @@
 import type { FastifyInstance } from 'fastify'
+import { maySee } from '../access/actor.ts'
+import { ServerError } from '../errors.ts'
 import type { ReleaseChecks } from '../releases/release-check.ts'
-import { objectSchema, schemas, sendJson, callerOf } from '../http/route.ts'
+import { objectSchema, SCHEMAS, sendJson, callerOf, actorOf } from '../http/route.ts'
 
-/** Routes of checks: begin one, look how it stands. */
+/** Routes of checks: start one, look up its state. */
 export function releaseCheckRoutes(app: FastifyInstance, checks: ReleaseChecks): void {
   app.post<{ Params: { p: string; c: string; v: string }; Body: { sample?: number } }>(
     '/v1/products/:p/channels/:c/releases/:v(^[A-Za-z0-9._+-]+)::verify',
@@ -10,16 +12,17 @@ export function releaseCheckRoutes(app: FastifyInstance, checks: ReleaseChecks):
       config: {
         scope: 'releases:read',
         summary: 'Verify signatures and hash the blobs of a release, all or a sample',
-        answers: { 202: 'Begun; ask for it under Location' },
+        answers: { 202: 'Started; ask for it under Location' },
       },
       schema: {
-        params: objectSchema({ p: schemas.slug, c: schemas.slug, v: schemas.version }),
+        params: objectSchema({ p: SCHEMAS.slug, c: SCHEMAS.slug, v: SCHEMAS.version }),
         body: objectSchema({ sample: { type: 'integer', minimum: 1, maximum: 1_000_000 } }, ['sample']),
       },
     },
     async (request, reply) => {
       const { p, c, v } = request.params
-      const view = await checks.start(p, c, v, request.body.sample, callerOf(request))
+      const subject = { product: p, channel: c, version: v, sample: request.body.sample }
+      const view = await checks.start(subject, callerOf(request))
       return sendJson(reply.header('location', `/v1/products/${p}/checks/${view.id}`), 202, view)
     },
   )
@@ -27,9 +30,14 @@ export function releaseCheckRoutes(app: FastifyInstance, checks: ReleaseChecks):
   app.get<{ Params: { p: string; id: string } }>(
     '/v1/products/:p/checks/:id',
     {
-      config: { scope: 'releases:read', summary: 'How a check of a release stands' },
-      schema: { params: objectSchema({ p: schemas.slug, id: { type: 'string', pattern: '^[A-Za-z0-9_-]{16}$' } }) },
+      config: { scope: 'releases:read', summary: 'The state of a check of a release' },
+      schema: { params: objectSchema({ p: SCHEMAS.slug, id: { type: 'string', pattern: '^[A-Za-z0-9_-]{16}$' } }) },
     },
-    async (request, reply) => sendJson(reply, 200, await checks.get(request.params.p, request.params.id)),
+    async (request, reply) => {
+      const view = await checks.get(request.params.p, request.params.id)
+      if (!maySee(actorOf(request), view.product, view.channel))
+        throw new ServerError('SRV_NOT_FOUND', 'There is no such check')
+      return sendJson(reply, 200, view)
+    },
   )
 }

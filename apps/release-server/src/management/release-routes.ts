@@ -1,17 +1,16 @@
 import { diffManifests, parseManifest } from '@keyturn/manifest'
-import { base64Decode } from '@keyturn/primitives'
+import { base64Decode, collectBytes } from '@keyturn/primitives'
 import type { FastifyInstance } from 'fastify'
-import type { ReleaseDiffView, ReleaseView } from '@keyturn/release-client'
-import { appendAudit, auditLock } from '../audit/audit.ts'
+import type { ReleaseDiffView } from '@keyturn/release-client'
+import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
-import { maxManifestBytes } from '../limits.ts'
+import { MAX_MANIFEST_BYTES } from '../limits.ts'
 import { productLock } from '../releases/products.ts'
-import { renewSignatures } from '../releases/publish.ts'
-import { createRelease, putRelease, readManifestBytes, readRelease } from '../releases/releases.ts'
-import { collect } from '../storage/hashing.ts'
-import { maySee } from '../access/tokens.ts'
-import { actorOf, objectSchema, pageLimit, queryNumber, schemas, sendJson, callerOf } from '../http/route.ts'
+import { createRelease, putRelease, readManifestBytes, readRelease, releases } from '../releases/releases.ts'
+import { renewSignatures } from '../releases/renew-signatures.ts'
+import { maySee } from '../access/actor.ts'
+import { actorOf, objectSchema, pageLimit, QUERY_NUMBER, SCHEMAS, sendJson, callerOf } from '../http/route.ts'
 
 interface ReleaseBody {
   readonly manifest?: string
@@ -26,30 +25,34 @@ interface ReleaseParams {
   readonly v: string
 }
 
-const releaseParams = { p: schemas.slug, c: schemas.slug, v: schemas.version }
+const releaseParams = { p: SCHEMAS.slug, c: SCHEMAS.slug, v: SCHEMAS.version }
 
 async function manifestOf(
   context: ServerContext,
   { manifest, manifest_sha256: sha256 }: ReleaseBody,
 ): Promise<Uint8Array> {
   if ((manifest === undefined) === (sha256 === undefined))
-    throw new ServerError('SRV_REQUEST', 'Either manifest or manifest_sha256 is due')
+    throw new ServerError('SRV_REQUEST', 'Expected either manifest or manifest_sha256')
   if (manifest !== undefined) return base64Decode(manifest)
-  return collect(await context.blobs.read(sha256 ?? ''), maxManifestBytes)
+  return collectBytes(
+    await context.blobs.read(sha256 ?? ''),
+    MAX_MANIFEST_BYTES,
+    (limit) => new ServerError('SRV_LIMIT', `Cannot take this manifest: it is longer than ${limit} bytes`),
+  )
 }
 
-/** Compares two releases file by file; `bytes` counts blobs that are new, each once. */
+/** Compares two releases file by file; `bytes` counts new blobs, each once. */
 export function compareReleases(
   from: { version: string; manifest: Uint8Array },
   to: { version: string; manifest: Uint8Array },
 ): ReleaseDiffView {
   const [before, after] = [parseManifest(from.manifest), parseManifest(to.manifest)]
   const diff = diffManifests(before, after)
-  const had = new Set(before.files.map((file) => file.sha256))
+  const known = new Set(before.files.map((file) => file.sha256))
   let bytes = 0
   for (const file of after.files) {
-    if (had.has(file.sha256)) continue
-    had.add(file.sha256)
+    if (known.has(file.sha256)) continue
+    known.add(file.sha256)
     bytes += file.size
   }
   const files = [
@@ -76,16 +79,17 @@ export function releaseRoutes(app: FastifyInstance, context: ServerContext): voi
     {
       config: {
         scope: 'releases:write',
-        summary: 'Create an immutable draft from a signed manifest whose blobs are here',
+        reach: 'checked',
+        summary: 'Create an immutable draft from a signed manifest whose blobs are stored',
       },
       schema: {
-        params: objectSchema({ p: schemas.slug }),
+        params: objectSchema({ p: SCHEMAS.slug }),
         body: objectSchema(
           {
-            manifest: schemas.base64,
-            manifest_sha256: schemas.sha256,
-            signatures: schemas.base64,
-            legacy_signature: schemas.base64,
+            manifest: SCHEMAS.base64,
+            manifest_sha256: SCHEMAS.sha256,
+            signatures: SCHEMAS.base64,
+            legacy_signature: SCHEMAS.base64,
           },
           ['manifest', 'manifest_sha256', 'legacy_signature'],
         ),
@@ -99,9 +103,10 @@ export function releaseRoutes(app: FastifyInstance, context: ServerContext): voi
         legacySignature: legacy === undefined ? undefined : base64Decode(legacy),
       }
       const { p } = request.params
-      const { created, view } = await createRelease(context, p, parts, callerOf(request), (channel) =>
-        maySee(actorOf(request), p, channel),
-      )
+      const { created, view } = await createRelease(context, p, parts, {
+        ...callerOf(request),
+        mayUse: (channel) => maySee(actorOf(request), p, channel),
+      })
       return sendJson(reply, created ? 201 : 200, view)
     },
   )
@@ -112,15 +117,15 @@ export function releaseRoutes(app: FastifyInstance, context: ServerContext): voi
   }>(
     '/v1/products/:p/releases',
     {
-      config: { scope: 'releases:read', summary: 'Releases, newest sequence first' },
+      config: { scope: 'releases:read', reach: 'checked', summary: 'Releases, newest sequence first' },
       schema: {
-        params: objectSchema({ p: schemas.slug }),
+        params: objectSchema({ p: SCHEMAS.slug }),
         querystring: objectSchema(
           {
-            channel: schemas.slug,
+            channel: SCHEMAS.slug,
             state: { type: 'string', enum: ['draft', 'published', 'retired'] },
-            cursor: schemas.text,
-            limit: queryNumber,
+            cursor: SCHEMAS.text,
+            limit: QUERY_NUMBER,
           },
           ['channel', 'state', 'cursor', 'limit'],
         ),
@@ -130,21 +135,16 @@ export function releaseRoutes(app: FastifyInstance, context: ServerContext): voi
       const { channel, state, cursor } = request.query
       const limit = pageLimit(request.query.limit)
       const prefix = channel === undefined ? `${request.params.p}/` : `${request.params.p}/${channel}/`
-      const records = await context.metadata.list('releases', {
-        prefix,
-        reverse: true,
-        limit: limit + 1,
-        ...(cursor === undefined ? {} : { after: cursor }),
-      })
-      const shown = records.slice(0, limit)
+      const found = await releases.list(context.metadata, { prefix, reverse: true, limit: limit + 1, after: cursor })
+      const shown = found.slice(0, limit)
       const items = shown
-        .map(({ value }) => value as unknown as ReleaseView)
+        .map(({ value }) => value)
         .filter(
           (release) =>
             (state === undefined || release.state === state) &&
             maySee(actorOf(request), release.product, release.channel),
         )
-      return sendJson(reply, 200, { items, cursor: records.length > limit ? (shown.at(-1)?.key ?? null) : null })
+      return sendJson(reply, 200, { items, cursor: found.length > limit ? (shown.at(-1)?.key ?? null) : null })
     },
   )
 
@@ -161,8 +161,8 @@ export function releaseRoutes(app: FastifyInstance, context: ServerContext): voi
   app.get<{ Params: ReleaseParams & { w: string } }>(
     '/v1/products/:p/channels/:c/releases/:v/diff/:w',
     {
-      config: { scope: 'releases:read', summary: 'What release v costs those who have release w' },
-      schema: { params: objectSchema({ ...releaseParams, w: schemas.version }) },
+      config: { scope: 'releases:read', summary: 'What release v costs players who have release w' },
+      schema: { params: objectSchema({ ...releaseParams, w: SCHEMAS.version }) },
     },
     async (request, reply) => {
       const { p, c, v, w } = request.params
@@ -177,20 +177,23 @@ export function releaseRoutes(app: FastifyInstance, context: ServerContext): voi
   app.put<{ Params: ReleaseParams; Body: { signatures: string; legacy_signature?: string } }>(
     '/v1/products/:p/channels/:c/releases/:v/signatures',
     {
-      config: { scope: 'releases:write', summary: 'Renew the signatures of a release after a turn' },
+      config: { scope: 'releases:write', summary: 'Renew the signatures of a release after a rotation' },
       schema: {
         params: objectSchema(releaseParams),
-        body: objectSchema({ signatures: schemas.base64, legacy_signature: schemas.base64 }, ['legacy_signature']),
+        body: objectSchema({ signatures: SCHEMAS.base64, legacy_signature: SCHEMAS.base64 }, ['legacy_signature']),
       },
     },
     async (request, reply) => {
       const { p, c, v } = request.params
       const { signatures, legacy_signature: legacy } = request.body
-      const fresh = {
+      const renewed = {
+        product: p,
+        channel: c,
+        version: v,
         envelope: base64Decode(signatures),
         legacy: legacy === undefined ? undefined : base64Decode(legacy),
       }
-      return sendJson(reply, 200, await renewSignatures(context, p, c, v, fresh, callerOf(request)))
+      return sendJson(reply, 200, await renewSignatures(context, renewed, callerOf(request)))
     },
   )
 
@@ -203,8 +206,8 @@ export function releaseRoutes(app: FastifyInstance, context: ServerContext): voi
     async (request, reply) => {
       const { p, c, v } = request.params
       const now = context.clock()
-      const view = await context.metadata.transaction([auditLock, productLock(p)], async (records) => {
-        const release: ReleaseView = { ...(await readRelease(records, p, c, v)), pinned: request.body.pinned }
+      const view = await context.metadata.transaction([AUDIT_LOCK, productLock(p)], async (records) => {
+        const release = { ...(await readRelease(records, p, c, v)), pinned: request.body.pinned }
         await putRelease(records, release)
         await appendAudit(records, now, {
           ...callerOf(request),

@@ -1,12 +1,13 @@
 import type { FastifyInstance } from 'fastify'
 import { scopes } from '@keyturn/release-client'
 import type { AuditEntry, NewToken } from '@keyturn/release-client'
-import { auditKey } from '../audit/audit.ts'
+import { auditEntries, auditKey } from '../audit/audit.ts'
 import type { ServerContext } from '../context.ts'
-import { createToken, listTokens, revokeToken } from '../access/tokens.ts'
-import { actorOf, objectSchema, pageLimit, queryNumber, schemas, sendJson } from '../http/route.ts'
+import { endSession, listSessions } from '../access/sessions.ts'
+import { createToken, listTokens, MAX_TOKEN_DAYS, revokeToken } from '../access/tokens.ts'
+import { callerOf, objectSchema, pageLimit, QUERY_NUMBER, SCHEMAS, sendJson } from '../http/route.ts'
 
-/** Routes of tokens and of the audit log. */
+/** Routes of tokens, sessions and the audit log. */
 export function tokenRoutes(app: FastifyInstance, context: ServerContext): void {
   app.get(
     '/v1/tokens',
@@ -23,27 +24,48 @@ export function tokenRoutes(app: FastifyInstance, context: ServerContext): void 
           {
             name: { type: 'string', minLength: 1, maxLength: 120 },
             scopes: { type: 'array', minItems: 1, items: { type: 'string', enum: [...scopes] } },
-            products: { type: 'array', items: schemas.slug },
-            channels: { type: 'array', items: schemas.slug },
-            days: { type: 'integer', minimum: 1, maximum: 400 },
+            products: { type: 'array', items: SCHEMAS.slug },
+            channels: { type: 'array', items: SCHEMAS.slug },
+            days: { type: 'integer', minimum: 1, maximum: MAX_TOKEN_DAYS },
           },
           ['products', 'channels', 'days'],
         ),
       },
     },
-    async (request, reply) =>
-      sendJson(reply, 201, await createToken(context, request.body, actorOf(request).name, request.id)),
+    async (request, reply) => sendJson(reply, 201, await createToken(context, request.body, callerOf(request))),
   )
 
   app.delete<{ Params: { id: string } }>(
     '/v1/tokens/:id',
     { config: { scope: 'admin', summary: 'Revoke a token at once' } },
     async (request, reply) => {
-      await revokeToken(context, request.params.id, actorOf(request).name, request.id)
+      await revokeToken(context, request.params.id, callerOf(request))
       return reply.code(204).send()
     },
   )
 
+  app.get(
+    '/v1/sessions',
+    { config: { scope: 'admin', summary: 'Open sessions of the dashboard' } },
+    async (_request, reply) => sendJson(reply, 200, { items: await listSessions(context), cursor: null }),
+  )
+
+  app.delete<{ Params: { id: string } }>(
+    '/v1/sessions/:id',
+    {
+      config: { scope: 'admin', summary: 'End a session at once' },
+      schema: { params: objectSchema({ id: { type: 'string', pattern: '^[0-9a-f]{32}$' } }) },
+    },
+    async (request, reply) => {
+      await endSession(context, request.params.id, callerOf(request))
+      return reply.code(204).send()
+    },
+  )
+
+  auditRoutes(app, context)
+}
+
+function auditRoutes(app: FastifyInstance, context: ServerContext): void {
   app.get<{ Querystring: { after?: string; limit?: string; actor?: string; action?: string; newest?: string } }>(
     '/v1/audit',
     {
@@ -54,10 +76,10 @@ export function tokenRoutes(app: FastifyInstance, context: ServerContext): void 
       schema: {
         querystring: objectSchema(
           {
-            after: queryNumber,
-            limit: queryNumber,
-            actor: schemas.text,
-            action: schemas.text,
+            after: QUERY_NUMBER,
+            limit: QUERY_NUMBER,
+            actor: SCHEMAS.text,
+            action: SCHEMAS.text,
             newest: { type: 'string', enum: ['true'] },
           },
           ['after', 'limit', 'actor', 'action', 'newest'],
@@ -69,13 +91,12 @@ export function tokenRoutes(app: FastifyInstance, context: ServerContext): void 
       const after = Number(request.query.after ?? 0)
       const limit = pageLimit(request.query.limit)
       if (request.query.newest !== undefined) {
-        const newest = await context.metadata.list('audit', { reverse: true, limit })
+        const newest = await auditEntries.list(context.metadata, { reverse: true, limit })
         return sendJson(reply, 200, { items: newest.map(({ value }) => value), cursor: null })
       }
       const items = await auditPage(
         context,
-        after,
-        limit,
+        { after, limit },
         (entry) => (actor === undefined || entry.actor === actor) && (action === undefined || entry.action === action),
       )
       if (request.headers.accept?.includes('application/x-ndjson') === true) {
@@ -94,19 +115,15 @@ export function tokenRoutes(app: FastifyInstance, context: ServerContext): void 
 
 async function auditPage(
   context: ServerContext,
-  after: number,
-  limit: number,
+  { after, limit }: { readonly after: number; readonly limit: number },
   wanted: (entry: AuditEntry) => boolean,
 ): Promise<AuditEntry[]> {
   const found: AuditEntry[] = []
-  for (let from = after; found.length < limit;) {
-    const page = await context.metadata.list('audit', { after: auditKey(from), limit: 1000 })
+  for await (const page of auditEntries.pages(context.metadata, { after: auditKey(after), limit: 1000 })) {
     for (const { value } of page) {
-      const entry = value as unknown as AuditEntry
-      from = entry.sequence
-      if (wanted(entry) && found.length < limit) found.push(entry)
+      if (wanted(value)) found.push(value)
+      if (found.length === limit) return found
     }
-    if (page.length < 1000) break
   }
   return found
 }

@@ -4,25 +4,25 @@ import { createHash } from 'node:crypto'
 import { recordBlob, storedSize } from '../uploads/blobs.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
-import { maxBlobBytes, maxPutBytes } from '../limits.ts'
+import { MAX_BLOB_BYTES, MAX_PUT_BYTES } from '../limits.ts'
 import { isBlobName } from '../storage/blob-store.ts'
 import type { ByteStream } from '../storage/blob-store.ts'
 import { continueUpload, endUpload, getUpload, startUpload } from '../uploads/uploads.ts'
 import type { Upload } from '../uploads/uploads.ts'
 import { bodyStream, announcedLength } from '../http/body-stream.ts'
-import { actorOf, objectSchema, schemas, sendJson } from '../http/route.ts'
+import { actorOf, objectSchema, SCHEMAS, sendJson } from '../http/route.ts'
 
 const version = '1.0.0'
 
 function checkVersion(request: FastifyRequest): void {
   if (request.headers['tus-resumable'] !== version) {
-    throw new ServerError('SRV_PRECONDITION', `Cannot read this upload request: Tus-Resumable has to be ${version}`)
+    throw new ServerError('SRV_PRECONDITION', `Cannot read this upload request: expected Tus-Resumable ${version}`)
   }
 }
 
 function wholeNumber(text: unknown, name: string, most: number): number {
   if (typeof text !== 'string' || !/^\d{1,15}$/.test(text))
-    throw new ServerError('SRV_REQUEST', `Cannot read header ${name}: a whole number is due`)
+    throw new ServerError('SRV_REQUEST', `Cannot read header ${name}: expected a whole number`)
   const value = Number(text)
   if (value > most) throw new ServerError('SRV_LIMIT', `Cannot take ${value} bytes: at most ${most}`)
   return value
@@ -36,19 +36,19 @@ function announcedHash(metadata: unknown): string {
   if (!isBlobName(hash))
     throw new ServerError(
       'SRV_REQUEST',
-      'Cannot read header Upload-Metadata: "sha256 <base64 of 64 hex digits>" is due',
+      'Cannot read header Upload-Metadata: expected "sha256 <base64 of 64 hex digits>"',
     )
   return hash
 }
 
-/** Checks each piece against `Upload-Checksum`, where one is sent: it is read whole before a byte of it counts. */
+/** Checks each piece against `Upload-Checksum`, where one is sent: the piece is read whole before a byte of it counts. */
 async function checkedPiece(request: FastifyRequest, size: number): Promise<ByteStream> {
   const header = request.headers['upload-checksum']
   const body = bodyStream(request, size)
   if (header === undefined) return body
   const [algorithm, digest] = String(header).split(' ')
   if (algorithm !== 'sha256' && algorithm !== 'sha1')
-    throw new ServerError('SRV_REQUEST', 'Cannot check the piece: sha256 and sha1 are known')
+    throw new ServerError('SRV_REQUEST', 'Cannot check the piece: expected sha256 or sha1')
   const parts: Uint8Array[] = []
   const hash = createHash(algorithm)
   for await (const part of body) {
@@ -85,7 +85,7 @@ export function uploadRoutes(app: FastifyInstance, context: ServerContext): void
         .code(204)
         .header('tus-resumable', version)
         .header('tus-version', version)
-        .header('tus-max-size', String(maxBlobBytes))
+        .header('tus-max-size', String(MAX_BLOB_BYTES))
         .header('tus-extension', 'creation,checksum,expiration,termination')
         .header('tus-checksum-algorithm', 'sha256,sha1')
         .send(),
@@ -93,10 +93,10 @@ export function uploadRoutes(app: FastifyInstance, context: ServerContext): void
 
   app.post(
     '/v1/uploads',
-    { config: { ...config, summary: 'Start a resumable upload, or go on with an unfinished one' } },
+    { config: { ...config, summary: 'Start a resumable upload, or continue an unfinished one' } },
     async (request, reply) => {
       checkVersion(request)
-      const size = wholeNumber(request.headers['upload-length'], 'Upload-Length', maxBlobBytes)
+      const size = wholeNumber(request.headers['upload-length'], 'Upload-Length', MAX_BLOB_BYTES)
       const upload = await startUpload(
         context,
         announcedHash(request.headers['upload-metadata']),
@@ -109,7 +109,7 @@ export function uploadRoutes(app: FastifyInstance, context: ServerContext): void
 
   app.head<{ Params: { id: string } }>(
     '/v1/uploads/:id',
-    { config: { ...config, summary: 'Where a resumable upload goes on' } },
+    { config: { ...config, summary: 'Where a resumable upload continues' } },
     async (request, reply) => {
       checkVersion(request)
       return answer(reply, 200, await getUpload(context, request.params.id, actorOf(request).name))
@@ -126,8 +126,8 @@ export function uploadRoutes(app: FastifyInstance, context: ServerContext): void
       if (request.headers['content-type'] !== 'application/offset+octet-stream')
         throw new ServerError('SRV_MEDIA_TYPE', 'A piece is application/offset+octet-stream')
       const upload = await getUpload(context, request.params.id, actorOf(request).name)
-      const offset = wholeNumber(request.headers['upload-offset'], 'Upload-Offset', maxBlobBytes)
-      const piece = await checkedPiece(request, announcedLength(request, maxPutBytes))
+      const offset = wholeNumber(request.headers['upload-offset'], 'Upload-Offset', MAX_BLOB_BYTES)
+      const piece = await checkedPiece(request, announcedLength(request, MAX_PUT_BYTES))
       return answer(reply, 204, await continueUpload(context, upload, offset, piece))
     },
   )
@@ -144,11 +144,11 @@ export function uploadRoutes(app: FastifyInstance, context: ServerContext): void
   presignRoutes(app, context)
 }
 
-/** Uploads that go past the server, straight into the storage, where it can do that. */
+/** Uploads that bypass the server, straight into the storage, where it can do that. */
 function presignRoutes(app: FastifyInstance, context: ServerContext): void {
   const config = { scope: 'blobs:write', upload: true, idempotent: false } as const
-  const params = objectSchema({ sha: schemas.sha256 })
-  const size = { type: 'integer', minimum: 1, maximum: maxBlobBytes }
+  const params = objectSchema({ sha: SCHEMAS.sha256 })
+  const size = { type: 'integer', minimum: 1, maximum: MAX_BLOB_BYTES }
   app.post<{ Params: { sha: string }; Body: { size: number } }>(
     '/v1/blobs/:sha(^[0-9a-f]+)::presign',
     {
@@ -184,9 +184,9 @@ function presignRoutes(app: FastifyInstance, context: ServerContext): void {
     },
     async (request, reply) => {
       const { size: bytes, upload_id: uploadId, etags } = request.body
-      const there = await storedSize(context, request.params.sha)
+      const stored = await storedSize(context, request.params.sha)
       // The answer to an earlier call was lost, or another upload was faster.
-      if (there === bytes) return sendJson(reply, 200, { sha256: request.params.sha, size: bytes })
+      if (stored === bytes) return sendJson(reply, 200, { sha256: request.params.sha, size: bytes })
       const info = await context.blobs.completePresigned?.(request.params.sha, bytes, uploadId, etags)
       if (info === undefined)
         throw new ServerError('SRV_NOT_FOUND', 'The storage of this server takes no direct uploads: use /v1/uploads')

@@ -1,13 +1,14 @@
 import type { FastifyInstance } from 'fastify'
 import type { ServerContext } from '../context.ts'
+import { AUDIT_LOCK } from '../audit/audit.ts'
 import { queueDeliveries } from '../audit/deliveries.ts'
-import { createWebhook, deleteWebhook, listWebhooks, turnWebhookSecret } from '../events/webhooks.ts'
+import { createWebhook, deleteWebhook, listWebhooks, rotateWebhookSecret } from '../events/webhooks.ts'
 import type { WebhookSecrets } from '../events/webhook-secrets.ts'
 import { objectSchema, sendJson, callerOf } from '../http/route.ts'
 
 const params = objectSchema({ id: { type: 'string', pattern: '^[A-Za-z0-9_-]{16}$' } })
 
-/** Routes of webhooks: create, list, turn the secret, try out, delete. */
+/** Routes of webhooks: create, list, rotate the secret, test, delete. */
 export function webhookRoutes(app: FastifyInstance, context: ServerContext, secrets: WebhookSecrets): void {
   const scope = 'admin'
   app.get('/v1/webhooks', { config: { scope, summary: 'All webhooks, without secrets' } }, async (_request, reply) =>
@@ -32,26 +33,35 @@ export function webhookRoutes(app: FastifyInstance, context: ServerContext, secr
       sendJson(
         reply,
         201,
-        await createWebhook(context, secrets, request.body.url, request.body.events ?? [], callerOf(request)),
+        await createWebhook(
+          context,
+          secrets,
+          { url: request.body.url, events: request.body.events ?? [] },
+          callerOf(request),
+        ),
       ),
   )
 
   app.post<{ Params: { id: string } }>(
     '/v1/webhooks/:id/turn',
     {
-      config: { scope, idempotent: false, summary: 'Turn the secret; the old one signs too until the next turn' },
+      config: { scope, idempotent: false, summary: 'Rotate the secret; the old one signs too until the next rotation' },
       schema: { params },
     },
     async (request, reply) =>
-      sendJson(reply, 200, await turnWebhookSecret(context, secrets, request.params.id, callerOf(request))),
+      sendJson(reply, 200, await rotateWebhookSecret(context, secrets, request.params.id, callerOf(request))),
   )
 
   app.post<{ Params: { id: string } }>(
     '/v1/webhooks/:id/test',
     { config: { scope, summary: 'Send a test event' }, schema: { params } },
     async (request, reply) => {
-      await context.metadata.transaction(['audit'], (records) =>
-        queueDeliveries(records, context.clock(), 'webhook.test', { id: request.params.id }, request.params.id),
+      await context.metadata.transaction([AUDIT_LOCK], (records) =>
+        queueDeliveries(records, context.clock(), {
+          type: 'webhook.test',
+          data: { id: request.params.id },
+          only: request.params.id,
+        }),
       )
       return sendJson(reply, 202, {})
     },

@@ -1,27 +1,29 @@
-import type { ChannelView } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
-import { viewProduct } from '../releases/products.ts'
+import { channels } from '../releases/channels.ts'
+import { products, viewProduct } from '../releases/products.ts'
+
+type Status = 'pass' | 'warn' | 'fail'
 
 /** One check of a health answer. */
 export interface HealthCheck {
   readonly name: string
-  readonly status: 'pass' | 'warn' | 'fail'
-  readonly detail?: string
+  readonly status: Status
+  readonly detail?: string | undefined
 }
 
 /** Answer of `/readyz`. */
 export interface HealthReport {
-  readonly status: 'pass' | 'warn' | 'fail'
+  readonly status: Status
   readonly checks: readonly HealthCheck[]
 }
 
-const day = 86_400_000
-const answerWithinMs = 3000
+const DAY_MS = 86_400_000
+const ANSWER_WITHIN_MS = 3000
 
-async function alive(name: string, ping: () => Promise<void>): Promise<HealthCheck> {
+async function checkAlive(name: string, ping: () => Promise<void>): Promise<HealthCheck> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error('late')), answerWithinMs)
+    timer = setTimeout(() => reject(new Error('late')), ANSWER_WITHIN_MS)
   })
   try {
     await Promise.race([ping(), late])
@@ -33,9 +35,9 @@ async function alive(name: string, ping: () => Promise<void>): Promise<HealthChe
   }
 }
 
-/** A warning as an end comes near: at 30, 14 and 7 days. Heads live 7 days at most, so theirs are at 3, 2 and 1. */
+/** Warns as an end comes near: at 30, 14 and 7 days. Heads live 7 days at most, so their steps are 3, 2 and 1. */
 export function expiryCheck(name: string, expiresAt: string, nowMs: number, steps: readonly number[]): HealthCheck {
-  const left = Math.floor((Date.parse(expiresAt) - nowMs) / day)
+  const left = Math.floor((Date.parse(expiresAt) - nowMs) / DAY_MS)
   const step = steps.filter((days) => left < days).at(-1)
   if (step === undefined) return { name, status: 'pass' }
   return {
@@ -45,33 +47,66 @@ export function expiryCheck(name: string, expiresAt: string, nowMs: number, step
   }
 }
 
-/** Whether the server can do its work, and what will soon need a hand. Warnings do not take it out of the balancer. */
-export async function readiness(context: ServerContext, draining: boolean): Promise<HealthReport> {
-  const checks: HealthCheck[] = [
-    await alive('metadata', () => context.metadata.ping()),
-    await alive('blobs', () => context.blobs.ping()),
-  ]
-  if (draining) checks.push({ name: 'draining', status: 'fail', detail: 'the server is going down' })
-  const sound = checks.every(({ status }) => status === 'pass')
-  if (sound) checks.push(...(await expiries(context)))
-  const worst = checks.some(({ status }) => status === 'fail')
-    ? 'fail'
-    : checks.some(({ status }) => status === 'warn')
-      ? 'warn'
-      : 'pass'
-  return { status: worst, checks }
+/** How {@link readiness} answers. */
+export interface ReadinessOptions {
+  readonly draining: boolean
+  /** Which products and channels the caller may see by name; default: none, and what expires is only counted. */
+  readonly maySee?: ((product: string, channel?: string) => boolean) | undefined
 }
 
-async function expiries(context: ServerContext): Promise<HealthCheck[]> {
+/**
+ * Whether the server can do its work, and what will soon need somebody. Warnings do not take it out of the balancer.
+ * Product and channel names are for those who may see them; everybody else gets the numbers.
+ */
+export async function readiness(context: ServerContext, { draining, maySee }: ReadinessOptions): Promise<HealthReport> {
+  const checks: HealthCheck[] = [
+    await checkAlive('metadata', () => context.metadata.ping()),
+    await checkAlive('blobs', () => context.blobs.ping()),
+  ]
+  if (draining) checks.push({ name: 'draining', status: 'fail', detail: 'the server is shutting down' })
+  if (checks.every(({ status }) => status === 'pass')) {
+    const expiries = await findExpiries(context)
+    if (maySee === undefined) checks.push(summary('roles', expiries), summary('head', expiries))
+    else checks.push(...expiries.filter(({ product, channel }) => maySee(product, channel)).map(({ check }) => check))
+  }
+  return { status: worstOf(checks), checks }
+}
+
+function worstOf(checks: readonly HealthCheck[]): Status {
+  const found = new Set(checks.map(({ status }) => status))
+  return found.has('fail') ? 'fail' : found.has('warn') ? 'warn' : 'pass'
+}
+
+interface Expiry {
+  readonly kind: 'roles' | 'head'
+  readonly product: string
+  readonly channel?: string
+  readonly check: HealthCheck
+}
+
+function summary(kind: Expiry['kind'], expiries: readonly Expiry[]): HealthCheck {
+  const soon = expiries.filter((expiry) => expiry.kind === kind && expiry.check.status !== 'pass').length
+  return soon === 0
+    ? { name: kind, status: 'pass' }
+    : { name: kind, status: 'warn', detail: `${soon} expire soon or have expired; ask with a token for their names` }
+}
+
+async function findExpiries(context: ServerContext): Promise<Expiry[]> {
   const now = context.clock()
-  const checks: HealthCheck[] = []
-  for (const { key } of await context.metadata.list('products')) {
+  const found: Expiry[] = []
+  for (const { key } of await products.all(context.metadata)) {
     const { roles } = await viewProduct(context.metadata, key)
-    if (roles !== null) checks.push(expiryCheck(`roles:${key}`, roles.expires_at, now, [30, 14, 7]))
+    if (roles !== null)
+      found.push({
+        kind: 'roles',
+        product: key,
+        check: expiryCheck(`roles:${key}`, roles.expires_at, now, [30, 14, 7]),
+      })
   }
-  for (const { key, value } of await context.metadata.list('channels')) {
-    const { head } = value as unknown as ChannelView
-    if (head !== null) checks.push(expiryCheck(`head:${key}`, head.expires_at, now, [3, 2, 1]))
+  for (const { key, value } of await channels.all(context.metadata)) {
+    const { product, channel, head } = value
+    if (head !== null)
+      found.push({ kind: 'head', product, channel, check: expiryCheck(`head:${key}`, head.expires_at, now, [3, 2, 1]) })
   }
-  return checks
+  return found
 }

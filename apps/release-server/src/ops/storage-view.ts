@@ -1,12 +1,11 @@
-import { timestamp } from '../time.ts'
 import type { StorageView } from '@keyturn/release-client'
-import { storedBlob } from '../uploads/blobs.ts'
 import type { ServerContext } from '../context.ts'
-import type { Upload } from '../uploads/uploads.ts'
+import { timestamp } from '../time.ts'
+import { blobs as blobRecords } from '../uploads/blobs.ts'
+import { uploads as uploadRecords } from '../uploads/uploads.ts'
 
-const pageSize = 10_000
-/** How long the figures are given again: counting reads every record. */
-const freshMs = 30_000
+/** How long the same figures are returned: counting reads every record. */
+const FRESH_MS = 30_000
 
 /** Counts what the stores hold, for the dashboard; at most twice a minute. */
 export class StorageFigures {
@@ -20,9 +19,9 @@ export class StorageFigures {
   /** The figures, at most half a minute old. */
   view(): Promise<StorageView> {
     const now = this.#context.clock()
-    if (this.#last === undefined || now - this.#last.atMs >= freshMs || now < this.#last.atMs) {
+    if (this.#last === undefined || now - this.#last.atMs >= FRESH_MS || now < this.#last.atMs) {
       const view = this.#count()
-      // A failure is not kept: the next one asks again.
+      // A failure is not kept: the next caller asks again.
       view.catch(() => {
         this.#last = undefined
       })
@@ -34,21 +33,17 @@ export class StorageFigures {
   async #count(): Promise<StorageView> {
     const { blobs, metadata, clock } = this.#context
     const tally = { blobs: 0, bytes: 0, marked_blobs: 0, marked_bytes: 0 }
-    for (let after: string | undefined; ;) {
-      const page = await metadata.list('blobs', { limit: pageSize, ...(after === undefined ? {} : { after }) })
+    for await (const page of blobRecords.pages(metadata)) {
       for (const { value } of page) {
-        const { size, marked_ms: marked, going } = storedBlob(value)
         tally.blobs += 1
-        tally.bytes += size
-        if (marked === null && going !== true) continue
+        tally.bytes += value.size
+        if (value.marked_ms === null && value.going !== true) continue
         tally.marked_blobs += 1
-        tally.marked_bytes += size
+        tally.marked_bytes += value.size
       }
-      after = page.at(-1)?.key
-      if (page.length < pageSize) break
     }
-    const uploads = (await metadata.list('uploads', { limit: pageSize }))
-      .map(({ value }) => value as unknown as Upload)
+    const uploads = (await uploadRecords.all(metadata))
+      .map(({ value }) => value)
       .filter(({ done, expires_ms: end }) => !done && end > clock())
     return {
       blob_store: blobs.kind,

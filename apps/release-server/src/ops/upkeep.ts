@@ -7,31 +7,34 @@ import type { RetentionOptions } from '../releases/gc.ts'
 import { sweepChecks } from '../releases/release-check.ts'
 import { sweepAnswers } from '../http/idempotency.ts'
 import { sweepSessions } from '../access/sessions.ts'
+import { sweepPackets } from '../keys/packet-limit.ts'
+import { sweepReports } from '../events/reports.ts'
 import { sweepUploads } from '../uploads/uploads.ts'
+import { OneAtATime } from '@keyturn/primitives'
 
 /** What the server does by itself. */
 export interface UpkeepOptions {
   /** How often garbage is collected; default: never. */
-  readonly garbageEveryMs?: number
+  readonly garbageEveryMs?: number | undefined
   /** How often all blobs are read and hashed; default: never. */
-  readonly scrubEveryMs?: number
+  readonly scrubEveryMs?: number | undefined
   /** Bytes a second that a scrub reads at most; default 20 MiB. */
-  readonly scrubBytesPerSecond?: number
+  readonly scrubBytesPerSecond?: number | undefined
 }
 
-/** Uploads are looked after every hour. */
-const sweepEveryMs = 60 * 60_000
+/** How often leftovers are swept. */
+const SWEEP_EVERY_MS = 60 * 60_000
 /** Temporary files of writes that died are older than this. */
-const deadWriteMs = 60 * 60_000
+const DEAD_WRITE_MS = 60 * 60_000
 
-/** Garbage collection, scrubbing and sweeping, from time to time. */
+/** Runs garbage collection, scrubbing and sweeping from time to time. */
 export class Upkeep {
   readonly #context: ServerContext
   readonly #options: UpkeepOptions
   readonly #retention: RetentionOptions
   readonly #timers: NodeJS.Timeout[] = []
   readonly #stopped = new AbortController()
-  #running: Promise<unknown> = Promise.resolve()
+  readonly #queue = new OneAtATime()
 
   constructor(context: ServerContext, options: UpkeepOptions, retention: RetentionOptions) {
     this.#context = context
@@ -39,23 +42,25 @@ export class Upkeep {
     this.#retention = retention
   }
 
-  /** Clears away what died with the last run. */
+  /** Removes what expired, and what died with the last run. */
   async tidy(): Promise<void> {
-    await this.#context.blobs.sweep(this.#context.clock() - deadWriteMs)
+    await this.#context.blobs.sweep(this.#context.clock() - DEAD_WRITE_MS)
     await sweepUploads(this.#context)
     await sweepAnswers(this.#context)
     await sweepSessions(this.#context)
     await sweepChecks(this.#context)
+    await sweepReports(this.#context)
+    await sweepPackets(this.#context)
   }
 
-  /** Begins. */
+  /** Starts the timers. */
   start(): void {
     const { garbageEveryMs, scrubEveryMs, scrubBytesPerSecond = 20 * 1024 * 1024 } = this.#options
-    this.#every(sweepEveryMs, 'sweep', () => this.tidy())
+    this.#every(SWEEP_EVERY_MS, 'sweep', () => this.tidy())
     const caller = { actor: 'upkeep', requestId: 'upkeep' }
     if (garbageEveryMs !== undefined)
       this.#every(garbageEveryMs, 'garbage collection', () =>
-        collectGarbage(this.#context, false, this.#retention, caller),
+        collectGarbage(this.#context, { dryRun: false, retention: this.#retention }, caller),
       )
     if (scrubEveryMs !== undefined) {
       this.#every(scrubEveryMs, 'scrub', () =>
@@ -64,24 +69,24 @@ export class Upkeep {
     }
   }
 
-  /** Stops, after what runs at the moment. */
+  /** Stops, after the work that is running. */
   async close(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer)
     this.#stopped.abort()
-    await this.#running
+    await this.#queue.idle()
   }
 
   #every(ms: number, what: string, work: () => Promise<unknown>): void {
     this.#timers.push(
       setInterval(
         () => {
-          this.#running = this.#running
-            .then(async () => {
+          this.#queue
+            .run(async () => {
               if (this.#stopped.signal.aborted) return
               await work()
             })
             .catch((error: unknown) => {
-              // Another replica is at it: that is as good.
+              // Another replica is doing it: that is as good.
               if (error instanceof ServerError && error.code === 'GC_RUNNING') return
               if (!this.#stopped.signal.aborted) this.#context.log.error({ err: describe(error) }, `${what} failed`)
             })

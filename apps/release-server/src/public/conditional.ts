@@ -12,10 +12,10 @@ export type Selection =
   | { readonly status: 206; readonly start: number; readonly end: number }
   | { readonly status: 304 | 412 | 416 }
 
-const rangeForm = /^bytes=(\d{0,15})-(\d{0,15})$/i
+const RANGE_FORM = /^bytes=(\d{0,40})-(\d{0,40})$/i
 
 /**
- * Decides status and range of a GET or HEAD, RFC 9110 §13 and §14. One range is honoured; several are answered with the
+ * Selects status and range of a GET or HEAD, RFC 9110 §13 and §14. One range is honored; several are answered with the
  * whole representation, which the RFC allows; an unknown unit is ignored.
  *
  * @param etag - Strong entity tag with its quotes.
@@ -38,19 +38,20 @@ export function selectRepresentation(
 
 function selectRange(range: string, size: number): Selection {
   if (!/^bytes=/i.test(range) || range.includes(',')) return { status: 200 }
-  const found = rangeForm.exec(range)
+  const found = RANGE_FORM.exec(range)
   const [, first = '', last = ''] = found ?? []
   if (found === null || (first === '' && last === '')) return { status: 416 }
   if (first === '') {
     const length = Math.min(Number(last), size)
     return length === 0 ? { status: 416 } : { status: 206, start: size - length, end: size - 1 }
   }
+  // Any number of digits is a position; beyond the end it only means "to the end" (RFC 9110 §14.1.2).
   const start = Number(first)
   const end = last === '' ? size - 1 : Math.min(Number(last), size - 1)
   return start >= size || (last !== '' && Number(last) < start) ? { status: 416 } : { status: 206, start, end }
 }
 
-/** Whether a list of entity tags holds `etag`; weak tags count only where `weak` is allowed. */
+/** Whether a list of entity tags has `etag`; weak tags count only where `weak` is allowed. */
 function lists(list: string, etag: string, weak: boolean): boolean {
   const trimmed = list.trim()
   if (trimmed === '*' || trimmed === etag) return true

@@ -1,11 +1,24 @@
-import type { JsonObject } from '@keyturn/primitives'
+import { collection } from '../storage/collection.ts'
 import type { MetadataStore } from '../storage/metadata-store.ts'
+import { flag, object, text } from '../storage/shape.ts'
 
-/** What the public tree must know of a product. */
+/** What the public tree must know about a product. */
 export interface DirectoryEntry {
   readonly slug: string
   readonly defaultChannel: string
 }
+
+/** The members of a product that addresses depend on; the rest belongs to the room of releases. */
+const products = collection(
+  'products',
+  object<{ readonly slug: string; readonly default_channel: string; readonly is_default: boolean }>({
+    slug: text,
+    default_channel: text,
+    is_default: flag,
+  }),
+)
+
+const FRESH_MS = 5000
 
 interface Snapshot {
   readonly bySlug: ReadonlyMap<string, DirectoryEntry>
@@ -30,7 +43,7 @@ export class ProductDirectory {
     })
   }
 
-  /** Changes whenever the products were changed. */
+  /** Changes whenever a product changes. */
   get generation(): number {
     return this.#generation
   }
@@ -38,7 +51,7 @@ export class ProductDirectory {
   /** The product of this name, or the default one; `null` when there is none, `undefined` when it must be loaded. */
   peek(slug: string | undefined): DirectoryEntry | null | undefined {
     const snapshot = this.#snapshot
-    if (snapshot === undefined || this.#clock() - snapshot.loadedMs > 5000) return undefined
+    if (snapshot === undefined || this.#clock() - snapshot.loadedMs > FRESH_MS) return undefined
     return (slug === undefined ? snapshot.main : snapshot.bySlug.get(slug)) ?? null
   }
 
@@ -65,11 +78,11 @@ export class ProductDirectory {
   }
 
   async #load(): Promise<Snapshot> {
-    const records = await this.#metadata.list('products')
-    const entries = records.map(({ value }) => {
-      const { slug, default_channel: defaultChannel, is_default: isDefault } = value as JsonObject
-      return { slug: String(slug), defaultChannel: String(defaultChannel), isDefault: isDefault === true }
-    })
+    const entries = (await products.all(this.#metadata)).map(({ value }) => ({
+      slug: value.slug,
+      defaultChannel: value.default_channel,
+      isDefault: value.is_default,
+    }))
     const bySlug = new Map(entries.map((entry) => [entry.slug, entry]))
     this.#snapshot = { bySlug, main: entries.find((entry) => entry.isDefault), loadedMs: this.#clock() }
     return this.#snapshot

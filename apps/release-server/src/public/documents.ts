@@ -1,11 +1,21 @@
-import { createHash } from 'node:crypto'
-import type { JsonObject } from '@keyturn/primitives'
-import { collect } from '../storage/hashing.ts'
+import { collectBytes, sha256Hex } from '@keyturn/primitives'
 import type { BlobStore } from '../storage/blob-store.ts'
-import type { MetadataStore, NewRecord, StoredRecord } from '../storage/metadata-store.ts'
+import { collection } from '../storage/collection.ts'
+import type { Entry as StoredEntry, NewEntry } from '../storage/collection.ts'
+import type { MetadataStore } from '../storage/metadata-store.ts'
+import { object, text, whole } from '../storage/shape.ts'
 import { ServerError } from '../errors.ts'
 
-/** How long an answer may be kept: for ever, a minute, or as short as a head. */
+/** What is stored about a document of the public tree; small ones have their bytes beside it. */
+export interface StoredDocument {
+  readonly sha256: string
+  readonly size: number
+}
+
+/** Documents of the public tree, by {@link documentKey}. */
+export const documents = collection('documents', object<StoredDocument>({ sha256: text, size: whole }))
+
+/** How long an answer may be cached: forever, a minute, or as short as a head. */
 export type Freshness = 'immutable' | 'minute' | 'head'
 
 /** One document of the public tree, ready to be sent. */
@@ -19,10 +29,10 @@ export interface PublicDocument {
   readonly body: Uint8Array | undefined
 }
 
-/** Documents up to this size lie in the metadata store, larger ones (manifests) in the blob store. */
-export const maxInlineDocument = 256 * 1024
+/** Documents up to this size are in the metadata store, larger ones (manifests) in the blob store. */
+const MAX_INLINE_DOCUMENT = 256 * 1024
 
-const cacheControls: Readonly<Record<Freshness, string>> = {
+const CACHE_CONTROLS: Readonly<Record<Freshness, string>> = {
   immutable: 'public, max-age=31536000, immutable',
   minute: 'public, max-age=60, must-revalidate',
   head: 'public, max-age=15, must-revalidate',
@@ -52,19 +62,19 @@ function nameOfKey(key: string): string {
   return rest.startsWith('channels/') ? rest.split('/').slice(2).join('/') : rest
 }
 
-/** Makes the record of a document; bytes above the limit must lie in the blob store already. */
-export function documentRecord(key: string, bytes: Uint8Array): NewRecord {
-  const sha256 = createHash('sha256').update(bytes).digest('hex')
-  const inline = bytes.length <= maxInlineDocument
+/** Makes the record of a document; bytes above the limit must be in the blob store already. */
+export function documentRecord(key: string, bytes: Uint8Array): NewEntry<StoredDocument> {
+  const sha256 = sha256Hex(bytes)
+  const inline = bytes.length <= MAX_INLINE_DOCUMENT
   return { key, value: { sha256, size: bytes.length }, ...(inline ? { body: bytes } : {}) }
 }
 
 /** Options of {@link DocumentCache}. */
 export interface DocumentCacheOptions {
   /** Bytes of documents kept in memory; default 128 MiB. */
-  readonly maxBytes?: number
-  /** After how long a document is looked up again even when no change was told; default 5 s. */
-  readonly maxAgeMs?: number
+  readonly maxBytes?: number | undefined
+  /** How long a document is used without looking it up again, even when no change was announced; default 5 s. */
+  readonly maxAgeMs?: number | undefined
   readonly clock: () => number
 }
 
@@ -74,8 +84,8 @@ interface Entry {
 }
 
 /**
- * The public documents as readers see them: from memory, looked up again when a change was told (by this or another
- * replica) or after a few seconds, should a notice get lost.
+ * The public documents as readers see them: from memory, looked up again when a change is announced (by this or another
+ * replica) or after a few seconds, in case an announcement gets lost.
  */
 export class DocumentCache {
   readonly #metadata: MetadataStore
@@ -96,7 +106,7 @@ export class DocumentCache {
     })
   }
 
-  /** Changes whenever everything is forgotten: what was made of a document before counts no more. */
+  /** Changes whenever everything is forgotten: what was made from a document before is stale. */
   get generation(): number {
     return this.#generation
   }
@@ -117,7 +127,7 @@ export class DocumentCache {
     return entry.document ?? null
   }
 
-  /** Gives a document, from memory or from the stores. */
+  /** A document, from memory or from the stores. */
   async get(key: string): Promise<PublicDocument | undefined> {
     const known = this.peek(key)
     if (known !== undefined) return known ?? undefined
@@ -137,16 +147,20 @@ export class DocumentCache {
 
   async #load(key: string): Promise<PublicDocument | undefined> {
     const generation = this.#generation
-    const stored = await this.#metadata.get('documents', key)
+    const stored = await documents.find(this.#metadata, key)
     const old = this.#entries.get(key)
     const document = stored === undefined ? undefined : await this.#prepare(key, stored, old?.document)
-    // What was told while we read wins: then the next reader looks again.
+    // A change that was announced while we read wins: then the next reader looks again.
     if (generation === this.#generation) this.#keep(key, document)
     return document
   }
 
-  async #prepare(key: string, stored: StoredRecord, old: PublicDocument | undefined): Promise<PublicDocument> {
-    const { sha256, size } = stored.value as JsonObject as { sha256: string; size: number }
+  async #prepare(
+    key: string,
+    stored: StoredEntry<StoredDocument>,
+    old: PublicDocument | undefined,
+  ): Promise<PublicDocument> {
+    const { sha256, size } = stored.value
     const kept = old?.sha256 === sha256 ? old.body : undefined
     const body = stored.body ?? kept ?? (size <= this.#maxBytes() / 4 ? await this.#readBlob(sha256, size) : undefined)
     const name = nameOfKey(key)
@@ -156,14 +170,15 @@ export class DocumentCache {
       body,
       etag: `"sha256-${sha256}"`,
       contentType: contentTypeOf(name),
-      cacheControl: cacheControls[freshnessOf(name)],
+      cacheControl: CACHE_CONTROLS[freshnessOf(name)],
     }
   }
 
   async #readBlob(sha256: string, size: number): Promise<Uint8Array> {
-    const bytes = await collect(await this.#blobs.read(sha256), size)
-    const found = createHash('sha256').update(bytes).digest('hex')
-    if (found !== sha256) throw new ServerError('BLOB_CORRUPT', `Cannot send document: blob ${sha256} is damaged`)
+    const damaged = (): ServerError =>
+      new ServerError('BLOB_CORRUPT', `Cannot send document: blob ${sha256} is damaged`)
+    const bytes = await collectBytes(await this.#blobs.read(sha256), size, damaged)
+    if (sha256Hex(bytes) !== sha256) throw damaged()
     return bytes
   }
 

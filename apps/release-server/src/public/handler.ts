@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { collectBytes } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'
-import { collect } from '../storage/hashing.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import { problemAnswer } from '../problem.ts'
 import type { ProductDirectory } from './directory.ts'
@@ -19,25 +19,25 @@ export interface PublicTreeOptions {
   readonly directory: ProductDirectory
   /** Let the proxy in front send whole blobs: `X-Accel-Redirect: <prefix>/<hh>/<sha256>` (nginx), or `X-Sendfile`. */
   readonly offload?: { readonly kind: 'accel'; readonly prefix: string } | { readonly kind: 'sendfile' } | undefined
-  /** Called when a request was refused by its rate; gives the seconds to wait, or 0. */
+  /** Counts a request; returns the seconds its sender has to wait, or 0. */
   readonly limit?: ((request: IncomingMessage) => number) | undefined
-  /** Told what failed, with the request id. */
+  /** Called for failures, with the request id. */
   readonly onError: (error: unknown, requestId: string) => void
   readonly requestId: () => string
   readonly clock: () => number
 }
 
-const blobType = 'application/octet-stream'
-const blobFreshness = 'public, max-age=31536000, immutable'
+const BLOB_TYPE = 'application/octet-stream'
+const BLOB_FRESHNESS = 'public, max-age=31536000, immutable'
 /** Blobs up to this size are kept in memory. */
-const smallBlob = 64 * 1024
-const smallBlobsBytes = 64 * 1024 * 1024
-const knownSizes = 200_000
-const knownTargets = 10_000
-/** How long a document that was found by an address is sent again without looking, unless a change is told. */
-const readyMs = 1000
+const SMALL_BLOB_BYTES = 64 * 1024
+const SMALL_BLOBS_BYTES = 64 * 1024 * 1024
+const MAX_KNOWN_SIZES = 200_000
+const MAX_KNOWN_TARGETS = 10_000
+/** How long a document found by its address is sent again without a lookup, unless a change is announced. */
+const READY_MS = 1000
 
-/** A document by its address, as long as nothing was told. */
+/** A document by its address, cached until a change is announced. */
 interface Ready {
   readonly document: PublicDocument
   readonly body: Uint8Array
@@ -51,8 +51,8 @@ interface SmallBlob {
 }
 
 /**
- * Answers GET and HEAD of the public tree on bare `node:http`, before any framework: this is nearly all traffic there
- * is. Gives false for addresses outside the tree.
+ * Answers GET and HEAD of the public tree on bare `node:http`, before any framework: this is nearly all of the traffic.
+ * Returns false for addresses outside the tree.
  */
 export class PublicTree {
   readonly #options: PublicTreeOptions
@@ -104,7 +104,7 @@ export class PublicTree {
     return true
   }
 
-  /** The commonest case of all: a document that was sent to somebody just now. */
+  /** The most common case: a document that was just sent to somebody else. */
   #again(request: IncomingMessage, response: ServerResponse, path: string): boolean {
     const ready = this.#ready.get(path)
     if (ready === undefined || ready.generation !== this.#generation() || this.#options.clock() > ready.untilMs)
@@ -119,13 +119,13 @@ export class PublicTree {
     return this.#options.documents.generation + this.#options.directory.generation
   }
 
-  /** What an address names; those of documents are few and asked for all the time. */
+  /** What an address names; those of documents are few and requested all the time. */
   #target(path: string): PublicTarget | undefined {
     const known = this.#targets.get(path)
     if (known !== undefined) return known
     const target = parsePublicPath(path)
     if (target?.kind !== 'document') return target
-    if (this.#targets.size >= knownTargets) this.#targets.clear()
+    if (this.#targets.size >= MAX_KNOWN_TARGETS) this.#targets.clear()
     this.#targets.set(path, target)
     return target
   }
@@ -144,12 +144,12 @@ export class PublicTree {
     const channel = target.channel === '' ? product.defaultChannel : target.channel
     const document = this.#options.documents.peek(documentKey(product.slug, channel, target.name))
     if (document === undefined || document === null || document.body === undefined) return false
-    if (this.#ready.size >= knownTargets) this.#ready.clear()
+    if (this.#ready.size >= MAX_KNOWN_TARGETS) this.#ready.clear()
     this.#ready.set(path, {
       document,
       body: document.body,
       generation: this.#generation(),
-      untilMs: this.#options.clock() + readyMs,
+      untilMs: this.#options.clock() + READY_MS,
     })
     sendBytes(request, response, document, document.body)
     return true
@@ -171,17 +171,21 @@ export class PublicTree {
   async #sendBlob(request: IncomingMessage, response: ServerResponse, sha256: string): Promise<void> {
     const size = this.#sizes.get(sha256) ?? (await this.#options.blobs.stat(sha256))?.size
     if (size === undefined) throw new ServerError('BLOB_UNKNOWN', `There is no blob ${sha256}`)
-    if (this.#sizes.size >= knownSizes) this.#sizes.clear()
+    if (this.#sizes.size >= MAX_KNOWN_SIZES) this.#sizes.clear()
     this.#sizes.set(sha256, size)
-    if (this.#options.offload !== undefined) return this.#handOver(response, sha256)
-    if (size > smallBlob) return this.#stream(request, response, sha256, this.#blob(sha256, size))
-    const bytes = await collect(await this.#options.blobs.read(sha256), smallBlob)
+    if (this.#options.offload !== undefined) return this.#offload(response, sha256)
+    if (size > SMALL_BLOB_BYTES) return this.#stream(request, response, sha256, this.#blob(sha256, size))
+    const bytes = await collectBytes(
+      await this.#options.blobs.read(sha256),
+      SMALL_BLOB_BYTES,
+      () => new ServerError('BLOB_CORRUPT', `Blob ${sha256} is longer in the storage than its record says`),
+    )
     this.#keepSmall(sha256, bytes)
     sendBytes(request, response, this.#blob(sha256, bytes.length), bytes)
   }
 
   #blob(sha256: string, size: number): { etag: string; size: number; contentType: string; cacheControl: string } {
-    return { etag: `"sha256-${sha256}"`, size, contentType: blobType, cacheControl: blobFreshness }
+    return { etag: `"sha256-${sha256}"`, size, contentType: BLOB_TYPE, cacheControl: BLOB_FRESHNESS }
   }
 
   async #stream(
@@ -203,29 +207,30 @@ export class PublicTree {
       selection.status === 206 ? { start: selection.start, end: selection.end } : { start: 0, end: about.size - 1 }
     const path = this.#options.blobs.localPath?.(sha256)
     if (path !== undefined) {
-      if (!(await pumpFile(path, range, response, () => answerHead(request, response, about)))) throw this.#gone(sha256)
+      if (!(await pumpFile(path, range, response, () => answerHead(request, response, about))))
+        throw this.#missing(sha256)
       return
     }
-    // Opened before the head goes out, so that a blob that is gone is still a 404.
+    // Looked up before the head is sent, so that a missing blob is still a 404.
     const probe = await this.#options.blobs.stat(sha256)
-    if (probe === undefined) throw this.#gone(sha256)
+    if (probe === undefined) throw this.#missing(sha256)
     const source = await this.#options.blobs.read(sha256, selection.status === 206 ? range : undefined)
     answerHead(request, response, about)
     await pump(source, response)
   }
 
-  #gone(sha256: string): ServerError {
+  #missing(sha256: string): ServerError {
     this.forget(sha256)
     return new ServerError('BLOB_UNKNOWN', `There is no blob ${sha256}`)
   }
 
   /** The proxy in front reads the file itself; it answers conditions and ranges too. */
-  #handOver(response: ServerResponse, sha256: string): void {
+  #offload(response: ServerResponse, sha256: string): void {
     const { offload, blobs } = this.#options
     const headers: Record<string, string> = {
       ETag: `"sha256-${sha256}"`,
-      'Cache-Control': blobFreshness,
-      'Content-Type': blobType,
+      'Cache-Control': BLOB_FRESHNESS,
+      'Content-Type': BLOB_TYPE,
       'X-Content-Type-Options': 'nosniff',
       'Access-Control-Allow-Origin': '*',
     }
@@ -235,7 +240,7 @@ export class PublicTree {
   }
 
   #keepSmall(sha256: string, bytes: Uint8Array): void {
-    while (this.#smallBytes + bytes.length > smallBlobsBytes) {
+    while (this.#smallBytes + bytes.length > SMALL_BLOBS_BYTES) {
       const oldest = this.#small.keys().next().value
       if (oldest === undefined) break
       this.forget(oldest)

@@ -33,8 +33,8 @@ export function isVersion(text: string): boolean {
 }
 
 /**
- * Reads an address of the public tree; `undefined` when it is none. Nothing is decoded: no name in the tree needs an
- * escape, so a per cent sign names nothing, and no part of an address ever reaches the file system.
+ * Reads an address of the public tree; `undefined` for any other address. Nothing is decoded: no name in the tree needs
+ * an escape, so a percent sign names nothing, and no part of an address ever reaches the file system.
  *
  * @param path - Path of the request without its query.
  */

@@ -1,13 +1,14 @@
 import { read } from 'node:fs'
 import { open } from 'node:fs/promises'
 import type { ServerResponse } from 'node:http'
+import { systemErrorCode } from '@keyturn/primitives/node'
 import { ServerError } from '../errors.ts'
-import { stalledReaderMs } from './send.ts'
+import { STALLED_READER_MS } from './send.ts'
 
-/** Bytes read and sent at a time; also what a reader that stands still costs. */
-const chunkBytes = 256 * 1024
+/** Bytes read and sent at a time; also the memory that a stalled reader costs. */
+const CHUNK_BYTES = 256 * 1024
 /** Buffers kept for the next answers. */
-const mostSpare = 64
+const MAX_SPARE = 64
 const spare: Buffer[] = []
 
 function readInto(fd: number, buffer: Buffer, length: number, position: number): Promise<number> {
@@ -16,7 +17,7 @@ function readInto(fd: number, buffer: Buffer, length: number, position: number):
   })
 }
 
-/** Resolves when the bytes are with the system, false when the reader is gone. */
+/** Resolves with true once the system has taken the bytes, with false when the reader is gone. */
 function send(response: ServerResponse, bytes: Buffer): Promise<boolean> {
   return new Promise((resolve) => {
     const gone = (): void => resolve(false)
@@ -29,8 +30,8 @@ function send(response: ServerResponse, bytes: Buffer): Promise<boolean> {
 }
 
 /**
- * Sends a range of a file: the fast way for blobs that lie on this machine. One pooled buffer per answer, filled again
- * only when the system has taken what was in it.
+ * Sends a range of a file: the fast way for blobs on this machine. One pooled buffer per answer, filled again only when
+ * the system has taken its bytes.
  *
  * @param begin - Called once the file is open; sends the head.
  * @returns False when there is no such file; then nothing was sent.
@@ -41,27 +42,28 @@ export async function pumpFile(
   response: ServerResponse,
   begin: () => void,
 ): Promise<boolean> {
-  const handle = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    if (error.code === 'EMFILE' || error.code === 'ENFILE')
+  const handle = await open(path, 'r').catch((error: unknown) => {
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT') return undefined
+    if (code === 'EMFILE' || code === 'ENFILE')
       throw new ServerError('SRV_UNAVAILABLE', 'Too many files are open', { cause: error })
     throw error
   })
   if (handle === undefined) return false
-  const buffer = spare.pop() ?? Buffer.allocUnsafeSlow(chunkBytes)
+  const buffer = spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES)
   let reusable = true
   try {
     begin()
-    response.setTimeout(stalledReaderMs, () => response.destroy())
+    response.setTimeout(STALLED_READER_MS, () => response.destroy())
     for (let position = range.start; position <= range.end;) {
-      const count = await readInto(handle.fd, buffer, Math.min(chunkBytes, range.end + 1 - position), position)
-      // Shorter than its record says: cut, so that nobody takes the part for the whole.
+      const count = await readInto(handle.fd, buffer, Math.min(CHUNK_BYTES, range.end + 1 - position), position)
+      // Shorter than its record says: the connection is cut, so that nobody takes the part for the whole.
       if (count === 0) {
         response.destroy()
         return true
       }
       position += count
-      if (!(await send(response, count === chunkBytes ? buffer : buffer.subarray(0, count)))) {
+      if (!(await send(response, count === CHUNK_BYTES ? buffer : buffer.subarray(0, count)))) {
         reusable = false
         return true
       }
@@ -70,7 +72,7 @@ export async function pumpFile(
     return true
   } finally {
     // After a broken write the system may still read from the buffer.
-    if (reusable && spare.length < mostSpare) spare.push(buffer)
+    if (reusable && spare.length < MAX_SPARE) spare.push(buffer)
     await handle.close()
   }
 }

@@ -12,14 +12,14 @@ export interface Representation {
   readonly cacheControl: string
 }
 
-/** After how long without progress a reader that takes nothing is cut off, in milliseconds. */
-export const stalledReaderMs = 60_000
+/** How long a reader may take nothing before it is cut off, in milliseconds. */
+export const STALLED_READER_MS = 60_000
 
 const unchanged: Selection = { status: 304 }
 
 /** What of a representation a request gets. */
 export function selectFor({ headers, method = 'GET' }: IncomingMessage, about: Representation): Selection {
-  // Launchers ask again with the one tag they have; nothing else decides then.
+  // Launchers ask again with the one tag they have; then nothing else matters.
   if (headers['if-none-match'] === about.etag && headers['if-match'] === undefined) return unchanged
   return selectRepresentation(
     method,
@@ -39,7 +39,7 @@ interface Heads {
   readonly unchanged: readonly string[]
 }
 
-/** Heads that were put together, by representation: those kept in memory are sent over and over. */
+/** Heads by representation, built once: those kept in memory are sent over and over. */
 const heads = new WeakMap<Representation, Heads>()
 
 function headsOf(about: Representation): Heads {
@@ -69,7 +69,7 @@ function headsOf(about: Representation): Heads {
   return known
 }
 
-/** Decides what of a representation the request gets, and sets the head of the answer accordingly. */
+/** Selects what of a representation the request gets, and sends the head of the answer. */
 export function answerHead(request: IncomingMessage, response: ServerResponse, about: Representation): Selection {
   const selection = selectFor(request, about)
   if (selection.status === 304) {
@@ -99,7 +99,7 @@ export function answerHead(request: IncomingMessage, response: ServerResponse, a
   return selection
 }
 
-/** Sends a representation that lies in memory. */
+/** Sends a representation that is in memory. */
 export function sendBytes(
   request: IncomingMessage,
   response: ServerResponse,
@@ -111,9 +111,9 @@ export function sendBytes(
   response.end(selection.status === 206 ? body.subarray(selection.start, selection.end + 1) : body)
 }
 
-/** Passes a stream to the reader as fast as it takes it; a reader that stands still is cut off. */
+/** Passes a stream to the reader as fast as it takes it; a stalled reader is cut off. */
 export async function pump(source: ByteStream, response: ServerResponse): Promise<void> {
-  response.setTimeout(stalledReaderMs, () => response.destroy())
+  response.setTimeout(STALLED_READER_MS, () => response.destroy())
   try {
     for await (const part of source) {
       if (response.destroyed) return
@@ -121,7 +121,7 @@ export async function pump(source: ByteStream, response: ServerResponse): Promis
     }
     response.end()
   } catch {
-    // The head is out: all that is left is to cut the connection, so that nobody takes the part for the whole.
+    // The head was sent already: only cutting the connection tells the reader that this is not the whole.
     response.destroy()
   }
 }

@@ -3,12 +3,12 @@ import { dirname, join } from 'node:path'
 import { printable } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import { parseManifest } from '@keyturn/manifest'
-import type { ReleaseView } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
+import { documents } from '../public/documents.ts'
 import { parsePublicPath } from '../public/paths.ts'
-import { blobsOf, readManifestBytes } from './releases.ts'
-import type { StoredRecord } from '../storage/metadata-store.ts'
+import { products } from './products.ts'
+import { blobsOf, readManifestBytes, releases } from './releases.ts'
 
 /** What an export wrote. */
 export interface ExportReport {
@@ -32,7 +32,7 @@ export function addressesOf(
 
 /**
  * Writes the whole public tree as plain files, for any static host: blobs first, heads last, each file atomically, so
- * that a host that serves the folder meanwhile never names what is not there. Blobs that are there are not written
+ * that a host that already serves the folder never names a file that is missing. Blobs that exist are not written
  * again. An address that the public tree cannot have is refused before anything of it is written.
  *
  * @throws ServerError `SRV_STORAGE` for a stored document under such an address.
@@ -40,7 +40,10 @@ export function addressesOf(
 export async function exportStatic(context: ServerContext, folder: string): Promise<ExportReport> {
   const write = async (path: string, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> => {
     if (parsePublicPath(`/${path}`) === undefined)
-      throw new ServerError('SRV_STORAGE', `Cannot export "${printable(path, 200)}": no address of the public tree`)
+      throw new ServerError(
+        'SRV_STORAGE',
+        `Cannot export "${printable(path, 200)}": it is not an address of the public tree`,
+      )
     const target = join(folder, path)
     await mkdir(dirname(target), { recursive: true })
     await writeFileAtomic(target, content)
@@ -54,31 +57,28 @@ export async function exportStatic(context: ServerContext, folder: string): Prom
     blobs += 1
     bytes += info.size
   }
-  const documents = (await context.metadata.list('documents', { limit: 1_000_000, bodies: true })).toSorted(headsLast)
-  const products = await Promise.all(
-    (await context.metadata.list('products')).map(({ key }) => context.directory.get(key)),
+  const sorted = (await documents.all(context.metadata, { bodies: true })).toSorted(
+    (one, other) => rankOf(one.key) - rankOf(other.key),
+  )
+  const channelOf = new Map(
+    (await products.all(context.metadata)).map(({ key, value }) => [key, value.default_channel]),
   )
   const main = await context.directory.get(undefined)
-  const channelOf = (slug: string): string | undefined =>
-    products.find((product) => product?.slug === slug)?.defaultChannel
-  for (const { key, value, body } of documents) {
-    const { sha256 } = value as { sha256: string }
-    for (const address of addressesOf(key, main, channelOf))
-      await write(address, body ?? (await context.blobs.read(sha256)))
+  for (const { key, value, body } of sorted) {
+    for (const address of addressesOf(key, main, (slug) => channelOf.get(slug)))
+      await write(address, body ?? (await context.blobs.read(value.sha256)))
   }
-  return { documents: documents.length, blobs, bytes }
+  return { documents: sorted.length, blobs, bytes }
 }
 
-function headsLast(one: StoredRecord, other: StoredRecord): number {
-  const rank = ({ key }: StoredRecord): number =>
-    key.endsWith('/head.json') ? 2 : key.endsWith('/manifest.json') ? 1 : 0
-  return rank(one) - rank(other)
+/** Heads last, manifests before them. */
+function rankOf(key: string): number {
+  return key.endsWith('/head.json') ? 2 : key.endsWith('/manifest.json') ? 1 : 0
 }
 
 async function neededBlobs(context: ServerContext): Promise<Set<string>> {
   const needed = new Set<string>()
-  for (const { value } of await context.metadata.list('releases', { limit: 100_000 })) {
-    const release = value as unknown as ReleaseView
+  for (const { value: release } of await releases.all(context.metadata)) {
     if (release.state !== 'published') continue
     for (const hash of blobsOf(parseManifest(await readManifestBytes(context, release)))) needed.add(hash)
   }

@@ -1,30 +1,35 @@
 import { parseManifest } from '@keyturn/manifest'
-import type { JsonObject } from '@keyturn/primitives'
-import type { ChannelView, GarbageReport, ReleaseView } from '@keyturn/release-client'
-import { appendAudit, auditLock } from '../audit/audit.ts'
-import { storedBlob } from '../uploads/blobs.ts'
-import type { StoredBlob } from '../uploads/blobs.ts'
+import type { GarbageReport, ReleaseView } from '@keyturn/release-client'
 import type { Caller } from '../access/caller.ts'
+import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
-import { blobsOf, putRelease, readManifestBytes } from './releases.ts'
+import { collection } from '../storage/collection.ts'
+import type { Entry } from '../storage/collection.ts'
+import { numeric, object } from '../storage/shape.ts'
+import { blobs, BLOBS_LOCK } from '../uploads/blobs.ts'
+import type { StoredBlob } from '../uploads/blobs.ts'
+import { channels } from './channels.ts'
+import { blobsOf, putRelease, readManifestBytes, releases as releaseRecords } from './releases.ts'
 
 /** What garbage collection keeps. */
 export interface RetentionOptions {
   /** Newest releases kept per channel; default 20. */
-  readonly keepReleases?: number
-  /** Whatever is younger stays; default 7 days. */
-  readonly keepYoungerMs?: number
-  /** How long a blob that nobody needs waits, marked, before it goes; default 7 days. */
-  readonly graceMs?: number
+  readonly keepReleases?: number | undefined
+  /** Everything younger stays; default 7 days. */
+  readonly keepYoungerMs?: number | undefined
+  /** How long a blob that nobody needs stays, marked, before it is deleted; default 7 days. */
+  readonly graceMs?: number | undefined
   /** How long a blob stays after somebody asked for it or uploaded it; default 24 hours. */
-  readonly leaseMs?: number
+  readonly leaseMs?: number | undefined
 }
 
-const day = 86_400_000
-const pageSize = 5000
-const sweepBatch = 200
-const leaseOfRunMs = 60 * 60_000
+const DAY_MS = 86_400_000
+const SWEEP_BATCH = 200
+const LEASE_OF_RUN_MS = 60 * 60_000
+
+/** Who runs the collection: one at a time, across all replicas. */
+const leases = collection('leases', object<{ readonly until_ms: number }>({ until_ms: numeric }))
 
 interface Kept {
   readonly releases: readonly ReleaseView[]
@@ -32,36 +37,21 @@ interface Kept {
   readonly referenced: ReadonlySet<string>
 }
 
-async function allReleases(context: ServerContext): Promise<ReleaseView[]> {
-  const found: ReleaseView[] = []
-  for (let after: string | undefined; ;) {
-    const page = await context.metadata.list('releases', { limit: pageSize, ...(after === undefined ? {} : { after }) })
-    for (const { key, value } of page) {
-      found.push(value as unknown as ReleaseView)
-      after = key
-    }
-    if (page.length < pageSize) return found
-  }
-}
-
 /** Hashes that the heads of all channels pin. */
 async function pinnedByHeads(context: ServerContext): Promise<Set<string>> {
-  const channels = (await context.metadata.list('channels', { limit: 100_000 })).map(
-    ({ value }) => value as unknown as ChannelView,
-  )
-  return new Set(
-    channels
-      .flatMap(({ manifest, fallback }) => [manifest?.sha256, fallback?.sha256])
-      .filter((hash) => hash !== undefined),
-  )
+  const pinned = new Set<string>()
+  for (const { value } of await channels.all(context.metadata)) {
+    for (const pointer of [value.manifest, value.fallback]) if (pointer !== null) pinned.add(pointer.sha256)
+  }
+  return pinned
 }
 
-/** Tells which releases stay, and every blob they need. Anything that cannot be read stops it: then nothing is known. */
+/** Finds out which releases stay, and every blob they need. Anything unreadable stops it: then nothing is certain. */
 async function whatStays(context: ServerContext, options: RetentionOptions, now: number): Promise<Kept> {
-  const { keepReleases = 20, keepYoungerMs = 7 * day } = options
-  const releases = await allReleases(context)
+  const { keepReleases = 20, keepYoungerMs = 7 * DAY_MS } = options
+  const releases = (await releaseRecords.all(context.metadata)).map(({ value }) => value)
   if (releases.length === 0)
-    throw new ServerError('GC_UNSAFE', 'Cannot tell what is still needed: there is no release at all')
+    throw new ServerError('GC_UNSAFE', 'Cannot tell what is still needed: there are no releases')
   const heads = await pinnedByHeads(context)
   const newer = new Map<string, number>()
   const kept: ReleaseView[] = []
@@ -75,7 +65,7 @@ async function whatStays(context: ServerContext, options: RetentionOptions, now:
     if (stays && release.state !== 'retired') kept.push(release)
     else retired.push(release)
   }
-  // Manifests stay for ever: they are the history, and small.
+  // Manifests stay forever: they are the history, and small.
   const referenced = new Set(releases.map(({ sha256 }) => sha256))
   for (const release of kept) for (const hash of await needsOf(context, release)) referenced.add(hash)
   return { releases: kept, retired, referenced }
@@ -95,17 +85,17 @@ async function needsOf(context: ServerContext, release: ReleaseView): Promise<st
 
 /** One run at a time, across all replicas; a run that died is taken over after an hour. */
 async function withLease<T>(context: ServerContext, work: () => Promise<T>): Promise<T> {
-  const until = context.clock() + leaseOfRunMs
+  const until = context.clock() + LEASE_OF_RUN_MS
   await context.metadata.transaction(['gc'], async (records) => {
-    const lease = (await records.get('leases', 'gc'))?.value as { until_ms: number } | undefined
+    const lease = await leases.get(records, 'gc')
     if (lease !== undefined && lease.until_ms > context.clock())
       throw new ServerError('GC_RUNNING', 'Garbage collection is already running')
-    await records.put('leases', { key: 'gc', value: { until_ms: until } })
+    await leases.put(records, { key: 'gc', value: { until_ms: until } })
   })
   try {
     return await work()
   } finally {
-    await context.metadata.transaction(['gc'], (records) => records.delete('leases', 'gc'))
+    await context.metadata.transaction(['gc'], (records) => leases.delete(records, 'gc'))
   }
 }
 
@@ -116,35 +106,30 @@ interface Tally {
   bytes: number
 }
 
+/** How a collection runs. */
+export interface CollectOptions {
+  /** Only report what would go if the grace were over. */
+  readonly dryRun: boolean
+  readonly retention: RetentionOptions
+}
+
 /**
- * Collects garbage while the server runs. A blob that no kept release needs, that nobody asked for in the last day, is
- * marked; after the grace it goes, unless somebody wanted it meanwhile. Every deletion is in the audit log.
+ * Collects garbage while the server runs. A blob that no kept release needs, and that nobody asked for in the last day,
+ * is marked; after the grace it is deleted, unless somebody wanted it in between. Every deletion is in the audit log.
  *
- * @param dryRun - Only tell what would go if the grace were over.
  * @throws ServerError `GC_UNSAFE`, `GC_RUNNING`.
  */
 export async function collectGarbage(
   context: ServerContext,
-  dryRun: boolean,
-  options: RetentionOptions,
+  { dryRun, retention }: CollectOptions,
   caller: Caller,
 ): Promise<GarbageReport> {
   return withLease(context, async () => {
     const now = context.clock()
-    const kept = await whatStays(context, options, now)
+    const kept = await whatStays(context, retention, now)
     const tally: Tally = { marked: 0, resurrected: 0, deleted: [], bytes: 0 }
-    for (let after: string | undefined; ;) {
-      const page = await context.metadata.list('blobs', { limit: pageSize, ...(after === undefined ? {} : { after }) })
-      await judgePage(
-        context,
-        page.map(({ key, value }) => [key, storedBlob(value)]),
-        kept.referenced,
-        { ...options, dryRun, now },
-        tally,
-      )
-      after = page.at(-1)?.key
-      if (page.length < pageSize) break
-    }
+    for await (const page of blobs.pages(context.metadata))
+      await collectPage(context, page, { ...retention, dryRun, now, referenced: kept.referenced }, tally)
     const newlyRetired = kept.retired.filter(({ state }) => state !== 'retired')
     if (!dryRun) await remember(context, newlyRetired, tally, caller)
     return {
@@ -164,40 +149,35 @@ export async function collectGarbage(
 interface Rules extends RetentionOptions {
   readonly dryRun: boolean
   readonly now: number
+  readonly referenced: ReadonlySet<string>
 }
 
-async function judgePage(
+async function collectPage(
   context: ServerContext,
-  page: [string, StoredBlob][],
-  referenced: ReadonlySet<string>,
+  page: readonly Entry<StoredBlob>[],
   rules: Rules,
   tally: Tally,
 ): Promise<void> {
-  const { now, dryRun, keepYoungerMs = 7 * day, leaseMs = day, graceMs = 7 * day } = rules
+  const { now, dryRun, referenced, keepYoungerMs = 7 * DAY_MS, leaseMs = DAY_MS, graceMs = 7 * DAY_MS } = rules
   const unneeded = page.filter(
-    ([name, blob]) => !referenced.has(name) && now - blob.touched_ms > leaseMs && now - blob.created_ms > keepYoungerMs,
+    ({ key, value }) =>
+      !referenced.has(key) && now - value.touched_ms > leaseMs && now - value.created_ms > keepYoungerMs,
   )
-  const toMark = unneeded.filter(([, blob]) => blob.marked_ms === null)
-  const toWake = page.filter(([name, blob]) => blob.marked_ms !== null && referenced.has(name))
-  const toSweep = unneeded.filter(([, blob]) => blob.marked_ms !== null && now - blob.marked_ms >= graceMs)
+  const toMark = unneeded.filter(({ value }) => value.marked_ms === null).map(({ key }) => key)
+  const toWake = page.filter(({ key, value }) => value.marked_ms !== null && referenced.has(key)).map(({ key }) => key)
   tally.marked += toMark.length
   tally.resurrected += toWake.length
   if (dryRun) {
-    for (const [name, blob] of unneeded) count(tally, name, blob.size)
+    for (const { key, value } of unneeded) count(tally, key, value.size)
     return
   }
-  await setMarks(
-    context,
-    toMark.map(([name]) => name),
-    now,
-  )
-  await setMarks(
-    context,
-    toWake.map(([name]) => name),
-    null,
-  )
-  for (let start = 0; start < toSweep.length; start += sweepBatch) {
-    const names = toSweep.slice(start, start + sweepBatch).map(([name]) => name)
+  await setMarks(context, toMark, now)
+  await setMarks(context, toWake, null)
+  const toSweep = unneeded
+    .filter(({ value }) => value.marked_ms !== null && now - value.marked_ms >= graceMs)
+    .map(({ key }) => key)
+  for (let start = 0; start < toSweep.length; start += SWEEP_BATCH) {
+    const names = toSweep.slice(start, start + SWEEP_BATCH)
     for (const [name, size] of await sweep(context, names, now - graceMs)) count(tally, name, size)
   }
 }
@@ -209,15 +189,9 @@ function count(tally: Tally, name: string, size: number): void {
 
 async function setMarks(context: ServerContext, names: readonly string[], marked: number | null): Promise<void> {
   if (names.length === 0) return
-  await context.metadata.transaction(['blobs'], async (records) => {
-    const found = await records.getMany('blobs', names)
-    await records.put(
-      'blobs',
-      ...found.map(({ key, value }) => ({
-        key,
-        value: { ...storedBlob(value), marked_ms: marked } as unknown as JsonObject,
-      })),
-    )
+  await context.metadata.transaction([BLOBS_LOCK], async (records) => {
+    const found = await blobs.getMany(records, names)
+    await blobs.put(records, ...found.map(({ key, value }) => ({ key, value: { ...value, marked_ms: marked } })))
   })
 }
 
@@ -230,28 +204,21 @@ async function sweep(
   names: readonly string[],
   markedBefore: number,
 ): Promise<[string, number][]> {
-  const going = await context.metadata.transaction(['blobs'], async (records) => {
-    const found = (await records.getMany('blobs', names)).filter(({ value }) => {
-      const { marked_ms: marked } = storedBlob(value)
-      return marked !== null && marked <= markedBefore
-    })
-    await records.put(
-      'blobs',
-      ...found.map(({ key, value }) => ({
-        key,
-        value: { ...storedBlob(value), going: true } as unknown as JsonObject,
-      })),
+  const going = await context.metadata.transaction([BLOBS_LOCK], async (records) => {
+    const found = (await blobs.getMany(records, names)).filter(
+      ({ value }) => value.marked_ms !== null && value.marked_ms <= markedBefore,
     )
+    await blobs.put(records, ...found.map(({ key, value }) => ({ key, value: { ...value, going: true } })))
     return found.map(({ key }) => key)
   })
-  return context.metadata.transaction(['blobs'], async (records) => {
-    const found = (await records.getMany('blobs', going)).filter(({ value }) => storedBlob(value).going === true)
+  return context.metadata.transaction([BLOBS_LOCK], async (records) => {
+    const found = (await blobs.getMany(records, going)).filter(({ value }) => value.going === true)
     for (const { key } of found) {
       await context.blobs.delete(key)
       context.tree.forget(key)
     }
-    await records.delete('blobs', ...found.map(({ key }) => key))
-    return found.map(({ key, value }): [string, number] => [key, storedBlob(value).size])
+    await blobs.delete(records, ...found.map(({ key }) => key))
+    return found.map(({ key, value }): [string, number] => [key, value.size])
   })
 }
 
@@ -262,7 +229,7 @@ async function remember(
   caller: Caller,
 ): Promise<void> {
   const now = context.clock()
-  await context.metadata.transaction([auditLock], async (records) => {
+  await context.metadata.transaction([AUDIT_LOCK], async (records) => {
     for (const release of retired) {
       await putRelease(records, { ...release, state: 'retired' })
       await appendAudit(records, now, {

@@ -1,28 +1,27 @@
 import { timestamp } from '../time.ts'
 import { verifyManifestSignatures, parseManifest } from '@keyturn/manifest'
-import { base64urlEncode, KeyturnError } from '@keyturn/primitives'
-import type { JsonObject } from '@keyturn/primitives'
+import { base64urlEncode, KeyturnError, OneAtATime } from '@keyturn/primitives'
 import type { ReleaseCheckView, ReleaseView } from '@keyturn/release-client'
-import { appendAudit, auditLock } from '../audit/audit.ts'
+import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
 import type { Caller } from '../access/caller.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { forget, isWhole, setAside } from './fsck.ts'
 import { rolesInForce } from './products.ts'
 import { blobsOf, readManifestBytes, readRelease, readSignatures, releaseRule } from './releases.ts'
-import { Mutex } from '../storage/mutex.ts'
+import { collection } from '../storage/collection.ts'
+import { flag, listOf, nullable, numeric, object, oneOf, text, whole } from '../storage/shape.ts'
 
-const collection = 'checks'
-/** A check that has not said anything for so long died with its process. */
-const silentMs = 60_000
-const beatMs = 5_000
-/** How long the answer of a check is kept. */
-const keptMs = 30 * 86_400_000
+/** A check that has given no sign of life for so long died with its process. */
+const SILENT_MS = 60_000
+const BEAT_MS = 5_000
+/** How long the result of a check is kept. */
+const KEPT_MS = 30 * 86_400_000
 
 /** Most checks of one process that wait or run. */
-const mostOpen = 16
+const MAX_OPEN = 16
 
-/** A check of this process that waits or runs; `view` is how it stands. */
+/** A check of this process that waits or runs; `view` is its state. */
 interface OpenCheck {
   view: ReleaseCheckView
   beating: Promise<unknown>
@@ -31,6 +30,40 @@ interface OpenCheck {
 interface StoredCheck {
   readonly view: ReleaseCheckView
   readonly beat_ms: number
+}
+
+const checks = collection(
+  'checks',
+  object<StoredCheck>({
+    beat_ms: numeric,
+    view: object<ReleaseCheckView>({
+      id: text,
+      product: text,
+      channel: text,
+      version: text,
+      state: oneOf('running', 'done', 'failed'),
+      sample: nullable(whole),
+      signatures: nullable(text),
+      blobs: whole,
+      checked: whole,
+      bytes: whole,
+      damaged: listOf(text),
+      missing: listOf(text),
+      sound: nullable(flag),
+      error: nullable(text),
+      started_at: text,
+      ended_at: nullable(text),
+    }),
+  }),
+)
+
+/** Which release to check, and how much of it. */
+export interface CheckSubject {
+  readonly product: string
+  readonly channel: string
+  readonly version: string
+  /** How many blobs, drawn at random; default: all. */
+  readonly sample?: number | undefined
 }
 
 function keyOf(product: string, id: string): string {
@@ -51,8 +84,8 @@ export function sampleOf<T>(items: readonly T[], count: number, random: (length:
   return pool.slice(0, wanted)
 }
 
-/** Whether the release role, as it stands now, signed the manifest; else the code of the refusal. */
-async function signatureVerdict(context: ServerContext, release: ReleaseView, manifest: Uint8Array): Promise<string> {
+/** `valid` when the release role in force signed the manifest, otherwise the code of the refusal. */
+async function verifySignatures(context: ServerContext, release: ReleaseView, manifest: Uint8Array): Promise<string> {
   try {
     const { envelope } = await readSignatures(context.metadata, release)
     verifyManifestSignatures(manifest, envelope, releaseRule(await rolesInForce(context.metadata, release.product)))
@@ -65,12 +98,12 @@ async function signatureVerdict(context: ServerContext, release: ReleaseView, ma
 
 /**
  * Checks releases on request: signatures against the role document in force, and blobs against their hashes. One check
- * at a time in a process, so that reading whole releases takes no more than its share of the disk. What is damaged is
- * set aside and what is gone is forgotten, as a scrub does: the next publish sends both again.
+ * at a time in a process, so that reading whole releases takes no more than its share of the disk. Damaged blobs are set
+ * aside and missing ones forgotten, as a scrub does: the next publish sends both again.
  */
 export class ReleaseChecks {
   readonly #context: ServerContext
-  readonly #turn = new Mutex()
+  readonly #queue = new OneAtATime()
   readonly #stopped = new AbortController()
   readonly #open = new Map<string, OpenCheck>()
   #beats: NodeJS.Timeout | undefined
@@ -83,23 +116,16 @@ export class ReleaseChecks {
   /**
    * Begins a check, or joins the same one that waits or runs.
    *
-   * @param sample - How many blobs, drawn at random; undefined: all.
    * @throws ServerError `SRV_NOT_FOUND`; `SRV_RATE` while many others wait.
    */
-  async start(
-    product: string,
-    channel: string,
-    version: string,
-    sample: number | undefined,
-    caller: Caller,
-  ): Promise<ReleaseCheckView> {
+  async start({ product, channel, version, sample }: CheckSubject, caller: Caller): Promise<ReleaseCheckView> {
     const { random, clock, metadata } = this.#context
     const release = await readRelease(metadata, product, channel, version)
     const name = JSON.stringify([product, channel, version, sample ?? null])
     const same = this.#open.get(name)
     if (same !== undefined) return same.view
-    if (this.#open.size >= mostOpen)
-      throw new ServerError('SRV_RATE', `${mostOpen} checks wait or run here already`, { details: { retryAfterS: 30 } })
+    if (this.#open.size >= MAX_OPEN)
+      throw new ServerError('SRV_RATE', `${MAX_OPEN} checks wait or run here already`, { details: { retryAfterS: 30 } })
     const view: ReleaseCheckView = {
       id: base64urlEncode(random(12)),
       product,
@@ -124,8 +150,8 @@ export class ReleaseChecks {
       this.#open.delete(name)
       throw error
     })
-    this.#beats ??= setInterval(() => this.#beat(), beatMs).unref()
-    this.#running = Promise.all([this.#running, this.#turn.run(() => this.#run(release, name, open, caller))])
+    this.#beats ??= setInterval(() => this.#beat(), BEAT_MS).unref()
+    this.#running = Promise.all([this.#running, this.#queue.run(() => this.#run(release, name, open, caller))])
     return view
   }
 
@@ -133,11 +159,9 @@ export class ReleaseChecks {
   async get(product: string, id: string): Promise<ReleaseCheckView> {
     const own = [...this.#open.values()].find(({ view }) => view.id === id && view.product === product)
     if (own !== undefined) return own.view
-    const stored = (await this.#context.metadata.get(collection, keyOf(product, id)))?.value as unknown as
-      | StoredCheck
-      | undefined
+    const stored = await checks.get(this.#context.metadata, keyOf(product, id))
     if (stored === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such check')
-    const died = stored.view.state === 'running' && this.#context.clock() - stored.beat_ms > silentMs
+    const died = stored.view.state === 'running' && this.#context.clock() - stored.beat_ms > SILENT_MS
     return died ? { ...stored.view, state: 'failed', error: 'SRV_UNAVAILABLE' } : stored.view
   }
 
@@ -148,34 +172,37 @@ export class ReleaseChecks {
     clearInterval(this.#beats)
   }
 
-  /** Says of every check that waits or runs that it is alive, and how it stands. */
+  /** Stores for every check that waits or runs that it is alive, and its state. */
   #beat(): void {
     for (const open of this.#open.values()) {
       open.beating = open.beating
         .then(() => this.#store(open.view))
         .catch((error: unknown) =>
-          this.#context.log.warn({ err: String(error), check: open.view.id }, 'how a check stands could not be stored'),
+          this.#context.log.warn(
+            { err: String(error), check: open.view.id },
+            'the state of a check could not be stored',
+          ),
         )
     }
   }
 
   async #run(release: ReleaseView, name: string, open: OpenCheck, caller: Caller): Promise<void> {
-    const ended = await this.#judge(release, open, caller).catch((error: unknown) => this.#broken(open.view, error))
+    const ended = await this.#check(release, open, caller).catch((error: unknown) => this.#broken(open.view, error))
     this.#open.delete(name)
-    // What it said last must not come after its answer.
+    // Its last report must not be stored after its result.
     await open.beating
     await this.#end(ended, caller).catch((cause: unknown) =>
-      this.#context.log.error({ err: String(cause), check: ended.id }, 'the answer of a check could not be stored'),
+      this.#context.log.error({ err: String(cause), check: ended.id }, 'the result of a check could not be stored'),
     )
   }
 
-  async #judge(release: ReleaseView, open: OpenCheck, caller: Caller): Promise<ReleaseCheckView> {
+  async #check(release: ReleaseView, open: OpenCheck, caller: Caller): Promise<ReleaseCheckView> {
     const manifest = await readManifestBytes(this.#context, release)
     const names = [...new Set([release.sha256, ...blobsOf(parseManifest(manifest))])]
     open.view = {
       ...open.view,
       blobs: names.length,
-      signatures: await signatureVerdict(this.#context, release, manifest),
+      signatures: await verifySignatures(this.#context, release, manifest),
     }
     for (const name of open.view.sample === null ? names : sampleOf(names, open.view.sample, this.#context.random)) {
       this.#stopped.signal.throwIfAborted()
@@ -204,7 +231,7 @@ export class ReleaseChecks {
       return { ...next, missing: [...view.missing, name] }
     }
     const signal = this.#stopped.signal
-    // Twice: whoever may only read releases must not have a blob removed by one bad read.
+    // Twice: a caller who may only read releases must not have a blob removed by one bad read.
     if ((await isWhole(this.#context, name, { signal })) || (await isWhole(this.#context, name, { signal })))
       return next
     await setAside(this.#context, name, caller)
@@ -214,11 +241,8 @@ export class ReleaseChecks {
   async #end(view: ReleaseCheckView, caller: Caller): Promise<void> {
     const now = this.#context.clock()
     const done = { ...view, ended_at: timestamp(now) }
-    await this.#context.metadata.transaction([auditLock], async (records) => {
-      await records.put(collection, {
-        key: keyOf(view.product, view.id),
-        value: { view: done, beat_ms: now } as unknown as JsonObject,
-      })
+    await this.#context.metadata.transaction([AUDIT_LOCK], async (records) => {
+      await checks.put(records, { key: keyOf(view.product, view.id), value: { view: done, beat_ms: now } })
       await appendAudit(records, now, {
         ...caller,
         action: 'release.verify',
@@ -235,18 +259,17 @@ export class ReleaseChecks {
   }
 
   async #store(view: ReleaseCheckView): Promise<void> {
-    const value = { view, beat_ms: this.#context.clock() } as unknown as JsonObject
+    const value = { view, beat_ms: this.#context.clock() }
     await this.#context.metadata.transaction([], (records) =>
-      records.put(collection, { key: keyOf(view.product, view.id), value }),
+      checks.put(records, { key: keyOf(view.product, view.id), value }),
     )
   }
 }
 
 /** Forgets checks that are older than 30 days. */
 export async function sweepChecks(context: ServerContext): Promise<void> {
-  const records = await context.metadata.list(collection, { limit: 10_000 })
-  const old = records
-    .filter(({ value }) => context.clock() - (value as unknown as StoredCheck).beat_ms > keptMs)
-    .map(({ key }) => key)
-  if (old.length > 0) await context.metadata.transaction([], (writer) => writer.delete(collection, ...old))
+  const now = context.clock()
+  const old = (await checks.all(context.metadata)).filter(({ value }) => now - value.beat_ms > KEPT_MS)
+  if (old.length > 0)
+    await context.metadata.transaction([], (writer) => checks.delete(writer, ...old.map(({ key }) => key)))
 }

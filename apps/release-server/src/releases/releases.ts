@@ -1,28 +1,62 @@
-import { timestamp } from '../time.ts'
-import { parseManifest, parseSignatures, sha256Hex, verifyManifestSignatures } from '@keyturn/manifest'
+import { parseManifest, parseSignatures, verifyManifestSignatures } from '@keyturn/manifest'
 import type { ManifestPin, ReleaseManifest, RoleDocument, SigningRule } from '@keyturn/manifest'
-import { base64Decode, base64Encode } from '@keyturn/primitives'
-import type { JsonObject } from '@keyturn/primitives'
+import { base64Decode, base64Encode, collectBytes, KeyturnError, sha256Hex } from '@keyturn/primitives'
 import type { ReleaseView } from '@keyturn/release-client'
-import { appendAudit, auditLock } from '../audit/audit.ts'
-import { recordBlob, touchBlobs } from '../uploads/blobs.ts'
 import type { Caller } from '../access/caller.ts'
+import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
-import { maxManifestBytes } from '../limits.ts'
+import { MAX_MANIFEST_BYTES } from '../limits.ts'
 import { ListedError } from '../problem.ts'
-import { productLock, rolesInForce } from './products.ts'
 import { isVersion } from '../public/paths.ts'
-import { collect, streamOf } from '../storage/hashing.ts'
+import { collection } from '../storage/collection.ts'
+import { streamOf } from '../storage/hashing.ts'
 import type { RecordReader, RecordWriter } from '../storage/metadata-store.ts'
+import { flag, nullable, numeric, object, oneOf, preset, text, whole } from '../storage/shape.ts'
+import { timestamp } from '../time.ts'
+import { BLOBS_LOCK, recordBlob, touchBlobs } from '../uploads/blobs.ts'
+import { checkLegacySignature } from './pinned-keys.ts'
+import { productLock, readProduct, rolesInForce } from './products.ts'
+
+/** Releases by `<product>/<channel>/<sequence>`. */
+export const releases = collection(
+  'releases',
+  object<ReleaseView>({
+    product: text,
+    channel: text,
+    version: text,
+    sequence: whole,
+    sha256: text,
+    length: whole,
+    state: oneOf('draft', 'published', 'retired'),
+    pinned: preset(flag, false),
+    files: whole,
+    bytes: whole,
+    notes: text,
+    created_at: text,
+    created_by: text,
+    published_at: nullable(text),
+  }),
+)
+/** The sequence of a version, by `<product>/<channel>/<version>`. */
+const versions = collection('release-versions', object<{ readonly sequence: number }>({ sequence: whole }))
+/** The key of the release that has a manifest, by the SHA-256 of its bytes. */
+const manifestReleases = collection('manifest-releases', object<{ readonly key: string }>({ key: text }))
+/** Signatures of a release: the envelope is the body, the original's signature is beside it in base64. */
+const signatureRecords = collection(
+  'release-signatures',
+  object<{ readonly legacy: string | null }>({ legacy: nullable(text) }),
+)
+/** When a content key was first seen, by {@link contentKeyName}. */
+const contentKeys = collection('content-keys', object<{ readonly first_ms: number }>({ first_ms: numeric }))
 
 /** Key of a release; sequences sort as numbers do. */
 export function releaseKey(product: string, channel: string, sequence: number): string {
   return `${product}/${channel}/${String(sequence).padStart(16, '0')}`
 }
 
-/** Key of what is remembered of a content key. */
-export function contentKeyName(product: string, keyId: number): string {
+/** Key of what is remembered about a content key. */
+function contentKeyName(product: string, keyId: number): string {
   return `${product}/${String(keyId).padStart(10, '0')}`
 }
 
@@ -42,6 +76,26 @@ export function releaseRule(roles: RoleDocument): SigningRule {
   return { ...roles.roles.release, revokedKeys: roles.revokedKeys }
 }
 
+async function sequenceOf(
+  records: RecordReader,
+  product: string,
+  channel: string,
+  version: string,
+): Promise<number | undefined> {
+  return (await versions.get(records, `${product}/${channel}/${version}`))?.sequence
+}
+
+/** Finds a release by version; `undefined` when there is none on the channel. */
+export async function findRelease(
+  records: RecordReader,
+  product: string,
+  channel: string,
+  version: string,
+): Promise<ReleaseView | undefined> {
+  const sequence = await sequenceOf(records, product, channel, version)
+  return sequence === undefined ? undefined : releases.get(records, releaseKey(product, channel, sequence))
+}
+
 /** Reads a release by version; `SRV_NOT_FOUND` when there is none on the channel. */
 export async function readRelease(
   records: RecordReader,
@@ -49,21 +103,32 @@ export async function readRelease(
   channel: string,
   version: string,
 ): Promise<ReleaseView> {
-  const pointer = (await records.get('release-versions', `${product}/${channel}/${version}`))?.value as
-    | { sequence: number }
-    | undefined
-  const found =
-    pointer === undefined ? undefined : await records.get('releases', releaseKey(product, channel, pointer.sequence))
+  const found = await findRelease(records, product, channel, version)
   if (found === undefined)
     throw new ServerError('SRV_NOT_FOUND', `There is no release ${version} on channel ${channel}`)
-  return found.value as unknown as ReleaseView
+  return found
+}
+
+/** Finds the release that has a manifest of this SHA-256. */
+export async function releaseOfManifest(records: RecordReader, sha256: string): Promise<ReleaseView | undefined> {
+  const found = await manifestReleases.get(records, sha256)
+  return found === undefined ? undefined : releases.get(records, found.key)
+}
+
+/** When a content key of a product was first seen here, in milliseconds since 1970. */
+export async function contentKeySeenMs(
+  records: RecordReader,
+  product: string,
+  keyId: number,
+): Promise<number | undefined> {
+  return (await contentKeys.get(records, contentKeyName(product, keyId)))?.first_ms
 }
 
 /** Stores a release record. */
 export async function putRelease(records: RecordWriter, release: ReleaseView): Promise<void> {
-  await records.put('releases', {
+  await releases.put(records, {
     key: releaseKey(release.product, release.channel, release.sequence),
-    value: release as unknown as JsonObject,
+    value: release,
   })
 }
 
@@ -72,7 +137,11 @@ export async function readManifestBytes(
   context: ServerContext,
   pin: Pick<ManifestPin, 'sha256' | 'length'>,
 ): Promise<Uint8Array> {
-  const bytes = await collect(await context.blobs.read(pin.sha256), Math.min(pin.length, maxManifestBytes))
+  const bytes = await collectBytes(
+    await context.blobs.read(pin.sha256),
+    Math.min(pin.length, MAX_MANIFEST_BYTES),
+    (limit) => new ServerError('BLOB_CORRUPT', `Manifest ${pin.sha256} is longer in the storage than ${limit} bytes`),
+  )
   if (sha256Hex(bytes) !== pin.sha256)
     throw new ServerError('BLOB_CORRUPT', `Manifest ${pin.sha256} is damaged in the storage`)
   return bytes
@@ -86,10 +155,10 @@ export interface StoredSignatures {
 
 /** Reads the signatures of a release. */
 export async function readSignatures(records: RecordReader, release: ReleaseView): Promise<StoredSignatures> {
-  const found = await records.get('release-signatures', releaseKey(release.product, release.channel, release.sequence))
+  const found = await signatureRecords.find(records, releaseKey(release.product, release.channel, release.sequence))
   if (found?.body === undefined)
-    throw new ServerError('SRV_STORAGE', `The signatures of release ${release.version} are gone`)
-  const { legacy } = found.value as { legacy: string | null }
+    throw new ServerError('SRV_STORAGE', `The signatures of release ${release.version} are missing from the storage`)
+  const { legacy } = found.value
   return { envelope: found.body, legacy: legacy === null ? undefined : base64Decode(legacy) }
 }
 
@@ -99,14 +168,14 @@ export async function putSignatures(
   release: ReleaseView,
   signatures: StoredSignatures,
 ): Promise<void> {
-  await records.put('release-signatures', {
+  await signatureRecords.put(records, {
     key: releaseKey(release.product, release.channel, release.sequence),
     value: { legacy: signatures.legacy === undefined ? null : base64Encode(signatures.legacy) },
     body: signatures.envelope,
   })
 }
 
-/** Throws `PUB_MISSING_BLOBS` with the list unless the server holds everything; what it holds gets a fresh lease. */
+/** Throws `PUB_MISSING_BLOBS` with the list unless the server holds everything; what it holds gets a new lease. */
 export async function requireBlobs(records: RecordWriter, hashes: readonly string[], now: number): Promise<void> {
   const missing: string[] = []
   for (let start = 0; start < hashes.length; start += 10_000)
@@ -123,7 +192,7 @@ interface ManifestPlace {
 function placeOf(manifest: ReleaseManifest, product: string): ManifestPlace {
   const { channel, sequence } = manifest
   if (!isVersion(manifest.version))
-    throw new ServerError('SRV_REQUEST', 'Cannot take this manifest: its version is no part of an address')
+    throw new ServerError('SRV_REQUEST', 'Cannot take this manifest: its version cannot be part of an address')
   if (manifest.product !== product)
     throw new ServerError('SRV_REQUEST', `Cannot take this manifest: it is about product "${manifest.product ?? ''}"`)
   if (channel === undefined || sequence === undefined)
@@ -131,25 +200,30 @@ function placeOf(manifest: ReleaseManifest, product: string): ManifestPlace {
   return { channel, sequence }
 }
 
-/** What a new release is made of. */
+/** The documents of a new release. */
 export interface ReleaseParts {
   readonly manifest: Uint8Array
   readonly signatures: Uint8Array
   readonly legacySignature: Uint8Array | undefined
 }
 
+/** A caller who creates a release. */
+export interface ReleaseCaller extends Caller {
+  /** Whether the caller may use a channel. */
+  readonly mayUse: (channel: string) => boolean
+}
+
 /**
  * Creates an immutable draft: the release role signed its literal bytes (checked before they are parsed), version and
- * sequence are free, all blobs are here.
+ * sequence are free, all blobs are stored.
  *
- * @throws ManifestError, ServerError `SRV_PRODUCT_TRUST`, `PUB_TAKEN`, `PUB_MISSING_BLOBS`.
+ * @throws ManifestError, ServerError `SRV_PRODUCT_TRUST`, `PUB_TAKEN`, `PUB_MISSING_BLOBS`, `PUB_LEGACY_KEY`.
  */
 export async function createRelease(
   context: ServerContext,
   product: string,
   parts: ReleaseParts,
-  caller: Caller,
-  mayUse: (channel: string) => boolean,
+  { actor, requestId, mayUse }: ReleaseCaller,
 ): Promise<{ created: boolean; view: ReleaseView }> {
   const rule = releaseRule(await rolesInForce(context.metadata, product))
   verifyManifestSignatures(parts.manifest, parts.signatures, rule)
@@ -157,38 +231,26 @@ export async function createRelease(
   const { channel, sequence } = placeOf(manifest, product)
   if (!mayUse(channel)) throw new ServerError('SRV_SCOPE', `The token may not use channel "${channel}"`)
   const now = context.clock()
-  const view: ReleaseView = {
-    product,
-    channel,
-    sequence,
-    version: manifest.version,
-    sha256: sha256Hex(parts.manifest),
-    length: parts.manifest.length,
-    state: 'draft',
-    pinned: false,
-    files: manifest.files.length,
-    bytes: manifest.files.reduce((sum, file) => sum + file.size, 0),
-    notes: manifest.notes ?? '',
-    created_at: timestamp(now),
-    created_by: caller.actor,
-    published_at: null,
-  }
+  const view = draftOf(parts.manifest, manifest, { product, channel, sequence }, { actor, nowMs: now })
   await context.blobs.put(view.sha256, streamOf(parts.manifest), { size: view.length })
   await recordBlob(context, view.sha256, view.length)
-  return context.metadata.transaction([auditLock, 'blobs', productLock(product)], async (records) => {
+  return context.metadata.transaction([AUDIT_LOCK, BLOBS_LOCK, productLock(product)], async (records) => {
     await requireBlobs(records, blobsOf(manifest), now)
+    const { pinned_keys: pinnedKeys } = await readProduct(records, product)
     const old = await takenBy(records, view)
     if (old !== undefined) {
-      await mergeSignatures(records, old, parts, rule)
+      await mergeSignatures(records, { release: old, parts, rule, pinnedKeys })
       return { created: false, view: old }
     }
-    await records.put('release-versions', { key: `${product}/${channel}/${view.version}`, value: { sequence } })
-    await records.put('manifest-releases', { key: view.sha256, value: { key: releaseKey(product, channel, sequence) } })
-    await noteContentKeys(records, product, manifest, now)
-    await putRelease(records, view)
-    await putSignatures(records, view, { envelope: parts.signatures, legacy: parts.legacySignature })
+    const { legacySignature: after } = parts
+    if (after !== undefined)
+      checkLegacySignature(pinnedKeys, { manifest: parts.manifest, before: undefined, after, isNew: true })
+    await storeDraft(records, view, parts)
+    for (const { keyId } of manifest.contentKeys)
+      await contentKeys.insert(records, { key: contentKeyName(product, keyId), value: { first_ms: now } })
     await appendAudit(records, now, {
-      ...caller,
+      actor,
+      requestId,
       action: 'release.create',
       target: `${product}/${channel}/${view.version}`,
       facts: { sequence, sha256: view.sha256 },
@@ -197,28 +259,43 @@ export async function createRelease(
   })
 }
 
-/** Remembers when a content key was first seen: manifests tell which keys there are, not since when. */
-async function noteContentKeys(
-  records: RecordWriter,
-  product: string,
+function draftOf(
+  bytes: Uint8Array,
   manifest: ReleaseManifest,
-  now: number,
-): Promise<void> {
-  for (const { keyId } of manifest.contentKeys)
-    await records.insert('content-keys', { key: contentKeyName(product, keyId), value: { first_ms: now } })
+  place: ManifestPlace & { readonly product: string },
+  { actor, nowMs }: { readonly actor: string; readonly nowMs: number },
+): ReleaseView {
+  return {
+    ...place,
+    version: manifest.version,
+    sha256: sha256Hex(bytes),
+    length: bytes.length,
+    state: 'draft',
+    pinned: false,
+    files: manifest.files.length,
+    bytes: manifest.files.reduce((sum, file) => sum + file.size, 0),
+    notes: manifest.notes ?? '',
+    created_at: timestamp(nowMs),
+    created_by: actor,
+    published_at: null,
+  }
+}
+
+async function storeDraft(records: RecordWriter, view: ReleaseView, parts: ReleaseParts): Promise<void> {
+  const { product, channel, version, sequence, sha256 } = view
+  await versions.put(records, { key: `${product}/${channel}/${version}`, value: { sequence } })
+  await manifestReleases.put(records, { key: sha256, value: { key: releaseKey(product, channel, sequence) } })
+  await putRelease(records, view)
+  await putSignatures(records, view, { envelope: parts.signatures, legacy: parts.legacySignature })
 }
 
 /** The release that already has these very bytes; throws when version or sequence belong to others. */
 async function takenBy(records: RecordReader, view: ReleaseView): Promise<ReleaseView | undefined> {
   const { product, channel, version, sequence, sha256 } = view
-  const pointer = (await records.get('release-versions', `${product}/${channel}/${version}`))?.value as
-    | { sequence: number }
-    | undefined
-  const atSequence = (await records.get('releases', releaseKey(product, channel, sequence)))?.value as unknown as
-    | ReleaseView
-    | undefined
-  if (pointer === undefined && atSequence === undefined) return undefined
-  if (pointer?.sequence === sequence && atSequence?.sha256 === sha256) return atSequence
+  const known = await sequenceOf(records, product, channel, version)
+  const atSequence = await releases.get(records, releaseKey(product, channel, sequence))
+  if (known === undefined && atSequence === undefined) return undefined
+  if (known === sequence && atSequence?.sha256 === sha256) return atSequence
   throw new ServerError(
     'PUB_TAKEN',
     `Version ${version} or sequence ${sequence} on channel "${channel}" is taken by another release`,
@@ -228,22 +305,33 @@ async function takenBy(records: RecordReader, view: ReleaseView): Promise<Releas
 /** The same release sent again: its signatures are kept as they are unless the new ones hold more keys. */
 async function mergeSignatures(
   records: RecordWriter,
-  release: ReleaseView,
-  parts: ReleaseParts,
-  rule: SigningRule,
+  {
+    release,
+    parts,
+    rule,
+    pinnedKeys,
+  }: {
+    readonly release: ReleaseView
+    readonly parts: ReleaseParts
+    readonly rule: SigningRule
+    readonly pinnedKeys: readonly string[]
+  },
 ): Promise<void> {
   const old = await readSignatures(records, release)
+  const { manifest, legacySignature } = parts
+  if (legacySignature !== undefined)
+    checkLegacySignature(pinnedKeys, { manifest, before: old.legacy, after: legacySignature, isNew: false })
   const more = parseSignatures(parts.signatures).signatures.length > parseSignatures(old.envelope).signatures.length
-  const oldHolds = holds(() => verifyManifestSignatures(parts.manifest, old.envelope, rule))
-  if (more || !oldHolds)
-    await putSignatures(records, release, { envelope: parts.signatures, legacy: parts.legacySignature ?? old.legacy })
+  if (more || !verifies(manifest, old.envelope, rule))
+    await putSignatures(records, release, { envelope: parts.signatures, legacy: legacySignature ?? old.legacy })
 }
 
-function holds(check: () => unknown): boolean {
+function verifies(manifest: Uint8Array, envelope: Uint8Array, rule: SigningRule): boolean {
   try {
-    check()
+    verifyManifestSignatures(manifest, envelope, rule)
     return true
-  } catch {
-    return false
+  } catch (error) {
+    if (error instanceof KeyturnError) return false
+    throw error
   }
 }

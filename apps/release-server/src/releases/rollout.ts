@@ -3,31 +3,39 @@ import { parseHead, parseHeadEnvelope, writeHead } from '@keyturn/manifest'
 import type { Head } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
 import type { ChannelView, WantedHead } from '@keyturn/release-client'
-import { appendAudit, auditLock } from '../audit/audit.ts'
+import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
 import type { Caller } from '../access/caller.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
+import { documentKey, documents } from '../public/documents.ts'
+import { putChannel, readChannel } from './channels.ts'
 import { productLock } from './products.ts'
-import { publish, putChannel, readChannel } from './publish.ts'
-import { documentKey } from '../public/documents.ts'
+import { publish } from './publication.ts'
 
-/** Signs the payload of a head, or says no; a process of its own that holds the head key. */
+/** Signs the payload of a head, or refuses; a process of its own that holds the head key. */
 export interface HeadSigner {
-  /** @returns The whole envelope, `head.json`; `undefined` when a person has to say yes first. */
+  /** @returns The whole envelope, `head.json`; `undefined` when a person has to confirm first. */
   sign(payload: Uint8Array, reason: string): Promise<Uint8Array | undefined>
 }
 
 /** A change of the head of a channel. */
 export interface HeadChange {
+  readonly product: string
+  readonly channel: string
   readonly action: WantedHead['action']
   readonly percent: number | null
   readonly reason: string
 }
 
-const headLifeMs = 7 * 86_400_000
+const HEAD_LIFE_MS = 7 * 86_400_000
 
-/** The next head of a channel: everything as it was but the rollout, sequence and times. */
-export function changedHead(head: Head, change: HeadChange, nowMs: number, salt: string): Head {
+/** The next head of a channel: everything stays as it was except rollout, sequence and times. */
+export function changedHead(
+  head: Head,
+  change: Pick<HeadChange, 'action' | 'percent'>,
+  nowMs: number,
+  salt: string,
+): Head {
   const rollout = head.rollout ?? { percent: 100, salt, paused: false }
   const percent = change.percent ?? rollout.percent
   const paused = change.action === 'halt' ? true : change.action === 'resume' ? false : rollout.paused
@@ -35,36 +43,35 @@ export function changedHead(head: Head, change: HeadChange, nowMs: number, salt:
     ...head,
     sequence: head.sequence + 1,
     issuedAt: timestamp(nowMs),
-    expiresAt: timestamp(nowMs + headLifeMs),
+    expiresAt: timestamp(nowMs + HEAD_LIFE_MS),
     ...(head.fallback === undefined ? {} : { rollout: { ...rollout, percent, paused } }),
   }
 }
 
 /**
  * Asks for another rollout. With a head signer the changed head is signed and published at once; without one, or when
- * the signer waits for a person, the wish is kept with the channel until a head of the publisher is published.
+ * the signer waits for a person, the request is stored with the channel until the publisher publishes a head.
  *
- * @throws ServerError `SRV_NOT_FOUND`, `SRV_CONFLICT` when the head has no fallback to fall back to.
+ * @throws ServerError `SRV_NOT_FOUND`, `SRV_CONFLICT` when the head has no fallback.
  */
 export async function requestHead(
   context: ServerContext,
   signer: HeadSigner | undefined,
-  product: string,
-  channel: string,
   change: HeadChange,
   caller: Caller,
 ): Promise<ChannelView> {
+  const { product, channel } = change
   const view = await readChannel(context.metadata, product, channel)
-  const bytes = (await context.metadata.get('documents', documentKey(product, channel, 'head.json')))?.body
+  const bytes = await documents.body(context.metadata, documentKey(product, channel, 'head.json'))
   if (view === undefined || view.manifest === null || bytes === undefined)
     throw new ServerError('SRV_NOT_FOUND', 'Nothing is published on this channel')
   const head = parseHead(parseHeadEnvelope(bytes).payload)
   if (head.fallback === undefined)
     throw new ServerError(
       'SRV_CONFLICT',
-      'The head names no fallback, so nobody can be kept back: publish one with a rollout',
+      'The head names no fallback, so a rollout has nothing to leave the others with: publish a head with a rollout',
     )
-  const wanted = await keepWish(context, view, change, caller)
+  const wanted = await keepRequest(context, view, change, caller)
   if (signer === undefined) return wanted
   const next = changedHead(head, change, context.clock(), hexEncode(context.random(16)))
   const signed = await signer.sign(writeHead(next), change.reason)
@@ -77,23 +84,21 @@ export async function requestHead(
       version: next.manifest.version,
       head: signed,
       ifHeadSequence: head.sequence,
-      signatures: undefined,
-      log: undefined,
-      roles: undefined,
     },
     caller,
   )
 }
 
-async function keepWish(
+async function keepRequest(
   context: ServerContext,
   view: ChannelView,
   change: HeadChange,
   caller: Caller,
 ): Promise<ChannelView> {
   const now = context.clock()
-  const wanted: WantedHead = { ...change, asked_by: caller.actor, asked_at: timestamp(now) }
-  return context.metadata.transaction([auditLock, productLock(view.product)], async (records) => {
+  const { action, percent, reason } = change
+  const wanted: WantedHead = { action, percent, reason, asked_by: caller.actor, asked_at: timestamp(now) }
+  return context.metadata.transaction([AUDIT_LOCK, productLock(view.product)], async (records) => {
     const fresh = (await readChannel(records, view.product, view.channel)) ?? view
     const kept: ChannelView = { ...fresh, wanted }
     await putChannel(records, kept)

@@ -4,7 +4,6 @@ import {
   parseTrustRoot,
   parseTrustState,
   releaseSteps,
-  sha256Hex,
   writeTrustState,
 } from '@keyturn/manifest'
 import type {
@@ -15,10 +14,19 @@ import type {
   TrustState,
   VerifiedAuthority,
 } from '@keyturn/manifest'
+import { sha256Hex } from '@keyturn/primitives'
 import type { KeyturnError } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'
-import { documentKey } from '../public/documents.ts'
+import { documentKey, documents } from '../public/documents.ts'
+import { collection } from '../storage/collection.ts'
 import type { RecordReader, RecordWriter } from '../storage/metadata-store.ts'
+import { object } from '../storage/shape.ts'
+
+/** Manifest and signatures of one release. */
+export interface SignedManifest {
+  readonly manifest: Uint8Array
+  readonly signatures: Uint8Array
+}
 
 /** Documents that are new in a change; what is not given is taken from the store. */
 export interface ProposedDocuments {
@@ -28,29 +36,34 @@ export interface ProposedDocuments {
   readonly head?: Uint8Array | undefined
   readonly manifest?: Uint8Array | undefined
   readonly signatures?: Uint8Array | undefined
-  /** The release that a head falls back to, handed over when its pin is asked for. */
-  readonly fallback?: { readonly manifest: Uint8Array; readonly signatures: Uint8Array } | undefined
+  /** Finds the release that a head falls back to, once the head was verified and its pin is asked for. */
+  readonly fallback?: ((pin: ManifestPin) => Promise<SignedManifest>) | undefined
 }
 
-/** What one judgement is about. */
-export interface Judgement {
+/** What is verified, and when. */
+export interface Subject {
   readonly product: string
   readonly pin: string
   readonly channel: string
   readonly nowMs: number
   /** Which of the two offers of a head: `in` the manifest, `out` the fallback. */
-  readonly cohort?: 'in' | 'out'
+  readonly cohort?: 'in' | 'out' | undefined
 }
+
+/** Trust states of products: the state is the body. */
+export const trustStates = collection('trust', object<object>({}))
+/** Role documents that wait for the log that seals them. */
+export const stagedRoles = collection('staged-roles', object<object>({}))
 
 /** The trust state of a product, as the server remembers it. */
 export async function readTrustState(records: RecordReader, product: string, pin: string): Promise<TrustState> {
-  const stored = (await records.get('trust', product))?.body
+  const stored = await trustStates.body(records, product)
   return stored === undefined ? initialTrustState(parseTrustRoot(pin)) : parseTrustState(stored)
 }
 
 /** Stores the trust state of a product. */
 export async function storeTrustState(records: RecordWriter, product: string, state: TrustState): Promise<void> {
-  await records.put('trust', { key: product, value: {}, body: writeTrustState(state) })
+  await trustStates.put(records, { key: product, value: {}, body: writeTrustState(state) })
 }
 
 /** Name of the key event log of an identity. */
@@ -63,10 +76,6 @@ export function rolesName(version: number): string {
   return `roles/${version}.json`
 }
 
-async function stored(records: RecordReader, key: string): Promise<Uint8Array | undefined> {
-  return (await records.get('documents', key))?.body
-}
-
 /** Role document of a version: proposed with this change, in force before, or uploaded and waiting for its seal. */
 async function findRoles(
   records: RecordReader,
@@ -76,69 +85,67 @@ async function findRoles(
 ): Promise<Uint8Array | undefined> {
   return (
     proposed.roles?.get(version) ??
-    (await stored(records, documentKey(product, undefined, rolesName(version)))) ??
-    (await records.get('staged-roles', `${product}/${version}`))?.body
+    (await documents.body(records, documentKey(product, undefined, rolesName(version)))) ??
+    (await stagedRoles.body(records, `${product}/${version}`))
   )
 }
 
 /** All role documents that were in force: what one of them revoked stays revoked. */
 async function earlierRoles(records: RecordReader, product: string): Promise<Uint8Array[]> {
-  const found = await records.list('documents', { prefix: documentKey(product, undefined, 'roles/'), bodies: true })
+  const found = await documents.all(records, { prefix: documentKey(product, undefined, 'roles/'), bodies: true })
   return found.flatMap(({ body }) => (body === undefined ? [] : [body]))
 }
 
 /** Of the two releases at hand, the one whose bytes are asked for. */
-function offered(
-  proposed: ProposedDocuments,
+async function offered(
+  { manifest, signatures, fallback }: ProposedDocuments,
   pin: ManifestPin | undefined,
-): Pick<ProposedDocuments, 'manifest' | 'signatures'> | undefined {
-  const { manifest, fallback } = proposed
-  return fallback !== undefined && pin !== undefined && (manifest === undefined || sha256Hex(manifest) !== pin.sha256)
-    ? fallback
-    : proposed
+): Promise<Partial<SignedManifest>> {
+  const isOther = pin !== undefined && (manifest === undefined || sha256Hex(manifest) !== pin.sha256)
+  if (fallback !== undefined && isOther) return fallback(pin)
+  return { ...(manifest === undefined ? {} : { manifest }), ...(signatures === undefined ? {} : { signatures }) }
 }
 
 async function answer(
   records: RecordReader,
-  about: Judgement,
+  { product, channel }: Subject,
   request: DocumentRequest,
   proposed: ProposedDocuments,
 ): Promise<DocumentAnswer> {
-  const { product, channel } = about
   switch (request.document) {
     case 'log':
-      return proposed.log ?? stored(records, documentKey(product, undefined, logName(request.prefix)))
+      return proposed.log ?? documents.body(records, documentKey(product, undefined, logName(request.prefix)))
     case 'roles':
       return findRoles(records, product, request.version, proposed)
     case 'head':
-      return proposed.head ?? stored(records, documentKey(product, channel, 'head.json'))
+      return proposed.head ?? documents.body(records, documentKey(product, channel, 'head.json'))
     case 'manifest':
-      return offered(proposed, request.pin)?.manifest
+      return (await offered(proposed, request.pin)).manifest
     case 'signatures':
-      return offered(proposed, request.pin)?.signatures
+      return (await offered(proposed, request.pin)).signatures
     case 'legacy-signature':
       return undefined
   }
 }
 
 /**
- * Judges documents as a launcher with this server's memory would: `releaseSteps` of the manifest package decides, this
- * only hands it what it asks for.
+ * Verifies documents as a launcher with this server's memory would: `releaseSteps` of the manifest package decides, and
+ * this only fetches what it asks for.
  */
-export async function judge(
+export async function verifyOffer(
   records: RecordReader,
   state: TrustState,
-  about: Judgement,
+  subject: Subject,
   proposed: ProposedDocuments,
 ): Promise<ReleaseDecision> {
-  const { channel, nowMs, product, cohort = 'in' } = about
+  const { channel, nowMs, product, cohort = 'in' } = subject
   const steps = releaseSteps(state, { channel, nowMs, product, cohort }, await earlierRoles(records, product))
   let step = steps.next()
-  while (step.done !== true) step = steps.next(await answer(records, about, step.value, proposed))
+  while (step.done !== true) step = steps.next(await answer(records, subject, step.value, proposed))
   return step.value
 }
 
-/** The error of a refused change, with the server's word where it has one of its own. */
+/** The error of a refused change, under the server's own code where it has one. */
 export function refusal(error: KeyturnError): KeyturnError {
   if (error instanceof ManifestError && error.code === 'MAN_ROLLBACK')
     return new ServerError('PUB_ROLLBACK', error.message, { cause: error })
@@ -153,22 +160,22 @@ export function refusal(error: KeyturnError): KeyturnError {
 }
 
 /**
- * Judges a key event log and the role document it seals, without any release.
+ * Verifies a key event log and the role document it seals, without any release.
  *
  * @throws KelError, ManifestError, ServerError `PUB_UNSEALED`.
  */
-export async function judgeAuthority(
+export async function verifyAuthority(
   records: RecordReader,
   state: TrustState,
-  about: Judgement,
+  subject: Subject,
   proposed: ProposedDocuments,
 ): Promise<{ authority: VerifiedAuthority; state: TrustState }> {
-  const decision = await judge(records, state, about, { ...proposed, head: new Uint8Array(0) })
+  const decision = await verifyOffer(records, state, subject, { ...proposed, head: new Uint8Array(0) })
   const { authority } = decision
-  // Log and role document are settled before the head is looked at; that there is none here is no refusal of them.
+  // Log and role document are decided before the head is looked at; that there is none here does not refuse them.
   const settled = authority !== undefined && decision.outcome === 'refused' && decision.document === 'head'
   if (settled) return { authority, state: decision.state }
   throw decision.outcome === 'refused'
     ? refusal(decision.error)
-    : new TypeError('Cannot judge an authority: no head was given')
+    : new TypeError('Cannot verify an authority: no head was given')
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { ServerError } from '../errors.ts'
-import { maxBlobBytes } from '../limits.ts'
+import { MAX_BLOB_BYTES } from '../limits.ts'
 import type { ByteStream, PutOptions } from './blob-store.ts'
 
 /**
@@ -8,7 +8,7 @@ import type { ByteStream, PutOptions } from './blob-store.ts'
  * visible only after the last part never shows a wrong one.
  */
 export async function* hashed(sha256: string, source: ByteStream, options: PutOptions = {}): ByteStream {
-  const most = options.size ?? options.maxBytes ?? maxBlobBytes
+  const most = options.size ?? options.maxBytes ?? MAX_BLOB_BYTES
   const hash = createHash('sha256')
   let size = 0
   for await (const part of source) {
@@ -32,22 +32,4 @@ export async function* hashed(sha256: string, source: ByteStream, options: PutOp
 /** A stream over bytes in memory. */
 export async function* streamOf(...parts: Uint8Array[]): ByteStream {
   yield* parts
-}
-
-/** Reads a stream into memory, at most `maxBytes`. */
-export async function collect(source: ByteStream, maxBytes: number): Promise<Uint8Array> {
-  const parts: Uint8Array[] = []
-  let size = 0
-  for await (const part of source) {
-    size += part.length
-    if (size > maxBytes) throw new ServerError('SRV_LIMIT', `Cannot read more than ${maxBytes} bytes into memory`)
-    parts.push(part)
-  }
-  const bytes = new Uint8Array(size)
-  let offset = 0
-  for (const part of parts) {
-    bytes.set(part, offset)
-    offset += part.length
-  }
-  return bytes
 }

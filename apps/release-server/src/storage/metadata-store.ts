@@ -9,20 +9,20 @@ export interface StoredRecord {
 
 /** Which records of a collection to list. Keys compare by their UTF-8 bytes. */
 export interface ListQuery {
-  readonly prefix?: string
+  readonly prefix?: string | undefined
   /** Only keys above this one (below, when `reverse`). */
-  readonly after?: string
+  readonly after?: string | undefined
   /** Default 1000. */
-  readonly limit?: number
-  readonly reverse?: boolean
+  readonly limit?: number | undefined
+  readonly reverse?: boolean | undefined
   /** Whether bodies are wanted too; default false. */
-  readonly bodies?: boolean
+  readonly bodies?: boolean | undefined
 }
 
 /** Reads records. */
 export interface RecordReader {
   get(collection: string, key: string): Promise<StoredRecord | undefined>
-  /** Records that are there, in no order, without bodies. */
+  /** Those of these records that exist, in no order, without bodies. */
   getMany(collection: string, keys: readonly string[]): Promise<StoredRecord[]>
   list(collection: string, query?: ListQuery): Promise<StoredRecord[]>
 }
@@ -37,18 +37,18 @@ export interface NewRecord {
 /** Reads and writes inside one transaction. */
 export interface RecordWriter extends RecordReader {
   put(collection: string, ...records: NewRecord[]): Promise<void>
-  /** Writes only where no record is; tells whether it did. */
+  /** Writes only where no record exists; tells whether it did. */
   insert(collection: string, record: NewRecord): Promise<boolean>
   delete(collection: string, ...keys: string[]): Promise<void>
-  /** Told to every subscriber of every replica when the transaction is through. */
+  /** Sent to every subscriber of every replica once the transaction is committed. */
   notify(topic: string, text: string): Promise<void>
 }
 
-/** Something that happened, as told by {@link RecordWriter.notify}. */
+/** Receives what {@link RecordWriter.notify} sends. */
 export type NotificationListener = (topic: string, text: string) => void
 
 /**
- * Records in collections, with transactions: either everything a transaction wrote is there, durably, or nothing.
+ * Records in collections, with transactions: either everything a transaction wrote is stored, durably, or nothing.
  * Transactions that name a common lock run one after the other, across all replicas.
  */
 export interface MetadataStore extends RecordReader {

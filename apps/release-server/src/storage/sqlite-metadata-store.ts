@@ -1,6 +1,9 @@
+import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import type { StatementSync } from 'node:sqlite'
+import { OneAtATime } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
+import { systemErrorCode } from '@keyturn/primitives/node'
 import { ServerError } from '../errors.ts'
 import type {
   ListQuery,
@@ -11,9 +14,8 @@ import type {
   RecordWriter,
   StoredRecord,
 } from './metadata-store.ts'
-import { Mutex } from './mutex.ts'
 
-const schema = `
+const SCHEMA = `
 CREATE TABLE IF NOT EXISTS records (
   collection TEXT NOT NULL,
   key TEXT NOT NULL,
@@ -30,8 +32,8 @@ interface Row {
 }
 
 /**
- * Opens (and creates) a metadata store in one SQLite file. Writes go through one connection, one transaction at a
- * time; reads through another one, which sees whole transactions only (WAL). Acknowledged means on the disk
+ * Opens (and creates) a metadata store in one SQLite file, mode 0600. Writes go through one connection, one transaction
+ * at a time; reads through another one, which sees only whole transactions (WAL). Acknowledged means on the disk
  * (`synchronous=FULL`).
  *
  * @param path - File, or `:memory:` for tests.
@@ -40,7 +42,24 @@ export function openSqliteMetadataStore(path: string): MetadataStore {
   return new SqliteMetadataStore(path)
 }
 
+const MEMORY = ':memory:'
+
+/** Only the owner reads the database, from its creation on; SQLite gives its sidecars the mode of the file itself. */
+function makePrivate(path: string): void {
+  try {
+    closeSync(openSync(path, 'ax', 0o600))
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EEXIST') throw error
+  }
+  // One that an earlier version made under a wide umask, with what it left beside it.
+  if (process.platform === 'win32') return
+  for (const file of [path, `${path}-wal`, `${path}-shm`]) {
+    if (existsSync(file) && (statSync(file).mode & 0o077) !== 0) chmodSync(file, 0o600)
+  }
+}
+
 function connect(path: string): DatabaseSync {
+  if (path !== MEMORY) makePrivate(path)
   const database = new DatabaseSync(path)
   database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=10000; PRAGMA foreign_keys=ON')
   return database
@@ -52,15 +71,15 @@ class SqliteMetadataStore implements MetadataStore {
   readonly #reader: DatabaseSync
   readonly #writes: SqliteRecords
   readonly #reads: SqliteRecords
-  readonly #mutex = new Mutex()
+  readonly #queue = new OneAtATime()
   readonly #listeners = new Set<NotificationListener>()
 
   constructor(path: string) {
     this.#writer = connect(path)
-    this.#writer.exec(schema)
-    this.#reader = path === ':memory:' ? this.#writer : connect(path)
+    this.#writer.exec(SCHEMA)
+    this.#reader = path === MEMORY ? this.#writer : connect(path)
     this.#writes = new SqliteRecords(this.#writer)
-    this.#reads = path === ':memory:' ? this.#writes : new SqliteRecords(this.#reader)
+    this.#reads = path === MEMORY ? this.#writes : new SqliteRecords(this.#reader)
   }
 
   get(collection: string, key: string): Promise<StoredRecord | undefined> {
@@ -76,19 +95,19 @@ class SqliteMetadataStore implements MetadataStore {
   }
 
   transaction<T>(_locks: readonly string[], work: (records: RecordWriter) => Promise<T>): Promise<T> {
-    return this.#mutex.run(async () => {
-      const told: [string, string][] = []
+    return this.#queue.run(async () => {
+      const notices: [string, string][] = []
       this.#writer.exec('BEGIN IMMEDIATE')
       let result: T
       try {
-        result = await work(new SqliteWriter(this.#writes, told))
+        result = await work(new SqliteWriter(this.#writes, notices))
         this.#writer.exec('COMMIT')
       } catch (error) {
         // A full disk ends the transaction by itself.
         if (this.#writer.isTransaction) this.#writer.exec('ROLLBACK')
         throw named(error)
       }
-      for (const [topic, text] of told) for (const listener of this.#listeners) listener(topic, text)
+      for (const [topic, text] of notices) for (const listener of this.#listeners) listener(topic, text)
       return result
     })
   }
@@ -108,7 +127,7 @@ class SqliteMetadataStore implements MetadataStore {
   }
 
   async close(): Promise<void> {
-    await this.#mutex.run(async () => {
+    await this.#queue.run(async () => {
       if (this.#reader !== this.#writer) this.#reader.close()
       this.#writer.close()
     })
@@ -116,7 +135,7 @@ class SqliteMetadataStore implements MetadataStore {
 }
 
 /** Primary result codes of SQLite that say what the disk did. */
-const diskErrors: Readonly<Record<number, 'UP_DISK_FULL' | 'SRV_UNAVAILABLE' | 'SRV_STORAGE'>> = {
+const DISK_ERRORS: Readonly<Record<number, 'UP_DISK_FULL' | 'SRV_UNAVAILABLE' | 'SRV_STORAGE'>> = {
   5: 'SRV_UNAVAILABLE',
   10: 'SRV_STORAGE',
   11: 'SRV_STORAGE',
@@ -125,10 +144,10 @@ const diskErrors: Readonly<Record<number, 'UP_DISK_FULL' | 'SRV_UNAVAILABLE' | '
 
 function named(error: unknown): unknown {
   const { errcode } = error as { errcode?: unknown }
-  const code = typeof errcode === 'number' ? diskErrors[errcode & 0xff] : undefined
+  const code = typeof errcode === 'number' ? DISK_ERRORS[errcode & 0xff] : undefined
   return code === undefined
     ? error
-    : new ServerError(code, 'Cannot write metadata: the database file refused', { cause: error })
+    : new ServerError(code, 'Cannot write metadata: the database file refused it', { cause: error })
 }
 
 /** Highest key that begins with `prefix`, as an exclusive bound: keys are well-formed text, so U+10FFFF is above all. */
@@ -180,11 +199,11 @@ class SqliteRecords implements RecordReader {
 
 class SqliteWriter implements RecordWriter {
   readonly #records: SqliteRecords
-  readonly #told: [string, string][]
+  readonly #notices: [string, string][]
 
-  constructor(records: SqliteRecords, told: [string, string][]) {
+  constructor(records: SqliteRecords, notices: [string, string][]) {
     this.#records = records
-    this.#told = told
+    this.#notices = notices
   }
 
   get(collection: string, key: string): Promise<StoredRecord | undefined> {
@@ -217,7 +236,7 @@ class SqliteWriter implements RecordWriter {
   }
 
   async notify(topic: string, text: string): Promise<void> {
-    this.#told.push([topic, text])
+    this.#notices.push([topic, text])
   }
 }
 

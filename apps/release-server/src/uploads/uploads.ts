@@ -1,9 +1,10 @@
 import { base64urlEncode } from '@keyturn/primitives'
-import type { JsonObject } from '@keyturn/primitives'
-import { recordBlob } from './blobs.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import type { ByteStream } from '../storage/blob-store.ts'
+import { collection } from '../storage/collection.ts'
+import { flag, numeric, object, text, whole } from '../storage/shape.ts'
+import { recordBlob } from './blobs.ts'
 
 /** A resumable upload as stored. */
 export interface Upload {
@@ -13,15 +14,31 @@ export interface Upload {
   readonly offset: number
   readonly actor: string
   readonly expires_ms: number
-  /** Set when all bytes are there and the blob is in place. */
+  /** Set once all bytes are here and the blob is in place. */
   readonly done: boolean
 }
 
-/** How long an upload may rest before it is swept. */
-export const uploadLifeMs = 24 * 60 * 60_000
-const lockPrefix = 'upload:'
+/** Uploads by their id. */
+export const uploads = collection(
+  'uploads',
+  object<Upload>({
+    id: text,
+    sha256: text,
+    size: whole,
+    offset: whole,
+    actor: text,
+    expires_ms: numeric,
+    done: flag,
+  }),
+)
+/** The unfinished upload of an actor for a blob. */
+const uploadNames = collection('upload-names', object<{ readonly id: string }>({ id: text }))
 
-/** Starts a resumable upload, or goes on with an unfinished one of the same actor and blob. */
+/** How long an upload may rest before it is swept. */
+export const UPLOAD_LIFE_MS = 24 * 60 * 60_000
+const LOCK_PREFIX = 'upload:'
+
+/** Starts a resumable upload, or continues an unfinished one of the same actor and blob. */
 export async function startUpload(
   context: ServerContext,
   sha256: string,
@@ -30,12 +47,9 @@ export async function startUpload(
 ): Promise<Upload> {
   const now = context.clock()
   const pointer = `${actor}/${sha256}`
-  return context.metadata.transaction([`${lockPrefix}${pointer}`], async (records) => {
-    const known = (await records.get('upload-names', pointer))?.value as { id: string } | undefined
-    const old =
-      known === undefined
-        ? undefined
-        : ((await records.get('uploads', known.id))?.value as unknown as Upload | undefined)
+  const started = await context.metadata.transaction([`${LOCK_PREFIX}${pointer}`], async (records) => {
+    const known = await uploadNames.get(records, pointer)
+    const old = known === undefined ? undefined : await uploads.get(records, known.id)
     if (old !== undefined && !old.done && old.size === size && old.expires_ms > now) return old
     const upload: Upload = {
       id: base64urlEncode(context.random(18)),
@@ -43,22 +57,31 @@ export async function startUpload(
       size,
       offset: 0,
       actor,
-      expires_ms: now + uploadLifeMs,
+      expires_ms: now + UPLOAD_LIFE_MS,
       done: false,
     }
-    await records.put('uploads', { key: upload.id, value: upload as unknown as JsonObject })
-    await records.put('upload-names', { key: pointer, value: { id: upload.id } })
+    await uploads.put(records, { key: upload.id, value: upload })
+    await uploadNames.put(records, { key: pointer, value: { id: upload.id } })
     return upload
   })
+  // An empty upload has all its bytes already, and no request will come to bring more.
+  return size === 0 ? complete(context, started) : started
 }
 
-/** Reads an upload; `UP_UNKNOWN` when there is none (or it is somebody else's), `UP_GONE` when it has expired. */
+async function complete(context: ServerContext, upload: Upload): Promise<Upload> {
+  if (upload.size === 0) await context.blobs.append(upload.id, 0, nothing(), 0)
+  return finish(context, upload)
+}
+
+async function* nothing(): ByteStream {}
+
+/** Reads an upload; `UP_UNKNOWN` when there is none (or it belongs to somebody else), `UP_GONE` when it has expired. */
 export async function getUpload(context: ServerContext, id: string, actor: string): Promise<Upload> {
-  const upload = (await context.metadata.get('uploads', id))?.value as unknown as Upload | undefined
+  const upload = await uploads.get(context.metadata, id)
   if (upload === undefined || upload.actor !== actor) throw new ServerError('UP_UNKNOWN', 'There is no such upload')
   if (upload.expires_ms <= context.clock()) throw new ServerError('UP_GONE', 'The upload has expired')
   // All bytes came, and then the server died: what is left to do is done now.
-  return upload.offset === upload.size && !upload.done ? finish(context, upload) : upload
+  return upload.offset === upload.size && !upload.done ? complete(context, upload) : upload
 }
 
 /** Who is writing to which upload in this process; across replicas the offset in the store decides. */
@@ -72,7 +95,7 @@ export async function continueUpload(
   source: ByteStream,
 ): Promise<Upload> {
   if (offset !== upload.offset || upload.done) {
-    throw new ServerError('UP_OFFSET', `Cannot continue at ${offset}: the upload goes on at ${upload.offset}`, {
+    throw new ServerError('UP_OFFSET', `Cannot continue at ${offset}: the upload continues at ${upload.offset}`, {
       details: { offset: upload.offset },
     })
   }
@@ -88,15 +111,15 @@ export async function continueUpload(
   }
 }
 
-/** Moves the stored offset on, unless somebody else moved it first. */
+/** Moves the stored offset forward, unless somebody else moved it first. */
 async function advance(context: ServerContext, upload: Upload, reached: number): Promise<Upload> {
-  return context.metadata.transaction([`${lockPrefix}${upload.id}`], async (records) => {
-    const stored = (await records.get('uploads', upload.id))?.value as unknown as Upload | undefined
+  return context.metadata.transaction([`${LOCK_PREFIX}${upload.id}`], async (records) => {
+    const stored = await uploads.get(records, upload.id)
     if (stored === undefined || stored.offset !== upload.offset) {
-      throw new ServerError('UP_OFFSET', 'Cannot continue: another request moved the upload on')
+      throw new ServerError('UP_OFFSET', 'Cannot continue: another request continued the upload')
     }
-    const moved: Upload = { ...upload, offset: reached, expires_ms: context.clock() + uploadLifeMs }
-    await records.put('uploads', { key: upload.id, value: moved as unknown as JsonObject })
+    const moved: Upload = { ...upload, offset: reached, expires_ms: context.clock() + UPLOAD_LIFE_MS }
+    await uploads.put(records, { key: upload.id, value: moved })
     return moved
   })
 }
@@ -111,18 +134,18 @@ async function finish(context: ServerContext, upload: Upload): Promise<Upload> {
     throw error
   }
   await recordBlob(context, upload.sha256, upload.size)
-  await context.metadata.transaction([`${lockPrefix}${upload.id}`], async (records) => {
-    await records.put('uploads', { key: upload.id, value: done as unknown as JsonObject })
-    await records.delete('upload-names', `${upload.actor}/${upload.sha256}`)
+  await context.metadata.transaction([`${LOCK_PREFIX}${upload.id}`], async (records) => {
+    await uploads.put(records, { key: upload.id, value: done })
+    await uploadNames.delete(records, `${upload.actor}/${upload.sha256}`)
   })
   return done
 }
 
 /** Ends an upload and drops its bytes. */
 export async function endUpload(context: ServerContext, upload: Upload): Promise<void> {
-  await context.metadata.transaction([`${lockPrefix}${upload.id}`], async (records) => {
-    await records.delete('uploads', upload.id)
-    await records.delete('upload-names', `${upload.actor}/${upload.sha256}`)
+  await context.metadata.transaction([`${LOCK_PREFIX}${upload.id}`], async (records) => {
+    await uploads.delete(records, upload.id)
+    await uploadNames.delete(records, `${upload.actor}/${upload.sha256}`)
   })
   await context.blobs.discard(upload.id)
 }
@@ -131,10 +154,8 @@ export async function endUpload(context: ServerContext, upload: Upload): Promise
 export async function sweepUploads(context: ServerContext): Promise<number> {
   const now = context.clock()
   let swept = 0
-  const records = await context.metadata.list('uploads', { limit: 100_000 })
   const open = new Set<string>()
-  for (const { value } of records) {
-    const upload = value as unknown as Upload
+  for (const { value: upload } of await uploads.all(context.metadata)) {
     if (upload.expires_ms > now) open.add(upload.id)
     else {
       await endUpload(context, upload)
@@ -142,7 +163,7 @@ export async function sweepUploads(context: ServerContext): Promise<number> {
     }
   }
   for await (const { id, writtenMs } of context.blobs.listUploads()) {
-    if (open.has(id) || writtenMs > now - uploadLifeMs) continue
+    if (open.has(id) || writtenMs > now - UPLOAD_LIFE_MS) continue
     await context.blobs.discard(id)
     swept += 1
   }

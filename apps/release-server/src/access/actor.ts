@@ -1,0 +1,35 @@
+import type { Scope } from '@keyturn/release-client'
+import { ServerError } from '../errors.ts'
+
+/** Who makes a call, and what they may do. */
+export interface Actor {
+  /** As the audit log shows it: `token:<id>`, `oidc:<subject>`, `local`. */
+  readonly name: string
+  readonly scopes: readonly Scope[]
+  /** Products the actor is limited to; empty: all. */
+  readonly products: readonly string[]
+  /** Channels the actor is limited to; empty: all. */
+  readonly channels: readonly string[]
+}
+
+/** Whether an actor has a scope. */
+export function hasScope(actor: Actor, scope: Scope): boolean {
+  return actor.scopes.includes(scope) || actor.scopes.includes('admin')
+}
+
+/** Whether an actor may see a product, and a channel of it. */
+export function maySee(actor: Actor, product: string, channel?: string): boolean {
+  const productAllowed = actor.products.length === 0 || actor.products.includes(product)
+  return productAllowed && (channel === undefined || actor.channels.length === 0 || actor.channels.includes(channel))
+}
+
+/** Whether an actor is limited to some products or channels. */
+export function isLimited(actor: Actor): boolean {
+  return actor.products.length + actor.channels.length > 0
+}
+
+/** Refuses an actor who is limited: what follows reaches beyond any product or channel. */
+export function requireUnlimited(actor: Actor, what: string): void {
+  if (isLimited(actor))
+    throw new ServerError('SRV_SCOPE', `Cannot ${what}: the token is limited to products or channels`)
+}

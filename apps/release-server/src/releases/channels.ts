@@ -1,0 +1,71 @@
+import type { Head, ManifestPin } from '@keyturn/manifest'
+import type { ChannelView, ManifestPointer, WantedHead } from '@keyturn/release-client'
+import { collection } from '../storage/collection.ts'
+import type { RecordReader, RecordWriter } from '../storage/metadata-store.ts'
+import { flag, nullable, object, oneOf, text, whole } from '../storage/shape.ts'
+import { timestamp } from '../time.ts'
+
+const pointer = object<ManifestPointer>({ version: text, sequence: whole, sha256: text, length: whole })
+
+/** Channels by `<product>/<channel>`. */
+export const channels = collection(
+  'channels',
+  object<ChannelView>({
+    product: text,
+    channel: text,
+    manifest: nullable(pointer),
+    head: nullable(
+      object<NonNullable<ChannelView['head']>>({ sequence: whole, sha256: text, issued_at: text, expires_at: text }),
+    ),
+    fallback: nullable(pointer),
+    rollout: nullable(object<NonNullable<ChannelView['rollout']>>({ percent: whole, salt: text, paused: flag })),
+    wanted: nullable(
+      object<WantedHead>({
+        action: oneOf('halt', 'resume', 'rollout'),
+        percent: nullable(whole),
+        reason: text,
+        asked_by: text,
+        asked_at: text,
+      }),
+    ),
+    updated_at: nullable(text),
+  }),
+)
+
+/** Reads a channel; `undefined` when nothing was ever published or asked for on it. */
+export function readChannel(records: RecordReader, product: string, channel: string): Promise<ChannelView | undefined> {
+  return channels.get(records, `${product}/${channel}`)
+}
+
+/** Stores a channel. */
+export async function putChannel(records: RecordWriter, view: ChannelView): Promise<void> {
+  await channels.put(records, { key: `${view.product}/${view.channel}`, value: view })
+}
+
+/** Channels of a product. */
+export async function channelsOf(records: RecordReader, product: string): Promise<ChannelView[]> {
+  return (await channels.all(records, { prefix: `${product}/` })).map(({ value }) => value)
+}
+
+function pointerTo({ version, sequence, sha256, length }: ManifestPin): ManifestPointer {
+  return { version, sequence, sha256, length }
+}
+
+/** A channel whose head was accepted just now. */
+export function channelAt(
+  place: { readonly product: string; readonly channel: string },
+  head: Head,
+  headSha256: string,
+  nowMs: number,
+): ChannelView {
+  return {
+    product: place.product,
+    channel: place.channel,
+    manifest: pointerTo(head.manifest),
+    head: { sequence: head.sequence, sha256: headSha256, issued_at: head.issuedAt, expires_at: head.expiresAt },
+    fallback: head.fallback === undefined ? null : pointerTo(head.fallback),
+    rollout: head.rollout === undefined ? null : { ...head.rollout },
+    wanted: null,
+    updated_at: timestamp(nowMs),
+  }
+}
