@@ -13,7 +13,7 @@ import { parseOidcRules } from '../src/access/oidc.ts'
 import { documentKey, documentRecord, documents } from '../src/public/documents.ts'
 import { selectRepresentation } from '../src/public/conditional.ts'
 import { seedOf, signerOf, TestPublisher } from './publisher.ts'
-import { atEnd, someBytes, startServer, temporaryFolder } from './support.ts'
+import { someBytes, startServer, temporaryFolder } from './support.ts'
 import { startIssuer } from './oidc-issuer.ts'
 import type { TestIssuer } from './oidc-issuer.ts'
 

@@ -1,5 +1,4 @@
 import type { Scope } from '@keyturn/release-client'
-import { ServerError } from '../errors.ts'
 
 /** Who makes a call, and what they may do. */
 export interface Actor {
@@ -26,10 +25,4 @@ export function maySee(actor: Actor, product: string, channel?: string): boolean
 /** Whether an actor is limited to some products or channels. */
 export function isLimited(actor: Actor): boolean {
   return actor.products.length + actor.channels.length > 0
-}
-
-/** Refuses an actor who is limited: what follows reaches beyond any product or channel. */
-export function requireUnlimited(actor: Actor, what: string): void {
-  if (isLimited(actor))
-    throw new ServerError('SRV_SCOPE', `Cannot ${what}: the token is limited to products or channels`)
 }

@@ -139,7 +139,7 @@ export class VaultRecords implements VaultStore {
 
   /** See `VaultStore.readFence`. */
   async readFence(): Promise<Fence | undefined> {
-    return (await this.#metadata.get(documents, 'fence'))?.value as unknown as Fence | undefined
+    return fences.get(this.#metadata, 'fence')
   }
 
   /** The metadata store belongs to the server. */
