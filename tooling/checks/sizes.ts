@@ -1,4 +1,4 @@
-/** Bundles each entry point of each package with all it needs, and holds its size to a budget; `--write` sets the budgets anew. */
+/** Bundles each entry point of each package, and single functions, with all they need, and checks sizes against budgets; `--write` sets new budgets. */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -11,8 +11,21 @@ const BUDGETS = join(root, 'tooling/checks/sizes.json')
 const ROOM = 1.1
 const GRAIN_BYTES = 100
 
+/** Single functions that people take alone: what a bundle holds of the rest is waste. */
+const FUNCTIONS: readonly (readonly [specifier: string, name: string])[] = [
+  ['@keyturn/primitives', 'sha256'],
+  ['@keyturn/primitives', 'openXChaCha20Poly1305'],
+  ['@keyturn/primitives', 'ed25519Verify'],
+  ['@keyturn/primitives', 'parseStrictJson'],
+  ['@keyturn/kel', 'verifyLog'],
+  ['@keyturn/m2pack-format', 'openArchive'],
+  ['@keyturn/manifest', 'verifyRelease'],
+]
+
 interface Entry {
   readonly specifier: string
+  /** The one name that is bundled; all of them when absent. */
+  readonly only?: string
   readonly path: string
   /** Entries that run in a browser are bundled for one; the others for Node. */
   readonly platform: 'browser' | 'node'
@@ -21,15 +34,29 @@ interface Entry {
 function entries({ folder, path, manifest }: Member): Entry[] {
   return Object.entries(manifest.exports ?? {}).flatMap(([subpath, target]): Entry[] => {
     if (typeof target === 'string') return []
-    const needsNode = NODE_PACKAGES.includes(folder) || /\/(?:node|sqlite|dht)$/.test(subpath)
+    const needsNode = NODE_PACKAGES.includes(folder) || /\/(?:node|sqlite|dht|testing)$/.test(subpath)
     return [{ specifier: manifest.name + subpath.slice(1), path, platform: needsNode ? 'node' : 'browser' }]
   })
 }
 
+function functionsOf(member: Member): Entry[] {
+  const { path, manifest } = member
+  return FUNCTIONS.filter(([specifier]) => specifier === manifest.name).map(([specifier, only]) => ({
+    specifier,
+    only,
+    path,
+    platform: 'browser',
+  }))
+}
+
+function nameOf({ specifier, only }: Entry): string {
+  return only === undefined ? specifier : `${only} of ${specifier}`
+}
+
 /** Bytes of everything the entry needs, minified and compressed; what comes with Node or is optional stays outside. */
-async function sizeOf({ specifier, path, platform }: Entry): Promise<number> {
+async function sizeOf({ specifier, only, path, platform }: Entry): Promise<number> {
   const file = join(path, `.size-${process.pid}.ts`)
-  writeFileSync(file, `export * from '${specifier}'\n`)
+  writeFileSync(file, `export ${only === undefined ? '*' : `{ ${only} }`} from '${specifier}'\n`)
   try {
     const build = await rolldown({
       input: file,
@@ -53,9 +80,9 @@ async function sizeOf({ specifier, path, platform }: Entry): Promise<number> {
 
 const all = members()
   .filter(({ group }) => group === 'packages')
-  .flatMap(entries)
+  .flatMap((member) => [...entries(member), ...functionsOf(member)])
 const sizes: [string, number][] = []
-for (const entry of all) sizes.push([entry.specifier, await sizeOf(entry)])
+for (const entry of all) sizes.push([nameOf(entry), await sizeOf(entry)])
 
 if (process.argv.includes('--write')) {
   const budgets = Object.fromEntries(
@@ -67,7 +94,7 @@ const budgets = JSON.parse(readFileSync(BUDGETS, 'utf8')) as Readonly<Record<str
 const findings: string[] = []
 for (const [specifier, size] of sizes) {
   const budget = budgets[specifier]
-  console.log(`  ${specifier.padEnd(28)} ${String(size).padStart(7)} of ${budget ?? 'no budget'}`)
+  console.log(`  ${specifier.padEnd(44)} ${String(size).padStart(7)} of ${budget ?? 'no budget'}`)
   if (budget === undefined) findings.push(`${specifier} has no budget in tooling/checks/sizes.json`)
   else if (size > budget)
     findings.push(`${specifier} has ${size} bytes, bundled and compressed; its budget is ${budget}`)

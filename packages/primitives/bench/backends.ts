@@ -2,8 +2,8 @@
 import { createRequire } from 'node:module'
 import { hash } from 'node:crypto'
 import { parseStrictJson, systemRandom } from '@keyturn/primitives'
-import { backend as accelerated } from '../src/backend/accelerated.ts'
-import { backend as portable } from '../src/backend/portable.ts'
+import * as accelerated from '../src/backend/accelerated.ts'
+import * as portable from '../src/backend/portable.ts'
 import type { Sodium } from '../src/backend/sodium.ts'
 
 const SLICE_MS = 150

@@ -1,4 +1,4 @@
-import { backend } from '#backend'
+import * as backend from '#backend'
 import { PrimitivesError } from './errors.ts'
 import { requireLength } from './lengths.ts'
 

@@ -1,4 +1,4 @@
-import { backend } from '#backend'
+import * as backend from '#backend'
 import { hexEncode } from './encodings.ts'
 import type { RunningHash } from './backend/backend.ts'
 

@@ -1,4 +1,4 @@
-import { backend } from '#backend'
+import * as backend from '#backend'
 import type { ScryptParameters } from './backend/backend.ts'
 import { hmacSha256, hmacSha512 } from './hash.ts'
 import { wipe } from './secret.ts'

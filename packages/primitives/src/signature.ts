@@ -1,4 +1,4 @@
-import { backend } from '#backend'
+import * as backend from '#backend'
 import { compareBytes } from './bytes.ts'
 import { hexDecode, hexEncode } from './encodings.ts'
 import { requireLength } from './lengths.ts'

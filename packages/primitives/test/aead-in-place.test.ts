@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { openAes256Gcm, sealAes256Gcm } from '../src/index.ts'
-import { backend as accelerated } from '../src/backend/accelerated.ts'
-import { backend as portable } from '../src/backend/portable.ts'
+import * as accelerated from '../src/backend/accelerated.ts'
+import * as portable from '../src/backend/portable.ts'
 
 const key = new Uint8Array(32).fill(1)
 const nonce = new Uint8Array(12).fill(2)

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { backend as accelerated } from '../src/backend/accelerated.ts'
-import { backend as portable } from '../src/backend/portable.ts'
+import * as accelerated from '../src/backend/accelerated.ts'
+import * as portable from '../src/backend/portable.ts'
 import {
   hexDecode,
   hexEncode,

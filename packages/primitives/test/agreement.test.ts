@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { backend as accelerated } from '../src/backend/accelerated.ts'
-import { backend as portable } from '../src/backend/portable.ts'
+import * as accelerated from '../src/backend/accelerated.ts'
+import * as portable from '../src/backend/portable.ts'
 import { hexDecode, hexEncode, x25519, x25519PublicKey } from '../src/index.ts'
 import type { PrimitivesError } from '../src/index.ts'
 import { haveVectors, wycheproof } from './conformance.ts'

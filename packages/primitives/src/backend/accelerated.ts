@@ -26,7 +26,7 @@ let noble: Backend | undefined
 
 /** The portable way, loaded when it is first needed: half of what a thread spends on its modules would be noble's. */
 function portable(): Backend {
-  noble ??= (load(import.meta.url.endsWith('.ts') ? './portable.ts' : './portable.js') as { backend: Backend }).backend
+  noble ??= load(import.meta.url.endsWith('.ts') ? './portable.ts' : './portable.js') as Backend
   return noble
 }
 
@@ -259,5 +259,27 @@ function choose(): Backend {
   return { ...portableParts, ...node, ...(sodium === undefined ? {} : sodiumBackend(sodium)), name: 'accelerated' }
 }
 
-/** node:crypto and libsodium where they are faster than noble, noble for the rest. */
-export const backend: Backend = choose()
+// node:crypto and libsodium where they are faster than noble, noble for the rest. The names are those of portable.ts.
+export const {
+  name,
+  sha256,
+  sha512,
+  blake2b256,
+  blake3,
+  createSha256,
+  createBlake2b256,
+  hmacSha256,
+  hmacSha512,
+  scrypt,
+  sealXChaCha20Poly1305,
+  openXChaCha20Poly1305,
+  sealChaCha20Poly1305,
+  openChaCha20Poly1305,
+  sealAes256Gcm,
+  openAes256Gcm,
+  ed25519PublicKey,
+  ed25519Sign,
+  ed25519Verify,
+  x25519PublicKey,
+  x25519,
+}: Backend = choose()

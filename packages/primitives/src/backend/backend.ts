@@ -19,8 +19,8 @@ export interface ScryptParameters {
 }
 
 /**
- * What one way of computing has to offer. Lengths are checked before a backend is called; equal input
- * gives equal output on every backend. An AEAD that does not open gives `undefined`.
+ * What one way of computing has to offer, as a module: portable.ts and accelerated.ts export these names. Lengths are checked
+ * before a backend is called; equal input gives equal output on every backend. An AEAD that does not open gives `undefined`.
  */
 export interface Backend {
   readonly name: 'accelerated' | 'portable'
