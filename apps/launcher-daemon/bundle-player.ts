@@ -1,0 +1,121 @@
+/**
+ * Makes `dist/player/`: the launcher and the loader as one script each, for the executables that `keyturn launcher build`
+ * makes. Studios need no bundler. Run by the build, after tsc.
+ */
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { rolldown } from 'rolldown'
+import type { Plugin } from 'rolldown'
+
+const DIST = fileURLToPath(new URL('dist/', import.meta.url))
+const OUTPUT = join(DIST, 'player')
+const CONDITIONS = ['node', 'import', 'default']
+
+/** Replaces text that must be there: a source that changed is a failed build, never a launcher that fails on players' machines. */
+function replaced(code: string, id: string, pattern: RegExp, text: string): string {
+  if (!pattern.test(code)) throw new Error(`${id}: nothing to replace for ${pattern}`)
+  return code.replace(pattern, () => text)
+}
+
+async function oneScript(input: string, plugins: readonly Plugin[] = []): Promise<{ code: string; files: string[] }> {
+  const bundle = await rolldown({
+    input,
+    platform: 'node',
+    plugins: [...plugins],
+    resolve: { conditionNames: CONDITIONS },
+    onLog(level, log) {
+      if (level === 'warn') throw new Error(`${input}: ${log.message}`)
+    },
+  })
+  const { output } = await bundle.generate({ format: 'cjs', minify: true, codeSplitting: false })
+  if (output.length !== 1) throw new Error(`${input}: ${output.length} files instead of one script`)
+  return { code: output[0].code, files: output[0].moduleIds }
+}
+
+/** Puts inside what the sources load from beside themselves: worker, page, version, the portable cryptography. */
+function selfContained(hashWorker: string, version: string): Plugin {
+  return {
+    name: 'self-contained',
+    transform(code, id) {
+      if (id.endsWith('/backend/accelerated.js')) {
+        const load = `const load = (name) => { if (name.startsWith('./portable')) return portable_; throw new Error(name) }`
+        return `import * as portable_ from './portable.js'\n${replaced(code, id, /const load = createRequire\(import\.meta\.url\);?/, load)}`
+      }
+      if (code.includes("createRequire(import.meta.url)('../"))
+        return replaced(
+          code,
+          id,
+          /createRequire\(import\.meta\.url\)\('[./]+package\.json'\)/,
+          JSON.stringify({ version }),
+        )
+      if (id.endsWith('/hash-pool.js')) {
+        const source = `const source = ${JSON.stringify(hashWorker)};`
+        const inline = replaced(code, id, /const source = new URL\([^;]*;/, source)
+        return replaced(inline, id, /new Worker\(source, \{/, 'new Worker(source, { eval: true,')
+      }
+      if (id.endsWith('/page/load-page.js')) {
+        const page = Object.fromEntries(
+          pageScripts(code).map((name) => [name, readFileSync(join(DIST, `page/${name}.js`), 'utf8')]),
+        )
+        return replaced(
+          code,
+          id,
+          /async function script\(name\) \{[^]*?\n\}/,
+          `const scripts_ = ${JSON.stringify(page)}\nasync function script(name) { return scripts_[name] }`,
+        )
+      }
+      return undefined
+    },
+  }
+}
+
+/** Names of the page's scripts, as the module lists them. */
+function pageScripts(code: string): string[] {
+  const list = /(?:const|let) (?:scripts|SCRIPTS) = \[([^\]]*)\]/.exec(code)?.[1] ?? ''
+  return [...list.matchAll(/'([\w-]+)'/g)].map((match) => match[1] as string)
+}
+
+interface PackageFacts {
+  readonly name: string
+  readonly version: string
+  readonly license: string
+}
+
+/** The packages that the files belong to, by name. */
+function packagesOf(files: readonly string[]): PackageFacts[] {
+  const found = new Map<string, PackageFacts>()
+  for (const file of files.filter((name) => name.startsWith('/'))) {
+    let folder = dirname(file)
+    for (; folder !== dirname(folder); folder = dirname(folder)) {
+      const manifest = readManifest(folder)
+      if (manifest === undefined) continue
+      found.set(manifest.name, manifest)
+      break
+    }
+  }
+  return [...found.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+function readManifest(folder: string): PackageFacts | undefined {
+  try {
+    const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as PackageFacts
+    return name === undefined || version === undefined ? undefined : { name, version, license }
+  } catch {
+    return undefined
+  }
+}
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8')) as { version: string }
+const { hashWorkerFile } = { hashWorkerFile: fileURLToPath(import.meta.resolve('./dist/engine/hash-worker.js')) }
+
+const worker = await oneScript(hashWorkerFile)
+const player = await oneScript(join(DIST, 'player/start-player.js'), [selfContained(worker.code, version)])
+const loader = await oneScript(join(DIST, 'player/loader-main.js'))
+mkdirSync(OUTPUT, { recursive: true })
+writeFileSync(join(OUTPUT, 'player.cjs'), player.code)
+writeFileSync(join(OUTPUT, 'loader.cjs'), loader.code)
+const record = { bundle: sha256(player.code), loader: sha256(loader.code), packages: packagesOf(player.files) }
+writeFileSync(join(OUTPUT, 'player.json'), `${JSON.stringify(record, null, 2)}\n`)
