@@ -109,9 +109,9 @@ function readManifest(folder: string): PackageFacts | undefined {
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8')) as { version: string }
-const { hashWorkerFile } = { hashWorkerFile: fileURLToPath(import.meta.resolve('./dist/engine/hash-worker.js')) }
+const engine = dirname(fileURLToPath(import.meta.resolve('@keyturn/install-engine')))
 
-const worker = await oneScript(hashWorkerFile)
+const worker = await oneScript(join(engine, 'disk/hash-worker.js'))
 const player = await oneScript(join(DIST, 'player/start-player.js'), [selfContained(worker.code, version)])
 const loader = await oneScript(join(DIST, 'player/loader-main.js'))
 mkdirSync(OUTPUT, { recursive: true })

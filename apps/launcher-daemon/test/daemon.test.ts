@@ -246,21 +246,34 @@ describe('the local interface', () => {
     expect((await target.supervisor.snapshot()).settings).toEqual(before.settings) // not even the part that was allowed
   })
 
-  it('trades a code for a cookie once', async () => {
+  it('opens the page once for a code; the session comes back in a header, never as a cookie', async () => {
     const { daemon: target, folder } = await daemon()
     const address = new URL(await askForPage(folder))
     const path = `${address.pathname}${address.search}`
     const first = await send(target, { path })
-    expect(first.status).toBe(303)
-    const cookie = String(first.headers['set-cookie'])
-    expect(cookie).toMatch(/; Path=\/; HttpOnly; SameSite=Strict$/)
+    expect(first.status).toBe(200)
+    expect(first.headers['set-cookie']).toBeUndefined()
+    const session = /<meta name="session" content="([0-9a-f]{64})">/.exec(first.text)?.[1] ?? ''
+    const status = { path: '/api/status' }
+    expect((await send(target, { ...status, headers: { authorization: `Bearer ${session}` } })).status).toBe(200)
+    expect((await send(target, { ...status, headers: { cookie: `keyturn_launcher=${session}` } })).status).toBe(403)
     expect((await send(target, { path })).status).toBe(403)
-    const page = await send(target, { path: '/', headers: { cookie: cookie.split(';')[0] ?? '' } })
-    expect(page.status).toBe(200)
-    expect(page.text).not.toMatch(/https?:\/\//)
-    expect(page.text).not.toContain('<script>')
+    const shell = await send(target, { path: '/' })
+    expect(shell.text).toContain('<meta name="session" content="">')
+    expect(shell.text).not.toMatch(/https?:\/\//)
+    expect(shell.text).not.toContain('<script>')
     for (const asset of ['/client.js', '/words.js', '/markdown.js', '/styles.css'])
-      expect((await send(target, { path: asset, headers: { cookie: cookie.split(';')[0] ?? '' } })).status).toBe(200)
+      expect((await send(target, { path: asset })).status).toBe(200)
+  })
+
+  it('lets the hand-over file of the launcher navigate to the page, and no other site do anything', async () => {
+    const { daemon: target, folder } = await daemon()
+    const address = new URL(await askForPage(folder))
+    const path = `${address.pathname}${address.search}`
+    const site = { 'sec-fetch-site': 'cross-site' }
+    expect((await send(target, { path, headers: { ...site, 'sec-fetch-mode': 'no-cors' } })).status).toBe(403)
+    expect((await send(target, { path: '/', headers: { ...site, 'sec-fetch-mode': 'navigate' } })).status).toBe(403)
+    expect((await send(target, { path, headers: { ...site, 'sec-fetch-mode': 'navigate' } })).status).toBe(200)
   })
 
   it('speaks over a socket of this user only (row 228)', async () => {

@@ -105,6 +105,12 @@ export const launcherErrors = {
     meaning: 'Nothing is installed in this folder yet.',
     remedy: 'Run update first.',
   },
+  LA_FOLDER: {
+    kind: 'usage',
+    meaning:
+      'The folder chosen for the game cannot be used: it holds other files, cannot be written, or is a system folder.',
+    remedy: 'Choose an empty folder, a new one, or one that holds this game already.',
+  },
   LA_BARRED: {
     kind: 'policy',
     meaning: 'The installed release may not be played: its keys were withdrawn, or its signature was refused.',

@@ -45,7 +45,8 @@ export async function readIcon(path: string): Promise<Uint8Array> {
   const refuse = (why: string): never => {
     throw new LauncherBuildError('LB_ICON', `Cannot use "${path}" as an icon: ${why}`)
   }
-  if (bytes.length < 6 || view.getUint16(0, true) !== 0 || view.getUint16(2, true) !== 1) refuse('it is not an .ico file')
+  if (bytes.length < 6 || view.getUint16(0, true) !== 0 || view.getUint16(2, true) !== 1)
+    refuse('it is not an .ico file')
   const count = view.getUint16(4, true)
   if (count === 0 || bytes.length < 6 + count * 16) refuse(`its list of ${count} images is cut off`)
   for (let index = 0; index < count; index += 1) {

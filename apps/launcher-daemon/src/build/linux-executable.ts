@@ -18,7 +18,9 @@ export async function makeLinuxExecutable(node: Uint8Array, blob: Uint8Array): P
     await inject(file, BLOB_NAME, Buffer.from(blob), { sentinelFuse: FUSE })
     return await readFile(file)
   } catch (cause) {
-    throw new LauncherBuildError('LB_INSTALLER', 'The application could not be put into the Linux executable', { cause })
+    throw new LauncherBuildError('LB_INSTALLER', 'The application could not be put into the Linux executable', {
+      cause,
+    })
   } finally {
     await rm(folder, { recursive: true, force: true })
   }

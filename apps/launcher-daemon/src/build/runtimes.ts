@@ -89,7 +89,14 @@ async function fetchRuntime(
   try {
     // npm brings the registry, proxy and credentials that this machine is set up with.
     const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
-    const pack = ['pack', `${npmPackage}@${NODE_VERSION}`, '--pack-destination', scratch, '--ignore-scripts', '--silent']
+    const pack = [
+      'pack',
+      `${npmPackage}@${NODE_VERSION}`,
+      '--pack-destination',
+      scratch,
+      '--ignore-scripts',
+      '--silent',
+    ]
     await run(npm, pack, { signal, shell: process.platform === 'win32' })
     const [archive] = (await readdir(scratch)).filter((name) => name.endsWith('.tgz'))
     if (archive === undefined) throw new Error('npm pack left no archive')

@@ -74,7 +74,7 @@ export function setupScript(config: PlayerConfig, fileName: string, sizeBytes: n
 !define FILE ${nsisText(fileName)}
 !define KEY ${nsisText(key)}
 Name "\${NAME}"
-OutFile setup.exe
+OutFile made.exe
 RequestExecutionLevel user
 InstallDir "$LOCALAPPDATA\\Programs\\\${ID}"
 InstallDirRegKey HKCU "\${KEY}" "InstallLocation"

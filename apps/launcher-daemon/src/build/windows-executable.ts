@@ -1,5 +1,7 @@
-import { FUSE, BLOB_NAME } from './sea-blob.ts'
 import { LauncherBuildError } from './errors.ts'
+import { BLOB_NAME, FUSE } from './sea-blob.ts'
+
+type ResourceEntries = import('resedit').NtExecutableResource['entries']
 
 /** What players see in the properties of the file. */
 export interface WindowsIdentity {
@@ -31,7 +33,7 @@ export async function makeWindowsExecutable(
 ): Promise<Uint8Array> {
   const { Data, NtExecutable, NtExecutableResource, Resource } = await import('resedit')
   const executable = NtExecutable.from(ownBuffer(node), { ignoreCert: true })
-  executable.newOptionalHeader.subsystem = SUBSYSTEM_GUI
+  executable.newHeader.optionalHeader.subsystem = SUBSYSTEM_GUI
   const resources = NtExecutableResource.from(executable)
   const icons = Data.IconFile.from(ownBuffer(icon)).icons.map(({ data }) => data)
   Resource.IconGroupEntry.replaceIconsForResource(resources.entries, 1, LANG_EN_US, icons)
@@ -47,7 +49,7 @@ function ownBuffer(bytes: Uint8Array): ArrayBuffer {
 }
 
 function describe(
-  entries: Parameters<(typeof import('resedit'))['Resource']['VersionInfo']['fromEntries']>[0],
+  entries: ResourceEntries,
   Resource: (typeof import('resedit'))['Resource'],
   { name, publisher, version, fileName }: WindowsIdentity,
 ): void {

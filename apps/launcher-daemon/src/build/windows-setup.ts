@@ -37,7 +37,7 @@ export async function makeWindowsSetup({ config, executable, fileName, icon }: S
       cwd: folder,
       env: { ...process.env, SOURCE_DATE_EPOCH: '0' },
     })
-    return await readFile(join(folder, 'setup.exe'))
+    return await readFile(join(folder, 'made.exe'))
   } catch (cause) {
     if (systemErrorCode(cause) === 'ENOENT')
       throw new LauncherBuildError('LB_NO_NSIS', 'Cannot make a setup: makensis is not on the PATH', {

@@ -7,8 +7,8 @@ import { KeyturnError, parseStrictJson } from '@keyturn/primitives'
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { LauncherError, parseSettings } from '@keyturn/install-engine'
 import { loadPage } from '../page/load-page.ts'
-import type { PageAsset } from '../page/load-page.ts'
-import { checkSender, cookieName, isKnown, readBody, sameSecret } from './guard.ts'
+import type { PageAsset, PageBrand } from '../page/load-page.ts'
+import { checkSender, isKnown, PageSessions, readBody, sameSecret } from './guard.ts'
 import type { Credentials } from './guard.ts'
 import { EventStream } from './event-stream.ts'
 import type { Activity, OpenSettings, Supervisor } from './supervisor.ts'
@@ -19,6 +19,10 @@ export interface ApiServerOptions {
   readonly port?: number | undefined
   /** A Unix socket, mode 0600, instead of a port; without a page. */
   readonly socket?: string | undefined
+  /** Name, logo and color of the page; default: Keyturn's own. */
+  readonly brand?: PageBrand | undefined
+  /** Called when a page or a command asks the launcher to end. */
+  readonly onQuit?: (() => void) | undefined
 }
 
 const securityHeaders = {
@@ -33,7 +37,12 @@ const securityHeaders = {
 }
 
 const activities: readonly Activity[] = ['update', 'repair', 'rollback', 'launch']
-const openSettings = ['channel', 'limit', 'language'] as const
+/** What the body of a call may hold. */
+const ALLOWED_MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  settings: ['channel', 'limit', 'language'],
+  launch: ['playInstalled'],
+  setup: ['folder'],
+}
 /** A code that nobody used within this time is void. */
 const codeLifeMs = 60_000
 
@@ -43,14 +52,18 @@ export class ApiServer {
   readonly token = randomBytes(32).toString('hex')
   readonly #supervisor: Supervisor
   readonly #server: Server
-  readonly #sessions = new Set<string>()
+  readonly #sessions = new PageSessions()
   readonly #codes = new Map<string, number>()
   readonly #stream: EventStream
+  readonly #brand: PageBrand | undefined
+  readonly #onQuit: (() => void) | undefined
   #page: ReadonlyMap<string, PageAsset> = new Map()
   #hosts: readonly string[] | undefined
 
-  constructor(supervisor: Supervisor) {
+  constructor(supervisor: Supervisor, { brand, onQuit }: Pick<ApiServerOptions, 'brand' | 'onQuit'> = {}) {
     this.#supervisor = supervisor
+    this.#brand = brand
+    this.#onQuit = onQuit
     this.#stream = new EventStream(supervisor)
     this.#server = createServer({ maxHeaderSize: 16 * 1024, requestTimeout: 30_000 }, (request, response) => {
       void this.#handle(request, response)
@@ -60,7 +73,7 @@ export class ApiServer {
 
   /** Listens and tells the address. */
   async listen(options: ApiServerOptions = {}): Promise<string> {
-    this.#page = await loadPage()
+    this.#page = await loadPage(this.#brand)
     if (options.socket !== undefined) return await this.#listenOnSocket(options.socket)
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject)
@@ -102,6 +115,11 @@ export class ApiServer {
     return code
   }
 
+  /** Pages that listen now. */
+  get openPages(): number {
+    return this.#stream.size
+  }
+
   get #credentials(): Credentials {
     return { token: this.token, sessions: this.#sessions }
   }
@@ -128,6 +146,7 @@ export class ApiServer {
       title: error.message,
       status,
       code: error.code,
+      kind: error.kind,
     })
   }
 
@@ -149,34 +168,35 @@ export class ApiServer {
   }
 
   async #get(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
-    if (url.pathname === '/' && url.searchParams.has('code'))
-      return this.#trade(response, url.searchParams.get('code') ?? '')
+    const asset = this.#hosts === undefined ? undefined : this.#page.get(url.pathname)
+    if (asset !== undefined) return this.#showPage(response, asset, url)
     this.#requireKnown(request)
     if (url.pathname === '/api/status') return this.#json(response, 200, toJson(await this.#supervisor.snapshot()))
     if (url.pathname === '/api/events') return await this.#stream.add(request, response, securityHeaders)
-    const asset = this.#page.get(url.pathname)
-    if (asset === undefined || this.#hosts === undefined)
-      throw new LauncherError('LA_API_REQUEST', 'Refused: there is nothing at this address')
-    response.writeHead(200, { ...securityHeaders, 'content-type': asset.type })
-    response.end(asset.body)
+    throw new LauncherError('LA_API_REQUEST', 'Refused: there is nothing at this address')
   }
 
-  /** The one-time code becomes a cookie that no script reads and no other site sends. */
-  #trade(response: ServerResponse, code: string): void {
-    const known = [...this.#codes].find(([made, until]) => sameSecret(code, made) && performance.now() < until)
-    if (known === undefined)
-      throw new LauncherError('LA_API_AUTH', 'Refused: this code was used or is too old', {
-        hint: 'Open the page again with keyturn-launcher open',
-      })
-    this.#codes.delete(known[0])
-    const session = randomBytes(32).toString('hex')
-    this.#sessions.add(session)
-    response.writeHead(303, {
-      ...securityHeaders,
-      location: '/',
-      'set-cookie': `${cookieName}=${session}; Path=/; HttpOnly; SameSite=Strict`,
-    })
-    response.end()
+  /**
+   * The page itself is no secret; the session is. A one-time code puts one into the page, which sends it back in a header and
+   * keeps it for this tab. Without a code the page finds its own session again, or says how to be opened.
+   */
+  #showPage(response: ServerResponse, asset: PageAsset, url: URL): void {
+    const code = url.pathname === '/' ? url.searchParams.get('code') : null
+    let { body } = asset
+    if (code !== null && typeof body === 'string') {
+      const known = [...this.#codes].find(([made, until]) => sameSecret(code, made) && performance.now() < until)
+      if (known === undefined)
+        throw new LauncherError('LA_API_AUTH', 'Refused: this code was used or is too old', {
+          hint: 'Open the page again with keyturn-launcher open',
+        })
+      this.#codes.delete(known[0])
+      body = body.replace(
+        '<meta name="session" content="">',
+        `<meta name="session" content="${this.#sessions.begin()}">`,
+      )
+    }
+    response.writeHead(200, { ...securityHeaders, 'content-type': asset.type })
+    response.end(body)
   }
 
   async #post(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
@@ -190,8 +210,8 @@ export class ApiServer {
   }
 
   async #change(name: string, body: JsonObject): Promise<JsonValue> {
-    const allowed = name === 'settings' ? openSettings : name === 'launch' ? ['playInstalled'] : []
-    const unknown = Object.keys(body).find((key) => !(allowed as readonly string[]).includes(key))
+    const allowed: readonly string[] = ALLOWED_MEMBERS[name] ?? []
+    const unknown = Object.keys(body).find((key) => !allowed.includes(key))
     if (unknown !== undefined)
       throw new LauncherError('LA_API_REQUEST', `Refused: ${JSON.stringify(unknown.slice(0, 40))} cannot be set here`)
     if ((activities as readonly string[]).includes(name))
@@ -199,6 +219,8 @@ export class ApiServer {
     else if (name === 'pause') await this.#supervisor.pause()
     else if (name === 'resume') await this.#supervisor.resume()
     else if (name === 'settings') await this.#supervisor.change(readOpenSettings(body))
+    else if (name === 'setup') await this.#supervisor.choose(String(body['folder'] ?? ''))
+    else if (name === 'quit') this.#onQuit?.()
     else if (name === 'page-code') return { code: this.newCode() }
     else throw new LauncherError('LA_API_REQUEST', 'Refused: there is no such call')
     return { ok: true }

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { mkdir, open, realpath, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseStrictJson, PrimitivesError } from '@keyturn/primitives'
+import { isRecord, parseStrictJson, PrimitivesError } from '@keyturn/primitives'
 import { lockFile, writeFileAtomic } from '@keyturn/primitives/node'
 import { keepSettings, LauncherError, updatesFolder } from '@keyturn/install-engine'
 import { ApiServer } from './api-server.ts'
@@ -12,7 +12,9 @@ import type { SupervisorOptions } from './supervisor.ts'
 /** How a daemon runs. */
 export interface DaemonOptions extends SupervisorOptions, ApiServerOptions {
   /** Whether it looks for updates by itself; default true. */
-  readonly check?: boolean
+  readonly check?: boolean | undefined
+  /** Folder for lock, address and token; default `.updates` in the install. */
+  readonly stateFolder?: string | undefined
 }
 
 /** A daemon that runs. */
@@ -23,11 +25,13 @@ export interface Daemon {
   readonly supervisor: Supervisor
   /** An address that opens the page once. */
   pageAddress(): string
+  /** Pages that listen now. */
+  readonly openPages: number
   close(): Promise<void>
 }
 
-function apiFile(folder: string): string {
-  return join(folder, updatesFolder, 'api.json')
+function apiFile(stateFolder: string): string {
+  return join(stateFolder, 'api.json')
 }
 
 /**
@@ -37,41 +41,45 @@ function apiFile(folder: string): string {
  * @throws LauncherError `LA_LOCKED` when one runs already.
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  await mkdir(options.folder, { recursive: true })
-  const folder = await realpath(options.folder)
-  const updates = join(folder, updatesFolder)
-  await mkdir(updates, { recursive: true, mode: 0o700 })
-  const lock = await lockFile(join(updates, 'daemon.lock')).catch((error: unknown) => {
+  const { setup } = options
+  if (setup === undefined) await mkdir(options.folder, { recursive: true })
+  const folder = setup === undefined ? await realpath(options.folder) : options.folder
+  const stateFolder = options.stateFolder ?? join(folder, updatesFolder)
+  await mkdir(stateFolder, { recursive: true, mode: 0o700 })
+  const lock = await lockFile(join(stateFolder, 'daemon.lock')).catch((error: unknown) => {
     if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED') throw error
-    throw new LauncherError('LA_LOCKED', `A launcher runs for "${folder}" already`, {
+    throw new LauncherError('LA_LOCKED', `A launcher already runs for "${folder}"`, {
       hint: 'Open its page with keyturn-launcher open',
       cause: error,
     })
   })
   const supervisor = new Supervisor({ ...options, folder })
-  const server = new ApiServer(supervisor)
+  const server = new ApiServer(supervisor, options)
   const address = await server.listen(options)
-  await keepSettings(folder, options.settings)
+  if (setup === undefined) await keepSettings(folder, options.settings)
   const api = new TextEncoder().encode(`${JSON.stringify({ address, token: server.token })}\n`)
-  await writeFileAtomic(apiFile(folder), api, { mode: 0o600 })
-  if (options.check !== false) supervisor.start()
+  await writeFileAtomic(apiFile(stateFolder), api, { mode: 0o600 })
+  if (options.check !== false && setup === undefined) supervisor.start()
   return {
     address,
     token: server.token,
     supervisor,
     pageAddress: () => `${address}?code=${server.newCode()}`,
+    get openPages() {
+      return server.openPages
+    },
     async close() {
       await server.close()
       await supervisor.stop()
-      await rm(apiFile(folder), { force: true })
+      await rm(apiFile(stateFolder), { force: true })
       await lock.release()
     },
   }
 }
 
 /** Reads the file with the daemon's address and token; never through a link. */
-async function readApiFile(folder: string): Promise<Uint8Array | undefined> {
-  const file = await open(apiFile(folder), constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0))
+async function readApiFile(stateFolder: string): Promise<Uint8Array | undefined> {
+  const file = await open(apiFile(stateFolder), constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0))
   try {
     const { bytesRead, buffer } = await file.read(new Uint8Array(4097), 0, 4097, 0)
     return bytesRead > 4096 ? undefined : buffer.subarray(0, bytesRead)
@@ -80,22 +88,25 @@ async function readApiFile(folder: string): Promise<Uint8Array | undefined> {
   }
 }
 
-/**
- * Asks the running daemon of an install for an address that opens its page once.
- *
- * @throws LauncherError `LA_NOT_INSTALLED` when none runs.
- */
-export async function askForPage(folder: string): Promise<string> {
-  const bytes = await readApiFile(folder).catch(() => undefined)
+interface ApiAddress {
+  readonly address: string
+  readonly token: string
+}
+
+async function findApi(folder: string, stateFolder: string): Promise<ApiAddress> {
+  const bytes = await readApiFile(stateFolder).catch(() => undefined)
   const value = bytes === undefined ? undefined : parseStrictJson(bytes)
-  const isApi = typeof value === 'object' && value !== null && !Array.isArray(value)
-  const [address, token] = isApi ? [value['address'], value['token']] : []
+  const [address, token] = isRecord(value) ? [value['address'], value['token']] : []
   if (typeof address !== 'string' || typeof token !== 'string' || !address.startsWith('http://127.0.0.1:')) {
     throw new LauncherError('LA_NOT_INSTALLED', `No launcher with a page runs for "${folder}"`, {
       hint: 'Start one with keyturn-launcher run',
     })
   }
-  const response = await fetch(`${address}api/page-code`, {
+  return { address, token }
+}
+
+async function callApi({ address, token }: ApiAddress, name: string): Promise<Response> {
+  return await fetch(`${address}api/${name}`, {
     method: 'POST',
     body: '{}',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
@@ -103,7 +114,28 @@ export async function askForPage(folder: string): Promise<string> {
   }).catch((cause: unknown) => {
     throw new LauncherError('LA_NETWORK', `The launcher at ${address} does not answer`, { cause })
   })
-  const answer = (await response.json()) as { code?: unknown }
+}
+
+/**
+ * Asks the running daemon of an install for an address that opens its page once.
+ *
+ * @param stateFolder - Where it keeps its address; default `.updates` in the install.
+ * @throws LauncherError `LA_NOT_INSTALLED` when none runs.
+ */
+export async function askForPage(folder: string, stateFolder: string = join(folder, updatesFolder)): Promise<string> {
+  const api = await findApi(folder, stateFolder)
+  const answer = (await (await callApi(api, 'page-code')).json()) as { code?: unknown }
   if (typeof answer.code !== 'string') throw new LauncherError('LA_API_AUTH', 'The launcher refused to open its page')
-  return `${address}?code=${answer.code}`
+  return `${api.address}?code=${answer.code}`
+}
+
+/**
+ * Asks the running daemon of an install to end.
+ *
+ * @throws LauncherError `LA_NOT_INSTALLED` when none runs.
+ */
+export async function askToQuit(folder: string, stateFolder: string = join(folder, updatesFolder)): Promise<void> {
+  const api = await findApi(folder, stateFolder)
+  const response = await callApi(api, 'quit')
+  if (!response.ok) throw new LauncherError('LA_API_AUTH', 'The launcher refused to end')
 }

@@ -87,6 +87,11 @@ export class EventStream {
     response.write(`event: status\ndata: ${JSON.stringify(await this.#supervisor.snapshot())}\n\n`)
   }
 
+  /** Pages that listen now. */
+  get size(): number {
+    return this.#responses.size
+  }
+
   /** Ends every stream. */
   close(): void {
     clearInterval(this.#keepAlive)

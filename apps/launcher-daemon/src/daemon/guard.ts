@@ -1,18 +1,57 @@
-import { timingSafeEqual } from 'node:crypto'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { LauncherError } from '@keyturn/install-engine'
 
 /** Longest body of a request. */
 export const maxBodyBytes = 64 * 1024
 
-/** Sessions of pages; each began with a one-time code. */
+/** What lets a caller in. */
 export interface Credentials {
   readonly token: string
-  readonly sessions: ReadonlySet<string>
+  readonly sessions: PageSessions
 }
 
-/** Name of the page's cookie. */
-export const cookieName = 'keyturn_launcher'
+const MAX_SESSIONS = 16
+const SESSION_IDLE_MS = 12 * 3_600_000
+
+/**
+ * Sessions of pages; each began with a one-time code. The secret lives in the page and comes back in a header: a cookie
+ * would also be sent to every other port of this machine, another user's among them.
+ */
+export class PageSessions {
+  /** Secret to the time it was last used. */
+  readonly #used = new Map<string, number>()
+  readonly #monotonic: () => number
+
+  constructor(monotonic: () => number = () => performance.now()) {
+    this.#monotonic = monotonic
+  }
+
+  /** Begins a session; the oldest ends when there are too many. */
+  begin(): string {
+    const secret = randomBytes(32).toString('hex')
+    this.#used.set(secret, this.#monotonic())
+    if (this.#used.size > MAX_SESSIONS) {
+      const [oldest] = [...this.#used].toSorted(([, a], [, b]) => a - b)
+      if (oldest !== undefined) this.#used.delete(oldest[0])
+    }
+    return secret
+  }
+
+  /** Whether a secret belongs to a session that was used within twelve hours. */
+  has(secret: string): boolean {
+    const now = this.#monotonic()
+    let found = false
+    for (const [known, usedAt] of this.#used) {
+      if (now - usedAt > SESSION_IDLE_MS) this.#used.delete(known)
+      else if (sameSecret(secret, known)) {
+        this.#used.set(known, now)
+        found = true
+      }
+    }
+    return found
+  }
+}
 
 /** Whether two secrets are equal, in time that does not tell where they differ. */
 export function sameSecret(given: string, wanted: string): boolean {
@@ -49,24 +88,16 @@ export function checkSender(request: IncomingMessage, hosts: readonly string[] |
   if (origin !== undefined && !hosts.some((own) => origin === `http://${own}` && own === host))
     refuse('Refused: the request comes from another page')
   const site = single(request, 'sec-fetch-site')
-  if (site !== undefined && site !== 'same-origin' && site !== 'none')
-    refuse('Refused: the request comes from another site')
+  if (site === undefined || site === 'same-origin' || site === 'none') return
+  // The file that hands the page's address over is "another site" to the browser; its one-time code is the proof.
+  const isHandOver = request.method === 'GET' && single(request, 'sec-fetch-mode') === 'navigate'
+  if (!(isHandOver && (request.url ?? '').startsWith('/?code='))) refuse('Refused: the request comes from another site')
 }
 
-function cookies(request: IncomingMessage): string[] {
-  const header = request.headers.cookie ?? ''
-  return header
-    .split(';')
-    .map((part) => part.trim())
-    .filter((part) => part.startsWith(`${cookieName}=`))
-    .map((part) => part.slice(cookieName.length + 1))
-}
-
-/** Whether a request carries the token of the 0600 file, or the cookie of a page that was opened with it. */
-export function isKnown(request: IncomingMessage, credentials: Credentials): boolean {
-  const bearer = /^Bearer ([0-9a-f]{64})$/.exec(single(request, 'authorization') ?? '')?.[1]
-  if (bearer !== undefined) return sameSecret(bearer, credentials.token)
-  return cookies(request).some((cookie) => [...credentials.sessions].some((session) => sameSecret(cookie, session)))
+/** Whether a request carries the token of the 0600 file, or the session secret of a page that was opened with a code. */
+export function isKnown(request: IncomingMessage, { token, sessions }: Credentials): boolean {
+  const secret = /^Bearer ([0-9a-f]{64})$/.exec(single(request, 'authorization') ?? '')?.[1]
+  return secret !== undefined && (sameSecret(secret, token) || sessions.has(secret))
 }
 
 /** Reads the JSON body of a change; nothing but `application/json`, so that no form can send it. */

@@ -32,6 +32,8 @@ export interface Snapshot extends EngineStatus {
     | { readonly outcome: string; readonly version: string | undefined; readonly downloadedBytes: number }
     | undefined
   readonly settings: Pick<Settings, 'channel' | 'limit' | 'language'>
+  /** Whether the page asks for a folder first. */
+  readonly needsSetup: boolean
 }
 
 /** Settings that may be changed from the page: no folder, server, trust or program is among them. */
@@ -40,19 +42,46 @@ export interface OpenSettings extends Pick<Settings, 'channel' | 'language'> {
   readonly limit?: number | undefined
 }
 
+/** What the first page asks before anything is downloaded. */
+export interface Setup {
+  /** The folder that is offered. */
+  readonly folder: string
+  /**
+   * Checks and keeps the folder that the player chose.
+   *
+   * @throws LauncherError `LA_FOLDER` saying what is wrong with it.
+   */
+  readonly choose: (folder: string) => Promise<string>
+}
+
 /** What a supervisor is made with. */
 export interface SupervisorOptions {
   readonly folder: string
+  /** Present until the player has chosen a folder; nothing is read or downloaded before. */
+  readonly setup?: Setup | undefined
   readonly settings: Settings & { readonly server: string; readonly trust: string }
   /** Beyond what settings say: seams for tests. */
   readonly engine?: Partial<EngineOptions>
+}
+
+const IDLE_PROGRESS: Progress = {
+  phase: 'idle',
+  downloadedBytes: 0,
+  downloadTotalBytes: 0,
+  diskBytes: 0,
+  diskTotalBytes: 0,
+  files: 0,
+  fileTotal: 0,
+  bytesPerSecond: 0,
+  secondsLeft: undefined,
 }
 
 const offlineCodes = new Set(['LA_NETWORK', 'LA_TIMEOUT', 'LA_HTTP_STATUS'])
 
 /** Runs one engine for a long time: one activity at a time, a check on an interval, and everybody who listens is told. */
 export class Supervisor {
-  readonly folder: string
+  #folder: string
+  #setup: Setup | undefined
   #settings: Settings & { readonly server: string; readonly trust: string }
   readonly #extra: Partial<EngineOptions>
   #engine: Engine
@@ -66,15 +95,26 @@ export class Supervisor {
   readonly #listeners = new Set<(event: EngineEvent | { readonly type: 'changed' }) => void>()
 
   constructor(options: SupervisorOptions) {
-    this.folder = options.folder
+    this.#folder = options.folder
+    this.#setup = options.setup
     this.#settings = options.settings
     this.#extra = options.engine ?? {}
     this.#engine = this.#makeEngine()
   }
 
+  /** Folder of the install; the offered one until the player has chosen. */
+  get folder(): string {
+    return this.#folder
+  }
+
+  /** What runs now: an activity, or the client. */
+  get isBusy(): boolean {
+    return this.#activity !== undefined || this.#client !== undefined
+  }
+
   #makeEngine(): Engine {
     return createEngine({
-      ...toEngineOptions(this.folder, this.#settings),
+      ...toEngineOptions(this.#folder, this.#settings),
       ...this.#extra,
       onEvent: (event) => this.#tell(event),
     })
@@ -88,6 +128,22 @@ export class Supervisor {
   listen(listener: (event: EngineEvent | { readonly type: 'changed' }) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  /**
+   * Takes the folder that the player chose and begins the first install.
+   *
+   * @throws LauncherError `LA_LOCKED` when the folder was chosen before, `LA_FOLDER` when it cannot be used.
+   */
+  async choose(folder: string): Promise<void> {
+    const setup = this.#setup
+    if (setup === undefined || this.#activity !== undefined)
+      throw new LauncherError('LA_LOCKED', 'Cannot choose a folder: the game has one already')
+    this.#folder = await setup.choose(folder)
+    this.#setup = undefined
+    await keepSettings(this.#folder, this.#settings, this.#extra.fs)
+    this.#engine = this.#makeEngine()
+    this.start()
   }
 
   /** Looks for updates now and from then on. */
@@ -116,6 +172,8 @@ export class Supervisor {
    * @throws LauncherError `LA_LOCKED` while another one runs.
    */
   async begin(activity: Activity, options: { playInstalled?: boolean } = {}): Promise<void> {
+    if (this.#setup !== undefined)
+      throw new LauncherError('LA_NOT_INSTALLED', `Cannot ${activity}: no folder was chosen yet`)
     if (this.#activity !== undefined)
       throw new LauncherError('LA_LOCKED', `Cannot ${activity}: the launcher is busy with ${this.#activity}`)
     this.#activity = activity
@@ -185,7 +243,7 @@ export class Supervisor {
       server: this.#settings.server,
       trust: this.#settings.trust,
     }
-    await keepSettings(this.folder, this.#settings, this.#extra.fs)
+    if (this.#setup === undefined) await keepSettings(this.#folder, this.#settings, this.#extra.fs)
     if (channelChanged) this.#engine = this.#makeEngine()
     else this.#engine.setLimit(this.#settings.limit)
     this.#tell({ type: 'changed' })
@@ -193,16 +251,42 @@ export class Supervisor {
 
   /** Everything the page shows. */
   async snapshot(): Promise<Snapshot> {
-    const status = await this.#engine.status()
+    const status = this.#setup === undefined ? await this.#engine.status() : this.#untouched(this.#setup)
     const { channel = 'stable', limit, language } = this.#settings
     return {
       ...status,
       activity: this.#activity,
       isRunning: this.#client !== undefined,
+      needsSetup: this.#setup !== undefined,
       offline: this.#offline,
       lastError: this.#lastError,
       lastResult: this.#lastResult,
       settings: { channel, ...(limit === undefined ? {} : { limit }), ...(language === undefined ? {} : { language }) },
+    }
+  }
+
+  /** Before a folder is chosen there is nothing to ask the engine, which would make one. */
+  #untouched({ folder }: Setup): EngineStatus {
+    return {
+      folder,
+      server: this.#settings.server,
+      channel: this.#settings.channel ?? 'stable',
+      state: 'idle',
+      version: undefined,
+      sequence: undefined,
+      trust: 'pinned',
+      reason: undefined,
+      rolesVersion: undefined,
+      notes: undefined,
+      needsKey: false,
+      offered: undefined,
+      confirmed: false,
+      failedStarts: 0,
+      canRollBack: false,
+      unfinished: undefined,
+      paused: false,
+      bytesPerSecond: this.#settings.limit,
+      progress: IDLE_PROGRESS,
     }
   }
 

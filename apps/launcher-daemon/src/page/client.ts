@@ -32,6 +32,7 @@ interface PageStatus {
   paused: boolean
   activity?: string
   isRunning: boolean
+  needsSetup: boolean
   offline: boolean
   lastError?: PageError
   settings: { channel: string; limit?: number; language?: Language }
@@ -41,6 +42,7 @@ interface PageStatus {
 let status: PageStatus | undefined
 let language: Language = navigator.language.startsWith('cs') || navigator.language.startsWith('sk') ? 'cs' : 'en'
 let settingsTouched = false
+let setupTouched = false
 
 function element<T extends HTMLElement = HTMLElement>(id: string): T {
   return document.getElementById(id) as T
@@ -73,15 +75,44 @@ function shortened(path: string): string {
   return path.length <= 60 ? path : `${path.slice(0, 28)}…${path.slice(-30)}`
 }
 
-async function post(name: string, body: object = {}): Promise<void> {
-  const response = await fetch(`/api/${name}`, {
+/** The session came with the page, or is the one this tab already had. */
+function takeSession(): string {
+  const given = document.querySelector<HTMLMetaElement>('meta[name="session"]')?.content ?? ''
+  if (given !== '') {
+    sessionStorage.setItem('session', given)
+    history.replaceState(null, '', '/')
+    return given
+  }
+  return sessionStorage.getItem('session') ?? ''
+}
+
+const session = takeSession()
+
+async function call(path: string, init: RequestInit = {}): Promise<Response> {
+  return await fetch(path, { ...init, headers: { ...init.headers, authorization: `Bearer ${session}` } })
+}
+
+interface Problem {
+  readonly code: string
+  readonly title: string
+  readonly kind: string
+}
+
+/** Asks for a change; the answer says why it was refused. */
+async function send(name: string, body: object): Promise<Problem | undefined> {
+  const response = await call(`/api/${name}`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(body),
   })
-  if (response.ok) return
-  const problem = (await response.json()) as { code: string; title: string }
-  showBanner('care', `${say('error.busy')} (${problem.title})`)
+  return response.ok ? undefined : ((await response.json()) as Problem)
+}
+
+/** As {@link send}; a refusal is shown in the banner. */
+async function post(name: string, body: object = {}): Promise<boolean> {
+  const problem = await send(name, body)
+  if (problem !== undefined) showBanner('care', `${say(errorWord(problem))} (${problem.title})`)
+  return problem === undefined
 }
 
 function showBanner(kind: 'bad' | 'care' | undefined, text: string, button?: { text: string; run: () => void }): void {
@@ -154,6 +185,9 @@ function show(now: PageStatus): void {
     const name = node.dataset['word'] ?? ''
     if (isWord(name)) node.textContent = say(name)
   }
+  element('setup').hidden = !now.needsSetup
+  element('work').hidden = now.needsSetup
+  if (now.needsSetup && !setupTouched) element<HTMLInputElement>('setup-folder').value = now.folder
   const busy = now.activity !== undefined
   element('release').textContent =
     now.version === undefined ? '' : say('release', { version: now.version, channel: now.channel })
@@ -191,24 +225,66 @@ function fillSettings(now: PageStatus): void {
   element<HTMLSelectElement>('language').value = language
 }
 
+/** Nothing is downloaded before this. */
+async function install(): Promise<void> {
+  const error = element('setup-error')
+  error.hidden = true
+  const problem = await send('setup', { folder: element<HTMLInputElement>('setup-folder').value.trim() })
+  if (problem === undefined) return
+  error.textContent = `${say(errorWord(problem))} (${problem.title})`
+  error.hidden = false
+  element('setup-folder').focus()
+}
+
 async function save(): Promise<void> {
   const limitText = element<HTMLInputElement>('limit').value.trim()
   const limit = limitText === '' ? null : Math.max(1024, Math.round(Number(limitText) * 1000))
   if (limit !== null && !Number.isSafeInteger(limit)) return element('limit').focus()
   const chosen = element<HTMLSelectElement>('language').value === 'cs' ? 'cs' : 'en'
   settingsTouched = false
-  await post('settings', { channel: element<HTMLInputElement>('channel').value, limit, language: chosen })
-  element('save').textContent = say('saved')
+  const isSaved = await post('settings', {
+    channel: element<HTMLInputElement>('channel').value,
+    limit,
+    language: chosen,
+  })
+  if (isSaved) element('save').textContent = say('saved')
 }
 
-function listen(): void {
-  const events = new EventSource('/api/events')
-  events.addEventListener('status', (event) => show(JSON.parse((event as MessageEvent<string>).data) as PageStatus))
-  events.addEventListener('progress', (event) => {
-    const progress = JSON.parse((event as MessageEvent<string>).data) as PageProgress
-    if (status !== undefined) status.progress = progress
-    showProgress(progress)
-  })
+function take(name: string, data: string): void {
+  if (name === 'status') return show(JSON.parse(data) as PageStatus)
+  if (name !== 'progress') return
+  const progress = JSON.parse(data) as PageProgress
+  if (status !== undefined) status.progress = progress
+  showProgress(progress)
+}
+
+/** Reads one stream of events to its end. EventSource would do, but cannot send the session in a header. */
+async function readEvents(response: Response): Promise<void> {
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+  let rest = ''
+  for (let part = await reader?.read(); part !== undefined && !part.done; part = await reader?.read()) {
+    const blocks = (rest + part.value).split('\n\n')
+    rest = blocks.pop() ?? ''
+    for (const block of blocks) {
+      const event = /^event: (.*)$/m.exec(block)?.[1]
+      const data = /^data: (.*)$/m.exec(block)?.[1]
+      if (event !== undefined && data !== undefined) take(event, data)
+    }
+  }
+}
+
+const RECONNECT_MS = 1_000
+
+async function listen(): Promise<void> {
+  try {
+    const response = await call('/api/events')
+    if (response.status === 403) return showBanner('care', say('closedPage'))
+    if (response.ok) await readEvents(response)
+  } catch {
+    // the launcher ended or restarts
+  }
+  showBanner('care', say('gone'))
+  setTimeout(() => void listen(), RECONNECT_MS)
 }
 
 element('play').addEventListener(
@@ -222,5 +298,9 @@ for (const id of ['channel', 'limit', 'language']) {
     settingsTouched = true
   })
 }
+element('setup-install').addEventListener('click', () => void install())
+element('setup-folder').addEventListener('input', () => {
+  setupTouched = true
+})
 element('save').addEventListener('click', () => void save())
-listen()
+void listen()

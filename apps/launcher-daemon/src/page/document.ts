@@ -1,23 +1,44 @@
+import type { PageBrand } from './load-page.ts'
+
+function escaped(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
+}
+
 /** The page; its words are put in by the script, in the language of the settings or the browser. */
-export const pageDocument = `<!doctype html>
+export function pageDocument(brand?: PageBrand): string {
+  const name = escaped(brand?.name ?? 'Keyturn')
+  const languages = escaped((brand?.languages ?? []).join(' '))
+  const logo = brand?.logo === undefined ? '' : '<img id="logo" src="/logo" alt="">'
+  return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>Keyturn</title>
+<meta name="session" content="">
+<meta name="languages" content="${languages}">
+<title>${name}</title>
 <link rel="stylesheet" href="/styles.css">
 <script type="module" src="/client.js"></script>
 </head>
 <body>
 <a class="skip" href="#play" data-word="skip"></a>
 <header>
-  <h1 id="title">Keyturn</h1>
+  ${logo}<h1 id="title">${name}</h1>
   <p id="release"></p>
 </header>
 <div id="banner" role="alert" hidden></div>
 <main>
-  <section class="work" aria-labelledby="state">
+  <section id="setup" class="work" aria-labelledby="setup-title" hidden>
+    <h2 id="setup-title" data-word="setupTitle"></h2>
+    <div class="fields">
+      <label for="setup-folder" data-word="folderTitle"></label><input id="setup-folder" autocomplete="off" spellcheck="false" aria-describedby="setup-error">
+      <span></span><small data-word="setupHint"></small>
+    </div>
+    <p id="setup-error" role="alert" hidden></p>
+    <div class="buttons"><button id="setup-install" class="main" type="button" data-word="install"></button></div>
+  </section>
+  <section id="work" class="work" aria-labelledby="state">
     <h2 id="state" aria-live="polite"></h2>
     <div id="progress" hidden>
       <progress id="bar" max="1000" value="0" aria-labelledby="state"></progress>
@@ -30,11 +51,14 @@ export const pageDocument = `<!doctype html>
       <button id="repair" type="button" data-word="repair"></button>
       <button id="rollback" type="button" data-word="rollback" hidden></button>
     </div>
+    <details id="details">
+      <summary data-word="details"></summary>
     <dl class="facts">
       <dt data-word="trustTitle"></dt><dd><span id="trust-mark" aria-hidden="true"></span><span id="trust"></span></dd>
       <dt data-word="keyTitle"></dt><dd id="key"></dd>
       <dt data-word="folderTitle"></dt><dd id="folder"></dd>
     </dl>
+    </details>
     <details id="settings">
       <summary data-word="settings"></summary>
       <div class="fields">
@@ -55,3 +79,4 @@ export const pageDocument = `<!doctype html>
 </body>
 </html>
 `
+}

@@ -3,31 +3,52 @@ import { readFile } from 'node:fs/promises'
 import { stripTypeScriptTypes } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { pageDocument } from './document.ts'
-import { pageStyles } from './styles.ts'
+import { brandStyles, pageStyles } from './styles.ts'
 
 /** A file of the page. */
 export interface PageAsset {
   readonly type: string
-  readonly body: string
+  readonly body: string | Uint8Array
 }
 
-const scripts = ['client', 'words', 'markdown'] as const
+/** An image of the studio's. */
+export interface BrandImage {
+  readonly type: string
+  readonly bytes: Uint8Array
+}
+
+/** What makes the page the studio's own. */
+export interface PageBrand {
+  readonly name: string
+  /** `#rrggbb`. */
+  readonly accent?: string | undefined
+  readonly logo?: BrandImage | undefined
+  readonly background?: BrandImage | undefined
+  /** Offered languages, the preferred one first; empty: all. */
+  readonly languages?: readonly string[] | undefined
+}
+
+const SCRIPTS = ['client', 'words', 'markdown'] as const
 
 /** Built, the scripts are JavaScript; from a checkout their types are taken off here. */
 async function script(name: string): Promise<string> {
   const built = new URL(`./${name}.js`, import.meta.url)
   if (existsSync(fileURLToPath(built))) return await readFile(built, 'utf8')
   const source = stripTypeScriptTypes(await readFile(new URL(`./${name}.ts`, import.meta.url), 'utf8'))
-  return source.replaceAll(/from '\.\/(\w+)\.ts'/g, "from './$1.js'")
+  return source.replaceAll(/from '\.\/([\w-]+)\.ts'/g, "from './$1.js'")
 }
 
 /** The whole page by address; nothing of it comes from elsewhere. */
-export async function loadPage(): Promise<ReadonlyMap<string, PageAsset>> {
+export async function loadPage(brand?: PageBrand): Promise<ReadonlyMap<string, PageAsset>> {
   const assets = new Map<string, PageAsset>([
-    ['/', { type: 'text/html; charset=utf-8', body: pageDocument }],
-    ['/styles.css', { type: 'text/css; charset=utf-8', body: pageStyles }],
+    ['/', { type: 'text/html; charset=utf-8', body: pageDocument(brand) }],
+    ['/styles.css', { type: 'text/css; charset=utf-8', body: pageStyles + brandStyles(brand) }],
   ])
-  for (const name of scripts)
+  for (const name of ['logo', 'background'] as const) {
+    const image = brand?.[name]
+    if (image !== undefined) assets.set(`/${name}`, { type: image.type, body: image.bytes })
+  }
+  for (const name of SCRIPTS)
     assets.set(`/${name}.js`, { type: 'text/javascript; charset=utf-8', body: await script(name) })
   return assets
 }

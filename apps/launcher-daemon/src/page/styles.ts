@@ -1,3 +1,5 @@
+import type { PageBrand } from './load-page.ts'
+
 /** Looks of the page: light and dark by the system, from a phone's width to 900 by 560 and beyond. */
 export const pageStyles = `
 :root { color-scheme: light dark; --ground: #f4f5f7; --panel: #ffffff; --ink: #1b1f27; --soft: #545c6b; --line: #d5d9e0; --lead: #1f5fbf; --on-lead: #ffffff; --good: #1c7a3e; --care: #8a5a00; --bad: #b3261e; --bad-ground: #fdecea }
@@ -6,6 +8,7 @@ export const pageStyles = `
 html, body { height: 100% }
 body { margin: 0; display: flex; flex-direction: column; background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", "Noto Sans", sans-serif }
 header { display: flex; align-items: baseline; gap: 1rem; flex-wrap: wrap; padding: .9rem 1.25rem; border-bottom: 1px solid var(--line); background: var(--panel) }
+#logo { height: 2.2rem; width: auto; max-width: 12rem; object-fit: contain; align-self: center }
 h1 { font-size: 1.15rem; margin: 0; font-weight: 650 }
 h2 { font-size: 1.05rem; margin: 0 0 .6rem; font-weight: 600 }
 header p { margin: 0; color: var(--soft) }
@@ -33,7 +36,8 @@ dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
 #trust-mark.current { background: var(--good) } #trust-mark.stale, #trust-mark.forked { background: var(--care) } #trust-mark.barred { background: var(--bad) }
 .fields { display: grid; grid-template-columns: max-content minmax(0, 16rem); gap: .5rem 1rem; align-items: center; padding-top: .6rem }
 input, select { font: inherit; padding: .3rem .5rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--ground); color: var(--ink); min-width: 0 }
-small { color: var(--soft) } summary { cursor: pointer }
+small { color: var(--soft) } summary { cursor: pointer } details { margin-top: .6rem }
+#setup .fields { grid-template-columns: max-content minmax(0, 1fr) } #setup-error { color: var(--bad); margin: .6rem 0 0 }
 .skip { position: absolute; left: -100rem } .skip:focus { left: 1rem; top: .5rem; background: var(--panel); padding: .4rem .8rem; z-index: 1 }
 [hidden] { display: none !important }
 @media (max-width: 640px) {
@@ -45,3 +49,24 @@ small { color: var(--soft) } summary { cursor: pointer }
   .fields { grid-template-columns: minmax(0, 1fr) } .fields span { display: none }
 }
 `
+
+/** Whether black or white is easier to read on a color (WCAG relative luminance). */
+function inkOn(color: string): string {
+  const [red = 0, green = 0, blue = 0] = [1, 3, 5]
+    .map((at) => parseInt(color.slice(at, at + 2), 16) / 255)
+    .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? '#000000' : '#ffffff'
+}
+
+/** Color and background of a studio's page. */
+export function brandStyles(brand?: PageBrand): string {
+  const { accent, background } = brand ?? {}
+  const lead = accent === undefined ? '' : `:root { --lead: ${accent}; --on-lead: ${inkOn(accent)} }\n`
+  const art =
+    background === undefined
+      ? ''
+      : `body { background: var(--ground) url("/background") center / cover no-repeat fixed }
+section, header { background: color-mix(in srgb, var(--panel) 90%, transparent) }
+`
+  return lead + art
+}

@@ -14,53 +14,60 @@ export interface LoaderHost {
   readonly nodeVersion: string
 }
 
-/** The code that runs, and where the launcher keeps what is its own. */
+/** The code that runs; `sha256` is `undefined` for the bundle inside the executable. */
 export interface Choice {
   readonly root: string
   readonly code: string
-  /** `undefined`: the bundle inside the executable. */
   readonly sha256: string | undefined
 }
 
-const isNewer = (a: string, b: string): boolean => {
-  const [left, right] = [a, b].map((text) => text.split('.').map(Number)) as [number[], number[]]
+type Build = { sha256?: unknown; version?: unknown; node?: unknown }
+type Pointer = Build & { confirmed?: unknown; tries?: unknown; previous?: Build }
+
+/** Whether version `a`, three numbers, comes after `b`. */
+function isNewer(a: string, b: string): boolean {
+  const [left, right] = [a.split('.').map(Number), b.split('.').map(Number)]
   const at = left.findIndex((part, index) => part !== right[index])
-  return at >= 0 && (left[at] as number) > (right[at] ?? 0)
+  return at >= 0 && (left[at] as number) > (right[at] as number)
 }
 
 /** The folder of the executable where it can be written, else one below the user's data. */
 function rootOf({ execPath, env }: LoaderHost, id: string): string {
-  const beside = dirname(execPath)
+  const data = env['LOCALAPPDATA'] ?? env['XDG_DATA_HOME'] ?? join(env['HOME'] ?? '.', '.local', 'share')
   try {
-    accessSync(beside, constants.W_OK)
-    mkdirSync(join(beside, '.launcher'), { recursive: true, mode: 0o700 })
-    return beside
+    accessSync(dirname(execPath), constants.W_OK)
+    mkdirSync(join(dirname(execPath), '.launcher'), { recursive: true, mode: 0o700 })
+    return dirname(execPath)
   } catch {
-    const data = env['LOCALAPPDATA'] ?? env['XDG_DATA_HOME'] ?? join(env['HOME'] ?? '.', '.local', 'share')
     mkdirSync(join(data, id, '.launcher'), { recursive: true, mode: 0o700 })
     return join(data, id)
   }
 }
 
-/** Picks the bundle: the installed one if it is whole, newer, for this Node, and confirmed or tried fewer than twice. */
+/** Picks the current bundle if it is confirmed or was tried fewer than twice, else the one before, else the embedded one. */
 export function chooseBundle(host: LoaderHost): Choice {
   const config = JSON.parse(host.asset('player.json')) as { id: string; version: string }
   const root = rootOf(host, config.id)
-  const embedded: Choice = { root, code: host.asset('bundle'), sha256: undefined }
-  try {
-    const file = join(root, '.launcher', 'current.json')
-    const current = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
-    const { sha256, version, node, confirmed, tries } = current
-    if (node !== Number(host.nodeVersion.split('.')[0]) || !isNewer(String(version), config.version)) return embedded
-    if (confirmed !== true && !(Number(tries) < 2)) return embedded
+  const file = join(root, '.launcher', 'current.json')
+  /** The bundle of a build, if it is whole, newer than the executable's own, and made for this Node. */
+  const load = ({ sha256, version, node }: Build): Choice | undefined => {
+    if (node !== parseInt(host.nodeVersion, 10) || !isNewer(String(version), config.version)) return undefined
     const code = readFileSync(join(root, '.launcher', `${String(sha256)}.cjs`))
-    if (createHash('sha256').update(code).digest('hex') !== sha256) return embedded
-    if (confirmed !== true) {
-      writeFileSync(`${file}.new`, JSON.stringify({ ...current, tries: Number(tries) + 1 }))
-      renameSync(`${file}.new`, file)
-    }
-    return { root, code: code.toString('utf8'), sha256 }
-  } catch {
-    return embedded // no pointer, or one that cannot be used: the executable works by itself
+    const found = createHash('sha256').update(code).digest('hex')
+    return found === sha256 ? { root, code: code.toString('utf8'), sha256: found } : undefined
   }
+  try {
+    const current = JSON.parse(readFileSync(file, 'utf8')) as Pointer
+    const tries = Number(current.tries)
+    const chosen = current.confirmed === true || tries < 2 ? load(current) : undefined
+    if (chosen !== undefined && current.confirmed !== true) {
+      writeFileSync(`${file}.new`, JSON.stringify({ ...current, tries: tries + 1 }))
+      renameSync(`${file}.new`, file) // before the bundle runs: one that crashes has used up a try
+    }
+    const usable = chosen ?? (current.previous === undefined ? undefined : load(current.previous))
+    if (usable !== undefined) return usable
+  } catch {
+    // no pointer, or one that cannot be used: the executable works by itself
+  }
+  return { root, code: host.asset('bundle'), sha256: undefined }
 }

@@ -1,6 +1,7 @@
-import { execFile } from 'node:child_process'
-import { askForPage, startDaemon } from '../daemon/daemon.ts'
-import { LauncherError } from '@keyturn/install-engine'
+import { join } from 'node:path'
+import { askForPage, askToQuit, startDaemon } from '../daemon/daemon.ts'
+import { openWindow } from '../player/window.ts'
+import { LauncherError, updatesFolder } from '@keyturn/install-engine'
 import type { Settings } from '@keyturn/install-engine'
 
 /** What `run` is given. */
@@ -18,28 +19,36 @@ export async function runDaemon(options: RunDaemonOptions): Promise<{ address: s
   const { folder, settings, signal, port, socket, onReady } = options
   if (port !== undefined && !/^[0-9]{1,5}$/.test(port))
     throw new LauncherError('LA_USAGE', `--port takes a number, not "${port}"`)
-  const daemon = await startDaemon({ folder, settings, socket, port: port === undefined ? undefined : Number(port) })
+  const quitting = new AbortController()
+  const daemon = await startDaemon({
+    folder,
+    settings,
+    socket,
+    port: port === undefined ? undefined : Number(port),
+    onQuit: () => quitting.abort(),
+  })
   onReady(daemon.address)
+  const end = AbortSignal.any([signal, quitting.signal])
   await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
+    if (end.aborted) resolve()
+    else end.addEventListener('abort', () => resolve(), { once: true })
   })
   await daemon.close()
   return { address: daemon.address }
 }
 
-const openers: Partial<Record<NodeJS.Platform, readonly [string, ...string[]]>> = {
-  linux: ['xdg-open'],
-  darwin: ['open'],
-  win32: ['rundll32', 'url.dll,FileProtocolHandler'],
-}
-
-/** The address that opens the page once; shown to the browser too, where there is one. */
-export async function openPage(folder: string): Promise<string> {
-  const address = await askForPage(folder)
-  const [program, ...args] = openers[process.platform] ?? []
+/**
+ * The address that opens the page once. Where there is a desktop, the page is shown too; the address never becomes an argument
+ * of the browser, which other users of the machine could read.
+ */
+export async function openPage(folder: string, stateFolder: string = join(folder, updatesFolder)): Promise<string> {
   const hasDesktop =
     process.platform !== 'linux' || process.env['DISPLAY'] !== undefined || process.env['WAYLAND_DISPLAY'] !== undefined
-  if (program !== undefined && hasDesktop) execFile(program, [...args, address], () => undefined)
-  return address
+  if (hasDesktop) await openWindow(await askForPage(folder, stateFolder), { folder: stateFolder })
+  return await askForPage(folder, stateFolder)
+}
+
+/** Asks the running launcher of an install to end. */
+export async function quit(folder: string, stateFolder: string = join(folder, updatesFolder)): Promise<void> {
+  await askToQuit(folder, stateFolder)
 }

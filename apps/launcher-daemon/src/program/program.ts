@@ -15,7 +15,8 @@ import {
 } from '@keyturn/install-engine'
 import type { DeliveryName, Engine, Settings, Target } from '@keyturn/install-engine'
 import { locateInstall } from '../locate-install.ts'
-import { openPage, runDaemon } from './daemon-commands.ts'
+import type { PlayerConfig } from '../player/player-config.ts'
+import { openPage, quit, runDaemon } from './daemon-commands.ts'
 import { EventPrinter } from './events-text.ts'
 import { asKeyturnError, errorEnvelope } from './outcome.ts'
 import { statusData, statusText, updateData, updateText } from './results.ts'
@@ -32,6 +33,15 @@ export interface ProgramEnvironment {
   readonly signal: AbortSignal
   /** Folder the program lies in. */
   readonly programFolder: string
+  /** Present in a studio's launcher: what its executable says of server, pin and folder. */
+  readonly player?: PlayerDefaults | undefined
+}
+
+/** What a studio's launcher knows by itself. */
+export interface PlayerDefaults {
+  readonly config: PlayerConfig
+  readonly stateFolder: string
+  readonly folder: string
 }
 
 interface Flags {
@@ -148,8 +158,12 @@ export class LauncherProgram {
       .option('--port <number>', 'port on 127.0.0.1 (default: any free one)')
       .option('--socket <path>', 'a Unix socket instead of a port')
     this.#add(program, 'open', 'print (and open) the address of the page of a running launcher', async ({ folder }) => {
-      const address = await openPage(folder)
+      const address = await openPage(folder, this.#environment.player?.stateFolder)
       return { data: { address }, text: address }
+    })
+    this.#add(program, 'quit', 'ask a running launcher to end', async ({ folder }) => {
+      await quit(folder, this.#environment.player?.stateFolder)
+      return { data: {}, text: '' }
     })
     return program
   }
@@ -224,13 +238,15 @@ export class LauncherProgram {
   }
 
   async #open(flags: Flags, printer: EventPrinter): Promise<OpenInstall> {
-    const folder = flags.dir ?? locateInstall(this.#environment.env, this.#environment.programFolder)
+    const { player } = this.#environment
+    const folder = flags.dir ?? player?.folder ?? locateInstall(this.#environment.env, this.#environment.programFolder)
     if (folder === undefined)
       throw new LauncherError('LA_USAGE', 'Which install? Give --dir, or set METIN2_INSTALL_DIR')
     const { server, trust, product, channel, target, delivery, program, limit, lowSpace, linkedFolder } = flags
     const said = {
-      server,
-      trust,
+      // In a studio's launcher the server and the pin come from its executable and from nowhere else.
+      server: player?.config.server ?? server,
+      trust: player?.config.trust ?? trust,
       product,
       channel,
       target,
@@ -241,7 +257,7 @@ export class LauncherProgram {
       linkedFolders: linkedFolder,
     }
     const given = parseSettings(Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)))
-    const settings = await settingsFor({ folder, ...given })
+    const settings = { ...playerSettings(player), ...(await settingsFor({ folder, ...given })) }
     const engine = createEngine({
       ...toEngineOptions(folder, settings),
       onEvent: printer.print,
@@ -314,4 +330,11 @@ export class LauncherProgram {
     })
     return { data: { address }, text: '', exitCode: 0 }
   }
+}
+
+/** What a studio's launcher says of an install whose own settings do not. */
+function playerSettings(player: PlayerDefaults | undefined): Settings {
+  if (player === undefined) return {}
+  const { channel, product, target } = player.config
+  return { channel, target, ...(product === undefined ? {} : { product }) }
 }

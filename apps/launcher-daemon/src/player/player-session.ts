@@ -1,0 +1,128 @@
+import { LauncherError } from '@keyturn/install-engine'
+import type { Settings } from '@keyturn/install-engine'
+import { askForPage, startDaemon } from '../daemon/daemon.ts'
+import type { Daemon } from '../daemon/daemon.ts'
+import type { BrandImage, PageBrand } from '../page/load-page.ts'
+import { defaultFolder } from './default-folder.ts'
+import { holdsInstall, prepareInstallFolder } from './install-folder.ts'
+import type { PlayerConfig } from './player-config.ts'
+import { readPlayerState, writePlayerState } from './player-state.ts'
+import { SelfUpdate } from './self-update.ts'
+import { openWindow, removeHandOver } from './window.ts'
+
+/** What a session runs with. */
+export interface PlayerContext {
+  readonly root: string
+  readonly runningSha256: string | undefined
+  readonly asset: (name: string) => ArrayBuffer
+  readonly config: PlayerConfig
+  /** The launcher's own folder, `.launcher` in the root. */
+  readonly stateFolder: string
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly signal: AbortSignal
+}
+
+/** A launcher without a page and without work ends after this time. */
+const IDLE_MS = 60_000
+const LOOK_MS = 5_000
+/** A launcher that served this long works; its bundle is confirmed. */
+const CONFIRM_MS = 10_000
+
+/** A double-click: one launcher per install, its page in a window, until nobody needs it. */
+export class PlayerSession {
+  readonly #context: PlayerContext
+  readonly #done = new AbortController()
+
+  constructor(context: PlayerContext) {
+    this.#context = context
+  }
+
+  /** Runs until the player quits, or nothing is left to do. Returns the exit code. */
+  async run(): Promise<number> {
+    const { config, stateFolder } = this.#context
+    const { installFolder } = await readPlayerState(stateFolder)
+    const folder = installFolder ?? defaultFolder(this.#context)
+    const daemon = await this.#startOrShow(folder, installFolder !== undefined || (await holdsInstall(folder)))
+    if (daemon === undefined) return 0
+    const update = new SelfUpdate({ ...this.#context, folder: stateFolder })
+    const timer = setTimeout(() => void update.confirm(), CONFIRM_MS)
+    timer.unref()
+    try {
+      await openWindow(daemon.pageAddress(), { folder: stateFolder, env: this.#context.env })
+      if (config.server !== '') void update.check().catch(() => undefined) // the launcher works as it is; the next start looks again
+      await this.#untilIdle(daemon)
+    } finally {
+      clearTimeout(timer)
+      await update.stop()
+      await removeHandOver(stateFolder)
+      await daemon.close()
+    }
+    await update.confirm()
+    return 0
+  }
+
+  /** A second start shows the first one's page. */
+  async #startOrShow(folder: string, isChosen: boolean): Promise<Daemon | undefined> {
+    const { config, stateFolder, env } = this.#context
+    try {
+      return await startDaemon({
+        folder,
+        stateFolder,
+        settings: settingsOf(config),
+        brand: this.#brand(),
+        onQuit: () => this.#done.abort(),
+        setup: isChosen ? undefined : { folder, choose: async (chosen) => await this.#choose(chosen) },
+      })
+    } catch (error) {
+      if (!(error instanceof LauncherError) || error.code !== 'LA_LOCKED') throw error
+      await openWindow(await askForPage(folder, stateFolder), { folder: stateFolder, env })
+      return undefined
+    }
+  }
+
+  async #choose(given: string): Promise<string> {
+    const folder = await prepareInstallFolder(given)
+    await writePlayerState(this.#context.stateFolder, folder)
+    return folder
+  }
+
+  #brand(): PageBrand {
+    const { name, accent, languages } = this.#context.config
+    return { name, accent, languages, logo: this.#image('logo'), background: this.#image('background') }
+  }
+
+  #image(name: string): BrandImage | undefined {
+    try {
+      const bytes = new Uint8Array(this.#context.asset(name))
+      const type = bytes[0] === 0x89 ? 'image/png' : bytes[0] === 0xff ? 'image/jpeg' : 'image/webp'
+      return { type, bytes }
+    } catch {
+      return undefined // the studio gave none
+    }
+  }
+
+  /** Ends when the player or a command asks for it, or when for a minute no page was open and nothing was running. */
+  async #untilIdle(daemon: Daemon): Promise<void> {
+    const end = AbortSignal.any([this.#context.signal, this.#done.signal])
+    let idleSince = performance.now()
+    while (!end.aborted) {
+      if (daemon.openPages > 0 || daemon.supervisor.isBusy) idleSince = performance.now()
+      else if (performance.now() - idleSince > IDLE_MS) return
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, LOOK_MS)
+        end.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true })
+      })
+    }
+  }
+}
+
+/** Server and pin come from the executable only. */
+export function settingsOf({
+  server,
+  trust,
+  channel,
+  product,
+  target,
+}: PlayerConfig): Settings & { readonly server: string; readonly trust: string } {
+  return { server, trust, channel, target, ...(product === undefined ? {} : { product }) }
+}

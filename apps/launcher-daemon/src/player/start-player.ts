@@ -1,0 +1,50 @@
+import { join } from 'node:path'
+import '../bounded-memory.ts'
+import { LauncherProgram } from '../program/program.ts'
+import { parsePlayerConfig } from './player-config.ts'
+import { PlayerSession } from './player-session.ts'
+import { defaultFolder } from './default-folder.ts'
+import { readPlayerState } from './player-state.ts'
+import type { PlayerContext } from './player-session.ts'
+
+/** What the loader hands over. */
+export interface PlayerStart {
+  /** Folder of the executable, or the launcher's own one below the user's data. */
+  readonly root: string
+  /** SHA-256 of the bundle that runs; `undefined`: the one inside the executable. */
+  readonly runningSha256: string | undefined
+  readonly asset: (name: string) => ArrayBuffer
+}
+
+/** Starts the launcher: with arguments as `keyturn-launcher`, without as a window. Called once, by the loader. */
+export function startPlayer(start: PlayerStart): void {
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => stop.abort(Object.assign(new Error(`Stopped by ${signal}`), { name: 'AbortError' })))
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined) // a program with a window may have no streams
+  void run(start, stop).then(
+    (code) => process.exit(code),
+    (error: unknown) => {
+      process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`)
+      process.exit(70)
+    },
+  )
+}
+
+async function run(start: PlayerStart, stop: AbortController): Promise<number> {
+  const config = parsePlayerConfig(new Uint8Array(start.asset('player.json')))
+  const stateFolder = join(start.root, '.launcher')
+  const context: PlayerContext = { ...start, config, stateFolder, env: process.env, signal: stop.signal }
+  const argv = process.argv.slice(2)
+  if (argv.length === 0) return await new PlayerSession(context).run()
+  const { installFolder } = await readPlayerState(stateFolder)
+  const program = new LauncherProgram({
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    signal: stop.signal,
+    programFolder: start.root,
+    player: { config, stateFolder, folder: installFolder ?? defaultFolder(context) },
+  })
+  return await program.run(argv)
+}
