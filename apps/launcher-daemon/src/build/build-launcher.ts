@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { parseTrustRoot } from '@keyturn/manifest'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { JsonObject } from '@keyturn/primitives'
 import { playerConfigFaults } from '../player/player-config.ts'
@@ -16,7 +17,7 @@ import type { PlayerBundle } from './player-bundle.ts'
 import { NODE_VERSION, readRuntime } from './runtimes.ts'
 import type { Platform, RuntimeOptions } from './runtimes.ts'
 import { makeBlob } from './sea-blob.ts'
-import { signFile } from './sign-file.ts'
+import { checkSignCommand, signFile } from './sign-file.ts'
 import { makeWindowsExecutable } from './windows-executable.ts'
 import { makeWindowsSetup } from './windows-setup.ts'
 
@@ -75,6 +76,7 @@ interface Assets {
  * @throws LauncherBuildError with an `LB_*` code; nothing is written before everything has been checked.
  */
 export async function buildLauncher(options: LauncherOptions): Promise<BuiltLauncher> {
+  checkSignCommand(options.sign)
   const assets = await readAssets(options)
   for (const platform of options.platforms) checkConfig(configFor(options, platform))
   const bundle = await readPlayerBundle()
@@ -109,10 +111,19 @@ function configFor({ config }: LauncherOptions, platform: Platform): PlayerConfi
 
 function checkConfig(config: PlayerConfig): void {
   const [fault] = playerConfigFaults(JSON.parse(JSON.stringify(config)) as JsonObject)
-  if (fault === undefined) return
+  if (fault === undefined) return checkPin(config.trust)
   const value = JSON.stringify(config[fault as keyof PlayerConfig])
   const code = fault === 'server' ? 'LB_SERVER' : fault === 'trust' ? 'LB_PIN' : 'LB_CONFIG'
   throw new LauncherBuildError(code, `Cannot build a launcher: ${fault} ${value} is not allowed`)
+}
+
+/** A launcher with a pin that nothing can match would never install anything. */
+function checkPin(pin: string): void {
+  try {
+    parseTrustRoot(pin)
+  } catch (cause) {
+    throw new LauncherBuildError('LB_PIN', `Cannot build a launcher: the trust pin "${pin}" is malformed`, { cause })
+  }
 }
 
 interface PlatformBuild {
@@ -240,7 +251,7 @@ function recordOf({ config }: LauncherOptions, bundle: PlayerBundle, files: read
     files: files.map(({ platform, kind, path, bytes, sha256, signed }) => ({
       platform,
       kind,
-      name: path.slice(path.lastIndexOf(platform) + platform.length + 1),
+      name: basename(path),
       bytes,
       sha256,
       signed,

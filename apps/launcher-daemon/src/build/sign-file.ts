@@ -27,6 +27,19 @@ export function commandWords(line: string): string[] {
 }
 
 /**
+ * Checks a signing command before anything is built.
+ *
+ * @throws LauncherBuildError `LB_SIGN`.
+ */
+export function checkSignCommand(command: string | undefined): void {
+  if (command === undefined) return
+  const words = commandWords(command)
+  const names = (place: string): boolean => words.slice(1).some((word) => word.includes(place))
+  if (!names('{in}') || !names('{out}'))
+    throw new LauncherBuildError('LB_SIGN', 'The signing command has to contain {in} and {out}')
+}
+
+/**
  * Has a command of the studio's sign a file.
  *
  * @param command - Contains `{in}` and `{out}`; run without a shell. `undefined`: the bytes come back unsigned.
@@ -34,9 +47,8 @@ export function commandWords(line: string): string[] {
  */
 export async function signFile(bytes: Uint8Array, command: string | undefined): Promise<Uint8Array> {
   if (command === undefined) return bytes
-  const [program, ...words] = commandWords(command)
-  if (program === undefined || !command.includes('{in}') || !command.includes('{out}'))
-    throw new LauncherBuildError('LB_SIGN', 'The signing command has to contain {in} and {out}')
+  checkSignCommand(command)
+  const [program = '', ...words] = commandWords(command)
   const folder = await mkdtemp(join(tmpdir(), 'keyturn-sign-'))
   try {
     const [from, to] = [join(folder, 'unsigned.exe'), join(folder, 'signed.exe')]

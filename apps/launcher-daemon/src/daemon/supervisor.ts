@@ -84,7 +84,7 @@ export class Supervisor {
   #setup: Setup | undefined
   #settings: Settings & { readonly server: string; readonly trust: string }
   readonly #extra: Partial<EngineOptions>
-  #engine: Engine
+  #made: Engine | undefined
   #activity: Activity | undefined
   #client: LaunchResult | undefined
   #offline = false
@@ -99,7 +99,12 @@ export class Supervisor {
     this.#setup = options.setup
     this.#settings = options.settings
     this.#extra = options.engine ?? {}
-    this.#engine = this.#makeEngine()
+  }
+
+  /** Made when it is first needed: making one makes the folder of the install. */
+  get #engine(): Engine {
+    this.#made ??= this.#makeEngine()
+    return this.#made
   }
 
   /** Folder of the install; the offered one until the player has chosen. */
@@ -142,7 +147,6 @@ export class Supervisor {
     this.#folder = await setup.choose(folder)
     this.#setup = undefined
     await keepSettings(this.#folder, this.#settings, this.#extra.fs)
-    this.#engine = this.#makeEngine()
     this.start()
   }
 
@@ -244,8 +248,8 @@ export class Supervisor {
       trust: this.#settings.trust,
     }
     if (this.#setup === undefined) await keepSettings(this.#folder, this.#settings, this.#extra.fs)
-    if (channelChanged) this.#engine = this.#makeEngine()
-    else this.#engine.setLimit(this.#settings.limit)
+    if (channelChanged) this.#made = undefined
+    else this.#made?.setLimit(this.#settings.limit)
     this.#tell({ type: 'changed' })
   }
 

@@ -27,6 +27,7 @@ type Pointer = Build & { confirmed?: unknown; tries?: unknown; previous?: Build 
 /** Whether version `a`, three numbers, comes after `b`. */
 function isNewer(a: string, b: string): boolean {
   const [left, right] = [a.split('.').map(Number), b.split('.').map(Number)]
+  if (!/^\d+\.\d+\.\d+$/.test(a)) return false
   const at = left.findIndex((part, index) => part !== right[index])
   return at >= 0 && (left[at] as number) > (right[at] as number)
 }

@@ -126,24 +126,26 @@ export class Publisher {
   turn = 0
   headSequence = 0
   manifestSequence = 0
-  nowMs = NOW
+  nowMs: number
   last: MadeRelease | undefined
 
-  private constructor() {
+  private constructor(nowMs: number) {
+    this.nowMs = nowMs
     this.roles = {
       product: 'metin2',
       version: 1,
       epoch: 1,
-      issuedAt: formatTime(NOW),
-      expiresAt: formatTime(NOW + 365 * DAY),
+      issuedAt: formatTime(nowMs),
+      expiresAt: formatTime(nowMs + 365 * DAY),
       roles: { release: { keys: [keyId('release 1')], threshold: 1 }, head: { keys: [keyId('head 1')], threshold: 1 } },
       revokedKeys: [],
       transport: [],
     }
   }
 
-  static async create(): Promise<Publisher> {
-    const publisher = new Publisher()
+  /** @param nowMs - The time of the first role document; default the fixed one of the tests. */
+  static async create(nowMs: number = NOW): Promise<Publisher> {
+    const publisher = new Publisher(nowMs)
     const bytes = writeRoles(publisher.roles)
     publisher.#append(
       await incept(
