@@ -57,6 +57,11 @@ const sources: readonly Source[] = [
     load: async () => (await import('@keyturn/install-engine')).launcherErrors,
   },
   {
+    packageName: '@keyturn/launcher-daemon',
+    prefixes: ['LB'],
+    load: async () => (await import('@keyturn/launcher-daemon/build')).launcherBuildErrors,
+  },
+  {
     packageName: '@keyturn/release-client',
     prefixes: ['SRV', 'UP', 'PUB', 'BLOB', 'GC'],
     load: async () => (await import('@keyturn/release-client')).serverErrors,

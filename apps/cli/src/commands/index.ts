@@ -47,6 +47,11 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./release/index.ts')).registerRelease,
   },
   {
+    name: 'launcher',
+    summary: 'build the launcher that players double-click, and keep it up to date',
+    load: async () => (await import('./launcher/index.ts')).registerLauncher,
+  },
+  {
     name: 'update',
     summary: 'bring an install to the newest release',
     load: async () => (await import('./update.ts')).registerUpdate,

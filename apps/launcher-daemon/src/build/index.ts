@@ -1,7 +1,6 @@
 export { buildLauncher } from './build-launcher.ts'
 export { launcherBuildErrors, LauncherBuildError } from './errors.ts'
 export { NODE_VERSION, RUNTIMES } from './runtimes.ts'
-export { isServer, parsePlayerConfig, playerConfigFaults } from '../player/player-config.ts'
 export type { BuiltLauncher, LauncherFile, LauncherOptions } from './build-launcher.ts'
 export type { LauncherBuildErrorCode } from './errors.ts'
 export type { BundledPackage } from './player-bundle.ts'

@@ -79,7 +79,10 @@ export async function makeLinuxPackage({ config, executable, icon }: LinuxPackag
   for (const { name, bytes, mode } of members) {
     const header = { name: `${config.id}-${config.version}/${name}`, mode, mtime: new Date(0), uid: 0, gid: 0 }
     await new Promise<void>((resolve, reject) => {
-      archive.entry(header, Buffer.from(bytes), (error) => (error == null ? resolve() : reject(error)))
+      archive.entry(header, Buffer.from(bytes), (error) => {
+        if (error === undefined || error === null) resolve()
+        else reject(error)
+      })
     })
   }
   archive.finalize()

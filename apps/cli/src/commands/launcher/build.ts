@@ -1,0 +1,151 @@
+import { join, relative } from 'node:path'
+import { formatPin } from '@keyturn/kel'
+import { buildLauncher, LauncherBuildError } from '@keyturn/launcher-daemon/build'
+import type { BuiltLauncher, LauncherFile, Platform } from '@keyturn/launcher-daemon/build'
+import { parseTrustRoot } from '@keyturn/manifest'
+import { openHome } from '@keyturn/publisher'
+import type { HomeSession } from '@keyturn/publisher'
+import { readIdentityLog } from '@keyturn/publisher/release'
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../../command.ts'
+import { CliError } from '../../errors.ts'
+import { collect } from '../../flags/values.ts'
+import { formatBytes, formatTable } from '../../output.ts'
+
+interface BuildOptions {
+  readonly name?: string
+  readonly id?: string
+  readonly publisher?: string
+  readonly release: string
+  readonly icon?: string
+  readonly logo?: string
+  readonly background?: string
+  readonly accent?: string
+  readonly languages?: string
+  readonly server?: string
+  readonly trust?: string
+  readonly channel?: string
+  readonly platform: string
+  readonly out: string
+  readonly sign?: string
+  readonly installer: boolean
+  readonly runtime?: readonly string[]
+}
+
+const PLATFORMS: readonly Platform[] = ['win-x64', 'linux-x64', 'linux-arm64']
+
+/** Registers `keyturn launcher build`. */
+export function registerLauncherBuild(launcher: Command, cli: Cli): void {
+  const build = launcher
+    .command('build')
+    .description('make the launcher for players: your name, icon, server and pin inside, no Node needed')
+    .option('--name <text>', 'name that players see (default: the product)')
+    .option('--id <id>', 'name for folders: lower-case letters, digits, hyphens (default: the product)')
+    .option('--publisher <text>', 'studio that players see (default: the name)')
+    .option('--release <version>', 'version of this launcher, three numbers', '1.0.0')
+    .option('--icon <file>', '.ico file; required for Windows')
+    .option('--logo <file>', 'PNG, JPEG or WebP at the top of the page')
+    .option('--background <file>', 'PNG, JPEG or WebP behind the page')
+    .option('--accent <color>', 'color of buttons, #rrggbb')
+    .option('--languages <list>', 'languages of the page, the preferred one first (default: all)')
+    .option('--server <url>', 'release server that players reach (default: that of the home)')
+    .option('--trust <pin>', 'pin inside the launcher (default: the identity of the home)')
+    .option('--channel <name>', 'channel that players start on (default: that of the home)')
+    .option('--platform <list>', PLATFORMS.join(', '), 'win-x64,linux-x64')
+    .option('--out <folder>', 'folder for the results', 'dist')
+    .option('--sign <command>', 'command that signs a Windows file; {in} and {out} stand for the files')
+    .option('--no-installer', 'make the executables only, no setup and no Linux package')
+    .option('--runtime <platform=file>', 'Node executable from this disk instead of npm; repeatable', collect)
+  cli.define<BuildOptions>(build, {
+    example: [
+      'keyturn launcher build --name "My Game" --icon art/game.ico --server https://updates.example.org',
+      'keyturn launcher build --platform linux-x64 --out dist',
+    ],
+    run: runBuild,
+  })
+}
+
+async function runBuild(context: Context, options: BuildOptions): Promise<CommandResult> {
+  const home = await openHome(context)
+  const { product, channel, server } = home.description
+  const name = options.name ?? product
+  const built = await buildLauncher({
+    config: {
+      name,
+      id: options.id ?? product,
+      publisher: options.publisher ?? name,
+      version: options.release,
+      server: options.server ?? server ?? '',
+      trust: await pinFor(home, options.trust),
+      channel: options.channel ?? channel,
+      product,
+      accent: options.accent,
+      languages: options.languages?.split(',').map((language) => language.trim()) ?? [],
+      telemetry: false,
+    },
+    platforms: platformsOf(options.platform),
+    outputFolder: options.out,
+    runtimes: { cacheFolder: join(home.paths.folder, 'cache'), files: runtimeFiles(options.runtime) },
+    iconFile: options.icon,
+    logoFile: options.logo,
+    backgroundFile: options.background,
+    sign: options.sign,
+    installer: options.installer,
+    signal: context.signal,
+    onStep: (text) => context.onStep('launcher-build', text),
+  })
+  for (const warning of built.warnings) context.warn(warning)
+  return { data: dataOf(built), text: textOf(built, options.out) }
+}
+
+/** The newest place of the home's identity, or the pin given by hand, which has to name the same identity. */
+async function pinFor(home: HomeSession, given: string | undefined): Promise<string> {
+  const { prefix } = home.description.identity
+  if (given !== undefined) {
+    const root = parseTrustRoot(given)
+    if (root.kind === 'kel' && root.prefix === prefix) return given
+    throw new LauncherBuildError('LB_PIN', `The pin names another identity than this home, ${prefix}`, {
+      hint: 'Leave --trust out',
+    })
+  }
+  const { log } = await readIdentityLog(home.paths, prefix)
+  return formatPin({ prefix, place: log.state.lastEstablishment })
+}
+
+function platformsOf(list: string): Platform[] {
+  const names = list.split(',').map((name) => name.trim())
+  const unknown = names.find((name) => !(PLATFORMS as readonly string[]).includes(name))
+  if (unknown !== undefined)
+    throw new CliError('CLI_USAGE', `Unknown platform "${unknown}"`, { hint: `Known: ${PLATFORMS.join(', ')}` })
+  return [...new Set(names)] as Platform[]
+}
+
+function runtimeFiles(given: readonly string[] = []): Partial<Record<Platform, string>> {
+  const entries = given.map((entry) => {
+    const at = entry.indexOf('=')
+    if (at < 1) throw new CliError('CLI_USAGE', `--runtime expects platform=file, got "${entry}"`)
+    return [platformsOf(entry.slice(0, at))[0], entry.slice(at + 1)]
+  })
+  return Object.fromEntries(entries) as Partial<Record<Platform, string>>
+}
+
+function dataOf({ files, record, updateTree, warnings }: BuiltLauncher): CommandResult['data'] {
+  return {
+    files: files.map(({ platform, kind, path, bytes, sha256, signed }) => ({
+      platform,
+      kind,
+      path,
+      bytes,
+      sha256,
+      signed,
+    })),
+    record,
+    update_tree: updateTree,
+    warnings: [...warnings],
+  }
+}
+
+function textOf({ files }: BuiltLauncher, out: string): string {
+  const rows = files.map(({ kind, path, bytes }: LauncherFile) => [kind, relative('.', path), formatBytes(bytes)])
+  return `${formatTable(rows)}\n\nNext: put the setup on your website, then "keyturn launcher publish ${out}" so that installed launchers update themselves`
+}
