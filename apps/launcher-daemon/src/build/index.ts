@@ -5,4 +5,4 @@ export type { BuiltLauncher, LauncherFile, LauncherOptions } from './build-launc
 export type { LauncherBuildErrorCode } from './errors.ts'
 export type { BundledPackage } from './player-bundle.ts'
 export type { Platform, RuntimeOptions } from './runtimes.ts'
-export type { PlayerConfig, PlayerTarget } from '../player/player-config.ts'
+export type { PlayerConfig, PlayerTarget } from '../player-config.ts'

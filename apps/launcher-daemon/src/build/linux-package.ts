@@ -1,6 +1,6 @@
 import { createGzip } from 'node:zlib'
 import { buffer } from 'node:stream/consumers'
-import type { PlayerConfig } from '../player/player-config.ts'
+import type { PlayerConfig } from '../player-config.ts'
 
 /** A file of the package. */
 interface Member {

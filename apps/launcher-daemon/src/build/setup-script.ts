@@ -1,4 +1,4 @@
-import type { PlayerConfig } from '../player/player-config.ts'
+import type { PlayerConfig } from '../player-config.ts'
 
 interface SetupLanguage {
   /** Name of the language file in NSIS. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { systemErrorCode } from '@keyturn/primitives/node'
-import type { PlayerConfig } from '../player/player-config.ts'
+import type { PlayerConfig } from '../player-config.ts'
 import { LauncherBuildError } from './errors.ts'
 import { setupScript } from './setup-script.ts'
 

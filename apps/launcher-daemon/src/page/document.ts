@@ -1,4 +1,4 @@
-import type { PageBrand } from './load-page.ts'
+import type { PageBrand } from './brand.ts'
 
 function escaped(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { stripTypeScriptTypes } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import type { PageBrand } from './brand.ts'
 import { pageDocument } from './document.ts'
 import { brandStyles, pageStyles } from './styles.ts'
 
@@ -9,23 +10,6 @@ import { brandStyles, pageStyles } from './styles.ts'
 export interface PageAsset {
   readonly type: string
   readonly body: string | Uint8Array
-}
-
-/** An image of the studio's. */
-export interface BrandImage {
-  readonly type: string
-  readonly bytes: Uint8Array
-}
-
-/** What makes the page the studio's own. */
-export interface PageBrand {
-  readonly name: string
-  /** `#rrggbb`. */
-  readonly accent?: string | undefined
-  readonly logo?: BrandImage | undefined
-  readonly background?: BrandImage | undefined
-  /** Offered languages, the preferred one first; empty: all. */
-  readonly languages?: readonly string[] | undefined
 }
 
 const SCRIPTS = ['client', 'words', 'markdown'] as const

@@ -1,4 +1,4 @@
-import type { PageBrand } from './load-page.ts'
+import type { PageBrand } from './brand.ts'
 
 /** Looks of the page: light and dark by the system, from a phone's width to 900 by 560 and beyond. */
 export const pageStyles = `

@@ -1,5 +1,5 @@
 import { basename, dirname, join } from 'node:path'
-import type { PlayerConfig } from './player-config.ts'
+import type { PlayerConfig } from '../player-config.ts'
 
 /** What decides where the game goes unless the player says otherwise. */
 export interface FolderContext {

@@ -2,13 +2,13 @@ import { LauncherError } from '@keyturn/install-engine'
 import type { Settings } from '@keyturn/install-engine'
 import { askForPage, startDaemon } from '../daemon/daemon.ts'
 import type { Daemon } from '../daemon/daemon.ts'
-import type { BrandImage, PageBrand } from '../page/load-page.ts'
+import type { BrandImage, PageBrand } from '../page/brand.ts'
 import { defaultFolder } from './default-folder.ts'
 import { holdsInstall, prepareInstallFolder } from './install-folder.ts'
-import type { PlayerConfig } from './player-config.ts'
+import type { PlayerConfig } from '../player-config.ts'
 import { readPlayerState, writePlayerState } from './player-state.ts'
 import { SelfUpdate } from './self-update.ts'
-import { openWindow, removeHandOver } from './window.ts'
+import { openWindow, removeHandOver } from '../daemon/window.ts'
 
 /** What a session runs with. */
 export interface PlayerContext {

@@ -5,7 +5,7 @@ import { createEngine } from '@keyturn/install-engine'
 import type { Engine, EngineOptions } from '@keyturn/install-engine'
 import { isRecord, parseStrictJson } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
-import type { PlayerConfig } from './player-config.ts'
+import type { PlayerConfig } from '../player-config.ts'
 
 /** What an update of the launcher itself needs. */
 export interface SelfUpdateOptions {

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import '../bounded-memory.ts'
 import { LauncherProgram } from '../program/program.ts'
-import { parsePlayerConfig } from './player-config.ts'
+import { parsePlayerConfig } from '../player-config.ts'
 import { PlayerSession } from './player-session.ts'
 import { defaultFolder } from './default-folder.ts'
 import { readPlayerState } from './player-state.ts'

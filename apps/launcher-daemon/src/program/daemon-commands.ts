@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { askForPage, askToQuit, startDaemon } from '../daemon/daemon.ts'
-import { openWindow } from '../player/window.ts'
+import { openWindow } from '../daemon/window.ts'
 import { LauncherError, updatesFolder } from '@keyturn/install-engine'
 import type { Settings } from '@keyturn/install-engine'
 

@@ -15,7 +15,7 @@ import {
 } from '@keyturn/install-engine'
 import type { DeliveryName, Engine, Settings, Target } from '@keyturn/install-engine'
 import { locateInstall } from '../locate-install.ts'
-import type { PlayerConfig } from '../player/player-config.ts'
+import type { PlayerConfig } from '../player-config.ts'
 import { openPage, quit, runDaemon } from './daemon-commands.ts'
 import { EventPrinter } from './events-text.ts'
 import { asKeyturnError, errorEnvelope } from './outcome.ts'
