@@ -101,6 +101,6 @@ for (const [specifier, size] of sizes) {
 }
 for (const specifier of Object.keys(budgets)) {
   if (!sizes.some(([name]) => name === specifier))
-    findings.push(`tooling/checks/sizes.json has a budget for ${specifier}, which is no entry point`)
+    findings.push(`tooling/checks/sizes.json has a budget for ${specifier}, which is not an entry point`)
 }
 report(`sizes (${sizes.length})`, findings)

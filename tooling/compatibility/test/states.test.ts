@@ -106,7 +106,7 @@ describe.each(readdirSync(states))('the state that version %s left', (version) =
   )
 
   it(
-    'goes on: the next release and each turn of a key reach its installs',
+    'goes on: the next release and each rotation of a key reach its installs',
     async () => {
       await world.startServer()
       const engine = world.engine('install', notes.trust)
