@@ -25,6 +25,7 @@ const checks: readonly Check[] = [
   { name: 'lengths', command: ['node', 'tooling/checks/lengths.ts'] },
   { name: 'codes', command: ['node', 'tooling/checks/codes.ts'] },
   { name: 'documents', command: ['node', 'tooling/checks/documents.ts'] },
+  { name: 'workflows', command: ['node', 'tooling/checks/workflows.ts'] },
   { name: 'catalogue', command: ['node', 'tooling/checks/catalogue.ts'] },
   { name: 'supply-chain', command: ['node', 'tooling/checks/supply-chain.ts'] },
   { name: 'types', command: turbo('types', '--continue') },

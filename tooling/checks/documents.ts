@@ -69,6 +69,24 @@ function unknownCodes(file: string, known: ReadonlySet<string>): string[] {
     .map((code) => `${relative(root, file)}: names ${code}, which no catalogue has`)
 }
 
+const INSTALLS = /\bnpm (?:install|i|exec)\b[^\n]*@keyturn\/|\bnpx [^\n]*@keyturn\//
+const NOT_THERE = /not on npm yet/i
+
+/**
+ * Whoever owns a name that a document says to install runs code on the reader's machine, so a document says so while a package is not
+ * published, and stops saying so with its first version.
+ */
+function unpublishedNames(file: string, published: boolean): string[] {
+  const text = readFileSync(file, 'utf8')
+  if (!published && INSTALLS.test(text) && !NOT_THERE.test(text))
+    return [
+      `${relative(root, file)}: says how to install a package that is not published, and not that it is "not on npm yet"`,
+    ]
+  return published && NOT_THERE.test(text)
+    ? [`${relative(root, file)}: says "not on npm yet" of packages that have a version`]
+    : []
+}
+
 const MEASURES = /limit|wanted|goal|aim|promised|against|ratio/i
 
 /** Tables of figures that name no limit to compare the figures with. */
@@ -111,6 +129,12 @@ const documents = [
 findings.push(
   ...figuresWithoutLimit(join(root, 'docs/benchmarks.md')),
   ...documents.flatMap(brokenLinks),
+  ...documents.flatMap((file) =>
+    unpublishedNames(
+      file,
+      members().every(({ manifest }) => manifest.version !== '0.0.0'),
+    ),
+  ),
   ...documents.flatMap((file) => unknownCodes(file, known)),
 )
 report(`documents (${documents.length})`, findings)

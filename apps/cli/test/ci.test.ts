@@ -76,6 +76,11 @@ class Runner {
     await mkdir(this.path('bin'))
     await mkdir(this.path('temp'))
     await mkdir(this.path('repo'))
+    await mkdir(this.path('action'))
+    await writeFile(
+      this.path('action', 'verify-provenance.mjs'),
+      `import { appendFileSync } from 'node:fs'\nappendFileSync(${JSON.stringify(this.path('npm.log'))}, 'provenance of ' + process.argv[3] + '\\n')\n`,
+    )
     const keyturn = `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`
     await writeFile(this.path('keyturn'), keyturn, { mode: 0o755 })
     await writeFile(
@@ -157,7 +162,7 @@ describe('the GitHub workflow of docs/guides/ci.md', () => {
     })
     for (const step of release?.steps ?? []) {
       expect((step.uses === undefined) !== (step.run === undefined), JSON.stringify(step)).toBe(true)
-      if (step.uses !== undefined && !step.uses.startsWith('your-org/')) expect(step.uses).toMatch(pinned)
+      if (step.uses !== undefined) expect(step.uses).toMatch(pinned)
     }
     const own = release?.steps.find(
       ({ uses }) => uses?.startsWith('your-org/keyturn/tooling/actions/publish@') === true,
@@ -177,6 +182,8 @@ describe('the GitHub workflow of docs/guides/ci.md', () => {
       'runner.temp': runner.path('temp'),
       'secrets.KEYTURN_PASSPHRASE': 'of ci',
       'secrets.KEYTURN_TOKEN': world.token,
+      'github.action_path': runner.path('action'),
+      'github.action_repository': 'your-org/keyturn',
     }
     let inputs: Variables = {}
     for (const step of workflow.jobs['release']?.steps ?? []) {
@@ -185,7 +192,7 @@ describe('the GitHub workflow of docs/guides/ci.md', () => {
       if (step.uses?.startsWith('your-org/') === true) inputs = filledInAll(step.with as Variables, runnerValues)
     }
     const defaults = Object.fromEntries(
-      Object.entries(action.inputs).map(([name, input]) => [name, input.default ?? '']),
+      Object.entries(action.inputs).map(([name, input]) => [name, filledIn(input.default ?? '', runnerValues)]),
     )
     const values: Record<string, string> = Object.fromEntries(
       Object.entries({ ...defaults, ...inputs, server: world.url }).map(([name, value]) => [`inputs.${name}`, value]),
@@ -196,13 +203,23 @@ describe('the GitHub workflow of docs/guides/ci.md', () => {
       expect(step.shell).toBe('bash')
       await runner.run(step.run ?? '', {
         GITHUB_OUTPUT: output,
+        GITHUB_PATH: runner.path('added-to-path'),
         ...filledInAll(step.env ?? {}, { ...runnerValues, ...values }),
       })
     }
     const version = /^release=(\d{4}\.\d{2}\.\d{2}-\d+)$/m.exec(await readFile(output, 'utf8'))?.[1]
     expect(action.outputs['release']?.value).toBe('${{ steps.publish.outputs.release }}')
     expect((await world.client?.getRelease('test', 'beta', version ?? ''))?.version).toBe(version)
-    expect(await readFile(runner.path('npm.log'), 'utf8')).toBe('install --global @keyturn/cli@latest\n')
+    // Nothing that is installed runs before it is verified.
+    expect((await readFile(runner.path('npm.log'), 'utf8')).split('\n')).toEqual([
+      'install --ignore-scripts --no-audit --no-fund --save-exact @keyturn/cli@0.1.0',
+      'audit signatures',
+      'provenance of your-org/keyturn',
+      '',
+    ])
+    expect(await readFile(runner.path('added-to-path'), 'utf8')).toBe(
+      `${runner.path('temp', 'keyturn-cli', 'node_modules', '.bin')}\n`,
+    )
     await expect(access(runner.path('temp', 'keyturn-home'))).rejects.toMatchObject({ code: 'ENOENT' })
     await runner.run(
       'keyturn restore temp/home.backup --home again && keyturn release show "$V" --channel beta --home again'.replace(
@@ -215,6 +232,18 @@ describe('the GitHub workflow of docs/guides/ci.md', () => {
       },
     )
   })
+})
+
+describe('the reusable action', () => {
+  it.each(['', 'latest', '^1.2.3', '1.2', '1.2.3 --ignore-scripts=false', '1.2.3;id', 'file:../evil'])(
+    'refuses the version "%s": one exact version, and nothing is installed',
+    async (version) => {
+      const [install] = action.runs.steps
+      const env = { CLI_VERSION: version, CLI_REPOSITORY: 'a/b', CLI_FOLDER: runner.path('cli'), ACTION_FOLDER: '' }
+      await runner.run(`( ${install?.run ?? ''}\n) && exit 1 || test $? = 2`, env)
+      await expect(access(runner.path('npm.log'))).rejects.toMatchObject({ code: 'ENOENT' })
+    },
+  )
 })
 
 describe('the GitLab job of docs/guides/ci.md', () => {
