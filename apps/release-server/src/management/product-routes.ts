@@ -51,8 +51,9 @@ export function productRoutes(app: FastifyInstance, context: ServerContext): voi
       },
     },
     async (request, reply) => {
-      if (!maySee(actorOf(request), request.body.slug))
-        throw new ServerError('SRV_SCOPE', 'The token is limited to other products')
+      const { products: own, channels } = actorOf(request)
+      if (channels.length > 0 || (own.length > 0 && !own.includes(request.body.slug)))
+        throw new ServerError('SRV_SCOPE', 'The token is limited to other products, or to channels')
       const { created, view } = await createProduct(context, request.body, productCallerOf(request))
       return sendJson(reply, created ? 201 : 200, view)
     },
