@@ -20,7 +20,7 @@ export const MAX_SEAL_DEPTH = 16
 export const MAX_SIGNATURES_PER_KEY = 2
 
 /** Most signatures of one message that may fail; a message with more is refused. */
-export const MAX_FAILED_SIGNATURES = 16
+export const MAX_FAILED_SIGNATURES = 4
 
 /** Most events that wait in escrow. */
 export const MAX_ESCROW_EVENTS = 1000

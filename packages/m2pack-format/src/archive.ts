@@ -15,9 +15,9 @@ import { parseManifest } from './manifest.ts'
 import type { Manifest } from './manifest.ts'
 import { foldPath } from './paths.ts'
 import { checkHash, FileCipher } from './segment.ts'
-import { readExactly } from './source.ts'
+import { checkSource, readExactly } from './source.ts'
 import type { ByteSource } from './source.ts'
-import { checkManifest } from './verifiers.ts'
+import { checkManifest, checkVerifiers } from './verifiers.ts'
 import type { TrustOptions } from './verifiers.ts'
 import { verifyEntries } from './verify.ts'
 import type { VerifyOptions, VerifyReport } from './verify.ts'
@@ -56,7 +56,9 @@ export interface StreamOptions extends LookUpOptions {
  * @example `const archive = await openArchive(blobSource(file), { verifiers: new Map([[7, publicKey]]), contentKey })`
  */
 export async function openArchive(source: ByteSource, options: OpenOptions): Promise<Archive> {
+  checkSource(source)
   const { verifiers, contentKey, manifestOnly = false } = options
+  checkVerifiers(verifiers)
   if (contentKey !== undefined) checkContentKey(contentKey)
   if (contentKey !== undefined && verifiers === 'unchecked') {
     throw new TypeError('A content key is of no use without a verifier: nothing unauthenticated is decrypted')
@@ -85,6 +87,7 @@ export async function readArchiveHeader(
   source: ByteSource,
   limits: Partial<ArchiveLimits> = {},
 ): Promise<ArchiveHeader> {
+  checkSource(source)
   return parseHeader(await source.read(0, Math.min(HEADER_BYTES, source.size)), source.size, {
     ...defaultLimits,
     ...limits,
@@ -97,6 +100,7 @@ export async function readArchiveHeader(
  * @throws As {@link readArchiveHeader}.
  */
 export async function holdsManifestOnly(source: ByteSource): Promise<boolean> {
+  checkSource(source)
   const header = parseHeader(await source.read(0, Math.min(HEADER_BYTES, source.size)), undefined, defaultLimits)
   return header.manifestOffset !== HEADER_BYTES && source.size === HEADER_BYTES + header.manifestSize
 }

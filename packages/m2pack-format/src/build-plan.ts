@@ -9,6 +9,7 @@ import { DEFAULT_LEVEL, DEFAULT_SEGMENT_BYTES, MAX_ALIGN, MAX_PATH_BYTES } from 
 import { isSegmentSize } from './manifest.ts'
 import { checkPath, YMIR_PREFIX, ymirPath } from './paths.ts'
 import { plainPathKind } from './plain-path.ts'
+import { checkSource } from './source.ts'
 import type { ByteSource } from './source.ts'
 
 /** One file to be packed. */
@@ -103,6 +104,8 @@ export function planFiles(
 ): PlannedFile[] {
   const planned: (PlannedFile & { readonly isFolded: boolean })[] = []
   for (const file of files) {
+    if (typeof file?.path !== 'string') throw new TypeError('Each file must have a path and a source')
+    if (file.source !== undefined) checkSource(file.source)
     const path = storedPath(file.path, ymirPrefix)
     onStored?.(path, file.path)
     const pathBytes = utf8Encode(path)

@@ -59,6 +59,8 @@ export async function buildArchive(
   sink: ByteSink,
   options: BuildOptions,
 ): Promise<BuildResult> {
+  if (typeof (sink as Partial<ByteSink> | undefined)?.write !== 'function')
+    throw new TypeError('sink must have write(bytes, position)')
   const format = resolveFormat(options)
   const planned = planFiles(files, format.ymirPrefix)
   const slots = resolveSlots(options, options.previous)

@@ -63,6 +63,11 @@ export const m2pErrors = {
     meaning: 'A segment is not exactly one plain zstd frame of the expected form.',
     remedy: 'Build the archive again with a conforming writer.',
   },
+  M2P_ZSTD_UNAVAILABLE: {
+    kind: 'unavailable',
+    meaning: 'zstd cannot be loaded: its file is missing, or WebAssembly is forbidden here.',
+    remedy: "Serve zstd.wasm beside the bundle, and allow 'wasm-unsafe-eval' in the Content-Security-Policy.",
+  },
   M2P_MANIFEST_HASH: {
     kind: 'auth',
     meaning: 'The manifest does not have the hash that the header names.',
@@ -127,6 +132,16 @@ export const m2pErrors = {
     kind: 'io',
     meaning: 'A file changed while it was being packed.',
     remedy: 'Stop whatever writes to the source tree and build again.',
+  },
+  M2P_SOURCE: {
+    kind: 'unavailable',
+    meaning: 'A server did not give the bytes of the archive that were asked for.',
+    remedy: 'Serve the archive with byte ranges, and expose Content-Range and ETag to other origins.',
+  },
+  M2P_SOURCE_CHANGED: {
+    kind: 'busy',
+    meaning: 'The archive on the server changed while it was being read.',
+    remedy: 'Open the archive again.',
   },
   M2P_SPECIAL_FILE: {
     kind: 'usage',

@@ -14,8 +14,21 @@ export interface ByteSink {
   write(bytes: Uint8Array, position: number): Promise<void> | void
 }
 
+/**
+ * Refuses what is not a source at the door, before it fails somewhere inside: bytes given in place of a source, mostly.
+ *
+ * @throws TypeError.
+ */
+export function checkSource(source: ByteSource): void {
+  const { size, read } = (source ?? {}) as Partial<ByteSource>
+  if (typeof size === 'number' && typeof read === 'function') return
+  const hint = (source as unknown) instanceof Uint8Array ? ': wrap bytes in memorySource(bytes)' : ''
+  throw new TypeError(`source must have size and read${hint}`)
+}
+
 /** Bytes in memory as a source. */
 export function memorySource(bytes: Uint8Array): ByteSource {
+  if (!(bytes instanceof Uint8Array)) throw new TypeError('bytes must be a Uint8Array')
   return { size: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length) }
 }
 

@@ -17,6 +17,17 @@ export interface TrustOptions {
 }
 
 /**
+ * Refuses what is not a set of verifiers at the door.
+ *
+ * @throws TypeError.
+ */
+export function checkVerifiers(verifiers: Verifiers | 'unchecked'): void {
+  const { get } = (verifiers ?? {}) as { readonly get?: unknown }
+  if (verifiers !== 'unchecked' && typeof get !== 'function')
+    throw new TypeError("verifiers must be a Map of public keys by key_id, or 'unchecked'")
+}
+
+/**
  * Refuses a public key that proves nothing: low order or not canonical.
  *
  * @throws {@link M2pError} `M2P_KEY_INVALID`.

@@ -35,6 +35,7 @@ const importMap = {
 
 const page = `<!doctype html><meta charset="utf-8"><script type="importmap">${JSON.stringify(importMap)}</script><script type="module">
 import { blobSource, buildArchive, MemorySink, memorySource, openArchive } from '/m2pack/index.js'
+import { httpSource } from '/m2pack/web/index.js'
 import { blake2b256, hexDecode, hexEncode, sha256 } from '@keyturn/primitives'
 window.run = async ({ contentKeyHex, publicKeyHex, seedHex, slotHex }) => {
   const blob = await (await fetch('/archive.m2p')).blob()
@@ -53,6 +54,11 @@ window.run = async ({ contentKeyHex, publicKeyHex, seedHex, slotHex }) => {
     files: archive.entries.length, ok: report.ok, checked: report.payloadsChecked, large: hexEncode(sha256(large)),
     range: hexEncode(sha256(new Uint8Array(parts))), refused, built: hexEncode(blake2b256(sink.bytes())),
   }
+}
+window.open = async (publicKeyHex) => {
+  const verifiers = new Map([[7, hexDecode(publicKeyHex)]])
+  const archive = await openArchive(await httpSource('/archive.m2p'), { verifiers })
+  return archive.entries.length
 }
 </script>`
 
@@ -73,6 +79,7 @@ function resolve(url: string): { path: string; moved: string | undefined } | und
 describe.skipIf(browser === undefined)('in a browser', () => {
   let server: Server
   let archive: Uint8Array
+  let hasWasm = true
 
   beforeAll(async () => {
     const sink = new MemorySink()
@@ -85,8 +92,23 @@ describe.skipIf(browser === undefined)('in a browser', () => {
     server = createServer((request, response) => {
       const url = (request.url ?? '/').split('?')[0] as string
       if (url === '/') return void response.writeHead(200, { 'content-type': 'text/html' }).end(page)
-      if (url === '/archive.m2p')
-        return void response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(archive)
+      if (url === '/strict')
+        return void response
+          .writeHead(200, {
+            'content-type': 'text/html',
+            'content-security-policy': "default-src 'self'; script-src 'self' 'unsafe-inline'",
+          })
+          .end(page)
+      if (url === '/archive.m2p') {
+        const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(String(request.headers.range)) ?? []
+        if (from === undefined)
+          return void response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(archive)
+        const last = Math.min(Number(to), archive.length - 1)
+        return void response
+          .writeHead(206, { 'content-range': `bytes ${from}-${last}/${archive.length}`, etag: '"1"' })
+          .end(archive.subarray(Number(from), last + 1))
+      }
+      if (url.endsWith('.wasm') && !hasWasm) return void response.writeHead(404).end()
       const { path, moved } = resolve(url) ?? {}
       if (path === undefined) return void response.writeHead(404).end()
       if (moved !== undefined) return void response.writeHead(302, { location: moved }).end()
@@ -129,6 +151,48 @@ describe.skipIf(browser === undefined)('in a browser', () => {
       }
       const result = await tab.evaluate(`window.run(${JSON.stringify(keys)})`)
       expect(result).toEqual(await expected())
+    } finally {
+      await running.close()
+    }
+  })
+
+  // Listing waits for zstd, too: before, these waited forever.
+  it.each([
+    ['zstd.wasm is missing', '/', false],
+    ['the Content-Security-Policy forbids WebAssembly', '/strict', true],
+  ])('%s: the archive is refused with a code and a hint (P6)', async (_what, path, wasm) => {
+    hasWasm = wasm
+    const running = await chromium.launch({
+      executablePath: browser as string,
+      args: ['--no-sandbox', '--disable-gpu'],
+    })
+    try {
+      const tab = await running.newPage()
+      await tab.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`)
+      await tab.waitForFunction('typeof window.open === "function" && window.run !== undefined')
+      const result = await tab.evaluate(
+        `window.open('${hexEncode(publicKey)}').then(String, ({ code, hint }) => ({ code, hint }))`,
+      )
+      expect(result).toEqual({
+        code: 'M2P_ZSTD_UNAVAILABLE',
+        hint: expect.stringMatching(/zstd\.wasm|wasm-unsafe-eval/),
+      })
+    } finally {
+      hasWasm = true
+      await running.close()
+    }
+  })
+
+  it('httpSource() of the web entry opens an archive by ranges', async () => {
+    const running = await chromium.launch({
+      executablePath: browser as string,
+      args: ['--no-sandbox', '--disable-gpu'],
+    })
+    try {
+      const tab = await running.newPage()
+      await tab.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+      await tab.waitForFunction('window.run !== undefined')
+      expect(await tab.evaluate(`window.open('${hexEncode(publicKey)}')`)).toBe(Object.keys(variedFiles()).length)
     } finally {
       await running.close()
     }

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import { zstd } from '#zstd'
 import { revivedError } from './share.ts'
 import type { Answer, Share, StopFlag } from './share.ts'
 import type { Job } from './worker.ts'
@@ -45,6 +46,7 @@ export class Crew {
     const others = Promise.all(answers)
     others.catch(() => Atomics.store(stop, 0, 1))
     try {
+      await zstd.ready()
       for (let turn = share.turn(); turn !== 'done' && Atomics.load(stop, 0) === 0; turn = share.turn()) {
         if (turn === 'blocked') await new Promise((resolve) => setTimeout(resolve, BLOCKED_MS))
         else await setImmediate()

@@ -1,4 +1,5 @@
 import { parentPort } from 'node:worker_threads'
+import { zstd } from '#zstd'
 import type { BuildJob } from './build-job.ts'
 import { BuildShare } from './build-share.ts'
 import { plainError } from './share.ts'
@@ -24,9 +25,10 @@ function work(job: Job): unknown {
   }
 }
 
-parentPort?.on('message', (job: Job) => {
+parentPort?.on('message', async (job: Job) => {
   let answer: Answer
   try {
+    await zstd.ready()
     answer = { result: work(job) }
   } catch (error) {
     Atomics.store(job.stop, 0, 1)

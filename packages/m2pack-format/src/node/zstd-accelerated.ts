@@ -1,140 +1,113 @@
-import { constants, createZstdCompress, createZstdDecompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import * as zlib from 'node:zlib'
+import { M2pError } from '../errors.ts'
 import type { ZstdCodec } from '../zstd-codec.ts'
+import { checkZstdFrame } from '../zstd-frame.ts'
+import { PrivateZstd } from './zstd-private.ts'
 
 const MAX_WINDOW_LOG = 23
 /** zstd's own worst case for a frame, so that the output is never grown. */
 const bound = (size: number): number => size + Math.ceil(size / 128) + 512
 
 const compressParams = (level: number): Record<number, number> => ({
-  [constants.ZSTD_c_compressionLevel]: level,
-  [constants.ZSTD_c_windowLog]: MAX_WINDOW_LOG,
+  [zlib.constants.ZSTD_c_compressionLevel]: level,
+  [zlib.constants.ZSTD_c_windowLog]: MAX_WINDOW_LOG,
 })
-const decompressParams = { [constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG }
 
-function compressByApi(bytes: Uint8Array, level: number): Uint8Array {
-  return zstdCompressSync(bytes, { chunkSize: bound(bytes.length), params: compressParams(level) })
+type SyncCodec = Pick<ZstdCodec, 'compress' | 'decompress'>
+
+/** The documented functions of node:zlib. */
+const PUBLIC_API: SyncCodec = {
+  compress: (bytes, level) =>
+    zlib.zstdCompressSync(bytes, { chunkSize: bound(bytes.length), params: compressParams(level) }),
+  decompress: (frame, size) =>
+    zlib.zstdDecompressSync(frame, {
+      chunkSize: Math.max(64, size),
+      maxOutputLength: Math.max(1, size),
+      params: { [zlib.constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG },
+    }),
 }
 
-function decompressByApi(frame: Uint8Array, size: number): Uint8Array {
-  return zstdDecompressSync(frame, {
-    chunkSize: Math.max(64, size),
-    maxOutputLength: Math.max(1, size),
-    params: decompressParams,
-  })
+const SAMPLE_SIZES = [200, 5000, 100_000]
+const SAMPLE_LEVELS = [3, 12]
+
+function sampleOf(size: number): Uint8Array {
+  return new Uint8Array(size).map((_, index) => (index * index) >> 7)
 }
 
 /**
- * The object behind a stream of node:zlib. It is no documented interface, though the same since Node 11 and what
- * widely used packages call: so it is tried out before it is used, and left alone where anything is not as expected.
+ * Whether a codec gives frames of the prescribed form that it reads again. Not every runtime that says it is Node does:
+ * Deno leaves out the size of the content.
  */
-interface NativeHandle {
-  init(
-    params: Uint32Array,
-    pledgedSize: undefined,
-    state: Uint32Array,
-    callback: () => void,
-    dictionary: undefined,
-  ): void
-  writeSync(
-    flush: number,
-    input: Uint8Array,
-    at: number,
-    length: number,
-    output: Uint8Array,
-    outputAt: number,
-    outputLength: number,
-  ): void
-  onerror: unknown
-}
-
-interface NativeStream {
-  readonly _handle: NativeHandle
-  /** Room left in the output and bytes left of the input, after each write. */
-  readonly _writeState: Uint32Array
-}
-
-/** One call into zlib for each frame, on an object that stays: making a stream costs 20 times what a small file does. */
-class FastCodec {
-  readonly #compressor = createZstdCompress() as unknown as NativeStream
-  readonly #params = new Uint32Array(Math.max(...zstdParameters()) + 1).fill(0xffff_ffff)
-  #level: number | undefined
-  #decompressor = newDecompressor()
-  #output = new Uint8Array(64 * 1024)
-
-  /** A context of its own for each frame: one that is used again may give other bytes. */
-  compress(bytes: Uint8Array, level: number): Uint8Array {
-    const { _handle: handle, _writeState: state } = this.#compressor
-    handle.init(this.#paramsOf(level), undefined, state, ignore, undefined)
-    const room = bound(bytes.length)
-    if (this.#output.length < room) this.#output = new Uint8Array(room)
-    handle.writeSync(constants.ZSTD_e_end, bytes, 0, bytes.length, this.#output, 0, room)
-    if (state[1] !== 0) throw new Error('zstd left input behind')
-    return this.#output.subarray(0, room - (state[0] as number))
-  }
-
-  /** Most builds know one level only. */
-  #paramsOf(level: number): Uint32Array {
-    if (this.#level !== level)
-      for (const [parameter, value] of Object.entries(compressParams(level))) this.#params[Number(parameter)] = value
-    this.#level = level
-    return this.#params
-  }
-
-  decompress(frame: Uint8Array, size: number, out: Uint8Array): Uint8Array {
-    const { _handle: handle, _writeState: state } = this.#decompressor
-    let failed = false
-    handle.onerror = () => {
-      failed = true
-    }
-    handle.writeSync(constants.ZSTD_e_end, frame, 0, frame.length, out, 0, size)
-    if (!failed && state[0] === 0 && state[1] === 0) return out.subarray(0, size)
-    // What a context holds after a bad frame is anyone's guess: the next frame gets a new one.
-    this.#decompressor = newDecompressor()
-    throw new Error('The frame does not give the size it says')
-  }
-}
-
-function ignore(): void {}
-
-function newDecompressor(): NativeStream {
-  return createZstdDecompress({ params: decompressParams }) as unknown as NativeStream
-}
-
-function zstdParameters(): number[] {
-  return Object.entries(constants).flatMap(([name, value]) => (name.startsWith('ZSTD_c_') ? [value as number] : []))
-}
-
-/** The fast way, if on this Node it gives what the documented one gives. */
-function fastCodec(): FastCodec | undefined {
+function isSound(codec: SyncCodec): boolean {
   try {
-    const codec = new FastCodec()
-    for (const size of [200, 5000, 100_000]) {
-      const sample = new Uint8Array(size).map((_, index) => (index * index) >> 7)
-      for (const level of [3, 12]) {
+    return SAMPLE_SIZES.every((size) => {
+      const sample = sampleOf(size)
+      const frame = codec.compress(sample, 3)
+      checkZstdFrame(frame, size)
+      return Buffer.compare(codec.decompress(frame, size), sample) === 0
+    })
+  } catch {
+    return false
+  }
+}
+
+/** The private way, if on this Node it gives what the documented one gives. */
+function privateCodec(): SyncCodec | undefined {
+  try {
+    const codec = PrivateZstd.create({
+      compressParams,
+      decompressParams: { [zlib.constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG },
+      bound,
+    })
+    if (codec === undefined) return undefined
+    for (const size of SAMPLE_SIZES) {
+      const sample = sampleOf(size)
+      for (const level of SAMPLE_LEVELS) {
         const frame = codec.compress(sample, level)
-        if (Buffer.compare(frame, compressByApi(sample, level)) !== 0) return undefined
+        if (Buffer.compare(frame, PUBLIC_API.compress(sample, level)) !== 0) return undefined
         if (Buffer.compare(codec.decompress(frame, size, new Uint8Array(size)), sample) !== 0) return undefined
       }
     }
-    return codec
+    return {
+      compress: (bytes, level) => codec.compress(bytes, level),
+      decompress: (frame, size, out) => codec.decompress(frame, size, out ?? new Uint8Array(size)),
+    }
   } catch {
     return undefined
   }
 }
 
-let fast: FastCodec | undefined
-let tried = false
-
-function codec(): FastCodec | undefined {
-  if (!tried) fast = fastCodec()
-  tried = true
-  return fast
+/** zstd of node:zlib, in the fastest way that works here; undefined where it has none, or none of the right form. */
+function builtIn(): SyncCodec | undefined {
+  if (typeof zlib.zstdCompressSync !== 'function' || !isSound(PUBLIC_API)) return undefined
+  return privateCodec() ?? PUBLIC_API
 }
 
-/** zstd of node:zlib. */
+let chosen: SyncCodec | undefined
+let isBuiltInTried = false
+
+/** What is built in needs no waiting; WebAssembly is there once `ready()` has resolved. */
+function codec(): SyncCodec {
+  if (!isBuiltInTried) chosen = builtIn()
+  isBuiltInTried = true
+  if (chosen !== undefined) return chosen
+  throw new M2pError('M2P_ZSTD', 'Cannot use zstd before it is loaded')
+}
+
+async function load(): Promise<void> {
+  if (!isBuiltInTried) chosen = builtIn()
+  isBuiltInTried = true
+  if (chosen !== undefined) return
+  const { zstd: portable } = await import('../zstd-portable.ts')
+  await portable.ready()
+  chosen = portable
+}
+
+let loading: Promise<void> | undefined
+
+/** zstd in Node: built in, or as WebAssembly where this Node has none. */
 export const zstd: ZstdCodec = {
-  ready: () => Promise.resolve(),
-  compress: (bytes, level) => codec()?.compress(bytes, level) ?? compressByApi(bytes, level),
-  decompress: (frame, size, out) =>
-    codec()?.decompress(frame, size, out ?? new Uint8Array(size)) ?? decompressByApi(frame, size),
+  ready: () => (loading ??= load()),
+  compress: (bytes, level) => codec().compress(bytes, level),
+  decompress: (frame, size, out) => codec().decompress(frame, size, out),
 }

@@ -1,0 +1,4 @@
+export { httpSource } from './http-source.ts'
+export { setZstdUrl } from '../zstd-portable.ts'
+
+export type { HttpSourceOptions } from './http-source.ts'
