@@ -1,0 +1,101 @@
+import { spawn } from 'node:child_process'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { World } from './support/world.ts'
+
+const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+const GUIDES = fileURLToPath(new URL('../../../docs/guides/', import.meta.url))
+
+/** A small game, and a function that publishes it under a version. */
+const GAME = `
+mkdir -p client/textures client/saves
+for n in 1 2 3; do head -c 300000 /dev/urandom > "client/textures/$n.dds"; done
+printf '#!/bin/sh\\necho started\\n' > client/client.sh && chmod +x client/client.sh
+echo volume=1 > client/user.cfg && echo level=1 > client/saves/1.sav
+ship() {
+  keyturn pack tree --input client --output "tree-$1" --level 1
+  keyturn release prepare "tree-$1" --release "$1" && keyturn release sign && keyturn release head && keyturn release publish
+}
+`
+
+interface Guide {
+  /** What the reader of the guide already has. */
+  readonly before: string
+  /** What must be true afterwards: a script that fails otherwise. */
+  readonly after: string
+}
+
+const guides: Readonly<Record<string, Guide>> = {
+  'adopt-an-existing-install.md': {
+    before:
+      'cp -r client copy-of-an-install && echo volume=9 > copy-of-an-install/user.cfg && echo x > copy-of-an-install/mod',
+    after: `grep -q '^Would install .*: 0 files, 0 B to download' output
+      grep -q volume=9 copy-of-an-install/user.cfg && test -f copy-of-an-install/mod
+      cmp client/textures/1.dds copy-of-an-install/textures/1.dds`,
+  },
+  'beta-channels.md': {
+    before: `ship 2026.12.01-1
+      keyturn update --dir player --server https://updates.example.org --trust "$(keyturn release trust --quiet)"
+      cp -r client client-next && echo next > client-next/textures/4.txt
+      echo beta > client/textures/4.txt`,
+    after: `keyturn update --dir player | grep -q 'Installed'
+      keyturn update --dir tester --channel stable
+      for name in player tester; do cmp "$name/pack/textures.m2p" tree-next/pack/textures.m2p; done`,
+  },
+  'cdn-and-cost.md': {
+    before: `ship 2026.12.01-1 && head -c 300000 /dev/urandom > client/textures/2.dds && ship 2026.12.04-1`,
+    after: `test -f public/head.json && test -f public/channels/stable/manifest.json`,
+  },
+}
+
+let world: World
+beforeEach(async () => {
+  world = await World.create()
+  await world.startServer()
+  const homeFile = world.path('home', 'home.json')
+  const home = JSON.parse(await readFile(homeFile, 'utf8')) as object
+  await writeFile(homeFile, `${JSON.stringify({ ...home, server: world.url }, undefined, 2)}\n`)
+  await writeFile(world.path('token'), `${world.token}\n`, { mode: 0o600 })
+  await mkdir(world.path('bin'))
+  await writeFile(world.path('bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" "$@"\n`, {
+    mode: 0o755,
+  })
+})
+afterEach(async () => {
+  await world.remove()
+})
+
+async function run(script: string): Promise<{ code: number | null; output: string }> {
+  const child = spawn('bash', ['-eo', 'pipefail', '-c', script.replaceAll('https://updates.example.org', world.url)], {
+    cwd: world.folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      PATH: `${world.path('bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
+      HOME: world.folder,
+      KEYTURN_HOME: world.path('home'),
+      KEYTURN_PASSPHRASE_FILE: world.path('passphrase'),
+      KEYTURN_TOKEN_FILE: world.path('token'),
+      NODE_NO_WARNINGS: '1',
+    },
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+    })
+  return await new Promise((resolve) => {
+    child.once('close', (code) => resolve({ code, output }))
+  })
+}
+
+describe.each(Object.entries(guides))('docs/guides/%s', (name, { before, after }) => {
+  it('does what it says: its commands run as they stand, one after the other', async () => {
+    const text = await readFile(`${GUIDES}${name}`, 'utf8')
+    const blocks = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
+    expect(blocks.length).toBeGreaterThan(2)
+    const { code, output } = await run(`set -x; ${GAME}\n${before}\n{\n${blocks.join('\n')}\n} | tee output\n${after}`)
+    expect(code, output).toBe(0)
+  }, 300_000)
+})
