@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { parseStrictJson } from '@keyturn/primitives'
+import { isRecord, parseStrictJson } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import { CliError } from './errors.ts'
@@ -40,13 +40,13 @@ export async function readConfig(
 }
 
 function parseConfig(value: JsonValue, file: string): Config {
-  if (!isObject(value)) throw new CliError('CLI_CONFIG', `"${file}" holds no JSON object`)
+  if (!isRecord(value)) throw new CliError('CLI_CONFIG', `"${file}" holds no JSON object`)
   const config: { home?: string; passphraseFile?: string; commands: Record<string, Record<string, JsonValue>> } = {
     commands: {},
   }
   for (const [key, setting] of Object.entries(value)) {
     if ((key === 'home' || key === 'passphraseFile') && typeof setting === 'string') config[key] = setting
-    else if (key === 'commands' && isObject(setting)) config.commands = parseCommands(setting, file)
+    else if (key === 'commands' && isRecord(setting)) config.commands = parseCommands(setting, file)
     else
       throw new CliError('CLI_CONFIG', `"${file}": "${key}" is no setting, or not of its type`, {
         hint: 'Settings are home, passphraseFile, commands',
@@ -61,7 +61,7 @@ function parseCommands(
 ): Record<string, Record<string, JsonValue>> {
   const commands: Record<string, Record<string, JsonValue>> = {}
   for (const [name, defaults] of Object.entries(value)) {
-    if (!isObject(defaults)) throw new CliError('CLI_CONFIG', `"${file}": commands["${name}"] is no object`)
+    if (!isRecord(defaults)) throw new CliError('CLI_CONFIG', `"${file}": commands["${name}"] is no object`)
     commands[name] = { ...defaults }
   }
   return commands
@@ -86,8 +86,4 @@ export function applyCommandDefaults(command: Command, name: string, config: Con
       command.setOptionValueWithSource(key, typeof value === 'number' ? String(value) : value, 'config')
     }
   }
-}
-
-function isObject(value: JsonValue | undefined): value is { [key: string]: JsonValue } {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

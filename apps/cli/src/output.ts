@@ -1,3 +1,4 @@
+import { formatBytes } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
 import type { Progress } from '@keyturn/publisher'
 
@@ -131,23 +132,6 @@ function barProgress(stream: TextStream, label: string, unit: 'bytes' | 'count')
       stream.write('\r\u001b[K')
     },
   }
-}
-
-/**
- * Shows a size with three significant digits: `734 B`, `12.3 MB` (1 MB = 10^6 bytes).
- *
- * @param bytes - A count of bytes.
- */
-export function formatBytes(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB']
-  let value = bytes
-  let unit = 0
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000
-    unit += 1
-  }
-  const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2
-  return `${value.toFixed(digits)} ${units[unit] ?? ''}`
 }
 
 /**

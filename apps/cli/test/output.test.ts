@@ -1,5 +1,6 @@
+import { formatBytes } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
-import { counted, formatBytes, formatTable } from '../src/output.ts'
+import { counted, formatTable } from '../src/output.ts'
 
 describe('counted()', () => {
   it('says one thing and several things', () => {

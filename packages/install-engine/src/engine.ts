@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { ManifestError } from '@keyturn/manifest'
 import type { AcceptedRelease, ReleaseDecision, TrustState } from '@keyturn/manifest'
-import { KeyturnError } from '@keyturn/primitives'
+import { KeyturnError, OneAtATime } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { LauncherError } from './errors.ts'
 import { renamePatiently } from './place/move.ts'
@@ -43,7 +43,7 @@ export function createEngine(options: EngineOptions): Engine {
 
 class InstallEngine implements Engine {
   readonly #session: Promise<Session>
-  #queue: Promise<unknown> = Promise.resolve()
+  readonly #operations = new OneAtATime()
   #stopper: AbortController | undefined
 
   constructor(options: EngineOptions) {
@@ -53,9 +53,7 @@ class InstallEngine implements Engine {
 
   /** One operation at a time. */
   async #inTurn<T>(run: (session: Session) => Promise<T>): Promise<T> {
-    const turn = this.#queue.then(async () => await run(await this.#session))
-    this.#queue = turn.catch(() => undefined)
-    return await turn
+    return await this.#operations.run(async () => await run(await this.#session))
   }
 
   #stoppable(signal: AbortSignal | undefined): AbortSignal {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { KeyturnError, PrimitivesError } from '@keyturn/primitives'
+import { KeyturnError, OneAtATime, PrimitivesError } from '@keyturn/primitives'
 import { lockFile, pathExists } from '@keyturn/primitives/node'
 import { diskError, LauncherError } from './errors.ts'
 import type { ApplyContext } from './place/apply.ts'
@@ -32,7 +32,7 @@ export class Session {
   meter: ProgressMeter
   state: EngineState = 'idle'
   readonly #log: LogFile | undefined
-  #turns: Promise<unknown> = Promise.resolve()
+  readonly #operations = new OneAtATime()
 
   private constructor(options: ResolvedOptions, layout: Layout) {
     this.options = options
@@ -92,21 +92,15 @@ export class Session {
    * @throws LauncherError `LA_LOCKED` when another launcher is at work; disk errors as `LA_DISK_FULL`, `LA_IO` ….
    */
   async exclusively<T>(run: (recovery: Recovery) => Promise<T>): Promise<T> {
-    return await this.#inTurn(() => this.#alone(run))
+    return await this.#operations.run(() => this.#alone(run))
   }
 
   /** Runs something short once nobody is at work here, and keeps everybody from beginning meanwhile. */
   async aside(run: () => Promise<void>): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#operations.run(async () => {
       const lock = await lockFile(this.layout.lock, { waitMs: asideWaitMs, fs: this.options.fs })
       await run().finally(() => lock.release())
     })
-  }
-
-  async #inTurn<T>(run: () => Promise<T>): Promise<T> {
-    const turn = this.#turns.then(run)
-    this.#turns = turn.catch(() => undefined)
-    return await turn
   }
 
   async #alone<T>(run: (recovery: Recovery) => Promise<T>): Promise<T> {

@@ -45,8 +45,8 @@ describe('OneAtATime', () => {
 })
 
 it('isRecord() accepts objects with named members and nothing else', () => {
-  expect([{}, { a: 1 }, Object.create(null)].map(isRecord)).toEqual([true, true, true])
-  expect([null, undefined, [], 'text', 1, true].map(isRecord)).not.toContain(true)
+  expect([{}, { a: 1 }, Object.create(null)].map((value) => isRecord(value))).toEqual([true, true, true])
+  expect([null, undefined, [], 'text', 1, true].map((value) => isRecord(value))).not.toContain(true)
 })
 
 it('sha256Hex() spells the digest in lower-case hex', () => {

@@ -5,7 +5,7 @@ import { writeRoles } from '@keyturn/manifest'
 import { keyCommitment } from '@keyturn/m2pack-format'
 import { hexEncode, z32Encode } from '@keyturn/primitives'
 import type { Clock } from '@keyturn/primitives'
-import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
+import { isMissing, syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { PublisherError } from './errors.ts'
 import { homePaths, keyAlias, writeHome } from './home.ts'
 import type { HomeDescription } from './home.ts'
@@ -63,7 +63,7 @@ export async function createHome(plan: NewHome): Promise<CreatedHome> {
 
 async function refuseExisting(folder: string): Promise<void> {
   const found = await readdir(folder).catch((error: NodeJS.ErrnoException): string[] => {
-    if (error.code === 'ENOENT') return []
+    if (isMissing(error)) return []
     throw error
   })
   if (found.includes('home.json')) throw new PublisherError('CLI_HOME_EXISTS', `"${folder}" already holds keys`)

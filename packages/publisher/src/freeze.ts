@@ -2,7 +2,7 @@ import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseStrictJson } from '@keyturn/primitives'
 import type { Clock } from '@keyturn/primitives'
-import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
+import { isMissing, syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { KelError } from '@keyturn/kel'
 import { PublisherError } from './errors.ts'
 
@@ -23,7 +23,7 @@ export async function readFreeze(home: string, clock: Clock): Promise<Freeze | u
   try {
     bytes = await readFile(freezePath(home))
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    if (isMissing(cause)) return undefined
     throw cause
   }
   const value: unknown = parseStrictJson(bytes, { maxBytes: 64 * 1024 })

@@ -1,8 +1,8 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseStrictJson } from '@keyturn/primitives'
+import { isRecord, parseStrictJson } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
-import { lockFile, writeFileAtomic } from '@keyturn/primitives/node'
+import { isMissing, lockFile, writeFileAtomic } from '@keyturn/primitives/node'
 import type { PublisherHost } from './session.ts'
 import { PublisherError } from './errors.ts'
 
@@ -147,7 +147,7 @@ export async function readHome(folder: string): Promise<HomeDescription> {
   try {
     bytes = await readFile(homePaths(folder).description)
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause
+    if (!isMissing(cause)) throw cause
     throw new PublisherError('CLI_HOME_MISSING', `No keys in "${folder}"`, {
       hint: 'Run "keyturn init", or give --home',
       cause,
@@ -234,10 +234,6 @@ function isContentKey(value: unknown): boolean {
     strings(value, ['verifierPub', 'commitment', 'created']) &&
     (value['status'] === 'active' || value['status'] === 'retired' || value['status'] === 'revoked')
   )
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function strings(record: Record<string, unknown>, keys: readonly string[]): boolean {

@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { wipe } from '@keyturn/primitives'
-import { pathExists, systemErrorCode } from '@keyturn/primitives/node'
+import { isMissing, pathExists } from '@keyturn/primitives/node'
 import { Vault, VaultError } from '@keyturn/vault-kdf'
 import type { AuditStore, MasterKeyProvider, VaultOptions, VaultStore } from '@keyturn/vault-kdf'
 import {
@@ -158,7 +158,7 @@ async function undoOf(paths: VaultPaths): Promise<() => Promise<void>> {
 
 async function namesIn(folder: string): Promise<string[]> {
   return readdir(folder).catch((error: unknown) => {
-    if (systemErrorCode(error) === 'ENOENT') return []
+    if (isMissing(error)) return []
     throw error
   })
 }

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { wipe } from '@keyturn/primitives'
+import { formatBytes, wipe } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import { homePaths, lockHome, readHome } from '@keyturn/publisher'
@@ -7,7 +7,7 @@ import { openStream, readHomeStream, sealStream, streamHome } from '@keyturn/pub
 import type { BackupCount } from '@keyturn/publisher/backup'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { counted, formatBytes } from '../output.ts'
+import { counted } from '../output.ts'
 import { readFile } from './restore.ts'
 
 export interface BackupOptions {

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { formatBytes } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { clearStage, Demo } from '../demo/run-demo.ts'
@@ -9,7 +10,7 @@ import { seconds } from '../demo/steps.ts'
 import type { DemoStep } from '../demo/steps.ts'
 import { CliError } from '../errors.ts'
 import { requireFolder } from '../paths.ts'
-import { counted, formatBytes, formatTable } from '../output.ts'
+import { counted, formatTable } from '../output.ts'
 
 interface DemoFlags {
   readonly input?: string

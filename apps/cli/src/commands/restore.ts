@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { wipe } from '@keyturn/primitives'
+import { formatBytes, wipe } from '@keyturn/primitives'
 import { pathExists, syncFolder } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import { readHome } from '@keyturn/publisher'
@@ -9,7 +9,7 @@ import { openStream, readHomeStream } from '@keyturn/publisher/backup'
 import type { BackupCount } from '@keyturn/publisher/backup'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { counted, formatBytes } from '../output.ts'
+import { counted } from '../output.ts'
 import type { BackupOptions } from './backup.ts'
 
 /** Registers `keyturn restore`. */

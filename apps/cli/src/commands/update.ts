@@ -1,8 +1,9 @@
+import { formatBytes } from '@keyturn/primitives'
 import { keepSettings } from '@keyturn/install-engine'
 import { updateData, updateText } from '@keyturn/launcher-daemon'
 import type { Command } from 'commander'
 import type { Cli } from '../command.ts'
-import { counted, formatBytes } from '../output.ts'
+import { counted } from '../output.ts'
 import type { InstallOptions } from '../install.ts'
 import { installFlags, openInstall } from '../install.ts'
 

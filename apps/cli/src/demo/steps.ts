@@ -1,5 +1,5 @@
+import { formatBytes } from '@keyturn/primitives'
 import type { Output } from '../output.ts'
-import { formatBytes } from '../output.ts'
 
 /** One step of the demonstration, as `--json` shows it. */
 export interface DemoStep {

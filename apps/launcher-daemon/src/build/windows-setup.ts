@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { systemErrorCode } from '@keyturn/primitives/node'
+import { isMissing } from '@keyturn/primitives/node'
 import type { PlayerConfig } from '../player-config.ts'
 import { LauncherBuildError } from './errors.ts'
 import { setupScript } from './setup-script.ts'
@@ -39,7 +39,7 @@ export async function makeWindowsSetup({ config, executable, fileName, icon }: S
     })
     return await readFile(join(folder, 'made.exe'))
   } catch (cause) {
-    if (systemErrorCode(cause) === 'ENOENT')
+    if (isMissing(cause))
       throw new LauncherBuildError('LB_NO_NSIS', 'Cannot make a setup: makensis is not on the PATH', {
         hint: 'Install NSIS 3 (Debian: apt install nsis), or pass --no-installer',
         cause,

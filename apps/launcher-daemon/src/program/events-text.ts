@@ -1,5 +1,5 @@
+import { formatBytes } from '@keyturn/primitives'
 import type { EngineEvent } from '@keyturn/install-engine'
-import { formatBytes } from './outcome.ts'
 
 /** Writes engine events for a person (one bar on a terminal) or for a program (JSON lines). */
 export class EventPrinter {

@@ -25,15 +25,3 @@ export function errorEnvelope(command: string, error: KeyturnError): JsonValue {
     },
   }
 }
-
-/** Bytes as people read them. */
-export function formatBytes(count: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB']
-  let value = count
-  let unit = 0
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000
-    unit += 1
-  }
-  return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit] ?? ''}`
-}

@@ -1,6 +1,6 @@
+import { formatBytes } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
 import type { EngineStatus, UpdateResult } from '@keyturn/install-engine'
-import { formatBytes } from './outcome.ts'
 
 /** A result as JSON data. */
 export function updateData(result: UpdateResult): { [name: string]: JsonValue } {

@@ -15,7 +15,7 @@ import {
   utf8Encode,
 } from '@keyturn/primitives'
 import type { JsonObject } from '@keyturn/primitives'
-import { systemErrorCode } from '@keyturn/primitives/node'
+import { isMissing } from '@keyturn/primitives/node'
 import {
   floorOf,
   ManifestError,
@@ -231,7 +231,7 @@ async function answerLine(options: HeadSignerOptions, line: string): Promise<Sig
  */
 async function clearAddress(path: string): Promise<void> {
   const found = await lstat(path).catch((error: unknown) => {
-    if (systemErrorCode(error) === 'ENOENT') return undefined
+    if (isMissing(error)) return undefined
     throw error
   })
   if (found === undefined) return

@@ -1,7 +1,7 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { base64Decode, base64Encode, canonicalJson, parseStrictJson, utf8Encode } from '@keyturn/primitives'
-import { systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import { isMissing, writeFileAtomic } from '@keyturn/primitives/node'
 import { initialTrustState, parseTrustRoot, parseTrustState, writeTrustState } from '@keyturn/manifest'
 import type { TrustState } from '@keyturn/manifest'
 import { ServerError } from '../errors.ts'
@@ -83,7 +83,7 @@ export async function loadSignerState(place: SignerPlace): Promise<SignerState> 
   try {
     return readState(await readFile(file), place.pin)
   } catch (cause) {
-    if (systemErrorCode(cause) === 'ENOENT') return { trust: initialTrustState(parseTrustRoot(place.pin)) }
+    if (isMissing(cause)) return { trust: initialTrustState(parseTrustRoot(place.pin)) }
     if (cause instanceof ServerError) throw cause
     throw new ServerError('SRV_STORAGE', 'The state of the head signer is damaged or cannot be read', { cause })
   }

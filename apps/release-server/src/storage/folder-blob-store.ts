@@ -2,7 +2,14 @@ import { constants } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KeyturnError } from '@keyturn/primitives'
-import { nodeFileSystem, syncFolder, systemErrorCode, writeAll, writeFileAtomic } from '@keyturn/primitives/node'
+import {
+  isMissing,
+  nodeFileSystem,
+  syncFolder,
+  systemErrorCode,
+  writeAll,
+  writeFileAtomic,
+} from '@keyturn/primitives/node'
 import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { ServerError } from '../errors.ts'
 import { isBlobName, isUploadName } from './blob-store.ts'
@@ -51,7 +58,7 @@ class FolderBlobStore implements BlobStore {
       const { size, mtimeMs } = await this.#fs.lstat(this.localPath(sha256))
       return { sha256, size, writtenMs: mtimeMs }
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') return undefined
+      if (isMissing(error)) return undefined
       throw storageError(`look up blob ${sha256}`, error)
     }
   }
@@ -61,8 +68,7 @@ class FolderBlobStore implements BlobStore {
     try {
       return readHandle(await this.#fs.open(path, 'r'), range)
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT')
-        throw new ServerError('BLOB_UNKNOWN', `Cannot read blob ${sha256}: it is not there`)
+      if (isMissing(error)) throw new ServerError('BLOB_UNKNOWN', `Cannot read blob ${sha256}: it is not there`)
       throw storageError(`read blob ${sha256}`, error)
     }
   }

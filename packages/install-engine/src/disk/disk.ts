@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { lstatSync } from 'node:fs'
 import type { BigIntStats } from 'node:fs'
-import { nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import { isMissing, nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
 import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
 import { hostSystem } from './host-system.ts'
@@ -101,7 +101,7 @@ export async function hashIfFile(fs: FileSystem, path: string, signal?: AbortSig
   try {
     return (await hashFile(fs, path, { signal })).sha256
   } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return undefined // it went meanwhile
+    if (isMissing(error)) return undefined // it went meanwhile
     throw error
   }
 }

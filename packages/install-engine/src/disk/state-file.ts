@@ -1,4 +1,4 @@
-import { parseStrictJson } from '@keyturn/primitives'
+import { isRecord, parseStrictJson } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { readSmallFile, writeSmallFile } from './disk.ts'
 import type { Layout } from './layout.ts'
@@ -46,10 +46,6 @@ export const emptyState: InstallState = Object.freeze({
 })
 
 const maxStateBytes = 1024 * 1024
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
 
 /** Reads a release reference back; `undefined` for anything else. */
 export function parseReleaseRef(value: unknown): ReleaseRef | undefined {

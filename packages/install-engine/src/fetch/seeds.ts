@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto'
 import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
-import { systemErrorCode } from '@keyturn/primitives/node'
+import { isMissing } from '@keyturn/primitives/node'
 import type { Chunk, PartFile } from './part-file.ts'
 
 /** Where on this disk the bytes of a piece may lie. They are hashed before they are used. */
@@ -79,7 +78,7 @@ export class Seeds {
     try {
       handle = await this.#fs.open(path, 'r')
     } catch (error) {
-      if (systemErrorCode(error) !== 'ENOENT') throw error
+      if (!isMissing(error)) throw error
     }
     handles.set(path, handle)
     return handle
@@ -91,9 +90,4 @@ export function missingFrom(seeds: Seeds, chunks: readonly Chunk[]): number {
   let bytes = 0
   for (const chunk of chunks) if (chunk.sha256 === undefined || !seeds.has(chunk.sha256)) bytes += chunk.length
   return bytes
-}
-
-/** SHA-256 of bytes, hex. */
-export function sha256Hex(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
 }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { collectBytes } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
 import { LauncherError } from '../errors.ts'
 import type { HttpAnswer, HttpClient } from './http.ts'
@@ -249,21 +250,11 @@ async function collect(answer: HttpAnswer, maxBytes: number, path: string): Prom
   const announced = Number(answer.headers.get('content-length') ?? '0')
   if (announced > maxBytes)
     throw new LauncherError('LA_SIZE', `Cannot fetch "${path}": ${announced} bytes are over the limit of ${maxBytes}`)
-  const parts: Uint8Array[] = []
-  let length = 0
-  for await (const part of answer.body) {
-    length += part.length
-    if (length > maxBytes)
-      throw new LauncherError('LA_SIZE', `Cannot fetch "${path}": it is longer than ${maxBytes} bytes`)
-    parts.push(part)
-  }
-  const bytes = new Uint8Array(length)
-  let offset = 0
-  for (const part of parts) {
-    bytes.set(part, offset)
-    offset += part.length
-  }
-  return bytes
+  return await collectBytes(
+    answer.body,
+    maxBytes,
+    () => new LauncherError('LA_SIZE', `Cannot fetch "${path}": it is longer than ${maxBytes} bytes`),
+  )
 }
 
 function withSlash(url: string): string {

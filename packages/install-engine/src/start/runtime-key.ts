@@ -1,12 +1,11 @@
 import type { ManifestFile, ReleaseFormat, ReleaseManifest } from '@keyturn/manifest'
-import { wipe } from '@keyturn/primitives'
+import { sha256Hex, wipe } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { assertListed, MAX_RUNTIME_KEY_JSON_BYTES, parseRuntimeKeyJson, RuntimeKeyError } from '@keyturn/runtime-key'
 import type { RuntimeKey } from '@keyturn/runtime-key'
 import { LauncherError } from '../errors.ts'
 import { readSmallFile, placeInside } from '../disk/disk.ts'
 import type { Layout } from '../disk/layout.ts'
-import { sha256Hex } from '../fetch/seeds.ts'
 
 /** Where a runtime key may come from besides its file: over Noise, or sealed from an earlier start. */
 export interface RuntimeKeyProvider {

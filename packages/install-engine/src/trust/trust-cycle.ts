@@ -1,3 +1,4 @@
+import { sha256Hex } from '@keyturn/primitives'
 import { releaseSteps } from '@keyturn/manifest'
 import type {
   Cohort,
@@ -9,7 +10,6 @@ import type {
 } from '@keyturn/manifest'
 import { LauncherError } from '../errors.ts'
 import { driveRelease } from './drive-release.ts'
-import { sha256Hex } from '../fetch/seeds.ts'
 import type { Source } from '../fetch/source.ts'
 import type { CycleDocuments, TrustStore } from './trust-store.ts'
 

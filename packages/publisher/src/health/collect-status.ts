@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { hexEncode } from '@keyturn/primitives'
-import { pathExists } from '@keyturn/primitives/node'
+import { isMissing, pathExists } from '@keyturn/primitives/node'
 import { activeContentKey } from '../home.ts'
 import type { HomeDescription } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
@@ -86,7 +86,7 @@ export async function collectStatus(home: HomeSession, nowMs: number): Promise<H
 
 async function channelNames(home: HomeSession): Promise<string[]> {
   const named = await readdir(home.paths.releases).catch((error: NodeJS.ErrnoException): string[] => {
-    if (error.code === 'ENOENT') return []
+    if (isMissing(error)) return []
     throw error
   })
   return named.filter((name) => !name.startsWith('.')).toSorted()

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
-import { parseStrictJson, Reader } from '@keyturn/primitives'
-import type { JsonObject, JsonValue } from '@keyturn/primitives'
+import { isRecord, parseStrictJson, Reader } from '@keyturn/primitives'
+import type { JsonValue } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import type { HomeSession } from '../home-session.ts'
 import { readIfThere } from '../release/store.ts'
@@ -59,7 +59,7 @@ async function keystoreMasters(path: string): Promise<readonly Master[]> {
     const header = parseStrictJson(reader.bytes(reader.u32be('header length', { max: MAX_HEADER_BYTES }), 'header'), {
       maxBytes: MAX_HEADER_BYTES,
     })
-    return isObject(header) && isObject(header['keyring']) ? mastersOf(header['keyring']['entries']) : []
+    return isRecord(header) && isRecord(header['keyring']) ? mastersOf(header['keyring']['entries']) : []
   } catch {
     return []
   }
@@ -88,16 +88,14 @@ async function vaultMasters(folder: string): Promise<readonly Master[]> {
 
 function mastersOf(entries: JsonValue | undefined): Master[] {
   if (!Array.isArray(entries)) return []
-  return entries.filter(isObject).map(({ version, state, history }) => {
-    const steps = Array.isArray(history) ? history.filter(isObject) : []
-    return {
-      version: Number(version),
-      state: String(state),
-      sinceMs: Number(steps.findLast((step) => step['state'] === 'active')?.['at'] ?? 0),
-    }
-  })
-}
-
-function isObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return entries
+    .filter((entry) => isRecord(entry))
+    .map(({ version, state, history }) => {
+      const steps = Array.isArray(history) ? history.filter((step) => isRecord(step)) : []
+      return {
+        version: Number(version),
+        state: String(state),
+        sinceMs: Number(steps.findLast((step) => step['state'] === 'active')?.['at'] ?? 0),
+      }
+    })
 }

@@ -1,6 +1,6 @@
 import { readFile, readdir } from 'node:fs/promises'
 import { isAbsolute, join, relative } from 'node:path'
-import { parseStrictJson, printable, wipe } from '@keyturn/primitives'
+import { isRecord, parseStrictJson, printable, wipe } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import { Kel } from '@keyturn/kel'
 import { fileLog } from '@keyturn/kel/node'
@@ -89,10 +89,6 @@ export async function writeNamedRecord(folder: string, prefix: string, names: Id
 function relativeInside(folder: string, file: string): string {
   const path = relative(folder, file)
   return path.startsWith('..') || isAbsolute(path) ? file : path
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isNamedRecord(value: unknown): value is NamedRecord {

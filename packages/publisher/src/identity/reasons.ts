@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { hexEncode, parseStrictJson, systemRandom } from '@keyturn/primitives'
 import type { Clock, JsonObject } from '@keyturn/primitives'
-import { writeFileAtomic } from '@keyturn/primitives/node'
+import { isMissing, writeFileAtomic } from '@keyturn/primitives/node'
 import { sha256DigestSeal } from '@keyturn/kel'
 import type { DigestSeal } from '@keyturn/kel'
 import type { Identity } from './identity.ts'
@@ -48,7 +48,7 @@ export interface KeptReason {
 export async function readReasons(identity: Pick<Identity, 'logPath'>): Promise<ReadonlyMap<string, KeptReason>> {
   const folder = reasonsFolder(identity)
   const names = await readdir(folder).catch((error: NodeJS.ErrnoException): string[] => {
-    if (error.code === 'ENOENT') return []
+    if (isMissing(error)) return []
     throw error
   })
   const found = new Map<string, KeptReason>()

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { parseStrictJson } from '@keyturn/primitives'
-import { writeFileAtomic } from '@keyturn/primitives/node'
+import { isMissing, writeFileAtomic } from '@keyturn/primitives/node'
 import { collectReceipts, httpWitness, KelError } from '@keyturn/kel'
 import type { AppendResult, CollectedReceipts, Kel, SignedEvent, Witness } from '@keyturn/kel'
 import { PublisherError } from '../errors.ts'
@@ -32,7 +32,7 @@ export async function readWitnesses(identity: Place): Promise<readonly WitnessAd
   try {
     bytes = await readFile(path)
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return []
+    if (isMissing(cause)) return []
     throw cause
   }
   const value = parseStrictJson(bytes, { maxBytes: 64 * 1024 }) as Record<string, unknown> | null

@@ -5,7 +5,7 @@ import type { Head, ReleaseManifest, RoleDocument } from '@keyturn/manifest'
 import { sha256DigestSeal, verifyLog } from '@keyturn/kel'
 import type { VerifiedLog } from '@keyturn/kel'
 import { parseStrictJson } from '@keyturn/primitives'
-import { writeFileAtomic } from '@keyturn/primitives/node'
+import { isMissing, writeFileAtomic } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import type { HomePaths } from '../home.ts'
 
@@ -152,14 +152,14 @@ export async function readIfThere(path: string): Promise<Uint8Array | undefined>
   try {
     return await readFile(path)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    if (isMissing(error)) return undefined
     throw error
   }
 }
 
 async function namesIn(folder: string): Promise<string[]> {
   return await readdir(folder).catch((error: NodeJS.ErrnoException): string[] => {
-    if (error.code === 'ENOENT') return []
+    if (isMissing(error)) return []
     throw error
   })
 }

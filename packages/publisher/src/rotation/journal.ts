@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseStrictJson } from '@keyturn/primitives'
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
-import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
+import { isMissing, syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 
 /** What is remembered of a key turn between its steps. Public facts only: a secret is in the keystore, or it is lost. */
@@ -97,7 +97,7 @@ export async function readTurn(folder: string, turn: string): Promise<TurnRecord
   try {
     bytes = await readFile(path)
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    if (isMissing(cause)) return undefined
     throw cause
   }
   let value: JsonValue
@@ -125,7 +125,7 @@ export async function pendingTurns(folder: string): Promise<string[]> {
       .map((name) => name.slice(0, -'.json'.length))
       .toSorted()
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    if (isMissing(error)) return []
     throw error
   }
 }

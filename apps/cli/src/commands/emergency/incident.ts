@@ -1,3 +1,4 @@
+import { isRecord } from '@keyturn/primitives'
 import { fileLog } from '@keyturn/kel/node'
 import { checkStream } from '@keyturn/kel'
 import type { VerifiedEvent } from '@keyturn/kel'
@@ -43,14 +44,10 @@ function recommendations(identity: Identity, facts: Findings): string[] {
 function eventsJson(events: readonly VerifiedEvent[], reasons: ReadonlyMap<string, KeptReason>): JsonObject[] {
   return events.map((event) => {
     const kept = event.seals
-      .map((seal) => (isObject(seal) && typeof seal['d'] === 'string' ? reasons.get(seal['d']) : undefined))
+      .map((seal) => (isRecord(seal) && typeof seal['d'] === 'string' ? reasons.get(seal['d']) : undefined))
       .find((reason) => reason !== undefined)
     return { ...eventJson(event), ...(kept === undefined ? {} : { reason: kept.reason, at: kept.at }) }
   })
-}
-
-function isObject(value: JsonValue): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Everything that is known about an identity here, newest events first. */
@@ -112,7 +109,7 @@ export function reportText(report: JsonObject): string {
       ['frozen until', String(report['frozen_until'] ?? 'not frozen')],
       [
         'rotated',
-        rotated === undefined || rotated === null || !isObject(rotated)
+        rotated === undefined || rotated === null || !isRecord(rotated)
           ? 'not for a reason that is kept here'
           : `at event ${String(rotated['sn'])}, ${String(rotated['at'])}: ${String(rotated['reason'])}`,
       ],

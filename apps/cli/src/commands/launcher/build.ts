@@ -1,4 +1,5 @@
 import { join, relative } from 'node:path'
+import { formatBytes } from '@keyturn/primitives'
 import { formatPin } from '@keyturn/kel'
 import { buildLauncher, LauncherBuildError } from '@keyturn/launcher-daemon/build'
 import type { BuiltLauncher, LauncherFile, Platform } from '@keyturn/launcher-daemon/build'
@@ -10,7 +11,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
 import { collect } from '../../flags/values.ts'
-import { formatBytes, formatTable } from '../../output.ts'
+import { formatTable } from '../../output.ts'
 
 interface BuildOptions {
   readonly name?: string

@@ -1,13 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isRecord, parseStrictJson } from '@keyturn/primitives'
+import { formatBytes, isRecord, parseStrictJson } from '@keyturn/primitives'
 import { issueHead, openClient, prepareRelease, publishRelease, signRelease } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
 import { withServer } from '../../flags/server.ts'
-import { counted, formatBytes } from '../../output.ts'
+import { counted } from '../../output.ts'
 import { openToRelease } from '../release/open.ts'
 
 /** Channel that launchers update themselves from. */

@@ -3,7 +3,7 @@ import { withArchiveFile } from '@keyturn/m2pack-format/node'
 import { equalBytes, hexDecode, printable, wipe } from '@keyturn/primitives'
 import type { Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
-import { keyAlias, readHome } from '@keyturn/publisher'
+import { keyAlias, PublisherError, readHome } from '@keyturn/publisher'
 import type { HomeContentKey } from '@keyturn/publisher'
 import { archiveKeyId, contentKey, keyIdFlag, verifiersFor } from './flags.ts'
 
@@ -72,7 +72,7 @@ export async function findContentKey(
 /** The home's record of the key that an archive says it is under: by its number and its commitment, so that strangers' archives with the same number are told apart. */
 async function homeKeyOf(context: Context, archive: string): Promise<HomeContentKey | undefined> {
   const home = await readHome(context.homeFolder).catch((error: unknown) => {
-    if (error instanceof CliError && error.code === 'CLI_HOME_MISSING') return undefined
+    if (error instanceof PublisherError && error.code === 'CLI_HOME_MISSING') return undefined
     throw error
   })
   if (home === undefined) return undefined

@@ -1,10 +1,10 @@
 import type { Archive } from '@keyturn/m2pack-format'
 import { buildFolder, openArchiveFile } from '@keyturn/m2pack-format/node'
-import { hexEncode } from '@keyturn/primitives'
+import { formatBytes, hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { collect, powerOfTwo, wholeNumber } from '../../flags/values.ts'
-import { counted, formatBytes } from '../../output.ts'
+import { counted } from '../../output.ts'
 import { requireFiles, requireFolder } from '../../paths.ts'
 import {
   buildErrors,

@@ -1,8 +1,8 @@
+import { formatBytes } from '@keyturn/primitives'
 import { diffPaths } from '@keyturn/m2pack-format/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { collect } from '../../flags/values.ts'
-import { formatBytes } from '../../output.ts'
 import { requireFiles } from '../../paths.ts'
 
 interface DiffFlags {

@@ -1,12 +1,14 @@
 import { readdir } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { formatBytes } from '@keyturn/primitives'
+import { isMissing } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
 import { wholeNumber } from '../../flags/values.ts'
 import { activeContentKey, openHome } from '@keyturn/publisher'
 import { packTree, readReleases, writeRuntimeKeyFile } from '@keyturn/publisher/release'
-import { counted, formatBytes } from '../../output.ts'
+import { counted } from '../../output.ts'
 import { requireFolder } from '../../paths.ts'
 import { channelOf } from '../../flags/channel.ts'
 
@@ -44,7 +46,7 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
   if (
     (
       await readdir(output).catch((error: NodeJS.ErrnoException): string[] => {
-        if (error.code === 'ENOENT') return []
+        if (isMissing(error)) return []
         throw error
       })
     ).length > 0

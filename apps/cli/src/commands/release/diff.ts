@@ -1,7 +1,7 @@
+import { formatBytes } from '@keyturn/primitives'
 import { diffManifests } from '@keyturn/manifest'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
-import { formatBytes } from '../../output.ts'
 import { openHome } from '@keyturn/publisher'
 import { findRelease } from '@keyturn/publisher/release'
 import { channelOf } from '../../flags/channel.ts'

@@ -1,6 +1,7 @@
+import { formatBytes } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
-import { formatBytes, formatTable } from '../../output.ts'
+import { formatTable } from '../../output.ts'
 import { openHome } from '@keyturn/publisher'
 import { findRelease } from '@keyturn/publisher/release'
 import { channelOf } from '../../flags/channel.ts'

@@ -1,6 +1,7 @@
+import { formatBytes } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
-import { formatBytes, formatTable } from '../../output.ts'
+import { formatTable } from '../../output.ts'
 import { withPlace } from '../../flags/vault.ts'
 import type { PlaceFlags } from '../../flags/vault.ts'
 import { openVault } from '@keyturn/publisher/vault'

@@ -1,7 +1,6 @@
-import { wipe } from '@keyturn/primitives'
+import { formatBytes, wipe } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
-import { formatBytes } from '../../output.ts'
 import { layerOf, readInput, tokenOf, withPlace } from '../../flags/vault.ts'
 import type { PlaceFlags } from '../../flags/vault.ts'
 import { openVault } from '@keyturn/publisher/vault'
