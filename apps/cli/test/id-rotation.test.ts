@@ -7,19 +7,19 @@ import { ed25519Verify, utf8Encode } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import { incept, nextDigestOf, sha256DigestSeal, verifyLog } from '@keyturn/kel'
 import type { VerifiedLog } from '@keyturn/kel'
-import type { Context } from '../src/command.ts'
+import type { PublisherHost } from '@keyturn/publisher'
 import { namedIdentityFolder, openIdentity, writeNamedRecord } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
 import { Keys } from '@keyturn/publisher/keys'
-import { previewRotation, rotateIdentity } from '@keyturn/publisher/rotation'
-import type { KeyTurnPlan, RotationTerms } from '@keyturn/publisher/rotation'
+import { previewRotation, rotateIdentityKey } from '@keyturn/publisher/rotation'
+import type { KeyRotationPlan, RotationTerms } from '@keyturn/publisher/rotation'
 
 const root = mkdtempSync(join(tmpdir(), 'id-rotation-'))
 const passphrase = utf8Encode('correct horse')
 const clock = (): number => 1_795_000_000_000
 const options = { clock, scryptLogN: 4 }
 const terms: RotationTerms = { seals: [sha256DigestSeal(utf8Encode('roles'))] }
-const plan: KeyTurnPlan = { terms: () => terms, collect: async ({ message }) => message, nowMs: clock() }
+const plan: KeyRotationPlan = { terms: () => terms, collect: async ({ message }) => message, nowMs: clock() }
 let prefix = ''
 
 beforeAll(async () => {
@@ -52,14 +52,18 @@ function home(name: string): string {
 
 async function withIdentity<T>(path: string, use: (identity: Identity) => Promise<T>): Promise<T> {
   const cleanUps: (() => void | Promise<void>)[] = []
-  const context = {
+  const host: PublisherHost = {
     homeFolder: path,
     clock,
-    ask: { passphrase: async () => passphrase.slice() },
-    defer: (cleanUp: () => void) => void cleanUps.push(cleanUp),
-  } as unknown as Context
+    signal: new AbortController().signal,
+    dryRun: false,
+    passphrase: async () => passphrase.slice(),
+    onStep: () => {},
+    warn: () => {},
+    defer: (cleanUp) => void cleanUps.push(cleanUp),
+  }
   try {
-    return await use(await openIdentity(context, { alias: prefix }))
+    return await use(await openIdentity(host, { alias: prefix }))
   } finally {
     for (const cleanUp of cleanUps) await cleanUp()
   }
@@ -96,10 +100,10 @@ async function signs(identity: Identity, log: VerifiedLog): Promise<boolean> {
   return ed25519Verify(log.state.publicKeys[0] ?? new Uint8Array(0), message, await sign(message))
 }
 
-describe('rotateIdentity()', () => {
-  it('turns the key, keeps the alias, removes what is no longer needed', async () => {
+describe('rotateIdentityKey()', () => {
+  it('rotates the key, keeps the alias, removes what is no longer needed', async () => {
     const path = home('plain')
-    const done = await withIdentity(path, (identity) => rotateIdentity(identity, plan))
+    const done = await withIdentity(path, (identity) => rotateIdentityKey(identity, plan))
     expect(done).toMatchObject({ sn: 1, alias: 'main', resumed: false })
     const log = logOf(path)
     expect(log.events[1]?.seals).toEqual(terms.seals)
@@ -127,7 +131,7 @@ describe('rotateIdentity()', () => {
     for (let fired = true, at = 0; fired; at++) {
       const path = home(`crash-${at}`)
       crashAt(at)
-      await withIdentity(path, (identity) => rotateIdentity(identity, plan)).catch(() => undefined)
+      await withIdentity(path, (identity) => rotateIdentityKey(identity, plan)).catch(() => undefined)
       calls = endCrash()
       fired = calls > at
       dropLocks(path)
@@ -137,7 +141,7 @@ describe('rotateIdentity()', () => {
         expect(await hasKey(identity, log.state.publicKeys[0]), `call ${at}: key in force`).toBe(true)
         expect(await hasPromised(identity, log.state.nextDigests[0]), `call ${at}: promised key`).toBe(true)
       })
-      const done = await withIdentity(path, (identity) => rotateIdentity(identity, plan))
+      const done = await withIdentity(path, (identity) => rotateIdentityKey(identity, plan))
       // A turn whose last step was the only thing missing from the journal is over: then this was the next one.
       expect(done.sn, `call ${at}`).toBeGreaterThanOrEqual(1)
       expect(done.sn).toBeLessThanOrEqual(2)

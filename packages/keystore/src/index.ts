@@ -1,4 +1,4 @@
-export { nextAlias, parseNextAlias } from './alias.ts'
+export { checkAlias, nextAlias, parseNextAlias } from './alias.ts'
 export { KeystoreDraft } from './draft.ts'
 export { KeystoreError, keystoreErrors } from './errors.ts'
 export { Keystore } from './keystore.ts'

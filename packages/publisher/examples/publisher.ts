@@ -6,7 +6,12 @@ import { activeContentKey, openHome } from '@keyturn/publisher'
 import type { PublisherHost } from '@keyturn/publisher'
 import { createHome } from '@keyturn/publisher/keys'
 import { issueHead, packTree, prepareRelease, signRelease, writeRuntimeKeyFile } from '@keyturn/publisher/release'
-import { contentTurnSteps, planContentTurn, runHomeTurn } from '@keyturn/publisher/rotation'
+import {
+  contentRotation,
+  contentRotationSteps,
+  planContentRotation,
+  runHomeRotation,
+} from '@keyturn/publisher/rotation'
 
 const folder = await mkdtemp(join(tmpdir(), 'keyturn-publisher-'))
 const homeFolder = join(folder, 'home')
@@ -38,8 +43,8 @@ try {
   console.log(`signed ${release.manifest.version} under content key ${activeContentKey(home.description).keyId}`)
 
   const options = { channel: 'stable', full: false, client: undefined, ...terms }
-  const plan = await planContentTurn(home, options)
-  await runHomeTurn(host, home.paths, 'content', contentTurnSteps(home, plan, options))
+  const plan = await planContentRotation(home, options)
+  await runHomeRotation(host, home.paths.journals, contentRotation, contentRotationSteps(home, plan, options))
   console.log(
     `now ${activeContentKey(home.description).keyId}; players download ${plan.downloadBytesAtMost} bytes at most`,
   )

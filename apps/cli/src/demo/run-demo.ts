@@ -7,8 +7,15 @@ import { CliError } from '../errors.ts'
 import { activeContentKey, keyAlias } from '@keyturn/publisher'
 import { findRelease, readStoredHead, rolesInForce, trustPin } from '@keyturn/publisher/release'
 import type { StoredHead } from '@keyturn/publisher/release'
-import { contentTurnSteps, identityTurnSteps, planContentTurn, runTurn } from '@keyturn/publisher/rotation'
-import type { TurnStep } from '@keyturn/publisher/rotation'
+import {
+  contentRotation,
+  contentRotationSteps,
+  identityRotation,
+  identityRotationSteps,
+  planContentRotation,
+  runRotationSteps,
+} from '@keyturn/publisher/rotation'
+import type { Rotation, RotationStep } from '@keyturn/publisher/rotation'
 import { counted } from '../output.ts'
 import { flippedByte, forgedInteraction, forgedManifest, forgedRotation, staleHead } from './forgeries.ts'
 import { copyDependencies, copyTree, editTree, nearestModules } from './input.ts'
@@ -79,9 +86,9 @@ export class Demo {
   async run(): Promise<void> {
     await this.#prepare()
     await this.#firstRelease()
-    await this.#turnContentKey()
+    await this.#rotateContentKey()
     await this.#secondRelease()
-    await this.#turnIdentity()
+    await this.#rotateIdentity()
     await this.#thirdRelease()
     await this.#refuseThieves()
     await this.#refuseTampering()
@@ -160,7 +167,7 @@ export class Demo {
     await steps.run('start-client-1', () => this.#play(1))
   }
 
-  async #turnContentKey(): Promise<void> {
+  async #rotateContentKey(): Promise<void> {
     const { stage, steps } = this
     await steps.run('turn-content-key', async () => {
       const options = {
@@ -169,12 +176,12 @@ export class Demo {
         nowMs: this.#context.clock(),
         signal: stage.signal,
       }
-      const plan = await planContentTurn(stage.home, options)
-      const { facts } = await this.#turnSteps('content', contentTurnSteps(stage.home, plan, options))
+      const plan = await planContentRotation(stage.home, options)
+      const { state } = await this.#rotate(contentRotation, contentRotationSteps(stage.home, plan, options))
       this.#release += 1
       return {
-        bytes: Number(facts['uploaded'] ?? 0),
-        note: `key_id ${plan.from} to ${plan.to}, ${counted(Number(facts['archives']), 'archive')} rewrapped`,
+        bytes: state.uploadedBytes ?? 0,
+        note: `key_id ${plan.from} to ${plan.to}, ${counted(state.archives?.count ?? 0, 'archive')} rewrapped`,
       }
     })
     await steps.run('update-after-turn', async () => {
@@ -202,13 +209,13 @@ export class Demo {
     await steps.run('start-client-3', () => this.#play(2))
   }
 
-  async #turnIdentity(): Promise<void> {
+  async #rotateIdentity(): Promise<void> {
     const { stage, steps } = this
     await steps.run('turn-identity', async () => {
       const before = await stage.installHash()
-      await this.#turnSteps(
-        'identity',
-        identityTurnSteps(stage.home, {
+      await this.#rotate(
+        identityRotation,
+        identityRotationSteps(stage.home, {
           channels: [demoNames.channel],
           client: stage.client,
           nowMs: this.#context.clock(),
@@ -220,7 +227,7 @@ export class Demo {
       const whole = before === (await stage.installHash())
       return {
         ok: document.version === 2 && whole,
-        note: `role document ${document.version}, release key turned with it`,
+        note: `role document ${document.version}, release key rotated with it`,
       }
     })
     await steps.run('update-after-identity', async () => {
@@ -341,11 +348,13 @@ export class Demo {
     })
   }
 
-  async #turnSteps(turn: string, turnSteps: readonly TurnStep[]): ReturnType<typeof runTurn> {
-    const { paths } = this.stage.home
-    return await runTurn(turn, turnSteps, {
-      folder: paths.journals,
-      now: new Date(this.#context.clock()).toISOString(),
+  async #rotate<State>(
+    rotation: Rotation<State>,
+    steps: readonly RotationStep<State>[],
+  ): Promise<{ state: State; resumed: boolean }> {
+    return await runRotationSteps(rotation, steps, {
+      folder: this.stage.home.paths.journals,
+      nowMs: this.#context.clock(),
       signal: this.stage.signal,
     })
   }

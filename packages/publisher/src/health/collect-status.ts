@@ -6,7 +6,7 @@ import type { HomeDescription } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { readIdentityLog, readReleases, readRoles, readStoredHead } from '../release/store.ts'
 import type { StoredRoles } from '../release/store.ts'
-import { pendingTurns } from '../rotation/journal.ts'
+import { pendingRotations } from '../rotation/journal.ts'
 import { documentDue, keyDue } from './due.ts'
 import type { DueDate } from './due.ts'
 import { masterItems } from './master-items.ts'
@@ -29,7 +29,7 @@ export interface HomeStatus {
     readonly offered: string | undefined
     readonly head_sequence: number | undefined
   }[]
-  /** Turns that were interrupted. */
+  /** Rotations that were interrupted. */
   readonly pending: readonly string[]
 }
 
@@ -80,7 +80,7 @@ export async function collectStatus(home: HomeSession, nowMs: number): Promise<H
     next_key_at_hand: await pathExists(home.nextKeyFile),
     items,
     channels: found,
-    pending: await pendingTurns(paths.journals),
+    pending: await pendingRotations(paths.journals),
   }
 }
 

@@ -33,7 +33,7 @@ export interface Identity extends IdentityNames {
   /** Folder for the journal of a rotation. */
   readonly journals: string
   /** Name of that journal. */
-  readonly turn: string
+  readonly journal: string
   /** Folder of the role documents of a release identity. */
   readonly rolesFolder: string | undefined
   /** The keystore with the current key; asks for its passphrase the first time. */
@@ -162,7 +162,7 @@ async function openNamed(host: PublisherHost, prefix: string, options: OpenIdent
     prefix,
     logPath: join(folder, 'log.cesr'),
     journals: join(folder, 'journals'),
-    turn: 'identity',
+    journal: 'identity',
     rolesFolder: undefined,
     get alias() {
       return record.alias
@@ -191,7 +191,7 @@ export function releaseIdentity(session: HomeSession): Identity {
     prefix: session.description.identity.prefix,
     logPath: paths.identityLog,
     journals: paths.journals,
-    turn: 'identity-key',
+    journal: 'identity-key',
     rolesFolder: paths.roles,
     get alias() {
       return session.description.identity.alias

@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { parseStrictJson } from '@keyturn/primitives'
 import { isMissing, writeFileAtomic } from '@keyturn/primitives/node'
-import { collectReceipts, httpWitness, KelError } from '@keyturn/kel'
-import type { AppendResult, CollectedReceipts, Kel, SignedEvent, Witness } from '@keyturn/kel'
+import { collectReceipts, discoverWitness, httpWitness, KelError } from '@keyturn/kel'
+import type { AppendResult, CollectedReceipts, Kel, KeyState, SignedEvent, Witness } from '@keyturn/kel'
 import { PublisherError } from '../errors.ts'
 import type { Identity } from './identity.ts'
 
@@ -56,11 +56,51 @@ export async function writeWitnesses(identity: Place, witnesses: readonly Witnes
 
 /** Clients of the witnesses that are written down; stop when the command is stopped. */
 export async function openWitnesses(identity: Place, signal?: AbortSignal): Promise<readonly Witness[]> {
-  const stoppable: typeof fetch = (input, init) => {
+  return (await readWitnesses(identity)).map(({ prefix, url }) =>
+    httpWitness(url, prefix, { fetch: stoppableFetch(signal) }),
+  )
+}
+
+function stoppableFetch(signal: AbortSignal | undefined): typeof fetch {
+  return (input, init) => {
     const signals = [signal, init?.signal].filter((one) => one !== undefined && one !== null)
     return fetch(input, { ...init, signal: AbortSignal.any(signals) })
   }
-  return (await readWitnesses(identity)).map(({ prefix, url }) => httpWitness(url, prefix, { fetch: stoppable }))
+}
+
+/**
+ * Checks that as many witnesses answer as an event will need, before it is signed: a signed event that no witness
+ * takes could neither be completed nor taken back.
+ *
+ * @param after - The state that the event will create.
+ * @throws {@link KelError} `KEL_WITNESS`.
+ */
+export async function requireWitnesses(identity: Place, after: KeyState, signal?: AbortSignal): Promise<void> {
+  const needed = after.witnessThreshold
+  if (needed === 0) return
+  const known = (await readWitnesses(identity)).filter(({ prefix }) => after.witnesses.includes(prefix))
+  const answers = await Promise.all(
+    known.map(async ({ prefix, url }) => {
+      const found = await discoverWitness(url, { fetch: stoppableFetch(signal) }).catch(() => undefined)
+      signal?.throwIfAborted()
+      return { url, answers: found?.prefix === prefix }
+    }),
+  )
+  const answering = answers.filter(({ answers: isThere }) => isThere).length
+  if (answering >= needed) return
+  const silent = answers.filter(({ answers: isThere }) => !isThere).map(({ url }) => url)
+  throw new KelError(
+    'KEL_WITNESS',
+    known.length < needed
+      ? `The rotation needs ${needed} of ${after.witnesses.length} witnesses, and the address of ${known.length} is known`
+      : `The rotation needs ${needed} witnesses, and ${answering} of ${known.length} answer`,
+    {
+      hint:
+        known.length < needed
+          ? 'Nothing was signed. Write down where the witnesses are: keyturn id witness add URL'
+          : `Nothing was signed. Run the same command when these answer: ${silent.join(', ')}`,
+    },
+  )
 }
 
 /** Why an event does not stand yet, with what each witness said. */

@@ -55,7 +55,7 @@ export function segmentCuts(archive: Archive): number[] {
  * @param path - The archive.
  * @param size - Its bytes.
  */
-export async function turnedBytes(path: string, size: number): Promise<number> {
+export async function rotatedBytes(path: string, size: number): Promise<number> {
   const params = chunkParamsFor(size)
   if (params === undefined) return size
   const { archive, close } = await openArchiveFile(path, { verifiers: 'unchecked' })

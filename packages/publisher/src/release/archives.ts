@@ -117,7 +117,7 @@ export async function openOwnArchive(home: HomeSession, path: string): Promise<A
   return await keys.lend(keyAlias.content(keyId), (key) =>
     openArchiveFile(path, {
       verifiers: new Map([[keyId, hexDecode(known.verifierPub)]]),
-      contentKey: { keyId, key: key.slice() },
+      contentKey: { keyId, key },
     }),
   )
 }

@@ -111,7 +111,7 @@ async function uploadRelease(
  * Publishes a turned identity: role documents, log, renewed signatures and the head in one step. No file is uploaded,
  * unless the head pins a release that the server never got.
  */
-export async function publishTurn(
+export async function publishRotation(
   home: HomeSession,
   client: ReleaseServerClient,
   release: StoredRelease,

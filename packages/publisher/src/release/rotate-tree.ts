@@ -7,7 +7,7 @@ import { archiveKeyId, contentKeyOf } from './archives.ts'
 import type { HomeSession } from '../home-session.ts'
 
 /** Which keys a turned tree gets. */
-export interface TreeTurn {
+export interface TreeKeys {
   /** The new content key. */
   readonly keyId: number
   /** The new slot. */
@@ -17,7 +17,7 @@ export interface TreeTurn {
 }
 
 /** What a turned tree holds. */
-export interface TurnedTree {
+export interface RotatedTree {
   readonly archives: number
   readonly bytes: number
 }
@@ -31,13 +31,13 @@ export interface TurnedTree {
  * @param turn - Which keys.
  * @param signal - Stops it.
  */
-export async function turnTree(
+export async function rotateTree(
   home: HomeSession,
   from: string,
   to: string,
-  turn: TreeTurn,
+  turn: TreeKeys,
   signal: AbortSignal,
-): Promise<TurnedTree> {
+): Promise<RotatedTree> {
   let archives = 0
   let bytes = 0
   for (const entry of await readdir(from, { withFileTypes: true, recursive: true })) {
@@ -61,7 +61,7 @@ async function rewrap(
   home: HomeSession,
   source: string,
   target: string,
-  { keyId }: TreeTurn,
+  { keyId }: TreeKeys,
   signal: AbortSignal,
 ): Promise<number> {
   const keys = await home.keys()
@@ -86,7 +86,7 @@ async function rebuild(
   home: HomeSession,
   source: string,
   target: string,
-  { keyId, slot }: TreeTurn,
+  { keyId, slot }: TreeKeys,
   signal: AbortSignal,
 ): Promise<number> {
   const keys = await home.keys()

@@ -1,45 +1,45 @@
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { keyCommitment } from '@keyturn/m2pack-format'
 import { nextVersion } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
-import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
+import { join } from 'node:path'
 import type { ReleaseServerClient } from '@keyturn/release-client'
-import { PublisherError } from '../errors.ts'
 import { activeContentKey, keyAlias } from '../home.ts'
 import type { HomeContentKey } from '../home.ts'
-import { turnedBytes } from '../release/archive-facts.ts'
 import type { HomeSession } from '../home-session.ts'
+import { placeInside, removeInside } from '../inside.ts'
+import { rotatedBytes } from '../release/archive-facts.ts'
 import { prepareRelease } from '../release/prepare-release.ts'
 import { publishRelease } from '../release/publish-release.ts'
+import { rotateTree } from '../release/rotate-tree.ts'
 import { runtimeKeyFile, writeRuntimeKeyFile } from '../release/runtime-key-file.ts'
 import { issueHead, signRelease } from '../release/sign-release.ts'
 import { findRelease, readReleases } from '../release/store.ts'
 import type { StoredRelease } from '../release/store.ts'
-import { turnTree } from '../release/rotate-tree.ts'
-import type { TurnStep } from './journal.ts'
+import type { ContentState, ContentTerms } from './content-state.ts'
+import { damagedJournal } from './facts.ts'
+import type { RotationStep } from './journal.ts'
 
-/** What a turn of the content key is told. */
-export interface ContentTurnOptions {
+/** How the content key is rotated. */
+export interface ContentRotationOptions {
   readonly channel: string
   /** The server to publish to; without it the new release waits in the home. */
   readonly client?: ReleaseServerClient | undefined
-  /** Encrypt every payload anew, for a content key that was stolen: players download every archive. */
-  readonly full?: boolean
+  /** Encrypt every payload again, for a content key that was stolen: players download every archive. */
+  readonly full?: boolean | undefined
   readonly nowMs: number
   readonly signal: AbortSignal
 }
 
-/** What a turn of the content key will do, before anything is done. */
-export interface ContentTurnPlan {
+/** What a rotation of the content key will do, before anything is done. */
+export interface ContentRotationPlan {
   readonly from: number
   readonly to: number
   readonly slot: number
   /** Release whose archives are rewrapped; undefined when there is none yet. */
   readonly release: StoredRelease | undefined
   readonly nextVersion: string | undefined
-  /** Every payload is encrypted anew. */
+  /** Every payload is encrypted again. */
   readonly full: boolean
   /** What a player who has that release downloads at most: header, slots and index of each archive; small ones whole. */
   readonly downloadBytesAtMost: number
@@ -48,32 +48,49 @@ export interface ContentTurnPlan {
 const CHUNK_BYTES_AT_MOST = 2 * 256 * 1024
 
 /**
- * Works out a turn of the content key.
+ * Works out a rotation of the content key.
  *
  * @param home - Open home.
  * @param options - Channel and time.
- * @param pending - Facts of a turn that was interrupted: it goes on with the numbers it began with.
+ * @param pending - State of a rotation that was interrupted: it goes on with the numbers it began with.
+ * @throws {@link PublisherError} `CLI_TURN_JOURNAL` when those numbers do not fit the home.
  */
-export async function planContentTurn(
+export async function planContentRotation(
   home: HomeSession,
-  options: ContentTurnOptions,
-  pending?: JsonObject,
-): Promise<ContentTurnPlan> {
-  const { description } = home
-  const { channel, nowMs } = options
-  const begun = pending?.['to'] === undefined ? undefined : pending
-  const release = begun === undefined ? (await readReleases(home.paths, channel)).at(-1) : await releaseOf(home, begun)
-  const following = release === undefined ? undefined : nextVersion(nowMs, release.manifest.version)
-  const full = begun === undefined ? options.full === true : begun['full'] === true
+  options: ContentRotationOptions,
+  pending?: ContentState,
+): Promise<ContentRotationPlan> {
+  const terms = pending?.terms
+  if (terms !== undefined) return await planFromTerms(home, terms)
+  const { contentKeys, slots } = home.description
+  const release = (await readReleases(home.paths, options.channel)).at(-1)
+  const full = options.full === true
   return {
     full,
-    from: begun === undefined ? activeContentKey(description).keyId : Number(begun['from']),
-    to: begun === undefined ? Math.max(...description.contentKeys.map(({ keyId }) => keyId)) + 1 : Number(begun['to']),
-    slot: begun === undefined ? Math.max(0, ...description.slots) + 1 : Number(begun['slot']),
+    from: activeContentKey(home.description).keyId,
+    to: Math.max(...contentKeys.map(({ keyId }) => keyId)) + 1,
+    slot: Math.max(0, ...slots) + 1,
     release,
-    nextVersion: begun === undefined ? following : textOf(begun['version']),
+    nextVersion: release === undefined ? undefined : nextVersion(options.nowMs, release.manifest.version),
     downloadBytesAtMost: release === undefined ? 0 : await downloadBytes(release, full),
   }
+}
+
+async function planFromTerms(home: HomeSession, terms: ContentTerms): Promise<ContentRotationPlan> {
+  checkTerms(home, terms)
+  const { from, to, slot, full } = terms
+  const release =
+    terms.release === undefined ? undefined : await findRelease(home.paths, terms.channel, terms.release.base)
+  const downloadBytesAtMost = release === undefined ? 0 : await downloadBytes(release, full)
+  return { from, to, slot, full, release, nextVersion: terms.release?.version, downloadBytesAtMost }
+}
+
+/** The numbers of a journal are those that this rotation began with, or it is not one of this home. */
+function checkTerms({ description: { contentKeys, slots } }: HomeSession, { from, to, slot }: ContentTerms): void {
+  const others = contentKeys.filter(({ keyId }) => keyId !== to)
+  const isNext = others.every(({ keyId }) => keyId < to) && others.some(({ keyId }) => keyId === from)
+  if (!isNext || slots.some((known) => known > slot))
+    throw damagedJournal('the rotation "content"', `content key ${from} to ${to} does not fit this home`)
 }
 
 async function downloadBytes({ manifest, tree }: StoredRelease, full: boolean): Promise<number> {
@@ -81,158 +98,180 @@ async function downloadBytes({ manifest, tree }: StoredRelease, full: boolean): 
   for (const { path, size, keyId, index } of manifest.files) {
     if (keyId === undefined) continue
     if (full) {
-      // Other bytes throughout; the same amount but for paddings.
+      // Other bytes throughout; the same amount but for padding.
       sum += size + (index?.size ?? 0)
       continue
     }
     const file = join(tree, path)
-    const turned = index !== undefined && (await pathExists(file)) ? await turnedBytes(file, size) : CHUNK_BYTES_AT_MOST
-    sum += index === undefined ? size : Math.min(size, turned + index.size)
+    const rotated =
+      index !== undefined && (await pathExists(file)) ? await rotatedBytes(file, size) : CHUNK_BYTES_AT_MOST
+    sum += index === undefined ? size : Math.min(size, rotated + index.size)
   }
   return sum
 }
 
-async function releaseOf(home: HomeSession, facts: JsonObject): Promise<StoredRelease | undefined> {
-  const base = textOf(facts['base'])
-  return base === undefined ? undefined : await findRelease(home.paths, String(facts['channel']), base)
-}
-
-function textOf(value: JsonValue | undefined): string | undefined {
-  return typeof value === 'string' ? value : undefined
+/** What the steps of one rotation share. */
+interface Work {
+  readonly home: HomeSession
+  readonly options: ContentRotationOptions
 }
 
 /**
- * The steps of a turn of the content key: a new key and slot, every archive of the current release rewrapped (payloads
- * stay), a new release signed and published. Whoever had the old key still opens what he has; what is new is closed to him.
+ * The steps that rotate the content key: a new key and slot, every archive of the current release rewrapped (payloads
+ * stay), a new release signed and published. Anyone who had the old key still opens what they have; what is new is
+ * closed to them.
  *
  * @param home - Open home, locked.
- * @param plan - From {@link planContentTurn}; the journal's facts win over it when a turn is taken up.
+ * @param plan - From {@link planContentRotation}, which was given the state of an interrupted rotation.
  * @param options - Channel, server, time.
  */
-export function contentTurnSteps(home: HomeSession, plan: ContentTurnPlan, options: ContentTurnOptions): TurnStep[] {
-  const { channel, client, nowMs, signal } = options
-  const keySteps: TurnStep[] = [
+export function contentRotationSteps(
+  home: HomeSession,
+  plan: ContentRotationPlan,
+  options: ContentRotationOptions,
+): RotationStep<ContentState>[] {
+  const work = { home, options }
+  const keySteps: RotationStep<ContentState>[] = [
     {
       name: 'plan',
-      title: `turn content key ${plan.from} to ${plan.to}`,
-      run: async () => ({
-        from: plan.from,
-        to: plan.to,
-        slot: plan.slot,
-        at: nowMs,
-        channel,
-        full: plan.full,
-        ...(plan.release === undefined ? {} : { base: plan.release.manifest.version, version: plan.nextVersion ?? '' }),
-      }),
+      title: `rotate content key ${plan.from} to ${plan.to}`,
+      run: async () => ({ terms: termsOf(plan, options) }),
     },
-    { name: 'key', title: `make content key ${plan.to} and slot ${plan.slot}`, run: (facts) => makeKey(home, facts) },
-    { name: 'home', title: 'put the new key in force', run: (facts) => putInForce(home, facts) },
+    {
+      name: 'key',
+      title: `make content key ${plan.to} and slot ${plan.slot}`,
+      run: (state) => makeKey(home, termsIn(state)),
+    },
+    { name: 'home', title: 'put the new key in force', run: (state) => putInForce(home, state) },
   ]
-  const releaseSteps: TurnStep[] = [
+  return plan.release === undefined ? keySteps : [...keySteps, ...releaseSteps(work, plan)]
+}
+
+function releaseSteps(work: Work, { full }: ContentRotationPlan): RotationStep<ContentState>[] {
+  const { home, options } = work
+  return [
     {
       name: 'archives',
-      title: plan.full ? 'encrypt every archive anew' : 'rewrap the archives',
-      run: (facts) => turnArchives(home, facts, signal),
+      title: full ? 'encrypt every archive again' : 'rewrap the archives',
+      run: (state) => rotateArchives(work, state),
     },
-    { name: 'manifest', title: 'make the manifest', run: (facts) => describe(home, facts, signal) },
+    { name: 'manifest', title: 'make the manifest', run: (state) => describe(work, state) },
     {
       name: 'sign',
       title: 'sign the manifest',
-      run: async (facts) => {
-        await signRelease(home, await turned(home, facts))
+      run: async (state) => {
+        await signRelease(home, await rotatedRelease(home, state))
         return undefined
       },
     },
     {
       name: 'head',
       title: 'sign the head',
-      run: async (facts) => {
-        await issueHead(home, await turned(home, facts), { nowMs })
+      run: async (state) => {
+        await issueHead(home, await rotatedRelease(home, state), { nowMs: options.nowMs })
         return undefined
       },
     },
-    ...(client === undefined
-      ? []
-      : [{ name: 'publish', title: 'publish', run: (facts: JsonObject) => publish(home, client, facts, options) }]),
+    ...(options.client === undefined ? [] : [publishStep(work, options.client)]),
   ]
-  return plan.release === undefined ? keySteps : [...keySteps, ...releaseSteps]
 }
 
-async function makeKey(home: HomeSession, facts: JsonObject): Promise<JsonObject> {
+function publishStep({ home, options }: Work, client: ReleaseServerClient): RotationStep<ContentState> {
+  return {
+    name: 'publish',
+    title: 'publish',
+    async run(state) {
+      const release = await rotatedRelease(home, state)
+      const head = await issueHead(home, release, { nowMs: options.nowMs })
+      const { bytes } = await publishRelease(home, client, release, head, { signal: options.signal })
+      return { uploadedBytes: bytes }
+    },
+  }
+}
+
+function termsOf(plan: ContentRotationPlan, { channel, nowMs }: ContentRotationOptions): ContentTerms {
+  const { from, to, slot, full, release, nextVersion: version } = plan
+  return {
+    from,
+    to,
+    slot,
+    atMs: nowMs,
+    channel,
+    full,
+    release: release === undefined || version === undefined ? undefined : { base: release.manifest.version, version },
+  }
+}
+
+function termsIn({ terms }: ContentState): ContentTerms {
+  if (terms === undefined) throw damagedJournal('the rotation "content"', 'it has no plan')
+  return terms
+}
+
+function releaseIn(state: ContentState): { readonly channel: string; readonly base: string; readonly version: string } {
+  const { channel, release } = termsIn(state)
+  if (release === undefined) throw damagedJournal('the rotation "content"', 'it names no release')
+  return { channel, ...release }
+}
+
+async function makeKey(home: HomeSession, { to: keyId, slot }: ContentTerms): Promise<Partial<ContentState>> {
   const keys = await home.keys()
-  const keyId = Number(facts['to'])
   await keys.make(keyAlias.content(keyId), 'content')
-  await keys.make(keyAlias.slot(Number(facts['slot'])), 'slot')
+  await keys.make(keyAlias.slot(slot), 'slot')
   const commitment = await keys.lend(keyAlias.content(keyId), (key) => keyCommitment({ keyId, key }))
   const verifier = await keys.publicKey(home.description.aliases.archiveSigning)
-  return { commitment: hexEncode(commitment), verifier: hexEncode(verifier) }
+  return { key: { commitment: hexEncode(commitment), verifier: hexEncode(verifier) } }
 }
 
-async function putInForce(home: HomeSession, facts: JsonObject): Promise<undefined> {
-  const keyId = Number(facts['to'])
+async function putInForce(home: HomeSession, state: ContentState): Promise<undefined> {
+  const { to: keyId, slot, atMs } = termsIn(state)
+  if (state.key === undefined) throw damagedJournal('the rotation "content"', 'it has no key')
   const { contentKeys, slots } = home.description
   if (contentKeys.some((key) => key.keyId === keyId)) return undefined
   const fresh: HomeContentKey = {
     keyId,
-    verifierPub: String(facts['verifier']),
-    commitment: String(facts['commitment']),
+    verifierPub: state.key.verifier,
+    commitment: state.key.commitment,
     status: 'active',
-    created: new Date(Number(facts['at'])).toISOString(),
+    created: new Date(atMs).toISOString(),
   }
   const older = contentKeys.map((key): HomeContentKey =>
     key.status === 'active' ? { ...key, status: 'retired' } : key,
   )
-  await home.update({ contentKeys: [...older, fresh], slots: [...slots, Number(facts['slot'])] })
+  await home.update({ contentKeys: [...older, fresh], slots: [...slots, slot] })
   return undefined
 }
 
-async function turnArchives(home: HomeSession, facts: JsonObject, signal: AbortSignal): Promise<JsonObject> {
-  const channel = String(facts['channel'])
-  const base = await findRelease(home.paths, channel, String(facts['base']))
-  const tree = join(home.paths.trees, channel, String(facts['version']))
+async function rotateArchives({ home, options }: Work, state: ContentState): Promise<Partial<ContentState>> {
+  const { channel, base, version } = releaseIn(state)
+  const { to: keyId, slot, full } = termsIn(state)
+  const from = await findRelease(home.paths, channel, base)
+  const tree = placeInside(home.paths.trees, channel, version)
   // Files of an interrupted attempt are made again: they are cheap, and half of them may be missing.
-  await rm(tree, { recursive: true, force: true })
-  const turn = { keyId: Number(facts['to']), slot: Number(facts['slot']), full: facts['full'] === true }
-  const { archives, bytes } = await turnTree(home, base.tree, tree, turn, signal)
-  if (await pathExists(join(base.tree, runtimeKeyFile)))
+  await removeInside(home.paths.trees, channel, version)
+  const { archives, bytes } = await rotateTree(home, from.tree, tree, { keyId, slot, full }, options.signal)
+  if (await pathExists(join(from.tree, runtimeKeyFile)))
     await writeRuntimeKeyFile(home, tree, activeContentKey(home.description))
-  return { archives, bytes, tree }
+  return { archives: { count: archives, bytes } }
 }
 
-async function describe(home: HomeSession, facts: JsonObject, signal: AbortSignal): Promise<undefined> {
-  const channel = String(facts['channel'])
-  const version = String(facts['version'])
+async function describe({ home, options }: Work, state: ContentState): Promise<undefined> {
+  const { channel, base, version } = releaseIn(state)
   if ((await readReleases(home.paths, channel)).some(({ manifest }) => manifest.version === version)) return undefined
-  const base = await findRelease(home.paths, channel, String(facts['base']))
-  const { notes, minLauncherVersion, format } = base.manifest
+  const { notes, minLauncherVersion, format } = (await findRelease(home.paths, channel, base)).manifest
   await prepareRelease(home, {
-    tree: String(facts['tree']),
+    tree: placeInside(home.paths.trees, channel, version),
     channel,
     version,
     notes,
     minLauncherVersion,
     format,
-    nowMs: Number(facts['at']),
-    signal,
+    nowMs: termsIn(state).atMs,
+    signal: options.signal,
   })
   return undefined
 }
 
-async function publish(
-  home: HomeSession,
-  client: ReleaseServerClient,
-  facts: JsonObject,
-  { nowMs, signal }: ContentTurnOptions,
-): Promise<JsonObject> {
-  const release = await turned(home, facts)
-  const head = await issueHead(home, release, { nowMs })
-  const { bytes } = await publishRelease(home, client, release, head, { signal })
-  return { uploaded: bytes }
-}
-
-async function turned(home: HomeSession, facts: JsonObject): Promise<StoredRelease> {
-  const version = facts['version']
-  if (typeof version !== 'string')
-    throw new PublisherError('CLI_TURN_JOURNAL', 'The journal of the turn names no version')
-  return await findRelease(home.paths, String(facts['channel']), version)
+async function rotatedRelease(home: HomeSession, state: ContentState): Promise<StoredRelease> {
+  const { channel, version } = releaseIn(state)
+  return await findRelease(home.paths, channel, version)
 }

@@ -1,18 +1,22 @@
-// A turn that was interrupted is finished as it began: its journal says what it does, not the flags of the command that
-// takes it up. So the command asks here whether that comes to what it was told to do; where it does not, the interrupted
-// turn is finished first and the wanted one follows.
+// A rotation that was interrupted is finished as it began: its journal says what it does, not the flags of the command
+// that resumes it. So the command asks here whether that comes to what it was told to do; where it does not, the
+// interrupted rotation is finished first and the wanted one follows.
 
-import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import type { HomeDescription } from '../home.ts'
-import type { TurnRecord } from './journal.ts'
+import type { ContentState } from './content-state.ts'
+import { contentRotation } from './content-state.ts'
+import type { IdentityState, IdentityTerms } from './identity-state.ts'
+import { identityRotation } from './identity-state.ts'
+import { readRotation } from './journal.ts'
+import type { RotationRecord } from './journal.ts'
 
-/** What a turn of the content key was told; undefined where nothing was said. */
+/** What was asked of a rotation of the content key; undefined where nothing was said. */
 export interface WantedContent {
   readonly full: boolean
   readonly channel: string | undefined
 }
 
-/** What a turn of the identity was told; undefined where nothing was said. */
+/** What was asked of a rotation of the identity; undefined where nothing was said. */
 export interface WantedIdentity {
   readonly releaseKey: boolean
   readonly headKey: boolean
@@ -21,63 +25,67 @@ export interface WantedIdentity {
   readonly channels: readonly string[] | undefined
 }
 
-/** A turn that has not worked out its plan does what it is told now. */
-function isOpen({ done }: TurnRecord): boolean {
-  return !done.includes('plan')
-}
-
 /**
- * Whether an interrupted turn of the content key comes to what is wanted.
- *
- * @param pending - Its journal.
+ * Whether an interrupted rotation of the content key comes to what is wanted. One that has no plan yet does what it is
+ * told now.
  */
-export function contentCovers(pending: TurnRecord, { full, channel }: WantedContent): boolean {
-  const { facts } = pending
-  return (
-    isOpen(pending) || ((!full || facts['full'] === true) && (channel === undefined || channel === facts['channel']))
-  )
+export function contentCovers({ state: { terms } }: RotationRecord<ContentState>, wanted: WantedContent): boolean {
+  if (terms === undefined) return true
+  return (!wanted.full || terms.full) && (wanted.channel === undefined || wanted.channel === terms.channel)
 }
 
 /**
- * Whether an interrupted turn of the identity comes to what is wanted.
+ * Whether an interrupted rotation of the identity comes to what is wanted.
  *
  * @param pending - Its journal.
  * @param home - What is in force.
  */
-export function identityCovers(pending: TurnRecord, home: HomeDescription, wanted: WantedIdentity): boolean {
-  if (isOpen(pending)) return true
-  const { facts } = pending
-  const channels = Array.isArray(facts['channels']) ? facts['channels'] : []
+export function identityCovers(
+  { state: { terms } }: RotationRecord<IdentityState>,
+  home: HomeDescription,
+  wanted: WantedIdentity,
+): boolean {
+  if (terms === undefined) return true
   return (
-    (!wanted.releaseKey || turns(facts, home, 'release')) &&
-    (!wanted.headKey || turns(facts, home, 'head')) &&
-    (!wanted.revoke || facts['revoke'] === true) &&
-    (wanted.rolesDays === undefined || wanted.rolesDays === facts['roles_days']) &&
-    (wanted.channels ?? []).every((channel) => channels.includes(channel))
+    (!wanted.releaseKey || rotates(terms, home, 'release')) &&
+    (!wanted.headKey || rotates(terms, home, 'head')) &&
+    (!wanted.revoke || terms.revoke) &&
+    (wanted.rolesDays === undefined || wanted.rolesDays === terms.rolesDays) &&
+    (wanted.channels ?? []).every((channel) => terms.channels.includes(channel))
   )
 }
 
-/** Whether a turn of the identity turns a day-to-day key by itself; a proposal says who signs, and turns none. */
-function turns(facts: JsonObject, home: HomeDescription, kind: 'release' | 'head'): boolean {
-  const said = facts[`${kind}_key`]
-  return typeof said === 'boolean' ? said : facts['proposal'] === undefined && facts[kind] !== home.aliases[kind]
+/** Whether a rotation of the identity rotates a day-to-day key by itself; a proposal says who signs, and rotates none. */
+function rotates(terms: IdentityTerms, home: HomeDescription, kind: 'release' | 'head'): boolean {
+  const said = kind === 'release' ? terms.releaseKey : terms.headKey
+  return said ?? (terms.proposal === undefined && terms[kind] !== home.aliases[kind])
 }
 
-/** What an interrupted turn is about, for people: "content key 1 to 2". */
-export function describeTurn({ turn, facts }: TurnRecord): string {
-  if (turn === 'content')
-    return facts['to'] === undefined
-      ? 'content key'
-      : `content key ${text(facts['from'])} to ${text(facts['to'])}${facts['full'] === true ? ', every file anew' : ''}`
-  if (turn !== 'identity') return turn === 'identity-key' ? 'rotation of the identity alone' : turn
-  if (facts['proposal'] !== undefined) return 'identity with the proposed role document'
+/** What an interrupted rotation of the content key is about, for people: "content key 1 to 2". */
+export function describeContent({ terms }: ContentState): string {
+  if (terms === undefined) return 'content key'
+  return `content key ${terms.from} to ${terms.to}${terms.full ? ', every file again' : ''}`
+}
+
+/** What an interrupted rotation of the identity is about, for people. */
+export function describeIdentity({ terms }: IdentityState): string {
+  if (terms?.proposal !== undefined) return 'identity with the proposed role document'
   const keys = [
-    ...(facts['release_key'] === true ? ['release key'] : []),
-    ...(facts['head_key'] === true ? ['head key'] : []),
+    ...(terms?.releaseKey === true ? ['release key'] : []),
+    ...(terms?.headKey === true ? ['head key'] : []),
   ]
-  return `${['identity', ...keys].join(' with ')}${facts['revoke'] === true ? ', revoking what leaves' : ''}`
+  return `${['identity', ...keys].join(' with ')}${terms?.revoke === true ? ', revoking what leaves' : ''}`
 }
 
-function text(value: JsonValue | undefined): string {
-  return typeof value === 'number' ? String(value) : '?'
+/**
+ * What an interrupted rotation of a home is about, for people.
+ *
+ * @param folder - Of the journals.
+ * @param name - Of the journal.
+ */
+export async function describePending(folder: string, name: string): Promise<string> {
+  if (name === contentRotation.name) return describeContent((await readRotation(folder, contentRotation))?.state ?? {})
+  if (name === identityRotation.name)
+    return describeIdentity((await readRotation(folder, identityRotation))?.state ?? {})
+  return name === 'identity-key' ? 'rotation of the identity alone' : name
 }

@@ -3,8 +3,7 @@ import { join } from 'node:path'
 import { sha256DigestSeal } from '@keyturn/kel'
 import { checkRolesStep, parseRoles, writeRoles } from '@keyturn/manifest'
 import type { RoleDocument } from '@keyturn/manifest'
-import { base64Decode, base64Encode, equalBytes, hexEncode } from '@keyturn/primitives'
-import type { JsonObject } from '@keyturn/primitives'
+import { equalBytes, hexEncode } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { releaseIdentity } from '../identity/identity.ts'
@@ -13,30 +12,33 @@ import { dropProposal, readProposal } from '../identity/roles-proposal.ts'
 import { PublisherError } from '../errors.ts'
 import { followingAlias } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
-import { publishTrust, publishTurn } from '../release/publish-release.ts'
+import { publishRotation, publishTrust } from '../release/publish-release.ts'
 import { issueHead, signRelease } from '../release/sign-release.ts'
 import { findRelease, readStoredHead, rolesInForce } from '../release/store.ts'
 import { daysFrom } from '../time.ts'
-import { readTurn } from './journal.ts'
-import type { TurnStep } from './journal.ts'
-import { checkKeyTurn, keyTurnSteps } from './key-rotation.ts'
+import { damagedJournal } from './facts.ts'
+import { identityRotation } from './identity-state.ts'
+import type { IdentityState, IdentityTerms } from './identity-state.ts'
+import { readRotation } from './journal.ts'
+import type { RotationStep } from './journal.ts'
+import { checkKeyRotation, keyRotationSteps } from './key-rotation.ts'
 import { refuseRivals } from './pending.ts'
 
-/** What a turn of the identity is told. */
-export interface IdentityTurnOptions {
+/** How the release identity is rotated. */
+export interface IdentityRotationOptions {
   /** Channels whose current release is signed again. */
   readonly channels: readonly string[]
-  /** Turn the release key too; default true. */
+  /** Rotate the release key too; default true. */
   readonly releaseKey?: boolean
-  /** Turn the head key too; default false. */
+  /** Rotate the head key too; default false. */
   readonly headKey?: boolean
   /** Put the keys that leave into `revoked_keys`: for stolen ones. */
   readonly revoke?: boolean
   /** Days until the new role document expires, at most 400; default 365. */
   readonly rolesDays?: number
-  /** Literal bytes of the role document to seal, with keys of this home or of others; then no key is turned beside. */
+  /** Literal bytes of the role document to seal, with keys of this home or of others; then no other key is rotated with it. */
   readonly proposal?: Uint8Array | undefined
-  /** Keep the identity key that is turned away in the keystore; default: it is removed. */
+  /** Keep the identity key that leaves in the keystore; default: it is removed. */
   readonly keepOldKey?: boolean
   readonly client?: ReleaseServerClient | undefined
   readonly nowMs: number
@@ -44,47 +46,52 @@ export interface IdentityTurnOptions {
 }
 
 /**
- * Checks before a turn of the release identity begins or goes on that keystores open and hold what is promised, and that
- * no other turn is in its way. Writes nothing.
+ * Checks before a rotation of the release identity begins or goes on all that it needs, and that no other rotation is in
+ * its way. Writes nothing.
  *
  * @param home - Open home; asks for the passphrases.
  * @throws {@link PublisherError} `CLI_TURN_UNREADY`, `CLI_TURN_PENDING`; KeystoreError `KEY_PASSPHRASE`.
  */
-export async function checkIdentityTurn(home: HomeSession): Promise<void> {
+export async function checkIdentityRotation(home: HomeSession, signal?: AbortSignal): Promise<void> {
   await refuseRivals(home.paths, 'identity')
-  await checkKeyTurn(releaseIdentity(home), {}, await readTurn(home.paths.journals, 'identity'))
+  const pending = await readRotation(home.paths.journals, identityRotation)
+  // Which role document it seals does not change whether the event is accepted.
+  await checkKeyRotation(releaseIdentity(home), { signal }, pending, { seals: [] })
 }
 
 /**
- * The steps of a turn of the release identity: the pre-rotated key comes into force, a fresh one takes its place in the
+ * The steps that rotate the release identity: the pre-rotated key comes into force, a fresh one takes its place in the
  * file of its own, and the rotation seals the next role document with the new day-to-day keys. What is installed stays:
  * the same manifest bytes are signed again.
  *
  * @param home - Open home, locked.
- * @param options - What turns with it.
+ * @param options - What is rotated with it.
  */
-export function identityTurnSteps(home: HomeSession, options: IdentityTurnOptions): TurnStep[] {
+export function identityRotationSteps(
+  home: HomeSession,
+  options: IdentityRotationOptions,
+): RotationStep<IdentityState>[] {
   const { client, nowMs, signal } = options
   const identity = releaseIdentity(home)
   return [
-    { name: 'plan', title: 'work out the turn', run: (facts) => plan(home, options, facts) },
-    { name: 'keys', title: 'make the new day-to-day keys', run: (facts) => makeKeys(home, facts) },
-    { name: 'roles', title: 'write the next role document', run: (facts) => writeDocument(home, facts) },
-    ...keyTurnSteps(identity, {
+    { name: 'plan', title: 'work out the rotation', run: () => plan(home, options) },
+    { name: 'keys', title: 'make the new day-to-day keys', run: (state) => makeKeys(home, termsIn(state)) },
+    { name: 'roles', title: 'write the next role document', run: (state) => writeDocument(home, state) },
+    ...keyRotationSteps<IdentityState>(identity, {
       nowMs,
       keepOldKey: options.keepOldKey,
-      terms: (facts) => ({ seals: [sha256DigestSeal(base64Decode(String(facts['roles'])))] }),
+      terms: (state) => ({ seals: [sha256DigestSeal(rolesOf(state))] }),
       collect: async (event) => (await receiptCollector(identity, signal))(event),
     }),
-    { name: 'home', title: 'put the new day-to-day keys in force', run: (facts) => putInForce(home, facts) },
-    { name: 'sign', title: 'sign what is published again', run: (facts) => signAgain(home, facts, nowMs) },
+    { name: 'home', title: 'put the new day-to-day keys in force', run: (state) => putInForce(home, state) },
+    { name: 'sign', title: 'sign what is published again', run: (state) => signAgain(home, termsIn(state), nowMs) },
     ...(client === undefined
       ? []
       : [
           {
             name: 'publish',
             title: 'publish role document, log, signatures and heads',
-            run: (facts: JsonObject) => publish(home, client, facts),
+            run: (state: IdentityState) => publish(home, client, termsIn(state)),
           },
         ]),
   ]
@@ -105,13 +112,17 @@ async function signingAlias(home: HomeSession, kind: 'release' | 'head', listed:
   return current
 }
 
-/** Facts of a turn that seals a document as it was proposed. */
-async function proposed(home: HomeSession, bytes: Uint8Array, inForce: RoleDocument): Promise<JsonObject> {
+/** Terms of a rotation that seals a document as it was proposed. */
+async function proposed(
+  home: HomeSession,
+  bytes: Uint8Array,
+  inForce: RoleDocument,
+): Promise<Pick<IdentityTerms, 'proposal' | 'release' | 'head'>> {
   const document = parseRoles(bytes)
   if (document.version !== inForce.version + 1) {
     throw new PublisherError(
       'CLI_TURN_UNREADY',
-      `The proposed role document is number ${document.version}, number ${inForce.version + 1} is due`,
+      `The proposed role document is number ${document.version}, expected number ${inForce.version + 1}`,
       {
         hint: 'Run "keyturn roles propose" again',
       },
@@ -119,72 +130,82 @@ async function proposed(home: HomeSession, bytes: Uint8Array, inForce: RoleDocum
   }
   checkRolesStep(inForce, document)
   return {
-    proposal: base64Encode(bytes),
+    proposal: bytes,
     release: await signingAlias(home, 'release', document.roles.release.keys),
     head: await signingAlias(home, 'head', document.roles.head.keys),
   }
 }
 
-async function plan(
-  home: HomeSession,
-  options: IdentityTurnOptions,
-  { also_revoke: also }: JsonObject,
-): Promise<JsonObject> {
-  await checkIdentityTurn(home)
+async function plan(home: HomeSession, options: IdentityRotationOptions): Promise<Partial<IdentityState>> {
+  await checkIdentityRotation(home, options.signal)
   const { identity, aliases } = home.description
   const roles = await rolesInForce(home.paths, identity.prefix)
   const channels: string[] = []
   for (const channel of options.channels)
     if ((await readStoredHead(home.paths, channel)) !== undefined) channels.push(channel)
-  return {
-    at: options.nowMs,
-    roles_version: roles.document.version + 1,
+  const { proposal } = options
+  const terms: IdentityTerms = {
+    atMs: options.nowMs,
+    rolesVersion: roles.document.version + 1,
     release: options.releaseKey === false ? aliases.release : followingAlias(aliases.release),
     head: options.headKey === true ? followingAlias(aliases.head) : aliases.head,
-    release_key: options.proposal === undefined && options.releaseKey !== false,
-    head_key: options.proposal === undefined && options.headKey === true,
+    releaseKey: proposal === undefined && options.releaseKey !== false,
+    headKey: proposal === undefined && options.headKey === true,
     revoke: options.revoke === true,
-    roles_days: options.rolesDays ?? 365,
+    rolesDays: options.rolesDays ?? 365,
     channels,
-    ...(also === undefined ? {} : { also_revoke: also }),
-    ...(options.proposal === undefined ? {} : await proposed(home, options.proposal, roles.document)),
+    proposal: undefined,
+    ...(proposal === undefined ? {} : await proposed(home, proposal, roles.document)),
   }
+  return { terms }
 }
 
-async function makeKeys(home: HomeSession, facts: JsonObject): Promise<undefined> {
+function termsIn({ terms }: IdentityState): IdentityTerms {
+  if (terms === undefined) throw damagedJournal('the rotation "identity"', 'it has no plan')
+  return terms
+}
+
+/** The role document that a rotation seals. */
+function rolesOf({ roles }: IdentityState): Uint8Array {
+  if (roles === undefined) throw damagedJournal('the rotation "identity"', 'it has no role document')
+  return roles
+}
+
+async function makeKeys(home: HomeSession, { release, head }: IdentityTerms): Promise<undefined> {
   const keys = await home.keys()
-  await keys.make(String(facts['release']), 'release')
-  await keys.make(String(facts['head']), 'head')
+  await keys.make(release, 'release')
+  await keys.make(head, 'head')
   return undefined
 }
 
 /** On disk before the log seals it: a log whose role document is missing could not be read. */
-async function writeDocument(home: HomeSession, facts: JsonObject): Promise<JsonObject> {
-  const bytes =
-    facts['proposal'] === undefined ? await nextDocument(home, facts) : base64Decode(String(facts['proposal']))
-  await writeFileAtomic(join(home.paths.roles, `${parseRoles(bytes).version}.json`), bytes)
-  return { roles: base64Encode(bytes) }
+async function writeDocument(home: HomeSession, state: IdentityState): Promise<Partial<IdentityState>> {
+  const bytes = termsIn(state).proposal ?? (await nextDocument(home, state))
+  const { version } = parseRoles(bytes)
+  const inForce = await rolesInForce(home.paths, home.description.identity.prefix)
+  // A document that the log seals is never written over.
+  if (version !== inForce.document.version + 1)
+    throw damagedJournal('the rotation "identity"', `it has role document ${version}`)
+  await writeFileAtomic(join(home.paths.roles, `${version}.json`), bytes)
+  return { roles: bytes }
 }
 
-async function nextDocument(home: HomeSession, facts: JsonObject): Promise<Uint8Array> {
+async function nextDocument(home: HomeSession, state: IdentityState): Promise<Uint8Array> {
   const keys = await home.keys()
+  const terms = termsIn(state)
   const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
-  const [release, head] = await Promise.all([
-    keys.publicKey(String(facts['release'])),
-    keys.publicKey(String(facts['head'])),
-  ])
+  const [release, head] = await Promise.all([keys.publicKey(terms.release), keys.publicKey(terms.head)])
   const next = {
     release: swap(document.roles.release.keys, await keys.publicKey(home.description.aliases.release), release),
     head: swap(document.roles.head.keys, await keys.publicKey(home.description.aliases.head), head),
   }
   const staying = new Set([...next.release, ...next.head])
   const leaving = [...document.roles.release.keys, ...document.roles.head.keys].filter((key) => !staying.has(key))
-  const at = Number(facts['at'])
   return writeRoles({
     ...document,
-    version: Number(facts['roles_version']),
-    issuedAt: daysFrom(at, 0),
-    expiresAt: daysFrom(at, Number(facts['roles_days'])),
+    version: terms.rolesVersion,
+    issuedAt: daysFrom(terms.atMs, 0),
+    expiresAt: daysFrom(terms.atMs, terms.rolesDays),
     roles: {
       release: { ...document.roles.release, keys: next.release },
       head: { ...document.roles.head, keys: next.head },
@@ -192,8 +213,8 @@ async function nextDocument(home: HomeSession, facts: JsonObject): Promise<Uint8
     revokedKeys: [
       ...new Set([
         ...document.revokedKeys,
-        ...(facts['revoke'] === true ? leaving : []),
-        ...wordsOf(facts, 'also_revoke').filter((key) => !staying.has(key)),
+        ...(terms.revoke ? leaving : []),
+        ...(state.alsoRevoke ?? []).filter((key) => !staying.has(key)),
       ]),
     ],
   })
@@ -204,22 +225,21 @@ function swap(keys: readonly string[], old: Uint8Array, fresh: Uint8Array): stri
   return keys.map((key) => (key === hexEncode(old) ? hexEncode(fresh) : key))
 }
 
-async function putInForce(home: HomeSession, facts: JsonObject): Promise<undefined> {
-  const at = new Date(Number(facts['at'])).toISOString()
-  const [release, head] = [String(facts['release']), String(facts['head'])]
+async function putInForce(home: HomeSession, state: IdentityState): Promise<undefined> {
+  const { atMs, release, head } = termsIn(state)
+  const at = new Date(atMs).toISOString()
   await home.update({
     aliases: { ...home.description.aliases, release, head },
     since: { [release]: at, [head]: at, ...home.description.since },
   })
-  // A proposal that this turn sealed waits no longer, whichever command finished it.
+  // A proposal that this rotation sealed waits no longer, whichever command finished it.
   const proposal = await readProposal(home.paths)
-  if (proposal !== undefined && equalBytes(proposal.bytes, base64Decode(String(facts['roles']))))
-    await dropProposal(home.paths)
+  if (proposal !== undefined && equalBytes(proposal.bytes, rolesOf(state))) await dropProposal(home.paths)
   return undefined
 }
 
-async function signAgain(home: HomeSession, facts: JsonObject, nowMs: number): Promise<undefined> {
-  for (const channel of channelsOf(facts)) {
+async function signAgain(home: HomeSession, { channels }: IdentityTerms, nowMs: number): Promise<undefined> {
+  for (const channel of channels) {
     const last = await readStoredHead(home.paths, channel)
     if (last === undefined) continue
     const release = await signRelease(home, await findRelease(home.paths, channel, last.head.manifest.version))
@@ -232,44 +252,39 @@ async function signAgain(home: HomeSession, facts: JsonObject, nowMs: number): P
   return undefined
 }
 
-async function publish(home: HomeSession, client: ReleaseServerClient, facts: JsonObject): Promise<undefined> {
+async function publish(
+  home: HomeSession,
+  client: ReleaseServerClient,
+  { channels }: IdentityTerms,
+): Promise<undefined> {
   // Nothing is offered yet: log and role documents alone.
-  if (channelsOf(facts).length === 0) await publishTrust(home, client)
-  for (const channel of channelsOf(facts)) {
+  if (channels.length === 0) await publishTrust(home, client)
+  for (const channel of channels) {
     const head = await readStoredHead(home.paths, channel)
     if (head !== undefined)
-      await publishTurn(home, client, await findRelease(home.paths, channel, head.head.manifest.version), head)
+      await publishRotation(home, client, await findRelease(home.paths, channel, head.head.manifest.version), head)
   }
   return undefined
 }
 
-function channelsOf(facts: JsonObject): string[] {
-  return wordsOf(facts, 'channels')
-}
-
-function wordsOf(facts: JsonObject, name: string): string[] {
-  const words = facts[name]
-  return Array.isArray(words) ? words.map(String) : []
-}
-
 /**
- * What the turn that follows one must know when it is to revoke and the one before did not: the keys that left with it,
- * for one of them is the stolen one.
+ * What the rotation that follows one must know when it is to revoke and the one before did not: the keys that left with
+ * it, for one of them is the stolen one.
  *
  * @param home - Open home.
- * @param facts - Of the turn that is over.
+ * @param state - Of the finished rotation.
  * @param kinds - Whose keys.
  */
 export async function leftBehind(
   home: HomeSession,
-  facts: JsonObject,
+  state: IdentityState,
   kinds: { readonly releaseKey: boolean; readonly headKey: boolean },
-): Promise<JsonObject> {
-  const after = parseRoles(base64Decode(String(facts['roles'])))
+): Promise<IdentityState> {
+  const after = parseRoles(rolesOf(state))
   const before = parseRoles(await readFile(join(home.paths.roles, `${after.version - 1}.json`)))
   const roles = [...(kinds.releaseKey ? ['release' as const] : []), ...(kinds.headKey ? ['head' as const] : [])]
   const staying = new Set([...after.roles.release.keys, ...after.roles.head.keys])
   return {
-    also_revoke: [...new Set(roles.flatMap((role) => before.roles[role].keys))].filter((key) => !staying.has(key)),
+    alsoRevoke: [...new Set(roles.flatMap((role) => before.roles[role].keys))].filter((key) => !staying.has(key)),
   }
 }

@@ -1,41 +1,43 @@
-// The one way an identity turns to its promised key, in steps that a journal remembers. `keyturn id rotate` and
+// The one way an identity rotates to its promised key, in steps that a journal remembers. `keyturn id rotate` and
 // `emergency rotate-now` run them alone; `keyturn rotate identity|release|head` and `roles seal` put them between their own.
 //
-// Order: new keys are made, sealed, read back and have signed a test message; the rotation is built, signed by the
-// revealed keys and judged by the very rules of a reader; the revealed key is put beside the current one and has signed
-// a test message from there; only then is the event appended; then the names change; at last old keys are removed. A
-// crash before the append leaves the old identity whole, one after it is completed on the next call.
+// Order: everything that the rotation needs is checked, and it is tried with keys that are thrown away; then the next
+// keys are made, sealed, read back and have signed a test message; the rotation is built, signed by the revealed keys and
+// verified by the very rules of a reader; the revealed key is put beside the current one and has signed a test message
+// from there; only then is the event appended; then the names change; at last old keys are removed. A crash before the
+// append leaves the old identity whole, one after it is completed by the next call.
 
-import { base64Decode, base64Encode, hexDecode, hexEncode } from '@keyturn/primitives'
-import type { JsonObject } from '@keyturn/primitives'
+import { hexDecode, hexEncode } from '@keyturn/primitives'
 import { KelError, readSignedEvent, rotate } from '@keyturn/kel'
 import type { SignedEvent } from '@keyturn/kel'
-import { nextAlias } from '@keyturn/keystore'
+import { checkAlias, KeystoreError, nextAlias } from '@keyturn/keystore'
 import { openOwnLog } from '../identity/identity.ts'
 import type { Identity } from '../identity/identity.ts'
+import { requireWitnesses } from '../identity/receipts.ts'
 import { PublisherError } from '../errors.ts'
 import { followingAlias } from '../home.ts'
 import type { Keys } from '../keys.ts'
-import { dropTurn, runTurn } from './journal.ts'
-import type { TurnOptions, TurnRecord, TurnStep } from './journal.ts'
+import { dropRotation, readRotation, runRotationSteps } from './journal.ts'
+import type { RotationRecord, RotationStep, RunOptions } from './journal.ts'
+import { eventIn, keyRotation, madeIn, stagedIn } from './key-state.ts'
+import type { KeyPlace, KeyRotationState, RotationTerms } from './key-state.ts'
 import {
   findRevealed,
   gatherSigner,
   locateKey,
   placeOf,
+  previewRotation,
   requireKey,
   revealedOf,
   rotationPlan,
-  termsFact,
-  termsOf,
   testSign,
 } from './promised-keys.ts'
-import type { KeyPlace, RotationTerms } from './promised-keys.ts'
+import { requireRoom } from './room.ts'
 
-/** What a turn of an identity's key is to do beyond turning it. */
-export interface KeyTurnPlan {
-  /** What the rotation says, given the facts of the steps before; asked once, then in the journal. */
-  readonly terms: (facts: JsonObject) => RotationTerms
+/** What the rotation of an identity's key is to do beyond rotating it. */
+export interface KeyRotationPlan<State extends KeyRotationState = KeyRotationState> {
+  /** What the rotation says, given the steps before; asked once, then in the journal. */
+  readonly terms: (state: State) => RotationTerms
   /** Collects witness signatures before the event is appended; returns the message with them. */
   readonly collect: (event: SignedEvent) => Promise<Uint8Array>
   readonly nowMs: number
@@ -45,19 +47,14 @@ export interface KeyTurnPlan {
   readonly nextKeyFiles?: readonly string[] | undefined
   /** Keep the retired key in the keystore. Default: it is removed. */
   readonly keepOldKey?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
-function places(facts: JsonObject, name: string): readonly KeyPlace[] {
-  const list = facts[name]
-  if (!Array.isArray(list)) throw new PublisherError('CLI_TURN_JOURNAL', `Journal of the rotation lacks "${name}"`)
-  return list as unknown as readonly KeyPlace[]
-}
+/** Part of a plan: where keys are, and what they are called. */
+type LocalChoices = Pick<KeyRotationPlan, 'nextKeyAlias' | 'nextKeyFiles' | 'signal'>
 
-function fact(facts: JsonObject, name: string): string {
-  const value = facts[name]
-  if (typeof value !== 'string') throw new PublisherError('CLI_TURN_JOURNAL', `Journal of the rotation lacks "${name}"`)
-  return value
-}
+/** A step that adds to the part of the state that every rotation of an identity has. */
+type KeyStep<State extends KeyRotationState> = RotationStep<State, Partial<KeyRotationState>>
 
 /** An alias that follows and is free in a keystore. */
 function freshAlias(keys: Keys, alias: string): string {
@@ -67,11 +64,11 @@ function freshAlias(keys: Keys, alias: string): string {
   return next
 }
 
-function makeStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
+function makeStep<State extends KeyRotationState>(identity: Identity, plan: KeyRotationPlan<State>): KeyStep<State> {
   return {
     name: 'identity-make',
     title: 'make the next identity keys, read them back and test them',
-    async run(facts) {
+    async run(rotation) {
       const { state } = await openOwnLog(identity)
       // A keystore that does not open is found before anything is made.
       await identity.keys()
@@ -79,7 +76,7 @@ function makeStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
       const future: KeyPlace[] = []
       for (const { file, alias } of revealed) {
         const keys = await identity.nextKeys(file)
-        // A key made by an earlier try was promised nowhere: it is taken up.
+        // A key made by an earlier try was promised nowhere: it is used.
         const taken = [...revealed, ...future].filter((key) => key.file === file).map((key) => key.alias)
         const unpromised = keys.store
           .list()
@@ -91,143 +88,168 @@ function makeStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
         future.push({ alias: fresh, file, publicKey: hexEncode(publicKey) })
       }
       return {
-        identity_prior: state.said,
-        identity_retired: identity.alias,
-        identity_at: new Date(plan.nowMs).toISOString(),
-        identity_revealed: revealed.map(placeOf),
-        identity_future: future,
-        identity_terms: termsFact(plan.terms(facts)),
-        ...(plan.nextKeyAlias === undefined ? {} : { identity_next_alias: plan.nextKeyAlias }),
+        made: {
+          prior: state.said,
+          retired: identity.alias,
+          atMs: plan.nowMs,
+          revealed: revealed.map(placeOf),
+          future,
+          terms: plan.terms(rotation),
+          nextAlias: plan.nextKeyAlias,
+        },
       }
     },
   }
 }
 
-function signStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
+function signStep<State extends KeyRotationState>(identity: Identity, plan: KeyRotationPlan<State>): KeyStep<State> {
   return {
     name: 'identity-sign',
     title: 'rotate: build the event and sign it with the promised key',
-    async run(facts) {
+    async run(rotation) {
       const { state, events } = await openOwnLog(identity)
-      const revealed = revealedOf(state, places(facts, 'identity_revealed'))
-      const future = places(facts, 'identity_future').map(({ publicKey }) => hexDecode(publicKey))
-      const rotation = {
-        ...rotationPlan(state, revealed, future, termsOf(facts['identity_terms'])),
-        history: events,
-      }
-      const event = await rotate(state, rotation, gatherSigner(identity, revealed, plan.nextKeyFiles))
-      return {
-        identity_sn: event.sn,
-        identity_said: event.said,
-        identity_message: base64Encode(event.message),
-        identity_witnesses: event.state.witnesses.length,
-      }
+      const made = madeIn(rotation)
+      const revealed = revealedOf(state, made.revealed)
+      const future = made.future.map(({ publicKey }) => hexDecode(publicKey))
+      const event = await rotate(
+        state,
+        { ...rotationPlan(state, revealed, future, made.terms), history: events },
+        gatherSigner(identity, revealed, plan.nextKeyFiles),
+      )
+      const { sn, said, message } = event
+      return { event: { sn, said, message, witnesses: event.state.witnesses.length } }
     },
   }
 }
 
 /** Witnesses sign one event for a place and never another: the one they are shown is in the journal already. */
-function witnessStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
+function witnessStep<State extends KeyRotationState>(identity: Identity, plan: KeyRotationPlan<State>): KeyStep<State> {
   return {
     name: 'identity-witness',
     title: 'collect the receipts of the witnesses, if there are any',
-    async run(facts) {
-      if (facts['identity_witnesses'] === 0) return undefined
+    async run(rotation) {
+      const event = eventIn(rotation)
+      if (event.witnesses === 0) return undefined
       const kel = await openOwnLog(identity)
-      if (kel.events.some((event) => event.said === fact(facts, 'identity_said'))) return undefined
-      const message = await plan.collect(readSignedEvent(base64Decode(fact(facts, 'identity_message')), kel.state))
-      return { identity_message: base64Encode(message) }
+      if (kel.events.some(({ said }) => said === event.said)) return undefined
+      return { event: { ...event, message: await plan.collect(readSignedEvent(event.message, kel.state)) } }
     },
   }
+}
+
+/**
+ * The alias that the new current key gets: the one that is asked for now, else the one asked for at the beginning, else
+ * the one it has in its file on a release identity; it stays on a named one. One that names another key is not used.
+ */
+async function aliasFor(identity: Identity, first: KeyPlace, asked: readonly (string | undefined)[]): Promise<string> {
+  const keys = await identity.keys()
+  const usual = identity.kind === 'release' ? first.alias : identity.alias
+  for (const alias of [...asked, usual])
+    if (alias !== undefined && (await isFree(keys, identity, alias, first))) return alias
+  return freshAlias(keys, usual)
+}
+
+/** Whether an alias is free for a key, names it already, or names the key that it replaces. */
+async function isFree(keys: Keys, identity: Identity, alias: string, { publicKey }: KeyPlace): Promise<boolean> {
+  return alias === identity.alias || !keys.has(alias) || hexEncode(await keys.publicKey(alias)) === publicKey
 }
 
 /** The key that comes into force, in the keystore of the identity before the log says so. */
-function stageStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
+function stageStep<State extends KeyRotationState>(identity: Identity, plan: KeyRotationPlan<State>): KeyStep<State> {
   return {
     name: 'identity-stage',
     title: 'put the new current key into the keystore and test it',
-    async run(facts) {
-      const [first] = places(facts, 'identity_revealed')
-      if (first === undefined) throw new PublisherError('CLI_TURN_JOURNAL', 'Journal of the rotation reveals no key')
+    async run(rotation) {
+      const { revealed, nextAlias: asked } = madeIn(rotation)
+      const [first] = revealed
+      if (first === undefined)
+        throw new PublisherError('CLI_TURN_JOURNAL', 'The journal of the rotation reveals no key')
       const keys = await identity.keys()
-      const chosen = facts['identity_next_alias']
-      const alias = typeof chosen === 'string' ? chosen : identity.kind === 'release' ? first.alias : identity.alias
-      const staged = alias === identity.alias ? nextAlias(alias, Number(facts['identity_sn'])) : alias
-      if (!keys.has(staged))
+      const alias = await aliasFor(identity, first, [plan.nextKeyAlias, asked])
+      const until = alias === identity.alias ? nextAlias(alias, eventIn(rotation).sn) : alias
+      if (!keys.has(until))
         await (
           await requireKey(identity, first, plan.nextKeyFiles)
-        ).lend(first.alias, (seed) => keys.add(staged, 'identity', seed))
-      await testSign(keys, staged, hexDecode(first.publicKey))
-      return { identity_alias: alias, identity_staged: staged }
+        ).lend(first.alias, (seed) => keys.add(until, 'identity', seed))
+      await testSign(keys, until, hexDecode(first.publicKey))
+      return { staged: { alias, until } }
     },
   }
 }
 
-function appendStep(identity: Identity): TurnStep {
+function appendStep<State extends KeyRotationState>(identity: Identity): KeyStep<State> {
   return {
     name: 'identity-append',
     title: 'append the rotation to the log',
-    async run(facts) {
+    async run(rotation) {
       const kel = await openOwnLog(identity)
-      const said = fact(facts, 'identity_said')
+      const { said, message } = eventIn(rotation)
       if (kel.events.some((event) => event.said === said)) return undefined
-      if (kel.state.said !== fact(facts, 'identity_prior')) {
+      if (kel.state.said !== madeIn(rotation).prior) {
         throw new KelError(
           'KEL_CONFLICT',
           `The log has moved on to event ${kel.state.sn} since the rotation was signed`,
-          {
-            hint: 'Give the rotation up with --abandon and begin anew',
-          },
+          { hint: 'Give the rotation up with --abandon, and run it again' },
         )
       }
-      const result = await kel.append(base64Decode(fact(facts, 'identity_message')), 'local')
+      const result = await kel.append(message, 'local')
       if (result.outcome !== 'accepted') throw new KelError('KEL_WITNESS', result.explanation)
       return undefined
     },
   }
 }
 
-function activateStep(identity: Identity): TurnStep {
+function activateStep<State extends KeyRotationState>(identity: Identity): KeyStep<State> {
   return {
     name: 'identity-activate',
     title: 'write down which identity keys are in force',
-    async run(facts) {
-      const future = places(facts, 'identity_future').map(({ alias, file }) => ({ alias, file }))
-      const [alias, staged] = [fact(facts, 'identity_alias'), fact(facts, 'identity_staged')]
+    async run(rotation) {
+      const made = madeIn(rotation)
+      const future = made.future.map(({ alias, file }) => ({ alias, file }))
+      const { alias, until } = stagedIn(rotation)
       const keys = await identity.keys()
       // The alias stays and its key changes: one atomic change of the keystore, in which the retired key goes.
-      if (staged !== alias && keys.has(staged)) await keys.store.rename(staged, alias, { replace: true })
+      if (until !== alias && keys.has(until)) await keys.store.rename(until, alias, { replace: true })
       const untouched = identity.next.filter(({ file }) => !future.some((key) => key.file === file))
-      await identity.rename({ alias, next: [...future, ...untouched] }, fact(facts, 'identity_at'))
+      await identity.rename({ alias, next: [...future, ...untouched] }, new Date(made.atMs).toISOString())
       return undefined
     },
   }
 }
 
 /** Old keys go: the revealed ones from the files of the next keys, the retired one from the keystore. */
-function retireStep(identity: Identity, plan: KeyTurnPlan): TurnStep {
+function retireStep<State extends KeyRotationState>(identity: Identity, plan: KeyRotationPlan<State>): KeyStep<State> {
   return {
     name: 'identity-retire',
     title: 'remove the identity keys that are no longer needed',
-    async run(facts) {
-      for (const place of places(facts, 'identity_revealed')) {
+    async run(rotation) {
+      const { revealed, retired } = madeIn(rotation)
+      for (const place of revealed) {
         // A file that is on its own medium already keeps a copy of the key now in force, beside the one that follows it.
         await (await locateKey(identity, place, plan.nextKeyFiles))?.store.remove(place.alias)
       }
-      const retired = fact(facts, 'identity_retired')
       const keys = await identity.keys()
-      if (plan.keepOldKey !== true && retired !== fact(facts, 'identity_alias') && keys.has(retired))
-        await keys.store.remove(retired)
+      const { alias } = stagedIn(rotation)
+      if (plan.keepOldKey !== true && retired !== alias && keys.has(retired)) await keys.store.remove(retired)
+      await removeCopies(keys, alias, revealed)
       return undefined
     },
   }
 }
 
-/**
- * The steps that turn an identity's key, for {@link runTurn}. Facts that later steps may use: `identity_sn`,
- * `identity_said`, `identity_alias`.
- */
-export function keyTurnSteps(identity: Identity, plan: KeyTurnPlan): readonly TurnStep[] {
+/** A rotation that was resumed with another alias may have left the new key under the first one too. */
+async function removeCopies(keys: Keys, alias: string, revealed: readonly KeyPlace[]): Promise<void> {
+  const inForce = new Set(revealed.map(({ publicKey }) => publicKey))
+  for (const entry of keys.store.list())
+    if (entry.kind === 'identity' && entry.alias !== alias && inForce.has(hexEncode(await keys.publicKey(entry.alias))))
+      await keys.store.remove(entry.alias)
+}
+
+/** The steps that rotate an identity's key; what they leave is in the state as `made`, `event` and `staged`. */
+export function keyRotationSteps<State extends KeyRotationState>(
+  identity: Identity,
+  plan: KeyRotationPlan<State>,
+): readonly KeyStep<State>[] {
   return [
     makeStep(identity, plan),
     signStep(identity, plan),
@@ -240,40 +262,71 @@ export function keyTurnSteps(identity: Identity, plan: KeyTurnPlan): readonly Tu
 }
 
 /**
- * Checks before a turn begins or goes on that both keystores open and that the files with the next keys hold what the
- * log, or the turn that was interrupted, promises. Writes nothing.
+ * Checks, before a rotation begins or goes on, all that it needs: both keystores open, the files with the next keys hold
+ * what the log or the interrupted rotation promises, the alias is free, the event is one that readers accept, its
+ * witnesses answer, and the disks have room. Writes nothing.
  *
- * @throws {@link PublisherError} `CLI_TURN_UNREADY`; KeystoreError `KEY_PASSPHRASE`, which names the file.
+ * @param pending - The rotation that was interrupted, if one was.
+ * @param terms - What a rotation that is not signed yet will say.
+ * @throws {@link PublisherError} `CLI_TURN_UNREADY`; KeystoreError `KEY_PASSPHRASE`, which names the file, `KEY_ALIAS`,
+ * `KEY_ALIAS_EXISTS`; those of the log.
  */
-export async function checkKeyTurn(
+export async function checkKeyRotation(
   identity: Identity,
-  plan: Pick<KeyTurnPlan, 'nextKeyFiles'>,
-  pending: TurnRecord | undefined,
+  choices: LocalChoices,
+  pending: RotationRecord<KeyRotationState> | undefined,
+  terms: RotationTerms,
 ): Promise<void> {
-  const { state } = await openOwnLog(identity)
-  await identity.keys()
-  if (pending?.done.includes('identity-make') !== true)
-    return void (await findRevealed(identity, state, plan.nextKeyFiles))
-  // Behind this step the next key may be on its own medium already.
-  if (pending.done.includes('identity-stage')) return
-  for (const place of [...places(pending.facts, 'identity_revealed'), ...places(pending.facts, 'identity_future')])
-    await requireKey(identity, place, plan.nextKeyFiles)
+  if (choices.nextKeyAlias !== undefined) checkAlias(choices.nextKeyAlias)
+  if (pending?.done.includes('identity-sign') === true) return await checkSigned(identity, choices, pending)
+  const made = pending?.state.made
+  const said = made?.terms ?? terms
+  const preview = await previewRotation(identity, said, choices.nextKeyFiles)
+  for (const place of [...(made?.revealed ?? []), ...(made?.future ?? [])])
+    await requireKey(identity, place, choices.nextKeyFiles)
+  await checkChosenAlias(identity, choices, preview.first)
+  await requireWitnesses(identity, preview.after, choices.signal)
+  const files = choices.nextKeyFiles ?? identity.next.map(({ file }) => file)
+  await requireRoom([identity.logPath, ...files])
 }
 
-/** Whether a turn has gone so far that it can only be finished: it is in the log, or witnesses may have signed it. */
-export async function isKeyTurnBinding(identity: Identity, { done, facts }: TurnRecord): Promise<boolean> {
-  if (!done.includes('identity-sign')) return false
+/** After `identity-stage` the next key may be on its own medium already. */
+async function checkSigned(
+  identity: Identity,
+  choices: LocalChoices,
+  { done, state }: RotationRecord<KeyRotationState>,
+): Promise<void> {
+  await identity.keys()
+  if (done.includes('identity-stage')) return
+  for (const place of [...madeIn(state).revealed, ...madeIn(state).future])
+    await requireKey(identity, place, choices.nextKeyFiles)
+}
+
+async function checkChosenAlias(identity: Identity, { nextKeyAlias }: LocalChoices, first: KeyPlace): Promise<void> {
+  if (nextKeyAlias === undefined || (await isFree(await identity.keys(), identity, nextKeyAlias, first))) return
+  throw new KeystoreError('KEY_ALIAS_EXISTS', `"${nextKeyAlias}" names another key of this keystore`, {
+    hint: 'Nothing was changed. Choose another name for the key that comes into force, or none',
+  })
+}
+
+/** Whether a rotation has gone so far that it can only be finished: it is in the log, or witnesses may have signed it. */
+export async function isKeyRotationBinding(
+  identity: Identity,
+  { state: { event } }: RotationRecord<KeyRotationState>,
+): Promise<boolean> {
+  if (event === undefined) return false
   const { events } = await openOwnLog(identity)
-  return facts['identity_witnesses'] !== 0 || events.some((event) => event.said === fact(facts, 'identity_said'))
+  return event.witnesses !== 0 || events.some(({ said }) => said === event.said)
 }
 
 /**
- * Gives up a turn that {@link isKeyTurnBinding} does not hold: the promised key must not stay beside the current one,
- * neither in the keystore nor in the generation before. Keys that were made stay in their files, promised nowhere.
+ * Gives up a rotation that {@link isKeyRotationBinding} does not hold: the promised key must not stay beside the current
+ * one, neither in the keystore nor in the generation before. Keys that were made stay in their files, promised nowhere.
  */
-export async function abandonKeyTurn(identity: Identity, record: TurnRecord): Promise<void> {
-  if (record.done.includes('identity-make')) await takeBack(identity, places(record.facts, 'identity_revealed'))
-  await dropTurn(identity.journals, record.turn)
+export async function abandonKeyRotation(identity: Identity, record: RotationRecord<KeyRotationState>): Promise<void> {
+  const { made, event } = record.state
+  if (made !== undefined && event !== undefined) await takeBack(identity, made.revealed)
+  await dropRotation(identity.journals, record.rotation)
 }
 
 async function takeBack(identity: Identity, revealed: readonly KeyPlace[]): Promise<void> {
@@ -295,25 +348,23 @@ export interface RotatedIdentity {
 }
 
 /**
- * Turns an identity's key alone, or finishes such a turn that was interrupted.
+ * Rotates an identity's key alone, or finishes such a rotation that was interrupted.
  *
- * @throws {@link PublisherError} `CLI_TURN_UNREADY` when too few next keys are at hand.
+ * @throws {@link PublisherError} `CLI_TURN_UNREADY` when too few next keys are at hand; those of {@link checkKeyRotation}.
  */
-export async function rotateIdentity(
+export async function rotateIdentityKey(
   identity: Identity,
-  plan: KeyTurnPlan,
-  observe: Pick<TurnOptions, 'onStep' | 'afterEffect' | 'signal'> = {},
+  plan: KeyRotationPlan,
+  observe: Pick<RunOptions<KeyRotationState>, 'onStep' | 'afterEffect' | 'signal'> = {},
 ): Promise<RotatedIdentity> {
-  const now = new Date(plan.nowMs).toISOString()
-  const { facts, resumed } = await runTurn(identity.turn, keyTurnSteps(identity, plan), {
+  const rotation = keyRotation(identity)
+  const pending = await readRotation(identity.journals, rotation)
+  await checkKeyRotation(identity, plan, pending, plan.terms({}))
+  const { state, resumed } = await runRotationSteps(rotation, keyRotationSteps(identity, plan), {
     folder: identity.journals,
-    now,
+    nowMs: plan.nowMs,
     ...observe,
   })
-  return {
-    sn: Number(facts['identity_sn']),
-    said: fact(facts, 'identity_said'),
-    alias: fact(facts, 'identity_alias'),
-    resumed,
-  }
+  const { sn, said } = eventIn(state)
+  return { sn, said, alias: stagedIn(state).alias, resumed }
 }

@@ -1,17 +1,17 @@
 import type { JsonObject } from '@keyturn/primitives'
 import type { HomeSession } from '../home-session.ts'
 import { readStoredHead } from '../release/store.ts'
-import type { ContentTurnPlan } from './content.ts'
+import type { ContentRotationPlan } from './content.ts'
 
-/** Something old that stays valid beside what a turn puts in force. */
+/** Something old that stays valid beside what a rotation puts in force. */
 export interface Overlap {
   readonly what: string
   /** ISO 8601, or in words where no date ends it. */
   readonly until: string
 }
 
-/** What stays valid beside a turned content key, and until when. */
-export async function contentOverlaps(home: HomeSession, plan: ContentTurnPlan): Promise<Overlap[]> {
+/** What stays valid beside a new content key, and until when. */
+export async function contentOverlaps(home: HomeSession, plan: ContentRotationPlan): Promise<Overlap[]> {
   const { release } = plan
   const installed = {
     what: `archives of content key ${plan.from} that players have`,
@@ -21,12 +21,12 @@ export async function contentOverlaps(home: HomeSession, plan: ContentTurnPlan):
   const { version, channel, expiresAt } = release.manifest
   return [
     installed,
-    { what: `release ${version}`, until: expiresAt ?? 'for ever' },
+    { what: `release ${version}`, until: expiresAt ?? 'forever' },
     ...(await headOverlap(home, channel ?? home.description.channel)),
   ]
 }
 
-/** What stays valid beside a turned identity, and until when. */
+/** What stays valid beside a rotated identity, and until when. */
 export async function identityOverlaps(
   home: HomeSession,
   { channels, revoke }: { readonly channels: readonly string[]; readonly revoke: boolean },
@@ -36,11 +36,11 @@ export async function identityOverlaps(
     {
       what: 'what is installed',
       until: revoke
-        ? 'it is signed again by the new key: the old one counts for nothing from this turn on'
+        ? 'it is signed again by the new key: the old one counts for nothing from this rotation on'
         : 'its manifest expires: the same bytes are signed again',
     },
     ...heads.flat(),
-    { what: 'linked devices', until: 'this turn: they are linked again after it' },
+    { what: 'linked devices', until: 'this rotation: link them again after it' },
   ]
 }
 

@@ -1,35 +1,18 @@
 import { ed25519PublicKey, ed25519Verify, hexDecode, hexEncode, systemRandom, wipe } from '@keyturn/primitives'
-import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { nextDigestOf, rotate } from '@keyturn/kel'
-import type { KeyState, RotationPlan, Seal, Signer, SignedEvent } from '@keyturn/kel'
+import type { KeyState, RotationPlan, Signer, SignedEvent } from '@keyturn/kel'
 import { pathExists } from '@keyturn/primitives/node'
 import { openOwnLog } from '../identity/identity.ts'
 import type { Identity, NextKeyPlace } from '../identity/identity.ts'
 import { PublisherError } from '../errors.ts'
 import type { Keys } from '../keys.ts'
+import type { KeyPlace, RotationTerms } from './key-state.ts'
 
 /** A promised key that is at hand. */
 export interface RevealedKey extends NextKeyPlace {
   readonly publicKey: Uint8Array
   /** Which of the promises it keeps. */
   readonly place: number
-}
-
-/** A key as a journal names it: public things only. */
-export interface KeyPlace extends JsonObject {
-  readonly alias: string
-  readonly file: string
-  /** Hex. */
-  readonly publicKey: string
-}
-
-/** What a rotation says beside the keys; kept in the journal, so that whoever finishes it needs no flags. */
-export interface RotationTerms {
-  /** Anchors, in order. */
-  readonly seals: readonly Seal[]
-  readonly addWitnesses?: readonly string[] | undefined
-  readonly removeWitnesses?: readonly string[] | undefined
-  readonly witnessThreshold?: number | undefined
 }
 
 /**
@@ -43,7 +26,7 @@ export async function findRevealed(
   nextKeyFiles?: readonly string[],
 ): Promise<RevealedKey[]> {
   if (state.nextDigests.length === 0)
-    throw new PublisherError('CLI_TURN_UNREADY', 'This identity promised no next key: it cannot turn')
+    throw new PublisherError('CLI_TURN_UNREADY', 'This identity promised no next key, so it cannot rotate')
   const revealed: RevealedKey[] = []
   const files = nextKeyFiles ?? identity.next.map(({ file }) => file)
   for (const file of files) {
@@ -95,14 +78,14 @@ export async function requireKey(identity: Identity, place: KeyPlace, nextKeyFil
   if (keys !== undefined) return keys
   throw new PublisherError(
     'CLI_TURN_UNREADY',
-    `No file at hand holds the next key ${place.alias} that this turn began with`,
+    `No file at hand holds the next key ${place.alias} that this rotation began with`,
     {
       hint: `Bring "${place.file}" back, or say where it is now: --next-key-file FILE`,
     },
   )
 }
 
-/** Signs a fresh message with a key where it lies now, and verifies: it can be read back and it is the right one. */
+/** Signs a fresh message with a key where it is stored now, and verifies: it can be read back and it is the right one. */
 export async function testSign(keys: Keys, alias: string, publicKey: Uint8Array): Promise<void> {
   const message = systemRandom(32)
   const { sign } = await keys.documentSigner(alias)
@@ -132,7 +115,7 @@ export function rotationPlan(
   }
 }
 
-/** Signs with keys that lie in several files. */
+/** Signs with keys that are in several files. */
 export function gatherSigner(
   identity: Identity,
   revealed: readonly RevealedKey[],
@@ -163,45 +146,21 @@ export function revealedOf(state: KeyState, places: readonly KeyPlace[]): Reveal
   })
 }
 
-/** The terms of a rotation as a journal keeps them. */
-export function termsFact({ seals, addWitnesses, removeWitnesses, witnessThreshold }: RotationTerms): JsonObject {
-  return {
-    seals: seals.map((seal) => ({ ...seal })) as JsonValue,
-    ...(addWitnesses === undefined ? {} : { add_witnesses: [...addWitnesses] }),
-    ...(removeWitnesses === undefined ? {} : { remove_witnesses: [...removeWitnesses] }),
-    ...(witnessThreshold === undefined ? {} : { witness_threshold: witnessThreshold }),
-  }
-}
-
-/** The other way round. */
-export function termsOf(fact: JsonValue | undefined): RotationTerms {
-  if (typeof fact !== 'object' || fact === null || Array.isArray(fact) || !Array.isArray(fact['seals'])) {
-    throw new PublisherError('CLI_TURN_JOURNAL', 'Journal of the rotation lacks its terms')
-  }
-  const words = (value: JsonValue | undefined): string[] | undefined =>
-    Array.isArray(value) ? value.map(String) : undefined
-  const threshold = fact['witness_threshold']
-  return {
-    seals: fact['seals'] as unknown as readonly Seal[],
-    addWitnesses: words(fact['add_witnesses']),
-    removeWitnesses: words(fact['remove_witnesses']),
-    witnessThreshold: typeof threshold === 'number' ? threshold : undefined,
-  }
-}
-
 /** What a dry run found: everything was done but nothing written. */
 export interface RotationPreview {
   readonly before: KeyState
   readonly after: KeyState
-  /** The event as it would be, but for the next keys: those are made anew when it is meant. */
+  /** The event as it would be, but for the next keys: those are made again when it is meant. */
   readonly event: SignedEvent
   /** Places of the promised keys that were at hand. */
   readonly revealed: readonly number[]
+  /** The key that comes into force. */
+  readonly first: KeyPlace
 }
 
 /**
  * Does everything of a rotation but writing: opens both keystores, compares the next keys with the promise, builds,
- * signs and judges the event with next keys that are thrown away.
+ * signs and verifies the event with next keys that are thrown away.
  */
 export async function previewRotation(
   identity: Identity,
@@ -219,7 +178,9 @@ export async function previewRotation(
       rotationPlan(state, revealed, future, terms),
       gatherSigner(identity, revealed, nextKeyFiles),
     )
-    return { before: state, after: event.state, event, revealed: revealed.map(({ place }) => place) }
+    const [first] = revealed.map(placeOf)
+    if (first === undefined) throw new PublisherError('CLI_INTERNAL', 'A rotation that reveals no key was accepted')
+    return { before: state, after: event.state, event, revealed: revealed.map(({ place }) => place), first }
   } finally {
     wipe(...seeds)
   }

@@ -1,36 +1,34 @@
-import type { JsonObject } from '@keyturn/primitives'
 import type { PublisherHost } from '../session.ts'
-import type { HomePaths } from '../home.ts'
-import { runTurn } from './journal.ts'
-import type { TurnOptions, TurnStep } from './journal.ts'
+import { runRotationSteps } from './journal.ts'
+import type { Rotation, RotationStep, RunOptions } from './journal.ts'
 
 /**
- * Runs a turn of a home for a command, or goes on with one that was interrupted: tells each step, stops between two when
- * the command is stopped.
+ * Runs a rotation of a home, or goes on with one that was interrupted: reports each step, stops between two when the
+ * host is stopped.
  *
- * @param host - The command.
- * @param paths - Of the home, locked.
- * @param turn - Name of the journal.
+ * @param host - Whose work it is.
+ * @param folder - Of the journals; the home is locked.
+ * @param rotation - Which kind.
  * @param steps - All of them.
- * @param followedBy - As in {@link runTurn}.
+ * @param more - As in {@link runRotationSteps}.
  */
-export async function runHomeTurn(
+export async function runHomeRotation<State>(
   host: PublisherHost,
-  paths: HomePaths,
-  turn: string,
-  steps: readonly TurnStep[],
-  followedBy?: TurnOptions['followedBy'],
-): Promise<{ facts: JsonObject; resumed: boolean }> {
-  return await runTurn(turn, steps, {
-    ...(followedBy === undefined ? {} : { followedBy }),
-    folder: paths.journals,
-    now: new Date(host.clock()).toISOString(),
+  folder: string,
+  rotation: Rotation<State>,
+  steps: readonly RotationStep<State>[],
+  more: Pick<RunOptions<State>, 'followedBy' | 'stopAfter'> = {},
+): Promise<{ state: State; resumed: boolean }> {
+  return await runRotationSteps(rotation, steps, {
+    ...more,
+    folder,
+    nowMs: host.clock(),
     signal: host.signal,
     onStep: (step, index, total) => host.onStep(step.name, `${index + 1}/${total} ${step.title}`),
   })
 }
 
-/** The steps of a turn, numbered, for people. */
-export function stepsText(steps: readonly TurnStep[]): string {
+/** The steps of a rotation, numbered, for people. */
+export function stepsText(steps: readonly { readonly title: string }[]): string {
   return steps.map(({ title }, index) => `${index + 1}. ${title}`).join('\n')
 }

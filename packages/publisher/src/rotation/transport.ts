@@ -1,23 +1,15 @@
 import { resolve } from 'node:path'
-import {
-  afterPublication,
-  draftPublication,
-  formatMetadata,
-  parseIdentityName,
-  parseMetadata,
-  publish,
-  signPublication,
-} from '@keyturn/noise-keys'
-import type { SignedPublication, TransportMetadata } from '@keyturn/noise-keys'
-import { relayPayload, verifyPacket } from '@keyturn/noise-keys/pkarr'
-import { base64Decode, base64Encode, KeyturnError } from '@keyturn/primitives'
-import type { JsonObject, JsonValue } from '@keyturn/primitives'
+import { afterPublication, draftPublication, parseIdentityName, publish, signPublication } from '@keyturn/noise-keys'
+import type { TransportMetadata } from '@keyturn/noise-keys'
+import { KeyturnError } from '@keyturn/primitives'
+import { PublisherError } from '../errors.ts'
 import type { PublisherHost } from '../session.ts'
 import { assertPrivate, handOverKeys } from '../transport/hand-over.ts'
 import { directoryOf, isAddress, nowSeconds, writableDirectoriesOf } from '../transport/transport-home.ts'
 import type { TransportHome } from '../transport/transport-home.ts'
-import { PublisherError } from '../errors.ts'
-import type { TurnStep } from './journal.ts'
+import type { RotationStep } from './journal.ts'
+import { publicationIn, transportTermsIn } from './transport-state.ts'
+import type { TransportChange, TransportOrder, TransportState } from './transport-state.ts'
 
 /** Where transport keys are published. */
 export interface TransportPlaces {
@@ -28,230 +20,167 @@ export interface TransportPlaces {
   readonly handOver?: boolean | undefined
 }
 
-/** What a turn of the transport keys comes to, before it is signed. */
-export interface TransportChange {
-  readonly metadata: TransportMetadata
-  /** What was done, for people. */
-  readonly did: string
-  /** What was asked for: whoever takes an interrupted turn up sees whether it comes to the same. */
-  readonly asked: string
-  /** A revocation spreads by the packet first. */
-  readonly order: 'turn' | 'revocation'
+/** A change of transport keys, and what it works on. */
+export interface TransportRotation {
+  readonly host: PublisherHost
+  /** Open transport home, locked. */
+  readonly home: TransportHome
+  /** Where to; when an interrupted change is resumed, the places it began with unless others are named. */
+  readonly places: TransportPlaces
+  /** Works the change out; not asked when one is resumed. */
+  readonly change: () => Promise<TransportChange>
+  /** That of the change. */
+  readonly order: TransportOrder
 }
+
+type Step = RotationStep<TransportState>
 
 /**
  * The steps that change transport keys: the change is worked out once, signed once, handed over, kept and published.
- * Whoever finishes an interrupted turn publishes the very bytes that were signed. A revocation goes out first, to every
- * place that answers, and is handed over behind that: no server that is dead, or a thief's, holds it up.
- *
- * @param home - Open transport home, locked.
- * @param places - Where to; when a turn is taken up, the places it began with unless others are named.
- * @param change - Works it out; not asked when a turn is taken up.
- * @param order - That of the change.
+ * What finishes an interrupted change publishes the very bytes that were signed. A revocation goes out first, to every
+ * place that answers, and is handed over after that: no server that is dead, or a thief's, holds it up.
  */
-export function transportTurnSteps(
-  host: PublisherHost,
-  home: TransportHome,
-  places: TransportPlaces,
-  change: () => Promise<TransportChange>,
-  order: TransportChange['order'],
-): TurnStep[] {
-  if (order === 'revocation') return revocationSteps(host, home, places, change)
-  return [
-    {
-      name: 'plan',
-      title: 'work out the change of the transport keys',
-      run: () => plan(host, home, places, change),
-    },
-    { name: 'sign', title: 'sign records, key list and packet', run: (facts) => sign(host, home, places, facts) },
-    {
-      name: 'hand-over',
-      title: 'hand the keys over to the servers that use them',
-      run: (facts) => handOver(host, home, places, facts),
-    },
-    // Stored before anything goes out: a sequence number that was signed is never signed again.
-    {
-      name: 'store',
-      title: 'keep what was signed',
-      run: async (facts) => {
-        await home.store(metadataAfter(facts))
-        return undefined
-      },
-    },
-    {
-      name: 'publish',
-      title: 'publish records, key list and packet',
-      run: (facts) => send(host, home, places, facts),
-    },
+export function transportRotationSteps(work: TransportRotation): Step[] {
+  const begin: Step[] = [
+    { name: 'plan', title: 'work out the change of the transport keys', run: () => plan(work) },
+    { name: 'sign', title: 'sign records, key list and packet', run: (state) => sign(work, state) },
   ]
+  // Stored before anything goes out: a sequence number that was signed is never signed again.
+  const store: Step = {
+    name: 'store',
+    title: 'keep what was signed',
+    run: async (state) => {
+      await work.home.store(metadataAfter(state))
+      return undefined
+    },
+  }
+  const handsOver = (bestEffort: boolean): Step => ({
+    name: 'hand-over',
+    title: 'deliver the keys to the servers that use them',
+    run: (state) => handOver(work, state, bestEffort),
+  })
+  return work.order === 'revocation'
+    ? [...begin, store, ...revocationSteps(work, handsOver(true))]
+    : [
+        ...begin,
+        handsOver(false),
+        store,
+        { name: 'publish', title: 'publish records, key list and packet', run: (state) => send(work, state) },
+      ]
 }
 
-function revocationSteps(
-  host: PublisherHost,
-  home: TransportHome,
-  places: TransportPlaces,
-  change: () => Promise<TransportChange>,
-): TurnStep[] {
+function revocationSteps(work: TransportRotation, handsOver: Step): Step[] {
   const failures = new Map<string, KeyturnError>()
   return [
     {
-      name: 'plan',
-      title: 'work out the change of the transport keys',
-      run: () => plan(host, home, places, change),
-    },
-    { name: 'sign', title: 'sign records, key list and packet', run: (facts) => sign(host, home, places, facts) },
-    {
-      name: 'store',
-      title: 'keep what was signed',
-      run: async (facts) => {
-        await home.store(metadataAfter(facts))
-        return undefined
-      },
-    },
-    {
       name: 'publish',
       title: 'publish packet, records and key list wherever they are taken',
-      run: (facts) => sendAnywhere(host, home, places, facts, failures),
+      run: (state) => sendAnywhere(work, state, failures),
     },
-    {
-      name: 'hand-over',
-      title: 'hand the keys over to the servers that use them',
-      run: (facts) => handOver(host, home, places, facts, true),
-    },
+    handsOver,
     {
       name: 'everywhere',
       title: 'publish where that failed',
-      run: (facts) => sendEverywhere(host, home, places, facts, failures),
+      run: (state) => sendEverywhere(work, state, failures),
     },
   ]
 }
 
-/** The metadata once the turn is over. */
-export function metadataAfter(facts: JsonObject): TransportMetadata {
-  return afterPublication(metadataOf(facts), publicationOf(facts['publication']))
+/** The metadata once the change is finished. */
+export function metadataAfter(state: TransportState): TransportMetadata {
+  return afterPublication(transportTermsIn(state).metadata, publicationIn(state))
 }
 
-async function plan(
-  host: PublisherHost,
-  home: TransportHome,
-  places: TransportPlaces,
-  change: () => Promise<TransportChange>,
-): Promise<JsonObject> {
-  const { to, handOver: hands } = places
-  // What the flags get wrong is said before a turn begins.
-  const named = (await directories(host, home, places, {})).map(({ name }) => name).filter(isAddress)
+async function plan(work: TransportRotation): Promise<Partial<TransportState>> {
+  const { to, handOver: hands } = work.places
+  // What the flags get wrong is said before a change begins.
+  const named = (await directories(work, {})).map(({ name }) => name).filter(isAddress)
   if (hands === true) named.forEach(assertPrivate)
-  const { metadata, did, order, asked } = await change()
+  const change = await work.change()
   return {
-    metadata: base64Encode(formatMetadata(metadata)),
-    did,
-    order,
-    asked,
-    at_s: nowSeconds(host),
-    hand_over: hands === true,
-    ...(to === undefined ? {} : { to: to.map((place) => (isAddress(place) ? place : resolve(place))) }),
-  }
-}
-
-async function sign(
-  host: PublisherHost,
-  home: TransportHome,
-  places: TransportPlaces,
-  facts: JsonObject,
-): Promise<JsonObject> {
-  const metadata = metadataOf(facts)
-  const directory = directoryOf(await directories(host, home, places, facts))
-  const { packet } = await directory.read(parseIdentityName(metadata.identity), { fresh: true })
-  const signed = await home.withSeed((seed) =>
-    signPublication(seed, draftPublication(metadata, Number(facts['at_s']), packet)),
-  )
-  return {
-    publication: {
-      identity: signed.identity,
-      at_s: signed.atS,
-      records: [...signed.records].map(([device, text]) => [device, text]),
-      list: base64Encode(signed.list),
-      packet: base64Encode(relayPayload(signed.packet)),
+    terms: {
+      ...change,
+      atMs: nowSeconds(work.host) * 1000,
+      handOver: hands === true,
+      to: to?.map((place) => (isAddress(place) ? place : resolve(place))),
     },
   }
 }
 
+async function sign(work: TransportRotation, state: TransportState): Promise<Partial<TransportState>> {
+  const { metadata, atMs } = transportTermsIn(state)
+  const directory = directoryOf(await directories(work, state))
+  const { packet } = await directory.read(parseIdentityName(metadata.identity), { fresh: true })
+  const publication = await work.home.withSeed((seed) =>
+    signPublication(seed, draftPublication(metadata, atMs / 1000, packet)),
+  )
+  return { publication }
+}
+
 async function handOver(
-  host: PublisherHost,
-  home: TransportHome,
-  places: TransportPlaces,
-  facts: JsonObject,
-  bestEffort = false,
-): Promise<JsonObject> {
-  const named = (await directories(host, home, places, facts)).map(({ name }) => name).filter(isAddress)
-  const servers = facts['hand_over'] === true || places.handOver === true ? named : []
-  const { handed, failed } = await handOverKeys(host, home, metadataOf(facts), {
+  work: TransportRotation,
+  state: TransportState,
+  bestEffort: boolean,
+): Promise<Partial<TransportState>> {
+  const { host, home, places } = work
+  const terms = transportTermsIn(state)
+  const named = (await directories(work, state)).map(({ name }) => name).filter(isAddress)
+  const servers = terms.handOver || places.handOver === true ? named : []
+  const { handed, failed } = await handOverKeys(host, home, terms.metadata, {
     servers,
     tokenFile: places.tokenFile,
     bestEffort,
   })
-  return { handed_to: [...handed], ...(failed.length === 0 ? {} : { not_handed_to: [...failed] }) }
+  return { handedTo: handed, notHandedTo: failed.length === 0 ? undefined : failed }
 }
 
-async function send(
-  host: PublisherHost,
-  home: TransportHome,
-  places: TransportPlaces,
-  facts: JsonObject,
-): Promise<JsonObject> {
-  const to = await directories(host, home, places, facts)
-  await publish(directoryOf(to), publicationOf(facts['publication']))
-  return { published_to: to.map(({ name }) => name) }
+async function send(work: TransportRotation, state: TransportState): Promise<Partial<TransportState>> {
+  const to = await directories(work, state)
+  await publish(directoryOf(to), publicationIn(state))
+  return { publishedTo: to.map(({ name }) => name) }
 }
 
 /** Publishes a revocation place by place; fails when none takes it. */
 async function sendAnywhere(
-  host: PublisherHost,
-  home: TransportHome,
-  places: TransportPlaces,
-  facts: JsonObject,
+  work: TransportRotation,
+  state: TransportState,
   failures: Map<string, KeyturnError>,
-): Promise<JsonObject> {
-  const to = await directories(host, home, places, facts)
+): Promise<Partial<TransportState>> {
+  const to = await directories(work, state)
   for (const directory of to) {
     try {
-      await publish(directory, publicationOf(facts['publication']), 'revocation')
+      await publish(directory, publicationIn(state), 'revocation')
     } catch (error) {
       if (!(error instanceof KeyturnError)) throw error
       failures.set(directory.name, error)
-      host.warn(`"${directory.name}" does not take the revocation: ${error.message}`)
+      work.host.warn(`"${directory.name}" does not take the revocation: ${error.message}`)
     }
   }
   const missed = to.map(({ name }) => name).filter((name) => failures.has(name))
-  const published = to.map(({ name }) => name).filter((name) => !failures.has(name))
-  if (published.length === 0) throw notTaken(missed, published, failures)
-  return { published_to: published, missed }
+  const publishedTo = to.map(({ name }) => name).filter((name) => !failures.has(name))
+  if (publishedTo.length === 0) throw notTaken(missed, publishedTo, failures)
+  return { publishedTo, missed }
 }
 
-/** The places that missed a revocation: tried once by each command that takes the turn up. */
+/** The places that missed a revocation: tried once by each command that resumes it. */
 async function sendEverywhere(
-  host: PublisherHost,
-  home: TransportHome,
-  places: TransportPlaces,
-  facts: JsonObject,
+  work: TransportRotation,
+  state: TransportState,
   failures: Map<string, KeyturnError>,
-): Promise<JsonObject> {
-  const wordsOf = (name: string): string[] =>
-    Array.isArray(facts[name]) ? (facts[name] as JsonValue[]).map(String) : []
-  const published = wordsOf('published_to')
-  const named = await directories(host, home, places, facts)
-  const left = named.filter(({ name }) =>
-    places.to === undefined ? wordsOf('missed').includes(name) : !published.includes(name),
+): Promise<Partial<TransportState>> {
+  const published = state.publishedTo ?? []
+  const left = (await directories(work, state)).filter(({ name }) =>
+    work.places.to === undefined ? state.missed?.includes(name) === true : !published.includes(name),
   )
   for (const directory of left.filter(({ name }) => !failures.has(name))) {
-    await publish(directory, publicationOf(facts['publication']), 'revocation').catch((error: unknown) => {
+    await publish(directory, publicationIn(state), 'revocation').catch((error: unknown) => {
       if (!(error instanceof KeyturnError)) throw error
       failures.set(directory.name, error)
     })
   }
   const missed = left.map(({ name }) => name).filter((name) => failures.has(name))
   if (missed.length > 0) throw notTaken(missed, published, failures)
-  return { published_to: [...new Set([...published, ...left.map(({ name }) => name)])], missed: [] }
+  return { publishedTo: [...new Set([...published, ...left.map(({ name }) => name)])], missed: [] }
 }
 
 function notTaken(
@@ -266,37 +195,14 @@ function notTaken(
       ? 'Run the same command again, with --to and a place that answers'
       : `It is published to ${published.join(', ')}. Run the same command when the place answers, or with "--to ${published[0] ?? ''}" to leave that one out`
   return new PublisherError('CLI_NETWORK', `${names} did not take the revocation: ${cause?.message ?? ''}`, {
-    ...(cause === undefined ? {} : { cause }),
+    cause,
     hint,
   })
 }
 
 function directories(
-  host: PublisherHost,
-  home: TransportHome,
-  { to, tokenFile }: TransportPlaces,
-  facts: JsonObject,
+  { host, home, places: { to, tokenFile } }: TransportRotation,
+  { terms }: TransportState,
 ): ReturnType<typeof writableDirectoriesOf> {
-  const begun = Array.isArray(facts['to']) ? facts['to'].map(String) : undefined
-  return writableDirectoriesOf(host, to ?? begun, { session: home.session, tokenFile })
-}
-
-function metadataOf({ metadata }: JsonObject): TransportMetadata {
-  if (typeof metadata !== 'string')
-    throw new PublisherError('CLI_TURN_JOURNAL', 'Journal of the transport turn lacks its metadata')
-  return parseMetadata(base64Decode(metadata))
-}
-
-function publicationOf(value: JsonValue | undefined): SignedPublication {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new PublisherError('CLI_TURN_JOURNAL', 'Journal of the transport turn lacks what was signed')
-  const { identity, at_s: atS, records, list, packet } = value
-  const { name, publicKey } = parseIdentityName(String(identity))
-  return {
-    identity: name,
-    atS: Number(atS),
-    list: base64Decode(String(list)),
-    packet: verifyPacket(publicKey, base64Decode(String(packet))),
-    records: new Map((records as [string, string][]).map(([device, text]) => [device, text])),
-  }
+  return writableDirectoriesOf(host, to ?? terms?.to, { session: home.session, tokenFile })
 }

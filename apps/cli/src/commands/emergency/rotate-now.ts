@@ -1,23 +1,36 @@
 import type { Command } from 'commander'
+import { openHome } from '@keyturn/publisher'
+import { listNamedIdentities, openIdentity, releaseIdentity } from '@keyturn/publisher/identity'
+import type { Identity } from '@keyturn/publisher/identity'
+import {
+  abandonIdentity,
+  describePending,
+  identityRotation,
+  identityRotationSteps,
+  isKeyRotationBinding,
+  readRotation,
+  runHomeRotation,
+} from '@keyturn/publisher/rotation'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
-import { openIdentity } from '@keyturn/publisher/identity'
-import { readTurn } from '@keyturn/publisher/rotation'
-import { rehearse, rotateNow, withNextKeys } from '../id/rotate.ts'
-import type { RotateOptions } from '../id/rotate.ts'
+import { keyRotationCommand } from '../id/key-rotation.ts'
+import { withNextKeys } from '../id/rotation-terms.ts'
+import type { RotateOptions } from '../id/rotation-terms.ts'
+import { runRotation } from '../rotate/run-rotation.ts'
 
 interface RotateNowOptions extends Pick<RotateOptions, 'reason' | 'nextKeyFile' | 'nextPassphraseFile'> {
   readonly currentAlias?: string
   readonly nextAlias?: string
 }
 
+/** Registers `keyturn emergency rotate-now`. */
 export function registerRotateNow(emergency: Command, cli: Cli): void {
   const command = withNextKeys(
     emergency
       .command('rotate-now')
       .description('put the promised next key into force at once, after everything was checked')
-      .option('--current-alias <name>', 'alias of the key that may be stolen')
-      .option('--next-alias <name>', 'alias of the key that comes into force'),
+      .option('--current-alias <name>', 'alias of the key that may be stolen (default: the identity of the home)')
+      .option('--next-alias <name>', 'alias of the key that comes into force (default: chosen for you)'),
   )
   cli.define<RotateNowOptions>(command, {
     example: [
@@ -29,65 +42,89 @@ export function registerRotateNow(emergency: Command, cli: Cli): void {
   })
 }
 
-/** The aliases: from the flags, else asked for. With --yes nothing is asked: then the identity of the home is meant. */
-async function askAliases(context: Context, options: RotateNowOptions, yes: boolean): Promise<RotateOptions> {
-  const needed = async (flag: string, value: string | undefined, prompt: string): Promise<string | undefined> => {
-    if (value !== undefined || yes) return value
-    try {
-      const answer = (await context.ask.line(prompt)).trim()
-      return answer === '' ? undefined : answer
-    } catch (cause) {
-      throw new CliError(
-        'CLI_NO_TERMINAL',
-        `No terminal to ask on: give ${flag}, and --yes to confirm; nothing was changed`,
-        { cause },
-      )
-    }
-  }
-  const alias = await needed(
-    '--current-alias',
-    options.currentAlias,
-    'Alias of the current key (empty: the identity of this home): ',
-  )
-  const nextKeyAlias = await needed('--next-alias', options.nextAlias, 'Alias of the new key (empty: chosen for you): ')
-  return {
-    ...(alias === undefined ? {} : { alias }),
-    ...(nextKeyAlias === undefined ? {} : { nextKeyAlias }),
-    ...(options.reason === undefined ? {} : { reason: options.reason }),
-    ...(options.nextKeyFile === undefined ? {} : { nextKeyFile: options.nextKeyFile }),
-  }
-}
-
 async function runRotateNow(context: Context, options: RotateNowOptions): Promise<CommandResult> {
-  const rotation = await askAliases(context, options, context.ask.agreed || context.dryRun)
+  const rotation: RotateOptions = {
+    alias: options.currentAlias ?? (await askWhich(context)),
+    nextKeyAlias: options.nextAlias,
+    reason: options.reason,
+    nextKeyFile: options.nextKeyFile,
+  }
   const identity = await openIdentity(context, {
     alias: rotation.alias,
     write: !context.dryRun,
     nextPassphraseFile: options.nextPassphraseFile,
   })
-  const pending = (await readTurn(identity.journals, identity.turn)) !== undefined
+  const command = keyRotationCommand(context, identity, rotation, { isEmergency: true })
   // Checks come first: what is typed in a hurry should not be the first to find a missing key.
-  if (!pending || context.dryRun) {
-    const rehearsed = await rehearse(identity, rotation)
-    if (context.dryRun) return rehearsed
-  }
+  const pending = await readRotation(command.folder, command.rotation)
+  const isKept = pending !== undefined && (await command.replaces?.(pending)) !== true
+  if (identity.kind === 'named' || (await readRotation(identity.journals, identityRotation)) === undefined)
+    await command.refuse(isKept ? pending : undefined)
+  if (context.dryRun) return await runRotation(context, command, {})
   await context.ask.typed(
     'ROTATE',
     `This puts a new key into force for did:keri:${identity.prefix}. Every device has to be linked again.`,
   )
-  const done = await rotateNow(context, identity, rotation)
-  const steps = nextSteps(identity.kind === 'release', options.nextKeyFile)
+  if (identity.kind === 'release') await clearTheWay(context, options, identity)
+  const done = await runRotation(context, command, {})
+  const steps = nextSteps(identity, options.nextKeyFile)
   return {
     data: { ...done.data, next_steps: steps },
     text: [done.text ?? '', '', 'Next steps:', ...steps.map((step, i) => `  ${i + 1}. ${step}`)].join('\n'),
   }
 }
 
-function nextSteps(release: boolean, files: readonly string[] | undefined): string[] {
+/** Which identity is meant: asked only where there are several and no home says. */
+async function askWhich(context: Context): Promise<string | undefined> {
+  if (context.ask.agreed || context.dryRun) return undefined
+  const named = await listNamedIdentities(context.homeFolder)
+  const hasHome = await openHome(context).then(
+    () => true,
+    () => false,
+  )
+  if (hasHome || named.length < 2) return undefined
+  const names = named.map(({ alias }) => alias).join(', ')
+  try {
+    return (await context.ask.line(`Which key may be stolen (${names})? `)).trim()
+  } catch (cause) {
+    throw new CliError('CLI_NO_TERMINAL', 'No terminal to ask on: give --current-alias; nothing was changed', { cause })
+  }
+}
+
+/**
+ * An emergency waits for no other rotation of the release identity: one that is not signed yet is given up, and of one
+ * that can only be finished the part that rotates the key is; what it signs and publishes after that waits in its
+ * journal.
+ */
+async function clearTheWay(context: Context, options: RotateNowOptions, identity: Identity): Promise<void> {
+  const { journals } = identity
+  const pending = await readRotation(journals, identityRotation)
+  if (pending === undefined || pending.done.includes('identity-retire')) return
+  const what = await describePending(journals, identityRotation.name)
+  const home = await openHome(context, {
+    write: true,
+    nextPassphraseFile: options.nextPassphraseFile,
+    nextKeyFile: options.nextKeyFile?.[0],
+  })
+  if (!(await isKeyRotationBinding(releaseIdentity(home), pending))) {
+    await abandonIdentity(home, false)
+    context.out.warn(`Gave up what was interrupted and is not in force: ${what}`)
+    return
+  }
+  const steps = identityRotationSteps(home, { channels: [], nowMs: context.clock(), signal: context.signal })
+  await runHomeRotation(context, journals, identityRotation, steps, { stopAfter: 'identity-retire' })
+  context.out.warn(
+    `Put the keys of an interrupted rotation in force first: ${what}. "keyturn rotate identity" does the rest`,
+  )
+}
+
+function nextSteps(identity: Identity, files: readonly string[] | undefined): string[] {
+  const release = identity.kind === 'release'
   const nextKeyFile = (files ?? [])
     .map((file) => `, each with --next-key-file ${file}`)
     .slice(0, 1)
     .join('')
+  const alias = release ? '' : ` --alias ${identity.alias}`
   return [
     ...(release
       ? [
@@ -97,9 +134,9 @@ function nextSteps(release: boolean, files: readonly string[] | undefined): stri
           'Take back the tokens that machine had for the server: keyturn-server token revoke',
         ]
       : []),
-    'Link each device again: keyturn device link',
+    `Link each device again: keyturn device link${alias}`,
     'Replace what CI holds of the old key',
     'Move the file with the new next key to another medium',
-    'Keep a record: keyturn emergency report --output incident.json',
+    `Keep a record: keyturn emergency report${alias} --output incident.json`,
   ]
 }

@@ -5,7 +5,7 @@ import type { Cli, CommandResult, Context } from '../../command.ts'
 import { formatTable } from '../../output.ts'
 import { openIdentity, openOwnLog } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
-import { readTurn } from '@keyturn/publisher/rotation'
+import { pendingRotations } from '@keyturn/publisher/rotation'
 import { stateJson } from './json.ts'
 
 export interface AliasOption {
@@ -41,9 +41,9 @@ async function runShow(context: Context, options: AliasOption): Promise<CommandR
   const { state } = kel
   const pin = formatPin({ prefix: state.prefix, place: state.lastEstablishment })
   const next = await nextKeys(context, identity)
-  const pending = (await readTurn(identity.journals, identity.turn)) !== undefined
+  const pending = (await pendingRotations(identity.journals)).includes(identity.journal)
   for (const { file, beside } of next) {
-    if (beside) context.out.warn(`the next key lies beside the current one: move ${file} to another medium`)
+    if (beside) context.out.warn(`the next key is beside the current one: move ${file} to another medium`)
   }
   const rows: string[][] = [
     ['identity', `did:keri:${state.prefix}`],

@@ -9,7 +9,7 @@ import { CliError } from '../../errors.ts'
 import { formatTable } from '../../output.ts'
 import { openIdentity, openOwnLog, openWitnesses, tooFewReceipts } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
-import { finishingCommand, readTurn, turnPending } from '@keyturn/publisher/rotation'
+import { finishingCommand, pendingRotations, rotationPending } from '@keyturn/publisher/rotation'
 import type { WitnessOptions } from './witness-state.ts'
 import { newIdentity } from './witness-state.ts'
 
@@ -50,11 +50,10 @@ async function keep(
 
 async function runCollect(context: Context, options: WitnessOptions): Promise<CommandResult> {
   const identity = await openIdentity(context, { ...options, write: !context.dryRun })
-  if ((await readTurn(identity.journals, identity.turn)) !== undefined) {
-    throw turnPending(identity.turn, 'keyturn id rotate')
-  }
-  if (identity.kind === 'release' && (await readTurn(identity.journals, 'identity')) !== undefined)
-    throw turnPending('identity', await finishingCommand(identity.journals, 'identity'))
+  const pending = await pendingRotations(identity.journals)
+  if (pending.includes(identity.journal)) throw rotationPending(identity.journal, 'keyturn id rotate')
+  if (identity.kind === 'release' && pending.includes('identity'))
+    throw rotationPending('identity', await finishingCommand(identity.journals, 'identity'))
   const stored = await readFile(identity.logPath)
   const started = newIdentity(stored)
   const kel = started === undefined ? await openOwnLog(identity) : undefined

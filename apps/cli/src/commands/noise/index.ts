@@ -6,14 +6,16 @@ import { registerNoiseServers } from './servers.ts'
 import { registerNoiseDerive } from './derive.ts'
 import { registerNoisePlan } from './plan.ts'
 import { registerNoiseStatus } from './status.ts'
-import { registerNoisePublish, registerNoiseRevoke, registerNoiseRotate } from './turn.ts'
+import { registerNoisePublish } from './publish.ts'
+import { registerNoiseRevoke } from './revoke.ts'
+import { registerNoiseRotate } from './rotate.ts'
 import { registerNoiseSignRequest } from './sign-request.ts'
 
 /** Registers `keyturn noise`. */
 export function registerNoise(program: Command, cli: Cli): void {
   const noise = program
     .command('noise')
-    .description('transport keys: derive, publish, turn, revoke, look up; cold signing by file')
+    .description('transport keys: derive, publish, rotate, revoke, look up; cold signing by file')
   registerNoiseDerive(noise, cli)
   registerNoisePublish(noise, cli)
   registerNoiseRotate(noise, cli)

@@ -16,7 +16,7 @@ import {
   releaseFiles,
 } from '@keyturn/publisher/release'
 import type { StoredRelease } from '@keyturn/publisher/release'
-import { refuseWhileTurning } from '@keyturn/publisher/rotation'
+import { refuseWhileRotating } from '@keyturn/publisher/rotation'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 
@@ -88,7 +88,7 @@ async function exportTrust(home: HomeSession, dir: string): Promise<void> {
 
 async function runExport(context: Context, options: ChannelOption, dir: string): Promise<CommandResult> {
   const home = await openHome(context)
-  await refuseWhileTurning(home.paths)
+  await refuseWhileRotating(home.paths)
   const channel = channelOf(options, home.description)
   const head = await readStoredHead(home.paths, channel)
   if (head === undefined)

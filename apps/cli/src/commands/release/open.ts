@@ -2,7 +2,7 @@ import type { Context } from '../../command.ts'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { refuseFrozen } from '@keyturn/publisher/identity'
-import { refuseWhileTurning } from '@keyturn/publisher/rotation'
+import { refuseWhileRotating } from '@keyturn/publisher/rotation'
 
 /**
  * Opens the home for a command that makes, signs or publishes something others rely on: not while it is frozen, nor
@@ -15,6 +15,6 @@ import { refuseWhileTurning } from '@keyturn/publisher/rotation'
 export async function openToRelease(context: Context, options: { readonly write: boolean }): Promise<HomeSession> {
   await refuseFrozen(context.homeFolder, context.clock)
   const home = await openHome(context, options)
-  await refuseWhileTurning(home.paths)
+  await refuseWhileRotating(home.paths)
   return home
 }

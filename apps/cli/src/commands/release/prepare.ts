@@ -7,7 +7,7 @@ import { collect, wholeNumber } from '../../flags/values.ts'
 import { formatTable } from '../../output.ts'
 import { openHome } from '@keyturn/publisher'
 import { prepareRelease, trustPin } from '@keyturn/publisher/release'
-import { refuseWhileTurning } from '@keyturn/publisher/rotation'
+import { refuseWhileRotating } from '@keyturn/publisher/rotation'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 import { droppedFrom } from './tree.ts'
@@ -58,7 +58,7 @@ export function registerPrepare(release: Command, cli: Cli): void {
 
 async function runPrepare(context: Context, options: PrepareOptions, tree: string): Promise<CommandResult> {
   const home = await openHome(context, { write: true })
-  await refuseWhileTurning(home.paths)
+  await refuseWhileRotating(home.paths)
   const days = wholeNumber(options.days, '--days', 1, 400)
   const progress = context.out.progress('hashing')
   const dropped: string[] = []

@@ -10,7 +10,7 @@ import { storeProposal } from '@keyturn/publisher/identity'
 import { daysFrom } from '@keyturn/publisher/keys'
 import type { KeyKind, Keys } from '@keyturn/publisher/keys'
 import { rolesInForce } from '@keyturn/publisher/release'
-import { refuseWhileTurning } from '@keyturn/publisher/rotation'
+import { refuseWhileRotating } from '@keyturn/publisher/rotation'
 import { rolesData, rolesText } from './show.ts'
 
 interface ProposeOptions {
@@ -101,7 +101,7 @@ async function changeRole(
 
 async function runPropose(context: Context, options: ProposeOptions): Promise<CommandResult> {
   const home = await openHome(context, { write: !context.dryRun })
-  await refuseWhileTurning(home.paths)
+  await refuseWhileRotating(home.paths)
   const keys = await home.keys()
   const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
   const revoked = new Set([

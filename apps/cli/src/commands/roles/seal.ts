@@ -4,21 +4,26 @@ import { CliError } from '../../errors.ts'
 import { collect } from '../../flags/values.ts'
 import { withServer } from '../../flags/server.ts'
 import { openHome } from '@keyturn/publisher'
+import type { HomeSession } from '@keyturn/publisher'
 import { readProposal, refuseFrozen } from '@keyturn/publisher/identity'
-import { openClient, readIdentityLog, rolesInForce, serverUrl } from '@keyturn/publisher/release'
+import { readIdentityLog, rolesInForce } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import {
-  checkIdentityTurn,
+  checkIdentityRotation,
+  describeIdentity,
   finishingCommand,
   identityCovers,
-  identityTurnSteps,
-  readTurn,
-  runHomeTurn,
+  identityRotation,
+  identityRotationSteps,
+  rotationPending,
   stepsText,
-  turnPending,
 } from '@keyturn/publisher/rotation'
+import type { IdentityState, RotationStep } from '@keyturn/publisher/rotation'
 import { withNextKey } from '../../flags/next-key.ts'
 import type { NextKeyOptions } from '../../flags/next-key.ts'
+import { clientOf } from '../rotate/client.ts'
+import { runRotation } from '../rotate/run-rotation.ts'
+import type { PlannedRotation, RotationCommand } from '../rotate/run-rotation.ts'
 
 interface SealOptions extends ServerOptions, NextKeyOptions {
   readonly channel?: readonly string[]
@@ -50,53 +55,85 @@ export function registerSeal(roles: Command, cli: Cli): void {
 }
 
 async function runSeal(context: Context, options: SealOptions): Promise<CommandResult> {
-  if (!context.dryRun) await refuseFrozen(context.homeFolder, context.clock)
   const home = await openHome(context, {
     write: !context.dryRun,
     nextPassphraseFile: options.nextPassphraseFile,
     nextKeyFile: options.nextKeyFile,
   })
+  return await runRotation(context, await openSeal(context, home, options), {})
+}
+
+async function openSeal(
+  context: Context,
+  home: HomeSession,
+  options: SealOptions,
+): Promise<RotationCommand<IdentityState>> {
+  const { journals } = home.paths
   const proposal = await readProposal(home.paths)
-  const pending = await readTurn(home.paths.journals, 'identity')
-  if (proposal === undefined && pending === undefined) {
-    throw new CliError('CLI_TURN_UNREADY', 'No role document is proposed', { hint: 'Run "keyturn roles propose"' })
-  }
-  // A turn that seals another document than the proposed one is finished under its own name.
-  if (pending !== undefined && pending.facts['proposal'] === undefined)
-    throw turnPending('identity', await finishingCommand(home.paths.journals, 'identity'))
-  if (
-    pending !== undefined &&
-    !identityCovers(pending, home.description, {
-      releaseKey: false,
-      headKey: false,
-      revoke: false,
-      rolesDays: undefined,
-      channels: options.channel,
-    })
-  ) {
-    throw turnPending('identity', 'keyturn roles seal')
-  }
-  await checkIdentityTurn(home)
-  const publishes = options.local !== true && serverUrl(options, home.description) !== undefined
-  const client = publishes ? await openClient(options, home) : undefined
-  const steps = identityTurnSteps(home, {
-    channels: options.channel ?? [home.description.channel],
-    proposal: proposal?.bytes,
-    client,
-    nowMs: context.clock(),
-    signal: context.signal,
-  })
-  if (context.dryRun) {
-    return { data: { steps: steps.map(({ title }) => title) }, text: stepsText(steps) }
-  }
-  await context.ask.confirm(`Rotate the identity and put role document ${proposal?.document.version ?? ''} in force?`)
-  const { resumed } = await runHomeTurn(context, home.paths, 'identity', steps)
-  const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
-  const {
-    document: { version },
-  } = await rolesInForce(home.paths, log.prefix)
+  const client = await clientOf(options, home)
   return {
-    data: { sn: log.state.sn, said: log.state.said, roles_version: version, published: publishes, resumed },
-    text: `Role document ${version} is in force since event ${log.state.sn}${publishes ? ', and published' : '; publish it with "keyturn release publish"'}`,
+    rotation: identityRotation,
+    folder: journals,
+    describe: describeIdentity,
+    async refuse(pending) {
+      if (!context.dryRun) await refuseFrozen(context.homeFolder, context.clock)
+      if (proposal === undefined && pending === undefined)
+        throw new CliError('CLI_TURN_UNREADY', 'No role document is proposed', { hint: 'Run "keyturn roles propose"' })
+      // A rotation that seals another document than the proposed one is finished under its own name.
+      if (pending !== undefined && pending.state.terms?.proposal === undefined)
+        throw rotationPending('identity', await finishingCommand(journals, 'identity'))
+      const wanted = {
+        releaseKey: false,
+        headKey: false,
+        revoke: false,
+        rolesDays: undefined,
+        channels: options.channel,
+      }
+      if (pending !== undefined && !identityCovers(pending, home.description, wanted))
+        throw rotationPending('identity', 'keyturn roles seal')
+      await checkIdentityRotation(home, context.signal)
+    },
+    covers: () => true,
+    plan: () =>
+      Promise.resolve(
+        planSeal(
+          home,
+          identityRotationSteps(home, {
+            channels: options.channel ?? [home.description.channel],
+            proposal: proposal?.bytes,
+            client,
+            nowMs: context.clock(),
+            signal: context.signal,
+          }),
+          { version: proposal?.document.version, publishes: client !== undefined },
+        ),
+      ),
+  }
+}
+
+function planSeal(
+  home: HomeSession,
+  steps: readonly RotationStep<IdentityState>[],
+  { version, publishes }: { readonly version: number | undefined; readonly publishes: boolean },
+): PlannedRotation<IdentityState> {
+  return {
+    steps,
+    question: `Rotate the identity and put role document ${version ?? ''} in force?`,
+    preview: () => ({ data: { steps: steps.map(({ title }) => title) }, text: stepsText(steps) }),
+    async report({ resumed }) {
+      const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
+      const { document } = await rolesInForce(home.paths, log.prefix)
+      const left = publishes ? ', and published' : '; publish it with "keyturn release publish"'
+      return {
+        data: {
+          sn: log.state.sn,
+          said: log.state.said,
+          roles_version: document.version,
+          published: publishes,
+          resumed,
+        },
+        text: `Role document ${document.version} is in force since event ${log.state.sn}${left}`,
+      }
+    },
   }
 }

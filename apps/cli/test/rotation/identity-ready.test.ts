@@ -2,7 +2,7 @@ import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Keys } from '@keyturn/publisher/keys'
-import { identityTurnSteps, runTurn } from '@keyturn/publisher/rotation'
+import { identityRotation, identityRotationSteps, runRotationSteps } from '@keyturn/publisher/rotation'
 import { codeOf, dataOf, keyturn } from '../support/keyturn.ts'
 import type { Outcome } from '../support/keyturn.ts'
 import { World } from '../support/world.ts'
@@ -41,9 +41,9 @@ async function aliasesIn(...path: string[]): Promise<string[]> {
 /** A turn that was killed before the named step. */
 async function killedBefore(name: string): Promise<void> {
   const home = await world.home()
-  const turn = runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), {
+  const turn = runRotationSteps(identityRotation, identityRotationSteps(home, { channels: [], nowMs: Date.now() }), {
     folder: home.paths.journals,
-    now: new Date().toISOString(),
+    nowMs: Date.now(),
     onStep: (step) => {
       if (step.name === name) throw new Error('killed')
     },

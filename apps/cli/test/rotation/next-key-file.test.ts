@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openHome } from '@keyturn/publisher'
 import { diagnose } from '@keyturn/publisher/health'
 import type { Finding } from '@keyturn/publisher/health'
-import { identityTurnSteps, runTurn } from '@keyturn/publisher/rotation'
+import { identityRotation, identityRotationSteps, runRotationSteps } from '@keyturn/publisher/rotation'
 import { command } from '../support/command.ts'
 import { World } from '../support/world.ts'
 
@@ -17,9 +17,9 @@ afterEach(async () => {
 
 async function turn(nextKeyFile?: string): Promise<void> {
   const home = await openHome(world.context(), { nextKeyFile })
-  await runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), {
+  await runRotationSteps(identityRotation, identityRotationSteps(home, { channels: [], nowMs: Date.now() }), {
     folder: home.paths.journals,
-    now: '',
+    nowMs: Date.now(),
   })
 }
 

@@ -5,8 +5,16 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { HomeSession } from '@keyturn/publisher'
 import { diagnose } from '@keyturn/publisher/health'
 import { readIdentityLog, readReleases, rolesInForce } from '@keyturn/publisher/release'
-import { contentTurnSteps, identityTurnSteps, planContentTurn, readTurn, runTurn } from '@keyturn/publisher/rotation'
-import type { TurnOptions, TurnStep } from '@keyturn/publisher/rotation'
+import {
+  contentRotation,
+  contentRotationSteps,
+  identityRotation,
+  identityRotationSteps,
+  planContentRotation,
+  readRotation,
+  runRotationSteps,
+} from '@keyturn/publisher/rotation'
+import type { ContentState, IdentityState, Rotation, RotationStep, RunOptions } from '@keyturn/publisher/rotation'
 import { World } from '../support/world.ts'
 
 let world: World
@@ -19,17 +27,17 @@ afterEach(async () => {
 
 class Killed extends Error {}
 
-type Steps = (home: HomeSession) => Promise<TurnStep[]>
+type Steps<State> = (home: HomeSession) => Promise<RotationStep<State>[]>
 
 /**
- * Runs a turn to its end through processes that know nothing of each other: every step is killed after its effect and
+ * Runs a rotation to its end through processes that know nothing of each other: every step is killed after its effect and
  * before the journal knows, then repeated by the next process, which is killed in its turn before the step that follows.
  */
-async function killedAtEveryStep(turn: string, steps: Steps): Promise<number> {
-  const process = async (hooks: Pick<TurnOptions, 'afterEffect' | 'onStep'>): Promise<boolean> => {
+async function killedAtEveryStep<State>(rotation: Rotation<State>, steps: Steps<State>): Promise<number> {
+  const process = async (hooks: Pick<RunOptions<State>, 'afterEffect' | 'onStep'>): Promise<boolean> => {
     const home = await world.home()
-    const options: TurnOptions = { folder: home.paths.journals, now: new Date().toISOString(), ...hooks }
-    return await runTurn(turn, await steps(home), options).then(
+    const options: RunOptions<State> = { folder: home.paths.journals, nowMs: Date.now(), ...hooks }
+    return await runRotationSteps(rotation, await steps(home), options).then(
       () => true,
       (error: unknown) => {
         if (error instanceof Killed) return false
@@ -57,21 +65,21 @@ async function killedAtEveryStep(turn: string, steps: Steps): Promise<number> {
   }
 }
 
-describe('contentTurnSteps()', () => {
+describe('contentRotationSteps()', () => {
   it('reaches one end when it is killed at every step, and a launcher updates to it', async () => {
     const client = await world.startServer()
     await world.release()
     const engine = await world.engine()
     await engine.update()
-    const steps: Steps = async (home) => {
+    const steps: Steps<ContentState> = async (home) => {
       const options = { channel: 'stable', client, nowMs: Date.now(), signal: world.signal }
-      return contentTurnSteps(
+      return contentRotationSteps(
         home,
-        await planContentTurn(home, options, (await readTurn(home.paths.journals, 'content'))?.facts),
+        await planContentRotation(home, options, (await readRotation(home.paths.journals, contentRotation))?.state),
         options,
       )
     }
-    expect(await killedAtEveryStep('content', steps)).toBeGreaterThan(8)
+    expect(await killedAtEveryStep(contentRotation, steps)).toBeGreaterThan(8)
     const home = await world.home()
     expect(home.description.contentKeys.map(({ keyId, status }) => [keyId, status])).toEqual([
       [1, 'retired'],
@@ -94,8 +102,11 @@ describe('contentTurnSteps()', () => {
     await engine.update()
     const home = await world.home()
     const options = { channel: 'stable', client, nowMs: Date.now(), signal: world.signal }
-    const plan = await planContentTurn(home, options)
-    await runTurn('content', contentTurnSteps(home, plan, options), { folder: home.paths.journals, now: '' })
+    const plan = await planContentRotation(home, options)
+    await runRotationSteps(contentRotation, contentRotationSteps(home, plan, options), {
+      folder: home.paths.journals,
+      nowMs: Date.now(),
+    })
     const { downloadedBytes } = await engine.update()
     const loose = manifest.files.filter(({ keyId }) => keyId === undefined).reduce((sum, { size }) => sum + size, 0)
     expect(downloadedBytes - loose).toBeLessThanOrEqual(plan.downloadBytesAtMost)
@@ -105,22 +116,25 @@ describe('contentTurnSteps()', () => {
   it('makes a key and nothing else when nothing is released yet', async () => {
     const home = await world.home()
     const options = { channel: 'stable', nowMs: Date.now(), signal: world.signal }
-    const plan = await planContentTurn(home, options)
+    const plan = await planContentRotation(home, options)
     expect(plan).toMatchObject({ from: 1, to: 2, slot: 2, release: undefined, downloadBytesAtMost: 0 })
-    await runTurn('content', contentTurnSteps(home, plan, options), { folder: home.paths.journals, now: '' })
+    await runRotationSteps(contentRotation, contentRotationSteps(home, plan, options), {
+      folder: home.paths.journals,
+      nowMs: Date.now(),
+    })
     expect((await world.home()).description.contentKeys).toHaveLength(2)
   })
 })
 
-describe('identityTurnSteps()', () => {
+describe('identityRotationSteps()', () => {
   it('reaches one end when it is killed at every step: one rotation, one role document, no download', async () => {
     const client = await world.startServer()
     await world.release()
     const engine = await world.engine()
     await engine.update()
-    const steps: Steps = async (home) =>
-      identityTurnSteps(home, { channels: ['stable'], headKey: true, client, nowMs: Date.now() })
-    expect(await killedAtEveryStep('identity', steps)).toBeGreaterThan(7)
+    const steps: Steps<IdentityState> = async (home) =>
+      identityRotationSteps(home, { channels: ['stable'], headKey: true, client, nowMs: Date.now() })
+    expect(await killedAtEveryStep(identityRotation, steps)).toBeGreaterThan(7)
     const home = await world.home()
     const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
     expect(log.events.map(({ type }) => type)).toEqual(['icp', 'rot'])
@@ -140,10 +154,10 @@ describe('identityTurnSteps()', () => {
     const engine = await world.engine()
     await engine.update()
     const home = await world.home()
-    await runTurn(
-      'identity',
-      identityTurnSteps(home, { channels: ['stable'], revoke: true, client, nowMs: Date.now() }),
-      { folder: home.paths.journals, now: '' },
+    await runRotationSteps(
+      identityRotation,
+      identityRotationSteps(home, { channels: ['stable'], revoke: true, client, nowMs: Date.now() }),
+      { folder: home.paths.journals, nowMs: Date.now() },
     )
     const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
     expect(document.revokedKeys).toHaveLength(1)
@@ -154,9 +168,9 @@ describe('identityTurnSteps()', () => {
   it('turns again and again', async () => {
     for (let n = 0; n < 3; n += 1) {
       const home = await world.home()
-      await runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), {
+      await runRotationSteps(identityRotation, identityRotationSteps(home, { channels: [], nowMs: Date.now() }), {
         folder: home.paths.journals,
-        now: '',
+        nowMs: Date.now(),
       })
     }
     const home = await world.home()
@@ -175,12 +189,12 @@ describe('identityTurnSteps()', () => {
       facts: {},
     }
     await writeFile(join(home.paths.journals, 'identity-key.json'), JSON.stringify(staged))
-    const turn = runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), {
+    const turn = runRotationSteps(identityRotation, identityRotationSteps(home, { channels: [], nowMs: Date.now() }), {
       folder: home.paths.journals,
-      now: '',
+      nowMs: Date.now(),
     })
     await expect(turn).rejects.toMatchObject({ code: 'CLI_TURN_PENDING' })
-    expect(await readTurn(home.paths.journals, 'identity')).toBeUndefined()
+    expect(await readRotation(home.paths.journals, identityRotation)).toBeUndefined()
     expect((await readIdentityLog(home.paths, home.description.identity.prefix)).log.state.sn).toBe(0)
   })
 
@@ -188,9 +202,9 @@ describe('identityTurnSteps()', () => {
     await rename(world.path('home', 'next-identity.keystore'), world.path('elsewhere'))
     const home = await world.home()
     await expect(
-      runTurn('identity', identityTurnSteps(home, { channels: [], nowMs: Date.now() }), {
+      runRotationSteps(identityRotation, identityRotationSteps(home, { channels: [], nowMs: Date.now() }), {
         folder: home.paths.journals,
-        now: '',
+        nowMs: Date.now(),
       }),
     ).rejects.toMatchObject({ code: 'CLI_TURN_UNREADY' })
   })

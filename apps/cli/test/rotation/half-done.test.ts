@@ -2,14 +2,17 @@ import { cpSync, existsSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { releaseIdentity } from '@keyturn/publisher/identity'
 import {
-  contentTurnSteps,
-  identityTurnSteps,
-  keyTurnSteps,
-  planContentTurn,
-  runTurn,
+  contentRotation,
+  contentRotationSteps,
+  identityRotation,
+  identityRotationSteps,
+  keyRotation,
+  keyRotationSteps,
+  planContentRotation,
+  runRotationSteps,
+  standingSeals,
 } from '@keyturn/publisher/rotation'
-import type { TurnStep } from '@keyturn/publisher/rotation'
-import { standingSeals } from '../../src/commands/id/rotate.ts'
+import type { KeyRotationState, Rotation, RotationStep } from '@keyturn/publisher/rotation'
 import { command } from '../support/command.ts'
 import { World } from '../support/world.ts'
 
@@ -22,10 +25,14 @@ afterEach(async () => {
 })
 
 /** Runs a turn and kills it before the named step. */
-async function killedBefore(name: string, turn: string, steps: readonly TurnStep[]): Promise<void> {
-  const killed = runTurn(turn, steps, {
+async function killedBefore<State>(
+  name: string,
+  rotation: Rotation<State>,
+  steps: readonly RotationStep<State>[],
+): Promise<void> {
+  const killed = runRotationSteps(rotation, steps, {
     folder: world.path('home', 'journals'),
-    now: new Date().toISOString(),
+    nowMs: Date.now(),
     onStep: (step) => {
       if (step.name === name) throw new Error('killed')
     },
@@ -63,7 +70,11 @@ describe('a turn that is half done', () => {
     await world.release()
     const home = await world.home()
     const options = { channel: 'stable', client, nowMs: Date.now(), signal: world.signal }
-    await killedBefore('sign', 'content', contentTurnSteps(home, await planContentTurn(home, options), options))
+    await killedBefore(
+      'sign',
+      contentRotation,
+      contentRotationSteps(home, await planContentRotation(home, options), options),
+    )
     for (const [what, code, error, hint] of (await refusals(
       ['rotate', 'identity'],
       ['roles', 'seal', '--dry-run'],
@@ -94,13 +105,12 @@ describe('a turn that is half done', () => {
     await world.release()
     await killedBefore(
       'home',
-      'identity',
-      identityTurnSteps(await world.home(), { channels: ['stable'], nowMs: Date.now() }),
+      identityRotation,
+      identityRotationSteps(await world.home(), { channels: ['stable'], nowMs: Date.now() }),
     )
     for (const [what, code, error, hint] of (await refusals(
       ['rotate', 'content'],
       ['id', 'rotate'],
-      ['emergency', 'rotate-now'],
       ['roles', 'seal'],
     )) as [string, number, string, string][]) {
       expect([what, code, error, hint]).toEqual([
@@ -137,16 +147,16 @@ describe('a turn that is half done', () => {
       code: 2,
       error: { code: 'CLI_TURN_UNREADY' },
     })
-    const steps = async (): Promise<readonly TurnStep[]> => {
+    const steps = async (): Promise<readonly RotationStep<KeyRotationState>[]> => {
       const identity = releaseIdentity(await world.home())
       const seals = await standingSeals(identity)
-      return keyTurnSteps(identity, {
+      return keyRotationSteps(identity, {
         terms: () => ({ seals }),
         collect: async ({ message }) => message,
         nowMs: Date.now(),
       })
     }
-    await killedBefore('identity-append', 'identity-key', await steps())
+    await killedBefore('identity-append', keyRotation({ journal: 'identity-key' }), await steps())
     expect(await command(world, ['rotate', 'identity'])).toMatchObject({
       code: 6,
       error: { code: 'CLI_TURN_PENDING', hint: expect.stringContaining('"keyturn id rotate --abandon"') },
@@ -156,7 +166,7 @@ describe('a turn that is half done', () => {
       data: { abandoned: 'identity-key' },
     })
     expect((await command(world, ['id', 'show'])).data['state']).toEqual(before)
-    await killedBefore('identity-activate', 'identity-key', await steps())
+    await killedBefore('identity-activate', keyRotation({ journal: 'identity-key' }), await steps())
     expect(await command(world, ['id', 'rotate', '--abandon'])).toMatchObject({
       code: 6,
       error: { code: 'CLI_TURN_PENDING' },

@@ -2,15 +2,18 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { releaseIdentity } from '@keyturn/publisher/identity'
 import { rolesInForce } from '@keyturn/publisher/release'
 import {
-  contentTurnSteps,
-  identityTurnSteps,
-  keyTurnSteps,
-  planContentTurn,
-  readTurn,
-  runTurn,
+  contentRotation,
+  contentRotationSteps,
+  identityRotation,
+  identityRotationSteps,
+  keyRotation,
+  keyRotationSteps,
+  planContentRotation,
+  readRotation,
+  runRotationSteps,
+  standingSeals,
 } from '@keyturn/publisher/rotation'
-import type { IdentityTurnOptions, TurnStep } from '@keyturn/publisher/rotation'
-import { standingSeals } from '../../src/commands/id/rotate.ts'
+import type { IdentityRotationOptions, Rotation, RotationStep } from '@keyturn/publisher/rotation'
 import { command } from '../support/command.ts'
 import { World } from '../support/world.ts'
 
@@ -23,10 +26,14 @@ afterEach(async () => {
 })
 
 /** Runs a turn and kills it before the named step. */
-async function killedBefore(name: string, turn: string, steps: readonly TurnStep[]): Promise<void> {
-  const killed = runTurn(turn, steps, {
+async function killedBefore<State>(
+  name: string,
+  rotation: Rotation<State>,
+  steps: readonly RotationStep<State>[],
+): Promise<void> {
+  const killed = runRotationSteps(rotation, steps, {
     folder: world.path('home', 'journals'),
-    now: new Date().toISOString(),
+    nowMs: Date.now(),
     onStep: (step) => {
       if (step.name === name) throw new Error('killed')
     },
@@ -34,11 +41,11 @@ async function killedBefore(name: string, turn: string, steps: readonly TurnStep
   await expect(killed).rejects.toThrow('killed')
 }
 
-async function identityKilledBefore(name: string, options: Partial<IdentityTurnOptions> = {}): Promise<void> {
+async function identityKilledBefore(name: string, options: Partial<IdentityRotationOptions> = {}): Promise<void> {
   await killedBefore(
     name,
-    'identity',
-    identityTurnSteps(await world.home(), { channels: ['stable'], nowMs: Date.now(), ...options }),
+    identityRotation,
+    identityRotationSteps(await world.home(), { channels: ['stable'], nowMs: Date.now(), ...options }),
   )
 }
 
@@ -53,7 +60,8 @@ async function roleKeys(role: 'release' | 'head'): Promise<readonly string[]> {
   return (await rolesInForce(home.paths, home.description.identity.prefix)).document.roles[role].keys
 }
 
-const pendingIdentity = async (): Promise<unknown> => await readTurn(world.path('home', 'journals'), 'identity')
+const pendingIdentity = async (): Promise<unknown> =>
+  await readRotation(world.path('home', 'journals'), identityRotation)
 
 describe('a command that finds another turn interrupted', () => {
   it('rotate release --revoke behind rotate head: finishes that one, then turns and revokes the release key', async () => {
@@ -94,11 +102,15 @@ describe('a command that finds another turn interrupted', () => {
 
   it('and is killed between the two: the stolen key is revoked all the same', async () => {
     const [stolen] = await roleKeys('release')
-    await runTurn('identity', identityTurnSteps(await world.home(), { channels: [], nowMs: Date.now() }), {
-      folder: world.path('home', 'journals'),
-      now: '',
-      followedBy: async () => ({ also_revoke: [String(stolen)] }),
-    })
+    await runRotationSteps(
+      identityRotation,
+      identityRotationSteps(await world.home(), { channels: [], nowMs: Date.now() }),
+      {
+        folder: world.path('home', 'journals'),
+        nowMs: Date.now(),
+        followedBy: async () => ({ alsoRevoke: [String(stolen)] }),
+      },
+    )
     expect(await command(world, ['rotate', 'identity', '--local'])).toMatchObject({ code: 0, data: { sn: 2 } })
     expect(await revokedKeys()).toEqual([stolen])
   })
@@ -120,7 +132,11 @@ describe('a command that finds another turn interrupted', () => {
     await world.release()
     const home = await world.home()
     const options = { channel: 'stable', nowMs: Date.now(), signal: world.signal }
-    await killedBefore('sign', 'content', contentTurnSteps(home, await planContentTurn(home, options), options))
+    await killedBefore(
+      'sign',
+      contentRotation,
+      contentRotationSteps(home, await planContentRotation(home, options), options),
+    )
     expect(await command(world, ['rotate', 'content', '--full', '--local', '--dry-run'])).toMatchObject({
       data: { full: true, finished: 'content key 1 to 2' },
     })
@@ -139,7 +155,11 @@ describe('a command that finds another turn interrupted', () => {
     await world.release()
     const home = await world.home()
     const options = { channel: 'stable', nowMs: Date.now(), signal: world.signal, full: true }
-    await killedBefore('archives', 'content', contentTurnSteps(home, await planContentTurn(home, options), options))
+    await killedBefore(
+      'archives',
+      contentRotation,
+      contentRotationSteps(home, await planContentRotation(home, options), options),
+    )
     const answer = await command(world, ['rotate', 'content', '--local'])
     expect(answer).toMatchObject({ code: 0, data: { to_key_id: 2, resumed: true } })
     expect(answer.data['finished']).toBeUndefined()
@@ -150,8 +170,12 @@ describe('a command that finds another turn interrupted', () => {
     const seals = await standingSeals(identity)
     await killedBefore(
       'identity-append',
-      'identity-key',
-      keyTurnSteps(identity, { terms: () => ({ seals }), collect: async ({ message }) => message, nowMs: Date.now() }),
+      keyRotation({ journal: 'identity-key' }),
+      keyRotationSteps(identity, {
+        terms: () => ({ seals }),
+        collect: async ({ message }) => message,
+        nowMs: Date.now(),
+      }),
     )
     const answer = await command(world, ['id', 'rotate', '--reason', 'laptop lost'])
     expect(answer).toMatchObject({
@@ -170,8 +194,12 @@ describe('a command that finds another turn interrupted', () => {
     const seals = [...(await standingSeals(identity)), { d: String(answer.data['reason_sealed']) }]
     await killedBefore(
       'identity-append',
-      'identity-key',
-      keyTurnSteps(identity, { terms: () => ({ seals }), collect: async ({ message }) => message, nowMs: Date.now() }),
+      keyRotation({ journal: 'identity-key' }),
+      keyRotationSteps(identity, {
+        terms: () => ({ seals }),
+        collect: async ({ message }) => message,
+        nowMs: Date.now(),
+      }),
     )
     expect(await command(world, ['id', 'rotate', '--reason', 'first'])).toMatchObject({
       code: 0,

@@ -1,0 +1,144 @@
+import { formatBytes } from '@keyturn/primitives'
+import type { Command } from 'commander'
+import { openHome } from '@keyturn/publisher'
+import type { HomeSession } from '@keyturn/publisher'
+import { refuseFrozen } from '@keyturn/publisher/identity'
+import type { ServerOptions } from '@keyturn/publisher/release'
+import {
+  abandonContent,
+  contentCovers,
+  contentOverlaps,
+  contentRotation,
+  contentRotationSteps,
+  describeContent,
+  overlapData,
+  overlapText,
+  planContentRotation,
+  refuseRivals,
+  stepsText,
+} from '@keyturn/publisher/rotation'
+import type {
+  ContentRotationOptions,
+  ContentRotationPlan,
+  ContentState,
+  Overlap,
+  RotationRecord,
+} from '@keyturn/publisher/rotation'
+import type { Cli, Context } from '../../command.ts'
+import { channelOf } from '../../flags/channel.ts'
+import { withServer } from '../../flags/server.ts'
+import { clientOf } from './client.ts'
+import { finishedText, firstText, runRotation } from './run-rotation.ts'
+import type { PlannedRotation, RotationCommand } from './run-rotation.ts'
+
+/** Flags of `rotate content`. */
+export interface ContentFlags extends ServerOptions {
+  readonly channel?: string
+  readonly full?: boolean
+  readonly local?: boolean
+  readonly abandon?: boolean
+}
+
+/** Registers `keyturn rotate content`. */
+export function registerRotateContent(rotate: Command, cli: Cli): void {
+  const content = withServer(
+    rotate
+      .command('content')
+      .description('rotate the content key: archives are rewrapped, players download next to nothing')
+      .option('--channel <name>', 'the channel whose release is rewrapped (default: that of the home)')
+      .option('--full', 'encrypt every file again: for a stolen key; players download every archive')
+      .option('--local', 'publish nothing now')
+      .option('--abandon', 'give up an interrupted rotation that has put nothing in force yet'),
+  )
+  cli.define<ContentFlags>(content, {
+    example: ['keyturn rotate content --dry-run', 'keyturn rotate content --yes'],
+    dryRun: true,
+    run: async (context, flags) => await runRotation(context, await openContentRotation(context, flags), flags),
+  })
+}
+
+/** Opens the home for a rotation of its content key. */
+export async function openContentRotation(
+  context: Context,
+  flags: ContentFlags,
+): Promise<RotationCommand<ContentState>> {
+  const home = await openHome(context, { write: !context.dryRun })
+  const options: ContentRotationOptions = {
+    channel: channelOf(flags, home.description),
+    nowMs: context.clock(),
+    signal: context.signal,
+    full: flags.full === true,
+    client: flags.abandon === true ? undefined : await clientOf(flags, home),
+  }
+  return {
+    rotation: contentRotation,
+    folder: home.paths.journals,
+    describe: describeContent,
+    async refuse() {
+      if (!context.dryRun) await refuseFrozen(context.homeFolder, context.clock)
+      await refuseRivals(home.paths, contentRotation.name)
+      // A mistyped passphrase must not be found after a rotation has begun.
+      if (!context.dryRun) await home.keys()
+    },
+    covers: (pending) => contentCovers(pending, { full: flags.full === true, channel: flags.channel }),
+    plan: (pending) => plan(home, options, pending),
+    abandon: (dryRun) => abandonContent(home, dryRun),
+  }
+}
+
+async function plan(
+  home: HomeSession,
+  options: ContentRotationOptions,
+  pending: RotationRecord<ContentState> | undefined,
+): Promise<PlannedRotation<ContentState>> {
+  const planned = await planContentRotation(home, options, pending?.state)
+  const steps = contentRotationSteps(home, planned, options)
+  const overlaps = await contentOverlaps(home, planned)
+  const facts = factsOf(planned, options)
+  return {
+    steps,
+    question: `Rotate content key ${planned.from} to ${planned.to}?`,
+    preview: (first) => ({
+      data: {
+        ...facts,
+        finished: first,
+        full: planned.full,
+        steps: steps.map(({ title }) => title),
+        overlaps: overlapData(overlaps),
+      },
+      text: `${firstText(first)}${stepsText(steps)}\n\nA player downloads at most ${formatBytes(planned.downloadBytesAtMost)}.\n${overlapText(overlaps)}`,
+    }),
+    report: ({ resumed, first, finished }) => ({
+      data: { ...facts, finished: first, resumed },
+      text: `${finishedText(finished)}${reportText(planned, options, overlaps)}`,
+    }),
+  }
+}
+
+function factsOf(
+  planned: ContentRotationPlan,
+  { client }: ContentRotationOptions,
+): Record<string, number | string | boolean | undefined> {
+  return {
+    from_key_id: planned.from,
+    to_key_id: planned.to,
+    slot: planned.slot,
+    version: planned.nextVersion,
+    download_bytes_at_most: planned.downloadBytesAtMost,
+    published: client !== undefined && planned.release !== undefined,
+  }
+}
+
+function reportText(
+  { to, release, nextVersion }: ContentRotationPlan,
+  { client }: ContentRotationOptions,
+  overlaps: readonly Overlap[],
+): string {
+  const left =
+    release === undefined
+      ? 'Nothing is released yet: the next release uses it.'
+      : client === undefined
+        ? `Release ${nextVersion ?? ''} waits in the home: publish it with "keyturn release publish".`
+        : `Release ${nextVersion ?? ''} is published.`
+  return `Content key ${to} is in force.\n${left}\n${overlapText(overlaps)}`
+}
