@@ -8,67 +8,110 @@ import { contentRotation } from './content-state.ts'
 import type { ContentState } from './content-state.ts'
 import { identityRotation } from './identity-state.ts'
 import type { IdentityState } from './identity-state.ts'
-import { dropRotation, readRotation } from './journal.ts'
+import { dropRotation, readRotation, setJournalAside } from './journal.ts'
 import type { Rotation, RotationRecord } from './journal.ts'
 import { abandonKeyRotation, isKeyRotationBinding } from './key-rotation.ts'
 import { keyRotation } from './key-state.ts'
 import { resumeCommand } from './pending.ts'
+import { settleIdentity, settleRoles } from './settle.ts'
 import { transportRotation } from './transport-state.ts'
 
 /** What is known of a rotation that was given up. */
 export type AbandonedRotation = Pick<RotationRecord<unknown>, 'rotation' | 'startedMs' | 'done'>
 
+/** How a rotation is given up. */
+export interface AbandonOptions {
+  /** Look only. */
+  readonly dryRun: boolean
+  readonly nowMs: number
+}
+
 /**
  * Gives up a rotation of the content key that was interrupted before anything of it was in force. Keys that it made stay
- * in their keystores, unpromised and unused; the next rotation uses them.
+ * in their keystores, unpromised and unused; the next rotation uses them. A journal that cannot be read is put aside:
+ * home and keystore alone say what is in force, and the next release uses it.
  *
  * @param home - Open home, locked.
- * @param dryRun - Look only.
  * @throws {@link PublisherError} `CLI_TURN_UNREADY` when there is none, `CLI_TURN_PENDING` when it has gone too far.
  */
-export async function abandonContent(home: HomeSession, dryRun: boolean): Promise<AbandonedRotation> {
+export async function abandonContent(home: HomeSession, options: AbandonOptions): Promise<AbandonedRotation> {
   const { journals } = home.paths
-  const record = await requireRotation(journals, contentRotation)
-  if (isContentInForce(home, record)) throw tooFar(record, resumeCommand('content'))
-  if (!dryRun) await dropRotation(journals, contentRotation.name)
-  return record
-}
-
-/** As {@link abandonContent}, for a rotation of the release identity. */
-export async function abandonIdentity(home: HomeSession, dryRun: boolean): Promise<AbandonedRotation> {
-  const record = await requireRotation(home.paths.journals, identityRotation)
-  const identity = releaseIdentity(home)
-  if (await isKeyRotationBinding(identity, record)) throw tooFar(record, resumeCommand('identity'))
-  if (dryRun) return record
-  await dropDocument(home, record)
-  await abandonKeyRotation(identity, record)
-  return record
+  return await orPutAside(journals, contentRotation, options, async () => {
+    const record = await requireRotation(journals, contentRotation)
+    if (isContentInForce(home, record)) throw tooFar(record, resumeCommand('content'))
+    if (!options.dryRun) await dropRotation(journals, contentRotation.name)
+    return record
+  })
 }
 
 /**
- * As {@link abandonContent}, for a rotation of an identity's key alone.
+ * As {@link abandonContent}, for a rotation of the release identity. Where its journal cannot be read, the log and the
+ * role document it seals say which keys are in force.
+ */
+export async function abandonIdentity(home: HomeSession, options: AbandonOptions): Promise<AbandonedRotation> {
+  const identity = releaseIdentity(home)
+  const abandon = async (): Promise<AbandonedRotation> => {
+    const record = await requireRotation(identity.journals, identityRotation)
+    if (await isKeyRotationBinding(identity, record)) throw tooFar(record, resumeCommand('identity'))
+    if (options.dryRun) return record
+    await dropDocument(home, record)
+    await abandonKeyRotation(identity, record)
+    return record
+  }
+  return await orPutAside(identity.journals, identityRotation, options, abandon, async () => {
+    await settleIdentity(identity, options.nowMs)
+    await settleRoles(home)
+  })
+}
+
+/**
+ * As {@link abandonIdentity}, for a rotation of an identity's key alone.
  *
  * @param identity - Opened to be written.
- * @param dryRun - Look only.
  */
-export async function abandonIdentityKey(identity: Identity, dryRun: boolean): Promise<AbandonedRotation> {
-  const record = await requireRotation(identity.journals, keyRotation(identity))
-  if (await isKeyRotationBinding(identity, record)) throw tooFar(record, 'keyturn id rotate')
-  if (!dryRun) await abandonKeyRotation(identity, record)
-  return record
+export async function abandonIdentityKey(identity: Identity, options: AbandonOptions): Promise<AbandonedRotation> {
+  const rotation = keyRotation(identity)
+  const abandon = async (): Promise<AbandonedRotation> => {
+    const record = await requireRotation(identity.journals, rotation)
+    if (await isKeyRotationBinding(identity, record)) throw tooFar(record, 'keyturn id rotate')
+    if (!options.dryRun) await abandonKeyRotation(identity, record)
+    return record
+  }
+  return await orPutAside(identity.journals, rotation, options, abandon, () => settleIdentity(identity, options.nowMs))
 }
 
 /**
  * As {@link abandonContent}, for a change of the transport keys: what is stored may be published.
  *
  * @param folder - Of the journals.
- * @param dryRun - Look only.
  */
-export async function abandonTransport(folder: string, dryRun: boolean): Promise<AbandonedRotation> {
-  const record = await requireRotation(folder, transportRotation)
-  if (record.done.includes('store')) throw tooFar(record, resumeCommand('transport'))
-  if (!dryRun) await dropRotation(folder, transportRotation.name)
-  return record
+export async function abandonTransport(folder: string, options: AbandonOptions): Promise<AbandonedRotation> {
+  return await orPutAside(folder, transportRotation, options, async () => {
+    const record = await requireRotation(folder, transportRotation)
+    if (record.done.includes('store')) throw tooFar(record, resumeCommand('transport'))
+    if (!options.dryRun) await dropRotation(folder, transportRotation.name)
+    return record
+  })
+}
+
+/** Gives a rotation up; a journal that cannot be read goes out of the way, after `settle` put things in order. */
+async function orPutAside<State>(
+  folder: string,
+  rotation: Rotation<State>,
+  { dryRun, nowMs }: AbandonOptions,
+  abandon: () => Promise<AbandonedRotation>,
+  settle: () => Promise<void> = () => Promise.resolve(),
+): Promise<AbandonedRotation> {
+  try {
+    return await abandon()
+  } catch (error) {
+    if (!(error instanceof PublisherError) || error.code !== 'CLI_TURN_JOURNAL') throw error
+    if (!dryRun) {
+      await settle()
+      await setJournalAside(folder, rotation.name, nowMs)
+    }
+    return { rotation: rotation.name, startedMs: nowMs, done: [] }
+  }
 }
 
 async function requireRotation<State>(folder: string, rotation: Rotation<State>): Promise<RotationRecord<State>> {

@@ -84,7 +84,7 @@ export const contentRotation: Rotation<ContentState> = {
             at: terms.atMs,
             channel: terms.channel,
             full: terms.full,
-            ...(terms.release ?? {}),
+            ...terms.release,
           }),
       ...(key === undefined ? {} : { ...key }),
       ...(archives === undefined ? {} : { archives: archives.count, bytes: archives.bytes }),

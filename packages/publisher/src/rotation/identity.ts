@@ -23,6 +23,7 @@ import { readRotation } from './journal.ts'
 import type { RotationStep } from './journal.ts'
 import { checkKeyRotation, keyRotationSteps } from './key-rotation.ts'
 import { refuseRivals } from './pending.ts'
+import { signingAlias } from './settle.ts'
 
 /** How the release identity is rotated. */
 export interface IdentityRotationOptions {
@@ -95,21 +96,6 @@ export function identityRotationSteps(
           },
         ]),
   ]
-}
-
-/** The key of this home that will sign for a role: the one in use while it stays, else the newest that is listed. */
-async function signingAlias(home: HomeSession, kind: 'release' | 'head', listed: readonly string[]): Promise<string> {
-  const keys = await home.keys()
-  const current = home.description.aliases[kind]
-  const candidates = keys.store
-    .list()
-    .map(({ alias }) => alias)
-    .filter((alias) => alias.startsWith(`${kind}/`))
-    .toReversed()
-  for (const alias of [current, ...candidates]) {
-    if (keys.has(alias) && listed.includes(hexEncode(await keys.publicKey(alias)))) return alias
-  }
-  return current
 }
 
 /** Terms of a rotation that seals a document as it was proposed. */

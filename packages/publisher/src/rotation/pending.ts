@@ -36,9 +36,16 @@ export function resumeCommand(name: string): string {
  * @param name - Of the journal.
  */
 export async function finishingCommand(folder: string, name: string): Promise<string> {
-  const terms = name === identityRotation.name ? (await readRotation(folder, identityRotation))?.state.terms : undefined
-  if (terms?.proposal !== undefined) return SEAL
-  return terms?.headKey === true && terms.releaseKey === false ? 'keyturn rotate head' : resumeCommand(name)
+  if (name !== identityRotation.name) return resumeCommand(name)
+  try {
+    const terms = (await readRotation(folder, identityRotation))?.state.terms
+    if (terms?.proposal !== undefined) return SEAL
+    return terms?.headKey === true && terms.releaseKey === false ? 'keyturn rotate head' : resumeCommand(name)
+  } catch (error) {
+    // Of a journal that cannot be read the command itself says what is wrong, and what to do.
+    if (error instanceof PublisherError && error.code === 'CLI_TURN_JOURNAL') return resumeCommand(name)
+    throw error
+  }
 }
 
 /**

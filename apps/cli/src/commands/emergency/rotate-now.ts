@@ -107,7 +107,7 @@ async function clearTheWay(context: Context, options: RotateNowOptions, identity
     nextKeyFile: options.nextKeyFile?.[0],
   })
   if (!(await isKeyRotationBinding(releaseIdentity(home), pending))) {
-    await abandonIdentity(home, false)
+    await abandonIdentity(home, { dryRun: false, nowMs: context.clock() })
     context.out.warn(`Gave up what was interrupted and is not in force: ${what}`)
     return
   }

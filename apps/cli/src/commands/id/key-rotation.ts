@@ -64,7 +64,7 @@ export function keyRotationCommand(
       pending.state.event === undefined &&
       (isEmergency || (asksForTerms(options) && !(await rotationCovers(identity, pending, options)))),
     plan: (pending) => plan(work, pending),
-    abandon: (dryRun) => abandonIdentityKey(identity, dryRun),
+    abandon: (dryRun) => abandonIdentityKey(identity, { dryRun, nowMs: context.clock() }),
   }
 }
 

@@ -101,7 +101,7 @@ export async function openTransportChange(
         text: 'nothing is due',
       }
     },
-    abandon: (dryRun) => abandonTransport(paths.journals, dryRun),
+    abandon: (dryRun) => abandonTransport(paths.journals, { dryRun, nowMs: context.clock() }),
   }
 }
 

@@ -82,7 +82,7 @@ export async function openContentRotation(
     },
     covers: (pending) => contentCovers(pending, { full: flags.full === true, channel: flags.channel }),
     plan: (pending) => plan(home, options, pending),
-    abandon: (dryRun) => abandonContent(home, dryRun),
+    abandon: (dryRun) => abandonContent(home, { dryRun, nowMs: context.clock() }),
   }
 }
 

@@ -137,7 +137,7 @@ export async function openIdentityRotation(
     // Where the wanted rotation revokes and the one before it does not, it learns which keys left with that one.
     followedBy: (pending) =>
       revoke && pending.state.terms?.revoke !== true ? (state) => leftBehind(home, state, kind) : undefined,
-    abandon: (dryRun) => abandonIdentity(home, dryRun),
+    abandon: (dryRun) => abandonIdentity(home, { dryRun, nowMs: context.clock() }),
   }
 }
 
