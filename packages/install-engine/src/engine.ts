@@ -3,7 +3,7 @@ import { ManifestError } from '@keyturn/manifest'
 import type { AcceptedRelease, ReleaseDecision, TrustState } from '@keyturn/manifest'
 import { KeyturnError, OneAtATime } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
-import { LauncherError } from './errors.ts'
+import { diskError, LauncherError } from './errors.ts'
 import { renamePatiently } from './place/move.ts'
 import { removeFile, writeSmallFile } from './disk/disk.ts'
 import { stageBlob } from './fetch/download.ts'
@@ -53,7 +53,13 @@ class InstallEngine implements Engine {
 
   /** One operation at a time. */
   async #inTurn<T>(run: (session: Session) => Promise<T>): Promise<T> {
-    return await this.#operations.run(async () => await run(await this.#session))
+    return await this.#operations.run(async () => {
+      try {
+        return await run(await this.#session)
+      } catch (error) {
+        throw diskError(error, 'work on the install')
+      }
+    })
   }
 
   #stoppable(signal: AbortSignal | undefined): AbortSignal {
@@ -344,7 +350,14 @@ class InstallEngine implements Engine {
   }
 
   async status(): Promise<EngineStatus> {
-    const session = await this.#session
+    try {
+      return await this.#status(await this.#session)
+    } catch (error) {
+      throw diskError(error, 'read the install')
+    }
+  }
+
+  async #status(session: Session): Promise<EngineStatus> {
     const { fs, channel, server } = session.options
     const { state } = await readState(fs, session.layout)
     const { trust, reason, notes, needsKey = false, offered } = await this.#trustStatus(session, state)

@@ -222,6 +222,12 @@ const diskCodes: Readonly<Record<string, LauncherErrorCode>> = {
   ELOOP: 'LA_SYMLINK',
 }
 
+/** What to do, where the code says it. */
+const hints: Readonly<Record<string, string>> = {
+  EACCES: 'Run the launcher as the account that installed it, or install into a folder of your own',
+  EROFS: 'The disk is read-only: install elsewhere',
+}
+
 /** The system's own error, also from inside the one that the shared disk code wraps it in. */
 function systemErrorOf(error: unknown): NodeJS.ErrnoException | undefined {
   if (error instanceof PrimitivesError)
@@ -246,6 +252,7 @@ export function diskError(error: unknown, doing: string): unknown {
       ...(syscall === undefined ? {} : { call: syscall }),
       ...(typeof path === 'string' ? { path } : {}),
     },
+    hint: hints[code],
     cause: error,
   })
 }

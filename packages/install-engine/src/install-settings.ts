@@ -7,7 +7,7 @@ import { readSettings, writeSettings } from './settings.ts'
 import type { Settings } from './settings.ts'
 import { layoutOf } from './disk/layout.ts'
 import type { EngineOptions } from './options.ts'
-import { LauncherError } from './errors.ts'
+import { diskError, LauncherError } from './errors.ts'
 
 /** What a person may say about an install; what is left out comes from its settings. */
 export interface InstallFlags extends Settings {
@@ -88,7 +88,11 @@ export function toEngineOptions(
 /** Keeps the settings beside the install, so that the next start needs none. */
 export async function keepSettings(folder: string, settings: Settings, fs: FileSystem = nodeFileSystem): Promise<void> {
   const layout = layoutFor(folder)
-  await mkdir(layout.updates, { recursive: true, mode: 0o700 })
-  const stored = await readSettings(fs, layout)
-  if (JSON.stringify(stored) !== JSON.stringify(settings)) await writeSettings(fs, layout, settings)
+  try {
+    await mkdir(layout.updates, { recursive: true, mode: 0o700 })
+    const stored = await readSettings(fs, layout)
+    if (JSON.stringify(stored) !== JSON.stringify(settings)) await writeSettings(fs, layout, settings)
+  } catch (error) {
+    throw diskError(error, 'keep the settings of the install')
+  }
 }

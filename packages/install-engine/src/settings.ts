@@ -1,6 +1,6 @@
 import { parseStrictJson } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { LauncherError } from './errors.ts'
+import { diskError, LauncherError } from './errors.ts'
 import { readSmallFile, writeSmallFile } from './disk/disk.ts'
 import { hostSystem } from './disk/host-system.ts'
 import type { Layout } from './disk/layout.ts'
@@ -94,7 +94,9 @@ export function parseSettings(value: unknown): Settings {
 
 /** Reads `settings.json`; a missing one is empty. */
 export async function readSettings(fs: FileSystem, layout: Layout): Promise<Settings> {
-  const bytes = await readSmallFile(fs, layout.settings, maxSettingsBytes)
+  const bytes = await readSmallFile(fs, layout.settings, maxSettingsBytes).catch((error: unknown) => {
+    throw diskError(error, 'read the settings of the install')
+  })
   if (bytes === undefined) return {}
   try {
     return parseSettings(parseStrictJson(bytes))

@@ -189,6 +189,7 @@ class Chain {
   /** After a kill, and before anything else: wholly the one or wholly the other. */
   async #checkRecovery({ fs, before, next, onEvent }: Recovery): Promise<void> {
     this.kills += 1
+    await this.#ground.settle?.()
     const { engine } = await engineFor(this.#publisher, {
       folder: this.#folder,
       fs,

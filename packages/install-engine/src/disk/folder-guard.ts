@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { foldPath } from '@keyturn/manifest'
 import { systemErrorCode } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
@@ -92,9 +93,13 @@ export class FolderGuard {
     this.#real.clear()
   }
 
-  /** Forgets a folder and what is below it, after it was removed or moved. */
+  /** Forgets a folder and what is below it, in every spelling, after it was removed or moved. */
   forget(folder: string): void {
-    for (const known of this.#real) if (known === folder || known.startsWith(`${folder}/`)) this.#real.delete(known)
+    const folded = foldPath(folder)
+    for (const known of this.#real) {
+      const name = foldPath(known)
+      if (name === folded || name.startsWith(`${folded}/`)) this.#real.delete(known)
+    }
   }
 }
 

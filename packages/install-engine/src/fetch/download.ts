@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { FileSystem } from '@keyturn/primitives/node'
+import { printable } from '@keyturn/primitives'
 import { writeAll } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
 import { inParallel, look, removeFile } from '../disk/disk.ts'
@@ -159,23 +160,32 @@ class PieceWriter {
   }
 }
 
-/** Where an answer's bytes lie: 206 as asked, 200 from the start. */
-function startOf(answer: HttpAnswer, path: string, request: RangeRequest, start: number, size: number): number {
+/** Answers to a range that say nothing against the file itself: the same file may come whole. */
+const RANGE_REFUSALS: ReadonlySet<number> = new Set([400, 403, 405, 406, 412, 416, 417, 501])
+
+function rangeError(path: string, problem: string): LauncherError {
+  return new LauncherError('LA_RANGE', `Cannot fetch a part of "${path}": ${problem}`)
+}
+
+/** Where the bytes of a part begin in the file, by what the server says of them. */
+function startOfPart(answer: HttpAnswer, path: string, wanted: { start: number; end: number; size: number }): number {
   if (answer.status === 200) {
     const length = answer.headers.get('content-length')
-    if (length !== null && Number(length) !== size) throw sizeError(path, size, Number(length))
+    if (length !== null && Number(length) !== wanted.size) throw sizeError(path, wanted.size, Number(length))
     return 0
   }
-  if (answer.status === 206) {
-    const range = answer.headers.get('content-range')
-    if (range === `bytes ${start}-${request.end - 1}/${size}`) return start
-    throw new LauncherError(
-      'LA_RANGE',
-      `Cannot fetch "${path}": bytes ${start} to ${request.end - 1} were asked for, the server says "${(range ?? '').slice(0, 60)}"`,
+  if (RANGE_REFUSALS.has(answer.status)) throw rangeError(path, `the server answers ${answer.status}`)
+  if (answer.status !== 206) throw statusError(answer.status, path)
+  const said = answer.headers.get('content-range') ?? ''
+  const match = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16}|\*)$/.exec(said)
+  const [start, last, size] = match === null ? [] : [Number(match[1]), Number(match[2]), match[3]]
+  const isRight = start === wanted.start && last === wanted.end - 1 && (size === '*' || Number(size) === wanted.size)
+  if (!isRight)
+    throw rangeError(
+      path,
+      `expected bytes ${wanted.start} to ${wanted.end - 1}, the server says "${printable(said, 60)}"`,
     )
-  }
-  if (answer.status === 416) throw new LauncherError('LA_RANGE', `Cannot fetch "${path}": the server has no such range`)
-  throw statusError(answer.status, path)
+  return start
 }
 
 async function readInto(
@@ -196,59 +206,114 @@ async function readInto(
   if (position < end) throw sizeError(path, end - start, position - start)
 }
 
-async function fetchRange(context: DownloadContext, part: PartFile, request: RangeRequest): Promise<void> {
-  const path = blobPath(part.sha256)
-  const firstMissing = (): number => {
-    for (let index = request.first; index <= request.last; index++) if (!part.has(index)) return index
+/** The download of one file in pieces; whole where nothing is kept, or where the server does not serve parts. */
+class PartDownload {
+  readonly #context: DownloadContext
+  readonly #part: PartFile
+  readonly #path: string
+  #whole: Promise<void> | undefined
+
+  constructor(context: DownloadContext, part: PartFile) {
+    this.#context = context
+    this.#part = part
+    this.#path = blobPath(part.sha256)
+  }
+
+  /** Fetches the pieces that are missing; the requests of all files share one gate. */
+  async run(): Promise<void> {
+    const { gate } = this.#context
+    const { chunks } = this.#part
+    const missing = this.#part.missing()
+    if (missing.length === chunks.length) {
+      const all = { first: 0, last: chunks.length - 1, start: 0, end: this.#part.size }
+      return await gate.run(() => this.#fetchRange(all))
+    }
+    // Without piece hashes order is all that makes a resume cheap: one request, from the first missing byte to the end.
+    const longest = chunks[0]?.sha256 === undefined ? Number.MAX_SAFE_INTEGER : undefined
+    const [first, ...others] = planRanges(chunks, missing, longest)
+    if (first === undefined) return
+    await gate.run(() => this.#fetchRange(first)) // alone: a server that ignores ranges sends everything here
+    await inParallel(others, gate.width, async (request) => {
+      await gate.run(() => this.#fetchRange(request))
+    })
+  }
+
+  #firstMissing({ first, last }: Pick<RangeRequest, 'first' | 'last'>): number {
+    for (let index = first; index <= last; index++) if (!this.#part.has(index)) return index
     return -1
   }
-  let known = firstMissing()
-  // A try that brought at least one piece is no failure in a row.
-  const progressed = (): boolean => {
-    const before = known
-    known = firstMissing()
-    return known !== before
+
+  async #fetchRange(request: RangeRequest): Promise<void> {
+    const startAt = (): number => (this.#part.chunks[this.#firstMissing(request)] as Chunk).offset
+    try {
+      await this.#fetch(request, {
+        // What comes whole is asked for without a range, which some servers and proxies refuse.
+        headers: () => {
+          const isWhole = startAt() === 0 && request.end === this.#part.size
+          return isWhole ? {} : { range: `bytes=${startAt()}-${request.end - 1}` }
+        },
+        startOf: (answer) =>
+          startOfPart(answer, this.#path, { start: startAt(), end: request.end, size: this.#part.size }),
+      })
+    } catch (error) {
+      if (!(error instanceof LauncherError) || error.code !== 'LA_RANGE') throw error
+      await this.#fetchWhole()
+    }
   }
-  const startAt = (): number => (part.chunks[firstMissing()] as Chunk).offset
-  if (firstMissing() === -1) return
-  await context.source.fetch(
-    path,
-    async (answer) => {
-      const first = firstMissing()
-      const start = startOf(answer, path, request, startAt(), part.size)
-      const writer = new PieceWriter(part, start === 0 ? 0 : first)
-      const end = answer.status === 200 ? part.size : request.end
-      try {
-        await readInto(context, answer, writer, { path, start, end })
-      } catch (error) {
-        if (firstMissing() !== -1) throw error
-        // Every piece came and fits its hash, or will be judged with the whole: how the answer ended does not matter.
-        context.signal.throwIfAborted()
-      }
-    },
-    {
-      signal: context.signal,
-      mirrors: true,
-      headers: () => ({ range: `bytes=${startAt()}-${request.end - 1}` }),
-      progressed,
-    },
-  )
+
+  /** Never with a range, and once, whoever asks for it. */
+  async #fetchWhole(): Promise<void> {
+    const all = { first: 0, last: this.#part.chunks.length - 1, end: this.#part.size }
+    this.#whole ??= this.#fetch(all, {
+      headers: () => ({}),
+      startOf: (answer) => {
+        if (answer.status !== 200) throw statusError(answer.status, this.#path)
+        return startOfPart(answer, this.#path, { start: 0, end: all.end, size: this.#part.size })
+      },
+    })
+    await this.#whole
+  }
+
+  async #fetch(
+    request: Pick<RangeRequest, 'first' | 'last' | 'end'>,
+    how: { headers: () => Record<string, string>; startOf: (answer: HttpAnswer) => number },
+  ): Promise<void> {
+    let known = this.#firstMissing(request)
+    if (known === -1) return
+    // A try that brought at least one piece is no failure in a row.
+    const progressed = (): boolean => {
+      const before = known
+      known = this.#firstMissing(request)
+      return known !== before
+    }
+    const { signal } = this.#context
+    const use = async (answer: HttpAnswer): Promise<void> => await this.#take(answer, request, how.startOf(answer))
+    const options = { signal, mirrors: true, headers: how.headers, progressed }
+    try {
+      await this.#context.source.fetch(this.#path, use, options)
+    } catch (error) {
+      // A bit that flipped on the way: that piece once more, and what came before it is kept.
+      if (!isPieceError(error)) throw error
+      const headers = (): Record<string, string> => ({ ...how.headers(), 'cache-control': 'no-cache' })
+      await this.#context.source.fetch(this.#path, use, { ...options, headers })
+    }
+  }
+
+  async #take(answer: HttpAnswer, request: Pick<RangeRequest, 'first' | 'last' | 'end'>, start: number): Promise<void> {
+    const writer = new PieceWriter(this.#part, start === 0 ? 0 : this.#firstMissing(request))
+    const end = answer.status === 200 ? this.#part.size : request.end
+    try {
+      await readInto(this.#context, answer, writer, { path: this.#path, start, end })
+    } catch (error) {
+      if (this.#firstMissing(request) !== -1) throw error
+      // Every piece came and fits its hash, or is verified with the whole: how the answer ended does not matter.
+      this.#context.signal.throwIfAborted()
+    }
+  }
 }
 
-/**
- * Fetches the pieces of a file that are missing. Pieces with a hash are checked as they come; the requests of all
- * files share one gate.
- */
-export async function fetchMissing(context: DownloadContext, part: PartFile): Promise<void> {
-  const hasHashes = part.chunks[0]?.sha256 !== undefined
-  // Without piece hashes order is all that makes a resume cheap: one request, from the first missing byte to the end.
-  const requests = planRanges(part.chunks, part.missing(), hasHashes ? undefined : Number.MAX_SAFE_INTEGER)
-  const [first, ...others] = requests
-  if (first === undefined) return
-  await context.gate.run(() => fetchRange(context, part, first)) // alone: a server that ignores ranges sends everything here
-  await inParallel(others, context.gate.width, async (request) => {
-    await context.gate.run(() => fetchRange(context, part, request))
-  })
+function isPieceError(error: unknown): boolean {
+  return error instanceof LauncherError && error.code === 'LA_HASH' && error.details['offset'] !== undefined
 }
 
 /** Whether staging holds the blob already; anything else under its name is removed. */
@@ -310,7 +375,7 @@ async function finish(context: DownloadContext, part: PartFile): Promise<FileIde
 async function fill(context: DownloadContext, part: PartFile, seed: SeedPart | undefined): Promise<unknown> {
   try {
     await seed?.(part)
-    await fetchMissing(context, part)
+    await new PartDownload(context, part).run()
     return undefined
   } catch (error) {
     return error ?? new Error('An unknown failure')

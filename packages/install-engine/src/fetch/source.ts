@@ -40,7 +40,7 @@ function isWorthRetrying(error: unknown): boolean {
     const status = error.details['status']
     return typeof status === 'number' && (status >= 500 || status === 429 || status === 408)
   }
-  return ['LA_NETWORK', 'LA_TIMEOUT', 'LA_RANGE', 'LA_SIZE'].includes(error.code)
+  return ['LA_NETWORK', 'LA_TIMEOUT', 'LA_SIZE'].includes(error.code)
 }
 
 /**

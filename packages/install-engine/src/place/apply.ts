@@ -108,7 +108,9 @@ class Swap {
     const gone = removals.map((index) => this.#step(index).path)
     const emptied = await removeEmptyFolders(fs, layout, gone)
     for (const folder of emptied) this.#guard.forget(folder)
-    for (const aside of asides) await this.#setAside(aside)
+    // Every aside was made before the first new file came: what is in such a place afterwards is the new file.
+    const isBegun = !this.#order.writes.every(isReady)
+    if (!isBegun) for (const aside of asides) await this.#setAside(aside)
     // The names that are gone are durably gone before others take their places.
     if (reshapes(this.#transaction, this.#order)) await syncFolders(fs, touchedFolders(layout, this.#transaction))
     await this.#forgetNames([...gone, ...emptied, ...asides.map(({ path }) => path)])

@@ -1,8 +1,9 @@
 import { join } from 'node:path'
 import { foldPath } from '@keyturn/manifest'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { look, placeInside } from '../disk/disk.ts'
+import { listFolder, look, placeInside } from '../disk/disk.ts'
 import type { Layout } from '../disk/layout.ts'
+import { SameName } from '../disk/same-name.ts'
 import type { AsideStep } from './transaction.ts'
 
 /** What finding obstacles works with. */
@@ -27,32 +28,31 @@ const SUFFIX = '.set-aside'
 class Leaving {
   readonly #exact: ReadonlySet<string>
   readonly #byFold: ReadonlyMap<string, string>
+  readonly #names: SameName
 
-  constructor(paths: readonly string[]) {
-    this.#exact = new Set(paths)
-    this.#byFold = new Map(paths.map((path) => [foldPath(path), path]))
+  constructor({ fs, layout, removals }: ObstacleSearch) {
+    this.#exact = new Set(removals)
+    this.#byFold = new Map(removals.map((path) => [foldPath(path), path]))
+    this.#names = new SameName(fs, layout.root)
   }
 
-  /** Whether a found path leaves: by its very name, or by one that is the same where names are folded. */
-  has(path: string, siblings: ReadonlySet<string>): boolean {
+  /** Whether a found path leaves: by its very name, or by another spelling that is the same file here. */
+  async has(path: string): Promise<boolean> {
     if (this.#exact.has(path)) return true
     const other = this.#byFold.get(foldPath(path))
-    // Where both spellings are on the disk, they are two files.
-    const isOn = (name: string): boolean => siblings.has(name.slice(name.lastIndexOf('/') + 1))
-    return other !== undefined && !(isOn(path) && isOn(other))
+    return other !== undefined && (await this.#names.isOne(path, other))
   }
 }
 
 /** Files in a folder that do not leave. */
 async function staying(search: ObstacleSearch, folder: string, leaving: Leaving): Promise<string[]> {
-  const names = await search.fs.readdir(placeInside(search.layout.root, folder))
-  const siblings = new Set(names)
+  const place = placeInside(search.layout.root, folder)
   const files: string[] = []
-  for (const name of names.sort()) {
+  for (const name of await listFolder(search.fs, place)) {
     const path = `${folder}/${name}`
-    const found = await look(search.fs, join(placeInside(search.layout.root, folder), name))
+    const found = await look(search.fs, join(place, name))
     if (found.kind === 'other' && found.what === 'folder') files.push(...(await staying(search, path, leaving)))
-    else if (!leaving.has(path, siblings)) files.push(path)
+    else if (!(await leaving.has(path))) files.push(path)
   }
   return files
 }
@@ -86,15 +86,13 @@ function takenNames(listed: readonly string[]): Set<string> {
  */
 export async function findObstacles(search: ObstacleSearch, places: Iterable<string>): Promise<Obstacle[]> {
   const obstacles: Obstacle[] = []
-  const leaving = new Leaving(search.removals)
+  const leaving = new Leaving(search)
   let taken: Set<string> | undefined
   for (const path of new Set(places)) {
     const found = await look(search.fs, placeInside(search.layout.root, path))
     if (found.kind === 'nothing') continue
     const isFolder = found.kind === 'other' && found.what === 'folder'
-    const siblings = isFolder ? undefined : await namesBeside(search, path)
-    const files =
-      siblings === undefined ? await staying(search, path, leaving) : leaving.has(path, siblings) ? [] : [path]
+    const files = isFolder ? await staying(search, path, leaving) : (await leaving.has(path)) ? [] : [path]
     if (files.length === 0) continue
     taken ??= takenNames(search.listed)
     const to = await freeName(search, path, taken)
@@ -102,9 +100,4 @@ export async function findObstacles(search: ObstacleSearch, places: Iterable<str
     obstacles.push({ path, to, files })
   }
   return obstacles
-}
-
-async function namesBeside({ fs, layout }: ObstacleSearch, path: string): Promise<ReadonlySet<string>> {
-  const folder = path.slice(0, Math.max(0, path.lastIndexOf('/')))
-  return new Set(await fs.readdir(folder === '' ? layout.root : placeInside(layout.root, folder)))
 }

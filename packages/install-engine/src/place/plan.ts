@@ -4,6 +4,7 @@ import { look, placeInside } from '../disk/disk.ts'
 import { FolderGuard } from '../disk/folder-guard.ts'
 import { updatesFolder } from '../disk/layout.ts'
 import { probeTraits } from '../disk/modes.ts'
+import { SameName } from '../disk/same-name.ts'
 import { modeOf } from '../disk/settled-file.ts'
 import { Comparison } from './compare.ts'
 import type { PlanInput, Standing } from './compare.ts'
@@ -46,10 +47,12 @@ class Planner {
   readonly #found = new Map<ManifestFile, Standing>()
   readonly #removals: string[] = []
   readonly #kept: string[] = []
+  readonly #names: SameName
 
   constructor(input: PlanInput) {
     this.#input = input
     this.#comparison = new Comparison(input)
+    this.#names = new SameName(input.fs, input.layout.root)
   }
 
   #isProtected(path: string): boolean {
@@ -122,24 +125,10 @@ class Planner {
   async #renamedOnly(): Promise<ReadonlySet<string>> {
     const renamed = new Set<string>()
     if (this.#removals.length + this.#kept.length === 0) return renamed
-    const { fs, layout } = this.#input
     const byFold = new Map(this.#input.files.map((file) => [foldPath(file.path), file]))
-    const old = [...this.#removals, ...this.#kept]
-    for (const path of old) {
+    for (const path of [...this.#removals, ...this.#kept]) {
       const file = byFold.get(foldPath(path))
-      if (file === undefined || file.path === path) continue
-      const [before, after] = [
-        await look(fs, placeInside(layout.root, path)),
-        await look(fs, placeInside(layout.root, file.path)),
-      ]
-      // Not by inode: file systems that fold names like to make those up.
-      const isOne =
-        before.kind === 'file' &&
-        after.kind === 'file' &&
-        before.identity.size === after.identity.size &&
-        before.identity.mtimeNs === after.identity.mtimeNs &&
-        before.identity.ctimeNs === after.identity.ctimeNs
-      if (!isOne) continue
+      if (file === undefined || file.path === path || !(await this.#names.isOne(path, file.path))) continue
       const isKept = this.#kept.indexOf(path)
       if (isKept >= 0) this.#kept.splice(isKept, 1)
       else renamed.add(file.path)
@@ -150,15 +139,17 @@ class Planner {
   async #findObstacles(writes: readonly PlannedWrite[]): Promise<Obstacle[]> {
     const { fs, layout, files, installedFiles } = this.#input
     const places: string[] = []
-    let known: Set<string> | undefined
+    let known: Map<string, string> | undefined
     for (const { file } of writes) {
       const standing = this.#found.get(file) as Standing
       if (standing.kind === 'folder') places.push(file.path)
       if (standing.kind === 'blocked') places.push(standing.at)
       // An unlisted file with other bytes, in an install that is known: the player put it there.
       if (standing.kind !== 'different' || !standing.isFile || installedFiles.length === 0) continue
-      known ??= new Set(installedFiles.map(({ path }) => foldPath(path)))
-      if (!known.has(foldPath(file.path))) places.push(file.path)
+      known ??= new Map(installedFiles.map(({ path }) => [foldPath(path), path]))
+      const old = known.get(foldPath(file.path))
+      const isKnown = old !== undefined && (old === file.path || (await this.#names.isOne(old, file.path)))
+      if (!isKnown) places.push(file.path)
     }
     if (places.length === 0) return []
     const listed = [...files, ...installedFiles].map(({ path }) => path)

@@ -10,6 +10,8 @@ import type { EmitEvent } from '../events.ts'
 import { finalize } from './finalize.ts'
 import { rollBack } from './undo.ts'
 import { hostSystem } from '../disk/host-system.ts'
+import { changeMode, probeTraits } from '../disk/modes.ts'
+import type { FileSystemTraits } from '../disk/modes.ts'
 import type { Layout } from '../disk/layout.ts'
 import { readState, writeState } from '../disk/state-file.ts'
 import type { InstallState } from '../disk/state-file.ts'
@@ -106,6 +108,7 @@ export async function recover(context: ApplyContext, emit: EmitEvent, at: number
 
 /** Refuses an `.updates` that is a link or belongs to someone else, and makes what is missing (§4.7 row 202). */
 export async function prepareFolders(fs: FileSystem, layout: Layout, userId: number | undefined): Promise<void> {
+  let traits: FileSystemTraits | undefined
   for (const folder of [
     layout.updates,
     layout.staging,
@@ -125,13 +128,19 @@ export async function prepareFolders(fs: FileSystem, layout: Layout, userId: num
     if (found.kind === 'file' || found.what !== 'folder') {
       throw new LauncherError('LA_SYMLINK', `Cannot use "${folder}": it is not a folder of its own`)
     }
-    const stats = await fs.lstat(folder)
-    if (userId !== undefined && stats.uid !== userId) {
-      throw new LauncherError(
-        'LA_PERMISSION',
-        `Cannot use "${folder}": it belongs to user ${stats.uid}, not to ${userId}`,
-      )
+    const { uid, mode } = await fs.lstat(folder)
+    if (userId !== undefined && uid !== userId) {
+      // Where everything belongs to whoever mounted the volume, that says nothing.
+      traits ??= await probeTraits(fs, layout.root, userId)
+      if (traits.hasOwners) throw foreignFolder(folder, uid, userId)
     }
-    if (hostSystem.hasModes && (stats.mode & 0o077) !== 0) await fs.chmod(folder, 0o700)
+    if (hostSystem.hasModes && (mode & 0o077) !== 0) await changeMode(fs, folder, 0o700)
   }
+}
+
+function foreignFolder(folder: string, owner: number, userId: number): LauncherError {
+  return new LauncherError('LA_PERMISSION', `Cannot use "${folder}": it belongs to user ${owner}, not to ${userId}`, {
+    details: { path: folder, owner },
+    hint: 'Run the launcher as the account that installed it, or install into a folder of your own',
+  })
 }
