@@ -1,4 +1,4 @@
-/** The main job in one command: build what changed, then run the whole story on real files. */
+/** The main job in one command: builds what changed, then runs the whole story on real files. */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 

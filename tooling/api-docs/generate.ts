@@ -1,4 +1,4 @@
-/** Writes the API reference of every package to docs/api. Lives apart because typedoc needs the older TypeScript. */
+/** Writes the API reference of every package to docs/api. A package of its own because typedoc needs an older TypeScript. */
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Application } from 'typedoc'
@@ -7,7 +7,7 @@ import { members, root } from '../checks/workspace.ts'
 
 const OUT = join(root, 'docs/api')
 
-// Declarations are what users see; they need no path mapping between the packages.
+// Users see the declarations, which need no path mapping between packages.
 const entryPoints = members()
   .filter(({ group }) => group === 'packages')
   .flatMap(({ path, manifest }) =>
@@ -32,7 +32,7 @@ const application = await Application.bootstrap({
   externalSymbolLinkMappings: { '@keyturn/vault-kdf': { 'SweepJob.failures': '#' } },
   validation: { notExported: false, invalidLink: true, notDocumented: false },
 })
-// An entry point may speak of what another one of its package exports, its error class above all.
+// An entry point may refer to what another one of its package exports, such as its error class.
 application.converter.addUnknownSymbolResolver(({ symbolReference }, reflection) => {
   const name = symbolReference?.path?.[0]?.path
   const from = (module: DeclarationReflection): number => commonStart(module.name, reflection.getFullName())

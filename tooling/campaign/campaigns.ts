@@ -8,12 +8,12 @@ export interface Batch {
   readonly size: number
 }
 
-/** Something that looks for trouble for as long as it is given. */
+/** Something that searches for faults for a given time. */
 export interface Campaign {
   readonly name: string
-  /** Folder that its command runs in, from the root. */
+  /** Folder in which its command runs, relative to the root. */
   readonly folder: string
-  /** What its size counts; without it a batch is the same each time, but for the seed. */
+  /** What its size counts. Without it, batches differ only in their seed. */
   readonly unit?: string
   /** Size of the first batch: a few seconds. Later ones are as large as the time allows. */
   readonly firstSize?: number
@@ -131,7 +131,7 @@ function propertyCampaigns(): Campaign[] {
     const files = sourceFiles(join(path, 'test')).filter((name) => {
       return name.endsWith('.test.ts') && /\bfc\.assert\(/.test(readFileSync(join(path, 'test', name), 'utf8'))
     })
-    // Those that have a campaign of their own.
+    // These have a campaign of their own.
     const rest = files
       .map((name) => `test/${name}`)
       .filter(

@@ -1,4 +1,4 @@
-/** `pnpm campaign --minutes 10 [--seed N] [--only TEXT] [--list]`: every campaign in turn, the time shared among them. */
+/** `pnpm campaign --minutes 10 [--seed N] [--only TEXT] [--list]`: runs every campaign, one after the other, sharing the time. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -6,9 +6,9 @@ import { root } from '../checks/workspace.ts'
 import { allCampaigns } from './campaigns.ts'
 import type { Batch, Campaign } from './campaigns.ts'
 
-/** What hangs is a finding; long enough for any batch on a busy machine. */
+/** A batch that hangs is a finding. Long enough for any batch on a busy machine. */
 const HANG_MS = 3_600_000
-/** A batch below this says more about starting a process than about the code. */
+/** A smaller batch would measure the start of a process rather than the code. */
 const WORTHWHILE_MS = 3000
 const SHOWN_LINES = 40
 
@@ -31,7 +31,7 @@ function commandLine({ folder, command, env }: Campaign, batch: Batch): string {
   ].join(' ')
 }
 
-/** Runs one batch; gives what it found, if anything. */
+/** Runs one batch. Returns what it found, if anything. */
 function runBatch(campaign: Campaign, batch: Batch): string | undefined {
   const [program, ...args] = campaign.command(batch)
   const { status, signal, stdout, stderr, error } = spawnSync(program, args, {
@@ -40,7 +40,7 @@ function runBatch(campaign: Campaign, batch: Batch): string | undefined {
     timeout: HANG_MS,
     killSignal: 'SIGKILL',
     maxBuffer: 256 * 1024 * 1024,
-    // Without CI, where a test that failed is tried again: here each failure is a finding.
+    // Without CI, which retries a failed test: here each failure is a finding.
     env: { ...process.env, CI: undefined, ...campaign.env?.(batch) },
   })
   if (status === 0) return undefined
@@ -48,7 +48,7 @@ function runBatch(campaign: Campaign, batch: Batch): string | undefined {
   return `ended with ${status ?? signal ?? error?.message}\n${shown}`
 }
 
-/** Batches with seed after seed, until the share of time is used up. */
+/** Runs batches with one seed after another until the share of time is used up. */
 function runCampaign(campaign: Campaign, firstSeed: number, shareMs: number): Figures {
   const figures: Figures = {
     name: campaign.name,

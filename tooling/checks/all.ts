@@ -1,4 +1,4 @@
-/** The test command: every check in order, each with its time; ends with how many passed and failed. */
+/** The test command: runs every check in order, with its time, and ends with the numbers that passed and failed. */
 import { spawnSync } from 'node:child_process'
 import { root } from './workspace.ts'
 

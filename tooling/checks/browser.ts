@@ -7,7 +7,7 @@ import { rolldown } from 'rolldown'
 import { members, NODE_PACKAGES, report, sourceFiles } from './workspace.ts'
 import type { Member } from './workspace.ts'
 
-/** For what hangs, on a machine that is busy with other work. */
+/** For a browser that hangs; long enough for a busy machine. */
 const TIMEOUT_MS = 300_000
 const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
   existsSync(path),
@@ -42,7 +42,7 @@ async function bundle(entry: string): Promise<string> {
   }
 }
 
-/** A page that runs the code and writes what came of it into itself. */
+/** A page that runs the code and writes the result into itself. */
 function page(code: string): string {
   const prelude = `
     const lines = []
@@ -56,12 +56,12 @@ function page(code: string): string {
 globalThis.keyturnDone()</script></body>`
 }
 
-/** Runs code in a browser; gives the page's verdict. A browser that ends without a word is started once more. */
+/** Runs code in a browser and returns the page's result. A browser that ends without a result is started once more. */
 function runInBrowser(program: string, code: string): string {
   return verdictOf(program, code) ?? verdictOf(program, code) ?? 'the page never came to its end'
 }
 
-/** What the page says of itself: `passed`, what failed, or nothing at all. */
+/** The result that the page shows: `passed`, what failed, or nothing at all. */
 function verdictOf(program: string, code: string): string | undefined {
   const folder = mkdtempSync(join(tmpdir(), 'keyturn-browser-'))
   try {
@@ -75,7 +75,7 @@ function verdictOf(program: string, code: string): string | undefined {
   }
 }
 
-/** The core's face by itself, and each example that needs nothing but that face. */
+/** The package's entry point, and each example that needs nothing else. */
 function entries({ path, manifest }: Member): { name: string; code: string }[] {
   const face = `import * as face from '${manifest.name}'\nif (Object.keys(face).length === 0) throw new Error('nothing is exported')\n`
   const examples = sourceFiles(join(path, 'examples'))
@@ -93,7 +93,7 @@ let count = 0
 for (const member of members().filter(({ group, folder }) => group === 'packages' && !NODE_PACKAGES.includes(folder))) {
   for (const { name, code } of entries(member)) {
     count++
-    // Inside the package, so that the bundler resolves the package as a user of it would.
+    // Inside the package, so that the bundler resolves the package as it would for a user.
     const entry = join(member.path, `.browser-${process.pid}-${count}.ts`)
     writeFileSync(entry, code)
     try {

@@ -1,4 +1,4 @@
-/** Runs the main job as a user would, and holds its answer to what it promises. */
+/** Runs the main job as a user would, and checks its answer against what it promises. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { report, root } from './workspace.ts'
@@ -15,7 +15,7 @@ interface DemoAnswer {
   }
 }
 
-/** The story is worth something on a tree of the size of real clients. */
+/** The demo means something only on a tree as large as a real client. */
 const LEAST_INPUT_BYTES = 100_000_000
 
 const run = spawnSync(process.execPath, [join(root, 'bin/keyturn'), 'demo', '--json'], {

@@ -73,8 +73,8 @@ const INSTALLS = /\bnpm (?:install|i|exec)\b[^\n]*@keyturn\/|\bnpx [^\n]*@keytur
 const NOT_THERE = /not on npm yet/i
 
 /**
- * Whoever owns a name that a document says to install runs code on the reader's machine, so a document says so while a package is not
- * published, and stops saying so with its first version.
+ * The owner of a name that a document says to install can run code on the reader's machine. So documents say when a package is not
+ * published yet, and stop saying so with its first version.
  */
 function unpublishedNames(file: string, published: boolean): string[] {
   const text = readFileSync(file, 'utf8')

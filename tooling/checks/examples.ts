@@ -1,10 +1,10 @@
-/** Runs every example, as its README says: plain Node, on what was built. */
+/** Runs every example as its README says: with plain Node, on the build. */
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { members, report, root, sourceFiles } from './workspace.ts'
 
-/** For what hangs; long enough for a busy machine. */
+/** For an example that hangs; long enough for a busy machine. */
 const TIMEOUT_MS = 300_000
 const findings: string[] = []
 let count = 0
@@ -21,7 +21,7 @@ for (const { folder, path } of members()) {
   if (examples.length === 0) findings.push(`${folder}: has no example`)
   for (const name of examples) runExample(folder, path, join('examples', name))
 }
-// Those that take several packages; the page among them has a test of its own.
+// These use several packages. The page among them has a test of its own.
 for (const name of readdirSync(join(root, 'examples')).filter(
   (file) => file.endsWith('.ts') && file !== 'vitest.config.ts',
 )) {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { members, report, sourceFiles } from './workspace.ts'
 import type { Member, PackageManifest } from './workspace.ts'
 
-/** For what hangs, on a machine that is busy with other work. */
+/** For a step that hangs; long enough for a busy machine. */
 const TIMEOUT_MS = 900_000
 const findings: string[] = []
 
@@ -32,7 +32,7 @@ function check({ folder, path, manifest }: Member): void {
   const tarball = tarballs.get(manifest.name)
   if (tarball === undefined) return
   run(`${folder}: publint`, path, 'publint', tarball, '--strict')
-  // node10 resolution knows no subpath exports, and the packages are ESM on purpose.
+  // node10 resolution does not know subpath exports, and the packages are ESM on purpose.
   run(`${folder}: attw`, path, 'attw', tarball, '--profile', 'esm-only')
 }
 
@@ -46,7 +46,7 @@ function companions(path: string, manifest: PackageManifest): Record<string, str
   return Object.fromEntries(others.map((name) => [name, `file:${tarballs.get(name)}`]))
 }
 
-/** A TypeScript user's view of every entry point, under both ways of resolving that are in use. */
+/** A TypeScript user's view of every entry point, with both kinds of module resolution that are in use. */
 function typecheckConsumer(folder: string, home: string, manifest: PackageManifest): void {
   const lines = Object.entries(manifest.exports ?? {}).flatMap(([subpath, target], index) =>
     typeof target === 'string' ? [] : [`export * as entry${index} from '${manifest.name}${subpath.slice(1)}'`],
@@ -56,7 +56,7 @@ function typecheckConsumer(folder: string, home: string, manifest: PackageManife
     ['node16', 'node16'],
     ['esnext', 'bundler'],
   ] as const) {
-    // No skipLibCheck: the declarations themselves must hold in a stranger's project.
+    // No skipLibCheck: the declarations themselves must be right in any project.
     const options = {
       strict: true,
       noEmit: true,

@@ -7,11 +7,11 @@ import { members, NODE_PACKAGES, report, root } from './workspace.ts'
 import type { Member } from './workspace.ts'
 
 const BUDGETS = join(root, 'tooling/checks/sizes.json')
-/** What a budget leaves for growth. A larger step is a decision: run with `--write` and say why in the commit. */
+/** Room for growth in a budget. Growing more is a decision: run with `--write` and say why in the commit. */
 const ROOM = 1.1
 const GRAIN_BYTES = 100
 
-/** Single functions that people take alone: what a bundle holds of the rest is waste. */
+/** Functions that people use alone: anything else in their bundle is waste. */
 const FUNCTIONS: readonly (readonly [specifier: string, name: string])[] = [
   ['@keyturn/primitives', 'sha256'],
   ['@keyturn/primitives', 'openXChaCha20Poly1305'],

@@ -58,7 +58,7 @@ function drawnRooms(): ReadonlyMap<string, ReadonlyMap<string, readonly string[]
 
 const ROOMS = drawnRooms()
 
-/** Circles that are still there, by one of their files, each to be taken apart; none may be added. */
+/** Circles that are still to be removed, each by one of its files. None may be added. */
 const KNOWN_CIRCLES: readonly string[] = [
   'packages/kel/src/message.ts',
   'packages/release-client/src/direct-upload.ts',
@@ -149,7 +149,7 @@ function checkDocumented(face: string): string[] {
   return findings
 }
 
-/** Arrows that are drawn and not there, or there and not drawn. */
+/** Arrows that are drawn but do not exist, or exist but are not drawn. */
 function checkDrawing({ folder, manifest }: Member): string[] {
   const real = Object.keys(manifest.dependencies ?? {})
     .filter((name) => name.startsWith('@keyturn/'))

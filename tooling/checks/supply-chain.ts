@@ -1,10 +1,10 @@
-/** Looks at everything that users of the packages install: licences, install scripts, and a decision for each direct dependency. */
+/** Checks everything that users of the packages install: licenses, install scripts, and a decision for each direct dependency. */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { members, report, root } from './workspace.ts'
 
-/** Licences that go with Apache-2.0 in a program that is passed on. */
+/** Licenses that are compatible with Apache-2.0 in a program that is distributed. */
 const LICENCES = new Set([
   '0BSD',
   'Apache-2.0',
@@ -22,7 +22,7 @@ const LICENCES = new Set([
   '(MIT OR CC0-1.0)',
   'Python-2.0',
 ])
-/** Named in the charter of the project, so they need no decision of their own. */
+/** Chosen when the project began, so they need no decision of their own. */
 const NAMED = new Set(['@noble/ciphers', '@noble/curves', '@noble/hashes', 'commander', 'fastify'])
 const INSTALL_SCRIPTS = ['preinstall', 'install', 'postinstall']
 
@@ -41,17 +41,17 @@ const { stdout, status } = spawnSync('pnpm', ['licenses', 'list', '--prod', '--r
   encoding: 'utf8',
   maxBuffer: 64 * 1024 * 1024,
 })
-const findings: string[] = status === 0 ? [] : ['pnpm could not list the licences']
+const findings: string[] = status === 0 ? [] : ['pnpm could not list the licenses']
 const byLicence = status === 0 ? (JSON.parse(stdout) as Record<string, Licensed[]>) : {}
 let count = 0
 for (const [licence, packages] of Object.entries(byLicence)) {
   for (const { name, versions, paths } of packages) {
     count++
     if (!LICENCES.has(licence))
-      findings.push(`${name} ${versions.join(', ')} has the licence ${licence}, which is not on the list`)
+      findings.push(`${name} ${versions.join(', ')} has the license ${licence}, which is not on the list`)
     for (const path of paths) {
       const { scripts = {} } = JSON.parse(readFileSync(join(path, 'package.json'), 'utf8')) as Manifest
-      // node-gyp-build and the like only look for a binary that is already in the package; pnpm runs none of them here.
+      // node-gyp-build and similar scripts only look for a binary that is already in the package; pnpm runs none of them here.
       const script = INSTALL_SCRIPTS.find((key) => key in scripts)
       if (script !== undefined) findings.push(`${name} wants to run "${scripts[script]}" at ${script}`)
     }

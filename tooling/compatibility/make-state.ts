@@ -1,4 +1,4 @@
-/** Makes the state of the version at hand, once per released version, never again: `node make-state.ts 0.1.0`. */
+/** Records the state that the current version leaves on disk, once per released version: `node make-state.ts 0.1.0`. */
 import { randomBytes } from 'node:crypto'
 import { chmod, cp, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -26,7 +26,7 @@ async function firstRelease(world: World): Promise<string> {
   return String((await world.keyturn('release', 'trust'))['pin'])
 }
 
-/** Killed in the middle of an update, after its commit point: the journal says what is left to do. */
+/** Stops an update after its commit point: the journal says what is left to do. */
 async function interrupt(world: World, trust: string): Promise<void> {
   let committed = false
   const fs = faultFileSystem({
@@ -45,7 +45,7 @@ async function interrupt(world: World, trust: string): Promise<void> {
     )
   if (outcome !== 'killed') throw new Error('The update was not interrupted')
   await stat(world.path('interrupted/.updates/txn.json'))
-  // It names a process of this machine; a lock whose holder is gone has tests of its own.
+  // It names a process of this machine. A lock whose holder has died has tests of its own.
   await rm(world.path('interrupted/.updates/lock'))
 }
 

@@ -5,7 +5,7 @@ import { join, relative } from 'node:path'
 
 /** What a state's `notes.json` says. */
 export interface StateNotes {
-  /** The time it was left at, in milliseconds since the epoch. */
+  /** The time at which it was recorded, in milliseconds since 1970. */
   readonly madeAtMs: number
   readonly product: string
   /** What the launchers of its installs trust. */
@@ -44,18 +44,18 @@ export async function listGolden(): Promise<StateFile[]> {
   return files.filter(({ path }) => !/\.(?:ts|md)$/.test(path)).sort(byPath)
 }
 
-/** Writes down what a state and the golden files hold. */
+/** Records what a state and the golden files contain. */
 export async function writeListings(folder: string): Promise<void> {
   await writeFile(join(folder, LISTING), listingText(await listState(folder)))
   await writeFile(join(folder, GOLDEN), listingText(await listGolden()))
 }
 
-/** What a state held when it was made. */
+/** What a state contained when it was recorded. */
 export async function readListing(folder: string): Promise<StateFile[]> {
   return await readLines(join(folder, LISTING))
 }
 
-/** What the golden files held when a state was made. */
+/** What the golden files contained when a state was recorded. */
 export async function readGoldenListing(folder: string): Promise<StateFile[]> {
   return await readLines(join(folder, GOLDEN))
 }

@@ -7,10 +7,10 @@ import type { FileSystem } from '@keyturn/primitives/node'
 import { createReleaseServer } from '@keyturn/release-server'
 import type { ReleaseServer } from '@keyturn/release-server'
 
-/** Passphrase of every keystore in a committed state. Its keys were made for it and protect nothing. */
+/** Passphrase of every keystore in a committed state. Its keys were created for it and protect nothing. */
 const PASSPHRASE = 'a state that was published'
 
-/** A publisher's home, a release server and installs in one folder, at a time of their own. */
+/** A publisher's home, a release server and installs in one folder, with a clock of their own. */
 export class World {
   readonly folder: string
   readonly product = 'game'
@@ -38,7 +38,7 @@ export class World {
     return join(this.folder, ...parts)
   }
 
-  /** The clock that everything here is given. */
+  /** The clock that everything here uses. */
   readonly clock = (): number => this.#nowMs
 
   pass(ms: number): void {
@@ -89,7 +89,7 @@ export class World {
     return (JSON.parse(stdout) as { data: Readonly<Record<string, unknown>> }).data
   }
 
-  /** As {@link World.keyturn}, for commands that speak to the server. */
+  /** As {@link World.keyturn}, for commands that talk to the server. */
   async keyturnOnline(...argv: readonly string[]): Promise<Readonly<Record<string, unknown>>> {
     return await this.keyturn(...argv, '--server', this.url, '--token-file', this.path('notes/token'))
   }

@@ -1,4 +1,4 @@
-/** The code of what `action` throws; undefined when it does not. */
+/** The code of the error that `action` throws; undefined when it does not throw. */
 export function codeOf(action: () => unknown): string | undefined {
   try {
     action()
@@ -8,7 +8,7 @@ export function codeOf(action: () => unknown): string | undefined {
   }
 }
 
-/** The code that a promise is rejected with; undefined when it is not. */
+/** The code of the error that a promise is rejected with; undefined when it is not rejected. */
 export async function rejectionOf(promise: Promise<unknown>): Promise<string | undefined> {
   try {
     await promise

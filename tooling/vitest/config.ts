@@ -40,10 +40,10 @@ export const vitestConfig = defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     pool: 'forks',
-    // Nothing timed decides a test: the limits are for what hangs, and hold on a machine that is busy with other work.
+    // No test decides by time. The limits are for tests that hang, and are long enough for a busy machine.
     testTimeout: 300_000,
     hookTimeout: 300_000,
-    // A shared machine may hold a process up for seconds. What passed only at the second try is marked so in the report; locally nothing is tried twice.
+    // A shared machine can stop a process for seconds. The report marks what passed only at the second try; locally nothing is retried.
     retry: process.env['CI'] === undefined ? 0 : 1,
     passWithNoTests: false,
     setupFiles: process.env['KEYTURN_CAMPAIGN_SEED'] === undefined ? [] : [`${root}tooling/vitest/campaign-seed.ts`],
@@ -51,5 +51,5 @@ export const vitestConfig = defineConfig({
   },
 })
 
-/** For tests that mostly wait for processes and servers: two files at a time, also on a machine of two cores. */
+/** For tests that mostly wait for processes and servers: two files at a time, on two cores too. */
 export const processTestConfig = mergeConfig(vitestConfig, { test: { maxWorkers: 2 } })

@@ -1,4 +1,4 @@
 import { name } from '#backend'
 
-/** Which way computes here: `accelerated` under Node, `portable` in a browser or on demand. */
+/** The backend in use: `accelerated` under Node, `portable` in a browser or on request. */
 export const backendName: 'accelerated' | 'portable' = name

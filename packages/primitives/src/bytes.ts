@@ -8,7 +8,7 @@ export interface ReadProblem {
   readonly field: string
   /** Byte offset of that field. */
   readonly offset: number
-  /** What was found and what was wanted. */
+  /** What was found and what was expected. */
   readonly message: string
 }
 
@@ -27,8 +27,8 @@ const primitivesError: ReadErrorFactory = ({ code, field, offset, message }) =>
   new PrimitivesError(code, message, { details: { field, offset } })
 
 /**
- * Reads fixed-width fields off bytes, bounds checked. Every read names its field, and what is wrong is
- * reported with that name and its offset. Views are given, not copies: copy what outlives the bytes.
+ * Reads fixed-width fields with checked bounds. Every read names its field, and errors report that name and its offset.
+ * Results are views, not copies: copy what has to outlive the bytes.
  */
 export class Reader {
   readonly #bytes: Uint8Array
@@ -68,7 +68,7 @@ export class Reader {
         'PRIM_TRUNCATED',
         field,
         start,
-        `Cannot read ${field}: ${length} bytes are due at offset ${start}, ${this.remaining} are left`,
+        `Cannot read ${field}: expected ${length} bytes at offset ${start}, got ${this.remaining}`,
       )
     }
     this.#offset = start + length
@@ -177,7 +177,7 @@ export class Reader {
     }
   }
 
-  /** Refuses bytes that are left. */
+  /** Throws if any bytes are left. */
   end(): void {
     if (this.remaining > 0) {
       this.fail(
@@ -223,7 +223,7 @@ export class Writer {
 
   #integer(value: number, max: number): number {
     if (!Number.isInteger(value) || value < 0 || value > max) {
-      throw new RangeError(`Cannot write ${value}: it is no integer from 0 to ${max}`)
+      throw new RangeError(`Cannot write ${value}: expected an integer from 0 to ${max}`)
     }
     return value
   }
@@ -231,7 +231,7 @@ export class Writer {
   /** One byte. */
   u8(value: number): this {
     const checked = this.#integer(value, 0xff)
-    const start = this.#reserve(1) // first, for growing replaces the view
+    const start = this.#reserve(1) // first: growing replaces the view
     this.#view.setUint8(start, checked)
     return this
   }

@@ -1,4 +1,4 @@
-/** What an error asks of the caller; it decides exit code and HTTP status. */
+/** What kind of failure it is; decides exit code and HTTP status. */
 export type ErrorKind =
   | 'no'
   | 'usage'
@@ -62,7 +62,7 @@ export abstract class KeyturnError<Code extends string = string> extends Error {
   /**
    * @param catalogue - The codes of the package that throws; gives the kind.
    * @param code - Which of them.
-   * @param message - What failed, where, what was found and what was wanted.
+   * @param message - What failed, where, what was found and what was expected.
    * @param context - Details, hint and cause.
    */
   constructor(catalogue: ErrorCatalogue<Code>, code: Code, message: string, context: ErrorContext = {}) {
@@ -79,22 +79,22 @@ export const primitivesErrors = {
   PRIM_ENCODING: {
     kind: 'input',
     meaning: 'Text is not the one canonical encoding of any bytes (hex, base64, base64url, z-base-32 or UTF-8).',
-    remedy: 'Encode the value again; upper case, white space and loose padding are refused on purpose.',
+    remedy: 'Encode the value again: upper case, white space and wrong padding are refused on purpose.',
   },
   PRIM_JSON: {
     kind: 'input',
     meaning: 'Bytes are not strict JSON: syntax, duplicate key, depth, number, surrogate or forbidden key.',
-    remedy: 'Mend the document at the byte offset that the message names.',
+    remedy: 'Fix the document at the offset that the message names.',
   },
   PRIM_LIMIT: {
     kind: 'input',
     meaning: 'A value from outside is larger than the limit its reader allows.',
-    remedy: 'Raise the limit by its option if the input is trusted, else refuse the input.',
+    remedy: 'Raise the limit with its option if you trust the input; otherwise refuse the input.',
   },
   PRIM_TRUNCATED: {
     kind: 'input',
-    meaning: 'Bytes end before the field that is due.',
-    remedy: 'Fetch the input again; it was cut.',
+    meaning: 'The bytes end before an expected field.',
+    remedy: 'Fetch the input again; it is cut off.',
   },
   PRIM_TRAILING: {
     kind: 'input',
@@ -109,7 +109,7 @@ export const primitivesErrors = {
   PRIM_KEY_INVALID: {
     kind: 'auth',
     meaning: 'A public key is not canonical or of low order, so nothing can be proved or agreed with it.',
-    remedy: 'Ask the owner of the key for a proper one.',
+    remedy: 'Ask the owner of the key for a valid one.',
   },
   PRIM_DECRYPT: {
     kind: 'auth',
@@ -123,7 +123,7 @@ export const primitivesErrors = {
   },
   PRIM_DISK_FULL: {
     kind: 'io',
-    meaning: 'The disk has no room for a file; what was there before is untouched.',
+    meaning: 'The disk has no room for a file; the old file is unchanged.',
     remedy: 'Free space on the volume and run the command again.',
   },
   PRIM_LINK: {
@@ -133,7 +133,7 @@ export const primitivesErrors = {
   },
   PRIM_EXISTS: {
     kind: 'usage',
-    meaning: 'A file is already there and was not to be overwritten.',
+    meaning: 'A file already exists, and overwriting was not allowed.',
     remedy: 'Choose another name, or allow overwriting.',
   },
   PRIM_LOCKED: {
@@ -158,7 +158,7 @@ export class PrimitivesError extends KeyturnError<PrimitivesErrorCode> {
 
   /**
    * @param code - What is wrong.
-   * @param message - What failed, where, what was found and what was wanted.
+   * @param message - What failed, where, what was found and what was expected.
    * @param context - Details, hint and cause.
    */
   constructor(code: PrimitivesErrorCode, message: string, context?: ErrorContext) {

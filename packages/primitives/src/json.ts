@@ -17,21 +17,21 @@ export interface StrictJsonOptions {
   readonly maxDepth?: number
   /** `safe-integers` (default) refuses fractions, exponents, minus zero and what a double cannot hold exactly. */
   readonly numbers?: 'safe-integers' | 'any'
-  /** A long list that is handed out item by item, so that it is never whole in memory. */
+  /** A long list that is delivered item by item, so that it is never in memory as a whole. */
   readonly items?: JsonItems
 }
 
 /** Takes the items of one list as they are read. */
 export interface JsonItems {
-  /** Member of the top-level object that holds the list; it stands empty in the result. */
+  /** Member of the top-level object that holds the list; it is empty in the result. */
   readonly of: string
-  /** Called for each item in order, before what follows it was read: the document may still turn out to be malformed. */
+  /** Called for each item in order, before the rest is read: the document may still turn out to be malformed. */
   readonly take: (item: JsonValue, index: number) => void
 }
 
 const DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 const DEFAULT_MAX_DEPTH = 16
-// The scanner recurses: what a stack surely bears.
+// The scanner recurses; 500 levels fit any default stack.
 const HIGHEST_MAX_DEPTH = 500
 /** A key that would reach the prototype of an ordinary object in careless code downstream. */
 const FORBIDDEN_KEY = '__proto__'
@@ -112,7 +112,7 @@ class Scanner {
     if (code === 0x74) return this.#word('true', true)
     if (code === 0x66) return this.#word('false', false)
     if (code === 0x6e) return this.#word('null', null)
-    return this.#fail(Number.isNaN(code) ? 'the document ends where a value is due' : 'no value starts')
+    return this.#fail(Number.isNaN(code) ? 'the document ends where a value is expected' : 'no value starts')
   }
 
   #word<Value>(word: string, value: Value): Value {
@@ -169,7 +169,7 @@ class Scanner {
     return items
   }
 
-  /** A list whose items are handed out; `[]` stays. */
+  /** A list whose items are delivered; `[]` stays in the result. */
   #handOut(depth: number, take: JsonItems['take']): JsonValue[] {
     this.#enter(depth)
     if (this.#text.charCodeAt(this.#position) === CLOSE_ARRAY) {
@@ -210,7 +210,7 @@ class Scanner {
     return members
   }
 
-  /** Moves to the first symbol that a string cannot hold as it is, and gives what lies before it. */
+  /** Moves to the first symbol that a string cannot hold as it is, and returns what is before it. */
   #plain(): string {
     const text = this.#text
     const start = this.#position
@@ -256,7 +256,7 @@ class Scanner {
 
 /**
  * Reads JSON (RFC 8259) with nothing left to interpretation: no duplicate keys, byte order mark, lone
- * surrogates, `__proto__`, deep nesting, trailing text or, unless allowed, numbers that are no safe integers.
+ * surrogates, `__proto__`, deep nesting, trailing text or, unless allowed, numbers that are not safe integers.
  *
  * @param bytes - The literal document.
  * @returns Values whose objects have no prototype.

@@ -1,7 +1,7 @@
-/** Gives fresh random bytes. Injected, so that tests can repeat themselves. */
+/** Gives fresh random bytes. Injected, so that tests can be repeated. */
 export type RandomSource = (length: number) => Uint8Array<ArrayBuffer>
 
-/** Milliseconds since 1970. Injected, so that tests can turn the clock. */
+/** Milliseconds since 1970. Injected, so that tests can set the clock. */
 export type Clock = () => number
 
 /** The system's random source. */
@@ -32,10 +32,10 @@ export class SecretBytes {
     this.#bytes = bytes
   }
 
-  /** Takes ownership of `bytes`: they are moved into the holder and wiped where they lay. */
+  /** Takes ownership of `bytes`: they are moved into the holder, and wiped where they were. */
   static take(bytes: Uint8Array): SecretBytes {
-    // V8 keeps arrays below 64 bytes on its heap, where the collector copies them about and wipes nothing behind itself.
-    // A buffer made by name lies outside, at one place.
+    // V8 keeps arrays below 64 bytes on its heap, where the collector copies them and wipes nothing.
+    // An explicit buffer is outside the heap and stays in one place.
     const fixed = new Uint8Array(new ArrayBuffer(bytes.length))
     fixed.set(bytes)
     wipe(bytes)
@@ -53,7 +53,7 @@ export class SecretBytes {
    * @throws TypeError after {@link dispose}.
    */
   withBytes<Result>(use: (bytes: Uint8Array) => Result): Result {
-    if (this.#bytes === undefined) throw new TypeError('This secret was disposed of')
+    if (this.#bytes === undefined) throw new TypeError('This secret has been disposed of')
     return use(this.#bytes)
   }
 

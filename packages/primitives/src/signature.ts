@@ -27,7 +27,7 @@ const LOW_ORDER_LAST = new Set([...LOW_ORDER_Y].map((y) => Number.parseInt(y.sli
 
 /** Whether an encoded point lies outside the eight of low order, in any spelling. */
 function hasFullOrder(point: Uint8Array): boolean {
-  // All of them end in one of four bytes: most points are through without a look at the rest.
+  // All of them end in one of four bytes: most points need no look at the rest.
   if (!LOW_ORDER_LAST.has((point[31] as number) & 0x7f)) return true
   const y = new Uint8Array(point) // a copy; slice() of a Buffer would share its memory
   y[31] = (y[31] as number) & 0x7f

@@ -11,7 +11,7 @@ const states = join(import.meta.dirname, '../states')
 const HOUR_MS = 3_600_000
 const TIMEOUT_MS = 300_000
 
-/** Version control keeps no modes but "executable": what a home or a server made is for its owner alone. */
+/** Version control keeps no modes but "executable": what a home or a server creates is for its owner alone. */
 async function ownerOnly(folder: string): Promise<void> {
   await chmod(folder, 0o700)
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
@@ -19,7 +19,7 @@ async function ownerOnly(folder: string): Promise<void> {
   }
 }
 
-/** What the client of an install says of the key it was handed. */
+/** What the client of an install says about the key it received. */
 async function clientSays(world: World, name: string, trust: string): Promise<string> {
   const said = world.path('said')
   const output = await open(said, 'w')
@@ -27,7 +27,7 @@ async function clientSays(world: World, name: string, trust: string): Promise<st
     const { exited, confirmed } = await world
       .engine(name, trust)
       .launch({ update: false, stdio: ['ignore', output.fd, 'inherit'] })
-    // That the start was good is written down after the end of the client: until then the install is locked.
+    // A good start is recorded after the client has ended; until then the install is locked.
     await Promise.all([exited, confirmed])
   } finally {
     await output.close()
@@ -58,7 +58,7 @@ describe.each(readdirSync(states))('the state that version %s left', (version) =
   })
 
   it('has its golden files unchanged among those of today', async () => {
-    // A package may hand its golden files to another one; their names and bytes stay.
+    // Golden files may move to another package; their names and bytes stay.
     const inPackage = (files: readonly StateFile[]) =>
       files.map(({ path, ...rest }) => ({ ...rest, path: path.replace(/^.*\/test\/golden\//, '') }))
     const today = inPackage(await listGolden())
@@ -118,7 +118,7 @@ describe.each(readdirSync(states))('the state that version %s left', (version) =
       await world.keyturn('rotate', 'vault')
       expect(await engine.update()).toMatchObject({ outcome: 'updated', trust: 'current' })
       expect(await clientSays(world, 'install', notes.trust)).toBe('content key 3')
-      // The home hands the new key to the servers it handed the old one to; this one listens at another port now.
+      // The home delivers the new key to the servers that got the old one. This one listens on another port now.
       const handOver = world.path('home/transport/hand-over.json')
       await writeFile(handOver, (await readFile(handOver, 'utf8')).replace(/http:[^"]+/, world.url))
       await world.keyturn('noise', 'rotate', '--now', '--to', world.url, '--token-file', world.path('notes/token'))

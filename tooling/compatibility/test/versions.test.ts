@@ -21,11 +21,11 @@ import { parseKeyringDocument } from '@keyturn/vault-kdf'
 import { expect, it } from 'vitest'
 import { World } from '../world.ts'
 
-// docs/compatibility.md, the column "another version": a version that nobody has written yet is refused by name.
+// docs/compatibility.md, the column "another version": a version that does not exist yet is refused by name.
 const root = join(import.meta.dirname, '../../..')
 const golden = async (file: string): Promise<Uint8Array> => new Uint8Array(await readFile(join(root, file)))
 
-/** The same text with one thing put in place of another; fails when it is not there. */
+/** The same text with one part replaced; fails when that part is missing. */
 function replaced(bytes: Uint8Array, what: string | RegExp, by: string): Uint8Array {
   const text = utf8Decode(bytes)
   const changed = text.replace(what, by)

@@ -1,9 +1,9 @@
-// A game client in miniature, started by a launcher in the folder it installed: takes the runtime key it was handed,
-// opens every archive below pack/ with it, checks every file, prints one JSON line and exits with 0 when all is well.
+// A miniature game client, which a launcher starts in the folder it installed: takes its runtime key,
+// opens every archive below pack/ with it, checks every file, prints one line of JSON, and exits with 0 if all is well.
 //
 //   sample-client [--dir DIR] [--out FILE]
 //
-// The first thing it does is take the key: nothing may be spawned before. It knows nothing of servers or manifests.
+// It takes the key first: no process may be started before that. It knows nothing about servers or manifests.
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { verifyArchiveFile } from '@keyturn/m2pack-format/node'
@@ -34,7 +34,7 @@ async function check(folder: string): Promise<Report> {
   const report: Report = { ok: false, key_id: key.keyId, archives: 0, files: 0, bytes: 0, failures: [], ms: 0 }
   const verifier = key.signPublicKey
   if (verifier === undefined) throw new Error('No verifier came with the key, and this client embeds none')
-  // A copy for the archives' readers, which work asynchronously; wiped below.
+  // A copy for the readers of the archives, which are asynchronous; wiped below.
   const contentKey = key.withBytes((bytes) => bytes.slice())
   try {
     for (const name of readdirSync(join(folder, 'pack'))

@@ -24,7 +24,7 @@ const load = createRequire(import.meta.url)
 
 let noble: Backend | undefined
 
-/** The portable way, loaded when it is first needed: half of what a thread spends on its modules would be noble's. */
+/** The portable backend, loaded when first needed: noble would take half the time that a thread spends on loading modules. */
 function portable(): Backend {
   noble ??= load(import.meta.url.endsWith('.ts') ? './portable.ts' : './portable.js') as Backend
   return noble
@@ -43,12 +43,12 @@ function loadSodium(): Sodium | undefined {
   try {
     return load('sodium-native') as Sodium
   } catch {
-    // Optional dependency: no prebuilt binary for this platform (musl, say), or left out on purpose.
+    // Optional dependency: there may be no binary for this platform (such as musl), or it was left out on purpose.
     return undefined
   }
 }
 
-/** Ways that need nothing but Node. */
+/** What Node does alone. */
 const node = {
   sha256: (bytes) => own(hash('sha256', bytes, 'buffer')),
   sha512: (bytes) => own(hash('sha512', bytes, 'buffer')),
@@ -82,14 +82,14 @@ const node = {
     try {
       return own(diffieHellman({ privateKey: privateKey('x25519', secret), publicKey: publicKey('x25519', key) }))
     } catch {
-      // OpenSSL refuses an all-zero result; the caller says so.
+      // OpenSSL refuses an all-zero result; the caller reports it.
       return new Uint8Array(32)
     }
   },
 } satisfies Partial<Backend>
 
 function nodeHmac(name: 'sha256' | 'sha512', key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const hmac = createHmac(name, createSecretKey(key)) // raw keys take a slow way in: 20 us a call
+  const hmac = createHmac(name, createSecretKey(key)) // raw keys take a slow path: 20 us a call
   for (const part of parts) hmac.update(part)
   return own(hmac.digest())
 }
@@ -109,7 +109,7 @@ function nodeSeal(
 ): void {
   const cipher = createCipheriv(name as 'aes-256-gcm', createSecretKey(key), nonce, AEAD_OPTIONS) // as above
   cipher.setAAD(aad, { plaintextLength: plaintext.length })
-  // Node gives each update fresh memory: in pieces it is reused while it is warm, and copying costs next to nothing.
+  // Node allocates memory for each update. In pieces, it reuses memory that is still in the cache, and copying costs almost nothing.
   for (let start = 0; start < plaintext.length; start += PIECE) {
     sealed.set(cipher.update(plaintext.subarray(start, start + PIECE)), start)
   }
@@ -131,7 +131,7 @@ function nodeOpen(
   const plaintext = decipher.update(ciphertext.subarray(0, length))
   try {
     decipher.final()
-    // Fresh memory of its own, as ciphers give it; a copy only where some Node should hand out a slice of its pool.
+    // Ciphers return memory of their own. Copy only if some version of Node returns a slice of its pool.
     if (plaintext.buffer.byteLength === plaintext.length) return new Uint8Array(plaintext.buffer)
     return own(plaintext)
   } catch {
@@ -180,7 +180,7 @@ function rawPublicKey(key: KeyObject): Uint8Array<ArrayBuffer> {
   return own(spki.subarray(spki.length - 32))
 }
 
-/** Ways that libsodium does faster, or that Node cannot do at all (BLAKE2b-256, XChaCha20). */
+/** What libsodium does faster, or what Node cannot do at all (BLAKE2b-256, XChaCha20). */
 function sodiumBackend(sodium: Sodium): Partial<Backend> {
   const withSecretKey = <Result>(
     seed: Uint8Array,
@@ -253,7 +253,7 @@ function sodiumBackend(sodium: Sodium): Partial<Backend> {
 }
 
 function choose(): Backend {
-  // Lets anyone compare both ways, and go on where a native module misbehaves.
+  // Lets anyone compare both backends, or keep working where a native module misbehaves.
   if (process.env['KEYTURN_BACKEND'] === 'portable') return portable()
   const sodium = loadSodium()
   return { ...portableParts, ...node, ...(sodium === undefined ? {} : sodiumBackend(sodium)), name: 'accelerated' }

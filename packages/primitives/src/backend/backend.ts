@@ -2,7 +2,7 @@
 export interface RunningHash {
   /** Adds bytes. */
   update(bytes: Uint8Array): this
-  /** The digest; the hash is then used up. */
+  /** The digest. The hash cannot be used after that. */
   digest(): Uint8Array<ArrayBuffer>
 }
 
@@ -19,8 +19,8 @@ export interface ScryptParameters {
 }
 
 /**
- * What one way of computing has to offer, as a module: portable.ts and accelerated.ts export these names. Lengths are checked
- * before a backend is called; equal input gives equal output on every backend. An AEAD that does not open gives `undefined`.
+ * What a backend offers, as a module: portable.ts and accelerated.ts export these names. Callers check lengths first. Equal
+ * input gives equal output on every backend. An AEAD that does not open returns `undefined`.
  */
 export interface Backend {
   readonly name: 'accelerated' | 'portable'
@@ -59,7 +59,7 @@ export interface Backend {
     ciphertext: Uint8Array,
     aad: Uint8Array,
   ): Uint8Array<ArrayBuffer> | undefined
-  /** Writes ciphertext and tag into `sealed`, which may begin with the very memory of `plaintext`. */
+  /** Writes ciphertext and tag into `sealed`, which may start at the same memory as `plaintext`. */
   sealAes256Gcm(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array, sealed: Uint8Array): void
   openAes256Gcm(
     key: Uint8Array,
@@ -76,7 +76,7 @@ export interface Backend {
   x25519(secret: Uint8Array, publicKey: Uint8Array): Uint8Array<ArrayBuffer>
 }
 
-/** A fresh copy in an own `ArrayBuffer`, never a slice of a shared pool. */
+/** A copy in an `ArrayBuffer` of its own, never a slice of a shared pool. */
 export function own(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes)
 }

@@ -12,7 +12,7 @@ export interface WriteFileAtomicOptions {
   readonly mode?: number | undefined
   /** Whether an existing file is replaced; default `true`. With `false` an existing file gives `EEXIST`. */
   readonly overwrite?: boolean | undefined
-  /** Called once the file is whole and durable under its temporary name; a throw leaves the target untouched. */
+  /** Called when the file is complete and durable under its temporary name. If it throws, the target is unchanged. */
   readonly beforeRename?: ((temporaryPath: string) => Promise<void> | void) | undefined
   /** Default: the real disk. */
   readonly fs?: FileSystem | undefined
@@ -25,8 +25,8 @@ const NO_HARD_LINKS = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EMLI
 const NO_FOLDER_SYNC = new Set(['EPERM', 'EISDIR', 'EINVAL', 'EBADF', 'ENOTSUP', 'EOPNOTSUPP'])
 
 /**
- * Makes the names in a folder durable (a rename without it is lost in a power cut). Where the platform cannot sync
- * folders this does nothing; real I/O errors are thrown.
+ * Makes the names in a folder durable: without this, a power cut can lose a rename. Does nothing where the platform
+ * cannot sync folders. Real I/O errors are thrown.
  */
 export async function syncFolder(path: string, fs: FileSystem = nodeFileSystem): Promise<void> {
   let handle: FileHandle | undefined
@@ -51,7 +51,8 @@ export async function writeAll(handle: FileHandle, bytes: Uint8Array, position?:
       bytes.length - done,
       position === undefined ? null : position + done,
     )
-    if (bytesWritten === 0) throw Object.assign(new Error('Cannot write: the disk took no bytes'), { code: 'ENOSPC' })
+    if (bytesWritten === 0)
+      throw Object.assign(new Error('Cannot write: the disk accepted no bytes'), { code: 'ENOSPC' })
     done += bytesWritten
   }
 }
@@ -72,8 +73,8 @@ async function linkInPlace(temporary: string, path: string, fs: FileSystem): Pro
     await fs.link(temporary, path)
   } catch (error) {
     if (!NO_HARD_LINKS.has(systemErrorCode(error) ?? '')) throw error
-    // No hard links here: a check and a rename leave a small window, which only such file systems have.
-    if (await pathExists(path, fs)) throw Object.assign(new Error(`File "${path}" exists already`), { code: 'EEXIST' })
+    // Without hard links, a check and a rename have to do. The short window between them exists only on such file systems.
+    if (await pathExists(path, fs)) throw Object.assign(new Error(`File "${path}" already exists`), { code: 'EEXIST' })
     return fs.rename(temporary, path)
   }
   await fs.unlink(temporary)
@@ -95,12 +96,12 @@ async function refuseSpecial(path: string, fs: FileSystem): Promise<void> {
 }
 
 /**
- * Writes a file wholly or not at all: a temporary file beside it, fsync, rename, fsync of the folder. After a failure
- * the old file is as it was and the temporary one is gone; after a crash a `.<name>.<random>.tmp` may be left.
+ * Writes a file completely or not at all: a temporary file beside it, fsync, rename, fsync of the folder. After a failure
+ * the old file is unchanged and the temporary one is removed. A crash may leave a `.<name>.<random>.tmp`.
  * A symbolic link stays a link: the file it leads to is written, on its own disk.
  *
  * @param path - Target; its folder must exist.
- * @param content - The bytes, or parts of them as they come (an error thrown by the iterable is passed on as it is).
+ * @param content - The bytes, or a stream of them. An error that the stream throws is rethrown unchanged.
  * @throws PrimitivesError `PRIM_DISK_FULL`, `PRIM_EXISTS` (with `overwrite: false`; a link counts as a file that is
  * there), `PRIM_LINK` (see {@link resolveLink}), `PRIM_FILE`; the system's error is the cause.
  */
@@ -127,7 +128,7 @@ export async function writeFileAtomic(
       overwrite ? fs.rename(temporary, target) : linkInPlace(temporary, target, fs),
     )
   } catch (error) {
-    // The first error is the one to report; a temporary file that cannot be removed either does no harm.
+    // Report the first error. A temporary file that cannot be removed does no harm.
     await fs.rm(temporary, { force: true }).catch(() => undefined)
     throw error
   }

@@ -42,8 +42,8 @@ export type FileSystemOperation =
   | 'utimes'
 
 /**
- * The file system as the packages see it: a subset of `node:fs/promises` with its very signatures, so that the real
- * one needs no adapter and a double ({@link faultFileSystem}) can fail any single call.
+ * The file system as the packages see it: a subset of `node:fs/promises` with the same signatures, so that the real
+ * one needs no adapter and a test double (`faultFileSystem` of `/testing`) can fail any single call.
  */
 export type FileSystem = Pick<typeof FsPromises, FileSystemOperation>
 
@@ -83,7 +83,7 @@ export function isMissing(error: unknown): boolean {
   return systemErrorCode(error) === 'ENOENT'
 }
 
-/** Whether something, even a dangling link, lies at `path`. */
+/** Whether there is anything at `path`, even a dangling link. */
 export async function pathExists(path: string, fs: FileSystem = nodeFileSystem): Promise<boolean> {
   try {
     await fs.lstat(path)

@@ -17,9 +17,9 @@ export type JournalChange =
 /** Options of a {@link Journal}. */
 export interface JournalOptions {
   /** Folder below the root that holds the staged files and the commit record; default `.journal`. */
-  folder?: string
+  readonly folder?: string | undefined
   /** Default: the real disk. */
-  fs?: FileSystem
+  readonly fs?: FileSystem | undefined
 }
 
 interface Step {
@@ -28,20 +28,20 @@ interface Step {
   sha256?: string
 }
 
-const format = 'keyturn-journal-1'
-const commitName = 'commit.json'
+const FORMAT = 'keyturn-journal-1'
+const COMMIT_NAME = 'commit.json'
 
 /**
- * Changes several files below one folder, all or none. New contents are staged and made durable, then a commit record
- * is written atomically: from that moment the change is decided, and {@link Journal.recover} finishes what a crash
- * left undone. One process at a time (see {@link lockFile}); readers call `recover()` first.
+ * Changes several files below one folder, all of them or none. New contents are staged and made durable. Then a commit
+ * record is written atomically: from then on the change is committed, and {@link Journal.recover} finishes it after a
+ * crash. Only one process may use a journal at a time (see {@link lockFile}). Readers call `recover()` first.
  */
 export class Journal {
   readonly #root: string
   readonly #folder: string
   readonly #fs: FileSystem
 
-  /** @param root - Folder the changed files lie in, on one file system. */
+  /** @param root - Folder that holds the changed files, on one file system. */
   constructor(root: string, options: JournalOptions = {}) {
     this.#root = root
     this.#folder = join(root, options.folder ?? '.journal')
@@ -49,9 +49,10 @@ export class Journal {
   }
 
   /**
-   * Applies `changes`, all or none. Paths are relative to the root, with `/`; missing folders are made.
+   * Applies `changes`, all or none. Paths are relative to the root and use `/`. Missing folders are created.
    *
-   * @throws PrimitivesError `PRIM_LINK`, `PRIM_DISK_FULL`, `PRIM_FILE` before the decision (nothing changed) or after it (`recover()` finishes the change).
+   * @throws PrimitivesError `PRIM_LINK`, `PRIM_DISK_FULL`, `PRIM_FILE`, either before the commit (nothing has changed)
+   * or after it (`recover()` finishes the change).
    */
   async commit(changes: readonly JournalChange[]): Promise<void> {
     await this.recover()
@@ -71,16 +72,16 @@ export class Journal {
       await writeFileAtomic(join(this.#folder, stage), change.bytes, { mode: change.mode ?? 0o644, fs: this.#fs })
       steps.push({ path: change.path, stage, sha256: createHash('sha256').update(change.bytes).digest('hex') })
     }
-    const record = new TextEncoder().encode(JSON.stringify({ format, steps }))
-    await writeFileAtomic(join(this.#folder, commitName), record, { mode: 0o600, fs: this.#fs })
+    const record = new TextEncoder().encode(JSON.stringify({ format: FORMAT, steps }))
+    await writeFileAtomic(join(this.#folder, COMMIT_NAME), record, { mode: 0o600, fs: this.#fs })
     await onDisk('Cannot apply the journal of', this.#root, () => this.#apply(steps))
   }
 
   /**
-   * Finishes a decided change or removes the traces of an undecided one.
+   * Finishes a committed change, or removes what is left of one that was not committed.
    *
-   * @returns Whether a decided change was finished.
-   * @throws PrimitivesError `PRIM_JOURNAL` when the commit record or a staged file is damaged: nothing is touched then.
+   * @returns Whether a committed change was finished.
+   * @throws PrimitivesError `PRIM_JOURNAL` when the commit record or a staged file is damaged. Nothing is changed then.
    */
   async recover(): Promise<boolean> {
     const bytes = await this.#readCommit()
@@ -93,7 +94,7 @@ export class Journal {
     return false
   }
 
-  /** The rename of a staged file would replace a link, and cannot reach the file it leads to on another disk. */
+  /** Renaming a staged file onto a link would replace the link, and a rename cannot reach the file on another disk that it leads to. */
   async #refuseLink(path: string): Promise<void> {
     const found = await this.#fs.lstat(join(this.#root, path)).catch(() => undefined) // reported when it is replaced
     if (found?.isSymbolicLink() !== true) return
@@ -104,7 +105,7 @@ export class Journal {
 
   async #readCommit(): Promise<Uint8Array | undefined> {
     try {
-      return await this.#fs.readFile(join(this.#folder, commitName))
+      return await this.#fs.readFile(join(this.#folder, COMMIT_NAME))
     } catch (error) {
       if (isMissing(error)) return undefined
       throw error
@@ -124,12 +125,12 @@ export class Journal {
       folders.add(dirname(target))
     }
     for (const folder of folders) if (await this.#isFolder(folder)) await syncFolder(folder, this.#fs)
-    await this.#fs.rm(join(this.#folder, commitName), { force: true })
+    await this.#fs.rm(join(this.#folder, COMMIT_NAME), { force: true })
     await syncFolder(this.#folder, this.#fs)
     await this.#fs.rm(this.#folder, { recursive: true, force: true })
   }
 
-  /** Which stages still wait; each that does not must already be at its target. Checked before the first rename. */
+  /** The staged files that are still to be renamed. Every other one must already be at its target. Checked before the first rename. */
   async #check(steps: readonly Step[]): Promise<Set<string>> {
     const staged = new Set<string>()
     for (const step of steps) {
@@ -141,7 +142,7 @@ export class Journal {
           'PRIM_JOURNAL',
           `Cannot finish the journal: the new content of "${step.path}" is missing or changed`,
           {
-            hint: 'Restore the folder from a backup; the journal was left as it is',
+            hint: 'Restore the folder from a backup; the journal is unchanged',
           },
         )
       }
@@ -192,7 +193,7 @@ function checkPath(path: string): void {
 function parseRecord(bytes: Uint8Array): Step[] {
   try {
     const record = parseStrictJson(bytes)
-    if (!isRecord(record) || record['format'] !== format || !Array.isArray(record['steps']))
+    if (!isRecord(record) || record['format'] !== FORMAT || !Array.isArray(record['steps']))
       throw new Error('Unknown shape')
     return record['steps'].map(parseStep)
   } catch (cause) {

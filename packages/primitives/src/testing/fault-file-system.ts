@@ -8,13 +8,13 @@ export interface RecordedOperation {
   readonly path: string
 }
 
-/** Which call goes wrong, and how. */
+/** Which call fails, and how. */
 export interface FaultPlan {
   /** Counted from 0 over all operations that `counts` accepts. */
   readonly at: number
   /**
    * `fail`: that call (and with `lasting` each later one) throws; `crash`: that call and everything after it throws
-   * and touches nothing, as if the process had been killed; `short-write`: a write takes half and says so.
+   * and changes nothing, as if the process had been killed; `short-write`: a write takes half of the bytes and reports that.
    */
   readonly mode: 'fail' | 'crash' | 'short-write'
   /** System error code of the throw; default `EIO`. */
@@ -24,24 +24,24 @@ export interface FaultPlan {
 
 /** Options of {@link faultFileSystem}. */
 export interface FaultFileSystemOptions {
-  plan?: FaultPlan
+  readonly plan?: FaultPlan | undefined
   /** Which operations are counted; default: those that change the disk. */
-  counts?: (operation: RecordedOperation) => boolean
-  /** What lies below; default: the real disk. */
-  fs?: FileSystem
+  readonly counts?: ((operation: RecordedOperation) => boolean) | undefined
+  /** The file system underneath; default: the real disk. */
+  readonly fs?: FileSystem | undefined
 }
 
-/** A file system that goes wrong on order; for tests. */
+/** A file system that fails on command, for tests. */
 export interface FaultFileSystem extends FileSystem {
   /** The counted operations so far. */
   readonly operations: readonly RecordedOperation[]
-  /** Files open now; 0 after a well-behaved run. */
+  /** Files that are open now; 0 after a correct run. */
   readonly openHandles: number
-  /** Whether the plan has come true. */
+  /** Whether the planned fault has happened. */
   readonly fired: boolean
 }
 
-const changing = new Set([
+const CHANGING = new Set([
   'chmod',
   'copyFile',
   'link',
@@ -63,7 +63,7 @@ const changing = new Set([
 
 /** Whether an operation changes the disk (an `open` that creates counts by its first write). */
 export function changesDisk(operation: RecordedOperation): boolean {
-  return changing.has(operation.name)
+  return CHANGING.has(operation.name)
 }
 
 class Faults {
@@ -78,7 +78,7 @@ class Faults {
     this.#counts = counts
   }
 
-  /** Throws when the plan says so; tells whether a write is to be cut short. */
+  /** Throws if the plan says so. Returns whether a write is to be cut short. */
   meet(name: string, path: string): boolean {
     const plan = this.#plan
     if (plan?.mode === 'crash' && this.fired) throw systemError(plan, name, path)
