@@ -151,7 +151,7 @@ function checkDocumented(face: string): string[] {
 
 /** Arrows that are drawn but do not exist, or exist but are not drawn. */
 function checkDrawing({ folder, manifest }: Member): string[] {
-  const real = Object.keys(manifest.dependencies ?? {})
+  const real = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })
     .filter((name) => name.startsWith('@keyturn/'))
     .map((name) => name.slice('@keyturn/'.length))
     .sort()

@@ -35,6 +35,11 @@ export const cliErrors = {
     meaning: 'The address to listen on is taken by another program, or is none of this machine.',
     remedy: 'Stop the other program, or choose another --port or --host; port 0 is any free one.',
   },
+  CLI_SERVER_MISSING: {
+    kind: 'unavailable',
+    meaning: 'The command runs the release server, and the package "@keyturn/release-server" is not installed.',
+    remedy: 'Install it: npm install @keyturn/release-server. Nothing else needs it.',
+  },
   CLI_INTERRUPTED: {
     kind: 'interrupted',
     meaning: 'The command was stopped by Ctrl-C or a termination signal; nothing is half-written.',

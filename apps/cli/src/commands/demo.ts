@@ -10,6 +10,7 @@ import { seconds } from '../demo/steps.ts'
 import type { DemoStep } from '../demo/steps.ts'
 import { CliError } from '../errors.ts'
 import { requireFolder } from '../paths.ts'
+import { loadServer } from '../server-package.ts'
 import { counted, formatTable } from '../output.ts'
 
 interface DemoFlags {
@@ -22,7 +23,7 @@ interface DemoFlags {
 export function registerDemo(program: Command, cli: Cli): void {
   const demo = program
     .command('demo')
-    .description('the whole story on this machine: publish, install, turn keys, refuse thieves')
+    .description('the whole story on this machine: publish, install, rotate keys, reject forged releases')
     .option('--input <dir>', 'the tree to release (default: the packages installed with this program)')
     .option('--dir <dir>', 'a new or empty folder to work in; it stays')
     .option('--keep', 'leave server and launcher page running until Ctrl-C, and keep the folder')
@@ -31,6 +32,7 @@ export function registerDemo(program: Command, cli: Cli): void {
 
 async function runDemo(context: Context, flags: DemoFlags): Promise<CommandResult> {
   if (flags.input !== undefined) requireFolder(flags.input)
+  await loadServer()
   const folder = await demoFolder(flags.dir)
   const keeps = flags.dir !== undefined || flags.keep === true
   if (!keeps) context.defer(() => clearStage(folder))

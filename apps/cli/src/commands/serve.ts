@@ -2,11 +2,11 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { utf8Encode } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
-import { createReleaseServer } from '@keyturn/release-server'
 import type { ReleaseServer } from '@keyturn/release-server'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { wholeNumber } from '../flags/values.ts'
+import { loadServer } from '../server-package.ts'
 import { homePaths } from '@keyturn/publisher'
 
 interface ServeOptions {
@@ -31,6 +31,7 @@ export function registerServe(program: Command, cli: Cli): void {
 }
 
 async function runServe(context: Context, options: ServeOptions): Promise<CommandResult> {
+  const { createReleaseServer } = await loadServer()
   const dataDir = resolve(options.data ?? homePaths(context.homeFolder).server)
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   const server = await createReleaseServer({

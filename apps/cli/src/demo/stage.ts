@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { createEngine } from '@keyturn/install-engine'
 import type { Engine, EngineEvent, Fetch, UpdateResult } from '@keyturn/install-engine'
 import { startDaemon } from '@keyturn/launcher-daemon'
-import { createReleaseServer } from '@keyturn/release-server'
 import type { ReleaseServer } from '@keyturn/release-server'
+import { loadServer } from '../server-package.ts'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { Ask } from '../ask.ts'
 import type { Context } from '../command.ts'
@@ -114,6 +114,7 @@ export class Stage {
 
   /** Starts the release server, on a free port the first time, embedded storage, and gives the publisher a token. */
   async startServer(): Promise<void> {
+    const { createReleaseServer } = await loadServer()
     const server = await createReleaseServer({
       dataDir: this.path('server'),
       port: this.url === '' ? 0 : Number(new URL(this.url).port),
