@@ -4,6 +4,8 @@ import { chromium } from 'playwright-core'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Fetch } from '@keyturn/install-engine'
+import { prepareInstallFolder } from '../src/player/install-folder.ts'
+import type { PageBrand } from '../src/page/brand.ts'
 import { startDaemon } from '../src/daemon/daemon.ts'
 import type { Daemon } from '../src/daemon/daemon.ts'
 import { offline, temporaryFolder, treeFetch, treeText } from '../../../packages/install-engine/test/support/install.ts'
@@ -30,7 +32,15 @@ const client = 'setTimeout(() => process.exit(0), 600)'
 const big = noise(3_000_000, 8)
 
 async function stage(
-  options: { locale?: string; width?: number; height?: number; limit?: number; colorScheme?: 'light' | 'dark' } = {},
+  options: {
+    locale?: string
+    width?: number
+    height?: number
+    limit?: number
+    colorScheme?: 'light' | 'dark'
+    setup?: string
+    brand?: PageBrand
+  } = {},
 ) {
   const publisher = await Publisher.create()
   const key = contentKey(4)
@@ -45,8 +55,13 @@ async function stage(
   await publisher.release(files, extra)
   const folder = await temporaryFolder()
   const wire = { fetch: treeFetch(publisher.tree) as Fetch }
+  const { setup, brand } = options
   daemon = await startDaemon({
-    folder,
+    folder: setup ?? folder,
+    brand,
+    ...(setup === undefined
+      ? {}
+      : { stateFolder: folder, setup: { folder: setup, choose: async (given) => await prepareInstallFolder(given) } }),
     check: false,
     settings: {
       server: 'http://releases.test/',
@@ -115,7 +130,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await page.click('#pause')
     await until(page, '#release', /2026\.11\.21-1/)
     await until(page, '#state', /Ready to play/)
-    expect(await text(page, '#trust')).toMatch(/^Verified: it comes from its publisher/)
+    expect(await text(page, '#trust')).toMatch(/^Genuine and up to date\.$/)
     expect(await page.innerHTML('#notes')).toContain('&lt;img src=x')
     expect(await page.locator('#notes img').count()).toBe(0)
     await shot(page, '04-ready')
@@ -130,11 +145,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await page.click('#rollback')
     await until(page, '#release', /2026\.11\.21-1/)
     expect(await treeText(folder)).not.toBe(second)
-    await until(
-      page,
-      '#trust',
-      /^Verified: it comes from its publisher\. The newest known release is 2026\.11\.21-2\.$/,
-    )
+    await until(page, '#trust', /^Genuine\. The newest known version is 2026\.11\.21-2\.$/)
     await shot(page, '13-gone-back')
     await until(page, '#state', /Ready to play/)
     await page.click('#play')
@@ -150,7 +161,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await until(page, '#state', /Ready to play/)
     wire.fetch = offline
     await page.click('#update')
-    await until(page, '#banner', /Offline/)
+    await until(page, '#banner', /Could not check for updates/)
     await shot(page, '06-offline')
     await page.click('#play')
     await until(page, '#state', /The game is running/)
@@ -165,7 +176,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     bytes[bytes.length - 40] = (bytes[bytes.length - 40] ?? 0) ^ 1
     publisher.tree.set(`channels/stable/manifests/${bad.model.version}.json`, bytes)
     await page.click('#play')
-    await until(page, '#banner', /refused: its signature is not right.*LA_BARRED/)
+    await until(page, '#banner', /not genuine and was refused.*LA_BARRED/)
     await shot(page, '07-refused')
     await page.click('#banner button')
     await until(page, '#state', /The game is running/)
@@ -201,15 +212,15 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     }))
     await publisher.head(publisher.last as MadeRelease)
     await page.click('#update')
-    await until(page, '#banner', /Nesmí se hrát.*Vyhledejte aktualizace.*TRUST_LOST/)
-    await until(page, '#state', /^Nelze hrát$/)
+    await until(page, '#banner', /Vydavatel tuto verzi stáhl.*Vyhledejte aktualizace.*TRUST_LOST/)
+    await until(page, '#state', /^Tuto verzi nelze hrát$/)
     expect(await page.isDisabled('#play')).toBe(true)
     expect(await page.locator('#banner button').count()).toBe(0)
     await page.click('#settings summary')
     await shot(page, '11-barred-cs-dark')
     await publisher.resign(publisher.last as MadeRelease, ['release 2'])
     await page.click('#update')
-    await until(page, '#trust', /Ověřeno: pochází od vydavatele/)
+    await until(page, '#trust', /^Pravá/)
     await page.waitForSelector('#play:not([disabled])')
   })
 
@@ -223,7 +234,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
       bad.bytes.map((byte, at) => (at === bad.bytes.length - 40 ? byte ^ 1 : byte)),
     )
     await page.click('#play')
-    await until(page, '#banner', /refused: its signature is not right/)
+    await until(page, '#banner', /not genuine and was refused/)
     await shot(page, '12-phone-refused')
     const widths = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth])
     expect(widths[0]).toBeLessThanOrEqual(widths[1] ?? 0)
@@ -234,7 +245,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await publisher.release({ 'client.mjs': client })
     await page.click('#play')
     await until(page, '#state', /Ready to play/)
-    expect(await text(page, '#key')).toBe('this release needs none')
+    expect(await text(page, '#key')).toBe('not needed by this version')
     await shot(page, '14-no-key')
   })
 
@@ -250,5 +261,34 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     ])
     expect(sizes[0]).toBeLessThanOrEqual(sizes[1] ?? 0)
     expect(sizes[2]).toBeLessThanOrEqual(sizes[3] ?? 0)
+  })
+
+  const pictured = [
+    ['en', 'light', 960, 640],
+    ['de', 'dark', 960, 640],
+    ['ja', 'light', 360, 640],
+    ['ru', 'dark', 360, 640],
+  ] as const
+  it.each(pictured)('asks for a folder and installs as the studio’s own page, in %s, %s, %i wide', async (...of) => {
+    const [locale, colorScheme, width, height] = of
+    const folder = join(await temporaryFolder(), 'game')
+    const brand = { name: 'Winter’s Fall', accent: '#b3202a', languages: [] }
+    const { page } = await stage({ locale, colorScheme, width, height, setup: folder, brand })
+    await page.waitForSelector('#setup:not([hidden])')
+    expect(await text(page, 'h1')).toBe(brand.name)
+    expect(await page.title()).toBe(brand.name)
+    await page.waitForFunction((wanted) => document.documentElement.lang === wanted, locale)
+    await shot(page, `20-setup-${locale}`)
+    await page.fill('#setup-folder', '/etc/passwd')
+    await page.click('#setup-install')
+    await page.waitForSelector('#setup-error:not([hidden])')
+    await shot(page, `21-setup-refused-${locale}`)
+    await page.fill('#setup-folder', folder)
+    await page.click('#setup-install')
+    await page.waitForSelector('#play:not([disabled])')
+    await page.click('#details summary')
+    const [scrolled, seen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth])
+    expect(scrolled).toBeLessThanOrEqual(seen as number)
+    await shot(page, `22-installed-${locale}`)
   })
 })

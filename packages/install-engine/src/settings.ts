@@ -30,7 +30,7 @@ export interface Settings {
   /** Folders below the install that may be links on this machine; default: none. */
   readonly linkedFolders?: readonly string[]
   readonly telemetryUrlTemplate?: string
-  readonly language?: 'cs' | 'en'
+  readonly language?: string | undefined
   /** Whether a runtime key that came over Noise is kept, sealed, for offline starts; default true. */
   readonly runtimeKeyCache?: boolean
   /** Minutes between checks of the daemon; default 60. */
@@ -68,7 +68,7 @@ const checks: Readonly<Record<keyof Settings, Check>> = {
   lowSpace: (value) => typeof value === 'boolean',
   linkedFolders: (value) => texts(value) && (value as string[]).every((path) => hostSystem.isInside(path)),
   telemetryUrlTemplate: (value) => value === '' || (typeof value === 'string' && isUrl(value.replaceAll(/[{}]/g, ''))),
-  language: oneOf('cs', 'en'),
+  language: oneOf('en', 'de', 'fr', 'es', 'pt-BR', 'it', 'pl', 'cs', 'tr', 'ru', 'uk', 'ja', 'ko', 'zh-Hans'),
   runtimeKeyCache: (value) => typeof value === 'boolean',
   checkMinutes: (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= 1 && value <= 10_080,
 }

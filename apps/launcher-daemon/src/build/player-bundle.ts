@@ -30,11 +30,12 @@ const FOLDER = new URL('../../dist/player/', import.meta.url)
 /**
  * Reads the bundle that ships with this package and compares it with its recorded hashes.
  *
+ * @param folder - Where it is; default this package's own.
  * @throws LauncherBuildError `LB_BUNDLE`.
  */
-export async function readPlayerBundle(): Promise<PlayerBundle> {
+export async function readPlayerBundle(folder: URL = FOLDER): Promise<PlayerBundle> {
   const read = async (name: string): Promise<Uint8Array> =>
-    await readFile(new URL(name, FOLDER)).catch((cause: unknown) => {
+    await readFile(new URL(name, folder)).catch((cause: unknown) => {
       throw new LauncherBuildError('LB_BUNDLE', `Cannot read ${name} of the launcher bundle`, { cause })
     })
   const [bytes, loader, record] = [await read('player.cjs'), await read('loader.cjs'), await read('player.json')]

@@ -56,6 +56,45 @@ function languageLines({ nsis, removeGame }: SetupLanguage): string {
   return `!insertmacro MUI_LANGUAGE ${nsis}\nLangString REMOVE_GAME \${LANG_${nsis.toUpperCase()}} ${nsisText(removeGame)}`
 }
 
+/** What the uninstaller does. A silent removal keeps the game. */
+const UNINSTALL = `
+Section Uninstall
+  ExecWait '"$INSTDIR\\\${FILE}" quit'
+  MessageBox MB_YESNO|MB_ICONQUESTION "$(REMOVE_GAME)" /SD IDNO IDNO keep
+    ExecWait '"$INSTDIR\\\${FILE}" uninstall'
+  keep:
+  Delete "$INSTDIR\\\${FILE}"
+  Delete "$INSTDIR\\uninstall.exe"
+  RMDir /r "$INSTDIR\\.launcher"
+  RMDir "$INSTDIR"
+  Delete "$SMPROGRAMS\\\${NAME}.lnk"
+  DeleteRegKey HKCU "\${KEY}"
+SectionEnd
+`
+
+/** What the setup does. A running launcher holds its file, so it is asked to end first. */
+function installSection(sizeBytes: number): string {
+  return `Section
+  SetOutPath "$INSTDIR"
+  IfFileExists "$INSTDIR\\\${FILE}" 0 +2
+    ExecWait '"$INSTDIR\\\${FILE}" quit'
+  File "/oname=\${FILE}" player.exe
+  WriteUninstaller "$INSTDIR\\uninstall.exe"
+  CreateShortCut "$SMPROGRAMS\\\${NAME}.lnk" "$INSTDIR\\\${FILE}"
+  WriteRegStr HKCU "\${KEY}" "DisplayName" "\${NAME}"
+  WriteRegStr HKCU "\${KEY}" "DisplayVersion" "\${VERSION}"
+  WriteRegStr HKCU "\${KEY}" "Publisher" "\${PUBLISHER}"
+  WriteRegStr HKCU "\${KEY}" "DisplayIcon" "$INSTDIR\\\${FILE}"
+  WriteRegStr HKCU "\${KEY}" "InstallLocation" "$INSTDIR"
+  WriteRegStr HKCU "\${KEY}" "UninstallString" '"$INSTDIR\\uninstall.exe"'
+  WriteRegStr HKCU "\${KEY}" "QuietUninstallString" '"$INSTDIR\\uninstall.exe" /S'
+  WriteRegDWORD HKCU "\${KEY}" "EstimatedSize" ${Math.ceil(sizeBytes / 1024)}
+  WriteRegDWORD HKCU "\${KEY}" "NoModify" 1
+  WriteRegDWORD HKCU "\${KEY}" "NoRepair" 1
+SectionEnd
+`
+}
+
 /**
  * The NSIS script of a setup: per user below `%LOCALAPPDATA%\Programs`, a folder page, a start menu entry, an entry under
  * installed apps, `/S` for silent; the uninstaller asks whether the game goes too.
@@ -97,39 +136,5 @@ VIAddVersionKey "ProductVersion" "\${VERSION}"
 !insertmacro MUI_UNPAGE_CONFIRM
 !insertmacro MUI_UNPAGE_INSTFILES
 ${languagesOf(config).map(languageLines).join('\n')}
-
-Section
-  SetOutPath "$INSTDIR"
-  ; A running launcher holds its file; it is asked to end first.
-  IfFileExists "$INSTDIR\\\${FILE}" 0 +2
-    ExecWait '"$INSTDIR\\\${FILE}" quit'
-  File "/oname=\${FILE}" player.exe
-  WriteUninstaller "$INSTDIR\\uninstall.exe"
-  CreateShortCut "$SMPROGRAMS\\\${NAME}.lnk" "$INSTDIR\\\${FILE}"
-  WriteRegStr HKCU "\${KEY}" "DisplayName" "\${NAME}"
-  WriteRegStr HKCU "\${KEY}" "DisplayVersion" "\${VERSION}"
-  WriteRegStr HKCU "\${KEY}" "Publisher" "\${PUBLISHER}"
-  WriteRegStr HKCU "\${KEY}" "DisplayIcon" "$INSTDIR\\\${FILE}"
-  WriteRegStr HKCU "\${KEY}" "InstallLocation" "$INSTDIR"
-  WriteRegStr HKCU "\${KEY}" "UninstallString" '"$INSTDIR\\uninstall.exe"'
-  WriteRegStr HKCU "\${KEY}" "QuietUninstallString" '"$INSTDIR\\uninstall.exe" /S'
-  WriteRegDWORD HKCU "\${KEY}" "EstimatedSize" ${Math.ceil(sizeBytes / 1024)}
-  WriteRegDWORD HKCU "\${KEY}" "NoModify" 1
-  WriteRegDWORD HKCU "\${KEY}" "NoRepair" 1
-SectionEnd
-
-Section Uninstall
-  ExecWait '"$INSTDIR\\\${FILE}" quit'
-  ; A silent removal keeps the game.
-  MessageBox MB_YESNO|MB_ICONQUESTION "$(REMOVE_GAME)" /SD IDNO IDNO keep
-    ExecWait '"$INSTDIR\\\${FILE}" uninstall'
-  keep:
-  Delete "$INSTDIR\\\${FILE}"
-  Delete "$INSTDIR\\uninstall.exe"
-  RMDir /r "$INSTDIR\\.launcher"
-  RMDir "$INSTDIR"
-  Delete "$SMPROGRAMS\\\${NAME}.lnk"
-  DeleteRegKey HKCU "\${KEY}"
-SectionEnd
-`
+${installSection(sizeBytes)}${UNINSTALL}`
 }

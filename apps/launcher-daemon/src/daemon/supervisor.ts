@@ -29,7 +29,12 @@ export interface Snapshot extends EngineStatus {
   readonly offline: boolean
   readonly lastError: ShownError | undefined
   readonly lastResult:
-    | { readonly outcome: string; readonly version: string | undefined; readonly downloadedBytes: number }
+    | {
+        readonly activity: Activity
+        readonly outcome: string
+        readonly version: string | undefined
+        readonly downloadedBytes: number
+      }
     | undefined
   readonly settings: Pick<Settings, 'channel' | 'limit' | 'language'>
   /** Whether the page asks for a folder first. */
@@ -193,7 +198,10 @@ export class Supervisor {
     try {
       if (activity === 'launch') await this.#launch(signal, options)
       else
-        this.#note(activity === 'rollback' ? await this.#engine.rollback() : await this.#engine[activity]({ signal }))
+        this.#note(
+          activity,
+          activity === 'rollback' ? await this.#engine.rollback() : await this.#engine[activity]({ signal }),
+        )
       if (activity === 'update') this.#offline = false
     } catch (error) {
       this.#lastError = shown(error)
@@ -205,15 +213,15 @@ export class Supervisor {
     }
   }
 
-  #note(result: UpdateResult): void {
-    this.#lastResult = { outcome: result.outcome, version: result.version, downloadedBytes: result.downloadedBytes }
+  #note(activity: Activity, { outcome, version, downloadedBytes }: UpdateResult): void {
+    this.#lastResult = { activity, outcome, version, downloadedBytes }
   }
 
   async #launch(signal: AbortSignal, options: { playInstalled?: boolean }): Promise<void> {
     const started = await this.#engine.launch({ signal, stdio: ['ignore', 'ignore', 'ignore'], ...options })
     this.#client = started
     this.#offline = started.offline
-    if (started.update !== undefined) this.#note(started.update)
+    if (started.update !== undefined) this.#note('update', started.update)
     void started.exited.then(() => {
       this.#client = undefined
       this.#tell({ type: 'changed' })

@@ -1,6 +1,6 @@
 import { showMarkdown } from './markdown.ts'
-import { errorWord, isWord, word } from './words.ts'
-import type { Language, Word } from './words.ts'
+import { chooseLanguage, english, errorWord, isLanguage, isWord, LANGUAGE_NAMES, stateWord, word } from './words.ts'
+import type { Language, Word, Words } from './words.ts'
 
 interface PageProgress {
   phase: string
@@ -35,21 +35,44 @@ interface PageStatus {
   needsSetup: boolean
   offline: boolean
   lastError?: PageError
+  lastResult?: { activity: string; outcome: string }
   settings: { channel: string; limit?: number; language?: Language }
   progress: PageProgress
 }
 
 let status: PageStatus | undefined
-let language: Language = navigator.language.startsWith('cs') || navigator.language.startsWith('sk') ? 'cs' : 'en'
+/** What the studio offers; empty means all. */
+const offered = (document.querySelector<HTMLMetaElement>('meta[name="languages"]')?.content ?? '')
+  .split(' ')
+  .filter(isLanguage)
+let language: Language = chooseLanguage(navigator.languages, offered)
+let words: Words = english
 let settingsTouched = false
 let setupTouched = false
+
+/** Changes the language; the words come from this launcher. */
+async function speak(wanted: Language): Promise<void> {
+  language = wanted
+  const loaded = wanted === 'en' ? english : ((await import(`./words-${wanted}.js`)) as { readonly words: Words }).words
+  if (language !== wanted) return // another one was chosen meanwhile
+  words = loaded
+  document.documentElement.lang = wanted
+  if (status !== undefined) show(status)
+}
+
+function listLanguages(): void {
+  const names = Object.entries(LANGUAGE_NAMES).filter(
+    ([tag]) => offered.length === 0 || offered.includes(tag as Language),
+  )
+  element('language').replaceChildren(...names.map(([tag, name]) => new Option(name, tag)))
+}
 
 function element<T extends HTMLElement = HTMLElement>(id: string): T {
   return document.getElementById(id) as T
 }
 
 function say(name: Word, places: Record<string, string> = {}): string {
-  return word(language, name, places)
+  return word(words, name, places)
 }
 
 function bytes(count: number): string {
@@ -164,10 +187,17 @@ function showProgress(progress: PageProgress): void {
 function stateWords(now: PageStatus): string {
   if (now.isRunning) return say('running')
   if (now.paused) return say('pausedState')
-  if (now.activity !== undefined && isWord(`state.${now.state}`)) return say(`state.${now.state}` as Word)
+  if (now.activity !== undefined) return say(stateWord(now.state))
   if (now.unfinished !== undefined) return say('unfinished', { version: now.unfinished })
   if (now.version === undefined) return say('nothing')
   return say(now.trust === 'barred' ? 'barredState' : 'ready')
+}
+
+/** What the last long action came to. */
+function resultWord({ lastResult, lastError, activity }: PageStatus): Word | undefined {
+  if (lastResult === undefined || lastError !== undefined || activity !== undefined) return undefined
+  if (lastResult.activity === 'repair') return lastResult.outcome === 'repaired' ? 'doneRepaired' : 'doneFine'
+  return lastResult.activity === 'update' && lastResult.outcome === 'updated' ? 'doneUpdated' : undefined
 }
 
 /** After a rollback the installed release is a true one, but not the newest. */
@@ -179,7 +209,7 @@ function trustText(now: PageStatus, trust: PageStatus['trust']): string {
 
 function show(now: PageStatus): void {
   status = now
-  if (now.settings.language !== undefined) language = now.settings.language
+  if (now.settings.language !== undefined && now.settings.language !== language) void speak(now.settings.language)
   document.documentElement.lang = language
   for (const node of document.querySelectorAll<HTMLElement>('[data-word]')) {
     const name = node.dataset['word'] ?? ''
@@ -192,6 +222,8 @@ function show(now: PageStatus): void {
   element('release').textContent =
     now.version === undefined ? '' : say('release', { version: now.version, channel: now.channel })
   element('state').textContent = stateWords(now)
+  const result = resultWord(now)
+  element('result').textContent = result === undefined ? '' : say(result)
   const isHalfDone = now.paused && now.progress.downloadTotalBytes > 0
   element('progress').hidden = now.activity === 'rollback' || !(busy || isHalfDone)
   const play = element<HTMLButtonElement>('play')
@@ -240,7 +272,7 @@ async function save(): Promise<void> {
   const limitText = element<HTMLInputElement>('limit').value.trim()
   const limit = limitText === '' ? null : Math.max(1024, Math.round(Number(limitText) * 1000))
   if (limit !== null && !Number.isSafeInteger(limit)) return element('limit').focus()
-  const chosen = element<HTMLSelectElement>('language').value === 'cs' ? 'cs' : 'en'
+  const chosen = element<HTMLSelectElement>('language').value
   settingsTouched = false
   const isSaved = await post('settings', {
     channel: element<HTMLInputElement>('channel').value,
@@ -303,4 +335,6 @@ element('setup-folder').addEventListener('input', () => {
   setupTouched = true
 })
 element('save').addEventListener('click', () => void save())
+listLanguages()
+void speak(language)
 void listen()

@@ -12,7 +12,24 @@ export interface PageAsset {
   readonly body: string | Uint8Array
 }
 
-const SCRIPTS = ['client', 'words', 'markdown'] as const
+const SCRIPTS = [
+  'client',
+  'words',
+  'markdown',
+  'words-de',
+  'words-fr',
+  'words-es',
+  'words-pt-BR',
+  'words-it',
+  'words-pl',
+  'words-cs',
+  'words-tr',
+  'words-ru',
+  'words-uk',
+  'words-ja',
+  'words-ko',
+  'words-zh-Hans',
+] as const
 
 /** Built, the scripts are JavaScript; from a checkout their types are taken off here. */
 async function script(name: string): Promise<string> {

@@ -22,6 +22,7 @@ section { background: var(--panel); border: 1px solid var(--line); border-radius
 #banner { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; justify-content: space-between; margin: 1rem 1.25rem 0; padding: .7rem 1rem; border-radius: .6rem; border: 1px solid var(--line); background: var(--panel) }
 #banner.bad { border-color: var(--bad); background: var(--bad-ground); color: var(--bad) }
 #banner.care { border-color: var(--care); color: var(--care) }
+#result { margin: -.3rem 0 .6rem; color: var(--soft) } #result:empty { display: none }
 progress { width: 100%; height: .8rem; accent-color: var(--lead) }
 #figures { margin: .3rem 0 .8rem; color: var(--soft); font-variant-numeric: tabular-nums; min-height: 1.5em }
 .buttons { display: flex; flex-wrap: wrap; gap: .5rem; margin: .4rem 0 1rem }

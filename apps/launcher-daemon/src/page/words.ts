@@ -1,186 +1,166 @@
-/** A language of the page. */
-export type Language = 'en' | 'cs'
+/** Every language of the page, as its speakers call it. */
+export const LANGUAGE_NAMES = {
+  en: 'English',
+  de: 'Deutsch',
+  fr: 'Français',
+  es: 'Español',
+  'pt-BR': 'Português (Brasil)',
+  it: 'Italiano',
+  pl: 'Polski',
+  cs: 'Čeština',
+  tr: 'Türkçe',
+  ru: 'Русский',
+  uk: 'Українська',
+  ja: '日本語',
+  ko: '한국어',
+  'zh-Hans': '简体中文',
+} as const
 
-const en = {
+/** A language of the page. */
+export type Language = keyof typeof LANGUAGE_NAMES
+
+/** The page in English, the source of all others. */
+export const english = {
   skip: 'To the Play button',
   play: 'Play',
-  playInstalled: 'Play the installed release',
+  playInstalled: 'Play the installed version',
   install: 'Install',
   finish: 'Finish the update',
-  unfinished: 'Half way to {version}: finish the update to play',
+  unfinished: 'The update to {version} is half done. Finish it to play.',
   pause: 'Pause',
   resume: 'Resume',
-  update: 'Look for updates',
+  update: 'Check for updates',
   repair: 'Repair',
-  rollback: 'Go back to the previous release',
+  rollback: 'Go back to the previous version',
   settings: 'Settings',
-  channel: 'Channel',
+  channel: 'Version channel',
   limit: 'Download limit (kB/s)',
-  limitHint: 'Empty: no limit. It counts at once, also for a running download.',
+  limitHint: 'Leave it empty for no limit. It applies right away.',
   language: 'Language',
   save: 'Save',
   saved: 'Saved',
-  news: 'What is new',
-  noNews: 'The release has no notes.',
-  newsLater: 'The notes of the release stand here once it is installed.',
-  trustTitle: 'Trust',
+  news: 'What’s new',
+  noNews: 'There are no notes for this version.',
+  newsLater: 'News appears here once the game is installed.',
+  details: 'Details',
+  trustTitle: 'Origin',
   keyTitle: 'Game key',
   folderTitle: 'Folder',
-  keyFine: 'checked against the signed list before each start, handed to the game only',
-  keyNone: 'nothing installed yet',
-  keyless: 'this release needs none',
-  nothing: 'Nothing is installed yet',
-  release: 'Release {version} on channel {channel}',
+  keyFine: 'checked before each start, given to the game only',
+  keyNone: 'nothing is installed yet',
+  keyless: 'not needed by this version',
+  nothing: 'Not installed yet',
+  release: 'Version {version} ({channel})',
   ready: 'Ready to play',
   running: 'The game is running',
-  offline: 'Offline: the server cannot be reached. You can play what is installed.',
-  barredState: 'Not to be played',
-  barredHelp: 'Look for updates while you are online: what is vouched for again plays at once.',
+  offline: 'Could not check for updates. You can play the installed version.',
+  barredState: 'This version cannot be played',
+  barredHelp: 'Check for updates while you are online.',
   pausedState: 'Paused',
-  paused: 'Paused. The download goes on where it stopped.',
+  paused: 'Paused. The download continues where it stopped.',
   setupTitle: 'Where should the game go?',
   setupHint: 'An empty or new folder. Nothing is downloaded before you choose Install.',
-  details: 'Details',
-  closedPage: 'This page is no longer connected. Open it again from the launcher.',
-  gone: 'The launcher was closed. Start it again to go on.',
-  'state.idle': 'Ready',
-  'state.lock': 'Starting',
-  'state.recover': 'Looking after the last run',
-  'state.trust': 'Checking who signed the release',
-  'state.plan': 'Comparing files',
-  'state.preflight': 'Checking free space',
-  'state.fetch': 'Downloading',
-  'state.stage': 'Verifying the download',
-  'state.commit': 'Putting files in place',
-  'state.swap': 'Putting files in place',
-  'state.prune': 'Tidying up',
-  'state.finalize': 'Finishing',
-  'state.key-load': 'Checking the game key',
-  'state.launch': 'Starting the game',
-  'state.confirm': 'The game is running',
-  'trust.pinned': 'Nothing was verified yet.',
-  'trust.current': 'Verified: it comes from its publisher and is the newest known.',
-  'trust.older': 'Verified: it comes from its publisher. The newest known release is {version}.',
-  'trust.stale': 'Verified, but the server could not confirm lately that it is the newest.',
-  'trust.barred': 'Must not be played: the keys that vouched for it were withdrawn.',
-  'trust.forked': 'Verified. The publisher’s documents contradict each other, so nothing new is installed for now.',
+  closedPage: 'This window is no longer connected. Open it again from the launcher.',
+  gone: 'The launcher was closed. Start it again to continue.',
+  doneUpdated: 'The game is up to date.',
+  doneFine: 'All files are fine.',
+  doneRepaired: 'The game was repaired.',
+  preparing: 'Getting ready',
+  checking: 'Checking for updates',
+  comparing: 'Comparing files',
+  downloading: 'Downloading',
+  verifying: 'Checking the download',
+  applying: 'Installing',
+  finishing: 'Finishing',
+  starting: 'Starting the game',
+  'trust.pinned': 'Nothing has been checked yet.',
+  'trust.current': 'Genuine and up to date.',
+  'trust.older': 'Genuine. The newest known version is {version}.',
+  'trust.stale': 'Genuine. The server has not confirmed lately that it is the newest.',
+  'trust.barred': 'The publisher has withdrawn this version.',
+  'trust.forked': 'Genuine. The publisher’s information is contradictory, so nothing new is installed for now.',
   figures: '{done} of {total}',
   rate: '{rate}/s',
   left: '{time} left',
   seconds: '{n} s',
   minutes: '{n} min',
   hours: '{n} h',
-  'error.refused': 'The offered release was refused: its signature is not right. Your installed release is unchanged.',
-  'error.policy': 'The server’s offer was refused. Your installed release is unchanged.',
-  'error.disk': 'There is not enough room on the disk. Your installed release is unchanged.',
-  'error.busy': 'Something else is using the game’s files. Close it and try again.',
-  'error.key':
-    'The game cannot get its key: the server gives none to this computer, or not the one that the publisher lists.',
-  'error.files': 'Files of the game are missing, changed or cannot be written. Repair fetches what is wrong.',
-  'error.folder': 'The game cannot go into this folder. Choose an empty or a new one.',
-  'error.server': 'The server sent something else than the release says. Your installed release is unchanged.',
-  'error.tooOld': 'The release needs a newer launcher. Your installed release is unchanged.',
+  'error.refused': 'The offered version is not genuine and was refused. Your game is unchanged.',
+  'error.policy': 'The offered version was refused. Your game is unchanged.',
+  'error.disk': 'There is not enough space on the disk. Your game is unchanged.',
+  'error.busy': 'Another program is using the game’s files. Close it and try again.',
+  'error.key': 'The game could not be unlocked on this computer.',
+  'error.files': 'Some game files are missing, changed or cannot be written. Repair fixes them.',
+  'error.folder': 'The game cannot go into this folder. Choose an empty or new one.',
+  'error.server': 'The server sent damaged files. Your game is unchanged.',
+  'error.tooOld': 'This version needs a newer launcher. Your game is unchanged.',
   'error.start': 'The game could not be started on this computer.',
-  'error.half': 'The last update is not through yet. Finish it to play.',
-  'error.other': 'That did not work. Your installed release is unchanged.',
+  'error.half': 'The last update is not finished. Finish it to play.',
+  'error.other': 'That did not work. Your game is unchanged.',
 } as const
 
 /** Names of the page's words. */
-export type Word = keyof typeof en
+export type Word = keyof typeof english
 
-const cs: Readonly<Record<Word, string>> = {
-  skip: 'Na tlačítko Hrát',
-  play: 'Hrát',
-  playInstalled: 'Hrát nainstalovanou verzi',
-  install: 'Nainstalovat',
-  finish: 'Dokončit aktualizaci',
-  unfinished: 'Na půl cesty k {version}: pro hraní dokončete aktualizaci',
-  pause: 'Pozastavit',
-  resume: 'Pokračovat',
-  update: 'Hledat aktualizace',
-  repair: 'Opravit',
-  rollback: 'Vrátit předchozí verzi',
-  settings: 'Nastavení',
-  channel: 'Kanál',
-  limit: 'Omezení stahování (kB/s)',
-  limitHint: 'Prázdné: bez omezení. Platí hned, i pro běžící stahování.',
-  language: 'Jazyk',
-  save: 'Uložit',
-  saved: 'Uloženo',
-  news: 'Co je nového',
-  noNews: 'K této verzi nejsou poznámky.',
-  newsLater: 'Po instalaci zde budou poznámky k verzi.',
-  trustTitle: 'Důvěra',
-  keyTitle: 'Herní klíč',
-  folderTitle: 'Složka',
-  keyFine: 'před každým startem porovnán s podepsaným seznamem, dostane ho jen hra',
-  keyNone: 'zatím není nic nainstalováno',
-  keyless: 'tato verze žádný nepotřebuje',
-  nothing: 'Zatím není nic nainstalováno',
-  release: 'Verze {version} z kanálu {channel}',
-  ready: 'Připraveno ke hře',
-  running: 'Hra běží',
-  offline: 'Offline: server není dostupný. Hrát lze to, co je nainstalováno.',
-  barredState: 'Nelze hrát',
-  barredHelp: 'Vyhledejte aktualizace, až budete online: co má znovu platný podpis, lze hrát hned.',
-  pausedState: 'Pozastaveno',
-  paused: 'Pozastaveno. Stahování naváže tam, kde skončilo.',
-  setupTitle: 'Kam se má hra nainstalovat?',
-  setupHint: 'Prázdná nebo nová složka. Než zvolíte Nainstalovat, nic se nestahuje.',
-  details: 'Podrobnosti',
-  closedPage: 'Tato stránka už není připojena. Otevřete ji znovu z launcheru.',
-  gone: 'Launcher byl ukončen. Spusťte ho znovu.',
-  'state.idle': 'Připraveno',
-  'state.lock': 'Spouštím',
-  'state.recover': 'Kontroluji minulý běh',
-  'state.trust': 'Ověřuji, kdo verzi podepsal',
-  'state.plan': 'Porovnávám soubory',
-  'state.preflight': 'Kontroluji volné místo',
-  'state.fetch': 'Stahuji',
-  'state.stage': 'Ověřuji stažené soubory',
-  'state.commit': 'Ukládám soubory',
-  'state.swap': 'Ukládám soubory',
-  'state.prune': 'Uklízím',
-  'state.finalize': 'Dokončuji',
-  'state.key-load': 'Kontroluji herní klíč',
-  'state.launch': 'Spouštím hru',
-  'state.confirm': 'Hra běží',
-  'trust.pinned': 'Zatím nebylo nic ověřeno.',
-  'trust.current': 'Ověřeno: pochází od vydavatele a je nejnovější známá.',
-  'trust.older': 'Ověřeno: pochází od vydavatele. Nejnovější známá verze je {version}.',
-  'trust.stale': 'Ověřeno, ale server už nějakou dobu nepotvrdil, že je nejnovější.',
-  'trust.barred': 'Nesmí se hrát: klíče, které za ni ručily, byly odvolány.',
-  'trust.forked': 'Ověřeno. Dokumenty vydavatele si odporují, proto se zatím nic nového neinstaluje.',
-  figures: '{done} z {total}',
-  rate: '{rate}/s',
-  left: 'zbývá {time}',
-  seconds: '{n} s',
-  minutes: '{n} min',
-  hours: '{n} h',
-  'error.refused': 'Nabízená verze byla odmítnuta: její podpis nesouhlasí. Nainstalovaná verze je beze změny.',
-  'error.policy': 'Nabídka serveru byla odmítnuta. Nainstalovaná verze je beze změny.',
-  'error.disk': 'Na disku není dost místa. Nainstalovaná verze je beze změny.',
-  'error.busy': 'Soubory hry používá jiný program. Zavřete ho a zkuste to znovu.',
-  'error.key': 'Hra nedostala svůj klíč: server ho tomuto počítači nevydá, nebo to není klíč, který uvádí vydavatel.',
-  'error.files': 'Soubory hry chybí, jsou změněné nebo je nelze zapsat. Oprava stáhne, co není v pořádku.',
-  'error.folder': 'Do této složky hru nelze nainstalovat. Zvolte prázdnou nebo novou.',
-  'error.server': 'Server poslal něco jiného, než verze uvádí. Nainstalovaná verze je beze změny.',
-  'error.tooOld': 'Verze potřebuje novější launcher. Nainstalovaná verze je beze změny.',
-  'error.start': 'Hru se na tomto počítači nepodařilo spustit.',
-  'error.half': 'Poslední aktualizace ještě není celá. Pro hraní ji dokončete.',
-  'error.other': 'To se nepodařilo. Nainstalovaná verze je beze změny.',
-}
+/** The page in one language. */
+export type Words = Readonly<Record<Word, string>>
 
-const languages: Readonly<Record<Language, Readonly<Record<Word, string>>>> = { en, cs }
-
-/** A word in a language, with its places filled. */
-export function word(language: Language, name: Word, places: Readonly<Record<string, string>> = {}): string {
-  return languages[language][name].replaceAll(/\{(\w+)\}/g, (whole, place: string) => places[place] ?? whole)
+/** A word with its places filled. */
+export function word(words: Words, name: Word, places: Readonly<Record<string, string>> = {}): string {
+  return words[name].replaceAll(/\{(\w+)\}/g, (whole, place: string) => places[place] ?? whole)
 }
 
 /** Whether a text names a word. */
 export function isWord(name: string): name is Word {
-  return Object.hasOwn(en, name)
+  return Object.hasOwn(english, name)
+}
+
+/** Whether a text names a language of the page. */
+export function isLanguage(name: string): name is Language {
+  return Object.hasOwn(LANGUAGE_NAMES, name)
+}
+
+/** Languages whose speakers read another one of the page, by the subtag that browsers send. */
+const CLOSE_LANGUAGES: Readonly<Record<string, Language>> = { sk: 'cs', pt: 'pt-BR', zh: 'zh-Hans', be: 'ru' }
+
+/**
+ * The language to begin with.
+ *
+ * @param wanted - What the browser says, the preferred one first: `de-AT`, `pt`.
+ * @param offered - What the studio offers; empty means all.
+ */
+export function chooseLanguage(wanted: readonly string[], offered: readonly Language[]): Language {
+  const usable = (language: string): language is Language =>
+    isLanguage(language) && (offered.length === 0 || offered.includes(language))
+  for (const tag of wanted) {
+    const [base = ''] = tag.split('-')
+    const found = [tag, base, CLOSE_LANGUAGES[base] ?? ''].find(usable)
+    if (found !== undefined) return found as Language
+  }
+  return offered[0] ?? 'en'
+}
+
+/** What the launcher is doing, by the state of the engine. */
+const STATES: Readonly<Record<string, Word>> = {
+  lock: 'preparing',
+  recover: 'preparing',
+  trust: 'checking',
+  plan: 'comparing',
+  preflight: 'comparing',
+  fetch: 'downloading',
+  stage: 'verifying',
+  commit: 'applying',
+  swap: 'applying',
+  prune: 'finishing',
+  finalize: 'finishing',
+  'key-load': 'starting',
+  launch: 'starting',
+  confirm: 'running',
+}
+
+/** What the launcher is doing. */
+export function stateWord(state: string): Word {
+  return Object.hasOwn(STATES, state) ? (STATES[state] as Word) : 'preparing'
 }
 
 const byCode: Readonly<Record<string, Word>> = {
