@@ -13,6 +13,7 @@ import { readIdentityLog, readReleases, readStoredHead, rolesInForce } from '../
 import type { StoredRelease } from '../release/store.ts'
 import { finishingCommand } from '../rotation/pending.ts'
 import { counted } from '../words.ts'
+import { checkLocks } from './check-locks.ts'
 import { collectStatus } from './collect-status.ts'
 
 /** One thing that was looked at. */
@@ -52,6 +53,7 @@ export async function diagnose(home: HomeSession, options: DiagnoseOptions): Pro
   const report: Report = (check, level, message, mend = '') => void findings.push({ check, level, message, mend })
   const checks: [string, string, () => Promise<void>][] = [
     ['permissions', `chmod 700 ${home.paths.folder}`, () => checkPermissions(home, report)],
+    ['locks', 'keyturn doctor', () => reportLocks(home, report)],
     ['log', 'keyturn restore', () => checkLog(home, report)],
     ['keystore', 'keyturn restore', () => checkKeystore(home, report)],
     ['next-key', 'keyturn restore', () => checkNextKey(home, report)],
@@ -103,6 +105,12 @@ async function checkPermissions(home: HomeSession, report: Report): Promise<void
     )
   }
   if (sound) report('permissions', 'ok', 'home, keystore and next key are closed to others')
+}
+
+async function reportLocks(home: HomeSession, report: Report): Promise<void> {
+  const findings = await checkLocks(home)
+  for (const { level, message, fix } of findings) report('locks', level, message, fix)
+  if (findings.length === 0) report('locks', 'ok', 'no other process holds a lock of the home')
 }
 
 async function checkLog(home: HomeSession, report: Report): Promise<void> {
