@@ -4,12 +4,12 @@ import { exitCodes, KeyturnError } from '@keyturn/primitives'
 import { readConfig } from './config.ts'
 import type { ServerConfig } from './config.ts'
 
-/** Runs a command; exists so that main has one place for what every command shares. */
+/** Runs a command; exists so that main has one place for what all commands share. */
 export async function runCommand(work: () => Promise<unknown>): Promise<void> {
   await work()
 }
 
-/** Tells an error and gives its exit code. */
+/** Prints an error and returns its exit code. */
 export function exitCodeOf(error: unknown, json: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   const known = error instanceof KeyturnError ? error : undefined

@@ -88,13 +88,13 @@ export const settings: readonly {
 ]
 
 /** Variables that name a file whose first line is the value. */
-const fileSettings = new Set(['s3SecretKey', 'metricsToken'])
+const FILE_SETTINGS = new Set(['s3SecretKey', 'metricsToken'])
 
 type Values = Readonly<Record<string, string | undefined>>
 
 /**
- * Reads the settings: environment over file over defaults. A name nobody knows is refused, so that a typing error does
- * not pass as a default.
+ * Reads the settings: environment over file over defaults. An unknown name is refused, so that a typing error does not
+ * pass as a default.
  *
  * @param environment - Variables, `KEYTURN_…`.
  * @param file - Optional JSON file whose members are named as the variables.
@@ -108,7 +108,7 @@ export async function readConfig(environment: Values, file?: string): Promise<Se
   for (const { name, variable } of settings) {
     const value = environment[variable] ?? fromFile[variable]
     if (value === undefined || value === '') continue
-    values.set(name, fileSettings.has(name) ? await firstLine(variable, value) : value)
+    values.set(name, FILE_SETTINGS.has(name) ? await firstLine(variable, value) : value)
   }
   return checked(values)
 }
@@ -119,7 +119,8 @@ async function readConfigFile(file: string): Promise<Values> {
       throw bad('--config', `file "${file}" cannot be read`, cause)
     }),
   )
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw bad('--config', 'an object is due')
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+    throw bad('--config', 'expected an object')
   return Object.fromEntries(Object.entries(parsed).map(([name, value]) => [name, String(value)]))
 }
 
@@ -149,14 +150,15 @@ function wholeNumber(
   const text = values.get(name)
   if (text === undefined) return preset
   const value = Number(text)
-  if (!/^\d+$/.test(text) || value > most) throw bad(variableOf(name), `"${text}" is no whole number up to ${most}`)
+  if (!/^\d+$/.test(text) || value > most)
+    throw bad(variableOf(name), `expected a whole number up to ${most}, got "${text}"`)
   return value
 }
 
 function yesNo(values: ReadonlyMap<string, string>, name: keyof ServerConfig, preset: boolean): boolean {
   const text = values.get(name)
   if (text !== undefined && text !== 'true' && text !== 'false')
-    throw bad(variableOf(name), `"${text}" is neither true nor false`)
+    throw bad(variableOf(name), `expected true or false, got "${text}"`)
   return text === undefined ? preset : text === 'true'
 }
 
@@ -170,7 +172,7 @@ function address(
   const url = URL.canParse(text) ? new URL(text) : undefined
   // The value may hold a password, so it is not shown.
   if (url === undefined || !protocols.includes(url.protocol))
-    throw bad(variableOf(name), `an address that begins with ${protocols.join(' or ')} is due`)
+    throw bad(variableOf(name), `expected an address that begins with ${protocols.join(' or ')}`)
   return text
 }
 
@@ -178,12 +180,12 @@ function checked(values: ReadonlyMap<string, string>): ServerConfig {
   const s3Url = address(values, 's3Url', ['http:', 'https:'])
   for (const name of ['s3AccessKey', 's3SecretKey'] as const) {
     if (s3Url !== undefined && values.get(name) === undefined)
-      throw bad(variableOf(name), 'it is needed with KEYTURN_S3_URL')
+      throw bad(variableOf(name), 'it is required with KEYTURN_S3_URL')
   }
   const oidcIssuer = address(values, 'oidcIssuer', ['https:', 'http:'])
   for (const name of ['oidcAudience', 'oidcRules'] as const) {
     if (oidcIssuer !== undefined && values.get(name) === undefined)
-      throw bad(variableOf(name), 'it is needed with KEYTURN_OIDC_ISSUER')
+      throw bad(variableOf(name), 'it is required with KEYTURN_OIDC_ISSUER')
   }
   return {
     dataDir: values.get('dataDir') ?? './keyturn-data',

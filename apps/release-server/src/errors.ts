@@ -3,7 +3,7 @@ import type { ErrorKind, KeyturnError } from '@keyturn/primitives'
 export { ServerError } from '@keyturn/release-client'
 export type { ServerErrorCode } from '@keyturn/release-client'
 
-const statusOfKind: Readonly<Record<ErrorKind, number>> = {
+const STATUS_OF_KIND: Readonly<Record<ErrorKind, number>> = {
   no: 200,
   usage: 400,
   io: 500,
@@ -16,7 +16,7 @@ const statusOfKind: Readonly<Record<ErrorKind, number>> = {
   bug: 500,
 }
 
-const statusOfCode: Readonly<Partial<Record<string, number>>> = {
+const STATUS_OF_CODE: Readonly<Partial<Record<string, number>>> = {
   SRV_NOT_FOUND: 404,
   SRV_METHOD: 405,
   SRV_MEDIA_TYPE: 415,
@@ -47,5 +47,5 @@ const statusOfCode: Readonly<Partial<Record<string, number>>> = {
 
 /** HTTP status of an error: by code where one is named, else by kind. */
 export function httpStatus(error: KeyturnError): number {
-  return statusOfCode[error.code] ?? statusOfKind[error.kind]
+  return STATUS_OF_CODE[error.code] ?? STATUS_OF_KIND[error.kind]
 }

@@ -35,8 +35,8 @@ export class ListedError extends ServerError {
 }
 
 /**
- * Makes the answer to an error, RFC 9457. What is not a `KeyturnError`, and every `bug`, tells nothing but the request
- * id: no stack, no path.
+ * Makes the answer to an error, RFC 9457. Anything but a `KeyturnError`, and every `bug`, shows only the request id: no
+ * stack, no path.
  */
 export function problemAnswer(error: unknown, requestId: string): ProblemAnswer {
   const known =

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { systemClock, systemRandom } from '@keyturn/primitives'
 import type { Clock, RandomSource } from '@keyturn/primitives'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { createApp } from './app.ts'
 import type { NewToken, TokenView } from '@keyturn/release-client'
 import type { ServerContext, ServerLog } from './context.ts'
@@ -43,7 +43,7 @@ import { WebhookSender } from './events/webhooks.ts'
 
 /** Options of {@link createReleaseServer}. */
 export interface ReleaseServerOptions {
-  /** Folder of the embedded stores; needed unless both `blobs` and `metadata` are given. */
+  /** Folder of the embedded stores; required unless both `blobs` and `metadata` are given. */
   readonly dataDir?: string | undefined
   /** Default: the folder `blobs` in `dataDir`. */
   readonly blobs?: BlobStore | undefined
@@ -53,26 +53,26 @@ export interface ReleaseServerOptions {
   readonly host?: string | undefined
   /** Default 0: any free port. */
   readonly port?: number | undefined
-  /** Address under which browsers see the server; default: whatever host they name. */
+  /** Address under which browsers see the server; default: any host that they name. */
   readonly publicUrl?: string | undefined
   readonly rates?: RateOptions | undefined
-  /** Let the proxy in front send blobs. */
+  /** Lets the proxy in front send blobs. */
   readonly offload?: PublicTreeOptions['offload'] | undefined
-  /** Opens the vault of runtime keys and transport keys; without it the server hands out none. */
+  /** Opens the vault of runtime keys and transport keys; without it the server delivers none. */
   readonly vault?: VaultSettings | undefined
-  /** Signs changed heads; without it rollout and halt wait for a head of the publisher. */
+  /** Signs changed heads; without it rollout and halt wait for a head from the publisher. */
   readonly headSigner?: HeadSigner | undefined
   /** Accepts tokens of an OIDC issuer. */
   readonly oidc?: OidcSettings | undefined
   /** What garbage collection keeps. */
   readonly retention?: RetentionOptions | undefined
-  /** Garbage collection and scrubbing by themselves; default: neither. */
+  /** Collects garbage and scrubs from time to time; default: neither. */
   readonly upkeep?: UpkeepOptions | undefined
   /** Bearer token for `/metrics`; a token with `stats:read` does too. */
   readonly metricsToken?: string | undefined
   /** Default: nothing is logged. */
   readonly log?: ServerLog | undefined
-  /** How long the server still answers after it says "not ready", in milliseconds; default 0. */
+  /** How long the server still answers after it reports "not ready", in milliseconds; default 0. */
   readonly drainDelayMs?: number | undefined
   /** How long open requests may take when the server closes, in milliseconds; default 30 000. */
   readonly drainMs?: number | undefined
@@ -135,7 +135,7 @@ async function openExchange(
 ): Promise<ExchangeParts | undefined> {
   if (settings === undefined) return undefined
   const vault = await openServerVault(context.metadata, settings, context.random, () =>
-    context.log.warn({}, 'a new, empty vault was made: keep its passphrase'),
+    context.log.warn({}, 'a new, empty vault was created: keep its passphrase'),
   )
   return {
     context,
@@ -145,60 +145,67 @@ async function openExchange(
   }
 }
 
-/** The version told in the API description. */
-const apiVersion = '1'
+/** The version in the API description. */
+const API_VERSION = '1'
 
-/**
- * Makes a release server on its stores. It listens once {@link ReleaseServer.listen} is called.
- *
- * @throws ServerError `SRV_CONFIG`, `SRV_STORAGE`; VaultError for a wrong passphrase.
- */
-export async function createReleaseServer(options: ReleaseServerOptions): Promise<ReleaseServer> {
-  const { clock = systemClock, random = systemRandom, log = silentLog } = options
+/** Everything that a server is made of, besides its HTTP side. */
+interface Parts {
+  readonly context: ServerContext
+  readonly requestIds: RequestIds
+  readonly rates: RateLimits
+  readonly metrics: Metrics
+  readonly exchange: ExchangeParts | undefined
+  readonly reports: Reports
+  readonly checks: ReleaseChecks
+  readonly secrets: WebhookSecrets
+  readonly sender: WebhookSender
+  readonly upkeep: Upkeep
+  readonly authenticator: Authenticator
+  readonly authenticate: (request: FastifyRequest) => Promise<Actor>
+  readonly events: EventStreams
+}
+
+async function openParts(options: ReleaseServerOptions): Promise<Parts> {
+  const { clock = systemClock, random = systemRandom } = options
   const requestIds = new RequestIds(random)
   const rates = new RateLimits(options.rates ?? {}, clock)
   const context = createContext(options, await openStores(options), requestIds, rates)
   const metrics = new Metrics()
+  metrics.gauge('process_resident_memory_bytes', () => process.memoryUsage.rss())
   const exchange = await openExchange(context, options.vault, metrics)
-  const reports = new Reports(context)
-  const checks = new ReleaseChecks(context)
   const secrets = new WebhookSecrets(exchange?.vault)
   await secrets.sealClear(context)
-  const sender = new WebhookSender(context, secrets)
-  const upkeep = new Upkeep(context, options.upkeep ?? {}, options.retention ?? {})
   const authenticator = new Authenticator(context, {
     tokens: new TokenChecker(context),
     oidc: options.oidc === undefined ? undefined : new OidcChecker(options.oidc),
     publicUrl: options.publicUrl,
   })
   const authenticate = (request: FastifyRequest): Promise<Actor> => authenticator.authenticate(request)
-  const events = new EventStreams(context, { authenticate })
-  let draining = false
-  let closing: Promise<void> | undefined
-  metrics.gauge('process_resident_memory_bytes', () => process.memoryUsage.rss())
-  const app = createApp({
+  return {
+    context,
+    requestIds,
+    rates,
+    metrics,
+    exchange,
+    secrets,
+    authenticator,
+    authenticate,
+    reports: new Reports(context),
+    checks: new ReleaseChecks(context),
+    sender: new WebhookSender(context, secrets),
+    upkeep: new Upkeep(context, options.upkeep ?? {}, options.retention ?? {}),
+    events: new EventStreams(context, { authenticate }),
+  }
+}
+
+function createHttpSide(parts: Parts, options: ReleaseServerOptions, isDraining: () => boolean): FastifyInstance {
+  const { context, requestIds, rates, metrics, authenticator, authenticate, exchange, secrets } = parts
+  return createApp({
     context,
     requestIds,
     rates,
     authenticate,
-    onAnswer: (request, reply) => {
-      metrics.count(
-        'keyturn_requests_total',
-        `route="${request.routeOptions.url ?? 'none'}",status="${reply.statusCode}"`,
-      )
-      metrics.observe('keyturn_request_seconds', reply.elapsedTime / 1000)
-      log.info(
-        {
-          request_id: request.id,
-          actor: request.actor?.name ?? null,
-          method: request.method,
-          route: request.routeOptions.url ?? null,
-          status: reply.statusCode,
-          duration_ms: Math.round(reply.elapsedTime),
-        },
-        'request',
-      )
-    },
+    onAnswer: requestLog(parts),
     onPublicAnswer: publicCounter(metrics),
     routes: (instance) =>
       registerRoutes(instance, {
@@ -206,27 +213,68 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
         authenticator,
         exchange,
         secrets,
-        version: apiVersion,
+        version: API_VERSION,
         operation: {
           metrics,
-          reports,
-          events,
-          checks,
+          reports: parts.reports,
+          events: parts.events,
+          checks: parts.checks,
           headSigner: options.headSigner,
           retention: options.retention ?? {},
           metricsToken: options.metricsToken,
-          isDraining: () => draining,
+          isDraining,
           authenticate,
         },
       }),
   })
+}
+
+/** Counts and logs answers of the framework side: the route, never the address, which may hold what is secret. */
+function requestLog({ metrics, context }: Parts): (request: FastifyRequest, reply: FastifyReply) => void {
+  return (request, reply) => {
+    const route = request.routeOptions.url ?? null
+    metrics.count('keyturn_requests_total', `route="${route ?? 'none'}",status="${reply.statusCode}"`)
+    metrics.observe('keyturn_request_seconds', reply.elapsedTime / 1000)
+    context.log.info(
+      {
+        request_id: request.id,
+        actor: request.actor?.name ?? null,
+        method: request.method,
+        route,
+        status: reply.statusCode,
+        duration_ms: Math.round(reply.elapsedTime),
+      },
+      'request',
+    )
+  }
+}
+
+/**
+ * Makes a release server on its stores. It listens once {@link ReleaseServer.listen} is called.
+ *
+ * @throws ServerError `SRV_CONFIG`, `SRV_STORAGE`; VaultError for a wrong passphrase.
+ */
+export async function createReleaseServer(options: ReleaseServerOptions): Promise<ReleaseServer> {
+  const parts = await openParts(options)
+  const { context, requestIds, sender, upkeep } = parts
+  let draining = false
+  let closing: Promise<void> | undefined
+  const app = createHttpSide(parts, options, () => draining)
   await upkeep.tidy()
+  const close = async (): Promise<void> => {
+    draining = true
+    if (options.drainDelayMs !== undefined && app.server.listening)
+      await new Promise((resolve) => setTimeout(resolve, options.drainDelayMs))
+    parts.events.close()
+    await drain(app, options.drainMs ?? 30_000)
+    await closeParts(parts)
+  }
   return {
     context,
     createToken: (token) => createToken(context, token, { actor: 'local', requestId: requestIds.next() }),
     listen: async () => {
       const { host = '127.0.0.1', port = 0 } = options
-      // A crowd that comes at one moment waits in the queue of the system and is not sent away.
+      // A burst of connections waits in the listen backlog and is not refused.
       await app.listen({ host, port, backlog: 4096 })
       sender.start()
       upkeep.start()
@@ -235,20 +283,16 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
     },
     close: () => (closing ??= close()),
   }
-  async function close(): Promise<void> {
-    draining = true
-    if (options.drainDelayMs !== undefined && app.server.listening)
-      await new Promise((resolve) => setTimeout(resolve, options.drainDelayMs))
-    events.close()
-    await drain(app, options.drainMs ?? 30_000)
-    await Promise.all([sender.close(), upkeep.close(), checks.close()])
-    await reports.flush()
-    exchange?.keys.close()
-    context.directory.close()
-    context.documents.close()
-    await context.metadata.close()
-    await context.blobs.close()
-  }
+}
+
+async function closeParts({ context, sender, upkeep, checks, reports, exchange }: Parts): Promise<void> {
+  await Promise.all([sender.close(), upkeep.close(), checks.close()])
+  await reports.flush()
+  exchange?.keys.close()
+  context.directory.close()
+  context.documents.close()
+  await context.metadata.close()
+  await context.blobs.close()
 }
 
 /** Counts answers of the public tree by method and status, of which there are few. */
@@ -267,10 +311,10 @@ function publicCounter(metrics: Metrics): (method: string, status: number) => vo
   }
 }
 
-/** Lets open requests end; what takes longer than `drainMs` is cut off: uploads go on elsewhere. */
+/** Lets open requests end; what takes longer than `drainMs` is cut off: uploads continue elsewhere. */
 async function drain(app: FastifyInstance, drainMs: number): Promise<void> {
   const timer = setTimeout(() => app.server.closeAllConnections(), drainMs)
-  // Connections kept alive become idle one after the other, as their answers end.
+  // Connections that are kept alive become idle one after the other, as their answers end.
   const idle = setInterval(() => app.server.closeIdleConnections(), 100)
   await app.close().finally(() => {
     clearTimeout(timer)

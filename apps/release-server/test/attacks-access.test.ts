@@ -36,7 +36,10 @@ describe('the signature for installs that pin keys (attack 11)', () => {
     await admin.publish('metin2', 'stable', { version: version(release), head: await publisher.head(release) })
     const thief = await running.client(['releases:write'])
     const sign = (legacy: Uint8Array) =>
-      thief.putSignatures('metin2', 'stable', version(release), release.signatures, legacy)
+      thief.putSignatures('metin2', 'stable', version(release), {
+        signatures: release.signatures,
+        legacySignature: legacy,
+      })
     await expect(sign(bogus)).rejects.toMatchObject({ code: 'PUB_LEGACY_KEY', status: 409 })
     await expect(thief.createRelease('metin2', { ...release, legacySignature: bogus })).rejects.toMatchObject({
       code: 'PUB_LEGACY_KEY',
@@ -51,7 +54,7 @@ describe('the signature for installs that pin keys (attack 11)', () => {
     await admin.changeProduct('metin2', { pinned_keys: [keyId('legacy')] })
     const thief = await running.client(['releases:write'])
     const sign = (legacy: Uint8Array) =>
-      thief.putSignatures('metin2', 'stable', version(first), first.signatures, legacy)
+      thief.putSignatures('metin2', 'stable', version(first), { signatures: first.signatures, legacySignature: legacy })
     await expect(sign(bogus)).rejects.toMatchObject({ code: 'MAN_SIGNATURE' })
     expect(await admin.fetchPublic('/manifest.json.sig')).toBeUndefined()
     const good = ed25519Sign(seedOf('legacy'), first.manifest)

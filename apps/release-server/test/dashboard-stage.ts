@@ -149,7 +149,8 @@ export async function stage(
     }),
   )
   const { page, problems } = await openPage(browserOptions)
-  await page.goto(`${running.url}/dashboard`)
+  // The address of the server, as people type it.
+  await page.goto(running.url)
   const logIn = async (): Promise<void> => {
     await page.getByLabel('Token').fill(await running.token(['admin']))
     await page.keyboard.press('Enter')

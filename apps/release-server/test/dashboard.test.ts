@@ -20,11 +20,15 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
       { name: 'keyturn_session', httpOnly: true, sameSite: 'Strict' },
     ])
     await shot(page, 'server-dashboard')
+    // People read names of tokens, not ids.
+    expect(await page.locator('#who').innerText()).toBe('test')
+    expect(await page.locator('#audit').innerText()).toMatch(/\btest\b/)
+    expect(await page.locator('#audit').innerText()).not.toMatch(/token:[a-z0-9]{16}/)
     const channel = page.getByRole('article', { name: 'Channel stable' })
     await channel.getByRole('slider', { name: 'Rollout' }).focus()
     await page.keyboard.press('End')
     await channel.getByRole('button', { name: 'Move rollout' }).click()
-    await channel.getByText('Waiting for a head from the CLI: a rollout of 100 %').waitFor()
+    await channel.getByText('Waiting for a head from the publisher: a rollout of 100 %').waitFor()
     await shot(page, 'server-waiting')
     const head = await publisher.head(second, {
       edit: (model) => ({ ...model, fallback: first.pin, rollout: { percent: 100, salt, paused: false } }),
@@ -33,7 +37,7 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     await channel.getByText('Waiting for a head').waitFor({ state: 'detached' })
     await page.getByRole('status').getByText('channel.publish').waitFor()
     await channel.getByRole('button', { name: 'Halt' }).click()
-    await channel.getByText('Waiting for a head from the CLI: a halt').waitFor()
+    await channel.getByText('Waiting for a head from the publisher: a halt').waitFor()
     expect((await client.getChannel('metin2', 'stable'))?.wanted).toMatchObject({ action: 'halt' })
     await client.publish('metin2', 'stable', {
       version: second.model.version,
@@ -41,7 +45,7 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
         edit: (model) => ({ ...model, fallback: first.pin, rollout: { percent: 100, salt, paused: true } }),
       }),
     })
-    await channel.getByText('Halted: nobody new gets this release').waitFor()
+    await channel.getByText('Halted: no other player gets this release').waitFor()
     expect(await page.locator('#audit').innerText()).toContain('channel.halt')
     // Nothing but the server's own files is loaded, nothing inline runs.
     expect((await (await fetch(`${running.url}/dashboard`)).headers).get('content-security-policy')).toContain(
@@ -72,7 +76,7 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
       .poll(async () => (await client.getChannel('metin2', 'stable'))?.rollout?.percent, { timeout: 30_000 })
       .toBe(30)
     await channel.getByRole('button', { name: 'Halt' }).click()
-    await channel.getByText('Halted: nobody new gets this release').waitFor()
+    await channel.getByText('Halted: no other player gets this release').waitFor()
     await shot(page, 'server-halted')
     await channel.getByRole('button', { name: 'Resume' }).click()
     await channel.getByRole('button', { name: 'Halt' }).waitFor()
@@ -93,16 +97,16 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
       page.locator(`#${table} tbody tr`).filter({ hasText: text }).first().innerText()
     expect(await rowOf('keys', 'key_id 2')).toMatch(/active\s+0 days/)
     expect(await rowOf('keys', 'key_id 1')).toMatch(/retired\s+150 days\s+–/)
-    expect(await rowOf('keys', 'Head key')).toMatch(/active\s+150 days\s+turn it now/)
+    expect(await rowOf('keys', 'Head key')).toMatch(/active\s+150 days\s+rotate it now/)
     expect(await rowOf('keys', 'Release key')).toMatch(/active\s+150 days\s+due soon/)
     expect(await rowOf('keys', 'retiring')).toMatch(/Transport key.*\d{4}-\d\d-\d\d/s)
     expect(await rowOf('trust', 'Role document')).toMatch(/version 1\s+\d{4}-\d\d-\d\d in \d+ days/)
-    expect(await page.locator('#storage').innerText()).toMatch(/Blobs\s+6 in a folder\s+Their size\s+29\d\.\d KiB/)
+    expect(await page.locator('#storage').innerText()).toMatch(/Blobs\s+6 in a folder\s+Size\s+30\d\.\d kB/)
     expect(await rowOf('adoption', first.model.version)).toMatch(/14\s+\d+ %\s+4/)
     await page.getByRole('img', { name: /Share of versions on 4 days/ }).waitFor()
     expect(await rowOf('webhooks', 'chat.example')).toContain('channel.publish')
     await page.getByRole('button', { name: `Compare ${second.model.version}` }).click()
-    await page.getByText(/KiB from .*: 2 added, 0 changed, 0 removed/).waitFor()
+    await page.getByText(/kB from .*: 2 added, 0 changed, 0 removed/).waitFor()
     await shot(page, 'server-dark')
     expect(problems).toEqual([])
   })

@@ -37,12 +37,12 @@ export interface ProductView {
   readonly roles: { readonly version: number; readonly sha256: string; readonly expires_at: string } | null
 }
 
-/** What is needed to create a product. */
+/** What creates a product. */
 export interface NewProduct {
   readonly slug: string
-  readonly name?: string
+  readonly name?: string | undefined
   readonly pin: string
-  readonly default_channel?: string
+  readonly default_channel?: string | undefined
   /** Default: true for the first product, false for others. */
   readonly is_default?: boolean | undefined
   readonly runtime_key_access?: 'open' | 'devices' | undefined
@@ -91,7 +91,7 @@ export interface ChannelView {
   } | null
   readonly fallback: ManifestPointer | null
   readonly rollout: { readonly percent: number; readonly salt: string; readonly paused: boolean } | null
-  /** Set while somebody asked for a halt that no published head carries yet. */
+  /** Set while a change is requested that no published head has yet. */
   readonly wanted: WantedHead | null
   readonly updated_at: string | null
 }
@@ -114,7 +114,7 @@ export interface ReleaseView {
   readonly sha256: string
   readonly length: number
   readonly state: 'draft' | 'published' | 'retired'
-  /** Kept by retention whatever its age. */
+  /** Kept by retention at any age. */
   readonly pinned: boolean
   readonly files: number
   readonly bytes: number
@@ -131,22 +131,22 @@ export interface NewRelease {
   /** Literal bytes of `manifest.sigs.json`. */
   readonly signatures: Uint8Array
   /** 64 raw bytes of `manifest.json.sig` for the original launcher. */
-  readonly legacySignature?: Uint8Array
+  readonly legacySignature?: Uint8Array | undefined
 }
 
-/** What is to become current on a channel, in one step. */
+/** What becomes current on a channel, in one step. */
 export interface Publication {
   readonly version: string
   /** Literal bytes of `head.json`. */
   readonly head: Uint8Array
   /** Sequence of the head this one replaces (0: none); the call fails when another is there. */
-  readonly ifHeadSequence?: number
+  readonly ifHeadSequence?: number | undefined
   /** New literal bytes of `manifest.sigs.json`, when signatures were renewed. */
-  readonly signatures?: Uint8Array
+  readonly signatures?: Uint8Array | undefined
   /** A longer key event log, accepted in the same step. */
-  readonly log?: Uint8Array
+  readonly log?: Uint8Array | undefined
   /** Role documents that the new log seals, literal bytes. */
-  readonly roles?: readonly Uint8Array[]
+  readonly roles?: readonly Uint8Array[] | undefined
 }
 
 /** What a release costs a launcher that has another one. */
@@ -157,7 +157,7 @@ export interface ReleaseDiffView {
   readonly changed: number
   readonly removed: number
   readonly unchanged: number
-  /** Bytes of whole blobs that `to` has and `from` has not. */
+  /** Bytes of whole blobs that are in `to` and not in `from`. */
   readonly bytes: number
   readonly files: readonly {
     readonly path: string
@@ -173,27 +173,27 @@ export interface ReleaseCheckView {
   readonly channel: string
   readonly version: string
   readonly state: 'running' | 'done' | 'failed'
-  /** How many blobs were to be drawn at random; null: all. */
+  /** How many blobs to check, drawn at random; null: all. */
   readonly sample: number | null
-  /** `valid`, or the code of the refusal; null until it was looked at. */
+  /** `valid`, or the code of the refusal; null until it was verified. */
   readonly signatures: string | null
   /** Blobs that the release needs, its manifest included. */
   readonly blobs: number
   /** Blobs read and hashed so far, and their bytes. */
   readonly checked: number
   readonly bytes: number
-  /** Blobs whose bytes do not have their hash; they were set aside, and are missing from now on. */
+  /** Blobs whose bytes do not match their hash; they were set aside, and are missing from now on. */
   readonly damaged: readonly string[]
   readonly missing: readonly string[]
-  /** Whether everything that was looked at is as it should be; null until the end. */
+  /** Whether everything that was checked is correct; null until the end. */
   readonly sound: boolean | null
-  /** Why a check failed to end. */
+  /** Why a check did not finish. */
   readonly error: string | null
   readonly started_at: string
   readonly ended_at: string | null
 }
 
-/** A key that protects a product, and its place in time. */
+/** A key that protects a product, with its age and dates. */
 export interface KeyAgeView {
   readonly kind: 'identity' | 'release' | 'head' | 'content' | 'transport'
   /** `key_id`, public key in hex, device, or place in the log. */
@@ -201,31 +201,31 @@ export interface KeyAgeView {
   /** Transport identity that it belongs to; null for others. */
   readonly owner: string | null
   readonly state: 'active' | 'next' | 'retiring' | 'retired' | 'revoked' | 'unusable'
-  /** Since when the server knows of it. */
+  /** When the server first saw it. */
   readonly since: string | null
   readonly age_days: number | null
-  /** When its turn is due; null when it is no longer in force. */
+  /** When its rotation is due; null when it is no longer in force. */
   readonly due: string | null
   readonly due_state: 'ok' | 'soon' | 'due' | null
   /** Until when it may be used: the end of an overlap, or of its record. */
   readonly until: string | null
 }
 
-/** A device that may, or may no longer, have runtime keys. */
+/** A device that may, or may no longer, fetch runtime keys. */
 export interface DeviceView {
   /** X25519 public key, hex. */
   readonly key: string
   /** `operator`, or the prefix of the identity that attests it. */
   readonly by: string
   readonly name: string
-  /** `void`: the identity was turned or struck off since, so its word counts no more. */
+  /** `void`: the identity was rotated or removed since, so its statement no longer counts. */
   readonly status: 'listed' | 'struck' | 'linked' | 'revoked' | 'void'
 }
 
-/** An identity whose word on devices counts. */
+/** An identity whose statements about devices count. */
 export interface AttesterView {
   readonly prefix: string
-  /** Place of its newest event that is known here. */
+  /** Place of its newest event that this server knows. */
   readonly sn: number
   readonly said: string
   readonly note: string
@@ -238,17 +238,17 @@ export interface StorageView {
   readonly metadata_store: string
   readonly blobs: number
   readonly bytes: number
-  /** What garbage collection has marked: nobody needs it, it goes after the grace. */
+  /** What garbage collection has marked: nobody needs it, and it is deleted after the grace. */
   readonly marked_blobs: number
   readonly marked_bytes: number
   readonly open_uploads: number
   readonly open_upload_bytes: number
-  /** Free space of a folder; null where the storage does not tell. */
+  /** Free space of a folder; null where the storage does not report it. */
   readonly free_bytes: number | null
   readonly counted_at: string
 }
 
-/** What is known of one blob. */
+/** What is known about one blob. */
 export interface BlobView {
   readonly sha256: string
   readonly size: number
@@ -256,7 +256,7 @@ export interface BlobView {
   readonly storage: string
 }
 
-/** A token as listed: everything but its secret. */
+/** A token as listed: everything except its secret. */
 export interface TokenView {
   readonly id: string
   readonly name: string
@@ -271,14 +271,14 @@ export interface TokenView {
   readonly revoked_at: string | null
 }
 
-/** What is needed to create a token. */
+/** What creates a token. */
 export interface NewToken {
   readonly name: string
   readonly scopes: readonly Scope[]
-  readonly products?: readonly string[]
-  readonly channels?: readonly string[]
+  readonly products?: readonly string[] | undefined
+  readonly channels?: readonly string[] | undefined
   /** Days until it expires, 1 to 400; default 90. */
-  readonly days?: number
+  readonly days?: number | undefined
 }
 
 /** One entry of the audit log; `hash` covers the entry and the hash before it. */
@@ -321,8 +321,8 @@ export interface Problem {
   readonly title: string
   readonly status: number
   readonly code: string
-  readonly detail?: string
+  readonly detail?: string | undefined
   readonly request_id: string
   /** More about single parts: missing blobs, fields. */
-  readonly errors?: readonly string[]
+  readonly errors?: readonly string[] | undefined
 }

@@ -1,15 +1,15 @@
-const mib = 1024 * 1024
-const leastPart = 5 * mib
-const largestPart = 64 * mib
+const MIB = 1024 * 1024
+const MIN_PART_BYTES = 5 * MIB
+const MAX_PART_BYTES = 64 * MIB
 
-/** What the server answers when it is asked for addresses of its storage. */
+/** What the server answers to a request for addresses in its storage. */
 export interface Presigned {
   readonly upload_id: string
   readonly part_bytes: number
   readonly urls: readonly string[]
 }
 
-/** Addresses of the machine itself and of its own wire, where clouds keep their credentials. */
+/** Addresses of the machine itself and of its own network link, where clouds keep their credentials. */
 function isNear(host: string): boolean {
   return (
     host === 'localhost' ||
@@ -20,12 +20,17 @@ function isNear(host: string): boolean {
 }
 
 /**
- * Whether addresses for a direct upload may be used: a server must not be able to have a publisher, who may stand inside
- * a network of his own, send files where it likes. They are of one host, encrypted and not of this machine or wire
- * unless the server itself is, and as many as the parts of a blob of this size.
+ * Whether addresses for a direct upload may be used: a server must not be able to make a publisher, who may be inside a
+ * private network, send files wherever it likes. They are on one host, encrypted and not on this machine or its link
+ * unless the server itself is, and there is one for each part of a blob of this size.
  */
 export function mayUse({ upload_id: id, part_bytes: partBytes, urls }: Presigned, size: number, server: URL): boolean {
-  if (typeof id !== 'string' || !Number.isSafeInteger(partBytes) || partBytes < leastPart || partBytes > largestPart)
+  if (
+    typeof id !== 'string' ||
+    !Number.isSafeInteger(partBytes) ||
+    partBytes < MIN_PART_BYTES ||
+    partBytes > MAX_PART_BYTES
+  )
     return false
   if (!Array.isArray(urls) || urls.length !== Math.ceil(size / partBytes)) return false
   const parsed = urls.map((url) => (typeof url === 'string' && URL.canParse(url) ? new URL(url) : undefined))
@@ -39,7 +44,7 @@ function fits(url: URL, server: URL): boolean {
   return !isNear(url.hostname) || isNear(server.hostname)
 }
 
-/** Whether a storage answered with something that can be the tag of a part. */
+/** Whether the answer of a storage can be the tag of a part. */
 export function isTag(text: string): boolean {
   return /^"?[0-9A-Za-z-]{1,120}"?$/.test(text)
 }

@@ -5,16 +5,16 @@ import type { HttpCaller } from './http.ts'
 /** Options of a check. */
 export interface CheckReleaseOptions {
   /** How many blobs to hash, drawn at random; default: all. */
-  readonly sample?: number
-  /** Told how the check stands, each time it was asked for. */
-  readonly onProgress?: (view: ReleaseCheckView) => void
-  readonly signal?: AbortSignal
+  readonly sample?: number | undefined
+  /** Called with the state of the check, each time it was fetched. */
+  readonly onProgress?: ((view: ReleaseCheckView) => void) | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
-const pollMs = 500
+const POLL_MS = 500
 const segment = encodeURIComponent
 
-/** Begins a check of a release and waits for its end. */
+/** Starts a check of a release and waits for its end. */
 export async function checkRelease(
   http: HttpCaller,
   { slug, channel, version }: { slug: string; channel: string; version: string },
@@ -32,12 +32,12 @@ export async function checkRelease(
   })
   while (view.state === 'running') {
     onProgress?.(view)
-    await http.pause(pollMs)
+    await http.pause(POLL_MS)
     signal?.throwIfAborted()
     view = await http.json({ method: 'GET', path: `${product}/checks/${segment(view.id)}`, what, signal })
   }
   onProgress?.(view)
   if (view.state === 'failed')
-    throw new ServerError('SRV_UNAVAILABLE', `Cannot ${what}: the check broke off (${view.error ?? 'unknown'})`)
+    throw new ServerError('SRV_UNAVAILABLE', `Cannot ${what}: the check ended early (${view.error ?? 'unknown'})`)
   return view
 }

@@ -28,6 +28,14 @@ import { readBounded } from './read-bounded.ts'
 import { createUpload, uploadBlob } from './upload.ts'
 import type { BlobSource, UploadOptions } from './upload.ts'
 
+/** New signatures of a release. */
+export interface RenewedSignatures {
+  /** Literal bytes of `manifest.sigs.json`. */
+  readonly signatures: Uint8Array
+  /** 64 raw bytes of `manifest.json.sig` for the original launcher; default: the stored one stays. */
+  readonly legacySignature?: Uint8Array | undefined
+}
+
 const segment = encodeURIComponent
 
 /** A blob source over bytes in memory. */
@@ -68,7 +76,7 @@ export class ReleaseServerClient extends KeyCalls {
     return this.#http.find({ method: 'GET', path: `/v1/products/${segment(slug)}`, what: `read product "${slug}"` })
   }
 
-  /** Creates a product; creating the same again is answered with the one that is there. */
+  /** Creates a product; the same request again is answered with the stored one. */
   createProduct(product: NewProduct): Promise<ProductView> {
     return this.#http.json({
       method: 'POST',
@@ -114,7 +122,7 @@ export class ReleaseServerClient extends KeyCalls {
     })
   }
 
-  /** Which of the blobs the server lacks; any number, asked in batches. */
+  /** Which of the blobs the server lacks; any number, sent in batches. */
   async missingBlobs(hashes: readonly string[]): Promise<string[]> {
     const missing: string[] = []
     for (let start = 0; start < hashes.length; start += API_LIMITS.maxMissingQuery) {
@@ -129,17 +137,17 @@ export class ReleaseServerClient extends KeyCalls {
     return missing
   }
 
-  /** Uploads one blob: at once when small, else resumable. */
+  /** Uploads one blob: in one request when small, otherwise resumable. */
   async uploadBlob(source: BlobSource, options: UploadOptions = {}): Promise<void> {
     await uploadBlob(this.#http, source, options)
   }
 
-  /** Starts a resumable upload, or finds the unfinished one of this token; gives its path, for other tus clients. */
+  /** Starts a resumable upload, or finds the unfinished one of this token; returns its path, for other tus clients. */
   startUpload(source: Pick<BlobSource, 'sha256' | 'size'>, options: UploadOptions = {}): Promise<string> {
     return createUpload(this.#http, source, options)
   }
 
-  /** Uploads what the server lacks of these blobs, several at once; gives how many and how many bytes were sent. */
+  /** Uploads those of these blobs that the server lacks, several at once; returns how many blobs and bytes were sent. */
   async uploadMissing(
     sources: Iterable<BlobSource>,
     options: UploadOptions = {},
@@ -159,7 +167,7 @@ export class ReleaseServerClient extends KeyCalls {
     return { blobs: missing.length, bytes, present: byHash.size - missing.length }
   }
 
-  /** What is known of one blob; `undefined` when the server lacks it. */
+  /** What is known about one blob; `undefined` when the server lacks it. */
   async getBlob(hash: string): Promise<BlobView | undefined> {
     return this.#http.find({
       method: 'GET',
@@ -185,13 +193,12 @@ export class ReleaseServerClient extends KeyCalls {
     })
   }
 
-  /** Replaces the signatures of a release (same bytes, signed again after a turn). */
+  /** Replaces the signatures of a release (same bytes, signed again after a rotation). */
   putSignatures(
     slug: string,
     channel: string,
     version: string,
-    signatures: Uint8Array,
-    legacySignature?: Uint8Array,
+    { signatures, legacySignature }: RenewedSignatures,
   ): Promise<ReleaseView> {
     return this.#http.json({
       method: 'PUT',
@@ -204,7 +211,7 @@ export class ReleaseServerClient extends KeyCalls {
     })
   }
 
-  /** Makes a head current, with the release it pins; log, roles and signatures may come in the same step. */
+  /** Makes a head current, with the release it pins; log, roles and signatures may be part of the same step. */
   publish(slug: string, channel: string, publication: Publication): Promise<ChannelView> {
     const { version, head, ifHeadSequence, signatures, log, roles } = publication
     return this.#http.json({
@@ -232,7 +239,7 @@ export class ReleaseServerClient extends KeyCalls {
     return page.items
   }
 
-  /** One channel; `undefined` when nothing was ever put on it. */
+  /** One channel; `undefined` when nothing was ever published on it. */
   async getChannel(slug: string, channel: string): Promise<ChannelView | undefined> {
     return this.#http.find({
       method: 'GET',
@@ -272,9 +279,9 @@ export class ReleaseServerClient extends KeyCalls {
   }
 
   /**
-   * Has the server verify a release: its signatures, and the hashes of its blobs. Waits for the end of it.
+   * Makes the server verify a release: its signatures, and the hashes of its blobs. Waits for the end.
    *
-   * @throws ServerError `SRV_UNAVAILABLE` when the check broke off.
+   * @throws ServerError `SRV_UNAVAILABLE` when the check ended early.
    */
   checkRelease(
     slug: string,
@@ -290,7 +297,7 @@ export class ReleaseServerClient extends KeyCalls {
     return this.#http.json({ method: 'GET', path: '/v1/storage', what: 'read the state of the storage' })
   }
 
-  /** Keeps a release whatever its age, or lets it go again. */
+  /** Keeps a release at any age, or no longer. */
   pinRelease(slug: string, channel: string, version: string, pinned: boolean): Promise<ReleaseView> {
     return this.#http.json({
       method: 'PATCH',
@@ -300,7 +307,7 @@ export class ReleaseServerClient extends KeyCalls {
     })
   }
 
-  /** Asks for a halt of the rollout; done at once with a head signer, else it waits for a head of the publisher. */
+  /** Requests a halt of the rollout; done at once with a head signer, otherwise it waits for a head from the publisher. */
   halt(slug: string, channel: string, reason: string): Promise<ChannelView> {
     return this.#http.json({
       method: 'POST',
@@ -310,7 +317,7 @@ export class ReleaseServerClient extends KeyCalls {
     })
   }
 
-  /** Asks for another rollout percentage (or a resume); done at once with a head signer, else it waits. */
+  /** Requests another rollout percentage (or a resume); done at once with a head signer, otherwise it waits. */
   setRollout(
     slug: string,
     channel: string,
@@ -319,7 +326,7 @@ export class ReleaseServerClient extends KeyCalls {
     return this.#http.json({
       method: 'PATCH',
       path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/rollout`,
-      what: `move the rollout of "${channel}"`,
+      what: `change the rollout of "${channel}"`,
       json: change,
     })
   }

@@ -3,15 +3,15 @@ import type { Presigned } from './check-presigned.ts'
 import type { HttpCaller } from './http.ts'
 import type { BlobSource, UploadOptions } from './upload.ts'
 
-/** Callers whose server, or whose way to its storage, takes no direct uploads; they are not asked again. */
+/** Callers whose server takes no direct uploads, or who cannot reach its storage; they do not try again. */
 const without = new WeakSet<HttpCaller>()
 
 /**
  * Uploads a blob straight into the storage of the server, where it can do that: by addresses that the server signs, so
  * the bytes do not pass through it. The server joins the parts, reads them back and hashes them.
  *
- * @returns False when the server takes no such uploads, names addresses that are none of a storage, or its storage
- *   cannot be reached from here; then nothing of it is left, and the bytes go through the server.
+ * @returns False when the server takes no such uploads, names addresses that may not be used, or its storage cannot be
+ *   reached from here; then nothing of it remains, and the bytes go through the server.
  */
 export async function uploadDirectly(http: HttpCaller, source: BlobSource, options: UploadOptions): Promise<boolean> {
   if (options.direct === false || without.has(http)) return false
@@ -52,7 +52,7 @@ export async function uploadDirectly(http: HttpCaller, source: BlobSource, optio
   return true
 }
 
-/** Sends the parts; undefined when the storage takes one of them not. */
+/** Sends the parts; undefined when the storage refuses one of them. */
 async function sendParts(
   http: HttpCaller,
   source: BlobSource,
@@ -65,7 +65,7 @@ async function sendParts(
     const part = await source.read(start, Math.min(presigned.part_bytes, source.size - start))
     const etag = await http.putElsewhere(url, part, signal)
     if (etag === undefined || !isTag(etag)) {
-      // What was told as progress is sent again through the server.
+      // The bytes reported as progress are sent again through the server.
       onProgress?.(-Math.min(start, source.size))
       return undefined
     }

@@ -1,21 +1,21 @@
 import { KeyturnError } from '@keyturn/primitives'
 import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
 
-/** The codes of the release server. */
+/** The codes of the release server and its client. */
 export const serverErrors = {
   SRV_CONFIG: {
     kind: 'usage',
     meaning: 'The configuration of the server is incomplete or contradicts itself.',
-    remedy: 'Mend the setting that the message names and start again.',
+    remedy: 'Fix the setting that the message names and start again.',
   },
   SRV_NOT_FOUND: {
     kind: 'usage',
-    meaning: 'Nothing is there under this address, or the token may not see it.',
+    meaning: 'Nothing exists under this address, or the token may not see it.',
     remedy: 'Check the address, the product and the scopes of the token.',
   },
   SRV_METHOD: {
     kind: 'usage',
-    meaning: 'The address exists and does not answer this method.',
+    meaning: 'The address exists, but it does not answer this method.',
     remedy: 'Use a method named in the Allow header.',
   },
   SRV_REQUEST: {
@@ -45,12 +45,12 @@ export const serverErrors = {
   },
   SRV_SCOPE: {
     kind: 'auth',
-    meaning: 'The token is valid and does not have the scope that this call needs.',
+    meaning: 'The token is valid but does not have the scope that this call needs.',
     remedy: 'Use a token with the scope that the message names.',
   },
   SRV_ORIGIN: {
     kind: 'auth',
-    meaning: 'A change asked for by a browser session came from a page of another origin.',
+    meaning: 'A change with a browser session was requested by a page of another origin.',
     remedy: 'Use the dashboard of this server.',
   },
   SRV_RATE: {
@@ -60,7 +60,7 @@ export const serverErrors = {
   },
   SRV_CONFLICT: {
     kind: 'busy',
-    meaning: 'The thing to be changed was changed by somebody else in between, or exists already.',
+    meaning: 'What you wanted to change was changed by somebody else in between, or exists already.',
     remedy: 'Read it again, decide again, and repeat the call.',
   },
   SRV_PRECONDITION: {
@@ -71,32 +71,32 @@ export const serverErrors = {
   SRV_IDEMPOTENCY: {
     kind: 'busy',
     meaning: 'An Idempotency-Key was used before with another request.',
-    remedy: 'Use a fresh key for each new request.',
+    remedy: 'Use a new key for each new request.',
   },
   SRV_UNAVAILABLE: {
     kind: 'unavailable',
-    meaning: 'The server cannot answer at the moment: it is starting, draining, or its storage does not answer.',
+    meaning: 'The server cannot answer at the moment: it is starting or shutting down, or its storage does not answer.',
     remedy: 'Repeat the request after the seconds named in Retry-After.',
   },
   SRV_TIMEOUT: {
     kind: 'unavailable',
     meaning: 'The other side was too slow to send or to receive.',
-    remedy: 'Repeat the request over a better connection; uploads go on where they stopped.',
+    remedy: 'Repeat the request over a better connection; uploads continue where they stopped.',
   },
   SRV_NETWORK: {
     kind: 'unavailable',
     meaning: 'The release server could not be reached.',
-    remedy: 'Check the address and whether the server runs.',
+    remedy: 'Check the address, and that the server runs.',
   },
   SRV_STORAGE: {
     kind: 'io',
-    meaning: 'The storage behind the server failed or holds something it should not.',
-    remedy: 'See the log of the server under the request id; run `keyturn-server fsck`.',
+    meaning: 'The storage of the server failed, or contains something that it should not.',
+    remedy: 'Find the request id in the log of the server; run `keyturn-server fsck`.',
   },
   SRV_AUDIT: {
     kind: 'auth',
-    meaning: 'The audit log does not follow from itself: an entry was changed, removed or put in.',
-    remedy: 'Compare with an exported copy; the message names the first entry that does not fit.',
+    meaning: 'The audit log is not consistent: an entry was changed, removed or inserted.',
+    remedy: 'Compare with an exported copy; the message names the first entry that does not match.',
   },
   SRV_PRODUCT_TRUST: {
     kind: 'policy',
@@ -110,8 +110,8 @@ export const serverErrors = {
   },
   SRV_INTERNAL: {
     kind: 'bug',
-    meaning: 'The server failed in a way it should not.',
-    remedy: 'Report it with the request id; the log holds the cause.',
+    meaning: 'The server failed in a way that it should not.',
+    remedy: 'Report it with the request id; the log has the cause.',
   },
   UP_AUTH: {
     kind: 'auth',
@@ -120,13 +120,13 @@ export const serverErrors = {
   },
   UP_SCOPE: {
     kind: 'auth',
-    meaning: 'The token of an upload is valid and does not have the scope blobs:write.',
+    meaning: 'The token of an upload is valid but does not have the scope blobs:write.',
     remedy: 'Use a token with the scope blobs:write.',
   },
   UP_HASH: {
     kind: 'auth',
-    meaning: 'Uploaded bytes do not have the SHA-256 they were announced with; nothing was kept.',
-    remedy: 'Upload again; if it repeats, the file changed while it was read.',
+    meaning: 'Uploaded bytes do not have the SHA-256 that was announced; nothing was stored.',
+    remedy: 'Upload again; if it happens again, the file changes while it is read.',
   },
   UP_LENGTH: {
     kind: 'input',
@@ -136,17 +136,17 @@ export const serverErrors = {
   UP_LENGTH_REQUIRED: {
     kind: 'input',
     meaning: 'An upload does not say how long it is.',
-    remedy: 'Send Content-Length; chunked bodies are not taken.',
+    remedy: 'Send Content-Length; chunked bodies are not accepted.',
   },
   UP_CHECKSUM: {
     kind: 'auth',
-    meaning: 'A piece of an upload does not have the checksum it was sent with; it was not kept.',
+    meaning: 'A piece of an upload does not have the checksum that was sent with it; it was not stored.',
     remedy: 'Send the piece again.',
   },
   UP_OFFSET: {
     kind: 'busy',
-    meaning: 'A resumable upload continues at another offset than the one given.',
-    remedy: 'Ask for the offset with HEAD and go on from there.',
+    meaning: 'A resumable upload continues at another offset than the one that was sent.',
+    remedy: 'Ask for the offset with HEAD and continue from there.',
   },
   UP_GONE: {
     kind: 'policy',
@@ -155,28 +155,28 @@ export const serverErrors = {
   },
   UP_UNKNOWN: {
     kind: 'usage',
-    meaning: 'There is no resumable upload of this id.',
+    meaning: 'There is no resumable upload with this id.',
     remedy: 'Start a new upload.',
   },
   UP_DISK_FULL: {
     kind: 'io',
-    meaning: 'The storage of the server is full; reading goes on.',
+    meaning: 'The storage of the server is full; reading still works.',
     remedy: 'Free space or collect garbage on the server, then upload again.',
   },
   PUB_MISSING_BLOBS: {
     kind: 'policy',
-    meaning: 'A manifest names blobs that the server does not hold; the channel is unchanged.',
+    meaning: 'A manifest names blobs that the server does not have; the channel is unchanged.',
     remedy: 'Upload the blobs that the answer lists and publish again.',
   },
   PUB_ROLLBACK: {
     kind: 'policy',
-    meaning: 'A release or head is older than, or equal to, what the channel already has.',
+    meaning: 'A release or head is older than what the channel already has, or the same.',
     remedy: 'Sign with the next sequence; to go back, make a new manifest of the old files.',
   },
   PUB_UNKNOWN_RELEASE: {
     kind: 'policy',
-    meaning: 'A head pins a release that was never put on this channel, or whose bytes are others.',
-    remedy: 'Create the release first, with the very bytes that the head pins.',
+    meaning: 'A head pins a release that was never created on this channel, or one with other bytes.',
+    remedy: 'Create the release first, with exactly the bytes that the head pins.',
   },
   PUB_TAKEN: {
     kind: 'policy',
@@ -185,12 +185,12 @@ export const serverErrors = {
   },
   PUB_STALE: {
     kind: 'busy',
-    meaning: 'The channel moved on since the publisher looked at it.',
+    meaning: 'The channel has changed since the publisher read it.',
     remedy: 'Read the channel again and sign a head with the next sequence.',
   },
   PUB_UNSEALED: {
     kind: 'policy',
-    meaning: 'The key event log seals a role document that the server does not hold.',
+    meaning: 'The key event log seals a role document that the server does not have.',
     remedy: 'Upload the role document before the log.',
   },
   PUB_WOULD_BREAK: {
@@ -211,18 +211,18 @@ export const serverErrors = {
   },
   BLOB_UNKNOWN: {
     kind: 'usage',
-    meaning: 'The server does not hold this blob.',
+    meaning: 'The server does not have this blob.',
     remedy: 'Upload it, or publish the release that names it.',
   },
   BLOB_CORRUPT: {
     kind: 'io',
-    meaning: 'A stored blob no longer has the SHA-256 it is named by; it was set aside.',
-    remedy: 'Upload the blob again, and look after the disk.',
+    meaning: 'A stored blob no longer has the SHA-256 in its name; it was set aside.',
+    remedy: 'Upload the blob again, and check the disk.',
   },
   GC_UNSAFE: {
     kind: 'policy',
     meaning: 'Garbage collection cannot tell what is still needed, so it deleted nothing.',
-    remedy: 'Mend the release that the message names, or remove it, and run again.',
+    remedy: 'Fix the release that the message names, or remove it, and run again.',
   },
   GC_RUNNING: {
     kind: 'busy',
@@ -240,7 +240,7 @@ export class ServerError extends KeyturnError<ServerErrorCode> {
 
   /**
    * @param code - What is wrong.
-   * @param message - What failed, where, what was found and what was wanted.
+   * @param message - What failed, where, what was found and what was expected.
    * @param context - Details, hint and cause.
    */
   constructor(code: ServerErrorCode, message: string, context?: ErrorContext) {

@@ -7,15 +7,15 @@ import { readBounded } from './read-bounded.ts'
 /** Options of the client. */
 export interface ReleaseServerClientOptions {
   /** Token, `m2t_<id>_<secret>`; without it only the public tree answers. */
-  readonly token?: string
+  readonly token?: string | undefined
   /** Default: the global `fetch`. */
-  readonly fetch?: typeof fetch
+  readonly fetch?: typeof fetch | undefined
   /** How often a call is repeated when the server is busy or unreachable; default 4. */
-  readonly retries?: number
+  readonly retries?: number | undefined
   /** First pause before a repetition, doubled each time, in milliseconds; default 250. */
-  readonly retryPauseMs?: number
+  readonly retryPauseMs?: number | undefined
   /** Default: `setTimeout`. */
-  readonly sleep?: (ms: number) => Promise<void>
+  readonly sleep?: ((ms: number) => Promise<void>) | undefined
 }
 
 /** One call. */
@@ -24,16 +24,16 @@ export interface Call {
   readonly path: string
   /** What is being done, for messages: "publish 1.2 on stable". */
   readonly what: string
-  readonly json?: unknown
-  readonly body?: Uint8Array
-  readonly headers?: Readonly<Record<string, string>>
+  readonly json?: unknown | undefined
+  readonly body?: Uint8Array | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
   readonly signal?: AbortSignal | undefined
-  /** Statuses besides 2xx that the caller reads itself. */
-  readonly accept?: readonly number[]
+  /** Statuses other than 2xx that the caller handles itself. */
+  readonly accept?: readonly number[] | undefined
   /** Most bytes of an answer; default 64 MiB. */
-  readonly maxBytes?: number
+  readonly maxBytes?: number | undefined
   /** Whether repeating is safe; default: true, all calls carry an idempotency key or are idempotent. */
-  readonly repeat?: boolean
+  readonly repeat?: boolean | undefined
 }
 
 /** A query string with its question mark, or nothing. */
@@ -44,7 +44,7 @@ export function queryText(query: object): string {
   return text === '' ? '' : `?${text}`
 }
 
-const passing = new Set([429, 502, 503, 504])
+const PASSING = new Set([429, 502, 503, 504])
 
 /** Sends calls with token, repetition and errors by code. */
 export class HttpCaller {
@@ -70,12 +70,12 @@ export class HttpCaller {
     return new URL(this.#base)
   }
 
-  /** Waits, by the clock that was given. */
+  /** Waits, by the `sleep` of the options. */
   pause(ms: number): Promise<void> {
     return this.#sleep(ms)
   }
 
-  /** Sends a call and gives its answer; errors come as {@link ProblemError} or `SRV_NETWORK`. */
+  /** Sends a call and returns its answer; errors are {@link ProblemError} or `SRV_NETWORK`. */
   async send(call: Call): Promise<Response> {
     const headers = this.#headers(call)
     for (let attempt = 0; ; attempt++) {
@@ -83,7 +83,7 @@ export class HttpCaller {
       const response = await this.#once(call, headers, last)
       if (response !== undefined) {
         if (response.ok || call.accept?.includes(response.status) === true) return response
-        if (last || !passing.has(response.status)) throw await ProblemError.read(response, call.what)
+        if (last || !PASSING.has(response.status)) throw await ProblemError.read(response, call.what)
         await response.body?.cancel()
       }
       await this.#sleep(pauseOf(response, this.#pauseMs * 2 ** attempt))
@@ -94,7 +94,7 @@ export class HttpCaller {
   /**
    * Sends bytes to an address outside the server, without the token.
    *
-   * @returns The tag of the answer; undefined when it was refused or nobody answers there.
+   * @returns The tag of the answer; undefined when it was refused or nothing answers there.
    */
   async putElsewhere(url: string, body: Uint8Array, signal: AbortSignal | undefined): Promise<string | undefined> {
     for (let attempt = 0; attempt <= this.#retries; attempt++) {

@@ -7,7 +7,7 @@ import { serverKeyDirectory } from './key-directory.ts'
 
 const segment = encodeURIComponent
 
-/** The calls about keys that the server hands out or tells of, and about the devices that may have them. */
+/** The calls about keys that the server delivers or lists, and about the devices that may fetch them. */
 export class KeyCalls {
   readonly #http: HttpCaller
 
@@ -15,7 +15,7 @@ export class KeyCalls {
     this.#http = http
   }
 
-  /** Keys of a product, their ages, and when their turns are due. */
+  /** Keys of a product, their ages, and when their rotations are due. */
   async listKeys(slug: string): Promise<readonly KeyAgeView[]> {
     const page = await this.#http.json<Page<KeyAgeView>>({
       method: 'GET',
@@ -25,7 +25,7 @@ export class KeyCalls {
     return page.items
   }
 
-  /** Seals a runtime key on the server; sent over TLS only. `blob` is the 84-byte form. */
+  /** Seals a runtime key on the server; send it over TLS only. `blob` is the 84-byte form. */
   async putRuntimeKey(slug: string, keyId: number, blob: Uint8Array): Promise<void> {
     await this.#http.send({
       method: 'PUT',
@@ -52,7 +52,7 @@ export class KeyCalls {
     return serverKeyDirectory(this.#http, 'release server')
   }
 
-  /** Lets a device have runtime keys, by its X25519 public key in hex. */
+  /** Lets a device fetch runtime keys, by its X25519 public key in hex. */
   async addDevice(slug: string, key: string, note = ''): Promise<void> {
     await this.#http.send({
       method: 'PUT',
@@ -62,16 +62,16 @@ export class KeyCalls {
     })
   }
 
-  /** Strikes a device off, at once. */
+  /** Removes a device, at once. */
   async removeDevice(slug: string, key: string): Promise<void> {
     await this.#http.send({
       method: 'DELETE',
       path: `/v1/products/${segment(slug)}/devices/${segment(key)}`,
-      what: 'strike a device off',
+      what: 'remove a device',
     })
   }
 
-  /** Devices of a product, by whom, and how they stand. */
+  /** Devices of a product: who listed them, and their status. */
   async listDevices(slug: string): Promise<readonly DeviceView[]> {
     const page = await this.#http.json<Page<DeviceView>>({
       method: 'GET',
@@ -81,7 +81,7 @@ export class KeyCalls {
     return page.items
   }
 
-  /** Lets an identity attest devices, by its key event log, or brings its longer log. */
+  /** Lets an identity attest devices, by its key event log, or sends its longer log. */
   putAttester(slug: string, prefix: string, log: Uint8Array, note = ''): Promise<AttesterView> {
     return this.#http.json({
       method: 'PUT',
@@ -92,7 +92,7 @@ export class KeyCalls {
     })
   }
 
-  /** Identities whose word on devices counts. */
+  /** Identities whose statements about devices count. */
   async listAttesters(slug: string): Promise<readonly AttesterView[]> {
     const page = await this.#http.json<Page<AttesterView>>({
       method: 'GET',
@@ -102,24 +102,24 @@ export class KeyCalls {
     return page.items
   }
 
-  /** Strikes an identity off; its devices are off at once. */
+  /** Removes an identity; its devices are removed at once. */
   async removeAttester(slug: string, prefix: string): Promise<void> {
     await this.#http.send({
       method: 'DELETE',
       path: `/v1/products/${segment(slug)}/attesters/${segment(prefix)}`,
-      what: 'strike an identity off',
+      what: 'remove an identity',
     })
   }
 
   /**
-   * Brings the word of a listed identity on a device: the device document and its statement, as `keyturn device link`
-   * writes them; with `log` when the identity was turned since. Needs no token.
+   * Sends the statement of a listed identity about a device: the device document and its statement, as
+   * `keyturn device link` writes them; with `log` when the identity was rotated since. Needs no token.
    */
   attestDevice(
     slug: string,
-    word: { prefix: string; document: Uint8Array; statement: Uint8Array; log?: Uint8Array },
+    attestation: { prefix: string; document: Uint8Array; statement: Uint8Array; log?: Uint8Array },
   ): Promise<{ key: string; name: string; status: string }> {
-    const { prefix, document, statement, log } = word
+    const { prefix, document, statement, log } = attestation
     return this.#http.json({
       method: 'POST',
       path: `/v1/products/${segment(slug)}/devices:attest`,

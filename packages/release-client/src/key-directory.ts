@@ -3,14 +3,17 @@ import type { KeyDirectory, PublishedKeys, TransportIdentity } from '@keyturn/no
 import { relayPayload, verifyPacket } from '@keyturn/noise-keys/pkarr'
 import { utf8Decode, utf8Encode } from '@keyturn/primitives'
 import type { HttpCaller } from './http.ts'
+import { readBounded } from './read-bounded.ts'
 
 const segment = encodeURIComponent
-const octets = { 'content-type': 'application/octet-stream' }
+/** Largest key record, key list or packet that is read. */
+const MAX_FILE_BYTES = 64 * 1024
+const OCTETS = { 'content-type': 'application/octet-stream' }
 
 /** The key files and the pkarr relay of a release server as a directory of the noise-keys package. */
 export function serverKeyDirectory(http: HttpCaller, name: string): KeyDirectory {
   const put = async (path: string, body: Uint8Array, what: string): Promise<void> => {
-    await http.send({ method: 'PUT', path, what, body, headers: octets })
+    await http.send({ method: 'PUT', path, what, body, headers: OCTETS })
   }
   return {
     name,
@@ -28,7 +31,7 @@ export function serverKeyDirectory(http: HttpCaller, name: string): KeyDirectory
 
 async function fetchFile(http: HttpCaller, path: string): Promise<Uint8Array | undefined> {
   const response = await http.send({ method: 'GET', path, what: `fetch ${path}`, accept: [404] })
-  const bytes = new Uint8Array(await response.arrayBuffer())
+  const bytes = await readBounded(response, MAX_FILE_BYTES, `fetch ${path}`)
   return response.status === 404 ? undefined : bytes
 }
 

@@ -1,11 +1,11 @@
-import { KeyturnError, printable, utf8Decode } from '@keyturn/primitives'
+import { isRecord, KeyturnError, printable, utf8Decode } from '@keyturn/primitives'
 import type { ErrorKind } from '@keyturn/primitives'
 import { readBounded } from './read-bounded.ts'
 
-/** Largest error answer that is read: the list of 10,000 missing blobs fits. Of a larger one only the status counts. */
-const maxProblemBytes = 1024 * 1024
+/** Largest error answer that is read: a list of 10,000 missing blobs fits. For a larger one only the status counts. */
+const MAX_PROBLEM_BYTES = 1024 * 1024
 
-const kinds: readonly string[] = [
+const KINDS: readonly string[] = [
   'no',
   'usage',
   'io',
@@ -18,7 +18,7 @@ const kinds: readonly string[] = [
   'bug',
 ] satisfies ErrorKind[]
 
-const kindOfStatus: Readonly<Record<number, ErrorKind>> = {
+const KIND_OF_STATUS: Readonly<Record<number, ErrorKind>> = {
   400: 'input',
   401: 'auth',
   403: 'auth',
@@ -44,7 +44,7 @@ const kindOfStatus: Readonly<Record<number, ErrorKind>> = {
 
 function kindOf(body: Readonly<Record<string, unknown>>, status: number): ErrorKind {
   const named = body['kind']
-  return typeof named === 'string' && kinds.includes(named) ? (named as ErrorKind) : (kindOfStatus[status] ?? 'io')
+  return typeof named === 'string' && KINDS.includes(named) ? (named as ErrorKind) : (KIND_OF_STATUS[status] ?? 'io')
 }
 
 /** An error answer of the server, with the code the server gave: `PUB_…`, `MAN_…`, `SRV_…`. */
@@ -74,7 +74,7 @@ export class ProblemError extends KeyturnError {
   }
 
   /**
-   * Reads an error answer. A body that is no problem document (a proxy's page) still gives an error by its status.
+   * Reads an error answer. A body that is not a problem document, such as a proxy's page, still makes an error by its status.
    *
    * @param what - What was being done, for the message.
    */
@@ -98,8 +98,8 @@ export class ProblemError extends KeyturnError {
 
 async function readBody(response: Response): Promise<Record<string, unknown>> {
   try {
-    const body: unknown = JSON.parse(utf8Decode(await readBounded(response, maxProblemBytes, 'read an error answer')))
-    return typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {}
+    const body: unknown = JSON.parse(utf8Decode(await readBounded(response, MAX_PROBLEM_BYTES, 'read an error answer')))
+    return isRecord(body) ? body : {}
   } catch {
     return {}
   }

@@ -4,7 +4,7 @@ import { ServerError } from './errors.ts'
 import { uploadDirectly } from './direct-upload.ts'
 import type { HttpCaller } from './http.ts'
 
-/** Bytes to upload, read as they are needed. */
+/** Bytes to upload, read when they are needed. */
 export interface BlobSource {
   /** SHA-256 of all bytes, 64 lower-case hex digits. */
   readonly sha256: string
@@ -15,21 +15,21 @@ export interface BlobSource {
 
 /** Options of uploads. */
 export interface UploadOptions {
-  /** Uploads under way at once; default 4. */
-  readonly concurrency?: number
+  /** Uploads that run at the same time; default 4. */
+  readonly concurrency?: number | undefined
   /** Whether large blobs go straight into the storage of the server where it offers that; default true. */
-  readonly direct?: boolean
+  readonly direct?: boolean | undefined
   /** Called with the bytes sent since the last call; negative for bytes that have to be sent again. */
-  readonly onProgress?: (bytes: number) => void
-  readonly signal?: AbortSignal
+  readonly onProgress?: ((bytes: number) => void) | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Bytes of one piece of a resumable upload. */
-const pieceBytes = 8 * 1024 * 1024
+const PIECE_BYTES = 8 * 1024 * 1024
 
 /**
- * Uploads one blob: at once when small, else straight into the storage where the server offers that, else resumable;
- * going on where an interrupted upload of it stopped.
+ * Uploads one blob: in one request when small, otherwise straight into the storage where the server offers that, or
+ * resumable; an interrupted upload continues where it stopped.
  */
 export async function uploadBlob(http: HttpCaller, source: BlobSource, options: UploadOptions = {}): Promise<void> {
   if (source.size <= API_LIMITS.maxPutBytes) return putWhole(http, source, options)
@@ -37,8 +37,8 @@ export async function uploadBlob(http: HttpCaller, source: BlobSource, options: 
   const path = await createUpload(http, source, options)
   let offset = await uploadOffset(http, path, source, options)
   while (offset < source.size) {
-    const piece = await source.read(offset, Math.min(pieceBytes, source.size - offset))
-    const next = await sendPiece(http, path, source, offset, piece, options)
+    const piece = await source.read(offset, Math.min(PIECE_BYTES, source.size - offset))
+    const next = await sendPiece(http, source, { path, offset, piece }, options)
     options.onProgress?.(Math.max(0, next - offset))
     offset = next
   }
@@ -59,7 +59,7 @@ async function putWhole(http: HttpCaller, source: BlobSource, options: UploadOpt
 
 const tus = { 'tus-resumable': '1.0.0' }
 
-/** Starts an upload, or finds the unfinished one of the caller; gives its path. */
+/** Starts an upload, or finds the unfinished one of the caller; returns its path. */
 export async function createUpload(
   http: HttpCaller,
   source: Pick<BlobSource, 'sha256' | 'size'>,
@@ -79,7 +79,7 @@ export async function createUpload(
   const location = response.headers.get('location') ?? ''
   const path = location.startsWith('/') ? location : new URL(location, 'http://server').pathname
   if (!/^\/v1\/uploads\/[A-Za-z0-9_-]{8,64}$/.test(path)) {
-    throw new ServerError('SRV_REQUEST', `Cannot upload blob ${source.sha256}: the server gave no address for it`)
+    throw new ServerError('SRV_REQUEST', `Cannot upload blob ${source.sha256}: the server returned no address for it`)
   }
   return path
 }
@@ -103,15 +103,13 @@ async function uploadOffset(
 function readOffset(response: Response, source: BlobSource): number {
   const offset = Number(response.headers.get('upload-offset') ?? Number.NaN)
   if (Number.isSafeInteger(offset) && offset >= 0 && offset <= source.size) return offset
-  throw new ServerError('SRV_REQUEST', `Cannot upload blob ${source.sha256}: the server gave no valid offset`)
+  throw new ServerError('SRV_REQUEST', `Cannot upload blob ${source.sha256}: the server returned no valid offset`)
 }
 
 async function sendPiece(
   http: HttpCaller,
-  path: string,
   source: BlobSource,
-  offset: number,
-  piece: Uint8Array,
+  { path, offset, piece }: { readonly path: string; readonly offset: number; readonly piece: Uint8Array },
   options: UploadOptions,
 ): Promise<number> {
   const response = await http.send({
@@ -123,7 +121,7 @@ async function sendPiece(
     accept: [409],
     headers: { ...tus, 'content-type': 'application/offset+octet-stream', 'upload-offset': String(offset) },
   })
-  // A repeated piece whose first answer was lost: the server is further than we know, so ask.
+  // A repeated piece whose first answer was lost: the server is ahead of us, so ask.
   if (response.status === 409) return uploadOffset(http, path, source, options)
   return readOffset(response, source)
 }

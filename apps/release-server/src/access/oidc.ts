@@ -101,7 +101,7 @@ function limitOf(names: readonly string[] | undefined): readonly string[] {
   return names === undefined || names[0] === EVERYTHING ? [] : names
 }
 
-/** The claims that rules name; the others (mail addresses, names) are nobody's business here. */
+/** The claims that rules name; others, such as mail addresses, are not kept. */
 function namedClaims(payload: JWTPayload, rules: readonly OidcRule[]): OidcClaims {
   const named = new Set(['iss', 'sub', ...rules.flatMap((each) => Object.keys(each.claims))])
   return Object.fromEntries(
@@ -141,7 +141,7 @@ export class OidcChecker {
   }
 
   /**
-   * What the rules of now give the holder of claims that were verified before.
+   * What the current rules give the holder of claims that were verified before.
    *
    * @throws ServerError `SRV_AUTH` when no rule matches.
    */

@@ -24,7 +24,7 @@ interface StoredSession {
   readonly actor: Actor
   readonly started_ms: number
   readonly expires_ms: number
-  /** Claims of the OIDC token that began it: the rules of now decide at each request. */
+  /** Claims of the OIDC token that began it: the current rules decide at each request. */
   readonly claims?: OidcClaims | undefined
 }
 
@@ -96,7 +96,7 @@ export class Authenticator {
   /**
    * Begins a session for the holder of a token; returns the cookie. It ends with the token at the latest.
    *
-   * @throws ServerError `SRV_AUTH`; `SRV_SCOPE` for an OIDC token whose rule is not one of people.
+   * @throws ServerError `SRV_AUTH`; `SRV_SCOPE` for an OIDC token whose rule does not allow logins.
    */
   async logIn(secret: string, secure: boolean): Promise<{ actor: Actor; cookie: string }> {
     const { actor, expiresMs, claims, mayLogIn } = await this.#bySecret(secret)

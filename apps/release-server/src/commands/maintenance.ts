@@ -25,6 +25,14 @@ async function withStores<T>(command: Command, work: (server: ReleaseServer) => 
 
 /** Commands that maintain the stores. */
 export function addMaintenanceCommands(program: Command): void {
+  addSettings(program)
+  addChecks(program)
+  addGarbageCollection(program)
+  addExport(program)
+  addMigrate(program)
+}
+
+function addSettings(program: Command): void {
   program
     .command('settings')
     .description('List all settings')
@@ -36,7 +44,9 @@ export function addMaintenanceCommands(program: Command): void {
         settings.map(({ variable, meaning }) => `${variable.padEnd(width)}  ${meaning}`).join('\n'),
       )
     })
+}
 
+function addChecks(program: Command): void {
   program
     .command('audit-verify')
     .description('Check the hash chain of the audit log')
@@ -62,7 +72,9 @@ export function addMaintenanceCommands(program: Command): void {
       )
       if (found > 0) throw new ServerError('BLOB_CORRUPT', `${found} blobs are damaged or lost`)
     })
+}
 
+function addGarbageCollection(program: Command): void {
   program
     .command('gc')
     .description('Collect garbage; a dry run unless --yes')
@@ -77,7 +89,9 @@ export function addMaintenanceCommands(program: Command): void {
         `${report.dry_run ? 'Would delete' : 'Deleted'} ${report.blobs_deleted} blobs, ${report.bytes_deleted} bytes; marked ${report.blobs_marked}`,
       )
     })
+}
 
+function addExport(program: Command): void {
   program
     .command('export-static')
     .description('Write the whole public tree as plain files, for any static host')
@@ -90,7 +104,9 @@ export function addMaintenanceCommands(program: Command): void {
         `${report.documents} documents, ${report.blobs} blobs (${report.bytes} bytes) written`,
       )
     })
+}
 
+function addMigrate(program: Command): void {
   program
     .command('migrate')
     .description('Copy everything into the stores that another settings file names; can be repeated')

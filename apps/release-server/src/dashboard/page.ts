@@ -2,13 +2,13 @@ function section(id: string, title: string, content: string, wide = false): stri
   return `<section aria-labelledby="h-${id}"${wide ? ' class="wide"' : ''}><h2 id="h-${id}">${title}</h2>${content}</section>`
 }
 
-/** A table that may be long: it scrolls by itself, by the keyboard too. */
+/** A table that may be long: it scrolls on its own, by keyboard too. */
 function scrolling(id: string): string {
   return `<div class="scroll" tabindex="0" role="region" aria-labelledby="h-${id}"><table id="${id}"></table></div>`
 }
 
-/** The page of the dashboard; everything in it is filled in by its script. */
-export const pageHtml = `<!doctype html>
+/** The page of the dashboard; its script fills in everything. */
+export const PAGE_HTML = `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -33,7 +33,7 @@ export const pageHtml = `<!doctype html>
     <input id="token" name="token" type="password" autocomplete="current-password" aria-describedby="login-error login-hint" required>
     <button type="submit" class="main">Log in</button>
     <p id="login-error" class="bad" role="alert"></p>
-    <p id="login-hint" class="hint">A token of this server, or a token of the OIDC issuer it trusts.</p>
+    <p id="login-hint" class="hint">A token of this server, or of the OIDC issuer that it trusts.</p>
   </form>
   <div id="board" hidden>
     ${section('channels', 'Channels', '<div id="channels"></div>', true)}
@@ -41,7 +41,7 @@ export const pageHtml = `<!doctype html>
     ${section('keys', 'Keys and due dates', scrolling('keys'), true)}
     ${section('trust', 'Log and roles', scrolling('trust'))}
     ${section('storage', 'Storage', '<dl id="storage"></dl>')}
-    ${section('adoption', 'Adoption', '<p class="hint">Of those who report.</p><div id="adoption-chart"></div><table id="adoption"></table>')}
+    ${section('adoption', 'Adoption', '<p class="hint">Of launchers that report.</p><div id="adoption-chart"></div><table id="adoption"></table>')}
     ${section('webhooks', 'Webhooks', scrolling('webhooks'))}
     ${section('audit', 'Audit log', scrolling('audit'), true)}
   </div>

@@ -1,6 +1,6 @@
 /** The parts of the dashboard that only show: keys, storage, adoption, audit log, webhooks. */
-export const panelsScript = `
-import { $, badge, bytes, call, due, el, number, plural, short, svg, table } from './view.js'
+export const PANELS_SCRIPT = `
+import { $, badge, bytes, call, due, el, number, plural, short, svg, table, who } from './view.js'
 
 const kinds = { content: 'Content key', transport: 'Transport key', release: 'Release key', head: 'Head key', identity: 'Release identity' }
 const states = { active: 'ok', next: '', retiring: 'warn', retired: '', revoked: 'bad', unusable: 'bad' }
@@ -8,19 +8,19 @@ const states = { active: 'ok', next: '', retiring: 'warn', retired: '', revoked:
 function dueCell({ due: time, due_state: state, until }) {
   if (time === null) return until === null ? '–' : el('span', {}, 'until ', el('time', { dateTime: until, textContent: until.slice(0, 10) }))
   const when = el('time', { dateTime: time, textContent: time.slice(0, 10) })
-  return state === 'ok' ? when : el('span', {}, badge(state === 'due' ? 'turn it now' : 'due soon', state === 'due' ? 'bad' : 'warn'), ' ', when)
+  return state === 'ok' ? when : el('span', {}, badge(state === 'due' ? 'rotate it now' : 'due soon', state === 'due' ? 'bad' : 'warn'), ' ', when)
 }
 
 export async function keys(product) {
   const { items } = await call('GET', '/v1/products/' + product.slug + '/keys')
-  table($('keys'), 'Keys, their age and when their turn is due', ['Key', 'Name', 'State', 'Age', 'Turn due', 'Overlap ends'], items.map((key) => [
+  table($('keys'), 'Keys, their age and when their rotation is due', ['Key', 'Name', 'State', 'Age', 'Rotation due', 'Overlap ends'], items.map((key) => [
     kinds[key.kind] || key.kind,
     key.kind === 'content' ? 'key_id ' + key.name : short(key.name),
     badge(key.state, states[key.state] || ''),
     key.age_days === null ? 'unknown' : plural(key.age_days, 'day', 'days'),
     dueCell(key.state === 'active' ? key : { ...key, until: null }),
     key.state === 'retiring' && key.until !== null ? due(key.until, [7, 2]) : '–',
-  ]), 'No key is known yet')
+  ]), 'No keys are known yet')
 }
 
 export function trust(product) {
@@ -34,17 +34,17 @@ export async function storage() {
   const view = await call('GET', '/v1/storage')
   const facts = [
     ['Blobs', el('span', {}, number(view.blobs) + ' in ' + (view.blob_store === 'folder' ? 'a folder' : 'a bucket'))],
-    ['Their size', bytes(view.bytes)],
-    ['Marked to go', view.marked_blobs === 0 ? 'nothing' : plural(view.marked_blobs, 'blob', 'blobs') + ', ' + bytes(view.marked_bytes)],
+    ['Size', bytes(view.bytes)],
+    ['Marked for deletion', view.marked_blobs === 0 ? 'nothing' : plural(view.marked_blobs, 'blob', 'blobs') + ', ' + bytes(view.marked_bytes)],
     ['Unfinished uploads', view.open_uploads === 0 ? 'none' : plural(view.open_uploads, 'upload', 'uploads') + ', ' + bytes(view.open_upload_bytes)],
-    ['Free space', view.free_bytes === null ? 'not told by the bucket' : view.free_bytes < view.bytes / 10 ? badge(bytes(view.free_bytes), 'warn') : bytes(view.free_bytes)],
-    ['Everything else', view.metadata_store === 'sqlite' ? 'SQLite' : view.metadata_store],
+    ['Free space', view.free_bytes === null ? 'not reported by the bucket' : view.free_bytes < view.bytes / 10 ? badge(bytes(view.free_bytes), 'warn') : bytes(view.free_bytes)],
+    ['Records', view.metadata_store === 'sqlite' ? 'SQLite' : view.metadata_store],
   ]
   $('storage').replaceChildren(...facts.flatMap(([name, value]) => [el('dt', { textContent: name }), el('dd', {}, value)]))
 }
 
-const colours = 6
-/** Shares by day: a column a day, a piece a version; the table below says the same in words. */
+const COLORS = 6
+/** Shares by day: a column for each day, a piece for each version; the table below has the same figures. */
 function chart(items, versions) {
   const days = [...new Set(items.map(({ day }) => day))].sort().slice(-14)
   const [width, height, step] = [days.length * 44, 120, 44]
@@ -55,7 +55,7 @@ function chart(items, versions) {
     const pieces = versions.map((version, index) => {
       const share = ofDay.filter((item) => item.version === version).reduce((sum, { count }) => sum + count, 0) / total
       top -= share * height
-      return svg('rect', { x: at * step + 6, y: top, width: step - 12, height: share * height, class: 'piece-' + (index % colours) })
+      return svg('rect', { x: at * step + 6, y: top, width: step - 12, height: share * height, class: 'piece-' + (index % COLORS) })
     })
     const label = svg('text', { x: at * step + step / 2, y: height + 16, 'text-anchor': 'middle' })
     label.textContent = day.slice(5)
@@ -76,19 +76,19 @@ export async function adoption(product) {
   const sorted = [...counts].sort((a, b) => b[1].count - a[1].count)
   $('adoption-chart').replaceChildren(...(total === 0 ? [] : [chart(items, sorted.map(([version]) => version))]))
   table($('adoption'), 'Reports by version', ['Version', 'Reports', 'Share', 'Failed'], sorted.map(([version, { count, failed }], at) => [
-    el('span', {}, el('span', { className: 'key piece-' + (at % colours), ariaHidden: 'true' }), version), number(count), Math.round(100 * count / total) + ' %', number(failed),
+    el('span', {}, el('span', { className: 'key piece-' + (at % COLORS), ariaHidden: 'true' }), version), number(count), Math.round(100 * count / total) + ' %', number(failed),
   ]), 'Nobody has reported yet')
 }
 
 export async function audit() {
   const { items } = await call('GET', '/v1/audit?newest=true&limit=100')
   table($('audit'), 'The last hundred entries of the audit log', ['#', 'When', 'Who', 'What', 'On'], items.map((entry) => [
-    entry.sequence, el('time', { dateTime: entry.at, textContent: entry.at.replace('T', ' ').replace('Z', '') }), entry.actor, entry.action, entry.target,
+    entry.sequence, el('time', { dateTime: entry.at, textContent: entry.at.replace('T', ' ').replace('Z', '') }), who(entry.actor), entry.action, entry.target,
   ]))
 }
 
 export async function webhooks() {
   const { items } = await call('GET', '/v1/webhooks')
-  table($('webhooks'), 'Webhooks', ['Address', 'Events', 'Since'], items.map((hook) => [hook.url, hook.events.join(', ') || 'all', hook.created_at.slice(0, 10)]), 'No webhook')
+  table($('webhooks'), 'Webhooks', ['Address', 'Events', 'Since'], items.map((hook) => [hook.url, hook.events.join(', ') || 'all', hook.created_at.slice(0, 10)]), 'No webhooks')
 }
 `

@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { sendJson, objectSchema } from '../http/route.ts'
+import { ServerError } from '../errors.ts'
 import type { Authenticator } from '../access/sessions.ts'
-import { pageHtml } from './page.ts'
-import { panelsScript } from './panels.ts'
-import { pageScript } from './script.ts'
-import { pageStyle } from './style.ts'
-import { viewScript } from './view.ts'
+import { PAGE_HTML } from './page.ts'
+import { PANELS_SCRIPT } from './panels.ts'
+import { PAGE_SCRIPT } from './script.ts'
+import { PAGE_STYLE } from './style.ts'
+import { VIEW_SCRIPT } from './view.ts'
 
-const policy = [
+const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
@@ -19,30 +20,39 @@ const policy = [
   "base-uri 'none'",
 ].join('; ')
 
-const headers = {
-  'content-security-policy': policy,
+const HEADERS = {
+  'content-security-policy': POLICY,
   'cross-origin-opener-policy': 'same-origin',
   'referrer-policy': 'no-referrer',
   'x-frame-options': 'DENY',
   'cache-control': 'no-cache',
 }
 
-/** The dashboard: static files, and the session that a token begins. */
+/** The dashboard: static files, and the session that a token starts. */
 export function dashboardRoutes(app: FastifyInstance, authenticator: Authenticator): void {
   const files: readonly [string, string, string][] = [
-    ['/dashboard', 'text/html; charset=utf-8', pageHtml],
-    ['/dashboard/script.js', 'text/javascript; charset=utf-8', pageScript],
-    ['/dashboard/panels.js', 'text/javascript; charset=utf-8', panelsScript],
-    ['/dashboard/view.js', 'text/javascript; charset=utf-8', viewScript],
-    ['/dashboard/style.css', 'text/css; charset=utf-8', pageStyle],
+    ['/dashboard', 'text/html; charset=utf-8', PAGE_HTML],
+    ['/dashboard/script.js', 'text/javascript; charset=utf-8', PAGE_SCRIPT],
+    ['/dashboard/panels.js', 'text/javascript; charset=utf-8', PANELS_SCRIPT],
+    ['/dashboard/view.js', 'text/javascript; charset=utf-8', VIEW_SCRIPT],
+    ['/dashboard/style.css', 'text/css; charset=utf-8', PAGE_STYLE],
   ]
   for (const [url, type, text] of files) {
     const etag = `"${createHash('sha256').update(text).digest('hex').slice(0, 32)}"`
     app.get(url, { config: { rate: 'public' } }, async (request, reply) => {
-      reply.headers({ ...headers, etag })
+      reply.headers({ ...HEADERS, etag })
       return request.headers['if-none-match'] === etag ? reply.code(304).send() : reply.type(type).send(text)
     })
   }
+
+  // People type the address of the server; programs get the answer of any address that names nothing.
+  app.get('/', { config: { rate: 'public' } }, async (request, reply) => {
+    if (request.headers.accept?.includes('text/html') !== true)
+      throw new ServerError('SRV_NOT_FOUND', 'Nothing is at this address', {
+        hint: 'The dashboard is at /dashboard, the description of the API at /openapi.json',
+      })
+    return reply.header('cache-control', 'no-store').redirect('/dashboard', 303)
+  })
 
   app.get('/favicon.ico', { config: { rate: 'public' } }, async (_request, reply) =>
     reply.header('cache-control', 'public, max-age=86400').code(204).send(),

@@ -1,6 +1,6 @@
-/** Script of the dashboard: login, channels and releases, and what happens, told by server-sent events. */
-export const pageScript = `
-import { $, badge, bytes, call, due, el, number, plural, say, table } from './view.js'
+/** Script of the dashboard: login, channels and releases, and live updates by server-sent events. */
+export const PAGE_SCRIPT = `
+import { $, badge, bytes, call, due, el, nameTokens, number, plural, say, table, who } from './view.js'
 import * as panels from './panels.js'
 
 let product = null
@@ -17,12 +17,12 @@ async function act(text, work) {
   } catch (error) { say(text + ' failed: ' + error.message) }
 }
 
-const wishes = { halt: 'a halt', resume: 'to go on', rollout: 'a rollout of ' }
+const wishes = { halt: 'a halt', resume: 'to resume', rollout: 'a rollout of ' }
 
 function wish({ action, percent, asked_by: by, asked_at: at }) {
   return el('p', { className: 'note', role: 'note' },
-    el('strong', { textContent: 'Waiting for a head from the CLI: ' + wishes[action] + (percent === null ? '' : percent + ' %') }),
-    el('span', { textContent: 'Asked for by ' + by + ' at ' + at.replace('T', ' ').replace('Z', '') + '. Publish it with ' }),
+    el('strong', { textContent: 'Waiting for a head from the publisher: ' + wishes[action] + (percent === null ? '' : percent + ' %') }),
+    el('span', {}, 'Requested by ', who(by), ' at ' + at.replace('T', ' ').replace('Z', '') + '. Publish it with '),
     el('code', { textContent: action === 'halt' ? 'keyturn release halt' : 'keyturn release rollout ' + (action === 'resume' ? '--resume' : '--percent ' + percent) }))
 }
 
@@ -48,27 +48,27 @@ function channelCard(view) {
   return el('article', { className: 'card', ariaLabel: 'Channel ' + view.channel },
     el('h3', {}, view.channel, ' ', state),
     view.manifest === null ? el('p', { textContent: 'Nothing published' }) : el('p', {}, el('strong', { textContent: 'Release ' + view.manifest.version }),
-      el('span', { className: 'hint', textContent: ' sequence ' + view.manifest.sequence + ', head ' + view.head.sequence + (view.fallback ? '; others keep ' + view.fallback.version : '') })),
+      el('span', { className: 'hint', textContent: ' sequence ' + view.manifest.sequence + ', head ' + view.head.sequence + (view.fallback ? '; the others keep ' + view.fallback.version : '') })),
     view.head ? el('p', {}, 'Head ends ', due(view.head.expires_at, [3, 1])) : null,
-    paused ? el('p', { className: 'warn', textContent: 'Halted: nobody new gets this release' }) : null,
+    paused ? el('p', { className: 'warn', textContent: 'Halted: no other player gets this release' }) : null,
     view.wanted ? wish(view.wanted) : null,
-    view.fallback ? controls(view, path) : view.manifest ? el('p', { className: 'hint', textContent: 'To roll a release out in steps, publish it with a fallback.' }) : null)
+    view.fallback ? controls(view, path) : view.manifest ? el('p', { className: 'hint', textContent: 'To roll out a release in steps, publish it with a fallback.' }) : null)
 }
 
 async function channels() {
   const focused = document.activeElement && document.activeElement.id
   const { items } = await call('GET', '/v1/products/' + product.slug + '/channels')
   $('channels').replaceChildren(...items.map(channelCard))
-  if (items.length === 0) $('channels').append(el('p', { className: 'hint', textContent: 'Nothing was published yet.' }))
-  // Whoever was on the slider stays there, though it was drawn anew.
+  if (items.length === 0) $('channels').append(el('p', { className: 'hint', textContent: 'Nothing is published yet.' }))
+  // Keeps the focus on the slider, although it was drawn again.
   if (focused && focused.startsWith('rollout-') && $(focused)) $(focused).focus()
 }
 
 async function releases() {
   const { items } = await call('GET', '/v1/products/' + product.slug + '/releases?limit=50')
-  table($('releases'), 'Releases, newest first', ['Version', 'Channel', 'State', 'Files', 'Size', 'Published', 'Download for those with the one before'], items.map((release, at) => {
+  table($('releases'), 'Releases, newest first', ['Version', 'Channel', 'State', 'Files', 'Size', 'Published', 'Download from the previous release'], items.map((release, at) => {
     const older = items.slice(at + 1).find((other) => other.channel === release.channel)
-    const compare = el('button', { type: 'button', className: 'small', textContent: 'Compare', ariaLabel: 'Compare ' + release.version + ' with the release before' })
+    const compare = el('button', { type: 'button', className: 'small', textContent: 'Compare', ariaLabel: 'Compare ' + release.version + ' with the previous release' })
     compare.addEventListener('click', async () => {
       try {
         const diff = await call('GET', '/v1/products/' + product.slug + '/channels/' + release.channel + '/releases/' + release.version + '/diff/' + older.version)
@@ -82,7 +82,7 @@ async function releases() {
   }), 'No release yet')
 }
 
-/** Each part is shown to whoever may see it; one that fails does not take the others with it. */
+/** Each part is shown to callers who may see it; if one fails, the others still work. */
 const parts = [
   ['channels', 'releases:read', channels],
   ['releases', 'releases:read', releases],
@@ -113,9 +113,16 @@ function listen() {
   const kinds = [...Object.keys(touches), 'channel.publish', 'channel.halt', 'channel.resume', 'channel.rollout', 'release.create', 'release.sign', 'release.pin', 'log.replace', 'roles.stage', 'token.create', 'token.revoke']
   for (const kind of kinds) events.addEventListener(kind, async (message) => {
     const event = JSON.parse(message.data)
+    if (kind === 'token.create') await learnNames()
     await refresh(touches[kind] || ['channels', 'releases', 'keys', 'trust', 'audit'])
-    say(event.type + ' on ' + event.target + ' by ' + event.actor)
+    say(event.type + ' on ' + event.target + ' by ' + who(event.actor).textContent)
   })
+}
+
+/** Ids of tokens mean nothing to people; administrators see names. */
+async function learnNames() {
+  if (!may('admin')) return
+  try { nameTokens((await call('GET', '/v1/tokens')).items) } catch { /* A limited administrator may not list them: ids are shown. */ }
 }
 
 async function show() {
@@ -127,7 +134,7 @@ async function show() {
   $('login').hidden = true
   $('board').hidden = product === null
   $('logout').hidden = false
-  if (product === null) return say('There is no product yet: make one with keyturn init')
+  if (product === null) return say('There is no product yet: create one with keyturn init')
   select.value = product.slug
   select.onchange = () => { product = items.find(({ slug }) => slug === select.value); refresh() }
   await refresh()
@@ -139,7 +146,8 @@ async function start() {
   try {
     const session = await call('GET', '/dashboard/session')
     scopes = session.scopes
-    $('who').textContent = session.name
+    await learnNames()
+    $('who').replaceChildren(who(session.name))
     await show()
   } catch (error) {
     if (error.status !== 401) return say(error.message)

@@ -1,5 +1,5 @@
 /** Style of the dashboard: readable in light and dark, visible focus, no fixed sizes. */
-export const pageStyle = `
+export const PAGE_STYLE = `
 :root { color-scheme: light; --page: #f4f5f7; --card: #fff; --text: #1c2128; --soft: #57606a; --line: #d5d9df; --accent: #0b5cc4; --ok: #116329; --ok-back: #dcf3e1; --warn: #7a4a00; --warn-back: #fdf0d2; --bad: #a11a12; --bad-back: #fde3e1; --plain-back: #e8ebef; font: 15px/1.5 system-ui, sans-serif; }
 @media (prefers-color-scheme: dark) { :root { color-scheme: dark; --page: #14171c; --card: #1d2127; --text: #e4e7eb; --soft: #a3abb5; --line: #363c45; --accent: #7fb2ff; --ok: #7ddc94; --ok-back: #16351f; --warn: #ffc766; --warn-back: #3a2b0b; --bad: #ff9a92; --bad-back: #42191a; --plain-back: #2a3038; } }
 * { box-sizing: border-box; }

@@ -1,5 +1,5 @@
-/** What all parts of the dashboard draw with: plain DOM, text only ever set as text. */
-export const viewScript = `
+/** What all parts of the dashboard draw with: plain DOM, where text is only ever set as text. */
+export const VIEW_SCRIPT = `
 export const $ = (id) => document.getElementById(id)
 export const el = (name, properties = {}, ...children) => {
   const node = Object.assign(document.createElement(name), properties)
@@ -13,12 +13,21 @@ export const svg = (name, attributes = {}, ...children) => {
   node.append(...children)
   return node
 }
+/** Names of tokens by the actor that the audit log shows; filled for callers who may list tokens. */
+const names = new Map()
+export function nameTokens(tokens) {
+  names.clear()
+  for (const { id, name } of tokens) names.set('token:' + id, name)
+}
+/** Who did something: the name of the token where it is known, with its id for the pointer. */
+export const who = (actor) => el('span', { title: actor, textContent: names.get(actor) || actor })
+
 export const say = (text) => { $('live').textContent = text }
 
 export const bytes = (count) => {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
   let at = 0
-  while (count >= 1024 && at < units.length - 1) { count /= 1024; at += 1 }
+  while (count >= 1000 && at < units.length - 1) { count /= 1000; at += 1 }
   return (at === 0 ? count : count.toFixed(1)) + ' ' + units[at]
 }
 export const number = (count) => count.toLocaleString('en')
@@ -42,7 +51,7 @@ export function table(node, caption, names, rows, nothing = 'Nothing yet') {
   node.replaceChildren(el('caption', { className: 'unseen', textContent: caption }), head, body)
 }
 
-/** A state as a word, never by colour alone. */
+/** A state as a word, never by color alone. */
 export const badge = (text, kind) => el('span', { className: 'badge ' + kind, textContent: text })
 
 /** A date with the days that are left; steps: days below which it is a warning, then bad. */
@@ -54,6 +63,6 @@ export function due(time, steps) {
   return el('span', {}, when, ' ', kind === '' ? el('span', { className: 'hint', textContent: 'in ' + plural(left, 'day', 'days') }) : badge('in ' + plural(left, 'day', 'days'), kind))
 }
 
-/** Long names shortened for the eye; whole for a copy and for the pointer. */
+/** Shortens long names; the title has the whole name. */
 export const short = (text) => el('code', { textContent: text.length > 24 ? text.slice(0, 10) + '…' + text.slice(-8) : text, title: text })
 `

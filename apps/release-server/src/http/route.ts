@@ -19,7 +19,7 @@ declare module 'fastify' {
     rate?: 'public' | 'login' | 'reports' | 'noise' | 'none'
     /** Counts a request once for so many bytes of its body; default: once. */
     bytesPerRequest?: number
-    /** The handler holds a limited token to its products and channels itself; default: the hook refuses what goes beyond. */
+    /** The handler checks the limits of a token itself; default: the guard refuses calls that reach beyond them. */
     reach?: 'checked'
     /** Whether an `Idempotency-Key` is honored; default: for POST with a scope. */
     idempotent?: boolean

@@ -128,6 +128,11 @@ async function listDevices(records: RecordReader, product: string): Promise<Devi
 }
 
 function attestationRoutes(app: FastifyInstance, context: ServerContext): void {
+  attesterRoutes(app, context)
+  attestRoute(app, context)
+}
+
+function attesterRoutes(app: FastifyInstance, context: ServerContext): void {
   const scope = 'devices:write'
   const params = objectSchema({ p: SCHEMAS.slug, prefix: { type: 'string', pattern: '^[A-Za-z0-9_-]{44}$' } })
 
@@ -178,7 +183,9 @@ function attestationRoutes(app: FastifyInstance, context: ServerContext): void {
       return reply.code(204).send()
     },
   )
+}
 
+function attestRoute(app: FastifyInstance, context: ServerContext): void {
   app.post<{ Params: { p: string }; Body: { prefix: string; document: string; statement: string; log?: string } }>(
     '/v1/products/:p/devices::attest',
     {

@@ -3,7 +3,6 @@ import { parseIdentityName, parseKeyRecord, verifyKeyList, verifyKeyRecord } fro
 import { createRelayHandler } from '@keyturn/noise-keys/pkarr'
 import { parseRuntimeKeyBlob } from '@keyturn/runtime-key'
 import { utf8Decode, wipe } from '@keyturn/primitives'
-import type { Vault } from '@keyturn/vault-kdf'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
 import type { Caller } from '../access/caller.ts'
@@ -17,7 +16,6 @@ import type { ExchangeParts } from './exchange.ts'
 import { keyFiles, packetStore } from './key-files.ts'
 import { refuseTooManyPackets } from './packet-limit.ts'
 import { KEY_LIST_PATH_OF, RECORD_PATH } from './key-paths.ts'
-import type { ServerKeys } from './server-keys.ts'
 
 const IDENTITY_NAME = { type: 'string', pattern: '^[ybndrfg8ejkmcpqxot1uwisza345h769]{52}$' }
 const DEVICE_NAME = { type: 'string', pattern: '^[A-Za-z0-9._~-]{1,64}$' }
@@ -167,11 +165,13 @@ function relayRoutes(app: FastifyInstance, context: ServerContext): void {
 }
 
 /** Routes that need the vault: the exchange, runtime keys, transport keys. */
-export function runtimeKeyRoutes(
-  app: FastifyInstance,
-  parts: ExchangeParts & { readonly vault: Vault; readonly keys: ServerKeys },
-): void {
-  const { context, vault, keys } = parts
+export function runtimeKeyRoutes(app: FastifyInstance, parts: ExchangeParts): void {
+  exchangeRoute(app, parts)
+  runtimeKeyRoute(app, parts)
+  transportKeyRoute(app, parts)
+}
+
+function exchangeRoute(app: FastifyInstance, parts: ExchangeParts): void {
   app.post(
     '/noise/runtime-key',
     {
@@ -188,7 +188,10 @@ export function runtimeKeyRoutes(
       return reply.header('cache-control', 'no-store').type('application/octet-stream').send(Buffer.from(answer))
     },
   )
+}
 
+function runtimeKeyRoute(app: FastifyInstance, parts: ExchangeParts): void {
+  const { context, vault } = parts
   app.put<{ Params: { p: string; key: string } }>(
     '/v1/products/:p/runtime-keys/:key',
     {
@@ -217,7 +220,10 @@ export function runtimeKeyRoutes(
       return reply.code(204).send()
     },
   )
+}
 
+function transportKeyRoute(app: FastifyInstance, parts: ExchangeParts): void {
+  const { context, keys } = parts
   app.put<{ Params: { z32: string; device: string } }>(
     '/v1/transport-keys/:z32/:device',
     {

@@ -77,7 +77,7 @@ async function makeVault(
   return vault
 }
 
-/** Opens the vault under the first provider that fits; the error is that of the first. */
+/** Opens the vault with the first provider that fits; the error is that of the first. */
 async function openWithFirst(
   providers: readonly MasterKeyProvider[],
   metadata: MetadataStore,
@@ -117,7 +117,7 @@ export async function openServerVault(
   onMade: () => void = () => undefined,
 ): Promise<Vault> {
   const { kdf, pending } = await prepare(metadata, settings, random)
-  // An earlier version took the passphrase as it came: the form of today first, then the older ones.
+  // An earlier version used the passphrase as it was typed: the current form first, then the older ones.
   const [provider, ...older] = passphraseForms(settings.passphrase).map((form) => {
     const kek = deriveKek(form, kdf)
     wipe(form)

@@ -29,6 +29,11 @@ function headSequence(ifMatch: string | undefined): number | undefined {
 
 /** Routes of channels: the pointers to what is offered. */
 export function channelRoutes(app: FastifyInstance, context: ServerContext): void {
+  channelLookUpRoutes(app, context)
+  publishRoute(app, context)
+}
+
+function channelLookUpRoutes(app: FastifyInstance, context: ServerContext): void {
   app.get<{ Params: { p: string } }>(
     '/v1/products/:p/channels',
     {
@@ -56,7 +61,9 @@ export function channelRoutes(app: FastifyInstance, context: ServerContext): voi
       return sendJson(reply.header('etag', `"${view.head?.sequence ?? 0}"`), 200, view)
     },
   )
+}
 
+function publishRoute(app: FastifyInstance, context: ServerContext): void {
   app.post<{ Params: { p: string; c: string }; Body: PublishBody }>(
     '/v1/products/:p/channels/:c(^[a-z0-9-]+)::publish',
     {

@@ -27,6 +27,11 @@ function productCallerOf(request: FastifyRequest): ProductCaller {
 
 /** Routes of products, their key event logs and role documents. */
 export function productRoutes(app: FastifyInstance, context: ServerContext): void {
+  settingRoutes(app, context)
+  authorityRoutes(app, context)
+}
+
+function settingRoutes(app: FastifyInstance, context: ServerContext): void {
   app.get(
     '/v1/products',
     { config: { scope: 'releases:read', reach: 'checked', summary: 'Products that the caller may see' } },
@@ -74,7 +79,9 @@ export function productRoutes(app: FastifyInstance, context: ServerContext): voi
     { config: { scope: 'releases:read', summary: 'A product with its trust state' }, schema: { params } },
     async (request, reply) => sendJson(reply, 200, await viewProduct(context.metadata, request.params.p)),
   )
+}
 
+function authorityRoutes(app: FastifyInstance, context: ServerContext): void {
   app.put<{ Params: { p: string }; Querystring: { force?: string } }>(
     '/v1/products/:p/log',
     {

@@ -74,6 +74,13 @@ export function compareReleases(
 
 /** Routes of releases: drafts, lists, differences, signatures, pins. */
 export function releaseRoutes(app: FastifyInstance, context: ServerContext): void {
+  draftRoute(app, context)
+  listRoute(app, context)
+  lookUpRoutes(app, context)
+  changeRoutes(app, context)
+}
+
+function draftRoute(app: FastifyInstance, context: ServerContext): void {
   app.post<{ Params: { p: string }; Body: ReleaseBody }>(
     '/v1/products/:p/releases',
     {
@@ -110,7 +117,9 @@ export function releaseRoutes(app: FastifyInstance, context: ServerContext): voi
       return sendJson(reply, created ? 201 : 200, view)
     },
   )
+}
 
+function listRoute(app: FastifyInstance, context: ServerContext): void {
   app.get<{
     Params: { p: string }
     Querystring: { channel?: string; state?: string; cursor?: string; limit?: string }
@@ -147,7 +156,9 @@ export function releaseRoutes(app: FastifyInstance, context: ServerContext): voi
       return sendJson(reply, 200, { items, cursor: found.length > limit ? (shown.at(-1)?.key ?? null) : null })
     },
   )
+}
 
+function lookUpRoutes(app: FastifyInstance, context: ServerContext): void {
   app.get<{ Params: ReleaseParams }>(
     '/v1/products/:p/channels/:c/releases/:v',
     {
@@ -173,7 +184,9 @@ export function releaseRoutes(app: FastifyInstance, context: ServerContext): voi
       return sendJson(reply, 200, compareReleases(await load(w), await load(v)))
     },
   )
+}
 
+function changeRoutes(app: FastifyInstance, context: ServerContext): void {
   app.put<{ Params: ReleaseParams; Body: { signatures: string; legacy_signature?: string } }>(
     '/v1/products/:p/channels/:c/releases/:v/signatures',
     {

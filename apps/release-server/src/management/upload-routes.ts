@@ -12,11 +12,15 @@ import type { Upload } from '../uploads/uploads.ts'
 import { bodyStream, announcedLength } from '../http/body-stream.ts'
 import { actorOf, objectSchema, SCHEMAS, sendJson } from '../http/route.ts'
 
-const version = '1.0.0'
+const TUS_VERSION = '1.0.0'
+/** What all calls of uploads share. */
+const UPLOAD = { scope: 'blobs:write', upload: true, idempotent: false } as const
+const PRESIGN_PARAMS = objectSchema({ sha: SCHEMAS.sha256 })
+const SIZE = { type: 'integer', minimum: 1, maximum: MAX_BLOB_BYTES }
 
 function checkVersion(request: FastifyRequest): void {
-  if (request.headers['tus-resumable'] !== version) {
-    throw new ServerError('SRV_PRECONDITION', `Cannot read this upload request: expected Tus-Resumable ${version}`)
+  if (request.headers['tus-resumable'] !== TUS_VERSION) {
+    throw new ServerError('SRV_PRECONDITION', `Cannot read this upload request: expected Tus-Resumable ${TUS_VERSION}`)
   }
 }
 
@@ -65,7 +69,7 @@ async function checkedPiece(request: FastifyRequest, size: number): Promise<Byte
 function answer(reply: FastifyReply, status: number, upload: Upload): FastifyReply {
   return reply
     .code(status)
-    .header('tus-resumable', version)
+    .header('tus-resumable', TUS_VERSION)
     .header('cache-control', 'no-store')
     .header('upload-offset', String(upload.offset))
     .header('upload-length', String(upload.size))
@@ -75,16 +79,20 @@ function answer(reply: FastifyReply, status: number, upload: Upload): FastifyRep
 
 /** Routes of resumable uploads: tus 1.0 with creation, checksum, expiration and termination. */
 export function uploadRoutes(app: FastifyInstance, context: ServerContext): void {
-  const config = { scope: 'blobs:write', upload: true, idempotent: false } as const
+  uploadStartRoutes(app, context)
+  uploadProgressRoutes(app, context)
+  presignRoutes(app, context)
+}
 
+function uploadStartRoutes(app: FastifyInstance, context: ServerContext): void {
   app.options(
     '/v1/uploads',
     { config: { summary: 'What the upload protocol can do', rate: 'none' } },
     async (_request, reply) =>
       reply
         .code(204)
-        .header('tus-resumable', version)
-        .header('tus-version', version)
+        .header('tus-resumable', TUS_VERSION)
+        .header('tus-version', TUS_VERSION)
         .header('tus-max-size', String(MAX_BLOB_BYTES))
         .header('tus-extension', 'creation,checksum,expiration,termination')
         .header('tus-checksum-algorithm', 'sha256,sha1')
@@ -93,7 +101,7 @@ export function uploadRoutes(app: FastifyInstance, context: ServerContext): void
 
   app.post(
     '/v1/uploads',
-    { config: { ...config, summary: 'Start a resumable upload, or continue an unfinished one' } },
+    { config: { ...UPLOAD, summary: 'Start a resumable upload, or continue an unfinished one' } },
     async (request, reply) => {
       checkVersion(request)
       const size = wholeNumber(request.headers['upload-length'], 'Upload-Length', MAX_BLOB_BYTES)
@@ -106,10 +114,12 @@ export function uploadRoutes(app: FastifyInstance, context: ServerContext): void
       return answer(reply.header('location', `/v1/uploads/${upload.id}`), 201, upload)
     },
   )
+}
 
+function uploadProgressRoutes(app: FastifyInstance, context: ServerContext): void {
   app.head<{ Params: { id: string } }>(
     '/v1/uploads/:id',
-    { config: { ...config, summary: 'Where a resumable upload continues' } },
+    { config: { ...UPLOAD, summary: 'Where a resumable upload continues' } },
     async (request, reply) => {
       checkVersion(request)
       return answer(reply, 200, await getUpload(context, request.params.id, actorOf(request).name))
@@ -119,7 +129,7 @@ export function uploadRoutes(app: FastifyInstance, context: ServerContext): void
   app.patch<{ Params: { id: string } }>(
     '/v1/uploads/:id',
     {
-      config: { ...config, summary: 'Send the next piece', bodyType: 'application/offset+octet-stream' },
+      config: { ...UPLOAD, summary: 'Send the next piece', bodyType: 'application/offset+octet-stream' },
     },
     async (request, reply) => {
       checkVersion(request)
@@ -134,26 +144,27 @@ export function uploadRoutes(app: FastifyInstance, context: ServerContext): void
 
   app.delete<{ Params: { id: string } }>(
     '/v1/uploads/:id',
-    { config: { ...config, summary: 'End a resumable upload' } },
+    { config: { ...UPLOAD, summary: 'End a resumable upload' } },
     async (request, reply) => {
       checkVersion(request)
       await endUpload(context, await getUpload(context, request.params.id, actorOf(request).name))
-      return reply.code(204).header('tus-resumable', version).send()
+      return reply.code(204).header('tus-resumable', TUS_VERSION).send()
     },
   )
-  presignRoutes(app, context)
 }
 
 /** Uploads that bypass the server, straight into the storage, where it can do that. */
 function presignRoutes(app: FastifyInstance, context: ServerContext): void {
-  const config = { scope: 'blobs:write', upload: true, idempotent: false } as const
-  const params = objectSchema({ sha: SCHEMAS.sha256 })
-  const size = { type: 'integer', minimum: 1, maximum: MAX_BLOB_BYTES }
+  presignRoute(app, context)
+  presignedEndRoutes(app, context)
+}
+
+function presignRoute(app: FastifyInstance, context: ServerContext): void {
   app.post<{ Params: { sha: string }; Body: { size: number } }>(
     '/v1/blobs/:sha(^[0-9a-f]+)::presign',
     {
-      config: { ...config, summary: 'Addresses for an upload straight into the storage (S3)' },
-      schema: { params, body: objectSchema({ size }) },
+      config: { ...UPLOAD, summary: 'Addresses for an upload straight into the storage (S3)' },
+      schema: { params: PRESIGN_PARAMS, body: objectSchema({ size: SIZE }) },
     },
     async (request, reply) => {
       const { blobs } = context
@@ -163,15 +174,17 @@ function presignRoutes(app: FastifyInstance, context: ServerContext): void {
       return sendJson(reply, 200, { upload_id: uploadId, part_bytes: partBytes, urls, expires_at: expiresAt })
     },
   )
+}
 
+function presignedEndRoutes(app: FastifyInstance, context: ServerContext): void {
   app.post<{ Params: { sha: string }; Body: { size: number; upload_id: string; etags: string[] } }>(
     '/v1/blobs/:sha(^[0-9a-f]+)::complete',
     {
-      config: { ...config, summary: 'End a direct upload: the parts are joined, read back and hashed' },
+      config: { ...UPLOAD, summary: 'End a direct upload: the parts are joined, read back and hashed' },
       schema: {
-        params,
+        params: PRESIGN_PARAMS,
         body: objectSchema({
-          size,
+          size: SIZE,
           upload_id: { type: 'string', minLength: 1, maxLength: 1024 },
           etags: {
             type: 'array',
@@ -198,8 +211,11 @@ function presignRoutes(app: FastifyInstance, context: ServerContext): void {
   app.post<{ Params: { sha: string }; Body: { upload_id: string } }>(
     '/v1/blobs/:sha(^[0-9a-f]+)::abort',
     {
-      config: { ...config, summary: 'End a direct upload without a blob and drop its parts' },
-      schema: { params, body: objectSchema({ upload_id: { type: 'string', minLength: 1, maxLength: 1024 } }) },
+      config: { ...UPLOAD, summary: 'End a direct upload without a blob and drop its parts' },
+      schema: {
+        params: PRESIGN_PARAMS,
+        body: objectSchema({ upload_id: { type: 'string', minLength: 1, maxLength: 1024 } }),
+      },
     },
     async (request, reply) => {
       if (context.blobs.abortPresigned === undefined)

@@ -10,6 +10,11 @@ const params = objectSchema({ id: { type: 'string', pattern: '^[A-Za-z0-9_-]{16}
 
 /** Routes of webhooks: create, list, rotate the secret, test, delete. */
 export function webhookRoutes(app: FastifyInstance, context: ServerContext, secrets: WebhookSecrets): void {
+  webhookListRoutes(app, context, secrets)
+  webhookChangeRoutes(app, context, secrets)
+}
+
+function webhookListRoutes(app: FastifyInstance, context: ServerContext, secrets: WebhookSecrets): void {
   const scope = 'admin'
   app.get('/v1/webhooks', { config: { scope, summary: 'All webhooks, without secrets' } }, async (_request, reply) =>
     sendJson(reply, 200, { items: await listWebhooks(context), cursor: null }),
@@ -41,7 +46,10 @@ export function webhookRoutes(app: FastifyInstance, context: ServerContext, secr
         ),
       ),
   )
+}
 
+function webhookChangeRoutes(app: FastifyInstance, context: ServerContext, secrets: WebhookSecrets): void {
+  const scope = 'admin'
   app.post<{ Params: { id: string } }>(
     '/v1/webhooks/:id/turn',
     {

@@ -3,13 +3,13 @@ import type { ServerLog } from '../context.ts'
 /** Writes nothing. */
 export const silentLog: ServerLog = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
-const secretName = /authorization|cookie|secret|token$|password|passphrase/i
-const tokenForm = /m2t_([a-z0-9]{16})_[A-Za-z0-9_-]{43}/g
+const SECRET_NAME = /authorization|cookie|secret|token$|password|passphrase/i
+const TOKEN_FORM = /m2t_([a-z0-9]{16})_[A-Za-z0-9_-]{43}/g
 
 /** What a log line may hold: no member named like a secret, no token, control characters escaped by JSON. */
 export function redact(_name: string, value: unknown): unknown {
-  if (_name !== '' && secretName.test(_name)) return '[redacted]'
-  return typeof value === 'string' ? value.replace(tokenForm, 'm2t_$1_[redacted]') : value
+  if (_name !== '' && SECRET_NAME.test(_name)) return '[redacted]'
+  return typeof value === 'string' ? value.replace(TOKEN_FORM, 'm2t_$1_[redacted]') : value
 }
 
 /** Writes a log as lines of JSON. */

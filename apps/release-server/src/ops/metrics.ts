@@ -1,5 +1,5 @@
-/** Upper bounds of the buckets of durations, in seconds. */
-const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+/** Upper BOUNDS_S of the buckets of durations, in seconds. */
+const BOUNDS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
 interface Histogram {
   readonly buckets: number[]
@@ -33,10 +33,10 @@ export class Metrics {
   observe(name: string, seconds: number): void {
     let histogram = this.#histograms.get(name)
     if (histogram === undefined) {
-      histogram = { buckets: bounds.map(() => 0), sum: 0, count: 0 }
+      histogram = { buckets: BOUNDS_S.map(() => 0), sum: 0, count: 0 }
       this.#histograms.set(name, histogram)
     }
-    const at = bounds.findIndex((bound) => seconds <= bound)
+    const at = BOUNDS_S.findIndex((bound) => seconds <= bound)
     if (at !== -1) histogram.buckets[at] = (histogram.buckets[at] ?? 0) + 1
     histogram.sum += seconds
     histogram.count += 1
@@ -61,7 +61,7 @@ export class Metrics {
     for (const [name, { buckets, sum, count }] of this.#histograms) {
       lines.push(`# TYPE ${name} histogram`)
       let total = 0
-      for (const [at, bound] of bounds.entries()) {
+      for (const [at, bound] of BOUNDS_S.entries()) {
         total += buckets[at] ?? 0
         lines.push(`${name}_bucket{le="${bound}"} ${total}`)
       }

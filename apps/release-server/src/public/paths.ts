@@ -12,24 +12,24 @@ export type PublicTarget =
       readonly name: string
     }
 
-const slug = '[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?'
-const version = '[A-Za-z0-9][A-Za-z0-9._+-]{0,127}'
-const slugForm = new RegExp(`^${slug}$`)
-const productForm = new RegExp(`^/p/(${slug})(/.*)$`)
-const channelForm = new RegExp(`^channels/(${slug})/(.+)$`)
-const manifestForm = new RegExp(`^(?:manifest|manifests/${version})\\.(?:json|json\\.sig|sigs\\.json)$`)
-const versionForm = new RegExp(`^${version}$`)
-const blobForm = /^\/files\/([0-9a-f]{2})\/(\1[0-9a-f]{62})$/
-const productDocumentForm = /^(?:kel\/[A-Za-z0-9_-]{44}\.cesr|roles\/[1-9][0-9]{0,8}\.json)$/
+const SLUG = '[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?'
+const VERSION = '[A-Za-z0-9][A-Za-z0-9._+-]{0,127}'
+const SLUG_FORM = new RegExp(`^${SLUG}$`)
+const PRODUCT_FORM = new RegExp(`^/p/(${SLUG})(/.*)$`)
+const CHANNEL_FORM = new RegExp(`^channels/(${SLUG})/(.+)$`)
+const MANIFEST_FORM = new RegExp(`^(?:manifest|manifests/${VERSION})\\.(?:json|json\\.sig|sigs\\.json)$`)
+const VERSION_FORM = new RegExp(`^${VERSION}$`)
+const BLOB_FORM = /^\/files\/([0-9a-f]{2})\/(\1[0-9a-f]{62})$/
+const PRODUCT_DOCUMENT_FORM = /^(?:kel\/[A-Za-z0-9_-]{44}\.cesr|roles\/[1-9][0-9]{0,8}\.json)$/
 
 /** Whether `text` names a product or channel. */
 export function isSlug(text: string): boolean {
-  return slugForm.test(text)
+  return SLUG_FORM.test(text)
 }
 
 /** Whether `text` may be the version of a release: it becomes part of addresses and, exported, of file names. */
 export function isVersion(text: string): boolean {
-  return versionForm.test(text)
+  return VERSION_FORM.test(text)
 }
 
 /**
@@ -40,16 +40,16 @@ export function isVersion(text: string): boolean {
  */
 export function parsePublicPath(path: string): PublicTarget | undefined {
   if (path.length > 512) return undefined
-  const prefixed = path.startsWith('/p/') ? productForm.exec(path) : null
+  const prefixed = path.startsWith('/p/') ? PRODUCT_FORM.exec(path) : null
   const product = prefixed?.[1]
   const rest = prefixed?.[2] ?? path
   if (rest.startsWith('/files/') || rest.startsWith('/blobs/')) {
-    const sha256 = blobForm.exec(rest)?.[2]
+    const sha256 = BLOB_FORM.exec(rest)?.[2]
     return sha256 === undefined ? { kind: 'no-blob' } : { kind: 'blob', sha256 }
   }
   const name = rest.slice(1)
-  if (productDocumentForm.test(name)) return { kind: 'document', product, channel: undefined, name }
-  const [, channel = '', inner = name] = channelForm.exec(name) ?? []
+  if (PRODUCT_DOCUMENT_FORM.test(name)) return { kind: 'document', product, channel: undefined, name }
+  const [, channel = '', inner = name] = CHANNEL_FORM.exec(name) ?? []
   const known = canonicalChannelName(inner)
   return known === undefined ? undefined : { kind: 'document', product, channel, name: known }
 }
@@ -57,5 +57,5 @@ export function parsePublicPath(path: string): PublicTarget | undefined {
 /** Signatures of a manifest answer under `<version>.sigs.json` and, read literally, `<version>.json.sigs.json`. */
 function canonicalChannelName(name: string): string | undefined {
   const short = name.replace(/\.json\.sigs\.json$/, '.sigs.json')
-  return short === 'head.json' || manifestForm.test(short) ? short : undefined
+  return short === 'head.json' || MANIFEST_FORM.test(short) ? short : undefined
 }

@@ -48,7 +48,7 @@ interface AcceptedHead {
   readonly manifest: ReleaseManifest
 }
 
-/** What a publication stands on: read before anything of the request is believed. */
+/** What a publication is verified against: read before anything in the request is trusted. */
 interface Ground {
   readonly product: StoredProduct
   readonly state: TrustState

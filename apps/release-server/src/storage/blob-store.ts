@@ -1,4 +1,4 @@
-/** What a store knows of one blob. */
+/** What a store knows about one blob. */
 export interface BlobInfo {
   readonly sha256: string
   readonly size: number
@@ -6,23 +6,23 @@ export interface BlobInfo {
   readonly writtenMs: number
 }
 
-/** First and last byte, both counted. */
+/** First and last byte, both included. */
 export interface ByteRange {
   readonly start: number
   readonly end: number
 }
 
-/** Bytes as they come. */
+/** Bytes as they arrive. */
 export type ByteStream = AsyncIterable<Uint8Array>
 
 /** Limits of one write. */
 export interface PutOptions {
-  /** Exact size; another one is `UP_LENGTH`. Without it any size up to `maxBytes`. */
+  /** Exact size; any other is `UP_LENGTH`. Without it any size up to `maxBytes`. */
   readonly size?: number
   readonly maxBytes?: number
 }
 
-/** Addresses for an upload that goes past the server, straight into the storage. */
+/** Addresses for an upload that bypasses the server, straight into the storage. */
 export interface PresignedUpload {
   readonly uploadId: string
   readonly partBytes: number
@@ -31,63 +31,63 @@ export interface PresignedUpload {
 }
 
 /**
- * Content-addressed bytes. A blob is wholly there under its SHA-256 or not there at all: whatever is written is hashed
- * on the way and becomes visible, durably, only when the hash is right. Every name given to a store has been checked
- * with {@link isBlobName}; stores check again.
+ * Content-addressed bytes. A blob is stored completely under its SHA-256 or not at all: everything written is hashed on
+ * the way and becomes visible, durably, only when the hash is right. Every name passed to a store has been checked with
+ * {@link isBlobName}; stores check again.
  */
 export interface BlobStore {
-  /** Where blobs lie, for views: `folder`, `s3`. */
+  /** Where blobs are stored, for views: `folder`, `s3`. */
   readonly kind: string
-  /** Looks a blob up; `undefined` when it is not there. */
+  /** Looks a blob up; `undefined` when it is not stored. */
   stat(sha256: string): Promise<BlobInfo | undefined>
-  /** Reads a blob or a range of it; `BLOB_UNKNOWN` when it is not there. The stream must be read or returned. */
+  /** Reads a blob or a range of it; `BLOB_UNKNOWN` when it is not stored. The stream must be read or returned. */
   read(sha256: string, range?: ByteRange): Promise<ByteStream>
-  /** Writes a blob; `UP_HASH`, `UP_LENGTH`, `UP_DISK_FULL` leave nothing behind. Done means durable. */
+  /** Writes a blob; `UP_HASH`, `UP_LENGTH`, `UP_DISK_FULL` leave nothing. It is durable once this resolves. */
   put(sha256: string, source: ByteStream, options?: PutOptions): Promise<BlobInfo>
-  /** Removes a blob; nothing happens when it is not there. */
+  /** Removes a blob; nothing happens when it is not stored. */
   delete(sha256: string): Promise<void>
-  /** Sets a damaged blob aside, out of sight of readers, kept for a look. */
+  /** Sets a damaged blob aside: readers no longer see it, and somebody can look at it. */
   quarantine(sha256: string): Promise<void>
   /** All blobs, in order of their names. */
   list(): AsyncIterable<BlobInfo>
   /**
-   * Adds bytes to a resumable upload at `offset` (bytes beyond it, of a write that died, are dropped first) and gives
+   * Adds bytes to a resumable upload at `offset` (bytes beyond it, of a write that died, are dropped first) and returns
    * the offset that is durable afterwards, also when the source breaks off.
    */
   append(uploadId: string, offset: number, source: ByteStream, maxBytes: number): Promise<number>
-  /** Turns a complete upload into a blob; `UP_HASH` drops it. */
+  /** Makes a blob of a complete upload; `UP_HASH` drops it. */
   finish(uploadId: string, sha256: string, size: number): Promise<BlobInfo>
   /** Drops an upload. */
   discard(uploadId: string): Promise<void>
   /** Ids of uploads that have bytes in the store, for the sweep. */
   listUploads(): AsyncIterable<{ id: string; writtenMs: number }>
-  /** Path of a blob on the local disk where it has one, for the proxy to send. */
+  /** Path of a blob on the local disk, where it has one, for the proxy to send. */
   localPath?(sha256: string): string
   /** Starts an upload that goes straight to the storage. */
   presign?(sha256: string, size: number): Promise<PresignedUpload>
-  /** Ends such an upload: the parts, named by the tags that their answers had, are joined, read back and hashed. */
+  /** Ends such an upload: the parts, named by the tags in their answers, are joined, read back and hashed. */
   completePresigned?(sha256: string, size: number, uploadId: string, etags: readonly string[]): Promise<BlobInfo>
   /** Ends such an upload without a blob, and drops its parts; nothing happens when there is none. */
   abortPresigned?(uploadId: string): Promise<void>
   /** Removes leftovers of writes that died. */
   sweep(olderThanMs: number): Promise<void>
-  /** Bytes that still fit, where the storage tells. */
+  /** Free bytes, where the storage reports them. */
   freeBytes?(): Promise<number>
   /** Throws when the store cannot be used at the moment. */
   ping(): Promise<void>
   close(): Promise<void>
 }
 
-const blobName = /^[0-9a-f]{64}$/
+const BLOB_NAME = /^[0-9a-f]{64}$/
 
 /** Whether `text` names a blob: 64 lower-case hexadecimal digits. */
 export function isBlobName(text: string): boolean {
-  return text.length === 64 && blobName.test(text)
+  return text.length === 64 && BLOB_NAME.test(text)
 }
 
-const uploadName = /^[A-Za-z0-9_-]{16,64}$/
+const UPLOAD_NAME = /^[A-Za-z0-9_-]{16,64}$/
 
 /** Whether `text` names a resumable upload. */
 export function isUploadName(text: string): boolean {
-  return uploadName.test(text)
+  return UPLOAD_NAME.test(text)
 }

@@ -84,7 +84,7 @@ export class Collection<T> {
     return records.put(this.name, ...entries.map(written))
   }
 
-  /** Writes a record only where none exists; tells whether it did. */
+  /** Writes a record only where none exists; returns whether it did. */
   insert(records: RecordWriter, entry: NewEntry<T>): Promise<boolean> {
     return records.insert(this.name, written(entry))
   }

@@ -16,18 +16,18 @@ import { isBlobName, isUploadName } from './blob-store.ts'
 import type { BlobInfo, BlobStore, ByteRange, ByteStream, PutOptions } from './blob-store.ts'
 import { hashed } from './hashing.ts'
 
-/** Bytes read at once from a file. */
-const readBytes = 256 * 1024
+/** Bytes read from a file at a time. */
+const READ_BYTES = 256 * 1024
 
 /** Options of {@link openFolderBlobStore}. */
 export interface FolderBlobStoreOptions {
   /** Default: the real disk. */
-  readonly fs?: FileSystem
+  readonly fs?: FileSystem | undefined
 }
 
 /**
- * Opens (and creates) a blob store in a folder: `files/<hh>/<sha256>`, the very layout of the public tree, so that a
- * web server can send the same files; `uploads/` for unfinished ones, `quarantine/` for damaged ones.
+ * Opens (and creates) a blob store in a folder: `files/<hh>/<sha256>`, the same layout as the public tree, so that a web
+ * server can send the same files; `uploads/` for unfinished ones, `quarantine/` for damaged ones.
  */
 export async function openFolderBlobStore(root: string, options: FolderBlobStoreOptions = {}): Promise<BlobStore> {
   const fs = options.fs ?? nodeFileSystem
@@ -49,7 +49,7 @@ class FolderBlobStore implements BlobStore {
   }
 
   localPath(sha256: string): string {
-    if (!isBlobName(sha256)) throw new ServerError('BLOB_NAME', 'Cannot name a blob file: not a SHA-256')
+    if (!isBlobName(sha256)) throw new ServerError('BLOB_NAME', 'Cannot name a blob file: expected a SHA-256')
     return join(this.#root, 'files', sha256.slice(0, 2), sha256)
   }
 
@@ -68,7 +68,7 @@ class FolderBlobStore implements BlobStore {
     try {
       return readHandle(await this.#fs.open(path, 'r'), range)
     } catch (error) {
-      if (isMissing(error)) throw new ServerError('BLOB_UNKNOWN', `Cannot read blob ${sha256}: it is not there`)
+      if (isMissing(error)) throw new ServerError('BLOB_UNKNOWN', `Cannot read blob ${sha256}: it is not stored`)
       throw storageError(`read blob ${sha256}`, error)
     }
   }
@@ -112,7 +112,7 @@ class FolderBlobStore implements BlobStore {
     let position = offset
     try {
       if ((await handle.stat()).size < offset) {
-        throw new ServerError('UP_GONE', `Cannot continue upload ${uploadId}: its first ${offset} bytes are gone`)
+        throw new ServerError('UP_GONE', `Cannot continue upload ${uploadId}: its first ${offset} bytes are missing`)
       }
       await handle.truncate(offset)
       for await (const part of keptWhenBroken(source)) {
@@ -177,7 +177,7 @@ class FolderBlobStore implements BlobStore {
   }
 
   async close(): Promise<void> {
-    // Nothing is held open between calls.
+    // Nothing stays open between calls.
   }
 
   async #makeFolder(sha256: string): Promise<void> {
@@ -195,7 +195,8 @@ class FolderBlobStore implements BlobStore {
   }
 
   #uploadPath(uploadId: string): string {
-    if (!isUploadName(uploadId)) throw new ServerError('UP_UNKNOWN', 'Cannot name an upload file: not an upload id')
+    if (!isUploadName(uploadId))
+      throw new ServerError('UP_UNKNOWN', 'Cannot name an upload file: expected an upload id')
     return join(this.#root, 'uploads', uploadId)
   }
 }
@@ -205,7 +206,7 @@ async function* readHandle(handle: FileHandle, range?: ByteRange): ByteStream {
     let position = range?.start ?? 0
     const end = range === undefined ? Number.POSITIVE_INFINITY : range.end + 1
     while (position < end) {
-      const part = new Uint8Array(Math.min(readBytes, end - position))
+      const part = new Uint8Array(Math.min(READ_BYTES, end - position))
       const { bytesRead } = await handle.read(part, 0, part.length, position)
       if (bytesRead === 0) return
       position += bytesRead
@@ -216,7 +217,7 @@ async function* readHandle(handle: FileHandle, range?: ByteRange): ByteStream {
   }
 }
 
-/** A sender that broke off is no error of an upload: what came is kept and told by the offset. */
+/** A sender that breaks off is not an error of an upload: the bytes received are kept, and the offset says how many. */
 async function* keptWhenBroken(source: ByteStream): ByteStream {
   try {
     yield* source

@@ -4,8 +4,8 @@ import { MAX_BLOB_BYTES } from '../limits.ts'
 import type { ByteStream, PutOptions } from './blob-store.ts'
 
 /**
- * Passes bytes on and throws at the end unless they have the expected hash and size: a writer that makes its file
- * visible only after the last part never shows a wrong one.
+ * Passes bytes on and throws at the end unless hash and size are as expected: a writer that makes its file visible only
+ * after the last part never shows a wrong one.
  */
 export async function* hashed(sha256: string, source: ByteStream, options: PutOptions = {}): ByteStream {
   const most = options.size ?? options.maxBytes ?? MAX_BLOB_BYTES
@@ -13,19 +13,16 @@ export async function* hashed(sha256: string, source: ByteStream, options: PutOp
   let size = 0
   for await (const part of source) {
     size += part.length
-    if (size > most) throw new ServerError('UP_LENGTH', `Cannot store blob ${sha256}: more than ${most} bytes came`)
+    if (size > most) throw new ServerError('UP_LENGTH', `Cannot store blob ${sha256}: received more than ${most} bytes`)
     hash.update(part)
     yield part
   }
   if (options.size !== undefined && size !== options.size) {
-    throw new ServerError(
-      'UP_LENGTH',
-      `Cannot store blob ${sha256}: ${size} bytes came, ${options.size} were announced`,
-    )
+    throw new ServerError('UP_LENGTH', `Cannot store blob ${sha256}: received ${size} bytes, expected ${options.size}`)
   }
   const found = hash.digest('hex')
   if (found !== sha256) {
-    throw new ServerError('UP_HASH', `Cannot store blob ${sha256}: the bytes have SHA-256 ${found}`)
+    throw new ServerError('UP_HASH', `Cannot store blob ${sha256}: received SHA-256 ${found}`)
   }
 }
 

@@ -37,7 +37,7 @@ export interface NewRecord {
 /** Reads and writes inside one transaction. */
 export interface RecordWriter extends RecordReader {
   put(collection: string, ...records: NewRecord[]): Promise<void>
-  /** Writes only where no record exists; tells whether it did. */
+  /** Writes only where no record exists; returns whether it did. */
   insert(collection: string, record: NewRecord): Promise<boolean>
   delete(collection: string, ...keys: string[]): Promise<void>
   /** Sent to every subscriber of every replica once the transaction is committed. */
@@ -54,7 +54,7 @@ export type NotificationListener = (topic: string, text: string) => void
 export interface MetadataStore extends RecordReader {
   readonly kind: string
   transaction<T>(locks: readonly string[], work: (records: RecordWriter) => Promise<T>): Promise<T>
-  /** Calls `listener` for what any replica notifies, this one included; gives a function that ends it. */
+  /** Calls `listener` for notifications of any replica, this one included; returns a function that ends it. */
   subscribe(listener: NotificationListener): () => void
   /** Names of all collections that hold records. */
   collections(): Promise<string[]>

@@ -17,14 +17,15 @@ export interface MigrationReport {
   readonly records: number
 }
 
-/** What belongs to one place and does not move: runs, sessions and half uploads. */
-const staying = new Set(['leases', 'sessions', 'uploads', 'upload-names', 'checks'])
-const pageSize = 500
+/** Collections that belong to one place and are not copied: runs, sessions and unfinished uploads. */
+const STAYING = new Set(['leases', 'sessions', 'uploads', 'upload-names', 'checks'])
+const PAGE_SIZE = 500
 
 /**
  * Copies everything from one pair of stores to another, of whatever kind: first the blobs, then the records, so that
- * nothing is named before it is there. It can be run again after a break: blobs that are there are not copied twice,
- * records are written anew, and those that the source no longer has are removed. At the end both sides are compared. The server should not be written to meanwhile.
+ * nothing is named before it exists. It can be run again after an interruption: blobs are not copied twice, records are
+ * written again, and those that the source no longer has are removed. At the end both sides are compared. Nobody should
+ * write to the server during a migration.
  *
  * @throws ServerError `SRV_CONFLICT` when the target belongs to another server, `SRV_STORAGE` when the sides differ.
  */
@@ -41,7 +42,7 @@ export async function migrate(
     blobs += 1
     const there = await to.blobs.stat(sha256)
     if (there?.size !== size) {
-      // Hashed on the way: a damaged blob is told here and not carried along.
+      // Hashed on the way: a damaged blob is reported here and not copied.
       await to.blobs.put(sha256, await from.blobs.read(sha256), { size })
       blobsCopied += 1
       bytesCopied += size
@@ -53,7 +54,7 @@ export async function migrate(
   return { blobs, blobsCopied, bytesCopied, records }
 }
 
-/** The first audit entry tells whose store it is: a target that has another one is somebody else's. */
+/** The first audit entry identifies a store: a target with another one belongs to another server. */
 async function requireEmptyOrOurs(from: MetadataStore, to: MetadataStore): Promise<void> {
   const [ours] = await from.list('audit', { limit: 1 })
   const [theirs] = await to.list('audit', { limit: 1 })
@@ -62,10 +63,10 @@ async function requireEmptyOrOurs(from: MetadataStore, to: MetadataStore): Promi
   }
 }
 
-/** Collections of either side that move. */
+/** Collections of either side that are copied. */
 async function moving(from: MetadataStore, to: MetadataStore): Promise<string[]> {
   const names = new Set([...(await from.collections()), ...(await to.collections())])
-  return [...names].filter((name) => !staying.has(name)).toSorted()
+  return [...names].filter((name) => !STAYING.has(name)).toSorted()
 }
 
 async function copyRecords(from: MetadataStore, to: MetadataStore): Promise<number> {
@@ -74,7 +75,7 @@ async function copyRecords(from: MetadataStore, to: MetadataStore): Promise<numb
     const keys = new Set<string>()
     for (let after: string | undefined; ;) {
       const page = await from.list(collection, {
-        limit: pageSize,
+        limit: PAGE_SIZE,
         bodies: true,
         ...(after === undefined ? {} : { after }),
       })
@@ -82,21 +83,21 @@ async function copyRecords(from: MetadataStore, to: MetadataStore): Promise<numb
       count += page.length
       for (const { key } of page) keys.add(key)
       after = page.at(-1)?.key
-      if (page.length < pageSize) break
+      if (page.length < PAGE_SIZE) break
     }
     await removeOthers(to, collection, keys)
   }
   return count
 }
 
-/** What an earlier, broken run copied and the source has deleted since goes from the copy too. */
+/** Removes from the copy what an earlier, interrupted run copied and the source has deleted since. */
 async function removeOthers(to: MetadataStore, collection: string, keys: ReadonlySet<string>): Promise<void> {
   for (let after: string | undefined; ;) {
-    const page = await to.list(collection, { limit: pageSize, ...(after === undefined ? {} : { after }) })
+    const page = await to.list(collection, { limit: PAGE_SIZE, ...(after === undefined ? {} : { after }) })
     const others = page.map(({ key }) => key).filter((key) => !keys.has(key))
     if (others.length > 0) await to.transaction(['migrate'], (records) => records.delete(collection, ...others))
     after = page.at(-1)?.key
-    if (page.length < pageSize) return
+    if (page.length < PAGE_SIZE) return
   }
 }
 
@@ -104,14 +105,14 @@ async function digestOf(store: MetadataStore, collection: string): Promise<strin
   const hash = createHash('sha256')
   for (let after: string | undefined; ;) {
     const page = await store.list(collection, {
-      limit: pageSize,
+      limit: PAGE_SIZE,
       bodies: true,
       ...(after === undefined ? {} : { after }),
     })
     for (const { key, value, body } of page)
       hash.update(JSON.stringify([key, value, body === undefined ? null : Buffer.from(body).toString('base64')]))
     after = page.at(-1)?.key
-    if (page.length < pageSize) return hash.digest('hex')
+    if (page.length < PAGE_SIZE) return hash.digest('hex')
   }
 }
 
@@ -120,7 +121,7 @@ async function compare(from: MetadataStore, to: MetadataStore): Promise<void> {
     if ((await digestOf(from, collection)) !== (await digestOf(to, collection))) {
       throw new ServerError(
         'SRV_STORAGE',
-        `The copy differs from the original in "${collection}": was the server written to meanwhile?`,
+        `The copy differs from the original in "${collection}": did somebody write to the server during the migration?`,
       )
     }
   }

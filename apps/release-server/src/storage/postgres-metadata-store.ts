@@ -13,7 +13,7 @@ import type {
 } from './metadata-store.ts'
 
 /** Keys compare by bytes (`COLLATE "C"`), as in the other store. */
-const schema = `
+const SCHEMA = `
 CREATE TABLE IF NOT EXISTS keyturn_records (
   collection TEXT COLLATE "C" NOT NULL,
   key TEXT COLLATE "C" NOT NULL,
@@ -21,9 +21,9 @@ CREATE TABLE IF NOT EXISTS keyturn_records (
   body BYTEA,
   PRIMARY KEY (collection, key)
 )`
-const channel = 'keyturn'
-/** Held while the table is created: two replicas that start at once must not both try. */
-const schemaLock = 'keyturn:schema'
+const CHANNEL = 'keyturn'
+/** Held while the table is created: two replicas that start at the same time must not both try. */
+const SCHEMA_LOCK = 'keyturn:schema'
 
 interface Row {
   key: string
@@ -34,14 +34,14 @@ interface Row {
 /** Options of {@link openPostgresMetadataStore}. */
 export interface PostgresOptions {
   /** Connections of this process; default 10. */
-  readonly maxConnections?: number
-  /** Told when the connection for notices is lost and found again. */
-  readonly onConnection?: (state: 'lost' | 'found') => void
+  readonly maxConnections?: number | undefined
+  /** Called when the connection for notices is lost and restored. */
+  readonly onConnection?: ((state: 'lost' | 'found') => void) | undefined
 }
 
 /**
  * Opens (and creates) a metadata store in a PostgreSQL database that any number of servers may share. Transactions take
- * their locks as advisory locks, in order of their names; notices go by LISTEN and NOTIFY.
+ * their locks as advisory locks, in order of their names; notices are sent by LISTEN and NOTIFY.
  *
  * @throws ServerError `SRV_UNAVAILABLE` when the database does not answer.
  */
@@ -59,7 +59,7 @@ export async function openPostgresMetadataStore(url: string, options: PostgresOp
   return store
 }
 
-/** Errors that say "the database is away", whatever was asked. */
+/** Errors that mean "the database is away", whatever was asked. */
 function isAway(error: unknown): boolean {
   const { code, message } = error as { code?: string; message?: string }
   return (
@@ -95,14 +95,14 @@ class PostgresMetadataStore implements MetadataStore {
     this.#reads = new PostgresRecords(pool)
   }
 
-  /** Creates the table and begins to listen. */
+  /** Creates the table and starts to listen. */
   async prepare(): Promise<void> {
     await asked(async () => {
       const client = await this.#pool.connect()
       try {
         await client.query('BEGIN')
-        await client.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [schemaLock])
-        await client.query(schema)
+        await client.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [SCHEMA_LOCK])
+        await client.query(SCHEMA)
         await client.query('COMMIT')
       } finally {
         client.release()
@@ -175,16 +175,16 @@ class PostgresMetadataStore implements MetadataStore {
     client.on('end', () => this.#lost(client))
     client.on('notification', ({ payload = '' }) => {
       const space = payload.indexOf(' ')
-      this.#tell(payload.slice(0, space), payload.slice(space + 1))
+      this.#deliver(payload.slice(0, space), payload.slice(space + 1))
     })
     await asked(async () => {
       await client.connect()
-      await client.query(`LISTEN ${channel}`)
+      await client.query(`LISTEN ${CHANNEL}`)
     })
     this.#notices = client
   }
 
-  /** What was told while nobody listened is lost: everything that is remembered is looked up again. */
+  /** Notices sent while nobody listened are lost, so everything that is cached is looked up again. */
   #lost(client: pg.Client): void {
     if (this.#closed || this.#notices !== client) return
     this.#notices = undefined
@@ -193,7 +193,7 @@ class PostgresMetadataStore implements MetadataStore {
       if (this.#closed) return
       this.#listen().then(
         () => {
-          for (const topic of ['documents', 'products']) this.#tell(topic, '')
+          for (const topic of ['documents', 'products']) this.#deliver(topic, '')
           this.#options.onConnection?.('found')
         },
         () => setTimeout(again, 1000).unref(),
@@ -202,7 +202,7 @@ class PostgresMetadataStore implements MetadataStore {
     setTimeout(again, 200).unref()
   }
 
-  #tell(topic: string, text: string): void {
+  #deliver(topic: string, text: string): void {
     for (const listener of this.#listeners) listener(topic, text)
   }
 }
@@ -287,7 +287,7 @@ class PostgresWriter extends PostgresRecords implements RecordWriter {
   }
 
   async notify(topic: string, text: string): Promise<void> {
-    await this.#own.query('SELECT pg_notify($1, $2)', [channel, `${topic} ${text}`])
+    await this.#own.query('SELECT pg_notify($1, $2)', [CHANNEL, `${topic} ${text}`])
   }
 }
 

@@ -7,15 +7,15 @@ import { hashed } from './hashing.ts'
 import { S3Caller, xmlTexts } from './s3-request.ts'
 import type { S3Settings } from './s3-request.ts'
 
-/** Bytes of one part of a multipart upload; also the most that is buffered per upload. */
-const partBytes = 8 * 1024 * 1024
-/** Answers to what a server, or a key, does not offer, or to what is not there. */
-const notOffered = [400, 403, 404, 405, 501]
-/** Server-side copies take no more. */
-const maxCopyBytes = 5 * 1024 * 1024 * 1024
-const presignSeconds = 3600
+/** Bytes of one part of a multipart upload; also the most that is buffered for an upload. */
+const PART_BYTES = 8 * 1024 * 1024
+/** Answers for what a server, or a key, does not offer, or for what does not exist. */
+const NOT_OFFERED = [400, 403, 404, 405, 501]
+/** Largest object that a server-side copy takes. */
+const MAX_COPY_BYTES = 5 * 1024 * 1024 * 1024
+const PRESIGN_SECONDS = 3600
 /** How long a direct upload that nobody ends is kept. */
-const incomingLifeMs = 24 * 60 * 60_000
+const INCOMING_LIFE_MS = 24 * 60 * 60_000
 
 /** Opens a blob store in a bucket of an S3-compatible server. Any number of servers may share it. */
 export function openS3BlobStore(settings: S3Settings): BlobStore {
@@ -32,7 +32,7 @@ class S3BlobStore implements BlobStore {
   readonly kind = 's3'
   readonly #s3: S3Caller
   readonly #clock: () => number
-  /** Direct uploads that are being read back: whoever asks again waits for the same answer. */
+  /** Direct uploads that are being read back: callers who ask again wait for the same answer. */
   readonly #completing = new Map<string, Promise<BlobInfo>>()
 
   constructor(s3: S3Caller, clock: () => number) {
@@ -56,7 +56,7 @@ class S3BlobStore implements BlobStore {
     const response = await this.#s3.send({ method: 'GET', key: blobKey(sha256), accept: [404], ...headers })
     if (response.status === 404) {
       await response.body?.cancel()
-      throw new ServerError('BLOB_UNKNOWN', `Cannot read blob ${sha256}: it is not there`)
+      throw new ServerError('BLOB_UNKNOWN', `Cannot read blob ${sha256}: it is not stored`)
     }
     return bodyOf(response)
   }
@@ -64,7 +64,7 @@ class S3BlobStore implements BlobStore {
   async put(sha256: string, source: ByteStream, options: PutOptions = {}): Promise<BlobInfo> {
     const key = blobKey(sha256)
     const parts = pieces(hashed(sha256, source, options))
-    // The generator throws at its end for wrong bytes: a single piece is then never sent, several never completed.
+    // The generator throws at its end for wrong bytes: then a single piece is never sent, and several are never completed.
     const first = await parts.next()
     const second = await parts.next()
     if (second.done === true)
@@ -90,7 +90,7 @@ class S3BlobStore implements BlobStore {
   async #startMultipart(key: string): Promise<string> {
     const [uploadId] = xmlTexts(await this.#s3.text({ method: 'POST', key, query: { uploads: '' } }), 'UploadId')
     if (uploadId === undefined)
-      throw new ServerError('SRV_STORAGE', 'Cannot start a multipart upload: the S3 server gave no id')
+      throw new ServerError('SRV_STORAGE', 'Cannot start a multipart upload: the S3 server returned no id')
     return uploadId
   }
 
@@ -178,21 +178,21 @@ class S3BlobStore implements BlobStore {
 
   async presign(sha256: string, size: number): Promise<PresignedUpload> {
     blobKey(sha256)
-    // A place of its own for each upload: what is read back and hashed cannot be exchanged by another one.
+    // Each upload has its own place: another upload cannot replace what is read back and hashed.
     const name = randomBytes(18).toString('base64url')
     const key = incomingKey(name)
     const uploadId = await this.#startMultipart(key)
-    // At most 10,000 parts, none below 5 MiB but the last.
-    const bytes = Math.max(partBytes, Math.ceil(size / 10_000))
+    // At most 10,000 parts, none below 5 MiB except the last.
+    const bytes = Math.max(PART_BYTES, Math.ceil(size / 10_000))
     const count = Math.max(1, Math.ceil(size / bytes))
     const urls = Array.from({ length: count }, (_, at) =>
-      this.#s3.presign('PUT', key, { partNumber: String(at + 1), uploadId }, presignSeconds),
+      this.#s3.presign('PUT', key, { partNumber: String(at + 1), uploadId }, PRESIGN_SECONDS),
     )
     return {
       uploadId: `${name}.${uploadId}`,
       partBytes: bytes,
       urls,
-      expiresAt: timestamp(this.#clock() + presignSeconds * 1000),
+      expiresAt: timestamp(this.#clock() + PRESIGN_SECONDS * 1000),
     }
   }
 
@@ -207,10 +207,10 @@ class S3BlobStore implements BlobStore {
 
   async #complete(sha256: string, size: number, uploadId: string, etags: readonly string[]): Promise<BlobInfo> {
     const { key, id } = incomingOf(uploadId)
-    if (etags.length === 0) throw new ServerError('UP_LENGTH', 'Cannot complete the upload: no part has come')
+    if (etags.length === 0) throw new ServerError('UP_LENGTH', 'Cannot complete the upload: no part was received')
     await this.#completeMultipart(key, id, etags).catch((error: unknown) => this.#refuseUnjoined(key, error))
     const info = await this.#takeOver(key, sha256, size).catch(async (error: unknown) => {
-      // Wrong bytes go at once; after anything else the upload may be completed again.
+      // Wrong bytes are deleted at once; after anything else the upload may be completed again.
       if (error instanceof ServerError && (error.code === 'UP_HASH' || error.code === 'UP_LENGTH'))
         await this.#s3.send({ method: 'DELETE', key, accept: [404] })
       throw error
@@ -219,11 +219,11 @@ class S3BlobStore implements BlobStore {
     return info
   }
 
-  /** Reads an incoming object back and hashes it, for nobody but the storage has seen its bytes; then copies it to its place. */
+  /** Reads an incoming object back and hashes it, since only the storage has seen its bytes; then copies it to its place. */
   async #takeOver(key: string, sha256: string, size: number): Promise<BlobInfo> {
     const response = await this.#s3.send({ method: 'GET', key })
     for await (const part of hashed(sha256, bodyOf(response), { size })) void part
-    if (size > maxCopyBytes)
+    if (size > MAX_COPY_BYTES)
       return await this.put(sha256, bodyOf(await this.#s3.send({ method: 'GET', key })), { size })
     await this.#copy(key, blobKey(sha256), response.headers.get('etag'))
     const info = await this.stat(sha256)
@@ -231,7 +231,7 @@ class S3BlobStore implements BlobStore {
     return info
   }
 
-  /** The parts may have been joined before, by a server that died then: that is as good. */
+  /** The parts may have been joined already, by a server that died afterwards: that is as good. */
   async #refuseUnjoined(key: string, error: unknown): Promise<void> {
     if (!(error instanceof ServerError)) throw error
     const { status } = await this.#s3.send({ method: 'HEAD', key, accept: [404] })
@@ -241,7 +241,7 @@ class S3BlobStore implements BlobStore {
       : error
   }
 
-  /** Copies an object, if it still is the one with this tag. */
+  /** Copies an object if it is still the one with this tag. */
   async #copy(from: string, to: string, etag: string | null): Promise<void> {
     const headers = {
       'x-amz-copy-source': this.#s3.pathOf(from),
@@ -257,12 +257,12 @@ class S3BlobStore implements BlobStore {
   }
 
   async #abort(key: string, uploadId: string): Promise<void> {
-    await this.#s3.send({ method: 'DELETE', key, query: { uploadId }, accept: notOffered })
+    await this.#s3.send({ method: 'DELETE', key, query: { uploadId }, accept: NOT_OFFERED })
   }
 
   async sweep(olderThanMs: number): Promise<void> {
-    // Whoever sends parts has an hour for it, and whoever joins them the rest of a day.
-    const limit = Math.min(olderThanMs, this.#clock() - incomingLifeMs)
+    // Parts have to be sent within an hour, and joined within a day.
+    const limit = Math.min(olderThanMs, this.#clock() - INCOMING_LIFE_MS)
     for await (const { key, writtenMs } of this.#listKeys('incoming/')) {
       if (writtenMs < limit) await this.#s3.send({ method: 'DELETE', key, accept: [404] })
     }
@@ -270,7 +270,7 @@ class S3BlobStore implements BlobStore {
       if (begunMs < limit) await this.#abort(key, uploadId)
   }
 
-  /** Multipart uploads that nobody ended: they show in no list of objects and cost room. */
+  /** Multipart uploads that nobody ended: no list of objects shows them, and they use space. */
   async #unfinished(): Promise<{ key: string; uploadId: string; begunMs: number }[]> {
     const found: { key: string; uploadId: string; begunMs: number }[] = []
     for (let marker: Record<string, string> = {}; ;) {
@@ -278,10 +278,10 @@ class S3BlobStore implements BlobStore {
         method: 'GET',
         key: '',
         query: { uploads: '', prefix: this.#s3.prefix, ...marker },
-        accept: notOffered,
+        accept: NOT_OFFERED,
       })
       const xml = await response.text()
-      // Not every S3-compatible server, nor every key, lists them; there a lifecycle rule of the bucket removes them.
+      // Not every S3-compatible server, or key, lists them; then a lifecycle rule of the bucket removes them.
       if (!response.ok) return found
       for (const entry of xml.split('<Upload>').slice(1)) {
         const [key = ''] = xmlTexts(entry, 'Key')
@@ -302,7 +302,7 @@ class S3BlobStore implements BlobStore {
   }
 
   async close(): Promise<void> {
-    // Connections belong to the fetch that was given.
+    // Connections belong to the fetch that was passed in.
   }
 
   async *#listKeys(prefix: string): AsyncIterable<Listed> {
@@ -326,7 +326,7 @@ class S3BlobStore implements BlobStore {
 }
 
 function blobKey(sha256: string): string {
-  if (!isBlobName(sha256)) throw new ServerError('BLOB_NAME', 'Cannot name a blob: not a SHA-256')
+  if (!isBlobName(sha256)) throw new ServerError('BLOB_NAME', 'Cannot name a blob: expected a SHA-256')
   return `files/${sha256.slice(0, 2)}/${sha256}`
 }
 
@@ -334,7 +334,7 @@ function incomingKey(name: string): string {
   return `incoming/${name}`
 }
 
-/** Where a direct upload lies and how the storage calls it, from the id that {@link S3BlobStore.presign} gave. */
+/** The place of a direct upload and its id in the storage, from the id that {@link S3BlobStore.presign} returned. */
 function incomingOf(uploadId: string): { key: string; id: string } {
   const dot = uploadId.indexOf('.')
   const name = uploadId.slice(0, Math.max(0, dot))
@@ -342,14 +342,14 @@ function incomingOf(uploadId: string): { key: string; id: string } {
   return { key: incomingKey(name), id: uploadId.slice(dot + 1) }
 }
 
-/** The status of some answers comes before the work is done: their body may still tell of a failure. */
+/** Some answers send their status before the work is done: their body may still report a failure. */
 function refuseError(what: string, answer: string): void {
   if (answer.includes('<Error>'))
     throw new ServerError('SRV_STORAGE', `Cannot ${what}: ${xmlTexts(answer, 'Code')[0] ?? 'unknown'}`)
 }
 
 function uploadPrefix(uploadId: string): string {
-  if (!isUploadName(uploadId)) throw new ServerError('UP_UNKNOWN', 'Cannot name an upload: not an upload id')
+  if (!isUploadName(uploadId)) throw new ServerError('UP_UNKNOWN', 'Cannot name an upload: expected an upload id')
   return `uploads/${uploadId}/`
 }
 
@@ -361,7 +361,7 @@ async function* bodyOf(response: Response): ByteStream {
   if (response.body !== null) yield* response.body as unknown as AsyncIterable<Uint8Array>
 }
 
-/** Refuses what goes beyond an upload; a sender that broke off is an end: what came counts. */
+/** Refuses bytes beyond an upload; when a sender breaks off, the bytes received so far count. */
 async function* limited(source: ByteStream, offset: number, maxBytes: number): ByteStream {
   let position = offset
   try {
@@ -376,19 +376,19 @@ async function* limited(source: ByteStream, offset: number, maxBytes: number): B
   }
 }
 
-/** Gathers bytes into pieces of {@link partBytes}; the last may be shorter. */
+/** Gathers bytes into pieces of {@link PART_BYTES}; the last may be shorter. */
 async function* pieces(source: ByteStream): AsyncGenerator<Uint8Array, undefined, undefined> {
-  let piece = new Uint8Array(partBytes)
+  let piece = new Uint8Array(PART_BYTES)
   let filled = 0
   for await (const part of source) {
     for (let taken = 0; taken < part.length;) {
-      const count = Math.min(part.length - taken, partBytes - filled)
+      const count = Math.min(part.length - taken, PART_BYTES - filled)
       piece.set(part.subarray(taken, taken + count), filled)
       taken += count
       filled += count
-      if (filled < partBytes) continue
+      if (filled < PART_BYTES) continue
       yield piece
-      piece = new Uint8Array(partBytes)
+      piece = new Uint8Array(PART_BYTES)
       filled = 0
     }
   }

@@ -1,9 +1,9 @@
 import { createHash, createHmac } from 'node:crypto'
 import { ServerError } from '../errors.ts'
 
-/** Where a bucket is, and who asks. */
+/** Where a bucket is, and with which key it is used. */
 export interface S3Settings {
-  /** `http(s)://host[:port]/bucket[/prefix]`: path style, which every S3-compatible server takes. */
+  /** `http(s)://host[:port]/bucket[/prefix]`: path style, which every S3-compatible server accepts. */
   readonly url: string
   readonly region: string
   readonly accessKey: string
@@ -25,14 +25,14 @@ export interface S3Request {
   readonly accept?: readonly number[]
 }
 
-const emptyHash = createHash('sha256').digest('hex')
-const attempts = 4
+const EMPTY_HASH = createHash('sha256').digest('hex')
+const MAX_ATTEMPTS = 4
 
 function hmac(key: string | Uint8Array, text: string): Uint8Array {
   return createHmac('sha256', key).update(text).digest()
 }
 
-/** RFC 3986 encoding as the signature wants it; slashes stay in paths. */
+/** RFC 3986 encoding as the signature requires it; slashes stay in paths. */
 function encode(text: string, keepSlash = false): string {
   const encoded = encodeURIComponent(text).replace(
     /[!'()*]/g,
@@ -75,17 +75,17 @@ export class S3Caller {
     return `/${this.#bucket}/${encode(this.prefix + key, true)}`
   }
 
-  /** Sends a request; passing failures are repeated, others become errors. */
+  /** Sends a request; temporary failures are repeated, others become errors. */
   async send(request: S3Request): Promise<Response> {
     const what = `${request.method} ${request.key === '' ? 'the bucket' : request.key}`
     for (let attempt = 1; ; attempt++) {
       const response = await this.#once(request).catch((cause: unknown) => {
-        if (attempt >= attempts)
+        if (attempt >= MAX_ATTEMPTS)
           throw new ServerError('SRV_UNAVAILABLE', `Cannot ${what}: the S3 server does not answer`, { cause })
         return undefined
       })
       if (response !== undefined && (response.ok || request.accept?.includes(response.status) === true)) return response
-      if (response !== undefined && (attempt >= attempts || (response.status < 500 && response.status !== 429)))
+      if (response !== undefined && (attempt >= MAX_ATTEMPTS || (response.status < 500 && response.status !== 429)))
         throw await this.#failure(what, response)
       await response?.body?.cancel()
       await new Promise((resolve) => setTimeout(resolve, 100 * 3 ** attempt))
@@ -143,7 +143,7 @@ export class S3Caller {
     const { date, scope } = this.#scope()
     const path = this.#path(key)
     const search = canonicalQuery(query)
-    const payload = body === undefined ? emptyHash : createHash('sha256').update(body).digest('hex')
+    const payload = body === undefined ? EMPTY_HASH : createHash('sha256').update(body).digest('hex')
     const signed: Record<string, string> = {
       ...headers,
       host: this.#host,

@@ -111,7 +111,7 @@ async function requireBytes(context: ServerContext, sha256: string): Promise<voi
     throw new ServerError('SRV_CONFLICT', `Blob ${sha256} was removed while it was stored`)
 }
 
-/** Stores a blob, hashed on the way; tells whether it was new. A blob that is stored is not written again. */
+/** Stores a blob, hashed on the way; returns whether it was new. A blob that is stored is not written again. */
 export async function storeBlob(
   context: ServerContext,
   sha256: string,
