@@ -49,6 +49,8 @@ export interface LaunchOptions {
   readonly signal?: AbortSignal | undefined
   /** Whether an update is looked for first; default true. */
   readonly update?: boolean | undefined
+  /** Ask nobody, neither for an update nor for a file to repair with nor for a key; default false. */
+  readonly offline?: boolean | undefined
   /** Play although the server's newest manifest carried a wrong signature. */
   readonly playInstalled?: boolean | undefined
   /** The child's stdin, stdout, stderr; default `inherit`. */
@@ -60,7 +62,7 @@ export interface LaunchOptions {
 /** A start. */
 export interface LaunchResult extends StartedClient {
   readonly version: string
-  /** No server could be asked; what is installed was started. */
+  /** No server was, or could be, asked; what is installed was started. */
   readonly offline: boolean
   readonly trust: TrustStatus
   /** What the update before it came to, if there was one. */

@@ -8,7 +8,6 @@ import { renamePatiently } from './place/move.ts'
 import { removeFile, writeSmallFile } from './disk/disk.ts'
 import { stageBlob } from './fetch/download.ts'
 import { rollbackTransaction } from './place/go-back.ts'
-import type { TrustStatus } from './events.ts'
 import { finalize } from './place/finalize.ts'
 import { judgeInstalled, judgeUnfinished } from './trust/installed-release.ts'
 import type { InstalledRelease } from './trust/installed-release.ts'
@@ -24,6 +23,14 @@ import { runTrustCycle } from './trust/trust-cycle.ts'
 import { commit } from './place/commit.ts'
 import { bringTo, downloads } from './place/update-run.ts'
 import type { RunResult } from './place/update-run.ts'
+
+/**
+ * How far behind the clock here may be: a day, for the hour of another system on the same machine, a wrong time zone or a
+ * wrong date. Signed times are a floor for it (docs/decisions/0078).
+ */
+const SLOW_CLOCK_MS = 24 * 60 * 60 * 1000
+/** A clock that is this far behind a signed time is worth a word. */
+const CLOCK_NOTICE_MS = 5 * 60 * 1000
 
 const offlineCodes = new Set([
   'LA_NETWORK',
@@ -84,7 +91,10 @@ class InstallEngine implements Engine {
       session.source.begin(options.isPrompt === true && state.installed !== undefined)
       if (await pathExists(session.layout.paused, session.options.fs))
         throw new LauncherError('LA_PAUSED', 'Cannot update: downloads are paused', { hint: 'Resume them first' })
-      const decision = await this.#decide(session, signal)
+      const decision =
+        options.isPrompt === true && state.installed !== undefined
+          ? await inTime(session.options.promptDeadlineMs, signal, (timed) => this.#decide(session, timed))
+          : await this.#decide(session, signal)
       if (decision.outcome !== 'accepted' && state.partial !== undefined) {
         const kept = await judgeUnfinished(session, state.partial, await this.#trustState(session))
         if (kept.playable) return await this.#goOn(session, kept.release, state, signal, options.dryRun)
@@ -103,20 +113,23 @@ class InstallEngine implements Engine {
     if (loaded.lost) throw lostTrust(session)
     session.source.setMirrors(await session.trust.mirrors())
     const compareTips = session.source.mirrors.length > 0 && (await session.trust.isTipComparisonDue(clock()))
-    const { decision } = await runTrustCycle(session.source, session.trust, loaded.state, {
+    const { decision, isTampered } = await runTrustCycle(session.source, session.trust, loaded.state, {
       channel,
       nowMs: clock(),
+      futureSkewMs: SLOW_CLOCK_MS,
       launcherVersion,
       signal,
       compareTips,
       cohort: ignoreRollout === true ? 'in' : { installId: await session.installId() },
       ...(product === undefined ? {} : { product }),
     })
-    this.#lastTrust = decision.trust
-    for (const { code, message } of decision.warnings) session.emit({ type: 'notice', code, message })
+    this.#isTampered = isTampered
+    warnOfClock(session, decision.state)
+    for (const { code, message } of decision.warnings.filter((warning) => warning.code !== 'MAN_CLOCK'))
+      session.emit({ type: 'notice', code, message })
     session.emit({
       type: 'trust',
-      status: decision.trust,
+      status: decision.trust === 'barred' && !isTampered ? 'stale' : decision.trust,
       reason: decision.outcome === 'refused' ? decision.error.code : undefined,
     })
     if (decision.outcome !== 'refused' && 'head' in decision && decision.head !== undefined)
@@ -244,8 +257,8 @@ class InstallEngine implements Engine {
   async launch(options: LaunchOptions = {}): Promise<LaunchResult> {
     return await this.#inTurn(async (session) => {
       const attempt =
-        options.update === false
-          ? { offline: false, update: undefined, failure: undefined }
+        options.update === false || options.offline === true
+          ? { offline: options.offline === true, update: undefined, failure: undefined }
           : await this.#tryUpdate(session, options)
       if (attempt.failure?.code === 'MAN_SIGNATURE' && attempt.barred && options.playInstalled !== true) {
         throw new LauncherError('LA_BARRED', 'Cannot start: the newest release carries a wrong signature', {
@@ -269,6 +282,7 @@ class InstallEngine implements Engine {
           stdio: options.stdio,
           args: options.args,
           isOffline: attempt.offline,
+          asksNobody: options.offline === true,
         })
         const trust = attempt.update?.trust ?? (await this.#trustStatus(session, ready)).trust
         return { ...started, version: installed.ref.version, offline: attempt.offline, trust, update: attempt.update }
@@ -297,12 +311,13 @@ class InstallEngine implements Engine {
       options.signal?.throwIfAborted()
       const { state } = await readState(session.options.fs, session.layout)
       if (!(error instanceof KeyturnError) || error.kind === 'bug' || state.installed === undefined) throw error
-      barred = this.#lastTrust === 'barred'
+      barred = this.#isTampered
       return { offline: offlineCodes.has(error.code), update: undefined, failure: error, barred }
     }
   }
 
-  #lastTrust: TrustStatus | undefined
+  /** Whether the last cycle met a manifest with a wrong signature. */
+  #isTampered = false
 
   /** Two starts that did not live: back to the release before. */
   async #rollBackIfFailing(session: Session, state: InstallState): Promise<InstallState> {
@@ -429,6 +444,33 @@ class InstallEngine implements Engine {
   setLimit(bytesPerSecond: number | undefined): void {
     void this.#session.then((session) => session.limit.set(bytesPerSecond))
   }
+}
+
+/** Gives up what keeps somebody from playing: a server that answers, but never to an end. */
+async function inTime<T>(ms: number, signal: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const late = new AbortController()
+  const timer = setTimeout(() => {
+    const problem = `the server did not say within ${Math.round(ms / 1000)} s what is new`
+    late.abort(new LauncherError('LA_TIMEOUT', `Cannot update before the start: ${problem}`))
+  }, ms)
+  try {
+    return await run(AbortSignal.any([signal, late.signal]))
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Tells the player that the clock is slow, with the way to put it right; nothing else depends on it. */
+function warnOfClock(session: Session, { clockFloorMs }: TrustState): void {
+  const behindMs = clockFloorMs - session.options.clock()
+  if (behindMs < CLOCK_NOTICE_MS) return
+  const minutes = Math.round(behindMs / 60_000)
+  const howFar = minutes < 120 ? `${minutes} minutes` : `${Math.round(minutes / 60)} hours`
+  session.emit({
+    type: 'notice',
+    code: 'MAN_CLOCK',
+    message: `The clock of this computer is ${howFar} or more behind a signed time of the publisher; set its date and time`,
+  })
 }
 
 function toUpdateResult(outcome: UpdateResult['outcome'], result: RunResult, before: InstallState): UpdateResult {

@@ -44,6 +44,8 @@ export interface EngineOptions {
   readonly lockPatienceMs?: number | undefined
   /** How long another launcher on the same install is waited for; default 0. */
   readonly lockWaitMs?: number | undefined
+  /** How long a start waits for the server to say what is new; default 10 s. What is installed starts then. */
+  readonly promptDeadlineMs?: number | undefined
   /** Default: none is sent. */
   readonly telemetryUrlTemplate?: string | undefined
   /**
@@ -90,6 +92,7 @@ export interface ResolvedOptions extends EngineOptions {
   readonly confirmAfterMs: number
   readonly lockPatienceMs: number
   readonly lockWaitMs: number
+  readonly promptDeadlineMs: number
   readonly fetch: Fetch
   readonly fs: FileSystem
   readonly clock: Clock
@@ -121,6 +124,7 @@ export function resolveOptions(options: EngineOptions): ResolvedOptions {
     confirmAfterMs: options.confirmAfterMs ?? 30_000,
     lockPatienceMs: options.lockPatienceMs ?? 30_000,
     lockWaitMs: options.lockWaitMs ?? 0,
+    promptDeadlineMs: options.promptDeadlineMs ?? 10_000,
     fetch: options.fetch ?? nodeFetch,
     fs: options.fs ?? nodeFileSystem,
     clock: options.clock ?? systemClock,

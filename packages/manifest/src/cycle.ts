@@ -52,6 +52,7 @@ export function checkIssued(issuedAt: string, cycle: Cycle, code: ManifestErrorC
   throw new ManifestError(
     code,
     `Cannot trust ${name}: it was issued at ${issuedAt}, the clock here says ${formatTime(cycle.nowMs)}`,
+    { hint: 'Set the date and time of this computer, then try again' },
   )
 }
 

@@ -291,7 +291,7 @@ export class LauncherProgram {
     const started = await engine.launch({
       signal: this.#environment.signal,
       args: rest,
-      ...(flags.offline === true ? { update: false } : {}),
+      ...(flags.offline === true ? { offline: true } : {}),
       ...(flags.playInstalled === true ? { playInstalled: true } : {}),
       // stdout belongs to the one JSON object
       ...(flags.json === true ? { stdio: ['inherit', 2, 2] } : {}),

@@ -70,3 +70,13 @@ export function layoutOf(root: string): Layout {
     transportFloors: join(trust, 'transport-floors.json'),
   })
 }
+
+/** Where an accepted manifest and its signatures are kept, without the ending: sequences begin anew on each channel. */
+export function manifestStem(layout: Layout, { channel, sequence }: { channel: string; sequence: number }): string {
+  return join(layout.manifests, channel, String(sequence))
+}
+
+/** Where launchers before 0.2 kept it: of whichever channel was accepted last. */
+export function oldManifestStem(layout: Layout, sequence: number): string {
+  return join(layout.manifests, String(sequence))
+}

@@ -4,6 +4,7 @@ import type { AppliedChange } from './apply.ts'
 import { rollBack } from './undo.ts'
 import { runningClient } from '../disk/client-process.ts'
 import { removeFile, syncFolders } from '../disk/disk.ts'
+import { requireKept } from './finalize.ts'
 import type { Session } from '../session.ts'
 import type { Staged } from './stage.ts'
 import { asideNotice, writeTransaction } from './transaction.ts'
@@ -30,6 +31,7 @@ export async function commit(
       session.emit(action === 'set-aside' ? asideNotice({ path, to }) : { type: 'file', path, action }),
   }
   session.enter('commit')
+  await requireKept(context, transaction)
   await prepareBackup(context, transaction)
   await writeTransaction(fs, session.layout.transaction, transaction)
   session.enter('swap')

@@ -3,33 +3,45 @@ import { join } from 'node:path'
 import { LauncherError } from '../errors.ts'
 import type { ApplyContext } from './apply.ts'
 import { removeEmptyFolders } from './move.ts'
+import { keptFiles } from '../disk/kept-manifest.ts'
+import type { KeptFiles } from '../disk/kept-manifest.ts'
 import { readSmallFile, removeFile, syncFolders, writeSmallFile } from '../disk/disk.ts'
 import type { InstallState } from '../disk/state-file.ts'
 import { writeState } from '../disk/state-file.ts'
 import type { Transaction } from './transaction.ts'
 
-const maxManifestBytes = 64 * 1024 * 1024
+const MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+
+/**
+ * The files that the end of a transaction needs; asked before the commit, since afterwards it is too late to refuse.
+ *
+ * @throws LauncherError `LA_JOURNAL`.
+ */
+export async function requireKept({ fs, layout }: ApplyContext, { to, isPart }: Transaction): Promise<KeptFiles> {
+  const kept = await keptFiles(fs, layout, to)
+  if (isPart === true) return kept
+  const manifest = await readSmallFile(fs, kept.manifest, MAX_MANIFEST_BYTES)
+  if (manifest !== undefined && createHash('sha256').update(manifest).digest('hex') === to.manifestSha256) return kept
+  throw new LauncherError(
+    'LA_JOURNAL',
+    `Cannot finish the change to ${to.version}: its manifest (channel "${to.channel}", sequence ${to.sequence}) is not kept`,
+    { hint: 'Update while the server can be reached' },
+  )
+}
 
 /** Copies the accepted manifest and its signatures beside the install, under the original launcher's names. */
 async function copyManifest(context: ApplyContext, transaction: Transaction): Promise<void> {
   const { fs, layout } = context
-  const stem = join(layout.manifests, String(transaction.to.sequence))
-  const manifest = await readSmallFile(fs, `${stem}.json`, maxManifestBytes)
-  if (manifest === undefined || createHash('sha256').update(manifest).digest('hex') !== transaction.to.manifestSha256) {
-    throw new LauncherError(
-      'LA_JOURNAL',
-      `Cannot finish the update: the manifest of sequence ${transaction.to.sequence} is not kept`,
-    )
-  }
+  const kept = await requireKept(context, transaction)
   for (const [source, target] of [
-    [`${stem}.sigs.json`, layout.manifestSigs],
-    [`${stem}.json.sig`, layout.manifestSig],
+    [kept.signatures, layout.manifestSigs],
+    [kept.legacySignature, layout.manifestSig],
+    [kept.manifest, layout.manifest],
   ] as const) {
-    const bytes = await readSmallFile(fs, source, maxManifestBytes)
+    const bytes = await readSmallFile(fs, source, MAX_MANIFEST_BYTES)
     if (bytes === undefined) await removeFile(fs, target)
     else await writeSmallFile(fs, target, bytes)
   }
-  await writeSmallFile(fs, layout.manifest, manifest)
 }
 
 function stateAfter(transaction: Transaction, state: InstallState, at: number): InstallState {

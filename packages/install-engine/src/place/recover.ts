@@ -31,7 +31,9 @@ const keptMs = 7 * 24 * 60 * 60 * 1000
 const temporaryName = /^\..+\.[0-9a-f]{12}\.tmp$/
 
 async function removeTemporaries(fs: FileSystem, layout: Layout): Promise<void> {
-  for (const folder of [layout.updates, layout.trust, layout.roles, layout.manifests, layout.index]) {
+  const channels = (await listFolder(fs, layout.manifests)).filter((name) => !name.includes('.'))
+  const folders = [layout.updates, layout.trust, layout.roles, layout.manifests, layout.index]
+  for (const folder of [...folders, ...channels.map((name) => join(layout.manifests, name))]) {
     for (const name of await listFolder(fs, folder)) {
       if (temporaryName.test(name)) await removeFile(fs, join(folder, name))
     }

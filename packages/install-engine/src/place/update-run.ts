@@ -17,6 +17,7 @@ import { planFetch, stageAll } from './stage.ts'
 import type { FetchPlan } from './stage.ts'
 import type { InstallState, ReleaseRef } from '../disk/state-file.ts'
 import type { AsideStep, Transaction } from './transaction.ts'
+import { keptFiles } from '../disk/kept-manifest.ts'
 import { wantedFiles } from './wanted-files.ts'
 
 /** A release that was verified and is to be in the folder. */
@@ -61,7 +62,8 @@ export async function installedFiles(session: Session, state: InstallState): Pro
   const files = state.installed === undefined ? [] : await filesOf(session, session.layout.manifest)
   if (state.partial === undefined) return files
   // On the way to another release: what that one brought counts as installed too.
-  return [...files, ...(await filesOf(session, join(session.layout.manifests, `${state.partial.sequence}.json`)))]
+  const { manifest } = await keptFiles(session.options.fs, session.layout, state.partial)
+  return [...files, ...(await filesOf(session, manifest))]
 }
 
 async function filesOf(session: Session, path: string): Promise<ManifestFile[]> {

@@ -9,6 +9,7 @@ import { forgetClient, rememberClient, runningClient } from '../disk/client-proc
 import { DeviceKey } from './device-key.ts'
 import { HashCache } from '../disk/hash-cache.ts'
 import { hostSystem } from '../disk/host-system.ts'
+import type { Fetch } from '../fetch/http.ts'
 import type { InstalledRelease } from '../trust/installed-release.ts'
 import { makePlan } from '../place/plan.ts'
 import { NoiseRuntimeKeys } from './noise-runtime-keys.ts'
@@ -37,6 +38,8 @@ export interface StartOptions {
   readonly stdio?: readonly ('ignore' | 'inherit' | 'pipe' | number)[] | undefined
   readonly args?: readonly string[] | undefined
   readonly isOffline: boolean
+  /** Not even for a key. */
+  readonly asksNobody: boolean
 }
 
 /**
@@ -172,7 +175,7 @@ export async function startClient(
     fs,
     session.layout,
     installed,
-    runtimeKeys ?? (await keyServer(session, installed)),
+    runtimeKeys ?? (await keyServer(session, installed, options.asksNobody)),
     options.signal,
   )
   let child: ChildProcess
@@ -201,16 +204,23 @@ function refuseThroughWine({ args }: ChildCommand, delivery: string): void {
   )
 }
 
+/** Stands in for the network where nobody is to be asked: the sealed copy of the key is used. */
+const askNobody: Fetch = () => Promise.reject(new TypeError('the start is offline'))
+
 /** The key server of this install: whoever the newest role document names under `transport`. */
-async function keyServer(session: Session, installed: InstalledRelease): Promise<NoiseRuntimeKeys | undefined> {
-  const { fs, fetch, clock, server, env, runtimeKeyCache } = session.options
+async function keyServer(
+  session: Session,
+  installed: InstalledRelease,
+  asksNobody: boolean,
+): Promise<NoiseRuntimeKeys | undefined> {
+  const { fs, clock, server, env, runtimeKeyCache } = session.options
   const transport = installed.newestRoles?.transport ?? []
   if (transport.length === 0) return undefined
   const cache = new SealedKeyCache(fs, session.layout.runtimeKeyCache, SealedKeyCache.keyFile(env))
   if (runtimeKeyCache === false) await cache.drop()
   return new NoiseRuntimeKeys({
     fs,
-    fetch,
+    fetch: asksNobody ? askNobody : session.options.fetch,
     clock,
     server,
     transport,

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
-import { join } from 'node:path'
 import { formatOf, limits, ManifestError, verifyInstalled } from '@keyturn/manifest'
 import type { ReleaseFormat, ReleaseManifest, RoleDocument, TrustState } from '@keyturn/manifest'
 import type { KeyturnError } from '@keyturn/primitives'
 import { readSmallFile } from '../disk/disk.ts'
 import type { Session } from '../session.ts'
+import { keptFiles } from '../disk/kept-manifest.ts'
+import type { KeptFiles } from '../disk/kept-manifest.ts'
 import type { ReleaseRef } from '../disk/state-file.ts'
 
 /** The installed release, verified again from what is stored. */
@@ -46,12 +47,8 @@ export async function judgeUnfinished(
   ref: ReleaseRef,
   state: TrustState,
 ): Promise<InstalledJudgement> {
-  const stem = join(session.layout.manifests, String(ref.sequence))
-  const judged = await judge(session, ref, state, {
-    manifest: `${stem}.json`,
-    signatures: `${stem}.sigs.json`,
-    legacySignature: `${stem}.json.sig`,
-  })
+  const kept = await keptFiles(session.options.fs, session.layout, ref)
+  const judged = await judge(session, ref, state, kept)
   if (!judged.playable || judged.release.manifestSha256 === ref.manifestSha256) return judged
   return {
     playable: false,
@@ -61,17 +58,11 @@ export async function judgeUnfinished(
   }
 }
 
-interface ReleaseFiles {
-  readonly manifest: string
-  readonly signatures: string
-  readonly legacySignature: string
-}
-
 async function judge(
   session: Session,
   ref: ReleaseRef,
   state: TrustState,
-  files: ReleaseFiles,
+  files: KeptFiles,
 ): Promise<InstalledJudgement> {
   const { fs, channel } = session.options
   const { trust } = session

@@ -51,12 +51,22 @@ export async function proveMove(
 ): Promise<ProvenMove | undefined> {
   const kept = await proveBy(fs, bridgeFiles(layout), pinned)
   if (kept !== undefined) return kept
-  for (const name of (await listFolder(fs, layout.manifests)).filter((name) => name.endsWith('.json.sig'))) {
-    const signature = join(layout.manifests, name)
+  for (const signature of await keptSignatures(fs, layout)) {
     const proven = await proveBy(fs, { manifest: signature.slice(0, -'.sig'.length), signature }, pinned)
     if (proven !== undefined) return proven
   }
   return undefined
+}
+
+/** Detached signatures of the accepted manifests, of every channel. */
+async function keptSignatures(fs: FileSystem, layout: Layout): Promise<string[]> {
+  const found: string[] = []
+  for (const name of await listFolder(fs, layout.manifests)) {
+    const place = join(layout.manifests, name)
+    if (name.endsWith('.json.sig')) found.push(place)
+    else if (!name.includes('.')) for (const file of await listFolder(fs, place)) found.push(join(place, file))
+  }
+  return found.filter((path) => path.endsWith('.json.sig'))
 }
 
 async function proveBy(

@@ -25,6 +25,8 @@ export interface TrustCycleOptions extends VerifyOptions {
 export interface TrustCycleResult {
   readonly decision: ReleaseDecision
   readonly documents: CycleDocuments
+  /** A manifest came whose signature is wrong; a wrong signature over the manifest that was here already is not one. */
+  readonly isTampered: boolean
 }
 
 /** A wrong signature is believed only after this many fetches, past every cache. */
@@ -122,7 +124,7 @@ class CycleFetcher {
       return bytes !== undefined && sha256Hex(bytes) === this.#state.roles.sha256 ? bytes : undefined
     }
     if (request.document === 'manifest' && request.pin !== undefined) {
-      const bytes = await this.#store.manifest(request.pin.sequence)
+      const bytes = await this.#store.manifest(request.pin.sequence, request.channel)
       return bytes !== undefined && sha256Hex(bytes) === request.pin.sha256 ? bytes : undefined
     }
     return undefined
@@ -174,7 +176,10 @@ export async function runTrustCycle(
       /_MISSING$|^TRUST_ROLES$/.test(decision.error.code)
     )
       throw fetcher.failure
-    return { decision, documents: fetcher.seen }
+    const isTampered =
+      decision.trust === 'barred' &&
+      !(isSignatureFailure(decision) && !fetcher.bytes.has('manifest') && !fetcher.bytes.has('legacy-signature'))
+    return { decision, documents: fetcher.seen, isTampered }
   }
 }
 

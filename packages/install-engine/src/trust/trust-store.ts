@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import {
   formatTrustRoot,
   initialTrustState,
@@ -26,9 +26,12 @@ import type {
 import { equalBytes } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
-import { listFolder, readSmallFile, writeSmallFile } from '../disk/disk.ts'
+import { listFolder, readSmallFile, syncFolders, writeSmallFile } from '../disk/disk.ts'
 import { driveRelease } from './drive-release.ts'
+import { manifestStem } from '../disk/layout.ts'
 import type { Layout } from '../disk/layout.ts'
+import { keptFiles } from '../disk/kept-manifest.ts'
+import type { KeptFiles } from '../disk/kept-manifest.ts'
 import { keepMove, proveMove } from './proven-move.ts'
 import { raisedBy, raisedByPinned } from './raise-floors.ts'
 
@@ -141,10 +144,8 @@ export class TrustStore {
     let raised = state
     for (const sequence of [...(await this.#storedSequences()), 0]) {
       const manifest = await this.manifest(sequence).catch(() => undefined)
-      const legacySignature = await this.#read(
-        join(this.#layout.manifests, `${sequence}.json.sig`),
-        limits.legacySignatureBytes,
-      ).catch(() => undefined)
+      const { legacySignature: file } = await this.#kept(sequence)
+      const legacySignature = await this.#read(file, limits.legacySignatureBytes).catch(() => undefined)
       if (manifest === undefined || legacySignature === undefined) continue
       raised = raisedByPinned(
         raised,
@@ -176,18 +177,23 @@ export class TrustStore {
     return raised
   }
 
-  /** Sequences of the stored manifests, descending. */
+  /** Where the manifest of a sequence of a channel, by default the one that is followed, is kept. */
+  async #kept(sequence: number, channel: string = this.#channel): Promise<KeptFiles> {
+    return await keptFiles(this.#fs, this.#layout, { channel, sequence })
+  }
+
+  /** Sequences of the stored manifests of the channel that is followed, descending. */
   async #storedSequences(): Promise<number[]> {
-    const names = await listFolder(this.#fs, this.#layout.manifests)
-    return names
-      .map((name) => Number(manifestName.exec(name)?.[1] ?? '0'))
-      .filter((sequence) => sequence > 0)
-      .sort((a, b) => b - a)
+    const own = await listFolder(this.#fs, dirname(manifestStem(this.#layout, { channel: this.#channel, sequence: 0 })))
+    const old = await listFolder(this.#fs, this.#layout.manifests)
+    const sequences = [...own, ...old].map((name) => Number(manifestName.exec(name)?.[1] ?? '0'))
+    return [...new Set(sequences)].filter((sequence) => sequence > 0).sort((a, b) => b - a)
   }
 
   async #storedManifest(sequence: number): Promise<{ manifest: Uint8Array; signatures: Uint8Array } | undefined> {
-    const manifest = await this.manifest(sequence)
-    const signatures = await this.#read(join(this.#layout.manifests, `${sequence}.sigs.json`), limits.signaturesBytes)
+    const kept = await this.#kept(sequence)
+    const manifest = await this.#read(kept.manifest, limits.manifestBytes)
+    const signatures = await this.#read(kept.signatures, limits.signaturesBytes)
     return manifest === undefined || signatures === undefined ? undefined : { manifest, signatures }
   }
 
@@ -208,9 +214,9 @@ export class TrustStore {
       case 'manifest':
         return request.pin === undefined
           ? await this.#read(this.#layout.manifest, request.maxBytes)
-          : await this.manifest(request.pin.sequence)
+          : await this.manifest(request.pin.sequence, request.channel)
       case 'signatures':
-        return await this.#read(join(this.#layout.manifests, `${request.pin.sequence}.sigs.json`), request.maxBytes)
+        return await this.#read((await this.#kept(request.pin.sequence, request.channel)).signatures, request.maxBytes)
       case 'legacy-signature':
         return await this.#read(this.#layout.manifestSig, request.maxBytes)
     }
@@ -273,9 +279,9 @@ export class TrustStore {
     return await this.#read(this.#layout.keyLog, limits.logBytes)
   }
 
-  /** The stored manifest of a sequence, if it is that very one. */
-  async manifest(sequence: number): Promise<Uint8Array | undefined> {
-    return await this.#read(join(this.#layout.manifests, `${sequence}.json`), limits.manifestBytes)
+  /** The stored manifest of a sequence of a channel, by default the one that is followed. */
+  async manifest(sequence: number, channel?: string): Promise<Uint8Array | undefined> {
+    return await this.#read((await this.#kept(sequence, channel)).manifest, limits.manifestBytes)
   }
 
   async #store(path: string, bytes: Uint8Array): Promise<void> {
@@ -312,7 +318,10 @@ export class TrustStore {
   }
 
   async #storeRelease(decision: AcceptedRelease, documents: CycleDocuments): Promise<void> {
-    const stem = join(this.#layout.manifests, String(decision.manifest.sequence ?? 0))
+    const { sequence = 0, channel = this.#channel } = decision.manifest
+    const stem = manifestStem(this.#layout, { channel, sequence })
+    const made = await this.#fs.mkdir(dirname(stem), { recursive: true, mode: 0o700 })
+    if (made !== undefined) await syncFolders(this.#fs, [this.#layout.manifests, this.#layout.trust])
     if (documents.signatures !== undefined) await this.#store(`${stem}.sigs.json`, documents.signatures)
     if (documents.legacySignature !== undefined) await this.#store(`${stem}.json.sig`, documents.legacySignature)
     await this.#store(`${stem}.json`, decision.manifestBytes)
@@ -341,7 +350,7 @@ export class TrustStore {
     channel: string,
   ): Promise<ReturnType<typeof parseManifest>['contentKeys']> {
     const sequence = Object.hasOwn(state.channels, channel) ? state.channels[channel]?.manifestSequence : undefined
-    const bytes = sequence === undefined ? undefined : await this.manifest(sequence)
+    const bytes = sequence === undefined ? undefined : await this.manifest(sequence, channel)
     if (bytes === undefined) return []
     try {
       return parseManifest(bytes).contentKeys
