@@ -1,6 +1,7 @@
 // Writes the manual pages beside the built programs: dist/man/keyturn.1 and m2pack.1.
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { describeCommands, describeM2pack } from '../dist/command-tree.js'
+import { describeM2pack } from '../dist/command-tree.js'
+import { describeCommands } from '../dist/describe-commands.js'
 import { manPage } from '../dist/man-page.js'
 import { version } from '../dist/version.js'
 

@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { Cli } from './command.ts'
-import { registerAll } from './program.ts'
+import type { CommandLine } from './command.ts'
 
 /** A flag as completions and manuals show it. */
 export interface FlagDescription {
@@ -40,8 +40,8 @@ export interface CommandDescription {
 }
 
 /** Loads every noun and describes the whole command line of `keyturn`. */
-export async function describeCommands(): Promise<CommandDescription> {
-  return await describeProgram('keyturn', 'Ship releases whose every key can be turned.', registerAll)
+export async function describeCommandLine({ register }: Pick<CommandLine, 'register'>): Promise<CommandDescription> {
+  return await describeProgram('keyturn', 'Ship releases whose every key can be rotated.', register)
 }
 
 /** Describes the command line of `m2pack`. */

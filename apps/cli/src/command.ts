@@ -116,23 +116,39 @@ export interface CliEnvironment {
   readonly signal: AbortSignal
 }
 
+/** The whole command line, for commands that describe it or run others of it. */
+export interface CommandLine {
+  run(argv: readonly string[], environment: CliEnvironment): Promise<number>
+  /** Loads every noun and registers it. */
+  register(program: Command, cli: Cli): Promise<void>
+}
+
 /** Runs commands: the one place that turns results into output and errors into exit codes. */
 export class Cli {
   /** The exit code so far. */
   exitCode = 0
   readonly #environment: CliEnvironment
   readonly #program: Command
+  readonly #commandLine: CommandLine | undefined
   readonly #examples = new Map<Command, readonly string[]>()
   readonly #dryRuns = new Set<Command>()
 
   /**
    * @param program - The root command; gets the global flags.
    * @param environment - Streams, variables and the signal that stops the program.
+   * @param commandLine - What the command is part of; commands that need it are not defined without.
    */
-  constructor(program: Command, environment: CliEnvironment) {
+  constructor(program: Command, environment: CliEnvironment, commandLine?: CommandLine) {
     this.#program = program
     this.#environment = environment
+    this.#commandLine = commandLine
     addGlobalFlags(program)
+  }
+
+  /** The whole command line that this command is part of. */
+  get commandLine(): CommandLine {
+    if (this.#commandLine === undefined) throw new TypeError('This program has no command line of its own')
+    return this.#commandLine
   }
 
   /**

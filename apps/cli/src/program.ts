@@ -17,12 +17,12 @@ const VALUE_FLAGS = new Set(['--home', '--config', '--passphrase-file', '--passp
  */
 export async function run(argv: readonly string[], environment: CliEnvironment): Promise<number> {
   const program = rootCommand(
-    { name: 'keyturn', description: 'Ship releases whose every key can be turned.' },
+    { name: 'keyturn', description: 'Ship releases whose every key can be rotated.' },
     environment,
     argv,
   )
   program.helpCommand('help [command]', 'show help for a command')
-  const cli = new Cli(program, environment)
+  const cli = new Cli(program, environment, { run, register: registerAll })
   try {
     await registerNouns(program, cli, firstNoun(argv))
     await program.parseAsync([...argv], { from: 'user' })

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { describeCommands, flattenCommands } from '../src/command-tree.ts'
+import { flattenCommands } from '../src/command-tree.ts'
+import { describeCommands } from '../src/describe-commands.ts'
 import type { CommandDescription } from '../src/command-tree.ts'
 import { completionScript } from '../src/completion-script.ts'
 import { isInstalled, Terminal } from './support/terminal.ts'

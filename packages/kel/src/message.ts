@@ -1,10 +1,16 @@
 import { parseAttachments } from './cesr/attachments.ts'
-import type { Attachments } from './cesr/attachments.ts'
+import type { Attachments, ReceiptCouple } from './cesr/attachments.ts'
+import type { IndexedSignature } from './cesr/indexed-signature.ts'
 import { parseEvent } from './event.ts'
 import type { KeyEvent, ParseOptions, ReceiptEvent } from './event.ts'
-import type { Receipts } from './receipts.ts'
 import { attachmentText } from './stream.ts'
 import type { Frame } from './stream.ts'
+
+/** Witness signatures on one event that came in receipts. */
+export interface Receipts {
+  readonly indexed: readonly IndexedSignature[]
+  readonly couples: readonly ReceiptCouple[]
+}
 
 /** An event or receipt with what rides behind it: parsed, its SAID checked, nothing else decided. */
 export interface Message<E extends KeyEvent | ReceiptEvent = KeyEvent | ReceiptEvent> {

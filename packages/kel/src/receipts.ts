@@ -4,12 +4,6 @@ import type { IndexedSignature } from './cesr/indexed-signature.ts'
 import { MAX_EARLY_RECEIPT_BYTES, MAX_EARLY_RECEIPTS, MAX_KEYS, MAX_SIGNATURES_PER_KEY } from './limits.ts'
 import type { Message } from './message.ts'
 
-/** Witness signatures on one event that came in receipts. */
-export interface Receipts {
-  readonly indexed: readonly IndexedSignature[]
-  readonly couples: readonly ReceiptCouple[]
-}
-
 /** Bytes that one kept signature is counted with: its text and the objects around it. */
 const SIGNATURE_BYTES = 256
 const MAX_PER_EVENT = MAX_SIGNATURES_PER_KEY * MAX_KEYS

@@ -8,13 +8,8 @@ import type { BackupCount } from '@keyturn/publisher/backup'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { counted } from '../output.ts'
-import { readFile } from './restore.ts'
-
-export interface BackupOptions {
-  readonly all?: boolean
-  readonly force?: boolean
-  readonly backupPassphraseFile?: string
-}
+import { readBackup } from './backup-file.ts'
+import type { BackupOptions } from './backup-file.ts'
 
 /** Registers `keyturn backup`. */
 export function registerBackup(program: Command, cli: Cli): void {
@@ -51,7 +46,7 @@ async function runBackup(
         mode: 0o600,
         overwrite: options.force === true,
         beforeRename: async (temporary) => {
-          const read = await readHomeStream(openStream(passphrase, readFile(temporary)), undefined)
+          const read = await readHomeStream(openStream(passphrase, readBackup(temporary)), undefined)
           if (read.files !== written.files || read.bytes !== written.bytes)
             throw new CliError('CLI_BACKUP', 'The backup does not read back as it was written')
         },

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { Argument } from 'commander'
-import { describeCommands } from '../command-tree.ts'
+import { describeCommandLine } from '../command-tree.ts'
 import type { Cli } from '../command.ts'
 import { completionScript, shells } from '../completion-script.ts'
 import type { Shell } from '../completion-script.ts'
@@ -17,7 +17,7 @@ export function registerCompletion(program: Command, cli: Cli): void {
       'keyturn completion fish | source',
     ],
     run: async (_context, _options, [shell]) => {
-      const script = completionScript(await describeCommands(), shell as Shell)
+      const script = completionScript(await describeCommandLine(cli.commandLine), shell as Shell)
       return { data: { shell: shell ?? '', script }, raw: script }
     },
   })

@@ -2,11 +2,10 @@ import { fromJsonSchema, McpServer } from '@modelcontextprotocol/server'
 import type { CallToolResult } from '@modelcontextprotocol/server'
 import { serveStdio } from '@modelcontextprotocol/server/stdio'
 import type { Command } from 'commander'
-import { describeCommands } from '../command-tree.ts'
-import type { Cli, CommandResult, Context, GlobalFlags } from '../command.ts'
+import { describeCommandLine } from '../command-tree.ts'
+import type { Cli, CommandLine, CommandResult, Context, GlobalFlags } from '../command.ts'
 import { commandTools } from '../mcp/tools.ts'
 import type { CommandTool } from '../mcp/tools.ts'
-import { run } from '../program.ts'
 import { version } from '../version.ts'
 
 interface McpOptions {
@@ -21,20 +20,25 @@ export function registerMcp(program: Command, cli: Cli): void {
     .option('--allow-write', 'tools that change keys, releases or files too')
   cli.define<McpOptions>(mcp, {
     example: ['keyturn mcp --home ./keys --passphrase-file passphrase.txt', 'keyturn mcp --allow-write'],
-    run: (context, options) => serve(context, options, program.opts<GlobalFlags>()),
+    run: (context, options) => serve(cli.commandLine, context, options, program.opts<GlobalFlags>()),
   })
 }
 
 /** Stdout belongs to the protocol: nothing is announced and nothing is answered. */
-async function serve(context: Context, options: McpOptions, flags: GlobalFlags): Promise<CommandResult> {
-  const tools = commandTools(await describeCommands(), options.allowWrite === true)
+async function serve(
+  commandLine: CommandLine,
+  context: Context,
+  options: McpOptions,
+  flags: GlobalFlags,
+): Promise<CommandResult> {
+  const tools = commandTools(await describeCommandLine(commandLine), options.allowWrite === true)
   const given = [
     '--home',
     context.homeFolder,
     ...(flags.passphraseFile === undefined ? [] : ['--passphrase-file', flags.passphraseFile]),
     ...(flags.config === undefined ? [] : ['--config', flags.config]),
   ]
-  const handle = serveStdio(() => serverOf(tools, given, context.signal))
+  const handle = serveStdio(() => serverOf(commandLine, tools, given, context.signal))
   await new Promise<void>((closed) => {
     process.stdin.once('end', () => closed())
     context.signal.addEventListener('abort', () => closed(), { once: true })
@@ -43,7 +47,12 @@ async function serve(context: Context, options: McpOptions, flags: GlobalFlags):
   return { data: {}, raw: '' }
 }
 
-function serverOf(tools: readonly CommandTool[], given: readonly string[], signal: AbortSignal): McpServer {
+function serverOf(
+  commandLine: CommandLine,
+  tools: readonly CommandTool[],
+  given: readonly string[],
+  signal: AbortSignal,
+): McpServer {
   const server = new McpServer({ name: 'keyturn', version: version() }, { capabilities: { tools: {} } })
   for (const tool of tools) {
     server.registerTool(
@@ -53,7 +62,7 @@ function serverOf(tools: readonly CommandTool[], given: readonly string[], signa
         inputSchema: fromJsonSchema<Record<string, unknown>>(tool.schema),
         annotations: { readOnlyHint: tool.reads, destructiveHint: !tool.reads, openWorldHint: false },
       },
-      async (args) => await call(tool.argv(args), given, signal),
+      async (args) => await call(commandLine, tool.argv(args), given, signal),
     )
   }
   // A name that scripts for the original's server use.
@@ -85,10 +94,15 @@ function serverOf(tools: readonly CommandTool[], given: readonly string[], signa
 }
 
 /** Runs a command in this process; its JSON envelope is the result. Questions were answered by starting with `--allow-write`. */
-async function call(argv: readonly string[], given: readonly string[], signal: AbortSignal): Promise<CallToolResult> {
+async function call(
+  commandLine: CommandLine,
+  argv: readonly string[],
+  given: readonly string[],
+  signal: AbortSignal,
+): Promise<CallToolResult> {
   let printed = ''
   const words = [...given, '--json', '--yes', ...argv]
-  const exitCode = await run(words, {
+  const exitCode = await commandLine.run(words, {
     stdout: {
       write: (text) => {
         printed += text

@@ -1,4 +1,3 @@
-import { createReadStream } from 'node:fs'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { formatBytes, wipe } from '@keyturn/primitives'
@@ -10,7 +9,8 @@ import type { BackupCount } from '@keyturn/publisher/backup'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { counted } from '../output.ts'
-import type { BackupOptions } from './backup.ts'
+import { readBackup } from './backup-file.ts'
+import type { BackupOptions } from './backup-file.ts'
 
 /** Registers `keyturn restore`. */
 export function registerRestore(program: Command, cli: Cli): void {
@@ -40,7 +40,7 @@ async function runRestore(
   const passphrase = await context.ask.passphrase('Passphrase of the backup', { file: options.backupPassphraseFile })
   try {
     if (context.dryRun) {
-      const { files, bytes } = await readHomeStream(openStream(passphrase, readFile(source)), undefined)
+      const { files, bytes } = await readHomeStream(openStream(passphrase, readBackup(source)), undefined)
       return {
         data: { files, bytes, home, restored: false },
         text: `The backup is whole: ${counted(files, 'file')}, ${formatBytes(bytes)}`,
@@ -61,7 +61,7 @@ async function restoreTo(home: string, source: string, passphrase: Uint8Array): 
   const draft = join(dirname(home), `.${basename(home)}.restore-${process.pid}`)
   await mkdir(draft, { recursive: true, mode: 0o700 })
   try {
-    const count = await readHomeStream(openStream(passphrase, readFile(source)), draft)
+    const count = await readHomeStream(openStream(passphrase, readBackup(source)), draft)
     await readHome(draft)
     await rename(draft, home)
     await syncFolder(dirname(home))
@@ -70,8 +70,4 @@ async function restoreTo(home: string, source: string, passphrase: Uint8Array): 
     await rm(draft, { recursive: true, force: true })
     throw error
   }
-}
-
-export function readFile(path: string): AsyncIterable<Uint8Array> {
-  return createReadStream(path, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>
 }

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { describeCommands, flattenCommands } from '../../src/command-tree.ts'
+import { flattenCommands } from '../../src/command-tree.ts'
+import { describeCommands } from '../../src/describe-commands.ts'
 import { ExampleWorld } from './example-world.ts'
 import { notRun, placeholders, plans } from './plans.ts'
 
