@@ -24,6 +24,7 @@ const STATUS_OF_CODE: Readonly<Partial<Record<string, number>>> = {
   SRV_HEADERS: 431,
   SRV_AUTH: 401,
   SRV_SCOPE: 403,
+  SRV_ACCESS: 403,
   SRV_ORIGIN: 403,
   SRV_RATE: 429,
   SRV_PRECONDITION: 412,

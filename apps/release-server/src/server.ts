@@ -122,6 +122,7 @@ function createContext(
     offload,
     clock,
     limit: (request) => rates.publicWait(request),
+    access: { wait: (request) => rates.accessWait(request), count: (request) => rates.countWrongAccess(request) },
     requestId: () => requestIds.next(),
     onError: (error, requestId) => log.error({ request_id: requestId, err: describe(error) }, 'public request failed'),
   })

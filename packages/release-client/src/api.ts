@@ -96,6 +96,14 @@ export interface ChannelView {
   readonly updated_at: string | null
 }
 
+/** Whether the documents of a channel need an access code. */
+export interface ChannelAccessView {
+  readonly product: string
+  readonly channel: string
+  readonly protected: boolean
+  readonly set_at: string | null
+}
+
 /** A change that waits for a head signed by the publisher. */
 export interface WantedHead {
   readonly action: 'halt' | 'resume' | 'rollout'

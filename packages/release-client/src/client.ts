@@ -2,6 +2,7 @@ import { base64Encode, sha256, hexEncode } from '@keyturn/primitives'
 import type {
   AuditEntry,
   BlobView,
+  ChannelAccessView,
   ChannelView,
   GarbageReport,
   NewProduct,
@@ -245,6 +246,30 @@ export class ReleaseServerClient extends KeyCalls {
       method: 'GET',
       path: `/v1/products/${segment(slug)}/channels/${segment(channel)}`,
       what: `read channel "${channel}" of "${slug}"`,
+    })
+  }
+
+  /** Whether a channel needs an access code. */
+  channelAccess(slug: string, channel: string): Promise<ChannelAccessView> {
+    return this.#access('GET', slug, channel)
+  }
+
+  /** Protects the documents of a channel with an access code of 8 to 128 printable characters. Blobs stay public by hash. */
+  protectChannel(slug: string, channel: string, code: string): Promise<ChannelAccessView> {
+    return this.#access('PUT', slug, channel, { code })
+  }
+
+  /** Lets everybody read a channel again. */
+  openChannel(slug: string, channel: string): Promise<ChannelAccessView> {
+    return this.#access('DELETE', slug, channel)
+  }
+
+  #access(method: string, slug: string, channel: string, json?: object): Promise<ChannelAccessView> {
+    return this.#http.json({
+      method,
+      path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/access`,
+      what: `${method === 'GET' ? 'read' : 'change'} the access code of channel "${channel}"`,
+      json,
     })
   }
 

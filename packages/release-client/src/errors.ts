@@ -53,6 +53,11 @@ export const serverErrors = {
     meaning: 'A change with a browser session was requested by a page of another origin.',
     remedy: 'Use the dashboard of this server.',
   },
+  SRV_ACCESS: {
+    kind: 'auth',
+    meaning: 'The documents of a channel need an access code, and the request has none or a wrong one.',
+    remedy: 'Ask the publisher for the code of the channel.',
+  },
   SRV_RATE: {
     kind: 'busy',
     meaning: 'Too many requests in a short time.',

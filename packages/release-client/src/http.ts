@@ -8,6 +8,8 @@ import { readBounded } from './read-bounded.ts'
 export interface ReleaseServerClientOptions {
   /** Token, `m2t_<id>_<secret>`; without it only the public tree answers. */
   readonly token?: string | undefined
+  /** Access code of protected channels, sent with reads of the public tree. */
+  readonly accessCode?: string | undefined
   /** Default: the global `fetch`. */
   readonly fetch?: typeof fetch | undefined
   /** How often a call is repeated when the server is busy or unreachable; default 4. */
@@ -50,6 +52,7 @@ const PASSING = new Set([429, 502, 503, 504])
 export class HttpCaller {
   readonly #base: string
   readonly #token: string | undefined
+  readonly #accessCode: string | undefined
   readonly #fetch: typeof fetch
   readonly #retries: number
   readonly #pauseMs: number
@@ -59,6 +62,7 @@ export class HttpCaller {
   constructor(url: string | URL, options: ReleaseServerClientOptions = {}) {
     this.#base = String(url).replace(/\/+$/, '')
     this.#token = options.token
+    this.#accessCode = options.accessCode
     this.#fetch = options.fetch ?? fetch
     this.#retries = options.retries ?? 4
     this.#pauseMs = options.retryPauseMs ?? 250
@@ -136,6 +140,7 @@ export class HttpCaller {
   #headers(call: Call): Record<string, string> {
     return {
       ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+      ...(this.#accessCode === undefined || call.path.startsWith('/v1/') ? {} : { 'keyturn-access': this.#accessCode }),
       ...(call.json === undefined ? {} : { 'content-type': 'application/json' }),
       ...(call.method === 'POST' ? { 'idempotency-key': crypto.randomUUID() } : {}),
       ...call.headers,

@@ -12,6 +12,7 @@ export type {
   AttesterView,
   AuditEntry,
   BlobView,
+  ChannelAccessView,
   ChannelView,
   DeviceView,
   GarbageReport,

@@ -16,6 +16,8 @@ export interface RateOptions {
   readonly reportsPerMinute?: number | undefined
   /** Runtime key exchanges, per address; default 60. */
   readonly noisePerMinute?: number | undefined
+  /** Wrong access codes of channels, per address; default 10. */
+  readonly accessPerMinute?: number | undefined
   /** Anonymous writes of all addresses together; default a hundred times `reportsPerMinute`. */
   readonly reportsInAllPerMinute?: number | undefined
   /** Take the caller's address from `X-Forwarded-For`: only behind a proxy that sets it. */
@@ -126,6 +128,16 @@ export class RateLimits {
   /** Seconds that a reader of the public tree has to wait; 0: none. */
   publicWait(request: IncomingMessage): number {
     return this.#readers.count(this.address(request), this.#options.publicPerMinute ?? 600)
+  }
+
+  /** Seconds that a reader has to wait after too many wrong access codes; 0: none. */
+  accessWait(request: IncomingMessage): number {
+    return this.#callers.wait(`access:${this.address(request)}`, this.#options.accessPerMinute ?? 10)
+  }
+
+  /** Counts a wrong access code. */
+  countWrongAccess(request: IncomingMessage): void {
+    this.#callers.count(`access:${this.address(request)}`, this.#options.accessPerMinute ?? 10)
   }
 
   /**

@@ -8,14 +8,14 @@ import { printAnswer } from '../command-line.ts'
 import { ServerError } from '../errors.ts'
 import { DEFAULT_RENEWAL_DAYS, startHeadSigner } from '../head-signer/server.ts'
 
-/** Reads a seed of 64 hex digits from a file that nobody else can read. */
-async function readSeed(path: string): Promise<Uint8Array> {
+/** Reads the one line of a file that nobody else can read. */
+async function readPrivate(path: string): Promise<string> {
   const { mode } = await stat(path)
   if (process.platform !== 'win32' && (mode & 0o077) !== 0)
-    throw new ServerError('SRV_CONFIG', `Cannot use key file "${path}": others can read it`, {
+    throw new ServerError('SRV_CONFIG', `Cannot use file "${path}": others can read it`, {
       hint: `Run: chmod 600 ${path}`,
     })
-  return hexDecode((await readFile(path, 'utf8')).trim())
+  return (await readFile(path, 'utf8')).trim()
 }
 
 function readDays(text: string): number {
@@ -53,6 +53,7 @@ export function addHeadSignerCommand(program: Command): void {
       readDays,
       DEFAULT_RENEWAL_DAYS,
     )
+    .option('--access-code-file <path>', 'access code of protected channels, in a file of mode 0600')
     .option('--auto', 'sign every head that passes without asking anybody')
     .action(
       async (
@@ -64,11 +65,14 @@ export function addHeadSignerCommand(program: Command): void {
           auto?: boolean
           state?: string
           renewalDays: number
+          accessCodeFile?: string
         },
         command: Command,
       ) => {
-        const seed = await readSeed(options.keyFile)
-        const client = new ReleaseServerClient(options.server)
+        const seed = hexDecode(await readPrivate(options.keyFile))
+        const { accessCodeFile } = options
+        const accessCode = accessCodeFile === undefined ? undefined : await readPrivate(accessCodeFile)
+        const client = new ReleaseServerClient(options.server, { accessCode })
         const signer = await startHeadSigner({
           socket: options.socket,
           pin: options.pin,

@@ -5,6 +5,7 @@ import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { channelsOf, readChannel } from '../releases/channels.ts'
 import { publish } from '../releases/publication.ts'
+import { protectChannel, viewAccess } from '../releases/protect-channel.ts'
 import { readProduct } from '../releases/products.ts'
 import { maySee } from '../access/actor.ts'
 import { actorOf, objectSchema, SCHEMAS, sendJson, callerOf } from '../http/route.ts'
@@ -31,6 +32,7 @@ function headSequence(ifMatch: string | undefined): number | undefined {
 export function channelRoutes(app: FastifyInstance, context: ServerContext): void {
   channelLookUpRoutes(app, context)
   publishRoute(app, context)
+  accessRoutes(app, context)
 }
 
 function channelLookUpRoutes(app: FastifyInstance, context: ServerContext): void {
@@ -112,4 +114,37 @@ function publishRoute(app: FastifyInstance, context: ServerContext): void {
       return sendJson(reply, 200, view)
     },
   )
+}
+
+function accessRoutes(app: FastifyInstance, context: ServerContext): void {
+  const url = '/v1/products/:p/channels/:c/access'
+  app.get<{ Params: { p: string; c: string } }>(
+    url,
+    { config: { scope: 'releases:read', summary: 'Whether a channel needs an access code' }, schema: { params } },
+    async (request, reply) => sendJson(reply, 200, await viewAccess(context.metadata, placeOf(request))),
+  )
+
+  app.put<{ Params: { p: string; c: string }; Body: { code: string } }>(
+    url,
+    {
+      config: { scope: 'admin', summary: 'Protect the documents of a channel with an access code' },
+      schema: {
+        params,
+        body: objectSchema({ code: { type: 'string', minLength: 8, maxLength: 128, pattern: '^[\\x21-\\x7e]+$' } }),
+      },
+    },
+    async (request, reply) =>
+      sendJson(reply, 200, await protectChannel(context, placeOf(request), request.body.code, callerOf(request))),
+  )
+
+  app.delete<{ Params: { p: string; c: string } }>(
+    url,
+    { config: { scope: 'admin', summary: 'Let everybody read a channel again' }, schema: { params } },
+    async (request, reply) =>
+      sendJson(reply, 200, await protectChannel(context, placeOf(request), undefined, callerOf(request))),
+  )
+}
+
+function placeOf(request: { readonly params: { p: string; c: string } }): { product: string; channel: string } {
+  return { product: request.params.p, channel: request.params.c }
 }

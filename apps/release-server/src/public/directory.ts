@@ -1,4 +1,5 @@
 import { collection } from '../storage/collection.ts'
+import { channelAccess } from './channel-access.ts'
 import type { MetadataStore } from '../storage/metadata-store.ts'
 import { flag, object, text } from '../storage/shape.ts'
 
@@ -6,6 +7,8 @@ import { flag, object, text } from '../storage/shape.ts'
 export interface DirectoryEntry {
   readonly slug: string
   readonly defaultChannel: string
+  /** Protected channels: the SHA-256 of their access code, hex. */
+  readonly access: ReadonlyMap<string, string>
 }
 
 /** The members of a product that addresses depend on; the rest belongs to the room of releases. */
@@ -78,10 +81,16 @@ export class ProductDirectory {
   }
 
   async #load(): Promise<Snapshot> {
+    const codes = await channelAccess.all(this.#metadata)
     const entries = (await products.all(this.#metadata)).map(({ value }) => ({
       slug: value.slug,
       defaultChannel: value.default_channel,
       isDefault: value.is_default,
+      access: new Map(
+        codes
+          .filter(({ key }) => key.startsWith(`${value.slug}/`))
+          .map(({ key, value: { code_sha256: code } }) => [key.slice(value.slug.length + 1), code]),
+      ),
     }))
     const bySlug = new Map(entries.map((entry) => [entry.slug, entry]))
     this.#snapshot = { bySlug, main: entries.find((entry) => entry.isDefault), loadedMs: this.#clock() }

@@ -3,6 +3,8 @@ import { collectBytes } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import { problemAnswer } from '../problem.ts'
+import { requireAccess } from './channel-access.ts'
+import type { AccessRates } from './channel-access.ts'
 import type { ProductDirectory } from './directory.ts'
 import { documentKey } from './documents.ts'
 import type { DocumentCache, PublicDocument } from './documents.ts'
@@ -24,6 +26,8 @@ export interface PublicTreeOptions {
   /** Called for failures, with the request id. */
   readonly onError: (error: unknown, requestId: string) => void
   readonly requestId: () => string
+  /** Counts wrong access codes of channels; default: they are not counted. */
+  readonly access?: AccessRates | undefined
   readonly clock: () => number
 }
 
@@ -142,6 +146,8 @@ export class PublicTree {
     const product = this.#options.directory.peek(target.product)
     if (product === undefined || product === null) return false
     const channel = target.channel === '' ? product.defaultChannel : target.channel
+    // A protected channel is never answered from here, nor remembered by its address.
+    if (channel !== undefined && product.access.has(channel)) return false
     const document = this.#options.documents.peek(documentKey(product.slug, channel, target.name))
     if (document === undefined || document === null || document.body === undefined) return false
     if (this.#ready.size >= MAX_KNOWN_TARGETS) this.#ready.clear()
@@ -162,8 +168,12 @@ export class PublicTree {
     const product = await this.#options.directory.get(target.product)
     if (product === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such product')
     const channel = target.channel === '' ? product.defaultChannel : target.channel
-    const document = await this.#options.documents.get(documentKey(product.slug, channel, target.name))
-    if (document === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such document')
+    const code = channel === undefined ? undefined : product.access.get(channel)
+    if (code !== undefined) requireAccess(request, code, this.#options.access)
+    const found = await this.#options.documents.get(documentKey(product.slug, channel, target.name))
+    if (found === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such document')
+    // What needs a code is for its reader alone: no cache on the way may keep it.
+    const document = code === undefined ? found : { ...found, cacheControl: 'private, no-store' }
     if (document.body !== undefined) return sendBytes(request, response, document, document.body)
     return this.#stream(request, response, document.sha256, document)
   }

@@ -5,6 +5,7 @@ import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import { parseManifest } from '@keyturn/manifest'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
+import { channelAccess } from '../public/channel-access.ts'
 import { documents } from '../public/documents.ts'
 import { parsePublicPath } from '../public/paths.ts'
 import { products } from './products.ts'
@@ -33,7 +34,8 @@ export function addressesOf(
 /**
  * Writes the whole public tree as plain files, for any static host: blobs first, heads last, each file atomically, so
  * that a host that already serves the folder never names a file that is missing. Blobs that exist are not written
- * again. An address that the public tree cannot have is refused before anything of it is written.
+ * again. An address that the public tree cannot have is refused before anything of it is written. Channels with an
+ * access code are left out: a static host cannot ask for it.
  *
  * @throws ServerError `SRV_STORAGE` for a stored document under such an address.
  */
@@ -64,11 +66,13 @@ export async function exportStatic(context: ServerContext, folder: string): Prom
     (await products.all(context.metadata)).map(({ key, value }) => [key, value.default_channel]),
   )
   const main = await context.directory.get(undefined)
-  for (const { key, value, body } of sorted) {
+  const hidden = (await channelAccess.all(context.metadata)).map(({ key }) => key.replace('/', '/channels/') + '/')
+  const shown = sorted.filter(({ key }) => !hidden.some((prefix) => key.startsWith(prefix)))
+  for (const { key, value, body } of shown) {
     for (const address of addressesOf(key, main, (slug) => channelOf.get(slug)))
       await write(address, body ?? (await context.blobs.read(value.sha256)))
   }
-  return { documents: sorted.length, blobs, bytes }
+  return { documents: shown.length, blobs, bytes }
 }
 
 /** Heads last, manifests before them. */
