@@ -1,5 +1,6 @@
 import { primitivesErrors } from '@keyturn/primitives'
 import type { ErrorExplanation } from '@keyturn/primitives'
+import { publisherErrors } from '@keyturn/publisher'
 import { cliErrors } from './errors.ts'
 
 /** The error codes of one package. */
@@ -50,7 +51,8 @@ const sources: readonly Source[] = [
     prefixes: ['KEY'],
     load: async () => (await import('@keyturn/keystore')).keystoreErrors,
   },
-  { packageName: '@keyturn/cli', prefixes: ['CLI', 'BUILD'], load: () => Promise.resolve(cliErrors) },
+  { packageName: '@keyturn/publisher', prefixes: ['CLI', 'BUILD'], load: () => Promise.resolve(publisherErrors) },
+  { packageName: '@keyturn/cli', prefixes: ['CLI', 'BUILD'], load: () => Promise.resolve(ownErrors()) },
   {
     packageName: '@keyturn/install-engine',
     prefixes: ['LA'],
@@ -68,6 +70,11 @@ const sources: readonly Source[] = [
   },
 ]
 
+/** The codes of the command line that are not those of the package below it. */
+function ownErrors(): Catalogue['catalogue'] {
+  return Object.fromEntries(Object.entries(cliErrors).filter(([code]) => !(code in publisherErrors)))
+}
+
 /** Loads the error codes of every package and app: one entry for each class of `docs/spec/errors.md`. */
 export async function allCatalogues(): Promise<Catalogue[]> {
   return await Promise.all(sources.map(async ({ packageName, load }) => ({ packageName, catalogue: await load() })))
@@ -80,6 +87,11 @@ export async function allCatalogues(): Promise<Catalogue[]> {
  * @returns `undefined` for a prefix that no package uses.
  */
 export async function catalogueOf(code: string): Promise<Catalogue | undefined> {
-  const source = sources.find(({ prefixes }) => prefixes.includes(code.slice(0, code.indexOf('_'))))
-  return source === undefined ? undefined : { packageName: source.packageName, catalogue: await source.load() }
+  const among = sources.filter(({ prefixes }) => prefixes.includes(code.slice(0, code.indexOf('_'))))
+  let last: Catalogue | undefined
+  for (const { packageName, load } of among) {
+    last = { packageName, catalogue: await load() }
+    if (code in last.catalogue) return last
+  }
+  return last
 }
