@@ -18,15 +18,47 @@ function run(passphrase: string, ...args: string[]): Promise<Outcome> {
 }
 
 describe('keyturn passphrase', () => {
-  it('puts the keystore under another passphrase, and the next key stays under its own', async () => {
+  it('puts everything under another passphrase that the present one opens, and names what it did not (F5)', async () => {
+    await writeFile(world.path('token'), 'a secret of CI')
+    for (const args of [
+      ['vault', 'init'],
+      ['vault', 'seal', 'ci', 'token', world.path('token')],
+      ['id', 'init', '--alias', 'laptop'],
+    ])
+      expect((await run('passphrase', ...args, '--yes')).code, args.join(' ')).toBe(0)
+    await rename(world.path('home', 'next-identity.keystore'), world.path('stick'))
+    const { files } = dataOf(await run('passphrase', 'passphrase', '--new-passphrase-file', world.path('new'))) as {
+      files: { what: string; outcome: string }[]
+    }
+    expect(files.map(({ what, outcome }) => [what, outcome])).toEqual([
+      ['keystore of the home', 'changed'],
+      ['next identity key', 'missing'],
+      ['keystore of the identity "laptop"', 'changed'],
+      ['next key of the identity "laptop"', 'changed'],
+      ['vault of the home', 'changed'],
+    ])
+    expect((await run('new', 'vault', 'open', 'ci', 'token', '--output', world.path('opened'))).code).toBe(0)
+    expect(codeOf(await run('passphrase', 'vault', 'status'))).toBe('VK_PASSPHRASE')
+    expect(dataOf(await run('new', 'id', 'rotate', '--alias', 'laptop', '--yes'))).toMatchObject({ sn: 1 })
+    // Interrupted, it is run again: what is changed already stays so.
+    await rename(world.path('stick'), world.path('home', 'next-identity.keystore'))
+    const again = dataOf(await run('passphrase', 'passphrase', '--new-passphrase-file', world.path('new')))
+    expect((again['files'] as { outcome: string }[]).map(({ outcome }) => outcome)).toEqual([
+      'already',
+      'changed',
+      'already',
+      'already',
+      'already',
+    ])
+  })
+
+  it('of the home covers the next key beside it', async () => {
     expect(dataOf(await run('passphrase', 'passphrase', '--new-passphrase-file', world.path('new')))).toMatchObject({
       changed: true,
     })
     expect(codeOf(await run('passphrase', 'rotate', 'content', '--yes'))).toBe('KEY_PASSPHRASE')
     expect(dataOf(await run('new', 'rotate', 'content', '--yes'))).toMatchObject({ to_key_id: 2 })
-    expect(
-      dataOf(await run('new', 'rotate', 'identity', '--yes', '--next-passphrase-file', world.path('passphrase'))),
-    ).toMatchObject({ sn: 1 })
+    expect(dataOf(await run('new', 'rotate', 'identity', '--yes'))).toMatchObject({ sn: 1 })
   })
 
   it('does the same for the next key, wherever its file is', async () => {

@@ -80,7 +80,8 @@ export async function openHome(host: PublisherHost, options: OpenHomeOptions = {
   }
 }
 
-function nextKeyPath(folder: string, { identity }: HomeDescription): string {
+/** Where the file with the next identity key is, as the home says. */
+export function nextKeyPath(folder: string, { identity }: HomeDescription): string {
   return isAbsolute(identity.nextKeyFile) ? identity.nextKeyFile : join(folder, identity.nextKeyFile)
 }
 

@@ -1,7 +1,13 @@
+import { resolve } from 'node:path'
 import { wipe } from '@keyturn/primitives'
+import { KeystoreError } from '@keyturn/keystore'
+import { lockHome } from '@keyturn/publisher'
+import { changePassphrases, protectedFiles } from '@keyturn/publisher/keys'
+import type { ChangedFile, ProtectedFile } from '@keyturn/publisher/keys'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
-import { openHome } from '@keyturn/publisher'
+import { CliError } from '../errors.ts'
+import { formatTable } from '../output.ts'
 
 interface PassphraseOptions {
   readonly newPassphraseFile?: string
@@ -10,14 +16,21 @@ interface PassphraseOptions {
   readonly nextPassphraseFile?: string
 }
 
+const OUTCOMES: Readonly<Record<ChangedFile['outcome'], string>> = {
+  changed: 'opens under the new passphrase',
+  already: 'opened under the new passphrase already',
+  other: 'NOT CHANGED: it is under another passphrase',
+  missing: 'NOT CHANGED: it is not there; bring its medium and give --next-key-file',
+}
+
 /** Registers `keyturn passphrase`. */
 export function registerPassphrase(program: Command, cli: Cli): void {
   const passphrase = program
     .command('passphrase')
-    .description('put the keystore of the home, or the file with the next identity key, under another passphrase')
+    .description('put everything that the passphrase of the home opens under another one')
     .option('--new-passphrase-file <file>', 'read the new passphrase from a file (default: it is asked for)')
-    .option('--next-key', 'that of the file with the next identity key instead')
-    .option('--next-key-file <file>', 'where that file is now')
+    .option('--next-key', 'the file with the next identity key alone')
+    .option('--next-key-file <file>', 'the same, where that file is now')
     .option('--next-passphrase-file <file>', 'its present passphrase (default: --passphrase-file)')
   cli.define<PassphraseOptions>(passphrase, {
     example: [
@@ -30,26 +43,64 @@ export function registerPassphrase(program: Command, cli: Cli): void {
 }
 
 async function runPassphrase(context: Context, options: PassphraseOptions): Promise<CommandResult> {
-  const home = await openHome(context, {
-    write: true,
-    nextKeyFile: options.nextKeyFile,
-    nextPassphraseFile: options.nextPassphraseFile,
-  })
+  if (!context.dryRun) await lockHome(context)
   const isNext = options.nextKey === true || options.nextKeyFile !== undefined
-  const file = isNext ? home.nextKeyFile : home.paths.keystore
-  const keys = isNext ? await home.nextKeys() : await home.keys()
-  if (context.dryRun) return { data: { file, changed: false }, text: `Would put ${file} under another passphrase` }
-  const fresh = await context.ask.newPassphrase(
-    isNext ? 'New passphrase of the next identity key' : 'New passphrase',
-    options.newPassphraseFile,
-  )
+  const files = await filesOf(context, options, isNext)
+  const [first] = files
+  if (first === undefined)
+    throw new CliError('CLI_HOME_MISSING', `No keys in "${context.homeFolder}"`, {
+      hint: 'Run "keyturn init", or give --home',
+    })
+  const list = formatTable(files.map(({ what, path }) => [what, path]))
+  if (context.dryRun)
+    return {
+      data: { file: first.path, changed: false, files: files.map(dataOf) },
+      text: `Would put under another passphrase what the present one opens of:\n${list}`,
+    }
+  const from = await context.ask.passphrase(isNext ? 'Passphrase of the next identity key' : 'Passphrase', {
+    file: options.nextPassphraseFile,
+  })
   try {
-    await keys.store.changePassphrase(fresh)
+    const to = await context.ask.newPassphrase(
+      isNext ? 'New passphrase of the next identity key' : 'New passphrase',
+      options.newPassphraseFile,
+    )
+    try {
+      return answer(await changePassphrases(files, from, to), first.path)
+    } finally {
+      wipe(to)
+    }
   } finally {
-    wipe(fresh)
+    wipe(from)
+  }
+}
+
+async function filesOf(context: Context, options: PassphraseOptions, isNext: boolean): Promise<ProtectedFile[]> {
+  const all = await protectedFiles(context)
+  if (!isNext) return all
+  if (options.nextKeyFile !== undefined)
+    return [{ kind: 'next-key', what: 'next identity key', path: resolve(options.nextKeyFile) }]
+  return all.filter(({ kind }) => kind === 'next-key').slice(0, 1)
+}
+
+function dataOf({ kind, what, path }: ProtectedFile): { kind: string; what: string; path: string } {
+  return { kind, what, path }
+}
+
+function answer(changed: readonly ChangedFile[], file: string): CommandResult {
+  if (!changed.some(({ outcome }) => outcome === 'changed' || outcome === 'already')) {
+    if (changed.every(({ outcome }) => outcome === 'missing'))
+      throw new CliError('CLI_PATH_UNKNOWN', `No such file: "${file}"`)
+    throw new KeystoreError('KEY_PASSPHRASE', `The passphrase does not open "${file}"`, {
+      hint: 'Nothing was changed; run the command again, or see which file --passphrase-file or --next-passphrase-file names',
+    })
   }
   return {
-    data: { file, changed: true },
-    text: `${file} opens under the new passphrase alone; backups made before open under theirs`,
+    data: {
+      file,
+      changed: true,
+      files: changed.map((one) => ({ ...dataOf(one), outcome: one.outcome })),
+    },
+    text: `${formatTable(changed.map(({ what, path, outcome }) => [what, OUTCOMES[outcome], path]))}\nBackups made before open under the passphrase they were made with.`,
   }
 }

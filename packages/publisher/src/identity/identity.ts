@@ -129,6 +129,16 @@ export async function listNamedIdentities(home: string): Promise<readonly { pref
   return records.map(({ prefix, alias }) => ({ prefix, alias }))
 }
 
+/** The files of a named identity that a passphrase opens. */
+export async function namedIdentityFiles(
+  home: string,
+  prefix: string,
+): Promise<{ readonly keystore: string; readonly next: readonly string[] }> {
+  const folder = namedIdentityFolder(home, prefix)
+  const { next } = await readNamedRecord(folder)
+  return { keystore: join(folder, 'keystore'), next: [...new Set(next.map(({ file }) => file))] }
+}
+
 /** A keystore of the identity; the file of a promised key keeps no earlier generation, which would hold that key too. */
 async function openKeys(
   host: PublisherHost,

@@ -1,5 +1,7 @@
+export { changePassphrases, protectedFiles } from '../passphrases.ts'
 export { createHome } from '../create-home.ts'
 export { Keys } from '../keys.ts'
 export { daysFrom } from '../time.ts'
 export type { CreatedHome } from '../create-home.ts'
+export type { ChangedFile, ProtectedFile } from '../passphrases.ts'
 export type { KeyKind } from '../keys.ts'
