@@ -7,7 +7,7 @@ export const cliErrors = {
   ...publisherErrors,
   CLI_NO_TERMINAL: {
     kind: 'usage',
-    meaning: 'A question has to be asked and there is no terminal to ask it on.',
+    meaning: 'The command has to ask a question, but there is no terminal.',
     remedy: 'Give --passphrase-file or --passphrase-fd for a passphrase, --yes for a confirmation.',
   },
   CLI_DECLINED: {
@@ -22,8 +22,8 @@ export const cliErrors = {
   },
   CLI_ARCHIVES: {
     kind: 'auth',
-    meaning: 'Some of the archives that were verified are refused; each is told with its code.',
-    remedy: 'Look at the archives that are named, and build or fetch them anew.',
+    meaning: 'Some of the verified archives were refused; each one is listed with its code.',
+    remedy: 'Build or fetch the listed archives again.',
   },
   CLI_IO: {
     kind: 'io',
@@ -32,23 +32,23 @@ export const cliErrors = {
   },
   CLI_ADDRESS: {
     kind: 'io',
-    meaning: 'The address to listen on is taken by another program, or is none of this machine.',
-    remedy: 'Stop the other program, or choose another --port or --host; port 0 is any free one.',
+    meaning: 'Another program uses the address, or this machine does not have it.',
+    remedy: 'Stop the other program, or choose another --port or --host; port 0 means any free port.',
   },
   CLI_SERVER_MISSING: {
     kind: 'unavailable',
-    meaning: 'The command runs the release server, and the package "@keyturn/release-server" is not installed.',
+    meaning: 'The command runs the release server, but the package "@keyturn/release-server" is not installed.',
     remedy: 'Install it: npm install @keyturn/release-server. Nothing else needs it.',
   },
   CLI_INTERRUPTED: {
     kind: 'interrupted',
     meaning: 'The command was stopped by Ctrl-C or a termination signal; nothing is half-written.',
-    remedy: 'Run it again; a turn that was under way continues where it stopped.',
+    remedy: 'Run it again; a rotation continues where it stopped.',
   },
   CLI_CONFIG: {
     kind: 'usage',
     meaning: 'The configuration file is not strict JSON or names a setting that does not exist.',
-    remedy: 'Mend the file; the message names the setting.',
+    remedy: 'Fix the file; the message names the setting.',
   },
   CLI_DIFFERS: {
     kind: 'no',
@@ -58,16 +58,16 @@ export const cliErrors = {
   CLI_DUE: {
     kind: 'no',
     meaning: 'Something is due ("status --check") or unsound ("doctor").',
-    remedy: 'Each line of "keyturn status" and "keyturn doctor" names the command that mends it.',
+    remedy: 'Each line of "keyturn status" and "keyturn doctor" names the command that fixes it.',
   },
   CLI_CODE_UNKNOWN: {
     kind: 'usage',
-    meaning: 'No error of that name exists.',
+    meaning: 'There is no error with this code.',
     remedy: 'Codes are upper case with underscores; "keyturn explain" without one lists them all.',
   },
   CLI_DEMO: {
     kind: 'policy',
-    meaning: 'A check of the demonstration did not hold.',
+    meaning: 'A check of the demonstration failed.',
     remedy: 'Run it with --json and --keep, and report the step that failed.',
   },
 } as const satisfies ErrorCatalogue<string>

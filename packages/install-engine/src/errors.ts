@@ -10,7 +10,7 @@ export const launcherErrors = {
   },
   LA_HTTP_STATUS: {
     kind: 'io',
-    meaning: 'The server answered with a status that gives no file.',
+    meaning: 'The server answered with a status instead of a file.',
     remedy: 'Tell the publisher which file is missing; what is installed stays as it is.',
   },
   LA_TIMEOUT: {
@@ -20,7 +20,7 @@ export const launcherErrors = {
   },
   LA_REDIRECT: {
     kind: 'io',
-    meaning: 'The server sends the launcher to another place, or round in circles.',
+    meaning: 'The server redirects the launcher to another place, or in circles.',
     remedy: 'Sign in to the network if it asks for that; otherwise tell the publisher.',
   },
   LA_RANGE: {
@@ -31,16 +31,16 @@ export const launcherErrors = {
   LA_SIZE: {
     kind: 'input',
     meaning: 'A file from the server is longer or shorter than the signed manifest says.',
-    remedy: 'Try again later; if it stays so, the server or a cache before it is damaged.',
+    remedy: 'Try again later; if it happens again, the server or a cache in front of it is damaged.',
   },
   LA_HASH: {
     kind: 'auth',
     meaning: 'A file is not the one that the signed manifest names.',
-    remedy: 'Try again later; if it stays so, the server or a cache before it is damaged.',
+    remedy: 'Try again later; if it happens again, the server or a cache in front of it is damaged.',
   },
   LA_ENCODING: {
     kind: 'input',
-    meaning: 'The server compressed an answer that was asked for as it is.',
+    meaning: 'The server compressed an answer that was requested uncompressed.',
     remedy: 'Turn off compression of the release files on the server or its cache.',
   },
   LA_STAGE_TAMPERED: {
@@ -50,14 +50,13 @@ export const launcherErrors = {
   },
   LA_SYMLINK: {
     kind: 'policy',
-    meaning:
-      'A folder or file of the install is a link or something that is no file, so nothing is written through it.',
+    meaning: 'A folder or file of the install is a link, or is not a plain file, so nothing is written through it.',
     remedy: 'Replace the link by a real folder, or install elsewhere.',
   },
   LA_IN_THE_WAY: {
     kind: 'policy',
     meaning: 'Something that is not of the release appeared in the place of one of its files while the update ran.',
-    remedy: 'Update again: it is set aside beside its old place, or move it elsewhere.',
+    remedy: 'Update again to have it set aside beside its old place, or move it elsewhere.',
   },
   LA_SET_ASIDE: {
     kind: 'no',
@@ -76,9 +75,8 @@ export const launcherErrors = {
   },
   LA_UNFINISHED: {
     kind: 'policy',
-    meaning:
-      'An update that goes file by file for want of room is not through, so the install is a mixture that cannot be played.',
-    remedy: 'Update again while the server can be reached; it goes on where it stopped.',
+    meaning: 'A low-disk-space update is unfinished: the install mixes two releases and cannot be started.',
+    remedy: 'Update again while the server can be reached; the update continues where it stopped.',
   },
   LA_IO: {
     kind: 'io',
@@ -97,7 +95,7 @@ export const launcherErrors = {
   },
   LA_RECOVERED: {
     kind: 'no',
-    meaning: 'An update that was cut off was finished or undone at start.',
+    meaning: 'An interrupted update was finished or undone at the start.',
     remedy: 'Nothing: the install is whole.',
   },
   LA_NOT_INSTALLED: {
@@ -113,7 +111,7 @@ export const launcherErrors = {
   },
   LA_BARRED: {
     kind: 'policy',
-    meaning: 'The installed release may not be played: its keys were withdrawn, or its signature was refused.',
+    meaning: 'The installed release must not be played: its keys were revoked, or its signature was refused.',
     remedy: 'Update to a release that is signed by keys still in force.',
   },
   LA_FORKED: {
@@ -143,7 +141,7 @@ export const launcherErrors = {
   },
   LA_PROGRAM: {
     kind: 'usage',
-    meaning: 'The program to start is not known or not part of the verified release.',
+    meaning: 'The program to start is unknown, or not part of the verified release.',
     remedy: 'Set the program in the launcher’s settings or by its option.',
   },
   LA_CHILD: {
@@ -154,7 +152,7 @@ export const launcherErrors = {
   LA_CLIENT_FAILED: {
     kind: 'no',
     meaning: 'The client was started and ended with an error.',
-    remedy: 'Start it again; after two such starts of a new release the launcher goes back to the one before.',
+    remedy: 'Start it again; after two such starts of a new release, the launcher goes back to the previous one.',
   },
   LA_NO_ROLLBACK: {
     kind: 'no',
@@ -164,7 +162,7 @@ export const launcherErrors = {
   LA_SETTINGS: {
     kind: 'input',
     meaning: 'The launcher’s settings are malformed, or belong to another server or identity.',
-    remedy: 'Mend or remove the settings file that the message names.',
+    remedy: 'Fix or remove the settings file that the message names.',
   },
   LA_USAGE: {
     kind: 'usage',
@@ -184,7 +182,7 @@ export const launcherErrors = {
   LA_API_REQUEST: {
     kind: 'usage',
     meaning: 'A request to the local interface is malformed, too large, or of an unknown kind.',
-    remedy: 'See docs/spec/launcher.md for the calls there are.',
+    remedy: 'See docs/spec/launcher.md for the calls.',
   },
   LA_BUG: {
     kind: 'bug',

@@ -6,7 +6,7 @@ export const kelErrors = {
   KEL_ABANDONED: {
     kind: 'policy',
     meaning: 'The identity was abandoned: its last rotation promised no next key, so nothing may follow.',
-    remedy: 'Create a new identity and hand out its pin',
+    remedy: 'Create a new identity and publish its pin',
   },
   KEL_ATTESTATION: {
     kind: 'policy',
@@ -35,7 +35,7 @@ export const kelErrors = {
   },
   KEL_DUPLICITY: {
     kind: 'policy',
-    meaning: 'Two different events, both rightly signed, claim the same place in the log.',
+    meaning: 'Two different events with valid signatures claim the same place in the log.',
     remedy: 'Keep both as evidence; trust neither branch until its owner has settled it by a rotation',
   },
   KEL_ESCROW_FULL: {
@@ -60,7 +60,7 @@ export const kelErrors = {
   },
   KEL_KEY_REUSED: {
     kind: 'policy',
-    meaning: 'An event promises a next key that is or was in force: whoever got hold of that key could rotate.',
+    meaning: 'An event promises a next key that is or was in force: anyone who got that key could rotate.',
     remedy: 'Make a new key that has never signed anything, and promise that one',
   },
   KEL_LIMIT: {
@@ -75,18 +75,18 @@ export const kelErrors = {
   },
   KEL_MISFIT: {
     kind: 'policy',
-    meaning: 'An event for an identity of our own came from outside; those are accepted from this side only.',
+    meaning: 'An event for one of our own identities arrived from elsewhere; only this machine may append to it.',
     remedy: 'If you made the event on another machine, import it: keyturn id import',
   },
   KEL_NEXT_COMMITMENT: {
     kind: 'auth',
-    meaning: 'A rotation does not reveal enough of the keys that the event before promised.',
+    meaning: 'A rotation does not reveal enough of the keys that the previous event promised.',
     remedy: 'Sign with the next keys that were made at the last inception or rotation',
   },
   KEL_PARSE: {
     kind: 'input',
     meaning: 'A message is not KERI v1 JSON in compact form with the size it states.',
-    remedy: 'Pass the bytes on exactly as they were received; never print an event anew',
+    remedy: 'Pass the bytes on exactly as they were received; never serialize an event again',
   },
   KEL_PIN: {
     kind: 'input',
@@ -96,7 +96,7 @@ export const kelErrors = {
   KEL_PIN_MISMATCH: {
     kind: 'auth',
     meaning: 'The log does not contain the event that the pin names.',
-    remedy: 'Fetch the newest log; if it stays so, do not trust this log',
+    remedy: 'Fetch the newest log; if the error remains, do not trust this log',
   },
   KEL_POSITION_UNPROVEN: {
     kind: 'no',
@@ -110,7 +110,7 @@ export const kelErrors = {
   },
   KEL_PREV: {
     kind: 'auth',
-    meaning: 'An event does not name the event before it by its SAID.',
+    meaning: 'An event does not name the previous event by its SAID.',
     remedy: 'Fetch the log again; if it stays so, the log was tampered with',
   },
   KEL_RECOVERED: {
@@ -161,7 +161,7 @@ export const kelErrors = {
   KEL_TRAIT: {
     kind: 'policy',
     meaning: 'A configuration trait forbids this event, for instance an interaction on an establishment-only identity.',
-    remedy: 'Carry the seal in a rotation instead',
+    remedy: 'Put the seal into a rotation instead',
   },
   KEL_UNAVAILABLE: {
     kind: 'unavailable',

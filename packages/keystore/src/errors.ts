@@ -6,12 +6,12 @@ export const keystoreErrors = {
   KEY_PASSPHRASE: {
     kind: 'auth',
     meaning: 'The passphrase does not open the keystore.',
-    remedy: 'Try again; there is no way around a lost passphrase but the backup of another one.',
+    remedy: 'Try again; if the passphrase is lost, only a backup under another passphrase helps.',
   },
   KEY_PERMISSION: {
     kind: 'policy',
     meaning: 'The keystore file may be read or written by others.',
-    remedy: 'Take the rights of group and others away: chmod 600 FILE.',
+    remedy: 'Remove the access of group and others: chmod 600 FILE.',
   },
   KEY_NOT_FOUND: {
     kind: 'usage',
@@ -21,7 +21,7 @@ export const keystoreErrors = {
   KEY_EXISTS: {
     kind: 'usage',
     meaning: 'There is a keystore at this path already.',
-    remedy: 'Choose another path, or open the one that is there.',
+    remedy: 'Choose another path, or open the existing one.',
   },
   KEY_DAMAGED: {
     kind: 'input',
@@ -30,28 +30,28 @@ export const keystoreErrors = {
   },
   KEY_FORMAT: {
     kind: 'input',
-    meaning: 'The file is no keystore or backup, or one of a later version of this program.',
+    meaning: 'The file is not a keystore or backup, or it was written by a later version.',
     remedy: 'Check the path, or use the version that wrote it.',
   },
   KEY_ALIAS_UNKNOWN: {
     kind: 'usage',
-    meaning: 'The keystore holds no secret of this name.',
+    meaning: 'The keystore has no secret with this name.',
     remedy: 'List the aliases and choose one of them.',
   },
   KEY_ALIAS_EXISTS: {
     kind: 'usage',
-    meaning: 'The keystore already holds a secret of this name.',
+    meaning: 'The keystore already has a secret with this name.',
     remedy: 'Choose another alias, or replace the secret on purpose.',
   },
   KEY_ALIAS: {
     kind: 'usage',
     meaning: 'An alias is not 1 to 128 of the characters a-z, A-Z, 0-9, dot, dash, underscore, slash, colon and @.',
-    remedy: 'Choose an alias in that form, beginning with a letter, a digit or @.',
+    remedy: 'Choose an alias in that form that starts with a letter, a digit or @.',
   },
   KEY_ID_REUSED: {
     kind: 'policy',
     meaning: 'The alias names a key that may exist only once, and it was given to another secret before.',
-    remedy: 'Take a fresh identifier; a used one is never used again, even after its key was removed.',
+    remedy: 'Use a new identifier; a used one is never used again, even after its key was removed.',
   },
   KEY_SECRET: {
     kind: 'input',

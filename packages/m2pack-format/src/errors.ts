@@ -35,7 +35,7 @@ export const m2pErrors = {
   },
   M2P_TRAILING: {
     kind: 'input',
-    meaning: 'Bytes follow the archive that belong to no part of it.',
+    meaning: 'Bytes after the end of the archive belong to no part of it.',
     remedy: 'Fetch the archive again; something was appended.',
   },
   M2P_PADDING: {
@@ -45,17 +45,17 @@ export const m2pErrors = {
   },
   M2P_PATH: {
     kind: 'input',
-    meaning: 'A path is not one that every platform can hold safely.',
+    meaning: 'A path is not safe on every platform.',
     remedy: 'Rename the file in the source tree; the message names the rule.',
   },
   M2P_PATH_COLLISION: {
     kind: 'input',
-    meaning: 'Two paths are the same where case does not count, or a file is also the folder of another.',
+    meaning: 'Two paths are the same on systems that ignore case, or a file is also the folder of another.',
     remedy: 'Rename one of the two files in the source tree.',
   },
   M2P_SIZE: {
     kind: 'input',
-    meaning: 'A declared size does not agree with the bytes that are there.',
+    meaning: 'A declared size does not match the bytes.',
     remedy: 'Build the archive again with a conforming writer.',
   },
   M2P_ZSTD: {
@@ -76,7 +76,7 @@ export const m2pErrors = {
   M2P_SIGNATURE: {
     kind: 'auth',
     meaning: 'The signature of the manifest does not verify under the public key of this key_id.',
-    remedy: 'Check that archive and public key belong together; refuse the archive if they do.',
+    remedy: 'Check that archive and public key belong together. If they do, refuse the archive.',
   },
   M2P_KEY_ID_UNKNOWN: {
     kind: 'auth',
@@ -105,12 +105,12 @@ export const m2pErrors = {
   },
   M2P_SLOT_UNKNOWN: {
     kind: 'usage',
-    meaning: 'A slot that a file lies under was not given to the writer.',
+    meaning: 'The writer does not have the slot of a file.',
     remedy: 'Give the slots file of this release line, or build with `--full`.',
   },
   M2P_DECRYPT: {
     kind: 'auth',
-    meaning: 'A slot or a payload does not open under its key; nothing of it was given out.',
+    meaning: 'A slot or a payload does not open under its key; none of it was returned.',
     remedy: 'Fetch the archive again; it was damaged or changed.',
   },
   M2P_NONCE: {
@@ -145,12 +145,12 @@ export const m2pErrors = {
   },
   M2P_SPECIAL_FILE: {
     kind: 'usage',
-    meaning: 'The source tree holds something that is no plain file or folder: a link, a pipe, a device.',
-    remedy: 'Remove or exclude it; archives hold plain files alone.',
+    meaning: 'The source tree contains something that is not a plain file or folder: a link, a pipe, a device.',
+    remedy: 'Remove or exclude it; archives hold only plain files.',
   },
   M2P_SYMLINK: {
     kind: 'policy',
-    meaning: 'The target of an extraction holds a link where a folder or file is due.',
+    meaning: 'The target of an extraction has a link in the place of a folder or file.',
     remedy: 'Extract into an empty folder.',
   },
   M2P_LEGACY: {

@@ -5,12 +5,12 @@ import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
 export const manifestErrors = {
   TRUST_PIN: {
     kind: 'auth',
-    meaning: 'The key event log does not hold the event that the pin names.',
+    meaning: 'The key event log does not contain the event that the pin names.',
     remedy: 'Compare the pin with the one the publisher prints: keyturn release trust',
   },
   TRUST_MISSING: {
     kind: 'unavailable',
-    meaning: 'The key event log could not be had, so nobody can say who may sign.',
+    meaning: 'The key event log could not be fetched, so the signers are unknown.',
     remedy: 'Try again later or from another mirror; what is installed keeps working',
   },
   TRUST_LOG: {
@@ -25,7 +25,7 @@ export const manifestErrors = {
   },
   TRUST_ROLLBACK: {
     kind: 'policy',
-    meaning: 'An older role document, or a lower epoch, was offered than the one already accepted.',
+    meaning: 'The offered role document is older, or its epoch lower, than the one already accepted.',
     remedy: 'Fetch the newest documents; ask the source why it serves older ones',
   },
   TRUST_EXPIRED: {
@@ -42,7 +42,7 @@ export const manifestErrors = {
     kind: 'input',
     meaning:
       'A trust setting cannot be used: a key that is weak or malformed, an empty list, a threshold out of range.',
-    remedy: 'Mend the --trust value or the list of pinned keys',
+    remedy: 'Fix the --trust value or the list of pinned keys',
   },
   TRUST_LOST: {
     kind: 'policy',
@@ -61,13 +61,13 @@ export const manifestErrors = {
   },
   MAN_MISSING: {
     kind: 'unavailable',
-    meaning: 'Head, manifest or its signatures could not be had.',
+    meaning: 'The head, the manifest or its signatures could not be fetched.',
     remedy: 'Try again later or from another mirror; what is installed keeps working',
   },
   MAN_SIGNATURE: {
     kind: 'auth',
-    meaning: 'No signature of the role fits these literal bytes.',
-    remedy: 'Fetch the document again; if it stays so, it was tampered with or replaced',
+    meaning: 'No signature of the role matches these literal bytes.',
+    remedy: 'Fetch the document again; if the error remains, it was tampered with or replaced',
   },
   MAN_SIGNATURE_FORMAT: {
     kind: 'input',
@@ -76,38 +76,38 @@ export const manifestErrors = {
   },
   MAN_KEY_UNKNOWN: {
     kind: 'auth',
-    meaning: 'The document is signed, but by no key that may sign it.',
+    meaning: 'The document is signed, but not by a key that may sign it.',
     remedy: 'The publisher lists the key in the next role document, or signs with one that is listed',
   },
   MAN_KEY_RETIRED: {
     kind: 'policy',
-    meaning: 'The document is signed by a key that was revoked or whose time is over.',
+    meaning: 'The document is signed by a key that was revoked or has expired.',
     remedy: 'The publisher signs the same bytes again with a key in force: keyturn release sign',
   },
   MAN_THRESHOLD: {
     kind: 'auth',
-    meaning: 'Fewer distinct keys of the role signed than its threshold demands, or one key signed twice.',
+    meaning: 'Fewer distinct keys of the role signed than its threshold requires, or one key signed twice.',
     remedy: 'Collect the missing signatures with keyturn release sign',
   },
   MAN_TYPE: {
     kind: 'auth',
-    meaning: 'A signed document is of another kind than the one due.',
+    meaning: 'A signed document is not of the expected kind.',
     remedy: 'Check that the server serves each document under its own name',
   },
   MAN_JSON: {
     kind: 'input',
     meaning: 'A document is not strict JSON: syntax, duplicate key, depth, fraction, lone surrogate or forbidden key.',
-    remedy: 'Write it with keyturn release prepare; it is never printed anew after signing',
+    remedy: 'Write it with keyturn release prepare, and never write it again after signing',
   },
   MAN_SCHEMA: {
     kind: 'input',
     meaning: 'A field is missing, has the wrong type, or contradicts another field.',
-    remedy: 'Mend the field that the message names and sign again',
+    remedy: 'Fix the field that the message names and sign again',
   },
   MAN_LIMIT: {
     kind: 'input',
     meaning: 'A document or one of its lists is larger than the limit.',
-    remedy: 'Split the release, or remove what need not be in it',
+    remedy: 'Split the release, or remove what it does not need',
   },
   MAN_PATH: {
     kind: 'input',
@@ -116,7 +116,7 @@ export const manifestErrors = {
   },
   MAN_PATH_COLLISION: {
     kind: 'input',
-    meaning: 'Two paths are the same file where case or accents are not told apart, or a file is also a folder.',
+    meaning: 'Two paths are the same file on systems that ignore case or accents, or a file is also a folder.',
     remedy: 'Rename one of the two in the release tree',
   },
   MAN_URL: {
@@ -141,32 +141,32 @@ export const manifestErrors = {
   },
   MAN_LAUNCHER_TOO_OLD: {
     kind: 'policy',
-    meaning: 'The release demands a newer launcher.',
+    meaning: 'The release needs a newer launcher.',
     remedy: 'Update the launcher',
   },
   MAN_DOWNGRADE: {
     kind: 'policy',
-    meaning: 'A manifest of an older schema was offered than this channel already had.',
+    meaning: 'The offered manifest has an older schema than this channel already had.',
     remedy: 'Publish with schema 2; there is no way back',
   },
   MAN_APP_MISMATCH: {
     kind: 'policy',
-    meaning: 'The document is rightly signed, but for another product or channel.',
+    meaning: 'The document has valid signatures, but for another product or channel.',
     remedy: 'Check the product and channel that are configured here and on the server',
   },
   MAN_ROLLBACK: {
     kind: 'policy',
-    meaning: 'A lower sequence or version was offered than the one already accepted.',
+    meaning: 'The offered sequence or version is lower than the one already accepted.',
     remedy: 'To go back on purpose, publish older files under a new sequence: keyturn release rollback',
   },
   MAN_EQUIVOCATION: {
     kind: 'policy',
-    meaning: 'Two different documents, both rightly signed, carry the same sequence.',
+    meaning: 'Two different documents with valid signatures have the same sequence.',
     remedy: 'Keep both as evidence and tell the publisher; a rotation or a raised epoch settles it',
   },
   MAN_VERSION_JUMP: {
     kind: 'policy',
-    meaning: 'A sequence or epoch is further ahead than any honest publisher gets.',
+    meaning: 'A sequence or epoch is further ahead than any honest publisher would get.',
     remedy: 'The publisher raises the epoch in the next role document, which resets sequences',
   },
   MAN_EXPIRED: {
@@ -182,7 +182,7 @@ export const manifestErrors = {
   MAN_PIN: {
     kind: 'auth',
     meaning:
-      'Rightly signed documents do not belong together: length, hash, version, sequence or place in the log differ.',
+      'Documents with valid signatures do not belong together: length, hash, version, sequence or place in the log differ.',
     remedy: 'Fetch all of them again from one source',
   },
   MAN_REVOKED: {
@@ -192,17 +192,17 @@ export const manifestErrors = {
   },
   MAN_KEY_REVOKED: {
     kind: 'policy',
-    meaning: 'The release holds archives under a content key that was revoked.',
-    remedy: 'Turn the content key and publish: keyturn rotate content',
+    meaning: 'The release has archives under a revoked content key.',
+    remedy: 'Rotate the content key and publish: keyturn rotate content',
   },
   MAN_KEY_ID_REUSED: {
     kind: 'policy',
-    meaning: 'A content key id came back with another verifier or commitment.',
+    meaning: 'A content key id was used again with another verifier or commitment.',
     remedy: 'Give the new content key a new key_id',
   },
   MAN_INDEX: {
     kind: 'input',
-    meaning: 'A chunk index is malformed or speaks of another blob.',
+    meaning: 'A chunk index is malformed or belongs to another blob.',
     remedy: 'Download the whole file instead; the publisher prepares the release again',
   },
 } as const satisfies ErrorCatalogue<string>

@@ -10,12 +10,12 @@ export const noiseKeysErrors = {
   },
   NK_LOW_ORDER: {
     kind: 'auth',
-    meaning: 'A public key is of low order: an agreement with it would give a secret everybody knows.',
+    meaning: 'A public key is of low order: an agreement with it would give a secret that everyone knows.',
     remedy: 'Do not use this key; ask its owner for another.',
   },
   NK_IDENTITY: {
     kind: 'input',
-    meaning: 'A text or key is no transport identity: 52 characters of z-base-32 for an Ed25519 key of full order.',
+    meaning: 'A text or key is not a transport identity: 52 characters of z-base-32 for an Ed25519 key of full order.',
     remedy: 'Copy the name again, or look at the role document for it.',
   },
   NK_DEVICE_ID: {
@@ -25,13 +25,13 @@ export const noiseKeysErrors = {
   },
   NK_KDF: {
     kind: 'input',
-    meaning: 'A derivation was asked for with parameters its generation does not have.',
+    meaning: 'A derivation was requested with parameters that its generation does not have.',
     remedy: 'Check generation, context and epoch.',
   },
   NK_BINDING_SIGNATURE: {
     kind: 'auth',
     meaning: 'A signature does not bind this key to this identity and device, or the signed text was changed.',
-    remedy: 'Fetch the record again from another source; if it stays, somebody changed it.',
+    remedy: 'Fetch the record again from another source; if the error remains, someone changed it.',
   },
   NK_RECORD: {
     kind: 'input',
@@ -45,12 +45,12 @@ export const noiseKeysErrors = {
   },
   NK_STALE: {
     kind: 'policy',
-    meaning: 'A record is older than the policy allows, or its key was to be used no longer than until now.',
-    remedy: 'Look the key up afresh; its owner publishes a newer record.',
+    meaning: 'A record is older than the policy allows, or the time of its key is over.',
+    remedy: 'Look the key up again; its owner publishes a newer record.',
   },
   NK_EXPIRED: {
     kind: 'policy',
-    meaning: 'A record or key list says itself that it is no longer valid.',
+    meaning: 'A record or key list has passed its own expiry date.',
     remedy: 'Its owner has to publish again.',
   },
   NK_FUTURE: {
@@ -61,7 +61,7 @@ export const noiseKeysErrors = {
   NK_ROLLBACK: {
     kind: 'policy',
     meaning: 'A record, list or packet is older than one that was seen before.',
-    remedy: 'Ask another relay; if all agree, somebody withholds the newer one.',
+    remedy: 'Ask another relay; if all agree, someone withholds the newer one.',
   },
   NK_EQUIVOCATION: {
     kind: 'policy',
@@ -80,18 +80,18 @@ export const noiseKeysErrors = {
   },
   NK_NOT_ACTIVE: {
     kind: 'policy',
-    meaning: 'The key is genuine but not to be used yet, or not listed.',
+    meaning: 'The key is genuine, but not in use yet or not listed.',
     remedy: 'Use the key the list names as active.',
   },
   NK_UNVERIFIABLE: {
     kind: 'policy',
-    meaning: 'Nothing recent enough vouches for the state of this key.',
+    meaning: 'Nothing recent enough confirms the state of this key.',
     remedy: 'Try again when the relays can be reached.',
   },
   NK_KEY_UNKNOWN: {
     kind: 'policy',
-    meaning: 'The handshake is for a key this side does not hold, or no longer.',
-    remedy: 'Read the key records afresh and try once more.',
+    meaning: 'The handshake is for a key that this side does not have, or no longer has.',
+    remedy: 'Read the key records again and try once more.',
   },
   NK_NOT_FOUND: {
     kind: 'usage',
@@ -105,13 +105,13 @@ export const noiseKeysErrors = {
   },
   NK_RELAY: {
     kind: 'io',
-    meaning: 'A relay answered in a way that is not in its protocol.',
+    meaning: 'A relay did not follow its protocol.',
     remedy: 'Ask the operator of the relay, or use another.',
   },
   NK_CONFLICT: {
     kind: 'busy',
-    meaning: 'Somebody else published for this identity at the same time.',
-    remedy: 'Read what is there, merge, and publish again.',
+    meaning: 'Someone else published for this identity at the same time.',
+    remedy: 'Read what is published, merge, and publish again.',
   },
   NK_METADATA: {
     kind: 'input',
@@ -131,7 +131,7 @@ export const noiseKeysErrors = {
   NK_REPLAY: {
     kind: 'policy',
     meaning: 'A message was seen before.',
-    remedy: 'Start a new handshake; if it happens again, somebody repeats messages.',
+    remedy: 'Start a new handshake; if it happens again, someone repeats messages.',
   },
   NK_DECRYPT: {
     kind: 'auth',

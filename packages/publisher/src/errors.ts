@@ -5,12 +5,12 @@ import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
 export const publisherErrors = {
   CLI_HOME_MISSING: {
     kind: 'usage',
-    meaning: 'The home folder holds no keys yet.',
+    meaning: 'The home folder has no keys yet.',
     remedy: 'Run "keyturn init", or point --home at the folder that has them.',
   },
   CLI_HOME_EXISTS: {
     kind: 'usage',
-    meaning: 'The home folder already holds keys; they are never overwritten.',
+    meaning: 'The home folder already has keys; they are never overwritten.',
     remedy: 'Choose another folder with --home.',
   },
   CLI_HOME_FORMAT: {
@@ -20,13 +20,13 @@ export const publisherErrors = {
   },
   CLI_TURN_PENDING: {
     kind: 'busy',
-    meaning: 'A key turn was interrupted and has to be finished before another one begins.',
+    meaning: 'A rotation was interrupted and has to be finished before another one starts.',
     remedy:
-      'Run the same "keyturn rotate" command again: it continues where it stopped. With --abandon it is given up while it has put nothing in force.',
+      'Run the same "keyturn rotate" command again: it continues where it stopped. --abandon gives it up while nothing is in force.',
   },
   CLI_TURN_UNREADY: {
     kind: 'usage',
-    meaning: 'Something the key turn needs is not there: the next key, a release to sign again, or the server.',
+    meaning: 'Something that the rotation needs is missing: the next key, a release to sign again, or the server.',
     remedy: 'See the message; "keyturn doctor" names everything that is missing.',
   },
   CLI_TURN_JOURNAL: {
@@ -51,28 +51,28 @@ export const publisherErrors = {
   },
   BUILD_EMPTY: {
     kind: 'input',
-    meaning: 'The input tree holds no file to release.',
+    meaning: 'The input tree has no file to release.',
     remedy: 'Check --input.',
   },
   BUILD_FOREIGN_ARCHIVE: {
     kind: 'auth',
     meaning:
-      'An archive in a release tree was packed with the keys of another home: the key that players are handed would not open it.',
+      'An archive in a release tree was packed with the keys of another home: the key that players receive would not open it.',
     remedy: 'Pack the tree with "keyturn pack tree" in this home, or use the home that packed it.',
   },
   CLI_USAGE: {
     kind: 'usage',
-    meaning: 'The command line is not understood: unknown command or flag, or a missing or impossible value.',
+    meaning: 'The command line is not valid: an unknown command or flag, or a missing or impossible value.',
     remedy: 'Run the command with --help; each one shows an example.',
   },
   CLI_PATH_UNKNOWN: {
     kind: 'usage',
-    meaning: 'A file or folder that was named does not exist, or is the other of the two.',
+    meaning: 'A named file or folder does not exist, or is a folder instead of a file or the reverse.',
     remedy: 'Check the path.',
   },
   CLI_EXISTS: {
     kind: 'usage',
-    meaning: 'A file or folder that was to be written is already there.',
+    meaning: 'A file or folder that would be written already exists.',
     remedy: 'Choose another name, or give --force where the command has it.',
   },
   CLI_NETWORK: {

@@ -51,7 +51,7 @@ export const runtimeKeyErrors = {
   RK_KEY_MISMATCH: {
     kind: 'auth',
     meaning: 'The runtime key has the right key_id, but its key or verifier is not the one the signed manifest lists.',
-    remedy: 'Fetch the runtime key again; if it stays, the publisher exported another key under this key_id.',
+    remedy: 'Fetch the runtime key again; if the error remains, the publisher exported another key under this key_id.',
   },
   RK_KEY_REVOKED: {
     kind: 'policy',
@@ -60,7 +60,7 @@ export const runtimeKeyErrors = {
   },
   RK_SHM_OCCUPIED: {
     kind: 'io',
-    meaning: 'The shared memory for the runtime key belongs to somebody else, is a link, or is open to other users.',
+    meaning: 'The shared memory for the runtime key belongs to someone else, is a link, or is open to other users.',
     remedy: 'Look for a hostile process on this machine; nothing was written and no child was started.',
   },
   RK_DELIVERY_TIMEOUT: {
@@ -100,7 +100,7 @@ export const runtimeKeyErrors = {
   },
   RK_RELEASE_UNKNOWN: {
     kind: 'policy',
-    meaning: 'The server does not hand out keys for this release: it is not published, or past retention.',
+    meaning: 'The server does not deliver keys for this release: it is not published, or past its retention.',
     remedy: 'Update to a current release.',
   },
   RK_KEY_ID_UNKNOWN: {
@@ -110,8 +110,8 @@ export const runtimeKeyErrors = {
   },
   RK_NOT_YET: {
     kind: 'policy',
-    meaning: 'The release is preloaded and its key is not handed out yet.',
-    remedy: 'Wait until the release opens; an installed older release goes on working.',
+    meaning: 'The release is preloaded, and its key is not delivered yet.',
+    remedy: 'Wait until the release opens; an installed older release keeps working.',
   },
   RK_REFUSED: {
     kind: 'policy',

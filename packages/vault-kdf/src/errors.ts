@@ -10,7 +10,7 @@ export const vaultErrors = {
   },
   VK_FORMAT: {
     kind: 'input',
-    meaning: 'Bytes are no envelope of a known format, and reading older ones is off or did not apply.',
+    meaning: 'The bytes are not an envelope of a known format, and reading older formats is off or did not apply.',
     remedy: 'If these are HexVault bytes without a header, set the legacy policy to "accept" for the import.',
   },
   VK_INFO: {
@@ -31,12 +31,12 @@ export const vaultErrors = {
   VK_KEY_REUSED: {
     kind: 'policy',
     meaning: 'The key offered as a new version is one that this keyring already knows, perhaps a destroyed one.',
-    remedy: 'Generate a fresh key; a turn to the same key protects nothing.',
+    remedy: 'Generate a fresh key; a rotation to the same key protects nothing.',
   },
   VK_VERSION_EXISTS: {
     kind: 'policy',
     meaning: 'The key version is taken; version numbers are never used twice.',
-    remedy: 'Take the next free version.',
+    remedy: 'Use the next free version.',
   },
   VK_VERSION_UNKNOWN: {
     kind: 'input',
@@ -46,7 +46,7 @@ export const vaultErrors = {
   VK_VERSION_RETIRED: {
     kind: 'policy',
     meaning: 'A record is sealed under a key version that was retired or destroyed.',
-    remedy: 'Restore the version while it is in quarantine; once destroyed the record cannot be opened.',
+    remedy: 'Restore the version while it is in quarantine; once it is destroyed, the record cannot be opened.',
   },
   VK_VERSION_SUSPENDED: {
     kind: 'policy',
@@ -75,12 +75,12 @@ export const vaultErrors = {
   },
   VK_QUARANTINE: {
     kind: 'policy',
-    meaning: 'The quarantine time of the version has not passed.',
+    meaning: 'The quarantine of the version is not over.',
     remedy: 'Wait until the date in the details, or force with the exact remaining count.',
   },
   VK_STALE_WRITER: {
     kind: 'busy',
-    meaning: 'A write came under a key version that is no longer the active one.',
+    meaning: 'A write used a key version that is no longer active.',
     remedy: 'Load the keyring again and repeat the write; the vault does this by itself.',
   },
   VK_CONFLICT: {
@@ -90,7 +90,7 @@ export const vaultErrors = {
   },
   VK_NOT_FOUND: {
     kind: 'usage',
-    meaning: 'There is no record of this name.',
+    meaning: 'There is no record with this name.',
     remedy: 'List the cell to see its names.',
   },
   VK_NONCE_REUSE: {
@@ -131,7 +131,7 @@ export const vaultErrors = {
   VK_PROVIDER: {
     kind: 'unavailable',
     meaning: 'The provider of master keys did not answer.',
-    remedy: 'Bring it back; reads go on while the cached keys last, turns of keys wait.',
+    remedy: 'Bring it back; reads work while the cached keys last, and rotations wait.',
   },
   VK_STORE_IO: {
     kind: 'io',
