@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { inspectLock, lockFile, nodeFileSystem } from '../src/node/index.ts'
+import { inspectLock, isLockFile, lockFile, nodeFileSystem } from '../src/node/index.ts'
 import type { FileSystem, LockHolder } from '../src/node/index.ts'
 import { faultFileSystem } from '../src/testing/index.ts'
 
@@ -252,6 +252,16 @@ describe('lockFile() after a crash', () => {
     await (await lockFile(path)).release()
     expect((await readdir(folder)).sort()).toEqual(['lock.other', 'mylock.' + '1'.repeat(24) + '.held'])
   })
+})
+
+it('isLockFile() knows every file that a lock may leave, and no other', async () => {
+  const lock = await lockFile(join(folder, 'keystore.lock'))
+  const names = await readdir(folder)
+  expect(names).toHaveLength(2)
+  expect(names.every((name) => isLockFile(name))).toBe(true)
+  await lock.release()
+  expect(['lock', 'vault/lock', `lock.guard.${'a'.repeat(24)}.held`].every((name) => isLockFile(name))).toBe(true)
+  expect(['lock.json', 'block', 'pnpm-lock.yaml', 'lock.held', 'locks'].some((name) => isLockFile(name))).toBe(false)
 })
 
 describe('lockFile() on other file systems', () => {

@@ -52,6 +52,18 @@ const GUARD_POLL_MS = 5
 /** Error codes of file systems without hard links. */
 const NO_HARD_LINKS = ['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP']
 
+const LOCK_NAME = /(?:^|[./\\])lock(?:\.guard)*(?:\.[0-9a-f]{24}\.(?:held|tmp))?$/
+
+/**
+ * Whether a file belongs to a lock whose path ends in `lock`, as every one of ours does: the lock file or one beside it.
+ * Such files say something about processes and nothing about the folder, so copies leave them out.
+ *
+ * @param path - A name or path.
+ */
+export function isLockFile(path: string): boolean {
+  return LOCK_NAME.test(path)
+}
+
 /** One attempt's surroundings. */
 interface Place {
   readonly path: string

@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs'
 import { chmod, lstat, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
 import { printable, utf8Decode, utf8Encode, Writer } from '@keyturn/primitives'
+import { isLockFile } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import { ByteQueue } from './container.ts'
 
@@ -9,9 +10,6 @@ import { ByteQueue } from './container.ts'
 
 /** Folders that are left out unless all is asked for: they can be made again, or have a backup of their own. */
 const LARGE = ['server', 'trees', 'reports']
-/** Never part of a backup. */
-const NEVER = new Set(['lock'])
-
 /** What a backup holds. */
 export interface BackupCount {
   files: number
@@ -37,7 +35,7 @@ export async function* streamHome(home: string, everything: boolean, count: Back
     .toSorted()
   for (const path of paths) {
     const top = path.split('/')[0] ?? ''
-    if (NEVER.has(path) || (!everything && LARGE.includes(top))) continue
+    if (isLockFile(path) || (!everything && LARGE.includes(top))) continue
     const { size, mode } = await lstat(join(home, path))
     const name = utf8Encode(path)
     yield new Writer()
