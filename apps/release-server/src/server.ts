@@ -9,6 +9,7 @@ import type { NewToken, TokenView } from '@keyturn/release-client'
 import type { ServerContext, ServerLog } from './context.ts'
 import { ServerError } from './errors.ts'
 import type { RetentionOptions } from './releases/gc.ts'
+import { Downloads } from './events/downloads.ts'
 import { EventStreams } from './events/event-streams.ts'
 import { registerRoutes } from './management/register.ts'
 import { openServerVault } from './keys/server-vault.ts'
@@ -108,8 +109,7 @@ async function openStores(options: ReleaseServerOptions): Promise<{ blobs: BlobS
 function createContext(
   options: ReleaseServerOptions,
   stores: { blobs: BlobStore; metadata: MetadataStore },
-  requestIds: RequestIds,
-  rates: RateLimits,
+  { requestIds, rates, downloads }: Pick<Parts, 'requestIds' | 'rates' | 'downloads'>,
 ): ServerContext {
   const { clock = systemClock, random = systemRandom, log = silentLog, offload } = options
   const { blobs, metadata } = stores
@@ -121,6 +121,7 @@ function createContext(
     directory,
     offload,
     clock,
+    counter: (product, channel, name) => downloads.counter(product, channel, name),
     limit: (request) => rates.publicWait(request),
     access: { wait: (request) => rates.accessWait(request), count: (request) => rates.countWrongAccess(request) },
     requestId: () => requestIds.next(),
@@ -157,6 +158,7 @@ interface Parts {
   readonly metrics: Metrics
   readonly exchange: ExchangeParts | undefined
   readonly reports: Reports
+  readonly downloads: Downloads
   readonly checks: ReleaseChecks
   readonly secrets: WebhookSecrets
   readonly sender: WebhookSender
@@ -170,7 +172,9 @@ async function openParts(options: ReleaseServerOptions): Promise<Parts> {
   const { clock = systemClock, random = systemRandom } = options
   const requestIds = new RequestIds(random)
   const rates = new RateLimits(options.rates ?? {}, clock)
-  const context = createContext(options, await openStores(options), requestIds, rates)
+  const downloads = new Downloads()
+  const context = createContext(options, await openStores(options), { requestIds, rates, downloads })
+  downloads.start(context)
   const metrics = new Metrics()
   metrics.gauge('process_resident_memory_bytes', () => process.memoryUsage.rss())
   const exchange = await openExchange(context, options.vault, metrics)
@@ -189,6 +193,7 @@ async function openParts(options: ReleaseServerOptions): Promise<Parts> {
     metrics,
     exchange,
     secrets,
+    downloads,
     authenticator,
     authenticate,
     reports: new Reports(context),
@@ -218,6 +223,7 @@ function createHttpSide(parts: Parts, options: ReleaseServerOptions, isDraining:
         operation: {
           metrics,
           reports: parts.reports,
+          downloads: parts.downloads,
           events: parts.events,
           checks: parts.checks,
           headSigner: options.headSigner,
@@ -286,9 +292,10 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
   }
 }
 
-async function closeParts({ context, sender, upkeep, checks, reports, exchange }: Parts): Promise<void> {
+async function closeParts({ context, sender, upkeep, checks, reports, downloads, exchange }: Parts): Promise<void> {
   await Promise.all([sender.close(), upkeep.close(), checks.close()])
   await reports.flush()
+  await downloads.close()
   exchange?.keys.close()
   context.directory.close()
   context.documents.close()

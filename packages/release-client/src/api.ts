@@ -302,6 +302,35 @@ export interface AuditEntry {
   readonly hash: string
 }
 
+/** One line of what launchers reported. */
+export interface ReportCount {
+  readonly product: string
+  readonly channel: string
+  readonly day: string
+  readonly version: string
+  readonly result: string
+  readonly code: string
+  readonly count: number
+  readonly duration_ms: number
+}
+
+/** What was read of one version on one day. */
+export interface DownloadCount {
+  readonly channel: string
+  readonly day: string
+  readonly version: string
+  /** Reads of a head that offered this version: launchers that asked what is current. */
+  readonly offers: number
+  /** Reads of its manifest: launchers that began to update to it. */
+  readonly manifests: number
+}
+
+/** Adoption of a product: reports of launchers that opted in, and what the server counted itself. */
+export interface StatsView {
+  readonly items: readonly ReportCount[]
+  readonly downloads: readonly DownloadCount[]
+}
+
 /** What garbage collection found or did. */
 export interface GarbageReport {
   readonly dry_run: boolean

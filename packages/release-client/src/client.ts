@@ -16,6 +16,7 @@ import type {
   ReleaseDiffView,
   ReleaseView,
   SessionView,
+  StatsView,
   StorageView,
   TokenView,
 } from './api.ts'
@@ -315,6 +316,19 @@ export class ReleaseServerClient extends KeyCalls {
     options: CheckReleaseOptions = {},
   ): Promise<ReleaseCheckView> {
     return checkRelease(this.#http, { slug, channel, version }, options)
+  }
+
+  /**
+   * Adoption of a product, by day and version.
+   *
+   * @param since - First day, `2026-11-21`; default: all that is kept, 400 days.
+   */
+  stats(slug: string, since?: string): Promise<StatsView> {
+    return this.#http.json({
+      method: 'GET',
+      path: `/v1/products/${segment(slug)}/stats${queryText(since === undefined ? {} : { since })}`,
+      what: `read the adoption of "${slug}"`,
+    })
   }
 
   /** What the stores of the server hold. */

@@ -41,7 +41,7 @@ export const PAGE_HTML = `<!doctype html>
     ${section('keys', 'Keys and due dates', scrolling('keys'), true)}
     ${section('trust', 'Log and roles', scrolling('trust'))}
     ${section('storage', 'Storage', '<dl id="storage"></dl>')}
-    ${section('adoption', 'Adoption', '<p class="hint">Of launchers that report.</p><div id="adoption-chart"></div><table id="adoption"></table>')}
+    ${section('adoption', 'Adoption', '<p class="hint">Of launchers that report.</p><div id="adoption-chart"></div><table id="adoption"></table><p class="hint">Counted by the server, without addresses or ids.</p><table id="downloads"></table>')}
     ${section('webhooks', 'Webhooks', scrolling('webhooks'))}
     ${section('audit', 'Audit log', scrolling('audit'), true)}
   </div>

@@ -66,7 +66,13 @@ function chart(items, versions) {
 }
 
 export async function adoption(product) {
-  const { items } = await call('GET', '/v1/products/' + product.slug + '/stats')
+  const { items, downloads } = await call('GET', '/v1/products/' + product.slug + '/stats')
+  const reads = new Map()
+  for (const { version, offers, manifests } of downloads) {
+    const line = reads.get(version) || { offers: 0, manifests: 0 }
+    reads.set(version, { offers: line.offers + offers, manifests: line.manifests + manifests })
+  }
+  table($('downloads'), 'Reads of heads and manifests by version', ['Version', 'Asked and offered', 'Manifest fetched'], [...reads].sort((a, b) => b[1].manifests - a[1].manifests).map(([version, { offers, manifests }]) => [version, number(offers), number(manifests)]), 'Nobody has asked yet')
   const counts = new Map()
   for (const { version, count, result } of items) {
     const line = counts.get(version) || { count: 0, failed: 0 }

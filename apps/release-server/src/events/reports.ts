@@ -1,22 +1,11 @@
 import { isRecord } from '@keyturn/primitives'
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
+import type { ReportCount } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { findRelease } from '../releases/releases.ts'
 import { collection } from '../storage/collection.ts'
 import { numeric, object, whole } from '../storage/shape.ts'
-
-/** One line of the adoption figures. */
-export interface ReportCount {
-  readonly product: string
-  readonly channel: string
-  readonly day: string
-  readonly version: string
-  readonly result: string
-  readonly code: string
-  readonly count: number
-  readonly duration_ms: number
-}
 
 interface Line {
   count: number

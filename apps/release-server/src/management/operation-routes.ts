@@ -11,6 +11,7 @@ import { MAX_REPORT_BYTES } from '../limits.ts'
 import { readiness } from '../ops/health.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { ReleaseChecks } from '../releases/release-check.ts'
+import type { Downloads } from '../events/downloads.ts'
 import type { Reports } from '../events/reports.ts'
 import { requestHead } from '../releases/rollout.ts'
 import type { HeadSigner } from '../releases/rollout.ts'
@@ -21,6 +22,7 @@ import { actorOf, callerOf, objectSchema, SCHEMAS, sendJson } from '../http/rout
 export interface OperationParts {
   readonly metrics: Metrics
   readonly reports: Reports
+  readonly downloads: Downloads
   readonly events: EventStreams
   readonly checks: ReleaseChecks
   readonly headSigner: HeadSigner | undefined
@@ -78,19 +80,25 @@ export function operationRoutes(app: FastifyInstance, context: ServerContext, pa
   app.get<{ Params: { p: string }; Querystring: { since?: string } }>(
     '/v1/products/:p/stats',
     {
-      config: { scope: 'stats:read', summary: 'Counts of reports by day, version and result, of those who report' },
+      config: {
+        scope: 'stats:read',
+        summary: 'Counts by day and version: reports of launchers that report, and reads of heads and manifests',
+      },
       schema: {
         params: objectSchema({ p: SCHEMAS.slug }),
         querystring: objectSchema({ since: { type: 'string', pattern: '^\\d{4}-\\d{2}-\\d{2}$' } }, ['since']),
       },
     },
-    async (request, reply) =>
-      sendJson(reply, 200, {
-        items: await parts.reports.list(request.params.p, request.query.since ?? '', (channel) =>
-          maySee(actorOf(request), request.params.p, channel),
-        ),
+    async (request, reply) => {
+      const { p } = request.params
+      const { since = '' } = request.query
+      const sees = (channel: string): boolean => maySee(actorOf(request), p, channel)
+      return sendJson(reply, 200, {
+        items: await parts.reports.list(p, since, sees),
+        downloads: await parts.downloads.list(p, since, sees),
         cursor: null,
-      }),
+      })
+    },
   )
 }
 

@@ -26,6 +26,8 @@ export interface PublicTreeOptions {
   /** Called for failures, with the request id. */
   readonly onError: (error: unknown, requestId: string) => void
   readonly requestId: () => string
+  /** The counter of a document of a channel; undefined for documents that are not counted. */
+  readonly counter?: ((product: string, channel: string, name: string) => (() => void) | undefined) | undefined
   /** Counts wrong access codes of channels; default: they are not counted. */
   readonly access?: AccessRates | undefined
   readonly clock: () => number
@@ -47,6 +49,7 @@ interface Ready {
   readonly body: Uint8Array
   readonly generation: number
   readonly untilMs: number
+  readonly count: (() => void) | undefined
 }
 
 interface SmallBlob {
@@ -115,6 +118,7 @@ export class PublicTree {
       return false
     if ((request.method !== 'GET' && request.method !== 'HEAD') || (this.#options.limit?.(request) ?? 0) > 0)
       return false
+    if (request.method === 'GET') ready.count?.()
     sendBytes(request, response, ready.document, ready.body)
     return true
   }
@@ -150,12 +154,15 @@ export class PublicTree {
     if (channel !== undefined && product.access.has(channel)) return false
     const document = this.#options.documents.peek(documentKey(product.slug, channel, target.name))
     if (document === undefined || document === null || document.body === undefined) return false
+    const count = this.#counter(product.slug, channel, target.name)
+    if (request.method === 'GET') count?.()
     if (this.#ready.size >= MAX_KNOWN_TARGETS) this.#ready.clear()
     this.#ready.set(path, {
       document,
       body: document.body,
       generation: this.#generation(),
       untilMs: this.#options.clock() + READY_MS,
+      count,
     })
     sendBytes(request, response, document, document.body)
     return true
@@ -172,10 +179,15 @@ export class PublicTree {
     if (code !== undefined) requireAccess(request, code, this.#options.access)
     const found = await this.#options.documents.get(documentKey(product.slug, channel, target.name))
     if (found === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such document')
+    if (request.method === 'GET') this.#counter(product.slug, channel, target.name)?.()
     // What needs a code is for its reader alone: no cache on the way may keep it.
     const document = code === undefined ? found : { ...found, cacheControl: 'private, no-store' }
     if (document.body !== undefined) return sendBytes(request, response, document, document.body)
     return this.#stream(request, response, document.sha256, document)
+  }
+
+  #counter(product: string, channel: string | undefined, name: string): (() => void) | undefined {
+    return channel === undefined ? undefined : this.#options.counter?.(product, channel, name)
   }
 
   async #sendBlob(request: IncomingMessage, response: ServerResponse, sha256: string): Promise<void> {
