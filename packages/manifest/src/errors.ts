@@ -172,7 +172,7 @@ export const manifestErrors = {
   MAN_EXPIRED: {
     kind: 'policy',
     meaning: 'The head or the manifest has expired.',
-    remedy: 'The publisher issues a new head with keyturn release head; what is installed keeps working',
+    remedy: 'The publisher renews the offer with keyturn release renew; what is installed keeps working',
   },
   MAN_CLOCK: {
     kind: 'policy',

@@ -39,6 +39,61 @@ export const publisherErrors = {
     meaning: 'A backup does not open under this passphrase, or it was cut or changed.',
     remedy: 'Try the passphrase of that backup, or another copy of the file.',
   },
+  REL_NO_OFFER: {
+    kind: 'usage',
+    meaning: 'Nothing is offered on this channel yet, so there is no offer to repeat or to change.',
+    remedy: 'Run "keyturn release offer VERSION".',
+  },
+  REL_HALTED: {
+    kind: 'policy',
+    meaning: 'The channel is halted, and offering a release would end that.',
+    remedy: 'Give --resume when that is what you want; "keyturn release renew" keeps the halt.',
+  },
+  REL_ROLLING_OUT: {
+    kind: 'policy',
+    meaning: 'A rollout is running on the channel, and offering another release would end it.',
+    remedy: 'Give --percent: 100 offers the release to everyone.',
+  },
+  REL_WITHDRAWN: {
+    kind: 'policy',
+    meaning: 'The release was withdrawn on this channel: launchers refuse it there.',
+    remedy: 'Offer a newer release, or bring older files back with "keyturn release rollback VERSION".',
+  },
+  REL_NO_FALLBACK: {
+    kind: 'usage',
+    meaning: 'A rollout or a halt needs another release for those who do not get the one on offer.',
+    remedy: 'Give --fallback VERSION; the first release of a channel goes to everyone.',
+  },
+  REL_HEAD_WAITING: {
+    kind: 'policy',
+    meaning: 'A head that offers something else was signed and never published.',
+    remedy: 'Publish it with "keyturn release publish", or forget it with "keyturn release drop-head".',
+  },
+  REL_HEAD_STALE: {
+    kind: 'busy',
+    meaning: 'A head that was signed earlier was overtaken by one that is published: its number is used up.',
+    remedy: 'Run "keyturn release offer" for its release again, or forget it with "keyturn release drop-head".',
+  },
+  REL_HEAD_JUMP: {
+    kind: 'policy',
+    meaning: 'The next head would be further above the last one than launchers accept.',
+    remedy: 'Forget a head that was never published with "keyturn release drop-head"; otherwise raise the epoch.',
+  },
+  REL_EPOCH: {
+    kind: 'policy',
+    meaning: 'The release belongs to an earlier epoch than the role document in force: launchers refuse it.',
+    remedy: 'Run "keyturn release rollback VERSION" to offer its files in the new epoch.',
+  },
+  REL_ROLES_EXPIRED: {
+    kind: 'policy',
+    meaning: 'The role document in force has expired: launchers refuse whatever is signed under it.',
+    remedy: 'Run "keyturn rotate release", which seals a new one.',
+  },
+  REL_TREE_CHANGED: {
+    kind: 'input',
+    meaning: 'A file changed after its release was prepared: the signed manifest describes other bytes.',
+    remedy: 'Put the file back, or discard the release and prepare it again.',
+  },
   BUILD_SPECIAL_FILE: {
     kind: 'input',
     meaning: 'The input tree holds a symbolic link, device, socket or pipe; only files and folders are packed.',

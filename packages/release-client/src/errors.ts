@@ -111,7 +111,7 @@ export const serverErrors = {
   SRV_HEAD_NEEDED: {
     kind: 'policy',
     meaning: 'The change needs a head signed by the publisher, and no head signer is connected.',
-    remedy: 'Sign a head with `keyturn release head` and publish it.',
+    remedy: 'Run "keyturn release halt", "rollout" or "renew" in the home of the publisher.',
   },
   SRV_INTERNAL: {
     kind: 'bug',

@@ -195,7 +195,7 @@ keyturn pack tree --input source --output tree --level 1
 for version in 2026.11.01-1 2026.11.20-1 2026.11.21-1; do
   keyturn release prepare tree --release "$version"
   keyturn release sign
-  keyturn release head
+  keyturn release offer "$version"
   keyturn release publish
 done
 keyturn update --dir client --server "$(sed -n 's/.*"server": "\\(.*\\)".*/\\1/p' home/home.json)" --trust "$(keyturn release trust --quiet)"

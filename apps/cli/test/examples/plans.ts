@@ -34,7 +34,7 @@ const turned = 'keyturn vault rotate --yes; keyturn vault sweep; keyturn vault r
 const more = 'for name in new old; do keyturn pack keygen --out-dir "$name"; done; cp pack/data.m2p old.m2p'
 const proposal = 'keyturn roles propose --add-release new --remove-release release/1'
 const beta =
-  'keyturn release prepare tree --channel beta && keyturn release sign --channel beta && keyturn release head --channel beta && keyturn release publish --channel beta'
+  'keyturn release prepare tree --channel beta && keyturn release sign --channel beta && keyturn release head --channel beta --yes && keyturn release publish --channel beta'
 
 /** One image, 16 by 16. */
 const icon =
@@ -55,6 +55,11 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
     { before: more },
   'keyturn pack export-client-config --public-key keys/signing.pub --key-id 2 --slot 1:old/signing.pub --output M2PackKeys.h':
     { before: more },
+  'keyturn release offer 1.4.2 --percent 10': {
+    before: 'keyturn release prepare tree --release 1.4.2 && keyturn release sign 1.4.2',
+  },
+  'keyturn release renew --channel beta': { before: beta },
+  'keyturn release drop-head': { before: 'keyturn release offer 2026.11.21-2' },
   'keyturn pack tree --input client --output out/tree': { before: 'rm -r client && cp -r source client' },
   'keyturn demo --input ./client --keep': { before: 'rm -r client && cp -r source client', until: /Ctrl-C stops/ },
   'keyturn init --product metin2 --home ./keys --passphrase-file passphrase.txt': { before: 'rm -r keys' },

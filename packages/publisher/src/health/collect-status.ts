@@ -4,7 +4,8 @@ import { isMissing, pathExists } from '@keyturn/primitives/node'
 import { activeContentKey } from '../home.ts'
 import type { HomeDescription } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
-import { readIdentityLog, readReleases, readRoles, readStoredHead } from '../release/store.ts'
+import { readStoredHead } from '../release/heads.ts'
+import { readIdentityLog, readReleases, readRoles } from '../release/store.ts'
 import type { StoredRoles } from '../release/store.ts'
 import { pendingRotations } from '../rotation/journal.ts'
 import { documentDue, keyDue } from './due.ts'
@@ -193,7 +194,7 @@ function headItem(channel: string, expiresAt: string, sequence: number, nowMs: n
       id: channel,
       name: `sequence ${sequence}`,
       due: documentDue(Date.parse(expiresAt), renewDays.head, nowMs),
-      mend: `keyturn release head --channel ${channel} && keyturn release publish --channel ${channel}`,
+      mend: `keyturn release renew --channel ${channel}`,
     },
     nowMs,
   )

@@ -1,22 +1,36 @@
 export { packTree } from './archives.ts'
 export { refuseForeignArchives } from './own-archives.ts'
 export { prepareRelease, storeRelease } from './prepare-release.ts'
-export { publishRelease, trustPin } from './publish-release.ts'
+export { publishHead, publishRelease, trustPin } from './publish-release.ts'
 export { writeRuntimeKeyFile } from './runtime-key-file.ts'
 export { openClient, requireServer, serverUrl } from './server.ts'
-export { issueHead, signRelease } from './sign-release.ts'
+export { checkEpoch, checkRolesLast, issueHead, pinOf, requireSigned, signOffer, signRelease } from './sign-release.ts'
+export {
+  dropWaitingHead,
+  noteHeadPublished,
+  readPublishedHead,
+  readStoredHead,
+  readWaitingHead,
+  storeHead,
+} from './heads.ts'
+export { dropHead, headToPublish, putOffer, renewOffer } from './put-offer.ts'
+export { changeRollout, checkMayReplace, haltOffer, offeredToAll, offerOf, offerRelease } from './offer.ts'
+export { readChannelsWithHead, readKnownHeads, requireBase } from './verified-head.ts'
 export {
   findRelease,
   readIdentityLog,
   readIfThere,
   readReleases,
   readRoles,
-  readStoredHead,
   releaseFiles,
   rolesInForce,
 } from './store.ts'
 export { hashFile, listTree } from './tree.ts'
 export type { PackReport } from './archives.ts'
 export type { ServerOptions } from './server.ts'
+export type { OwnHead, StoredHead } from './heads.ts'
+export type { Offer } from './offer.ts'
 export type { HeadPlan } from './sign-release.ts'
-export type { StoredHead, StoredRelease } from './store.ts'
+export type { DroppedHead, PutOffer, PutOfferOptions, RenewedOffer } from './put-offer.ts'
+export type { StoredRelease } from './store.ts'
+export type { BaseHead, KnownHeads } from './verified-head.ts'

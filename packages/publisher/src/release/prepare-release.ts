@@ -10,6 +10,7 @@ import type { Progress } from '../session.ts'
 import { describeArchive } from './archive-facts.ts'
 import type { ArchiveFacts } from './archive-facts.ts'
 import type { HomeSession } from '../home-session.ts'
+import { checkRolesLast } from './sign-release.ts'
 import { readReleases, releaseFiles, rolesInForce } from './store.ts'
 import type { StoredRelease } from './store.ts'
 import { hashFile, listTree } from './tree.ts'
@@ -55,6 +56,7 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
   const tree = resolve(plan.tree)
   const earlier = (await readReleases(paths, plan.channel)).at(-1)
   const roles = await rolesInForce(paths, description.identity.prefix)
+  checkRolesLast(roles.document, plan.nowMs)
   const chosen = await chosenFiles(tree, plan)
   const { files, indexes } = await describeFiles(
     chosen.filter(({ path }) => path !== plan.launcher),

@@ -1,12 +1,18 @@
-import { open, readdir } from 'node:fs/promises'
+import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatPin } from '@keyturn/kel'
+import type { ManifestPin } from '@keyturn/manifest'
+import { printable } from '@keyturn/primitives'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
 import type { Progress } from '../session.ts'
 import type { HomeSession } from '../home-session.ts'
-import { findRelease, readIdentityLog, readIfThere, readRoles, releaseFiles } from './store.ts'
-import type { StoredHead, StoredRelease } from './store.ts'
+import { noteHeadPublished } from './heads.ts'
+import type { StoredHead } from './heads.ts'
+import { requireSigned } from './sign-release.ts'
+import { readIdentityLog, readIfThere, readReleases, readRoles, releaseFiles } from './store.ts'
+import type { StoredRelease } from './store.ts'
+import { hashFile } from './tree.ts'
 
 /** What a publish sent. */
 export interface PublishReport {
@@ -24,14 +30,44 @@ export interface PublishReport {
 export interface PublishOptions {
   readonly signal: AbortSignal
   readonly progress?: Progress
+  /** The head repeats an offer: releases that the server published already are not looked at again; default false. */
+  readonly repeats?: boolean | undefined
 }
 
 /**
- * Publishes a release: blobs the server lacks, role documents, log, manifest with signatures, then the head, which makes
- * all of it visible in one step.
+ * Publishes a head and all it names: blobs the server lacks, role documents, log, manifests with signatures, then the
+ * head, which makes all of it visible in one step. From then on the home counts it as published. A release that is not in
+ * this home has to be on the server already, with the bytes that the head pins.
  *
- * @throws {@link PublisherError} `CLI_TURN_UNREADY` when it is not signed; what the server answers.
+ * @throws {@link PublisherError} `CLI_TURN_UNREADY` when a release is not signed, `CLI_PATH_UNKNOWN` when a release or a
+ *   file of one is gone, `REL_TREE_CHANGED` when a file changed since; what the server answers.
  */
+export async function publishHead(
+  home: HomeSession,
+  client: ReleaseServerClient,
+  { head, bytes }: StoredHead,
+  options: PublishOptions,
+): Promise<PublishReport> {
+  const { description, paths } = home
+  const { channel, manifest, fallback } = head
+  await ensureProduct(home, client)
+  const ahead = await trustAhead(home, client)
+  // What those outside a rollout get has to be there first, like everything a head names.
+  if (fallback !== undefined)
+    await sendRelease(home, client, { channel, pin: fallback, role: 'what those outside the rollout get' }, options)
+  const sent = await sendRelease(home, client, { channel, pin: manifest, role: 'the release on offer' }, options)
+  const { signatures, ...report } = sent
+  await client.publish(description.product, channel, {
+    version: manifest.version,
+    head: bytes,
+    ...ahead,
+    ...(signatures === undefined ? {} : { signatures }),
+  })
+  await noteHeadPublished(paths, channel, bytes)
+  return { version: manifest.version, sequence: manifest.sequence, ...report }
+}
+
+/** As {@link publishHead}, for a release at hand. */
 export async function publishRelease(
   home: HomeSession,
   client: ReleaseServerClient,
@@ -39,22 +75,40 @@ export async function publishRelease(
   head: StoredHead,
   options: PublishOptions,
 ): Promise<PublishReport> {
-  const { description, paths } = home
-  const { manifest } = release
-  const channel = manifest.channel ?? description.channel
-  await ensureProduct(home, client)
-  const ahead = await trustAhead(home, client)
-  // A head may also pin what those outside a rollout get: it has to be there first, like everything a head names.
-  if (head.head.fallback !== undefined)
-    await uploadRelease(home, client, await findRelease(paths, channel, head.head.fallback.version), options)
-  const sent = await uploadRelease(home, client, release, options)
-  await client.publish(description.product, channel, {
-    version: manifest.version,
-    head: head.bytes,
-    ...ahead,
-    ...renewed(release),
-  })
-  return { version: manifest.version, sequence: manifest.sequence ?? 0, ...sent }
+  requireSigned(release)
+  return await publishHead(home, client, head, options)
+}
+
+/** A release that a head names, and what for. */
+interface NamedRelease {
+  readonly channel: string
+  readonly pin: ManifestPin
+  readonly role: string
+}
+
+async function sendRelease(
+  home: HomeSession,
+  client: ReleaseServerClient,
+  { channel, pin, role }: NamedRelease,
+  options: PublishOptions,
+): Promise<{ blobs: number; bytes: number; present: number; signatures?: Uint8Array }> {
+  const own = (await readReleases(home.paths, channel)).find(({ sha256 }) => sha256 === pin.sha256)
+  const known = await client.getRelease(home.description.product, channel, pin.version)
+  const isThere = known !== undefined && known.sha256 === pin.sha256
+  // What a server published it keeps: repeating an offer asks for no file of the tree.
+  if (isThere && known.state === 'published' && options.repeats === true)
+    return { blobs: 0, bytes: 0, present: known.files, ...(own && { signatures: requireSigned(own) }) }
+  if (own !== undefined)
+    return {
+      ...(await uploadRelease(home, client, own, { ...options, role, isThere })),
+      signatures: requireSigned(own),
+    }
+  if (isThere) return { blobs: 0, bytes: 0, present: known.files }
+  throw new PublisherError(
+    'CLI_PATH_UNKNOWN',
+    `Release ${pin.version} of channel "${channel}", ${role}, is neither in this home nor on the server`,
+    { hint: 'Publish from the home that made it, or restore it from a backup' },
+  )
 }
 
 /**
@@ -76,28 +130,18 @@ async function trustAhead(
   return { log: bytes, roles: (await readRoles(paths, description.identity.prefix)).map((roles) => roles.bytes) }
 }
 
-function renewed({ manifest, signatures }: StoredRelease): { signatures: Uint8Array } {
-  if (signatures !== undefined) return { signatures }
-  throw new PublisherError('CLI_TURN_UNREADY', `Release ${manifest.version} is not signed yet`, {
-    hint: 'Run "keyturn release sign"',
-  })
-}
-
 /** Uploads a release as a draft: blobs, then the manifest with its signatures. */
 async function uploadRelease(
   home: HomeSession,
   client: ReleaseServerClient,
   release: StoredRelease,
-  options: PublishOptions,
+  options: PublishOptions & { readonly role: string; readonly isThere: boolean },
 ): Promise<{ blobs: number; bytes: number; present: number }> {
   const { description } = home
-  const { manifest } = release
-  const channel = manifest.channel ?? description.channel
-  const { signatures } = renewed(release)
+  const signatures = requireSigned(release)
   const sent = await uploadBlobs(client, release, options)
-  const known = await client.getRelease(description.product, channel, manifest.version)
   const legacySignature = await readIfThere(join(release.folder, releaseFiles.legacySignature))
-  if (known === undefined) {
+  if (!options.isThere) {
     await client.createRelease(description.product, {
       manifest: release.bytes,
       signatures,
@@ -147,7 +191,7 @@ async function ensureProduct(home: HomeSession, client: ReleaseServerClient): Pr
 async function uploadBlobs(
   client: ReleaseServerClient,
   release: StoredRelease,
-  { signal, progress }: PublishOptions,
+  options: PublishOptions & { readonly role: string },
 ): Promise<{ blobs: number; bytes: number; present: number }> {
   const { files, launcher } = release.manifest
   const sources = [...files, ...(launcher === undefined ? [] : [launcher])].map(({ path, sha256, size }) =>
@@ -162,14 +206,56 @@ async function uploadBlobs(
     if (size !== undefined) sources.push(fileBlob(join(indexFolder, name), name, size))
   }
   const total = sources.reduce((sum, { size }) => sum + size, 0)
+  const { signal, progress } = options
   let done = 0
-  return await client.uploadMissing(sources, {
-    signal,
-    onProgress: (bytes) => {
-      done += bytes
-      progress?.update(done, total)
-    },
-  })
+  try {
+    return await client.uploadMissing(sources, {
+      signal,
+      onProgress: (bytes) => {
+        done += bytes
+        progress?.update(done, total)
+      },
+    })
+  } catch (error) {
+    await explainUpload(error, release, options)
+    throw error
+  }
+}
+
+/** A server names a blob by its hash: says which file of the tree it is, and what to do. */
+async function explainUpload(
+  cause: unknown,
+  { manifest, tree }: StoredRelease,
+  { role, signal }: PublishOptions & { readonly role: string },
+): Promise<void> {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  if (code !== 'ENOENT' && code !== 'ENOTDIR' && code !== 'UP_HASH' && code !== 'UP_LENGTH') return
+  const { version, channel, files, launcher } = manifest
+  for (const { path, sha256, size } of [...files, ...(launcher === undefined ? [] : [launcher])]) {
+    const source = join(tree, path)
+    const found = await stat(source).catch(() => undefined)
+    if (found === undefined) {
+      throw new PublisherError(
+        'CLI_PATH_UNKNOWN',
+        `Release ${version} of channel "${channel ?? ''}" is ${role} and needs "${printable(source)}", which is gone`,
+        {
+          cause,
+          details: { path: printable(path), version },
+          hint: `Put the folder "${printable(tree)}" back, or offer a release whose files are at hand`,
+        },
+      )
+    }
+    if (found.size === size && (await hashFile({ path, source, size, executable: false }, signal)) === sha256) continue
+    throw new PublisherError(
+      'REL_TREE_CHANGED',
+      `"${printable(source)}" changed after release ${version} was prepared`,
+      {
+        cause,
+        details: { path: printable(path), version },
+        hint: `Put the file back, or run "keyturn release discard ${version}" and prepare the release again`,
+      },
+    )
+  }
 }
 
 interface FileBlob {

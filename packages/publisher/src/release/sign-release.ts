@@ -1,11 +1,14 @@
 import { join } from 'node:path'
-import { manifestPin, signHead, signManifest, writeHead } from '@keyturn/manifest'
-import type { Head, Mirror, Rollout } from '@keyturn/manifest'
+import { limits, manifestPin, signHead, signManifest, writeHead } from '@keyturn/manifest'
+import type { Head, ManifestPin, RoleDocument, Rollout } from '@keyturn/manifest'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import type { HomeSession } from '../home-session.ts'
-import { readIdentityLog, readStoredHead, releaseFiles, rolesInForce, storeHead } from './store.ts'
-import type { StoredHead, StoredRelease } from './store.ts'
+import { readPublishedHead, readStoredHead, readWaitingHead, storeHead } from './heads.ts'
+import type { StoredHead } from './heads.ts'
+import type { Offer } from './offer.ts'
+import { readIdentityLog, releaseFiles, rolesInForce } from './store.ts'
+import type { StoredRelease } from './store.ts'
 import { daysFrom } from '../time.ts'
 
 /**
@@ -30,60 +33,163 @@ export async function signRelease(
 /** What a head says beside the release it pins. */
 export interface HeadPlan {
   readonly nowMs: number
-  /** Days it is valid, at most 7; default 7. */
-  readonly days?: number
   /** What those outside a rollout get. */
   readonly fallback?: StoredRelease | undefined
   readonly rollout?: Rollout | undefined
-  readonly mirrors?: readonly Mirror[] | undefined
-  /** Withdrawn releases; default: those of the last head. */
-  readonly revoked?: Head['revoked'] | undefined
-  /** Keys that sign; default: the head key in force. */
-  readonly aliases?: readonly string[]
-  /** Lowest sequence it may get, when a server has seen higher ones than this home. */
-  readonly atLeastSequence?: number
 }
 
 /**
- * Signs the next head of a channel: pins one release, names the log and role document in force.
+ * Signs the next head of a channel for a release of this home, without asking a server: what rotations and
+ * demonstrations need. {@link signOffer} is the general form.
  *
- * @throws {@link PublisherError} `CLI_TURN_UNREADY` when the release is not signed.
+ * @throws {@link PublisherError} `CLI_TURN_UNREADY` when the release is not signed; those of {@link signOffer}.
  */
 export async function issueHead(home: HomeSession, release: StoredRelease, plan: HeadPlan): Promise<StoredHead> {
+  const channel = release.manifest.channel ?? home.description.channel
+  requireSigned(release)
+  const last = await readStoredHead(home.paths, channel)
+  const head = await signOffer(home, channel, {
+    offer: {
+      manifest: pinOf(release),
+      revoked: last?.head.revoked ?? [],
+      mirrors: last?.head.mirrors ?? [],
+      ...(plan.fallback === undefined ? {} : { fallback: pinOf(plan.fallback) }),
+      ...(plan.rollout === undefined ? {} : { rollout: plan.rollout }),
+    },
+    base: last?.head,
+    nowMs: plan.nowMs,
+  })
+  await storeHead(home.paths, channel, head.bytes)
+  return head
+}
+
+/** How an offer is signed. */
+export interface SignOfferOptions {
+  readonly offer: Offer
+  /** The newest verified head of the channel; undefined before the first. */
+  readonly base: Head | undefined
+  readonly nowMs: number
+  /** Days it is valid; default, and at most, what the role document allows. */
+  readonly days?: number | undefined
+  /** Keys that sign; default: the head key in force. */
+  readonly aliases?: readonly string[] | undefined
+  /** Lowest sequence it may get. */
+  readonly atLeastSequence?: number | undefined
+}
+
+/**
+ * Signs an offer as the next head of its channel, naming the log and the role document in force. The head is returned and
+ * not kept: see `storeHead` and `noteHeadPublished`.
+ *
+ * @throws {@link PublisherError} `REL_ROLES_EXPIRED`, `REL_HEAD_JUMP`, `REL_WITHDRAWN`, `CLI_USAGE`.
+ */
+export async function signOffer(home: HomeSession, channel: string, options: SignOfferOptions): Promise<StoredHead> {
   const { description, paths } = home
-  const channel = release.manifest.channel ?? description.channel
-  if (release.signatures === undefined) {
-    throw new PublisherError('CLI_TURN_UNREADY', `Release ${release.manifest.version} is not signed yet`, {
-      hint: 'Run "keyturn release sign"',
-    })
-  }
-  const last = await readStoredHead(paths, channel)
+  const { offer, nowMs } = options
   const { log } = await readIdentityLog(paths, description.identity.prefix)
-  const roles = await rolesInForce(paths, description.identity.prefix)
+  const { document } = await rolesInForce(paths, description.identity.prefix)
+  checkRolesLast(document, nowMs)
+  checkOffer(channel, offer)
   const head: Head = {
     product: description.product,
     channel,
-    epoch: roles.document.epoch,
-    sequence: Math.max((last?.head.sequence ?? 0) + 1, plan.atLeastSequence ?? 1),
-    issuedAt: daysFrom(plan.nowMs, 0),
-    expiresAt: daysFrom(plan.nowMs, plan.days ?? 7),
+    epoch: document.epoch,
+    sequence: await nextSequence(home, channel, { ...options, document }),
+    issuedAt: daysFrom(nowMs, 0),
+    expiresAt: daysFrom(nowMs, headDays(document, options.days)),
     log: log.state.lastEstablishment,
-    rolesVersion: roles.document.version,
-    manifest: pin(release),
-    ...(plan.fallback === undefined ? {} : { fallback: pin(plan.fallback) }),
-    ...(plan.rollout === undefined ? {} : { rollout: plan.rollout }),
-    revoked: plan.revoked ?? last?.head.revoked ?? [],
-    mirrors: plan.mirrors ?? last?.head.mirrors ?? [],
+    rolesVersion: document.version,
+    ...offer,
   }
   const keys = await home.keys()
   const signers = await Promise.all(
-    (plan.aliases ?? [description.aliases.head]).map((alias) => keys.documentSigner(alias)),
+    (options.aliases ?? [description.aliases.head]).map((alias) => keys.documentSigner(alias)),
   )
-  const bytes = await signHead(writeHead(head), signers)
-  await storeHead(paths, channel, bytes)
-  return { head, bytes }
+  return { head, bytes: await signHead(writeHead(head), signers) }
 }
 
-function pin({ manifest, sha256, bytes }: StoredRelease): Head['manifest'] {
+/**
+ * Checks that the role document in force has not expired: launchers refuse everything under it.
+ *
+ * @throws {@link PublisherError} `REL_ROLES_EXPIRED`.
+ */
+export function checkRolesLast({ version, expiresAt }: RoleDocument, nowMs: number): void {
+  if (nowMs < Date.parse(expiresAt)) return
+  throw new PublisherError(
+    'REL_ROLES_EXPIRED',
+    `Role document ${version} expired at ${expiresAt}: launchers refuse whatever is signed under it`,
+    { details: { version, expires_at: expiresAt }, hint: 'Run "keyturn rotate release", which seals a new one' },
+  )
+}
+
+function headDays({ headDays: allowed = limits.headDays, version }: RoleDocument, days = allowed): number {
+  if (days <= allowed) return days
+  throw new PublisherError('CLI_USAGE', `Role document ${version} lets heads last ${allowed} days, got ${days}`, {
+    hint: `Give --days ${allowed} or less`,
+  })
+}
+
+/**
+ * Checks that a release is of the epoch in force: launchers refuse any other.
+ *
+ * @throws {@link PublisherError} `REL_EPOCH`.
+ */
+export function checkEpoch(version: string, found: number, { epoch }: RoleDocument): void {
+  if (found === epoch) return
+  throw new PublisherError(
+    'REL_EPOCH',
+    `Release ${version} is of epoch ${found}, the role document in force is of epoch ${epoch}`,
+    { hint: `Run "keyturn release rollback ${version}" to offer its files in the new epoch` },
+  )
+}
+
+function checkOffer(channel: string, { manifest, fallback, rollout, revoked }: Offer): void {
+  const isRevoked = (pin: ManifestPin): boolean => revoked.some(({ sha256 }) => sha256 === pin.sha256)
+  // A withdrawn release stays in the head while it is halted: nobody is offered it.
+  const offered = [...(rollout?.paused === true ? [] : [manifest]), ...(fallback === undefined ? [] : [fallback])]
+  const withdrawn = offered.find(isRevoked)
+  if (withdrawn === undefined) return
+  throw new PublisherError('REL_WITHDRAWN', `Release ${withdrawn.version} was withdrawn on channel "${channel}"`, {
+    hint: 'Offer a newer one, or run "keyturn release rollback VERSION" to bring older files back',
+  })
+}
+
+/** One more than every head of this epoch that launchers, or others, may hold. */
+async function nextSequence(
+  home: HomeSession,
+  channel: string,
+  { base, atLeastSequence = 1, document }: SignOfferOptions & { readonly document: RoleDocument },
+): Promise<number> {
+  const inEpoch = (head: Head | undefined): number => (head?.epoch === document.epoch ? head.sequence : 0)
+  const published = inEpoch((await readPublishedHead(home.paths, channel))?.head)
+  const waiting = inEpoch((await readWaitingHead(home.paths, channel))?.head)
+  const last = inEpoch(base)
+  const sequence = Math.max(last + 1, waiting + 1, atLeastSequence)
+  // Launchers that hold the last head refuse a longer jump, and nothing but a new epoch would bring them back.
+  const known = base === undefined ? 0 : published === 0 ? last : Math.min(published, last)
+  if (sequence - known <= limits.sequenceJump) return sequence
+  throw new PublisherError(
+    'REL_HEAD_JUMP',
+    `Head ${sequence} of channel "${channel}" would be more than ${limits.sequenceJump} above head ${known}: launchers refuse that`,
+    {
+      details: { sequence, known },
+      hint:
+        waiting + 1 === sequence && waiting > last
+          ? `Head ${waiting} was signed and never published: run "keyturn release drop-head --channel ${channel}"`
+          : 'Run "keyturn release drop-head" if the higher head never reached launchers; otherwise raise the epoch with "keyturn roles propose"',
+    },
+  )
+}
+
+/** @throws {@link PublisherError} `CLI_TURN_UNREADY` when the release is not signed. */
+export function requireSigned({ manifest, signatures }: StoredRelease): Uint8Array {
+  if (signatures !== undefined) return signatures
+  throw new PublisherError('CLI_TURN_UNREADY', `Release ${manifest.version} is not signed yet`, {
+    hint: `Run "keyturn release sign ${manifest.version}"`,
+  })
+}
+
+/** The pin by which a head names a release of the home. */
+export function pinOf({ manifest, sha256, bytes }: StoredRelease): ManifestPin {
   return manifestPin(manifest, sha256, bytes.length)
 }

@@ -1,11 +1,11 @@
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseHead, parseHeadEnvelope, parseManifest, parseRoles, sealedRoles, sha256Hex } from '@keyturn/manifest'
-import type { Head, ReleaseManifest, RoleDocument } from '@keyturn/manifest'
+import { parseManifest, parseRoles, sealedRoles, sha256Hex } from '@keyturn/manifest'
+import type { ReleaseManifest, RoleDocument } from '@keyturn/manifest'
 import { sha256DigestSeal, verifyLog } from '@keyturn/kel'
 import type { VerifiedLog } from '@keyturn/kel'
 import { parseStrictJson } from '@keyturn/primitives'
-import { isMissing, writeFileAtomic } from '@keyturn/primitives/node'
+import { isMissing } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import type { HomePaths } from '../home.ts'
 
@@ -26,13 +26,6 @@ export interface StoredRelease {
 /** A role document with its literal bytes. */
 export interface StoredRoles {
   readonly document: RoleDocument
-  readonly bytes: Uint8Array
-}
-
-/** The head last signed for a channel. */
-export interface StoredHead {
-  readonly head: Head
-  /** Literal bytes of `head.json`. */
   readonly bytes: Uint8Array
 }
 
@@ -133,18 +126,6 @@ export async function readIdentityLog(
 ): Promise<{ bytes: Uint8Array; log: VerifiedLog }> {
   const bytes = await readFile(paths.identityLog)
   return { bytes, log: verifyLog(bytes, { prefix }) }
-}
-
-/** The head last signed for a channel; undefined before the first. */
-export async function readStoredHead(paths: HomePaths, channel: string): Promise<StoredHead | undefined> {
-  const bytes = await readIfThere(join(paths.heads, `${channel}.json`))
-  return bytes === undefined ? undefined : { bytes, head: parseHead(parseHeadEnvelope(bytes).payload) }
-}
-
-/** Writes the head of a channel, whole or not at all. */
-export async function storeHead(paths: HomePaths, channel: string, bytes: Uint8Array): Promise<void> {
-  await mkdir(paths.heads, { recursive: true })
-  await writeFileAtomic(join(paths.heads, `${channel}.json`), bytes)
 }
 
 /** A file's bytes; undefined when it is not there. */

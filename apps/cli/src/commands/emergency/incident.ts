@@ -26,7 +26,7 @@ function recommendations(identity: Identity, facts: Findings): string[] {
     ...(facts.duplicity > 0 ? ['Two signed events claim one place: keep the evidence, publish it, and rotate'] : []),
     ...(facts.superseded > 0 ? ['Interactions were superseded by a rotation: look at what they sealed'] : []),
     ...(answered !== undefined && identity.kind === 'release'
-      ? ['Publish the log if that is not done yet: keyturn release head && keyturn release publish']
+      ? ['Publish the log if that is not done yet: keyturn release renew --all']
       : []),
     ...(facts.devicesVoid > 0 ? ['Link the devices again that the rotation made void: keyturn device link'] : []),
     ...(facts.besideCurrent

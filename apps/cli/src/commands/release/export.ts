@@ -9,10 +9,11 @@ import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import {
   findRelease,
+  headToPublish,
   readIdentityLog,
   readIfThere,
   readRoles,
-  readStoredHead,
+  noteHeadPublished,
   releaseFiles,
 } from '@keyturn/publisher/release'
 import type { StoredRelease } from '@keyturn/publisher/release'
@@ -87,14 +88,10 @@ async function exportTrust(home: HomeSession, dir: string): Promise<void> {
 }
 
 async function runExport(context: Context, options: ChannelOption, dir: string): Promise<CommandResult> {
-  const home = await openHome(context)
+  const home = await openHome(context, { write: true })
   await refuseWhileRotating(home.paths)
   const channel = channelOf(options, home.description)
-  const head = await readStoredHead(home.paths, channel)
-  if (head === undefined)
-    throw new CliError('CLI_TURN_UNREADY', `Channel "${channel}" has no head yet`, {
-      hint: 'Run "keyturn release head"',
-    })
+  const head = await headToPublish(home, channel)
   const pins = [head.head.manifest, ...(head.head.fallback === undefined ? [] : [head.head.fallback])]
   const releases = await Promise.all(pins.map(({ version }) => findRelease(home.paths, channel, version)))
   let [files, bytes] = [0, 0]
@@ -116,6 +113,8 @@ async function runExport(context: Context, options: ChannelOption, dir: string):
     await put(join(place, 'manifest.json'), current.bytes)
     await put(join(place, 'head.json'), head.bytes)
   }
+  // Launchers may read the folder from now on.
+  await noteHeadPublished(home.paths, channel, head.bytes)
   return {
     data: { dir, channel, version: current.manifest.version, blobs: files, bytes },
     text: `${current.manifest.version} on ${channel} is in ${dir}: ${files} new blobs, ${formatBytes(bytes)}`,

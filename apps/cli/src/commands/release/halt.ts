@@ -1,10 +1,9 @@
+import { haltOffer } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
-import { hexEncode, systemRandom } from '@keyturn/primitives'
 import type { Cli, CommandResult, Context } from '../../command.ts'
-import { offer, publishedText, withOffer } from './offer.ts'
-import type { OfferOptions } from './offer.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
-import { offered, fallbackOf } from './offered.ts'
+import { currentOffer, fallbackOf, freshSalt, publishedText, put, withOffer } from './change-offer.ts'
+import type { OfferOptions } from './change-offer.ts'
 
 interface HaltOptions extends ChannelOption, OfferOptions {
   readonly withdraw?: boolean
@@ -23,34 +22,20 @@ export function registerHalt(release: Command, cli: Cli): void {
 }
 
 async function runHalt(context: Context, options: HaltOptions): Promise<CommandResult> {
-  const current = await offered(context, options)
-  const { manifest, sha256 } = current.release
-  const before = current.head.head
-  const rollout = {
-    percent: before.rollout?.percent ?? 0,
-    paused: true,
-    salt: before.rollout?.salt ?? hexEncode(systemRandom(16)),
-  }
-  const withdrawn = { sequence: manifest.sequence ?? 0, sha256 }
-  const revoked =
-    options.withdraw === true && !before.revoked.some((entry) => entry.sha256 === sha256)
-      ? [...before.revoked, withdrawn]
-      : before.revoked
-  const fallback = await fallbackOf(current)
-  const { head, published } = await offer(context, current.home, current.release, options, {
-    rollout,
-    fallback,
-    revoked,
-  })
+  const current = await currentOffer(context, options)
+  const withdraw = options.withdraw === true
+  const fallback = await fallbackOf(current.home, current.base)
+  const done = await put(context, current, haltOffer(current.base.head, { fallback, withdraw, salt: freshSalt() }))
+  const { manifest, sequence } = done.head.head
   return {
     data: {
       channel: current.channel,
       version: manifest.version,
-      fallback: fallback.manifest.version,
-      sequence: head.head.sequence,
-      withdrawn: options.withdraw === true,
-      published,
+      fallback: fallback.version,
+      sequence,
+      withdrawn: withdraw,
+      published: done.report !== undefined,
     },
-    text: `${manifest.version} is ${options.withdraw === true ? 'withdrawn' : 'halted'} on ${current.channel}, others get ${fallback.manifest.version}; ${publishedText(published)}`,
+    text: `${manifest.version} is ${withdraw ? 'withdrawn' : 'halted'} on ${current.channel}, others get ${fallback.version}; ${publishedText(done)}`,
   }
 }

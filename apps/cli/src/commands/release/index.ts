@@ -3,13 +3,15 @@ import type { Cli } from '../../command.ts'
 import { registerDiff } from './diff.ts'
 import { registerExportStatic } from './export.ts'
 import { registerGarbage } from './gc.ts'
-import { registerHead } from './head.ts'
+import { registerDropHead } from './drop-head.ts'
 import { registerList } from './list.ts'
 import { registerShow } from './show.ts'
+import { registerOffer } from './offer.ts'
 import { registerPrepare } from './prepare.ts'
 import { registerPromote } from './promote.ts'
 import { registerRollback } from './rollback.ts'
 import { registerPublish } from './publish.ts'
+import { registerRenew } from './renew.ts'
 import { registerHalt } from './halt.ts'
 import { registerRollout } from './rollout.ts'
 import { registerSign } from './sign.ts'
@@ -22,8 +24,9 @@ export function registerRelease(program: Command, cli: Cli): void {
   const release = program.command('release').description('release tree → manifest → signature → head → server')
   registerPrepare(release, cli)
   registerSign(release, cli)
-  registerHead(release, cli)
+  registerOffer(release, cli)
   registerPublish(release, cli)
+  registerRenew(release, cli)
   registerList(release, cli)
   registerShow(release, cli)
   registerDiff(release, cli)
@@ -31,6 +34,7 @@ export function registerRelease(program: Command, cli: Cli): void {
   registerRollback(release, cli)
   registerRollout(release, cli)
   registerHalt(release, cli)
+  registerDropHead(release, cli)
   registerVerify(release, cli)
   registerVerifyPublic(release, cli)
   registerExportStatic(release, cli)

@@ -1,44 +1,180 @@
-import type { Command } from 'commander'
-import type { Context } from '../../command.ts'
-import { withServer } from '../../flags/server.ts'
+import { ManifestError, verifyManifestSignatures } from '@keyturn/manifest'
+import type { Head } from '@keyturn/manifest'
+import { hexEncode, KeyturnError, systemRandom } from '@keyturn/primitives'
 import type { HomeSession } from '@keyturn/publisher'
-import { issueHead, openClient, publishRelease, serverUrl } from '@keyturn/publisher/release'
-import type { HeadPlan, ServerOptions, StoredHead, StoredRelease } from '@keyturn/publisher/release'
+import {
+  checkEpoch,
+  findRelease,
+  offerRelease,
+  pinOf,
+  putOffer,
+  readKnownHeads,
+  readReleases,
+  refuseForeignArchives,
+  requireSigned,
+  rolesInForce,
+} from '@keyturn/publisher/release'
+import type { StoredRelease } from '@keyturn/publisher/release'
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../../command.ts'
+import { CliError } from '../../errors.ts'
+import { channelOf } from '../../flags/channel.ts'
+import type { ChannelOption } from '../../flags/channel.ts'
+import { collect, wholeNumber } from '../../flags/values.ts'
+import { formatTable } from '../../output.ts'
+import { offerClient, signedPin, withOffer } from './change-offer.ts'
+import type { OfferOptions } from './change-offer.ts'
+import { openToRelease } from './open.ts'
 
-/** Options of commands that change what a channel offers. */
-export interface OfferOptions extends ServerOptions {
-  /** `--local`: sign, and publish nothing now. */
-  readonly local?: boolean
+interface OfferVersionOptions extends ChannelOption, OfferOptions {
+  readonly days?: string
+  readonly percent?: string
+  readonly resume?: boolean
+  readonly fallback?: string
+  readonly mirror?: readonly string[]
+  readonly key?: readonly string[]
+  readonly atLeast?: string
 }
 
-/** Adds the server's flags and `--local`. */
-export function withOffer(command: Command): Command {
-  return withServer(command).option('--local', 'sign the new head and publish nothing now')
+/** Registers `keyturn release offer`, which was `keyturn release head` before. */
+export function registerOffer(release: Command, cli: Cli): void {
+  const offer = withOffer(
+    release
+      .command('offer')
+      .alias('head')
+      .description('sign a head that offers a release on a channel; "release publish" then shows it to launchers')
+      .argument('[version]', 'the release (default: the newest signed one, after a question)')
+      .option('--channel <name>', 'the channel (default: that of the home)')
+      .option('--days <n>', 'days the head is valid (default, and at most: what the role document allows, 7 or more)')
+      .option('--percent <n>', 'offer it to this share of installs, the others get --fallback; 100 ends a rollout')
+      .option('--resume', 'end a halt of the channel')
+      .option('--fallback <version>', 'what the others get (default: what everybody may have now)')
+      .option('--mirror <url>', 'a place that serves the same tree; may be given several times', collect)
+      .option(
+        '--key <alias>',
+        'sign with this key; may be given several times (default: the head key in force)',
+        collect,
+      )
+      .option('--at-least <sequence>', 'lowest sequence the head may get'),
+  )
+  cli.define<OfferVersionOptions>(offer, {
+    example: ['keyturn release offer 2026.11.21-2', 'keyturn release offer 1.4.2 --percent 10'],
+    run: (context, options, [version]) => runOffer(context, options, version),
+  })
 }
 
-/** Signs the next head for a release and publishes both, unless that is to wait. */
-export async function offer(
+/** The newest signed release, which a person agreed to by name: whatever was signed last may not be meant to go out. */
+async function chosenRelease(
   context: Context,
   home: HomeSession,
-  release: StoredRelease,
-  options: OfferOptions,
-  plan: Omit<HeadPlan, 'nowMs'> = {},
-): Promise<{ head: StoredHead; published: boolean }> {
-  const nowMs = context.clock()
-  if (options.local === true || serverUrl(options, home.description) === undefined) {
-    return { head: await issueHead(home, release, { nowMs, ...plan }), published: false }
+  channel: string,
+  version: string | undefined,
+): Promise<StoredRelease> {
+  if (version !== undefined) return await findRelease(home.paths, channel, version)
+  const newest = (await readReleases(home.paths, channel)).findLast(({ signatures }) => signatures !== undefined)
+  if (newest === undefined) {
+    throw new CliError('CLI_TURN_UNREADY', `No release on channel "${channel}" is signed yet`, {
+      hint: 'Run "keyturn release sign"',
+    })
   }
-  const client = await openClient(options, home)
-  // A head signer beside the server may have gone on counting.
-  const channel = release.manifest.channel ?? home.description.channel
-  const current =
-    (await client.getProduct(home.description.product)) && (await client.getChannel(home.description.product, channel))
-  const head = await issueHead(home, release, { nowMs, atLeastSequence: (current?.head?.sequence ?? 0) + 1, ...plan })
-  await publishRelease(home, client, release, head, { signal: context.signal })
-  return { head, published: true }
+  await context.ask.confirm(`Offer release ${newest.manifest.version} on channel "${channel}"?`)
+  return newest
 }
 
-/** Says whether launchers see it already. */
-export function publishedText(published: boolean): string {
-  return published ? 'published' : 'not published yet: "keyturn release publish"'
+/** A release that was signed before a rotation of the release key is signed again first: launchers would refuse it. */
+async function requireSignatures(home: HomeSession, release: StoredRelease): Promise<void> {
+  const { manifest, bytes } = release
+  const signatures = requireSigned(release)
+  const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
+  checkEpoch(manifest.version, manifest.epoch ?? 0, document)
+  try {
+    verifyManifestSignatures(bytes, signatures, { ...document.roles.release, revokedKeys: document.revokedKeys })
+  } catch (cause) {
+    if (!(cause instanceof ManifestError)) throw cause
+    throw new CliError(
+      'CLI_TURN_UNREADY',
+      `Release ${manifest.version} is not signed by the release keys in force (${cause.code})`,
+      { cause, hint: `Run "keyturn release sign ${manifest.version}"` },
+    )
+  }
+}
+
+/** What the channel offers now. A server that does not answer only shows less: it refuses a head that it overtook. */
+async function baseOf(
+  context: Context,
+  home: HomeSession,
+  channel: string,
+  options: OfferOptions,
+): Promise<Head | undefined> {
+  const client = await offerClient(options, home)
+  try {
+    const { base, refused } = await readKnownHeads(home, channel, client)
+    if (refused !== undefined) context.warn(`The head that the server shows does not count: ${refused}`)
+    return base?.head
+  } catch (error) {
+    if (client === undefined || !(error instanceof KeyturnError) || error.kind !== 'unavailable') throw error
+    context.warn(`${error.message}: the offer follows the head that this home published last`)
+    return (await readKnownHeads(home, channel)).base?.head
+  }
+}
+
+async function runOffer(
+  context: Context,
+  options: OfferVersionOptions,
+  version: string | undefined,
+): Promise<CommandResult> {
+  const home = await openToRelease(context, { write: true })
+  const channel = channelOf(options, home.description)
+  const { days, percent, fallback, mirror, key, atLeast, resume } = options
+  const share = percent === undefined ? undefined : wholeNumber(percent, '--percent', 0, 100)
+  const release = await chosenRelease(context, home, channel, version)
+  await refuseForeignArchives(home, release)
+  await requireSignatures(home, release)
+  const base = await baseOf(context, home, channel, options)
+  const offer = offerRelease(base, pinOf(release), {
+    percent: share,
+    resume,
+    fallback: fallback === undefined ? undefined : await signedPin(home, channel, fallback),
+    mirrors: mirror?.map((url) => ({ url, weight: 1 })),
+    salt: hexEncode(systemRandom(16)),
+  })
+  const { head } = await putOffer(home, channel, {
+    offer,
+    base,
+    nowMs: context.clock(),
+    signal: context.signal,
+    days: days === undefined ? undefined : wholeNumber(days, '--days', 1, 30),
+    aliases: key,
+    atLeastSequence: atLeast === undefined ? undefined : wholeNumber(atLeast, '--at-least', 1, Number.MAX_SAFE_INTEGER),
+  })
+  return { data: { channel, ...headData(head.head) }, text: headText(head.head) }
+}
+
+/** What a head says, for programs. */
+export function headData(head: Head): Record<string, string | number | boolean | undefined> {
+  return {
+    sequence: head.sequence,
+    version: head.manifest.version,
+    expires_at: head.expiresAt,
+    roles_version: head.rolesVersion,
+    fallback: head.fallback?.version,
+    percent: head.rollout?.percent,
+    ...(head.rollout?.paused === true ? { paused: true } : {}),
+  }
+}
+
+/** What a head says, for people. */
+export function headText(head: Head): string {
+  const { rollout, manifest, fallback } = head
+  const others = fallback === undefined ? '' : `, ${fallback.version} to the others`
+  const offers =
+    rollout === undefined
+      ? manifest.version
+      : rollout.paused
+        ? `nobody new ${manifest.version} (halted)${others}`
+        : `${manifest.version} to ${rollout.percent} %${others}`
+  return formatTable([
+    ['head', `${head.channel}, sequence ${head.sequence}, valid until ${head.expiresAt}`],
+    ['offers', offers],
+  ])
 }

@@ -1,11 +1,12 @@
 import type { Command } from 'commander'
 import type { Cli } from '../../command.ts'
-import { withOffer } from './offer.ts'
-import type { OfferOptions } from './offer.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
+import { withOffer } from './change-offer.ts'
+import type { OfferOptions } from './change-offer.ts'
 import { reissue } from './move.ts'
+import type { ShareOptions } from './move.ts'
 
-interface PromoteOptions extends ChannelOption, OfferOptions {
+interface PromoteOptions extends ChannelOption, OfferOptions, ShareOptions {
   readonly to: string
 }
 
@@ -17,7 +18,9 @@ export function registerPromote(release: Command, cli: Cli): void {
       .description('offer the files of a release on another channel: a new manifest there, signed by the release key')
       .argument('[version]', 'which release (default: the newest)')
       .option('--channel <name>', 'the channel it is on (default: that of the home)')
-      .requiredOption('--to <name>', 'the channel that gets it'),
+      .requiredOption('--to <name>', 'the channel that gets it')
+      .option('--percent <n>', 'offer it there to this share of installs; 100 ends a rollout that runs there')
+      .option('--resume', 'end a halt of that channel'),
   )
   cli.define<PromoteOptions>(promote, {
     example: 'keyturn release promote --channel beta --to stable',

@@ -1,10 +1,9 @@
 import { formatBytes } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
-import { CliError } from '../../errors.ts'
 import { counted } from '../../output.ts'
 import { withServer } from '../../flags/server.ts'
-import { findRelease, openClient, publishRelease, readStoredHead } from '@keyturn/publisher/release'
+import { findRelease, headToPublish, openClient, publishHead } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import { openToRelease } from './open.ts'
 import { channelOf } from '../../flags/channel.ts'
@@ -30,25 +29,22 @@ export function registerPublish(release: Command, cli: Cli): void {
 }
 
 async function runPublish(context: Context, options: PublishOptions): Promise<CommandResult> {
-  const home = await openToRelease(context, { write: false })
+  const home = await openToRelease(context, { write: !context.dryRun })
   const channel = channelOf(options, home.description)
-  const head = await readStoredHead(home.paths, channel)
-  if (head === undefined)
-    throw new CliError('CLI_TURN_UNREADY', `Channel "${channel}" has no head yet`, {
-      hint: 'Run "keyturn release head"',
-    })
-  const release = await findRelease(home.paths, channel, head.head.manifest.version)
+  const head = await headToPublish(home, channel)
+  const { version } = head.head.manifest
   const client = await openClient(options, home)
   if (context.dryRun) {
+    const release = await findRelease(home.paths, channel, version)
     const missing = await client.missingBlobs(release.manifest.files.map(({ sha256 }) => sha256))
     return {
-      data: { version: release.manifest.version, missing_blobs: missing.length },
-      text: `Would upload ${counted(missing.length, 'blob')} and publish ${release.manifest.version}`,
+      data: { version, missing_blobs: missing.length },
+      text: `Would upload ${counted(missing.length, 'blob')} and publish ${version}`,
     }
   }
   const progress = context.out.progress('uploading')
   try {
-    const report = await publishRelease(home, client, release, head, { signal: context.signal, progress })
+    const report = await publishHead(home, client, head, { signal: context.signal, progress })
     return {
       data: { channel, head_sequence: head.head.sequence, ...report },
       text: `Published ${report.version} on ${channel}: ${counted(report.blobs, 'blob')} (${formatBytes(report.bytes)}) uploaded, ${report.present} were there`,

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { Cli } from '../../command.ts'
-import { withOffer } from './offer.ts'
-import type { OfferOptions } from './offer.ts'
+import { withOffer } from './change-offer.ts'
+import type { OfferOptions } from './change-offer.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 import { reissue } from './move.ts'
 

@@ -1,13 +1,11 @@
-import type { Rollout } from '@keyturn/manifest'
+import { changeRollout } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
-import { hexEncode, systemRandom } from '@keyturn/primitives'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
-import { wholeNumber } from '../../flags/values.ts'
-import { offer, publishedText, withOffer } from './offer.ts'
-import type { OfferOptions } from './offer.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
-import { offered, fallbackOf } from './offered.ts'
+import { wholeNumber } from '../../flags/values.ts'
+import { currentOffer, fallbackOf, freshSalt, publishedText, put, withOffer } from './change-offer.ts'
+import type { OfferOptions } from './change-offer.ts'
 
 interface RolloutOptions extends ChannelOption, OfferOptions {
   readonly percent?: string
@@ -29,31 +27,32 @@ export function registerRollout(release: Command, cli: Cli): void {
   cli.define<RolloutOptions>(rollout, { example: 'keyturn release rollout --percent 50', run: runRollout })
 }
 
-function changed(before: Rollout | undefined, options: RolloutOptions): Rollout | undefined {
-  const percent =
-    options.percent === undefined ? (before?.percent ?? 100) : wholeNumber(options.percent, '--percent', 0, 100)
-  const paused = options.pause === true || (options.resume !== true && before?.paused === true)
-  return percent === 100 && !paused ? undefined : { percent, paused, salt: before?.salt ?? hexEncode(systemRandom(16)) }
-}
-
 async function runRollout(context: Context, options: RolloutOptions): Promise<CommandResult> {
-  if (options.percent === undefined && options.pause !== true && options.resume !== true) {
-    throw new CliError('CLI_USAGE', '--percent, --pause or --resume is due')
-  }
-  const current = await offered(context, options)
-  const rollout = changed(current.head.head.rollout, options)
-  const fallback = rollout === undefined ? undefined : await fallbackOf(current)
-  const { head, published } = await offer(context, current.home, current.release, options, { rollout, fallback })
-  const { version } = current.release.manifest
+  const { percent, pause, resume } = options
+  if (percent === undefined && pause !== true && resume !== true)
+    throw new CliError('CLI_USAGE', 'Give --percent, --pause or --resume')
+  const share = percent === undefined ? undefined : wholeNumber(percent, '--percent', 0, 100)
+  const current = await currentOffer(context, options)
+  const ends = (share ?? current.base.head.rollout?.percent ?? 100) === 100 && pause !== true
+  const offer = changeRollout(current.base.head, {
+    percent: share,
+    pause,
+    resume,
+    fallback:
+      ends && current.base.head.rollout?.paused !== true ? undefined : await fallbackOf(current.home, current.base),
+    salt: freshSalt(),
+  })
+  const done = await put(context, current, offer)
+  const { rollout, manifest, sequence } = done.head.head
   return {
     data: {
       channel: current.channel,
-      version,
-      sequence: head.head.sequence,
+      version: manifest.version,
+      sequence,
       percent: rollout?.percent ?? 100,
       paused: rollout?.paused ?? false,
-      published,
+      published: done.report !== undefined,
     },
-    text: `${version} goes to ${rollout?.percent ?? 100} % on ${current.channel}${rollout?.paused === true ? ', paused' : ''}; ${publishedText(published)}`,
+    text: `${manifest.version} goes to ${rollout?.percent ?? 100} % on ${current.channel}${rollout?.paused === true ? ', halted' : ''}; ${publishedText(done)}`,
   }
 }

@@ -7,7 +7,14 @@ import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { collect } from '../../flags/values.ts'
-import { findRelease, refuseForeignArchives, releaseFiles, signRelease } from '@keyturn/publisher/release'
+import {
+  checkRolesLast,
+  findRelease,
+  refuseForeignArchives,
+  releaseFiles,
+  rolesInForce,
+  signRelease,
+} from '@keyturn/publisher/release'
 import type { StoredRelease } from '@keyturn/publisher/release'
 import { openToRelease } from './open.ts'
 import { channelOf } from '../../flags/channel.ts'
@@ -56,6 +63,7 @@ async function signLegacy(context: Context, release: StoredRelease, file: string
 async function runSign(context: Context, options: SignOptions, version: string | undefined): Promise<CommandResult> {
   const home = await openToRelease(context, { write: true })
   const release = await findRelease(home.paths, channelOf(options, home.description), version)
+  checkRolesLast((await rolesInForce(home.paths, home.description.identity.prefix)).document, context.clock())
   await refuseForeignArchives(home, release)
   const signed = await signRelease(home, release, options.key)
   if (options.legacyKeyFile !== undefined) await signLegacy(context, release, options.legacyKeyFile)

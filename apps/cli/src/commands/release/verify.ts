@@ -34,7 +34,7 @@ async function decide(context: Context, home: HomeSession, channel: string): Pro
   const head = await readStoredHead(home.paths, channel)
   if (head === undefined)
     throw new CliError('CLI_TURN_UNREADY', `Channel "${channel}" has no head yet`, {
-      hint: 'Run "keyturn release head"',
+      hint: 'Run "keyturn release offer VERSION"',
     })
   const { prefix } = home.description.identity
   const release = await findRelease(home.paths, channel, head.head.manifest.version)

@@ -1,0 +1,159 @@
+import type { Head } from '@keyturn/manifest'
+import { canonicalJson } from '@keyturn/primitives'
+import type { JsonObject } from '@keyturn/primitives'
+import type { ReleaseServerClient } from '@keyturn/release-client'
+import { PublisherError } from '../errors.ts'
+import type { HomeSession } from '../home-session.ts'
+import type { Progress } from '../session.ts'
+import { dropWaitingHead, noteHeadPublished, readPublishedHead, readWaitingHead, storeHead } from './heads.ts'
+import type { StoredHead } from './heads.ts'
+import { offerOf } from './offer.ts'
+import type { Offer } from './offer.ts'
+import { publishHead } from './publish-release.ts'
+import type { PublishReport } from './publish-release.ts'
+import { checkEpoch, signOffer } from './sign-release.ts'
+import { rolesInForce } from './store.ts'
+import { readKnownHeads, requireBase } from './verified-head.ts'
+
+/** How an offer is put in force. */
+export interface PutOfferOptions {
+  /** The server that is asked what is offered now, and that gets the new head. Without it the head waits in the home. */
+  readonly client?: ReleaseServerClient | undefined
+  readonly nowMs: number
+  readonly signal: AbortSignal
+  /** Days the head is valid; default, and at most, what the role document allows. */
+  readonly days?: number | undefined
+  /** Keys that sign; default: the head key in force. */
+  readonly aliases?: readonly string[] | undefined
+  /** Lowest sequence the head may get. */
+  readonly atLeastSequence?: number | undefined
+  readonly progress?: Progress | undefined
+}
+
+/** A head that was signed, and what became of it. */
+export interface PutOffer {
+  readonly head: StoredHead
+  /** What the server got; undefined while the head waits. */
+  readonly report: PublishReport | undefined
+}
+
+/**
+ * Signs an offer as the next head and publishes it; without a server it waits in the home.
+ *
+ * @param base - The head it follows, from `requireBase` or `readKnownHeads`.
+ * @throws {@link PublisherError} those of `signOffer` and `publishHead`.
+ */
+export async function putOffer(
+  home: HomeSession,
+  channel: string,
+  { offer, base, ...options }: PutOfferOptions & { readonly offer: Offer; readonly base: Head | undefined },
+): Promise<PutOffer> {
+  const head = await signOffer(home, channel, { offer, base, ...options })
+  await storeHead(home.paths, channel, head.bytes)
+  return { head, report: await send(home, head, options) }
+}
+
+async function send(
+  home: HomeSession,
+  head: StoredHead,
+  { client, signal, progress }: PutOfferOptions,
+  repeats = false,
+): Promise<PublishReport | undefined> {
+  if (client === undefined) return undefined
+  return await publishHead(home, client, head, { signal, repeats, ...(progress === undefined ? {} : { progress }) })
+}
+
+const sameOffer = (a: Head, b: Head): boolean =>
+  canonicalJson(offerOf(a) as unknown as JsonObject) === canonicalJson(offerOf(b) as unknown as JsonObject)
+
+/** What renewing found. */
+export interface RenewedOffer extends PutOffer {
+  /** A head for another offer that was signed and never published: it is left as it is. */
+  readonly waiting: StoredHead | undefined
+}
+
+/**
+ * Repeats what a channel offers now: the same manifest, fallback, rollout with its salt, halt, withdrawals, preload and
+ * mirrors; only number and dates are new. Whatever else was prepared or signed, it never picks a release.
+ *
+ * @throws {@link PublisherError} `REL_NO_OFFER`, `REL_EPOCH`, `REL_HEAD_WAITING` without a server; those of `signOffer`
+ *   and `publishHead`.
+ */
+export async function renewOffer(home: HomeSession, channel: string, options: PutOfferOptions): Promise<RenewedOffer> {
+  const { head: base } = await requireBase(home, channel, options.client)
+  const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
+  checkEpoch(base.manifest.version, base.epoch, document)
+  const stored = await readWaitingHead(home.paths, channel)
+  const waiting = stored === undefined || sameOffer(stored.head, base) ? undefined : stored
+  if (waiting !== undefined && options.client === undefined) throw headWaiting(waiting)
+  const head = await signOffer(home, channel, { offer: offerOf(base), base, ...options })
+  if (waiting === undefined) await storeHead(home.paths, channel, head.bytes)
+  return { head, report: await send(home, head, options, true), waiting }
+}
+
+function headWaiting({ head: { channel, sequence, manifest } }: StoredHead): PublisherError {
+  return new PublisherError(
+    'REL_HEAD_WAITING',
+    `Head ${sequence} of channel "${channel}", which offers ${manifest.version}, was signed and never published`,
+    { hint: 'Publish it, or forget it with "keyturn release drop-head"' },
+  )
+}
+
+/**
+ * The head that `release publish` sends: one that waits, else the one that was published last, for a server that lost it.
+ *
+ * @throws {@link PublisherError} `REL_NO_OFFER`; `REL_HEAD_STALE` when what waits was overtaken.
+ */
+export async function headToPublish(home: HomeSession, channel: string): Promise<StoredHead> {
+  const waiting = await readWaitingHead(home.paths, channel)
+  const published = await readPublishedHead(home.paths, channel)
+  const found = waiting ?? published
+  if (found === undefined)
+    throw new PublisherError('REL_NO_OFFER', `Channel "${channel}" has no head yet`, {
+      hint: 'Run "keyturn release offer VERSION"',
+    })
+  const overtaken =
+    waiting !== undefined &&
+    published !== undefined &&
+    waiting.head.epoch === published.head.epoch &&
+    waiting.head.sequence <= published.head.sequence
+  if (!overtaken) return found
+  const { sequence, manifest } = waiting.head
+  throw new PublisherError(
+    'REL_HEAD_STALE',
+    `Head ${sequence}, which offers ${manifest.version}, was overtaken by head ${published.head.sequence}`,
+    { hint: `Run "keyturn release offer ${manifest.version}" again, or "keyturn release drop-head"` },
+  )
+}
+
+/** What was forgotten, and what the next head follows. */
+export interface DroppedHead {
+  readonly dropped: Head
+  readonly base: Head | undefined
+}
+
+/**
+ * Forgets a head that launchers never saw: one that waits, else one that the home counts as published although the server
+ * shows an earlier one that is verified.
+ *
+ * @throws {@link PublisherError} `REL_NO_OFFER` when there is no such head.
+ */
+export async function dropHead(
+  home: HomeSession,
+  channel: string,
+  client: ReleaseServerClient | undefined,
+): Promise<DroppedHead> {
+  const waiting = await readWaitingHead(home.paths, channel)
+  if (waiting !== undefined) {
+    await dropWaitingHead(home.paths, channel)
+    return { dropped: waiting.head, base: (await readPublishedHead(home.paths, channel))?.head }
+  }
+  const { own, server } = await readKnownHeads(home, channel, client)
+  if (own === undefined || server === undefined || own.head.sequence <= server.head.sequence) {
+    throw new PublisherError('REL_NO_OFFER', `Channel "${channel}" has no head that was signed and never published`, {
+      hint: 'Run "keyturn release list"',
+    })
+  }
+  await noteHeadPublished(home.paths, channel, server.bytes)
+  return { dropped: own.head, base: server.head }
+}
