@@ -295,7 +295,10 @@ describe('the number of a head', () => {
     const forged = {
       type: 'keyturn.head',
       schema: 1,
-      ...{ product: 'test', channel: 'stable', epoch: 1, sequence: Number.MAX_SAFE_INTEGER - 1 },
+      product: 'test',
+      channel: 'stable',
+      epoch: 1,
+      sequence: Number.MAX_SAFE_INTEGER - 1,
     }
     const { url, server } = await liar((path) => {
       if (path.endsWith('/head.json')) {
