@@ -51,7 +51,11 @@ const sources: readonly Source[] = [
     prefixes: ['KEY'],
     load: async () => (await import('@keyturn/keystore')).keystoreErrors,
   },
-  { packageName: '@keyturn/publisher', prefixes: ['CLI', 'BUILD', 'REL'], load: () => Promise.resolve(publisherErrors) },
+  {
+    packageName: '@keyturn/publisher',
+    prefixes: ['CLI', 'BUILD', 'REL'],
+    load: () => Promise.resolve(publisherErrors),
+  },
   { packageName: '@keyturn/cli', prefixes: ['CLI', 'BUILD'], load: () => Promise.resolve(ownErrors()) },
   {
     packageName: '@keyturn/install-engine',
