@@ -1,8 +1,9 @@
 /** Records the state that the current version leaves on disk, once per released version: `node make-state.ts 0.1.0`. */
 import { randomBytes } from 'node:crypto'
-import { chmod, cp, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { isLockFile } from '@keyturn/primitives/node'
 import { faultFileSystem } from '@keyturn/primitives/testing'
 import { listState, writeListings } from './state.ts'
 import type { StateNotes } from './state.ts'
@@ -46,7 +47,8 @@ async function interrupt(world: World, trust: string): Promise<void> {
   if (outcome !== 'killed') throw new Error('The update was not interrupted')
   await stat(world.path('interrupted/.updates/txn.json'))
   // It names a process of this machine. A lock whose holder has died has tests of its own.
-  await rm(world.path('interrupted/.updates/lock'))
+  const updates = world.path('interrupted/.updates')
+  for (const name of (await readdir(updates)).filter((entry) => isLockFile(entry))) await rm(join(updates, name))
 }
 
 async function live(world: World): Promise<Omit<StateNotes, 'madeAtMs'>> {

@@ -1,6 +1,7 @@
 import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { isLockFile } from '@keyturn/primitives/node'
 import { Keys } from '@keyturn/publisher/keys'
 import { identityRotation, identityRotationSteps, runRotationSteps } from '@keyturn/publisher/rotation'
 import { codeOf, dataOf, keyturn } from '../support/keyturn.ts'
@@ -25,7 +26,7 @@ function run(...args: string[]): Promise<Outcome> {
 /** Every file of the home and of the named file, as bytes: equal when nothing was written. */
 async function snapshot(...files: string[]): Promise<string[]> {
   const home = (await readdir(world.path('home'), { recursive: true, withFileTypes: true }))
-    .filter((entry) => entry.isFile() && entry.name !== 'lock')
+    .filter((entry) => entry.isFile() && !isLockFile(entry.name))
     .map((entry) => join(entry.parentPath, entry.name))
   return await Promise.all(
     [...home, ...files].toSorted().map(async (path) => `${path} ${(await readFile(path)).toString('base64')}`),
