@@ -1,5 +1,5 @@
 import { request } from 'node:http'
-import { readFile, stat } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { askForPage, startDaemon } from '../src/daemon/daemon.ts'
@@ -244,6 +244,13 @@ describe('the local interface', () => {
       expect((await send(target, { method: 'POST', path: '/api/settings', headers, body })).status, body).toBe(400)
     }
     expect((await target.supervisor.snapshot()).settings).toEqual(before.settings) // not even the part that was allowed
+  })
+
+  it('removes no file that is not a socket of its own', async () => {
+    const place = join(await temporaryFolder(), 'precious.txt')
+    await writeFile(place, 'mine')
+    await expect(daemon({ socket: place })).rejects.toMatchObject({ code: 'LA_USAGE' })
+    expect(await readFile(place, 'utf8')).toBe('mine')
   })
 
   it('opens the page once for a code; the session comes back in a header, never as a cookie', async () => {

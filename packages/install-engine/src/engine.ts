@@ -7,6 +7,7 @@ import { diskError, LauncherError } from './errors.ts'
 import { renamePatiently } from './place/move.ts'
 import { removeFile, writeSmallFile } from './disk/disk.ts'
 import { stageBlob } from './fetch/download.ts'
+import { shownUrl } from './fetch/proxy.ts'
 import { rollbackTransaction } from './place/go-back.ts'
 import { finalize } from './place/finalize.ts'
 import { judgeInstalled, judgeUnfinished } from './trust/installed-release.ts'
@@ -378,7 +379,7 @@ class InstallEngine implements Engine {
     const { trust, reason, notes, needsKey = false, offered } = await this.#trustStatus(session, state)
     return {
       folder: session.layout.root,
-      server,
+      server: shownUrl(server),
       channel,
       state: session.state,
       version: state.installed?.version,

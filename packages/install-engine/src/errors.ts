@@ -8,6 +8,11 @@ export const launcherErrors = {
     meaning: 'The server could not be reached or the connection broke, and no mirror helped.',
     remedy: 'Check the connection; the launcher tries again by itself and what is installed can be played.',
   },
+  LA_PROXY: {
+    kind: 'usage',
+    meaning: 'The environment names a proxy that the launcher cannot use.',
+    remedy: 'Set HTTP_PROXY and HTTPS_PROXY to an http:// proxy, or name the release server in NO_PROXY.',
+  },
   LA_HTTP_STATUS: {
     kind: 'io',
     meaning: 'The server answered with a status instead of a file.',

@@ -1,6 +1,6 @@
 export { createEngine } from './engine.ts'
 export { LauncherError, launcherErrors } from './errors.ts'
-export { keepSettings, settingsFor, toEngineOptions } from './install-settings.ts'
+export { keepSettings, settingsFor, storedSettings, toEngineOptions } from './install-settings.ts'
 export { launcherVersion } from './options.ts'
 export { parseSettings } from './settings.ts'
 export { updatesFolder } from './disk/layout.ts'

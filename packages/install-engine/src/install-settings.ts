@@ -47,6 +47,15 @@ export async function settingsFor(
   return { ...merged, server, trust }
 }
 
+/**
+ * What an install remembers; empty where nothing is installed.
+ *
+ * @throws LauncherError `LA_SETTINGS`, `LA_PERMISSION`.
+ */
+export async function storedSettings(folder: string, fs: FileSystem = nodeFileSystem): Promise<Settings> {
+  return await readSettings(fs, layoutFor(folder))
+}
+
 /** Engine options from settings. */
 export function toEngineOptions(
   folder: string,

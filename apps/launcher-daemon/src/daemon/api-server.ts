@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import { chmodSync, rmSync } from 'node:fs'
+import { chmodSync, lstatSync, rmSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { KeyturnError, parseStrictJson } from '@keyturn/primitives'
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
@@ -86,7 +86,7 @@ export class ApiServer {
   }
 
   async #listenOnSocket(path: string): Promise<string> {
-    rmSync(path, { force: true })
+    removeOldSocket(path)
     // Born private: between bind and chmod another user could otherwise connect.
     const mask = process.umask(0o177)
     try {
@@ -226,6 +226,21 @@ export class ApiServer {
     else throw new LauncherError('LA_API_REQUEST', 'Refused: there is no such call')
     return { ok: true }
   }
+}
+
+/**
+ * Removes the socket that a launcher before left behind, and nothing else.
+ *
+ * @throws LauncherError `LA_USAGE` when something that is not a socket is there.
+ */
+function removeOldSocket(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (found === undefined) return
+  if (!found.isSocket())
+    throw new LauncherError('LA_USAGE', `Cannot listen on "${path}": it is not a socket`, {
+      hint: 'Give --socket a path at which nothing is',
+    })
+  rmSync(path, { force: true })
 }
 
 /** `limit: null` takes the limit away. */

@@ -270,7 +270,9 @@ async function install(): Promise<void> {
 
 async function save(): Promise<void> {
   const limitText = element<HTMLInputElement>('limit').value.trim()
-  const limit = limitText === '' ? null : Math.max(1024, Math.round(Number(limitText) * 1000))
+  // Nothing and 0 both mean: no limit.
+  const number = Number(limitText)
+  const limit = limitText === '' || number === 0 ? null : Math.max(1024, Math.round(number * 1000))
   if (limit !== null && !Number.isSafeInteger(limit)) return element('limit').focus()
   const chosen = element<HTMLSelectElement>('language').value
   settingsTouched = false

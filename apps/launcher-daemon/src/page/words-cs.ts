@@ -76,6 +76,8 @@ export const words: Words = {
   'error.server': 'Server poslal poškozené soubory. Vaše hra je beze změny.',
   'error.tooOld': 'Tato verze potřebuje novější launcher. Vaše hra je beze změny.',
   'error.start': 'Hru se na tomto počítači nepodařilo spustit.',
+  'error.settings': 'Tato nastavení nelze použít. Zkontrolujte kanál a omezení rychlosti.',
+  'error.clock': 'Hodiny tohoto počítače jdou špatně. Nastavte datum a čas a zkuste to znovu.',
   'error.half': 'Poslední aktualizace není dokončená. Pro hraní ji dokončete.',
   'error.other': 'To se nepodařilo. Vaše hra je beze změny.',
 }

@@ -77,6 +77,8 @@ export const words: Words = {
   'error.server': 'Der Server hat beschädigte Dateien geschickt. Dein Spiel ist unverändert.',
   'error.tooOld': 'Diese Version braucht einen neueren Launcher. Dein Spiel ist unverändert.',
   'error.start': 'Das Spiel konnte auf diesem Computer nicht gestartet werden.',
+  'error.settings': 'Diese Einstellungen sind nicht möglich. Prüfe den Kanal und die Begrenzung der Geschwindigkeit.',
+  'error.clock': 'Die Uhr dieses Computers geht falsch. Stelle Datum und Uhrzeit ein und versuche es noch einmal.',
   'error.half': 'Das letzte Update ist nicht abgeschlossen. Schließ es ab, um zu spielen.',
   'error.other': 'Das hat nicht geklappt. Dein Spiel ist unverändert.',
 }

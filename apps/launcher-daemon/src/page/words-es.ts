@@ -76,6 +76,8 @@ export const words: Words = {
   'error.server': 'El servidor ha enviado archivos dañados. Tu juego sigue igual.',
   'error.tooOld': 'Esta versión necesita un lanzador más nuevo. Tu juego sigue igual.',
   'error.start': 'No se ha podido iniciar el juego en este equipo.',
+  'error.settings': 'Estos ajustes no se pueden usar. Revisa el canal y el límite de velocidad.',
+  'error.clock': 'El reloj de este equipo no va bien. Ajusta la fecha y la hora e inténtalo de nuevo.',
   'error.half': 'La última actualización no ha terminado. Termínala para jugar.',
   'error.other': 'No ha funcionado. Tu juego sigue igual.',
 }

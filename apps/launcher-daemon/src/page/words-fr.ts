@@ -77,6 +77,8 @@ export const words: Words = {
   'error.server': 'Le serveur a envoyé des fichiers endommagés. Votre jeu est inchangé.',
   'error.tooOld': 'Cette version demande un lanceur plus récent. Votre jeu est inchangé.',
   'error.start': 'Le jeu n’a pas pu être lancé sur cet ordinateur.',
+  'error.settings': 'Ces réglages ne peuvent pas être utilisés. Vérifiez le canal et la limite de vitesse.',
+  'error.clock': 'L’horloge de cet ordinateur n’est pas à l’heure. Réglez la date et l’heure, puis réessayez.',
   'error.half': 'La dernière mise à jour n’est pas terminée. Terminez-la pour jouer.',
   'error.other': 'Cela n’a pas fonctionné. Votre jeu est inchangé.',
 }

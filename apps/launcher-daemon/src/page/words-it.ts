@@ -76,6 +76,8 @@ export const words: Words = {
   'error.server': 'Il server ha inviato file danneggiati. Il tuo gioco è invariato.',
   'error.tooOld': 'Questa versione richiede un launcher più recente. Il tuo gioco è invariato.',
   'error.start': 'Non è stato possibile avviare il gioco su questo computer.',
+  'error.settings': 'Queste impostazioni non si possono usare. Controlla il canale e il limite di velocità.',
+  'error.clock': 'L’orologio di questo computer è sbagliato. Imposta data e ora, poi riprova.',
   'error.half': 'L’ultimo aggiornamento non è completo. Completalo per giocare.',
   'error.other': 'Non ha funzionato. Il tuo gioco è invariato.',
 }

@@ -76,6 +76,8 @@ export const words: Words = {
   'error.server': 'Serwer przysłał uszkodzone pliki. Twoja gra się nie zmieniła.',
   'error.tooOld': 'Ta wersja wymaga nowszego launchera. Twoja gra się nie zmieniła.',
   'error.start': 'Nie udało się uruchomić gry na tym komputerze.',
+  'error.settings': 'Tych ustawień nie można użyć. Sprawdź kanał i limit prędkości.',
+  'error.clock': 'Zegar tego komputera źle chodzi. Ustaw datę i godzinę, a potem spróbuj ponownie.',
   'error.half': 'Ostatnia aktualizacja nie jest ukończona. Dokończ ją, aby grać.',
   'error.other': 'Nie udało się. Twoja gra się nie zmieniła.',
 }

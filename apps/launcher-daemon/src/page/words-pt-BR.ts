@@ -76,6 +76,8 @@ export const words: Words = {
   'error.server': 'O servidor enviou arquivos danificados. Seu jogo não mudou.',
   'error.tooOld': 'Esta versão precisa de um launcher mais novo. Seu jogo não mudou.',
   'error.start': 'Não foi possível iniciar o jogo neste computador.',
+  'error.settings': 'Não é possível usar estas configurações. Verifique o canal e o limite de velocidade.',
+  'error.clock': 'O relógio deste computador está errado. Ajuste a data e a hora e tente de novo.',
   'error.half': 'A última atualização não terminou. Conclua para jogar.',
   'error.other': 'Não funcionou. Seu jogo não mudou.',
 }

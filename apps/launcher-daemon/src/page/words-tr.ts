@@ -76,6 +76,8 @@ export const words: Words = {
   'error.server': 'Sunucu bozuk dosyalar gönderdi. Oyunun değişmedi.',
   'error.tooOld': 'Bu sürüm daha yeni bir başlatıcı istiyor. Oyunun değişmedi.',
   'error.start': 'Oyun bu bilgisayarda başlatılamadı.',
+  'error.settings': 'Bu ayarlar kullanılamaz. Kanalı ve hız sınırını kontrol et.',
+  'error.clock': 'Bu bilgisayarın saati yanlış. Tarihi ve saati ayarla, sonra tekrar dene.',
   'error.half': 'Son güncelleme bitmedi. Oynamak için tamamla.',
   'error.other': 'İşe yaramadı. Oyunun değişmedi.',
 }

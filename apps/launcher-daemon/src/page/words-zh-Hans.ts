@@ -76,6 +76,8 @@ export const words: Words = {
   'error.server': '服务器发送了损坏的文件。您的游戏没有变化。',
   'error.tooOld': '此版本需要更新的启动器。您的游戏没有变化。',
   'error.start': '无法在此电脑上启动游戏。',
+  'error.settings': '无法使用这些设置，请检查频道和限速。',
+  'error.clock': '这台电脑的时钟不准，请设置日期和时间后重试。',
   'error.half': '上次更新尚未完成，完成后才能游戏。',
   'error.other': '操作失败。您的游戏没有变化。',
 }

@@ -95,6 +95,8 @@ export const english = {
   'error.server': 'The server sent damaged files. Your game is unchanged.',
   'error.tooOld': 'This version needs a newer launcher. Your game is unchanged.',
   'error.start': 'The game could not be started on this computer.',
+  'error.settings': 'These settings cannot be used. Check them and save again.',
+  'error.clock': 'The clock of this computer is wrong. Set its date and time, then try again.',
   'error.half': 'The last update is not finished. Finish it to play.',
   'error.other': 'That did not work. Your game is unchanged.',
 } as const
@@ -168,6 +170,8 @@ const byCode: Readonly<Record<string, Word>> = {
   LA_FOLDER: 'error.folder',
   LA_DISK_FULL: 'error.disk',
   LA_TOO_OLD: 'error.tooOld',
+  MAN_CLOCK: 'error.clock',
+  TRUST_CLOCK: 'error.clock',
   LA_UNFINISHED: 'error.half',
   LA_HASH: 'error.files',
   LA_STAGE_TAMPERED: 'error.files',
@@ -181,7 +185,7 @@ const byCode: Readonly<Record<string, Word>> = {
   LA_REDIRECT: 'error.server',
   LA_PROGRAM: 'error.start',
   LA_CHILD: 'error.start',
-  LA_SETTINGS: 'error.start',
+  LA_SETTINGS: 'error.settings',
   LA_REQUIRES: 'error.start',
   RK_SPAWN: 'error.start',
 }

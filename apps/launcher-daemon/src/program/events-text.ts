@@ -1,3 +1,4 @@
+import { printable } from '@keyturn/primitives'
 import { formatBytes } from '@keyturn/primitives'
 import type { EngineEvent } from '@keyturn/install-engine'
 
@@ -27,14 +28,15 @@ export class EventPrinter {
   readonly print = (event: EngineEvent): void => {
     if (this.#mode === 'json') this.#stream.write(`${JSON.stringify({ event: event.type, ...event })}\n`)
     if (this.#mode !== 'bar') return
-    if (event.type === 'notice') this.#line(`${event.code}: ${event.message}`)
+    if (event.type === 'notice') this.#line(`${event.code}: ${printable(event.message, 1000)}`)
     if (event.type === 'plan' && event.plan.changedFiles > 0) {
       this.#line(
         `Release ${event.plan.version}: ${event.plan.changedFiles} files change, ${formatBytes(event.plan.downloadBytes)} to download`,
       )
     }
     if (event.type === 'progress') this.#bar(event.progress)
-    if (event.type === 'state' && event.state === 'idle') this.end()
+    // What follows on the terminal is somebody else's: the client's, or the shell's.
+    if (event.type === 'state' && ['idle', 'key-load', 'launch'].includes(event.state)) this.end()
   }
 
   #bar(progress: Extract<EngineEvent, { type: 'progress' }>['progress']): void {

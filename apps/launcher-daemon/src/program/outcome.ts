@@ -6,7 +6,10 @@ import { LauncherError } from '@keyturn/install-engine'
 export function asKeyturnError(thrown: unknown): KeyturnError {
   if (thrown instanceof KeyturnError) return thrown
   if (thrown instanceof Error && thrown.name === 'AbortError')
-    return new LauncherError('LA_PAUSED', 'Stopped', { cause: thrown })
+    return new LauncherError('LA_PAUSED', 'Stopped; what was downloaded is kept', {
+      hint: 'Run the same command again to go on',
+      cause: thrown,
+    })
   const message = thrown instanceof Error ? thrown.message : String(thrown)
   return new LauncherError('LA_BUG', printable(message), { cause: thrown })
 }

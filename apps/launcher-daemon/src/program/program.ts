@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander'
-import { exitCodes } from '@keyturn/primitives'
+import { exitCodes, printable } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import {
@@ -10,6 +10,7 @@ import {
   launcherVersion,
   parseSettings,
   settingsFor,
+  storedSettings,
   toEngineOptions,
   uninstall,
 } from '@keyturn/install-engine'
@@ -56,6 +57,7 @@ interface Flags {
   readonly limit?: string
   readonly lowSpace?: boolean
   readonly linkedFolder?: readonly string[]
+  readonly save?: boolean
   readonly json?: boolean
   readonly events?: boolean
   readonly quiet?: boolean
@@ -66,12 +68,26 @@ interface Flags {
   readonly socket?: string
 }
 
+type CompleteSettings = Settings & { readonly server: string; readonly trust: string }
+
 /** An opened install with what its commands need. */
 export interface OpenInstall {
   readonly folder: string
-  readonly settings: Settings & { readonly server: string; readonly trust: string }
+  /** As they are to be remembered. */
+  readonly settings: CompleteSettings
   readonly engine: Engine
   readonly flags: Flags
+}
+
+/** The settings to remember: what is remembered already stays, unless `--save` says otherwise. */
+async function withoutOneOffs(folder: string, settings: CompleteSettings): Promise<CompleteSettings> {
+  const { server = settings.server, program, delivery } = await storedSettings(folder)
+  return {
+    ...settings,
+    server,
+    ...(program === undefined ? {} : { program }),
+    ...(delivery === undefined ? {} : { delivery }),
+  }
 }
 
 type Answer = { readonly data: { [name: string]: JsonValue }; readonly text: string; readonly exitCode?: number }
@@ -80,6 +96,7 @@ type Answer = { readonly data: { [name: string]: JsonValue }; readonly text: str
 export class LauncherProgram {
   readonly #environment: ProgramEnvironment
   #exitCode = 0
+  #keeping: Promise<void> | undefined
 
   constructor(environment: ProgramEnvironment) {
     this.#environment = environment
@@ -102,7 +119,7 @@ export class LauncherProgram {
     if (json) this.#environment.stdout.write(`${JSON.stringify(errorEnvelope(command, error))}\n`)
     else
       this.#environment.stderr.write(
-        `error: ${error.message}\n  ${error.code}${error.hint === undefined ? '' : `: ${error.hint}`}\n`,
+        `error: ${printable(error.message, 1000)}\n  ${error.code}${error.hint === undefined ? '' : `: ${printable(error.hint, 1000)}`}\n`,
       )
     return exitCodes[error.kind]
   }
@@ -197,6 +214,7 @@ export class LauncherProgram {
         '--linked-folder <path...>',
         'folder of the install that is a link to another disk, and may be; remembered',
       )
+      .option('--save', 'remember --server, --program and --delivery in place of what is remembered')
       .option('--json', 'print one JSON object on stdout')
       .option('--events', 'print events as JSON lines on stderr')
       .option('-q, --quiet', 'print results only')
@@ -222,6 +240,7 @@ export class LauncherProgram {
     try {
       const install = await this.#open(flags, printer)
       const answer = await run(install, rest)
+      await this.#keeping
       printer.end()
       this.#environment.stdout.write(
         json
@@ -233,6 +252,7 @@ export class LauncherProgram {
       this.#exitCode = answer.exitCode ?? 0
     } catch (thrown) {
       printer.end()
+      await this.#keeping
       this.#exitCode = this.#fail(name, thrown, json)
     }
   }
@@ -258,12 +278,18 @@ export class LauncherProgram {
     }
     const given = parseSettings(Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)))
     const settings = { ...playerSettings(player), ...(await settingsFor({ folder, ...given })) }
+    const kept = flags.save === true ? settings : await withoutOneOffs(folder, settings)
     const engine = createEngine({
       ...toEngineOptions(folder, settings),
-      onEvent: printer.print,
+      onEvent: (event) => {
+        printer.print(event)
+        // As soon as the publisher is proven: a first download that is interrupted goes on without the flags.
+        if (event.type === 'trust' && event.status === 'current')
+          this.#keeping = keepSettings(folder, kept).catch(() => undefined) // the end of the command reports
+      },
       env: this.#environment.env,
     })
-    return { folder, settings, engine, flags }
+    return { folder, settings: kept, engine, flags }
   }
 
   async #device(json: boolean): Promise<void> {
@@ -325,7 +351,7 @@ export class LauncherProgram {
         this.#environment.stdout.write(
           flags.json === true
             ? `${JSON.stringify({ ok: true, command: 'run', data: { address: ready } })}\n`
-            : `Ready at ${ready}\n`,
+            : `Ready at ${ready}\nOpen the page with: keyturn-launcher open --dir ${folder}\n`,
         ),
     })
     return { data: { address }, text: '', exitCode: 0 }

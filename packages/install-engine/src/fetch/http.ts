@@ -1,5 +1,7 @@
 import { LauncherError } from '../errors.ts'
 import type { LauncherErrorCode } from '../errors.ts'
+import { printable } from '@keyturn/primitives'
+import { shownUrl } from './proxy.ts'
 
 /** The `fetch` the engine uses; a subset of the global one. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
@@ -54,7 +56,7 @@ export function httpError(
   const { status, cause } = extra
   const host = URL.canParse(url) ? new URL(url).host : 'the server'
   return new LauncherError(code, `Cannot fetch from ${host}: ${problem}`, {
-    details: { url, ...(status === undefined ? {} : { status }) },
+    details: { url: shownUrl(url), ...(status === undefined ? {} : { status }) },
     ...(cause === undefined ? {} : { cause }),
   })
 }
@@ -154,7 +156,7 @@ export class HttpClient {
     if (encoding !== null && encoding !== '' && encoding !== 'identity') {
       idle.stop()
       idle.controller.abort()
-      throw httpError('LA_ENCODING', `the answer is encoded as ${encoding.slice(0, 40)}`, request.url)
+      throw httpError('LA_ENCODING', `the answer is encoded as ${printable(encoding, 40)}`, request.url)
     }
     const retryAfter = response.headers.get('retry-after')
     const discard = (): void => {

@@ -2,12 +2,28 @@ import { Agent as HttpAgent, request as httpRequest } from 'node:http'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { Fetch } from './http.ts'
+import { proxiesOf, proxyFor } from './proxy.ts'
 
 // The global fetch dies of an assertion that nobody can catch when a server ends a connection at the wrong moment
-// (docs/decisions/0072). Proxies come from the environment: HTTP_PROXY, HTTPS_PROXY, NO_PROXY.
-const agentOptions = { keepAlive: true, maxSockets: 16, scheduling: 'lifo', proxyEnv: process.env } as const
-const plainAgent = new HttpAgent(agentOptions)
-const secureAgent = new HttpsAgent(agentOptions)
+// (docs/decisions/0072). Proxies come from the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.
+interface Agents {
+  readonly http: HttpAgent
+  readonly https: HttpsAgent
+}
+
+const AGENT_OPTIONS = { keepAlive: true, maxSockets: 16, scheduling: 'lifo' } as const
+const directAgents: Agents = { http: new HttpAgent(AGENT_OPTIONS), https: new HttpsAgent(AGENT_OPTIONS) }
+const proxyAgents = new Map<string, Agents>()
+
+function agentsFor(proxy: URL | undefined): Agents {
+  if (proxy === undefined) return directAgents
+  const known = proxyAgents.get(proxy.href)
+  if (known !== undefined) return known
+  const options = { ...AGENT_OPTIONS, proxyEnv: { HTTP_PROXY: proxy.href, HTTPS_PROXY: proxy.href } }
+  const agents = { http: new HttpAgent(options), https: new HttpsAgent(options) }
+  proxyAgents.set(proxy.href, agents)
+  return agents
+}
 
 /** Statuses whose answer has no body by definition. */
 const bodiless = new Set([204, 205, 304])
@@ -39,22 +55,43 @@ function toResponse(message: IncomingMessage): Response {
   return new Response(null, { status, headers })
 }
 
-function open(url: string, init: RequestInit, onAnswer: (message: IncomingMessage) => void): ClientRequest {
-  const target = new URL(url)
+function open(
+  target: URL,
+  proxy: URL | undefined,
+  init: RequestInit,
+  onAnswer: (message: IncomingMessage) => void,
+): ClientRequest {
+  const agents = agentsFor(proxy)
   const options = {
     method: init.method ?? 'GET',
     headers: Object.fromEntries(new Headers(init.headers)),
     ...(init.signal ? { signal: init.signal } : {}),
   }
-  if (target.protocol === 'https:') return httpsRequest(target, { ...options, agent: secureAgent }, onAnswer)
-  if (target.protocol === 'http:') return httpRequest(target, { ...options, agent: plainAgent }, onAnswer)
+  if (target.protocol === 'https:') return httpsRequest(target, { ...options, agent: agents.https }, onAnswer)
+  if (target.protocol === 'http:') return httpRequest(target, { ...options, agent: agents.http }, onAnswer)
   throw new TypeError(`Cannot fetch over ${target.protocol}`)
 }
 
+/** Says through which proxy a request went that got no answer. */
+function throughProxy(error: Error, proxy: URL | undefined): Error {
+  if (proxy === undefined) return error
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : error.message
+  return new Error(`${code} at the proxy ${proxy.host}`, { cause: new ProxyFailure(code, proxy.host, error) })
+}
+
+/** The innermost reason, as the message of the request shows it. */
+class ProxyFailure extends Error {
+  constructor(code: string, host: string, cause: Error) {
+    super(`${code} at the proxy ${host}`, { cause })
+  }
+}
+
 /** The subset of `fetch` that the engine needs, over `node:http`; redirects are the caller's. */
-export const nodeFetch: Fetch = async (url, init) =>
-  await new Promise<Response>((resolve, reject) => {
-    const request = open(url, init, (message) => {
+export const nodeFetch: Fetch = async (url, init) => {
+  const target = new URL(url)
+  const proxy = proxyFor(target, proxiesOf(process.env))
+  return await new Promise<Response>((resolve, reject) => {
+    const request = open(target, proxy, init, (message) => {
       try {
         resolve(toResponse(message))
       } catch (error) {
@@ -62,7 +99,9 @@ export const nodeFetch: Fetch = async (url, init) =>
         reject(error as Error) // a status or header that no answer may have
       }
     })
-    request.on('error', reject) // also once the answer is there: its body then tells
+    // Also once the answer is there: its body then says so.
+    request.on('error', (error) => reject(throughProxy(error, proxy)))
     const { body } = init
     request.end(typeof body === 'string' || body instanceof Uint8Array ? body : undefined)
   })
+}

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { collectBytes } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
 import { LauncherError } from '../errors.ts'
+import { shownUrl } from './proxy.ts'
 import type { HttpAnswer, HttpClient } from './http.ts'
 
 /** How often and how patiently a request is repeated. */
@@ -156,7 +157,7 @@ export class Source {
       let pauseAtLeastMs = 0
       try {
         const answer = await this.#client.send({
-          url: host.base + path,
+          url: shownUrl(host.base + path),
           headers: options.headers?.() ?? {},
           signal: options.signal,
         })
@@ -194,7 +195,7 @@ export class Source {
     } catch (error) {
       if (error instanceof LauncherError && error.details['url'] === undefined && error.code.startsWith('LA_H')) {
         throw new LauncherError(error.code, error.message, {
-          details: { ...error.details, url: host.base + path },
+          details: { ...error.details, url: shownUrl(host.base + path) },
           cause: error,
         })
       }

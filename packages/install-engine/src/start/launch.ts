@@ -184,6 +184,8 @@ export async function startClient(
     if (!state.confirmed) await writeState(fs, session.layout, { ...state, failedStarts: state.failedStarts + 1 })
     session.enter('launch')
     child = await startChild(session, command, key)
+  } catch (error) {
+    throw withoutWine(error, command) ?? error
   } finally {
     key?.dispose()
   }
@@ -192,6 +194,17 @@ export async function startClient(
   session.emit({ type: 'child', event: 'started', pid })
   session.enter('confirm')
   return { child, pid, ...watch(session, child, pid, installed) }
+}
+
+/** The start of a Windows client that failed for want of wine says so. */
+function withoutWine(error: unknown, { file, args }: ChildCommand): LauncherError | undefined {
+  if (hostSystem.runsExe || !/\.exe$/i.test(args?.[0] ?? '') || !(error instanceof KeyturnError)) return undefined
+  if (!/\bENOENT\b/.test(error.message)) return undefined
+  return new LauncherError('LA_CHILD', `Cannot start the Windows client: "${file}" is not installed`, {
+    details: { program: file },
+    hint: 'Install wine with the package manager of your system, or set KEYTURN_WINE to its path',
+    cause: error,
+  })
 }
 
 /** Wine hands neither descriptors nor the memory of this system to a Windows program: it would start without its key. */
