@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 
 // In the checkout: the default is a foreseeable name in a folder that other users can write to.
 enableCompileCache(fileURLToPath(new URL('../../../node_modules/.cache/keyturn-bench', import.meta.url)))
-const { buildFolder, extractArchive, verifyArchiveFile } = await import('@keyturn/m2pack-format/node')
+const { buildFolder, extractArchive, openArchiveFile, verifyArchiveFile } = await import('@keyturn/m2pack-format/node')
 const { ed25519PublicKey } = await import('@keyturn/primitives')
 
 const [operation = '', from = '', to = '', jobs = '2', level = '3'] = process.argv.slice(2)
@@ -22,7 +22,20 @@ if (operation === 'build')
     level: Number(level),
     overwrite: true,
   })
-else if (operation === 'verify') {
+else if (operation === 'repack') {
+  const [previous = '', next = ''] = to.split(',')
+  const { archive, close } = await openArchiveFile(previous, options)
+  const { carriedFiles, files } = await buildFolder(from, next, {
+    contentKey,
+    signingSeed,
+    jobs: Number(jobs),
+    level: Number(level),
+    overwrite: true,
+    previous: archive,
+  })
+  await close()
+  if (carriedFiles !== files) throw new Error('Something was packed again')
+} else if (operation === 'verify') {
   const { ok } = await verifyArchiveFile(from, options)
   if (!ok) throw new Error('The archive does not verify')
 } else await extractArchive(from, to, options)

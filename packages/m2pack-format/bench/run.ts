@@ -108,6 +108,35 @@ async function openLargeTable(): Promise<void> {
   console.log(`open of 100,000 entries: median ${wall} ms, ${cpu} ms of processor time (wanted: 150)`)
 }
 
+/** Packing again what has not changed, against hashing the same files with sha256sum on as many cores. */
+function repack(name: string, folder: string): void {
+  const [previous, next] = [`${scratch}/${name}-previous.m2p`, `${scratch}/${name}-next.m2p`]
+  time(process.execPath, [`${here}driver.mjs`, 'build', folder, previous, jobs, level])
+  const pairs = Array.from({ length: runs }, () => ({
+    limit: hashAll(folder),
+    own: time(process.execPath, [`${here}driver.mjs`, 'repack', folder, `${previous},${next}`, jobs, level]),
+  }))
+  const wall = median(pairs.map(({ limit, own }) => own.wall / limit.wall)).toFixed(2)
+  const cpu = median(pairs.map(({ limit, own }) => own.cpu / limit.cpu)).toFixed(2)
+  const shown = `${median(pairs.map(({ own }) => own.wall)).toFixed(2)} s, sha256sum ${median(pairs.map(({ limit }) => limit.wall)).toFixed(2)} s`
+  console.log(
+    `${name.padEnd(6)} repack   ratio to sha256sum: wall ${wall}, processor ${cpu}  (${shown}; nothing changed, ${jobs} threads, median of ${runs}, wanted: 1.3)`,
+  )
+  for (const archive of [previous, next]) rmSync(archive)
+}
+
+/** sha256sum of every file below a folder, several processes at once. */
+function hashAll(folder: string): Omit<Timing, 'rssKib'> {
+  const script = 'find "$0" -type f -print0 | xargs -0 -P "$1" -n 64 sha256sum > /dev/null; times'
+  const start = process.hrtime.bigint()
+  const { status, stdout, stderr } = spawnSync('bash', ['-c', script, folder, jobs], { encoding: 'utf8' })
+  const wall = Number(process.hrtime.bigint() - start) / 1e9
+  if (status !== 0) throw new Error(`sha256sum failed: ${stderr}`)
+  // The second line of "times" is that of the processes it started: user and system.
+  const spent = [...(stdout.trim().split('\n')[1] ?? '').matchAll(/(\d+)m([\d.]+)s/g)]
+  return { wall, cpu: spent.reduce((sum, [, minutes, seconds]) => sum + Number(minutes) * 60 + Number(seconds), 0) }
+}
+
 function portable(archive: string): void {
   const [native, noble] = [{}, { KEYTURN_BACKEND: 'portable' }].map((env) =>
     time(process.execPath, [`${here}driver.mjs`, 'verify', archive, '-', jobs], env),
@@ -125,6 +154,10 @@ try {
   await openLargeTable()
   const small = corpus(`${scratch}/small`, smallFiles)
   const large = corpus(`${scratch}/large`, largeFiles)
+  repack('small', small)
+  repack('large', large)
+  const tree = process.env['KEYTURN_BENCH_TREE']
+  if (tree !== undefined) repack('tree', tree)
   const limit = compileLimit()
   if (limit !== undefined) {
     compare('small', small, limit)

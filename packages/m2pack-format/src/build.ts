@@ -18,7 +18,7 @@ import { finishArchive } from './finish.ts'
 import { SlotKey } from './keys.ts'
 import { HEADER_BYTES } from './limits.ts'
 import { segmentRecord } from './segment-record.ts'
-import { compressFirstSegment, compressSegment, FileCipher, opensAs } from './segment.ts'
+import { compressFirstSegment, compressSegment, FileCipher } from './segment.ts'
 import type { ByteSink } from './source.ts'
 import type { Progress } from './verify.ts'
 
@@ -169,8 +169,8 @@ class ArchiveBuilder {
     this.#offset += bytes.length
   }
 
-  /** Takes over the stored bytes of an unchanged file, after opening every one of its segments. */
-  async #carry({ file, first, cipher }: SealTarget, old: ArchiveEntry | undefined): Promise<StoredForm | undefined> {
+  /** Takes over the stored bytes of an unchanged file, once every segment is proved to be the publisher's own. */
+  async #carry({ cipher }: SealTarget, old: ArchiveEntry | undefined): Promise<StoredForm | undefined> {
     const { previous } = this.#options
     if (old === undefined || previous === undefined || previous.manifestOnly) return undefined
     if (previous.segmentSize !== this.#format.segmentSize) return undefined
@@ -179,8 +179,7 @@ class ArchiveBuilder {
     for (let index = 0; index < old.segmentCount; index++) {
       const record = segmentAt(old, index)
       const stored = await previous.source.read(offset, record.storedSize)
-      const plain = index === 0 ? first : await this.#readSegment(file, index)
-      if (!opensAs(cipher, index, stored, old, plain)) {
+      if (!cipher.isGenuine(index, stored, record.nonce)) {
         this.#offset = start
         return undefined
       }

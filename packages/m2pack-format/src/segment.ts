@@ -1,7 +1,6 @@
 import { equalBytes, openXChaCha20Poly1305, PrimitivesError, sealXChaCha20Poly1305, wipe } from '@keyturn/primitives'
 import { zstd } from '#zstd'
-import { segmentAt } from './entries.ts'
-import type { Compression, EntryRecord, SegmentRecord } from './entries.ts'
+import type { Compression, SegmentRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { segmentAad } from './keys.ts'
 import type { SlotKey } from './keys.ts'
@@ -101,6 +100,21 @@ export class FileCipher {
     return expand(bytes, plain, scratch)
   }
 
+  /**
+   * Whether stored bytes are the ones that the publisher sealed: the tag fits, and the nonce, which the manifest's signature
+   * covers, is the one that this content gives. So what the bytes decompress to is the content that was packed then, and
+   * nothing has to be decompressed to know it.
+   */
+  isGenuine(index: number, stored: Uint8Array, nonce: Uint8Array, scratch?: Scratch): boolean {
+    try {
+      const bytes = this.#decrypt(index, stored, nonce, scratch)
+      return equalBytes(this.#slot.nonce(this.#path, index, this.#segmentCount, bytes), nonce)
+    } catch (error) {
+      if (error instanceof M2pError) return false
+      throw error
+    }
+  }
+
   #decrypt(index: number, stored: Uint8Array, nonce: Uint8Array, scratch: Scratch | undefined): Uint8Array {
     const aad = segmentAad(this.#path, index, this.#segmentCount)
     try {
@@ -168,28 +182,5 @@ export function checkHash(actual: Uint8Array, due: Uint8Array, path: string): vo
     throw new M2pError('M2P_HASH', `The content of "${path}" does not have the SHA-256 that the manifest names`, {
       details: { path },
     })
-  }
-}
-
-/** Whether the stored bytes of a segment open, with the nonce that is due, as exactly `plain`. */
-export function opensAs(
-  cipher: FileCipher,
-  index: number,
-  stored: Uint8Array,
-  old: EntryRecord,
-  plain: Uint8Array,
-): boolean {
-  try {
-    const opened = cipher.open(
-      index,
-      stored,
-      segmentAt(old, index),
-      { compression: old.compression, size: plain.length },
-      true,
-    )
-    return equalBytes(opened, plain)
-  } catch (error) {
-    if (error instanceof M2pError) return false
-    throw error
   }
 }

@@ -1,7 +1,7 @@
 import { printable, wipe } from '@keyturn/primitives'
 import { onDisk, nodeFileSystem } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { closeSync, lstatSync, openSync } from 'node:fs'
+import { closeSync, ftruncateSync, lstatSync, openSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Archive } from '../archive.ts'
@@ -140,7 +140,10 @@ interface ThreadedBuild {
   readonly previousDescriptor: number
 }
 
-function previousPayloads({ plan, format, options, previousDescriptor }: ThreadedBuild): PreviousPayloads | undefined {
+function previousPayloads(
+  { plan, format, options, previousDescriptor }: ThreadedBuild,
+  checksWhole: boolean,
+): PreviousPayloads | undefined {
   const { previous } = options
   if (previous === undefined || format.full) return undefined
   const starts = plan.storedPaths.map((path) => {
@@ -152,10 +155,12 @@ function previousPayloads({ plan, format, options, previousDescriptor }: Threade
     manifest: shareBytes(previous.manifestBytes),
     starts: shareNumbers(starts),
     segmentSize: previous.segmentSize,
+    damaged: stopFlag(),
+    checksWhole,
   }
 }
 
-function jobOf(build: ThreadedBuild): BuildJob {
+function jobOf(build: ThreadedBuild, checksWhole: boolean): BuildJob {
   const { input, plan, format, slots, descriptor } = build
   const { sizes, paths } = plan
   const counts = sizes.map((size) => segmentCountOf(size, format.segmentSize))
@@ -197,15 +202,32 @@ function jobOf(build: ThreadedBuild): BuildJob {
     align: format.align,
     slots: shareSecrets(slots.secrets),
     newest: slots.newest,
-    previous: previousPayloads(build),
+    previous: previousPayloads(build, checksWhole),
     stop: stopFlag(),
     progress: new SharedProgress().counts,
   }
 }
 
+/** Packs; once more, more carefully, when the previous archive turns out to be damaged in the middle of a large file. */
 async function buildOnThreads(build: ThreadedBuild): Promise<BuildResult> {
+  const first = jobOf(build, false)
+  try {
+    return await runJob(build, first)
+  } catch (error) {
+    if (first.previous?.damaged[0] !== 1) throw error
+  }
+  ftruncateSync(build.descriptor, 0)
+  // The workers of a crew take one job.
+  const crew = new Crew(build.crew.size)
+  try {
+    return await runJob({ ...build, crew }, jobOf(build, true))
+  } finally {
+    await crew.close()
+  }
+}
+
+async function runJob(build: ThreadedBuild, job: BuildJob): Promise<BuildResult> {
   const { plan, format, slots, crew, descriptor, options } = build
-  const job = jobOf(build)
   const progress = new SharedProgress(job.progress)
   const totalBytes = plan.sizes.reduce((sum, size) => sum + size, 0)
   let told = -1

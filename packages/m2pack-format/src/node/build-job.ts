@@ -61,4 +61,11 @@ export interface PreviousPayloads {
   /** Where in the manifest the entry of each file to pack starts, or -1. */
   readonly starts: Float64Array<SharedArrayBuffer>
   readonly segmentSize: number
+  /**
+   * Set to 1 by the thread that finds a segment of a large file damaged when others of that file may have been carried over
+   * already: then everything is packed again, with `checksWhole`.
+   */
+  readonly damaged: Int32Array<SharedArrayBuffer>
+  /** Whether a large file is looked at whole before its first segment is carried over. */
+  readonly checksWhole: boolean
 }

@@ -6,7 +6,7 @@ import type { EntryRecord } from '../entries.ts'
 import { M2pError } from '../errors.ts'
 import type { SlotKey } from '../keys.ts'
 import { segmentRecord } from '../segment-record.ts'
-import { compressFirstSegment, compressSegment, FileCipher, opensAs } from '../segment.ts'
+import { compressFirstSegment, compressSegment, FileCipher, Scratch } from '../segment.ts'
 import { BuildInput, changed } from './build-input.ts'
 import { FORM } from './build-job.ts'
 import type { BuildJob, PreviousPayloads } from './build-job.ts'
@@ -26,6 +26,7 @@ export class BuildShare implements Share<undefined> {
   readonly #progress: SharedProgress
   readonly #sealed: SealedUnits
   #buffer = new UnitBuffer()
+  readonly #scratch = new Scratch()
   readonly #input: BuildInput
 
   constructor(job: BuildJob) {
@@ -114,7 +115,7 @@ export class BuildShare implements Share<undefined> {
     this.#job.table.digests.set(digest, file * 32)
     const { cipher, old } = this.#place(file, digest, 1)
     try {
-      const stored = this.#carry(cipher, file, 0, old, plain) ?? this.#sealPlain(cipher, file, 0, plain)
+      const stored = this.#carry(cipher, file, 0, old) ?? this.#sealPlain(cipher, file, 0, plain)
       this.#progress.add(1, plain.length)
       return { file, starts: true, stored }
     } finally {
@@ -123,24 +124,35 @@ export class BuildShare implements Share<undefined> {
   }
 
   #sealSegment(file: number, segment: number): SealedPiece {
-    const { sizes, segmentSize, table, firstSegments } = this.#job
+    const { sizes, segmentSize, table } = this.#job
     const size = sizes[file] as number
     this.#await(table.hashed, file)
     const digest = new Uint8Array(table.digests.slice(file * 32, file * 32 + 32))
     const count = Math.ceil(size / segmentSize)
-    const descriptor = this.#input.openLarge(file)
     const { cipher, old } = this.#place(file, digest, count)
     try {
       const length = segmentBytes(size, segmentSize, segment)
-      const plain = this.#input.read(descriptor, segment * segmentSize, length, this.#input.path(file))
-      if (crc32(plain) !== table.checks[(firstSegments[file] as number) + segment])
-        throw changed(this.#input.path(file))
-      const stored = this.#carry(cipher, file, segment, old, plain) ?? this.#sealPlain(cipher, file, segment, plain)
+      const stored =
+        this.#carry(cipher, file, segment, old) ??
+        this.#sealPlain(cipher, file, segment, this.#readAgain(file, segment, length))
       this.#progress.add(segment === count - 1 ? 1 : 0, length)
       return { file, starts: segment === 0, stored }
     } finally {
-      closeSync(descriptor)
       cipher.wipe()
+    }
+  }
+
+  /** Reads a segment that was hashed before, and notices when it is not the same any more. */
+  #readAgain(file: number, segment: number, length: number): Uint8Array {
+    const { segmentSize, table, firstSegments } = this.#job
+    const descriptor = this.#input.openLarge(file)
+    try {
+      const plain = this.#input.read(descriptor, segment * segmentSize, length, this.#input.path(file))
+      if (crc32(plain) !== table.checks[(firstSegments[file] as number) + segment])
+        throw changed(this.#input.path(file))
+      return plain
+    } finally {
+      closeSync(descriptor)
     }
   }
 
@@ -173,56 +185,51 @@ export class BuildShare implements Share<undefined> {
     return { cipher: new FileCipher(key, path, digest, count), old: carries ? same : undefined }
   }
 
-  /** Takes over the stored bytes of an unchanged file, after opening them. A file is carried whole or not at all. */
-  #carry(
-    cipher: FileCipher,
-    file: number,
-    segment: number,
-    old: EntryRecord | undefined,
-    plain: Uint8Array,
-  ): Uint8Array | undefined {
-    if (old === undefined || this.#job.previous === undefined) return undefined
-    const { forms } = this.#job.table
-    if (segment === 0) {
-      const whole = this.#opensWhole(cipher, file, old, plain)
-      const carried = old.compression === 'zstd' ? FORM.carriedCompressed : FORM.carriedPlain
-      if (!whole) return undefined
-      this.#decide(file, carried)
-    } else {
-      this.#await(forms, file)
-      if ((forms[file] as number) < FORM.carriedPlain) return undefined
-    }
+  /**
+   * Takes over the stored bytes of an unchanged file, once they are proved to be the publisher's own: each is read and
+   * opened once, and the plaintext is not needed. A file is carried whole or not at all.
+   */
+  #carry(cipher: FileCipher, file: number, segment: number, old: EntryRecord | undefined): Uint8Array | undefined {
+    const { previous, table } = this.#job
+    if (old === undefined || previous === undefined) return undefined
+    const count = old.segments.length / SEGMENT_RECORD_BYTES
+    if (previous.checksWhole && count > 1 && !this.#isWholeGenuine(cipher, file, segment, old)) return undefined
     let { offset } = old
     for (let index = 0; index < segment; index++) offset += segmentAt(old, index).storedSize
     const record = segmentAt(old, segment)
-    const stored = this.#buffer.take(record.storedSize)
-    readAt(this.#job.previous.descriptor, stored, offset)
-    if (!opensAs(cipher, segment, stored, old, plain)) throw changed(this.#input.path(file))
-    this.#record(file, segment, stored.length, record.nonce)
-    return stored
+    const room = this.#buffer.room.subarray(0, record.storedSize)
+    readAt(previous.descriptor, room, offset)
+    if (!cipher.isGenuine(segment, room, record.nonce, this.#scratch)) {
+      if (count === 1) return undefined
+      Atomics.store(previous.damaged, 0, 1)
+      throw new M2pError('M2P_DECRYPT', `File "${this.#input.path(file)}" of the previous archive is damaged`)
+    }
+    if (segment === 0) this.#decide(file, old.compression === 'zstd' ? FORM.carriedCompressed : FORM.carriedPlain)
+    // The record may lie in memory of the previous manifest, which all threads see.
+    table.segments.set(
+      segmentRecord(record.storedSize, record.nonce),
+      ((this.#job.firstSegments[file] as number) + segment) * SEGMENT_RECORD_BYTES,
+    )
+    return this.#buffer.take(record.storedSize)
   }
 
-  /** Whether every segment of the previous archive's file opens as what is to be packed now. */
-  #opensWhole(cipher: FileCipher, file: number, old: EntryRecord, first: Uint8Array): boolean {
-    const { previous, segmentSize } = this.#job
-    const count = old.segments.length / SEGMENT_RECORD_BYTES
+  /** Whether every segment of a large file is genuine: found out with its first one, the others wait for the answer. */
+  #isWholeGenuine(cipher: FileCipher, file: number, segment: number, old: EntryRecord): boolean {
+    const { previous, table } = this.#job
+    if (segment > 0) {
+      this.#await(table.forms, file)
+      return (table.forms[file] as number) >= FORM.carriedPlain
+    }
     let { offset } = old
-    const hash = createSha256()
+    const count = old.segments.length / SEGMENT_RECORD_BYTES
     for (let index = 0; index < count; index++) {
       const record = segmentAt(old, index)
       const stored = new Uint8Array(record.storedSize)
-      try {
-        readAt((previous as PreviousPayloads).descriptor, stored, offset)
-        const size = segmentBytes(old.size, segmentSize, index)
-        hash.update(cipher.open(index, stored, record, { compression: old.compression, size }, true))
-      } catch (error) {
-        if (error instanceof M2pError) return false
-        throw error
-      }
+      readAt((previous as PreviousPayloads).descriptor, stored, offset)
+      if (!cipher.isGenuine(index, stored, record.nonce, this.#scratch)) return false
       offset += record.storedSize
     }
-    if (count === 1) return equalBytes(hash.digest(), sha256(first))
-    return equalBytes(hash.digest(), new Uint8Array(this.#job.table.digests.slice(file * 32, file * 32 + 32)))
+    return true
   }
 
   #sealPlain(cipher: FileCipher, file: number, segment: number, plain: Uint8Array): Uint8Array {
