@@ -48,7 +48,7 @@ function parseConfig(value: JsonValue, file: string): Config {
     if ((key === 'home' || key === 'passphraseFile') && typeof setting === 'string') config[key] = setting
     else if (key === 'commands' && isRecord(setting)) config.commands = parseCommands(setting, file)
     else
-      throw new CliError('CLI_CONFIG', `"${file}": "${key}" is no setting, or not of its type`, {
+      throw new CliError('CLI_CONFIG', `"${file}": "${key}" is not a setting, or has the wrong type`, {
         hint: 'Settings are home, passphraseFile, commands',
       })
   }
@@ -61,7 +61,7 @@ function parseCommands(
 ): Record<string, Record<string, JsonValue>> {
   const commands: Record<string, Record<string, JsonValue>> = {}
   for (const [name, defaults] of Object.entries(value)) {
-    if (!isRecord(defaults)) throw new CliError('CLI_CONFIG', `"${file}": commands["${name}"] is no object`)
+    if (!isRecord(defaults)) throw new CliError('CLI_CONFIG', `"${file}": commands["${name}"] is not an object`)
     commands[name] = { ...defaults }
   }
   return commands

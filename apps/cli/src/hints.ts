@@ -13,7 +13,7 @@ const hints: Readonly<Record<string, string>> = {
   KEY_NOT_FOUND: 'See that --home names the right folder, or bring the file back with "keyturn restore"',
   KEY_PERMISSION: 'Run "keyturn doctor": it names the chmod that closes the file to others',
   PRIM_LOCKED: 'Another command works on the same folder: wait until it is over, then run this one again',
-  PUB_WOULD_BREAK: 'Run "keyturn doctor": it tells where the home and the server differ',
+  PUB_WOULD_BREAK: 'Run "keyturn doctor": it shows where the home and the server differ',
 }
 
 /**

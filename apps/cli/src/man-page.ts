@@ -33,9 +33,9 @@ export function manPage(root: CommandDescription, version: string): string {
     '.RI [ arguments ]',
     '.SH DESCRIPTION',
     ...(root.program === 'keyturn'
-      ? ['Makes keys, packs archives, signs and publishes releases, turns every key, installs and starts clients.']
+      ? ['Makes keys, packs archives, signs and publishes releases, rotates every key, installs and starts clients.']
       : []),
-    'Options may stand before and after the command.',
+    'Options may be given before and after the command.',
     '.SH OPTIONS',
     ...root.flags.flatMap(flagLines),
     '.SH COMMANDS',

@@ -144,7 +144,7 @@ describe('diagnose()', () => {
     ])
   })
 
-  it('calls a home that is older than the last turn by its name, which no publish mends', async () => {
+  it('names a home that is older than its last rotation, which no publish fixes', async () => {
     const client = {
       getProduct: () => Promise.resolve({ log: { sn: 7, said: 'E-of-a-later-turn' } }),
     } as unknown as ReleaseServerClient
@@ -157,7 +157,7 @@ describe('diagnose()', () => {
     expect(findings.filter(({ level }) => level === 'error')).toMatchObject([
       {
         check: 'server',
-        message: expect.stringContaining('older than the last turn') as string,
+        message: expect.stringContaining('older than the last rotation') as string,
         mend: 'keyturn restore, from a newer backup',
       },
     ])

@@ -31,7 +31,7 @@ export const publisherErrors = {
   },
   CLI_TURN_JOURNAL: {
     kind: 'input',
-    meaning: 'The journal of a key turn is damaged.',
+    meaning: 'The journal of a rotation is damaged.',
     remedy: 'Restore the home from a backup.',
   },
   CLI_BACKUP: {

@@ -94,9 +94,9 @@ function summary(steps: readonly DemoStep[], totals: DemoTotals, ms: number, kep
   const rows = [
     ['input', `${counted(totals.files, 'file')}, ${formatBytes(totals.input_bytes)}`, ''],
     ['full download', formatBytes(totals.full_bytes), '100 %'],
-    ['content key turned', formatBytes(totals.content_turn_bytes), share(totals.content_turn_bytes)],
+    ['content key rotated', formatBytes(totals.content_turn_bytes), share(totals.content_turn_bytes)],
     ['3 % of the files edited', formatBytes(totals.edit_bytes), share(totals.edit_bytes)],
-    ['identity turned', formatBytes(totals.identity_turn_bytes), share(totals.identity_turn_bytes)],
+    ['identity rotated', formatBytes(totals.identity_turn_bytes), share(totals.identity_turn_bytes)],
     ['attacks refused', String(totals.refusals), ''],
     ['steps that held', `${held} of ${steps.length}`, seconds(ms)],
   ]

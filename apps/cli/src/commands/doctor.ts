@@ -40,7 +40,7 @@ async function runDoctor(context: Context, options: DoctorOptions): Promise<Comm
   const warnings = findings.filter(({ level }) => level === 'warning').length
   const rows = findings.flatMap(({ check, level, message, mend }) => [
     [level === 'ok' ? 'ok' : level.toUpperCase(), check, message],
-    ...(mend === '' ? [] : [['', '', `mend: ${mend}`]]),
+    ...(mend === '' ? [] : [['', '', `fix: ${mend}`]]),
   ])
   return {
     data: { errors, warnings, findings: findings.map((finding) => ({ ...finding })) },
@@ -49,7 +49,7 @@ async function runDoctor(context: Context, options: DoctorOptions): Promise<Comm
       errors === 0
         ? undefined
         : new CliError('CLI_DUE', `The home is not sound: ${counted(errors, 'error')}`, {
-            hint: 'Each finding names the command that mends it',
+            hint: 'Each finding names the command that fixes it',
           }),
   }
 }

@@ -23,7 +23,7 @@ export const nouns: readonly Noun[] = [
   },
   {
     name: 'demo',
-    summary: 'the whole story on this machine: publish, install, turn keys, refuse thieves',
+    summary: 'the whole story on this machine: publish, install, rotate keys, and reject forged releases',
     load: async () => (await import('./demo.ts')).registerDemo,
   },
   {
@@ -73,7 +73,7 @@ export const nouns: readonly Noun[] = [
   },
   {
     name: 'restore',
-    summary: 'make a home of a backup',
+    summary: 'restore a home folder from a backup',
     load: async () => (await import('./restore.ts')).registerRestore,
   },
   {
@@ -93,12 +93,12 @@ export const nouns: readonly Noun[] = [
   },
   {
     name: 'rotate',
-    summary: 'turn a key: content, identity, release, head, transport, vault, or all that is due',
+    summary: 'rotate a key: content, identity, release, head, transport, vault, or all that are due',
     load: async () => (await import('./rotate/index.ts')).registerRotate,
   },
   {
     name: 'vault',
-    summary: 'secrets at rest under a master key that turns: seal, open, rotate, sweep, retire, audit',
+    summary: 'secrets at rest under a master key that can be rotated: seal, open, rotate, sweep, retire, audit',
     load: async () => (await import('./vault/index.ts')).registerVault,
   },
   {
@@ -128,7 +128,7 @@ export const nouns: readonly Noun[] = [
   },
   {
     name: 'noise',
-    summary: 'transport keys: derive, publish, turn, revoke, look up, audit',
+    summary: 'transport keys: derive, publish, rotate, revoke, look up, audit',
     load: async () => (await import('./noise/index.ts')).registerNoise,
   },
   {

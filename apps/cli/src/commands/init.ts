@@ -89,7 +89,7 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
         ]),
         ...(context.quiet
           ? []
-          : ['', 'Move the next identity key to another medium now: whoever holds it is the identity.']),
+          : ['', 'Move the next identity key to another medium now: anyone who has it controls the identity.']),
       ].join('\n'),
     }
   } finally {

@@ -16,7 +16,7 @@ import type { BackupOptions } from './backup-file.ts'
 export function registerRestore(program: Command, cli: Cli): void {
   const restore = program
     .command('restore')
-    .description('make a home of a backup; the folder of --home must not exist or be empty')
+    .description('restore a home folder from a backup; the folder of --home must be empty or not exist')
     .argument('<file>', 'the backup')
     .option(
       '--backup-passphrase-file <file>',

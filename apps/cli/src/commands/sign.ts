@@ -32,7 +32,7 @@ export function registerSign(program: Command, cli: Cli): void {
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
     .option('-o, --output <file>', 'the signature file (default: FILE.sig)')
     .option('--force', 'overwrite the signature file')
-    .option('--seal', 'seal the digest in the log too, which proves the place for ever')
+    .option('--seal', 'seal the digest in the log too, which proves its place forever')
     .option('--commit <revision>', 'sign a git commit instead; the signature becomes a note (refs/notes/keyturn)')
     .option('--repo <dir>', 'the git repository', '.')
   cli.define<SignOptions>(sign, {

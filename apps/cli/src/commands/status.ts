@@ -58,10 +58,10 @@ function unsettled(due: number, pending: number): CliError | undefined {
   if (due + pending === 0) return undefined
   const parts = [
     ...(due === 0 ? [] : [`${counted(due, 'thing')} due`]),
-    ...(pending === 0 ? [] : [`${counted(pending, 'turn')} interrupted`]),
+    ...(pending === 0 ? [] : [`${counted(pending, 'rotation')} interrupted`]),
   ]
   return new CliError('CLI_DUE', parts.join(', '), {
-    hint: 'Run "keyturn rotate all --due --dry-run" to see what would be turned',
+    hint: 'Run "keyturn rotate all --due --dry-run" to see what would be rotated',
     details: { due, pending },
   })
 }
@@ -93,7 +93,9 @@ function statusText(status: HomeStatus, due: readonly StatusItem[], commands: re
     formatTable([['key', 'which', 'name', 'state', 'age', 'due', 'overlap', ''], ...rows]),
     '',
     ...(channels.length === 0 ? ['no release yet'] : channels),
-    ...status.pending.map((turn, index) => `A turn of ${turn} was interrupted: run "${commands[index]}" to finish it`),
+    ...status.pending.map(
+      (turn, index) => `A rotation of ${turn} was interrupted: run "${commands[index]}" to finish it`,
+    ),
     ...due.map(({ kind, id, mend }) => `DUE ${kind} ${id}: ${mend}`),
   ].join('\n')
 }

@@ -305,7 +305,7 @@ export class Demo {
       return {
         bytes: result.downloadedBytes,
         ok: result.outcome === 'updated',
-        note: `${result.version ?? ''} installs once nobody lies`,
+        note: `${result.version ?? ''} installs once every answer is honest`,
       }
     })
     await steps.run('repair', async () => {
@@ -313,7 +313,7 @@ export class Demo {
       return {
         bytes: downloadedBytes,
         ok: outcome === 'up-to-date',
-        note: 'every byte of the install read again: nothing to mend',
+        note: 'every byte of the install read again: nothing to repair',
       }
     })
     await steps.run('start-with-server-down', async () => {

@@ -14,7 +14,7 @@ export function withVault(command: Command): Command {
       '--vault <path>',
       'folder of the vault, or an SQLite file ending in .db or .sqlite (default: "vault" in the home)',
     )
-    .option('--keychain', 'the key of the vault lies in the keychain of this machine, not under a passphrase')
+    .option('--keychain', 'the key of the vault is in the keychain of this machine, not under a passphrase')
 }
 
 /** Flags that say where a record lies and what its layer needs. */

@@ -112,7 +112,7 @@ export async function* openStream(
 }
 
 function parseHeader(header: Uint8Array): { salt: Uint8Array; prefix: Uint8Array; logN: number; r: number; p: number } {
-  const refuse = (): PublisherError => new PublisherError('CLI_BACKUP', 'This is no backup of a home')
+  const refuse = (): PublisherError => new PublisherError('CLI_BACKUP', 'This is not a backup of a home')
   if (header.length !== HEADER_BYTES) throw refuse()
   const reader = new Reader(header, refuse)
   reader.expect(MAGIC, 'magic')

@@ -18,7 +18,7 @@ export function writeCalendar(status: HomeStatus, nowMs: number): string {
       `UID:${uid}@keyturn`,
       `DTSTAMP:${stamp(nowMs)}`,
       `DTSTART;VALUE=DATE:${day(due)}`,
-      `SUMMARY:${escape(`${status.product}: turn ${kind} ${id}`)}`,
+      `SUMMARY:${escape(`${status.product}: rotate ${kind} ${id}`)}`,
       `DESCRIPTION:${escape(mend)}`,
       'BEGIN:VALARM',
       'ACTION:DISPLAY',

@@ -80,7 +80,7 @@ export async function diagnose(home: HomeSession, options: DiagnoseOptions): Pro
 /** What mends errors that say nothing of the home itself; undefined for all others. */
 function mendOf({ code, kind }: KeyturnError): string | undefined {
   if (code === 'KEY_PASSPHRASE') return 'keyturn doctor, with the right passphrase'
-  if (code === 'KEY_PERMISSION') return 'keyturn doctor, once the permissions it names are mended'
+  if (code === 'KEY_PERMISSION') return 'keyturn doctor, once the permissions it names are fixed'
   if (kind === 'unavailable') return 'keyturn doctor, once the server answers; --offline leaves it out'
   return undefined
 }
@@ -171,7 +171,7 @@ async function checkNextKey(home: HomeSession, report: Report): Promise<void> {
         'bring back the file that does, or "keyturn restore"',
       )
     }
-    if (!inHome) report('next-key', 'ok', 'the next identity key lies apart')
+    if (!inHome) report('next-key', 'ok', 'the next identity key is kept apart')
     return
   }
   if (!inHome) report('next-key', 'ok', 'the next identity key is not on this machine, as it should be')
@@ -187,7 +187,7 @@ async function nextKeysInHome(home: HomeSession, report: Report): Promise<boolea
       report(
         'next-key',
         'warning',
-        'The next identity key lies beside the current one: who takes this disk takes the identity',
+        'The next identity key is beside the current one: anyone who steals this disk steals the identity',
         `move "${file}" to another medium`,
       )
     }
@@ -196,7 +196,7 @@ async function nextKeysInHome(home: HomeSession, report: Report): Promise<boolea
       report(
         'next-key',
         'warning',
-        'An earlier generation of the next identity key lies in the home and may hold the promised key',
+        'An earlier generation of the next identity key is in the home and may hold the promised key',
         `rm "${file}.previous"`,
       )
     }
@@ -210,8 +210,8 @@ async function checkDue(home: HomeSession, { nowMs }: DiagnoseOptions, report: R
   for (const { kind, id, due_state, mend } of due)
     report('due', due_state === 'expired' ? 'error' : 'warning', `${kind} ${id} is ${due_state}`, mend)
   for (const turn of pending)
-    report('due', 'error', `A turn of ${turn} was interrupted`, await finishingCommand(home.paths.journals, turn))
-  if (due.length + pending.length === 0) report('due', 'ok', 'nothing is due, no turn was interrupted')
+    report('due', 'error', `A rotation of ${turn} was interrupted`, await finishingCommand(home.paths.journals, turn))
+  if (due.length + pending.length === 0) report('due', 'ok', 'nothing is due, no rotation was interrupted')
 }
 
 async function checkClock(home: HomeSession, { nowMs }: DiagnoseOptions, report: Report): Promise<void> {
@@ -275,7 +275,7 @@ async function checkArchives(home: HomeSession, { deep, signal }: DiagnoseOption
       report(
         'archives',
         'warning',
-        `The tree of ${manifest.version} is gone from "${tree}": its next content turn would need it`,
+        `The tree of ${manifest.version} is gone from "${tree}": its next content rotation would need it`,
         'keyturn pack tree',
       )
       continue
@@ -328,7 +328,7 @@ async function checkServer(home: HomeSession, { client }: DiagnoseOptions, repor
     return report(
       'server',
       'error',
-      `This home is older than the last turn of its identity: the server's log ends at event ${product.log.sn}, the home's at ${log.state.sn}`,
+      `This home is older than the last rotation of its identity: the server's log ends at event ${product.log.sn}, the home's at ${log.state.sn}`,
       'keyturn restore, from a newer backup',
     )
   }

@@ -79,10 +79,10 @@ export async function handOverKeys(
 
 /** What a turn says that a server holds up, with every way out. */
 function refused(host: PublisherHost, url: string, cause: KeyturnError): KeyturnError {
-  const waysOut = `strike it off with "keyturn noise servers --remove ${url}", or give this turn up with "keyturn noise rotate --abandon": nothing of it is published`
+  const waysOut = `remove it with "keyturn noise servers --remove ${url}", or give this rotation up with "keyturn noise rotate --abandon": nothing of it is published`
   // Of a token that is missing or too weak its own error says what to do.
   if (cause.kind === 'auth' || cause.kind === 'usage' || cause.kind === 'policy') {
-    host.warn(`"${url}" holds the turn up: ${waysOut}`)
+    host.warn(`"${url}" holds the rotation up: ${waysOut}`)
     return cause
   }
   return new PublisherError('CLI_NETWORK', `"${url}" did not take the transport keys: ${cause.message}`, {

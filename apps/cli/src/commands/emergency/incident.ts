@@ -33,9 +33,9 @@ function recommendations(identity: Identity, facts: Findings): string[] {
       ? [`Move the next key away from the current one: ${identity.next.map(({ file }) => file).join(', ')}`]
       : []),
     ...(answered === undefined
-      ? ['If the current key may be known to somebody else: keyturn emergency rotate-now']
+      ? ['If the current key may be known to someone else: keyturn emergency rotate-now']
       : [
-          `If the key in force since event ${String(answered['sn'])} may be known to somebody else as well: keyturn emergency rotate-now`,
+          `If the key in force since event ${String(answered['sn'])} may be known to someone else as well: keyturn emergency rotate-now`,
         ]),
   ]
 }

@@ -16,7 +16,7 @@ interface ReportOptions {
 export function registerReport(emergency: Command, cli: Cli): void {
   const report = emergency
     .command('report')
-    .description('what the log, the devices and the evidence say, for whoever looks into the incident')
+    .description('report what the log, the devices and the evidence say about an incident')
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
     .option('--events <n>', 'how many of the last events', '100')
     .option('-o, --output <file>', 'write the report as JSON into a file')

@@ -58,7 +58,7 @@ function count(text: string | undefined, flag: string): number | undefined {
 async function runInit(context: Context, options: InitOptions): Promise<CommandResult> {
   const { alias } = options
   if (!/^[a-zA-Z0-9][a-zA-Z0-9._/:-]{0,100}$/.test(alias))
-    throw new CliError('CLI_USAGE', `"${printable(alias)}" is no alias: letters, digits and . _ - / : only`)
+    throw new CliError('CLI_USAGE', `"${printable(alias)}" is not an alias: letters, digits and . _ - / : only`)
   const named = await listNamedIdentities(context.homeFolder)
   if (named.some((identity) => identity.alias === alias))
     throw new CliError('CLI_HOME_EXISTS', `An identity with the alias "${alias}" is here already`)
@@ -86,10 +86,10 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
         ...files.map((file) => ['next key', file]),
       ]),
       '',
-      'Move the next key to another medium now: whoever holds it is the identity.',
+      'Move the next key to another medium now: anyone who has it controls the identity.',
       ...(options.witness.length === 0
         ? []
-        : ['It stands once its witnesses have signed: keyturn id witness add URL, then keyturn id witness collect']),
+        : ['It counts once its witnesses have signed: keyturn id witness add URL, then keyturn id witness collect']),
     ].join('\n'),
   }
 }

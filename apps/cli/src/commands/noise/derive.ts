@@ -24,7 +24,7 @@ const GENERATIONS: readonly Generation[] = ['G2', 'G1', 'G1+', 'G0']
 export function registerNoiseDerive(noise: Command, cli: Cli): void {
   const derive = noise
     .command('derive')
-    .description('derive a transport key from the cold seed')
+    .description('derive a transport key from the seed')
     .option(
       '--seed-file <file>',
       'the Ed25519 seed: 32 bytes, raw, hexadecimal or base64; default: the transport identity of the home',

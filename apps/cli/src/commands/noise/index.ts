@@ -15,7 +15,7 @@ import { registerNoiseSignRequest } from './sign-request.ts'
 export function registerNoise(program: Command, cli: Cli): void {
   const noise = program
     .command('noise')
-    .description('transport keys: derive, publish, rotate, revoke, look up; cold signing by file')
+    .description('transport keys: derive, publish, rotate, revoke, look up; offline signing by file')
   registerNoiseDerive(noise, cli)
   registerNoisePublish(noise, cli)
   registerNoiseRotate(noise, cli)

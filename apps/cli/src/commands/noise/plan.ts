@@ -19,7 +19,7 @@ export function registerNoisePlan(noise: Command, cli: Cli): void {
   const plan = noise
     .command('plan')
     .description('what will happen to the keys, and when; changes nothing')
-    .option('--interval <days>', `days between turns, or ${Object.keys(INTERVAL_PRESETS).join(', ')}`)
+    .option('--interval <days>', `days between rotations, or ${Object.keys(INTERVAL_PRESETS).join(', ')}`)
     .option('--at <date>', 'as if it were then: 2027-03-01')
   cli.define<PlanOptions>(plan, {
     example: ['keyturn noise plan', 'keyturn noise plan --interval monthly --at 2027-03-01'],
@@ -61,6 +61,6 @@ function daysOf(text: string): number {
 
 function dateFlag(text: string): number {
   const ms = /^\d{4}-\d{2}-\d{2}(T[\d:]+Z)?$/.test(text) ? Date.parse(text) : Number.NaN
-  if (Number.isNaN(ms)) throw new CliError('CLI_USAGE', '--at is no date like 2027-03-01 or 2027-03-01T12:00:00Z')
+  if (Number.isNaN(ms)) throw new CliError('CLI_USAGE', '--at is not a date like 2027-03-01 or 2027-03-01T12:00:00Z')
   return Math.floor(ms / 1000)
 }

@@ -11,7 +11,7 @@ interface ServersOptions {
 export function registerNoiseServers(noise: Command, cli: Cli): void {
   const servers = noise
     .command('servers')
-    .description('the servers that are handed the secrets of current keys, and how one is struck off')
+    .description('list the servers that get the secrets of current keys, or remove one')
     .option(
       '--remove <url>',
       'hand nothing to this server any more; what it has is worth something until those keys are revoked or retired',

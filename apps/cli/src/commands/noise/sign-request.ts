@@ -37,13 +37,13 @@ interface SignRequestOptions {
 export function registerNoiseSignRequest(noise: Command, cli: Cli): void {
   const command = noise
     .command('sign-request')
-    .description('cold signing by file: write a request here, sign it where the key is, publish the answer here')
+    .description('sign offline by file: write a request here, sign it where the key is, publish the answer here')
     .requiredOption('--out <file>', 'where the request, or with --sign the answer, is written')
-    .option('--turn', 'ask for a whole turn beforehand: announced, cut over, retired, each at its date')
-    .option('--next-key <hex>', 'public key of the next key, as "noise derive" printed it on the cold machine')
+    .option('--turn', 'request a whole rotation in advance: announce, cut over, retire, each on its date')
+    .option('--next-key <hex>', 'public key of the next key, as "noise derive" printed it on the offline machine')
     .option('--identity <z32>', "the cold identity, the first time; default: the home's own")
-    .option('--sign <file>', 'on the cold machine: the request to sign')
-    .option('--seed-file <file>', 'with --sign: the cold seed; default: the transport identity of the home')
+    .option('--sign <file>', 'on the offline machine: the request to sign')
+    .option('--seed-file <file>', 'with --sign: the seed; default: the transport identity of the home')
     .option('--force', 'overwrite --out')
   cli.define<SignRequestOptions>(command, {
     example: [

@@ -54,7 +54,7 @@ export function registerBuild(parent: Command, cli: Cli): void {
       'the archive this one follows, or its header and manifest alone: unchanged files keep slot and bytes',
     )
     .option('--public-key <file>', 'public key of the previous archive (default: that of the signing key)')
-    .option('--full', 'encrypt everything anew under the newest slot')
+    .option('--full', 'encrypt everything again under the newest slot')
     .option('--align <n>', 'start payloads at multiples of this power of two', '1')
     .option('--segment-size <n>', 'bytes in a segment, a power of two from 65536 to 16777216', '1048576')
     .option('--exclude <glob>', 'leave out what matches; may be given again', collect, [])
@@ -97,7 +97,7 @@ async function runBuild(context: Context, flags: BuildFlags): Promise<CommandRes
   if (format.full && previous !== undefined) {
     context.out.step(
       'full',
-      `Encrypting everything anew: players download about ${formatBytes(previous.source.size)}`,
+      `Encrypting everything again: players download about ${formatBytes(previous.source.size)}`,
       { bytes: previous.source.size },
     )
   }

@@ -26,7 +26,7 @@ export function registerExtract(parent: Command, cli: Cli): void {
     .requiredOption('--output <dir>', 'folder to write')
     .option('--key <file>', 'content key, master.key (default: that of the home that made the archive)')
     .option('--public-key <file>', 'public key of the archive, signing.pub (default: that of the home)')
-    .option('--key-id <n>', "key_id that both keys stand for (default: the archive's)")
+    .option('--key-id <n>', "key_id of both keys (default: the archive's)")
     .option('--path <path>', 'extract this file or folder alone; may be given again', collect, [])
     .option('--jobs <n>', 'threads (default: one a core)')
     .option('--force', 'replace existing files')

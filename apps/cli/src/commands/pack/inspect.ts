@@ -103,7 +103,9 @@ async function runRaw(flags: InspectFlags): Promise<CommandResult> {
         `head      ${hexEncode(head)}`,
         ...(manifestHead === undefined ? [] : [`manifest  ${hexEncode(manifestHead)}`]),
         ...(rows.length === 0 ? ['No range that the header could name hashes to anything in it'] : [formatTable(rows)]),
-        settled ? 'The layout is settled' : 'The layout is not settled: give --public-key of whoever made the file',
+        settled
+          ? 'The layout is settled'
+          : 'The layout is not settled: give the --public-key of the one who made the file',
       ].join('\n'),
     }
   } finally {

@@ -17,7 +17,7 @@ export function registerList(parent: Command, cli: Cli): void {
       '--public-key <file>',
       'check the signature too (default: with the public key of the home, when it made the archive)',
     )
-    .option('--key-id <n>', "key_id that the public key stands for (default: the archive's)")
+    .option('--key-id <n>', "key_id of the public key (default: the archive's)")
   cli.define<ArchiveKeyFlags>(command, {
     example: 'keyturn pack list --archive pack/data.m2p',
     run: runList,

@@ -22,7 +22,7 @@ interface RewrapFlags {
 export function registerRewrap(parent: Command, cli: Cli): void {
   const command = parent
     .command('rewrap')
-    .description('turn the content key of an archive without touching its files')
+    .description('rotate the content key of an archive without touching its files')
     .requiredOption('--archive <file>', 'archive to read')
     .requiredOption('--output <file>', 'archive to write')
     .requiredOption('--key <file>', 'present content key')
@@ -69,7 +69,7 @@ async function runRewrap(context: Context, flags: RewrapFlags): Promise<CommandR
       changed_bytes_at_most: result.changedBytesAtMost,
       manifest_hash: hexEncode(result.manifestHash),
     },
-    text: `${flags.output}: key_id ${result.previousKeyId} turned to ${result.keyId}, at most ${result.changedBytesAtMost} bytes differ`,
+    text: `${flags.output}: key_id ${result.previousKeyId} rotated to ${result.keyId}, at most ${result.changedBytesAtMost} bytes differ`,
   }
 }
 
@@ -85,7 +85,7 @@ async function plan(flags: RewrapFlags, open: OpenFileOptions, newKeyId: number)
         files: archive.entries.length,
         changed_bytes_at_most: changed,
       },
-      text: `Would turn key_id ${archive.keyId} to ${newKeyId}: at most ${changed} of ${archive.source.size} bytes differ`,
+      text: `Would rotate key_id ${archive.keyId} to ${newKeyId}: at most ${changed} of ${archive.source.size} bytes differ`,
     }
   })
 }

@@ -36,7 +36,7 @@ export function registerVerify(parent: Command, cli: Cli): void {
       'public key of the archive, signing.pub (default: both keys of the home that made it)',
     )
     .option('--key <file>', 'content key (master.key): checks payloads too')
-    .option('--key-id <n>', "key_id that both keys stand for (default: the archive's)")
+    .option('--key-id <n>', "key_id of both keys (default: the archive's)")
     .option('--jobs <n>', 'threads (default: one a core)')
   cli.define<VerifyFlags>(command, {
     example: [

@@ -43,7 +43,7 @@ export function registerPropose(roles: Command, cli: Cli): void {
       'a stolen key: leaves its role and counts for nothing any more, even for what is installed',
       collect,
     )
-    .option('--add-transport <z32>', 'an identity that may hand out runtime keys', collect)
+    .option('--add-transport <z32>', 'an identity that may deliver runtime keys', collect)
     .option('--remove-transport <z32>', 'one that no longer may', collect)
     .option('--raise-epoch', 'reset the sequences: after a thief burnt them')
     .option('--days <n>', 'days until the document expires, at most 400', '365')

@@ -37,7 +37,7 @@ export function registerSeal(roles: Command, cli: Cli): void {
       roles
         .command('seal')
         .description(
-          'put the proposed role document in force: rotate the identity, sign manifest and head anew, publish',
+          'put the proposed role document in force: rotate the identity, sign manifest and head again, publish',
         )
         .option(
           '--channel <name>',

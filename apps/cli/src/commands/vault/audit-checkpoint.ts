@@ -17,7 +17,7 @@ interface CheckpointFlags extends VaultFlags {
 export function registerVaultAuditCheckpoint(audit: Command, cli: Cli): void {
   const checkpoint = audit
     .command('checkpoint')
-    .description('sign where the chain stands, to be kept elsewhere')
+    .description('sign how long the chain is now, to be kept elsewhere')
     .option('-o, --output <file>', 'write it to this file')
     .option('--force', 'replace an existing file')
   cli.define<CheckpointFlags>(withVault(checkpoint), {

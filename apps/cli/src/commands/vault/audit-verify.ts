@@ -28,7 +28,7 @@ const maxCheckpointBytes = 1024 * 1024
 
 async function readCheckpoint(path: string): Promise<ReturnType<typeof parseCheckpoint>> {
   const { size } = await stat(path)
-  if (size > maxCheckpointBytes) throw new VaultError('VK_AUDIT_BROKEN', `"${path}" is no checkpoint: ${size} bytes`)
+  if (size > maxCheckpointBytes) throw new VaultError('VK_AUDIT_BROKEN', `"${path}" is not a checkpoint: ${size} bytes`)
   return parseCheckpoint(await readFile(path))
 }
 

@@ -32,7 +32,7 @@ async function rotateMaster(context: Context, flags: RotateFlags): Promise<Comma
   if (context.dryRun) {
     return {
       data: { from: before, staged, records: await recordCount(vault) },
-      text: `Key version ${before ?? 'none'} would become decrypt-only; "keyturn vault sweep" would then seal ${counted(await recordCount(vault), 'record')} anew.`,
+      text: `Key version ${before ?? 'none'} would become decrypt-only; "keyturn vault sweep" would then seal ${counted(await recordCount(vault), 'record')} again.`,
     }
   }
   await context.ask.confirm(`Turn the master key of vault ${vault.id}?`)

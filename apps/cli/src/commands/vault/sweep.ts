@@ -16,7 +16,7 @@ interface SweepFlags extends VaultFlags {
 export function registerVaultSweep(vault: Command, cli: Cli): void {
   const sweep = vault
     .command('sweep')
-    .description('seal everything under older keys anew; goes on where it was interrupted')
+    .description('seal everything under older keys again; continues where it was interrupted')
     .option('--page-size <n>', 'records in one write', '100')
     .option('--max-rate <bytes>', 'bytes per second at most')
   cli.define<SweepFlags>(withVault(sweep), { example: 'keyturn vault sweep', dryRun: true, run: runSweep })
@@ -27,7 +27,7 @@ async function runSweep(context: Context, flags: SweepFlags): Promise<CommandRes
   if (context.dryRun)
     return {
       data: { remaining: await olderCount(vault) },
-      text: `${counted(await olderCount(vault), 'record')} would be sealed anew.`,
+      text: `${counted(await olderCount(vault), 'record')} would be sealed again.`,
     }
   const due = await olderCount(vault)
   const progress = context.out.progress('sweep', 'count')
