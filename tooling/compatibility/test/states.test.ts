@@ -11,11 +11,19 @@ const states = join(import.meta.dirname, '../states')
 const HOUR_MS = 3_600_000
 const TIMEOUT_MS = 300_000
 
+/** Folders of installs: their files have the modes of the release, which version control keeps as far as they matter. */
+const INSTALLS = ['install', 'interrupted']
+
 /** Version control keeps no modes but "executable": what a home or a server creates is for its owner alone. */
 async function ownerOnly(folder: string): Promise<void> {
   await chmod(folder, 0o700)
-  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    await chmod(join(entry.parentPath, entry.name), entry.isDirectory() ? 0o700 : 0o600)
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name)
+    if (!entry.isDirectory()) await chmod(path, 0o600)
+    else if (INSTALLS.includes(entry.name)) {
+      await ownerOnly(join(path, '.updates'))
+      await chmod(join(path, 'runtime-key.json'), 0o600)
+    } else await ownerOnly(path)
   }
 }
 
@@ -94,7 +102,7 @@ describe.each(readdirSync(states))('the state that version %s left', (version) =
     async () => {
       await world.startServer()
       expect(await clientSays(world, 'install', notes.trust)).toBe('content key 2')
-      for (const name of ['install', 'interrupted']) {
+      for (const name of INSTALLS) {
         const engine = world.engine(name, notes.trust)
         expect(await engine.update()).toMatchObject({ outcome: 'updated', trust: 'current', writtenFiles: 1 })
         expect(await engine.repair()).toMatchObject({ outcome: 'up-to-date', writtenFiles: 0 })
