@@ -20,10 +20,7 @@ async function ownerOnly(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name)
     if (!entry.isDirectory()) await chmod(path, 0o600)
-    else if (INSTALLS.includes(entry.name)) {
-      await ownerOnly(join(path, '.updates'))
-      await chmod(join(path, 'runtime-key.json'), 0o600)
-    } else await ownerOnly(path)
+    else if (!INSTALLS.includes(entry.name)) await ownerOnly(path)
   }
 }
 
