@@ -1,13 +1,13 @@
 import { join } from 'node:path'
-import { ManifestError } from '@keyturn/manifest'
 import type { AcceptedRelease, ReleaseDecision, TrustState } from '@keyturn/manifest'
 import { KeyturnError, OneAtATime } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
+import { askServer, inTime } from './ask-server.ts'
+import { engineStatus, trustStatus } from './engine-status.ts'
 import { diskError, LauncherError } from './errors.ts'
 import { renamePatiently } from './place/move.ts'
 import { removeFile, writeSmallFile } from './disk/disk.ts'
 import { stageBlob } from './fetch/download.ts'
-import { shownUrl } from './fetch/proxy.ts'
 import { rollbackTransaction } from './place/go-back.ts'
 import { finalize } from './place/finalize.ts'
 import { judgeInstalled, judgeUnfinished } from './trust/installed-release.ts'
@@ -20,20 +20,11 @@ import { Session } from './session.ts'
 import { readState, writeState } from './disk/state-file.ts'
 import type { InstallState } from './disk/state-file.ts'
 import { reportUpdate } from './telemetry.ts'
-import { runTrustCycle } from './trust/trust-cycle.ts'
 import { commit } from './place/commit.ts'
 import { bringTo, downloads } from './place/update-run.ts'
 import type { RunResult } from './place/update-run.ts'
 
-/**
- * How far behind the clock here may be: a day, for the hour of another system on the same machine, a wrong time zone or a
- * wrong date. Signed times are a floor for it (docs/decisions/0078).
- */
-const SLOW_CLOCK_MS = 24 * 60 * 60 * 1000
-/** A clock that is this far behind a signed time is worth a word. */
-const CLOCK_NOTICE_MS = 5 * 60 * 1000
-
-const offlineCodes = new Set([
+const OFFLINE_CODES = new Set([
   'LA_NETWORK',
   'LA_TIMEOUT',
   'LA_HTTP_STATUS',
@@ -47,6 +38,12 @@ const offlineCodes = new Set([
 /** Makes the engine of one install. Nothing is touched until an operation is called. */
 export function createEngine(options: EngineOptions): Engine {
   return new InstallEngine(options)
+}
+
+/** How an update runs. */
+interface InstallRun {
+  readonly signal: AbortSignal
+  readonly dryRun: boolean | undefined
 }
 
 class InstallEngine implements Engine {
@@ -94,47 +91,21 @@ class InstallEngine implements Engine {
         throw new LauncherError('LA_PAUSED', 'Cannot update: downloads are paused', { hint: 'Resume them first' })
       const decision =
         options.isPrompt === true && state.installed !== undefined
-          ? await inTime(session.options.promptDeadlineMs, signal, (timed) => this.#decide(session, timed))
-          : await this.#decide(session, signal)
+          ? await inTime(session.options.promptDeadlineMs, signal, (timed) => this.#ask(session, timed))
+          : await this.#ask(session, signal)
       if (decision.outcome !== 'accepted' && state.partial !== undefined) {
         const kept = await judgeUnfinished(session, state.partial, await this.#trustState(session))
-        if (kept.playable) return await this.#goOn(session, kept.release, state, signal, options.dryRun)
+        if (kept.playable) return await this.#goOn(session, kept.release, state, { signal, dryRun: options.dryRun })
       }
       if (decision.outcome === 'refused') throw decision.error
       if (decision.outcome === 'stay') return this.#nothingToDo(session, state, 'stay')
-      return await this.#install(session, decision, state, signal, options.dryRun)
+      return await this.#install(session, decision, state, { signal, dryRun: options.dryRun })
     })
   }
 
-  /** Asks the server and tells what came of it. */
-  async #decide(session: Session, signal: AbortSignal): Promise<ReleaseDecision> {
-    const { clock, channel, product, launcherVersion, ignoreRollout } = session.options
-    session.enter('trust')
-    const loaded = await session.trust.load()
-    if (loaded.lost) throw lostTrust(session)
-    session.source.setMirrors(await session.trust.mirrors())
-    const compareTips = session.source.mirrors.length > 0 && (await session.trust.isTipComparisonDue(clock()))
-    const { decision, isTampered } = await runTrustCycle(session.source, session.trust, loaded.state, {
-      channel,
-      nowMs: clock(),
-      futureSkewMs: SLOW_CLOCK_MS,
-      launcherVersion,
-      signal,
-      compareTips,
-      cohort: ignoreRollout === true ? 'in' : { installId: await session.installId() },
-      ...(product === undefined ? {} : { product }),
-    })
+  async #ask(session: Session, signal: AbortSignal): Promise<ReleaseDecision> {
+    const { decision, isTampered } = await askServer(session, signal)
     this.#isTampered = isTampered
-    warnOfClock(session, decision.state)
-    for (const { code, message } of decision.warnings.filter((warning) => warning.code !== 'MAN_CLOCK'))
-      session.emit({ type: 'notice', code, message })
-    session.emit({
-      type: 'trust',
-      status: decision.trust === 'barred' && !isTampered ? 'stale' : decision.trust,
-      reason: decision.outcome === 'refused' ? decision.error.code : undefined,
-    })
-    if (decision.outcome !== 'refused' && 'head' in decision && decision.head !== undefined)
-      session.source.setMirrors(decision.head.mirrors)
     return decision
   }
 
@@ -157,8 +128,7 @@ class InstallEngine implements Engine {
     session: Session,
     decision: AcceptedRelease,
     state: InstallState,
-    signal: AbortSignal,
-    dryRun?: boolean,
+    { signal, dryRun }: InstallRun,
   ): Promise<UpdateResult> {
     if (state.failed.includes(decision.manifestSha256)) {
       session.emit({
@@ -197,8 +167,7 @@ class InstallEngine implements Engine {
     session: Session,
     release: InstalledRelease,
     state: InstallState,
-    signal: AbortSignal,
-    dryRun?: boolean,
+    { signal, dryRun }: InstallRun,
   ): Promise<UpdateResult> {
     const result = await bringTo(session, release, state, { kind: 'update', verifyAll: state.suspect, signal, dryRun })
     return toUpdateResult('updated', result, state)
@@ -285,7 +254,7 @@ class InstallEngine implements Engine {
           isOffline: attempt.offline,
           asksNobody: options.offline === true,
         })
-        const trust = attempt.update?.trust ?? (await this.#trustStatus(session, ready)).trust
+        const trust = attempt.update?.trust ?? (await trustStatus(session, ready)).trust
         return { ...started, version: installed.ref.version, offline: attempt.offline, trust, update: attempt.update }
       })
     })
@@ -313,7 +282,7 @@ class InstallEngine implements Engine {
       const { state } = await readState(session.options.fs, session.layout)
       if (!(error instanceof KeyturnError) || error.kind === 'bug' || state.installed === undefined) throw error
       barred = this.#isTampered
-      return { offline: offlineCodes.has(error.code), update: undefined, failure: error, barred }
+      return { offline: OFFLINE_CODES.has(error.code), update: undefined, failure: error, barred }
     }
   }
 
@@ -353,7 +322,7 @@ class InstallEngine implements Engine {
       const signal = this.#stoppable(options.signal)
       session.source.begin(false)
       return await session.exclusively(async () => {
-        const decision = await this.#decide(session, signal)
+        const decision = await this.#ask(session, signal)
         if (decision.outcome === 'refused') throw decision.error
         const file = decision.outcome === 'accepted' ? decision.manifest.launcher : undefined
         if (file === undefined || (file.platform !== 'all' && file.platform !== session.options.target)) return false
@@ -367,60 +336,9 @@ class InstallEngine implements Engine {
 
   async status(): Promise<EngineStatus> {
     try {
-      return await this.#status(await this.#session)
+      return await engineStatus(await this.#session)
     } catch (error) {
       throw diskError(error, 'read the install')
-    }
-  }
-
-  async #status(session: Session): Promise<EngineStatus> {
-    const { fs, channel, server } = session.options
-    const { state } = await readState(fs, session.layout)
-    const { trust, reason, notes, needsKey = false, offered } = await this.#trustStatus(session, state)
-    return {
-      folder: session.layout.root,
-      server: shownUrl(server),
-      channel,
-      state: session.state,
-      version: state.installed?.version,
-      sequence: state.installed?.sequence,
-      trust,
-      reason,
-      rolesVersion: state.installed?.rolesVersion,
-      notes,
-      needsKey,
-      offered,
-      confirmed: state.confirmed,
-      failedStarts: state.failedStarts,
-      canRollBack: state.previous !== undefined,
-      unfinished: state.partial?.version,
-      paused: await pathExists(session.layout.paused, fs),
-      bytesPerSecond: session.limit.bytesPerSecond,
-      progress: session.meter.snapshot(),
-    }
-  }
-
-  /** Trust as the stored documents and the clock have it. */
-  async #trustStatus(
-    session: Session,
-    state: InstallState,
-  ): Promise<Pick<EngineStatus, 'trust' | 'reason'> & Partial<Pick<EngineStatus, 'notes' | 'needsKey' | 'offered'>>> {
-    const { clock, channel } = session.options
-    const loaded = await session.trust.load()
-    if (loaded.lost) return { trust: 'stale', reason: lostTrust(session) }
-    let release: InstalledRelease | undefined
-    if (state.installed !== undefined) {
-      const judged = await judgeInstalled(session, state.installed, loaded.state)
-      if (!judged.playable) return { trust: 'barred', reason: judged.error }
-      release = judged.release
-    }
-    const decision = await session.trust.judgeStored(loaded.state, { channel, nowMs: clock() })
-    return {
-      trust: decision.trust,
-      reason: decision.outcome === 'refused' && decision.trust !== 'pinned' ? decision.error : undefined,
-      notes: release?.manifest.notes,
-      needsKey: release !== undefined && release.format.runtimeKey !== 'none',
-      offered: decision.outcome === 'accepted' ? decision.manifest.version : undefined,
     }
   }
 
@@ -447,33 +365,6 @@ class InstallEngine implements Engine {
   }
 }
 
-/** Gives up what keeps somebody from playing: a server that answers, but never to an end. */
-async function inTime<T>(ms: number, signal: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const late = new AbortController()
-  const timer = setTimeout(() => {
-    const problem = `the server did not say within ${Math.round(ms / 1000)} s what is new`
-    late.abort(new LauncherError('LA_TIMEOUT', `Cannot update before the start: ${problem}`))
-  }, ms)
-  try {
-    return await run(AbortSignal.any([signal, late.signal]))
-  } finally {
-    clearTimeout(timer)
-  }
-}
-
-/** Tells the player that the clock is slow, with the way to put it right; nothing else depends on it. */
-function warnOfClock(session: Session, { clockFloorMs }: TrustState): void {
-  const behindMs = clockFloorMs - session.options.clock()
-  if (behindMs < CLOCK_NOTICE_MS) return
-  const minutes = Math.round(behindMs / 60_000)
-  const howFar = minutes < 120 ? `${minutes} minutes` : `${Math.round(minutes / 60)} hours`
-  session.emit({
-    type: 'notice',
-    code: 'MAN_CLOCK',
-    message: `The clock of this computer is ${howFar} or more behind a signed time of the publisher; set its date and time`,
-  })
-}
-
 function toUpdateResult(outcome: UpdateResult['outcome'], result: RunResult, before: InstallState): UpdateResult {
   const { state: after, writtenFiles, removedFiles, keptFiles, setAside, downloadedBytes, releaseBytes } = result
   return {
@@ -488,14 +379,4 @@ function toUpdateResult(outcome: UpdateResult['outcome'], result: RunResult, bef
     downloadedBytes,
     releaseBytes,
   }
-}
-
-function lostTrust(session: Session): ManifestError {
-  return new ManifestError(
-    'TRUST_LOST',
-    `Cannot update: no signed document is left that proves what "${session.layout.trustState}" should say`,
-    {
-      hint: 'Remove the folder "trust" below ".updates" if you are sure that this install comes from the right publisher',
-    },
-  )
 }

@@ -213,7 +213,7 @@ export class LauncherError extends KeyturnError<LauncherErrorCode> {
   }
 }
 
-const diskCodes: Readonly<Record<string, LauncherErrorCode>> = {
+const DISK_CODES: Readonly<Record<string, LauncherErrorCode>> = {
   ENOSPC: 'LA_DISK_FULL',
   EDQUOT: 'LA_DISK_FULL',
   EFBIG: 'LA_DISK_FULL',
@@ -249,7 +249,7 @@ export function diskError(error: unknown, doing: string): unknown {
   if (system === undefined) return error
   const { code = '', syscall, path } = system
   const where = typeof path === 'string' ? ` at "${path}"` : ''
-  return new LauncherError(diskCodes[code] ?? 'LA_IO', `Cannot ${doing}: ${code} in ${syscall ?? 'a call'}${where}`, {
+  return new LauncherError(DISK_CODES[code] ?? 'LA_IO', `Cannot ${doing}: ${code} in ${syscall ?? 'a call'}${where}`, {
     details: {
       errno: code,
       ...(syscall === undefined ? {} : { call: syscall }),

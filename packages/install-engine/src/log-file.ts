@@ -3,11 +3,11 @@ import { printable } from '@keyturn/primitives'
 import type { EngineEvent } from './events.ts'
 
 /** One log file's size, and how many are kept. */
-const maxLogBytes = 10 * 1024 * 1024
-const keptLogs = 5
+const MAX_LOG_BYTES = 10 * 1024 * 1024
+const KEPT_LOGS = 5
 
 function rotate(path: string): void {
-  for (let index = keptLogs - 1; index >= 1; index--) {
+  for (let index = KEPT_LOGS - 1; index >= 1; index--) {
     try {
       renameSync(index === 1 ? path : `${path}.${index - 1}`, `${path}.${index}`)
     } catch {
@@ -34,7 +34,7 @@ export class LogFile {
   line(at: number, text: string): void {
     const entry = `${new Date(at).toISOString()} ${printable(text, 2000)}\n`
     try {
-      if (this.#bytes + entry.length > maxLogBytes) {
+      if (this.#bytes + entry.length > MAX_LOG_BYTES) {
         rotate(this.#path)
         this.#bytes = 0
       }

@@ -1,9 +1,9 @@
 import type { EngineState, Progress } from './events.ts'
 
 /** Time constant of the shown rate. */
-const smoothingMs = 5_000
+const SMOOTHING_MS = 5_000
 /** At most ten progress events a second. */
-const shortestGapMs = 100
+const SHORTEST_GAP_MS = 100
 
 /** Counts work and tells about it; totals only grow, and nothing exceeds its total. */
 export class ProgressMeter {
@@ -57,9 +57,9 @@ export class ProgressMeter {
   #sample(): void {
     const now = this.#monotonic()
     const elapsed = now - this.#sampledAt
-    if (elapsed < shortestGapMs) return
+    if (elapsed < SHORTEST_GAP_MS) return
     const current = ((this.#downloaded - this.#sampledBytes) / elapsed) * 1000
-    const weight = 1 - Math.exp(-elapsed / smoothingMs)
+    const weight = 1 - Math.exp(-elapsed / SMOOTHING_MS)
     this.#rate = this.#rate === 0 ? current : this.#rate + weight * (current - this.#rate)
     this.#sampledAt = now
     this.#sampledBytes = this.#downloaded
@@ -83,7 +83,7 @@ export class ProgressMeter {
   }
 
   #maybeTell(): void {
-    if (this.#monotonic() - this.#toldAt < shortestGapMs) return
+    if (this.#monotonic() - this.#toldAt < SHORTEST_GAP_MS) return
     this.tell()
   }
 

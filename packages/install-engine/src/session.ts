@@ -20,7 +20,7 @@ import { Source } from './fetch/source.ts'
 import { TrustStore } from './trust/trust-store.ts'
 
 /** How long a note about a start waits for another launcher. */
-const asideWaitMs = 10_000
+const ASIDE_WAIT_MS = 10_000
 
 /** What every operation of one engine shares. */
 export class Session {
@@ -98,7 +98,7 @@ export class Session {
   /** Runs something short once nobody is at work here, and keeps everybody from beginning meanwhile. */
   async aside(run: () => Promise<void>): Promise<void> {
     await this.#operations.run(async () => {
-      const lock = await lockFile(this.layout.lock, { waitMs: asideWaitMs, fs: this.options.fs })
+      const lock = await lockFile(this.layout.lock, { waitMs: ASIDE_WAIT_MS, fs: this.options.fs })
       await run().finally(() => lock.release())
     })
   }

@@ -37,7 +37,7 @@ export interface Settings {
   readonly checkMinutes?: number
 }
 
-const maxSettingsBytes = 64 * 1024
+const MAX_SETTINGS_BYTES = 64 * 1024
 
 type Check = (value: unknown) => boolean
 const text =
@@ -94,7 +94,7 @@ export function parseSettings(value: unknown): Settings {
 
 /** Reads `settings.json`; a missing one is empty. */
 export async function readSettings(fs: FileSystem, layout: Layout): Promise<Settings> {
-  const bytes = await readSmallFile(fs, layout.settings, maxSettingsBytes).catch((error: unknown) => {
+  const bytes = await readSmallFile(fs, layout.settings, MAX_SETTINGS_BYTES).catch((error: unknown) => {
     throw diskError(error, 'read the settings of the install')
   })
   if (bytes === undefined) return {}

@@ -1,7 +1,7 @@
 import type { Fetch } from './fetch/http.ts'
 
 const timeoutMs = 5_000
-const maxAnswerBytes = 64 * 1024
+const MAX_ANSWER_BYTES = 64 * 1024
 
 /**
  * Tells the operator that an update was applied: one POST, five seconds, never repeated, never waited for. Off unless
@@ -32,7 +32,7 @@ export async function reportUpdate(
     let bytes = 0
     for await (const part of response.body ?? []) {
       bytes += part.length
-      if (bytes > maxAnswerBytes) break
+      if (bytes > MAX_ANSWER_BYTES) break
     }
     return response.ok
   } catch {

@@ -244,7 +244,7 @@ describe('update()', () => {
   it('follows a rollout only when its turn has come', async () => {
     const publisher = await Publisher.create()
     const old = await publisher.release(first)
-    const { engine } = await engineFor(publisher)
+    const { engine, events } = await engineFor(publisher)
     await engine.update()
     const rollout = (percent: number) => ({
       head: (head: import('@keyturn/manifest').Head) => ({
@@ -255,6 +255,7 @@ describe('update()', () => {
     })
     const made = await publisher.release(second, rollout(0))
     expect(await engine.update()).toMatchObject({ outcome: 'up-to-date', version: '2026.11.21-1' })
+    expect(events).toContainEqual(expect.objectContaining({ type: 'notice', code: 'LA_ROLLOUT' }))
     await publisher.head(made, rollout(100))
     expect(await engine.update()).toMatchObject({ outcome: 'updated', version: '2026.11.21-2' })
   })

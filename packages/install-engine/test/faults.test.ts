@@ -319,12 +319,13 @@ describe('stolen keys', () => {
   })
 
   it('two heads of one sequence fork: nothing new is installed, both are kept, a rotation settles it', async () => {
-    const { publisher, folder, engine, made } = await installed()
+    const { publisher, folder, engine, made, events } = await installed()
     await engine.update()
     publisher.headSequence -= 1
     await publisher.head(made, { nowMs: NOW + 5000 })
     await expect(engine.update()).rejects.toMatchObject({ code: 'MAN_EQUIVOCATION' })
     expect(await engine.status()).toMatchObject({ trust: 'forked' })
+    expect(events).toContainEqual(expect.objectContaining({ type: 'notice', code: 'LA_FORKED' }))
     expect(existsSync(join(folder, '.updates/trust/evidence'))).toBe(true)
     await publisher.rotate((roles) => ({ epoch: roles.epoch + 1 }))
     publisher.manifestSequence = 0

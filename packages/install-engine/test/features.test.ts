@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Chunk } from '../src/fetch/part-file.ts'
-import { maxGapBytes, maxRequestBytes, planRanges } from '../src/fetch/ranges.ts'
+import { MAX_GAP_BYTES, MAX_REQUEST_BYTES, planRanges } from '../src/fetch/ranges.ts'
 import { RateLimit } from '../src/fetch/rate-limit.ts'
 import type { Fetch } from '../src/index.ts'
 import { engineFor, installedTree, treeFetch } from './support/install.ts'
@@ -19,7 +19,7 @@ function pieces(lengths: readonly number[]): Chunk[] {
 
 describe('planRanges()', () => {
   it('asks for neighbours, and for what lies close, in one request', () => {
-    const chunks = pieces([10 * KIB, 20 * KIB, 12 * KIB, maxGapBytes, 5 * KIB, maxGapBytes + 1, 5 * KIB])
+    const chunks = pieces([10 * KIB, 20 * KIB, 12 * KIB, MAX_GAP_BYTES, 5 * KIB, MAX_GAP_BYTES + 1, 5 * KIB])
     expect(planRanges(chunks, [])).toEqual([])
     expect(planRanges(chunks, [0, 1]).map(({ start, end }) => [start, end])).toEqual([[0, 30 * KIB]])
     expect(planRanges(chunks, [0, 2]).map(({ first, last, start, end }) => [first, last, start, end])).toEqual([
@@ -35,7 +35,7 @@ describe('planRanges()', () => {
     const chunks = pieces(Array.from({ length: 900 }, (_, index) => (16 + ((index * 7919) % 64)) * KIB))
     const missing = chunks.flatMap((_, index) => (index % 3 === 0 ? [] : [index]))
     const requests = planRanges(chunks, missing)
-    for (const { start, end } of requests) expect(end - start).toBeLessThanOrEqual(maxRequestBytes)
+    for (const { start, end } of requests) expect(end - start).toBeLessThanOrEqual(MAX_REQUEST_BYTES)
     const covered = requests.flatMap(({ first, last }) =>
       Array.from({ length: last - first + 1 }, (_, index) => first + index),
     )

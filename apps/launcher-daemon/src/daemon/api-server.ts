@@ -45,7 +45,7 @@ const ALLOWED_MEMBERS: Readonly<Record<string, readonly string[]>> = {
   setup: ['folder'],
 }
 /** A code that nobody used within this time is void. */
-const codeLifeMs = 60_000
+const CODE_LIFE_MS = 60_000
 
 /** The daemon's local interface: status, changes, events, and the page that uses them. */
 export class ApiServer {
@@ -112,7 +112,7 @@ export class ApiServer {
   /** A code that opens the page once, within a minute. */
   newCode(): string {
     const code = randomBytes(24).toString('base64url')
-    this.#codes.set(code, performance.now() + codeLifeMs)
+    this.#codes.set(code, performance.now() + CODE_LIFE_MS)
     return code
   }
 

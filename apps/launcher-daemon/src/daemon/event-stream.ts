@@ -2,10 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Supervisor } from './supervisor.ts'
 
 /** At most ten progress events a second. */
-const shortestGapMs = 100
-const keepAliveMs = 15_000
+const SHORTEST_GAP_MS = 100
+const KEEP_ALIVE_MS = 15_000
 /** More open pages than this are turned away. */
-const maxStreams = 16
+const MAX_STREAMS = 16
 
 /** Server-sent events: state changes as they come, progress at most ten times a second. */
 export class EventStream {
@@ -23,7 +23,7 @@ export class EventStream {
       else if (event.type !== 'file') void this.#sendStatus()
       if (event.type === 'notice') this.#send('notice', JSON.stringify({ code: event.code, message: event.message }))
     })
-    this.#keepAlive = setInterval(() => this.#write(': still here\n\n'), keepAliveMs)
+    this.#keepAlive = setInterval(() => this.#write(': still here\n\n'), KEEP_ALIVE_MS)
     this.#keepAlive.unref()
   }
 
@@ -33,7 +33,7 @@ export class EventStream {
       this.#timer = undefined
       if (this.#progress !== undefined) this.#send('progress', this.#progress)
       this.#progress = undefined
-    }, shortestGapMs)
+    }, SHORTEST_GAP_MS)
   }
 
   #sending: Promise<void> | undefined
@@ -76,7 +76,7 @@ export class EventStream {
     response: ServerResponse,
     headers: Readonly<Record<string, string>>,
   ): Promise<void> {
-    if (this.#responses.size >= maxStreams) {
+    if (this.#responses.size >= MAX_STREAMS) {
       response.writeHead(503, headers)
       response.end()
       return

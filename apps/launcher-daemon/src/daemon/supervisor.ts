@@ -81,7 +81,7 @@ const IDLE_PROGRESS: Progress = {
   secondsLeft: undefined,
 }
 
-const offlineCodes = new Set(['LA_NETWORK', 'LA_TIMEOUT', 'LA_HTTP_STATUS'])
+const OFFLINE_CODES = new Set(['LA_NETWORK', 'LA_TIMEOUT', 'LA_HTTP_STATUS'])
 
 /** Runs one engine for a long time: one activity at a time, a check on an interval, and everybody who listens is told. */
 export class Supervisor {
@@ -205,7 +205,7 @@ export class Supervisor {
       if (activity === 'update') this.#offline = false
     } catch (error) {
       this.#lastError = shown(error)
-      this.#offline = offlineCodes.has(this.#lastError.code)
+      this.#offline = OFFLINE_CODES.has(this.#lastError.code)
       if (this.#lastError.code === 'LA_PAUSED') this.#lastError = undefined
     } finally {
       this.#activity = undefined

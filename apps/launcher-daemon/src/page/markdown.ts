@@ -1,5 +1,5 @@
 /** Longest notes that are shown. */
-const maxNotes = 64 * 1024
+const MAX_NOTES = 64 * 1024
 
 /** Puts one line's text into a node: code, strong, emphasis; a link becomes its text with its address, never a request. */
 function inline(parent: Node, text: string): void {
@@ -27,7 +27,7 @@ export function showMarkdown(target: HTMLElement, notes: string): void {
   target.replaceChildren()
   let list: HTMLElement | undefined
   let paragraph: HTMLElement | undefined
-  for (const line of notes.slice(0, maxNotes).split(/\r?\n/)) {
+  for (const line of notes.slice(0, MAX_NOTES).split(/\r?\n/)) {
     const heading = /^#{1,6}\s+(.*)$/.exec(line)
     const item = /^\s*(?:([-*+])|\d+[.)])\s+(.*)$/.exec(line)
     if (item !== null) {

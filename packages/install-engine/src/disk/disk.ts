@@ -7,7 +7,7 @@ import { LauncherError } from '../errors.ts'
 import { hostSystem } from './host-system.ts'
 
 /** Bytes read at a time. */
-export const readSize = 1024 * 1024
+export const READ_SIZE = 1024 * 1024
 
 /** What `lstat` tells, with times in nanoseconds; a file that has it unchanged was not written to. */
 export interface FileIdentity {
@@ -68,7 +68,7 @@ export async function hashHandle(
 ): Promise<string> {
   const hash = createHash('sha256')
   // Most files are small; the byte more finds the end of one in the same read.
-  const buffer = new Uint8Array(Math.min(readSize, (options.size ?? readSize) + 1))
+  const buffer = new Uint8Array(Math.min(READ_SIZE, (options.size ?? READ_SIZE) + 1))
   for (let position = 0; ;) {
     options.signal?.throwIfAborted()
     const { bytesRead } = await handle.read(buffer, 0, buffer.length, position)

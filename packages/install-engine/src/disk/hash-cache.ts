@@ -12,12 +12,12 @@ import type { FileIdentity } from './disk.ts'
 // 12     ..   n × { path length u16, path UTF-8, size u64, mtime ns u64, ctime ns u64, inode u64, SHA-256 (32) }
 //  end   32   SHA-256 of all before it
 const magic = new TextEncoder().encode('KTHC')
-const maxCacheBytes = 256 * 1024 * 1024
-const maxEntries = 1_000_000
+const MAX_CACHE_BYTES = 256 * 1024 * 1024
+const MAX_ENTRIES = 1_000_000
 
 /** Bytes of a record after its path: size, two times, inode, hash. */
-const fixedBytes = 64
-const headerBytes = 12
+const FIXED_BYTES = 64
+const HEADER_BYTES = 12
 const encoder = new TextEncoder()
 
 /**
@@ -47,7 +47,7 @@ export class HashCache {
   #record(place: number): DataView {
     const { byteLength } = this.#stored
     const { buffer, byteOffset } = place < byteLength ? this.#stored : this.#added
-    return new DataView(buffer, byteOffset + (place < byteLength ? place : place - byteLength), fixedBytes)
+    return new DataView(buffer, byteOffset + (place < byteLength ? place : place - byteLength), FIXED_BYTES)
   }
 
   /** The hash of a file, if it was hashed with this very identity. */
@@ -80,9 +80,9 @@ export class HashCache {
   /** Room for one record more; tells where it begins. */
   #append(): number {
     const place = this.#addedBytes
-    this.#addedBytes += fixedBytes
+    this.#addedBytes += FIXED_BYTES
     if (this.#addedBytes > this.#added.byteLength) {
-      const grown = new Uint8Array(Math.max(64 * fixedBytes, 2 * this.#added.byteLength))
+      const grown = new Uint8Array(Math.max(64 * FIXED_BYTES, 2 * this.#added.byteLength))
       grown.set(new Uint8Array(this.#added.buffer))
       this.#added = new DataView(grown.buffer)
     }
@@ -102,7 +102,7 @@ export class HashCache {
   /** Reads the cache; a damaged one is an empty one. */
   static async load(fs: FileSystem, path: string): Promise<HashCache> {
     try {
-      const bytes = await readSmallFile(fs, path, maxCacheBytes)
+      const bytes = await readSmallFile(fs, path, MAX_CACHE_BYTES)
       if (bytes !== undefined)
         return new HashCache(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), locate(bytes))
     } catch {
@@ -119,18 +119,18 @@ export class HashCache {
   }
 
   #encode(): Uint8Array {
-    let length = headerBytes + 32
-    for (const path of this.#places.keys()) length += 2 + Buffer.byteLength(path) + fixedBytes
+    let length = HEADER_BYTES + 32
+    for (const path of this.#places.keys()) length += 2 + Buffer.byteLength(path) + FIXED_BYTES
     const bytes = new Uint8Array(length)
     bytes.set(new Writer().bytes(magic).u8(1).zeros(3).u32le(this.#places.size).finish())
     const view = new DataView(bytes.buffer)
-    let at = headerBytes
+    let at = HEADER_BYTES
     for (const [path, place] of this.#places) {
       const { written } = encoder.encodeInto(path, bytes.subarray(at + 2))
       view.setUint16(at, written, true)
       const { buffer, byteOffset } = this.#record(place)
-      bytes.set(new Uint8Array(buffer, byteOffset, fixedBytes), at + 2 + written)
-      at += 2 + written + fixedBytes
+      bytes.set(new Uint8Array(buffer, byteOffset, FIXED_BYTES), at + 2 + written)
+      at += 2 + written + FIXED_BYTES
     }
     bytes.set(createHash('sha256').update(bytes.subarray(0, at)).digest(), at)
     return bytes
@@ -146,12 +146,12 @@ function locate(bytes: Uint8Array): Map<string, number> {
   reader.expect(magic, 'magic')
   reader.u8('version', { min: 1, max: 1 })
   reader.zeros(3, 'zero')
-  const count = reader.u32le('entryCount', { max: maxEntries })
+  const count = reader.u32le('entryCount', { max: MAX_ENTRIES })
   const places = new Map<string, number>()
   for (let index = 0; index < count; index++) {
     const path = utf8Decode(reader.bytes(reader.u16le('pathLength'), 'path'))
     places.set(path, reader.offset)
-    reader.bytes(fixedBytes, 'record')
+    reader.bytes(FIXED_BYTES, 'record')
   }
   reader.end()
   return places

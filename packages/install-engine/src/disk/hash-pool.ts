@@ -10,11 +10,11 @@ export interface HashedFile {
 }
 
 /** Less than this is hashed on the main thread: starting workers takes longer. */
-export const poolThresholdBytes = 64 * 1024 * 1024
+export const POOL_THRESHOLD_BYTES = 64 * 1024 * 1024
 /** More hash no faster than a disk reads, and each takes 10 MiB. */
-const maxWorkers = 2
-const batchBytes = 8 * 1024 * 1024
-const batchFiles = 64
+const MAX_WORKERS = 2
+const BATCH_BYTES = 8 * 1024 * 1024
+const BATCH_FILES = 64
 
 /** A file to be hashed. */
 export interface FileToHash {
@@ -28,7 +28,7 @@ function* batches<File extends FileToHash>(files: Iterable<File>): Generator<Fil
   for (const file of files) {
     batch.push(file)
     bytes += file.size
-    if (batch.length < batchFiles && bytes < batchBytes) continue
+    if (batch.length < BATCH_FILES && bytes < BATCH_BYTES) continue
     yield batch
     batch = []
     bytes = 0
@@ -87,7 +87,7 @@ export async function hashOnTwoCores<File extends FileToHash>(
       await worker.terminate()
     }
   }
-  const results = await Promise.allSettled(Array.from({ length: Math.min(maxWorkers, availableParallelism()) }, lane))
+  const results = await Promise.allSettled(Array.from({ length: Math.min(MAX_WORKERS, availableParallelism()) }, lane))
   const failed = results.find((result) => result.status === 'rejected')
   if (failed !== undefined) throw failed.reason
 }

@@ -19,9 +19,9 @@ export interface HostSystem {
 }
 
 /** An empty, `.` or `..` part, or a character that is no part of a name. */
-const leavesPosix = /(?:^|\/)\.{0,2}(?:\/|$)|[\\\0]/
+const LEAVES_POSIX = /(?:^|\/)\.{0,2}(?:\/|$)|[\\\0]/
 /** On top: drives and streams, what ends in a dot or space (NTFS drops both), and names of devices. */
-const leavesWindows =
+const LEAVES_WINDOWS =
   /[:<>"|?*\u0001-\u001f]|[. ](?:\/|$)|(?:^|\/)(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(?:[. ][^/]*)?(?:\/|$)/i
 
 function below(root: string, path: string, separator: string): string {
@@ -36,7 +36,7 @@ export const posixSystem: HostSystem = Object.freeze({
   heldCodes: new Set(['EBUSY', 'ETXTBSY']),
   hasModes: true,
   runsExe: false,
-  isInside: (path: string) => !leavesPosix.test(path),
+  isInside: (path: string) => !LEAVES_POSIX.test(path),
   place: (root: string, path: string) => below(root, path, posix.sep),
   userFolder: (env: Readonly<Record<string, string | undefined>>) =>
     posix.join(env['XDG_DATA_HOME'] ?? posix.join(env['HOME'] ?? homedir(), '.local', 'share'), 'keyturn-launcher'),
@@ -48,7 +48,7 @@ export const windowsSystem: HostSystem = Object.freeze({
   heldCodes: new Set(['EBUSY', 'ETXTBSY', 'EPERM', 'EACCES']),
   hasModes: false,
   runsExe: true,
-  isInside: (path: string) => !leavesPosix.test(path) && !leavesWindows.test(path),
+  isInside: (path: string) => !LEAVES_POSIX.test(path) && !LEAVES_WINDOWS.test(path),
   place: (root: string, path: string) => below(root, path, win32.sep),
   userFolder: (env: Readonly<Record<string, string | undefined>>) =>
     win32.join(

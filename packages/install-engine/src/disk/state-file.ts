@@ -45,7 +45,7 @@ export const emptyState: InstallState = Object.freeze({
   partial: undefined,
 })
 
-const maxStateBytes = 1024 * 1024
+const MAX_STATE_BYTES = 1024 * 1024
 
 /** Reads a release reference back; `undefined` for anything else. */
 export function parseReleaseRef(value: unknown): ReleaseRef | undefined {
@@ -85,7 +85,7 @@ function parseState(bytes: Uint8Array): InstallState | undefined {
 
 /** Reads `state.json`; a missing or damaged one is the empty state (what is installed is then found by its hashes). */
 export async function readState(fs: FileSystem, layout: Layout): Promise<{ state: InstallState; damaged: boolean }> {
-  const bytes = await readSmallFile(fs, layout.state, maxStateBytes)
+  const bytes = await readSmallFile(fs, layout.state, MAX_STATE_BYTES)
   if (bytes === undefined) return { state: emptyState, damaged: false }
   try {
     const state = parseState(bytes)

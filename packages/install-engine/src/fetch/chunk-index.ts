@@ -2,14 +2,14 @@ import { join } from 'node:path'
 import { ChunkIndexer, chunkParamsFor, parseChunkIndex } from '@keyturn/manifest'
 import type { ChunkIndex, ManifestFile } from '@keyturn/manifest'
 import { hexEncode, KeyturnError } from '@keyturn/primitives'
-import { readSize, readSmallFile, removeFile, writeSmallFile } from '../disk/disk.ts'
+import { READ_SIZE, readSmallFile, removeFile, writeSmallFile } from '../disk/disk.ts'
 import { fetchSmallBlob } from './download.ts'
 import type { DownloadContext } from './download.ts'
 import type { Layout } from '../disk/layout.ts'
 import type { Chunk } from './part-file.ts'
 
 /** An index names at most this many bytes of itself. */
-const maxIndexBytes = 16 * 1024 * 1024
+const MAX_INDEX_BYTES = 16 * 1024 * 1024
 
 function toChunks({ lengths, digests }: ChunkIndex): Chunk[] {
   const chunks: Chunk[] = []
@@ -34,7 +34,7 @@ export async function knownIndex(
 ): Promise<readonly Chunk[] | undefined> {
   if (file.index === undefined) return undefined
   const path = join(layout.index, file.index.sha256)
-  const bytes = await readSmallFile(context.fs, path, maxIndexBytes)
+  const bytes = await readSmallFile(context.fs, path, MAX_INDEX_BYTES)
   if (bytes === undefined) return undefined
   try {
     return parse(bytes, file)
@@ -54,7 +54,7 @@ export async function fetchIndex(
   layout: Layout,
   file: ManifestFile,
 ): Promise<readonly Chunk[] | undefined> {
-  if (file.index === undefined || file.index.size > maxIndexBytes) return undefined
+  if (file.index === undefined || file.index.size > MAX_INDEX_BYTES) return undefined
   try {
     context.meter.expect({ download: file.index.size })
     const bytes = await fetchSmallBlob(context, { sha256: file.index.sha256, size: file.index.size })
@@ -79,7 +79,7 @@ export async function cutLocally(
   const indexer = new ChunkIndexer(params, [])
   const handle = await context.fs.open(path, 'r')
   try {
-    const buffer = new Uint8Array(readSize)
+    const buffer = new Uint8Array(READ_SIZE)
     for (let position = 0; ;) {
       context.signal.throwIfAborted()
       const { bytesRead } = await handle.read(buffer, 0, buffer.length, position)

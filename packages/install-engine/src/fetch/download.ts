@@ -34,7 +34,7 @@ export interface DownloadContext {
 }
 
 /** Blobs up to this size are held in memory while they come. */
-export const smallBlobBytes = 256 * 1024
+export const SMALL_BLOB_BYTES = 256 * 1024
 
 /** Where a blob lies on every server; nothing in it comes from a document but the hash. */
 export function blobPath(sha256: string): string {

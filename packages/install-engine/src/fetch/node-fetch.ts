@@ -26,7 +26,7 @@ function agentsFor(proxy: URL | undefined): Agents {
 }
 
 /** Statuses whose answer has no body by definition. */
-const bodiless = new Set([204, 205, 304])
+const BODILESS = new Set([204, 205, 304])
 
 function bodyOf(message: IncomingMessage): ReadableStream<Uint8Array> {
   const parts = message[Symbol.asyncIterator]() as AsyncIterator<Buffer>
@@ -50,7 +50,7 @@ function toResponse(message: IncomingMessage): Response {
   const headers = new Headers()
   for (const [name, values] of Object.entries(message.headersDistinct))
     for (const value of values ?? []) headers.append(name, value)
-  if (!bodiless.has(status)) return new Response(bodyOf(message), { status, headers })
+  if (!BODILESS.has(status)) return new Response(bodyOf(message), { status, headers })
   message.resume()
   return new Response(null, { status, headers })
 }

@@ -18,17 +18,17 @@ export interface Chunk {
 }
 
 /** Bytes after which, and time after which, progress is made durable (C4). */
-const flushBytes = 8 * 1024 * 1024
-const flushMs = 2_000
+const FLUSH_BYTES = 8 * 1024 * 1024
+const FLUSH_MS = 2_000
 
 /** Pieces of a file without an index. */
-export const plainChunkSize = 1024 * 1024
+export const PLAIN_CHUNK_SIZE = 1024 * 1024
 
 /** The pieces of a file that has no index. */
 export function plainChunks(size: number): Chunk[] {
   const chunks: Chunk[] = []
-  for (let offset = 0; offset < size; offset += plainChunkSize)
-    chunks.push({ offset, length: Math.min(plainChunkSize, size - offset) })
+  for (let offset = 0; offset < size; offset += PLAIN_CHUNK_SIZE)
+    chunks.push({ offset, length: Math.min(PLAIN_CHUNK_SIZE, size - offset) })
   return chunks
 }
 
@@ -122,7 +122,7 @@ export class PartFile {
     await writeAll(this.#handle, bytes, chunk.offset)
     this.#done[index] = 1
     this.#unflushed += bytes.length
-    if (this.#unflushed >= flushBytes || this.#monotonic() - this.#flushedAt >= flushMs) await this.flush()
+    if (this.#unflushed >= FLUSH_BYTES || this.#monotonic() - this.#flushedAt >= FLUSH_MS) await this.flush()
     return true
   }
 

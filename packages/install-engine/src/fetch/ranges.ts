@@ -1,9 +1,9 @@
 import type { Chunk } from './part-file.ts'
 
 /** Neighbours closer than this are fetched in one request; docs/spec/launcher.md §5. */
-export const maxGapBytes = 32 * 1024
+export const MAX_GAP_BYTES = 32 * 1024
 /** Longest request. */
-export const maxRequestBytes = 8 * 1024 * 1024
+export const MAX_REQUEST_BYTES = 8 * 1024 * 1024
 
 /** One request for a part of a file: the pieces `first` to `last`, of which some may be there already. */
 export interface RangeRequest {
@@ -18,14 +18,14 @@ export interface RangeRequest {
 export function planRanges(
   chunks: readonly Chunk[],
   missing: readonly number[],
-  longest = maxRequestBytes,
+  longest = MAX_REQUEST_BYTES,
 ): RangeRequest[] {
   const requests: RangeRequest[] = []
   let open: RangeRequest | undefined
   for (const index of missing) {
     const chunk = chunks[index] as Chunk
     const end = chunk.offset + chunk.length
-    if (open !== undefined && chunk.offset - open.end <= maxGapBytes && end - open.start <= longest) {
+    if (open !== undefined && chunk.offset - open.end <= MAX_GAP_BYTES && end - open.start <= longest) {
       open = { ...open, last: index, end }
       continue
     }

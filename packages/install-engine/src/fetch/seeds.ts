@@ -9,7 +9,7 @@ export interface SeedPlace {
 }
 
 /** Open seeds at a time. */
-const maxOpen = 16
+const MAX_OPEN = 16
 
 /** Pieces of installed files by their hash; what an update needs not fetch (MUST-15). */
 export class Seeds {
@@ -69,7 +69,7 @@ export class Seeds {
 
   async #open(handles: Map<string, FileHandle | undefined>, path: string): Promise<FileHandle | undefined> {
     if (handles.has(path)) return handles.get(path)
-    if (handles.size >= maxOpen) {
+    if (handles.size >= MAX_OPEN) {
       const [oldest] = handles.keys()
       await handles.get(oldest as string)?.close()
       handles.delete(oldest as string)

@@ -26,13 +26,13 @@ interface Host {
 }
 
 /** A mirror that lied this often is left alone for an hour (MUST-23). */
-const liesBeforeBench = 3
-const benchMs = 3_600_000
+const LIES_BEFORE_BENCH = 3
+const BENCH_MS = 3_600_000
 /** A host that failed this often in a row gives way to the next. */
-const strikesBeforeChange = 2
+const STRIKES_BEFORE_CHANGE = 2
 
 /** Tries at a host that never answered while somebody waits to play. */
-const promptTries = 2
+const PROMPT_TRIES = 2
 
 /** Whether another try, or another host, may help. */
 function isWorthRetrying(error: unknown): boolean {
@@ -89,7 +89,7 @@ export class Source {
   #isLastTry(error: unknown, failures: number): boolean {
     if (!this.#isPrompt || this.#wasAnswered) return failures >= this.#retry.tries
     return (
-      failures >= Math.min(promptTries, this.#retry.tries) ||
+      failures >= Math.min(PROMPT_TRIES, this.#retry.tries) ||
       (error instanceof LauncherError && error.code === 'LA_TIMEOUT')
     )
   }
@@ -115,7 +115,7 @@ export class Source {
     const host = this.#mirrors.find((mirror) => mirror.base === base)
     if (host === undefined) return
     host.lies += 1
-    if (host.lies >= liesBeforeBench) host.benchedUntil = this.#monotonic() + benchMs
+    if (host.lies >= LIES_BEFORE_BENCH) host.benchedUntil = this.#monotonic() + BENCH_MS
   }
 
   #hosts(order: 'origin-first' | 'mirrors-first'): Host[] {
@@ -172,7 +172,7 @@ export class Source {
         if (error instanceof LauncherError && error.code === 'LA_HASH') this.reportLie(host.base)
         const last = at >= hosts.length - 1
         // A host that fails for good, or fails again, gives way to the next; the server itself is the last resort.
-        if (!last && (!isWorthRetrying(error) || host.strikes >= strikesBeforeChange)) {
+        if (!last && (!isWorthRetrying(error) || host.strikes >= STRIKES_BEFORE_CHANGE)) {
           at += 1
           continue
         }

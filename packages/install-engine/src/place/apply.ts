@@ -145,12 +145,7 @@ class Swap {
     const live = this.#live(path)
     const found = await look(this.#context.fs, live)
     if (found.kind === 'nothing' || (found.kind === 'other' && found.what === 'folder')) return
-    try {
-      await this.#moveToBackup(index, live)
-    } catch (error) {
-      if (!isMissing(error)) throw error
-      return // the system still remembered a name that is gone
-    }
+    await this.#moveToBackup(index, live)
     this.#context.onChange?.({ path, action: 'removed' })
   }
 
@@ -158,7 +153,20 @@ class Swap {
     const { fs, layout } = this.#context
     const backup = backupPlace(layout, this.#transaction, index)
     if (await pathExists(backup, fs)) await removeFile(fs, live) // already in the backup before a crash
-    else await renamePatiently(this.#context, live, backup)
+    else await this.#moveIfThere(live, backup)
+  }
+
+  /** Moves a file that was seen; where the system only remembered it, there is nothing to move. */
+  async #moveIfThere(from: string, to: string): Promise<void> {
+    try {
+      await renamePatiently(this.#context, from, to)
+    } catch (error) {
+      if (!isMissing(error)) throw error
+      for (let tries = NAME_CACHE_TRIES; (await look(this.#context.fs, from)).kind !== 'nothing'; tries--) {
+        if (tries === 0) throw error
+        await sleep(NAME_CACHE_PAUSE_MS)
+      }
+    }
   }
 
   async #setAside({ path, to }: AsideStep): Promise<void> {

@@ -5,7 +5,7 @@ import { hashFile, inParallel, look, placeInside } from '../disk/disk.ts'
 import type { FileIdentity } from '../disk/disk.ts'
 import { FolderGuard } from '../disk/folder-guard.ts'
 import type { HashCache } from '../disk/hash-cache.ts'
-import { hashOnTwoCores, poolThresholdBytes } from '../disk/hash-pool.ts'
+import { hashOnTwoCores, POOL_THRESHOLD_BYTES } from '../disk/hash-pool.ts'
 import type { Layout } from '../disk/layout.ts'
 import { PERMISSION_BITS } from '../disk/modes.ts'
 import { modeOf } from '../disk/settled-file.ts'
@@ -112,7 +112,7 @@ export class Comparison {
       report(file, sha256 === file.sha256)
     }
     const bytes = files.reduce((sum, file) => sum + file.size, 0)
-    if (bytes >= poolThresholdBytes && fs === nodeFileSystem) {
+    if (bytes >= POOL_THRESHOLD_BYTES && fs === nodeFileSystem) {
       await hashOnTwoCores(
         placed(layout.root, files),
         ({ file }, { sha256, identity }) => {

@@ -7,7 +7,7 @@ import { listFolder } from '../disk/disk.ts'
 import type { DownloadContext } from '../fetch/download.ts'
 import { finalize } from './finalize.ts'
 import type { Plan, PlannedWrite } from './plan.ts'
-import { alreadyStaged, freeBytes, lowSpaceOrder, reserveBytes } from './preflight.ts'
+import { alreadyStaged, freeBytes, lowSpaceOrder, RESERVE_BYTES } from './preflight.ts'
 import type { Session } from '../session.ts'
 import { planFetch, stageAll } from './stage.ts'
 import { writeState } from '../disk/state-file.ts'
@@ -94,19 +94,19 @@ async function takeWhatFits(session: Session, left: PlannedWrite[]): Promise<Pla
   const room =
     (await freeBytes(fs, layout)) +
     (await alreadyStaged(fs, layout, new Set(left.map(({ file }) => file.sha256)))) -
-    reserveBytes
+    RESERVE_BYTES
   const taken: PlannedWrite[] = []
   for (let bytes = 0; left[0] !== undefined && bytes + left[0].file.size <= room;) {
     bytes += left[0].file.size
     taken.push(left.shift() as PlannedWrite)
   }
   if (taken.length > 0) return taken
-  const needed = (left[0] as PlannedWrite).file.size + reserveBytes
+  const needed = (left[0] as PlannedWrite).file.size + RESERVE_BYTES
   throw new LauncherError(
     'LA_DISK_FULL',
-    `Cannot go on: ${needed} bytes are needed for the next file, ${room + reserveBytes} are free`,
+    `Cannot go on: ${needed} bytes are needed for the next file, ${room + RESERVE_BYTES} are free`,
     {
-      details: { needed, free: room + reserveBytes, missing: needed - room - reserveBytes },
+      details: { needed, free: room + RESERVE_BYTES, missing: needed - room - RESERVE_BYTES },
       hint: 'Free as much and update again: the install cannot be played before that',
     },
   )

@@ -8,7 +8,7 @@ import type { Layout } from '../disk/layout.ts'
 import type { Plan, PlannedWrite } from './plan.ts'
 
 /** Room for journal, manifests and folders beside the files themselves. */
-export const reserveBytes = 16 * 1024 * 1024
+export const RESERVE_BYTES = 16 * 1024 * 1024
 
 /** Bytes that staging holds already and that are wanted. */
 export async function alreadyStaged(fs: FileSystem, layout: Layout, wanted: ReadonlySet<string>): Promise<number> {
@@ -65,8 +65,8 @@ export async function preflight(
   const bytes = plan.writes.reduce((sum, { file }) => sum + file.size, 0)
   const staged = await alreadyStaged(fs, layout, wanted)
   const free = await freeBytes(fs, layout)
-  const total = plan.writes.length === 0 ? 0 : Math.max(0, bytes - staged) + reserveBytes
-  const low = plan.writes.length === 0 ? 0 : lowSpaceNeed(plan.writes) + reserveBytes
+  const total = plan.writes.length === 0 ? 0 : Math.max(0, bytes - staged) + RESERVE_BYTES
+  const low = plan.writes.length === 0 ? 0 : lowSpaceNeed(plan.writes) + RESERVE_BYTES
   const isLow = free < total
   // What is staged already is given up for a low-space update, so its room counts as free.
   if (isLow && (!options.lowSpace || free + staged < low)) {
@@ -89,7 +89,7 @@ export async function preflight(
   return { bytes, isLow }
 }
 
-const systemNames: Readonly<Record<string, string>> = { win32: 'windows', darwin: 'macos', linux: 'linux' }
+const SYSTEM_NAMES: Readonly<Record<string, string>> = { win32: 'windows', darwin: 'macos', linux: 'linux' }
 
 function checkRequirements(requires: Requirements | undefined, free: number): void {
   if (requires?.freeBytes !== undefined && free < requires.freeBytes) {
@@ -101,7 +101,7 @@ function checkRequirements(requires: Requirements | undefined, free: number): vo
       },
     )
   }
-  const system = systemNames[platform()] ?? platform()
+  const system = SYSTEM_NAMES[platform()] ?? platform()
   // A Windows client runs on Linux through wine, so `windows` is met there too.
   const fits =
     requires?.os === undefined ||

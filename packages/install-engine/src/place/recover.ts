@@ -26,16 +26,16 @@ export interface Recovery {
 }
 
 /** A release before is kept for a week at most, confirmed or not. */
-const keptMs = 7 * 24 * 60 * 60 * 1000
+const KEPT_MS = 7 * 24 * 60 * 60 * 1000
 
-const temporaryName = /^\..+\.[0-9a-f]{12}\.tmp$/
+const TEMPORARY_NAME = /^\..+\.[0-9a-f]{12}\.tmp$/
 
 async function removeTemporaries(fs: FileSystem, layout: Layout): Promise<void> {
   const channels = (await listFolder(fs, layout.manifests)).filter((name) => !name.includes('.'))
   const folders = [layout.updates, layout.trust, layout.roles, layout.manifests, layout.index]
   for (const folder of [...folders, ...channels.map((name) => join(layout.manifests, name))]) {
     for (const name of await listFolder(fs, folder)) {
-      if (temporaryName.test(name)) await removeFile(fs, join(folder, name))
+      if (TEMPORARY_NAME.test(name)) await removeFile(fs, join(folder, name))
     }
   }
 }
@@ -99,7 +99,7 @@ export async function recover(context: ApplyContext, emit: EmitEvent, at: number
     emit({ type: 'notice', code: 'LA_RECOVERED', message })
   }
   const { previous } = recovery.state
-  if (previous !== undefined && at - previous.at > keptMs) {
+  if (previous !== undefined && at - previous.at > KEPT_MS) {
     recovery = { ...recovery, state: { ...recovery.state, previous: undefined } }
     await writeState(fs, layout, recovery.state)
   }

@@ -5,7 +5,7 @@ import { syncFolder, systemErrorCode } from '@keyturn/primitives/node'
 import { cutLocally, fetchIndex, knownIndex } from '../fetch/chunk-index.ts'
 import { inParallel, look, placeInside, syncFolders } from '../disk/disk.ts'
 import type { FileIdentity } from '../disk/disk.ts'
-import { findStaged, smallBlobBytes, stageBlob, stageSmallBlob } from '../fetch/download.ts'
+import { findStaged, SMALL_BLOB_BYTES, stageBlob, stageSmallBlob } from '../fetch/download.ts'
 import type { DownloadContext } from '../fetch/download.ts'
 import type { Layout } from '../disk/layout.ts'
 import type { Chunk } from '../fetch/part-file.ts'
@@ -42,7 +42,7 @@ async function loadIndexes(
   hasSeeds: boolean,
 ): Promise<Map<string, readonly Chunk[]>> {
   const chunks = new Map<string, readonly Chunk[]>()
-  const indexed = plan.writes.filter(({ file }) => file.index !== undefined && file.size > smallBlobBytes)
+  const indexed = plan.writes.filter(({ file }) => file.index !== undefined && file.size > SMALL_BLOB_BYTES)
   await inParallel(indexed, context.gate.width, async ({ file }) => {
     if (chunks.has(file.sha256)) return
     const known = await knownIndex(context, layout, file)
@@ -59,7 +59,7 @@ async function loadSeeds(
   installed: readonly ManifestFile[],
 ): Promise<Seeds> {
   const seeds = new Seeds(context.fs)
-  const wanted = plan.writes.filter(({ file }) => file.index !== undefined && file.size > smallBlobBytes)
+  const wanted = plan.writes.filter(({ file }) => file.index !== undefined && file.size > SMALL_BLOB_BYTES)
   if (wanted.length === 0) return seeds
   const paths = new Set(wanted.map(({ file }) => file.path))
   const sources = installed.filter((file) => file.index !== undefined)
@@ -161,7 +161,7 @@ async function stageOne(context: DownloadContext, file: ManifestFile, fetchPlan:
     if (identity !== undefined) return identity
   }
   if (copies.length > 0) context.meter.expect({ download: file.size })
-  if (file.size <= smallBlobBytes) return await stageSmallBlob(context, file)
+  if (file.size <= SMALL_BLOB_BYTES) return await stageSmallBlob(context, file)
   const { seeds, chunks } = fetchPlan
   const onBytes = (count: number): void => context.meter.did({ disk: count })
   return await stageBlob(context, file, chunks.get(file.sha256), (part) =>

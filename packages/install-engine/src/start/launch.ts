@@ -171,13 +171,10 @@ export async function startClient(
     args: [...(plain.args ?? []), ...(options.args ?? [])],
     ...(options.stdio === undefined ? {} : { stdio: options.stdio }),
   }
-  const key = await loadRuntimeKey(
-    fs,
-    session.layout,
-    installed,
-    runtimeKeys ?? (await keyServer(session, installed, options.asksNobody)),
-    options.signal,
-  )
+  const key = await loadRuntimeKey(fs, session.layout, installed, {
+    provider: runtimeKeys ?? (await keyServer(session, installed, options.asksNobody)),
+    signal: options.signal,
+  })
   let child: ChildProcess
   try {
     options.signal?.throwIfAborted()

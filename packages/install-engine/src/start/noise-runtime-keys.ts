@@ -51,7 +51,7 @@ export interface NoiseRuntimeKeysOptions {
 
 const { dh } = noiseProtocol(EXCHANGE_PROTOCOLS.IK)
 const timeoutMs = 10_000
-const maxFloorsBytes = 1024 * 1024
+const MAX_FLOORS_BYTES = 1024 * 1024
 /** The server knows, and says no: no cached key takes its place. */
 const final = new Set(['RK_KEY_ID_UNKNOWN', 'RK_REFUSED'])
 
@@ -118,7 +118,7 @@ export class NoiseRuntimeKeys implements RuntimeKeyProvider {
   }
 
   async #floors(): Promise<KeyFloors> {
-    const bytes = await readSmallFile(this.#options.fs, this.#options.floorsFile, maxFloorsBytes)
+    const bytes = await readSmallFile(this.#options.fs, this.#options.floorsFile, MAX_FLOORS_BYTES)
     return bytes === undefined ? new KeyFloors() : KeyFloors.parse(bytes)
   }
 

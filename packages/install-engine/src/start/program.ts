@@ -8,7 +8,7 @@ import { placeInside } from '../disk/disk.ts'
 import type { Layout } from '../disk/layout.ts'
 
 /** The client of the original. */
-const seedProgram = 'Metin2.exe'
+const SEED_PROGRAM = 'Metin2.exe'
 
 /** What decides how a program is started. */
 export interface ProgramContext {
@@ -23,7 +23,7 @@ export interface ProgramContext {
 
 function listedProgram(context: ProgramContext): string | undefined {
   const listed = new Set(context.files.map((file) => file.path))
-  if (listed.has(seedProgram)) return seedProgram
+  if (listed.has(SEED_PROGRAM)) return SEED_PROGRAM
   const programs = context.files.filter((file) => file.executable)
   return programs.length === 1 ? programs[0]?.path : undefined
 }

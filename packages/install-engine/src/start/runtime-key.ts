@@ -24,8 +24,7 @@ export async function loadRuntimeKey(
   fs: FileSystem,
   layout: Layout,
   release: { readonly manifest: ReleaseManifest; readonly manifestSha256: string; readonly format: ReleaseFormat },
-  provider: RuntimeKeyProvider | undefined,
-  signal?: AbortSignal,
+  { provider, signal }: { provider: RuntimeKeyProvider | undefined; signal?: AbortSignal | undefined },
 ): Promise<RuntimeKey | undefined> {
   const { manifest, format } = release
   if (format.runtimeKey === 'none') return undefined

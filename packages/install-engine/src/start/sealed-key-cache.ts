@@ -21,7 +21,7 @@ import { readSmallFile, removeFile, writeSmallFile } from '../disk/disk.ts'
 // 32     100  XChaCha20-Poly1305 of the 84-byte blob; aad = label, SHA-256 of the manifest
 const magic = concatBytes(utf8Encode('KTRKC1'), new Uint8Array(2))
 const label = utf8Encode('keyturn launcher runtime key cache v1\0')
-const fileLength = 132
+const FILE_LENGTH = 132
 
 /** Keeps the runtime key of the installed release for offline starts: sealed, the sealing key outside the install. */
 export class SealedKeyCache {
@@ -69,9 +69,9 @@ export class SealedKeyCache {
 
   /** The key sealed for this very manifest, if there is one that opens. */
   async get(manifestSha256: string): Promise<RuntimeKey | undefined> {
-    const bytes = await readSmallFile(this.#fs, this.#file, fileLength).catch(() => undefined)
+    const bytes = await readSmallFile(this.#fs, this.#file, FILE_LENGTH).catch(() => undefined)
     const key = await this.#sealingKey(false).catch(() => undefined)
-    if (bytes?.length !== fileLength || key === undefined || magic.some((byte, index) => bytes[index] !== byte))
+    if (bytes?.length !== FILE_LENGTH || key === undefined || magic.some((byte, index) => bytes[index] !== byte))
       return undefined
     let blob: Uint8Array | undefined
     try {

@@ -67,13 +67,7 @@ async function judge(
   const { fs, channel } = session.options
   const { trust } = session
   const manifest = await readSmallFile(fs, files.manifest, limits.manifestBytes)
-  if (manifest === undefined)
-    return {
-      playable: false,
-      error: new ManifestError('MAN_MISSING', 'Cannot start: the installed manifest is gone', {
-        hint: 'Update, so that it is fetched again',
-      }),
-    }
+  if (manifest === undefined) return { playable: false, error: manifestGone() }
   const [signatures, legacySignature, log, roles, all] = [
     await readSmallFile(fs, files.signatures, limits.signaturesBytes),
     await readSmallFile(fs, files.legacySignature, limits.legacySignatureBytes),
@@ -82,19 +76,7 @@ async function judge(
     await trust.roles(),
   ]
   const missing = await trust.missingRoles(state)
-  if (missing !== undefined) {
-    return {
-      playable: false,
-      error: new ManifestError(
-        'TRUST_LOST',
-        `Cannot start: role document ${missing}, which the stored log seals, is gone or damaged, and with it the list of withdrawn keys`,
-        {
-          details: { version: missing },
-          hint: 'Update once while the server can be reached',
-        },
-      ),
-    }
-  }
+  if (missing !== undefined) return { playable: false, error: rolesGone(missing) }
   const decision = verifyInstalled(
     {
       manifest,
@@ -120,4 +102,18 @@ async function judge(
       newestRoles: decision.newestRoles,
     },
   }
+}
+
+function manifestGone(): ManifestError {
+  return new ManifestError('MAN_MISSING', 'Cannot start: the installed manifest is gone', {
+    hint: 'Update, so that it is fetched again',
+  })
+}
+
+function rolesGone(version: number): ManifestError {
+  return new ManifestError(
+    'TRUST_LOST',
+    `Cannot start: role document ${version}, which the stored log seals, is gone or damaged, and with it the list of revoked keys`,
+    { details: { version }, hint: 'Update once while the server can be reached' },
+  )
 }

@@ -30,7 +30,7 @@ export interface TrustCycleResult {
 }
 
 /** A wrong signature is believed only after this many fetches, past every cache. */
-const signatureTries = 3
+const SIGNATURE_TRIES = 3
 
 function isNetwork(error: unknown): error is LauncherError {
   return error instanceof LauncherError && ['io', 'unavailable', 'input'].includes(error.kind)
@@ -79,11 +79,16 @@ class CycleFetcher {
   readonly #signal: AbortSignal | undefined
   readonly #compareTips: boolean
 
-  constructor(source: Source, store: TrustStore, state: TrustState, fresh: boolean, options: TrustCycleOptions) {
+  constructor(
+    source: Source,
+    store: TrustStore,
+    state: TrustState,
+    options: Pick<TrustCycleOptions, 'signal' | 'compareTips'> & { readonly isFresh: boolean },
+  ) {
     this.#source = source
     this.#store = store
     this.#state = state
-    this.#fresh = fresh
+    this.#fresh = options.isFresh
     this.#signal = options.signal
     this.#compareTips = options.compareTips === true
   }
@@ -165,9 +170,9 @@ export async function runTrustCycle(
 ): Promise<TrustCycleResult> {
   const earlier = (await store.roles()).map(({ bytes }) => bytes)
   for (let attempt = 1; ; attempt++) {
-    const fetcher = new CycleFetcher(source, store, state, attempt > 1, options)
+    const fetcher = new CycleFetcher(source, store, state, { ...options, isFresh: attempt > 1 })
     const decision = await driveRelease(releaseSteps(state, options, earlier), (request) => fetcher.provide(request))
-    if (isSignatureFailure(decision) && attempt < signatureTries) continue
+    if (isSignatureFailure(decision) && attempt < SIGNATURE_TRIES) continue
     if (decision.outcome === 'refused') await keepForkEvidence(store, state, decision.state, fetcher.bytes)
     await store.persist(decision, fetcher.seen)
     if (

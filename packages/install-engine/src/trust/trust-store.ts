@@ -51,11 +51,11 @@ export interface CycleDocuments {
   readonly legacySignature?: Uint8Array | undefined
 }
 
-const dayMs = 24 * 60 * 60 * 1000
+const DAY_MS = 24 * 60 * 60 * 1000
 
-const manifestName = /^([1-9][0-9]{0,15})\.json$/
+const MANIFEST_NAME = /^([1-9][0-9]{0,15})\.json$/
 
-const rolesName = /^([1-9][0-9]{0,8})\.json$/
+const ROLES_NAME = /^([1-9][0-9]{0,8})\.json$/
 
 /** Reads and writes `.updates/trust`; docs/spec/launcher.md §3.1. */
 export class TrustStore {
@@ -186,7 +186,7 @@ export class TrustStore {
   async #storedSequences(): Promise<number[]> {
     const own = await listFolder(this.#fs, dirname(manifestStem(this.#layout, { channel: this.#channel, sequence: 0 })))
     const old = await listFolder(this.#fs, this.#layout.manifests)
-    const sequences = [...own, ...old].map((name) => Number(manifestName.exec(name)?.[1] ?? '0'))
+    const sequences = [...own, ...old].map((name) => Number(MANIFEST_NAME.exec(name)?.[1] ?? '0'))
     return [...new Set(sequences)].filter((sequence) => sequence > 0).sort((a, b) => b - a)
   }
 
@@ -226,7 +226,7 @@ export class TrustStore {
   async roles(): Promise<{ version: number; bytes: Uint8Array }[]> {
     const found: { version: number; bytes: Uint8Array }[] = []
     for (const name of await listFolder(this.#fs, this.#layout.roles)) {
-      const version = Number(rolesName.exec(name)?.[1] ?? '0')
+      const version = Number(ROLES_NAME.exec(name)?.[1] ?? '0')
       const bytes = version === 0 ? undefined : await this.#read(join(this.#layout.roles, name), limits.rolesBytes)
       if (bytes !== undefined) found.push({ version, bytes })
     }
@@ -248,7 +248,7 @@ export class TrustStore {
     const path = join(this.#layout.trust, 'compared_at')
     const bytes = await this.#read(path, 32).catch(() => undefined)
     const last = Number(bytes === undefined ? '0' : new TextDecoder().decode(bytes))
-    if (Number.isFinite(last) && nowMs >= last && nowMs - last < dayMs) return false
+    if (Number.isFinite(last) && nowMs >= last && nowMs - last < DAY_MS) return false
     await writeSmallFile(this.#fs, path, new TextEncoder().encode(String(nowMs)))
     return true
   }

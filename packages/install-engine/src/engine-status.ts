@@ -1,0 +1,72 @@
+import { ManifestError } from '@keyturn/manifest'
+import { pathExists } from '@keyturn/primitives/node'
+import { readState } from './disk/state-file.ts'
+import type { InstallState } from './disk/state-file.ts'
+import type { EngineStatus } from './engine-interface.ts'
+import { shownUrl } from './fetch/proxy.ts'
+import type { Session } from './session.ts'
+import { judgeInstalled } from './trust/installed-release.ts'
+import type { InstalledRelease } from './trust/installed-release.ts'
+
+/** What is known without asking anybody. */
+export async function engineStatus(session: Session): Promise<EngineStatus> {
+  const { fs, channel, server } = session.options
+  const { state } = await readState(fs, session.layout)
+  const { trust, reason, notes, needsKey = false, offered } = await trustStatus(session, state)
+  return {
+    folder: session.layout.root,
+    server: shownUrl(server),
+    channel,
+    state: session.state,
+    version: state.installed?.version,
+    sequence: state.installed?.sequence,
+    trust,
+    reason,
+    rolesVersion: state.installed?.rolesVersion,
+    notes,
+    needsKey,
+    offered,
+    confirmed: state.confirmed,
+    failedStarts: state.failedStarts,
+    canRollBack: state.previous !== undefined,
+    unfinished: state.partial?.version,
+    paused: await pathExists(session.layout.paused, fs),
+    bytesPerSecond: session.limit.bytesPerSecond,
+    progress: session.meter.snapshot(),
+  }
+}
+
+/** Trust as the stored documents and the clock have it. */
+export async function trustStatus(
+  session: Session,
+  state: InstallState,
+): Promise<Pick<EngineStatus, 'trust' | 'reason'> & Partial<Pick<EngineStatus, 'notes' | 'needsKey' | 'offered'>>> {
+  const { clock, channel } = session.options
+  const loaded = await session.trust.load()
+  if (loaded.lost) return { trust: 'stale', reason: lostTrust(session) }
+  let release: InstalledRelease | undefined
+  if (state.installed !== undefined) {
+    const judged = await judgeInstalled(session, state.installed, loaded.state)
+    if (!judged.playable) return { trust: 'barred', reason: judged.error }
+    release = judged.release
+  }
+  const decision = await session.trust.judgeStored(loaded.state, { channel, nowMs: clock() })
+  return {
+    trust: decision.trust,
+    reason: decision.outcome === 'refused' && decision.trust !== 'pinned' ? decision.error : undefined,
+    notes: release?.manifest.notes,
+    needsKey: release !== undefined && release.format.runtimeKey !== 'none',
+    offered: decision.outcome === 'accepted' ? decision.manifest.version : undefined,
+  }
+}
+
+/** Nothing is left that says what this install may trust. */
+export function lostTrust(session: Session): ManifestError {
+  return new ManifestError(
+    'TRUST_LOST',
+    `Cannot update: no signed document is left that proves what "${session.layout.trustState}" should say`,
+    {
+      hint: 'Remove the folder "trust" below ".updates" if you are sure that this install comes from the right publisher',
+    },
+  )
+}
