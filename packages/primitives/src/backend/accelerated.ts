@@ -182,6 +182,10 @@ function rawPublicKey(key: KeyObject): Uint8Array<ArrayBuffer> {
 
 /** What libsodium does faster, or what Node cannot do at all (BLAKE2b-256, XChaCha20). */
 function sodiumBackend(sodium: Sodium): Partial<Backend> {
+  return { ...sodiumHashes(sodium), ...sodiumCiphers(sodium), ...sodiumCurves(sodium) }
+}
+
+function sodiumCurves(sodium: Sodium): Partial<Backend> {
   const withSecretKey = <Result>(
     seed: Uint8Array,
     use: (secretKey: Uint8Array, key: Uint8Array<ArrayBuffer>) => Result,
@@ -195,6 +199,33 @@ function sodiumBackend(sodium: Sodium): Partial<Backend> {
       secretKey.fill(0)
     }
   }
+  return {
+    ed25519PublicKey: (seed) => withSecretKey(seed, (_, key) => key),
+    ed25519Sign: (seed, message) =>
+      withSecretKey(seed, (secretKey) => {
+        const signature = new Uint8Array(64)
+        sodium.crypto_sign_detached(signature, message, secretKey)
+        return signature
+      }),
+    ed25519Verify: (key, message, signature) => sodium.crypto_sign_verify_detached(signature, message, key),
+    x25519PublicKey(secret) {
+      const key = new Uint8Array(32)
+      sodium.crypto_scalarmult_base(key, secret)
+      return key
+    },
+    x25519(secret, key) {
+      const shared = new Uint8Array(32)
+      try {
+        sodium.crypto_scalarmult(shared, secret, key)
+        return shared
+      } catch {
+        return new Uint8Array(32)
+      }
+    },
+  }
+}
+
+function sodiumHashes(sodium: Sodium): Partial<Backend> {
   return {
     blake2b256(bytes) {
       const digest = new Uint8Array(32)
@@ -216,6 +247,11 @@ function sodiumBackend(sodium: Sodium): Partial<Backend> {
         },
       } satisfies RunningHash
     },
+  }
+}
+
+function sodiumCiphers(sodium: Sodium): Partial<Backend> {
+  return {
     sealXChaCha20Poly1305(key, nonce, plaintext, aad, out) {
       sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(out, plaintext, aad, null, nonce, key)
     },
@@ -225,28 +261,6 @@ function sodiumBackend(sodium: Sodium): Partial<Backend> {
         return true
       } catch {
         return false
-      }
-    },
-    ed25519PublicKey: (seed) => withSecretKey(seed, (_, key) => key),
-    ed25519Sign: (seed, message) =>
-      withSecretKey(seed, (secretKey) => {
-        const signature = new Uint8Array(64)
-        sodium.crypto_sign_detached(signature, message, secretKey)
-        return signature
-      }),
-    ed25519Verify: (key, message, signature) => sodium.crypto_sign_verify_detached(signature, message, key),
-    x25519PublicKey(secret) {
-      const key = new Uint8Array(32)
-      sodium.crypto_scalarmult_base(key, secret)
-      return key
-    },
-    x25519(secret, key) {
-      const shared = new Uint8Array(32)
-      try {
-        sodium.crypto_scalarmult(shared, secret, key)
-        return shared
-      } catch {
-        return new Uint8Array(32)
       }
     },
   }
