@@ -1,7 +1,7 @@
 import { compareBytes, equalBytes, printable, utf8Encode, wipe } from '@keyturn/primitives'
 import type { Archive } from './archive.ts'
 import { checkCollisions } from './collisions.ts'
-import type { ArchiveEntry } from './entries.ts'
+import type { EntryRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { checkContentKey, checkSlots, deriveFirstSlot } from './keys.ts'
 import type { ContentKey, SlotSecrets } from './keys.ts'
@@ -89,29 +89,32 @@ function isPlain(path: string): boolean {
   return plainPathKind(scratch, 0, path.length) !== 'other'
 }
 
-/** A file with the path it is stored under. */
-export interface PlannedFile {
+/** A path as it is stored. */
+export interface PlannedPath {
   readonly path: string
   readonly pathBytes: Uint8Array
+  /** Place of the path among those given. */
+  readonly given: number
+}
+
+/** A file with the path it is stored under. */
+export interface PlannedFile extends PlannedPath {
   readonly source: ByteSource
 }
 
-/** Puts files into archive order and refuses paths that cannot stand together. */
-export function planFiles(
-  files: Iterable<BuildFile>,
-  ymirPrefix: boolean,
-  onStored?: (stored: string, path: string) => void,
-): PlannedFile[] {
-  const planned: (PlannedFile & { readonly isFolded: boolean })[] = []
-  for (const file of files) {
-    if (typeof file?.path !== 'string') throw new TypeError('Each file must have a path and a source')
-    if (file.source !== undefined) checkSource(file.source)
-    const path = storedPath(file.path, ymirPrefix)
-    onStored?.(path, file.path)
+/**
+ * Puts paths into archive order and refuses those that cannot be in one archive.
+ *
+ * @param ymirPrefix - Whether `ymir work/` is stored as `d:/ymir work/`.
+ * @throws {@link M2pError} `M2P_PATH`, `M2P_PATH_COLLISION`.
+ */
+export function planPaths(paths: readonly string[], ymirPrefix: boolean): PlannedPath[] {
+  const planned = paths.map((given, index) => {
+    const path = storedPath(given, ymirPrefix)
     const pathBytes = utf8Encode(path)
     const isFolded = plainPathKind(pathBytes, 0, pathBytes.length) === 'folded'
-    planned.push({ path, pathBytes, source: file.source, isFolded })
-  }
+    return { path, pathBytes, given: index, isFolded }
+  })
   planned.sort((left, right) => compareBytes(left.pathBytes, right.pathBytes))
   for (const [index, { path }] of planned.entries()) {
     if (path !== planned[index + 1]?.path) continue
@@ -121,6 +124,22 @@ export function planFiles(
   }
   checkCollisions(planned)
   return planned
+}
+
+/** The same for files. */
+export function planFiles(files: Iterable<BuildFile>, ymirPrefix: boolean): PlannedFile[] {
+  const given = [...files]
+  for (const file of given) {
+    if (typeof file?.path !== 'string') throw new TypeError('Each file must have a path and a source')
+    checkSource(file.source)
+  }
+  const paths = given.map(({ path }) => path)
+  return planPaths(paths, ymirPrefix).map((path) => ({ ...path, source: (given[path.given] as BuildFile).source }))
+}
+
+/** Next multiple of `align` at or after `offset`. */
+export function alignUp(offset: number, align: number): number {
+  return Math.ceil(offset / align) * align
 }
 
 /** Slots of a writer, with the one that new files go under. */
@@ -140,32 +159,42 @@ export function resolveSlots({ contentKey, slots }: BuildKeys, previous?: Archiv
   return { secrets: own, newest }
 }
 
+/** What is known of a file in the previous archive. */
+type PreviousFile = Pick<EntryRecord, 'sha256' | 'slot'>
+
 /** The slot a file goes under, and its entry in the previous archive when it stays there unchanged. */
-export interface Placement {
+export interface Placement<Entry extends PreviousFile> {
   readonly slot: number
-  readonly carried: ArchiveEntry | undefined
+  readonly carried: Entry | undefined
 }
 
-/** Decides under which slot a file goes. @throws {@link M2pError} `M2P_SLOT_UNKNOWN`. */
-export function placeFile(
+/**
+ * Decides under which slot a file goes: an unchanged one stays where it is, any other goes under the newest slot.
+ *
+ * @param old - Its entry in the previous archive; undefined when there is none, or nothing is to be kept.
+ * @throws {@link M2pError} `M2P_SLOT_UNKNOWN`.
+ */
+export function placeFile<Entry extends PreviousFile>(
   path: string,
   digest: Uint8Array,
-  slots: WriterSlots,
-  previous: Archive | undefined,
-  full: boolean,
-): Placement {
-  const old = full ? undefined : previous?.find(path)
+  old: Entry | undefined,
+  slots: { readonly newest: number; readonly known: Pick<ReadonlyMap<number, unknown>, 'has'> },
+): Placement<Entry> {
   if (old === undefined || !equalBytes(old.sha256, digest)) return { slot: slots.newest, carried: undefined }
-  if (!slots.secrets.has(old.slot)) {
-    throw new M2pError(
-      'M2P_SLOT_UNKNOWN',
-      `File "${printable(path)}" lies under slot ${old.slot}, which was not given`,
-      {
-        details: { slot: old.slot },
-      },
-    )
+  if (!slots.known.has(old.slot)) {
+    throw new M2pError('M2P_SLOT_UNKNOWN', `File "${printable(path)}" is under slot ${old.slot}, which was not given`, {
+      details: { slot: old.slot },
+    })
   }
   return { slot: old.slot, carried: old }
+}
+
+/** Whether stored bytes of a previous archive can be in this one: they are there, and cut in the same places. */
+export function canCarry(
+  previous: { readonly hasPayloads: boolean; readonly segmentSize: number },
+  segmentSize: number,
+): boolean {
+  return previous.hasPayloads && previous.segmentSize === segmentSize
 }
 
 /** Wipes the slot that {@link resolveSlots} derived when none were given. */

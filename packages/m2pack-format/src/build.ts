@@ -2,7 +2,7 @@ import { createSha256, equalBytes, printable, sha256 } from '@keyturn/primitives
 import { zstd } from '#zstd'
 import type { Archive } from './archive.ts'
 import type { BuildResult } from './build-result.ts'
-import { placeFile, planFiles, releaseSlots, resolveFormat, resolveSlots } from './build-plan.ts'
+import { alignUp, canCarry, placeFile, planFiles, releaseSlots, resolveFormat, resolveSlots } from './build-plan.ts'
 import type {
   BuildFile,
   BuildFormatOptions,
@@ -40,11 +40,6 @@ export function inputChanged(path: string): M2pError {
   return new M2pError('M2P_INPUT_CHANGED', `File "${printable(path)}" changed while it was being packed`, {
     details: { path: printable(path) },
   })
-}
-
-/** Next multiple of `align` at or behind `offset`. */
-export function alignUp(offset: number, align: number): number {
-  return Math.ceil(offset / align) * align
 }
 
 /**
@@ -138,7 +133,9 @@ class ArchiveBuilder {
     const first = Uint8Array.from(await this.#readSegment(file, 0))
     const digest = await this.#hash(file, first, count)
     const { previous } = this.#options
-    const { slot, carried } = placeFile(file.path, digest, this.#slots, previous, this.#format.full)
+    const old = this.#format.full ? undefined : previous?.find(file.path)
+    const { newest, secrets } = this.#slots
+    const { slot, carried } = placeFile(file.path, digest, old, { newest, known: secrets })
     if (slot !== this.#slots.newest) this.#keptFiles++
     const start = await this.#pad()
     const cipher = new FileCipher(this.#slotKey(slot), file.pathBytes, digest, count)
@@ -172,8 +169,9 @@ class ArchiveBuilder {
   /** Takes over the stored bytes of an unchanged file, once every segment is proved to be the publisher's own. */
   async #carry({ cipher }: SealTarget, old: ArchiveEntry | undefined): Promise<StoredForm | undefined> {
     const { previous } = this.#options
-    if (old === undefined || previous === undefined || previous.manifestOnly) return undefined
-    if (previous.segmentSize !== this.#format.segmentSize) return undefined
+    if (old === undefined || previous === undefined) return undefined
+    const { segmentSize, manifestOnly } = previous
+    if (!canCarry({ segmentSize, hasPayloads: !manifestOnly }, this.#format.segmentSize)) return undefined
     const start = this.#offset
     let offset = old.offset
     for (let index = 0; index < old.segmentCount; index++) {

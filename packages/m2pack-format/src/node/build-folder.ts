@@ -8,17 +8,14 @@ import type { Archive } from '../archive.ts'
 import { buildArchive } from '../build.ts'
 import type { BuildResult } from '../build-result.ts'
 import type { BuildOptions } from '../build.ts'
-import { planFiles, releaseSlots, resolveFormat, resolveSlots } from '../build-plan.ts'
+import { planPaths, releaseSlots, resolveFormat, resolveSlots } from '../build-plan.ts'
 import type { BuildFile, ResolvedFormat, WriterSlots } from '../build-plan.ts'
-import { manifestStart, SEGMENT_RECORD_BYTES, segmentCountOf } from '../entries.ts'
+import { manifestStart } from '../entries.ts'
 import type { EntryRecord } from '../entries.ts'
 import { M2pError } from '../errors.ts'
 import { finishArchive } from '../finish.ts'
-import { HEADER_BYTES } from '../limits.ts'
-import { memorySource } from '../source.ts'
 import { writeArchiveFile } from './archive-file.ts'
 import type { OutputOptions } from './archive-file.ts'
-import { FORM } from './build-job.ts'
 import type { BuildJob, PreviousPayloads } from './build-job.ts'
 import { BuildShare } from './build-share.ts'
 import { Crew } from './crew.ts'
@@ -27,6 +24,7 @@ import { descriptorOf, openFileSource } from './file-source.ts'
 import type { FileSource } from './file-source.ts'
 import { writeAt } from './sealed-units.ts'
 import { shareBytes, shareNumbers, sharePaths, SharedProgress, shareSecrets } from './shared.ts'
+import { FORM, SharedTable } from './shared-table.ts'
 import { walkFolder } from './walk.ts'
 
 /** Options of {@link buildFolder}. */
@@ -38,10 +36,6 @@ export interface BuildFolderOptions extends BuildOptions, OutputOptions {
   /** The archive this one follows, opened with its verifier. */
   readonly previous?: Archive | undefined
 }
-
-/** Plaintext of small files that one thread takes at a time. */
-const UNIT_BYTES = 1024 * 1024
-const UNIT_FILES = 64
 
 /**
  * Packs a folder into an archive file, wholly or not at all.
@@ -75,6 +69,7 @@ export async function buildFolder(input: string, output: string, options: BuildF
 }
 
 interface FolderPlan {
+  /** As they are on disk, in archive order. */
   readonly paths: readonly string[]
   readonly storedPaths: readonly string[]
   readonly pathBytes: readonly Uint8Array[]
@@ -82,19 +77,14 @@ interface FolderPlan {
 }
 
 async function planFolder(input: string, options: BuildFolderOptions, format: ResolvedFormat): Promise<FolderPlan> {
-  const files = (await walkFolder(input, options)).map((path) => ({
-    path,
-    source: memorySource(new Uint8Array(0)),
-  }))
-  const byStored = new Map<string, string>()
-  const planned = planFiles(files, format.ymirPrefix, (stored, path) => void byStored.set(stored, path))
-  const paths = planned.map(({ path }) => byStored.get(path) as string)
-  const sizes = paths.map((path) => sizeOf(input, path))
+  const found = await walkFolder(input, options)
+  const planned = planPaths(found, format.ymirPrefix)
+  const paths = planned.map(({ given }) => found[given] as string)
   return {
     paths,
     storedPaths: planned.map(({ path }) => path),
     pathBytes: planned.map(({ pathBytes }) => pathBytes),
-    sizes,
+    sizes: paths.map((path) => sizeOf(input, path)),
   }
 }
 
@@ -104,29 +94,6 @@ function sizeOf(root: string, path: string): number {
   throw new M2pError('M2P_INPUT_CHANGED', `File "${printable(path)}" changed while it was being packed`, {
     details: { path: printable(path) },
   })
-}
-
-/** Units of work in archive order: a segment of a large file, or small files side by side. */
-function unitsOf(sizes: readonly number[], segmentSize: number): number[] {
-  const units: number[] = []
-  let first = 0
-  let bytes = 0
-  const close = (behind: number): void => {
-    if (behind > first) units.push(first, behind, -1)
-    first = behind
-    bytes = 0
-  }
-  for (const [file, size] of sizes.entries()) {
-    const count = segmentCountOf(size, segmentSize)
-    if (count > 1 || bytes + size > UNIT_BYTES || file - first >= UNIT_FILES) close(file)
-    bytes += size
-    if (count === 1) continue
-    for (let segment = 0; segment < count; segment++) units.push(file, file + 1, segment)
-    first = file + 1
-    bytes = 0
-  }
-  close(sizes.length)
-  return units
 }
 
 interface ThreadedBuild {
@@ -162,48 +129,20 @@ function previousPayloads(
 
 function jobOf(build: ThreadedBuild, checksWhole: boolean): BuildJob {
   const { input, plan, format, slots, descriptor } = build
-  const { sizes, paths } = plan
-  const counts = sizes.map((size) => segmentCountOf(size, format.segmentSize))
-  const firstSegments: number[] = []
-  let segments = 0
-  for (const count of counts) {
-    firstSegments.push(segments)
-    segments += count
-  }
-  const large = [...sizes.keys()].filter((file) => (counts[file] as number) > 1)
-  large.sort((left, right) => (sizes[right] as number) - (sizes[left] as number))
-  const units = unitsOf(sizes, format.segmentSize)
-  const files = paths.length
-  const ends = new BigInt64Array(new SharedArrayBuffer((units.length / 3 + 1) * 8))
-  ends[0] = BigInt(HEADER_BYTES)
+  const stop = stopFlag()
   return {
     kind: 'build',
     root: input,
-    paths,
+    paths: plan.paths,
     ...sharePaths(plan.pathBytes),
-    sizes: shareNumbers(sizes),
-    firstSegments: shareNumbers(firstSegments),
-    large: shareNumbers(large),
-    units: shareNumbers(units),
-    next: new Int32Array(new SharedArrayBuffer(8)),
-    ends,
-    table: {
-      offsets: new Float64Array(new SharedArrayBuffer(files * 8)),
-      slots: new Float64Array(new SharedArrayBuffer(files * 8)),
-      forms: new Int32Array(new SharedArrayBuffer(files * 4)),
-      digests: new Uint8Array(new SharedArrayBuffer(files * 32)),
-      segments: new Uint8Array(new SharedArrayBuffer(segments * SEGMENT_RECORD_BYTES)),
-      checks: new Uint32Array(new SharedArrayBuffer(segments * 4)),
-      hashed: new Int32Array(new SharedArrayBuffer(files * 4)),
-    },
+    table: SharedTable.plan(plan.sizes, format.segmentSize, stop).memory,
     descriptor,
     level: format.level,
-    segmentSize: format.segmentSize,
     align: format.align,
     slots: shareSecrets(slots.secrets),
     newest: slots.newest,
     previous: previousPayloads(build, checksWhole),
-    stop: stopFlag(),
+    stop,
     progress: new SharedProgress().counts,
   }
 }
@@ -242,27 +181,31 @@ async function runJob(build: ThreadedBuild, job: BuildJob): Promise<BuildResult>
   } finally {
     wipe(job.slots.bytes)
   }
-  const end = Number(job.ends.at(-1))
-  const finished = finishArchive(recordsOf(plan, job), end, options, format.segmentSize, slots)
+  const table = new SharedTable(job.table)
+  const end = table.payloadEnd
+  const finished = finishArchive(recordsOf(plan, table), end, options, format.segmentSize, slots)
   writeAt(descriptor, finished.manifest, end)
   writeAt(descriptor, finished.header, 0)
-  const carriedFiles = job.table.forms.reduce((sum, form) => sum + (form >= FORM.carriedPlain ? 1 : 0), 0)
-  const keptFiles = job.table.slots.reduce((sum, slot) => sum + (slot === slots.newest ? 0 : 1), 0)
-  return { ...finished.result, originalBytes: totalBytes, carriedFiles, keptFiles }
+  const files = [...plan.sizes.keys()]
+  return {
+    ...finished.result,
+    originalBytes: totalBytes,
+    carriedFiles: files.filter((file) => table.form(file) >= FORM.carriedPlain).length,
+    keptFiles: files.filter((file) => table.slot(file) !== slots.newest).length,
+  }
 }
 
-function recordsOf({ pathBytes, sizes }: FolderPlan, { table, firstSegments, segmentSize }: BuildJob): EntryRecord[] {
+function recordsOf({ pathBytes, sizes }: FolderPlan, table: SharedTable): EntryRecord[] {
   return sizes.map((size, file) => {
-    const first = (firstSegments[file] as number) * SEGMENT_RECORD_BYTES
-    const form = table.forms[file]
+    const form = table.form(file)
     return {
       pathBytes: pathBytes[file] as Uint8Array,
-      offset: table.offsets[file] as number,
+      offset: table.offset(file),
       size,
-      slot: table.slots[file] as number,
+      slot: table.slot(file),
       compression: form === FORM.compressed || form === FORM.carriedCompressed ? 'zstd' : 'none',
-      sha256: table.digests.subarray(file * 32, file * 32 + 32),
-      segments: table.segments.subarray(first, first + segmentCountOf(size, segmentSize) * SEGMENT_RECORD_BYTES),
+      sha256: table.digest(file),
+      segments: table.segmentRecords(file),
     }
   })
 }

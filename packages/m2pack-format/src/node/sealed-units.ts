@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs'
-import type { BuildJob } from './build-job.ts'
+import type { SharedTable } from './shared-table.ts'
+import { alignUp } from '../build-plan.ts'
 import { UnitBuffer } from './unit-buffer.ts'
 
 /** A unit that is sealed and waits to be told where it goes. */
@@ -17,16 +18,24 @@ export interface SealedPiece {
   readonly stored: Uint8Array
 }
 
+/** Where sealed units are written. */
+interface SealedUnitsTarget {
+  readonly descriptor: number
+  readonly align: number
+}
+
 /** Sealed units of one thread that wait until the place of the one before them is known. */
 export class SealedUnits {
-  readonly #job: BuildJob
+  readonly #table: SharedTable
+  readonly #target: SealedUnitsTarget
   readonly #pending: SealedUnit[] = []
   #pendingBytes = 0
   /** Buffers of units that were written. */
   readonly #spare: UnitBuffer[] = []
 
-  constructor(job: BuildJob) {
-    this.#job = job
+  constructor(table: SharedTable, target: SealedUnitsTarget) {
+    this.#table = table
+    this.#target = target
   }
 
   /** Units that wait. */
@@ -52,29 +61,28 @@ export class SealedUnits {
 
   /** Writes the units whose place is known. Places follow from path order alone, so bytes do not depend on threads. */
   flush(): void {
-    const { ends } = this.#job
     for (let [unit] = this.#pending; unit !== undefined; [unit] = this.#pending) {
-      const start = Atomics.load(ends, unit.unit)
-      if (start === 0n) return
+      const start = this.#table.start(unit.unit)
+      if (start === undefined) return
       this.#pending.shift()
       this.#pendingBytes -= unit.buffer.bytes.length
-      this.#write(unit, Number(start))
+      this.#write(unit, start)
       this.#spare.push(unit.buffer)
     }
   }
 
   #write({ unit, pieces, buffer }: SealedUnit, start: number): void {
-    const { align, ends, table, descriptor } = this.#job
+    const { align, descriptor } = this.#target
     let end = start
     const places = pieces.map((piece) => {
       if (piece.starts) {
-        end = Math.ceil(end / align) * align
-        table.offsets[piece.file] = end
+        end = alignUp(end, align)
+        this.#table.setOffset(piece.file, end)
       }
       end += piece.stored.length
       return end - piece.stored.length
     })
-    Atomics.store(ends, unit + 1, BigInt(end))
+    this.#table.setEnd(unit, end)
     if (end - start === buffer.bytes.length) return writeAt(descriptor, buffer.bytes, start)
     // The file was empty: what is not written between aligned payloads is zero.
     for (const [index, { stored }] of pieces.entries()) writeAt(descriptor, stored, places[index] as number)

@@ -1,0 +1,264 @@
+import { M2pError } from '../errors.ts'
+import { SEGMENT_RECORD_BYTES, segmentCountOf } from '../entries.ts'
+import { HEADER_BYTES } from '../limits.ts'
+import { segmentRecord } from '../segment-record.ts'
+import type { StopFlag } from './share.ts'
+import { shareNumbers } from './shared.ts'
+
+// What the threads of one build share: the plan of the work, which nobody changes, and its results, each of which one
+// thread writes and others read.
+//
+// How threads wait for each other. A result that others wait for has a flag of its own, 0 until it is there: whether a
+// large file is hashed, how a file is stored (FORM), where a unit ends. The thread that produces the result writes it
+// first, then sets the flag (Atomics.store) and wakes those who wait (Atomics.notify); a thread that has seen the flag
+// therefore sees the result. Nobody waits in a circle: hashing waits for nothing, the first segment of a file waits for
+// its hash only, a later segment for the first, and the place of a unit for the unit before it. Large files are all
+// taken to be hashed before the first unit is, and units are taken in order, so whatever a thread waits for is in the
+// hands of another one. Every wait ends when `stop` is set.
+
+/** How a file is stored. */
+export const FORM = { undecided: 0, plain: 1, compressed: 2, carriedPlain: 3, carriedCompressed: 4 } as const
+
+const UNIT_FIELDS = 3
+const DIGEST_BYTES = 32
+/** A wait is only ever this long, so that a stop is noticed. */
+const WAIT_MS = 20
+
+/** The memory behind a {@link SharedTable}: what goes to the other threads. */
+export interface SharedTableMemory {
+  readonly segmentSize: number
+  readonly sizes: Float64Array<SharedArrayBuffer>
+  /** Index of each file's first segment among all. */
+  readonly firstSegments: Float64Array<SharedArrayBuffer>
+  /** Files of several segments, largest first. */
+  readonly large: Float64Array<SharedArrayBuffer>
+  /** First file, file after the last, and segment of a large file or -1, of each unit. */
+  readonly units: Float64Array<SharedArrayBuffer>
+  /** The next large file to be hashed, and the next unit. */
+  readonly next: Int32Array<SharedArrayBuffer>
+  /** Where each unit's payload ends, 0 until known. */
+  readonly ends: BigInt64Array<SharedArrayBuffer>
+  readonly offsets: Float64Array<SharedArrayBuffer>
+  readonly slots: Float64Array<SharedArrayBuffer>
+  readonly forms: Int32Array<SharedArrayBuffer>
+  readonly digests: Uint8Array<SharedArrayBuffer>
+  /** Stored size and nonce of every segment, file after file. */
+  readonly segments: Uint8Array<SharedArrayBuffer>
+  readonly checks: Uint32Array<SharedArrayBuffer>
+  readonly hashed: Int32Array<SharedArrayBuffer>
+  readonly stop: StopFlag
+}
+
+/** A piece of work: some small files side by side, or one segment of a large file. */
+export interface Unit {
+  readonly first: number
+  /** The file after the last one. */
+  readonly end: number
+  /** Undefined for small files. */
+  readonly segment: number | undefined
+}
+
+/** Plaintext of small files that one thread takes at a time. */
+const UNIT_BYTES = 1024 * 1024
+const UNIT_FILES = 64
+
+/** Units of work in archive order. */
+function planUnits(sizes: readonly number[], segmentSize: number): number[] {
+  const units: number[] = []
+  let first = 0
+  let bytes = 0
+  const close = (end: number): void => {
+    if (end > first) units.push(first, end, -1)
+    first = end
+    bytes = 0
+  }
+  for (const [file, size] of sizes.entries()) {
+    const count = segmentCountOf(size, segmentSize)
+    if (count > 1 || bytes + size > UNIT_BYTES || file - first >= UNIT_FILES) close(file)
+    bytes += size
+    if (count === 1) continue
+    for (let segment = 0; segment < count; segment++) units.push(file, file + 1, segment)
+    first = file + 1
+    bytes = 0
+  }
+  close(sizes.length)
+  return units
+}
+
+/** The plan and the results of one build, by name, in memory that all its threads see. */
+export class SharedTable {
+  readonly memory: SharedTableMemory
+
+  /** @param memory - Of another thread's table. */
+  constructor(memory: SharedTableMemory) {
+    this.memory = memory
+  }
+
+  /** Plans the packing of files of these sizes, in archive order. */
+  static plan(sizes: readonly number[], segmentSize: number, stop: StopFlag): SharedTable {
+    const counts = sizes.map((size) => segmentCountOf(size, segmentSize))
+    const firstSegments: number[] = []
+    let segmentTotal = 0
+    for (const count of counts) {
+      firstSegments.push(segmentTotal)
+      segmentTotal += count
+    }
+    const large = [...sizes.keys()].filter((file) => (counts[file] as number) > 1)
+    large.sort((left, right) => (sizes[right] as number) - (sizes[left] as number))
+    const units = planUnits(sizes, segmentSize)
+    const ends = new BigInt64Array(new SharedArrayBuffer((units.length / UNIT_FIELDS + 1) * 8))
+    ends[0] = BigInt(HEADER_BYTES)
+    const files = sizes.length
+    return new SharedTable({
+      segmentSize,
+      sizes: shareNumbers(sizes),
+      firstSegments: shareNumbers(firstSegments),
+      large: shareNumbers(large),
+      units: shareNumbers(units),
+      next: new Int32Array(new SharedArrayBuffer(8)),
+      ends,
+      offsets: new Float64Array(new SharedArrayBuffer(files * 8)),
+      slots: new Float64Array(new SharedArrayBuffer(files * 8)),
+      forms: new Int32Array(new SharedArrayBuffer(files * 4)),
+      digests: new Uint8Array(new SharedArrayBuffer(files * DIGEST_BYTES)),
+      segments: new Uint8Array(new SharedArrayBuffer(segmentTotal * SEGMENT_RECORD_BYTES)),
+      checks: new Uint32Array(new SharedArrayBuffer(segmentTotal * 4)),
+      hashed: new Int32Array(new SharedArrayBuffer(files * 4)),
+      stop,
+    })
+  }
+
+  /** Takes the next large file that has to be hashed. */
+  takeLarge(): number | undefined {
+    const { next, large } = this.memory
+    if (Atomics.load(next, 0) >= large.length) return undefined
+    return large[Atomics.add(next, 0, 1)]
+  }
+
+  /** Takes the number of the next unit. */
+  takeUnit(): number | undefined {
+    const { next, units } = this.memory
+    const unit = Atomics.add(next, 1, 1)
+    return unit * UNIT_FIELDS < units.length ? unit : undefined
+  }
+
+  unit(unit: number): Unit {
+    const { units } = this.memory
+    const at = unit * UNIT_FIELDS
+    const segment = units[at + 2] as number
+    return {
+      first: units[at] as number,
+      end: units[at + 1] as number,
+      segment: segment < 0 ? undefined : segment,
+    }
+  }
+
+  size(file: number): number {
+    return this.memory.sizes[file] as number
+  }
+
+  segmentCount(file: number): number {
+    return segmentCountOf(this.size(file), this.memory.segmentSize)
+  }
+
+  digest(file: number): Uint8Array {
+    // A copy: hashing and comparing do not take shared memory everywhere.
+    return new Uint8Array(this.memory.digests.slice(file * DIGEST_BYTES, (file + 1) * DIGEST_BYTES))
+  }
+
+  setDigest(file: number, digest: Uint8Array): void {
+    this.memory.digests.set(digest, file * DIGEST_BYTES)
+  }
+
+  /** CRC-32 of a segment as it was hashed, to notice a file that changes before it is read again. */
+  check(file: number, segment: number): number {
+    return this.memory.checks[this.#segmentIndex(file, segment)] as number
+  }
+
+  setCheck(file: number, segment: number, check: number): void {
+    this.memory.checks[this.#segmentIndex(file, segment)] = check
+  }
+
+  /** Says that a large file is hashed. */
+  raiseHashed(file: number): void {
+    this.#raise(this.memory.hashed, file, 1)
+  }
+
+  awaitHashed(file: number): void {
+    this.#await(this.memory.hashed, file)
+  }
+
+  /** {@link FORM} of a file, as far as it is decided. */
+  form(file: number): number {
+    return Atomics.load(this.memory.forms, file)
+  }
+
+  raiseForm(file: number, form: number): void {
+    this.#raise(this.memory.forms, file, form)
+  }
+
+  awaitForm(file: number): number {
+    this.#await(this.memory.forms, file)
+    return this.form(file)
+  }
+
+  setSlot(file: number, slot: number): void {
+    this.memory.slots[file] = slot
+  }
+
+  slot(file: number): number {
+    return this.memory.slots[file] as number
+  }
+
+  setOffset(file: number, offset: number): void {
+    this.memory.offsets[file] = offset
+  }
+
+  offset(file: number): number {
+    return this.memory.offsets[file] as number
+  }
+
+  /** Notes how a segment is stored. */
+  setSegment(file: number, segment: number, storedSize: number, nonce: Uint8Array): void {
+    const at = this.#segmentIndex(file, segment) * SEGMENT_RECORD_BYTES
+    this.memory.segments.set(segmentRecord(storedSize, nonce), at)
+  }
+
+  /** Records of all segments of a file, as the manifest has them. */
+  segmentRecords(file: number): Uint8Array {
+    const first = this.#segmentIndex(file, 0) * SEGMENT_RECORD_BYTES
+    return this.memory.segments.subarray(first, first + this.segmentCount(file) * SEGMENT_RECORD_BYTES)
+  }
+
+  /** Where a unit's payload starts; undefined until the unit before it has its place. */
+  start(unit: number): number | undefined {
+    const start = Atomics.load(this.memory.ends, unit)
+    return start === 0n ? undefined : Number(start)
+  }
+
+  /** Notes where a unit's payload ends, which is where the next one starts. */
+  setEnd(unit: number, end: number): void {
+    Atomics.store(this.memory.ends, unit + 1, BigInt(end))
+  }
+
+  /** Where the last payload ends. */
+  get payloadEnd(): number {
+    return Number(this.memory.ends.at(-1))
+  }
+
+  #segmentIndex(file: number, segment: number): number {
+    return (this.memory.firstSegments[file] as number) + segment
+  }
+
+  #raise(flags: Int32Array<SharedArrayBuffer>, index: number, value: number): void {
+    Atomics.store(flags, index, value)
+    Atomics.notify(flags, index)
+  }
+
+  #await(flags: Int32Array<SharedArrayBuffer>, index: number): void {
+    while (Atomics.load(flags, index) === 0) {
+      if (Atomics.load(this.memory.stop, 0) !== 0) throw new M2pError('M2P_INPUT_CHANGED', 'Stopped by another thread')
+      Atomics.wait(flags, index, 0, WAIT_MS)
+    }
+  }
+}
