@@ -16,7 +16,7 @@ printf '#!/bin/sh\\necho started\\n' > client/client.sh && chmod +x client/clien
 echo volume=1 > client/user.cfg && echo level=1 > client/saves/1.sav
 ship() {
   keyturn pack tree --input client --output "tree-$1" --level 1
-  keyturn release prepare "tree-$1" --release "$1" && keyturn release sign && keyturn release head && keyturn release publish
+  keyturn release prepare "tree-$1" --release "$1" && keyturn release sign && keyturn release offer && keyturn release publish
 }
 `
 
@@ -28,6 +28,16 @@ interface Guide {
 }
 
 const guides: Readonly<Record<string, Guide>> = {
+  'a-bad-release-is-out.md': {
+    before: `ship 2026.12.01-1
+      keyturn update --dir lucky --server https://updates.example.org --trust "$(keyturn release trust --quiet)"
+      cp -r lucky unlucky && cp client/textures/1.dds good.dds
+      cp client/textures/2.dds client/textures/1.dds && ship 2026.12.04-1
+      keyturn update --dir unlucky
+      cp -r client client-fixed && cp good.dds client-fixed/textures/1.dds && echo fixed > client-fixed/fix.txt`,
+    after: `for name in lucky unlucky; do keyturn update --dir "$name" && grep -q fixed "$name/fix.txt"; done
+      cmp lucky/pack/textures.m2p unlucky/pack/textures.m2p && cmp lucky/pack/textures.m2p tree-fixed/pack/textures.m2p`,
+  },
   'adopt-an-existing-install.md': {
     before:
       'cp -r client copy-of-an-install && echo volume=9 > copy-of-an-install/user.cfg && echo x > copy-of-an-install/mod',
@@ -59,7 +69,8 @@ beforeEach(async () => {
   await writeFile(homeFile, `${JSON.stringify({ ...home, server: world.url }, undefined, 2)}\n`)
   await writeFile(world.path('token'), `${world.token}\n`, { mode: 0o600 })
   await mkdir(world.path('bin'))
-  await writeFile(world.path('bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" "$@"\n`, {
+  // At a terminal, a reader answers the questions with yes.
+  await writeFile(world.path('bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" --yes "$@"\n`, {
     mode: 0o755,
   })
 })
