@@ -53,7 +53,7 @@ const sources: readonly Source[] = [
   },
   {
     packageName: '@keyturn/publisher',
-    prefixes: ['CLI', 'BUILD', 'REL'],
+    prefixes: ['CLI', 'BUILD', 'REL', 'PRJ'],
     load: () => Promise.resolve(publisherErrors),
   },
   { packageName: '@keyturn/cli', prefixes: ['CLI', 'BUILD'], load: () => Promise.resolve(ownErrors()) },

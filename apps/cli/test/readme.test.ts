@@ -40,7 +40,7 @@ function asDone(lines: string, port: number): string {
       /^keyturn serve\b.*$/m,
       `keyturn serve --port ${port} > serve.log & SERVER=$!\nuntil grep -q 'Release server at' serve.log; do sleep 0.2; done`,
     )
-    .replaceAll(/^keyturn (rotate|emergency)/gm, 'keyturn --yes $1')
+    .replaceAll(/^keyturn (rotate|emergency|ship)/gm, 'keyturn --yes $1')
 }
 
 async function run(script: string): Promise<{ code: number | null; output: string }> {

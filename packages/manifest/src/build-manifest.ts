@@ -46,7 +46,7 @@ export interface ReleasePlace {
   /** Paths to remove. */
   readonly delete?: readonly string[]
   /** Globs of files that players may edit. */
-  readonly keep?: readonly string[]
+  readonly keep?: readonly string[] | undefined
   /** The file a launcher starts, by platform. */
   readonly program?: Readonly<Record<string, string>> | undefined
   /** What players may leave out. */

@@ -39,6 +39,31 @@ export const publisherErrors = {
     meaning: 'A backup does not open under this passphrase, or it was cut or changed.',
     remedy: 'Try the passphrase of that backup, or another copy of the file.',
   },
+  REL_OFFERED: {
+    kind: 'policy',
+    meaning: 'The release is or was offered, or another one was made after it, so it cannot be discarded.',
+    remedy: 'Withdraw it instead: "keyturn release halt --withdraw".',
+  },
+  PRJ_NOT_FOUND: {
+    kind: 'usage',
+    meaning: 'There is no project file here or in a folder above.',
+    remedy: 'Run "keyturn project init" beside the source of the client, or name the file with --project.',
+  },
+  PRJ_FORMAT: {
+    kind: 'input',
+    meaning: 'The project file is not what docs/spec/project.md describes.',
+    remedy: 'Correct the member that the message names.',
+  },
+  BUILD_SECRET: {
+    kind: 'policy',
+    meaning: 'A file of the tree looks like a secret: a private key, or an .env file.',
+    remedy: 'Move it out of the tree, leave it out with --exclude, or name it with --include.',
+  },
+  BUILD_FORMAT_CHANGED: {
+    kind: 'policy',
+    meaning: 'The channel had encrypted archives, and this release would have none.',
+    remedy: 'Give the folder that "keyturn pack tree" made; if it is meant, say --format legacy-json-blob.',
+  },
   REL_NO_OFFER: {
     kind: 'usage',
     meaning: 'Nothing is offered on this channel yet, so there is no offer to repeat or to change.',

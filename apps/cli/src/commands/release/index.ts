@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { Cli } from '../../command.ts'
 import { registerDiff } from './diff.ts'
+import { registerDiscard } from './discard.ts'
 import { registerExportStatic } from './export.ts'
 import { registerGarbage } from './gc.ts'
 import { registerDropHead } from './drop-head.ts'
@@ -24,6 +25,7 @@ export function registerRelease(program: Command, cli: Cli): void {
   const release = program.command('release').description('release tree → manifest → signature → head → server')
   registerPrepare(release, cli)
   registerSign(release, cli)
+  registerDiscard(release, cli)
   registerOffer(release, cli)
   registerPublish(release, cli)
   registerRenew(release, cli)

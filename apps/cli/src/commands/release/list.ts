@@ -5,7 +5,14 @@ import type { Cli, CommandResult, Context } from '../../command.ts'
 import { counted, formatTable } from '../../output.ts'
 import { withServer } from '../../flags/server.ts'
 import { openHome } from '@keyturn/publisher'
-import { openClient, readReleases, readStoredHead } from '@keyturn/publisher/release'
+import {
+  openClient,
+  readKnownHeads,
+  readPublishedHead,
+  readReleases,
+  releaseState,
+  stateText,
+} from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
@@ -33,20 +40,31 @@ export function registerList(release: Command, cli: Cli): void {
 async function listHome(context: Context, options: ListOptions): Promise<CommandResult> {
   const home = await openHome(context)
   const channel = channelOf(options, home.description)
-  const offered = (await readStoredHead(home.paths, channel))?.head.manifest.version
-  const releases = await readReleases(home.paths, channel)
+  const head = (await readPublishedHead(home.paths, channel))?.head
+  const releases = (await readReleases(home.paths, channel)).map((release) => {
+    const place = {
+      sha256: release.sha256,
+      sequence: release.manifest.sequence ?? 0,
+      signed: release.signatures !== undefined,
+    }
+    return { release, state: releaseState(place, head, context.clock()) }
+  })
   return {
-    data: { channel, offered, releases: releases.map(summary) },
+    data: {
+      channel,
+      offered: head?.manifest.version,
+      releases: releases.map(({ release, state }) => ({ ...summary(release), state: stateText(state, head) })),
+    },
     text:
       releases.length === 0
         ? `No release on ${channel} yet`
         : formatTable(
-            releases.map(({ manifest, signatures }) => [
+            releases.map(({ release: { manifest }, state }) => [
               manifest.version,
               `#${manifest.sequence ?? 0}`,
               counted(manifest.files.length, 'file'),
               formatBytes(manifest.totals?.bytes ?? 0),
-              signatures === undefined ? 'not signed' : manifest.version === offered ? 'offered' : 'signed',
+              stateText(state, head),
             ]),
           ),
   }
@@ -58,17 +76,22 @@ async function listRemote(context: Context, options: ListOptions): Promise<Comma
   const channel = channelOf(options, description)
   const client = await openClient(options, home)
   const { items } = await client.listReleases(description.product, { channel })
-  const offered = (await client.getChannel(description.product, channel))?.manifest?.version
-  const releases = items.toSorted((a, b) => a.sequence - b.sequence)
+  const head = (await readKnownHeads(home, channel, client)).server?.head
+  const releases = items
+    .toSorted((a, b) => a.sequence - b.sequence)
+    .map((release) => {
+      const place = { sha256: release.sha256, sequence: release.sequence, signed: release.state !== 'draft' }
+      return { ...release, state: stateText(releaseState(place, head, context.clock()), head) }
+    })
   return {
-    data: { channel, offered, releases: releases as unknown as JsonValue },
+    data: { channel, offered: head?.manifest.version, releases: releases as unknown as JsonValue },
     text: formatTable(
       releases.map(({ version, sequence, files, bytes, state }) => [
         version,
         `#${sequence}`,
         counted(files, 'file'),
         formatBytes(bytes),
-        version === offered ? 'offered' : state,
+        state,
       ]),
     ),
   }

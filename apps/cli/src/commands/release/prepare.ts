@@ -19,6 +19,9 @@ interface PrepareOptions extends ChannelOption {
   readonly minLauncherVersion?: string
   readonly format?: string
   readonly exclude?: readonly string[]
+  readonly include?: readonly string[]
+  readonly keep?: readonly string[]
+  readonly program?: readonly string[]
   readonly dropOriginal?: boolean
   readonly launcher?: string
   readonly moveToIdentity?: boolean
@@ -41,6 +44,13 @@ export function registerPrepare(release: Command, cli: Cli): void {
     .option('--min-launcher-version <version>', 'older launchers refuse to apply it')
     .option('--format <name>', 'm2pack or legacy-json-blob (default: m2pack when there is an archive)')
     .option('--exclude <glob>', 'leave files out; may be given several times', collect)
+    .option('--include <glob>', 'take files that look like junk or secrets; may be given several times', collect)
+    .option('--keep <glob>', 'files that players may change: never set back; may be given several times', collect)
+    .option(
+      '--program <system=path>',
+      'what launchers start, as in windows=Game.exe; may be given several times',
+      collect,
+    )
     .option(
       '--drop-original',
       "leave out what the original's release tree leaves out: logs, symbols, .pck with an .m2p twin, docs",
@@ -78,6 +88,9 @@ async function runPrepare(context: Context, options: PrepareOptions, tree: strin
       nowMs: context.clock(),
       signal: context.signal,
       progress,
+      keep: options.keep,
+      program: programsOf(options.program),
+      selection: { include: options.include },
       keeps: (path, all) => {
         if (!drops(path, all)) return true
         dropped.push(path)
@@ -120,4 +133,19 @@ async function readNotes(file: string): Promise<string> {
     if (cause instanceof TypeError) throw new CliError('CLI_USAGE', `"${file}" is not UTF-8 text`, { cause })
     throw cause
   }
+}
+
+/** `windows=Game.exe` as the manifest has it. */
+function programsOf(given: readonly string[] | undefined): Record<string, string> | undefined {
+  if (given === undefined) return undefined
+  return Object.fromEntries(
+    given.map((entry) => {
+      const match = /^(windows|linux|macos)=(.+)$/.exec(entry)
+      if (match === null)
+        throw new CliError('CLI_USAGE', `--program expects system=path, got "${entry}"`, {
+          hint: 'For example --program windows=Game.exe',
+        })
+      return [match[1], match[2]] as [string, string]
+    }),
+  )
 }

@@ -1,0 +1,72 @@
+import { join, relative, resolve } from 'node:path'
+import { readHome } from '@keyturn/publisher'
+import { isExcluded, listTree, PROJECT_FILE, refuseSecrets } from '@keyturn/publisher/release'
+import type { JsonObject } from '@keyturn/primitives'
+import { formatBytes } from '@keyturn/primitives'
+import { writeFileAtomic } from '@keyturn/primitives/node'
+import type { Command } from 'commander'
+import type { Cli, CommandResult, Context } from '../../command.ts'
+import { counted } from '../../output.ts'
+import { requireFolder } from '../../paths.ts'
+
+interface InitOptions {
+  readonly name?: string
+  readonly source: string
+}
+
+/** Registers `keyturn project init`. */
+export function registerProjectInit(project: Command, cli: Cli): void {
+  const init = project
+    .command('init')
+    .description('write a first keyturn.json from a look at the client; an existing one is never replaced')
+    .option('--source <folder>', 'the client as you build it, inside this folder', '.')
+    .option('--name <text>', 'name that players see')
+  cli.define<InitOptions>(init, { example: 'keyturn project init --source client', run: runInit })
+}
+
+/** The programs that players could start: one on Windows at the top, one on Linux that may be executed. */
+function programsIn(files: readonly { readonly path: string; readonly executable: boolean }[]): Record<string, string> {
+  const top = files.filter(({ path }) => !path.includes('/'))
+  const windows = top.filter(({ path }) => /\.exe$/i.test(path) && !/^(setup|unins|crash|vc_?redist)/i.test(path))
+  const linux = top.filter(({ path, executable }) => executable && !/\.(exe|dll|so(\.\d+)*)$/i.test(path))
+  return {
+    ...(windows.length === 1 ? { windows: windows[0]?.path as string } : {}),
+    ...(linux.length === 1 ? { linux: linux[0]?.path as string } : {}),
+  }
+}
+
+async function runInit(context: Context, options: InitOptions): Promise<CommandResult> {
+  requireFolder(options.source)
+  const folder = process.cwd()
+  const source = relative(folder, resolve(options.source))
+  const files = (await listTree(resolve(options.source))).filter(({ path }) => !isExcluded(path))
+  let suspicious: string | undefined
+  try {
+    refuseSecrets(files.map(({ path }) => path))
+  } catch (error) {
+    suspicious = (error as Error).message
+  }
+  const home = await readHome(context.homeFolder).catch(() => undefined)
+  const program = programsIn(files)
+  const project: JsonObject = {
+    schema: 1,
+    ...(home === undefined ? {} : { product: home.product }),
+    ...(options.name === undefined ? {} : { name: options.name }),
+    ...(home?.server === undefined ? {} : { server: home.server }),
+    source: source === '' ? '.' : source,
+    ...(Object.keys(program).length === 0 ? {} : { program }),
+    keep: [],
+    exclude: [],
+  }
+  const file = join(folder, PROJECT_FILE)
+  await writeFileAtomic(file, new TextEncoder().encode(`${JSON.stringify(project, null, 2)}\n`), { overwrite: false })
+  const bytes = files.reduce((sum, { size }) => sum + size, 0)
+  if (suspicious !== undefined) context.warn(`${suspicious}; "keyturn ship" refuses them until they are named`)
+  return {
+    data: { file, project },
+    text:
+      `${file}: ${counted(files.length, 'file')}, ${formatBytes(bytes)}` +
+      `${program['windows'] === undefined && program['linux'] === undefined ? '; say under "program" what launchers start' : ''}\n` +
+      'Next: "keyturn ship"',
+  }
+}

@@ -1,0 +1,213 @@
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { createEngine } from '@keyturn/install-engine'
+import type { Engine } from '@keyturn/install-engine'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { command } from './support/command.ts'
+import type { Answer } from './support/command.ts'
+import { World } from './support/world.ts'
+
+let world: World
+let tokenBefore: string | undefined
+let folderBefore: string
+beforeEach(async () => {
+  world = await World.create()
+  tokenBefore = process.env['KEYTURN_TOKEN']
+  folderBefore = process.cwd()
+  await world.startServer()
+  process.env['KEYTURN_TOKEN'] = world.token
+  await (await world.home()).update({ server: world.url })
+  await mkdir(world.path('game/client/data'), { recursive: true })
+  await writeFile(world.path('game/client/data/a.txt'), 'first words')
+  await writeFile(world.path('game/client/user.cfg'), 'volume=5')
+  await writeFile(world.path('game/client/game.sh'), '#!/bin/sh\nexit 0\n')
+  await chmod(world.path('game/client/game.sh'), 0o755)
+  await project({})
+})
+afterEach(async () => {
+  if (tokenBefore === undefined) delete process.env['KEYTURN_TOKEN']
+  else process.env['KEYTURN_TOKEN'] = tokenBefore
+  process.chdir(folderBefore)
+  await world.remove()
+})
+
+async function project(change: object): Promise<void> {
+  const base = { schema: 1, product: 'test', source: 'client', keep: ['user.cfg'], program: { linux: 'game.sh' } }
+  await writeFile(world.path('game/keyturn.json'), JSON.stringify({ ...base, ...change }))
+}
+
+async function keyturn(...args: string[]): Promise<Answer> {
+  return await command(world, args)
+}
+
+const file = (): string => world.path('game/keyturn.json')
+
+async function ship(...args: string[]): Promise<Record<string, unknown>> {
+  const answer = await keyturn('ship', '--project', file(), ...args)
+  if (!answer.ok) throw new Error(JSON.stringify(answer.error))
+  return answer.data
+}
+
+async function refusal(...args: string[]): Promise<string> {
+  const answer = await keyturn('ship', '--project', file(), ...args)
+  return answer.ok ? 'shipped' : answer.error.code
+}
+
+interface Listed {
+  readonly version: string
+  readonly state: string
+}
+
+async function listed(...flags: string[]): Promise<readonly Listed[]> {
+  return (await keyturn('release', 'list', ...flags)).data['releases'] as Listed[]
+}
+
+/** What the home lists, by version. */
+async function states(): Promise<Record<string, unknown>> {
+  return Object.fromEntries((await listed()).map(({ version, state }) => [version, state]))
+}
+
+async function player(): Promise<Engine> {
+  const { data } = await keyturn('release', 'trust')
+  return createEngine({
+    folder: world.path('player'),
+    server: `${world.url}/p/test/`,
+    trust: String(data['pin']),
+    target: 'linux',
+  })
+}
+
+describe('keyturn ship', () => {
+  it('takes a client to players in one command, and the next one as what changed', async () => {
+    const first = await ship()
+    expect(first).toMatchObject({ format: 'm2pack', added: 4, key_id: 1 })
+    const engine = await player()
+    await engine.update()
+    expect(await readFile(world.path('player/game.sh'), 'utf8')).toContain('#!/bin/sh')
+    await writeFile(world.path('game/client/game.sh'), '#!/bin/sh\nexit 3\n')
+    expect(await ship()).toMatchObject({ added: 0, changed: 1, removed: 0, previous: first['version'] })
+    await engine.update()
+    expect(await readFile(world.path('player/game.sh'), 'utf8')).toContain('exit 3')
+    expect(Object.values(await states())).toEqual(['superseded', 'offered'])
+  })
+
+  it('leaves alone what players may change, and starts what the project names (B4, B5)', async () => {
+    await ship()
+    const engine = await player()
+    await engine.update()
+    await writeFile(world.path('player/user.cfg'), 'volume=11')
+    const started = await engine.launch({ stdio: ['ignore', 'ignore', 'ignore'] })
+    expect(await started.exited).toBe(0)
+    while (!(await engine.status()).confirmed) await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(await readFile(world.path('player/user.cfg'), 'utf8')).toBe('volume=11')
+  })
+
+  it('names releases as the publisher does, and never gives one name to two builds', async () => {
+    expect(await ship('--version-name', '1.4.2')).toMatchObject({ version: '1.4.2' })
+    await writeFile(world.path('game/client/game.sh'), '#!/bin/sh\nexit 4\n')
+    expect(await refusal('--version-name', '1.4.2')).toBe('REL_OFFERED')
+    expect(await ship('--version-name', '1.4.3')).toMatchObject({ version: '1.4.3', previous: '1.4.2' })
+  })
+
+  it('shows what it would do with --dry-run, and leaves nothing behind', async () => {
+    expect(await ship('--dry-run', '--version-name', '1.0.0')).toMatchObject({ version: '1.0.0', added: 4 })
+    expect(await states()).toEqual({})
+    expect(existsSync(world.path('home/trees/stable/1.0.0'))).toBe(false)
+  })
+
+  it('lifts no halt without a word, and leaves no draft behind when it is refused (B1)', async () => {
+    await ship('--version-name', '1.0.0')
+    await ship('--version-name', '1.1.0')
+    expect((await keyturn('release', 'halt')).ok).toBe(true)
+    expect(await refusal('--version-name', '1.2.0')).toBe('REL_HALTED')
+    expect(await states()).toEqual({ '1.0.0': 'offered', '1.1.0': 'halted' })
+    await ship('--version-name', '1.2.0', '--resume')
+    expect(await states()).toMatchObject({ '1.1.0': 'superseded', '1.2.0': 'offered' })
+  })
+
+  it('says how far a rollout is', async () => {
+    await ship('--version-name', '1.0.0')
+    await ship('--version-name', '1.1.0', '--percent', '20')
+    expect(await states()).toEqual({ '1.0.0': 'offered', '1.1.0': 'rolling out 20 %' })
+    expect((await listed('--remote')).map(({ state }) => state)).toEqual(['offered', 'rolling out 20 %'])
+  })
+
+  it('takes no junk, and refuses what looks like a secret until it is named', async () => {
+    await mkdir(world.path('game/client/.git'), { recursive: true })
+    await writeFile(world.path('game/client/.git/config'), 'x')
+    await writeFile(world.path('game/client/data/Thumbs.db'), 'x')
+    expect(await ship()).toMatchObject({ added: 4 })
+    await writeFile(world.path('game/client/data/server.pem'), 'private')
+    await writeFile(world.path('game/client/.env'), 'TOKEN=1')
+    const answer = await keyturn('ship', '--project', file())
+    expect(answer.error.code).toBe('BUILD_SECRET')
+    expect(answer.error.message).toContain('.env')
+    expect(answer.error.message).toContain('data/server.pem')
+    await project({ exclude: ['.env'], include: ['data/server.pem'] })
+    expect(await ship()).toMatchObject({ changed: 1 })
+  })
+
+  it('refuses a project that is not one, naming the member and the nearest known one (PRJ_FORMAT)', async () => {
+    await project({ exlude: [] })
+    const answer = await keyturn('ship', '--project', file())
+    expect(answer.error).toMatchObject({ code: 'PRJ_FORMAT', hint: 'Did you mean "exclude"?' })
+    for (const wrong of [
+      { schema: 2 },
+      { source: '../elsewhere' },
+      { source: '/etc' },
+      { keep: 'user.cfg' },
+      { program: { dos: 'x' } },
+      { launcher: { accent: 'red' } },
+      { server: 'ftp://x' },
+    ]) {
+      await project(wrong)
+      expect(await refusal(), JSON.stringify(wrong)).toBe('PRJ_FORMAT')
+    }
+    await writeFile(file(), '{')
+    expect(await refusal()).toBe('PRJ_FORMAT')
+    await rm(file())
+    expect(await refusal()).toBe('PRJ_NOT_FOUND')
+    await project({ product: 'other' })
+    expect(await refusal()).toBe('CLI_USAGE')
+  })
+})
+
+describe('keyturn project init', () => {
+  it('writes a first project from what it sees, and replaces none', async () => {
+    await rm(file())
+    process.chdir(world.path('game'))
+    expect((await keyturn('project', 'init', '--source', 'client', '--name', 'My Game')).ok).toBe(true)
+    expect(JSON.parse(await readFile(file(), 'utf8'))).toMatchObject({
+      schema: 1,
+      product: 'test',
+      name: 'My Game',
+      source: 'client',
+      program: { linux: 'game.sh' },
+    })
+    expect((await keyturn('project', 'init', '--source', 'client')).error.code).toBe('PRIM_EXISTS')
+    process.chdir(world.path('game/client/data'))
+    expect((await keyturn('ship')).ok).toBe(true) // found by walking up
+  })
+})
+
+describe('keyturn release', () => {
+  it('discards what was never offered, and nothing else', async () => {
+    await ship('--version-name', '1.0.0')
+    const tree = world.path('home/trees/stable/1.0.0')
+    expect((await keyturn('release', 'prepare', tree, '--release', '1.1.0')).ok).toBe(true)
+    expect(await states()).toEqual({ '1.0.0': 'offered', '1.1.0': 'draft' })
+    expect((await keyturn('release', 'discard', '1.0.0')).error.code).toBe('REL_OFFERED')
+    expect((await keyturn('release', 'discard', '1.1.0')).ok).toBe(true)
+    expect(await states()).toEqual({ '1.0.0': 'offered' })
+    expect(existsSync(tree)).toBe(true)
+  })
+
+  it('refuses a source folder in place of a release tree where archives were before (B8)', async () => {
+    await ship()
+    const refused = await keyturn('release', 'prepare', world.path('game/client'))
+    expect(refused.error.code).toBe('BUILD_FORMAT_CHANGED')
+    const meant = ['release', 'prepare', world.path('game/client'), '--format', 'legacy-json-blob']
+    expect((await keyturn(...meant, '--keep', '*.cfg', '--program', 'linux=game.sh')).ok).toBe(true)
+    expect((await keyturn(...meant, '--program', 'game.sh')).error.code).toBe('CLI_USAGE')
+  })
+})

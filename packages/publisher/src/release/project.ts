@@ -1,0 +1,211 @@
+import { readFile, realpath } from 'node:fs/promises'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { isRecord, parseStrictJson, printable } from '@keyturn/primitives'
+import { isMissing } from '@keyturn/primitives/node'
+import { PublisherError } from '../errors.ts'
+
+/** What a project says, checked in beside the client's source: `keyturn.json`, docs/spec/project.md. */
+export interface Project {
+  /** The file itself. */
+  readonly file: string
+  /** Its folder; paths inside are relative to it. */
+  readonly folder: string
+  readonly product: string | undefined
+  readonly name: string | undefined
+  readonly server: string | undefined
+  /** Source tree, an absolute path. */
+  readonly source: string
+  readonly exclude: readonly string[]
+  readonly include: readonly string[]
+  /** Files that players may change: installed once, never set back. */
+  readonly keep: readonly string[]
+  /** Program to start, by system. */
+  readonly program: Readonly<Record<string, string>> | undefined
+  /** `git`: the version is what `git describe` says. */
+  readonly version: 'git' | undefined
+  /** Notes for players, an absolute path. */
+  readonly notes: string | undefined
+  readonly launcher: ProjectLauncher
+}
+
+/** What `keyturn launcher build` takes from a project; paths are absolute. */
+export interface ProjectLauncher {
+  readonly icon: string | undefined
+  readonly logo: string | undefined
+  readonly background: string | undefined
+  readonly accent: string | undefined
+  readonly languages: readonly string[] | undefined
+  readonly publisher: string | undefined
+}
+
+/** Name of the project file. */
+export const PROJECT_FILE = 'keyturn.json'
+
+const MAX_PROJECT_BYTES = 256 * 1024
+const SYSTEMS = ['windows', 'linux', 'macos']
+
+const MEMBERS = [
+  'schema',
+  'product',
+  'name',
+  'server',
+  'source',
+  'exclude',
+  'include',
+  'keep',
+  'program',
+  'version',
+  'notes',
+  'launcher',
+]
+const LAUNCHER_MEMBERS = ['icon', 'logo', 'background', 'accent', 'languages', 'publisher']
+
+/** Edits from one word to another; small words only. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j += 1) {
+      const swap = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(swap, (row[j] as number) + 1, (next[j - 1] as number) + 1))
+    }
+    row = next
+  }
+  return row[b.length] as number
+}
+
+/** Reads members of one object and keeps the place for messages. */
+class Members {
+  readonly #value: Record<string, unknown>
+  readonly #file: string
+  readonly #place: string
+
+  constructor(value: unknown, file: string, place: string, known: readonly string[]) {
+    this.#file = file
+    this.#place = place
+    if (!isRecord(value)) throw this.#wrong(place === '' ? 'the file' : place, 'an object')
+    this.#value = value
+    for (const name of Object.keys(value)) {
+      if (known.includes(name)) continue
+      const [nearest] = known.toSorted((a, b) => distance(name, a) - distance(name, b))
+      const close = nearest !== undefined && distance(name, nearest) <= 3
+      throw new PublisherError('PRJ_FORMAT', `Cannot read "${file}": unknown member "${printable(place + name, 60)}"`, {
+        hint: close ? `Did you mean "${place}${nearest}"?` : `Known: ${known.join(', ')}`,
+      })
+    }
+  }
+
+  #wrong(name: string, expected: string): PublisherError {
+    return new PublisherError('PRJ_FORMAT', `Cannot read "${this.#file}": ${name} is not ${expected}`)
+  }
+
+  get(name: string): unknown {
+    return this.#value[name]
+  }
+
+  text(name: string, pattern = /^[^\p{Cc}]{1,256}$/u): string | undefined {
+    const value = this.#value[name]
+    if (value === undefined) return undefined
+    if (typeof value === 'string' && pattern.test(value)) return value
+    throw this.#wrong(`"${this.#place}${name}"`, 'a text of the right form')
+  }
+
+  list(name: string): readonly string[] | undefined {
+    const value = this.#value[name]
+    if (value === undefined) return undefined
+    const isList =
+      Array.isArray(value) &&
+      value.length <= 1000 &&
+      value.every((item) => typeof item === 'string' && item !== '' && item.length <= 1024)
+    if (isList) return value as string[]
+    throw this.#wrong(`"${this.#place}${name}"`, 'a list of texts')
+  }
+
+  /** A path relative to the project, which has to stay inside it. */
+  path(name: string): string | undefined {
+    const value = this.text(name, /^[^\p{Cc}]{1,1024}$/u)
+    if (value === undefined) return undefined
+    const folder = dirname(this.#file)
+    const path = resolve(folder, value)
+    if (isAbsolute(value) || !(path === folder || path.startsWith(join(folder, '/'))))
+      throw this.#wrong(`"${this.#place}${name}"`, 'a path inside the project')
+    return path
+  }
+}
+
+function programOf(members: Members, file: string): Readonly<Record<string, string>> | undefined {
+  const value = members.get('program')
+  if (value === undefined) return undefined
+  const systems = new Members(value, file, 'program.', SYSTEMS)
+  const entries = SYSTEMS.flatMap((system) => {
+    const path = systems.text(system)
+    return path === undefined ? [] : [[system, path] as const]
+  })
+  return Object.fromEntries(entries)
+}
+
+/**
+ * Reads a project file.
+ *
+ * @throws {@link PublisherError} `PRJ_NOT_FOUND`, `PRJ_FORMAT` naming the member and, for a slip, the nearest one.
+ */
+export async function readProject(path: string): Promise<Project> {
+  const bytes = await readFile(path).catch((cause: unknown) => {
+    if (!isMissing(cause)) throw cause
+    throw new PublisherError('PRJ_NOT_FOUND', `No project file "${path}"`, {
+      cause,
+      hint: 'Run "keyturn project init"',
+    })
+  })
+  const file = await realpath(path)
+  let value: unknown
+  try {
+    value = parseStrictJson(bytes, { maxBytes: MAX_PROJECT_BYTES })
+  } catch (cause) {
+    throw new PublisherError('PRJ_FORMAT', `Cannot read "${path}": ${(cause as Error).message}`, { cause })
+  }
+  const members = new Members(value, file, '', MEMBERS)
+  if (members.get('schema') !== 1)
+    throw new PublisherError('PRJ_FORMAT', `Cannot read "${path}": "schema" is not 1`, {
+      hint: 'A newer keyturn may be needed',
+    })
+  const launcher = new Members(members.get('launcher') ?? {}, file, 'launcher.', LAUNCHER_MEMBERS)
+  return {
+    file,
+    folder: dirname(file),
+    product: members.text('product', /^[a-z0-9-]{1,64}$/),
+    name: members.text('name'),
+    server: members.text('server', /^https?:\/\/[^\s@]{1,512}$/),
+    source: members.path('source') ?? dirname(file),
+    exclude: members.list('exclude') ?? [],
+    include: members.list('include') ?? [],
+    keep: members.list('keep') ?? [],
+    program: programOf(members, file),
+    version: members.text('version', /^git$/) as 'git' | undefined,
+    notes: members.path('notes'),
+    launcher: {
+      icon: launcher.path('icon'),
+      logo: launcher.path('logo'),
+      background: launcher.path('background'),
+      accent: launcher.text('accent', /^#[0-9a-fA-F]{6}$/),
+      languages: launcher.list('languages'),
+      publisher: launcher.text('publisher'),
+    },
+  }
+}
+
+/**
+ * Finds the project file by walking up from a folder.
+ *
+ * @returns `undefined` where no folder above has one.
+ */
+export async function findProject(from: string): Promise<Project | undefined> {
+  for (let folder = resolve(from); ; folder = dirname(folder)) {
+    try {
+      return await readProject(join(folder, PROJECT_FILE))
+    } catch (error) {
+      if (!(error instanceof PublisherError) || error.code !== 'PRJ_NOT_FOUND') throw error
+    }
+    if (folder === dirname(folder)) return undefined
+  }
+}
