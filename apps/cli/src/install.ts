@@ -100,6 +100,8 @@ class ShownEvents {
         bytes: downloadBytes,
       })
     }
+    // What follows on the terminal is the client's.
+    if (event.type === 'state' && ['key-load', 'launch'].includes(event.state)) this.end()
     if (event.type !== 'progress') return
     const { progress } = event
     const isFetch = progress.phase === 'fetch' && progress.downloadTotalBytes > 0

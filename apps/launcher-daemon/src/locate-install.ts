@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
 /**
- * Finds the install: `METIN2_INSTALL_DIR`; else, for a program that lies in a folder `launcher` with a sibling
+ * Finds the install: `METIN2_INSTALL_DIR`; else, for a program in a folder `launcher` with a sibling
  * `client`, that sibling.
  *
- * @param programFolder - Where the launcher itself lies.
+ * @param programFolder - Where the launcher itself is.
  * @returns `undefined` when neither holds.
  */
 export function locateInstall(

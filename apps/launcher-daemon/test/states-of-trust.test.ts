@@ -309,7 +309,7 @@ describe.skipIf(!existsSync(main))('states of trust, by the real program', () =>
     server.lie = undefined
   })
 
-  it('a captive portal in place of a manifest is no wrong signature: what is installed plays, online too (row 199)', async () => {
+  it('a captive portal in place of a manifest is not a wrong signature: what is installed plays, online too (row 199)', async () => {
     server.lie = undefined
     const made = await installed()
     await publisher.release(filesOf('two'), m2pack())
@@ -349,7 +349,7 @@ describe.skipIf(!existsSync(main))('states of trust, by the real program', () =>
     expect(await readFile(out, 'utf8')).toBe(key.hex)
   })
 
-  it('without a server the player is told once, with the host, what is started (row 188)', async () => {
+  it('without a server the player reads once, with the host, what is started (row 188)', async () => {
     const { dir, flags } = await installed()
     server.lie = { where: /./, how: (_request, socket) => void socket.destroy() }
     const host = new URL(address).host.replaceAll('.', '\\.')

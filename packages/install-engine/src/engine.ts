@@ -53,7 +53,7 @@ class InstallEngine implements Engine {
 
   constructor(options: EngineOptions) {
     this.#session = Session.open(resolveOptions(options))
-    this.#session.catch(() => undefined) // told by the first operation
+    this.#session.catch(() => undefined) // the first operation reports it
   }
 
   /** One operation at a time. */

@@ -26,7 +26,7 @@ export const launcherErrors = {
   LA_REDIRECT: {
     kind: 'io',
     meaning: 'The server redirects the launcher to another place, or in circles.',
-    remedy: 'Sign in to the network if it asks for that; otherwise tell the publisher.',
+    remedy: 'Sign in to the network if it asks for that; otherwise report it to the publisher.',
   },
   LA_RANGE: {
     kind: 'io',
@@ -122,7 +122,7 @@ export const launcherErrors = {
   LA_FORKED: {
     kind: 'policy',
     meaning: 'Two contradicting signed documents exist, so nothing new is installed until the publisher settles it.',
-    remedy: 'Play on; tell the publisher. Both documents are kept as evidence.',
+    remedy: 'Play on, and report it to the publisher. Both documents are kept as evidence.',
   },
   LA_RELEASE_FAILED: {
     kind: 'policy',

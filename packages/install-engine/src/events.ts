@@ -32,11 +32,11 @@ export interface Progress {
   readonly fileTotal: number
   /** Smoothed over five seconds. */
   readonly bytesPerSecond: number
-  /** `undefined` while it cannot be told. */
+  /** `undefined` while it is not known. */
   readonly secondsLeft: number | undefined
 }
 
-/** What an update comes to, known once the plan stands. */
+/** What an update will do, known once it is planned. */
 export interface PlanSummary {
   readonly version: string
   /** Files to write and to remove. */
@@ -50,7 +50,7 @@ export interface PlanSummary {
   readonly downloadBytes: number
 }
 
-/** Everything the engine tells. Each carries the time of the injected clock. */
+/** Every event of the engine. Each carries the time of the injected clock. */
 export type EngineEvent = { readonly at: number } & (
   | { readonly type: 'state'; readonly state: EngineState }
   | { readonly type: 'trust'; readonly status: TrustStatus; readonly reason?: string | undefined }

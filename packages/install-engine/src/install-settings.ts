@@ -38,7 +38,7 @@ export async function settingsFor(
   if (server === undefined || trust === undefined) {
     throw new LauncherError(
       'LA_USAGE',
-      `Cannot use "${folder}": nothing is installed there yet, so --server and --trust are due`,
+      `Cannot use "${folder}": nothing is installed there yet, so --server and --trust are needed`,
       {
         hint: 'The publisher prints the value of --trust with: keyturn release trust',
       },

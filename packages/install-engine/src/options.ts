@@ -50,7 +50,7 @@ export interface EngineOptions {
   readonly telemetryUrlTemplate?: string | undefined
   /**
    * Whether an update for which old and new do not fit on the disk together may go file by file; default false. Until such
-   * an update is through, the install cannot be played.
+   * an update is finished, the install cannot be played.
    */
   readonly lowSpace?: boolean | undefined
   /**

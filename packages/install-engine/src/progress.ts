@@ -5,7 +5,7 @@ const SMOOTHING_MS = 5_000
 /** At most ten progress events a second. */
 const SHORTEST_GAP_MS = 100
 
-/** Counts work and tells about it; totals only grow, and nothing exceeds its total. */
+/** Counts work and reports it; totals only grow, and nothing exceeds its total. */
 export class ProgressMeter {
   phase: EngineState = 'idle'
   #downloaded = 0
@@ -17,15 +17,15 @@ export class ProgressMeter {
   #rate = 0
   #sampledAt: number
   #sampledBytes = 0
-  #toldAt = Number.NEGATIVE_INFINITY
+  #reportedAt = Number.NEGATIVE_INFINITY
   /** Bytes that really came over the network, retries included. */
   networkBytes = 0
   readonly #monotonic: () => number
-  readonly #tell: (progress: Progress) => void
+  readonly #report: (progress: Progress) => void
 
-  constructor(monotonic: () => number, tell: (progress: Progress) => void) {
+  constructor(monotonic: () => number, report: (progress: Progress) => void) {
     this.#monotonic = monotonic
-    this.#tell = tell
+    this.#report = report
     this.#sampledAt = monotonic()
   }
 
@@ -34,7 +34,7 @@ export class ProgressMeter {
     this.#downloadTotal += more.download ?? 0
     this.#diskTotal += more.disk ?? 0
     this.#fileTotal += more.files ?? 0
-    this.#maybeTell()
+    this.#maybeReport()
   }
 
   /** Counts work done. */
@@ -46,7 +46,7 @@ export class ProgressMeter {
     this.#downloadTotal = Math.max(this.#downloadTotal, this.#downloaded)
     this.#diskTotal = Math.max(this.#diskTotal, this.#disk)
     this.#fileTotal = Math.max(this.#fileTotal, this.#files)
-    this.#maybeTell()
+    this.#maybeReport()
   }
 
   /** Bytes that came for nothing and have to come again. */
@@ -82,14 +82,14 @@ export class ProgressMeter {
     }
   }
 
-  #maybeTell(): void {
-    if (this.#monotonic() - this.#toldAt < SHORTEST_GAP_MS) return
-    this.tell()
+  #maybeReport(): void {
+    if (this.#monotonic() - this.#reportedAt < SHORTEST_GAP_MS) return
+    this.report()
   }
 
-  /** Tells now, whatever was told last. */
-  tell(): void {
-    this.#toldAt = this.#monotonic()
-    this.#tell(this.snapshot())
+  /** Reports now, however recent the last report is. */
+  report(): void {
+    this.#reportedAt = this.#monotonic()
+    this.#report(this.snapshot())
   }
 }

@@ -61,16 +61,16 @@ export class Session {
     return new ProgressMeter(this.options.monotonic, (progress) => this.emit({ type: 'progress', progress }))
   }
 
-  /** Starts counting anew. */
+  /** Starts counting from zero. */
   resetMeter(): void {
     this.meter = this.#newMeter()
   }
 
-  /** Tells listener and log. */
+  /** Sends an event to the listener and the log. */
   readonly emit = (event: EngineEventBody): void => {
-    const told = { at: this.options.clock(), ...event }
-    this.#log?.event(told)
-    this.options.onEvent?.(told)
+    const stamped = { at: this.options.clock(), ...event }
+    this.#log?.event(stamped)
+    this.options.onEvent?.(stamped)
   }
 
   /** Moves to another state. */
@@ -118,11 +118,11 @@ export class Session {
         await lock.release()
       }
     } catch (error) {
-      const told = diskError(error, 'work on the install')
-      // For the log alone: whoever called is told by the error itself.
-      if (told instanceof KeyturnError)
-        this.#log?.event({ at: clock(), type: 'notice', code: told.code, message: told.message })
-      throw told
+      const reported = diskError(error, 'work on the install')
+      // For the log alone: the caller gets the error itself.
+      if (reported instanceof KeyturnError)
+        this.#log?.event({ at: clock(), type: 'notice', code: reported.code, message: reported.message })
+      throw reported
     } finally {
       this.enter('idle')
     }

@@ -18,7 +18,7 @@ function pieces(lengths: readonly number[]): Chunk[] {
 }
 
 describe('planRanges()', () => {
-  it('asks for neighbours, and for what lies close, in one request', () => {
+  it('asks for neighbors, and for what is close to them, in one request', () => {
     const chunks = pieces([10 * KIB, 20 * KIB, 12 * KIB, MAX_GAP_BYTES, 5 * KIB, MAX_GAP_BYTES + 1, 5 * KIB])
     expect(planRanges(chunks, [])).toEqual([])
     expect(planRanges(chunks, [0, 1]).map(({ start, end }) => [start, end])).toEqual([[0, 30 * KIB]])

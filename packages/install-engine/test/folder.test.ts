@@ -100,7 +100,7 @@ describe('the launcher’s own folder', () => {
   })
 })
 
-describe('what lies in the way', () => {
+describe('what is in the way', () => {
   it('a pipe in the place of a file is replaced and never opened, one in the place of a folder is set aside (row 203)', async () => {
     const { publisher, folder, to } = await installed()
     await rm(join(folder, 'a.txt'))
@@ -186,7 +186,7 @@ describe('a disk that fails', () => {
     patienceMs,
   )
 
-  it('to sync once: what was written before is not believed again, but fetched anew (row 212)', async () => {
+  it('to sync once: what was written before is not believed again, but fetched again (row 212)', async () => {
     const publisher = await Publisher.create()
     const big = noise(3_000_000, 8)
     const made = await publisher.release({ 'big.bin': big }, { index: false })

@@ -131,7 +131,7 @@ describe('launch()', () => {
     expect(await away.engine.status()).toMatchObject({ trust: 'stale' })
   })
 
-  it('mends a changed file before it starts, and does not start it without a server', async () => {
+  it('repairs a changed file before the start, and does not start it without a server', async () => {
     const { publisher } = await game()
     const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
     await engine.update()

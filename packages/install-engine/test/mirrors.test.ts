@@ -43,7 +43,7 @@ describe('a download that breaks', () => {
 })
 
 describe('mirrors', () => {
-  it('serve blobs; one that lies is left alone and the server itself is the last resort', async () => {
+  it('serve blobs; one that sends wrong bytes is left alone, and the server itself is the last resort', async () => {
     const publisher = await Publisher.create()
     const made = await publisher.release(first, {
       head: (head) => ({

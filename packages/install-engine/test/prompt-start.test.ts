@@ -64,7 +64,7 @@ describe('a start on a network that means harm', () => {
     await started.confirmed
   })
 
-  it('that answers for ever starts what is installed after the deadline (row 312)', async () => {
+  it('that answers forever starts what is installed after the deadline (row 312)', async () => {
     const publisher = await Publisher.create()
     await publisher.release(game)
     const { engine, folder } = await engineFor(publisher, { program })
@@ -91,7 +91,7 @@ describe('a start on a network that means harm', () => {
     await started.confirmed
   })
 
-  it('asks nobody when told so, neither for a changed file nor for a key (row 312)', async () => {
+  it('asks nobody where that is wanted, neither for a changed file nor for a key (row 312)', async () => {
     const publisher = await Publisher.create()
     await publisher.release(
       { ...game, 'runtime-key.json': contentKey(1).json },

@@ -170,7 +170,7 @@ describe('an install of an identity', () => {
     await expect(engine.launch({ update: false, ...quiet })).rejects.toMatchObject({ code: 'MAN_SIGNATURE' })
   })
 
-  it('does not start under an older role document when the newest one was deleted, and mends it online', async () => {
+  it('does not start under an older role document when the newest one was deleted, and restores it online', async () => {
     const publisher = await Publisher.create()
     const made = await publisher.release(first)
     const { engine, folder } = await engineFor(publisher, { program: ['run.sh'], target: 'linux' })

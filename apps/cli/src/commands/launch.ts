@@ -38,7 +38,7 @@ async function runLaunch(context: Context, options: InstallOptions, args: readon
     .launch({
       signal: context.signal,
       args,
-      update: options.offline !== true,
+      offline: options.offline === true,
       playInstalled: options.playInstalled === true,
       // stdout belongs to the one JSON object
       ...(context.out.json ? { stdio: ['inherit', 2, 2] as const } : {}),

@@ -72,7 +72,7 @@ export class ApiServer {
     this.#server.on('clientError', (_error, socket) => socket.destroy())
   }
 
-  /** Listens and tells the address. */
+  /** Listens and returns the address. */
   async listen(options: ApiServerOptions = {}): Promise<string> {
     this.#page = await loadPage(this.#brand)
     if (options.socket !== undefined) return await this.#listenOnSocket(options.socket)
@@ -178,7 +178,7 @@ export class ApiServer {
   }
 
   /**
-   * The page itself is no secret; the session is. A one-time code puts one into the page, which sends it back in a header and
+   * The page itself is not secret; the session is. A one-time code puts one into the page, which sends it back in a header and
    * keeps it for this tab. Without a code the page finds its own session again, or says how to be opened.
    */
   #showPage(response: ServerResponse, asset: PageAsset, url: URL): void {
@@ -205,7 +205,7 @@ export class ApiServer {
     const bytes = await readBody(request)
     const body = bytes.length === 0 ? {} : parseStrictJson(bytes)
     if (typeof body !== 'object' || body === null || Array.isArray(body))
-      throw new LauncherError('LA_API_REQUEST', 'Refused: the body is no object')
+      throw new LauncherError('LA_API_REQUEST', 'Refused: the body is not an object')
     const name = url.pathname.replace(/^\/api\//, '')
     this.#json(response, 202, await this.#change(name, body))
   }

@@ -58,7 +58,7 @@ export class EventStream {
     try {
       this.#send('status', JSON.stringify(await this.#supervisor.snapshot()))
     } catch {
-      // the install cannot be read just now; the next change tells again
+      // the install cannot be read just now; the next change sends it again
     }
   }
 
@@ -70,7 +70,7 @@ export class EventStream {
     for (const response of this.#responses) response.write(text)
   }
 
-  /** Adds a listener; it is told how things stand at once. */
+  /** Adds a listener and sends it the present state at once. */
   async add(
     request: IncomingMessage,
     response: ServerResponse,

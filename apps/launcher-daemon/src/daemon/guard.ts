@@ -53,7 +53,7 @@ export class PageSessions {
   }
 }
 
-/** Whether two secrets are equal, in time that does not tell where they differ. */
+/** Whether two secrets are equal, in time that does not depend on where they differ. */
 export function sameSecret(given: string, wanted: string): boolean {
   const [a, b] = [Buffer.from(given), Buffer.from(wanted)]
   return a.length === b.length && timingSafeEqual(a, b)

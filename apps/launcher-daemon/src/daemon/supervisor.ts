@@ -83,7 +83,7 @@ const IDLE_PROGRESS: Progress = {
 
 const OFFLINE_CODES = new Set(['LA_NETWORK', 'LA_TIMEOUT', 'LA_HTTP_STATUS'])
 
-/** Runs one engine for a long time: one activity at a time, a check on an interval, and everybody who listens is told. */
+/** Runs one engine for a long time: one activity at a time, checks on an interval, and every change goes to all listeners. */
 export class Supervisor {
   #folder: string
   #setup: Setup | undefined
@@ -302,7 +302,7 @@ export class Supervisor {
     }
   }
 
-  /** How the present work stands. */
+  /** How far the present work is. */
   async progress(): Promise<Progress> {
     return (await this.#engine.status()).progress
   }

@@ -190,7 +190,7 @@ const byCode: Readonly<Record<string, Word>> = {
   RK_SPAWN: 'error.start',
 }
 
-/** What a player is told of an error; its code stands behind it. */
+/** What a player reads about an error; its code follows it. */
 export function errorWord({ code, kind }: { readonly code: string; readonly kind: string }): Word {
   const known = Object.hasOwn(byCode, code) ? byCode[code] : undefined
   if (known !== undefined) return known

@@ -14,7 +14,7 @@ export interface RunDaemonOptions {
   readonly onReady: (address: string) => void
 }
 
-/** Runs the daemon until it is told to stop. */
+/** Runs the daemon until it is stopped. */
 export async function runDaemon(options: RunDaemonOptions): Promise<{ address: string }> {
   const { folder, settings, signal, port, socket, onReady } = options
   if (port !== undefined && !/^[0-9]{1,5}$/.test(port))

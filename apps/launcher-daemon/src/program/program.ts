@@ -32,7 +32,7 @@ export interface ProgramEnvironment {
   }
   readonly env: Readonly<Record<string, string | undefined>>
   readonly signal: AbortSignal
-  /** Folder the program lies in. */
+  /** Folder of the program. */
   readonly programFolder: string
   /** Present in a studio's launcher: what its executable says of server, pin and folder. */
   readonly player?: PlayerDefaults | undefined
@@ -207,7 +207,7 @@ export class LauncherProgram {
       .option('--limit <bytes>', 'bytes a second')
       .option(
         '--low-space',
-        'where old and new do not fit together, update file by file; nobody can play until it is through',
+        'where old and new do not fit together, update file by file; nobody can play until it is finished',
       )
       .option('--no-low-space', 'no longer')
       .option(
@@ -333,7 +333,7 @@ export class LauncherProgram {
       update: started.update === undefined ? null : updateData(started.update),
     }
     if (exitCode === 0) return { data, text: '' }
-    // Its own numbers mean other things here, so one answer stands for all of them.
+    // Its own numbers mean other things here, so there is one answer for all of them.
     const how = exitCode === null ? `by ${started.child.signalCode ?? 'a signal'}` : `with ${exitCode}`
     if (flags.quiet !== true && flags.json !== true)
       this.#environment.stderr.write(`LA_CLIENT_FAILED: The client ended ${how}\n`)

@@ -4,7 +4,7 @@ import type { FileSystem } from '@keyturn/primitives/node'
 import { readSmallFile, removeFile, writeSmallFile } from './disk.ts'
 import type { Layout } from './layout.ts'
 
-/** Start of a process in the system's own words, so that a reused pid is told apart; empty where unknown. */
+/** Start of a process in the system's own words, so that a reused pid is recognized; empty where unknown. */
 export function processStart(pid: number): string {
   try {
     const status = readFileSync(`/proc/${pid}/stat`, 'utf8')

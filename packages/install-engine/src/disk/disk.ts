@@ -9,7 +9,7 @@ import { hostSystem } from './host-system.ts'
 /** Bytes read at a time. */
 export const READ_SIZE = 1024 * 1024
 
-/** What `lstat` tells, with times in nanoseconds; a file that has it unchanged was not written to. */
+/** What `lstat` reports, with times in nanoseconds; a file whose identity is unchanged was not written to. */
 export interface FileIdentity {
   readonly size: number
   readonly mtimeNs: bigint
@@ -17,7 +17,7 @@ export interface FileIdentity {
   readonly inode: bigint
 }
 
-/** What lies at a path. */
+/** What is at a path. */
 export type Found =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'other'; readonly what: string }

@@ -77,7 +77,7 @@ export class HashCache {
     this.#changed = true
   }
 
-  /** Room for one record more; tells where it begins. */
+  /** Makes room for one more record and returns where it begins. */
   #append(): number {
     const place = this.#addedBytes
     this.#addedBytes += FIXED_BYTES

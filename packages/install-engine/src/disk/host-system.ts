@@ -1,7 +1,7 @@
 import { homedir } from 'node:os'
 import { posix, win32 } from 'node:path'
 
-/** What differs between the systems a launcher runs on: paths, held files, rights, where a user's data lies. */
+/** What differs between the systems a launcher runs on: paths, held files, rights, where a user's data is. */
 export interface HostSystem {
   readonly name: 'posix' | 'windows'
   /** Codes of a rename that fails because another program holds the file, so that waiting may help. */
@@ -18,7 +18,7 @@ export interface HostSystem {
   userFolder(env: Readonly<Record<string, string | undefined>>): string
 }
 
-/** An empty, `.` or `..` part, or a character that is no part of a name. */
+/** An empty, `.` or `..` part, or a character that cannot be in a name. */
 const LEAVES_POSIX = /(?:^|\/)\.{0,2}(?:\/|$)|[\\\0]/
 /** On top: drives and streams, what ends in a dot or space (NTFS drops both), and names of devices. */
 const LEAVES_WINDOWS =

@@ -35,7 +35,7 @@ export class SameName {
     for (const [index, part] of parts.entries()) {
       const spelling = others[index]
       if (spelling === undefined || part === spelling) continue
-      // A folder that lists both spellings tells them apart.
+      // A folder that lists both spellings has two files.
       const names = await this.#listing(parts.slice(0, index).join('/'))
       if (names.has(part) && names.has(spelling)) return false
     }

@@ -21,7 +21,7 @@ export function modeOf({ executable }: WantedFile): number | undefined {
 
 /**
  * Takes the hash of a staged file through its own descriptor, once it has its final name and mode: nothing of ours
- * changes it from here to the swap, so whoever writes to it, even with the times set back, is given away by `ctime`.
+ * changes it from here to the swap, so `ctime` shows that anyone wrote to it, even if they set the times back.
  *
  * @returns Its identity; `undefined` when its bytes are others, it is linked elsewhere, or it changed meanwhile.
  */
@@ -40,7 +40,7 @@ export async function settle(
   return sameIdentity(before, after) ? after : undefined
 }
 
-/** A copy of a read-only file is read-only too; `undefined`: this user cannot have it otherwise, so it is made anew. */
+/** A copy of a read-only file is read-only too; `undefined`: this user cannot change that, so the copy is made again. */
 async function openWritable(fs: FileSystem, path: string): Promise<FileHandle | undefined> {
   const flags = constants.O_RDWR | constants.O_NOFOLLOW
   try {

@@ -68,7 +68,7 @@ export async function fetchIndex(
   }
 }
 
-/** Cuts an installed file here when its index is neither kept nor to be had: worse cuts, but better than none. */
+/** Cuts an installed file here when its index is neither stored nor fetched: worse cuts, but better than none. */
 export async function cutLocally(
   context: DownloadContext,
   path: string,

@@ -36,7 +36,7 @@ export interface DownloadContext {
 /** Blobs up to this size are held in memory while they come. */
 export const SMALL_BLOB_BYTES = 256 * 1024
 
-/** Where a blob lies on every server; nothing in it comes from a document but the hash. */
+/** The address of a blob on every server; the hash is the only part that comes from a document. */
 export function blobPath(sha256: string): string {
   return `files/${sha256.slice(0, 2)}/${sha256}`
 }
@@ -71,7 +71,7 @@ export async function fetchSmallBlob(context: DownloadContext, blob: WantedFile)
 }
 
 function sizeError(path: string, wanted: number, found: number): LauncherError {
-  return new LauncherError('LA_SIZE', `Cannot fetch "${path}": ${found} bytes came, ${wanted} are due`, {
+  return new LauncherError('LA_SIZE', `Cannot fetch "${path}": received ${found} bytes, expected ${wanted}`, {
     details: { wanted, found },
   })
 }
@@ -261,7 +261,7 @@ class PartDownload {
     }
   }
 
-  /** Never with a range, and once, whoever asks for it. */
+  /** Without a range, and once for all requests of the file. */
   async #fetchWhole(): Promise<void> {
     const all = { first: 0, last: this.#part.chunks.length - 1, end: this.#part.size }
     this.#whole ??= this.#fetch(all, {
@@ -280,7 +280,7 @@ class PartDownload {
   ): Promise<void> {
     let known = this.#firstMissing(request)
     if (known === -1) return
-    // A try that brought at least one piece is no failure in a row.
+    // A try that brought at least one piece does not count as a failure.
     const progressed = (): boolean => {
       const before = known
       known = this.#firstMissing(request)

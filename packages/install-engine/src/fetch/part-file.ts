@@ -75,7 +75,7 @@ export class PartFile {
     this.#done = done
   }
 
-  /** Opens what an earlier run left, checking each piece it claims, or begins anew. */
+  /** Opens what an earlier run left, checking each piece it claims, or starts over. */
   static async open(options: PartFileOptions): Promise<PartFile> {
     const done = new Uint8Array(options.chunks.length)
     const handle = (await reopen(options, done)) ?? (await create(options))
@@ -254,7 +254,7 @@ async function reopen(options: PartFileOptions, done: Uint8Array): Promise<FileH
     return handle
   } catch (error) {
     await handle.close()
-    if (error instanceof LauncherError) return undefined // begin anew under a new inode
+    if (error instanceof LauncherError) return undefined // start over under a new inode
     throw error
   }
 }

@@ -49,8 +49,8 @@ function isExcepted(except: string | undefined, { hostname, port, protocol }: UR
 /**
  * The proxy for an address, as Node can use it; `undefined`: none.
  *
- * @throws LauncherError `LA_PROXY` when the settings name one that cannot be used: going around it in silence would break
- *   what whoever set it wanted.
+ * @throws LauncherError `LA_PROXY` when the settings name one that cannot be used: going around it silently would
+ *   break what the person who set it wanted.
  */
 export function proxyFor(url: URL, proxies: Proxies): URL | undefined {
   const value = url.protocol === 'https:' ? proxies.https : proxies.http

@@ -32,7 +32,7 @@ export class Seeds {
     }
   }
 
-  /** Whether a piece may be had from disk. */
+  /** Whether a piece can be read from the disk. */
   has(sha256: string): boolean {
     return this.#places.has(sha256)
   }

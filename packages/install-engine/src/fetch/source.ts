@@ -110,7 +110,7 @@ export class Source {
     })
   }
 
-  /** Says that a host sent bytes that are not what they should be. */
+  /** Records that a host sent wrong bytes. */
   reportLie(base: string): void {
     const host = this.#mirrors.find((mirror) => mirror.base === base)
     if (host === undefined) return
@@ -135,7 +135,7 @@ export class Source {
 
   /**
    * Fetches, with retries: blobs from mirrors first, documents from the server first. `use` reads the answer; what it throws decides whether
-   * another try follows. It is called anew for each try, so it must go on from where it stopped.
+   * another try follows. It is called again for each try, so it must go on from where it stopped.
    */
   async fetch<T>(
     path: string,

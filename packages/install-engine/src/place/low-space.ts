@@ -28,8 +28,8 @@ export interface LowSpaceRun {
 /**
  * Brings the folder to a release in many small transactions, for a disk that cannot hold old and new together: as many
  * files as fit are fetched, swapped, and what they replace is given up at once. Each transaction is whole or not at all
- * as ever, but in between the install is a mixture: `state.json` says so before the first of them, and nothing plays
- * until the last. There is no release to go back to afterwards.
+ * as ever, but in between the install is a mixture: `state.json` says so before the first of them, and nothing can be
+ * played before the last. Afterwards there is no release to go back to.
  */
 export async function bringInParts(run: LowSpaceRun): Promise<InstallState> {
   const { session, release, plan } = run

@@ -82,7 +82,7 @@ function takenNames(listed: readonly string[]): Set<string> {
 
 /**
  * Of places where the release needs room, those that hold something of the player's: it is set aside, whole. What only
- * holds files that leave in the same change is no obstacle.
+ * holds files that leave in the same change is not an obstacle.
  */
 export async function findObstacles(search: ObstacleSearch, places: Iterable<string>): Promise<Obstacle[]> {
   const obstacles: Obstacle[] = []

@@ -10,7 +10,7 @@ import type { Plan, PlannedWrite } from './plan.ts'
 /** Room for journal, manifests and folders beside the files themselves. */
 export const RESERVE_BYTES = 16 * 1024 * 1024
 
-/** Bytes that staging holds already and that are wanted. */
+/** Bytes of wanted files that are already in staging. */
 export async function alreadyStaged(fs: FileSystem, layout: Layout, wanted: ReadonlySet<string>): Promise<number> {
   let bytes = 0
   for (const name of await listFolder(fs, layout.staging)) {
@@ -73,7 +73,7 @@ export async function preflight(
     const needed = options.lowSpace ? low : total
     const alternative =
       !options.lowSpace && free + staged >= low
-        ? `, or update file by file (lowSpace, --low-space): then ${low} bytes are enough, but until it is through nobody can play`
+        ? `, or update file by file (lowSpace, --low-space): then ${low} bytes are enough, but nobody can play until it is finished`
         : ''
     throw new LauncherError(
       'LA_DISK_FULL',

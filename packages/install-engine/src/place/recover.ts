@@ -103,7 +103,7 @@ export async function recover(context: ApplyContext, emit: EmitEvent, at: number
     recovery = { ...recovery, state: { ...recovery.state, previous: undefined } }
     await writeState(fs, layout, recovery.state)
   }
-  // After a damaged journal the backups may be all there is of some files: they stay until a repair is through.
+  // After a damaged journal the backups may be all there is of some files: they stay until a repair has finished.
   if (!recovery.state.suspect) await removeOldBackups(fs, layout, recovery.state)
   return recovery
 }
@@ -132,7 +132,7 @@ export async function prepareFolders(fs: FileSystem, layout: Layout, userId: num
     }
     const { uid, mode } = await fs.lstat(folder)
     if (userId !== undefined && uid !== userId) {
-      // Where everything belongs to whoever mounted the volume, that says nothing.
+      // On a volume where every file belongs to the user who mounted it, the owner says nothing.
       traits ??= await probeTraits(fs, layout.root, userId)
       if (traits.hasOwners) throw foreignFolder(folder, uid, userId)
     }

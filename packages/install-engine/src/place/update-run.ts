@@ -153,7 +153,7 @@ class UpdateRun {
       : await this.#bringWhole(context, plan, fetchPlan)
     await this.#rememberHashes(plan, cache)
     await this.#prune()
-    session.meter.tell()
+    session.meter.report()
     return { ...result, state, downloadedBytes: session.meter.networkBytes }
   }
 

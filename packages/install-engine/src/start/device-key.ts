@@ -30,7 +30,7 @@ export class DeviceKey {
     this.#file = file
   }
 
-  /** Where it lies for this user. */
+  /** Where it is for this user. */
   static file(env: Readonly<Record<string, string | undefined>>): string {
     return userFile(env, 'device.key')
   }

@@ -43,7 +43,7 @@ export interface StartOptions {
 }
 
 /**
- * Looks at every file of the installed release once more, by the hash cache, and mends what changed since (self-healing
+ * Compares every file of the installed release once more, by the hash cache, and repairs what changed since (self-healing
  * start). Without a server a changed file bars the start: nothing unverified is run.
  */
 async function heal(
@@ -224,7 +224,7 @@ function refuseThroughWine({ args }: ChildCommand, delivery: string): void {
 /** Stands in for the network where nobody is to be asked: the sealed copy of the key is used. */
 const askNobody: Fetch = () => Promise.reject(new TypeError('the start is offline'))
 
-/** The key server of this install: whoever the newest role document names under `transport`. */
+/** The key server of this install: the identities that the newest role document names under `transport`. */
 async function keyServer(
   session: Session,
   installed: InstalledRelease,
@@ -258,7 +258,7 @@ function watch(
     if (child.exitCode !== null || child.signalCode !== null) resolve(child.exitCode)
     else child.once('exit', (code) => resolve(code))
   })
-  const told = exited.then(async (exitCode) => {
+  const reported = exited.then(async (exitCode) => {
     await forgetClient(session.options.fs, session.layout)
     session.emit({ type: 'child', event: 'exited', pid, exitCode })
     return exitCode
@@ -274,8 +274,8 @@ function watch(
     return isGood
   })
   confirmed.catch(() => undefined) // a start that cannot be written down is counted as failed next time
-  told.catch(() => undefined)
-  return { exited: told, confirmed }
+  reported.catch(() => undefined)
+  return { exited: reported, confirmed }
 }
 
 async function confirm(session: Session, installed: InstalledRelease, pid: number): Promise<void> {

@@ -211,7 +211,7 @@ function refused(cause: RuntimeKeyError, pattern: 'NK' | 'IK'): RuntimeKeyError 
   })
 }
 
-/** The answer, read piece by piece: whoever sends more than is due is not listened to any longer. */
+/** The answer, read piece by piece; reading stops at the first byte too many. */
 async function readAnswer(response: Response): Promise<Uint8Array> {
   const answer = new Uint8Array(EXCHANGE_ANSWER_LENGTH)
   let length = 0
@@ -233,6 +233,6 @@ async function readAnswer(response: Response): Promise<Uint8Array> {
 function sizeError(came: string): LauncherError {
   return new LauncherError(
     'LA_SIZE',
-    `Cannot fetch the game key: ${came} bytes came, ${EXCHANGE_ANSWER_LENGTH} are due`,
+    `Cannot fetch the game key: received ${came} bytes, expected ${EXCHANGE_ANSWER_LENGTH}`,
   )
 }

@@ -61,7 +61,7 @@ export function commandFor(context: ProgramContext): ChildCommand {
   if (!isForeign && !context.files.some((file) => file.path === name)) {
     throw new LauncherError(
       'LA_PROGRAM',
-      `Cannot start ${JSON.stringify(program)}: it is no file of the installed release`,
+      `Cannot start ${JSON.stringify(program)}: it is not a file of the installed release`,
     )
   }
   const file = isForeign ? program : placeInside(context.layout.root, name)

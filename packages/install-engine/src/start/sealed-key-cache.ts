@@ -39,7 +39,7 @@ export class SealedKeyCache {
     this.#keyFile = keyFile
   }
 
-  /** Where the sealing key lies for this user. */
+  /** Where the sealing key is for this user. */
   static keyFile(env: Readonly<Record<string, string | undefined>>): string {
     return userFile(env, 'seal.key')
   }

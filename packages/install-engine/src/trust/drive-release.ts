@@ -1,6 +1,6 @@
 import type { DocumentAnswer, DocumentRequest, ReleaseDecision, ReleaseSteps } from '@keyturn/manifest'
 
-/** Gets one document; `undefined` when it cannot be had. */
+/** Fetches one document; `undefined` when it is not available. */
 export type DocumentProvider = (request: DocumentRequest) => Promise<DocumentAnswer>
 
 /** Drives a verification: each document is fetched only when what came before it is trusted. */

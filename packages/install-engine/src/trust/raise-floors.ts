@@ -18,7 +18,7 @@ export function raisedBy(state: TrustState, proven: TrustState): TrustState {
   const isBehind = (proven.establishment?.sn ?? -1) > (state.establishment?.sn ?? -1)
   const hasNewEpoch = (proven.epoch ?? -1) > (state.epoch ?? -1)
   const base = isBehind || state.roles === undefined ? { ...state, ...proven } : state
-  // An older epoch proves nothing: the document that raised it is gone, and its sequences began anew.
+  // An older epoch proves nothing: the document that raised it is gone, and sequences started over with it.
   if ((proven.epoch ?? -1) < (base.epoch ?? -1))
     return { ...base, clockFloorMs: Math.max(state.clockFloorMs, proven.clockFloorMs) }
   // What a signed manifest says of a content key counts more than a copy of it.

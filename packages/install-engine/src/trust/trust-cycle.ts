@@ -105,7 +105,7 @@ class CycleFetcher {
     return bytes
   }
 
-  /** The log as the server and every mirror have it: whoever shows an older or another one is found out. */
+  /** The log as the server and every mirror have it: a host that shows an older or another one is noticed. */
   async #allLogs(request: Extract<DocumentRequest, { document: 'log' }>): Promise<readonly Uint8Array[]> {
     const own = await this.#fetch(request)
     if (own !== undefined) this.bytes.set('log', own)

@@ -170,7 +170,7 @@ export class TrustStore {
       const manifest = await this.#storedManifest(sequence).catch(() => undefined) // what cannot be read proves nothing
       if (manifest === undefined) continue
       const proven = rebuildTrustState(state.root, { ...stored, manifests: [manifest] })
-      // The newest of this channel proves the floor, those below it prove nothing more. One that lies under a number
+      // The newest of this channel proves the floor, those below it prove nothing more. One that is stored under a number
       // that is not its own hides no other.
       if (proven.channels[this.#channel]?.manifestSequence === sequence) return raisedBy(raised, proven)
     }
@@ -263,7 +263,7 @@ export class TrustStore {
     const steps = releaseSteps(state, { channel: this.#channel, nowMs: 0 })
     let step = steps.next()
     if (step.done !== true && step.value.document === 'log') step = steps.next(log)
-    if (step.done === true || step.value.document !== 'roles') return undefined // the log is refused, whoever judges it says so
+    if (step.done === true || step.value.document !== 'roles') return undefined // the log is refused, and verifying it says so
     const { version } = step.value
     const { roles } = rebuildTrustState(state.root, { log, roles: (await this.roles()).map(({ bytes }) => bytes) })
     return roles?.version === version ? undefined : version
