@@ -227,7 +227,8 @@ export class Intake {
    * with it, for one that is not known yet they are kept as they are. Receipts by identities with logs are verified when
    * their logs are here, and not kept.
    *
-   * @throws {@link KelError} `KEL_WITNESS` when no signature is by a witness of the event or such an identity, `KEL_SIGNATURE` when none verifies, `KEL_ESCROW_FULL`.
+   * @throws {@link KelError} `KEL_WITNESS` when no signature is by a witness of the event or such an identity,
+   * `KEL_SIGNATURE` when none verifies, `KEL_ESCROW_FULL`.
    */
   offerReceipt(message: Message): ReceiptAccepted | Escrowed {
     this.#expire()

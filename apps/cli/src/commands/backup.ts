@@ -54,7 +54,9 @@ async function runBackup(
     )
     return {
       data: { file: target, files: written.files, bytes: written.bytes, read_back: true },
-      text: `${counted(written.files, 'file')} (${formatBytes(written.bytes)}) sealed in ${target} and read back.\nKeep the passphrase apart from the file; without it nothing opens it.`,
+      text:
+        `${counted(written.files, 'file')} (${formatBytes(written.bytes)}) sealed in ${target} and read back.\n` +
+        'Keep the passphrase apart from the file; without it nothing opens it.',
     }
   } finally {
     wipe(passphrase)

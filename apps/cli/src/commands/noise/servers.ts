@@ -33,7 +33,9 @@ async function runServers(context: Context, { remove }: ServersOptions): Promise
   const did =
     remove === undefined
       ? ''
-      : `${removed ? `${context.dryRun ? 'would strike off' : 'struck off'} ${remove}; it keeps the keys it has: "keyturn noise revoke" ends them` : `${remove} was not among them`}\n\n`
+      : removed
+        ? `${context.dryRun ? 'would remove' : 'removed'} ${remove}; it keeps the keys it has: "keyturn noise revoke" ends them\n\n`
+        : `${remove} was not among them\n\n`
   return {
     data: {
       servers: left,

@@ -69,7 +69,10 @@ export async function findContentKey(
   return { keyId, key }
 }
 
-/** The home's record of the key that an archive says it is under: by its number and its commitment, so that strangers' archives with the same number are told apart. */
+/**
+ * The home's record of the key that an archive says it is under: by its number and its commitment, so that strangers'
+ * archives with the same number are told apart.
+ */
 async function homeKeyOf(context: Context, archive: string): Promise<HomeContentKey | undefined> {
   const home = await readHome(context.homeFolder).catch((error: unknown) => {
     if (error instanceof PublisherError && error.code === 'CLI_HOME_MISSING') return undefined

@@ -64,7 +64,8 @@ export function registerBuild(parent: Command, cli: Cli): void {
   cli.define<BuildFlags>(command, {
     example: [
       'keyturn pack build --input tree --output pack/data.m2p --key keys/master.key --sign-secret-key keys/signing.key',
-      'keyturn pack build --input tree --output new.m2p --key new/master.key --key-id 2 --sign-secret-key keys/signing.key --slots keys/slots.key --previous old.m2p',
+      'keyturn pack build --input tree --output new.m2p --key new/master.key --key-id 2 ' +
+        '--sign-secret-key keys/signing.key --slots keys/slots.key --previous old.m2p',
     ],
     run: runBuild,
   })
@@ -132,6 +133,8 @@ async function runBuild(context: Context, flags: BuildFlags): Promise<CommandRes
       carried_files: result.carriedFiles,
       kept_files: result.keptFiles,
     },
-    text: `${flags.output}: ${counted(result.files, 'file')}, ${formatBytes(result.originalBytes)} packed into ${formatBytes(result.archiveBytes)}, key_id ${result.keyId}`,
+    text:
+      `${flags.output}: ${counted(result.files, 'file')}, ${formatBytes(result.originalBytes)} packed into ` +
+      `${formatBytes(result.archiveBytes)}, key_id ${result.keyId}`,
   }
 }

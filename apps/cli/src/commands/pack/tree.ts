@@ -78,7 +78,8 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
         carried_files: report.carriedFiles,
       },
       text:
-        `${counted(report.archives, 'archive')} of ${counted(report.files, 'file')} in ${output}: ${formatBytes(report.originalBytes)} became ${formatBytes(report.archiveBytes)}` +
+        `${counted(report.archives, 'archive')} of ${counted(report.files, 'file')} in ${output}: ` +
+        `${formatBytes(report.originalBytes)} became ${formatBytes(report.archiveBytes)}` +
         `${report.carriedFiles > 0 ? `, ${counted(report.carriedFiles, 'file')} as they were` : ''}`,
     }
   } finally {

@@ -32,7 +32,9 @@ async function rotateMaster(context: Context, flags: RotateFlags): Promise<Comma
   if (context.dryRun) {
     return {
       data: { from: before, staged, records: await recordCount(vault) },
-      text: `Key version ${before ?? 'none'} would become decrypt-only; "keyturn vault sweep" would then seal ${counted(await recordCount(vault), 'record')} again.`,
+      text:
+        `Key version ${before ?? 'none'} would become decrypt-only; ` +
+        `"keyturn vault sweep" would then seal ${counted(await recordCount(vault), 'record')} again.`,
     }
   }
   await context.ask.confirm(`Turn the master key of vault ${vault.id}?`)
@@ -47,6 +49,9 @@ async function rotateMaster(context: Context, flags: RotateFlags): Promise<Comma
     await vault.keys.compromise(before, 'keyturn vault rotate --compromised')
   return {
     data: { from: before, to: version, compromised: flags.compromised === true, remaining: await olderCount(vault) },
-    text: `Key version ${version} is active.\nUnder older versions: ${counted(await olderCount(vault), 'record')}; run "keyturn vault sweep"${before === undefined ? '' : `, then "keyturn vault retire ${before}"`}.`,
+    text:
+      `Key version ${version} is active.\n` +
+      `Under older versions: ${counted(await olderCount(vault), 'record')}; run "keyturn vault sweep"` +
+      `${before === undefined ? '' : `, then "keyturn vault retire ${before}"`}.`,
   }
 }
