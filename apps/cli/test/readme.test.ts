@@ -40,7 +40,6 @@ function asDone(lines: string, port: number): string {
       /^keyturn serve\b.*$/m,
       `keyturn serve --port ${port} > serve.log & SERVER=$!\nuntil grep -q 'Release server at' serve.log; do sleep 0.2; done`,
     )
-    .replaceAll(/^keyturn (rotate|emergency|ship)/gm, 'keyturn --yes $1')
 }
 
 async function run(script: string): Promise<{ code: number | null; output: string }> {
@@ -72,7 +71,7 @@ describe('README.md', () => {
     const blocks = [...section.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
     expect(blocks).toHaveLength(5)
     for (const name of ['bin', 'stick', 'client/data']) await mkdir(join(folder, name), { recursive: true })
-    await writeFile(join(folder, 'bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`, {
+    await writeFile(join(folder, 'bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${main}" --yes "$@"\n`, {
       mode: 0o755,
     })
     await writeFile(join(folder, 'passphrase'), 'correct horse\n', { mode: 0o600 })
