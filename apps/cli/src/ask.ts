@@ -15,9 +15,13 @@ export interface AskOptions {
   readonly yes: boolean
   /** Stops a question that waits. */
   readonly signal: AbortSignal
-  /** Told of a passphrase file that others can read. */
+  /** Called for a passphrase file that others can read. */
   readonly warn?: (text: string) => void
 }
+
+/** Of a passphrase that a person makes up at a prompt: it protects the identity. */
+const MIN_PASSPHRASE_LENGTH = 8
+const MAX_TRIES = 3
 
 /** Asks for passphrases and confirmations: on the terminal, without echo, or from the files that flags name. */
 export class Ask {
@@ -127,18 +131,35 @@ export class Ask {
     return await this.#ask(label, question.fresh === true)
   }
 
+  /** A new passphrase that is empty, short or not repeated the same is asked for again. */
   async #ask(label: string, isFresh: boolean): Promise<Uint8Array> {
+    if (!isFresh) {
+      const typed = await readTerminal(`${label}: `, false, this.#options.signal)
+      if (typed.length === 0) throw new CliError('CLI_PASSPHRASE_REPEAT', 'The passphrase is empty')
+      return await firstLine(typed, 'the prompt')
+    }
+    for (let tries = 1; ; tries += 1) {
+      const { passphrase, problem } = await this.#askTwice(label)
+      if (passphrase !== undefined) return passphrase
+      if (tries === MAX_TRIES) throw new CliError('CLI_PASSPHRASE_REPEAT', problem)
+      process.stderr.write(`${problem}. Try again\n`)
+    }
+  }
+
+  async #askTwice(label: string): Promise<{ readonly passphrase?: Uint8Array; readonly problem: string }> {
     const first = await readTerminal(`${label}: `, false, this.#options.signal)
-    if (first.length === 0) throw new CliError('CLI_PASSPHRASE_REPEAT', 'The passphrase is empty')
-    if (!isFresh) return first
+    const length = [...new TextDecoder().decode(first)].length
+    if (length < MIN_PASSPHRASE_LENGTH) {
+      first.fill(0)
+      const short = `The passphrase has fewer than ${MIN_PASSPHRASE_LENGTH} characters`
+      return { problem: length === 0 ? 'The passphrase is empty' : short }
+    }
     const second = await readTerminal(`${label} again: `, false, this.#options.signal)
     const same = Buffer.compare(first, second) === 0
     second.fill(0)
-    if (!same) {
-      first.fill(0)
-      throw new CliError('CLI_PASSPHRASE_REPEAT', 'The two passphrases differ')
-    }
-    return first
+    if (same) return { passphrase: await firstLine(first, 'the prompt'), problem: '' }
+    first.fill(0)
+    return { problem: 'The two passphrases differ' }
   }
 }
 

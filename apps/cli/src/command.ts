@@ -310,7 +310,7 @@ export class Cli {
   }
 
   #errorText(error: KeyturnError, hint: string | undefined, out: Output): void {
-    out.error(`${out.paint('31', 'error:', this.#environment.stderr)} ${error.message}`)
+    out.error(error.message, { sgr: '31', text: 'error:' })
     out.error(`  ${error.code}${hint === undefined ? '' : `: ${hint}`}`)
   }
 }

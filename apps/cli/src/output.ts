@@ -28,6 +28,32 @@ export interface OutputOptions {
 
 const REDRAW_MS = 100
 
+/** A word before a line, in color where the stream is a terminal that wants it. */
+export interface Mark {
+  /** `31` is red. */
+  readonly sgr: string
+  readonly text: string
+}
+
+// eslint-disable-next-line no-control-regex -- these are what it is about
+const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
+
+/**
+ * Text as a terminal may show it: what moves the cursor, changes colors or the direction of writing is spelled out. All
+ * text that is printed passes here, for a name, a message or a file may come from a server.
+ */
+export function terminalText(text: string): string {
+  return text.replace(CONTROL, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`)
+}
+
+/** JSON whose strings hold no control character of the second block either. */
+function terminalJson(value: JsonValue): string {
+  return JSON.stringify(value).replace(
+    CONTROL,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
 /** How a command speaks to people and programs. Text goes to stdout, steps and progress to stderr. */
 export class Output {
   readonly #options: OutputOptions
@@ -52,34 +78,35 @@ export class Output {
 
   /** Prints a line of a result; nothing under `--json`. */
   line(text = ''): void {
-    if (!this.#options.json) this.#stdout.write(`${text}\n`)
+    if (!this.#options.json) this.#stdout.write(`${terminalText(text)}\n`)
   }
 
   /** Prints the one JSON object. */
   object(value: JsonValue): void {
-    this.#stdout.write(`${JSON.stringify(value)}\n`)
+    this.#stdout.write(`${terminalJson(value)}\n`)
   }
 
-  /** Tells of a step: a line on stderr, or a JSON line with `--events`. `facts` hold no secret. */
-  step(name: string, text: string, facts: Readonly<Record<string, JsonValue>> = {}): void {
-    if (this.#options.events) this.#stderr.write(`${JSON.stringify({ event: 'step', name, text, ...facts })}\n`)
-    else if (!this.#options.quiet && !this.#options.json) this.#stderr.write(`${text}\n`)
+  /** Reports a step: a line on stderr, or a JSON line with `--events`. `facts` hold no secret. */
+  step(name: string, text: string, facts: Readonly<Record<string, JsonValue>> = {}, mark?: Mark): void {
+    if (this.#options.events) this.#stderr.write(`${terminalJson({ event: 'step', name, text, ...facts })}\n`)
+    else if (!this.#options.quiet && !this.#options.json) this.error(text, mark)
   }
 
-  /** Tells of something that deserves a look and does not stop the command. */
+  /** Reports something that deserves a look and does not stop the command. */
   warn(text: string): void {
-    if (this.#options.events) this.#stderr.write(`${JSON.stringify({ event: 'warning', text })}\n`)
-    else this.#stderr.write(`${this.paint('33', 'warning:', this.#stderr)} ${text}\n`)
+    if (this.#options.events) this.#stderr.write(`${terminalJson({ event: 'warning', text })}\n`)
+    else this.error(text, { sgr: '33', text: 'warning:' })
   }
 
   /** Prints to stderr whatever the flags say: errors. */
-  error(text: string): void {
-    this.#stderr.write(`${text}\n`)
+  error(text: string, mark?: Mark): void {
+    const before = mark === undefined ? '' : `${this.#paint(mark.sgr, mark.text)} `
+    this.#stderr.write(`${before}${terminalText(text)}\n`)
   }
 
-  /** Wraps text in an SGR colour when `stream` is a terminal that wants it. */
-  paint(sgr: string, text: string, stream: TextStream = this.#stdout): string {
-    return this.#options.color && stream.isTTY === true ? `\u001b[${sgr}m${text}\u001b[0m` : text
+  /** Wraps our own text in an SGR color when stderr is a terminal that wants it. */
+  #paint(sgr: string, text: string): string {
+    return this.#options.color && this.#stderr.isTTY === true ? `\u001b[${sgr}m${text}\u001b[0m` : text
   }
 
   /**
@@ -103,7 +130,7 @@ function eventProgress(stream: TextStream, label: string): Progress {
       const now = performance.now()
       if (now - last < REDRAW_MS && done < total) return
       last = now
-      stream.write(`${JSON.stringify({ event: 'progress', label, done, total })}\n`)
+      stream.write(`${terminalJson({ event: 'progress', label, done, total })}\n`)
     },
     end() {},
   }
@@ -126,7 +153,7 @@ function barProgress(stream: TextStream, label: string, unit: 'bytes' | 'count')
       const filled = Math.round(part * 20)
       const bar = `${'█'.repeat(filled)}${'░'.repeat(20 - filled)}`
       const text = `${label} ${bar} ${Math.floor(part * 100)} %  ${show(done)}/${show(highest)}  ${show(Math.round(rate))}/s  ${left} s left`
-      stream.write(`\r\u001b[K${text.slice(0, (stream.columns ?? 80) - 1)}`)
+      stream.write(`\r\u001b[K${terminalText(text).slice(0, (stream.columns ?? 80) - 1)}`)
     },
     end() {
       stream.write('\r\u001b[K')
@@ -141,11 +168,12 @@ function barProgress(stream: TextStream, label: string, unit: 'bytes' | 'count')
  */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths: number[] = []
-  for (const row of rows)
+  const cells = rows.map((row) => row.map((cell) => terminalText(cell.replaceAll(/[\n\r\t]/g, ' '))))
+  for (const row of cells)
     row.forEach((cell, column) => {
       widths[column] = Math.max(widths[column] ?? 0, cell.length)
     })
-  return rows
+  return cells
     .map((row) =>
       row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0))).join('  '),
     )

@@ -18,6 +18,11 @@ export const publisherErrors = {
     meaning: 'The description of the home folder (home.json) is damaged or of a newer version.',
     remedy: 'Restore the home from a backup, or use the newer program.',
   },
+  CLI_HOME_STALE: {
+    kind: 'policy',
+    meaning: 'The home is older than the log that is published: a restored backup, or the copy of another machine.',
+    remedy: 'Use the newest backup, or the machine that signed last; what this home signed now would rival it.',
+  },
   CLI_TURN_PENDING: {
     kind: 'busy',
     meaning: 'A rotation was interrupted and has to be finished before another one starts.',

@@ -16,6 +16,8 @@ export interface HomeSession {
   nextKeys(file?: string): Promise<Keys>
   /** Path of that file. */
   readonly nextKeyFile: string
+  /** Lends the passphrase of the home for one call, for what else it may open. */
+  withPassphrase<T>(use: (passphrase: Uint8Array) => Promise<T>): Promise<T>
   /** Changes what is in force, on disk first. */
   update(change: Partial<HomeDescription>): Promise<void>
 }
@@ -72,6 +74,14 @@ export async function openHome(host: PublisherHost, options: OpenHomeOptions = {
         file: options.nextPassphraseFile,
         keepPrevious: false,
       }),
+    withPassphrase: async (use) => {
+      const passphrase = await host.passphrase('Passphrase')
+      try {
+        return await use(passphrase)
+      } finally {
+        wipe(passphrase)
+      }
+    },
     update: async (change) => {
       const next = { ...description, ...change }
       await writeHome(folder, next)

@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import { homePaths, lockHome, readHome } from '@keyturn/publisher'
 import { openStream, readHomeStream, sealStream, streamHome } from '@keyturn/publisher/backup'
 import type { BackupCount } from '@keyturn/publisher/backup'
+import { markBackup } from '@keyturn/publisher/release'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { counted } from '../output.ts'
@@ -52,6 +53,7 @@ async function runBackup(
         },
       },
     )
+    await markBackup(context.homeFolder, context.clock())
     return {
       data: { file: target, files: written.files, bytes: written.bytes, read_back: true },
       text:

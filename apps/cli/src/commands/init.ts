@@ -89,7 +89,10 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
         ]),
         ...(context.quiet
           ? []
-          : ['', 'Move the next identity key to another medium now: anyone who has it controls the identity.']),
+          : [
+              '',
+              'Move the next identity key to another medium now: anyone who has it controls the identity.\nThen make a backup: keyturn backup FILE',
+            ]),
       ].join('\n'),
     }
   } finally {

@@ -5,6 +5,7 @@ import { pathExists, syncFolder } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import { readHome } from '@keyturn/publisher'
 import { openStream, readHomeStream } from '@keyturn/publisher/backup'
+import { markRestored } from '@keyturn/publisher/release'
 import type { BackupCount } from '@keyturn/publisher/backup'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
@@ -46,10 +47,10 @@ async function runRestore(
         text: `The backup is whole: ${counted(files, 'file')}, ${formatBytes(bytes)}`,
       }
     }
-    const { files, bytes } = await restoreTo(home, source, passphrase)
+    const { files, bytes } = await restoreTo(context, source, passphrase)
     return {
       data: { files, bytes, home, restored: true },
-      text: `${counted(files, 'file')} restored to ${home}. Run "keyturn doctor" now.`,
+      text: `${counted(files, 'file')} restored to ${home}. It may be older than what was published since: run "keyturn doctor" now.`,
     }
   } finally {
     wipe(passphrase)
@@ -57,12 +58,17 @@ async function runRestore(
 }
 
 /** Beside its place first, then renamed: a home is whole or not there. */
-async function restoreTo(home: string, source: string, passphrase: Uint8Array): Promise<BackupCount> {
+async function restoreTo(
+  { homeFolder: home, clock }: Context,
+  source: string,
+  passphrase: Uint8Array,
+): Promise<BackupCount> {
   const draft = join(dirname(home), `.${basename(home)}.restore-${process.pid}`)
   await mkdir(draft, { recursive: true, mode: 0o700 })
   try {
     const count = await readHomeStream(openStream(passphrase, readBackup(source)), draft)
     await readHome(draft)
+    await markRestored(draft, clock())
     await rename(draft, home)
     await syncFolder(dirname(home))
     return count

@@ -56,16 +56,17 @@ export class DemoSteps {
 
   #add(step: DemoStep): void {
     this.steps.push(step)
-    const mark = step.ok ? this.#out.paint('32', '✓', process.stderr) : this.#out.paint('31', '✗', process.stderr)
+    const mark = step.ok ? { sgr: '32', text: '✓' } : { sgr: '31', text: '✗' }
     const size = step.bytes === undefined ? '' : formatBytes(step.bytes)
     this.#out.step(
       step.name,
-      `${mark} ${step.name.padEnd(24)} ${seconds(step.ms).padStart(8)} ${size.padStart(8)}  ${step.note}`,
+      `${step.name.padEnd(24)} ${seconds(step.ms).padStart(8)} ${size.padStart(8)}  ${step.note}`,
       {
         ms: step.ms,
         ok: step.ok,
         ...(step.bytes === undefined ? {} : { bytes: step.bytes }),
       },
+      mark,
     )
   }
 }

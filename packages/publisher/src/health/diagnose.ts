@@ -15,6 +15,14 @@ import type { StoredRelease } from '../release/store.ts'
 import { finishingCommand } from '../rotation/pending.ts'
 import { counted } from '../words.ts'
 import { checkLocks } from './check-locks.ts'
+import {
+  checkBackups,
+  checkNamedIdentities,
+  checkPendingRotations,
+  checkTransportKeys,
+  checkVault,
+} from './check-rest.ts'
+import type { RestFinding } from './check-rest.ts'
 import { collectStatus } from './collect-status.ts'
 
 /** One thing that was looked at. */
@@ -58,6 +66,11 @@ export async function diagnose(home: HomeSession, options: DiagnoseOptions): Pro
     ['log', 'keyturn restore', () => checkLog(home, report)],
     ['keystore', 'keyturn restore', () => checkKeystore(home, report)],
     ['next-key', 'keyturn restore', () => checkNextKey(home, report)],
+    ['identities', 'keyturn restore', () => reportAll('identities', checkNamedIdentities(home), report)],
+    ['rotations', 'keyturn status', () => reportAll('rotations', checkPendingRotations(home), report)],
+    ['vault', 'keyturn restore', () => reportAll('vault', checkVault(home), report)],
+    ['transport', 'keyturn restore', () => reportAll('transport', checkTransportKeys(home), report)],
+    ['backup', 'keyturn backup FILE', () => reportAll('backup', checkBackups(home, options.nowMs), report)],
     ['freeze', 'keyturn emergency unfreeze', () => checkFreeze(home, options, report)],
     ['due', 'keyturn status', () => checkDue(home, options, report)],
     ['clock', 'set the clock of this machine', () => checkClock(home, options, report)],
@@ -75,6 +88,10 @@ export async function diagnose(home: HomeSession, options: DiagnoseOptions): Pro
     }
   }
   return findings
+}
+
+async function reportAll(check: string, found: Promise<readonly RestFinding[]>, report: Report): Promise<void> {
+  for (const { level, message, fix } of await found) report(check, level, message, fix)
 }
 
 /** What mends errors that say nothing of the home itself; undefined for all others. */

@@ -1,3 +1,5 @@
+export { markBackup, readBackupMark } from './backup-mark.ts'
+export { markRestored, readRestored, requireFresh } from './freshness.ts'
 export { packTree } from './archives.ts'
 export { discardRelease } from './discard.ts'
 export { isExcluded, refuseSecrets } from './exclusions.ts'

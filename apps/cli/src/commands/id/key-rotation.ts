@@ -1,8 +1,10 @@
 import type { KeyState, Seal } from '@keyturn/kel'
 import { KelError } from '@keyturn/kel'
 import type { JsonObject } from '@keyturn/primitives'
+import { openHome } from '@keyturn/publisher'
 import { keepReason, openOwnLog, receiptCollector } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
+import { requireFresh } from '@keyturn/publisher/release'
 import {
   abandonIdentityKey,
   checkKeyRotation,
@@ -16,6 +18,7 @@ import {
 import type { KeyRotationPlan, KeyRotationState, RotationPreview, RotationRecord } from '@keyturn/publisher/rotation'
 import type { CommandResult, Context } from '../../command.ts'
 import { formatTable } from '../../output.ts'
+import { serverOfHome } from '../rotate/client.ts'
 import { finishedText } from '../rotate/run-rotation.ts'
 import type { PlannedRotation, RotationCommand, RotationOutcome } from '../rotate/run-rotation.ts'
 import { stateJson } from './json.ts'
@@ -56,6 +59,10 @@ export function keyRotationCommand(
       const { journals } = identity
       if (identity.kind === 'release' && !isEmergency && (await pendingRotations(journals)).includes('identity'))
         throw rotationPending('identity', await finishingCommand(journals, 'identity'))
+      if (identity.kind === 'release' && !context.dryRun) {
+        const home = await openHome(context)
+        await requireFresh(context, home, { client: await serverOfHome(home), warnOnly: isEmergency })
+      }
       await checkKeyRotation(identity, choices, pending, await rotationTerms(identity, options))
     },
     covers: (pending) => rotationCovers(identity, pending, options),

@@ -6,7 +6,7 @@ import { withServer } from '../../flags/server.ts'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { readProposal, refuseFrozen } from '@keyturn/publisher/identity'
-import { readIdentityLog, rolesInForce } from '@keyturn/publisher/release'
+import { readIdentityLog, requireFresh, rolesInForce } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import {
   checkIdentityRotation,
@@ -91,6 +91,7 @@ async function openSeal(
       }
       if (pending !== undefined && !identityCovers(pending, home.description, wanted))
         throw rotationPending('identity', 'keyturn roles seal')
+      if (!context.dryRun) await requireFresh(context, home, { client })
       await checkIdentityRotation(home, context.signal)
     },
     covers: () => true,

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { refuseFrozen } from '@keyturn/publisher/identity'
+import { requireFresh } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import {
   abandonContent,
@@ -78,7 +79,9 @@ export async function openContentRotation(
       if (!context.dryRun) await refuseFrozen(context.homeFolder, context.clock)
       await refuseRivals(home.paths, contentRotation.name)
       // A mistyped passphrase must not be found after a rotation has begun.
-      if (!context.dryRun) await home.keys()
+      if (context.dryRun) return
+      await requireFresh(context, home, { client: options.client })
+      await home.keys()
     },
     covers: (pending) => contentCovers(pending, { full: flags.full === true, channel: flags.channel }),
     plan: (pending) => plan(home, options, pending),
