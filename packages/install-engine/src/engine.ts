@@ -83,12 +83,12 @@ class InstallEngine implements Engine {
     options: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined; isPrompt?: boolean },
   ): Promise<UpdateResult> {
     const signal = this.#stoppable(options.signal)
-    session.resetMeter()
     return await session.exclusively(async ({ state }) => {
       signal.throwIfAborted()
       session.source.begin(options.isPrompt === true && state.installed !== undefined)
       if (await pathExists(session.layout.paused, session.options.fs))
         throw new LauncherError('LA_PAUSED', 'Cannot update: downloads are paused', { hint: 'Resume them first' })
+      session.resetMeter() // not before: what a paused download shows stays
       const decision =
         options.isPrompt === true && state.installed !== undefined
           ? await inTime(session.options.promptDeadlineMs, signal, (timed) => this.#ask(session, timed))

@@ -49,6 +49,14 @@ export class ProgressMeter {
     this.#maybeReport()
   }
 
+  /** Counts what an earlier run brought, so that a download that goes on does not seem to start over. */
+  resume(bytes: number): void {
+    this.#downloaded += bytes
+    this.#downloadTotal += bytes
+    this.#sampledBytes += bytes
+    this.#maybeReport()
+  }
+
   /** Bytes that came for nothing and have to come again. */
   wasted(bytes: number): void {
     this.#downloadTotal += bytes

@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { engineFor, expectedText, installedTree, offline, treeText } from './support/install.ts'
+import { engineFor, expectedText, installedTree, offline, treeFetch, treeText } from './support/install.ts'
 import { contentKey, keyId, noise, Publisher, sha256Hex } from './support/publisher.ts'
 
 const first = {
@@ -239,6 +239,45 @@ describe('update()', () => {
     await expect(again.engine.update()).rejects.toMatchObject({ code: 'LA_PAUSED' })
     await again.engine.resume()
     expect(await again.engine.update()).toMatchObject({ outcome: 'updated' })
+  })
+
+  it('shows what a paused download has, before it goes on and after', async () => {
+    const publisher = await Publisher.create()
+    const long = noise(6_000_000, 8)
+    await publisher.release({ 'long.bin': long, 'a.txt': 'a' })
+    const { engine, folder, events } = await engineFor(publisher, {
+      fetch: async (url, init) => {
+        const answer = await treeFetch(publisher.tree)(url, init)
+        if (!url.includes(sha256Hex(long))) return answer
+        const reader = answer.body?.getReader()
+        let came = 0
+        const body = new ReadableStream<Uint8Array>(
+          {
+            async pull(controller) {
+              const { value, done } = (await reader?.read()) ?? { value: undefined, done: true }
+              if (done || value === undefined) return controller.close()
+              came += value.length
+              if (came > 4_500_000) await engine.pause()
+              controller.enqueue(value)
+            },
+          },
+          { highWaterMark: 0 },
+        )
+        return new Response(body, { status: answer.status, headers: answer.headers })
+      },
+    })
+    await expect(engine.update()).rejects.toMatchObject({ code: 'LA_PAUSED' })
+    const shown = (await engine.status()).progress
+    expect(shown.downloadedBytes).toBeGreaterThan(4_000_000)
+    await expect(engine.update()).rejects.toMatchObject({ code: 'LA_PAUSED' })
+    expect((await engine.status()).progress).toMatchObject({ downloadedBytes: shown.downloadedBytes })
+    expect(events.length).toBeGreaterThan(0)
+    const again = await engineFor(publisher, { folder })
+    await again.engine.resume()
+    const result = await again.engine.update()
+    expect(result.downloadedBytes).toBeLessThan(2_100_000)
+    const last = (await again.engine.status()).progress
+    expect([last.downloadedBytes, last.downloadTotalBytes]).toEqual([6_000_001, 6_000_001])
   })
 
   it('follows a rollout only when its turn has come', async () => {

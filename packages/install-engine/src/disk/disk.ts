@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import { lstatSync } from 'node:fs'
 import type { BigIntStats } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { foldPath } from '@keyturn/manifest'
 import { isMissing, nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
 import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
@@ -161,9 +163,24 @@ export async function syncFolders(fs: FileSystem, folders: Iterable<string>): Pr
     try {
       await syncFolder(folder, fs)
     } catch (error) {
-      if (!['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) throw error // it was emptied and removed since
+      const code = systemErrorCode(error) ?? ''
+      if (code === 'ENOENT' || code === 'ENOTDIR') continue // it was emptied and removed since
+      if (code !== 'EIO') throw error
+      await syncSuccessor(fs, folder, error)
     }
   }
+}
+
+/**
+ * Where a system remembers a name that is gone, opening it fails as a broken disk does: the folder that has the name now, in
+ * another spelling, is synced in its place. A folder that is listed and cannot be opened is broken.
+ */
+async function syncSuccessor(fs: FileSystem, folder: string, error: unknown): Promise<void> {
+  const name = basename(folder)
+  const names = await listFolder(fs, dirname(folder))
+  if (names.includes(name)) throw error
+  const successor = names.find((other) => foldPath(other) === foldPath(name))
+  if (successor !== undefined) await syncFolder(join(dirname(folder), successor), fs)
 }
 
 /** Runs `work` over `items`, at most `limit` at a time; the first error stops what has not begun. */

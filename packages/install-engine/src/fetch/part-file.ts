@@ -18,6 +18,7 @@ export interface Chunk {
 }
 
 /** Bytes after which, and time after which, progress is made durable (C4). */
+const MAX_MAP_BYTES = 64 * 1024 * 1024
 const FLUSH_BYTES = 8 * 1024 * 1024
 const FLUSH_MS = 2_000
 
@@ -201,6 +202,20 @@ export class PartFile {
   }
 }
 
+/**
+ * Which pieces of a file an earlier run says it left, for what is shown before they are checked; `undefined` where it left
+ * nothing.
+ */
+export async function keptPieces(
+  { fs, folder, sha256 }: { readonly fs: FileSystem; readonly folder: string; readonly sha256: string },
+  chunks: readonly Chunk[],
+): Promise<((index: number) => boolean) | undefined> {
+  const map = await readSmallFile(fs, join(folder, `${sha256}.map`), MAX_MAP_BYTES).catch(() => undefined)
+  if (map === undefined || Buffer.from(map.subarray(0, 32)).toString('hex') !== gridHash(sha256, chunks))
+    return undefined
+  return (index) => ((map[32 + (index >> 3)] ?? 0) & (1 << (index & 7))) !== 0
+}
+
 /** What a {@link PartFile} is opened with. */
 export interface PartFileOptions {
   readonly fs: FileSystem
@@ -234,7 +249,7 @@ async function reopen(options: PartFileOptions, done: Uint8Array): Promise<FileH
   } = options
   const path = join(folder, `${sha256}.part`)
   const found = await look(fs, path)
-  const map = await readSmallFile(fs, join(folder, `${sha256}.map`), 64 * 1024 * 1024).catch(() => undefined)
+  const map = await readSmallFile(fs, join(folder, `${sha256}.map`), MAX_MAP_BYTES).catch(() => undefined)
   if (found.kind !== 'file' || map === undefined) return undefined
   const bits = map.subarray(32)
   if (

@@ -8,6 +8,7 @@ import type { FileIdentity } from '../disk/disk.ts'
 import { findStaged, SMALL_BLOB_BYTES, stageBlob, stageSmallBlob } from '../fetch/download.ts'
 import type { DownloadContext } from '../fetch/download.ts'
 import type { Layout } from '../disk/layout.ts'
+import { keptPieces, plainChunks } from '../fetch/part-file.ts'
 import type { Chunk } from '../fetch/part-file.ts'
 import type { Plan, PlannedWrite } from './plan.ts'
 import { missingFrom, Seeds } from '../fetch/seeds.ts'
@@ -27,6 +28,8 @@ export interface Staged {
 /** What the fetch will cost, and what it works with. */
 export interface FetchPlan {
   readonly downloadBytes: number
+  /** Bytes that an earlier run fetched already. */
+  readonly keptBytes: number
   readonly seeds: Seeds
   /** Chunks by blob, for files that have an index. */
   readonly chunks: ReadonlyMap<string, readonly Chunk[]>
@@ -112,17 +115,39 @@ export async function planFetch(
   installed: readonly ManifestFile[],
 ): Promise<FetchPlan> {
   if (plan.writes.length === 0)
-    return { downloadBytes: 0, seeds: new Seeds(context.fs), chunks: new Map(), copies: new Map() }
+    return { downloadBytes: 0, keptBytes: 0, seeds: new Seeds(context.fs), chunks: new Map(), copies: new Map() }
   const seeds = await loadSeeds(context, layout, plan, installed)
   const chunks = await loadIndexes(context, layout, plan, seeds.size > 0)
   const copies = await findCopies(context, layout, plan, installed)
   let downloadBytes = 0
+  let keptBytes = 0
   for (const file of distinctBlobs(plan.writes)) {
-    if (copies.has(file.sha256) || (await look(context.fs, join(layout.staging, file.sha256))).kind === 'file') continue
-    const pieces = chunks.get(file.sha256)
-    downloadBytes += pieces === undefined ? file.size : missingFrom(seeds, pieces)
+    if (copies.has(file.sha256)) continue
+    if ((await look(context.fs, join(layout.staging, file.sha256))).kind === 'file') {
+      keptBytes += file.size
+      continue
+    }
+    const wanted = missingFrom(seeds, chunks.get(file.sha256) ?? plainChunks(file.size))
+    const left = await keptOf(context, file, seeds, chunks.get(file.sha256))
+    downloadBytes += wanted - left
+    keptBytes += left
   }
-  return { downloadBytes, seeds, chunks, copies }
+  return { downloadBytes, keptBytes, seeds, chunks, copies }
+}
+
+/** Bytes of a file that an earlier run fetched. */
+async function keptOf(
+  context: DownloadContext,
+  { sha256, size }: ManifestFile,
+  seeds: Seeds,
+  pieces: readonly Chunk[] = plainChunks(size),
+): Promise<number> {
+  const has = await keptPieces({ fs: context.fs, folder: context.staging, sha256 }, pieces)
+  if (has === undefined) return 0
+  return missingFrom(
+    seeds,
+    pieces.filter((_, index) => has(index)),
+  )
 }
 
 /** Each blob once, as its first place wants it. */

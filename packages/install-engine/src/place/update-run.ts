@@ -147,6 +147,7 @@ class UpdateRun {
       },
     })
     if (this.#options.dryRun === true) return { ...result, state: this.#state, downloadedBytes: downloadBytes }
+    session.meter.resume(fetchPlan.keptBytes)
     session.meter.expect({ download: downloadBytes, disk: changedBytes, files: writes.length })
     const state = isLow
       ? await this.#bringInParts(context, plan, installed)
