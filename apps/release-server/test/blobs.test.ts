@@ -21,7 +21,7 @@ describe('blobs', () => {
     expect(await uploader.getBlob(blob.sha256)).toMatchObject({ size: 100_000, storage: 'folder' })
   })
 
-  it('PUT answers 200 for a blob that is there, 422 UP_HASH for other bytes, and keeps nothing of them (rows 235, 252)', async () => {
+  it('PUT answers 200 for a stored blob, 422 UP_HASH for other bytes, and stores none of them (rows 235, 252)', async () => {
     const { client, url, token, dataDir } = await startServer()
     const bytes = someBytes(5000)
     await (await client(['blobs:write'])).uploadBlob(blobFromBytes(bytes))
@@ -59,7 +59,7 @@ describe('blobs', () => {
     expect(await foreign.json()).toMatchObject({ code: 'UP_SCOPE' })
   })
 
-  it('resumable upload goes on after a cut and after a restart of the client (row 236)', async () => {
+  it('a resumable upload continues after a cut and after a restart of the client (row 236)', async () => {
     const { client, url, token } = await startServer()
     const bytes = someBytes(40 * 1024 * 1024)
     const source = blobFromBytes(bytes)
@@ -84,7 +84,7 @@ describe('blobs', () => {
     expect(await (await client(['blobs:write'])).missingBlobs([source.sha256])).toEqual([])
   })
 
-  it('resumable upload with wrong bytes ends with UP_HASH and is gone', async () => {
+  it('a resumable upload with wrong bytes ends with UP_HASH and is dropped', async () => {
     const { client } = await startServer()
     const bytes = someBytes(17 * 1024 * 1024)
     const source = {
@@ -142,7 +142,7 @@ describe('blobs', () => {
     expect([head.status, head.headers.get('content-length')]).toEqual([200, '1000'])
   })
 
-  it('addresses that name no blob are 404 BLOB_NAME, whatever they hide (row 229)', async () => {
+  it('addresses that do not name a blob are 404 BLOB_NAME, whatever they hide (row 229)', async () => {
     const { url } = await startServer()
     const { port } = new URL(url)
     const raw = (path: string) =>

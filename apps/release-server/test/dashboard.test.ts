@@ -9,7 +9,7 @@ import { atEnd, startServer, temporaryFolder } from './support.ts'
 const salt = 'ab'.repeat(16)
 
 describe.skipIf(executablePath === undefined)('dashboard', () => {
-  it('login, publish seen live, rollout and halt wait for a head from the CLI', async () => {
+  it('login, live publishing; rollout and halt wait for a head from the publisher', async () => {
     const { client, publisher, first, second, page, problems, logIn, running } = await stage()
     await shot(page, 'server-login')
     await page.getByLabel('Token').fill('m2t_wrong')
@@ -56,7 +56,7 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     expect(problems).toEqual([])
   })
 
-  it('rollout moved and halted at once with a head signer', async () => {
+  it('rollout changed and halted at once with a head signer', async () => {
     const socket = join(await temporaryFolder(), 'signer.sock')
     const { client, publisher, page, logIn, problems } = await stage({ headSigner: unixHeadSigner(socket) })
     const signer = await startHeadSigner({
@@ -165,7 +165,7 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     await shot(page, 'server-small')
   })
 
-  it('shows to a narrow token what it may see and nothing else; an empty server says so', async () => {
+  it('shows a limited token what it may see and nothing else; an empty server says that it is empty', async () => {
     const running = await startServer()
     const { page, problems } = await openPage()
     await page.goto(`${running.url}/dashboard`)

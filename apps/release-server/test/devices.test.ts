@@ -91,7 +91,7 @@ async function devices() {
 }
 
 describe('runtimeKeyAccess: devices', () => {
-  it('only listed IK keys get one, NK never does, and striking one ends it at once', async () => {
+  it('only listed IK keys get a runtime key, NK never does, and removing one ends it at once', async () => {
     const { client, exchange, server, ask, secret } = await devices()
     const name = hexEncode(x25519PublicKey(secret))
     expect(codeOf(await exchange(server))).toBe('RK_REFUSED')
@@ -105,7 +105,7 @@ describe('runtimeKeyAccess: devices', () => {
     expect(await ask()).toBe('RK_REFUSED')
   })
 
-  it('a device that a listed identity attests gets one, until the word is taken back', async () => {
+  it('a device that a listed identity attests gets one, until the attestation is revoked', async () => {
     const { client, running, seed, ask } = await devices()
     const identity = await attester()
     const word = await identity.say(seed)
@@ -133,7 +133,7 @@ describe('runtimeKeyAccess: devices', () => {
     expect(await client.listDevices('metin2')).toMatchObject([{ by: identity.prefix, status: 'linked' }])
   })
 
-  it('a turn of the identity makes its links void; striking the identity or the device ends it whoever attests', async () => {
+  it('a rotation of the identity voids its links; removing the identity or the device ends access whoever attests', async () => {
     const { client, seed, secret, ask } = await devices()
     const identity = await attester()
     await client.putAttester('metin2', identity.prefix, identity.log())
@@ -210,7 +210,7 @@ describe('runtimeKeyAccess: devices', () => {
     })
   })
 
-  it('what a thief of the keys said counts no more once they are turned, and nothing is taken from the future', async () => {
+  it('what a thief of the keys stated no longer counts once they are rotated, and nothing from the future is accepted', async () => {
     const { client, seed, ask } = await devices()
     const identity = await attester()
     await client.putAttester('metin2', identity.prefix, identity.log())
@@ -225,7 +225,7 @@ describe('runtimeKeyAccess: devices', () => {
     expect(await ask()).toBe('given')
   })
 
-  it('a word that is brought again changes nothing and leaves no trace; long and unprintable ones are refused', async () => {
+  it('an attestation that is sent again changes nothing and leaves no trace; long and unprintable ones are refused', async () => {
     const { client, running, seed } = await devices()
     const identity = await attester()
     await client.putAttester('metin2', identity.prefix, identity.log())
@@ -254,7 +254,7 @@ describe('runtimeKeyAccess: devices', () => {
     )
   })
 
-  it('a log that is known under one prefix is not taken under another', async () => {
+  it('a log that is known under one prefix is not accepted under another', async () => {
     const { client } = await devices()
     const [known, fresh] = [await attester('known'), await attester('fresh')]
     await client.putAttester('metin2', known.prefix, known.log())

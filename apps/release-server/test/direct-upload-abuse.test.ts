@@ -53,7 +53,7 @@ async function onBucket(send?: typeof fetch) {
 }
 
 describe('direct uploads', () => {
-  it('of one blob at once cannot exchange each other’s bytes between reading back and copying', async () => {
+  it('of one blob at the same time cannot replace each other’s bytes between reading back and copying', async () => {
     let held = false
     let atCopy = (): void => undefined
     let goOn = (): void => undefined
@@ -86,7 +86,7 @@ describe('direct uploads', () => {
     expect(sha256Hex(new Uint8Array(await (await fetch(fileUrl(url, name))).arrayBuffer()))).toBe(name)
   })
 
-  it('refuse a copy that failed after the storage said yes', async () => {
+  it('refuse a copy that failed after the storage answered with success', async () => {
     const failing: typeof fetch = async (input, init) => {
       const copies = new Headers(init?.headers).has('x-amz-copy-source')
       return copies
@@ -100,7 +100,7 @@ describe('direct uploads', () => {
     ).toMatchObject({ code: 'SRV_STORAGE' })
   })
 
-  it('may be completed again: after a lost answer, by two at once, and after the server died between joining and copying', async () => {
+  it('can be completed again: after a lost answer, by two at once, and after the server died between joining and copying', async () => {
     let dying = false
     const mortal: typeof fetch = (input, init) =>
       dying && init?.method !== 'POST' ? Promise.reject(new Error('killed')) : fetch(input, init)
@@ -129,7 +129,7 @@ describe('direct uploads', () => {
     ).toMatchObject({ code: 'UP_UNKNOWN' })
   })
 
-  it('that are given up leave nothing: the client ends them, and the server sweeps what nobody ended', async () => {
+  it('that are given up leave nothing: the client ends them, and the server sweeps the rest', async () => {
     const sent: string[] = []
     const noting: typeof fetch = (input, init) => {
       sent.push(

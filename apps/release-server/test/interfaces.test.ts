@@ -90,7 +90,7 @@ describe('the original launcher', () => {
 })
 
 describe('a version that leads out of a folder', () => {
-  it('is taken in no release, and an export writes nothing outside its folder', async () => {
+  it('is refused in any release, and an export writes nothing outside its folder', async () => {
     const { client, server } = await startServer()
     const publisher = await TestPublisher.create()
     const admin = await client(['admin'])
@@ -187,7 +187,7 @@ describe('settings', () => {
 })
 
 describe('golden data', () => {
-  it('data of every version opens: readers, audit log and stores are whole', async () => {
+  it('data of every version opens: readers, audit log and stores are intact', async () => {
     const { cp } = await import('node:fs/promises')
     const { checkStores } = await import('../src/releases/fsck.ts')
     const golden = join(import.meta.dirname, 'golden', 'v1')

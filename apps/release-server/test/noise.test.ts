@@ -23,7 +23,7 @@ import { someBytes } from './support.ts'
 import { codeOf, marker, world } from './noise-world.ts'
 
 describe('POST /noise/runtime-key', () => {
-  it('hands out the key, answers every refusal in 140 bytes, and keeps no key byte in the clear', async () => {
+  it('delivers the key, answers every refusal in 140 bytes, and stores no key byte in the clear', async () => {
     const scene = await world()
     const key = await scene.addDevice('server')
     expect(await scene.exchange(key)).toMatchObject({ status: 410, code: 'NK_KEY_UNKNOWN' })
@@ -63,7 +63,7 @@ describe('POST /noise/runtime-key', () => {
     for (const form of needle.slice(1)) expect(scene.lines.join('\n')).not.toContain(form.toString())
   })
 
-  it('answers 400 NK_HANDSHAKE to whatever cannot be read, the same for all, and 413 to more than 145 bytes', async () => {
+  it('answers 400 NK_HANDSHAKE to everything unreadable, always the same, and 413 to more than 145 bytes', async () => {
     const scene = await world()
     const key = await scene.addDevice('server')
     await scene.announce()
@@ -89,7 +89,7 @@ describe('POST /noise/runtime-key', () => {
     expect((await scene.send(new Uint8Array(146))).status).toBe(413)
   })
 
-  it('a replayed request changes nothing and is answered under fresh ephemerals', async () => {
+  it('a replayed request changes nothing and is answered under fresh ephemeral keys', async () => {
     const scene = await world()
     const key = await scene.addDevice('server')
     await scene.announce()
@@ -104,7 +104,7 @@ describe('POST /noise/runtime-key', () => {
     expect(one).not.toBe(two)
   })
 
-  it('a turned key serves its overlap; retired and revoked ones answer 410 and are gone from the vault', async () => {
+  it('a rotated key serves its overlap; retired and revoked ones answer 410 and are deleted from the vault', async () => {
     const scene = await world()
     await scene.client.putRuntimeKey('metin2', 4, writeRuntimeKeyBlob(scene.runtimeKey))
     const old = await scene.addDevice('server')
@@ -126,7 +126,7 @@ describe('POST /noise/runtime-key', () => {
     expect(left).toHaveLength(1)
   })
 
-  it('a key whose overlap is over answers 410 and is gone from the vault', async () => {
+  it('a key whose overlap is over answers 410 and is deleted from the vault', async () => {
     const scene = await world()
     const old = await scene.addDevice('server')
     await scene.announce()
@@ -187,7 +187,7 @@ describe('POST /noise/runtime-key', () => {
 })
 
 describe('key files', () => {
-  it('takes only what the identity signed', async () => {
+  it('accepts only what the identity signed', async () => {
     const scene = await world()
     await scene.addDevice('server')
     await scene.announce()

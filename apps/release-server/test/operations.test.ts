@@ -53,7 +53,7 @@ function currentHead(running: RunningServer) {
 }
 
 describe('rollout', () => {
-  it('halt and rollout wait for a head of the publisher when no head signer is connected', async () => {
+  it('halt and rollout wait for a head from the publisher when no head signer is connected', async () => {
     const world = await published()
     const { client, publisher, running, first } = world
     const second = await rollOut(world)
@@ -155,7 +155,7 @@ describe('what the head signer remembers', () => {
     }
   }
 
-  it('survives a restart and signs nothing for a release the server went back to', async () => {
+  it('survives a restart and signs nothing for an older release that the server went back to', async () => {
     const { world, options, wanted, show } = await scene()
     const old = (await world.client.fetchPublic('/head.json')) as Uint8Array
     const oldWanted = await wanted(50)
@@ -171,7 +171,7 @@ describe('what the head signer remembers', () => {
     await expect(signWantedHead(options, await wanted(50), 'x')).rejects.toMatchObject({ code: 'SRV_STORAGE' })
   })
 
-  it('never signs two heads of one sequence, but gives an unpublished one again', async () => {
+  it('never signs two heads with one sequence, but returns an unpublished one again', async () => {
     const { world, options, wanted, later } = await scene()
     await rollOut(world)
     const first = await signWantedHead(options, await wanted(50), 'x')
@@ -180,7 +180,7 @@ describe('what the head signer remembers', () => {
     await expect(signWantedHead(options, await wanted(60), 'x')).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
   })
 
-  it('renews no longer than 30 days after the last head of the publisher', async () => {
+  it('renews for at most 30 days after the publisher’s last head', async () => {
     const { world, options, wanted, show, later } = await scene()
     await rollOut(world)
     for (let days = 5; days <= 30; days += 5) {
@@ -193,14 +193,14 @@ describe('what the head signer remembers', () => {
     expect(await signWantedHead({ ...options, renewalDays: 60 }, next, 'x')).toBeDefined()
   })
 
-  it('signs a head only in the one form it knows again', async () => {
+  it('signs a head only in the one form that it recognizes', async () => {
     const { world, options, wanted } = await scene()
     await rollOut(world)
     const loose = utf8Encode(` ${Buffer.from(await wanted(50)).toString()}`)
     await expect(signWantedHead(options, loose, 'x')).rejects.toMatchObject({ code: 'SRV_REQUEST' })
   })
 
-  it('shows a person no control characters of the reason', async () => {
+  it('shows a person no control characters from the reason', async () => {
     const { world, options, wanted } = await scene()
     await rollOut(world)
     let asked = ''
@@ -222,7 +222,7 @@ describe('what the head signer remembers', () => {
 })
 
 describe('garbage collection', () => {
-  it('marks, waits, wakes up what is wanted again, and deletes only the rest (row 245)', async () => {
+  it('marks, waits, keeps what is wanted again, and deletes only the rest (row 245)', async () => {
     let now = Date.now()
     const world = await published({ clock: () => now, retention: { keepReleases: 1 } })
     const { client, publisher, running, first } = world
@@ -265,8 +265,8 @@ describe('garbage collection', () => {
   })
 })
 
-describe('looking after the stores', () => {
-  it('fsck sets damaged blobs aside, forgets lost ones, records strays and names broken releases (row 230)', async () => {
+describe('maintaining the stores', () => {
+  it('fsck sets damaged blobs aside, forgets lost ones, records unrecorded ones and names broken releases (row 230)', async () => {
     const { running, client, first } = await published()
     const [damaged, lost] = first.blobs
     const { context } = running.server
@@ -286,7 +286,7 @@ describe('looking after the stores', () => {
     })
   })
 
-  it('migrate copies everything, may be repeated, and refuses the stores of another server', async () => {
+  it('migrate copies everything, can be repeated, and refuses the stores of another server', async () => {
     const { running, first } = await published()
     const open = async () => {
       const folder = await temporaryFolder()
@@ -318,7 +318,7 @@ describe('audit, events, webhooks, telemetry', () => {
     }
   })
 
-  it('events tell what happens, and what happened after Last-Event-ID', async () => {
+  it('events report what happens, and what happened after Last-Event-ID', async () => {
     const { running, client, publisher, first } = await published()
     const token = await running.token(['releases:read'])
     const stop = new AbortController()
@@ -344,7 +344,7 @@ describe('audit, events, webhooks, telemetry', () => {
     stop.abort()
   })
 
-  it('webhooks are signed, repeated, and hold no delivery back when the receiver is down', async () => {
+  it('webhooks are signed, repeated, and delay no other delivery when the receiver is down', async () => {
     const { running, client } = await published()
     const got: { headers: Record<string, unknown>; body: string }[] = []
     let status = 500

@@ -48,7 +48,7 @@ async function cycle(url: string, state: TrustState): Promise<ReleaseDecision> {
 }
 
 describe('the addresses of the original launcher', () => {
-  it('answer with the headers, ranges and bytes it expects, compressed never', async () => {
+  it('answer with the headers, ranges and bytes it expects, never compressed', async () => {
     const { url, publisher, publish } = await published()
     const bytes = someBytes(70_000)
     const release = await publisher.release({ 'Metin2.exe': bytes })
@@ -91,7 +91,7 @@ describe('the addresses of the original launcher', () => {
     expect(new Uint8Array(await rest.arrayBuffer())).toEqual(bytes.slice(69_000))
   })
 
-  it('serve an install with pinned keys, which moves to the identity by the manifest that names it, and takes no other key', async () => {
+  it('serve an install with pinned keys, which moves to the identity that the manifest names, and accepts no other key', async () => {
     const { url, publisher, publish, admin } = await published()
     const pinned = initialTrustState(parseTrustRoot(`key:${keyId('legacy')}`))
     const first = await publisher.release({ 'a.txt': utf8Encode('a') })

@@ -12,7 +12,7 @@ const contentKey = (id: number, status: 'active' | 'retired' | 'revoked' = 'acti
 })
 
 describe('what the dashboard shows besides releases', () => {
-  it('keys: since when they are known, how old they are, when their turn is due', async () => {
+  it('keys: since when they are known, how old they are, when their rotation is due', async () => {
     let now = Date.now()
     const { server, client } = await startServer({ clock: () => now })
     const admin = await client(['admin'])
@@ -49,7 +49,7 @@ describe('what the dashboard shows besides releases', () => {
     expect(server).toBeDefined()
   })
 
-  it('storage: blobs and bytes, what is marked to go, open uploads, free space', async () => {
+  it('storage: blobs and bytes, what is marked for deletion, open uploads, free space', async () => {
     let now = Date.now()
     const { server, client, url, token } = await startServer({ clock: () => now })
     const admin = await client(['admin'])

@@ -129,7 +129,7 @@ describe('publish', () => {
     expect((await client.getChannel('metin2', 'stable'))?.head?.sequence).toBe(3)
   })
 
-  it('turns identity and release key in one step: the same manifest, signed again', async () => {
+  it('rotates identity and release key in one step: the same manifest, signed again', async () => {
     const { running, client, publisher } = await ready()
     const release = await publisher.release({ 'a.txt': utf8Encode('a') })
     await publisher.publish(client, release)
@@ -213,7 +213,7 @@ describe('publish', () => {
     )
   })
 
-  it('readers during the switch always find a whole release behind the head (row 244)', async () => {
+  it('readers during the switch always find a complete release behind the head (row 244)', async () => {
     const { running, client, publisher } = await ready()
     await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode('0') }))
     let [publishing, reads] = [true, 0]

@@ -30,7 +30,7 @@ async function published() {
 }
 
 describe(':verify of a release', () => {
-  it('hashes every blob and checks the signatures; what is damaged is set aside and can be sent again', async () => {
+  it('hashes every blob and verifies the signatures; damaged blobs are set aside and can be sent again', async () => {
     const { running, client, release } = await published()
     const { version } = release.model
     const whole = await client.checkRelease('metin2', 'stable', version)
@@ -72,7 +72,7 @@ describe(':verify of a release', () => {
     ])
   })
 
-  it('looks at a sample when asked for one, and tells signatures that no longer count', async () => {
+  it('checks a sample when asked for one, and reports signatures that no longer count', async () => {
     const { running, client, release } = await published()
     const { version } = release.model
     expect(await client.checkRelease('metin2', 'stable', version, { sample: 2 })).toMatchObject({
@@ -94,7 +94,7 @@ describe(':verify of a release', () => {
     expect(sampleOf([1, 2, 3], 9, (length) => new Uint8Array(length)).toSorted()).toEqual([1, 2, 3])
   })
 
-  it('a check whose process died is told as failed; unknown releases, checks and samples are refused', async () => {
+  it('a check whose process died is reported as failed; unknown releases, checks and samples are refused', async () => {
     const { running, client, release, later } = await published()
     const { id } = await client.checkRelease('metin2', 'stable', release.model.version, { sample: 1 })
     const { metadata } = running.server.context
@@ -133,7 +133,7 @@ describe(':verify of a release', () => {
     ])
   })
 
-  it('checks that wait are alive, equal ones are one, and no more than 16 wait', async () => {
+  it('waiting checks are alive, equal ones are joined, and no more than 16 wait', async () => {
     const { running, client, release, later } = await published()
     const { blobs, metadata } = running.server.context
     const read = blobs.read.bind(blobs)

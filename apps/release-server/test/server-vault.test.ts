@@ -16,7 +16,7 @@ async function store(): Promise<MetadataStore> {
   return metadata
 }
 
-it('refuses stored passphrase parameters that are cheap to guess, unless asked for them', async () => {
+it('refuses stored passphrase parameters that are cheap to guess, unless the operator asks for them', async () => {
   const metadata = await store()
   await openServerVault(metadata, settings, systemRandom)
   await expect(openServerVault(metadata, { passphrase: 'x' }, systemRandom)).rejects.toMatchObject({
@@ -25,7 +25,7 @@ it('refuses stored passphrase parameters that are cheap to guess, unless asked f
   await openServerVault(metadata, settings, systemRandom)
 })
 
-it('makes the vault once: one that was made and is gone is not replaced by an empty one', async () => {
+it('creates the vault once: a lost one is not replaced by an empty one', async () => {
   const metadata = await store()
   let made = 0
   const open = () =>
@@ -46,7 +46,7 @@ it('makes the vault once: one that was made and is gone is not replaced by an em
   expect(made).toBe(1)
 })
 
-it('a start that died before the vault was made is taken up by the next one; two at once share one vault', async () => {
+it('a start that died before the vault existed is continued by the next one; two at the same time share one vault', async () => {
   const metadata = await store()
   const dying: MetadataStore = Object.assign(Object.create(metadata) as MetadataStore, {
     transaction: (...of: Parameters<MetadataStore['transaction']>) => metadata.transaction(...of),
@@ -62,7 +62,7 @@ it('a start that died before the vault was made is taken up by the next one; two
   expect((await metadata.get('settings', 'vault-passphrase'))?.value).not.toHaveProperty('pending')
 })
 
-it('a start that died after the vault was made leaves a vault that counts as made: its loss is told', async () => {
+it('a start that died after the vault existed leaves a vault that counts: its loss is reported', async () => {
   const metadata = await store()
   const dying: MetadataStore = Object.assign(Object.create(metadata) as MetadataStore, {
     get: metadata.get.bind(metadata),

@@ -95,7 +95,7 @@ describe.each(blobStores)('BlobStore (%s)', (_name, open) => {
     expect(sha256Hex(await readAll(await store.read(name), bytes.length))).toBe(name)
   })
 
-  it('append keeps what came before a break, goes on there, and finish makes the blob', async () => {
+  it('append keeps what was received before a break, continues there, and finish makes the blob', async () => {
     const store = await open()
     const bytes = someBytes(18 * 1024 * 1024)
     const [name, id] = [sha256Hex(bytes), uploadId()]
@@ -126,7 +126,7 @@ describe.each(blobStores)('BlobStore (%s)', (_name, open) => {
     expect(await all(store.list())).toEqual([])
   })
 
-  it('quarantine takes a blob out of sight', async () => {
+  it('quarantine hides a blob from readers', async () => {
     const store = await open()
     const bytes = someBytes(100)
     await store.put(sha256Hex(bytes), streamOf(bytes))
@@ -134,7 +134,7 @@ describe.each(blobStores)('BlobStore (%s)', (_name, open) => {
     expect(await store.stat(sha256Hex(bytes))).toBeUndefined()
   })
 
-  it('names that are no hash never reach the storage', async () => {
+  it('names that are not a hash never reach the storage', async () => {
     const store = await open()
     for (const name of ['../../etc/passwd', 'A'.repeat(64), 'a'.repeat(63), '']) {
       await expect(store.stat(name)).rejects.toMatchObject({ code: 'BLOB_NAME' })

@@ -6,7 +6,7 @@ import { temporaryFolder } from './support.ts'
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
-it('token list and token revoke: a stolen token counts for nothing from the next request of a running server on', async () => {
+it('token list and token revoke: a running server refuses a stolen token from the next request on', async () => {
   const environment = { KEYTURN_DATA_DIR: await temporaryFolder() }
   const command = (...args: string[]) =>
     spawnSync(process.execPath, ['--no-warnings', main, '--json', 'token', ...args], {

@@ -65,7 +65,7 @@ async function call(
 const signature = (secret: string, one: { id: string; seconds: number; body: string }): string =>
   webhookHeaders([secret], one.id, one.seconds, one.body)['webhook-signature'] ?? ''
 
-it('secrets of webhooks are sealed where there is a vault, sign by old and new while one is turned, and go with the webhook', async () => {
+it('secrets of webhooks are sealed where there is a vault, sign with old and new during a rotation, and are deleted with the webhook', async () => {
   const running = await startServer({ vault })
   const { url, got } = await receiver()
   const { secret, webhook } = await call(running, 'POST', '/v1/webhooks', { url, events: ['webhook.test'] })
@@ -136,7 +136,7 @@ it('secrets from before there was a vault are sealed by the first start with one
   expect(got.at(-1)?.signatures).toEqual([signature(secret, got.at(-1) as never)])
 })
 
-it('ProblemError.read() stops at its bound, whatever length was told', async () => {
+it('ProblemError.read() stops at its limit, whatever length was announced', async () => {
   let pulled = 0
   const endless = new ReadableStream<Uint8Array>({
     pull: (controller) => {

@@ -92,7 +92,7 @@ describe('POST /witness/receipts', () => {
     for (const [sn, receipt] of given.entries()) expect([sn, await bytes(place(identity, sn))]).toEqual([sn, receipt])
   })
 
-  it('refuses logs that do not name it and keeps nothing of them; holds back what waits', async () => {
+  it('refuses logs that do not name it and stores none of them; gives no receipt for an event that waits', async () => {
     const { prefix, post, code, server, place, bytes } = await world()
     const stranger = await incept({ keys: [key('s0')], nextKeys: [key('s1')] }, seedSigner([seedOf('s0')]))
     expect(await code(await post(stranger.message))).toEqual([422, 'KEL_WITNESS'])
@@ -124,7 +124,7 @@ describe('POST /witness/receipts', () => {
     expect((await post(concatBytes(waits.message, later.message))).status).toBe(202)
   })
 
-  it('keeps the word that it gave before its logs were kept as they are now', async () => {
+  it('stands by receipts that it gave before its logs had their current form', async () => {
     const { prefix, post, code, bytes, server } = await world()
     const first = await incept(
       { keys: [key('u0')], nextKeys: [key('u1')], witnesses: [prefix], witnessThreshold: 1 },
@@ -150,7 +150,7 @@ describe('POST /witness/receipts', () => {
     expect((await post(concatBytes(first.message, turned.message))).status).toBe(200)
   })
 
-  it('bounds what one caller may cost: events at once, and bytes by the minute', async () => {
+  it('limits what one caller may cost: events in a request, and bytes in a minute', async () => {
     const { prefix, post, code, server } = await world({ reportsPerMinute: 20 })
     const events = [
       await incept(
@@ -171,7 +171,7 @@ describe('POST /witness/receipts', () => {
     }
   })
 
-  it('is one witness on all replicas: of two rivals that come at once, one gets its receipt', async () => {
+  it('is one witness on all replicas: of two rivals at the same time, one gets its receipt', async () => {
     const { prefix, server } = await world()
     const { context } = server
     const replicas = await Promise.all(
