@@ -185,7 +185,11 @@ async function openParts(options: ReleaseServerOptions): Promise<Parts> {
     oidc: options.oidc === undefined ? undefined : new OidcChecker(options.oidc),
     publicUrl: options.publicUrl,
   })
-  const authenticate = (request: FastifyRequest): Promise<Actor> => authenticator.authenticate(request)
+  const authenticate = (request: FastifyRequest): Promise<Actor> =>
+    authenticator.authenticate(request).catch((error: unknown) => {
+      if (error instanceof ServerError && error.code === 'SRV_AUTH') rates.countFailure(request)
+      throw error
+    })
   return {
     context,
     requestIds,

@@ -123,6 +123,17 @@ describe('the rate of callers who are not known (attack 10)', () => {
     const wrong = secret.slice(0, -1) + (secret.endsWith('A') ? 'B' : 'A')
     for (let at = 0; at < 20; at++) await call(`Bearer ${wrong}`, '203.0.113.2')
     expect(await call(`Bearer ${secret}`, '203.0.113.3')).toBe(200)
+    // Not even at the address of the attacker, which may be that of a proxy nobody told the server about.
+    expect(await call(`Bearer ${wrong}`, '203.0.113.2')).toBe(429)
+    expect(await call(`Bearer ${secret}`, '203.0.113.2')).toBe(200)
+  })
+
+  it.each(['/readyz', '/metrics'])('counts what fails at %s too', async (path) => {
+    const { url } = await world()
+    const statuses: number[] = []
+    for (let at = 0; at < 7; at++)
+      statuses.push((await fetch(url + path, { headers: { authorization: 'Bearer m2t_wrong' } })).status)
+    expect(statuses).toEqual([401, 401, 401, 401, 401, 429, 429])
   })
 
   it('still bounds a token that is valid, by itself', async () => {

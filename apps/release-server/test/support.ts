@@ -46,6 +46,7 @@ export async function startServer(options: Partial<ReleaseServerOptions> = {}): 
       managementPerMinute: 1e9,
       loginPerMinute: 1e9,
       reportsPerMinute: 1e9,
+      witnessPerMinute: 1e9,
       noisePerMinute: 1e9,
       ...options.rates,
     },

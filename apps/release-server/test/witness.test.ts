@@ -151,7 +151,7 @@ describe('POST /witness/receipts', () => {
   })
 
   it('limits what one caller may cost: events in a request, and bytes in a minute', async () => {
-    const { prefix, post, code, server } = await world({ reportsPerMinute: 20 })
+    const { prefix, post, code, server } = await world({ witnessPerMinute: 20 })
     const events = [
       await incept(
         { keys: [key('l0')], nextKeys: [key('l1')], witnesses: [prefix], witnessThreshold: 1 },

@@ -7,7 +7,7 @@ import { ServerError } from '../errors.ts'
 /** What the guard asks. */
 export interface GuardParts {
   readonly rates: RateLimits
-  /** Tells who makes a request: by token, or by the session of the dashboard. */
+  /** Finds out who makes a request, by token or by the session of the dashboard, and counts those who fail. */
   readonly authenticate: (request: FastifyRequest) => Promise<Actor>
 }
 
@@ -35,11 +35,10 @@ export async function guard(parts: GuardParts, request: FastifyRequest, reply: F
 async function requireActor(parts: GuardParts, request: FastifyRequest, reply: FastifyReply): Promise<Actor> {
   const { scope = 'admin', upload = false } = request.routeOptions.config
   const { rates } = parts
-  rates.checkStranger(request)
   const actor = await parts.authenticate(request).catch((error: unknown) => {
-    if (!(error instanceof ServerError) || error.code !== 'SRV_AUTH') throw error
-    rates.countFailure(request)
-    throw upload ? new ServerError('UP_AUTH', error.message) : error
+    throw upload && error instanceof ServerError && error.code === 'SRV_AUTH'
+      ? new ServerError('UP_AUTH', error.message)
+      : error
   })
   if (!upload) rates.checkActor(actor.name, reply)
   if (!hasScope(actor, scope))

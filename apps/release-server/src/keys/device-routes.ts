@@ -192,6 +192,7 @@ function attestRoute(app: FastifyInstance, context: ServerContext): void {
       bodyLimit: 2 * MAX_STATEMENT + MAX_ATTESTED_LOG + 1024,
       config: {
         rate: 'reports',
+        bytesPerRequest: 64 * 1024,
         summary: 'Send the signed statement of a listed identity about a device; no token, it proves itself',
         idempotent: false,
       },

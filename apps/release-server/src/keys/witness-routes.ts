@@ -18,7 +18,7 @@ export function witnessRoutes(app: FastifyInstance, witness: Witness): void {
     {
       bodyLimit: MAX_WITNESSED_LOG_BYTES,
       config: {
-        rate: 'reports',
+        rate: 'witness',
         bytesPerRequest: 64 * 1024,
         summary: 'Receipts for the events of a key event log',
         bodyType: 'application/cesr',
