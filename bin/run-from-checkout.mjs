@@ -23,7 +23,7 @@ export async function runFromCheckout(path) {
     await import(main)
   } else if (existsSync(ownNode)) {
     const child = spawn(ownNode, [main, ...process.argv.slice(2)], { stdio: 'inherit' })
-    // Whoever stops this process means the program: without this a server would go on alone.
+    // A signal to this process is meant for the program: without this, a server would keep running alone.
     for (const signal of FORWARDED) process.on(signal, () => child.kill(signal))
     child.on('exit', (code, signal) => {
       if (signal === null) return process.exit(code ?? 70)

@@ -174,7 +174,7 @@ try {
   const ended = sessions.enforce(await lookUpKeys(directory, annName, floorsOfBen, { nowS: nowS() }))
   console.log(`${ended} session ended: ${String(taken.session.ended)}`)
 
-  // Whoever has the laptop now tries to call.
+  // Someone who has the laptop now tries to call.
   const finder = call(port, ann.staticKey(), benName, new KeyFloors()).then(
     () => 'connected',
     (error: Error) => error.message,

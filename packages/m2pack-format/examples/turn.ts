@@ -1,4 +1,4 @@
-// Packs files, reads one, turns the content key, and shows how little of the archive that changes.
+// Packs files, reads one, rotates the content key, and shows how little of the archive changes.
 import { randomBytes } from 'node:crypto'
 import { ed25519PublicKey } from '@keyturn/primitives'
 import { buildArchive, MemorySink, memorySource, openArchive, rewrapArchive } from '@keyturn/m2pack-format'

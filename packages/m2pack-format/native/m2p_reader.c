@@ -172,7 +172,7 @@ static void check_part(const uint8_t *part, size_t length) {
   if (is_device(part, length)) refuse("M2P_PATH", "device name");
 }
 
-/* The path as it is judged and extracted: "d:/ymir work/" counts as "ymir work/". */
+/* The path as it is checked and extracted: "d:/ymir work/" counts as "ymir work/". */
 static const uint8_t *logical(const Entry *e, size_t *length) {
   int skip = e->path_len >= sizeof YMIR - 1 && !memcmp(e->path, YMIR, sizeof YMIR - 1) ? 3 : 0;
   *length = e->path_len - (size_t)skip;

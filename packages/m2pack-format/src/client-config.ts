@@ -16,8 +16,8 @@ export interface ClientConfigOptions {
 const DEFAULT_MAPPING_NAME = 'Local\\M2PackSharedKeys'
 
 /**
- * Writes what a client is compiled with: key ids and public keys in slots, the default key_id and the mapping name. There
- * is no content key in it: that comes at run time.
+ * Writes what a client is compiled with: key ids and public keys in slots, the default key_id and the mapping name. It
+ * never holds a content key: that comes at run time.
  *
  * @param verifiers - At least one; several let release lines overlap.
  * @returns Source text, LF, ASCII.
@@ -74,7 +74,7 @@ ${slots.map(([, publicKey]) => `    {${byteList(publicKey)}},`).join('\n')}
 constexpr std::uint32_t kDefaultKeyId = ${defaultKeyId}u;
 constexpr char kSharedKeysMappingName[] = ${quoted(mappingName)};
 
-// No content key is compiled in: all zero means that none was handed over.
+// No content key is compiled in: all zero means that none was delivered.
 constexpr unsigned char kCompiledMasterKey[32] = {0};
 
 }  // namespace m2pack

@@ -48,7 +48,7 @@ export function checkCollisions(paths: readonly NamedPath[]): void {
   for (const [folded, path] of others) if (folders.has(folded)) refuse(path, 'it is a file here and a folder elsewhere')
 }
 
-/** Adds a folder and the ones that it lies in. */
+/** Adds a folder and all folders above it. */
 function addFolders(folders: Set<string>, folder: string): void {
   for (let path = folder; !folders.has(path);) {
     folders.add(path)

@@ -96,7 +96,7 @@ function findSignature(
  * Looks at a file whose exact layout is not known, such as one of the original packer: tries every layout that its
  * published properties allow, and says which ranges hash and verify. With the public key one file settles it.
  *
- * @param publicKey - `signing.pub` of whoever made the file.
+ * @param publicKey - `signing.pub` of the maker of the file.
  */
 export async function inspectRaw(source: ByteSource, publicKey?: Uint8Array): Promise<RawInspection> {
   const head = Uint8Array.from(await source.read(0, Math.min(HEAD_BYTES, source.size)))

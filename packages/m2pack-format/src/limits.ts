@@ -31,7 +31,7 @@ export const NONCE_BYTES = 24
 export const MIN_SEGMENT_BYTES = 64 * 1024
 /** Largest segment. */
 export const MAX_SEGMENT_BYTES = 16 * 1024 * 1024
-/** Segment size of a writer that is told nothing else. */
+/** Default segment size of a writer. */
 export const DEFAULT_SEGMENT_BYTES = 1024 * 1024
 /** Largest alignment of payloads. */
 export const MAX_ALIGN = 1024 * 1024
@@ -43,5 +43,5 @@ export const MAX_PATH_PARTS = 32
 export const MAX_WINDOW_BYTES = 8 * 1024 * 1024
 /** Highest key_id and slot number. */
 export const MAX_U32 = 0xffff_ffff
-/** zstd level of a writer that is told nothing else. */
+/** Default zstd level of a writer. */
 export const DEFAULT_LEVEL = 12

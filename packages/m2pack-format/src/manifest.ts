@@ -62,7 +62,7 @@ function readPreamble(reader: Reader, header: ArchiveHeader, limits: ArchiveLimi
   if (!isSegmentSize(segmentSize)) {
     throw new M2pError(
       'M2P_HEADER',
-      `Cannot read manifest: segment size ${segmentSize} is no power of two from 64 KiB to 16 MiB`,
+      `Cannot read manifest: segment size ${segmentSize}, expected a power of two from 64 KiB to 16 MiB`,
     )
   }
   reader.zeros(4, 'flags')
@@ -92,7 +92,7 @@ function readSlots(reader: Reader, slotCount: number): WrappedSlot[] {
 }
 
 /**
- * Reads a manifest whose hash and signature were checked, and judges everything in it: counts, paths, ranges.
+ * Reads a manifest whose hash and signature were checked, and checks everything in it: counts, paths, ranges.
  *
  * @param bytes - The manifest; the table keeps views of it.
  * @throws {@link M2pError} `M2P_HEADER`, `M2P_LIMIT`, `M2P_TOC`, `M2P_SIZE`, `M2P_PATH`, `M2P_PATH_COLLISION`.

@@ -11,7 +11,7 @@ interface Named {
   isFolded: boolean
 }
 
-/** Decodes and judges the paths of a manifest, many at a time. */
+/** Decodes and checks the paths of a manifest, many at a time. */
 export class PathDecoder {
   readonly #manifest: Uint8Array
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })

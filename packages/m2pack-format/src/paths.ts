@@ -5,7 +5,7 @@ import { MAX_PATH_BYTES, MAX_PATH_PARTS } from './limits.ts'
 
 /** The literal prefix that clients of this family ask for. An opaque root, never a host path. */
 export const YMIR_PREFIX = 'd:/ymir work/'
-/** What stands in its place wherever a path is judged, compared or extracted. */
+/** What replaces it wherever a path is checked, compared or extracted. */
 const YMIR_FOLDER = 'ymir work/'
 
 const PLAIN_ASCII = /^[\x20-\x7e]*$/
@@ -50,7 +50,7 @@ function utf8Length(text: string): number {
   return length
 }
 
-/** The path as it is judged, compared and extracted: `d:/ymir work/…` becomes `ymir work/…`. */
+/** The path as it is checked, compared and extracted: `d:/ymir work/…` becomes `ymir work/…`. */
 export function logicalPath(path: string): string {
   return path.startsWith(YMIR_PREFIX) ? path.slice(YMIR_PREFIX.length - YMIR_FOLDER.length) : path
 }

@@ -25,7 +25,7 @@ function startOf(first: number, second: number, third: number): number {
 }
 
 /**
- * Whether a path is beyond doubt, judged by its bytes alone: plain ASCII that keeps every rule of docs/spec/m2pack.md §4.
+ * Whether a path is beyond doubt, going by its bytes alone: plain ASCII that keeps every rule of docs/spec/m2pack.md §4.
  * Most paths are, and archives have a hundred thousand; the others are looked at by `checkPath`.
  *
  * @param copy - Where the path is copied to on the way, at `copyAt`; of no meaning when the answer is `other`.

@@ -29,7 +29,7 @@ export interface RewrapResult {
   readonly manifestHash: Uint8Array
 }
 
-/** The parts of an archive that a turned content key changes: all else stays where and as it is. */
+/** The parts of an archive that a rotation of the content key changes. Everything else stays where and as it is. */
 export interface RewrappedParts {
   readonly header: Uint8Array
   readonly manifest: Uint8Array
@@ -79,7 +79,7 @@ export function rewrapParts(archive: Archive, { contentKey, signingSeed }: Rewra
 }
 
 /**
- * Turns the content key of an archive without touching a payload: only header, commitment and slots differ, so those
+ * Rotates the content key of an archive without touching a payload: only header, commitment and slots differ, so those
  * who have the archive download next to nothing.
  *
  * @param archive - Opened with its verifier and its present content key.

@@ -162,7 +162,7 @@ export interface PlainForm {
 
 function expand(bytes: Uint8Array, { compression, size }: PlainForm, scratch: Scratch | undefined): Uint8Array {
   if (compression === 'none') {
-    if (bytes.length !== size) throw new M2pError('M2P_SIZE', `A segment holds ${bytes.length} bytes, ${size} are due`)
+    if (bytes.length !== size) throw new M2pError('M2P_SIZE', `A segment holds ${bytes.length} bytes, expected ${size}`)
     return bytes
   }
   checkZstdFrame(bytes, size)
@@ -172,7 +172,7 @@ function expand(bytes: Uint8Array, { compression, size }: PlainForm, scratch: Sc
   } catch (cause) {
     throw new M2pError('M2P_ZSTD', 'Cannot decompress segment: the frame is malformed', { cause })
   }
-  if (plain.length !== size) throw new M2pError('M2P_SIZE', `A segment gives ${plain.length} bytes, ${size} are due`)
+  if (plain.length !== size) throw new M2pError('M2P_SIZE', `A segment gives ${plain.length} bytes, expected ${size}`)
   return plain
 }
 

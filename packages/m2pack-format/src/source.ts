@@ -77,7 +77,7 @@ export async function readExactly(
   if (bytes.length !== length) {
     throw new M2pError(
       'M2P_TRUNCATED',
-      `Cannot read ${what}: ${length} bytes are due at offset ${offset}, there are ${bytes.length}`,
+      `Cannot read ${what}: expected ${length} bytes at offset ${offset}, got ${bytes.length}`,
       {
         details: { offset },
       },

@@ -36,7 +36,7 @@ export function checkPublicKey(publicKey: Uint8Array): void {
   if (publicKey.length !== 32 || !isStrongEd25519PublicKey(publicKey)) {
     throw new M2pError(
       'M2P_KEY_INVALID',
-      'The public key is no proper Ed25519 key: its length, its order or its encoding is wrong',
+      'The public key is not a valid Ed25519 key: its length, its order or its encoding is wrong',
     )
   }
 }

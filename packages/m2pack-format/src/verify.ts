@@ -8,7 +8,7 @@ import { checkHash } from './segment.ts'
 import { readExactly } from './source.ts'
 import type { ByteSource } from './source.ts'
 
-/** What is told while an archive is built, verified or extracted. */
+/** Reported while an archive is built, verified or extracted. */
 export interface Progress {
   /** Files done. */
   readonly files: number
@@ -22,7 +22,7 @@ export interface Progress {
 
 /** Options of a verification. */
 export interface VerifyOptions {
-  /** Told after every file. */
+  /** Called after every file. */
   readonly onProgress?: ((progress: Progress) => void) | undefined
   /** Stops between two files or segments, with the signal's reason. */
   readonly signal?: AbortSignal | undefined

@@ -28,7 +28,7 @@ function windowBytes(descriptor: number): number {
 
 /** Where the blocks start. */
 function checkFrameHeader(frame: Uint8Array, size: number): number {
-  if (frame.length < 5 || number(frame, 0, 4) !== MAGIC) refuse('it is no zstd frame')
+  if (frame.length < 5 || number(frame, 0, 4) !== MAGIC) refuse('it is not a zstd frame')
   const descriptor = frame[4] as number
   if ((descriptor & DICTIONARY) !== 0) refuse('the frame names a dictionary')
   if ((descriptor & CHECKSUM) !== 0) refuse('the frame has a checksum')
@@ -47,7 +47,7 @@ function checkFrameHeader(frame: Uint8Array, size: number): number {
     )
   }
   if (contentSize !== size) {
-    throw new M2pError('M2P_SIZE', `Cannot decompress segment: the frame holds ${contentSize} bytes, ${size} are due`)
+    throw new M2pError('M2P_SIZE', `Cannot decompress segment: the frame holds ${contentSize} bytes, expected ${size}`)
   }
   return sizeAt + sizeLength
 }

@@ -163,7 +163,7 @@ describe('openArchive()', () => {
     await expect(archive.read('b.bin')).rejects.toBeInstanceOf(TypeError)
   })
 
-  it('stops when told, with the reason it was told', async () => {
+  it('stops on its signal, with the reason of the signal', async () => {
     const archive = await openArchive(memorySource(await sample()), { verifiers, contentKey })
     const reason = new Error('enough')
     await expect(archive.verify({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason)

@@ -29,7 +29,7 @@ async function readAll(archive: Archive): Promise<Set<string>> {
   return codes
 }
 
-async function judge(bytes: Uint8Array): Promise<string> {
+async function refusalOf(bytes: Uint8Array): Promise<string> {
   let archive: Archive
   try {
     archive = await openArchive(memorySource(bytes), { verifiers, contentKey })
@@ -50,7 +50,7 @@ describe('broken archives, one fault each', () => {
   })
 
   it.each(files)('%s is refused with the code in its name', async (name) => {
-    expect(await judge(new Uint8Array(readFileSync(folder + name)))).toBe(name.split('.')[1])
+    expect(await refusalOf(new Uint8Array(readFileSync(folder + name)))).toBe(name.split('.')[1])
   })
 
   it("none gives out a byte that is not the publisher's, in a stream either", async () => {

@@ -96,7 +96,7 @@ describe('openPck()', () => {
     await expect(openPck(memorySource(bytes))).rejects.toMatchObject({ code: 'M2P_LEGACY' })
   })
 
-  it('refuses what is no pack, and paths that leave the folder', async () => {
+  it('refuses what is not a pack, and paths that leave the folder', async () => {
     await expect(openPck(memorySource(noise('junk', 500)))).rejects.toBeInstanceOf(M2pError)
     const evil = writePck([{ name: '../evil', content: Buffer.from('x'), encrypted: false }], 'xchacha20')
     await expect(openPck(memorySource(evil))).rejects.toMatchObject({ code: 'M2P_LEGACY' })

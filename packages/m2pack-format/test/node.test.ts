@@ -67,7 +67,7 @@ describe('buildFolder()', () => {
     }
   })
 
-  it('keeps slots and bytes of unchanged files when the content key turns', async () => {
+  it('keeps slots and bytes of unchanged files when the content key is rotated', async () => {
     const { root, input } = variedTree()
     const first = join(root, 'first.m2p')
     await buildFolder(input, first, options)
@@ -97,7 +97,7 @@ describe('buildFolder()', () => {
     for (const output of outputs) expect(equalBytes(output, outputs[0] as Uint8Array)).toBe(true)
   })
 
-  it('changes at most 136 bytes and 72 a slot when nothing but the content key turns, as rewrapFile() does', async () => {
+  it('changes at most 136 bytes and 72 a slot when only the content key is rotated, as rewrapFile() does', async () => {
     const { root, input } = variedTree()
     const [before, after, rewrapped] = [join(root, 'before.m2p'), join(root, 'after.m2p'), join(root, 'rewrapped.m2p')]
     await buildFolder(input, before, options)

@@ -11,7 +11,7 @@ const dist = fileURLToPath(new URL('../dist/', import.meta.url))
 const primitives = fileURLToPath(new URL('../../primitives/dist/index.js', import.meta.url))
 
 describe('secrets', () => {
-  it('stand in no file but the ones that are for them', async () => {
+  it('are in no files but the ones meant for them', async () => {
     const root = temporaryFolder()
     writeTree(join(root, 'tree'), variedFiles())
     const secrets = {
@@ -43,7 +43,7 @@ describe('secrets', () => {
       import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
       import { buildArchive, MemorySink, memorySource, openArchive } from ${JSON.stringify(`${dist}index.js`)}
       import { ed25519PublicKey } from ${JSON.stringify(primitives)}
-      // Small arrays lie on the engine's heap, which moves them and leaves copies: the test's own must not.
+      // The engine keeps small arrays on its heap, moves them and leaves copies. The test's own must be elsewhere.
       function marker(index, mask) {
         const bytes = new Uint8Array(new ArrayBuffer(32))
         for (let at = 0; at < 32; at++) bytes[at] = (((at * 97 + index * 31) ^ (at << 3)) & 255) ^ mask

@@ -1,4 +1,4 @@
-// What a player downloads after a 3 % edit, and after a turned content key alone, on a real tree:
+// What a player downloads after a 3 % edit, and after a rotation of the content key alone, on a real tree:
 //   node bench/delta.ts [DIR] [megabytes]
 // DIR is copied (regular files only) until it has that many; default: the workspace's installed dependencies, 220 MB.
 import { execFileSync } from 'node:child_process'
@@ -207,7 +207,7 @@ try {
     `3 % edit with params 1: ${(total / MEGABYTE).toFixed(2)} MB with the index, ${percent(total, next.bytes)} of full, ${(total / patchBytes).toFixed(2)} x zstd --patch-from (${(patchBytes / MEGABYTE).toFixed(2)} MB, one old version only)`,
   )
   console.log(
-    `turned content key alone: ${((turn.bytes + turn.indexBytes) / 1000).toFixed(0)} kB with the index, ${percent(turn.bytes + turn.indexBytes, turned.bytes)} of full`,
+    `rotated content key alone: ${((turn.bytes + turn.indexBytes) / 1000).toFixed(0)} kB with the index, ${percent(turn.bytes + turn.indexBytes, turned.bytes)} of full`,
   )
   console.log(`re-encrypted under a new slot: ${percent(reencrypted.bytes, full.bytes)} of full`)
 } finally {

@@ -47,7 +47,7 @@ function rolesSeal({ sn, type, seals }: VerifiedEvent): string {
   if (type !== 'icp' && type !== 'rot') {
     throw new ManifestError(
       'TRUST_LOG',
-      `Cannot use log: event ${sn} is delegated, a release identity stands on its own`,
+      `Cannot use log: event ${sn} is delegated; a release identity has no delegator`,
     )
   }
   const first = seals[0] as JsonValue | undefined
@@ -180,6 +180,6 @@ export function acceptLog(streams: readonly Uint8Array[], root: KelRoot, state: 
     }
   }
   if (best === undefined)
-    throw failure ?? new ManifestError('TRUST_MISSING', 'Cannot verify release: no key event log could be had')
+    throw failure ?? new ManifestError('TRUST_MISSING', 'Cannot verify release: no key event log could be fetched')
   return best
 }

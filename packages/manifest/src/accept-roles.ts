@@ -76,9 +76,13 @@ export function acceptRoles(
 ): AcceptedRoles {
   const inForce = log.roles.at(-1) as SealedRoles
   if (bytes === undefined) {
-    throw new ManifestError('TRUST_ROLES', `Cannot verify release: role document ${inForce.version} could not be had`, {
-      details: { version: inForce.version },
-    })
+    throw new ManifestError(
+      'TRUST_ROLES',
+      `Cannot verify release: role document ${inForce.version} could not be fetched`,
+      {
+        details: { version: inForce.version },
+      },
+    )
   }
   if (!fitsSeal(bytes, inForce)) {
     throw new ManifestError(

@@ -24,7 +24,7 @@ export interface Cycle {
 /** Fixes the settings of one cycle. */
 export function startCycle(state: TrustState, options: VerifyOptions): Cycle {
   const { futureSkewMs = limits.futureSkewMs, expirySlackMs = 0 } = options
-  if (!Number.isFinite(options.nowMs)) throw new RangeError('nowMs is no time')
+  if (!Number.isFinite(options.nowMs)) throw new RangeError('nowMs must be a finite number')
   const warnings: TrustWarning[] = []
   if (options.nowMs + futureSkewMs < state.clockFloorMs) {
     const floor = formatTime(state.clockFloorMs)

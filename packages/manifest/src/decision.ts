@@ -15,7 +15,7 @@ export type Cohort = 'in' | 'out' | { readonly installId: string }
 export interface VerifyOptions {
   /** Channel that is followed. */
   readonly channel: string
-  /** Time at the start of the cycle, milliseconds since 1970. The whole cycle is judged by it. */
+  /** Time at the start of the cycle, milliseconds since 1970. The whole cycle uses it. */
   readonly nowMs: number
   /** Product the install was made for; by default whatever the sealed role document says. */
   readonly product?: string
@@ -31,7 +31,7 @@ export interface VerifyOptions {
   readonly expirySlackMs?: number
 }
 
-/** The documents of one release, as the network gave them. Absent means: it could not be had. */
+/** The documents of one release, as the network gave them. Absent means: it could not be fetched. */
 export interface ReleaseInput {
   /** Key event logs of origin and mirrors, in any order. */
   readonly logs?: readonly Uint8Array[]
@@ -63,7 +63,7 @@ export type DocumentRequest =
   | { readonly document: 'signatures'; readonly channel: string; readonly pin: ManifestPin; readonly maxBytes: number }
   | { readonly document: 'legacy-signature'; readonly channel: string; readonly maxBytes: number }
 
-/** What a request is answered with: the literal bytes, several for logs, or undefined for what could not be had. */
+/** What a request is answered with: the literal bytes, several for logs, or undefined for what could not be fetched. */
 export type DocumentAnswer = Uint8Array | readonly Uint8Array[] | undefined
 
 /** Something to tell the user although nothing was refused. */

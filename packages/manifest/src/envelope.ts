@@ -36,7 +36,7 @@ export interface EnvelopeSignature {
   readonly signature: Uint8Array
 }
 
-/** `manifest.sigs.json`: signatures over bytes that lie beside it. */
+/** `manifest.sigs.json`: signatures over the bytes of the file beside it. */
 export interface DetachedEnvelope {
   /** SHA-256 of the bytes it is about, 64 lower-case hex. */
   readonly payloadSha256: string

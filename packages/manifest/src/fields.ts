@@ -37,7 +37,7 @@ export interface DocumentKind {
 
 /**
  * The objects of one long top-level list, each read as soon as its JSON is: the tree of the whole list is never in
- * memory. What is wrong with one is told when the list's turn comes, so that the order of judgement stays.
+ * memory. What is wrong with one is reported when the list is reached, so that the order of checks stays the same.
  */
 export class ObjectList<Item> {
   readonly name: string
@@ -101,7 +101,8 @@ export function parseDocument(
       cause,
     })
   }
-  if (!isRecord(json)) throw new ManifestError(kind.schemaCode, `Cannot read ${kind.name}: the top level is no object`)
+  if (!isRecord(json))
+    throw new ManifestError(kind.schemaCode, `Cannot read ${kind.name}: the top level is not an object`)
   return new Fields(json, '', kind)
 }
 
@@ -123,7 +124,7 @@ export class Fields {
 
   /**
    * @param members - The object.
-   * @param list - Where it stands: `files`, or `launcher.` for an object that is no element of a list.
+   * @param list - Its place: `files`, or `launcher.` for an object that is not in a list.
    * @param kind - How to report what is wrong.
    * @param index - Place in the list.
    */
@@ -137,7 +138,7 @@ export class Fields {
   /** One item of a list of objects. */
   static ofItem(item: JsonValue, list: string, kind: DocumentKind, index: number): Fields {
     if (isRecord(item)) return new Fields(item, list, kind, index)
-    return new Fields({}, '', kind).fail(`${list}[${index}]`, 'is no object')
+    return new Fields({}, '', kind).fail(`${list}[${index}]`, 'is not an object')
   }
 
   /** Put together only when something is wrong: a manifest has some hundred thousand places. */
@@ -164,7 +165,7 @@ export class Fields {
   /** Text of 1 to `maxLength` UTF-16 units. */
   text(name: string, maxLength = 256): string {
     const value = this.#members[name]
-    if (typeof value !== 'string') this.fail(name, 'is no text')
+    if (typeof value !== 'string') this.fail(name, 'is not a string')
     if (value === '' || value.length > maxLength)
       this.fail(name, `has ${value.length} characters, 1 to ${maxLength} are allowed`)
     return value
@@ -193,7 +194,7 @@ export class Fields {
 
   integer(name: string, min: number, max: number): number {
     const value = this.#members[name]
-    if (typeof value !== 'number' || !Number.isSafeInteger(value)) this.fail(name, 'is no integer')
+    if (typeof value !== 'number' || !Number.isSafeInteger(value)) this.fail(name, 'is not an integer')
     if (value < min || value > max) this.fail(name, `is ${value}, ${min} to ${max} are allowed`)
     return value
   }
@@ -245,7 +246,7 @@ export class Fields {
 
   object(name: string): Fields {
     const value = this.#members[name]
-    if (!isRecord(value)) this.fail(name, 'is no object')
+    if (!isRecord(value)) this.fail(name, 'is not an object')
     return new Fields(value, `${this.#place}${name}.`, this.#kind)
   }
 
@@ -253,10 +254,10 @@ export class Fields {
     return this.has(name) ? this.object(name) : undefined
   }
 
-  /** Refuses a member that is no list, or one that had more than `max` items; returns it. */
+  /** Refuses a member that is not a list, or one that had more than `max` items; returns it. */
   checkList(name: string, count: number | undefined, max: number): JsonValue[] {
     const value = this.#members[name]
-    if (!Array.isArray(value)) this.fail(name, 'is no list')
+    if (!Array.isArray(value)) this.fail(name, 'is not a list')
     const length = count ?? value.length
     if (length > max) {
       throw new ManifestError(
@@ -269,7 +270,7 @@ export class Fields {
 
   #items(name: string, { min = 0, max = limits.listEntries }: ListBounds): JsonValue[] {
     const value = this.checkList(name, undefined, max)
-    if (value.length < min) this.fail(name, `has ${value.length} entries, at least ${min} are due`)
+    if (value.length < min) this.fail(name, `has ${value.length} entries, expected at least ${min}`)
     return value
   }
 

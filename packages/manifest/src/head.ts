@@ -17,7 +17,7 @@ const MAX = Number.MAX_SAFE_INTEGER
 
 function readPin(fields: Fields): ManifestPin {
   const version = fields.text('version', 128)
-  if (!VERSION.test(version)) fields.fail('version', 'is no version of A-Z, a-z, 0-9, ".", "_", "+" and "-"')
+  if (!VERSION.test(version)) fields.fail('version', 'is not a version of A-Z, a-z, 0-9, ".", "_", "+" and "-"')
   return {
     version,
     sequence: fields.integer('sequence', 1, MAX),
@@ -38,7 +38,7 @@ function readRollout(fields: Fields): Rollout {
 
 function readLog(fields: Fields): Head['log'] {
   const said = fields.text('said', 44)
-  if (!SAID.test(said)) fields.fail('said', 'is no SAID')
+  if (!SAID.test(said)) fields.fail('said', 'is not a SAID')
   return { sn: fields.integer('sn', 0, MAX), said }
 }
 

@@ -11,7 +11,7 @@ function contains(bytes: Uint8Array, mark: Uint8Array): boolean {
 }
 
 /**
- * Whether bytes have the look of a manifest, judged without parsing them: nothing is parsed before it is trusted.
+ * Whether bytes look like a manifest, without parsing them: nothing is parsed before it is trusted.
  * A login page of a hotel does not have it, a tampered manifest does.
  */
 export function looksLikeManifest(bytes: Uint8Array): boolean {

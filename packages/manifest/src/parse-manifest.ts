@@ -89,7 +89,7 @@ function readContentKey(fields: Fields): ContentKey {
 
 function readRequirements(fields: Fields): Requirements {
   const words = (name: string): string[] | undefined =>
-    fields.has(name) ? fields.texts(name, { min: 1, max: 32 }, (text) => WORD.test(text), 'is no word') : undefined
+    fields.has(name) ? fields.texts(name, { min: 1, max: 32 }, (text) => WORD.test(text), 'is not a word') : undefined
   return present({
     freeBytes: fields.optionalInteger('free_bytes', 0, Number.MAX_SAFE_INTEGER),
     os: words('os'),
@@ -131,10 +131,10 @@ function readExtension(fields: Fields): ManifestExtension {
     expiresAt: fields.optionalTime('expires_at'),
     previousSha256: fields.optionalDigest('previous_sha256'),
     rolesVersion: fields.optionalInteger('roles_version', 1, Number.MAX_SAFE_INTEGER),
-    critical: fields.texts('critical', {}, (text) => text !== '' && text.length <= 64, 'is no field name'),
+    critical: fields.texts('critical', {}, (text) => text !== '' && text.length <= 64, 'is not a field name'),
     contentKeys: fields.has('content_keys') ? fields.objects('content_keys', {}, readContentKey) : [],
-    delete: fields.texts('delete', { max: limits.pathListEntries }, anyPath, 'is no path'),
-    keep: fields.texts('keep', { max: limits.pathListEntries }, anyPath, 'is no glob'),
+    delete: fields.texts('delete', { max: limits.pathListEntries }, anyPath, 'is not a path'),
+    keep: fields.texts('keep', { max: limits.pathListEntries }, anyPath, 'is not a glob'),
     program: program && readProgram(program),
     components: fields.has('components') ? fields.objects('components', { max: limits.components }, readComponent) : [],
     requires: requires && readRequirements(requires),
@@ -156,7 +156,7 @@ function readNotes(fields: Fields): string | undefined {
 function readVersion(fields: Fields, schema: number): string {
   const version = fields.text('version', 128)
   if (schema === 2 && !VERSION.test(version))
-    fields.fail('version', 'is no version of A-Z, a-z, 0-9, ".", "_", "+" and "-"')
+    fields.fail('version', 'is not a version of A-Z, a-z, 0-9, ".", "_", "+" and "-"')
   return version
 }
 
@@ -166,7 +166,7 @@ function readFormat(fields: Fields): string {
   try {
     return fields.text('format', 64)
   } catch (cause) {
-    throw new ManifestError('MAN_UNKNOWN_FORMAT', 'Cannot use manifest: its format is no name', { cause })
+    throw new ManifestError('MAN_UNKNOWN_FORMAT', 'Cannot use manifest: its format is not a name', { cause })
   }
 }
 

@@ -75,7 +75,7 @@ function byteLength(text: string): number {
 
 function checkPart(path: string, part: string): void {
   if (part === '') refuse(path, 'a part is empty')
-  if (part === '.' || part === '..') refuse(path, `"${part}" is no name`)
+  if (part === '.' || part === '..') refuse(path, `"${part}" is not a name`)
   const last = part.charCodeAt(part.length - 1)
   if (last === 0x2e || last === 0x20) refuse(path, 'a part ends in a dot or a space')
   if (byteLength(part) > limits.pathPartBytes) refuse(path, `a part is over ${limits.pathPartBytes} bytes`)

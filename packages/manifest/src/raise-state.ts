@@ -19,7 +19,7 @@ function settle(state: TrustState, log: AcceptedLog, epoch: number): TrustState 
 }
 
 /**
- * Takes an accepted log and role document into the state. They count at once, with or without a head: whoever keeps
+ * Takes an accepted log and role document into the state. They count at once, with or without a head: someone who keeps
  * the head back must not keep a revocation back. A raised epoch resets sequences and key ids; nothing else does.
  */
 export function raiseAuthority(

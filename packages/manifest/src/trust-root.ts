@@ -44,8 +44,8 @@ function parseKelRoot(text: string, match: RegExpExecArray): KelRoot {
   const query = new Map(match[2].split('&').map((pair) => pair.split('=', 2) as [string, string | undefined]))
   const [sn, said] = [query.get('sn'), query.get('said')]
   if (query.size !== 2 || sn === undefined || said === undefined) refuse(text, 'sn and said are due')
-  if (!SN.test(sn)) refuse(text, 'sn is no decimal number')
-  if (!SAID.test(said)) refuse(text, 'said is no SAID')
+  if (!SN.test(sn)) refuse(text, 'sn is not a decimal number')
+  if (!SAID.test(said)) refuse(text, 'said is not a SAID')
   return { kind: 'kel', prefix, place: { sn: Number(sn), said } }
 }
 

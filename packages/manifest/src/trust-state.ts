@@ -152,14 +152,14 @@ function readFloor(fields: Fields): ChannelFloor {
 
 function readPinnedKeys(fields: Fields): PinnedKeysRoot {
   const root = parseTrustRoot(fields.text('moved_from', 4096))
-  if (root.kind !== 'pinned-keys') fields.fail('moved_from', 'is no list of pinned keys')
+  if (root.kind !== 'pinned-keys') fields.fail('moved_from', 'is not a list of pinned keys')
   return root
 }
 
 function readFork(fields: Fields): Fork {
   const kind = fields.text('kind', 16)
   if (kind !== 'log' && kind !== 'head' && kind !== 'manifest') fields.fail('kind', 'is none of log, head and manifest')
-  const evidence = fields.texts('evidence', { min: 2, max: 2 }, (text) => text.length <= 64, 'is no digest') as [
+  const evidence = fields.texts('evidence', { min: 2, max: 2 }, (text) => text.length <= 64, 'is not a digest') as [
     string,
     string,
   ]
@@ -181,7 +181,7 @@ function members<Value>(
 ): Record<string, Value> {
   const found: Record<string, Value> = {}
   for (const name of fields.names()) {
-    if (!accept(name)) fields.fail(name, 'is no name that can stand here')
+    if (!accept(name)) fields.fail(name, 'is not a name that is allowed here')
     found[name] = read(fields.object(name))
   }
   return found

@@ -35,7 +35,7 @@ export type InstalledDecision =
       readonly playable: true
       readonly manifest: ReleaseManifest
       readonly roles: RoleDocument | undefined
-      /** The newest role document that the log seals; `undefined` where no log judged the release. */
+      /** The newest role document that the log seals; `undefined` where the release was verified without a log. */
       readonly newestRoles: RoleDocument | undefined
     }
   | { readonly playable: false; readonly error: KeyturnError }
@@ -76,7 +76,7 @@ function checkUnderIdentity(
     throw new ManifestError('MAN_SIGNATURE', 'Cannot start release: its signatures are gone')
   const revokedKeys = known.flatMap((document) => document.revokedKeys)
   let failure: unknown
-  // Signatures renewed after a turn are by keys of the newest document only.
+  // Signatures that were renewed after a rotation are by keys of the newest document only.
   for (const { roles } of known) {
     try {
       verifyManifestSignatures(documents.manifest, documents.signatures, { ...roles.release, revokedKeys })
@@ -106,7 +106,7 @@ function isIntact({ manifest, signatures }: InstalledDocuments, { roles }: RoleD
   }
 }
 
-/** The pinned keys that judge an installed release: those in force, or, until the identity has signed it, those before it. */
+/** The pinned keys that verify an installed release: those in force, or, until the identity has signed it, those before it. */
 function pinnedKeysOf(
   { signatures, legacySignature }: InstalledDocuments,
   { root, movedFrom }: TrustState,

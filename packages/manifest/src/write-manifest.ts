@@ -79,7 +79,7 @@ export function sortFiles(files: readonly ManifestFile[]): ManifestFile[] {
 
 /**
  * Writes a manifest in its canonical form: fixed order of members, files sorted, defaults left out, 2 spaces, LF.
- * The signature covers these literal bytes; nothing ever prints a manifest anew.
+ * The signature covers these literal bytes; nothing ever prints a manifest again.
  *
  * @throws {@link ManifestError} `MAN_PATH`, `MAN_PATH_COLLISION`, `MAN_SCHEMA` for a manifest no reader would take.
  */

@@ -210,7 +210,7 @@ describe('parseManifest()', () => {
     for (const odd of ['', null, 7]) expect(code(changed({ format: odd }))).toBe('MAN_UNKNOWN_FORMAT')
   })
 
-  it('refuses sizes that are no plain integers (row 69)', () => {
+  it('refuses sizes that are not plain integers (row 69)', () => {
     const sized = (size: string): Uint8Array => utf8Encode(text.replace('"size": 3,', `"size": ${size},`))
     for (const size of ['1e3', '1.0', '-0', '9007199254740992', '1e400'])
       expect([size, code(sized(size))]).toEqual([size, 'MAN_JSON'])
@@ -301,7 +301,7 @@ describe('parseManifest()', () => {
     expect(answers).toEqual(['MAN_SCHEMA', 'MAN_SCHEMA', 'MAN_JSON'])
   })
 
-  it('refuses what is no JSON: comments, commas, BOM, UTF-16, garbage around it (row 67)', () => {
+  it('refuses what is not JSON: comments, commas, BOM, UTF-16, garbage around it (row 67)', () => {
     const wide = new Uint8Array(bytes.length * 2)
     bytes.forEach((byte, index) => (wide[index * 2] = byte))
     const odd = [
@@ -345,7 +345,7 @@ describe.skipIf(!haveVectors)('published JSON vectors', () => {
   })
 })
 
-/** Valid JSON that this reader refuses: numbers that are no integers, duplicate keys. */
+/** Valid JSON that this reader refuses: numbers that are not integers, duplicate keys. */
 const STRICTER: readonly string[] = [
   'y_number.json',
   'y_number_0e+1.json',
@@ -391,7 +391,7 @@ describe('program and components', () => {
     expect(code(changed({ files: files({ platform: 'windows' }) }))).toBe('accepted')
     expect(code(changed({ files: files({ group: 'voices-de' }) }))).toBe('MAN_SCHEMA')
     expect(code(changed({ program: { all: 'config/locale.cfg' } }))).toBe('accepted')
-    // Whoever plays elsewhere has no file for Windows.
+    // Players on other systems have no file for Windows.
     expect(code(changed({ program: { all: 'Metin2.exe' } }))).toBe('MAN_SCHEMA')
   })
 

@@ -46,7 +46,7 @@ const haveOpenSsl = ((): boolean => {
 })()
 
 describe('a pair of the original launcher, made by OpenSSL', () => {
-  it('verifies for ever', () => {
+  it('verifies forever', () => {
     const state = initialTrustState(parseTrustRoot(`key:${legacyKey}`))
     const decision = verifyRelease(
       { manifest: vector('manifest.json'), legacySignature: vector('manifest.json.sig') },

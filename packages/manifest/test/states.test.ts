@@ -128,11 +128,11 @@ describe('states of trust: one test for each row of the table', () => {
     expect(head.length).toBeGreaterThan(0)
   })
 
-  row('head key stolen: floors hold, a raised epoch resets what he burnt', async () => {
+  row('head key stolen: floors hold, a raised epoch resets what the thief burnt', async () => {
     const publisher = await Publisher.create()
     const first = await publisher.manifest()
     const install = await Install.with(publisher)
-    // He may hold launchers at an older signed release that is not below their floor, and choose rollout and mirrors.
+    // The thief may hold launchers at an older signed release that is not below their floor, and choose rollout and mirrors.
     expectUnchanged(install, () => install.cycle(publisher.input(first, new Uint8Array())), 'MAN_SIGNATURE_FORMAT')
     const back = await publisher.head(first)
     expectUnchanged(install, () => install.cycle(publisher.input(first, back)), 'MAN_ROLLBACK')
@@ -164,7 +164,7 @@ describe('states of trust: one test for each row of the table', () => {
     expect(install.cycle(next).outcome).toBe('accepted')
     expect(install.state.roles?.version).toBe(1)
     expect(publisher.roles).toEqual(roles)
-    // The owner rotates from the last event that is his; the thief's interaction is superseded.
+    // The owner rotates from the last event of their own; the thief's interaction is superseded.
     const owner = await Publisher.create({ establishmentOnly: false })
     expect(owner.messages).toEqual(honest)
     await owner.rotate()
@@ -189,7 +189,7 @@ describe('states of trust: one test for each row of the table', () => {
     expect(decision).toMatchObject({ outcome: 'refused', trust: 'forked', error: { code: 'KEL_DUPLICITY' } })
     expect({ ...install.state, fork: undefined }).toEqual({ ...before, fork: undefined })
     expect(install.start().playable).toBe(true)
-    // Below nt he has nothing: one of two next keys does not rotate.
+    // Below nt the thief has nothing: one of two next keys does not rotate.
     const spec: RootSpec = { next: [['a', 'b', 'c'], 2], to: [['a', 'b', 'c'], 1] }
     expect([await rootCase(spec, [0]), await rootCase(spec, [0, 1])]).toEqual(['KEL_SIGNATURE', 'accepted'])
   })

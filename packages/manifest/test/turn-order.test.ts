@@ -39,7 +39,7 @@ const CHANGES: readonly (readonly [string, (roles: RoleDocument) => Partial<Role
 
 describe('changing hands without a gap', () => {
   it.each(CHANGES)(
-    '%s: whoever looks between any two steps is served, and no old key is believed afterwards',
+    '%s: a reader between any two steps is served, and no old key is believed afterwards',
     async (_, change) => {
       const publisher = await Publisher.create()
       const made = await publisher.manifest()

@@ -1,4 +1,4 @@
-// What handing over a key adds to starting a child: `pnpm bench`. The limit is the bare start of the same program.
+// What delivering a key adds to starting a child: `pnpm bench`. The limit is the bare start of the same program.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'

@@ -80,7 +80,7 @@ export function requireVerifier(runtimeKey: RuntimeKey): Uint8Array {
  *
  * @param value - Untrusted; never quoted in a message.
  * @param name - The field, for messages.
- * @throws {@link RuntimeKeyError} `RK_FIELD` when it is no text, `RK_ENCODING`.
+ * @throws {@link RuntimeKeyError} `RK_FIELD` when it is not text, `RK_ENCODING`.
  */
 export function decodeKeyHex(value: unknown, name: string): Uint8Array {
   if (typeof value !== 'string') throw new RuntimeKeyError('RK_FIELD', `Runtime key: "${name}" is missing or no text`)

@@ -377,7 +377,7 @@ describe('receiveRuntimeKey()', () => {
     ).toBeUndefined()
   })
 
-  it('RK_MISSING when nothing, or not enough, was handed over (row 94)', () => {
+  it('RK_MISSING when nothing, or not enough, was delivered (row 94)', () => {
     expect(codeOf(() => receiveRuntimeKey({ env: {}, argv: [] }))).toBe('RK_MISSING')
     expect(codeOf(() => receiveRuntimeKey({ env: { M2PACK_MASTER_KEY_HEX: masterHex }, argv: [] }))).toBe('RK_MISSING')
     expect(codeOf(() => receiveRuntimeKey({ env: { M2PACK_KEY_ID: '1' }, argv: [] }))).toBe('RK_MISSING')

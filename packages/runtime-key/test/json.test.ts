@@ -48,7 +48,7 @@ describe('parseRuntimeKeyJson()', () => {
     expect(codeOf(() => parse({ ...launcher, sign_pubkey_hex: `01${'00'.repeat(31)}` }))).toBe('RK_KEY_INVALID')
   })
 
-  it('refuses a key_id that is no integer of 1 to 2^32-1, in either type', () => {
+  it('refuses a key_id that is not an integer of 1 to 2^32-1, in either type', () => {
     for (const keyId of [
       0,
       -4,

@@ -165,7 +165,7 @@ describe('secrets', { timeout: 600_000 }, () => {
       started.push(client.child)
       await client.received
       expect(await lineOf(client.child)).toBe('holding')
-      // The scanner finds a key that is live: it is no scanner that never finds anything.
+      // The scanner finds a key that is live: so it is not a scanner that never finds anything.
       expect(countInMemory(client.child.pid as number, forms)).toBeGreaterThan(0)
       client.child.stdin?.write('dispose\n')
       expect(await lineOf(client.child)).toBe('disposed')

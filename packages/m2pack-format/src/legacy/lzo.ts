@@ -55,7 +55,7 @@ class LzoReader {
   end(): Uint8Array {
     if (this.#from !== this.#input.length) legacyError('Bytes follow the LZO data')
     if (this.#to !== this.#output.length)
-      legacyError(`LZO data gives ${this.#to} bytes, ${this.#output.length} are due`)
+      legacyError(`LZO data gives ${this.#to} bytes, expected ${this.#output.length}`)
     return this.#output
   }
 }

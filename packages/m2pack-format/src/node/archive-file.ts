@@ -100,7 +100,7 @@ export interface RewrapFileOptions extends RewrapOptions, OutputOptions {
 }
 
 /**
- * Turns the content key of an archive file: only header, commitment and slots differ in what is written.
+ * Rotates the content key of an archive file: only header, commitment and slots of the result differ.
  *
  * @throws As `openArchive`; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */

@@ -45,7 +45,7 @@ export interface BuildFolderOptions extends BuildOptions, OutputOptions {
 export async function buildFolder(input: string, output: string, options: BuildFolderOptions): Promise<BuildResult> {
   const { previous, jobs = availableParallelism() } = options
   const previousDescriptor = previous === undefined || previous.manifestOnly ? -1 : descriptorOf(previous.source)
-  // Threads work on descriptors; another file system, or an archive that is no file, goes through the plain builder.
+  // Threads work on descriptors; another file system, or an archive that is not a file, uses the plain builder.
   if (options.fs !== undefined || previousDescriptor === undefined) return buildPlainly(input, output, options)
   const format = resolveFormat(options)
   const slots = resolveSlots(options, previous)

@@ -104,7 +104,7 @@ async function readKeyFile(path: string, fs: FileSystem): Promise<Buffer> {
   try {
     const { size } = await handle.stat()
     if (size > MAX_FILE_BYTES)
-      throw new M2pError('M2P_KEY_INVALID', `Key file "${path}" has ${size} bytes: it is no key file`)
+      throw new M2pError('M2P_KEY_INVALID', `Key file "${path}" has ${size} bytes, which no kind of key file has`)
     return await onDisk('Cannot read key file', path, () => handle.readFile())
   } finally {
     await handle.close()
@@ -123,7 +123,7 @@ function decodeText(text: string, path: string): Uint8Array<ArrayBuffer> {
   }
 }
 
-/** A key of 32 bytes in hex without a line feed has the length of a raw seed with its public key: it is told by its digits. */
+/** A key of 32 bytes in hex without a line feed has the length of a raw seed with its public key: its digits show what it is. */
 function isRaw(content: Buffer, lengths: readonly number[]): boolean {
   return lengths.includes(content.length) && !/^[0-9a-f]{64}$/i.test(content.toString('latin1'))
 }

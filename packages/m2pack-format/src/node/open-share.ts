@@ -13,7 +13,7 @@ import { SharedProgress, slotKeys } from './shared.ts'
 import type { SharedSecrets } from './shared.ts'
 import { WindowReader } from './window-reader.ts'
 
-/** Verifies or extracts the files of an archive, on every thread that is told. */
+/** One thread's share of verifying or extracting the files of an archive. */
 export interface OpenJob {
   readonly kind: 'open'
   /** The archive, open; descriptors belong to the process, not to a thread. */

@@ -51,7 +51,7 @@ function named(path: string, cause: unknown): unknown {
 }
 
 /**
- * Writes files below one opened folder and nowhere else: no link is followed, whoever else writes to the tree. On systems
+ * Writes files below one opened folder and nowhere else: no link is followed, even if someone else writes to the tree. On systems
  * without /proc each folder is looked at before it is used, which leaves a window that only a local attacker could hit.
  */
 export class SafeFolder {

@@ -3,7 +3,7 @@ import type { SharedTable } from './shared-table.ts'
 import { alignUp } from '../build-plan.ts'
 import { UnitBuffer } from './unit-buffer.ts'
 
-/** A unit that is sealed and waits to be told where it goes. */
+/** A unit that is sealed and waits for its place in the archive. */
 interface SealedUnit {
   readonly unit: number
   readonly pieces: readonly SealedPiece[]

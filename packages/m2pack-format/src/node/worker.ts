@@ -7,7 +7,7 @@ import type { Answer, Share } from './share.ts'
 import { OpenShare } from './open-share.ts'
 import type { OpenJob } from './open-share.ts'
 
-/** What a worker can be told to take part in. */
+/** A job that a worker can take part in. */
 export type Job = OpenJob | BuildJob
 
 const BLOCKED_MS = 1

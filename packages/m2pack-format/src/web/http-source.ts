@@ -8,7 +8,7 @@ export interface HttpSourceOptions {
   /** Sent with each request. To another origin, headers of your own cost a preflight request. */
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly signal?: AbortSignal | undefined
-  /** Bytes of the first request: what lies in them costs no further one. Default 64 KiB. */
+  /** Bytes of the first request: what is in them costs no further request. Default 64 KiB. */
   readonly firstBytes?: number | undefined
 }
 

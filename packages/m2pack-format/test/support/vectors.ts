@@ -49,7 +49,7 @@ export interface Vectors {
   rewrap_difference: { before: string; after: string; differing_bytes: number; at_most: number }
 }
 
-/** Where the independent vectors lie beside the checkout; absent elsewhere. */
+/** Folder of the independent vectors beside the checkout; absent elsewhere. */
 export const vectorFolder = fileURLToPath(new URL('../../../../../shared/vectors/m2pack/', import.meta.url))
 export const haveVectors = existsSync(vectorFolder)
 if (!haveVectors) console.info('skipped: the vectors of an independent implementation are not here')

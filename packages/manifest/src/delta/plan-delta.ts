@@ -2,7 +2,7 @@ import { hexEncode } from '@keyturn/primitives'
 import { chunkDigest } from './chunk-index.ts'
 import type { ChunkIndex } from './chunk-index.ts'
 
-/** A blob that lies on this machine: the old file, another file of the install, what was staged before. */
+/** A blob that is on this machine: the old file, another file of the install, what was staged before. */
 export interface DeltaSeed {
   /** Its index: the one of the old release, or cut locally with the same parameters. */
   readonly index: ChunkIndex

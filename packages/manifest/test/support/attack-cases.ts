@@ -81,7 +81,7 @@ export async function stolenCurrentKey(publisher: Publisher): Promise<ReleaseInp
   return thiefInput(publisher, concatBytes(publisher.log(), event.message), event, roles)
 }
 
-/** What a thief of the next identity key can make: a rotation that stands, to his own roles. */
+/** What a thief of the next identity key can make: a valid rotation to their own roles. */
 export async function stolenNextKey(publisher: Publisher, twin: Publisher): Promise<ReleaseInput> {
   const roles = writeRoles(thiefRoles(publisher))
   await twin.rotate(undefined, [sha256DigestSeal(roles)])

@@ -53,7 +53,7 @@ export function receiveRuntimeKey(options: ReceiveOptions = {}): RuntimeKey {
     if (masterKey === undefined || keyId === undefined) {
       throw new RuntimeKeyError(
         'RK_MISSING',
-        `No runtime key was handed over: ${masterKey ? 'key_id' : 'key'} is missing`,
+        `No runtime key was delivered: ${masterKey ? 'key_id' : 'key'} is missing`,
       )
     }
     return RuntimeKey.take({ keyId, masterKey, signPublicKey })
@@ -162,7 +162,7 @@ function readMapping(name: string, folder?: string): Fields {
   try {
     assertOurs(fd)
     const count = readSync(fd, blob, 0, blob.length, 0)
-    // Write-then-zero: whoever reads after us finds nothing, and the launcher sees that it was taken.
+    // Write-then-zero: a later reader finds nothing, and the launcher sees that it was taken.
     writeSync(fd, new Uint8Array(blob.length), 0, blob.length, 0)
     unlinkSync(path)
     if (count !== blob.length)
@@ -203,5 +203,5 @@ function splitBlob(blob: Uint8Array): Fields {
 function corrupt(what: 'pipe' | 'mapping', cause: unknown): Error {
   if (cause instanceof RuntimeKeyError && (cause.code === 'RK_SHM_OCCUPIED' || cause.code === 'RK_DELIVERY_CORRUPT'))
     return cause
-  return new RuntimeKeyError('RK_DELIVERY_CORRUPT', `What the key ${what} holds is no runtime key`, { cause })
+  return new RuntimeKeyError('RK_DELIVERY_CORRUPT', `What the key ${what} holds is not a runtime key`, { cause })
 }

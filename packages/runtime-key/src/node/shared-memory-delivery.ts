@@ -28,7 +28,7 @@ export interface SharedMemoryDeliveryOptions extends DeliveryOptions {
 }
 
 /**
- * Delivery through shared memory: the child is told a name, takes the blob, zeroes and removes it. What it does not
+ * Delivery through shared memory: the child gets a name, takes the blob, zeroes and removes it. What it does not
  * take is zeroed and removed at the deadline or at its end; what a killed parent left is removed at the next start.
  */
 export function sharedMemoryDelivery(options: SharedMemoryDeliveryOptions = {}): RuntimeKeyDelivery {

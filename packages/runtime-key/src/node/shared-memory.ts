@@ -17,7 +17,7 @@ const ZEROS = new Uint8Array(RUNTIME_KEY_BLOB_LENGTH)
 
 /** A piece of shared memory with a blob in it. */
 export interface SharedMemory {
-  /** What the child is told: the name as `shm_open` takes it. */
+  /** What the child gets: the name as `shm_open` takes it. */
   readonly name: string
   /** Whether the child has taken the blob, that is, zeroed or removed it. */
   taken(): Promise<boolean>
