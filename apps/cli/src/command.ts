@@ -333,7 +333,7 @@ function addGlobalFlags(program: Command): void {
     .option('--json', 'print one JSON object and nothing else on stdout')
     .option('--events', 'print steps and progress as JSON lines on stderr')
     .option('-q, --quiet', 'print results only, neither steps nor progress')
-    .option('--no-color', 'use no colour (as does the variable NO_COLOR)')
+    .option('--no-color', 'use no color (as does the variable NO_COLOR)')
     .option(
       '--home <dir>',
       "the folder with your keys and log (default: $KEYTURN_HOME, else the platform's data folder)",
@@ -341,7 +341,7 @@ function addGlobalFlags(program: Command): void {
     .option('--config <file>', 'a JSON file with defaults for flags (default: $KEYTURN_CONFIG)')
     .option('-y, --yes', 'answer every confirmation with yes')
     .option('--dry-run', 'say what would be done and change nothing')
-    .option('--passphrase-file <file>', 'read the passphrase from the first line of a file')
+    .option('--passphrase-file <file>', 'read the passphrase from a file that holds it alone')
     .option('--passphrase-fd <n>', 'read the passphrase from an open file descriptor')
 }
 

@@ -22,6 +22,7 @@ export async function run(argv: readonly string[], environment: CliEnvironment):
     argv,
   )
   program.helpCommand('help [command]', 'show help for a command')
+  program.commandsGroup('Tools:')
   const cli = new Cli(program, environment, { run, register: registerAll })
   try {
     await registerNouns(program, cli, firstNoun(argv))
@@ -37,6 +38,7 @@ async function registerNouns(program: Command, cli: Cli, inUse: string | undefin
   for (const noun of nouns) {
     if (noun.name === inUse) (await noun.load())(program, cli)
     else program.command(noun.name).description(noun.summary).allowUnknownOption().allowExcessArguments()
+    program.commands.at(-1)?.helpGroup(`${noun.group}:`)
   }
 }
 

@@ -14,6 +14,7 @@ describe('keyturn', () => {
   it('prints its version and help', async () => {
     expect((await keyturn(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
     const help = await keyturn(['--help'])
+    for (const group of ['Every day:', 'Keys:', 'Emergencies:', 'Tools:']) expect(help.stdout).toContain(`\n${group}\n`)
     expect(help.stdout).toContain('explain')
     expect(help.code).toBe(0)
   })

@@ -1,4 +1,4 @@
-import { readdir, rename, writeFile } from 'node:fs/promises'
+import { lstat, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openHome } from '@keyturn/publisher'
 import { diagnose } from '@keyturn/publisher/health'
@@ -46,6 +46,34 @@ describe('the file with the next identity key', () => {
     await turn(world.path('moved'))
     expect(await besides()).toEqual([])
     expect((await readdir(world.folder)).filter((name) => name.startsWith('moved'))).toEqual(['moved'])
+  })
+
+  it('is written where a symbolic link leads, at home or by flag, and the link stays (F2)', async () => {
+    const stick = world.path('stick.keystore')
+    const links = [world.path('home', 'next-identity.keystore'), world.path('link')]
+    await rename(links[0] as string, stick)
+    for (const [index, link] of links.entries()) {
+      await symlink(stick, link)
+      const before = await readFile(stick)
+      const flags = index === 0 ? [] : ['--next-key-file', link]
+      expect(await command(world, ['id', 'rotate', ...flags])).toMatchObject({ code: 0, data: { sn: index + 1 } })
+      expect((await lstat(link)).isSymbolicLink()).toBe(true)
+      expect((await readFile(stick)).equals(before)).toBe(false)
+      await rm(link)
+    }
+    // The stick alone holds what the next rotation needs.
+    expect(await command(world, ['id', 'rotate', '--next-key-file', stick])).toMatchObject({ data: { sn: 3 } })
+    expect((await readdir(world.path('home'))).filter((name) => name.startsWith('next-identity'))).toEqual([])
+  })
+
+  it('is refused where a link leads nowhere, and nothing is signed (F2)', async () => {
+    await rename(world.path('home', 'next-identity.keystore'), world.path('elsewhere'))
+    await symlink(world.path('unplugged'), world.path('home', 'next-identity.keystore'))
+    expect(await command(world, ['id', 'rotate'])).toMatchObject({ ok: false })
+    expect((await command(world, ['status'])).data).toMatchObject({ pending: [] })
+    expect(await command(world, ['id', 'rotate', '--next-key-file', world.path('elsewhere')])).toMatchObject({
+      code: 0,
+    })
   })
 
   it('is found by the doctor wherever a generation of it lies in the home', async () => {
