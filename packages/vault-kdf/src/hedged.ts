@@ -7,7 +7,7 @@ import type { Place } from './place.ts'
 const SALT_BYTES = 32
 
 /**
- * The key behind {@link hedgedBytes}: what the bytes are made from stays hidden even where the random part repeats.
+ * The key behind `hedgedBytes`: what the bytes are made from stays hidden even where the random part repeats.
  *
  * @param secret - 32 bytes, secret; neither kept nor modified.
  * @returns A fresh 32-byte key; the caller wipes it.
@@ -16,7 +16,7 @@ export function hedgeKey(secret: Uint8Array): Uint8Array {
   return hkdfSha256(secret, new Uint8Array(0), lengthPrefixed(labels.hedge), KEY_BYTES)
 }
 
-/** What a plaintext brings into {@link hedgedBytes}. Secret: it is hashed under the key and never shown. */
+/** What a plaintext brings into `hedgedBytes`. Secret: it is hashed under the key and never shown. */
 export function plaintextDigest(plaintext: Uint8Array): Uint8Array {
   return sha256(plaintext)
 }
@@ -44,7 +44,7 @@ export function messageSalt(key: Uint8Array, random: Uint8Array, message: Messag
 }
 
 /**
- * A salt for {@link sealEnvelope} that stays safe when the random state repeats; see {@link hedgedBytes}.
+ * A salt for {@link sealEnvelope} that stays safe when the random state repeats; see `hedgedBytes`.
  *
  * @param secret - 32 bytes, secret: the partition key, say. Neither kept nor modified.
  * @param random - 32 fresh random bytes.

@@ -156,7 +156,7 @@ it.each(Object.entries(next))('%s is refused by name', async (_name, { code, ope
   await expect(open()).rejects.toMatchObject({ code })
 })
 
-it('home 2 is refused by name, and a journal of an install 2 is set aside before everything is verified again', async () => {
+it('home 2 is refused by name, and a journal of an install 3 is set aside before everything is verified again', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'keyturn-versions-'))
   try {
     const world = await World.open(folder, Date.parse('2026-11-21T00:00:00Z'))
@@ -168,7 +168,7 @@ it('home 2 is refused by name, and a journal of an install 2 is set aside before
     const journal = replaced(
       await golden('tooling/compatibility/states/0.1.0/interrupted/.updates/txn.json'),
       '"schema":1',
-      '"schema":2',
+      '"schema":3',
     )
     await mkdir(world.path('install/.updates'), { recursive: true, mode: 0o700 })
     await writeFile(world.path('install/.updates/txn.json'), journal)

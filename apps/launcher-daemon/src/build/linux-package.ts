@@ -36,7 +36,8 @@ Terminal=false
 
 function installScript({ id, name }: PlayerConfig): string {
   return `#!/bin/sh
-# Installs ${name.replaceAll(/[^\p{L}\p{N} .-]/gu, ' ')} for this user below ~/.local. Run it again to update the launcher; "install.sh --remove" removes the launcher.
+# Installs ${name.replaceAll(/[^\p{L}\p{N} .-]/gu, ' ')} for this user below ~/.local.
+# Run it again to update the launcher; "install.sh --remove" removes the launcher.
 set -eu
 from=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 data=\${XDG_DATA_HOME:-"$HOME/.local/share"}

@@ -16,7 +16,7 @@ export interface GitResult {
   readonly stderr: string
 }
 
-/** Options of {@link runGit}. */
+/** Options of `runGit`. */
 export interface GitOptions {
   /** Bytes for its standard input. */
   readonly input?: Uint8Array | undefined
