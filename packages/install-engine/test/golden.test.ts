@@ -1,4 +1,4 @@
-import { cp, copyFile, mkdir, writeFile } from 'node:fs/promises'
+import { cp, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { hexEncode } from '@keyturn/primitives'
@@ -10,7 +10,7 @@ import { PartFile, plainChunks } from '../src/fetch/part-file.ts'
 import { SealedKeyCache } from '../src/start/sealed-key-cache.ts'
 import { readSettings } from '../src/settings.ts'
 import { readState } from '../src/disk/state-file.ts'
-import { readTransaction } from '../src/place/transaction.ts'
+import { parseEach, parseMode, readTransaction } from '../src/place/transaction.ts'
 import { temporaryFolder } from './support/install.ts'
 import { contentKey, noise, sha256Hex } from './support/publisher.ts'
 
@@ -53,6 +53,42 @@ it('readTransaction(), readState() and readSettings() open the files of version 
   })
 })
 
+it('readTransaction() and parseMode() open the files of version 2', async () => {
+  const second = join(golden, '../2')
+  expect(await readTransaction(fs, join(second, 'txn.json'))).toMatchObject({
+    id: '0123456789abcdef',
+    to: { sequence: 2 },
+    steps: [
+      { path: 'readme/en.txt', existed: false },
+      { path: 'Fusion.mp3', existed: true },
+    ],
+    asides: [{ path: 'readme', to: 'readme.set-aside' }],
+    modes: [{ path: 'bin/run', mode: 0o755, oldMode: 0o644 }],
+  })
+  const modes: unknown = JSON.parse(await readFile(join(second, 'modes.json'), 'utf8'))
+  expect(parseEach(modes, parseMode)).toEqual([{ path: 'bin/run', mode: 0o755, oldMode: 0o644 }])
+})
+
+it('readTransaction() takes no aside and no mode that leads out of the install, or is none', async () => {
+  const { transaction } = await install()
+  for (const bad of [
+    '"asides":[{"path":"a","to":"../b"}]',
+    '"asides":[{"path":"/a","to":"b"}]',
+    '"asides":{}',
+    '"modes":[{"path":"../a","mode":420,"oldMode":420}]',
+    '"modes":[{"path":"a","mode":2541,"oldMode":420}]',
+    '"modes":[{"path":"a","mode":"420","oldMode":420}]',
+  ]) {
+    const text = await readFile(join(golden, '../2/txn.json'), 'utf8')
+    const body = (/"body":(.*)\}\n$/s.exec(text)?.[1] ?? '').replace(
+      bad.startsWith('"asides"') ? /"asides":\[.*?\]/ : /"modes":\[.*?\]/,
+      bad,
+    )
+    await writeFile(transaction, `{"schema":2,"sha256":"${sha256Hex(Buffer.from(body))}","body":${body}}\n`)
+    await expect(readTransaction(fs, transaction)).rejects.toMatchObject({ code: 'LA_JOURNAL' })
+  }
+})
+
 it('HashCache.load() opens the file of version 1', async () => {
   const cache = await HashCache.load(fs, join(golden, 'hashcache.bin'))
   expect(
@@ -91,7 +127,6 @@ it('PartFile.open() goes on from the map of version 1', async () => {
 
 it('readTransaction() refuses a version it does not know, and every cut and flipped byte', async () => {
   const layout = await install()
-  const { readFile } = await import('node:fs/promises')
   const bytes = new Uint8Array(await readFile(layout.transaction))
   for (let at = 0; at < bytes.length; at += 7) {
     const flipped = bytes.slice()

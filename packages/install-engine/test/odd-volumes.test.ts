@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { chmod, mkdir, readFile, stat } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
@@ -82,6 +82,31 @@ it('a volume that reports no sizes is not taken for a full one (F17) (row 308)',
   const fs: FileSystem = { ...nodeFileSystem, statfs: (async () => nothing) as unknown as FileSystem['statfs'] }
   const { engine } = await engineFor(publisher, { fs })
   expect(await engine.update()).toMatchObject({ outcome: 'updated' })
+})
+
+describe('a virus scanner (F23)', () => {
+  it('that removes a staged file is named as a likely cause, and the next update goes through', async () => {
+    const publisher = await Publisher.create()
+    await publisher.release(files)
+    const { engine, folder } = await engineFor(publisher)
+    await engine.update()
+    const { files: next } = await publisher.release({ ...files, 'b/big': noise(400_000, 3) })
+    const scanned: FileSystem = {
+      ...nodeFileSystem,
+      rename: async (from, to) => {
+        await nodeFileSystem.rename(from, to)
+        if (String(to).endsWith('txn.json')) await rm(join(folder, '.updates/staging', sha256Hex(noise(400_000, 3))))
+      },
+    }
+    const run = await engineFor(publisher, { folder, fs: scanned })
+    await expect(run.engine.update()).rejects.toMatchObject({
+      code: 'LA_STAGE_TAMPERED',
+      hint: expect.stringContaining('virus scanner'),
+    })
+    const again = await engineFor(publisher, { folder })
+    expect(await again.engine.update()).toMatchObject({ outcome: 'updated' })
+    expect(await treeText(folder)).toBe(expectedText(next, sha256Hex))
+  })
 })
 
 describe.skipIf(process.getuid?.() !== 0)('an install of another account of this machine (F12)', () => {
