@@ -26,7 +26,7 @@ export type Trait = 'EO' | 'DND'
 export interface NextKeys {
   /** Ed25519 public keys, 32 bytes each. */
   readonly nextKeys?: readonly Uint8Array[]
-  /** Digests as made by {@link nextDigestOf}; stand behind `nextKeys`. */
+  /** Digests as made by {@link nextDigestOf}; follow `nextKeys`. */
   readonly nextDigests?: readonly string[]
   /** Required as soon as there is more than one next key. */
   readonly nextThreshold?: ThresholdInput

@@ -15,7 +15,7 @@ export interface WitnessAnswer {
   /**
    * `receipt`: its signature verifies; `held`: it waits for something; `invalid`: what it sent is no receipt of its for
    * this event; `refused`: it named a rule, see `code`; `unavailable`: no answer; `stranger`: the event does not name it;
-   * `repeated`: it stands in the list already and was not asked again.
+   * `repeated`: it is in the list already and was not asked again.
    */
   readonly outcome: 'receipt' | 'held' | 'invalid' | 'refused' | 'unavailable' | 'stranger' | 'repeated'
   /** Code of a refusal; `KEL_DUPLICITY` deserves a look at once. */
@@ -33,7 +33,7 @@ export interface CollectedReceipts {
   readonly answers: readonly WitnessAnswer[]
   /** Places in the witness list whose signature verifies, with those that the event brought along. */
   readonly signatures: ReadonlyMap<number, Uint8Array>
-  /** The event with these signatures behind it (`-B`): stands on its own once the threshold is met. */
+  /** The event with these signatures behind it (`-B`): is complete once the threshold is met. */
   readonly message: Uint8Array
 }
 

@@ -302,7 +302,7 @@ function checkFields(fields: Record<string, JsonValue>): string {
 
 const allFields = new Set(Object.values(fieldsOf).flatMap((names) => names.split(' ')))
 
-/** True when a field is missing, or stands in an event of the wrong type; mere order and unknown names are faults of form. */
+/** True when a field is missing, or is in an event of the wrong type; mere order and unknown names are faults of form. */
 function misfits(found: readonly string[], expected: readonly string[]): boolean {
   return (
     expected.some((name) => !found.includes(name)) ||

@@ -20,7 +20,7 @@ function parsePlainInteraction(text: string): Record<string, JsonValue> | undefi
   const match = plainInteraction.exec(text)
   if (match === null) return undefined
   const [, v, d, i, s, p, a] = match as unknown as [string, string, string, string, string, string, string]
-  // Two seals without a comma between them match the shape but are no JSON.
+  // Two seals without a comma between them match the shape but are not JSON.
   if (a.includes('}{')) return undefined
   return { v, t: 'ixn', d, i, s, p, a: a === '' ? [] : (JSON.parse(`[${a}]`) as JsonValue) }
 }

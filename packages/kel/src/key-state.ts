@@ -67,7 +67,7 @@ export function inceptionState(event: InceptionEvent): KeyState {
  */
 export function nextWitnesses(state: KeyState, event: RotationEvent): readonly string[] {
   for (const cut of event.cuts) {
-    if (!state.witnesses.includes(cut)) throw refusal('KEL_WITNESS', `Rotation cuts ${cut}, which is no witness`)
+    if (!state.witnesses.includes(cut)) throw refusal('KEL_WITNESS', `Rotation cuts ${cut}, which is not a witness`)
   }
   for (const add of event.adds) {
     if (state.witnesses.includes(add)) throw refusal('KEL_WITNESS', `Rotation adds ${add}, which is a witness already`)

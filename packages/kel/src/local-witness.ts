@@ -48,7 +48,7 @@ class LocalWitness implements Witness {
   readonly #maxBytes: number
   readonly #maxNewEvents: number
   readonly #clock: Clock
-  /** The last task of each identity: two logs of one identity are never judged at once. */
+  /** The last task of each identity: two logs of one identity are never verified at once. */
   readonly #tasks = new Map<string, Promise<unknown>>()
 
   constructor(publicKey: Uint8Array, signer: Signer, store: KelStore, options: LocalWitnessOptions) {

@@ -3,7 +3,7 @@ import { KelError } from './errors.ts'
 import type { Place } from './key-state.ts'
 import { quoted } from './rule.ts'
 
-/** What a verifier is told beforehand: an identity and, normally, a place that its log must contain. */
+/** What a verifier knows beforehand: an identity and, normally, a place that its log must contain. */
 export interface Pin {
   readonly prefix: string
   /** Undefined for a bare prefix: then any log of that identity will do, which is worth a warning. */

@@ -6,7 +6,7 @@ import { digestText } from './digest.ts'
 import { refusal } from './rule.ts'
 import { formatVersion } from './version-string.ts'
 
-/** Stands in for a SAID while the bytes that hold it are hashed. */
+/** Replaces a SAID while the bytes that hold it are hashed. */
 export const SAID_PLACEHOLDER = '#'.repeat(44)
 
 const scratch = new Uint8Array(MAX_CHUNK_BYTES)
@@ -19,7 +19,7 @@ const PREFIX_OFFSET = SAID_OFFSET + SAID_LENGTH + 7
 
 /**
  * Checks that an event hashes to the identifier it carries. The placeholder goes into the exact received bytes: nothing
- * is printed anew.
+ * is printed again.
  *
  * @param body - Compact bytes in field order, so the SAID lies at a fixed offset.
  * @param said - The value of `d`.
@@ -59,7 +59,7 @@ export function saidify(fields: Record<string, unknown>): SaidifiedEvent {
   const placeholder = new RegExp(SAID_PLACEHOLDER, 'g')
   let replaced = 0
   const limit = fields['i'] === SAID_PLACEHOLDER ? 2 : 1
-  // Only d and i stand in front of any content, so a seal that spells the placeholder stays as it is.
+  // Only d and i come before any content, so a seal that spells the placeholder stays as it is.
   const text = sized.replace(placeholder, (found) => (replaced++ < limit ? said : found))
   return { said, body: utf8Encode(text) }
 }

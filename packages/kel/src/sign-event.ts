@@ -91,7 +91,7 @@ function controllerGroup(state: KeyState | undefined, event: KeyEvent, signature
 }
 
 /**
- * Puts signatures behind an event. For signing rounds where the keys lie in several places: build the event once, let
+ * Puts signatures behind an event. For signing rounds where the keys are in several places: build the event once, let
  * each holder sign its body, attach what came back.
  *
  * @param state - The state that the event follows; undefined for an inception.

@@ -1,5 +1,5 @@
 /**
- * Whoever can sign with a list of keys: a keystore, an agent, a token. It never hands out a secret.
+ * Something that can sign with a list of keys: a keystore, an agent, a token. It never hands out a secret.
  */
 export interface Signer {
   /** Ed25519 public keys, 32 bytes each, that this signer can sign with. */

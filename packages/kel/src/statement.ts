@@ -72,7 +72,7 @@ export function writeStatement(statement: Statement): Uint8Array {
 }
 
 function record(value: JsonValue, what: string): Record<string, JsonValue> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(`${what} is no object`)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(`${what} is not an object`)
   return value as Record<string, JsonValue>
 }
 

@@ -8,7 +8,7 @@ export type ThresholdInput = number | readonly string[] | readonly (readonly str
 
 /** A parsed threshold: decides whether a set of key places is enough. */
 export interface Threshold {
-  /** As it stands in the event, for printing and comparing. */
+  /** As it is in the event, for printing and comparing. */
   readonly text: string
   /** Number of keys the threshold speaks about; undefined for a plain number. */
   readonly places: number | undefined
@@ -158,7 +158,7 @@ function checkCount(count: number, keyCount: number, field: string, leniency: Th
 /**
  * Parses a threshold of an event (`kt`, `nt`).
  *
- * @param value - As it stands in the JSON.
+ * @param value - As it is in the JSON.
  * @param keyCount - Number of keys or digests it speaks about.
  * @param field - Name for messages.
  * @throws {@link KelError} `KEL_THRESHOLD`.

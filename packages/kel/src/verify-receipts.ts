@@ -20,7 +20,7 @@ export interface ReceiptLog {
 
 /** The answer to one signature, or one group of them, in a receipt. */
 export interface VerifiedReceipt {
-  /** Prefix of whoever signed. */
+  /** Prefix of the signer. */
   readonly prefix: string
   /** `witness`: named by the event; `watcher`: a key that is its own identity, and named by nobody; `identity`: one with a log. */
   readonly by: 'witness' | 'watcher' | 'identity'

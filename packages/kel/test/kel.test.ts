@@ -111,7 +111,7 @@ describe.each(stores)('Kel over %s', (_name, make) => {
     await kel.append(actor.messages[0]!, 'local')
     expect((await kel.append(actor.messages[0]!)).outcome).toBe('known')
     await actor.interact()
-    // Whoever forgets to say where an event came from has not let a thief in.
+    // A caller that forgets to say where an event came from has not let a thief in.
     await expect(kel.append(actor.messages[1]!)).rejects.toThrow(expect.objectContaining({ code: 'KEL_MISFIT' }))
   })
 

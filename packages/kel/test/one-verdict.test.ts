@@ -146,7 +146,7 @@ async function library(): Promise<readonly { readonly prefix: string; readonly m
 }
 
 describe('verifyLog(), Kel.open() and checkStream()', () => {
-  it('have one verdict for each of the judged streams, cut anywhere and in any order (keys §4.3)', async () => {
+  it('have one verdict for each of the streams, cut anywhere and in any order (keys §4.3)', async () => {
     const logs = await library()
     const counts: Record<string, number> = {}
     const take = async (stream: Uint8Array, prefix: string): Promise<void> => {

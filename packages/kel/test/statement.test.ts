@@ -217,7 +217,7 @@ describe('no file can pass for something else', () => {
   ]
 
   it.each(files)(
-    'the signature on %s is no signature over its bytes, nor over them as a release document',
+    'the signature on %s is not a signature over its bytes, nor over them as a release document',
     async (_name, bytesToSign) => {
       const actor = await Actor.start()
       const envelope = await signStatement(
@@ -239,7 +239,7 @@ describe('no file can pass for something else', () => {
     },
   )
 
-  it('a signature on an event is no statement about it', async () => {
+  it('a signature on an event is not a statement about it', async () => {
     const actor = await Actor.start()
     const log = verifyLog(actor.log)
     const { raw } = log.events[0]!

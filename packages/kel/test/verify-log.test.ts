@@ -37,7 +37,7 @@ const rewritten = (message: Uint8Array, from: string | RegExp, to: string): Uint
   utf8Encode(utf8Decode(message).replace(from, to))
 
 describe('verifyLog() refuses by the rule that was broken', () => {
-  it('a first event that is no inception, and a second inception of another identity (row 111)', () => {
+  it('a first event that is not an inception, and a second inception of another identity (row 111)', () => {
     expect(codeOf(forge(rotationFields(prefix, prefix, 1, 1), 1).message)).toBe('KEL_SEQ')
     expect(codeOf([first.message, forge(inceptionFields(5), 5).message])).toBe('KEL_PREFIX')
     // Two inceptions of one identity are one and the same event: another one has another prefix.
@@ -61,7 +61,7 @@ describe('verifyLog() refuses by the rule that was broken', () => {
     ['10000000000000000', 'KEL_SEQ'],
     ['', 'KEL_SEQ'],
     [1, 'KEL_SCHEMA'],
-  ])('a sequence number %s where 1 is due (row 114)', (s, code) => {
+  ])('a sequence number %s where 1 is expected (row 114)', (s, code) => {
     const event = forge(interactionFields(prefix, prefix, 1, { s }), 0)
     expect(codeOf([first.message, event.message])).toBe(code)
   })

@@ -103,7 +103,7 @@ describe('verifyReceipts()', () => {
     expect(check(after.state, 50, 51)).toEqual(['identity invalid'])
   })
 
-  it('tells witnesses from watchers, and refuses what is no key of its own', async () => {
+  it('tells witnesses from watchers, and refuses what is not a key of its own', async () => {
     const [one, two] = [localWitness(signer(90), memoryStore()), localWitness(signer(91), memoryStore())]
     const event: SignedEvent = await incept(
       { keys: [key(0)], nextKeys: [key(1)], witnesses: [one.prefix], witnessThreshold: 1 },

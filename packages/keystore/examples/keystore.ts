@@ -1,4 +1,4 @@
-// Keeps a signing key in an encrypted file, uses it without ever holding it, and turns the key the file is sealed under.
+// Keeps a signing key in an encrypted file, uses it without ever holding it, and rotates the key the file is sealed under.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

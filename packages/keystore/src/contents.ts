@@ -154,7 +154,7 @@ export function nextContents(
 }
 
 /**
- * Turns the master: a fresh version seals everything anew and the old one is destroyed at once, since one write
+ * Rotates the master: a fresh version seals everything again and the old one is destroyed at once, since one write
  * replaces the whole file.
  */
 export function turnMaster(contents: Contents, kek: SecretBytes, at: number, random: RandomSource): Contents {
@@ -175,7 +175,7 @@ function destroyNow(keyring: KeyringDocument, version: number, at: number): Keyr
   return destroy(quarantine(keyring, version, 0, at), version, 0, at, { quarantineMs: 0 })
 }
 
-/** The same contents under another passphrase: every wrapped master is wrapped anew. */
+/** The same contents under another passphrase: every wrapped master is wrapped again. */
 export function rewrapContents(
   contents: Contents,
   from: SecretBytes,

@@ -82,7 +82,7 @@ export class KeystoreDraft {
     }
   }
 
-  /** An alias that names a key for ever is never given to another secret: not by replacing, not after removal. */
+  /** An alias that names a key forever is never given to another secret: not by replacing, not after removal. */
   #checkOnce(alias: string, fingerprint: string, old: IndexedEntry | undefined): void {
     const taken = this.#tombstones.get(alias)?.fingerprint ?? (old?.once === true ? old.fingerprint : undefined)
     if (taken === undefined || taken === fingerprint) return

@@ -57,7 +57,7 @@ export interface Tombstone {
   readonly removed: number
 }
 
-/** An entry and where its envelope lies in the file. */
+/** An entry and where its envelope is in the file. */
 export interface IndexedEntry extends SecretEntry {
   readonly recordId: string
 }

@@ -98,7 +98,7 @@ function fileReader(bytes: Uint8Array): Reader {
   const reader = new Reader(bytes, ({ message }) => damaged(message))
   const magic = reader.bytes(MAGIC.length, 'magic')
   if (!equalBytes(magic, MAGIC))
-    throw new KeystoreError('KEY_FORMAT', 'The file is no keystore: its first bytes are others')
+    throw new KeystoreError('KEY_FORMAT', 'The file is not a keystore: its first bytes differ')
   const version = reader.u8('version')
   if (version !== VERSION)
     throw new KeystoreError('KEY_FORMAT', `The keystore has format version ${version}, this program reads ${VERSION}`)

@@ -245,7 +245,7 @@ export class Keystore {
   }
 
   /**
-   * Turns the keystore's own master key (`keyturn rotate vault`): everything is sealed anew under a fresh version and
+   * Rotates the keystore's own master key (`keyturn rotate vault`): everything is sealed again under a fresh version and
    * the old one is destroyed, in the kept generation too.
    */
   async rotateMaster(): Promise<MasterVersion> {

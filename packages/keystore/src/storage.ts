@@ -1,4 +1,4 @@
-/** The two generations of a keystore file as they lie there; either may be missing or damaged. */
+/** The two generations of a keystore file as they are there; either may be missing or damaged. */
 export interface StoredGenerations {
   readonly current: Uint8Array | undefined
   readonly previous: Uint8Array | undefined

@@ -180,7 +180,7 @@ describe('a keystore behind a symbolic link', () => {
 })
 
 describe('the master of a keystore', () => {
-  it('Keystore.rotateMaster() seals everything anew; the old master is in neither generation', async () => {
+  it('Keystore.rotateMaster() seals everything again; the old master is in neither generation', async () => {
     const keystore = await createKeystore(path, 'p', fast)
     await keystore.put('a', ed25519(1))
     const [before] = keystore.masters()

@@ -34,7 +34,7 @@ export function formatSigningRequest(publications: readonly Publication[]): Uint
 export function parseSigningRequest(bytes: Uint8Array): Publication[] {
   const { type, version, publications } = parseFile(bytes)
   if (type !== REQUEST_TYPE || version !== 1 || !Array.isArray(publications) || publications.length === 0)
-    fail('it is no signing request')
+    fail('it is not a signing request')
   const list = publications as unknown as Publication[]
   const identities = new Set(list.map(({ identity }) => identity))
   if (identities.size !== 1) fail('it is about several identities')
@@ -63,7 +63,7 @@ export function describeSigningRequest(publications: readonly Publication[]): st
 export function answerSigningRequest(seed: Uint8Array, request: Uint8Array): Uint8Array {
   let previous: SignedPublication | undefined
   const publications = parseSigningRequest(request).map((publication) => {
-    // Whoever asks cannot know the hash of a list that is signed only now.
+    // The requester cannot know the hash of a list that is signed only now.
     const chained =
       previous === undefined
         ? publication
@@ -92,7 +92,7 @@ export function answerSigningRequest(seed: Uint8Array, request: Uint8Array): Uin
 export function readSigningAnswer(request: Uint8Array, answer: Uint8Array): SignedPublication[] {
   const { type, version, request_sha256: hash, publications } = parseFile(answer)
   if (type !== ANSWER_TYPE || version !== 1 || !Array.isArray(publications))
-    fail('it is no answer to a signing request')
+    fail('it is not an answer to a signing request')
   if (hash !== hexEncode(sha256(request))) fail('it answers another request')
   const asked = parseSigningRequest(request)
   if (publications.length !== asked.length) fail('it has another number of publications than the request')

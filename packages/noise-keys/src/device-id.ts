@@ -1,7 +1,7 @@
 import { printable } from '@keyturn/primitives'
 import { NoiseKeysError } from './errors.ts'
 
-/** The device id old readers ask for when they are told nothing. */
+/** The device id old readers ask for by default. */
 export const DEFAULT_DEVICE_ID = 'default'
 
 /**

@@ -54,7 +54,7 @@ export function relayDirectory(options: RelayClientOptions & { readonly client?:
   }
 }
 
-/** Records carried by a packet itself, by device. A value that is no text is left out. */
+/** Records carried by a packet itself, by device. A value that is not text is left out. */
 export function recordsInPacket(packet: SignedPacket): Map<string, string> {
   const records = new Map<string, string>()
   for (const record of packet.records) {
@@ -62,7 +62,7 @@ export function recordsInPacket(packet: SignedPacket): Map<string, string> {
     try {
       records.set(record.name.slice(RECORD_PREFIX.length), txtValue(record))
     } catch {
-      // Somebody's TXT record of another kind: it is no key record.
+      // Somebody's TXT record of another kind: it is not a key record.
     }
   }
   return records

@@ -4,7 +4,7 @@ import { recordSha256 } from './key-list.ts'
 import type { VerifiedKeyList } from './key-list.ts'
 import type { ParsedKeyRecord, RevocationReason } from './record.ts'
 
-/** Two documents signed under one number: proof that the signer, or whoever holds its key, tells two stories. */
+/** Two documents signed under one number: proof that the signer, or a holder of its key, tells two stories. */
 export interface EquivocationEvidence {
   readonly what: 'record' | 'list'
   readonly identity: string

@@ -101,7 +101,7 @@ export function releaseServerDirectory(
   return { ...combineDirectories([homeserverDirectory({ ...homeserver, url: `${base}/pubky` }), relay]), name: url }
 }
 
-/** Which records to ask for. A list that does not verify names none; whoever judges it says why. */
+/** Which records to ask for. A list that does not verify names none; verifying it says why. */
 function devicesOf(identity: TransportIdentity, list: Uint8Array | undefined): string[] {
   try {
     return list === undefined ? [] : verifyKeyList(identity.publicKey, list).list.entries.map(({ device }) => device)
@@ -110,7 +110,7 @@ function devicesOf(identity: TransportIdentity, list: Uint8Array | undefined): s
   }
 }
 
-/** Text that is not UTF-8 is no record; it is kept readable so that the verdict can say so. */
+/** Text that is not UTF-8 is not a record; it is kept readable so that the verdict can say so. */
 function decode(bytes: Uint8Array): string {
   try {
     return utf8Decode(bytes)

@@ -51,7 +51,7 @@ export interface ReaderPolicy {
   readonly maxAgeS: number
   /** How far a date may lie ahead; 300. */
   readonly maxSkewS: number
-  /** Oldest list that counts while the anchor cannot be had; 24 h. */
+  /** Oldest list that counts while the anchor cannot be fetched; 24 h. */
   readonly maxUnanchoredS: number
   /** How long an accepted key counts while nothing can be reached; 24 h. */
   readonly cacheWindowS: number
@@ -84,7 +84,7 @@ interface Scene {
 }
 
 /**
- * Judges everything published by an identity, and raises the floors.
+ * Verifies everything that an identity has published, and raises the floors.
  *
  * @param published - What was found; `undefined` when nothing could be reached.
  * @param floors - Changed: store them afterwards, and before a key is used.

@@ -160,7 +160,8 @@ function isTombstone(value: unknown): value is Tombstone {
 }
 
 function asObject(value: unknown): Readonly<Record<string, unknown>> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail('it holds something that is no object')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    fail('it holds something that is not an object')
   return value as Readonly<Record<string, unknown>>
 }
 

@@ -4,7 +4,7 @@ export const LABELS = {
   deriveContext: 'pubky-noise-x25519:v2',
   /** HKDF salt, and hash prefix before that, of the deployed derivation (G1, G0). */
   deriveDeviceEpoch: 'pubky-noise-x25519:v1',
-  /** HKDF salt of the seed that stands in for the identity key (G1+). */
+  /** HKDF salt of the seed that replaces the identity key (G1+). */
   noiseSeed: 'paykit-noise-seed-v1',
   /** Prefix of the hash that binds a key to identity and device. */
   binding: 'pubky-noise-pkarr-binding-v1:',

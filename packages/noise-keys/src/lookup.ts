@@ -15,7 +15,7 @@ export interface LookupOptions {
 }
 
 /**
- * Finds the keys of an identity and judges them. Where nothing can be reached, keys accepted before count within their
+ * Finds the keys of an identity and verifies them. Where nothing can be reached, keys accepted before count within their
  * window only.
  *
  * @param floors - Changed: store them afterwards, and before a key is used.

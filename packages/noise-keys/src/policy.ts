@@ -1,4 +1,4 @@
-/** When keys turn. All times in seconds. */
+/** When keys are rotated. All times in seconds. */
 export interface RotationPolicy {
   /** From active to the next turn. */
   readonly intervalS: number

@@ -115,7 +115,7 @@ function draftRecord(key: OwnKey, metadata: TransportMetadata, nowS: number): Re
 export function signPublication(seed: Uint8Array, publication: Publication): SignedPublication {
   const identity = parseIdentityName(publication.identity)
   if (!/^[1-9][0-9]{0,17}$/.test(publication.packetTimestampUs))
-    throw new NoiseKeysError('NK_RECORD', 'Cannot sign: the packet timestamp is no number of microseconds')
+    throw new NoiseKeysError('NK_RECORD', 'Cannot sign: the packet timestamp is not a number of microseconds')
   if (hexEncode(ed25519PublicKey(seed)) !== hexEncode(identity.publicKey)) {
     throw new NoiseKeysError('NK_IDENTITY', 'The seed belongs to another transport identity than the publication')
   }

@@ -82,7 +82,7 @@ describe('@synonymdev/pubky, the Rust implementation', () => {
   it('accepts and refuses as we do, in both directions, over our relay', { timeout: 600_000 }, async () => {
     const store = memoryPacketStore()
     const relay = createRelayHandler({ store })
-    // A relay that hands out whatever it is told to, so that the client itself has to refuse.
+    // A relay that serves anything, so that the client itself has to refuse.
     let forced: Uint8Array | undefined
     const server = createServer((incoming, outgoing) => {
       void (async () => {
@@ -119,7 +119,7 @@ describe('@synonymdev/pubky, the Rust implementation', () => {
       const packet = verifyPacket(theirs.publicKey, (await store.get(theirs.name))?.payload ?? new Uint8Array())
       expect(packet.records.map(({ name }) => name)).toEqual(['_pubky'])
 
-      // Ours, judged by them. A fresh client each time, since it caches.
+      // Ours, checked by them. A fresh client each time, since it caches.
       const judge = async (payload: Uint8Array): Promise<string> => {
         forced = payload
         const found = await facade()

@@ -148,7 +148,7 @@ describe('parseKeyRecord(), the old grammar', () => {
         if (vector.strict.includes('treat as revoked'))
           expect((error as NoiseKeysError).details).toEqual({ revoked: 1 })
       }
-      // Age is judged against the floors, not by the parser.
+      // Age is checked against the floors, not by the parser.
       const expected = /future|stale|^ok/.test(vector.strict) ? 'active' : vector.strict.split(/[ ,:]/)[0]
       expect([vector.name, outcome]).toEqual([vector.name, expected])
     }

@@ -210,7 +210,7 @@ describe('weaknesses of the guide, closed', () => {
     expect(owner.metadata.keys[0]).toMatchObject({ device: 'device-v2', context: 'device-2024-q2' })
   })
 
-  it('W7: a peer who knows nothing but the identity finds the turned key', async () => {
+  it('W7: a peer who knows nothing but the identity finds the rotated key', async () => {
     const { owner } = await firstKey()
     owner.announce()
     owner.cutOver()
@@ -231,7 +231,7 @@ describe('weaknesses of the guide, closed', () => {
     expect(summary(await new Peer().look(kept))).toEqual(['server: ok'])
   })
 
-  it('W9: every lookup judges the date (row 153)', () => {
+  it('W9: every lookup checks the date (row 153)', () => {
     const at = (timestampS: number | string): string[] => {
       const text =
         typeof timestampS === 'number'
@@ -267,7 +267,7 @@ describe('weaknesses of the guide, closed', () => {
     expect(summary(await peer.look(owner, {}, bare))).toEqual(['server: unverifiable NK_UNVERIFIABLE'])
   })
 
-  it('W11: the old secret can be had until the overlap ends, and is named for wiping then', async () => {
+  it('W11: the old secret is there until the overlap ends, and is named for wiping then', async () => {
     const { owner } = await firstKey()
     owner.announce()
     owner.cutOver()

@@ -132,10 +132,10 @@ class Scanner {
     }
     this.#position = end
     const text = this.#text.slice(start, end)
-    if (!NUMBER.test(text)) this.#fail(`${printable(text, 40)} is no number`, start)
+    if (!NUMBER.test(text)) this.#fail(`${printable(text, 40)} is not a number`, start)
     const value = Number(text)
     if (!this.#anyNumber && (!INTEGER.test(text) || !Number.isSafeInteger(value) || Object.is(value, -0))) {
-      this.#fail(`${printable(text, 40)} is no safe integer`, start)
+      this.#fail(`${printable(text, 40)} is not a safe integer`, start)
     }
     if (!Number.isFinite(value)) this.#fail(`${printable(text, 40)} is out of range`, start)
     return value

@@ -33,7 +33,7 @@ function hkdf(
  * HKDF with SHA-256 (RFC 5869), extract and expand.
  *
  * @param ikm - Secret input; not modified.
- * @param salt - May be empty: then a block of zeros stands in, as the RFC says.
+ * @param salt - May be empty: then a block of zeros replaces it, as the RFC says.
  * @param info - Domain label.
  * @param length - Bytes to derive, at most 8,160.
  */

@@ -103,7 +103,7 @@ describe('parseStrictJson()', () => {
     expect(() => parseStrictJson(utf8Encode('1'), { maxDepth: 1_000_000 })).toThrow(RangeError)
   })
 
-  it('hands out the items of one top-level list, and judges the rest as ever', () => {
+  it('delivers the items of one top-level list, and checks the rest as always', () => {
     const read = (text: string) => {
       const taken: string[] = []
       const value = parseStrictJson(utf8Encode(text), {

@@ -1,4 +1,4 @@
-// Uploads two files to a release server and reads one back. A small server in this process stands in for a real one:
+// Uploads two files to a release server and reads one back. A small server in this process replaces a real one:
 // `createReleaseServer()` of @keyturn/release-server, or `keyturn serve`.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'

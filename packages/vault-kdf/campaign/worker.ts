@@ -1,4 +1,4 @@
-// One process of the campaign: writers, readers and a turn of the key at once, until it is done or killed.
+// One process of the campaign: writers, readers and a rotation of the key at once, until it is done or killed.
 // argv: store kind, path, passphrase-free key (hex), records, turns, file with what was acknowledged before,
 // and after how many operations of the turn it kills itself (absent: never).
 import { appendFileSync, readFileSync } from 'node:fs'

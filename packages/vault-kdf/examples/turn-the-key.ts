@@ -1,4 +1,4 @@
-// Seals two records, turns the master key under them, and retires the old one when nothing needs it any more.
+// Seals two records, rotates the master key under them, and retires the old one when nothing needs it any more.
 import { MemoryStore, Vault, memoryProvider } from '@keyturn/vault-kdf'
 
 const text = new TextEncoder()

@@ -66,7 +66,7 @@ export class Cell {
   }
 
   /**
-   * Opens a record. What was sealed under an older version is sealed anew in the background.
+   * Opens a record. What was sealed under an older version is sealed again in the background.
    *
    * @returns The plaintext; the caller wipes it.
    * @throws VaultError `VK_NOT_FOUND`, `VK_AUTH`, `VK_FORMAT`, `VK_CONTEXT`, `VK_VERSION_*`, `VK_PROVIDER`.
@@ -94,7 +94,7 @@ export class Cell {
   }
 
   /**
-   * Seals a record anew under the active version, in place and without giving its plaintext out.
+   * Seals a record again under the active version, in place and without giving its plaintext out.
    *
    * @returns `current` when it was under the active version already, `superseded` when a writer was faster.
    */

@@ -49,7 +49,7 @@ function staged(version: number): VaultError {
 }
 
 /**
- * Everything that happens to masters. Each event is judged first, written to the audit chain as an intent, then done by
+ * Everything that happens to masters. Each event is checked first, written to the audit chain as an intent, then done by
  * one write that sets keyring and fence together, and written down as done: a chain that does not take the intent stops
  * the event with nothing changed.
  */
@@ -186,7 +186,7 @@ export class KeyEvents {
     )
   }
 
-  /** Wraps every master anew under the provider's newest wrapping key; no data is touched. Returns how many. */
+  /** Wraps every master again under the provider's newest wrapping key; no data is touched. Returns how many. */
   async rewrap(): Promise<number> {
     const rewrap = this.#provider.rewrap?.bind(this.#provider)
     if (rewrap === undefined) throw new TypeError(`Provider "${this.#provider.id}" cannot rewrap`)
@@ -209,7 +209,7 @@ export class KeyEvents {
   }
 
   /**
-   * What to do when the provider has turned its own wrapping key: nothing, wrap the masters anew (default), or turn
+   * What to do when the provider has rotated its own wrapping key: nothing, wrap the masters again (default), or turn
    * the master as well.
    */
   async onProviderRotated(policy: 'ignore' | 'rewrap' | 'rotate' = 'rewrap'): Promise<void> {

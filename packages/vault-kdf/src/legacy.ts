@@ -53,7 +53,7 @@ export function deriveLegacyLayerKey(
   tag: string,
   context: string,
 ): Uint8Array {
-  // Colons between the parts read two ways (`a:b` + `c`, `a` + `b:c`): the flaw that hv-1.1.2 mended.
+  // Colons between the parts read two ways (`a:b` + `c`, `a` + `b:c`): the flaw that hv-1.1.2 fixed.
   const info = profile === 'hv-1.1.2' ? lengthPrefixed(cell, tag, context) : utf8(`${cell}:${tag}:${context}`)
   return hkdfSha256(partitionKey, noSalt, info, KEY_BYTES)
 }

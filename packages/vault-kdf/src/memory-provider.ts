@@ -7,7 +7,7 @@ import { unwrapMaster, wrapMaster } from './wrap.ts'
 
 /**
  * A provider around one key-encryption key: what the file, keychain and memory providers share. The bytes are used in
- * place: whoever gave them wipes them when the provider is no longer used.
+ * place: the caller that gave them wipes them when the provider is no longer used.
  *
  * @param id - Name of the provider in messages.
  * @param kek - 32 bytes, secret.

@@ -12,7 +12,7 @@ import type {
   VaultRecord,
 } from './store.ts'
 
-/** What the table keeps of a record besides its columns: the bytes themselves, or where they lie on disk. */
+/** What the table keeps of a record besides its columns: the bytes themselves, or where they are on disk. */
 export interface TableRow<Body> {
   readonly record: Omit<StoredRecord, 'envelope' | 'sidecar'>
   readonly size: number
@@ -73,7 +73,7 @@ export class RecordTable<Body> {
   }
 
   /**
-   * Judges a batch against the state it would run on, without changing anything.
+   * Checks a batch against the state it would run on, without changing anything.
    *
    * @throws VaultError `VK_CONFLICT`.
    */
@@ -107,7 +107,7 @@ export class RecordTable<Body> {
     return { outcomes, accepted }
   }
 
-  /** Takes a judged put in. */
+  /** Takes a checked put in. */
   put(record: Omit<StoredRecord, 'envelope' | 'sidecar'>, size: number, body: Body): void {
     const key = recordKey(record)
     const old = this.#rows.get(key)
@@ -119,7 +119,7 @@ export class RecordTable<Body> {
     this.#revision = Math.max(this.#revision, record.revision)
   }
 
-  /** Takes a judged removal in; gives back what was there. */
+  /** Takes a checked removal in; gives back what was there. */
   remove(id: RecordId): TableRow<Body> | undefined {
     const key = recordKey(id)
     const old = this.#rows.get(key)
@@ -130,7 +130,7 @@ export class RecordTable<Body> {
     return old
   }
 
-  /** Takes a judged document in. */
+  /** Takes a checked document in. */
   putDocument(name: string, bytes: Uint8Array, fence: Fence | undefined): void {
     this.#documents.set(name, { bytes, revision: (this.#documents.get(name)?.revision ?? 0) + 1 })
     if (fence !== undefined) this.#fence = fence

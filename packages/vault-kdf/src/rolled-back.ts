@@ -18,7 +18,7 @@ interface Witnesses {
 }
 
 /**
- * Refuses a keyring document that is older than what stands beside it. A process that ran meanwhile knows better by
+ * Refuses a keyring document that is older than what is beside it. A process that ran meanwhile knows better by
  * itself; a fresh one would open the older document, call records under newer versions unknown, and give their version
  * numbers to other keys.
  *

@@ -19,7 +19,7 @@ export interface VaultRecord extends RecordId {
   readonly expiresAt?: number
 }
 
-/** A record as it lies in a store: each write gives it the next revision. */
+/** A record as it is in a store: each write gives it the next revision. */
 export interface StoredRecord extends VaultRecord {
   readonly revision: number
 }

@@ -45,7 +45,7 @@ interface Page {
 }
 
 /**
- * Goes through every record under an older version and seals it anew, page by page: the records of a page and the
+ * Goes through every record under an older version and seals it again, page by page: the records of a page and the
  * cursor are one write, so a crash costs at most a page of work. Writers go on meanwhile; who was faster wins.
  */
 export class Sweep {

@@ -301,7 +301,7 @@ export class VaultCore {
     this.#pending.add(work)
   }
 
-  /** Seals a record anew in its place; a writer who was faster wins. */
+  /** Seals a record again in its place; a writer who was faster wins. */
   async reseal(record: StoredRecord, context: LayerContext, plaintext: Uint8Array): Promise<'resealed' | 'superseded'> {
     const fresh = await this.seal({ ...record, context }, plaintext, record.expiresAt)
     const [outcome] = await this.store.apply([{ put: fresh, expected: record.revision }])

@@ -33,7 +33,7 @@ export interface VaultOptions extends KeyringOptions {
   audit?: AuditLogOptions
   /** How the sweep comes by the ids of gated layers, by partition; default {@link defaultGatedPolicy}. */
   gated?: (partition: string) => GatedPolicy
-  /** Records sealed anew after a read of old bytes, per second; default 100, 0 for none. */
+  /** Records sealed again after a read of old bytes, per second; default 100, 0 for none. */
   lazyResealsPerSecond?: number
   /**
    * How old the keyring may be when a key of it is used, in milliseconds; default 5,000. `suspend`, `compromise` and
@@ -109,7 +109,7 @@ export class Vault {
   /**
    * Opens the vault of a store.
    *
-   * @throws VaultError `VK_NOT_FOUND`, `VK_KEYRING` (damaged, forged, or older than what stands beside it),
+   * @throws VaultError `VK_NOT_FOUND`, `VK_KEYRING` (damaged, forged, or older than what is beside it),
    * `VK_PROVIDER`.
    */
   static async open(store: VaultStore, provider: MasterKeyProvider, options: VaultOptions = {}): Promise<Vault> {
@@ -164,7 +164,7 @@ export class Vault {
     await traverse(this.#core, source, destination, name, options)
   }
 
-  /** Seals everything under older versions anew; goes on where a sweep was cut off. */
+  /** Seals everything under older versions again; goes on where a sweep was cut off. */
   async sweep(options: SweepOptions = {}): Promise<SweepReport> {
     const sweep = await Sweep.start(this.#core, options)
     return sweep.run()

@@ -58,7 +58,7 @@ beforeAll(async () => {
   anchor = kept[0] as Checkpoint
 })
 
-/** What somebody can do who has the chain and knows the rules, but not the key: hashes made anew behind the change. */
+/** What somebody can do who has the chain and knows the rules, but not the key: hashes made again behind the change. */
 function rehashed(changed: readonly AuditRecord[]): AuditRecord[] {
   let previous = genesisHash
   return changed.map((record) => {
@@ -167,7 +167,7 @@ describe('verifyAuditChain()', () => {
     expect(await verifyAuditChain(change([...records]), options())).toMatchObject({ ok: false, ...expected })
   })
 
-  it('a chain made anew with another key is refused by checkpoint and MAC', async () => {
+  it('a chain made again with another key is refused by checkpoint and MAC', async () => {
     const other = new AuditLog(new Uint8Array(32).fill(4), {
       vaultId: 'v',
       census: async () => ({}),

@@ -14,7 +14,7 @@ function place(blob: Blob): Parameters<typeof openLegacy>[2] {
   return { partition: blob.partition, cell: blob.cell, layer: blob.layer, context: contextOf(blob) }
 }
 
-/** The nonces of a blob, innermost first: each lies in front of its layer's ciphertext. */
+/** The nonces of a blob, innermost first: each comes before its layer's ciphertext. */
 function noncesOf(profile: LegacyProfile, blob: Blob): Uint8Array[] {
   const contexts = ['', blob.access ?? '', blob.session ?? '']
   const partitionKey = deriveLegacyPartitionKey(profile, master(blob.master), blob.partition)

@@ -87,7 +87,7 @@ describe('keychain', () => {
     }
   }
 
-  it('keychainProvider() makes its key once, when it is told to, and finds it again', async () => {
+  it('keychainProvider() makes its key once, when it is asked to, and finds it again', async () => {
     const keychain = fakeKeychain()
     const first = await keychainProvider('vault-1', { keychain, create: true })
     await worksThroughATurn(first, await keychainProvider('vault-1', { keychain }))

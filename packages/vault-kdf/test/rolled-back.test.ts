@@ -20,7 +20,7 @@ async function refusal(promise: Promise<unknown>): Promise<unknown> {
   )
 }
 
-/** Puts an older copy of the keyring document back, and nothing else: the fence stays, unless it is told otherwise. */
+/** Puts an older copy of the keyring document back, and nothing else: the fence stays, unless it is asked otherwise. */
 async function putBack(store: VaultStore, bytes: Uint8Array): Promise<void> {
   const found = await store.readDocument('keyring')
   if (found === undefined) throw new Error('missing')

@@ -3,7 +3,7 @@ import { runCampaign } from '../campaign/rotation-under-load.ts'
 
 // The figures of docs/benchmarks.md are of 100,000 records: `pnpm campaign`.
 it.each(['folder', 'sqlite'] as const)(
-  'three turns of the key under load on the %s store, killed at random points: nothing failed, nothing lost (row 180)',
+  'three rotations of the key under load on the %s store, killed at random points: nothing failed, nothing lost (row 180)',
   async (kind) => {
     const result = await runCampaign(kind, 200, 3, 3, { withinOperations: 40 })
     expect(result.failures).toEqual([])

@@ -39,7 +39,7 @@ async function plain(store: VaultStore): Promise<unknown> {
 }
 
 /**
- * What every store must do. Whoever writes another one (PostgreSQL, say) runs this against it.
+ * What every store must do. An author of another store runs this against it.
  *
  * @param reopen - Closes the store and opens it again on the same bytes; `undefined` when it keeps none.
  */

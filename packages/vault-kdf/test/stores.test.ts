@@ -248,7 +248,7 @@ describe('SqliteStore', () => {
     await two.close()
   })
 
-  it('a file that is no database is refused with a code', async () => {
+  it('a file that is not a database is refused with a code', async () => {
     const path = fresh()
     await writeFile(path, 'this is not a database, but long enough to be taken for one by its size alone'.repeat(20))
     expect(() => SqliteStore.open(path)).toThrow(expect.objectContaining({ code: 'VK_STORE_DAMAGED' }))

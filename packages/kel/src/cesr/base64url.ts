@@ -26,7 +26,7 @@ function allocate(length: number): Uint8Array {
 }
 
 /**
- * Decodes the characters from `start` to `end` as if `padLength` characters of value zero stood in front of them.
+ * Decodes the characters from `start` to `end` as if `padLength` characters of value zero were in front of them.
  *
  * @returns The bytes behind `padLength` zero bytes; undefined when a character is foreign or a pad bit is set.
  */

@@ -5,7 +5,7 @@ export interface MatterSize {
   readonly textLength: number
 }
 
-/** Pad bytes go in front of the value and fill it to groups of three; a code of 1 or 2 characters lies on top of them. */
+/** Pad bytes go in front of the value and fill it to groups of three; a code of 1 or 2 characters covers them. */
 function sizes(codeLength: number, rawLength: number): MatterSize {
   const padded = (codeLength % 4) + rawLength
   return { codeLength, rawLength, textLength: (padded / 3) * 4 + (codeLength === 4 ? 4 : 0) }

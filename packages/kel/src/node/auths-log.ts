@@ -10,7 +10,7 @@ const fieldOrder = ['v', 't', 'd', 'i', 's', 'p', 'kt', 'k', 'nt', 'n', 'bt', 'b
 function compact(json: Uint8Array): Uint8Array {
   const value = parseStrictJson(json, { maxBytes: 256 * 1024 })
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new KelError('KEL_CORRUPT', 'Stored event is no object')
+    throw new KelError('KEL_CORRUPT', 'Stored event is not an object')
   const known = fieldOrder.filter((name) => Object.hasOwn(value, name))
   const rest = Object.keys(value).filter((name) => !fieldOrder.includes(name))
   return utf8Encode(JSON.stringify(Object.fromEntries([...known, ...rest].map((name) => [name, value[name]]))))

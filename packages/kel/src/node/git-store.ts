@@ -23,8 +23,8 @@ import type { GitRef } from './git.ts'
 //   event        the exact body
 //   attachments  the exact CESR text behind it
 //   seen         "<first-seen number> <ISO time> <local|remote>"
-// Receipts that come later lie in `refs/keri/<prefix>/receipts`, one blob per event, so that the chain never changes;
-// proofs of duplicity in `refs/keri/<prefix>/duplicity/<SAID>`. Commit ids are no part of any trust.
+// Receipts that come later are in `refs/keri/<prefix>/receipts`, one blob per event, so that the chain never changes;
+// proofs of duplicity in `refs/keri/<prefix>/duplicity/<SAID>`. Nothing trusts commit ids.
 
 const prefixForm = /^[A-Za-z0-9_-]{44}$/
 const author = 'Keyturn <kel@keyturn.invalid>'

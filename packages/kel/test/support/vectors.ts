@@ -66,14 +66,14 @@ export interface SignifyVectors {
   readonly receipts: readonly { readonly id: string; readonly for: string; readonly message: string }[]
 }
 
-/** Reads the signify file, a copy of which lies beside the tests. */
+/** Reads the signify file, a copy of which is beside the tests. */
 export function signifyVectors(): SignifyVectors {
   return JSON.parse(readFileSync(new URL('../vectors/keri-signify.json', import.meta.url), 'utf8')) as SignifyVectors
 }
 
 const folder = fileURLToPath(new URL('../../../../../shared/vectors/', import.meta.url))
 
-/** Whether the folder of published vectors lies beside the checkout; says so when it does not. */
+/** Whether the folder of published vectors is beside the checkout; says so when it does not. */
 export const haveVectors: boolean = existsSync(folder)
 if (!haveVectors) console.info('skipped: the folder of published vectors is not beside this checkout')
 

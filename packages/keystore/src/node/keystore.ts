@@ -52,7 +52,7 @@ export type PassphraseSource = (state: KeystoreState) => Passphrase | Promise<Pa
  * Opens a keystore file, or makes it and its folder (mode 0700) where there is none. Processes that start at the same
  * time make one keystore.
  *
- * @param secret - A passphrase, or a function that is told whether the keystore exists, such as `fromKeychain()`.
+ * @param secret - A passphrase, or a function that learns whether the keystore exists, such as `fromKeychain()`.
  * @throws KeystoreError as {@link openKeystore} and {@link createKeystore}; what the function throws.
  * @example `const keystore = await openOrCreateKeystore(defaultKeystorePath('my-cli'), fromKeychain())`
  */

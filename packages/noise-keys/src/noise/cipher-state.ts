@@ -44,7 +44,7 @@ export class CipherState {
     this.#nonce = nonce
   }
 
-  /** Replaces the key and starts counting anew. */
+  /** Replaces the key and starts counting again. */
   initialize(key: Uint8Array): void {
     wipe(this.#key)
     this.#key = key

@@ -75,7 +75,7 @@ export class HandshakeState {
     if (responderStaticKnown) this.#symmetric.mixHash(this.#staticOf('responder'))
   }
 
-  /** Whether all messages are through. */
+  /** Whether all messages were exchanged. */
   get isComplete(): boolean {
     return this.#messageIndex === this.protocol.pattern.messages.length
   }
@@ -152,7 +152,7 @@ export class HandshakeState {
   /**
    * Ends the handshake and gives the two ciphers; all other keys are wiped.
    *
-   * @throws TypeError before the last message is through, or a second time.
+   * @throws TypeError before the last message, or a second time.
    */
   split(): HandshakeResult {
     if (!this.isComplete || this.#ended) throw new TypeError('split() wants a handshake that is complete, once')

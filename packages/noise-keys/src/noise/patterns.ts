@@ -94,5 +94,5 @@ export function handshakePattern(name: string): HandshakePattern {
 }
 
 function unknownPattern(name: string): NoiseKeysError {
-  return new NoiseKeysError('NK_HANDSHAKE', `"${name.slice(0, 32)}" is no Noise pattern`)
+  return new NoiseKeysError('NK_HANDSHAKE', `"${name.slice(0, 32)}" is not a Noise pattern`)
 }

@@ -164,7 +164,7 @@ class Usage {
     return (
       this.#messages >= limits.rekeyAfterMessages * factor ||
       this.#bytes >= limits.rekeyAfterBytes * factor ||
-      // A silent peer is no breach: time counts for the sender alone.
+      // A silent peer is not a breach: time counts for the sender alone.
       (factor === 1 && nowMs - this.#sinceMs >= limits.rekeyAfterMs)
     )
   }

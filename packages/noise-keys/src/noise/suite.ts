@@ -137,7 +137,7 @@ export function noiseProtocol(name: string): NoiseProtocol {
   const cipher = pick(CIPHER_FUNCTIONS, cipherName)
   const hash = pick(HASH_FUNCTIONS, hashName)
   if (prefix !== 'Noise' || pattern === undefined || rest.length > 0 || !dh || !cipher || !hash) {
-    throw new NoiseKeysError('NK_HANDSHAKE', `"${name.slice(0, 64)}" is no Noise protocol that is supported`)
+    throw new NoiseKeysError('NK_HANDSHAKE', `"${name.slice(0, 64)}" is not a supported Noise protocol`)
   }
   return { name, pattern: handshakePattern(pattern), dh, cipher, hash }
 }

@@ -205,7 +205,7 @@ function heldLock(place: Place, mine: LockHolder, system: SystemLock | undefined
       const found = await readHolder(place)
       if (typeof found !== 'string' && found.token === mine.token) await fs.rm(path, { force: true })
     } finally {
-      // After the lock file: whoever still sees that file sees its holder alive. Windows removes closed files only.
+      // After the lock file: a process that still sees that file sees its holder alive. Windows removes closed files only.
       await giveUp(heldPath(path, mine.token), system, fs)
     }
   }

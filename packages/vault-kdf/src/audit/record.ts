@@ -194,7 +194,7 @@ export function parseAuditRecord(line: Uint8Array): AuditRecord {
   try {
     json = parseStrictJson(line)
   } catch (cause) {
-    throw new VaultError('VK_AUDIT_BROKEN', 'Cannot read audit record: it is no line of JSON', { cause })
+    throw new VaultError('VK_AUDIT_BROKEN', 'Cannot read audit record: it is not a line of JSON', { cause })
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json)) throw broken('shape')
   const { details } = json

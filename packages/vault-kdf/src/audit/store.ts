@@ -18,7 +18,7 @@ export interface AuditStore {
   recordsBackward?(): AsyncIterable<AuditRecord>
 }
 
-/** Who is told besides: a log elsewhere, a message queue. */
+/** Who gets the records besides: a log elsewhere, a message queue. */
 export interface AuditSink {
   /** A `required` sink that fails stops a key event; a `best_effort` one does not. */
   readonly delivery: 'required' | 'best_effort'

@@ -22,7 +22,7 @@ export type AuditVerdict =
 export interface VerifyAuditOptions {
   /** The key of the MACs; without it hashes alone are checked, which anybody can write. */
   readonly auditKey?: Uint8Array
-  /** Checkpoints kept elsewhere: each must lie on the chain, so a lost tail shows. */
+  /** Checkpoints kept elsewhere: each must be on the chain, so a lost tail shows. */
   readonly anchors?: readonly Checkpoint[]
   /** Who must have signed the anchors. */
   readonly checkpointKey?: Uint8Array
@@ -47,8 +47,7 @@ export async function verifyAuditChain(
   let count = 0
   for await (const record of records) {
     const { hash: _hash, mac: _mac, ...fields } = record
-    if (record.seq !== count + 1)
-      return bad('sequence', count + 1, `record ${record.seq} stands where ${count + 1} is due`)
+    if (record.seq !== count + 1) return bad('sequence', count + 1, `record ${record.seq}, expected ${count + 1}`)
     if (hashRecord(head, fields) !== record.hash)
       return bad('hash', record.seq, 'its hash does not follow from its fields and the record before')
     if (auditKey !== undefined && !macHolds(record, auditKey))

@@ -19,7 +19,7 @@ import { frameHeaderBytes, frameHolds, maxFrameBytes, parsePayload, segmentMagic
 import type { SegmentEntry } from './segment.ts'
 import { named, newestSegment, segmentName, segmentNumber } from './segment-files.ts'
 
-/** Where the envelope of a record lies in the segment; a sidecar is small and stays in memory. */
+/** Where the envelope of a record is in the segment; a sidecar is small and stays in memory. */
 interface Body {
   readonly offset: number
   /** The bytes themselves until they are durable. */
@@ -209,7 +209,7 @@ export class FolderStore implements VaultStore {
     if (entries.length > 0) await this.#compactIfWorthwhile()
   }
 
-  /** Judges one batch on the table and takes it in; gives back what to tell its caller once it is durable. */
+  /** Checks one batch on the table and takes it in; gives back what to tell its caller once it is durable. */
   #judge({ changes, document, done, failed }: Waiting, entries: SegmentEntry[]): () => void {
     try {
       if (this.#broken !== undefined) throw this.#broken
@@ -298,7 +298,7 @@ export class FolderStore implements VaultStore {
   }
 
   /**
-   * Cuts a torn tail off. A whole frame behind the bad bytes shows that they are no tail: something durable was
+   * Cuts a torn tail off. A whole frame behind the bad bytes shows that they are not a tail: something durable was
    * damaged, and cutting would lose what follows.
    */
   async #cutTail(offset: number, size: number): Promise<void> {

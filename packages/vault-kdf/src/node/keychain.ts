@@ -86,7 +86,7 @@ export interface KeychainProviderOptions {
 }
 
 /**
- * A provider whose key-encryption key lies in the OS keychain under `account`.
+ * A provider whose key-encryption key is in the OS keychain under `account`.
  *
  * @throws VaultError `VK_KEYCHAIN_FORGOT` when it is not there and `create` was not given, `VK_PROVIDER`.
  */

@@ -6,7 +6,7 @@ const OWNER_ONLY = 0o600
 const GROUP_AND_OTHERS = 0o077
 
 /**
- * Makes the files of a database readable by their owner alone, before SQLite opens them: cell and record names lie in
+ * Makes the files of a database readable by their owner alone, before SQLite opens them: cell and record names are in
  * them in clear. A new file is created with mode 0600, and SQLite gives `-wal` and `-shm` the mode of the database.
  * Files of an earlier version, which were made under the umask, are tightened. Windows has no such modes.
  *
