@@ -7,7 +7,7 @@ import type { TrustCycleResult } from './trust/trust-cycle.ts'
 
 /**
  * How far behind the clock here may be: a day, for the hour of another system on the same machine, a wrong time zone or a
- * wrong date. Signed times are a floor for it (docs/decisions/0078).
+ * wrong date. Signed times are a floor for it (docs/decisions/0079).
  */
 const SLOW_CLOCK_MS = 24 * 60 * 60 * 1000
 /** A clock that is this far behind a signed time is worth a word. */
