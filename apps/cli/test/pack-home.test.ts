@@ -49,6 +49,23 @@ describe('keyturn pack, of an archive that the home made', () => {
     expect(dataOf(await pack(['inspect', '--archive', archive], false))).toMatchObject({ signature_checked: true })
   })
 
+  it("exports the client's header and the runtime key of the home, where no files are named", async () => {
+    const header = world.path('M2PackKeys.h')
+    const made = await pack(['export-client-config', '--output', header], false)
+    expect(dataOf(made)).toMatchObject({ key_id: 1, key_ids: [1] })
+    const [key] = (await world.home()).description.contentKeys
+    const bytes = [...(key?.verifierPub.matchAll(/../g) ?? [])].map(([hex]) => `0x${hex}`)
+    expect((await readFile(header, 'utf8')).replaceAll(/\s/g, '').toLowerCase()).toContain(bytes.slice(0, 8).join(','))
+    const file = world.path('own-runtime-key.json')
+    expect(dataOf(await pack(['export-runtime-key', '--output', file]))).toMatchObject({ key_id: 1 })
+    const shipped = join(archive, '..', '..', 'runtime-key.json')
+    expect(JSON.parse(await readFile(file, 'utf8'))).toEqual(JSON.parse(await readFile(shipped, 'utf8')))
+    expect(codeOf(await pack(['export-client-config', '--key-id', '9', '--output', world.path('x')]))).toBe('CLI_USAGE')
+    expect(codeOf(await pack(['export-runtime-key', '--public-key', file, '--output', world.path('x')]))).toBe(
+      'CLI_USAGE',
+    )
+  })
+
   it('asks for the passphrase where the content key is needed', async () => {
     expect(codeOf(await pack(['verify', '--archive', archive], false))).toBe('CLI_NO_TERMINAL')
   })

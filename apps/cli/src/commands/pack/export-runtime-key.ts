@@ -1,6 +1,7 @@
 import { readContentKeyFile } from '@keyturn/m2pack-format/node'
-import { wipe } from '@keyturn/primitives'
+import { hexDecode, wipe } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
+import { activeContentKey, keyAlias, openHome } from '@keyturn/publisher'
 import { RuntimeKey, writeRuntimeKeyBlob, writeRuntimeKeyJson } from '@keyturn/runtime-key'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
@@ -9,9 +10,9 @@ import { keyIdFlag } from './flags.ts'
 import { readShippedPublicKey } from './shipped-public-key.ts'
 
 interface RuntimeKeyFlags {
-  readonly key: string
-  readonly publicKey: string
-  readonly keyId: string
+  readonly key?: string
+  readonly publicKey?: string
+  readonly keyId?: string
   readonly format: string
   readonly compat: string
   readonly output: string
@@ -23,10 +24,10 @@ export function registerExportRuntimeKey(parent: Command, cli: Cli): void {
   const command = parent
     .command('export-runtime-key')
     .description('write the runtime key of a release: runtime-key.json or the 84-byte blob')
-    .requiredOption('--key <file>', 'content key (master.key)')
-    .requiredOption('--public-key <file>', 'public key of the archives (signing.pub)')
+    .option('--key <file>', 'content key, master.key (default: that of the home)')
+    .option('--public-key <file>', 'public key of the archives, signing.pub; with --key')
     .requiredOption('--output <file>', 'file to write, mode 0600')
-    .option('--key-id <n>', 'number of the content key', '1')
+    .option('--key-id <n>', 'number of the content key (default: 1, or the one in force in the home)')
     .option('--format <json|blob>', 'JSON, or the blob of shared memory and pipes', 'json')
     .option(
       '--compat <superset|original>',
@@ -35,10 +36,34 @@ export function registerExportRuntimeKey(parent: Command, cli: Cli): void {
     )
     .option('--force', 'replace an existing file')
   cli.define<RuntimeKeyFlags>(command, {
-    example:
+    example: [
+      'keyturn pack export-runtime-key --output runtime-key.json',
       'keyturn pack export-runtime-key --key keys/master.key --public-key keys/signing.pub --key-id 1 --output runtime-key.json',
+    ],
     run: runRuntimeKey,
   })
+}
+
+/** From the files that the flags name, else from the home. */
+async function runtimeKeyOf(context: Context, { key, publicKey, keyId }: RuntimeKeyFlags): Promise<RuntimeKey> {
+  if (key !== undefined && publicKey !== undefined)
+    return RuntimeKey.take({
+      keyId: keyIdFlag(keyId ?? '1'),
+      masterKey: await readContentKeyFile(key),
+      signPublicKey: await readShippedPublicKey(publicKey),
+    })
+  if (key !== undefined || publicKey !== undefined)
+    throw new CliError('CLI_USAGE', '--key and --public-key go together; without both the home is used')
+  const home = await openHome(context)
+  const wanted = keyId === undefined ? activeContentKey(home.description).keyId : keyIdFlag(keyId)
+  const known = home.description.contentKeys.find((one) => one.keyId === wanted)
+  if (known === undefined)
+    throw new CliError('CLI_USAGE', `The home has no content key ${wanted}`, { hint: 'Run "keyturn status"' })
+  return await (
+    await home.keys()
+  ).lend(keyAlias.content(wanted), (secret) =>
+    RuntimeKey.take({ keyId: wanted, masterKey: secret.slice(), signPublicKey: hexDecode(known.verifierPub) }),
+  )
 }
 
 async function runRuntimeKey(context: Context, flags: RuntimeKeyFlags): Promise<CommandResult> {
@@ -47,12 +72,7 @@ async function runRuntimeKey(context: Context, flags: RuntimeKeyFlags): Promise<
     throw new CliError('CLI_USAGE', `--format wants json or blob, not "${format}"`)
   if (compat !== 'superset' && compat !== 'original')
     throw new CliError('CLI_USAGE', `--compat wants superset or original, not "${compat}"`)
-  const signPublicKey = await readShippedPublicKey(flags.publicKey)
-  const runtimeKey = RuntimeKey.take({
-    keyId: keyIdFlag(flags.keyId),
-    masterKey: await readContentKeyFile(flags.key),
-    signPublicKey,
-  })
+  const runtimeKey = await runtimeKeyOf(context, flags)
   context.defer(() => runtimeKey.dispose())
   const bytes = format === 'blob' ? writeRuntimeKeyBlob(runtimeKey) : writeRuntimeKeyJson(runtimeKey, { compat })
   context.defer(() => wipe(bytes))
