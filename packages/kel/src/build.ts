@@ -176,7 +176,7 @@ export function buildInception(plan: InceptionPlan): UnsignedEvent<InceptionEven
 
 function rotatedThreshold(state: KeyState, plan: RotationPlan): number {
   const count = state.witnesses.length - (plan.removeWitnesses?.length ?? 0) + (plan.addWitnesses?.length ?? 0)
-  // Kept unless told otherwise: a rotation changes nothing that was not asked for. An emptied list leaves nothing to count.
+  // Kept unless another one is given: a rotation changes nothing that was not asked for. An empty list has nothing to count.
   const threshold = plan.witnessThreshold ?? (count === 0 ? 0 : state.witnessThreshold)
   checkWitnessThreshold(threshold, count)
   return threshold

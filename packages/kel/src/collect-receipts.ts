@@ -13,7 +13,7 @@ import type { Witness } from './witness.ts'
 export interface WitnessAnswer {
   readonly prefix: string
   /**
-   * `receipt`: its signature verifies; `held`: it waits for something; `invalid`: what it sent is no receipt of its for
+   * `receipt`: its signature verifies; `held`: it waits for something; `invalid`: what it sent is not a receipt of its own for
    * this event; `refused`: it named a rule, see `code`; `unavailable`: no answer; `stranger`: the event does not name it;
    * `repeated`: it is in the list already and was not asked again.
    */
@@ -97,7 +97,7 @@ async function ask(witness: Witness, event: SignedEvent, stream: Uint8Array): Pr
  *
  * @param event - A new event, as {@link incept}, {@link rotate} and {@link interact} give it.
  * @param witnesses - Whom to ask.
- * @param threshold - How many must have signed. Default: what the event demands; less than that would not stand.
+ * @param threshold - How many must have signed. Default: what the event demands; less than that would not be valid.
  */
 export async function collectReceipts(
   event: SignedEvent,

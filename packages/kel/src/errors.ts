@@ -5,7 +5,7 @@ import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
 export const kelErrors = {
   KEL_ABANDONED: {
     kind: 'policy',
-    meaning: 'The identity was abandoned: its last rotation promised no next key, so nothing may follow.',
+    meaning: 'The identity was abandoned: its last rotation promised no next key, so no event can follow.',
     remedy: 'Create a new identity and publish its pin',
   },
   KEL_ATTESTATION: {
@@ -36,7 +36,7 @@ export const kelErrors = {
   KEL_DUPLICITY: {
     kind: 'policy',
     meaning: 'Two different events with valid signatures claim the same place in the log.',
-    remedy: 'Keep both as evidence; trust neither branch until its owner has settled it by a rotation',
+    remedy: 'Keep both as evidence; trust neither branch until its owner has resolved it by a rotation',
   },
   KEL_ESCROW_FULL: {
     kind: 'policy',
@@ -51,7 +51,7 @@ export const kelErrors = {
   KEL_IO: {
     kind: 'io',
     meaning: 'A log could not be read or written; what was there before is unchanged.',
-    remedy: 'Look at the cause: a full disk, missing permissions or a failing device',
+    remedy: 'Check the disk: it may be full, failing or without permission',
   },
   KEL_KEY: {
     kind: 'auth',
@@ -101,7 +101,7 @@ export const kelErrors = {
   KEL_POSITION_UNPROVEN: {
     kind: 'no',
     meaning: 'The signature is right, but nothing proves that it was made while its key was in force.',
-    remedy: 'Seal the artefact or the branch tip in the log, or allow unproven positions explicitly',
+    remedy: 'Seal the artefact or the branch tip in the log, or allow unproven positions with allowUnproven',
   },
   KEL_PREFIX: {
     kind: 'auth',
@@ -111,7 +111,7 @@ export const kelErrors = {
   KEL_PREV: {
     kind: 'auth',
     meaning: 'An event does not name the previous event by its SAID.',
-    remedy: 'Fetch the log again; if it stays so, the log was tampered with',
+    remedy: 'Fetch the log again; if it happens again, the log was tampered with',
   },
   KEL_RECOVERED: {
     kind: 'input',
@@ -126,7 +126,7 @@ export const kelErrors = {
   KEL_SAID: {
     kind: 'auth',
     meaning: 'An event does not hash to the identifier it carries.',
-    remedy: 'Fetch the log again; if it stays so, the log was tampered with',
+    remedy: 'Fetch the log again; if it happens again, the log was tampered with',
   },
   KEL_SCHEMA: {
     kind: 'input',
@@ -145,7 +145,7 @@ export const kelErrors = {
   },
   KEL_STATEMENT: {
     kind: 'input',
-    meaning: 'A signed statement is malformed, or speaks of another file than the one given.',
+    meaning: 'A signed statement is malformed, or is about another file than the one given.',
     remedy: 'Sign the file again: keyturn sign FILE',
   },
   KEL_SUPERSEDED_KEY: {
@@ -155,7 +155,7 @@ export const kelErrors = {
   },
   KEL_THRESHOLD: {
     kind: 'input',
-    meaning: 'A signing threshold cannot be met by its keys, or is written wrongly.',
+    meaning: 'A signing threshold cannot be met by its keys, or is malformed.',
     remedy: 'Use a number from 1 to the number of keys, or weights that add up to at least 1',
   },
   KEL_TRAIT: {

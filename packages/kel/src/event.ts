@@ -14,7 +14,7 @@ import type { VersionString } from './version-string.ts'
 /** Types of events that make up a log. */
 export type EventType = 'icp' | 'rot' | 'ixn' | 'dip' | 'drt'
 
-/** Field order of each message type; any other order, a missing or an extra field is refused (docs/spec/kel.md §3.1). */
+/** Field order of each message type; any other order, a missing or an extra field is refused (docs/spec/kel.md §3). */
 const fieldsOf: Readonly<Record<string, string>> = {
   icp: 'v t d i s kt k nt n bt b c a',
   rot: 'v t d i s p kt k nt n bt br ba a',
@@ -166,7 +166,7 @@ function parseKeys(
   })
   if (new Set(keys.map((key) => key.slice(1))).size !== keys.length) {
     if (!context.lenient) throw refusal('KEL_SCHEMA', 'Field k names one key twice', { rule: 'duplicate-keys' })
-    context.warn('one key stands twice in k: its holder counts twice towards the threshold')
+    context.warn('one key is in k twice: its holder counts twice towards the threshold')
   }
   return { keys, publicKeys }
 }

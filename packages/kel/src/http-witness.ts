@@ -65,7 +65,7 @@ function refused(url: string, { status, body }: Answer): KelError {
 }
 
 /**
- * A witness behind HTTP: `POST <url>/receipts` with the log as `application/cesr`, answered by 200 with receipts or 202;
+ * A witness reached over HTTP: `POST <url>/receipts` with the log as `application/cesr`, answered by 200 with receipts or 202;
  * `GET <url>/receipts?pre=&sn=`. Nothing it says counts before its signature verifies: see {@link collectReceipts}.
  *
  * @param url - Address of the witness, for a release server `https://…/witness`.

@@ -77,7 +77,7 @@ export class Kel {
    *
    * @param storage - Its store.
    * @param prefix - The identity; must be the one that the stored events belong to.
-   * @throws {@link KelError} `KEL_CORRUPT` when a stored event before the last does not stand.
+   * @throws {@link KelError} `KEL_CORRUPT` when a stored event before the last is not valid.
    */
   static async open(storage: LogStorage, prefix: string, options: KelOptions = {}): Promise<Kel> {
     const intake = new Intake({ ...options, clock: options.clock ?? systemClock })

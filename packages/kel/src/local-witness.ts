@@ -28,7 +28,7 @@ export interface LocalWitnessOptions {
 }
 
 /**
- * A witness in this process. What it has seen is in its store, durably, before it signs; so it keeps its word after a
+ * A witness in this process. What it has seen is in its store, durably, before it signs; so it still signs nothing else after a
  * restart. It stores logs only of identities that name it.
  *
  * @param signer - Its key: the first one of the signer.

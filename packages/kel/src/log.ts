@@ -108,11 +108,11 @@ export class EventLog implements DelegatorLog {
   }
 
   /**
-   * A log that goes on from a state that was verified before: earlier events are not known any more, and nothing may
+   * A log that goes on from a state that was verified before: earlier events are no longer known, and nothing may
    * refer to them.
    *
    * @param establishment - The state after the last inception or rotation.
-   * @param tail - That event and the interactions behind it.
+   * @param tail - That event and the interactions after it.
    */
   static resume(establishment: KeyState, tail: readonly VerifiedEvent[], keepsMessages = true): EventLog {
     const log = new EventLog(establishment.prefix, keepsMessages)
@@ -186,7 +186,7 @@ export class EventLog implements DelegatorLog {
     if (last === undefined || event.sn > last.sn) return this.#verifyNext(last, message, context)
     const held = this.#accepted[event.sn]
     if (held === undefined)
-      throw refusal('KEL_SEQ', `Event ${event.sn} lies before the state that this log goes on from`)
+      throw refusal('KEL_SEQ', `Event ${event.sn} is before the state that this log continues from`)
     if (held.said === event.said) return this.#verifyRepeat(message, held, context)
     if (this.#supersededSaids.has(event.said))
       return {
@@ -208,7 +208,7 @@ export class EventLog implements DelegatorLog {
     return this.#accept(last, message, context, 0)
   }
 
-  /** Superseding recovery: a rotation may displace the interactions behind the last establishment. */
+  /** Superseding recovery: a rotation may displace the interactions after the last establishment. */
   #verifyRecovery(message: Message<RotationEvent>, context: VerifyContext): Verdict {
     const { event } = message
     return this.#accept(this.#before(event.sn), message, context, this.#accepted.length - event.sn)

@@ -12,7 +12,7 @@ export interface Receipts {
   readonly couples: readonly ReceiptCouple[]
 }
 
-/** An event or receipt with what rides behind it: parsed, its SAID checked, nothing else decided. */
+/** An event or receipt with its attachments: parsed, its SAID checked, nothing else verified. */
 export interface Message<E extends KeyEvent | ReceiptEvent = KeyEvent | ReceiptEvent> {
   readonly event: E
   readonly attachments: Attachments

@@ -4,7 +4,7 @@ import type { KeyEvent } from './event.ts'
 import { keyText } from './keys.ts'
 import { refusal } from './rule.ts'
 
-/** Part of an accepted event that tells which keys have been in force. */
+/** The part of an accepted event that says which keys have been in force. */
 export interface KeysInForce {
   /** Ed25519 public keys, 32 bytes each. */
   readonly keys: readonly Uint8Array[]

@@ -13,7 +13,7 @@ const scratch = new Uint8Array(MAX_CHUNK_BYTES)
 
 const HASH_SIGN = 0x23
 const SAID_LENGTH = 44
-// {"v":"KERI10JSON0000fd_","t":"icp","d":"  and behind the SAID  ","i":"
+// {"v":"KERI10JSON0000fd_","t":"icp","d":"  and after the SAID  ","i":"
 const SAID_OFFSET = 40
 const PREFIX_OFFSET = SAID_OFFSET + SAID_LENGTH + 7
 
@@ -21,7 +21,7 @@ const PREFIX_OFFSET = SAID_OFFSET + SAID_LENGTH + 7
  * Checks that an event hashes to the identifier it carries. The placeholder goes into the exact received bytes: nothing
  * is printed again.
  *
- * @param body - Compact bytes in field order, so the SAID lies at a fixed offset.
+ * @param body - Compact bytes in field order, so the SAID is at a fixed offset.
  * @param said - The value of `d`.
  * @param prefix - The value of `i` for an inception; a self-addressing prefix must equal the SAID.
  * @throws {@link KelError} `KEL_SAID`.

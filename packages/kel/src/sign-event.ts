@@ -77,7 +77,7 @@ function promisedPlace(state: KeyState, index: number, key: string): number {
   return state.nextDigests.findIndex((digest) => matchesDigest(digest, key))
 }
 
-/** Writes signatures as a `-A` group; in a rotation each one tells which promised key it reveals, if any. */
+/** Writes signatures as a `-A` group; in a rotation each one says which promised key it reveals, if any. */
 function controllerGroup(state: KeyState | undefined, event: KeyEvent, signatures: readonly KeySignature[]): string {
   const rotation = isRotation(event) ? event : undefined
   return signatureGroup(

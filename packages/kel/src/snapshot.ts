@@ -9,7 +9,7 @@ import { EventLog } from './log.ts'
 import type { VerifiedEvent } from './log.ts'
 import { readFrame } from './stream.ts'
 
-/** What a later check needs of a log that was verified: the last establishment and the places behind it. */
+/** What a later check needs of a log that was verified: the last establishment and the places after it. */
 export interface LogSnapshot {
   readonly establishment: KeyState
   readonly tail: readonly VerifiedEvent[]

@@ -132,7 +132,7 @@ export function parseStatementEnvelope(bytes: Uint8Array): StatementEnvelope {
     const parsed = signatures.map((entry) => {
       const { keyid, sig } = record(entry, 'a signature')
       if (typeof keyid !== 'string' || typeof sig !== 'string' || keyids.has(keyid))
-        throw invalid('a signature is malformed or stands twice')
+        throw invalid('a signature is malformed or repeated')
       keyids.add(keyid)
       return { publicKey: hexDecode(keyid), signature: base64Decode(sig) }
     })

@@ -69,7 +69,7 @@ export function readFrame(bytes: Uint8Array, offset: number): Frame {
   return { body: bytes.subarray(offset, bodyEnd), version, bytes: bytes.subarray(offset, end) }
 }
 
-/** The text behind the body of a frame. */
+/** The text after the body of a frame. */
 export function attachmentText(frame: Frame): string {
   return ascii.decode(frame.bytes.subarray(frame.body.length))
 }
@@ -89,7 +89,7 @@ export function* readFrames(bytes: Uint8Array): Generator<Frame> {
   }
 }
 
-/** Where the next message begins behind one that cannot be read; the end of the stream when there is none. */
+/** Where the next message begins after one that cannot be read; the end of the stream when there is none. */
 export function nextFrameOffset(bytes: Uint8Array, offset: number): number {
   for (let at = bytes.indexOf(OPEN_BRACE, offset + 1); at >= 0; at = bytes.indexOf(OPEN_BRACE, at + 1)) {
     if (ascii.decode(bytes.subarray(at, at + VERSION_OFFSET + 4)) === '{"v":"KERI') return at

@@ -167,7 +167,7 @@ function verifyDelegation(
 
 /**
  * Verifies one event at the place after `base`: place, lists, signatures, commitment, witnesses, delegation, in that
- * order (docs/spec/kel.md §4). Pure: nothing is stored.
+ * order (docs/spec/kel.md §5.1). Pure: nothing is stored.
  *
  * @param base - State before the event; undefined for an inception.
  * @throws {@link KelError} with its rule when the event is refused.

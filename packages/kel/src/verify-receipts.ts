@@ -94,7 +94,7 @@ export interface VerifyReceiptsOptions {
 }
 
 /**
- * Verifies everything that a receipt (`rct`), or an event with receipts behind it, holds about an event of a verified log:
+ * Verifies everything that a receipt (`rct`), or an event with receipts after it, says about an event of a verified log:
  * signatures of witnesses, of keys that are their own identity, and of identities with logs of their own. Nothing is
  * counted for the log: that is what {@link verifyLog} and {@link Kel.append} do with witnesses.
  *

@@ -15,7 +15,7 @@ export interface Witness {
    * Shows it a log.
    *
    * @param log - Events with their attachments and receipts, from the inception on.
-   * @returns Receipts, as a CESR stream, for the events that stand and name this witness; undefined when it holds the
+   * @returns Receipts, as a CESR stream, for the events that are valid and name this witness; undefined when it holds the
    *   last event back because something is missing.
    * @throws KelError `KEL_DUPLICITY` for another event than the one seen first, `KEL_WITNESS` when it was not named,
    *   `KEL_UNAVAILABLE`, or the rule that was broken.

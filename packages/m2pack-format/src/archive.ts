@@ -28,7 +28,7 @@ export interface OpenOptions extends TrustOptions {
   readonly contentKey?: ContentKey | undefined
   /** Raised limits. */
   readonly limits?: Partial<ArchiveLimits>
-  /** The source is a header and right behind it its manifest, without payloads: enough for `--previous` and `diff`. */
+  /** The source is a header directly followed by its manifest, without payloads: enough for `--previous` and `diff`. */
   readonly manifestOnly?: boolean
 }
 
@@ -42,7 +42,7 @@ export interface LookUpOptions {
 export interface StreamOptions extends LookUpOptions {
   /** First byte; default 0. */
   readonly start?: number
-  /** Byte behind the last; default the size of the file. */
+  /** The byte after the last; default the size of the file. */
   readonly end?: number
   /** Stops between two segments, with the signal's reason. */
   readonly signal?: AbortSignal | undefined
@@ -51,7 +51,7 @@ export interface StreamOptions extends LookUpOptions {
 /**
  * Opens an archive: everything up to the slots is checked, in the order of docs/spec/m2pack.md §5; no payload is touched.
  *
- * @param source - Read only where header, manifest and the files asked for lie; the caller closes it.
+ * @param source - Read only where header, manifest and the requested files are; the caller closes it.
  * @throws {@link M2pError} for each check that fails.
  * @example `const archive = await openArchive(blobSource(file), { verifiers: new Map([[7, publicKey]]), contentKey })`
  */
@@ -61,7 +61,7 @@ export async function openArchive(source: ByteSource, options: OpenOptions): Pro
   checkVerifiers(verifiers)
   if (contentKey !== undefined) checkContentKey(contentKey)
   if (contentKey !== undefined && verifiers === 'unchecked') {
-    throw new TypeError('A content key is of no use without a verifier: nothing unauthenticated is decrypted')
+    throw new TypeError('A content key needs a verifier: nothing unauthenticated is decrypted')
   }
   const limits: ArchiveLimits = { ...defaultLimits, ...options.limits }
   const size = manifestOnly ? undefined : source.size
@@ -95,7 +95,7 @@ export async function readArchiveHeader(
 }
 
 /**
- * Whether a source is a header and right behind it its manifest, without the payloads in between: what `manifestOnly` opens.
+ * Whether a source is a header directly followed by its manifest, without the payloads in between: what `manifestOnly` opens.
  *
  * @throws As {@link readArchiveHeader}.
  */

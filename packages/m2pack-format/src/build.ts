@@ -29,13 +29,13 @@ export interface BuildOptions extends BuildKeys, BuildFormatOptions {
    * there and segment sizes equal, their stored bytes.
    */
   readonly previous?: Archive | undefined
-  /** Told after every file. */
+  /** Called after every file. */
   readonly onProgress?: ((progress: Progress) => void) | undefined
   /** Stops between two segments, with the signal's reason. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** Refuses a file that was shorter or longer on a later look. */
+/** Refuses a file that had another length when it was read again. */
 export function inputChanged(path: string): M2pError {
   return new M2pError('M2P_INPUT_CHANGED', `File "${printable(path)}" changed while it was being packed`, {
     details: { path: printable(path) },
@@ -114,9 +114,9 @@ class ArchiveBuilder {
 
   async #readSegment({ path, source }: PlannedFile, index: number): Promise<Uint8Array> {
     this.#options.signal?.throwIfAborted()
-    const due = segmentBytes(source.size, this.#format.segmentSize, index)
-    const bytes = await source.read(index * this.#format.segmentSize, due)
-    if (bytes.length !== due) throw inputChanged(path)
+    const expected = segmentBytes(source.size, this.#format.segmentSize, index)
+    const bytes = await source.read(index * this.#format.segmentSize, expected)
+    if (bytes.length !== expected) throw inputChanged(path)
     return bytes
   }
 

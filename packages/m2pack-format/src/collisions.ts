@@ -17,7 +17,7 @@ function refuse(path: string, reason: string): never {
 
 /**
  * Refuses paths that would be one file, or a file and a folder, where case does not count. The paths differ from each
- * other as they stand: so two that are their own folds cannot meet, and only the others are held against all.
+ * other as they are: so two that are their own folds cannot meet, and only the others are compared with all.
  *
  * @throws {@link M2pError} `M2P_PATH_COLLISION`.
  */

@@ -9,7 +9,7 @@ import { MAX_SLOTS } from './limits.ts'
 import { writeManifest } from './manifest.ts'
 import type { BuildResult } from './build-result.ts'
 
-/** Manifest and header behind payloads that end at `offset`. */
+/** Manifest and header for payloads that end at `offset`. */
 export interface FinishedArchive {
   readonly manifest: Uint8Array
   readonly header: Uint8Array
@@ -57,7 +57,7 @@ function storedBytes(record: EntryRecord): number {
   return total
 }
 
-/** The header of a manifest that lies at `manifestOffset`. */
+/** The header of a manifest at `manifestOffset`. */
 export function signedHeader(
   keyId: number,
   manifestOffset: number,

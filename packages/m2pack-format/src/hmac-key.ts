@@ -2,7 +2,7 @@ import { createSha256, sha256, wipe } from '@keyturn/primitives'
 
 const BLOCK_BYTES = 64
 const DIGEST_BYTES = 32
-/** Longest message that is copied behind the key block, so that one call hashes both. */
+/** Longest message that is copied after the key block, so that one call hashes both. */
 const SMALL_MESSAGE_BYTES = 16 * 1024
 
 /**

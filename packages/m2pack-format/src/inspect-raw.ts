@@ -2,18 +2,18 @@ import { blake2b256, ed25519Verify, equalBytes, sha256 } from '@keyturn/primitiv
 import { defaultLimits } from './limits.ts'
 import type { ByteSource } from './source.ts'
 
-/** How a header may be laid out: where its numbers stand, what they cover, and what hashes and verifies. */
+/** How a header may be laid out: where its numbers are, what they cover, and what hashes and verifies. */
 export interface RawLayout {
   /** Bytes of each of the two numbers. */
   readonly width: 4 | 8
-  /** Where in the file the number stands that says where the manifest starts. */
+  /** Where in the file the number is that says where the manifest starts. */
   readonly offsetAt: number
-  /** Where the number stands that says how long it is. */
+  /** Where the number is that says how long it is. */
   readonly sizeAt: number
   /** The range that the two name. */
   readonly manifestOffset: number
   readonly manifestSize: number
-  /** Where in the header the hash of that range stands, and which hash it is. */
+  /** Where in the header the hash of that range is, and which hash it is. */
   readonly hashAt: number
   readonly hash: 'blake2b-256' | 'sha-256'
   /** Where in the header a signature verifies and over what; absent without public key or when none does. */

@@ -25,7 +25,7 @@ function alignmentOf(offset: number): number {
   return alignment
 }
 
-/** Writers put payloads in the order of entries, the manifest behind them; a reader takes any order. */
+/** Writers put payloads in the order of entries, then the manifest; a reader accepts any order. */
 function* extentsInOrder(header: ArchiveHeader, entries: readonly ArchiveEntry[]): Generator<Extent> {
   const manifest: Extent = { offset: header.manifestOffset, storedSize: header.manifestSize }
   let at = 0

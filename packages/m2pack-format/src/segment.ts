@@ -73,7 +73,7 @@ export class FileCipher {
   }
 
   /**
-   * Opens segment `index`: the tag first, then decompression to exactly the size due.
+   * Opens segment `index`: the tag first, then decompression to exactly the expected size.
    *
    * @param checkNonce - Whether to refuse a nonce other than the one the content gives. Needed wherever the SHA-256 of the
    *   whole file is not checked before bytes are handed out.
@@ -90,8 +90,8 @@ export class FileCipher {
   ): Uint8Array {
     const bytes = this.#decrypt(index, stored, record.nonce, scratch)
     if (checkNonce) {
-      const due = this.#slot.nonce(this.#path, index, this.#segmentCount, bytes)
-      if (!equalBytes(due, record.nonce)) {
+      const expected = this.#slot.nonce(this.#path, index, this.#segmentCount, bytes)
+      if (!equalBytes(expected, record.nonce)) {
         throw new M2pError('M2P_NONCE', `Segment ${index} opens, but its nonce is not the one its content gives`, {
           details: { segment: index },
         })
@@ -156,7 +156,7 @@ export class Scratch {
 export interface PlainForm {
   /** Whether the segment is a zstd frame. */
   readonly compression: Compression
-  /** Bytes of plaintext due. */
+  /** Expected bytes of plaintext. */
   readonly size: number
 }
 
@@ -177,8 +177,8 @@ function expand(bytes: Uint8Array, { compression, size }: PlainForm, scratch: Sc
 }
 
 /** @throws {@link M2pError} `M2P_HASH`. */
-export function checkHash(actual: Uint8Array, due: Uint8Array, path: string): void {
-  if (!equalBytes(actual, due)) {
+export function checkHash(actual: Uint8Array, expected: Uint8Array, path: string): void {
+  if (!equalBytes(actual, expected)) {
     throw new M2pError('M2P_HASH', `The content of "${path}" does not have the SHA-256 that the manifest names`, {
       details: { path },
     })

@@ -42,7 +42,7 @@ export function checkPublicKey(publicKey: Uint8Array): void {
 }
 
 /**
- * Decides whether a manifest may be parsed at all: hash, then signature under the verifier that the key_id names.
+ * Verifies a manifest before it is parsed: hash, then signature under the verifier that the key_id names.
  *
  * @throws {@link M2pError} `M2P_MANIFEST_HASH`, `M2P_KEY_RETIRED`, `M2P_KEY_ID_UNKNOWN`, `M2P_KEY_INVALID`, `M2P_SIGNATURE`.
  */

@@ -104,7 +104,7 @@ export async function verifyGaps(archive: VerifiableArchive): Promise<VerifyFail
   return failures
 }
 
-/** The work behind `Archive.verify()`. */
+/** What `Archive.verify()` does. */
 export async function verifyEntries(
   archive: VerifiableArchive,
   { onProgress, signal }: VerifyOptions,

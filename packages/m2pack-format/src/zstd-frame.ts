@@ -36,7 +36,7 @@ function checkFrameHeader(frame: Uint8Array, size: number): number {
   const singleSegment = (descriptor & SINGLE_SEGMENT) !== 0
   const sizeFlag = descriptor >> 6
   const sizeLength = sizeFlag === 0 ? (singleSegment ? 1 : 0) : 1 << sizeFlag
-  if (sizeLength === 0) refuse('the frame does not say its content size')
+  if (sizeLength === 0) refuse('the frame does not state its content size')
   const sizeAt = singleSegment ? 5 : 6
   const contentSize = number(frame, sizeAt, sizeLength) + (sizeLength === 2 ? 256 : 0)
   const window = singleSegment ? contentSize : windowBytes(number(frame, 5, 1))
@@ -53,8 +53,8 @@ function checkFrameHeader(frame: Uint8Array, size: number): number {
 }
 
 /**
- * Checks that `frame` is one plain zstd frame of `size` bytes and nothing beside it: docs/spec/m2pack.md §3. Decoders
- * differ in what they let pass (skippable frames, several frames, dictionaries, checksums), so none is asked.
+ * Checks that `frame` is one plain zstd frame of `size` bytes and nothing else: docs/spec/m2pack.md §3. Decoders
+ * differ in what they accept (skippable frames, several frames, dictionaries, checksums), so none is relied on.
  *
  * @throws {@link M2pError} `M2P_ZSTD`, `M2P_SIZE`, `M2P_LIMIT`.
  */

@@ -1,4 +1,4 @@
-/* Says which key_id arrived, and the sum of the key's bytes, which is enough to compare and tells nothing. */
+/* Says which key_id arrived, and the sum of the key's bytes, which is enough to compare and reveals nothing. */
 #include "keyturn_runtime_key.h"
 
 int main(int argc, char **argv) {

@@ -155,7 +155,7 @@ static inline int ktrk_read_mapping(const char *name, struct ktrk_key *key) {
   int fd, status = KTRK_OK;
   ssize_t count;
   if (!ktrk_is_mapping_name(name)) return KTRK_DELIVERY_CORRUPT;
-  /* The file behind shm_open(), opened by path: older C libraries keep shm_open in a library of its own. */
+  /* The file of shm_open(), opened by path: older C libraries have shm_open in a separate library. */
   snprintf(path, sizeof path, "/dev/shm%s", name);
   fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return errno == ELOOP ? KTRK_SHM_OCCUPIED : KTRK_DELIVERY_CORRUPT;

@@ -61,7 +61,7 @@ export function writeRuntimeKeyBlob(runtimeKey: RuntimeKey): Uint8Array {
     .u32le(0)
     .u32le(runtimeKey.keyId)
     .finish()
-  // The key goes straight into its place: a growing writer would leave copies behind.
+  // The key goes straight into its place: a growing writer would leave copies.
   const blob = new Uint8Array(RUNTIME_KEY_BLOB_LENGTH)
   blob.set(head, 0)
   runtimeKey.withBytes((key) => blob.set(key, head.length))

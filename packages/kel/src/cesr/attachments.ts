@@ -25,7 +25,7 @@ export interface TransferableReceipt extends SealSource {
   readonly signatures: readonly IndexedSignature[]
 }
 
-/** Everything that rides behind an event, by group. */
+/** Everything that is attached to an event, by group. */
 export interface Attachments {
   readonly signatures: readonly IndexedSignature[]
   readonly witnessSignatures: readonly IndexedSignature[]
@@ -144,9 +144,9 @@ function readGroups(cursor: Cursor, end: number, groups: Groups, nested: boolean
 }
 
 /**
- * Parses the attachments behind a version 1 event.
+ * Parses the attachments of a version 1 event.
  *
- * @param text - From behind the event body to the next one.
+ * @param text - From the end of the event body to the next body.
  * @throws {@link KelError} `KEL_CESR`, `KEL_LIMIT`.
  */
 export function parseAttachments(text: string): Attachments {

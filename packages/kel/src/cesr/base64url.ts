@@ -1,4 +1,4 @@
-// CESR values in place: a value lies inside a longer text, its pad bytes are zero and their characters are taken by the
+// CESR values in place: a value is inside a longer text, its pad bytes are zero and their characters are taken by the
 // code. The general codec would need a copy of the text per value and is several times slower; a log has five values
 // per event.
 
@@ -28,7 +28,7 @@ function allocate(length: number): Uint8Array {
 /**
  * Decodes the characters from `start` to `end` as if `padLength` characters of value zero were in front of them.
  *
- * @returns The bytes behind `padLength` zero bytes; undefined when a character is foreign or a pad bit is set.
+ * @returns The bytes after `padLength` zero bytes; undefined when a character is foreign or a pad bit is set.
  */
 export function decodeValue(text: string, start: number, end: number, padLength: number): Uint8Array | undefined {
   const length = ((end - start + padLength) / 4) * 3 - padLength
@@ -54,7 +54,7 @@ export function decodeValue(text: string, start: number, end: number, padLength:
   return bytes
 }
 
-/** Encodes bytes behind `padLength` zero bytes and leaves out the first `padLength` characters, where the code goes. */
+/** Encodes bytes after `padLength` zero bytes and leaves out the first `padLength` characters, where the code goes. */
 export function encodeValue(bytes: Uint8Array, padLength: number): string {
   let text = ''
   let pending = 0
@@ -71,7 +71,7 @@ export function encodeValue(bytes: Uint8Array, padLength: number): string {
   return text
 }
 
-/** Whether the characters of `text` from `start` on spell these bytes behind `padLength` zero bytes; nothing is allocated. */
+/** Whether the characters of `text` from `start` on spell these bytes after `padLength` zero bytes; nothing is allocated. */
 export function isValueOf(text: string, start: number, bytes: Uint8Array, padLength: number): boolean {
   let pending = 0
   let pendingBits = 8 * padLength - 6 * padLength

@@ -3,7 +3,7 @@ import { decodeValue, encodeValue } from './base64url.ts'
 import { matterSizes } from './codes.ts'
 import type { MatterSize } from './codes.ts'
 
-/** A CESR primitive: a code that tells what the bytes are, and the bytes. */
+/** A CESR primitive: a code that says what the bytes are, and the bytes. */
 export interface Matter {
   readonly code: string
   readonly raw: Uint8Array
@@ -13,7 +13,7 @@ export interface Matter {
  * Writes a primitive as text (qb64).
  *
  * @param code - One of the codes of docs/spec/kel.md §2.1.
- * @param raw - As many bytes as the code stands for.
+ * @param raw - As many bytes as the code says.
  * @throws RangeError when the code is unknown or the length is not the code's.
  */
 export function encodeMatter(code: string, raw: Uint8Array): string {
@@ -47,7 +47,7 @@ export function decodePadded(text: string, start: number, end: number, padLength
 /**
  * Reads the primitive at `offset` of a longer text.
  *
- * @returns The primitive and the offset behind it.
+ * @returns The primitive and the offset after it.
  * @throws {@link KelError} `KEL_CESR`.
  */
 export function readMatter(text: string, offset: number): { matter: Matter; end: number } {

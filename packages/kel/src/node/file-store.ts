@@ -79,7 +79,7 @@ class FileLog implements LogStorage {
     }
   }
 
-  /** Appends behind the last whole message: a torn tail goes. A failed write is taken back. */
+  /** Appends after the last whole message; a torn tail is cut off. A failed write is undone. */
   async #append(message: Uint8Array, current: StoredLog | undefined): Promise<string> {
     try {
       if (current === undefined) {
@@ -137,7 +137,7 @@ function failed(what: string, path: string, cause: unknown): unknown {
 }
 
 /**
- * The log of one identity in one append-only file: the plain CESR stream that other tools read. Proofs of duplicity lie
+ * The log of one identity in one append-only file: the plain CESR stream that other tools read. Proofs of duplicity are
  * beside it, in `<path>.duplicity/`.
  *
  * @param path - For instance `identity.cesr`; its folder is made when needed.

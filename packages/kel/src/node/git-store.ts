@@ -21,7 +21,7 @@ import type { GitRef } from './git.ts'
 
 // One ref per identity, `refs/keri/<prefix>/kel`, one commit per accepted event in first-seen order, one parent each:
 //   event        the exact body
-//   attachments  the exact CESR text behind it
+//   attachments  the exact CESR text after it
 //   seen         "<first-seen number> <ISO time> <local|remote>"
 // Receipts that come later are in `refs/keri/<prefix>/receipts`, one blob per event, so that the chain never changes;
 // proofs of duplicity in `refs/keri/<prefix>/duplicity/<SAID>`. Nothing trusts commit ids.

@@ -171,7 +171,7 @@ const ID_FORM = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/
  * Lists refs below a folder (`refs/keri/`) or the one ref of exactly that name.
  *
  * @throws {@link KelError} `KEL_CORRUPT` when a ref is damaged or points to another ref, `KEL_IO` when the repository
- *   cannot be read. An empty answer so means that there is no such ref.
+ *   cannot be read. So an empty answer means that there is no such ref.
  */
 export async function listRefs(repo: string, pattern: string): Promise<readonly GitRef[]> {
   const args = ['for-each-ref', '--format=%(objectname)%00%(refname)%00%(symref)', pattern]
@@ -308,7 +308,7 @@ function parseTree({ type, bytes }: GitObject, id: string): readonly TreeEntry[]
   return entries
 }
 
-/** Files of a tree that lie directly in it, by name, with the ids of their blobs. */
+/** Files directly in a tree, by name, with the ids of their blobs. */
 export async function readTrees(repo: string, ids: readonly string[]): Promise<readonly ReadonlyMap<string, string>[]> {
   const objects = await readGitObjects(repo, ids)
   return objects.map(

@@ -225,7 +225,7 @@ class LazyFileSource {
   async read(offset: number, length: number): Promise<Uint8Array> {
     const source: FileSource = await openFileSource(this.#path, this.#fs)
     try {
-      // A wrong length tells the builder that the file changed.
+      // From a wrong length the builder sees that the file changed.
       return source.size === this.size ? await source.read(offset, length) : new Uint8Array(length + 1)
     } finally {
       await source.close()

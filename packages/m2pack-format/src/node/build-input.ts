@@ -55,7 +55,7 @@ export class BuildInput {
     throw changed(this.path(file))
   }
 
-  /** Reads a small file whole; asking for a byte more than there should be tells whether it grew. */
+  /** Reads a small file whole; asking for one byte too many shows whether it grew. */
   readSmall(file: number): Uint8Array {
     const size = this.#files.sizes[file] as number
     if (size + 1 > this.#bytes.length) this.#bytes = new Uint8Array(size + 1)

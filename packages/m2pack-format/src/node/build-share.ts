@@ -18,7 +18,7 @@ import type { Unit } from './shared-table.ts'
 import { UnitBuffer } from './unit-buffer.ts'
 import { readAt } from './window-reader.ts'
 
-/** Sealed bytes a thread holds back before it waits for the one whose turn it is. */
+/** Sealed bytes that a thread keeps before it waits for the thread whose unit comes first. */
 const MAX_PENDING_BYTES = 8 * 1024 * 1024
 
 /** A thread's share of packing files. */

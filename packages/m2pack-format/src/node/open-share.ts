@@ -22,7 +22,7 @@ export interface OpenJob {
   readonly manifest: Uint8Array<SharedArrayBuffer>
   /** Where in it the entry of each file starts. */
   readonly starts: Float64Array<SharedArrayBuffer>
-  /** First file of each batch, and one behind the last. */
+  /** First file of each batch, and the one after the last. */
   readonly batches: Float64Array<SharedArrayBuffer>
   /** Batches taken in all, from the front, and from the back. */
   readonly next: Int32Array<SharedArrayBuffer>

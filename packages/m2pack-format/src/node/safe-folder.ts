@@ -42,7 +42,7 @@ function named(path: string, cause: unknown): unknown {
   if (errno === 'ELOOP' || errno === 'ENOTDIR') {
     return new M2pError(
       'M2P_SYMLINK',
-      `Cannot extract "${printable(path)}": a link or file lies where a folder is due`,
+      `Cannot extract "${printable(path)}": found a link or file, expected a folder`,
       context,
     )
   }
@@ -98,7 +98,7 @@ export class SafeFolder {
     }
   }
 
-  /** Whether something, even a dangling link, lies at `path`; folders on the way are not made. */
+  /** Whether there is something at `path`, even a dangling link; folders on the way are not made. */
   holds(path: string): boolean {
     let at = this.#at(this.#root, '')
     for (const part of path.split('/')) {

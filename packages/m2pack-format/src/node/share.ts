@@ -2,10 +2,10 @@ import { PrimitivesError, primitivesErrors, printable } from '@keyturn/primitive
 import { systemErrorCode } from '@keyturn/primitives/node'
 import { M2pError, m2pErrors } from '../errors.ts'
 
-/** What one turn of a thread came to: there is more, it has to wait for another thread, or all is done. */
+/** The outcome of one step of a thread: there is more work, it has to wait for another thread, or all work is done. */
 export type Turn = 'more' | 'blocked' | 'done'
 
-/** A thread's share of a job, done turn by turn, so that the main thread can listen to signals in between. */
+/** A thread's share of a job, done step by step, so that the main thread can listen to signals in between. */
 export interface Share<Result> {
   /** Does one unit of work. */
   turn(): Turn

@@ -15,7 +15,7 @@ export function shareNumbers(values: ArrayLike<number>): Float64Array<SharedArra
   return shared
 }
 
-/** Paths that all threads see: their bytes one behind the other, and where each starts. */
+/** Paths that all threads see: their bytes one after the other, and where each starts. */
 export function sharePaths(paths: readonly Uint8Array[]): {
   pathBytes: Uint8Array<SharedArrayBuffer>
   pathStarts: Float64Array<SharedArrayBuffer>

@@ -1,4 +1,4 @@
-/** Memory that the sealed bytes of one unit of work gather in, one behind the other. */
+/** Memory that the sealed bytes of one unit of work are collected in, one after the other. */
 export class UnitBuffer {
   #bytes = new Uint8Array(0)
   #length = 0

@@ -18,7 +18,7 @@ function excluded(path: string, name: string, globs: readonly string[]): boolean
 }
 
 function special(path: string, entry: Dirent): M2pError {
-  const kind = entry.isSymbolicLink() ? 'a symbolic link' : 'no plain file'
+  const kind = entry.isSymbolicLink() ? 'a symbolic link' : 'not a plain file'
   return new M2pError('M2P_SPECIAL_FILE', `Cannot pack "${printable(path)}": it is ${kind}`, {
     details: { path: printable(path) },
   })

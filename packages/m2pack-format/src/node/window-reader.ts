@@ -8,14 +8,14 @@ export function readAt(descriptor: number, target: Uint8Array, position: number)
   for (let done = 0; done < target.length;) {
     const count = readSync(descriptor, target, done, target.length - done, position + done)
     if (count === 0)
-      throw new M2pError('M2P_TRUNCATED', `The archive ends at byte ${position + done}, more is due`, {
+      throw new M2pError('M2P_TRUNCATED', `The archive ends at byte ${position + done}, more bytes are expected`, {
         details: { offset: position + done },
       })
     done += count
   }
 }
 
-/** Reads a file in pieces of a mebibyte: small payloads that lie side by side cost one call. */
+/** Reads a file in pieces of a mebibyte: small payloads next to each other cost one call. */
 export class WindowReader {
   readonly #descriptor: number
   #window = new Uint8Array(WINDOW_BYTES)
@@ -29,7 +29,7 @@ export class WindowReader {
   /**
    * Gives a view that is good until the next read.
    *
-   * @param behind - Where what will be read next ends: nothing is read beyond.
+   * @param behind - Where the bytes that will be read next end: nothing after it is read.
    */
   read(offset: number, length: number, behind: number): Uint8Array {
     if (offset < this.#start || offset + length > this.#start + this.#length) this.#fill(offset, length, behind)

@@ -61,7 +61,7 @@ export interface RuntimeKeyDelivery {
    * Starts the child with the key.
    *
    * @throws {@link RuntimeKeyError} `RK_SPAWN`, `RK_SHM_OCCUPIED`, `RK_DELIVERY_UNSUPPORTED`; no child runs then and
-   *   nothing of the key is left behind.
+   *   nothing of the key is left.
    */
   deliver(runtimeKey: RuntimeKey, command: ChildCommand): Promise<DeliveredChild>
 }

@@ -56,7 +56,7 @@ export function sharedMemoryDelivery(options: SharedMemoryDeliveryOptions = {}):
   }
 }
 
-/** Removes the mappings that killed launchers left behind; the launcher calls it at its start. */
+/** Removes the mappings that killed launchers have left; the launcher calls it when it starts. */
 export async function sweepSharedMemory(options: SharedMemoryDeliveryOptions = {}): Promise<number> {
   return (await chooseProvider(options)).sweep()
 }

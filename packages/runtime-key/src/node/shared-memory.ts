@@ -28,7 +28,7 @@ export interface SharedMemory {
 /** Makes shared memory; the POSIX one and the one of Windows are two of these. */
 export interface SharedMemoryProvider {
   create(blob: Uint8Array): Promise<SharedMemory>
-  /** Removes what dead processes left behind; answers how many. */
+  /** Removes what dead processes have left; returns how many. */
   sweep(): Promise<number>
 }
 
@@ -65,7 +65,7 @@ export function posixSharedMemory({
   }
 }
 
-/** The file a mapping name stands for; `undefined` for a name that is none of ours. */
+/** The file of a mapping name; `undefined` for a name that is not one of ours. */
 export function mappingPath(name: string, folder = SHARED_MEMORY_FOLDER): string | undefined {
   return MAPPING_NAME.test(name) ? join(folder, name.slice(1)) : undefined
 }

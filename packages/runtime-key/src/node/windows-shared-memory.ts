@@ -21,7 +21,7 @@ export interface WindowsMappingApi {
 
 /**
  * A named mapping `Local\M2PackSharedKeys-<random>` of Windows. It lives in memory alone and goes with the last
- * handle, so a killed process leaves none behind.
+ * handle, so a killed process leaves none.
  */
 export function windowsSharedMemory({
   random,
