@@ -90,12 +90,12 @@ describe('a virus scanner (F23)', () => {
     await publisher.release(files)
     const { engine, folder } = await engineFor(publisher)
     await engine.update()
-    const { files: next } = await publisher.release({ ...files, 'b/big': noise(400_000, 3) })
+    const { files: next } = await publisher.release({ ...files, 'b/big': noise(400_000, 9) })
     const scanned: FileSystem = {
       ...nodeFileSystem,
       rename: async (from, to) => {
         await nodeFileSystem.rename(from, to)
-        if (String(to).endsWith('txn.json')) await rm(join(folder, '.updates/staging', sha256Hex(noise(400_000, 3))))
+        if (String(to).endsWith('txn.json')) await rm(join(folder, '.updates/staging', sha256Hex(noise(400_000, 9))))
       },
     }
     const run = await engineFor(publisher, { folder, fs: scanned })

@@ -41,7 +41,7 @@ export type RandomTree = ReadonlyMap<string, TreeFile>
 
 /** Contents that files take; several of one length, so that length says little. */
 const CONTENTS: readonly Uint8Array[] = [0, 3, 3, 3, 90, 90, 4000, 4000].map((length, index) =>
-  noise(length, index + 1),
+  noise(length, 2 * index + 1),
 )
 const HASHES = CONTENTS.map((bytes) => createHash('sha256').update(bytes).digest('hex'))
 
