@@ -28,7 +28,7 @@ import type { ReleaseServerClientOptions } from './http.ts'
 import { KeyCalls } from './key-calls.ts'
 import { readBounded } from './read-bounded.ts'
 import { createUpload, uploadBlob } from './upload.ts'
-import type { BlobSource, UploadOptions } from './upload.ts'
+import type { BlobSource, UploadOptions } from './blob-source.ts'
 
 /** New signatures of a release. */
 export interface RenewedSignatures {

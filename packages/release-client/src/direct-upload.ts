@@ -1,7 +1,7 @@
 import { isTag, mayUse } from './check-presigned.ts'
 import type { Presigned } from './check-presigned.ts'
 import type { HttpCaller } from './http.ts'
-import type { BlobSource, UploadOptions } from './upload.ts'
+import type { BlobSource, UploadOptions } from './blob-source.ts'
 
 /** Callers whose server takes no direct uploads, or who cannot reach its storage; they do not try again. */
 const without = new WeakSet<HttpCaller>()
