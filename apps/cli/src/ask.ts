@@ -95,7 +95,7 @@ export class Ask {
   }
 
   /**
-   * Asks for a word to be typed as it stands, before something that cannot be undone.
+   * Asks for a word to be typed exactly, before something that cannot be undone.
    *
    * @param word - What has to be typed, `ROTATE` for instance.
    * @param question - Why.

@@ -32,7 +32,7 @@ export interface CommandDescription {
   readonly summary: string
   readonly flags: readonly FlagDescription[]
   readonly args: readonly ArgumentDescription[]
-  /** Text behind the options in `--help`: the examples. */
+  /** Text after the options in `--help`: the examples. */
   readonly examples: readonly string[]
   /** `--dry-run` says what it would do. */
   readonly dryRun: boolean

@@ -38,6 +38,6 @@ export async function runProcess(
     env: process.env,
     signal: controller.signal,
   })
-  // A stopped command may have left a timer or a socket behind; its files are whole.
+  // A stopped command may have left a timer or a socket; its files are whole.
   if (stopped) process.exit(process.exitCode)
 }

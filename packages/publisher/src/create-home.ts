@@ -106,7 +106,7 @@ async function fill(folder: string, plan: NewHome): Promise<{ description: HomeD
 }
 
 async function makeNextKey(path: string, plan: NewHome, options: KeysOptions): Promise<Uint8Array> {
-  // It will be moved away: no earlier generation of it may stay behind.
+  // It will be moved away: no earlier generation of it may be left.
   const nextKeys = await Keys.create(path, plan.nextPassphrase, { ...options, keepPrevious: false })
   try {
     return await nextKeys.makeSigning(keyAlias.identity(2), 'identity')

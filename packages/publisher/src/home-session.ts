@@ -99,7 +99,7 @@ export function nextKeyPath(folder: string, { identity }: HomeDescription): stri
 interface KeystoreUse {
   /** Another passphrase file. */
   readonly file?: string | undefined
-  /** A promised key must leave nothing behind when its file is moved away. */
+  /** A promised key must leave nothing when its file is moved away. */
   readonly keepPrevious: boolean
 }
 

@@ -18,9 +18,9 @@ import { PublisherError } from './errors.ts'
  * roles/<N>.json          role documents, N = 1, 2, …
  * releases/<version>/     manifest.json, manifest.sigs.json and the tree they were made from
  * heads/<channel>.json    the head last signed for each channel
- * trees/<channel>/<version>/     release trees that were made by a key turn
+ * trees/<channel>/<version>/     release trees that were made by a rotation
  * transport/              key records and metadata of the transport identity
- * journals/<turn>.json    a key turn that was interrupted, so that it can go on
+ * journals/<name>.json    a rotation that was interrupted, so that it can go on
  * server/                 the storage of `keyturn serve`
  * ```
  */
@@ -179,7 +179,7 @@ export async function writeHome(folder: string, description: HomeDescription): P
   await writeFileAtomic(homePaths(folder).description, bytes, { mode: 0o600 })
 }
 
-/** Commands that hold the lock of their home: one that runs several turns takes it once. */
+/** Commands that hold the lock of their home: one that runs several rotations takes it once. */
 const holders = new WeakSet<PublisherHost>()
 
 /**

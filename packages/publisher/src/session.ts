@@ -8,7 +8,7 @@ export interface PassphraseQuestion {
   readonly file?: string | undefined
 }
 
-/** A running total, for whoever watches. */
+/** A running total, for anyone who watches. */
 export interface Progress {
   /** Adds to what is done. Totals may grow, never shrink. */
   update(done: number, total?: number): void

@@ -20,7 +20,7 @@ import { PublisherError } from './errors.ts'
 export interface VaultFlags {
   /** Folder, or file ending in `.db` or `.sqlite`. */
   readonly vault?: string
-  /** The key-encryption key lies in the OS keychain instead of a key file under a passphrase. */
+  /** The key-encryption key is in the OS keychain instead of a key file under a passphrase. */
   readonly keychain?: boolean
 }
 
@@ -59,7 +59,7 @@ export interface VaultParts {
 }
 
 /**
- * Makes a vault where none is. When it fails, for want of a keychain say, nothing of it stays behind.
+ * Makes a vault where there is none. When it fails, without a keychain for example, nothing of it is left.
  *
  * @throws `CLI_EXISTS`, `VK_PROVIDER`, `VK_STORE_IO`, `VK_AUDIT`.
  */

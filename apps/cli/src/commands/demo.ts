@@ -57,7 +57,7 @@ async function runDemo(context: Context, flags: DemoFlags): Promise<CommandResul
   return result
 }
 
-/** What is left behind: the folder, and with `--keep` what goes on running. */
+/** What is left: the folder, and with `--keep` what goes on running. */
 type Kept = Readonly<Record<string, string>>
 
 async function addresses(demo: Demo): Promise<Kept> {

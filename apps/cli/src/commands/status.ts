@@ -47,13 +47,13 @@ async function runStatus(context: Context, options: StatusOptions): Promise<Comm
     text: statusText(
       status,
       due,
-      await Promise.all(status.pending.map((turn) => finishingCommand(home.paths.journals, turn))),
+      await Promise.all(status.pending.map((name) => finishingCommand(home.paths.journals, name))),
     ),
     failure: options.check === true ? unsettled(due.length, status.pending.length) : undefined,
   }
 }
 
-/** What cron is told; undefined when nothing is to be done. */
+/** What cron gets; undefined when nothing is to be done. */
 function unsettled(due: number, pending: number): CliError | undefined {
   if (due + pending === 0) return undefined
   const parts = [
@@ -94,7 +94,7 @@ function statusText(status: HomeStatus, due: readonly StatusItem[], commands: re
     '',
     ...(channels.length === 0 ? ['no release yet'] : channels),
     ...status.pending.map(
-      (turn, index) => `A rotation of ${turn} was interrupted: run "${commands[index]}" to finish it`,
+      (name, index) => `A rotation of ${name} was interrupted: run "${commands[index]}" to finish it`,
     ),
     ...due.map(({ kind, id, mend }) => `DUE ${kind} ${id}: ${mend}`),
   ].join('\n')

@@ -25,7 +25,7 @@ import type { StoredHead, StoredRelease } from '@keyturn/publisher/release'
 import type { Tamper } from './stage.ts'
 
 /**
- * What a thief of the old release key can make: a new manifest under that key. To make it harder, he is given a head of
+ * What a thief of the old release key can make: a new manifest under that key. To make it harder, they are given a head of
  * the genuine head key that pins it.
  *
  * @param home - Home of the victim.
@@ -73,8 +73,8 @@ function thiefRoles(document: RoleDocument): RoleDocument {
 }
 
 /**
- * What a thief of an identity key that was turned away can make: a rotation to keys of his own that seals a role document
- * of his own, signed by the stolen key.
+ * What a thief of an identity key that was rotated away can make: a rotation to keys of their own that seals a role document
+ * of their own, signed by the stolen key.
  */
 export async function forgedRotation(home: HomeSession, oldKey: string): Promise<Tamper> {
   const { bytes, log } = await readIdentityLog(home.paths, home.description.identity.prefix)
@@ -93,7 +93,7 @@ export async function forgedRotation(home: HomeSession, oldKey: string): Promise
 }
 
 /**
- * What a thief of the current identity key can make: an interaction event that seals a role document of his own.
+ * What a thief of the current identity key can make: an interaction event that seals a role document of their own.
  * Interactions are the one thing that key signs alone.
  */
 export async function forgedInteraction(home: HomeSession, currentKey: string): Promise<Tamper> {

@@ -26,7 +26,7 @@ import type { Tamper } from './stage.ts'
 import { DemoSteps } from './steps.ts'
 import type { StepOutcome } from './steps.ts'
 
-/** What the demonstration is told. */
+/** What the demonstration works on. */
 export interface DemoOptions {
   /** Tree to release; default: the workspace's own installed dependencies. */
   readonly input: string | undefined
@@ -48,7 +48,7 @@ export interface DemoTotals {
   readonly refusals: number
 }
 
-/** Most that a turned content key may cost, as a share of a full download. */
+/** Most that a new content key may cost, as a share of a full download. */
 const CONTENT_TURN_SHARE = 0.01
 /** Most that an edit of 3 % of the files may cost. */
 const EDIT_SHARE = 0.1

@@ -17,7 +17,7 @@ export function withVault(command: Command): Command {
     .option('--keychain', 'the key of the vault is in the keychain of this machine, not under a passphrase')
 }
 
-/** Flags that say where a record lies and what its layer needs. */
+/** Flags that say where a record is and what its layer needs. */
 export interface PlaceFlags extends VaultFlags {
   readonly partition: string
   readonly layer: string

@@ -111,7 +111,7 @@ export async function checkTransportKeys(home: HomeSession): Promise<RestFinding
   return [{ level: 'ok', message: `${keys.length} written down, each the one that the seed gives`, fix: '' }]
 }
 
-/** Journals of interrupted rotations that cannot be read; that one was interrupted is said with what is due. */
+/** Journals of interrupted rotations that cannot be read; that a rotation was interrupted is said with what is due. */
 export async function checkPendingRotations(home: HomeSession): Promise<RestFinding[]> {
   const { journals } = home.paths
   const kinds = [

@@ -15,7 +15,7 @@ import { statusItem } from './status-item.ts'
 import type { StatusItem } from './status-item.ts'
 import { transportItems } from './transport-items.ts'
 
-/** Everything `keyturn status` tells. */
+/** Everything `keyturn status` reports. */
 export interface HomeStatus {
   readonly product: string
   readonly prefix: string
@@ -164,7 +164,7 @@ function roleItems(description: HomeDescription, roles: readonly StoredRoles[], 
   return items
 }
 
-/** Its public half is in clients and manifests; it turns with the content key that it vouches for. */
+/** Its public half is in clients and manifests; it rotates with the content key that it vouches for. */
 function archiveSigningItem(description: HomeDescription, nowMs: number): StatusItem {
   const alias = description.aliases.archiveSigning
   const name = shortKey(activeContentKey(description).verifierPub)

@@ -31,11 +31,11 @@ export interface Finding {
   readonly check: string
   readonly level: 'ok' | 'warning' | 'error'
   readonly message: string
-  /** The command that mends it; empty when nothing is wrong. */
+  /** The command that fixes it; empty when nothing is wrong. */
   readonly mend: string
 }
 
-/** What a diagnosis is told. */
+/** How a diagnosis is made. */
 export interface DiagnoseOptions {
   readonly nowMs: number
   /** Read every byte of every archive of the releases on offer. */
@@ -94,7 +94,7 @@ async function reportAll(check: string, found: Promise<readonly RestFinding[]>, 
   for (const { level, message, fix } of await found) report(check, level, message, fix)
 }
 
-/** What mends errors that say nothing of the home itself; undefined for all others. */
+/** What fixes errors that say nothing of the home itself; undefined for all others. */
 function mendOf({ code, kind }: KeyturnError): string | undefined {
   if (code === 'KEY_PASSPHRASE') return 'keyturn doctor, with the right passphrase'
   if (code === 'KEY_PERMISSION') return 'keyturn doctor, once the permissions it names are fixed'
@@ -194,7 +194,7 @@ async function checkNextKey(home: HomeSession, report: Report): Promise<void> {
   if (!inHome) report('next-key', 'ok', 'the next identity key is not on this machine, as it should be')
 }
 
-/** Warns of every generation of the file with the next key that lies in the home, at its own place or at a given one. */
+/** Warns of every generation of the file with the next key that is in the home, at its own place or at a given one. */
 async function nextKeysInHome(home: HomeSession, report: Report): Promise<boolean> {
   const inside = home.nextKeyFile.startsWith(home.paths.folder + sep) ? [home.nextKeyFile] : []
   let found = false
@@ -226,8 +226,8 @@ async function checkDue(home: HomeSession, { nowMs }: DiagnoseOptions, report: R
   const due = items.filter(({ due_state }) => due_state === 'due' || due_state === 'expired')
   for (const { kind, id, due_state, mend } of due)
     report('due', due_state === 'expired' ? 'error' : 'warning', `${kind} ${id} is ${due_state}`, mend)
-  for (const turn of pending)
-    report('due', 'error', `A rotation of ${turn} was interrupted`, await finishingCommand(home.paths.journals, turn))
+  for (const name of pending)
+    report('due', 'error', `A rotation of ${name} was interrupted`, await finishingCommand(home.paths.journals, name))
   if (due.length + pending.length === 0) report('due', 'ok', 'nothing is due, no rotation was interrupted')
 }
 

@@ -1,6 +1,6 @@
 import type { DueKind, HomeDescription } from '../home.ts'
 
-/** Where something stands in time. */
+/** How near something is to its date. */
 export type DueState = 'ok' | 'soon' | 'due' | 'expired'
 
 /** Days a key may be in force before it is due, unless the home's policy says otherwise. */
@@ -17,7 +17,7 @@ const DAY_MS = 86_400_000
 /** A key is announced when this share of its time has passed. */
 const SOON_SHARE = 0.8
 
-/** A moment and how it stands. */
+/** A date and how near it is. */
 export interface DueDate {
   /** Milliseconds since the epoch. */
   readonly atMs: number
@@ -40,7 +40,7 @@ export function keyDue(kind: DueKind, sinceMs: number, description: HomeDescript
 }
 
 /**
- * How a signed document that expires stands.
+ * How near a signed document is to its end.
  *
  * @param expiresMs - When.
  * @param renewDays - Days before that in which it should be renewed.

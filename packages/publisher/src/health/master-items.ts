@@ -8,7 +8,7 @@ import { keyDue } from './due.ts'
 import { statusItem } from './status-item.ts'
 import type { StatusItem } from './status-item.ts'
 
-/** One master key as its keyring tells; nothing of it is proved without the passphrase. */
+/** One master key as its keyring says; nothing of it is proved without the passphrase. */
 interface Master {
   readonly version: number
   readonly state: string

@@ -10,7 +10,7 @@ export interface StatusItem {
   readonly kind: string
   /** Which one: an alias, a key_id, a channel, a device. */
   readonly id: string
-  /** Public key, fingerprint or version: what tells it from others. */
+  /** Public key, fingerprint or version: what distinguishes it from others. */
   readonly name: string
   readonly state: 'active' | 'next' | 'retiring' | 'retired' | 'revoked'
   /** ISO 8601; undefined when it is not known. */
@@ -20,7 +20,7 @@ export interface StatusItem {
   readonly due_state: DueState
   /** Until when what it replaced, or it itself, stays valid beside its successor; undefined when nothing overlaps. */
   readonly overlap_ends: string | undefined
-  /** The command that turns or renews it; empty when nothing does. */
+  /** The command that rotates or renews it; empty when nothing does. */
   readonly mend: string
 }
 

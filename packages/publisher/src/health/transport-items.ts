@@ -18,7 +18,7 @@ const shown: Readonly<Record<string, StatusItem['state']>> = {
 }
 
 /**
- * The transport identity, and the keys it publishes as their own metadata tells: state, when the next one is announced,
+ * The transport identity, and the keys it publishes as their own metadata says: state, when the next one is announced,
  * until when the old one answers.
  *
  * @param home - Open home.
@@ -78,7 +78,7 @@ function msOf(seconds: number | undefined): number | undefined {
   return seconds === undefined ? undefined : seconds * 1000
 }
 
-/** The cold identity behind them: it leaves with a role document, when its seed was lost or stolen. */
+/** The cold identity that they come from: it leaves with a role document, when its seed was lost or stolen. */
 function identityItem({ aliases, since }: HomeDescription, roles: readonly StoredRoles[], nowMs: number): StatusItem {
   const name = roles.at(-1)?.document.transport[0] ?? ''
   const noted = since?.[aliases.transportIdentity]

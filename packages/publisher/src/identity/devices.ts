@@ -15,7 +15,7 @@ interface DeviceDocument {
   readonly note: string
 }
 
-/** A device as it stands: linked, revoked, or void because a rotation came after the link. */
+/** The state of a device: linked, revoked, or void because a rotation came after the link. */
 export interface Device {
   readonly did: string
   readonly name: string
@@ -100,7 +100,7 @@ export async function listDevices(
       purpose: 'device',
       allowUnproven: true,
     })
-    // A rotation makes every link void: whoever held the old key could have made it.
+    // A rotation makes every link void: anyone who had the old key could have made it.
     const status = document.status === 'revoked' ? 'revoked' : verified.retiredBy === undefined ? 'linked' : 'void'
     devices.push({
       did: document.did,

@@ -11,7 +11,7 @@ import { Keys } from '../keys.ts'
 import { openHome } from '../home-session.ts'
 import type { HomeSession } from '../home-session.ts'
 
-/** Where one pre-rotated key lies: a file of its own, and its alias in there. */
+/** Where one pre-rotated key is stored: a file of its own, and its alias in there. */
 export interface NextKeyPlace {
   readonly alias: string
   readonly file: string
@@ -24,7 +24,7 @@ export interface IdentityNames {
   readonly next: readonly NextKeyPlace[]
 }
 
-/** An identity of this home, ready to be read or turned. */
+/** An identity of this home, ready to be read or rotated. */
 export interface Identity extends IdentityNames {
   /** `release`: made by `keyturn init`, its rotations seal the role document; `named`: made by `keyturn id init`. */
   readonly kind: 'release' | 'named'
@@ -192,7 +192,7 @@ async function openNamed(host: PublisherHost, prefix: string, options: OpenIdent
 /**
  * The release identity of an open home.
  *
- * @param session - The home; locked when it is to be turned.
+ * @param session - The home; locked when it is to be rotated.
  */
 export function releaseIdentity(session: HomeSession): Identity {
   const { paths } = session

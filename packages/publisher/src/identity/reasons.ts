@@ -34,7 +34,7 @@ export async function keepReason(identity: Identity, reason: string, clock: Cloc
   return seal
 }
 
-/** A kept reason, as its file tells. */
+/** A kept reason, as its file has it. */
 export interface KeptReason {
   readonly reason: string
   /** ISO 8601. */

@@ -29,8 +29,8 @@ const PREAMBLE_BYTES = 64
 const SLOT_BYTES = 76
 
 /**
- * Where the pieces of an archive start: every segment, the manifest, and the entries behind its slots. Chunks that end
- * there cost a player only the pieces that changed; a turned content key changes header and slots alone.
+ * Where the pieces of an archive start: every segment, the manifest, and the entries after its slots. Chunks that end
+ * there cost a player only the pieces that changed; a new content key changes header and slots alone.
  */
 export function segmentCuts(archive: Archive): number[] {
   const cuts = new Set<number>()
@@ -49,7 +49,7 @@ export function segmentCuts(archive: Archive): number[] {
 }
 
 /**
- * Bytes at most of the chunks of an archive that a turned content key changes: the one with the header and that of the
+ * Bytes at most of the chunks of an archive that a new content key changes: the one with the header and that of the
  * slots, each with small neighbours that share its chunk.
  *
  * @param path - The archive.

@@ -13,7 +13,7 @@ import type { StoredRelease } from './store.ts'
  * Opens an archive that must be of this home: signed by its archive key, under a content key that it holds. Needs no
  * passphrase. Close it.
  *
- * @param file - Where it lies.
+ * @param file - Where it is.
  * @param name - Its path in the tree, for people.
  * @param contentKeys - Of the home.
  * @throws {@link PublisherError} `BUILD_FOREIGN_ARCHIVE`; those of the archive format for other damage.

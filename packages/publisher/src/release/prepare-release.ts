@@ -22,7 +22,7 @@ const DAY_MS = 86_400_000
 
 /** What a release is made of. */
 export interface ReleasePlan {
-  /** Folder with the files as players get them: archives and whatever lies beside them. */
+  /** Folder with the files as players get them: archives, and whatever is beside them. */
   readonly tree: string
   readonly channel: string
   /** Default: today with the next number. */

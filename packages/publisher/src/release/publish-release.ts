@@ -152,7 +152,7 @@ async function uploadRelease(
 }
 
 /**
- * Publishes a turned identity: role documents, log, renewed signatures and the head in one step. No file is uploaded,
+ * Publishes a rotated identity: role documents, log, renewed signatures and the head in one step. No file is uploaded,
  * unless the head pins a release that the server never got.
  */
 export async function publishRotation(

@@ -6,36 +6,36 @@ import { keyAlias } from '../home.ts'
 import { archiveKeyId, contentKeyOf } from './archives.ts'
 import type { HomeSession } from '../home-session.ts'
 
-/** Which keys a turned tree gets. */
+/** Which keys a rotated tree gets. */
 export interface TreeKeys {
   /** The new content key. */
   readonly keyId: number
   /** The new slot. */
   readonly slot: number
-  /** Encrypt every file anew under the new slot; else payloads stay as they are. */
+  /** Encrypt every file again under the new slot; else payloads stay as they are. */
   readonly full: boolean
 }
 
-/** What a turned tree holds. */
+/** What a rotated tree holds. */
 export interface RotatedTree {
   readonly archives: number
   readonly bytes: number
 }
 
 /**
- * Turns the content key of every archive of a release tree; other files are copied.
+ * Rotates the content key of every archive of a release tree; other files are copied.
  *
  * @param home - Open home; it must hold both keys.
  * @param from - Release tree in force.
  * @param to - New folder.
- * @param turn - Which keys.
+ * @param change - Which keys.
  * @param signal - Stops it.
  */
 export async function rotateTree(
   home: HomeSession,
   from: string,
   to: string,
-  turn: TreeKeys,
+  change: TreeKeys,
   signal: AbortSignal,
 ): Promise<RotatedTree> {
   let archives = 0
@@ -50,7 +50,7 @@ export async function rotateTree(
       await copyFile(source, target)
       continue
     }
-    bytes += await (turn.full ? rebuild : rewrap)(home, source, target, turn, signal)
+    bytes += await (change.full ? rebuild : rewrap)(home, source, target, change, signal)
     archives += 1
   }
   return { archives, bytes }
@@ -81,7 +81,7 @@ async function rewrap(
   return archiveBytes
 }
 
-/** Everything under the new slot alone: whoever kept old slots opens nothing of it. The plain files lie in the home for a while. */
+/** Everything under the new slot alone: anyone who kept old slots opens nothing of it. The plain files are in the home for a while. */
 async function rebuild(
   home: HomeSession,
   source: string,

@@ -9,7 +9,7 @@ import { isMissing } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import type { HomePaths } from '../home.ts'
 
-/** A release as it lies in the home: literal bytes and what they say. */
+/** A release as it is stored in the home: literal bytes and what they say. */
 export interface StoredRelease {
   /** `releases/<channel>/<version>`. */
   readonly folder: string

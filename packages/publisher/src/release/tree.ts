@@ -7,7 +7,7 @@ import { PublisherError } from '../errors.ts'
 export interface TreeFile {
   /** Relative, forward slashes. */
   readonly path: string
-  /** Where it lies. */
+  /** Where it is. */
   readonly source: string
   readonly size: number
   readonly executable: boolean

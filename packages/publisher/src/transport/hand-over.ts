@@ -9,7 +9,7 @@ import { readIfThere } from '../release/store.ts'
 import type { TransportHome } from './transport-home.ts'
 import { openClient } from '../release/server.ts'
 
-/** Servers that use the transport keys of a home; noted when they get the first, so that a turn never leaves them behind. */
+/** Servers that use the transport keys of a home; noted when they get the first, so that no rotation forgets them. */
 const FILE = 'hand-over.json'
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]'])
 
@@ -77,7 +77,7 @@ export async function handOverKeys(
   return { handed, failed }
 }
 
-/** What a turn says that a server holds up, with every way out. */
+/** What a rotation says that a server holds up, with every way out. */
 function refused(host: PublisherHost, url: string, cause: KeyturnError): KeyturnError {
   const waysOut = `remove it with "keyturn noise servers --remove ${url}", or give this rotation up with "keyturn noise rotate --abandon": nothing of it is published`
   // Of a token that is missing or too weak its own error says what to do.

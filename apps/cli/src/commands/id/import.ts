@@ -27,7 +27,7 @@ async function runImport(
   const identity = await openIdentity(context, { ...options, write: true })
   const bytes = await readFile(file)
   const offered = verifyLog(bytes, { prefix: identity.prefix, maxBytes: 64 * 1024 * 1024 })
-  // The events come from outside, whoever made them: importing is how they are let in.
+  // The events come from outside, whatever made them: importing is how they are let in.
   const kel = await Kel.open(fileLog(identity.logPath), identity.prefix)
   const held = verifyLog(await kel.export(), { maxBytes: 64 * 1024 * 1024 })
   const { relation } = compareLogs(held, offered)

@@ -21,7 +21,7 @@ export function registerIdShow(id: Command, cli: Cli): void {
   cli.define<AliasOption>(show, { example: 'keyturn id show --json', run: runShow })
 }
 
-/** Where the next keys lie; a warning for each that lies beside the current key. */
+/** Where the next keys are; a warning for each that is beside the current key. */
 async function nextKeys(
   context: Context,
   identity: Identity,

@@ -30,7 +30,7 @@ function lastEvent(kel: Kel): SignedEvent {
   return { prefix: kel.prefix, sn: event.sn, said: event.said, event: event.raw, message: event.message, state }
 }
 
-/** Puts what came into the log: behind a new inception, else as receipts. Returns how many are new. */
+/** Puts what came into the log: after a new inception, else as receipts. Returns how many are new. */
 async function keep(
   identity: Identity,
   kel: Kel | undefined,

@@ -48,7 +48,7 @@ async function runLookup(
     signal: context.signal,
     policy: { requireSigned: options.requireSigned === true },
   })
-  // Before anything is said: whoever acts on the answer must never be led back behind it.
+  // Before anything is said: anyone who acts on the answer must never be led back to what was before it.
   await store()
   return {
     data: { identity: identity.name, keys: verdicts.map(verdictData) },

@@ -49,7 +49,7 @@ async function runShow(context: Context, options: ChannelOption, version: string
       ['format', manifest.format],
       ['files', `${manifest.files.length}, ${formatBytes(manifest.totals?.bytes ?? 0)}`],
       ['content keys', keys === '' ? 'none' : keys],
-      ['valid', `${manifest.issuedAt ?? manifest.createdAt} to ${manifest.expiresAt ?? 'for ever'}`],
+      ['valid', `${manifest.issuedAt ?? manifest.createdAt} to ${manifest.expiresAt ?? 'forever'}`],
       ['manifest', `${release.bytes.length} bytes, SHA-256 ${release.sha256}`],
       ['signed', release.signatures === undefined ? 'no' : 'yes'],
       ['tree', release.tree],

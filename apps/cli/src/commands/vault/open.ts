@@ -41,7 +41,7 @@ async function openRecord(
       await writeFileAtomic(output, plaintext, { mode: 0o600, overwrite: flags.force === true })
       return { data: { ...data, output }, text: `${formatBytes(plaintext.length)} written to ${output}.` }
     }
-    // The one command whose data is the secret: whoever asks for it on stdout gets it there.
+    // The one command whose data is the secret: anyone who asks for it on stdout gets it there.
     if (context.out.json) return { data: { ...data, content_base64: base64Encode(plaintext) } }
     if (!isUtf8(plaintext))
       throw new CliError('CLI_USAGE', `${cell}/${name} is not text`, { hint: 'Write it to a file with --output' })

@@ -37,7 +37,7 @@ async function rotateMaster(context: Context, flags: RotateFlags): Promise<Comma
         `"keyturn vault sweep" would then seal ${counted(await recordCount(vault), 'record')} again.`,
     }
   }
-  await context.ask.confirm(`Turn the master key of vault ${vault.id}?`)
+  await context.ask.confirm(`Rotate the master key of vault ${vault.id}?`)
   const version = staged ?? (await vault.keys.stage())
   if (flags.stageOnly === true)
     return {
