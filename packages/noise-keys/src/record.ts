@@ -128,10 +128,9 @@ function splitFields(text: string): Map<string, string> {
   let revoked = false
   for (const part of text.split(';')) {
     const at = part.indexOf('=')
+    revoked ||= isRevocation(part)
     if (at < 0) continue
     const name = part.slice(0, at)
-    // Sloppy writers must fail safe: " revoked" is a flag too.
-    if (name.trim() === 'revoked' && part.slice(at + 1) !== 'false') revoked = true
     repeated ||= fields.has(name)
     fields.set(name, part.slice(at + 1))
   }
@@ -139,10 +138,14 @@ function splitFields(text: string): Map<string, string> {
   return fields
 }
 
+/** Sloppy writers must fail safe: ` Revoked=1`, a bare `revoked` and `St=REVOKED` all revoke. */
+function isRevocation(part: string): boolean {
+  const [name = '', value] = part.split(/=(.*)/s, 2).map((text) => text.trim().toLowerCase())
+  return (name === 'revoked' && value !== 'false') || (name === 'st' && value === 'revoked')
+}
+
 function parsePlain(text: string, fields: ReadonlyMap<string, string>): ParsedKeyRecord {
-  const revoked =
-    [...fields].some(([name, value]) => name.trim() === 'revoked' && value !== 'false') ||
-    fields.get('st') === 'revoked'
+  const revoked = text.split(';').some(isRevocation)
   if (fields.get('v') !== '1') fail('v is not 1', revoked)
   const signature = fields.get('sig')
   const timestamp = fields.get('ts')

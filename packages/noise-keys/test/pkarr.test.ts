@@ -432,6 +432,42 @@ describe('RelayClient', () => {
     }
   })
 
+  it('loses nothing when two publishers change one packet at the same time (F8)', async () => {
+    const { url, server } = await listen(createRelayHandler({ store: memoryPacketStore() }))
+    const slow = new RelayClient({ relays: [url], timeoutMs: 240_000 })
+    const quick = new RelayClient({ relays: [url], timeoutMs: 240_000 })
+    let attempts = 0
+    const packet = await slow.update(
+      identity,
+      async (bytes) => {
+        // Between reading and publishing, somebody else publishes.
+        attempts += 1
+        if (attempts === 1) await quick.update(identity, signer, (records) => [...records, txt('quick', '1')])
+        return signer(bytes)
+      },
+      (records) => [...records, txt('slow', '1')],
+    )
+    expect(attempts).toBe(2)
+    expect(packet.records.map(({ name }) => name).toSorted()).toEqual(['quick', 'slow'])
+    server.close()
+  })
+
+  it('takes a packet on the condition that the base is the newest, and one that follows a base it missed', async () => {
+    const handler = createRelayHandler({ store: memoryPacketStore() })
+    const put = async (timestampUs: bigint, headers: Record<string, string> = {}): Promise<number> => {
+      const body = relayPayload(signPacket(seed, timestampUs, []))
+      const request = { method: 'PUT', path: `/${identity.name}`, query: new URLSearchParams(), headers, body }
+      return (await handler(request)).status
+    }
+    expect(await put(at, { 'if-none-match': '*' })).toBe(204)
+    expect(await put(at + 1n, { 'if-none-match': '*' })).toBe(412)
+    expect(await put(at + 1n, { 'if-match': String(at - 1n) })).toBe(412)
+    expect(await put(at + 1n, { 'if-match': 'soon' })).toBe(412)
+    expect(await put(at + 1n, { 'if-match': String(at) })).toBe(204)
+    expect(await put(at + 1n, { 'if-match': String(at) })).toBe(204) // the same once more: an answer may be lost
+    expect(await put(at + 3n, { 'if-match': String(at + 2n) })).toBe(204)
+  })
+
   it('W3: notices a relay that goes back, unless another has the newer packet', async () => {
     const client = make()
     const newest = await client.resolve(identity, 'network')

@@ -176,6 +176,8 @@ describe('parseKeyRecord(), the old grammar', () => {
       expect(parseKeyRecord(`v=1;k=${key};revoked=${flag}`)).toMatchObject({ revoked: true })
     }
     expect(parseKeyRecord(`v=1;k=${key};revoked=false`)).toMatchObject({ revoked: false })
+    for (const flag of ['Revoked=true', 'REVOKED=1', 'revoked', ' revoked ', 'St=revoked', 'st=REVOKED', 'st= revoked'])
+      expect(parseKeyRecord(`v=1;k=${key};${flag}`), flag).toMatchObject({ revoked: true })
     expect(parseKeyRecord(`v=1;k=${key};st=revoked`)).toMatchObject({ revoked: true })
   })
 })

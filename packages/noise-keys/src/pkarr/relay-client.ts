@@ -97,8 +97,17 @@ export class RelayClient {
    * @throws {@link NoiseKeysError} `NK_CONFLICT` (one has a more recent packet), `NK_UNREACHABLE`, `NK_RELAY`.
    */
   async publish(packet: SignedPacket, name: string, signal?: AbortSignal): Promise<number> {
+    return await this.#publish(packet, name, {}, signal)
+  }
+
+  async #publish(
+    packet: SignedPacket,
+    name: string,
+    condition: Readonly<Record<string, string>>,
+    signal?: AbortSignal,
+  ): Promise<number> {
     const answers = await Promise.allSettled(
-      this.#options.relays.map((relay) => this.#put(relay, name, packet, signal)),
+      this.#options.relays.map((relay) => this.#put(relay, name, packet, condition, signal)),
     )
     signal?.throwIfAborted()
     const refused = answers.flatMap((answer) =>
@@ -113,7 +122,9 @@ export class RelayClient {
   }
 
   /**
-   * Changes the packet of an identity without losing what others put there: read, merge, sign, publish, read back.
+   * Changes the packet of an identity: read, merge, sign, publish on the condition that nothing else was published meanwhile,
+   * read back. Relays that honor the condition (`createRelayHandler` does) lose nothing; others may, and then the one that
+   * was overwritten is not told.
    *
    * @param merge - Makes the new records from those that are there. Called again after a conflict.
    * @throws {@link NoiseKeysError} `NK_CONFLICT` when it goes on, `NK_UNREACHABLE`, `NK_RELAY`, `NK_DNS_SIZE`.
@@ -129,7 +140,7 @@ export class RelayClient {
       const records = merge(current?.records ?? [])
       const packet = await signPacketWith(identity.publicKey, signer, nextTimestampUs(this.#clock(), current), records)
       try {
-        await this.publish(packet, identity.name, signal)
+        await this.#publish(packet, identity.name, conditionFor(current), signal)
         await this.#readBack(identity, packet, signal)
         return packet
       } catch (error) {
@@ -164,13 +175,14 @@ export class RelayClient {
     return verifyPacket(identity.publicKey, await readBounded(response))
   }
 
-  async #put(relay: string, name: string, packet: SignedPacket, signal?: AbortSignal): Promise<void> {
-    // Relays of early 2025 compare this; later ones ignore it.
-    const known = this.#cache.get(name)?.packet.timestampUs
-    const headers = {
-      'content-type': 'application/octet-stream',
-      ...(known === undefined ? {} : { 'if-match': String(known) }),
-    }
+  async #put(
+    relay: string,
+    name: string,
+    packet: SignedPacket,
+    condition: Readonly<Record<string, string>>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const headers = { 'content-type': 'application/octet-stream', ...condition }
     const body = Uint8Array.from(relayPayload(packet))
     const { status } = await this.#call(addressOf(relay, name), { method: 'PUT', body, headers }, signal)
     if (CONFLICTS.includes(status)) throw new NoiseKeysError('NK_CONFLICT', 'A relay has a more recent packet')
@@ -200,6 +212,11 @@ export class RelayClient {
     if (this.#cache.size > (this.#options.maxCached ?? 1000))
       this.#cache.delete(this.#cache.keys().next().value as string)
   }
+}
+
+/** Tells a relay which packet the new one was made from. Relays of the public network ignore it; ours refuses another base. */
+function conditionFor(base: SignedPacket | undefined): Readonly<Record<string, string>> {
+  return base === undefined ? { 'if-none-match': '*' } : { 'if-match': String(base.timestampUs) }
 }
 
 function addressOf(relay: string, name: string): string {

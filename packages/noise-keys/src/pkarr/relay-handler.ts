@@ -1,4 +1,4 @@
-import { systemClock } from '@keyturn/primitives'
+import { equalBytes, systemClock } from '@keyturn/primitives'
 import type { Clock } from '@keyturn/primitives'
 import { NoiseKeysError } from '../errors.ts'
 import { parseIdentityName } from '../identity.ts'
@@ -106,7 +106,8 @@ async function put(
   if ((await options.allow?.(identity)) === false) return refusal(403, 'NK_IDENTITY')
   const inNetwork = await options.network?.get(identity)
   if (inNetwork !== undefined && isMoreRecent(inNetwork, packet)) return refusal(409, 'NK_CONFLICT')
-  if (!(await keep(options, identity, packet))) return refusal(409, 'NK_CONFLICT')
+  const kept = await keep(options, identity, packet, conditionOf(request))
+  if (kept !== 'kept') return refusal(kept === 'older' ? 409 : 412, 'NK_CONFLICT')
   const nodes = options.network === undefined ? 1 : await options.network.put(packet)
   return { status: 204, headers: { ...CORS, 'pkarr-dht-stored-nodes': String(nodes) } }
 }
@@ -141,17 +142,45 @@ async function get(
       }
 }
 
-/** Keeps a packet unless a more recent one is there; one that is there already counts as kept. */
-async function keep(options: RelayHandlerOptions, identity: TransportIdentity, packet: SignedPacket): Promise<boolean> {
+/** What a publisher says was there when it read: a timestamp in microseconds, `none`, or nothing. */
+type Condition = bigint | 'none' | undefined
+
+/** `If-Match: <timestamp in microseconds>` and `If-None-Match: *` (RFC 9110 §13.1). */
+function conditionOf({ headers }: RelayRequest): Condition {
+  const match = headers['if-match']?.replaceAll('"', '').trim()
+  if (match !== undefined && /^\d{1,20}$/.test(match)) return BigInt(match)
+  // A condition that cannot be read is not met: passing it over would lose what it was there to protect.
+  if (match !== undefined && match !== '*') return -1n
+  return headers['if-none-match']?.trim() === '*' ? 'none' : undefined
+}
+
+function isMet(condition: Condition, current: SignedPacket | undefined): boolean {
+  if (condition === undefined || current === undefined) return true
+  // A relay that missed the base may take what follows it: nothing of the publisher's is lost.
+  return condition !== 'none' && current.timestampUs <= condition
+}
+
+/**
+ * Keeps a packet unless a more recent one is there, or another one than its publisher read; one that is there already
+ * counts as kept.
+ */
+async function keep(
+  options: RelayHandlerOptions,
+  identity: TransportIdentity,
+  packet: SignedPacket,
+  condition?: Condition,
+): Promise<'kept' | 'older' | 'changed'> {
   const nowMs = (options.clock ?? systemClock)()
+  const payload = relayPayload(packet)
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
     const previous = await options.store.get(identity.name)
     const current = previous && verifyPacket(identity.publicKey, previous.payload)
-    if (current !== undefined && isMoreRecent(current, packet)) return false
-    const next = { payload: relayPayload(packet), lastSeenMs: nowMs }
-    if (await options.store.replace(identity.name, previous, next)) return true
+    if (current !== undefined && isMoreRecent(current, packet)) return condition === undefined ? 'older' : 'changed'
+    const isThere = previous !== undefined && equalBytes(previous.payload, payload)
+    if (!isThere && !isMet(condition, current)) return 'changed'
+    if (await options.store.replace(identity.name, previous, { payload, lastSeenMs: nowMs })) return 'kept'
   }
-  return false
+  return 'older'
 }
 
 /** Dates have seconds, timestamps microseconds: compared in full, a packet of the same second is not "unchanged". */
