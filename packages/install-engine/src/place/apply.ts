@@ -61,6 +61,12 @@ async function isRemembered(fs: FileSystem, path: string): Promise<boolean> {
   return !(await listFolder(fs, dirname(path))).some((name) => foldPath(name) === folded)
 }
 
+/** Waits while the system remembers a name that is gone. */
+async function untilForgotten(fs: FileSystem, path: string): Promise<void> {
+  for (let tries = NAME_CACHE_TRIES; tries > 0 && (await isRemembered(fs, path)); tries--)
+    await sleep(NAME_CACHE_PAUSE_MS)
+}
+
 /** Makes the folder that takes the old files; before the decision, so that a full disk is met in time. */
 export async function prepareBackup(context: ApplyContext, transaction: Transaction): Promise<void> {
   await context.fs.mkdir(join(context.layout.backup, transaction.id), { recursive: true, mode: 0o700 })
@@ -133,8 +139,7 @@ class Swap {
       for (let name = path; name !== '' && !asked.has(name); name = name.slice(0, Math.max(0, name.lastIndexOf('/')))) {
         asked.add(name)
         if (!folded.has(foldPath(name))) continue
-        for (let tries = NAME_CACHE_TRIES; tries > 0 && (await isRemembered(fs, this.#live(name))); tries--)
-          await sleep(NAME_CACHE_PAUSE_MS)
+        await untilForgotten(fs, this.#live(name))
       }
     }
   }
@@ -202,6 +207,8 @@ class Swap {
       return
     }
     if (!step.existed) {
+      await untilForgotten(fs, live)
+      if ((await look(fs, live)).kind === 'nothing') return
       if (verified !== undefined) throw inTheWay(step.path, step.path)
       // After a crash: the file itself, copied from another volume; the rename puts it there once more.
       if ((await hashIfFile(fs, live)) === step.sha256) return
