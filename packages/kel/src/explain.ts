@@ -74,14 +74,18 @@ function explainRotation(base: KeyState, next: KeyState, event: KeyEvent, signat
   )
 }
 
+/** An event that was accepted, with what decided about it. */
+interface AcceptedEvent {
+  /** State before the event; undefined for an inception. */
+  readonly base: KeyState | undefined
+  readonly next: KeyState
+  readonly event: KeyEvent
+  readonly signatures: VerifiedSignatures
+  readonly witnessCount: number
+}
+
 /** Says in one sentence why an event was accepted. */
-export function explainAcceptance(
-  base: KeyState | undefined,
-  next: KeyState,
-  event: KeyEvent,
-  signatures: VerifiedSignatures,
-  witnessCount: number,
-): string {
+export function explainAcceptance({ base, next, event, signatures, witnessCount }: AcceptedEvent): string {
   const tail = sealed(event) + witnessed(next, witnessCount)
   if (event.type === 'ixn') {
     return `interaction ${event.sn} signed by ${keyList([...signatures.places])} of ${next.keys.length}; ${need(next.threshold, next.keys.length)}${tail}`

@@ -43,6 +43,17 @@ export interface AppendResult {
   readonly warnings: readonly string[]
 }
 
+/** A stored log that was replayed. */
+interface OpenedLog {
+  readonly prefix: string
+  readonly storage: LogStorage
+  readonly intake: Intake
+  readonly options: KelOptions
+  /** Version of the content that was replayed; undefined when there was none. */
+  readonly version: string | undefined
+  readonly warnings: readonly string[]
+}
+
 /**
  * The log of one identity, with its store: nothing is stored that has not passed every rule, and what is stored is
  * appended, never changed.
@@ -56,20 +67,13 @@ export class Kel {
   readonly #options: KelOptions
   #version: string | undefined
 
-  private constructor(
-    prefix: string,
-    storage: LogStorage,
-    intake: Intake,
-    options: KelOptions,
-    version: string | undefined,
-    warnings: readonly string[],
-  ) {
-    this.prefix = prefix
-    this.warnings = warnings
-    this.#storage = storage
-    this.#intake = intake
-    this.#options = options
-    this.#version = version
+  private constructor(opened: OpenedLog) {
+    this.prefix = opened.prefix
+    this.warnings = opened.warnings
+    this.#storage = opened.storage
+    this.#intake = opened.intake
+    this.#options = opened.options
+    this.#version = opened.version
   }
 
   /**
@@ -83,7 +87,7 @@ export class Kel {
     const intake = new Intake({ ...options, clock: options.clock ?? systemClock })
     const stored = await storage.read()
     const warnings = stored === undefined ? [] : replayStored(stored.stream, prefix, intake, options.lenient)
-    return new Kel(prefix, storage, intake, options, stored?.version, warnings)
+    return new Kel({ prefix, storage, intake, options, version: stored?.version, warnings })
   }
 
   get #log(): EventLog {

@@ -210,6 +210,6 @@ export function verifyEvent(
     const delegated = verifyDelegation(next.delegator, event, attachments.sealSources, context)
     if (delegated !== undefined) return held(delegated)
   }
-  const explain = (): string => explainAcceptance(base, next, event, signatures, witnesses.size)
+  const explain = (): string => explainAcceptance({ base, next, event, signatures, witnessCount: witnesses.size })
   return { verdict: 'accept', state: next, signatures, witnesses, explain }
 }
