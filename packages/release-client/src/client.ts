@@ -63,6 +63,11 @@ export class ReleaseServerClient extends KeyCalls {
     this.#http = http
   }
 
+  /** Where the server is. */
+  get server(): URL {
+    return this.#http.server
+  }
+
   /** Products this token may see. */
   async listProducts(): Promise<readonly ProductView[]> {
     const page = await this.#http.json<Page<ProductView>>({

@@ -13,6 +13,8 @@ import { requireSigned } from './sign-release.ts'
 import { readIdentityLog, readIfThere, readReleases, readRoles, releaseFiles } from './store.ts'
 import type { StoredRelease } from './store.ts'
 import { hashFile } from './tree.ts'
+import { uploadRuntimeKeys } from './upload-runtime-keys.ts'
+import type { UploadedRuntimeKeys } from './upload-runtime-keys.ts'
 
 /** What a publish sent. */
 export interface PublishReport {
@@ -24,6 +26,8 @@ export interface PublishReport {
   readonly bytes: number
   /** Blobs the server had already. */
   readonly present: number
+  /** Of a release without a key file: what the server delivers over Noise. */
+  readonly runtimeKeys?: UploadedRuntimeKeys | undefined
 }
 
 /** How a release is published. */
@@ -57,6 +61,10 @@ export async function publishHead(
     await sendRelease(home, client, { channel, pin: fallback, role: 'what those outside the rollout get' }, options)
   const sent = await sendRelease(home, client, { channel, pin: manifest, role: 'the release on offer' }, options)
   const { signatures, ...report } = sent
+  // Before the head: a server must have a key when the first player asks for it.
+  const own = (await readReleases(paths, channel)).find(({ sha256 }) => sha256 === manifest.sha256)
+  const runtimeKeys =
+    own === undefined || options.repeats === true ? undefined : await uploadRuntimeKeys(home, client, own.manifest)
   await client.publish(description.product, channel, {
     version: manifest.version,
     head: bytes,
@@ -64,7 +72,7 @@ export async function publishHead(
     ...(signatures === undefined ? {} : { signatures }),
   })
   await noteHeadPublished(paths, channel, bytes)
-  return { version: manifest.version, sequence: manifest.sequence, ...report }
+  return { version: manifest.version, sequence: manifest.sequence, ...report, runtimeKeys }
 }
 
 /** As {@link publishHead}, for a release at hand. */

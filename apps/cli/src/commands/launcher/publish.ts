@@ -45,7 +45,14 @@ async function runPublish(context: Context, options: ServerOptions, folder: stri
     const head = await issueHead(home, release, { nowMs: context.clock() })
     const report = await publishRelease(home, client, release, head, { signal: context.signal, progress })
     return {
-      data: { ...report, channel: LAUNCHER_CHANNEL, version, head_sequence: head.head.sequence },
+      // A launcher has no archives, and so no key to deliver.
+      data: {
+        ...report,
+        runtimeKeys: undefined,
+        channel: LAUNCHER_CHANNEL,
+        version,
+        head_sequence: head.head.sequence,
+      },
       text: `Published launcher ${version}: ${counted(report.blobs, 'blob')} (${formatBytes(report.bytes)}) uploaded`,
     }
   } finally {

@@ -45,8 +45,16 @@ async function runPublish(context: Context, options: PublishOptions): Promise<Co
   const progress = context.out.progress('uploading')
   try {
     const report = await publishHead(home, client, head, { signal: context.signal, progress })
+    const { runtimeKeys, ...sent } = report
+    if (runtimeKeys?.problem !== undefined)
+      context.out.warn(`The server does not deliver the runtime key of this release: ${runtimeKeys.problem}`)
     return {
-      data: { channel, head_sequence: head.head.sequence, ...report },
+      data: {
+        channel,
+        head_sequence: head.head.sequence,
+        ...sent,
+        runtime_keys: runtimeKeys === undefined ? undefined : [...runtimeKeys.keyIds],
+      },
       text: `Published ${report.version} on ${channel}: ${counted(report.blobs, 'blob')} (${formatBytes(report.bytes)}) uploaded, ${report.present} were there`,
     }
   } finally {
