@@ -21,5 +21,7 @@ export const MAX_LOG_BYTES = 4 * 1024 * 1024
 export const MAX_WITNESSED_LOG_BYTES = 1024 * 1024
 /** Largest telemetry report. */
 export const MAX_REPORT_BYTES = 2 * 1024
+/** Longest log that the witness takes of an identity which is neither a product's nor an attester here. */
+export const MAX_STRANGER_LOG_BYTES = 64 * 1024
 /** Most events that are new to the witness in one request: each costs two durable writes. */
 export const MAX_NEW_EVENTS = 500

@@ -33,8 +33,11 @@ describe('work before authentication (attack 4)', () => {
     ['a route with a scope', 'POST /v1/products', '401'],
   ])('answers %s without one byte of a body of 12 MB', async (_name, start, status) => {
     const { url } = await startServer()
-    const answer = await exchange(url, [`${start} HTTP/1.1`, 'Host: x', ...hugeJson], (text) => text.includes('\r\n'))
+    const answer = await exchange(url, [`${start} HTTP/1.1`, 'Host: x', ...hugeJson], (text) =>
+      text.includes('\r\n\r\n'),
+    )
     expect(answer.split(' ')[1]).toBe(status)
+    expect(answer.toLowerCase()).toContain('\r\nconnection: close\r\n')
   })
 
   it('refuses JSON of more values than any call has, whoever sends it', async () => {

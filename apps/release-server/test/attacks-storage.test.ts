@@ -118,6 +118,20 @@ describe('the witness (attack 5)', () => {
     return { store: counted, reads: () => reads }
   }
 
+  /** A product of this identity. */
+  const product = (events: readonly SignedEvent[]) => ({
+    key: 'ours',
+    value: {
+      slug: 'ours',
+      name: 'ours',
+      pin: `did:keri:${events[0]?.prefix}?sn=0&said=${events[0]?.said}`,
+      default_channel: 'stable',
+      is_default: false,
+      runtime_key_access: 'open',
+      created_at: '2026-01-01T00:00:00Z',
+    },
+  })
+
   async function world() {
     const { store, reads } = counting(openSqliteMetadataStore(':memory:'))
     const running = await startServer({ metadata: store, vault })
@@ -173,21 +187,27 @@ describe('the witness (attack 5)', () => {
     await store.transaction([], (records) => records.put('witness-tips', ...fill))
     const refused = await post(log)
     expect([refused.status, ((await refused.json()) as { code: string }).code]).toEqual([413, 'SRV_LIMIT'])
-    await server.context.metadata.transaction([], (records) =>
-      records.put('products', {
-        key: 'ours',
-        value: {
-          slug: 'ours',
-          name: 'ours',
-          pin: `did:keri:${events[0]?.prefix}?sn=0&said=${events[0]?.said}`,
-          default_channel: 'stable',
-          is_default: false,
-          runtime_key_access: 'open',
-          created_at: '2026-01-01T00:00:00Z',
-        },
-      }),
-    )
+    await server.context.metadata.transaction([], (records) => records.put('products', product(events)))
     expect((await post(log)).status).toBe(200)
+  })
+
+  it('verifies no long log of a stranger, since nothing else is answered meanwhile', async () => {
+    const { server, events, post } = await world()
+    const long = [...events]
+    for (let length = 0; length < 64 * 1024; length += (long.at(-1) as SignedEvent).message.length)
+      long.push(await interact((long.at(-1) as SignedEvent).state, [], seedSigner([seedOf('a0')])))
+    const whole = concatBytes(...long.map(({ message }) => message))
+    const refusal = async (stream: Uint8Array) => {
+      const answer = await post(stream)
+      return [answer.status, ((await answer.json()) as { code: string }).code]
+    }
+    expect(await refusal(whole)).toEqual([413, 'SRV_LIMIT'])
+    // Nor one whose beginning was shown before, nor one that does not say whose it is.
+    expect((await post(concatBytes(...events.map(({ message }) => message)))).status).toBe(200)
+    expect(await refusal(whole)).toEqual([413, 'SRV_LIMIT'])
+    expect(await refusal(concatBytes(utf8Encode(' '), whole))).toEqual([413, 'SRV_LIMIT'])
+    await server.context.metadata.transaction([], (records) => records.put('products', product(events)))
+    expect((await post(whole)).status).toBe(200)
   })
 })
 

@@ -21,6 +21,8 @@ const FAR_REACHING = new Set<string>(['admin', 'audit:read', 'keys:write'])
 export async function guard(parts: GuardParts, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   reply.header('x-request-id', request.id)
   reply.header('x-content-type-options', 'nosniff')
+  // Otherwise a body that nobody asked for would be read to its end, to find the next request behind it.
+  if (request.is404 && announcesBody(request)) reply.header('connection', 'close')
   try {
     if (request.is404 || request.routeOptions.config.scope === undefined)
       return parts.rates.checkAnonymous(request, reply)
@@ -30,6 +32,10 @@ export async function guard(parts: GuardParts, request: FastifyRequest, reply: F
     reply.header('connection', 'close')
     throw error
   }
+}
+
+function announcesBody({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
 async function requireActor(parts: GuardParts, request: FastifyRequest, reply: FastifyReply): Promise<Actor> {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { KelError, localWitness, parsePin } from '@keyturn/kel'
 import type { Signer, Witness as KelWitness } from '@keyturn/kel'
 import {
@@ -13,7 +14,7 @@ import { VaultError } from '@keyturn/vault-kdf'
 import type { Vault } from '@keyturn/vault-kdf'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
-import { MAX_NEW_EVENTS, MAX_WITNESSED_LOG_BYTES } from '../limits.ts'
+import { MAX_NEW_EVENTS, MAX_STRANGER_LOG_BYTES, MAX_WITNESSED_LOG_BYTES } from '../limits.ts'
 import { products } from '../releases/products.ts'
 import { collection } from '../storage/collection.ts'
 import type { NewEntry } from '../storage/collection.ts'
@@ -80,11 +81,11 @@ export class Witness {
    *
    * @returns Undefined while the last event waits for something.
    * @throws KelError, `KEL_DUPLICITY` for a second event at a place, `KEL_WITNESS` when the identity does not name it;
-   * ServerError `SRV_RATE` while others wait, `SRV_LIMIT` for one stranger too many.
+   * ServerError `SRV_RATE` while others wait, `SRV_LIMIT` for one stranger too many or a long log of a stranger.
    */
   async receipts(stream: Uint8Array): Promise<Uint8Array | undefined> {
     const prefix = prefixOf(stream)
-    if (prefix !== undefined) await this.#requireRoom(prefix)
+    await this.#requireRoom(prefix, stream.length)
     return this.#inTurn(async () => {
       const given = await this.#submit(stream)
       if (prefix !== undefined) await this.#store(prefix, given)
@@ -137,26 +138,42 @@ export class Witness {
       throw new ServerError('SRV_RATE', 'The witness is busy', { details: { retryAfterS: 5 } })
     this.#waiting += 1
     try {
-      return await this.#queue.run(work)
+      return await this.#queue.run(async () => {
+        // Those who wait in the queue do not follow each other without a break: other requests come in between.
+        await nextTurn()
+        return work()
+      })
     } finally {
       this.#waiting -= 1
     }
   }
 
-  /** Identities of this server's products and attesters are always served; of others only so many. */
-  async #requireRoom(prefix: string): Promise<void> {
+  /** Identities of this server's products and attesters are always served; of others only so many, with short logs. */
+  async #requireRoom(prefix: string | undefined, length: number): Promise<void> {
     const { metadata } = this.#context
-    if ((await witnessTips.get(metadata, prefix)) !== undefined) return
-    const isOurs =
+    const isShort = length <= MAX_STRANGER_LOG_BYTES
+    if (isShort && (prefix === undefined || (await witnessTips.get(metadata, prefix)) !== undefined)) return
+    if (prefix !== undefined && (await this.#isOurs(prefix))) return
+    const hint = 'Ask the operator to create a product with this identity, or use another witness'
+    // A log is verified in one go, and nothing else is answered meanwhile: a megabyte of events takes a second.
+    if (!isShort)
+      throw new ServerError(
+        'SRV_LIMIT',
+        `Log of ${length} bytes; of an identity that this server does not know, it takes ${MAX_STRANGER_LOG_BYTES}`,
+        { hint },
+      )
+    const known = await witnessTips.list(metadata, { limit: MAX_STRANGERS })
+    if (known.length >= MAX_STRANGERS)
+      throw new ServerError('SRV_LIMIT', 'This witness serves no more identities', { hint })
+  }
+
+  async #isOurs(prefix: string): Promise<boolean> {
+    const { metadata } = this.#context
+    return (
       (await products.all(metadata)).some(
         ({ value }) => value.pin.startsWith('did:keri:') && parsePin(value.pin).prefix === prefix,
       ) || (await hasAttester(metadata, prefix))
-    if (isOurs) return
-    const known = await witnessTips.list(metadata, { limit: MAX_STRANGERS })
-    if (known.length >= MAX_STRANGERS)
-      throw new ServerError('SRV_LIMIT', 'This witness serves no more identities', {
-        hint: 'Ask the operator to create a product with this identity, or use another witness',
-      })
+    )
   }
 
   #ready(): Promise<KelWitness> {
