@@ -175,22 +175,27 @@ describe('a turn that is half done', () => {
   })
 })
 
-describe('keyturn release head', () => {
-  it('offers no release that only a key from before a turn has signed: CLI_TURN_UNREADY names the command', async () => {
+describe('keyturn release offer', () => {
+  it('offers no release that only a key from before a rotation has signed: CLI_TURN_UNREADY names the command', async () => {
     const {
       manifest: { version },
+      tree,
     } = await world.release()
-    await command(world, ['release', 'prepare', await world.source()])
-    await command(world, ['release', 'sign'])
-    const second = (await command(world, ['release', 'show'])).data['version']
+    const prepared = await command(world, ['release', 'prepare', tree])
+    expect(prepared).toMatchObject({ code: 0 })
+    const second = prepared.data['version']
+    expect(await command(world, ['release', 'sign', String(second)])).toMatchObject({ code: 0 })
     expect(await command(world, ['rotate', 'release', '--local'])).toMatchObject({ code: 0 })
-    expect(await command(world, ['release', 'head'])).toMatchObject({
+    expect(await command(world, ['release', 'offer', String(second)])).toMatchObject({
       code: 2,
       error: { code: 'CLI_TURN_UNREADY', hint: `Run "keyturn release sign ${String(second)}"` },
     })
-    expect(await command(world, ['release', 'head', version])).toMatchObject({ code: 0 })
-    await command(world, ['release', 'sign'])
-    expect(await command(world, ['release', 'head'])).toMatchObject({ code: 0, data: { version: second } })
+    expect(await command(world, ['release', 'offer', version])).toMatchObject({ code: 0 })
+    await command(world, ['release', 'sign', String(second)])
+    expect(await command(world, ['release', 'offer', String(second)])).toMatchObject({
+      code: 0,
+      data: { version: second },
+    })
   })
 })
 
