@@ -135,7 +135,7 @@ const codes: readonly (readonly [RegExp, RegExp])[] = [
 
 describe('the real program against a server that lies', () => {
   it(
-    'about every blob: each ends with its code, the old release whole, and honesty afterwards mends it (rows 189 to 195, 197, 198)',
+    'about every blob: each ends with its code, the old release whole, and an honest answer afterwards repairs it (rows 189 to 195, 197, 198)',
     async () => {
       const queue = Object.entries(lies)
       const ends = new Map<string, number>()

@@ -267,6 +267,8 @@ class PartDownload {
     this.#whole ??= this.#fetch(all, {
       headers: () => ({}),
       startOf: (answer) => {
+        if (answer.status === 206 || answer.status === 416)
+          throw rangeError(this.#path, `the server answers ${answer.status} although the whole file was requested`)
         if (answer.status !== 200) throw statusError(answer.status, this.#path)
         return startOfPart(answer, this.#path, { start: 0, end: all.end, size: this.#part.size })
       },
