@@ -6,6 +6,7 @@ import { isUsable, judgeKeys } from './judge.ts'
 import type { KeyVerdict } from './judge.ts'
 import type { TransportIdentity } from './identity.ts'
 import { verifyKeyList } from './key-list.ts'
+import type { Tombstone } from './key-list.ts'
 import { isMoreRecent } from './pkarr/signed-packet.ts'
 import type { SignedPacket } from './pkarr/signed-packet.ts'
 import { ageDays } from './planner.ts'
@@ -53,6 +54,9 @@ export interface AuditOptions {
   readonly expirySoonDays?: number
   readonly signal?: AbortSignal
 }
+
+/** A key that becomes active this close to a revocation replaces the revoked key. */
+const REPLACEMENT_S = 300
 
 /**
  * Looks at an identity through each directory on its own and says what a peer could stumble over: age, overlap gaps,
@@ -150,8 +154,9 @@ function overlapFindings(
 ): AuditFinding[] {
   if (published.list === undefined) return []
   let entries
+  let tombstones: readonly Tombstone[]
   try {
-    entries = verifyKeyList(identity.publicKey, published.list).list.entries
+    ;({ entries, tombstones } = verifyKeyList(identity.publicKey, published.list).list)
   } catch {
     return []
   }
@@ -161,6 +166,8 @@ function overlapFindings(
     .flatMap(({ device, until = 0 }): AuditFinding[] => {
       if (activeFrom.length === 0)
         return [{ problem: 'overlap-gap', where: device, detail: 'it is retiring and no key is active' }]
+      // Where the active key took the place of a revoked one, peers learned of the rotation from that one, earlier.
+      if (activeFrom.some((from) => tombstones.some(({ at }) => Math.abs(at - from) <= REPLACEMENT_S))) return []
       const overlapS = until - Math.min(...activeFrom)
       if (overlapS >= MIN_OVERLAP_S || until <= nowS) return []
       return [

@@ -1,4 +1,4 @@
-import { ed25519PublicKey, isStrongEd25519PublicKey, z32Decode, z32Encode } from '@keyturn/primitives'
+import { ed25519PublicKey, isStrongEd25519PublicKey, systemRandom, z32Decode, z32Encode } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
 import { NoiseKeysError } from './errors.ts'
 
@@ -18,10 +18,12 @@ export interface TransportIdentity {
 /**
  * Makes a transport identity.
  *
- * @param random - Source of its seed.
+ * @param random - Source of its seed; the system's by default.
  * @returns The public side, and the 32-byte seed, which is secret and the caller's to store and wipe.
  */
-export function createTransportIdentity(random: RandomSource): TransportIdentity & { readonly seed: Uint8Array } {
+export function createTransportIdentity(
+  random: RandomSource = systemRandom,
+): TransportIdentity & { readonly seed: Uint8Array } {
   const seed = random(KEY_LENGTH)
   return { seed, ...transportIdentity(ed25519PublicKey(seed)) }
 }

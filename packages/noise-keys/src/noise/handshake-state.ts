@@ -22,6 +22,8 @@ export interface HandshakeOptions {
   readonly remoteStatic?: Uint8Array
   /** Pre-shared keys of 32 bytes, in the order of the modifiers. */
   readonly psks?: readonly Uint8Array[]
+  /** Takes a psk of 32 zero bytes, which test vectors have; elsewhere it is a buffer somebody forgot to fill. */
+  readonly allowZeroPsk?: boolean
   /** Source of the ephemeral key. */
   readonly random?: RandomSource
 }
@@ -68,6 +70,7 @@ export class HandshakeState {
     this.#psks = (options.psks ?? []).map((psk) => psk.slice())
     this.#random = options.random ?? systemRandom
     this.#assertKeys()
+    if (options.allowZeroPsk !== true) this.#assertPsksFilled()
     this.#symmetric = new SymmetricState(this.protocol)
     this.#symmetric.mixHash(options.prologue ?? NO_BYTES)
     const { initiatorStaticKnown, responderStaticKnown } = this.protocol.pattern
@@ -264,6 +267,13 @@ export class HandshakeState {
     return (role === this.role ? this.#static?.publicKey : this.#remoteStatic) as Uint8Array
   }
 
+  #assertPsksFilled(): void {
+    if (!this.#psks.some(isZero)) return
+    throw new NoiseKeysError('NK_KEY', 'A psk is all zero: everybody knows it', {
+      hint: 'Fill the buffer, or give allowZeroPsk if the protocol really asks for zeros',
+    })
+  }
+
   #assertKeys(): void {
     const { pattern, dh } = this.protocol
     const [ownKnown, remoteKnown] =
@@ -287,6 +297,10 @@ export class HandshakeState {
       throw new NoiseKeysError('NK_KEY', `${this.protocol.name} wants ${pattern.pskCount} psks of ${PSK_BYTES} bytes`)
     }
   }
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => byte === 0)
 }
 
 function mismatch(what: string, cause?: unknown): NoiseKeysError {

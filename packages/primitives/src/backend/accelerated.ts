@@ -48,6 +48,20 @@ function loadSodium(): Sodium | undefined {
   }
 }
 
+let hasChaCha: boolean | undefined
+
+/** Runtimes on BoringSSL (Electron, Bun) have everything here but this cipher, and say so only when it is used. */
+function nodeHasChaCha(): boolean {
+  if (hasChaCha !== undefined) return hasChaCha
+  try {
+    createCipheriv('chacha20-poly1305', new Uint8Array(32), new Uint8Array(12), { authTagLength: TAG_LENGTH })
+    hasChaCha = true
+  } catch {
+    hasChaCha = false
+  }
+  return hasChaCha
+}
+
 /** What Node does alone. */
 const node = {
   sha256: (bytes) => own(hash('sha256', bytes, 'buffer')),
@@ -67,11 +81,15 @@ const node = {
   scrypt: (passphrase, salt, { N, r, p, length }) =>
     own(scryptSync(passphrase, salt, length, { N, r, p, maxmem: 128 * r * (N + p) + 4096 })),
   sealChaCha20Poly1305(key, nonce, plaintext, aad) {
+    if (!nodeHasChaCha()) return portable().sealChaCha20Poly1305(key, nonce, plaintext, aad)
     const sealed = new Uint8Array(plaintext.length + TAG_LENGTH)
     nodeSeal('chacha20-poly1305', key, nonce, plaintext, aad, sealed)
     return sealed
   },
-  openChaCha20Poly1305: (key, nonce, ciphertext, aad) => nodeOpen('chacha20-poly1305', key, nonce, ciphertext, aad),
+  openChaCha20Poly1305: (key, nonce, ciphertext, aad) =>
+    nodeHasChaCha()
+      ? nodeOpen('chacha20-poly1305', key, nonce, ciphertext, aad)
+      : portable().openChaCha20Poly1305(key, nonce, ciphertext, aad),
   sealAes256Gcm: (key, nonce, plaintext, aad, sealed) => nodeSeal('aes-256-gcm', key, nonce, plaintext, aad, sealed),
   openAes256Gcm: (key, nonce, ciphertext, aad) => nodeOpen('aes-256-gcm', key, nonce, ciphertext, aad),
   ed25519PublicKey: (seed) => rawPublicKey(privateKey('ed25519', seed)),
