@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { cp, mkdir, rm, writeFile } from 'node:fs/promises'
-import { parseHead, parseHeadEnvelope } from '@keyturn/manifest'
+import { parseHead, parseHeadEnvelope, parseManifest } from '@keyturn/manifest'
 import type { Head } from '@keyturn/manifest'
 import { base64Encode } from '@keyturn/primitives'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -382,5 +382,60 @@ describe('keyturn release publish', () => {
     expect(error.code).toBe('CLI_PATH_UNKNOWN')
     expect(error.message).toContain(version)
     expect(error.message).toContain('game.txt')
+  })
+})
+
+describe('keyturn rotate content', () => {
+  it('rewraps what is offered, never what was signed last, and lets a rollout go on', async () => {
+    await withServer()
+    const one = await world.release('one')
+    await world.release('two')
+    await succeed('release', 'rollout', '--percent', '20')
+    const { rollout } = await shown()
+    const output = world.path('friday')
+    await succeed('pack', 'tree', '--input', await world.source('friday'), '--output', output)
+    await succeed('release', 'sign', String((await succeed('release', 'prepare', output))['version']))
+    await succeed('rotate', 'content')
+    const head = await shown()
+    expect(head).toMatchObject({ manifest: { sequence: 4 }, fallback: { version: one.manifest.version }, rollout })
+    const rotated = await world.client?.fetchPublic(`/p/test/channels/stable/manifests/${head.manifest.version}.json`)
+    const before = (await succeed('release', 'show', head.manifest.version))['files']
+    expect([before, parseManifest(rotated as Uint8Array).files.map(({ keyId }) => keyId)]).toEqual([
+      one.manifest.files.length,
+      one.manifest.files.map(({ keyId }) => (keyId === undefined ? undefined : 2)),
+    ])
+  })
+
+  it('ends no halt by the way', async () => {
+    await withServer()
+    await world.release('one')
+    await world.release('two')
+    await succeed('release', 'halt')
+    expect(await refusal('rotate', 'content')).toBe('REL_HALTED')
+  })
+})
+
+describe('keyturn release rollback', () => {
+  it('never brings back a content key that was rotated out: archives are rewrapped', async () => {
+    await withServer()
+    const { manifest } = await world.release('one')
+    await world.release('two')
+    await succeed('rotate', 'content')
+    const { version } = await succeed('release', 'rollback', manifest.version)
+    const bytes = await world.client?.fetchPublic(`/p/test/channels/stable/manifests/${String(version)}.json`)
+    const made = parseManifest(bytes as Uint8Array)
+    expect(made.rollbackOf).toBe(manifest.version)
+    expect(new Set(made.files.flatMap(({ keyId }) => keyId ?? []))).toEqual(new Set([2]))
+    const player = await world.engine()
+    expect((await player.update()).version).toBe(version)
+  })
+
+  it('gives the next free number, and a promoted build keeps its own (F14)', async () => {
+    await withServer()
+    const one = await published('one')
+    const far = await command(world, ['release', 'prepare', world.path('tree-one'), '--release', '2031.01.01-1'])
+    expect(far.ok).toBe(true)
+    expect(await prepared('two')).toBe(one.replace(/1$/, '2'))
+    expect(await succeed('release', 'promote', one, '--to', 'beta')).toMatchObject({ version: one, channel: 'beta' })
   })
 })

@@ -9,7 +9,8 @@ export { refuseForeignArchives } from './own-archives.ts'
 export { prepareRelease, storeRelease } from './prepare-release.ts'
 export { publishHead, publishRelease, trustPin } from './publish-release.ts'
 export type { PublishReport } from './publish-release.ts'
-export { writeRuntimeKeyFile } from './runtime-key-file.ts'
+export { rotateTree } from './rotate-tree.ts'
+export { runtimeKeyFile, writeRuntimeKeyFile } from './runtime-key-file.ts'
 export { openClient, requireServer, serverUrl } from './server.ts'
 export { checkEpoch, checkRolesLast, issueHead, pinOf, requireSigned, signOffer, signRelease } from './sign-release.ts'
 export {
@@ -31,6 +32,7 @@ export {
   readRoles,
   releaseFiles,
   rolesInForce,
+  takenVersions,
 } from './store.ts'
 export { hashFile, listTree } from './tree.ts'
 export type { PackReport } from './archives.ts'

@@ -1,7 +1,7 @@
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { buildManifest, nextVersion, sha256Hex, writeManifest } from '@keyturn/manifest'
-import type { ContentKey, IndexReference, ManifestEntry, ReleaseManifest } from '@keyturn/manifest'
+import type { ContentKey, IndexReference, ManifestEntry, ReleaseManifest, ReleasePlace } from '@keyturn/manifest'
 import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import { activeContentKey } from '../home.ts'
@@ -13,7 +13,7 @@ import type { HomeSession } from '../home-session.ts'
 import { isExcluded, refuseSecrets } from './exclusions.ts'
 import type { Selection } from './exclusions.ts'
 import { checkRolesLast } from './sign-release.ts'
-import { readReleases, releaseFiles, rolesInForce } from './store.ts'
+import { readReleases, releaseFiles, rolesInForce, takenVersions } from './store.ts'
 import type { StoredRelease } from './store.ts'
 import { hashFile, listTree } from './tree.ts'
 import type { TreeFile } from './tree.ts'
@@ -46,6 +46,10 @@ export interface ReleasePlan {
   readonly program?: Readonly<Record<string, string>> | undefined
   /** Files left out or taken against the rules for junk and secrets. */
   readonly selection?: Selection | undefined
+  /** A release with the same files: what its manifest says of them, and of an install, is said again. */
+  readonly like?: ReleaseManifest | undefined
+  /** The release goes back to the files of this version. */
+  readonly rollbackOf?: string | undefined
   /** Which files of the tree belong in the release; default: all of them. */
   readonly keeps?: (path: string, all: ReadonlySet<string>) => boolean
   readonly nowMs: number
@@ -72,8 +76,8 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
     plan,
   )
   const launcher = plan.launcher === undefined ? undefined : await describeLauncher(chosen, plan.launcher, plan.signal)
-  const manifest = buildManifest(files, {
-    version: plan.version ?? nextVersion(plan.nowMs, earlier?.manifest.version),
+  const manifest = buildManifest(sameTraits(files, plan.like), {
+    version: plan.version ?? nextVersion(plan.nowMs, await takenVersions(paths)),
     allowTag: plan.allowTag === true,
     nowMs: plan.nowMs,
     format: formatFor(files, plan, earlier),
@@ -84,8 +88,7 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
     release: {
       product: description.product,
       channel: plan.channel,
-      keep: plan.keep,
-      program: plan.program,
+      ...installRules(plan),
       ...(plan.trustRoot === undefined ? {} : { trustRoot: plan.trustRoot }),
       epoch: roles.document.epoch,
       sequence: (earlier?.manifest.sequence ?? 0) + 1,
@@ -96,6 +99,34 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
     },
   })
   return await storeRelease(home, manifest, tree, indexes)
+}
+
+/** What a manifest says of a file beside its bytes. */
+function sameTraits(files: readonly ManifestEntry[], like: ReleaseManifest | undefined): readonly ManifestEntry[] {
+  const before = new Map(like?.files.map((file) => [file.path, file]))
+  return files.map((file) => {
+    const known = before.get(file.path)
+    if (known === undefined) return file
+    const { platform, required, executable, group } = known
+    return { ...file, platform, required, executable, ...(group === undefined ? {} : { group }) }
+  })
+}
+
+/** What a manifest says of an install. */
+function installRules({ like, keep, program, rollbackOf }: ReleasePlan): Partial<ReleasePlace> {
+  return {
+    ...(like === undefined
+      ? {}
+      : {
+          delete: like.delete,
+          critical: like.critical,
+          components: like.components,
+          ...(like.requires === undefined ? {} : { requires: like.requires }),
+        }),
+    keep: keep ?? like?.keep ?? [],
+    program: program ?? like?.program,
+    ...(rollbackOf === undefined ? {} : { rollbackOf }),
+  }
 }
 
 /** A source folder given in place of a release tree would put everything in the clear on players' disks. */

@@ -55,6 +55,17 @@ export async function readReleases(paths: HomePaths, channel: string): Promise<S
 }
 
 /**
+ * Every version that a release of this home has, on any channel: another build never gets one of them.
+ *
+ * @param paths - Of the home.
+ */
+export async function takenVersions(paths: HomePaths): Promise<string[]> {
+  const channels = (await namesIn(paths.releases)).filter((name) => !name.startsWith('.'))
+  const names = await Promise.all(channels.map((channel) => namesIn(join(paths.releases, channel))))
+  return names.flat().filter((name) => !name.startsWith('.'))
+}
+
+/**
  * One release of a channel.
  *
  * @param paths - Of the home.

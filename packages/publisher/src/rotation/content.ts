@@ -1,20 +1,25 @@
 import { keyCommitment } from '@keyturn/m2pack-format'
 import { nextVersion } from '@keyturn/manifest'
+import type { Head } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { join } from 'node:path'
 import type { ReleaseServerClient } from '@keyturn/release-client'
+import { PublisherError } from '../errors.ts'
 import { activeContentKey, keyAlias } from '../home.ts'
 import type { HomeContentKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { placeInside, removeInside } from '../inside.ts'
 import { rotatedBytes } from '../release/archive-facts.ts'
+import { readPublishedHead, readStoredHead } from '../release/heads.ts'
+import type { StoredHead } from '../release/heads.ts'
+import { offeredToAll } from '../release/offer.ts'
 import { prepareRelease } from '../release/prepare-release.ts'
 import { publishRelease } from '../release/publish-release.ts'
 import { rotateTree } from '../release/rotate-tree.ts'
 import { runtimeKeyFile, writeRuntimeKeyFile } from '../release/runtime-key-file.ts'
 import { issueHead, signRelease } from '../release/sign-release.ts'
-import { findRelease, readReleases } from '../release/store.ts'
+import { findRelease, readReleases, takenVersions } from '../release/store.ts'
 import type { StoredRelease } from '../release/store.ts'
 import type { ContentState, ContentTerms } from './content-state.ts'
 import { damagedJournal } from './facts.ts'
@@ -63,17 +68,47 @@ export async function planContentRotation(
   const terms = pending?.terms
   if (terms !== undefined) return await planFromTerms(home, terms)
   const { contentKeys, slots } = home.description
-  const release = (await readReleases(home.paths, options.channel)).at(-1)
   const full = options.full === true
+  const release = await releaseInForce(home, options.channel, full)
   return {
     full,
     from: activeContentKey(home.description).keyId,
     to: Math.max(...contentKeys.map(({ keyId }) => keyId)) + 1,
     slot: Math.max(0, ...slots) + 1,
     release,
-    nextVersion: release === undefined ? undefined : nextVersion(options.nowMs, release.manifest.version),
+    nextVersion: release === undefined ? undefined : nextVersion(options.nowMs, await takenVersions(home.paths)),
     downloadBytesAtMost: release === undefined ? 0 : await downloadBytes(release, full),
   }
+}
+
+/**
+ * The release whose archives are rewrapped: what the channel offers, never one that was only prepared or signed. A halt
+ * is not ended by the way, unless the key was stolen: then everybody gets what they may have now.
+ *
+ * @throws {@link PublisherError} `REL_HALTED`.
+ */
+async function releaseInForce(home: HomeSession, channel: string, full: boolean): Promise<StoredRelease | undefined> {
+  const head = await headInForce(home, channel)
+  if (head === undefined) return (await readReleases(home.paths, channel)).at(-1)
+  if (head.rollout?.paused !== true) return await findRelease(home.paths, channel, head.manifest.version)
+  if (full) return await findRelease(home.paths, channel, offeredToAll(head).version)
+  throw new PublisherError('REL_HALTED', `Channel "${channel}" is halted at release ${head.manifest.version}`, {
+    hint: 'Run "keyturn release rollback VERSION", or "keyturn release rollout --resume", first; for a stolen key give --full',
+  })
+}
+
+async function headInForce({ paths }: HomeSession, channel: string): Promise<Head | undefined> {
+  return ((await readPublishedHead(paths, channel)) ?? (await readStoredHead(paths, channel)))?.head
+}
+
+/** Offers the rotated release as the one before it was offered: a rollout goes on with its share and salt. */
+async function offerRotated(home: HomeSession, release: StoredRelease, nowMs: number): Promise<StoredHead> {
+  const channel = release.manifest.channel ?? home.description.channel
+  const before = await headInForce(home, channel)
+  const runs = before?.rollout !== undefined && !before.rollout.paused && before.fallback !== undefined
+  if (!runs) return await issueHead(home, release, { nowMs })
+  const fallback = await findRelease(home.paths, channel, before.fallback.version)
+  return await issueHead(home, release, { nowMs, fallback, rollout: before.rollout })
 }
 
 async function planFromTerms(home: HomeSession, terms: ContentTerms): Promise<ContentRotationPlan> {
@@ -168,7 +203,7 @@ function releaseSteps(work: Work, { full }: ContentRotationPlan): RotationStep<C
       name: 'head',
       title: 'sign the head',
       run: async (state) => {
-        await issueHead(home, await rotatedRelease(home, state), { nowMs: options.nowMs })
+        await offerRotated(home, await rotatedRelease(home, state), options.nowMs)
         return undefined
       },
     },
@@ -182,7 +217,7 @@ function publishStep({ home, options }: Work, client: ReleaseServerClient): Rota
     title: 'publish',
     async run(state) {
       const release = await rotatedRelease(home, state)
-      const head = await issueHead(home, release, { nowMs: options.nowMs })
+      const head = await offerRotated(home, release, options.nowMs)
       const { bytes } = await publishRelease(home, client, release, head, { signal: options.signal })
       return { uploadedBytes: bytes }
     },
@@ -257,7 +292,8 @@ async function rotateArchives({ home, options }: Work, state: ContentState): Pro
 async function describe({ home, options }: Work, state: ContentState): Promise<undefined> {
   const { channel, base, version } = releaseIn(state)
   if ((await readReleases(home.paths, channel)).some(({ manifest }) => manifest.version === version)) return undefined
-  const { notes, minLauncherVersion, format } = (await findRelease(home.paths, channel, base)).manifest
+  const like = (await findRelease(home.paths, channel, base)).manifest
+  const { notes, minLauncherVersion, format } = like
   await prepareRelease(home, {
     tree: placeInside(home.paths.trees, channel, version),
     channel,
@@ -265,6 +301,7 @@ async function describe({ home, options }: Work, state: ContentState): Promise<u
     notes,
     minLauncherVersion,
     format,
+    like,
     nowMs: termsIn(state).atMs,
     signal: options.signal,
   })
