@@ -125,6 +125,18 @@ describe('keyturn ship', () => {
     expect(await states()).toMatchObject({ '1.1.0': 'superseded', '1.2.0': 'offered' })
   })
 
+  it('says when the tree of the release before is gone (B6)', async () => {
+    await ship('--version-name', '1.0.0')
+    await rm(world.path('home/trees/stable/1.0.0'), { recursive: true })
+    await writeFile(world.path('game/client/game.sh'), '#!/bin/sh\nexit 5\n')
+    const warned: string[] = []
+    const second = await command(world, ['ship', '--project', file(), '--version-name', '1.1.0'], {
+      onStderr: (text) => warned.push(text),
+    })
+    expect(warned.join('')).toContain('The tree of release 1.0.0 is gone')
+    expect(second.ok).toBe(true)
+  })
+
   it('says how far a rollout is', async () => {
     await ship('--version-name', '1.0.0')
     await ship('--version-name', '1.1.0', '--percent', '20')

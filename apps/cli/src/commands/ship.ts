@@ -33,6 +33,7 @@ import type { ChannelOption } from '../flags/channel.ts'
 import { withServer } from '../flags/server.ts'
 import { wholeNumber } from '../flags/values.ts'
 import { counted, formatTable } from '../output.ts'
+import { treeOf } from './pack/tree.ts'
 import { deltaBytes } from './release/delta.ts'
 import { openToRelease } from './release/open.ts'
 
@@ -161,12 +162,13 @@ async function makeDraft(context: Context, options: ShipOptions, shipment: Shipm
   await rm(tree, { recursive: true, force: true })
   const selection = { exclude: project.exclude, include: project.include }
   const notesFile = options.notesFile ?? project.notes
+  const previous = await treeOf(context, before)
   const packing = context.out.progress('packing')
   try {
     await packTree(home, {
       input: project.source,
       output: tree,
-      previous: before?.tree,
+      previous,
       level: wholeNumber(options.level, '--level', 1, 22),
       selection: { ...selection, exclude: [...selection.exclude, PROJECT_FILE] },
       signal: context.signal,

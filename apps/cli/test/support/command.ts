@@ -14,6 +14,8 @@ export interface CommandOptions {
   /** The home; default: that of the world. */
   readonly home?: string
   readonly nowMs?: number
+  /** Gets what people read. */
+  readonly onStderr?: (text: string) => void
 }
 
 /** Runs a command in this process, as JSON, with the world's passphrase and every confirmation given. */
@@ -26,7 +28,7 @@ export async function command(world: World, args: readonly string[], options: Co
         stdout += text
       },
     },
-    stderr: { write: () => {} },
+    stderr: { write: (text) => options.onStderr?.(text) },
     env: {},
     signal: world.signal,
     ...(nowMs === undefined ? {} : { clock: () => nowMs }),

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buildManifest, nextVersion } from '@keyturn/manifest'
+import type { ContentKey } from '@keyturn/manifest'
 import { pathExists } from '@keyturn/primitives/node'
 import { activeContentKey } from '@keyturn/publisher'
 import type { Context } from '../../command.ts'
@@ -52,8 +53,8 @@ async function versionFor(
 }
 
 /**
- * The same files under the content key in force: a key that was rotated out never comes back, for whoever has it would
- * open what is offered again. Payloads stay as they are, so players who have them download little.
+ * The same files under the content key in force: a key that was rotated out never comes back, since anyone who has it
+ * could open what is offered again. Payloads stay as they are, so players who have them download little.
  */
 async function rewrapped(
   context: Context,
@@ -133,12 +134,7 @@ export async function reissueRelease(
       rolesVersion: roles.document.version,
       sequence: (last?.manifest.sequence ?? 0) + 1,
       ...(last === undefined ? {} : { previousSha256: last.sha256 }),
-      contentKeys: description.contentKeys.map(({ keyId, verifierPub, commitment, status }) => ({
-        keyId,
-        verifierPub,
-        commitment,
-        status,
-      })),
+      contentKeys: contentKeysOf(description),
       delete: removed,
       keep,
       program,
@@ -149,4 +145,9 @@ export async function reissueRelease(
     },
   })
   return await signRelease(home, await storeRelease(home, manifest, source.tree, await indexesOf(source)))
+}
+
+/** The home's content keys as a manifest lists them. */
+function contentKeysOf({ contentKeys }: HomeSession['description']): ContentKey[] {
+  return contentKeys.map(({ keyId, verifierPub, commitment, status }) => ({ keyId, verifierPub, commitment, status }))
 }
