@@ -202,6 +202,21 @@ describe('keyturn project init', () => {
   })
 })
 
+describe('keyturn launcher build', () => {
+  it('takes from the project what no flag says, and refuses what it names and is not there', async () => {
+    await project({ name: 'My Game', launcher: { accent: '#b3202a', icon: 'art/game.ico', publisher: 'My Studio' } })
+    const build = ['launcher', 'build', '--project', file(), '--platform', 'win-x64', '--out', world.path('dist')]
+    const refused = await keyturn(...build)
+    expect(refused.error).toMatchObject({ code: 'LB_ICON' })
+    expect(refused.error.message).toContain(world.path('game/art/game.ico'))
+    expect((await keyturn(...build, '--accent', 'red', '--icon', '/nowhere.ico')).error.code).toBe('LB_ICON')
+    await project({})
+    const open = ['--platform', 'linux-x64', '--server', 'http://updates.example.org']
+    expect((await keyturn(...build, ...open)).error.code).toBe('LB_SERVER')
+    expect(existsSync(world.path('dist'))).toBe(false)
+  })
+})
+
 describe('keyturn release', () => {
   it('discards what was never offered, and nothing else', async () => {
     await ship('--version-name', '1.0.0')

@@ -6,7 +6,8 @@ import type { BuiltLauncher, LauncherFile, Platform } from '@keyturn/launcher-da
 import { parseTrustRoot } from '@keyturn/manifest'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
-import { readIdentityLog } from '@keyturn/publisher/release'
+import { findProject, readIdentityLog, readProject } from '@keyturn/publisher/release'
+import type { Project } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
@@ -31,6 +32,7 @@ interface BuildOptions {
   readonly sign?: string
   readonly installer: boolean
   readonly runtime?: readonly string[]
+  readonly project?: string
 }
 
 const PLATFORMS: readonly Platform[] = ['win-x64', 'linux-x64', 'linux-arm64']
@@ -40,7 +42,8 @@ export function registerLauncherBuild(launcher: Command, cli: Cli): void {
   const build = launcher
     .command('build')
     .description('make the launcher for players: your name, icon, server and pin inside, no Node needed')
-    .option('--name <text>', 'name that players see (default: the product)')
+    .option('--project <file>', 'the project file (default: keyturn.json here or in a folder above, if there is one)')
+    .option('--name <text>', 'name that players see (default: that of the project, else the product)')
     .option('--id <id>', 'name for folders: lower-case letters, digits, hyphens (default: the product)')
     .option('--publisher <text>', 'studio that players see (default: the name)')
     .option('--release <version>', 'version of this launcher, three numbers', '1.0.0')
@@ -69,27 +72,29 @@ export function registerLauncherBuild(launcher: Command, cli: Cli): void {
 async function runBuild(context: Context, options: BuildOptions): Promise<CommandResult> {
   const home = await openHome(context)
   const { product, channel, server } = home.description
-  const name = options.name ?? product
+  const project = await projectOf(options)
+  const own = project?.launcher
+  const name = options.name ?? project?.name ?? product
   const built = await buildLauncher({
     config: {
       name,
       id: options.id ?? product,
-      publisher: options.publisher ?? name,
+      publisher: options.publisher ?? own?.publisher ?? name,
       version: options.release,
-      server: options.server ?? server ?? '',
+      server: options.server ?? project?.server ?? server ?? '',
       trust: await pinFor(home, options.trust),
       channel: options.channel ?? channel,
       product,
-      accent: options.accent,
-      languages: options.languages?.split(',').map((language) => language.trim()) ?? [],
+      accent: options.accent ?? own?.accent,
+      languages: options.languages?.split(',').map((language) => language.trim()) ?? own?.languages ?? [],
       telemetry: false,
     },
     platforms: platformsOf(options.platform),
     outputFolder: options.out,
     runtimes: { cacheFolder: join(home.paths.folder, 'cache'), files: runtimeFiles(options.runtime) },
-    iconFile: options.icon,
-    logoFile: options.logo,
-    backgroundFile: options.background,
+    iconFile: options.icon ?? own?.icon,
+    logoFile: options.logo ?? own?.logo,
+    backgroundFile: options.background ?? own?.background,
     sign: options.sign,
     installer: options.installer,
     signal: context.signal,
@@ -97,6 +102,11 @@ async function runBuild(context: Context, options: BuildOptions): Promise<Comman
   })
   for (const warning of built.warnings) context.warn(warning)
   return { data: dataOf(built), text: textOf(built, options.out) }
+}
+
+/** A launcher needs no project; one that is there fills in what no flag says. */
+async function projectOf({ project }: BuildOptions): Promise<Project | undefined> {
+  return project === undefined ? await findProject(process.cwd()) : await readProject(project)
 }
 
 /** The newest place of the home's identity, or the pin given by hand, which has to name the same identity. */
