@@ -2,6 +2,7 @@
 import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { systemRandom } from '@keyturn/primitives'
+import { tryOpenEnvelope } from '../src/envelope.ts'
 import {
   MemoryStore,
   Vault,
@@ -11,7 +12,6 @@ import {
   promote,
   sealEnvelope,
   stage,
-  tryOpenEnvelope,
   writeKeyringDocument,
 } from '../src/index.ts'
 import type { KeyringDocument, Layer, PartitionKey } from '../src/index.ts'

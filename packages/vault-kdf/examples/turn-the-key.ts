@@ -1,5 +1,6 @@
 // Seals two records, rotates the master key under them, and retires the old one when nothing needs it any more.
-import { MemoryStore, Vault, memoryProvider } from '@keyturn/vault-kdf'
+import { MemoryStore, Vault } from '@keyturn/vault-kdf'
+import { memoryProvider } from '@keyturn/vault-kdf/testing'
 
 const text = new TextEncoder()
 const vault = await Vault.create(new MemoryStore(), memoryProvider())

@@ -1,25 +1,17 @@
-export { auditSecretSigner, checkpointHolds, parseCheckpoint, writeCheckpoint } from './audit/checkpoint.ts'
+export { parseCheckpoint, writeCheckpoint } from './audit/checkpoint.ts'
 export { verifyHexvaultChain, hexvaultLink } from './audit/hexvault-chain.ts'
-export { AuditLog } from './audit/log.ts'
-export { genesisHash, parseAuditRecord, writeAuditRecord } from './audit/record.ts'
-export { MemoryAuditStore, seqTaken } from './audit/store.ts'
+export { writeAuditRecord } from './audit/record.ts'
+export { MemoryAuditStore } from './audit/store.ts'
 export { verifyAuditChain } from './audit/verify.ts'
-export { Cell } from './cell.ts'
-export { checkMasterKey, derivePartitionKey, fingerprintMasterKey } from './derive.ts'
-export { envelopeOverhead, openEnvelope, parseEnvelopeHeader, sealEnvelope, tryOpenEnvelope } from './envelope.ts'
+export { derivePartitionKey } from './derive.ts'
+export { openEnvelope, parseEnvelopeHeader, sealEnvelope } from './envelope.ts'
 export { VaultError, vaultErrors } from './errors.ts'
-export { KeyEvents } from './key-events.ts'
-export { isKeyState, keyStates } from './key-state.ts'
 export { hedgedSalt } from './hedged.ts'
-export { Keyring } from './keyring.ts'
+export { kekProvider } from './kek-provider.ts'
 export { parseKeyringDocument, writeKeyringDocument } from './keyring-document.ts'
-export { isLegacyProfile, legacyProfiles, openLegacy, sealLegacyForTest } from './legacy.ts'
-export { MAX_ID_BYTES, MAX_KEY_VERSIONS, MAX_PLAINTEXT_BYTES } from './limits.ts'
-export { faultyProvider, kekProvider, memoryProvider } from './memory-provider.ts'
+export { openLegacy } from './legacy.ts'
 export { MemoryStore } from './memory-store.ts'
-export { Partition } from './partition.ts'
 export {
-  defaultScryptLogN,
   deriveKek,
   findKek,
   newPassphraseKdf,
@@ -28,46 +20,29 @@ export {
   writePassphraseKdf,
 } from './passphrase.ts'
 export { passphraseBytes, passphraseForms, passphraseInput } from './passphrase-forms.ts'
-export { checkId, layers } from './place.ts'
+export { layers } from './place.ts'
 export { compareRecordIds, countVersion } from './store.ts'
-export {
-  acknowledge,
-  activeVersion,
-  addLegacyMaster,
-  compromise,
-  defaultQuarantineMs,
-  destroy,
-  findEntry,
-  nextVersion,
-  promote,
-  quarantine,
-  removeNode,
-  restore,
-  resume,
-  setLegacyPolicy,
-  stage,
-  suspend,
-} from './transitions.ts'
+export { activeVersion, destroy, findEntry, nextVersion, promote, quarantine, stage } from './transitions.ts'
 export { Vault } from './vault.ts'
-export { defaultGatedPolicy } from './vault-core.ts'
 export { unwrapMaster, wrapMaster } from './wrap.ts'
 export type { Checkpoint, CheckpointSigner, CheckpointStatement } from './audit/checkpoint.ts'
 export type { HexvaultAuditRecord } from './audit/hexvault-chain.ts'
-export type { AuditLogOptions, CheckpointContext } from './audit/log.ts'
+export type { AuditLog, AuditLogOptions, CheckpointContext } from './audit/log.ts'
 export type { AuditEvent, AuditOutcome, AuditRecord, AuditType } from './audit/record.ts'
 export type { AuditSink, AuditStore } from './audit/store.ts'
 export type { AuditFlaw, AuditVerdict, VerifyAuditOptions } from './audit/verify.ts'
-export type { OpenOptions, RecordSummary, SealOptions } from './cell.ts'
+export type { Cell, OpenOptions, RecordSummary, SealOptions } from './cell.ts'
 export type { PartitionKey } from './derive.ts'
 export type { EnvelopeHeader, OpenFailure } from './envelope.ts'
 export type { VaultErrorCode } from './errors.ts'
 export type { MessageToSeal } from './hedged.ts'
+export type { KeyEvents } from './key-events.ts'
 export type { KeyState, KeyUse } from './key-state.ts'
-export type { KeyringOptions } from './keyring.ts'
+export type { Keyring, KeyringOptions } from './keyring.ts'
 export type { KeyTransition, KeyringDocument, KeyringEntry, KeyringNode, ParsedKeyring } from './keyring-document.ts'
 export type { LegacyPlace, LegacyProfile } from './legacy.ts'
 export type { GeneratedMaster, MasterKeyProvider, WrapContext } from './master-key-provider.ts'
-export type { ProviderFaults } from './memory-provider.ts'
+export type { Partition } from './partition.ts'
 export type { PassphraseKdf } from './passphrase.ts'
 export type { Layer, LayerContext, Place, RecordId } from './place.ts'
 export type {

@@ -20,9 +20,6 @@ const moves: Readonly<Record<KeyState, readonly KeyState[]>> = {
   destroyed: [],
 }
 
-/** All states, in the order of a normal life. */
-export const keyStates = Object.keys(moves) as readonly KeyState[]
-
 /** Whether a text names a state. */
 export function isKeyState(value: unknown): value is KeyState {
   return typeof value === 'string' && Object.hasOwn(moves, value)

@@ -32,7 +32,7 @@ export interface KeyTransition {
 export interface KeyringEntry {
   readonly version: number
   readonly state: KeyState
-  /** 16 hex digits; see {@link fingerprintMasterKey}. */
+  /** 16 hex digits, the first 8 bytes of HKDF over the master: tells keys apart and is safe to show. */
   readonly fingerprint: string
   /** The master as its provider wrapped it; absent once destroyed. */
   readonly wrapped?: Uint8Array

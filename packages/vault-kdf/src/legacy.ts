@@ -1,5 +1,4 @@
-import { PrimitivesError, hkdfSha256, openAes256Gcm, sealAes256Gcm, wipe } from '@keyturn/primitives'
-import type { RandomSource } from '@keyturn/primitives'
+import { PrimitivesError, hkdfSha256, openAes256Gcm, wipe } from '@keyturn/primitives'
 import { VaultError } from './errors.ts'
 import { lengthPrefixed, utf8 } from './length-prefixed.ts'
 import { KEY_BYTES } from './limits.ts'
@@ -20,7 +19,8 @@ export function isLegacyProfile(value: unknown): value is LegacyProfile {
   return value === 'hv-1.0' || value === 'hv-1.1.0' || value === 'hv-1.1.2'
 }
 
-const NONCE_BYTES = 12
+/** Before each sealed layer. */
+export const NONCE_BYTES = 12
 const TAG_BYTES = 16
 const LAYER_BYTES = NONCE_BYTES + TAG_BYTES
 const noSalt = new Uint8Array(0)
@@ -58,12 +58,13 @@ export function deriveLegacyLayerKey(
   return hkdfSha256(partitionKey, noSalt, info, KEY_BYTES)
 }
 
-function additionalData(profile: LegacyProfile, cell: string, tag: string): Uint8Array {
+/** What a layer is bound to besides its key: nothing before 1.1.2. */
+export function additionalData(profile: LegacyProfile, cell: string, tag: string): Uint8Array {
   return profile === 'hv-1.1.2' ? utf8(`hexvault:${cell}:${tag}`) : noSalt
 }
 
 /** Contexts by layer; HexVault takes an absent id for an error and, before 1.1.2, an empty one for a value. */
-function legacyContexts(
+export function legacyContexts(
   profile: LegacyProfile,
   { layer, context, cell, partition }: LegacyPlace,
 ): string[] | undefined {
@@ -131,34 +132,4 @@ export function openLegacy(
     'VK_AUTH',
     `Cannot open legacy record: the bytes do not belong to this master, profile and place`,
   )
-}
-
-/**
- * Seals as HexVault did. For tests and migration drills: nothing in the vault writes this.
- *
- * @throws VaultError `VK_CONTEXT`.
- */
-export function sealLegacyForTest(
-  profile: LegacyProfile,
-  master: Uint8Array,
-  place: LegacyPlace,
-  plaintext: Uint8Array,
-  random: RandomSource,
-): Uint8Array {
-  const contexts = legacyContexts(profile, place)
-  if (contexts === undefined) throw new VaultError('VK_CONTEXT', `Layer ${place.layer} lacks an id`)
-  const partitionKey = deriveLegacyPartitionKey(profile, master, place.partition)
-  let bytes = plaintext
-  for (let index = 0; index <= place.layer; index++) {
-    const tag = layerTags[index] ?? ''
-    const key = deriveLegacyLayerKey(profile, partitionKey, place.cell, tag, contexts[index] ?? '')
-    const nonce = random(NONCE_BYTES)
-    const sealed = sealAes256Gcm(key, nonce, bytes, additionalData(profile, place.cell, tag))
-    bytes = new Uint8Array(NONCE_BYTES + sealed.length)
-    bytes.set(nonce)
-    bytes.set(sealed, NONCE_BYTES)
-    wipe(key)
-  }
-  wipe(partitionKey)
-  return bytes
 }

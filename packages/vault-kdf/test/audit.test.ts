@@ -3,22 +3,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { deriveAuditKey, hashRecord } from '../src/audit/record.ts'
+import { auditSecretSigner } from '../src/audit/checkpoint.ts'
+import { AuditLog } from '../src/audit/log.ts'
+import { genesisHash, parseAuditRecord } from '../src/audit/record.ts'
 import {
-  AuditLog,
   MemoryAuditStore,
   MemoryStore,
   Vault,
-  auditSecretSigner,
-  genesisHash,
   hexvaultLink,
-  memoryProvider,
-  parseAuditRecord,
   parseCheckpoint,
   verifyAuditChain,
   verifyHexvaultChain,
   writeAuditRecord,
   writeCheckpoint,
 } from '../src/index.ts'
+import { memoryProvider } from '../src/testing/index.ts'
 import type { AuditRecord, AuditStore, Checkpoint, HexvaultAuditRecord } from '../src/index.ts'
 import { FileAuditStore } from '../src/node/index.ts'
 import { SqliteAuditStore, SqliteStore } from '../src/sqlite/index.ts'

@@ -7,16 +7,10 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import { openRecord } from '../src/open-record.ts'
 import { lengthPrefixed } from '../src/length-prefixed.ts'
-import {
-  Keyring,
-  MemoryStore,
-  Vault,
-  envelopeOverhead,
-  memoryProvider,
-  parseKeyringDocument,
-  sealLegacyForTest,
-  tryOpenEnvelope,
-} from '../src/index.ts'
+import { envelopeOverhead, tryOpenEnvelope } from '../src/envelope.ts'
+import { MemoryStore, Vault, parseKeyringDocument } from '../src/index.ts'
+import { Keyring } from '../src/keyring.ts'
+import { memoryProvider, sealLegacyForTest } from '../src/testing/index.ts'
 import type { StoredRecord } from '../src/index.ts'
 import { derivePartitionKey, sealEnvelope } from '../src/index.ts'
 import { FolderStore } from '../src/node/index.ts'

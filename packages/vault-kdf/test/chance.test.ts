@@ -3,7 +3,9 @@ import { promisify } from 'node:util'
 import { hexEncode, systemRandom } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
 import { openRecord } from '../src/open-record.ts'
-import { Keyring, MemoryStore, Vault, memoryProvider, parseEnvelopeHeader, sealLegacyForTest } from '../src/index.ts'
+import { MemoryStore, Vault, parseEnvelopeHeader } from '../src/index.ts'
+import { Keyring } from '../src/keyring.ts'
+import { memoryProvider, sealLegacyForTest } from '../src/testing/index.ts'
 import type { MasterKeyProvider } from '../src/index.ts'
 
 /** Numbers for CI; `pnpm campaign:chance` runs a million of each. */

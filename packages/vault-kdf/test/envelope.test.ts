@@ -2,14 +2,8 @@ import { hexDecode, hexEncode } from '@keyturn/primitives'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { MessageKeys } from '../src/derive.ts'
-import {
-  derivePartitionKey,
-  envelopeOverhead,
-  openEnvelope,
-  parseEnvelopeHeader,
-  sealEnvelope,
-  tryOpenEnvelope,
-} from '../src/index.ts'
+import { envelopeOverhead, tryOpenEnvelope } from '../src/envelope.ts'
+import { derivePartitionKey, openEnvelope, parseEnvelopeHeader, sealEnvelope } from '../src/index.ts'
 import type { Layer } from '../src/index.ts'
 import { contextsOf } from '../src/place.ts'
 import { contentOf, contextOf, master, vectors } from './hexvault-vectors.ts'

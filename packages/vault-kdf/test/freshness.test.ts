@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { MemoryStore, Vault, memoryProvider } from '../src/index.ts'
+import { MemoryStore, Vault } from '../src/index.ts'
+import { memoryProvider } from '../src/testing/index.ts'
 import type { VaultOptions, VaultStore } from '../src/index.ts'
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value)

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { MemoryStore, Vault, VaultError, memoryProvider } from '../src/index.ts'
+import { MemoryStore, Vault, VaultError } from '../src/index.ts'
+import { memoryProvider } from '../src/testing/index.ts'
 import type { StoreOutcome, VaultStore } from '../src/index.ts'
 
 /** Rounds of this test; the campaign of docs/benchmarks.md ran 10,000 with `KEYTURN_INTERLEAVINGS`. */

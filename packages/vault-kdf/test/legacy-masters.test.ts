@@ -1,14 +1,8 @@
 import { systemRandom } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
-import {
-  MemoryStore,
-  Vault,
-  faultyProvider,
-  legacyProfiles,
-  memoryProvider,
-  openLegacy,
-  sealLegacyForTest,
-} from '../src/index.ts'
+import { MemoryStore, Vault, openLegacy } from '../src/index.ts'
+import { legacyProfiles } from '../src/legacy.ts'
+import { faultyProvider, memoryProvider, sealLegacyForTest } from '../src/testing/index.ts'
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value)
 const read = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { MemoryStore, Vault, faultyProvider, layers, memoryProvider, sealLegacyForTest } from '../src/index.ts'
+import { MemoryStore, Vault, layers } from '../src/index.ts'
+import { faultyProvider, memoryProvider, sealLegacyForTest } from '../src/testing/index.ts'
 import type { VaultError, AuditRecord, CensusRow } from '../src/index.ts'
 import { systemRandom } from '@keyturn/primitives'
 

@@ -15,7 +15,7 @@ import type { FileSystem } from '@keyturn/primitives/node'
 import { VaultError } from '../errors.ts'
 import { KEY_BYTES } from '../limits.ts'
 import type { MasterKeyProvider, WrapContext } from '../master-key-provider.ts'
-import { kekProvider } from '../memory-provider.ts'
+import { kekProvider } from '../kek-provider.ts'
 import {
   deriveKek,
   findKek,

@@ -2,7 +2,7 @@ import { base64Decode, base64Encode, systemRandom, wipe } from '@keyturn/primiti
 import type { RandomSource } from '@keyturn/primitives'
 import { VaultError } from '../errors.ts'
 import { KEY_BYTES } from '../limits.ts'
-import { kekProvider } from '../memory-provider.ts'
+import { kekProvider } from '../kek-provider.ts'
 import type { KeyFileProvider } from './key-file.ts'
 
 const DEFAULT_SERVICE = 'keyturn'

@@ -1,0 +1,3 @@
+export { faultyProvider, memoryProvider } from './providers.ts'
+export { sealLegacyForTest } from './seal-legacy.ts'
+export type { ProviderFaults } from './providers.ts'
