@@ -123,7 +123,6 @@ describe('commandTools()', () => {
       'id_witness_list',
       'noise_audit',
       'noise_derive',
-      'noise_lookup',
       'noise_plan',
       'noise_status',
       'pack_diff',
@@ -161,5 +160,22 @@ describe('commandTools()', () => {
   it('puts flags and arguments where no value can become a flag', async () => {
     const tool = commandTools(await describeCommands(), false).find(({ name }) => name === 'explain')
     expect(tool?.argv({ code: '--help' })).toEqual(['explain', '--', '--help'])
+  })
+
+  it('lets no client say where a token or a secret file goes, and says which tools ask a server', async () => {
+    const tools = commandTools(await describeCommands(), true)
+    const offered = tools.flatMap(({ schema }) => Object.keys(schema.properties))
+    for (const name of [
+      'server',
+      'token_file',
+      'passphrase_file',
+      'passphrase_fd',
+      'new_passphrase_file',
+      'insecure_http',
+    ])
+      expect(offered).not.toContain(name)
+    const asking = tools.filter(({ asksServer }) => asksServer).map(({ name }) => name)
+    expect(asking).toEqual(expect.arrayContaining(['release_publish', 'release_list', 'doctor']))
+    expect(asking).not.toContain('pack_verify')
   })
 })

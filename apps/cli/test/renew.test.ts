@@ -27,6 +27,7 @@ afterEach(async () => {
 
 async function withServer(): Promise<void> {
   await world.startServer()
+  await writeFile(world.path('token.txt'), `${world.token}\n`, { mode: 0o600 })
   process.env['KEYTURN_TOKEN'] = world.token
   await (await world.home()).update({ server: world.url })
 }
@@ -316,7 +317,7 @@ describe('the number of a head', () => {
         ['renew'],
         ['rollout', '--resume', '--percent', '100'],
       ])
-        await succeed('release', ...args, '--server', url)
+        await succeed('release', ...args, '--server', url, '--token-file', world.path('token.txt'))
       expect((await shown()).sequence).toBe(6)
     } finally {
       server.closeAllConnections()

@@ -202,6 +202,30 @@ describe('keyturn project init', () => {
   })
 })
 
+describe('an access token', () => {
+  it('goes to the server of the home only, unless its file is named with the other one (REL_SERVER_TOKEN)', async () => {
+    const other = ['--server', 'http://127.0.0.1:1']
+    expect((await keyturn('release', 'list', '--remote', ...other)).error.code).toBe('REL_SERVER_TOKEN')
+    await writeFile(world.path('token.txt'), 'another', { mode: 0o600 })
+    const named = await keyturn('release', 'list', '--remote', ...other, '--token-file', world.path('token.txt'))
+    expect(named.error.code).not.toBe('REL_SERVER_TOKEN')
+  })
+
+  it('goes over plain http to this machine only (REL_INSECURE_SERVER)', async () => {
+    await (await world.home()).update({ server: 'http://updates.example.org' })
+    const refused = await keyturn('release', 'list', '--remote')
+    expect(refused.error.code).toBe('REL_INSECURE_SERVER')
+  })
+
+  it('goes nowhere because a project says so', async () => {
+    await project({ server: 'https://thief.example' })
+    const refused = await keyturn('ship', '--project', file())
+    expect(refused.error).toMatchObject({ code: 'CLI_USAGE', hint: expect.stringContaining('https://thief.example') })
+    await project({ server: world.url })
+    expect((await keyturn('ship', '--project', file())).ok).toBe(true)
+  })
+})
+
 describe('keyturn launcher build', () => {
   it('takes from the project what no flag says, and refuses what it names and is not there', async () => {
     await project({ name: 'My Game', launcher: { accent: '#b3202a', icon: 'art/game.ico', publisher: 'My Studio' } })

@@ -44,6 +44,16 @@ export const publisherErrors = {
     meaning: 'A backup does not open under this passphrase, or it was cut or changed.',
     remedy: 'Try the passphrase of that backup, or another copy of the file.',
   },
+  REL_SERVER_TOKEN: {
+    kind: 'policy',
+    meaning: 'The access token of this home would be sent to another server than the one it belongs to.',
+    remedy: 'Give --token-file with a token of that server.',
+  },
+  REL_INSECURE_SERVER: {
+    kind: 'policy',
+    meaning: 'The access token would be sent over plain http to another machine, where anyone on the way can read it.',
+    remedy: 'Use https, or --insecure-http on a network where nobody listens.',
+  },
   REL_OFFERED: {
     kind: 'policy',
     meaning: 'The release is or was offered, or another one was made after it, so it cannot be discarded.',

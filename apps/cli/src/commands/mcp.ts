@@ -60,7 +60,7 @@ function serverOf(
       {
         description: tool.description,
         inputSchema: fromJsonSchema<Record<string, unknown>>(tool.schema),
-        annotations: { readOnlyHint: tool.reads, destructiveHint: !tool.reads, openWorldHint: false },
+        annotations: { readOnlyHint: tool.reads, destructiveHint: !tool.reads, openWorldHint: tool.asksServer },
       },
       async (args) => await call(commandLine, tool.argv(args), given, signal),
     )

@@ -67,6 +67,21 @@ export function registerShip(program: Command, cli: Cli): void {
   })
 }
 
+/** A project comes with its source, from anyone who wrote it: it may name the server, but not where a token goes. */
+function checkServer({ server }: ShipOptions, project: Project, home: HomeSession): void {
+  const used = server ?? home.description.server
+  if (project.server === undefined) return
+  const same = used !== undefined && URL.canParse(used) && new URL(used).origin === new URL(project.server).origin
+  if (same) return
+  throw new CliError(
+    'CLI_USAGE',
+    `The project is published on ${project.server}, this home publishes on ${used ?? 'none'}`,
+    {
+      hint: `Give --server ${project.server} if you trust the project`,
+    },
+  )
+}
+
 interface Shipment {
   readonly home: HomeSession
   readonly channel: string
@@ -105,7 +120,8 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
       `The project is "${project.product}", this home is of "${home.description.product}"`,
     )
   const channel = channelOf(options, home.description)
-  const client = await openClient({ server: options.server ?? project.server, tokenFile: options.tokenFile }, home)
+  checkServer(options, project, home)
+  const client = await openClient(options, home)
   const { base } = await readKnownHeads(home, channel, client)
   const before = (await readReleases(home.paths, channel)).at(-1)
   const version = await versionOf(context, options, project, before)

@@ -8,4 +8,5 @@ export function withServer(command: Command): Command {
       '--token-file <file>',
       'file with the access token (default: the variable KEYTURN_TOKEN_FILE or KEYTURN_TOKEN, else the one of "keyturn serve" here)',
     )
+    .option('--insecure-http', 'send the access token over plain http to another machine')
 }

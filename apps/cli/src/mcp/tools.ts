@@ -8,6 +8,8 @@ export interface CommandTool {
   readonly description: string
   /** Whether it changes nothing. */
   readonly reads: boolean
+  /** Whether it may ask a server. */
+  readonly asksServer: boolean
   /** JSON Schema of its arguments. */
   readonly schema: ToolSchema
   /**
@@ -56,7 +58,6 @@ const READS = new Set([
   'device list',
   'emergency report',
   'noise status',
-  'noise lookup',
   'noise plan',
   'noise audit',
   'vault status',
@@ -68,6 +69,11 @@ const READS = new Set([
 ])
 /** Commands that talk to a person, or never end. */
 const NEVER = new Set(['demo', 'serve', 'mcp', 'completion', 'launch'])
+/**
+ * Where secrets are read and where they go is said when the server starts, never by a client: an agent that is talked into
+ * it would send a token, or any file of one line, to any address.
+ */
+const SECRET_FLAG = /^(server|token-file|insecure-http|(.*-)?passphrase-(file|fd)|access-code-file)$/
 /** Flags of reading commands that write a file or show a secret. */
 const WRITING_FLAGS = new Set(['ics', 'output', 'show-secret'])
 
@@ -88,7 +94,7 @@ function toolOf(command: CommandDescription, allowWrite: boolean): CommandTool {
   const reads = READS.has(command.path)
   const flags = new Map(
     command.flags
-      .filter(({ long }) => allowWrite || !WRITING_FLAGS.has(long.slice(2)))
+      .filter(({ long }) => !SECRET_FLAG.test(long.slice(2)) && (allowWrite || !WRITING_FLAGS.has(long.slice(2))))
       .map((flag) => [propertyName(flag.long), flag] as const),
   )
   const properties: Record<string, PropertySchema> = {}
@@ -106,6 +112,7 @@ function toolOf(command: CommandDescription, allowWrite: boolean): CommandTool {
     name: propertyName(command.path.replaceAll(' ', '_')),
     description: command.summary,
     reads,
+    asksServer: command.flags.some(({ long }) => long === '--server'),
     schema: { type: 'object', properties, required, additionalProperties: false },
     argv: (args) => [
       ...command.path.split(' '),

@@ -11,6 +11,8 @@ export interface ServerOptions {
   readonly server?: string | undefined
   /** `--token-file`; default: the variable `KEYTURN_TOKEN`, else the token that `keyturn serve` made in this home. */
   readonly tokenFile?: string | undefined
+  /** `--insecure-http`: send the token over plain http to another machine. */
+  readonly insecureHttp?: boolean | undefined
 }
 
 /** What of an open home is needed to reach its server. */
@@ -34,10 +36,13 @@ export function requireServer(options: ServerOptions, description: HomeDescripti
   return url
 }
 
+const LOOPBACK = new Set(['127.0.0.1', '[::1]', 'localhost'])
+
 /**
- * Opens the client of a release server.
+ * Opens the client of a release server. A token belongs to one server: what the environment or this home holds is sent to
+ * the server of the home only, and never over plain http to another machine.
  *
- * @throws {@link PublisherError} `CLI_USAGE` when the address or the token file is not usable.
+ * @throws {@link PublisherError} `CLI_USAGE` when the address is not usable; `REL_SERVER_TOKEN`, `REL_INSECURE_SERVER`.
  */
 export async function openClient(
   options: ServerOptions,
@@ -47,7 +52,21 @@ export async function openClient(
   if (!URL.canParse(url))
     throw new PublisherError('CLI_USAGE', '--server wants an address like https://updates.example.org')
   const token = await readToken(options, paths)
-  return new ReleaseServerClient(url, token === undefined || token === '' ? {} : { token })
+  if (token === undefined || token === '') return new ReleaseServerClient(url, {})
+  checkMayHaveToken(new URL(url), options, description)
+  return new ReleaseServerClient(url, { token })
+}
+
+function checkMayHaveToken({ origin, protocol, hostname }: URL, options: ServerOptions, home: HomeDescription): void {
+  const own = home.server !== undefined && URL.canParse(home.server) ? new URL(home.server).origin : undefined
+  if (options.tokenFile === undefined && own !== undefined && own !== origin)
+    throw new PublisherError('REL_SERVER_TOKEN', `The access token belongs to ${own}, not to ${origin}`, {
+      hint: `Give --token-file with a token of ${origin}`,
+    })
+  if (protocol === 'http:' && !LOOPBACK.has(hostname) && options.insecureHttp !== true)
+    throw new PublisherError('REL_INSECURE_SERVER', `The access token would go to ${origin} in the clear`, {
+      hint: 'Use https; on a network where nobody listens, --insecure-http sends it all the same',
+    })
 }
 
 /** The flag, else the variables, else the token that "keyturn serve" made in this home. */
