@@ -6,24 +6,19 @@ import { once } from 'node:events'
 import { createServer, connect } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { concatBytes, equalBytes, systemRandom, utf8Decode, utf8Encode } from '@keyturn/primitives'
+import { createTransportIdentity, memoryDirectory, transportIdentity } from '@keyturn/noise-keys'
 import {
   addKey,
   afterPublication,
-  assertKeyUsable,
-  createTransportIdentity,
   deriveX25519Static,
   draftPublication,
   emptyMetadata,
-  KeyFloors,
-  lookUpKeys,
-  memoryDirectory,
-  preferredKey,
   publish,
   revoke,
   signPublication,
-  transportIdentity,
   transportPublicKey,
-} from '@keyturn/noise-keys'
+} from '@keyturn/noise-keys/owner'
+import { assertKeyUsable, KeyFloors, lookUpKeys, preferredKey } from '@keyturn/noise-keys/reader'
 import type { TransportIdentity } from '@keyturn/noise-keys'
 import { HandshakeState, noiseKeyPair, noiseProtocol, NoiseSession, SessionRegistry } from '@keyturn/noise-keys/noise'
 

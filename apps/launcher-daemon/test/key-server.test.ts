@@ -1,11 +1,11 @@
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { didKey, incept, seedSigner, signStatement } from '@keyturn/kel'
+import { createTransportIdentity } from '@keyturn/noise-keys'
 import {
   activeKey,
   addKey,
   afterPublication,
-  createTransportIdentity,
   cutOver,
   deriveX25519Static,
   draftPublication,
@@ -13,7 +13,7 @@ import {
   publish,
   revoke,
   signPublication,
-} from '@keyturn/noise-keys'
+} from '@keyturn/noise-keys/owner'
 import { ed25519PublicKey, hexEncode, sha256, systemRandom, utf8Encode, x25519PublicKey } from '@keyturn/primitives'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import { createReleaseServer } from '@keyturn/release-server'

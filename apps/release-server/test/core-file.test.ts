@@ -3,15 +3,15 @@ import { existsSync } from 'node:fs'
 import { open, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { createTransportIdentity } from '@keyturn/noise-keys'
 import {
   addKey,
-  createTransportIdentity,
   deriveX25519Static,
   draftPublication,
   emptyMetadata,
   publish,
   signPublication,
-} from '@keyturn/noise-keys'
+} from '@keyturn/noise-keys/owner'
 import { askOnce } from '@keyturn/noise-keys/noise'
 import {
   EXCHANGE_PROTOCOLS,

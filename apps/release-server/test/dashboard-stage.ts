@@ -1,18 +1,18 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { createTransportIdentity } from '@keyturn/noise-keys'
 import {
   addKey,
   afterPublication,
-  createTransportIdentity,
   cutOver,
   deriveX25519Static,
   draftPublication,
   emptyMetadata,
   publish,
   signPublication,
-} from '@keyturn/noise-keys'
-import type { TransportMetadata } from '@keyturn/noise-keys'
+} from '@keyturn/noise-keys/owner'
+import type { TransportMetadata } from '@keyturn/noise-keys/owner'
 import { ed25519PublicKey, hexEncode, systemRandom, utf8Encode, x25519PublicKey } from '@keyturn/primitives'
 import { chromium } from 'playwright-core'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'

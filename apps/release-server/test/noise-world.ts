@@ -1,14 +1,14 @@
+import { createTransportIdentity } from '@keyturn/noise-keys'
 import {
   addKey,
   afterPublication,
-  createTransportIdentity,
   draftPublication,
   emptyMetadata,
   publish,
   signPublication,
   deriveX25519Static,
-} from '@keyturn/noise-keys'
-import type { TransportMetadata } from '@keyturn/noise-keys'
+} from '@keyturn/noise-keys/owner'
+import type { TransportMetadata } from '@keyturn/noise-keys/owner'
 import { askOnce, noiseKeyPair, noiseProtocol } from '@keyturn/noise-keys/noise'
 import {
   EXCHANGE_PROTOCOLS,

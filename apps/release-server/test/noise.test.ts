@@ -1,20 +1,18 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { createTransportIdentity } from '@keyturn/noise-keys'
 import {
   activeKey,
   addKey,
-  createTransportIdentity,
   cutOver,
   draftPublication,
   emptyMetadata,
-  KeyFloors,
-  lookUpKeys,
-  preferredKey,
   publish,
   revoke,
   signPublication,
   deriveX25519Static,
-} from '@keyturn/noise-keys'
+} from '@keyturn/noise-keys/owner'
+import { KeyFloors, lookUpKeys, preferredKey } from '@keyturn/noise-keys/reader'
 import { openKeyAnswer, writeRuntimeKeyBlob } from '@keyturn/runtime-key'
 import { concatBytes, hexEncode, systemRandom, utf8Encode, x25519PublicKey } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'

@@ -1,17 +1,16 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { createTransportIdentity, memoryDirectory } from '@keyturn/noise-keys'
 import {
   addKey,
   afterPublication,
-  createTransportIdentity,
   deriveX25519Static,
   draftPublication,
   emptyMetadata,
-  memoryDirectory,
   publish,
   revoke,
   signPublication,
-} from '@keyturn/noise-keys'
+} from '@keyturn/noise-keys/owner'
 import { noiseKeyPair, noiseProtocol, receiveOnce } from '@keyturn/noise-keys/noise'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import { hexEncode, systemRandom, utf8Encode, sha256, x25519PublicKey } from '@keyturn/primitives'

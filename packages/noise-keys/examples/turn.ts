@@ -1,24 +1,21 @@
 // A server's transport key: derived from a cold seed, published, found by a peer, turned, and revoked.
 import { systemRandom } from '@keyturn/primitives'
+import { createTransportIdentity, memoryDirectory } from '@keyturn/noise-keys'
 import {
   addKey,
   afterPublication,
-  createTransportIdentity,
   cutOver,
   deriveX25519Static,
   draftPublication,
   emptyMetadata,
-  KeyFloors,
-  lookUpKeys,
-  memoryDirectory,
   nextDeviceId,
-  preferredKey,
   publish,
   revoke,
   signPublication,
   transportPublicKey,
-} from '@keyturn/noise-keys'
-import type { TransportMetadata } from '@keyturn/noise-keys'
+} from '@keyturn/noise-keys/owner'
+import { KeyFloors, lookUpKeys, preferredKey } from '@keyturn/noise-keys/reader'
+import type { TransportMetadata } from '@keyturn/noise-keys/owner'
 import { askOnce, noiseKeyPair, noiseProtocol, receiveOnce } from '@keyturn/noise-keys/noise'
 
 const identity = createTransportIdentity(systemRandom)

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { base64Encode, hexEncode, utf8Decode, utf8Encode } from '@keyturn/primitives'
+import { verifyKeyList } from '../src/index.ts'
 import {
   afterPublication,
   answerSigningRequest,
@@ -9,9 +10,8 @@ import {
   parseSigningRequest,
   publish,
   readSigningAnswer,
-  verifyKeyList,
-} from '../src/index.ts'
-import type { OwnKey, Publication } from '../src/index.ts'
+} from '../src/owner/index.ts'
+import type { OwnKey, Publication } from '../src/owner/index.ts'
 import { DAY_S, Peer, Publisher, START_S, summary } from './publisher.ts'
 import { codeOf } from './support.ts'
 

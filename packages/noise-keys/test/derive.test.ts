@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { hexEncode, hkdfSha512 } from '@keyturn/primitives'
+import { deriveNoiseSeed } from '../src/owner/derive.ts'
 import {
-  deriveNoiseSeed,
   deriveX25519ForDeviceEpoch,
   deriveX25519Prehistoric,
   deriveX25519Static,
   transportPublicKey,
-} from '../src/index.ts'
+} from '../src/owner/index.ts'
 import { kdfVectors } from './kdf-vectors.ts'
 import { codeOf, hex } from './support.ts'
 

@@ -1,19 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import { hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
+import { formatKeyRecord, homeserverDirectory, signKeyBinding } from '../src/index.ts'
+import { deriveNoiseSeed } from '../src/owner/derive.ts'
 import {
-  deriveNoiseSeed,
   deriveTransportSecret,
   deriveX25519ForDeviceEpoch,
   deriveX25519Prehistoric,
   deriveX25519Static,
-  formatKeyRecord,
-  homeserverDirectory,
-  KeyFloors,
-  judgeKeys,
-  signKeyBinding,
   transportPublicKey,
-} from '../src/index.ts'
-import type { Generation } from '../src/index.ts'
+} from '../src/owner/index.ts'
+import { KeyFloors, judgeKeys } from '../src/reader/index.ts'
+import type { Generation } from '../src/owner/index.ts'
 import { askOnce, isHandshakeFailure, receiveOnce } from '../src/noise/index.ts'
 import { clientKey, serverKey } from './noise-pairs.ts'
 import { Publisher, START_S, summary } from './publisher.ts'

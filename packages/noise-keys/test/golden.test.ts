@@ -6,11 +6,10 @@ import {
   draftPublication,
   formatMetadata,
   formatSigningRequest,
-  judgeKeys,
-  KeyFloors,
   parseMetadata,
   readSigningAnswer,
-} from '../src/index.ts'
+} from '../src/owner/index.ts'
+import { judgeKeys, KeyFloors } from '../src/reader/index.ts'
 import { relayPayload, verifyPacket } from '../src/pkarr/index.ts'
 import { Publisher, START_S, summary } from './publisher.ts'
 

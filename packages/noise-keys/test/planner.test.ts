@@ -1,17 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256, utf8Encode } from '@keyturn/primitives'
-import {
-  activeKey,
-  ageDays,
-  DEFAULT_ROTATION_POLICY,
-  INTERVAL_PRESETS,
-  MIN_OVERLAP_S,
-  planRotation,
-  remindersDue,
-  rotationPolicy,
-  shouldRotate,
-} from '../src/index.ts'
+import { activeKey, INTERVAL_PRESETS, planRotation, remindersDue, rotationPolicy } from '../src/owner/index.ts'
+import { ageDays, shouldRotate } from '../src/owner/planner.ts'
+import { DEFAULT_ROTATION_POLICY, MIN_OVERLAP_S } from '../src/owner/policy.ts'
 import { DAY_S, Peer, Publisher, START_S, summary } from './publisher.ts'
 import { codeOf } from './support.ts'
 

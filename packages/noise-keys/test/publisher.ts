@@ -1,15 +1,12 @@
 import { base64Decode, sha256, utf8Encode } from '@keyturn/primitives'
+import { createTransportIdentity, memoryDirectory } from '../src/index.ts'
 import {
   addKey,
   afterPublication,
-  createTransportIdentity,
   cutOver,
   deriveX25519Static,
   draftPublication,
   emptyMetadata,
-  KeyFloors,
-  lookUpKeys,
-  memoryDirectory,
   nextDeviceId,
   publish,
   retire,
@@ -17,15 +14,11 @@ import {
   signPublication,
   transportPublicKey,
   activeKey,
-} from '../src/index.ts'
-import type {
-  KeyDirectory,
-  KeyVerdict,
-  ReaderPolicy,
-  RevocationReason,
-  RotationPolicy,
-  TransportMetadata,
-} from '../src/index.ts'
+} from '../src/owner/index.ts'
+import { KeyFloors, lookUpKeys } from '../src/reader/index.ts'
+import type { KeyDirectory, RevocationReason } from '../src/index.ts'
+import type { RotationPolicy, TransportMetadata } from '../src/owner/index.ts'
+import type { KeyVerdict, ReaderPolicy } from '../src/reader/index.ts'
 
 export const DAY_S = 86_400
 export const START_S = 1_800_000_000

@@ -1,26 +1,24 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { base64Encode, ed25519PublicKey, hexEncode, sha256, utf8Encode, z32Encode } from '@keyturn/primitives'
+import { keyBindingPreimage } from '../src/binding.ts'
+import { assertDeviceId, recordDnsName, recordPath } from '../src/device-id.ts'
 import {
-  assertDeviceId,
-  canonicalX25519PublicKey,
   createTransportIdentity,
   formatKeyRecord,
-  keyBindingPreimage,
-  keyRecordSigningBytes,
   NoiseKeysError,
   parseIdentityName,
   parseKeyRecord,
-  readAsOldReader,
-  recordDnsName,
-  recordPath,
   signKeyBinding,
   signKeyRecord,
   transportIdentity,
-  transportPublicKey,
   verifyKeyBinding,
   verifyKeyRecord,
 } from '../src/index.ts'
+import { transportPublicKey } from '../src/owner/index.ts'
+import { canonicalX25519PublicKey } from '../src/public-key.ts'
+import { readAsOldReader } from '../src/reader/index.ts'
+import { keyRecordSigningBytes } from '../src/record-signature.ts'
 import type { UnsignedKeyRecord } from '../src/index.ts'
 import { kdfVectors } from './kdf-vectors.ts'
 import { codeOf, hex } from './support.ts'

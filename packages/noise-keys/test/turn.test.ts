@@ -4,26 +4,26 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { base64Encode, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
 import {
-  assertKeyUsable,
-  auditIdentity,
   combineDirectories,
   createKeyFileHandler,
+  memoryDirectory,
+  memoryKeyFileStore,
+  relayDirectory,
+  releaseServerDirectory,
+} from '../src/index.ts'
+import {
+  auditIdentity,
   deriveX25519Static,
   emptyMetadata,
   formatMetadata,
   guideMetadata,
   importGuideMetadata,
-  memoryDirectory,
-  memoryKeyFileStore,
-  MIN_OVERLAP_S,
   parseMetadata,
-  preferredKey,
-  readAsOldReader,
   recoverTransportSecret,
-  relayDirectory,
-  releaseServerDirectory,
   transportPublicKey,
-} from '../src/index.ts'
+} from '../src/owner/index.ts'
+import { MIN_OVERLAP_S } from '../src/owner/policy.ts'
+import { assertKeyUsable, preferredKey, readAsOldReader } from '../src/reader/index.ts'
 import type { KeyDirectory } from '../src/index.ts'
 import { folderDirectory } from '../src/node/index.ts'
 import { createRelayHandler, memoryPacketStore } from '../src/pkarr/index.ts'

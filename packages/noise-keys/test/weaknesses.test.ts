@@ -1,28 +1,27 @@
 import { describe, expect, it } from 'vitest'
 import { base64Encode, hexEncode, sha256, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import {
-  addKey,
-  assertKeyUsable,
-  assertUsable,
-  deriveX25519Static,
-  emptyMetadata,
   formatAnchor,
   formatKeyRecord,
-  judgeKeys,
-  KeyFloors,
   memoryDirectory,
   parseAnchor,
-  preferredKey,
-  recoverTransportSecret,
   signKeyBinding,
   signKeyList,
   signKeyRecord,
-  transportPublicKey,
   verifyKeyList,
   verifyKeyRecord,
   parseKeyRecord,
 } from '../src/index.ts'
-import type { KeyDirectory, KeyVerdict, PublishedKeys, ReaderPolicy } from '../src/index.ts'
+import {
+  addKey,
+  deriveX25519Static,
+  emptyMetadata,
+  recoverTransportSecret,
+  transportPublicKey,
+} from '../src/owner/index.ts'
+import { assertKeyUsable, assertUsable, judgeKeys, KeyFloors, preferredKey } from '../src/reader/index.ts'
+import type { KeyDirectory, PublishedKeys } from '../src/index.ts'
+import type { KeyVerdict, ReaderPolicy } from '../src/reader/index.ts'
 import { HandshakeState, noiseKeyPair, noiseProtocol, NoiseSession, SessionRegistry } from '../src/noise/index.ts'
 import { DAY_S, Peer, Publisher, publicKeyOf, START_S, summary } from './publisher.ts'
 import { clientKey, shake } from './noise-pairs.ts'

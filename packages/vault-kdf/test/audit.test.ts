@@ -2,10 +2,9 @@ import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { deriveAuditKey, hashRecord } from '../src/audit/record.ts'
+import { deriveAuditKey, hashRecord, genesisHash, parseAuditRecord } from '../src/audit/record.ts'
 import { auditSecretSigner } from '../src/audit/checkpoint.ts'
 import { AuditLog } from '../src/audit/log.ts'
-import { genesisHash, parseAuditRecord } from '../src/audit/record.ts'
 import {
   MemoryAuditStore,
   MemoryStore,

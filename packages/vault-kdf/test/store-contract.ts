@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { MemoryStore } from '../src/index.ts'
-import { compareRecordIds } from '../src/index.ts'
+import { compareRecordIds, MemoryStore } from '../src/index.ts'
 import type { StoreChange, VaultRecord, VaultStore } from '../src/index.ts'
 
 const bytes = (value: string): Uint8Array => new TextEncoder().encode(value)

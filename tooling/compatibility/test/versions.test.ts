@@ -14,7 +14,9 @@ import {
   parseRoles,
   parseTrustRoot,
 } from '@keyturn/manifest'
-import { KeyFloors, parseKeyRecord, parseMetadata, parseSigningRequest } from '@keyturn/noise-keys'
+import { parseKeyRecord } from '@keyturn/noise-keys'
+import { parseMetadata, parseSigningRequest } from '@keyturn/noise-keys/owner'
+import { KeyFloors } from '@keyturn/noise-keys/reader'
 import { hexDecode, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import { parseExchangeRequest, parseRuntimeKeyBlob, parseRuntimeKeyJson } from '@keyturn/runtime-key'
 import { parseKeyringDocument } from '@keyturn/vault-kdf'

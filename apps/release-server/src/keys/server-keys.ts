@@ -1,5 +1,6 @@
-import { isUsable, KeyFloors, lookUpKeys, parseIdentityName } from '@keyturn/noise-keys'
-import type { KeyVerdict } from '@keyturn/noise-keys'
+import { parseIdentityName } from '@keyturn/noise-keys'
+import { isUsable, KeyFloors, lookUpKeys } from '@keyturn/noise-keys/reader'
+import type { KeyVerdict } from '@keyturn/noise-keys/reader'
 import { noiseKeyPair, noiseProtocol } from '@keyturn/noise-keys/noise'
 import type { NoiseKeyPair } from '@keyturn/noise-keys/noise'
 import { EXCHANGE_PROTOCOLS, serverKeyHint } from '@keyturn/runtime-key'

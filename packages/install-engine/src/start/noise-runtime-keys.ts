@@ -1,12 +1,6 @@
 import type { ReleaseManifest } from '@keyturn/manifest'
-import {
-  isUsable,
-  KeyFloors,
-  lookUpKeys,
-  NoiseKeysError,
-  parseIdentityName,
-  releaseServerDirectory,
-} from '@keyturn/noise-keys'
+import { NoiseKeysError, parseIdentityName, releaseServerDirectory } from '@keyturn/noise-keys'
+import { isUsable, KeyFloors, lookUpKeys } from '@keyturn/noise-keys/reader'
 import type { KeyDirectory } from '@keyturn/noise-keys'
 import { askOnce, noiseKeyPair, noiseProtocol } from '@keyturn/noise-keys/noise'
 import { concatBytes, hexDecode, KeyturnError, wipe } from '@keyturn/primitives'

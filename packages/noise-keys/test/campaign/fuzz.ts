@@ -2,29 +2,30 @@
 // mutated with their structure in mind; an answer other than a value or an error of this package is a finding.
 import { sha256, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import {
-  answerSigningRequest,
   createTransportIdentity,
-  draftPublication,
-  addKey,
-  deriveX25519Static,
-  emptyMetadata,
   formatAnchor,
-  formatMetadata,
-  formatSigningRequest,
-  judgeKeys,
-  KeyFloors,
   NoiseKeysError,
   parseAnchor,
   parseIdentityName,
   parseKeyRecord,
+  verifyKeyList,
+  verifyKeyRecord,
+} from '@keyturn/noise-keys'
+import {
+  answerSigningRequest,
+  draftPublication,
+  addKey,
+  deriveX25519Static,
+  emptyMetadata,
+  formatMetadata,
+  formatSigningRequest,
   parseMetadata,
   parseSigningRequest,
   readSigningAnswer,
   signPublication,
   transportPublicKey,
-  verifyKeyList,
-  verifyKeyRecord,
-} from '@keyturn/noise-keys'
+} from '@keyturn/noise-keys/owner'
+import { judgeKeys, KeyFloors } from '@keyturn/noise-keys/reader'
 import {
   HandshakeState,
   noiseKeyPair,

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openKeystore } from '@keyturn/keystore/node'
-import { parseMetadata, recoverTransportSecret } from '@keyturn/noise-keys'
+import { parseMetadata, recoverTransportSecret } from '@keyturn/noise-keys/owner'
 import { KeyturnError, wipe } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { FolderStore, openKeyFile } from '@keyturn/vault-kdf/node'

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { OwnKey, RotationPlan } from '@keyturn/noise-keys'
+import type { OwnKey, RotationPlan } from '@keyturn/noise-keys/owner'
 import type { HomeDescription } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { readIfThere } from '../release/store.ts'
@@ -35,7 +35,7 @@ export async function transportItems(
   if (bytes === undefined) return [identity]
   // Loaded here: homes that publish no transport key answer faster without it.
   const [{ parseMetadata, planRotation }, { transportPolicy }] = await Promise.all([
-    import('@keyturn/noise-keys'),
+    import('@keyturn/noise-keys/owner'),
     import('../transport/policy.ts'),
   ])
   const metadata = parseMetadata(bytes)

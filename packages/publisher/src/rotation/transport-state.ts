@@ -1,5 +1,6 @@
-import { formatMetadata, parseIdentityName, parseMetadata } from '@keyturn/noise-keys'
-import type { SignedPublication, TransportMetadata } from '@keyturn/noise-keys'
+import { parseIdentityName } from '@keyturn/noise-keys'
+import { formatMetadata, parseMetadata } from '@keyturn/noise-keys/owner'
+import type { SignedPublication, TransportMetadata } from '@keyturn/noise-keys/owner'
 import { relayPayload, verifyPacket } from '@keyturn/noise-keys/pkarr'
 import { base64Encode } from '@keyturn/primitives'
 import type { JsonObject } from '@keyturn/primitives'

@@ -1,5 +1,5 @@
-import { rotationPolicy } from '@keyturn/noise-keys'
-import type { RotationPolicy, TransportMetadata } from '@keyturn/noise-keys'
+import { rotationPolicy } from '@keyturn/noise-keys/owner'
+import type { RotationPolicy, TransportMetadata } from '@keyturn/noise-keys/owner'
 import type { HomeDescription } from '../home.ts'
 
 /** When transport keys turn: by their own metadata, unless the home's policy names other days. */

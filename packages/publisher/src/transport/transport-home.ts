@@ -1,17 +1,11 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomic } from '@keyturn/primitives/node'
-import {
-  combineDirectories,
-  emptyMetadata,
-  formatMetadata,
-  KeyFloors,
-  parseIdentityName,
-  parseMetadata,
-  releaseServerDirectory,
-  transportIdentity,
-} from '@keyturn/noise-keys'
-import type { KeyDirectory, RotationPolicy, TransportIdentity, TransportMetadata } from '@keyturn/noise-keys'
+import { combineDirectories, parseIdentityName, releaseServerDirectory, transportIdentity } from '@keyturn/noise-keys'
+import { emptyMetadata, formatMetadata, parseMetadata } from '@keyturn/noise-keys/owner'
+import { KeyFloors } from '@keyturn/noise-keys/reader'
+import type { KeyDirectory, TransportIdentity } from '@keyturn/noise-keys'
+import type { RotationPolicy, TransportMetadata } from '@keyturn/noise-keys/owner'
 import { folderDirectory } from '@keyturn/noise-keys/node'
 import type { PublisherHost } from '../session.ts'
 import { homePaths } from '../home.ts'

@@ -1,5 +1,6 @@
 import { printable } from '@keyturn/primitives'
-import { auditIdentity, parseIdentityName } from '@keyturn/noise-keys'
+import { parseIdentityName } from '@keyturn/noise-keys'
+import { auditIdentity } from '@keyturn/noise-keys/owner'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { formatTable } from '../../output.ts'

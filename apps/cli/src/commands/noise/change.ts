@@ -1,6 +1,6 @@
 import { wipe } from '@keyturn/primitives'
-import { deriveX25519Static, nextDeviceId, transportPublicKey } from '@keyturn/noise-keys'
-import type { NewKey, TransportMetadata } from '@keyturn/noise-keys'
+import { deriveX25519Static, nextDeviceId, transportPublicKey } from '@keyturn/noise-keys/owner'
+import type { NewKey, TransportMetadata } from '@keyturn/noise-keys/owner'
 import { refuseFrozen } from '@keyturn/publisher/identity'
 import { abandonTransport, metadataAfter, transportRotation, transportRotationSteps } from '@keyturn/publisher/rotation'
 import type { RotationRecord, TransportChange, TransportOrder, TransportState } from '@keyturn/publisher/rotation'

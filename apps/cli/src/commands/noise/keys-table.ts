@@ -1,6 +1,6 @@
 import { base64Decode, hexEncode } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
-import type { TransportMetadata } from '@keyturn/noise-keys'
+import type { TransportMetadata } from '@keyturn/noise-keys/owner'
 import { formatTable } from '../../output.ts'
 import { dateText } from './dates.ts'
 

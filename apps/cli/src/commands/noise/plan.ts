@@ -1,6 +1,6 @@
 import type { JsonValue } from '@keyturn/primitives'
-import { INTERVAL_PRESETS, planRotation, rotationPolicy } from '@keyturn/noise-keys'
-import type { RotationPlan } from '@keyturn/noise-keys'
+import { INTERVAL_PRESETS, planRotation, rotationPolicy } from '@keyturn/noise-keys/owner'
+import type { RotationPlan } from '@keyturn/noise-keys/owner'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'

@@ -6,8 +6,8 @@ import {
   nextKey,
   publish as publishKeys,
   readSigningAnswer,
-} from '@keyturn/noise-keys'
-import type { SignedPublication } from '@keyturn/noise-keys'
+} from '@keyturn/noise-keys/owner'
+import type { SignedPublication } from '@keyturn/noise-keys/owner'
 import { refuseFrozen } from '@keyturn/publisher/identity'
 import { directoryOf, nowSeconds, openTransport, writableDirectoriesOf } from '@keyturn/publisher/transport'
 import type { Command } from 'commander'

@@ -1,5 +1,5 @@
-import { activeKey, addKey, cutOver, nextDeviceId, nextKey, planRotation, retire } from '@keyturn/noise-keys'
-import type { PlanAction, TransportMetadata } from '@keyturn/noise-keys'
+import { activeKey, addKey, cutOver, nextDeviceId, nextKey, planRotation, retire } from '@keyturn/noise-keys/owner'
+import type { PlanAction, TransportMetadata } from '@keyturn/noise-keys/owner'
 import type { TransportChange, TransportState } from '@keyturn/publisher/rotation'
 import { nowSeconds, transportPolicy } from '@keyturn/publisher/transport'
 import type { TransportHome } from '@keyturn/publisher/transport'

@@ -13,8 +13,8 @@ import {
   parseSigningRequest,
   readSigningAnswer,
   retire,
-} from '@keyturn/noise-keys'
-import type { Publication, TransportMetadata } from '@keyturn/noise-keys'
+} from '@keyturn/noise-keys/owner'
+import type { Publication, TransportMetadata } from '@keyturn/noise-keys/owner'
 import { hexDecode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'

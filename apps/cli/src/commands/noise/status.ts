@@ -1,4 +1,4 @@
-import { planRotation, remindersDue } from '@keyturn/noise-keys'
+import { planRotation, remindersDue } from '@keyturn/noise-keys/owner'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { dateText } from './dates.ts'

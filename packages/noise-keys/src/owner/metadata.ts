@@ -1,12 +1,12 @@
 import { base64Decode, base64Encode, parseStrictJson, utf8Encode } from '@keyturn/primitives'
 import type { Generation } from './derive.ts'
-import { assertDeviceId } from './device-id.ts'
-import { NoiseKeysError } from './errors.ts'
-import { parseIdentityName } from './identity.ts'
-import type { Tombstone } from './key-list.ts'
+import { assertDeviceId } from '../device-id.ts'
+import { NoiseKeysError } from '../errors.ts'
+import { parseIdentityName } from '../identity.ts'
+import type { Tombstone } from '../key-list.ts'
 import { rotationPolicy } from './policy.ts'
 import type { RotationPolicy } from './policy.ts'
-import type { RevocationReason } from './record.ts'
+import type { RevocationReason } from '../record.ts'
 
 /** The four fields of the guide's metadata, spelled as there. */
 export interface GuideKeyMetadata {

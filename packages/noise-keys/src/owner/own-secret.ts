@@ -7,7 +7,7 @@ import {
   transportPublicKey,
 } from './derive.ts'
 import type { Generation } from './derive.ts'
-import { NoiseKeysError } from './errors.ts'
+import { NoiseKeysError } from '../errors.ts'
 import type { OwnKey } from './metadata.ts'
 
 /** What a derivation is made from. */

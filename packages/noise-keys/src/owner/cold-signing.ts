@@ -9,9 +9,9 @@ import {
   utf8Encode,
 } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
-import { NoiseKeysError } from './errors.ts'
-import { parseIdentityName } from './identity.ts'
-import { relayPayload, verifyPacket } from './pkarr/signed-packet.ts'
+import { NoiseKeysError } from '../errors.ts'
+import { parseIdentityName } from '../identity.ts'
+import { relayPayload, verifyPacket } from '../pkarr/signed-packet.ts'
 import { signPublication, verifyPublication } from './publication.ts'
 import type { Publication, SignedPublication } from './publication.ts'
 

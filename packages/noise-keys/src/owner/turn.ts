@@ -1,10 +1,10 @@
-import { NoiseKeysError } from './errors.ts'
-import { TOMBSTONE_GRACE_S } from './key-list.ts'
-import type { Tombstone } from './key-list.ts'
+import { NoiseKeysError } from '../errors.ts'
+import { TOMBSTONE_GRACE_S } from '../key-list.ts'
+import type { Tombstone } from '../key-list.ts'
 import { keyOfDevice, ownKey } from './metadata.ts'
 import type { NewKey, OwnKey, TransportMetadata } from './metadata.ts'
-import { MAX_RECORD_LIFE_S } from './record.ts'
-import type { RevocationReason } from './record.ts'
+import { MAX_RECORD_LIFE_S } from '../record.ts'
+import type { RevocationReason } from '../record.ts'
 
 /** The key in use; `undefined` before the first. */
 export function activeKey(metadata: TransportMetadata): OwnKey | undefined {

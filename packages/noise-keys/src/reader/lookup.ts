@@ -1,7 +1,7 @@
-import type { KeyDirectory } from './directory.ts'
-import { NoiseKeysError } from './errors.ts'
+import type { KeyDirectory } from '../directory.ts'
+import { NoiseKeysError } from '../errors.ts'
 import type { KeyFloors } from './floors.ts'
-import type { TransportIdentity } from './identity.ts'
+import type { TransportIdentity } from '../identity.ts'
 import { isUsable, judgeKeys } from './judge.ts'
 import type { KeyVerdict, ReaderPolicy } from './judge.ts'
 

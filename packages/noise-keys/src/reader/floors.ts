@@ -1,8 +1,8 @@
 import { base64Encode, hexEncode, parseStrictJson, utf8Encode } from '@keyturn/primitives'
-import { NoiseKeysError } from './errors.ts'
-import { recordSha256 } from './key-list.ts'
-import type { VerifiedKeyList } from './key-list.ts'
-import type { ParsedKeyRecord, RevocationReason } from './record.ts'
+import { NoiseKeysError } from '../errors.ts'
+import { recordSha256 } from '../key-list.ts'
+import type { VerifiedKeyList } from '../key-list.ts'
+import type { ParsedKeyRecord, RevocationReason } from '../record.ts'
 
 /** Two documents signed under one number: proof that the signer, or a holder of its key, tells two stories. */
 export interface EquivocationEvidence {

@@ -8,9 +8,9 @@ import {
   Writer,
   x25519PublicKey,
 } from '@keyturn/primitives'
-import { NoiseKeysError } from './errors.ts'
-import { KEY_LENGTH } from './identity.ts'
-import { LABELS } from './labels.ts'
+import { NoiseKeysError } from '../errors.ts'
+import { KEY_LENGTH } from '../identity.ts'
+import { LABELS } from '../labels.ts'
 
 /** Which of the derivations in the wild made a key; `random` keys are made by the device and only bound. */
 export type Generation = 'G0' | 'G1' | 'G1+' | 'G2' | 'random'

@@ -1,6 +1,6 @@
 import { base64Decode, ed25519Verify, sha256 } from '@keyturn/primitives'
-import { keyBindingPreimage } from './binding.ts'
-import type { RecordPlace } from './record-signature.ts'
+import { keyBindingPreimage } from '../binding.ts'
+import type { RecordPlace } from '../record-signature.ts'
 
 /** What a deployed reader of generation G2 makes of a record. */
 export type OldReaderVerdict =

@@ -1,0 +1,9 @@
+export { KeyFloors } from './floors.ts'
+export { assertKeyUsable, assertUsable, DEFAULT_READER_POLICY, isUsable, judgeKeys } from './judge.ts'
+export { lookUpKeys, preferredKey } from './lookup.ts'
+export { readAsOldReader } from './old-reader.ts'
+
+export type { EquivocationEvidence, IdentityFloor } from './floors.ts'
+export type { KeyVerdict, ReaderPolicy, Verdict } from './judge.ts'
+export type { LookupOptions } from './lookup.ts'
+export type { OldReaderVerdict } from './old-reader.ts'
