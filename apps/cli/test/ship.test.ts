@@ -155,6 +155,7 @@ describe('keyturn ship', () => {
     expect(answer.error.code).toBe('BUILD_SECRET')
     expect(answer.error.message).toContain('.env')
     expect(answer.error.message).toContain('data/server.pem')
+    expect(answer.error.hint).toContain('"exclude" and "include"')
     await project({ exclude: ['.env'], include: ['data/server.pem'] })
     expect(await ship()).toMatchObject({ changed: 1 })
   })
@@ -181,6 +182,24 @@ describe('keyturn ship', () => {
     expect(await refusal()).toBe('PRJ_NOT_FOUND')
     await project({ product: 'other' })
     expect(await refusal()).toBe('CLI_USAGE')
+  })
+})
+
+describe('keep', () => {
+  it('warns when it names a file that goes into an archive, and only then', async () => {
+    const said = async (...args: string[]): Promise<string> => {
+      let text = ''
+      const onStderr = (part: string): void => void (text += part)
+      const answer = await command(world, ['ship', '--project', file(), ...args], { onStderr })
+      expect(answer.ok).toBe(true)
+      return text
+    }
+    await project({ keep: ['user.cfg', 'saves/**'] })
+    expect(await said('--dry-run')).not.toContain('no effect')
+    await project({ keep: ['user.cfg', 'data/*.txt'] })
+    expect(await said('--dry-run')).toContain('"keep" has no effect on "data/a.txt": folder "data" becomes an archive')
+    await project({ keep: ['data/*.txt'], exclude: ['data/a.txt'] })
+    expect(await said()).not.toContain('no effect')
   })
 })
 

@@ -72,7 +72,8 @@ export const publisherErrors = {
   BUILD_SECRET: {
     kind: 'policy',
     meaning: 'A file of the tree looks like a secret: a private key, or an .env file.',
-    remedy: 'Move it out of the tree, leave it out with --exclude, or name it with --include.',
+    remedy:
+      'Move it out of the tree, leave it out with --exclude, or name it with --include; in keyturn.json, with the members "exclude" and "include".',
   },
   BUILD_FORMAT_CHANGED: {
     kind: 'policy',

@@ -1,13 +1,15 @@
 import { readFile, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { diffManifests } from '@keyturn/manifest'
+import { diffManifests, matchesGlob } from '@keyturn/manifest'
 import { git } from '@keyturn/kel/node'
-import { formatBytes, hexEncode, systemRandom } from '@keyturn/primitives'
+import { formatBytes, hexEncode, printable, systemRandom } from '@keyturn/primitives'
 import { PublisherError } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import {
   discardRelease,
   findProject,
+  isExcluded,
+  listTree,
   offerRelease,
   openClient,
   packTree,
@@ -137,6 +139,7 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
       salt: hexEncode(systemRandom(16)),
     })
     const facts = await factsOf(shipment, draft)
+    await warnOfVainKeeps(context, project, draft)
     if (context.dryRun) {
       await discardRelease(home, channel, version)
       return { data: { channel, ...facts.data }, text: `Would ship ${version}\n${facts.text}` }
@@ -213,6 +216,22 @@ async function makeDraft(context: Context, options: ShipOptions, shipment: Shipm
     throw error
   } finally {
     hashing.end()
+  }
+}
+
+/** A file inside an archive cannot be kept: players have only the archive. Someone who asked for it should know. */
+async function warnOfVainKeeps(context: Context, project: Project, { manifest }: StoredRelease): Promise<void> {
+  const delivered = new Set(manifest.files.map(({ path }) => path))
+  const packed = (await listTree(project.source)).filter(
+    ({ path }) => path.includes('/') && !delivered.has(path) && !isExcluded(path, project),
+  )
+  for (const glob of project.keep) {
+    const inside = packed.find(({ path }) => matchesGlob(glob, path))
+    if (inside === undefined) continue
+    const folder = inside.path.split('/')[0] ?? ''
+    context.warn(
+      `"keep" has no effect on "${printable(inside.path, 120)}": folder "${printable(folder, 120)}" becomes an archive; put files that players edit at the top of the source`,
+    )
   }
 }
 

@@ -84,7 +84,7 @@ export async function buildLauncher(options: LauncherOptions): Promise<BuiltLaun
   const warnings: string[] = []
   for (const platform of options.platforms)
     files.push(...(await buildPlatform({ platform, options, assets, bundle, warnings })))
-  if (options.sign === undefined)
+  if (options.sign === undefined && options.platforms.includes('win-x64'))
     warnings.push('Nothing is signed: Windows will show players a SmartScreen warning; see --sign')
   const updateTree = join(options.outputFolder, 'update')
   await mkdir(updateTree, { recursive: true })

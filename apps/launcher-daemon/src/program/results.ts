@@ -18,16 +18,20 @@ export function updateData(result: UpdateResult): { [name: string]: JsonValue } 
   }
 }
 
+function filesWritten({ writtenFiles }: UpdateResult): string {
+  return `${writtenFiles} ${writtenFiles === 1 ? 'file' : 'files'} written`
+}
+
 /** A result in one sentence. */
 export function updateText(result: UpdateResult): string {
   const { outcome, version = 'nothing', downloadedBytes } = result
   switch (outcome) {
     case 'updated':
-      return `Installed ${version}: ${result.writtenFiles} files written, ${result.removedFiles} removed, ${formatBytes(downloadedBytes)} downloaded`
+      return `Installed ${version}: ${filesWritten(result)}, ${result.removedFiles} removed, ${formatBytes(downloadedBytes)} downloaded`
     case 'up-to-date':
       return `${version} is installed and up to date`
     case 'repaired':
-      return `Repaired ${version}: ${result.writtenFiles} files written, ${formatBytes(downloadedBytes)} downloaded`
+      return `Repaired ${version}: ${filesWritten(result)}, ${formatBytes(downloadedBytes)} downloaded`
     case 'stay':
       return `${version} stays: nothing else is offered to this install`
     case 'rolled-back':

@@ -1,6 +1,7 @@
 import { matchesGlob } from '@keyturn/manifest'
 import { printable } from '@keyturn/primitives'
 import { PublisherError } from '../errors.ts'
+import { PROJECT_FILE } from './project.ts'
 
 /** What the system or an editor leaves behind: never part of a release unless it is named. */
 const JUNK_NAMES = ['.DS_Store', 'Thumbs.db', 'desktop.ini', '*.tmp', '*~', '*.swp', '~$*', '.~lock.*']
@@ -56,6 +57,6 @@ export function refuseSecrets(paths: readonly string[], { include = [] }: Select
   const shown = found.slice(0, 10).map((path) => `"${printable(path, 120)}"`)
   const more = found.length > shown.length ? ` and ${found.length - shown.length} more` : ''
   throw new PublisherError('BUILD_SECRET', `These files look like secrets: ${shown.join(', ')}${more}`, {
-    hint: 'Move them out of the tree, leave them out with --exclude, or name them with --include if players may have them',
+    hint: `Move them out of the tree, or leave them out with --exclude. If players may have them, name them with --include. In ${PROJECT_FILE}, these are the members "exclude" and "include"`,
   })
 }

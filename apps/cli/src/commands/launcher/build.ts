@@ -158,5 +158,6 @@ function dataOf({ files, record, updateTree, warnings }: BuiltLauncher): Command
 
 function textOf({ files }: BuiltLauncher, out: string): string {
   const rows = files.map(({ kind, path, bytes }: LauncherFile) => [kind, relative('.', path), formatBytes(bytes)])
-  return `${formatTable(rows)}\n\nNext: put the setup on your website, then "keyturn launcher publish ${out}" so that installed launchers update themselves`
+  const forPlayers = [...new Set(files.map(({ kind }) => kind))].filter((kind) => kind !== 'executable')
+  return `${formatTable(rows)}\n\nNext: put the ${forPlayers.join(' and the ') || 'executable'} on your website, then "keyturn launcher publish ${out}" so that installed launchers update themselves`
 }

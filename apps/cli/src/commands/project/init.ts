@@ -61,7 +61,10 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
   const file = join(folder, PROJECT_FILE)
   await writeFileAtomic(file, new TextEncoder().encode(`${JSON.stringify(project, null, 2)}\n`), { overwrite: false })
   const bytes = files.reduce((sum, { size }) => sum + size, 0)
-  if (suspicious !== undefined) context.warn(`${suspicious}; "keyturn ship" refuses them until they are named`)
+  if (suspicious !== undefined)
+    context.warn(
+      `${suspicious}; "keyturn ship" refuses them until "exclude" or "include" of ${PROJECT_FILE} names them`,
+    )
   return {
     data: { file, project },
     text:
