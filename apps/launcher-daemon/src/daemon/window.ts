@@ -61,9 +61,9 @@ const OPENERS: Partial<Record<NodeJS.Platform, readonly [string, ...string[]]>> 
   win32: ['rundll32', 'url.dll,FileProtocolHandler'],
 }
 
-function startDetached(program: string, args: readonly string[]): void {
+function startDetached(program: string, args: readonly string[], target: string): void {
   const child = spawn(program, args, { detached: true, stdio: 'ignore', windowsHide: false })
-  child.on('error', () => undefined) // no browser: the page's address is printed and logged anyway
+  child.on('error', () => process.stderr.write(`No browser could be started. Open this address in one: ${target}\n`))
   child.unref()
 }
 
@@ -74,11 +74,12 @@ function startDetached(program: string, args: readonly string[]): void {
  * is given a file of mode 0600 that leads to it. {@link removeHandOver} deletes the file once the page was opened.
  */
 export async function openWindow(address: string, options: WindowOptions): Promise<void> {
-  const { platform = process.platform, env = process.env, folder, start = startDetached } = options
+  const { platform = process.platform, env = process.env, folder } = options
   const file = handOverFile(folder)
   await nodeFileSystem.mkdir(folder, { recursive: true, mode: 0o700 })
   await writeFileAtomic(file, new TextEncoder().encode(handOverPage(address)), { mode: 0o600 })
   const target = pathToFileURL(file).href
+  const start = options.start ?? ((program, args) => startDetached(program, args, target))
   const browser = findBrowser(platform, env)
   if (browser !== undefined) {
     start(browser, [
