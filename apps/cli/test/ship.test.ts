@@ -1,5 +1,7 @@
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { createEngine } from '@keyturn/install-engine'
 import type { Engine } from '@keyturn/install-engine'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -107,6 +109,40 @@ describe('keyturn ship', () => {
     await writeFile(world.path('game/client/game.sh'), '#!/bin/sh\nexit 4\n')
     expect(await refusal('--version-name', '1.4.2')).toBe('REL_OFFERED')
     expect(await ship('--version-name', '1.4.3')).toMatchObject({ version: '1.4.3', previous: '1.4.2' })
+  })
+
+  it.each(['../..', '..', '', 'a/b', '.'])('touches nothing for a version named "%s"', async (name) => {
+    const first = await ship('--version-name', '1.0.0')
+    expect(await refusal('--version-name', name)).toBe('MAN_VERSION')
+    expect(Object.keys(await states())).toEqual([first['version']])
+    expect(existsSync(join((await world.home()).paths.trees, 'stable', '1.0.0', 'game.sh'))).toBe(true)
+    expect(await ship('--version-name', '1.1.0')).toMatchObject({ previous: '1.0.0' })
+  })
+
+  it.each(['source', 'notes'])('follows no link of a project to what is outside of it: %s', async (member) => {
+    await mkdir(world.path('private'))
+    await writeFile(world.path('private/letters.txt'), 'dear')
+    const target = member === 'source' ? 'private' : 'private/letters.txt'
+    await symlink(world.path(target), world.path('game/art'))
+    await project({ [member]: 'art' })
+    expect(await refusal()).toBe('PRJ_FORMAT')
+  })
+
+  it('runs no program that the git settings of a project name', async () => {
+    const run = (...args: string[]): Buffer =>
+      execFileSync('git', ['-C', world.path('game'), '-c', 'user.name=a', '-c', 'user.email=a@b', ...args])
+    run('init', '--quiet')
+    await writeFile(world.path('game/.gitattributes'), '*.cfg filter=planted\n')
+    run('add', '.')
+    run('commit', '--quiet', '-m', 'first')
+    await project({ version: 'git' })
+    const version = run('describe', '--always', '--dirty').toString().trim()
+    expect(version).toMatch(/-dirty$/)
+    expect(await ship()).toMatchObject({ version })
+    await writeFile(world.path('game/client/user.cfg'), 'volume=6')
+    run('config', 'filter.planted.clean', `touch '${world.path('ran')}'; cat`)
+    expect(await refusal()).toBe('CLI_USAGE')
+    expect(existsSync(world.path('ran'))).toBe(false)
   })
 
   it('shows what it would do with --dry-run, and leaves nothing behind', async () => {

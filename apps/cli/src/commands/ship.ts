@@ -1,6 +1,7 @@
 import { readFile, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { diffManifests, matchesGlob } from '@keyturn/manifest'
+import { checkVersionName, diffManifests, matchesGlob } from '@keyturn/manifest'
+import { KelError } from '@keyturn/kel'
 import { git } from '@keyturn/kel/node'
 import { formatBytes, hexEncode, printable, systemRandom } from '@keyturn/primitives'
 import { PublisherError } from '@keyturn/publisher'
@@ -109,8 +110,34 @@ async function versionOf(
 ): Promise<string> {
   if (options.versionName !== undefined) return options.versionName
   if (project.version !== 'git') return nextVersion(context.clock(), before?.manifest.version)
-  const described = await git(project.folder, ['describe', '--tags', '--always', '--dirty'])
-  return described.toString('utf8').trim()
+  return await describeCommit(project.folder)
+}
+
+/**
+ * What `git describe --dirty` says. A comparison with the work tree runs the filters that the repository's own settings
+ * name, which are programs of whoever made the folder: such a repository is refused, and submodules are not entered.
+ */
+async function describeCommit(folder: string): Promise<string> {
+  const described = (await git(folder, ['describe', '--tags', '--always'])).toString('utf8').trim()
+  const filters = await gitOrOne(folder, ['config', '--show-scope', '--name-only', '--get-regexp', FILTER_PROGRAM])
+  if (/^(local|worktree)\t/m.test(filters ?? ''))
+    throw new CliError('CLI_USAGE', `The settings of the git repository at "${folder}" name filter programs`, {
+      hint: 'Give --version-name, or move the filters to your own settings (git config --global)',
+    })
+  const compare = ['diff', '--quiet', '--no-ext-diff', '--no-textconv', '--ignore-submodules=dirty', 'HEAD', '--']
+  return (await gitOrOne(folder, compare)) === undefined ? `${described}-dirty` : described
+}
+
+const FILTER_PROGRAM = '^filter\\..*\\.(clean|process)$'
+
+/** What git prints; `undefined` when it ends with 1, its "no". */
+async function gitOrOne(folder: string, args: readonly string[]): Promise<string | undefined> {
+  try {
+    return (await git(folder, args)).toString('utf8')
+  } catch (error) {
+    if (error instanceof KelError && error.details?.['code'] === 1) return undefined
+    throw error
+  }
 }
 
 async function runShip(context: Context, options: ShipOptions): Promise<CommandResult> {
@@ -127,6 +154,7 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
   const { base } = await readKnownHeads(home, channel, client)
   const before = (await readReleases(home.paths, channel)).at(-1)
   const version = await versionOf(context, options, project, before)
+  checkVersionName(version) // before it becomes part of a path that is emptied
   const percent = options.percent === undefined ? undefined : wholeNumber(options.percent, '--percent', 0, 100)
   const shipment: Shipment = { home, channel, project, before, version }
   // A repeated call starts over: what an interrupted one left was never offered.

@@ -1,5 +1,5 @@
 import { readFile, realpath } from 'node:fs/promises'
-import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { isRecord, parseStrictJson, printable } from '@keyturn/primitives'
 import { isMissing } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
@@ -74,6 +74,11 @@ function distance(a: string, b: string): number {
   return row[b.length] as number
 }
 
+function isInside(folder: string, path: string): boolean {
+  const way = relative(folder, path)
+  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way)
+}
+
 /** Reads members of one object and keeps the place for messages. */
 class Members {
   readonly #value: Record<string, unknown>
@@ -121,13 +126,14 @@ class Members {
     throw this.#wrong(`"${this.#place}${name}"`, 'a list of texts')
   }
 
-  /** A path relative to the project, which has to stay inside it. */
-  path(name: string): string | undefined {
+  /** A path relative to the project, which has to stay inside it, by way of links too: what it names goes to everyone. */
+  async path(name: string): Promise<string | undefined> {
     const value = this.text(name, /^[^\p{Cc}]{1,1024}$/u)
     if (value === undefined) return undefined
     const folder = dirname(this.#file)
     const path = resolve(folder, value)
-    if (isAbsolute(value) || !(path === folder || path.startsWith(join(folder, '/'))))
+    const real = await realpath(path).catch(() => path) // one that is missing is refused by whoever reads it
+    if (isAbsolute(value) || !isInside(folder, path) || !isInside(folder, real))
       throw this.#wrong(`"${this.#place}${name}"`, 'a path inside the project')
     return path
   }
@@ -176,17 +182,17 @@ export async function readProject(path: string): Promise<Project> {
     product: members.text('product', /^[a-z0-9-]{1,64}$/),
     name: members.text('name'),
     server: members.text('server', /^https?:\/\/[^\s@]{1,512}$/),
-    source: members.path('source') ?? dirname(file),
+    source: (await members.path('source')) ?? dirname(file),
     exclude: members.list('exclude') ?? [],
     include: members.list('include') ?? [],
     keep: members.list('keep') ?? [],
     program: programOf(members, file),
     version: members.text('version', /^git$/) as 'git' | undefined,
-    notes: members.path('notes'),
+    notes: await members.path('notes'),
     launcher: {
-      icon: launcher.path('icon'),
-      logo: launcher.path('logo'),
-      background: launcher.path('background'),
+      icon: await launcher.path('icon'),
+      logo: await launcher.path('logo'),
+      background: await launcher.path('background'),
       accent: launcher.text('accent', /^#[0-9a-fA-F]{6}$/),
       languages: launcher.list('languages'),
       publisher: launcher.text('publisher'),
