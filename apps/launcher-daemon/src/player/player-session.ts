@@ -24,6 +24,8 @@ export interface PlayerContext {
 
 /** A launcher without a page and without work ends after this time. */
 const IDLE_MS = 60_000
+/** Until a page was opened: a player without a known browser opens the printed address by hand. */
+const IDLE_BEFORE_PAGE_MS = 10 * 60_000
 const LOOK_MS = 5_000
 /** A launcher that served this long works; its bundle is confirmed. */
 const CONFIRM_MS = 10_000
@@ -105,9 +107,11 @@ export class PlayerSession {
   async #untilIdle(daemon: Daemon): Promise<void> {
     const end = AbortSignal.any([this.#context.signal, this.#done.signal])
     let idleSince = performance.now()
+    let limitMs = IDLE_BEFORE_PAGE_MS
     while (!end.aborted) {
+      if (daemon.openPages > 0) limitMs = IDLE_MS
       if (daemon.openPages > 0 || daemon.supervisor.isBusy) idleSince = performance.now()
-      else if (performance.now() - idleSince > IDLE_MS) return
+      else if (performance.now() - idleSince > limitMs) return
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, LOOK_MS)
         end.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true })
