@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createEngine } from '@keyturn/install-engine'
@@ -254,6 +254,9 @@ describe('keyturn project init', () => {
     expect((await keyturn('project', 'init', '--source', 'client')).error.code).toBe('PRIM_EXISTS')
     process.chdir(world.path('game/client/data'))
     expect((await keyturn('ship')).ok).toBe(true) // found by walking up
+    if (process.getuid?.() !== 0) return
+    await chown(file(), 65_534, 65_534)
+    expect((await keyturn('ship')).error.code).toBe('PRJ_FORMAT') // somebody else's: named only
   })
 })
 

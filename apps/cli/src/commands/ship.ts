@@ -33,6 +33,7 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { channelOf } from '../flags/channel.ts'
 import type { ChannelOption } from '../flags/channel.ts'
+import { checkProjectServer } from '../flags/project-server.ts'
 import { withServer } from '../flags/server.ts'
 import { wholeNumber } from '../flags/values.ts'
 import { counted, formatTable } from '../output.ts'
@@ -68,21 +69,6 @@ export function registerShip(program: Command, cli: Cli): void {
     dryRun: true,
     run: runShip,
   })
-}
-
-/** A project comes with its source, from anyone who wrote it: it may name the server, but not where a token goes. */
-function checkServer({ server }: ShipOptions, project: Project, home: HomeSession): void {
-  const used = server ?? home.description.server
-  if (project.server === undefined) return
-  const same = used !== undefined && URL.canParse(used) && new URL(used).origin === new URL(project.server).origin
-  if (same) return
-  throw new CliError(
-    'CLI_USAGE',
-    `The project is published on ${project.server}, this home publishes on ${used ?? 'none'}`,
-    {
-      hint: `Give --server ${project.server} if you trust the project`,
-    },
-  )
 }
 
 interface Shipment {
@@ -149,7 +135,7 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
       `The project is "${project.product}", this home is of "${home.description.product}"`,
     )
   const channel = channelOf(options, home.description)
-  checkServer(options, project, home)
+  checkProjectServer(options.server, project, home)
   const client = await openClient(options, home)
   const { base } = await readKnownHeads(home, channel, client)
   const before = (await readReleases(home.paths, channel)).at(-1)

@@ -3,7 +3,7 @@
  * small: it picks the newest bundle that may run and starts it (docs/spec/player-launcher.md §2).
  */
 import { createHash } from 'node:crypto'
-import { accessSync, constants, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 /** What the executable and the system give to the loader. */
@@ -32,15 +32,23 @@ function isNewer(a: string, b: string): boolean {
   return at >= 0 && (left[at] as number) > (right[at] as number)
 }
 
+/** Makes the launcher's own folder. One that others made or may write could hold code of theirs. */
+function makeOwn(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const { mode, uid } = lstatSync(folder)
+  const isOurs = process.getuid === undefined || (uid === process.getuid() && (mode & 0o022) === 0)
+  if ((mode & constants.S_IFMT) !== constants.S_IFDIR || !isOurs) throw new Error(`"${folder}" is not ours alone`)
+}
+
 /** The folder of the executable where it can be written, else one below the user's data. */
 function rootOf({ execPath, env }: LoaderHost, id: string): string {
   const data = env['LOCALAPPDATA'] ?? env['XDG_DATA_HOME'] ?? join(env['HOME'] ?? '.', '.local', 'share')
   try {
     accessSync(dirname(execPath), constants.W_OK)
-    mkdirSync(join(dirname(execPath), '.launcher'), { recursive: true, mode: 0o700 })
+    makeOwn(join(dirname(execPath), '.launcher'))
     return dirname(execPath)
   } catch {
-    mkdirSync(join(data, id, '.launcher'), { recursive: true, mode: 0o700 })
+    makeOwn(join(data, id, '.launcher'))
     return join(data, id)
   }
 }

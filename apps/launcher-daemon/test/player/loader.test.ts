@@ -1,5 +1,16 @@
 import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -101,5 +112,28 @@ describe('chooseBundle()', () => {
     expect(choose({ HOME: home }).root).toBe(join(home, '.local/share/my-game'))
     expect(existsSync(join(home, '.local/share/my-game/.launcher'))).toBe(true)
     expect(choose({ LOCALAPPDATA: join(root, 'local') }).root).toBe(join(root, 'local/my-game'))
+  })
+
+  it('takes no code from a folder that others may write, that is a link, or that is somebody else’s', () => {
+    const home = join(root, 'home')
+    const own = join(root, '.launcher')
+    const elsewhere = join(home, '.local/share/my-game')
+    const plant = (): void => {
+      const newer = build('planted', '9.9.9')
+      point({ ...newer, confirmed: true, tries: 0 })
+    }
+    plant()
+    chmodSync(own, 0o777)
+    expect(choose({ HOME: home })).toEqual({ root: elsewhere, code: embedded, sha256: undefined })
+    chmodSync(own, 0o700)
+    expect(choose({ HOME: home }).code).toBe('planted')
+    renameSync(own, join(root, 'real'))
+    symlinkSync(join(root, 'real'), own)
+    expect(choose({ HOME: home })).toEqual({ root: elsewhere, code: embedded, sha256: undefined })
+    if (process.getuid?.() !== 0) return
+    rmSync(own)
+    renameSync(join(root, 'real'), own)
+    chownSync(own, 65_534, 65_534)
+    expect(choose({ HOME: home })).toEqual({ root: elsewhere, code: embedded, sha256: undefined })
   })
 })

@@ -1,4 +1,4 @@
-import { readFile, realpath } from 'node:fs/promises'
+import { lstat, readFile, realpath } from 'node:fs/promises'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { isRecord, parseStrictJson, printable } from '@keyturn/primitives'
 import { isMissing } from '@keyturn/primitives/node'
@@ -208,10 +208,21 @@ export async function readProject(path: string): Promise<Project> {
 export async function findProject(from: string): Promise<Project | undefined> {
   for (let folder = resolve(from); ; folder = dirname(folder)) {
     try {
-      return await readProject(join(folder, PROJECT_FILE))
+      const project = await readProject(join(folder, PROJECT_FILE))
+      await checkOwner(project.file)
+      return project
     } catch (error) {
       if (!(error instanceof PublisherError) || error.code !== 'PRJ_NOT_FOUND') throw error
     }
     if (folder === dirname(folder)) return undefined
   }
+}
+
+/** A project that was found, not named, has to be the user's own: a folder above may be open to all, as /tmp is. */
+async function checkOwner(file: string): Promise<void> {
+  const { uid } = await lstat(file)
+  if (process.getuid === undefined || uid === process.getuid() || uid === 0) return
+  throw new PublisherError('PRJ_FORMAT', `"${file}" belongs to another user`, {
+    hint: 'Name it with --project if you trust it',
+  })
 }

@@ -11,6 +11,7 @@ import type { Project } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
+import { checkProjectServer } from '../../flags/project-server.ts'
 import { collect } from '../../flags/values.ts'
 import { formatTable } from '../../output.ts'
 
@@ -73,6 +74,7 @@ async function runBuild(context: Context, options: BuildOptions): Promise<Comman
   const home = await openHome(context)
   const { product, channel, server } = home.description
   const project = await projectOf(options)
+  if (project !== undefined) checkProjectServer(options.server, project, home)
   const own = project?.launcher
   const name = options.name ?? project?.name ?? product
   const built = await buildLauncher({
@@ -81,7 +83,7 @@ async function runBuild(context: Context, options: BuildOptions): Promise<Comman
       id: options.id ?? product,
       publisher: options.publisher ?? own?.publisher ?? name,
       version: options.release,
-      server: options.server ?? project?.server ?? server ?? '',
+      server: options.server ?? server ?? '',
       trust: await pinFor(home, options.trust),
       channel: options.channel ?? channel,
       product,
