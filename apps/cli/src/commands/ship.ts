@@ -101,7 +101,7 @@ async function versionOf(
 
 /**
  * What `git describe --dirty` says. A comparison with the work tree runs the filters that the repository's own settings
- * name, which are programs of whoever made the folder: such a repository is refused, and submodules are not entered.
+ * name, which are programs of the folder's author: such a repository is refused, and submodules are not entered.
  */
 async function describeCommit(folder: string): Promise<string> {
   const described = (await git(folder, ['describe', '--tags', '--always'])).toString('utf8').trim()
@@ -244,7 +244,8 @@ async function warnOfVainKeeps(context: Context, project: Project, { manifest }:
     if (inside === undefined) continue
     const folder = inside.path.split('/')[0] ?? ''
     context.warn(
-      `"keep" has no effect on "${printable(inside.path, 120)}": folder "${printable(folder, 120)}" becomes an archive; put files that players edit at the top of the source`,
+      `"keep" has no effect on "${printable(inside.path, 120)}": folder "${printable(folder, 120)}" becomes an archive; ` +
+        'put files that players edit at the top of the source',
     )
   }
 }

@@ -132,7 +132,7 @@ class Members {
     if (value === undefined) return undefined
     const folder = dirname(this.#file)
     const path = resolve(folder, value)
-    const real = await realpath(path).catch(() => path) // one that is missing is refused by whoever reads it
+    const real = await realpath(path).catch(() => path) // a missing one is refused when it is read
     if (isAbsolute(value) || !isInside(folder, path) || !isInside(folder, real))
       throw this.#wrong(`"${this.#place}${name}"`, 'a path inside the project')
     return path

@@ -161,5 +161,9 @@ function dataOf({ files, record, updateTree, warnings }: BuiltLauncher): Command
 function textOf({ files }: BuiltLauncher, out: string): string {
   const rows = files.map(({ kind, path, bytes }: LauncherFile) => [kind, relative('.', path), formatBytes(bytes)])
   const forPlayers = [...new Set(files.map(({ kind }) => kind))].filter((kind) => kind !== 'executable')
-  return `${formatTable(rows)}\n\nNext: put the ${forPlayers.join(' and the ') || 'executable'} on your website, then "keyturn launcher publish ${out}" so that installed launchers update themselves`
+  const download = forPlayers.join(' and the ') || 'executable'
+  const next =
+    `Next: put the ${download} on your website, then run "keyturn launcher publish ${out}"` +
+    ' so that installed launchers update themselves'
+  return `${formatTable(rows)}\n\n${next}`
 }

@@ -54,7 +54,9 @@ export async function reissue(
       percent: offer.rollout?.percent,
       published: done.report !== undefined,
     },
-    text: `${made.manifest.version} offers the files of ${source.manifest.version} on ${channel}${offer.rollout === undefined ? '' : ` to ${offer.rollout.percent} %`}; ${publishedText(done)}`,
+    text:
+      `${made.manifest.version} offers the files of ${source.manifest.version} on ${channel}` +
+      `${offer.rollout === undefined ? '' : ` to ${offer.rollout.percent} %`}; ${publishedText(done)}`,
   }
 }
 

@@ -53,6 +53,9 @@ async function runRollout(context: Context, options: RolloutOptions): Promise<Co
       paused: rollout?.paused ?? false,
       published: done.report !== undefined,
     },
-    text: `${manifest.version} goes to ${rollout?.percent ?? 100} % on ${current.channel}${rollout?.paused === true ? ', halted' : ''}; ${publishedText(done)}${rollout?.paused === true ? '\nNobody new gets it until "keyturn release rollout --resume"' : ''}`,
+    text:
+      `${manifest.version} goes to ${rollout?.percent ?? 100} % on ${current.channel}` +
+      `${rollout?.paused === true ? ', halted' : ''}; ${publishedText(done)}` +
+      `${rollout?.paused === true ? '\nNobody new gets it until "keyturn release rollout --resume"' : ''}`,
   }
 }

@@ -18,7 +18,8 @@ export function reportData(report: SweepReport): CommandResult['data'] {
 export function reportText(report: SweepReport): string {
   const { counts, failures } = report
   return [
-    `${counted(counts.resealed, 'record')} sealed again under key version ${report.toVersion}, ${counts.superseded} by their writers; ${report.remaining} left.`,
+    `${counted(counts.resealed, 'record')} sealed again under key version ${report.toVersion}, ` +
+      `${counts.superseded} by their writers; ${report.remaining} left.`,
     ...(counts.gated > 0 ? [`Waiting for readers or expiry: ${counted(counts.gated, 'gated record')}.`] : []),
     ...failures.map(({ partition, cell, name, code }) => `did not open: ${partition}/${cell}/${name} (${code})`),
   ].join('\n')
