@@ -44,6 +44,7 @@ const LEGAL = [
   // The next key belongs on another medium; a head or a channel may not be made yet.
   'next-identity.keystore lost',
   'heads/stable.json lost',
+  'heads/stable.waiting.json lost',
   // A date, which is only shown, is another date.
   'home.json flipped',
   // A time or a number that only orders what is published.
