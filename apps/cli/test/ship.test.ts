@@ -145,6 +145,19 @@ describe('keyturn ship', () => {
     expect(existsSync(world.path('ran'))).toBe(false)
   })
 
+  it('never touches the files of an earlier release whose name is given again, nor a draft in a dry run', async () => {
+    await ship('--version-name', '1.0.0')
+    await ship('--version-name', '1.1.0')
+    const tree = world.path('home/trees/stable/1.0.0/pack/data.m2p')
+    expect(await refusal('--version-name', '1.0.0')).toBe('REL_OFFERED')
+    expect(existsSync(tree)).toBe(true)
+    const prepare = ['release', 'prepare', world.path('home/trees/stable/1.1.0'), '--release', '1.2.0']
+    expect((await keyturn(...prepare)).ok).toBe(true)
+    expect(await refusal('--version-name', '1.2.0', '--dry-run')).toBe('CLI_EXISTS')
+    expect(await states()).toMatchObject({ '1.2.0': 'draft' })
+    expect(await ship('--version-name', '1.2.0')).toMatchObject({ previous: '1.1.0' })
+  })
+
   it('shows what it would do with --dry-run, and leaves nothing behind', async () => {
     expect(await ship('--dry-run', '--version-name', '1.0.0')).toMatchObject({ version: '1.0.0', added: 4 })
     expect(await states()).toEqual({})

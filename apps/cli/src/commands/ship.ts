@@ -138,13 +138,13 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
   checkProjectServer(options.server, project, home)
   const client = await openClient(options, home)
   const { base } = await readKnownHeads(home, channel, client)
-  const before = (await readReleases(home.paths, channel)).at(-1)
-  const version = await versionOf(context, options, project, before)
+  const newest = (await readReleases(home.paths, channel)).at(-1)
+  const version = await versionOf(context, options, project, newest)
   checkVersionName(version) // before it becomes part of a path that is emptied
   const percent = options.percent === undefined ? undefined : wholeNumber(options.percent, '--percent', 0, 100)
+  await makeRoom(context, home, channel, version)
+  const before = (await readReleases(home.paths, channel)).at(-1)
   const shipment: Shipment = { home, channel, project, before, version }
-  // A repeated call starts over: what an interrupted one left was never offered.
-  if (before?.manifest.version === version) await discardRelease(home, channel, version)
   const draft = await makeDraft(context, options, shipment)
   try {
     const offer = offerRelease(base?.head, pinOf(draft), {
@@ -182,6 +182,22 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
     await discardRelease(home, channel, version).catch(() => undefined) // it was offered, or is needed: then it stays
     throw error
   }
+}
+
+/**
+ * A repeated call starts over: what an interrupted one left was never offered. A release that players may have keeps its
+ * name and its files, and a dry run replaces nothing.
+ *
+ * @throws PublisherError `REL_OFFERED`; {@link CliError} `CLI_EXISTS` in a dry run.
+ */
+async function makeRoom(context: Context, home: HomeSession, channel: string, version: string): Promise<void> {
+  const releases = await readReleases(home.paths, channel)
+  if (!releases.some(({ manifest }) => manifest.version === version)) return
+  if (context.dryRun)
+    throw new CliError('CLI_EXISTS', `Release ${version} is already on channel "${channel}"`, {
+      hint: 'Give another --version-name; a dry run replaces nothing',
+    })
+  await discardRelease(home, channel, version)
 }
 
 function audience(base: Head | undefined, percent: number | undefined): string {
