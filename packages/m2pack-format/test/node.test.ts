@@ -219,6 +219,21 @@ describe('buildFolder()', () => {
     }
   })
 
+  it('packs the files that are named, on threads and without, and nothing else', async () => {
+    const { root, input } = variedTree()
+    const files = ['media/large.bin', 'a/over.bin', 'a.txt']
+    for (const [name, fs] of Object.entries({ threads: undefined, plain: nodeFileSystem })) {
+      const output = join(root, `${name}.m2p`)
+      await buildFolder(input, output, { ...options, files, ...(fs === undefined ? {} : { fs }) })
+      const { archive, close } = await openArchiveFile(output, { verifiers })
+      expect(archive.entries.map(({ path }) => path)).toEqual(files.toSorted())
+      await close()
+    }
+    await expect(buildFolder(input, join(root, 'y.m2p'), { ...options, files: ['gone'] })).rejects.toMatchObject({
+      code: 'M2P_INPUT_CHANGED',
+    })
+  })
+
   it('leaves out what the globs match', async () => {
     const { root, input } = variedTree()
     const output = join(root, 'x.m2p')

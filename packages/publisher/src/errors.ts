@@ -75,6 +75,12 @@ export const publisherErrors = {
     remedy:
       'Move it out of the tree, leave it out with --exclude, or name it with --include; in keyturn.json, with the members "exclude" and "include".',
   },
+  BUILD_CLAIM: {
+    kind: 'input',
+    meaning:
+      'Two rules of a project take the same file, or an archive would hold files of several components or platforms.',
+    remedy: 'Correct "archives", "components" or "platforms" in keyturn.json as the message says.',
+  },
   BUILD_FORMAT_CHANGED: {
     kind: 'policy',
     meaning: 'The channel had encrypted archives, and this release would have none.',

@@ -31,6 +31,8 @@ import { walkFolder } from './walk.ts'
 export interface BuildFolderOptions extends BuildOptions, OutputOptions {
   /** Globs of what is left out. */
   readonly exclude?: readonly string[]
+  /** The files to pack, relative to the folder, forward slashes, as they are on disk; default: all that are below it. */
+  readonly files?: readonly string[] | undefined
   /** Threads; default: as many as the machine has cores. The bytes do not depend on it. */
   readonly jobs?: number
   /** The archive this one follows, opened with its verifier. */
@@ -77,7 +79,7 @@ interface FolderPlan {
 }
 
 async function planFolder(input: string, options: BuildFolderOptions, format: ResolvedFormat): Promise<FolderPlan> {
-  const found = await walkFolder(input, options)
+  const found = await filesOf(input, options)
   const planned = planPaths(found, format.ymirPrefix)
   const paths = planned.map(({ given }) => found[given] as string)
   return {
@@ -86,6 +88,10 @@ async function planFolder(input: string, options: BuildFolderOptions, format: Re
     pathBytes: planned.map(({ pathBytes }) => pathBytes),
     sizes: paths.map((path) => sizeOf(input, path)),
   }
+}
+
+async function filesOf(input: string, options: BuildFolderOptions): Promise<readonly string[]> {
+  return options.files ?? (await walkFolder(input, options))
 }
 
 function sizeOf(root: string, path: string): number {
@@ -236,7 +242,7 @@ class LazyFileSource {
 async function buildPlainly(input: string, output: string, options: BuildFolderOptions): Promise<BuildResult> {
   const fs = options.fs ?? nodeFileSystem
   const files: BuildFile[] = []
-  for (const path of await walkFolder(input, options)) {
+  for (const path of await filesOf(input, options)) {
     const full = join(input, path)
     const { size } = await fs.lstat(full)
     files.push({ path, source: new LazyFileSource(full, size, fs) })

@@ -1,5 +1,5 @@
-import { copyFile, mkdir, readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { copyFile, mkdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { buildFolder, openArchiveFile } from '@keyturn/m2pack-format/node'
 import type { ArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexDecode } from '@keyturn/primitives'
@@ -11,14 +11,13 @@ import type { Progress } from '../session.ts'
 import type { HomeSession } from '../home-session.ts'
 import { isExcluded, refuseSecrets } from './exclusions.ts'
 import type { Selection } from './exclusions.ts'
+import { planLayout } from './layout.ts'
+import type { Layout, LayoutRules, PlannedArchive } from './layout.ts'
 import { listTree, refuseSpecialFiles } from './tree.ts'
-
-/** Folder of a release tree that holds the archives. */
-export const packFolder = 'pack'
 
 /** How a source tree becomes archives. */
 export interface PackPlan {
-  /** Source tree: each top folder becomes `pack/<name>.m2p`, loose files are copied. */
+  /** Source tree. */
   readonly input: string
   /** New folder: the release tree. */
   readonly output: string
@@ -28,6 +27,8 @@ export interface PackPlan {
   readonly jobs?: number
   /** Files left out or taken against the rules for junk and secrets. */
   readonly selection?: Selection | undefined
+  /** Which files are packed together; default: each top folder becomes `pack/<name>.m2p`, loose files are copied. */
+  readonly layout?: LayoutRules | undefined
   readonly signal: AbortSignal
   readonly progress?: Progress
 }
@@ -43,44 +44,51 @@ export interface PackReport {
 }
 
 /**
- * Packs each top folder of a tree into an archive under the content key in force.
+ * Decides what a release of a source is made of, before anything is packed.
  *
- * @throws {@link PublisherError} `BUILD_SPECIAL_FILE`, `BUILD_EMPTY`; those of the archive format.
+ * @throws {@link PublisherError} `BUILD_SPECIAL_FILE`, `BUILD_EMPTY`, `BUILD_SECRET`, `BUILD_CLAIM`.
  */
-export async function packTree(home: HomeSession, plan: PackPlan): Promise<PackReport> {
-  const entries = (await readdir(plan.input, { withFileTypes: true })).toSorted((a, b) => (a.name < b.name ? -1 : 1))
+export async function planTree(plan: Pick<PackPlan, 'input' | 'selection' | 'layout'>): Promise<Layout> {
   await refuseSpecialFiles(plan.input)
   const listed = (await listTree(plan.input)).map(({ path }) => path)
-  const left = new Set(listed.filter((path) => isExcluded(path, plan.selection)))
-  const taken = listed.filter((path) => !left.has(path))
+  const taken = listed.filter((path) => !isExcluded(path, plan.selection))
   if (taken.length === 0) throw new PublisherError('BUILD_EMPTY', `No file in "${plan.input}" is left after exclusion`)
   refuseSecrets(taken, plan.selection)
-  await mkdir(join(plan.output, packFolder), { recursive: true })
+  return planLayout(taken, plan.layout)
+}
+
+/**
+ * Packs a source into archives under the content key in force, and copies what players get as it is.
+ *
+ * @throws {@link PublisherError} those of {@link planTree}; those of the archive format.
+ */
+export async function packTree(home: HomeSession, plan: PackPlan): Promise<PackReport> {
+  const layout = await planTree(plan)
+  await mkdir(plan.output, { recursive: true })
   let report: PackReport = { archives: 0, files: 0, originalBytes: 0, archiveBytes: 0, carriedFiles: 0 }
-  for (const entry of entries) {
+  for (const archive of layout.archives) {
     plan.signal.throwIfAborted()
-    const source = join(plan.input, entry.name)
-    if (entry.isDirectory()) {
-      const inside = taken.some((path) => path.startsWith(`${entry.name}/`))
-      if (inside) report = await packOne(home, { ...plan, left }, entry.name, report)
-    } else if (!left.has(entry.name)) await copyFile(source, join(plan.output, entry.name))
+    report = await packOne(home, plan, archive, report)
+  }
+  for (const { path } of layout.loose) {
+    plan.signal.throwIfAborted()
+    await mkdir(dirname(join(plan.output, path)), { recursive: true })
+    await copyFile(join(plan.input, path), join(plan.output, path))
   }
   return report
 }
 
 async function packOne(
   home: HomeSession,
-  plan: PackPlan & { readonly left: ReadonlySet<string> },
-  name: string,
+  plan: PackPlan,
+  planned: PlannedArchive,
   before: PackReport,
 ): Promise<PackReport> {
   const active = activeContentKey(home.description)
   const keys = await home.keys()
-  const file = `${name}.m2p`
-  const previous = await openPrevious(
-    home,
-    plan.previous === undefined ? undefined : join(plan.previous, packFolder, file),
-  )
+  const output = join(plan.output, planned.path)
+  await mkdir(dirname(output), { recursive: true })
+  const previous = await openPrevious(home, plan.previous === undefined ? undefined : join(plan.previous, planned.path))
   try {
     const { slots } = home.description
     const aliases = [
@@ -91,12 +99,12 @@ async function packOne(
     const result = await keys.lendAll(
       aliases,
       async ([key, signingSeed, ...secrets]) =>
-        await buildFolder(join(plan.input, name), join(plan.output, packFolder, file), {
+        await buildFolder(join(plan.input, planned.root), output, {
           contentKey: { keyId: active.keyId, key: key as Uint8Array },
           signingSeed: signingSeed as Uint8Array,
           slots: new Map(slots.map((slot, index) => [slot, secrets[index] as Uint8Array])),
           previous: previous?.archive,
-          exclude: [...plan.left].flatMap((path) => (path.startsWith(`${name}/`) ? [path.slice(name.length + 1)] : [])),
+          files: planned.files,
           signal: plan.signal,
           ...(plan.level === undefined ? {} : { level: plan.level }),
           ...(plan.jobs === undefined ? {} : { jobs: plan.jobs }),

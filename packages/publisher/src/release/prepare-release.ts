@@ -1,7 +1,15 @@
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { buildManifest, nextVersion, sha256Hex, writeManifest } from '@keyturn/manifest'
-import type { ContentKey, IndexReference, ManifestEntry, ReleaseManifest, ReleasePlace } from '@keyturn/manifest'
+import type {
+  Component,
+  ContentKey,
+  IndexReference,
+  ManifestEntry,
+  ReleaseManifest,
+  ReleasePlace,
+  Requirements,
+} from '@keyturn/manifest'
 import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import { activeContentKey } from '../home.ts'
@@ -12,6 +20,7 @@ import type { ArchiveFacts } from './archive-facts.ts'
 import type { HomeSession } from '../home-session.ts'
 import { isExcluded, refuseSecrets } from './exclusions.ts'
 import type { Selection } from './exclusions.ts'
+import type { Layout } from './layout.ts'
 import { checkRolesLast } from './sign-release.ts'
 import { readReleases, releaseFiles, rolesInForce, takenVersions } from './store.ts'
 import type { StoredRelease } from './store.ts'
@@ -44,6 +53,12 @@ export interface ReleasePlan {
   readonly keep?: readonly string[] | undefined
   /** Program to start, by system (`windows`, `linux`, `macos`): a path in the tree. */
   readonly program?: Readonly<Record<string, string>> | undefined
+  /** Who gets which file, from `planTree`; default: everybody gets all of them. */
+  readonly layout?: Layout | undefined
+  /** What players may leave out; one that no file belongs to is not listed. */
+  readonly components?: readonly Component[] | undefined
+  /** What a machine needs. */
+  readonly requires?: Requirements | undefined
   /** Files left out or taken against the rules for junk and secrets. */
   readonly selection?: Selection | undefined
   /** A release with the same files: what its manifest says of them, and of an install, is said again. */
@@ -76,7 +91,7 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
     plan,
   )
   const launcher = plan.launcher === undefined ? undefined : await describeLauncher(chosen, plan.launcher, plan.signal)
-  const manifest = buildManifest(sameTraits(files, plan.like), {
+  const manifest = buildManifest(sameTraits(plannedTraits(files, plan.layout), plan.like), {
     version: plan.version ?? nextVersion(plan.nowMs, await takenVersions(paths)),
     allowTag: plan.allowTag === true,
     nowMs: plan.nowMs,
@@ -89,6 +104,7 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
       product: description.product,
       channel: plan.channel,
       ...installRules(plan),
+      ...choices(plan),
       ...(plan.trustRoot === undefined ? {} : { trustRoot: plan.trustRoot }),
       epoch: roles.document.epoch,
       sequence: (earlier?.manifest.sequence ?? 0) + 1,
@@ -110,6 +126,31 @@ function sameTraits(files: readonly ManifestEntry[], like: ReleaseManifest | und
     const { platform, required, executable, group } = known
     return { ...file, platform, required, executable, ...(group === undefined ? {} : { group }) }
   })
+}
+
+/** Who gets a file, as its project says. */
+function plannedTraits(files: readonly ManifestEntry[], layout: Layout | undefined): readonly ManifestEntry[] {
+  if (layout === undefined) return files
+  const planned = new Map([...layout.archives, ...layout.loose].map((place) => [place.path, place]))
+  return files.map((file) => {
+    const { platform, group } = planned.get(file.path) ?? {}
+    return { ...file, ...(platform === undefined ? {} : { platform }), ...(group === undefined ? {} : { group }) }
+  })
+}
+
+/** What players may choose, and what their machine needs. */
+function choices({ components, requires, layout }: ReleasePlan): Partial<ReleasePlace> {
+  const used = new Set([...(layout?.archives ?? []), ...(layout?.loose ?? [])].map(({ group }) => group))
+  return {
+    ...(components === undefined
+      ? {}
+      : {
+          components: components.flatMap(({ name, title, default: chosen }) =>
+            used.has(name) ? [{ name, title, default: chosen }] : [],
+          ),
+        }),
+    ...(requires === undefined ? {} : { requires }),
+  }
 }
 
 /** What a manifest says of an install. */

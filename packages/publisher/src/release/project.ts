@@ -2,7 +2,9 @@ import { lstat, readFile, realpath } from 'node:fs/promises'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { isRecord, parseStrictJson, printable } from '@keyturn/primitives'
 import { isMissing } from '@keyturn/primitives/node'
+import type { Requirements } from '@keyturn/manifest'
 import { PublisherError } from '../errors.ts'
+import type { ArchiveRule, ComponentRule, LayoutRules } from './layout.ts'
 
 /** What a project says, checked in beside the client's source: `keyturn.json`, docs/spec/project.md. */
 export interface Project {
@@ -21,6 +23,10 @@ export interface Project {
   readonly keep: readonly string[]
   /** Program to start, by system. */
   readonly program: Readonly<Record<string, string>> | undefined
+  /** How the files of the source become those of a release. */
+  readonly layout: LayoutRules
+  /** What a machine needs. */
+  readonly requires: Requirements | undefined
   /** `git`: the version is what `git describe` says. */
   readonly version: 'git' | undefined
   /** Notes for players, an absolute path. */
@@ -41,6 +47,7 @@ export interface ProjectLauncher {
 /** Name of the project file. */
 export const PROJECT_FILE = 'keyturn.json'
 
+const MAX_RULES = 1000
 const MAX_PROJECT_BYTES = 256 * 1024
 const SYSTEMS = ['windows', 'linux', 'macos']
 
@@ -52,12 +59,21 @@ const MEMBERS = [
   'source',
   'exclude',
   'include',
+  'archives',
+  'plain',
   'keep',
   'program',
+  'platforms',
+  'components',
+  'requires',
   'version',
   'notes',
   'launcher',
 ]
+const ARCHIVE_MEMBERS = ['path', 'include', 'root']
+const COMPONENT_MEMBERS = ['title', 'include', 'default']
+const REQUIRES_MEMBERS = ['freeBytes', 'os', 'arch']
+const COMPONENT_NAME = /^[a-z0-9-]{1,64}$/
 const LAUNCHER_MEMBERS = ['icon', 'logo', 'background', 'accent', 'languages', 'publisher']
 
 /** Edits from one word to another; small words only. */
@@ -104,6 +120,11 @@ class Members {
     return new PublisherError('PRJ_FORMAT', `Cannot read "${this.#file}": ${name} is not ${expected}`)
   }
 
+  /** A member that is not what it has to be. */
+  wrong(name: string, expected: string): PublisherError {
+    return this.#wrong(`"${this.#place}${name}"`, expected)
+  }
+
   get(name: string): unknown {
     return this.#value[name]
   }
@@ -112,7 +133,7 @@ class Members {
     const value = this.#value[name]
     if (value === undefined) return undefined
     if (typeof value === 'string' && pattern.test(value)) return value
-    throw this.#wrong(`"${this.#place}${name}"`, 'a text of the right form')
+    throw this.wrong(name, 'a text of the right form')
   }
 
   list(name: string): readonly string[] | undefined {
@@ -123,7 +144,49 @@ class Members {
       value.length <= 1000 &&
       value.every((item) => typeof item === 'string' && item !== '' && item.length <= 1024)
     if (isList) return value as string[]
-    throw this.#wrong(`"${this.#place}${name}"`, 'a list of texts')
+    throw this.wrong(name, 'a list of texts')
+  }
+
+  flag(name: string): boolean | undefined {
+    const value = this.#value[name]
+    if (value === undefined || typeof value === 'boolean') return value
+    throw this.wrong(name, 'true or false')
+  }
+
+  bytes(name: string): number | undefined {
+    const value = this.#value[name]
+    if (value === undefined) return undefined
+    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
+    throw this.wrong(name, 'a number of bytes')
+  }
+
+  /** A member that has to be there. */
+  required<Value>(name: string, value: Value | undefined): Value {
+    if (value !== undefined) return value
+    throw this.wrong(name, 'there')
+  }
+
+  /** Objects of a list. */
+  objects(name: string, known: readonly string[]): readonly Members[] | undefined {
+    const value = this.#value[name]
+    if (value === undefined) return undefined
+    if (!Array.isArray(value) || value.length > MAX_RULES) throw this.wrong(name, 'a list')
+    return value.map((item, index) => new Members(item, this.#file, `${this.#place}${name}[${index}].`, known))
+  }
+
+  /** The names of a member that is an object, which are the author's own, and its members. */
+  named(name: string, pattern: RegExp): readonly string[] {
+    const value = this.#value[name]
+    if (value === undefined) return []
+    const isRight =
+      isRecord(value) && Object.keys(value).length <= MAX_RULES && Object.keys(value).every((key) => pattern.test(key))
+    if (isRight) return Object.keys(value)
+    throw this.wrong(name, 'an object with names of the right form')
+  }
+
+  /** A member that is an object. */
+  below(name: string, known: readonly string[]): Members {
+    return new Members(this.#value[name], this.#file, `${this.#place}${name}.`, known)
   }
 
   /** A path relative to the project, which has to stay inside it, by way of links too: what it names goes to everyone. */
@@ -134,20 +197,69 @@ class Members {
     const path = resolve(folder, value)
     const real = await realpath(path).catch(() => path) // a missing one is refused when it is read
     if (isAbsolute(value) || !isInside(folder, path) || !isInside(folder, real))
-      throw this.#wrong(`"${this.#place}${name}"`, 'a path inside the project')
+      throw this.wrong(name, 'a path inside the project')
     return path
   }
 }
 
-function programOf(members: Members, file: string): Readonly<Record<string, string>> | undefined {
-  const value = members.get('program')
-  if (value === undefined) return undefined
-  const systems = new Members(value, file, 'program.', SYSTEMS)
+function programOf(members: Members): Readonly<Record<string, string>> | undefined {
+  if (members.get('program') === undefined) return undefined
+  const systems = members.below('program', SYSTEMS)
   const entries = SYSTEMS.flatMap((system) => {
     const path = systems.text(system)
     return path === undefined ? [] : [[system, path] as const]
   })
   return Object.fromEntries(entries)
+}
+
+const ARCHIVE_PATH = /^(?!\/)(?:[^\p{Cc}\\:*?"<>|]{1,1000})\.m2p$/u
+const FOLDER_PATH = /^(?![./])(?:[^\p{Cc}\\:*?"<>|]{0,1000}[^\p{Cc}\\:*?"<>|/])$/u
+
+function archivesOf(members: Members): readonly ArchiveRule[] | undefined {
+  return members.objects('archives', ARCHIVE_MEMBERS)?.map((archive) => ({
+    path: archive.required('path', archive.text('path', ARCHIVE_PATH)),
+    include: archive.required('include', archive.list('include')),
+    root: archive.text('root', FOLDER_PATH),
+  }))
+}
+
+function componentsOf(members: Members): readonly ComponentRule[] | undefined {
+  if (members.get('components') === undefined) return undefined
+  const names = members.named('components', COMPONENT_NAME)
+  const all = members.below('components', names)
+  return names.map((name) => {
+    const component = all.below(name, COMPONENT_MEMBERS)
+    return {
+      name,
+      title: component.text('title') ?? name,
+      include: component.required('include', component.list('include')),
+      default: component.flag('default') ?? true,
+    }
+  })
+}
+
+function platformsOf(members: Members): Readonly<Record<string, readonly string[]>> | undefined {
+  if (members.get('platforms') === undefined) return undefined
+  const systems = members.below('platforms', SYSTEMS)
+  return Object.fromEntries(
+    SYSTEMS.flatMap((system) => {
+      const globs = systems.list(system)
+      return globs === undefined ? [] : [[system, globs] as const]
+    }),
+  )
+}
+
+function requirementsOf(members: Members): Requirements | undefined {
+  if (members.get('requires') === undefined) return undefined
+  const requires = members.below('requires', REQUIRES_MEMBERS)
+  const [freeBytes, os, arch] = [requires.bytes('freeBytes'), requires.list('os'), requires.list('arch')]
+  const unknown = os?.find((system) => !SYSTEMS.includes(system))
+  if (unknown !== undefined) throw requires.wrong('os', `a list of ${SYSTEMS.join(', ')}`)
+  return {
+    ...(freeBytes === undefined ? {} : { freeBytes }),
+    ...(os === undefined ? {} : { os }),
+    ...(arch === undefined ? {} : { arch }),
+  }
 }
 
 /**
@@ -186,7 +298,14 @@ export async function readProject(path: string): Promise<Project> {
     exclude: members.list('exclude') ?? [],
     include: members.list('include') ?? [],
     keep: members.list('keep') ?? [],
-    program: programOf(members, file),
+    program: programOf(members),
+    layout: {
+      archives: archivesOf(members),
+      plain: members.list('plain'),
+      platforms: platformsOf(members),
+      components: componentsOf(members),
+    },
+    requires: requirementsOf(members),
     version: members.text('version', /^git$/) as 'git' | undefined,
     notes: await members.path('notes'),
     launcher: {
