@@ -13,6 +13,7 @@ export { localWitness } from './local-witness.ts'
 export { memoryStore } from './memory-store.ts'
 export { formatPin, parsePin } from './pin.ts'
 export { eventSeal } from './seal.ts'
+export { MAX_SEAL_TREE, sealTree } from './seal-tree.ts'
 export { seedSigner } from './seed-signer.ts'
 export {
   abandon,
@@ -25,6 +26,7 @@ export {
 } from './sign-event.ts'
 export { parseSnapshot, writeSnapshot } from './snapshot.ts'
 export {
+  attachSealProof,
   parseStatement,
   parseStatementEnvelope,
   signStatement,
@@ -53,7 +55,8 @@ export type { KeyState, Place } from './key-state.ts'
 export type { LocalWitnessOptions } from './local-witness.ts'
 export type { VerifiedEvent } from './log.ts'
 export type { Pin } from './pin.ts'
-export type { EventSeal, Seal } from './seal.ts'
+export type { EventSeal, RootSeal, Seal } from './seal.ts'
+export type { SealProof, SealTree } from './seal-tree.ts'
 export type { AttachOptions, KeySignature, SignedEvent } from './sign-event.ts'
 export type { Signer } from './signer.ts'
 export type { DuplicityRecord, EventSource, KelStore, LogRecord, LogStorage, StoredLog } from './storage.ts'

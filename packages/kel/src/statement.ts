@@ -12,6 +12,8 @@ import type { JsonValue } from '@keyturn/primitives'
 import { KelError } from './errors.ts'
 import type { KeyState } from './key-state.ts'
 import { collectSignatures } from './sign-event.ts'
+import { MAX_SEAL_TREE } from './seal-tree.ts'
+import type { SealProof } from './seal-tree.ts'
 import type { Signer } from './signer.ts'
 
 /** DSSE payload type of a statement. Signed bytes begin with it, so no file and no statement can pass for an event or a release. */
@@ -42,6 +44,8 @@ export interface StatementEnvelope {
   /** The exact signed payload. */
   readonly payload: Uint8Array
   readonly signatures: readonly { readonly publicKey: Uint8Array; readonly signature: Uint8Array }[]
+  /** Says where below a sealed root the digest is; it proves itself, so nothing signs it. */
+  readonly proof: SealProof | undefined
 }
 
 const MAX_ENVELOPE_BYTES = 64 * 1024
@@ -122,7 +126,7 @@ function strict(bytes: Uint8Array): JsonValue {
  */
 export function parseStatementEnvelope(bytes: Uint8Array): StatementEnvelope {
   const value = record(strict(bytes), 'the envelope')
-  const { payloadType, payload, signatures } = value
+  const { payloadType, payload, signatures, proof } = value
   if (payloadType !== STATEMENT_TYPE) throw invalid(`its type is not ${STATEMENT_TYPE}`)
   if (typeof payload !== 'string' || !Array.isArray(signatures) || signatures.length === 0 || signatures.length > 64)
     throw invalid('payload or signatures are missing')
@@ -136,10 +140,34 @@ export function parseStatementEnvelope(bytes: Uint8Array): StatementEnvelope {
       keyids.add(keyid)
       return { publicKey: hexDecode(keyid), signature: base64Decode(sig) }
     })
-    return { statement: parseStatement(raw), payload: raw, signatures: parsed }
+    return { statement: parseStatement(raw), payload: raw, signatures: parsed, proof: parseProof(proof) }
   } catch (cause) {
     throw cause instanceof KelError ? cause : invalid('its encoding is not canonical', cause)
   }
+}
+
+function parseProof(value: JsonValue | undefined): SealProof | undefined {
+  if (value === undefined) return undefined
+  const { size, index, path } = record(value, 'the proof')
+  const isSound =
+    typeof size === 'number' && size >= 1 && size <= MAX_SEAL_TREE && typeof index === 'number' && index >= 0
+  if (!isSound || !Array.isArray(path) || path.length > Math.log2(MAX_SEAL_TREE))
+    throw invalid('its proof is malformed')
+  return { size, index, path: path.map((hash) => hexDecode(text(hash, 'a hash of the proof', /^[0-9a-f]{64}$/))) }
+}
+
+/**
+ * Adds to a signature file the proof that its digest is below a sealed root. Anyone who has the log can then verify the place
+ * without the other digests; readers that know no proofs pass over it.
+ *
+ * @param envelope - The signature file; one proof replaces another.
+ * @throws {@link KelError} `KEL_STATEMENT`.
+ */
+export function attachSealProof(envelope: Uint8Array, { size, index, path }: SealProof): Uint8Array {
+  parseStatementEnvelope(envelope)
+  const value = record(strict(envelope), 'the envelope')
+  const proof = { size, index, path: path.map(hexEncode) }
+  return utf8Encode(`${JSON.stringify({ ...value, proof }, null, 2)}\n`)
 }
 
 /** What is to be stated; the place comes from the key state. */

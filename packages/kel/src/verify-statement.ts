@@ -1,10 +1,12 @@
-import { dssePae, ed25519Verify, equalBytes, hexDecode, sha256 } from '@keyturn/primitives'
+import { dssePae, ed25519Verify, equalBytes, hexDecode, isRecord, sha256 } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
 import { encodeMatter } from './cesr/matter.ts'
 import { KelError } from './errors.ts'
 import type { KeyState, Place } from './key-state.ts'
 import type { VerifiedEvent } from './log.ts'
 import { quoted } from './rule.ts'
+import { rootOfProof, rootSeal } from './seal-tree.ts'
+import type { SealProof } from './seal-tree.ts'
 import { parseStatementEnvelope, STATEMENT_TYPE } from './statement.ts'
 import type { Statement, StatementPurpose } from './statement.ts'
 import type { VerifiedLog } from './verified-log.ts'
@@ -41,6 +43,8 @@ export interface VerifyStatementOptions {
   readonly allowUnproven?: boolean | undefined
   /** Digests (32 bytes, SHA-256) of sealed descendants of a commit, found by the caller in the repository. */
   readonly descendants?: readonly Uint8Array[] | undefined
+  /** Proof that the digest is below a sealed root. Default: the one in the signature file, if there is one. */
+  readonly proof?: SealProof | undefined
   /** Number of verified witness signatures on an event. Default: what the log holds. */
   readonly witnessCount?: ((said: string) => number) | undefined
 }
@@ -50,13 +54,11 @@ function retirement(log: VerifiedLog, sn: number): VerifiedEvent | undefined {
   return log.events.slice(sn + 1).find((event) => event.type === 'rot' || event.type === 'drt')
 }
 
-function digestsOf(event: VerifiedEvent): readonly string[] {
+/** Values of one member of the seals of an event: `d` of digests, `rd` of roots. */
+function sealedIn(event: VerifiedEvent, member: 'd' | 'rd'): readonly string[] {
   return event.seals.flatMap((seal: JsonValue) => {
-    const digest =
-      typeof seal === 'object' && seal !== null && !Array.isArray(seal)
-        ? (seal as Record<string, JsonValue>)['d']
-        : undefined
-    return typeof digest === 'string' ? [digest] : []
+    const value = isRecord(seal) ? seal[member] : undefined
+    return typeof value === 'string' ? [value] : []
   })
 }
 
@@ -66,8 +68,19 @@ function digestsOf(event: VerifiedEvent): readonly string[] {
  */
 export function findSeal(log: VerifiedLog, sn: number, digest: Uint8Array): VerifiedEvent | undefined {
   const text = encodeMatter('I', digest)
-  const end = retirement(log, sn)?.sn ?? log.state.sn
-  return log.events.slice(sn, end + 1).find((event) => digestsOf(event).includes(text))
+  return whileInForce(log, sn).find((event) => sealedIn(event, 'd').includes(text))
+}
+
+function whileInForce(log: VerifiedLog, sn: number): readonly VerifiedEvent[] {
+  return log.events.slice(sn, (retirement(log, sn)?.sn ?? log.state.sn) + 1)
+}
+
+/** As {@link findSeal}, for a digest below a sealed root. */
+function findRoot(log: VerifiedLog, sn: number, digest: Uint8Array, proof: SealProof): VerifiedEvent | undefined {
+  const root = rootOfProof(digest, proof)
+  if (root === undefined) return undefined
+  const { rd } = rootSeal(root)
+  return whileInForce(log, sn).find((event) => sealedIn(event, 'rd').includes(rd))
 }
 
 function checkPlace(log: VerifiedLog, statement: Statement): KeyState {
@@ -127,7 +140,7 @@ export function verifyStatement(
   log: VerifiedLog,
   options: VerifyStatementOptions = {},
 ): VerifiedStatement {
-  const { statement, payload, signatures } = parseStatementEnvelope(envelope)
+  const { statement, payload, signatures, proof } = parseStatementEnvelope(envelope)
   const { purpose = 'file' } = options
   if (statement.purpose !== purpose)
     throw new KelError('KEL_STATEMENT', `Statement is about a ${statement.purpose}, not a ${purpose}`)
@@ -142,7 +155,7 @@ export function verifyStatement(
     )
   const state = checkPlace(log, statement)
   checkSignatures(log, state, dssePae(STATEMENT_TYPE, payload), signatures)
-  const position = positionOf(log, statement.sn, [digest, sha256(payload)], options)
+  const position = positionOf(log, statement.sn, [digest, sha256(payload)], { proof, ...options })
   if (!position.proven && options.allowUnproven !== true) throw unproven(statement, position)
   return { statement, ...position }
 }
@@ -170,7 +183,10 @@ function positionOf(
     sealedBy: by === undefined ? undefined : { sn: by.sn, said: by.said },
     proven: position !== 'claimed',
   })
-  const sealing = digests.map((digest) => findSeal(log, sn, digest)).find((event) => event !== undefined)
+  const { proof } = options
+  const sealing = digests
+    .flatMap((digest) => [findSeal(log, sn, digest), proof && findRoot(log, sn, digest, proof)])
+    .find((event) => event !== undefined)
   if (sealing !== undefined) {
     const count = (options.witnessCount ?? ((said) => log.witnessesOf(said).size))(sealing.said)
     return answer(count > 0 ? 'witnessed' : 'sealed', sealing)

@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { KelError, parsePin, parseStatementEnvelope, verifyLog, verifyStatement } from '@keyturn/kel'
-import type { VerifiedLog, VerifiedStatement } from '@keyturn/kel'
+import type { VerifiedLog, VerifiedStatement, VerifyStatementOptions } from '@keyturn/kel'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
-import { openIdentity } from '@keyturn/publisher/identity'
+import { openIdentity, sealProofs } from '@keyturn/publisher/identity'
+import type { Identity } from '@keyturn/publisher/identity'
 import { descendantDigests, readNote } from './git-notes.ts'
 import type { Subject } from '../signed-subject.ts'
 import { subjectOf } from '../signed-subject.ts'
@@ -47,14 +48,38 @@ async function signatureOf(file: string | undefined, subject: Subject, options: 
   return note
 }
 
-async function logOf(context: Context, envelope: Uint8Array, options: VerifyOptions): Promise<VerifiedLog> {
+/** The log to verify against, and whose home it is of, if it is one of ours. */
+interface SignerLog {
+  readonly log: VerifiedLog
+  readonly identity: Identity | undefined
+}
+
+async function logOf(context: Context, envelope: Uint8Array, options: VerifyOptions): Promise<SignerLog> {
   const maxBytes = 64 * 1024 * 1024
   const { identity: prefix } = parseStatementEnvelope(envelope).statement
   const pin = options.pin === undefined ? undefined : parsePin(options.pin)
   if (pin !== undefined && pin.prefix !== prefix)
     throw new KelError('KEL_PREFIX', `Signature is by ${prefix}, the pin names ${pin.prefix}`)
-  const path = options.log ?? (await openIdentity(context, { alias: prefix })).logPath
-  return verifyLog(await readFile(path), { prefix, maxBytes, pin })
+  if (options.log !== undefined)
+    return { log: verifyLog(await readFile(options.log), { prefix, maxBytes, pin }), identity: undefined }
+  const identity = await openIdentity(context, { alias: prefix })
+  return { log: verifyLog(await readFile(identity.logPath), { prefix, maxBytes, pin }), identity }
+}
+
+/** Verifies with the proof in the signature, else with those that are kept in our home. */
+async function strongest(
+  { log, identity }: SignerLog,
+  envelope: Uint8Array,
+  subject: Subject,
+  options: VerifyStatementOptions,
+): Promise<VerifiedStatement> {
+  const plain = verifyStatement(envelope, subject.digest, log, options)
+  if (plain.sealedBy !== undefined || identity === undefined) return plain
+  for (const proof of await sealProofs(identity, subject.digest)) {
+    const proved = verifyStatement(envelope, subject.digest, log, { ...options, proof })
+    if (proved.sealedBy !== undefined) return proved
+  }
+  return plain
 }
 
 const positions: Readonly<Record<VerifiedStatement['position'], string>> = {
@@ -72,9 +97,10 @@ async function runVerify(
 ): Promise<CommandResult> {
   const subject = await subjectOf(file, options)
   const envelope = await signatureOf(file, subject, options)
-  const log = await logOf(context, envelope, options)
+  const signer = await logOf(context, envelope, options)
+  const { log } = signer
   const descendants = subject.purpose === 'commit' ? await descendantDigests(options.repo, subject.name) : []
-  const verified = verifyStatement(envelope, subject.digest, log, {
+  const verified = await strongest(signer, envelope, subject, {
     purpose: subject.purpose,
     // A file may have been renamed; a commit is its id.
     name: subject.purpose === 'commit' ? subject.name : undefined,

@@ -18,6 +18,7 @@ export {
   writeWitnesses,
 } from './receipts.ts'
 export { readProposal, storeProposal } from './roles-proposal.ts'
+export { countUnsealed, listSigned, sealProofs } from './signed-list.ts'
 export type { Device } from './devices.ts'
 export type { Identity, NextKeyPlace } from './identity.ts'
 export type { KeptReason } from './reasons.ts'

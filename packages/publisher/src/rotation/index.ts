@@ -8,7 +8,15 @@ export { dropRotation, pendingRotations, readRotation, runRotationSteps } from '
 export { checkKeyRotation, isKeyRotationBinding, keyRotationSteps, rotateIdentityKey } from './key-rotation.ts'
 export { keyRotation } from './key-state.ts'
 export { contentOverlaps, identityOverlaps, overlapData, overlapText } from './overlap.ts'
-export { finishingCommand, refuseRivals, refuseWhileRotating, resumeCommand, rotationPending } from './pending.ts'
+export {
+  finishingCommand,
+  finishingKeyCommand,
+  refuseRivals,
+  refuseWhileKeyRotates,
+  refuseWhileRotating,
+  resumeCommand,
+  rotationPending,
+} from './pending.ts'
 export { previewRotation } from './promised-keys.ts'
 export { runHomeRotation, stepsText } from './run-home-rotation.ts'
 export { standingSeals } from './standing-seals.ts'

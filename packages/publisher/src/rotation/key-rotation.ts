@@ -14,6 +14,7 @@ import { checkAlias, KeystoreError, nextAlias } from '@keyturn/keystore'
 import { openOwnLog } from '../identity/identity.ts'
 import type { Identity } from '../identity/identity.ts'
 import { requireWitnesses } from '../identity/receipts.ts'
+import { dropSealed, sealsOfSigned } from '../identity/signed-list.ts'
 import { PublisherError } from '../errors.ts'
 import { followingAlias } from '../home.ts'
 import type { Keys } from '../keys.ts'
@@ -107,13 +108,16 @@ function signStep<State extends KeyRotationState>(identity: Identity, plan: KeyR
     name: 'identity-sign',
     title: 'rotate: build the event and sign it with the promised key',
     async run(rotation) {
-      const { state, events } = await openOwnLog(identity)
+      const kel = await openOwnLog(identity)
+      const { state, events } = kel
       const made = madeIn(rotation)
       const revealed = revealedOf(state, made.revealed)
       const future = made.future.map(({ publicKey }) => hexDecode(publicKey))
+      // Asked for now that the journal is there: nothing is signed with the key that leaves until this rotation is over.
+      const terms = { ...made.terms, seals: [...made.terms.seals, ...(await sealsOfSigned(identity, kel))] }
       const event = await rotate(
         state,
-        { ...rotationPlan(state, revealed, future, made.terms), history: events },
+        { ...rotationPlan(state, revealed, future, terms), history: events },
         gatherSigner(identity, revealed, plan.nextKeyFiles),
       )
       const { sn, said, message } = event
@@ -232,6 +236,7 @@ function retireStep<State extends KeyRotationState>(identity: Identity, plan: Ke
       const { alias } = stagedIn(rotation)
       if (plan.keepOldKey !== true && retired !== alias && keys.has(retired)) await keys.store.remove(retired)
       await removeCopies(keys, alias, revealed)
+      await dropSealed(identity, eventIn(rotation).sn)
       return undefined
     },
   }

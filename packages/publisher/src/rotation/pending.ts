@@ -1,5 +1,6 @@
 import { PublisherError } from '../errors.ts'
 import type { HomePaths } from '../home.ts'
+import type { Identity } from '../identity/identity.ts'
 import { identityRotation } from './identity-state.ts'
 import { pendingRotations, readRotation } from './journal.ts'
 
@@ -14,6 +15,8 @@ const RESUME_COMMANDS: Readonly<Record<string, string>> = {
   vault: 'keyturn rotate vault',
 }
 
+/** Rotations that change the key of the release identity. */
+const KEY_ROTATIONS: readonly string[] = ['identity', 'identity-key']
 /** Rotations that change what releases are made of, or who may sign them. */
 const RELEASE_ROTATIONS: readonly string[] = ['content', 'identity']
 /** Rotations that share keys and files: one is finished before another begins. */
@@ -60,6 +63,33 @@ export function rotationPending(name: string, command: string = resumeCommand(na
     hint: `Run "${command}" to finish it, or "${command === SEAL ? resumeCommand('identity') : command} --abandon" while it has put nothing in force`,
     details: { turn: name, resume: command },
   })
+}
+
+/**
+ * The command that finishes an interrupted rotation of an identity, a named one by its alias.
+ *
+ * @param name - Of the journal.
+ */
+export async function finishingKeyCommand(
+  identity: Pick<Identity, 'kind' | 'alias' | 'journals'>,
+  name: string,
+): Promise<string> {
+  if (identity.kind === 'named') return `keyturn id rotate --alias ${identity.alias}`
+  return await finishingCommand(identity.journals, name)
+}
+
+/**
+ * Refuses to sign with a key whose rotation was begun: what the rotation seals is fixed, so nothing could vouch for the
+ * signature once the key is retired.
+ *
+ * @throws {@link PublisherError} `CLI_TURN_PENDING`.
+ */
+export async function refuseWhileKeyRotates(
+  identity: Pick<Identity, 'kind' | 'alias' | 'journals' | 'journal'>,
+): Promise<void> {
+  const own = identity.kind === 'release' ? KEY_ROTATIONS : [identity.journal]
+  const pending = (await pendingRotations(identity.journals)).find((name) => own.includes(name))
+  if (pending !== undefined) throw rotationPending(pending, await finishingKeyCommand(identity, pending))
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { KeyState, Seal } from '@keyturn/kel'
+import type { DigestSeal, KeyState } from '@keyturn/kel'
 import { KelError } from '@keyturn/kel'
 import type { JsonObject } from '@keyturn/primitives'
 import { openHome } from '@keyturn/publisher'
@@ -137,7 +137,7 @@ function keysText(state: KeyState): string {
 
 async function report(
   { identity, options }: Work,
-  { before, reason }: { readonly before: KeyState; readonly reason: Seal | undefined },
+  { before, reason }: { readonly before: KeyState; readonly reason: DigestSeal | undefined },
   { state: done, resumed, first }: RotationOutcome<KeyRotationState>,
 ): Promise<CommandResult> {
   const { state } = await openOwnLog(identity)
