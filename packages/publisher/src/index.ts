@@ -1,3 +1,4 @@
+export { checkChannelName } from './names.ts'
 export { counted } from './words.ts'
 export { PublisherError, publisherErrors } from './errors.ts'
 export { defaultHomeFolder } from './home-folder.ts'

@@ -1,4 +1,4 @@
-import { CliError } from '../errors.ts'
+import { checkChannelName } from '@keyturn/publisher'
 import type { HomeDescription } from '@keyturn/publisher'
 
 /** Options that commands about a channel share. */
@@ -9,8 +9,5 @@ export interface ChannelOption {
 
 /** Channel a command is about. */
 export function channelOf(options: ChannelOption, description: HomeDescription): string {
-  const channel = options.channel ?? description.channel
-  if (!/^[a-z0-9-]{1,64}$/.test(channel))
-    throw new CliError('CLI_USAGE', '--channel wants a-z, 0-9 and dashes, at most 64')
-  return channel
+  return checkChannelName(options.channel ?? description.channel)
 }

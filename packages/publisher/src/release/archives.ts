@@ -23,14 +23,14 @@ export interface PackPlan {
   readonly output: string
   /** Release tree of the release before: unchanged files keep their bytes. */
   readonly previous?: string | undefined
-  readonly level?: number
-  readonly jobs?: number
+  readonly level?: number | undefined
+  readonly jobs?: number | undefined
   /** Files left out or taken against the rules for junk and secrets. */
   readonly selection?: Selection | undefined
   /** Which files are packed together; default: each top folder becomes `pack/<name>.m2p`, loose files are copied. */
   readonly layout?: LayoutRules | undefined
   readonly signal: AbortSignal
-  readonly progress?: Progress
+  readonly progress?: Progress | undefined
 }
 
 /** What was packed. */

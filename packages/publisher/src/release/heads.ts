@@ -5,6 +5,7 @@ import type { Head } from '@keyturn/manifest'
 import { equalBytes } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { HomePaths } from '../home.ts'
+import { isChannelName } from '../names.ts'
 import { readIfThere } from './store.ts'
 
 /** A signed head with its literal bytes. */
@@ -25,6 +26,8 @@ export function readHeadBytes(bytes: Uint8Array): StoredHead {
   return { bytes, head: parseHead(parseHeadEnvelope(bytes).payload) }
 }
 
+const HEAD_SUFFIX = '.json'
+
 /** No channel has a dot in its name. */
 const waitingFile = (paths: HomePaths, channel: string): string => join(paths.heads, `${channel}.waiting.json`)
 const publishedFile = (paths: HomePaths, channel: string): string => join(paths.heads, `${channel}.json`)
@@ -41,7 +44,11 @@ export async function readPublishedChannels(paths: HomePaths): Promise<string[]>
     if (error.code === 'ENOENT') return []
     throw error
   })
-  return names.flatMap((name) => /^([a-z0-9-]{1,64})\.json$/.exec(name)?.[1] ?? []).toSorted()
+  return names
+    .filter((name) => name.endsWith(HEAD_SUFFIX))
+    .map((name) => name.slice(0, -HEAD_SUFFIX.length))
+    .filter(isChannelName)
+    .toSorted()
 }
 
 /** The head of a channel that is signed and was never published. */

@@ -39,12 +39,12 @@ export interface ReleasePlan {
   /** Markdown for players. */
   readonly notes?: string | undefined
   /** Days until the manifest expires, at most 400; default 365. */
-  readonly days?: number
+  readonly days?: number | undefined
   readonly minLauncherVersion?: string | undefined
   /** Default: `m2pack` when the tree holds an archive, else `legacy-json-blob`. */
   readonly format?: string | undefined
   /** Allow a version like `2026.04.15-full`; default false. */
-  readonly allowTag?: boolean
+  readonly allowTag?: boolean | undefined
   /** Path, in the tree, of the launcher: target of its self-update, not one of the files. The original launcher wants one. */
   readonly launcher?: string | undefined
   /** `did:keri:…` that installs with pinned keys move to when they accept this release. */
@@ -66,10 +66,10 @@ export interface ReleasePlan {
   /** The release goes back to the files of this version. */
   readonly rollbackOf?: string | undefined
   /** Which files of the tree belong in the release; default: all of them. */
-  readonly keeps?: (path: string, all: ReadonlySet<string>) => boolean
+  readonly keeps?: ((path: string, all: ReadonlySet<string>) => boolean) | undefined
   readonly nowMs: number
   readonly signal: AbortSignal
-  readonly progress?: Progress
+  readonly progress?: Progress | undefined
 }
 
 /**
@@ -111,7 +111,7 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
       rolesVersion: roles.document.version,
       ...(earlier === undefined ? {} : { previousSha256: earlier.sha256 }),
       validityMs: (plan.days ?? 365) * DAY_MS,
-      contentKeys: contentKeys(description),
+      contentKeys: contentKeysOf(description),
     },
   })
   return await storeRelease(home, manifest, tree, indexes)
@@ -204,8 +204,8 @@ async function describeLauncher(
   return { path, sha256: await hashFile(file, signal), size: file.size }
 }
 
-/** The home's content keys as the manifest lists them. */
-function contentKeys(description: HomeDescription): ContentKey[] {
+/** The home's content keys as the manifest lists them; one has to be in force. */
+export function contentKeysOf(description: HomeDescription): ContentKey[] {
   activeContentKey(description)
   return description.contentKeys.map(({ keyId, verifierPub, commitment, status }) => ({
     keyId,

@@ -33,7 +33,7 @@ export interface PublishReport {
 /** How a release is published. */
 export interface PublishOptions {
   readonly signal: AbortSignal
-  readonly progress?: Progress
+  readonly progress?: Progress | undefined
   /** The head repeats an offer: releases that the server published already are not looked at again; default false. */
   readonly repeats?: boolean | undefined
 }

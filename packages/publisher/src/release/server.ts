@@ -57,6 +57,20 @@ export async function openClient(
   return new ReleaseServerClient(url, { token })
 }
 
+/**
+ * The client of the server that flags or the home name; undefined when none is known, or when none is to be asked.
+ *
+ * @param options - The flags; `local` asks no server.
+ * @throws {@link PublisherError} Those of {@link openClient}.
+ */
+export async function openKnownClient(
+  options: ServerOptions & { readonly local?: boolean | undefined },
+  home: OpenHome,
+): Promise<ReleaseServerClient | undefined> {
+  if (options.local === true || serverUrl(options, home.description) === undefined) return undefined
+  return await openClient(options, home)
+}
+
 function checkMayHaveToken({ origin, protocol, hostname }: URL, options: ServerOptions, home: HomeDescription): void {
   const own = home.server !== undefined && URL.canParse(home.server) ? new URL(home.server).origin : undefined
   if (options.tokenFile === undefined && own !== undefined && own !== origin)

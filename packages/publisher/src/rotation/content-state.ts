@@ -1,6 +1,7 @@
 import { checkVersionName } from '@keyturn/manifest'
 import type { Facts } from './facts.ts'
 import type { Rotation } from './journal.ts'
+import { isChannelName } from '../names.ts'
 
 /** What a rotation of the content key set out to do. */
 export interface ContentTerms {
@@ -41,15 +42,10 @@ function parseTerms(facts: Facts): ContentTerms {
     to,
     slot,
     atMs: facts.timeMs('at'),
-    channel: facts.text('channel', isChannel),
+    channel: facts.text('channel', isChannelName),
     full: facts.boolean('full'),
     release: base === undefined || version === undefined ? undefined : { base, version },
   }
-}
-
-/** The names that channels of manifests and heads may have. */
-function isChannel(text: string): boolean {
-  return /^[a-z0-9-]{1,64}$/.test(text)
 }
 
 /** The journal of `keyturn rotate content`. */

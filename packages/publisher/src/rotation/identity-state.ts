@@ -5,6 +5,7 @@ import type { Facts } from './facts.ts'
 import type { Rotation } from './journal.ts'
 import { formatKeyRotation, KEY_ROTATION_STEPS, parseKeyRotation } from './key-state.ts'
 import type { KeyRotationState } from './key-state.ts'
+import { isChannelName } from '../names.ts'
 
 /** What a rotation of the release identity set out to do. */
 export interface IdentityTerms {
@@ -48,7 +49,7 @@ function parseTerms(facts: Facts): IdentityTerms {
     headKey: facts.optional('head_key', (name) => facts.boolean(name)),
     revoke: facts.boolean('revoke'),
     rolesDays: facts.integer('roles_days', 1, 400),
-    channels: facts.words('channels', (text) => /^[a-z0-9-]{1,64}$/.test(text)),
+    channels: facts.words('channels', isChannelName),
     proposal: facts.optional('proposal', (name) => documentIn(facts, name)),
   }
 }

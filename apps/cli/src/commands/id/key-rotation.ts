@@ -4,7 +4,7 @@ import type { JsonObject } from '@keyturn/primitives'
 import { openHome } from '@keyturn/publisher'
 import { keepReason, openOwnLog, receiptCollector } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
-import { requireFresh } from '@keyturn/publisher/release'
+import { openKnownClient, requireFresh } from '@keyturn/publisher/release'
 import {
   abandonIdentityKey,
   checkKeyRotation,
@@ -18,7 +18,6 @@ import {
 import type { KeyRotationPlan, KeyRotationState, RotationPreview, RotationRecord } from '@keyturn/publisher/rotation'
 import type { CommandResult, Context } from '../../command.ts'
 import { formatTable } from '../../output.ts'
-import { serverOfHome } from '../rotate/client.ts'
 import { finishedText } from '../rotate/run-rotation.ts'
 import type { PlannedRotation, RotationCommand, RotationOutcome } from '../rotate/run-rotation.ts'
 import { stateJson } from './json.ts'
@@ -61,7 +60,7 @@ export function keyRotationCommand(
         throw rotationPending('identity', await finishingCommand(journals, 'identity'))
       if (identity.kind === 'release' && !context.dryRun) {
         const home = await openHome(context)
-        await requireFresh(context, home, { client: await serverOfHome(home), warnOnly: isEmergency })
+        await requireFresh(context, home, { client: await openKnownClient({}, home), warnOnly: isEmergency })
       }
       await checkKeyRotation(identity, choices, pending, await rotationTerms(identity, options))
     },

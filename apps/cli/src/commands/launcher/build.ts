@@ -6,12 +6,11 @@ import type { BuiltLauncher, LauncherFile, Platform } from '@keyturn/launcher-da
 import { parseTrustRoot } from '@keyturn/manifest'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
-import { findProject, readIdentityLog, readProject } from '@keyturn/publisher/release'
+import { checkProjectServer, findProject, readIdentityLog, readProject } from '@keyturn/publisher/release'
 import type { Project } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
-import { checkProjectServer } from '../../flags/project-server.ts'
 import { collect } from '../../flags/values.ts'
 import { formatTable } from '../../output.ts'
 
@@ -74,7 +73,7 @@ async function runBuild(context: Context, options: BuildOptions): Promise<Comman
   const home = await openHome(context)
   const { product, channel, server } = home.description
   const project = await projectOf(options)
-  if (project !== undefined) checkProjectServer(options.server, project, home)
+  if (project !== undefined) checkProjectServer(options.server, project, home.description)
   const own = project?.launcher
   const name = options.name ?? project?.name ?? product
   const built = await buildLauncher({

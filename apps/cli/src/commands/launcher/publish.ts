@@ -8,7 +8,7 @@ import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
 import { withServer } from '../../flags/server.ts'
 import { counted } from '../../output.ts'
-import { openToRelease } from '../release/open.ts'
+import { openToRelease } from '@keyturn/publisher/ship'
 
 /** Channel that launchers update themselves from. */
 const LAUNCHER_CHANNEL = 'launcher'

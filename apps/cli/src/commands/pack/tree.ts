@@ -1,14 +1,13 @@
 import { readdir } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { formatBytes } from '@keyturn/primitives'
-import { isMissing, pathExists } from '@keyturn/primitives/node'
+import { isMissing } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
 import { wholeNumber } from '../../flags/values.ts'
 import { activeContentKey, openHome } from '@keyturn/publisher'
-import { packTree, readReleases, writeRuntimeKeyFile } from '@keyturn/publisher/release'
-import type { StoredRelease } from '@keyturn/publisher/release'
+import { earlierTree, packTree, readReleases, writeRuntimeKeyFile } from '@keyturn/publisher/release'
 import { counted } from '../../output.ts'
 import { requireFolder } from '../../paths.ts'
 import { channelOf } from '../../flags/channel.ts'
@@ -55,7 +54,7 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
     throw new CliError('CLI_EXISTS', `"${output}" is not empty`)
   const earlier =
     options.fresh === true ? undefined : (await readReleases(home.paths, channelOf(options, home.description))).at(-1)
-  const previous = await treeOf(context, earlier)
+  const previous = await earlierTree(context, earlier)
   const progress = context.out.progress('packing')
   try {
     const report = await packTree(home, {
@@ -87,17 +86,4 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
   } finally {
     progress.end()
   }
-}
-
-/**
- * The tree of the release before, whose stored bytes unchanged files keep. Without it players download again what was
- * packed under an earlier content key, so a missing one is reported.
- */
-export async function treeOf(context: Context, earlier: StoredRelease | undefined): Promise<string | undefined> {
-  if (earlier === undefined || (await pathExists(earlier.tree))) return earlier?.tree
-  context.warn(
-    `The tree of release ${earlier.manifest.version} is gone ("${earlier.tree}"): every file is packed again. ` +
-      'Players download again whatever was packed before the last rotation of the content key',
-  )
-  return undefined
 }

@@ -5,12 +5,11 @@ import { PublisherError } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import {
   findRelease,
-  openClient,
+  openKnownClient,
   pinOf,
   putOffer,
   readReleases,
   requireBase,
-  serverUrl,
   signRelease,
 } from '@keyturn/publisher/release'
 import type { BaseHead, Offer, PutOffer, ServerOptions } from '@keyturn/publisher/release'
@@ -19,7 +18,7 @@ import type { Context } from '../../command.ts'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 import { withServer } from '../../flags/server.ts'
-import { openToRelease } from './open.ts'
+import { openToRelease } from '@keyturn/publisher/ship'
 
 /** Options of commands that change what a channel offers. */
 export interface OfferOptions extends ServerOptions {
@@ -30,12 +29,6 @@ export interface OfferOptions extends ServerOptions {
 /** Adds the server's flags and `--local`. */
 export function withOffer(command: Command): Command {
   return withServer(command).option('--local', 'sign the new head, ask no server and publish nothing now')
-}
-
-/** The server that a command asks and publishes to; undefined with `--local`, or when none is known. */
-export async function offerClient(options: OfferOptions, home: HomeSession): Promise<ReleaseServerClient | undefined> {
-  if (options.local === true || serverUrl(options, home.description) === undefined) return undefined
-  return await openClient(options, home)
 }
 
 /** Says whether launchers see it already. */
@@ -83,7 +76,7 @@ export interface CurrentOffer {
 export async function currentOffer(context: Context, options: ChannelOption & OfferOptions): Promise<CurrentOffer> {
   const home = await openToRelease(context, { write: true })
   const channel = channelOf(options, home.description)
-  const client = await offerClient(options, home)
+  const client = await openKnownClient(options, home)
   return { home, channel, client, base: await requireBase(home, channel, client) }
 }
 

@@ -3,10 +3,9 @@ import { diffManifests } from '@keyturn/manifest'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { openHome } from '@keyturn/publisher'
-import { findRelease } from '@keyturn/publisher/release'
+import { deltaBytes, findRelease } from '@keyturn/publisher/release'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
-import { deltaBytes } from './delta.ts'
 
 interface DiffOptions extends ChannelOption {
   readonly failOnDiff?: boolean

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
-import { openToRelease } from './open.ts'
+import { openToRelease } from '@keyturn/publisher/ship'
 
 /** Registers `keyturn release discard`. */
 export function registerDiscard(release: Command, cli: Cli): void {

@@ -1,11 +1,11 @@
-import { dropHead } from '@keyturn/publisher/release'
+import { dropHead, openKnownClient } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
-import { offerClient, withOffer } from './change-offer.ts'
+import { withOffer } from './change-offer.ts'
 import type { OfferOptions } from './change-offer.ts'
-import { openToRelease } from './open.ts'
+import { openToRelease } from '@keyturn/publisher/ship'
 
 /** Registers `keyturn release drop-head`. */
 export function registerDropHead(release: Command, cli: Cli): void {
@@ -21,7 +21,7 @@ export function registerDropHead(release: Command, cli: Cli): void {
 async function runDropHead(context: Context, options: ChannelOption & OfferOptions): Promise<CommandResult> {
   const home = await openToRelease(context, { write: true })
   const channel = channelOf(options, home.description)
-  const { dropped, base } = await dropHead(home, channel, await offerClient(options, home))
+  const { dropped, base } = await dropHead(home, channel, await openKnownClient(options, home))
   return {
     data: {
       channel,

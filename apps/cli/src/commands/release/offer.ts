@@ -6,6 +6,7 @@ import {
   checkEpoch,
   findRelease,
   offerRelease,
+  openKnownClient,
   pinOf,
   putOffer,
   readKnownHeads,
@@ -22,9 +23,9 @@ import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 import { collect, wholeNumber } from '../../flags/values.ts'
 import { formatTable } from '../../output.ts'
-import { offerClient, signedPin, withOffer } from './change-offer.ts'
+import { signedPin, withOffer } from './change-offer.ts'
 import type { OfferOptions } from './change-offer.ts'
-import { openToRelease } from './open.ts'
+import { openToRelease } from '@keyturn/publisher/ship'
 
 interface OfferVersionOptions extends ChannelOption, OfferOptions {
   readonly days?: string
@@ -106,7 +107,7 @@ async function baseOf(
   channel: string,
   options: OfferOptions,
 ): Promise<Head | undefined> {
-  const client = await offerClient(options, home)
+  const client = await openKnownClient(options, home)
   try {
     const { base, refused } = await readKnownHeads(home, channel, client)
     if (refused !== undefined) context.warn(`The head that the server shows does not count: ${refused}`)

@@ -25,6 +25,6 @@ export function registerPromote(release: Command, cli: Cli): void {
   cli.define<PromoteOptions>(promote, {
     example: 'keyturn release promote --channel beta --to stable',
     dryRun: true,
-    run: (context, options, [version]) => reissue(context, options, version, { channel: options.to, rollback: false }),
+    run: (context, options, [version]) => reissue(context, options, { version, to: options.to, rollback: false }),
   })
 }

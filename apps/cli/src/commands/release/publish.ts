@@ -5,7 +5,7 @@ import { counted } from '../../output.ts'
 import { withServer } from '../../flags/server.ts'
 import { findRelease, headToPublish, openClient, publishHead } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
-import { openToRelease } from './open.ts'
+import { openToRelease } from '@keyturn/publisher/ship'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 

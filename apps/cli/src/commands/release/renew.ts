@@ -1,5 +1,5 @@
 import { PublisherError } from '@keyturn/publisher'
-import { readChannelsWithHead, renewOffer } from '@keyturn/publisher/release'
+import { openKnownClient, readChannelsWithHead, renewOffer } from '@keyturn/publisher/release'
 import type { RenewedOffer } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
@@ -7,10 +7,10 @@ import { CliError } from '../../errors.ts'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 import { collect, wholeNumber } from '../../flags/values.ts'
-import { offerClient, publishedText, withOffer } from './change-offer.ts'
+import { publishedText, withOffer } from './change-offer.ts'
 import type { OfferOptions } from './change-offer.ts'
 import { headData, headText } from './offer.ts'
-import { openToRelease } from './open.ts'
+import { openToRelease } from '@keyturn/publisher/ship'
 
 interface RenewOptions extends ChannelOption, OfferOptions {
   readonly all?: boolean
@@ -43,7 +43,7 @@ async function runRenew(context: Context, options: RenewOptions): Promise<Comman
   if (options.all === true && options.channel !== undefined)
     throw new CliError('CLI_USAGE', '--all and --channel exclude each other')
   const home = await openToRelease(context, { write: true })
-  const client = await offerClient(options, home)
+  const client = await openKnownClient(options, home)
   const channels =
     options.all === true ? await readChannelsWithHead(home, client) : [channelOf(options, home.description)]
   if (channels.length === 0)

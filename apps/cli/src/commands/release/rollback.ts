@@ -17,7 +17,6 @@ export function registerRollback(release: Command, cli: Cli): void {
   cli.define<ChannelOption & OfferOptions>(rollback, {
     example: 'keyturn release rollback 2026.11.20-1',
     dryRun: true,
-    run: (context, options, [version]) =>
-      reissue(context, options, version, { channel: options.channel, rollback: true }),
+    run: (context, options, [version]) => reissue(context, options, { version, to: options.channel, rollback: true }),
   })
 }

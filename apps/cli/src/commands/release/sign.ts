@@ -16,7 +16,7 @@ import {
   signRelease,
 } from '@keyturn/publisher/release'
 import type { StoredRelease } from '@keyturn/publisher/release'
-import { openToRelease } from './open.ts'
+import { openToRelease } from '@keyturn/publisher/ship'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 

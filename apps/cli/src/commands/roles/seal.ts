@@ -6,7 +6,7 @@ import { withServer } from '../../flags/server.ts'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { readProposal, refuseFrozen } from '@keyturn/publisher/identity'
-import { readIdentityLog, requireFresh, rolesInForce } from '@keyturn/publisher/release'
+import { openKnownClient, readIdentityLog, requireFresh, rolesInForce } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import {
   checkIdentityRotation,
@@ -21,7 +21,6 @@ import {
 import type { IdentityState, RotationStep } from '@keyturn/publisher/rotation'
 import { withNextKey } from '../../flags/next-key.ts'
 import type { NextKeyOptions } from '../../flags/next-key.ts'
-import { clientOf } from '../rotate/client.ts'
 import { runRotation } from '../rotate/run-rotation.ts'
 import type { PlannedRotation, RotationCommand } from '../rotate/run-rotation.ts'
 
@@ -70,7 +69,7 @@ async function openSeal(
 ): Promise<RotationCommand<IdentityState>> {
   const { journals } = home.paths
   const proposal = await readProposal(home.paths)
-  const client = await clientOf(options, home)
+  const client = await openKnownClient(options, home)
   return {
     rotation: identityRotation,
     folder: journals,

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { refuseFrozen } from '@keyturn/publisher/identity'
-import { requireFresh } from '@keyturn/publisher/release'
+import { openKnownClient, requireFresh } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import {
   abandonContent,
@@ -28,7 +28,6 @@ import type {
 import type { Cli, Context } from '../../command.ts'
 import { channelOf } from '../../flags/channel.ts'
 import { withServer } from '../../flags/server.ts'
-import { clientOf } from './client.ts'
 import { finishedText, firstText, runRotation } from './run-rotation.ts'
 import type { PlannedRotation, RotationCommand } from './run-rotation.ts'
 
@@ -69,7 +68,7 @@ export async function openContentRotation(
     nowMs: context.clock(),
     signal: context.signal,
     full: flags.full === true,
-    client: flags.abandon === true ? undefined : await clientOf(flags, home),
+    client: flags.abandon === true ? undefined : await openKnownClient(flags, home),
   }
   return {
     rotation: contentRotation,

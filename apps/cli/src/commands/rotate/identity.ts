@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { refuseFrozen } from '@keyturn/publisher/identity'
-import { readIdentityLog, requireFresh } from '@keyturn/publisher/release'
+import { openKnownClient, readIdentityLog, requireFresh } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import {
   abandonIdentity,
@@ -24,7 +24,6 @@ import type { NextKeyOptions } from '../../flags/next-key.ts'
 import { withServer } from '../../flags/server.ts'
 import { collect, wholeNumber } from '../../flags/values.ts'
 import { formatTable } from '../../output.ts'
-import { clientOf } from './client.ts'
 import { finishedText, firstText, runRotation } from './run-rotation.ts'
 import type { PlannedRotation, RotationCommand, RotationOutcome } from './run-rotation.ts'
 
@@ -119,7 +118,7 @@ export async function openIdentityRotation(
     headKey: kind.headKey,
     revoke,
     rolesDays: wholeNumber(flags.rolesDays ?? '365', '--roles-days', 1, 400),
-    client: flags.abandon === true ? undefined : await clientOf(flags, home),
+    client: flags.abandon === true ? undefined : await openKnownClient(flags, home),
     nowMs: context.clock(),
     signal: context.signal,
   }

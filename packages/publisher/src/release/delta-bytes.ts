@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { parseChunkIndex, planDelta } from '@keyturn/manifest'
 import type { ChunkIndex, ManifestFile } from '@keyturn/manifest'
-import { readIfThere, releaseFiles } from '@keyturn/publisher/release'
-import type { StoredRelease } from '@keyturn/publisher/release'
+import { readIfThere, releaseFiles } from './store.ts'
+import type { StoredRelease } from './store.ts'
 
 async function indexOf(release: StoredRelease, file: ManifestFile): Promise<ChunkIndex | undefined> {
   if (file.index === undefined) return undefined

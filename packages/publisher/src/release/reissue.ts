@@ -1,26 +1,17 @@
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { buildManifest, nextVersion } from '@keyturn/manifest'
-import type { ContentKey } from '@keyturn/manifest'
+import { buildManifest, checkVersionName, nextVersion } from '@keyturn/manifest'
 import { pathExists } from '@keyturn/primitives/node'
-import { activeContentKey } from '@keyturn/publisher'
-import type { Context } from '../../command.ts'
-import type { HomeSession } from '@keyturn/publisher'
-import {
-  checkRolesLast,
-  prepareRelease,
-  readIfThere,
-  readReleases,
-  releaseFiles,
-  rolesInForce,
-  rotateTree,
-  runtimeKeyFile,
-  signRelease,
-  storeRelease,
-  takenVersions,
-  writeRuntimeKeyFile,
-} from '@keyturn/publisher/release'
-import type { StoredRelease } from '@keyturn/publisher/release'
+import { PublisherError } from '../errors.ts'
+import { activeContentKey } from '../home.ts'
+import type { HomeSession } from '../home-session.ts'
+import { removeInside } from '../inside.ts'
+import type { PublisherHost } from '../session.ts'
+import { contentKeysOf, prepareRelease, storeRelease } from './prepare-release.ts'
+import { rotateTree } from './rotate-tree.ts'
+import { runtimeKeyFile, writeRuntimeKeyFile } from './runtime-key-file.ts'
+import { checkRolesLast, signRelease } from './sign-release.ts'
+import { readIfThere, readReleases, releaseFiles, rolesInForce, takenVersions } from './store.ts'
+import type { StoredRelease } from './store.ts'
 
 /** How the files of a release are offered again. */
 export interface ReissuePlan {
@@ -52,12 +43,18 @@ async function versionFor(
   return rollback || isTaken ? nextVersion(nowMs, await takenVersions(paths)) : manifest.version
 }
 
+/** The tree of a release that is already there would be emptied. */
+function checkIsFree(version: string, channel: string, releases: readonly StoredRelease[]): void {
+  if (releases.every(({ manifest }) => manifest.version !== version)) return
+  throw new PublisherError('CLI_EXISTS', `Release ${version} is already on channel "${channel}"`)
+}
+
 /**
  * The same files under the content key in force: a key that was rotated out never comes back, since anyone who has it
  * could open what is offered again. Payloads stay as they are, so players who have them download little.
  */
 async function rewrapped(
-  context: Context,
+  host: PublisherHost,
   home: HomeSession,
   source: StoredRelease,
   { channel, rollback, version }: ReissuePlan & { readonly version: string },
@@ -66,9 +63,9 @@ async function rewrapped(
   const key = activeContentKey(home.description)
   const tree = join(home.paths.trees, channel, version)
   // What an interrupted attempt left is made again.
-  await rm(tree, { recursive: true, force: true })
+  await removeInside(home.paths.trees, channel, version)
   const slot = Math.max(1, ...home.description.slots)
-  await rotateTree(home, source.tree, tree, { keyId: key.keyId, slot, full: false }, context.signal)
+  await rotateTree(home, source.tree, tree, { keyId: key.keyId, slot, full: false }, host.signal)
   if (await pathExists(join(source.tree, runtimeKeyFile))) await writeRuntimeKeyFile(home, tree, key)
   const { notes, minLauncherVersion, format, launcher } = manifest
   return await prepareRelease(home, {
@@ -81,43 +78,41 @@ async function rewrapped(
     launcher: launcher?.path,
     like: manifest,
     rollbackOf: rollback ? manifest.version : undefined,
-    nowMs: context.clock(),
-    signal: context.signal,
+    nowMs: host.clock(),
+    signal: host.signal,
   })
 }
 
 /**
  * Makes and signs a new manifest with the files of an existing release: the next sequence of the channel, so that no
- * floor is in the way and no server could have done it alone.
+ * floor is in the way and no server could have done it alone. Files under a content key that was rotated out are wrapped
+ * with the one in force first.
+ *
+ * @param host - The program.
+ * @param home - Open home, locked.
+ * @param source - The release with the files.
+ * @param plan - Where they go, and whether it is a step back.
+ * @throws {@link PublisherError} `REL_ROLES_EXPIRED`; `CLI_EXISTS` when the version is taken; those of `prepareRelease`.
  */
 export async function reissueRelease(
-  context: Context,
+  host: PublisherHost,
   home: HomeSession,
   source: StoredRelease,
   plan: ReissuePlan,
 ): Promise<StoredRelease> {
   const { description, paths } = home
-  const last = (await readReleases(paths, plan.channel)).at(-1)
+  const releases = await readReleases(paths, plan.channel)
+  const last = releases.at(-1)
   const roles = await rolesInForce(paths, description.identity.prefix)
-  const {
-    format,
-    notes,
-    minLauncherVersion,
-    launcher,
-    files,
-    delete: removed,
-    keep,
-    requires,
-    critical,
-    program,
-    components,
-  } = source.manifest
-  const nowMs = context.clock()
+  const { format, notes, minLauncherVersion, launcher, files, requires, ...rules } = source.manifest
+  const nowMs = host.clock()
   checkRolesLast(roles.document, nowMs)
   const version = plan.version ?? (await versionFor(home, source, plan, nowMs))
+  checkVersionName(version) // before it becomes part of a path that is emptied
+  checkIsFree(version, plan.channel, releases)
   const { keyId } = activeContentKey(description)
   if (files.some((file) => file.keyId !== undefined && file.keyId !== keyId))
-    return await signRelease(home, await rewrapped(context, home, source, { ...plan, version }))
+    return await signRelease(home, await rewrapped(host, home, source, { ...plan, version }))
   const manifest = buildManifest(files, {
     version,
     nowMs,
@@ -135,19 +130,14 @@ export async function reissueRelease(
       sequence: (last?.manifest.sequence ?? 0) + 1,
       ...(last === undefined ? {} : { previousSha256: last.sha256 }),
       contentKeys: contentKeysOf(description),
-      delete: removed,
-      keep,
-      program,
-      components,
-      critical,
+      delete: rules.delete,
+      keep: rules.keep,
+      program: rules.program,
+      components: rules.components,
+      critical: rules.critical,
       ...(requires === undefined ? {} : { requires }),
       ...(plan.rollback ? { rollbackOf: source.manifest.version } : {}),
     },
   })
   return await signRelease(home, await storeRelease(home, manifest, source.tree, await indexesOf(source)))
-}
-
-/** The home's content keys as a manifest lists them. */
-function contentKeysOf({ contentKeys }: HomeSession['description']): ContentKey[] {
-  return contentKeys.map(({ keyId, verifierPub, commitment, status }) => ({ keyId, verifierPub, commitment, status }))
 }

@@ -1,0 +1,5 @@
+export { moveRelease } from './move-release.ts'
+export { openToRelease } from './open-to-release.ts'
+export { shipRelease } from './ship-release.ts'
+export type { MadeOffer, MovedRelease, MovePlan } from './move-release.ts'
+export type { Shipped, ShipPlan, ShipSummary, ShipWork } from './ship-release.ts'

@@ -1,0 +1,87 @@
+import { hexEncode, systemRandom } from '@keyturn/primitives'
+import { checkChannelName } from '../names.ts'
+import { checkMayReplace, offerRelease } from '../release/offer.ts'
+import type { PublishReport } from '../release/publish-release.ts'
+import { putOffer } from '../release/put-offer.ts'
+import { reissueRelease } from '../release/reissue.ts'
+import { openKnownClient } from '../release/server.ts'
+import type { ServerOptions } from '../release/server.ts'
+import { pinOf } from '../release/sign-release.ts'
+import { findRelease } from '../release/store.ts'
+import { readKnownHeads } from '../release/verified-head.ts'
+import type { PublisherHost } from '../session.ts'
+import { openToRelease } from './open-to-release.ts'
+
+const SALT_BYTES = 16
+
+/** Which files are offered again, and where. */
+export interface MovePlan extends ServerOptions {
+  /** Channel of the release with the files; default: that of the home. */
+  readonly from?: string | undefined
+  /** Its version; default: the newest. */
+  readonly version?: string | undefined
+  /** Channel that gets the files; default: that of the home. */
+  readonly to?: string | undefined
+  /** A step back on one channel: it goes to everyone, and ends a halt or a rollout. */
+  readonly rollback: boolean
+  /** Share of installs that get it; 100 ends a rollout. Not for a step back. */
+  readonly percent?: number | undefined
+  /** End a halt of the channel. Not for a step back. */
+  readonly resume?: boolean | undefined
+  /** Sign only: ask no server and publish nothing now. */
+  readonly local?: boolean | undefined
+}
+
+/** What is offered again. */
+export interface MovedRelease {
+  /** Version whose files they are. */
+  readonly from: string
+  readonly channel: string
+  /** The new release; undefined in a dry run. */
+  readonly made: MadeOffer | undefined
+}
+
+/** A release that was made and offered. */
+export interface MadeOffer {
+  readonly version: string
+  readonly sequence: number | undefined
+  readonly headSequence: number
+  /** Share of installs; undefined when it goes to everyone. */
+  readonly percent: number | undefined
+  /** What the server got; undefined while the head waits. */
+  readonly report: PublishReport | undefined
+}
+
+/**
+ * Makes, signs and offers a release with the files of another one: on another channel (promotion), or again on the same
+ * one (rollback).
+ *
+ * @param host - The program; with `dryRun` nothing is made.
+ * @param plan - Which release, and where to.
+ * @throws {@link PublisherError} `REL_HALTED`, `REL_ROLLING_OUT`, `REL_WITHDRAWN`, before anything is signed; those of
+ *   `openToRelease`, `findRelease` and `publishHead`.
+ */
+export async function moveRelease(host: PublisherHost, plan: MovePlan): Promise<MovedRelease> {
+  const home = await openToRelease(host, { write: !host.dryRun })
+  const source = await findRelease(home.paths, checkChannelName(plan.from ?? home.description.channel), plan.version)
+  const channel = checkChannelName(plan.to ?? home.description.channel)
+  const from = source.manifest.version
+  if (host.dryRun) return { from, channel, made: undefined }
+  const client = await openKnownClient(plan, home)
+  const { base } = await readKnownHeads(home, channel, client)
+  // Looked at before anything is made and signed. Going back is the way out of a halt and of a rollout.
+  const change = plan.rollback ? { percent: 100, resume: true } : { percent: plan.percent, resume: plan.resume }
+  // A withdrawn release may be right on another channel; going back to it on its own never is.
+  if (base !== undefined) checkMayReplace(base.head, pinOf(source), change)
+  const release = await reissueRelease(host, home, source, { rollback: plan.rollback, channel })
+  const salt = hexEncode(systemRandom(SALT_BYTES))
+  const offer = offerRelease(base?.head, pinOf(release), { ...change, salt })
+  const { nowMs, signal } = { nowMs: host.clock(), signal: host.signal }
+  const { head, report } = await putOffer(home, channel, { offer, base: base?.head, client, nowMs, signal })
+  const { version, sequence } = release.manifest
+  return {
+    from,
+    channel,
+    made: { version, sequence, headSequence: head.head.sequence, percent: offer.rollout?.percent, report },
+  }
+}

@@ -1,0 +1,24 @@
+import { refuseFrozen } from '../freeze.ts'
+import { openHome } from '../home-session.ts'
+import type { HomeSession } from '../home-session.ts'
+import { readRestored, requireFresh } from '../release/freshness.ts'
+import { openKnownClient } from '../release/server.ts'
+import { refuseWhileRotating } from '../rotation/pending.ts'
+import type { PublisherHost } from '../session.ts'
+
+/**
+ * Opens the home to make, sign or publish something others rely on: not while it is frozen, nor while a rotation is half
+ * done, nor, after a restore, while it is older than what its server has.
+ *
+ * @param host - The program.
+ * @param options - Whether the home is changed: then it is locked.
+ * @throws KelError `KEL_FROZEN`; {@link PublisherError} `CLI_TURN_PENDING`, `CLI_HOME_STALE`, and those of `openHome`.
+ */
+export async function openToRelease(host: PublisherHost, options: { readonly write: boolean }): Promise<HomeSession> {
+  await refuseFrozen(host.homeFolder, host.clock)
+  const home = await openHome(host, options)
+  await refuseWhileRotating(home.paths)
+  if (options.write && (await readRestored(home.paths.folder)) !== undefined)
+    await requireFresh(host, home, { client: await openKnownClient({}, home) })
+  return home
+}
