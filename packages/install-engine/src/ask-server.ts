@@ -1,5 +1,4 @@
 import type { ReleaseDecision, TrustState } from '@keyturn/manifest'
-import { LauncherError } from './errors.ts'
 import { lostTrust } from './engine-status.ts'
 import type { Session } from './session.ts'
 import { runTrustCycle } from './trust/trust-cycle.ts'
@@ -85,18 +84,4 @@ function reportRollout(session: Session, decision: ReleaseDecision): void {
     code: 'LA_ROLLOUT',
     message: `Release ${newest.version} is rolled out in steps, and this install is not in it yet`,
   })
-}
-
-/** Gives up what keeps somebody from playing: a server that answers, but never to an end. */
-export async function inTime<T>(ms: number, signal: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const late = new AbortController()
-  const timer = setTimeout(() => {
-    const problem = `the server did not say within ${Math.round(ms / 1000)} s what is new`
-    late.abort(new LauncherError('LA_TIMEOUT', `Cannot update before the start: ${problem}`))
-  }, ms)
-  try {
-    return await run(AbortSignal.any([signal, late.signal]))
-  } finally {
-    clearTimeout(timer)
-  }
 }

@@ -1,10 +1,14 @@
 import type { EngineState, Progress, TrustStatus } from './events.ts'
 import type { StartedClient } from './start/launch.ts'
+import type { UpdateOptions } from './update-options.ts'
 
 /** What {@link Engine.update} and {@link Engine.repair} came to. */
 export interface UpdateResult {
-  /** `stay`: the server offers nothing for this install, which keeps what it has. */
-  readonly outcome: 'updated' | 'up-to-date' | 'repaired' | 'stay' | 'rolled-back'
+  /**
+   * `stay`: the server offers nothing for this install, which keeps what it has. `staged`: `version` is downloaded and
+   * verified, and not in place.
+   */
+  readonly outcome: 'updated' | 'up-to-date' | 'repaired' | 'stay' | 'rolled-back' | 'staged'
   readonly version: string | undefined
   readonly previousVersion: string | undefined
   readonly trust: TrustStatus
@@ -69,13 +73,16 @@ export interface LaunchResult extends StartedClient {
   readonly update: UpdateResult | undefined
 }
 
-/** The update engine of one install. Operations run one at a time. */
+/**
+ * The update engine of one install. Operations run one at a time, but for the download of an update: while that goes on,
+ * the installed release can be started.
+ */
 export interface Engine {
   /** Brings the install to the newest release that may be installed. */
-  update(options?: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined }): Promise<UpdateResult>
+  update(options?: UpdateOptions): Promise<UpdateResult>
   /** Reads every byte of the installed release and fetches what is wrong. */
   repair(options?: { signal?: AbortSignal | undefined }): Promise<UpdateResult>
-  /** Updates if it can, then starts the client with its key. */
+  /** Updates if it can, then starts the client with its key; while an update downloads, starts what is installed. */
   launch(options?: LaunchOptions): Promise<LaunchResult>
   /** Goes back to the release before, while its files are kept. */
   rollback(): Promise<UpdateResult>

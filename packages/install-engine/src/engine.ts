@@ -1,8 +1,7 @@
 import { join } from 'node:path'
-import type { AcceptedRelease, ReleaseDecision, TrustState } from '@keyturn/manifest'
+import type { TrustState } from '@keyturn/manifest'
 import { KeyturnError, OneAtATime } from '@keyturn/primitives'
-import { pathExists } from '@keyturn/primitives/node'
-import { askServer, inTime } from './ask-server.ts'
+import { askServer } from './ask-server.ts'
 import { engineStatus, trustStatus } from './engine-status.ts'
 import { diskError, LauncherError } from './errors.ts'
 import { renamePatiently } from './place/move.ts'
@@ -10,7 +9,7 @@ import { removeFile, writeSmallFile } from './disk/disk.ts'
 import { stageBlob } from './fetch/download.ts'
 import { rollbackTransaction } from './place/go-back.ts'
 import { finalize } from './place/finalize.ts'
-import { judgeInstalled, judgeUnfinished } from './trust/installed-release.ts'
+import { judgeInstalled } from './trust/installed-release.ts'
 import type { InstalledRelease } from './trust/installed-release.ts'
 import { startClient } from './start/launch.ts'
 import type { Engine, EngineStatus, LaunchOptions, LaunchResult, UpdateResult } from './engine-interface.ts'
@@ -19,10 +18,11 @@ import type { EngineOptions } from './options.ts'
 import { Session } from './session.ts'
 import { readState, writeState } from './disk/state-file.ts'
 import type { InstallState } from './disk/state-file.ts'
-import { reportUpdate } from './telemetry.ts'
+import { nothingToDo, toUpdateResult, UpdateFlow } from './update-flow.ts'
+import type { FlowOptions } from './update-flow.ts'
+import type { UpdateOptions } from './update-options.ts'
 import { commit } from './place/commit.ts'
 import { bringTo, downloads } from './place/update-run.ts'
-import type { RunResult } from './place/update-run.ts'
 
 const OFFLINE_CODES = new Set([
   'LA_NETWORK',
@@ -40,20 +40,19 @@ export function createEngine(options: EngineOptions): Engine {
   return new InstallEngine(options)
 }
 
-/** How an update runs. */
-interface InstallRun {
-  readonly signal: AbortSignal
-  readonly dryRun: boolean | undefined
-}
-
 class InstallEngine implements Engine {
   readonly #session: Promise<Session>
+  readonly #updates: Promise<UpdateFlow>
   readonly #operations = new OneAtATime()
+  readonly #line = new OneAtATime()
   #stopper: AbortController | undefined
 
   constructor(options: EngineOptions) {
     this.#session = Session.open(resolveOptions(options))
-    this.#session.catch(() => undefined) // the first operation reports it
+    this.#updates = this.#session.then(
+      (session) => new UpdateFlow(session, { turns: this.#operations, line: this.#line }),
+    )
+    this.#updates.catch(() => undefined) // the first operation reports it
   }
 
   /** One operation at a time. */
@@ -72,115 +71,16 @@ class InstallEngine implements Engine {
     return signal === undefined ? this.#stopper.signal : AbortSignal.any([signal, this.#stopper.signal])
   }
 
-  async update(
-    options: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined } = {},
-  ): Promise<UpdateResult> {
-    return await this.#inTurn((session) => this.#update(session, options))
+  async update(options: UpdateOptions = {}): Promise<UpdateResult> {
+    return await this.#update(options)
   }
 
-  async #update(
-    session: Session,
-    options: { signal?: AbortSignal | undefined; dryRun?: boolean | undefined; isPrompt?: boolean },
-  ): Promise<UpdateResult> {
-    const signal = this.#stoppable(options.signal)
-    return await session.exclusively(async ({ state }) => {
-      signal.throwIfAborted()
-      session.source.begin(options.isPrompt === true && state.installed !== undefined)
-      if (await pathExists(session.layout.paused, session.options.fs))
-        throw new LauncherError('LA_PAUSED', 'Cannot update: downloads are paused', { hint: 'Resume them first' })
-      session.resetMeter() // not before: what a paused download shows stays
-      const decision =
-        options.isPrompt === true && state.installed !== undefined
-          ? await inTime(session.options.promptDeadlineMs, signal, (timed) => this.#ask(session, timed))
-          : await this.#ask(session, signal)
-      if (decision.outcome !== 'accepted' && state.partial !== undefined) {
-        const kept = await judgeUnfinished(session, state.partial, await this.#trustState(session))
-        if (kept.playable) return await this.#goOn(session, kept.release, state, { signal, dryRun: options.dryRun })
-      }
-      if (decision.outcome === 'refused') throw decision.error
-      if (decision.outcome === 'stay') return this.#nothingToDo(session, state, 'stay')
-      return await this.#install(session, decision, state, { signal, dryRun: options.dryRun })
-    })
-  }
-
-  async #ask(session: Session, signal: AbortSignal): Promise<ReleaseDecision> {
-    const { decision, isTampered } = await askServer(session, signal)
-    this.#isTampered = isTampered
-    return decision
-  }
-
-  #nothingToDo(session: Session, state: InstallState, outcome: 'stay' | 'up-to-date'): UpdateResult {
-    return {
-      outcome,
-      version: state.installed?.version,
-      previousVersion: state.installed?.version,
-      trust: 'current',
-      writtenFiles: 0,
-      removedFiles: 0,
-      keptFiles: [],
-      setAside: [],
-      downloadedBytes: session.meter.networkBytes,
-      releaseBytes: 0,
+  async #update(options: FlowOptions): Promise<UpdateResult> {
+    try {
+      return await (await this.#updates).run(options)
+    } catch (error) {
+      throw diskError(error, 'work on the install')
     }
-  }
-
-  async #install(
-    session: Session,
-    decision: AcceptedRelease,
-    state: InstallState,
-    { signal, dryRun }: InstallRun,
-  ): Promise<UpdateResult> {
-    if (state.failed.includes(decision.manifestSha256)) {
-      session.emit({
-        type: 'notice',
-        code: 'LA_RELEASE_FAILED',
-        message: `Release ${decision.manifest.version} did not start here and is not installed again`,
-      })
-      return this.#nothingToDo(session, state, 'stay')
-    }
-    const ref = {
-      version: decision.manifest.version,
-      sequence: decision.manifest.sequence ?? 0,
-      epoch: decision.manifest.epoch ?? 0,
-      channel: session.options.channel,
-      manifestSha256: decision.manifestSha256,
-      rolesVersion: decision.authority?.roles.version ?? 0,
-    }
-    const result = await bringTo(session, { ref, manifest: decision.manifest }, state, {
-      kind: 'update',
-      verifyAll: state.suspect,
-      signal,
-      dryRun,
-    })
-    if (dryRun === true)
-      return {
-        ...toUpdateResult(result.writtenFiles + result.removedFiles > 0 ? 'updated' : 'up-to-date', result, state),
-        version: ref.version,
-      }
-    const isNew = state.installed?.manifestSha256 !== ref.manifestSha256
-    if (isNew) this.#report(session, decision)
-    return toUpdateResult(isNew ? 'updated' : result.writtenFiles > 0 ? 'repaired' : 'up-to-date', result, state)
-  }
-
-  /** Brings a low-space update to its end although the server no longer offers that release. */
-  async #goOn(
-    session: Session,
-    release: InstalledRelease,
-    state: InstallState,
-    { signal, dryRun }: InstallRun,
-  ): Promise<UpdateResult> {
-    const result = await bringTo(session, release, state, { kind: 'update', verifyAll: state.suspect, signal, dryRun })
-    return toUpdateResult('updated', result, state)
-  }
-
-  #report(session: Session, decision: AcceptedRelease): void {
-    const { telemetryUrlTemplate, fetch, clock } = session.options
-    if (telemetryUrlTemplate === undefined || telemetryUrlTemplate === '') return
-    void reportUpdate(fetch, telemetryUrlTemplate, {
-      format: decision.manifest.format,
-      version: decision.manifest.version,
-      at: clock(),
-    })
   }
 
   async repair(options: { signal?: AbortSignal | undefined } = {}): Promise<UpdateResult> {
@@ -189,6 +89,7 @@ class InstallEngine implements Engine {
       session.resetMeter()
       session.source.begin(false)
       return await session.exclusively(async ({ state }) => {
+        await session.leaveStaging()
         const installed = await this.#playable(session, state)
         const release = { ref: installed.ref, manifest: installed.manifest }
         const result = await bringTo(session, release, state, { kind: 'repair', verifyAll: true, signal })
@@ -225,11 +126,13 @@ class InstallEngine implements Engine {
   }
 
   async launch(options: LaunchOptions = {}): Promise<LaunchResult> {
+    // What downloads now goes on beside the game; a start never waits for it.
+    const isUpdating = (await this.#updates).giveTurn()
+    const attempt =
+      isUpdating || options.update === false || options.offline === true
+        ? { offline: options.offline === true, update: undefined, failure: undefined }
+        : await this.#tryUpdate(await this.#session, options)
     return await this.#inTurn(async (session) => {
-      const attempt =
-        options.update === false || options.offline === true
-          ? { offline: options.offline === true, update: undefined, failure: undefined }
-          : await this.#tryUpdate(session, options)
       if (attempt.failure?.code === 'MAN_SIGNATURE' && attempt.barred && options.playInstalled !== true) {
         throw new LauncherError('LA_BARRED', 'Cannot start: the newest release carries a wrong signature', {
           cause: attempt.failure,
@@ -274,20 +177,17 @@ class InstallEngine implements Engine {
     try {
       return {
         offline: false,
-        update: await this.#update(session, { signal: options.signal, isPrompt: true }),
+        update: await this.#update({ signal: options.signal, isPrompt: true }),
         failure: undefined,
       }
     } catch (error) {
       options.signal?.throwIfAborted()
       const { state } = await readState(session.options.fs, session.layout)
       if (!(error instanceof KeyturnError) || error.kind === 'bug' || state.installed === undefined) throw error
-      barred = this.#isTampered
+      barred = (await this.#updates).isTampered
       return { offline: OFFLINE_CODES.has(error.code), update: undefined, failure: error, barred }
     }
   }
-
-  /** Whether the last cycle met a manifest with a wrong signature. */
-  #isTampered = false
 
   /** Two starts that did not live: back to the release before. */
   async #rollBackIfFailing(session: Session, state: InstallState): Promise<InstallState> {
@@ -312,7 +212,7 @@ class InstallEngine implements Engine {
       session.exclusively(async ({ state }) => {
         const before = state.installed?.version
         const after = await this.#goBack(session, state)
-        return { ...this.#nothingToDo(session, after, 'stay'), outcome: 'rolled-back', previousVersion: before }
+        return { ...nothingToDo(session, after, 'stay'), outcome: 'rolled-back', previousVersion: before }
       }),
     )
   }
@@ -322,14 +222,17 @@ class InstallEngine implements Engine {
       const signal = this.#stoppable(options.signal)
       session.source.begin(false)
       return await session.exclusively(async () => {
-        const decision = await this.#ask(session, signal)
+        await session.leaveStaging()
+        const { decision } = await askServer(session, signal)
         if (decision.outcome === 'refused') throw decision.error
         const file = decision.outcome === 'accepted' ? decision.manifest.launcher : undefined
         if (file === undefined || (file.platform !== 'all' && file.platform !== session.options.target)) return false
         session.enter('fetch')
-        await stageBlob(downloads(session, signal), file, undefined, undefined)
-        await renamePatiently(session.apply, join(session.layout.staging, file.sha256), path)
-        return true
+        return await session.staging(async () => {
+          await stageBlob(downloads(session, signal), file, undefined, undefined)
+          await renamePatiently(session.apply, join(session.layout.staging, file.sha256), path)
+          return true
+        })
       })
     })
   }
@@ -344,7 +247,9 @@ class InstallEngine implements Engine {
 
   async pause(): Promise<void> {
     await this.#setPaused(true)
-    this.#stopper?.abort(new LauncherError('LA_PAUSED', 'The download was paused'))
+    const reason = new LauncherError('LA_PAUSED', 'The download was paused')
+    this.#stopper?.abort(reason)
+    ;(await this.#updates).stop(reason)
   }
 
   async resume(): Promise<void> {
@@ -362,21 +267,5 @@ class InstallEngine implements Engine {
 
   setLimit(bytesPerSecond: number | undefined): void {
     void this.#session.then((session) => session.limit.set(bytesPerSecond))
-  }
-}
-
-function toUpdateResult(outcome: UpdateResult['outcome'], result: RunResult, before: InstallState): UpdateResult {
-  const { state: after, writtenFiles, removedFiles, keptFiles, setAside, downloadedBytes, releaseBytes } = result
-  return {
-    outcome,
-    version: after.installed?.version,
-    previousVersion: before.installed?.version,
-    trust: 'current',
-    writtenFiles,
-    removedFiles,
-    keptFiles,
-    setAside,
-    downloadedBytes,
-    releaseBytes,
   }
 }

@@ -8,6 +8,8 @@ export type EngineState =
   | 'preflight'
   | 'fetch'
   | 'stage'
+  /** Everything is staged; the swap waits for the client to end. */
+  | 'wait'
   | 'commit'
   | 'swap'
   | 'prune'

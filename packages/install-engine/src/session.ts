@@ -31,8 +31,13 @@ export class Session {
   readonly trust: TrustStore
   meter: ProgressMeter
   state: EngineState = 'idle'
+  /** What goes on beside the install while something else holds it. */
+  background: EngineState | undefined
+  /** Ends the download beside the install, before somebody else uses the staging folder; it begins again by itself. */
+  leaveStaging: () => Promise<void> = () => Promise.resolve()
   readonly #log: LogFile | undefined
   readonly #operations = new OneAtATime()
+  readonly #staging = new OneAtATime()
 
   private constructor(options: ResolvedOptions, layout: Layout) {
     this.options = options
@@ -61,9 +66,11 @@ export class Session {
     return new ProgressMeter(this.options.monotonic, (progress) => this.emit({ type: 'progress', progress }))
   }
 
-  /** Starts counting from zero. */
-  resetMeter(): void {
+  /** Starts counting from zero; `isSame`: but for the bytes that the same operation already brought over the network. */
+  resetMeter(isSame = false): void {
+    const { networkBytes } = this.meter
     this.meter = this.#newMeter()
+    if (isSame) this.meter.networkBytes = networkBytes
   }
 
   /** Sends an event to the listener and the log. */
@@ -103,13 +110,31 @@ export class Session {
     })
   }
 
+  /**
+   * Runs something as the only one that uses the staging folder. Work that needs the install too takes its lock first.
+   *
+   * @throws LauncherError `LA_LOCKED` when another launcher downloads for this install.
+   */
+  async staging<T>(run: () => Promise<T>): Promise<T> {
+    return await this.#staging.run(async () => {
+      const lock = await lockFile(this.layout.stagingLock, { fs: this.options.fs }).catch((error: unknown) => {
+        throw asLocked(error, `Cannot download for "${this.layout.root}": another launcher does so already`)
+      })
+      try {
+        return await run()
+      } finally {
+        await lock.release()
+      }
+    })
+  }
+
   async #alone<T>(run: (recovery: Recovery) => Promise<T>): Promise<T> {
     const { fs, clock, lockWaitMs } = this.options
     this.enter('lock')
     try {
       await prepareFolders(fs, this.layout, process.getuid?.())
       const lock = await lockFile(this.layout.lock, { waitMs: lockWaitMs, fs }).catch((error: unknown) => {
-        throw asLocked(error, this.layout)
+        throw asLocked(error, `Cannot work on "${this.layout.root}": another launcher is at work there`)
       })
       try {
         this.enter('recover')
@@ -124,7 +149,7 @@ export class Session {
         this.#log?.event({ at: clock(), type: 'notice', code: reported.code, message: reported.message })
       throw reported
     } finally {
-      this.enter('idle')
+      this.enter(this.background ?? 'idle')
     }
   }
 
@@ -140,10 +165,7 @@ export class Session {
   }
 }
 
-function asLocked(error: unknown, layout: Layout): unknown {
+function asLocked(error: unknown, message: string): unknown {
   if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED') return error
-  return new LauncherError('LA_LOCKED', `Cannot work on "${layout.root}": another launcher is at work there`, {
-    details: error.details,
-    cause: error,
-  })
+  return new LauncherError('LA_LOCKED', message, { details: error.details, cause: error })
 }

@@ -74,7 +74,7 @@ function engineOn({ trust }: Pick<Publisher, 'trust'>, folder: string, fetch: Fe
 
 /** What the system does when a process dies: its lock is free again. */
 async function dead(folder: string): Promise<void> {
-  await rm(join(folder, '.updates/lock'), { force: true })
+  for (const name of ['lock', 'staging.lock']) await rm(join(folder, '.updates', name), { force: true })
 }
 
 async function copyOf(start: string): Promise<string> {
@@ -110,7 +110,7 @@ async function checkWhole(folder: string, { from, to }: Scene, where: string): P
 }
 
 function isLock(path: string): boolean {
-  return path.includes('/.updates/lock')
+  return path.includes('/.updates/lock') || path.includes('/.updates/staging.lock')
 }
 
 /** A second recovery touches nothing but its own lock. */

@@ -133,7 +133,7 @@ describe('a disk without room for old and new together', () => {
         await (await on(folder, { fs, lowSpace: true })).engine.update().catch(() => undefined)
         if (!fs.fired) break
         points += 1
-        await rm(join(folder, '.updates/lock'), { force: true })
+        for (const name of ['lock', 'staging.lock']) await rm(join(folder, '.updates', name), { force: true })
         const away = await on(folder, { fetch: offline })
         await expect(away.engine.update()).rejects.toBeDefined()
         const tree = await treeText(folder)

@@ -98,7 +98,7 @@ describe('a power cut', () => {
         await rm(folder, { recursive: true })
         await disk.cut(folder, cut % 2 === 0 ? undefined : chance)
         const where = `cut ${cut} at call ${at} of ${whole.calls}, seed ${seed}`
-        await rm(join(folder, '.updates/lock'), { force: true })
+        for (const name of ['lock', 'staging.lock']) await rm(join(folder, '.updates', name), { force: true })
         await engineOn(folder, { fetch: offline })
           .update()
           .catch(() => undefined)

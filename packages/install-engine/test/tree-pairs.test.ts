@@ -163,7 +163,7 @@ class Chain {
       await run.engine.update().catch(() => undefined)
       served.push(...run.served)
       this.#log.push(`killed at ${at}${dying.fired ? '' : ' (too late)'}`)
-      rmSync(join(this.#folder, '.updates/lock'), { force: true })
+      for (const name of ['lock', 'staging.lock']) rmSync(join(this.#folder, '.updates', name), { force: true })
       if (dying.fired && !isTight) await this.#checkRecovery({ fs, before, next, onEvent })
     }
     const run = await engineFor(this.#publisher, { ...options, fs, onEvent })

@@ -151,6 +151,7 @@ const STATES: Readonly<Record<string, Word>> = {
   preflight: 'comparing',
   fetch: 'downloading',
   stage: 'verifying',
+  wait: 'running',
   commit: 'applying',
   swap: 'applying',
   prune: 'finishing',

@@ -64,6 +64,7 @@ interface Flags {
   readonly offline?: boolean
   readonly playInstalled?: boolean
   readonly dryRun?: boolean
+  readonly downloadOnly?: boolean
   readonly port?: string
   readonly socket?: string
 }
@@ -132,7 +133,10 @@ export class LauncherProgram {
       writeOut: (text) => this.#environment.stdout.write(text),
       writeErr: (text) => this.#environment.stderr.write(text),
     })
-    this.#add(program, 'update', 'bring the install to the newest release', (install) => this.#update(install))
+    this.#add(program, 'update', 'bring the install to the newest release', (install) => this.#update(install)).option(
+      '--download-only',
+      'download and verify, and put nothing in place; the next update or start does',
+    )
     this.#add(program, 'launch', 'update if possible, then start the client', (install, rest) =>
       this.#launch(install, rest),
     )
@@ -156,6 +160,12 @@ export class LauncherProgram {
       .addHelpText('after', '\nExample:\n  $ keyturn-launcher device')
       .option('--json', 'print one JSON object on stdout')
       .action(async (flags: Flags) => this.#device(flags.json === true))
+    this.#addRest(program)
+    return program
+  }
+
+  /** Commands about the launcher that runs, and the end of an install. */
+  #addRest(program: Command): void {
     this.#add(
       program,
       'uninstall',
@@ -182,7 +192,6 @@ export class LauncherProgram {
       await quit(folder, this.#environment.player?.stateFolder)
       return { data: {}, text: '' }
     })
-    return program
   }
 
   #add(
@@ -301,8 +310,8 @@ export class LauncherProgram {
     )
   }
 
-  async #update({ folder, settings, engine }: OpenInstall): Promise<Answer> {
-    const result = await engine.update({ signal: this.#environment.signal })
+  async #update({ folder, settings, engine, flags }: OpenInstall): Promise<Answer> {
+    const result = await engine.update({ signal: this.#environment.signal, downloadOnly: flags.downloadOnly })
     await keepSettings(folder, settings)
     return { data: updateData(result), text: updateText(result) }
   }

@@ -34,6 +34,8 @@ export function updateText(result: UpdateResult): string {
       return `Repaired ${version}: ${filesWritten(result)}, ${formatBytes(downloadedBytes)} downloaded`
     case 'stay':
       return `${version} stays: nothing else is offered to this install`
+    case 'staged':
+      return `${version} is downloaded: ${formatBytes(downloadedBytes)}; the next update or start puts it in place`
     case 'rolled-back':
       return `Went back to ${version}`
   }

@@ -5,6 +5,8 @@ export interface Layout {
   readonly root: string
   readonly updates: string
   readonly lock: string
+  /** Held while something is downloaded into `staging`. */
+  readonly stagingLock: string
   readonly log: string
   readonly manifest: string
   readonly manifestSig: string
@@ -44,6 +46,7 @@ export function layoutOf(root: string): Layout {
     root,
     updates,
     lock: join(updates, 'lock'),
+    stagingLock: join(updates, 'staging.lock'),
     log: join(updates, 'launcher.log'),
     manifest: join(updates, 'current-manifest.json'),
     manifestSig: join(updates, 'current-manifest.json.sig'),

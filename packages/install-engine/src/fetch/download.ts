@@ -4,7 +4,7 @@ import type { FileSystem } from '@keyturn/primitives/node'
 import { printable } from '@keyturn/primitives'
 import { writeAll } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
-import { inParallel, look, removeFile } from '../disk/disk.ts'
+import { inParallel, look, removeFile, sameIdentity } from '../disk/disk.ts'
 import type { FileIdentity } from '../disk/disk.ts'
 import type { HttpAnswer } from './http.ts'
 import { PartFile, plainChunks } from './part-file.ts'
@@ -31,6 +31,8 @@ export interface DownloadContext {
   readonly meter: ProgressMeter
   readonly monotonic: () => number
   readonly signal: AbortSignal
+  /** Staged files whose hash was taken, by their place below `.updates`. */
+  readonly verified?: Map<string, FileIdentity> | undefined
 }
 
 /** Blobs up to this size are held in memory while they come. */
@@ -323,6 +325,8 @@ export async function findStaged(context: DownloadContext, blob: WantedFile): Pr
   const staged = join(context.staging, blob.sha256)
   const found = await look(context.fs, staged)
   if (found.kind === 'nothing') return undefined
+  const known = context.verified?.get(`staging/${blob.sha256}`)
+  if (known !== undefined && found.kind === 'file' && sameIdentity(known, found.identity)) return known
   const identity = found.kind === 'file' ? await settleAt(context, staged, blob) : undefined
   if (identity === undefined) await context.fs.rm(staged, { recursive: true, force: true })
   return identity

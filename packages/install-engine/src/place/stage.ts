@@ -169,7 +169,9 @@ export async function stageAll(
   blobs.sort((a, b) => b.size - a.size) // the long ones first, so that no connection idles at the end
   await inParallel(blobs, context.gate.width, async (file) => {
     context.signal.throwIfAborted()
-    identities.set(file.sha256, await stageOne(context, file, fetchPlan))
+    const identity = await stageOne(context, file, fetchPlan)
+    identities.set(file.sha256, identity)
+    context.verified?.set(`staging/${file.sha256}`, identity)
     context.meter.did({ files: 1 })
   })
   const staged = await layOut(context, layout, plan, identities)

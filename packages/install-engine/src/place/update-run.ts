@@ -14,7 +14,9 @@ import type { Plan } from './plan.ts'
 import { preflight } from './preflight.ts'
 import type { Session } from '../session.ts'
 import { planFetch, stageAll } from './stage.ts'
-import type { FetchPlan } from './stage.ts'
+import type { FetchPlan, Staged } from './stage.ts'
+import { inTime } from '../in-time.ts'
+import type { FileIdentity } from '../disk/disk.ts'
 import type { InstallState, ReleaseRef } from '../disk/state-file.ts'
 import type { AsideStep, Transaction } from './transaction.ts'
 import { keptFiles } from '../disk/kept-manifest.ts'
@@ -51,6 +53,24 @@ export interface RunOptions {
   /** Stop once it is known what would be done. */
   readonly dryRun?: boolean | undefined
   readonly signal: AbortSignal
+  /** Somebody waits to play: how long lists of pieces are waited for. */
+  readonly indexDeadlineMs?: number | undefined
+  /** Staged files that this process verified, by their place below `.updates`; added to by the run. */
+  readonly verified?: Map<string, FileIdentity> | undefined
+  /** A part of the same update came before: nothing is counted or announced again. */
+  readonly isAgain?: boolean | undefined
+}
+
+/** What is to be done, and nothing of it done. */
+export interface Prepared {
+  readonly plan: Plan
+  readonly installed: readonly ManifestFile[]
+  readonly cache: HashCache
+  readonly fetchPlan: FetchPlan
+  readonly context: DownloadContext
+  /** Old and new do not fit on the disk together. */
+  readonly isLow: boolean
+  readonly result: Omit<RunResult, 'state' | 'downloadedBytes'>
 }
 
 const MAX_MANIFEST_BYTES = 64 * 1024 * 1024
@@ -77,7 +97,11 @@ async function filesOf(session: Session, path: string): Promise<ManifestFile[]> 
 }
 
 /** What downloads of one run share. */
-export function downloads(session: Session, signal: AbortSignal): DownloadContext {
+export function downloads(
+  session: Session,
+  signal: AbortSignal,
+  verified?: Map<string, FileIdentity>,
+): DownloadContext {
   const { fs, connections, monotonic } = session.options
   return {
     fs,
@@ -88,11 +112,15 @@ export function downloads(session: Session, signal: AbortSignal): DownloadContex
     meter: session.meter,
     monotonic,
     signal,
+    verified,
   }
 }
 
-/** One run that brings the folder to a release. */
-class UpdateRun {
+/**
+ * One run that brings the folder to a release, in three parts: what is to be done, the download, and the change itself. The
+ * download touches nothing but the staging folder and the indexes.
+ */
+export class UpdateRun {
   readonly #session: Session
   readonly #release: TargetRelease
   readonly #state: InstallState
@@ -112,21 +140,30 @@ class UpdateRun {
     )
   }
 
+  /** All three parts. */
   async run(): Promise<RunResult> {
+    const prepared = await this.prepare()
+    if (this.#options.dryRun === true)
+      return { ...prepared.result, state: this.#state, downloadedBytes: prepared.fetchPlan.downloadBytes }
+    return await this.finish(prepared)
+  }
+
+  /** Compares the folder with the release and says what will be done. */
+  async prepare(): Promise<Prepared> {
     const session = this.#session
+    const { isAgain = false } = this.#options
     const { plan, installed, cache } = await this.#plan()
     const { writes, modes, removals, kept, asides } = plan
-    for (const path of kept) session.emit({ type: 'file', path, action: 'kept' })
+    if (!isAgain) for (const path of kept) session.emit({ type: 'file', path, action: 'kept' })
     session.enter('preflight')
     const { bytes: changedBytes, isLow } = await preflight(session.options.fs, session.layout, plan, {
       requires: this.#release.manifest.requires,
       lowSpace: session.options.lowSpace === true,
     })
-    if (writes.length > 0) session.resetMeter()
+    if (writes.length > 0 && !isAgain) session.resetMeter(true)
     session.enter('fetch')
-    const context = downloads(session, this.#options.signal)
-    const fetchPlan = await planFetch(context, session.layout, plan, installed)
-    const { downloadBytes } = fetchPlan
+    const context = downloads(session, this.#options.signal, this.#options.verified)
+    const fetchPlan = await this.#planFetch(context, plan, installed)
     const releaseBytes = wantedFiles(this.#release.manifest, session.options).reduce((sum, { size }) => sum + size, 0)
     const result = {
       writtenFiles: writes.length + modes.length,
@@ -135,27 +172,58 @@ class UpdateRun {
       setAside: asides.map(({ path, to }) => ({ path, to })),
       releaseBytes,
     }
+    if (!isAgain) this.#announce(result, { changedBytes, writes: writes.length }, fetchPlan)
+    return { plan, installed, cache, fetchPlan, context, isLow, result }
+  }
+
+  async #planFetch(context: DownloadContext, plan: Plan, installed: readonly ManifestFile[]): Promise<FetchPlan> {
+    const { layout } = this.#session
+    const { indexDeadlineMs, signal } = this.#options
+    if (indexDeadlineMs === undefined) return await planFetch(context, layout, plan, installed)
+    return await inTime(indexDeadlineMs, signal, (timed) =>
+      planFetch({ ...context, signal: timed }, layout, plan, installed),
+    )
+  }
+
+  #announce(
+    { writtenFiles, removedFiles, releaseBytes }: Prepared['result'],
+    { changedBytes, writes }: { changedBytes: number; writes: number },
+    { downloadBytes, keptBytes }: FetchPlan,
+  ): void {
+    const session = this.#session
     session.emit({
       type: 'plan',
       plan: {
         version: this.#release.ref.version,
-        changedFiles: result.writtenFiles,
-        removedFiles: removals.length,
+        changedFiles: writtenFiles,
+        removedFiles,
         releaseBytes,
         changedBytes,
         downloadBytes,
       },
     })
-    if (this.#options.dryRun === true) return { ...result, state: this.#state, downloadedBytes: downloadBytes }
-    session.meter.resume(fetchPlan.keptBytes)
-    session.meter.expect({ download: downloadBytes, disk: changedBytes, files: writes.length })
-    const state = isLow
-      ? await this.#bringInParts(context, plan, installed)
-      : await this.#bringWhole(context, plan, fetchPlan)
-    await this.#rememberHashes(plan, cache)
-    await this.#prune()
-    session.meter.report()
-    return { ...result, state, downloadedBytes: session.meter.networkBytes }
+    if (this.#options.dryRun === true) return
+    session.meter.resume(keptBytes)
+    session.meter.expect({ download: downloadBytes, disk: changedBytes, files: writes })
+  }
+
+  /** Brings everything that is missing into the staging folder, verified; the install itself is only read. */
+  async stage(prepared: Prepared, signal: AbortSignal = this.#options.signal): Promise<Staged> {
+    const context = { ...prepared.context, signal }
+    return await stageAll(context, this.#session.layout, prepared.plan, prepared.fetchPlan)
+  }
+
+  /** Puts the release in place, whole; what is not staged yet is downloaded first. */
+  async finish(prepared: Prepared): Promise<RunResult> {
+    const session = this.#session
+    return await session.staging(async () => {
+      const { plan, cache, result } = prepared
+      const state = prepared.isLow ? await this.#bringInParts(prepared) : await this.#bringWhole(prepared)
+      await this.#rememberHashes(plan, cache)
+      await this.#prune(plan)
+      session.meter.report()
+      return { ...result, state, downloadedBytes: session.meter.networkBytes }
+    })
   }
 
   /** Looks at every file and says what has to change. */
@@ -185,7 +253,7 @@ class UpdateRun {
     return { plan, installed, cache }
   }
 
-  async #bringInParts(context: DownloadContext, plan: Plan, installed: readonly ManifestFile[]): Promise<InstallState> {
+  async #bringInParts({ context, plan, installed }: Prepared): Promise<InstallState> {
     return await bringInParts({
       session: this.#session,
       context,
@@ -197,10 +265,11 @@ class UpdateRun {
   }
 
   /** Stages everything, then puts it in place, all or nothing. */
-  async #bringWhole(context: DownloadContext, plan: Plan, fetchPlan: FetchPlan): Promise<InstallState> {
+  async #bringWhole(prepared: Prepared): Promise<InstallState> {
     const session = this.#session
+    const { plan } = prepared
     const { ref } = this.#release
-    const staged = await stageAll(context, session.layout, plan, fetchPlan)
+    const staged = await this.stage(prepared)
     session.enter('stage')
     this.#options.signal.throwIfAborted()
     const hasChanges = staged.steps.length + plan.asides.length + plan.modes.length > 0
@@ -234,12 +303,19 @@ class UpdateRun {
     await cache.save(fs, this.#session.layout.hashCache)
   }
 
-  /** Removes what only this update needed: staging, old indexes, the backups of a repair. */
-  async #prune(): Promise<void> {
+  /**
+   * Removes what only this update needed: staging, old indexes, the backups of a repair. A repair leaves what an update has
+   * downloaded.
+   */
+  async #prune(plan: Plan): Promise<void> {
     const { layout, options } = this.#session
     const { fs } = options
-    for (const name of await listFolder(fs, layout.staging))
+    const own = new Set(plan.writes.map(({ file }) => file.sha256))
+    for (const name of await listFolder(fs, layout.staging)) {
+      if (this.#options.kind === 'repair' && !own.has(name.slice(0, 64))) continue
       await fs.rm(join(layout.staging, name), { recursive: true, force: true })
+    }
+    if (this.#options.kind === 'repair') return
     const wanted = new Set(this.#release.manifest.files.map((file) => file.index?.sha256))
     for (const name of await listFolder(fs, layout.index))
       if (!wanted.has(name)) await removeFile(fs, join(layout.index, name))

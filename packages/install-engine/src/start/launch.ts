@@ -98,6 +98,7 @@ async function repair(
   options: StartOptions,
 ): Promise<InstallState> {
   const signal = options.signal ?? new AbortController().signal
+  await session.leaveStaging()
   const release = { ref: installed.ref, manifest: installed.manifest }
   return (await bringTo(session, release, state, { kind: 'repair', verifyAll: false, signal })).state
 }
