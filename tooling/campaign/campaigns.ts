@@ -44,6 +44,14 @@ const targeted: readonly Campaign[] = [
     }),
   },
   {
+    name: 'archives: damaged bytes, the library in C under libFuzzer',
+    folder: 'packages/m2pack-format',
+    unit: 'archives',
+    firstSize: 200_000,
+    command: () => ['node', 'test/native-campaign.ts'],
+    env: ({ seed, size }) => ({ KEYTURN_FUZZ_SEED: String(seed), KEYTURN_FUZZ_RUNS: String(size) }),
+  },
+  {
     name: 'archives: a folder becomes a link while extracting',
     folder: 'packages/m2pack-format',
     unit: 'extractions',
