@@ -246,9 +246,43 @@ describe('keep', () => {
     await project({ keep: ['user.cfg', 'saves/**'] })
     expect(await said('--dry-run')).not.toContain('no effect')
     await project({ keep: ['user.cfg', 'data/*.txt'] })
-    expect(await said('--dry-run')).toContain('"keep" has no effect on "data/a.txt": folder "data" becomes an archive')
+    expect(await said('--dry-run')).toContain(
+      '"keep" has no effect on "data/a.txt": it goes into archive "pack/data.m2p"',
+    )
     await project({ keep: ['data/*.txt'], exclude: ['data/a.txt'] })
-    expect(await said()).not.toContain('no effect')
+    expect(await said()).toContain('No file of the release fits "data/*.txt" of "keep"')
+  })
+})
+
+describe('a project that describes its archives', () => {
+  it('gives players what it says: archives, plain files, components and platforms', async () => {
+    for (const path of ['voices/de/hello.ogg', 'voices/en/hello.ogg', 'bin/win/game.dll', 'bin/linux/run.so']) {
+      await mkdir(world.path('game/client', path, '..'), { recursive: true })
+      await writeFile(world.path('game/client', path), path)
+    }
+    await project({
+      archives: [{ path: 'pack/art.m2p', include: ['data/**'], root: 'data' }],
+      plain: ['bin/**'],
+      platforms: { windows: ['bin/win/**'], linux: ['bin/linux/**'] },
+      components: { 'voices-de': { title: 'German voices', include: ['voices/de/**'], default: false } },
+      requires: { freeBytes: 1000, os: ['linux', 'windows'] },
+    })
+    await ship()
+    await (await player()).update()
+    for (const path of ['pack/art.m2p', 'pack/voices.m2p', 'bin/linux/run.so', 'game.sh'])
+      expect(existsSync(world.path('player', path)), path).toBe(true)
+    for (const path of ['pack/voices.voices-de.m2p', 'bin/win/game.dll', 'pack/data.m2p'])
+      expect(existsSync(world.path('player', path)), path).toBe(false)
+    await project({
+      archives: [
+        { path: 'a.m2p', include: ['data/**'] },
+        { path: 'b.m2p', include: ['**/a.txt'] },
+      ],
+    })
+    expect(await refusal('--version-name', '9')).toBe('BUILD_CLAIM')
+    await project({ program: { linux: 'games.sh' } })
+    expect(await refusal('--version-name', '9')).toBe('PRJ_FORMAT')
+    expect(existsSync(world.path('home/trees/stable/9'))).toBe(false)
   })
 })
 

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { checkVersionName, diffManifests, matchesGlob } from '@keyturn/manifest'
+import { checkVersionName, diffManifests } from '@keyturn/manifest'
 import type { Head } from '@keyturn/manifest'
-import { hexEncode, printable, systemRandom } from '@keyturn/primitives'
+import { hexEncode, systemRandom } from '@keyturn/primitives'
 import { PublisherError } from '../errors.ts'
 import { activeContentKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
@@ -12,11 +12,11 @@ import { packTree } from '../release/archives.ts'
 import { deltaBytes } from '../release/delta-bytes.ts'
 import { discardRelease } from '../release/discard.ts'
 import { earlierTree } from '../release/earlier-tree.ts'
-import { isExcluded } from '../release/exclusions.ts'
 import { offerRelease } from '../release/offer.ts'
 import { prepareRelease } from '../release/prepare-release.ts'
 import { checkProjectServer } from '../release/project-server.ts'
-import { PROJECT_FILE } from '../release/project.ts'
+import { planProject } from '../release/project-plan.ts'
+import type { ProjectPlan } from '../release/project-plan.ts'
 import type { Project } from '../release/project.ts'
 import type { PublishReport } from '../release/publish-release.ts'
 import { putOffer } from '../release/put-offer.ts'
@@ -26,7 +26,6 @@ import type { ServerOptions } from '../release/server.ts'
 import { pinOf, signRelease } from '../release/sign-release.ts'
 import { readReleases } from '../release/store.ts'
 import type { StoredRelease } from '../release/store.ts'
-import { listTree } from '../release/tree.ts'
 import { readKnownHeads } from '../release/verified-head.ts'
 import type { Progress, PublisherHost } from '../session.ts'
 import { openToRelease } from './open-to-release.ts'
@@ -98,6 +97,8 @@ interface Shipment {
   /** The newest release of the channel. */
   readonly before: StoredRelease | undefined
   readonly notes: string | undefined
+  /** What the release will be made of. */
+  readonly made: ProjectPlan
 }
 
 /**
@@ -107,7 +108,7 @@ interface Shipment {
  * @param host - The program; with `dryRun` the release is made, measured and discarded.
  * @param plan - What is shipped.
  * @throws {@link PublisherError} `CLI_USAGE` for a project of another product or server; `CLI_EXISTS` in a dry run over a
- *   draft; those of `openToRelease`, `packTree`, `prepareRelease`, `offerRelease` and `publishHead`. ManifestError
+ *   draft; those of `openToRelease`, `planProject`, `packTree`, `prepareRelease`, `offerRelease` and `publishHead`. ManifestError
  *   `MAN_VERSION`.
  */
 export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<Shipped> {
@@ -121,16 +122,17 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
   const version = plan.version ?? (await projectVersion(project, host.clock(), newest?.manifest.version))
   checkVersionName(version) // before it becomes part of a path that is emptied
   const notes = plan.notes ?? (project.notes === undefined ? undefined : await readFile(project.notes, 'utf8'))
+  const made = await planProject(project)
+  for (const warning of made.warnings) host.warn(warning)
   await makeRoom(host, home, channel, version)
   const before = (await readReleases(home.paths, channel)).at(-1)
-  const shipment: Shipment = { home, channel, before, version, notes }
+  const shipment: Shipment = { home, channel, before, version, notes, made }
   const draft = await makeDraft(host, plan, shipment)
   try {
     const { percent, resume } = plan
     const salt = hexEncode(systemRandom(SALT_BYTES))
     const offer = offerRelease(base?.head, pinOf(draft), { percent, resume, salt })
     const summary = { ...(await summaryOf(shipment, draft)), percent: shareOf(base?.head, percent) }
-    await warnOfVainKeeps(host, project, draft)
     if (host.dryRun) {
       await discardRelease(home, channel, version)
       return { ...summary, headSequence: undefined, report: undefined }
@@ -200,10 +202,10 @@ function shareOf(base: Head | undefined, percent: number | undefined): number {
 
 async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment): Promise<StoredRelease> {
   const { project } = plan
-  const { home, channel, before, version, notes } = shipment
+  const { home, channel, before, version, notes, made } = shipment
+  const { selection, layout } = made
   const tree = join(home.paths.trees, channel, version)
   await removeInside(home.paths.trees, channel, version)
-  const selection = { exclude: project.exclude, include: project.include }
   const previous = await earlierTree(host, before)
   await watched(plan, 'packing', async (progress) => {
     await packTree(home, {
@@ -211,13 +213,16 @@ async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment
       output: tree,
       previous,
       level: plan.level ?? DEFAULT_LEVEL,
-      selection: { ...selection, exclude: [...selection.exclude, PROJECT_FILE] },
+      selection,
+      layout: project.layout,
       signal: host.signal,
       progress,
     })
     await writeRuntimeKeyFile(home, tree, activeContentKey(home.description))
   })
-  const terms = { keep: project.keep, program: project.program, nowMs: host.clock(), signal: host.signal }
+  const { keep, program, requires } = project
+  const rules = { keep, program, requires, layout, components: project.layout.components }
+  const terms = { ...rules, nowMs: host.clock(), signal: host.signal }
   try {
     return await watched(plan, 'hashing', (progress) =>
       prepareRelease(home, { tree, channel, version, selection, notes, ...terms, progress }),
@@ -225,23 +230,6 @@ async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment
   } catch (error) {
     await removeInside(home.paths.trees, channel, version)
     throw error
-  }
-}
-
-/** A file inside an archive cannot be kept: players have only the archive. Someone who asked for it should know. */
-async function warnOfVainKeeps(host: PublisherHost, project: Project, { manifest }: StoredRelease): Promise<void> {
-  const delivered = new Set(manifest.files.map(({ path }) => path))
-  const packed = (await listTree(project.source)).filter(
-    ({ path }) => path.includes('/') && !delivered.has(path) && !isExcluded(path, project),
-  )
-  for (const glob of project.keep) {
-    const inside = packed.find(({ path }) => matchesGlob(glob, path))
-    if (inside === undefined) continue
-    const folder = inside.path.split('/')[0] ?? ''
-    host.warn(
-      `"keep" has no effect on "${printable(inside.path, 120)}": folder "${printable(folder, 120)}" becomes an archive; ` +
-        'put files that players edit at the top of the source',
-    )
   }
 }
 
