@@ -41,6 +41,7 @@ const sources: readonly Source[] = [
     prefixes: ['NK'],
     load: async () => (await import('@keyturn/noise-keys')).noiseKeysErrors,
   },
+  { packageName: '@keyturn/tlog', prefixes: ['TLOG'], load: async () => (await import('@keyturn/tlog')).tlogErrors },
   {
     packageName: '@keyturn/vault-kdf',
     prefixes: ['VK'],
