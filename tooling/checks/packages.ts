@@ -3,7 +3,9 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { members, report, sourceFiles } from './workspace.ts'
+import { LEAST_TYPESCRIPT, packMember } from '../pack/pack-member.ts'
+import { relativeLinks } from '../pack/shipped-documents.ts'
+import { members, report, root, sourceFiles } from './workspace.ts'
 import type { Member, PackageManifest } from './workspace.ts'
 
 /** For a step that hangs; long enough for a busy machine. */
@@ -19,13 +21,37 @@ function run(what: string, cwd: string, program: string, ...args: readonly strin
 const work = mkdtempSync(join(tmpdir(), 'keyturn-packages-'))
 const tarballs = new Map<string, string>()
 
-function pack({ folder, path, manifest }: Member): void {
+function pack(member: Member): void {
+  const { folder, manifest } = member
   const target = join(work, 'tarballs', folder)
   mkdirSync(target, { recursive: true })
-  if (!run(`${folder}: pack`, path, 'pnpm', 'pack', '--pack-destination', target)) return
-  const name = readdirSync(target).find((file) => file.endsWith('.tgz'))
-  if (name === undefined) findings.push(`${folder}: pack left no tarball`)
-  else tarballs.set(manifest.name, join(target, name))
+  try {
+    tarballs.set(manifest.name, packMember(member, target))
+  } catch (error) {
+    findings.push(`${folder}: ${(error as Error).message}`)
+  }
+}
+
+/** What npm shows of a package leads somewhere, and the same sources give the same bytes. */
+function checkContent(member: Member): void {
+  const { folder, manifest } = member
+  const tarball = tarballs.get(manifest.name)
+  if (tarball === undefined) return
+  const content = join(work, 'content', folder)
+  mkdirSync(content, { recursive: true })
+  if (!run(`${folder}: unpack`, content, 'tar', '-xzf', tarball, '--strip-components=1')) return
+  for (const name of readdirSync(content, { recursive: true, encoding: 'utf8' })) {
+    if (!name.endsWith('.md') || name === 'CHANGELOG.md') continue
+    const links = relativeLinks({ path: name, text: readFileSync(join(content, name), 'utf8') })
+    for (const link of links)
+      if (!existsSync(join(content, link)))
+        findings.push(`${folder}: ${name} in its tarball links to ${link}, which is not in it`)
+  }
+  if ((manifest.keywords ?? []).length < 3) findings.push(`${folder}: package.json needs keywords, three at least`)
+  const again = join(work, 'again', folder)
+  mkdirSync(again, { recursive: true })
+  if (!readFileSync(packMember(member, again)).equals(readFileSync(tarball)))
+    findings.push(`${folder}: packing it twice gives two different tarballs`)
 }
 
 function check({ folder, path, manifest }: Member): void {
@@ -69,6 +95,33 @@ function typecheckConsumer(folder: string, home: string, manifest: PackageManife
     writeFileSync(join(home, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['consumer.ts'] }))
     run(`${folder}: TypeScript with moduleResolution ${moduleResolution}`, home, 'tsc', '-p', 'tsconfig.json')
   }
+  if (lines.length > 0) typecheckOld(folder, home, manifest)
+}
+
+/** The oldest compiler that is supported agrees; the one before it prints what is needed. */
+function typecheckOld(folder: string, home: string, manifest: PackageManifest): void {
+  const compiler = (name: string): string => join(root, 'node_modules', name, 'bin/tsc')
+  const options =
+    '--strict --noEmit --target es2022 --lib esnext,dom,dom.iterable --module nodenext --types node'.split(' ')
+  run(
+    `${folder}: TypeScript ${LEAST_TYPESCRIPT}`,
+    home,
+    process.execPath,
+    compiler('typescript-oldest'),
+    ...options,
+    '--skipLibCheck', // the declarations of Node are for newer compilers
+    'consumer.ts',
+  )
+  writeFileSync(
+    join(home, 'old.ts'),
+    `import { anything } from '${manifest.name}'\nexport const text: string = anything\n`,
+  )
+  const old = spawnSync(process.execPath, [compiler('typescript-too-old'), ...options, 'old.ts'], {
+    cwd: home,
+    encoding: 'utf8',
+  })
+  if (!old.stdout.includes(`${manifest.name} needs TypeScript ${LEAST_TYPESCRIPT} or newer`))
+    findings.push(`${folder}: a compiler that is too old is not told so:\n${old.stdout.slice(0, 600)}`)
 }
 
 /** Installs one tarball alone; the workspace packages it needs come from their tarballs too. */
@@ -122,6 +175,7 @@ try {
   const all = members().filter(({ manifest }) => manifest.private !== true)
   for (const member of all) pack(member)
   for (const member of all) check(member)
+  for (const member of all) checkContent(member)
   for (const member of all) if (process.argv[2] === undefined || process.argv[2] === member.folder) installAlone(member)
   report(`packages (${all.length})`, findings)
 } finally {

@@ -11,6 +11,7 @@ export interface PackageManifest {
   readonly name: string
   readonly version: string
   readonly private?: boolean
+  readonly keywords?: readonly string[]
   readonly exports?: Readonly<Record<string, string | { readonly types: string; readonly default: string }>>
   readonly dependencies?: Readonly<Record<string, string>>
   readonly optionalDependencies?: Readonly<Record<string, string>>
