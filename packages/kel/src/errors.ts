@@ -73,6 +73,11 @@ export const kelErrors = {
     meaning: 'Another process is writing this log.',
     remedy: 'Wait until it is done and repeat the command',
   },
+  KEL_LOG_MISSING: {
+    kind: 'input',
+    meaning: 'There is no log of this identity in the place that was read, and nothing there is damaged.',
+    remedy: 'Check the prefix and the place, or fetch the refs below refs/keri/ first',
+  },
   KEL_MISFIT: {
     kind: 'policy',
     meaning: 'An event for one of our own identities arrived from elsewhere; only this machine may append to it.',

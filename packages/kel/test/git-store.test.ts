@@ -131,7 +131,9 @@ describe('gitStore()', () => {
     await exportBundle(from, prefix, file)
     git(to, 'fetch', '--quiet', file, 'refs/keri/*:refs/keri/*')
     expect((await Kel.open(gitStore(to).log(prefix), prefix)).state).toEqual(kel.state)
-    await expect(exportBundle(to, 'E'.repeat(44), file)).rejects.toThrow(expect.objectContaining({ code: 'KEL_IO' }))
+    await expect(exportBundle(to, 'E'.repeat(44), file)).rejects.toThrow(
+      expect.objectContaining({ code: 'KEL_LOG_MISSING' }),
+    )
   })
 })
 
@@ -187,6 +189,8 @@ describe('readAuthsLog()', () => {
     const stream = await readAuthsLog(repo, suite.pre)
     if (name === 'event.cesr') expect(utf8Decode(stream)).toBe(suite.stream)
     else expect(() => verifyLog(stream)).toThrow(expect.objectContaining({ code: 'KEL_UNSIGNED' }))
-    await expect(readAuthsLog(repo, 'E'.repeat(44))).rejects.toThrow(expect.objectContaining({ code: 'KEL_IO' }))
+    await expect(readAuthsLog(repo, 'E'.repeat(44))).rejects.toThrow(
+      expect.objectContaining({ code: 'KEL_LOG_MISSING' }),
+    )
   })
 })

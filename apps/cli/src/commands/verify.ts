@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
-import { openIdentity, sealProofs } from '@keyturn/publisher/identity'
+import { openIdentity, readOwnLog, sealProofs } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
 import { descendantDigests, readNote } from './git-notes.ts'
 import type { Subject } from '../signed-subject.ts'
@@ -63,7 +63,7 @@ async function logOf(context: Context, envelope: Uint8Array, options: VerifyOpti
   if (options.log !== undefined)
     return { log: verifyLog(await readFile(options.log), { prefix, maxBytes, pin }), identity: undefined }
   const identity = await openIdentity(context, { alias: prefix })
-  return { log: verifyLog(await readFile(identity.logPath), { prefix, maxBytes, pin }), identity }
+  return { log: verifyLog(await readOwnLog(identity), { prefix, maxBytes, pin }), identity }
 }
 
 /** Verifies with the proof in the signature, else with those that are kept in our home. */

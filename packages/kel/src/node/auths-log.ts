@@ -16,12 +16,23 @@ function compact(json: Uint8Array): Uint8Array {
   return utf8Encode(JSON.stringify(Object.fromEntries([...known, ...rest].map((name) => [name, value[name]]))))
 }
 
+/** The one ref of the registry layout. */
+export const REGISTRY_REF = 'refs/auths/registry'
+
+/** Where an identity is in the tree of the registry. */
+export function registryFolder(prefix: string): string {
+  return `v1/identities/${prefix.slice(0, 2)}/${prefix.slice(2, 4)}/${prefix}`
+}
+
 /** The registry layout: one tree for every identity, one file per event. */
-async function readRegistry(repo: string, prefix: string): Promise<Uint8Array | undefined> {
-  const tip = await resolveRef(repo, 'refs/auths/registry')
+export async function readRegistry(
+  repo: string,
+  prefix: string,
+  tip: string | undefined,
+): Promise<Uint8Array | undefined> {
   if (tip === undefined) return undefined
   const [commit] = await readCommits(repo, [tip])
-  const path = `v1/identities/${prefix.slice(0, 2)}/${prefix.slice(2, 4)}/${prefix}/events`
+  const path = `${registryFolder(prefix)}/events`
   const folder = commit === undefined ? undefined : await findFolder(repo, commit.tree, path)
   if (folder === undefined) return undefined
   const [files] = (await readTrees(repo, [folder])) as [ReadonlyMap<string, string>]
@@ -83,15 +94,15 @@ async function readChain(repo: string, prefix: string): Promise<Uint8Array | und
 }
 
 /**
- * Reads a log that auths wrote, in either of its layouts, as a CESR stream for `verifyLog()`. Read only: nothing is
- * ever written into these places.
+ * Reads a log that auths wrote, in either of its layouts, as a CESR stream for `verifyLog()`.
  *
  * @param repo - The repository that auths uses.
- * @throws {@link KelError} `KEL_IO` when there is no log of this identity, `KEL_CORRUPT`.
+ * @throws {@link KelError} `KEL_LOG_MISSING` when there is no log of this identity; `KEL_CORRUPT`, `KEL_IO`.
  */
 export async function readAuthsLog(repo: string, prefix: string): Promise<Uint8Array> {
   await git(repo, ['rev-parse', '--git-dir'])
-  const stream = (await readRegistry(repo, prefix)) ?? (await readChain(repo, prefix))
-  if (stream === undefined) throw new KelError('KEL_IO', `No auths log of ${prefix} in the repository`)
+  const stream =
+    (await readRegistry(repo, prefix, await resolveRef(repo, REGISTRY_REF))) ?? (await readChain(repo, prefix))
+  if (stream === undefined) throw new KelError('KEL_LOG_MISSING', `No auths log of ${prefix} in the repository`)
   return stream
 }

@@ -6,7 +6,13 @@ import { KeyturnError, wipe } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { FolderStore, openKeyFile } from '@keyturn/vault-kdf/node'
 import type { HomeSession } from '../home-session.ts'
-import { listNamedIdentities, namedIdentityFiles, namedIdentityFolder, openOwnLog } from '../identity/identity.ts'
+import {
+  listNamedIdentities,
+  namedIdentityFiles,
+  namedIdentityFolder,
+  namedIdentityLog,
+  openOwnLog,
+} from '../identity/identity.ts'
 import { readBackupMark } from '../release/backup-mark.ts'
 import { readRestored } from '../release/freshness.ts'
 import { readIfThere } from '../release/store.ts'
@@ -35,12 +41,13 @@ export async function checkNamedIdentities(home: HomeSession): Promise<RestFindi
     const say = (level: RestFinding['level'], message: string, fix: string): void =>
       void findings.push({ level, message: `identity "${alias}": ${message}`, fix })
     const place = namedIdentityFolder(folder, prefix)
-    if (!(await pathExists(join(place, 'log.cesr')))) say('error', 'its log is gone', 'keyturn restore')
-    await openOwnLog({ logPath: join(place, 'log.cesr'), prefix }).catch((error: unknown) => {
+    const log = await namedIdentityLog(folder, prefix)
+    await openOwnLog(log).catch((error: unknown) => {
       // Without the receipts of its witnesses a new identity has no log yet.
       if (isCode(error, 'KEL_WITNESS'))
-        say('warning', 'its witnesses have not signed yet', 'keyturn id witness collect')
-      else say('error', messageOf(error), 'keyturn restore')
+        say('warning', 'its witnesses have not signed yet', `keyturn id witness collect --alias ${alias}`)
+      else if (log.repository === undefined) say('error', messageOf(error), 'keyturn restore')
+      else say('error', messageOf(error), `git -C ${log.repository} fetch REMOTE refs/keri/${prefix}/kel`)
     })
     const { keystore, next } = await namedIdentityFiles(folder, prefix)
     for (const path of [keystore, ...next]) {

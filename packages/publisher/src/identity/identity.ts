@@ -2,8 +2,9 @@ import { readFile, readdir } from 'node:fs/promises'
 import { isAbsolute, join, relative } from 'node:path'
 import { isRecord, parseStrictJson, printable, wipe } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
-import { Kel } from '@keyturn/kel'
-import { fileLog } from '@keyturn/kel/node'
+import { Kel, KelError } from '@keyturn/kel'
+import type { LogStorage } from '@keyturn/kel'
+import { fileLog, gitStore } from '@keyturn/kel/node'
 import type { PublisherHost } from '../session.ts'
 import { PublisherError } from '../errors.ts'
 import { homePaths, lockHome } from '../home.ts'
@@ -29,7 +30,12 @@ export interface Identity extends IdentityNames {
   /** `release`: made by `keyturn init`, its rotations seal the role document; `named`: made by `keyturn id init`. */
   readonly kind: 'release' | 'named'
   readonly prefix: string
+  /** File of the log; for one in git, where its inception waits for its witnesses. Its folder has what belongs to the log. */
   readonly logPath: string
+  /** The log at rest. */
+  readonly log: LogStorage
+  /** The git repository with the log; undefined when it is in the file. */
+  readonly repository: string | undefined
   /** Folder for the journal of a rotation. */
   readonly journals: string
   /** Name of that journal. */
@@ -65,6 +71,8 @@ interface NamedRecord {
   readonly prefix: string
   readonly alias: string
   readonly next: readonly NextKeyPlace[]
+  /** Where the log is, when it is not in the file beside. Programs that do not know it find no log, and write none. */
+  readonly log?: { readonly store: 'git'; readonly repository: string } | undefined
 }
 
 const namedFolder = 'identities'
@@ -74,10 +82,20 @@ export function namedIdentityFolder(home: string, prefix: string): string {
   return join(home, namedFolder, prefix)
 }
 
-/** Writes the record of a named identity, whole or not at all. */
-export async function writeNamedRecord(folder: string, prefix: string, names: IdentityNames): Promise<void> {
+/**
+ * Writes the record of a named identity, whole or not at all.
+ *
+ * @param repository - The git repository with its log, absolute; undefined for a log in the folder.
+ */
+export async function writeNamedRecord(
+  folder: string,
+  prefix: string,
+  names: IdentityNames,
+  repository?: string,
+): Promise<void> {
   const next = names.next.map(({ alias, file }) => ({ alias, file: relativeInside(folder, file) }))
-  const record: NamedRecord = { format: 'keyturn-identity', version: 1, prefix, alias: names.alias, next }
+  const log = repository === undefined ? undefined : ({ store: 'git', repository } as const)
+  const record: NamedRecord = { format: 'keyturn-identity', version: 1, prefix, alias: names.alias, next, log }
   await writeFileAtomic(
     join(folder, 'identity.json'),
     new TextEncoder().encode(`${JSON.stringify(record, null, 2)}\n`),
@@ -93,8 +111,9 @@ function relativeInside(folder: string, file: string): string {
 
 function isNamedRecord(value: unknown): value is NamedRecord {
   if (!isRecord(value)) return false
-  const { format, version, prefix, alias, next } = value
+  const { format, version, prefix, alias, next, log } = value
   return (
+    (log === undefined || (isRecord(log) && log['store'] === 'git' && typeof log['repository'] === 'string')) &&
     format === 'keyturn-identity' &&
     version === 1 &&
     typeof prefix === 'string' &&
@@ -108,12 +127,13 @@ async function readNamedRecord(folder: string): Promise<NamedRecord> {
   const path = join(folder, 'identity.json')
   const value: unknown = parseStrictJson(await readFile(path), { maxBytes: 64 * 1024 })
   if (!isNamedRecord(value)) throw new PublisherError('CLI_HOME_FORMAT', `"${path}" is not an identity of version 1`)
-  const { format, version, prefix, alias } = value
+  const { format, version, prefix, alias, log } = value
   return {
     format,
     version,
     prefix,
     alias,
+    log,
     next: value.next.map(({ alias, file }) => ({ alias, file: isAbsolute(file) ? file : join(folder, file) })),
   }
 }
@@ -127,6 +147,21 @@ export async function listNamedIdentities(home: string): Promise<readonly { pref
     if (await pathExists(join(folder, name, 'identity.json'))) records.push(await readNamedRecord(join(folder, name)))
   }
   return records.map(({ prefix, alias }) => ({ prefix, alias }))
+}
+
+/** Where the log of a named identity is. */
+export async function namedIdentityLog(
+  home: string,
+  prefix: string,
+): Promise<Pick<Identity, 'log' | 'logPath' | 'prefix' | 'repository'>> {
+  const folder = namedIdentityFolder(home, prefix)
+  return { prefix, ...logOf(folder, await readNamedRecord(folder)) }
+}
+
+function logOf(folder: string, { prefix, log }: NamedRecord): Pick<Identity, 'log' | 'logPath' | 'repository'> {
+  const logPath = join(folder, 'log.cesr')
+  if (log === undefined) return { logPath, log: fileLog(logPath), repository: undefined }
+  return { logPath, log: gitStore(log.repository).log(prefix), repository: log.repository }
 }
 
 /** The files of a named identity that a passphrase opens. */
@@ -170,7 +205,7 @@ async function openNamed(host: PublisherHost, prefix: string, options: OpenIdent
   return {
     kind: 'named',
     prefix,
-    logPath: join(folder, 'log.cesr'),
+    ...logOf(folder, record),
     journals: join(folder, 'journals'),
     journal: 'identity',
     rolesFolder: undefined,
@@ -183,7 +218,7 @@ async function openNamed(host: PublisherHost, prefix: string, options: OpenIdent
     keys: () => once(join(folder, 'keystore'), 'current'),
     nextKeys: (file) => once(file, 'next', options.nextPassphraseFile),
     async rename(names) {
-      await writeNamedRecord(folder, prefix, names)
+      await writeNamedRecord(folder, prefix, names, record.log?.repository)
       record = { ...record, ...names }
     },
   }
@@ -200,6 +235,8 @@ export function releaseIdentity(session: HomeSession): Identity {
     kind: 'release',
     prefix: session.description.identity.prefix,
     logPath: paths.identityLog,
+    log: fileLog(paths.identityLog),
+    repository: undefined,
     journals: paths.journals,
     journal: 'identity-key',
     rolesFolder: paths.roles,
@@ -257,7 +294,42 @@ export async function openIdentity(host: PublisherHost, options: OpenIdentityOpt
   )
 }
 
-/** Opens and verifies the log of an identity of ours. */
-export async function openOwnLog(identity: Pick<Identity, 'logPath' | 'prefix'>): Promise<Kel> {
-  return await Kel.open(fileLog(identity.logPath), identity.prefix, { own: true })
+/**
+ * Opens and verifies the log of an identity of ours.
+ *
+ * @throws {@link KelError} `KEL_LOG_MISSING` when there is none, `KEL_WITNESS` when its inception waits for its witnesses;
+ *   those of {@link Kel.open}.
+ */
+export async function openOwnLog(identity: Pick<Identity, 'log' | 'logPath' | 'prefix' | 'repository'>): Promise<Kel> {
+  const kel = await Kel.open(identity.log, identity.prefix, { own: true })
+  if (kel.isStarted || (await identity.log.read()) !== undefined) return kel
+  if (identity.repository === undefined || !(await pathExists(identity.logPath))) throw missingLog(identity)
+  throw new KelError('KEL_WITNESS', 'The inception waits for the signatures of its witnesses', {
+    hint: 'Run "keyturn id witness collect"',
+  })
+}
+
+/**
+ * The stored bytes of the log of an identity of ours, not verified: those of an inception that waits for its witnesses
+ * too.
+ *
+ * @throws {@link KelError} `KEL_LOG_MISSING`.
+ */
+export async function readOwnLog(
+  identity: Pick<Identity, 'log' | 'logPath' | 'prefix' | 'repository'>,
+): Promise<Uint8Array> {
+  const stored = await identity.log.read()
+  if (stored !== undefined) return stored.stream
+  if (identity.repository !== undefined && (await pathExists(identity.logPath))) return await readFile(identity.logPath)
+  throw missingLog(identity)
+}
+
+function missingLog({ prefix, repository }: Pick<Identity, 'prefix' | 'repository'>): KelError {
+  const where = repository === undefined ? 'this home' : `the repository "${repository}"`
+  return new KelError('KEL_LOG_MISSING', `There is no log of ${prefix} in ${where}`, {
+    hint:
+      repository === undefined
+        ? 'Restore the home from a backup: keyturn restore'
+        : `Fetch refs/keri/${prefix}/kel into it, or restore the home from a backup`,
+  })
 }

@@ -5,6 +5,7 @@ export {
   namedIdentityFolder,
   openIdentity,
   openOwnLog,
+  readOwnLog,
   releaseIdentity,
   writeNamedRecord,
 } from './identity.ts'

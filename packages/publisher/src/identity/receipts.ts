@@ -5,6 +5,7 @@ import { isMissing, writeFileAtomic } from '@keyturn/primitives/node'
 import { collectReceipts, discoverWitness, httpWitness, KelError } from '@keyturn/kel'
 import type { AppendResult, CollectedReceipts, Kel, KeyState, SignedEvent, Witness } from '@keyturn/kel'
 import { PublisherError } from '../errors.ts'
+import { readOwnLog } from './identity.ts'
 import type { Identity } from './identity.ts'
 
 /** Where a witness is reached. */
@@ -14,6 +15,8 @@ export interface WitnessAddress {
 }
 
 type Place = Pick<Identity, 'logPath'>
+/** The same, with the log. */
+type LogPlace = Pick<Identity, 'logPath' | 'log' | 'prefix' | 'repository'>
 
 function bookPath({ logPath }: Place): string {
   return join(dirname(logPath), 'witnesses.json')
@@ -127,12 +130,12 @@ export function tooFewReceipts(sn: number, { signatures, threshold, answers }: C
  * @returns It throws {@link KelError} `KEL_WITNESS` when too few have signed.
  */
 export async function receiptCollector(
-  identity: Place,
+  identity: LogPlace,
   signal?: AbortSignal,
 ): Promise<(event: SignedEvent) => Promise<Uint8Array>> {
   const witnesses = await openWitnesses(identity, signal)
   return async (event) => {
-    const collected = await collectReceipts(event, witnesses, undefined, { log: await readFile(identity.logPath) })
+    const collected = await collectReceipts(event, witnesses, undefined, { log: await readOwnLog(identity) })
     if (!collected.satisfied) throw tooFewReceipts(event.sn, collected)
     return collected.message
   }
@@ -140,7 +143,7 @@ export async function receiptCollector(
 
 /** Appends a new event to our log, with receipts where it demands some. */
 export async function appendWitnessed(
-  identity: Place,
+  identity: LogPlace,
   kel: Kel,
   event: SignedEvent,
   signal: AbortSignal,

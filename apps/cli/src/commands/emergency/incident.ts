@@ -1,5 +1,4 @@
 import { isRecord } from '@keyturn/primitives'
-import { fileLog } from '@keyturn/kel/node'
 import { checkStream } from '@keyturn/kel'
 import type { VerifiedEvent } from '@keyturn/kel'
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
@@ -53,7 +52,7 @@ function eventsJson(events: readonly VerifiedEvent[], reasons: ReadonlyMap<strin
 /** Everything that is known about an identity here, newest events first. */
 export async function emergencyReport(context: Context, identity: Identity, eventLimit: number): Promise<JsonObject> {
   const kel = await openOwnLog(identity)
-  const duplicities = await fileLog(identity.logPath).duplicities()
+  const duplicities = await identity.log.duplicities()
   const devices = await listDevices(identity, kel)
   const freeze = await readFreeze(context.homeFolder, context.clock)
   const reasons = await readReasons(identity)

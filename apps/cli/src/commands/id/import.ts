@@ -1,48 +1,56 @@
 import { readFile } from 'node:fs/promises'
-import { checkStream, compareLogs, Kel, verifyLog } from '@keyturn/kel'
-import { fileLog } from '@keyturn/kel/node'
+import { resolve } from 'node:path'
+import { compareLogs, Kel, verifyLog } from '@keyturn/kel'
+import { gitStore, readAuthsLog } from '@keyturn/kel/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
+import { CliError } from '../../errors.ts'
 import { counted } from '../../output.ts'
 import { openIdentity } from '@keyturn/publisher/identity'
+import { MAX_LOG_BYTES, takeOver } from './take-over.ts'
 
 interface ImportOptions {
   readonly alias?: string
+  readonly git?: string
 }
 
 /** Registers `keyturn id import`. */
 export function registerIdImport(id: Command, cli: Cli): void {
   const command = id
-    .command('import <file>')
+    .command('import [file]')
     .description("take over events that this identity's owner made elsewhere, after verifying all of them")
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
-  cli.define<ImportOptions>(command, { example: 'keyturn id import identity.cesr', run: runImport })
+    .option('--git <dir>', 'from a git repository: refs/keri/<prefix>/kel, else where auths keeps logs')
+  cli.define<ImportOptions>(command, {
+    example: ['keyturn id import identity.cesr', 'keyturn id import --git ~/.auths'],
+    run: runImport,
+  })
 }
 
 async function runImport(
   context: Context,
   options: ImportOptions,
-  [file = '']: readonly (string | undefined)[],
+  [file]: readonly (string | undefined)[],
 ): Promise<CommandResult> {
+  if ((file === undefined) === (options.git === undefined))
+    throw new CliError('CLI_USAGE', 'Give a file or --git, one of them')
   const identity = await openIdentity(context, { ...options, write: true })
-  const bytes = await readFile(file)
-  const offered = verifyLog(bytes, { prefix: identity.prefix, maxBytes: 64 * 1024 * 1024 })
+  const limits = { prefix: identity.prefix, maxBytes: MAX_LOG_BYTES }
+  const bytes =
+    options.git === undefined ? await readFile(file as string) : await fromGit(resolve(options.git), identity.prefix)
+  const offered = verifyLog(bytes, limits)
   // The events come from outside, whatever made them: importing is how they are let in.
-  const kel = await Kel.open(fileLog(identity.logPath), identity.prefix)
-  const held = verifyLog(await kel.export(), { maxBytes: 64 * 1024 * 1024 })
-  const { relation } = compareLogs(held, offered)
-  let taken = 0
-  const events = new Map([...offered.superseded, ...offered.events].map((event) => [event.said, event]))
-  // In the order of the file, which is the order its owner saw them in: what a rotation supersedes came before it.
-  for (const { said } of checkStream(bytes).messages) {
-    const event = events.get(said)
-    if (event === undefined || kel.firstSeen.includes(said)) continue
-    // A fork ends at the first rival event with KEL_DUPLICITY, which also keeps the evidence.
-    const { accepted } = await kel.append(event.message, 'remote')
-    taken += accepted.length
-  }
+  const kel = await Kel.open(identity.log, identity.prefix)
+  // A log in git that was lost starts again with the first event.
+  const relation = kel.isStarted ? compareLogs(verifyLog(await kel.export(), limits), offered).relation : 'ahead'
+  const taken = await takeOver(bytes, kel)
   return {
     data: { relation, taken, sn: kel.state.sn, said: kel.state.said },
     text: `${counted(taken, 'event')} taken over; the log ends at event ${kel.state.sn}`,
   }
+}
+
+/** The log in a repository, in our layout or in one of auths. No log in any of them is KEL_LOG_MISSING. */
+async function fromGit(repository: string, prefix: string): Promise<Uint8Array> {
+  return (await gitStore(repository).log(prefix).read())?.stream ?? (await readAuthsLog(repository, prefix))
 }

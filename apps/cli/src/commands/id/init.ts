@@ -2,8 +2,9 @@ import { mkdir, rename, rm } from 'node:fs/promises'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { printable, wipe } from '@keyturn/primitives'
 import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
-import { formatPin, incept } from '@keyturn/kel'
+import { formatPin, incept, Kel } from '@keyturn/kel'
 import type { SignedEvent } from '@keyturn/kel'
+import { checkRepository, gitStore } from '@keyturn/kel/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
@@ -23,6 +24,8 @@ interface InitOptions {
   readonly establishmentOnly?: boolean
   readonly witness: readonly string[]
   readonly witnessesRequired?: string
+  readonly store: string
+  readonly repo?: string
 }
 
 /** Registers `keyturn id init`. */
@@ -37,9 +40,12 @@ export function registerIdInit(id: Command, cli: Cli): void {
     .option('--establishment-only', 'allow inceptions and rotations only (trait EO)')
     .option('--witness <prefix>', 'a witness, repeatable', collect, [])
     .option('--witnesses-required <n>', 'how many witnesses must sign each event')
+    .option('--store <kind>', 'where the log is stored: file, in the home, or git', 'file')
+    .option('--repo <dir>', 'the git repository for --store git; its ref is refs/keri/<prefix>/kel')
   cli.define<InitOptions>(init, {
     example: [
       'keyturn id init --alias laptop --next-key-file /media/usb/next.keystore',
+      'keyturn id init --alias laptop --store git --repo ~/identity',
       'keyturn id init --alias team --next-key-file a.keystore --next-key-file b.keystore --next-key-file c.keystore --next-threshold 2',
     ],
     dryRun: true,
@@ -70,19 +76,21 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
   }
   if (options.witness.length > 0 && options.witnessesRequired === undefined)
     throw new CliError('CLI_USAGE', '--witnesses-required is required with witnesses')
+  const repository = await repositoryOf(options)
   if (context.dryRun)
     return { data: { created: false, alias }, text: `Would create identity "${alias}" in ${context.homeFolder}` }
   await lockHome(context)
-  const { event, next } = await createIdentity(context, options)
+  const { event, next } = await createIdentity(context, options, repository)
   const pin = formatPin({ prefix: event.prefix, place: { sn: event.sn, said: event.said } })
   const files = next.map(({ file }) => file)
   return {
-    data: { created: true, alias, pin, next_key_files: files, state: stateJson(event.state) },
+    data: { created: true, alias, pin, next_key_files: files, repository, state: stateJson(event.state) },
     text: [
       formatTable([
         ['identity', event.prefix],
         ['alias', alias],
         ['pin', pin],
+        ...(repository === undefined ? [] : [['log', `refs/keri/${event.prefix}/kel in ${repository}`]]),
         ...files.map((file) => ['next key', file]),
       ]),
       '',
@@ -94,10 +102,25 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
   }
 }
 
+/** The repository of `--store git`, which git can write to; undefined for a log in the home. */
+async function repositoryOf({ store, repo }: InitOptions): Promise<string | undefined> {
+  if (store !== 'file' && store !== 'git') throw new CliError('CLI_USAGE', '--store knows "file" and "git" only')
+  if (store === 'file') {
+    if (repo !== undefined) throw new CliError('CLI_USAGE', '--repo needs --store git')
+    return undefined
+  }
+  if (repo === undefined)
+    throw new CliError('CLI_USAGE', '--store git needs --repo DIR, an existing repository: make one with "git init"')
+  const path = resolve(repo)
+  await checkRepository(path)
+  return path
+}
+
 /** Makes the folder of the identity beside its place and renames it, so that it is whole or not there. */
 async function createIdentity(
   context: Context,
   options: InitOptions,
+  repository: string | undefined,
 ): Promise<{ event: SignedEvent; next: readonly NextKeyPlace[] }> {
   const parent = dirname(namedIdentityFolder(context.homeFolder, 'x'))
   await mkdir(parent, { recursive: true, mode: 0o700 })
@@ -107,6 +130,8 @@ async function createIdentity(
   const made: string[] = []
   try {
     const { event, next } = await fill(context, options, draft, made)
+    await writeNamedRecord(draft, event.prefix, { alias: options.alias, next }, repository)
+    await putLog(event, draft, repository)
     const folder = namedIdentityFolder(context.homeFolder, event.prefix)
     await rename(draft, folder)
     await syncFolder(parent)
@@ -122,6 +147,15 @@ async function createIdentity(
     await rm(draft, { recursive: true, force: true })
     throw error
   }
+}
+
+/** Where its witnesses have to sign first, the inception waits in the folder. */
+async function putLog(event: SignedEvent, draft: string, repository: string | undefined): Promise<void> {
+  if (repository === undefined || event.state.witnessThreshold > 0)
+    return await writeFileAtomic(join(draft, 'log.cesr'), event.message)
+  await (
+    await Kel.open(gitStore(repository).log(event.prefix), event.prefix, { own: true })
+  ).append(event.message, 'local')
 }
 
 async function fill(
@@ -167,8 +201,6 @@ async function fill(
       },
       signer,
     )
-    await writeFileAtomic(join(draft, 'log.cesr'), event.message)
-    await writeNamedRecord(draft, event.prefix, { alias: options.alias, next })
     return { event, next }
   } finally {
     await keys.close()

@@ -5,7 +5,7 @@ import type { JsonValue } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { formatTable } from '../../output.ts'
-import { openIdentity } from '@keyturn/publisher/identity'
+import { openIdentity, readOwnLog } from '@keyturn/publisher/identity'
 import { eventJson, stateJson } from './json.ts'
 import type { AliasOption } from './show.ts'
 
@@ -53,8 +53,9 @@ function logLine(log: VerifiedLog, event: VerifiedEvent, superseded: boolean): s
 }
 
 async function runLog(context: Context, options: LogOptions): Promise<CommandResult> {
-  const path = options.file ?? (await openIdentity(context, options)).logPath
-  const log = verifyLog(await readFile(path), { maxBytes: 64 * 1024 * 1024 })
+  const bytes =
+    options.file === undefined ? await readOwnLog(await openIdentity(context, options)) : await readFile(options.file)
+  const log = verifyLog(bytes, { maxBytes: 64 * 1024 * 1024 })
   const lines = [
     ...log.events.map((event) => logLine(log, event, false)),
     ...log.superseded.map((event) => logLine(log, event, true)),

@@ -1,15 +1,15 @@
-import { readFile } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import type { JsonObject } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
-import { collectReceipts, writeReceipt } from '@keyturn/kel'
-import type { CollectedReceipts, Kel, SignedEvent } from '@keyturn/kel'
+import { collectReceipts, Kel, writeReceipt } from '@keyturn/kel'
+import type { CollectedReceipts, SignedEvent } from '@keyturn/kel'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
 import { formatTable } from '../../output.ts'
-import { openIdentity, openOwnLog, openWitnesses, tooFewReceipts } from '@keyturn/publisher/identity'
+import { openIdentity, openOwnLog, openWitnesses, readOwnLog, tooFewReceipts } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
-import { finishingCommand, pendingRotations, rotationPending } from '@keyturn/publisher/rotation'
+import { finishingCommand, finishingKeyCommand, pendingRotations, rotationPending } from '@keyturn/publisher/rotation'
 import type { WitnessOptions } from './witness-state.ts'
 import { newIdentity } from './witness-state.ts'
 
@@ -30,6 +30,17 @@ function lastEvent(kel: Kel): SignedEvent {
   return { prefix: kel.prefix, sn: event.sn, said: event.said, event: event.raw, message: event.message, state }
 }
 
+/** With fewer receipts than it needs, an inception goes on waiting in its file, wherever the log is going to be. */
+async function keepInception(
+  identity: Identity,
+  event: SignedEvent,
+  { message, satisfied }: CollectedReceipts,
+): Promise<void> {
+  if (identity.repository === undefined || !satisfied) return await writeFileAtomic(identity.logPath, message)
+  await (await Kel.open(identity.log, event.prefix, { own: true })).append(message, 'local')
+  await rm(identity.logPath)
+}
+
 /** Puts what came into the log: after a new inception, else as receipts. Returns how many are new. */
 async function keep(
   identity: Identity,
@@ -38,7 +49,7 @@ async function keep(
   collected: CollectedReceipts,
 ): Promise<number> {
   if (kel === undefined) {
-    await writeFileAtomic(identity.logPath, collected.message)
+    await keepInception(identity, event, collected)
     return collected.answers.filter(({ outcome }) => outcome === 'receipt').length
   }
   const known = kel.witnessesOf(event.said)
@@ -51,10 +62,11 @@ async function keep(
 async function runCollect(context: Context, options: WitnessOptions): Promise<CommandResult> {
   const identity = await openIdentity(context, { ...options, write: !context.dryRun })
   const pending = await pendingRotations(identity.journals)
-  if (pending.includes(identity.journal)) throw rotationPending(identity.journal, 'keyturn id rotate')
+  if (pending.includes(identity.journal))
+    throw rotationPending(identity.journal, await finishingKeyCommand(identity, identity.journal))
   if (identity.kind === 'release' && pending.includes('identity'))
     throw rotationPending('identity', await finishingCommand(identity.journals, 'identity'))
-  const stored = await readFile(identity.logPath)
+  const stored = await readOwnLog(identity)
   const started = newIdentity(stored)
   const kel = started === undefined ? await openOwnLog(identity) : undefined
   const event = kel === undefined ? (started as SignedEvent) : lastEvent(kel)

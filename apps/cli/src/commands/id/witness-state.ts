@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises'
 import { checkStream, readSignedEvent } from '@keyturn/kel'
 import type { SignedEvent } from '@keyturn/kel'
-import { openOwnLog } from '@keyturn/publisher/identity'
+import { openOwnLog, readOwnLog } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
 
 export interface WitnessOptions {
@@ -19,6 +18,6 @@ export function newIdentity(stored: Uint8Array): SignedEvent | undefined {
 }
 
 export async function namedWitnesses(identity: Identity): Promise<readonly string[]> {
-  const event = newIdentity(await readFile(identity.logPath))
+  const event = newIdentity(await readOwnLog(identity))
   return (event ?? (await openOwnLog(identity))).state.witnesses
 }

@@ -1,0 +1,30 @@
+import { checkStream, verifyLog } from '@keyturn/kel'
+import type { Kel } from '@keyturn/kel'
+
+/** How logs are kept in git: by us, and by auths. */
+export const LAYOUTS = ['keri', 'auths'] as const
+/** One of them. */
+export type Layout = (typeof LAYOUTS)[number]
+
+/** Largest log that commands read. */
+export const MAX_LOG_BYTES = 64 * 1024 * 1024
+
+/**
+ * Appends to a log what another copy of it has more. A fork ends at the first rival event with `KEL_DUPLICITY`, which also
+ * keeps the evidence.
+ *
+ * @param stream - The other copy, a CESR stream of one identity.
+ * @returns How many events were appended.
+ */
+export async function takeOver(stream: Uint8Array, kel: Kel): Promise<number> {
+  const offered = verifyLog(stream, { prefix: kel.prefix, maxBytes: MAX_LOG_BYTES })
+  const events = new Map([...offered.superseded, ...offered.events].map((event) => [event.said, event]))
+  let taken = 0
+  // In the order of the stream, which is the order its owner saw them in: what a rotation supersedes came before it.
+  for (const { said } of checkStream(stream).messages) {
+    const event = events.get(said)
+    if (event === undefined || kel.firstSeen.includes(said)) continue
+    taken += (await kel.append(event.message, 'remote')).accepted.length
+  }
+  return taken
+}
