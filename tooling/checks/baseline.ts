@@ -17,7 +17,7 @@ function readBaseline(): Baseline {
 
 /**
  * Reports what there is more of than the baseline allows. With `--write` the baseline is lowered to what there is; it is
- * raised by hand only, with a reason in the commit.
+ * raised by hand only, with a reason in the commit. With `--list` every place is printed.
  *
  * @param check - Name of the check, and of its part of the baseline.
  */
@@ -33,6 +33,8 @@ export function reportAgainstBaseline(check: string, findings: Findings): void {
     allowed = Object.fromEntries(sorted)
     writeFileSync(FILE, `${JSON.stringify({ ...baseline, [check]: allowed }, null, 2)}\n`)
   }
+  if (process.argv.includes('--list'))
+    for (const [what, places] of findings) for (const place of places) console.log(`${what}: ${place}`)
   const over = [...findings].flatMap(([what, places]) => {
     const limit = allowed[what] ?? 0
     if (places.length <= limit) return []

@@ -1,4 +1,4 @@
-/** Holds functions to 60 lines, files to 400 unless their first comment says why not, and lines to 160 columns. */
+/** Holds functions to 60 lines and 4 parameters, files to 400 lines unless their first comment says why not, and lines to 160 columns. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseAst } from 'rolldown/parseAst'
@@ -7,10 +7,12 @@ import { root, trackedFiles } from './workspace.ts'
 
 const FUNCTION_LINES = 60
 const FILE_LINES = 400
+const PARAMETERS = 4
 const COLUMNS = 160
 /** In the first comment of a long file: `Long because …`. */
 const REASON = /^(?:#!.*\n)?(?:\/\*\*[\s\S]*?\*\/|(?:\/\/.*\n)+)/
 const FUNCTIONS = new Set(['FunctionDeclaration', 'FunctionExpression', 'ArrowFunctionExpression'])
+const SIGNATURES = new Set([...FUNCTIONS, 'TSDeclareFunction', 'TSFunctionType', 'TSMethodSignature'])
 
 interface Node {
   readonly type: string
@@ -24,24 +26,30 @@ function isNode(value: unknown): value is Node & Record<string, unknown> {
   return typeof value === 'object' && value !== null && 'type' in value && 'start' in value
 }
 
-/** Every function of a module with its lines, nested ones included; what a test file's `describe` holds is not one function. */
-function longFunctions(text: string, file: string): string[] {
-  const starts = lineStarts(text)
-  const lineOf = (offset: number): number => upperBound(starts, offset)
-  const found: string[] = []
+/** Calls back for every function of a module and every type of one, nested ones included. */
+function visitFunctions(text: string, visit: (node: Node & Record<string, unknown>, name: string) => void): void {
   const walk = (node: unknown, name: string): void => {
     if (Array.isArray(node)) for (const item of node) walk(item, name)
     if (!isNode(node)) return
     const own = node.id?.name ?? node.key?.name ?? name
-    if (FUNCTIONS.has(node.type)) {
-      const lines = lineOf(node.end) - lineOf(node.start) + 1
-      if (lines > FUNCTION_LINES)
-        found.push(`${file}:${lineOf(node.start)}: ${own === '' ? 'a function' : own} has ${lines} lines`)
-    }
+    if (SIGNATURES.has(node.type)) visit(node, own === '' ? 'a function' : own)
     for (const [member, value] of Object.entries(node)) if (member !== 'id' && member !== 'key') walk(value, own)
   }
   walk(parseAst(text, { lang: 'ts' }).body, '')
-  return found
+}
+
+/** Notes the functions of a module that are too long or take too much. */
+function measureFunctions(text: string, file: string): void {
+  const starts = lineStarts(text)
+  const lineOf = (offset: number): number => upperBound(starts, offset)
+  visitFunctions(text, (node, name) => {
+    const place = `${file}:${lineOf(node.start)}: ${name}`
+    const lines = lineOf(node.end) - lineOf(node.start) + 1
+    if (FUNCTIONS.has(node.type) && lines > FUNCTION_LINES)
+      add(`functions over ${FUNCTION_LINES} lines`, `${place} has ${lines} lines`)
+    const { length } = node['params'] as readonly unknown[]
+    if (length > PARAMETERS) add(`functions over ${PARAMETERS} parameters`, `${place} takes ${length}`)
+  })
 }
 
 function lineStarts(text: string): number[] {
@@ -70,7 +78,7 @@ for (const file of trackedFiles().filter((name) => name.endsWith('.ts') && !/\/(
   const isTest = /\/(?:test|campaign|bench)\//.test(file)
   const lines = text.split('\n')
   if (!isTest) {
-    for (const place of longFunctions(text, file)) add(`functions over ${FUNCTION_LINES} lines`, place)
+    measureFunctions(text, file)
     if (lines.length > FILE_LINES && !/Long because /.test(REASON.exec(text)?.[0] ?? ''))
       add(
         `files over ${FILE_LINES} lines without "Long because" in the first comment`,

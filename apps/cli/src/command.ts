@@ -123,6 +123,16 @@ export interface CommandLine {
   register(program: Command, cli: Cli): Promise<void>
 }
 
+/** One run of a command, before it knows its context. */
+interface Call {
+  readonly name: string
+  readonly flags: GlobalFlags
+  readonly config: Config
+  readonly out: Output
+  readonly homeFolder: string
+  readonly cleanUps: (() => void | Promise<void>)[]
+}
+
 /** Runs commands: the one place that turns results into output and errors into exit codes. */
 export class Cli {
   /** The exit code so far. */
@@ -231,7 +241,7 @@ export class Cli {
       if (flags.dryRun === true && spec.dryRun !== true) {
         throw new CliError('CLI_USAGE', `"keyturn ${name}" has no --dry-run: it changes nothing that would need one`)
       }
-      const context = this.#context(name, flags, config, out, homeFolder, cleanUps)
+      const context = this.#context({ name, flags, config, out, homeFolder, cleanUps })
       const args = command.processedArgs as readonly (string | undefined)[]
       let announced = false
       const announce = (early: CommandResult): void => {
@@ -247,14 +257,7 @@ export class Cli {
     }
   }
 
-  #context(
-    name: string,
-    flags: GlobalFlags,
-    config: Config,
-    out: Output,
-    homeFolder: string,
-    cleanUps: (() => void | Promise<void>)[],
-  ): Omit<Context, 'announce'> {
+  #context({ name, flags, config, out, homeFolder, cleanUps }: Call): Omit<Context, 'announce'> {
     const { signal } = this.#environment
     const passphraseFile =
       flags.passphraseFile ?? this.#environment.env['KEYTURN_PASSPHRASE_FILE'] ?? config.passphraseFile

@@ -64,13 +64,19 @@ function wrapContext(vaultId: string, keyVersion: number): { vaultId: string; ke
   return { vaultId, keyVersion, purpose: 'master' }
 }
 
+/** What records are sealed with. */
+export interface Sealer {
+  /** Opens the wrapped masters. */
+  readonly kek: SecretBytes
+  readonly random: RandomSource
+}
+
 /** Seals one record under the active version. */
 function sealRecord(
   keyring: KeyringDocument,
-  kek: SecretBytes,
+  { kek, random }: Sealer,
   recordId: string,
   plaintext: Uint8Array,
-  random: RandomSource,
 ): Uint8Array {
   const version = activeVersion(keyring)
   if (version === undefined) throw new KeystoreError('KEY_DAMAGED', 'The keystore has no active key version')
@@ -110,8 +116,7 @@ export function newContents(
   const keyring = addMaster(empty, kek, at, random)
   return sealIndex(
     { generation: 1, kdf, keyring, records: new Map(), index: { entries: new Map(), tombstones: new Map() } },
-    kek,
-    random,
+    { kek, random },
   )
 }
 
@@ -127,47 +132,46 @@ function addMaster(keyring: KeyringDocument, kek: SecretBytes, at: number, rando
   }
 }
 
-function sealIndex(contents: Contents, kek: SecretBytes, random: RandomSource): Contents {
+function sealIndex(contents: Contents, sealer: Sealer): Contents {
   const plaintext = writeIndex(contents.index)
   const records = new Map(contents.records)
-  records.set(INDEX_ID, sealRecord(contents.keyring, kek, INDEX_ID, plaintext, random))
+  records.set(INDEX_ID, sealRecord(contents.keyring, sealer, INDEX_ID, plaintext))
   return { ...contents, records }
 }
 
 /** The contents with another index and other records, as the next generation. `secrets` are sealed, then wiped. */
 export function nextContents(
   contents: Contents,
-  index: KeystoreIndex,
-  secrets: ReadonlyMap<string, Uint8Array>,
-  kek: SecretBytes,
-  random: RandomSource,
+  { index, secrets }: { readonly index: KeystoreIndex; readonly secrets: ReadonlyMap<string, Uint8Array> },
+  sealer: Sealer,
 ): Contents {
   const records = new Map<string, Uint8Array>()
   for (const { recordId } of index.entries.values()) {
     const secret = secrets.get(recordId)
     const kept = contents.records.get(recordId)
-    if (secret !== undefined) records.set(recordId, sealRecord(contents.keyring, kek, recordId, secret, random))
+    if (secret !== undefined) records.set(recordId, sealRecord(contents.keyring, sealer, recordId, secret))
     else if (kept !== undefined) records.set(recordId, kept)
     else throw new KeystoreError('KEY_DAMAGED', 'A record of the keystore is missing')
   }
-  return sealIndex({ ...contents, generation: contents.generation + 1, index, records }, kek, random)
+  return sealIndex({ ...contents, generation: contents.generation + 1, index, records }, sealer)
 }
 
 /**
  * Rotates the master: a fresh version seals everything again and the old one is destroyed at once, since one write
  * replaces the whole file.
  */
-export function turnMaster(contents: Contents, kek: SecretBytes, at: number, random: RandomSource): Contents {
+export function rotateMaster(contents: Contents, at: number, sealer: Sealer): Contents {
+  const { kek, random } = sealer
   const old = contents.keyring.entries.filter((entry) => entry.wrapped !== undefined).map((entry) => entry.version)
   let keyring = addMaster(contents.keyring, kek, at, random)
   const records = new Map<string, Uint8Array>()
   for (const { recordId } of contents.index.entries.values()) {
     const plaintext = openRecord(contents, kek, recordId)
-    records.set(recordId, sealRecord(keyring, kek, recordId, plaintext, random))
+    records.set(recordId, sealRecord(keyring, sealer, recordId, plaintext))
     wipe(plaintext)
   }
   for (const version of old) keyring = destroyNow(keyring, version, at)
-  return sealIndex({ ...contents, generation: contents.generation + 1, keyring, records }, kek, random)
+  return sealIndex({ ...contents, generation: contents.generation + 1, keyring, records }, sealer)
 }
 
 /** No record is left under it, so a quarantine would keep a key that nothing needs. */
@@ -179,9 +183,7 @@ function destroyNow(keyring: KeyringDocument, version: number, at: number): Keyr
 export function rewrapContents(
   contents: Contents,
   from: SecretBytes,
-  to: SecretBytes,
-  kdf: PassphraseKdf,
-  random: RandomSource,
+  { kdf, kek: to, random }: Sealer & { readonly kdf: PassphraseKdf },
 ): Contents {
   const { vaultId } = contents.keyring
   const entries = contents.keyring.entries.map((entry) => {

@@ -55,16 +55,14 @@ export class KeystoreDraft {
     const recordId = newRecordId(this.#random)
     this.#secrets.set(recordId, new Uint8Array(secret.secret))
     if (old !== undefined) this.#forgetSecret(old.recordId)
-    this.#entries.set(alias, this.#newEntry(alias, secret, fingerprint, recordId, old))
+    this.#entries.set(alias, this.#newEntry(secret, { alias, fingerprint, recordId, old }))
   }
 
   #newEntry(
-    alias: string,
     secret: NewSecret,
-    fingerprint: string,
-    recordId: string,
-    old: IndexedEntry | undefined,
+    place: Pick<IndexedEntry, 'alias' | 'fingerprint' | 'recordId'> & { readonly old: IndexedEntry | undefined },
   ): IndexedEntry {
+    const { alias, fingerprint, recordId, old } = place
     const { kind, publicKey, policy, note, created, rotated, once = false } = secret
     const now = this.#clock()
     const rotatedAt = rotated ?? (old === undefined ? undefined : now)

@@ -7,10 +7,10 @@ import {
   openRecord,
   readContents,
   rewrapContents,
-  turnMaster,
+  rotateMaster,
   writeContents,
 } from './contents.ts'
-import type { Contents } from './contents.ts'
+import type { Contents, Sealer } from './contents.ts'
 import { KeystoreDraft } from './draft.ts'
 import type { EntryChange } from './draft.ts'
 import type { IndexedEntry, NewSecret, SecretEntry } from './entry.ts'
@@ -67,6 +67,10 @@ export class Keystore {
     this.#contents = opened.contents
     this.#lastGood = opened.bytes
     this.#recovery = opened.recovery
+  }
+
+  get #sealer(): Sealer {
+    return { kek: this.#kek, random: this.#random }
   }
 
   /**
@@ -199,7 +203,7 @@ export class Keystore {
       try {
         const result = edit(draft)
         await this.#write(
-          nextContents(this.#contents, draft.index(), draft.secrets(), this.#kek, this.#random),
+          nextContents(this.#contents, { index: draft.index(), secrets: draft.secrets() }, this.#sealer),
           this.#kek,
         )
         return result
@@ -250,11 +254,7 @@ export class Keystore {
    */
   async rotateMaster(): Promise<MasterVersion> {
     await this.#locked(async () => {
-      await this.#write(
-        turnMaster(this.#contents, this.#kek, this.#clock(), this.#random),
-        this.#kek,
-        'both generations',
-      )
+      await this.#write(rotateMaster(this.#contents, this.#clock(), this.#sealer), this.#kek, 'both generations')
     })
     const master = this.masters().find(({ state }) => state === 'active')
     if (master === undefined) throw new KeystoreError('KEY_DAMAGED', 'The keystore has no active key version')
@@ -266,7 +266,8 @@ export class Keystore {
     await this.#locked(async () => {
       const kdf = newKdf(passphrase, this.#random, this.#scryptLogN)
       const kek = kekOf(passphrase, kdf)
-      await this.#write(rewrapContents(this.#contents, this.#kek, kek, kdf, this.#random), kek, 'both generations')
+      const contents = rewrapContents(this.#contents, this.#kek, { kdf, kek, random: this.#random })
+      await this.#write(contents, kek, 'both generations')
       this.#kek.dispose()
       this.#kek = kek
     })

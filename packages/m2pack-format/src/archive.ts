@@ -15,6 +15,7 @@ import { parseManifest } from './manifest.ts'
 import type { Manifest } from './manifest.ts'
 import { foldPath } from './paths.ts'
 import { checkHash, FileCipher } from './segment.ts'
+import type { SegmentRange } from './verify.ts'
 import { checkSource, readExactly } from './source.ts'
 import type { ByteSource } from './source.ts'
 import { checkManifest, checkVerifiers } from './verifiers.ts'
@@ -238,7 +239,7 @@ export class Archive {
     const whole = new Uint8Array(entry.size)
     const hash = createSha256()
     let at = 0
-    for await (const part of this.segments(entry, 0, entry.segmentCount, false)) {
+    for await (const part of this.segments(entry, { first: 0, behind: entry.segmentCount, hashed: true })) {
       hash.update(part)
       whole.set(part, at)
       at += part.length
@@ -266,7 +267,7 @@ export class Archive {
     const first = Math.floor(start / this.segmentSize)
     const behind = Math.max(first + 1, Math.ceil(end / this.segmentSize))
     let at = first * this.segmentSize
-    for await (const part of this.segments(entry, first, behind, true, signal)) {
+    for await (const part of this.segments(entry, { first, behind, hashed: whole, signal })) {
       hash?.update(part)
       const wanted = part.subarray(Math.max(0, start - at), Math.min(part.length, end - at))
       at += part.length
@@ -278,10 +279,7 @@ export class Archive {
   /** Opens segments `first` to `behind` of a file, one at a time. @internal */
   async *segments(
     entry: ArchiveEntry,
-    first: number,
-    behind: number,
-    checkNonce: boolean,
-    signal?: AbortSignal,
+    { first, behind, hashed, signal }: SegmentRange,
   ): AsyncGenerator<Uint8Array, void, undefined> {
     const cipher = this.cipher(entry)
     try {
@@ -292,7 +290,8 @@ export class Archive {
           signal?.throwIfAborted()
           const stored = await readExactly(this.source, offset, record.storedSize, printable(entry.path))
           const size = segmentBytes(entry.size, this.segmentSize, index)
-          yield cipher.open(index, stored, record, { compression: entry.compression, size }, checkNonce)
+          const form = { compression: entry.compression, size }
+          yield hashed ? cipher.openHashed(index, stored, record, form) : cipher.open(index, stored, record, form)
         }
         offset += record.storedSize
       }

@@ -101,7 +101,10 @@ class ArchiveBuilder {
       bytes += file.source.size
       this.#options.onProgress?.({ files: index + 1, totalFiles: files.length, bytes, totalBytes })
     }
-    const finished = finishArchive(this.#records, this.#offset, this.#options, this.#format.segmentSize, this.#slots)
+    const finished = finishArchive(this.#records, this.#offset, this.#options, {
+      segmentSize: this.#format.segmentSize,
+      slots: this.#slots,
+    })
     await this.#sink.write(finished.manifest, this.#offset)
     await this.#sink.write(finished.header, 0)
     return {

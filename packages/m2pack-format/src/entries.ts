@@ -94,6 +94,12 @@ export function readEntry(manifest: Uint8Array, start: number, segmentSize: numb
   }
 }
 
+/** What of an entry is read at once. */
+export type EntryNumbers = Pick<
+  ArchiveEntry,
+  'offset' | 'size' | 'storedSize' | 'slot' | 'compression' | 'segmentCount'
+>
+
 /** An entry that reads its byte fields from the manifest only when asked: archives have many and callers want few. */
 export class ParsedEntry implements ArchiveEntry {
   path = ''
@@ -108,22 +114,13 @@ export class ParsedEntry implements ArchiveEntry {
   readonly #manifest: Uint8Array
   readonly #start: number
 
-  constructor(
-    manifest: Uint8Array,
-    start: number,
-    offset: number,
-    size: number,
-    storedSize: number,
-    slot: number,
-    compression: Compression,
-    segmentCount: number,
-  ) {
-    this.offset = offset
-    this.size = size
-    this.storedSize = storedSize
-    this.slot = slot
-    this.compression = compression
-    this.segmentCount = segmentCount
+  constructor(manifest: Uint8Array, start: number, numbers: EntryNumbers) {
+    this.offset = numbers.offset
+    this.size = numbers.size
+    this.storedSize = numbers.storedSize
+    this.slot = numbers.slot
+    this.compression = numbers.compression
+    this.segmentCount = numbers.segmentCount
     this.#manifest = manifest
     this.#start = start
   }

@@ -74,10 +74,11 @@ class EntryParser {
       throw new M2pError('M2P_HEADER', `Cannot read entry ${index}: unknown compression or non-zero reserved bytes`)
     const segmentCount = segmentCountOf(size, this.#context.segmentSize)
     this.#require(ENTRY_FIXED_BYTES + pathLength + segmentCount * SEGMENT_RECORD_BYTES, index)
-    const storedSize = this.#stored(at + 56, size, segmentCount, kind === 1, index)
+    const storedSize = this.#stored(at + 56, size, kind === 1, index)
     this.#at = at + 56 + segmentCount * SEGMENT_RECORD_BYTES
     const compression = kind === 1 ? 'zstd' : 'none'
-    const entry = new ParsedEntry(this.#manifest, start, offset, size, storedSize, slot, compression, segmentCount)
+    const numbers = { offset, size, storedSize, slot, compression, segmentCount } as const
+    const entry = new ParsedEntry(this.#manifest, start, numbers)
     this.#paths.add(start + 2, start + 2 + pathLength, index, entry)
     return entry
   }
@@ -128,8 +129,9 @@ class EntryParser {
       throw new M2pError('M2P_TOC', `Cannot read entry ${index}: entries are not in order of their paths`)
   }
 
-  #stored(at: number, size: number, count: number, compressed: boolean, index: number): number {
+  #stored(at: number, size: number, compressed: boolean, index: number): number {
     const { segmentSize } = this.#context
+    const count = segmentCountOf(size, segmentSize)
     let total = 0
     for (let segment = 0; segment < count; segment++) {
       const stored = this.#view.getUint32(at + segment * SEGMENT_RECORD_BYTES, true)

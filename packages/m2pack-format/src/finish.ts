@@ -21,8 +21,7 @@ export function finishArchive(
   records: readonly EntryRecord[],
   offset: number,
   keys: BuildKeys,
-  segmentSize: number,
-  slots: WriterSlots,
+  { segmentSize, slots }: { readonly segmentSize: number; readonly slots: WriterSlots },
 ): FinishedArchive {
   const { contentKey, signingSeed } = keys
   const used = [...new Set(records.map((record) => record.slot))].sort((left, right) => left - right)

@@ -106,7 +106,7 @@ export function wrapSlot({ keyId, key }: ContentKey, number: number, secret: Uin
   const nonce = hmacSha256(key, LABELS.slotNonce, u32Bytes(keyId), u32Bytes(number), secret).slice(0, NONCE_BYTES)
   const wrapKey = hmacSha256(key, LABELS.wrapKey, u32Bytes(keyId))
   try {
-    return { number, nonce, wrapped: sealXChaCha20Poly1305(wrapKey, nonce, secret, slotAad(keyId, number)) }
+    return { number, nonce, wrapped: sealXChaCha20Poly1305(wrapKey, nonce, secret, { aad: slotAad(keyId, number) }) }
   } finally {
     wipe(wrapKey)
   }
@@ -123,7 +123,8 @@ export function unwrapSlots({ keyId, key }: ContentKey, slots: readonly WrappedS
   const secrets = new Map<number, Uint8Array>()
   try {
     for (const { number, nonce, wrapped } of slots) {
-      secrets.set(number, openXChaCha20Poly1305(wrapKey, nonce, wrapped, slotAad(keyId, number), secretBytes(32)))
+      const binding = { aad: slotAad(keyId, number), out: secretBytes(32) }
+      secrets.set(number, openXChaCha20Poly1305(wrapKey, nonce, wrapped, binding))
     }
     return secrets
   } catch (error) {

@@ -1,6 +1,7 @@
 import { M2pError } from './errors.ts'
 import { checkPath } from './paths.ts'
 import { plainPathKind } from './plain-path.ts'
+import type { PathBatch } from './plain-path.ts'
 
 /** Bytes of paths that are decoded together: the call costs more than the text. */
 const BATCH_BYTES = 64 * 1024
@@ -15,10 +16,9 @@ interface Named {
 export class PathDecoder {
   readonly #manifest: Uint8Array
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-  readonly #batch = new Uint8Array(BATCH_BYTES)
+  readonly #batch: PathBatch = { bytes: new Uint8Array(BATCH_BYTES), length: 0 }
   readonly #ends: number[] = []
   readonly #named: Named[] = []
-  #length = 0
 
   constructor(manifest: Uint8Array) {
     this.#manifest = manifest
@@ -30,21 +30,21 @@ export class PathDecoder {
    * @throws {@link M2pError} `M2P_PATH`, `M2P_LIMIT`.
    */
   add(start: number, end: number, index: number, named: Named): void {
-    if (this.#length + end - start > BATCH_BYTES) this.flush()
-    const kind = plainPathKind(this.#manifest, start, end, this.#batch, this.#length)
+    if (this.#batch.length + end - start > BATCH_BYTES) this.flush()
+    const kind = plainPathKind(this.#manifest, start, end, this.#batch)
     if (kind === 'other') {
       named.path = this.#one(start, end, index)
       return
     }
     named.isFolded = kind === 'folded'
-    this.#length += end - start
-    this.#ends.push(this.#length)
+    this.#batch.length += end - start
+    this.#ends.push(this.#batch.length)
     this.#named.push(named)
   }
 
   /** Sets every path that was not set yet. */
   flush(): void {
-    const text = this.#decoder.decode(this.#batch.subarray(0, this.#length))
+    const text = this.#decoder.decode(this.#batch.bytes.subarray(0, this.#batch.length))
     let start = 0
     for (const [index, named] of this.#named.entries()) {
       const end = this.#ends[index] as number
@@ -53,7 +53,7 @@ export class PathDecoder {
     }
     this.#ends.length = 0
     this.#named.length = 0
-    this.#length = 0
+    this.#batch.length = 0
   }
 
   #one(start: number, end: number, index: number): string {

@@ -24,27 +24,35 @@ function startOf(first: number, second: number, third: number): number {
   return ((first | 0x20) << 16) | ((second | 0x20) << 8) | (third | 0x20)
 }
 
+/** Paths one after the other, to be decoded together. */
+export interface PathBatch {
+  readonly bytes: Uint8Array
+  /** How much of it is used. */
+  length: number
+}
+
 /**
  * Whether a path is beyond doubt, going by its bytes alone: plain ASCII that keeps every rule of docs/spec/m2pack.md §4.
  * Most paths are, and archives have a hundred thousand; the others are looked at by `checkPath`.
  *
- * @param copy - Where the path is copied to on the way, at `copyAt`; of no meaning when the answer is `other`.
+ * @param copy - Where the path is copied to on the way, after what is there; of no meaning when the answer is `other`.
  * @returns `folded` for a path without upper case, which is its own fold; `plain` for another one beyond doubt.
  */
 export function plainPathKind(
   bytes: Uint8Array,
   start: number,
   end: number,
-  copy?: Uint8Array,
-  copyAt = 0,
+  copy?: PathBatch,
 ): 'folded' | 'plain' | 'other' {
   if (end - start > MAX_PATH_BYTES || end === start) return 'other'
+  const copied = copy?.bytes
+  const copyAt = (copy?.length ?? 0) - start
   let isFolded = true
   let partStart = start
   let parts = 1
   for (let at = start; at <= end; at++) {
     const byte = at === end ? SLASH : (bytes[at] as number)
-    if (copy !== undefined && at < end) copy[copyAt + at - start] = byte
+    if (copied !== undefined && at < end) copied[copyAt + at] = byte
     if (byte !== SLASH) {
       const allowed = harmless[byte]
       if (allowed === 0) return 'other'

@@ -86,9 +86,9 @@ export function rewrapParts(archive: Archive, { contentKey, signingSeed }: Rewra
  */
 export async function rewrapArchive(archive: Archive, sink: ByteSink, options: RewrapOptions): Promise<RewrapResult> {
   const { header, manifest, manifestOffset, result } = rewrapParts(archive, options)
-  await copyRange(archive, sink, HEADER_BYTES, manifestOffset, options.signal)
+  await copyRange(archive, sink, { start: HEADER_BYTES, end: manifestOffset }, options.signal)
   await sink.write(manifest, manifestOffset)
-  await copyRange(archive, sink, manifestOffset + manifest.length, result.archiveBytes, options.signal)
+  await copyRange(archive, sink, { start: manifestOffset + manifest.length, end: result.archiveBytes }, options.signal)
   await sink.write(header, 0)
   return result
 }
@@ -96,8 +96,7 @@ export async function rewrapArchive(archive: Archive, sink: ByteSink, options: R
 async function copyRange(
   archive: Archive,
   sink: ByteSink,
-  start: number,
-  end: number,
+  { start, end }: { readonly start: number; readonly end: number },
   signal: AbortSignal | undefined,
 ): Promise<void> {
   for (let offset = start; offset < end; offset += COPY_BYTES) {

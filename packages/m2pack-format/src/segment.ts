@@ -43,6 +43,7 @@ export class FileCipher {
   readonly #path: Uint8Array
   readonly #key: Uint8Array
   readonly #segmentCount: number
+  #scratch: Scratch | undefined
 
   /**
    * @param slot - Used while the cipher lives.
@@ -69,35 +70,43 @@ export class FileCipher {
 
   /** Seals under a nonce that is already known. Apart from `seal` only for tests: other input wants another nonce. */
   sealUnder(index: number, bytes: Uint8Array, nonce: Uint8Array, out?: Uint8Array): Uint8Array {
-    return sealXChaCha20Poly1305(this.#key, nonce, bytes, segmentAad(this.#path, index, this.#segmentCount), out)
+    const aad = segmentAad(this.#path, index, this.#segmentCount)
+    return sealXChaCha20Poly1305(this.#key, nonce, bytes, { aad, out })
   }
 
   /**
-   * Opens segment `index`: the tag first, then decompression to exactly the expected size.
+   * Opens segment `index`: the tag first, then the nonce, which has to be the one that the content gives, then
+   * decompression to exactly the expected size.
    *
-   * @param checkNonce - Whether to refuse a nonce other than the one the content gives. Needed wherever the SHA-256 of the
-   *   whole file is not checked before bytes are handed out.
-   * @param scratch - Memory used again and again: the result is good until the next call. Fresh memory when absent.
    * @throws {@link M2pError} `M2P_DECRYPT`, `M2P_NONCE`, `M2P_ZSTD`, `M2P_SIZE`, `M2P_LIMIT`.
    */
-  open(
-    index: number,
-    stored: Uint8Array,
-    record: SegmentRecord,
-    plain: PlainForm,
-    checkNonce: boolean,
-    scratch?: Scratch,
-  ): Uint8Array {
-    const bytes = this.#decrypt(index, stored, record.nonce, scratch)
-    if (checkNonce) {
-      const expected = this.#slot.nonce(this.#path, index, this.#segmentCount, bytes)
-      if (!equalBytes(expected, record.nonce)) {
-        throw new M2pError('M2P_NONCE', `Segment ${index} opens, but its nonce is not the one its content gives`, {
-          details: { segment: index },
-        })
-      }
+  open(index: number, stored: Uint8Array, record: SegmentRecord, plain: PlainForm): Uint8Array {
+    const bytes = this.#decrypt(index, stored, record.nonce)
+    const expected = this.#slot.nonce(this.#path, index, this.#segmentCount, bytes)
+    if (!equalBytes(expected, record.nonce)) {
+      throw new M2pError('M2P_NONCE', `Segment ${index} opens, but its nonce is not the one its content gives`, {
+        details: { segment: index },
+      })
     }
-    return expand(bytes, plain, scratch)
+    return expand(bytes, plain, this.#scratch)
+  }
+
+  /**
+   * As {@link open} without a look at the nonce: only for callers that check the SHA-256 of the whole file before anyone
+   * gets its bytes.
+   */
+  openHashed(index: number, stored: Uint8Array, record: SegmentRecord, plain: PlainForm): Uint8Array {
+    return expand(this.#decrypt(index, stored, record.nonce), plain, this.#scratch)
+  }
+
+  /**
+   * Opens into memory that is used again and again from now on: each result is good until the next call.
+   *
+   * @returns This cipher.
+   */
+  using(scratch: Scratch): this {
+    this.#scratch = scratch
+    return this
   }
 
   /**
@@ -105,9 +114,9 @@ export class FileCipher {
    * covers, is the one that this content gives. So what the bytes decompress to is the content that was packed then, and
    * nothing has to be decompressed to know it.
    */
-  isGenuine(index: number, stored: Uint8Array, nonce: Uint8Array, scratch?: Scratch): boolean {
+  isGenuine(index: number, stored: Uint8Array, nonce: Uint8Array): boolean {
     try {
-      const bytes = this.#decrypt(index, stored, nonce, scratch)
+      const bytes = this.#decrypt(index, stored, nonce)
       return equalBytes(this.#slot.nonce(this.#path, index, this.#segmentCount, bytes), nonce)
     } catch (error) {
       if (error instanceof M2pError) return false
@@ -115,10 +124,10 @@ export class FileCipher {
     }
   }
 
-  #decrypt(index: number, stored: Uint8Array, nonce: Uint8Array, scratch: Scratch | undefined): Uint8Array {
+  #decrypt(index: number, stored: Uint8Array, nonce: Uint8Array): Uint8Array {
     const aad = segmentAad(this.#path, index, this.#segmentCount)
     try {
-      return openXChaCha20Poly1305(this.#key, nonce, stored, aad, scratch?.opened(stored.length))
+      return openXChaCha20Poly1305(this.#key, nonce, stored, { aad, out: this.#scratch?.opened(stored.length) })
     } catch (error) {
       if (!(error instanceof PrimitivesError)) throw error
       throw new M2pError('M2P_DECRYPT', `Segment ${index} does not open under its key`, {

@@ -35,13 +35,17 @@ interface VerifiableArchive {
   readonly source: ByteSource
   readonly readable: boolean
   readonly signatureChecked: boolean
-  segments(
-    entry: ArchiveEntry,
-    first: number,
-    end: number,
-    copy: boolean,
-    signal: AbortSignal | undefined,
-  ): AsyncIterable<Uint8Array>
+  segments(entry: ArchiveEntry, range: SegmentRange): AsyncIterable<Uint8Array>
+}
+
+/** Which segments of a file are opened. */
+export interface SegmentRange {
+  readonly first: number
+  /** One more than the last. */
+  readonly behind: number
+  /** The SHA-256 of the whole file is checked by the caller, so single nonces need not be. */
+  readonly hashed: boolean
+  readonly signal?: AbortSignal | undefined
 }
 
 /** One file that did not verify. */
@@ -78,7 +82,8 @@ async function verifyEntry(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const hash = createSha256()
-  for await (const part of archive.segments(entry, 0, entry.segmentCount, false, signal)) hash.update(part)
+  const range = { first: 0, behind: entry.segmentCount, hashed: true, signal }
+  for await (const part of archive.segments(entry, range)) hash.update(part)
   checkHash(hash.digest(), entry.sha256, printable(entry.path))
 }
 

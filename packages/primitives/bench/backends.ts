@@ -45,9 +45,9 @@ const rows: readonly [string, string, () => unknown, () => unknown, (() => unkno
   [
     'XChaCha20-Poly1305, 64 KiB',
     'libsodium',
-    () => accelerated.sealXChaCha20Poly1305(key, nonce, message, none, out),
+    () => accelerated.sealXChaCha20Poly1305(key, nonce, message, { aad: none, out }),
     () => sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(out, message, null, null, nonce, key),
-    () => portable.sealXChaCha20Poly1305(key, nonce, message, none, out),
+    () => portable.sealXChaCha20Poly1305(key, nonce, message, { aad: none, out }),
   ],
   [
     'BLAKE2b-256, 64 KiB',

@@ -11,6 +11,24 @@ const NO_AAD = new Uint8Array(0)
 const XCHACHA_NONCE_LENGTH = 24
 const SHORT_NONCE_LENGTH = 12
 
+/** What an AEAD binds beside the message. */
+export interface AeadOptions {
+  /** What is bound but not encrypted; default: nothing. */
+  readonly aad?: Uint8Array | undefined
+}
+
+/** As {@link AeadOptions}, for ciphers that can write into memory of the caller. */
+export interface AeadOutputOptions extends AeadOptions {
+  /** Where to write, long enough; fresh memory when absent. */
+  readonly out?: Uint8Array | undefined
+}
+
+/** Bytes where options belong would be dropped, and the ciphertext would be bound to nothing. */
+function additionalData(options: AeadOptions): Uint8Array {
+  if (options instanceof Uint8Array) throw new TypeError('Additional data is an option: pass { aad }')
+  return options.aad ?? NO_AAD
+}
+
 function refuse(): never {
   // One code for every cause: which check failed would be an oracle.
   throw new PrimitivesError(
@@ -36,20 +54,19 @@ function outputOf(length: number, out: Uint8Array | undefined): Uint8Array {
  * @param key - 32 bytes, secret.
  * @param nonce - 24 bytes, never used twice under one key with other input.
  * @param plaintext - What is encrypted.
- * @param aad - What is bound but not encrypted.
- * @param out - Where to write; fresh memory when absent.
+ * @param options - `aad` is bound but not encrypted; `out` is where to write.
  * @returns Ciphertext and 16-byte tag; a view of `out` where that was given.
  */
 export function sealXChaCha20Poly1305(
   key: Uint8Array,
   nonce: Uint8Array,
   plaintext: Uint8Array,
-  aad: Uint8Array = NO_AAD,
-  out?: Uint8Array,
+  options: AeadOutputOptions = {},
 ): Uint8Array {
+  const aad = additionalData(options)
   requireKeyAndNonce(key, nonce, XCHACHA_NONCE_LENGTH)
-  const sealed = outputOf(plaintext.length + AEAD_TAG_LENGTH, out)
-  backend.sealXChaCha20Poly1305(key, nonce, plaintext, aad, sealed)
+  const sealed = outputOf(plaintext.length + AEAD_TAG_LENGTH, options.out)
+  backend.sealXChaCha20Poly1305(key, nonce, plaintext, { aad, out: sealed })
   return sealed
 }
 
@@ -63,13 +80,13 @@ export function openXChaCha20Poly1305(
   key: Uint8Array,
   nonce: Uint8Array,
   ciphertext: Uint8Array,
-  aad: Uint8Array = NO_AAD,
-  out?: Uint8Array,
+  options: AeadOutputOptions = {},
 ): Uint8Array {
+  const aad = additionalData(options)
   requireKeyAndNonce(key, nonce, XCHACHA_NONCE_LENGTH)
   if (ciphertext.length < AEAD_TAG_LENGTH) refuse()
-  const plaintext = outputOf(ciphertext.length - AEAD_TAG_LENGTH, out)
-  if (!backend.openXChaCha20Poly1305(key, nonce, ciphertext, aad, plaintext)) {
+  const plaintext = outputOf(ciphertext.length - AEAD_TAG_LENGTH, options.out)
+  if (!backend.openXChaCha20Poly1305(key, nonce, ciphertext, { aad, out: plaintext })) {
     plaintext.fill(0)
     refuse()
   }
@@ -81,8 +98,9 @@ export function sealChaCha20Poly1305(
   key: Uint8Array,
   nonce: Uint8Array,
   plaintext: Uint8Array,
-  aad: Uint8Array = NO_AAD,
+  options: AeadOptions = {},
 ): Uint8Array<ArrayBuffer> {
+  const aad = additionalData(options)
   requireKeyAndNonce(key, nonce, SHORT_NONCE_LENGTH)
   return backend.sealChaCha20Poly1305(key, nonce, plaintext, aad)
 }
@@ -96,8 +114,9 @@ export function openChaCha20Poly1305(
   key: Uint8Array,
   nonce: Uint8Array,
   ciphertext: Uint8Array,
-  aad: Uint8Array = NO_AAD,
+  options: AeadOptions = {},
 ): Uint8Array<ArrayBuffer> {
+  const aad = additionalData(options)
   requireKeyAndNonce(key, nonce, SHORT_NONCE_LENGTH)
   if (ciphertext.length < AEAD_TAG_LENGTH) refuse()
   return backend.openChaCha20Poly1305(key, nonce, ciphertext, aad) ?? refuse()
@@ -106,19 +125,19 @@ export function openChaCha20Poly1305(
 /**
  * Seals with AES-256-GCM (NIST SP 800-38D): 12-byte nonce, ciphertext and tag.
  *
- * @param out - Where to write; fresh memory when absent. It may begin with the very memory of `plaintext`.
+ * @param options - `out` may begin with the very memory of `plaintext`.
  * @returns Ciphertext and 16-byte tag; a view of `out` where that was given.
  */
 export function sealAes256Gcm(
   key: Uint8Array,
   nonce: Uint8Array,
   plaintext: Uint8Array,
-  aad: Uint8Array = NO_AAD,
-  out?: Uint8Array,
+  options: AeadOutputOptions = {},
 ): Uint8Array {
+  const aad = additionalData(options)
   requireKeyAndNonce(key, nonce, SHORT_NONCE_LENGTH)
-  const sealed = outputOf(plaintext.length + AEAD_TAG_LENGTH, out)
-  backend.sealAes256Gcm(key, nonce, plaintext, aad, sealed)
+  const sealed = outputOf(plaintext.length + AEAD_TAG_LENGTH, options.out)
+  backend.sealAes256Gcm(key, nonce, plaintext, { aad, out: sealed })
   return sealed
 }
 
@@ -131,8 +150,9 @@ export function openAes256Gcm(
   key: Uint8Array,
   nonce: Uint8Array,
   ciphertext: Uint8Array,
-  aad: Uint8Array = NO_AAD,
+  options: AeadOptions = {},
 ): Uint8Array<ArrayBuffer> {
+  const aad = additionalData(options)
   requireKeyAndNonce(key, nonce, SHORT_NONCE_LENGTH)
   if (ciphertext.length < AEAD_TAG_LENGTH) refuse()
   return backend.openAes256Gcm(key, nonce, ciphertext, aad) ?? refuse()

@@ -8,6 +8,7 @@ export {
   sealChaCha20Poly1305,
   sealXChaCha20Poly1305,
 } from './aead.ts'
+export type { AeadOptions, AeadOutputOptions } from './aead.ts'
 export { X25519_KEY_LENGTH, x25519, x25519PublicKey } from './agreement.ts'
 export { backendName } from './backend-name.ts'
 export { compareBytes, concatBytes, equalBytes, Reader, Writer } from './bytes.ts'

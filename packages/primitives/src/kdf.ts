@@ -3,16 +3,18 @@ import type { ScryptParameters } from './backend/backend.ts'
 import { hmacSha256, hmacSha512 } from './hash.ts'
 import { wipe } from './secret.ts'
 
-type Hmac = typeof hmacSha256
+interface HkdfHash {
+  readonly hmac: typeof hmacSha256
+  readonly hashLength: number
+}
 
-function hkdf(
-  hmac: Hmac,
-  hashLength: number,
-  ikm: Uint8Array,
-  salt: Uint8Array,
-  info: Uint8Array,
-  length: number,
-): Uint8Array<ArrayBuffer> {
+interface HkdfInput {
+  readonly ikm: Uint8Array
+  readonly salt: Uint8Array
+  readonly info: Uint8Array
+}
+
+function hkdf({ hmac, hashLength }: HkdfHash, { ikm, salt, info }: HkdfInput, length: number): Uint8Array<ArrayBuffer> {
   if (!Number.isInteger(length) || length < 0 || length > 255 * hashLength) {
     throw new RangeError(`HKDF gives 0 to ${255 * hashLength} bytes, not ${length}`)
   }
@@ -43,7 +45,7 @@ export function hkdfSha256(
   info: Uint8Array,
   length: number,
 ): Uint8Array<ArrayBuffer> {
-  return hkdf(hmacSha256, 32, ikm, salt, info, length)
+  return hkdf({ hmac: hmacSha256, hashLength: 32 }, { ikm, salt, info }, length)
 }
 
 /** HKDF with SHA-512 (RFC 5869), extract and expand; at most 16,320 bytes. */
@@ -53,7 +55,7 @@ export function hkdfSha512(
   info: Uint8Array,
   length: number,
 ): Uint8Array<ArrayBuffer> {
-  return hkdf(hmacSha512, 64, ikm, salt, info, length)
+  return hkdf({ hmac: hmacSha512, hashLength: 64 }, { ikm, salt, info }, length)
 }
 
 /**

@@ -61,12 +61,14 @@ describe.skipIf(!haveVectors)('published AEAD vectors', () => {
           ]
           const ciphertext = hexDecode(test.ct + test.tag)
           if (key.length !== 32 || nonce.length !== nonceLength) {
-            expect(() => open(key, nonce, ciphertext, aad)).toThrow(RangeError)
+            expect(() => open(key, nonce, ciphertext, { aad })).toThrow(RangeError)
           } else if (test.result === 'valid') {
-            expect(hexEncode(seal(key, nonce, message, aad)), `test ${test.tcId}`).toBe(hexEncode(ciphertext))
-            expect(hexEncode(open(key, nonce, ciphertext, aad))).toBe(hexEncode(message))
+            expect(hexEncode(seal(key, nonce, message, { aad })), `test ${test.tcId}`).toBe(hexEncode(ciphertext))
+            expect(hexEncode(open(key, nonce, ciphertext, { aad }))).toBe(hexEncode(message))
           } else {
-            expect(() => open(key, nonce, ciphertext, aad)).toThrow(expect.objectContaining({ code: 'PRIM_DECRYPT' }))
+            expect(() => open(key, nonce, ciphertext, { aad })).toThrow(
+              expect.objectContaining({ code: 'PRIM_DECRYPT' }),
+            )
           }
         }
       }
@@ -87,12 +89,12 @@ describe.each(ciphers)('$name', ({ nonceLength, seal, open }) => {
         fc.uint8Array({ maxLength: 20 }),
         fc.nat(),
         (key, nonce, message, aad, pick) => {
-          const sealed = seal(key, nonce, message, aad)
-          expect(open(key, nonce, sealed, aad)).toEqual(message)
+          const sealed = seal(key, nonce, message, { aad })
+          expect(open(key, nonce, sealed, { aad })).toEqual(message)
           const flipped = sealed.slice()
           const bit = pick % (flipped.length * 8)
           flipped[bit >> 3] = (flipped[bit >> 3] as number) ^ (1 << (bit & 7))
-          expect(() => open(key, nonce, flipped, aad)).toThrow(expect.objectContaining({ code: 'PRIM_DECRYPT' }))
+          expect(() => open(key, nonce, flipped, { aad })).toThrow(expect.objectContaining({ code: 'PRIM_DECRYPT' }))
         },
       ),
     )
@@ -125,9 +127,9 @@ describe('backends', () => {
           const short = nonce.slice(0, 12)
           const [one, two] = [accelerated, portable].map((backend) => {
             const out = new Uint8Array(message.length + 16)
-            backend.sealXChaCha20Poly1305(key, nonce, message, aad, out)
+            backend.sealXChaCha20Poly1305(key, nonce, message, { aad, out })
             const gcm = new Uint8Array(message.length + 16)
-            backend.sealAes256Gcm(key, short, message, aad, gcm)
+            backend.sealAes256Gcm(key, short, message, { aad, out: gcm })
             return [out, backend.sealChaCha20Poly1305(key, short, message, aad), gcm]
           })
           expect(one).toEqual(two)
@@ -141,7 +143,7 @@ describe('backends', () => {
     const sealed = sealXChaCha20Poly1305(key, nonce, new Uint8Array(100).fill(7))
     sealed[sealed.length - 1] = (sealed[sealed.length - 1] as number) ^ 1
     const out = new Uint8Array(100).fill(9)
-    expect(() => openXChaCha20Poly1305(key, nonce, sealed, undefined, out)).toThrow()
+    expect(() => openXChaCha20Poly1305(key, nonce, sealed, { out })).toThrow()
     expect(out.every((byte) => byte === 0)).toBe(true)
   })
 })

@@ -108,7 +108,7 @@ export function sealEnvelope(
     for (let index = 0; index <= place.layer; index++) {
       aad[PREFIX_BYTES] = index
       const { key, nonce } = keys.layer(index)
-      inner = sealAes256Gcm(key, nonce, inner, aad, body) // in place from the second layer on
+      inner = sealAes256Gcm(key, nonce, inner, { aad, out: body }) // in place from the second layer on
       wipe(key, nonce)
     }
     return envelope
@@ -158,7 +158,7 @@ function peel(
     aad[PREFIX_BYTES] = index
     const { key, nonce } = keys.layer(index)
     try {
-      body = openAes256Gcm(key, nonce, body, aad)
+      body = openAes256Gcm(key, nonce, body, { aad })
     } catch (error) {
       if (error instanceof PrimitivesError && error.code === 'PRIM_DECRYPT') return { failure: 'integrity' }
       throw error

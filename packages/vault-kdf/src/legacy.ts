@@ -77,7 +77,7 @@ export function legacyContexts(
 function peelLayer(key: Uint8Array, bytes: Uint8Array, aad: Uint8Array): Uint8Array | undefined {
   if (bytes.length < LAYER_BYTES) return undefined
   try {
-    return openAes256Gcm(key, bytes.subarray(0, NONCE_BYTES), bytes.subarray(NONCE_BYTES), aad)
+    return openAes256Gcm(key, bytes.subarray(0, NONCE_BYTES), bytes.subarray(NONCE_BYTES), { aad })
   } catch (error) {
     if (error instanceof PrimitivesError && error.code === 'PRIM_DECRYPT') return undefined
     throw error

@@ -47,7 +47,7 @@ export function sealSidecar(
   const aad = additionalData(version, place)
   try {
     const nonce = hedgedBytes(hedge, random(NONCE_BYTES), NONCE_BYTES, aad, ids)
-    return concatBytes(be32(version), nonce, sealXChaCha20Poly1305(key, nonce, ids, aad))
+    return concatBytes(be32(version), nonce, sealXChaCha20Poly1305(key, nonce, ids, { aad }))
   } finally {
     wipe(key, hedge)
   }
@@ -67,12 +67,9 @@ export function openSidecar(
   const key = sidecarKey(partitionKey)
   try {
     const nonce = sidecar.subarray(VERSION_BYTES, VERSION_BYTES + NONCE_BYTES)
-    const ids = openXChaCha20Poly1305(
-      key,
-      nonce,
-      sidecar.subarray(VERSION_BYTES + NONCE_BYTES),
-      additionalData(sidecarVersion(sidecar), id),
-    )
+    const ids = openXChaCha20Poly1305(key, nonce, sidecar.subarray(VERSION_BYTES + NONCE_BYTES), {
+      aad: additionalData(sidecarVersion(sidecar), id),
+    })
     const reader = new Reader(ids)
     const policy = utf8Decode(reader.bytes(reader.u32be('policy length', { max: MAX_ID_BYTES }), 'policy'))
     const session = utf8Decode(reader.bytes(reader.u32be('session length', { max: MAX_ID_BYTES }), 'session'))

@@ -32,7 +32,7 @@ export function wrapMaster(
   const aad = contextBytes(context)
   try {
     const nonce = hedgedBytes(hedge, random(NONCE_BYTES), NONCE_BYTES, aad, plaintextDigest(master))
-    return concatBytes(nonce, sealXChaCha20Poly1305(key, nonce, master, aad))
+    return concatBytes(nonce, sealXChaCha20Poly1305(key, nonce, master, { aad }))
   } finally {
     wipe(key, hedge)
   }
@@ -46,12 +46,9 @@ export function wrapMaster(
 export function unwrapMaster(kek: Uint8Array, wrapped: Uint8Array, context: WrapContext): Uint8Array {
   const key = hkdfSha256(kek, new Uint8Array(0), lengthPrefixed(labels.wrap), KEY_BYTES)
   try {
-    return openXChaCha20Poly1305(
-      key,
-      wrapped.subarray(0, NONCE_BYTES),
-      wrapped.subarray(NONCE_BYTES),
-      contextBytes(context),
-    )
+    return openXChaCha20Poly1305(key, wrapped.subarray(0, NONCE_BYTES), wrapped.subarray(NONCE_BYTES), {
+      aad: contextBytes(context),
+    })
   } finally {
     wipe(key)
   }

@@ -26,7 +26,7 @@ function noncesOf(profile: LegacyProfile, blob: Blob): Uint8Array[] {
     const key = deriveLegacyLayerKey(profile, partitionKey, blob.cell, tag, contexts[index] ?? '')
     const aad = profile === 'hv-1.1.2' ? utf8(`hexvault:${blob.cell}:${tag}`) : new Uint8Array(0)
     nonces.unshift(bytes.slice(0, 12))
-    bytes = openAes256Gcm(key, bytes.slice(0, 12), bytes.subarray(12), aad)
+    bytes = openAes256Gcm(key, bytes.slice(0, 12), bytes.subarray(12), { aad })
   }
   return nonces
 }

@@ -30,7 +30,7 @@ const ENOUGH_BYTES = 240_000_000
  */
 export async function copyTree(from: string, to: string, signal: AbortSignal): Promise<DemoTree> {
   const total = { folder: to, files: 0, bytes: 0, skipped: 0 }
-  await copyFolder(from, to, signal, total, () => true)
+  await copyFolder(from, to, { signal, count: total, wanted: () => true })
   if (total.files === 0) throw new CliError('BUILD_EMPTY', `No file in "${from}"`)
   return total
 }
@@ -52,7 +52,7 @@ export async function copyDependencies(modules: string, to: string, signal: Abor
   for (const { name, folder } of packages) {
     if (total.bytes >= ENOUGH_BYTES) break
     const small = (size: number): boolean => size <= MAX_DEFAULT_FILE_BYTES
-    await copyFolder(folder, join(to, topFolder(name), name.replace('/', '+')), signal, total, small)
+    await copyFolder(folder, join(to, topFolder(name), name.replace('/', '+')), { signal, count: total, wanted: small })
   }
   if (total.bytes < LARGE_ENOUGH_BYTES) {
     throw new CliError('BUILD_EMPTY', `Only ${total.bytes} bytes of dependencies in "${modules}"`, {
@@ -113,20 +113,23 @@ interface Count {
   skipped: number
 }
 
-async function copyFolder(
-  from: string,
-  to: string,
-  signal: AbortSignal,
-  count: Count,
-  wanted: (size: number) => boolean,
-): Promise<void> {
+interface Copying {
+  readonly signal: AbortSignal
+  /** Counts what is copied and what is left. */
+  readonly count: Count
+  /** Whether a file of this size is copied. */
+  readonly wanted: (size: number) => boolean
+}
+
+async function copyFolder(from: string, to: string, copying: Copying): Promise<void> {
+  const { signal, count, wanted } = copying
   signal.throwIfAborted()
   await mkdir(to, { recursive: true })
   for (const entry of await readdir(from, { withFileTypes: true })) {
     const source = join(from, entry.name)
     if (entry.isDirectory()) {
       // A package's own nested dependencies are links below the store; bin folders hold links too.
-      if (entry.name !== 'node_modules') await copyFolder(source, join(to, entry.name), signal, count, wanted)
+      if (entry.name !== 'node_modules') await copyFolder(source, join(to, entry.name), copying)
     } else if (entry.isFile()) {
       const { size } = await lstat(source)
       if (!wanted(size)) count.skipped += 1

@@ -192,13 +192,14 @@ async function buildWindows(
   const fileName = `${config.name}.exe`
   const unsigned = await makeWindowsExecutable(node, blob, icon, { ...config, fileName })
   const executable = await signFile(unsigned, options.sign)
-  const files = [await keep(options, 'win-x64', 'executable', fileName, executable)]
+  const files = [await keep(options, { platform: 'win-x64', kind: 'executable', name: fileName, bytes: executable })]
   if (options.installer === false) return files
   options.onStep?.('Making the Windows setup')
   try {
     const setup = await makeWindowsSetup({ config, executable, fileName, icon })
     const name = `${config.name} Setup ${config.version}.exe`
-    files.push(await keep(options, 'win-x64', 'setup', name, await signFile(setup, options.sign)))
+    const bytes = await signFile(setup, options.sign)
+    files.push(await keep(options, { platform: 'win-x64', kind: 'setup', name, bytes }))
   } catch (error) {
     if (!(error instanceof LauncherBuildError) || error.code !== 'LB_NO_NSIS') throw error
     warnings.push(`${error.code}: ${error.message}. ${error.hint ?? ''}`)
@@ -213,21 +214,24 @@ async function buildLinux(
   blob: Uint8Array,
 ): Promise<readonly LauncherFile[]> {
   const executable = await makeLinuxExecutable(node, blob)
-  const files = [await keep(options, platform, 'executable', config.id, executable)]
+  const files = [await keep(options, { platform, kind: 'executable', name: config.id, bytes: executable })]
   if (options.installer === false) return files
   options.onStep?.('Packing the Linux launcher')
   const icon = assets.logo?.type === 'image/png' ? assets.logo.bytes : undefined
   const name = `${config.id}-${config.version}-${platform}.tar.gz`
-  files.push(await keep(options, platform, 'package', name, await makeLinuxPackage({ config, executable, icon })))
+  const bytes = await makeLinuxPackage({ config, executable, icon })
+  files.push(await keep(options, { platform, kind: 'package', name, bytes }))
   return files
+}
+
+interface MadeFile extends Pick<LauncherFile, 'platform' | 'kind'> {
+  readonly name: string
+  readonly bytes: Uint8Array
 }
 
 async function keep(
   { outputFolder, sign }: LauncherOptions,
-  platform: Platform,
-  kind: LauncherFile['kind'],
-  name: string,
-  bytes: Uint8Array,
+  { platform, kind, name, bytes }: MadeFile,
 ): Promise<LauncherFile> {
   const folder = join(outputFolder, platform)
   await mkdir(folder, { recursive: true })

@@ -60,7 +60,7 @@ export class SealedKeyCache {
     const blob = writeRuntimeKeyBlob(runtimeKey)
     try {
       const nonce = new Uint8Array(randomBytes(24))
-      const sealed = sealXChaCha20Poly1305(key, nonce, blob, concatBytes(label, hexDecode(manifestSha256)))
+      const sealed = sealXChaCha20Poly1305(key, nonce, blob, { aad: concatBytes(label, hexDecode(manifestSha256)) })
       await writeSmallFile(this.#fs, this.#file, concatBytes(magic, nonce, sealed))
     } finally {
       wipe(blob, key)
@@ -75,12 +75,9 @@ export class SealedKeyCache {
       return undefined
     let blob: Uint8Array | undefined
     try {
-      blob = openXChaCha20Poly1305(
-        key,
-        bytes.subarray(8, 32),
-        bytes.subarray(32),
-        concatBytes(label, hexDecode(manifestSha256)),
-      )
+      blob = openXChaCha20Poly1305(key, bytes.subarray(8, 32), bytes.subarray(32), {
+        aad: concatBytes(label, hexDecode(manifestSha256)),
+      })
       return parseRuntimeKeyBlob(blob)
     } catch (error) {
       if (error instanceof KeyturnError) return undefined // for another release, or damaged

@@ -1,7 +1,8 @@
 import { quoted, refusal } from '../rule.ts'
 import { encodeValue } from './base64url.ts'
 import { alphabet, indexerSizes } from './codes.ts'
-import { decodePadded } from './matter.ts'
+import { decodeValue } from './base64url.ts'
+import { refuseValue } from './matter.ts'
 
 /** A signature with the place of its key in the current list, and in the list of promised digests where it exposes one. */
 export interface IndexedSignature {
@@ -80,6 +81,6 @@ export function readIndexedSignature(text: string, offset: number): { signature:
   if (size.ondex === 'none' && big && own !== 0)
     throw refusal('KEL_CESR', `Signature of code ${code} has a second index`)
   const bodyAt = indexAt + size.indexLength * (big ? 2 : 1)
-  const signature = decodePadded(text, bodyAt, end, 2, `Indexed signature of code ${code}`)
+  const signature = decodeValue(text, bodyAt, end, 2) ?? refuseValue(`Indexed signature of code ${code}`)
   return { signature: { code, index, ondex: size.ondex === 'none' ? undefined : own, signature }, end }
 }

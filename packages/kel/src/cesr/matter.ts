@@ -37,11 +37,9 @@ function matterAt(text: string, offset: number): { code: string; size: MatterSiz
   return { code, size }
 }
 
-/** Decodes a value in place; the padding must be zero, so each value has one spelling. */
-export function decodePadded(text: string, start: number, end: number, padLength: number, what: string): Uint8Array {
-  const value = decodeValue(text, start, end, padLength)
-  if (value === undefined) throw refusal('KEL_CESR', `${what} is not Base64url, or its pad bits are not zero`)
-  return value
+/** Refuses a value that does not decode; the padding must be zero, so that each value has one spelling. */
+export function refuseValue(what: string): never {
+  throw refusal('KEL_CESR', `${what} is not Base64url, or its pad bits are not zero`)
 }
 
 /**
@@ -53,7 +51,8 @@ export function decodePadded(text: string, start: number, end: number, padLength
 export function readMatter(text: string, offset: number): { matter: Matter; end: number } {
   const { code, size } = matterAt(text, offset)
   const end = offset + size.textLength
-  const raw = decodePadded(text, offset + size.codeLength, end, size.codeLength % 4, `CESR value of code ${code}`)
+  const raw =
+    decodeValue(text, offset + size.codeLength, end, size.codeLength % 4) ?? refuseValue(`CESR value of code ${code}`)
   return { matter: { code, raw }, end }
 }
 

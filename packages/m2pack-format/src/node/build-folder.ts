@@ -189,7 +189,7 @@ async function runJob(build: ThreadedBuild, job: BuildJob): Promise<BuildResult>
   }
   const table = new SharedTable(job.table)
   const end = table.payloadEnd
-  const finished = finishArchive(recordsOf(plan, table), end, options, format.segmentSize, slots)
+  const finished = finishArchive(recordsOf(plan, table), end, options, { segmentSize: format.segmentSize, slots })
   writeAt(descriptor, finished.manifest, end)
   writeAt(descriptor, finished.header, 0)
   const files = [...plan.sizes.keys()]

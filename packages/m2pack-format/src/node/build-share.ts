@@ -163,7 +163,8 @@ export class BuildShare implements Share<undefined> {
     const carries =
       previous !== undefined &&
       canCarry({ segmentSize: previous.segmentSize, hasPayloads: previous.descriptor >= 0 }, this.#segmentSize)
-    const cipher = new FileCipher(this.#slots.get(slot) as SlotKey, path, digest, this.#table.segmentCount(file))
+    const count = this.#table.segmentCount(file)
+    const cipher = new FileCipher(this.#slots.get(slot) as SlotKey, path, digest, count).using(this.#scratch)
     return { cipher, old: carries ? carried : undefined }
   }
 
@@ -181,7 +182,7 @@ export class BuildShare implements Share<undefined> {
     const record = segmentAt(old, segment)
     const room = this.#buffer.room.subarray(0, record.storedSize)
     readAt(previous.descriptor, room, offset)
-    if (!cipher.isGenuine(segment, room, record.nonce, this.#scratch)) {
+    if (!cipher.isGenuine(segment, room, record.nonce)) {
       if (count === 1) return undefined
       Atomics.store(previous.damaged, 0, 1)
       throw new M2pError('M2P_DECRYPT', `File "${this.#input.path(file)}" of the previous archive is damaged`)
@@ -201,7 +202,7 @@ export class BuildShare implements Share<undefined> {
       const record = segmentAt(old, index)
       const stored = new Uint8Array(record.storedSize)
       readAt((previous as PreviousPayloads).descriptor, stored, offset)
-      if (!cipher.isGenuine(index, stored, record.nonce, this.#scratch)) return false
+      if (!cipher.isGenuine(index, stored, record.nonce)) return false
       offset += record.storedSize
     }
     return true

@@ -66,8 +66,7 @@ async function checkGaps(archive: Archive): Promise<void> {
 async function writeEntries(
   archive: Archive,
   entries: readonly ArchiveEntry[],
-  root: string,
-  placement: Placement,
+  { root, placement }: Target,
   work: Work,
 ): Promise<ExtractResult> {
   if (placement !== 'fresh') {
@@ -89,6 +88,11 @@ async function writeEntries(
     signal,
   })
   return { files: entries.length, bytes: entries.reduce((sum, entry) => sum + entry.size, 0) }
+}
+
+interface Target {
+  readonly root: string
+  readonly placement: Placement
 }
 
 interface Work {
@@ -119,7 +123,12 @@ export async function extractArchive(path: string, target: string, options: Extr
       await checkGaps(archive)
       const work = { crew, options }
       if (await pathExists(target))
-        return writeEntries(archive, entries, target, options.overwrite === true ? 'replace' : 'new', work)
+        return writeEntries(
+          archive,
+          entries,
+          { root: target, placement: options.overwrite === true ? 'replace' : 'new' },
+          work,
+        )
       return extractFresh(archive, entries, resolve(target), work)
     })
   } finally {
@@ -137,7 +146,7 @@ async function extractFresh(
   const temporary = join(parent, `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`)
   await onDisk('Cannot create folder', temporary, () => mkdir(temporary))
   try {
-    const result = await writeEntries(archive, entries, temporary, 'fresh', work)
+    const result = await writeEntries(archive, entries, { root: temporary, placement: 'fresh' }, work)
     await onDisk('Cannot create folder', target, () => rename(temporary, target))
     await syncFolder(parent)
     return result

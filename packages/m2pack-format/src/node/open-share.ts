@@ -116,7 +116,8 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
 
   #open(entry: EntryRecord, end: number): void {
     const count = entry.segments.length / SEGMENT_RECORD_BYTES
-    const cipher = new FileCipher(this.#slots.get(entry.slot) as SlotKey, entry.pathBytes, entry.sha256, count)
+    const slot = this.#slots.get(entry.slot) as SlotKey
+    const cipher = new FileCipher(slot, entry.pathBytes, entry.sha256, count).using(this.#scratch)
     try {
       if (count === 1) this.#openSmall(entry, cipher, end)
       else this.#openLarge(entry, cipher, count)
@@ -128,7 +129,7 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
   #openSmall(entry: EntryRecord, cipher: FileCipher, end: number): void {
     const record = segmentAt(entry, 0)
     const stored = this.#reader.read(entry.offset, record.storedSize, end)
-    const plain = cipher.open(0, stored, record, entry, false, this.#scratch)
+    const plain = cipher.openHashed(0, stored, record, entry)
     if (!equalBytes(sha256(plain), entry.sha256)) this.#refuseHash(entry)
     if (this.#folder === undefined) return
     const path = logicalPath(utf8Decode(entry.pathBytes))
@@ -149,7 +150,7 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
       const record = segmentAt(entry, index)
       const stored = this.#reader.read(offset, record.storedSize, offset + record.storedSize)
       const size = segmentBytes(entry.size, this.#job.segmentSize, index)
-      const plain = cipher.open(index, stored, record, { compression: entry.compression, size }, false, this.#scratch)
+      const plain = cipher.openHashed(index, stored, record, { compression: entry.compression, size })
       hash.update(plain)
       take(plain)
       offset += record.storedSize

@@ -73,18 +73,18 @@ const CIPHER_FUNCTIONS: Readonly<Record<string, CipherFunction>> = {
   ChaChaPoly: {
     seal(key, nonce, aad, plaintext) {
       const nonceBytes = counterNonce(nonce, true)
-      if (plaintext.length > SMALL_MESSAGE_BYTES) return sealChaCha20Poly1305(key, nonceBytes, plaintext, aad)
+      if (plaintext.length > SMALL_MESSAGE_BYTES) return sealChaCha20Poly1305(key, nonceBytes, plaintext, { aad })
       return chacha20poly1305(key, nonceBytes, aad).encrypt(plaintext)
     },
     open(key, nonce, aad, ciphertext) {
       const nonceBytes = counterNonce(nonce, true)
-      if (ciphertext.length > SMALL_MESSAGE_BYTES) return openChaCha20Poly1305(key, nonceBytes, ciphertext, aad)
+      if (ciphertext.length > SMALL_MESSAGE_BYTES) return openChaCha20Poly1305(key, nonceBytes, ciphertext, { aad })
       return chacha20poly1305(key, nonceBytes, aad).decrypt(ciphertext)
     },
   },
   AESGCM: {
-    seal: (key, nonce, aad, plaintext) => sealAes256Gcm(key, counterNonce(nonce, false), plaintext, aad),
-    open: (key, nonce, aad, ciphertext) => openAes256Gcm(key, counterNonce(nonce, false), ciphertext, aad),
+    seal: (key, nonce, aad, plaintext) => sealAes256Gcm(key, counterNonce(nonce, false), plaintext, { aad }),
+    open: (key, nonce, aad, ciphertext) => openAes256Gcm(key, counterNonce(nonce, false), ciphertext, { aad }),
   },
 }
 

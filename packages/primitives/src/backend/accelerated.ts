@@ -83,15 +83,15 @@ const node = {
   sealChaCha20Poly1305(key, nonce, plaintext, aad) {
     if (!nodeHasChaCha()) return portable().sealChaCha20Poly1305(key, nonce, plaintext, aad)
     const sealed = new Uint8Array(plaintext.length + TAG_LENGTH)
-    nodeSeal('chacha20-poly1305', key, nonce, plaintext, aad, sealed)
+    nodeSeal('chacha20-poly1305', { key, nonce, aad }, plaintext, sealed)
     return sealed
   },
   openChaCha20Poly1305: (key, nonce, ciphertext, aad) =>
     nodeHasChaCha()
-      ? nodeOpen('chacha20-poly1305', key, nonce, ciphertext, aad)
+      ? nodeOpen('chacha20-poly1305', { key, nonce, aad }, ciphertext)
       : portable().openChaCha20Poly1305(key, nonce, ciphertext, aad),
-  sealAes256Gcm: (key, nonce, plaintext, aad, sealed) => nodeSeal('aes-256-gcm', key, nonce, plaintext, aad, sealed),
-  openAes256Gcm: (key, nonce, ciphertext, aad) => nodeOpen('aes-256-gcm', key, nonce, ciphertext, aad),
+  sealAes256Gcm: (key, nonce, plaintext, { aad, out }) => nodeSeal('aes-256-gcm', { key, nonce, aad }, plaintext, out),
+  openAes256Gcm: (key, nonce, ciphertext, aad) => nodeOpen('aes-256-gcm', { key, nonce, aad }, ciphertext),
   ed25519PublicKey: (seed) => rawPublicKey(privateKey('ed25519', seed)),
   ed25519Sign: (seed, message) => own(sign(null, message, privateKey('ed25519', seed))),
   ed25519Verify: (key, message, signature) => verify(null, message, publicKey('ed25519', key), signature),
@@ -117,14 +117,13 @@ type NodeAead = 'chacha20-poly1305' | 'aes-256-gcm'
 // The types of the two algorithms differ in Node's declarations only, not in use.
 const AEAD_OPTIONS = { authTagLength: TAG_LENGTH }
 
-function nodeSeal(
-  name: NodeAead,
-  key: Uint8Array,
-  nonce: Uint8Array,
-  plaintext: Uint8Array,
-  aad: Uint8Array,
-  sealed: Uint8Array,
-): void {
+interface AeadInput {
+  readonly key: Uint8Array
+  readonly nonce: Uint8Array
+  readonly aad: Uint8Array
+}
+
+function nodeSeal(name: NodeAead, { key, nonce, aad }: AeadInput, plaintext: Uint8Array, sealed: Uint8Array): void {
   const cipher = createCipheriv(name as 'aes-256-gcm', createSecretKey(key), nonce, AEAD_OPTIONS) // as above
   cipher.setAAD(aad, { plaintextLength: plaintext.length })
   // Node allocates memory for each update. In pieces, it reuses memory that is still in the cache, and copying costs almost nothing.
@@ -137,10 +136,8 @@ function nodeSeal(
 
 function nodeOpen(
   name: NodeAead,
-  key: Uint8Array,
-  nonce: Uint8Array,
+  { key, nonce, aad }: AeadInput,
   ciphertext: Uint8Array,
-  aad: Uint8Array,
 ): Uint8Array<ArrayBuffer> | undefined {
   const length = ciphertext.length - TAG_LENGTH
   const decipher = createDecipheriv(name as 'aes-256-gcm', createSecretKey(key), nonce, AEAD_OPTIONS)
@@ -270,10 +267,10 @@ function sodiumHashes(sodium: Sodium): Partial<Backend> {
 
 function sodiumCiphers(sodium: Sodium): Partial<Backend> {
   return {
-    sealXChaCha20Poly1305(key, nonce, plaintext, aad, out) {
+    sealXChaCha20Poly1305(key, nonce, plaintext, { aad, out }) {
       sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(out, plaintext, aad, null, nonce, key)
     },
-    openXChaCha20Poly1305(key, nonce, ciphertext, aad, out) {
+    openXChaCha20Poly1305(key, nonce, ciphertext, { aad, out }) {
       try {
         sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(out, null, ciphertext, aad, nonce, key)
         return true

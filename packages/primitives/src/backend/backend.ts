@@ -18,6 +18,12 @@ export interface ScryptParameters {
   readonly length: number
 }
 
+/** What an AEAD binds, and where it writes. */
+export interface AeadMemory {
+  readonly aad: Uint8Array
+  readonly out: Uint8Array
+}
+
 /**
  * What a backend offers, as a module: portable.ts and accelerated.ts export these names. Callers check lengths first. Equal
  * input gives equal output on every backend. An AEAD that does not open returns `undefined`.
@@ -33,20 +39,8 @@ export interface Backend {
   hmacSha256(key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
   hmacSha512(key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
   scrypt(passphrase: Uint8Array, salt: Uint8Array, parameters: ScryptParameters): Uint8Array<ArrayBuffer>
-  sealXChaCha20Poly1305(
-    key: Uint8Array,
-    nonce: Uint8Array,
-    plaintext: Uint8Array,
-    aad: Uint8Array,
-    out: Uint8Array,
-  ): void
-  openXChaCha20Poly1305(
-    key: Uint8Array,
-    nonce: Uint8Array,
-    ciphertext: Uint8Array,
-    aad: Uint8Array,
-    out: Uint8Array,
-  ): boolean
+  sealXChaCha20Poly1305(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, memory: AeadMemory): void
+  openXChaCha20Poly1305(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array, memory: AeadMemory): boolean
   sealChaCha20Poly1305(
     key: Uint8Array,
     nonce: Uint8Array,
@@ -59,8 +53,8 @@ export interface Backend {
     ciphertext: Uint8Array,
     aad: Uint8Array,
   ): Uint8Array<ArrayBuffer> | undefined
-  /** Writes ciphertext and tag into `sealed`, which may start at the same memory as `plaintext`. */
-  sealAes256Gcm(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array, sealed: Uint8Array): void
+  /** Writes ciphertext and tag into `out`, which may start at the same memory as `plaintext`. */
+  sealAes256Gcm(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, memory: AeadMemory): void
   openAes256Gcm(
     key: Uint8Array,
     nonce: Uint8Array,

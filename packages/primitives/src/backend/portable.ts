@@ -67,10 +67,10 @@ export const hmacSha512: Backend['hmacSha512'] = (key, parts) => keyedHash(hmac.
 export const scrypt: Backend['scrypt'] = (passphrase, salt, { N, r, p, length }) =>
   own(nobleScrypt(passphrase, salt, { N, r, p, dkLen: length, maxmem: 128 * r * (N + p) + 4096 }))
 
-export const sealXChaCha20Poly1305: Backend['sealXChaCha20Poly1305'] = (key, nonce, plaintext, aad, out) =>
+export const sealXChaCha20Poly1305: Backend['sealXChaCha20Poly1305'] = (key, nonce, plaintext, { aad, out }) =>
   out.set(xchacha20poly1305(key, nonce, aad).encrypt(plaintext))
 
-export const openXChaCha20Poly1305: Backend['openXChaCha20Poly1305'] = (key, nonce, ciphertext, aad, out) => {
+export const openXChaCha20Poly1305: Backend['openXChaCha20Poly1305'] = (key, nonce, ciphertext, { aad, out }) => {
   const plaintext = attempt(() => xchacha20poly1305(key, nonce, aad).decrypt(ciphertext))
   if (plaintext === undefined) return false
   out.set(plaintext)
@@ -84,8 +84,8 @@ export const sealChaCha20Poly1305: Backend['sealChaCha20Poly1305'] = (key, nonce
 export const openChaCha20Poly1305: Backend['openChaCha20Poly1305'] = (key, nonce, ciphertext, aad) =>
   attempt(() => chacha20poly1305(key, nonce, aad).decrypt(ciphertext))
 
-export const sealAes256Gcm: Backend['sealAes256Gcm'] = (key, nonce, plaintext, aad, sealed) =>
-  sealed.set(gcm(key, nonce, aad).encrypt(plaintext))
+export const sealAes256Gcm: Backend['sealAes256Gcm'] = (key, nonce, plaintext, { aad, out }) =>
+  out.set(gcm(key, nonce, aad).encrypt(plaintext))
 
 export const openAes256Gcm: Backend['openAes256Gcm'] = (key, nonce, ciphertext, aad) =>
   attempt(() => gcm(key, nonce, aad).decrypt(ciphertext))

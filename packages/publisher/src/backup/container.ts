@@ -67,10 +67,11 @@ export async function* sealStream(
     let index = 0n
     let held: Uint8Array | undefined
     for await (const chunk of chunked(plaintext)) {
-      if (held !== undefined) yield sealXChaCha20Poly1305(key, nonceOf(prefix, index++), held, aadOf(header, false))
+      if (held !== undefined)
+        yield sealXChaCha20Poly1305(key, nonceOf(prefix, index++), held, { aad: aadOf(header, false) })
       held = chunk
     }
-    yield sealXChaCha20Poly1305(key, nonceOf(prefix, index), held ?? new Uint8Array(0), aadOf(header, true))
+    yield sealXChaCha20Poly1305(key, nonceOf(prefix, index), held ?? new Uint8Array(0), { aad: aadOf(header, true) })
   } finally {
     wipe(key)
   }
@@ -97,7 +98,7 @@ export async function* openStream(
       const last = await source.isEmpty()
       let opened: Uint8Array
       try {
-        opened = openXChaCha20Poly1305(key, nonceOf(prefix, index), chunk, aadOf(header, last))
+        opened = openXChaCha20Poly1305(key, nonceOf(prefix, index), chunk, { aad: aadOf(header, last) })
       } catch (cause) {
         throw new PublisherError('CLI_BACKUP', 'The backup does not open: wrong passphrase, or it was cut or changed', {
           cause,

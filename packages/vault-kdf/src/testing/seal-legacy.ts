@@ -31,7 +31,7 @@ export function sealLegacyForTest(
     const tag = layerTags[index] ?? ''
     const key = deriveLegacyLayerKey(profile, partitionKey, place.cell, tag, contexts[index] ?? '')
     const nonce = random(NONCE_BYTES)
-    const sealed = sealAes256Gcm(key, nonce, bytes, additionalData(profile, place.cell, tag))
+    const sealed = sealAes256Gcm(key, nonce, bytes, { aad: additionalData(profile, place.cell, tag) })
     bytes = new Uint8Array(NONCE_BYTES + sealed.length)
     bytes.set(nonce)
     bytes.set(sealed, NONCE_BYTES)

@@ -95,7 +95,7 @@ export async function openTransportChange(
       const home = await open()
       if (pending !== undefined) return planFinish(context, home, places, pending)
       const change = await wanted.work(home)
-      if (change !== undefined) return planChange(context, home, places, change, wanted.question)
+      if (change !== undefined) return planChange({ host: context, home, places, question: wanted.question }, change)
       return {
         data: { identity: home.metadata.identity, did: 'nothing', keys: keysData(home.metadata) },
         text: 'nothing is due',
@@ -123,12 +123,16 @@ function planFinish(
   }
 }
 
+interface ChangeScene {
+  readonly host: Context
+  readonly home: TransportHome
+  readonly places: PlaceOptions
+  readonly question: string | undefined
+}
+
 function planChange(
-  host: Context,
-  home: TransportHome,
-  places: PlaceOptions,
+  { host, home, places, question }: ChangeScene,
   change: TransportChange,
-  question: string | undefined,
 ): PlannedRotation<TransportState> {
   const { metadata, did, order } = change
   return {

@@ -76,13 +76,14 @@ interface RoleChange {
   readonly threshold: string | undefined
 }
 
-async function changeRole(
-  role: Role,
-  change: RoleChange,
-  revoked: ReadonlySet<string>,
-  keys: Keys,
-  dryRun: boolean,
-): Promise<Role> {
+/** What every role of the document is changed with. */
+interface RoleScene {
+  readonly revoked: ReadonlySet<string>
+  readonly keys: Keys
+  readonly dryRun: boolean
+}
+
+async function changeRole(role: Role, change: RoleChange, { revoked, keys, dryRun }: RoleScene): Promise<Role> {
   const removed = new Set(await Promise.all(change.remove.map((text) => keyOf(text, keys))))
   const kept = role.keys.filter((key) => !removed.has(key) && !revoked.has(key))
   const added: string[] = []
@@ -109,6 +110,7 @@ async function runPropose(context: Context, options: ProposeOptions): Promise<Co
     ...(await Promise.all((options.revoke ?? []).map((text) => keyOf(text, keys)))),
   ])
   const now = context.clock()
+  const scene = { revoked, keys, dryRun: context.dryRun }
   const { release, head } = document.roles
   const next: RoleDocument = {
     ...document,
@@ -125,9 +127,7 @@ async function runPropose(context: Context, options: ProposeOptions): Promise<Co
           remove: options.removeRelease ?? [],
           threshold: options.releaseThreshold,
         },
-        revoked,
-        keys,
-        context.dryRun,
+        scene,
       ),
       head: await changeRole(
         head,
@@ -137,9 +137,7 @@ async function runPropose(context: Context, options: ProposeOptions): Promise<Co
           remove: options.removeHead ?? [],
           threshold: options.headThreshold,
         },
-        revoked,
-        keys,
-        context.dryRun,
+        scene,
       ),
     },
     revokedKeys: [...revoked],
