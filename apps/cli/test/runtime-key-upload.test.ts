@@ -28,7 +28,7 @@ async function publishWithoutKeyFile(
     const release = await signRelease(home, await prepareRelease(home, { tree, channel: 'stable', ...terms }))
     const head = await issueHead(home, release, terms)
     const client = new ReleaseServerClient(url, { token: secret, retries: 0 })
-    return await publishRelease(home, client, release, head, { signal: world.signal })
+    return await publishRelease(home, client, { release, head }, { signal: world.signal })
   } finally {
     await server.close()
   }

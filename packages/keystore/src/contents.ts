@@ -83,7 +83,7 @@ function sealRecord(
   const place = { partition: PARTITION, ...placeOf(recordId) }
   return withPartitionKey(keyring, version, kek, (key) => {
     const salt = hedgedSalt(key, random(SALT_BYTES), { place, keyVersion: version, plaintext })
-    return sealEnvelope(key, version, place, plaintext, salt)
+    return sealEnvelope(key, place, plaintext, { keyVersion: version, salt })
   })
 }
 
@@ -176,7 +176,7 @@ export function rotateMaster(contents: Contents, at: number, sealer: Sealer): Co
 
 /** No record is left under it, so a quarantine would keep a key that nothing needs. */
 function destroyNow(keyring: KeyringDocument, version: number, at: number): KeyringDocument {
-  return destroy(quarantine(keyring, version, 0, at), version, 0, at, { quarantineMs: 0 })
+  return destroy(quarantine(keyring, version, 0, at), version, at, { census: 0, quarantineMs: 0 })
 }
 
 /** The same contents under another passphrase: every wrapped master is wrapped again. */

@@ -180,13 +180,10 @@ export function acceptHead(bytes: Uint8Array | undefined, context: TrustContext)
       `Cannot verify release: the head of channel "${cycle.channel}" could not be fetched`,
     )
   const { payload, signatures } = parseHeadEnvelope(bytes)
-  verifyThreshold(
-    payloadTypes.head,
-    payload,
-    signatures,
-    { ...roles.roles.roles.head, revokedKeys: roles.roles.revokedKeys },
-    'head',
-  )
+  verifyThreshold({ payloadType: payloadTypes.head, bytes: payload, name: 'head' }, signatures, {
+    ...roles.roles.roles.head,
+    revokedKeys: roles.roles.revokedKeys,
+  })
   const head = parseHead(payload)
   const sha256 = sha256Hex(payload)
   checkBelongs(head, roles, cycle, 'head')

@@ -61,6 +61,13 @@ function checkHistory(current: RoleDocument, earlier: readonly Uint8Array[], log
   }
 }
 
+/** What a role document is compared with. */
+export interface RolesContext {
+  readonly state: TrustState
+  /** Role documents before it that are at hand. */
+  readonly earlier?: readonly Uint8Array[] | undefined
+}
+
 /**
  * Accepts the role document in force: the one that the last establishment event seals, whatever the age of the rest.
  *
@@ -70,9 +77,8 @@ function checkHistory(current: RoleDocument, earlier: readonly Uint8Array[], log
 export function acceptRoles(
   bytes: Uint8Array | undefined,
   log: AcceptedLog,
-  state: TrustState,
   cycle: Cycle,
-  earlier: readonly Uint8Array[] = [],
+  { state, earlier = [] }: RolesContext,
 ): AcceptedRoles {
   const inForce = log.roles.at(-1) as SealedRoles
   if (bytes === undefined) {

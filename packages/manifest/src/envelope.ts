@@ -139,6 +139,14 @@ function explainMissing(
   throw new ManifestError('MAN_KEY_UNKNOWN', `Cannot trust ${name}: it is signed by no key of its role`)
 }
 
+/** What was signed, and what it is called in messages. */
+export interface SignedBytes {
+  /** One of `payloadTypes`. */
+  readonly payloadType: string
+  readonly bytes: Uint8Array
+  readonly name: string
+}
+
 /**
  * Counts the distinct keys of a role that signed literal bytes; unknown keys and rubbish are skipped.
  *
@@ -146,13 +154,11 @@ function explainMissing(
  * @throws {@link ManifestError} `MAN_SIGNATURE`, `MAN_THRESHOLD`, `MAN_KEY_RETIRED`, `MAN_KEY_UNKNOWN`.
  */
 export function verifyThreshold(
-  payloadType: string,
-  body: Uint8Array,
+  { payloadType, bytes, name }: SignedBytes,
   signatures: readonly EnvelopeSignature[],
   rule: SigningRule,
-  name: string,
 ): string[] {
-  const message = dssePae(payloadType, body)
+  const message = dssePae(payloadType, bytes)
   const valid = new Set<string>()
   for (const { keyid, signature } of signatures) {
     const counts = rule.keys.includes(keyid) && !rule.revokedKeys.includes(keyid) && signature.length === 64
@@ -187,7 +193,14 @@ export function verifyManifestSignatures(
       details: { length: manifest.length, signedLength: payloadLength },
     })
   }
-  return { signedBy: verifyThreshold(payloadTypes.manifest, manifest, signatures, rule, 'manifest'), sha256 }
+  return {
+    signedBy: verifyThreshold(
+      { payloadType: payloadTypes.manifest, bytes: manifest, name: 'manifest' },
+      signatures,
+      rule,
+    ),
+    sha256,
+  }
 }
 
 async function collect(

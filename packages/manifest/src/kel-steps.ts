@@ -48,7 +48,7 @@ function* authoritySteps(
   progress.document = 'roles'
   const { version } = log.roles.at(-1) as SealedRoles
   const bytes = singleAnswer(yield { document: 'roles', version, maxBytes: limits.rolesBytes })
-  const roles = acceptRoles(bytes, log, progress.state, cycle, earlierRoles)
+  const roles = acceptRoles(bytes, log, cycle, { state: progress.state, earlier: earlierRoles })
   progress.state = raiseAuthority(progress.state, log, roles)
   progress.authority = { log: log.log, logBytes: log.bytes, roles: roles.roles, rolesBytes: roles.bytes }
   checkExpiry(roles.roles.expiresAt, cycle, 'TRUST_EXPIRED', 'role document')

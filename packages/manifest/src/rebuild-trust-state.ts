@@ -53,7 +53,12 @@ function raiseStoredHead(state: TrustState, bytes: Uint8Array, documents: readon
   if (envelope === undefined) return state
   const { payload, signatures } = envelope
   const signed = documents.some(({ roles }) =>
-    attempt(() => verifyThreshold(payloadTypes.head, payload, signatures, { ...roles.head, revokedKeys: [] }, 'head')),
+    attempt(() =>
+      verifyThreshold({ payloadType: payloadTypes.head, bytes: payload, name: 'head' }, signatures, {
+        ...roles.head,
+        revokedKeys: [],
+      }),
+    ),
   )
   const head = signed ? attempt(() => parseHead(payload)) : undefined
   if (head === undefined || head.epoch !== state.epoch) return state

@@ -9,7 +9,7 @@ import {
   deriveX25519Static,
   transportPublicKey,
 } from '../src/owner/index.ts'
-import { KeyFloors, judgeKeys } from '../src/reader/index.ts'
+import { KeyFloors, verifyKeys } from '../src/reader/index.ts'
 import type { Generation } from '../src/owner/index.ts'
 import { askOnce, isHandshakeFailure, receiveOnce } from '../src/noise/index.ts'
 import { clientKey, serverKey } from './noise-pairs.ts'
@@ -97,7 +97,7 @@ describe('homeserverDirectory()', () => {
               : new Response(null, { status: 404 }),
         ),
     })
-    const verdicts = judgeKeys(identity, await directory.read(identity), new KeyFloors(), START_S)
+    const verdicts = verifyKeys(identity, await directory.read(identity), new KeyFloors(), { nowS: START_S })
     expect(summary(verdicts)).toEqual(['default: legacy', 'broken: unverifiable NK_RECORD'])
   })
 })

@@ -9,7 +9,7 @@ import {
   parseMetadata,
   readSigningAnswer,
 } from '../src/owner/index.ts'
-import { judgeKeys, KeyFloors } from '../src/reader/index.ts'
+import { verifyKeys, KeyFloors } from '../src/reader/index.ts'
 import { relayPayload, verifyPacket } from '../src/pkarr/index.ts'
 import { Publisher, START_S, summary } from './publisher.ts'
 
@@ -29,7 +29,9 @@ async function make(): Promise<Record<string, Uint8Array | string>> {
   await publisher.publish('revocation')
   const { records, list, packet } = await publisher.directory.read(publisher.identity)
   const floors = new KeyFloors()
-  judgeKeys(publisher.identity, { records, list: list as Uint8Array, packet: packet as never }, floors, publisher.nowS)
+  verifyKeys(publisher.identity, { records, list: list as Uint8Array, packet: packet as never }, floors, {
+    nowS: publisher.nowS,
+  })
   const request = formatSigningRequest([draftPublication(publisher.metadata, publisher.nowS + 5)])
   return {
     'record-active.txt': records.get('server-v2') ?? '',
@@ -63,11 +65,11 @@ describe('golden files', () => {
       ['server-v2', utf8Decode(read('record-active.txt'))],
       ['server', utf8Decode(read('record-revoked.txt'))],
     ])
-    const verdicts = judgeKeys(
+    const verdicts = verifyKeys(
       publisher.identity,
       { records, list: read('keys'), packet },
       KeyFloors.parse(read('floors.json')),
-      START_S + 86_400,
+      { nowS: START_S + 86_400 },
     )
     expect(summary(verdicts)).toEqual(['server-v2: ok', 'server: revoked NK_REVOKED'])
     expect(parseMetadata(read('metadata.json')).keys).toHaveLength(2)

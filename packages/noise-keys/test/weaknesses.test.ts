@@ -19,7 +19,7 @@ import {
   recoverTransportSecret,
   transportPublicKey,
 } from '../src/owner/index.ts'
-import { assertKeyUsable, assertUsable, judgeKeys, KeyFloors, preferredKey } from '../src/reader/index.ts'
+import { assertKeyUsable, assertUsable, verifyKeys, KeyFloors, preferredKey } from '../src/reader/index.ts'
 import type { KeyDirectory, PublishedKeys } from '../src/index.ts'
 import type { KeyVerdict, ReaderPolicy } from '../src/reader/index.ts'
 import { HandshakeState, noiseKeyPair, noiseProtocol, NoiseSession, SessionRegistry } from '../src/noise/index.ts'
@@ -52,7 +52,7 @@ function judge(
   nowS = START_S,
   policy: Partial<ReaderPolicy> = {},
 ): KeyVerdict[] {
-  return judgeKeys(identity, found, floors, nowS, policy)
+  return verifyKeys(identity, found, floors, { nowS, policy })
 }
 
 /** A publisher with one published key, and a copy of all that was published. */
@@ -156,7 +156,9 @@ describe('weaknesses of the guide, closed', () => {
     expect(summary(await peer.look(owner))).toEqual(['server-v2: ok', 'server: revoked NK_REVOKED'])
     // The floors are a file: a restart forgets nothing.
     const restarted = KeyFloors.parse(peer.floors.format())
-    expect(summary(judgeKeys(owner.identity, copy, restarted, owner.nowS))).toEqual(['server: rolled-back NK_ROLLBACK'])
+    expect(summary(verifyKeys(owner.identity, copy, restarted, { nowS: owner.nowS }))).toEqual([
+      'server: rolled-back NK_ROLLBACK',
+    ])
   })
 
   it('W3: a date moved forward makes a plain key no younger', () => {
@@ -334,7 +336,7 @@ describe('weaknesses of the guide, closed', () => {
   })
 })
 
-describe('judgeKeys()', () => {
+describe('verifyKeys()', () => {
   it('exports both documents as evidence when two have one number', async () => {
     const { owner, peer, copy } = await firstKey()
     await peer.look(owner)
@@ -364,7 +366,7 @@ describe('judgeKeys()', () => {
     const { owner, copy } = await firstKey()
     const { list, packet: _packet, ...bare } = copy
     const look = (found: PublishedKeys, nowS = owner.nowS): string[] =>
-      summary(judgeKeys(owner.identity, found, new KeyFloors(), nowS))
+      summary(verifyKeys(owner.identity, found, new KeyFloors(), { nowS }))
     expect(look({ ...bare, list: list as Uint8Array })).toEqual(['server: ok'])
     expect(look({ ...bare, list: list as Uint8Array }, owner.nowS + DAY_S + 1)).toEqual([
       'server: unverifiable NK_UNVERIFIABLE',
@@ -404,12 +406,9 @@ describe('judgeKeys()', () => {
     expect(summary(await peer.look(owner))).toEqual(['constructor: ok'])
     expect(
       summary(
-        judgeKeys(
-          owner.identity,
-          await owner.directory.read(owner.identity),
-          KeyFloors.parse(peer.floors.format()),
-          owner.nowS,
-        ),
+        verifyKeys(owner.identity, await owner.directory.read(owner.identity), KeyFloors.parse(peer.floors.format()), {
+          nowS: owner.nowS,
+        }),
       ),
     ).toEqual(['constructor: ok'])
   })

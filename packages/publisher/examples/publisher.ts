@@ -44,7 +44,9 @@ try {
 
   const options = { channel: 'stable', full: false, client: undefined, ...terms }
   const plan = await planContentRotation(home, options)
-  await runHomeRotation(host, home.paths.journals, contentRotation, contentRotationSteps(home, plan, options))
+  await runHomeRotation(host, contentRotation, contentRotationSteps(home, plan, options), {
+    folder: home.paths.journals,
+  })
   console.log(
     `now ${activeContentKey(home.description).keyId}; players download ${plan.downloadBytesAtMost} bytes at most`,
   )

@@ -58,9 +58,7 @@ export class ProblemError extends KeyturnError {
   readonly errors: readonly string[]
 
   private constructor(
-    code: string,
-    kind: ErrorKind,
-    status: number,
+    { code, kind, status }: { readonly code: string; readonly kind: ErrorKind; readonly status: number },
     message: string,
     more: { hint?: string | undefined; requestId?: string | undefined; errors: readonly string[] },
   ) {
@@ -88,7 +86,8 @@ export class ProblemError extends KeyturnError {
     const code = named !== undefined && /^[A-Z][A-Z0-9_]{2,63}$/.test(named) ? named : 'SRV_STORAGE'
     const listed = Array.isArray(body['errors']) ? body['errors'].filter((item) => typeof item === 'string') : []
     const detail = text('detail') ?? text('title') ?? `the server answered ${response.status}`
-    return new ProblemError(code, kindOf(body, response.status), response.status, `Cannot ${what}: ${detail}`, {
+    const { status } = response
+    return new ProblemError({ code, kind: kindOf(body, status), status }, `Cannot ${what}: ${detail}`, {
       hint: text('hint'),
       requestId: text('request_id'),
       errors: listed,

@@ -62,13 +62,13 @@ for (const size of sizes) {
   const plaintext = new Uint8Array(randomBytes(size))
   const bare = bareSeal(key, nonce, plaintext)
   for (const layer of [0, 1, 2] as const) {
-    const envelope = sealEnvelope(partitionKey, 1, place(layer), plaintext, systemRandom(32))
+    const envelope = sealEnvelope(partitionKey, place(layer), plaintext, { keyVersion: 1, salt: systemRandom(32) })
     row(
       `seal, layer ${layer}, cached key`,
       size,
       measureRatio(
         () => bareSeal(key, nonce, plaintext),
-        () => sealEnvelope(partitionKey, 1, place(layer), plaintext, systemRandom(32)),
+        () => sealEnvelope(partitionKey, place(layer), plaintext, { keyVersion: 1, salt: systemRandom(32) }),
       ),
       layer === 0 ? goals[size] : undefined,
     )
@@ -84,7 +84,7 @@ for (const size of sizes) {
   }
 }
 const large = new Uint8Array(1024 * 1024)
-const envelope = sealEnvelope(partitionKey, 1, place(0), large, systemRandom(32))
+const envelope = sealEnvelope(partitionKey, place(0), large, { keyVersion: 1, salt: systemRandom(32) })
 const wrongKey = derivePartitionKey(master, 2, 'tenant')
 row(
   'wrong key refused, against open',

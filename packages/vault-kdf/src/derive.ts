@@ -82,7 +82,7 @@ export class MessageKeys {
   /** 32 bytes that commit to key, version, partition, cell, name, depth and contexts; public. */
   commitment(): Uint8Array {
     const { header, cell, name, contexts } = this.#binding
-    const { bytes, length } = messageInfo(labels.commit, header, cell, name, ...contexts)
+    const { bytes, length } = messageInfo(labels.commit, header, [cell, name, ...contexts])
     bytes[infoStart + length - 1] = 1
     return this.#prk.mac(bytes.subarray(infoStart, infoStart + length))
   }
@@ -93,7 +93,7 @@ export class MessageKeys {
     const tag = layerTags[index]
     const context = contexts[index]
     if (tag === undefined || context === undefined) throw new RangeError(`No layer ${index}`)
-    const { bytes, length } = messageInfo(labels.layer, header, cell, name, tag, context)
+    const { bytes, length } = messageInfo(labels.layer, header, [cell, name, tag, context])
     bytes[infoStart + length - 1] = 1
     const key = this.#prk.mac(bytes.subarray(infoStart, infoStart + length))
     bytes.set(key) // T(2) = HMAC(PRK, T(1) ‖ info ‖ 2)

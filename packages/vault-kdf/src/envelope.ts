@@ -65,20 +65,26 @@ function additionalData(envelope: Uint8Array): Uint8Array {
   return aad
 }
 
+/** What a message is sealed under. */
+export interface SealOptions {
+  /** Of the partition key. */
+  readonly keyVersion: number
+  /** 32 fresh random bytes; two messages with one salt would share keys. */
+  readonly salt: Uint8Array
+}
+
 /**
  * Seals a plaintext to its place: docs/spec/vault-kdf.md §4.
  *
  * @param partitionKey - Key of `place.partition` under `keyVersion`; neither kept nor modified.
- * @param salt - 32 fresh random bytes; two messages with one salt would share keys.
  * @returns The envelope.
  * @throws VaultError `VK_INFO`, `VK_CONTEXT`, `VK_LIMIT`.
  */
 export function sealEnvelope(
   partitionKey: PartitionKey,
-  keyVersion: number,
   place: Omit<Place, 'partition'>,
   plaintext: Uint8Array,
-  salt: Uint8Array,
+  { keyVersion, salt }: SealOptions,
 ): Uint8Array {
   if (salt.length !== SALT_BYTES)
     throw new RangeError(`Message salt has ${salt.length} bytes, ${SALT_BYTES} are wanted`)

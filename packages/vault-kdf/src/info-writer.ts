@@ -37,23 +37,19 @@ function putText(at: number, text: string): number {
 }
 
 /**
- * Writes LP(label) LP(header) LP(cell) LP(name) LP(part)… into memory that is used again and again: a seal builds
+ * Writes LP(label) LP(header) LP(text)… into memory that is used again and again: a seal builds
  * three such strings, and allocating them costs more than hashing them.
  */
 export function messageInfo(
   label: typeof labels.commit | typeof labels.layer,
   header: Uint8Array,
-  cell: string,
-  name: string,
-  ...parts: readonly string[]
+  texts: readonly string[],
 ): InfoString {
   let at = putText(COUNTER_ROOM, label)
   putLength(at, header.length)
   scratch.set(header, at + 4)
   at += 4 + header.length
-  at = putText(at, cell)
-  at = putText(at, name)
-  for (const part of parts) at = putText(at, part)
+  for (const text of texts) at = putText(at, text)
   return { bytes: scratch, length: at - COUNTER_ROOM + 1 }
 }
 

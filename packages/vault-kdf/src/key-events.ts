@@ -182,7 +182,7 @@ export class KeyEvents {
     const census = await this.census(version)
     const details = { census, forced: options.forceWithCensus !== undefined }
     await this.#change({ type: 'key_destroyed', fromVersion: version, details }, (document) =>
-      destroy(document, version, census, this.#core.clock(), options),
+      destroy(document, version, this.#core.clock(), { ...options, census }),
     )
   }
 
@@ -233,7 +233,13 @@ export class KeyEvents {
     const wrapped = await this.#ask(() => wrap(master, this.#context(version)))
     await this.#change(
       { type: 'legacy_master_added', toVersion: version, details: { profiles: [...profiles] } },
-      (document) => addLegacyMaster(document, version, { plaintext: master, wrapped }, profiles, this.#core.clock()),
+      (document) =>
+        addLegacyMaster(
+          document,
+          version,
+          { plaintext: master, wrapped, legacyProfiles: profiles },
+          this.#core.clock(),
+        ),
     )
   }
 

@@ -45,13 +45,18 @@ export function deriveLegacyPartitionKey(profile: LegacyProfile, master: Uint8Ar
   }
 }
 
+/** What the key of a layer is derived for. */
+export interface LegacyInfo {
+  readonly cell: string
+  readonly tag: string
+  readonly context: string
+}
+
 /** The key of one layer of one cell; the caller wipes it. */
 export function deriveLegacyLayerKey(
   profile: LegacyProfile,
   partitionKey: Uint8Array,
-  cell: string,
-  tag: string,
-  context: string,
+  { cell, tag, context }: LegacyInfo,
 ): Uint8Array {
   // Colons between the parts read two ways (`a:b` + `c`, `a` + `b:c`): the flaw that hv-1.1.2 fixed.
   const info = profile === 'hv-1.1.2' ? lengthPrefixed(cell, tag, context) : utf8(`${cell}:${tag}:${context}`)
@@ -101,7 +106,7 @@ export function tryOpenLegacy(
     let bytes: Uint8Array | undefined = blob
     for (let index: number = place.layer; index >= 0; index--) {
       const tag = layerTags[index] ?? ''
-      const key = deriveLegacyLayerKey(profile, partitionKey, place.cell, tag, contexts[index] ?? '')
+      const key = deriveLegacyLayerKey(profile, partitionKey, { cell: place.cell, tag, context: contexts[index] ?? '' })
       bytes = peelLayer(key, bytes, additionalData(profile, place.cell, tag))
       wipe(key)
       if (bytes === undefined) return { failure: index === place.layer ? 'outer' : 'inner' }

@@ -28,6 +28,12 @@ const LEGACY_MIN_BYTES = 28
 /** Profile that opened last, by partition: tried first next time. */
 export type ProfileMemory = Map<string, LegacyProfile>
 
+/** Why a record is opened, and what earlier ones taught. */
+export interface OpenOptions {
+  readonly use: Exclude<KeyUse, 'seal'>
+  readonly memory: ProfileMemory
+}
+
 /**
  * Opens a record in the exact order of docs/spec/vault-kdf.md §6.3: header, key version, commitment, decryption; and
  * only where legacy bytes are accepted, each profile with each legacy master.
@@ -38,8 +44,7 @@ export async function openRecord(
   keyring: Keyring,
   record: RecordToOpen,
   context: LayerContext,
-  use: Exclude<KeyUse, 'seal'>,
-  memory: ProfileMemory,
+  { use, memory }: OpenOptions,
 ): Promise<OpenedRecord> {
   if (record.envelope.length < LEGACY_MIN_BYTES)
     throw new VaultError('VK_FORMAT', `A record of ${record.envelope.length} bytes is none`)
@@ -61,7 +66,7 @@ export async function openRecord(
   if (keyring.document.legacy === 'refuse') {
     throw unavailable ?? new VaultError('VK_FORMAT', 'The record has no header, and reading HexVault bytes is off')
   }
-  const opened = await openLegacyRecord(keyring, record, context, use, memory)
+  const opened = await openLegacyRecord(keyring, record, context, { use, memory })
   if (opened !== undefined) return opened
   throw unavailable ?? refused()
 }
@@ -79,8 +84,7 @@ async function openLegacyRecord(
   keyring: Keyring,
   record: RecordToOpen,
   context: LayerContext,
-  use: Exclude<KeyUse, 'seal'>,
-  memory: ProfileMemory,
+  { use, memory }: OpenOptions,
 ): Promise<OpenedRecord | undefined> {
   const last = memory.get(record.partition)
   const attempts = keyring.document.entries

@@ -41,7 +41,7 @@ export interface NewMaster {
  * @throws VaultError `VK_VERSION_EXISTS`, `VK_KEY`, `VK_KEY_REUSED`, `VK_LIMIT`.
  */
 export function stage(document: KeyringDocument, version: number, master: NewMaster, at: number): KeyringDocument {
-  return addEntry(document, newEntry(document, version, master, 'staged', at))
+  return addEntry(document, newEntry(document, version, master, { state: 'staged', at }))
 }
 
 /**
@@ -52,11 +52,10 @@ export function stage(document: KeyringDocument, version: number, master: NewMas
 export function addLegacyMaster(
   document: KeyringDocument,
   version: number,
-  master: NewMaster,
-  legacyProfiles: readonly LegacyProfile[],
+  { legacyProfiles, ...master }: NewMaster & { readonly legacyProfiles: readonly LegacyProfile[] },
   at: number,
 ): KeyringDocument {
-  const entry = newEntry(document, version, master, 'decrypt_only', at)
+  const entry = newEntry(document, version, master, { state: 'decrypt_only', at })
   return addEntry({ ...document, legacy: 'accept' }, { ...entry, legacyProfiles })
 }
 
@@ -64,8 +63,7 @@ function newEntry(
   document: KeyringDocument,
   version: number,
   master: NewMaster,
-  state: KeyState,
-  at: number,
+  { state, at }: { readonly state: KeyState; readonly at: number },
 ): KeyringEntry {
   checkKeyVersion(version)
   checkMasterKey(master.plaintext)
@@ -175,7 +173,7 @@ export function compromise(document: KeyringDocument, version: number, at: numbe
 /**
  * Retires a version: nothing opens under it, but it can be brought back.
  *
- * @param census - Records still sealed under it.
+ * @param options - `census` counts the records that are still sealed under it.
  * @throws VaultError `VK_STATE`, `VK_SWEEP_INCOMPLETE`.
  */
 export function quarantine(document: KeyringDocument, version: number, census: number, at: number): KeyringDocument {
@@ -213,15 +211,14 @@ export interface DestroyOptions {
 /**
  * Destroys a version for good; a tombstone with fingerprint, dates and last census stays.
  *
- * @param census - Records still sealed under it.
+ * @param options - `census` counts the records that are still sealed under it.
  * @throws VaultError `VK_STATE`, `VK_SWEEP_INCOMPLETE`, `VK_QUARANTINE`.
  */
 export function destroy(
   document: KeyringDocument,
   version: number,
-  census: number,
   at: number,
-  options: DestroyOptions = {},
+  { census, ...options }: DestroyOptions & { readonly census: number },
 ): KeyringDocument {
   const entry = findEntry(document, version)
   const { quarantineMs = defaultQuarantineMs, forceWithCensus } = options

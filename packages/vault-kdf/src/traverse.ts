@@ -16,12 +16,17 @@ export interface TraverseOptions {
   expected?: Expected
 }
 
+/** From where to where a record is copied. */
+export interface Route {
+  readonly source: Cell
+  readonly destination: Cell
+  readonly name: string
+}
+
 /** See {@link Vault.traverse}. */
 export async function traverse(
   core: VaultCore,
-  source: Cell,
-  destination: Cell,
-  name: string,
+  { source, destination, name }: Route,
   options: TraverseOptions,
 ): Promise<void> {
   const from = await core.context(options.sourceToken)

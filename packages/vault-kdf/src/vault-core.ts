@@ -168,13 +168,10 @@ export class VaultCore {
       layer,
       format: 'v1' as const,
       keyVersion: version,
-      envelope: sealEnvelope(
-        key,
-        version,
-        place,
-        plaintext,
-        this.#salts.next({ place, keyVersion: version, plaintext }),
-      ),
+      envelope: sealEnvelope(key, place, plaintext, {
+        keyVersion: version,
+        salt: this.#salts.next({ place, keyVersion: version, plaintext }),
+      }),
       ...(needsSidecar ? { sidecar: sealSidecar(key, version, place, this.random) } : {}),
       ...(expiresAt === undefined ? {} : { expiresAt }),
     }))
@@ -189,7 +186,7 @@ export class VaultCore {
   /** Opens a record; see {@link openRecord}. */
   async open(record: VaultRecord, context: LayerContext, use: Exclude<KeyUse, 'seal'>): Promise<OpenedRecord> {
     await this.#fresh()
-    return openRecord(this.keyring, record, context, use, this.#profiles)
+    return openRecord(this.keyring, record, context, { use, memory: this.#profiles })
   }
 
   /** The ids of a gated record for the sweep; `undefined` when it cannot have them. */

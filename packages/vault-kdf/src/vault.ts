@@ -161,7 +161,7 @@ export class Vault {
    * @throws VaultError as {@link Cell.open} and {@link Cell.seal}; `VK_AUDIT` after the copy was made.
    */
   async traverse(source: Cell, destination: Cell, name: string, options: TraverseOptions = {}): Promise<void> {
-    await traverse(this.#core, source, destination, name, options)
+    await traverse(this.#core, { source, destination, name }, options)
   }
 
   /** Seals everything under older versions again; goes on where a sweep was cut off. */

@@ -34,13 +34,10 @@ async function get(store: MemoryStore, name: string): Promise<StoredRecord> {
 
 const legacyMaster = new Uint8Array(32).fill(5)
 const legacyBlob = (plaintext: string): Uint8Array =>
-  sealLegacyForTest(
-    'hv-1.1.2',
-    legacyMaster,
-    { partition: 'p', cell: 'c', layer: 0, context: {} },
-    text(plaintext),
-    systemRandom,
-  )
+  sealLegacyForTest('hv-1.1.2', { partition: 'p', cell: 'c', layer: 0, context: {} }, text(plaintext), {
+    master: legacyMaster,
+    random: systemRandom,
+  })
 
 describe('derivation', () => {
   it('no two tuples of ids share an info string, over 100,000 random ones (row 164)', () => {
@@ -117,7 +114,12 @@ describe('formats', () => {
     await vault.partition('p').cell('c').seal('n', text('v1'))
     const keyring = await Keyring.load((await store.readDocument('keyring'))?.bytes ?? new Uint8Array(0), provider)
     const open = (envelope: Uint8Array): ReturnType<typeof openRecord> =>
-      openRecord(keyring, { partition: 'p', cell: 'c', name: 'n', layer: 0, envelope }, {}, 'open', new Map())
+      openRecord(
+        keyring,
+        { partition: 'p', cell: 'c', name: 'n', layer: 0, envelope },
+        {},
+        { use: 'open', memory: new Map() },
+      )
     expect(await open((await get(store, 'n')).envelope)).toMatchObject({ plaintext: text('v1'), keyVersion: 1 })
     expect(await open(legacyBlob('v0'))).toMatchObject({
       plaintext: text('v0'),
@@ -139,7 +141,7 @@ describe('formats', () => {
     for (const nonce of [8, 16]) expect(() => openAes256Gcm(key, new Uint8Array(nonce), sealed)).toThrow(RangeError)
     const partitionKey = derivePartitionKey(new Uint8Array(32).fill(1), 1, 'p')
     const place = { cell: 'c', name: 'n', layer: 0 as const, context: {} }
-    const envelope = sealEnvelope(partitionKey, 1, place, new Uint8Array(0), new Uint8Array(32))
+    const envelope = sealEnvelope(partitionKey, place, new Uint8Array(0), { keyVersion: 1, salt: new Uint8Array(32) })
     expect(envelope.length).toBe(envelopeOverhead(0))
     const resized = new Uint8Array(envelope.length - 16 + length)
     resized.set(envelope.subarray(0, resized.length))

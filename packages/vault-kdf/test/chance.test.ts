@@ -41,15 +41,12 @@ describe('bytes of chance', () => {
       const plaintext = systemRandom(80)
       const lookalike = n % 20 === 0
       const nonce = lookalike ? headerByChance() : systemRandom(12)
-      const envelope = sealLegacyForTest(
-        'hv-1.1.2',
-        legacyMaster,
-        { partition: 'p', cell: 'c', layer: 0, context: {} },
-        plaintext,
-        () => nonce,
-      )
+      const envelope = sealLegacyForTest('hv-1.1.2', { partition: 'p', cell: 'c', layer: 0, context: {} }, plaintext, {
+        master: legacyMaster,
+        random: () => nonce,
+      })
       if (parseEnvelopeHeader(envelope) !== undefined) ambiguous += 1
-      const opened = await openRecord(keyring, { ...id, layer: 0, envelope }, {}, 'open', memory)
+      const opened = await openRecord(keyring, { ...id, layer: 0, envelope }, {}, { use: 'open', memory })
       if (hexEncode(opened.plaintext) !== hexEncode(plaintext) || opened.keyVersion !== 0)
         throw new Error(`Payload ${n} opened as something else: ${hexEncode(envelope)}`)
     }

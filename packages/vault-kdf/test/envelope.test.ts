@@ -26,13 +26,10 @@ describe('vectors of the envelope', () => {
         const { key, nonce } = keys.layer(index)
         expect(hexEncode(key) + hexEncode(nonce)).toBe(expected)
       }
-      const sealed = sealEnvelope(
-        partitionKey,
-        vector.key_version,
-        place,
-        contentOf(vector.plaintext),
-        hexDecode(vector.salt),
-      )
+      const sealed = sealEnvelope(partitionKey, place, contentOf(vector.plaintext), {
+        keyVersion: vector.key_version,
+        salt: hexDecode(vector.salt),
+      })
       expect(hexEncode(sealed)).toBe(vector.envelope)
       expect(hexEncode(openEnvelope(partitionKey, place, sealed))).toBe(hexEncode(contentOf(vector.plaintext)))
     }
@@ -45,7 +42,7 @@ const masterKey = new Uint8Array(32).fill(7)
 const partitionKey = derivePartitionKey(masterKey, 3, 'p')
 const salt = Uint8Array.from({ length: 32 }, (_, index) => index)
 const plaintext = new TextEncoder().encode('the plaintext')
-const envelope = sealEnvelope(partitionKey, 3, base, plaintext, salt)
+const envelope = sealEnvelope(partitionKey, base, plaintext, { keyVersion: 3, salt })
 
 describe('envelope', () => {
   it('openEnvelope() inverts sealEnvelope() at every layer and length', () => {
@@ -55,7 +52,7 @@ describe('envelope', () => {
         fc.constantFrom<Layer>(0, 1, 2),
         fc.uint8Array({ minLength: 32, maxLength: 32 }),
         (text, layer, random) => {
-          const sealed = sealEnvelope(partitionKey, 3, { ...base, layer }, text, random)
+          const sealed = sealEnvelope(partitionKey, { ...base, layer }, text, { keyVersion: 3, salt: random })
           expect(sealed.length).toBe(text.length + envelopeOverhead(layer))
           expect(parseEnvelopeHeader(sealed)).toEqual({ layer, keyVersion: 3 })
           expect(openEnvelope(partitionKey, { ...base, layer }, sealed)).toEqual(text)
@@ -105,20 +102,20 @@ describe('envelope', () => {
   const badIds = ['a\0b', 'x'.repeat(256), 'x'.repeat(65_536), 'e\u0301', '\ud800']
 
   it.each(badIds)('sealEnvelope() refuses the id %j (row 165)', (id) => {
-    expect(() => sealEnvelope(partitionKey, 3, { ...base, name: id }, plaintext, salt)).toThrow(
+    expect(() => sealEnvelope(partitionKey, { ...base, name: id }, plaintext, { keyVersion: 3, salt })).toThrow(
       expect.objectContaining({ code: 'VK_INFO' }),
     )
-    expect(() => sealEnvelope(partitionKey, 3, { ...base, cell: '' }, plaintext, salt)).toThrow(
+    expect(() => sealEnvelope(partitionKey, { ...base, cell: '' }, plaintext, { keyVersion: 3, salt })).toThrow(
       expect.objectContaining({ code: 'VK_INFO' }),
     )
-    expect(() => sealEnvelope(partitionKey, 3, { ...base, cell: id }, plaintext, salt)).toThrow(
+    expect(() => sealEnvelope(partitionKey, { ...base, cell: id }, plaintext, { keyVersion: 3, salt })).toThrow(
       expect.objectContaining({ code: 'VK_INFO' }),
     )
   })
 
   it('sealEnvelope() wants the ids of its layer', () => {
-    expect(() => sealEnvelope(partitionKey, 3, { ...base, context: { policy: 'pol' } }, plaintext, salt)).toThrow(
-      expect.objectContaining({ code: 'VK_CONTEXT' }),
-    )
+    expect(() =>
+      sealEnvelope(partitionKey, { ...base, context: { policy: 'pol' } }, plaintext, { keyVersion: 3, salt }),
+    ).toThrow(expect.objectContaining({ code: 'VK_CONTEXT' }))
   })
 })

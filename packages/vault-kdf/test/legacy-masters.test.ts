@@ -22,7 +22,7 @@ async function imported(): Promise<{ vault: Vault; provider: ReturnType<typeof f
     const master = new Uint8Array(32).fill(version)
     await vault.keys.addLegacyMaster(master, ['hv-1.1.2'], version)
     const place = { partition: 'p', cell: 'c', layer: 0 as const, context: {} }
-    const blob = sealLegacyForTest('hv-1.1.2', master, place, text(`of ${version}`), systemRandom)
+    const blob = sealLegacyForTest('hv-1.1.2', place, text(`of ${version}`), { master, random: systemRandom })
     await vault.importLegacy([{ partition: 'p', cell: 'c', name: `n${version}`, layer: 0, blob }])
   }
   return { vault, provider }
@@ -32,7 +32,7 @@ it('openLegacy() leaves a master given as a Buffer as it is', () => {
   const master = Buffer.alloc(32, 5)
   const place = { partition: 'p', cell: 'c', layer: 0 as const, context: {} }
   for (const profile of legacyProfiles) {
-    const blob = sealLegacyForTest(profile, master, place, text('x'), systemRandom)
+    const blob = sealLegacyForTest(profile, place, text('x'), { master, random: systemRandom })
     expect(read(openLegacy(profile, master, place, blob))).toBe('x')
     expect(master).toEqual(Buffer.alloc(32, 5))
   }

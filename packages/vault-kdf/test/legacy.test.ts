@@ -23,7 +23,7 @@ function noncesOf(profile: LegacyProfile, blob: Blob): Uint8Array[] {
   let bytes = hexDecode(blob.ciphertext)
   for (let index: number = blob.layer; index >= 0; index--) {
     const tag = layerTags[index] ?? ''
-    const key = deriveLegacyLayerKey(profile, partitionKey, blob.cell, tag, contexts[index] ?? '')
+    const key = deriveLegacyLayerKey(profile, partitionKey, { cell: blob.cell, tag, context: contexts[index] ?? '' })
     const aad = profile === 'hv-1.1.2' ? utf8(`hexvault:${blob.cell}:${tag}`) : new Uint8Array(0)
     nonces.unshift(bytes.slice(0, 12))
     bytes = openAes256Gcm(key, bytes.slice(0, 12), bytes.subarray(12), { aad })
@@ -44,9 +44,11 @@ describe.each(generations)('HexVault vectors, %s as %s', (generation, profile) =
   it('deriveLegacyLayerKey() gives the keys of the crate', () => {
     for (const vector of set.derivedKeys) {
       const partitionKey = deriveLegacyPartitionKey(profile, master(vector.master), vector.partition)
-      expect(hexEncode(deriveLegacyLayerKey(profile, partitionKey, vector.cell, vector.tag, vector.ctx))).toBe(
-        vector.key,
-      )
+      expect(
+        hexEncode(
+          deriveLegacyLayerKey(profile, partitionKey, { cell: vector.cell, tag: vector.tag, context: vector.ctx }),
+        ),
+      ).toBe(vector.key)
       count.derivedKeys++
     }
   })
@@ -68,10 +70,13 @@ describe.each(generations)('HexVault vectors, %s as %s', (generation, profile) =
   it('sealLegacyForTest() reproduces every ciphertext from its nonces', () => {
     for (const blob of set.ciphertexts) {
       const nonces = noncesOf(profile, blob)
-      const sealed = sealLegacyForTest(profile, master(blob.master), place(blob), contentOf(blob.plaintext), () => {
-        const nonce = nonces.shift()
-        if (nonce === undefined) throw new Error('One nonce a layer')
-        return new Uint8Array(nonce)
+      const sealed = sealLegacyForTest(profile, place(blob), contentOf(blob.plaintext), {
+        master: master(blob.master),
+        random: () => {
+          const nonce = nonces.shift()
+          if (nonce === undefined) throw new Error('One nonce a layer')
+          return new Uint8Array(nonce)
+        },
       })
       expect(hexEncode(sealed)).toBe(blob.ciphertext)
       count.resealed++
@@ -102,7 +107,7 @@ it('the colon flaw of hv-1.0 and hv-1.1.0 is reproduced and gone in hv-1.1.2', (
   const keys = (profile: LegacyProfile): string[] =>
     vectors.collisions.pair.map(({ cell, tag, ctx }) => {
       const partitionKey = deriveLegacyPartitionKey(profile, master('A'), 'p1')
-      return hexEncode(deriveLegacyLayerKey(profile, partitionKey, cell, tag, ctx))
+      return hexEncode(deriveLegacyLayerKey(profile, partitionKey, { cell, tag, context: ctx }))
     })
   for (const profile of ['hv-1.0', 'hv-1.1.0'] as const) expect(new Set(keys(profile)).size).toBe(1)
   expect(new Set(keys('hv-1.1.2')).size).toBe(2)

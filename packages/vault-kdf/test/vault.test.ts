@@ -418,13 +418,10 @@ describe('legacy records', () => {
       const vault = await create()
       const master = new Uint8Array(32).fill(5)
       const blob = (n: number, layer: 0 | 1): Uint8Array =>
-        sealLegacyForTest(
-          profile,
+        sealLegacyForTest(profile, { partition: 'p', cell: 'c', layer, context: { policy: 'pol' } }, text(`old ${n}`), {
           master,
-          { partition: 'p', cell: 'c', layer, context: { policy: 'pol' } },
-          text(`old ${n}`),
-          systemRandom,
-        )
+          random: systemRandom,
+        })
       const imports = [...Array(20).keys()].map((n) => ({
         partition: 'p',
         cell: 'c',

@@ -63,7 +63,7 @@ export async function publishTree(
   const head = await issueHead(home, release, { nowMs })
   const progress = context.out.progress('publish')
   try {
-    const report = await publishRelease(home, client, release, head, { signal, progress })
+    const report = await publishRelease(home, client, { release, head }, { signal, progress })
     return {
       bytes: report.bytes,
       note: `${report.version}, ${counted(report.blobs, 'blob')} sent, ${report.present} there already`,

@@ -130,7 +130,7 @@ export class World {
       await prepareRelease(home, { tree: output, channel: 'stable', nowMs: Date.now(), signal: this.signal }),
     )
     const head = await issueHead(home, release, { nowMs: Date.now() })
-    if (this.client !== undefined) await publishRelease(home, this.client, release, head, { signal: this.signal })
+    if (this.client !== undefined) await publishRelease(home, this.client, { release, head }, { signal: this.signal })
     return release
   }
 

@@ -2,7 +2,7 @@ import { ANCHOR_DNS_NAME } from '../device-id.ts'
 import type { KeyDirectory, PublishedKeys } from '../directory.ts'
 import { NoiseKeysError } from '../errors.ts'
 import { KeyFloors } from '../reader/floors.ts'
-import { isUsable, judgeKeys } from '../reader/judge.ts'
+import { isUsable, verifyKeys } from '../reader/judge.ts'
 import type { KeyVerdict } from '../reader/judge.ts'
 import type { TransportIdentity } from '../identity.ts'
 import { verifyKeyList } from '../key-list.ts'
@@ -96,7 +96,7 @@ export async function auditIdentity(
     ...pickList(found.map(({ published }) => published.list)),
     ...(newest === undefined ? {} : { packet: newest }),
   }
-  const verdicts = found.length === 0 ? [] : judgeKeys(identity, merged, new KeyFloors(), options.nowS)
+  const verdicts = found.length === 0 ? [] : verifyKeys(identity, merged, new KeyFloors(), { nowS: options.nowS })
   if (found.length > 0) findings.push(...lookAt(identity, merged, verdicts, options))
   return { identity: identity.name, verdicts, findings }
 }

@@ -107,7 +107,7 @@ export class RelayClient {
     signal?: AbortSignal,
   ): Promise<number> {
     const answers = await Promise.allSettled(
-      this.#options.relays.map((relay) => this.#put(relay, name, packet, condition, signal)),
+      this.#options.relays.map((relay) => this.#put(relay, name, packet, { condition, signal })),
     )
     signal?.throwIfAborted()
     const refused = answers.flatMap((answer) =>
@@ -179,8 +179,10 @@ export class RelayClient {
     relay: string,
     name: string,
     packet: SignedPacket,
-    condition: Readonly<Record<string, string>>,
-    signal?: AbortSignal,
+    {
+      condition,
+      signal,
+    }: { readonly condition: Readonly<Record<string, string>>; readonly signal?: AbortSignal | undefined },
   ): Promise<void> {
     const headers = { 'content-type': 'application/octet-stream', ...condition }
     const body = Uint8Array.from(relayPayload(packet))

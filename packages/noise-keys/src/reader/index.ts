@@ -1,5 +1,5 @@
 export { KeyFloors } from './floors.ts'
-export { assertKeyUsable, assertUsable, DEFAULT_READER_POLICY, isUsable, judgeKeys } from './judge.ts'
+export { assertKeyUsable, assertUsable, DEFAULT_READER_POLICY, isUsable, verifyKeys } from './judge.ts'
 export { lookUpKeys, preferredKey } from './lookup.ts'
 export { readAsOldReader } from './old-reader.ts'
 

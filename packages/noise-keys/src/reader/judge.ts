@@ -83,6 +83,14 @@ interface Scene {
   readonly inPacket: ReadonlyMap<string, string>
 }
 
+/** When keys are verified, and how strictly. */
+export interface VerifyKeysOptions {
+  /** Now, seconds since the epoch. */
+  readonly nowS: number
+  /** What differs from {@link DEFAULT_READER_POLICY}. */
+  readonly policy?: Partial<ReaderPolicy> | undefined
+}
+
 /**
  * Verifies everything that an identity has published, and raises the floors.
  *
@@ -90,16 +98,15 @@ interface Scene {
  * @param floors - Changed: store them afterwards, and before a key is used.
  * @returns A verdict for each device, usable ones first, of those the newest first.
  */
-export function judgeKeys(
+export function verifyKeys(
   identity: TransportIdentity,
   published: PublishedKeys | undefined,
   floors: KeyFloors,
-  nowS: number,
-  policy: Partial<ReaderPolicy> = {},
+  { nowS, policy }: VerifyKeysOptions,
 ): KeyVerdict[] {
   const full = { ...DEFAULT_READER_POLICY, ...policy }
   if (published === undefined) return judgeFromCache(identity, floors, nowS, full)
-  const scene = openScene(identity, published, floors, nowS, full)
+  const scene = openScene(identity, published, floors, { nowS, policy: full })
   const devices = new Set([
     ...published.records.keys(),
     ...(scene.list?.list.entries ?? []).map(({ device }) => device),
@@ -153,8 +160,7 @@ function openScene(
   identity: TransportIdentity,
   published: PublishedKeys,
   floors: KeyFloors,
-  nowS: number,
-  policy: ReaderPolicy,
+  { nowS, policy }: Pick<Scene, 'nowS' | 'policy'>,
 ): Scene {
   let list: VerifiedKeyList | undefined
   let listProblem: NoiseKeysError | undefined

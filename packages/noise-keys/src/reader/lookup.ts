@@ -2,7 +2,7 @@ import type { KeyDirectory } from '../directory.ts'
 import { NoiseKeysError } from '../errors.ts'
 import type { KeyFloors } from './floors.ts'
 import type { TransportIdentity } from '../identity.ts'
-import { isUsable, judgeKeys } from './judge.ts'
+import { isUsable, verifyKeys } from './judge.ts'
 import type { KeyVerdict, ReaderPolicy } from './judge.ts'
 
 /** How {@link lookUpKeys} looks. */
@@ -34,10 +34,10 @@ export async function lookUpKeys(
       fresh: options.fresh ?? !known,
       ...(signal === undefined ? {} : { signal }),
     })
-    return judgeKeys(identity, published, floors, nowS, policy)
+    return verifyKeys(identity, published, floors, { nowS, policy })
   } catch (error) {
     if (!(error instanceof NoiseKeysError) || error.code !== 'NK_UNREACHABLE' || !known) throw error
-    return judgeKeys(identity, undefined, floors, nowS, policy)
+    return verifyKeys(identity, undefined, floors, { nowS, policy })
   }
 }
 

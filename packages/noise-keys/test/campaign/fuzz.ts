@@ -25,7 +25,7 @@ import {
   signPublication,
   transportPublicKey,
 } from '@keyturn/noise-keys/owner'
-import { judgeKeys, KeyFloors } from '@keyturn/noise-keys/reader'
+import { verifyKeys, KeyFloors } from '@keyturn/noise-keys/reader'
 import {
   HandshakeState,
   noiseKeyPair,
@@ -67,7 +67,7 @@ const record = utf8Encode(signed.records.get('a') ?? '')
 const request = formatSigningRequest([publication])
 const answer = answerSigningRequest(seed, request)
 const floors = new KeyFloors()
-judgeKeys(identity, { records: signed.records, list: signed.list, packet: signed.packet }, floors, nowS)
+verifyKeys(identity, { records: signed.records, list: signed.list, packet: signed.packet }, floors, { nowS })
 const protocol = noiseProtocol('Noise_IK_25519_ChaChaPoly_BLAKE2s')
 const [client, server] = [
   noiseKeyPair(protocol.dh, sha256(utf8Encode('c'))),
@@ -106,15 +106,15 @@ const parsers: Record<string, Parser> = {
   parseKeyRecord: { valid: record, isText: true, parse: (bytes) => parseKeyRecord(text(bytes)) },
   verifyKeyRecord: { valid: record, isText: true, authentic: true, parse: verifyStateful },
   verifyKeyList: { valid: signed.list, authentic: true, parse: (bytes) => verifyKeyList(identity.publicKey, bytes) },
-  judgeKeys: {
+  verifyKeys: {
     valid: record,
     isText: true,
     parse: (bytes) =>
-      judgeKeys(
+      verifyKeys(
         identity,
         { records: new Map([['a', text(bytes)]]), list: signed.list, packet: signed.packet },
         new KeyFloors(),
-        nowS,
+        { nowS },
       ),
   },
   parseAnchor: {

@@ -273,13 +273,10 @@ async function checkReleases(home: HomeSession, report: Report): Promise<void> {
     const head = await readStoredHead(home.paths, channel)
     if (head === undefined) continue
     const envelope = parseHeadEnvelope(head.bytes)
-    verifyThreshold(
-      payloadTypes.head,
-      envelope.payload,
-      envelope.signatures,
-      { ...document.roles.head, revokedKeys: document.revokedKeys },
-      'head',
-    )
+    verifyThreshold({ payloadType: payloadTypes.head, bytes: envelope.payload, name: 'head' }, envelope.signatures, {
+      ...document.roles.head,
+      revokedKeys: document.revokedKeys,
+    })
     report('releases', 'ok', `${manifest.version} on ${channel}: manifest and head are signed by the keys in force`)
   }
   if (offered.length === 0) report('releases', 'ok', 'nothing is offered yet')

@@ -55,15 +55,20 @@ function parseDocument(bytes: Uint8Array): DeviceDocument {
   return { did, name, status, at, note }
 }
 
+/** The identity that speaks, with its log and its current key. */
+export interface AttestingIdentity {
+  readonly identity: Identity
+  readonly kel: Kel
+  readonly signer: Signer
+}
+
 /**
  * Writes and signs what the identity says about a device: a statement of purpose `device` over the device document.
  *
  * @throws {@link KelError} `KEL_PIN` when the DID is no `did:key`.
  */
 export async function attestDevice(
-  identity: Identity,
-  kel: Kel,
-  signer: Signer,
+  { identity, kel, signer }: AttestingIdentity,
   document: DeviceDocument,
   nowMs: number,
 ): Promise<{ document: string; signature: string }> {

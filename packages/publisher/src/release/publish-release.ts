@@ -79,8 +79,7 @@ export async function publishHead(
 export async function publishRelease(
   home: HomeSession,
   client: ReleaseServerClient,
-  release: StoredRelease,
-  head: StoredHead,
+  { release, head }: { readonly release: StoredRelease; readonly head: StoredHead },
   options: PublishOptions,
 ): Promise<PublishReport> {
   requireSigned(release)
@@ -169,7 +168,7 @@ export async function publishRotation(
   release: StoredRelease,
   head: StoredHead,
 ): Promise<void> {
-  await publishRelease(home, client, release, head, { signal: new AbortController().signal })
+  await publishRelease(home, client, { release, head }, { signal: new AbortController().signal })
 }
 
 /** Uploads role documents and log as they are in the home; the server takes what extends its own. */

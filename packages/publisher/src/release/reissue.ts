@@ -65,7 +65,7 @@ async function rewrapped(
   // What an interrupted attempt left is made again.
   await removeInside(home.paths.trees, channel, version)
   const slot = Math.max(1, ...home.description.slots)
-  await rotateTree(home, source.tree, tree, { keyId: key.keyId, slot, full: false }, host.signal)
+  await rotateTree(home, source.tree, tree, { keyId: key.keyId, slot, full: false, signal: host.signal })
   if (await pathExists(join(source.tree, runtimeKeyFile))) await writeRuntimeKeyFile(home, tree, key)
   const { notes, minLauncherVersion, format, launcher } = manifest
   return await prepareRelease(home, {

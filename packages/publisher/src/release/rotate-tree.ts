@@ -14,6 +14,8 @@ export interface TreeKeys {
   readonly slot: number
   /** Encrypt every file again under the new slot; else payloads stay as they are. */
   readonly full: boolean
+  /** Stops between two archives. */
+  readonly signal: AbortSignal
 }
 
 /** What a rotated tree holds. */
@@ -29,19 +31,12 @@ export interface RotatedTree {
  * @param from - Release tree in force.
  * @param to - New folder.
  * @param change - Which keys.
- * @param signal - Stops it.
  */
-export async function rotateTree(
-  home: HomeSession,
-  from: string,
-  to: string,
-  change: TreeKeys,
-  signal: AbortSignal,
-): Promise<RotatedTree> {
+export async function rotateTree(home: HomeSession, from: string, to: string, change: TreeKeys): Promise<RotatedTree> {
   let archives = 0
   let bytes = 0
   for (const entry of await readdir(from, { withFileTypes: true, recursive: true })) {
-    signal.throwIfAborted()
+    change.signal.throwIfAborted()
     if (!entry.isFile()) continue
     const source = join(entry.parentPath, entry.name)
     const target = join(to, source.slice(from.length + 1))
@@ -50,20 +45,14 @@ export async function rotateTree(
       await copyFile(source, target)
       continue
     }
-    bytes += await (change.full ? rebuild : rewrap)(home, source, target, change, signal)
+    bytes += await (change.full ? rebuild : rewrap)(home, source, target, change)
     archives += 1
   }
   return { archives, bytes }
 }
 
 /** Payloads stay, byte for byte: header, slots and signature are new. */
-async function rewrap(
-  home: HomeSession,
-  source: string,
-  target: string,
-  { keyId }: TreeKeys,
-  signal: AbortSignal,
-): Promise<number> {
+async function rewrap(home: HomeSession, source: string, target: string, { keyId, signal }: TreeKeys): Promise<number> {
   const keys = await home.keys()
   const old = await oldKey(home, source)
   const aliases = [keyAlias.content(old.keyId), keyAlias.content(keyId), home.description.aliases.archiveSigning]
@@ -86,8 +75,7 @@ async function rebuild(
   home: HomeSession,
   source: string,
   target: string,
-  { keyId, slot }: TreeKeys,
-  signal: AbortSignal,
+  { keyId, slot, signal }: TreeKeys,
 ): Promise<number> {
   const keys = await home.keys()
   const old = await oldKey(home, source)

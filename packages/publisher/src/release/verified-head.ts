@@ -60,7 +60,7 @@ export function verifyHead(
     source === 'server'
       ? { ...inForce.roles.head, revokedKeys: inForce.revokedKeys }
       : { ...signedUnder.roles.head, revokedKeys: [] }
-  verifyThreshold(payloadTypes.head, payload, signatures, rule, 'head')
+  verifyThreshold({ payloadType: payloadTypes.head, bytes: payload, name: 'head' }, signatures, rule)
   if (head.product !== product || head.channel !== channel)
     throw misplaced(`it is for "${head.product}/${head.channel}", expected "${product}/${channel}"`)
   const { sn, said } = head.log

@@ -36,11 +36,13 @@ export interface AbandonOptions {
  */
 export async function abandonContent(home: HomeSession, options: AbandonOptions): Promise<AbandonedRotation> {
   const { journals } = home.paths
-  return await orPutAside(journals, contentRotation, options, async () => {
-    const record = await requireRotation(journals, contentRotation)
-    if (isContentInForce(home, record)) throw tooFar(record, resumeCommand('content'))
-    if (!options.dryRun) await dropRotation(journals, contentRotation.name)
-    return record
+  return await orPutAside(journals, contentRotation, options, {
+    abandon: async () => {
+      const record = await requireRotation(journals, contentRotation)
+      if (isContentInForce(home, record)) throw tooFar(record, resumeCommand('content'))
+      if (!options.dryRun) await dropRotation(journals, contentRotation.name)
+      return record
+    },
   })
 }
 
@@ -58,9 +60,12 @@ export async function abandonIdentity(home: HomeSession, options: AbandonOptions
     await abandonKeyRotation(identity, record)
     return record
   }
-  return await orPutAside(identity.journals, identityRotation, options, abandon, async () => {
-    await settleIdentity(identity, options.nowMs)
-    await settleRoles(home)
+  return await orPutAside(identity.journals, identityRotation, options, {
+    abandon,
+    settle: async () => {
+      await settleIdentity(identity, options.nowMs)
+      await settleRoles(home)
+    },
   })
 }
 
@@ -77,7 +82,10 @@ export async function abandonIdentityKey(identity: Identity, options: AbandonOpt
     if (!options.dryRun) await abandonKeyRotation(identity, record)
     return record
   }
-  return await orPutAside(identity.journals, rotation, options, abandon, () => settleIdentity(identity, options.nowMs))
+  return await orPutAside(identity.journals, rotation, options, {
+    abandon,
+    settle: () => settleIdentity(identity, options.nowMs),
+  })
 }
 
 /**
@@ -86,12 +94,19 @@ export async function abandonIdentityKey(identity: Identity, options: AbandonOpt
  * @param folder - Of the journals.
  */
 export async function abandonTransport(folder: string, options: AbandonOptions): Promise<AbandonedRotation> {
-  return await orPutAside(folder, transportRotation, options, async () => {
-    const record = await requireRotation(folder, transportRotation)
-    if (record.done.includes('store')) throw tooFar(record, resumeCommand('transport'))
-    if (!options.dryRun) await dropRotation(folder, transportRotation.name)
-    return record
+  return await orPutAside(folder, transportRotation, options, {
+    abandon: async () => {
+      const record = await requireRotation(folder, transportRotation)
+      if (record.done.includes('store')) throw tooFar(record, resumeCommand('transport'))
+      if (!options.dryRun) await dropRotation(folder, transportRotation.name)
+      return record
+    },
   })
+}
+
+interface Abandoning {
+  readonly abandon: () => Promise<AbandonedRotation>
+  readonly settle?: () => Promise<void>
 }
 
 /** Gives a rotation up; a journal that cannot be read goes out of the way, after `settle` put things in order. */
@@ -99,8 +114,7 @@ async function orPutAside<State>(
   folder: string,
   rotation: Rotation<State>,
   { dryRun, nowMs }: AbandonOptions,
-  abandon: () => Promise<AbandonedRotation>,
-  settle: () => Promise<void> = () => Promise.resolve(),
+  { abandon, settle = () => Promise.resolve() }: Abandoning,
 ): Promise<AbandonedRotation> {
   try {
     return await abandon()

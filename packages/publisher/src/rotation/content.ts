@@ -218,7 +218,7 @@ function publishStep({ home, options }: Work, client: ReleaseServerClient): Rota
     async run(state) {
       const release = await rotatedRelease(home, state)
       const head = await offerRotated(home, release, options.nowMs)
-      const { bytes } = await publishRelease(home, client, release, head, { signal: options.signal })
+      const { bytes } = await publishRelease(home, client, { release, head }, { signal: options.signal })
       return { uploadedBytes: bytes }
     },
   }
@@ -283,7 +283,7 @@ async function rotateArchives({ home, options }: Work, state: ContentState): Pro
   const tree = placeInside(home.paths.trees, channel, version)
   // Files of an interrupted attempt are made again: they are cheap, and half of them may be missing.
   await removeInside(home.paths.trees, channel, version)
-  const { archives, bytes } = await rotateTree(home, from.tree, tree, { keyId, slot, full }, options.signal)
+  const { archives, bytes } = await rotateTree(home, from.tree, tree, { keyId, slot, full, signal: options.signal })
   if (await pathExists(join(from.tree, runtimeKeyFile)))
     await writeRuntimeKeyFile(home, tree, activeContentKey(home.description))
   return { archives: { count: archives, bytes } }

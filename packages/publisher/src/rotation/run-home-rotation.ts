@@ -7,21 +7,18 @@ import type { Rotation, RotationStep, RunOptions } from './journal.ts'
  * host is stopped.
  *
  * @param host - Whose work it is.
- * @param folder - Of the journals; the home is locked.
  * @param rotation - Which kind.
  * @param steps - All of them.
- * @param more - As in {@link runRotationSteps}.
+ * @param more - As in {@link runRotationSteps}: the folder of the journals, of a home that is locked.
  */
 export async function runHomeRotation<State>(
   host: PublisherHost,
-  folder: string,
   rotation: Rotation<State>,
   steps: readonly RotationStep<State>[],
-  more: Pick<RunOptions<State>, 'followedBy' | 'stopAfter'> = {},
+  more: Pick<RunOptions<State>, 'folder' | 'followedBy' | 'stopAfter'>,
 ): Promise<{ state: State; resumed: boolean }> {
   return await runRotationSteps(rotation, steps, {
     ...more,
-    folder,
     nowMs: host.clock(),
     signal: host.signal,
     onStep: (step, index, total) => host.onStep(step.name, `${index + 1}/${total} ${step.title}`),

@@ -46,6 +46,13 @@ interface Waiting {
   readonly failed: (error: unknown) => void
 }
 
+/** The newest segment, open and locked. */
+interface OpenSegment {
+  readonly lock: Lock
+  readonly handle: FileHandle
+  readonly number: number
+}
+
 /**
  * A store in a folder, for one process at a time: one append-only segment of checked frames and an index in memory.
  * A batch is one frame, so it is wholly there or not at all; batches that come in together share one fsync; a torn
@@ -66,7 +73,7 @@ export class FolderStore implements VaultStore {
   #broken: unknown
   #reads = new Set<Promise<unknown>>()
 
-  private constructor(folder: string, lock: Lock, handle: FileHandle, number: number, options: FolderStoreOptions) {
+  private constructor(folder: string, { lock, handle, number }: OpenSegment, options: FolderStoreOptions) {
     this.#folder = folder
     this.#fs = options.fs ?? nodeFileSystem
     this.#lock = lock
@@ -89,7 +96,7 @@ export class FolderStore implements VaultStore {
         const number = await newestSegment(folder, fs)
         if (number === 0) await writeFileAtomic(join(folder, segmentName(1)), segmentMagic, { mode: 0o600, fs })
         const handle = await fs.open(join(folder, segmentName(Math.max(1, number))), 'r+')
-        const store = new FolderStore(folder, lock, handle, Math.max(1, number), options)
+        const store = new FolderStore(folder, { lock, handle, number: Math.max(1, number) }, options)
         try {
           await store.#load()
         } catch (error) {

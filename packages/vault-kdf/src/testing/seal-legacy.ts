@@ -18,10 +18,9 @@ import { layerTags } from '../place.ts'
  */
 export function sealLegacyForTest(
   profile: LegacyProfile,
-  master: Uint8Array,
   place: LegacyPlace,
   plaintext: Uint8Array,
-  random: RandomSource,
+  { master, random }: { readonly master: Uint8Array; readonly random: RandomSource },
 ): Uint8Array {
   const contexts = legacyContexts(profile, place)
   if (contexts === undefined) throw new VaultError('VK_CONTEXT', `Layer ${place.layer} lacks an id`)
@@ -29,7 +28,7 @@ export function sealLegacyForTest(
   let bytes = plaintext
   for (let index = 0; index <= place.layer; index++) {
     const tag = layerTags[index] ?? ''
-    const key = deriveLegacyLayerKey(profile, partitionKey, place.cell, tag, contexts[index] ?? '')
+    const key = deriveLegacyLayerKey(profile, partitionKey, { cell: place.cell, tag, context: contexts[index] ?? '' })
     const nonce = random(NONCE_BYTES)
     const sealed = sealAes256Gcm(key, nonce, bytes, { aad: additionalData(profile, place.cell, tag) })
     bytes = new Uint8Array(NONCE_BYTES + sealed.length)

@@ -40,7 +40,7 @@ async function runLink(context: Context, options: LinkOptions): Promise<CommandR
   const signer = await keys.eventSigner([identity.alias])
   const nowMs = context.clock()
   const document = { did, name, status: 'linked' as const, at: new Date(nowMs).toISOString(), note: options.note ?? '' }
-  const files = await attestDevice(identity, kel, signer, document, nowMs)
+  const files = await attestDevice({ identity, kel, signer }, document, nowMs)
   return {
     data: { did, name, sn: kel.state.sn, said: kel.state.said, document: files.document, signature: files.signature },
     text: formatTable([

@@ -56,7 +56,7 @@ async function runRevoke(
     at: new Date(nowMs).toISOString(),
     note: options.note ?? '',
   }
-  const files = await attestDevice(identity, kel, signer, document, nowMs)
+  const files = await attestDevice({ identity, kel, signer }, document, nowMs)
   return {
     data: { did: device.did, name: device.name, document: files.document },
     text: `Device "${device.name}" is revoked; publish ${files.document} and its signature`,

@@ -112,7 +112,7 @@ async function clearTheWay(context: Context, options: RotateNowOptions, identity
     return
   }
   const steps = identityRotationSteps(home, { channels: [], nowMs: context.clock(), signal: context.signal })
-  await runHomeRotation(context, journals, identityRotation, steps, { stopAfter: 'identity-retire' })
+  await runHomeRotation(context, identityRotation, steps, { folder: journals, stopAfter: 'identity-retire' })
   context.out.warn(
     `Put the keys of an interrupted rotation in force first: ${what}. "keyturn rotate identity" does the rest`,
   )

@@ -43,7 +43,7 @@ async function runPublish(context: Context, options: ServerOptions, folder: stri
     })
     const release = await signRelease(home, prepared)
     const head = await issueHead(home, release, { nowMs: context.clock() })
-    const report = await publishRelease(home, client, release, head, { signal: context.signal, progress })
+    const report = await publishRelease(home, client, { release, head }, { signal: context.signal, progress })
     return {
       // A launcher has no archives, and so no key to deliver.
       data: {

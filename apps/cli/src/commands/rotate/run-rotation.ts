@@ -77,7 +77,7 @@ export async function runRotation<State>(
   if (!('steps' in planned)) return planned
   if (context.dryRun) return await planned.preview(first)
   if (planned.question !== undefined) await context.ask.confirm(planned.question)
-  const { state, resumed } = await runHomeRotation(context, folder, rotation, planned.steps)
+  const { state, resumed } = await runHomeRotation(context, rotation, planned.steps, { folder })
   const taken = resumed && pending !== undefined ? command.describe(pending.state) : undefined
   return await planned.report({ state, resumed, first, finished: first ?? taken })
 }
@@ -91,7 +91,8 @@ async function finish<State>(
   const planned = await command.plan(pending)
   if (!('steps' in planned)) return
   if (planned.question !== undefined) await context.ask.confirm(`Finish what was interrupted first: ${what}?`)
-  await runHomeRotation(context, command.folder, command.rotation, planned.steps, {
+  await runHomeRotation(context, command.rotation, planned.steps, {
+    folder: command.folder,
     followedBy: command.followedBy?.(pending),
   })
   context.out.step('finished', `finished what was interrupted: ${what}`)
