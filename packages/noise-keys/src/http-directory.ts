@@ -8,6 +8,8 @@ import type { Fetch, RelayClientOptions } from './pkarr/relay-client.ts'
 import type { TransportIdentity } from './identity.ts'
 import { MAX_RECORD_BYTES } from './record.ts'
 
+const DEFAULT_TIMEOUT_MS = 10_000
+
 /** How {@link homeserverDirectory} reaches its files. */
 export interface HomeserverOptions {
   /** Address in front of the identity's name. */
@@ -21,67 +23,76 @@ export interface HomeserverOptions {
   readonly timeoutMs?: number
 }
 
-/** Records and list as files of a homeserver; packets are not there. */
-export function homeserverDirectory(options: HomeserverOptions): KeyDirectory {
-  const call = async (
-    method: string,
-    identity: TransportIdentity,
-    path: string,
-    body?: Uint8Array,
-    signal?: AbortSignal,
-  ): Promise<Response> => {
-    const timeout = AbortSignal.timeout(options.timeoutMs ?? 10_000)
-    const init: RequestInit = {
-      method,
+interface HomeserverRequest {
+  readonly identity: TransportIdentity
+  readonly path: string
+  /** What is written; undefined to read. */
+  readonly body?: Uint8Array | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+async function call(
+  options: HomeserverOptions,
+  { identity, path, body, signal }: HomeserverRequest,
+): Promise<Response> {
+  const timeout = AbortSignal.timeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS)
+  const url = `${options.url.replace(/\/+$/, '')}/${identity.name}${path}`
+  const content =
+    body === undefined
+      ? {}
+      : {
+          body: Uint8Array.from(body),
+          headers: { 'content-type': 'application/octet-stream', ...options.writeHeaders },
+        }
+  try {
+    return await (options.fetch ?? fetch)(url, {
+      method: body === undefined ? 'GET' : 'PUT',
       redirect: 'error',
       signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
-      ...(body === undefined
-        ? {}
-        : {
-            body: Uint8Array.from(body),
-            headers: { 'content-type': 'application/octet-stream', ...options.writeHeaders },
-          }),
-    }
-    try {
-      return await (options.fetch ?? fetch)(`${options.url.replace(/\/+$/, '')}/${identity.name}${path}`, init)
-    } catch (cause) {
-      throw new NoiseKeysError('NK_UNREACHABLE', 'The homeserver does not answer', { cause })
-    }
+      ...content,
+    })
+  } catch (cause) {
+    throw new NoiseKeysError('NK_UNREACHABLE', 'The homeserver does not answer', { cause })
   }
-  const get = async (
-    identity: TransportIdentity,
-    path: string,
-    maxBytes: number,
-    signal?: AbortSignal,
-  ): Promise<Uint8Array | undefined> => {
-    const response = await call('GET', identity, path, undefined, signal)
-    if (response.status === 404) return undefined
-    if (response.status !== 200) throw unexpected(response.status)
-    const bytes = await collectBytes(
-      response.body,
-      maxBytes,
-      () => new NoiseKeysError('NK_RELAY', `The homeserver answers with more than ${maxBytes} bytes`),
-    )
-    return bytes.length === 0 ? undefined : bytes
-  }
-  const put = async (identity: TransportIdentity, path: string, body: Uint8Array): Promise<void> => {
-    const { status } = await call('PUT', identity, path, body)
-    if (status === 409 || status === 412) throw new NoiseKeysError('NK_CONFLICT', 'The homeserver has a newer file')
-    if (status < 200 || status > 299) throw unexpected(status)
-  }
+}
+
+async function get(
+  options: HomeserverOptions,
+  request: HomeserverRequest,
+  maxBytes: number,
+): Promise<Uint8Array | undefined> {
+  const response = await call(options, request)
+  if (response.status === 404) return undefined
+  if (response.status !== 200) throw unexpected(response.status)
+  const bytes = await collectBytes(
+    response.body,
+    maxBytes,
+    () => new NoiseKeysError('NK_RELAY', `The homeserver answers with more than ${maxBytes} bytes`),
+  )
+  return bytes.length === 0 ? undefined : bytes
+}
+
+async function put(options: HomeserverOptions, request: HomeserverRequest): Promise<void> {
+  const { status } = await call(options, request)
+  if (status === 409 || status === 412) throw new NoiseKeysError('NK_CONFLICT', 'The homeserver has a newer file')
+  if (status < 200 || status > 299) throw unexpected(status)
+}
+
+/** Records and list as files of a homeserver; packets are not there. */
+export function homeserverDirectory(options: HomeserverOptions): KeyDirectory {
   return {
     name: options.url,
     async read(identity, { signal } = {}) {
-      const list = await get(identity, KEY_LIST_PATH, MAX_KEY_LIST_BYTES, signal)
+      const list = await get(options, { identity, path: KEY_LIST_PATH, signal }, MAX_KEY_LIST_BYTES)
       const records = new Map<string, string>()
       for (const device of new Set([...devicesOf(identity, list), ...(options.devices ?? [])])) {
-        const bytes = await get(identity, recordPath(device), MAX_RECORD_BYTES, signal)
+        const bytes = await get(options, { identity, path: recordPath(device), signal }, MAX_RECORD_BYTES)
         if (bytes !== undefined) records.set(device, decode(bytes))
       }
       return { records, ...(list === undefined ? {} : { list }) }
     },
-    putRecord: (identity, device, text) => put(identity, recordPath(device), utf8Encode(text)),
-    putList: (identity, bytes) => put(identity, KEY_LIST_PATH, bytes),
+    putRecord: (identity, device, text) => put(options, { identity, path: recordPath(device), body: utf8Encode(text) }),
+    putList: (identity, bytes) => put(options, { identity, path: KEY_LIST_PATH, body: bytes }),
     putPacket: () => Promise.resolve(),
   }
 }

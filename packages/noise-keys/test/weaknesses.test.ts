@@ -46,7 +46,7 @@ function plain(publicKey: Uint8Array, device: string, timestampS?: number, tail 
   return formatKeyRecord({ ...bound, ...(timestampS === undefined ? {} : { timestampS }) }) + tail
 }
 
-function judge(
+function verify(
   found: PublishedKeys,
   floors = new KeyFloors(),
   nowS = START_S,
@@ -164,8 +164,8 @@ describe('weaknesses of the guide, closed', () => {
   it('W3: a date moved forward makes a plain key no younger', () => {
     const floors = new KeyFloors()
     const key = deviceKey('a')
-    expect(judge(published({ a: plain(key, 'a', START_S - 364 * DAY_S) }), floors)[0]?.verdict).toBe('legacy')
-    expect(summary(judge(published({ a: plain(key, 'a', START_S) }), floors, START_S + 2 * DAY_S))).toEqual([
+    expect(verify(published({ a: plain(key, 'a', START_S - 364 * DAY_S) }), floors)[0]?.verdict).toBe('legacy')
+    expect(summary(verify(published({ a: plain(key, 'a', START_S) }), floors, START_S + 2 * DAY_S))).toEqual([
       'a: expired NK_STALE',
     ])
   })
@@ -180,20 +180,20 @@ describe('weaknesses of the guide, closed', () => {
       ';revoked=truex',
       ';revoked=',
     ]) {
-      expect(summary(judge(published({ a: plain(deviceKey('a'), 'a', START_S, flag) })))).toEqual([
+      expect(summary(verify(published({ a: plain(deviceKey('a'), 'a', START_S, flag) })))).toEqual([
         'a: revoked NK_REVOKED',
       ])
     }
-    expect(summary(judge(published({ a: `revoked=true;${plain(deviceKey('a'), 'a', START_S)}` })))).toEqual([
+    expect(summary(verify(published({ a: `revoked=true;${plain(deviceKey('a'), 'a', START_S)}` })))).toEqual([
       'a: revoked NK_REVOKED',
     ])
-    expect(judge(published({ a: plain(deviceKey('a'), 'a', START_S, ';revoked=false') }))[0]?.verdict).toBe('legacy')
-    expect(judge(published({ a: plain(deviceKey('a'), 'a', START_S, ';note=x,revoked=true') }))[0]?.verdict).toBe(
+    expect(verify(published({ a: plain(deviceKey('a'), 'a', START_S, ';revoked=false') }))[0]?.verdict).toBe('legacy')
+    expect(verify(published({ a: plain(deviceKey('a'), 'a', START_S, ';note=x,revoked=true') }))[0]?.verdict).toBe(
       'legacy',
     )
     const floors = new KeyFloors()
-    judge(published({ a: plain(deviceKey('a'), 'a', START_S, ';revoked=1') }), floors)
-    expect(summary(judge(published({ a: plain(deviceKey('a'), 'a', START_S) }), floors))).toEqual([
+    verify(published({ a: plain(deviceKey('a'), 'a', START_S, ';revoked=1') }), floors)
+    expect(summary(verify(published({ a: plain(deviceKey('a'), 'a', START_S) }), floors))).toEqual([
       'a: revoked NK_REVOKED',
     ])
   })
@@ -238,14 +238,14 @@ describe('weaknesses of the guide, closed', () => {
         typeof timestampS === 'number'
           ? plain(deviceKey('a'), 'a', timestampS)
           : plain(deviceKey('a'), 'a', undefined, `;ts=${timestampS}`)
-      return summary(judge(published({ a: text })))
+      return summary(verify(published({ a: text })))
     }
     expect(at(START_S - 366 * DAY_S)).toEqual(['a: expired NK_STALE'])
     expect(at(START_S - 364 * DAY_S)).toEqual(['a: legacy'])
     expect(at(START_S + 600)).toEqual(['a: unverifiable NK_FUTURE'])
     expect(at(START_S + 300)).toEqual(['a: legacy'])
     for (const bad of ['9223372036854775808', '1e9', '-1']) expect(at(bad)).toEqual(['a: unverifiable NK_RECORD'])
-    expect(summary(judge(published({ a: plain(deviceKey('a'), 'a') })))).toEqual(['a: expired NK_STALE'])
+    expect(summary(verify(published({ a: plain(deviceKey('a'), 'a') })))).toEqual(['a: expired NK_STALE'])
   })
 
   it('W10: blocking lookups keeps a revoked key alive for a day at most', async () => {

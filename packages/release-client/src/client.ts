@@ -1,13 +1,10 @@
 import { base64Encode, sha256, hexEncode } from '@keyturn/primitives'
 import type {
-  AuditEntry,
   BlobView,
   ChannelAccessView,
   ChannelView,
-  GarbageReport,
   NewProduct,
   NewRelease,
-  NewToken,
   Page,
   ProductChange,
   ProductView,
@@ -15,17 +12,15 @@ import type {
   ReleaseCheckView,
   ReleaseDiffView,
   ReleaseView,
-  SessionView,
   StatsView,
   StorageView,
-  TokenView,
 } from './api.ts'
 import { API_LIMITS } from './limits.ts'
 import { checkRelease } from './check-release.ts'
 import type { CheckReleaseOptions } from './check-release.ts'
 import { HttpCaller, queryText } from './http.ts'
 import type { ReleaseServerClientOptions } from './http.ts'
-import { KeyCalls } from './key-calls.ts'
+import { OperatorCalls } from './operator-calls.ts'
 import { readBounded } from './read-bounded.ts'
 import { createUpload, uploadBlob } from './upload.ts'
 import type { BlobSource, UploadOptions } from './blob-source.ts'
@@ -53,7 +48,7 @@ export function blobFromBytes(bytes: Uint8Array): BlobSource {
  * Typed client of the management API and the public tree. Each method throws `ProblemError` with the code of the
  * server, or `SRV_NETWORK` when nothing answers.
  */
-export class ReleaseServerClient extends KeyCalls {
+export class ReleaseServerClient extends OperatorCalls {
   readonly #http: HttpCaller
 
   /** @param url - Address of the server, such as `https://updates.example.org`. */
@@ -372,59 +367,6 @@ export class ReleaseServerClient extends KeyCalls {
       path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/rollout`,
       what: `change the rollout of "${channel}"`,
       json: change,
-    })
-  }
-
-  /** Creates a token; the secret is shown this once. */
-  createToken(token: NewToken): Promise<{ token: TokenView; secret: string }> {
-    return this.#http.json({ method: 'POST', path: '/v1/tokens', what: `create token "${token.name}"`, json: token })
-  }
-
-  /** All tokens, without their secrets. */
-  async listTokens(): Promise<readonly TokenView[]> {
-    const page = await this.#http.json<Page<TokenView>>({ method: 'GET', path: '/v1/tokens', what: 'list tokens' })
-    return page.items
-  }
-
-  /** Revokes a token at once. */
-  async revokeToken(id: string): Promise<void> {
-    await this.#http.send({ method: 'DELETE', path: `/v1/tokens/${segment(id)}`, what: `revoke token ${id}` })
-  }
-
-  /** Open sessions of the dashboard, newest first. */
-  async listSessions(): Promise<readonly SessionView[]> {
-    const page = await this.#http.json<Page<SessionView>>({
-      method: 'GET',
-      path: '/v1/sessions',
-      what: 'list sessions',
-    })
-    return page.items
-  }
-
-  /** Ends a session at once. */
-  async endSession(id: string): Promise<void> {
-    await this.#http.send({ method: 'DELETE', path: `/v1/sessions/${segment(id)}`, what: `end session ${id}` })
-  }
-
-  /** A page of the audit log, oldest first from `after`. */
-  async audit(
-    query: { after?: number; limit?: number; actor?: string; action?: string } = {},
-  ): Promise<readonly AuditEntry[]> {
-    const page = await this.#http.json<Page<AuditEntry>>({
-      method: 'GET',
-      path: `/v1/audit${queryText(query)}`,
-      what: 'read the audit log',
-    })
-    return page.items
-  }
-
-  /** Collects garbage; a dry run unless `dryRun` is false. */
-  collectGarbage(options: { dryRun?: boolean } = {}): Promise<GarbageReport> {
-    return this.#http.json({
-      method: 'POST',
-      path: '/v1/gc',
-      what: 'collect garbage',
-      json: { dry_run: options.dryRun ?? true },
     })
   }
 

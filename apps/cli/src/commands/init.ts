@@ -5,6 +5,7 @@ import { CliError } from '../errors.ts'
 import { wholeNumber } from '../flags/values.ts'
 import { formatTable } from '../output.ts'
 import { createHome } from '@keyturn/publisher/keys'
+import type { CreatedHome } from '@keyturn/publisher/keys'
 
 interface InitOptions {
   readonly product: string
@@ -31,8 +32,7 @@ export function registerInit(program: Command, cli: Cli): void {
   })
 }
 
-async function runInit(context: Context, options: InitOptions): Promise<CommandResult> {
-  const rolesDays = wholeNumber(options.rolesDays, '--roles-days', 1, 400)
+function checkOptions(options: InitOptions): void {
   for (const [flag, name] of [
     ['--product', options.product],
     ['--channel', options.channel],
@@ -44,6 +44,11 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
   if (address !== undefined && !(URL.canParse(address) && ['http:', 'https:'].includes(new URL(address).protocol))) {
     throw new CliError('CLI_USAGE', '--server wants an address like https://updates.example.org')
   }
+}
+
+async function runInit(context: Context, options: InitOptions): Promise<CommandResult> {
+  const rolesDays = wholeNumber(options.rolesDays, '--roles-days', 1, 400)
+  checkOptions(options)
   if (context.dryRun)
     return {
       data: { home: context.homeFolder, created: false },
@@ -59,43 +64,33 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
         })
   try {
     const { product, channel, server } = options
-    const { description, pin, nextKeyFile } = await createHome({
-      folder: context.homeFolder,
-      product,
-      channel,
-      server,
-      passphrase,
-      nextPassphrase,
-      rolesDays,
-      clock: context.clock,
-    })
-    return {
-      data: {
-        home: context.homeFolder,
-        product,
-        channel,
-        prefix: description.identity.prefix,
-        pin,
-        next_key_file: nextKeyFile,
-        key_id: 1,
-        roles_version: 1,
-      },
-      text: [
-        formatTable([
-          ['home', context.homeFolder],
-          ['identity', description.identity.prefix],
-          ['pin for launchers', pin],
-          ['next identity key', nextKeyFile],
-        ]),
-        ...(context.quiet
-          ? []
-          : [
-              '',
-              'Move the next identity key to another medium now: anyone who has it controls the identity.\nThen make a backup: keyturn backup FILE',
-            ]),
-      ].join('\n'),
-    }
+    const names = { folder: context.homeFolder, product, channel, server, rolesDays }
+    return created(context, names, await createHome({ ...names, passphrase, nextPassphrase, clock: context.clock }))
   } finally {
     wipe(passphrase, nextPassphrase)
+  }
+}
+
+/** What was made, and what to do next. */
+function created(
+  context: Context,
+  { folder, product, channel }: { readonly folder: string; readonly product: string; readonly channel: string },
+  { description, pin, nextKeyFile }: CreatedHome,
+): CommandResult {
+  const { prefix } = description.identity
+  const next = [
+    '',
+    'Move the next identity key to another medium now: anyone who has it controls the identity.',
+    'Then make a backup: keyturn backup FILE',
+  ]
+  const facts = formatTable([
+    ['home', folder],
+    ['identity', prefix],
+    ['pin for launchers', pin],
+    ['next identity key', nextKeyFile],
+  ])
+  return {
+    data: { home: folder, product, channel, prefix, pin, next_key_file: nextKeyFile, key_id: 1, roles_version: 1 },
+    text: [facts, ...(context.quiet ? [] : next)].join('\n'),
   }
 }

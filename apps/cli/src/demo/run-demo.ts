@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { formatBytes, hexDecode, hexEncode, KeyturnError } from '@keyturn/primitives'
 import { keyCommitment } from '@keyturn/m2pack-format'
@@ -21,7 +20,7 @@ import { flippedByte, forgedInteraction, forgedManifest, forgedRotation, staleHe
 import { copyDependencies, copyTree, editTree, nearestModules } from './input.ts'
 import type { DemoTree } from './input.ts'
 import { packRelease, playOnce, publishTree } from './release-steps.ts'
-import { demoNames, Stage } from './stage.ts'
+import { currentTree, demoNames, Stage } from './stage.ts'
 import type { Tamper } from './stage.ts'
 import { DemoSteps } from './steps.ts'
 import type { StepOutcome } from './steps.ts'
@@ -395,14 +394,4 @@ export class Demo {
     if (this.#tree === undefined) throw new TypeError('No input was gathered')
     return this.#tree
   }
-}
-
-/** Tree of the release in force: what the next one is built upon. */
-async function currentTree(stage: Stage): Promise<string> {
-  return (await findRelease(stage.home.paths, demoNames.channel)).tree
-}
-
-/** Removes everything the demonstration made. */
-export async function clearStage(folder: string): Promise<void> {
-  await rm(folder, { recursive: true, force: true })
 }

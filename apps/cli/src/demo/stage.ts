@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createEngine } from '@keyturn/install-engine'
@@ -17,7 +17,7 @@ import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { createHome } from '@keyturn/publisher/keys'
 import type { CreatedHome } from '@keyturn/publisher/keys'
-import { hashFile, listTree, trustPin } from '@keyturn/publisher/release'
+import { findRelease, hashFile, listTree, trustPin } from '@keyturn/publisher/release'
 
 /**
  * Changes an answer on its way to the launcher; undefined leaves it alone. The path has no leading slash, the body is
@@ -271,4 +271,14 @@ function sampleClient(): string {
     if (existsSync(path)) return path
   }
   throw new CliError('CLI_PATH_UNKNOWN', 'The sample client is not built', { hint: 'Run the build' })
+}
+
+/** Tree of the release in force: what the next one is built upon. */
+export async function currentTree(stage: Stage): Promise<string> {
+  return (await findRelease(stage.home.paths, demoNames.channel)).tree
+}
+
+/** Removes everything the demonstration made. */
+export async function clearStage(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true })
 }

@@ -36,7 +36,7 @@ export interface OperationParts {
 const channelParams = objectSchema({ p: SCHEMAS.slug, c: SCHEMAS.slug })
 const reason = { type: 'string', maxLength: 500 }
 
-/** Routes of rollout, garbage collection, events, telemetry, health and metrics. */
+/** Routes of rollout, garbage collection, events, reports, statistics, health and metrics. */
 export function operationRoutes(app: FastifyInstance, context: ServerContext, parts: OperationParts): void {
   rolloutRoutes(app, context, parts)
   healthRoutes(app, context, parts)
@@ -61,6 +61,11 @@ export function operationRoutes(app: FastifyInstance, context: ServerContext, pa
     (request, reply) => parts.events.serve(request, reply),
   )
 
+  reportRoutes(app, parts)
+}
+
+/** What launchers report, and what became of it. */
+function reportRoutes(app: FastifyInstance, parts: OperationParts): void {
   app.post<{ Body: JsonValue }>(
     '/v1/reports',
     {

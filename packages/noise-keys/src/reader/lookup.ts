@@ -2,8 +2,8 @@ import type { KeyDirectory } from '../directory.ts'
 import { NoiseKeysError } from '../errors.ts'
 import type { KeyFloors } from './floors.ts'
 import type { TransportIdentity } from '../identity.ts'
-import { isUsable, verifyKeys } from './judge.ts'
-import type { KeyVerdict, ReaderPolicy } from './judge.ts'
+import { isUsable, verifyKeys } from './verify-keys.ts'
+import type { KeyVerdict, ReaderPolicy } from './verify-keys.ts'
 
 /** How {@link lookUpKeys} looks. */
 export interface LookupOptions {

@@ -54,11 +54,11 @@ export function readAsOldReader(
     return 'error:signature'
   return freshness === undefined
     ? 'ok'
-    : judgeAge(fields.get('ts'), freshness.nowS, freshness.maxAgeS ?? OLD_READER_MAX_AGE_S)
+    : verdictOfAge(fields.get('ts'), freshness.nowS, freshness.maxAgeS ?? OLD_READER_MAX_AGE_S)
 }
 
 /** Their check of the timestamp, a Rust `u64` (one leading `+` and leading zeros pass). */
-function judgeAge(text: string | undefined, nowS: number, maxAgeS: number): OldReaderVerdict {
+function verdictOfAge(text: string | undefined, nowS: number, maxAgeS: number): OldReaderVerdict {
   if (text === undefined) return 'error:missing-timestamp'
   if (!/^\+?[0-9]+$/.test(text) || BigInt(text.replace('+', '')) >= 1n << 64n) return 'error:timestamp'
   const ageS = nowS - Number(text)

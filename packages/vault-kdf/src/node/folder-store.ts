@@ -15,17 +15,11 @@ import type {
   StoredRecord,
   VaultStore,
 } from '../store.ts'
+import { ROWS_PER_FRAME, rowBytes, takeGroup } from './folder-rows.ts'
+import type { Body, Waiting } from './folder-rows.ts'
 import { frameHeaderBytes, frameHolds, maxFrameBytes, parsePayload, segmentMagic, writeFrame } from './segment.ts'
 import type { SegmentEntry } from './segment.ts'
 import { named, newestSegment, segmentName, segmentNumber } from './segment-files.ts'
-
-/** Where the envelope of a record is in the segment; a sidecar is small and stays in memory. */
-interface Body {
-  readonly offset: number
-  /** The bytes themselves until they are durable. */
-  readonly pending?: Uint8Array
-  readonly sidecar?: Uint8Array
-}
 
 /** Options of {@link FolderStore.open}. */
 export interface FolderStoreOptions {
@@ -37,13 +31,6 @@ export interface FolderStoreOptions {
   lockWaitMs?: number
   /** Default: the real disk. */
   fs?: FileSystem
-}
-
-interface Waiting {
-  readonly changes: readonly StoreChange[]
-  readonly document: DocumentWrite | undefined
-  readonly done: (outcomes: readonly StoreOutcome[]) => void
-  readonly failed: (error: unknown) => void
 }
 
 /** The newest segment, open and locked. */
@@ -180,21 +167,10 @@ export class FolderStore implements VaultStore {
     // A turn of the event loop lets the batches of one tick share a frame and its fsync.
     await new Promise<void>((resolve) => setImmediate(resolve))
     try {
-      while (this.#waiting.length > 0) await this.#writeGroup(this.#nextGroup())
+      while (this.#waiting.length > 0) await this.#writeGroup(takeGroup(this.#waiting))
     } finally {
       this.#writing = undefined
     }
-  }
-
-  #nextGroup(): Waiting[] {
-    let bytes = 0
-    let count = 0
-    for (const { changes } of this.#waiting) {
-      bytes += changes.reduce((sum, change) => sum + ('put' in change ? change.put.envelope.length : 0), 0)
-      if (count > 0 && bytes > maxGroupBytes) break
-      count += 1
-    }
-    return this.#waiting.splice(0, count)
   }
 
   /**
@@ -394,8 +370,8 @@ export class FolderStore implements VaultStore {
     yield head
     position += head.length
     const rows = [...this.#table.rows()]
-    for (let start = 0; start < rows.length; start += rowsPerFrame) {
-      const page = rows.slice(start, start + rowsPerFrame)
+    for (let start = 0; start < rows.length; start += ROWS_PER_FRAME) {
+      const page = rows.slice(start, start + ROWS_PER_FRAME)
       const records = await Promise.all(page.map((row) => this.#readRow(row)))
       const { bytes, envelopeOffsets } = writeFrame(records.map((record) => ({ kind: 'put', record })))
       for (const [index, row] of page.entries()) placed.push({ row, offset: position + (envelopeOffsets[index] ?? 0) })
@@ -414,14 +390,4 @@ export class FolderStore implements VaultStore {
     }
     await syncFolder(this.#folder, this.#fs)
   }
-}
-
-const rowsPerFrame = 64
-const maxGroupBytes = 32 * 1024 * 1024
-/** About what a record takes besides its envelope. */
-const rowOverheadBytes = 64
-
-function rowBytes(row: TableRow<Body>): number {
-  const { partition, cell, name } = row.record
-  return row.size + rowOverheadBytes + partition.length + cell.length + name.length + (row.body.sidecar?.length ?? 0)
 }

@@ -105,13 +105,13 @@ export function verifyKeys(
   { nowS, policy }: VerifyKeysOptions,
 ): KeyVerdict[] {
   const full = { ...DEFAULT_READER_POLICY, ...policy }
-  if (published === undefined) return judgeFromCache(identity, floors, nowS, full)
+  if (published === undefined) return verifyFromCache(identity, floors, nowS, full)
   const scene = openScene(identity, published, floors, { nowS, policy: full })
   const devices = new Set([
     ...published.records.keys(),
     ...(scene.list?.list.entries ?? []).map(({ device }) => device),
   ])
-  const verdicts = [...devices].map((device) => judgeDevice(scene, device, published.records.get(device)))
+  const verdicts = [...devices].map((device) => verifyDevice(scene, device, published.records.get(device)))
   const usable = verdicts.filter(isUsable)
   if (usable.length > 0) {
     const keys = usable.map(({ device, publicKey, untilS }) => {
@@ -210,7 +210,7 @@ function checkAnchor(
     throw new NoiseKeysError('NK_UNVERIFIABLE', 'Nothing anchors the key list, and it is too old to stand alone')
 }
 
-function judgeDevice(scene: Scene, device: string, text: string | undefined): KeyVerdict {
+function verifyDevice(scene: Scene, device: string, text: string | undefined): KeyVerdict {
   // The one name that strict JSON refuses as a key: it could not be remembered.
   if (device === '__proto__')
     return { device, verdict: 'unverifiable', code: 'NK_DEVICE_ID', reason: 'no device may be called so' }
@@ -231,7 +231,7 @@ function judgeDevice(scene: Scene, device: string, text: string | undefined): Ke
     assertOfToday(scene, record)
     scene.floors.observeRecord(scene.identity.name, device, record)
     const verdict =
-      record.format === 'plain' ? judgePlain(scene, device, record) : judgeStateful(scene, device, record, entry)
+      record.format === 'plain' ? verifyPlain(scene, device, record) : verifyStateful(scene, device, record, entry)
     return { ...verdict, publicKey: canonicalX25519PublicKey(record.publicKey) }
   } catch (error) {
     if (!(error instanceof NoiseKeysError)) throw error
@@ -247,9 +247,9 @@ function assertOfToday({ nowS, policy }: Scene, record: ParsedKeyRecord): void {
     throw new NoiseKeysError('NK_FUTURE', 'its record is dated in the future')
 }
 
-type Judgement = Omit<KeyVerdict, 'publicKey'>
+type DeviceVerdict = Omit<KeyVerdict, 'publicKey'>
 
-function judgePlain(scene: Scene, device: string, record: ParsedKeyRecord & { format: 'plain' }): Judgement {
+function verifyPlain(scene: Scene, device: string, record: ParsedKeyRecord & { format: 'plain' }): DeviceVerdict {
   const { policy, nowS, floors, identity } = scene
   const floor = floors.of(identity.name)
   const key = base64Encode(record.publicKey)
@@ -263,12 +263,12 @@ function judgePlain(scene: Scene, device: string, record: ParsedKeyRecord & { fo
   return { device, verdict: 'legacy', reason: 'a plain record: the key is genuine, nothing proves that it is current' }
 }
 
-function judgeStateful(
+function verifyStateful(
   scene: Scene,
   device: string,
   record: ParsedKeyRecord & { format: 'stateful' },
   entry: KeyListEntry | undefined,
-): Judgement {
+): DeviceVerdict {
   const { policy, nowS, floors, identity } = scene
   const common = { device, sequence: record.sequence }
   if (record.state === 'revoked')
@@ -312,7 +312,7 @@ function assertVouchedFor(
     throw new NoiseKeysError('NK_ROLLBACK', 'the key list names another record of this device')
 }
 
-function judgeFromCache(
+function verifyFromCache(
   identity: TransportIdentity,
   floors: KeyFloors,
   nowS: number,
