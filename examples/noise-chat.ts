@@ -1,5 +1,5 @@
-// A chat between two devices over plain TCP. Each device finds the other's key by its identity, the handshake (Noise IK)
-// proves both keys, and a lost device is cut off in the middle of a conversation.
+// A chat between two devices over plain TCP. Each device finds the other's key by its identity, the handshake (Noise
+// IK) proves both keys, and a lost device is cut off in the middle of a conversation.
 //
 //   node examples/noise-chat.ts
 import { once } from 'node:events'

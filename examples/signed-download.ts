@@ -1,5 +1,6 @@
-// A download that you can trust: the publisher signs a folder. A stranger fetches it over plain HTTP and keeps only what
-// the publisher's identity confirms. Later, the identity's key and the signing keys are rotated, and the pin still works.
+// A download that you can trust: the publisher signs a folder. A stranger fetches it over plain HTTP and keeps only
+// what the publisher's identity confirms. Later, the identity's key and the signing keys are rotated, and the pin still
+// works.
 //
 //   node examples/signed-download.ts
 import { createServer } from 'node:http'
@@ -150,7 +151,8 @@ const inception = await incept(
   },
   first,
 )
-const pin = formatPin({ prefix: inception.prefix, place: inception.state }) // put it on the website, into the package manager, …
+// Put it on the website, into the package manager, …
+const pin = formatPin({ prefix: inception.prefix, place: inception.state })
 
 const served = new Map<string, Uint8Array>()
 const publish = (documents: ReadonlyMap<string, Uint8Array>): void =>
@@ -171,7 +173,8 @@ try {
   publish(await offer(release, 1, beginning, inception))
   const got = await download(url, initialTrustState(parseTrustRoot(pin)))
   console.log(
-    `${got.manifest.version}: ${got.files.size} files, "${utf8Decode(got.files.get('readme.txt') ?? new Uint8Array()).trim()}"`,
+    `${got.manifest.version}: ${got.files.size} files, ` +
+      `"${utf8Decode(got.files.get('readme.txt') ?? new Uint8Array()).trim()}"`,
   )
 
   served.set('files/tool.bin', systemRandom(2000)) // a mirror that replaces a file

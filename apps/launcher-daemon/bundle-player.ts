@@ -1,6 +1,6 @@
 /**
- * Makes `dist/player/`: the launcher and the loader as one script each, for the executables that `keyturn launcher build`
- * makes. Studios need no bundler. Run by the build, after tsc.
+ * Makes `dist/player/`: the launcher and the loader as one script each, for the executables that `keyturn launcher
+ * build` makes. Studios need no bundler. Run by the build, after tsc.
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -13,7 +13,10 @@ const DIST = fileURLToPath(new URL('dist/', import.meta.url))
 const OUTPUT = join(DIST, 'player')
 const CONDITIONS = ['node', 'import', 'default']
 
-/** Replaces text that must be there: a source that changed is a failed build, never a launcher that fails on players' machines. */
+/**
+ * Replaces text that must be there: a source that changed is a failed build, never a launcher that fails on players'
+ * machines.
+ */
 function replaced(code: string, id: string, pattern: RegExp, text: string): string {
   if (!pattern.test(code)) throw new Error(`${id}: nothing to replace for ${pattern}`)
   return code.replace(pattern, () => text)

@@ -1,5 +1,5 @@
-// Bundles the viewer and serves it on this machine: `node examples/archive-viewer/serve.ts [port]`. Any static server can
-// serve the four files.
+// Bundles the viewer and serves it on this machine: `node examples/archive-viewer/serve.ts [port]`. Any static server
+// can serve the four files.
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { Server } from 'node:http'

@@ -1,4 +1,7 @@
-/** Writes the API reference of every package to docs/api. A package of its own because typedoc needs an older TypeScript. */
+/**
+ * Writes the API reference of every package to docs/api. A package of its own because typedoc needs an older
+ * TypeScript.
+ */
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Application } from 'typedoc'

@@ -1,4 +1,7 @@
-/** `pnpm campaign --minutes 10 [--seed N] [--only TEXT] [--list]`: runs every campaign, one after the other, sharing the time. */
+/**
+ * `pnpm campaign --minutes 10 [--seed N] [--only TEXT] [--list]`: runs every campaign, one after the other, sharing the
+ * time.
+ */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'

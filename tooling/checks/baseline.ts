@@ -16,8 +16,8 @@ function readBaseline(): Baseline {
 }
 
 /**
- * Reports what there is more of than the baseline allows. With `--write` the baseline is lowered to what there is; it is
- * raised by hand only, with a reason in the commit. With `--list` every place is printed.
+ * Reports what there is more of than the baseline allows. With `--write` the baseline is lowered to what there is; it
+ * is raised by hand only, with a reason in the commit. With `--list` every place is printed.
  *
  * @param check - Name of the check, and of its part of the baseline.
  */

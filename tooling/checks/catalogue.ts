@@ -112,7 +112,10 @@ function claims(page: string): Map<string, readonly string[]> {
   return new Map(lines.map(([row = '', , ...right]) => [row, right.join(' | ').split('; ')]))
 }
 
-/** What the page says and the tests do not. A test that the page does not name yet does no harm: the page may lag behind by additions. */
+/**
+ * What the page says and the tests do not. A test that the page does not name yet does no harm: the page may lag behind
+ * by additions.
+ */
 function stalePage(page: string, fresh: string): string[] {
   if (page !== fresh) console.log('  docs/reliability.md lags behind the tests; --write brings it up to date')
   const real = claims(fresh)

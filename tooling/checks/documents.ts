@@ -73,14 +73,15 @@ const INSTALLS = /\bnpm (?:install|i|exec)\b[^\n]*@keyturn\/|\bnpx [^\n]*@keytur
 const NOT_THERE = /not on npm yet/i
 
 /**
- * The owner of a name that a document says to install can run code on the reader's machine. So documents say when a package is not
- * published yet, and stop saying so with its first version.
+ * The owner of a name that a document says to install can run code on the reader's machine. So documents say when a
+ * package is not published yet, and stop saying so with its first version.
  */
 function unpublishedNames(file: string, published: boolean): string[] {
   const text = readFileSync(file, 'utf8')
   if (!published && INSTALLS.test(text) && !NOT_THERE.test(text))
     return [
-      `${relative(root, file)}: says how to install a package that is not published, and not that it is "not on npm yet"`,
+      `${relative(root, file)}: says how to install a package that is not published, and not that it is "not on ` +
+        'npm yet"',
     ]
   return published && NOT_THERE.test(text)
     ? [`${relative(root, file)}: says "not on npm yet" of packages that have a version`]

@@ -1,4 +1,7 @@
-/** Bundles each entry point of each package, and single functions, with all they need, and checks sizes against budgets; `--write` sets new budgets. */
+/**
+ * Bundles each entry point of each package, and single functions, with all they need, and checks sizes against budgets;
+ * `--write` sets new budgets.
+ */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'

@@ -1,4 +1,7 @@
-/** Checks the workspace against its drawing: which way arrows point, between packages and inside them, where Node may be used, what is documented. */
+/**
+ * Checks the workspace against its drawing: which way arrows point, between packages and inside them, where Node may be
+ * used, what is documented.
+ */
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { circles, importGraph, imports } from './imports.ts'
@@ -127,7 +130,8 @@ function checkDocumented(face: string): string[] {
         ?.trim()
       if (name === undefined || name === '') continue
       const declaration = new RegExp(
-        `^export (?:declare )?(?:abstract )?(?:async )?(?:class|function\\*?|const|interface|type|let) ${name.replaceAll('$', '\\$')}\\b`,
+        '^export (?:declare )?(?:abstract )?(?:async )?(?:class|function\\*?|const|interface|type|let) ' +
+          `${name.replaceAll('$', '\\$')}\\b`,
       )
       const at = lines.findIndex((line) => declaration.test(line))
       if (at >= 0 && !(lines[at - 1] ?? '').trimEnd().endsWith('*/')) {

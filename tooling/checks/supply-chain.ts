@@ -1,4 +1,7 @@
-/** Checks everything that users of the packages install: licenses, install scripts, and a decision for each direct dependency. */
+/**
+ * Checks everything that users of the packages install: licenses, install scripts, and a decision for each direct
+ * dependency.
+ */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -51,7 +54,8 @@ for (const [licence, packages] of Object.entries(byLicence)) {
       findings.push(`${name} ${versions.join(', ')} has the license ${licence}, which is not on the list`)
     for (const path of paths) {
       const { scripts = {} } = JSON.parse(readFileSync(join(path, 'package.json'), 'utf8')) as Manifest
-      // node-gyp-build and similar scripts only look for a binary that is already in the package; pnpm runs none of them here.
+      // node-gyp-build and similar scripts only look for a binary that is already in the package; pnpm runs none of
+      // them here.
       const script = INSTALL_SCRIPTS.find((key) => key in scripts)
       if (script !== undefined) findings.push(`${name} wants to run "${scripts[script]}" at ${script}`)
     }

@@ -1,4 +1,7 @@
-/** Keeps phrases from coming back that are not plain English here, docs/glossary.md. A line that needs one says `words: allow`. */
+/**
+ * Keeps phrases from coming back that are not plain English here, docs/glossary.md. A line that needs one says `words:
+ * allow`.
+ */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { reportAgainstBaseline } from './baseline.ts'

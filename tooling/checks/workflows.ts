@@ -1,4 +1,7 @@
-/** Checks the workflows and the reusable action: what runs code has no rights, what has rights runs no code of ours or of dependencies. */
+/**
+ * Checks the workflows and the reusable action: what runs code has no rights, what has rights runs no code of ours or
+ * of dependencies.
+ */
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'

@@ -1,4 +1,7 @@
-/** Writes the address of the sources into each package that is published. npm compares it with the signer of the provenance. */
+/**
+ * Writes the address of the sources into each package that is published. npm compares it with the signer of the
+ * provenance.
+ */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { members } from '../checks/workspace.ts'

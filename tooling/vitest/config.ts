@@ -43,7 +43,8 @@ export const vitestConfig = defineConfig({
     // No test decides by time. The limits are for tests that hang, and are long enough for a busy machine.
     testTimeout: 300_000,
     hookTimeout: 300_000,
-    // A shared machine can stop a process for seconds. The report marks what passed only at the second try; locally nothing is retried.
+    // A shared machine can stop a process for seconds. The report marks what passed only at the second try; locally
+    // nothing is retried.
     retry: process.env['CI'] === undefined ? 0 : 1,
     passWithNoTests: false,
     setupFiles: process.env['KEYTURN_CAMPAIGN_SEED'] === undefined ? [] : [`${root}tooling/vitest/campaign-seed.ts`],

@@ -1,4 +1,5 @@
-// The demonstration starts the sample client as a program of its own, also from an installed package: it travels in dist.
+// The demonstration starts the sample client as a program of its own, also from an installed package: it travels in
+// dist.
 import { copyFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 

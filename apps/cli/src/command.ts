@@ -15,8 +15,8 @@
 // code 1. Secrets come from `context.ask`, never from a flag's value. `--dry-run` is refused unless `dryRun: true` says
 // that `run` looks at `context.dryRun`. What has to be closed or wiped goes to `context.defer`.
 //
-// What a command does with keys and releases is in @keyturn/publisher; `context` is its host. Flags that several commands
-// share are in flags/.
+// What a command does with keys and releases is in @keyturn/publisher; `context` is its host. Flags that several
+// commands share are in flags/.
 
 import { resolve } from 'node:path'
 import { printable, systemClock } from '@keyturn/primitives'
@@ -70,7 +70,9 @@ export interface Context extends PublisherHost {
   readonly homeFolder: string
   /** Milliseconds since the epoch. */
   readonly clock: Clock
-  /** Answers now, for commands that go on running: `serve`, `demo --keep`. What `run` returns is not printed any more. */
+  /**
+   * Answers now, for commands that go on running: `serve`, `demo --keep`. What `run` returns is not printed any more.
+   */
   announce(result: CommandResult): void
   /** As {@link Ask.passphrase}: what a {@link PublisherHost} is asked for. */
   passphrase: PublisherHost['passphrase']

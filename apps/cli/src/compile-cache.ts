@@ -8,8 +8,8 @@ const STICKY = 0o1000
 
 /**
  * From the second start on, modules come compiled. What is in such a cache is run as it is: Node checks neither who
- * wrote it nor what it holds, and its own choice is a foreseeable name in the shared temporary folder. So the cache is in
- * a folder that only this user can write to, or there is none.
+ * wrote it nor what it holds, and its own choice is a foreseeable name in the shared temporary folder. So the cache is
+ * in a folder that only this user can write to, or there is none.
  */
 export function usePrivateCompileCache(env: Readonly<NodeJS.ProcessEnv> = process.env): void {
   if (env['NODE_COMPILE_CACHE'] !== undefined || env['NODE_DISABLE_COMPILE_CACHE'] !== undefined) return

@@ -84,7 +84,8 @@ function fish(root: CommandDescription): string {
     )
     const flags = command.flags.map(
       (flag) =>
-        `complete -c keyturn -n ${condition} -l ${flag.long.slice(2)}${flag.value === '' ? '' : ' -r'} -d ${quote(flag.description)}`,
+        `complete -c keyturn -n ${condition} -l ${flag.long.slice(2)}${flag.value === '' ? '' : ' -r'} -d ` +
+        `${quote(flag.description)}`,
     )
     return [...names, ...flags]
   })

@@ -2,7 +2,10 @@ import { KeyturnError, printable } from '@keyturn/primitives'
 import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
 import { publisherErrors } from '@keyturn/publisher'
 
-/** The codes of the command line and of the homes it works on; every other code comes from the package that found the fault. */
+/**
+ * The codes of the command line and of the homes it works on; every other code comes from the package that found the
+ * fault.
+ */
 export const cliErrors = {
   ...publisherErrors,
   CLI_NO_TERMINAL: {

@@ -1,9 +1,13 @@
 import type { KeyturnError } from '@keyturn/primitives'
 
-/** What to do in terms of this program, for codes of packages that do not know its flags. A hint of the error itself wins. */
+/**
+ * What to do in terms of this program, for codes of packages that do not know its flags. A hint of the error itself
+ * wins.
+ */
 const hints: Readonly<Record<string, string>> = {
   SRV_AUTH:
-    'Give the publisher\'s token: --token-file FILE, or the variable KEYTURN_TOKEN_FILE; "keyturn serve" writes one to publisher.token in its data folder',
+    'Give the publisher\'s token: --token-file FILE, or the variable KEYTURN_TOKEN_FILE; "keyturn serve" writes ' +
+    'one to publisher.token in its data folder',
   SRV_SCOPE: 'Give a token with that scope: --token-file FILE, or the variable KEYTURN_TOKEN_FILE',
   SRV_NETWORK:
     'See that the server runs and that --server names it, then run the command again: what was sent already is kept',

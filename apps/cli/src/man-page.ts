@@ -80,7 +80,10 @@ function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
 }
 
-/** Characters that roff would read: backslashes, hyphens that are minus signs, dots and quotes at the start of a line, what is not ASCII. */
+/**
+ * Characters that roff would read: backslashes, hyphens that are minus signs, dots and quotes at the start of a line,
+ * what is not ASCII.
+ */
 function roff(text: string): string {
   return text
     .replaceAll('\\', '\\e')

@@ -28,7 +28,8 @@ export async function runProcess(
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0)
     // Asynchronous and late: no command could tell of it any more.
     process.stderr.write(
-      `error: Cannot write to the standard output: ${printable(error.message)}\n  CLI_IO: Free the disk that it goes to, and run the command again\n`,
+      `error: Cannot write to the standard output: ${printable(error.message)}\n  CLI_IO: Free the disk that it ` +
+        'goes to, and run the command again\n',
     )
     process.exit(exitCodes.io)
   })

@@ -70,7 +70,9 @@ describe.skipIf(process.platform === 'win32')('the compile cache of keyturn', ()
     expect(run(ours)).toBe('the real module\n')
   })
 
-  /** Gives each entry that was compiled from one text the checksum of another, as somebody would who can write there. */
+  /**
+   * Gives each entry that was compiled from one text the checksum of another, as somebody would who can write there.
+   */
   async function poison(root: string, from: string, to: string): Promise<void> {
     const wanted = Buffer.alloc(4)
     wanted.writeUInt32LE(crc32(from))

@@ -1,5 +1,5 @@
-// Figures of the launcher, each with its limit measured in the same run: `pnpm bench`. KEYTURN_BENCH_MB sets the size of
-// the big install (default 1,000 MB in 20,000 files; the figure in docs is 4,300 MB in 54,000 files).
+// Figures of the launcher, each with its limit measured in the same run: `pnpm bench`. KEYTURN_BENCH_MB sets the size
+// of the big install (default 1,000 MB in 20,000 files; the figure in docs is 4,300 MB in 54,000 files).
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'

@@ -5,8 +5,8 @@ import type { JsonObject, JsonValue } from '@keyturn/primitives'
 export type PlayerTarget = 'windows' | 'linux'
 
 /**
- * What a studio puts into its launcher, docs/spec/player-launcher.md §2: the asset `player.json` of the executable. Server
- * and pin come from here only; nothing on disk replaces them.
+ * What a studio puts into its launcher, docs/spec/player-launcher.md §2: the asset `player.json` of the executable.
+ * Server and pin come from here only; nothing on disk replaces them.
  */
 export interface PlayerConfig {
   readonly schema: 1

@@ -9,7 +9,8 @@ import { TestPublisher } from '../test/publisher.ts'
 
 // Soak: one server process under everything it does all day, for CAMPAIGN_MINUTES (default 30): launchers that come and
 // go, publishes, uploads, rollouts, reports, refused requests, garbage collection. Told each minute: memory, open
-// descriptors, requests, failures. At the end: growth of memory after the warm-up (first fifth), which has to be bounded.
+// descriptors, requests, failures. At the end: growth of memory after the warm-up (first fifth), which has to be
+// bounded.
 
 const minutes = Number(process.env['CAMPAIGN_MINUTES'] ?? 30)
 const folder = await mkdtemp(join(tmpdir(), 'keyturn-soak-'))

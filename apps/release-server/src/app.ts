@@ -96,7 +96,10 @@ function createHttpServer(options: AppOptions, handler: Parameters<typeof create
   return server
 }
 
-/** A request that cannot be parsed as HTTP gets a short answer, and its connection is closed: nothing after it can be trusted. */
+/**
+ * A request that cannot be parsed as HTTP gets a short answer, and its connection is closed: nothing after it can be
+ * trusted.
+ */
 function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   const [status, code] =
@@ -113,7 +116,8 @@ function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
     request_id: '-',
   })
   socket.end(
-    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/problem+json\r\nContent-Length: ` +
+      `${Buffer.byteLength(body)}\r\n\r\n${body}`,
   )
 }
 

@@ -20,7 +20,10 @@ const DAY_MS = 86_400_000
 
 /** How stores are opened. */
 export interface OpenOptions {
-  /** `create` makes what is missing; `require` refuses it, so that a mistyped folder is not mistaken for an empty server. */
+  /**
+   * `create` makes what is missing; `require` refuses it, so that a mistyped folder is not mistaken for an empty
+   * server.
+   */
   readonly missing: 'create' | 'require'
 }
 

@@ -10,7 +10,10 @@ const bytes = someBytes(600_000)
 const name = sha256Hex(bytes)
 const uploadId = 'an-upload-of-a-test'
 
-/** Runs `work` with the n-th change to the disk failing, for n = 0, 1, 2 … until a run passes; then looks at what is left. */
+/**
+ * Runs `work` with the n-th change to the disk failing, for n = 0, 1, 2 … until a run passes; then looks at what is
+ * left.
+ */
 async function eachFault(
   mode: 'fail' | 'crash',
   code: string,

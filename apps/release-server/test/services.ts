@@ -39,7 +39,9 @@ async function postgresUser(): Promise<{ uid: number; gid: number } | undefined>
   return { uid: await id('-u'), gid: await id('-g') }
 }
 
-/** A real PostgreSQL: the one of KEYTURN_TEST_DATABASE_URL, else one brought up here; undefined when none is installed. */
+/**
+ * A real PostgreSQL: the one of KEYTURN_TEST_DATABASE_URL, else one brought up here; undefined when none is installed.
+ */
 export async function startPostgres(): Promise<Service | undefined> {
   const given = process.env['KEYTURN_TEST_DATABASE_URL']
   if (given !== undefined) return { url: given, stop: async () => undefined }

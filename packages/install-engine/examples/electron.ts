@@ -1,7 +1,8 @@
-// An app that updates itself. The installer puts a small shell on the machine (in Electron: the `main` of package.json); the shell brings the app in a
-// folder of its own to the newest release and starts it. The running app only asks whether there is a newer release, and starts the shell again
-// when the user agrees: files in use are never replaced. Here Node plays Electron, which starts a `.mjs` the same way (`electron main.mjs`).
-// Run: node examples/electron.ts
+// An app that updates itself. The installer puts a small shell on the machine (in Electron: the `main` of
+// package.json); the shell brings the app in a folder of its own to the newest release and starts it. The running app
+// only asks whether there is a newer release, and starts the shell again when the user agrees: files in use are never
+// replaced. Here Node plays Electron, which starts a `.mjs` the same way (`electron main.mjs`). Run: node
+// examples/electron.ts
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,7 +20,8 @@ function openEngine(): Engine {
 /** The shell: updates if the server can be reached, verifies every file, starts the app, and leaves. */
 async function shell(): Promise<string> {
   const { version, offline, exited, confirmed } = await openEngine().launch({ stdio: ['ignore', 'inherit', 'inherit'] })
-  // Electron: `app.exit()` once `confirmed` is true. A release that twice does not live that long is rolled back by itself.
+  // Electron: `app.exit()` once `confirmed` is true. A release that twice does not live that long is rolled back by
+  // itself.
   await exited
   return `shell: started ${version}${offline ? ' offline' : ''}, good: ${await confirmed}`
 }

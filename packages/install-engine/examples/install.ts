@@ -24,7 +24,8 @@ const second = await engine.update()
 isUp = false
 const started = await engine.launch({ stdio: ['ignore', 'ignore', 'ignore'] })
 console.log(
-  `installed ${first.version}, then ${second.version} with ${second.writtenFiles} file; offline: ${started.offline}, exit ${await started.exited}`,
+  `installed ${first.version}, then ${second.version} with ${second.writtenFiles} file; offline: ` +
+    `${started.offline}, exit ${await started.exited}`,
 )
 console.log(await readFile(join(folder, 'hello.mjs'), 'utf8'))
 await started.confirmed

@@ -5,8 +5,8 @@ import { runTrustCycle } from './trust/trust-cycle.ts'
 import type { TrustCycleResult } from './trust/trust-cycle.ts'
 
 /**
- * How far behind the clock here may be: a day, for the hour of another system on the same machine, a wrong time zone or a
- * wrong date. Signed times are a floor for it (docs/decisions/0079).
+ * How far behind the clock here may be: a day, for the hour of another system on the same machine, a wrong time zone or
+ * a wrong date. Signed times are a floor for it (docs/decisions/0079).
  */
 const SLOW_CLOCK_MS = 24 * 60 * 60 * 1000
 /** A clock that is this far behind a signed time is worth a word. */
@@ -57,7 +57,9 @@ function forkNotice(session: Session): { type: 'notice'; code: string; message: 
   return {
     type: 'notice',
     code: 'LA_FORKED',
-    message: `The publisher's signed documents contradict each other, so nothing new is installed; both are kept in "${session.layout.evidence}"`,
+    message:
+      `The publisher's signed documents contradict each other, so nothing new is installed; both are kept ` +
+      `in "${session.layout.evidence}"`,
   }
 }
 
@@ -70,7 +72,9 @@ function warnOfClock(session: Session, { clockFloorMs }: TrustState): void {
   session.emit({
     type: 'notice',
     code: 'MAN_CLOCK',
-    message: `The clock of this computer is ${howFar} or more behind a signed time of the publisher; set its date and time`,
+    message:
+      `The clock of this computer is ${howFar} or more behind a signed time of the publisher; set its date ` +
+      'and time',
   })
 }
 

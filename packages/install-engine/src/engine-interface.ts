@@ -74,8 +74,8 @@ export interface LaunchResult extends StartedClient {
 }
 
 /**
- * The update engine of one install. Operations run one at a time, but for the download of an update: while that goes on,
- * the installed release can be started.
+ * The update engine of one install. Operations run one at a time, but for the download of an update: while that goes
+ * on, the installed release can be started.
  */
 export interface Engine {
   /** Brings the install to the newest release that may be installed. */

@@ -66,7 +66,9 @@ export function lostTrust(session: Session): ManifestError {
     'TRUST_LOST',
     `Cannot update: no signed document is left that proves what "${session.layout.trustState}" should say`,
     {
-      hint: 'Remove the folder "trust" below ".updates" if you are sure that this install comes from the right publisher',
+      hint:
+        'Remove the folder "trust" below ".updates" if you are sure that this install comes from the right ' +
+        'publisher',
     },
   )
 }

@@ -148,7 +148,9 @@ class InstallEngine implements Engine {
           session.emit({
             type: 'notice',
             code: failure.code,
-            message: `${failure.message}; starting ${installed.ref.version} ${offline ? 'offline' : 'as it is installed'}`,
+            message:
+              `${failure.message}; starting ${installed.ref.version} ` +
+              `${offline ? 'offline' : 'as it is installed'}`,
           })
         const started = await startClient(session, installed, ready, {
           signal,
@@ -195,7 +197,9 @@ class InstallEngine implements Engine {
     session.emit({
       type: 'notice',
       code: 'LA_RELEASE_FAILED',
-      message: `Release ${state.installed?.version ?? ''} did not start twice; going back to ${state.previous.release.version}`,
+      message:
+        `Release ${state.installed?.version ?? ''} did not start twice; going back to ` +
+        `${state.previous.release.version}`,
     })
     return await this.#goBack(session, state)
   }

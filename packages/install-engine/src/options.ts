@@ -49,8 +49,8 @@ export interface EngineOptions {
   /** Default: none is sent. */
   readonly telemetryUrlTemplate?: string | undefined
   /**
-   * Whether an update for which old and new do not fit on the disk together may go file by file; default false. Until such
-   * an update is finished, the install cannot be played.
+   * Whether an update for which old and new do not fit on the disk together may go file by file; default false. Until
+   * such an update is finished, the install cannot be played.
    */
   readonly lowSpace?: boolean | undefined
   /**
@@ -62,7 +62,10 @@ export interface EngineOptions {
   readonly ignoreRollout?: boolean | undefined
   /** Whether a key that came over Noise is kept, sealed, for offline starts; default true. */
   readonly runtimeKeyCache?: boolean | undefined
-  /** For releases that ship no runtime key file; default: the server, over Noise, when the role document names its identity. */
+  /**
+   * For releases that ship no runtime key file; default: the server, over Noise, when the role document names its
+   * identity.
+   */
   readonly runtimeKeys?: RuntimeKeyProvider | undefined
   /** Told everything; must not throw. */
   readonly onEvent?: ((event: EngineEvent) => void) | undefined

@@ -5,8 +5,8 @@ import type { Session } from './session.ts'
 const LEAST_PROMPT_RATE = 64 * 1024
 
 /**
- * Runs a download that somebody waits for. It is given up when in one span of the start's deadline hardly anything came and
- * nothing was read or written either: a server that trickles may cost the update, not the game.
+ * Runs a download that somebody waits for. It is given up when in one span of the start's deadline hardly anything came
+ * and nothing was read or written either: a server that trickles may cost the update, not the game.
  *
  * @throws LauncherError `LA_TIMEOUT`.
  */

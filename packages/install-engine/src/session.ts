@@ -66,7 +66,9 @@ export class Session {
     return new ProgressMeter(this.options.monotonic, (progress) => this.emit({ type: 'progress', progress }))
   }
 
-  /** Starts counting from zero; `isSame`: but for the bytes that the same operation already brought over the network. */
+  /**
+   * Starts counting from zero; `isSame`: but for the bytes that the same operation already brought over the network.
+   */
   resetMeter(isSame = false): void {
     const { networkBytes } = this.meter
     this.meter = this.#newMeter()

@@ -5,7 +5,9 @@ import { readSmallFile, writeSmallFile } from './disk/disk.ts'
 import { hostSystem } from './disk/host-system.ts'
 import type { Layout } from './disk/layout.ts'
 
-/** The platform whose files are installed. A Windows client runs on Linux through wine, so it is chosen, not guessed. */
+/**
+ * The platform whose files are installed. A Windows client runs on Linux through wine, so it is chosen, not guessed.
+ */
 export type Target = 'windows' | 'linux' | 'macos'
 
 /** How the client gets its key; set on this machine only, never by a manifest or the server. */

@@ -62,9 +62,9 @@ type Begun =
     }
 
 /**
- * Updates of one install. An update holds the install only while it asks what is new and compares, and again while it puts
- * the new release in place. In between it downloads beside the install, into the staging folder, and the client may be
- * started and may run; a start that needs the install or the staging folder at once is given way to.
+ * Updates of one install. An update holds the install only while it asks what is new and compares, and again while it
+ * puts the new release in place. In between it downloads beside the install, into the staging folder, and the client
+ * may be started and may run; a start that needs the install or the staging folder at once is given way to.
  */
 export class UpdateFlow {
   readonly #session: Session
@@ -72,7 +72,9 @@ export class UpdateFlow {
   readonly #line: OneAtATime
   #attempt: Attempt | undefined
   #stopper: AbortController | undefined
-  /** Staged files with their identities when their hash was taken, so that what goes on later need not read them again. */
+  /**
+   * Staged files with their identities when their hash was taken, so that what goes on later need not read them again.
+   */
   readonly #verified = new Map<string, FileIdentity>()
   /** Whether the last cycle met a manifest with a wrong signature. */
   isTampered = false

@@ -274,7 +274,8 @@ describe('an update that is killed', () => {
       const decided = total.operations.findIndex(({ name, path }) => name === 'rename' && path.includes('.txn.json.'))
       expect(decided).toBeGreaterThan(0)
       const killed = [0, 0]
-      // Before the decision a recovery has next to nothing to do, so every call of the update counts there only in a campaign.
+      // Before the decision a recovery has next to nothing to do, so every call of the update counts there only in a
+      // campaign.
       for (let at = nestedNth === 1 ? 0 : decided - 2; at < total.operations.length; at += nestedNth) {
         const crashed = await copyOf(stage.start)
         await updateWith(crashed, stage.publisher, { at, mode: 'crash' })

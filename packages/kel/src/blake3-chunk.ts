@@ -17,8 +17,8 @@ const words = new Int32Array(16)
 const chain = new Int32Array(8)
 
 /**
- * One compression. Long because state and message words are locals and each step of a round is written out: an indexed state is twice as slow.
- * After each round the message words change places, by the fixed permutation of BLAKE3.
+ * One compression. Long because state and message words are locals and each step of a round is written out: an indexed
+ * state is twice as slow. After each round the message words change places, by the fixed permutation of BLAKE3.
  */
 function compress(length: number, flags: number): void {
   let s0 = chain[0] as number,

@@ -45,8 +45,8 @@ export interface InceptionPlan extends NextKeys {
   /** Required as soon as there are witnesses. */
   readonly witnessThreshold?: number
   /**
-   * `self-addressing` (default): the prefix is the SAID; `basic`: the one key, which may promise no next key and then never
-   * rotates; `ephemeral`: the one key, which never rotates.
+   * `self-addressing` (default): the prefix is the SAID; `basic`: the one key, which may promise no next key and then
+   * never rotates; `ephemeral`: the one key, which never rotates.
    */
   readonly prefix?: 'self-addressing' | 'basic' | 'ephemeral'
   /** Prefix of the delegator: makes a `dip`. */
@@ -59,8 +59,8 @@ export interface RotationPlan extends NextKeys {
   readonly threshold?: ThresholdInput
   readonly seals?: readonly Seal[]
   /**
-   * Earlier events of the log, `kel.events` or `log.events`: none of their keys may be promised again. Default: only the
-   * keys before and after this rotation are compared.
+   * Earlier events of the log, `kel.events` or `log.events`: none of their keys may be promised again. Default: only
+   * the keys before and after this rotation are compared.
    */
   readonly history?: readonly KeysInForce[] | undefined
   readonly addWitnesses?: readonly string[]
@@ -145,7 +145,8 @@ function inceptionPrefix(plan: InceptionPlan): string {
 /**
  * Makes an inception, unsigned. Deterministic.
  *
- * @throws {@link KelError} `KEL_THRESHOLD`, `KEL_WITNESS`, `KEL_SCHEMA`, `KEL_KEY`; TypeError when a threshold is missing.
+ * @throws {@link KelError} `KEL_THRESHOLD`, `KEL_WITNESS`, `KEL_SCHEMA`, `KEL_KEY`; TypeError when a threshold is
+ *   missing.
  */
 export function buildInception(plan: InceptionPlan): UnsignedEvent<InceptionEvent> {
   checkMembers(plan, INCEPTION_MEMBERS)
@@ -176,7 +177,8 @@ export function buildInception(plan: InceptionPlan): UnsignedEvent<InceptionEven
 
 function rotatedThreshold(state: KeyState, plan: RotationPlan): number {
   const count = state.witnesses.length - (plan.removeWitnesses?.length ?? 0) + (plan.addWitnesses?.length ?? 0)
-  // Kept unless another one is given: a rotation changes nothing that was not asked for. An empty list has nothing to count.
+  // Kept unless another one is given: a rotation changes nothing that was not asked for. An empty list has nothing to
+  // count.
   const threshold = plan.witnessThreshold ?? (count === 0 ? 0 : state.witnessThreshold)
   checkWitnessThreshold(threshold, count)
   return threshold

@@ -17,8 +17,8 @@ export interface CheckedMessage {
   readonly type: string
   readonly sn: number | undefined
   /**
-   * `accept`, `accept-idempotent`, `accept-with-warning`, `accept-after-escrow` (with it, an event that waited is accepted),
-   * `escrow:<kind>`, `duplicity` or `reject:<rule>`.
+   * `accept`, `accept-idempotent`, `accept-with-warning`, `accept-after-escrow` (with it, an event that waited is
+   * accepted), `escrow:<kind>`, `duplicity` or `reject:<rule>`.
    */
   readonly verdict: string
   /** A sentence for people. */

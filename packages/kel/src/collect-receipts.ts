@@ -13,9 +13,9 @@ import type { Witness } from './witness.ts'
 export interface WitnessAnswer {
   readonly prefix: string
   /**
-   * `receipt`: its signature verifies; `held`: it waits for something; `invalid`: what it sent is not a receipt of its own for
-   * this event; `refused`: it named a rule, see `code`; `unavailable`: no answer; `stranger`: the event does not name it;
-   * `repeated`: it is in the list already and was not asked again.
+   * `receipt`: its signature verifies; `held`: it waits for something; `invalid`: what it sent is not a receipt of its
+   * own for this event; `refused`: it named a rule, see `code`; `unavailable`: no answer; `stranger`: the event does
+   * not name it; `repeated`: it is in the list already and was not asked again.
    */
   readonly outcome: 'receipt' | 'held' | 'invalid' | 'refused' | 'unavailable' | 'stranger' | 'repeated'
   /** Code of a refusal; `KEL_DUPLICITY` deserves a look at once. */

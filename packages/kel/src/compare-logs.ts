@@ -11,7 +11,9 @@ function isInteraction(event: VerifiedEvent | undefined): boolean {
   return event?.type === 'ixn'
 }
 
-/** True when every event of a chain from `sn` to its next establishment is an interaction that a rotation may displace. */
+/**
+ * True when every event of a chain from `sn` to its next establishment is an interaction that a rotation may displace.
+ */
 function onlyInteractions(events: readonly VerifiedEvent[], sn: number): boolean {
   return events.slice(sn).every(isInteraction)
 }

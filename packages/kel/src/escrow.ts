@@ -116,9 +116,9 @@ export function asWitness(index: number, signature: Uint8Array): IndexedSignatur
 }
 
 /**
- * Valid events that wait for something that is missing. Bounded in number, bytes and time: what does not fit is refused,
- * and nothing is pushed out by somebody else's events. Events that only lack signatures have room of their own, so that a
- * flood of events out of order, which anybody can make, does not keep them out.
+ * Valid events that wait for something that is missing. Bounded in number, bytes and time: what does not fit is
+ * refused, and nothing is pushed out by somebody else's events. Events that only lack signatures have room of their
+ * own, so that a flood of events out of order, which anybody can make, does not keep them out.
  */
 export class Escrow {
   readonly #held = new Map<string, HeldEvent>()
@@ -194,7 +194,8 @@ export class Escrow {
     if (eventCount <= this.#maxEvents * share && byteCount <= this.#maxBytes * share) return
     throw refusal(
       'KEL_ESCROW_FULL',
-      `${eventCount} events of ${byteCount} bytes wait, limits ${this.#maxEvents * share} and ${this.#maxBytes * share}`,
+      `${eventCount} events of ${byteCount} bytes wait, limits ${this.#maxEvents * share} and ` +
+        `${this.#maxBytes * share}`,
     )
   }
 

@@ -302,7 +302,9 @@ function checkFields(fields: Record<string, JsonValue>): string {
 
 const allFields = new Set(Object.values(fieldsOf).flatMap((names) => names.split(' ')))
 
-/** True when a field is missing, or is in an event of the wrong type; mere order and unknown names are faults of form. */
+/**
+ * True when a field is missing, or is in an event of the wrong type; mere order and unknown names are faults of form.
+ */
 function misfits(found: readonly string[], expected: readonly string[]): boolean {
   return (
     expected.some((name) => !found.includes(name)) ||
@@ -315,7 +317,8 @@ function misfits(found: readonly string[], expected: readonly string[]): boolean
  *
  * @param body - The exact bytes; the result keeps a view of them.
  * @param version - Its version string.
- * @throws {@link KelError} `KEL_VERSION`, `KEL_PARSE`, `KEL_SCHEMA`, `KEL_CESR`, `KEL_KEY`, `KEL_SEQ`, `KEL_THRESHOLD`, `KEL_WITNESS`, `KEL_SAID`, `KEL_LIMIT`.
+ * @throws {@link KelError} `KEL_VERSION`, `KEL_PARSE`, `KEL_SCHEMA`, `KEL_CESR`, `KEL_KEY`, `KEL_SEQ`, `KEL_THRESHOLD`,
+ *   `KEL_WITNESS`, `KEL_SAID`, `KEL_LIMIT`.
  */
 export function parseEvent(
   body: Uint8Array,

@@ -54,7 +54,10 @@ function textField(body: Uint8Array, name: string): string | undefined {
   }
 }
 
-/** What a witness says when it refuses: the code of the rule where it gives one (problem+json), else that it does not serve. */
+/**
+ * What a witness says when it refuses: the code of the rule where it gives one (problem+json), else that it does not
+ * serve.
+ */
 function refused(url: string, { status, body }: Answer): KelError {
   const code = textField(body, 'code') ?? ''
   const detail = printable((textField(body, 'detail') ?? '').slice(0, 400))
@@ -65,8 +68,9 @@ function refused(url: string, { status, body }: Answer): KelError {
 }
 
 /**
- * A witness reached over HTTP: `POST <url>/receipts` with the log as `application/cesr`, answered by 200 with receipts or 202;
- * `GET <url>/receipts?pre=&sn=`. Nothing it says counts before its signature verifies: see {@link collectReceipts}.
+ * A witness reached over HTTP: `POST <url>/receipts` with the log as `application/cesr`, answered by 200 with receipts
+ * or 202; `GET <url>/receipts?pre=&sn=`. Nothing it says counts before its signature verifies: see {@link
+ * collectReceipts}.
  *
  * @param url - Address of the witness, for a release server `https://…/witness`.
  * @param prefix - Who must be there.

@@ -39,9 +39,10 @@ export interface IntakeOptions extends EscrowLimits {
  * Takes messages of any number of identities in any order: verifies each, keeps in escrow what waits, and brings it out
  * when what it waited for has come. Verifying and committing are two steps, so that a store can write in between.
  *
- * This is the one place where it is decided what a stream of messages comes to: `verifyLog`, `Kel` and `checkStream` all
- * read through it. A message costs its own verification and no more, whatever else waits: an event that waits is looked
- * at again only when the one thing that it waits for has come, and signatures that verified once are not verified again.
+ * This is the one place where it is decided what a stream of messages comes to: `verifyLog`, `Kel` and `checkStream`
+ * all read through it. A message costs its own verification and no more, whatever else waits: an event that waits is
+ * looked at again only when the one thing that it waits for has come, and signatures that verified once are not
+ * verified again.
  */
 export class Intake {
   readonly #logs = new Map<string, EventLog>()
@@ -98,8 +99,8 @@ export class Intake {
   /**
    * Verifies an event. What has to wait is kept; what is accepted is not yet applied: see {@link Intake.commit}.
    *
-   * A new copy is verified alone first, so that no earlier copy of the event can spoil it. Only when it has to wait, too,
-   * are the verified signatures of both put together.
+   * A new copy is verified alone first, so that no earlier copy of the event can spoil it. Only when it has to wait,
+   * too, are the verified signatures of both put together.
    *
    * @throws {@link KelError} when the event is refused.
    */
@@ -223,9 +224,9 @@ export class Intake {
   }
 
   /**
-   * Takes a receipt: for an accepted event its new signatures are returned, for one that waits they are verified and kept
-   * with it, for one that is not known yet they are kept as they are. Receipts by identities with logs are verified when
-   * their logs are here, and not kept.
+   * Takes a receipt: for an accepted event its new signatures are returned, for one that waits they are verified and
+   * kept with it, for one that is not known yet they are kept as they are. Receipts by identities with logs are
+   * verified when their logs are here, and not kept.
    *
    * @throws {@link KelError} `KEL_WITNESS` when no signature is by a witness of the event or such an identity,
    * `KEL_SIGNATURE` when none verifies, `KEL_ESCROW_FULL`.

@@ -11,8 +11,8 @@ function checkDepth(value: object, depth: number): void {
   }
 }
 
-// An interaction that seals nothing but digests, in its one compact spelling: most of a long log. Whatever matches needs
-// no second look at its form; the test holds this shape against the general way.
+// An interaction that seals nothing but digests, in its one compact spelling: most of a long log. Whatever matches
+// needs no second look at its form; the test holds this shape against the general way.
 const plainInteraction =
   /^\{"v":"(KERI10JSON[0-9a-f]{6}_)","t":"ixn","d":"([\w-]{44})","i":"([\w-]{44})","s":"([0-9a-f]{1,12})","p":"([\w-]{44})","a":\[((?:\{"d":"[\w-]{0,128}"\}(?:,(?!\]))?)*)\]\}$/
 

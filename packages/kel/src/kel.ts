@@ -27,14 +27,20 @@ export interface KelOptions extends EscrowLimits {
   readonly lenient?: 'keripy' | undefined
   /** Finds the log of a delegator. Default: none is known. */
   readonly delegator?: VerifyContext['delegator'] | undefined
-  /** Prefix of the witness that keeps this copy: events that name it are accepted before the other witnesses have signed. */
+  /**
+   * Prefix of the witness that keeps this copy: events that name it are accepted before the other witnesses have
+   * signed.
+   */
   readonly witness?: string | undefined
   readonly clock?: Clock | undefined
 }
 
 /** What became of an appended message. */
 export interface AppendResult {
-  /** `accepted`: in the log and stored; `known`: was there already; `waiting`: held in escrow; `receipt`: new signatures stored. */
+  /**
+   * `accepted`: in the log and stored; `known`: was there already; `waiting`: held in escrow; `receipt`: new signatures
+   * stored.
+   */
   readonly outcome: 'accepted' | 'known' | 'waiting' | 'receipt'
   /** A sentence for people. */
   readonly explanation: string
@@ -146,8 +152,8 @@ export class Kel {
    *
    * @param bytes - Body and attachments of one event or receipt.
    * @param source - Who brings it: `'local'` for what this side made or chose, `'remote'` (default) for anything else.
-   * @throws {@link KelError} the rule that was broken; `KEL_DUPLICITY` (evidence is kept), `KEL_MISFIT`, `KEL_CONFLICT`,
-   *   `KEL_KEY_REUSED` for a local event that promises a key which is or was in force.
+   * @throws {@link KelError} the rule that was broken; `KEL_DUPLICITY` (evidence is kept), `KEL_MISFIT`,
+   *   `KEL_CONFLICT`, `KEL_KEY_REUSED` for a local event that promises a key which is or was in force.
    */
   async append(bytes: Uint8Array, source: EventSource = 'remote'): Promise<AppendResult> {
     const message = parseMessage(oneFrame(plainBytes(bytes)), { lenient: this.#options.lenient })

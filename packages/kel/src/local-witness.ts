@@ -28,8 +28,8 @@ export interface LocalWitnessOptions {
 }
 
 /**
- * A witness in this process. What it has seen is in its store, durably, before it signs; so it still signs nothing else after a
- * restart. It stores logs only of identities that name it.
+ * A witness in this process. What it has seen is in its store, durably, before it signs; so it still signs nothing else
+ * after a restart. It stores logs only of identities that name it.
  *
  * @param signer - Its key: the first one of the signer.
  * @param store - Where it keeps the logs; its own, shared with nobody.

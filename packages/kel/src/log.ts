@@ -99,7 +99,8 @@ export class EventLog implements DelegatorLog {
 
   /**
    * @param prefix - The identity.
-   * @param keepsMessages - `false` keeps of each event what the rules need and lets its bytes go: for long logs that are
+   * @param keepsMessages - `false` keeps of each event what the rules need and lets its bytes go: for long logs that
+   *   are
    * only to be verified. Then receipts for events that are accepted already cannot be counted.
    */
   constructor(prefix: string, keepsMessages = true) {
@@ -308,7 +309,10 @@ export class EventLog implements DelegatorLog {
   }
 }
 
-/** An event whose predecessor is missing. A rotation brings its own keys, so its signatures can be verified all the same. */
+/**
+ * An event whose predecessor is missing. A rotation brings its own keys, so its signatures can be verified all the
+ * same.
+ */
 function outOfOrder({ event, attachments }: Message<KeyEvent>, last: KeyState | undefined): Escrowed {
   if (attachments.signatures.length === 0) throw refusal('KEL_UNSIGNED', 'Event carries no signature of its controller')
   const verified = isRotation(event)

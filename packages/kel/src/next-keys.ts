@@ -11,9 +11,9 @@ export interface KeysInForce {
 }
 
 /**
- * Refuses an event of our own that promises a key which it puts in force itself, or which was in force before: a next key
- * protects against the theft of the current one only as long as nobody has had a reason to use it. Readers do not refuse
- * such events, as other implementations write them.
+ * Refuses an event of our own that promises a key which it puts in force itself, or which was in force before: a next
+ * key protects against the theft of the current one only as long as nobody has had a reason to use it. Readers do not
+ * refuse such events, as other implementations write them.
  *
  * @param earlier - Events before this one; they may be only the last few.
  * @throws {@link KelError} `KEL_KEY_REUSED`.

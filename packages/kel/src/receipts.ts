@@ -14,9 +14,9 @@ interface Kept {
 }
 
 /**
- * Receipts by the SAID of the event they speak about, for events that are not known yet or whose witness list is not: so
- * nothing of them can be verified, and anybody can make them. Bounded by dropping the oldest: a flood pushes out what came
- * before it, but never keeps a later receipt out. Receipts for events that wait are not pushed out.
+ * Receipts by the SAID of the event they speak about, for events that are not known yet or whose witness list is not:
+ * so nothing of them can be verified, and anybody can make them. Bounded by dropping the oldest: a flood pushes out
+ * what came before it, but never keeps a later receipt out. Receipts for events that wait are not pushed out.
  */
 export class ReceiptPool {
   readonly #kept = new Map<string, Kept>()

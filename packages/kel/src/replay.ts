@@ -35,8 +35,8 @@ function corrupt(error: KelError, offset: number): KelError {
  * message that was cut short is left out and reported as recovered.
  *
  * @returns Warnings.
- * @throws {@link KelError} `KEL_CORRUPT` when anything before the last message is not valid, `KEL_WITNESS` when all that
- *   is missing are witness signatures.
+ * @throws {@link KelError} `KEL_CORRUPT` when anything before the last message is not valid, `KEL_WITNESS` when all
+ *   that is missing are witness signatures.
  */
 export function replayStored(stream: Uint8Array, prefix: string, intake: Intake, lenient?: 'keripy'): string[] {
   const bytes = plainBytes(stream)

@@ -2,8 +2,8 @@ import { concatBytes, sha256 } from '@keyturn/primitives'
 import { encodeMatter } from './cesr/matter.ts'
 import type { RootSeal } from './seal.ts'
 
-// A Merkle tree as RFC 9162 §2.1 defines it: leaves and nodes are hashed under different first bytes, so that no node can
-// pass for something that was signed.
+// A Merkle tree as RFC 9162 §2.1 defines it: leaves and nodes are hashed under different first bytes, so that no node
+// can pass for something that was signed.
 const LEAF = new Uint8Array([0])
 const NODE = new Uint8Array([1])
 

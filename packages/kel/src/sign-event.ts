@@ -147,7 +147,8 @@ function stateAfter(state: KeyState | undefined, event: KeyEvent): KeyState {
 /**
  * Creates an identity: makes the inception and signs it with each of its keys that the signer holds.
  *
- * @throws {@link KelError} `KEL_SIGNATURE` when the signer's keys do not reach the threshold, and those of {@link buildInception}.
+ * @throws {@link KelError} `KEL_SIGNATURE` when the signer's keys do not reach the threshold, and those of {@link
+ *   buildInception}.
  */
 export async function incept(plan: InceptionPlan, signer: Signer, options?: AttachOptions): Promise<SignedEvent> {
   const unsigned = buildInception(plan)

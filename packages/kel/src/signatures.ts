@@ -24,7 +24,8 @@ export interface VerifiedSignatures {
  * Verifies indexed signatures against a key list: the index is checked before it is used, each key counts once, what
  * does not verify is dropped. For each key at most two different signatures are tried.
  *
- * @throws {@link KelError} `KEL_UNSIGNED`, `KEL_SIGNATURE` (rule `index` or `signature`) when none is left or too many fail.
+ * @throws {@link KelError} `KEL_UNSIGNED`, `KEL_SIGNATURE` (rule `index` or `signature`) when none is left or too many
+ *   fail.
  */
 export function verifyIndexed(
   signatures: readonly IndexedSignature[],

@@ -16,7 +16,10 @@ import { MAX_SEAL_TREE } from './seal-tree.ts'
 import type { SealProof } from './seal-tree.ts'
 import type { Signer } from './signer.ts'
 
-/** DSSE payload type of a statement. Signed bytes begin with it, so no file and no statement can pass for an event or a release. */
+/**
+ * DSSE payload type of a statement. Signed bytes begin with it, so no file and no statement can pass for an event or a
+ * release.
+ */
 export const STATEMENT_TYPE = 'application/vnd.keyturn.statement+json'
 
 /** What a statement is about: a file, a commit, or the link of a device. */
@@ -157,8 +160,8 @@ function parseProof(value: JsonValue | undefined): SealProof | undefined {
 }
 
 /**
- * Adds to a signature file the proof that its digest is below a sealed root. Anyone who has the log can then verify the place
- * without the other digests; readers that know no proofs pass over it.
+ * Adds to a signature file the proof that its digest is below a sealed root. Anyone who has the log can then verify the
+ * place without the other digests; readers that know no proofs pass over it.
  *
  * @param envelope - The signature file; one proof replaces another.
  * @throws {@link KelError} `KEL_STATEMENT`.

@@ -33,12 +33,14 @@ export function delegatorContext(delegator: VerifiedLog | undefined): VerifyCont
 }
 
 /**
- * Verifies the log of one identity, from its inception to its last event: a CESR stream, receipts (`rct`) anywhere in it.
- * All or nothing: an event that is refused ends the call, and so does one that still waits for something at the end.
+ * Verifies the log of one identity, from its inception to its last event: a CESR stream, receipts (`rct`) anywhere in
+ * it. All or nothing: an event that is refused ends the call, and so does one that still waits for something at the
+ * end.
  *
  * @param stream - Bodies with their attachments; the result keeps views of it, so it must not change afterwards.
- * @throws {@link KelError} one code per rule; `details.rule` names it, `details.event` is the event's place in the stream.
- *   `KEL_PREFIX` when the log is of another identity than the pin, `KEL_PIN_MISMATCH` when it lacks the pinned event.
+ * @throws {@link KelError} one code per rule; `details.rule` names it, `details.event` is the event's place in the
+ *   stream. `KEL_PREFIX` when the log is of another identity than the pin, `KEL_PIN_MISMATCH` when it lacks the pinned
+ *   event.
  * @example `const { state } = verifyLog(bytes, { pin })`
  */
 export function verifyLog(stream: Uint8Array, options: VerifyLogOptions = {}): VerifiedLog {

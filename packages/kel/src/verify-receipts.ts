@@ -22,11 +22,14 @@ export interface ReceiptLog {
 export interface VerifiedReceipt {
   /** Prefix of the signer. */
   readonly prefix: string
-  /** `witness`: named by the event; `watcher`: a key that is its own identity, and named by nobody; `identity`: one with a log. */
+  /**
+   * `witness`: named by the event; `watcher`: a key that is its own identity, and named by nobody; `identity`: one with
+   * a log.
+   */
   readonly by: 'witness' | 'watcher' | 'identity'
   /**
-   * `valid`; `partial`: signatures verify, the identity's threshold is not met; `invalid`; `unknown`: the log of the identity
-   * is not here, or does not reach that far.
+   * `valid`; `partial`: signatures verify, the identity's threshold is not met; `invalid`; `unknown`: the log of the
+   * identity is not here, or does not reach that far.
    */
   readonly outcome: 'valid' | 'partial' | 'invalid' | 'unknown'
   /** Where the keys of an identity with a log came into force, as the receipt says. */
@@ -35,7 +38,10 @@ export interface VerifiedReceipt {
   readonly explanation: string
 }
 
-/** Verifies receipts by identities with logs (`-D`, `-F`) under the keys that were in force at the place each of them names. */
+/**
+ * Verifies receipts by identities with logs (`-D`, `-F`) under the keys that were in force at the place each of them
+ * names.
+ */
 export function verifyTransferable(
   raw: Uint8Array,
   receipts: readonly TransferableReceipt[],
@@ -94,15 +100,16 @@ export interface VerifyReceiptsOptions {
 }
 
 /**
- * Verifies everything that a receipt (`rct`), or an event with receipts after it, says about an event of a verified log:
- * signatures of witnesses, of keys that are their own identity, and of identities with logs of their own. Nothing is
- * counted for the log: that is what {@link verifyLog} and {@link Kel.append} do with witnesses.
+ * Verifies everything that a receipt (`rct`), or an event with receipts after it, says about an event of a verified
+ * log: signatures of witnesses, of keys that are their own identity, and of identities with logs of their own. Nothing
+ * is counted for the log: that is what {@link verifyLog} and {@link Kel.append} do with witnesses.
  *
  * @param message - One message of a CESR stream.
  * @param log - The verified log that the receipt speaks about.
  * @returns One answer for each signature or group, in the order witnesses, couples, identities.
  * @throws {@link KelError} `KEL_MISFIT` when the log has another event at that place or none; what parsing throws.
- * @example `verifyReceipts(receipt, log, { logOf: (prefix) => known.get(prefix) }).filter(({ outcome }) => outcome === 'valid')`
+ * @example `verifyReceipts(receipt, log, { logOf: (prefix) => known.get(prefix) }).filter(({ outcome }) => outcome ===
+ *   'valid')`
  */
 export function verifyReceipts(
   message: Uint8Array,

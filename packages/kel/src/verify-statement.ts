@@ -12,9 +12,9 @@ import type { Statement, StatementPurpose } from './statement.ts'
 import type { VerifiedLog } from './verified-log.ts'
 
 /**
- * How well it is proved that the signature was made while its key was in force, strongest first: sealed in an event that
- * witnesses have signed; sealed in an event; an ancestor of a commit that is sealed; by keys that are still in force;
- * or by nothing but the signer's own word.
+ * How well it is proved that the signature was made while its key was in force, strongest first: sealed in an event
+ * that witnesses have signed; sealed in an event; an ancestor of a commit that is sealed; by keys that are still in
+ * force; or by nothing but the signer's own word.
  */
 export type PositionProof = 'witnessed' | 'sealed' | 'ancestor' | 'current' | 'claimed'
 
@@ -37,8 +37,8 @@ export interface VerifyStatementOptions {
   /** The name that the statement must state, for instance the id of the commit that was asked for. Default: any. */
   readonly name?: string | undefined
   /**
-   * `true` returns a statement of which nothing proves that it was made while its key was in force, with `proven: false`.
-   * Default: it is refused, since anyone who stole a retired key can make one.
+   * `true` returns a statement of which nothing proves that it was made while its key was in force, with `proven:
+   * false`. Default: it is refused, since anyone who stole a retired key can make one.
    */
   readonly allowUnproven?: boolean | undefined
   /** Digests (32 bytes, SHA-256) of sealed descendants of a commit, found by the caller in the repository. */
@@ -163,7 +163,8 @@ export function verifyStatement(
 function unproven({ sn }: Statement, { retiredBy }: Pick<VerifiedStatement, 'retiredBy'>): KelError {
   return new KelError(
     'KEL_POSITION_UNPROVEN',
-    `The signature is by a key that event ${retiredBy?.sn ?? sn} retired, and nothing in the log proves that it was made before`,
+    `The signature is by a key that event ${retiredBy?.sn ?? sn} retired, and nothing in the log proves that it ` +
+      'was made before',
     { details: { sn, ...(retiredBy === undefined ? {} : { retiredBy: retiredBy.sn }) } },
   )
 }

@@ -56,8 +56,8 @@ function sizeAhead(bytes: Uint8Array, offset: number): number | undefined {
 }
 
 /**
- * Verifies a log of any length in bounded memory: of each accepted event only its SAID is kept. Witness signatures have to
- * ride on the events; receipts of their own are passed over.
+ * Verifies a log of any length in bounded memory: of each accepted event only its SAID is kept. Witness signatures have
+ * to ride on the events; receipts of their own are passed over.
  *
  * @param chunks - The stream, cut anywhere.
  * @throws {@link KelError} as {@link verifyLog}.

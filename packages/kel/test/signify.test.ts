@@ -150,7 +150,8 @@ describe('signify-ts', () => {
   it('bodies are byte-equal for the same input; its rotations write a witness threshold above 0 as a number', () => {
     fc.assert(
       fc.property(plans, (plan) => {
-        // A number in bt changes the SAID and with it all that follows, so such logs are compared up to the first rotation.
+        // A number in bt changes the SAID and with it all that follows, so such logs are compared up to the first
+        // rotation.
         const theirs = theirLog(plan).map((message) => message.replace(/\}-A.*$/, '}'))
         const ours = ourBodies(plan)
         const end =

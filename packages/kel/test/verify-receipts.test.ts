@@ -62,7 +62,8 @@ describe('verifyReceipts()', () => {
       ])
       expect(short(check(quadruple(prefix, place, indexed(event.raw, n)[0])))).toEqual(['identity valid'])
     }
-    // Keys that came later or were gone, bytes of another event, a place that another event has, one that is not there yet.
+    // Keys that came later or were gone, bytes of another event, a place that another event has, one that is not there
+    // yet.
     expect(
       short(check(group(prefix, old, indexed(event.raw, 41)), group(prefix, reader.state, indexed(event.raw, 40)))),
     ).toEqual(['identity invalid', 'identity invalid'])

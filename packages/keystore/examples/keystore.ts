@@ -1,4 +1,5 @@
-// Keeps a signing key in an encrypted file, uses it without ever holding it, and rotates the key the file is sealed under.
+// Keeps a signing key in an encrypted file, uses it without ever holding it, and rotates the key the file is sealed
+// under.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,7 +21,8 @@ created.close()
 
 const keystore = await openKeystore(path, 'correct horse battery staple')
 const message = new TextEncoder().encode('release 1.2.3')
-const signature = await keystore.withSecret('release', (secret) => ed25519Sign(secret, message)) // wiped when the call ends
+// Wiped when the call ends.
+const signature = await keystore.withSecret('release', (secret) => ed25519Sign(secret, message))
 const { publicKey, fingerprint } = keystore.get('release')
 await keystore.rotateMaster()
 console.log({

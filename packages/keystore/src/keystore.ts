@@ -249,8 +249,8 @@ export class Keystore {
   }
 
   /**
-   * Rotates the keystore's own master key (`keyturn rotate vault`): everything is sealed again under a fresh version and
-   * the old one is destroyed, in the kept generation too.
+   * Rotates the keystore's own master key (`keyturn rotate vault`): everything is sealed again under a fresh version
+   * and the old one is destroyed, in the kept generation too.
    */
   async rotateMaster(): Promise<MasterVersion> {
     await this.#locked(async () => {

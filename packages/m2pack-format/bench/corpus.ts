@@ -37,7 +37,10 @@ function binary(start: number, size: number): Buffer {
   return bytes
 }
 
-/** About 200 MB in some 9,000 files: sources and texts of the workspace's dependencies, one large binary, 300 media-like files. */
+/**
+ * About 200 MB in some 9,000 files: sources and texts of the workspace's dependencies, one large binary, 300 media-like
+ * files.
+ */
 export function smallFiles(root: string): void {
   let count = 0
   let total = 0

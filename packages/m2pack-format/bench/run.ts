@@ -1,5 +1,5 @@
-// `pnpm bench`: build, verify and extract against a single-purpose C program in the same run, whole processes, median of
-// KEYTURN_BENCH_RUNS (5) interleaved pairs; then opening a large table, memory, and the portable path.
+// `pnpm bench`: build, verify and extract against a single-purpose C program in the same run, whole processes, median
+// of KEYTURN_BENCH_RUNS (5) interleaved pairs; then opening a large table, memory, and the portable path.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os'

@@ -50,7 +50,8 @@ export interface StreamOptions extends LookUpOptions {
 }
 
 /**
- * Opens an archive: everything up to the slots is checked, in the order of docs/spec/m2pack.md §5; no payload is touched.
+ * Opens an archive: everything up to the slots is checked, in the order of docs/spec/m2pack.md §5; no payload is
+ * touched.
  *
  * @param source - Read only where header, manifest and the requested files are; the caller closes it.
  * @throws {@link M2pError} for each check that fails.
@@ -96,7 +97,8 @@ export async function readArchiveHeader(
 }
 
 /**
- * Whether a source is a header directly followed by its manifest, without the payloads in between: what `manifestOnly` opens.
+ * Whether a source is a header directly followed by its manifest, without the payloads in between: what `manifestOnly`
+ * opens.
  *
  * @throws As {@link readArchiveHeader}.
  */
@@ -228,10 +230,11 @@ export class Archive {
   }
 
   /**
-   * Reads a whole file; its SHA-256 is checked before anything is given out. Loads it into memory: use `stream` for files
-   * that are too large for that.
+   * Reads a whole file; its SHA-256 is checked before anything is given out. Loads it into memory: use `stream` for
+   * files that are too large for that.
    *
-   * @throws {@link M2pError} `M2P_ENTRY_UNKNOWN`, `M2P_DECRYPT`, `M2P_ZSTD`, `M2P_SIZE`, `M2P_LIMIT`, `M2P_HASH`, `M2P_TRUNCATED`.
+   * @throws {@link M2pError} `M2P_ENTRY_UNKNOWN`, `M2P_DECRYPT`, `M2P_ZSTD`, `M2P_SIZE`, `M2P_LIMIT`, `M2P_HASH`,
+   *   `M2P_TRUNCATED`.
    */
   async read(path: string, options: LookUpOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
     const entry = this.entry(path, options)
@@ -249,8 +252,9 @@ export class Archive {
   }
 
   /**
-   * Reads a file or a part of it, a segment at a time. Each segment's nonce is recomputed before its bytes are given out,
-   * so they are the publisher's; of a whole file the SHA-256 is checked as well, before its last segment is given out.
+   * Reads a file or a part of it, a segment at a time. Each segment's nonce is recomputed before its bytes are given
+   * out, so they are the publisher's; of a whole file the SHA-256 is checked as well, before its last segment is given
+   * out.
    *
    * @throws {@link M2pError} as `read`, and `M2P_NONCE`. RangeError for a range outside the file.
    */

@@ -1,7 +1,9 @@
 import { equalBytes } from '@keyturn/primitives'
 import { logicalPath } from './paths.ts'
 
-/** One side of a comparison: a file by path, size and SHA-256. Both archives and folders can say as much without a key. */
+/**
+ * One side of a comparison: a file by path, size and SHA-256. Both archives and folders can say as much without a key.
+ */
 export interface DiffSide {
   readonly path: string
   readonly size: number

@@ -20,7 +20,8 @@ function foldCharacter(character: string): string {
 
 /**
  * What a name is compared by where case does not count: NFC of the full case folding, docs/spec/m2pack.md §4. Locale
- * plays no part. Folding of assigned characters never changes in Unicode, so runtimes with older and newer tables agree.
+ * plays no part. Folding of assigned characters never changes in Unicode, so runtimes with older and newer tables
+ * agree.
  */
 export function foldName(name: string): string {
   if (!NOT_ASCII.test(name)) return name.toLowerCase()

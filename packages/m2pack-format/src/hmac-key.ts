@@ -6,8 +6,8 @@ const DIGEST_BYTES = 32
 const SMALL_MESSAGE_BYTES = 16 * 1024
 
 /**
- * HMAC-SHA-256 (RFC 2104) under one key for many messages, as two plain hashes: a keyed object of the platform costs some
- * ten times more to set up than the hashing of a small message does.
+ * HMAC-SHA-256 (RFC 2104) under one key for many messages, as two plain hashes: a keyed object of the platform costs
+ * some ten times more to set up than the hashing of a small message does.
  */
 export class HmacKey {
   readonly #inner = new Uint8Array(BLOCK_BYTES + SMALL_MESSAGE_BYTES)

@@ -44,7 +44,10 @@ const LABELS = {
   nonce: utf8Encode('m2pack nonce v1'),
 } as const
 
-/** Memory for a secret. The engine keeps arrays this small on its heap, where it moves them and leaves copies. This one is elsewhere. */
+/**
+ * Memory for a secret. The engine keeps arrays this small on its heap, where it moves them and leaves copies. This one
+ * is elsewhere.
+ */
 export function secretBytes(length: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new ArrayBuffer(length))
 }

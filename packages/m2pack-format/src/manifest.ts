@@ -54,7 +54,8 @@ function readPreamble(reader: Reader, header: ArchiveHeader, limits: ArchiveLimi
   if (version !== FORMAT_VERSION || keyId !== header.keyId) {
     throw new M2pError(
       'M2P_HEADER',
-      `Cannot read manifest: it says version ${version} and key_id ${keyId}, the header ${FORMAT_VERSION} and ${header.keyId}`,
+      `Cannot read manifest: it says version ${version} and key_id ${keyId}, the header ${FORMAT_VERSION} and ` +
+        `${header.keyId}`,
     )
   }
   const entryCount = reader.u32le('entry_count', { max: limits.entryCount })

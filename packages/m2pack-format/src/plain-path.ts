@@ -32,8 +32,8 @@ export interface PathBatch {
 }
 
 /**
- * Whether a path is beyond doubt, going by its bytes alone: plain ASCII that keeps every rule of docs/spec/m2pack.md §4.
- * Most paths are, and archives have a hundred thousand; the others are looked at by `checkPath`.
+ * Whether a path is beyond doubt, going by its bytes alone: plain ASCII that keeps every rule of docs/spec/m2pack.md
+ * §4. Most paths are, and archives have a hundred thousand; the others are looked at by `checkPath`.
  *
  * @param copy - Where the path is copied to on the way, after what is there; of no meaning when the answer is `other`.
  * @returns `folded` for a path without upper case, which is its own fold; `plain` for another one beyond doubt.

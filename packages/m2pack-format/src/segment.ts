@@ -92,8 +92,8 @@ export class FileCipher {
   }
 
   /**
-   * As {@link open} without a look at the nonce: only for callers that check the SHA-256 of the whole file before anyone
-   * gets its bytes.
+   * As {@link open} without a look at the nonce: only for callers that check the SHA-256 of the whole file before
+   * anyone gets its bytes.
    */
   openHashed(index: number, stored: Uint8Array, record: SegmentRecord, plain: PlainForm): Uint8Array {
     return expand(this.#decrypt(index, stored, record.nonce), plain, this.#scratch)
@@ -110,9 +110,9 @@ export class FileCipher {
   }
 
   /**
-   * Whether stored bytes are the ones that the publisher sealed: the tag fits, and the nonce, which the manifest's signature
-   * covers, is the one that this content gives. So what the bytes decompress to is the content that was packed then, and
-   * nothing has to be decompressed to know it.
+   * Whether stored bytes are the ones that the publisher sealed: the tag fits, and the nonce, which the manifest's
+   * signature covers, is the one that this content gives. So what the bytes decompress to is the content that was
+   * packed then, and nothing has to be decompressed to know it.
    */
   isGenuine(index: number, stored: Uint8Array, nonce: Uint8Array): boolean {
     try {

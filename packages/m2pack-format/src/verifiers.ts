@@ -44,7 +44,8 @@ export function checkPublicKey(publicKey: Uint8Array): void {
 /**
  * Verifies a manifest before it is parsed: hash, then signature under the verifier that the key_id names.
  *
- * @throws {@link M2pError} `M2P_MANIFEST_HASH`, `M2P_KEY_RETIRED`, `M2P_KEY_ID_UNKNOWN`, `M2P_KEY_INVALID`, `M2P_SIGNATURE`.
+ * @throws {@link M2pError} `M2P_MANIFEST_HASH`, `M2P_KEY_RETIRED`, `M2P_KEY_ID_UNKNOWN`, `M2P_KEY_INVALID`,
+ *   `M2P_SIGNATURE`.
  */
 export function checkManifest(header: ArchiveHeader, manifest: Uint8Array, trust: TrustOptions): void {
   if (!equalBytes(blake2b256(manifest), header.manifestHash)) {

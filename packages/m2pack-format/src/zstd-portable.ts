@@ -55,8 +55,8 @@ async function requireFile(url: string): Promise<void> {
 type EventPlace = Pick<EventTarget, 'addEventListener' | 'removeEventListener'>
 
 /**
- * Starts the library, which never says that it failed: it leaves a rejected promise that nobody holds. That rejection is
- * caught here, so that the caller gets an error instead of waiting forever.
+ * Starts the library, which never says that it failed: it leaves a rejected promise that nobody holds. That rejection
+ * is caught here, so that the caller gets an error instead of waiting forever.
  */
 function start(path: string | undefined): Promise<void> {
   const place = globalThis as unknown as Partial<EventPlace>

@@ -1,4 +1,5 @@
-// The long run: `pnpm campaign`. KEYTURN_FUZZ_SEED, KEYTURN_FUZZ_PARSER and KEYTURN_FUZZ_OPEN say where it starts and how long it is.
+// The long run: `pnpm campaign`. KEYTURN_FUZZ_SEED, KEYTURN_FUZZ_PARSER and KEYTURN_FUZZ_OPEN say where it starts and
+// how long it is.
 import { fuzzOpen, fuzzParser, randomOf } from './support/mutate.ts'
 
 const seed = Number(process.env['KEYTURN_FUZZ_SEED'] ?? 20_260_101)

@@ -9,7 +9,10 @@ import { temporaryFolder, writeTree } from './support/tree.ts'
 
 const nextKey = { keyId: 8, key: new Uint8Array(32).fill(8) }
 
-/** Runs `write` with the n-th changing call going wrong, for every n until a run passes; the target is old or new, never mixed. */
+/**
+ * Runs `write` with the n-th changing call going wrong, for every n until a run passes; the target is old or new, never
+ * mixed.
+ */
 async function sweep(
   root: string,
   target: string,

@@ -1,4 +1,5 @@
-// Writes test/golden/v1.m2p: `node test/generate-golden.ts`. Only for a new version of the format: files of released versions stay as they are.
+// Writes test/golden/v1.m2p: `node test/generate-golden.ts`. Only for a new version of the format: files of released
+// versions stay as they are.
 import { ed25519PublicKey, hexEncode } from '@keyturn/primitives'
 import { existsSync, writeFileSync } from 'node:fs'
 import { buildArchive, MemorySink, memorySource, openArchive } from '../src/index.ts'

@@ -1,4 +1,5 @@
-// Runs the fuzz target of the C library under libFuzzer: KEYTURN_FUZZ_SEED and KEYTURN_FUZZ_RUNS say where it starts and how long it is.
+// Runs the fuzz target of the C library under libFuzzer: KEYTURN_FUZZ_SEED and KEYTURN_FUZZ_RUNS say where it starts
+// and how long it is.
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

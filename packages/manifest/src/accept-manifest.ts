@@ -108,7 +108,8 @@ function checkPin(manifest: ReleaseManifest, pin: ManifestPin): void {
   if (manifest.version === pin.version && manifest.sequence === pin.sequence) return
   throw new ManifestError(
     'MAN_PIN',
-    `Cannot trust manifest: it is ${printable(manifest.version, 80)} with sequence ${manifest.sequence}, the head pins ${printable(pin.version, 80)} with sequence ${pin.sequence}`,
+    `Cannot trust manifest: it is ${printable(manifest.version, 80)} with sequence ${manifest.sequence}, the head ` +
+      `pins ${printable(pin.version, 80)} with sequence ${pin.sequence}`,
   )
 }
 

@@ -12,8 +12,8 @@ function refuse(message: string): never {
 const MAX_PROBES = 64
 
 /**
- * First file with each hash, found by the hash's own digits: honest ones are spread evenly already. Where somebody chose
- * them to pile up, a map takes over.
+ * First file with each hash, found by the hash's own digits: honest ones are spread evenly already. Where somebody
+ * chose them to pile up, a map takes over.
  */
 class FilesByHash {
   readonly #files: readonly ManifestFile[]
@@ -118,7 +118,9 @@ function checkContentKeys({ contentKeys, files, schema }: ReleaseManifest): void
   }
 }
 
-/** Every group is a listed component, once `components` lists any; a reader that shows a choice then knows all of it. */
+/**
+ * Every group is a listed component, once `components` lists any; a reader that shows a choice then knows all of it.
+ */
 function checkComponents({ components, files }: ReleaseManifest): void {
   if (components.length === 0) return
   const names = new Set(components.map(({ name }) => name))

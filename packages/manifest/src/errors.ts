@@ -182,7 +182,8 @@ export const manifestErrors = {
   MAN_PIN: {
     kind: 'auth',
     meaning:
-      'Documents with valid signatures do not belong together: length, hash, version, sequence or place in the log differ.',
+      'Documents with valid signatures do not belong together: length, hash, version, sequence or place in the log ' +
+      'differ.',
     remedy: 'Fetch all of them again from one source',
   },
   MAN_REVOKED: {

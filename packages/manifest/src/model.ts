@@ -236,7 +236,10 @@ export interface Head {
   readonly sequence: number
   /** RFC 3339, UTC, whole seconds. */
   readonly issuedAt: string
-  /** RFC 3339, UTC, whole seconds; at most 30 days after `issuedAt`. A reader takes the role document's `headDays` when that ends earlier. */
+  /**
+   * RFC 3339, UTC, whole seconds; at most 30 days after `issuedAt`. A reader takes the role document's `headDays` when
+   * that ends earlier.
+   */
   readonly expiresAt: string
   /** An establishment event that the reader's log has to hold. */
   readonly log: { readonly sn: number; readonly said: string }

@@ -25,7 +25,9 @@ function mayBeDevice(code: number): boolean {
   return lower === 0x63 || lower === 0x70 || lower === 0x61 || lower === 0x6e || lower === 0x6c
 }
 
-/** Whether a path is plainly sound: the quick answer for nearly all of them. What it is unsure of is looked at again. */
+/**
+ * Whether a path is plainly sound: the quick answer for nearly all of them. What it is unsure of is looked at again.
+ */
 function isPlainlySound(path: string): boolean {
   let partStart = 0
   let base = -1

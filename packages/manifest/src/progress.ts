@@ -14,7 +14,9 @@ export interface Progress {
   state: TrustState
   /** Set with them. */
   authority?: VerifiedAuthority
-  /** True when a well-formed manifest carried a wrong signature: the client must not start, as in the original launcher. */
+  /**
+   * True when a well-formed manifest carried a wrong signature: the client must not start, as in the original launcher.
+   */
   tampered: boolean
 }
 

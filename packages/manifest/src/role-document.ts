@@ -92,7 +92,8 @@ export function checkRolesStep(previous: RoleDocument, next: RoleDocument): void
   if (next.version < previous.version || next.epoch < previous.epoch) {
     throw new ManifestError(
       'TRUST_ROLLBACK',
-      `Cannot use role document: version ${next.version} and epoch ${next.epoch} follow version ${previous.version} and epoch ${previous.epoch}`,
+      `Cannot use role document: version ${next.version} and epoch ${next.epoch} follow version ` +
+        `${previous.version} and epoch ${previous.epoch}`,
     )
   }
   if (next.product !== previous.product) refuse(`product "${next.product}" follows "${previous.product}"`)

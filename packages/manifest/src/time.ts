@@ -1,6 +1,8 @@
 const SECONDS = /^([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z$/
 
-/** Milliseconds since 1970 of `YYYY-MM-DDTHH:MM:SSZ`, or undefined for any other text and for dates that do not exist. */
+/**
+ * Milliseconds since 1970 of `YYYY-MM-DDTHH:MM:SSZ`, or undefined for any other text and for dates that do not exist.
+ */
 export function parseTime(text: string): number | undefined {
   if (!SECONDS.test(text)) return undefined
   const timeMs = Date.parse(text)

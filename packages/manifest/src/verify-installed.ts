@@ -23,7 +23,10 @@ export interface InstalledDocuments {
   readonly log?: Uint8Array
   /** The role document the release was accepted under. */
   readonly roles?: Uint8Array
-  /** Role documents at hand, in any order; the newest that the log seals counts, and one that it does not is passed over. */
+  /**
+   * Role documents at hand, in any order; the newest that the log seals counts, and one that it does not is passed
+   * over.
+   */
   readonly newestRoles?: Uint8Array | readonly Uint8Array[]
   /** Content keys of the newest manifest known, installed or not. */
   readonly newestContentKeys?: readonly ContentKey[]
@@ -40,7 +43,9 @@ export type InstalledDecision =
     }
   | { readonly playable: false; readonly error: KeyturnError }
 
-/** A document that the log does not seal says nothing: it may have been stored just before a crash kept the log away. */
+/**
+ * A document that the log does not seal says nothing: it may have been stored just before a crash kept the log away.
+ */
 function newestSealed(candidates: Uint8Array | readonly Uint8Array[] = [], log: AcceptedLog): RoleDocument | undefined {
   const documents = candidates instanceof Uint8Array ? [candidates] : candidates
   return documents
@@ -106,7 +111,10 @@ function isIntact({ manifest, signatures }: InstalledDocuments, { roles }: RoleD
   }
 }
 
-/** The pinned keys that verify an installed release: those in force, or, until the identity has signed it, those before it. */
+/**
+ * The pinned keys that verify an installed release: those in force, or, until the identity has signed it, those before
+ * it.
+ */
 function pinnedKeysOf(
   { signatures, legacySignature }: InstalledDocuments,
   { root, movedFrom }: TrustState,

@@ -26,7 +26,8 @@ export function parseVersion(text: string): ReleaseVersion | undefined {
 /**
  * Orders two versions: by day, then by number (10 after 9), tags after numbers.
  *
- * @returns Negative, zero or positive; undefined when they cannot be compared: other forms, or two different tags of one day.
+ * @returns Negative, zero or positive; undefined when they cannot be compared: other forms, or two different tags of
+ *   one day.
  */
 export function compareVersions(left: string, right: string): number | undefined {
   if (left === right) return 0

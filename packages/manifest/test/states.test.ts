@@ -132,7 +132,8 @@ describe('states of trust: one test for each row of the table', () => {
     const publisher = await Publisher.create()
     const first = await publisher.manifest()
     const install = await Install.with(publisher)
-    // The thief may hold launchers at an older signed release that is not below their floor, and choose rollout and mirrors.
+    // The thief may hold launchers at an older signed release that is not below their floor, and choose rollout and
+    // mirrors.
     expectUnchanged(install, () => install.cycle(publisher.input(first, new Uint8Array())), 'MAN_SIGNATURE_FORMAT')
     const back = await publisher.head(first)
     expectUnchanged(install, () => install.cycle(publisher.input(first, back)), 'MAN_ROLLBACK')

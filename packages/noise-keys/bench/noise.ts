@@ -25,7 +25,10 @@ function handshake(): { send: CipherState; receive: CipherState } {
 const privateKeys = Array.from({ length: 2 }, () => generateKeyPairSync('x25519'))
 const publicDer = privateKeys.map(({ publicKey }) => publicKey.export({ format: 'der', type: 'spki' }))
 
-/** What an IK pair needs and cannot do without: on each side one key pair, four agreements, the keys that arrive imported. */
+/**
+ * What an IK pair needs and cannot do without: on each side one key pair, four agreements, the keys that arrive
+ * imported.
+ */
 function bareHandshake(): void {
   for (const side of [0, 1]) {
     generateKeyPairSync('x25519')

@@ -1,4 +1,6 @@
-/** What the accelerated backend costs over its floor (one bare native call), and what the portable one costs over it. */
+/**
+ * What the accelerated backend costs over its floor (one bare native call), and what the portable one costs over it.
+ */
 import { createRequire } from 'node:module'
 import { hash } from 'node:crypto'
 import { parseStrictJson, systemRandom } from '@keyturn/primitives'

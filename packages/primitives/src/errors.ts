@@ -140,7 +140,8 @@ export const primitivesErrors = {
     kind: 'busy',
     meaning: 'Another process holds the lock.',
     remedy:
-      'Wait for it to end, or stop it. If the message names a process that has ended on another machine, delete the lock file.',
+      'Wait for it to end, or stop it. If the message names a process that has ended on another machine, delete ' +
+      'the lock file.',
   },
   PRIM_JOURNAL: {
     kind: 'input',

@@ -27,7 +27,8 @@ export const publisherErrors = {
     kind: 'busy',
     meaning: 'A rotation was interrupted and has to be finished before another one starts.',
     remedy:
-      'Run the same "keyturn rotate" command again: it continues where it stopped. --abandon gives it up while nothing is in force.',
+      'Run the same "keyturn rotate" command again: it continues where it stopped. --abandon gives it up while ' +
+      'nothing is in force.',
   },
   CLI_TURN_UNREADY: {
     kind: 'usage',
@@ -73,7 +74,8 @@ export const publisherErrors = {
     kind: 'policy',
     meaning: 'A file of the tree looks like a secret: a private key, or an .env file.',
     remedy:
-      'Move it out of the tree, leave it out with --exclude, or name it with --include; in keyturn.json, with the members "exclude" and "include".',
+      'Move it out of the tree, leave it out with --exclude, or name it with --include; in keyturn.json, with the ' +
+      'members "exclude" and "include".',
   },
   BUILD_CLAIM: {
     kind: 'input',
@@ -159,7 +161,8 @@ export const publisherErrors = {
   BUILD_FOREIGN_ARCHIVE: {
     kind: 'auth',
     meaning:
-      'An archive in a release tree was packed with the keys of another home: the key that players receive would not open it.',
+      'An archive in a release tree was packed with the keys of another home: the key that players receive would ' +
+      'not open it.',
     remedy: 'Pack the tree with "keyturn pack tree" in this home, or use the home that packed it.',
   },
   CLI_USAGE: {

@@ -81,8 +81,8 @@ export class Keys {
   }
 
   /**
-   * Makes a fresh 32-byte secret; one of that name that is already there is left as it is, so that an interrupted rotation
-   * can be repeated.
+   * Makes a fresh 32-byte secret; one of that name that is already there is left as it is, so that an interrupted
+   * rotation can be repeated.
    *
    * @returns The Ed25519 public key of a signing key, else undefined.
    */

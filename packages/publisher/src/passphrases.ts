@@ -19,7 +19,10 @@ export interface ProtectedFile {
 
 /** What became of one file. */
 export interface ChangedFile extends ProtectedFile {
-  /** `already`: the new passphrase opens it; `other`: neither does; `missing`: it is not there, on another medium perhaps. */
+  /**
+   * `already`: the new passphrase opens it; `other`: neither does; `missing`: it is not there, on another medium
+   * perhaps.
+   */
   readonly outcome: 'changed' | 'already' | 'other' | 'missing'
 }
 

@@ -81,7 +81,8 @@ describe.each(['v', 'deep/er/v', 'v.sqlite', 'deep/er/v.sqlite'])('createVault()
     const inFolder = name.endsWith('.sqlite') ? join(folder, name, '..') : join(folder, name)
     await mkdir(inFolder, { recursive: true })
     await writeFile(join(inFolder, 'notes.txt'), 'mine')
-    // The chain cannot be written: its name is taken by a folder, or, for a database, the clock fails after all was made.
+    // The chain cannot be written: its name is taken by a folder, or, for a database, the clock fails after all was
+    // made.
     const parts: VaultParts = {}
     if (!name.endsWith('.sqlite')) await mkdir(join(inFolder, 'audit.jsonl'))
     const before = await everything()

@@ -28,7 +28,9 @@ export interface ProductView {
   readonly is_default: boolean
   /** Who gets runtime keys over Noise. */
   readonly runtime_key_access: 'open' | 'devices'
-  /** Ed25519 public keys, hex, that installs of the original launcher pin; `manifest.json.sig` has to be by one of them. */
+  /**
+   * Ed25519 public keys, hex, that installs of the original launcher pin; `manifest.json.sig` has to be by one of them.
+   */
   readonly pinned_keys: readonly string[]
   readonly created_at: string
   /** The accepted key event log, null until one was uploaded. */

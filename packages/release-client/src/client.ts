@@ -88,7 +88,9 @@ export class ReleaseServerClient extends OperatorCalls {
     })
   }
 
-  /** Changes a product: its name, default channel, pinned keys, who gets runtime keys, or the root of the public tree. */
+  /**
+   * Changes a product: its name, default channel, pinned keys, who gets runtime keys, or the root of the public tree.
+   */
   changeProduct(slug: string, change: ProductChange): Promise<ProductView> {
     return this.#http.json({
       method: 'PATCH',
@@ -149,7 +151,9 @@ export class ReleaseServerClient extends OperatorCalls {
     return createUpload(this.#http, source, options)
   }
 
-  /** Uploads those of these blobs that the server lacks, several at once; returns how many blobs and bytes were sent. */
+  /**
+   * Uploads those of these blobs that the server lacks, several at once; returns how many blobs and bytes were sent.
+   */
   async uploadMissing(
     sources: Iterable<BlobSource>,
     options: UploadOptions = {},
@@ -255,7 +259,10 @@ export class ReleaseServerClient extends OperatorCalls {
     return this.#access('GET', slug, channel)
   }
 
-  /** Protects the documents of a channel with an access code of 8 to 128 printable characters. Blobs stay public by hash. */
+  /**
+   * Protects the documents of a channel with an access code of 8 to 128 printable characters. Blobs stay public by
+   * hash.
+   */
   protectChannel(slug: string, channel: string, code: string): Promise<ChannelAccessView> {
     return this.#access('PUT', slug, channel, { code })
   }
@@ -346,7 +353,9 @@ export class ReleaseServerClient extends OperatorCalls {
     })
   }
 
-  /** Requests a halt of the rollout; done at once with a head signer, otherwise it waits for a head from the publisher. */
+  /**
+   * Requests a halt of the rollout; done at once with a head signer, otherwise it waits for a head from the publisher.
+   */
   halt(slug: string, channel: string, reason: string): Promise<ChannelView> {
     return this.#http.json({
       method: 'POST',
@@ -373,7 +382,8 @@ export class ReleaseServerClient extends OperatorCalls {
   /**
    * Reads a file of the public tree, such as `/head.json`; `undefined` when there is none.
    *
-   * @param options - `maxBytes`: most bytes of the answer; default 64 MiB, below `/files/` the largest blob there may be.
+   * @param options - `maxBytes`: most bytes of the answer; default 64 MiB, below `/files/` the largest blob there may
+   *   be.
    */
   async fetchPublic(path: string, options: { maxBytes?: number } = {}): Promise<Uint8Array | undefined> {
     const response = await this.#http.send({ method: 'GET', path, what: `fetch ${path}`, accept: [404] })

@@ -206,7 +206,8 @@ export const serverErrors = {
   PUB_LEGACY_KEY: {
     kind: 'policy',
     meaning:
-      'A signature for installs with pinned keys would be added or replaced, and the product names no key to verify it with.',
+      'A signature for installs with pinned keys would be added or replaced, and the product names no key to ' +
+      'verify it with.',
     remedy: 'Name the public keys that old installs pin, once: `pinned_keys` of the product.',
   },
   BLOB_NAME: {

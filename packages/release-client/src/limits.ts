@@ -1,6 +1,9 @@
 const MIB = 1024 * 1024
 
-/** Limits of the management API that both sides keep: the server refuses what is larger, the client sends it another way. */
+/**
+ * Limits of the management API that both sides keep: the server refuses what is larger, the client sends it another
+ * way.
+ */
 export const API_LIMITS = {
   /** Largest blob that one `PUT` may carry, in bytes; larger ones go through resumable uploads. */
   maxPutBytes: 16 * MIB,

@@ -72,7 +72,8 @@ export class ProblemError extends KeyturnError {
   }
 
   /**
-   * Reads an error answer. A body that is not a problem document, such as a proxy's page, still makes an error by its status.
+   * Reads an error answer. A body that is not a problem document, such as a proxy's page, still makes an error by its
+   * status.
    *
    * @param what - What was being done, for the message.
    */

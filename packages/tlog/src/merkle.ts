@@ -113,8 +113,8 @@ function rootsOf({ from, to }: ConsistencyClaim, proof: readonly Uint8Array[]): 
 }
 
 /**
- * Verifies that a tree contains an older one unchanged, RFC 9162 §2.1.4.2. From the empty tree, and between equal trees,
- * the proof is empty.
+ * Verifies that a tree contains an older one unchanged, RFC 9162 §2.1.4.2. From the empty tree, and between equal
+ * trees, the proof is empty.
  *
  * @throws {@link TlogError} `TLOG_CONSISTENCY`.
  */

@@ -118,7 +118,8 @@ export function verifyProof(bytes: Uint8Array, leafHash: Uint8Array, policy: Pol
     const names = checked.witnesses.map(({ name }) => name)
     throw new TlogError(
       'TLOG_QUORUM',
-      `Checkpoint of ${checked.size} entries is signed by ${names.length} of ${policy.witnesses.length} witnesses, and the quorum ${quoted(policy.quorum)} is not met`,
+      `Checkpoint of ${checked.size} entries is signed by ${names.length} of ${policy.witnesses.length} witnesses, ` +
+        `and the quorum ${quoted(policy.quorum)} is not met`,
       { details: { signed: names.length, witnesses: policy.witnesses.length } },
     )
   }

@@ -9,7 +9,8 @@ import type { Tile } from './tile.ts'
 /** Where the tiles of a log come from: a folder, a server, memory. */
 export interface TileSource {
   /**
-   * Reads a tile or a bundle of entries. A source may answer with a wider one of the same index, whose start is the same.
+   * Reads a tile or a bundle of entries. A source may answer with a wider one of the same index, whose start is the
+   * same.
    *
    * @throws when there is none.
    */
@@ -85,8 +86,8 @@ export async function treeRoot(source: TileSource, size: number): Promise<Uint8A
 }
 
 /**
- * The proof that entry `index` is in the tree of the first `size` entries, RFC 6962 §2.1.1. Tiles are taken as they are:
- * the reader of the proof verifies it, so false tiles only make a proof that fails.
+ * The proof that entry `index` is in the tree of the first `size` entries, RFC 6962 §2.1.1. Tiles are taken as they
+ * are: the reader of the proof verifies it, so false tiles only make a proof that fails.
  *
  * @throws RangeError for an index outside the tree.
  */
@@ -160,7 +161,8 @@ async function oldPart(source: TileSource, { level, index }: Tile, size: number)
 }
 
 /**
- * Appends entries to a log: computes its new tiles and root. Nothing is stored; signing and storing are up to the caller.
+ * Appends entries to a log: computes its new tiles and root. Nothing is stored; signing and storing are up to the
+ * caller.
  *
  * @param source - The tiles of the tree so far.
  * @param size - Its size.

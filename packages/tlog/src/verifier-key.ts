@@ -11,7 +11,10 @@ import {
 import { TlogError } from './errors.ts'
 import { isKeyName, quoted, tryBase64 } from './text.ts'
 
-/** What a key signs: `note`, the plain text of a note (a log does); `cosignature`, a checkpoint and a time (a witness does). */
+/**
+ * What a key signs: `note`, the plain text of a note (a log does); `cosignature`, a checkpoint and a time (a witness
+ * does).
+ */
 export type KeyType = 'note' | 'cosignature'
 
 const TYPE_BYTES: Readonly<Record<KeyType, number>> = { note: 0x01, cosignature: 0x04 }

@@ -71,8 +71,8 @@ export class WitnessConflict extends TlogError {
 }
 
 /**
- * A witness, c2sp.org/tlog-witness: it signs a checkpoint only if that contains every checkpoint of the same log which it
- * has signed before. So a log that shows two people two different trees needs witnesses that lie too.
+ * A witness, c2sp.org/tlog-witness: it signs a checkpoint only if that contains every checkpoint of the same log which
+ * it has signed before. So a log that shows two people two different trees needs witnesses that lie too.
  */
 export class LogWitness {
   readonly #signer: NoteSigner
@@ -108,8 +108,9 @@ export class LogWitness {
    *
    * @param body - As `formatWitnessRequest` writes it.
    * @returns The cosignature.
-   * @throws {@link TlogError} `TLOG_PROOF`, `TLOG_NOTE`, `TLOG_CHECKPOINT`, `TLOG_LIMIT` (malformed), `TLOG_UNKNOWN_LOG`,
-   *   `TLOG_SIGNATURE`, `TLOG_CONSISTENCY`; {@link WitnessConflict} with the size that the log should prove from.
+   * @throws {@link TlogError} `TLOG_PROOF`, `TLOG_NOTE`, `TLOG_CHECKPOINT`, `TLOG_LIMIT` (malformed),
+   *   `TLOG_UNKNOWN_LOG`, `TLOG_SIGNATURE`, `TLOG_CONSISTENCY`; {@link WitnessConflict} with the size that the log
+   *   should prove from.
    */
   async add(body: Uint8Array): Promise<NoteSignature> {
     const request = parseWitnessRequest(body)

@@ -96,7 +96,10 @@ row(
   0.1,
 )
 
-/** A vault whose active version is the `versions`-th; the document is made directly, for a thousand audited turns take long. */
+/**
+ * A vault whose active version is the `versions`-th; the document is made directly, for a thousand audited turns take
+ * long.
+ */
 async function vaultOf(versions: number): Promise<Vault> {
   const provider = kekProvider('bench', master)
   const vaultId = '00'.repeat(16)

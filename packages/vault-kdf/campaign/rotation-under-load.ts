@@ -1,4 +1,5 @@
-// Rotation under load with kill -9 at random points: `node campaign/rotation-under-load.ts [folder|sqlite] [records] [turns]`.
+// Rotation under load with kill -9 at random points: `node campaign/rotation-under-load.ts [folder|sqlite] [records]
+// [turns]`.
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -21,7 +22,10 @@ interface Run {
   readonly stderr: string
 }
 
-/** When a run is killed: by the clock, from outside, or after so many of its operations, which no machine is too fast for. */
+/**
+ * When a run is killed: by the clock, from outside, or after so many of its operations, which no machine is too fast
+ * for.
+ */
 export type KillPoint = { readonly withinMs: number } | { readonly withinOperations: number }
 
 function runOnce(args: readonly string[], killAfterMs: number | undefined): Promise<Run> {

@@ -63,7 +63,10 @@ async function check(vault: Vault, name: number, exact: boolean): Promise<void> 
 let operations = 0
 const lastOperation = killAfter === undefined ? Number.POSITIVE_INFINITY : Number(killAfter)
 
-/** Ends this process as `kill -9` does, in the middle of whatever the others are at. Counted, so that it comes on any machine. */
+/**
+ * Ends this process as `kill -9` does, in the middle of whatever the others are at. Counted, so that it comes on any
+ * machine.
+ */
 function maybeDie(): void {
   operations += 1
   if (operations >= lastOperation) process.kill(process.pid, 'SIGKILL')

@@ -49,9 +49,9 @@ function staged(version: number): VaultError {
 }
 
 /**
- * Everything that happens to masters. Each event is checked first, written to the audit chain as an intent, then done by
- * one write that sets keyring and fence together, and written down as done: a chain that does not take the intent stops
- * the event with nothing changed.
+ * Everything that happens to masters. Each event is checked first, written to the audit chain as an intent, then done
+ * by one write that sets keyring and fence together, and written down as done: a chain that does not take the intent
+ * stops the event with nothing changed.
  */
 export class KeyEvents {
   readonly #core: VaultCore

@@ -123,7 +123,8 @@ export function tryOpenLegacy(
  * @param master - The 32-byte master of that deployment; neither kept nor modified.
  * @returns The plaintext; the caller wipes it.
  * @throws VaultError `VK_AUTH`.
- * @example `const text = openLegacy('hv-1.1.2', master, { partition: 'p1', cell: 'cell-a', layer: 0, context: {} }, blob)`
+ * @example `const text = openLegacy('hv-1.1.2', master, { partition: 'p1', cell: 'cell-a', layer: 0, context: {} },
+ *   blob)`
  */
 export function openLegacy(
   profile: LegacyProfile,

@@ -14,8 +14,8 @@ export interface GeneratedMaster {
 
 /**
  * Where master keys come from and who can unwrap them: a file under a passphrase, the OS keychain, a KMS (the caller
- * passes its client to an adapter of a few lines). The provider rotates its own wrapping key whenever it likes; the vault
- * turns masters. The two are independent (docs/spec/vault-kdf.md §8).
+ * passes its client to an adapter of a few lines). The provider rotates its own wrapping key whenever it likes; the
+ * vault turns masters. The two are independent (docs/spec/vault-kdf.md §8).
  */
 export interface MasterKeyProvider {
   /** Stable name, kept in the keyring. */

@@ -51,7 +51,8 @@ export async function openRecord(
   let unavailable: unknown
   const header = record.format === 'v0' ? undefined : parseEnvelopeHeader(record.envelope)
   if (header !== undefined && header.layer === record.layer) {
-    if (record.keyVersion !== undefined && record.keyVersion !== header.keyVersion) throw refused() // a column was changed
+    // A column was changed.
+    if (record.keyVersion !== undefined && record.keyVersion !== header.keyVersion) throw refused()
     try {
       const result = await keyring.withPartitionKey(header.keyVersion, record.partition, use, (key) =>
         tryOpenEnvelope(key, { ...record, context }, record.envelope),

@@ -98,7 +98,9 @@ function checkKdf(kdf: PassphraseKdf): void {
         within(kdf.lanes, 1, maxArgon.lanes))
   if (fine && within(kdf.salt.length, 8, 64)) return
   throw new VaultError('VK_LIMIT', `The ${kdf.algorithm} parameters are out of bounds`, {
-    hint: `scrypt: N up to 2^${MAX_LOG_N}, r up to 16, p up to 4; argon2id: up to 1 GiB, 16 passes, 16 lanes; salt of 8 to 64 bytes`,
+    hint:
+      `scrypt: N up to 2^${MAX_LOG_N}, r up to 16, p up to 4; argon2id: up to 1 GiB, 16 passes, 16 lanes; salt ` +
+      'of 8 to 64 bytes',
   })
 }
 

@@ -34,7 +34,9 @@ export async function checkNotRolledBack(store: VaultStore, keyring: Keyring, au
   if (found === undefined) return
   throw new VaultError('VK_KEYRING', `The keyring document is of epoch ${keyring.document.epoch}, but ${found}`, {
     details: { epoch: keyring.document.epoch },
-    hint: 'An older copy of the keyring was put back. Restore the newest one, or the whole vault (records, keyring and audit chain) from one backup',
+    hint:
+      'An older copy of the keyring was put back. Restore the newest one, or the whole vault (records, keyring ' +
+      'and audit chain) from one backup',
   })
 }
 

@@ -1,4 +1,5 @@
-// oxlint-disable typescript/no-non-null-assertion -- every index lies within an array of fixed length; asking per word would halve the speed
+// oxlint-disable typescript/no-non-null-assertion -- every index lies within an array of fixed length; asking per word
+// would halve the speed
 /**
  * HMAC-SHA-256 for the short inputs of key derivation. One seal makes four of them, and a call into native code costs
  * more than the few blocks it hashes; here a key is prepared once and each MAC is two or three runs of the compression

@@ -34,7 +34,10 @@ export interface SweepReport {
 /** Name of the job among the documents of a store. */
 const jobDocumentName = 'sweep'
 
-/** How long a sweep may hold the thread, in milliseconds: a store that answers at once (memory, SQLite) never lets others in by itself. */
+/**
+ * How long a sweep may hold the thread, in milliseconds: a store that answers at once (memory, SQLite) never lets
+ * others in by itself.
+ */
 const sliceMs = 8
 
 /** What one page came to. */

@@ -31,7 +31,9 @@ export interface VaultOptions extends KeyringOptions {
   /** Needed for layers 1 and 2. */
   resolver?: TokenResolver
   audit?: AuditLogOptions
-  /** How the sweep comes by the ids of gated layers, by partition; default `sidecar` for layer 1, `lazy` for layer 2. */
+  /**
+   * How the sweep comes by the ids of gated layers, by partition; default `sidecar` for layer 1, `lazy` for layer 2.
+   */
   gated?: (partition: string) => GatedPolicy
   /** Records sealed again after a read of old bytes, per second; default 100, 0 for none. */
   lazyResealsPerSecond?: number

@@ -11,7 +11,9 @@ const states = join(import.meta.dirname, '../states')
 const HOUR_MS = 3_600_000
 const TIMEOUT_MS = 300_000
 
-/** Folders of installs: their files have the modes of the release, which version control keeps as far as they matter. */
+/**
+ * Folders of installs: their files have the modes of the release, which version control keeps as far as they matter.
+ */
 const INSTALLS = ['install', 'interrupted']
 
 /** Version control keeps no modes but "executable": what a home or a server creates is for its owner alone. */

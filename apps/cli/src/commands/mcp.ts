@@ -93,7 +93,10 @@ function serverOf(
   return server
 }
 
-/** Runs a command in this process; its JSON envelope is the result. Questions were answered by starting with `--allow-write`. */
+/**
+ * Runs a command in this process; its JSON envelope is the result. Questions were answered by starting with
+ * `--allow-write`.
+ */
 async function call(
   commandLine: CommandLine,
   argv: readonly string[],

@@ -92,7 +92,9 @@ function answer(changed: readonly ChangedFile[], file: string): CommandResult {
     if (changed.every(({ outcome }) => outcome === 'missing'))
       throw new CliError('CLI_PATH_UNKNOWN', `No such file: "${file}"`)
     throw new KeystoreError('KEY_PASSPHRASE', `The passphrase does not open "${file}"`, {
-      hint: 'Nothing was changed; run the command again, or see which file --passphrase-file or --next-passphrase-file names',
+      hint:
+        'Nothing was changed; run the command again, or see which file --passphrase-file or ' +
+        '--next-passphrase-file names',
     })
   }
   return {
@@ -101,6 +103,8 @@ function answer(changed: readonly ChangedFile[], file: string): CommandResult {
       changed: true,
       files: changed.map((one) => ({ ...dataOf(one), outcome: one.outcome })),
     },
-    text: `${formatTable(changed.map(({ what, path, outcome }) => [what, OUTCOMES[outcome], path]))}\nBackups made before open under the passphrase they were made with.`,
+    text:
+      `${formatTable(changed.map(({ what, path, outcome }) => [what, OUTCOMES[outcome], path]))}\nBackups made ` +
+      'before open under the passphrase they were made with.',
   }
 }

@@ -50,7 +50,9 @@ async function runRestore(
     const { files, bytes } = await restoreTo(context, source, passphrase)
     return {
       data: { files, bytes, home, restored: true },
-      text: `${counted(files, 'file')} restored to ${home}. It may be older than what was published since: run "keyturn doctor" now.`,
+      text:
+        `${counted(files, 'file')} restored to ${home}. It may be older than what was published since: run ` +
+        '"keyturn doctor" now.',
     }
   } finally {
     wipe(passphrase)

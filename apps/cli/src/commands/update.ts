@@ -27,7 +27,8 @@ export function registerUpdate(program: Command, cli: Cli): void {
       return {
         data: { ...updateData(result), dry_run: context.dryRun },
         text: context.dryRun
-          ? `Would install ${result.version ?? 'nothing'}: ${counted(result.writtenFiles, 'file')}, ${formatBytes(result.downloadedBytes)} to download`
+          ? `Would install ${result.version ?? 'nothing'}: ${counted(result.writtenFiles, 'file')}, ` +
+            `${formatBytes(result.downloadedBytes)} to download`
           : updateText(result),
       }
     },

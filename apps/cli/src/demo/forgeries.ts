@@ -25,8 +25,8 @@ import type { StoredHead, StoredRelease } from '@keyturn/publisher/release'
 import type { Tamper } from './stage.ts'
 
 /**
- * What a thief of the old release key can make: a new manifest under that key. To make it harder, they are given a head of
- * the genuine head key that pins it.
+ * What a thief of the old release key can make: a new manifest under that key. To make it harder, they are given a head
+ * of the genuine head key that pins it.
  *
  * @param home - Home of the victim.
  * @param release - The release in force.
@@ -73,8 +73,8 @@ function thiefRoles(document: RoleDocument): RoleDocument {
 }
 
 /**
- * What a thief of an identity key that was rotated away can make: a rotation to keys of their own that seals a role document
- * of their own, signed by the stolen key.
+ * What a thief of an identity key that was rotated away can make: a rotation to keys of their own that seals a role
+ * document of their own, signed by the stolen key.
  */
 export async function forgedRotation(home: HomeSession, oldKey: string): Promise<Tamper> {
   const { bytes, log } = await readIdentityLog(home.paths, home.description.identity.prefix)

@@ -36,8 +36,9 @@ export async function copyTree(from: string, to: string, signal: AbortSignal): P
 }
 
 /**
- * Gathers installed packages into a few top folders: thousands of real files, text and binaries; in a checkout well above
- * 100 MB, beside an installed program what came with it. Which packages are taken when there are more than enough depends on their names alone.
+ * Gathers installed packages into a few top folders: thousands of real files, text and binaries; in a checkout well
+ * above 100 MB, beside an installed program what came with it. Which packages are taken when there are more than enough
+ * depends on their names alone.
  *
  * @param modules - A `node_modules` folder.
  * @param to - A new folder.
@@ -152,8 +153,8 @@ export interface DemoEdit {
 const MODULE_DEPTH = 2
 
 /**
- * Edits a share of the files of a tree as developers do: some modules, many files in each; a changed line in text, a few
- * changed bytes in binaries. Which ones depends on their names alone, so that a run can be repeated.
+ * Edits a share of the files of a tree as developers do: some modules, many files in each; a changed line in text, a
+ * few changed bytes in binaries. Which ones depends on their names alone, so that a run can be repeated.
  *
  * @param tree - The tree.
  * @param share - 0.03 for 3 %.

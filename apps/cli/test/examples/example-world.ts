@@ -189,7 +189,10 @@ export class ExampleWorld {
   }
 }
 
-/** From keys to three published releases, a fourth that is signed, and an install; also key files and an archive of them. */
+/**
+ * From keys to three published releases, a fourth that is signed, and an install; also key files and an archive of
+ * them.
+ */
 const FIRST_STEPS = `
 keyturn pack tree --input source --output tree --level 1
 for version in 2026.11.01-1 2026.11.20-1 2026.11.21-1; do

@@ -30,8 +30,9 @@ class Killed extends Error {}
 type Steps<State> = (home: HomeSession) => Promise<RotationStep<State>[]>
 
 /**
- * Runs a rotation to its end through processes that know nothing of each other: every step is killed after its effect and
- * before the journal knows, then repeated by the next process, which is killed in its turn before the step that follows.
+ * Runs a rotation to its end through processes that know nothing of each other: every step is killed after its effect
+ * and before the journal knows, then repeated by the next process, which is killed in its turn before the step that
+ * follows.
  */
 async function killedAtEveryStep<State>(rotation: Rotation<State>, steps: Steps<State>): Promise<number> {
   const process = async (hooks: Pick<RunOptions<State>, 'afterEffect' | 'onStep'>): Promise<boolean> => {

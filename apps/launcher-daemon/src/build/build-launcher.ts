@@ -69,9 +69,9 @@ interface Assets {
 }
 
 /**
- * Builds a studio's launcher: one executable for each platform with Node, bundle, name, server and pin inside, a Windows
- * setup, a Linux package, and the tree that keeps installed launchers up to date. The same input gives the same bytes
- * before signing.
+ * Builds a studio's launcher: one executable for each platform with Node, bundle, name, server and pin inside, a
+ * Windows setup, a Linux package, and the tree that keeps installed launchers up to date. The same input gives the same
+ * bytes before signing.
  *
  * @throws LauncherBuildError with an `LB_*` code; nothing is written before everything has been checked.
  */

@@ -62,7 +62,8 @@ echo ${shellWord(`${name} is installed and in the menu.`)}
 }
 
 /**
- * Packs a Linux launcher as `.tar.gz`: the executable, a menu entry, an icon and `install.sh`, which installs it below `~/.local`.
+ * Packs a Linux launcher as `.tar.gz`: the executable, a menu entry, an icon and `install.sh`, which installs it below
+ * `~/.local`.
  *
  * @returns Its bytes, the same for the same input.
  */

@@ -21,8 +21,8 @@ export interface BlobParts {
 }
 
 /**
- * Makes the blob of a single executable application. It holds no compiled code, so a blob made on one system runs on every
- * other with the same Node version.
+ * Makes the blob of a single executable application. It holds no compiled code, so a blob made on one system runs on
+ * every other with the same Node version.
  *
  * @param node - A Node executable of that version that runs on this machine.
  * @param folder - Scratch folder; the caller removes it.

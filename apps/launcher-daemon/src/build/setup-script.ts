@@ -96,8 +96,8 @@ SectionEnd
 }
 
 /**
- * The NSIS script of a setup: per user below `%LOCALAPPDATA%\Programs`, a folder page, a start menu entry, an entry under
- * installed apps, `/S` for silent; the uninstaller asks whether the game goes too.
+ * The NSIS script of a setup: per user below `%LOCALAPPDATA%\Programs`, a folder page, a start menu entry, an entry
+ * under installed apps, `/S` for silent; the uninstaller asks whether the game goes too.
  *
  * @param fileName - Name of the executable.
  * @param sizeBytes - Size of the executable, for the list of installed apps.

@@ -7,7 +7,10 @@ import { LauncherBuildError } from './errors.ts'
 
 const run = promisify(execFile)
 
-/** Splits a command line into words as a shell does, without running one: quotes group, a backslash takes the next character. */
+/**
+ * Splits a command line into words as a shell does, without running one: quotes group, a backslash takes the next
+ * character.
+ */
 export function commandWords(line: string): string[] {
   const words: string[] = []
   const pattern = /\s*((?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])+)/gy

@@ -18,8 +18,8 @@ const UTF16 = 1200
 const SUBSYSTEM_GUI = 2
 
 /**
- * Puts the blob, icon and version information into a Windows Node executable, marks it as a program with a window, and drops
- * Node's own signature, which no longer fits. Pure JavaScript: works on every system.
+ * Puts the blob, icon and version information into a Windows Node executable, marks it as a program with a window, and
+ * drops Node's own signature, which no longer fits. Pure JavaScript: works on every system.
  *
  * @param node - Bytes of `node.exe`.
  * @param icon - Bytes of an `.ico` file, already checked.

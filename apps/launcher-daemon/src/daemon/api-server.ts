@@ -178,8 +178,8 @@ export class ApiServer {
   }
 
   /**
-   * The page itself is not secret; the session is. A one-time code puts one into the page, which sends it back in a header and
-   * keeps it for this tab. Without a code the page finds its own session again, or says how to be opened.
+   * The page itself is not secret; the session is. A one-time code puts one into the page, which sends it back in a
+   * header and keeps it for this tab. Without a code the page finds its own session again, or says how to be opened.
    */
   #showPage(response: ServerResponse, asset: PageAsset, url: URL): void {
     const code = url.pathname === '/' ? url.searchParams.get('code') : null

@@ -72,8 +72,8 @@ function single(request: IncomingMessage, name: string): string | undefined {
 }
 
 /**
- * Refuses what another page, a rebound name or a form could send: `Host` must be exactly this server's address, `Origin`
- * its own or absent.
+ * Refuses what another page, a rebound name or a form could send: `Host` must be exactly this server's address,
+ * `Origin` its own or absent.
  *
  * @param hosts - `127.0.0.1:<port>` and `[::1]:<port>`; `undefined` on a Unix socket, which no browser reaches.
  */
@@ -94,7 +94,9 @@ export function checkSender(request: IncomingMessage, hosts: readonly string[] |
   if (!(isHandOver && (request.url ?? '').startsWith('/?code='))) refuse('Refused: the request comes from another site')
 }
 
-/** Whether a request carries the token of the 0600 file, or the session secret of a page that was opened with a code. */
+/**
+ * Whether a request carries the token of the 0600 file, or the session secret of a page that was opened with a code.
+ */
 export function isKnown(request: IncomingMessage, { token, sessions }: Credentials): boolean {
   const secret = /^Bearer ([0-9a-f]{64})$/.exec(single(request, 'authorization') ?? '')?.[1]
   return secret !== undefined && (sameSecret(secret, token) || sessions.has(secret))

@@ -83,7 +83,10 @@ const IDLE_PROGRESS: Progress = {
 
 const OFFLINE_CODES = new Set(['LA_NETWORK', 'LA_TIMEOUT', 'LA_HTTP_STATUS'])
 
-/** Runs one engine for a long time: one activity at a time, checks on an interval, and every change goes to all listeners. */
+/**
+ * Runs one engine for a long time: one activity at a time, checks on an interval, and every change goes to all
+ * listeners.
+ */
 export class Supervisor {
   #folder: string
   #setup: Setup | undefined

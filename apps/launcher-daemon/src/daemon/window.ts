@@ -70,8 +70,9 @@ function startDetached(program: string, args: readonly string[], target: string)
 /**
  * Shows the page: in a window of its own where Edge, Chrome, Chromium or Brave is found, else in the default browser.
  *
- * The address holds a code that opens the page once. It never becomes an argument, which other users can read: the browser
- * is given a file of mode 0600 that leads to it. {@link removeHandOver} deletes the file once the page was opened.
+ * The address holds a code that opens the page once. It never becomes an argument, which other users can read: the
+ * browser is given a file of mode 0600 that leads to it. {@link removeHandOver} deletes the file once the page was
+ * opened.
  */
 export async function openWindow(address: string, options: WindowOptions): Promise<void> {
   const { platform = process.platform, env = process.env, folder } = options

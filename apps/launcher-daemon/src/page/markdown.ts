@@ -1,7 +1,9 @@
 /** Longest notes that are shown. */
 const MAX_NOTES = 64 * 1024
 
-/** Puts one line's text into a node: code, strong, emphasis; a link becomes its text with its address, never a request. */
+/**
+ * Puts one line's text into a node: code, strong, emphasis; a link becomes its text with its address, never a request.
+ */
 function inline(parent: Node, text: string): void {
   const pattern = /`([^`]+)`|\*\*([^*]+)\*\*|\*([^*]+)\*|!?\[([^\]]*)\]\(([^)\s]+)\)/
   let rest = text

@@ -1,6 +1,6 @@
 /**
- * The script that Node runs first inside a player's launcher. It alone can never be replaced on players' machines, so it is
- * small: it picks the newest bundle that may run and starts it (docs/spec/player-launcher.md §2).
+ * The script that Node runs first inside a player's launcher. It alone can never be replaced on players' machines, so
+ * it is small: it picks the newest bundle that may run and starts it (docs/spec/player-launcher.md §2).
  */
 import { createHash } from 'node:crypto'
 import { accessSync, constants, lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -53,7 +53,10 @@ function rootOf({ execPath, env }: LoaderHost, id: string): string {
   }
 }
 
-/** Picks the current bundle if it is confirmed or was tried fewer than twice, else the one before, else the embedded one. */
+/**
+ * Picks the current bundle if it is confirmed or was tried fewer than twice, else the one before, else the embedded
+ * one.
+ */
 export function chooseBundle(host: LoaderHost): Choice {
   const config = JSON.parse(host.asset('player.json')) as { id: string; version: string }
   const root = rootOf(host, config.id)

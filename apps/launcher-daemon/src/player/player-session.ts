@@ -51,7 +51,8 @@ export class PlayerSession {
     timer.unref()
     try {
       await openWindow(daemon.pageAddress(), { folder: stateFolder, env: this.#context.env })
-      if (config.server !== '') void update.check().catch(() => undefined) // the launcher works as it is; the next start looks again
+      // The launcher works as it is; the next start looks again.
+      if (config.server !== '') void update.check().catch(() => undefined)
       await this.#untilIdle(daemon)
     } finally {
       clearTimeout(timer)

@@ -40,9 +40,9 @@ interface Pointer extends Build {
 }
 
 /**
- * Keeps the launcher itself up to date. The launcher is an install like any other, on channel `launcher` of the same server,
- * identity and pin: signatures, floors, rollouts and withdrawal hold for it too. The running bundle is never overwritten; the
- * next start takes the new one, and two starts that do not live go back to the one before.
+ * Keeps the launcher itself up to date. The launcher is an install like any other, on channel `launcher` of the same
+ * server, identity and pin: signatures, floors, rollouts and withdrawal hold for it too. The running bundle is never
+ * overwritten; the next start takes the new one, and two starts that do not live go back to the one before.
  */
 export class SelfUpdate {
   readonly #options: SelfUpdateOptions

@@ -21,7 +21,8 @@ export function startPlayer(start: PlayerStart): void {
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.once(signal, () => stop.abort(Object.assign(new Error(`Stopped by ${signal}`), { name: 'AbortError' })))
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined) // a program with a window may have no streams
+  // A program with a window may have no streams.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
   void run(start, stop).then(
     (code) => process.exit(code),
     (error: unknown) => {

@@ -38,8 +38,8 @@ export async function runDaemon(options: RunDaemonOptions): Promise<{ address: s
 }
 
 /**
- * The address that opens the page once. Where there is a desktop, the page is shown too; the address never becomes an argument
- * of the browser, which other users of the machine could read.
+ * The address that opens the page once. Where there is a desktop, the page is shown too; the address never becomes an
+ * argument of the browser, which other users of the machine could read.
  */
 export async function openPage(folder: string, stateFolder: string = join(folder, updatesFolder)): Promise<string> {
   const hasDesktop =

@@ -31,7 +31,8 @@ export class EventPrinter {
     if (event.type === 'notice') this.#line(`${event.code}: ${printable(event.message, 1000)}`)
     if (event.type === 'plan' && event.plan.changedFiles > 0) {
       this.#line(
-        `Release ${event.plan.version}: ${event.plan.changedFiles} files change, ${formatBytes(event.plan.downloadBytes)} to download`,
+        `Release ${event.plan.version}: ${event.plan.changedFiles} files change, ` +
+          `${formatBytes(event.plan.downloadBytes)} to download`,
       )
     }
     if (event.type === 'progress') this.#bar(event.progress)

@@ -120,7 +120,8 @@ export class LauncherProgram {
     if (json) this.#environment.stdout.write(`${JSON.stringify(errorEnvelope(command, error))}\n`)
     else
       this.#environment.stderr.write(
-        `error: ${printable(error.message, 1000)}\n  ${error.code}${error.hint === undefined ? '' : `: ${printable(error.hint, 1000)}`}\n`,
+        `error: ${printable(error.message, 1000)}\n  ` +
+          `${error.code}${error.hint === undefined ? '' : `: ${printable(error.hint, 1000)}`}\n`,
       )
     return exitCodes[error.kind]
   }

@@ -9,7 +9,9 @@ import { exactly, flag, listOf, mapOf, oneOf, optional, ShapeError, text } from 
 import type { Shape } from '../storage/shape.ts'
 import type { Actor } from './actor.ts'
 
-/** What holders of certain claims may do. All named claims have to match; `*` at the end of a value stands for anything. */
+/**
+ * What holders of certain claims may do. All named claims have to match; `*` at the end of a value stands for anything.
+ */
 export interface OidcRule {
   readonly claims: Readonly<Record<string, string>>
   readonly scopes: readonly Scope[]
@@ -30,7 +32,9 @@ export interface OidcSettings {
   readonly clock?: (() => number) | undefined
 }
 
-/** The claims of a verified token that rules can name, kept with a session so that rules decide again at each request. */
+/**
+ * The claims of a verified token that rules can name, kept with a session so that rules decide again at each request.
+ */
 export type OidcClaims = Readonly<Record<string, string>>
 
 /** The holder of a verified OIDC token. */

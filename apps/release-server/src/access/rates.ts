@@ -8,7 +8,9 @@ import { MAX_LOG_BYTES } from '../limits.ts'
 export interface RateOptions {
   /** Documents of the public tree, per address; default 600. */
   readonly publicPerMinute?: number | undefined
-  /** Management calls of one token, and failed ones of one address; default 120; uploads of a valid token do not count. */
+  /**
+   * Management calls of one token, and failed ones of one address; default 120; uploads of a valid token do not count.
+   */
   readonly managementPerMinute?: number | undefined
   /** Logins, per address; default 10. */
   readonly loginPerMinute?: number | undefined
@@ -171,7 +173,8 @@ export class RateLimits {
 
   /**
    * Counts a request whose token was refused, for the address it came from; throws `SRV_RATE` above the limit. A valid
-   * token is never refused for what others at its address did: a publisher in an emergency may share it with an attacker.
+   * token is never refused for what others at its address did: a publisher in an emergency may share it with an
+   * attacker.
    */
   countFailure(request: FastifyRequest): void {
     const waitS = this.#callers.count(`stranger:${this.address(request.raw)}`, this.#managementLimit)

@@ -116,7 +116,9 @@ export class Authenticator {
     const maxAge = Math.max(0, Math.floor((value.expires_ms - now) / 1000))
     return {
       actor,
-      cookie: `${COOKIE_NAME}=${cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${maxAge}${secure ? '; Secure' : ''}`,
+      cookie:
+        `${COOKIE_NAME}=${cookie}; Path=/; HttpOnly; SameSite=Strict; ` +
+        `Max-Age=${maxAge}${secure ? '; Secure' : ''}`,
     }
   }
 

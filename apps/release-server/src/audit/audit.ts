@@ -29,7 +29,9 @@ const fact: Shape<string | number | boolean | null> = (value, place) => {
   return value
 }
 
-/** The log itself: one record for each entry. A member that nobody wrote is a change, so unknown members are refused. */
+/**
+ * The log itself: one record for each entry. A member that nobody wrote is a change, so unknown members are refused.
+ */
 export const auditEntries = collection(
   'audit',
   exactly<AuditEntry>({

@@ -66,7 +66,8 @@ function addChecks(program: Command): void {
         command,
         report,
         [
-          `${report.blobs} blobs, ${report.bytes} bytes: ${report.damaged.length} damaged, ${report.lost.length} lost, ${report.adopted.length} recorded again`,
+          `${report.blobs} blobs, ${report.bytes} bytes: ${report.damaged.length} damaged, ${report.lost.length} ` +
+            `lost, ${report.adopted.length} recorded again`,
           ...report.broken.map((line) => `broken release ${line}`),
         ].join('\n'),
       )
@@ -86,7 +87,8 @@ function addGarbageCollection(program: Command): void {
       printAnswer(
         command,
         report,
-        `${report.dry_run ? 'Would delete' : 'Deleted'} ${report.blobs_deleted} blobs, ${report.bytes_deleted} bytes; marked ${report.blobs_marked}`,
+        `${report.dry_run ? 'Would delete' : 'Deleted'} ${report.blobs_deleted} blobs, ${report.bytes_deleted} ` +
+          `bytes; marked ${report.blobs_marked}`,
       )
     })
 }
@@ -119,7 +121,8 @@ function addMigrate(program: Command): void {
         printAnswer(
           command,
           report,
-          `${report.blobs} blobs (${report.blobsCopied} copied, ${report.bytesCopied} bytes), ${report.records} records; both sides are equal`,
+          `${report.blobs} blobs (${report.blobsCopied} copied, ${report.bytesCopied} bytes), ${report.records} ` +
+            'records; both sides are equal',
         )
       } finally {
         for (const { blobs, metadata } of [from, to]) await Promise.all([blobs.close(), metadata.close()])

@@ -18,7 +18,9 @@ function list(value: string, previous: string[]): string[] {
   ]
 }
 
-/** Works on the stores of the server itself: a server that runs at the same time sees the change at its next request. */
+/**
+ * Works on the stores of the server itself: a server that runs at the same time sees the change at its next request.
+ */
 async function onServer(
   command: Command,
   missing: OpenOptions['missing'],

@@ -42,8 +42,8 @@ function dayOf(ms: number): string {
 }
 
 /**
- * Counts what is read of each version, by day: adoption without any report, address or id. Only documents that exist are
- * counted, so there are no more lines than versions and days.
+ * Counts what is read of each version, by day: adoption without any report, address or id. Only documents that exist
+ * are counted, so there are no more lines than versions and days.
  */
 export class Downloads {
   readonly #cells = new Map<string, Cell>()

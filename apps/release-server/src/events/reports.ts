@@ -16,7 +16,9 @@ const lines = collection('reports', object<Line>({ count: whole, duration_ms: nu
 
 const FLUSH_MS = 2000
 const DAY_MS = 86_400_000
-/** Lines of one product, channel and day: results and codes come from anonymous callers, so they are few or summed up. */
+/**
+ * Lines of one product, channel and day: results and codes come from anonymous callers, so they are few or summed up.
+ */
 const MAX_LINES_OF_DAY = 500
 /** Days for which figures are kept. */
 const KEPT_DAYS = 400

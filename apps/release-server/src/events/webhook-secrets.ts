@@ -89,8 +89,8 @@ export class WebhookSecrets {
   }
 
   /**
-   * Puts a new secret before the newest one of a webhook, whose record is `stored`; older ones are dropped. Rotations at
-   * the same time, on any replica, follow one another; without a vault the caller holds the record.
+   * Puts a new secret before the newest one of a webhook, whose record is `stored`; older ones are dropped. Rotations
+   * at the same time, on any replica, follow one another; without a vault the caller holds the record.
    */
   async rotate(id: string, stored: StoredSecrets, secret: string): Promise<StoredSecrets> {
     for (let attempt = 1; ; attempt++) {

@@ -143,7 +143,8 @@ function signedBefore({ signed }: SignerState, wanted: Head): Uint8Array | undef
   if (timeless(head) === timeless(wanted)) return signed.head
   throw new ServerError(
     'SRV_HEAD_NEEDED',
-    `Head ${signed.sequence} was signed with another rollout and not published: ask for that one again, or publish a head`,
+    `Head ${signed.sequence} was signed with another rollout and not published: ask for that one again, or publish ` +
+      'a head',
   )
 }
 

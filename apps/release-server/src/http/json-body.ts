@@ -12,7 +12,9 @@ const COLON = 0x3a
 const OPEN_ARRAY = 0x5b
 const OPEN_OBJECT = 0x7b
 
-/** Refuses a document of more values than any call has, by a scan that builds nothing: parsing costs memory by value. */
+/**
+ * Refuses a document of more values than any call has, by a scan that builds nothing: parsing costs memory by value.
+ */
 function checkValues(bytes: Uint8Array): void {
   let values = 0
   for (let at = 0; at < bytes.length; at++) {

@@ -51,7 +51,9 @@ interface DeviceDocument {
 
 /** Largest device document, and largest statement about one: both come from callers without a token. */
 export const MAX_STATEMENT_BYTES = 8 * 1024
-/** How far the clock of an identity may be ahead of ours; a statement from the future could not be revoked until then. */
+/**
+ * How far the clock of an identity may be ahead of ours; a statement from the future could not be revoked until then.
+ */
 const AHEAD_MS = 5 * 60_000
 /** Most devices of a product that one identity attests. */
 const MAX_DEVICES = 10_000

@@ -48,7 +48,8 @@ function handshakeRefused(): NoiseKeysError {
  * One exchange: request in, 140 bytes out, the same for yes and no. Nothing is remembered but a counter, so a replayed
  * request changes nothing, and each answer is under fresh ephemeral keys.
  *
- * @throws NoiseKeysError `NK_HANDSHAKE` for anything that cannot be read, `NK_KEY_UNKNOWN` for a key that is not in use.
+ * @throws NoiseKeysError `NK_HANDSHAKE` for anything that cannot be read, `NK_KEY_UNKNOWN` for a key that is not in
+ *   use.
  */
 export async function answerExchange(parts: ExchangeParts, request: Uint8Array): Promise<Uint8Array> {
   const parsed = parsedRequest(request)
@@ -128,7 +129,9 @@ async function decide(
   return openKey(parts, vault, release.product, wanted.keyId)
 }
 
-/** `open`: everybody; `devices`: only static keys that the operator or a listed identity named, read again each time. */
+/**
+ * `open`: everybody; `devices`: only static keys that the operator or a listed identity named, read again each time.
+ */
 async function mayHave(context: ServerContext, product: string, device: Uint8Array | undefined): Promise<boolean> {
   const { runtime_key_access: access } = await readProduct(context.metadata, product)
   if (access === 'open') return true

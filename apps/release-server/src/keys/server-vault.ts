@@ -103,9 +103,9 @@ async function settle(metadata: MetadataStore, kdf: PassphraseKdf): Promise<void
 }
 
 /**
- * Opens the vault that seals runtime keys and transport keys at rest. It is made once, by the first server that is given
- * a passphrase; where one was made before and is missing, as after half a restore, the server does not start with an
- * empty one, which would answer every launcher that its key is unknown.
+ * Opens the vault that seals runtime keys and transport keys at rest. It is made once, by the first server that is
+ * given a passphrase; where one was made before and is missing, as after half a restore, the server does not start with
+ * an empty one, which would answer every launcher that its key is unknown.
  *
  * @throws VaultError, `VK_KEYRING` for a wrong passphrase; ServerError `SRV_CONFIG` for stored parameters that are too
  * weak, `SRV_STORAGE` for a vault that is missing.
@@ -136,7 +136,9 @@ export async function openServerVault(
         'SRV_STORAGE',
         'The vault that was made for this passphrase is missing from the metadata store',
         {
-          hint: 'Restore the metadata store from its backup; or delete its record settings/vault-passphrase to begin with an empty vault, and upload the keys again',
+          hint:
+            'Restore the metadata store from its backup; or delete its record settings/vault-passphrase to ' +
+            'begin with an empty vault, and upload the keys again',
           cause: error,
         },
       )

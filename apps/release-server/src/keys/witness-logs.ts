@@ -55,7 +55,9 @@ async function refuseSecond(records: RecordReader, prefix: string, { said, sn, t
   })
 }
 
-/** The log of one identity in the metadata store. Its version is the number of records: two replicas cannot both append. */
+/**
+ * The log of one identity in the metadata store. Its version is the number of records: two replicas cannot both append.
+ */
 class WitnessLog implements LogStorage {
   readonly #metadata: MetadataStore
   readonly #prefix: string

@@ -45,7 +45,9 @@ function announcedHash(metadata: unknown): string {
   return hash
 }
 
-/** Checks each piece against `Upload-Checksum`, where one is sent: the piece is read whole before a byte of it counts. */
+/**
+ * Checks each piece against `Upload-Checksum`, where one is sent: the piece is read whole before a byte of it counts.
+ */
 async function checkedPiece(request: FastifyRequest, size: number): Promise<ByteStream> {
   const header = request.headers['upload-checksum']
   const body = bodyStream(request, size)

@@ -119,7 +119,9 @@ export class DocumentCache {
     this.#bytes = 0
   }
 
-  /** A document that is in memory and fresh, `null` when it is known to be absent, `undefined` when it must be loaded. */
+  /**
+   * A document that is in memory and fresh, `null` when it is known to be absent, `undefined` when it must be loaded.
+   */
   peek(key: string): PublicDocument | null | undefined {
     const entry = this.#entries.get(key)
     if (entry === undefined || this.#options.clock() - entry.loadedMs > (this.#options.maxAgeMs ?? 5000))

@@ -22,9 +22,9 @@ export interface LegacyChange {
 }
 
 /**
- * Checks `manifest.json.sig` before it becomes public. It is what old installs verify with the keys they pin, so a wrong
- * one shuts all of them out. Under a product that names those keys it has to be by one of them; under one that does
- * not, it may come with a new release and is never replaced.
+ * Checks `manifest.json.sig` before it becomes public. It is what old installs verify with the keys they pin, so a
+ * wrong one shuts all of them out. Under a product that names those keys it has to be by one of them; under one that
+ * does not, it may come with a new release and is never replaced.
  *
  * @throws ManifestError `MAN_SIGNATURE`, `MAN_SIGNATURE_FORMAT`; ServerError `PUB_LEGACY_KEY`.
  */

@@ -153,7 +153,9 @@ function identityOf({ slug, pin }: NewProduct): string {
     'SRV_REQUEST',
     `Cannot create product "${slug}" under pinned keys: releases are published under an identity`,
     {
-      hint: 'Create an identity with keyturn init; installs with pinned keys are served too, by manifest.json.sig of the old key (--legacy-key-file)',
+      hint:
+        'Create an identity with keyturn init; installs with pinned keys are served too, by manifest.json.sig ' +
+        'of the old key (--legacy-key-file)',
     },
   )
 }

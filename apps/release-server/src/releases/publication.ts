@@ -221,7 +221,9 @@ function published(release: ReleaseView, nowMs: number): ReleaseView {
   return { ...release, state: 'published', published_at: release.published_at ?? timestamp(nowMs) }
 }
 
-/** For a launcher that stayed behind, the fallback is not a step back; the floor of the offer must not hide its faults. */
+/**
+ * For a launcher that stayed behind, the fallback is not a step back; the floor of the offer must not hide its faults.
+ */
 function withoutManifestFloor(state: TrustState, channel: string): TrustState {
   const { [channel]: _own, ...others } = state.channels
   return { ...state, channels: others }

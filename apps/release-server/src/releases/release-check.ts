@@ -98,8 +98,8 @@ async function verifySignatures(context: ServerContext, release: ReleaseView, ma
 
 /**
  * Checks releases on request: signatures against the role document in force, and blobs against their hashes. One check
- * at a time in a process, so that reading whole releases takes no more than its share of the disk. Damaged blobs are set
- * aside and missing ones forgotten, as a scrub does: the next publish sends both again.
+ * at a time in a process, so that reading whole releases takes no more than its share of the disk. Damaged blobs are
+ * set aside and missing ones forgotten, as a scrub does: the next publish sends both again.
  */
 export class ReleaseChecks {
   readonly #context: ServerContext

@@ -26,8 +26,8 @@ export interface FolderBlobStoreOptions {
 }
 
 /**
- * Opens (and creates) a blob store in a folder: `files/<hh>/<sha256>`, the same layout as the public tree, so that a web
- * server can send the same files; `uploads/` for unfinished ones, `quarantine/` for damaged ones.
+ * Opens (and creates) a blob store in a folder: `files/<hh>/<sha256>`, the same layout as the public tree, so that a
+ * web server can send the same files; `uploads/` for unfinished ones, `quarantine/` for damaged ones.
  */
 export async function openFolderBlobStore(root: string, options: FolderBlobStoreOptions = {}): Promise<BlobStore> {
   const fs = options.fs ?? nodeFileSystem

@@ -64,7 +64,8 @@ class S3BlobStore implements BlobStore {
   async put(sha256: string, source: ByteStream, options: PutOptions = {}): Promise<BlobInfo> {
     const key = blobKey(sha256)
     const parts = pieces(hashed(sha256, source, options))
-    // The generator throws at its end for wrong bytes: then a single piece is never sent, and several are never completed.
+    // The generator throws at its end for wrong bytes: then a single piece is never sent, and several are never
+    // completed.
     const first = await parts.next()
     const second = await parts.next()
     if (second.done === true)
@@ -219,7 +220,10 @@ class S3BlobStore implements BlobStore {
     return info
   }
 
-  /** Reads an incoming object back and hashes it, since only the storage has seen its bytes; then copies it to its place. */
+  /**
+   * Reads an incoming object back and hashes it, since only the storage has seen its bytes; then copies it to its
+   * place.
+   */
   async #takeOver(key: string, sha256: string, size: number): Promise<BlobInfo> {
     const response = await this.#s3.send({ method: 'GET', key })
     for await (const part of hashed(sha256, bodyOf(response), { size })) void part

@@ -165,7 +165,9 @@ export class S3Caller {
       method,
       headers: {
         ...sent,
-        authorization: `AWS4-HMAC-SHA256 Credential=${this.#settings.accessKey}/${scope}, SignedHeaders=${names.join(';')}, Signature=${this.#signature(canonical, date, scope)}`,
+        authorization:
+          `AWS4-HMAC-SHA256 Credential=${this.#settings.accessKey}/${scope}, ` +
+          `SignedHeaders=${names.join(';')}, Signature=${this.#signature(canonical, date, scope)}`,
       },
       ...(body === undefined ? {} : { body: body as BodyInit }),
     })

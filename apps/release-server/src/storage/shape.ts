@@ -100,7 +100,9 @@ export function object<T extends object>(members: Members<T>): Shape<T> {
   }
 }
 
-/** An object with these members and no others: for what people write, where a typing error must not pass as a default. */
+/**
+ * An object with these members and no others: for what people write, where a typing error must not pass as a default.
+ */
 export function exactly<T extends object>(members: Members<T>): Shape<T> {
   const read = object(members)
   return (value, place) => {

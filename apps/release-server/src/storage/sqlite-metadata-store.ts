@@ -150,7 +150,9 @@ function named(error: unknown): unknown {
     : new ServerError(code, 'Cannot write metadata: the database file refused it', { cause: error })
 }
 
-/** Highest key that begins with `prefix`, as an exclusive bound: keys are well-formed text, so U+10FFFF is above all. */
+/**
+ * Highest key that begins with `prefix`, as an exclusive bound: keys are well-formed text, so U+10FFFF is above all.
+ */
 function aboveAll(prefix: string): string {
   return `${prefix}\u{10ffff}`
 }
@@ -220,7 +222,8 @@ class SqliteWriter implements RecordWriter {
 
   async put(collection: string, ...records: NewRecord[]): Promise<void> {
     const statement = this.#records.statement(
-      'INSERT INTO records (collection, key, value, body) VALUES (?, ?, ?, ?) ON CONFLICT (collection, key) DO UPDATE SET value = excluded.value, body = excluded.body',
+      'INSERT INTO records (collection, key, value, body) VALUES (?, ?, ?, ?) ON CONFLICT (collection, key) DO ' +
+        'UPDATE SET value = excluded.value, body = excluded.body',
     )
     for (const { key, value, body } of records) statement.run(collection, key, JSON.stringify(value), body ?? null)
   }

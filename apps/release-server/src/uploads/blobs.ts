@@ -56,7 +56,10 @@ function needsTouch(blob: StoredBlob, now: number): boolean {
   return blob.marked_ms !== null || now - blob.touched_ms > TOUCH_STEP_MS
 }
 
-/** Renews leases; returns those of the hashes that are not stored (any more). The transaction must hold {@link BLOBS_LOCK}. */
+/**
+ * Renews leases; returns those of the hashes that are not stored (any more). The transaction must hold {@link
+ * BLOBS_LOCK}.
+ */
 export async function touchBlobs(records: RecordWriter, hashes: readonly string[], now: number): Promise<string[]> {
   const found = (await blobs.getMany(records, hashes)).filter(({ value }) => value.going !== true)
   const stale = found.filter(({ value }) => needsTouch(value, now))

@@ -1,4 +1,5 @@
-// A publisher with an identity, and what its server serves, in memory. Stands in for `keyturn` and `keyturn-server` in the examples beside this file.
+// A publisher with an identity, and what its server serves, in memory. Stands in for `keyturn` and `keyturn-server` in
+// the examples beside this file.
 import { createHash } from 'node:crypto'
 import { incept, seedSigner, sha256DigestSeal } from '@keyturn/kel'
 import {

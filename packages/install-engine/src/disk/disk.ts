@@ -34,8 +34,8 @@ function toFound(stats: BigIntStats): Found {
 /** Looks at a path without following a link. */
 export async function look(fs: FileSystem, path: string): Promise<Found> {
   try {
-    // On the real disk the blocking call: a look takes microseconds, the way over the thread pool ten times that, and an
-    // install is looked at 50,000 times before each start.
+    // On the real disk the blocking call: a look takes microseconds, the way over the thread pool ten times that, and
+    // an install is looked at 50,000 times before each start.
     const stats =
       fs === nodeFileSystem
         ? lstatSync(path, { bigint: true, throwIfNoEntry: false })
@@ -172,8 +172,8 @@ export async function syncFolders(fs: FileSystem, folders: Iterable<string>): Pr
 }
 
 /**
- * Where a system remembers a name that is gone, opening it fails as a broken disk does: the folder that has the name now, in
- * another spelling, is synced in its place. A folder that is listed and cannot be opened is broken.
+ * Where a system remembers a name that is gone, opening it fails as a broken disk does: the folder that has the name
+ * now, in another spelling, is synced in its place. A folder that is listed and cannot be opened is broken.
  */
 async function syncSuccessor(fs: FileSystem, folder: string, error: unknown): Promise<void> {
   const name = basename(folder)

@@ -22,8 +22,8 @@ const encoder = new TextEncoder()
 
 /**
  * Remembers hashes of installed files by size, times and inode, so that an unchanged install is checked without reading
- * it. A convenience for planning and starting only: `repair` and full verification never ask it. Records stay packed: an
- * install has tens of thousands.
+ * it. A convenience for planning and starting only: `repair` and full verification never ask it. Records stay packed:
+ * an install has tens of thousands.
  */
 export class HashCache {
   /** The stored file as it was read, then what was added since. */

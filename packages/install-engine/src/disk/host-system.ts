@@ -6,7 +6,9 @@ export interface HostSystem {
   readonly name: 'posix' | 'windows'
   /** Codes of a rename that fails because another program holds the file, so that waiting may help. */
   readonly heldCodes: ReadonlySet<string>
-  /** Whether folders are kept private and read-only by mode bits; Windows has access lists, inherited from the profile. */
+  /**
+   * Whether folders are kept private and read-only by mode bits; Windows has access lists, inherited from the profile.
+   */
   readonly hasModes: boolean
   /** Whether it starts programs of Windows itself; elsewhere they go through wine. */
   readonly runsExe: boolean

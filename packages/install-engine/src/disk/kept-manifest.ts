@@ -32,8 +32,8 @@ export interface KeptRelease {
 }
 
 /**
- * Finds where the manifest of a release is kept: under its channel, else where launchers before kept it for all channels,
- * if what is there is of this channel.
+ * Finds where the manifest of a release is kept: under its channel, else where launchers before kept it for all
+ * channels, if what is there is of this channel.
  */
 export async function keptFiles(fs: FileSystem, layout: Layout, release: KeptRelease): Promise<KeptFiles> {
   const files = filesAt(manifestStem(layout, release))

@@ -74,7 +74,9 @@ export function layoutOf(root: string): Layout {
   })
 }
 
-/** Where an accepted manifest and its signatures are kept, without the ending: each channel counts its sequences from 1. */
+/**
+ * Where an accepted manifest and its signatures are kept, without the ending: each channel counts its sequences from 1.
+ */
 export function manifestStem(layout: Layout, { channel, sequence }: { channel: string; sequence: number }): string {
   return join(layout.manifests, channel, String(sequence))
 }

@@ -40,7 +40,9 @@ export async function settle(
   return sameIdentity(before, after) ? after : undefined
 }
 
-/** A copy of a read-only file is read-only too; `undefined`: this user cannot change that, so the copy is made again. */
+/**
+ * A copy of a read-only file is read-only too; `undefined`: this user cannot change that, so the copy is made again.
+ */
 async function openWritable(fs: FileSystem, path: string): Promise<FileHandle | undefined> {
   const flags = constants.O_RDWR | constants.O_NOFOLLOW
   try {
@@ -51,7 +53,8 @@ async function openWritable(fs: FileSystem, path: string): Promise<FileHandle | 
   try {
     const readable = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
     try {
-      await changeHandleMode(readable, 0o600) // through the descriptor: whatever takes its place meanwhile keeps its mode
+      // Through the descriptor: whatever takes its place meanwhile keeps its mode.
+      await changeHandleMode(readable, 0o600)
     } finally {
       await readable.close()
     }

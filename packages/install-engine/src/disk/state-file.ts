@@ -29,7 +29,9 @@ export interface InstallState {
   readonly failed: readonly string[]
   /** Whether the files must all be verified before the next start. */
   readonly suspect: boolean
-  /** The release that a low-space update is on its way to: until it is there the install is a mixture that nobody plays. */
+  /**
+   * The release that a low-space update is on its way to: until it is there the install is a mixture that nobody plays.
+   */
   readonly partial: ReleaseRef | undefined
 }
 

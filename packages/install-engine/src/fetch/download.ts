@@ -153,7 +153,8 @@ class PieceWriter {
     if (!(await this.#part.put(index, bytes))) {
       throw new LauncherError(
         'LA_HASH',
-        `Cannot fetch "${blobPath(this.#part.sha256)}": the piece at byte ${chunk.offset} is not the one its index names`,
+        `Cannot fetch "${blobPath(this.#part.sha256)}": the piece at byte ${chunk.offset} is not the one its index ` +
+          'names',
         {
           details: { sha256: this.#part.sha256, offset: chunk.offset },
         },

@@ -203,8 +203,8 @@ export class PartFile {
 }
 
 /**
- * Which pieces of a file an earlier run says it left, for what is shown before they are checked; `undefined` where it left
- * nothing.
+ * Which pieces of a file an earlier run says it left, for what is shown before they are checked; `undefined` where it
+ * left nothing.
  */
 export async function keptPieces(
   { fs, folder, sha256 }: { readonly fs: FileSystem; readonly folder: string; readonly sha256: string },

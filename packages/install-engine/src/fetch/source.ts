@@ -78,7 +78,8 @@ export class Source {
   /**
    * Begins an operation.
    *
-   * @param isPrompt - Somebody waits to play what is installed: as long as nobody has answered, a request is tried twice
+   * @param isPrompt - Somebody waits to play what is installed: as long as nobody has answered, a request is tried
+   *   twice
    * only, and a silence ends it. Once a server answers, patience is as ever.
    */
   begin(isPrompt: boolean): void {
@@ -134,8 +135,9 @@ export class Source {
   }
 
   /**
-   * Fetches, with retries: blobs from mirrors first, documents from the server first. `use` reads the answer; what it throws decides whether
-   * another try follows. It is called again for each try, so it must go on from where it stopped.
+   * Fetches, with retries: blobs from mirrors first, documents from the server first. `use` reads the answer; what it
+   * throws decides whether another try follows. It is called again for each try, so it must go on from where it
+   * stopped.
    */
   async fetch<T>(
     path: string,

@@ -24,7 +24,8 @@ export async function requireKept({ fs, layout }: ApplyContext, { to, isPart }: 
   if (manifest !== undefined && createHash('sha256').update(manifest).digest('hex') === to.manifestSha256) return kept
   throw new LauncherError(
     'LA_JOURNAL',
-    `Cannot finish the change to ${to.version}: its manifest (channel "${to.channel}", sequence ${to.sequence}) is not kept`,
+    `Cannot finish the change to ${to.version}: its manifest (channel "${to.channel}", sequence ${to.sequence}) is ` +
+      'not kept',
     { hint: 'Update while the server can be reached' },
   )
 }

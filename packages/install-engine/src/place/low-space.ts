@@ -40,7 +40,8 @@ export async function bringInParts(run: LowSpaceRun): Promise<InstallState> {
     type: 'notice',
     code: 'LA_UNFINISHED',
     message:
-      'The disk has no room for the old and the new release together: the update goes file by file, and the client cannot be played until it is through',
+      'The disk has no room for the old and the new release together: the update goes file by file, and the client ' +
+      'cannot be played until it is through',
   })
   // Going on, staging holds what came of the next part; else what was fetched while there seemed to be room.
   await giveUp(
@@ -69,7 +70,10 @@ export async function bringInParts(run: LowSpaceRun): Promise<InstallState> {
   return await finalize(session.apply, last, state, session.options.clock())
 }
 
-/** What goes last, since new files are copied from it, and what goes first; so does whatever new files need the place of. */
+/**
+ * What goes last, since new files are copied from it, and what goes first; so does whatever new files need the place
+ * of.
+ */
 function splitRemovals({ plan, installed }: LowSpaceRun): { sources: string[]; others: string[] } {
   const wanted = new Set(plan.writes.map(({ file }) => file.sha256))
   const isSource = new Set(installed.filter(({ sha256 }) => wanted.has(sha256)).map(({ path }) => path))

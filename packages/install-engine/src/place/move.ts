@@ -42,8 +42,8 @@ async function moveAcross(fs: FileSystem, from: string, to: string): Promise<voi
 }
 
 /**
- * Renames; a file held by another program is waited for, from 0.1 s growing to 2 s (MUST-27). Across volumes the file is
- * copied.
+ * Renames; a file held by another program is waited for, from 0.1 s growing to 2 s (MUST-27). Across volumes the file
+ * is copied.
  */
 export async function renamePatiently(context: MoveContext, from: string, to: string): Promise<'renamed' | 'copied'> {
   const deadline = performance.now() + context.lockPatienceMs

@@ -73,7 +73,8 @@ export async function preflight(
     const needed = options.lowSpace ? low : total
     const alternative =
       !options.lowSpace && free + staged >= low
-        ? `, or update file by file (lowSpace, --low-space): then ${low} bytes are enough, but nobody can play until it is finished`
+        ? `, or update file by file (lowSpace, --low-space): then ${low} bytes are enough, but nobody can play ` +
+          'until it is finished'
         : ''
     throw new LauncherError(
       'LA_DISK_FULL',

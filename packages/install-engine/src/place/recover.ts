@@ -123,7 +123,8 @@ export async function prepareFolders(fs: FileSystem, layout: Layout, userId: num
     const found = await look(fs, folder)
     if (found.kind === 'nothing') {
       await fs.mkdir(folder, { mode: 0o700 }).catch((error: unknown) => {
-        if (systemErrorCode(error) !== 'EEXIST') throw error // another launcher was quicker; the lock decides who goes on
+        // Another launcher was quicker; the lock decides who goes on.
+        if (systemErrorCode(error) !== 'EEXIST') throw error
       })
       continue
     }

@@ -82,8 +82,8 @@ async function loadSeeds(
 }
 
 /**
- * Where on this disk the bytes of new files are already: in files that stay, in files that leave, and, until the swap, in
- * files that get other bytes (two that change places). What turns out to be something else is fetched after all.
+ * Where on this disk the bytes of new files are already: in files that stay, in files that leave, and, until the swap,
+ * in files that get other bytes (two that change places). What turns out to be something else is fetched after all.
  */
 async function findCopies(
   context: DownloadContext,
@@ -245,7 +245,10 @@ async function layOut(
   return { steps, verified }
 }
 
-/** The same bytes for another place, or with another mode; what does not settle is hashed again before it is put in place. */
+/**
+ * The same bytes for another place, or with another mode; what does not settle is hashed again before it is put in
+ * place.
+ */
 async function restage(
   context: DownloadContext,
   file: ManifestFile,

@@ -54,7 +54,9 @@ const STAGED_PLACE =
 
 const MAX_TRANSACTION_BYTES = 128 * 1024 * 1024
 
-/** A launcher that does not know asides and modes would leave them out in silence, so such a journal has another number. */
+/**
+ * A launcher that does not know asides and modes would leave them out in silence, so such a journal has another number.
+ */
 function schemaOf({ asides = [], modes = [] }: Transaction): 1 | 2 {
   return asides.length + modes.length === 0 ? 1 : 2
 }
@@ -176,7 +178,9 @@ export function orderSteps(steps: readonly TransactionStep[]): StepOrder {
   return { removals, writes, successor, successors: new Set(successor.values()) }
 }
 
-/** Of paths that leave, those that must be gone before others arrive: the same name, its folder, or a file in its place. */
+/**
+ * Of paths that leave, those that must be gone before others arrive: the same name, its folder, or a file in its place.
+ */
 export function leavingFirst(leaving: readonly string[], arriving: readonly string[]): string[] {
   if (leaving.length === 0 || arriving.length === 0) return []
   const names = new Set<string>()

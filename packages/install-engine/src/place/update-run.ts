@@ -117,8 +117,8 @@ export function downloads(
 }
 
 /**
- * One run that brings the folder to a release, in three parts: what is to be done, the download, and the change itself. The
- * download touches nothing but the staging folder and the indexes.
+ * One run that brings the folder to a release, in three parts: what is to be done, the download, and the change itself.
+ * The download touches nothing but the staging folder and the indexes.
  */
 export class UpdateRun {
   readonly #session: Session
@@ -304,8 +304,8 @@ export class UpdateRun {
   }
 
   /**
-   * Removes what only this update needed: staging, old indexes, the backups of a repair. A repair leaves what an update has
-   * downloaded.
+   * Removes what only this update needed: staging, old indexes, the backups of a repair. A repair leaves what an update
+   * has downloaded.
    */
   async #prune(plan: Plan): Promise<void> {
     const { layout, options } = this.#session
@@ -324,8 +324,8 @@ export class UpdateRun {
 }
 
 /**
- * Brings the folder to a release: plan, preflight, fetch, stage, commit, swap, prune, finalize. Up to the commit nothing
- * live is touched; from then on the change is finished or undone as a whole.
+ * Brings the folder to a release: plan, preflight, fetch, stage, commit, swap, prune, finalize. Up to the commit
+ * nothing live is touched; from then on the change is finished or undone as a whole.
  */
 export async function bringTo(
   session: Session,

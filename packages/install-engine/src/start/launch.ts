@@ -43,8 +43,8 @@ export interface StartOptions {
 }
 
 /**
- * Compares every file of the installed release once more, by the hash cache, and repairs what changed since (self-healing
- * start). Without a server a changed file bars the start: nothing unverified is run.
+ * Compares every file of the installed release once more, by the hash cache, and repairs what changed since
+ * (self-healing start). Without a server a changed file bars the start: nothing unverified is run.
  */
 async function heal(
   session: Session,
@@ -212,7 +212,9 @@ function withoutWine(error: unknown, { file, args }: ChildCommand): LauncherErro
   })
 }
 
-/** Wine hands neither descriptors nor the memory of this system to a Windows program: it would start without its key. */
+/**
+ * Wine hands neither descriptors nor the memory of this system to a Windows program: it would start without its key.
+ */
 function refuseThroughWine({ args }: ChildCommand, delivery: string): void {
   if (hostSystem.runsExe || delivery === 'env' || !/\.exe$/i.test(args?.[0] ?? '')) return
   throw new LauncherError(

@@ -75,7 +75,10 @@ export class NoiseRuntimeKeys implements RuntimeKeyProvider {
       })
   }
 
-  /** @throws RuntimeKeyError, NoiseKeysError, LauncherError: what the server said, when no cached key may take its place. */
+  /**
+   * @throws RuntimeKeyError, NoiseKeysError, LauncherError: what the server said, when no cached key may take its
+   * place.
+   */
   async obtain(manifest: ReleaseManifest, manifestSha256: string, signal?: AbortSignal): Promise<RuntimeKey> {
     const { cache } = this.#options
     try {

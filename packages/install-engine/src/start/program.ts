@@ -38,7 +38,10 @@ function wineEnvironment(env: ProgramContext['env']): Record<string, string | un
   return existsSync(prefix) ? { ...env, WINEPREFIX: prefix } : { ...env }
 }
 
-/** What a client inherits: nothing that is meant for Keyturn's own programs, whose variables point at passphrases and tokens. */
+/**
+ * What a client inherits: nothing that is meant for Keyturn's own programs, whose variables point at passphrases and
+ * tokens.
+ */
 function clientEnvironment(env: ProgramContext['env']): Record<string, string | undefined> {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.toUpperCase().startsWith('KEYTURN_')))
 }

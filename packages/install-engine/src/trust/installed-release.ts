@@ -113,7 +113,8 @@ function manifestGone(): ManifestError {
 function rolesGone(version: number): ManifestError {
   return new ManifestError(
     'TRUST_LOST',
-    `Cannot start: role document ${version}, which the stored log seals, is gone or damaged, and with it the list of revoked keys`,
+    `Cannot start: role document ${version}, which the stored log seals, is gone or damaged, and with it the list ` +
+      'of revoked keys',
     { details: { version }, hint: 'Update once while the server can be reached' },
   )
 }

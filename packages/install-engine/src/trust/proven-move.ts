@@ -25,7 +25,9 @@ function bridgeFiles(layout: Layout): { manifest: string; signature: string } {
   return { manifest: join(layout.trust, 'bridge.json'), signature: join(layout.trust, 'bridge.json.sig') }
 }
 
-/** Keeps the manifest that led from pinned keys to an identity, with its signature: without it the move is not believed. */
+/**
+ * Keeps the manifest that led from pinned keys to an identity, with its signature: without it the move is not believed.
+ */
 export async function keepMove(
   fs: FileSystem,
   layout: Layout,
@@ -74,7 +76,8 @@ async function proveBy(
   files: { manifest: string; signature: string },
   pinned: PinnedKeysRoot,
 ): Promise<ProvenMove | undefined> {
-  const manifest = await readSmallFile(fs, files.manifest, limits.manifestBytes).catch(() => undefined) // what cannot be read proves nothing
+  // What cannot be read proves nothing.
+  const manifest = await readSmallFile(fs, files.manifest, limits.manifestBytes).catch(() => undefined)
   const legacySignature = await readSmallFile(fs, files.signature, limits.legacySignatureBytes).catch(() => undefined)
   if (manifest === undefined || legacySignature === undefined) return undefined
   try {

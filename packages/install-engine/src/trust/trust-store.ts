@@ -102,13 +102,15 @@ export class TrustStore {
     if (stored !== undefined && (stored.root.kind !== 'kel' || stored.root.prefix !== this.#root.prefix)) {
       throw new LauncherError(
         'LA_SETTINGS',
-        `Cannot use trust root "${formatTrustRoot(this.#root)}": this install belongs to "${formatTrustRoot(stored.root)}"`,
+        `Cannot use trust root "${formatTrustRoot(this.#root)}": this install belongs to ` +
+          `"${formatTrustRoot(stored.root)}"`,
         {
           hint: 'Install into another folder, or uninstall first',
         },
       )
     }
-    // A newer pin of the same identity takes the place of the older one; earlier keys are not known to be this install's.
+    // A newer pin of the same identity takes the place of the older one; earlier keys are not known to be this
+    // install's.
     const { movedFrom: _unproven, ...known } = stored ?? initialTrustState(this.#root)
     const state = await this.#raised({ ...known, root: this.#root })
     return { state, lost: current === 'damaged' && state.roles === undefined }
@@ -170,8 +172,8 @@ export class TrustStore {
       const manifest = await this.#storedManifest(sequence).catch(() => undefined) // what cannot be read proves nothing
       if (manifest === undefined) continue
       const proven = rebuildTrustState(state.root, { ...stored, manifests: [manifest] })
-      // The newest of this channel proves the floor, those below it prove nothing more. One that is stored under a number
-      // that is not its own hides no other.
+      // The newest of this channel proves the floor, those below it prove nothing more. One that is stored under a
+      // number that is not its own hides no other.
       if (proven.channels[this.#channel]?.manifestSequence === sequence) return raisedBy(raised, proven)
     }
     return raised
@@ -243,7 +245,9 @@ export class TrustStore {
     }
   }
 
-  /** Whether the log was compared between server and mirrors within a day; if not, it counts as compared from now on. */
+  /**
+   * Whether the log was compared between server and mirrors within a day; if not, it counts as compared from now on.
+   */
   async isTipComparisonDue(nowMs: number): Promise<boolean> {
     const path = join(this.#layout.trust, 'compared_at')
     const bytes = await this.#read(path, 32).catch(() => undefined)
@@ -263,7 +267,8 @@ export class TrustStore {
     const steps = releaseSteps(state, { channel: this.#channel, nowMs: 0 })
     let step = steps.next()
     if (step.done !== true && step.value.document === 'log') step = steps.next(log)
-    if (step.done === true || step.value.document !== 'roles') return undefined // the log is refused, and verifying it says so
+    // The log is refused, and verifying it says so.
+    if (step.done === true || step.value.document !== 'roles') return undefined
     const { version } = step.value
     const { roles } = rebuildTrustState(state.root, { log, roles: (await this.roles()).map(({ bytes }) => bytes) })
     return roles?.version === version ? undefined : version

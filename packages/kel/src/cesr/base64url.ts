@@ -71,7 +71,10 @@ export function encodeValue(bytes: Uint8Array, padLength: number): string {
   return text
 }
 
-/** Whether the characters of `text` from `start` on spell these bytes after `padLength` zero bytes; nothing is allocated. */
+/**
+ * Whether the characters of `text` from `start` on spell these bytes after `padLength` zero bytes; nothing is
+ * allocated.
+ */
 export function isValueOf(text: string, start: number, bytes: Uint8Array, padLength: number): boolean {
   let pending = 0
   let pendingBits = 8 * padLength - 6 * padLength

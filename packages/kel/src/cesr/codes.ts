@@ -73,7 +73,9 @@ export type CounterKind =
   | 'seal-triples'
   | 'wrapper'
 
-/** Counter letters of the CESR version 1 table. Version 2 uses the same letters for other groups: never mix the tables. */
+/**
+ * Counter letters of the CESR version 1 table. Version 2 uses the same letters for other groups: never mix the tables.
+ */
 export const counterKindsV1: ReadonlyMap<string, CounterKind> = new Map([
   ['A', 'controller-signatures'],
   ['B', 'witness-signatures'],

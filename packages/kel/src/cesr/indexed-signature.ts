@@ -4,7 +4,9 @@ import { alphabet, indexerSizes } from './codes.ts'
 import { decodeValue } from './base64url.ts'
 import { refuseValue } from './matter.ts'
 
-/** A signature with the place of its key in the current list, and in the list of promised digests where it exposes one. */
+/**
+ * A signature with the place of its key in the current list, and in the list of promised digests where it exposes one.
+ */
 export interface IndexedSignature {
   readonly code: string
   /** Place of the key in `k` (or of the witness in the witness list). */

@@ -221,8 +221,8 @@ export interface GitObject {
 }
 
 /**
- * Reads objects by their ids and hashes each one again: git itself takes what a pack or a loose file holds for the object
- * of that name.
+ * Reads objects by their ids and hashes each one again: git itself takes what a pack or a loose file holds for the
+ * object of that name.
  *
  * @param ids - Object ids, 40 or 64 hexadecimal digits.
  * @throws {@link KelError} `KEL_CORRUPT` when one is missing or does not hash to its id.
@@ -355,8 +355,8 @@ export async function listTree(repo: string, tree: string): Promise<ReadonlyMap<
 }
 
 /**
- * Refuses to write into a repository that borrows objects from another one: what git finds there it does not write here,
- * and the log would vanish with the other repository.
+ * Refuses to write into a repository that borrows objects from another one: what git finds there it does not write
+ * here, and the log would vanish with the other repository.
  *
  * @throws {@link KelError} `KEL_IO`.
  */

@@ -1,5 +1,5 @@
-// One of two processes that append to the same log at the same time, round by round. Told a log and a round on stdin, it
-// makes its own interaction over what it sees and tries to append it; it prints whether it won.
+// One of two processes that append to the same log at the same time, round by round. Told a log and a round on stdin,
+// it makes its own interaction over what it sees and tries to append it; it prints whether it won.
 import { createInterface } from 'node:readline'
 import { Kel, KelError, interact, seedSigner } from '@keyturn/kel'
 import { gitStore } from '@keyturn/kel/node'

@@ -29,7 +29,8 @@ const SECRET_BYTES = 32
  *
  * @param account - Names the keystore, its path for instance.
  * @returns Its bytes are the caller's to wipe.
- * @throws KeystoreError `KEY_KEYCHAIN_FORGOT` when it is not there and `create` was not given, `KEY_KEYCHAIN` where there
+ * @throws KeystoreError `KEY_KEYCHAIN_FORGOT` when it is not there and `create` was not given, `KEY_KEYCHAIN` where
+ *   there
  * is no keychain that outlives a reboot, or it refuses.
  */
 export async function keychainSecret(account: string, options: KeychainSecretOptions = {}): Promise<RandomSecret> {
@@ -59,8 +60,8 @@ export async function keychainPassphrase(account: string, options: KeychainSecre
 }
 
 /**
- * The keychain as the source of {@link openOrCreateKeystore}: makes a secret for a keystore that does not exist yet, and
- * never for one that does.
+ * The keychain as the source of {@link openOrCreateKeystore}: makes a secret for a keystore that does not exist yet,
+ * and never for one that does.
  *
  * @param options - `account`: default the path of the keystore.
  */

@@ -65,7 +65,8 @@ export interface OutputOptions {
 }
 
 /**
- * Writes a file at any positions, wholly or not at all: it gets its name once `write` is done and its bytes are durable.
+ * Writes a file at any positions, wholly or not at all: it gets its name once `write` is done and its bytes are
+ * durable.
  *
  * @param write - Fills the file; a throw leaves the target untouched.
  */

@@ -31,7 +31,9 @@ import { walkFolder } from './walk.ts'
 export interface BuildFolderOptions extends BuildOptions, OutputOptions {
   /** Globs of what is left out. */
   readonly exclude?: readonly string[]
-  /** The files to pack, relative to the folder, forward slashes, as they are on disk; default: all that are below it. */
+  /**
+   * The files to pack, relative to the folder, forward slashes, as they are on disk; default: all that are below it.
+   */
   readonly files?: readonly string[] | undefined
   /** Threads; default: as many as the machine has cores. The bytes do not depend on it. */
   readonly jobs?: number
@@ -42,7 +44,8 @@ export interface BuildFolderOptions extends BuildOptions, OutputOptions {
 /**
  * Packs a folder into an archive file, wholly or not at all.
  *
- * @throws As `buildArchive`; {@link M2pError} `M2P_SPECIAL_FILE`; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
+ * @throws As `buildArchive`; {@link M2pError} `M2P_SPECIAL_FILE`; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of
+ *   `PrimitivesError`.
  */
 export async function buildFolder(input: string, output: string, options: BuildFolderOptions): Promise<BuildResult> {
   const { previous, jobs = availableParallelism() } = options
@@ -153,7 +156,9 @@ function jobOf(build: ThreadedBuild, checksWhole: boolean): BuildJob {
   }
 }
 
-/** Packs; once more, more carefully, when the previous archive turns out to be damaged in the middle of a large file. */
+/**
+ * Packs; once more, more carefully, when the previous archive turns out to be damaged in the middle of a large file.
+ */
 async function buildOnThreads(build: ThreadedBuild): Promise<BuildResult> {
   const first = jobOf(build, false)
   try {

@@ -35,8 +35,8 @@ export interface PreviousPayloads {
   readonly starts: Float64Array<SharedArrayBuffer>
   readonly segmentSize: number
   /**
-   * Set to 1 by the thread that finds a segment of a large file damaged when others of that file may have been carried over
-   * already: then everything is packed again, with `checksWhole`.
+   * Set to 1 by the thread that finds a segment of a large file damaged when others of that file may have been carried
+   * over already: then everything is packed again, with `checksWhole`.
    */
   readonly damaged: Int32Array<SharedArrayBuffer>
   /** Whether a large file is looked at whole before its first segment is carried over. */

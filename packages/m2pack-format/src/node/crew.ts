@@ -13,7 +13,9 @@ const BLOCKED_MS = 1
 /** How often the main thread listens while others finish. */
 const LISTEN_MS = 50
 
-/** Threads for one operation: workers, started at once so that they load while the folder is walked, and the main one. */
+/**
+ * Threads for one operation: workers, started at once so that they load while the folder is walked, and the main one.
+ */
 export class Crew {
   readonly #workers: Worker[] = []
 

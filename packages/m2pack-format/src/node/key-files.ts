@@ -60,8 +60,8 @@ async function writeKeyFile(path: string, text: string, fs: FileSystem): Promise
 }
 
 /**
- * Makes the key files of a publisher: `master.key`, `signing.key`, `signing.pub` and `slots.key`; lower-case hex and LF,
- * mode 0600 from the first open, never overwritten. When one of them is there nothing is written.
+ * Makes the key files of a publisher: `master.key`, `signing.key`, `signing.pub` and `slots.key`; lower-case hex and
+ * LF, mode 0600 from the first open, never overwritten. When one of them is there nothing is written.
  *
  * @throws `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */
@@ -123,7 +123,10 @@ function decodeText(text: string, path: string): Uint8Array<ArrayBuffer> {
   }
 }
 
-/** A key of 32 bytes in hex without a line feed has the length of a raw seed with its public key: its digits show what it is. */
+/**
+ * A key of 32 bytes in hex without a line feed has the length of a raw seed with its public key: its digits show what
+ * it is.
+ */
 function isRaw(content: Buffer, lengths: readonly number[]): boolean {
   return lengths.includes(content.length) && !/^[0-9a-f]{64}$/i.test(content.toString('latin1'))
 }

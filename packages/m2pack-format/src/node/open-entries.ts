@@ -22,7 +22,9 @@ export interface OpenEntriesOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Pairs of the first file and the one after the last; large ones first, so that no thread is left with one at the end. */
+/**
+ * Pairs of the first file and the one after the last; large ones first, so that no thread is left with one at the end.
+ */
 function batchesOf(entries: readonly ArchiveEntry[]): number[] {
   const batches: { first: number; behind: number; bytes: number }[] = []
   let first = 0

@@ -51,8 +51,9 @@ function named(path: string, cause: unknown): unknown {
 }
 
 /**
- * Writes files below one opened folder and nowhere else: no link is followed, even if someone else writes to the tree. On systems
- * without /proc each folder is looked at before it is used, which leaves a window that only a local attacker could hit.
+ * Writes files below one opened folder and nowhere else: no link is followed, even if someone else writes to the tree.
+ * On systems without /proc each folder is looked at before it is used, which leaves a window that only a local attacker
+ * could hit.
  */
 export class SafeFolder {
   readonly #root: FolderHandle
@@ -113,8 +114,8 @@ export class SafeFolder {
   /**
    * Creates a file and lets `write` fill it.
    *
-   * @param placement - `fresh`: the tree is ours alone and takes its name later; `new`: whole under its name or not there;
-   *   `replace`: likewise, in place of what is there.
+   * @param placement - `fresh`: the tree is ours alone and takes its name later; `new`: whole under its name or not
+   *   there; `replace`: likewise, in place of what is there.
    * @throws {@link M2pError} `M2P_SYMLINK`; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
    */
   writeFile<Result>(

@@ -7,7 +7,10 @@ import { M2pError } from '../errors.ts'
 
 /** Options of {@link walkFolder}. */
 export interface WalkOptions {
-  /** Globs over whole relative paths, or over a single name when without slash; what matches is left out, folders with all below. */
+  /**
+   * Globs over whole relative paths, or over a single name when without slash; what matches is left out, folders with
+   * all below.
+   */
   readonly exclude?: readonly string[]
   /** Stops between two folders, with the signal's reason. */
   readonly signal?: AbortSignal | undefined

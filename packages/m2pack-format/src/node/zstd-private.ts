@@ -1,10 +1,10 @@
 import * as zlib from 'node:zlib'
 
-// One call into zlib for each frame, on an object that stays: making a stream costs 20 times what a small file does. The
-// object behind a stream of node:zlib is not a documented interface, and a wrong call of it does not throw but ends the
-// process. So it is used only on the lines of Node that were tested with it, and only in the form in which this very
-// process was seen to use it itself: `observeCalls()` watches Node make a stream and compress with it, and nothing is
-// called that Node did not call before with arguments of the same number and kind (docs/decisions/0011).
+// One call into zlib for each frame, on an object that stays: making a stream costs 20 times what a small file does.
+// The object behind a stream of node:zlib is not a documented interface, and a wrong call of it does not throw but ends
+// the process. So it is used only on the lines of Node that were tested with it, and only in the form in which this
+// very process was seen to use it itself: `observeCalls()` watches Node make a stream and compress with it, and nothing
+// is called that Node did not call before with arguments of the same number and kind (docs/decisions/0011).
 
 /** Lines of Node whose private interface was tested, with the first minor version of each. */
 const TESTED_LINES: ReadonlyMap<number, number> = new Map([

@@ -41,7 +41,9 @@ const STEPS: readonly Step[] = [
   'rollout',
 ]
 
-/** Builds the history of one publisher: releases, heads, rotations of every key, a raised epoch, rollouts, and thieves. */
+/**
+ * Builds the history of one publisher: releases, heads, rotations of every key, a raised epoch, rollouts, and thieves.
+ */
 export async function buildWorld(seed: number, length = 9): Promise<World> {
   const choose = choices(seed)
   const publisher = await Publisher.create({ identity: `identity of ${seed}` })

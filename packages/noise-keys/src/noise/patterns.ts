@@ -18,8 +18,8 @@ export interface HandshakePattern {
   readonly pskCount: number
 }
 
-// Noise specification, revision 34, §7.4, §7.5 and appendix (deferred patterns). What is in front of `|` is known beforehand: `i` the
-// initiator's static key, `r` the responder's. Messages follow in turn.
+// Noise specification, revision 34, §7.4, §7.5 and appendix (deferred patterns). What is in front of `|` is known
+// beforehand: `i` the initiator's static key, `r` the responder's. Messages follow in turn.
 const TABLE: Readonly<Record<string, string>> = {
   N: 'r| e es',
   K: 'ir| e es ss',

@@ -87,7 +87,9 @@ export async function auditIdentity(
       findings.push({
         problem: 'stale-relay',
         where: directory.name,
-        detail: `its packet is ${(newest.timestampUs - published.packet.timestampUs) / 1_000_000n} s older than the newest`,
+        detail:
+          `its packet is ${(newest.timestampUs - published.packet.timestampUs) / 1_000_000n} s older than ` +
+          'the newest',
       })
     }
   }

@@ -31,7 +31,8 @@ export function addKey(
   if (metadata.keys.some(({ device }) => device === key.device)) {
     throw new NoiseKeysError(
       'NK_DEVICE_ID',
-      `Device id "${key.device}" has a key already: turn to a new one, ${nextDeviceId(metadata, key.device)} for instance`,
+      `Device id "${key.device}" has a key already: turn to a new one, ${nextDeviceId(metadata, key.device)} for ` +
+        'instance',
     )
   }
   const first = activeKey(metadata) === undefined

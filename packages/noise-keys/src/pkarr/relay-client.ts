@@ -122,9 +122,9 @@ export class RelayClient {
   }
 
   /**
-   * Changes the packet of an identity: read, merge, sign, publish on the condition that nothing else was published meanwhile,
-   * read back. Relays that honor the condition (`createRelayHandler` does) lose nothing; others may, and then the one that
-   * was overwritten is not told.
+   * Changes the packet of an identity: read, merge, sign, publish on the condition that nothing else was published
+   * meanwhile, read back. Relays that honor the condition (`createRelayHandler` does) lose nothing; others may, and
+   * then the one that was overwritten is not told.
    *
    * @param merge - Makes the new records from those that are there. Called again after a conflict.
    * @throws {@link NoiseKeysError} `NK_CONFLICT` when it goes on, `NK_UNREACHABLE`, `NK_RELAY`, `NK_DNS_SIZE`.
@@ -216,7 +216,10 @@ export class RelayClient {
   }
 }
 
-/** Tells a relay which packet the new one was made from. Relays of the public network ignore it; ours refuses another base. */
+/**
+ * Tells a relay which packet the new one was made from. Relays of the public network ignore it; ours refuses another
+ * base.
+ */
 function conditionFor(base: SignedPacket | undefined): Readonly<Record<string, string>> {
   return base === undefined ? { 'if-none-match': '*' } : { 'if-match': String(base.timestampUs) }
 }

@@ -15,8 +15,8 @@ export interface LookupOptions {
 }
 
 /**
- * Finds the keys of an identity and verifies them. Where nothing can be reached, keys accepted before count within their
- * window only.
+ * Finds the keys of an identity and verifies them. Where nothing can be reached, keys accepted before count within
+ * their window only.
  *
  * @param floors - Changed: store them afterwards, and before a key is used.
  * @throws {@link NoiseKeysError} `NK_UNREACHABLE` when nothing can be reached and nothing was accepted before.

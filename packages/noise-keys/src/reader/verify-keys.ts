@@ -167,7 +167,8 @@ function openScene(
   let inPacket: ReadonlyMap<string, string> = new Map()
   try {
     if (published.packet !== undefined) {
-      // A packet of tomorrow is used and not remembered: what was signed beforehand must not outrank today's when it leaks.
+      // A packet of tomorrow is used and not remembered: what was signed beforehand must not outrank today's when it
+      // leaks.
       if (published.packet.timestampUs <= BigInt(nowS + policy.maxSkewS) * 1_000_000n)
         floors.observePacket(identity.name, published.packet.timestampUs)
       inPacket = recordsInPacket(published.packet)

@@ -24,7 +24,10 @@ const load = createRequire(import.meta.url)
 
 let noble: Backend | undefined
 
-/** The portable backend, loaded when first needed: noble would take half the time that a thread spends on loading modules. */
+/**
+ * The portable backend, loaded when first needed: noble would take half the time that a thread spends on loading
+ * modules.
+ */
 function portable(): Backend {
   noble ??= load(import.meta.url.endsWith('.ts') ? './portable.ts' : './portable.js') as Backend
   return noble
@@ -126,7 +129,8 @@ interface AeadInput {
 function nodeSeal(name: NodeAead, { key, nonce, aad }: AeadInput, plaintext: Uint8Array, sealed: Uint8Array): void {
   const cipher = createCipheriv(name as 'aes-256-gcm', createSecretKey(key), nonce, AEAD_OPTIONS) // as above
   cipher.setAAD(aad, { plaintextLength: plaintext.length })
-  // Node allocates memory for each update. In pieces, it reuses memory that is still in the cache, and copying costs almost nothing.
+  // Node allocates memory for each update. In pieces, it reuses memory that is still in the cache, and copying costs
+  // almost nothing.
   for (let start = 0; start < plaintext.length; start += PIECE) {
     sealed.set(cipher.update(plaintext.subarray(start, start + PIECE)), start)
   }

@@ -25,8 +25,8 @@ export interface AeadMemory {
 }
 
 /**
- * What a backend offers, as a module: portable.ts and accelerated.ts export these names. Callers check lengths first. Equal
- * input gives equal output on every backend. An AEAD that does not open returns `undefined`.
+ * What a backend offers, as a module: portable.ts and accelerated.ts export these names. Callers check lengths first.
+ * Equal input gives equal output on every backend. An AEAD that does not open returns `undefined`.
  */
 export interface Backend {
   readonly name: 'accelerated' | 'portable'

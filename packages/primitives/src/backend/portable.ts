@@ -1,5 +1,5 @@
-// Everything on the noble libraries: the reference, and what runs in a browser. One exported function for each job, and not
-// an object of them, so that a bundle holds only what is called.
+// Everything on the noble libraries: the reference, and what runs in a browser. One exported function for each job, and
+// not an object of them, so that a bundle holds only what is called.
 import { gcm } from '@noble/ciphers/aes.js'
 import { chacha20poly1305, xchacha20poly1305 } from '@noble/ciphers/chacha.js'
 import { ed25519, x25519 as nobleX25519 } from '@noble/curves/ed25519.js'

@@ -73,7 +73,8 @@ async function linkInPlace(temporary: string, path: string, fs: FileSystem): Pro
     await fs.link(temporary, path)
   } catch (error) {
     if (!NO_HARD_LINKS.has(systemErrorCode(error) ?? '')) throw error
-    // Without hard links, a check and a rename have to do. The short window between them exists only on such file systems.
+    // Without hard links, a check and a rename have to do. The short window between them exists only on such file
+    // systems.
     if (await pathExists(path, fs)) throw Object.assign(new Error(`File "${path}" already exists`), { code: 'EEXIST' })
     return fs.rename(temporary, path)
   }
@@ -96,8 +97,8 @@ async function refuseSpecial(path: string, fs: FileSystem): Promise<void> {
 }
 
 /**
- * Writes a file completely or not at all: a temporary file beside it, fsync, rename, fsync of the folder. After a failure
- * the old file is unchanged and the temporary one is removed. A crash may leave a `.<name>.<random>.tmp`.
+ * Writes a file completely or not at all: a temporary file beside it, fsync, rename, fsync of the folder. After a
+ * failure the old file is unchanged and the temporary one is removed. A crash may leave a `.<name>.<random>.tmp`.
  * A symbolic link stays a link: the file it leads to is written, on its own disk.
  *
  * @param path - Target; its folder must exist.

@@ -5,7 +5,8 @@ const DISK_FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 
 /**
  * Runs one call to the disk and gives its failure a name: `PRIM_DISK_FULL`, `PRIM_EXISTS` or `PRIM_FILE`, with the
- * system's error as the cause and its code in `details.errno`. An error that already has one of our codes is rethrown unchanged.
+ * system's error as the cause and its code in `details.errno`. An error that already has one of our codes is rethrown
+ * unchanged.
  *
  * @param what - The start of the message: `Cannot write "…"`.
  */

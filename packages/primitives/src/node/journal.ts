@@ -94,7 +94,10 @@ export class Journal {
     return false
   }
 
-  /** Renaming a staged file onto a link would replace the link, and a rename cannot reach the file on another disk that it leads to. */
+  /**
+   * Renaming a staged file onto a link would replace the link, and a rename cannot reach the file on another disk that
+   * it leads to.
+   */
   async #refuseLink(path: string): Promise<void> {
     const found = await this.#fs.lstat(join(this.#root, path)).catch(() => undefined) // reported when it is replaced
     if (found?.isSymbolicLink() !== true) return
@@ -130,7 +133,10 @@ export class Journal {
     await this.#fs.rm(this.#folder, { recursive: true, force: true })
   }
 
-  /** The staged files that are still to be renamed. Every other one must already be at its target. Checked before the first rename. */
+  /**
+   * The staged files that are still to be renamed. Every other one must already be at its target. Checked before the
+   * first rename.
+   */
   async #check(steps: readonly Step[]): Promise<Set<string>> {
     const staged = new Set<string>()
     for (const step of steps) {

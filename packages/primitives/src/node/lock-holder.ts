@@ -10,7 +10,9 @@ import type { FileSystem } from './file-system.ts'
 export interface LockHolder {
   readonly pid: number
   readonly host: string
-  /** Boot and start of the process in the system's own words, so that a reused pid is told apart; empty where unknown. */
+  /**
+   * Boot and start of the process in the system's own words, so that a reused pid is told apart; empty where unknown.
+   */
   readonly started: string
   /** Random, one per acquisition. */
   readonly token: string
@@ -61,7 +63,10 @@ export function stateByPid(holder: LockHolder): HolderState {
   return started === '' || holder.started === '' || started === holder.started ? 'alive' : 'dead'
 }
 
-/** File systems that keep locks to one kernel although several may share the files: FUSE (virtiofs too), 9p, shares of virtual machines. */
+/**
+ * File systems that keep locks to one kernel although several may share the files: FUSE (virtiofs too), 9p, shares of
+ * virtual machines.
+ */
 const LOCKS_STAY_LOCAL = new Set([0x65735546, 0x01021997, 0x786f4256, 0xbacbacbc])
 
 /**

@@ -55,8 +55,8 @@ const NO_HARD_LINKS = ['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP']
 const LOCK_NAME = /(?:^|[./\\])lock(?:\.guard)*(?:\.[0-9a-f]{24}\.(?:held|tmp))?$/
 
 /**
- * Whether a file belongs to a lock whose path ends in `lock`, as every one of ours does: the lock file or one beside it.
- * Such files say something about processes and nothing about the folder, so copies leave them out.
+ * Whether a file belongs to a lock whose path ends in `lock`, as every one of ours does: the lock file or one beside
+ * it. Such files say something about processes and nothing about the folder, so copies leave them out.
  *
  * @param path - A name or path.
  */
@@ -205,7 +205,8 @@ function heldLock(place: Place, mine: LockHolder, system: SystemLock | undefined
       const found = await readHolder(place)
       if (typeof found !== 'string' && found.token === mine.token) await fs.rm(path, { force: true })
     } finally {
-      // After the lock file: a process that still sees that file sees its holder alive. Windows removes closed files only.
+      // After the lock file: a process that still sees that file sees its holder alive. Windows removes closed files
+      // only.
       await giveUp(heldPath(path, mine.token), system, fs)
     }
   }
@@ -239,7 +240,9 @@ async function createWithoutLinks(path: string, content: Uint8Array, fs: FileSys
   }
 }
 
-/** Readable by all, so that another account of the machine can see whether the holder lives; nothing in it is secret. */
+/**
+ * Readable by all, so that another account of the machine can see whether the holder lives; nothing in it is secret.
+ */
 async function openNew(path: string, fs: FileSystem): Promise<FileHandle> {
   return await fs.open(path, 'wx', 0o644)
 }
@@ -322,7 +325,10 @@ async function stateByAge(place: Place, found: Found, graceMs: number, remove: b
   return 'dead'
 }
 
-/** Removes a lock file that no system lock guards: a lock of its own keeps two processes from removing it one after the other. */
+/**
+ * Removes a lock file that no system lock guards: a lock of its own keeps two processes from removing it one after the
+ * other.
+ */
 async function removeGuarded(place: Place, stale: Found): Promise<void> {
   const guard = await lockFile(`${place.path}.guard`, { fs: place.fs, takeSystemLock: place.take }).catch(
     (error: unknown) => {

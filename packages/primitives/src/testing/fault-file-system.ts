@@ -14,7 +14,8 @@ export interface FaultPlan {
   readonly at: number
   /**
    * `fail`: that call (and with `lasting` each later one) throws; `crash`: that call and everything after it throws
-   * and changes nothing, as if the process had been killed; `short-write`: a write takes half of the bytes and reports that.
+   * and changes nothing, as if the process had been killed; `short-write`: a write takes half of the bytes and reports
+   * that.
    */
   readonly mode: 'fail' | 'crash' | 'short-write'
   /** System error code of the throw; default `EIO`. */

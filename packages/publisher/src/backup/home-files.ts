@@ -6,7 +6,8 @@ import { isLockFile } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import { ByteQueue } from './container.ts'
 
-// The files of a home as one stream: for each u16 path length ‖ path ‖ u32 mode ‖ u64 size ‖ bytes; a length of 0 ends it.
+// The files of a home as one stream: for each u16 path length ‖ path ‖ u32 mode ‖ u64 size ‖ bytes; a length of 0 ends
+// it.
 
 /** Folders that are left out unless all is asked for: they can be made again, or have a backup of their own. */
 const LARGE = ['server', 'trees', 'reports']

@@ -36,7 +36,9 @@ export async function checkLocks(home: HomeSession): Promise<LockFinding[]> {
   if ((await lockKind(home.paths.folder)) === 'process-id')
     findings.push({
       level: 'warning',
-      message: `The disk of "${home.paths.folder}" has no locks: two machines or containers that share it can overrun each other`,
+      message:
+        `The disk of "${home.paths.folder}" has no locks: two machines or containers that share it can ` +
+        'overrun each other',
       fix: 'move the home to a local disk',
     })
   return findings

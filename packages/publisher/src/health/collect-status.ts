@@ -93,7 +93,10 @@ async function channelNames(home: HomeSession): Promise<string[]> {
   return named.filter((name) => !name.startsWith('.')).toSorted()
 }
 
-/** Clients ship verifiers of every content key still listed: an old one opens what they have until its archives are gone. */
+/**
+ * Clients ship verifiers of every content key still listed: an old one opens what they have until its archives are
+ * gone.
+ */
 function contentItems(description: HomeDescription, nowMs: number): StatusItem[] {
   const active = activeContentKey(description)
   return description.contentKeys.map(({ keyId, commitment, status, created }) => {

@@ -309,7 +309,8 @@ async function checkArchives(home: HomeSession, { deep, signal }: DiagnoseOption
       report(
         'archives',
         'ok',
-        `${counted(archives.length, 'archive')} of ${manifest.version}, opened with the content key${deep ? ', every file is whole' : ''}`,
+        `${counted(archives.length, 'archive')} of ${manifest.version}, opened with the content ` +
+          `key${deep ? ', every file is whole' : ''}`,
       )
   }
 }
@@ -342,7 +343,8 @@ async function checkServer(home: HomeSession, { client }: DiagnoseOptions, repor
     return report(
       'server',
       'error',
-      `This home is older than the last rotation of its identity: the server's log ends at event ${product.log.sn}, the home's at ${log.state.sn}`,
+      `This home is older than the last rotation of its identity: the server's log ends at event ` +
+        `${product.log.sn}, the home's at ${log.state.sn}`,
       'keyturn restore, from a newer backup',
     )
   }
@@ -360,7 +362,8 @@ async function checkServer(home: HomeSession, { client }: DiagnoseOptions, repor
     return report(
       'server',
       'warning',
-      `Channel ${channel.channel}: the server is at head ${channel.head?.sequence ?? 0}, the home at ${own?.head.sequence ?? 0}`,
+      `Channel ${channel.channel}: the server is at head ${channel.head?.sequence ?? 0}, the home at ` +
+        `${own?.head.sequence ?? 0}`,
       'keyturn release publish',
     )
   }

@@ -18,8 +18,8 @@ interface Master {
 const MAX_HEADER_BYTES = 4 * 1024 * 1024
 
 /**
- * The masters under which the home's own secrets are sealed: of its keystores and of its vault, as their files say in the
- * clear. A file that is not there, or that another process has open, is left out.
+ * The masters under which the home's own secrets are sealed: of its keystores and of its vault, as their files say in
+ * the clear. A file that is not there, or that another process has open, is left out.
  *
  * @param home - Open home.
  * @param nowMs - Now.

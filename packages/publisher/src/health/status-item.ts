@@ -4,8 +4,8 @@ import type { DueDate, DueState } from './due.ts'
 /** One key or document of a home, with its place in time. */
 export interface StatusItem {
   /**
-   * `content`, `identity`, `release`, `head`, `transport-identity`, `transport`, `archive-signing`, `master`, `roles`, `head-document`,
-   * `manifest`, `revoked`.
+   * `content`, `identity`, `release`, `head`, `transport-identity`, `transport`, `archive-signing`, `master`, `roles`,
+   * `head-document`, `manifest`, `revoked`.
    */
   readonly kind: string
   /** Which one: an alias, a key_id, a channel, a device. */

@@ -174,7 +174,9 @@ export async function namedIdentityFiles(
   return { keystore: join(folder, 'keystore'), next: [...new Set(next.map(({ file }) => file))] }
 }
 
-/** A keystore of the identity; the file of a promised key keeps no earlier generation, which would hold that key too. */
+/**
+ * A keystore of the identity; the file of a promised key keeps no earlier generation, which would hold that key too.
+ */
 async function openKeys(
   host: PublisherHost,
   path: string,

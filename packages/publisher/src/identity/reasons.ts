@@ -42,8 +42,8 @@ export interface KeptReason {
 }
 
 /**
- * The reasons that are kept here, by the digest that a rotation seals. A file that is not the one it is named for is left
- * out: it proves nothing.
+ * The reasons that are kept here, by the digest that a rotation seals. A file that is not the one it is named for is
+ * left out: it proves nothing.
  */
 export async function readReasons(identity: Pick<Identity, 'logPath'>): Promise<ReadonlyMap<string, KeptReason>> {
   const folder = reasonsFolder(identity)

@@ -95,7 +95,8 @@ export async function requireWitnesses(identity: Place, after: KeyState, signal?
   throw new KelError(
     'KEL_WITNESS',
     known.length < needed
-      ? `The rotation needs ${needed} of ${after.witnesses.length} witnesses, and the address of ${known.length} is known`
+      ? `The rotation needs ${needed} of ${after.witnesses.length} witnesses, and the address of ${known.length} is ` +
+          'known'
       : `The rotation needs ${needed} witnesses, and ${answering} of ${known.length} answer`,
     {
       hint:

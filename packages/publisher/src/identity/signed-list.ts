@@ -1,6 +1,6 @@
-// What an identity signed since its last event, so that its next rotation can seal it: a signature stays provable after its
-// key was retired only if the log vouches for it. The list is beside the log, in the folder `signed`: `list` has a line for
-// each signature, `<sn> <SHA-256>`; `<root>.json` has the digests below a root that a rotation sealed.
+// What an identity signed since its last event, so that its next rotation can seal it: a signature stays provable after
+// its key was retired only if the log vouches for it. The list is beside the log, in the folder `signed`: `list` has a
+// line for each signature, `<sn> <SHA-256>`; `<root>.json` has the digests below a root that a rotation sealed.
 
 import { mkdir, open, readdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -111,8 +111,9 @@ async function unsealed(listed: readonly ListedSignature[], kel: Kel): Promise<U
 }
 
 /**
- * The seals by which the next rotation vouches for everything that was signed since the last one: a seal for each digest,
- * or one root for many. The digests below a root are written down first, since they are what proofs are made of.
+ * The seals by which the next rotation vouches for everything that was signed since the last one: a seal for each
+ * digest, or one root for many. The digests below a root are written down first, since they are what proofs are made
+ * of.
  */
 export async function sealsOfSigned(identity: Place, kel: Kel): Promise<readonly Seal[]> {
   return await locked(identity, async (path) => {

@@ -23,7 +23,9 @@ export async function discardRelease(home: HomeSession, channel: string, version
       'REL_OFFERED',
       `Release ${version} on channel "${channel}" is named by head ${stored?.head.sequence ?? 0}`,
       {
-        hint: 'Launchers may have it. Withdraw it with "keyturn release halt --withdraw"; a head that was never published goes with "keyturn release drop-head"',
+        hint:
+          'Launchers may have it. Withdraw it with "keyturn release halt --withdraw"; a head that was never ' +
+          'published goes with "keyturn release drop-head"',
       },
     )
   }

@@ -57,6 +57,8 @@ export function refuseSecrets(paths: readonly string[], { include = [] }: Select
   const shown = found.slice(0, 10).map((path) => `"${printable(path, 120)}"`)
   const more = found.length > shown.length ? ` and ${found.length - shown.length} more` : ''
   throw new PublisherError('BUILD_SECRET', `These files look like secrets: ${shown.join(', ')}${more}`, {
-    hint: `Move them out of the tree, or leave them out with --exclude. If players may have them, name them with --include. In ${PROJECT_FILE}, these are the members "exclude" and "include"`,
+    hint:
+      'Move them out of the tree, or leave them out with --exclude. If players may have them, name them with ' +
+      `--include. In ${PROJECT_FILE}, these are the members "exclude" and "include"`,
   })
 }

@@ -49,8 +49,8 @@ export interface FreshnessOptions {
 
 /**
  * Refuses to sign from a home that is older than its published log: a restored backup, or the copy of another machine.
- * What it signed would rival what was signed since. A home with a server is compared with it; one without gets a warning
- * as long as it is marked as restored.
+ * What it signed would rival what was signed since. A home with a server is compared with it; one without gets a
+ * warning as long as it is marked as restored.
  *
  * @throws {@link PublisherError} `CLI_HOME_STALE`; of a restored home also what the server answered instead.
  */
@@ -85,6 +85,8 @@ export async function requireFresh(
   const message = 'This home is older than the published log: its server has an event that is not in it'
   if (warnOnly) return host.warn(message)
   throw new PublisherError('CLI_HOME_STALE', message, {
-    hint: 'Nothing was signed. Restore the newest backup, or use the machine that signed last; "keyturn doctor" shows both logs',
+    hint:
+      'Nothing was signed. Restore the newest backup, or use the machine that signed last; "keyturn doctor" ' +
+      'shows both logs',
   })
 }

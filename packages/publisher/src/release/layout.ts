@@ -27,7 +27,10 @@ export interface ComponentRule {
 export interface LayoutRules {
   /** Undefined: one archive for each top folder. Files in folders that no rule names get one anyway. */
   readonly archives?: readonly ArchiveRule[] | undefined
-  /** Globs of files that players get as they are; files at the top are such without a rule, unless an archive takes them. */
+  /**
+   * Globs of files that players get as they are; files at the top are such without a rule, unless an archive takes
+   * them.
+   */
   readonly plain?: readonly string[] | undefined
   /** Globs of files for one system only. */
   readonly platforms?: Readonly<Record<string, readonly string[]>> | undefined

@@ -45,7 +45,10 @@ export interface ReleasePlan {
   readonly format?: string | undefined
   /** Allow a version like `2026.04.15-full`; default false. */
   readonly allowTag?: boolean | undefined
-  /** Path, in the tree, of the launcher: target of its self-update, not one of the files. The original launcher wants one. */
+  /**
+   * Path, in the tree, of the launcher: target of its self-update, not one of the files. The original launcher wants
+   * one.
+   */
   readonly launcher?: string | undefined
   /** `did:keri:…` that installs with pinned keys move to when they accept this release. */
   readonly trustRoot?: string | undefined
@@ -76,7 +79,8 @@ export interface ReleasePlan {
  * Makes the manifest of a release tree, unsigned, and keeps it in the home as `releases/<channel>/<version>`. Nothing
  * is uploaded.
  *
- * @throws {@link PublisherError} `BUILD_SPECIAL_FILE`, `BUILD_INPUT_CHANGED`, `BUILD_EMPTY`, `BUILD_FOREIGN_ARCHIVE`; those of the manifest.
+ * @throws {@link PublisherError} `BUILD_SPECIAL_FILE`, `BUILD_INPUT_CHANGED`, `BUILD_EMPTY`, `BUILD_FOREIGN_ARCHIVE`;
+ *   those of the manifest.
  */
 export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Promise<StoredRelease> {
   const { description, paths } = home

@@ -3,8 +3,8 @@ import type { HomeDescription } from '../home.ts'
 import type { Project } from './project.ts'
 
 /**
- * Refuses a project that names another server than the one in use. A project comes with its source, from anyone who wrote
- * it: it may name the server, but not where a token goes, nor where players are sent.
+ * Refuses a project that names another server than the one in use. A project comes with its source, from anyone who
+ * wrote it: it may name the server, but not where a token goes, nor where players are sent.
  *
  * @param server - The server that a person named; undefined for that of the home.
  * @throws {@link PublisherError} `CLI_USAGE`.

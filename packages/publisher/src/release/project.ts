@@ -189,7 +189,9 @@ class Members {
     return new Members(this.#value[name], this.#file, `${this.#place}${name}.`, known)
   }
 
-  /** A path relative to the project, which has to stay inside it, by way of links too: what it names goes to everyone. */
+  /**
+   * A path relative to the project, which has to stay inside it, by way of links too: what it names goes to everyone.
+   */
   async path(name: string): Promise<string | undefined> {
     const value = this.text(name, /^[^\p{Cc}]{1,1024}$/u)
     if (value === undefined) return undefined

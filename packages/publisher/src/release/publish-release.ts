@@ -40,11 +40,11 @@ export interface PublishOptions {
 
 /**
  * Publishes a head and all it names: blobs the server lacks, role documents, log, manifests with signatures, then the
- * head, which makes all of it visible in one step. From then on the home counts it as published. A release that is not in
- * this home has to be on the server already, with the bytes that the head pins.
+ * head, which makes all of it visible in one step. From then on the home counts it as published. A release that is not
+ * in this home has to be on the server already, with the bytes that the head pins.
  *
- * @throws {@link PublisherError} `CLI_TURN_UNREADY` when a release is not signed, `CLI_PATH_UNKNOWN` when a release or a
- *   file of one is gone, `REL_TREE_CHANGED` when a file changed since; what the server answers.
+ * @throws {@link PublisherError} `CLI_TURN_UNREADY` when a release is not signed, `CLI_PATH_UNKNOWN` when a release or
+ *   a file of one is gone, `REL_TREE_CHANGED` when a file changed since; what the server answers.
  */
 export async function publishHead(
   home: HomeSession,

@@ -17,7 +17,9 @@ import { readKnownHeads, requireBase } from './verified-head.ts'
 
 /** How an offer is put in force. */
 export interface PutOfferOptions {
-  /** The server that is asked what is offered now, and that gets the new head. Without it the head waits in the home. */
+  /**
+   * The server that is asked what is offered now, and that gets the new head. Without it the head waits in the home.
+   */
   readonly client?: ReleaseServerClient | undefined
   readonly nowMs: number
   readonly signal: AbortSignal
@@ -100,7 +102,8 @@ function headWaiting({ head: { channel, sequence, manifest } }: StoredHead): Pub
 }
 
 /**
- * The head that `release publish` sends: one that waits, else the one that was published last, for a server that lost it.
+ * The head that `release publish` sends: one that waits, else the one that was published last, for a server that lost
+ * it.
  *
  * @throws {@link PublisherError} `REL_NO_OFFER`; `REL_HEAD_STALE` when what waits was overtaken.
  */
@@ -133,8 +136,8 @@ export interface DroppedHead {
 }
 
 /**
- * Forgets a head that launchers never saw: one that waits, else one that the home counts as published although the server
- * shows an earlier one that is verified.
+ * Forgets a head that launchers never saw: one that waits, else one that the home counts as published although the
+ * server shows an earlier one that is verified.
  *
  * @throws {@link PublisherError} `REL_NO_OFFER` when there is no such head.
  */

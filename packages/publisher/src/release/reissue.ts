@@ -32,7 +32,9 @@ async function indexesOf(release: StoredRelease): Promise<Map<string, Uint8Array
   return indexes
 }
 
-/** A build keeps its name on every channel it is promoted to; files that come back on their own channel get a new one. */
+/**
+ * A build keeps its name on every channel it is promoted to; files that come back on their own channel get a new one.
+ */
 async function versionFor(
   { paths }: HomeSession,
   { manifest }: StoredRelease,
@@ -85,14 +87,15 @@ async function rewrapped(
 
 /**
  * Makes and signs a new manifest with the files of an existing release: the next sequence of the channel, so that no
- * floor is in the way and no server could have done it alone. Files under a content key that was rotated out are wrapped
- * with the one in force first.
+ * floor is in the way and no server could have done it alone. Files under a content key that was rotated out are
+ * wrapped with the one in force first.
  *
  * @param host - The program.
  * @param home - Open home, locked.
  * @param source - The release with the files.
  * @param plan - Where they go, and whether it is a step back.
- * @throws {@link PublisherError} `REL_ROLES_EXPIRED`; `CLI_EXISTS` when the version is taken; those of `prepareRelease`.
+ * @throws {@link PublisherError} `REL_ROLES_EXPIRED`; `CLI_EXISTS` when the version is taken; those of
+ *   `prepareRelease`.
  */
 export async function reissueRelease(
   host: PublisherHost,

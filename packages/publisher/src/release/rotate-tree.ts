@@ -70,7 +70,10 @@ async function rewrap(home: HomeSession, source: string, target: string, { keyId
   return archiveBytes
 }
 
-/** Everything under the new slot alone: anyone who kept old slots opens nothing of it. The plain files are in the home for a while. */
+/**
+ * Everything under the new slot alone: anyone who kept old slots opens nothing of it. The plain files are in the home
+ * for a while.
+ */
 async function rebuild(
   home: HomeSession,
   source: string,

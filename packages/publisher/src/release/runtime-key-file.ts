@@ -10,8 +10,8 @@ import type { HomeSession } from '../home-session.ts'
 export const runtimeKeyFile = 'runtime-key.json'
 
 /**
- * Puts the runtime key of a content key into a release tree: anyone who downloads the release can start it. Releases whose
- * key is handed out over Noise do without.
+ * Puts the runtime key of a content key into a release tree: anyone who downloads the release can start it. Releases
+ * whose key is handed out over Noise do without.
  *
  * @param home - Open home.
  * @param tree - The release tree.

@@ -39,8 +39,8 @@ export function requireServer(options: ServerOptions, description: HomeDescripti
 const LOOPBACK = new Set(['127.0.0.1', '[::1]', 'localhost'])
 
 /**
- * Opens the client of a release server. A token belongs to one server: what the environment or this home holds is sent to
- * the server of the home only, and never over plain http to another machine.
+ * Opens the client of a release server. A token belongs to one server: what the environment or this home holds is sent
+ * to the server of the home only, and never over plain http to another machine.
  *
  * @throws {@link PublisherError} `CLI_USAGE` when the address is not usable; `REL_SERVER_TOKEN`, `REL_INSECURE_SERVER`.
  */

@@ -78,8 +78,8 @@ export interface SignOfferOptions {
 }
 
 /**
- * Signs an offer as the next head of its channel, naming the log and the role document in force. The head is returned and
- * not kept: see `storeHead` and `noteHeadPublished`.
+ * Signs an offer as the next head of its channel, naming the log and the role document in force. The head is returned
+ * and not kept: see `storeHead` and `noteHeadPublished`.
  *
  * @throws {@link PublisherError} `REL_ROLES_EXPIRED`, `REL_HEAD_JUMP`, `REL_WITHDRAWN`, `CLI_USAGE`.
  */
@@ -170,13 +170,15 @@ async function nextSequence(
   if (sequence - known <= limits.sequenceJump) return sequence
   throw new PublisherError(
     'REL_HEAD_JUMP',
-    `Head ${sequence} of channel "${channel}" would be more than ${limits.sequenceJump} above head ${known}: launchers refuse that`,
+    `Head ${sequence} of channel "${channel}" would be more than ${limits.sequenceJump} above head ${known}: ` +
+      'launchers refuse that',
     {
       details: { sequence, known },
       hint:
         waiting + 1 === sequence && waiting > last
           ? `Head ${waiting} was signed and never published: run "keyturn release drop-head --channel ${channel}"`
-          : 'Run "keyturn release drop-head" if the higher head never reached launchers; otherwise raise the epoch with "keyturn roles propose"',
+          : 'Run "keyturn release drop-head" if the higher head never reached launchers; otherwise raise the epoch ' +
+            'with "keyturn roles propose"',
     },
   )
 }

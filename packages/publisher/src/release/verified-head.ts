@@ -38,8 +38,8 @@ function misplaced(message: string): ManifestError {
  * @param bytes - Literal bytes of `head.json`.
  * @param channel - The channel it has to be of.
  * @param authority - From {@link readHeadAuthority}.
- * @param source - What a server shows has to be signed by the keys in force, as for a launcher. What this home published
- *   itself also counts under the role document it names: its keys may have been rotated since.
+ * @param source - What a server shows has to be signed by the keys in force, as for a launcher. What this home
+ *   published itself also counts under the role document it names: its keys may have been rotated since.
  * @throws {@link ManifestError} any `MAN_` code of a head.
  */
 export function verifyHead(
@@ -146,7 +146,8 @@ export async function requireBase(home: HomeSession, channel: string, client?: R
         ? `The head that the server shows does not count: ${refused}`
         : waiting === undefined
           ? 'Run "keyturn release offer VERSION"'
-          : `Head ${waiting.head.sequence}, which offers ${waiting.head.manifest.version}, waits: run "keyturn release publish"`,
+          : `Head ${waiting.head.sequence}, which offers ${waiting.head.manifest.version}, waits: run "keyturn ` +
+            'release publish"',
   })
 }
 

@@ -27,9 +27,9 @@ export interface AbandonOptions {
 }
 
 /**
- * Gives up a rotation of the content key that was interrupted before anything of it was in force. Keys that it made stay
- * in their keystores, unpromised and unused; the next rotation uses them. A journal that cannot be read is put aside:
- * home and keystore alone say what is in force, and the next release uses it.
+ * Gives up a rotation of the content key that was interrupted before anything of it was in force. Keys that it made
+ * stay in their keystores, unpromised and unused; the next rotation uses them. A journal that cannot be read is put
+ * aside: home and keystore alone say what is in force, and the next release uses it.
  *
  * @param home - Open home, locked.
  * @throws {@link PublisherError} `CLI_TURN_UNREADY` when there is none, `CLI_TURN_PENDING` when it has gone too far.

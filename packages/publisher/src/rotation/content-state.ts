@@ -14,7 +14,9 @@ export interface ContentTerms {
   readonly channel: string
   /** Every payload is encrypted again. */
   readonly full: boolean
-  /** The release that is rotated, and the version of the one that comes of it; undefined when nothing is released yet. */
+  /**
+   * The release that is rotated, and the version of the one that comes of it; undefined when nothing is released yet.
+   */
   readonly release: { readonly base: string; readonly version: string } | undefined
 }
 

@@ -46,7 +46,9 @@ export interface ContentRotationPlan {
   readonly nextVersion: string | undefined
   /** Every payload is encrypted again. */
   readonly full: boolean
-  /** What a player who has that release downloads at most: header, slots and index of each archive; small ones whole. */
+  /**
+   * What a player who has that release downloads at most: header, slots and index of each archive; small ones whole.
+   */
   readonly downloadBytesAtMost: number
 }
 
@@ -93,7 +95,9 @@ async function releaseInForce(home: HomeSession, channel: string, full: boolean)
   if (head.rollout?.paused !== true) return await findRelease(home.paths, channel, head.manifest.version)
   if (full) return await findRelease(home.paths, channel, offeredToAll(head).version)
   throw new PublisherError('REL_HALTED', `Channel "${channel}" is halted at release ${head.manifest.version}`, {
-    hint: 'Run "keyturn release rollback VERSION", or "keyturn release rollout --resume", first; for a stolen key give --full',
+    hint:
+      'Run "keyturn release rollback VERSION", or "keyturn release rollout --resume", first; for a stolen key ' +
+      'give --full',
   })
 }
 

@@ -55,7 +55,9 @@ export function identityCovers(
   )
 }
 
-/** Whether a rotation of the identity rotates a day-to-day key by itself; a proposal says who signs, and rotates none. */
+/**
+ * Whether a rotation of the identity rotates a day-to-day key by itself; a proposal says who signs, and rotates none.
+ */
 function rotates(terms: IdentityTerms, home: HomeDescription, kind: 'release' | 'head'): boolean {
   const said = kind === 'release' ? terms.releaseKey : terms.headKey
   return said ?? (terms.proposal === undefined && terms[kind] !== home.aliases[kind])

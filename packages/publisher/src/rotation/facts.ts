@@ -4,7 +4,8 @@ import { PublisherError } from '../errors.ts'
 
 /** What a person can do about a journal that is damaged. */
 const WAY_OUT =
-  'Nothing was changed. Restore the file from a backup, or give the interrupted rotation up: the same command with --abandon'
+  'Nothing was changed. Restore the file from a backup, or give the interrupted rotation up: the same command with ' +
+  '--abandon'
 
 /** Says that a journal is damaged. */
 export function damagedJournal(where: string, what: string, cause?: unknown): PublisherError {

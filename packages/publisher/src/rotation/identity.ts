@@ -38,7 +38,10 @@ export interface IdentityRotationOptions {
   readonly revoke?: boolean
   /** Days until the new role document expires, at most 400; default 365. */
   readonly rolesDays?: number
-  /** Literal bytes of the role document to seal, with keys of this home or of others; then no other key is rotated with it. */
+  /**
+   * Literal bytes of the role document to seal, with keys of this home or of others; then no other key is rotated with
+   * it.
+   */
   readonly proposal?: Uint8Array | undefined
   /** Keep the identity key that leaves in the keystore; default: it is removed. */
   readonly keepOldKey?: boolean
@@ -48,8 +51,8 @@ export interface IdentityRotationOptions {
 }
 
 /**
- * Checks before a rotation of the release identity begins or goes on all that it needs, and that no other rotation is in
- * its way. Writes nothing.
+ * Checks before a rotation of the release identity begins or goes on all that it needs, and that no other rotation is
+ * in its way. Writes nothing.
  *
  * @param home - Open home; asks for the passphrases.
  * @throws {@link PublisherError} `CLI_TURN_UNREADY`, `CLI_TURN_PENDING`; KeystoreError `KEY_PASSPHRASE`.

@@ -1,11 +1,12 @@
 // The one way an identity rotates to its promised key, in steps that a journal remembers. `keyturn id rotate` and
-// `emergency rotate-now` run them alone; `keyturn rotate identity|release|head` and `roles seal` put them between their own.
+// `emergency rotate-now` run them alone; `keyturn rotate identity|release|head` and `roles seal` put them between their
+// own.
 //
 // Order: everything that the rotation needs is checked, and it is tried with keys that are thrown away; then the next
-// keys are made, sealed, read back and have signed a test message; the rotation is built, signed by the revealed keys and
-// verified by the very rules of a reader; the revealed key is put beside the current one and has signed a test message
-// from there; only then is the event appended; then the names change; at last old keys are removed. A crash before the
-// append leaves the old identity whole, one after it is completed by the next call.
+// keys are made, sealed, read back and have signed a test message; the rotation is built, signed by the revealed keys
+// and verified by the very rules of a reader; the revealed key is put beside the current one and has signed a test
+// message from there; only then is the event appended; then the names change; at last old keys are removed. A crash
+// before the append leaves the old identity whole, one after it is completed by the next call.
 
 import { hexDecode, hexEncode } from '@keyturn/primitives'
 import { KelError, readSignedEvent, rotate } from '@keyturn/kel'
@@ -113,7 +114,8 @@ function signStep<State extends KeyRotationState>(identity: Identity, plan: KeyR
       const made = madeIn(rotation)
       const revealed = revealedOf(state, made.revealed)
       const future = made.future.map(({ publicKey }) => hexDecode(publicKey))
-      // Asked for now that the journal is there: nothing is signed with the key that leaves until this rotation is over.
+      // Asked for now that the journal is there: nothing is signed with the key that leaves until this rotation is
+      // over.
       const terms = { ...made.terms, seals: [...made.terms.seals, ...(await sealsOfSigned(identity, kel))] }
       const event = await rotate(
         state,
@@ -229,7 +231,8 @@ function retireStep<State extends KeyRotationState>(identity: Identity, plan: Ke
     async run(rotation) {
       const { revealed, retired } = madeIn(rotation)
       for (const place of revealed) {
-        // A file that is on its own medium already keeps a copy of the key now in force, beside the one that follows it.
+        // A file that is on its own medium already keeps a copy of the key now in force, beside the one that follows
+        // it.
         await (await locateKey(identity, place, plan.nextKeyFiles))?.store.remove(place.alias)
       }
       const keys = await identity.keys()
@@ -267,8 +270,8 @@ export function keyRotationSteps<State extends KeyRotationState>(
 }
 
 /**
- * Checks, before a rotation begins or goes on, all that it needs: both keystores open, the files with the next keys hold
- * what the log or the interrupted rotation promises, the alias is free, the event is one that readers accept, its
+ * Checks, before a rotation begins or goes on, all that it needs: both keystores open, the files with the next keys
+ * hold what the log or the interrupted rotation promises, the alias is free, the event is one that readers accept, its
  * witnesses answer, and the disks have room. Writes nothing.
  *
  * @param pending - The rotation that was interrupted, if one was.
@@ -314,7 +317,9 @@ async function checkChosenAlias(identity: Identity, { nextKeyAlias }: LocalChoic
   })
 }
 
-/** Whether a rotation has gone so far that it can only be finished: it is in the log, or witnesses may have signed it. */
+/**
+ * Whether a rotation has gone so far that it can only be finished: it is in the log, or witnesses may have signed it.
+ */
 export async function isKeyRotationBinding(
   identity: Identity,
   { state: { event } }: RotationRecord<KeyRotationState>,
@@ -325,8 +330,9 @@ export async function isKeyRotationBinding(
 }
 
 /**
- * Gives up a rotation that {@link isKeyRotationBinding} does not hold: the promised key must not stay beside the current
- * one, neither in the keystore nor in the generation before. Keys that were made stay in their files, promised nowhere.
+ * Gives up a rotation that {@link isKeyRotationBinding} does not hold: the promised key must not stay beside the
+ * current one, neither in the keystore nor in the generation before. Keys that were made stay in their files, promised
+ * nowhere.
  */
 export async function abandonKeyRotation(identity: Identity, record: RotationRecord<KeyRotationState>): Promise<void> {
   const { made, event } = record.state
@@ -355,7 +361,8 @@ export interface RotatedIdentity {
 /**
  * Rotates an identity's key alone, or finishes such a rotation that was interrupted.
  *
- * @throws {@link PublisherError} `CLI_TURN_UNREADY` when too few next keys are at hand; those of {@link checkKeyRotation}.
+ * @throws {@link PublisherError} `CLI_TURN_UNREADY` when too few next keys are at hand; those of {@link
+ *   checkKeyRotation}.
  */
 export async function rotateIdentityKey(
   identity: Identity,

@@ -181,7 +181,9 @@ export const KEY_ROTATION_STEPS = [
   'identity-retire',
 ] as const
 
-/** The journal of `keyturn id rotate`: `identity-key` on a release identity, `identity` beside the log of a named one. */
+/**
+ * The journal of `keyturn id rotate`: `identity-key` on a release identity, `identity` beside the log of a named one.
+ */
 export function keyRotation({ journal }: Pick<Identity, 'journal'>): Rotation<KeyRotationState> {
   return {
     name: journal,

@@ -32,8 +32,8 @@ export function resumeCommand(name: string): string {
 }
 
 /**
- * The command that finishes an interrupted rotation and does no more: a rotation of the head key alone, or of a proposed
- * document, has its own name.
+ * The command that finishes an interrupted rotation and does no more: a rotation of the head key alone, or of a
+ * proposed document, has its own name.
  *
  * @param folder - Of the journals.
  * @param name - Of the journal.
@@ -60,7 +60,9 @@ export async function finishingCommand(folder: string, name: string): Promise<st
 export function rotationPending(name: string, command: string = resumeCommand(name)): PublisherError {
   const what = name === 'identity-key' ? 'A rotation of the identity alone' : `A rotation of "${name}"`
   return new PublisherError('CLI_TURN_PENDING', `${what} was interrupted`, {
-    hint: `Run "${command}" to finish it, or "${command === SEAL ? resumeCommand('identity') : command} --abandon" while it has put nothing in force`,
+    hint:
+      `Run "${command}" to finish it, or "${command === SEAL ? resumeCommand('identity') : command} --abandon" ` +
+      'while it has put nothing in force',
     details: { turn: name, resume: command },
   })
 }
@@ -93,8 +95,8 @@ export async function refuseWhileKeyRotates(
 }
 
 /**
- * Refuses to make, sign or publish a release while a rotation is half done: what it puts in force next would not be what
- * was signed, and the rotation could not be finished after it.
+ * Refuses to make, sign or publish a release while a rotation is half done: what it puts in force next would not be
+ * what was signed, and the rotation could not be finished after it.
  *
  * @param paths - Of the home.
  * @throws {@link PublisherError} `CLI_TURN_PENDING`.

@@ -43,9 +43,12 @@ export async function findRevealed(
     return revealed.sort((a, b) => a.place - b.place)
   throw new PublisherError(
     'CLI_TURN_UNREADY',
-    `${revealed.length} of the ${state.nextDigests.length} promised next keys are at hand, ${state.nextThreshold.fewest} needed`,
+    `${revealed.length} of the ${state.nextDigests.length} promised next keys are at hand, ` +
+      `${state.nextThreshold.fewest} needed`,
     {
-      hint: `Nothing was changed. Bring the file with the next key, no old copy of it: --next-key-file FILE (looked for in ${files.join(', ')})`,
+      hint:
+        'Nothing was changed. Bring the file with the next key, no old copy of it: --next-key-file FILE ' +
+        `(looked for in ${files.join(', ')})`,
     },
   )
 }
@@ -85,7 +88,9 @@ export async function requireKey(identity: Identity, place: KeyPlace, nextKeyFil
   )
 }
 
-/** Signs a fresh message with a key where it is stored now, and verifies: it can be read back and it is the right one. */
+/**
+ * Signs a fresh message with a key where it is stored now, and verifies: it can be read back and it is the right one.
+ */
 export async function testSign(keys: Keys, alias: string, publicKey: Uint8Array): Promise<void> {
   const message = systemRandom(32)
   const { sign } = await keys.documentSigner(alias)

@@ -9,8 +9,8 @@ import type { Keys } from '../keys.ts'
 import { rolesInForce } from '../release/store.ts'
 
 /**
- * Writes down which keys are in force by what the log says, when no journal can tell: the key that signs is brought from
- * the file it was promised in if it is not in the keystore yet. The log itself is not changed.
+ * Writes down which keys are in force by what the log says, when no journal can tell: the key that signs is brought
+ * from the file it was promised in if it is not in the keystore yet. The log itself is not changed.
  *
  * @param identity - Opened to be written.
  * @throws {@link PublisherError} `CLI_TURN_UNREADY` when the key in force is in none of the files at hand.

@@ -194,7 +194,8 @@ function notTaken(
   const hint =
     published.length === 0
       ? 'Run the same command again, with --to and a place that answers'
-      : `It is published to ${published.join(', ')}. Run the same command when the place answers, or with "--to ${published[0] ?? ''}" to leave that one out`
+      : `It is published to ${published.join(', ')}. Run the same command when the place answers, or with "--to ` +
+        `${published[0] ?? ''}" to leave that one out`
   return new PublisherError('CLI_NETWORK', `${names} did not take the revocation: ${cause?.message ?? ''}`, {
     cause,
     hint,

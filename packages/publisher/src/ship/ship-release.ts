@@ -102,14 +102,14 @@ interface Shipment {
 }
 
 /**
- * Takes a source tree to players in one call: packs, prepares, signs, offers and publishes it. All that could be refused
- * is checked before anything is signed, and what fails or is refused leaves no draft behind.
+ * Takes a source tree to players in one call: packs, prepares, signs, offers and publishes it. All that could be
+ * refused is checked before anything is signed, and what fails or is refused leaves no draft behind.
  *
  * @param host - The program; with `dryRun` the release is made, measured and discarded.
  * @param plan - What is shipped.
- * @throws {@link PublisherError} `CLI_USAGE` for a project of another product or server; `CLI_EXISTS` in a dry run over a
- *   draft; those of `openToRelease`, `planProject`, `packTree`, `prepareRelease`, `offerRelease` and `publishHead`. ManifestError
- *   `MAN_VERSION`.
+ * @throws {@link PublisherError} `CLI_USAGE` for a project of another product or server; `CLI_EXISTS` in a dry run over
+ *   a draft; those of `openToRelease`, `planProject`, `packTree`, `prepareRelease`, `offerRelease` and `publishHead`.
+ *   ManifestError `MAN_VERSION`.
  */
 export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<Shipped> {
   const { project } = plan
@@ -180,8 +180,8 @@ async function watched<T>(
 }
 
 /**
- * A repeated call starts over: what an interrupted one left was never offered. A release that players may have keeps its
- * name and its files, and a dry run replaces nothing.
+ * A repeated call starts over: what an interrupted one left was never offered. A release that players may have keeps
+ * its name and its files, and a dry run replaces nothing.
  *
  * @throws PublisherError `REL_OFFERED`; `CLI_EXISTS` in a dry run.
  */

@@ -11,7 +11,8 @@ import type { Project } from '../release/project.ts'
  * @param project - The project.
  * @param nowMs - Now.
  * @param newest - Version of the newest release of the channel.
- * @throws {@link PublisherError} `CLI_USAGE` when the settings of the git repository would run programs; KelError `KEL_GIT`.
+ * @throws {@link PublisherError} `CLI_USAGE` when the settings of the git repository would run programs; KelError
+ *   `KEL_GIT`.
  */
 export async function projectVersion(project: Project, nowMs: number, newest: string | undefined): Promise<string> {
   return project.version === 'git' ? await describeCommit(project.folder) : nextVersion(nowMs, newest)

@@ -67,7 +67,8 @@ export async function handOverKeys(
       if (bestEffort !== true) throw refused(host, url, error)
       failed.push(url)
       host.warn(
-        `"${url}" was not handed the keys in use: ${error.message}. Run "keyturn noise publish" when it answers, or "keyturn noise servers --remove ${url}"`,
+        `"${url}" was not handed the keys in use: ${error.message}. Run "keyturn noise publish" when it answers, ` +
+          `or "keyturn noise servers --remove ${url}"`,
       )
     }
   }

@@ -87,7 +87,8 @@ async function loadKernel32(): Promise<WindowsMappingApi> {
     })
   }
   const create = kernel32.func(
-    'void *__stdcall CreateFileMappingW(intptr_t file, void *security, uint32_t protect, uint32_t high, uint32_t low, str16 name)',
+    'void *__stdcall CreateFileMappingW(intptr_t file, void *security, uint32_t protect, uint32_t high, uint32_t ' +
+      'low, str16 name)',
   )
   const map = kernel32.func(
     'void *__stdcall MapViewOfFile(void *mapping, uint32_t access, uint32_t high, uint32_t low, size_t size)',

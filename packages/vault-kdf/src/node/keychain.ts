@@ -26,14 +26,15 @@ export interface KeyringModule {
 }
 
 /**
- * Without this the package falls back to the kernel's keyring where no Secret Service answers. That one lives in memory:
- * what was read back a moment ago is gone with the next boot, and with it everything under the key.
+ * Without this the package falls back to the kernel's keyring where no Secret Service answers. That one lives in
+ * memory: what was read back a moment ago is gone with the next boot, and with it everything under the key.
  */
 const PERSISTENT = { linux: { store: 'secret-service' } } as const
 
 /**
  * The keychain of the operating system (macOS Keychain, Windows Credential Manager, Secret Service on Linux), by the
- * optional dependency `@napi-rs/keyring`. Only stores that outlive a reboot: on Linux the kernel's keyring is never used.
+ * optional dependency `@napi-rs/keyring`. Only stores that outlive a reboot: on Linux the kernel's keyring is never
+ * used.
  *
  * @param load - Loads the package; for tests.
  * @throws VaultError `VK_PROVIDER` when the package is not installed for this platform.
@@ -138,7 +139,9 @@ export async function keychainText(
   if (!create)
     throw new VaultError('VK_KEYCHAIN_FORGOT', `The keychain has no key for "${account}"`, {
       details: { service, account },
-      hint: 'Restore the keychain of this user, or open a backup that is under a passphrase. Nothing was made or changed',
+      hint:
+        'Restore the keychain of this user, or open a backup that is under a passphrase. Nothing was made or ' +
+        'changed',
     })
   const made = make()
   await keychain.set(service, account, made)

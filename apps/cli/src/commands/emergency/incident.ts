@@ -34,7 +34,8 @@ function recommendations(identity: Identity, facts: Findings): string[] {
     ...(answered === undefined
       ? ['If the current key may be known to someone else: keyturn emergency rotate-now']
       : [
-          `If the key in force since event ${String(answered['sn'])} may be known to someone else as well: keyturn emergency rotate-now`,
+          `If the key in force since event ${String(answered['sn'])} may be known to someone else as well: keyturn ` +
+            'emergency rotate-now',
         ]),
   ]
 }

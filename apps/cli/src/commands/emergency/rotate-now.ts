@@ -129,8 +129,10 @@ function nextSteps(identity: Identity, files: readonly string[] | undefined): st
     ...(release
       ? [
           'Publish the log under a new head: keyturn release renew --all',
-          `The release and head keys still count. If they may be stolen too: keyturn rotate release --revoke and keyturn rotate head --revoke${nextKeyFile}`,
-          'If the content key or a transport key was there as well: keyturn rotate content --full, keyturn noise revoke',
+          'The release and head keys still count. If they may be stolen too: keyturn rotate release --revoke and ' +
+            `keyturn rotate head --revoke${nextKeyFile}`,
+          'If the content key or a transport key was there as well: keyturn rotate content --full, keyturn noise ' +
+            'revoke',
           'Take back the tokens that machine had for the server: keyturn-server token revoke',
         ]
       : []),

@@ -114,7 +114,8 @@ function previewResult(preview: RotationPreview): CommandResult {
   return {
     data,
     text: [
-      'Dry run: the next key opens, it is the one that was promised, and readers accept the rotation signed with it. Nothing was written.',
+      'Dry run: the next key opens, it is the one that was promised, and readers accept the rotation signed with ' +
+        'it. Nothing was written.',
       formatTable([
         ['', 'now', 'after the rotation'],
         ['event', String(before.sn), `${after.sn}`],
@@ -158,7 +159,8 @@ async function report(
       reason_sealed: reason?.d,
     },
     text: [
-      `${finishedText(first)}${resumed ? 'Finished the interrupted rotation' : 'Rotated'}: event ${event.sn}, ${event.said}`,
+      `${finishedText(first)}${resumed ? 'Finished the interrupted rotation' : 'Rotated'}: event ${event.sn}, ` +
+        `${event.said}`,
       formatTable([
         ['identity', `did:keri:${identity.prefix} (unchanged)`],
         ['key in force', `${keysText(state)}, alias ${staged.alias}`],

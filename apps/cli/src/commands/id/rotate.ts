@@ -48,7 +48,9 @@ async function runRotate(context: Context, options: RotateOptions): Promise<Comm
   return isDone
     ? {
         ...result,
-        text: `${result.text ?? ''}\n\nPublish the log: keyturn release publish. What is installed stays; nothing has to be downloaded again.`,
+        text:
+          `${result.text ?? ''}\n\nPublish the log: keyturn release publish. What is installed stays; nothing ` +
+          'has to be downloaded again.',
       }
     : result
 }

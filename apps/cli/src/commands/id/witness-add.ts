@@ -32,6 +32,8 @@ async function runAdd(
   const named = (await namedWitnesses(identity)).includes(prefix)
   return {
     data: { prefix, url, named },
-    text: `Witness ${prefix} is at ${url}${named ? '' : `\nThe log does not name it yet: keyturn id rotate --add-witness ${prefix}`}`,
+    text:
+      `Witness ${prefix} is at ` +
+      `${url}${named ? '' : `\nThe log does not name it yet: keyturn id rotate --add-witness ${prefix}`}`,
   }
 }

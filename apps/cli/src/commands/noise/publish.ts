@@ -81,7 +81,9 @@ async function publishAnswer(context: Context, options: PublishOptions): Promise
   }
   return {
     data: { identity: last.identity, signed_for: dateText(last.atS), still_to_come: later, list: after.list?.seq },
-    text: `${context.dryRun ? 'would publish' : 'published'} what was signed for ${dateText(last.atS)}; ${later.length} still to come`,
+    text:
+      `${context.dryRun ? 'would publish' : 'published'} what was signed for ${dateText(last.atS)}; ` +
+      `${later.length} still to come`,
   }
 }
 

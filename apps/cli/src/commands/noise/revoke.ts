@@ -81,9 +81,9 @@ async function replaceKey(
 }
 
 /**
- * Finishes a change that was interrupted, as its sequence numbers are the lower ones. What cannot be finished now is left
- * behind: of a change that was not stored nothing went out; one that was is in the metadata, and what is signed next says
- * it again under higher numbers.
+ * Finishes a change that was interrupted, as its sequence numbers are the lower ones. What cannot be finished now is
+ * left behind: of a change that was not stored nothing went out; one that was is in the metadata, and what is signed
+ * next says it again under higher numbers.
  *
  * @param check - Throws when the revocation is not possible at all.
  */

@@ -44,7 +44,9 @@ export function defineRotateTransport(command: Command, name: string, cli: Cli):
   })
 }
 
-/** Opens the home for the next step of a rotation of its transport key, or with `due` only what the plan says is due. */
+/**
+ * Opens the home for the next step of a rotation of its transport key, or with `due` only what the plan says is due.
+ */
 export async function openTransportRotation(
   context: Context,
   flags: RotateTransportFlags,

@@ -34,7 +34,8 @@ async function runServers(context: Context, { remove }: ServersOptions): Promise
     remove === undefined
       ? ''
       : removed
-        ? `${context.dryRun ? 'would remove' : 'removed'} ${remove}; it keeps the keys it has: "keyturn noise revoke" ends them\n\n`
+        ? `${context.dryRun ? 'would remove' : 'removed'} ${remove}; it keeps the keys it has: "keyturn noise ` +
+          'revoke" ends them\n\n'
         : `${remove} was not among them\n\n`
   return {
     data: {

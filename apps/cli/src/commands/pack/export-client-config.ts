@@ -37,7 +37,8 @@ export function registerExportClientConfig(parent: Command, cli: Cli): void {
   cli.define<ClientConfigFlags>(command, {
     example: [
       'keyturn pack export-client-config --output M2PackKeys.h',
-      'keyturn pack export-client-config --public-key keys/signing.pub --key-id 2 --slot 1:old/signing.pub --output M2PackKeys.h',
+      'keyturn pack export-client-config --public-key keys/signing.pub --key-id 2 --slot 1:old/signing.pub ' +
+        '--output M2PackKeys.h',
     ],
     run: runClientConfig,
   })

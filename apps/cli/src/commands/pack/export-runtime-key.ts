@@ -38,7 +38,8 @@ export function registerExportRuntimeKey(parent: Command, cli: Cli): void {
   cli.define<RuntimeKeyFlags>(command, {
     example: [
       'keyturn pack export-runtime-key --output runtime-key.json',
-      'keyturn pack export-runtime-key --key keys/master.key --public-key keys/signing.pub --key-id 1 --output runtime-key.json',
+      'keyturn pack export-runtime-key --key keys/master.key --public-key keys/signing.pub --key-id 1 --output ' +
+        'runtime-key.json',
     ],
     run: runRuntimeKey,
   })

@@ -32,7 +32,8 @@ export function registerExtract(parent: Command, cli: Cli): void {
     .option('--force', 'replace existing files')
   cli.define<ExtractFlags>(command, {
     example: [
-      'keyturn pack extract --archive pack/data.m2p --output extracted --key keys/master.key --public-key keys/signing.pub',
+      'keyturn pack extract --archive pack/data.m2p --output extracted --key keys/master.key --public-key ' +
+        'keys/signing.pub',
       'keyturn pack extract --archive tree/pack/data.m2p --output extracted',
     ],
     run: runExtract,

@@ -81,7 +81,9 @@ export async function archiveKeyId(path: string): Promise<number> {
   }
 }
 
-/** The verifier of an archive: the public key given stands for `--key-id`, or without it for the archive's own key_id. */
+/**
+ * The verifier of an archive: the public key given stands for `--key-id`, or without it for the archive's own key_id.
+ */
 export async function verifiersFor(
   archive: string,
   publicKeyFile: string,

@@ -76,7 +76,8 @@ async function runImport(context: Context, flags: ImportFlags): Promise<CommandR
     },
     text: [
       ...pack.files.map(({ path, storage }) => `${printable(path)}  (${storage})`),
-      `${pack.format}: ${counted(pack.files.length, 'file')}, ${unreadable.length} unreadable; nothing in such a pack proves who made it`,
+      `${pack.format}: ${counted(pack.files.length, 'file')}, ${unreadable.length} unreadable; nothing in such a ` +
+        'pack proves who made it',
     ].join('\n'),
   }
 }

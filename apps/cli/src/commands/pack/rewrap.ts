@@ -33,7 +33,8 @@ export function registerRewrap(parent: Command, cli: Cli): void {
     .option('--force', 'replace an existing archive')
   cli.define<RewrapFlags>(command, {
     example:
-      'keyturn pack rewrap --archive old.m2p --output new.m2p --key keys/master.key --new-key new/master.key --new-key-id 2 --sign-secret-key keys/signing.key',
+      'keyturn pack rewrap --archive old.m2p --output new.m2p --key keys/master.key --new-key new/master.key ' +
+      '--new-key-id 2 --sign-secret-key keys/signing.key',
     dryRun: true,
     run: runRewrap,
   })
@@ -69,7 +70,9 @@ async function runRewrap(context: Context, flags: RewrapFlags): Promise<CommandR
       changed_bytes_at_most: result.changedBytesAtMost,
       manifest_hash: hexEncode(result.manifestHash),
     },
-    text: `${flags.output}: key_id ${result.previousKeyId} rotated to ${result.keyId}, at most ${result.changedBytesAtMost} bytes differ`,
+    text:
+      `${flags.output}: key_id ${result.previousKeyId} rotated to ${result.keyId}, at most ` +
+      `${result.changedBytesAtMost} bytes differ`,
   }
 }
 
@@ -85,7 +88,9 @@ async function plan(flags: RewrapFlags, open: OpenFileOptions, newKeyId: number)
         files: archive.entries.length,
         changed_bytes_at_most: changed,
       },
-      text: `Would rotate key_id ${archive.keyId} to ${newKeyId}: at most ${changed} of ${archive.source.size} bytes differ`,
+      text:
+        `Would rotate key_id ${archive.keyId} to ${newKeyId}: at most ${changed} of ${archive.source.size} ` +
+        'bytes differ',
     }
   })
 }

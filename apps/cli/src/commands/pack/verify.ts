@@ -136,7 +136,8 @@ async function runVerify(context: Context, flags: VerifyFlags): Promise<CommandR
       .join('; ')
     throw new CliError(
       'CLI_ARCHIVES',
-      `${refused.length} of ${flags.archive.length} archives refused: ${which}${refused.length > maxListed ? '; …' : ''}`,
+      `${refused.length} of ${flags.archive.length} archives refused: ` +
+        `${which}${refused.length > maxListed ? '; …' : ''}`,
       {
         details: { refused: refused.length, archives: flags.archive.length, which },
       },

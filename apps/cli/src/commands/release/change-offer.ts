@@ -37,14 +37,17 @@ export function publishedText({ report }: Pick<PutOffer, 'report'>): string {
 }
 
 /**
- * A release of this home by its version, as a head pins it. One that was signed before its release key was rotated gains
- * the signature that counts now.
+ * A release of this home by its version, as a head pins it. One that was signed before its release key was rotated
+ * gains the signature that counts now.
  */
 export async function signedPin(home: HomeSession, channel: string, version: string): Promise<ManifestPin> {
   return pinOf(await signRelease(home, await findRelease(home.paths, channel, version)))
 }
 
-/** What those without the release on offer get: what the head names, else the newest one before it that was not withdrawn. */
+/**
+ * What those without the release on offer get: what the head names, else the newest one before it that was not
+ * withdrawn.
+ */
 export async function fallbackOf(home: HomeSession, { head }: BaseHead): Promise<ManifestPin> {
   const { channel, fallback, manifest, epoch, revoked } = head
   if (fallback !== undefined) return fallback

@@ -60,7 +60,8 @@ async function runDiff(
     },
     text: [
       ...lines,
-      `${difference.unchangedCount} unchanged; download ${formatBytes(download)} of ${formatBytes(after.manifest.totals?.downloadBytes ?? 0)}`,
+      `${difference.unchangedCount} unchanged; download ${formatBytes(download)} of ` +
+        `${formatBytes(after.manifest.totals?.downloadBytes ?? 0)}`,
     ].join('\n'),
     no: options.failOnDiff === true && differs,
   }

@@ -36,6 +36,8 @@ async function runHalt(context: Context, options: HaltOptions): Promise<CommandR
       withdrawn: withdraw,
       published: done.report !== undefined,
     },
-    text: `${manifest.version} is ${withdraw ? 'withdrawn' : 'halted'} on ${current.channel}, others get ${fallback.version}; ${publishedText(done)}`,
+    text:
+      `${manifest.version} is ${withdraw ? 'withdrawn' : 'halted'} on ${current.channel}, others get ` +
+      `${fallback.version}; ${publishedText(done)}`,
   }
 }

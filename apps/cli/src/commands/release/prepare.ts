@@ -115,7 +115,8 @@ async function runPrepare(context: Context, options: PrepareOptions, tree: strin
         ['release', `${version}, sequence ${sequence}, ${format}`],
         [
           'files',
-          `${totals?.files ?? 0}, ${formatBytes(totals?.bytes ?? 0)}${dropped.length === 0 ? '' : `, ${dropped.length} left out`}`,
+          `${totals?.files ?? 0}, ` +
+            `${formatBytes(totals?.bytes ?? 0)}${dropped.length === 0 ? '' : `, ${dropped.length} left out`}`,
         ],
         ['manifest', `${release.folder} (SHA-256 ${release.sha256})`],
       ]),

@@ -55,7 +55,9 @@ async function runPublish(context: Context, options: PublishOptions): Promise<Co
         ...sent,
         runtime_keys: runtimeKeys === undefined ? undefined : [...runtimeKeys.keyIds],
       },
-      text: `Published ${report.version} on ${channel}: ${counted(report.blobs, 'blob')} (${formatBytes(report.bytes)}) uploaded, ${report.present} were there`,
+      text:
+        `Published ${report.version} on ${channel}: ${counted(report.blobs, 'blob')} ` +
+        `(${formatBytes(report.bytes)}) uploaded, ${report.present} were there`,
     }
   } finally {
     progress.end()

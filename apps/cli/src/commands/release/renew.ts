@@ -82,6 +82,7 @@ function warnOfWaiting(context: Context, { waiting }: RenewedOffer): void {
   if (waiting === undefined) return
   const { channel, sequence, manifest } = waiting.head
   context.warn(
-    `Head ${sequence} of channel "${channel}", which offers ${manifest.version}, was signed and never published; it is left as it is`,
+    `Head ${sequence} of channel "${channel}", which offers ${manifest.version}, was signed and never published; ` +
+      'it is left as it is',
   )
 }

@@ -24,7 +24,8 @@ export function registerVerifyPublic(release: Command, cli: Cli): void {
     .description('look at the public tree as a stranger with the pin would: documents, signatures, and blobs')
     .option(
       '--server <url>',
-      'where the tree is served; of a product that is not the default one: …/p/<product> (default: the server of the home)',
+      'where the tree is served; of a product that is not the default one: …/p/<product> (default: the server of ' +
+        'the home)',
     )
     .option('--channel <name>', 'the channel (default: that of the home)')
     .option('--trust <pin>', 'did:keri:… (default: the identity of the home)')
@@ -127,7 +128,8 @@ async function runVerifyPublic(context: Context, options: VerifyPublicOptions): 
     },
     text:
       bad.length === 0
-        ? `${manifest.version} on ${channel} is in order; ${checked.length} of ${manifest.files.length} files fetched and hashed`
+        ? `${manifest.version} on ${channel} is in order; ${checked.length} of ${manifest.files.length} files ` +
+          'fetched and hashed'
         : `Missing or wrong on the server:\n${bad.join('\n')}`,
     no: bad.length > 0,
   }

@@ -111,6 +111,8 @@ async function verifyHistory(
       claimed_at: manifest.issuedAt ?? manifest.createdAt,
       signed_by: [...signedBy],
     },
-    text: `${manifest.version} is valid under role document ${roles.version}; it claims to be of ${manifest.issuedAt ?? manifest.createdAt}`,
+    text:
+      `${manifest.version} is valid under role document ${roles.version}; it claims to be of ` +
+      `${manifest.issuedAt ?? manifest.createdAt}`,
   }
 }

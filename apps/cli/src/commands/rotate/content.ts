@@ -108,7 +108,9 @@ async function plan(
         steps: steps.map(({ title }) => title),
         overlaps: overlapData(overlaps),
       },
-      text: `${firstText(first)}${stepsText(steps)}\n\nA player downloads at most ${formatBytes(planned.downloadBytesAtMost)}.\n${overlapText(overlaps)}`,
+      text:
+        `${firstText(first)}${stepsText(steps)}\n\nA player downloads at most ` +
+        `${formatBytes(planned.downloadBytesAtMost)}.\n${overlapText(overlaps)}`,
     }),
     report: ({ resumed, first, finished }) => ({
       data: { ...facts, finished: first, resumed },

@@ -165,7 +165,9 @@ async function plan(
   const overlaps = await identityOverlaps(home, { channels: options.channels, revoke: options.revoke === true })
   return {
     steps,
-    question: `Rotate the identity ${before.identity.prefix} to its pre-committed key${kind.name === 'identity' ? '' : `, with a new ${kind.name} key`}?`,
+    question:
+      `Rotate the identity ${before.identity.prefix} to its pre-committed ` +
+      `key${kind.name === 'identity' ? '' : `, with a new ${kind.name} key`}?`,
     preview: (first) => ({
       data: {
         turn: kind.name,
@@ -174,7 +176,9 @@ async function plan(
         download_bytes_at_most: 0,
         overlaps: overlapData(overlaps),
       },
-      text: `${firstText(first)}${stepsText(steps)}\n\nPlayers download no file: what is installed is signed again.\n${overlapText(overlaps)}`,
+      text:
+        `${firstText(first)}${stepsText(steps)}\n\nPlayers download no file: what is installed is signed ` +
+        `again.\n${overlapText(overlaps)}`,
     }),
     report: (outcome) => report({ home, before, kind, published: options.client !== undefined }, outcome),
   }

@@ -118,7 +118,9 @@ async function giveUp<State>(
   const started = new Date(startedMs).toISOString()
   return {
     data: { abandoned: rotation.name, started, done: [...done], dry_run: context.dryRun },
-    text: `${context.dryRun ? 'Would give up' : 'Gave up'} the rotation of ${rotation.what} that began at ${started}; nothing of it is in force.`,
+    text:
+      `${context.dryRun ? 'Would give up' : 'Gave up'} the rotation of ${rotation.what} that began at ` +
+      `${started}; nothing of it is in force.`,
   }
 }
 

@@ -65,6 +65,8 @@ function report({ state, resumed }: RotationOutcome<VaultState>): CommandResult 
   ])
   return {
     data: { turned: rotated, resumed },
-    text: `${formatTable(rows)}\nPassphrases stay as they are; older backups open with the passphrase they were made with.`,
+    text:
+      `${formatTable(rows)}\nPassphrases stay as they are; older backups open with the passphrase they were ` +
+      'made with.',
   }
 }

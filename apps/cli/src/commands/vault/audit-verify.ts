@@ -43,6 +43,8 @@ async function verifyChain(context: Context, flags: VerifyFlags): Promise<Comman
   }
   return {
     data: { count: verdict.count, head: verdict.head, checkpoints: verdict.checkpoints },
-    text: `${counted(verdict.count, 'record')}, every link and MAC holds, ${counted(verdict.checkpoints, 'checkpoint')} on the chain.\nhead ${verdict.head}`,
+    text:
+      `${counted(verdict.count, 'record')}, every link and MAC holds, ` +
+      `${counted(verdict.checkpoints, 'checkpoint')} on the chain.\nhead ${verdict.head}`,
   }
 }
