@@ -5,7 +5,10 @@ import { dirname, join } from 'node:path'
 import type { Member } from '../checks/workspace.ts'
 import { shippedDocuments } from './shipped-documents.ts'
 
-/** Older compilers have no generic `Uint8Array` and would read the declarations as `any`, or with 56 errors of their own. */
+/**
+ * Older compilers have no generic `Uint8Array` and would read the declarations as `any`, or with 56 errors of their
+ * own.
+ */
 export const LEAST_TYPESCRIPT = '5.7'
 const REFUSAL = 'needs-typescript-5.7.d.ts'
 
@@ -46,8 +49,8 @@ function writeTarball(folder: string, tarball: string): void {
 }
 
 /**
- * Packs a member into a tarball for npm and returns its path. To what `pnpm pack` puts in come the documents that the README
- * links to, and the refusal of compilers that are too old.
+ * Packs a member into a tarball for npm and returns its path. To what `pnpm pack` puts in come the documents that the
+ * README links to, and the refusal of compilers that are too old.
  * @param target an existing folder.
  */
 export function packMember({ group, folder, path }: Member, target: string): string {

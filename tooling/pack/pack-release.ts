@@ -1,4 +1,7 @@
-/** Packs every package that is published into one folder: `node tooling/pack/pack-release.ts FOLDER`. Run by the release workflow after the build. */
+/**
+ * Packs every package that is published into one folder: `node tooling/pack/pack-release.ts FOLDER`. Run by the release
+ * workflow after the build.
+ */
 import { mkdirSync, readdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { members, root } from '../checks/workspace.ts'

@@ -22,8 +22,8 @@ const linked = (from: string, target: string): string =>
 /**
  * The README of a member, and each document or example it links to, for its tarball.
  *
- * On npm a relative link leads nowhere: there is only the tarball. Links between shipped files stay links. Others become
- * addresses below `sources` (`https://host/owner/name/blob/main`), or plain words while that is not known.
+ * On npm a relative link leads nowhere: there is only the tarball. Links between shipped files stay links. Others
+ * become addresses below `sources` (`https://host/owner/name/blob/main`), or plain words while that is not known.
  * @param member folder of the member from the root, such as `packages/kel`.
  */
 export function shippedDocuments(member: string, sources: string | undefined): ShippedText[] {

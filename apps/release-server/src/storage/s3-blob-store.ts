@@ -4,6 +4,7 @@ import { ServerError } from '../errors.ts'
 import { isBlobName, isUploadName } from './blob-store.ts'
 import type { BlobInfo, BlobStore, ByteRange, ByteStream, PresignedUpload, PutOptions } from './blob-store.ts'
 import { hashed } from './hashing.ts'
+import { pieces } from './pieces.ts'
 import { S3Caller, xmlTexts } from './s3-request.ts'
 import type { S3Settings } from './s3-request.ts'
 
@@ -63,7 +64,7 @@ class S3BlobStore implements BlobStore {
 
   async put(sha256: string, source: ByteStream, options: PutOptions = {}): Promise<BlobInfo> {
     const key = blobKey(sha256)
-    const parts = pieces(hashed(sha256, source, options))
+    const parts = pieces(hashed(sha256, source, options), PART_BYTES)
     // The generator throws at its end for wrong bytes: then a single piece is never sent, and several are never
     // completed.
     const first = await parts.next()
@@ -137,7 +138,7 @@ class S3BlobStore implements BlobStore {
       if (segmentStart(key) >= offset) await this.#s3.send({ method: 'DELETE', key, accept: [404] })
     }
     let position = offset
-    for await (const part of pieces(limited(source, offset, maxBytes))) {
+    for await (const part of pieces(limited(source, offset, maxBytes), PART_BYTES)) {
       await this.#s3.send({ method: 'PUT', key: `${prefix}${String(position).padStart(16, '0')}`, body: part })
       position += part.length
     }
@@ -378,24 +379,4 @@ async function* limited(source: ByteStream, offset: number, maxBytes: number): B
   } catch (error) {
     if (error instanceof ServerError) throw error
   }
-}
-
-/** Gathers bytes into pieces of {@link PART_BYTES}; the last may be shorter. */
-async function* pieces(source: ByteStream): AsyncGenerator<Uint8Array, undefined, undefined> {
-  let piece = new Uint8Array(PART_BYTES)
-  let filled = 0
-  for await (const part of source) {
-    for (let taken = 0; taken < part.length;) {
-      const count = Math.min(part.length - taken, PART_BYTES - filled)
-      piece.set(part.subarray(taken, taken + count), filled)
-      taken += count
-      filled += count
-      if (filled < PART_BYTES) continue
-      yield piece
-      piece = new Uint8Array(PART_BYTES)
-      filled = 0
-    }
-  }
-  if (filled > 0) yield piece.slice(0, filled)
-  return undefined
 }

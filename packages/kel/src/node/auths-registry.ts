@@ -18,8 +18,9 @@ const MAX_METADATA_BYTES = 64 * 1024
 const MAX_LOG_BYTES = 64 * 1024 * 1024
 
 /**
- * Adds the events of a log that the registry of auths (`refs/auths/registry`) lacks: one commit each, as auths makes them.
- * The other files of the registry stay. auths itself checks and moves the ref in two steps, so it must not run meanwhile.
+ * Adds the events of a log that the registry of auths (`refs/auths/registry`) lacks: one commit each, as auths makes
+ * them. The other files of the registry stay. auths itself checks and moves the ref in two steps, so it must not run
+ * meanwhile.
  *
  * @param repo - The repository.
  * @param log - The whole, verified log.

@@ -30,7 +30,10 @@ export interface Identity extends IdentityNames {
   /** `release`: made by `keyturn init`, its rotations seal the role document; `named`: made by `keyturn id init`. */
   readonly kind: 'release' | 'named'
   readonly prefix: string
-  /** File of the log; for one in git, where its inception waits for its witnesses. Its folder has what belongs to the log. */
+  /**
+   * File of the log; for one in git, where its inception waits for its witnesses. Its folder has what belongs to the
+   * log.
+   */
   readonly logPath: string
   /** The log at rest. */
   readonly log: LogStorage
@@ -299,8 +302,8 @@ export async function openIdentity(host: PublisherHost, options: OpenIdentityOpt
 /**
  * Opens and verifies the log of an identity of ours.
  *
- * @throws {@link KelError} `KEL_LOG_MISSING` when there is none, `KEL_WITNESS` when its inception waits for its witnesses;
- *   those of {@link Kel.open}.
+ * @throws {@link KelError} `KEL_LOG_MISSING` when there is none, `KEL_WITNESS` when its inception waits for its
+ *   witnesses; those of {@link Kel.open}.
  */
 export async function openOwnLog(identity: Pick<Identity, 'log' | 'logPath' | 'prefix' | 'repository'>): Promise<Kel> {
   const kel = await Kel.open(identity.log, identity.prefix, { own: true })

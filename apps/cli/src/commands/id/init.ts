@@ -46,7 +46,8 @@ export function registerIdInit(id: Command, cli: Cli): void {
     example: [
       'keyturn id init --alias laptop --next-key-file /media/usb/next.keystore',
       'keyturn id init --alias laptop --store git --repo ~/identity',
-      'keyturn id init --alias team --next-key-file a.keystore --next-key-file b.keystore --next-key-file c.keystore --next-threshold 2',
+      'keyturn id init --alias team --next-key-file a.keystore --next-key-file b.keystore --next-key-file ' +
+        'c.keystore --next-threshold 2',
     ],
     dryRun: true,
     run: runInit,

@@ -10,8 +10,8 @@ export type Layout = (typeof LAYOUTS)[number]
 export const MAX_LOG_BYTES = 64 * 1024 * 1024
 
 /**
- * Appends to a log what another copy of it has more. A fork ends at the first rival event with `KEL_DUPLICITY`, which also
- * keeps the evidence.
+ * Appends to a log what another copy of it has more. A fork ends at the first rival event with `KEL_DUPLICITY`, which
+ * also keeps the evidence.
  *
  * @param stream - The other copy, a CESR stream of one identity.
  * @returns How many events were appended.
