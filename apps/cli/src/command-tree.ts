@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { Cli } from './command.ts'
 import type { CommandLine } from './command.ts'
+import { collect } from './flags/values.ts'
 
 /** A flag as completions and manuals show it. */
 export interface FlagDescription {
@@ -13,6 +14,10 @@ export interface FlagDescription {
   readonly description: string
   /** The values it may have, when they are few. */
   readonly choices: readonly string[]
+  /** The command does not run without it. */
+  readonly required: boolean
+  /** It may be given several times. */
+  readonly repeatable: boolean
 }
 
 /** A positional argument. */
@@ -92,6 +97,8 @@ function describe(command: Command, path: string, cli: Cli): CommandDescription 
         value: /[<[].*$/.exec(option.flags)?.[0] ?? '',
         description: option.description,
         choices: option.argChoices ?? [],
+        required: option.mandatory,
+        repeatable: option.variadic || option.parseArg === collect,
       })),
     args: command.registeredArguments.map((argument) => ({
       name: argument.name(),

@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Client } from '@modelcontextprotocol/client'
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
@@ -5,9 +7,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { flattenCommands } from '../src/command-tree.ts'
 import { describeCommands } from '../src/describe-commands.ts'
 import { commandTools } from '../src/mcp/tools.ts'
+import type { ToolSchema } from '../src/mcp/tools.ts'
 import { World } from './support/world.ts'
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+const commandFolder = fileURLToPath(new URL('../src/commands', import.meta.url))
 let world: World
 beforeEach(async () => {
   world = await World.create()
@@ -66,7 +70,13 @@ describe('keyturn mcp', () => {
         error: { code: 'CLI_CODE_UNKNOWN' },
       })
       expect(await call(client, 'doctor', { offline: true })).toMatchObject({ ok: true, data: { errors: 0 } })
-      expect((await client.callTool({ name: 'status', arguments: { nope: 1 } })).isError).toBe(true)
+      for (const [name, args] of [
+        ['status', { nope: 1 }],
+        ['pack_verify', {}],
+        ['roles_show', { document: 'one' }],
+      ] as const)
+        expect((await client.callTool({ name, arguments: args })).isError, name).toBe(true)
+      expect(await call(client, 'roles_show', { document: 1 })).toMatchObject({ ok: true })
     } finally {
       await client.close()
     }
@@ -174,8 +184,67 @@ describe('commandTools()', () => {
       'insecure_http',
     ])
       expect(offered).not.toContain(name)
-    const asking = tools.filter(({ asksServer }) => asksServer).map(({ name }) => name)
-    expect(asking).toEqual(expect.arrayContaining(['release_publish', 'release_list', 'doctor']))
+    const asking = tools.filter(({ usesNetwork }) => usesNetwork).map(({ name }) => name)
+    expect(asking).toEqual(
+      expect.arrayContaining([
+        'release_publish',
+        'release_list',
+        'doctor',
+        'noise_audit',
+        'id_rotate',
+        'launcher_build',
+      ]),
+    )
     expect(asking).not.toContain('pack_verify')
+  })
+
+  it('asks for numbers as numbers, for lists as lists, and for what a command cannot do without', async () => {
+    const tools = commandTools(await describeCommands(), true)
+    const schemaOf = (name: string): ToolSchema | undefined => tools.find((tool) => tool.name === name)?.schema
+    const build = schemaOf('pack_build')
+    expect(build?.required.toSorted()).toEqual(['input', 'key', 'output', 'sign_secret_key'])
+    expect(build?.properties['key_id']?.type).toBe('integer')
+    expect(schemaOf('pack_verify')).toMatchObject({
+      required: ['archive'],
+      properties: { archive: { type: 'array', items: { type: 'string' } }, jobs: { type: 'integer' } },
+    })
+    expect(schemaOf('vault_retire')).toMatchObject({
+      required: ['version'],
+      properties: { version: { type: 'integer' } },
+    })
+    expect(schemaOf('release_verify_public')?.properties['blobs']?.type).toEqual(['integer', 'string'])
+    // What the sources read as a whole number is one in every schema.
+    const sources = readdirSync(commandFolder, { recursive: true, encoding: 'utf8' }).filter((name) =>
+      name.endsWith('.ts'),
+    )
+    const numeric = new Set(
+      sources.flatMap((name) =>
+        [
+          ...readFileSync(join(commandFolder, name), 'utf8').matchAll(
+            /(?:wholeNumber|powerOfTwo)\([^']*'--([a-z-]+)'/g,
+          ),
+        ].map(([, flag = '']) => flag.replaceAll('-', '_')),
+      ),
+    )
+    expect(numeric.size).toBeGreaterThan(15)
+    for (const { name, schema } of tools) {
+      for (const [property, { type }] of Object.entries(schema.properties))
+        if (numeric.has(property))
+          expect([name, property, [type].flat()]).toEqual([name, property, expect.arrayContaining(['integer'])])
+    }
+  })
+
+  it('takes numbers and lists to the command line as it reads them', async () => {
+    const tools = commandTools(await describeCommands(), true)
+    const argv = (name: string, args: Record<string, unknown>): string[] | undefined =>
+      tools.find((tool) => tool.name === name)?.argv(args)
+    expect(argv('pack_verify', { archive: ['a', '--help'], key_id: 4 })).toEqual([
+      'pack',
+      'verify',
+      '--archive=a',
+      '--archive=--help',
+      '--key-id=4',
+    ])
+    expect(argv('vault_retire', { version: 1 })).toEqual(['vault', 'retire', '--', '1'])
   })
 })

@@ -60,7 +60,7 @@ function serverOf(
       {
         description: tool.description,
         inputSchema: fromJsonSchema<Record<string, unknown>>(tool.schema),
-        annotations: { readOnlyHint: tool.reads, destructiveHint: !tool.reads, openWorldHint: tool.asksServer },
+        annotations: { readOnlyHint: tool.reads, destructiveHint: !tool.reads, openWorldHint: tool.usesNetwork },
       },
       async (args) => await call(commandLine, tool.argv(args), given, signal),
     )
@@ -75,7 +75,7 @@ function serverOf(
         properties: {},
         additionalProperties: false,
       }),
-      annotations: { readOnlyHint: true },
+      annotations: { readOnlyHint: true, destructiveHint: false, openWorldHint: false },
     },
     () => ({
       content: [

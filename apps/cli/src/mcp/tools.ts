@@ -1,5 +1,5 @@
 import { flattenCommands } from '../command-tree.ts'
-import type { CommandDescription, FlagDescription } from '../command-tree.ts'
+import type { ArgumentDescription, CommandDescription, FlagDescription } from '../command-tree.ts'
 
 /** A command as an MCP client sees it. */
 export interface CommandTool {
@@ -8,8 +8,8 @@ export interface CommandTool {
   readonly description: string
   /** Whether it changes nothing. */
   readonly reads: boolean
-  /** Whether it may ask a server. */
-  readonly asksServer: boolean
+  /** Whether it may reach anything but this machine. */
+  readonly usesNetwork: boolean
   /** JSON Schema of its arguments. */
   readonly schema: ToolSchema
   /**
@@ -29,7 +29,7 @@ export interface ToolSchema {
 }
 
 interface PropertySchema {
-  readonly type: 'string' | 'boolean' | 'array'
+  readonly type: 'string' | 'boolean' | 'array' | 'integer' | readonly ['integer', 'string']
   readonly description: string
   readonly enum?: string[]
   readonly items?: { readonly type: 'string' }
@@ -67,6 +67,44 @@ const READS = new Set([
   'id witness list',
   'noise derive',
 ])
+/**
+ * Commands that reach nothing but this machine. Any other tool says that it may ask others, so a new command never
+ * promises too much.
+ */
+const LOCAL = new Set([
+  'explain',
+  'status',
+  'verify',
+  'sign',
+  'backup',
+  'passphrase',
+  'emergency report',
+  'id show',
+  'id log',
+  'id check',
+  'id export',
+  'id witness list',
+  'noise status',
+  'noise plan',
+  'noise derive',
+  'noise sign-request',
+  'release prepare',
+  'release sign',
+  'release show',
+  'release diff',
+  'release trust',
+  'release verify',
+  'release discard',
+  'roles show',
+  'roles propose',
+  'device list',
+])
+const LOCAL_NOUNS = ['pack ', 'vault ']
+/** Names of values that are whole numbers, and flags that take one of these or a word. */
+const NUMBERS = new Set(['<n>', '<days>', '<bytes>', '<sequence>'])
+const NUMBER_OR_WORD = new Set(['--interval', '--blobs'])
+/** Positional arguments that are whole numbers, by command. */
+const NUMBER_ARGUMENTS = new Set(['vault retire version'])
 /** Commands that talk to a person, or never end. */
 const NEVER = new Set(['demo', 'serve', 'mcp', 'completion', 'launch'])
 /**
@@ -100,19 +138,20 @@ function toolOf(command: CommandDescription, allowWrite: boolean): CommandTool {
   const properties: Record<string, PropertySchema> = {}
   const required: string[] = []
   for (const argument of command.args) {
-    properties[propertyName(argument.name)] = argument.variadic
-      ? { type: 'array', description: argument.description, items: { type: 'string' } }
-      : { type: 'string', description: argument.description }
+    properties[propertyName(argument.name)] = argumentSchema(command.path, argument)
     if (argument.required) required.push(propertyName(argument.name))
   }
-  for (const [name, flag] of flags) properties[name] = propertyOf(flag)
+  for (const [name, flag] of flags) {
+    properties[name] = propertyOf(flag)
+    if (flag.required) required.push(name)
+  }
   if (command.dryRun)
     properties['dry_run'] = { type: 'boolean', description: 'say what would be done and change nothing' }
   return {
     name: propertyName(command.path.replaceAll(' ', '_')),
     description: command.summary,
     reads,
-    asksServer: command.flags.some(({ long }) => long === '--server'),
+    usesNetwork: !LOCAL.has(command.path) && !LOCAL_NOUNS.some((noun) => command.path.startsWith(noun)),
     schema: { type: 'object', properties, required, additionalProperties: false },
     argv: (args) => [
       ...command.path.split(' '),
@@ -127,9 +166,17 @@ function propertyName(text: string): string {
   return text.replace(/^--(no-)?/, '').replaceAll('-', '_')
 }
 
-function propertyOf({ value, description, choices, long }: FlagDescription): PropertySchema {
+function argumentSchema(path: string, { name, variadic, description }: ArgumentDescription): PropertySchema {
+  if (variadic) return { type: 'array', description, items: { type: 'string' } }
+  return { type: NUMBER_ARGUMENTS.has(`${path} ${name}`) ? 'integer' : 'string', description }
+}
+
+function propertyOf({ value, description, choices, long, repeatable }: FlagDescription): PropertySchema {
   if (value === '')
     return { type: 'boolean', description: long.startsWith('--no-') ? `false: ${description}` : description }
+  if (repeatable) return { type: 'array', description: `${description} ${value}`, items: { type: 'string' } }
+  if (NUMBER_OR_WORD.has(long)) return { type: ['integer', 'string'], description }
+  if (NUMBERS.has(value)) return { type: 'integer', description }
   return {
     type: 'string',
     description: `${description} ${value}`,
@@ -141,6 +188,8 @@ function flagWords(args: Readonly<Record<string, unknown>>, flags: ReadonlyMap<s
   return [...flags].flatMap(([name, { long, value }]) => {
     const given = args[name]
     if (given === undefined) return []
+    // An empty list is no value at all; commander would ask for one.
+    if (Array.isArray(given)) return given.map((each) => `${long}=${String(each)}`)
     if (value !== '') return [`${long}=${String(given)}`]
     return (long.startsWith('--no-') ? given === false : given === true) ? [long] : []
   })

@@ -22,7 +22,7 @@ export interface CommandOptions {
 export async function command(world: World, args: readonly string[], options: CommandOptions = {}): Promise<Answer> {
   let stdout = ''
   const { home = world.path('home'), nowMs } = options
-  const code = await run([...args, '--json', '--home', home, '--passphrase-file', world.path('passphrase'), '--yes'], {
+  const code = await run(['--json', '--home', home, '--passphrase-file', world.path('passphrase'), '--yes', ...args], {
     stdout: {
       write: (text) => {
         stdout += text
