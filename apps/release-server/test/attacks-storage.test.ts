@@ -191,7 +191,7 @@ describe('the witness (attack 5)', () => {
     expect((await post(log)).status).toBe(200)
   })
 
-  it('verifies no long log of a stranger, since nothing else is answered meanwhile', async () => {
+  it('verifies no long log of a stranger', async () => {
     const { server, events, post } = await world()
     const long = [...events]
     for (let length = 0; length < 64 * 1024; length += (long.at(-1) as SignedEvent).message.length)
@@ -208,6 +208,29 @@ describe('the witness (attack 5)', () => {
     expect(await refusal(concatBytes(utf8Encode(' '), whole))).toEqual([413, 'SRV_LIMIT'])
     await server.context.metadata.transaction([], (records) => records.put('products', product(events)))
     expect((await post(whole)).status).toBe(200)
+  })
+
+  it('answers others all the while that it verifies a long log of its own', async () => {
+    const { server, url, events, post } = await world()
+    await server.context.metadata.transaction([], (records) => records.put('products', product(events)))
+    const long = [...events]
+    while (long.length < 400)
+      long.push(await interact((long.at(-1) as SignedEvent).state, [], seedSigner([seedOf('a0')])))
+    const whole = concatBytes(...long.map(({ message }) => message))
+    for (const round of ['new', 'known']) {
+      let isOver = false
+      const answer = post(whole).finally(() => {
+        isOver = true
+      })
+      let answered = 0
+      while (!isOver) {
+        expect((await fetch(`${url}/healthz`)).status).toBe(200)
+        answered += 1
+      }
+      expect((await answer).status).toBe(200)
+      // In one go, some two or three would have come in between.
+      expect(answered, round).toBeGreaterThan(10)
+    }
   })
 })
 

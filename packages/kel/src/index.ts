@@ -34,7 +34,7 @@ export {
   statementDigest,
   writeStatement,
 } from './statement.ts'
-export { verifyLog } from './verify-log.ts'
+export { verifyLog, verifyLogAsync } from './verify-log.ts'
 export { verifyReceipts } from './verify-receipts.ts'
 export { findSeal, verifyAt, verifyStatement } from './verify-statement.ts'
 export { verifyLogStream } from './verify-stream.ts'
@@ -64,7 +64,8 @@ export type { LogSnapshot } from './snapshot.ts'
 export type { Statement, StatementContent, StatementEnvelope, StatementPurpose } from './statement.ts'
 export type { Threshold, ThresholdInput } from './threshold.ts'
 export type { VerifiedLog } from './verified-log.ts'
-export type { VerifyLogOptions } from './verify-log.ts'
+export type { Pause } from './pace.ts'
+export type { VerifyLogAsyncOptions, VerifyLogOptions } from './verify-log.ts'
 export type { VerifiedReceipt, VerifyReceiptsOptions } from './verify-receipts.ts'
 export type { PositionProof, VerifiedStatement, VerifyStatementOptions } from './verify-statement.ts'
 export type { VerifiedTip, VerifyStreamOptions } from './verify-stream.ts'

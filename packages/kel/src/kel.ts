@@ -9,6 +9,7 @@ import type { Message } from './message.ts'
 import { MAX_DUPLICITY_PROOFS } from './limits.ts'
 import { refusal } from './rule.ts'
 import type { EventSource, LogRecord, LogStorage } from './storage.ts'
+import type { Pause } from './pace.ts'
 import { plainBytes, readFrame } from './stream.ts'
 import type { Frame } from './stream.ts'
 import { replayStored } from './replay.ts'
@@ -33,6 +34,8 @@ export interface KelOptions extends EscrowLimits {
    */
   readonly witness?: string | undefined
   readonly clock?: Clock | undefined
+  /** Awaited now and then while a long log is opened, so that other work comes in between. Default: no pause. */
+  readonly pause?: Pause | undefined
 }
 
 /** What became of an appended message. */
@@ -92,7 +95,7 @@ export class Kel {
   static async open(storage: LogStorage, prefix: string, options: KelOptions = {}): Promise<Kel> {
     const intake = new Intake({ ...options, clock: options.clock ?? systemClock })
     const stored = await storage.read()
-    const warnings = stored === undefined ? [] : replayStored(stored.stream, prefix, intake, options.lenient)
+    const warnings = stored === undefined ? [] : await replayStored(stored.stream, prefix, intake, options)
     return new Kel({ prefix, storage, intake, options, version: stored?.version, warnings })
   }
 

@@ -6,6 +6,8 @@ import { MAX_LOG_BYTES } from './limits.ts'
 import type { VerifiedEvent } from './log.ts'
 import { memoryStore } from './memory-store.ts'
 import { parseMessage } from './message.ts'
+import { Pace } from './pace.ts'
+import type { Pause } from './pace.ts'
 import { refusal } from './rule.ts'
 import type { Signer } from './signer.ts'
 import type { KelStore, LogStorage } from './storage.ts'
@@ -25,6 +27,8 @@ export interface LocalWitnessOptions {
    */
   readonly maxNewEvents?: number
   readonly clock?: Clock
+  /** Awaited after every event or so, so that a long log holds up nobody else. Default: no pause. */
+  readonly pause?: Pause | undefined
 }
 
 /**
@@ -48,6 +52,7 @@ class LocalWitness implements Witness {
   readonly #maxBytes: number
   readonly #maxNewEvents: number
   readonly #clock: Clock
+  readonly #pause: Pause | undefined
   /** The last task of each identity: two logs of one identity are never verified at once. */
   readonly #tasks = new Map<string, Promise<unknown>>()
 
@@ -60,6 +65,7 @@ class LocalWitness implements Witness {
     this.#maxBytes = maxBytes
     this.#maxNewEvents = maxNewEvents
     this.#clock = clock
+    this.#pause = options.pause
   }
 
   async submit(log: Uint8Array): Promise<Uint8Array | undefined> {
@@ -91,7 +97,7 @@ class LocalWitness implements Witness {
   }
 
   #open(storage: LogStorage, prefix: string): Promise<Kel> {
-    return Kel.open(storage, prefix, { witness: this.prefix, clock: this.#clock })
+    return Kel.open(storage, prefix, { witness: this.prefix, clock: this.#clock, pause: this.#pause })
   }
 
   #isNamed(kel: Kel, event: VerifiedEvent): boolean {
@@ -102,9 +108,14 @@ class LocalWitness implements Witness {
     const storage = this.#store.log(prefix)
     if ((await storage.read()) === undefined) await this.#refuseStranger(prefix, messages)
     const kel = await this.#open(storage, prefix)
-    const shown = new Set(messages.map((bytes) => parseMessage(readFrame(bytes, 0)).event.said))
+    const pace = new Pace(this.#pause)
+    const shown = new Set<string>()
+    for (const bytes of messages) {
+      shown.add(parseMessage(readFrame(bytes, 0)).event.said)
+      if (pace.isDue(bytes.length)) await pace.pause()
+    }
     this.#refuseTooMany(kel, shown)
-    const waiting = await appendAll(kel, messages)
+    const waiting = await this.#appendAll(kel, messages)
     const receipts: Uint8Array[] = []
     for (const event of kel.events) {
       if (!shown.has(event.said) || !this.#isNamed(kel, event)) continue
@@ -112,14 +123,24 @@ class LocalWitness implements Witness {
       const receipt = await this.#receipt(kel, event)
       if (given === undefined) await kel.append(receipt, 'remote')
       receipts.push(receipt)
+      await this.#pause?.()
     }
     return waiting || receipts.length === 0 ? undefined : concatBytes(...receipts)
+  }
+
+  /** True when an event has to wait for something. Each message may cost durable writes, so each is followed by a pause. */
+  async #appendAll(kel: Kel, messages: readonly Uint8Array[]): Promise<boolean> {
+    for (const message of messages) {
+      await kel.append(message, 'remote')
+      await this.#pause?.()
+    }
+    return kel.waiting.length > 0
   }
 
   /** Logs of others are not kept: one that is new here is tried in memory first. */
   async #refuseStranger(prefix: string, messages: readonly Uint8Array[]): Promise<void> {
     const trial = await this.#open(memoryStore().log(prefix), prefix)
-    await appendAll(trial, messages)
+    await this.#appendAll(trial, messages)
     if (trial.events.some((event) => this.#isNamed(trial, event))) return
     throw refusal('KEL_WITNESS', `Identity ${prefix} does not name witness ${this.prefix}`)
   }
@@ -153,10 +174,4 @@ class LocalWitness implements Witness {
       throw refusal('KEL_SIGNATURE', 'Signer of the witness returned a wrong signature')
     return signature
   }
-}
-
-/** True when an event has to wait for something. */
-async function appendAll(kel: Kel, messages: readonly Uint8Array[]): Promise<boolean> {
-  for (const message of messages) await kel.append(message, 'remote')
-  return kel.waiting.length > 0
 }

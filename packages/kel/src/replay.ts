@@ -1,5 +1,7 @@
 import type { Intake } from './intake.ts'
 import { KelError } from './errors.ts'
+import { Pace } from './pace.ts'
+import type { Pause } from './pace.ts'
 import { parseMessage } from './message.ts'
 import { readInto, waitingRefusal } from './read-stream.ts'
 import { nextFrameOffset, plainBytes, readFrame } from './stream.ts'
@@ -30,6 +32,13 @@ function corrupt(error: KelError, offset: number): KelError {
   })
 }
 
+/** Options of {@link replayStored}. */
+export interface ReplayOptions {
+  readonly lenient?: 'keripy' | undefined
+  /** Awaited now and then. */
+  readonly pause?: Pause | undefined
+}
+
 /**
  * Replays a stored log into an empty intake, with the verdict that `verifyLog` has for the same bytes; only a last
  * message that was cut short is left out and reported as recovered.
@@ -38,7 +47,13 @@ function corrupt(error: KelError, offset: number): KelError {
  * @throws {@link KelError} `KEL_CORRUPT` when anything before the last message is not valid, `KEL_WITNESS` when all
  *   that is missing are witness signatures.
  */
-export function replayStored(stream: Uint8Array, prefix: string, intake: Intake, lenient?: 'keripy'): string[] {
+export async function replayStored(
+  stream: Uint8Array,
+  prefix: string,
+  intake: Intake,
+  { lenient, pause }: ReplayOptions,
+): Promise<string[]> {
+  const pace = new Pace(pause)
   const bytes = plainBytes(stream)
   const warnings: string[] = []
   const recovered = (offset: number): string =>
@@ -54,6 +69,7 @@ export function replayStored(stream: Uint8Array, prefix: string, intake: Intake,
       if (read.waiting !== undefined && !waitingFrom.has(read.waiting)) waitingFrom.set(read.waiting, offset)
       last = offset
       offset += frame.bytes.length
+      if (pace.isDue(frame.bytes.length)) await pace.pause()
     } catch (error) {
       if (!(error instanceof KelError)) throw error
       const isLast = nextFrameOffset(bytes, offset) === bytes.length

@@ -5,7 +5,10 @@ import type { Place } from './key-state.ts'
 import { MAX_LOG_BYTES } from './limits.ts'
 import { parsePin } from './pin.ts'
 import type { Pin } from './pin.ts'
+import { Pace } from './pace.ts'
+import type { Pause } from './pace.ts'
 import { atEvent, placedFrames, readInto, waitingRefusal } from './read-stream.ts'
+import type { PlacedFrame } from './read-stream.ts'
 import { refusal } from './rule.ts'
 import { plainBytes } from './stream.ts'
 import type { VerifyContext } from './verify-event.ts'
@@ -44,38 +47,87 @@ export function delegatorContext(delegator: VerifiedLog | undefined): VerifyCont
  * @example `const { state } = verifyLog(bytes, { pin })`
  */
 export function verifyLog(stream: Uint8Array, options: VerifyLogOptions = {}): VerifiedLog {
-  const { maxBytes = MAX_LOG_BYTES, lenient, delegator } = options
-  const pin = typeof options.pin === 'string' ? parsePin(options.pin) : options.pin
-  if (stream.length > maxBytes) throw refusal('KEL_LIMIT', `Log of ${stream.length} bytes, limit ${maxBytes}`)
-  if (pin !== undefined && options.prefix !== undefined && pin.prefix !== options.prefix)
-    throw refusal('KEL_PREFIX', `The pin names ${pin.prefix}, expected ${options.prefix}`)
-  const intake = new Intake({ delegator: delegatorContext(delegator).delegator })
-  const warnings: string[] = []
-  const ordinals = new Map<string, number>()
-  let prefix = options.prefix ?? pin?.prefix
-  for (const { frame, ordinal } of placedFrames(plainBytes(stream))) {
-    const read = readInto(intake, { frame, ordinal }, { prefix, lenient })
-    warnings.push(...read.warnings)
-    prefix = read.prefix
-    if (read.waiting !== undefined && !ordinals.has(read.waiting)) ordinals.set(read.waiting, ordinal)
+  const reading = new LogReading(stream, options)
+  for (const placed of placedFrames(plainBytes(stream))) reading.take(placed)
+  return reading.finish()
+}
+
+/** Options of {@link verifyLogAsync}. */
+export interface VerifyLogAsyncOptions extends VerifyLogOptions {
+  /** Awaited after every 8 KiB of messages, a few milliseconds of work: lets other work of the process come in between. */
+  readonly pause: Pause
+}
+
+/**
+ * {@link verifyLog} for servers: the same verdict, with pauses, so that a long log of a stranger holds up nobody.
+ *
+ * @param stream - As for {@link verifyLog}; it must not change meanwhile either.
+ * @throws {@link KelError} As {@link verifyLog}.
+ * @example `const { state } = await verifyLogAsync(bytes, { prefix, pause: setImmediate })`, with the `setImmediate` of
+ *   `node:timers/promises`
+ */
+export async function verifyLogAsync(stream: Uint8Array, options: VerifyLogAsyncOptions): Promise<VerifiedLog> {
+  const reading = new LogReading(stream, options)
+  const pace = new Pace(options.pause)
+  for (const placed of placedFrames(plainBytes(stream))) {
+    reading.take(placed)
+    if (pace.isDue(placed.frame.bytes.length)) await pace.pause()
   }
-  const [waiting] = intake.waiting
-  if (waiting !== undefined)
-    throw atEvent(waitingRefusal(waiting.kind, waiting.explanation), ordinals.get(waiting.message.event.said) ?? 0)
-  const log = prefix === undefined ? undefined : intake.logs.get(prefix)
-  if (log === undefined) throw refusal('KEL_SEQ', 'Log holds no inception')
-  const { state, events, superseded } = log
-  const verified: VerifiedLog = {
-    prefix: log.prefix,
-    state,
-    events,
-    superseded,
-    warnings,
-    stateAt: (sn) => log.stateAt(sn),
-    witnessesOf: (said) => log.witnessesOf(said),
+  return reading.finish()
+}
+
+/** The verification of one log, message by message. */
+class LogReading {
+  readonly #intake: Intake
+  readonly #pin: Pin | undefined
+  readonly #lenient: 'keripy' | undefined
+  readonly #warnings: string[] = []
+  readonly #ordinals = new Map<string, number>()
+  #prefix: string | undefined
+
+  constructor(stream: Uint8Array, options: VerifyLogOptions) {
+    const { maxBytes = MAX_LOG_BYTES, lenient, delegator } = options
+    const pin = typeof options.pin === 'string' ? parsePin(options.pin) : options.pin
+    if (stream.length > maxBytes) throw refusal('KEL_LIMIT', `Log of ${stream.length} bytes, limit ${maxBytes}`)
+    if (pin !== undefined && options.prefix !== undefined && pin.prefix !== options.prefix)
+      throw refusal('KEL_PREFIX', `The pin names ${pin.prefix}, expected ${options.prefix}`)
+    this.#intake = new Intake({ delegator: delegatorContext(delegator).delegator })
+    this.#pin = pin
+    this.#lenient = lenient
+    this.#prefix = options.prefix ?? pin?.prefix
   }
-  if (pin?.place !== undefined && findPlace(verified, pin.place) === 'missing') throw pinMismatch(pin.place, state.sn)
-  return verified
+
+  take({ frame, ordinal }: PlacedFrame): void {
+    const read = readInto(this.#intake, { frame, ordinal }, { prefix: this.#prefix, lenient: this.#lenient })
+    this.#warnings.push(...read.warnings)
+    this.#prefix = read.prefix
+    if (read.waiting !== undefined && !this.#ordinals.has(read.waiting)) this.#ordinals.set(read.waiting, ordinal)
+  }
+
+  /** The log, when nothing waits and the pinned event is in it. */
+  finish(): VerifiedLog {
+    const [waiting] = this.#intake.waiting
+    if (waiting !== undefined)
+      throw atEvent(
+        waitingRefusal(waiting.kind, waiting.explanation),
+        this.#ordinals.get(waiting.message.event.said) ?? 0,
+      )
+    const log = this.#prefix === undefined ? undefined : this.#intake.logs.get(this.#prefix)
+    if (log === undefined) throw refusal('KEL_SEQ', 'Log holds no inception')
+    const { state, events, superseded } = log
+    const verified: VerifiedLog = {
+      prefix: log.prefix,
+      state,
+      events,
+      superseded,
+      warnings: this.#warnings,
+      stateAt: (sn) => log.stateAt(sn),
+      witnessesOf: (said) => log.witnessesOf(said),
+    }
+    const place = this.#pin?.place
+    if (place !== undefined && findPlace(verified, place) === 'missing') throw pinMismatch(place, state.sn)
+    return verified
+  }
 }
 
 function pinMismatch({ sn, said }: Place, end: number): KelError {

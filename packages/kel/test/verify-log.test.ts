@@ -12,6 +12,7 @@ import {
   rotate,
   sha256DigestSeal,
   verifyLog,
+  verifyLogAsync,
 } from '../src/index.ts'
 import { Actor, key, signer } from './support/actors.ts'
 import { forge, inceptionFields, interactionFields, rotationFields, sealed } from './support/forge.ts'
@@ -293,5 +294,27 @@ describe('making events', () => {
 
   it('sha256DigestSeal() is code I over the bytes', () => {
     expect(sha256DigestSeal(utf8Encode('abc'))).toEqual({ d: 'ILp4Fr-PAc_qQUFA3l2uIiOwA2Gjlhd6nLQQ_2HyABWt' })
+  })
+})
+
+describe('verifyLogAsync()', () => {
+  it('has the verdict of verifyLog(), and pauses in between', async () => {
+    const actor = await Actor.start()
+    for (let at = 0; at < 100; at++) await (at % 10 === 9 ? actor.rotate() : actor.interact())
+    let pauses = 0
+    const pause = async (): Promise<void> => void pauses++
+    const found = await verifyLogAsync(actor.log, { pause })
+    const { stateAt, witnessesOf, ...rest } = verifyLog(actor.log)
+    expect(found).toMatchObject(rest)
+    expect(found.stateAt(50)).toEqual(stateAt(50))
+    expect(found.witnessesOf(actor.state.said)).toEqual(witnessesOf(actor.state.said))
+    expect(pauses).toBeGreaterThanOrEqual(Math.floor(actor.log.length / (12 * 1024)))
+    for (const broken of [actor.log.subarray(0, -1), actor.log.subarray(700), new Uint8Array(0)]) {
+      const code = codeOf(broken)
+      await expect(verifyLogAsync(broken, { pause })).rejects.toThrow(expect.objectContaining({ code }))
+    }
+    await expect(verifyLogAsync(actor.log, { pause, maxBytes: 10 })).rejects.toThrow(
+      expect.objectContaining({ code: 'KEL_LIMIT' }),
+    )
   })
 })

@@ -41,6 +41,23 @@ const silent: Witness = {
   find: async () => undefined,
 }
 
+describe('localWitness()', () => {
+  it('pauses while it verifies a log, whether it is new, known or stored', async () => {
+    let pauses = 0
+    const store = memoryStore()
+    const options = { pause: async (): Promise<void> => void pauses++ }
+    const patient = localWitness(signer(90), store, options)
+    const messages = [await start([patient], 1)]
+    while (messages.length < 60) messages.push(await interact((messages.at(-1) as SignedEvent).state, [], signer(0)))
+    const log = concatBytes(...messages.map(({ message }) => message))
+    for (const each of [patient, patient, localWitness(signer(90), store, options)]) {
+      pauses = 0
+      expect(await each.submit(log)).toBeDefined()
+      expect(pauses).toBeGreaterThan(60)
+    }
+  })
+})
+
 describe('collectReceipts()', () => {
   it('threshold met: the log stands; not met: the event waits in escrow (KEL_WITNESS) (row 133)', async () => {
     const all = [witness(90), witness(91), silent]

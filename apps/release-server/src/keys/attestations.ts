@@ -1,15 +1,15 @@
 import { timestamp } from '../time.ts'
-import { compareLogs, parseDidKey, parsePin, verifyLog, verifyStatement } from '@keyturn/kel'
+import { compareLogs, parseDidKey, parsePin, verifyStatement } from '@keyturn/kel'
 import type { VerifiedLog } from '@keyturn/kel'
 import {
   base64Decode,
   base64Encode,
+  equalBytes,
   hexEncode,
   isRecord,
   KeyturnError,
   parseStrictJson,
   sha256,
-  sha256Hex,
 } from '@keyturn/primitives'
 import type { AttesterView } from '@keyturn/release-client'
 import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
@@ -20,6 +20,7 @@ import { productLock, products, readProduct } from '../releases/products.ts'
 import { collection } from '../storage/collection.ts'
 import type { RecordReader, RecordWriter } from '../storage/metadata-store.ts'
 import { object, text, whole } from '../storage/shape.ts'
+import { shownLog, storedLog } from './verify-in-turn.ts'
 import { keyAgreementOf } from './key-agreement.ts'
 
 /** The place of an identity among those whose statements about devices count; its key event log is the body. */
@@ -82,20 +83,6 @@ function parseDocument(bytes: Uint8Array): DeviceDocument {
   return { did, name, status, atMs }
 }
 
-const verified = new Map<string, VerifiedLog>()
-const MAX_VERIFIED = 200
-
-/** Logs are verified when they are accepted and once more by each process that reads them; then they are remembered. */
-function verifiedLog(prefix: string, bytes: Uint8Array): VerifiedLog {
-  const key = `${prefix}/${sha256Hex(bytes)}`
-  const known = verified.get(key)
-  if (known !== undefined) return known
-  const log = verifyLog(bytes, { prefix })
-  if (verified.size >= MAX_VERIFIED) verified.clear()
-  verified.set(key, log)
-  return log
-}
-
 function attesterView(key: string, { sn, said, note, added_at }: StoredAttester): AttesterView {
   return { prefix: key.slice(key.indexOf('/') + 1), sn, said, note, added_at }
 }
@@ -121,23 +108,23 @@ async function refuseReleaseIdentities(records: RecordReader, prefix: string): P
   }
 }
 
-/** A key event log of an identity that attests devices. */
+/** A key event log of an identity that attests devices, verified before anything is locked. */
 interface AttesterLog {
   readonly product: string
   readonly prefix: string
-  readonly log: Uint8Array
+  readonly bytes: Uint8Array
+  readonly log: VerifiedLog
 }
 
 /** Accepts a longer log of a listed identity; the same one changes nothing. */
 async function putLog(
   records: RecordWriter,
-  { product, prefix, log: bytes }: AttesterLog,
+  { product, prefix, bytes, log }: AttesterLog,
   fresh: { note: string; added_at: string } | undefined,
 ): Promise<VerifiedLog> {
-  const log = verifiedLog(prefix, bytes)
   const key = `${product}/${prefix}`
   const old = await attesters.find(records, key)
-  const held = old?.body === undefined ? undefined : verifiedLog(prefix, old.body)
+  const held = old?.body === undefined ? undefined : await storedLog(prefix, old.body)
   const relation = held === undefined ? 'ahead' : compareLogs(held, log).relation
   if (relation === 'forked') throw new ServerError('SRV_CONFLICT', `The log of ${prefix} contradicts the stored one`)
   if (held !== undefined && (relation === 'behind' || (relation === 'same' && fresh === undefined))) return held
@@ -157,17 +144,20 @@ async function putLog(
  */
 export async function putAttester(
   context: ServerContext,
-  { product, prefix, log, note }: AttesterLog & { readonly note: string },
+  given: { readonly product: string; readonly prefix: string; readonly log: Uint8Array; readonly note: string },
   caller: Caller,
 ): Promise<AttesterView> {
   const now = context.clock()
+  const { product, prefix, note, log: bytes } = given
+  await readProduct(context.metadata, product)
+  const log = await shownLog(prefix, bytes)
   return context.metadata.transaction([AUDIT_LOCK, productLock(product)], async (records) => {
     await readProduct(records, product)
     await refuseReleaseIdentities(records, prefix)
     const key = `${product}/${prefix}`
     const listed = await attesters.get(records, key)
     const addedAt = listed?.added_at ?? timestamp(now)
-    const { state } = await putLog(records, { product, prefix, log }, { note, added_at: addedAt })
+    const { state } = await putLog(records, { product, prefix, bytes, log }, { note, added_at: addedAt })
     await appendAudit(records, now, {
       ...caller,
       action: 'attester.put',
@@ -241,6 +231,24 @@ async function refuseTooMany(records: RecordReader, product: string, prefix: str
   }
 }
 
+async function requireListed(records: RecordReader, product: string, prefix: string): Promise<Uint8Array> {
+  const listed = await attesters.body(records, `${product}/${prefix}`)
+  if (listed === undefined)
+    throw new ServerError('SRV_NOT_FOUND', 'This identity is not listed as one that attests devices')
+  return listed
+}
+
+/** The log that a listed identity shows; undefined when it is the beginning of the stored one, which tells nothing new. */
+async function listedLog(
+  { metadata }: ServerContext,
+  product: string,
+  { prefix, log }: Attestation,
+): Promise<VerifiedLog | undefined> {
+  const listed = await requireListed(metadata, product, prefix)
+  if (log === undefined || equalBytes(listed.subarray(0, log.length), log)) return undefined
+  return await shownLog(prefix, log)
+}
+
 /** What is sent to attest a device: all of it proves itself. */
 export interface Attestation {
   /** Prefix of the identity that states it. */
@@ -266,14 +274,16 @@ export async function attestDevice(
   caller: Caller,
 ): Promise<{ key: string; name: string; status: string }> {
   const now = context.clock()
+  const { prefix } = given
+  // Verified before anything is locked, and for listed identities only: whoever calls has no token.
+  const shown =
+    given.log === undefined ? undefined : { bytes: given.log, log: await listedLog(context, product, given) }
   return context.metadata.transaction([AUDIT_LOCK, productLock(product)], async (records) => {
-    const listed = await attesters.body(records, `${product}/${given.prefix}`)
-    if (listed === undefined)
-      throw new ServerError('SRV_NOT_FOUND', 'This identity is not listed as one that attests devices')
+    const listed = await requireListed(records, product, prefix)
     const log =
-      given.log === undefined
-        ? verifiedLog(given.prefix, listed)
-        : await putLog(records, { product, prefix: given.prefix, log: given.log }, undefined)
+      shown?.log === undefined
+        ? await storedLog(prefix, listed)
+        : await putLog(records, { product, prefix, bytes: shown.bytes, log: shown.log }, undefined)
     const found = verifyDevice(log, given.document, given.statement)
     if (found.void)
       throw new ServerError('SRV_CONFLICT', 'The keys of this identity were rotated since: link the device again')
@@ -319,7 +329,7 @@ export async function listAttested(
         const found =
           log === undefined
             ? undefined
-            : verifyDevice(verifiedLog(by, log), base64Decode(document), base64Decode(statement))
+            : verifyDevice(await storedLog(by, log), base64Decode(document), base64Decode(statement))
         return {
           key: device,
           by,

@@ -1,15 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { KelError, localWitness, parsePin } from '@keyturn/kel'
 import type { Signer, Witness as KelWitness } from '@keyturn/kel'
-import {
-  ed25519PublicKey,
-  ed25519Sign,
-  OneAtATime,
-  parseStrictJson,
-  utf8Decode,
-  utf8Encode,
-  wipe,
-} from '@keyturn/primitives'
+import { ed25519PublicKey, ed25519Sign, parseStrictJson, utf8Decode, utf8Encode, wipe } from '@keyturn/primitives'
 import { VaultError } from '@keyturn/vault-kdf'
 import type { Vault } from '@keyturn/vault-kdf'
 import type { ServerContext } from '../context.ts'
@@ -20,12 +12,13 @@ import { collection } from '../storage/collection.ts'
 import type { NewEntry } from '../storage/collection.ts'
 import { object, text, whole } from '../storage/shape.ts'
 import { hasAttester } from './attestations.ts'
+import { BusyQueue } from './verify-in-turn.ts'
 import { recordKey, witnessLogs, witnessTips } from './witness-logs.ts'
 
 /** How often a submission is tried again when another replica appended to the log first. */
 const MAX_TRIES = 5
-/** Submissions that wait for their turn; each may cost the processor a second. */
-const MAX_WAITING = 8
+/** Receipts in one write; other requests come in between. */
+const RECEIPTS_PER_WRITE = 100
 /** Identities of strangers that this witness serves: their logs are stored for anybody who asks. */
 const MAX_STRANGERS = 10_000
 
@@ -62,8 +55,7 @@ function prefixOf(stream: Uint8Array): string | undefined {
 export class Witness {
   readonly #context: ServerContext
   readonly #vault: Vault
-  readonly #queue = new OneAtATime()
-  #waiting = 0
+  readonly #queue = new BusyQueue('The witness')
   #witness: Promise<KelWitness> | undefined
 
   constructor(context: ServerContext, vault: Vault) {
@@ -86,7 +78,7 @@ export class Witness {
   async receipts(stream: Uint8Array): Promise<Uint8Array | undefined> {
     const prefix = prefixOf(stream)
     await this.#requireRoom(prefix, stream.length)
-    return this.#inTurn(async () => {
+    return this.#queue.run(async () => {
       const given = await this.#submit(stream)
       if (prefix !== undefined) await this.#store(prefix, given)
       return given
@@ -99,7 +91,7 @@ export class Witness {
     const stored = await receipts.body(metadata, recordKey(prefix, sn))
     if (stored !== undefined || (await this.#isComplete(prefix))) return stored
     // A log from before receipts had records of their own, or a process that died between two writes.
-    await this.#inTurn(async () => {
+    await this.#queue.run(async () => {
       const log = await witnessLogs(metadata).log(prefix).read()
       if (log !== undefined) await this.#store(prefix, await this.#submit(log.stream))
     })
@@ -126,26 +118,16 @@ export class Witness {
 
   async #store(prefix: string, given: Uint8Array | undefined): Promise<void> {
     const entries = given === undefined ? [] : splitReceipts(given)
-    await this.#context.metadata.transaction([`witness:${prefix}`], async (records) => {
-      await receipts.put(records, ...entries)
+    const lock = `witness:${prefix}`
+    for (let from = 0; from < entries.length; from += RECEIPTS_PER_WRITE) {
+      const some = entries.slice(from, from + RECEIPTS_PER_WRITE)
+      await this.#context.metadata.transaction([lock], (records) => receipts.put(records, ...some))
+      await nextTurn()
+    }
+    await this.#context.metadata.transaction([lock], async (records) => {
       const tip = await witnessTips.get(records, prefix)
       if (tip !== undefined) await complete.put(records, { key: prefix, value: { count: tip.count } })
     })
-  }
-
-  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#waiting >= MAX_WAITING)
-      throw new ServerError('SRV_RATE', 'The witness is busy', { details: { retryAfterS: 5 } })
-    this.#waiting += 1
-    try {
-      return await this.#queue.run(async () => {
-        // Those who wait in the queue do not follow each other without a break: other requests come in between.
-        await nextTurn()
-        return work()
-      })
-    } finally {
-      this.#waiting -= 1
-    }
   }
 
   /** Identities of this server's products and attesters are always served; of others only so many, with short logs. */
@@ -155,7 +137,7 @@ export class Witness {
     if (isShort && (prefix === undefined || (await witnessTips.get(metadata, prefix)) !== undefined)) return
     if (prefix !== undefined && (await this.#isOurs(prefix))) return
     const hint = 'Ask the operator to create a product with this identity, or use another witness'
-    // A log is verified in one go, and nothing else is answered meanwhile: a megabyte of events takes a second.
+    // A megabyte of events takes a second of the processor, one log at a time: others would wait for it.
     if (!isShort)
       throw new ServerError(
         'SRV_LIMIT',
@@ -194,6 +176,7 @@ export class Witness {
       maxBytes: MAX_WITNESSED_LOG_BYTES,
       maxNewEvents: MAX_NEW_EVENTS,
       clock: this.#context.clock,
+      pause: nextTurn,
     })
   }
 
