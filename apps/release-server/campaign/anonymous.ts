@@ -8,16 +8,22 @@ import { concatBytes, ed25519PublicKey } from '@keyturn/primitives'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { percentile } from '../test/launcher-client.ts'
 import { createTokenByCommand, runServer } from '../test/processes.ts'
+import type { ServerProcess } from '../test/processes.ts'
 import { seedOf, TestPublisher } from '../test/publisher.ts'
 
 // Sends each route that needs no token its worst input, from 8 connections for LOAD_SECONDS (default 60), each request
 // from an address of its own, so that only the budgets of all addresses together help. Meanwhile someone asks /healthz
 // ten times a second: its 99th percentile stays at 100 ms or less, and the memory of the server at 512 MiB or less.
+// On a machine that is busy with other things the first says little; so the longest stretch that the server computes
+// without a turn of its event loop is measured in time of the processor, and stays at 50 ms or less.
 
 const seconds = Number(process.env['LOAD_SECONDS'] ?? 60)
 const CONNECTIONS = 8
 const MOST_MS = 100
 const MOST_MIB = 512
+const MOST_BLOCKED_MS = 50
+/** After this a new process has loaded what it loads, and reported how long that took. */
+const STARTED_MS = 1500
 
 interface Attack {
   readonly name: string
@@ -35,8 +41,16 @@ const environment = {
   KEYTURN_TRUST_PROXY: 'true',
   KEYTURN_PASSPHRASE_FILE: passphrase,
 }
+const loopFile = join(folder, 'loop')
+await writeFile(loopFile, '')
 const token = await createTokenByCommand(environment)
-const server = await runServer(environment)
+const runWatched = (): Promise<ServerProcess> =>
+  runServer({
+    ...environment,
+    KEYTURN_LOOP_FILE: loopFile,
+    NODE_OPTIONS: `--import ${new URL('loop-watch.ts', import.meta.url).href}`,
+  })
+let server = await runWatched()
 const client = new ReleaseServerClient(server.url, { token })
 const publisher = await TestPublisher.create()
 await publisher.introduce(client)
@@ -45,30 +59,42 @@ const release = await publisher.release(
 )
 await publisher.publish(client, release)
 
-/** A log as long as the witness takes one. */
-async function longLog(): Promise<Uint8Array> {
+/** A log with as many events as the witness takes anew in one request, and after them as many as it takes at all. */
+async function longLog(name: string): Promise<{ prefix: string; said: string; pieces: Uint8Array[] }> {
   const { prefix } = (await (await fetch(`${server.url}/witness`)).json()) as { prefix: string }
-  const signer = seedSigner([seedOf('a0')])
-  let last: SignedEvent = await incept(
+  const signer = seedSigner([seedOf(`${name}0`)])
+  const first: SignedEvent = await incept(
     {
-      keys: [ed25519PublicKey(seedOf('a0'))],
-      nextKeys: [ed25519PublicKey(seedOf('a1'))],
+      keys: [ed25519PublicKey(seedOf(`${name}0`))],
+      nextKeys: [ed25519PublicKey(seedOf(`${name}1`))],
       witnesses: [prefix],
       witnessThreshold: 1,
     },
     signer,
   )
+  let last = first
   const messages = [last.message]
+  const pieces: Uint8Array[] = []
   let length = last.message.length
   for (;;) {
     last = await interact(last.state, [], signer)
     length += last.message.length
-    if (length > 1024 * 1024) return concatBytes(...messages)
+    if (length > 1024 * 1024) break
     messages.push(last.message)
+    if (messages.length % 450 === 0) pieces.push(concatBytes(...messages))
   }
+  return { prefix: first.prefix, said: first.said, pieces: [...pieces, concatBytes(...messages)] }
 }
 
-const log = await longLog()
+const strange = (await longLog('a')).pieces.at(-1) as Uint8Array
+const short = strange.subarray(0, strange.indexOf(0x7b, 63_000))
+const own = await longLog('b')
+await client.createProduct({ slug: 'own', pin: `did:keri:${own.prefix}?sn=0&said=${own.said}` })
+const log = own.pieces.at(-1) as Uint8Array
+/** The log of our own with one byte of the last signature changed: all of it is verified, and nothing is gained. */
+const spoiled = log.slice()
+spoiled[spoiled.length - 10] = (spoiled.at(-10) ?? 0) === 0x41 ? 0x42 : 0x41
+let shownPieces = 0
 const text = (length: number): string => 'x'.repeat(length)
 const attacks: readonly Attack[] = [
   { name: 'nothing but /healthz', path: '/startupz' },
@@ -102,13 +128,12 @@ const attacks: readonly Attack[] = [
         code: `A${randomBytes(12).toString('hex').toUpperCase()}`,
       }),
   },
-  {
-    name: 'the longest log for the witness',
-    method: 'POST',
-    path: '/witness/receipts',
-    type: 'application/cesr',
-    body: () => log,
-  },
+  ...[
+    { name: 'a log of a stranger that is too long', body: () => strange },
+    { name: 'the longest log of a stranger', body: () => short },
+    { name: 'the longest log of our own', body: () => own.pieces[shownPieces++ % own.pieces.length] ?? log },
+    { name: 'that log with a wrong signature', body: () => spoiled },
+  ].map((each) => ({ method: 'POST', path: '/witness/receipts', type: 'application/cesr', ...each })),
   { name: 'receipts of nobody', path: `/witness/receipts?pre=${'E'.repeat(44)}&sn=1` },
   {
     name: 'packets for the relay',
@@ -176,10 +201,27 @@ async function residentMebibytes(): Promise<number> {
 interface Figures {
   readonly p99: number
   readonly mebibytes: number
+  /** Longest stretch of the processor without a turn of the event loop, and use of the processor per request, milliseconds. */
+  readonly blockedMs: number
+  readonly usedMs: number
   readonly statuses: ReadonlyMap<number, number>
 }
 
+/** What the server noted about its event loop since a moment. */
+async function loopSince(since: number): Promise<{ blockedMs: number; usedMs: number }> {
+  const lines = (await readFile(loopFile, 'utf8'))
+    .split('\n')
+    .map((line) => line.split(' ').map(Number))
+    .filter(([at = 0]) => at >= since)
+  const used = (line: readonly number[] | undefined): number => line?.[2] ?? 0
+  return {
+    blockedMs: Math.max(0, ...lines.map(([, most = 0]) => most)),
+    usedMs: used(lines.at(-1)) - used(lines[0]),
+  }
+}
+
 async function attack(each: Attack): Promise<Figures> {
+  const begun = Date.now()
   const end = Date.now() + seconds * 1000
   const statuses = new Map<number, number>()
   const waits: number[] = []
@@ -192,25 +234,33 @@ async function attack(each: Attack): Promise<Figures> {
   }
   const watcher = async (): Promise<void> => {
     while (Date.now() < end) {
-      const begun = performance.now()
+      const asked = performance.now()
       await (await fetch(`${server.url}/healthz`)).arrayBuffer()
-      waits.push(performance.now() - begun)
+      waits.push(performance.now() - asked)
       mebibytes = Math.max(mebibytes, await residentMebibytes())
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
   }
   await Promise.all([watcher(), ...Array.from({ length: CONNECTIONS }, connection)])
-  return { p99: percentile(waits, 0.99), mebibytes, statuses }
+  const requests = [...statuses.values()].reduce((sum, count) => sum + count, 0)
+  const { blockedMs, usedMs } = await loopSince(begun)
+  return { p99: percentile(waits, 0.99), mebibytes, blockedMs, usedMs: usedMs / Math.max(1, requests), statuses }
 }
 
 try {
-  for (const each of attacks) {
-    const { p99, mebibytes, statuses } = await attack(each)
-    const held = p99 <= MOST_MS && mebibytes <= MOST_MIB
+  const only = process.env['LOAD_ONLY']
+  for (const each of attacks.filter(({ name }) => only === undefined || name.includes(only))) {
+    // A fresh process has its budgets whole, so that the worst of each route is reached.
+    await server.stop()
+    server = await runWatched()
+    await (await fetch(`${server.url}/healthz`)).arrayBuffer()
+    await new Promise((resolve) => setTimeout(resolve, STARTED_MS))
+    const { p99, mebibytes, blockedMs, usedMs, statuses } = await attack(each)
+    const held = p99 <= MOST_MS && mebibytes <= MOST_MIB && blockedMs <= MOST_BLOCKED_MS
     if (!held) process.exitCode = 1
     const counted = [...statuses].map(([status, count]) => `${count} of ${status === 0 ? 'no answer' : status}`)
     console.log(
-      `${held ? 'held  ' : 'FAILED'} ${each.name.padEnd(32)} /healthz p99 ${p99.toFixed(0)} ms, ${mebibytes.toFixed(0)} MiB; ${counted.join(', ')}`,
+      `${held ? 'held  ' : 'FAILED'} ${each.name.padEnd(32)} /healthz p99 ${p99.toFixed(0)} ms, blocked ${blockedMs.toFixed(0)} ms, ${usedMs.toFixed(2)} ms a request, ${mebibytes.toFixed(0)} MiB; ${counted.join(', ')}`,
     )
   }
 } finally {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { KelError } from '@keyturn/kel'
 import type { DuplicityRecord, KelStore, LogRecord, LogStorage, StoredLog } from '@keyturn/kel'
 import { concatBytes } from '@keyturn/primitives'
@@ -35,14 +36,22 @@ const seenBefore = collection(
   object<{ readonly said: string; readonly type: string }>({ said: text, type: text }),
 )
 
+/** Records of a log in one read. */
+const RECORDS_PER_READ = 200
+
 /** Key of a record, or of a receipt, of a log: numbers with leading zeros, so that keys sort as numbers do. */
 export function recordKey(prefix: string, at: number): string {
   return `${prefix}/${String(at).padStart(10, '0')}`
 }
 
+/** Bodies of an identity in order; a log has thousands, so other requests come in between the pages. */
 async function bodies<T>(metadata: MetadataStore, from: Collection<T>, prefix: string): Promise<Uint8Array[]> {
-  const found = await from.all(metadata, { prefix: `${prefix}/`, bodies: true })
-  return found.flatMap(({ body }) => (body === undefined ? [] : [body]))
+  const found: Uint8Array[] = []
+  for await (const page of from.pages(metadata, { prefix: `${prefix}/`, bodies: true, limit: RECORDS_PER_READ })) {
+    found.push(...page.flatMap(({ body }) => (body === undefined ? [] : [body])))
+    await nextTurn()
+  }
+  return found
 }
 
 /** A receipt given under this key binds the witness, wherever it was stored. */
