@@ -95,7 +95,7 @@ function digestOf(): string {
   return hash.digest('hex')
 }
 
-/** Runs a tool as a client would; the server is named as whoever starts `keyturn mcp` names it. */
+/** Runs a tool as a client would; the server is named when `keyturn mcp` starts. */
 async function call(name: string): Promise<Answer> {
   const words = tools.find((tool) => tool.name === name)?.argv(calls[name] ?? {}) ?? []
   const { path, flags } = commands.find((each) => each.path.replaceAll(/[ -]/g, '_') === name) ?? {

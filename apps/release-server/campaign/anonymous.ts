@@ -59,7 +59,7 @@ const release = await publisher.release(
 )
 await publisher.publish(client, release)
 
-/** A log with as many events as the witness takes anew in one request, and after them as many as it takes at all. */
+/** A log with as many new events as the witness takes in one request, and after them as many as it takes at all. */
 async function longLog(name: string): Promise<{ prefix: string; said: string; pieces: Uint8Array[] }> {
   const { prefix } = (await (await fetch(`${server.url}/witness`)).json()) as { prefix: string }
   const signer = seedSigner([seedOf(`${name}0`)])
@@ -201,7 +201,7 @@ async function residentMebibytes(): Promise<number> {
 interface Figures {
   readonly p99: number
   readonly mebibytes: number
-  /** Longest stretch of the processor without a turn of the event loop, and use of the processor per request, milliseconds. */
+  /** Longest stretch without a turn of the event loop, and use per request, in milliseconds of the processor. */
   readonly blockedMs: number
   readonly usedMs: number
   readonly statuses: ReadonlyMap<number, number>
@@ -259,9 +259,13 @@ try {
     const held = p99 <= MOST_MS && mebibytes <= MOST_MIB && blockedMs <= MOST_BLOCKED_MS
     if (!held) process.exitCode = 1
     const counted = [...statuses].map(([status, count]) => `${count} of ${status === 0 ? 'no answer' : status}`)
-    console.log(
-      `${held ? 'held  ' : 'FAILED'} ${each.name.padEnd(32)} /healthz p99 ${p99.toFixed(0)} ms, blocked ${blockedMs.toFixed(0)} ms, ${usedMs.toFixed(2)} ms a request, ${mebibytes.toFixed(0)} MiB; ${counted.join(', ')}`,
-    )
+    const figures = [
+      `/healthz p99 ${p99.toFixed(0)} ms`,
+      `blocked ${blockedMs.toFixed(0)} ms`,
+      `${usedMs.toFixed(2)} ms a request`,
+      `${mebibytes.toFixed(0)} MiB`,
+    ]
+    console.log(`${held ? 'held  ' : 'FAILED'} ${each.name.padEnd(40)} ${[...figures, ...counted].join(', ')}`)
   }
 } finally {
   await server.stop()

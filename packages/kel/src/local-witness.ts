@@ -128,7 +128,7 @@ class LocalWitness implements Witness {
     return waiting || receipts.length === 0 ? undefined : concatBytes(...receipts)
   }
 
-  /** True when an event has to wait for something. Each message may cost durable writes, so each is followed by a pause. */
+  /** True when an event has to wait for something. A message may cost durable writes: a pause follows each. */
   async #appendAll(kel: Kel, messages: readonly Uint8Array[]): Promise<boolean> {
     for (const message of messages) {
       await kel.append(message, 'remote')

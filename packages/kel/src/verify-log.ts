@@ -54,7 +54,7 @@ export function verifyLog(stream: Uint8Array, options: VerifyLogOptions = {}): V
 
 /** Options of {@link verifyLogAsync}. */
 export interface VerifyLogAsyncOptions extends VerifyLogOptions {
-  /** Awaited after every 8 KiB of messages, a few milliseconds of work: lets other work of the process come in between. */
+  /** Awaited after every 8 KiB of messages, a few milliseconds of work: other work comes in between. */
   readonly pause: Pause
 }
 

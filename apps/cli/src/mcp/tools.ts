@@ -188,7 +188,7 @@ function flagWords(args: Readonly<Record<string, unknown>>, flags: ReadonlyMap<s
   return [...flags].flatMap(([name, { long, value }]) => {
     const given = args[name]
     if (given === undefined) return []
-    // An empty list is no value at all; commander would ask for one.
+    // An empty list gives no words: commander would ask for a value.
     if (Array.isArray(given)) return given.map((each) => `${long}=${String(each)}`)
     if (value !== '') return [`${long}=${String(given)}`]
     return (long.startsWith('--no-') ? given === false : given === true) ? [long] : []

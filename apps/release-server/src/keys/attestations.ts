@@ -238,7 +238,7 @@ async function requireListed(records: RecordReader, product: string, prefix: str
   return listed
 }
 
-/** The log that a listed identity shows; undefined when it is the beginning of the stored one, which tells nothing new. */
+/** The log that a listed identity shows; undefined when it is a beginning of the stored one and says nothing new. */
 async function listedLog(
   { metadata }: ServerContext,
   product: string,
@@ -275,7 +275,7 @@ export async function attestDevice(
 ): Promise<{ key: string; name: string; status: string }> {
   const now = context.clock()
   const { prefix } = given
-  // Verified before anything is locked, and for listed identities only: whoever calls has no token.
+  // Verified before anything is locked, and for listed identities only, since callers have no token.
   const shown =
     given.log === undefined ? undefined : { bytes: given.log, log: await listedLog(context, product, given) }
   return context.metadata.transaction([AUDIT_LOCK, productLock(product)], async (records) => {

@@ -50,7 +50,7 @@ function remember(key: string, log: VerifiedLog): VerifiedLog {
   return log
 }
 
-/** The log that is stored for an identity: verified once by each process that reads it, with pauses, then remembered. */
+/** The stored log of an identity: verified once by each process that reads it, with pauses, then remembered. */
 export async function storedLog(prefix: string, bytes: Uint8Array): Promise<VerifiedLog> {
   const key = `${prefix}/${sha256Hex(bytes)}`
   return remember(key, remembered.get(key) ?? (await verifyLogAsync(bytes, { prefix, pause: nextTurn })))
