@@ -1,3 +1,4 @@
+import type { ComponentShare } from '@keyturn/manifest'
 import type { EngineState, Progress, TrustStatus } from './events.ts'
 import type { StartedClient } from './start/launch.ts'
 import type { UpdateOptions } from './update-options.ts'
@@ -34,10 +35,14 @@ export interface EngineStatus {
   readonly reason: { readonly code: string; readonly message: string } | undefined
   readonly rolesVersion: number | undefined
   readonly notes: string | undefined
+  /** What may be left out of the installed release, and whether it is. */
+  readonly components: readonly ComponentShare[]
   /** Whether the client of this release is handed a key. */
   readonly needsKey: boolean
   /** The newest release that this channel is known to offer; another one than `version` after a rollback. */
   readonly offered: string | undefined
+  /** What `offered` says of itself. */
+  readonly offeredNotes: string | undefined
   readonly confirmed: boolean
   readonly failedStarts: number
   readonly canRollBack: boolean
@@ -48,11 +53,25 @@ export interface EngineStatus {
   readonly progress: Progress
 }
 
+/** The release that the server offers, before anything of it is here. */
+export interface Offer {
+  readonly version: string
+  /** Markdown; `undefined` where the release has none. */
+  readonly notes: string | undefined
+  /** Bytes of the files that belong to no component. */
+  readonly bytes: number
+  readonly components: readonly ComponentShare[]
+  /** Every file for this machine, relative to the install. */
+  readonly paths: readonly string[]
+}
+
 /** How a start goes. */
 export interface LaunchOptions {
   readonly signal?: AbortSignal | undefined
   /** Whether an update is looked for first; default true. */
   readonly update?: boolean | undefined
+  /** As for an update. */
+  readonly mayDownload?: UpdateOptions['mayDownload'] | undefined
   /** Ask nobody, neither for an update nor for a file to repair with nor for a key; default false. */
   readonly offline?: boolean | undefined
   /** Play although the server's newest manifest carried a wrong signature. */
@@ -93,6 +112,12 @@ export interface Engine {
    * @returns `false` when the release names none, or none for this target.
    */
   fetchLauncher(path: string, options?: { signal?: AbortSignal | undefined }): Promise<boolean>
+  /**
+   * Asks the server what a first install would be, verified. Nothing of the release is downloaded.
+   *
+   * @returns `undefined` when the server offers nothing to this install.
+   */
+  offer(options?: { signal?: AbortSignal | undefined }): Promise<Offer | undefined>
   /** What is known now. */
   status(): Promise<EngineStatus>
   /** Stops downloading until {@link Engine.resume}, also after a restart. */

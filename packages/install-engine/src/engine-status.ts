@@ -1,8 +1,9 @@
-import { ManifestError } from '@keyturn/manifest'
+import { allFilesFor, componentsFor, ManifestError } from '@keyturn/manifest'
+import type { ReleaseManifest } from '@keyturn/manifest'
 import { pathExists } from '@keyturn/primitives/node'
 import { readState } from './disk/state-file.ts'
 import type { InstallState } from './disk/state-file.ts'
-import type { EngineStatus } from './engine-interface.ts'
+import type { EngineStatus, Offer } from './engine-interface.ts'
 import { shownUrl } from './fetch/proxy.ts'
 import type { Session } from './session.ts'
 import { judgeInstalled } from './trust/installed-release.ts'
@@ -12,7 +13,7 @@ import type { InstalledRelease } from './trust/installed-release.ts'
 export async function engineStatus(session: Session): Promise<EngineStatus> {
   const { fs, channel, server } = session.options
   const { state } = await readState(fs, session.layout)
-  const { trust, reason, notes, needsKey = false, offered } = await trustStatus(session, state)
+  const { trust, reason, notes, needsKey = false, components = [], ...newest } = await trustStatus(session, state)
   return {
     folder: session.layout.root,
     server: shownUrl(server),
@@ -24,8 +25,10 @@ export async function engineStatus(session: Session): Promise<EngineStatus> {
     reason,
     rolesVersion: state.installed?.rolesVersion,
     notes,
+    components,
     needsKey,
-    offered,
+    offered: newest.offered,
+    offeredNotes: newest.offeredNotes,
     confirmed: state.confirmed,
     failedStarts: state.failedStarts,
     canRollBack: state.previous !== undefined,
@@ -36,12 +39,14 @@ export async function engineStatus(session: Session): Promise<EngineStatus> {
   }
 }
 
+type ReleaseStatus = Pick<EngineStatus, 'notes' | 'components' | 'needsKey' | 'offered' | 'offeredNotes'>
+
 /** Trust as the stored documents and the clock have it. */
 export async function trustStatus(
   session: Session,
   state: InstallState,
-): Promise<Pick<EngineStatus, 'trust' | 'reason'> & Partial<Pick<EngineStatus, 'notes' | 'needsKey' | 'offered'>>> {
-  const { clock, channel } = session.options
+): Promise<Pick<EngineStatus, 'trust' | 'reason'> & Partial<ReleaseStatus>> {
+  const { clock, channel, target, groups, components } = session.options
   const loaded = await session.trust.load()
   if (loaded.lost) return { trust: 'stale', reason: lostTrust(session) }
   let release: InstalledRelease | undefined
@@ -56,7 +61,9 @@ export async function trustStatus(
     reason: decision.outcome === 'refused' && decision.trust !== 'pinned' ? decision.error : undefined,
     notes: release?.manifest.notes,
     needsKey: release !== undefined && release.format.runtimeKey !== 'none',
+    components: release === undefined ? [] : componentsFor(release.manifest, target, groups ?? components),
     offered: decision.outcome === 'accepted' ? decision.manifest.version : undefined,
+    offeredNotes: decision.outcome === 'accepted' ? decision.manifest.notes : undefined,
   }
 }
 
@@ -71,4 +78,16 @@ export function lostTrust(session: Session): ManifestError {
         'publisher',
     },
   )
+}
+
+/** What a release would be on this machine. */
+export function offerOf({ options: { target, groups, components } }: Session, manifest: ReleaseManifest): Offer {
+  const files = allFilesFor(manifest, target)
+  return {
+    version: manifest.version,
+    notes: manifest.notes,
+    bytes: files.reduce((sum, { size, group }) => (group === undefined ? sum + size : sum), 0),
+    components: componentsFor(manifest, target, groups ?? components),
+    paths: files.map(({ path }) => path),
+  }
 }

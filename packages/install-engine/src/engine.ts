@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { TrustState } from '@keyturn/manifest'
 import { KeyturnError, OneAtATime } from '@keyturn/primitives'
 import { askServer } from './ask-server.ts'
-import { engineStatus, trustStatus } from './engine-status.ts'
+import { engineStatus, offerOf, trustStatus } from './engine-status.ts'
 import { diskError, LauncherError } from './errors.ts'
 import { renamePatiently } from './place/move.ts'
 import { removeFile, writeSmallFile } from './disk/disk.ts'
@@ -12,7 +12,7 @@ import { finalize } from './place/finalize.ts'
 import { judgeInstalled } from './trust/installed-release.ts'
 import type { InstalledRelease } from './trust/installed-release.ts'
 import { startClient } from './start/launch.ts'
-import type { Engine, EngineStatus, LaunchOptions, LaunchResult, UpdateResult } from './engine-interface.ts'
+import type { Engine, EngineStatus, LaunchOptions, LaunchResult, Offer, UpdateResult } from './engine-interface.ts'
 import { resolveOptions } from './options.ts'
 import type { EngineOptions } from './options.ts'
 import { Session } from './session.ts'
@@ -179,7 +179,7 @@ class InstallEngine implements Engine {
     try {
       return {
         offline: false,
-        update: await this.#update({ signal: options.signal, isPrompt: true }),
+        update: await this.#update({ signal: options.signal, mayDownload: options.mayDownload, isPrompt: true }),
         failure: undefined,
       }
     } catch (error) {
@@ -237,6 +237,18 @@ class InstallEngine implements Engine {
           await renamePatiently(session.apply, join(session.layout.staging, file.sha256), path)
           return true
         })
+      })
+    })
+  }
+
+  async offer(options: { signal?: AbortSignal | undefined } = {}): Promise<Offer | undefined> {
+    return await this.#inTurn(async (session) => {
+      const signal = this.#stoppable(options.signal)
+      session.source.begin(false)
+      return await session.exclusively(async () => {
+        const { decision } = await askServer(session, signal)
+        if (decision.outcome === 'refused') throw decision.error
+        return decision.outcome === 'accepted' ? offerOf(session, decision.manifest) : undefined
       })
     })
   }

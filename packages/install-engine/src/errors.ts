@@ -174,6 +174,12 @@ export const launcherErrors = {
     meaning: 'A flag or argument is missing or wrong.',
     remedy: 'See --help.',
   },
+  LA_NOT_NOW: {
+    kind: 'policy',
+    meaning:
+      'An update was found, and its download was not allowed now: too large to come unasked, or not at this time.',
+    remedy: 'Ask for the update, or change when and how much is downloaded.',
+  },
   LA_PAUSED: {
     kind: 'interrupted',
     meaning: 'The download is paused.',

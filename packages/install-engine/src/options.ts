@@ -26,8 +26,12 @@ export interface EngineOptions {
   readonly product?: string | undefined
   /** Whose files are installed; default `windows`, as in the original. */
   readonly target?: Target | undefined
-  /** Content groups; default: all. */
+  /** The components to have, and no others; `components` does not count then. */
   readonly groups?: readonly string[] | undefined
+  /** Components that the player chose or left out, by name; default: what the release says of each. */
+  readonly components?: Readonly<Record<string, boolean>> | undefined
+  /** A server of this network that has the release's files, tried first for them; default: those that the publisher names. */
+  readonly lanMirror?: string | undefined
   /** Program to start, then its arguments; default: the release's only program. */
   readonly program?: readonly string[] | undefined
   /** How the client gets its key; default `env`. */

@@ -44,7 +44,12 @@ export class Session {
     this.layout = layout
     const { monotonic, random, retryPolicy } = options
     const client = new HttpClient(options.fetch, options.http, monotonic)
-    this.source = new Source(options.server, client, { retry: retryPolicy, random, monotonic })
+    this.source = new Source(options.server, client, {
+      retry: retryPolicy,
+      random,
+      monotonic,
+      lanMirror: options.lanMirror,
+    })
     this.limit = new RateLimit(options.bytesPerSecond, monotonic)
     this.trust = new TrustStore(options.fs, layout, options.trust, options.channel)
     this.#log = options.logFile === false ? undefined : new LogFile(layout.log)

@@ -1,4 +1,4 @@
-import { parseStrictJson } from '@keyturn/primitives'
+import { isRecord, parseStrictJson } from '@keyturn/primitives'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { diskError, LauncherError } from './errors.ts'
 import { readSmallFile, writeSmallFile } from './disk/disk.ts'
@@ -25,8 +25,20 @@ export interface Settings {
   readonly delivery?: DeliveryName
   /** Bytes a second. */
   readonly limit?: number
-  /** Content groups to install; absent: all. */
-  readonly groups?: readonly string[]
+  /** The components to have, and no others; what launchers before 0.3 kept. */
+  readonly groups?: readonly string[] | undefined
+  /** Components that the player chose or left out; one that is absent follows its default. */
+  readonly components?: Readonly<Record<string, boolean>> | undefined
+  /** A server of this network that has the release's files. */
+  readonly lanMirror?: string | undefined
+  /** Bytes a second while the client runs or nobody looks at the page; absent: `limit`. */
+  readonly backgroundLimit?: number | undefined
+  /** Whether downloads wait while the client runs; default false. */
+  readonly pauseWhilePlaying?: boolean | undefined
+  /** When updates are downloaded unasked, local time: `01:00-07:00`; absent: always. */
+  readonly downloadHours?: string | undefined
+  /** Updates that download more bytes than this are asked about first; absent: 1 GB. */
+  readonly askAbove?: number | undefined
   /** Whether an update may go file by file where the disk has no room for old and new together; default false. */
   readonly lowSpace?: boolean
   /** Folders below the install that may be links on this machine; default: none. */
@@ -57,6 +69,16 @@ const texts: Check = (value) =>
 const isUrl: Check = (value) =>
   typeof value === 'string' && URL.canParse(value) && /^https?:$/.test(new URL(value).protocol)
 
+const isChoice: Check = (value) =>
+  isRecord(value) &&
+  Object.keys(value).length <= 1024 &&
+  Object.entries(value).every(([name, chosen]) => /^[a-z0-9-]{1,64}$/.test(name) && typeof chosen === 'boolean')
+const isFlag: Check = (value) => typeof value === 'boolean'
+const atLeast =
+  (least: number): Check =>
+  (value) =>
+    typeof value === 'number' && Number.isSafeInteger(value) && value >= least
+
 const checks: Readonly<Record<keyof Settings, Check>> = {
   server: isUrl,
   trust: text(/^(did:keri:|key:).{1,8192}$/s),
@@ -65,13 +87,19 @@ const checks: Readonly<Record<keyof Settings, Check>> = {
   target: oneOf('windows', 'linux', 'macos'),
   program: (value) => texts(value) && (value as string[]).length > 0,
   delivery: oneOf('env', 'fd', 'shared-memory'),
-  limit: (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= 1024,
+  limit: atLeast(1024),
   groups: texts,
-  lowSpace: (value) => typeof value === 'boolean',
+  components: isChoice,
+  lanMirror: isUrl,
+  backgroundLimit: atLeast(1024),
+  pauseWhilePlaying: isFlag,
+  downloadHours: text(/^(?:[01][0-9]|2[0-3]):[0-5][0-9]-(?:[01][0-9]|2[0-3]):[0-5][0-9]$/),
+  askAbove: atLeast(0),
+  lowSpace: isFlag,
   linkedFolders: (value) => texts(value) && (value as string[]).every((path) => hostSystem.isInside(path)),
   telemetryUrlTemplate: (value) => value === '' || (typeof value === 'string' && isUrl(value.replaceAll(/[{}]/g, ''))),
   language: oneOf('en', 'de', 'fr', 'es', 'pt-BR', 'it', 'pl', 'cs', 'tr', 'ru', 'uk', 'ja', 'ko', 'zh-Hans'),
-  runtimeKeyCache: (value) => typeof value === 'boolean',
+  runtimeKeyCache: isFlag,
   checkMinutes: (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= 1 && value <= 10_080,
 }
 

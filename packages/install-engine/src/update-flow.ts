@@ -126,7 +126,8 @@ export class UpdateFlow {
           return await this.#once(attempt, options, isAgain)
         } catch (error) {
           const isStopped = signals.some(({ aborted }) => aborted)
-          if (!attempt.gaveWay || isStopped) throw error
+          // What one start waited for is given up for the other one.
+          if (!attempt.gaveWay || isStopped || options.isPrompt === true) throw error
         } finally {
           this.#attempt = undefined
           this.#session.background = undefined
@@ -140,8 +141,7 @@ export class UpdateFlow {
     const session = this.#session
     const { state } = await readState(session.options.fs, session.layout)
     // Only what can be played meanwhile is worth giving way for.
-    if (state.installed !== undefined && state.partial === undefined && options.isPrompt !== true)
-      this.#attempt = attempt
+    if (state.installed !== undefined && state.partial === undefined) this.#attempt = attempt
     const begun = await this.#turns.run(() =>
       session.exclusively(async (recovery) => await this.#begin(attempt, options, recovery.state, isAgain)),
     )
@@ -217,6 +217,11 @@ export class UpdateFlow {
       ...(options.isPrompt === true ? { indexDeadlineMs: this.#session.options.promptDeadlineMs } : {}),
     })
     const prepared = await run.prepare()
+    if (options.mayDownload?.(prepared.summary) === false)
+      throw new LauncherError('LA_NOT_NOW', `Cannot download ${release.ref.version} now: it was not allowed`, {
+        details: { version: release.ref.version, bytes: prepared.summary.downloadBytes },
+        hint: 'Ask for the update, or change when updates are downloaded',
+      })
     if (prepared.plan.writes.length > 0 && !prepared.isLow) return { run, prepared, release, decision, state }
     if (options.downloadOnly === true) return { result: nothingToDo(this.#session, state, 'up-to-date') }
     return { result: this.#resultOf(await run.finish(prepared), decision, state) }

@@ -38,25 +38,3 @@ export function diffManifests(before: ReleaseManifest, after: ReleaseManifest): 
   const unchangedCount = after.files.length - added.length - changed.length
   return { added, removed: [...old.values()], changed, unchangedCount, newBlobBytes }
 }
-
-/**
- * The files of a release that one install has: those of its platform, and of the groups those that were chosen.
- *
- * @param manifest - The release.
- * @param platform - The explicit target, never guessed from the host: a Windows client runs under wine too.
- * @param groups - Chosen groups; files without a group always belong. Default: nobody chose, and an install has every
- *   group but those whose component says `default: false`.
- */
-export function filesFor(
-  { files, components }: Pick<ReleaseManifest, 'files' | 'components'>,
-  platform: string,
-  groups?: readonly string[],
-): ManifestFile[] {
-  const left = new Set(components.filter((component) => !component.default).map(({ name }) => name))
-  const chosen = groups === undefined ? undefined : new Set(groups)
-  const hasGroup = (group: string): boolean => (chosen === undefined ? !left.has(group) : chosen.has(group))
-  return files.filter(
-    ({ platform: wanted, group }) =>
-      (wanted === 'all' || wanted === platform) && (group === undefined || hasGroup(group)),
-  )
-}

@@ -93,6 +93,8 @@ export function parseHead(payload: Uint8Array): Head {
       ? fields.objects('mirrors', { max: 64 }, (item) => ({
           url: item.text('url', 1024),
           weight: item.optionalInteger('weight', 0, 1_000_000) ?? 1,
+          // Another scope is one of later versions: such a mirror is one as any other, as it is for readers that know none.
+          ...(item.has('scope') && item.text('scope', 64) === 'lan' ? { scope: 'lan' as const } : {}),
         }))
       : [],
   }
@@ -126,7 +128,8 @@ export function writeHead(head: Head): Uint8Array<ArrayBuffer> {
     rollout: head.rollout && { percent: head.rollout.percent, salt: head.rollout.salt, paused: head.rollout.paused },
     preload: head.preload && { ...pinMembers(head.preload), at: head.preload.at },
     revoked: head.revoked.length === 0 ? undefined : head.revoked.map(({ sequence, sha256 }) => ({ sequence, sha256 })),
-    mirrors: head.mirrors.length === 0 ? undefined : head.mirrors.map(({ url, weight }) => ({ url, weight })),
+    mirrors:
+      head.mirrors.length === 0 ? undefined : head.mirrors.map(({ url, weight, scope }) => ({ url, weight, scope })),
   })
   parseHead(payload)
   return payload

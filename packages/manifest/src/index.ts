@@ -5,7 +5,8 @@ export { chunkDigest, parseChunkIndex, writeChunkIndex } from './delta/chunk-ind
 export { ChunkIndexer } from './delta/chunk-indexer.ts'
 export { chunkParams, chunkParamsFor, MIN_INDEXED_BYTES } from './delta/params.ts'
 export { planDelta } from './delta/plan-delta.ts'
-export { diffManifests, filesFor } from './diff-manifests.ts'
+export { allFilesFor, componentsFor, filesFor } from './component-choice.ts'
+export { diffManifests } from './diff-manifests.ts'
 export {
   addHeadSignature,
   parseHeadEnvelope,
@@ -56,6 +57,7 @@ export type {
 export type { ChunkIndex, ExpectedIndex } from './delta/chunk-index.ts'
 export type { ChunkParams } from './delta/params.ts'
 export type { DeltaCopy, DeltaPlan, DeltaRange, DeltaSeed, PlanDeltaOptions } from './delta/plan-delta.ts'
+export type { ComponentChoice, ComponentShare } from './component-choice.ts'
 export type { ChangedFile, ManifestDiff } from './diff-manifests.ts'
 export type {
   AttachedEnvelope,

@@ -222,6 +222,8 @@ export interface Mirror {
   readonly url: string
   /** Relative share of requests. */
   readonly weight: number
+  /** `lan`: a host of the player's own network, tried before all others where it answers. */
+  readonly scope?: 'lan' | undefined
 }
 
 /** What a channel offers now. */

@@ -4,7 +4,9 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   addHeadSignature,
+  allFilesFor,
   checkPath,
+  componentsFor,
   diffManifests,
   filesFor,
   foldPath,
@@ -438,6 +440,25 @@ describe('diffManifests() and filesFor()', () => {
       'config/copy.cfg',
       'hd.bin',
     ])
+    // An answer for one component leaves the others to their default.
+    expect(filesFor({ ...after, components }, 'linux', { hd: true }).map(({ path }) => path)).toContain('hd.bin')
+    expect(filesFor(after, 'linux', { hd: false, other: true }).map(({ path }) => path)).toEqual(['config/copy.cfg'])
+    expect(filesFor(after, 'linux', { other: false }).map(({ path }) => path)).toContain('hd.bin')
+    expect(allFilesFor({ ...after, components }, 'linux').map(({ path }) => path)).toContain('hd.bin')
+    expect(componentsFor({ ...after, components }, 'linux')).toEqual([{ ...components[0], bytes: 5, isChosen: false }])
+    expect(componentsFor(after, 'linux', { hd: false })).toEqual([
+      { name: 'hd', title: 'hd', default: true, bytes: 5, isChosen: false },
+    ])
+  })
+
+  it('a mirror of the player’s own network is written and read as one; another scope means an ordinary mirror', async () => {
+    const publisher = await Publisher.create()
+    const plain = headOf(await publisher.head(await publisher.manifest()))
+    const head: Head = { ...plain, mirrors: [{ url: 'http://cache.lan/', weight: 0, scope: 'lan' }] }
+    const written = writeHead(head)
+    expect(parseHead(written).mirrors).toEqual(head.mirrors)
+    const later = new TextDecoder().decode(written).replace('"scope":"lan"', '"scope":"moon"')
+    expect(parseHead(new TextEncoder().encode(later)).mirrors).toEqual([{ url: 'http://cache.lan/', weight: 0 }])
   })
 })
 

@@ -12,7 +12,9 @@ import type { PageAsset } from '../page/load-page.ts'
 import { checkSender, isKnown, PageSessions, readBody, sameSecret } from './guard.ts'
 import type { Credentials } from './guard.ts'
 import { EventStream } from './event-stream.ts'
-import type { Activity, OpenSettings, Supervisor } from './supervisor.ts'
+import { OPEN_SETTINGS } from './snapshot.ts'
+import type { Activity, OpenSettings } from './snapshot.ts'
+import type { Supervisor } from './supervisor.ts'
 
 /** Where the daemon listens. */
 export interface ApiServerOptions {
@@ -40,7 +42,7 @@ const securityHeaders = {
 const activities: readonly Activity[] = ['update', 'repair', 'rollback', 'launch']
 /** What the body of a call may hold. */
 const ALLOWED_MEMBERS: Readonly<Record<string, readonly string[]>> = {
-  settings: ['channel', 'limit', 'language'],
+  settings: OPEN_SETTINGS,
   launch: ['playInstalled'],
   setup: ['folder'],
 }
@@ -216,7 +218,7 @@ export class ApiServer {
     if (unknown !== undefined)
       throw new LauncherError('LA_API_REQUEST', `Refused: ${JSON.stringify(unknown.slice(0, 40))} cannot be set here`)
     if ((activities as readonly string[]).includes(name))
-      await this.#supervisor.begin(name as Activity, body['playInstalled'] === true ? { playInstalled: true } : {})
+      await this.#supervisor.begin(name as Activity, { playInstalled: body['playInstalled'] === true, isAsked: true })
     else if (name === 'pause') await this.#supervisor.pause()
     else if (name === 'resume') await this.#supervisor.resume()
     else if (name === 'settings') await this.#supervisor.change(readOpenSettings(body))
@@ -243,11 +245,14 @@ function removeOldSocket(path: string): void {
   rmSync(path, { force: true })
 }
 
-/** `limit: null` takes the limit away. */
+/** `null` takes a setting away. */
 function readOpenSettings(body: JsonObject): OpenSettings {
-  const { limit, ...rest } = body
-  const checked = parseSettings(limit === null || limit === undefined ? rest : { ...rest, limit })
-  return limit === null ? { ...checked, limit: undefined } : checked
+  const members = Object.entries(body)
+  const checked = parseSettings(Object.fromEntries(members.filter(([, value]) => value !== null)))
+  return {
+    ...checked,
+    ...Object.fromEntries(members.flatMap(([name, value]) => (value === null ? [[name, undefined]] : []))),
+  }
 }
 
 function toJson(value: object): JsonValue {

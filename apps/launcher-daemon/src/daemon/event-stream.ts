@@ -83,7 +83,11 @@ export class EventStream {
     }
     response.writeHead(200, { ...headers, 'content-type': 'text/event-stream; charset=utf-8' })
     this.#responses.add(response)
-    request.on('close', () => this.#responses.delete(response))
+    request.on('close', () => {
+      this.#responses.delete(response)
+      this.#supervisor.watched(this.#responses.size)
+    })
+    this.#supervisor.watched(this.#responses.size)
     response.write(`event: status\ndata: ${JSON.stringify(await this.#supervisor.snapshot())}\n\n`)
   }
 

@@ -1,63 +1,21 @@
-import { KeyturnError } from '@keyturn/primitives'
+import { isDeepStrictEqual } from 'node:util'
 import { createEngine, keepSettings, LauncherError, toEngineOptions } from '@keyturn/install-engine'
 import type {
   Engine,
   EngineEvent,
   EngineOptions,
-  EngineStatus,
+  LaunchOptions,
   LaunchResult,
+  PlanSummary,
   Progress,
   Settings,
   UpdateResult,
 } from '@keyturn/install-engine'
-
-/** What a page may ask for. */
-export type Activity = 'update' | 'repair' | 'rollback' | 'launch'
-
-/** An error as the page shows it. */
-export interface ShownError {
-  readonly code: string
-  readonly message: string
-  readonly hint: string | undefined
-  readonly kind: string
-}
-
-/** Everything the page shows. */
-export interface Snapshot extends EngineStatus {
-  readonly activity: Activity | undefined
-  readonly isRunning: boolean
-  readonly offline: boolean
-  readonly lastError: ShownError | undefined
-  readonly lastResult:
-    | {
-        readonly activity: Activity
-        readonly outcome: string
-        readonly version: string | undefined
-        readonly downloadedBytes: number
-      }
-    | undefined
-  readonly settings: Pick<Settings, 'channel' | 'limit' | 'language'>
-  /** Whether the page asks for a folder first. */
-  readonly needsSetup: boolean
-}
-
-/** Settings that may be changed from the page: no folder, server, trust or program is among them. */
-export interface OpenSettings extends Pick<Settings, 'channel' | 'language'> {
-  /** Bytes a second; present and `undefined`: no limit. */
-  readonly limit?: number | undefined
-}
-
-/** What the first page asks before anything is downloaded. */
-export interface Setup {
-  /** The folder that is offered. */
-  readonly folder: string
-  /**
-   * Checks and keeps the folder that the player chose.
-   *
-   * @throws LauncherError `LA_FOLDER` saying what is wrong with it.
-   */
-  readonly choose: (folder: string) => Promise<string>
-}
+import { limitFor, whyWait } from './download-policy.ts'
+import type { WaitReason } from './download-policy.ts'
+import { isMetered } from './metered.ts'
+import { OPEN_SETTINGS, shown, untouchedStatus } from './snapshot.ts'
+import type { Activity, BeginOptions, OpenSettings, Setup, ShownError, Snapshot } from './snapshot.ts'
 
 /** What a supervisor is made with. */
 export interface SupervisorOptions {
@@ -67,19 +25,12 @@ export interface SupervisorOptions {
   readonly settings: Settings & { readonly server: string; readonly trust: string }
   /** Beyond what settings say: seams for tests. */
   readonly engine?: Partial<EngineOptions>
+  /** Whether the connection is metered; default: what the system says. */
+  readonly isMetered?: (() => Promise<boolean | undefined>) | undefined
 }
 
-const IDLE_PROGRESS: Progress = {
-  phase: 'idle',
-  downloadedBytes: 0,
-  downloadTotalBytes: 0,
-  diskBytes: 0,
-  diskTotalBytes: 0,
-  files: 0,
-  fileTotal: 0,
-  bytesPerSecond: 0,
-  secondsLeft: undefined,
-}
+/** How often it is looked whether a download may begin, or has to stop. */
+const POLICY_MS = 60_000
 
 const OFFLINE_CODES = new Set(['LA_NETWORK', 'LA_TIMEOUT', 'LA_HTTP_STATUS'])
 
@@ -98,6 +49,15 @@ export class Supervisor {
   #offline = false
   #lastError: ShownError | undefined
   #lastResult: Snapshot['lastResult']
+  #waiting: Snapshot['waiting']
+  #isStarting = false
+  #isAsked = false
+  /** A start gave up its update for another one. */
+  #isUpdateOwed = false
+  #isMetered: boolean | undefined
+  #watchers = 0
+  readonly #askMetered: () => Promise<boolean | undefined>
+  #policyTimer: NodeJS.Timeout | undefined
   #stop = new AbortController()
   #timer: NodeJS.Timeout | undefined
   readonly #listeners = new Set<(event: EngineEvent | { readonly type: 'changed' }) => void>()
@@ -107,6 +67,7 @@ export class Supervisor {
     this.#setup = options.setup
     this.#settings = options.settings
     this.#extra = options.engine ?? {}
+    this.#askMetered = options.isMetered ?? (() => isMetered())
   }
 
   /** Made when it is first needed: making one makes the folder of the install. */
@@ -122,14 +83,18 @@ export class Supervisor {
 
   /** What runs now: an activity, or the client. */
   get isBusy(): boolean {
-    return this.#activity !== undefined || this.#client !== undefined
+    return this.#activity !== undefined || this.#isStarting || this.#client !== undefined
   }
 
   #makeEngine(): Engine {
     return createEngine({
       ...toEngineOptions(this.#folder, this.#settings),
       ...this.#extra,
-      onEvent: (event) => this.#tell(event),
+      onEvent: (event) => {
+        this.#tell(event)
+        if (event.type === 'state' && event.state === 'fetch' && this.#activity === 'update' && !this.#isAsked)
+          void this.#stopIfLate()
+      },
     })
   }
 
@@ -155,22 +120,27 @@ export class Supervisor {
     this.#folder = await setup.choose(folder)
     this.#setup = undefined
     await keepSettings(this.#folder, this.#settings, this.#extra.fs)
-    this.start()
+    this.start({ isAsked: true })
   }
 
   /** Looks for updates now and from then on. */
-  start(checkMinutes = this.#settings.checkMinutes ?? 60): void {
+  start({ isAsked = false, checkMinutes = this.#settings.checkMinutes ?? 60 } = {}): void {
+    let isFirst = isAsked
     const check = (): void => {
-      void this.begin('update').catch(() => undefined) // busy, paused or offline: the next check comes
+      void this.begin('update', { isAsked: isFirst }).catch(() => undefined) // busy, paused or offline: the next check comes
+      isFirst = false
       this.#timer = setTimeout(check, checkMinutes * 60_000)
       this.#timer.unref()
     }
+    this.#policyTimer = setInterval(() => this.applyPolicy(), POLICY_MS)
+    this.#policyTimer.unref()
     check()
   }
 
   /** Ends what runs and looks no more; the client stays. */
   async stop(): Promise<void> {
     clearTimeout(this.#timer)
+    clearInterval(this.#policyTimer)
     this.#stop.abort(new LauncherError('LA_PAUSED', 'The launcher is closing'))
     await this.#current?.catch(() => undefined)
   }
@@ -183,50 +153,131 @@ export class Supervisor {
    *
    * @throws LauncherError `LA_LOCKED` while another one runs.
    */
-  async begin(activity: Activity, options: { playInstalled?: boolean } = {}): Promise<void> {
+  async begin(activity: Activity, options: BeginOptions = {}): Promise<void> {
     if (this.#setup !== undefined)
       throw new LauncherError('LA_NOT_INSTALLED', `Cannot ${activity}: no folder was chosen yet`)
-    if (this.#activity !== undefined)
-      throw new LauncherError('LA_LOCKED', `Cannot ${activity}: the launcher is busy with ${this.#activity}`)
+    if (activity === 'launch' && (await this.#mayStartBeside())) return this.#startBeside(options)
+    if (this.#activity !== undefined || this.#isStarting)
+      throw new LauncherError(
+        'LA_LOCKED',
+        `Cannot ${activity}: the launcher is busy with ${this.#activity ?? 'launch'}`,
+      )
     this.#activity = activity
     this.#lastError = undefined
+    this.#waiting = undefined
+    this.#isAsked = options.isAsked === true
     this.#stop = new AbortController()
     this.#tell({ type: 'changed' })
     this.#current = this.#run(activity, options)
     await Promise.resolve()
   }
 
-  async #run(activity: Activity, options: { playInstalled?: boolean }): Promise<void> {
+  /** Whether the installed release can be started beside the update that runs. */
+  async #mayStartBeside(): Promise<boolean> {
+    if (this.#activity !== 'update' && this.#activity !== 'launch') return false
+    if (this.#isStarting || this.#client !== undefined) return false
+    const { version, unfinished, state } = await this.#engine.status()
+    if (this.#activity === 'launch' && state !== 'fetch') return false // it starts the game by itself just now
+    return version !== undefined && unfinished === undefined && !this.#isStarting
+  }
+
+  #startBeside({ playInstalled }: BeginOptions): void {
+    this.#isStarting = true
+    this.#tell({ type: 'changed' })
+    void this.#launch(new AbortController().signal, { update: false, playInstalled })
+      .catch((error: unknown) => {
+        this.#lastError = shown(error)
+      })
+      .finally(() => {
+        this.#isStarting = false
+        this.#tell({ type: 'changed' })
+      })
+  }
+
+  async #work(activity: Activity, options: BeginOptions): Promise<void> {
     const { signal } = this.#stop
+    if (activity === 'repair') return this.#note(activity, await this.#engine.repair({ signal }))
+    if (activity === 'rollback') return this.#note(activity, await this.#engine.rollback())
+    this.#isMetered = await this.#askMetered()
+    const mayDownload = (plan: PlanSummary): boolean => this.#mayDownload(plan)
+    if (activity === 'launch') return await this.#launch(signal, { playInstalled: options.playInstalled, mayDownload })
+    this.#note(activity, await this.#engine.update({ signal, whenRunning: 'wait', mayDownload }))
+    this.#offline = false
+  }
+
+  async #run(activity: Activity, options: BeginOptions): Promise<void> {
     try {
-      if (activity === 'launch') await this.#launch(signal, options)
-      else
-        this.#note(
-          activity,
-          activity === 'rollback' ? await this.#engine.rollback() : await this.#engine[activity]({ signal }),
-        )
-      if (activity === 'update') this.#offline = false
+      await this.#work(activity, options)
     } catch (error) {
-      this.#lastError = shown(error)
-      this.#offline = OFFLINE_CODES.has(this.#lastError.code)
-      if (this.#lastError.code === 'LA_PAUSED') this.#lastError = undefined
+      const problem = shown(error)
+      // It waits, and says so; or the game was started beside the update of this very start.
+      const isBeside = this.#isBeside(activity, problem)
+      if (isBeside) this.#isUpdateOwed = true
+      const isNone = isBeside || ['LA_PAUSED', 'LA_NOT_NOW'].includes(problem.code)
+      this.#lastError = isNone ? undefined : problem
+      this.#offline = OFFLINE_CODES.has(problem.code)
     } finally {
       this.#activity = undefined
       this.#tell({ type: 'changed' })
     }
+    if (!this.#isUpdateOwed) return
+    this.#isUpdateOwed = false
+    await this.begin('update').catch(() => undefined) // the next check looks again
   }
 
   #note(activity: Activity, { outcome, version, downloadedBytes }: UpdateResult): void {
     this.#lastResult = { activity, outcome, version, downloadedBytes }
   }
 
-  async #launch(signal: AbortSignal, options: { playInstalled?: boolean }): Promise<void> {
+  #isBeside(activity: Activity, { code }: ShownError): boolean {
+    return activity === 'launch' && code === 'LA_LOCKED' && (this.#client !== undefined || this.#isStarting)
+  }
+
+  #mayDownload({ version, downloadBytes: bytes }: PlanSummary): boolean {
+    const reason = this.#isAsked ? undefined : this.#whyWait(bytes)
+    this.#waiting = reason === undefined ? undefined : { reason, version, bytes }
+    return reason === undefined
+  }
+
+  #whyWait(bytes: number): WaitReason | undefined {
+    const isPlaying = this.#client !== undefined
+    return whyWait(this.#settings, { bytes, isPlaying, isMetered: this.#isMetered, now: new Date() })
+  }
+
+  /** Begins a download whose time has come, stops one whose time is over, and sets the limit that counts now. */
+  applyPolicy(): void {
+    const isPlaying = this.#client !== undefined
+    this.#made?.setLimit(limitFor(this.#settings, { isPlaying, isWatched: this.#watchers > 0 }))
+    const waiting = this.#waiting
+    if (waiting !== undefined && this.#activity === undefined && this.#whyWait(waiting.bytes) === undefined)
+      void this.begin('update').catch(() => undefined)
+    if (this.#activity === 'update' && !this.#isAsked) void this.#stopIfLate()
+  }
+
+  async #stopIfLate(): Promise<void> {
+    const { state, offered, progress } = await this.#engine.status()
+    const bytes = Math.max(1, progress.downloadTotalBytes - progress.downloadedBytes)
+    const reason = state === 'fetch' ? this.#whyWait(bytes) : undefined
+    if (reason !== 'game' && reason !== 'night') return
+    this.#waiting = { reason, version: offered ?? '', bytes }
+    this.#stop.abort(new LauncherError('LA_PAUSED', 'The download waits'))
+  }
+
+  /** Pages that are open now. */
+  watched(pages: number): void {
+    this.#watchers = pages
+    this.applyPolicy()
+  }
+
+  async #launch(signal: AbortSignal, options: LaunchOptions): Promise<void> {
     const started = await this.#engine.launch({ signal, stdio: ['ignore', 'ignore', 'ignore'], ...options })
     this.#client = started
-    this.#offline = started.offline
+    if (options.update !== false) this.#offline = started.offline
     if (started.update !== undefined) this.#note('update', started.update)
+    this.applyPolicy()
     void started.exited.then(() => {
       this.#client = undefined
+      this.applyPolicy()
       this.#tell({ type: 'changed' })
     })
   }
@@ -244,30 +295,38 @@ export class Supervisor {
   async resume(): Promise<void> {
     await this.#engine.resume()
     if (this.#pausing) await this.#current?.catch(() => undefined) // asked for before the pause was through
-    if (this.#activity === undefined) await this.begin('update')
+    if (this.#activity === undefined) await this.begin('update', { isAsked: true })
   }
 
-  /** Changes what a page may change. A new limit counts at once, a new channel at the next check. */
+  /** Changes what a page may change. A new limit counts at once, a new channel or component with the next update. */
   async change(settings: OpenSettings): Promise<void> {
+    const { components } = settings
     const channelChanged = settings.channel !== undefined && settings.channel !== (this.#settings.channel ?? 'stable')
-    if (channelChanged && this.#activity !== undefined)
-      throw new LauncherError('LA_LOCKED', 'Cannot change the channel while the launcher is busy')
-    const merged = Object.entries({ ...this.#settings, ...settings }).filter(([, value]) => value !== undefined)
+    const choiceChanged = components !== undefined && !isDeepStrictEqual(components, this.#settings.components)
+    const isNewEngine = channelChanged || choiceChanged
+    if (isNewEngine && (this.#activity !== undefined || this.#isStarting))
+      throw new LauncherError('LA_LOCKED', 'Cannot change the channel or the components while the launcher is busy')
+    // What launchers of old kept as a list gives way to the player's new answers.
+    const groups = choiceChanged ? undefined : this.#settings.groups
+    const merged = Object.entries({ ...this.#settings, groups, ...settings }).filter(([, value]) => value !== undefined)
     this.#settings = {
       ...(Object.fromEntries(merged) as Settings),
       server: this.#settings.server,
       trust: this.#settings.trust,
     }
     if (this.#setup === undefined) await keepSettings(this.#folder, this.#settings, this.#extra.fs)
-    if (channelChanged) this.#made = undefined
-    else this.#made?.setLimit(this.#settings.limit)
+    if (isNewEngine) this.#made = undefined
+    this.applyPolicy()
     this.#tell({ type: 'changed' })
+    if (choiceChanged && this.#setup === undefined) await this.begin('update', { isAsked: true })
   }
 
   /** Everything the page shows. */
   async snapshot(): Promise<Snapshot> {
-    const status = this.#setup === undefined ? await this.#engine.status() : this.#untouched(this.#setup)
-    const { channel = 'stable', limit, language } = this.#settings
+    const status =
+      this.#setup === undefined ? await this.#engine.status() : untouchedStatus(this.#setup.folder, this.#settings)
+    const named = OPEN_SETTINGS.map((name) => [name, this.#settings[name]]).filter(([, value]) => value !== undefined)
+    const settings: OpenSettings = { channel: 'stable', ...Object.fromEntries(named) }
     return {
       ...status,
       activity: this.#activity,
@@ -276,48 +335,13 @@ export class Supervisor {
       offline: this.#offline,
       lastError: this.#lastError,
       lastResult: this.#lastResult,
-      settings: { channel, ...(limit === undefined ? {} : { limit }), ...(language === undefined ? {} : { language }) },
-    }
-  }
-
-  /** Before a folder is chosen there is nothing to ask the engine, which would make one. */
-  #untouched({ folder }: Setup): EngineStatus {
-    return {
-      folder,
-      server: this.#settings.server,
-      channel: this.#settings.channel ?? 'stable',
-      state: 'idle',
-      version: undefined,
-      sequence: undefined,
-      trust: 'pinned',
-      reason: undefined,
-      rolesVersion: undefined,
-      notes: undefined,
-      needsKey: false,
-      offered: undefined,
-      confirmed: false,
-      failedStarts: 0,
-      canRollBack: false,
-      unfinished: undefined,
-      paused: false,
-      bytesPerSecond: this.#settings.limit,
-      progress: IDLE_PROGRESS,
+      waiting: this.#waiting,
+      settings,
     }
   }
 
   /** How far the present work is. */
   async progress(): Promise<Progress> {
     return (await this.#engine.status()).progress
-  }
-}
-
-function shown(error: unknown): ShownError {
-  if (error instanceof KeyturnError)
-    return { code: error.code, message: error.message, hint: error.hint, kind: error.kind }
-  return {
-    code: 'LA_BUG',
-    message: error instanceof Error ? error.message : String(error),
-    hint: undefined,
-    kind: 'bug',
   }
 }

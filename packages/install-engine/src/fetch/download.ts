@@ -214,11 +214,16 @@ class PartDownload {
   readonly #context: DownloadContext
   readonly #part: PartFile
   readonly #path: string
+  readonly #except: ReadonlySet<string>
   #whole: Promise<void> | undefined
+  /** The hosts that sent bytes of it. */
+  readonly senders = new Set<string>()
 
-  constructor(context: DownloadContext, part: PartFile) {
+  /** @param except - Hosts that sent wrong bytes of it. */
+  constructor(context: DownloadContext, part: PartFile, except: ReadonlySet<string>) {
     this.#context = context
     this.#part = part
+    this.#except = except
     this.#path = blobPath(part.sha256)
   }
 
@@ -292,8 +297,11 @@ class PartDownload {
       return known !== before
     }
     const { signal } = this.#context
-    const use = async (answer: HttpAnswer): Promise<void> => await this.#take(answer, request, how.startOf(answer))
-    const options = { signal, mirrors: true, headers: how.headers, progressed }
+    const use = async (answer: HttpAnswer, base: string): Promise<void> => {
+      this.senders.add(base)
+      await this.#take(answer, request, how.startOf(answer))
+    }
+    const options = { signal, mirrors: true, except: this.#except, headers: how.headers, progressed }
     try {
       await this.#context.source.fetch(this.#path, use, options)
     } catch (error) {
@@ -346,6 +354,7 @@ export async function stageBlob(
   chunks: readonly Chunk[] | undefined,
   seed: SeedPart | undefined,
 ): Promise<FileIdentity> {
+  const liars = new Set<string>()
   for (let attempt = 0; ; attempt++) {
     const plain = chunks === undefined || attempt > 0
     const part = await PartFile.open({
@@ -355,10 +364,15 @@ export async function stageBlob(
       chunks: plain ? plainChunks(blob.size) : chunks,
       monotonic: context.monotonic,
     })
-    const error = await fill(context, part, plain ? undefined : seed)
+    const download = new PartDownload(context, part, liars)
+    const error = await fill(part, plain ? undefined : seed, download)
     if (error === undefined) {
       const identity = await finish(context, part)
       if (identity !== undefined) return identity
+      for (const base of download.senders) {
+        liars.add(base)
+        context.source.reportLie(base)
+      }
     } else if (error instanceof LauncherError && (error.code === 'LA_HASH' || error.code === 'LA_RANGE')) {
       await part.discard()
     } else {
@@ -379,10 +393,10 @@ async function finish(context: DownloadContext, part: PartFile): Promise<FileIde
   }
 }
 
-async function fill(context: DownloadContext, part: PartFile, seed: SeedPart | undefined): Promise<unknown> {
+async function fill(part: PartFile, seed: SeedPart | undefined, download: PartDownload): Promise<unknown> {
   try {
     await seed?.(part)
-    await new PartDownload(context, part).run()
+    await download.run()
     return undefined
   } catch (error) {
     return error ?? new Error('An unknown failure')

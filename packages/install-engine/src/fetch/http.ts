@@ -105,6 +105,11 @@ export class HttpClient {
     this.#monotonic = monotonic
   }
 
+  /** The same client with other bounds. */
+  with(limits: Partial<HttpLimits>): HttpClient {
+    return new HttpClient(this.#fetch, { ...this.#limits, ...limits }, this.#monotonic)
+  }
+
   /** Sends, following redirects on the same origin only. The answer is any status. */
   async send(request: HttpRequest): Promise<HttpAnswer> {
     let url = request.url

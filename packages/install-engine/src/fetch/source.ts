@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { collectBytes } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
+import type { Mirror } from '@keyturn/manifest'
 import { LauncherError } from '../errors.ts'
 import { shownUrl } from './proxy.ts'
 import type { HttpAnswer, HttpClient } from './http.ts'
@@ -19,6 +20,8 @@ export const defaultRetryPolicy: RetryPolicy = Object.freeze({ tries: 5, firstPa
 
 interface Host {
   readonly base: string
+  /** On the player's own network: tried first, and given up at the first sign of trouble. */
+  isLan: boolean
   weight: number
   strikes: number
   lies: number
@@ -28,6 +31,10 @@ interface Host {
 /** A mirror that lied this often is left alone for an hour (MUST-23). */
 const LIES_BEFORE_BENCH = 3
 const BENCH_MS = 3_600_000
+/** A LAN host that does not answer, or answers slowly, is left alone for this long. */
+const LAN_BENCH_MS = 600_000
+/** A LAN is quick or of no use. */
+const LAN_LIMITS = { idleTimeoutMs: 2_000, slowBytesPerSecond: 64 * 1024, slowWindowMs: 4_000 }
 /** A host that failed this often in a row gives way to the next. */
 const STRIKES_BEFORE_CHANGE = 2
 
@@ -50,6 +57,8 @@ function isWorthRetrying(error: unknown): boolean {
  */
 export class Source {
   readonly #client: HttpClient
+  readonly #lanClient: HttpClient
+  readonly #lanMirror: string | undefined
   readonly #retry: RetryPolicy
   readonly #random: RandomSource
   readonly #monotonic: () => number
@@ -61,10 +70,13 @@ export class Source {
   constructor(
     server: string,
     client: HttpClient,
-    options: { retry: RetryPolicy; random: RandomSource; monotonic: () => number },
+    options: { retry: RetryPolicy; random: RandomSource; monotonic: () => number; lanMirror?: string | undefined },
   ) {
-    this.#origin = { base: withSlash(server), weight: 0, strikes: 0, lies: 0, benchedUntil: 0 }
+    this.#origin = newHost({ url: server, weight: 0 })
     this.#client = client
+    this.#lanClient = client.with(LAN_LIMITS)
+    this.#lanMirror = options.lanMirror
+    this.setMirrors([])
     this.#retry = options.retry
     this.#random = options.random
     this.#monotonic = options.monotonic
@@ -95,19 +107,24 @@ export class Source {
     )
   }
 
-  /** Addresses of the mirrors known now. */
+  /** Addresses of the mirrors known now, but for those of the player's own network. */
   get mirrors(): readonly string[] {
-    return this.#mirrors.map((host) => host.base)
+    return this.#mirrors.filter(({ isLan }) => !isLan).map((host) => host.base)
+  }
+
+  /** Whether a host of the player's own network is tried first: what comes from it is verified piece by piece. */
+  get hasLan(): boolean {
+    return this.#mirrors.some(({ isLan, benchedUntil }) => isLan && benchedUntil <= this.#monotonic())
   }
 
   /** Takes the mirrors of the signed head; those known already keep their record. */
-  setMirrors(mirrors: readonly { url: string; weight: number }[]): void {
-    this.#mirrors = mirrors.map(({ url, weight }) => {
-      const base = withSlash(url)
+  setMirrors(mirrors: readonly Mirror[]): void {
+    const own: Mirror[] = this.#lanMirror === undefined ? [] : [{ url: this.#lanMirror, weight: 1, scope: 'lan' }]
+    this.#mirrors = [...own, ...mirrors].map((mirror) => {
+      const base = withSlash(mirror.url)
       const known = this.#mirrors.find((host) => host.base === base)
-      return known === undefined
-        ? { base, weight, strikes: 0, lies: 0, benchedUntil: 0 }
-        : Object.assign(known, { weight })
+      if (known === undefined) return newHost(mirror)
+      return Object.assign(known, { weight: mirror.weight, isLan: mirror.scope === 'lan' })
     })
   }
 
@@ -116,7 +133,7 @@ export class Source {
     const host = this.#mirrors.find((mirror) => mirror.base === base)
     if (host === undefined) return
     host.lies += 1
-    if (host.lies >= LIES_BEFORE_BENCH) host.benchedUntil = this.#monotonic() + BENCH_MS
+    if (host.isLan || host.lies >= LIES_BEFORE_BENCH) host.benchedUntil = this.#monotonic() + BENCH_MS
   }
 
   #hosts(order: 'origin-first' | 'mirrors-first'): Host[] {
@@ -124,8 +141,10 @@ export class Source {
     const open = this.#mirrors.filter((host) => host.benchedUntil <= now)
     const drawn = open.map((host) => ({ host, draw: this.#unit() ** (1 / Math.max(1, host.weight)) }))
     drawn.sort((a, b) => Math.sign(a.host.strikes - b.host.strikes) || b.draw - a.draw)
-    const mirrors = drawn.map(({ host }) => host)
-    return order === 'origin-first' ? [this.#origin, ...mirrors] : [...mirrors, this.#origin]
+    const mirrors = drawn.map(({ host }) => host).filter(({ isLan }) => !isLan)
+    // Documents that say what to trust and to install never come from the player's own network.
+    if (order === 'origin-first') return [this.#origin, ...mirrors]
+    return [...open.filter(({ isLan }) => isLan), ...mirrors, this.#origin]
   }
 
   /** A number from 0 to 1. */
@@ -146,24 +165,27 @@ export class Source {
       signal?: AbortSignal | undefined
       mirrors?: boolean
       host?: string
+      /** Hosts that are left out; never the server itself. */
+      except?: ReadonlySet<string>
       headers?: () => Record<string, string>
       progressed?: () => boolean
     } = {},
   ): Promise<T> {
     const named = this.#mirrors.find(({ base }) => base === options.host)
+    const order = this.#hosts(options.mirrors === true ? 'mirrors-first' : 'origin-first')
     const hosts =
-      named === undefined ? this.#hosts(options.mirrors === true ? 'mirrors-first' : 'origin-first') : [named]
+      named === undefined ? order.filter((host) => host === this.#origin || !options.except?.has(host.base)) : [named]
     let failures = 0
     for (let attempt = 0, at = 0; ; attempt++) {
       const host = hosts[Math.min(at, hosts.length - 1)] as Host
       let pauseAtLeastMs = 0
       try {
-        const answer = await this.#client.send({
+        const answer = await (host.isLan ? this.#lanClient : this.#client).send({
           url: shownUrl(host.base + path),
           headers: options.headers?.() ?? {},
           signal: options.signal,
         })
-        this.#wasAnswered = true
+        this.#wasAnswered ||= !host.isLan
         pauseAtLeastMs = (answer.retryAfterSeconds ?? 0) * 1000
         const result = await this.#use(answer, host, path, use)
         host.strikes = 0
@@ -172,6 +194,11 @@ export class Source {
         options.signal?.throwIfAborted()
         host.strikes += 1
         if (error instanceof LauncherError && error.code === 'LA_HASH') this.reportLie(host.base)
+        if (host.isLan) {
+          this.#leaveLan(host, error)
+          at += 1
+          continue
+        }
         const last = at >= hosts.length - 1
         // A host that fails for good, or fails again, gives way to the next; the server itself is the last resort.
         if (!last && (!isWorthRetrying(error) || host.strikes >= STRIKES_BEFORE_CHANGE)) {
@@ -184,6 +211,13 @@ export class Source {
         await this.#pause(failures, pauseAtLeastMs, options.signal)
       }
     }
+  }
+
+  /** A host of the player's own network gets no second try; one that merely lacks a file is asked for the next. */
+  #leaveLan(host: Host, error: unknown): void {
+    const status = error instanceof LauncherError && error.code === 'LA_HTTP_STATUS' ? error.details['status'] : 0
+    if (status !== 404 && status !== 410)
+      host.benchedUntil = Math.max(host.benchedUntil, this.#monotonic() + LAN_BENCH_MS)
   }
 
   async #use<T>(
@@ -258,6 +292,10 @@ async function collect(answer: HttpAnswer, maxBytes: number, path: string): Prom
     maxBytes,
     () => new LauncherError('LA_SIZE', `Cannot fetch "${path}": it is longer than ${maxBytes} bytes`),
   )
+}
+
+function newHost({ url, weight, scope }: Mirror): Host {
+  return { base: withSlash(url), isLan: scope === 'lan', weight, strikes: 0, lies: 0, benchedUntil: 0 }
 }
 
 function withSlash(url: string): string {

@@ -37,19 +37,19 @@ export interface FetchPlan {
   readonly copies: ReadonlyMap<string, readonly string[]>
 }
 
-/** Files whose index is worth fetching: those for which this disk may hold pieces. */
+/** Lists of pieces, for large files; fetched where this disk may hold pieces, or where each piece has to be verified as it comes. */
 async function loadIndexes(
   context: DownloadContext,
   layout: Layout,
   plan: Plan,
-  hasSeeds: boolean,
+  isWanted: boolean,
 ): Promise<Map<string, readonly Chunk[]>> {
   const chunks = new Map<string, readonly Chunk[]>()
   const indexed = plan.writes.filter(({ file }) => file.index !== undefined && file.size > SMALL_BLOB_BYTES)
   await inParallel(indexed, context.gate.width, async ({ file }) => {
     if (chunks.has(file.sha256)) return
     const known = await knownIndex(context, layout, file)
-    const found = known ?? (hasSeeds ? await fetchIndex(context, layout, file) : undefined)
+    const found = known ?? (isWanted ? await fetchIndex(context, layout, file) : undefined)
     if (found !== undefined) chunks.set(file.sha256, found)
   })
   return chunks
@@ -65,6 +65,9 @@ async function loadSeeds(
   const wanted = plan.writes.filter(({ file }) => file.index !== undefined && file.size > SMALL_BLOB_BYTES)
   if (wanted.length === 0) return seeds
   const paths = new Set(wanted.map(({ file }) => file.path))
+  const listed = new Set(installed.map(({ path }) => path))
+  // A folder that nothing is known about may hold an older version of the same file: worth as much as an installed one.
+  const unknown = wanted.flatMap(({ file, existed }) => (existed && !listed.has(file.path) ? [file] : []))
   const sources = installed.filter((file) => file.index !== undefined)
   // The same path first: its pieces are the likeliest, and the first place of a piece counts.
   sources.sort((a, b) => Number(paths.has(b.path)) - Number(paths.has(a.path)))
@@ -76,6 +79,13 @@ async function loadSeeds(
     const known = await knownIndex(context, layout, file)
     const fetched = known ?? (paths.has(file.path) ? await fetchIndex(context, layout, file) : undefined)
     const chunks = fetched ?? (paths.has(file.path) ? await cutLocally(context, place, found.identity.size) : undefined)
+    if (chunks !== undefined) seeds.add(place, chunks)
+  }
+  for (const file of unknown) {
+    context.signal.throwIfAborted()
+    const place = placeInside(layout.root, file.path)
+    const found = await look(context.fs, place)
+    const chunks = found.kind === 'file' ? await cutLocally(context, place, found.identity.size) : undefined
     if (chunks !== undefined) seeds.add(place, chunks)
   }
   return seeds
@@ -117,7 +127,7 @@ export async function planFetch(
   if (plan.writes.length === 0)
     return { downloadBytes: 0, keptBytes: 0, seeds: new Seeds(context.fs), chunks: new Map(), copies: new Map() }
   const seeds = await loadSeeds(context, layout, plan, installed)
-  const chunks = await loadIndexes(context, layout, plan, seeds.size > 0)
+  const chunks = await loadIndexes(context, layout, plan, seeds.size > 0 || context.source.hasLan)
   const copies = await findCopies(context, layout, plan, installed)
   let downloadBytes = 0
   let keptBytes = 0

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { parseManifest } from '@keyturn/manifest'
+import { allFilesFor, parseManifest } from '@keyturn/manifest'
 import type { ContentKey, ManifestFile, ReleaseManifest, Requirements } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
 import { listFolder, look, placeInside, readSmallFile, removeFile } from '../disk/disk.ts'
@@ -12,6 +12,7 @@ import { bringInParts } from './low-space.ts'
 import { makePlan } from './plan.ts'
 import type { Plan } from './plan.ts'
 import { preflight } from './preflight.ts'
+import type { PlanSummary } from '../events.ts'
 import type { Session } from '../session.ts'
 import { planFetch, stageAll } from './stage.ts'
 import type { FetchPlan, Staged } from './stage.ts'
@@ -20,7 +21,7 @@ import type { FileIdentity } from '../disk/disk.ts'
 import type { InstallState, ReleaseRef } from '../disk/state-file.ts'
 import type { AsideStep, Transaction } from './transaction.ts'
 import { keptFiles } from '../disk/kept-manifest.ts'
-import { wantedFiles } from './wanted-files.ts'
+import { possibleFiles, wantedFiles } from './wanted-files.ts'
 
 /** A release that was verified and is to be in the folder. */
 export interface TargetRelease {
@@ -71,6 +72,7 @@ export interface Prepared {
   /** Old and new do not fit on the disk together. */
   readonly isLow: boolean
   readonly result: Omit<RunResult, 'state' | 'downloadedBytes'>
+  readonly summary: PlanSummary
 }
 
 const MAX_MANIFEST_BYTES = 64 * 1024 * 1024
@@ -90,7 +92,7 @@ async function filesOf(session: Session, path: string): Promise<ManifestFile[]> 
   const bytes = await readSmallFile(session.options.fs, path, MAX_MANIFEST_BYTES)
   if (bytes === undefined) return []
   try {
-    return wantedFiles(parseManifest(bytes), session.options)
+    return allFilesFor(parseManifest(bytes), session.options.target)
   } catch {
     return [] // damaged on disk: nothing of it is removed or used, its files are found by their hashes
   }
@@ -172,8 +174,16 @@ export class UpdateRun {
       setAside: asides.map(({ path, to }) => ({ path, to })),
       releaseBytes,
     }
-    if (!isAgain) this.#announce(result, { changedBytes, writes: writes.length }, fetchPlan)
-    return { plan, installed, cache, fetchPlan, context, isLow, result }
+    const summary: PlanSummary = {
+      version: this.#release.ref.version,
+      changedFiles: result.writtenFiles,
+      removedFiles: removals.length,
+      releaseBytes,
+      changedBytes,
+      downloadBytes: fetchPlan.downloadBytes,
+    }
+    if (!isAgain) this.#announce(summary, writes.length, fetchPlan)
+    return { plan, installed, cache, fetchPlan, context, isLow, result, summary }
   }
 
   async #planFetch(context: DownloadContext, plan: Plan, installed: readonly ManifestFile[]): Promise<FetchPlan> {
@@ -185,26 +195,12 @@ export class UpdateRun {
     )
   }
 
-  #announce(
-    { writtenFiles, removedFiles, releaseBytes }: Prepared['result'],
-    { changedBytes, writes }: { changedBytes: number; writes: number },
-    { downloadBytes, keptBytes }: FetchPlan,
-  ): void {
+  #announce(plan: PlanSummary, writes: number, { downloadBytes, keptBytes }: FetchPlan): void {
     const session = this.#session
-    session.emit({
-      type: 'plan',
-      plan: {
-        version: this.#release.ref.version,
-        changedFiles: writtenFiles,
-        removedFiles,
-        releaseBytes,
-        changedBytes,
-        downloadBytes,
-      },
-    })
+    session.emit({ type: 'plan', plan })
     if (this.#options.dryRun === true) return
     session.meter.resume(keptBytes)
-    session.meter.expect({ download: downloadBytes, disk: changedBytes, files: writes })
+    session.meter.expect({ download: downloadBytes, disk: plan.changedBytes, files: writes })
   }
 
   /** Brings everything that is missing into the staging folder, verified; the install itself is only read. */
@@ -233,7 +229,9 @@ export class UpdateRun {
     session.enter('plan')
     const files = wantedFiles(this.#release.manifest, session.options)
     // The very manifest that is installed need not be read again.
-    const installed = this.#isSame ? files : await installedFiles(session, this.#state)
+    const installed = this.#isSame
+      ? possibleFiles(this.#release.manifest, files, session.options)
+      : await installedFiles(session, this.#state)
     const cache = await HashCache.load(fs, session.layout.hashCache)
     session.meter.expect({ disk: files.reduce((sum, file) => sum + file.size, 0), files: files.length })
     const plan = await makePlan({

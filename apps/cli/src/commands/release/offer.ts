@@ -1,5 +1,5 @@
 import { ManifestError, verifyManifestSignatures } from '@keyturn/manifest'
-import type { Head } from '@keyturn/manifest'
+import type { Head, Mirror } from '@keyturn/manifest'
 import { hexEncode, KeyturnError, systemRandom } from '@keyturn/primitives'
 import type { HomeSession } from '@keyturn/publisher'
 import {
@@ -33,6 +33,7 @@ interface OfferVersionOptions extends ChannelOption, OfferOptions {
   readonly resume?: boolean
   readonly fallback?: string
   readonly mirror?: readonly string[]
+  readonly lanMirror?: readonly string[]
   readonly key?: readonly string[]
   readonly atLeast?: string
 }
@@ -51,6 +52,11 @@ export function registerOffer(release: Command, cli: Cli): void {
       .option('--resume', 'end a halt of the channel')
       .option('--fallback <version>', 'what the others get (default: what everybody may have now)')
       .option('--mirror <url>', 'a place that serves the same tree; may be given several times', collect)
+      .option(
+        '--lan-mirror <url>',
+        'such a place in the networks of players, tried first where it answers; may be given several times',
+        collect,
+      )
       .option(
         '--key <alias>',
         'sign with this key; may be given several times (default: the head key in force)',
@@ -126,7 +132,7 @@ async function runOffer(
 ): Promise<CommandResult> {
   const home = await openToRelease(context, { write: true })
   const channel = channelOf(options, home.description)
-  const { days, percent, fallback, mirror, key, atLeast, resume } = options
+  const { days, percent, fallback, key, atLeast, resume } = options
   const share = percent === undefined ? undefined : wholeNumber(percent, '--percent', 0, 100)
   const release = await chosenRelease(context, home, channel, version)
   await refuseForeignArchives(home, release)
@@ -136,7 +142,7 @@ async function runOffer(
     percent: share,
     resume,
     fallback: fallback === undefined ? undefined : await signedPin(home, channel, fallback),
-    mirrors: mirror?.map((url) => ({ url, weight: 1 })),
+    mirrors: mirrorsOf(base?.mirrors ?? [], options),
     salt: hexEncode(systemRandom(16)),
   })
   const { head } = await putOffer(home, channel, {
@@ -149,6 +155,19 @@ async function runOffer(
     atLeastSequence: atLeast === undefined ? undefined : wholeNumber(atLeast, '--at-least', 1, Number.MAX_SAFE_INTEGER),
   })
   return { data: { channel, ...headData(head.head) }, text: headText(head.head) }
+}
+
+/** The mirrors that were named, each kind in place of those of its kind; `undefined` where none was: all stay. */
+function mirrorsOf(
+  before: readonly Mirror[],
+  { mirror, lanMirror }: Pick<OfferVersionOptions, 'mirror' | 'lanMirror'>,
+): Mirror[] | undefined {
+  if (mirror === undefined && lanMirror === undefined) return undefined
+  const isLan = ({ scope }: Mirror): boolean => scope === 'lan'
+  const wide = mirror?.map((url) => ({ url, weight: 1 })) ?? before.filter((known) => !isLan(known))
+  // Weight 0: launchers that know no scope try it after the other mirrors.
+  const lan = lanMirror?.map((url) => ({ url, weight: 0, scope: 'lan' as const })) ?? before.filter(isLan)
+  return [...wide, ...lan]
 }
 
 /** What a head says, for programs. */

@@ -1,0 +1,123 @@
+import { KeyturnError } from '@keyturn/primitives'
+import type { EngineStatus, Progress, Settings } from '@keyturn/install-engine'
+import type { WaitReason } from './download-policy.ts'
+
+/** What a page may ask for. */
+export type Activity = 'update' | 'repair' | 'rollback' | 'launch'
+
+/** An error as the page shows it. */
+export interface ShownError {
+  readonly code: string
+  readonly message: string
+  readonly hint: string | undefined
+  readonly kind: string
+}
+
+/** Everything the page shows. */
+export interface Snapshot extends EngineStatus {
+  readonly activity: Activity | undefined
+  readonly isRunning: boolean
+  readonly offline: boolean
+  readonly lastError: ShownError | undefined
+  readonly lastResult:
+    | {
+        readonly activity: Activity
+        readonly outcome: string
+        readonly version: string | undefined
+        readonly downloadedBytes: number
+      }
+    | undefined
+  readonly settings: OpenSettings
+  /** An update that waits, and what for. */
+  readonly waiting: { readonly reason: WaitReason; readonly version: string; readonly bytes: number } | undefined
+  /** Whether the page asks for a folder first. */
+  readonly needsSetup: boolean
+}
+
+/** Settings that may be changed from the page: no folder, server, trust or program is among them. */
+export type OpenSettings = {
+  /** Present and `undefined`: no longer set. */
+  readonly [Name in (typeof OPEN_SETTINGS)[number]]?: Settings[Name] | undefined
+}
+
+/** The names of {@link OpenSettings}. */
+export const OPEN_SETTINGS = [
+  'channel',
+  'limit',
+  'language',
+  'components',
+  'backgroundLimit',
+  'pauseWhilePlaying',
+  'downloadHours',
+  'askAbove',
+] as const satisfies readonly (keyof Settings)[]
+
+/** How an activity is begun. */
+export interface BeginOptions {
+  readonly playInstalled?: boolean | undefined
+  /** The player asked for it: no size and no hour stands in the way of a download. */
+  readonly isAsked?: boolean | undefined
+}
+
+/** What the first page asks before anything is downloaded. */
+export interface Setup {
+  /** The folder that is offered. */
+  readonly folder: string
+  /**
+   * Checks and keeps the folder that the player chose.
+   *
+   * @throws LauncherError `LA_FOLDER` saying what is wrong with it.
+   */
+  readonly choose: (folder: string) => Promise<string>
+}
+
+const IDLE_PROGRESS: Progress = {
+  phase: 'idle',
+  downloadedBytes: 0,
+  downloadTotalBytes: 0,
+  diskBytes: 0,
+  diskTotalBytes: 0,
+  files: 0,
+  fileTotal: 0,
+  bytesPerSecond: 0,
+  secondsLeft: undefined,
+}
+
+/** The status before a folder is chosen: there is nothing to ask the engine, which would make one. */
+export function untouchedStatus(folder: string, settings: Settings & { readonly server: string }): EngineStatus {
+  return {
+    folder,
+    server: settings.server,
+    channel: settings.channel ?? 'stable',
+    state: 'idle',
+    version: undefined,
+    sequence: undefined,
+    trust: 'pinned',
+    reason: undefined,
+    rolesVersion: undefined,
+    notes: undefined,
+    components: [],
+    needsKey: false,
+    offered: undefined,
+    offeredNotes: undefined,
+    confirmed: false,
+    failedStarts: 0,
+    canRollBack: false,
+    unfinished: undefined,
+    paused: false,
+    bytesPerSecond: settings.limit,
+    progress: IDLE_PROGRESS,
+  }
+}
+
+/** An error for the page. */
+export function shown(error: unknown): ShownError {
+  if (error instanceof KeyturnError)
+    return { code: error.code, message: error.message, hint: error.hint, kind: error.kind }
+  return {
+    code: 'LA_BUG',
+    message: error instanceof Error ? error.message : String(error),
+    hint: undefined,
+    kind: 'bug',
+  }
+}
