@@ -55,7 +55,7 @@ export const OPEN_SETTINGS = [
 /** How an activity is begun. */
 export interface BeginOptions {
   readonly playInstalled?: boolean | undefined
-  /** The player asked for it: no size and no hour stands in the way of a download. */
+  /** The player asked for it: neither size nor hour holds a download up. */
   readonly isAsked?: boolean | undefined
 }
 

@@ -1,7 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { printable } from '@keyturn/primitives'
 import { writeAll } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
 import { inParallel, look, removeFile, sameIdentity } from '../disk/disk.ts'
@@ -11,6 +10,7 @@ import { PartFile, plainChunks } from './part-file.ts'
 import type { Chunk } from './part-file.ts'
 import type { ProgressMeter } from '../progress.ts'
 import type { RateLimit } from './rate-limit.ts'
+import { rangeError, sizeError, startOfPart } from './range-answer.ts'
 import { planRanges } from './ranges.ts'
 import type { RangeRequest } from './ranges.ts'
 import type { Gate } from './gate.ts'
@@ -70,12 +70,6 @@ export async function fetchSmallBlob(context: DownloadContext, blob: WantedFile)
       { signal: context.signal, mirrors: true },
     ),
   )
-}
-
-function sizeError(path: string, wanted: number, found: number): LauncherError {
-  return new LauncherError('LA_SIZE', `Cannot fetch "${path}": received ${found} bytes, expected ${wanted}`, {
-    details: { wanted, found },
-  })
 }
 
 function hashError(path: string, blob: WantedFile): LauncherError {
@@ -161,34 +155,6 @@ class PieceWriter {
       )
     }
   }
-}
-
-/** Answers to a range that say nothing against the file itself: the same file may come whole. */
-const RANGE_REFUSALS: ReadonlySet<number> = new Set([400, 403, 405, 406, 412, 416, 417, 501])
-
-function rangeError(path: string, problem: string): LauncherError {
-  return new LauncherError('LA_RANGE', `Cannot fetch a part of "${path}": ${problem}`)
-}
-
-/** Where the bytes of a part begin in the file, by what the server says of them. */
-function startOfPart(answer: HttpAnswer, path: string, wanted: { start: number; end: number; size: number }): number {
-  if (answer.status === 200) {
-    const length = answer.headers.get('content-length')
-    if (length !== null && Number(length) !== wanted.size) throw sizeError(path, wanted.size, Number(length))
-    return 0
-  }
-  if (RANGE_REFUSALS.has(answer.status)) throw rangeError(path, `the server answers ${answer.status}`)
-  if (answer.status !== 206) throw statusError(answer.status, path)
-  const said = answer.headers.get('content-range') ?? ''
-  const match = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16}|\*)$/.exec(said)
-  const [start, last, size] = match === null ? [] : [Number(match[1]), Number(match[2]), match[3]]
-  const isRight = start === wanted.start && last === wanted.end - 1 && (size === '*' || Number(size) === wanted.size)
-  if (!isRight)
-    throw rangeError(
-      path,
-      `expected bytes ${wanted.start} to ${wanted.end - 1}, the server says "${printable(said, 60)}"`,
-    )
-  return start
 }
 
 async function readInto(
