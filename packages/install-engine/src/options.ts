@@ -30,7 +30,7 @@ export interface EngineOptions {
   readonly groups?: readonly string[] | undefined
   /** Components that the player chose or left out, by name; default: what the release says of each. */
   readonly components?: Readonly<Record<string, boolean>> | undefined
-  /** A server of this network that has the release's files, tried first for them; default: those that the publisher names. */
+  /** A server of this network with the release's files, tried first; default: those that the publisher names. */
   readonly lanMirror?: string | undefined
   /** Program to start, then its arguments; default: the release's only program. */
   readonly program?: readonly string[] | undefined

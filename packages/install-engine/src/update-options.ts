@@ -5,8 +5,8 @@ export interface UpdateOptions {
   readonly signal?: AbortSignal | undefined
   readonly dryRun?: boolean | undefined
   /**
-   * Asked once it is known what would come over the network; false ends the update with `LA_NOT_NOW`. Not asked when nothing
-   * can be played meanwhile.
+   * Asked once it is known what would come over the network; false ends the update with `LA_NOT_NOW`. Not asked when
+   * nothing can be played meanwhile.
    */
   readonly mayDownload?: ((plan: PlanSummary) => boolean) | undefined
   /** Stop once everything is downloaded and verified; the next update puts it in place. */

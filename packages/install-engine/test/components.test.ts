@@ -72,7 +72,7 @@ describe('components', () => {
     expect(await names(folder)).toContain('voice/fr.bin')
   })
 
-  it('of a later release follow its default for a player who chose before, and a list of old means just that', async () => {
+  it('of a later release follow its default for a player who chose before; a list of old means just that', async () => {
     const publisher = await Publisher.create()
     await publisher.release(files, { place: { components } })
     const { engine, folder } = await engineFor(publisher, { components: { hd: true } })

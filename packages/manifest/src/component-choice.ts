@@ -1,8 +1,8 @@
 import type { Component, ManifestFile, ReleaseManifest } from './model.ts'
 
 /**
- * What a player chose: the components to have, and no other; or an answer for each component that they were asked about,
- * which leaves all others, also those of later releases, to their default.
+ * What a player chose: the components to have, and no other; or an answer for each component that they were asked
+ * about, which leaves all others, also those of later releases, to their default.
  */
 export type ComponentChoice = readonly string[] | Readonly<Record<string, boolean>>
 

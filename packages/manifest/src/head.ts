@@ -93,7 +93,7 @@ export function parseHead(payload: Uint8Array): Head {
       ? fields.objects('mirrors', { max: 64 }, (item) => ({
           url: item.text('url', 1024),
           weight: item.optionalInteger('weight', 0, 1_000_000) ?? 1,
-          // Another scope is one of later versions: such a mirror is one as any other, as it is for readers that know none.
+          // Another scope is one of later versions: an ordinary mirror, as for readers that know none.
           ...(item.has('scope') && item.text('scope', 64) === 'lan' ? { scope: 'lan' as const } : {}),
         }))
       : [],

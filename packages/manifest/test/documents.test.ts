@@ -451,13 +451,13 @@ describe('diffManifests() and filesFor()', () => {
     ])
   })
 
-  it('a mirror of the player’s own network is written and read as one; another scope means an ordinary mirror', async () => {
+  it('a mirror of the player’s own network is read as written; another scope means an ordinary mirror', async () => {
     const publisher = await Publisher.create()
     const plain = headOf(await publisher.head(await publisher.manifest()))
     const head: Head = { ...plain, mirrors: [{ url: 'http://cache.lan/', weight: 0, scope: 'lan' }] }
     const written = writeHead(head)
     expect(parseHead(written).mirrors).toEqual(head.mirrors)
-    const later = new TextDecoder().decode(written).replace('"scope":"lan"', '"scope":"moon"')
+    const later = new TextDecoder().decode(written).replace('"lan"', '"moon"')
     expect(parseHead(new TextEncoder().encode(later)).mirrors).toEqual([{ url: 'http://cache.lan/', weight: 0 }])
   })
 })

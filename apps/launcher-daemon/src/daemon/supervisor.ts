@@ -127,7 +127,8 @@ export class Supervisor {
   start({ isAsked = false, checkMinutes = this.#settings.checkMinutes ?? 60 } = {}): void {
     let isFirst = isAsked
     const check = (): void => {
-      void this.begin('update', { isAsked: isFirst }).catch(() => undefined) // busy, paused or offline: the next check comes
+      // Busy, paused or offline: the next check comes.
+      void this.begin('update', { isAsked: isFirst }).catch(() => undefined)
       isFirst = false
       this.#timer = setTimeout(check, checkMinutes * 60_000)
       this.#timer.unref()

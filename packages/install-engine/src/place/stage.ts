@@ -37,7 +37,7 @@ export interface FetchPlan {
   readonly copies: ReadonlyMap<string, readonly string[]>
 }
 
-/** Lists of pieces, for large files; fetched where this disk may hold pieces, or where each piece has to be verified as it comes. */
+/** Lists of pieces; fetched where this disk may hold pieces, or where each piece has to be verified as it comes. */
 async function loadIndexes(
   context: DownloadContext,
   layout: Layout,

@@ -11,8 +11,8 @@ export function wantedFiles(
 }
 
 /**
- * The files of an installed release that may be here. Those of components that were left out count too: one that was chosen
- * before is removed, and one that was never here is not found.
+ * The files of an installed release that may be here. Those of components that were left out count too: one that was
+ * chosen before is removed, and one that was never here is not found.
  */
 export function possibleFiles(
   manifest: Pick<ReleaseManifest, 'files' | 'components'>,
