@@ -23,6 +23,7 @@
 #endif
 
 enum { HEADER = 128, PREAMBLE = 64, SLOT = 76, ENTRY_FIXED = 58, SEGMENT = 28, TAG = 16, NONCE = 24, KEY = 32 };
+enum { SEALED_TABLE = 2 }; /* the one flag */
 enum { MAX_PATH_BYTES = 1024, MAX_PARTS = 32, MAX_SLOTS = 1024, MAX_GAP = 1 << 20, PAD_PIECE = 4096 };
 static const uint64_t MAX_MANIFEST = 64ull << 20, MAX_FILE = 64ull << 30, MAX_WINDOW = 8ull << 20;
 /* Offsets above this are refused by the reader in JavaScript, which counts in doubles. */
@@ -53,7 +54,9 @@ struct m2p_archive {
   m2p_allocator memory;
   uint64_t max_manifest, max_file;
   uint64_t manifest_offset, manifest_size;
+  uint64_t table_at, table_end; /* the entries, within the manifest */
   uint32_t max_entries, key_id, segment_size, entry_count, slot_count;
+  uint32_t announced; /* entries, as the preamble counts them */
   uint8_t *manifest;
   const uint8_t *commitment;
   Entry *entries;
@@ -61,7 +64,7 @@ struct m2p_archive {
   Slot *slots;
   Gap *gaps;
   size_t gap_count;
-  int unlocked;
+  int unlocked, sealed; /* sealed: the table is still encrypted */
 };
 
 struct m2p_reader {
@@ -116,6 +119,7 @@ const char *m2p_code(m2p_status status) {
     case M2P_E_IO: return "M2P_IO";
     case M2P_E_MEMORY: return "M2P_MEMORY";
     case M2P_E_USAGE: return "M2P_USAGE";
+    case M2P_E_SEALED: return "M2P_SEALED";
   }
   return "M2P_USAGE";
 }
@@ -280,6 +284,33 @@ static Slot *find_slot(const m2p_archive *a, uint32_t number) {
   return NULL;
 }
 
+static m2p_status parse_table(m2p_archive *a, m2p_error *error);
+
+/* Opens a sealed table in memory, in place of its ciphertext. The archive stays sealed when anything is refused. */
+static m2p_status open_table(m2p_archive *a, const uint8_t content_key[KEY], const Part *id, m2p_error *error) {
+  uint8_t key[KEY];
+  uint64_t length = a->manifest_size - a->table_at;
+  if (length < NONCE + TAG) return fail(error, M2P_E_TOC, "the sealed table is cut");
+  length -= NONCE;
+  uint8_t *sealed = a->manifest + a->table_at, *opened = (uint8_t *)allocate(a, (size_t)length, 1);
+  if (!opened) return no_memory(error);
+  hmac(key, content_key, "m2pack table key v1", id, 1);
+  int failed = crypto_aead_xchacha20poly1305_ietf_decrypt(opened, NULL, NULL, sealed + NONCE, length, a->manifest,
+                                                          PREAMBLE, sealed, key);
+  sodium_memzero(key, sizeof key);
+  m2p_status status = failed ? fail(error, M2P_E_DECRYPT, "the table does not open") : M2P_OK;
+  if (!status) {
+    memcpy(sealed, opened, (size_t)length - TAG);
+    a->table_end = a->table_at + length - TAG;
+    a->sealed = 0;
+    status = parse_table(a, error);
+    /* Its plain bytes are refused for good: there is no ciphertext left to try again with. */
+    if (status) a->entry_count = 0;
+  }
+  release(a, opened);
+  return status;
+}
+
 static void forget_slots(m2p_archive *a) {
   for (uint32_t i = 0; a->slots && i < a->slot_count; i++) sodium_memzero(a->slots[i].secret, KEY);
   a->unlocked = 0;
@@ -316,6 +347,7 @@ m2p_status m2p_unlock(m2p_archive *a, uint32_t key_id, const uint8_t content_key
       status = fail(error, M2P_E_DECRYPT, "slot %u does not open", (unsigned)a->slots[i].number);
   }
   sodium_memzero(wrap, sizeof wrap);
+  if (!status && a->sealed) status = open_table(a, content_key, &part, error);
   if (status) forget_slots(a);
   else a->unlocked = 1;
   return status;
@@ -534,7 +566,7 @@ static m2p_status parse_segments(const m2p_archive *a, Entry *e, m2p_error *erro
 }
 
 static m2p_status parse_path(const m2p_archive *a, Entry *e, const Entry *previous, uint64_t at, m2p_error *error) {
-  uint64_t left = a->manifest_size - at;
+  uint64_t left = a->table_end - at;
   if (left < 2) return fail(error, M2P_E_TOC, "an entry is cut");
   e->path_len = u16(a->manifest + at);
   e->path = a->manifest + at + 2;
@@ -563,7 +595,7 @@ static m2p_status parse_entry(m2p_archive *a, Entry *e, const Entry *previous, u
   if (u32(p + 20) > 1) return fail(error, M2P_E_HEADER, "compression or reserved bytes of an entry");
   e->sha256 = p + 24;
   e->segments = p + 56;
-  uint64_t left = a->manifest_size - *at - ENTRY_FIXED - e->path_len;
+  uint64_t left = a->table_end - *at - ENTRY_FIXED - e->path_len;
   uint64_t count = e->size ? (e->size + a->segment_size - 1) / a->segment_size : 1;
   if (left / SEGMENT < count) return fail(error, M2P_E_TOC, "the segments of an entry are cut");
   e->count = (uint32_t)count;
@@ -625,12 +657,13 @@ static m2p_status parse_preamble(m2p_archive *a, m2p_error *error) {
   const uint8_t *m = a->manifest;
   if (memcmp(m, "M2MF", 4) || u32(m + 4) != 1 || u32(m + 8) != a->key_id)
     return fail(error, M2P_E_HEADER, "the preamble does not fit the header");
-  a->entry_count = u32(m + 12);
-  if (a->entry_count > a->max_entries) return fail(error, M2P_E_LIMIT, "there are too many entries");
+  a->announced = u32(m + 12);
+  if (a->announced > a->max_entries) return fail(error, M2P_E_LIMIT, "there are too many entries");
   a->segment_size = u32(m + 16);
   if (a->segment_size < 65536 || a->segment_size > 16777216 || (a->segment_size & (a->segment_size - 1)))
     return fail(error, M2P_E_HEADER, "segment size %u", (unsigned)a->segment_size);
-  if (u32(m + 20)) return fail(error, M2P_E_HEADER, "flags are set");
+  if (u32(m + 20) != 0 && u32(m + 20) != SEALED_TABLE) return fail(error, M2P_E_HEADER, "unknown flags are set");
+  a->sealed = u32(m + 20) == SEALED_TABLE;
   if (u32(m + 24) > MAX_SLOTS) return fail(error, M2P_E_LIMIT, "there are too many slots");
   a->slot_count = u32(m + 24);
   if (u32(m + 28)) return fail(error, M2P_E_HEADER, "reserved bytes are set");
@@ -643,18 +676,29 @@ static m2p_status parse_manifest(m2p_archive *a, m2p_error *error) {
   m2p_status status = parse_preamble(a, error);
   if (!status) status = parse_slots(a, &at, error);
   if (status) return status;
-  if ((a->manifest_size - at) / ENTRY_FIXED < a->entry_count) return fail(error, M2P_E_TOC, "the entries are cut");
+  a->table_at = at;
+  a->table_end = a->manifest_size;
+  return a->sealed ? M2P_OK : parse_table(a, error);
+}
+
+static m2p_status parse_table(m2p_archive *a, m2p_error *error) {
+  uint64_t at = a->table_at;
+  m2p_status status = M2P_OK;
+  if ((a->table_end - at) / ENTRY_FIXED < a->announced) return fail(error, M2P_E_TOC, "the entries are cut");
+  a->entry_count = a->announced;
   a->entries = (Entry *)allocate(a, a->entry_count, sizeof *a->entries);
   if (!a->entries) return no_memory(error);
   for (uint32_t i = 0; i < a->entry_count && !status; i++)
     status = parse_entry(a, &a->entries[i], i ? &a->entries[i - 1] : NULL, &at, error);
   if (status) return status;
-  if (at != a->manifest_size) return fail(error, M2P_E_TOC, "bytes follow the last entry");
+  if (at != a->table_end) return fail(error, M2P_E_TOC, "bytes follow the last entry");
   status = sort_and_compare(a, error);
   return status ? status : check_layout(a, error);
 }
 
 /* ---- the archive ---- */
+
+static const char sealed_table[] = "the table is sealed: its content key opens it";
 
 m2p_status m2p_peek_key_id(const m2p_source *source, uint32_t *key_id, m2p_error *error) {
   uint8_t h[16];
@@ -716,10 +760,12 @@ void m2p_close(m2p_archive *a) {
 }
 
 uint32_t m2p_key_id(const m2p_archive *a) { return a->key_id; }
+int m2p_sealed(const m2p_archive *a) { return a->sealed; }
 uint32_t m2p_count(const m2p_archive *a) { return a->entry_count; }
 
 m2p_status m2p_entry_at(const m2p_archive *a, uint32_t index, m2p_entry *entry, m2p_error *error) {
   if (!a || !entry) return fail(error, M2P_E_USAGE, "m2p_entry_at needs an archive and an entry");
+  if (a->sealed) return fail(error, M2P_E_SEALED, "%s", sealed_table);
   if (index >= a->entry_count) return fail(error, M2P_E_ENTRY_UNKNOWN, "there is no entry %u", (unsigned)index);
   const Entry *e = &a->entries[index];
   entry->path = (const char *)e->path;
@@ -736,6 +782,7 @@ static m2p_status unknown(m2p_error *error) { return fail(error, M2P_E_ENTRY_UNK
 
 m2p_status m2p_find(const m2p_archive *a, const char *path, size_t length, uint32_t *index, m2p_error *error) {
   if (!a || !path || !index) return fail(error, M2P_E_USAGE, "m2p_find needs an archive, a path and an index");
+  if (a->sealed) return fail(error, M2P_E_SEALED, "%s", sealed_table);
   uint32_t low = 0, high = a->entry_count;
   while (low < high) {
     uint32_t middle = low + (high - low) / 2;
@@ -753,6 +800,7 @@ m2p_status m2p_find(const m2p_archive *a, const char *path, size_t length, uint3
 m2p_status m2p_find_folded(const m2p_archive *a, const char *path, size_t length, uint32_t *index, m2p_error *error) {
   Entry wanted;
   if (!a || !path || !index) return fail(error, M2P_E_USAGE, "m2p_find_folded needs an archive, a path and an index");
+  if (a->sealed) return fail(error, M2P_E_SEALED, "%s", sealed_table);
   if (!length || length > MAX_PATH_BYTES) return unknown(error);
   size_t root = sizeof YMIR - 1;
   if (length >= root && same_ascii((const uint8_t *)path, root, YMIR)) path += 3, length -= 3;

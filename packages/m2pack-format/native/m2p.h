@@ -65,7 +65,8 @@ typedef enum {
   M2P_E_ENTRY_UNKNOWN = 21,
   M2P_E_IO = 22,     /* the source could not read */
   M2P_E_MEMORY = 23, /* the allocator gave nothing */
-  M2P_E_USAGE = 24   /* an argument is wrong, or m2p_unlock() was not called */
+  M2P_E_USAGE = 24,  /* an argument is wrong, or m2p_unlock() was not called */
+  M2P_E_SEALED = 25  /* the table is sealed: call m2p_unlock() before names are read */
 } m2p_status;
 
 /* What was refused, in words; `message` ends with a zero byte and never holds a key. */
@@ -138,10 +139,13 @@ M2P_API m2p_status m2p_open(m2p_archive **archive, const m2p_source *source, con
 M2P_API void m2p_close(m2p_archive *archive);
 
 /* Gives the archive its content key (32 bytes), as a launcher delivers it with its key_id. Before this only names and
- * sizes can be read. Not for several threads at once. */
+ * sizes can be read, and of an archive with a sealed table nothing at all. Not for several threads at once. */
 M2P_API m2p_status m2p_unlock(m2p_archive *archive, uint32_t key_id, const uint8_t content_key[32], m2p_error *error);
 
 M2P_API uint32_t m2p_key_id(const m2p_archive *archive);
+/* 1 while the table of the archive is sealed and m2p_unlock() did not open it, else 0. */
+M2P_API int m2p_sealed(const m2p_archive *archive);
+/* Files in the archive; 0 while its table is sealed. */
 M2P_API uint32_t m2p_count(const m2p_archive *archive);
 /* The entry at `index`, in the order of the bytes of the paths. */
 M2P_API m2p_status m2p_entry_at(const m2p_archive *archive, uint32_t index, m2p_entry *entry, m2p_error *error);

@@ -91,6 +91,8 @@ static int unlock(m2p_archive *archive, const char *key_file, const char *key_id
 
 static int list(const m2p_archive *archive) {
   m2p_entry entry;
+  m2p_error error;
+  if (m2p_sealed(archive) && m2p_entry_at(archive, 0, &entry, &error)) return report(&error);
   for (uint32_t i = 0; i < m2p_count(archive); i++) {
     m2p_entry_at(archive, i, &entry, NULL);
     printf("%llu %.*s\n", (unsigned long long)entry.size, (int)entry.path_length, entry.path);

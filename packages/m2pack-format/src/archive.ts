@@ -5,7 +5,7 @@ import type { ArchiveEntry, EntryTable } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { parseHeader } from './header.ts'
 import type { ArchiveHeader } from './header.ts'
-import { checkCommitment, checkContentKey, SlotKey, unwrapSlots } from './keys.ts'
+import { checkContentKey, checkKeyOf, SlotKey, unwrapSlots } from './keys.ts'
 import type { ContentKey } from './keys.ts'
 import { checkLayout } from './layout.ts'
 import type { Gap } from './layout.ts'
@@ -73,8 +73,8 @@ export async function openArchive(source: ByteSource, options: OpenOptions): Pro
   // A Buffer differs in more than its name (its slice() is a view): from here on there are plain arrays only.
   const bytes = new Uint8Array(read.buffer, read.byteOffset, read.byteLength)
   checkManifest(header, bytes, options)
-  const manifest = parseManifest(bytes, header, limits)
-  const gaps = checkLayout(header, manifest.table.entries, size)
+  const manifest = parseManifest(bytes, header, limits, contentKey)
+  const gaps = manifest.table === undefined ? [] : checkLayout(header, manifest.table.entries, size)
   const slots = contentKey === undefined ? undefined : unlock(manifest, contentKey)
   await zstd.ready()
   return new Archive({ source, header, manifestBytes: bytes, manifest, gaps, slots, options })
@@ -109,16 +109,7 @@ export async function holdsManifestOnly(source: ByteSource): Promise<boolean> {
 }
 
 function unlock(manifest: Manifest, contentKey: ContentKey): Map<number, Uint8Array> {
-  if (contentKey.keyId !== manifest.keyId) {
-    throw new M2pError(
-      'M2P_KEY_ID_MISMATCH',
-      `The archive is of key_id ${manifest.keyId}, the content key of key_id ${contentKey.keyId}`,
-      {
-        details: { archive: manifest.keyId, contentKey: contentKey.keyId },
-      },
-    )
-  }
-  checkCommitment(contentKey, manifest.commitment)
+  checkKeyOf(contentKey, manifest.keyId, manifest.commitment)
   return unwrapSlots(contentKey, manifest.slots)
 }
 
@@ -148,11 +139,9 @@ export class Archive {
   readonly keyCommitment: Uint8Array
   /** Whether the signature was checked, or only the hash. */
   readonly signatureChecked: boolean
-  /** The files in order of their path bytes. */
-  readonly entries: readonly ArchiveEntry[]
   /** Zeros before payloads. */
   readonly gaps: readonly Gap[]
-  readonly #table: EntryTable
+  readonly #table: EntryTable | undefined
   readonly #manifest: Manifest
   readonly #manifestOnly: boolean
   readonly #slotKeys = new Map<number, SlotKey>()
@@ -168,12 +157,42 @@ export class Archive {
     this.segmentSize = parts.manifest.segmentSize
     this.keyCommitment = parts.manifest.commitment
     this.signatureChecked = parts.options.verifiers !== 'unchecked'
-    this.entries = parts.manifest.table.entries
     this.gaps = parts.gaps
     this.#table = parts.manifest.table
     this.#manifest = parts.manifest
     this.#manifestOnly = parts.options.manifestOnly === true
     this.#slots = parts.slots
+  }
+
+  /** Whether the entry table is encrypted in the archive; opening with the content key opens it. */
+  get sealed(): boolean {
+    return this.#manifest.sealed === true
+  }
+
+  /** Whether the files can be listed: always, unless the table is sealed and no content key was given. */
+  get listable(): boolean {
+    return this.#table !== undefined
+  }
+
+  /**
+   * The files in order of their path bytes.
+   *
+   * @throws {@link M2pError} `M2P_SEALED` when the table is sealed and no content key was given.
+   */
+  get entries(): readonly ArchiveEntry[] {
+    return this.#entryTable.entries
+  }
+
+  /** The manifest with its table in the clear: what entries are read from. @internal */
+  get openedManifest(): Uint8Array {
+    return this.#manifest.opened
+  }
+
+  get #entryTable(): EntryTable {
+    if (this.#table !== undefined) return this.#table
+    throw new M2pError('M2P_SEALED', 'The archive has a sealed table: listing its files needs the content key', {
+      details: { key_id: this.keyId },
+    })
   }
 
   /** Numbers of the slots that the archive carries, ascending. */
@@ -193,7 +212,7 @@ export class Archive {
 
   /** Finds a file, or `undefined`. */
   find(path: string, { fold = false }: LookUpOptions = {}): ArchiveEntry | undefined {
-    if (!fold) return this.#table.get(path)
+    if (!fold) return this.#entryTable.get(path)
     this.#byFold ??= new Map(this.entries.map((entry) => [foldPath(entry.path), entry]))
     return this.#byFold.get(foldPath(path))
   }

@@ -32,6 +32,8 @@ export interface BuildFormatOptions {
   readonly ymirPrefix?: boolean
   /** Encrypts everything under the newest slot, whatever `previous` says; default `false`. */
   readonly full?: boolean
+  /** Encrypts the entry table too: without the content key nobody can list the files; default `false`. */
+  readonly sealTable?: boolean
 }
 
 /** The keys a writer needs. */
@@ -55,13 +57,14 @@ export function resolveFormat(options: BuildFormatOptions): ResolvedFormat {
     align = 1,
     ymirPrefix = false,
     full = false,
+    sealTable = false,
   } = options
   if (!Number.isInteger(level) || level < 1 || level > 22) throw new RangeError('level must be an integer from 1 to 22')
   if (!isSegmentSize(segmentSize)) throw new RangeError('segmentSize must be a power of two from 64 KiB to 16 MiB')
   if (!Number.isInteger(align) || align < 1 || align > MAX_ALIGN || (align & (align - 1)) !== 0) {
     throw new RangeError('align must be a power of two up to 1 MiB')
   }
-  return { level, segmentSize, align, ymirPrefix, full }
+  return { level, segmentSize, align, ymirPrefix, full, sealTable }
 }
 
 /** The path a file is stored under. @throws {@link M2pError} `M2P_PATH`, `M2P_LIMIT`. */

@@ -38,6 +38,11 @@ export const m2pErrors = {
     meaning: 'Bytes after the end of the archive belong to no part of it.',
     remedy: 'Fetch the archive again; something was appended.',
   },
+  M2P_SEALED: {
+    kind: 'input',
+    meaning: 'The table of the archive is sealed, and no content key was given: its files cannot be listed.',
+    remedy: 'Give the content key. Before the date of a scheduled release nobody but its publisher has it.',
+  },
   M2P_PADDING: {
     kind: 'input',
     meaning: 'Bytes between two payloads, which must be zero, are not.',

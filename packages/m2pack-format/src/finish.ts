@@ -20,10 +20,10 @@ export interface FinishedArchive {
 export function finishArchive(
   records: readonly EntryRecord[],
   offset: number,
-  keys: BuildKeys,
+  keys: BuildKeys & { readonly sealTable?: boolean | undefined },
   { segmentSize, slots }: { readonly segmentSize: number; readonly slots: WriterSlots },
 ): FinishedArchive {
-  const { contentKey, signingSeed } = keys
+  const { contentKey, signingSeed, sealTable } = keys
   const used = [...new Set(records.map((record) => record.slot))].sort((left, right) => left - right)
   if (used.length > MAX_SLOTS)
     throw new M2pError('M2P_LIMIT', `The archive would carry ${used.length} slots, at most ${MAX_SLOTS} are allowed`)
@@ -33,8 +33,10 @@ export function finishArchive(
       segmentSize,
       commitment: keyCommitment(contentKey),
       slots: used.map((number) => wrapSlot(contentKey, number, slots.secrets.get(number) as Uint8Array)),
+      sealed: sealTable,
     },
     records,
+    contentKey,
   )
   const header = signedHeader(contentKey.keyId, offset, manifest, signingSeed)
   const archiveBytes = offset + manifest.length

@@ -10,7 +10,7 @@ import {
 } from '@keyturn/primitives'
 import { M2pError } from './errors.ts'
 import { HmacKey } from './hmac-key.ts'
-import { MAX_U32, NONCE_BYTES } from './limits.ts'
+import { MAX_U32, NONCE_BYTES, PREAMBLE_BYTES, TAG_BYTES } from './limits.ts'
 
 /** The secret a running client gets, with its name. It wraps the slots and nothing else. */
 export interface ContentKey {
@@ -41,6 +41,8 @@ const LABELS = {
   slot: utf8Encode('m2pack slot v1'),
   slotNonce: utf8Encode('m2pack slot nonce v1'),
   fileKey: utf8Encode('m2pack file key v1'),
+  tableKey: utf8Encode('m2pack table key v1'),
+  tableNonce: utf8Encode('m2pack table nonce v1'),
   nonce: utf8Encode('m2pack nonce v1'),
 } as const
 
@@ -97,6 +99,71 @@ export function checkCommitment(contentKey: ContentKey, commitment: Uint8Array):
       'M2P_KEY_COMMITMENT',
       `The content key given as key_id ${contentKey.keyId} is not the one the archive was made for`,
     )
+  }
+}
+
+/**
+ * Checks that a content key is the one that an archive names.
+ *
+ * @throws {@link M2pError} `M2P_KEY_ID_MISMATCH`, `M2P_KEY_COMMITMENT`.
+ */
+export function checkKeyOf(contentKey: ContentKey, keyId: number, commitment: Uint8Array): void {
+  if (contentKey.keyId !== keyId) {
+    throw new M2pError(
+      'M2P_KEY_ID_MISMATCH',
+      `The archive is of key_id ${keyId}, the content key of key_id ${contentKey.keyId}`,
+      { details: { archive: keyId, contentKey: contentKey.keyId } },
+    )
+  }
+  checkCommitment(contentKey, commitment)
+}
+
+/**
+ * Encrypts the entry table of a manifest, so that nobody without the content key can list the files.
+ *
+ * @param manifest - With its table in the clear.
+ * @param start - Where the table starts.
+ * @returns The same preamble and slots, then nonce, ciphertext and tag: 40 bytes more.
+ */
+export function sealTable({ keyId, key }: ContentKey, manifest: Uint8Array, start: number): Uint8Array<ArrayBuffer> {
+  const table = manifest.subarray(start)
+  const nonce = hmacSha256(key, LABELS.tableNonce, u32Bytes(keyId), table).slice(0, NONCE_BYTES)
+  const tableKey = hmacSha256(key, LABELS.tableKey, u32Bytes(keyId))
+  try {
+    const sealed = sealXChaCha20Poly1305(tableKey, nonce, table, { aad: manifest.subarray(0, PREAMBLE_BYTES) })
+    return concatBytes(manifest.subarray(0, start), nonce, sealed)
+  } finally {
+    wipe(tableKey)
+  }
+}
+
+/**
+ * The reverse of {@link sealTable}; the content key was checked against the commitment before.
+ *
+ * @throws {@link M2pError} `M2P_TOC`, `M2P_DECRYPT`.
+ */
+export function openTable({ keyId, key }: ContentKey, manifest: Uint8Array, start: number): Uint8Array<ArrayBuffer> {
+  const at = start + NONCE_BYTES
+  if (manifest.length < at + TAG_BYTES)
+    throw new M2pError(
+      'M2P_TOC',
+      `Cannot read the sealed table: ${manifest.length - start} bytes are too short for one`,
+    )
+  const tableKey = hmacSha256(key, LABELS.tableKey, u32Bytes(keyId))
+  const opened = new Uint8Array(manifest.length - NONCE_BYTES - TAG_BYTES)
+  opened.set(manifest.subarray(0, start))
+  try {
+    const aad = manifest.subarray(0, PREAMBLE_BYTES)
+    const nonce = manifest.subarray(start, at)
+    openXChaCha20Poly1305(tableKey, nonce, manifest.subarray(at), { aad, out: opened.subarray(start) })
+    return opened
+  } catch (error) {
+    if (!(error instanceof PrimitivesError)) throw error
+    throw new M2pError('M2P_DECRYPT', `The table of the archive does not open under the content key ${keyId}`, {
+      cause: error,
+    })
+  } finally {
+    wipe(tableKey)
   }
 }
 

@@ -2,7 +2,8 @@ import { Reader, Writer, utf8Encode } from '@keyturn/primitives'
 import { M2pError } from './errors.ts'
 import { FORMAT_VERSION, headerError } from './header.ts'
 import type { ArchiveHeader } from './header.ts'
-import type { WrappedSlot } from './keys.ts'
+import { checkKeyOf, openTable, sealTable } from './keys.ts'
+import type { ContentKey, WrappedSlot } from './keys.ts'
 import { MAX_SEGMENT_BYTES, MAX_SLOTS, MIN_SEGMENT_BYTES, NONCE_BYTES, PREAMBLE_BYTES, SLOT_BYTES } from './limits.ts'
 import type { ArchiveLimits } from './limits.ts'
 import type { EntryRecord, EntryTable } from './entries.ts'
@@ -18,13 +19,20 @@ export interface ManifestHead {
   readonly commitment: Uint8Array
   /** The wrapped slots, ascending. */
   readonly slots: readonly WrappedSlot[]
+  /** The entry table is encrypted: without the content key nobody can list the files; default false. */
+  readonly sealed?: boolean | undefined
 }
 
 /** A manifest as read. */
 export interface Manifest extends ManifestHead {
-  /** The files, in order of their path bytes. */
-  readonly table: EntryTable
+  /** The manifest with its table in the clear; the bytes as read unless the table is sealed. */
+  readonly opened: Uint8Array
+  /** The files, in order of their path bytes; undefined for a sealed table that was read without its content key. */
+  readonly table: EntryTable | undefined
 }
+
+/** The one flag: the entry table is sealed. Bit 0 stays free, because archives that say 1 were always refused. */
+const SEALED_TABLE = 2
 
 const TAG: Uint8Array = utf8Encode('M2MF')
 
@@ -66,11 +74,13 @@ function readPreamble(reader: Reader, header: ArchiveHeader, limits: ArchiveLimi
       `Cannot read manifest: segment size ${segmentSize}, expected a power of two from 64 KiB to 16 MiB`,
     )
   }
-  reader.zeros(4, 'flags')
+  const flags = reader.u32le('flags')
+  if (flags !== 0 && flags !== SEALED_TABLE)
+    throw new M2pError('M2P_HEADER', `Cannot read manifest: its flags are ${flags}, expected 0 or ${SEALED_TABLE}`)
   const slotCount = reader.u32le('slot_count', { max: MAX_SLOTS })
   reader.zeros(4, 'reserved')
   const commitment = Uint8Array.from(reader.bytes(32, 'key_commitment'))
-  return { keyId, entryCount, segmentSize, slotCount, commitment }
+  return { keyId, entryCount, segmentSize, sealed: flags === SEALED_TABLE, slotCount, commitment }
 }
 
 function readSlots(reader: Reader, slotCount: number): WrappedSlot[] {
@@ -96,24 +106,51 @@ function readSlots(reader: Reader, slotCount: number): WrappedSlot[] {
  * Reads a manifest whose hash and signature were checked, and checks everything in it: counts, paths, ranges.
  *
  * @param bytes - The manifest; the table keeps views of it.
- * @throws {@link M2pError} `M2P_HEADER`, `M2P_LIMIT`, `M2P_TOC`, `M2P_SIZE`, `M2P_PATH`, `M2P_PATH_COLLISION`.
+ * @param contentKey - Opens a sealed table; without it such a manifest has no table.
+ * @throws {@link M2pError} `M2P_HEADER`, `M2P_LIMIT`, `M2P_TOC`, `M2P_SIZE`, `M2P_PATH`, `M2P_PATH_COLLISION`; for a
+ *   sealed table also `M2P_KEY_ID_MISMATCH`, `M2P_KEY_COMMITMENT`, `M2P_DECRYPT`.
  */
-export function parseManifest(bytes: Uint8Array, header: ArchiveHeader, limits: ArchiveLimits): Manifest {
+export function parseManifest(
+  bytes: Uint8Array,
+  header: ArchiveHeader,
+  limits: ArchiveLimits,
+  contentKey?: ContentKey,
+): Manifest {
   const reader = new Reader(bytes, headerError)
-  const { keyId, entryCount, segmentSize, slotCount, commitment } = readPreamble(reader, header, limits)
+  const { keyId, entryCount, segmentSize, sealed, slotCount, commitment } = readPreamble(reader, header, limits)
   const slots = readSlots(reader, slotCount)
-  const table = parseEntries(bytes, {
+  const head = { keyId, segmentSize, commitment, slots, sealed }
+  if (sealed && contentKey === undefined) return { ...head, opened: bytes, table: undefined }
+  let opened = bytes
+  if (sealed && contentKey !== undefined) {
+    checkKeyOf(contentKey, keyId, commitment)
+    opened = openTable(contentKey, bytes, reader.offset)
+  }
+  const table = parseEntries(opened, {
     start: reader.offset,
     entryCount,
     segmentSize,
     slots: new Set(slots.map((slot) => slot.number)),
     maxFileBytes: limits.fileBytes,
   })
-  return { keyId, segmentSize, commitment, slots, table }
+  return { ...head, opened, table }
 }
 
-/** Writes a manifest; `entries` must be in path order. */
-export function writeManifest(head: ManifestHead, entries: readonly EntryRecord[]): Uint8Array<ArrayBuffer> {
+/**
+ * Writes a manifest; `entries` must be in path order.
+ *
+ * @param contentKey - Of the archive: it seals the table where `head` says so.
+ */
+export function writeManifest(
+  head: ManifestHead,
+  entries: readonly EntryRecord[],
+  contentKey: ContentKey,
+): Uint8Array<ArrayBuffer> {
+  const plain = writePlain(head, entries)
+  return head.sealed === true ? sealTable(contentKey, plain, PREAMBLE_BYTES + head.slots.length * SLOT_BYTES) : plain
+}
+
+function writePlain(head: ManifestHead, entries: readonly EntryRecord[]): Uint8Array<ArrayBuffer> {
   let size = PREAMBLE_BYTES + head.slots.length * SLOT_BYTES
   for (const entry of entries) size += entry.pathBytes.length + 58 + entry.segments.length
   const writer = new Writer(size)
@@ -122,7 +159,7 @@ export function writeManifest(head: ManifestHead, entries: readonly EntryRecord[
     .u32le(head.keyId)
     .u32le(entries.length)
     .u32le(head.segmentSize)
-    .u32le(0)
+    .u32le(head.sealed === true ? SEALED_TABLE : 0)
     .u32le(head.slots.length)
     .u32le(0)
     .bytes(head.commitment)

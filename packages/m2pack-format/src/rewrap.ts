@@ -1,5 +1,6 @@
 import { blake2b256 } from '@keyturn/primitives'
 import type { Archive } from './archive.ts'
+import { M2pError } from './errors.ts'
 import { signedHeader } from './finish.ts'
 import { HEADER_BYTES } from './limits.ts'
 import { checkContentKey, keyCommitment, wrapSlot } from './keys.ts'
@@ -14,6 +15,8 @@ export interface RewrapOptions {
   readonly contentKey: ContentKey
   /** Ed25519 seed of the archive signing key, 32 bytes, secret. */
   readonly signingSeed: Uint8Array
+  /** Encrypts the entry table under the new key; default: a table that was sealed gets open. */
+  readonly sealTable?: boolean | undefined
   /** Stops between two pieces, with the signal's reason. */
   readonly signal?: AbortSignal | undefined
 }
@@ -24,7 +27,7 @@ export interface RewrapResult {
   readonly keyId: number
   readonly files: number
   readonly archiveBytes: number
-  /** Bytes that differ at most: 136, and 72 for each slot. */
+  /** Bytes that differ at most: 136, and 72 for each slot; a sealed table differs as a whole. */
   readonly changedBytesAtMost: number
   readonly manifestHash: Uint8Array
 }
@@ -44,7 +47,10 @@ const COPY_BYTES = 4 * 1024 * 1024
  *
  * @param archive - Opened with its verifier and its present content key.
  */
-export function rewrapParts(archive: Archive, { contentKey, signingSeed }: RewrapOptions): RewrappedParts {
+export function rewrapParts(
+  archive: Archive,
+  { contentKey, signingSeed, sealTable = false }: RewrapOptions,
+): RewrappedParts {
   checkContentKey(contentKey)
   if (contentKey.keyId === archive.keyId)
     throw new RangeError(`key_id ${contentKey.keyId} is the one the archive has already`)
@@ -56,9 +62,12 @@ export function rewrapParts(archive: Archive, { contentKey, signingSeed }: Rewra
     segmentSize: archive.segmentSize,
     commitment: keyCommitment(contentKey),
     slots,
+    sealed: sealTable,
   }
-  const manifest = writeManifest(head, archive.entries)
+  const manifest = writeManifest(head, archive.entries, contentKey)
   const { manifestOffset } = archive.header
+  if (manifest.length !== archive.manifestBytes.length && archive.entries.some(({ offset }) => offset > manifestOffset))
+    throw new M2pError('M2P_TOC', 'Cannot seal or open the table: payloads follow it')
   const end = archive.entries.reduce(
     (last, entry) => Math.max(last, entry.offset + entry.storedSize),
     manifestOffset + manifest.length,
@@ -72,7 +81,7 @@ export function rewrapParts(archive: Archive, { contentKey, signingSeed }: Rewra
       keyId: contentKey.keyId,
       files: archive.entries.length,
       archiveBytes: end,
-      changedBytesAtMost: 136 + 72 * slots.length,
+      changedBytesAtMost: sealTable || archive.sealed ? HEADER_BYTES + manifest.length : 136 + 72 * slots.length,
       manifestHash: blake2b256(manifest),
     },
   }

@@ -93,6 +93,36 @@ export const publisherErrors = {
     meaning: 'Nothing is offered on this channel yet, so there is no offer to repeat or to change.',
     remedy: 'Run "keyturn release offer VERSION".',
   },
+  REL_SCHEDULED: {
+    kind: 'policy',
+    meaning: 'A release is scheduled on the channel: it is sealed until its time, and one channel has one schedule.',
+    remedy: 'Run "keyturn release schedule" with --at for another date, --now to release it at once, or --cancel.',
+  },
+  REL_NO_SCHEDULE: {
+    kind: 'usage',
+    meaning: 'Nothing is scheduled on the channel.',
+    remedy: 'Run "keyturn release schedule --list" to see what is.',
+  },
+  REL_SCHEDULE_TIME: {
+    kind: 'usage',
+    meaning: 'A release cannot be scheduled for that time: it is not ahead, or more than 90 days ahead.',
+    remedy: 'Give --at in UTC, like 2026-12-04T18:00Z, or --now.',
+  },
+  REL_NOT_SEALABLE: {
+    kind: 'usage',
+    meaning: 'The release has no encrypted archives, so nothing of it can be kept closed until its time.',
+    remedy: 'Schedule a release of format m2pack.',
+  },
+  REL_KEY_NOT_TAKEN: {
+    kind: 'unavailable',
+    meaning: 'A scheduled release stays closed because the server did not take its runtime key.',
+    remedy: 'Give the server a vault, or schedule a release with a key file; then run "keyturn release renew".',
+  },
+  REL_READABLE: {
+    kind: 'policy',
+    meaning: 'Files outside archives, names of new archives or notes of the release could be read before its time.',
+    remedy: 'Put them into archives that exist already, leave the notes out, or accept it with --allow-readable.',
+  },
   REL_HALTED: {
     kind: 'policy',
     meaning: 'The channel is halted, and offering a release would end that.',

@@ -52,6 +52,20 @@ export interface HomeContentKey {
   readonly created: string
 }
 
+/**
+ * The content key and slot of a release that is scheduled. They are not among the keys of the home: nothing else is
+ * packed under them, and no other release names them, until the release is offered. An entry stays when a schedule is
+ * cancelled, so that its numbers are never used again.
+ */
+export interface SealedKey extends Omit<HomeContentKey, 'status'> {
+  /** Slot of what is new in the release. */
+  readonly slot: number
+  readonly channel: string
+  readonly version: string
+  /** When it is to be offered, `YYYY-MM-DDTHH:MM:SSZ`; absent once the schedule was cancelled. */
+  readonly at?: string | undefined
+}
+
 /** What becomes due with time. */
 export type DueKind = 'identity' | 'release' | 'head' | 'content' | 'transport' | 'vault'
 
@@ -89,6 +103,8 @@ export interface HomeDescription {
   readonly policy?: Readonly<Partial<Record<DueKind, number>>>
   /** Every slot number that was ever made; secrets are in the keystore as `slot/<number>`. */
   readonly slots: readonly number[]
+  /** Keys of releases that are scheduled, or were; oldest first. */
+  readonly sealedKeys?: readonly SealedKey[] | undefined
 }
 
 /** Names of secrets in the keystore. `n` counts from 1 and is never used again. */
@@ -207,6 +223,16 @@ export function activeContentKey(description: HomeDescription): HomeContentKey {
   return active
 }
 
+/** The next number for a content key: no key, not even one of a cancelled schedule, gets it again. */
+export function nextKeyId({ contentKeys, sealedKeys = [] }: HomeDescription): number {
+  return Math.max(0, ...[...contentKeys, ...sealedKeys].map(({ keyId }) => keyId)) + 1
+}
+
+/** The next number for a slot. */
+export function nextSlot({ slots, sealedKeys = [] }: HomeDescription): number {
+  return Math.max(0, ...slots, ...sealedKeys.map(({ slot }) => slot)) + 1
+}
+
 function isDescription(value: unknown): value is HomeDescription {
   if (!isRecord(value) || value['format'] !== 'keyturn-home' || value['version'] !== 1) return false
   const { identity, aliases, contentKeys, slots } = value
@@ -223,7 +249,9 @@ function isDescription(value: unknown): value is HomeDescription {
     Array.isArray(slots) &&
     slots.every((slot) => Number.isSafeInteger(slot)) &&
     Array.isArray(contentKeys) &&
-    contentKeys.every(isContentKey)
+    contentKeys.every(isContentKey) &&
+    (value['sealedKeys'] === undefined ||
+      (Array.isArray(value['sealedKeys']) && value['sealedKeys'].every(isSealedKey)))
   )
 }
 
@@ -233,6 +261,16 @@ function isContentKey(value: unknown): boolean {
     Number.isSafeInteger(value['keyId']) &&
     strings(value, ['verifierPub', 'commitment', 'created']) &&
     (value['status'] === 'active' || value['status'] === 'retired' || value['status'] === 'revoked')
+  )
+}
+
+function isSealedKey(value: unknown): boolean {
+  return (
+    isRecord(value) &&
+    Number.isSafeInteger(value['keyId']) &&
+    Number.isSafeInteger(value['slot']) &&
+    strings(value, ['verifierPub', 'commitment', 'created', 'channel', 'version']) &&
+    (value['at'] === undefined || typeof value['at'] === 'string')
   )
 }
 

@@ -79,6 +79,12 @@ export interface ManifestPointer {
   readonly length: number
 }
 
+/** A release that launchers may fetch and not install yet. */
+export interface PreloadPointer extends ManifestPointer {
+  /** When the publisher means to offer it, `YYYY-MM-DDTHH:MM:SSZ`. */
+  readonly at: string
+}
+
 /** A channel: the pointer to what is offered now. */
 export interface ChannelView {
   readonly product: string
@@ -93,6 +99,8 @@ export interface ChannelView {
   } | null
   readonly fallback: ManifestPointer | null
   readonly rollout: { readonly percent: number; readonly salt: string; readonly paused: boolean } | null
+  /** The release that is scheduled, null without one. */
+  readonly preload: PreloadPointer | null
   /** Set while a change is requested that no published head has yet. */
   readonly wanted: WantedHead | null
   readonly updated_at: string | null

@@ -68,6 +68,11 @@ export const serverErrors = {
     meaning: 'What you wanted to change was changed by somebody else in between, or exists already.',
     remedy: 'Read it again, decide again, and repeat the call.',
   },
+  SRV_NOT_YET: {
+    kind: 'policy',
+    meaning: 'The runtime key belongs to a release that is scheduled for later: the server does not take it yet.',
+    remedy: 'Wait for its time, or run "keyturn release schedule VERSION --now".',
+  },
   SRV_PRECONDITION: {
     kind: 'busy',
     meaning: 'A condition of the request (If-Match) does not hold.',

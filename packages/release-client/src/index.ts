@@ -18,6 +18,7 @@ export type {
   GarbageReport,
   KeyAgeView,
   ManifestPointer,
+  PreloadPointer,
   NewProduct,
   NewRelease,
   NewToken,

@@ -90,8 +90,10 @@ export class World {
     return await openHome(this.context())
   }
 
-  async startServer(): Promise<ReleaseServerClient> {
+  async startServer(clock: () => number = Date.now, vault = false): Promise<ReleaseServerClient> {
     this.#server = await createReleaseServer({
+      clock,
+      ...(vault ? { vault: { passphrase: 'of the server', scryptLogN: 4 } } : {}),
       dataDir: this.path('server'),
       drainMs: 100,
       rates: { managementPerMinute: 10_000, publicPerMinute: 10_000 },

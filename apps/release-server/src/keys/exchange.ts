@@ -19,7 +19,8 @@ import { VaultError } from '@keyturn/vault-kdf'
 import type { ReleaseView } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { readProduct, rolesInForce } from '../releases/products.ts'
-import { readChannel } from '../releases/channels.ts'
+import { channelsOf, readChannel } from '../releases/channels.ts'
+import { ServerError } from '../errors.ts'
 import { readManifestBytes, releaseOfManifest } from '../releases/releases.ts'
 import { isDeviceAllowed } from './device-routes.ts'
 import type { ServerKey, ServerKeys } from './server-keys.ts'
@@ -34,6 +35,8 @@ export interface ExchangeParts {
 }
 
 const RETRY_AFTER_S = 60
+/** A launcher asks again within a day, whatever the date: it may be moved. */
+const MAX_RETRY_AFTER_S = 86_400
 
 /** Vault cell of the runtime keys of a product. */
 export function runtimeKeyCell(vault: Vault, product: string): ReturnType<ReturnType<Vault['partition']>['cell']> {
@@ -64,7 +67,8 @@ export async function answerExchange(parts: ExchangeParts, request: Uint8Array):
       typeof found === 'string'
         ? writeKeyAnswer({
             refusal: found,
-            ...(found === 'RK_UNAVAILABLE' || found === 'RK_NOT_YET' ? { retryAfterS: RETRY_AFTER_S } : {}),
+            ...(found === 'RK_UNAVAILABLE' ? { retryAfterS: RETRY_AFTER_S } : {}),
+            ...(found === 'RK_NOT_YET' ? { retryAfterS: await secondsUntil(parts, wanted) } : {}),
           })
         : writeKeyAnswer({ runtimeKey: found })
     if (typeof found !== 'string') found.dispose()
@@ -125,8 +129,42 @@ async function decide(
   if (!roles.transport.includes(key.identity)) return 'RK_REFUSED'
   if (!(await mayHave(context, release.product, device))) return 'RK_REFUSED'
   if (!(await isListed(context, release, wanted.keyId))) return 'RK_KEY_ID_UNKNOWN'
-  if (release.state === 'draft') return 'RK_NOT_YET'
+  if (release.state === 'draft' || (await isScheduled(context, release))) return 'RK_NOT_YET'
   return openKey(parts, vault, release.product, wanted.keyId)
+}
+
+/** The release is on its channel to be fetched ahead, and its time has not come, whatever else was published of it. */
+async function isScheduled(context: ServerContext, { product, channel, sha256 }: ReleaseView): Promise<boolean> {
+  const preload = (await readChannel(context.metadata, product, channel))?.preload
+  return preload?.sha256 === sha256 && context.clock() < Date.parse(preload.at)
+}
+
+/** Until the date of a scheduled release; a minute for any other that is not offered. */
+async function secondsUntil({ context }: ExchangeParts, { manifestSha256 }: KeyRequest): Promise<number> {
+  const release = await releaseOfManifest(context.metadata, hexEncode(manifestSha256))
+  const preload = release && (await readChannel(context.metadata, release.product, release.channel))?.preload
+  if (release === undefined || preload?.sha256 !== release.sha256) return RETRY_AFTER_S
+  const seconds = Math.ceil((Date.parse(preload.at) - context.clock()) / 1000)
+  return Math.min(Math.max(seconds, 1), MAX_RETRY_AFTER_S)
+}
+
+/**
+ * Refuses a runtime key whose release is scheduled for later: a server that does not have it cannot lose it.
+ *
+ * @throws ServerError `SRV_NOT_YET`.
+ */
+export async function refuseEarlyKey(context: ServerContext, product: string, keyId: number): Promise<void> {
+  for (const { preload, channel } of await channelsOf(context.metadata, product)) {
+    if (preload === null || context.clock() >= Date.parse(preload.at)) continue
+    const scheduled = (await contentKeys(context, preload)).some(
+      (key) => key.keyId === keyId && key.status === 'active',
+    )
+    if (scheduled)
+      throw new ServerError(
+        'SRV_NOT_YET',
+        `Runtime key ${keyId} is of release ${preload.version} on channel "${channel}", which opens at ${preload.at}`,
+      )
+  }
 }
 
 /**

@@ -11,7 +11,7 @@ import { ServerError } from '../errors.ts'
 import { objectSchema, SCHEMAS, sendJson, callerOf } from '../http/route.ts'
 import { PROBLEM_TYPE_BASE } from '../problem.ts'
 import { readProduct } from '../releases/products.ts'
-import { answerExchange, runtimeKeyCell } from './exchange.ts'
+import { answerExchange, refuseEarlyKey, runtimeKeyCell } from './exchange.ts'
 import type { ExchangeParts } from './exchange.ts'
 import { keyFiles, packetStore } from './key-files.ts'
 import { refuseTooManyPackets } from './packet-limit.ts'
@@ -212,6 +212,7 @@ function runtimeKeyRoute(app: FastifyInstance, parts: ExchangeParts): void {
         parsed.dispose()
         if (keyId !== Number(key))
           throw new ServerError('SRV_REQUEST', `The blob holds key ${keyId}, the address names ${key}`)
+        await refuseEarlyKey(context, p, keyId)
         await runtimeKeyCell(vault, p).seal(key, blob)
       } finally {
         wipe(blob)

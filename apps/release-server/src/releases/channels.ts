@@ -1,8 +1,8 @@
 import type { Head, ManifestPin } from '@keyturn/manifest'
-import type { ChannelView, ManifestPointer, WantedHead } from '@keyturn/release-client'
+import type { ChannelView, ManifestPointer, PreloadPointer, WantedHead } from '@keyturn/release-client'
 import { collection } from '../storage/collection.ts'
 import type { RecordReader, RecordWriter } from '../storage/metadata-store.ts'
-import { flag, nullable, object, oneOf, text, whole } from '../storage/shape.ts'
+import { flag, nullable, object, oneOf, preset, text, whole } from '../storage/shape.ts'
 import { timestamp } from '../time.ts'
 
 const pointer = object<ManifestPointer>({ version: text, sequence: whole, sha256: text, length: whole })
@@ -19,6 +19,10 @@ export const channels = collection(
     ),
     fallback: nullable(pointer),
     rollout: nullable(object<NonNullable<ChannelView['rollout']>>({ percent: whole, salt: text, paused: flag })),
+    preload: preset(
+      nullable(object<PreloadPointer>({ version: text, sequence: whole, sha256: text, length: whole, at: text })),
+      null,
+    ),
     wanted: nullable(
       object<WantedHead>({
         action: oneOf('halt', 'resume', 'rollout'),
@@ -65,6 +69,7 @@ export function channelAt(
     head: { sequence: head.sequence, sha256: headSha256, issued_at: head.issuedAt, expires_at: head.expiresAt },
     fallback: head.fallback === undefined ? null : pointerTo(head.fallback),
     rollout: head.rollout === undefined ? null : { ...head.rollout },
+    preload: head.preload === undefined ? null : { ...pointerTo(head.preload), at: head.preload.at },
     wanted: null,
     updated_at: timestamp(nowMs),
   }

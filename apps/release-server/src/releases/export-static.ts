@@ -9,6 +9,7 @@ import { channelAccess } from '../public/channel-access.ts'
 import { documents } from '../public/documents.ts'
 import { parsePublicPath } from '../public/paths.ts'
 import { products } from './products.ts'
+import { channels } from './channels.ts'
 import { blobsOf, readManifestBytes, releases } from './releases.ts'
 
 /** What an export wrote. */
@@ -82,9 +83,11 @@ function rankOf(key: string): number {
 
 async function neededBlobs(context: ServerContext): Promise<Set<string>> {
   const needed = new Set<string>()
+  const scheduled = new Set((await channels.all(context.metadata)).map(({ value }) => value.preload?.sha256))
   for (const { value: release } of await releases.all(context.metadata)) {
-    if (release.state !== 'published') continue
-    for (const hash of blobsOf(parseManifest(await readManifestBytes(context, release)))) needed.add(hash)
+    const isSealed = release.state === 'draft' && scheduled.has(release.sha256)
+    if (release.state !== 'published' && !isSealed) continue
+    for (const hash of blobsOf(parseManifest(await readManifestBytes(context, release)), isSealed)) needed.add(hash)
   }
   return needed
 }

@@ -119,13 +119,13 @@ export async function forget(context: ServerContext, names: readonly string[]): 
 async function brokenReleases(context: ServerContext, missing: ReadonlySet<string>): Promise<string[]> {
   const broken: string[] = []
   for (const { value: view } of await channels.all(context.metadata)) {
-    for (const pin of [view.manifest, view.fallback]) {
+    for (const pin of [view.manifest, view.fallback, view.preload]) {
       if (pin === null) continue
       const release = await readRelease(context.metadata, view.product, view.channel, pin.version)
       const name = `${view.product}/${view.channel}/${release.version}`
       const needs = missing.has(release.sha256)
         ? [release.sha256]
-        : blobsOf(parseManifest(await readManifestBytes(context, release)))
+        : blobsOf(parseManifest(await readManifestBytes(context, release)), pin === view.preload)
       broken.push(...needs.filter((hash) => missing.has(hash)).map((hash) => `${name}: ${hash}`))
     }
   }

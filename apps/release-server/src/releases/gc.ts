@@ -41,7 +41,8 @@ interface Kept {
 async function pinnedByHeads(context: ServerContext): Promise<Set<string>> {
   const pinned = new Set<string>()
   for (const { value } of await channels.all(context.metadata)) {
-    for (const pointer of [value.manifest, value.fallback]) if (pointer !== null) pinned.add(pointer.sha256)
+    for (const pointer of [value.manifest, value.fallback, value.preload])
+      if (pointer !== null) pinned.add(pointer.sha256)
   }
   return pinned
 }

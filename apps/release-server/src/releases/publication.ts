@@ -68,6 +68,8 @@ class Publication {
   readonly #ground: Ground
   /** The release that the verified head falls back to, once it was asked for. */
   #fallback: WholeRelease | undefined
+  /** The release that the verified head lets launchers fetch ahead. */
+  #preload: WholeRelease | undefined
 
   constructor(context: ServerContext, records: RecordWriter, request: PublishRequest, ground: Ground) {
     this.#context = context
@@ -81,6 +83,7 @@ class Publication {
     const accepted = await this.#acceptHead()
     await this.#requireRelease(accepted)
     if (accepted.head.fallback !== undefined) await this.#requireFallback(accepted.state)
+    if (accepted.head.preload !== undefined) await this.#requirePreload(accepted, accepted.head.preload)
     if (this.#request.log !== undefined) await this.#requireOthersKeep(accepted.state)
     return this.#write(accepted, caller)
   }
@@ -176,6 +179,28 @@ class Publication {
     await requireBlobs(this.#records, [...blobsOf(parseManifest(manifest)), release.sha256], this.#ground.nowMs)
   }
 
+  /**
+   * Launchers fetch the scheduled release from now on: all of it has to be stored and rightly signed but its key, which
+   * the publisher keeps until its time.
+   */
+  async #requirePreload({ authority }: AcceptedHead, pin: ManifestPin): Promise<void> {
+    const { product, channel } = this.#request
+    const release = await findRelease(this.#records, product, channel, pin.version)
+    if (release?.sha256 !== pin.sha256)
+      throw new ServerError(
+        'PUB_UNKNOWN_RELEASE',
+        `The scheduled release ${pin.version} of the head is not a release of this channel`,
+      )
+    const manifest = await readManifestBytes(this.#context, release)
+    const signatures = await readSignatures(this.#records, release)
+    verifyManifestSignatures(manifest, signatures.envelope, releaseRule(authority.roles))
+    const parsed = parseManifest(manifest)
+    if (parsed.epoch !== authority.roles.epoch || parsed.sequence !== pin.sequence)
+      throw new ServerError('PUB_UNKNOWN_RELEASE', `The scheduled release ${pin.version} is not the one the head pins`)
+    await requireBlobs(this.#records, [...blobsOf(parsed, true), release.sha256], this.#ground.nowMs)
+    this.#preload = { release, manifest, signatures }
+  }
+
   async #requireOthersKeep(state: TrustState): Promise<void> {
     const { log, roles, channel } = this.#request
     const { product, nowMs } = this.#ground
@@ -199,6 +224,7 @@ class Publication {
     await putRelease(records, published(release, nowMs))
     await putSignatures(records, release, signatures)
     if (head.fallback !== undefined && this.#fallback !== undefined) await writeHistory(records, this.#fallback)
+    if (this.#preload !== undefined) await writeHistory(records, this.#preload)
     const view = channelAt({ product, channel }, head, state.channels[channel]?.headSha256 ?? '', nowMs)
     await putChannel(records, view)
     await appendAudit(records, nowMs, {
@@ -210,6 +236,7 @@ class Publication {
         sequence: release.sequence,
         head_sequence: head.sequence,
         percent: head.rollout?.percent ?? 100,
+        ...(head.preload === undefined ? {} : { scheduled: head.preload.version, scheduled_at: head.preload.at }),
       },
     })
     await records.notify('documents', product)

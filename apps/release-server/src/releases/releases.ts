@@ -60,10 +60,18 @@ function contentKeyName(product: string, keyId: number): string {
   return `${product}/${String(keyId).padStart(10, '0')}`
 }
 
-/** Hashes of all blobs that a release needs: files, indexes, the launcher. */
-export function blobsOf(manifest: ReleaseManifest): string[] {
+/** Name of the file of a release that holds its runtime key, where it is not delivered over Noise. */
+const KEY_FILE = 'runtime-key.json'
+
+/**
+ * Hashes of all blobs that a release needs: files, indexes, the launcher.
+ *
+ * @param isSealed - Without the file of its key: the publisher keeps that until the release is offered.
+ */
+export function blobsOf(manifest: ReleaseManifest, isSealed = false): string[] {
   const hashes = new Set<string>()
-  for (const { sha256, index } of manifest.files) {
+  for (const { path, sha256, index } of manifest.files) {
+    if (isSealed && path === KEY_FILE) continue
     hashes.add(sha256)
     if (index !== undefined) hashes.add(index.sha256)
   }
@@ -235,7 +243,8 @@ export async function createRelease(
   await context.blobs.put(view.sha256, streamOf(parts.manifest), { size: view.length })
   await recordBlob(context, view.sha256, view.length)
   return context.metadata.transaction([AUDIT_LOCK, BLOBS_LOCK, productLock(product)], async (records) => {
-    await requireBlobs(records, blobsOf(manifest), now)
+    // The key file of a scheduled release comes last: a publication asks for it.
+    await requireBlobs(records, blobsOf(manifest, true), now)
     const { pinned_keys: pinnedKeys } = await readProduct(records, product)
     const old = await takenBy(records, view)
     if (old !== undefined) {

@@ -128,7 +128,7 @@ function previousPayloads(
   })
   return {
     descriptor: previousDescriptor,
-    manifest: shareBytes(previous.manifestBytes),
+    manifest: shareBytes(previous.openedManifest),
     starts: shareNumbers(starts),
     segmentSize: previous.segmentSize,
     damaged: stopFlag(),

@@ -55,7 +55,7 @@ export async function openEntries(
   const job: OpenJob = {
     kind: 'open',
     descriptor,
-    manifest: shareBytes(archive.manifestBytes),
+    manifest: shareBytes(archive.openedManifest),
     starts: shareNumbers(entries.map(manifestStart)),
     batches: shareNumbers(batchesOf(entries)),
     next: new Int32Array(new SharedArrayBuffer(12)),

@@ -90,7 +90,7 @@ export function craft(options: CraftOptions = {}): Uint8Array {
     commitment: keyCommitment(contentKey),
     slots: [...slots].map(([number, secret]) => wrapSlot(wrapKey, number, secret)),
   }
-  const manifest = (options.manifest ?? unchanged)(writeManifest(head, records)) as Uint8Array
+  const manifest = (options.manifest ?? unchanged)(writeManifest(head, records, contentKey)) as Uint8Array
   const payload = (options.payload ?? unchanged)(concatBytes(...sealed.map(({ stored }) => stored))) as Uint8Array
   const header = writeHeader({
     keyId,

@@ -98,7 +98,7 @@ export function fuzzParser(random: Random): boolean {
       defaultLimits,
     )
     const { table } = parseManifest(damaged, header, { ...defaultLimits, entryCount: 1000 })
-    checkLayout({ ...header, manifestSize: damaged.length }, table.entries, undefined)
+    checkLayout({ ...header, manifestSize: damaged.length }, table?.entries ?? [], undefined)
     return true
   } catch (error) {
     if (error instanceof M2pError) return false

@@ -22,6 +22,12 @@ export interface ArchiveFacts {
   readonly index: ArchiveIndex | undefined
 }
 
+/** How an archive is described. */
+export interface DescribeOptions {
+  readonly signal: AbortSignal
+  readonly sealed?: { readonly cuts: ReadonlyMap<string, readonly number[]> } | undefined
+}
+
 /** Bytes of one segment in an entry: stored size and nonce. */
 const SEGMENT_RECORD_BYTES = 28
 /** Bytes of a manifest before its slots, and of one slot: docs/spec/m2pack.md §2. */
@@ -31,10 +37,14 @@ const SLOT_BYTES = 76
 /**
  * Where the pieces of an archive start: every segment, the manifest, and the entries after its slots. Chunks that end
  * there cost a player only the pieces that changed; a new content key changes header and slots alone.
+ *
+ * @param archive - Its table must be open.
+ * @param ofSlot - Whose files count; default: all.
  */
-export function segmentCuts(archive: Archive): number[] {
+export function segmentCuts(archive: Archive, ofSlot: (slot: number) => boolean = () => true): number[] {
   const cuts = new Set<number>()
-  for (const { offset, segments } of archive.entries) {
+  for (const { offset, segments, slot } of archive.entries) {
+    if (!ofSlot(slot)) continue
     const view = new DataView(segments.buffer, segments.byteOffset, segments.byteLength)
     let at = offset
     for (let record = 0; record < segments.length; record += SEGMENT_RECORD_BYTES) {
@@ -60,6 +70,8 @@ export async function rotatedBytes(path: string, size: number): Promise<number> 
   if (params === undefined) return size
   const { archive, close } = await openArchiveFile(path, { verifiers: 'unchecked' })
   try {
+    // A sealed table is opened by a rotation, and with it every byte of it changes.
+    if (archive.sealed) return Math.min(size, archive.header.manifestSize + 2 * (params.groupBytes + params.minBytes))
     const neighbours = 2 * (params.groupBytes + params.minBytes)
     return (segmentCuts(archive)[0] ?? 0) + PREAMBLE_BYTES + archive.slotNumbers.length * SLOT_BYTES + neighbours
   } finally {
@@ -72,19 +84,21 @@ export async function rotatedBytes(path: string, size: number): Promise<number> 
  *
  * @param file - The archive in the release tree.
  * @param contentKeys - Of the home.
- * @param signal - Stops it.
+ * @param options - What stops it, and where a sealed archive may be cut.
  * @throws {@link PublisherError} `BUILD_FOREIGN_ARCHIVE`, `BUILD_INPUT_CHANGED`.
  */
 export async function describeArchive(
   file: TreeFile,
   contentKeys: readonly HomeContentKey[],
-  signal: AbortSignal,
+  { signal, sealed }: DescribeOptions,
 ): Promise<ArchiveFacts> {
   const { archive, close } = await openOurs(file.source, file.path, contentKeys)
   try {
     const params = chunkParamsFor(file.size)
     if (params === undefined) return { sha256: await hashFile(file, signal), keyId: archive.keyId, index: undefined }
-    const indexer = new ChunkIndexer(params, segmentCuts(archive))
+    // The pieces of a sealed archive are not to be told apart: only what players have already is cut where it starts.
+    const cuts = archive.sealed ? (sealed?.cuts.get(file.path) ?? []) : segmentCuts(archive)
+    const indexer = new ChunkIndexer(params, [...cuts])
     await readInPieces(
       file,
       (piece) => {

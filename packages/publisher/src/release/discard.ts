@@ -17,8 +17,8 @@ export async function discardRelease(home: HomeSession, channel: string, version
   const release = await findRelease(home.paths, channel, version)
   const heads = [await readWaitingHead(home.paths, channel), await readPublishedHead(home.paths, channel)]
   for (const stored of heads) {
-    const { manifest, fallback } = stored?.head ?? {}
-    if (manifest?.sha256 !== release.sha256 && fallback?.sha256 !== release.sha256) continue
+    const { manifest, fallback, preload } = stored?.head ?? {}
+    if (![manifest, fallback, preload].some((pin) => pin?.sha256 === release.sha256)) continue
     throw new PublisherError(
       'REL_OFFERED',
       `Release ${version} on channel "${channel}" is named by head ${stored?.head.sequence ?? 0}`,
@@ -52,5 +52,6 @@ export async function discardRelease(home: HomeSession, channel: string, version
   await rm(join(home.paths.releases, channel, version), { recursive: true })
   if (release.tree === placeInside(home.paths.trees, channel, version))
     await removeInside(home.paths.trees, channel, version)
+  await removeInside(home.paths.trees, channel, `.sealed-${version}`)
   return release
 }

@@ -39,7 +39,11 @@ export {
   rolesInForce,
   takenVersions,
 } from './store.ts'
+export { cancelSchedule, offerNow, readableBefore, scheduleRelease } from './schedule.ts'
+export { adoptOffered, newestRelease, refuseSealed, scheduledOn, sealedKeyOf } from './sealed.ts'
+export { settleSchedules } from './settle-schedules.ts'
 export { hashFile, listTree } from './tree.ts'
+export type { CancelledSchedule, ReadableBefore, ScheduledRelease, ScheduleOptions } from './schedule.ts'
 export type { PackReport } from './archives.ts'
 export type { ArchiveRule, ComponentRule, Layout, LayoutRules } from './layout.ts'
 export type { Selection } from './exclusions.ts'

@@ -1,5 +1,5 @@
 import { mkdir, rename, rm } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { buildManifest, nextVersion, sha256Hex, writeManifest } from '@keyturn/manifest'
 import type {
   Component,
@@ -13,7 +13,7 @@ import type {
 import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import { activeContentKey } from '../home.ts'
-import type { HomeDescription } from '../home.ts'
+import type { HomeContentKey, HomeDescription } from '../home.ts'
 import type { Progress } from '../session.ts'
 import { describeArchive } from './archive-facts.ts'
 import type { ArchiveFacts } from './archive-facts.ts'
@@ -22,7 +22,8 @@ import { isExcluded, refuseSecrets } from './exclusions.ts'
 import type { Selection } from './exclusions.ts'
 import type { Layout } from './layout.ts'
 import { checkRolesLast } from './sign-release.ts'
-import { readReleases, releaseFiles, rolesInForce, takenVersions } from './store.ts'
+import { newestRelease } from './sealed.ts'
+import { releaseFiles, rolesInForce, takenVersions } from './store.ts'
 import type { StoredRelease } from './store.ts'
 import { hashFile, listTree } from './tree.ts'
 import type { TreeFile } from './tree.ts'
@@ -70,9 +71,23 @@ export interface ReleasePlan {
   readonly rollbackOf?: string | undefined
   /** Which files of the tree belong in the release; default: all of them. */
   readonly keeps?: ((path: string, all: ReadonlySet<string>) => boolean) | undefined
+  /** The release is scheduled: its archives are under a key that no other release names. */
+  readonly sealed?: SealedPlan | undefined
   readonly nowMs: number
   readonly signal: AbortSignal
   readonly progress?: Progress | undefined
+}
+
+/** What is particular about the manifest of a scheduled release. */
+export interface SealedPlan {
+  /** Its content key. */
+  readonly key: HomeContentKey
+  /** Leaves room for what is released before its time. */
+  readonly sequence: number
+  /** The draft of the same version, whose place it takes. */
+  readonly replaces: string
+  /** Where chunks of each archive may be cut by force, by path: where carried-over pieces start. */
+  readonly cuts: ReadonlyMap<string, readonly number[]>
 }
 
 /**
@@ -85,7 +100,7 @@ export interface ReleasePlan {
 export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Promise<StoredRelease> {
   const { description, paths } = home
   const tree = resolve(plan.tree)
-  const earlier = (await readReleases(paths, plan.channel)).at(-1)
+  const earlier = await newestRelease(home, plan.channel, plan.sealed?.replaces)
   const roles = await rolesInForce(paths, description.identity.prefix)
   checkRolesLast(roles.document, plan.nowMs)
   const chosen = await chosenFiles(tree, plan)
@@ -111,14 +126,14 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
       ...choices(plan),
       ...(plan.trustRoot === undefined ? {} : { trustRoot: plan.trustRoot }),
       epoch: roles.document.epoch,
-      sequence: (earlier?.manifest.sequence ?? 0) + 1,
+      sequence: plan.sealed?.sequence ?? (earlier?.manifest.sequence ?? 0) + 1,
       rolesVersion: roles.document.version,
       ...(earlier === undefined ? {} : { previousSha256: earlier.sha256 }),
       validityMs: (plan.days ?? 365) * DAY_MS,
-      contentKeys: contentKeysOf(description),
+      contentKeys: contentKeysOf(description, plan.sealed?.key),
     },
   })
-  return await storeRelease(home, manifest, tree, indexes)
+  return await keepRelease(home, manifest, { tree, indexes, replace: plan.sealed !== undefined })
 }
 
 /** What a manifest says of a file beside its bytes. */
@@ -208,15 +223,34 @@ async function describeLauncher(
   return { path, sha256: await hashFile(file, signal), size: file.size }
 }
 
-/** The home's content keys as the manifest lists them; one has to be in force. */
-export function contentKeysOf(description: HomeDescription): ContentKey[] {
+/**
+ * The home's content keys as the manifest lists them; one has to be in force. That of a scheduled release is named by
+ * its own manifest alone.
+ */
+export function contentKeysOf(description: HomeDescription, sealed?: HomeContentKey): ContentKey[] {
   activeContentKey(description)
-  return description.contentKeys.map(({ keyId, verifierPub, commitment, status }) => ({
+  const listed =
+    sealed === undefined
+      ? description.contentKeys
+      : [...description.contentKeys.map((key) => (key.status === 'active' ? retired(key) : key)), sealed]
+  return listed.map(({ keyId, verifierPub, commitment, status }) => ({
     keyId,
     verifierPub,
     commitment,
     status,
   }))
+}
+
+const retired = (key: HomeContentKey): HomeContentKey => ({ ...key, status: 'retired' })
+
+/** Where a draft is until the release that takes its place is there. No version starts with a dot. */
+export function replacedBy(folder: string): string {
+  return join(dirname(folder), `.${basename(folder)}.replaced`)
+}
+
+async function setAside(folder: string): Promise<void> {
+  await rm(replacedBy(folder), { recursive: true, force: true })
+  await rename(folder, replacedBy(folder))
 }
 
 interface DescribedFiles {
@@ -226,15 +260,16 @@ interface DescribedFiles {
 
 async function describeFiles(
   tree: readonly TreeFile[],
-  { contentKeys: known }: HomeDescription,
+  { contentKeys: own }: HomeDescription,
   plan: ReleasePlan,
 ): Promise<DescribedFiles> {
   const total = tree.reduce((sum, { size }) => sum + size, 0)
+  const known = plan.sealed === undefined ? own : [...own, plan.sealed.key]
   const indexes = new Map<string, Uint8Array>()
   const files: ManifestEntry[] = []
   let done = 0
   for (const file of tree) {
-    const facts = file.path.endsWith('.m2p') ? await describeArchive(file, known, plan.signal) : undefined
+    const facts = file.path.endsWith('.m2p') ? await describeArchive(file, known, plan) : undefined
     const sha256 = facts?.sha256 ?? (await hashFile(file, plan.signal))
     files.push({
       path: file.path,
@@ -272,6 +307,21 @@ export async function storeRelease(
   tree: string,
   indexes: ReadonlyMap<string, Uint8Array>,
 ): Promise<StoredRelease> {
+  return await keepRelease(home, manifest, { tree, indexes, replace: false })
+}
+
+interface KeptParts {
+  readonly tree: string
+  readonly indexes: ReadonlyMap<string, Uint8Array>
+  /** It takes the place of a draft of the same version. */
+  readonly replace: boolean
+}
+
+async function keepRelease(
+  home: HomeSession,
+  manifest: ReleaseManifest,
+  { tree, indexes, replace }: KeptParts,
+): Promise<StoredRelease> {
   const bytes = writeManifest(manifest)
   const channelFolder = join(home.paths.releases, manifest.channel ?? '')
   const folder = join(channelFolder, manifest.version)
@@ -282,8 +332,10 @@ export async function storeRelease(
     const record = `${JSON.stringify({ format: 'keyturn-release', version: 1, tree }, null, 2)}\n`
     await writeFileAtomic(join(draft, releaseFiles.record), new TextEncoder().encode(record))
     await writeFileAtomic(join(draft, releaseFiles.manifest), bytes)
+    if (replace) await setAside(folder)
     await rename(draft, folder)
     await syncFolder(channelFolder)
+    if (replace) await rm(replacedBy(folder), { recursive: true, force: true })
   } catch (error) {
     await rm(draft, { recursive: true, force: true })
     throw error

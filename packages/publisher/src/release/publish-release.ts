@@ -9,6 +9,7 @@ import type { Progress } from '../session.ts'
 import type { HomeSession } from '../home-session.ts'
 import { noteHeadPublished } from './heads.ts'
 import type { StoredHead } from './heads.ts'
+import { runtimeKeyFile } from './runtime-key-file.ts'
 import { requireSigned } from './sign-release.ts'
 import { readIdentityLog, readIfThere, readReleases, readRoles, releaseFiles } from './store.ts'
 import type { StoredRelease } from './store.ts'
@@ -34,6 +35,8 @@ export interface PublishReport {
 export interface PublishOptions {
   readonly signal: AbortSignal
   readonly progress?: Progress | undefined
+  /** A release that opens at its hour: nothing is published unless the server takes its key; default false. */
+  readonly needsKey?: boolean | undefined
   /** The head repeats an offer: releases that the server published already are not looked at again; default false. */
   readonly repeats?: boolean | undefined
 }
@@ -53,18 +56,26 @@ export async function publishHead(
   options: PublishOptions,
 ): Promise<PublishReport> {
   const { description, paths } = home
-  const { channel, manifest, fallback } = head
+  const { channel, manifest, fallback, preload } = head
   await ensureProduct(home, client)
   const ahead = await trustAhead(home, client)
   // What those outside a rollout get has to be there first, like everything a head names.
   if (fallback !== undefined)
     await sendRelease(home, client, { channel, pin: fallback, role: 'what those outside the rollout get' }, options)
+  if (preload !== undefined)
+    await sendRelease(home, client, { channel, pin: preload, role: 'the scheduled release', isSealed: true }, options)
   const sent = await sendRelease(home, client, { channel, pin: manifest, role: 'the release on offer' }, options)
   const { signatures, ...report } = sent
   // Before the head: a server must have a key when the first player asks for it.
   const own = (await readReleases(paths, channel)).find(({ sha256 }) => sha256 === manifest.sha256)
   const runtimeKeys =
     own === undefined || options.repeats === true ? undefined : await uploadRuntimeKeys(home, client, own.manifest)
+  if (options.needsKey === true && runtimeKeys?.problem !== undefined)
+    throw new PublisherError(
+      'REL_KEY_NOT_TAKEN',
+      `Release ${manifest.version} stays closed: the server did not take its runtime key. ${runtimeKeys.problem}`,
+      { hint: 'Nobody could start it. Give the server a vault, or schedule a release with a key file' },
+    )
   await client.publish(description.product, channel, {
     version: manifest.version,
     head: bytes,
@@ -91,23 +102,26 @@ interface NamedRelease {
   readonly channel: string
   readonly pin: ManifestPin
   readonly role: string
+  /** It is scheduled: its key stays here, also where it is a file of the release. */
+  readonly isSealed?: boolean
 }
 
 async function sendRelease(
   home: HomeSession,
   client: ReleaseServerClient,
-  { channel, pin, role }: NamedRelease,
+  { channel, pin, role, isSealed = false }: NamedRelease,
   options: PublishOptions,
 ): Promise<{ blobs: number; bytes: number; present: number; signatures?: Uint8Array }> {
   const own = (await readReleases(home.paths, channel)).find(({ sha256 }) => sha256 === pin.sha256)
   const known = await client.getRelease(home.description.product, channel, pin.version)
   const isThere = known !== undefined && known.sha256 === pin.sha256
   // What a server published it keeps: repeating an offer asks for no file of the tree.
-  if (isThere && known.state === 'published' && options.repeats === true)
+  if (isThere && (known.state === 'published' || isSealed) && options.repeats === true)
     return { blobs: 0, bytes: 0, present: known.files, ...(own && { signatures: requireSigned(own) }) }
   if (own !== undefined)
     return {
-      ...(await uploadRelease(home, client, own, { ...options, role, isThere })),
+      // A scheduled release may have been signed again since: the server keeps the signatures that count.
+      ...(await uploadRelease(home, client, own, { ...options, role, isThere: isThere && !isSealed, isSealed })),
       signatures: requireSigned(own),
     }
   if (isThere) return { blobs: 0, bytes: 0, present: known.files }
@@ -137,12 +151,18 @@ async function trustAhead(
   return { log: bytes, roles: (await readRoles(paths, description.identity.prefix)).map((roles) => roles.bytes) }
 }
 
+type UploadOptions = PublishOptions & {
+  readonly role: string
+  readonly isThere: boolean
+  readonly isSealed: boolean
+}
+
 /** Uploads a release as a draft: blobs, then the manifest with its signatures. */
 async function uploadRelease(
   home: HomeSession,
   client: ReleaseServerClient,
   release: StoredRelease,
-  options: PublishOptions & { readonly role: string; readonly isThere: boolean },
+  options: UploadOptions,
 ): Promise<{ blobs: number; bytes: number; present: number }> {
   const { description } = home
   const signatures = requireSigned(release)
@@ -198,10 +218,11 @@ async function ensureProduct(home: HomeSession, client: ReleaseServerClient): Pr
 async function uploadBlobs(
   client: ReleaseServerClient,
   release: StoredRelease,
-  options: PublishOptions & { readonly role: string },
+  options: UploadOptions,
 ): Promise<{ blobs: number; bytes: number; present: number }> {
   const { files, launcher } = release.manifest
-  const sources = [...files, ...(launcher === undefined ? [] : [launcher])].map(({ path, sha256, size }) =>
+  const sent = files.filter(({ path }) => !options.isSealed || path !== runtimeKeyFile)
+  const sources = [...sent, ...(launcher === undefined ? [] : [launcher])].map(({ path, sha256, size }) =>
     fileBlob(join(release.tree, path), sha256, size),
   )
   const indexFolder = join(release.folder, releaseFiles.index)

@@ -10,8 +10,10 @@ import type { StoredHead } from './heads.ts'
 import { offerOf } from './offer.ts'
 import type { Offer } from './offer.ts'
 import { publishHead } from './publish-release.ts'
-import type { PublishReport } from './publish-release.ts'
+import type { PublishOptions, PublishReport } from './publish-release.ts'
 import { checkEpoch, signOffer } from './sign-release.ts'
+import { adoptSwitched, dueSchedule } from './switch.ts'
+import type { DueSchedule } from './switch.ts'
 import { rolesInForce } from './store.ts'
 import { readKnownHeads, requireBase } from './verified-head.ts'
 
@@ -59,10 +61,10 @@ async function send(
   home: HomeSession,
   head: StoredHead,
   { client, signal, progress }: PutOfferOptions,
-  repeats = false,
+  how: Pick<PublishOptions, 'repeats' | 'needsKey'> = {},
 ): Promise<PublishReport | undefined> {
   if (client === undefined) return undefined
-  return await publishHead(home, client, head, { signal, repeats, ...(progress === undefined ? {} : { progress }) })
+  return await publishHead(home, client, head, { signal, ...how, ...(progress === undefined ? {} : { progress }) })
 }
 
 const sameOffer = (a: Head, b: Head): boolean =>
@@ -72,11 +74,14 @@ const sameOffer = (a: Head, b: Head): boolean =>
 export interface RenewedOffer extends PutOffer {
   /** A head for another offer that was signed and never published: it is left as it is. */
   readonly waiting: StoredHead | undefined
+  /** What became of a scheduled release. */
+  readonly scheduled: DueSchedule['state']
 }
 
 /**
  * Repeats what a channel offers now: the same manifest, fallback, rollout with its salt, halt, withdrawals, preload and
- * mirrors; only number and dates are new. Whatever else was prepared or signed, it never picks a release.
+ * mirrors; only number and dates are new. Whatever else was prepared or signed, it never picks a release. The one
+ * exception was decided before: a scheduled release whose time has come is offered, unless the channel is halted.
  *
  * @throws {@link PublisherError} `REL_NO_OFFER`, `REL_EPOCH`, `REL_HEAD_WAITING` without a server; those of `signOffer`
  *   and `publishHead`.
@@ -86,11 +91,17 @@ export async function renewOffer(home: HomeSession, channel: string, options: Pu
   const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
   checkEpoch(base.manifest.version, base.epoch, document)
   const stored = await readWaitingHead(home.paths, channel)
-  const waiting = stored === undefined || sameOffer(stored.head, base) ? undefined : stored
+  const due = await dueSchedule(home, base, options.nowMs)
+  const opens = due.state === 'switch'
+  const offer = due.state === 'switch' ? due.offer : offerOf(base)
+  const isOwn = stored !== undefined && [base, { ...base, ...offer }].some((head) => sameOffer(stored.head, head))
+  const waiting = isOwn ? undefined : stored
   if (waiting !== undefined && options.client === undefined) throw headWaiting(waiting)
-  const head = await signOffer(home, channel, { offer: offerOf(base), base, ...options })
+  if (opens) await adoptSwitched(home, base, offer)
+  const head = await signOffer(home, channel, { offer, base, ...options })
   if (waiting === undefined) await storeHead(home.paths, channel, head.bytes)
-  return { head, report: await send(home, head, options, true), waiting }
+  const how = { repeats: !opens, needsKey: opens }
+  return { head, report: await send(home, head, options, how), waiting, scheduled: due.state }
 }
 
 function headWaiting({ head: { channel, sequence, manifest } }: StoredHead): PublisherError {

@@ -9,6 +9,7 @@ import type { PublisherHost } from '../session.ts'
 import { contentKeysOf, prepareRelease, storeRelease } from './prepare-release.ts'
 import { rotateTree } from './rotate-tree.ts'
 import { runtimeKeyFile, writeRuntimeKeyFile } from './runtime-key-file.ts'
+import { newestRelease, refuseSealed } from './sealed.ts'
 import { checkRolesLast, signRelease } from './sign-release.ts'
 import { readIfThere, readReleases, releaseFiles, rolesInForce, takenVersions } from './store.ts'
 import type { StoredRelease } from './store.ts'
@@ -105,10 +106,11 @@ export async function reissueRelease(
 ): Promise<StoredRelease> {
   const { description, paths } = home
   const releases = await readReleases(paths, plan.channel)
-  const last = releases.at(-1)
+  const last = await newestRelease(home, plan.channel)
   const roles = await rolesInForce(paths, description.identity.prefix)
   const { format, notes, minLauncherVersion, launcher, files, requires, ...rules } = source.manifest
   const nowMs = host.clock()
+  refuseSealed(description, source)
   checkRolesLast(roles.document, nowMs)
   const version = plan.version ?? (await versionFor(home, source, plan, nowMs))
   checkVersionName(version) // before it becomes part of a path that is emptied

@@ -53,6 +53,7 @@ export async function issueHead(home: HomeSession, release: StoredRelease, plan:
       manifest: pinOf(release),
       revoked: last?.head.revoked ?? [],
       mirrors: last?.head.mirrors ?? [],
+      ...preloadAbove(last?.head, release),
       ...(plan.fallback === undefined ? {} : { fallback: pinOf(plan.fallback) }),
       ...(plan.rollout === undefined ? {} : { rollout: plan.rollout }),
     },
@@ -61,6 +62,15 @@ export async function issueHead(home: HomeSession, release: StoredRelease, plan:
   })
   await storeHead(home.paths, channel, head.bytes)
   return head
+}
+
+/** A schedule goes on whatever is released before its time; one of another epoch is over. */
+function preloadAbove(
+  last: Head | undefined,
+  { manifest: { sequence = 0, epoch } }: StoredRelease,
+): Pick<Offer, 'preload'> {
+  const preload = last?.preload
+  return preload === undefined || preload.sequence <= sequence || last?.epoch !== epoch ? {} : { preload }
 }
 
 /** How an offer is signed. */

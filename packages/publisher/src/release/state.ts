@@ -11,6 +11,7 @@ export type ReleaseState =
   | 'withdrawn'
   | 'superseded'
   | 'expired'
+  | 'scheduled'
 
 /** What is asked about a release. */
 export interface ReleasePlace {
@@ -32,6 +33,7 @@ export function releaseState(
   if (!signed) return 'draft'
   if (head === undefined) return 'signed'
   if (isWithdrawn(head, { sha256, sequence })) return 'withdrawn'
+  if (head.preload?.sha256 === sha256) return 'scheduled'
   const isFallback = head.fallback?.sha256 === sha256
   if (head.manifest.sha256 !== sha256 && !isFallback) return sequence > head.manifest.sequence ? 'signed' : 'superseded'
   if (nowMs >= Date.parse(head.expiresAt)) return 'expired'
@@ -41,5 +43,6 @@ export function releaseState(
 
 /** The state in words: `rolling out 20 %`. */
 export function stateText(state: ReleaseState, head: Head | undefined): string {
+  if (state === 'scheduled') return `scheduled for ${head?.preload?.at ?? ''}`
   return state === 'rolling out' ? `rolling out ${head?.rollout?.percent ?? 0} %` : state
 }

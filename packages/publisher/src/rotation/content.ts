@@ -6,7 +6,7 @@ import { pathExists } from '@keyturn/primitives/node'
 import { join } from 'node:path'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
-import { activeContentKey, keyAlias } from '../home.ts'
+import { activeContentKey, keyAlias, nextKeyId, nextSlot } from '../home.ts'
 import type { HomeContentKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { placeInside, removeInside } from '../inside.ts'
@@ -19,6 +19,7 @@ import { publishRelease } from '../release/publish-release.ts'
 import { rotateTree } from '../release/rotate-tree.ts'
 import { runtimeKeyFile, writeRuntimeKeyFile } from '../release/runtime-key-file.ts'
 import { issueHead, signRelease } from '../release/sign-release.ts'
+import { newestRelease } from '../release/sealed.ts'
 import { findRelease, readReleases, takenVersions } from '../release/store.ts'
 import type { StoredRelease } from '../release/store.ts'
 import type { ContentState, ContentTerms } from './content-state.ts'
@@ -69,14 +70,13 @@ export async function planContentRotation(
 ): Promise<ContentRotationPlan> {
   const terms = pending?.terms
   if (terms !== undefined) return await planFromTerms(home, terms)
-  const { contentKeys, slots } = home.description
   const full = options.full === true
   const release = await releaseInForce(home, options.channel, full)
   return {
     full,
     from: activeContentKey(home.description).keyId,
-    to: Math.max(...contentKeys.map(({ keyId }) => keyId)) + 1,
-    slot: Math.max(0, ...slots) + 1,
+    to: nextKeyId(home.description),
+    slot: nextSlot(home.description),
     release,
     nextVersion: release === undefined ? undefined : nextVersion(options.nowMs, await takenVersions(home.paths)),
     downloadBytesAtMost: release === undefined ? 0 : await downloadBytes(release, full),
@@ -91,7 +91,7 @@ export async function planContentRotation(
  */
 async function releaseInForce(home: HomeSession, channel: string, full: boolean): Promise<StoredRelease | undefined> {
   const head = await headInForce(home, channel)
-  if (head === undefined) return (await readReleases(home.paths, channel)).at(-1)
+  if (head === undefined) return await newestRelease(home, channel)
   if (head.rollout?.paused !== true) return await findRelease(home.paths, channel, head.manifest.version)
   if (full) return await findRelease(home.paths, channel, offeredToAll(head).version)
   throw new PublisherError('REL_HALTED', `Channel "${channel}" is halted at release ${head.manifest.version}`, {

@@ -237,6 +237,8 @@ async function signAgain(home: HomeSession, { channels }: IdentityTerms, nowMs: 
       last.head.fallback === undefined
         ? undefined
         : await signRelease(home, await findRelease(home.paths, channel, last.head.fallback.version))
+    const { preload } = last.head
+    if (preload !== undefined) await signRelease(home, await findRelease(home.paths, channel, preload.version))
     await issueHead(home, release, { nowMs, fallback, rollout: last.head.rollout })
   }
   return undefined

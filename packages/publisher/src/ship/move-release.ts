@@ -7,8 +7,11 @@ import { reissueRelease } from '../release/reissue.ts'
 import { openKnownClient } from '../release/server.ts'
 import type { ServerOptions } from '../release/server.ts'
 import { pinOf } from '../release/sign-release.ts'
+import { newestRelease } from '../release/sealed.ts'
 import { findRelease } from '../release/store.ts'
+import type { StoredRelease } from '../release/store.ts'
 import { readKnownHeads } from '../release/verified-head.ts'
+import type { HomeSession } from '../home-session.ts'
 import type { PublisherHost } from '../session.ts'
 import { openToRelease } from './open-to-release.ts'
 
@@ -52,6 +55,12 @@ export interface MadeOffer {
   readonly report: PublishReport | undefined
 }
 
+/** Without a version, the newest release that is not scheduled. */
+async function sourceOf(home: HomeSession, channel: string, version: string | undefined): Promise<StoredRelease> {
+  const newest = version === undefined ? await newestRelease(home, channel) : undefined
+  return newest ?? (await findRelease(home.paths, channel, version))
+}
+
 /**
  * Makes, signs and offers a release with the files of another one: on another channel (promotion), or again on the same
  * one (rollback).
@@ -63,7 +72,7 @@ export interface MadeOffer {
  */
 export async function moveRelease(host: PublisherHost, plan: MovePlan): Promise<MovedRelease> {
   const home = await openToRelease(host, { write: !host.dryRun })
-  const source = await findRelease(home.paths, checkChannelName(plan.from ?? home.description.channel), plan.version)
+  const source = await sourceOf(home, checkChannelName(plan.from ?? home.description.channel), plan.version)
   const channel = checkChannelName(plan.to ?? home.description.channel)
   const from = source.manifest.version
   if (host.dryRun) return { from, channel, made: undefined }

@@ -2,6 +2,7 @@ import { refuseFrozen } from '../freeze.ts'
 import { openHome } from '../home-session.ts'
 import type { HomeSession } from '../home-session.ts'
 import { readRestored, requireFresh } from '../release/freshness.ts'
+import { settleSchedules } from '../release/settle-schedules.ts'
 import { openKnownClient } from '../release/server.ts'
 import { refuseWhileRotating } from '../rotation/pending.ts'
 import type { PublisherHost } from '../session.ts'
@@ -18,6 +19,7 @@ export async function openToRelease(host: PublisherHost, options: { readonly wri
   await refuseFrozen(host.homeFolder, host.clock)
   const home = await openHome(host, options)
   await refuseWhileRotating(home.paths)
+  if (options.write) await settleSchedules(host, home)
   if (options.write && (await readRestored(home.paths.folder)) !== undefined)
     await requireFresh(host, home, { client: await openKnownClient({}, home) })
   return home

@@ -24,6 +24,7 @@ import { writeRuntimeKeyFile } from '../release/runtime-key-file.ts'
 import { openClient } from '../release/server.ts'
 import type { ServerOptions } from '../release/server.ts'
 import { pinOf, signRelease } from '../release/sign-release.ts'
+import { newestRelease } from '../release/sealed.ts'
 import { readReleases } from '../release/store.ts'
 import type { StoredRelease } from '../release/store.ts'
 import { readKnownHeads } from '../release/verified-head.ts'
@@ -118,14 +119,14 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
   const channel = checkChannelName(plan.channel ?? home.description.channel)
   const client = await openClient(plan, home)
   const { base } = await readKnownHeads(home, channel, client)
-  const newest = (await readReleases(home.paths, channel)).at(-1)
-  const version = plan.version ?? (await projectVersion(project, host.clock(), newest?.manifest.version))
+  const taken = (await readReleases(home.paths, channel)).map(({ manifest }) => manifest.version)
+  const version = plan.version ?? (await projectVersion(project, host.clock(), taken))
   checkVersionName(version) // before it becomes part of a path that is emptied
   const notes = plan.notes ?? (project.notes === undefined ? undefined : await readFile(project.notes, 'utf8'))
   const made = await planProject(project)
   for (const warning of made.warnings) host.warn(warning)
   await makeRoom(host, home, channel, version)
-  const before = (await readReleases(home.paths, channel)).at(-1)
+  const before = await newestRelease(home, channel)
   const shipment: Shipment = { home, channel, before, version, notes, made }
   const draft = await makeDraft(host, plan, shipment)
   try {

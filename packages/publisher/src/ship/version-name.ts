@@ -14,8 +14,8 @@ import type { Project } from '../release/project.ts'
  * @throws {@link PublisherError} `CLI_USAGE` when the settings of the git repository would run programs; KelError
  *   `KEL_GIT`.
  */
-export async function projectVersion(project: Project, nowMs: number, newest: string | undefined): Promise<string> {
-  return project.version === 'git' ? await describeCommit(project.folder) : nextVersion(nowMs, newest)
+export async function projectVersion(project: Project, nowMs: number, taken: readonly string[]): Promise<string> {
+  return project.version === 'git' ? await describeCommit(project.folder) : nextVersion(nowMs, taken)
 }
 
 /**

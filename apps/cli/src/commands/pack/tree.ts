@@ -7,7 +7,8 @@ import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
 import { wholeNumber } from '../../flags/values.ts'
 import { activeContentKey, openHome } from '@keyturn/publisher'
-import { earlierTree, packTree, readReleases, writeRuntimeKeyFile } from '@keyturn/publisher/release'
+import type { HomeSession, SealedKey } from '@keyturn/publisher'
+import { earlierTree, newestRelease, packTree, settleSchedules, writeRuntimeKeyFile } from '@keyturn/publisher/release'
 import { counted } from '../../output.ts'
 import { requireFolder } from '../../paths.ts'
 import { channelOf } from '../../flags/channel.ts'
@@ -39,9 +40,19 @@ export function registerPackTree(pack: Command, cli: Cli): void {
   cli.define<TreeOptions>(tree, { example: 'keyturn pack tree --input client --output out/tree', run: runTree })
 }
 
+/** A scheduled release that is offered by now is one that others follow. */
+async function openSettled(context: Context): Promise<HomeSession> {
+  const home = await openHome(context)
+  const isDue = ({ at }: SealedKey): boolean => at !== undefined && Date.parse(at) <= context.clock()
+  if (home.description.sealedKeys?.some(isDue) !== true) return home
+  const locked = await openHome(context, { write: true })
+  await settleSchedules(context, locked)
+  return locked
+}
+
 async function runTree(context: Context, options: TreeOptions): Promise<CommandResult> {
   requireFolder(options.input)
-  const home = await openHome(context)
+  const home = await openSettled(context)
   const output = resolve(options.output)
   if (
     (
@@ -52,8 +63,7 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
     ).length > 0
   )
     throw new CliError('CLI_EXISTS', `"${output}" is not empty`)
-  const earlier =
-    options.fresh === true ? undefined : (await readReleases(home.paths, channelOf(options, home.description))).at(-1)
+  const earlier = options.fresh === true ? undefined : await newestRelease(home, channelOf(options, home.description))
   const previous = await earlierTree(context, earlier)
   const progress = context.out.progress('packing')
   try {

@@ -13,6 +13,7 @@ import { registerPromote } from './promote.ts'
 import { registerRollback } from './rollback.ts'
 import { registerPublish } from './publish.ts'
 import { registerRenew } from './renew.ts'
+import { registerSchedule } from './schedule.ts'
 import { registerHalt } from './halt.ts'
 import { registerRollout } from './rollout.ts'
 import { registerSign } from './sign.ts'
@@ -36,6 +37,7 @@ export function registerRelease(program: Command, cli: Cli): void {
   registerRollback(release, cli)
   registerRollout(release, cli)
   registerHalt(release, cli)
+  registerSchedule(release, cli)
   registerDropHead(release, cli)
   registerVerify(release, cli)
   registerVerifyPublic(release, cli)

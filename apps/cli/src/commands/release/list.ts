@@ -80,7 +80,9 @@ async function listRemote(context: Context, options: ListOptions): Promise<Comma
   const releases = items
     .toSorted((a, b) => a.sequence - b.sequence)
     .map((release) => {
-      const place = { sha256: release.sha256, sequence: release.sequence, signed: release.state !== 'draft' }
+      const { sha256, sequence } = release
+      // A server keeps a scheduled release as a draft until its time.
+      const place = { sha256, sequence, signed: release.state !== 'draft' || head?.preload?.sha256 === sha256 }
       return { ...release, state: stateText(releaseState(place, head, context.clock()), head) }
     })
   return {

@@ -12,8 +12,10 @@ import {
   readKnownHeads,
   readReleases,
   refuseForeignArchives,
+  refuseSealed,
   requireSigned,
   rolesInForce,
+  sealedKeyOf,
 } from '@keyturn/publisher/release'
 import type { StoredRelease } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
@@ -78,7 +80,9 @@ async function chosenRelease(
   version: string | undefined,
 ): Promise<StoredRelease> {
   if (version !== undefined) return await findRelease(home.paths, channel, version)
-  const newest = (await readReleases(home.paths, channel)).findLast(({ signatures }) => signatures !== undefined)
+  const newest = (await readReleases(home.paths, channel)).findLast(
+    ({ manifest, signatures }) => signatures !== undefined && sealedKeyOf(home.description, manifest) === undefined,
+  )
   if (newest === undefined) {
     throw new CliError('CLI_TURN_UNREADY', `No release on channel "${channel}" is signed yet`, {
       hint: 'Run "keyturn release sign"',
@@ -135,6 +139,7 @@ async function runOffer(
   const { days, percent, fallback, key, atLeast, resume } = options
   const share = percent === undefined ? undefined : wholeNumber(percent, '--percent', 0, 100)
   const release = await chosenRelease(context, home, channel, version)
+  refuseSealed(home.description, release)
   await refuseForeignArchives(home, release)
   await requireSignatures(home, release)
   const base = await baseOf(context, home, channel, options)
@@ -179,6 +184,8 @@ export function headData(head: Head): Record<string, string | number | boolean |
     roles_version: head.rolesVersion,
     fallback: head.fallback?.version,
     percent: head.rollout?.percent,
+    scheduled: head.preload?.version,
+    scheduled_at: head.preload?.at,
     ...(head.rollout?.paused === true ? { paused: true } : {}),
   }
 }
@@ -196,5 +203,6 @@ export function headText(head: Head): string {
   return formatTable([
     ['head', `${head.channel}, sequence ${head.sequence}, valid until ${head.expiresAt}`],
     ['offers', offers],
+    ...(head.preload === undefined ? [] : [['scheduled', `${head.preload.version}, opens at ${head.preload.at}`]]),
   ])
 }

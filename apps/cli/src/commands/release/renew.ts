@@ -56,13 +56,15 @@ async function runRenew(context: Context, options: RenewOptions): Promise<Comman
     const { signal } = context
     const one = await renewOffer(home, channel, { client, nowMs: context.clock(), signal, days, aliases: options.key })
     warnOfWaiting(context, one)
+    warnOfSchedule(context, one)
     renewed.push(one)
   }
   return {
     data: {
-      renewed: renewed.map(({ head, report }) => ({
+      renewed: renewed.map(({ head, report, scheduled }) => ({
         channel: head.head.channel,
         published: report !== undefined,
+        ...(scheduled === 'none' ? {} : { schedule: scheduled }),
         ...defined(headData(head.head)),
       })),
     },
@@ -75,6 +77,22 @@ function defined(record: ReturnType<typeof headData>): Record<string, string | n
     (entry): entry is [string, string | number | boolean] => entry[1] !== undefined,
   )
   return Object.fromEntries(entries)
+}
+
+/** A release whose hour has come, and that does not open by itself. */
+function warnOfSchedule(context: Context, { scheduled, head: { head } }: RenewedOffer): void {
+  const { channel, preload } = head
+  if (preload === undefined) return
+  if (scheduled === 'halted')
+    context.warn(
+      `Release ${preload.version} was to open on channel "${channel}" at ${preload.at}, but the channel is halted: ` +
+        'it opens with the first "keyturn release renew" after "keyturn release rollout --resume"',
+    )
+  if (scheduled === 'elsewhere')
+    context.warn(
+      `Release ${preload.version} was to open on channel "${channel}" at ${preload.at}, but its key is ` +
+        'in another home: run "keyturn release renew" there',
+    )
 }
 
 /** A release that was signed to go out later does not go out by the way. */
