@@ -25,6 +25,8 @@ const pathOf = (request: DocumentRequest): string => {
       return `/kel/${request.prefix}.cesr`
     case 'roles':
       return `/roles/${request.version}.json`
+    case 'kills':
+      return '/kills.json'
     case 'head':
       return '/head.json'
     case 'manifest':

@@ -34,6 +34,8 @@ export interface TrustContext {
   readonly roles: AcceptedRoles
   readonly state: TrustState
   readonly cycle: Cycle
+  /** Keys of the role document that ended themselves. */
+  readonly killedKeys: readonly string[]
 }
 
 /** Checks that product, channel and epoch of a signed document are those in force. */
@@ -173,7 +175,7 @@ export function headEndsMs(
  * @throws {@link ManifestError} any `MAN_` code of a head; {@link Forked}.
  */
 export function acceptHead(bytes: Uint8Array | undefined, context: TrustContext): AcceptedHead {
-  const { log, roles, state, cycle } = context
+  const { log, roles, state, cycle, killedKeys } = context
   if (bytes === undefined)
     throw new ManifestError(
       'MAN_MISSING',
@@ -183,6 +185,7 @@ export function acceptHead(bytes: Uint8Array | undefined, context: TrustContext)
   verifyThreshold({ payloadType: payloadTypes.head, bytes: payload, name: 'head' }, signatures, {
     ...roles.roles.roles.head,
     revokedKeys: roles.roles.revokedKeys,
+    killedKeys,
   })
   const head = parseHead(payload)
   const sha256 = sha256Hex(payload)

@@ -137,7 +137,7 @@ function checkTimes({ issuedAt, expiresAt, rolesVersion }: ReleaseManifest, log:
  */
 export function acceptManifest(
   { bytes, signatures }: ServedManifest,
-  { pin, log, roles, state, cycle }: TrustContext & { readonly pin: ManifestPin },
+  { pin, log, roles, state, cycle, killedKeys }: TrustContext & { readonly pin: ManifestPin },
 ): AcceptedManifest {
   if (bytes === undefined)
     throw new ManifestError(
@@ -149,7 +149,7 @@ export function acceptManifest(
       'MAN_MISSING',
       `Cannot verify release: the signatures of ${printable(pin.version, 80)} could not be fetched`,
     )
-  const rule = { ...roles.roles.roles.release, revokedKeys: roles.roles.revokedKeys }
+  const rule = { ...roles.roles.roles.release, revokedKeys: roles.roles.revokedKeys, killedKeys }
   const { signedBy, sha256 } = verifyManifestSignatures(bytes, signatures, rule)
   if (bytes.length !== pin.length || sha256 !== pin.sha256) {
     throw new ManifestError(

@@ -39,6 +39,8 @@ export interface ReleaseInput {
   readonly roles?: Uint8Array
   /** Role documents accepted before, kept beside the state: what was revoked has to stay so. */
   readonly earlierRoles?: readonly Uint8Array[]
+  /** `kills.json`: of the server, of mirrors, and as it was stored before. */
+  readonly kills?: Uint8Array | readonly Uint8Array[]
   /** `head.json`. */
   readonly head?: Uint8Array
   /** `manifest.json`. */
@@ -53,6 +55,7 @@ export interface ReleaseInput {
 export type DocumentRequest =
   | { readonly document: 'log'; readonly prefix: string; readonly maxBytes: number }
   | { readonly document: 'roles'; readonly version: number; readonly maxBytes: number }
+  | { readonly document: 'kills'; readonly maxBytes: number }
   | { readonly document: 'head'; readonly channel: string; readonly maxBytes: number }
   | {
       readonly document: 'manifest'
@@ -95,6 +98,8 @@ interface DecisionBase {
   readonly warnings: readonly TrustWarning[]
   /** Log and role document, when they were accepted; undefined under pinned keys. */
   readonly authority?: VerifiedAuthority
+  /** `kills.json` with the notices that end a key of the role document in force, to be stored; undefined when there are none. */
+  readonly kills?: Uint8Array
 }
 
 /** A release that may be installed. */

@@ -19,6 +19,7 @@ import type { Role } from './model.ts'
 export const payloadTypes = {
   manifest: 'application/vnd.keyturn.manifest+json',
   head: 'application/vnd.keyturn.head+json',
+  kill: 'application/vnd.keyturn.kill+json',
 } as const
 
 const ENVELOPE: DocumentKind = {
@@ -116,6 +117,8 @@ export function parseHeadEnvelope(bytes: Uint8Array): AttachedEnvelope {
 export interface SigningRule extends Role {
   /** Keys that once could, for a telling answer. */
   readonly revokedKeys: readonly string[]
+  /** Keys that ended themselves: they count for nothing here. Default: none. */
+  readonly killedKeys?: readonly string[] | undefined
 }
 
 function explainMissing(
@@ -124,12 +127,17 @@ function explainMissing(
   valid: number,
   name: string,
 ): never {
+  const claimed = signatures.map(({ keyid }) => keyid)
+  if (claimed.some((keyid) => rule.killedKeys?.includes(keyid) === true)) {
+    throw new ManifestError('MAN_KEY_KILLED', `Cannot trust ${name}: it is signed by a key that has ended itself`, {
+      hint: 'Nothing new is installed until the publisher puts another key in force; what is installed keeps working',
+    })
+  }
   if (valid > 0) {
     throw new ManifestError('MAN_THRESHOLD', `Cannot trust ${name}: ${valid} of ${rule.threshold} keys signed`, {
       details: { signed: valid, threshold: rule.threshold },
     })
   }
-  const claimed = signatures.map(({ keyid }) => keyid)
   if (claimed.length === 0 || claimed.some((keyid) => rule.keys.includes(keyid))) {
     throw new ManifestError('MAN_SIGNATURE', `Cannot trust ${name}: no signature of its role fits these bytes`)
   }
@@ -151,7 +159,7 @@ export interface SignedBytes {
  * Counts the distinct keys of a role that signed literal bytes; unknown keys and rubbish are skipped.
  *
  * @returns The keys that did, in the order of the envelope.
- * @throws {@link ManifestError} `MAN_SIGNATURE`, `MAN_THRESHOLD`, `MAN_KEY_RETIRED`, `MAN_KEY_UNKNOWN`.
+ * @throws {@link ManifestError} `MAN_SIGNATURE`, `MAN_THRESHOLD`, `MAN_KEY_RETIRED`, `MAN_KEY_KILLED`, `MAN_KEY_UNKNOWN`.
  */
 export function verifyThreshold(
   { payloadType, bytes, name }: SignedBytes,
@@ -161,7 +169,8 @@ export function verifyThreshold(
   const message = dssePae(payloadType, bytes)
   const valid = new Set<string>()
   for (const { keyid, signature } of signatures) {
-    const counts = rule.keys.includes(keyid) && !rule.revokedKeys.includes(keyid) && signature.length === 64
+    const ended = rule.revokedKeys.includes(keyid) || rule.killedKeys?.includes(keyid) === true
+    const counts = rule.keys.includes(keyid) && !ended && signature.length === 64
     if (counts && ed25519Verify(hexDecode(keyid), message, signature)) valid.add(keyid)
   }
   if (valid.size < rule.threshold) explainMissing(signatures, rule, valid.size, name)

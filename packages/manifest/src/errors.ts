@@ -84,6 +84,16 @@ export const manifestErrors = {
     meaning: 'The document is signed by a key that was revoked or has expired.',
     remedy: 'The publisher signs the same bytes again with a key in force: keyturn release sign',
   },
+  MAN_KEY_KILLED: {
+    kind: 'policy',
+    meaning: 'The document is signed by a key that has ended itself: its holder said that it is stolen.',
+    remedy: 'The publisher puts another key in force: keyturn rotate release; what is installed keeps working',
+  },
+  MAN_KILL: {
+    kind: 'input',
+    meaning: 'A kill notice is malformed, for another product, or not signed by the key that it ends.',
+    remedy: 'Make it again: keyturn release kill',
+  },
   MAN_THRESHOLD: {
     kind: 'auth',
     meaning: 'Fewer distinct keys of the role signed than its threshold requires, or one key signed twice.',

@@ -29,6 +29,7 @@ export { checkPath, foldPath, PathSet } from './paths.ts'
 export { rebuildTrustState } from './rebuild-trust-state.ts'
 export { checkRolesStep, parseRoles, writeRoles } from './role-document.ts'
 export { isInRollout } from './rollout.ts'
+export { findKills, formatKill, parseKill, readKills, signKill, writeKills } from './kill.ts'
 export { sealedRoles } from './accept-log.ts'
 export { formatTime, parseTime } from './time.ts'
 export { formatTrustRoot, parseTrustRoot, pinnedKeysRoot } from './trust-root.ts'
@@ -54,6 +55,7 @@ export type {
   VerifiedAuthority,
   VerifyOptions,
 } from './decision.ts'
+export type { FoundKills, KillNotice, SignedKill } from './kill.ts'
 export type { ChunkIndex, ExpectedIndex } from './delta/chunk-index.ts'
 export type { ChunkParams } from './delta/params.ts'
 export type { DeltaCopy, DeltaPlan, DeltaRange, DeltaSeed, PlanDeltaOptions } from './delta/plan-delta.ts'

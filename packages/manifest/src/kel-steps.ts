@@ -9,6 +9,7 @@ import { checkExpiry } from './cycle.ts'
 import type { Cycle } from './cycle.ts'
 import type { AcceptedRelease, DocumentAnswer, DocumentRequest, VerifiedAuthority } from './decision.ts'
 import { ManifestError } from './errors.ts'
+import { findKills } from './kill.ts'
 import { limits } from './limits.ts'
 import { notingTampering, singleAnswer } from './progress.ts'
 import type { Progress, ReleaseSteps } from './progress.ts'
@@ -31,6 +32,7 @@ function warnBarePin(root: KelRoot, cycle: Cycle): void {
 interface Authority {
   readonly log: AcceptedLog
   readonly roles: AcceptedRoles
+  readonly killedKeys: readonly string[]
 }
 
 function* authoritySteps(
@@ -61,12 +63,15 @@ function* authoritySteps(
       },
     })
   }
-  return { log, roles }
+  progress.document = 'kills'
+  const kills = findKills(all(yield { document: 'kills', maxBytes: limits.killsBytes }), roles.roles)
+  if (kills.bytes !== undefined) progress.kills = kills.bytes
+  return { log, roles, killedKeys: kills.keys }
 }
 
 function* manifestSteps(head: AcceptedHead, authority: Authority, progress: Progress, cycle: Cycle): ReleaseSteps {
   const { pin, offer } = head
-  const { log, roles } = authority
+  const { log, roles, killedKeys } = authority
   progress.document = 'manifest'
   const bytes = singleAnswer(
     yield { document: 'manifest', channel: cycle.channel, pin, maxBytes: Math.min(pin.length, limits.manifestBytes) },
@@ -75,7 +80,7 @@ function* manifestSteps(head: AcceptedHead, authority: Authority, progress: Prog
     bytes &&
     singleAnswer(yield { document: 'signatures', channel: cycle.channel, pin, maxBytes: limits.signaturesBytes })
   const accepted = notingTampering(progress, bytes, () =>
-    acceptManifest({ bytes, signatures }, { pin, log, roles, state: progress.state, cycle }),
+    acceptManifest({ bytes, signatures }, { pin, log, roles, state: progress.state, cycle, killedKeys }),
   )
   const state = raiseManifest(raiseHead(progress.state, head), cycle.channel, accepted)
   const release: AcceptedRelease = {
@@ -84,6 +89,7 @@ function* manifestSteps(head: AcceptedHead, authority: Authority, progress: Prog
     state,
     warnings: cycle.warnings,
     authority: progress.authority as VerifiedAuthority,
+    ...(progress.kills && { kills: progress.kills }),
     offer,
     manifest: accepted.manifest,
     manifestBytes: accepted.bytes,
@@ -115,6 +121,7 @@ export function* kelSteps(
     state: raiseHead(progress.state, head),
     warnings: cycle.warnings,
     authority: progress.authority as VerifiedAuthority,
+    ...(progress.kills && { kills: progress.kills }),
     head: head.head,
     headBytes: head.bytes,
   }

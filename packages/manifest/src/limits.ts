@@ -10,6 +10,10 @@ export const limits = {
   rolesBytes: 64 * KIB,
   /** Head with its envelope, bytes. */
   headBytes: 16 * KIB,
+  /** `kills.json`, bytes. */
+  killsBytes: 64 * KIB,
+  /** Kill notices of one product. */
+  kills: 64,
   /** `manifest.sigs.json`, bytes. */
   signaturesBytes: 64 * KIB,
   /** `manifest.json.sig`, bytes: raw, hex or base64 with a line feed. */

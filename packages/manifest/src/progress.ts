@@ -14,6 +14,8 @@ export interface Progress {
   state: TrustState
   /** Set with them. */
   authority?: VerifiedAuthority
+  /** Kill notices that count. */
+  kills?: Uint8Array
   /**
    * True when a well-formed manifest carried a wrong signature: the client must not start, as in the original launcher.
    */

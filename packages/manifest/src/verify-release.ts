@@ -28,6 +28,7 @@ function refusal(error: unknown, progress: Progress, cycle: Cycle): RefusedRelea
     state,
     warnings: cycle.warnings,
     ...(progress.authority && { authority: progress.authority }),
+    ...(progress.kills && { kills: progress.kills }),
   }
 }
 
@@ -68,6 +69,8 @@ function answer(request: DocumentRequest, input: ReleaseInput): DocumentAnswer {
       return input.logs
     case 'roles':
       return input.roles
+    case 'kills':
+      return input.kills
     case 'head':
       return input.head
     case 'manifest':

@@ -237,6 +237,7 @@ describe('named attacks (29 rows)', () => {
     expect(asked.map(({ document, maxBytes }) => [document, maxBytes])).toEqual([
       ['log', limits.logBytes],
       ['roles', limits.rolesBytes],
+      ['kills', limits.killsBytes],
       ['head', limits.headBytes],
       ['manifest', next.manifest.length],
       ['signatures', limits.signaturesBytes],
@@ -525,7 +526,7 @@ describe('rest of the TUF conformance suite (16 rows)', () => {
     const publisher = await Publisher.create()
     const install = await Install.with(publisher)
     const asked = requestsOf(install, await publisher.release())
-    expect(asked.map(({ document }) => document)).toEqual(['log', 'roles', 'head', 'manifest', 'signatures'])
+    expect(asked.map(({ document }) => document)).toEqual(['log', 'roles', 'kills', 'head', 'manifest', 'signatures'])
   })
 
   ported('an unusable pin refuses to start', async () => {

@@ -34,6 +34,15 @@ describe('golden files of version 1', () => {
     signatures: golden('manifest.sigs.json'),
   }
 
+  it('a notice of the head key ends it, and is written the same again', () => {
+    const decision = verifyRelease({ ...input, kills: golden('kills.json') }, initialTrustState(root), options())
+    expect(decision).toMatchObject({
+      outcome: 'refused',
+      error: { code: 'MAN_KEY_KILLED' },
+      kills: golden('kills.json'),
+    })
+  })
+
   it('are accepted as they were, and give the same trust state', () => {
     const decision = verifyRelease(input, initialTrustState(root), options())
     expect(decision).toMatchObject({

@@ -51,14 +51,14 @@ describe('verifyRelease()', () => {
     const input = await publisher.release()
     const steps = releaseSteps(publisher.state(), options())
     const asked: string[] = []
-    const answers = [input.logs, input.roles, input.head, input.manifest, input.signatures]
+    const answers = [input.logs, input.roles, undefined, input.head, input.manifest, input.signatures]
     let step = steps.next()
     for (const answer of answers) {
       if (step.done === true) break
       asked.push(step.value.document)
       step = steps.next(answer)
     }
-    expect(asked).toEqual(['log', 'roles', 'head', 'manifest', 'signatures'])
+    expect(asked).toEqual(['log', 'roles', 'kills', 'head', 'manifest', 'signatures'])
     expect(step).toMatchObject({ done: true, value: { outcome: 'accepted' } })
   })
 

@@ -133,6 +133,16 @@ export const publisherErrors = {
     meaning: 'A rollout is running on the channel, and offering another release would end it.',
     remedy: 'Give --percent: 100 offers the release to everyone.',
   },
+  REL_KEY_KILLED: {
+    kind: 'policy',
+    meaning: 'The key has ended itself with "keyturn release kill": launchers install nothing that it signs.',
+    remedy: 'Put another key in force with the identity: "keyturn rotate release" replaces every key that has ended.',
+  },
+  REL_NOT_IN_FORCE: {
+    kind: 'usage',
+    meaning: 'The key is in no role of the role document in force, so no launcher counts what it signs.',
+    remedy: 'See "keyturn status" for the keys in force.',
+  },
   REL_WITHDRAWN: {
     kind: 'policy',
     meaning: 'The release was withdrawn on this channel: launchers refuse it there.',

@@ -35,6 +35,8 @@ export interface HomePaths {
   readonly releases: string
   readonly trees: string
   readonly heads: string
+  /** Notices of keys that ended themselves. */
+  readonly kills: string
   readonly transport: string
   readonly journals: string
   readonly server: string
@@ -146,6 +148,7 @@ export function homePaths(folder: string): HomePaths {
     releases: join(folder, 'releases'),
     trees: join(folder, 'trees'),
     heads: join(folder, 'heads'),
+    kills: join(folder, 'kills.json'),
     transport: join(folder, 'transport'),
     journals: join(folder, 'journals'),
     server: join(folder, 'server'),

@@ -39,6 +39,15 @@ export interface ProductView {
   readonly roles: { readonly version: number; readonly sha256: string; readonly expires_at: string } | null
 }
 
+/** A key that ended itself, as the server took its notice. */
+export interface KillView {
+  /** 64 lower-case hex. */
+  readonly key: string
+  readonly role: 'release' | 'head'
+  /** Every key in force that has ended, this one included. */
+  readonly killed: readonly string[]
+}
+
 /** What creates a product. */
 export interface NewProduct {
   readonly slug: string

@@ -26,6 +26,7 @@ export type {
   Page,
   Problem,
   ProductChange,
+  KillView,
   ProductView,
   Publication,
   ReleaseCheckView,

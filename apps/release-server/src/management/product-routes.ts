@@ -3,9 +3,10 @@ import type { FastifyRequest } from 'fastify'
 import type { NewProduct, ProductChange } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
-import { MAX_LOG_BYTES, MAX_ROLES_BYTES } from '../limits.ts'
+import { MAX_ANONYMOUS_BYTES, MAX_LOG_BYTES, MAX_ROLES_BYTES } from '../limits.ts'
 import { isLimited, maySee } from '../access/actor.ts'
 import { replaceLog } from '../releases/authority.ts'
+import { recordKill } from '../releases/kills.ts'
 import { changeProduct, createProduct, products, stageRoles, viewProduct } from '../releases/products.ts'
 import type { ProductCaller } from '../releases/products.ts'
 import { documentBody } from '../http/body-stream.ts'
@@ -29,6 +30,28 @@ function productCallerOf(request: FastifyRequest): ProductCaller {
 export function productRoutes(app: FastifyInstance, context: ServerContext): void {
   settingRoutes(app, context)
   authorityRoutes(app, context)
+  killRoute(app, context)
+}
+
+/** Without a scope: a publisher who lost the laptop with the token may still have the key. */
+function killRoute(app: FastifyInstance, context: ServerContext): void {
+  app.post<{ Params: { p: string } }>(
+    '/v1/products/:p/kills',
+    {
+      config: {
+        rate: 'login',
+        idempotent: false,
+        summary: 'End a release or head key, by a notice that the key itself signed',
+        bodyType: 'application/octet-stream',
+      },
+      schema: { params },
+    },
+    async (request, reply) => {
+      const notice = await documentBody(request, MAX_ANONYMOUS_BYTES)
+      const { p: product } = request.params
+      return sendJson(reply, 200, await recordKill(context, { product, notice, requestId: request.id }))
+    },
+  )
 }
 
 function settingRoutes(app: FastifyInstance, context: ServerContext): void {

@@ -40,7 +40,7 @@ const CACHE_CONTROLS: Readonly<Record<Freshness, string>> = {
 
 /** Freshness of a document by its name. */
 export function freshnessOf(name: string): Freshness {
-  if (name === 'head.json') return 'head'
+  if (name === 'head.json' || name === 'kills.json') return 'head'
   if (name.endsWith('.sigs.json') || name.startsWith('kel/')) return 'minute'
   if (name.startsWith('roles/')) return 'immutable'
   return name.startsWith('manifests/') && name.endsWith('.json') ? 'immutable' : 'minute'

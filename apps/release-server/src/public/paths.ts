@@ -20,7 +20,7 @@ const CHANNEL_FORM = new RegExp(`^channels/(${SLUG})/(.+)$`)
 const MANIFEST_FORM = new RegExp(`^(?:manifest|manifests/${VERSION})\\.(?:json|json\\.sig|sigs\\.json)$`)
 const VERSION_FORM = new RegExp(`^${VERSION}$`)
 const BLOB_FORM = /^\/files\/([0-9a-f]{2})\/(\1[0-9a-f]{62})$/
-const PRODUCT_DOCUMENT_FORM = /^(?:kel\/[A-Za-z0-9_-]{44}\.cesr|roles\/[1-9][0-9]{0,8}\.json)$/
+const PRODUCT_DOCUMENT_FORM = /^(?:kel\/[A-Za-z0-9_-]{44}\.cesr|roles\/[1-9][0-9]{0,8}\.json|kills\.json)$/
 
 /** Whether `text` names a product or channel. */
 export function isSlug(text: string): boolean {

@@ -135,7 +135,8 @@ class Publication {
         `The head would roll the channel back: release ${head.manifest.version} was not offered before, or is older`,
       )
     }
-    verifyManifestSignatures(whole.manifest, whole.signatures.envelope, releaseRule(authority.roles))
+    const rule = await releaseRule(this.#records, whole.release.product, authority.roles)
+    verifyManifestSignatures(whole.manifest, whole.signatures.envelope, rule)
     return { head, authority, state: decision.state, manifest: parseManifest(whole.manifest) }
   }
 

@@ -88,7 +88,9 @@ export function sampleOf<T>(items: readonly T[], count: number, random: (length:
 async function verifySignatures(context: ServerContext, release: ReleaseView, manifest: Uint8Array): Promise<string> {
   try {
     const { envelope } = await readSignatures(context.metadata, release)
-    verifyManifestSignatures(manifest, envelope, releaseRule(await rolesInForce(context.metadata, release.product)))
+    const { metadata } = context
+    const rule = await releaseRule(metadata, release.product, await rolesInForce(metadata, release.product))
+    verifyManifestSignatures(manifest, envelope, rule)
     return 'valid'
   } catch (error) {
     if (error instanceof KeyturnError) return error.code

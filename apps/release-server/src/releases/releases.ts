@@ -1,4 +1,4 @@
-import { parseManifest, parseSignatures, verifyManifestSignatures } from '@keyturn/manifest'
+import { findKills, parseManifest, parseSignatures, verifyManifestSignatures } from '@keyturn/manifest'
 import type { ManifestPin, ReleaseManifest, RoleDocument, SigningRule } from '@keyturn/manifest'
 import { base64Decode, base64Encode, collectBytes, KeyturnError, sha256Hex } from '@keyturn/primitives'
 import type { ReleaseView } from '@keyturn/release-client'
@@ -17,6 +17,7 @@ import { timestamp } from '../time.ts'
 import { BLOBS_LOCK, recordBlob, touchBlobs } from '../uploads/blobs.ts'
 import { checkLegacySignature } from './pinned-keys.ts'
 import { productLock, readProduct, rolesInForce } from './products.ts'
+import { killsOf } from './trust.ts'
 
 /** Releases by `<product>/<channel>/<sequence>`. */
 export const releases = collection(
@@ -79,9 +80,11 @@ export function blobsOf(manifest: ReleaseManifest, isSealed = false): string[] {
   return [...hashes]
 }
 
-/** Who may sign releases now. */
-export function releaseRule(roles: RoleDocument): SigningRule {
-  return { ...roles.roles.release, revokedKeys: roles.revokedKeys }
+/** Who may sign releases: the keys of a role document, but for those that ended themselves. */
+export async function releaseRule(records: RecordReader, product: string, roles: RoleDocument): Promise<SigningRule> {
+  const kills = await killsOf(records, product)
+  const killedKeys = kills === undefined ? [] : findKills([kills], roles).keys
+  return { ...roles.roles.release, revokedKeys: roles.revokedKeys, killedKeys }
 }
 
 async function sequenceOf(
@@ -233,7 +236,7 @@ export async function createRelease(
   parts: ReleaseParts,
   { actor, requestId, mayUse }: ReleaseCaller,
 ): Promise<{ created: boolean; view: ReleaseView }> {
-  const rule = releaseRule(await rolesInForce(context.metadata, product))
+  const rule = await releaseRule(context.metadata, product, await rolesInForce(context.metadata, product))
   verifyManifestSignatures(parts.manifest, parts.signatures, rule)
   const manifest = parseManifest(parts.manifest)
   const { channel, sequence } = placeOf(manifest, product)

@@ -32,7 +32,11 @@ export async function renewSignatures(
   const manifest = await readManifestBytes(context, release)
   const nowMs = context.clock()
   await context.metadata.transaction([AUDIT_LOCK, productLock(product)], async (records) => {
-    verifyManifestSignatures(manifest, envelope, releaseRule(await rolesInForce(records, product)))
+    verifyManifestSignatures(
+      manifest,
+      envelope,
+      await releaseRule(records, product, await rolesInForce(records, product)),
+    )
     const { pinned_keys: pinnedKeys } = await readProduct(records, product)
     const before = await readSignatures(records, release)
     if (legacy !== undefined)

@@ -76,6 +76,14 @@ export function rolesName(version: number): string {
   return `roles/${version}.json`
 }
 
+/** Name of the notices of keys that ended themselves. */
+export const KILLS_NAME = 'kills.json'
+
+/** The notices of keys of a product that ended themselves; `undefined` when there are none. */
+export async function killsOf(records: RecordReader, product: string): Promise<Uint8Array | undefined> {
+  return await documents.body(records, documentKey(product, undefined, KILLS_NAME))
+}
+
 /** Role document of a version: proposed with this change, in force before, or uploaded and waiting for its seal. */
 async function findRoles(
   records: RecordReader,
@@ -117,6 +125,8 @@ async function answer(
       return proposed.log ?? documents.body(records, documentKey(product, undefined, logName(request.prefix)))
     case 'roles':
       return findRoles(records, product, request.version, proposed)
+    case 'kills':
+      return killsOf(records, product)
     case 'head':
       return proposed.head ?? documents.body(records, documentKey(product, channel, 'head.json'))
     case 'manifest':

@@ -28,6 +28,8 @@ export interface Layout {
   readonly keyLog: string
   readonly roles: string
   readonly head: string
+  /** Notices of keys that ended themselves. */
+  readonly kills: string
   readonly manifests: string
   readonly evidence: string
   readonly runtimeKeyCache: string
@@ -67,6 +69,7 @@ export function layoutOf(root: string): Layout {
     keyLog: join(trust, 'log.cesr'),
     roles: join(trust, 'roles'),
     head: join(trust, 'head.json'),
+    kills: join(trust, 'kills.json'),
     manifests: join(trust, 'manifests'),
     evidence: join(trust, 'evidence'),
     runtimeKeyCache: join(updates, 'runtime-keys.sealed'),

@@ -43,6 +43,8 @@ function documentPath(request: DocumentRequest): string {
       return `kel/${request.prefix}.cesr`
     case 'roles':
       return `roles/${request.version}.json`
+    case 'kills':
+      return 'kills.json'
     case 'head':
       return `channels/${request.channel}/head.json`
     case 'manifest':
@@ -94,7 +96,8 @@ class CycleFetcher {
   }
 
   async provide(request: DocumentRequest): Promise<DocumentAnswer> {
-    if (request.document === 'log' && this.#compareTips) return await this.#allLogs(request)
+    if (request.document === 'log' && this.#compareTips) return await this.#fromEveryHost(request)
+    if (request.document === 'kills') return await this.#kills(request)
     const known = await this.#known(request)
     if (known !== undefined) return known
     const bytes = await this.#fetch(request)
@@ -105,11 +108,23 @@ class CycleFetcher {
     return bytes
   }
 
-  /** The log as the server and every mirror have it: a host that shows an older or another one is noticed. */
-  async #allLogs(request: Extract<DocumentRequest, { document: 'log' }>): Promise<readonly Uint8Array[]> {
+  /** Notices seen before count for good, and a host that leaves one out hides nothing that another one shows. */
+  async #kills(request: DocumentRequest): Promise<readonly Uint8Array[]> {
+    const stored = await this.#store.kills()
+    const shown = this.#compareTips ? await this.#fromEveryHost(request) : await this.#fromServer(request)
+    return stored === undefined ? shown : [stored, ...shown]
+  }
+
+  async #fromServer(request: DocumentRequest): Promise<readonly Uint8Array[]> {
     const own = await this.#fetch(request)
-    if (own !== undefined) this.bytes.set('log', own)
-    const logs = own === undefined ? [] : [own]
+    return own === undefined ? [] : [own]
+  }
+
+  /** A document as the server and every mirror have it: a host that shows an older or another one is noticed. */
+  async #fromEveryHost(request: DocumentRequest): Promise<readonly Uint8Array[]> {
+    const logs = [...(await this.#fromServer(request))]
+    const [own] = logs
+    if (own !== undefined && request.document === 'log') this.bytes.set('log', own)
     for (const host of this.#source.mirrors) {
       const bytes = await this.#source
         .document(documentPath(request), request.maxBytes, { signal: this.#signal, host })
@@ -144,7 +159,8 @@ class CycleFetcher {
     } catch (error) {
       this.#signal?.throwIfAborted()
       if (!isNetwork(error)) throw error
-      this.failure ??= error
+      // Most products have no notice, so a missing one fails nothing.
+      if (request.document !== 'kills') this.failure ??= error
       return undefined
     }
   }

@@ -211,6 +211,8 @@ export class TrustStore {
         return await this.log()
       case 'roles':
         return await this.role(request.version)
+      case 'kills':
+        return await this.kills()
       case 'head':
         return await this.#read(this.#layout.head, request.maxBytes)
       case 'manifest':
@@ -279,6 +281,11 @@ export class TrustStore {
     return await this.#read(join(this.#layout.roles, `${version}.json`), limits.rolesBytes)
   }
 
+  /** The stored notices of keys that ended themselves. */
+  async kills(): Promise<Uint8Array | undefined> {
+    return await this.#read(this.#layout.kills, limits.killsBytes).catch(() => undefined)
+  }
+
   /** The stored key event log. */
   async log(): Promise<Uint8Array | undefined> {
     return await this.#read(this.#layout.keyLog, limits.logBytes)
@@ -308,6 +315,7 @@ export class TrustStore {
       )
       await this.#store(this.#layout.keyLog, authority.logBytes)
     }
+    if (decision.kills !== undefined) await this.#store(this.#layout.kills, decision.kills)
     if (decision.outcome === 'accepted') await this.#storeRelease(decision, documents)
     if (
       decision.outcome === 'accepted' &&

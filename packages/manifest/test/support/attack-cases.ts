@@ -29,6 +29,7 @@ export function requestsOf(install: Install, input: ReleaseInput): DocumentReque
   const answers = {
     log: input.logs,
     roles: input.roles,
+    kills: input.kills,
     head: input.head,
     manifest: input.manifest,
     signatures: input.signatures,

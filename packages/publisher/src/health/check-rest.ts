@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { findKills, writeKills } from '@keyturn/manifest'
 import { openKeystore } from '@keyturn/keystore/node'
 import { parseMetadata, recoverTransportSecret } from '@keyturn/noise-keys/owner'
 import { KeyturnError, wipe } from '@keyturn/primitives'
@@ -15,7 +16,8 @@ import {
 } from '../identity/identity.ts'
 import { readBackupMark } from '../release/backup-mark.ts'
 import { readRestored } from '../release/freshness.ts'
-import { readIfThere } from '../release/store.ts'
+import { readHomeKills } from '../release/kill.ts'
+import { readIfThere, rolesInForce } from '../release/store.ts'
 import { identityRotation } from '../rotation/identity-state.ts'
 import { contentRotation } from '../rotation/content-state.ts'
 import { pendingRotations, readRotation } from '../rotation/journal.ts'
@@ -30,6 +32,23 @@ export interface RestFinding {
   readonly message: string
   /** The command that fixes it; empty when nothing is wrong. */
   readonly fix: string
+}
+
+/**
+ * Keys in force that have ended themselves.
+ *
+ * @param shown - `kills.json` of the server, where it was asked: then only what this home does not know is reported.
+ */
+export async function checkKills(home: HomeSession, shown?: Uint8Array): Promise<RestFinding[]> {
+  const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
+  const own = findKills([writeKills(await readHomeKills(home.paths))], document).keys
+  const ended = shown === undefined ? own : findKills([shown], document).keys.filter((key) => !own.includes(key))
+  return ended.map((key) => {
+    const role = document.roles.head.keys.includes(key) ? 'head' : 'release'
+    const who = shown === undefined ? '' : ', and this home did not end it'
+    const message = `${role} key ${key.slice(0, 16)} has ended${who}: launchers install nothing that it signs`
+    return { level: 'error', message, fix: `keyturn rotate ${role}` }
+  })
 }
 
 /** Identities of `keyturn id init`: their logs, their files, rotations that wait. */

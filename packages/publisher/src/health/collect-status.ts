@@ -5,6 +5,7 @@ import { activeContentKey } from '../home.ts'
 import type { HomeDescription } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { readStoredHead } from '../release/heads.ts'
+import { killedKeys } from '../release/kill.ts'
 import { readIdentityLog, readReleases, readRoles } from '../release/store.ts'
 import type { StoredRoles } from '../release/store.ts'
 import { pendingRotations } from '../rotation/journal.ts'
@@ -51,7 +52,7 @@ export async function collectStatus(home: HomeSession, nowMs: number): Promise<H
   const items = [
     ...contentItems(description, nowMs),
     identityItem(description, roles, log.state.publicKeys[0], nowMs),
-    ...roleItems(description, roles, nowMs),
+    ...roleItems(description, roles, await killedKeys(home), nowMs),
     archiveSigningItem(description, nowMs),
     ...(await transportItems(home, roles, nowMs)),
     ...(await masterItems(home, nowMs)),
@@ -139,7 +140,12 @@ function identityItem(
   )
 }
 
-function roleItems(description: HomeDescription, roles: readonly StoredRoles[], nowMs: number): StatusItem[] {
+function roleItems(
+  description: HomeDescription,
+  roles: readonly StoredRoles[],
+  killed: readonly string[],
+  nowMs: number,
+): StatusItem[] {
   const inForce = roles.at(-1)?.document
   if (inForce === undefined) return []
   const items: StatusItem[] = []
@@ -154,7 +160,10 @@ function roleItems(description: HomeDescription, roles: readonly StoredRoles[], 
             id: description.aliases[role],
             name: shortKey(key),
             sinceMs,
-            due: dueOf(role, sinceMs, description, nowMs),
+            // Nothing new reaches a launcher until another key is in force.
+            ...(killed.includes(key)
+              ? { state: 'killed' as const, due: { atMs: nowMs, state: 'due' as const } }
+              : { due: dueOf(role, sinceMs, description, nowMs) }),
             mend: `keyturn rotate ${role}`,
           },
           nowMs,

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { join, sep } from 'node:path'
-import { parseHeadEnvelope, verifyManifestSignatures, verifyThreshold, payloadTypes } from '@keyturn/manifest'
+import { limits, parseHeadEnvelope, verifyManifestSignatures, verifyThreshold, payloadTypes } from '@keyturn/manifest'
 import { keyCommitment } from '@keyturn/m2pack-format'
 import { hexEncode, KeyturnError, z32Encode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
@@ -17,6 +17,7 @@ import { counted } from '../words.ts'
 import { checkLocks } from './check-locks.ts'
 import {
   checkBackups,
+  checkKills,
   checkNamedIdentities,
   checkPendingRotations,
   checkTransportKeys,
@@ -72,6 +73,7 @@ export async function diagnose(home: HomeSession, options: DiagnoseOptions): Pro
     ['transport', 'keyturn restore', () => reportAll('transport', checkTransportKeys(home), report)],
     ['backup', 'keyturn backup FILE', () => reportAll('backup', checkBackups(home, options.nowMs), report)],
     ['freeze', 'keyturn emergency unfreeze', () => checkFreeze(home, options, report)],
+    ['kills', 'keyturn rotate release', () => reportAll('kills', checkKills(home), report)],
     ['due', 'keyturn status', () => checkDue(home, options, report)],
     ['clock', 'set the clock of this machine', () => checkClock(home, options, report)],
     ['releases', 'keyturn release sign', () => checkReleases(home, report)],
@@ -356,6 +358,8 @@ async function checkServer(home: HomeSession, { client }: DiagnoseOptions, repor
       'keyturn release publish',
     )
   }
+  const kills = await client.fetchPublic(`/p/${description.product}/kills.json`, { maxBytes: limits.killsBytes })
+  if (kills !== undefined) await reportAll('kills', checkKills(home, kills), report)
   for (const channel of await client.listChannels(description.product)) {
     const own = await readStoredHead(paths, channel.channel)
     if ((channel.head?.sequence ?? 0) === (own?.head.sequence ?? 0)) continue

@@ -12,7 +12,7 @@ export interface StatusItem {
   readonly id: string
   /** Public key, fingerprint or version: what distinguishes it from others. */
   readonly name: string
-  readonly state: 'active' | 'next' | 'retiring' | 'retired' | 'revoked'
+  readonly state: 'active' | 'next' | 'retiring' | 'retired' | 'revoked' | 'killed'
   /** ISO 8601; undefined when it is not known. */
   readonly since: string | undefined
   readonly age_days: number | undefined

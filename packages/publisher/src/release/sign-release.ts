@@ -6,6 +6,7 @@ import { PublisherError } from '../errors.ts'
 import type { HomeSession } from '../home-session.ts'
 import { readPublishedHead, readStoredHead, readWaitingHead, storeHead } from './heads.ts'
 import type { StoredHead } from './heads.ts'
+import { refuseKilled } from './kill.ts'
 import type { Offer } from './offer.ts'
 import { readIdentityLog, releaseFiles, rolesInForce } from './store.ts'
 import type { StoredRelease } from './store.ts'
@@ -25,6 +26,7 @@ export async function signRelease(
 ): Promise<StoredRelease> {
   const keys = await home.keys()
   const signers = await Promise.all(aliases.map((alias) => keys.documentSigner(alias)))
+  await refuseKilled(home.paths, signers)
   const signatures = await signManifest(release.bytes, signers, release.signatures)
   await writeFileAtomic(join(release.folder, releaseFiles.signatures), signatures)
   return { ...release, signatures }
@@ -115,6 +117,7 @@ export async function signOffer(home: HomeSession, channel: string, options: Sig
   const signers = await Promise.all(
     (options.aliases ?? [description.aliases.head]).map((alias) => keys.documentSigner(alias)),
   )
+  await refuseKilled(paths, signers)
   return { head, bytes: await signHead(writeHead(head), signers) }
 }
 

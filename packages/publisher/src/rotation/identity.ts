@@ -13,6 +13,7 @@ import { PublisherError } from '../errors.ts'
 import { followingAlias } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { publishRotation, publishTrust } from '../release/publish-release.ts'
+import { killedKeys } from '../release/kill.ts'
 import { issueHead, signRelease } from '../release/sign-release.ts'
 import { readStoredHead } from '../release/heads.ts'
 import { findRelease, rolesInForce } from '../release/store.ts'
@@ -134,13 +135,19 @@ async function plan(home: HomeSession, options: IdentityRotationOptions): Promis
   for (const channel of options.channels)
     if ((await readStoredHead(home.paths, channel)) !== undefined) channels.push(channel)
   const { proposal } = options
+  // A key that has ended itself signs nothing that counts, so it is replaced whichever rotation was asked for.
+  const killed = await killedKeys(home)
+  const hasEnded = (role: 'release' | 'head'): boolean =>
+    roles.document.roles[role].keys.some((key) => killed.includes(key))
+  const releaseKey = options.releaseKey !== false || hasEnded('release')
+  const headKey = options.headKey === true || hasEnded('head')
   const terms: IdentityTerms = {
     atMs: options.nowMs,
     rolesVersion: roles.document.version + 1,
-    release: options.releaseKey === false ? aliases.release : followingAlias(aliases.release),
-    head: options.headKey === true ? followingAlias(aliases.head) : aliases.head,
-    releaseKey: proposal === undefined && options.releaseKey !== false,
-    headKey: proposal === undefined && options.headKey === true,
+    release: releaseKey ? followingAlias(aliases.release) : aliases.release,
+    head: headKey ? followingAlias(aliases.head) : aliases.head,
+    releaseKey: proposal === undefined && releaseKey,
+    headKey: proposal === undefined && headKey,
     revoke: options.revoke === true,
     rolesDays: options.rolesDays ?? 365,
     channels,

@@ -15,6 +15,7 @@ import { registerPublish } from './publish.ts'
 import { registerRenew } from './renew.ts'
 import { registerSchedule } from './schedule.ts'
 import { registerHalt } from './halt.ts'
+import { registerKill } from './kill.ts'
 import { registerRollout } from './rollout.ts'
 import { registerSign } from './sign.ts'
 import { registerTrust } from './trust.ts'
@@ -38,6 +39,7 @@ export function registerRelease(program: Command, cli: Cli): void {
   registerRollout(release, cli)
   registerHalt(release, cli)
   registerSchedule(release, cli)
+  registerKill(release, cli)
   registerDropHead(release, cli)
   registerVerify(release, cli)
   registerVerifyPublic(release, cli)

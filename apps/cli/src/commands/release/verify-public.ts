@@ -43,6 +43,8 @@ export function publicPath(request: DocumentRequest): string {
       return `/kel/${request.prefix}.cesr`
     case 'roles':
       return `/roles/${request.version}.json`
+    case 'kills':
+      return '/kills.json'
     case 'head':
       return `/channels/${request.channel}/head.json`
     case 'manifest':

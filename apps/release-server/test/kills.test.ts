@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest'
+import { parseKill, signKill, writeKills } from '@keyturn/manifest'
+import { utf8Decode, utf8Encode } from '@keyturn/primitives'
+import { ReleaseServerClient } from '@keyturn/release-client'
+import { keyId, signerOf, TestPublisher } from './publisher.ts'
+import { startServer } from './support.ts'
+
+const ISSUED = '2026-11-21T03:00:00Z'
+const notice = async (name: string, product = 'metin2'): Promise<Uint8Array> =>
+  await signKill({ product, issuedAt: ISSUED }, signerOf(name))
+
+async function published() {
+  const running = await startServer()
+  const client = await running.client(['admin'])
+  const publisher = await TestPublisher.create()
+  await publisher.introduce(client)
+  await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode('a') }))
+  return { running, client, publisher, stranger: new ReleaseServerClient(running.url, { retries: 0 }) }
+}
+
+describe('a key that ends itself', () => {
+  it('needs no token, is shown in the public tree and in the audit log, and the same notice changes nothing', async () => {
+    const { running, client, stranger } = await published()
+    expect((await fetch(`${running.url}/kills.json`)).status).toBe(404)
+    const key = keyId('head 1')
+    expect(await stranger.kill('metin2', await notice('head 1'))).toEqual({ key, role: 'head', killed: [key] })
+    expect(await stranger.kill('metin2', await notice('head 1'))).toMatchObject({ killed: [key] })
+    const shown = await fetch(`${running.url}/p/metin2/kills.json`)
+    expect(shown.headers.get('cache-control')).toContain('max-age=15')
+    expect(new Uint8Array(await shown.arrayBuffer())).toEqual(writeKills([parseKill(await notice('head 1'))]))
+    const items = await client.audit({ limit: 50 })
+    expect(items.filter(({ action }) => action === 'key.kill')).toMatchObject([
+      { actor: `key:${key.slice(0, 16)}`, target: 'metin2', facts: { key, role: 'head' } },
+    ])
+  })
+
+  it('the server takes nothing more that the key signs, and goes on showing what it has', async () => {
+    const { running, client, publisher, stranger } = await published()
+    await stranger.kill('metin2', await notice('release 1'))
+    const next = await publisher.release({ 'a.txt': utf8Encode('b') })
+    await client.uploadMissing(next.blobs)
+    await expect(client.createRelease('metin2', next)).rejects.toMatchObject({ code: 'MAN_KEY_KILLED' })
+    expect((await fetch(`${running.url}/manifest.json`)).status).toBe(200)
+    expect(await client.getChannel('metin2', 'stable')).toMatchObject({ head: { sequence: 1 } })
+  })
+
+  it('refuses notices of other products, by keys in no role, and what is not a notice', async () => {
+    const { running, stranger } = await published()
+    await expect(stranger.kill('metin2', await notice('head 1', 'other'))).rejects.toMatchObject({ code: 'MAN_KILL' })
+    await expect(stranger.kill('metin2', await notice('stranger'))).rejects.toMatchObject({ code: 'MAN_KEY_UNKNOWN' })
+    await expect(stranger.kill('metin2', utf8Encode('{}'))).rejects.toMatchObject({ code: 'MAN_KILL' })
+    await expect(stranger.kill('nothing', await notice('head 1', 'nothing'))).rejects.toMatchObject({
+      code: 'SRV_NOT_FOUND',
+    })
+    const forged = utf8Encode(utf8Decode(await notice('head 1')).replace(/"sig": "./, '"sig": "x'))
+    await expect(stranger.kill('metin2', forged)).rejects.toMatchObject({ code: 'MAN_KILL' })
+    expect((await fetch(`${running.url}/kills.json`)).status).toBe(404)
+  })
+})
