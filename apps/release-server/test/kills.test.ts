@@ -19,7 +19,7 @@ async function published() {
 }
 
 describe('a key that ends itself', () => {
-  it('needs no token, is shown in the public tree and in the audit log, and the same notice changes nothing', async () => {
+  it('needs no token, is shown in the tree and in the audit log, and the same notice changes nothing', async () => {
     const { running, client, stranger } = await published()
     expect((await fetch(`${running.url}/kills.json`)).status).toBe(404)
     const key = keyId('head 1')

@@ -159,7 +159,8 @@ export interface SignedBytes {
  * Counts the distinct keys of a role that signed literal bytes; unknown keys and rubbish are skipped.
  *
  * @returns The keys that did, in the order of the envelope.
- * @throws {@link ManifestError} `MAN_SIGNATURE`, `MAN_THRESHOLD`, `MAN_KEY_RETIRED`, `MAN_KEY_KILLED`, `MAN_KEY_UNKNOWN`.
+ * @throws {@link ManifestError} `MAN_SIGNATURE`, `MAN_THRESHOLD`, `MAN_KEY_RETIRED`, `MAN_KEY_KILLED`,
+ *   `MAN_KEY_UNKNOWN`.
  */
 export function verifyThreshold(
   { payloadType, bytes, name }: SignedBytes,

@@ -8,7 +8,10 @@ import { limits } from './limits.ts'
 import type { RoleDocument } from './model.ts'
 import { documentBytes } from './write-manifest.ts'
 
-/** A key of a role says that it has ended. It only takes rights away, so the key alone can say it; docs/spec/manifest.md §9. */
+/**
+ * A key of a role says that it has ended. It only takes rights away, so the key alone can say it;
+ * docs/spec/manifest.md §9.
+ */
 export interface KillNotice {
   readonly product: string
   /** The key that ends, and that signs: 64 lower-case hex. */

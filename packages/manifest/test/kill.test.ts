@@ -64,7 +64,7 @@ describe('a key that ends itself', () => {
     }
   })
 
-  it('only a key itself ends itself: notices by others, of other products and of keys in no role change nothing', async () => {
+  it('only a key ends itself: notices by others, of other products and of keys in no role change nothing', async () => {
     const publisher = await Publisher.create()
     const next = await publisher.release()
     const forged = JSON.parse(utf8Decode(await noticeOf('stranger'))) as { payload: string; sig: string }

@@ -7,7 +7,6 @@ import type {
   NewRelease,
   Page,
   ProductChange,
-  KillView,
   ProductView,
   Publication,
   ReleaseCheckView,
@@ -123,20 +122,6 @@ export class ReleaseServerClient extends OperatorCalls {
       path: `/v1/products/${segment(slug)}/roles/${version}`,
       what: `upload role document ${version} of "${slug}"`,
       body: roles,
-      headers: { 'content-type': 'application/octet-stream' },
-    })
-  }
-
-  /**
-   * Ends a release or head key, by a notice that the key itself signed (`signKill` of `@keyturn/manifest`). It needs no
-   * token, and the same notice again changes nothing.
-   */
-  kill(slug: string, notice: Uint8Array): Promise<KillView> {
-    return this.#http.json({
-      method: 'POST',
-      path: `/v1/products/${segment(slug)}/kills`,
-      what: `end a key of "${slug}"`,
-      body: notice,
       headers: { 'content-type': 'application/octet-stream' },
     })
   }

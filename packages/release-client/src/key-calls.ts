@@ -1,6 +1,6 @@
 import type { KeyDirectory } from '@keyturn/noise-keys'
 import { base64Encode } from '@keyturn/primitives'
-import type { AttesterView, DeviceView, KeyAgeView, Page } from './api.ts'
+import type { AttesterView, DeviceView, KeyAgeView, KillView, Page } from './api.ts'
 import { queryText } from './http.ts'
 import type { HttpCaller } from './http.ts'
 import { serverKeyDirectory } from './key-directory.ts'
@@ -43,6 +43,20 @@ export class KeyCalls {
       path: `/v1/transport-keys/${segment(identity)}/${segment(device)}`,
       what: `store transport key "${device}"`,
       body: secret,
+      headers: { 'content-type': 'application/octet-stream' },
+    })
+  }
+
+  /**
+   * Ends a release or head key, by a notice that the key itself signed (`signKill` of `@keyturn/manifest`). It needs no
+   * token, and the same notice again changes nothing.
+   */
+  kill(slug: string, notice: Uint8Array): Promise<KillView> {
+    return this.#http.json({
+      method: 'POST',
+      path: `/v1/products/${segment(slug)}/kills`,
+      what: `end a key of "${slug}"`,
+      body: notice,
       headers: { 'content-type': 'application/octet-stream' },
     })
   }
