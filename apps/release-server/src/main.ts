@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module'
 import { Command } from 'commander'
 import { exitCodeOf, runCommand } from './command-line.ts'
-import { addHeadSignerCommand } from './commands/head-signer.ts'
+import { addHeadSignerCommand, addHeadSignerKeyCommand } from './commands/head-signer.ts'
 import { addMaintenanceCommands } from './commands/maintenance.ts'
 import { addServeCommand } from './commands/serve.ts'
 import { addTokenCommands } from './commands/token.ts'
@@ -19,6 +19,7 @@ addServeCommand(program)
 addTokenCommands(program)
 addMaintenanceCommands(program)
 addHeadSignerCommand(program)
+addHeadSignerKeyCommand(program)
 
 await runCommand(() => program.parseAsync()).catch((error: unknown) => {
   process.exitCode = exitCodeOf(error, program.opts()['json'] === true)

@@ -19,6 +19,7 @@ import type { ExchangeParts } from './keys/exchange.ts'
 import { OidcChecker } from './access/oidc.ts'
 import type { OidcSettings } from './access/oidc.ts'
 import { silentLog, describe } from './ops/log.ts'
+import { HeadRenewal } from './ops/head-renewal.ts'
 import { Metrics } from './ops/metrics.ts'
 import { RateLimits } from './access/rates.ts'
 import type { RateOptions } from './access/rates.ts'
@@ -61,7 +62,7 @@ export interface ReleaseServerOptions {
   readonly offload?: PublicTreeOptions['offload'] | undefined
   /** Opens the vault of runtime keys and transport keys; without it the server delivers none. */
   readonly vault?: VaultSettings | undefined
-  /** Signs changed heads; without it rollout and halt wait for a head from the publisher. */
+  /** Signs changed heads and renews them; without it rollout and halt wait for a head from the publisher. */
   readonly headSigner?: HeadSigner | undefined
   /** Accepts tokens of an OIDC issuer. */
   readonly oidc?: OidcSettings | undefined
@@ -163,6 +164,7 @@ interface Parts {
   readonly secrets: WebhookSecrets
   readonly sender: WebhookSender
   readonly upkeep: Upkeep
+  readonly renewal: HeadRenewal
   readonly authenticator: Authenticator
   readonly authenticate: (request: FastifyRequest) => Promise<Actor>
   readonly events: EventStreams
@@ -204,6 +206,7 @@ async function openParts(options: ReleaseServerOptions): Promise<Parts> {
     checks: new ReleaseChecks(context),
     sender: new WebhookSender(context, secrets),
     upkeep: new Upkeep(context, options.upkeep ?? {}, options.retention ?? {}),
+    renewal: new HeadRenewal(context, options.headSigner),
     events: new EventStreams(context, { authenticate }),
   }
 }
@@ -231,6 +234,7 @@ function createHttpSide(parts: Parts, options: ReleaseServerOptions, isDraining:
           events: parts.events,
           checks: parts.checks,
           headSigner: options.headSigner,
+          renewal: parts.renewal,
           retention: options.retention ?? {},
           metricsToken: options.metricsToken,
           isDraining,
@@ -267,7 +271,7 @@ function requestLog({ metrics, context }: Parts): (request: FastifyRequest, repl
  */
 export async function createReleaseServer(options: ReleaseServerOptions): Promise<ReleaseServer> {
   const parts = await openParts(options)
-  const { context, requestIds, sender, upkeep } = parts
+  const { context, requestIds, sender, upkeep, renewal } = parts
   let draining = false
   let closing: Promise<void> | undefined
   const app = createHttpSide(parts, options, () => draining)
@@ -289,6 +293,7 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
       await app.listen({ host, port, backlog: 4096 })
       sender.start()
       upkeep.start()
+      renewal.start()
       const address = app.server.address() as AddressInfo
       return { url: `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`, port: address.port }
     },
@@ -296,8 +301,9 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
   }
 }
 
-async function closeParts({ context, sender, upkeep, checks, reports, downloads, exchange }: Parts): Promise<void> {
-  await Promise.all([sender.close(), upkeep.close(), checks.close()])
+async function closeParts(parts: Parts): Promise<void> {
+  const { context, sender, upkeep, renewal, checks, reports, downloads, exchange } = parts
+  await Promise.all([sender.close(), upkeep.close(), renewal.close(), checks.close()])
   await reports.flush()
   await downloads.close()
   exchange?.keys.close()

@@ -253,17 +253,15 @@ describe('files in docs/operations', () => {
     },
   )
 
-  it.skipIf(programs.systemd === undefined)(
-    'keyturn-server.service passes systemd-analyze verify, and its security is rated',
-    async () => {
+  it.skipIf(programs.systemd === undefined).each(['keyturn-server.service', 'keyturn-head-signer.service'])(
+    '%s passes systemd-analyze verify, and its security is rated',
+    async (name) => {
       const folder = await temporaryFolder()
-      const unit = filledIn(await fileOf('keyturn-server.service'), [
-        ['ExecStart=/usr/bin/node ', `ExecStart=${process.execPath} `],
-      ])
-      const path = join(folder, 'keyturn-server.service')
+      const unit = filledIn(await fileOf(name), [['ExecStart=/usr/bin/node ', `ExecStart=${process.execPath} `]])
+      const path = join(folder, name)
       await writeFile(path, unit)
       const { stdout, stderr } = await run(programs.systemd ?? '', ['verify', '--man=no', path])
-      expect(`${stdout}${stderr}`.split('\n').filter((line) => line.includes('keyturn-server'))).toEqual([])
+      expect(`${stdout}${stderr}`.split('\n').filter((line) => line.includes(name))).toEqual([])
       const rating = await run(programs.systemd ?? '', ['security', '--offline=true', '--no-pager', path]).catch(
         (error: unknown) => error as { stdout: string },
       )

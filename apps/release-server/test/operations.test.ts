@@ -6,7 +6,8 @@ import { parseHead, parseHeadEnvelope, writeHead } from '@keyturn/manifest'
 import { describe, expect, it } from 'vitest'
 import { verifyAuditEntries, verifyStoredAudit } from '../src/audit/audit.ts'
 import { checkStores } from '../src/releases/fsck.ts'
-import { signWantedHead, startHeadSigner } from '../src/head-signer/server.ts'
+import { startHeadSigner } from '../src/head-signer/server.ts'
+import { signWantedHead } from '../src/head-signer/sign-wanted-head.ts'
 import { unixHeadSigner } from '../src/head-signer/client.ts'
 import { migrate } from '../src/storage/migrate.ts'
 import { changedHead } from '../src/releases/rollout.ts'
@@ -113,7 +114,7 @@ describe('rollout', () => {
     })
     await expect(
       signWantedHead(
-        { socket, pin: publisher.pin, signer: signerOf('head 1'), mode: 'auto', fetchPublic },
+        { state: `${socket}.state`, pin: publisher.pin, signer: signerOf('head 1'), mode: 'auto', fetchPublic },
         wanted,
         'x',
       ),
@@ -128,7 +129,7 @@ describe('what the head signer remembers', () => {
     const socket = join(await temporaryFolder(), 'signer.sock')
     let shown: Uint8Array | undefined
     const options = {
-      socket,
+      state: `${socket}.state`,
       pin: world.publisher.pin,
       signer: signerOf('head 1'),
       mode: 'auto' as const,
@@ -162,7 +163,7 @@ describe('what the head signer remembers', () => {
     expect(await signWantedHead(options, oldWanted, 'x')).toBeDefined()
     await rollOut(world)
     await signWantedHead(options, await wanted(50), 'x')
-    const file = join(`${options.socket}.state`, 'metin2', 'stable.json')
+    const file = join(options.state, 'metin2', 'stable.json')
     expect((await stat(file)).mode & 0o777).toBe(0o600)
     show(old)
     await expect(signWantedHead({ ...options }, oldWanted, 'x')).rejects.toMatchObject({ code: 'MAN_ROLLBACK' })
@@ -180,17 +181,17 @@ describe('what the head signer remembers', () => {
     await expect(signWantedHead(options, await wanted(60), 'x')).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
   })
 
-  it('renews for at most 30 days after the publisher’s last head', async () => {
+  it('renews for at most 90 days after the publisher’s last head', async () => {
     const { world, options, wanted, show, later } = await scene()
     await rollOut(world)
-    for (let days = 5; days <= 30; days += 5) {
+    for (let days = 5; days <= 90; days += 5) {
       later(5 * day - 1000)
       show(await signWantedHead(options, await wanted(days), 'x'))
     }
     later(2 * day)
     const next = await wanted(99)
     await expect(signWantedHead(options, next, 'x')).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
-    expect(await signWantedHead({ ...options, renewalDays: 60 }, next, 'x')).toBeDefined()
+    expect(await signWantedHead({ ...options, renewalDays: 120 }, next, 'x')).toBeDefined()
   })
 
   it('signs a head only in the one form that it recognizes', async () => {

@@ -118,6 +118,8 @@ export const keyAlias = {
   transportIdentity: (n: number) => `transport-identity/${n}`,
   content: (keyId: number) => `content/${keyId}`,
   slot: (slot: number) => `slot/${slot}`,
+  /** What opens the vault of `keyturn serve`. */
+  serverVault: (n: number) => `server-vault/${n}`,
 } as const
 
 /**

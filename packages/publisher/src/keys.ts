@@ -16,6 +16,7 @@ export type KeyKind =
   | 'content'
   | 'slot'
   | 'token'
+  | 'server-vault'
 
 const SIGNING: ReadonlySet<string> = new Set<KeyKind>([
   'identity',

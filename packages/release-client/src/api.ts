@@ -113,6 +113,8 @@ export interface ChannelView {
   /** Set while a change is requested that no published head has yet. */
   readonly wanted: WantedHead | null
   readonly updated_at: string | null
+  /** What everybody was offered before this release; absent on channels that an earlier version wrote. */
+  readonly before?: ManifestPointer | null | undefined
 }
 
 /** Whether the documents of a channel need an access code. */

@@ -1,12 +1,22 @@
 import { once } from 'node:events'
 import { readFile, stat } from 'node:fs/promises'
 import { createInterface } from 'node:readline/promises'
-import { ed25519PublicKey, ed25519Sign, hexDecode } from '@keyturn/primitives'
+import {
+  ed25519PublicKey,
+  ed25519Sign,
+  hexDecode,
+  hexEncode,
+  systemRandom,
+  utf8Encode,
+  wipe,
+} from '@keyturn/primitives'
+import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { printAnswer } from '../command-line.ts'
 import { ServerError } from '../errors.ts'
-import { DEFAULT_RENEWAL_DAYS, startHeadSigner } from '../head-signer/server.ts'
+import { startHeadSigner } from '../head-signer/server.ts'
+import { DEFAULT_RENEWAL_DAYS } from '../head-signer/sign-wanted-head.ts'
 
 /** Reads the one line of a file that nobody else can read. */
 async function readPrivate(path: string): Promise<string> {
@@ -34,11 +44,43 @@ async function askPerson(summary: string): Promise<boolean> {
   }
 }
 
+/** `keyturn-server head-signer-key`: makes the key where it is used, so that its secret half never travels. */
+export function addHeadSignerKeyCommand(program: Command): void {
+  program
+    .command('head-signer-key')
+    .description('Make the key of a head signer, or show the public half of one; "keyturn roles enroll-head-signer" puts it in force')
+    .requiredOption('--key-file <path>', 'file of the secret key, made with mode 0600 if it is not there')
+    .action(async ({ keyFile }: { keyFile: string }, command: Command) => {
+      const known = await pathExists(keyFile)
+      const seed = known ? await readSeed(keyFile) : systemRandom(32)
+      try {
+        if (!known)
+          await writeFileAtomic(keyFile, utf8Encode(`${hexEncode(seed)}\n`), { mode: 0o600, overwrite: false })
+        const publicKey = hexEncode(ed25519PublicKey(seed))
+        printAnswer(
+          command,
+          { public_key: publicKey, key_file: keyFile, made: !known },
+          `${publicKey}\nRun on the publisher's machine: keyturn roles enroll-head-signer --public-key ${publicKey}`,
+        )
+      } finally {
+        wipe(seed)
+      }
+    })
+}
+
+/** Reads a secret key: 64 hex digits in a file that nobody else can read. */
+async function readSeed(path: string): Promise<Uint8Array> {
+  const text = await readPrivate(path)
+  if (!/^[0-9a-f]{64}$/.test(text))
+    throw new ServerError('SRV_CONFIG', `Cannot use file "${path}": expected a key of 64 hex digits`)
+  return hexDecode(text)
+}
+
 /** `keyturn-server head-signer`: the process that holds the head key. */
 export function addHeadSignerCommand(program: Command): void {
   program
     .command('head-signer')
-    .description('Sign changed rollouts for the server, in a process of its own that holds the head key')
+    .description('Renew heads and sign changed rollouts for the server, in a process of its own that holds the head key')
     .requiredOption('--socket <path>', 'unix socket to listen on')
     .requiredOption('--key-file <path>', 'head key: 64 hex digits, mode 0600')
     .requiredOption('--pin <pin>', 'pin of the identity, did:keri:…')
@@ -54,7 +96,9 @@ export function addHeadSignerCommand(program: Command): void {
       DEFAULT_RENEWAL_DAYS,
     )
     .option('--access-code-file <path>', 'access code of protected channels, in a file of mode 0600')
-    .option('--auto', 'sign every head that passes without asking anybody')
+    .option('--confirm', 'ask on this terminal before each change of a rollout; renewals are never asked about')
+    .option('--auto', 'no longer needed: without --confirm nobody is asked')
+    .option('--socket-group', 'let programs of the same group as this one connect: mode 0660 instead of 0600')
     .action(
       async (
         options: {
@@ -63,13 +107,15 @@ export function addHeadSignerCommand(program: Command): void {
           pin: string
           server: string
           auto?: boolean
+          confirm?: boolean
+          socketGroup?: boolean
           state?: string
           renewalDays: number
           accessCodeFile?: string
         },
         command: Command,
       ) => {
-        const seed = hexDecode(await readPrivate(options.keyFile))
+        const seed = await readSeed(options.keyFile)
         const { accessCodeFile } = options
         const accessCode = accessCodeFile === undefined ? undefined : await readPrivate(accessCodeFile)
         const client = new ReleaseServerClient(options.server, { accessCode })
@@ -79,8 +125,9 @@ export function addHeadSignerCommand(program: Command): void {
           signer: { publicKey: ed25519PublicKey(seed), sign: (message) => ed25519Sign(seed, message) },
           ...(options.state === undefined ? {} : { state: options.state }),
           renewalDays: options.renewalDays,
-          mode: options.auto === true ? 'auto' : 'confirm',
-          confirm: askPerson,
+          mode: options.confirm === true ? 'confirm' : 'auto',
+          confirm: process.stdin.isTTY ? askPerson : undefined,
+          socketMode: options.socketGroup === true ? 0o660 : 0o600,
           fetchPublic: (path) => client.fetchPublic(path),
         })
         printAnswer(command, { socket: options.socket }, `Listening on ${options.socket}`)

@@ -24,8 +24,12 @@ const signerAnswer = object<SignerAnswer>({
   message: optional(textShape),
 })
 
+function refusal({ code = '', message = '' }: SignerAnswer): ServerError {
+  return new ServerError('SRV_HEAD_NEEDED', `The head signer refused: ${code} ${message}`.trim())
+}
+
 /**
- * A head signer behind a unix socket: one line of JSON with the payload goes there, one line comes back.
+ * A head signer behind a unix socket: one line of JSON with the request goes there, one line comes back.
  *
  * @param path - The socket.
  */
@@ -34,14 +38,14 @@ export function unixHeadSigner(path: string): HeadSigner {
     sign: async (payload, reason) => {
       const answer = await ask(path, JSON.stringify({ payload: base64Encode(payload), reason }))
       if (answer.waiting === true) return undefined
-      if (!answer.ok || answer.head === undefined) {
-        throw new ServerError(
-          'SRV_HEAD_NEEDED',
-          `The head signer refused: ${answer.code ?? ''} ${answer.message ?? ''}`.trim(),
-        )
-      }
+      if (!answer.ok || answer.head === undefined) throw refusal(answer)
       return base64Decode(answer.head)
     },
+    watch: async (product, channel) => {
+      const answer = await ask(path, JSON.stringify({ watch: { product, channel } }))
+      if (!answer.ok) throw refusal(answer)
+    },
+    connected: () => canConnect(path),
   }
 }
 
@@ -70,5 +74,17 @@ function ask(path: string, line: string): Promise<SignerAnswer> {
       }
     })
     socket.once('close', () => fail())
+  })
+}
+
+/** Whether somebody listens at a socket. */
+export function canConnect(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path)
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
   })
 }

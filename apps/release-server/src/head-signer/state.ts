@@ -3,10 +3,10 @@ import { dirname, join } from 'node:path'
 import { base64Decode, base64Encode, canonicalJson, parseStrictJson, utf8Encode } from '@keyturn/primitives'
 import { isMissing, writeFileAtomic } from '@keyturn/primitives/node'
 import { initialTrustState, parseTrustRoot, parseTrustState, writeTrustState } from '@keyturn/manifest'
-import type { TrustState } from '@keyturn/manifest'
+import type { ManifestPin, TrustState } from '@keyturn/manifest'
 import { ServerError } from '../errors.ts'
 import { isSlug } from '../public/paths.ts'
-import { numeric, object, optional, text, whole } from '../storage/shape.ts'
+import { listOf, numeric, object, optional, text, whole } from '../storage/shape.ts'
 
 /** The last head that the signer signed on a channel. */
 export interface SignedHead {
@@ -26,7 +26,12 @@ export interface SignerState {
   /** `issued_at` of the newest head that it did not sign itself, milliseconds since 1970. */
   readonly publisherMs?: number | undefined
   readonly signed?: SignedHead | undefined
+  /** Releases that everybody was offered, oldest first, at most {@link MAX_OFFERED}. */
+  readonly offered?: readonly ManifestPin[] | undefined
 }
+
+/** How many of the releases that were offered are remembered. */
+export const MAX_OFFERED = 20
 
 const MAX_STATE_BYTES = 4 * 1024 * 1024
 
@@ -50,7 +55,10 @@ interface StoredState {
   readonly manifest?: { readonly epoch: number; readonly sequence: number } | undefined
   readonly publisher_ms?: number | undefined
   readonly signed?: { readonly sequence: number; readonly sha256: string; readonly head: string } | undefined
+  readonly offered?: readonly ManifestPin[] | undefined
 }
+
+const manifestPin = object<ManifestPin>({ version: text, sequence: whole, sha256: text, length: whole })
 
 const storedState = object<StoredState>({
   pin: text,
@@ -58,16 +66,18 @@ const storedState = object<StoredState>({
   manifest: optional(object<NonNullable<StoredState['manifest']>>({ epoch: whole, sequence: whole })),
   publisher_ms: optional(numeric),
   signed: optional(object<NonNullable<StoredState['signed']>>({ sequence: whole, sha256: text, head: text })),
+  offered: optional(listOf(manifestPin)),
 })
 
 function readState(bytes: Uint8Array, pin: string): SignerState {
   const stored = storedState(parseStrictJson(bytes, { maxBytes: MAX_STATE_BYTES }), '')
   if (stored.pin !== pin) throw new ServerError('SRV_CONFIG', 'The state of the head signer belongs to another pin')
-  const { manifest, publisher_ms: publisherMs, signed } = stored
+  const { manifest, publisher_ms: publisherMs, signed, offered } = stored
   return {
     trust: parseTrustState(base64Decode(stored.trust)),
     manifest,
     publisherMs,
+    offered,
     signed: signed === undefined ? undefined : { ...signed, head: base64Decode(signed.head) },
   }
 }
@@ -93,12 +103,13 @@ export async function loadSignerState(place: SignerPlace): Promise<SignerState> 
 export async function saveSignerState(place: SignerPlace, state: SignerState): Promise<void> {
   const file = stateFile(place)
   await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-  const { manifest, publisherMs, signed } = state
+  const { manifest, publisherMs, signed, offered } = state
   const value = {
     pin: place.pin,
     trust: base64Encode(writeTrustState(state.trust)),
     ...(manifest === undefined ? {} : { manifest: { ...manifest } }),
     ...(publisherMs === undefined ? {} : { publisher_ms: publisherMs }),
+    ...(offered === undefined ? {} : { offered: offered.map((pin) => ({ ...pin })) }),
     ...(signed === undefined
       ? {}
       : { signed: { sequence: signed.sequence, sha256: signed.sha256, head: base64Encode(signed.head) } }),

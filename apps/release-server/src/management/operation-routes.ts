@@ -9,6 +9,7 @@ import { collectGarbage } from '../releases/gc.ts'
 import type { RetentionOptions } from '../releases/gc.ts'
 import { MAX_REPORT_BYTES } from '../limits.ts'
 import { readiness } from '../ops/health.ts'
+import type { HeadRenewal } from '../ops/head-renewal.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { ReleaseChecks } from '../releases/release-check.ts'
 import type { Downloads } from '../events/downloads.ts'
@@ -26,6 +27,7 @@ export interface OperationParts {
   readonly events: EventStreams
   readonly checks: ReleaseChecks
   readonly headSigner: HeadSigner | undefined
+  readonly renewal: HeadRenewal
   readonly retention: RetentionOptions
   readonly metricsToken: string | undefined
   readonly isDraining: () => boolean
@@ -171,7 +173,11 @@ function healthRoutes(app: FastifyInstance, context: ServerContext, parts: Opera
     '/readyz',
     { config: { ...quiet, summary: 'The server can do its work; warns before documents expire' } },
     async (request, reply) => {
-      const report = await readiness(context, { draining: parts.isDraining(), maySee: await sightOf(request) })
+      const report = await readiness(context, {
+        draining: parts.isDraining(),
+        renewal: parts.renewal,
+        maySee: await sightOf(request),
+      })
       return sendJson(reply, report.status === 'fail' ? 503 : 200, report)
     },
   )

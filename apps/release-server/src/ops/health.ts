@@ -1,6 +1,7 @@
 import type { ServerContext } from '../context.ts'
 import { channels } from '../releases/channels.ts'
 import { products, viewProduct } from '../releases/products.ts'
+import type { HeadRenewal } from './head-renewal.ts'
 
 type Status = 'pass' | 'warn' | 'fail'
 
@@ -50,6 +51,8 @@ export function expiryCheck(name: string, expiresAt: string, nowMs: number, step
 /** How {@link readiness} answers. */
 export interface ReadinessOptions {
   readonly draining: boolean
+  /** Who renews heads. */
+  readonly renewal: Pick<HeadRenewal, 'connected' | 'failures'>
   /** Which products and channels the caller may see by name; default: none, and what expires is only counted. */
   readonly maySee?: ((product: string, channel?: string) => boolean) | undefined
 }
@@ -58,7 +61,10 @@ export interface ReadinessOptions {
  * Whether the server can do its work, and what will soon need somebody. Warnings do not take it out of the balancer.
  * Product and channel names are for those who may see them; everybody else gets the numbers.
  */
-export async function readiness(context: ServerContext, { draining, maySee }: ReadinessOptions): Promise<HealthReport> {
+export async function readiness(
+  context: ServerContext,
+  { draining, renewal, maySee }: ReadinessOptions,
+): Promise<HealthReport> {
   const checks: HealthCheck[] = [
     await checkAlive('metadata', () => context.metadata.ping()),
     await checkAlive('blobs', () => context.blobs.ping()),
@@ -68,8 +74,30 @@ export async function readiness(context: ServerContext, { draining, maySee }: Re
     const expiries = await findExpiries(context)
     if (maySee === undefined) checks.push(summary('roles', expiries), summary('head', expiries))
     else checks.push(...expiries.filter(({ product, channel }) => maySee(product, channel)).map(({ check }) => check))
+    checks.push(await headSignerCheck(renewal, expiries))
   }
   return { status: worstOf(checks), checks }
+}
+
+/** Heads that end soon are only a worry when nobody renews them. */
+async function headSignerCheck(
+  renewal: Pick<HeadRenewal, 'connected' | 'failures'>,
+  expiries: readonly Expiry[],
+): Promise<HealthCheck> {
+  const name = 'head-signer'
+  const ending = expiries.filter(({ kind, check }) => kind === 'head' && check.status !== 'pass').length
+  if (!(await renewal.connected()))
+    return ending === 0
+      ? { name, status: 'pass', detail: 'no head signer is connected' }
+      : {
+          name,
+          status: 'warn',
+          detail: `${ending} heads end in less than 3 days, and no head signer is connected to renew them`,
+        }
+  const failed = renewal.failures.size
+  return failed === 0
+    ? { name, status: 'pass', detail: 'connected' }
+    : { name, status: 'warn', detail: `connected, but ${failed} heads could not be renewed: see the log` }
 }
 
 function worstOf(checks: readonly HealthCheck[]): Status {

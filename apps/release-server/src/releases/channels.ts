@@ -2,7 +2,7 @@ import type { Head, ManifestPin } from '@keyturn/manifest'
 import type { ChannelView, ManifestPointer, PreloadPointer, WantedHead } from '@keyturn/release-client'
 import { collection } from '../storage/collection.ts'
 import type { RecordReader, RecordWriter } from '../storage/metadata-store.ts'
-import { flag, nullable, object, oneOf, preset, text, whole } from '../storage/shape.ts'
+import { flag, nullable, object, oneOf, optional, preset, text, whole } from '../storage/shape.ts'
 import { timestamp } from '../time.ts'
 
 const pointer = object<ManifestPointer>({ version: text, sequence: whole, sha256: text, length: whole })
@@ -33,6 +33,7 @@ export const channels = collection(
       }),
     ),
     updated_at: nullable(text),
+    before: optional(nullable(pointer)),
   }),
 )
 
@@ -55,16 +56,25 @@ function pointerTo({ version, sequence, sha256, length }: ManifestPin): Manifest
   return { version, sequence, sha256, length }
 }
 
-/** A channel whose head was accepted just now. */
+/** The release that everybody had before the one that a head offers. */
+function beforeOf(head: Head, earlier: ChannelView | undefined): ManifestPointer | null {
+  if (head.fallback !== undefined) return pointerTo(head.fallback)
+  if (earlier === undefined || earlier.manifest === null) return null
+  const { manifest, fallback, rollout, before = null } = earlier
+  const toAll = rollout === null ? manifest : (fallback ?? before)
+  return toAll?.sha256 === head.manifest.sha256 ? before : toAll
+}
+
+/** A channel whose head was accepted just now; `earlier` is what it was before. */
 export function channelAt(
-  place: { readonly product: string; readonly channel: string },
+  earlier: ChannelView | undefined,
   head: Head,
   headSha256: string,
   nowMs: number,
 ): ChannelView {
   return {
-    product: place.product,
-    channel: place.channel,
+    product: head.product,
+    channel: head.channel,
     manifest: pointerTo(head.manifest),
     head: { sequence: head.sequence, sha256: headSha256, issued_at: head.issuedAt, expires_at: head.expiresAt },
     fallback: head.fallback === undefined ? null : pointerTo(head.fallback),
@@ -72,5 +82,6 @@ export function channelAt(
     preload: head.preload === undefined ? null : { ...pointerTo(head.preload), at: head.preload.at },
     wanted: null,
     updated_at: timestamp(nowMs),
+    before: beforeOf(head, earlier),
   }
 }

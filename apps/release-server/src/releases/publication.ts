@@ -227,7 +227,8 @@ class Publication {
     await putSignatures(records, release, signatures)
     if (head.fallback !== undefined && this.#fallback !== undefined) await writeHistory(records, this.#fallback)
     if (this.#preload !== undefined) await writeHistory(records, this.#preload)
-    const view = channelAt({ product, channel }, head, state.channels[channel]?.headSha256 ?? '', nowMs)
+    const earlier = await readChannel(records, product, channel)
+    const view = channelAt(earlier, head, state.channels[channel]?.headSha256 ?? '', nowMs)
     await putChannel(records, view)
     await appendAudit(records, nowMs, {
       ...caller,

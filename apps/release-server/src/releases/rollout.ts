@@ -1,5 +1,5 @@
 import { timestamp } from '../time.ts'
-import { parseHead, parseHeadEnvelope, writeHead } from '@keyturn/manifest'
+import { isWithdrawn, parseHead, parseHeadEnvelope, writeHead } from '@keyturn/manifest'
 import type { Head } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
 import type { ChannelView, WantedHead } from '@keyturn/release-client'
@@ -12,10 +12,14 @@ import { putChannel, readChannel } from './channels.ts'
 import { productLock } from './products.ts'
 import { publish } from './publication.ts'
 
-/** Signs the payload of a head, or refuses; a process of its own that holds the head key. */
+/** Signs the payload of a head, or refuses: whoever holds the head key, usually a process of its own. */
 export interface HeadSigner {
   /** @returns The whole envelope, `head.json`; `undefined` when a person has to confirm first. */
   sign(payload: Uint8Array, reason: string): Promise<Uint8Array | undefined>
+  /** Looks at what a channel offers, so that it counts as offered later. */
+  watch?(product: string, channel: string): Promise<void>
+  /** Whether the signer can be reached now; one that cannot say is taken as reachable. */
+  connected?(): Promise<boolean>
 }
 
 /** A change of the head of a channel. */
@@ -27,7 +31,16 @@ export interface HeadChange {
   readonly reason: string
 }
 
-const HEAD_LIFE_MS = 7 * 86_400_000
+/** Members that every head has anew. A head lasts as long as the one before it: the publisher chose that. */
+function following(head: Head, nowMs: number): Pick<Head, 'sequence' | 'issuedAt' | 'expiresAt'> {
+  const lifeMs = Date.parse(head.expiresAt) - Date.parse(head.issuedAt)
+  return { sequence: head.sequence + 1, issuedAt: timestamp(nowMs), expiresAt: timestamp(nowMs + lifeMs) }
+}
+
+/** The same offer with a new date. */
+export function renewedHead(head: Head, nowMs: number): Head {
+  return { ...head, ...following(head, nowMs) }
+}
 
 /** The next head of a channel: everything stays as it was except rollout, sequence and times. */
 export function changedHead(
@@ -40,12 +53,45 @@ export function changedHead(
   const percent = change.percent ?? rollout.percent
   const paused = change.action === 'halt' ? true : change.action === 'resume' ? false : rollout.paused
   return {
-    ...head,
-    sequence: head.sequence + 1,
-    issuedAt: timestamp(nowMs),
-    expiresAt: timestamp(nowMs + HEAD_LIFE_MS),
+    ...renewedHead(head, nowMs),
     ...(head.fallback === undefined ? {} : { rollout: { ...rollout, percent, paused } }),
   }
+}
+
+/** The head in force on a channel. */
+export interface CurrentHead {
+  readonly view: ChannelView
+  readonly head: Head
+}
+
+/**
+ * Reads what a channel offers.
+ *
+ * @throws ServerError `SRV_NOT_FOUND` when nothing is published on it.
+ */
+export async function readCurrentHead(context: ServerContext, product: string, channel: string): Promise<CurrentHead> {
+  const view = await readChannel(context.metadata, product, channel)
+  const bytes = await documents.body(context.metadata, documentKey(product, channel, 'head.json'))
+  if (view === undefined || view.manifest === null || bytes === undefined)
+    throw new ServerError('SRV_NOT_FOUND', 'Nothing is published on this channel')
+  return { view, head: parseHead(parseHeadEnvelope(bytes).payload) }
+}
+
+/**
+ * Gives the head a fallback where it has none: the release that everybody had before. Without it, nobody could be kept
+ * from the release on offer.
+ *
+ * @throws ServerError `SRV_CONFLICT` when there was none before.
+ */
+function withFallback({ view, head }: CurrentHead): Head {
+  if (head.fallback !== undefined) return head
+  const { before } = view
+  if (before === undefined || before === null || isWithdrawn(head, before))
+    throw new ServerError(
+      'SRV_CONFLICT',
+      'No release was offered to everybody before this one, so a halt has nothing to leave players with: publish a fixed release',
+    )
+  return { ...head, fallback: { ...before } }
 }
 
 /**
@@ -61,32 +107,50 @@ export async function requestHead(
   caller: Caller,
 ): Promise<ChannelView> {
   const { product, channel } = change
-  const view = await readChannel(context.metadata, product, channel)
-  const bytes = await documents.body(context.metadata, documentKey(product, channel, 'head.json'))
-  if (view === undefined || view.manifest === null || bytes === undefined)
-    throw new ServerError('SRV_NOT_FOUND', 'Nothing is published on this channel')
-  const head = parseHead(parseHeadEnvelope(bytes).payload)
-  if (head.fallback === undefined)
-    throw new ServerError(
-      'SRV_CONFLICT',
-      'The head names no fallback, so a rollout has nothing to leave the others with: publish a head with a rollout',
-    )
-  const wanted = await keepRequest(context, view, change, caller)
-  if (signer === undefined) return wanted
+  const current = await readCurrentHead(context, product, channel)
+  const head = withFallback(current)
+  const wanted = await keepRequest(context, current.view, change, caller)
+  // A signer that is away is as none: the request waits for the publisher.
+  if (signer === undefined || (await signer.connected?.()) === false) return wanted
   const next = changedHead(head, change, context.clock(), hexEncode(context.random(16)))
-  const signed = await signer.sign(writeHead(next), change.reason)
-  if (signed === undefined) return wanted
+  return (await signAndPublish(context, signer, next, { reason: change.reason, caller })) ?? wanted
+}
+
+/**
+ * Has a head signed and publishes it.
+ *
+ * @returns `undefined` when a person has to confirm first.
+ */
+async function signAndPublish(
+  context: ServerContext,
+  signer: HeadSigner,
+  next: Head,
+  { reason, caller }: { readonly reason: string; readonly caller: Caller },
+): Promise<ChannelView | undefined> {
+  const head = await signer.sign(writeHead(next), reason)
+  if (head === undefined) return undefined
+  const { product, channel, manifest, sequence } = next
   return publish(
     context,
-    {
-      product,
-      channel,
-      version: next.manifest.version,
-      head: signed,
-      ifHeadSequence: head.sequence,
-    },
+    { product, channel, version: manifest.version, head, ifHeadSequence: sequence - 1 },
     caller,
   )
+}
+
+/**
+ * Repeats what a channel offers with a new date.
+ *
+ * @returns The channel; `undefined` when a person has to confirm first.
+ * @throws ServerError `SRV_NOT_FOUND`, `SRV_HEAD_NEEDED`; whatever refuses the head.
+ */
+export async function renewHead(
+  context: ServerContext,
+  signer: HeadSigner,
+  { product, channel }: { readonly product: string; readonly channel: string },
+  caller: Caller,
+): Promise<ChannelView | undefined> {
+  const { head } = await readCurrentHead(context, product, channel)
+  return signAndPublish(context, signer, renewedHead(head, context.clock()), { reason: 'renewal', caller })
 }
 
 async function keepRequest(

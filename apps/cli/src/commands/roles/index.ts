@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { Cli } from '../../command.ts'
+import { registerEnrollHeadSigner } from './enroll-head-signer.ts'
 import { registerPropose } from './propose.ts'
 import { registerSeal } from './seal.ts'
 import { registerShow } from './show.ts'
@@ -12,4 +13,5 @@ export function registerRoles(program: Command, cli: Cli): void {
   registerShow(roles, cli)
   registerPropose(roles, cli)
   registerSeal(roles, cli)
+  registerEnrollHeadSigner(roles, cli)
 }

@@ -7,7 +7,7 @@ import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { readProposal, refuseFrozen } from '@keyturn/publisher/identity'
 import { openKnownClient, readIdentityLog, requireFresh, rolesInForce } from '@keyturn/publisher/release'
-import type { ServerOptions } from '@keyturn/publisher/release'
+import type { ServerOptions, StoredRoles } from '@keyturn/publisher/release'
 import {
   checkIdentityRotation,
   describeIdentity,
@@ -24,7 +24,8 @@ import type { NextKeyOptions } from '../../flags/next-key.ts'
 import { runRotation } from '../rotate/run-rotation.ts'
 import type { PlannedRotation, RotationCommand } from '../rotate/run-rotation.ts'
 
-interface SealOptions extends ServerOptions, NextKeyOptions {
+/** What sealing a role document asks for. */
+export interface SealOptions extends ServerOptions, NextKeyOptions {
   readonly channel?: readonly string[]
   readonly local?: boolean
 }
@@ -59,16 +60,21 @@ async function runSeal(context: Context, options: SealOptions): Promise<CommandR
     nextPassphraseFile: options.nextPassphraseFile,
     nextKeyFile: options.nextKeyFile,
   })
-  return await runRotation(context, await openSeal(context, home, options), {})
+  return await runRotation(context, await openSeal(context, home, options, await readProposal(home.paths)), {})
 }
 
-async function openSeal(
+/**
+ * The rotation of the identity that puts a role document in force.
+ *
+ * @param proposal - The document; undefined when only an interrupted rotation can be finished.
+ */
+export async function openSeal(
   context: Context,
   home: HomeSession,
   options: SealOptions,
+  proposal: StoredRoles | undefined,
 ): Promise<RotationCommand<IdentityState>> {
   const { journals } = home.paths
-  const proposal = await readProposal(home.paths)
   const client = await openKnownClient(options, home)
   return {
     rotation: identityRotation,

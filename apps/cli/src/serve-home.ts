@@ -1,0 +1,80 @@
+import { signHead } from '@keyturn/manifest'
+import { hexEncode } from '@keyturn/primitives'
+import { keyAlias, openHome } from '@keyturn/publisher'
+import type { HomeSession } from '@keyturn/publisher'
+import { refuseFrozen } from '@keyturn/publisher/identity'
+import { rolesInForce, trustPin } from '@keyturn/publisher/release'
+import type { Context } from './command.ts'
+
+/**
+ * Opens the home for one piece of work of a program that runs for months, and closes it again: between two signatures no
+ * key is in memory, no lock is held, and what another command rotated meanwhile counts.
+ */
+async function withHome<T>(
+  context: Context,
+  write: boolean,
+  use: (home: HomeSession) => Promise<T>,
+): Promise<T> {
+  const cleanUps: (() => void | Promise<void>)[] = []
+  const host = { ...context, defer: (cleanUp: () => void | Promise<void>) => void cleanUps.push(cleanUp) }
+  try {
+    return await use(await openHome(host, { write }))
+  } finally {
+    for (const cleanUp of cleanUps.toReversed()) await cleanUp()
+  }
+}
+
+/**
+ * The passphrase of the server's vault: a secret of its own in the keystore, made when first needed. So it is part of
+ * every backup, and another passphrase of the home does not lock the vault.
+ */
+export async function vaultSecret(context: Context): Promise<string> {
+  const alias = keyAlias.serverVault(1)
+  const lend = async (home: HomeSession): Promise<string | undefined> => {
+    const keys = await home.keys()
+    return keys.has(alias) ? await keys.lend(alias, (secret) => hexEncode(secret)) : undefined
+  }
+  const known = await withHome(context, false, lend)
+  if (known !== undefined) return known
+  return await withHome(context, true, async (home) => {
+    const keys = await home.keys()
+    await keys.make(alias, 'server-vault')
+    return await keys.lend(alias, (secret) => hexEncode(secret))
+  })
+}
+
+/** Why the head key of the home does not sign heads alone, in words; undefined when it does. */
+export async function canSignHeads(context: Context): Promise<string | undefined> {
+  return await withHome(context, false, async (home) => {
+    const { description, paths } = home
+    const keys = await home.keys()
+    const alias = description.aliases.head
+    if (!keys.has(alias)) return `this home does not hold the head key ${alias}`
+    const { document } = await rolesInForce(paths, description.identity.prefix)
+    const { keys: allowed, threshold } = document.roles.head
+    if (threshold > 1) return `heads need ${threshold} signatures`
+    return allowed.includes(hexEncode(await keys.publicKey(alias)))
+      ? undefined
+      : `the role document in force does not name ${alias}`
+  })
+}
+
+/** The pin that the head signer of this home verifies everything from. */
+export async function headPin(context: Context): Promise<string> {
+  return await withHome(context, false, trustPin)
+}
+
+/**
+ * Signs a head with the head key of the home that is in force now.
+ *
+ * @param payload - Literal bytes, verified by the caller.
+ * @returns `head.json`.
+ * @throws `KEL_FROZEN` while `keyturn emergency freeze` lasts.
+ */
+export async function signHeadOfHome(context: Context, payload: Uint8Array): Promise<Uint8Array> {
+  await refuseFrozen(context.homeFolder, context.clock)
+  return await withHome(context, false, async (home) => {
+    const keys = await home.keys()
+    return await signHead(payload, [await keys.documentSigner(home.description.aliases.head)])
+  })
+}

@@ -1,0 +1,174 @@
+import { join } from 'node:path'
+import { parseHead, parseHeadEnvelope, writeHead } from '@keyturn/manifest'
+import type { Head } from '@keyturn/manifest'
+import { utf8Encode } from '@keyturn/primitives'
+import { describe, expect, it } from 'vitest'
+import { unixHeadSigner } from '../src/head-signer/client.ts'
+import { localHeadSigner } from '../src/head-signer/local.ts'
+import { startHeadSigner } from '../src/head-signer/server.ts'
+import { loadSignerState } from '../src/head-signer/state.ts'
+import { signWantedHead, watchChannel } from '../src/head-signer/sign-wanted-head.ts'
+import { readPublic } from '../src/public/read-public.ts'
+import type { ReleaseServer } from '../src/server.ts'
+import { day, signerOf, TestPublisher } from './publisher.ts'
+import { atEnd, startServer, temporaryFolder } from './support.ts'
+
+/** A server with a head signer of its own, a clock that tests move, and two releases, each offered to everybody. */
+async function scene() {
+  let now = Math.floor(Date.now() / 1000) * 1000
+  const state = await temporaryFolder()
+  const publisher = await TestPublisher.create({ now })
+  let server: ReleaseServer | undefined
+  const signing = {
+    pin: publisher.pin,
+    signer: signerOf('head 1'),
+    mode: 'auto' as const,
+    state,
+    clock: () => now,
+    fetchPublic: async (path: string) => (server === undefined ? undefined : readPublic(server.context, path)),
+  }
+  const running = await startServer({ clock: () => now, headSigner: localHeadSigner(signing) })
+  server = running.server
+  const client = await running.client(['admin'])
+  await publisher.introduce(client)
+  const good = await publisher.release({ 'a.txt': utf8Encode('good') })
+  await publisher.publish(client, good)
+  const place = { folder: state, product: 'metin2', channel: 'stable', pin: publisher.pin }
+  // It looks after the server has answered; a release that was replaced within that moment it never saw.
+  await expect
+    .poll(async () => (await loadSignerState(place)).offered?.map(({ version }) => version), { timeout: 30_000 })
+    .toEqual([good.model.version])
+  const bad = await publisher.release({ 'a.txt': utf8Encode('bad') })
+  const head = async (): Promise<Head> => {
+    const bytes = await client.fetchPublic('/p/metin2/channels/stable/head.json')
+    if (bytes === undefined) throw new Error('no head')
+    return parseHead(parseHeadEnvelope(bytes).payload)
+  }
+  return {
+    ...{ running, client, publisher, signing, good, bad, head },
+    later: (ms: number) => {
+      now += ms
+      publisher.now = now
+    },
+  }
+}
+
+interface Health {
+  readonly status: string
+  readonly checks: readonly { readonly name: string; readonly status: string; readonly detail?: string }[]
+}
+
+async function signerHealth(url: string): Promise<Health['checks'][number] | undefined> {
+  const report = (await (await fetch(`${url}/readyz`)).json()) as Health
+  return report.checks.find(({ name }) => name === 'head-signer')
+}
+
+describe('heads without a person', () => {
+  it('renews a head once half of its life is over, and repeats exactly what it offered', async () => {
+    const { client, publisher, good, bad, head, later } = await scene()
+    await publisher.publish(
+      client,
+      bad,
+      await publisher.head(bad, {
+        edit: (model) => ({
+          ...model,
+          fallback: good.pin,
+          rollout: { percent: 20, salt: 'ab'.repeat(16), paused: false },
+        }),
+      }),
+    )
+    await client.halt('metin2', 'stable', 'it crashes')
+    const { sequence, issuedAt, expiresAt, ...offer } = await head()
+    later(4 * day)
+    // Anything that is published makes the server look; so does a timer.
+    await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode('other') }, { channel: 'beta' }))
+    await expect.poll(async () => (await head()).sequence, { timeout: 30_000 }).toBe(sequence + 1)
+    const renewed = await head()
+    expect(renewed).toMatchObject(offer)
+    expect(Date.parse(renewed.issuedAt)).toBe(Date.parse(issuedAt) + 4 * day)
+    expect(Date.parse(renewed.expiresAt)).toBe(Date.parse(expiresAt) + 4 * day)
+  })
+
+  it('halts a release that names no fallback: others get what everybody had before', async () => {
+    const { client, publisher, good, bad, head } = await scene()
+    await expect(client.halt('metin2', 'stable', 'too early')).rejects.toMatchObject({ code: 'SRV_CONFLICT' })
+    await publisher.publish(client, bad)
+    expect((await head()).fallback).toBeUndefined()
+    expect(await client.halt('metin2', 'stable', 'it crashes')).toMatchObject({ wanted: null, rollout: { paused: true } })
+    expect(await head()).toMatchObject({ fallback: good.pin, manifest: bad.pin })
+  })
+
+  it('takes no fallback that it never saw offered, whatever the server says', async () => {
+    const { client, publisher, signing, good, bad, head } = await scene()
+    await publisher.publish(client, bad)
+    const current = await head()
+    const wanted = (fallback: Head['fallback']): Uint8Array =>
+      writeHead({
+        ...current,
+        sequence: current.sequence + 1,
+        ...(fallback === undefined ? {} : { fallback }),
+        rollout: { percent: 100, salt: 'cd'.repeat(16), paused: true },
+      })
+    const stranger = { ...signing, state: await temporaryFolder() }
+    await watchChannel(stranger, 'metin2', 'stable')
+    await expect(signWantedHead(stranger, wanted(good.pin), 'x')).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
+    const other = { ...good.pin, sha256: '00'.repeat(32) }
+    await expect(signWantedHead(signing, wanted(other), 'x')).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
+    expect(await signWantedHead(signing, wanted(good.pin), 'x')).toBeDefined()
+  })
+
+  it('signs a head with a release that was not offered yet only after a person confirmed it', async () => {
+    const { signing, bad, head } = await scene()
+    const current = await head()
+    const wanted = writeHead({ ...current, sequence: current.sequence + 1, manifest: bad.pin })
+    const stored = new Map<string, Uint8Array>([
+      [`/p/metin2/channels/stable/manifests/${bad.pin.version}.json`, bad.manifest],
+      [`/p/metin2/channels/stable/manifests/${bad.pin.version}.sigs.json`, bad.signatures],
+    ])
+    const options = {
+      ...signing,
+      fetchPublic: async (path: string) => stored.get(path) ?? signing.fetchPublic(path),
+    }
+    await expect(signWantedHead(options, wanted, 'x')).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
+    const asked: string[] = []
+    const answer = (yes: boolean) => ({
+      ...options,
+      confirm: async (summary: string) => {
+        asked.push(summary)
+        return yes
+      },
+    })
+    expect(await signWantedHead(answer(false), wanted, 'x')).toBeUndefined()
+    expect(await signWantedHead(answer(true), wanted, 'x')).toBeDefined()
+    expect(asked).toHaveLength(2)
+    expect(asked[0]).toContain(`release ${bad.pin.version}`)
+  })
+
+  it('makes no head that lasts longer than the one of the publisher, or a week', async () => {
+    const { signing, head } = await scene()
+    const current = await head()
+    const expiresAt = new Date(Date.parse(current.issuedAt) + 8 * day).toISOString().replace('.000Z', 'Z')
+    const wanted = writeHead({ ...current, sequence: current.sequence + 1, expiresAt })
+    await expect(signWantedHead(signing, wanted, 'x')).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
+  })
+
+  it('/readyz warns when heads end within 3 days and no head signer is connected', async () => {
+    let now = Math.floor(Date.now() / 1000) * 1000
+    const socket = join(await temporaryFolder(), 'signer.sock')
+    const running = await startServer({ clock: () => now, headSigner: unixHeadSigner(socket) })
+    const publisher = await TestPublisher.create({ now })
+    const client = await running.client(['admin'])
+    await publisher.introduce(client)
+    await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode('a') }))
+    expect(await signerHealth(running.url)).toMatchObject({ status: 'pass' })
+    now += 5 * day
+    expect(await signerHealth(running.url)).toMatchObject({ status: 'warn', detail: expect.stringMatching(/no head signer/) })
+    const signer = await startHeadSigner({
+      ...{ socket, mode: 'auto', pin: publisher.pin, signer: signerOf('head 1'), clock: () => now },
+      fetchPublic: (path) => client.fetchPublic(path),
+    })
+    atEnd(() => signer.close())
+    await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode('b') }, { channel: 'beta' }))
+    await expect.poll(async () => (await signerHealth(running.url))?.detail, { timeout: 30_000 }).toBe('connected')
+  })
+})
