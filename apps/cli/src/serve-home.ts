@@ -10,11 +10,7 @@ import type { Context } from './command.ts'
  * Opens the home for one piece of work of a program that runs for months, and closes it again: between two signatures no
  * key is in memory, no lock is held, and what another command rotated meanwhile counts.
  */
-async function withHome<T>(
-  context: Context,
-  write: boolean,
-  use: (home: HomeSession) => Promise<T>,
-): Promise<T> {
+async function withHome<T>(context: Context, write: boolean, use: (home: HomeSession) => Promise<T>): Promise<T> {
   const cleanUps: (() => void | Promise<void>)[] = []
   const host = { ...context, defer: (cleanUp: () => void | Promise<void>) => void cleanUps.push(cleanUp) }
   try {

@@ -11,7 +11,7 @@ import { World } from './support/world.ts'
 const serverMain = fileURLToPath(new URL('../../release-server/src/main.ts', import.meta.url))
 
 let world: World
-let children: ChildProcess[] = []
+const children: ChildProcess[] = []
 beforeEach(async () => {
   world = await World.create()
 })
@@ -82,8 +82,16 @@ describe('keyturn roles enroll-head-signer', () => {
       expect(enrolled).toMatchObject({ enrolled: true, public_key: publicKey, roles_version: 2 })
       expect(await headKeys()).toContain(publicKey)
       await keyturnServer([
-        ...['head-signer', '--socket', world.path('signer.sock'), '--key-file', world.path('head.key')],
-        ...['--server', String(url), '--pin', String(enrolled['pin']), '--socket-group'],
+        'head-signer',
+        '--socket',
+        world.path('signer.sock'),
+        '--key-file',
+        world.path('head.key'),
+        '--server',
+        String(url),
+        '--pin',
+        String(enrolled['pin']),
+        '--socket-group',
       ])
       expect((await stat(world.path('signer.sock'))).mode & 0o777).toBe(0o660)
       // It has to have seen what everybody had before: as a service it runs all the time.

@@ -12,7 +12,7 @@ import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
 import { World } from './support/world.ts'
 
 let world: World
-let ends: (() => Promise<unknown>)[] = []
+const ends: (() => Promise<unknown>)[] = []
 beforeEach(async () => {
   world = await World.create()
 })
@@ -103,8 +103,16 @@ async function installed(serving: Serving, folder: string): Promise<string> {
   const trust = dataOf(await keyturn(['release', 'trust', ...home(), '--json']))
   dataOf(
     await keyturn([
-      ...['update', '--dir', world.path(folder), '--server', serving.url, '--trust', String(trust['pin'])],
-      ...['--product', 'test', '--json'],
+      'update',
+      '--dir',
+      world.path(folder),
+      '--server',
+      serving.url,
+      '--trust',
+      String(trust['pin']),
+      '--product',
+      'test',
+      '--json',
     ]),
   )
   return await readFile(world.path(folder, 'game.txt'), 'utf8')
@@ -127,9 +135,7 @@ describe('keyturn serve', () => {
     expect(await installed(serving, 'game')).toBe('bad')
     // The command line goes on from the heads that the server made.
     const env = { KEYTURN_TOKEN: serving.token }
-    dataOf(
-      await keyturn(['release', 'renew', ...home(), ...passphrase(), '--json', '--server', serving.url], { env }),
-    )
+    dataOf(await keyturn(['release', 'renew', ...home(), ...passphrase(), '--json', '--server', serving.url], { env }))
     expect((await head(serving)).sequence).toBe(5)
   }, 240_000)
 
@@ -156,8 +162,13 @@ describe('keyturn serve', () => {
     await writeFile(world.path('new'), 'another one\n', { mode: 0o600 })
     dataOf(
       await keyturn([
-        ...['passphrase', ...home(), ...passphrase(), '--new-passphrase-file', world.path('new')],
-        ...['--json', '--yes'],
+        'passphrase',
+        ...home(),
+        ...passphrase(),
+        '--new-passphrase-file',
+        world.path('new'),
+        '--json',
+        '--yes',
       ]),
     )
     const second = await serve('--passphrase-file', world.path('new'))

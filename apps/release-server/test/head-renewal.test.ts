@@ -18,17 +18,18 @@ async function scene() {
   let now = Math.floor(Date.now() / 1000) * 1000
   const state = await temporaryFolder()
   const publisher = await TestPublisher.create({ now })
-  let server: ReleaseServer | undefined
+  const holder: { server?: ReleaseServer } = {}
   const signing = {
     pin: publisher.pin,
     signer: signerOf('head 1'),
     mode: 'auto' as const,
     state,
     clock: () => now,
-    fetchPublic: async (path: string) => (server === undefined ? undefined : readPublic(server.context, path)),
+    fetchPublic: async (path: string) =>
+      holder.server === undefined ? undefined : readPublic(holder.server.context, path),
   }
   const running = await startServer({ clock: () => now, headSigner: localHeadSigner(signing) })
-  server = running.server
+  holder.server = running.server
   const client = await running.client(['admin'])
   await publisher.introduce(client)
   const good = await publisher.release({ 'a.txt': utf8Encode('good') })
@@ -45,7 +46,13 @@ async function scene() {
     return parseHead(parseHeadEnvelope(bytes).payload)
   }
   return {
-    ...{ running, client, publisher, signing, good, bad, head },
+    running,
+    client,
+    publisher,
+    signing,
+    good,
+    bad,
+    head,
     later: (ms: number) => {
       now += ms
       publisher.now = now
@@ -94,7 +101,10 @@ describe('heads without a person', () => {
     await expect(client.halt('metin2', 'stable', 'too early')).rejects.toMatchObject({ code: 'SRV_CONFLICT' })
     await publisher.publish(client, bad)
     expect((await head()).fallback).toBeUndefined()
-    expect(await client.halt('metin2', 'stable', 'it crashes')).toMatchObject({ wanted: null, rollout: { paused: true } })
+    expect(await client.halt('metin2', 'stable', 'it crashes')).toMatchObject({
+      wanted: null,
+      rollout: { paused: true },
+    })
     expect(await head()).toMatchObject({ fallback: good.pin, manifest: bad.pin })
   })
 
@@ -162,9 +172,16 @@ describe('heads without a person', () => {
     await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode('a') }))
     expect(await signerHealth(running.url)).toMatchObject({ status: 'pass' })
     now += 5 * day
-    expect(await signerHealth(running.url)).toMatchObject({ status: 'warn', detail: expect.stringMatching(/no head signer/) })
+    expect(await signerHealth(running.url)).toMatchObject({
+      status: 'warn',
+      detail: expect.stringMatching(/no head signer/),
+    })
     const signer = await startHeadSigner({
-      ...{ socket, mode: 'auto', pin: publisher.pin, signer: signerOf('head 1'), clock: () => now },
+      socket,
+      mode: 'auto',
+      pin: publisher.pin,
+      signer: signerOf('head 1'),
+      clock: () => now,
       fetchPublic: (path) => client.fetchPublic(path),
     })
     atEnd(() => signer.close())

@@ -77,11 +77,11 @@ async function runServe(context: Context, options: ServeOptions): Promise<Comman
  */
 async function keysOfHome(context: Context, options: ServeOptions, dataDir: string): Promise<ServerKeys> {
   if (!(await pathExists(homePaths(context.homeFolder).description))) {
-    context.warn(`No keys in "${context.homeFolder}": this server renews no heads, is no witness and delivers no keys`)
+    context.warn(`No keys in "${context.homeFolder}": this server does not renew heads, receipt logs or deliver keys`)
     return NO_KEYS
   }
   if (!options.headSigner && !context.ask.hasPassphrase) {
-    context.warn('No passphrase was given: this server renews no heads, is no witness and delivers no keys')
+    context.warn('No passphrase was given: this server does not renew heads, receipt logs or deliver keys')
     return NO_KEYS
   }
   const vault = { passphrase: await vaultSecret(context).catch(withoutPassphrase) }

@@ -48,7 +48,9 @@ async function askPerson(summary: string): Promise<boolean> {
 export function addHeadSignerKeyCommand(program: Command): void {
   program
     .command('head-signer-key')
-    .description('Make the key of a head signer, or show the public half of one; "keyturn roles enroll-head-signer" puts it in force')
+    .description(
+      'Make the key of a head signer, or show the public half of one; "keyturn roles enroll-head-signer" puts it in force',
+    )
     .requiredOption('--key-file <path>', 'file of the secret key, made with mode 0600 if it is not there')
     .action(async ({ keyFile }: { keyFile: string }, command: Command) => {
       const known = await pathExists(keyFile)
@@ -76,11 +78,25 @@ async function readSeed(path: string): Promise<Uint8Array> {
   return hexDecode(text)
 }
 
+interface HeadSignerFlags {
+  readonly socket: string
+  readonly keyFile: string
+  readonly pin: string
+  readonly server: string
+  readonly confirm?: boolean
+  readonly socketGroup?: boolean
+  readonly state?: string
+  readonly renewalDays: number
+  readonly accessCodeFile?: string
+}
+
 /** `keyturn-server head-signer`: the process that holds the head key. */
 export function addHeadSignerCommand(program: Command): void {
   program
     .command('head-signer')
-    .description('Renew heads and sign changed rollouts for the server, in a process of its own that holds the head key')
+    .description(
+      'Renew heads and sign changed rollouts for the server, in a process of its own that holds the head key',
+    )
     .requiredOption('--socket <path>', 'unix socket to listen on')
     .requiredOption('--key-file <path>', 'head key: 64 hex digits, mode 0600')
     .requiredOption('--pin <pin>', 'pin of the identity, did:keri:…')
@@ -99,46 +115,32 @@ export function addHeadSignerCommand(program: Command): void {
     .option('--confirm', 'ask on this terminal before each change of a rollout; renewals are never asked about')
     .option('--auto', 'no longer needed: without --confirm nobody is asked')
     .option('--socket-group', 'let programs of the same group as this one connect: mode 0660 instead of 0600')
-    .action(
-      async (
-        options: {
-          socket: string
-          keyFile: string
-          pin: string
-          server: string
-          auto?: boolean
-          confirm?: boolean
-          socketGroup?: boolean
-          state?: string
-          renewalDays: number
-          accessCodeFile?: string
-        },
-        command: Command,
-      ) => {
-        const seed = await readSeed(options.keyFile)
-        const { accessCodeFile } = options
-        const accessCode = accessCodeFile === undefined ? undefined : await readPrivate(accessCodeFile)
-        const client = new ReleaseServerClient(options.server, { accessCode })
-        const signer = await startHeadSigner({
-          socket: options.socket,
-          pin: options.pin,
-          signer: { publicKey: ed25519PublicKey(seed), sign: (message) => ed25519Sign(seed, message) },
-          ...(options.state === undefined ? {} : { state: options.state }),
-          renewalDays: options.renewalDays,
-          mode: options.confirm === true ? 'confirm' : 'auto',
-          confirm: process.stdin.isTTY ? askPerson : undefined,
-          socketMode: options.socketGroup === true ? 0o660 : 0o600,
-          fetchPublic: (path) => client.fetchPublic(path),
-        })
-        printAnswer(command, { socket: options.socket }, `Listening on ${options.socket}`)
-        const ended = new AbortController()
-        await Promise.race([
-          once(process, 'SIGTERM', { signal: ended.signal }),
-          once(process, 'SIGINT', { signal: ended.signal }),
-        ])
-        ended.abort()
-        await signer.close()
-        seed.fill(0)
-      },
-    )
+    .action(runHeadSigner)
+}
+
+async function runHeadSigner(options: HeadSignerFlags, command: Command): Promise<void> {
+  const seed = await readSeed(options.keyFile)
+  const { accessCodeFile } = options
+  const accessCode = accessCodeFile === undefined ? undefined : await readPrivate(accessCodeFile)
+  const client = new ReleaseServerClient(options.server, { accessCode })
+  const signer = await startHeadSigner({
+    socket: options.socket,
+    pin: options.pin,
+    signer: { publicKey: ed25519PublicKey(seed), sign: (message) => ed25519Sign(seed, message) },
+    state: options.state,
+    renewalDays: options.renewalDays,
+    mode: options.confirm === true ? 'confirm' : 'auto',
+    confirm: process.stdin.isTTY ? askPerson : undefined,
+    socketMode: options.socketGroup === true ? 0o660 : 0o600,
+    fetchPublic: (path) => client.fetchPublic(path),
+  })
+  printAnswer(command, { socket: options.socket }, `Listening on ${options.socket}`)
+  const ended = new AbortController()
+  await Promise.race([
+    once(process, 'SIGTERM', { signal: ended.signal }),
+    once(process, 'SIGINT', { signal: ended.signal }),
+  ])
+  ended.abort()
+  await signer.close()
+  seed.fill(0)
 }

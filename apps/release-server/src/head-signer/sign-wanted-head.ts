@@ -1,22 +1,7 @@
 import { canonicalJson, equalBytes, printable, sha256Hex } from '@keyturn/primitives'
 import type { JsonObject } from '@keyturn/primitives'
-import {
-  floorOf,
-  parseHead,
-  parseHeadEnvelope,
-  parseTime,
-  releaseSteps,
-  signHead,
-  writeHead,
-} from '@keyturn/manifest'
-import type {
-  DocumentRequest,
-  DocumentSigner,
-  Head,
-  ManifestPin,
-  ReleaseDecision,
-  TrustState,
-} from '@keyturn/manifest'
+import { floorOf, parseHead, parseHeadEnvelope, parseTime, releaseSteps, signHead, writeHead } from '@keyturn/manifest'
+import type { DocumentRequest, DocumentSigner, Head, ManifestPin, ReleaseDecision, TrustState } from '@keyturn/manifest'
 import { ServerError } from '../errors.ts'
 import { loadSignerState, MAX_OFFERED, saveSignerState } from './state.ts'
 import type { SignerPlace, SignerState } from './state.ts'

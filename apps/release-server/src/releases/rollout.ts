@@ -12,7 +12,7 @@ import { putChannel, readChannel } from './channels.ts'
 import { productLock } from './products.ts'
 import { publish } from './publication.ts'
 
-/** Signs the payload of a head, or refuses: whoever holds the head key, usually a process of its own. */
+/** Signs the payload of a head, or refuses; it holds the head key, and is usually a process of its own. */
 export interface HeadSigner {
   /** @returns The whole envelope, `head.json`; `undefined` when a person has to confirm first. */
   sign(payload: Uint8Array, reason: string): Promise<Uint8Array | undefined>
@@ -31,7 +31,7 @@ export interface HeadChange {
   readonly reason: string
 }
 
-/** Members that every head has anew. A head lasts as long as the one before it: the publisher chose that. */
+/** Members that no two heads share. A head lasts as long as the one before it: the publisher chose that. */
 function following(head: Head, nowMs: number): Pick<Head, 'sequence' | 'issuedAt' | 'expiresAt'> {
   const lifeMs = Date.parse(head.expiresAt) - Date.parse(head.issuedAt)
   return { sequence: head.sequence + 1, issuedAt: timestamp(nowMs), expiresAt: timestamp(nowMs + lifeMs) }
@@ -130,11 +130,7 @@ async function signAndPublish(
   const head = await signer.sign(writeHead(next), reason)
   if (head === undefined) return undefined
   const { product, channel, manifest, sequence } = next
-  return publish(
-    context,
-    { product, channel, version: manifest.version, head, ifHeadSequence: sequence - 1 },
-    caller,
-  )
+  return publish(context, { product, channel, version: manifest.version, head, ifHeadSequence: sequence - 1 }, caller)
 }
 
 /**

@@ -132,10 +132,15 @@ async function proposalFor(
 ): Promise<StoredRoles> {
   const { head } = document.roles
   if (head.threshold > 1)
-    throw new CliError('CLI_TURN_UNREADY', `Heads need ${head.threshold} signatures, so no signer can sign them alone`, {
-      hint: 'Run "keyturn roles propose --head-threshold 1" first, or renew heads by hand',
-    })
-  if (document.revokedKeys.includes(publicKey)) throw new CliError('CLI_USAGE', 'This key was revoked: make another one')
+    throw new CliError(
+      'CLI_TURN_UNREADY',
+      `Heads need ${head.threshold} signatures, so no signer can sign them alone`,
+      {
+        hint: 'Run "keyturn roles propose --head-threshold 1" first, or renew heads by hand',
+      },
+    )
+  if (document.revokedKeys.includes(publicKey))
+    throw new CliError('CLI_USAGE', 'This key was revoked: make another one')
   const pending = await readRotation(home.paths.journals, identityRotation)
   if (pending !== undefined) {
     const bytes = pending.state.terms?.proposal
@@ -174,7 +179,8 @@ async function answer(
   document: RoleDocument,
 ): Promise<CommandResult> {
   const pin = await trustPin(home)
-  const place = key.seed === undefined ? 'The secret half is on the server already.' : `Move "${keyFile}" to the server.`
+  const place =
+    key.seed === undefined ? 'The secret half is on the server already.' : `Move "${keyFile}" to the server.`
   return {
     data: {
       enrolled: true,
