@@ -7,8 +7,8 @@ import { rolesInForce, trustPin } from '@keyturn/publisher/release'
 import type { Context } from './command.ts'
 
 /**
- * Opens the home for one piece of work of a program that runs for months, and closes it again: between two signatures no
- * key is in memory, no lock is held, and what another command rotated meanwhile counts.
+ * Opens the home for one piece of work of a program that runs for months, and closes it again: between two signatures
+ * no key is in memory, no lock is held, and what another command rotated meanwhile counts.
  */
 async function withHome<T>(context: Context, write: boolean, use: (home: HomeSession) => Promise<T>): Promise<T> {
   const cleanUps: (() => void | Promise<void>)[] = []

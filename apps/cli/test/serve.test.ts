@@ -1,4 +1,4 @@
-// The real program from a folder of its own: what a halt does at three in the morning, and what the home gives the server.
+// The real program: what a halt does at three in the morning, and what the home gives the server.
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'

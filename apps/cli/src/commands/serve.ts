@@ -72,8 +72,8 @@ async function runServe(context: Context, options: ServeOptions): Promise<Comman
 }
 
 /**
- * Opens what the home gives: a secret for the server's vault, which makes it a witness and lets it deliver runtime keys,
- * and a head signer.
+ * Opens what the home gives: a secret for the server's vault, which makes it a witness and lets it deliver runtime
+ * keys, and a head signer.
  */
 async function keysOfHome(context: Context, options: ServeOptions, dataDir: string): Promise<ServerKeys> {
   if (!(await pathExists(homePaths(context.homeFolder).description))) {
@@ -116,7 +116,9 @@ function withoutPassphrase(error: unknown): never {
   if (error instanceof CliError && error.code === 'CLI_NO_TERMINAL')
     throw new CliError('CLI_NO_TERMINAL', error.message, {
       cause: error,
-      hint: 'Give --passphrase-file, so that heads are renewed and a halt from the dashboard works; or --no-head-signer',
+      hint:
+        'Give --passphrase-file, so that heads are renewed and a halt from the dashboard works; ' +
+        'or --no-head-signer',
     })
   throw error
 }

@@ -49,7 +49,8 @@ export function addHeadSignerKeyCommand(program: Command): void {
   program
     .command('head-signer-key')
     .description(
-      'Make the key of a head signer, or show the public half of one; "keyturn roles enroll-head-signer" puts it in force',
+      'Make the key of a head signer, or show the public half of one; "keyturn roles ' +
+        'enroll-head-signer" puts it in force',
     )
     .requiredOption('--key-file <path>', 'file of the secret key, made with mode 0600 if it is not there')
     .action(async ({ keyFile }: { keyFile: string }, command: Command) => {

@@ -4,8 +4,8 @@ import { signWantedHead, watchChannel } from './sign-wanted-head.ts'
 import type { SigningOptions } from './sign-wanted-head.ts'
 
 /**
- * A head signer in the process of the server, for one machine that holds the head key anyway. It decides as one behind a
- * socket does, and takes one request at a time.
+ * A head signer in the process of the server, for one machine that holds the head key anyway. It decides as one behind
+ * a socket does, and takes one request at a time.
  *
  * @param options - Where `signer` may open the key for each signature, so that no key is in memory between them.
  */

@@ -17,8 +17,8 @@ export interface SigningOptions {
   /** `auto` signs what passes; `confirm` asks a person first, except to renew. Default `confirm`. */
   readonly mode?: 'auto' | 'confirm'
   /**
-   * Asks a person: in `confirm`, and in both modes before a head names a release that was not offered on its channel yet.
-   * Without it, such a head is refused.
+   * Asks a person: in `confirm`, and in both modes before a head names a release that was not offered on its channel
+   * yet. Without it, such a head is refused.
    */
   readonly confirm?: ((summary: string) => Promise<boolean>) | undefined
   readonly clock?: () => number
@@ -59,9 +59,9 @@ function fixedMembers({
 const isSame = (a: ManifestPin | undefined, b: ManifestPin | undefined): boolean => a?.sha256 === b?.sha256
 
 /**
- * Says what changes between the head in force and the wanted one; `undefined` when it is something that only the publisher
- * may change. Where the head in force names no fallback, a halt needs one: it has to be a release that this signer saw
- * offered to everybody.
+ * Says what changes between the head in force and the wanted one; `undefined` when it is something that only the
+ * publisher may change. Where the head in force names no fallback, a halt needs one: it has to be a release that this
+ * signer saw offered to everybody.
  */
 function stepBetween(current: Head, wanted: Head, { offered = [] }: SignerState): HeadStep | undefined {
   if (fixedMembers(current) !== fixedMembers(wanted) || wanted.sequence !== current.sequence + 1) return undefined
@@ -157,14 +157,16 @@ function signedBefore({ signed }: SignerState, wanted: Head): Uint8Array | undef
   if (timeless(head) === timeless(wanted)) return signed.head
   throw new ServerError(
     'SRV_HEAD_NEEDED',
-    `Head ${signed.sequence} was signed with another rollout and not published: ask for that one again, or publish a head`,
+    `Head ${signed.sequence} was signed with another rollout and not published: ask for that one ` +
+      'again, or publish a head',
   )
 }
 
 function summaryOf(wanted: Head, reason: string): string {
-  const { product, channel, manifest, rollout } = wanted
-  const facts = `${product}/${channel}: head ${wanted.sequence}, release ${printable(manifest.version, 128)} (manifest ${manifest.sequence})`
-  return `Reason given: ${printable(reason, 200)}\n${facts}, rollout ${rollout?.percent ?? 100} %${rollout?.paused === true ? ', halted' : ''}`
+  const { product, channel, manifest, rollout, sequence } = wanted
+  const release = `release ${printable(manifest.version, 128)} (manifest ${manifest.sequence})`
+  const share = `rollout ${rollout?.percent ?? 100} %${rollout?.paused === true ? ', halted' : ''}`
+  return `Reason given: ${printable(reason, 200)}\n${product}/${channel}: head ${sequence}, ${release}, ${share}`
 }
 
 function requireFreshPublisher(options: SigningOptions, { publisherMs = 0 }: SignerState): void {
@@ -205,7 +207,8 @@ async function mayStep(options: SigningOptions, step: HeadStep, summary: () => s
     if (options.confirm === undefined)
       throw new ServerError(
         'SRV_HEAD_NEEDED',
-        'The head names a release that was not offered on this channel yet, and nobody is there to confirm it: publish a head',
+        'The head names a release that was not offered on this channel yet, and nobody is there to ' +
+          'confirm it: publish a head',
       )
     return options.confirm(summary())
   }
@@ -214,10 +217,11 @@ async function mayStep(options: SigningOptions, step: HeadStep, summary: () => s
 }
 
 /**
- * Verifies and signs one head: it must be the current head of its channel with another rollout or another date, and once
- * signed it must pass the verification of a release with what the public tree holds. The tree is verified against what
- * was accepted before, and what is accepted now is stored durably before a signature is returned. A head that names a
- * release that was not offered on its channel yet is signed only after a person confirmed it. One call at a time.
+ * Verifies and signs one head: it must be the current head of its channel with another rollout or another date, and
+ * once signed it must pass the verification of a release with what the public tree holds. The tree is verified against
+ * what was accepted before, and what is accepted now is stored durably before a signature is returned. A head that
+ * names a release that was not offered on its channel yet is signed only after a person confirmed it. One call at a
+ * time.
  *
  * @returns The envelope; `undefined` when a person did not confirm.
  * @throws ManifestError, ServerError `SRV_HEAD_NEEDED`, `SRV_STORAGE`.

@@ -11,8 +11,8 @@ const LOOK_EVERY_MS = 60_000
 const CALLER = { actor: 'head-signer', requestId: 'renewal' }
 
 /**
- * Keeps heads from running out: with a head signer, each is renewed once half of its life is over, so that a server that
- * was off for a while, or a signer that has to be repaired, costs nobody an update.
+ * Keeps heads from running out: with a head signer, each is renewed once half of its life is over, so that a server
+ * that was off for a while, or a signer that has to be repaired, costs nobody an update.
  */
 export class HeadRenewal {
   readonly #context: ServerContext

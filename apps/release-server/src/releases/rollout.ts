@@ -89,7 +89,8 @@ function withFallback({ view, head }: CurrentHead): Head {
   if (before === undefined || before === null || isWithdrawn(head, before))
     throw new ServerError(
       'SRV_CONFLICT',
-      'No release was offered to everybody before this one, so a halt has nothing to leave players with: publish a fixed release',
+      'No release was offered to everybody before this one, so a halt has nothing to leave players ' +
+        'with: publish a fixed release',
     )
   return { ...head, fallback: { ...before } }
 }

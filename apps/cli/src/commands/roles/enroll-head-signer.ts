@@ -81,7 +81,8 @@ async function runEnroll(context: Context, options: EnrollOptions): Promise<Comm
     await command.refuse(await readRotation(home.paths.journals, identityRotation))
     if (context.dryRun) return await preview(options, key, proposal.document)
     await context.ask.confirm(
-      `Rotate the identity and let the key ${key.publicKey.slice(0, 16)} sign heads, in role document ${proposal.document.version}?`,
+      `Rotate the identity and let the key ${key.publicKey.slice(0, 16)} sign heads, in role ` +
+        `document ${proposal.document.version}?`,
     )
     // Before the document is sealed: a key that is in force and lost would have to be revoked.
     if (key.seed !== undefined && !key.known)
