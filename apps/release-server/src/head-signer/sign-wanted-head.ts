@@ -87,6 +87,8 @@ function pathOf(product: string, request: DocumentRequest): string {
       return `${root}/kel/${request.prefix}.cesr`
     case 'roles':
       return `${root}/roles/${request.version}.json`
+    case 'kills':
+      return `${root}/kills.json`
     case 'head':
       return `${root}/channels/${request.channel}/head.json`
     case 'manifest':
