@@ -4,7 +4,7 @@ import { chromium } from 'playwright-core'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Fetch } from '@keyturn/install-engine'
-import { prepareInstallFolder } from '../src/player/install-folder.ts'
+import { lookAtFolder, prepareInstallFolder } from '../src/player/install-folder.ts'
 import type { PageBrand } from '../src/page/brand.ts'
 import { startDaemon } from '../src/daemon/daemon.ts'
 import type { Daemon } from '../src/daemon/daemon.ts'
@@ -61,7 +61,15 @@ async function stage(
     brand,
     ...(setup === undefined
       ? {}
-      : { stateFolder: folder, setup: { folder: setup, choose: async (given) => await prepareInstallFolder(given) } }),
+      : {
+          stateFolder: folder,
+          setup: {
+            folder: setup,
+            offerFolder: join(folder, 'offer'),
+            look: lookAtFolder,
+            choose: prepareInstallFolder,
+          },
+        }),
     check: false,
     settings: {
       server: 'http://releases.test/',

@@ -44,7 +44,8 @@ const activities: readonly Activity[] = ['update', 'repair', 'rollback', 'launch
 const ALLOWED_MEMBERS: Readonly<Record<string, readonly string[]>> = {
   settings: OPEN_SETTINGS,
   launch: ['playInstalled'],
-  setup: ['folder'],
+  setup: ['folder', 'adopt', 'components'],
+  look: ['folder'],
 }
 /** A code that nobody used within this time is void. */
 const CODE_LIFE_MS = 60_000
@@ -175,6 +176,7 @@ export class ApiServer {
     if (asset !== undefined) return this.#showPage(response, asset, url)
     this.#requireKnown(request)
     if (url.pathname === '/api/status') return this.#json(response, 200, toJson(await this.#supervisor.snapshot()))
+    if (url.pathname === '/api/report') return await this.#showReport(response)
     if (url.pathname === '/api/events') return await this.#stream.add(request, response, securityHeaders)
     throw new LauncherError('LA_API_REQUEST', 'Refused: there is nothing at this address')
   }
@@ -212,6 +214,19 @@ export class ApiServer {
     this.#json(response, 202, await this.#change(name, body))
   }
 
+  /** The report as a file to keep; the page has no place of its own to write to. */
+  async #showReport(response: ServerResponse): Promise<void> {
+    const { launcher } = this.#brand ?? {}
+    const text = await this.#supervisor.report(launcher)
+    response.writeHead(200, { ...securityHeaders, 'content-type': 'text/plain; charset=utf-8' })
+    response.end(text)
+  }
+
+  async #setUp({ folder, adopt, components }: JsonObject): Promise<void> {
+    const chosen = components === undefined ? {} : parseSettings({ components })
+    await this.#supervisor.choose(String(folder ?? ''), { adopt: adopt === true, components: chosen.components })
+  }
+
   async #change(name: string, body: JsonObject): Promise<JsonValue> {
     const allowed: readonly string[] = ALLOWED_MEMBERS[name] ?? []
     const unknown = Object.keys(body).find((key) => !allowed.includes(key))
@@ -222,7 +237,8 @@ export class ApiServer {
     else if (name === 'pause') await this.#supervisor.pause()
     else if (name === 'resume') await this.#supervisor.resume()
     else if (name === 'settings') await this.#supervisor.change(readOpenSettings(body))
-    else if (name === 'setup') await this.#supervisor.choose(String(body['folder'] ?? ''))
+    else if (name === 'setup') await this.#setUp(body)
+    else if (name === 'look') return toJson(await this.#supervisor.look(String(body['folder'] ?? '')))
     else if (name === 'quit') this.#onQuit?.()
     else if (name === 'page-code') return { code: this.newCode() }
     else throw new LauncherError('LA_API_REQUEST', 'Refused: there is no such call')

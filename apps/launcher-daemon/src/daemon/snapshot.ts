@@ -1,5 +1,5 @@
 import { KeyturnError } from '@keyturn/primitives'
-import type { EngineStatus, Progress, Settings } from '@keyturn/install-engine'
+import type { EngineStatus, Offer, Progress, Settings } from '@keyturn/install-engine'
 import type { WaitReason } from './download-policy.ts'
 
 /** What a page may ask for. */
@@ -32,6 +32,8 @@ export interface Snapshot extends EngineStatus {
   readonly waiting: { readonly reason: WaitReason; readonly version: string; readonly bytes: number } | undefined
   /** Whether the page asks for a folder first. */
   readonly needsSetup: boolean
+  /** Before the first install: what it would be, once the server has said so. */
+  readonly offer: Omit<Offer, 'paths'> | undefined
 }
 
 /** Settings that may be changed from the page: no folder, server, trust or program is among them. */
@@ -59,6 +61,12 @@ export interface BeginOptions {
   readonly isAsked?: boolean | undefined
 }
 
+/** What of the settings the page shows. */
+export function openSettings(settings: Settings): OpenSettings {
+  const named = OPEN_SETTINGS.map((name) => [name, settings[name]]).filter(([, value]) => value !== undefined)
+  return { channel: 'stable', ...Object.fromEntries(named) }
+}
+
 /** What the first page asks before anything is downloaded. */
 export interface Setup {
   /** The folder that is offered. */
@@ -68,7 +76,32 @@ export interface Setup {
    *
    * @throws LauncherError `LA_FOLDER` saying what is wrong with it.
    */
-  readonly choose: (folder: string) => Promise<string>
+  readonly choose: (folder: string, options: ChooseOptions) => Promise<string>
+  /** Says what a folder is, without changing anything. */
+  readonly look?: ((folder: string, paths: readonly string[]) => Promise<FolderLook>) | undefined
+  /** A folder of the launcher's own, where what the server offers is verified before the player has chosen. */
+  readonly offerFolder?: string | undefined
+}
+
+/** How a folder is taken. */
+export interface ChooseOptions {
+  /** Take one that holds other files, if the game's are among them. */
+  readonly adopt?: boolean | undefined
+  /** Files of the release, relative to the install. */
+  readonly paths?: readonly string[] | undefined
+  readonly components?: Readonly<Record<string, boolean>> | undefined
+}
+
+/** What a folder is that a player might choose. */
+export interface FolderLook {
+  /** `game`: files of the release are in it, and it is not an install yet. */
+  readonly kind: 'new' | 'empty' | 'install' | 'game' | 'refused'
+  /** Bytes that this user may still write there. */
+  readonly freeBytes: number | undefined
+  /** Files of the release that are in it. */
+  readonly found: number
+  /** Why it is refused. */
+  readonly message?: string | undefined
 }
 
 const IDLE_PROGRESS: Progress = {

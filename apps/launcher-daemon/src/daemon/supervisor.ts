@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { createEngine, keepSettings, LauncherError, toEngineOptions } from '@keyturn/install-engine'
+import { createEngine, keepSettings, LauncherError, storedSettings, toEngineOptions } from '@keyturn/install-engine'
 import type {
   Engine,
   EngineEvent,
@@ -11,11 +11,23 @@ import type {
   Settings,
   UpdateResult,
 } from '@keyturn/install-engine'
+import { FirstOffer } from './first-offer.ts'
 import { limitFor, whyWait } from './download-policy.ts'
 import type { WaitReason } from './download-policy.ts'
 import { isMetered } from './metered.ts'
-import { OPEN_SETTINGS, shown, untouchedStatus } from './snapshot.ts'
-import type { Activity, BeginOptions, OpenSettings, Setup, ShownError, Snapshot } from './snapshot.ts'
+import { openSettings, shown, untouchedStatus } from './snapshot.ts'
+import type {
+  Activity,
+  BeginOptions,
+  ChooseOptions,
+  FolderLook,
+  OpenSettings,
+  Setup,
+  ShownError,
+  Snapshot,
+} from './snapshot.ts'
+import { supportReport } from './support-report.ts'
+import type { ReportInput } from './support-report.ts'
 
 /** What a supervisor is made with. */
 export interface SupervisorOptions {
@@ -54,6 +66,7 @@ export class Supervisor {
   #isAsked = false
   /** A start gave up its update for another one. */
   #isUpdateOwed = false
+  readonly #offer = new FirstOffer()
   #isMetered: boolean | undefined
   #watchers = 0
   readonly #askMetered: () => Promise<boolean | undefined>
@@ -113,14 +126,38 @@ export class Supervisor {
    *
    * @throws LauncherError `LA_LOCKED` when the folder was chosen before, `LA_FOLDER` when it cannot be used.
    */
-  async choose(folder: string): Promise<void> {
+  async choose(folder: string, { adopt, components }: ChooseOptions = {}): Promise<void> {
     const setup = this.#setup
     if (setup === undefined || this.#activity !== undefined)
       throw new LauncherError('LA_LOCKED', 'Cannot choose a folder: the game has one already')
-    this.#folder = await setup.choose(folder)
+    this.#folder = await setup.choose(folder, { adopt, paths: this.#offer.value?.paths })
     this.#setup = undefined
+    // A folder that was an install before keeps what its player chose.
+    const before = await storedSettings(this.#folder, this.#extra.fs).catch(() => ({}))
+    this.#settings = { ...before, ...this.#settings, ...(components === undefined ? {} : { components }) }
+    this.#lastError = undefined
+    await this.#offer.end(setup.offerFolder)
     await keepSettings(this.#folder, this.#settings, this.#extra.fs)
     this.start({ isAsked: true })
+  }
+
+  /** What a folder is that the player thinks of. */
+  async look(folder: string): Promise<FolderLook> {
+    const look = this.#setup?.look
+    if (look === undefined) throw new LauncherError('LA_LOCKED', 'Cannot choose a folder: the game has one already')
+    return await look(folder, this.#offer.value?.paths ?? [])
+  }
+
+  async #askOffer({ offerFolder }: Setup): Promise<void> {
+    if (offerFolder === undefined) return
+    try {
+      await this.#offer.ask({ ...toEngineOptions(offerFolder, this.#settings), ...this.#extra })
+    } catch (error) {
+      if (this.#setup === undefined) return // a folder was chosen meanwhile
+      this.#lastError = shown(error)
+      this.#offline = OFFLINE_CODES.has(this.#lastError.code)
+    }
+    this.#tell({ type: 'changed' })
   }
 
   /** Looks for updates now and from then on. */
@@ -143,6 +180,7 @@ export class Supervisor {
     clearTimeout(this.#timer)
     clearInterval(this.#policyTimer)
     this.#stop.abort(new LauncherError('LA_PAUSED', 'The launcher is closing'))
+    await this.#offer.end()
     await this.#current?.catch(() => undefined)
   }
 
@@ -267,6 +305,7 @@ export class Supervisor {
   /** Pages that are open now. */
   watched(pages: number): void {
     this.#watchers = pages
+    if (pages > 0 && this.#setup !== undefined) void this.#askOffer(this.#setup)
     this.applyPolicy()
   }
 
@@ -326,8 +365,6 @@ export class Supervisor {
   async snapshot(): Promise<Snapshot> {
     const status =
       this.#setup === undefined ? await this.#engine.status() : untouchedStatus(this.#setup.folder, this.#settings)
-    const named = OPEN_SETTINGS.map((name) => [name, this.#settings[name]]).filter(([, value]) => value !== undefined)
-    const settings: OpenSettings = { channel: 'stable', ...Object.fromEntries(named) }
     return {
       ...status,
       activity: this.#activity,
@@ -337,8 +374,16 @@ export class Supervisor {
       lastError: this.#lastError,
       lastResult: this.#lastResult,
       waiting: this.#waiting,
-      settings,
+      offer: this.#setup === undefined ? undefined : this.#offer.shown,
+      settings: openSettings(this.#settings),
     }
+  }
+
+  /** A report for the studio's support. */
+  async report(launcher: ReportInput['launcher']): Promise<string> {
+    const status = this.#setup === undefined ? await this.#engine.status().catch(() => undefined) : undefined
+    const known = { folder: this.#folder, settings: this.#settings, status, launcher }
+    return await supportReport({ ...known, env: process.env, fetch: this.#extra.fetch, now: new Date() })
   }
 
   /** How far the present work is. */

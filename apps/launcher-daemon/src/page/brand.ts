@@ -11,6 +11,8 @@ export interface PageBrand {
   readonly accent?: string | undefined
   readonly logo?: BrandImage | undefined
   readonly background?: BrandImage | undefined
+  /** Name and version of the studio's launcher, for reports. */
+  readonly launcher?: { readonly name: string; readonly version: string } | undefined
   /** Offered languages, the preferred one first; empty: all. */
   readonly languages?: readonly string[] | undefined
 }

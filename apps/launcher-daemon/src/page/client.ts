@@ -1,63 +1,26 @@
 import { showMarkdown } from './markdown.ts'
-import { chooseLanguage, english, errorWord, isLanguage, isWord, LANGUAGE_NAMES, stateWord, word } from './words.ts'
+import { listParts, watchParts } from './parts.ts'
+import { fillSettings, watchSettings } from './settings-form.ts'
+import { showSetup, watchSetup } from './setup.ts'
+import { bytes, call, element, page, post, say, shortened, showBanner, time } from './shared.ts'
+import type { PageProgress, PageStatus } from './shared.ts'
+import { chooseLanguage, english, errorWord, isLanguage, isWord, LANGUAGE_NAMES, stateWord } from './words.ts'
 import type { Language, Word, Words } from './words.ts'
 
-interface PageProgress {
-  phase: string
-  downloadedBytes: number
-  downloadTotalBytes: number
-  diskBytes: number
-  diskTotalBytes: number
-  bytesPerSecond: number
-  secondsLeft?: number
-}
-interface PageError {
-  code: string
-  message: string
-  hint?: string
-  kind: string
-}
-interface PageStatus {
-  folder: string
-  channel: string
-  state: string
-  version?: string
-  trust: 'pinned' | 'current' | 'stale' | 'barred' | 'forked'
-  reason?: { code: string; message: string }
-  notes?: string
-  needsKey: boolean
-  offered?: string
-  unfinished?: string
-  canRollBack: boolean
-  paused: boolean
-  activity?: string
-  isRunning: boolean
-  needsSetup: boolean
-  offline: boolean
-  lastError?: PageError
-  lastResult?: { activity: string; outcome: string }
-  settings: { channel: string; limit?: number; language?: Language }
-  progress: PageProgress
-}
-
-let status: PageStatus | undefined
 /** What the studio offers; empty means all. */
 const offered = (document.querySelector<HTMLMetaElement>('meta[name="languages"]')?.content ?? '')
   .split(' ')
   .filter(isLanguage)
-let language: Language = chooseLanguage(navigator.languages, offered)
-let words: Words = english
-let settingsTouched = false
-let setupTouched = false
+page.language = chooseLanguage(navigator.languages, offered)
 
 /** Changes the language; the words come from this launcher. */
 async function speak(wanted: Language): Promise<void> {
-  language = wanted
+  page.language = wanted
   const loaded = wanted === 'en' ? english : ((await import(`./words-${wanted}.js`)) as { readonly words: Words }).words
-  if (language !== wanted) return // another one was chosen meanwhile
-  words = loaded
+  if (page.language !== wanted) return // another one was chosen meanwhile
+  page.words = loaded
   document.documentElement.lang = wanted
-  if (status !== undefined) show(status)
+  if (page.status !== undefined) show(page.status)
 }
 
 function listLanguages(): void {
@@ -65,90 +28,6 @@ function listLanguages(): void {
     ([tag]) => offered.length === 0 || offered.includes(tag as Language),
   )
   element('language').replaceChildren(...names.map(([tag, name]) => new Option(name, tag)))
-}
-
-function element<T extends HTMLElement = HTMLElement>(id: string): T {
-  return document.getElementById(id) as T
-}
-
-function say(name: Word, places: Record<string, string> = {}): string {
-  return word(words, name, places)
-}
-
-function bytes(count: number): string {
-  const units = ['B', 'kB', 'MB', 'GB']
-  let value = count
-  let unit = 0
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000
-    unit += 1
-  }
-  const digits = unit === 0 || value >= 100 ? 0 : 1
-  return `${value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${units[unit] ?? ''}`
-}
-
-function time(seconds: number): string {
-  if (seconds < 90) return say('seconds', { n: String(seconds) })
-  if (seconds < 5400) return say('minutes', { n: String(Math.round(seconds / 60)) })
-  return say('hours', { n: (seconds / 3600).toLocaleString(language, { maximumFractionDigits: 1 }) })
-}
-
-/** Long paths lose their middle. */
-function shortened(path: string): string {
-  return path.length <= 60 ? path : `${path.slice(0, 28)}…${path.slice(-30)}`
-}
-
-/** The session came with the page, or is the one this tab already had. */
-function takeSession(): string {
-  const given = document.querySelector<HTMLMetaElement>('meta[name="session"]')?.content ?? ''
-  if (given !== '') {
-    sessionStorage.setItem('session', given)
-    history.replaceState(null, '', '/')
-    return given
-  }
-  return sessionStorage.getItem('session') ?? ''
-}
-
-const session = takeSession()
-
-async function call(path: string, init: RequestInit = {}): Promise<Response> {
-  return await fetch(path, { ...init, headers: { ...init.headers, authorization: `Bearer ${session}` } })
-}
-
-interface Problem {
-  readonly code: string
-  readonly title: string
-  readonly kind: string
-}
-
-/** Asks for a change; the answer says why it was refused. */
-async function send(name: string, body: object): Promise<Problem | undefined> {
-  const response = await call(`/api/${name}`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  })
-  return response.ok ? undefined : ((await response.json()) as Problem)
-}
-
-/** As {@link send}; a refusal is shown in the banner. */
-async function post(name: string, body: object = {}): Promise<boolean> {
-  const problem = await send(name, body)
-  if (problem !== undefined) showBanner('care', `${say(errorWord(problem))} (${problem.title})`)
-  return problem === undefined
-}
-
-function showBanner(kind: 'bad' | 'care' | undefined, text: string, button?: { text: string; run: () => void }): void {
-  const banner = element('banner')
-  banner.hidden = kind === undefined
-  banner.className = kind ?? ''
-  banner.replaceChildren(document.createTextNode(text))
-  if (button === undefined) return
-  const made = document.createElement('button')
-  made.type = 'button'
-  made.textContent = button.text
-  made.addEventListener('click', button.run)
-  banner.append(made)
 }
 
 function banner(now: PageStatus): void {
@@ -178,14 +57,14 @@ function showProgress(progress: PageProgress): void {
   const bar = element<HTMLProgressElement>('bar')
   bar.value = total === 0 ? 0 : Math.floor((done / total) * 1000)
   const parts = [say('figures', { done: bytes(done), total: bytes(total) })]
-  const isMoving = isFetch && status?.paused !== true
+  const isMoving = isFetch && page.status?.paused !== true
   if (isMoving && progress.bytesPerSecond > 0) parts.push(say('rate', { rate: bytes(progress.bytesPerSecond) }))
   if (isMoving && progress.secondsLeft !== undefined) parts.push(say('left', { time: time(progress.secondsLeft) }))
   element('figures').textContent = total === 0 ? '' : parts.join(' · ')
 }
 
 function stateWords(now: PageStatus): string {
-  if (now.isRunning) return say('running')
+  if (now.isRunning) return say(now.state === 'wait' ? 'waitingState' : 'running')
   if (now.paused) return say('pausedState')
   if (now.activity !== undefined) return say(stateWord(now.state))
   if (now.unfinished !== undefined) return say('unfinished', { version: now.unfinished })
@@ -196,6 +75,7 @@ function stateWords(now: PageStatus): string {
 /** What the last long action came to. */
 function resultWord({ lastResult, lastError, activity }: PageStatus): Word | undefined {
   if (lastResult === undefined || lastError !== undefined || activity !== undefined) return undefined
+  if (lastResult.activity === 'update' && lastResult.outcome === 'repaired') return 'doneParts'
   if (lastResult.activity === 'repair') return lastResult.outcome === 'repaired' ? 'doneRepaired' : 'doneFine'
   return lastResult.activity === 'update' && lastResult.outcome === 'updated' ? 'doneUpdated' : undefined
 }
@@ -207,17 +87,48 @@ function trustText(now: PageStatus, trust: PageStatus['trust']): string {
   return isOlder ? say('trust.older', { version: now.offered ?? '' }) : say(`trust.${trust}`)
 }
 
+/** While an update downloads, the installed version can be played all the same. */
+function mayPlay(now: PageStatus): boolean {
+  if (now.isRunning || now.trust === 'barred' || (now.paused && now.version === undefined)) return false
+  if (now.activity === undefined) return true
+  const isBeside = ['lock', 'recover', 'trust', 'plan', 'preflight', 'fetch', 'stage'].includes(now.state)
+  if (now.version === undefined || now.unfinished !== undefined || !isBeside) return false
+  return now.activity === 'update' || (now.activity === 'launch' && now.state === 'fetch')
+}
+
+/** What is on its way, or before the first install what will come; else what is here. */
+function showNews(now: PageStatus): void {
+  const next = now.offer ?? { version: now.offered ?? '', notes: now.offeredNotes }
+  const isNext = now.trust !== 'barred' && next.version !== '' && next.version !== now.version && !now.canRollBack
+  const notes = isNext ? next.notes : now.notes
+  element('news-title').textContent = isNext ? say('newsOf', { version: next.version }) : say('news')
+  if (notes !== undefined) return showMarkdown(element('notes'), notes)
+  const isSoon = now.version === undefined && !isNext
+  element('notes').textContent = now.trust === 'barred' ? '' : say(isSoon ? 'newsLater' : 'noNews')
+}
+
+/** An update that waits says what for. */
+function showWaiting(now: PageStatus): void {
+  const { waiting, settings } = now
+  element('waiting').hidden = waiting === undefined || now.activity !== undefined
+  if (waiting === undefined) return
+  const [from = '', to = ''] = (settings.downloadHours ?? '').split('-')
+  const places = { version: waiting.version, size: bytes(waiting.bytes), from, to }
+  const names = { size: 'waitSize', metered: 'waitMetered', night: 'waitNight', game: 'waitGame' } as const
+  element('waiting-text').textContent = say(names[waiting.reason], places)
+}
+
 function show(now: PageStatus): void {
-  status = now
-  if (now.settings.language !== undefined && now.settings.language !== language) void speak(now.settings.language)
-  document.documentElement.lang = language
+  page.status = now
+  if (now.settings.language !== undefined && now.settings.language !== page.language) void speak(now.settings.language)
+  document.documentElement.lang = page.language
   for (const node of document.querySelectorAll<HTMLElement>('[data-word]')) {
     const name = node.dataset['word'] ?? ''
     if (isWord(name)) node.textContent = say(name)
   }
   element('setup').hidden = !now.needsSetup
   element('work').hidden = now.needsSetup
-  if (now.needsSetup && !setupTouched) element<HTMLInputElement>('setup-folder').value = now.folder
+  if (now.needsSetup) showSetup(now)
   const busy = now.activity !== undefined
   element('release').textContent =
     now.version === undefined ? '' : say('release', { version: now.version, channel: now.channel })
@@ -228,7 +139,7 @@ function show(now: PageStatus): void {
   element('progress').hidden = now.activity === 'rollback' || !(busy || isHalfDone)
   const play = element<HTMLButtonElement>('play')
   play.textContent = say(now.unfinished !== undefined ? 'finish' : now.version === undefined ? 'install' : 'play')
-  play.disabled = busy || now.isRunning || now.trust === 'barred' || (now.paused && now.version === undefined)
+  play.disabled = !mayPlay(now)
   const pause = element<HTMLButtonElement>('pause')
   pause.hidden = !(now.paused || (busy && ['fetch', 'plan', 'trust'].includes(now.state)))
   pause.textContent = say(now.paused ? 'resume' : 'pause')
@@ -242,53 +153,19 @@ function show(now: PageStatus): void {
   element('key').textContent = say(now.version === undefined ? 'keyNone' : now.needsKey ? 'keyFine' : 'keyless')
   element('folder').textContent = shortened(now.folder)
   element('folder').title = now.folder
-  if (now.notes === undefined)
-    element('notes').textContent = now.trust === 'barred' ? '' : say(now.version === undefined ? 'newsLater' : 'noNews')
-  else showMarkdown(element('notes'), now.notes)
-  if (!settingsTouched) fillSettings(now)
+  showNews(now)
+  fillSettings(now)
+  listParts(now)
+  showWaiting(now)
   banner(now)
   showProgress(now.progress)
-}
-
-function fillSettings(now: PageStatus): void {
-  element<HTMLInputElement>('channel').value = now.settings.channel
-  element<HTMLInputElement>('limit').value =
-    now.settings.limit === undefined ? '' : String(Math.round(now.settings.limit / 1000))
-  element<HTMLSelectElement>('language').value = language
-}
-
-/** Nothing is downloaded before this. */
-async function install(): Promise<void> {
-  const error = element('setup-error')
-  error.hidden = true
-  const problem = await send('setup', { folder: element<HTMLInputElement>('setup-folder').value.trim() })
-  if (problem === undefined) return
-  error.textContent = `${say(errorWord(problem))} (${problem.title})`
-  error.hidden = false
-  element('setup-folder').focus()
-}
-
-async function save(): Promise<void> {
-  const limitText = element<HTMLInputElement>('limit').value.trim()
-  // Nothing and 0 both mean: no limit.
-  const number = Number(limitText)
-  const limit = limitText === '' || number === 0 ? null : Math.max(1024, Math.round(number * 1000))
-  if (limit !== null && !Number.isSafeInteger(limit)) return element('limit').focus()
-  const chosen = element<HTMLSelectElement>('language').value
-  settingsTouched = false
-  const isSaved = await post('settings', {
-    channel: element<HTMLInputElement>('channel').value,
-    limit,
-    language: chosen,
-  })
-  if (isSaved) element('save').textContent = say('saved')
 }
 
 function take(name: string, data: string): void {
   if (name === 'status') return show(JSON.parse(data) as PageStatus)
   if (name !== 'progress') return
   const progress = JSON.parse(data) as PageProgress
-  if (status !== undefined) status.progress = progress
+  if (page.status !== undefined) page.status.progress = progress
   showProgress(progress)
 }
 
@@ -323,20 +200,14 @@ async function listen(): Promise<void> {
 
 element('play').addEventListener(
   'click',
-  () => void post(status?.version === undefined || status.unfinished !== undefined ? 'update' : 'launch'),
+  () => void post(page.status?.version === undefined || page.status.unfinished !== undefined ? 'update' : 'launch'),
 )
-element('pause').addEventListener('click', () => void post(status?.paused === true ? 'resume' : 'pause'))
+element('pause').addEventListener('click', () => void post(page.status?.paused === true ? 'resume' : 'pause'))
 for (const id of ['update', 'repair', 'rollback']) element(id).addEventListener('click', () => void post(id))
-for (const id of ['channel', 'limit', 'language']) {
-  element(id).addEventListener('input', () => {
-    settingsTouched = true
-  })
-}
-element('setup-install').addEventListener('click', () => void install())
-element('setup-folder').addEventListener('input', () => {
-  setupTouched = true
-})
-element('save').addEventListener('click', () => void save())
+element('download-now').addEventListener('click', () => void post('update'))
+watchSettings()
+watchSetup()
+watchParts()
 listLanguages()
-void speak(language)
+void speak(page.language)
 void listen()

@@ -11,8 +11,11 @@ const SETUP = `  <section id="setup" class="work" aria-labelledby="setup-title" 
       <label for="setup-folder" data-word="folderTitle"></label><input id="setup-folder" autocomplete="off" spellcheck="false" aria-describedby="setup-error">
       <span></span><small data-word="setupHint"></small>
     </div>
+    <p id="setup-look" aria-live="polite"></p>
+    <fieldset id="setup-choice" hidden><legend data-word="parts"></legend><div id="setup-parts" class="parts"></div></fieldset>
+    <p id="setup-figures" aria-live="polite"></p>
     <p id="setup-error" role="alert" hidden></p>
-    <div class="buttons"><button id="setup-install" class="main" type="button" data-word="install"></button></div>
+    <div class="buttons"><button id="setup-install" class="main" type="button"></button></div>
   </section>
 `
 
@@ -20,6 +23,7 @@ const SETUP = `  <section id="setup" class="work" aria-labelledby="setup-title" 
 const WORK = `  <section id="work" class="work" aria-labelledby="state">
     <h2 id="state" aria-live="polite"></h2>
     <p id="result" aria-live="polite"></p>
+    <p id="waiting" hidden><span id="waiting-text"></span> <button id="download-now" type="button" data-word="downloadNow"></button></p>
     <div id="progress" hidden>
       <progress id="bar" max="1000" value="0" aria-labelledby="state"></progress>
       <p id="figures"></p>
@@ -39,15 +43,31 @@ const WORK = `  <section id="work" class="work" aria-labelledby="state">
       <dt data-word="folderTitle"></dt><dd id="folder"></dd>
     </dl>
     </details>
+    <details id="parts" hidden>
+      <summary data-word="parts"></summary>
+      <div id="parts-list" class="parts"></div>
+      <p><small data-word="partsHint"></small></p>
+      <div class="buttons"><button id="apply-parts" type="button" data-word="applyParts"></button></div>
+    </details>
     <details id="settings">
       <summary data-word="settings"></summary>
       <div class="fields">
         <label for="channel" data-word="channel"></label><input id="channel" autocomplete="off" spellcheck="false" pattern="[a-z0-9\\-]{1,64}" maxlength="64">
         <label for="limit" data-word="limit"></label><input id="limit" inputmode="numeric" autocomplete="off" aria-describedby="limit-hint">
+        <label for="background-limit" data-word="backgroundLimit"></label>
+        <input id="background-limit" inputmode="numeric" autocomplete="off" aria-describedby="limit-hint">
         <span></span><small id="limit-hint" data-word="limitHint"></small>
+        <label for="ask-above" data-word="askAbove"></label><input id="ask-above" inputmode="numeric" autocomplete="off">
+        <label for="pause-playing" data-word="pausePlaying"></label><input id="pause-playing" type="checkbox">
+        <label for="night-only" id="night-label" data-word="nightOnly"></label>
+        <span class="hours"><input id="night-only" type="checkbox">
+          <input id="night-from" type="time" aria-labelledby="night-label"> –
+          <input id="night-to" type="time" aria-labelledby="night-label"></span>
         <label for="language" data-word="language"></label>
         <select id="language"></select>
         <span></span><button id="save" type="button" data-word="save"></button>
+        <span></span><button id="report" type="button" data-word="report" aria-describedby="report-hint"></button>
+        <span></span><small id="report-hint" data-word="reportHint"></small>
       </div>
     </details>
   </section>
@@ -79,7 +99,7 @@ export function pageDocument(brand?: PageBrand): string {
 <div id="banner" role="alert" hidden></div>
 <main>
 ${SETUP}${WORK}  <section class="news" aria-labelledby="news-title">
-    <h2 id="news-title" data-word="news"></h2>
+    <h2 id="news-title"></h2>
     <article id="notes" tabindex="0"></article>
   </section>
 </main>

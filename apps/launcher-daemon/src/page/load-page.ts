@@ -14,6 +14,10 @@ export interface PageAsset {
 
 const SCRIPTS = [
   'client',
+  'shared',
+  'setup',
+  'parts',
+  'settings-form',
   'words',
   'markdown',
   'words-de',

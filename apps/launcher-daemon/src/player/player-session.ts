@@ -1,10 +1,12 @@
-import { LauncherError } from '@keyturn/install-engine'
+import { join } from 'node:path'
+import { LauncherError, storedSettings } from '@keyturn/install-engine'
 import type { Settings } from '@keyturn/install-engine'
 import { askForPage, startDaemon } from '../daemon/daemon.ts'
 import type { Daemon } from '../daemon/daemon.ts'
+import type { ChooseOptions } from '../daemon/snapshot.ts'
 import type { BrandImage, PageBrand } from '../page/brand.ts'
 import { defaultFolder } from './default-folder.ts'
-import { holdsInstall, prepareInstallFolder } from './install-folder.ts'
+import { holdsInstall, lookAtFolder, prepareInstallFolder } from './install-folder.ts'
 import type { PlayerConfig } from '../player-config.ts'
 import { readPlayerState, writePlayerState } from './player-state.ts'
 import { SelfUpdate } from './self-update.ts'
@@ -71,10 +73,17 @@ export class PlayerSession {
       return await startDaemon({
         folder,
         stateFolder,
-        settings: settingsOf(config),
+        settings: isChosen ? await settingsFrom(folder, config) : settingsOf(config),
         brand: this.#brand(),
         onQuit: () => this.#done.abort(),
-        setup: isChosen ? undefined : { folder, choose: async (chosen) => await this.#choose(chosen) },
+        setup: isChosen
+          ? undefined
+          : {
+              folder,
+              offerFolder: join(stateFolder, 'offer'),
+              look: lookAtFolder,
+              choose: async (chosen, options) => await this.#choose(chosen, options),
+            },
       })
     } catch (error) {
       if (!(error instanceof LauncherError) || error.code !== 'LA_LOCKED') throw error
@@ -83,15 +92,22 @@ export class PlayerSession {
     }
   }
 
-  async #choose(given: string): Promise<string> {
-    const folder = await prepareInstallFolder(given)
+  async #choose(given: string, options: ChooseOptions): Promise<string> {
+    const folder = await prepareInstallFolder(given, options)
     await writePlayerState(this.#context.stateFolder, folder)
     return folder
   }
 
   #brand(): PageBrand {
-    const { name, accent, languages } = this.#context.config
-    return { name, accent, languages, logo: this.#image('logo'), background: this.#image('background') }
+    const { name, accent, languages, version } = this.#context.config
+    return {
+      name,
+      accent,
+      languages,
+      launcher: { name, version },
+      logo: this.#image('logo'),
+      background: this.#image('background'),
+    }
   }
 
   #image(name: string): BrandImage | undefined {
@@ -119,6 +135,12 @@ export class PlayerSession {
       })
     }
   }
+}
+
+/** What the player chose on the page stays; what the studio put into the executable goes before it. */
+export async function settingsFrom(folder: string, config: PlayerConfig): Promise<ReturnType<typeof settingsOf>> {
+  const kept = await storedSettings(folder).catch(() => ({}) as Settings) // damaged: as if nothing had been chosen
+  return { ...kept, ...settingsOf(config), channel: kept.channel ?? config.channel }
 }
 
 /** Server and pin come from the executable only. */

@@ -1,8 +1,12 @@
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { askForPage, askToQuit, startDaemon } from '../daemon/daemon.ts'
 import { openWindow } from '../daemon/window.ts'
 import { LauncherError, updatesFolder } from '@keyturn/install-engine'
-import type { Settings } from '@keyturn/install-engine'
+import type { Engine, Settings } from '@keyturn/install-engine'
+import { systemErrorCode } from '@keyturn/primitives/node'
+import { supportReport } from '../daemon/support-report.ts'
+import type { ProgramEnvironment } from './environment.ts'
 
 /** What `run` is given. */
 export interface RunDaemonOptions {
@@ -46,6 +50,37 @@ export async function openPage(folder: string, stateFolder: string = join(folder
     process.platform !== 'linux' || process.env['DISPLAY'] !== undefined || process.env['WAYLAND_DISPLAY'] !== undefined
   if (hasDesktop) await openWindow(await askForPage(folder, stateFolder), { folder: stateFolder })
   return await askForPage(folder, stateFolder)
+}
+
+/**
+ * Writes a report for support.
+ *
+ * @throws LauncherError `LA_USAGE` without a file name, or when something is there.
+ */
+export async function writeReport(
+  { folder, settings, engine }: { folder: string; settings: RunDaemonOptions['settings']; engine: Engine },
+  file: string,
+  { env, player }: Pick<ProgramEnvironment, 'env' | 'player'>,
+): Promise<{ data: { file: string; bytes: number }; text: string }> {
+  if (file === '') throw new LauncherError('LA_USAGE', 'Where to? Give the name of a file')
+  const text = await supportReport({
+    folder,
+    settings,
+    status: await engine.status(),
+    launcher: player?.config,
+    env,
+    now: new Date(),
+  })
+  try {
+    await writeFile(file, text, { flag: 'wx', mode: 0o600 })
+  } catch (cause) {
+    if (systemErrorCode(cause) !== 'EEXIST') throw cause
+    throw new LauncherError('LA_USAGE', `Cannot write "${file}": something is there`, {
+      hint: 'Give another name',
+      cause,
+    })
+  }
+  return { data: { file, bytes: Buffer.byteLength(text) }, text: `Wrote ${file}; read it before you send it` }
 }
 
 /** Asks the running launcher of an install to end. */

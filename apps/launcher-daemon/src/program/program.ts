@@ -14,60 +14,16 @@ import {
   toEngineOptions,
   uninstall,
 } from '@keyturn/install-engine'
-import type { DeliveryName, Engine, Settings, Target } from '@keyturn/install-engine'
+import type { Engine, Settings } from '@keyturn/install-engine'
 import { locateInstall } from '../locate-install.ts'
-import type { PlayerConfig } from '../player-config.ts'
-import { openPage, quit, runDaemon } from './daemon-commands.ts'
+import { openPage, quit, runDaemon, writeReport } from './daemon-commands.ts'
+import { changeComponents } from './components-command.ts'
 import { EventPrinter } from './events-text.ts'
+import type { PlayerDefaults, ProgramEnvironment } from './environment.ts'
+import { addInstallFlags, saidSettings, wholeBytes } from './flags.ts'
+import type { Flags } from './flags.ts'
 import { asKeyturnError, errorEnvelope } from './outcome.ts'
 import { statusData, statusText, updateData, updateText } from './results.ts'
-
-/** What the process gives to the program; tests give their own. */
-export interface ProgramEnvironment {
-  readonly stdout: { write(text: string): unknown }
-  readonly stderr: {
-    readonly isTTY?: boolean | undefined
-    readonly columns?: number | undefined
-    write(text: string): unknown
-  }
-  readonly env: Readonly<Record<string, string | undefined>>
-  readonly signal: AbortSignal
-  /** Folder of the program. */
-  readonly programFolder: string
-  /** Present in a studio's launcher: what its executable says of server, pin and folder. */
-  readonly player?: PlayerDefaults | undefined
-}
-
-/** What a studio's launcher knows by itself. */
-export interface PlayerDefaults {
-  readonly config: PlayerConfig
-  readonly stateFolder: string
-  readonly folder: string
-}
-
-interface Flags {
-  readonly dir?: string
-  readonly server?: string
-  readonly trust?: string
-  readonly product?: string
-  readonly channel?: string
-  readonly target?: Target
-  readonly program?: string
-  readonly delivery?: DeliveryName
-  readonly limit?: string
-  readonly lowSpace?: boolean
-  readonly linkedFolder?: readonly string[]
-  readonly save?: boolean
-  readonly json?: boolean
-  readonly events?: boolean
-  readonly quiet?: boolean
-  readonly offline?: boolean
-  readonly playInstalled?: boolean
-  readonly dryRun?: boolean
-  readonly downloadOnly?: boolean
-  readonly port?: string
-  readonly socket?: string
-}
 
 type CompleteSettings = Settings & { readonly server: string; readonly trust: string }
 
@@ -103,6 +59,11 @@ export class LauncherProgram {
     this.#environment = environment
   }
 
+  /** What players type: the name of the executable that a studio made. */
+  get #name(): string {
+    return this.#environment.player?.config.id ?? 'keyturn-launcher'
+  }
+
   /** Runs a command line and returns its exit code. */
   async run(argv: readonly string[]): Promise<number> {
     const program = this.#program()
@@ -127,17 +88,16 @@ export class LauncherProgram {
   }
 
   #program(): Command {
-    const program = new Command('keyturn-launcher')
+    const program = new Command(this.#name)
       .description('Installs, verifies, updates and starts a client.')
       .version(launcherVersion)
     program.exitOverride().configureOutput({
       writeOut: (text) => this.#environment.stdout.write(text),
       writeErr: (text) => this.#environment.stderr.write(text),
     })
-    this.#add(program, 'update', 'bring the install to the newest release', (install) => this.#update(install)).option(
-      '--download-only',
-      'download and verify, and put nothing in place; the next update or start does',
-    )
+    this.#add(program, 'update', 'bring the install to the newest release', (install) => this.#update(install))
+      .option('--download-only', 'download and verify, and put nothing in place; the next update or start does')
+      .option('--max-download <bytes>', 'refuse an update that downloads more')
     this.#add(program, 'launch', 'update if possible, then start the client', (install, rest) =>
       this.#launch(install, rest),
     )
@@ -158,7 +118,7 @@ export class LauncherProgram {
     program
       .command('device')
       .description('print how servers that serve listed devices only know this machine; makes its key when it has none')
-      .addHelpText('after', '\nExample:\n  $ keyturn-launcher device')
+      .addHelpText('after', `\nExample:\n  $ ${this.#name} device`)
       .option('--json', 'print one JSON object on stdout')
       .action(async (flags: Flags) => this.#device(flags.json === true))
     this.#addRest(program)
@@ -180,11 +140,30 @@ export class LauncherProgram {
         }
       },
     )
+    this.#add(
+      program,
+      'components',
+      'show what may be left out of the release; with names, add or remove just that',
+      (install) => changeComponents(install, { signal: this.#environment.signal, env: this.#environment.env }),
+    )
+      .option('--add <name...>', 'install these too')
+      .option('--remove <name...>', 'leave these out')
+    this.#add(program, 'report', 'write a report for support, with nothing secret in it', (install, [file = '']) =>
+      writeReport(install, file, this.#environment),
+    ).argument('<file>', 'where to write it; no file may be there')
     this.#add(program, 'run', 'stay running: check on an interval, serve the page on this machine', (install) =>
       this.#run(install),
     )
       .option('--port <number>', 'port on 127.0.0.1 (default: any free one)')
       .option('--socket <path>', 'a Unix socket instead of a port')
+      .option('--background-limit <bytes>', 'bytes a second while the client runs or nobody looks; remembered')
+      .option('--pause-while-playing', 'download nothing while the client runs; remembered')
+      .option('--no-pause-while-playing', 'no longer')
+      .option(
+        '--download-hours <from-to>',
+        'look for updates, but download at these hours only: 01:00-07:00; remembered',
+      )
+      .option('--ask-above <bytes>', 'ask on the page before larger downloads; remembered')
     this.#add(program, 'open', 'print (and open) the address of the page of a running launcher', async ({ folder }) => {
       const address = await openPage(folder, this.#environment.player?.stateFolder)
       return { data: { address }, text: address }
@@ -204,30 +183,11 @@ export class LauncherProgram {
     const command = program
       .command(name)
       .description(description)
-      .addHelpText('after', `\nExample:\n  $ keyturn-launcher ${name} --dir client`)
-    command
-      .option('--dir <folder>', 'folder of the install (default: $METIN2_INSTALL_DIR)')
-      .option('--server <url>', 'release server; remembered after the first install')
-      .option('--trust <pin>', 'did:keri:<prefix>?sn=&said= or key:<hex>; remembered after the first install')
-      .option('--product <name>', 'product, where the server has several')
-      .option('--channel <name>', 'channel (default: stable)')
-      .option('--target <system>', 'windows, linux or macos (default: windows)')
-      .option('--program <path>', 'program to start, relative to the install or absolute')
-      .option('--delivery <how>', 'how the client gets its key: env, fd or shared-memory')
-      .option('--limit <bytes>', 'bytes a second')
-      .option(
-        '--low-space',
-        'where old and new do not fit together, update file by file; nobody can play until it is finished',
+      .addHelpText(
+        'after',
+        `\nExample:\n  $ ${this.#name} ${name}${this.#environment.player === undefined ? ' --dir client' : ''}`,
       )
-      .option('--no-low-space', 'no longer')
-      .option(
-        '--linked-folder <path...>',
-        'folder of the install that is a link to another disk, and may be; remembered',
-      )
-      .option('--save', 'remember --server, --program and --delivery in place of what is remembered')
-      .option('--json', 'print one JSON object on stdout')
-      .option('--events', 'print events as JSON lines on stderr')
-      .option('-q, --quiet', 'print results only')
+    addInstallFlags(command, this.#environment.player !== undefined)
     command.action(async () => {
       const flags = command.opts<Flags>()
       await this.#execute(name, flags, command.args, run)
@@ -272,21 +232,9 @@ export class LauncherProgram {
     const folder = flags.dir ?? player?.folder ?? locateInstall(this.#environment.env, this.#environment.programFolder)
     if (folder === undefined)
       throw new LauncherError('LA_USAGE', 'Which install? Give --dir, or set METIN2_INSTALL_DIR')
-    const { server, trust, product, channel, target, delivery, program, limit, lowSpace, linkedFolder } = flags
-    const said = {
-      // In a studio's launcher the server and the pin come from its executable and from nowhere else.
-      server: player?.config.server ?? server,
-      trust: player?.config.trust ?? trust,
-      product,
-      channel,
-      target,
-      delivery,
-      program: program === undefined ? undefined : [program],
-      limit: limit === undefined ? undefined : Number(limit),
-      lowSpace,
-      linkedFolders: linkedFolder,
-    }
-    const given = parseSettings(Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)))
+    // In a studio's launcher the server and the pin come from its executable and from nowhere else.
+    const fixed = player === undefined ? {} : { server: player.config.server, trust: player.config.trust }
+    const given = parseSettings({ ...saidSettings(flags), ...fixed })
     const settings = { ...playerSettings(player), ...(await settingsFor({ folder, ...given })) }
     const kept = flags.save === true ? settings : await withoutOneOffs(folder, settings)
     const engine = createEngine({
@@ -312,7 +260,12 @@ export class LauncherProgram {
   }
 
   async #update({ folder, settings, engine, flags }: OpenInstall): Promise<Answer> {
-    const result = await engine.update({ signal: this.#environment.signal, downloadOnly: flags.downloadOnly })
+    const most = flags.maxDownload === undefined ? undefined : wholeBytes(flags.maxDownload, '--max-download')
+    const result = await engine.update({
+      signal: this.#environment.signal,
+      downloadOnly: flags.downloadOnly,
+      ...(most === undefined ? {} : { mayDownload: ({ downloadBytes }) => downloadBytes <= most }),
+    })
     await keepSettings(folder, settings)
     return { data: updateData(result), text: updateText(result) }
   }
@@ -361,7 +314,7 @@ export class LauncherProgram {
         this.#environment.stdout.write(
           flags.json === true
             ? `${JSON.stringify({ ok: true, command: 'run', data: { address: ready } })}\n`
-            : `Ready at ${ready}\nOpen the page with: keyturn-launcher open --dir ${folder}\n`,
+            : `Ready at ${ready}\nOpen the page with: ${this.#name} open --dir ${folder}\n`,
         ),
     })
     return { data: { address }, text: '', exitCode: 0 }

@@ -1,0 +1,107 @@
+import { chosenParts, fillParts } from './parts.ts'
+import { bytes, call, element, page, say, send } from './shared.ts'
+import type { PageStatus } from './shared.ts'
+import { errorWord } from './words.ts'
+
+interface FolderLook {
+  kind: 'new' | 'empty' | 'install' | 'game' | 'refused'
+  freeBytes?: number
+  found: number
+}
+
+/** The folder is looked at when the player stopped typing. */
+const LOOK_AFTER_MS = 400
+let isTouched = false
+let shownOffer = ''
+let lookedAt: string | undefined
+let look: FolderLook | undefined
+let timer: ReturnType<typeof setTimeout> | undefined
+
+function folderField(): HTMLInputElement {
+  return element<HTMLInputElement>('setup-folder')
+}
+
+/** Bytes of the game with the parts that are chosen now. */
+function wantedBytes({ offer }: PageStatus): number | undefined {
+  if (offer === undefined) return undefined
+  const chosen = chosenParts(element('setup-parts'))
+  return offer.components.reduce(
+    (sum, { name, bytes: size }) => (chosen[name] === true ? sum + size : sum),
+    offer.bytes,
+  )
+}
+
+function showFigures(): void {
+  const { status } = page
+  if (status === undefined) return
+  const wanted = wantedBytes(status)
+  const free = look?.freeBytes
+  const figures = [
+    ...(wanted === undefined ? [] : [say('setupSize', { size: bytes(wanted) })]),
+    ...(free === undefined ? [] : [say('setupFree', { size: bytes(free) })]),
+  ]
+  element('setup-figures').textContent = figures.join(' · ')
+  const isFull = look?.kind !== 'game' && wanted !== undefined && free !== undefined && free < wanted
+  const said = { game: say('setupGame'), install: say('setupAgain'), new: '', empty: '', refused: say('error.folder') }
+  element('setup-look').textContent = isFull ? say('setupFull') : look === undefined ? '' : said[look.kind]
+  element('setup-look').className = isFull || look?.kind === 'refused' ? 'bad' : ''
+  element('setup-install').textContent = say(look?.kind === 'game' ? 'useFolder' : 'install')
+}
+
+async function lookNow(): Promise<void> {
+  const folder = folderField().value.trim()
+  // Once more when the list of files is known: only then can the game be recognised.
+  const asked = `${folder} ${page.status?.offer?.version ?? ''}`
+  if (asked === lookedAt) return
+  lookedAt = asked
+  const response = await call('/api/look', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ folder }),
+  })
+  if (folderField().value.trim() !== folder) return // typed on meanwhile
+  look = response.ok ? ((await response.json()) as FolderLook) : undefined
+  showFigures()
+}
+
+/** Shows the first page. */
+export function showSetup(now: PageStatus): void {
+  if (!isTouched) folderField().value = now.folder
+  const { offer } = now
+  const text = JSON.stringify([offer?.components, page.language])
+  if (text !== shownOffer) {
+    const answers = chosenParts(element('setup-parts'))
+    shownOffer = text
+    const parts = (offer?.components ?? []).map((part) => ({ ...part, isChosen: answers[part.name] ?? part.isChosen }))
+    fillParts(element('setup-parts'), parts, showFigures)
+    element('setup-choice').hidden = parts.length === 0
+  }
+  showFigures()
+  void lookNow()
+}
+
+/** Nothing is downloaded before this. */
+async function install(): Promise<void> {
+  const error = element('setup-error')
+  error.hidden = true
+  const parts = chosenParts(element('setup-parts'))
+  const problem = await send('setup', {
+    folder: folderField().value.trim(),
+    ...(look?.kind === 'game' ? { adopt: true } : {}),
+    ...(Object.keys(parts).length === 0 ? {} : { components: parts }),
+  })
+  if (problem === undefined) return
+  error.textContent = `${say(errorWord(problem))} (${problem.title})`
+  error.hidden = false
+  folderField().focus()
+}
+
+/** Listens to the first page. */
+export function watchSetup(): void {
+  element('setup-install').addEventListener('click', () => void install())
+  folderField().addEventListener('input', () => {
+    isTouched = true
+    clearTimeout(timer)
+    timer = setTimeout(() => void lookNow(), LOOK_AFTER_MS)
+  })
+}

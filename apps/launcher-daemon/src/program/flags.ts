@@ -1,0 +1,98 @@
+import type { Command } from 'commander'
+import { LauncherError } from '@keyturn/install-engine'
+import type { DeliveryName, Target } from '@keyturn/install-engine'
+
+/** What a command line says. */
+export interface Flags {
+  readonly dir?: string
+  readonly server?: string
+  readonly trust?: string
+  readonly product?: string
+  readonly channel?: string
+  readonly target?: Target
+  readonly program?: string
+  readonly delivery?: DeliveryName
+  readonly limit?: string
+  readonly lowSpace?: boolean
+  readonly linkedFolder?: readonly string[]
+  readonly save?: boolean
+  readonly json?: boolean
+  readonly events?: boolean
+  readonly quiet?: boolean
+  readonly offline?: boolean
+  readonly playInstalled?: boolean
+  readonly dryRun?: boolean
+  readonly downloadOnly?: boolean
+  readonly maxDownload?: string
+  readonly lanMirror?: string
+  readonly backgroundLimit?: string
+  readonly pauseWhilePlaying?: boolean
+  readonly downloadHours?: string
+  readonly askAbove?: string
+  readonly add?: readonly string[]
+  readonly remove?: readonly string[]
+  readonly port?: string
+  readonly socket?: string
+}
+
+/**
+ * A number of bytes from a command line.
+ *
+ * @throws LauncherError `LA_USAGE`.
+ */
+export function wholeBytes(text: string, flag: string): number {
+  const number = Number(text)
+  if (/^[0-9]{1,15}$/.test(text)) return number
+  throw new LauncherError('LA_USAGE', `${flag} takes a number of bytes, not "${text}"`)
+}
+
+/** The settings that a command line gives. */
+export function saidSettings(flags: Flags): Record<string, unknown> {
+  const { server, trust, product, channel, target, delivery, program, lowSpace, linkedFolder } = flags
+  const { limit, lanMirror, backgroundLimit, pauseWhilePlaying, downloadHours, askAbove } = flags
+  const said = {
+    server,
+    trust,
+    product,
+    channel,
+    target,
+    delivery,
+    program: program === undefined ? undefined : [program],
+    limit: limit === undefined ? undefined : wholeBytes(limit, '--limit'),
+    lanMirror,
+    backgroundLimit: backgroundLimit === undefined ? undefined : wholeBytes(backgroundLimit, '--background-limit'),
+    pauseWhilePlaying,
+    downloadHours,
+    askAbove: askAbove === undefined ? undefined : wholeBytes(askAbove, '--ask-above'),
+    lowSpace,
+    linkedFolders: linkedFolder,
+  }
+  return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined))
+}
+
+/** Adds the flags that every command on an install has. In a studio's launcher the server and the pin are not among them. */
+export function addInstallFlags(command: Command, isPlayer: boolean): void {
+  if (!isPlayer)
+    command
+      .option('--server <url>', 'release server; remembered after the first install')
+      .option('--trust <pin>', 'did:keri:<prefix>?sn=&said= or key:<hex>; remembered after the first install')
+      .option('--product <name>', 'product, where the server has several')
+  command
+    .option('--dir <folder>', 'folder of the install (default: $METIN2_INSTALL_DIR)')
+    .option('--channel <name>', 'channel (default: stable)')
+    .option('--target <system>', 'windows, linux or macos (default: windows)')
+    .option('--program <path>', 'program to start, relative to the install or absolute')
+    .option('--delivery <how>', 'how the client gets its key: env, fd or shared-memory')
+    .option('--limit <bytes>', 'bytes a second')
+    .option('--lan-mirror <url>', 'a server of this network that has the files; tried first; remembered')
+    .option(
+      '--low-space',
+      'where old and new do not fit together, update file by file; nobody can play until it is finished',
+    )
+    .option('--no-low-space', 'no longer')
+    .option('--linked-folder <path...>', 'folder of the install that is a link to another disk, and may be; remembered')
+    .option('--save', 'remember --server, --program and --delivery in place of what is remembered')
+    .option('--json', 'print one JSON object on stdout')
+    .option('--events', 'print events as JSON lines on stderr')
+    .option('-q, --quiet', 'print results only')
+}
