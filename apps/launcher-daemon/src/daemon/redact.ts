@@ -21,6 +21,17 @@ export function privateNames(): Private {
   return { home: homedir(), user, host: hostname() }
 }
 
+/** Words that a secret follows. */
+const SECRET_WORDS = [
+  String.raw`pass(?:word|phrase|wd)?`,
+  String.raw`secret|token|seed|code`,
+  String.raw`(?:api|access)[_-]?(?:key|code)`,
+  String.raw`master[_-]?key\w*`,
+].join('|')
+/** A code of an error, `LA_NETWORK` or `ENOENT`, is not a secret. */
+const NO_ERROR_CODE = String.raw`(?!"(?:[A-Z]{2,6}_[A-Z0-9_]+|E[A-Z0-9]+)")`
+const NAMED_SECRET = new RegExp(String.raw`\b(${SECRET_WORDS})("?\s*[:=]\s*)${NO_ERROR_CODE}("[^"]*"|\S+)`, 'gi')
+
 function withoutName(text: string, name: string, stand: string): string {
   if (name.length < LEAST_NAME) return text
   const pattern = name.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')
@@ -37,10 +48,7 @@ export function redact(text: string, { home, user, host }: Private = privateName
     .replaceAll(/\b([a-z][a-z0-9+.-]*:\/\/)[^/\s"'@]*@/gi, '$1')
     .replaceAll(/\b([a-z][a-z0-9+.-]*:\/\/[^\s"'?#]*)[?#][^\s"']*/gi, '$1')
     .replaceAll(/\b(bearer|basic|authorization:|cookie:|set-cookie:)\s+\S+/gi, '$1 [removed]')
-    .replaceAll(
-      /\b(pass(?:word|phrase|wd)?|secret|token|api[_-]?key|access[_-]?code|code|seed|master[_-]?key\w*)("?\s*[:=]\s*)(?!"(?:[A-Z]{2,6}_[A-Z0-9_]+|E[A-Z0-9]+)")("[^"]*"|\S+)/gi,
-      '$1$2[removed]',
-    )
+    .replaceAll(NAMED_SECRET, '$1$2[removed]')
     .replaceAll(/\b([0-9a-f]{8})[0-9a-f]{24,}\b/gi, '$1…')
     .replaceAll(/(?<![\w+/=-])(?=[\w+/-]*\d)([\w+-]{4})[\w+/-]{28,}={0,2}/g, '$1…')
     .replaceAll(/\b[\w.+-]+@[\w-]+\.[\w.-]+\b/g, '[mail]')

@@ -88,7 +88,8 @@ async function network({ settings, fetch, env, now }: ReportInput): Promise<Fact
   })
   const found = await timed(async () => {
     const addresses = await lookup(hostname.replace(/^\[|\]$/g, ''), { all: true })
-    return `${addresses.length} addresses, families ${[...new Set(addresses.map(({ family }) => family))].join(' and ')}`
+    const families = [...new Set(addresses.map(({ family }) => family))].join(' and ')
+    return `${addresses.length} addresses, families ${families}`
   })
   const proxies = ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY'].filter(
     (name) => (env[name] ?? env[name.toLowerCase()] ?? '') !== '',

@@ -12,7 +12,9 @@ const SETUP = `  <section id="setup" class="work" aria-labelledby="setup-title" 
       <span></span><small data-word="setupHint"></small>
     </div>
     <p id="setup-look" aria-live="polite"></p>
-    <fieldset id="setup-choice" hidden><legend data-word="parts"></legend><div id="setup-parts" class="parts"></div></fieldset>
+    <fieldset id="setup-choice" hidden><legend data-word="parts"></legend>
+      <div id="setup-parts" class="parts"></div>
+    </fieldset>
     <p id="setup-figures" aria-live="polite"></p>
     <p id="setup-error" role="alert" hidden></p>
     <div class="buttons"><button id="setup-install" class="main" type="button"></button></div>
@@ -23,7 +25,9 @@ const SETUP = `  <section id="setup" class="work" aria-labelledby="setup-title" 
 const WORK = `  <section id="work" class="work" aria-labelledby="state">
     <h2 id="state" aria-live="polite"></h2>
     <p id="result" aria-live="polite"></p>
-    <p id="waiting" hidden><span id="waiting-text"></span> <button id="download-now" type="button" data-word="downloadNow"></button></p>
+    <p id="waiting" hidden>
+      <span id="waiting-text"></span> <button id="download-now" type="button" data-word="downloadNow"></button>
+    </p>
     <div id="progress" hidden>
       <progress id="bar" max="1000" value="0" aria-labelledby="state"></progress>
       <p id="figures"></p>
@@ -57,7 +61,8 @@ const WORK = `  <section id="work" class="work" aria-labelledby="state">
         <label for="background-limit" data-word="backgroundLimit"></label>
         <input id="background-limit" inputmode="numeric" autocomplete="off" aria-describedby="limit-hint">
         <span></span><small id="limit-hint" data-word="limitHint"></small>
-        <label for="ask-above" data-word="askAbove"></label><input id="ask-above" inputmode="numeric" autocomplete="off">
+        <label for="ask-above" data-word="askAbove"></label>
+        <input id="ask-above" inputmode="numeric" autocomplete="off">
         <label for="pause-playing" data-word="pausePlaying"></label><input id="pause-playing" type="checkbox">
         <label for="night-only" id="night-label" data-word="nightOnly"></label>
         <span class="hours"><input id="night-only" type="checkbox">

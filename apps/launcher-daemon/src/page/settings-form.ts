@@ -1,7 +1,7 @@
 import { call, element, page, post, say } from './shared.ts'
 import type { PageStatus } from './shared.ts'
 
-/** Smaller than this is no limit that a download can live with. */
+/** The smallest limit that the launcher takes. */
 const LEAST_LIMIT = 1024
 const FIELDS = [
   'channel',

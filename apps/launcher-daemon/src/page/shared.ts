@@ -88,7 +88,8 @@ export function bytes(count: number): string {
     unit += 1
   }
   const digits = unit === 0 || value >= 100 ? 0 : 1
-  return `${value.toLocaleString(page.language, { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${units[unit] ?? ''}`
+  const places = { minimumFractionDigits: digits, maximumFractionDigits: digits }
+  return `${value.toLocaleString(page.language, places)} ${units[unit] ?? ''}`
 }
 
 /** A time that is left. */

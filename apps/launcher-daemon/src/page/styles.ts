@@ -38,11 +38,14 @@ dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
 .fields { display: grid; grid-template-columns: max-content minmax(0, 16rem); gap: .5rem 1rem; align-items: center; padding-top: .6rem }
 input, select { font: inherit; padding: .3rem .5rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--ground); color: var(--ink); min-width: 0 }
 small { color: var(--soft) } summary { cursor: pointer } details { margin-top: .6rem }
-.parts { display: grid; gap: .3rem; margin: .4rem 0 } .parts label { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: .6rem; align-items: baseline }
-fieldset { border: 1px solid var(--line); border-radius: .5rem; margin: .6rem 0; padding: .4rem .8rem .6rem; min-width: 0 }
-input[type=checkbox] { justify-self: start; accent-color: var(--lead); width: 1.05rem; height: 1.05rem; margin: 0 } .hours { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center }
+.parts { display: grid; gap: .3rem; margin: .4rem 0 }
+.parts label { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: .6rem; align-items: baseline }
+fieldset { border: 1px solid var(--line); border-radius: .5rem; margin: .6rem 0; padding: .4rem .8rem .6rem }
+input[type=checkbox] { justify-self: start; accent-color: var(--lead); width: 1.05rem; height: 1.05rem; margin: 0 }
+.hours { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center } fieldset { min-width: 0 }
 #waiting { display: flex; flex-wrap: wrap; gap: .5rem .8rem; align-items: center; margin: 0 0 .8rem }
-#setup-look { margin: .6rem 0 0 } #setup-look:empty, #setup-figures:empty { display: none } #setup-look.bad { color: var(--bad) } #setup-figures { margin: .6rem 0; color: var(--soft) }
+#setup-look { margin: .6rem 0 0 } #setup-look:empty, #setup-figures:empty { display: none }
+#setup-look.bad { color: var(--bad) } #setup-figures { margin: .6rem 0; color: var(--soft) }
 #setup .fields { grid-template-columns: max-content minmax(0, 1fr) } #setup-error { color: var(--bad); margin: .6rem 0 0 }
 .skip { position: absolute; left: -100rem } .skip:focus { left: 1rem; top: .5rem; background: var(--panel); padding: .4rem .8rem; z-index: 1 }
 [hidden] { display: none !important }

@@ -42,7 +42,8 @@ async function known(engine: Engine): Promise<Components> {
 }
 
 /**
- * Shows the components of an install. With `--add` or `--remove` it keeps the answer and downloads or removes the difference.
+ * Shows the components of an install. With `--add` or `--remove` it keeps the answer, and downloads or removes the
+ * difference.
  *
  * @throws LauncherError `LA_USAGE` for a component that the release does not have.
  */

@@ -70,7 +70,7 @@ export function saidSettings(flags: Flags): Record<string, unknown> {
   return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined))
 }
 
-/** Adds the flags that every command on an install has. In a studio's launcher the server and the pin are not among them. */
+/** Adds the flags that every command on an install has; in a studio's launcher without the server and the pin. */
 export function addInstallFlags(command: Command, isPlayer: boolean): void {
   if (!isPlayer)
     command
