@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Scope } from '@keyturn/release-client'
 import { parse } from 'yaml'
 import { World } from './support/world.ts'
 
@@ -37,7 +38,6 @@ interface GitlabJob {
   variables: Variables
   script: string[]
   after_script: string[]
-  artifacts: { paths: string[]; access: string }
 }
 
 const guide = await readFile(join(root, 'docs/guides/ci.md'), 'utf8')
@@ -94,6 +94,13 @@ class Runner {
       { mode: 0o755 },
     )
     await writeFile(this.path('repo', 'CHANGES.md'), 'News\n')
+    const project = { schema: 1, product: 'test', source: 'out/client', notes: 'CHANGES.md' }
+    await writeFile(this.path('repo', 'keyturn.json'), JSON.stringify(project))
+  }
+
+  /** The next build differs. */
+  async change(words: string): Promise<void> {
+    await writeFile(this.path('repo', 'CHANGES.md'), `${words}\n`)
   }
 
   async run(script: string, variables: Variables = {}): Promise<string> {
@@ -133,22 +140,41 @@ afterEach(async () => {
   await rm(runner.folder, { recursive: true, force: true })
 })
 
-/** Makes the backup for CI as the guide says, on the publisher's machine. */
-async function makeBackup(): Promise<string> {
+/** What the guide stores as secrets, made as it says, after a first release on the publisher's machine. */
+async function makeSecrets(): Promise<{ bundle: string; passphrase: string; token: string }> {
+  await (await world.home()).update({ server: world.url })
   const publisher = new Runner(await mkdtemp(join(tmpdir(), 'keyturn-ci-publisher-')))
   try {
     await publisher.prepare()
     await cp(publisher.path('keyturn'), publisher.path('bin', 'keyturn'))
-    await writeFile(publisher.path('repo', 'ci-passphrase.txt'), 'of ci\n', { mode: 0o600 })
-    await publisher.run(blocks('sh')[0] ?? '', {
+    const variables = {
       KEYTURN_HOME: world.path('home'),
       KEYTURN_PASSPHRASE_FILE: world.path('passphrase'),
+      KEYTURN_TOKEN: world.token,
+    }
+    await publisher.run('./build-client.sh out/client && keyturn ship --yes', variables)
+    await publisher.run('keyturn ship --yes --channel beta', variables)
+    await publisher.run(blocks('sh')[0] ?? '', variables)
+    const created = await world.client?.createToken({
+      name: 'ci',
+      scopes: scopesOfGuide(),
+      products: ['test'],
+      days: 90,
     })
-    await cp(publisher.path('repo', 'ci.backup'), runner.path('temp', 'home.backup'))
+    return {
+      bundle: await readFile(publisher.path('repo', 'ci.home.txt'), 'utf8'),
+      passphrase: (await readFile(publisher.path('repo', 'ci-passphrase.txt'), 'utf8')).trim(),
+      token: created?.secret ?? '',
+    }
   } finally {
     await rm(publisher.folder, { recursive: true, force: true })
   }
-  return runner.path('temp', 'home.backup')
+}
+
+/** The scopes that the guide tells to give, and no other. */
+function scopesOfGuide(): Scope[] {
+  const [, list = ''] = /access token for CI\*\* with the scopes ([^,]+(?:, `[^`]+`)* and `[^`]+`)/.exec(guide) ?? []
+  return [...list.matchAll(/`([^`]+)`/g)].map((match) => match[1] as Scope)
 }
 
 describe('the GitHub workflow of docs/guides/ci.md', () => {
@@ -177,11 +203,13 @@ describe('the GitHub workflow of docs/guides/ci.md', () => {
   it('releases with the reusable action: its steps run as they stand', async () => {
     expect(Object.keys(action)).toEqual(['name', 'description', 'inputs', 'outputs', 'runs'])
     expect(action.runs.using).toBe('composite')
-    await makeBackup()
+    const secrets = await makeSecrets()
+    await runner.change('News of the GitHub job')
     const runnerValues = {
       'runner.temp': runner.path('temp'),
-      'secrets.KEYTURN_PASSPHRASE': 'of ci',
-      'secrets.KEYTURN_TOKEN': world.token,
+      'secrets.KEYTURN_BUNDLE': secrets.bundle,
+      'secrets.KEYTURN_PASSPHRASE': secrets.passphrase,
+      'secrets.KEYTURN_TOKEN': secrets.token,
       'github.action_path': runner.path('action'),
       'github.action_repository': 'your-org/keyturn',
     }
@@ -195,7 +223,7 @@ describe('the GitHub workflow of docs/guides/ci.md', () => {
       Object.entries(action.inputs).map(([name, input]) => [name, filledIn(input.default ?? '', runnerValues)]),
     )
     const values: Record<string, string> = Object.fromEntries(
-      Object.entries({ ...defaults, ...inputs, server: world.url }).map(([name, value]) => [`inputs.${name}`, value]),
+      Object.entries({ ...defaults, ...inputs }).map(([name, value]) => [`inputs.${name}`, value]),
     )
     const output = runner.path('output')
     await writeFile(output, '')
@@ -221,16 +249,8 @@ describe('the GitHub workflow of docs/guides/ci.md', () => {
       `${runner.path('temp', 'keyturn-cli', 'node_modules', '.bin')}\n`,
     )
     await expect(access(runner.path('temp', 'keyturn-home'))).rejects.toMatchObject({ code: 'ENOENT' })
-    await runner.run(
-      'keyturn restore temp/home.backup --home again && keyturn release show "$V" --channel beta --home again'.replace(
-        'temp/',
-        `${runner.path('temp')}/`,
-      ),
-      {
-        V: version ?? '',
-        KEYTURN_PASSPHRASE_FILE: runner.path('temp', 'passphrase'),
-      },
-    )
+    const bytes = await readFile(runner.path('temp', 'ci.home'))
+    expect(Buffer.from(secrets.bundle, 'base64').equals(bytes), 'the job wrote its bundle').toBe(true)
   })
 })
 
@@ -250,22 +270,32 @@ describe('the GitLab job of docs/guides/ci.md', () => {
   it('has the form of a job, and releases: its script runs as it stands', async () => {
     expect(Object.keys(gitlab)).toEqual(['release'])
     const job = gitlab['release'] as GitlabJob
-    expect(Object.keys(job)).toEqual(['image', 'resource_group', 'variables', 'script', 'after_script', 'artifacts'])
-    expect([job.image, job.artifacts.access]).toEqual(['node:24', 'none'])
+    expect(Object.keys(job)).toEqual(['image', 'resource_group', 'variables', 'script', 'after_script'])
+    expect(job.image).toBe('node:24')
     expect([...job.script, ...job.after_script].every((line) => typeof line === 'string')).toBe(true)
-    const files = { KEYTURN_PASSPHRASE: 'of ci\n', KEYTURN_TOKEN_FILE: `${world.token}\n` }
+    const secrets = await makeSecrets()
+    await runner.change('News of the GitLab job')
+    const files = {
+      KEYTURN_BUNDLE: secrets.bundle,
+      KEYTURN_PASSPHRASE: `${secrets.passphrase}\n`,
+      KEYTURN_TOKEN_FILE: `${secrets.token}\n`,
+    }
     for (const [name, text] of Object.entries(files)) await writeFile(runner.path('temp', name), text, { mode: 0o600 })
     const given = {
       CI_PROJECT_DIR: runner.path('repo'),
-      KEYTURN_BACKUP: await makeBackup(),
       ...Object.fromEntries(Object.keys(files).map((name) => [name, runner.path('temp', name)])),
     }
     const exported = Object.entries(job.variables).map(([name, value]) => `export ${name}="${value}"`)
-    const script = [...exported, ...job.script].join('\n').replaceAll('https://updates.example.org', world.url)
+    const script = [...exported, ...job.script].join('\n')
     await runner.run(script, given)
     await runner.run(job.after_script.join('\n'), given)
-    expect(await world.client?.getChannel('test', 'stable')).toMatchObject({ channel: 'stable', head: { sequence: 1 } })
-    for (const path of job.artifacts.paths) await access(runner.path('repo', path))
+    expect(await world.client?.getChannel('test', 'stable')).toMatchObject({ channel: 'stable', head: { sequence: 2 } })
+    // The daily job, from an empty folder too.
+    const [renew = ''] = blocks('text')
+    const restore = job.script.filter((line) => /^(?:mkdir|openssl|keyturn restore)/.test(line))
+    await runner.run([...exported, ...restore, renew].join('\n'), given)
+    expect(await world.client?.getChannel('test', 'stable')).toMatchObject({ head: { sequence: 3 } })
+    await runner.run(job.after_script.join('\n'), given)
     await expect(access(runner.path('repo', '.keyturn'))).rejects.toMatchObject({ code: 'ENOENT' })
   })
 })

@@ -38,6 +38,9 @@ async function project(change: object): Promise<void> {
   await writeFile(world.path('game/keyturn.json'), JSON.stringify({ ...base, ...change }))
 }
 
+/** A release differs from the one before it. */
+const edit = (line: string): Promise<void> => writeFile(world.path('game/client/game.sh'), `#!/bin/sh\n${line}\n`)
+
 async function keyturn(...args: string[]): Promise<Answer> {
   return await command(world, args)
 }
@@ -67,6 +70,14 @@ async function listed(...flags: string[]): Promise<readonly Listed[]> {
 /** What the home lists, by version. */
 async function states(): Promise<Record<string, unknown>> {
   return Object.fromEntries((await listed()).map(({ version, state }) => [version, state]))
+}
+
+/** What the manifest of a release says of its archive. */
+async function archiveHash(version: string): Promise<string | undefined> {
+  const manifest = JSON.parse(await readFile(world.path('home/releases/stable', version, 'manifest.json'), 'utf8')) as {
+    files: { path: string; sha256: string }[]
+  }
+  return manifest.files.find(({ path }) => path === 'pack/data.m2p')?.sha256
 }
 
 async function player(): Promise<Engine> {
@@ -147,6 +158,7 @@ describe('keyturn ship', () => {
 
   it('never touches the files of an earlier release whose name is given again, nor a draft in a dry run', async () => {
     await ship('--version-name', '1.0.0')
+    await edit('exit 7')
     await ship('--version-name', '1.1.0')
     const tree = world.path('home/trees/stable/1.0.0/pack/data.m2p')
     expect(await refusal('--version-name', '1.0.0')).toBe('REL_OFFERED')
@@ -155,6 +167,7 @@ describe('keyturn ship', () => {
     expect((await keyturn(...prepare)).ok).toBe(true)
     expect(await refusal('--version-name', '1.2.0', '--dry-run')).toBe('CLI_EXISTS')
     expect(await states()).toMatchObject({ '1.2.0': 'draft' })
+    await edit('exit 8')
     expect(await ship('--version-name', '1.2.0')).toMatchObject({ previous: '1.1.0' })
   })
 
@@ -166,6 +179,7 @@ describe('keyturn ship', () => {
 
   it('lifts no halt without a word, and leaves no draft behind when it is refused (B1)', async () => {
     await ship('--version-name', '1.0.0')
+    await edit('exit 7')
     await ship('--version-name', '1.1.0')
     expect((await keyturn('release', 'halt')).ok).toBe(true)
     expect(await refusal('--version-name', '1.2.0')).toBe('REL_HALTED')
@@ -174,16 +188,41 @@ describe('keyturn ship', () => {
     expect(await states()).toMatchObject({ '1.1.0': 'superseded', '1.2.0': 'offered' })
   })
 
-  it('says when the tree of the release before is gone (B6)', async () => {
+  it('takes tables from the server when the tree of the release before is gone; "pack tree" says so (B6)', async () => {
     await ship('--version-name', '1.0.0')
+    const sha256 = await archiveHash('1.0.0')
     await rm(world.path('home/trees/stable/1.0.0'), { recursive: true })
     await writeFile(world.path('game/client/game.sh'), '#!/bin/sh\nexit 5\n')
     const warned: string[] = []
-    const second = await command(world, ['ship', '--project', file(), '--version-name', '1.1.0'], {
-      onStderr: (text) => warned.push(text),
+    const onStderr = (text: string): void => void warned.push(text)
+    expect((await command(world, ['ship', '--project', file(), '--version-name', '1.1.0'], { onStderr })).ok).toBe(true)
+    expect(warned.join('')).not.toContain('is gone')
+    expect(await archiveHash('1.1.0')).toBe(sha256)
+    await rm(world.path('home/trees/stable/1.1.0'), { recursive: true })
+    const pack = ['pack', 'tree', '--input', world.path('game/client'), '--output', world.path('out')]
+    expect((await command(world, pack, { onStderr })).ok).toBe(true)
+    expect(warned.join('')).toContain('The tree of release 1.1.0 is gone')
+  })
+
+  it('ships nothing when nothing changed and nobody is asked; notes, rules and a rollout are a change', async () => {
+    const first = await ship('--version-name', '1.0.0')
+    expect(first).toMatchObject({ shipped: true, unchanged: false })
+    expect(await ship('--version-name', '1.1.0')).toMatchObject({ shipped: false, unchanged: true, previous: '1.0.0' })
+    expect(await ship('--version-name', '1.1.0', '--dry-run')).toMatchObject({ unchanged: true })
+    expect(Object.keys(await states())).toEqual(['1.0.0'])
+    expect(existsSync(world.path('home/trees/stable/1.1.0'))).toBe(false)
+    await writeFile(world.path('notes.md'), 'News')
+    expect(await ship('--version-name', '1.1.0', '--notes-file', world.path('notes.md'))).toMatchObject({
+      shipped: true,
     })
-    expect(warned.join('')).toContain('The tree of release 1.0.0 is gone')
-    expect(second.ok).toBe(true)
+    await project({ keep: [] })
+    const notes = ['--notes-file', world.path('notes.md')]
+    expect(await ship('--version-name', '1.2.0', ...notes)).toMatchObject({ shipped: true })
+    expect(await ship('--version-name', '1.3.0', ...notes, '--percent', '20')).toMatchObject({ shipped: true })
+    // Not everybody is offered it yet, so it is no repetition.
+    expect((await keyturn('ship', '--project', file(), '--version-name', '1.4.0', ...notes)).error.code).toBe(
+      'REL_ROLLING_OUT',
+    )
   })
 
   it('says how far a rollout is', async () => {

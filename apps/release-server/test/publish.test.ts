@@ -1,4 +1,4 @@
-import { utf8Encode } from '@keyturn/primitives'
+import { utf8Decode, utf8Encode } from '@keyturn/primitives'
 import { initialTrustState, parseTrustRoot, signManifest, verifyRelease } from '@keyturn/manifest'
 import { describe, expect, it } from 'vitest'
 import { keyId, signerOf, TestPublisher } from './publisher.ts'
@@ -127,6 +127,41 @@ describe('publish', () => {
     ).rejects.toMatchObject({ code: 'PUB_ROLLBACK', status: 409 })
     expect((await decide(running.url, publisher)).outcome).toBe('accepted')
     expect((await client.getChannel('metin2', 'stable'))?.head?.sequence).toBe(3)
+  })
+
+  it('discards a draft, whose version and sequence are free again, and never a release (PUB_PUBLISHED)', async () => {
+    const { client, publisher } = await ready()
+    const first = await publisher.release({ 'a.txt': utf8Encode('a') })
+    await publisher.publish(client, first)
+    const draft = await publisher.release({ 'a.txt': utf8Encode('b') }, { sequence: 2 })
+    await client.uploadMissing(draft.blobs)
+    await client.createRelease('metin2', draft)
+    const { version } = draft.model
+    await client.discardDraft('metin2', 'stable', version)
+    expect(await client.getRelease('metin2', 'stable', version)).toBeUndefined()
+    await expect(client.discardDraft('metin2', 'stable', version)).rejects.toMatchObject({ code: 'SRV_NOT_FOUND' })
+    const other = await publisher.release({ 'a.txt': utf8Encode('c') }, { sequence: 2 })
+    await publisher.publish(client, other)
+    for (const { model } of [first, other])
+      await expect(client.discardDraft('metin2', 'stable', model.version)).rejects.toMatchObject({
+        code: 'PUB_PUBLISHED',
+        status: 409,
+      })
+    expect((await client.audit({ action: 'release.discard' })).map(({ target }) => target)).toEqual([
+      `metin2/stable/${version}`,
+    ])
+  })
+
+  it('reads a part of a published file, and refuses another part', async () => {
+    const { client, publisher } = await ready()
+    const release = await publisher.release({ 'a.txt': utf8Encode('0123456789') })
+    await publisher.publish(client, release)
+    const sha256 = release.model.files[0]?.sha256 ?? ''
+    const path = `/p/metin2/files/${sha256.slice(0, 2)}/${sha256}`
+    expect(utf8Decode(await client.fetchPublicRange(path, 3, 4))).toBe('3456')
+    await expect(client.fetchPublicRange(path, 8, 5)).rejects.toMatchObject({ code: 'SRV_NETWORK' })
+    await expect(client.fetchPublicRange(path, 50, 5)).rejects.toBeInstanceOf(Error)
+    await expect(client.fetchPublicRange(path.replace(/.$/, sha256.endsWith('0') ? '1' : '0'), 0, 1)).rejects.toThrow()
   })
 
   it('rotates identity and release key in one step: the same manifest, signed again', async () => {

@@ -183,6 +183,11 @@ export const publisherErrors = {
     meaning: 'A file changed after its release was prepared: the signed manifest describes other bytes.',
     remedy: 'Put the file back, or discard the release and prepare it again.',
   },
+  REL_SERVER_FILE: {
+    kind: 'input',
+    meaning: 'The server lacks a file of a published release, or has other bytes under its name.',
+    remedy: 'Run "keyturn-server fsck" on the server, or publish from the home that made the release.',
+  },
   BUILD_SPECIAL_FILE: {
     kind: 'input',
     meaning: 'The input tree holds a symbolic link, device, socket or pipe; only files and folders are packed.',

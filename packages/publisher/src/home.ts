@@ -107,6 +107,16 @@ export interface HomeDescription {
   readonly slots: readonly number[]
   /** Keys of releases that are scheduled, or were; oldest first. */
   readonly sealedKeys?: readonly SealedKey[] | undefined
+  /** Present in a home for CI: it holds no identity key, and takes what it lacks from the server. */
+  readonly bundle?: HomeBundle
+}
+
+/** What a home for CI holds. */
+export interface HomeBundle {
+  /** ISO 8601. */
+  readonly made: string
+  /** Roles whose keys it has: `release`, `head`. */
+  readonly roles: readonly string[]
 }
 
 /** Names of secrets in the keystore. `n` counts from 1 and is never used again. */
@@ -251,12 +261,22 @@ function isDescription(value: unknown): value is HomeDescription {
     (value['since'] === undefined ||
       (isRecord(value['since']) && strings(value['since'], Object.keys(value['since'])))) &&
     (value['policy'] === undefined || isRecord(value['policy'])) &&
+    (value['bundle'] === undefined || isBundle(value['bundle'])) &&
     Array.isArray(slots) &&
     slots.every((slot) => Number.isSafeInteger(slot)) &&
     Array.isArray(contentKeys) &&
     contentKeys.every(isContentKey) &&
     (value['sealedKeys'] === undefined ||
       (Array.isArray(value['sealedKeys']) && value['sealedKeys'].every(isSealedKey)))
+  )
+}
+
+function isBundle(value: unknown): boolean {
+  return (
+    isRecord(value) &&
+    strings(value, ['made']) &&
+    Array.isArray(value['roles']) &&
+    value['roles'].every((role) => role === 'release' || role === 'head')
   )
 }
 

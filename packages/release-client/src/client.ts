@@ -15,6 +15,7 @@ import type {
   StatsView,
   StorageView,
 } from './api.ts'
+import { ServerError } from './errors.ts'
 import { API_LIMITS } from './limits.ts'
 import { checkRelease } from './check-release.ts'
 import type { CheckReleaseOptions } from './check-release.ts'
@@ -302,6 +303,19 @@ export class ReleaseServerClient extends OperatorCalls {
     })
   }
 
+  /**
+   * Removes a draft that was never published; its version and sequence are free again.
+   *
+   * @throws ServerError `PUB_PUBLISHED` for a release that players may have, `SRV_NOT_FOUND`.
+   */
+  async discardDraft(slug: string, channel: string, version: string): Promise<void> {
+    await this.#http.send({
+      method: 'DELETE',
+      path: `/v1/products/${segment(slug)}/channels/${segment(channel)}/releases/${segment(version)}`,
+      what: `discard draft ${version} on ${channel}`,
+    })
+  }
+
   /** Files and bytes between two releases of one channel. */
   diffReleases(slug: string, channel: string, from: string, to: string): Promise<ReleaseDiffView> {
     return this.#http.json({
@@ -377,6 +391,29 @@ export class ReleaseServerClient extends OperatorCalls {
       what: `change the rollout of "${channel}"`,
       json: change,
     })
+  }
+
+  /**
+   * Reads a part of a file of the public tree.
+   *
+   * @param path - Such as `/files/ab/abcd…`.
+   * @param offset - First byte.
+   * @param length - How many; the file has to be that long.
+   * @throws ServerError `SRV_NOT_FOUND`; `SRV_NETWORK` when the answer is not that part.
+   */
+  async fetchPublicRange(path: string, offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
+    const last = offset + length - 1
+    const what = `fetch bytes ${offset} to ${last} of ${path}`
+    const headers = { range: `bytes=${offset}-${last}` }
+    const response = await this.#http.send({ method: 'GET', path, what, headers, signal })
+    const range = response.headers.get('content-range') ?? ''
+    if (response.status !== 206 || !range.startsWith(`bytes ${offset}-${last}/`)) {
+      await response.body?.cancel()
+      throw new ServerError('SRV_NETWORK', `Cannot ${what}: the server answered with another part of it`)
+    }
+    const bytes = await readBounded(response, length, what)
+    if (bytes.length === length) return bytes
+    throw new ServerError('SRV_NETWORK', `Cannot ${what}: the answer has ${bytes.length} bytes, expected ${length}`)
   }
 
   /**

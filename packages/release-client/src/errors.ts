@@ -193,6 +193,11 @@ export const serverErrors = {
     meaning: 'A version or sequence is already taken by a release with other bytes.',
     remedy: 'Releases never change: use the next version and sequence.',
   },
+  PUB_PUBLISHED: {
+    kind: 'policy',
+    meaning: 'The release was published, so it stays in the history of its channel.',
+    remedy: 'Withdraw it with a head: "keyturn release halt --withdraw".',
+  },
   PUB_STALE: {
     kind: 'busy',
     meaning: 'The channel has changed since the publisher read it.',

@@ -49,6 +49,12 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./project/index.ts')).registerProject,
   },
   {
+    name: 'ci',
+    group: 'Every day',
+    summary: 'a sealed home for build machines, without the identity',
+    load: async () => (await import('./ci/index.ts')).registerCi,
+  },
+  {
     name: 'update',
     group: 'Every day',
     summary: 'bring an install to the newest release',

@@ -62,17 +62,25 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
     level: wholeNumber(options.level, '--level', 1, 22),
     confirm: async (summary) => {
       context.onStep('ship-summary', summaryText(summary))
-      const { version, channel, percent } = summary
+      const { version, channel, percent, unchanged, previous } = summary
+      if (unchanged && context.ask.agreed) return false
+      if (unchanged) {
+        await context.ask.confirm(`Nothing changed since ${previous}. Ship it again as ${version}?`)
+        return undefined
+      }
       const audience = percent === 100 ? 'all players' : `${percent} % of players`
       await context.ask.confirm(`Ship ${version} on channel "${channel}" to ${audience}?`)
+      return undefined
     },
     progress: (work) => context.out.progress(work),
   })
-  return { data: shippedData(shipped), text: shippedText(shipped) }
+  return { data: shippedData(shipped), text: shippedText(shipped, context.dryRun) }
 }
 
-function shippedData(shipped: Shipped): Record<string, string | number | undefined> {
+function shippedData(shipped: Shipped): Record<string, string | number | boolean | undefined> {
   return {
+    shipped: shipped.headSequence !== undefined,
+    unchanged: shipped.unchanged,
     channel: shipped.channel,
     version: shipped.version,
     previous: shipped.previous,
@@ -88,9 +96,11 @@ function shippedData(shipped: Shipped): Record<string, string | number | undefin
   }
 }
 
-function shippedText(shipped: Shipped): string {
-  const { version, channel, report, headSequence } = shipped
+function shippedText(shipped: Shipped, dryRun: boolean): string {
+  const { version, channel, report, headSequence, unchanged, previous } = shipped
   const summary = summaryText(shipped)
+  if (headSequence === undefined && unchanged)
+    return `Nothing changed since ${previous ?? ''}: nothing ${dryRun ? 'would be' : 'was'} shipped, ${channel} offers it already`
   if (headSequence === undefined) return `Would ship ${version}\n${summary}`
   return `${summary}\nShipped ${version} on ${channel}: ${formatBytes(report?.bytes ?? 0)} uploaded`
 }

@@ -7,7 +7,14 @@ import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { MAX_MANIFEST_BYTES } from '../limits.ts'
 import { productLock } from '../releases/products.ts'
-import { createRelease, putRelease, readManifestBytes, readRelease, releases } from '../releases/releases.ts'
+import {
+  createRelease,
+  discardDraft,
+  putRelease,
+  readManifestBytes,
+  readRelease,
+  releases,
+} from '../releases/releases.ts'
 import { renewSignatures } from '../releases/renew-signatures.ts'
 import { maySee } from '../access/actor.ts'
 import { actorOf, objectSchema, pageLimit, QUERY_NUMBER, SCHEMAS, sendJson, callerOf } from '../http/route.ts'
@@ -207,6 +214,19 @@ function changeRoutes(app: FastifyInstance, context: ServerContext): void {
         legacy: legacy === undefined ? undefined : base64Decode(legacy),
       }
       return sendJson(reply, 200, await renewSignatures(context, renewed, callerOf(request)))
+    },
+  )
+
+  app.delete<{ Params: ReleaseParams }>(
+    '/v1/products/:p/channels/:c/releases/:v',
+    {
+      config: { scope: 'releases:write', summary: 'Remove a draft that was never published' },
+      schema: { params: objectSchema(releaseParams) },
+    },
+    async (request, reply) => {
+      const { p: product, c: channel, v: version } = request.params
+      await discardDraft(context, { product, channel, version }, callerOf(request))
+      return reply.code(204).send()
     },
   )
 

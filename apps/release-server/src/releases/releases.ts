@@ -15,6 +15,7 @@ import type { RecordReader, RecordWriter } from '../storage/metadata-store.ts'
 import { flag, nullable, numeric, object, oneOf, preset, text, whole } from '../storage/shape.ts'
 import { timestamp } from '../time.ts'
 import { BLOBS_LOCK, recordBlob, touchBlobs } from '../uploads/blobs.ts'
+import { readChannel } from './channels.ts'
 import { checkLegacySignature } from './pinned-keys.ts'
 import { productLock, readProduct, rolesInForce } from './products.ts'
 import { killsOf } from './trust.ts'
@@ -299,6 +300,45 @@ async function storeDraft(records: RecordWriter, view: ReleaseView, parts: Relea
   await manifestReleases.put(records, { key: sha256, value: { key: releaseKey(product, channel, sequence) } })
   await putRelease(records, view)
   await putSignatures(records, view, { envelope: parts.signatures, legacy: parts.legacySignature })
+}
+
+/**
+ * Removes a draft that no head ever named; blobs that nothing needs any more go with the next garbage collection.
+ *
+ * @throws ServerError `SRV_NOT_FOUND`, `PUB_PUBLISHED`.
+ */
+export async function discardDraft(
+  context: ServerContext,
+  { product, channel, version }: Pick<ReleaseView, 'product' | 'channel' | 'version'>,
+  caller: Caller,
+): Promise<void> {
+  const now = context.clock()
+  await context.metadata.transaction([AUDIT_LOCK, productLock(product)], async (records) => {
+    const release = await readRelease(records, product, channel, version)
+    const { sequence, sha256, state, published_at: publishedAt } = release
+    if (state !== 'draft' || publishedAt !== null || (await isNamed(records, { product, channel, sha256 })))
+      throw new ServerError('PUB_PUBLISHED', `Release ${version} on channel ${channel} was published, so it stays`)
+    const key = releaseKey(product, channel, sequence)
+    await versions.delete(records, `${product}/${channel}/${version}`)
+    await manifestReleases.delete(records, sha256)
+    await signatureRecords.delete(records, key)
+    await releases.delete(records, key)
+    await appendAudit(records, now, {
+      ...caller,
+      action: 'release.discard',
+      target: `${product}/${channel}/${version}`,
+      facts: { sequence, sha256 },
+    })
+  })
+}
+
+/** Whether the head of its channel names a draft: one that is scheduled is. */
+async function isNamed(
+  records: RecordReader,
+  { product, channel, sha256 }: Pick<ReleaseView, 'product' | 'channel' | 'sha256'>,
+): Promise<boolean> {
+  const { manifest, fallback, preload } = (await readChannel(records, product, channel)) ?? {}
+  return [manifest, fallback, preload].some((pointer) => pointer?.sha256 === sha256)
 }
 
 /** The release that already has these very bytes; throws when version or sequence belong to others. */

@@ -1,3 +1,5 @@
+export { makeBundle } from './ci-bundle.ts'
 export { openStream, sealStream } from './container.ts'
 export { readHomeStream, streamHome } from './home-files.ts'
 export type { BackupCount } from './home-files.ts'
+export type { BundlePlan, BundleRole, MadeBundle } from './ci-bundle.ts'

@@ -1,6 +1,7 @@
 import { copyFile, mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { buildFolder, openArchiveFile } from '@keyturn/m2pack-format/node'
+import { holdsManifestOnly } from '@keyturn/m2pack-format'
+import { buildFolder, openArchiveFile, openFileSource } from '@keyturn/m2pack-format/node'
 import type { ArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexDecode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
@@ -21,7 +22,7 @@ export interface PackPlan {
   readonly input: string
   /** New folder: the release tree. */
   readonly output: string
-  /** Release tree of the release before: unchanged files keep their bytes. */
+  /** Release tree of the release before, or the tables of its archives alone: unchanged files keep their bytes. */
   readonly previous?: string | undefined
   readonly level?: number | undefined
   readonly jobs?: number | undefined
@@ -123,9 +124,24 @@ async function packOne(
   }
 }
 
-/** A folder that is new in this release has no archive before it. */
-async function openPrevious(home: HomeSession, path: string | undefined): Promise<ArchiveFile | undefined> {
-  return path === undefined || !(await pathExists(path)) ? undefined : await openOwnArchive(home, path)
+/**
+ * An archive that is new in this release has none before it. Its content key is not needed: the slots of this home open
+ * what unchanged files are under.
+ */
+async function openPrevious({ description }: HomeSession, path: string | undefined): Promise<ArchiveFile | undefined> {
+  if (path === undefined || !(await pathExists(path))) return undefined
+  const keyId = await archiveKeyId(path)
+  const verifiers = new Map([[keyId, hexDecode(contentKeyOf(description, keyId).verifierPub)]])
+  return await openArchiveFile(path, { verifiers, manifestOnly: await isTable(path) })
+}
+
+async function isTable(path: string): Promise<boolean> {
+  const source = await openFileSource(path)
+  try {
+    return await holdsManifestOnly(source)
+  } finally {
+    await source.close()
+  }
 }
 
 /**
@@ -146,9 +162,10 @@ export async function openOwnArchive(home: HomeSession, path: string): Promise<A
   )
 }
 
-/** The key_id in the header of an archive. */
+/** The key_id in the header of an archive, or of its table alone. */
 export async function archiveKeyId(path: string): Promise<number> {
-  const { archive, close } = await openArchiveFile(path, { verifiers: 'unchecked' })
+  const manifestOnly = await isTable(path)
+  const { archive, close } = await openArchiveFile(path, { verifiers: 'unchecked', manifestOnly })
   try {
     return archive.keyId
   } finally {

@@ -1,5 +1,4 @@
-import { mkdir, rename, rm } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { buildManifest, nextVersion, sha256Hex, writeManifest } from '@keyturn/manifest'
 import type {
   Component,
@@ -10,7 +9,6 @@ import type {
   ReleasePlace,
   Requirements,
 } from '@keyturn/manifest'
-import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import { activeContentKey } from '../home.ts'
 import type { HomeContentKey, HomeDescription } from '../home.ts'
@@ -23,7 +21,7 @@ import type { Selection } from './exclusions.ts'
 import type { Layout } from './layout.ts'
 import { checkRolesLast } from './sign-release.ts'
 import { newestRelease } from './sealed.ts'
-import { releaseFiles, rolesInForce, takenVersions } from './store.ts'
+import { keepRelease, rolesInForce, takenVersions } from './store.ts'
 import type { StoredRelease } from './store.ts'
 import { hashFile, listTree } from './tree.ts'
 import type { TreeFile } from './tree.ts'
@@ -133,7 +131,8 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
       contentKeys: contentKeysOf(description, plan.sealed?.key),
     },
   })
-  return await keepRelease(home, manifest, { tree, indexes, replace: plan.sealed !== undefined })
+  const replaces = plan.sealed !== undefined
+  return await keepRelease(home.paths, { bytes: writeManifest(manifest), tree, indexes, replaces })
 }
 
 /** What a manifest says of a file beside its bytes. */
@@ -243,16 +242,6 @@ export function contentKeysOf(description: HomeDescription, sealed?: HomeContent
 
 const retired = (key: HomeContentKey): HomeContentKey => ({ ...key, status: 'retired' })
 
-/** Where a draft is until the release that takes its place is there. No version starts with a dot. */
-export function replacedBy(folder: string): string {
-  return join(dirname(folder), `.${basename(folder)}.replaced`)
-}
-
-async function setAside(folder: string): Promise<void> {
-  await rm(replacedBy(folder), { recursive: true, force: true })
-  await rename(folder, replacedBy(folder))
-}
-
 interface DescribedFiles {
   readonly files: ManifestEntry[]
   readonly indexes: Map<string, Uint8Array>
@@ -307,38 +296,5 @@ export async function storeRelease(
   tree: string,
   indexes: ReadonlyMap<string, Uint8Array>,
 ): Promise<StoredRelease> {
-  return await keepRelease(home, manifest, { tree, indexes, replace: false })
-}
-
-interface KeptParts {
-  readonly tree: string
-  readonly indexes: ReadonlyMap<string, Uint8Array>
-  /** It takes the place of a draft of the same version. */
-  readonly replace: boolean
-}
-
-async function keepRelease(
-  home: HomeSession,
-  manifest: ReleaseManifest,
-  { tree, indexes, replace }: KeptParts,
-): Promise<StoredRelease> {
-  const bytes = writeManifest(manifest)
-  const channelFolder = join(home.paths.releases, manifest.channel ?? '')
-  const folder = join(channelFolder, manifest.version)
-  const draft = join(channelFolder, `.${manifest.version}.${process.pid}`)
-  await mkdir(join(draft, releaseFiles.index), { recursive: true })
-  try {
-    for (const [sha256, index] of indexes) await writeFileAtomic(join(draft, releaseFiles.index, sha256), index)
-    const record = `${JSON.stringify({ format: 'keyturn-release', version: 1, tree }, null, 2)}\n`
-    await writeFileAtomic(join(draft, releaseFiles.record), new TextEncoder().encode(record))
-    await writeFileAtomic(join(draft, releaseFiles.manifest), bytes)
-    if (replace) await setAside(folder)
-    await rename(draft, folder)
-    await syncFolder(channelFolder)
-    if (replace) await rm(replacedBy(folder), { recursive: true, force: true })
-  } catch (error) {
-    await rm(draft, { recursive: true, force: true })
-    throw error
-  }
-  return { folder, bytes, sha256: sha256Hex(bytes), manifest, signatures: undefined, tree }
+  return await keepRelease(home.paths, { bytes: writeManifest(manifest), tree, indexes })
 }

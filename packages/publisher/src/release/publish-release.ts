@@ -1,8 +1,9 @@
 import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatPin } from '@keyturn/kel'
-import type { ManifestPin } from '@keyturn/manifest'
-import { printable } from '@keyturn/primitives'
+import type { Head, ManifestPin } from '@keyturn/manifest'
+import { KeyturnError, printable } from '@keyturn/primitives'
+import { ServerError } from '@keyturn/release-client'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
 import type { Progress } from '../session.ts'
@@ -14,6 +15,7 @@ import { requireSigned } from './sign-release.ts'
 import { readIdentityLog, readIfThere, readReleases, readRoles, releaseFiles } from './store.ts'
 import type { StoredRelease } from './store.ts'
 import { hashFile } from './tree.ts'
+import { readKnownHeads } from './verified-head.ts'
 import { uploadRuntimeKeys } from './upload-runtime-keys.ts'
 import type { UploadedRuntimeKeys } from './upload-runtime-keys.ts'
 
@@ -39,6 +41,10 @@ export interface PublishOptions {
   readonly needsKey?: boolean | undefined
   /** The head repeats an offer: releases that the server published already are not looked at again; default false. */
   readonly repeats?: boolean | undefined
+  /** The head that the channel has to be at, by its sequence: then nobody's offer is overwritten. Default: whichever. */
+  readonly ifHeadSequence?: number | undefined
+  /** A draft on the server that has the version or sequence of the release goes; default false. */
+  readonly replacesDrafts?: boolean | undefined
 }
 
 /**
@@ -46,10 +52,52 @@ export interface PublishOptions {
  * head, which makes all of it visible in one step. From then on the home counts it as published. A release that is not
  * in this home has to be on the server already, with the bytes that the head pins.
  *
- * @throws {@link PublisherError} `CLI_TURN_UNREADY` when a release is not signed, `CLI_PATH_UNKNOWN` when a release or
- *   a file of one is gone, `REL_TREE_CHANGED` when a file changed since; what the server answers.
+ * @throws {@link PublisherError} `CLI_TURN_UNREADY` when a release is not signed, `CLI_PATH_UNKNOWN` when a release or a
+ *   file of one is gone, `REL_TREE_CHANGED` when a file changed since; ServerError `PUB_STALE` when somebody else published
+ *   meanwhile and `ifHeadSequence` was given; what the server answers.
  */
 export async function publishHead(
+  home: HomeSession,
+  client: ReleaseServerClient,
+  head: StoredHead,
+  options: PublishOptions,
+): Promise<PublishReport> {
+  try {
+    return await sendHead(home, client, head, options)
+  } catch (error) {
+    throw await staleInstead(home, client, { head: head.head, options, error })
+  }
+}
+
+/** Said of a release that somebody else replaced before it was published. */
+const REPLACED = new Set(['SRV_NOT_FOUND', 'PUB_UNKNOWN_RELEASE'])
+/** Said also of what has other causes: the head that the server shows decides. */
+const OVERTAKEN = new Set(['PUB_TAKEN', 'PUB_ROLLBACK', 'PUB_STALE'])
+
+interface Failed {
+  readonly head: Head
+  readonly options: PublishOptions
+  readonly error: unknown
+}
+
+/** Of two publishers at once, the one that loses is told so, whatever it ran into first. */
+async function staleInstead(home: HomeSession, client: ReleaseServerClient, failed: Failed): Promise<unknown> {
+  const { error, head } = failed
+  const { ifHeadSequence } = failed.options
+  if (ifHeadSequence === undefined || !(error instanceof KeyturnError)) return error
+  if (!REPLACED.has(error.code)) {
+    if (!OVERTAKEN.has(error.code)) return error
+    const { server } = await readKnownHeads(home, head.channel, client).catch(() => ({ server: undefined }))
+    if (server === undefined || server.head.sequence === ifHeadSequence) return error
+  }
+  return new ServerError(
+    'PUB_STALE',
+    `Somebody else published on channel "${head.channel}" while release ${head.manifest.version} was made`,
+    { cause: error, hint: 'Nothing of this release is offered. Run the same command again: it follows the new offer' },
+  )
+}
+
+async function sendHead(
   home: HomeSession,
   client: ReleaseServerClient,
   { head, bytes }: StoredHead,
@@ -79,6 +127,7 @@ export async function publishHead(
   await client.publish(description.product, channel, {
     version: manifest.version,
     head: bytes,
+    ifHeadSequence: options.ifHeadSequence,
     ...ahead,
     ...(signatures === undefined ? {} : { signatures }),
   })
@@ -168,15 +217,39 @@ async function uploadRelease(
   const signatures = requireSigned(release)
   const sent = await uploadBlobs(client, release, options)
   const legacySignature = await readIfThere(join(release.folder, releaseFiles.legacySignature))
-  if (!options.isThere) {
-    await client.createRelease(description.product, {
-      manifest: release.bytes,
-      signatures,
-      ...(legacySignature === undefined ? {} : { legacySignature }),
-    })
+  if (options.isThere) return sent
+  const draft = {
+    manifest: release.bytes,
+    signatures,
+    ...(legacySignature === undefined ? {} : { legacySignature }),
+  }
+  try {
+    await client.createRelease(description.product, draft)
+  } catch (error) {
+    const isTaken = error instanceof KeyturnError && error.code === 'PUB_TAKEN'
+    if (!isTaken || options.replacesDrafts !== true || !(await discardDrafts(home, client, release))) throw error
+    await client.createRelease(description.product, draft)
   }
   return sent
 }
+
+/** Removes drafts that were never published and are in the way: an interrupted job left them. @returns Whether any did. */
+async function discardDrafts(
+  { description: { product } }: HomeSession,
+  client: ReleaseServerClient,
+  { manifest, sha256 }: StoredRelease,
+): Promise<boolean> {
+  const { channel = '', version, sequence } = manifest
+  const { items } = await client.listReleases(product, { channel, state: 'draft', limit: DRAFTS_LOOKED_AT })
+  const inTheWay = items.filter(
+    (draft) => draft.sha256 !== sha256 && (draft.version === version || draft.sequence === sequence),
+  )
+  for (const draft of inTheWay) await client.discardDraft(product, channel, draft.version)
+  return inTheWay.length > 0
+}
+
+/** Newest first: those that are in the way have the next sequence, or a version of today. */
+const DRAFTS_LOOKED_AT = 100
 
 /**
  * Publishes a rotated identity: role documents, log, renewed signatures and the head in one step. No file is uploaded,

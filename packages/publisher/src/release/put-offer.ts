@@ -5,6 +5,7 @@ import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
 import type { HomeSession } from '../home-session.ts'
 import type { Progress } from '../session.ts'
+import { catchUp } from './catch-up.ts'
 import { dropWaitingHead, noteHeadPublished, readPublishedHead, readWaitingHead, storeHead } from './heads.ts'
 import type { StoredHead } from './heads.ts'
 import { offerOf } from './offer.ts'
@@ -31,6 +32,10 @@ export interface PutOfferOptions {
   readonly aliases?: readonly string[] | undefined
   /** Lowest sequence the head may get. */
   readonly atLeastSequence?: number | undefined
+  /** The head that the channel has to be at, by its sequence; default: whichever. */
+  readonly ifHeadSequence?: number | undefined
+  /** A draft on the server that has the version or sequence of the release goes; default false. */
+  readonly replacesDrafts?: boolean | undefined
   readonly progress?: Progress | undefined
 }
 
@@ -60,11 +65,17 @@ export async function putOffer(
 async function send(
   home: HomeSession,
   head: StoredHead,
-  { client, signal, progress }: PutOfferOptions,
+  { client, signal, progress, ifHeadSequence, replacesDrafts }: PutOfferOptions,
   how: Pick<PublishOptions, 'repeats' | 'needsKey'> = {},
 ): Promise<PublishReport | undefined> {
   if (client === undefined) return undefined
-  return await publishHead(home, client, head, { signal, ...how, ...(progress === undefined ? {} : { progress }) })
+  return await publishHead(home, client, head, {
+    signal,
+    ...how,
+    ifHeadSequence,
+    replacesDrafts,
+    ...(progress === undefined ? {} : { progress }),
+  })
 }
 
 const sameOffer = (a: Head, b: Head): boolean =>
@@ -87,6 +98,8 @@ export interface RenewedOffer extends PutOffer {
  *   and `publishHead`.
  */
 export async function renewOffer(home: HomeSession, channel: string, options: PutOfferOptions): Promise<RenewedOffer> {
+  // Who renews an offer stands behind it: the home keeps the releases that it names.
+  if (options.client !== undefined) await catchUp(home, channel, options.client)
   const { head: base } = await requireBase(home, channel, options.client)
   const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
   checkEpoch(base.manifest.version, base.epoch, document)

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { buildManifest, checkVersionName, nextVersion } from '@keyturn/manifest'
 import { pathExists } from '@keyturn/primitives/node'
+import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
 import { activeContentKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
@@ -13,6 +14,7 @@ import { newestRelease, refuseSealed } from './sealed.ts'
 import { checkRolesLast, signRelease } from './sign-release.ts'
 import { readIfThere, readReleases, releaseFiles, rolesInForce, takenVersions } from './store.ts'
 import type { StoredRelease } from './store.ts'
+import { treeAtHand } from './tree-at-hand.ts'
 
 /** How the files of a release are offered again. */
 export interface ReissuePlan {
@@ -22,6 +24,8 @@ export interface ReissuePlan {
   readonly rollback: boolean
   /** Default: today with the next number. */
   readonly version?: string | undefined
+  /** The server that has the files, when they are not at hand. */
+  readonly client?: ReleaseServerClient | undefined
 }
 
 async function indexesOf(release: StoredRelease): Promise<Map<string, Uint8Array>> {
@@ -60,16 +64,17 @@ async function rewrapped(
   host: PublisherHost,
   home: HomeSession,
   source: StoredRelease,
-  { channel, rollback, version }: ReissuePlan & { readonly version: string },
+  { channel, rollback, version, client }: ReissuePlan & { readonly version: string },
 ): Promise<StoredRelease> {
   const { manifest } = source
+  const from = await treeAtHand(home, source, client, host.signal)
   const key = activeContentKey(home.description)
   const tree = join(home.paths.trees, channel, version)
   // What an interrupted attempt left is made again.
   await removeInside(home.paths.trees, channel, version)
   const slot = Math.max(1, ...home.description.slots)
-  await rotateTree(home, source.tree, tree, { keyId: key.keyId, slot, full: false, signal: host.signal })
-  if (await pathExists(join(source.tree, runtimeKeyFile))) await writeRuntimeKeyFile(home, tree, key)
+  await rotateTree(home, from, tree, { keyId: key.keyId, slot, full: false, signal: host.signal })
+  if (await pathExists(join(from, runtimeKeyFile))) await writeRuntimeKeyFile(home, tree, key)
   const { notes, minLauncherVersion, format, launcher } = manifest
   return await prepareRelease(home, {
     tree,

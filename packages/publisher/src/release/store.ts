@@ -1,11 +1,11 @@
-import { readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { parseManifest, parseRoles, sealedRoles, sha256Hex } from '@keyturn/manifest'
 import type { ReleaseManifest, RoleDocument } from '@keyturn/manifest'
 import { sha256DigestSeal, verifyLog } from '@keyturn/kel'
 import type { VerifiedLog } from '@keyturn/kel'
-import { parseStrictJson } from '@keyturn/primitives'
-import { isMissing } from '@keyturn/primitives/node'
+import { parseStrictJson, utf8Encode } from '@keyturn/primitives'
+import { isMissing, syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import type { HomePaths } from '../home.ts'
 
@@ -84,6 +84,63 @@ export async function findRelease(paths: HomePaths, channel: string, version?: s
       hint: 'Run "keyturn release prepare" first',
     },
   )
+}
+
+/** The documents of a release. */
+export interface ReleaseDocuments {
+  /** Literal bytes of the manifest. */
+  readonly bytes: Uint8Array
+  /** Folder of the files it was made from. */
+  readonly tree: string
+  /** Chunk indexes by SHA-256. */
+  readonly indexes: ReadonlyMap<string, Uint8Array>
+  /** Literal bytes of its signatures. */
+  readonly signatures?: Uint8Array | undefined
+  /** The signature that installs with pinned keys verify. */
+  readonly legacySignature?: Uint8Array | undefined
+  /** It takes the place of a draft of the same version; default false. */
+  readonly replaces?: boolean | undefined
+}
+
+/** Where a draft is until the release that takes its place is there. No version starts with a dot. */
+export function replacedBy(folder: string): string {
+  return join(dirname(folder), `.${basename(folder)}.replaced`)
+}
+
+async function setAside(folder: string): Promise<void> {
+  await rm(replacedBy(folder), { recursive: true, force: true })
+  await rename(folder, replacedBy(folder))
+}
+
+/**
+ * Keeps a release in a home, whole or not at all.
+ *
+ * @param paths - Of the home, which is locked.
+ * @throws an error of the disk when the release is there already.
+ */
+export async function keepRelease(paths: HomePaths, documents: ReleaseDocuments): Promise<StoredRelease> {
+  const { bytes, tree, indexes, signatures, legacySignature, replaces = false } = documents
+  const manifest = parseManifest(bytes)
+  const channelFolder = join(paths.releases, manifest.channel ?? '')
+  const folder = join(channelFolder, manifest.version)
+  const draft = join(channelFolder, `.${manifest.version}.${process.pid}`)
+  await mkdir(join(draft, releaseFiles.index), { recursive: true })
+  try {
+    for (const [sha256, index] of indexes) await writeFileAtomic(join(draft, releaseFiles.index, sha256), index)
+    const record = `${JSON.stringify({ format: 'keyturn-release', version: 1, tree }, null, 2)}\n`
+    await writeFileAtomic(join(draft, releaseFiles.record), utf8Encode(record))
+    if (signatures !== undefined) await writeFileAtomic(join(draft, releaseFiles.signatures), signatures)
+    if (legacySignature !== undefined) await writeFileAtomic(join(draft, releaseFiles.legacySignature), legacySignature)
+    await writeFileAtomic(join(draft, releaseFiles.manifest), bytes)
+    if (replaces) await setAside(folder)
+    await rename(draft, folder)
+    await syncFolder(channelFolder)
+    if (replaces) await rm(replacedBy(folder), { recursive: true, force: true })
+  } catch (error) {
+    await rm(draft, { recursive: true, force: true })
+    throw error
+  }
+  return { folder, bytes, sha256: sha256Hex(bytes), manifest, signatures, tree }
 }
 
 async function readRelease(folder: string): Promise<StoredRelease> {

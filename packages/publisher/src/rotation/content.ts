@@ -22,6 +22,7 @@ import { issueHead, signRelease } from '../release/sign-release.ts'
 import { newestRelease } from '../release/sealed.ts'
 import { findRelease, readReleases, takenVersions } from '../release/store.ts'
 import type { StoredRelease } from '../release/store.ts'
+import { treeAtHand } from '../release/tree-at-hand.ts'
 import type { ContentState, ContentTerms } from './content-state.ts'
 import { damagedJournal } from './facts.ts'
 import type { RotationStep } from './journal.ts'
@@ -287,8 +288,9 @@ async function rotateArchives({ home, options }: Work, state: ContentState): Pro
   const tree = placeInside(home.paths.trees, channel, version)
   // Files of an interrupted attempt are made again: they are cheap, and half of them may be missing.
   await removeInside(home.paths.trees, channel, version)
-  const { archives, bytes } = await rotateTree(home, from.tree, tree, { keyId, slot, full, signal: options.signal })
-  if (await pathExists(join(from.tree, runtimeKeyFile)))
+  const source = await treeAtHand(home, from, options.client, options.signal)
+  const { archives, bytes } = await rotateTree(home, source, tree, { keyId, slot, full, signal: options.signal })
+  if (await pathExists(join(source, runtimeKeyFile)))
     await writeRuntimeKeyFile(home, tree, activeContentKey(home.description))
   return { archives: { count: archives, bytes } }
 }

@@ -1,5 +1,6 @@
 import { hexEncode, systemRandom } from '@keyturn/primitives'
 import { checkChannelName } from '../names.ts'
+import { catchUp, findOrFetchRelease } from '../release/catch-up.ts'
 import { checkMayReplace, offerRelease } from '../release/offer.ts'
 import type { PublishReport } from '../release/publish-release.ts'
 import { putOffer } from '../release/put-offer.ts'
@@ -8,10 +9,10 @@ import { openKnownClient } from '../release/server.ts'
 import type { ServerOptions } from '../release/server.ts'
 import { pinOf } from '../release/sign-release.ts'
 import { newestRelease } from '../release/sealed.ts'
-import { findRelease } from '../release/store.ts'
 import type { StoredRelease } from '../release/store.ts'
 import { readKnownHeads } from '../release/verified-head.ts'
 import type { HomeSession } from '../home-session.ts'
+import type { ReleaseServerClient } from '@keyturn/release-client'
 import type { PublisherHost } from '../session.ts'
 import { openToRelease } from './open-to-release.ts'
 
@@ -56,9 +57,14 @@ export interface MadeOffer {
 }
 
 /** Without a version, the newest release that is not scheduled. */
-async function sourceOf(home: HomeSession, channel: string, version: string | undefined): Promise<StoredRelease> {
+async function sourceOf(
+  home: HomeSession,
+  channel: string,
+  version: string | undefined,
+  client: ReleaseServerClient | undefined,
+): Promise<StoredRelease> {
   const newest = version === undefined ? await newestRelease(home, channel) : undefined
-  return newest ?? (await findRelease(home.paths, channel, version))
+  return newest ?? (await findOrFetchRelease(home, channel, version, client))
 }
 
 /**
@@ -72,17 +78,18 @@ async function sourceOf(home: HomeSession, channel: string, version: string | un
  */
 export async function moveRelease(host: PublisherHost, plan: MovePlan): Promise<MovedRelease> {
   const home = await openToRelease(host, { write: !host.dryRun })
-  const source = await sourceOf(home, checkChannelName(plan.from ?? home.description.channel), plan.version)
+  const origin = checkChannelName(plan.from ?? home.description.channel)
+  const client = host.dryRun ? undefined : await openKnownClient(plan, home)
+  const source = await sourceOf(home, origin, plan.version, client)
   const channel = checkChannelName(plan.to ?? home.description.channel)
   const from = source.manifest.version
   if (host.dryRun) return { from, channel, made: undefined }
-  const client = await openKnownClient(plan, home)
-  const { base } = await readKnownHeads(home, channel, client)
+  const { base } = client === undefined ? await readKnownHeads(home, channel) : await catchUp(home, channel, client)
   // Looked at before anything is made and signed. Going back is the way out of a halt and of a rollout.
   const change = plan.rollback ? { percent: 100, resume: true } : { percent: plan.percent, resume: plan.resume }
   // A withdrawn release may be right on another channel; going back to it on its own never is.
   if (base !== undefined) checkMayReplace(base.head, pinOf(source), change)
-  const release = await reissueRelease(host, home, source, { rollback: plan.rollback, channel })
+  const release = await reissueRelease(host, home, source, { rollback: plan.rollback, channel, client })
   const salt = hexEncode(systemRandom(SALT_BYTES))
   const offer = offerRelease(base?.head, pinOf(release), { ...change, salt })
   const { nowMs, signal } = { nowMs: host.clock(), signal: host.signal }

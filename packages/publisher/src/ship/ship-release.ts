@@ -1,17 +1,21 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkVersionName, diffManifests } from '@keyturn/manifest'
-import type { Head } from '@keyturn/manifest'
-import { hexEncode, systemRandom } from '@keyturn/primitives'
+import type { Head, ReleaseManifest } from '@keyturn/manifest'
+import { canonicalJson, hexEncode, KeyturnError, systemRandom } from '@keyturn/primitives'
+import type { JsonObject } from '@keyturn/primitives'
+import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
 import { activeContentKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { removeInside } from '../inside.ts'
 import { checkChannelName } from '../names.ts'
 import { packTree } from '../release/archives.ts'
+import { catchUp, checkKeysInForce } from '../release/catch-up.ts'
 import { deltaBytes } from '../release/delta-bytes.ts'
 import { discardRelease } from '../release/discard.ts'
 import { earlierTree } from '../release/earlier-tree.ts'
+import { dropWaitingHead, readWaitingHead } from '../release/heads.ts'
 import { offerRelease } from '../release/offer.ts'
 import { prepareRelease } from '../release/prepare-release.ts'
 import { checkProjectServer } from '../release/project-server.ts'
@@ -27,7 +31,6 @@ import { pinOf, signRelease } from '../release/sign-release.ts'
 import { newestRelease } from '../release/sealed.ts'
 import { readReleases } from '../release/store.ts'
 import type { StoredRelease } from '../release/store.ts'
-import { readKnownHeads } from '../release/verified-head.ts'
 import type { Progress, PublisherHost } from '../session.ts'
 import { openToRelease } from './open-to-release.ts'
 import { projectVersion } from './version-name.ts'
@@ -55,9 +58,10 @@ export interface ShipPlan extends ServerOptions {
   /** zstd level, 1 to 22; default 12. */
   readonly level?: number | undefined
   /**
-   * Asked once, when all is known and nothing is signed; not asked in a dry run. Throw to stop: nothing is left behind.
+   * Asked once, when all is known and nothing is signed; not asked in a dry run. Throw to stop, or answer `false` to stop
+   * without an error: nothing is left behind.
    */
-  confirm(summary: ShipSummary): Promise<void>
+  confirm(summary: ShipSummary): Promise<boolean | undefined>
   /** Watches one piece of work. */
   progress?(work: ShipWork): Progress
 }
@@ -81,18 +85,21 @@ export interface ShipSummary {
   readonly fullBytes: number
   /** Share of installs that get it, 0 to 100. */
   readonly percent: number
+  /** Players would get what they have: files, rules and notes are those of the release that everybody is offered now. */
+  readonly unchanged: boolean
 }
 
 /** A release that was shipped, or in a dry run would be. */
 export interface Shipped extends ShipSummary {
-  /** Sequence of the published head; undefined in a dry run. */
+  /** Sequence of the published head; undefined in a dry run, and when `confirm` stopped it. */
   readonly headSequence: number | undefined
-  /** What was sent; undefined in a dry run. */
+  /** What was sent; undefined likewise. */
   readonly report: PublishReport | undefined
 }
 
 interface Shipment {
   readonly home: HomeSession
+  readonly client: ReleaseServerClient
   readonly channel: string
   readonly version: string
   /** The newest release of the channel. */
@@ -118,33 +125,40 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
   checkProject(project, plan.server, home)
   const channel = checkChannelName(plan.channel ?? home.description.channel)
   const client = await openClient(plan, home)
-  const { base } = await readKnownHeads(home, channel, client)
+  const { base, server, refused } = await catchUp(home, channel, client)
+  await checkKeysInForce(home, await newestRelease(home, channel))
   const taken = (await readReleases(home.paths, channel)).map(({ manifest }) => manifest.version)
   const version = plan.version ?? (await projectVersion(project, host.clock(), taken))
   checkVersionName(version) // before it becomes part of a path that is emptied
   const notes = plan.notes ?? (project.notes === undefined ? undefined : await readFile(project.notes, 'utf8'))
   const made = await planProject(project)
   for (const warning of made.warnings) host.warn(warning)
-  await makeRoom(host, home, channel, version)
+  await makeRoom(host, home, version, { channel, offered: base?.head })
   const before = await newestRelease(home, channel)
-  const shipment: Shipment = { home, channel, before, version, notes, made }
+  const shipment: Shipment = { home, client, channel, before, version, notes, made }
   const draft = await makeDraft(host, plan, shipment)
   try {
     const { percent, resume } = plan
     const salt = hexEncode(systemRandom(SALT_BYTES))
     const offer = offerRelease(base?.head, pinOf(draft), { percent, resume, salt })
-    const summary = { ...(await summaryOf(shipment, draft)), percent: shareOf(base?.head, percent) }
-    if (host.dryRun) {
+    const summary = {
+      ...(await summaryOf(shipment, draft)),
+      percent: shareOf(base?.head, percent),
+      unchanged: isUnchanged(plan, { offered: base?.head, before, draft: draft.manifest }),
+    }
+    if (host.dryRun || (await plan.confirm(summary)) === false) {
       await discardRelease(home, channel, version)
       return { ...summary, headSequence: undefined, report: undefined }
     }
-    await plan.confirm(summary)
     const release = await signRelease(home, draft)
     const { head, report } = await watched(plan, 'uploading', (progress) =>
       putOffer(home, channel, {
         offer: { ...offer, manifest: pinOf(release) },
         base: base?.head,
         client,
+        // A head that the server shows and we do not count is no ground to refuse ours.
+        ifHeadSequence: refused === undefined ? (server?.head.sequence ?? 0) : undefined,
+        replacesDrafts: true,
         nowMs: host.clock(),
         signal: host.signal,
         progress,
@@ -152,6 +166,8 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
     )
     return { ...summary, headSequence: head.head.sequence, report }
   } catch (error) {
+    // Somebody else was first: the head that was signed is overtaken, and nobody ever saw it.
+    if (error instanceof KeyturnError && error.code === 'PUB_STALE') await dropWaitingHead(home.paths, channel)
     await discardRelease(home, channel, version).catch(() => undefined) // it was offered, or is needed: then it stays
     throw error
   }
@@ -186,13 +202,25 @@ async function watched<T>(
  *
  * @throws PublisherError `REL_OFFERED`; `CLI_EXISTS` in a dry run.
  */
-async function makeRoom(host: PublisherHost, home: HomeSession, channel: string, version: string): Promise<void> {
+async function makeRoom(
+  host: PublisherHost,
+  home: HomeSession,
+  version: string,
+  { channel, offered }: { readonly channel: string; readonly offered: Head | undefined },
+): Promise<void> {
+  if (offered?.manifest.version === version)
+    throw new PublisherError('REL_OFFERED', `Channel "${channel}" offers a release named ${version} already`, {
+      hint: 'If it is this build, nothing is left to do; another build needs another --version-name',
+    })
   const releases = await readReleases(home.paths, channel)
   if (!releases.some(({ manifest }) => manifest.version === version)) return
   if (host.dryRun)
     throw new PublisherError('CLI_EXISTS', `Release ${version} is already on channel "${channel}"`, {
       hint: 'Give another --version-name; a dry run replaces nothing',
     })
+  const waiting = await readWaitingHead(home.paths, channel)
+  const isOvertaken = offered !== undefined && waiting !== undefined && waiting.head.sequence <= offered.sequence
+  if (isOvertaken || waiting?.head.manifest.version === version) await dropWaitingHead(home.paths, channel)
   await discardRelease(home, channel, version)
 }
 
@@ -203,24 +231,28 @@ function shareOf(base: Head | undefined, percent: number | undefined): number {
 
 async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment): Promise<StoredRelease> {
   const { project } = plan
-  const { home, channel, before, version, notes, made } = shipment
+  const { home, client, channel, before, version, notes, made } = shipment
   const { selection, layout } = made
   const tree = join(home.paths.trees, channel, version)
   await removeInside(home.paths.trees, channel, version)
-  const previous = await earlierTree(host, before)
-  await watched(plan, 'packing', async (progress) => {
-    await packTree(home, {
-      input: project.source,
-      output: tree,
-      previous,
-      level: plan.level ?? DEFAULT_LEVEL,
-      selection,
-      layout: project.layout,
-      signal: host.signal,
-      progress,
+  const earlier = await earlierTree(host, home, before, client)
+  try {
+    await watched(plan, 'packing', async (progress) => {
+      await packTree(home, {
+        input: project.source,
+        output: tree,
+        previous: earlier.folder,
+        level: plan.level ?? DEFAULT_LEVEL,
+        selection,
+        layout: project.layout,
+        signal: host.signal,
+        progress,
+      })
+      await writeRuntimeKeyFile(home, tree, activeContentKey(home.description))
     })
-    await writeRuntimeKeyFile(home, tree, activeContentKey(home.description))
-  })
+  } finally {
+    await earlier.release()
+  }
   const { keep, program, requires } = project
   const rules = { keep, program, requires, layout, components: project.layout.components }
   const terms = { ...rules, nowMs: host.clock(), signal: host.signal }
@@ -238,7 +270,7 @@ async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment
 async function summaryOf(
   { before, channel, version, home }: Shipment,
   draft: StoredRelease,
-): Promise<Omit<ShipSummary, 'percent'>> {
+): Promise<Omit<ShipSummary, 'percent' | 'unchanged'>> {
   const fullBytes = draft.manifest.totals?.downloadBytes ?? 0
   const difference = before === undefined ? undefined : diffManifests(before.manifest, draft.manifest)
   return {
@@ -253,4 +285,29 @@ async function summaryOf(
     downloadBytes: before === undefined ? fullBytes : await deltaBytes(before, draft),
     fullBytes,
   }
+}
+
+interface Compared {
+  readonly offered: Head | undefined
+  readonly before: StoredRelease | undefined
+  readonly draft: ReleaseManifest
+}
+
+/** Before a manifest ends, one with the same files is needed. */
+const RENEW_BEFORE_END_MS = 30 * 86_400_000
+
+/** Whether a release would give players what everybody is offered already. */
+function isUnchanged({ percent, resume }: ShipPlan, { offered, before, draft }: Compared): boolean {
+  if (percent !== undefined || resume === true || before === undefined) return false
+  if (offered?.manifest.sha256 !== before.sha256 || offered.rollout !== undefined) return false
+  const { manifest } = before
+  const endsMs = Date.parse(manifest.expiresAt ?? '') - Date.parse(draft.issuedAt ?? '')
+  return endsMs > RENEW_BEFORE_END_MS && contentOf(manifest) === contentOf(draft)
+}
+
+/** What players notice of a release, as one text. */
+function contentOf(manifest: ReleaseManifest): string {
+  const { format, files, epoch, contentKeys, keep, program, components, requires, notes, delete: removed } = manifest
+  const content = { format, files, epoch, contentKeys, keep, program, components, requires, notes, removed }
+  return canonicalJson(JSON.parse(JSON.stringify(content)) as JsonObject)
 }

@@ -33,7 +33,7 @@ afterEach(async () => {
 
 async function plan(project: object, change: Partial<ShipPlan> = {}): Promise<ShipPlan> {
   await writeFile(world.path('game/keyturn.json'), JSON.stringify({ schema: 1, source: 'client', ...project }))
-  const confirm = (): Promise<void> => Promise.resolve()
+  const confirm = (): Promise<undefined> => Promise.resolve(undefined)
   return { project: await readProject(world.path('game/keyturn.json')), version: '1.0.0', level: 1, confirm, ...change }
 }
 
@@ -74,8 +74,14 @@ describe('shipRelease', () => {
     expect(await left()).toEqual([])
   })
 
+  it('stops without an error when the program says so, and leaves nothing', async () => {
+    const shipped = await shipRelease(await host(), await plan({}, { confirm: () => Promise.resolve(false) }))
+    expect(shipped).toMatchObject({ version: '1.0.0', unchanged: false, headSequence: undefined })
+    expect(await left()).toEqual([])
+  })
+
   it('asks nobody in a dry run', async () => {
-    const confirm = (): Promise<void> => Promise.reject(new Error('asked'))
+    const confirm = (): Promise<undefined> => Promise.reject(new Error('asked'))
     const shipped = await shipRelease(await host({ dryRun: true }), await plan({}, { confirm }))
     expect(shipped).toMatchObject({ added: 2, headSequence: undefined, report: undefined })
     expect(await left()).toEqual([])

@@ -64,7 +64,7 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
   )
     throw new CliError('CLI_EXISTS', `"${output}" is not empty`)
   const earlier = options.fresh === true ? undefined : await newestRelease(home, channelOf(options, home.description))
-  const previous = await earlierTree(context, earlier)
+  const { folder: previous } = await earlierTree(context, home, earlier)
   const progress = context.out.progress('packing')
   try {
     const report = await packTree(home, {

@@ -1,9 +1,11 @@
 import type { ManifestPin } from '@keyturn/manifest'
-import { hexEncode, systemRandom } from '@keyturn/primitives'
+import { hexEncode, KeyturnError, systemRandom } from '@keyturn/primitives'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import {
+  catchUp,
+  findOrFetchRelease,
   findRelease,
   openKnownClient,
   pinOf,
@@ -12,7 +14,7 @@ import {
   requireBase,
   signRelease,
 } from '@keyturn/publisher/release'
-import type { BaseHead, Offer, PutOffer, ServerOptions } from '@keyturn/publisher/release'
+import type { BaseHead, Offer, PutOffer, ServerOptions, StoredRelease } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
 import type { Context } from '../../command.ts'
 import { channelOf } from '../../flags/channel.ts'
@@ -44,27 +46,43 @@ export async function signedPin(home: HomeSession, channel: string, version: str
   return pinOf(await signRelease(home, await findRelease(home.paths, channel, version)))
 }
 
-/**
- * What those without the release on offer get: what the head names, else the newest one before it that was not
- * withdrawn.
- */
-export async function fallbackOf(home: HomeSession, { head }: BaseHead): Promise<ManifestPin> {
-  const { channel, fallback, manifest, epoch, revoked } = head
+/** Releases looked at, one before the other, for one that was not withdrawn. */
+const MAX_STEPS_BACK = 100
+
+/** What those without the release on offer get: what the head names, else the newest one before it that was not withdrawn. */
+export async function fallbackOf({
+  home,
+  client,
+  base,
+}: Pick<CurrentOffer, 'home' | 'client' | 'base'>): Promise<ManifestPin> {
+  const { channel, fallback, manifest, epoch, revoked } = base.head
   if (fallback !== undefined) return fallback
   const withdrawn = new Set(revoked.map(({ sha256 }) => sha256))
-  const before = (await readReleases(home.paths, channel))
-    .filter(
-      (release) =>
-        (release.manifest.sequence ?? 0) < manifest.sequence &&
-        release.manifest.epoch === epoch &&
-        release.signatures !== undefined &&
-        !withdrawn.has(release.sha256),
-    )
-    .at(-1)
+  const isRight = (release: StoredRelease): boolean =>
+    (release.manifest.sequence ?? 0) < manifest.sequence &&
+    release.manifest.epoch === epoch &&
+    release.signatures !== undefined &&
+    !withdrawn.has(release.sha256)
+  const all = await readReleases(home.paths, channel)
+  // Each release names the one before it, which another machine may have made.
+  let earlier = all.find(({ sha256 }) => sha256 === manifest.sha256)?.manifest.previous
+  for (let step = 0; client !== undefined && earlier !== undefined && step < MAX_STEPS_BACK; step += 1) {
+    const release = await findOrFetchRelease(home, channel, earlier, client).catch(notThere)
+    if (release === undefined) break
+    if (isRight(release)) return pinOf(await signRelease(home, release))
+    earlier = release.manifest.previous
+  }
+  const before = all.filter(isRight).at(-1)
   if (before !== undefined) return pinOf(await signRelease(home, before))
   throw new PublisherError('REL_NO_FALLBACK', `There is no release before ${manifest.version} that others could get`, {
     hint: 'Prepare, sign and offer a release that is right: launchers take the newest',
   })
+}
+
+/** Neither here nor there, or signed by keys of before: then the home's own releases have to do. */
+function notThere(error: unknown): undefined {
+  if (error instanceof KeyturnError && error.kind !== 'bug') return undefined
+  throw error
 }
 
 /** An open channel and what it offers now. */
@@ -80,6 +98,7 @@ export async function currentOffer(context: Context, options: ChannelOption & Of
   const home = await openToRelease(context, { write: true })
   const channel = channelOf(options, home.description)
   const client = await openKnownClient(options, home)
+  if (client !== undefined) await catchUp(home, channel, client)
   return { home, channel, client, base: await requireBase(home, channel, client) }
 }
 

@@ -24,7 +24,7 @@ export function registerHalt(release: Command, cli: Cli): void {
 async function runHalt(context: Context, options: HaltOptions): Promise<CommandResult> {
   const current = await currentOffer(context, options)
   const withdraw = options.withdraw === true
-  const fallback = await fallbackOf(current.home, current.base)
+  const fallback = await fallbackOf(current)
   const done = await put(context, current, haltOffer(current.base.head, { fallback, withdraw, salt: freshSalt() }))
   const { manifest, sequence } = done.head.head
   return {

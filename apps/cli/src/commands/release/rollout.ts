@@ -38,8 +38,7 @@ async function runRollout(context: Context, options: RolloutOptions): Promise<Co
     percent: share,
     pause,
     resume,
-    fallback:
-      ends && current.base.head.rollout?.paused !== true ? undefined : await fallbackOf(current.home, current.base),
+    fallback: ends && current.base.head.rollout?.paused !== true ? undefined : await fallbackOf(current),
     salt: freshSalt(),
   })
   const done = await put(context, current, offer)

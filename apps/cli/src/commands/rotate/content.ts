@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { refuseFrozen } from '@keyturn/publisher/identity'
-import { openKnownClient, requireFresh } from '@keyturn/publisher/release'
+import { followOffers, openKnownClient, requireFresh } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import {
   abandonContent,
@@ -80,6 +80,7 @@ export async function openContentRotation(
       // A mistyped passphrase must not be found after a rotation has begun.
       if (context.dryRun) return
       await requireFresh(context, home, { client: options.client })
+      await followOffers(home, options.client)
       await home.keys()
     },
     covers: (pending) => contentCovers(pending, { full: flags.full === true, channel: flags.channel }),

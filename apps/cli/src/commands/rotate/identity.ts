@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { refuseFrozen } from '@keyturn/publisher/identity'
-import { openKnownClient, readIdentityLog, requireFresh } from '@keyturn/publisher/release'
+import { followOffers, openKnownClient, readIdentityLog, requireFresh } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import {
   abandonIdentity,
@@ -130,6 +130,8 @@ export async function openIdentityRotation(
       // The identity rotates in an emergency, and a stolen key is revoked in one; a key that rotates on schedule waits.
       if (!context.dryRun && kind.name !== 'identity' && !revoke) await refuseFrozen(context.homeFolder, context.clock)
       if (!context.dryRun) await requireFresh(context, home, { client: options.client })
+      // What a thief may have offered under a stolen key is never signed again because a server shows it.
+      if (!context.dryRun && !revoke) await followOffers(home, options.client)
       await checkIdentityRotation(home, context.signal)
     },
     covers: (pending) => identityCovers(pending, home.description, wantedOf(flags, kind, options)),

@@ -1,0 +1,8 @@
+import type { Command } from 'commander'
+import type { Cli } from '../../command.ts'
+import { registerCiBundle } from './bundle.ts'
+
+/** Registers `keyturn ci`. */
+export function registerCi(program: Command, cli: Cli): void {
+  registerCiBundle(program.command('ci').description('what a build machine needs to make releases'), cli)
+}
