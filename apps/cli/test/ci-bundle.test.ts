@@ -120,7 +120,7 @@ describe('keyturn ci bundle', () => {
 })
 
 describe('a job without state', () => {
-  it('takes everything else from the server: unchanged files keep their bytes, and nothing is stored again', async () => {
+  it('takes all else from the server: unchanged files keep their bytes, and nothing is stored again', async () => {
     await done(ship('home', '--version-name', '1.0'))
     await bundle()
     const before = await digest(world.path('ci.home'))

@@ -219,7 +219,7 @@ describe('keyturn ship', () => {
     const notes = ['--notes-file', world.path('notes.md')]
     expect(await ship('--version-name', '1.2.0', ...notes)).toMatchObject({ shipped: true })
     expect(await ship('--version-name', '1.3.0', ...notes, '--percent', '20')).toMatchObject({ shipped: true })
-    // Not everybody is offered it yet, so it is no repetition.
+    // Not everybody is offered it yet, so it does not count as a repetition.
     expect((await keyturn('ship', '--project', file(), '--version-name', '1.4.0', ...notes)).error.code).toBe(
       'REL_ROLLING_OUT',
     )

@@ -1,3 +1,4 @@
+// Long because it is one list: each method is one call of the management API, with its documentation.
 import { base64Encode, sha256, hexEncode } from '@keyturn/primitives'
 import type {
   BlobView,

@@ -99,8 +99,10 @@ function shippedData(shipped: Shipped): Record<string, string | number | boolean
 function shippedText(shipped: Shipped, dryRun: boolean): string {
   const { version, channel, report, headSequence, unchanged, previous } = shipped
   const summary = summaryText(shipped)
-  if (headSequence === undefined && unchanged)
-    return `Nothing changed since ${previous ?? ''}: nothing ${dryRun ? 'would be' : 'was'} shipped, ${channel} offers it already`
+  if (headSequence === undefined && unchanged) {
+    const nothing = `nothing ${dryRun ? 'would be' : 'was'} shipped`
+    return `Nothing changed since ${previous ?? ''}: ${nothing}, ${channel} offers it already`
+  }
   if (headSequence === undefined) return `Would ship ${version}\n${summary}`
   return `${summary}\nShipped ${version} on ${channel}: ${formatBytes(report?.bytes ?? 0)} uploaded`
 }

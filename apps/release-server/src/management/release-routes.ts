@@ -85,6 +85,7 @@ export function releaseRoutes(app: FastifyInstance, context: ServerContext): voi
   listRoute(app, context)
   lookUpRoutes(app, context)
   changeRoutes(app, context)
+  discardRoute(app, context)
 }
 
 function draftRoute(app: FastifyInstance, context: ServerContext): void {
@@ -217,19 +218,6 @@ function changeRoutes(app: FastifyInstance, context: ServerContext): void {
     },
   )
 
-  app.delete<{ Params: ReleaseParams }>(
-    '/v1/products/:p/channels/:c/releases/:v',
-    {
-      config: { scope: 'releases:write', summary: 'Remove a draft that was never published' },
-      schema: { params: objectSchema(releaseParams) },
-    },
-    async (request, reply) => {
-      const { p: product, c: channel, v: version } = request.params
-      await discardDraft(context, { product, channel, version }, callerOf(request))
-      return reply.code(204).send()
-    },
-  )
-
   app.patch<{ Params: ReleaseParams; Body: { pinned: boolean } }>(
     '/v1/products/:p/channels/:c/releases/:v',
     {
@@ -251,6 +239,21 @@ function changeRoutes(app: FastifyInstance, context: ServerContext): void {
         return release
       })
       return sendJson(reply, 200, view)
+    },
+  )
+}
+
+function discardRoute(app: FastifyInstance, context: ServerContext): void {
+  app.delete<{ Params: ReleaseParams }>(
+    '/v1/products/:p/channels/:c/releases/:v',
+    {
+      config: { scope: 'releases:write', summary: 'Remove a draft that was never published' },
+      schema: { params: objectSchema(releaseParams) },
+    },
+    async (request, reply) => {
+      const { p: product, c: channel, v: version } = request.params
+      await discardDraft(context, { product, channel, version }, callerOf(request))
+      return reply.code(204).send()
     },
   )
 }

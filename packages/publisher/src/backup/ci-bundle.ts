@@ -30,7 +30,8 @@ export interface MadeBundle {
 }
 
 /**
- * Makes a home that can make releases and nothing else: the keys of day-to-day roles, the content key in force, the slots
+ * Makes a home that can make releases and nothing else: the keys of day-to-day roles, the content key in force, the
+ * slots
  * and the archive signing key. No identity key, no transport identity, no older content key, no vault. Whatever else a
  * release needs comes from the server, verified.
  *

@@ -32,7 +32,8 @@ import type { KnownHeads } from './verified-head.ts'
  * @param channel - The channel.
  * @param client - Its server.
  * @returns What is known of the head, as `readKnownHeads` says it.
- * @throws {@link PublisherError} `REL_SERVER_FILE`; `MAN_` codes of what a server shows and is not signed as it must be.
+ * @throws {@link PublisherError} `REL_SERVER_FILE`; `MAN_` codes of what a server shows and is not signed as it must
+ *   be.
  */
 export async function catchUp(home: HomeSession, channel: string, client: ReleaseServerClient): Promise<KnownHeads> {
   const files = new ServerFiles(client, home.description.product)
@@ -46,12 +47,14 @@ export async function catchUp(home: HomeSession, channel: string, client: Releas
 }
 
 /**
- * Takes from the server the events of the log that a home for CI lacks, and the role documents that they seal. Such a home
+ * Takes from the server the events of the log that a home for CI lacks, and the role documents that they seal. Such a
+ * home
  * has no identity key, so it holds nothing that could rival them; any other one has to be told by its owner.
  *
  * @param home - Open home, locked.
  * @param client - Its server.
- * @throws {@link PublisherError} `CLI_HOME_STALE` when the server's log does not go on where ours ends, `REL_SERVER_FILE`;
+ * @throws {@link PublisherError} `CLI_HOME_STALE` when the server's log does not go on where ours ends,
+ *   `REL_SERVER_FILE`;
  *   `KEL_` codes.
  */
 export async function catchUpTrust(home: HomeSession, client: ReleaseServerClient): Promise<void> {
@@ -66,7 +69,7 @@ export async function catchUpTrust(home: HomeSession, client: ReleaseServerClien
   const last = own.events.length - 1
   if (log.events[last]?.said !== own.events[last]?.said)
     throw new PublisherError('CLI_HOME_STALE', 'The key event log of the server is not the one that this home knows', {
-      hint: 'Make a new bundle with "keyturn ci bundle"; if that changes nothing, run "keyturn doctor" in the home of the identity',
+      hint: 'Make a new bundle with "keyturn ci bundle"; if that is refused too, run "keyturn doctor" in that home',
     })
   await keepRoles(home, files, log)
   if (log.events.length > own.events.length) await writeFileAtomic(paths.identityLog, bytes)
@@ -168,7 +171,8 @@ export async function findOrFetchRelease(
 }
 
 /**
- * Takes from the server what other machines offered on any channel, before a key is rotated: the rotation has to sign what
+ * Takes from the server what other machines offered on any channel, before a key is rotated: the rotation has to sign
+ * what
  * players are offered now. A server that does not answer is left out.
  *
  * @param home - Open home, locked.
@@ -234,11 +238,9 @@ export async function checkKeysInForce(home: HomeSession, offered: StoredRelease
     (key) =>
       !description.contentKeys.some(({ keyId, commitment }) => keyId === key.keyId && commitment === key.commitment),
   )
-  if (unknown !== undefined)
-    throw stale(
-      home,
-      `Release ${printable(offered?.manifest.version ?? '', 64)} was made with content key ${unknown.keyId}, which is not in this home`,
-    )
+  if (unknown === undefined) return
+  const version = printable(offered?.manifest.version ?? '', 64)
+  throw stale(home, `Release ${version} was made with content key ${unknown.keyId}, which is not in this home`)
 }
 
 function stale({ description }: HomeSession, message: string, hint?: string): PublisherError {

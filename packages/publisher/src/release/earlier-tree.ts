@@ -16,7 +16,9 @@ export interface EarlierTree {
 
 const none = (folder: string | undefined): EarlierTree => ({ folder, release: async () => {} })
 
-/** The server answered, and has nothing there. Other bytes, or no answer, are no reason to let players download it all. */
+/**
+ * The server answered, and has nothing there. Other bytes, or no answer, are no reason to let players download it all.
+ */
 function isMissing(error: unknown): boolean {
   if (!(error instanceof KeyturnError)) return false
   const isGone = error.code === 'BLOB_UNKNOWN' || error.code === 'SRV_NOT_FOUND'
@@ -31,7 +33,8 @@ function isMissing(error: unknown): boolean {
  * @param home - Open home.
  * @param earlier - The release before; undefined for the first.
  * @param client - The server that has it; undefined when none is asked.
- * @throws {@link PublisherError} `REL_SERVER_FILE` for other bytes than the signed manifest names; those of the network.
+ * @throws {@link PublisherError} `REL_SERVER_FILE` for other bytes than the signed manifest names; those of the
+ *   network.
  */
 export async function earlierTree(
   host: Pick<PublisherHost, 'warn' | 'signal'>,

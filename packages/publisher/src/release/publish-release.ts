@@ -41,7 +41,9 @@ export interface PublishOptions {
   readonly needsKey?: boolean | undefined
   /** The head repeats an offer: releases that the server published already are not looked at again; default false. */
   readonly repeats?: boolean | undefined
-  /** The head that the channel has to be at, by its sequence: then nobody's offer is overwritten. Default: whichever. */
+  /**
+   * The head that the channel has to be at, by its sequence: then nobody's offer is overwritten. Default: whichever.
+   */
   readonly ifHeadSequence?: number | undefined
   /** A draft on the server that has the version or sequence of the release goes; default false. */
   readonly replacesDrafts?: boolean | undefined
@@ -52,8 +54,10 @@ export interface PublishOptions {
  * head, which makes all of it visible in one step. From then on the home counts it as published. A release that is not
  * in this home has to be on the server already, with the bytes that the head pins.
  *
- * @throws {@link PublisherError} `CLI_TURN_UNREADY` when a release is not signed, `CLI_PATH_UNKNOWN` when a release or a
- *   file of one is gone, `REL_TREE_CHANGED` when a file changed since; ServerError `PUB_STALE` when somebody else published
+ * @throws {@link PublisherError} `CLI_TURN_UNREADY` when a release is not signed, `CLI_PATH_UNKNOWN` when a release or
+ *   a
+ *   file of one is gone, `REL_TREE_CHANGED` when a file changed since; ServerError `PUB_STALE` when somebody else
+ *   published
  *   meanwhile and `ifHeadSequence` was given; what the server answers.
  */
 export async function publishHead(
@@ -233,7 +237,9 @@ async function uploadRelease(
   return sent
 }
 
-/** Removes drafts that were never published and are in the way: an interrupted job left them. @returns Whether any did. */
+/**
+ * Removes drafts that were never published and are in the way: an interrupted job left them. @returns Whether any did.
+ */
 async function discardDrafts(
   { description: { product } }: HomeSession,
   client: ReleaseServerClient,

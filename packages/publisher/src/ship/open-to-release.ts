@@ -9,7 +9,8 @@ import { refuseWhileRotating } from '../rotation/pending.ts'
 import type { PublisherHost } from '../session.ts'
 
 /**
- * Opens the home to make, sign or publish something others rely on: not while it is frozen, nor while a rotation is half
+ * Opens the home to make, sign or publish something others rely on: not while it is frozen, nor while a rotation is
+ * half
  * done, nor, after a restore, while it is older than what its server has. A home for CI takes over what that has.
  *
  * @param host - The program.

@@ -58,7 +58,8 @@ export interface ShipPlan extends ServerOptions {
   /** zstd level, 1 to 22; default 12. */
   readonly level?: number | undefined
   /**
-   * Asked once, when all is known and nothing is signed; not asked in a dry run. Throw to stop, or answer `false` to stop
+   * Asked once, when all is known and nothing is signed; not asked in a dry run. Throw to stop, or answer `false` to
+   * stop
    * without an error: nothing is left behind.
    */
   confirm(summary: ShipSummary): Promise<boolean | undefined>
@@ -85,7 +86,9 @@ export interface ShipSummary {
   readonly fullBytes: number
   /** Share of installs that get it, 0 to 100. */
   readonly percent: number
-  /** Players would get what they have: files, rules and notes are those of the release that everybody is offered now. */
+  /**
+   * Players would get what they have: files, rules and notes are those of the release that everybody is offered now.
+   */
   readonly unchanged: boolean
 }
 
@@ -156,7 +159,7 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
         offer: { ...offer, manifest: pinOf(release) },
         base: base?.head,
         client,
-        // A head that the server shows and we do not count is no ground to refuse ours.
+        // A head that the server shows and we do not count does not stop ours.
         ifHeadSequence: refused === undefined ? (server?.head.sequence ?? 0) : undefined,
         replacesDrafts: true,
         nowMs: host.clock(),

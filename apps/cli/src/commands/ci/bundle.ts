@@ -89,7 +89,8 @@ async function runBundle(context: Context, options: BundleOptions): Promise<Comm
       text:
         `${target}: a home for CI with ${secrets.join(', ')} (${formatBytes(written.bytes)})\n` +
         'Next: store it and its passphrase as secrets of the job, apart from each other. A job runs ' +
-        '"keyturn restore" and "keyturn ship --yes", and stores nothing again. Make a new bundle after each rotation of one of its keys',
+        '"keyturn restore" and "keyturn ship --yes", and stores nothing again. ' +
+        'Make a new bundle after each rotation of one of its keys',
     }
   } finally {
     wipe(passphrase)

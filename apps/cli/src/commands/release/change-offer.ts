@@ -49,7 +49,10 @@ export async function signedPin(home: HomeSession, channel: string, version: str
 /** Releases looked at, one before the other, for one that was not withdrawn. */
 const MAX_STEPS_BACK = 100
 
-/** What those without the release on offer get: what the head names, else the newest one before it that was not withdrawn. */
+/**
+ * What those without the release on offer get: what the head names, else the newest one before it that was not
+ * withdrawn.
+ */
 export async function fallbackOf({
   home,
   client,
