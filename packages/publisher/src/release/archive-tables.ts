@@ -7,7 +7,7 @@ import type { HomeSession } from '../home-session.ts'
 import { ServerFiles } from './server-files.ts'
 import type { StoredRelease } from './store.ts'
 
-/** A folder that stands for the release tree before, and has to be removed. */
+/** A folder in place of the release tree before, which has to be removed. */
 export interface FetchedTables {
   readonly folder: string
   /** Bytes of archives that were read. */

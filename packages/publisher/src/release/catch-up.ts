@@ -49,7 +49,7 @@ export async function catchUp(home: HomeSession, channel: string, client: Releas
 /**
  * Takes from the server the events of the log that a home for CI lacks, and the role documents that they seal. Such a
  * home
- * has no identity key, so it holds nothing that could rival them; any other one has to be told by its owner.
+ * has no identity key, so it holds nothing that could rival them; in any other one, its owner decides.
  *
  * @param home - Open home, locked.
  * @param client - Its server.

@@ -84,7 +84,7 @@ interface Failed {
   readonly error: unknown
 }
 
-/** Of two publishers at once, the one that loses is told so, whatever it ran into first. */
+/** Of two publishers at once, the one that loses gets one code, whatever it ran into first. */
 async function staleInstead(home: HomeSession, client: ReleaseServerClient, failed: Failed): Promise<unknown> {
   const { error, head } = failed
   const { ifHeadSequence } = failed.options

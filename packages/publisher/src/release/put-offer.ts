@@ -98,7 +98,7 @@ export interface RenewedOffer extends PutOffer {
  *   and `publishHead`.
  */
 export async function renewOffer(home: HomeSession, channel: string, options: PutOfferOptions): Promise<RenewedOffer> {
-  // Who renews an offer stands behind it: the home keeps the releases that it names.
+  // A renewed offer is our own from then on: the home keeps the releases that it names.
   if (options.client !== undefined) await catchUp(home, channel, options.client)
   const { head: base } = await requireBase(home, channel, options.client)
   const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
