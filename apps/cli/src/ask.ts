@@ -90,7 +90,7 @@ export class Ask {
    */
   async confirm(question: string): Promise<void> {
     if (this.#options.yes) return
-    const answer = await this.line(`${question} [y/N] `)
+    const answer = await this.line(`${question} [y/N] `, 'Give --yes if that is what you want')
     if (!/^(y|yes)$/i.test(answer.trim())) throw new CliError('CLI_DECLINED', 'Not confirmed; nothing was changed')
   }
 
@@ -103,13 +103,18 @@ export class Ask {
    */
   async typed(word: string, question: string): Promise<void> {
     if (this.#options.yes) return
-    const answer = await this.line(`${question}\nType ${word} to go on: `)
+    const answer = await this.line(`${question}\nType ${word} to go on: `, 'Give --yes if that is what you want')
     if (answer.trim() !== word) throw new CliError('CLI_DECLINED', `"${word}" was not typed; nothing was changed`)
   }
 
-  /** Asks for a line of text. */
-  async line(prompt: string): Promise<string> {
-    return new TextDecoder().decode(await readTerminal(prompt, true, this.#options.signal))
+  /**
+   * Asks for a line of text.
+   *
+   * @param hint - What answers without a terminal.
+   * @throws {@link CliError} `CLI_NO_TERMINAL`.
+   */
+  async line(prompt: string, hint = 'Run it in a terminal, or see --help for the flag that answers'): Promise<string> {
+    return new TextDecoder().decode(await readTerminal(prompt, { echo: true, hint, signal: this.#options.signal }))
   }
 
   async #warnIfShared(file: string): Promise<void> {
@@ -134,7 +139,7 @@ export class Ask {
   /** A new passphrase that is empty, short or not repeated the same is asked for again. */
   async #ask(label: string, isFresh: boolean): Promise<Uint8Array> {
     if (!isFresh) {
-      const typed = await readTerminal(`${label}: `, false, this.#options.signal)
+      const typed = await this.#askSilently(label)
       if (typed.length === 0) throw new CliError('CLI_PASSPHRASE_REPEAT', 'The passphrase is empty')
       return await firstLine(typed, 'the prompt')
     }
@@ -146,15 +151,20 @@ export class Ask {
     }
   }
 
+  async #askSilently(label: string): Promise<Uint8Array> {
+    const hint = 'Give --passphrase-file or --passphrase-fd'
+    return await readTerminal(`${label}: `, { echo: false, hint, signal: this.#options.signal })
+  }
+
   async #askTwice(label: string): Promise<{ readonly passphrase?: Uint8Array; readonly problem: string }> {
-    const first = await readTerminal(`${label}: `, false, this.#options.signal)
+    const first = await this.#askSilently(label)
     const length = [...new TextDecoder().decode(first)].length
     if (length < MIN_PASSPHRASE_LENGTH) {
       first.fill(0)
       const short = `The passphrase has fewer than ${MIN_PASSPHRASE_LENGTH} characters`
       return { problem: length === 0 ? 'The passphrase is empty' : short }
     }
-    const second = await readTerminal(`${label} again: `, false, this.#options.signal)
+    const second = await this.#askSilently(`${label} again`)
     const same = Buffer.compare(first, second) === 0
     second.fill(0)
     if (same) return { passphrase: await firstLine(first, 'the prompt'), problem: '' }
@@ -182,13 +192,17 @@ async function firstLine(bytes: Uint8Array, where: string): Promise<Uint8Array> 
   }
 }
 
+interface TerminalQuestion {
+  readonly echo: boolean
+  /** What answers without a terminal. */
+  readonly hint: string
+  readonly signal: AbortSignal
+}
+
 /** Reads a line from the terminal. Without echo, each key is taken as it comes and never reaches the screen. */
-async function readTerminal(prompt: string, echo: boolean, signal: AbortSignal): Promise<Uint8Array> {
-  if (!process.stdin.isTTY) {
-    throw new CliError('CLI_NO_TERMINAL', `Cannot ask "${prompt.trim()}": no terminal`, {
-      hint: 'Give --passphrase-file or --passphrase-fd, or --yes for a confirmation',
-    })
-  }
+async function readTerminal(prompt: string, { echo, hint, signal }: TerminalQuestion): Promise<Uint8Array> {
+  if (!process.stdin.isTTY)
+    throw new CliError('CLI_NO_TERMINAL', `Cannot ask "${prompt.trim()}": no terminal`, { hint })
   process.stderr.write(prompt)
   return echo ? await readEchoed(signal) : await readSilent(signal)
 }

@@ -346,6 +346,36 @@ describe('keyturn project init', () => {
   })
 })
 
+describe('what is said beside a release', () => {
+  it('"release list" names the other channels, here and on the server', async () => {
+    await ship('--version-name', '1.0.0')
+    await ship('--version-name', '1.0.0', '--channel', 'beta')
+    for (const flags of [[], ['--remote']])
+      expect((await keyturn('release', 'list', '--channel', 'beta', ...flags)).data['other_channels']).toEqual([
+        'stable',
+      ])
+  })
+
+  it('"project init" names files that players may edit, and keeps none by itself', async () => {
+    await rm(file())
+    process.chdir(world.path('game'))
+    const { data } = await keyturn('project', 'init', '--source', 'client')
+    expect(data).toMatchObject({ keep_suggestions: ['user.cfg'], project: { keep: [] } })
+  })
+
+  it('a published launcher says what comes next, and doctor counts no archives of it', async () => {
+    await mkdir(world.path('dist/update'), { recursive: true })
+    await writeFile(world.path('dist/update/player.cjs'), 'code')
+    await writeFile(world.path('dist/launcher.json'), JSON.stringify({ version: '1.0.0' }))
+    expect((await keyturn('launcher', 'publish', world.path('dist'))).ok).toBe(true)
+    const { data } = await keyturn('doctor')
+    const archives = (data['findings'] as { check: string; message: string }[]).filter(
+      ({ check }) => check === 'archives',
+    )
+    expect(archives.map(({ message }) => message)).toEqual(['1.0.0 on launcher has no archives, only loose files'])
+  })
+})
+
 describe('an access token', () => {
   it('goes to the server of the home only, unless its file is named with the other one (REL_SERVER_TOKEN)', async () => {
     const other = ['--server', 'http://127.0.0.1:1']

@@ -12,6 +12,7 @@ import type { ChannelOption } from '../flags/channel.ts'
 import { withServer } from '../flags/server.ts'
 import { wholeNumber } from '../flags/values.ts'
 import { counted, formatTable } from '../output.ts'
+import { warnOfKey } from './release/key-problem.ts'
 
 interface ShipOptions extends ChannelOption, ServerOptions {
   readonly project?: string
@@ -20,6 +21,7 @@ interface ShipOptions extends ChannelOption, ServerOptions {
   readonly notesFile?: string
   readonly versionName?: string
   readonly level: string
+  readonly runtimeKeyFile: boolean
 }
 
 /** Registers `keyturn ship`. */
@@ -34,7 +36,11 @@ export function registerShip(program: Command, cli: Cli): void {
       .option('--resume', 'end a halt of the channel')
       .option('--notes-file <file>', 'Markdown for players (default: that of the project)')
       .option('--version-name <text>', 'name of the release (default: today with the next number)')
-      .option('--level <n>', 'zstd level, 1 to 22', '12'),
+      .option('--level <n>', 'zstd level, 1 to 22', '12')
+      .option(
+        '--no-runtime-key-file',
+        'leave runtime-key.json out: the server delivers the key over Noise (default: as the release before)',
+      ),
   )
   cli.define<ShipOptions>(ship, {
     example: ['keyturn ship', 'keyturn ship --channel beta --version-name 1.4.2'],
@@ -59,6 +65,7 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
     version: options.versionName,
     percent: options.percent === undefined ? undefined : wholeNumber(options.percent, '--percent', 0, 100),
     notes: options.notesFile === undefined ? undefined : await readFile(options.notesFile, 'utf8'),
+    runtimeKeyFile: options.runtimeKeyFile ? undefined : false,
     level: wholeNumber(options.level, '--level', 1, 22),
     confirm: async (summary) => {
       context.onStep('ship-summary', summaryText(summary))
@@ -74,6 +81,7 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
     },
     progress: (work) => context.out.progress(work),
   })
+  warnOfKey(context, shipped.channel, shipped.report)
   return { data: shippedData(shipped), text: shippedText(shipped, context.dryRun) }
 }
 

@@ -296,6 +296,10 @@ async function checkArchives(home: HomeSession, { deep, signal }: DiagnoseOption
       )
       continue
     }
+    if (archives.length === 0) {
+      report('archives', 'ok', `${manifest.version} on ${manifest.channel ?? ''} has no archives, only loose files`)
+      continue
+    }
     let failures = 0
     for (const { path } of archives) {
       const { archive, close } = await openOwnArchive(home, join(tree, path))

@@ -36,6 +36,7 @@ export {
   findRelease,
   readIdentityLog,
   readIfThere,
+  readReleaseChannels,
   readReleases,
   readRoles,
   releaseFiles,

@@ -60,9 +60,14 @@ export async function readReleases(paths: HomePaths, channel: string): Promise<S
  * @param paths - Of the home.
  */
 export async function takenVersions(paths: HomePaths): Promise<string[]> {
-  const channels = (await namesIn(paths.releases)).filter((name) => !name.startsWith('.'))
+  const channels = await readReleaseChannels(paths)
   const names = await Promise.all(channels.map((channel) => namesIn(join(paths.releases, channel))))
   return names.flat().filter((name) => !name.startsWith('.'))
+}
+
+/** Channels that a home has releases of, in order of their names. */
+export async function readReleaseChannels(paths: HomePaths): Promise<string[]> {
+  return (await namesIn(paths.releases)).filter((name) => !name.startsWith('.')).toSorted()
 }
 
 /**

@@ -36,6 +36,8 @@ export interface ContentRotationOptions {
   readonly full?: boolean | undefined
   readonly nowMs: number
   readonly signal: AbortSignal
+  /** Called with what deserves a look and does not stop the rotation. */
+  readonly warn?: ((text: string) => void) | undefined
 }
 
 /** What a rotation of the content key will do, before anything is done. */
@@ -223,8 +225,14 @@ function publishStep({ home, options }: Work, client: ReleaseServerClient): Rota
     async run(state) {
       const release = await rotatedRelease(home, state)
       const head = await offerRotated(home, release, options.nowMs)
-      const { bytes } = await publishRelease(home, client, { release, head }, { signal: options.signal })
-      return { uploadedBytes: bytes }
+      const report = await publishRelease(home, client, { release, head }, { signal: options.signal })
+      const problem = report.runtimeKeys?.problem
+      if (problem !== undefined)
+        options.warn?.(
+          `The server does not deliver the new runtime key: ${problem}. Once that is fixed, ` +
+            `run "keyturn release publish --channel ${head.head.channel}"`,
+        )
+      return { uploadedBytes: report.bytes }
     },
   }
 }

@@ -24,7 +24,7 @@ import type { ProjectPlan } from '../release/project-plan.ts'
 import type { Project } from '../release/project.ts'
 import type { PublishReport } from '../release/publish-release.ts'
 import { putOffer } from '../release/put-offer.ts'
-import { writeRuntimeKeyFile } from '../release/runtime-key-file.ts'
+import { runtimeKeyFile, writeRuntimeKeyFile } from '../release/runtime-key-file.ts'
 import { openClient } from '../release/server.ts'
 import type { ServerOptions } from '../release/server.ts'
 import { pinOf, signRelease } from '../release/sign-release.ts'
@@ -57,6 +57,8 @@ export interface ShipPlan extends ServerOptions {
   readonly notes?: string | undefined
   /** zstd level, 1 to 22; default 12. */
   readonly level?: number | undefined
+  /** Whether players get the runtime key in a file of the release; default: as the release before, else they do. */
+  readonly runtimeKeyFile?: boolean | undefined
   /**
    * Asked once, when all is known and nothing is signed; not asked in a dry run. Throw to stop, or answer `false` to
    * stop
@@ -227,6 +229,12 @@ async function makeRoom(
   await discardRelease(home, channel, version)
 }
 
+/** A release without a key file is followed by one without: its publisher keeps the key on a server. */
+function carriesKeyFile(before: StoredRelease | undefined): boolean {
+  const { files = [] } = before?.manifest ?? {}
+  return !files.some(({ keyId }) => keyId !== undefined) || files.some(({ path }) => path === runtimeKeyFile)
+}
+
 /** The share of installs that gets the release: as it is said, else as the rollout that runs has it. */
 function shareOf(base: Head | undefined, percent: number | undefined): number {
   return percent ?? (base?.rollout?.paused === true ? undefined : base?.rollout?.percent) ?? 100
@@ -251,7 +259,8 @@ async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment
         signal: host.signal,
         progress,
       })
-      await writeRuntimeKeyFile(home, tree, activeContentKey(home.description))
+      if (plan.runtimeKeyFile ?? carriesKeyFile(before))
+        await writeRuntimeKeyFile(home, tree, activeContentKey(home.description))
     })
   } finally {
     await earlier.release()

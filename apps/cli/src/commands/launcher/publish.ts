@@ -53,7 +53,10 @@ async function runPublish(context: Context, options: ServerOptions, folder: stri
         version,
         head_sequence: head.head.sequence,
       },
-      text: `Published launcher ${version}: ${counted(report.blobs, 'blob')} (${formatBytes(report.bytes)}) uploaded`,
+      text:
+        `Published launcher ${version}: ${counted(report.blobs, 'blob')} (${formatBytes(report.bytes)}) uploaded\n` +
+        `Next: the head of channel "${LAUNCHER_CHANNEL}" ends at ${head.head.expiresAt}; ` +
+        '"keyturn release renew --all" renews it with the others',
     }
   } finally {
     progress.end()

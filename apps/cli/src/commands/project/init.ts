@@ -2,7 +2,7 @@ import { join, relative, resolve } from 'node:path'
 import { readHome } from '@keyturn/publisher'
 import { isExcluded, listTree, PROJECT_FILE, refuseSecrets } from '@keyturn/publisher/release'
 import type { JsonObject } from '@keyturn/primitives'
-import { formatBytes } from '@keyturn/primitives'
+import { formatBytes, printable } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
@@ -35,6 +35,15 @@ function programsIn(files: readonly { readonly path: string; readonly executable
   }
 }
 
+/** Names at the top that look like settings: a repair would set back what a player changed in them. */
+const SETTINGS = /\.(cfg|ini|conf|properties)$|^(settings|options|config|user)\.[a-z0-9]+$/i
+const MAX_SUGGESTIONS = 10
+
+function settingsIn(files: readonly { readonly path: string }[]): string[] {
+  const top = files.filter(({ path }) => !path.includes('/') && SETTINGS.test(path))
+  return top.slice(0, MAX_SUGGESTIONS).map(({ path }) => printable(path, 80))
+}
+
 async function runInit(context: Context, options: InitOptions): Promise<CommandResult> {
   requireFolder(options.source)
   const folder = process.cwd()
@@ -65,11 +74,17 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
     context.warn(
       `${suspicious}; "keyturn ship" refuses them until "exclude" or "include" of ${PROJECT_FILE} names them`,
     )
-  return {
-    data: { file, project },
-    text:
-      `${file}: ${counted(files.length, 'file')}, ${formatBytes(bytes)}` +
-      `${program['windows'] === undefined && program['linux'] === undefined ? '; say under "program" what launchers start' : ''}\n` +
-      'Next: "keyturn ship"',
-  }
+  const settings = settingsIn(files)
+  const noProgram = program['windows'] === undefined && program['linux'] === undefined
+  const lines = [
+    `${file}: ${counted(files.length, 'file')}, ${formatBytes(bytes)}`,
+    ...(noProgram ? ['Say under "program" what launchers start'] : []),
+    ...(settings.length === 0
+      ? []
+      : [
+          `If players edit ${settings.map((path) => `"${path}"`).join(', ')}: name them under "keep", never to set them back`,
+        ]),
+    'Next: "keyturn ship"',
+  ]
+  return { data: { file, project, keep_suggestions: settings }, text: lines.join('\n') }
 }

@@ -20,6 +20,7 @@ import type { Context } from '../../command.ts'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 import { withServer } from '../../flags/server.ts'
+import { warnOfKey } from './key-problem.ts'
 import { openToRelease } from '@keyturn/publisher/ship'
 
 /** Options of commands that change what a channel offers. */
@@ -111,13 +112,15 @@ export async function put(
   { home, channel, client, base }: CurrentOffer,
   offer: Offer,
 ): Promise<PutOffer> {
-  return await putOffer(home, channel, {
+  const done = await putOffer(home, channel, {
     offer,
     base: base.head,
     client,
     nowMs: context.clock(),
     signal: context.signal,
   })
+  warnOfKey(context, channel, done.report)
+  return done
 }
 
 /** The salt of a rollout that begins now. */

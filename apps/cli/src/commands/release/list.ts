@@ -9,6 +9,7 @@ import {
   openClient,
   readKnownHeads,
   readPublishedHead,
+  readReleaseChannels,
   readReleases,
   releaseState,
   stateText,
@@ -49,14 +50,16 @@ async function listHome(context: Context, options: ListOptions): Promise<Command
     }
     return { release, state: releaseState(place, head, context.clock()) }
   })
+  const others = (await readReleaseChannels(home.paths)).filter((name) => name !== channel)
   return {
     data: {
       channel,
       offered: head?.manifest.version,
       releases: releases.map(({ release, state }) => ({ ...summary(release), state: stateText(state, head) })),
+      other_channels: others,
     },
     text:
-      releases.length === 0
+      (releases.length === 0
         ? `No release on ${channel} yet`
         : formatTable(
             releases.map(({ release: { manifest }, state }) => [
@@ -66,8 +69,13 @@ async function listHome(context: Context, options: ListOptions): Promise<Command
               formatBytes(manifest.totals?.bytes ?? 0),
               stateText(state, head),
             ]),
-          ),
+          )) + othersText(others),
   }
+}
+
+/** A release that is looked for may be on another channel. */
+function othersText(others: readonly string[]): string {
+  return others.length === 0 ? '' : `\nOther channels: ${others.join(', ')} (--channel NAME)`
 }
 
 async function listRemote(context: Context, options: ListOptions): Promise<CommandResult> {
@@ -75,6 +83,9 @@ async function listRemote(context: Context, options: ListOptions): Promise<Comma
   const { description } = home
   const channel = channelOf(options, description)
   const client = await openClient(options, home)
+  const others = (await client.listChannels(description.product))
+    .map(({ channel: name }) => name)
+    .filter((name) => name !== channel)
   const { items } = await client.listReleases(description.product, { channel })
   const head = (await readKnownHeads(home, channel, client)).server?.head
   const releases = items
@@ -86,15 +97,21 @@ async function listRemote(context: Context, options: ListOptions): Promise<Comma
       return { ...release, state: stateText(releaseState(place, head, context.clock()), head) }
     })
   return {
-    data: { channel, offered: head?.manifest.version, releases: releases as unknown as JsonValue },
-    text: formatTable(
-      releases.map(({ version, sequence, files, bytes, state }) => [
-        version,
-        `#${sequence}`,
-        counted(files, 'file'),
-        formatBytes(bytes),
-        state,
-      ]),
-    ),
+    data: {
+      channel,
+      offered: head?.manifest.version,
+      releases: releases as unknown as JsonValue,
+      other_channels: others,
+    },
+    text:
+      formatTable(
+        releases.map(({ version, sequence, files, bytes, state }) => [
+          version,
+          `#${sequence}`,
+          counted(files, 'file'),
+          formatBytes(bytes),
+          state,
+        ]),
+      ) + othersText(others),
   }
 }

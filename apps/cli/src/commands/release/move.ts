@@ -4,6 +4,7 @@ import type { ChannelOption } from '../../flags/channel.ts'
 import { wholeNumber } from '../../flags/values.ts'
 import { publishedText } from './change-offer.ts'
 import type { OfferOptions } from './change-offer.ts'
+import { warnOfKey } from './key-problem.ts'
 
 /** How a promoted release is offered. */
 export interface ShareOptions {
@@ -28,6 +29,7 @@ export async function reissue(
   const { from, channel, made } = await moveRelease(context, { ...options, ...move, from: options.channel, percent })
   if (made === undefined)
     return { data: { from, channel }, text: `Would offer the files of ${from} on ${channel} again` }
+  warnOfKey(context, channel, made.report)
   const share = made.percent === undefined ? '' : ` to ${made.percent} %`
   return {
     data: {

@@ -5,6 +5,7 @@ import { counted } from '../../output.ts'
 import { withServer } from '../../flags/server.ts'
 import { findRelease, headToPublish, openClient, publishHead } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
+import { warnOfKey } from './key-problem.ts'
 import { openToRelease } from '@keyturn/publisher/ship'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
@@ -46,8 +47,7 @@ async function runPublish(context: Context, options: PublishOptions): Promise<Co
   try {
     const report = await publishHead(home, client, head, { signal: context.signal, progress })
     const { runtimeKeys, ...sent } = report
-    if (runtimeKeys?.problem !== undefined)
-      context.out.warn(`The server does not deliver the runtime key of this release: ${runtimeKeys.problem}`)
+    warnOfKey(context, channel, report)
     return {
       data: {
         channel,

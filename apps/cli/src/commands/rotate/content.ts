@@ -67,6 +67,7 @@ export async function openContentRotation(
     channel: channelOf(flags, home.description),
     nowMs: context.clock(),
     signal: context.signal,
+    warn: context.warn,
     full: flags.full === true,
     client: flags.abandon === true ? undefined : await openKnownClient(flags, home),
   }

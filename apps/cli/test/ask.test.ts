@@ -1,0 +1,24 @@
+import { expect, it } from 'vitest'
+import { Ask } from '../src/ask.ts'
+
+const ask = new Ask({
+  passphraseFile: undefined,
+  passphraseFd: undefined,
+  yes: false,
+  signal: new AbortController().signal,
+})
+
+it.each([
+  ['a confirmation', () => ask.confirm('Ship it?'), '--yes'],
+  ['a word', () => ask.typed('ROTATE', 'Now?'), '--yes'],
+  ['a passphrase', () => ask.passphrase('Passphrase'), '--passphrase-file'],
+  ['a new passphrase', () => ask.newPassphrase('New passphrase', undefined), '--passphrase-file'],
+])(
+  'without a terminal, names the flag that answers %s, and no other (CLI_NO_TERMINAL)',
+  async (_what, question, flag) => {
+    const error: unknown = await Promise.resolve(question()).catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'CLI_NO_TERMINAL', hint: expect.stringContaining(flag) })
+    const other = flag === '--yes' ? '--passphrase' : '--yes'
+    expect((error as { hint: string }).hint).not.toContain(other)
+  },
+)
