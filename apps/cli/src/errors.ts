@@ -53,11 +53,6 @@ export const cliErrors = {
     meaning: 'The configuration file is not strict JSON or names a setting that does not exist.',
     remedy: 'Fix the file; the message names the setting.',
   },
-  CLI_DIFFERS: {
-    kind: 'no',
-    meaning: 'The two sides differ, and --fail-on-diff was given.',
-    remedy: 'Nothing is wrong with the command; see what it listed.',
-  },
   CLI_DUE: {
     kind: 'no',
     meaning: 'Something is due ("status --check") or unsound ("doctor").',

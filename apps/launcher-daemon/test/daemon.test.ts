@@ -204,9 +204,17 @@ describe('the local interface', () => {
       ['a traversal', { path: '/../../etc/passwd', headers: known }, 400],
     ]
     for (const [name, attack, wanted] of attacks) {
-      const { status } = await send(target, attack).catch(() => ({ status: 400 }))
+      const { status, text } = await send(target, attack).catch(() => ({ status: 400, text: '' }))
       expect(status, name).toBe(wanted)
+      if (status === 403) expect(JSON.parse(text), name).toMatchObject({ code: 'LA_API_AUTH' })
     }
+    const unknown = await send(target, {
+      method: 'POST',
+      path: '/api/eval',
+      headers: { ...known, ...json },
+      body: '{}',
+    })
+    expect(JSON.parse(unknown.text)).toMatchObject({ code: 'LA_API_REQUEST' })
     expect(await target.supervisor.snapshot()).toMatchObject({ version: undefined, activity: undefined })
   })
 

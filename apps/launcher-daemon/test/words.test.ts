@@ -21,6 +21,7 @@ describe('the words of the page', () => {
     expect(said(runtimeKeyErrors, 'error.key')).toContain('RK_REFUSED')
     expect(errorWord({ code: 'LA_UNFINISHED', kind: 'policy' })).toBe('error.half')
     expect(errorWord({ code: 'constructor', kind: 'bug' })).toBe('error.other')
+    expect(errorWord({ code: 'MAN_LAUNCHER_TOO_OLD', kind: 'policy' })).toBe('error.tooOld')
   })
 
   it('name each error', () => {

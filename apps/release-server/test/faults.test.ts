@@ -1,6 +1,7 @@
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import { faultFileSystem } from '@keyturn/primitives/testing'
 import { describe, expect, it } from 'vitest'
+import { ServerError } from '../src/errors.ts'
 import { openFolderBlobStore } from '../src/storage/folder-blob-store.ts'
 import { streamOf } from '../src/storage/hashing.ts'
 import { blobFromBytes } from '@keyturn/release-client'
@@ -43,6 +44,7 @@ describe('folder blob store, with each change to the disk failing in turn', () =
   it.each(['fail', 'crash'] as const)(
     'put (%s): the blob is whole or absent, never torn; 507 for a full disk (rows 237, 240)',
     async (mode) => {
+      const codes = new Set<string>()
       const faults = await eachFault(
         mode,
         'ENOSPC',
@@ -52,12 +54,14 @@ describe('folder blob store, with each change to the disk failing in turn', () =
           const info = await store.stat(name)
           if (info !== undefined) expect(info.size).toBe(bytes.length)
           else expect(failure).toBeDefined()
+          if (failure instanceof ServerError) codes.add(failure.code)
           await store.put(name, streamOf(bytes))
           expect((await store.stat(name))?.size).toBe(bytes.length)
           await store.sweep(Date.now() + 10_000)
         },
       )
       expect(faults).toBeGreaterThan(5)
+      if (mode === 'fail') expect([...codes]).toEqual(['UP_DISK_FULL'])
     },
   )
 

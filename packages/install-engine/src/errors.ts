@@ -134,11 +134,6 @@ export const launcherErrors = {
     meaning: 'The newest release is rolled out in steps and this install is not in it yet.',
     remedy: 'Wait, or ask for it by hand if the publisher allows that.',
   },
-  LA_TOO_OLD: {
-    kind: 'policy',
-    meaning: 'The release asks for a newer launcher.',
-    remedy: 'Install the newest launcher.',
-  },
   LA_REQUIRES: {
     kind: 'policy',
     meaning: 'The release cannot run on this machine.',

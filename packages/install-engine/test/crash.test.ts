@@ -5,7 +5,7 @@ import { faultFileSystem } from '@keyturn/primitives/testing'
 import type { FaultFileSystem, FaultPlan, RecordedOperation } from '@keyturn/primitives/testing'
 import { describe, expect, it } from 'vitest'
 import { createEngine } from '../src/index.ts'
-import type { Fetch } from '../src/index.ts'
+import type { EngineEvent, Fetch } from '../src/index.ts'
 import { patienceMs } from './support/campaign.ts'
 import { expectedText, offline, temporaryFolder, treeFetch, treeText } from './support/install.ts'
 import { noise, NOW, Publisher, sha256Hex } from './support/publisher.ts'
@@ -58,7 +58,12 @@ async function scene(): Promise<Scene> {
   return { publisher, start, old, from: expectedText(old.files, sha256Hex), to: expectedText(made.files, sha256Hex) }
 }
 
-function engineOn({ trust }: Pick<Publisher, 'trust'>, folder: string, fetch: Fetch, fs?: FaultFileSystem) {
+function engineOn(
+  { trust }: Pick<Publisher, 'trust'>,
+  folder: string,
+  fetch: Fetch,
+  { fs, onEvent }: { fs?: FaultFileSystem | undefined; onEvent?: (event: EngineEvent) => void } = {},
+) {
   return createEngine({
     folder,
     server: 'http://releases.test/',
@@ -69,6 +74,7 @@ function engineOn({ trust }: Pick<Publisher, 'trust'>, folder: string, fetch: Fe
     lockPatienceMs: 0,
     retry: { tries: 1, firstPauseMs: 1, longestPauseMs: 1 },
     ...(fs === undefined ? {} : { fs }),
+    ...(onEvent === undefined ? {} : { onEvent }),
   })
 }
 
@@ -86,15 +92,22 @@ async function copyOf(start: string): Promise<string> {
 /** Runs the update on a failing disk; tells whether the fault came. */
 async function updateWith(folder: string, publisher: Publisher, plan: FaultPlan): Promise<FaultFileSystem> {
   const fs = faultFileSystem({ plan })
-  await engineOn(publisher, folder, treeFetch(publisher.tree), fs)
+  await engineOn(publisher, folder, treeFetch(publisher.tree), { fs })
     .update()
     .catch(() => undefined)
   return fs
 }
 
-/** Only recovers: without a server nothing else happens. */
-async function recoverOn(publisher: Pick<Publisher, 'trust'>, folder: string, fs?: FaultFileSystem): Promise<void> {
-  await expect(engineOn(publisher, folder, offline, fs).update()).rejects.toBeDefined()
+/** Only recovers: without a server nothing else happens. Gives the codes of the notices on the way. */
+async function recoverOn(
+  publisher: Pick<Publisher, 'trust'>,
+  folder: string,
+  fs?: FaultFileSystem,
+): Promise<readonly string[]> {
+  const codes: string[] = []
+  const onEvent = (event: EngineEvent): void => void (event.type === 'notice' && codes.push(event.code))
+  await expect(engineOn(publisher, folder, offline, { fs, onEvent }).update()).rejects.toBeDefined()
+  return codes
 }
 
 async function checkWhole(folder: string, { from, to }: Scene, where: string): Promise<'old' | 'new'> {
@@ -171,7 +184,8 @@ describe('an update that is killed once at', () => {
           const folder = await copyOf(stage.start)
           await updateWith(folder, stage.publisher, { at: at as number, mode: 'crash' })
           await dead(folder)
-          await recoverOn(stage.publisher, folder)
+          const notices = await recoverOn(stage.publisher, folder)
+          if (point === 'C7') expect(notices).toContain('LA_RECOVERED')
           const side = await checkWhole(folder, stage, `${point}, call ${at}`)
           expect([point, at, side]).toEqual([point, at, (at as number) <= decided ? 'old' : 'new'])
           await rm(folder, { recursive: true, force: true })
@@ -223,7 +237,7 @@ describe('an update that is killed once at', () => {
         const target = join(folder, '.updates/launcher.exe')
         await writeFile(target, 'old')
         const dying = faultFileSystem({ plan: { at, mode: 'crash' } })
-        await engineOn(publisher, folder, treeFetch(publisher.tree), dying)
+        await engineOn(publisher, folder, treeFetch(publisher.tree), { fs: dying })
           .fetchLauncher(target)
           .catch(() => undefined)
         expect(['old', launcher.length]).toContain(
@@ -315,7 +329,7 @@ describe.each(['ENOSPC', 'EIO', 'EACCES', 'EXDEV'])('a disk that answers %s', (c
       for (let at = 0; ; at += faultNth) {
         const folder = await copyOf(stage.start)
         const fs = faultFileSystem({ plan: { at, mode: 'fail', code } })
-        const error = await engineOn(stage.publisher, folder, treeFetch(stage.publisher.tree), fs)
+        const error = await engineOn(stage.publisher, folder, treeFetch(stage.publisher.tree), { fs })
           .update()
           .then(
             () => undefined,
@@ -347,7 +361,7 @@ describe('a full disk', () => {
           counts: ({ name }) =>
             name === 'handle.write' || name === 'handle.writeFile' || name === 'mkdir' || name === 'handle.sync',
         })
-        await engineOn(stage.publisher, folder, treeFetch(stage.publisher.tree), fs)
+        await engineOn(stage.publisher, folder, treeFetch(stage.publisher.tree), { fs })
           .update()
           .catch(() => undefined)
         if (!fs.fired) break
@@ -367,7 +381,7 @@ describe('a full disk', () => {
       for (let at = 0; at < 40; at += 2) {
         const folder = await copyOf(stage.start)
         const fs = faultFileSystem({ plan: { at, mode: 'short-write' }, counts: ({ name }) => name === 'handle.write' })
-        await engineOn(stage.publisher, folder, treeFetch(stage.publisher.tree), fs)
+        await engineOn(stage.publisher, folder, treeFetch(stage.publisher.tree), { fs })
           .update()
           .catch(() => undefined)
         await dead(folder)

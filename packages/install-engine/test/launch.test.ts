@@ -161,7 +161,7 @@ describe('launch()', () => {
 
   it('goes back by itself after two starts that did not live', async () => {
     const { publisher, files } = await game()
-    const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
+    const { engine, folder, events } = await engineFor(publisher, { program: ['client.mjs'] })
     await engine.update()
     await publisher.release(
       { ...files, 'client.mjs': 'process.exit(3)' },
@@ -177,6 +177,8 @@ describe('launch()', () => {
     })
     expect([await exited, version]).toEqual([0, '2026.11.21-1'])
     expect(await engine.update()).toMatchObject({ outcome: 'stay' })
+    const said = events.filter((event) => event.type === 'notice' && event.code === 'LA_RELEASE_FAILED')
+    expect(said, 'once when it went back, once when it is offered again').toHaveLength(2)
   })
 
   it('does not put an update in place under a running client, nor start it twice (row 214)', async () => {

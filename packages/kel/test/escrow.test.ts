@@ -289,3 +289,24 @@ it('a delegated event that waits comes out when its seal comes, or when the log 
   for (const message of [...boss.messages, sealing.message]) await delegator.append(message)
   expect((await kel.append(child.message)).outcome).toBe('accepted')
 })
+
+it('a delegated event is refused when its delegator does not delegate, or seals another event in its place (KEL_DELEGATION)', async () => {
+  const open = async (traits: readonly ('DND' | 'EO')[], sealed: 'the event' | 'another'): Promise<string> => {
+    const boss = await incept({ keys: [key(40)], nextKeys: [key(41)], traits }, signer(40))
+    const child = await incept({ keys: [key(30)], nextKeys: [key(31)], delegator: boss.prefix }, signer(30))
+    const said = sealed === 'the event' ? child.said : boss.said
+    const sealing = await interact(boss.state, [{ i: child.prefix, s: '0', d: said }], signer(40))
+    const delegator = await Kel.open(memoryStore().log(boss.prefix), boss.prefix)
+    for (const message of [boss.message, sealing.message]) await delegator.append(message)
+    const kel = await Kel.open(memoryStore().log(child.prefix), child.prefix, {
+      delegator: () => ({ state: delegator.state, eventAt: (sn) => delegator.events[sn] }),
+    })
+    return await kel.append(child.message).then(
+      ({ outcome }) => outcome,
+      (error: unknown) => (error as KelError).code,
+    )
+  }
+  expect(await open([], 'the event')).toBe('accepted')
+  expect(await open([], 'another')).toBe('waiting')
+  expect(await open(['DND'], 'the event')).toBe('KEL_DELEGATION')
+})

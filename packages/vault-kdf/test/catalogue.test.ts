@@ -9,6 +9,7 @@ import { openRecord } from '../src/open-record.ts'
 import { lengthPrefixed } from '../src/length-prefixed.ts'
 import { envelopeOverhead, tryOpenEnvelope } from '../src/envelope.ts'
 import { MemoryStore, Vault, parseKeyringDocument } from '../src/index.ts'
+import { checkUse } from '../src/key-state.ts'
 import { Keyring } from '../src/keyring.ts'
 import { memoryProvider, sealLegacyForTest } from '../src/testing/index.ts'
 import type { StoredRecord } from '../src/index.ts'
@@ -38,6 +39,12 @@ const legacyBlob = (plaintext: string): Uint8Array =>
     master: legacyMaster,
     random: systemRandom,
   })
+
+it('nothing is sealed under a version that is not the active one (VK_STALE_WRITER)', () => {
+  checkUse(1, 'active', 'seal')
+  for (const state of ['staged', 'decrypt_only', 'suspended', 'quarantined', 'destroyed'] as const)
+    expect(() => checkUse(1, state, 'seal'), state).toThrow(expect.objectContaining({ code: 'VK_STALE_WRITER' }))
+})
 
 describe('derivation', () => {
   it('no two tuples of ids share an info string, over 100,000 random ones (row 164)', () => {

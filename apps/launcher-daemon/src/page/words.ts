@@ -193,7 +193,7 @@ const byCode: Readonly<Record<string, Word>> = {
   LA_BARRED: 'error.refused',
   LA_FOLDER: 'error.folder',
   LA_DISK_FULL: 'error.disk',
-  LA_TOO_OLD: 'error.tooOld',
+  MAN_LAUNCHER_TOO_OLD: 'error.tooOld',
   MAN_CLOCK: 'error.clock',
   TRUST_CLOCK: 'error.clock',
   LA_UNFINISHED: 'error.half',

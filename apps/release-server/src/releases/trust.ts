@@ -159,7 +159,7 @@ export async function verifyOffer(
 export function refusal(error: KeyturnError): KeyturnError {
   if (error instanceof ManifestError && error.code === 'MAN_ROLLBACK')
     return new ServerError('PUB_ROLLBACK', error.message, { cause: error })
-  if (error instanceof ManifestError && error.code === 'TRUST_MISSING') {
+  if (error instanceof ManifestError && isMissing(error)) {
     return new ServerError(
       'PUB_UNSEALED',
       'The product has no key event log, or the log seals a role document that was not uploaded',
@@ -167,6 +167,11 @@ export function refusal(error: KeyturnError): KeyturnError {
     )
   }
   return error
+}
+
+/** Something that the log calls for is not here. A role document that is here and wrong has no version in its details. */
+function isMissing({ code, details }: ManifestError): boolean {
+  return code === 'TRUST_MISSING' || (code === 'TRUST_ROLES' && details['version'] !== undefined)
 }
 
 /**
