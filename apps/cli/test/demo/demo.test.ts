@@ -55,6 +55,17 @@ describe('keyturn demo', () => {
     expect(data.totals).toMatchObject({ refusals: 6, files: 60, identity_turn_bytes: 0 })
   }, 900_000)
 
+  it('says which checks do not hold, and exits as refused, when the input becomes no archive (CLI_DEMO)', async () => {
+    await mkdir(join(folder, 'in'))
+    await writeFile(join(folder, 'in/loose.txt'), 'no folder, so no archive')
+    const outcome = await keyturn(['demo', '--input', join(folder, 'in'), '--json'], { env: { TMPDIR: folder } })
+    const { ok, data, error } = JSON.parse(outcome.stdout) as Answer & { error: { code: string; message: string } }
+    expect([outcome.code, ok, error.code]).toEqual([4, false, 'CLI_DEMO'])
+    const failed = data.steps.filter((step) => !step.ok).map(({ name }) => name)
+    expect(failed).toContain('start-client-1')
+    expect(error.message).toContain(failed.join(', '))
+  }, 900_000)
+
   it('refuses an input that is not there or no folder, before anything is made', async () => {
     await writeFile(join(folder, 'file'), '')
     for (const input of [join(folder, 'nothing'), join(folder, 'file')]) {
