@@ -77,7 +77,9 @@ function verdictOf(program: string, code: string): string | undefined {
 
 /** The package's entry point, and each example that needs nothing else. */
 function entries({ path, manifest }: Member): { name: string; code: string }[] {
-  const face = `import * as face from '${manifest.name}'\nif (Object.keys(face).length === 0) throw new Error('nothing is exported')\n`
+  const face =
+    `import * as face from '${manifest.name}'\nif (Object.keys(face).length === 0) throw ` +
+    `new Error('nothing is exported')\n`
   const examples = sourceFiles(join(path, 'examples'))
     .map((name) => ({ name: `examples/${name}`, code: readFileSync(join(path, 'examples', name), 'utf8') }))
     .filter(({ code }) => !/from '(?:node:|[^']*\/(?:node|sqlite|dht|keychain)')/.test(code))

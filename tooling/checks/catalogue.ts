@@ -89,7 +89,8 @@ function document(
       .filter((row) => row.place === place)
       .map(
         ({ number, what }) =>
-          `| ${number} | ${what} | ${(shown.get(number) ?? []).map(cell).join('; ') || `not shown: ${notShown.get(number) ?? '—'}`} |`,
+          `| ${number} | ${what} | ` +
+          `${(shown.get(number) ?? []).map(cell).join('; ') || `not shown: ${notShown.get(number) ?? '—'}`} |`,
       )
     return `## ${place}\n\n| row | bad input or fault | shown by |\n|---|---|---|\n${lines.join('\n')}\n`
   })
@@ -144,7 +145,8 @@ for (const { number, what } of rows) {
     console.log(`  row ${number} is listed as not shown, but a test shows it: remove it from the list`)
 }
 console.log(
-  `  ${rows.filter(({ number }) => shown.has(number)).length} of ${rows.length} rows have a test; not shown: ${notShown.size}`,
+  `  ${rows.filter(({ number }) => shown.has(number)).length} of ${rows.length} rows have a test; not ` +
+    `shown: ${notShown.size}`,
 )
 for (const [number, reason] of notShown) {
   console.log(`    row ${number}: ${reason}`)

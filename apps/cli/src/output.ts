@@ -152,7 +152,9 @@ function barProgress(stream: TextStream, label: string, unit: 'bytes' | 'count')
       const part = highest === 0 ? 0 : done / highest
       const filled = Math.round(part * 20)
       const bar = `${'█'.repeat(filled)}${'░'.repeat(20 - filled)}`
-      const text = `${label} ${bar} ${Math.floor(part * 100)} %  ${show(done)}/${show(highest)}  ${show(Math.round(rate))}/s  ${left} s left`
+      const text =
+        `${label} ${bar} ${Math.floor(part * 100)} %  ${show(done)}/${show(highest)}  ` +
+        `${show(Math.round(rate))}/s  ${left} s left`
       stream.write(`\r\u001b[K${terminalText(text).slice(0, (stream.columns ?? 80) - 1)}`)
     },
     end() {

@@ -25,7 +25,9 @@ export async function writeReport(
   homeFolder: string | undefined,
 ): Promise<ReportPlace> {
   const id = randomBytes(5).toString('hex')
-  const text = `report ${id}\ncommand ${command}\nnode ${process.version} ${process.platform} ${process.arch}\n\n${stacks(error)}\n`
+  const text =
+    `report ${id}\ncommand ${command}\nnode ${process.version} ${process.platform} ` +
+    `${process.arch}\n\n${stacks(error)}\n`
   for (const folder of homeFolder === undefined ? [tmpdir()] : [join(homeFolder, 'reports'), tmpdir()]) {
     const path = join(folder, `keyturn-${id}.txt`)
     try {

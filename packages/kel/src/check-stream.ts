@@ -139,7 +139,8 @@ export function checkStream(stream: Uint8Array, options: CheckOptions = {}): Che
   while (offset < bytes.length) {
     let frame: Frame | undefined
     if (unreadable > MAX_UNREADABLE_MESSAGES) {
-      const explanation = `${MAX_UNREADABLE_MESSAGES} messages cannot be read; the last ${bytes.length - offset} bytes are left out`
+      const explanation =
+        `${MAX_UNREADABLE_MESSAGES} messages cannot be read; the last ` + `${bytes.length - offset} bytes are left out`
       messages.push(refused(undefined, refusal('KEL_LIMIT', explanation)))
       break
     }

@@ -46,7 +46,11 @@ function need(threshold: KeyState['threshold'], count: number): string {
 
 function witnessed(state: KeyState, count: number): string {
   if (state.witnesses.length === 0) return ''
-  return `; ${count} of ${plural(state.witnesses.length, 'witness').replace(/witnesss$/, 'witnesses')} signed, ${state.witnessThreshold} needed`
+  return (
+    `; ${count} of ` +
+    `${plural(state.witnesses.length, 'witness').replace(/witnesss$/, 'witnesses')} signed, ` +
+    `${state.witnessThreshold} needed`
+  )
 }
 
 function promise(state: KeyState): string {
@@ -88,7 +92,10 @@ interface AcceptedEvent {
 export function explainAcceptance({ base, next, event, signatures, witnessCount }: AcceptedEvent): string {
   const tail = sealed(event) + witnessed(next, witnessCount)
   if (event.type === 'ixn') {
-    return `interaction ${event.sn} signed by ${keyList([...signatures.places])} of ${next.keys.length}; ${need(next.threshold, next.keys.length)}${tail}`
+    return (
+      `interaction ${event.sn} signed by ${keyList([...signatures.places])} of ` +
+      `${next.keys.length}; ${need(next.threshold, next.keys.length)}${tail}`
+    )
   }
   if (base === undefined || isInception(event)) {
     return (

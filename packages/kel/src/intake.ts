@@ -255,7 +255,8 @@ export class Intake {
     const witnesses = new Map([...valid].filter(([place]) => !known.has(place)))
     log.addWitnesses(said, witnesses)
     const byIdentities = endorsers.length === 0 ? '' : `; signed by ${endorsers.join(', ')}`
-    const explanation = `receipt for event ${sn}: ${witnesses.size} new of ${valid.size} witness signatures${byIdentities}`
+    const explanation =
+      `receipt for event ${sn}: ${witnesses.size} new of ${valid.size} witness ` + `signatures${byIdentities}`
     return { verdict: 'receipt', prefix, event, witnesses, endorsers, explanation }
   }
 

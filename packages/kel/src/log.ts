@@ -265,7 +265,8 @@ export class EventLog implements DelegatorLog {
     if (verdict.verdict === 'escrow' && (verdict.kind === 'partial-signature' || verdict.kind === 'out-of-order')) {
       throw refusal('KEL_SEQ', `Event ${event.sn} is taken by ${held.said}, and its rival is not fully signed`)
     }
-    const explanation = `a second event ${event.sn}, ${event.said}, is rightly signed; ${held.said} was seen first and stays`
+    const explanation =
+      `a second event ${event.sn}, ${event.said}, is rightly signed; ${held.said} ` + 'was seen first and stays'
     return { verdict: 'duplicity', against: held, explanation }
   }
 

@@ -108,7 +108,9 @@ function verifySignatures(
   if (base === undefined || !isRotation(event)) return signatures
   const exposure = exposedPlaces(base, event, signatures)
   if (base.nextThreshold.met(exposure.places)) return { ...signatures, valid: exposure.valid }
-  const revealed = `reveals ${exposure.places.size} of the ${base.nextDigests.length} keys promised in event ${base.lastEstablishment.sn}`
+  const revealed =
+    `reveals ${exposure.places.size} of the ${base.nextDigests.length} keys promised ` +
+    `in event ${base.lastEstablishment.sn}`
   const needed = describeThreshold(base.nextThreshold)
   if (base.nextThreshold.met(exposure.reachable)) {
     return waiting('partial-signature', `Rotation ${event.sn} ${revealed} so far; ${needed} needed`)

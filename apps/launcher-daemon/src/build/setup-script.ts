@@ -53,7 +53,10 @@ function languagesOf({ languages }: PlayerConfig): readonly SetupLanguage[] {
 }
 
 function languageLines({ nsis, removeGame }: SetupLanguage): string {
-  return `!insertmacro MUI_LANGUAGE ${nsis}\nLangString REMOVE_GAME \${LANG_${nsis.toUpperCase()}} ${nsisText(removeGame)}`
+  return (
+    `!insertmacro MUI_LANGUAGE ${nsis}\nLangString REMOVE_GAME \${LANG_${nsis.toUpperCase()}} ` +
+    `${nsisText(removeGame)}`
+  )
 }
 
 /** What the uninstaller does. A silent removal keeps the game. */

@@ -51,7 +51,10 @@ export class EventPrinter {
     const rate = isFetch
       ? `  ${formatBytes(progress.bytesPerSecond)}/s${progress.secondsLeft === undefined ? '' : `  ${progress.secondsLeft} s left`}`
       : ''
-    const text = `${isFetch ? 'Downloading' : 'Verifying'} [${'#'.repeat(filled)}${'.'.repeat(24 - filled)}] ${formatBytes(done)} of ${formatBytes(total)}${rate}`
+    const text =
+      `${isFetch ? 'Downloading' : 'Verifying'} ` +
+      `[${'#'.repeat(filled)}${'.'.repeat(24 - filled)}] ${formatBytes(done)} of ` +
+      `${formatBytes(total)}${rate}`
     this.#stream.write(`\r\u001b[K${text.slice(0, (this.#stream.columns ?? 80) - 1)}`)
     this.#drawn = true
   }

@@ -27,7 +27,10 @@ export function updateText(result: UpdateResult): string {
   const { outcome, version = 'nothing', downloadedBytes } = result
   switch (outcome) {
     case 'updated':
-      return `Installed ${version}: ${filesWritten(result)}, ${result.removedFiles} removed, ${formatBytes(downloadedBytes)} downloaded`
+      return (
+        `Installed ${version}: ${filesWritten(result)}, ${result.removedFiles} removed, ` +
+        `${formatBytes(downloadedBytes)} downloaded`
+      )
     case 'up-to-date':
       return `${version} is installed and up to date`
     case 'repaired':
@@ -82,7 +85,8 @@ export function statusText(status: EngineStatus): string {
     `Folder   ${status.folder}`,
     `Server   ${status.server} (${status.channel})`,
     `Release  ${status.version ?? 'none'}${status.confirmed ? '' : status.version === undefined ? '' : ', not started yet'}`,
-    `Trust    ${status.trust}: ${isOlder ? `verified: this release comes from its publisher; the newest known one is ${status.offered ?? ''}` : trustWords[status.trust]}`,
+    `Trust    ${status.trust}: ` +
+      `${isOlder ? `verified: this release comes from its publisher; the newest known one is ${status.offered ?? ''}` : trustWords[status.trust]}`,
   ]
   if (status.reason !== undefined) lines.push(`         ${status.reason.message} (${status.reason.code})`)
   if (status.paused) lines.push('Paused   downloads wait until they are resumed')

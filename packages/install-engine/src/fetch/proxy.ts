@@ -60,7 +60,8 @@ export function proxyFor(url: URL, proxies: Proxies): URL | undefined {
   const scheme = proxy?.protocol.replace(/:$/, '') ?? ''
   throw new LauncherError(
     'LA_PROXY',
-    `Cannot use the proxy of the environment: expected http or https, got ${scheme === '' || proxy?.hostname === '' ? 'no address' : scheme}`,
+    'Cannot use the proxy of the environment: expected http or https, got ' +
+      `${scheme === '' || proxy?.hostname === '' ? 'no address' : scheme}`,
     {
       details: { proxy: proxy?.host ?? '' },
       hint: 'Set HTTP_PROXY and HTTPS_PROXY to an http:// proxy, or name the release server in NO_PROXY',

@@ -47,7 +47,10 @@ export function describeSigningRequest(publications: readonly Publication[]): st
     `identity ${publication.identity}, on ${date(publication.atS)}: key list ${publication.list.seq}`,
     ...publication.records.map(({ device, state, publicKey, sequence, expiresS, retiringUntilS, reason }) => {
       const until = retiringUntilS === undefined ? '' : `, answers until ${date(retiringUntilS)}`
-      return `  ${device}: ${state}${reason === undefined ? '' : ` (${reason})`}${until}, record ${sequence}, valid until ${date(expiresS)}, key ${publicKey}`
+      return (
+        `  ${device}: ${state}${reason === undefined ? '' : ` (${reason})`}${until}, record ` +
+        `${sequence}, valid until ${date(expiresS)}, key ${publicKey}`
+      )
     }),
     ...publication.list.tombstones.map(({ k, why, at }) => `  never again: ${k} (${why}, ${date(at)})`),
   ])

@@ -63,7 +63,8 @@ export async function requireFresh(
   const restored = await readRestored(folder)
   if (client === undefined) {
     if (restored === undefined) return
-    const message = `This home was restored from a backup at ${restored}, and was not compared with the published log since`
+    const message =
+      `This home was restored from a backup at ${restored}, and was not compared with ` + 'the published log since'
     const hint = 'If anything was signed after that backup, import the newer log first: keyturn id import FILE'
     if (home.description.server === undefined || warnOnly) host.warn(`${message}. ${hint}`)
     else throw new PublisherError('CLI_HOME_STALE', message, { hint: `Run "keyturn doctor" with the server. ${hint}` })

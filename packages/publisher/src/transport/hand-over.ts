@@ -33,7 +33,8 @@ export interface HandedOver {
  * seals in its vault and uses while their published records say so. Comes before publishing: a server must hold a key
  * when the first client asks for it. A revocation alone waits for no server.
  *
- * @throws {@link PublisherError} `CLI_USAGE` for an address that is neither https nor of this machine; `CLI_NETWORK` when a
+ * @throws {@link PublisherError} `CLI_USAGE` for an address that is neither https nor of this machine; `CLI_NETWORK`
+ *   when a
  * server does not take them.
  */
 export async function handOverKeys(
@@ -80,7 +81,9 @@ export async function handOverKeys(
 
 /** What a rotation says that a server holds up, with every way out. */
 function refused(host: PublisherHost, url: string, cause: KeyturnError): KeyturnError {
-  const waysOut = `remove it with "keyturn noise servers --remove ${url}", or give this rotation up with "keyturn noise rotate --abandon": nothing of it is published`
+  const waysOut =
+    `remove it with "keyturn noise servers --remove ${url}", or give this rotation up ` +
+    'with "keyturn noise rotate --abandon": nothing of it is published'
   // Of a token that is missing or too weak its own error says what to do.
   if (cause.kind === 'auth' || cause.kind === 'usage' || cause.kind === 'policy') {
     host.warn(`"${url}" holds the rotation up: ${waysOut}`)

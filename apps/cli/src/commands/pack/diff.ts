@@ -42,7 +42,8 @@ async function runDiff(context: Context, flags: DiffFlags): Promise<CommandResul
     ...removed.map((path) => `- ${path}`),
     ...changed.map((path) => `~ ${path}`),
   ]
-  const counts = `${stats.added} added, ${stats.removed} removed, ${stats.changed} changed, ${stats.unchanged} unchanged`
+  const counts =
+    `${stats.added} added, ${stats.removed} removed, ${stats.changed} changed, ` + `${stats.unchanged} unchanged`
   const summary = `${counts}; ${formatBytes(bytes)} new; signatures unchecked`
   return {
     data: {
