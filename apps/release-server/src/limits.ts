@@ -4,6 +4,8 @@ export const {
   maxPutBytes: MAX_PUT_BYTES,
   maxBlobBytes: MAX_BLOB_BYTES,
   maxMissingQuery: MAX_MISSING_QUERY,
+  maxAssemblyPieces: MAX_ASSEMBLY_PIECES,
+  maxAssemblySources: MAX_ASSEMBLY_SOURCES,
   maxManifestBytes: MAX_MANIFEST_BYTES,
 } = API_LIMITS
 

@@ -24,6 +24,8 @@ import { HttpCaller, queryText } from './http.ts'
 import type { ReleaseServerClientOptions } from './http.ts'
 import { OperatorCalls } from './operator-calls.ts'
 import { readBounded } from './read-bounded.ts'
+import { assembleBlob } from './assemble-blob.ts'
+import type { BlobPiece } from './assemble-blob.ts'
 import { createUpload, uploadBlob } from './upload.ts'
 import type { BlobSource, UploadOptions } from './blob-source.ts'
 
@@ -146,6 +148,22 @@ export class ReleaseServerClient extends OperatorCalls {
   /** Uploads one blob: in one request when small, otherwise resumable. */
   async uploadBlob(source: BlobSource, options: UploadOptions = {}): Promise<void> {
     await uploadBlob(this.#http, source, options)
+  }
+
+  /**
+   * Makes the server put a blob together from pieces of blobs it has, so that only what is new is sent, as a blob of its
+   * own before. Pieces are in order and without gaps; the hash of the result decides. May be repeated.
+   *
+   * @returns whether the server did it: false when it does not know this call, or there are more pieces or sources than
+   *   {@link API_LIMITS} allows. Then upload the whole blob.
+   * @throws ProblemError `BLOB_UNKNOWN` when the server lacks a source, `UP_HASH` and `UP_LENGTH` when pieces are wrong.
+   */
+  assembleBlob(
+    target: Pick<BlobSource, 'sha256' | 'size'>,
+    pieces: readonly BlobPiece[],
+    options: Pick<UploadOptions, 'signal'> = {},
+  ): Promise<boolean> {
+    return assembleBlob(this.#http, target, pieces, options)
   }
 
   /** Starts a resumable upload, or finds the unfinished one of this token; returns its path, for other tus clients. */

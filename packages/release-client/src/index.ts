@@ -7,6 +7,7 @@ export type { ServerErrorCode } from './errors.ts'
 export type { RenewedSignatures } from './client.ts'
 export type { ReleaseServerClientOptions } from './http.ts'
 export type { CheckReleaseOptions } from './check-release.ts'
+export type { BlobPiece } from './assemble-blob.ts'
 export type { BlobSource, UploadOptions } from './blob-source.ts'
 export type {
   AttesterView,

@@ -11,6 +11,10 @@ export const API_LIMITS = {
   maxBlobBytes: 64 * 1024 * MIB,
   /** Most hashes in one query for missing blobs. */
   maxMissingQuery: 10_000,
+  /** Most pieces that a blob is assembled of: three numbers each in one request. */
+  maxAssemblyPieces: 10_000,
+  /** Most blobs that the pieces of one blob are taken from. */
+  maxAssemblySources: 64,
   /** Largest manifest that is sent inside JSON; larger ones are uploaded as a blob first. */
   maxInlineManifestBytes: 8 * MIB,
   /** Largest `manifest.json`. */
