@@ -1,25 +1,15 @@
-import { ChunkIndexer, chunkParamsFor, writeChunkIndex } from '@keyturn/manifest'
+import { chunkParamsFor } from '@keyturn/manifest'
 import type { Archive } from '@keyturn/m2pack-format'
 import { openArchiveFile } from '@keyturn/m2pack-format/node'
-import { hexEncode } from '@keyturn/primitives'
 import type { HomeContentKey } from '../home.ts'
+import { describeFile } from './file-facts.ts'
+import type { FileFacts } from './file-facts.ts'
 import { openOurs } from './own-archives.ts'
 import type { TreeFile } from './tree.ts'
-import { hashFile, readInPieces } from './tree.ts'
-
-/** A chunk index and what the manifest says about it. */
-export interface ArchiveIndex {
-  readonly bytes: Uint8Array
-  readonly chunks: number
-  readonly params: number
-}
 
 /** What a release manifest says about an archive. */
-export interface ArchiveFacts {
-  readonly sha256: string
+export interface ArchiveFacts extends FileFacts {
   readonly keyId: number
-  /** For delta downloads; undefined for small archives. */
-  readonly index: ArchiveIndex | undefined
 }
 
 /** How an archive is described. */
@@ -94,24 +84,9 @@ export async function describeArchive(
 ): Promise<ArchiveFacts> {
   const { archive, close } = await openOurs(file.source, file.path, contentKeys)
   try {
-    const params = chunkParamsFor(file.size)
-    if (params === undefined) return { sha256: await hashFile(file, signal), keyId: archive.keyId, index: undefined }
     // The pieces of a sealed archive are not to be told apart: only what players have already is cut where it starts.
     const cuts = archive.sealed ? (sealed?.cuts.get(file.path) ?? []) : segmentCuts(archive)
-    const indexer = new ChunkIndexer(params, [...cuts])
-    await readInPieces(
-      file,
-      (piece) => {
-        indexer.update(piece)
-      },
-      signal,
-    )
-    const index = indexer.finish()
-    return {
-      sha256: hexEncode(index.blobSha256),
-      keyId: archive.keyId,
-      index: { bytes: writeChunkIndex(index), chunks: index.lengths.length, params: params.id },
-    }
+    return { ...(await describeFile(file, cuts, signal)), keyId: archive.keyId }
   } finally {
     await close()
   }

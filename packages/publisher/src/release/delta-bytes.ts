@@ -1,14 +1,6 @@
-import { join } from 'node:path'
-import { parseChunkIndex, planDelta } from '@keyturn/manifest'
-import type { ChunkIndex, ManifestFile } from '@keyturn/manifest'
-import { readIfThere, releaseFiles } from './store.ts'
+import { planDelta } from '@keyturn/manifest'
+import { chunkIndexOf } from './chunk-indexes.ts'
 import type { StoredRelease } from './store.ts'
-
-async function indexOf(release: StoredRelease, file: ManifestFile): Promise<ChunkIndex | undefined> {
-  if (file.index === undefined) return undefined
-  const bytes = await readIfThere(join(release.folder, releaseFiles.index, file.index.sha256))
-  return bytes && parseChunkIndex(bytes, { reference: file.index, blobSha256: file.sha256, blobBytes: file.size })
-}
 
 /**
  * Bytes that a player who has one release downloads for another: indexes and missing chunks where both releases have
@@ -22,7 +14,7 @@ export async function deltaBytes(before: StoredRelease, after: StoredRelease): P
     if (blobs.has(file.sha256)) continue
     blobs.add(file.sha256)
     const old = byPath.get(file.path)
-    const [target, seed] = [await indexOf(after, file), old && (await indexOf(before, old))]
+    const [target, seed] = [await chunkIndexOf(after, file), old && (await chunkIndexOf(before, old))]
     bytes +=
       target === undefined || seed === undefined
         ? file.size

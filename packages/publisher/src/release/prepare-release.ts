@@ -14,7 +14,8 @@ import { activeContentKey } from '../home.ts'
 import type { HomeContentKey, HomeDescription } from '../home.ts'
 import type { Progress } from '../session.ts'
 import { describeArchive } from './archive-facts.ts'
-import type { ArchiveFacts } from './archive-facts.ts'
+import { describeFile } from './file-facts.ts'
+import type { FileFacts } from './file-facts.ts'
 import type { HomeSession } from '../home-session.ts'
 import { isExcluded, refuseSecrets } from './exclusions.ts'
 import type { Selection } from './exclusions.ts'
@@ -258,14 +259,16 @@ async function describeFiles(
   const files: ManifestEntry[] = []
   let done = 0
   for (const file of tree) {
-    const facts = file.path.endsWith('.m2p') ? await describeArchive(file, known, plan) : undefined
-    const sha256 = facts?.sha256 ?? (await hashFile(file, plan.signal))
+    const isArchive = file.path.endsWith('.m2p')
+    const facts: FileFacts & { readonly keyId?: number } = isArchive
+      ? await describeArchive(file, known, plan)
+      : await describeFile(file, [], plan.signal)
     files.push({
       path: file.path,
-      sha256,
+      sha256: facts.sha256,
       size: file.size,
       executable: file.executable,
-      ...(facts === undefined ? {} : { keyId: facts.keyId }),
+      ...(facts.keyId === undefined ? {} : { keyId: facts.keyId }),
       ...indexReference(facts, indexes),
     })
     done += file.size
@@ -274,8 +277,8 @@ async function describeFiles(
   return { files, indexes }
 }
 
-function indexReference(facts: ArchiveFacts | undefined, indexes: Map<string, Uint8Array>): { index?: IndexReference } {
-  if (facts?.index === undefined) return {}
+function indexReference(facts: FileFacts, indexes: Map<string, Uint8Array>): { index?: IndexReference } {
+  if (facts.index === undefined) return {}
   const { bytes, chunks, params } = facts.index
   const sha256 = sha256Hex(bytes)
   indexes.set(sha256, bytes)

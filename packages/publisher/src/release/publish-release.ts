@@ -1,8 +1,7 @@
-import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatPin } from '@keyturn/kel'
 import type { Head, ManifestPin } from '@keyturn/manifest'
-import { KeyturnError, printable } from '@keyturn/primitives'
+import { KeyturnError } from '@keyturn/primitives'
 import { ServerError } from '@keyturn/release-client'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
@@ -14,7 +13,7 @@ import { runtimeKeyFile } from './runtime-key-file.ts'
 import { requireSigned } from './sign-release.ts'
 import { readIdentityLog, readIfThere, readReleases, readRoles, releaseFiles } from './store.ts'
 import type { StoredRelease } from './store.ts'
-import { hashFile } from './tree.ts'
+import { uploadRelease } from './upload-release.ts'
 import { readKnownHeads } from './verified-head.ts'
 import { uploadRuntimeKeys } from './upload-runtime-keys.ts'
 import type { UploadedRuntimeKeys } from './upload-runtime-keys.ts'
@@ -25,7 +24,7 @@ export interface PublishReport {
   readonly sequence: number
   /** Blobs the server lacked. */
   readonly blobs: number
-  /** Their bytes. */
+  /** Bytes that were sent: of a large file only what is new. */
   readonly bytes: number
   /** Blobs the server had already. */
   readonly present: number
@@ -174,7 +173,7 @@ async function sendRelease(
   if (own !== undefined)
     return {
       // A scheduled release may have been signed again since: the server keeps the signatures that count.
-      ...(await uploadRelease(home, client, own, { ...options, role, isThere: isThere && !isSealed, isSealed })),
+      ...(await draftRelease(home, client, own, { ...options, role, isThere: isThere && !isSealed, isSealed })),
       signatures: requireSigned(own),
     }
   if (isThere) return { blobs: 0, bytes: 0, present: known.files }
@@ -211,7 +210,7 @@ type UploadOptions = PublishOptions & {
 }
 
 /** Uploads a release as a draft: blobs, then the manifest with its signatures. */
-async function uploadRelease(
+async function draftRelease(
   home: HomeSession,
   client: ReleaseServerClient,
   release: StoredRelease,
@@ -219,7 +218,8 @@ async function uploadRelease(
 ): Promise<{ blobs: number; bytes: number; present: number }> {
   const { description } = home
   const signatures = requireSigned(release)
-  const sent = await uploadBlobs(client, release, options)
+  const without = options.isSealed ? new Set([runtimeKeyFile]) : undefined
+  const sent = await uploadRelease(home, client, release, { ...options, without })
   const legacySignature = await readIfThere(join(release.folder, releaseFiles.legacySignature))
   if (options.isThere) return sent
   const draft = {
@@ -292,98 +292,4 @@ async function ensureProduct(home: HomeSession, client: ReleaseServerClient): Pr
   const { product, channel } = home.description
   if ((await client.getProduct(product)) !== undefined) return
   await client.createProduct({ slug: product, name: product, pin: await trustPin(home), default_channel: channel })
-}
-
-async function uploadBlobs(
-  client: ReleaseServerClient,
-  release: StoredRelease,
-  options: UploadOptions,
-): Promise<{ blobs: number; bytes: number; present: number }> {
-  const { files, launcher } = release.manifest
-  const sent = files.filter(({ path }) => !options.isSealed || path !== runtimeKeyFile)
-  const sources = [...sent, ...(launcher === undefined ? [] : [launcher])].map(({ path, sha256, size }) =>
-    fileBlob(join(release.tree, path), sha256, size),
-  )
-  const indexFolder = join(release.folder, releaseFiles.index)
-  const indexSizes = new Map(
-    release.manifest.files.flatMap(({ index }) => (index === undefined ? [] : [[index.sha256, index.size] as const])),
-  )
-  for (const name of await readdir(indexFolder).catch(() => [])) {
-    const size = indexSizes.get(name)
-    if (size !== undefined) sources.push(fileBlob(join(indexFolder, name), name, size))
-  }
-  const total = sources.reduce((sum, { size }) => sum + size, 0)
-  const { signal, progress } = options
-  let done = 0
-  try {
-    return await client.uploadMissing(sources, {
-      signal,
-      onProgress: (bytes) => {
-        done += bytes
-        progress?.update(done, total)
-      },
-    })
-  } catch (error) {
-    await explainUpload(error, release, options)
-    throw error
-  }
-}
-
-/** A server names a blob by its hash: says which file of the tree it is, and what to do. */
-async function explainUpload(
-  cause: unknown,
-  { manifest, tree }: StoredRelease,
-  { role, signal }: PublishOptions & { readonly role: string },
-): Promise<void> {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
-  if (code !== 'ENOENT' && code !== 'ENOTDIR' && code !== 'UP_HASH' && code !== 'UP_LENGTH') return
-  const { version, channel, files, launcher } = manifest
-  for (const { path, sha256, size } of [...files, ...(launcher === undefined ? [] : [launcher])]) {
-    const source = join(tree, path)
-    const found = await stat(source).catch(() => undefined)
-    if (found === undefined) {
-      throw new PublisherError(
-        'CLI_PATH_UNKNOWN',
-        `Release ${version} of channel "${channel ?? ''}" is ${role} and needs "${printable(source)}", which is gone`,
-        {
-          cause,
-          details: { path: printable(path), version },
-          hint: `Put the folder "${printable(tree)}" back, or offer a release whose files are at hand`,
-        },
-      )
-    }
-    if (found.size === size && (await hashFile({ path, source, size, executable: false }, signal)) === sha256) continue
-    throw new PublisherError(
-      'REL_TREE_CHANGED',
-      `"${printable(source)}" changed after release ${version} was prepared`,
-      {
-        cause,
-        details: { path: printable(path), version },
-        hint: `Put the file back, or run "keyturn release discard ${version}" and prepare the release again`,
-      },
-    )
-  }
-}
-
-interface FileBlob {
-  readonly sha256: string
-  readonly size: number
-  read(offset: number, length: number): Promise<Uint8Array>
-}
-
-function fileBlob(path: string, sha256: string, size: number): FileBlob {
-  return {
-    sha256,
-    size,
-    read: async (offset, length) => {
-      const handle = await open(path, 'r')
-      try {
-        const bytes = new Uint8Array(Math.min(length, size - offset))
-        const { bytesRead } = await handle.read(bytes, 0, bytes.length, offset)
-        return bytes.subarray(0, bytesRead)
-      } finally {
-        await handle.close()
-      }
-    },
-  }
 }

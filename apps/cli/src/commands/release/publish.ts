@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { counted } from '../../output.ts'
 import { withServer } from '../../flags/server.ts'
-import { findRelease, headToPublish, openClient, publishHead } from '@keyturn/publisher/release'
+import { findRelease, headToPublish, openClient, planUpload, publishHead } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import { warnOfKey } from './key-problem.ts'
 import { openToRelease } from '@keyturn/publisher/ship'
@@ -37,10 +37,11 @@ async function runPublish(context: Context, options: PublishOptions): Promise<Co
   const client = await openClient(options, home)
   if (context.dryRun) {
     const release = await findRelease(home.paths, channel, version)
-    const missing = await client.missingBlobs(release.manifest.files.map(({ sha256 }) => sha256))
+    const plan = await planUpload(home, client, release)
+    const blobs = plan.whole.length + plan.assembled.length
     return {
-      data: { version, missing_blobs: missing.length },
-      text: `Would upload ${counted(missing.length, 'blob')} and publish ${version}`,
+      data: { version, missing_blobs: blobs, upload_bytes: plan.bytes },
+      text: `Would upload ${formatBytes(plan.bytes)} for ${counted(blobs, 'blob')} and publish ${version}`,
     }
   }
   const progress = context.out.progress('uploading')

@@ -1,0 +1,100 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { ReleaseServerClient } from '@keyturn/release-client'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { command } from './support/command.ts'
+import { World } from './support/world.ts'
+
+const MIB = 1024 * 1024
+let world: World
+let client: ReleaseServerClient
+let tokenBefore: string | undefined
+
+/** Bytes that look random and are the same in every run. */
+function noise(seed: string, size: number): Buffer {
+  const blocks = Array.from({ length: Math.ceil(size / 32) }, (_, at) =>
+    createHash('sha256').update(`${seed} ${at}`).digest(),
+  )
+  return Buffer.concat(blocks).subarray(0, size)
+}
+
+beforeEach(async () => {
+  world = await World.create()
+  tokenBefore = process.env['KEYTURN_TOKEN']
+  client = await world.startServer()
+  process.env['KEYTURN_TOKEN'] = world.token
+  await (await world.home()).update({ server: world.url })
+  // A folder that becomes an archive of many files, and a large file of its own.
+  await mkdir(world.path('game/client/data'), { recursive: true })
+  for (let at = 0; at < 60; at++)
+    await writeFile(world.path(`game/client/data/${at}.bin`), noise(`file ${at}`, MIB / 4 + at))
+  await writeFile(world.path('game/client/big.bin'), noise('big', 6 * MIB))
+  await writeFile(
+    world.path('game/keyturn.json'),
+    JSON.stringify({ schema: 1, product: 'test', source: 'client', plain: ['big.bin'] }),
+  )
+})
+afterEach(async () => {
+  if (tokenBefore === undefined) delete process.env['KEYTURN_TOKEN']
+  else process.env['KEYTURN_TOKEN'] = tokenBefore
+  await world.remove()
+})
+
+async function keyturn(...args: string[]): Promise<Record<string, unknown>> {
+  const answer = await command(world, args)
+  if (!answer.ok) throw new Error(JSON.stringify(answer.error))
+  return answer.data
+}
+
+const ship = (...args: string[]) => keyturn('ship', '--project', world.path('game/keyturn.json'), ...args)
+
+/** Changes one file of the archive, and a few bytes in the middle of the large one. */
+async function changeLittle(): Promise<void> {
+  await writeFile(world.path('game/client/data/7.bin'), noise('changed', MIB / 4))
+  const big = noise('big', 6 * MIB)
+  big.write('changed in the middle', 3 * MIB)
+  await writeFile(world.path('game/client/big.bin'), big)
+}
+
+const blobFolder = () => world.path('server/blobs/files')
+
+describe('an upload', () => {
+  it('sends what changed, not the archives it changed in', { timeout: 300_000 }, async () => {
+    const first = await ship()
+    expect(first['uploaded_bytes']).toBeGreaterThan(20 * MIB)
+    await changeLittle()
+    const second = await ship()
+    expect(second['uploaded_bytes']).toBeLessThanOrEqual(1.1 * Number(second['download_bytes']))
+    expect(second['uploaded_bytes']).toBeLessThan(1.5 * MIB)
+    // What the server put together is what was signed.
+    const check = await client.checkRelease('test', 'stable', String(second['version']))
+    expect(check).toMatchObject({ sound: true, damaged: [], missing: [] })
+  })
+
+  it('sends a hundredth after the content key was rotated', { timeout: 300_000 }, async () => {
+    const first = await ship()
+    await keyturn('rotate', 'content')
+    const next = await ship('--yes')
+    expect(Number(next['uploaded_bytes'])).toBeLessThan(Number(first['uploaded_bytes']) / 100)
+  })
+
+  it('takes pieces from what is published, in a home that has no history', { timeout: 300_000 }, async () => {
+    await ship()
+    await changeLittle()
+    const { paths } = await world.home()
+    const [version = ''] = await readdir(join(paths.releases, 'stable'))
+    await rm(join(paths.releases, 'stable', version, 'index'), { recursive: true })
+    const second = await ship()
+    expect(second['uploaded_bytes']).toBeLessThan(1.5 * MIB)
+  })
+
+  it('sends the whole file when the server has lost what it was made from', { timeout: 300_000 }, async () => {
+    await ship()
+    await changeLittle()
+    for (const folder of await readdir(blobFolder()))
+      await rm(join(blobFolder(), folder), { recursive: true, force: true })
+    const second = await ship()
+    expect(second['uploaded_bytes']).toBeGreaterThan(20 * MIB)
+  })
+})
