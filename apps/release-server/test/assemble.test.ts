@@ -130,7 +130,7 @@ describe('assembling', () => {
     const target = { sha256: sha256Hex(bytes), size: bytes.length }
     const pieces = parts.map((part) => ({ sha256: sha256Hex(part), start: 0, length: part.length }))
     const folder = join(environment.KEYTURN_DATA_DIR, 'blobs', 'files', target.sha256.slice(0, 2))
-    const names = () => readdir(folder).catch(() => [])
+    const names = (): Promise<string[]> => readdir(folder).catch(() => [])
     const doomed = client()
       .assembleBlob(target, pieces)
       .catch(() => undefined)
