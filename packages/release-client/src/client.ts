@@ -1,7 +1,6 @@
 // Long because it is one list: each method is one call of the management API, with its documentation.
 import { base64Encode, sha256, hexEncode } from '@keyturn/primitives'
 import type {
-  BlobView,
   ChannelAccessView,
   ChannelView,
   NewProduct,
@@ -22,12 +21,9 @@ import { checkRelease } from './check-release.ts'
 import type { CheckReleaseOptions } from './check-release.ts'
 import { HttpCaller, queryText } from './http.ts'
 import type { ReleaseServerClientOptions } from './http.ts'
-import { OperatorCalls } from './operator-calls.ts'
+import { BlobCalls } from './blob-calls.ts'
 import { readBounded } from './read-bounded.ts'
-import { assembleBlob } from './assemble-blob.ts'
-import type { BlobPiece } from './assemble-blob.ts'
-import { createUpload, uploadBlob } from './upload.ts'
-import type { BlobSource, UploadOptions } from './blob-source.ts'
+import type { BlobSource } from './blob-source.ts'
 
 /** New signatures of a release. */
 export interface RenewedSignatures {
@@ -52,7 +48,7 @@ export function blobFromBytes(bytes: Uint8Array): BlobSource {
  * Typed client of the management API and the public tree. Each method throws `ProblemError` with the code of the
  * server, or `SRV_NETWORK` when nothing answers.
  */
-export class ReleaseServerClient extends OperatorCalls {
+export class ReleaseServerClient extends BlobCalls {
   readonly #http: HttpCaller
 
   /** @param url - Address of the server, such as `https://updates.example.org`. */
@@ -127,78 +123,6 @@ export class ReleaseServerClient extends OperatorCalls {
       what: `upload role document ${version} of "${slug}"`,
       body: roles,
       headers: { 'content-type': 'application/octet-stream' },
-    })
-  }
-
-  /** Which of the blobs the server lacks; any number, sent in batches. */
-  async missingBlobs(hashes: readonly string[]): Promise<string[]> {
-    const missing: string[] = []
-    for (let start = 0; start < hashes.length; start += API_LIMITS.maxMissingQuery) {
-      const answer = await this.#http.json<{ missing: string[] }>({
-        method: 'POST',
-        path: '/v1/blobs:missing',
-        what: 'ask for missing blobs',
-        json: { sha256: hashes.slice(start, start + API_LIMITS.maxMissingQuery) },
-      })
-      for (const hash of answer.missing) missing.push(hash)
-    }
-    return missing
-  }
-
-  /** Uploads one blob: in one request when small, otherwise resumable. */
-  async uploadBlob(source: BlobSource, options: UploadOptions = {}): Promise<void> {
-    await uploadBlob(this.#http, source, options)
-  }
-
-  /**
-   * Makes the server put a blob together from pieces of blobs it has, so that only what is new is sent, as a blob of its
-   * own before. Pieces are in order and without gaps; the hash of the result decides. May be repeated.
-   *
-   * @returns whether the server did it: false when it does not know this call, or there are more pieces or sources than
-   *   {@link API_LIMITS} allows. Then upload the whole blob.
-   * @throws ProblemError `BLOB_UNKNOWN` when the server lacks a source, `UP_HASH` and `UP_LENGTH` when pieces are wrong.
-   */
-  assembleBlob(
-    target: Pick<BlobSource, 'sha256' | 'size'>,
-    pieces: readonly BlobPiece[],
-    options: Pick<UploadOptions, 'signal'> = {},
-  ): Promise<boolean> {
-    return assembleBlob(this.#http, target, pieces, options)
-  }
-
-  /** Starts a resumable upload, or finds the unfinished one of this token; returns its path, for other tus clients. */
-  startUpload(source: Pick<BlobSource, 'sha256' | 'size'>, options: UploadOptions = {}): Promise<string> {
-    return createUpload(this.#http, source, options)
-  }
-
-  /**
-   * Uploads those of these blobs that the server lacks, several at once; returns how many blobs and bytes were sent.
-   */
-  async uploadMissing(
-    sources: Iterable<BlobSource>,
-    options: UploadOptions = {},
-  ): Promise<{ blobs: number; bytes: number; present: number }> {
-    const byHash = new Map([...sources].map((source) => [source.sha256, source]))
-    const missing = await this.missingBlobs([...byHash.keys()])
-    const queue = missing.map((hash) => byHash.get(hash)).filter((source) => source !== undefined)
-    let bytes = 0
-    const work = async (): Promise<void> => {
-      for (let source = queue.shift(); source !== undefined; source = queue.shift()) {
-        options.signal?.throwIfAborted()
-        await uploadBlob(this.#http, source, options)
-        bytes += source.size
-      }
-    }
-    await Promise.all(Array.from({ length: Math.max(1, options.concurrency ?? 4) }, work))
-    return { blobs: missing.length, bytes, present: byHash.size - missing.length }
-  }
-
-  /** What is known about one blob; `undefined` when the server lacks it. */
-  async getBlob(hash: string): Promise<BlobView | undefined> {
-    return this.#http.find({
-      method: 'GET',
-      path: `/v1/blobs/${segment(hash)}`,
-      what: `look up blob ${hash}`,
     })
   }
 

@@ -38,8 +38,9 @@ const workshops = new WeakMap<ServerContext, Workshop>()
  * Stores a blob that is put together from pieces of stored blobs, and returns whether it was new. As with any blob,
  * nothing is stored unless all of its bytes have the hash that is its name.
  *
- * @throws {@link ServerError} `BLOB_UNKNOWN` when a piece is of a blob that is not stored, `UP_LENGTH` when pieces do not
- *   add up or end beyond their blob, `UP_HASH` when they are not the right ones, `SRV_UNAVAILABLE` when too many wait.
+ * @throws {@link ServerError} `BLOB_UNKNOWN` when a piece is of a blob that is not stored, `UP_LENGTH` when pieces do
+ *   not add up or end beyond their blob, `UP_HASH` when they are not the right ones, `SRV_UNAVAILABLE` when too many
+ *   wait.
  */
 export async function assembleBlob(
   context: ServerContext,
@@ -81,7 +82,7 @@ async function assemble(context: ServerContext, assembly: Assembly): Promise<{ c
     if (beyond !== undefined)
       throw new ServerError(
         'UP_LENGTH',
-        `Cannot assemble blob ${sha256}: ${source} has ${bytes} bytes, a piece of it ends at ${beyond.start + beyond.length}`,
+        `Cannot assemble blob ${sha256}: a piece ends at ${beyond.start + beyond.length}, ${source} at ${bytes}`,
       )
   }
   return await storeBlob(context, sha256, bytesOf(context, pieces), { size })

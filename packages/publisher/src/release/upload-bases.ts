@@ -17,9 +17,9 @@ export interface UploadBase {
 }
 
 /**
- * Releases of a channel that pieces of a new one can be taken from: those of this home, newest first, and what the server
- * has published, which is all that a home without history can know. None of it is trusted: a base that is wrong costs an
- * upload of the whole file, since the hash of the result decides.
+ * Releases of a channel that pieces of a new one can be taken from: those of this home, newest first, and what the
+ * server has published, which is all that a home without history can know. None of it is trusted: a base that is wrong
+ * costs an upload of the whole file, since the hash of the result decides.
  */
 export async function uploadBases(
   home: HomeSession,

@@ -34,8 +34,8 @@ export interface UploadReleaseOptions {
  * Uploads what the server lacks of a release: of large files only what is new, the rest the server takes from blobs it
  * has. May be interrupted anywhere and repeated.
  *
- * @throws {@link PublisherError} `CLI_PATH_UNKNOWN` when a file of the release is gone, `REL_TREE_CHANGED` when one changed
- *   since it was prepared; what the server answers.
+ * @throws {@link PublisherError} `CLI_PATH_UNKNOWN` when a file of the release is gone, `REL_TREE_CHANGED` when one
+ *   changed since it was prepared; what the server answers.
  */
 export async function uploadRelease(
   home: HomeSession,
