@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ReleaseServerClient } from '@keyturn/release-client'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { command } from './support/command.ts'
 import { World } from './support/world.ts'
 
@@ -72,11 +72,19 @@ describe('an upload', () => {
     expect(check).toMatchObject({ sound: true, damaged: [], missing: [] })
   })
 
-  it('sends a hundredth after the content key was rotated', { timeout: 300_000 }, async () => {
+  it('of a rotation of the content key is a hundredth of the client', { timeout: 300_000 }, async () => {
     const first = await ship()
-    await keyturn('rotate', 'content')
-    const next = await ship('--yes')
-    expect(Number(next['uploaded_bytes'])).toBeLessThan(Number(first['uploaded_bytes']) / 100)
+    const bodies: number[] = []
+    const send = fetch
+    vi.stubGlobal('fetch', (input: RequestInfo | URL, init?: RequestInit) => {
+      bodies.push(init?.body instanceof Uint8Array ? init.body.length : String(init?.body ?? '').length)
+      return send(input, init)
+    })
+    await keyturn('rotate', 'content').finally(() => vi.unstubAllGlobals())
+    const sent = bodies.reduce((sum, length) => sum + length, 0)
+    expect(sent).toBeGreaterThan(1000)
+    expect(sent).toBeLessThan(Number(first['uploaded_bytes']) / 100)
+    expect(await ship('--yes')).toMatchObject({ shipped: false, unchanged: true })
   })
 
   it('takes pieces from what is published, in a home that has no history', { timeout: 300_000 }, async () => {
