@@ -6,7 +6,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { openHome } from '@keyturn/publisher'
-import { collectStatus, writeCalendar } from '@keyturn/publisher/health'
+import { collectStatus, withServerHeads, writeCalendar } from '@keyturn/publisher/health'
 import type { HomeStatus, StatusItem } from '@keyturn/publisher/health'
 import { finishingCommand } from '@keyturn/publisher/rotation'
 import { counted, formatTable } from '../output.ts'
@@ -36,7 +36,8 @@ async function runStatus(context: Context, options: StatusOptions): Promise<Comm
   refuseExisting(options.ics, options.force)
   const nowMs = context.clock()
   const home = await openHome(context)
-  const status = await collectStatus(home, nowMs)
+  const { status, warning } = await withServerHeads(home, await collectStatus(home, nowMs), nowMs)
+  if (warning !== undefined) context.warn(warning)
   if (options.ics !== undefined)
     await writeFileAtomic(resolve(options.ics), utf8Encode(writeCalendar(status, nowMs)), {
       overwrite: options.force === true,

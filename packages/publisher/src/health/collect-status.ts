@@ -36,7 +36,7 @@ export interface HomeStatus {
 }
 
 /** Days before their end in which documents are to be renewed. */
-const renewDays = { roles: 30, head: 2, manifest: 30 } as const
+const renewDays = { roles: 30, head: 3, manifest: 30 } as const
 
 /**
  * Collects what is in force and when it is due; needs no passphrase, only public files.
@@ -199,7 +199,8 @@ function rolesItem(roles: readonly StoredRoles[], nowMs: number): StatusItem {
   )
 }
 
-function headItem(channel: string, expiresAt: string, sequence: number, nowMs: number): StatusItem {
+/** What a head in force comes to. */
+export function headItem(channel: string, expiresAt: string, sequence: number, nowMs: number): StatusItem {
   return statusItem(
     {
       kind: 'head-document',

@@ -14,6 +14,7 @@ import { readIdentityLog, readReleases, rolesInForce } from '../release/store.ts
 import type { StoredRelease } from '../release/store.ts'
 import { finishingCommand } from '../rotation/pending.ts'
 import { counted } from '../words.ts'
+import { checkServerHeads, withServerHeads } from './check-heads.ts'
 import { checkLocks } from './check-locks.ts'
 import {
   checkBackups,
@@ -223,8 +224,10 @@ async function nextKeysInHome(home: HomeSession, report: Report): Promise<boolea
   return found
 }
 
-async function checkDue(home: HomeSession, { nowMs }: DiagnoseOptions, report: Report): Promise<void> {
-  const { items, pending } = await collectStatus(home, nowMs)
+async function checkDue(home: HomeSession, { nowMs, client }: DiagnoseOptions, report: Report): Promise<void> {
+  const { status, warning } = await withServerHeads(home, await collectStatus(home, nowMs), nowMs, client)
+  const { items, pending } = status
+  if (warning !== undefined) report('due', 'warning', warning, 'keyturn release renew --all')
   const due = items.filter(({ due_state }) => due_state === 'due' || due_state === 'expired')
   for (const { kind, id, due_state, mend } of due)
     report('due', due_state === 'expired' ? 'error' : 'warning', `${kind} ${id} is ${due_state}`, mend)
@@ -364,16 +367,7 @@ async function checkServer(home: HomeSession, { client }: DiagnoseOptions, repor
   }
   const kills = await client.fetchPublic(`/p/${description.product}/kills.json`, { maxBytes: limits.killsBytes })
   if (kills !== undefined) await reportAll('kills', checkKills(home, kills), report)
-  for (const channel of await client.listChannels(description.product)) {
-    const own = await readStoredHead(paths, channel.channel)
-    if ((channel.head?.sequence ?? 0) === (own?.head.sequence ?? 0)) continue
-    return report(
-      'server',
-      'warning',
-      `Channel ${channel.channel}: the server is at head ${channel.head?.sequence ?? 0}, the home at ` +
-        `${own?.head.sequence ?? 0}`,
-      'keyturn release publish',
-    )
-  }
-  report('server', 'ok', 'the server has the same log and heads')
+  const heads = await checkServerHeads(home, client)
+  if (heads.length > 0) return reportAll('server', Promise.resolve(heads), report)
+  report('server', 'ok', 'the server has the same log, and no head that the home would not accept')
 }

@@ -1,6 +1,8 @@
+export { withServerHeads } from './check-heads.ts'
 export { writeCalendar } from './calendar.ts'
 export { collectStatus } from './collect-status.ts'
 export { diagnose } from './diagnose.ts'
+export type { HeadsNow } from './check-heads.ts'
 export type { HomeStatus } from './collect-status.ts'
 export type { Finding } from './diagnose.ts'
 export type { StatusItem } from './status-item.ts'
