@@ -19,11 +19,19 @@ interface Way {
 }
 
 const OPTIONS = 'umask=000'
+/** FUSE remembers names and sizes for a second, each spelling by itself; with these it asks every time. */
+const FORGETS = 'entry_timeout=0,attr_timeout=0,negative_timeout=0'
+const FORGETTING: Way = {
+  kind: 'exFAT by FUSE that remembers no names',
+  make: ['mkfs.exfat'],
+  mount: ['mount.exfat-fuse', '-o', `${OPTIONS},${FORGETS}`],
+}
 const WAYS: readonly Way[] = [
   { kind: 'exFAT by FUSE', make: ['mkfs.exfat'], mount: ['mount.exfat-fuse', '-o', OPTIONS] },
   { kind: 'exFAT', make: ['mkfs.exfat'], mount: ['mount', '-t', 'exfat', '-o', OPTIONS] },
   { kind: 'VFAT', make: ['mkfs.vfat', '-F', '32'], mount: ['mount', '-t', 'vfat', '-o', `${OPTIONS},utf8`] },
 ]
+const MEMORY = '/dev/shm'
 const SIZE_BYTES = 300 * 1024 * 1024
 
 function tryRun([program, ...args]: readonly [string, ...string[]]): string | undefined {
@@ -34,16 +42,22 @@ function tryRun([program, ...args]: readonly [string, ...string[]]): string | un
   }
 }
 
-/** Mounts a fresh volume that folds names, by loop; says why where that cannot be done. */
-export async function foldingMount(): Promise<FoldingMount | { readonly reason: string }> {
+/**
+ * Mounts a fresh volume that folds names, by loop; says why where that cannot be done.
+ *
+ * @param remembersNames - `false`: one that a test need not wait for.
+ */
+export async function foldingMount(remembersNames = true): Promise<FoldingMount | { readonly reason: string }> {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return { reason: 'only root on Linux may mount one' }
-  const home = await mkdtemp(join(tmpdir(), 'keyturn-volume-'))
+  // In memory where there is room for it: what is tested is names, not disks.
+  const base = existsSync(MEMORY) ? MEMORY : tmpdir()
+  const home = await mkdtemp(join(base, 'keyturn-volume-'))
   const image = join(home, 'image')
   const place = join(home, 'volume')
   await writeFile(image, '')
   await truncate(image, SIZE_BYTES)
   execFileSync('mkdir', [place])
-  for (const { kind, make, mount } of WAYS) {
+  for (const { kind, make, mount } of remembersNames ? WAYS : [FORGETTING, ...WAYS.slice(1)]) {
     if (tryRun([...make, image]) === undefined) continue
     const loop = tryRun(['losetup', '-f', '--show', image])
     if (loop === undefined) continue
