@@ -6,7 +6,7 @@ import { engineStatus, offerOf, trustStatus } from './engine-status.ts'
 import { diskError, LauncherError } from './errors.ts'
 import { renamePatiently } from './place/move.ts'
 import { removeFile, writeSmallFile } from './disk/disk.ts'
-import { stageBlob } from './fetch/download.ts'
+import { stageBlob } from './fetch/stage-blob.ts'
 import { rollbackTransaction } from './place/go-back.ts'
 import { finalize } from './place/finalize.ts'
 import { judgeInstalled } from './trust/installed-release.ts'
@@ -233,7 +233,7 @@ class InstallEngine implements Engine {
         if (file === undefined || (file.platform !== 'all' && file.platform !== session.options.target)) return false
         session.enter('fetch')
         return await session.staging(async () => {
-          await stageBlob(downloads(session, signal), file, undefined, undefined)
+          await stageBlob(downloads(session, signal), file)
           await renamePatiently(session.apply, join(session.layout.staging, file.sha256), path)
           return true
         })

@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { Fetch } from '../src/index.ts'
 import { engineFor, expectedText, treeFetch, treeText } from './support/install.ts'
@@ -90,6 +92,72 @@ describe('update() from a server whose parts of files are', () => {
     expect(await treeText(folder)).toBe(expectedText(files, sha256Hex))
     expect(ranges).toHaveLength(3)
     expect(ranges).not.toContain(null)
+  })
+
+  /** Serves each address once with one bit flipped, then right; mirrors in `liars` always so. */
+  function flipping(publisher: Publisher, liars: readonly string[] = []) {
+    const asked: { host: string; path: string; range: string | null; cache: string | null }[] = []
+    const fetch: Fetch = async (url, init) => {
+      const { host, pathname } = new URL(url)
+      const path = pathname.slice(1)
+      const bytes = publisher.tree.get(path)
+      if (!path.startsWith('files/') || bytes === undefined) return await treeFetch(publisher.tree)(url, init)
+      const isFirst = !asked.some((each) => each.path === path)
+      const headers = new Headers(init.headers)
+      asked.push({ host, path, range: headers.get('range'), cache: headers.get('cache-control') })
+      const at = Math.floor(bytes.length / 2)
+      const flipped = bytes.map((byte, index) => (index === at ? byte ^ 1 : byte))
+      const isWrong = liars.length === 0 ? isFirst : liars.includes(host)
+      return await treeFetch(isWrong ? new Map([[path, flipped]]) : publisher.tree)(url, init)
+    }
+    return { fetch, asked }
+  }
+
+  it('no part of it, a first install with one flipped bit: only the wrong pieces come again (row 309)', async () => {
+    const publisher = await Publisher.create()
+    const { files } = await publisher.release({ 'big.bin': big, 'small.txt': 'a few bytes' })
+    const { fetch, asked } = flipping(publisher)
+    const { engine, folder } = await engineFor(publisher, { fetch })
+    const { downloadedBytes } = await engine.update()
+    expect(await treeText(folder)).toBe(expectedText(files, sha256Hex))
+    const again = asked.filter(({ path }) => path.endsWith(sha256Hex(big)))
+    expect(again).toMatchObject([{ range: null }, { range: expect.stringMatching(/^bytes=/), cache: 'no-cache' }])
+    expect(downloadedBytes).toBeLessThan(big.length * 1.5)
+  })
+
+  it('wrong on every mirror: the wrong pieces, and small files, come from the server itself (row 309)', async () => {
+    const publisher = await Publisher.create()
+    const liar = { url: 'http://liar.test/', weight: 1 }
+    const { files } = await publisher.release(
+      { 'big.bin': big, 'small.txt': 'a few bytes' },
+      { head: (head) => ({ ...head, mirrors: [liar] }) },
+    )
+    const { fetch, asked } = flipping(publisher, ['liar.test'])
+    const { engine, folder } = await engineFor(publisher, { fetch })
+    await engine.update()
+    expect(await treeText(folder)).toBe(expectedText(files, sha256Hex))
+    const hosts = asked
+      .filter(({ path }) => path.endsWith(sha256Hex(big)))
+      .map(({ host, range }) => [host, range !== null])
+    expect(hosts).toEqual([
+      ['liar.test', false],
+      [expect.not.stringMatching('liar'), true],
+    ])
+  })
+
+  it('wrong everywhere: refused after a bounded number of requests, and nothing is left of it (row 309)', async () => {
+    const publisher = await Publisher.create()
+    await publisher.release({ 'big.bin': big })
+    const { fetch, asked } = flipping(publisher, [new URL('http://server.test').host])
+    const { engine, folder } = await engineFor(publisher, {
+      fetch: async (url, init) => {
+        const { pathname } = new URL(url)
+        return await fetch(url.includes(sha256Hex(big)) ? `http://server.test${pathname}` : url, init)
+      },
+    })
+    await expect(engine.update()).rejects.toMatchObject({ code: 'LA_HASH' })
+    expect(asked.filter(({ host }) => host === 'server.test').length).toBeLessThanOrEqual(4)
+    expect(await readdir(join(folder, '.updates/staging'))).toEqual([])
   })
 
   it('broken off goes on with a range at the first piece that is missing (row 309)', async () => {

@@ -6,8 +6,7 @@ import { LauncherError } from '../errors.ts'
 import { inParallel, look, removeFile, sameIdentity } from '../disk/disk.ts'
 import type { FileIdentity } from '../disk/disk.ts'
 import type { HttpAnswer } from './http.ts'
-import { PartFile, plainChunks } from './part-file.ts'
-import type { Chunk } from './part-file.ts'
+import type { Chunk, PartFile } from './part-file.ts'
 import type { ProgressMeter } from '../progress.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { rangeError, sizeError, startOfPart } from './range-answer.ts'
@@ -43,13 +42,26 @@ export function blobPath(sha256: string): string {
   return `files/${sha256.slice(0, 2)}/${sha256}`
 }
 
-/** A whole small blob, checked. */
+/** A whole small blob, checked; wrong bytes are asked for once more, from elsewhere first. */
 export async function fetchSmallBlob(context: DownloadContext, blob: WantedFile): Promise<Uint8Array> {
+  const liars = new Set<string>()
+  try {
+    return await fetchSmallBlobOnce(context, blob, liars)
+  } catch (error) {
+    if (!(error instanceof LauncherError) || error.code !== 'LA_HASH') throw error
+    context.meter.wasted(blob.size)
+    return await fetchSmallBlobOnce(context, blob, liars)
+  }
+}
+
+/** @param liars - Hosts to leave out; gets the one that sent wrong bytes. */
+async function fetchSmallBlobOnce(context: DownloadContext, blob: WantedFile, liars: Set<string>): Promise<Uint8Array> {
   const path = blobPath(blob.sha256)
+  const headers = liars.size === 0 ? {} : UNCACHED
   return await context.gate.run(() =>
     context.source.fetch(
       path,
-      async (answer) => {
+      async (answer, base) => {
         if (answer.status !== 200) throw statusError(answer.status, path)
         const bytes = new Uint8Array(blob.size)
         let length = 0
@@ -64,15 +76,19 @@ export async function fetchSmallBlob(context: DownloadContext, blob: WantedFile)
           context.meter.wasted(length)
           throw sizeError(path, blob.size, length)
         }
-        if (createHash('sha256').update(bytes).digest('hex') !== blob.sha256) throw hashError(path, blob)
+        if (createHash('sha256').update(bytes).digest('hex') !== blob.sha256) {
+          liars.add(base)
+          throw hashError(path, blob)
+        }
         return bytes
       },
-      { signal: context.signal, mirrors: true },
+      { signal: context.signal, mirrors: true, headers: () => headers, except: new Set(liars) },
     ),
   )
 }
 
-function hashError(path: string, blob: WantedFile): LauncherError {
+/** The error for bytes that are not those of a blob. */
+export function hashError(path: string, blob: WantedFile): LauncherError {
   return new LauncherError('LA_HASH', `Cannot fetch "${path}": its bytes are not the ones the manifest names`, {
     details: { sha256: blob.sha256 },
   })
@@ -157,6 +173,9 @@ class PieceWriter {
   }
 }
 
+/** Asks caches on the way for the bytes of the server itself: theirs were wrong. */
+const UNCACHED = { 'cache-control': 'no-cache' }
+
 async function readInto(
   context: DownloadContext,
   answer: HttpAnswer,
@@ -176,7 +195,7 @@ async function readInto(
 }
 
 /** The download of one file in pieces; whole where nothing is kept, or where the server does not serve parts. */
-class PartDownload {
+export class PartDownload {
   readonly #context: DownloadContext
   readonly #part: PartFile
   readonly #path: string
@@ -263,18 +282,22 @@ class PartDownload {
       return known !== before
     }
     const { signal } = this.#context
+    let last = ''
     const use = async (answer: HttpAnswer, base: string): Promise<void> => {
+      last = base
       this.senders.add(base)
       await this.#take(answer, request, how.startOf(answer))
     }
-    const options = { signal, mirrors: true, except: this.#except, headers: how.headers, progressed }
+    const uncached = (): Record<string, string> => ({ ...how.headers(), ...UNCACHED })
+    const headers = this.#except.size === 0 ? how.headers : uncached
+    const options = { signal, mirrors: true, except: this.#except, headers, progressed }
     try {
       await this.#context.source.fetch(this.#path, use, options)
     } catch (error) {
-      // A bit that flipped on the way: that piece once more, and what came before it is kept.
+      // A bit that flipped on the way: that piece once more, from elsewhere first, and what came before it is kept.
       if (!isPieceError(error)) throw error
-      const headers = (): Record<string, string> => ({ ...how.headers(), 'cache-control': 'no-cache' })
-      await this.#context.source.fetch(this.#path, use, { ...options, headers })
+      const except = new Set([...this.#except, last])
+      await this.#context.source.fetch(this.#path, use, { ...options, headers: uncached, except })
     }
   }
 
@@ -305,66 +328,4 @@ export async function findStaged(context: DownloadContext, blob: WantedFile): Pr
   const identity = found.kind === 'file' ? await settleAt(context, staged, blob) : undefined
   if (identity === undefined) await context.fs.rm(staged, { recursive: true, force: true })
   return identity
-}
-
-/** Fills a part from elsewhere on this disk before anything is fetched. */
-export type SeedPart = (part: PartFile) => Promise<void>
-
-/**
- * Brings a blob into staging: what an earlier run left, then seeds, then the network. A file whose whole hash is wrong
- * although its pieces were right is thrown away and fetched once more from the start without seeds (§4.7 row 196).
- */
-export async function stageBlob(
-  context: DownloadContext,
-  blob: WantedFile,
-  chunks: readonly Chunk[] | undefined,
-  seed: SeedPart | undefined,
-): Promise<FileIdentity> {
-  const liars = new Set<string>()
-  for (let attempt = 0; ; attempt++) {
-    const plain = chunks === undefined || attempt > 0
-    const part = await PartFile.open({
-      fs: context.fs,
-      folder: context.staging,
-      blob,
-      chunks: plain ? plainChunks(blob.size) : chunks,
-      monotonic: context.monotonic,
-    })
-    const download = new PartDownload(context, part, liars)
-    const error = await fill(part, plain ? undefined : seed, download)
-    if (error === undefined) {
-      const identity = await finish(context, part)
-      if (identity !== undefined) return identity
-      for (const base of download.senders) {
-        liars.add(base)
-        context.source.reportLie(base)
-      }
-    } else if (error instanceof LauncherError && (error.code === 'LA_HASH' || error.code === 'LA_RANGE')) {
-      await part.discard()
-    } else {
-      await part.close().catch(() => undefined) // the first error is the one to report
-      throw error
-    }
-    if (attempt > 0) throw error ?? hashError(blobPath(blob.sha256), blob)
-    context.meter.wasted(blob.size)
-  }
-}
-
-async function finish(context: DownloadContext, part: PartFile): Promise<FileIdentity | undefined> {
-  try {
-    return await part.finish(context.signal, (count) => context.meter.did({ disk: count }))
-  } catch (error) {
-    await part.close().catch(() => undefined) // the first error is the one to report
-    throw error
-  }
-}
-
-async function fill(part: PartFile, seed: SeedPart | undefined, download: PartDownload): Promise<unknown> {
-  try {
-    await seed?.(part)
-    await download.run()
-    return undefined
-  } catch (error) {
-    return error ?? new Error('An unknown failure')
-  }
 }

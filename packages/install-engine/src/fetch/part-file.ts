@@ -150,9 +150,13 @@ export class PartFile {
    * Gives the whole file its final name in staging and checks it there (C5): a file under that name counts only once
    * it was hashed, in this run or the next.
    *
-   * @returns The identity of the staged file, or `undefined` when its hash is another (then nothing is left of it).
+   * @param keepsWrong - Leave a file with another hash as a part, without a map, for {@link PartFile.claim}.
+   * @returns The identity of the staged file, or `undefined` when its hash is another (then nothing else is left of it).
    */
-  async finish(signal?: AbortSignal, onBytes?: (count: number) => void): Promise<FileIdentity | undefined> {
+  async finish(
+    { signal, onBytes }: { signal?: AbortSignal | undefined; onBytes?: ((count: number) => void) | undefined } = {},
+    keepsWrong = false,
+  ): Promise<FileIdentity | undefined> {
     await this.#flushing
     this.#unflushed = 0 // the whole is checked and synced below; a map is of no more use
     const staged = join(this.#folder, this.sha256)
@@ -164,8 +168,39 @@ export class PartFile {
     await this.#closeHandle()
     const found = await look(this.#fs, staged)
     if (identity !== undefined && found.kind === 'file' && sameIdentity(found.identity, identity)) return identity
-    await removeFile(this.#fs, staged)
+    if (identity === undefined && keepsWrong && found.kind === 'file') await this.#fs.rename(staged, this.#part)
+    else await removeFile(this.#fs, staged)
     return undefined
+  }
+
+  /**
+   * Says of a part that it may hold every piece. Each is read and hashed when the part is opened again with the same
+   * pieces, so only those that are wrong come once more.
+   */
+  static async claim(
+    { fs, folder, sha256 }: { readonly fs: FileSystem; readonly folder: string; readonly sha256: string },
+    chunks: readonly Chunk[],
+  ): Promise<void> {
+    const bits = new Uint8Array(Math.ceil(chunks.length / 8)).fill(0xff)
+    await writeSmallFile(
+      fs,
+      join(folder, `${sha256}.map`),
+      Buffer.concat([Buffer.from(gridHash(sha256, chunks), 'hex'), bits]),
+    )
+  }
+
+  /** Removes what a run left of a file. */
+  static async remove({
+    fs,
+    folder,
+    sha256,
+  }: {
+    readonly fs: FileSystem
+    readonly folder: string
+    readonly sha256: string
+  }): Promise<void> {
+    await removeFile(fs, join(folder, `${sha256}.map`))
+    await removeFile(fs, join(folder, `${sha256}.part`))
   }
 
   async #sync(sync: () => Promise<void>): Promise<void> {

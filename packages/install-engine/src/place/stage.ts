@@ -5,13 +5,14 @@ import { syncFolder, systemErrorCode } from '@keyturn/primitives/node'
 import { cutLocally, fetchIndex, knownIndex } from '../fetch/chunk-index.ts'
 import { inParallel, look, placeInside, syncFolders } from '../disk/disk.ts'
 import type { FileIdentity } from '../disk/disk.ts'
-import { findStaged, SMALL_BLOB_BYTES, stageBlob, stageSmallBlob } from '../fetch/download.ts'
+import { findStaged, SMALL_BLOB_BYTES, stageSmallBlob } from '../fetch/download.ts'
 import type { DownloadContext } from '../fetch/download.ts'
 import type { Layout } from '../disk/layout.ts'
 import { keptPieces, plainChunks } from '../fetch/part-file.ts'
 import type { Chunk } from '../fetch/part-file.ts'
 import type { Plan, PlannedWrite } from './plan.ts'
 import { missingFrom, Seeds } from '../fetch/seeds.ts'
+import { stageBlob } from '../fetch/stage-blob.ts'
 import { settleAt } from '../disk/settled-file.ts'
 import type { TransactionStep } from './transaction.ts'
 
@@ -179,7 +180,7 @@ export async function stageAll(
   blobs.sort((a, b) => b.size - a.size) // the long ones first, so that no connection idles at the end
   await inParallel(blobs, context.gate.width, async (file) => {
     context.signal.throwIfAborted()
-    const identity = await stageOne(context, file, fetchPlan)
+    const identity = await stageOne(context, layout, file, fetchPlan)
     identities.set(file.sha256, identity)
     context.verified?.set(`staging/${file.sha256}`, identity)
     context.meter.did({ files: 1 })
@@ -189,7 +190,12 @@ export async function stageAll(
   return staged
 }
 
-async function stageOne(context: DownloadContext, file: ManifestFile, fetchPlan: FetchPlan): Promise<FileIdentity> {
+async function stageOne(
+  context: DownloadContext,
+  layout: Layout,
+  file: ManifestFile,
+  fetchPlan: FetchPlan,
+): Promise<FileIdentity> {
   const known = await findStaged(context, file)
   if (known !== undefined) return known
   const copies = fetchPlan.copies.get(file.sha256) ?? []
@@ -201,9 +207,8 @@ async function stageOne(context: DownloadContext, file: ManifestFile, fetchPlan:
   if (file.size <= SMALL_BLOB_BYTES) return await stageSmallBlob(context, file)
   const { seeds, chunks } = fetchPlan
   const onBytes = (count: number): void => context.meter.did({ disk: count })
-  return await stageBlob(context, file, chunks.get(file.sha256), (part) =>
-    seeds.fill(part, { signal: context.signal, onBytes }),
-  )
+  const pieces = { known: chunks.get(file.sha256), fetch: () => fetchIndex(context, layout, file) }
+  return await stageBlob(context, file, pieces, (part) => seeds.fill(part, { signal: context.signal, onBytes }))
 }
 
 /** Copies an installed file with the right bytes; sharing the disk blocks where the file system can. */
