@@ -151,7 +151,7 @@ class Chain {
     const served: Served[] = []
     const isTight = this.#dice.oneIn(8)
     const system = this.#ground.system(this.#folder)
-    const fs = isTight ? tight(system, next) : system
+    const fs = isTight ? tight(system, this.#folder, next) : system
     const options = { folder: this.#folder, lowSpace: isTight, logFile: false, lockPatienceMs: 0 }
     const asides: UpdateResult['setAside'][number][] = []
     const onEvent = (event: { type: string; code?: string; message?: string }): void => {
@@ -184,6 +184,7 @@ class Chain {
     await this.#ground.settle?.()
     const after = this.#checkInstalled(next)
     this.#checkMine(before, after, next, asides)
+    this.#checkOwn()
     if (!isTight) this.#checkFetched(before, served)
     this.#installed = next
   }
@@ -264,6 +265,13 @@ class Chain {
     if (expected.size > 0) this.#fail(`of the player is gone: ${[...expected.values()].join(', ')}`)
   }
 
+  /** Nothing that the update made for itself is left. */
+  #checkOwn(): void {
+    const staged = readdirSync(join(this.#folder, '.updates/staging'))
+    if (staged.length > 0) this.#fail(`left in staging: ${staged.join(' ')}`)
+    if (existsSync(join(this.#folder, '.updates/txn.json'))) this.#fail('the journal is left')
+  }
+
   /** What was on the disk, in a file of the installed release, did not come over the network. */
   #checkFetched(before: ReadonlyMap<string, Found>, served: readonly Served[]): void {
     for (const [path, file] of this.#installed) {
@@ -308,10 +316,26 @@ function startOf(path: string, start: string): string {
   return foldPath(parts) === foldPath(start) ? parts : '\0'
 }
 
-/** A volume on which old and new do not quite fit together. */
-function tight(fs: FileSystem, tree: RandomTree): FileSystem {
-  const bavail = RESERVE_BYTES + [...tree.values()].reduce((sum, file) => sum + contentOf(file).length, 0) - 1
-  const statfs = async (path: string) => ({ ...(await fs.statfs(path)), bsize: 1, blocks: 1e12, bavail })
+/** Bytes of the files of an install, and of what it stages and keeps. */
+function usedBytes(folder: string): number {
+  const kept = ['.updates/staging', '.updates/backup'].flatMap((below) =>
+    existsSync(join(folder, below))
+      ? readdirSync(join(folder, below), { recursive: true, encoding: 'utf8' }).map((name) => `${below}/${name}`)
+      : [],
+  )
+  const sizes = kept.map((name) => lstatSync(join(folder, name))).filter((found) => found.isFile())
+  const installed = [...readDisk(folder).values()].map(({ bytes }) => bytes.length)
+  return [...sizes.map(({ size }) => size), ...installed].reduce((sum, size) => sum + size, 0)
+}
+
+/** A volume on which old and new do not quite fit together; what goes makes room for what comes. */
+function tight(fs: FileSystem, folder: string, tree: RandomTree): FileSystem {
+  const fresh = [...tree.values()].reduce((sum, file) => sum + contentOf(file).length, 0)
+  const capacity = RESERVE_BYTES + usedBytes(folder) + fresh - 1
+  const statfs = async (path: string) => {
+    const bavail = Math.max(0, capacity - usedBytes(folder))
+    return { ...(await fs.statfs(path)), bsize: 1, blocks: 1e12, bavail }
+  }
   return { ...fs, statfs: statfs as unknown as FileSystem['statfs'] }
 }
 
@@ -366,7 +390,8 @@ describe('update() over random pairs and chains of trees, with changes by the pl
       onTestFinished(mount.unmount)
       console.log(`on ${mount.kind}`)
       const folder = (): Promise<string> => mount.folder()
-      const ground = { fold: upcase, keepsModes: false, folder, system: () => nodeFileSystem }
+      const settle = mount.forget
+      const ground = { fold: upcase, keepsModes: false, folder, system: () => nodeFileSystem, settle }
       await runPairs(ground, 2, Math.ceil(PAIRS / SLOWER))
     },
     patienceMs,

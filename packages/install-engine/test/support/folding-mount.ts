@@ -9,6 +9,8 @@ export interface FoldingMount {
   readonly kind: string
   /** A new folder on it. */
   folder(): Promise<string>
+  /** Mounts it again: what the system remembered of names under other spellings is gone. */
+  forget(): Promise<void>
   unmount(): Promise<void>
 }
 
@@ -45,7 +47,7 @@ function tryRun([program, ...args]: readonly [string, ...string[]]): string | un
 /**
  * Mounts a fresh volume that folds names, by loop; says why where that cannot be done.
  *
- * @param remembersNames - `false`: one that a test need not wait for.
+ * @param remembersNames - `false`: one whose names a test can make the system forget at once.
  */
 export async function foldingMount(remembersNames = true): Promise<FoldingMount | { readonly reason: string }> {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return { reason: 'only root on Linux may mount one' }
@@ -67,7 +69,11 @@ export async function foldingMount(remembersNames = true): Promise<FoldingMount 
       await rm(home, { recursive: true, force: true })
     }
     if (tryRun([...mount, loop, place]) !== undefined && folds(place)) {
-      return { kind, folder: () => mkdtemp(join(place, 'game-')), unmount }
+      const forget = async (): Promise<void> => {
+        if (tryRun(['umount', place]) === undefined || tryRun([...mount, loop, place]) === undefined)
+          throw new Error(`Cannot mount ${place} again: something in it is open`)
+      }
+      return { kind, folder: () => mkdtemp(join(place, 'game-')), forget, unmount }
     }
     tryRun(['umount', place])
     tryRun(['losetup', '-d', loop])
