@@ -2,10 +2,13 @@ import { Agent as HttpAgent, request as httpRequest } from 'node:http'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { Fetch } from './http.ts'
-import { proxiesOf, proxyFor } from './proxy.ts'
+import { proxyFor } from './proxy.ts'
+import type { Proxies } from './proxy.ts'
+import { ProxySettings } from './system-proxy.ts'
 
 // The global fetch dies of an assertion that nobody can catch when a server ends a connection at the wrong moment
-// (docs/decisions/0072). Proxies come from the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.
+// (docs/decisions/0072). Proxies come from the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY,
+// NO_PROXY), else from the settings of Windows or macOS.
 interface Agents {
   readonly http: HttpAgent
   readonly https: HttpsAgent
@@ -72,11 +75,14 @@ function open(
   throw new TypeError(`Cannot fetch over ${target.protocol}`)
 }
 
-/** Says through which proxy a request went that got no answer. */
-function throughProxy(error: Error, proxy: URL | undefined): Error {
-  if (proxy === undefined) return error
+/** Says through which proxy a request went that got no answer, or that there is a script which it did not ask. */
+function throughProxy(error: Error, proxy: URL | undefined, { pac }: Proxies): Error {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : error.message
-  return new Error(`${code} at the proxy ${proxy.host}`, { cause: new ProxyFailure(code, proxy.host, error) })
+  if (proxy !== undefined)
+    return new Error(`${code} at the proxy ${proxy.host}`, { cause: new ProxyFailure(code, proxy.host, error) })
+  if (pac === undefined) return error
+  const message = `${code}; the system chooses its proxy by a script (PAC), which is not supported: set HTTPS_PROXY`
+  return new Error(message, { cause: new Error(message, { cause: error }) })
 }
 
 /** The innermost reason, as the message of the request shows it. */
@@ -86,22 +92,32 @@ class ProxyFailure extends Error {
   }
 }
 
-/** The subset of `fetch` that the engine needs, over `node:http`; redirects are the caller's. */
-export const nodeFetch: Fetch = async (url, init) => {
-  const target = new URL(url)
-  const proxy = proxyFor(target, proxiesOf(process.env))
-  return await new Promise<Response>((resolve, reject) => {
-    const request = open(target, proxy, init, (message) => {
-      try {
-        resolve(toResponse(message))
-      } catch (error) {
-        message.destroy()
-        reject(error as Error) // a status or header that no answer may have
-      }
+/**
+ * Makes the subset of `fetch` that the engine needs, over `node:http`; redirects are the caller's.
+ *
+ * @param settings - Which proxies there are.
+ */
+export function nodeFetchWith(settings: ProxySettings): Fetch {
+  return async (url, init) => {
+    const target = new URL(url)
+    const proxies = await settings.current()
+    const proxy = proxyFor(target, proxies)
+    return await new Promise<Response>((resolve, reject) => {
+      const request = open(target, proxy, init, (message) => {
+        try {
+          resolve(toResponse(message))
+        } catch (error) {
+          message.destroy()
+          reject(error as Error) // a status or header that no answer may have
+        }
+      })
+      // Also once the answer is there: its body then says so.
+      request.on('error', (error) => reject(throughProxy(error, proxy, proxies)))
+      const { body } = init
+      request.end(typeof body === 'string' || body instanceof Uint8Array ? body : undefined)
     })
-    // Also once the answer is there: its body then says so.
-    request.on('error', (error) => reject(throughProxy(error, proxy)))
-    const { body } = init
-    request.end(typeof body === 'string' || body instanceof Uint8Array ? body : undefined)
-  })
+  }
 }
+
+/** The `fetch` of this machine. */
+export const nodeFetch: Fetch = nodeFetchWith(new ProxySettings())
