@@ -1,22 +1,17 @@
-import { basename, dirname, join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { dirname, join } from 'node:path'
 import { foldPath } from '@keyturn/manifest'
-import { isMissing, pathExists } from '@keyturn/primitives/node'
-import type { FileSystem } from '@keyturn/primitives/node'
+import { pathExists } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
-import { hashIfFile, listFolder, look, placeInside, removeFile, sameIdentity, syncFolders } from '../disk/disk.ts'
+import { hashIfFile, look, placeInside, removeFile, sameIdentity, syncFolders } from '../disk/disk.ts'
 import type { FileIdentity } from '../disk/disk.ts'
 import { FolderGuard, inTheWay } from '../disk/folder-guard.ts'
 import type { Layout } from '../disk/layout.ts'
 import { changeInstalledMode } from '../disk/modes.ts'
 import { removeEmptyFolders, removeEmptyTree, renamePatiently } from './move.ts'
 import type { MoveContext } from './move.ts'
+import { moveIfThere, moveIntoPlace, untilForgotten } from './remembered.ts'
 import { backupPlace, leavingFirst, orderSteps } from './transaction.ts'
 import type { AsideStep, ModeStep, StepOrder, Transaction, TransactionStep } from './transaction.ts'
-
-/** How long, and how often, a name that the system remembers wrongly is waited out. */
-const NAME_CACHE_PAUSE_MS = 250
-const NAME_CACHE_TRIES = 12
 
 /** A change of the install that was made. */
 export interface AppliedChange {
@@ -52,19 +47,6 @@ export function touchedFolders(layout: Layout, { id, steps, asides = [] }: Trans
   }
   for (const step of steps) if (step.staged !== undefined) folders.add(dirname(stagedPlace(layout, step)))
   return folders
-}
-
-/** Whether a name is answered for that its folder does not list in any spelling. */
-async function isRemembered(fs: FileSystem, path: string): Promise<boolean> {
-  if ((await look(fs, path)).kind === 'nothing') return false
-  const folded = foldPath(basename(path))
-  return !(await listFolder(fs, dirname(path))).some((name) => foldPath(name) === folded)
-}
-
-/** Waits while the system remembers a name that is gone. */
-async function untilForgotten(fs: FileSystem, path: string): Promise<void> {
-  for (let tries = NAME_CACHE_TRIES; tries > 0 && (await isRemembered(fs, path)); tries--)
-    await sleep(NAME_CACHE_PAUSE_MS)
 }
 
 /** Makes the folder that takes the old files; before the decision, so that a full disk is met in time. */
@@ -158,20 +140,7 @@ class Swap {
     const { fs, layout } = this.#context
     const backup = backupPlace(layout, this.#transaction, index)
     if (await pathExists(backup, fs)) await removeFile(fs, live) // already in the backup before a crash
-    else await this.#moveIfThere(live, backup)
-  }
-
-  /** Moves a file that was seen; where the system only remembered it, there is nothing to move. */
-  async #moveIfThere(from: string, to: string): Promise<void> {
-    try {
-      await renamePatiently(this.#context, from, to)
-    } catch (error) {
-      if (!isMissing(error)) throw error
-      for (let tries = NAME_CACHE_TRIES; (await look(this.#context.fs, from)).kind !== 'nothing'; tries--) {
-        if (tries === 0) throw error
-        await sleep(NAME_CACHE_PAUSE_MS)
-      }
-    }
+    else await moveIfThere(this.#context, live, backup)
   }
 
   async #setAside({ path, to }: AsideStep): Promise<void> {
@@ -190,7 +159,9 @@ class Swap {
     await this.#guard.makeParents(step.path)
     const identity = await this.#checkStaged(step)
     await this.#clear(index, live)
-    const how = await renamePatiently(this.#context, stagedPlace(this.#context.layout, step), live)
+    const { layout } = this.#context
+    const placement = { from: stagedPlace(layout, step), root: layout.root, path: step.path }
+    const how = await moveIntoPlace(this.#context, this.#guard, placement)
     await this.#checkInstalled(step, how === 'renamed' ? identity : undefined)
     this.#context.onChange?.({ path: step.path, action: 'written' })
   }

@@ -5,6 +5,7 @@ import { changeInstalledMode } from '../disk/modes.ts'
 import { stagedPlace, touchedFolders } from './apply.ts'
 import type { ApplyContext } from './apply.ts'
 import { removeEmptyFolders, removeEmptyTree, renamePatiently } from './move.ts'
+import { moveIntoPlace } from './remembered.ts'
 import { backupPlace, orderSteps } from './transaction.ts'
 import type { AsideStep, StepOrder, Transaction, TransactionStep } from './transaction.ts'
 
@@ -94,7 +95,7 @@ class Undo {
     } else if (found.kind !== 'nothing') {
       await removeFile(fs, live)
     }
-    await renamePatiently(this.#context, from, live)
+    await moveIntoPlace(this.#context, this.#guard, { from, root: this.#context.layout.root, path })
     return true
   }
 
