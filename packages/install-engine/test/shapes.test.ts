@@ -39,6 +39,58 @@ const modeOf = async (path: string): Promise<number> => (await lstat(path)).mode
 const blobs = ({ served }: TestEngine): string[] =>
   served.filter(({ path }) => path.startsWith('files/')).map(({ path }) => path)
 
+/**
+ * A folding file system that goes on answering for a folder it was asked for under one spelling after the folder is
+ * gone under another, for some questions: what FUSE does for a second.
+ */
+function remembering(folder: string): FileSystem {
+  const fs = foldingFileSystem(folder)
+  const seen = new Map<string, { stats: object; left: number }>()
+  const forget = (path: string): void => void seen.delete(path)
+  const answersFor = (path: string): object | undefined => {
+    const known = seen.get(path)
+    if (known === undefined || known.left === 0) return undefined
+    known.left -= 1
+    return known.stats
+  }
+  const lstat = async (path: string, options?: object): Promise<unknown> => {
+    try {
+      const stats = await fs.lstat(path, options as undefined)
+      if (stats.isDirectory()) seen.set(path, { stats, left: 3 })
+      else forget(path)
+      return stats
+    } catch (error) {
+      const stats = answersFor(path)
+      if (stats === undefined) throw error
+      return stats
+    }
+  }
+  const bavail = 16 * 1024 * 1024 + 4_000
+  const statfs = async (path: string): Promise<object> => ({
+    ...(await fs.statfs(path)),
+    bsize: 1,
+    blocks: 1e12,
+    bavail,
+  })
+  const rmdir = async (path: string): Promise<void> => {
+    await fs.rmdir(path)
+    forget(path)
+  }
+  return { ...fs, lstat, statfs, rmdir } as unknown as FileSystem
+}
+
+describe('update() where the system still answers for a folder that is gone under another spelling (row 300)', () => {
+  it('makes the folder again, also when an earlier part of the same update removed it', async () => {
+    const [old, fresh] = ['old '.repeat(500), 'new '.repeat(700)]
+    const first = { 'data/readme/a': old, 'data/readme/b': old.slice(1) }
+    const second = { 'data/README/a': fresh, 'data/README/b': fresh.slice(1) }
+    const { publisher, folder, fs } = await between(first, second, undefined, remembering)
+    const { engine } = await engineFor(publisher, { folder, fs, lowSpace: true })
+    expect((await engine.update()).outcome).toBe('updated')
+    expect(await texts(folder)).toEqual(second)
+  })
+})
+
 describe('update() where names change in spelling only, on a file system that folds them, (row 300)', () => {
   for (const [what, first, second] of [
     ['case, same bytes (F1)', { 'Fusion.mp3': 'sound' }, { 'fusion.mp3': 'sound' }],
