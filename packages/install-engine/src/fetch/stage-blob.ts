@@ -37,22 +37,22 @@ export async function stageBlob(
 ): Promise<FileIdentity> {
   const liars = new Set<string>()
   let wholeTries = pieces.known === undefined ? 2 : 1
-  let mend = pieces.known === undefined ? pieces.fetch : undefined
+  let fetchPieces = pieces.known === undefined ? pieces.fetch : undefined
   for (let next: Try = { chunks: pieces.known, seed: pieces.known === undefined ? undefined : seed }; ;) {
-    const found = await tryBlob(context, blob, { ...next, keepsWrong: mend !== undefined }, liars)
+    const found = await tryBlob(context, blob, { ...next, keepsWrong: fetchPieces !== undefined }, liars)
     if ('identity' in found) return found.identity
     if (next.chunks === undefined) wholeTries -= 1
-    if (mend !== undefined && found.isWrong) {
-      const chunks = await mend()
+    if (fetchPieces !== undefined && found.isWrong) {
+      const chunks = await fetchPieces()
       if (chunks !== undefined) {
         await PartFile.claim({ fs: context.fs, folder: context.staging, sha256: blob.sha256 }, chunks)
         next = { chunks }
-        mend = undefined
+        fetchPieces = undefined
         continue
       }
     }
     await PartFile.remove({ fs: context.fs, folder: context.staging, sha256: blob.sha256 })
-    mend = undefined
+    fetchPieces = undefined
     if (wholeTries === 0) throw found.error
     next = { chunks: undefined }
     context.meter.wasted(blob.size)
