@@ -54,6 +54,15 @@ const guides: Readonly<Record<string, Guide>> = {
       keyturn update --dir tester --channel stable
       for name in player tester; do cmp "$name/pack/textures.m2p" tree-next/pack/textures.m2p; done`,
   },
+  'team-of-twelve.md': {
+    before: `ship 2026.12.01-1
+      keyturn update --dir player --server https://updates.example.org --trust "$(keyturn release trust --quiet)"
+      cp -r client client-next && echo next > client-next/next.txt
+      echo '{"schema": 1, "source": "client"}' > keyturn.json`,
+    after: `keyturn update --dir player && grep -q next player/next.txt
+      ! keyturn ship > refused 2>&1 && grep -q REL_COSIGN refused
+      keyturn release renew`,
+  },
   'cdn-and-cost.md': {
     before: `ship 2026.12.01-1 && head -c 300000 /dev/urandom > client/textures/2.dds && ship 2026.12.04-1`,
     after: `test -f public/head.json && test -f public/channels/stable/manifest.json`,
@@ -78,8 +87,12 @@ afterEach(async () => {
   await world.remove()
 })
 
+/** What the guides name as examples is what the world has. */
+const filledIn = (script: string): string =>
+  script.replaceAll('https://updates.example.org', world.url).replaceAll('my-game', 'test')
+
 async function run(script: string): Promise<{ code: number | null; output: string }> {
-  const child = spawn('bash', ['-eo', 'pipefail', '-c', script.replaceAll('https://updates.example.org', world.url)], {
+  const child = spawn('bash', ['-eo', 'pipefail', '-c', filledIn(script)], {
     cwd: world.folder,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {

@@ -183,6 +183,16 @@ export const publisherErrors = {
     meaning: 'A file changed after its release was prepared: the signed manifest describes other bytes.',
     remedy: 'Put the file back, or discard the release and prepare it again.',
   },
+  REL_COSIGN: {
+    kind: 'policy',
+    meaning: 'The role document wants more signatures than this home has keys for: somebody else has to sign too.',
+    remedy: 'Sign in single steps, and let the others run "keyturn release cosign"; see docs/guides/team-of-twelve.md.',
+  },
+  REL_COSIGN_OTHER: {
+    kind: 'input',
+    meaning: 'What is to be signed by a second person, or came back signed, is not of this product, tree or role.',
+    remedy: 'Compare product, version and SHA-256 with the person who prepared the release.',
+  },
   REL_SERVER_FILE: {
     kind: 'input',
     meaning: 'The server lacks a file of a published release, or has other bytes under its name.',

@@ -19,6 +19,7 @@ import { placeInside, removeInside } from '../inside.ts'
 import type { HomeSession } from '../home-session.ts'
 import { noteHeadPublished } from './heads.ts'
 import { ServerFiles } from './server-files.ts'
+import { checkSignsAlone } from './sign-release.ts'
 import { findRelease, keepRelease, readIdentityLog, readIfThere, readReleases, rolesInForce } from './store.ts'
 import type { StoredRelease } from './store.ts'
 import { readChannelsWithHead, readKnownHeads } from './verified-head.ts'
@@ -234,6 +235,7 @@ export async function checkKeysInForce(home: HomeSession, offered: StoredRelease
     if (!document.roles[role].keys.includes(key))
       throw stale(home, `The ${role} key of this home is not in role document ${document.version}, which is in force`)
   }
+  await checkSignsAlone(home, document)
   const unknown = (offered?.manifest.contentKeys ?? []).find(
     (key) =>
       !description.contentKeys.some(({ keyId, commitment }) => keyId === key.keyId && commitment === key.commitment),

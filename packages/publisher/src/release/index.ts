@@ -3,6 +3,7 @@ export { markRestored, readRestored, requireFresh } from './freshness.ts'
 export { packTree, planTree } from './archives.ts'
 export { deltaBytes } from './delta-bytes.ts'
 export { catchUp, checkKeysInForce, findOrFetchRelease, followOffers } from './catch-up.ts'
+export { addSignatures, compareTree, cosign, readForeignRelease } from './cosign.ts'
 export { discardRelease } from './discard.ts'
 export { earlierTree } from './earlier-tree.ts'
 export { isExcluded, refuseSecrets } from './exclusions.ts'
@@ -22,10 +23,20 @@ export { killedKeys, killKeys, readHomeKills, uploadKills } from './kill.ts'
 export type { KilledKey, KilledRole } from './kill.ts'
 export { runtimeKeyFile, writeRuntimeKeyFile } from './runtime-key-file.ts'
 export { openClient, openKnownClient, requireServer, serverUrl } from './server.ts'
-export { checkEpoch, checkRolesLast, issueHead, pinOf, requireSigned, signOffer, signRelease } from './sign-release.ts'
+export {
+  checkEpoch,
+  checkRolesLast,
+  checkSignsAlone,
+  issueHead,
+  pinOf,
+  requireSigned,
+  signOffer,
+  signRelease,
+} from './sign-release.ts'
 export {
   dropWaitingHead,
   noteHeadPublished,
+  readPublishedChannels,
   readPublishedHead,
   readStoredHead,
   readWaitingHead,

@@ -61,7 +61,7 @@ function checkIsFree(version: string, channel: string, releases: readonly Stored
  * could open what is offered again. Payloads stay as they are, so players who have them download little.
  */
 async function rewrapped(
-  host: PublisherHost,
+  host: Pick<PublisherHost, 'clock' | 'signal'>,
   home: HomeSession,
   source: StoredRelease,
   { channel, rollback, version, client }: ReissuePlan & { readonly version: string },
@@ -104,7 +104,7 @@ async function rewrapped(
  *   `prepareRelease`.
  */
 export async function reissueRelease(
-  host: PublisherHost,
+  host: Pick<PublisherHost, 'clock' | 'signal'>,
   home: HomeSession,
   source: StoredRelease,
   plan: ReissuePlan,

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { limits, manifestPin, signHead, signManifest, writeHead } from '@keyturn/manifest'
 import type { Head, ManifestPin, RoleDocument, Rollout } from '@keyturn/manifest'
+import { hexEncode } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import type { HomeSession } from '../home-session.ts'
@@ -17,19 +18,70 @@ import { daysFrom } from '../time.ts'
  *
  * @param home - Open home.
  * @param release - From `prepareRelease` or `findRelease`.
- * @param aliases - Keys that sign; default: the release key in force.
+ * @param aliases - Keys that sign; default: those of {@link roleAliases}.
  */
 export async function signRelease(
   home: HomeSession,
   release: StoredRelease,
-  aliases: readonly string[] = [home.description.aliases.release],
+  aliases?: readonly string[],
 ): Promise<StoredRelease> {
   const keys = await home.keys()
-  const signers = await Promise.all(aliases.map((alias) => keys.documentSigner(alias)))
+  const signing = aliases ?? (await roleAliases(home, 'release'))
+  const signers = await Promise.all(signing.map((alias) => keys.documentSigner(alias)))
   await refuseKilled(home.paths, signers)
   const signatures = await signManifest(release.bytes, signers, release.signatures)
   await writeFileAtomic(join(release.folder, releaseFiles.signatures), signatures)
   return { ...release, signatures }
+}
+
+/**
+ * The keys of this home that sign for a role: its own first, then others of the role that its keystore has, as many as the
+ * role document in force wants. Where other people hold keys of the role, fewer.
+ *
+ * @param home - Open home; asks for the passphrase.
+ */
+export async function roleAliases(home: HomeSession, role: 'release' | 'head'): Promise<string[]> {
+  const { description, paths } = home
+  const { document } = await rolesInForce(paths, description.identity.prefix)
+  const found = await heldKeys(home, role, document.roles[role].keys)
+  return found.length === 0 ? [description.aliases[role]] : found.slice(0, document.roles[role].threshold)
+}
+
+/** Aliases of the keystore whose keys are listed for a role, that of the home first. */
+async function heldKeys(home: HomeSession, role: 'release' | 'head', listed: readonly string[]): Promise<string[]> {
+  const keys = await home.keys()
+  const own = home.description.aliases[role]
+  const others = keys.store
+    .list()
+    .map(({ alias }) => alias)
+    .filter((alias) => alias.startsWith(`${role}/`) && alias !== own)
+  const found: string[] = []
+  for (const alias of [own, ...others])
+    if (keys.has(alias) && listed.includes(hexEncode(await keys.publicKey(alias)))) found.push(alias)
+  return found
+}
+
+/**
+ * Checks that this home alone can sign for both roles as a role document wants it.
+ *
+ * @param home - Open home; asks for the passphrase.
+ * @param document - In force, or proposed.
+ * @throws {@link PublisherError} `REL_COSIGN`.
+ */
+export async function checkSignsAlone(home: HomeSession, { roles }: Pick<RoleDocument, 'roles'>): Promise<void> {
+  for (const role of ['release', 'head'] as const) {
+    const { keys, threshold } = roles[role]
+    const held = (await heldKeys(home, role, keys)).length
+    if (held >= threshold) continue
+    throw new PublisherError(
+      'REL_COSIGN',
+      `Role "${role}" needs ${threshold} signatures, and this home has ${held} of its keys`,
+      {
+        details: { role, threshold, held },
+        hint: 'Make the release in single steps: "keyturn release prepare" and "sign" here, "keyturn release cosign" elsewhere',
+      },
+    )
+  }
 }
 
 /** What a head says beside the release it pins. */
@@ -114,9 +166,8 @@ export async function signOffer(home: HomeSession, channel: string, options: Sig
     ...offer,
   }
   const keys = await home.keys()
-  const signers = await Promise.all(
-    (options.aliases ?? [description.aliases.head]).map((alias) => keys.documentSigner(alias)),
-  )
+  const signing = options.aliases ?? (await roleAliases(home, 'head'))
+  const signers = await Promise.all(signing.map((alias) => keys.documentSigner(alias)))
   await refuseKilled(paths, signers)
   return { head, bytes: await signHead(writeHead(head), signers) }
 }

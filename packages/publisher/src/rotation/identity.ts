@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256DigestSeal } from '@keyturn/kel'
 import { checkRolesStep, parseRoles, writeRoles } from '@keyturn/manifest'
-import type { RoleDocument } from '@keyturn/manifest'
+import type { Head, RoleDocument } from '@keyturn/manifest'
 import { equalBytes, hexEncode } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-client'
@@ -16,7 +16,9 @@ import { publishRotation, publishTrust } from '../release/publish-release.ts'
 import { killedKeys } from '../release/kill.ts'
 import { issueHead, signRelease } from '../release/sign-release.ts'
 import { readStoredHead } from '../release/heads.ts'
-import { findRelease, rolesInForce } from '../release/store.ts'
+import { offeredToAll } from '../release/offer.ts'
+import { reissueRelease } from '../release/reissue.ts'
+import { findRelease, readReleases, rolesInForce } from '../release/store.ts'
 import { daysFrom } from '../time.ts'
 import { damagedJournal } from './facts.ts'
 import { identityRotation } from './identity-state.ts'
@@ -90,7 +92,7 @@ export function identityRotationSteps(
       collect: async (event) => (await receiptCollector(identity, signal))(event),
     }),
     { name: 'home', title: 'put the new day-to-day keys in force', run: (state) => putInForce(home, state) },
-    { name: 'sign', title: 'sign what is published again', run: (state) => signAgain(home, termsIn(state), nowMs) },
+    { name: 'sign', title: 'sign what is published again', run: (state) => signAgain(home, termsIn(state), options) },
     ...(client === undefined
       ? []
       : [
@@ -235,10 +237,19 @@ async function putInForce(home: HomeSession, state: IdentityState): Promise<unde
   return undefined
 }
 
-async function signAgain(home: HomeSession, { channels }: IdentityTerms, nowMs: number): Promise<undefined> {
+async function signAgain(
+  home: HomeSession,
+  { channels }: IdentityTerms,
+  { nowMs, signal = new AbortController().signal }: Pick<IdentityRotationOptions, 'nowMs' | 'signal'>,
+): Promise<undefined> {
+  const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
   for (const channel of channels) {
     const last = await readStoredHead(home.paths, channel)
     if (last === undefined) continue
+    if (last.head.epoch !== document.epoch) {
+      await offerInEpoch(home, last.head, document.epoch, { clock: () => nowMs, signal })
+      continue
+    }
     const release = await signRelease(home, await findRelease(home.paths, channel, last.head.manifest.version))
     const fallback =
       last.head.fallback === undefined
@@ -249,6 +260,27 @@ async function signAgain(home: HomeSession, { channels }: IdentityTerms, nowMs: 
     await issueHead(home, release, { nowMs, fallback, rollout: last.head.rollout })
   }
   return undefined
+}
+
+/**
+ * Launchers refuse a release of an earlier epoch: the files that everybody may have now get a manifest in the new one, and
+ * go to everyone. A release that a thief may have rolled out is not taken along.
+ */
+async function offerInEpoch(
+  home: HomeSession,
+  before: Head,
+  epoch: number,
+  host: Parameters<typeof reissueRelease>[0],
+): Promise<void> {
+  const { channel } = before
+  const { version } = offeredToAll(before)
+  const made = (await readReleases(home.paths, channel)).find(
+    ({ manifest }) => manifest.epoch === epoch && manifest.rollbackOf === version,
+  )
+  const release =
+    made ??
+    (await reissueRelease(host, home, await findRelease(home.paths, channel, version), { channel, rollback: true }))
+  await issueHead(home, await signRelease(home, release), { nowMs: host.clock() })
 }
 
 async function publish(

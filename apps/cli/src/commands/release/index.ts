@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { Cli } from '../../command.ts'
+import { registerCosign } from './cosign.ts'
 import { registerDiff } from './diff.ts'
 import { registerDiscard } from './discard.ts'
 import { registerExportStatic } from './export.ts'
@@ -27,6 +28,7 @@ export function registerRelease(program: Command, cli: Cli): void {
   const release = program.command('release').description('release tree → manifest → signature → head → server')
   registerPrepare(release, cli)
   registerSign(release, cli)
+  registerCosign(release, cli)
   registerDiscard(release, cli)
   registerOffer(release, cli)
   registerPublish(release, cli)

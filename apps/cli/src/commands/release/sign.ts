@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseSignatures } from '@keyturn/manifest'
 import { readSigningKeyFile } from '@keyturn/m2pack-format/node'
@@ -8,6 +8,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { collect } from '../../flags/values.ts'
 import {
+  addSignatures,
   checkRolesLast,
   findRelease,
   refuseForeignArchives,
@@ -23,6 +24,7 @@ import type { ChannelOption } from '../../flags/channel.ts'
 interface SignOptions extends ChannelOption {
   readonly key?: readonly string[]
   readonly legacyKeyFile?: string
+  readonly addSignatures?: string
 }
 
 /** Registers `keyturn release sign`. */
@@ -41,8 +43,13 @@ export function registerSign(release: Command, cli: Cli): void {
       '--legacy-key-file <file>',
       'also write manifest.json.sig for the original launcher, with its Ed25519 key (raw, hex or base64)',
     )
+    .option('--add-signatures <file>', 'take the signatures of others from a file that came back; signs nothing itself')
   cli.define<SignOptions>(sign, {
-    example: ['keyturn release sign', 'keyturn release sign --legacy-key-file old-signing.key'],
+    example: [
+      'keyturn release sign',
+      'keyturn release sign 1.4.2 --add-signatures back/manifest.sigs.json',
+      'keyturn release sign --legacy-key-file old-signing.key',
+    ],
     run: (context, options, [version]) => runSign(context, options, version),
   })
 }
@@ -65,7 +72,10 @@ async function runSign(context: Context, options: SignOptions, version: string |
   const release = await findRelease(home.paths, channelOf(options, home.description), version)
   checkRolesLast((await rolesInForce(home.paths, home.description.identity.prefix)).document, context.clock())
   await refuseForeignArchives(home, release)
-  const signed = await signRelease(home, release, options.key)
+  const signed =
+    options.addSignatures === undefined
+      ? await signRelease(home, release, options.key)
+      : await addSignatures(home, release, await readFile(options.addSignatures))
   if (options.legacyKeyFile !== undefined) await signLegacy(context, release, options.legacyKeyFile)
   const keys = parseSignatures(signed.signatures as Uint8Array).signatures.map(({ keyid }) => keyid)
   return {

@@ -3,10 +3,17 @@ import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
 import { collect } from '../../flags/values.ts'
 import { withServer } from '../../flags/server.ts'
-import { openHome } from '@keyturn/publisher'
+import { openHome, PublisherError } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { readProposal, refuseFrozen } from '@keyturn/publisher/identity'
-import { openKnownClient, readIdentityLog, requireFresh, rolesInForce } from '@keyturn/publisher/release'
+import {
+  checkSignsAlone,
+  openKnownClient,
+  readIdentityLog,
+  readPublishedChannels,
+  requireFresh,
+  rolesInForce,
+} from '@keyturn/publisher/release'
 import type { ServerOptions, StoredRoles } from '@keyturn/publisher/release'
 import {
   checkIdentityRotation,
@@ -97,6 +104,7 @@ export async function openSeal(
       if (pending !== undefined && !identityCovers(pending, home.description, wanted))
         throw rotationPending('identity', 'keyturn roles seal')
       if (!context.dryRun) await requireFresh(context, home, { client })
+      if (client !== undefined && proposal !== undefined) await checkMaySignAlone(home, proposal.document)
       await checkIdentityRotation(home, context.signal)
     },
     covers: () => true,
@@ -114,6 +122,21 @@ export async function openSeal(
           { version: proposal?.document.version, publishes: client !== undefined },
         ),
       ),
+  }
+}
+
+/** Published releases have to be signed as the new document wants it, in the same step. */
+async function checkMaySignAlone(home: HomeSession, document: Parameters<typeof checkSignsAlone>[1]): Promise<void> {
+  if ((await readPublishedChannels(home.paths)).length === 0) return
+  try {
+    await checkSignsAlone(home, document)
+  } catch (cause) {
+    if (!(cause instanceof PublisherError) || cause.code !== 'REL_COSIGN') throw cause
+    throw new PublisherError(cause.code, cause.message, {
+      cause,
+      details: cause.details,
+      hint: 'Give --local; then let the others run "keyturn release cosign" on what is offered, and run "keyturn release publish"',
+    })
   }
 }
 
