@@ -19,7 +19,7 @@ export interface ForeignRelease {
 }
 
 /**
- * Reads a release that another home prepared. Each signature that is there has to fit, whoever made it.
+ * Reads a release that another home prepared. Each signature that is there has to fit.
  *
  * @param bytes - Literal bytes of `manifest.json`.
  * @param signatures - Literal bytes of `manifest.sigs.json`; undefined when nobody signed yet.

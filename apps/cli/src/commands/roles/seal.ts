@@ -135,7 +135,9 @@ async function checkMaySignAlone(home: HomeSession, document: Parameters<typeof 
     throw new PublisherError(cause.code, cause.message, {
       cause,
       details: cause.details,
-      hint: 'Give --local; then let the others run "keyturn release cosign" on what is offered, and run "keyturn release publish"',
+      hint:
+        'Give --local; then let the others run "keyturn release cosign" on what is offered, ' +
+        'and run "keyturn release publish"',
     })
   }
 }
