@@ -81,9 +81,7 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
     ...(noProgram ? ['Say under "program" what launchers start'] : []),
     ...(settings.length === 0
       ? []
-      : [
-          `If players edit ${settings.map((path) => `"${path}"`).join(', ')}: name them under "keep", never to set them back`,
-        ]),
+      : [`If players edit ${settings.map((path) => `"${path}"`).join(', ')}: name them under "keep"`]),
     'Next: "keyturn ship"',
   ]
   return { data: { file, project, keep_suggestions: settings }, text: lines.join('\n') }
