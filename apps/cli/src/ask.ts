@@ -17,6 +17,17 @@ export interface AskOptions {
   readonly signal: AbortSignal
   /** Called for a passphrase file that others can read. */
   readonly warn?: (text: string) => void
+  /** Gives the passphrase of the home while it is unlocked; asked before a person is. */
+  readonly fromAgent?: (() => Promise<Uint8Array | undefined>) | undefined
+}
+
+/** What a passphrase opens, as its question says, that an agent may hold. */
+const HOME_PASSPHRASE = 'Passphrase'
+
+/** A question to a person. */
+export interface AskQuestion extends PassphraseQuestion {
+  /** False: an unlocked passphrase does not answer it. */
+  readonly fromAgent?: boolean | undefined
 }
 
 /** Of a passphrase that a person makes up at a prompt: it protects the identity. */
@@ -41,7 +52,7 @@ export class Ask {
    * @returns A copy; the caller wipes it.
    * @throws {@link CliError} `CLI_NO_TERMINAL`, `CLI_PASSPHRASE_REPEAT`, `CLI_PATH_UNKNOWN`.
    */
-  async passphrase(label: string, question: PassphraseQuestion = {}): Promise<Uint8Array> {
+  async passphrase(label: string, question: AskQuestion = {}): Promise<Uint8Array> {
     const source = question.file ?? this.#options.passphraseFile ?? `fd or prompt: ${label}`
     const known = this.#known.get(source)
     if (known !== undefined) return known.slice()
@@ -124,7 +135,7 @@ export class Ask {
       this.#options.warn?.(`Others can read the passphrase in "${printable(file)}": chmod 600`)
   }
 
-  async #read(label: string, question: PassphraseQuestion): Promise<Uint8Array> {
+  async #read(label: string, question: AskQuestion): Promise<Uint8Array> {
     const file = question.file ?? this.#options.passphraseFile
     if (file !== undefined) {
       await this.#warnIfShared(file)
@@ -133,7 +144,9 @@ export class Ask {
     if (this.#options.passphraseFd !== undefined && question.file === undefined) {
       return await firstLine(await readDescriptor(this.#options.passphraseFd), 'the given descriptor')
     }
-    return await this.#ask(label, question.fresh === true)
+    const isHome = label === HOME_PASSPHRASE && question.fresh !== true && question.fromAgent !== false
+    const held = isHome ? await this.#options.fromAgent?.() : undefined
+    return held ?? (await this.#ask(label, question.fresh === true))
   }
 
   /** A new passphrase that is empty, short or not repeated the same is asked for again. */

@@ -23,6 +23,7 @@ import { printable, systemClock } from '@keyturn/primitives'
 import type { KeyturnError, Clock, JsonObject, JsonValue } from '@keyturn/primitives'
 import { CommanderError } from 'commander'
 import type { Command } from 'commander'
+import { unlockedPassphrase } from './agent/ask-agent.ts'
 import { Ask } from './ask.ts'
 import { applyCommandDefaults, readConfig } from './config.ts'
 import type { Config } from './config.ts'
@@ -68,6 +69,8 @@ export interface Context extends PublisherHost {
   readonly quiet: boolean
   /** The folder of `--home`; it may not exist yet. */
   readonly homeFolder: string
+  /** Variables of the process. */
+  readonly env: Readonly<Record<string, string | undefined>>
   /** Milliseconds since the epoch. */
   readonly clock: Clock
   /**
@@ -260,7 +263,7 @@ export class Cli {
   }
 
   #context({ name, flags, config, out, homeFolder, cleanUps }: Call): Omit<Context, 'announce'> {
-    const { signal } = this.#environment
+    const { signal, env } = this.#environment
     const passphraseFile =
       flags.passphraseFile ?? this.#environment.env['KEYTURN_PASSPHRASE_FILE'] ?? config.passphraseFile
     const ask = new Ask({
@@ -269,6 +272,7 @@ export class Cli {
       yes: flags.yes === true,
       signal,
       warn: (text) => out.warn(text),
+      fromAgent: async () => await unlockedPassphrase({ homeFolder, env }),
     })
     cleanUps.push(() => ask.forget())
     return {
@@ -277,6 +281,7 @@ export class Cli {
       ask,
       signal,
       homeFolder,
+      env,
       dryRun: flags.dryRun === true,
       quiet: flags.quiet === true,
       clock: this.#environment.clock ?? systemClock,

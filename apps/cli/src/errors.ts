@@ -13,6 +13,12 @@ export const cliErrors = {
     meaning: 'The command has to ask a question, but there is no terminal.',
     remedy: 'Give --passphrase-file or --passphrase-fd for a passphrase, --yes for a confirmation.',
   },
+  CLI_AGENT: {
+    kind: 'io',
+    meaning:
+      'The keys cannot be unlocked: the process that would hold the passphrase, or the folder of its socket, is not safe or not there.',
+    remedy: 'See the message; let XDG_RUNTIME_DIR name a folder that belongs to you and has mode 0700.',
+  },
   CLI_DECLINED: {
     kind: 'no',
     meaning: 'The question before a change was answered with no; nothing was changed.',

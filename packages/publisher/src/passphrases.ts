@@ -27,6 +27,30 @@ export interface ChangedFile extends ProtectedFile {
 }
 
 /**
+ * The files of one named identity that a passphrase opens.
+ *
+ * @param host - Whose home it is.
+ * @param alias - Of its current key, or its prefix.
+ * @returns undefined when there is no such identity.
+ */
+export async function protectedFilesOf(host: PublisherHost, alias: string): Promise<ProtectedFile[] | undefined> {
+  const named = await listNamedIdentities(host.homeFolder)
+  const found = named.find((one) => one.alias === alias || one.prefix === alias)
+  return found === undefined ? undefined : await filesOfNamed(host, found)
+}
+
+async function filesOfNamed(
+  host: PublisherHost,
+  { alias, prefix }: { readonly alias: string; readonly prefix: string },
+): Promise<ProtectedFile[]> {
+  const { keystore, next } = await namedIdentityFiles(host.homeFolder, prefix)
+  return [
+    { kind: 'keystore', what: `keystore of the identity "${alias}"`, path: keystore },
+    ...next.map((path): ProtectedFile => ({ kind: 'next-key', what: `next key of the identity "${alias}"`, path })),
+  ]
+}
+
+/**
  * Every file of a home that a passphrase opens: keystores, files with next keys, the vault, those of named identities.
  *
  * @param host - Whose home it is.
@@ -39,11 +63,7 @@ export async function protectedFiles(host: PublisherHost): Promise<ProtectedFile
     found.push({ kind: 'keystore', what: 'keystore of the home', path: paths.keystore })
     found.push({ kind: 'next-key', what: 'next identity key', path: nextKeyPath(host.homeFolder, description) })
   }
-  for (const { alias, prefix } of await listNamedIdentities(host.homeFolder)) {
-    const { keystore, next } = await namedIdentityFiles(host.homeFolder, prefix)
-    found.push({ kind: 'keystore', what: `keystore of the identity "${alias}"`, path: keystore })
-    for (const path of next) found.push({ kind: 'next-key', what: `next key of the identity "${alias}"`, path })
-  }
+  for (const named of await listNamedIdentities(host.homeFolder)) found.push(...(await filesOfNamed(host, named)))
   const { keyFile } = vaultPaths(host, {})
   if (await pathExists(keyFile)) found.push({ kind: 'vault', what: 'vault of the home', path: keyFile })
   return found

@@ -121,6 +121,18 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./device/index.ts')).registerDevice,
   },
   {
+    name: 'unlock',
+    group: 'Keys',
+    summary: 'unlock the keys for a while: no passphrase is asked for meanwhile',
+    load: async () => (await import('./unlock.ts')).registerUnlock,
+  },
+  {
+    name: 'lock',
+    group: 'Keys',
+    summary: 'lock the keys again',
+    load: async () => (await import('./lock.ts')).registerLock,
+  },
+  {
     name: 'passphrase',
     group: 'Keys',
     summary: 'put everything that your passphrase opens under another one',

@@ -1,22 +1,25 @@
 import { resolve } from 'node:path'
-import { wipe } from '@keyturn/primitives'
+import { printable, wipe } from '@keyturn/primitives'
 import { KeystoreError } from '@keyturn/keystore'
 import { lockHome } from '@keyturn/publisher'
-import { changePassphrases, protectedFiles } from '@keyturn/publisher/keys'
+import { changePassphrases, protectedFiles, protectedFilesOf } from '@keyturn/publisher/keys'
 import type { ChangedFile, ProtectedFile } from '@keyturn/publisher/keys'
 import type { Command } from 'commander'
+import { askAgent } from '../agent/ask-agent.ts'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
 
 interface PassphraseOptions {
+  readonly alias?: string
   readonly newPassphraseFile?: string
   readonly nextKey?: boolean
   readonly nextKeyFile?: string
   readonly nextPassphraseFile?: string
 }
 
-const OUTCOMES: Readonly<Record<ChangedFile['outcome'], string>> = {
+/** What became of a file, for people. */
+export const OUTCOMES: Readonly<Record<ChangedFile['outcome'], string>> = {
   changed: 'opens under the new passphrase',
   already: 'opened under the new passphrase already',
   other: 'NOT CHANGED: it is under another passphrase',
@@ -29,12 +32,14 @@ export function registerPassphrase(program: Command, cli: Cli): void {
     .command('passphrase')
     .description('put everything that the passphrase of the home opens under another one')
     .option('--new-passphrase-file <file>', 'read the new passphrase from a file (default: it is asked for)')
+    .option('--alias <name>', 'the keys of one identity made by "id init" alone')
     .option('--next-key', 'the file with the next identity key alone')
     .option('--next-key-file <file>', 'the same, where that file is now')
     .option('--next-passphrase-file <file>', 'its present passphrase (default: --passphrase-file)')
   cli.define<PassphraseOptions>(passphrase, {
     example: [
       'keyturn passphrase --new-passphrase-file new.txt',
+      'keyturn passphrase --alias laptop',
       'keyturn passphrase --next-key --next-key-file /media/usb/next.keystore',
     ],
     dryRun: true,
@@ -66,7 +71,10 @@ async function runPassphrase(context: Context, options: PassphraseOptions): Prom
       options.newPassphraseFile,
     )
     try {
-      return answer(await changePassphrases(files, from, to), first.path)
+      const changed = await changePassphrases(files, from, to)
+      // What is unlocked would go on with the passphrase that opens nothing any more.
+      await askAgent(context, 'lock')
+      return answer(changed, first.path)
     } finally {
       wipe(to)
     }
@@ -76,11 +84,15 @@ async function runPassphrase(context: Context, options: PassphraseOptions): Prom
 }
 
 async function filesOf(context: Context, options: PassphraseOptions, isNext: boolean): Promise<ProtectedFile[]> {
-  const all = await protectedFiles(context)
+  const all =
+    options.alias === undefined ? await protectedFiles(context) : await protectedFilesOf(context, options.alias)
+  if (all === undefined)
+    throw new CliError('CLI_USAGE', `No identity of "id init" has the alias "${printable(options.alias ?? '')}"`)
   if (!isNext) return all
   if (options.nextKeyFile !== undefined)
     return [{ kind: 'next-key', what: 'next identity key', path: resolve(options.nextKeyFile) }]
-  return all.filter(({ kind }) => kind === 'next-key').slice(0, 1)
+  const next = all.filter(({ kind }) => kind === 'next-key')
+  return options.alias === undefined ? next.slice(0, 1) : next
 }
 
 function dataOf({ kind, what, path }: ProtectedFile): { kind: string; what: string; path: string } {
@@ -103,8 +115,9 @@ function answer(changed: readonly ChangedFile[], file: string): CommandResult {
       changed: true,
       files: changed.map((one) => ({ ...dataOf(one), outcome: one.outcome })),
     },
-    text:
-      `${formatTable(changed.map(({ what, path, outcome }) => [what, OUTCOMES[outcome], path]))}\nBackups made ` +
-      'before open under the passphrase they were made with.',
+    text: [
+      formatTable(changed.map(({ what, path, outcome }) => [what, OUTCOMES[outcome], path])),
+      'Backups made before open under the passphrase they were made with.',
+    ].join('\n'),
   }
 }

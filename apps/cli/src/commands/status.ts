@@ -1,13 +1,14 @@
 import { resolve } from 'node:path'
 import { utf8Encode } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
-import { writeFileAtomic } from '@keyturn/primitives/node'
+import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
+import { askAgent } from '../agent/ask-agent.ts'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
-import { openHome } from '@keyturn/publisher'
-import { collectStatus, withServerHeads, writeCalendar } from '@keyturn/publisher/health'
-import type { HomeStatus, StatusItem } from '@keyturn/publisher/health'
+import { homePaths, openHome } from '@keyturn/publisher'
+import { collectStatus, namedStatus, withServerHeads, writeCalendar } from '@keyturn/publisher/health'
+import type { HomeStatus, NamedStatus, StatusItem } from '@keyturn/publisher/health'
 import { finishingCommand } from '@keyturn/publisher/rotation'
 import { counted, formatTable } from '../output.ts'
 import { refuseExisting } from '../paths.ts'
@@ -35,22 +36,50 @@ export function registerStatus(program: Command, cli: Cli): void {
 async function runStatus(context: Context, options: StatusOptions): Promise<CommandResult> {
   refuseExisting(options.ics, options.force)
   const nowMs = context.clock()
+  const alone = await identitiesAlone(context, nowMs)
+  if (alone !== undefined) return await answer(context, options, alone, identitiesText(alone.identities, alone.items))
   const home = await openHome(context)
   const { status, warning } = await withServerHeads(home, await collectStatus(home, nowMs), nowMs)
   if (warning !== undefined) context.warn(warning)
+  const commands = await Promise.all(status.pending.map((name) => finishingCommand(home.paths.journals, name)))
+  return await answer(context, options, status, statusText(status, commands))
+}
+
+/** What is shown of any home. */
+type Shown = Pick<HomeStatus, 'items' | 'pending' | 'identities'> & Partial<HomeStatus>
+
+/** A home without a release identity, which has identities of `id init` alone; undefined for any other. */
+async function identitiesAlone(context: Context, nowMs: number): Promise<Shown | undefined> {
+  const folder = context.homeFolder
+  if (await pathExists(homePaths(folder).description)) return undefined
+  const named = await namedStatus(folder, {}, nowMs)
+  return named.identities.length === 0 ? undefined : { ...named, pending: [] }
+}
+
+async function answer(
+  context: Context,
+  options: StatusOptions,
+  status: Shown,
+  lines: readonly string[],
+): Promise<CommandResult> {
+  const nowMs = context.clock()
+  const untilMs = (await askAgent(context, 'status'))?.untilMs
+  const until = untilMs === undefined ? undefined : new Date(untilMs).toISOString()
+  const { product = 'keyturn', prefix = status.identities[0]?.prefix ?? '', items } = status
   if (options.ics !== undefined)
-    await writeFileAtomic(resolve(options.ics), utf8Encode(writeCalendar(status, nowMs)), {
+    await writeFileAtomic(resolve(options.ics), utf8Encode(writeCalendar({ product, prefix, items }, nowMs)), {
       overwrite: options.force === true,
     })
-  const due = status.items.filter(({ due_state }) => due_state === 'due' || due_state === 'expired')
+  const due = items.filter(({ due_state }) => due_state === 'due' || due_state === 'expired')
+  const interrupted = status.pending.length + status.identities.filter((one) => one.rotation_pending).length
   return {
-    data: { ...statusData(status), due: due.map(({ kind, id }) => `${kind} ${id}`) },
-    text: statusText(
-      status,
-      due,
-      await Promise.all(status.pending.map((name) => finishingCommand(home.paths.journals, name))),
-    ),
-    failure: options.check === true ? unsettled(due.length, status.pending.length) : undefined,
+    data: { ...statusData(status), due: due.map(({ kind, id }) => `${kind} ${id}`), unlocked_until: until },
+    text: [
+      ...lines,
+      ...(until === undefined ? [] : [`unlocked until ${until}: "keyturn lock" ends it`]),
+      ...due.map(({ kind, id, mend }) => `DUE ${kind} ${id}: ${mend}`),
+    ].join('\n'),
+    failure: options.check === true ? unsettled(due.length, interrupted) : undefined,
   }
 }
 
@@ -67,13 +96,45 @@ function unsettled(due: number, pending: number): CliError | undefined {
   })
 }
 
-function statusData(status: HomeStatus): Record<string, JsonValue> {
+function statusData(status: Shown): Record<string, JsonValue> {
   return JSON.parse(JSON.stringify(status)) as Record<string, JsonValue>
 }
 
-function statusText(status: HomeStatus, due: readonly StatusItem[], commands: readonly string[]): string {
+function statusText(status: HomeStatus, commands: readonly string[]): string[] {
+  const channels = status.channels.map(
+    ({ channel, releases, offered }) =>
+      `${channel}: ${counted(releases, 'release')}, ${offered === undefined ? 'nothing offered' : `offers ${offered}`}`,
+  )
+  return [
+    `identity ${status.prefix}, event ${status.sn}, role document ${status.roles_version}`,
+    `next identity key: ${status.next_key_file}${status.next_key_at_hand ? '' : ' (not here)'}`,
+    '',
+    keysTable(status.items),
+    '',
+    ...(channels.length === 0 ? ['no release yet'] : channels),
+    ...status.identities.map(identityText),
+    ...status.pending.map(
+      (name, index) => `A rotation of ${name} was interrupted: run "${commands[index]}" to finish it`,
+    ),
+  ]
+}
+
+function identitiesText(identities: readonly NamedStatus[], items: readonly StatusItem[]): string[] {
+  return [keysTable(items), '', ...identities.map(identityText)]
+}
+
+function identityText({ alias, prefix, sn, problem, rotation_pending: pending, unsealed }: NamedStatus): string {
+  const place = problem === undefined ? `event ${sn}` : `its log: ${problem}, see "keyturn id show --alias ${alias}"`
+  return [
+    `identity "${alias}" ${prefix}, ${place}`,
+    ...(unsealed === 0 ? [] : [`${counted(unsealed, 'signature')} for its next rotation to seal`]),
+    ...(pending ? [`a rotation was interrupted: run "keyturn id rotate --alias ${alias}" to finish it`] : []),
+  ].join('; ')
+}
+
+function keysTable(items: readonly StatusItem[]): string {
   const day = (date: string | undefined): string => (date === undefined ? '' : date.slice(0, 10))
-  const rows = status.items.map(({ kind, id, name, state, age_days, due: at, due_state, overlap_ends: until }) => [
+  const rows = items.map(({ kind, id, name, state, age_days, due: at, due_state, overlap_ends: until }) => [
     kind,
     id,
     name,
@@ -83,20 +144,5 @@ function statusText(status: HomeStatus, due: readonly StatusItem[], commands: re
     day(until),
     due_state === 'ok' ? '' : due_state.toUpperCase(),
   ])
-  const channels = status.channels.map(
-    ({ channel, releases, offered }) =>
-      `${channel}: ${counted(releases, 'release')}, ${offered === undefined ? 'nothing offered' : `offers ${offered}`}`,
-  )
-  return [
-    `identity ${status.prefix}, event ${status.sn}, role document ${status.roles_version}`,
-    `next identity key: ${status.next_key_file}${status.next_key_at_hand ? '' : ' (not here)'}`,
-    '',
-    formatTable([['key', 'which', 'name', 'state', 'age', 'due', 'overlap', ''], ...rows]),
-    '',
-    ...(channels.length === 0 ? ['no release yet'] : channels),
-    ...status.pending.map(
-      (name, index) => `A rotation of ${name} was interrupted: run "${commands[index]}" to finish it`,
-    ),
-    ...due.map(({ kind, id, mend }) => `DUE ${kind} ${id}: ${mend}`),
-  ].join('\n')
+  return formatTable([['key', 'which', 'name', 'state', 'age', 'due', 'overlap', ''], ...rows])
 }

@@ -23,3 +23,12 @@ export function powerOfTwo(text: string, flag: string, min: number, max: number)
 export function collect(value: string, previous: readonly string[] | undefined): string[] {
   return [...(previous ?? []), value]
 }
+
+const UNITS_MS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** Reads a time given to a flag, such as `90m`, in milliseconds. @throws {@link CliError} `CLI_USAGE`. */
+export function durationMs(text: string, flag: string): number {
+  const match = /^([1-9][0-9]{0,4})([mhd])$/.exec(text)
+  if (match === null) throw new CliError('CLI_USAGE', `${flag} wants a number and m, h or d: 90m, 24h, 7d`)
+  return Number(match[1]) * (UNITS_MS[match[2] ?? ''] as number)
+}

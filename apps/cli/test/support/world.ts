@@ -80,6 +80,7 @@ export class World {
       warn: () => {},
       homeFolder: this.path('home'),
       clock: Date.now,
+      env: {},
       announce: () => {},
       defer: (cleanUp) => void this.#cleanUps.push(cleanUp),
     }

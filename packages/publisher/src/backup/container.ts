@@ -9,6 +9,7 @@ import {
   Writer,
 } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
+import { passphraseBytes, passphraseForms } from '@keyturn/vault-kdf'
 import { PublisherError } from '../errors.ts'
 
 // A sealed stream, docs/spec/home.md §3. Integers little-endian.
@@ -61,7 +62,9 @@ export async function* sealStream(
     .bytes(salt)
     .bytes(prefix)
     .finish()
-  const key = scrypt(passphrase, salt, { N: 2 ** scryptLogN, r: SCRYPT_R, p: 1, length: 32 })
+  const form = passphraseBytes(passphrase)
+  const key = scrypt(form, salt, { N: 2 ** scryptLogN, r: SCRYPT_R, p: 1, length: 32 })
+  wipe(form)
   try {
     yield header
     let index = 0n
@@ -90,25 +93,56 @@ export async function* openStream(
 ): AsyncGenerator<Uint8Array> {
   const source = new ByteQueue(sealed)
   const header = await source.take(HEADER_BYTES)
-  const { salt, prefix, logN, r, p } = parseHeader(header)
-  const key = scrypt(passphrase, salt, { N: 2 ** logN, r, p, length: 32 })
+  const { prefix } = parseHeader(header)
+  const first = await source.take(CHUNK_BYTES + TAG_BYTES)
+  const isOnly = await source.isEmpty()
+  const { key, opened } = openFirst(passphrase, header, first, isOnly)
   try {
-    for (let index = 0n; ; index += 1n) {
+    yield opened
+    let last = isOnly
+    for (let index = 1n; !last; index += 1n) {
       const chunk = await source.take(CHUNK_BYTES + TAG_BYTES)
-      const last = await source.isEmpty()
-      let opened: Uint8Array
-      try {
-        opened = openXChaCha20Poly1305(key, nonceOf(prefix, index), chunk, { aad: aadOf(header, last) })
-      } catch (cause) {
-        throw new PublisherError('CLI_BACKUP', 'The backup does not open: wrong passphrase, or it was cut or changed', {
-          cause,
-        })
-      }
-      yield opened
-      if (last) return
+      last = await source.isEmpty()
+      yield openChunk(key, nonceOf(prefix, index), chunk, aadOf(header, last))
     }
   } finally {
     wipe(key)
+  }
+}
+
+/** The key of the first form of the passphrase that opens: earlier versions took the passphrase as it was typed. */
+function openFirst(
+  passphrase: Uint8Array,
+  header: Uint8Array,
+  chunk: Uint8Array,
+  isOnly: boolean,
+): { key: Uint8Array; opened: Uint8Array } {
+  const { salt, prefix, logN, r, p } = parseHeader(header)
+  const forms = passphraseForms(passphrase)
+  try {
+    let failure: unknown
+    for (const form of forms) {
+      const key = scrypt(form, salt, { N: 2 ** logN, r, p, length: 32 })
+      try {
+        return { key, opened: openChunk(key, nonceOf(prefix, 0n), chunk, aadOf(header, isOnly)) }
+      } catch (error) {
+        wipe(key)
+        failure ??= error
+      }
+    }
+    throw failure ?? new PublisherError('CLI_BACKUP', 'The passphrase of the backup is empty')
+  } finally {
+    wipe(...forms)
+  }
+}
+
+function openChunk(key: Uint8Array, nonce: Uint8Array, chunk: Uint8Array, aad: Uint8Array): Uint8Array {
+  try {
+    return openXChaCha20Poly1305(key, nonce, chunk, { aad })
+  } catch (cause) {
+    throw new PublisherError('CLI_BACKUP', 'The backup does not open: wrong passphrase, or it was cut or changed', {
+      cause,
+    })
   }
 }
 

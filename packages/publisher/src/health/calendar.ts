@@ -8,7 +8,7 @@ import type { HomeStatus } from './collect-status.ts'
  * @param status - From `collectStatus`.
  * @param nowMs - Now.
  */
-export function writeCalendar(status: HomeStatus, nowMs: number): string {
+export function writeCalendar(status: Pick<HomeStatus, 'product' | 'prefix' | 'items'>, nowMs: number): string {
   const lines = ['BEGIN:VCALENDAR', 'VERSION:2.0', 'PRODID:-//keyturn//status//EN', 'CALSCALE:GREGORIAN']
   for (const { kind, id, due, mend } of status.items) {
     if (due === undefined) continue

@@ -76,7 +76,11 @@ export async function checkNamedIdentities(home: HomeSession): Promise<RestFindi
     if (!(await pathExists(keystore))) say('error', 'its keystore is gone', 'keyturn restore')
     for (const file of next)
       if (!(await pathExists(file)) && file.startsWith(place))
-        say('warning', `its next key is not in "${file}"`, 'keyturn id rotate --next-key-file FILE, to try')
+        say(
+          'warning',
+          `its next key is not in "${file}"`,
+          `keyturn id rotate --alias ${alias} --next-key-file FILE --dry-run`,
+        )
     const journals = join(place, 'journals')
     if ((await pendingRotations(journals)).length === 0) continue
     const command = `keyturn id rotate --alias ${alias}`

@@ -1,5 +1,4 @@
 import { readdir } from 'node:fs/promises'
-import { hexEncode } from '@keyturn/primitives'
 import { isMissing, pathExists } from '@keyturn/primitives/node'
 import { activeContentKey } from '../home.ts'
 import type { HomeDescription } from '../home.ts'
@@ -12,6 +11,8 @@ import { pendingRotations } from '../rotation/journal.ts'
 import { documentDue, keyDue } from './due.ts'
 import type { DueDate } from './due.ts'
 import { masterItems } from './master-items.ts'
+import { identityItem, namedStatus } from './named-identities.ts'
+import type { NamedStatus } from './named-identities.ts'
 import { statusItem } from './status-item.ts'
 import type { StatusItem } from './status-item.ts'
 import { transportItems } from './transport-items.ts'
@@ -33,6 +34,8 @@ export interface HomeStatus {
   }[]
   /** Rotations that were interrupted. */
   readonly pending: readonly string[]
+  /** Those of `keyturn id init`. */
+  readonly identities: readonly NamedStatus[]
 }
 
 /** Days before their end in which documents are to be renewed. */
@@ -49,9 +52,11 @@ export async function collectStatus(home: HomeSession, nowMs: number): Promise<H
   const { log } = await readIdentityLog(paths, description.identity.prefix)
   const roles = await readRoles(paths, description.identity.prefix)
   const channels = await channelNames(home)
+  const named = await namedStatus(paths.folder, description, nowMs)
   const items = [
     ...contentItems(description, nowMs),
-    identityItem(description, roles, log.state.publicKeys[0], nowMs),
+    ownItem(description, roles, log.state.publicKeys[0], nowMs),
+    ...named.items,
     ...roleItems(description, roles, await killedKeys(home), nowMs),
     archiveSigningItem(description, nowMs),
     ...(await transportItems(home, roles, nowMs)),
@@ -83,6 +88,7 @@ export async function collectStatus(home: HomeSession, nowMs: number): Promise<H
     items,
     channels: found,
     pending: await pendingRotations(paths.journals),
+    identities: named.identities,
   }
 }
 
@@ -118,7 +124,7 @@ function contentItems(description: HomeDescription, nowMs: number): StatusItem[]
   })
 }
 
-function identityItem(
+function ownItem(
   description: HomeDescription,
   roles: readonly StoredRoles[],
   publicKey: Uint8Array | undefined,
@@ -126,18 +132,7 @@ function identityItem(
 ): StatusItem {
   const { alias } = description.identity
   const sinceMs = sinceOf(description, alias) ?? lastIssued(roles)
-  const name = shortKey(publicKey === undefined ? '' : hexEncode(publicKey))
-  return statusItem(
-    {
-      kind: 'identity',
-      id: alias,
-      name,
-      sinceMs,
-      due: dueOf('identity', sinceMs, description, nowMs),
-      mend: 'keyturn rotate identity',
-    },
-    nowMs,
-  )
+  return identityItem({ alias, publicKey, sinceMs, rotation: 'keyturn rotate identity' }, description, nowMs)
 }
 
 function roleItems(

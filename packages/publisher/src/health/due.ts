@@ -32,7 +32,12 @@ export interface DueDate {
  * @param description - Of the home, for its policy.
  * @param nowMs - Now.
  */
-export function keyDue(kind: DueKind, sinceMs: number, description: HomeDescription, nowMs: number): DueDate {
+export function keyDue(
+  kind: DueKind,
+  sinceMs: number,
+  description: Pick<HomeDescription, 'policy'>,
+  nowMs: number,
+): DueDate {
   const days = description.policy?.[kind] ?? defaultPolicyDays[kind]
   const atMs = sinceMs + days * DAY_MS
   if (nowMs >= atMs) return { atMs, state: 'due' }

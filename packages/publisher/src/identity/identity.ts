@@ -74,6 +74,8 @@ interface NamedRecord {
   readonly prefix: string
   readonly alias: string
   readonly next: readonly NextKeyPlace[]
+  /** When the key in force came into force, ISO 8601; records of earlier versions do not say. */
+  readonly since?: string | undefined
   /** Where the log is, when it is not in the file beside. Programs that do not know it find no log, and write none. */
   readonly log?: { readonly store: 'git'; readonly repository: string } | undefined
 }
@@ -85,20 +87,25 @@ export function namedIdentityFolder(home: string, prefix: string): string {
   return join(home, namedFolder, prefix)
 }
 
-/**
- * Writes the record of a named identity, whole or not at all.
- *
- * @param repository - The git repository with its log, absolute; undefined for a log in the folder.
- */
+/** What the record of a named identity says beside its names. */
+export interface NamedRecordFacts {
+  /** When the key in force came into force, ISO 8601. */
+  readonly since?: string | undefined
+  /** The git repository with its log, absolute; undefined for a log in the folder. */
+  readonly repository?: string | undefined
+}
+
+/** Writes the record of a named identity, whole or not at all. */
 export async function writeNamedRecord(
   folder: string,
   prefix: string,
   names: IdentityNames,
-  repository?: string,
+  { since, repository }: NamedRecordFacts = {},
 ): Promise<void> {
   const next = names.next.map(({ alias, file }) => ({ alias, file: relativeInside(folder, file) }))
   const log = repository === undefined ? undefined : ({ store: 'git', repository } as const)
-  const record: NamedRecord = { format: 'keyturn-identity', version: 1, prefix, alias: names.alias, next, log }
+  const { alias: name } = names
+  const record: NamedRecord = { format: 'keyturn-identity', version: 1, prefix, alias: name, next, since, log }
   await writeFileAtomic(
     join(folder, 'identity.json'),
     new TextEncoder().encode(`${JSON.stringify(record, null, 2)}\n`),
@@ -114,8 +121,9 @@ function relativeInside(folder: string, file: string): string {
 
 function isNamedRecord(value: unknown): value is NamedRecord {
   if (!isRecord(value)) return false
-  const { format, version, prefix, alias, next, log } = value
+  const { format, version, prefix, alias, next, since, log } = value
   return (
+    (since === undefined || (typeof since === 'string' && !Number.isNaN(Date.parse(since)))) &&
     (log === undefined || (isRecord(log) && log['store'] === 'git' && typeof log['repository'] === 'string')) &&
     format === 'keyturn-identity' &&
     version === 1 &&
@@ -130,26 +138,29 @@ async function readNamedRecord(folder: string): Promise<NamedRecord> {
   const path = join(folder, 'identity.json')
   const value: unknown = parseStrictJson(await readFile(path), { maxBytes: 64 * 1024 })
   if (!isNamedRecord(value)) throw new PublisherError('CLI_HOME_FORMAT', `"${path}" is not an identity of version 1`)
-  const { format, version, prefix, alias, log } = value
+  const { format, version, prefix, alias, since, log } = value
   return {
     format,
     version,
     prefix,
     alias,
+    since,
     log,
     next: value.next.map(({ alias, file }) => ({ alias, file: isAbsolute(file) ? file : join(folder, file) })),
   }
 }
 
 /** Every named identity of a home. */
-export async function listNamedIdentities(home: string): Promise<readonly { prefix: string; alias: string }[]> {
+export async function listNamedIdentities(
+  home: string,
+): Promise<readonly { prefix: string; alias: string; since: string | undefined }[]> {
   const folder = join(home, namedFolder)
   if (!(await pathExists(folder))) return []
   const records = []
   for (const name of (await readdir(folder)).sort()) {
     if (await pathExists(join(folder, name, 'identity.json'))) records.push(await readNamedRecord(join(folder, name)))
   }
-  return records.map(({ prefix, alias }) => ({ prefix, alias }))
+  return records.map(({ prefix, alias, since }) => ({ prefix, alias, since }))
 }
 
 /** Where the log of a named identity is. */
@@ -222,9 +233,9 @@ async function openNamed(host: PublisherHost, prefix: string, options: OpenIdent
     },
     keys: () => once(join(folder, 'keystore'), 'current'),
     nextKeys: (file) => once(file, 'next', options.nextPassphraseFile),
-    async rename(names) {
-      await writeNamedRecord(folder, prefix, names, record.log?.repository)
-      record = { ...record, ...names }
+    async rename(names, at) {
+      await writeNamedRecord(folder, prefix, names, { since: at, repository: record.log?.repository })
+      record = { ...record, ...names, since: at }
     },
   }
 }
@@ -299,6 +310,11 @@ export async function openIdentity(host: PublisherHost, options: OpenIdentityOpt
   )
 }
 
+/** What a command needs to mean this identity: nothing for that of the home, which is the default. */
+export function aliasFlag({ kind, alias }: Pick<Identity, 'kind' | 'alias'>): string {
+  return kind === 'named' ? ` --alias ${alias}` : ''
+}
+
 /**
  * Opens and verifies the log of an identity of ours.
  *
@@ -310,7 +326,7 @@ export async function openOwnLog(identity: Pick<Identity, 'log' | 'logPath' | 'p
   if (kel.isStarted || (await identity.log.read()) !== undefined) return kel
   if (identity.repository === undefined || !(await pathExists(identity.logPath))) throw missingLog(identity)
   throw new KelError('KEL_WITNESS', 'The inception waits for the signatures of its witnesses', {
-    hint: 'Run "keyturn id witness collect"',
+    hint: `Run "keyturn id witness collect --alias ${identity.prefix}"`,
   })
 }
 

@@ -1,6 +1,7 @@
 export { readFreeze, refuseFrozen, removeFreeze, writeFreeze } from '../freeze.ts'
 export { attestDevice, listDevices } from './devices.ts'
 export {
+  aliasFlag,
   listNamedIdentities,
   namedIdentityFolder,
   openIdentity,

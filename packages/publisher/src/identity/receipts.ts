@@ -5,7 +5,7 @@ import { isMissing, writeFileAtomic } from '@keyturn/primitives/node'
 import { collectReceipts, discoverWitness, httpWitness, KelError } from '@keyturn/kel'
 import type { AppendResult, CollectedReceipts, Kel, KeyState, SignedEvent, Witness } from '@keyturn/kel'
 import { PublisherError } from '../errors.ts'
-import { readOwnLog } from './identity.ts'
+import { aliasFlag, readOwnLog } from './identity.ts'
 import type { Identity } from './identity.ts'
 
 /** Where a witness is reached. */
@@ -15,8 +15,10 @@ export interface WitnessAddress {
 }
 
 type Place = Pick<Identity, 'logPath'>
+/** How commands name it. */
+type Named = Pick<Identity, 'kind' | 'alias'>
 /** The same, with the log. */
-type LogPlace = Pick<Identity, 'logPath' | 'log' | 'prefix' | 'repository'>
+type LogPlace = Pick<Identity, 'logPath' | 'log' | 'prefix' | 'repository' | 'kind' | 'alias'>
 
 function bookPath({ logPath }: Place): string {
   return join(dirname(logPath), 'witnesses.json')
@@ -78,7 +80,7 @@ function stoppableFetch(signal: AbortSignal | undefined): typeof fetch {
  * @param after - The state that the event will create.
  * @throws {@link KelError} `KEL_WITNESS`.
  */
-export async function requireWitnesses(identity: Place, after: KeyState, signal?: AbortSignal): Promise<void> {
+export async function requireWitnesses(identity: Place & Named, after: KeyState, signal?: AbortSignal): Promise<void> {
   const needed = after.witnessThreshold
   if (needed === 0) return
   const known = (await readWitnesses(identity)).filter(({ prefix }) => after.witnesses.includes(prefix))
@@ -101,14 +103,18 @@ export async function requireWitnesses(identity: Place, after: KeyState, signal?
     {
       hint:
         known.length < needed
-          ? 'Nothing was signed. Write down where the witnesses are: keyturn id witness add URL'
+          ? `Nothing was signed. Write down where the witnesses are: keyturn id witness add URL${aliasFlag(identity)}`
           : `Nothing was signed. Run the same command when these answer: ${silent.join(', ')}`,
     },
   )
 }
 
 /** Why an event does not stand yet, with what each witness said. */
-export function tooFewReceipts(sn: number, { signatures, threshold, answers }: CollectedReceipts): KelError {
+export function tooFewReceipts(
+  identity: Named,
+  sn: number,
+  { signatures, threshold, answers }: CollectedReceipts,
+): KelError {
   const others = answers
     .filter(({ outcome }) => outcome !== 'receipt')
     .map(({ prefix, outcome }) => `${prefix} ${outcome}`)
@@ -119,7 +125,7 @@ export function tooFewReceipts(sn: number, { signatures, threshold, answers }: C
     {
       hint:
         answers.length === 0
-          ? 'Write down where the witnesses are: keyturn id witness add URL'
+          ? `Write down where the witnesses are: keyturn id witness add URL${aliasFlag(identity)}`
           : 'Run the same command again once the witnesses answer',
     },
   )
@@ -137,7 +143,7 @@ export async function receiptCollector(
   const witnesses = await openWitnesses(identity, signal)
   return async (event) => {
     const collected = await collectReceipts(event, witnesses, undefined, { log: await readOwnLog(identity) })
-    if (!collected.satisfied) throw tooFewReceipts(event.sn, collected)
+    if (!collected.satisfied) throw tooFewReceipts(identity, event.sn, collected)
     return collected.message
   }
 }

@@ -9,6 +9,7 @@ import { isMissing, lockFile, syncFolder, writeFileAtomic } from '@keyturn/primi
 import { findSeal, KelError, MAX_SEAL_TREE, sealTree, sha256Seal, verifyLog } from '@keyturn/kel'
 import type { Kel, Seal, SealProof } from '@keyturn/kel'
 import { PublisherError } from '../errors.ts'
+import { aliasFlag } from './identity.ts'
 import type { Identity } from './identity.ts'
 
 /** Up to this many digests are sealed one by one; more go below one root. */
@@ -64,13 +65,13 @@ async function readList(path: string): Promise<ListedSignature[]> {
   })
 }
 
-async function appendLine(path: string, { sn, digest }: ListedSignature): Promise<void> {
+async function appendLine(path: string, { sn, digest }: ListedSignature, flag: string): Promise<void> {
   const handle = await open(path, 'a', 0o600)
   try {
     const { size } = await handle.stat()
     if (size > (MAX_SEAL_TREE - 1) * LINE_BYTES)
       throw new KelError('KEL_LIMIT', `More than ${MAX_SEAL_TREE} signatures wait for the rotation that seals them`, {
-        hint: 'Rotate the identity ("keyturn id rotate"), or sign with --seal or --unlisted',
+        hint: `Rotate the identity ("keyturn id rotate${flag}"), or sign with --seal or --unlisted`,
       })
     // Begins a new line whatever a crash left of the one before.
     await handle.write(`${size === 0 ? '' : '\n'}${sn} ${digest}\n`)
@@ -88,10 +89,13 @@ async function appendLine(path: string, { sn, digest }: ListedSignature): Promis
  * @returns What `make` signed. The list is on disk before it is returned.
  * @throws {@link KelError} `KEL_LIMIT` when too many wait.
  */
-export async function listSigned<T extends ListedSignature>(identity: Place, make: () => Promise<T>): Promise<T> {
+export async function listSigned<T extends ListedSignature>(
+  identity: Place & Pick<Identity, 'kind' | 'alias'>,
+  make: () => Promise<T>,
+): Promise<T> {
   return await locked(identity, async (path) => {
     const signed = await make()
-    await appendLine(path, signed)
+    await appendLine(path, signed, aliasFlag(identity))
     return signed
   })
 }

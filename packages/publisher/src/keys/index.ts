@@ -1,4 +1,4 @@
-export { changePassphrases, protectedFiles } from '../passphrases.ts'
+export { changePassphrases, protectedFiles, protectedFilesOf } from '../passphrases.ts'
 export { createHome } from '../create-home.ts'
 export { Keys } from '../keys.ts'
 export { daysFrom } from '../time.ts'

@@ -1,4 +1,4 @@
-import { releaseIdentity } from '../identity/identity.ts'
+import { aliasFlag, releaseIdentity } from '../identity/identity.ts'
 import type { Identity } from '../identity/identity.ts'
 import { PublisherError } from '../errors.ts'
 import type { HomeSession } from '../home-session.ts'
@@ -78,7 +78,7 @@ export async function abandonIdentityKey(identity: Identity, options: AbandonOpt
   const rotation = keyRotation(identity)
   const abandon = async (): Promise<AbandonedRotation> => {
     const record = await requireRotation(identity.journals, rotation)
-    if (await isKeyRotationBinding(identity, record)) throw tooFar(record, 'keyturn id rotate')
+    if (await isKeyRotationBinding(identity, record)) throw tooFar(record, `keyturn id rotate${aliasFlag(identity)}`)
     if (!options.dryRun) await abandonKeyRotation(identity, record)
     return record
   }

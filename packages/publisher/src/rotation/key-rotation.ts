@@ -11,7 +11,7 @@
 import { hexDecode, hexEncode } from '@keyturn/primitives'
 import { KelError, readSignedEvent, rotate } from '@keyturn/kel'
 import type { SignedEvent } from '@keyturn/kel'
-import { checkAlias, KeystoreError, nextAlias } from '@keyturn/keystore'
+import { checkAlias, KeystoreError, nextAlias, parseNextAlias } from '@keyturn/keystore'
 import { openOwnLog } from '../identity/identity.ts'
 import type { Identity } from '../identity/identity.ts'
 import { requireWitnesses } from '../identity/receipts.ts'
@@ -21,7 +21,7 @@ import { followingAlias } from '../home.ts'
 import type { Keys } from '../keys.ts'
 import { dropRotation, readRotation, runRotationSteps } from './journal.ts'
 import type { RotationRecord, RotationStep, RunOptions } from './journal.ts'
-import { eventIn, keyRotation, madeIn, stagedIn } from './key-state.ts'
+import { eventIn, isAlias, keyRotation, madeIn, stagedIn } from './key-state.ts'
 import type { KeyPlace, KeyRotationState, RotationTerms } from './key-state.ts'
 import {
   findRevealed,
@@ -58,9 +58,24 @@ type LocalChoices = Pick<KeyRotationPlan, 'nextKeyAlias' | 'nextKeyFiles' | 'sig
 /** A step that adds to the part of the state that every rotation of an identity has. */
 type KeyStep<State extends KeyRotationState> = RotationStep<State, Partial<KeyRotationState>>
 
+/**
+ * The alias of a key that a rotation promises: `<alias>--next-<sn>` on a named identity, by the alias and the sequence
+ * number of that rotation; on a release identity the next number.
+ */
+function promisedAlias(
+  keys: Keys,
+  identity: Identity,
+  revealed: string,
+  promise: { alias: string; sn: number },
+): string {
+  const name = nextAlias(promise.alias, promise.sn)
+  return identity.kind === 'named' && isAlias(name) && !keys.has(name) ? name : freshAlias(keys, revealed)
+}
+
 /** An alias that follows and is free in a keystore. */
 function freshAlias(keys: Keys, alias: string): string {
-  const numbered = /\/\d+$/.test(alias) ? alias : `${alias}/1`
+  const base = parseNextAlias(alias)?.alias ?? alias
+  const numbered = /\/\d+$/.test(base) ? base : `${base}/1`
   let next = followingAlias(numbered)
   while (keys.has(next)) next = followingAlias(next)
   return next
@@ -84,7 +99,8 @@ function makeStep<State extends KeyRotationState>(identity: Identity, plan: KeyR
           .list()
           .map((entry) => entry.alias)
           .find((name) => !taken.includes(name))
-        const fresh = unpromised ?? freshAlias(keys, alias)
+        const promise = { alias: plan.nextKeyAlias ?? identity.alias, sn: state.sn + 1 }
+        const fresh = unpromised ?? promisedAlias(keys, identity, alias, promise)
         const publicKey = await keys.makeSigning(fresh, 'identity')
         await testSign(keys, fresh, publicKey)
         future.push({ alias: fresh, file, publicKey: hexEncode(publicKey) })

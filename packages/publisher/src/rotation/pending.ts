@@ -1,5 +1,6 @@
 import { PublisherError } from '../errors.ts'
 import type { HomePaths } from '../home.ts'
+import { aliasFlag } from '../identity/identity.ts'
 import type { Identity } from '../identity/identity.ts'
 import { identityRotation } from './identity-state.ts'
 import { pendingRotations, readRotation } from './journal.ts'
@@ -76,7 +77,7 @@ export async function finishingKeyCommand(
   identity: Pick<Identity, 'kind' | 'alias' | 'journals'>,
   name: string,
 ): Promise<string> {
-  if (identity.kind === 'named') return `keyturn id rotate --alias ${identity.alias}`
+  if (identity.kind === 'named') return `keyturn id rotate${aliasFlag(identity)}`
   return await finishingCommand(identity.journals, name)
 }
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
-import { CliError } from '../../errors.ts'
+import { durationMs } from '../../flags/values.ts'
 import { writeFreeze } from '@keyturn/publisher/identity'
 
 interface FreezeOptions {
@@ -21,17 +21,9 @@ export function registerFreeze(emergency: Command, cli: Cli): void {
   })
 }
 
-const units: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 }
-
-function durationMs(text: string): number {
-  const match = /^([1-9][0-9]{0,4})([mhd])$/.exec(text)
-  if (match === null) throw new CliError('CLI_USAGE', '--duration wants a number and m, h or d: 90m, 24h, 7d')
-  return Number(match[1]) * (units[match[2] ?? ''] as number)
-}
-
 async function runFreeze(context: Context, options: FreezeOptions): Promise<CommandResult> {
   const now = context.clock()
-  const until = new Date(now + durationMs(options.duration)).toISOString()
+  const until = new Date(now + durationMs(options.duration, '--duration')).toISOString()
   const data = { frozen_at: new Date(now).toISOString(), frozen_until: until, reason: options.reason ?? '' }
   if (context.dryRun)
     return { data: { ...data, dry_run: true }, text: `Would sign nothing on this machine until ${until}` }

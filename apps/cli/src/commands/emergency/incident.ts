@@ -5,7 +5,7 @@ import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import type { Context } from '../../command.ts'
 import { formatTable } from '../../output.ts'
-import { listDevices, openOwnLog, readFreeze, readReasons } from '@keyturn/publisher/identity'
+import { aliasFlag, listDevices, openOwnLog, readFreeze, readReasons } from '@keyturn/publisher/identity'
 import type { Identity, KeptReason } from '@keyturn/publisher/identity'
 import { eventJson, stateJson } from '../id/json.ts'
 
@@ -21,21 +21,25 @@ interface Findings {
 
 function recommendations(identity: Identity, facts: Findings): string[] {
   const { answered } = facts
+  const flag = aliasFlag(identity)
+  const current = flag.replace('--alias', '--current-alias')
   return [
     ...(facts.duplicity > 0 ? ['Two signed events claim one place: keep the evidence, publish it, and rotate'] : []),
     ...(facts.superseded > 0 ? ['Interactions were superseded by a rotation: look at what they sealed'] : []),
     ...(answered !== undefined && identity.kind === 'release'
       ? ['Publish the log if that is not done yet: keyturn release renew --all']
       : []),
-    ...(facts.devicesVoid > 0 ? ['Link the devices again that the rotation made void: keyturn device link'] : []),
+    ...(facts.devicesVoid > 0
+      ? [`Link the devices again that the rotation made void: keyturn device link${flag}`]
+      : []),
     ...(facts.besideCurrent
       ? [`Move the next key away from the current one: ${identity.next.map(({ file }) => file).join(', ')}`]
       : []),
     ...(answered === undefined
-      ? ['If the current key may be known to someone else: keyturn emergency rotate-now']
+      ? [`If the current key may be known to someone else: keyturn emergency rotate-now${current}`]
       : [
           `If the key in force since event ${String(answered['sn'])} may be known to someone else as well: keyturn ` +
-            'emergency rotate-now',
+            `emergency rotate-now${current}`,
         ]),
   ]
 }

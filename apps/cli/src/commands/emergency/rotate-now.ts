@@ -14,11 +14,15 @@ import {
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
 import { keyRotationCommand } from '../id/key-rotation.ts'
+import { withNewPassphrase } from '../id/new-passphrase.ts'
 import { withNextKeys } from '../id/rotation-terms.ts'
 import type { RotateOptions } from '../id/rotation-terms.ts'
 import { runRotation } from '../rotate/run-rotation.ts'
 
-interface RotateNowOptions extends Pick<RotateOptions, 'reason' | 'nextKeyFile' | 'nextPassphraseFile'> {
+interface RotateNowOptions extends Pick<
+  RotateOptions,
+  'reason' | 'nextKeyFile' | 'nextPassphraseFile' | 'newPassphrase' | 'newPassphraseFile'
+> {
   readonly currentAlias?: string
   readonly nextAlias?: string
 }
@@ -66,7 +70,7 @@ async function runRotateNow(context: Context, options: RotateNowOptions): Promis
     `This puts a new key into force for did:keri:${identity.prefix}. Every device has to be linked again.`,
   )
   if (identity.kind === 'release') await clearTheWay(context, options, identity)
-  const done = await runRotation(context, command, {})
+  const done = await withNewPassphrase(context, identity, options, () => runRotation(context, command, {}))
   const steps = nextSteps(identity, options.nextKeyFile)
   return {
     data: { ...done.data, next_steps: steps },

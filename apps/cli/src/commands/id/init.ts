@@ -3,6 +3,7 @@ import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { printable, wipe } from '@keyturn/primitives'
 import { syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { formatPin, incept, Kel } from '@keyturn/kel'
+import { nextAlias } from '@keyturn/keystore'
 import type { SignedEvent } from '@keyturn/kel'
 import { checkRepository, gitStore } from '@keyturn/kel/node'
 import type { Command } from 'commander'
@@ -98,7 +99,9 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
       'Move the next key to another medium now: anyone who has it controls the identity.',
       ...(options.witness.length === 0
         ? []
-        : ['It counts once its witnesses have signed: keyturn id witness add URL, then keyturn id witness collect']),
+        : [
+            `It counts once its witnesses have signed: keyturn id witness add URL --alias ${alias}, then keyturn id witness collect --alias ${alias}`,
+          ]),
     ].join('\n'),
   }
 }
@@ -131,7 +134,8 @@ async function createIdentity(
   const made: string[] = []
   try {
     const { event, next } = await fill(context, options, draft, made)
-    await writeNamedRecord(draft, event.prefix, { alias: options.alias, next }, repository)
+    const since = new Date(context.clock()).toISOString()
+    await writeNamedRecord(draft, event.prefix, { alias: options.alias, next }, { since, repository })
     await putLog(event, draft, repository)
     const folder = namedIdentityFolder(context.homeFolder, event.prefix)
     await rename(draft, folder)
@@ -183,7 +187,7 @@ async function fill(
     for (const file of files) {
       const store = await Keys.create(file, nextPassphrase, { clock, keepPrevious: false })
       if (isAbsolute(file) && !file.startsWith(draft)) made.push(file)
-      const alias = `${options.alias}/2`
+      const alias = nextAlias(options.alias, 0)
       nextKeys.push(await store.makeSigning(alias, 'identity'))
       await store.close()
       next.push({ alias, file })

@@ -5,6 +5,7 @@ import { CliError } from '../../errors.ts'
 import { collect } from '../../flags/values.ts'
 import { runRotation } from '../rotate/run-rotation.ts'
 import { keyRotationCommand } from './key-rotation.ts'
+import { withNewPassphrase } from './new-passphrase.ts'
 import { withNextKeys } from './rotation-terms.ts'
 import type { RotateOptions } from './rotation-terms.ts'
 
@@ -43,7 +44,9 @@ async function runRotate(context: Context, options: RotateOptions): Promise<Comm
     write: !context.dryRun,
     nextPassphraseFile: options.nextPassphraseFile,
   })
-  const result = await runRotation(context, keyRotationCommand(context, identity, options), options)
+  const result = await withNewPassphrase(context, identity, options, () =>
+    runRotation(context, keyRotationCommand(context, identity, options), options),
+  )
   const isDone = identity.kind === 'release' && options.abandon !== true && !context.dryRun
   return isDone
     ? {

@@ -24,6 +24,8 @@ export interface RotateOptions {
   /** Repositories whose tip the rotation seals. */
   readonly sealTip?: readonly string[] | undefined
   readonly abandon?: boolean | undefined
+  readonly newPassphrase?: boolean | undefined
+  readonly newPassphraseFile?: string | undefined
 }
 
 /** Adds the flags that say where promised keys are, and why they are wanted now. */
@@ -31,6 +33,8 @@ export function withNextKeys(command: Command): Command {
   return command
     .option('--next-key-file <file>', 'file with a promised key, repeatable', collect)
     .option('--next-passphrase-file <file>', 'another passphrase for the files with next keys')
+    .option('--new-passphrase', 'ask for a new passphrase, twice, and put the keys under it')
+    .option('--new-passphrase-file <file>', 'the same, read from a file')
     .option('--reason <text>', 'why; the text is kept here, its digest is sealed in the log')
 }
 

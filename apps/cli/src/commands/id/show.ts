@@ -3,7 +3,7 @@ import { formatPin, isAbandoned, isEstablishmentOnly } from '@keyturn/kel'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { formatTable } from '../../output.ts'
-import { openIdentity, openOwnLog } from '@keyturn/publisher/identity'
+import { aliasFlag, openIdentity, openOwnLog } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
 import { pendingRotations } from '@keyturn/publisher/rotation'
 import { stateJson } from './json.ts'
@@ -63,7 +63,7 @@ async function runShow(context: Context, options: AliasOption): Promise<CommandR
     ],
     ['interactions', isEstablishmentOnly(state) ? 'not allowed (EO)' : 'allowed'],
     ...next.map(({ file, present }) => ['next key', `${file}${present ? '' : ' (not here)'}`]),
-    ...(pending ? [['rotation', 'interrupted: run "keyturn id rotate" to finish it']] : []),
+    ...(pending ? [['rotation', `interrupted: run "keyturn id rotate${aliasFlag(identity)}" to finish it`]] : []),
   ]
   return {
     data: {

@@ -2,7 +2,7 @@ import { discoverWitness } from '@keyturn/kel'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
-import { openIdentity, readWitnesses, writeWitnesses } from '@keyturn/publisher/identity'
+import { aliasFlag, openIdentity, readWitnesses, writeWitnesses } from '@keyturn/publisher/identity'
 import type { WitnessOptions } from './witness-state.ts'
 import { namedWitnesses } from './witness-state.ts'
 
@@ -33,7 +33,9 @@ async function runAdd(
   return {
     data: { prefix, url, named },
     text:
-      `Witness ${prefix} is at ` +
-      `${url}${named ? '' : `\nThe log does not name it yet: keyturn id rotate --add-witness ${prefix}`}`,
+      `Witness ${prefix} is at ${url}` +
+      (named
+        ? ''
+        : `\nThe log does not name it yet: keyturn id rotate --add-witness ${prefix}${aliasFlag(identity)}`),
   }
 }

@@ -98,6 +98,6 @@ async function runCollect(context: Context, options: WitnessOptions): Promise<Co
       formatTable(collected.answers.map(({ prefix, outcome, explanation }) => [prefix, outcome, explanation])),
       `Event ${event.sn} has ${signed} of ${event.state.witnessThreshold} witness signatures needed`,
     ].join('\n'),
-    failure: satisfied ? undefined : tooFewReceipts(event.sn, collected),
+    failure: satisfied ? undefined : tooFewReceipts(identity, event.sn, collected),
   }
 }
