@@ -39,6 +39,14 @@ async function aliasesIn(file: string, passphrase = 'the old one'): Promise<stri
   }
 }
 
+/** A release identity beside the named one. */
+async function withReleaseIdentity(): Promise<void> {
+  renameSync(path('home', 'identities'), path('identities'))
+  rmSync(path('home'), { recursive: true })
+  await data('init', '--product', 'game')
+  renameSync(path('identities'), path('home', 'identities'))
+}
+
 const own = (...parts: readonly string[]): string => path('home', 'identities', prefix, ...parts)
 
 beforeAll(async () => {
@@ -126,7 +134,7 @@ describe('keyturn status', () => {
   })
 
   it('lists them beside the release identity, and says what cannot be read and what was interrupted', async () => {
-    await data('init', '--product', 'game')
+    await withReleaseIdentity()
     mkdirSync(own('journals'))
     writeFileSync(own('journals', 'identity.json'), '{}')
     rmSync(own('log.cesr'))
@@ -153,7 +161,7 @@ describe('keyturn status', () => {
 
 describe('a hint', () => {
   it('names the identity it is about', async () => {
-    await data('init', '--product', 'game')
+    await withReleaseIdentity()
     mkdirSync(own('journals'))
     writeFileSync(own('journals', 'identity.json'), '{}')
     for (const args of [
