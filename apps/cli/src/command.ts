@@ -19,7 +19,7 @@
 // commands share are in flags/.
 
 import { resolve } from 'node:path'
-import { printable, systemClock } from '@keyturn/primitives'
+import { exitCodes, printable, systemClock } from '@keyturn/primitives'
 import type { KeyturnError, Clock, JsonObject, JsonValue } from '@keyturn/primitives'
 import { CommanderError } from 'commander'
 import type { Command } from 'commander'
@@ -28,7 +28,6 @@ import { Ask } from './ask.ts'
 import { applyCommandDefaults, readConfig } from './config.ts'
 import type { Config } from './config.ts'
 import { CliError, toKeyturnError } from './errors.ts'
-import { exitCodes } from '@keyturn/primitives'
 import { hintOf } from './hints.ts'
 import { defaultHomeFolder } from '@keyturn/publisher'
 import type { PublisherHost } from '@keyturn/publisher'
@@ -73,9 +72,7 @@ export interface Context extends PublisherHost {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Milliseconds since the epoch. */
   readonly clock: Clock
-  /**
-   * Answers now, for commands that go on running: `serve`, `demo --keep`. What `run` returns is not printed any more.
-   */
+  /** Answers now, for commands that go on running (`serve`): what `run` returns is not printed any more. */
   announce(result: CommandResult): void
   /** As {@link Ask.passphrase}: what a {@link PublisherHost} is asked for. */
   passphrase: PublisherHost['passphrase']

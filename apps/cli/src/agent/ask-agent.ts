@@ -6,8 +6,8 @@ import { MAX_LINE_BYTES, parseLine, PATIENCE_MS } from './protocol.ts'
 import type { AgentReply, AgentRequest } from './protocol.ts'
 
 /**
- * Asks the agent of a home; undefined when none answers, which means that the home is locked. A socket that another user
- * could have made is not asked.
+ * Asks the agent of a home; undefined when none answers, which means that the home is locked. A socket that another
+ * user could have made is not asked.
  */
 export async function askAgent(place: AgentPlace, want: AgentRequest['want']): Promise<AgentReply | undefined> {
   const address = agentAddress(place)

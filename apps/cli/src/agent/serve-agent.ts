@@ -37,8 +37,8 @@ export interface Agent {
 }
 
 /**
- * Lends a passphrase to the commands of this user: until `keyturn lock`, or its time is over, the machine slept, or it is
- * stopped. Nothing of it is ever on disk but the socket.
+ * Lends a passphrase to the commands of this user: until `keyturn lock`, or its time is over, the machine slept, or it
+ * is stopped. Nothing of it is ever on disk but the socket.
  */
 export async function serveAgent(options: AgentOptions): Promise<Agent> {
   const { address, passphrase, clock } = options

@@ -31,7 +31,10 @@ function sealedAsTyped(passphrase: Uint8Array): Uint8Array {
   const head = new Writer().bytes(utf8Encode('KTBACKU1')).u8(4).u8(8).u8(1).u8(0).bytes(salt).bytes(prefix).finish()
   const key = scrypt(passphrase, salt, { N: 16, r: 8, p: 1, length: 32 })
   const nonce = concatBytes(prefix, new Uint8Array(8))
-  return concatBytes(head, sealXChaCha20Poly1305(key, nonce, plaintext, { aad: concatBytes(head, new Uint8Array([1])) }))
+  return concatBytes(
+    head,
+    sealXChaCha20Poly1305(key, nonce, plaintext, { aad: concatBytes(head, new Uint8Array([1])) }),
+  )
 }
 
 describe('the passphrase of a backup', () => {

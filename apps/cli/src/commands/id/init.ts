@@ -100,7 +100,8 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
       ...(options.witness.length === 0
         ? []
         : [
-            `It counts once its witnesses have signed: keyturn id witness add URL --alias ${alias}, then keyturn id witness collect --alias ${alias}`,
+            `It counts once its witnesses have signed: keyturn id witness add URL --alias ${alias}, then ` +
+              `keyturn id witness collect --alias ${alias}`,
           ]),
     ].join('\n'),
   }

@@ -10,8 +10,8 @@ import { OUTCOMES } from '../passphrase.ts'
 import type { RotateOptions } from './rotation-terms.ts'
 
 /**
- * Rotates, and puts what the present passphrase opens under a new one: the keys of a named identity, or the whole home for
- * the release identity. The new passphrase is asked for before anything is rotated; it replaces the old one after the
+ * Rotates, and puts what the present passphrase opens under a new one: the keys of a named identity, or the whole home
+ * for the release identity. The new passphrase is asked for before anything is rotated; it replaces the old one after the
  * rotation, so that an interrupted rotation is finished with the passphrase it began with.
  */
 export async function withNewPassphrase(
@@ -62,7 +62,8 @@ async function change(
       result.text ?? '',
       '',
       formatTable(rows),
-      `For what was not changed: keyturn passphrase${aliasFlag(identity)}. Backups made before open under the passphrase they were made with.`,
+      `For what was not changed: keyturn passphrase${aliasFlag(identity)}. ` +
+        'Backups made before open under the passphrase they were made with.',
     ].join('\n'),
   }
 }

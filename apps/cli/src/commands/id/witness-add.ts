@@ -34,8 +34,6 @@ async function runAdd(
     data: { prefix, url, named },
     text:
       `Witness ${prefix} is at ${url}` +
-      (named
-        ? ''
-        : `\nThe log does not name it yet: keyturn id rotate --add-witness ${prefix}${aliasFlag(identity)}`),
+      (named ? '' : `\nThe log does not name it yet: keyturn id rotate --add-witness ${prefix}${aliasFlag(identity)}`),
   }
 }
