@@ -68,7 +68,6 @@ export interface Context extends PublisherHost {
   readonly quiet: boolean
   /** The folder of `--home`; it may not exist yet. */
   readonly homeFolder: string
-  /** Variables of the process. */
   readonly env: Readonly<Record<string, string | undefined>>
   /** Milliseconds since the epoch. */
   readonly clock: Clock

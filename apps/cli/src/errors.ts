@@ -15,8 +15,7 @@ export const cliErrors = {
   },
   CLI_AGENT: {
     kind: 'io',
-    meaning:
-      'The keys cannot be unlocked: the process that would hold the passphrase, or the folder of its socket, is not safe or not there.',
+    meaning: 'The keys cannot be unlocked: the folder of the socket is not safe, or the process did not start.',
     remedy: 'See the message; let XDG_RUNTIME_DIR name a folder that belongs to you and has mode 0700.',
   },
   CLI_DECLINED: {
