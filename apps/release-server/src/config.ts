@@ -21,6 +21,12 @@ export interface ServerConfig {
   readonly metricsToken: string | undefined
   readonly passphraseFile: string | undefined
   readonly headSigner: string | undefined
+  /** Name under which the logs of releases are known; without it the server keeps none. */
+  readonly logOrigin: string | undefined
+  readonly logPolicy: string | undefined
+  /** Name of the witness that this server is for others. */
+  readonly witnessName: string | undefined
+  readonly witnessLogs: string | undefined
   readonly oidcIssuer: string | undefined
   readonly oidcAudience: string | undefined
   readonly oidcRules: string | undefined
@@ -72,6 +78,27 @@ export const settings: readonly {
     meaning: 'File that holds the passphrase of the vault (runtime keys, transport keys)',
   },
   { name: 'headSigner', variable: 'KEYTURN_HEAD_SIGNER', meaning: 'Unix socket of the head signer' },
+  {
+    name: 'logOrigin',
+    variable: 'KEYTURN_LOG_ORIGIN',
+    meaning: 'Host name under which a public log of releases is kept: updates.example.org (needs the vault)',
+  },
+  {
+    name: 'logPolicy',
+    variable: 'KEYTURN_LOG_POLICY_FILE',
+    meaning: 'Policy file (c2sp.org/tlog-policy) with the witnesses that sign the log, and their addresses',
+  },
+  {
+    name: 'witnessName',
+    variable: 'KEYTURN_WITNESS_NAME',
+    meaning:
+      'Name of the witness that this server is for logs of others: updates.example.org/witness (needs the vault)',
+  },
+  {
+    name: 'witnessLogs',
+    variable: 'KEYTURN_WITNESS_LOGS_FILE',
+    meaning: 'Policy file whose log lines name the logs that it signs for',
+  },
   { name: 'oidcIssuer', variable: 'KEYTURN_OIDC_ISSUER', meaning: 'Issuer whose tokens are accepted' },
   { name: 'oidcAudience', variable: 'KEYTURN_OIDC_AUDIENCE', meaning: 'Audience those tokens must name' },
   { name: 'oidcRules', variable: 'KEYTURN_OIDC_RULES_FILE', meaning: 'JSON file: which claims give which scopes' },
@@ -202,6 +229,10 @@ function checked(values: ReadonlyMap<string, string>): ServerConfig {
     metricsToken: values.get('metricsToken'),
     passphraseFile: values.get('passphraseFile'),
     headSigner: values.get('headSigner'),
+    logOrigin: values.get('logOrigin'),
+    logPolicy: values.get('logPolicy'),
+    witnessName: values.get('witnessName'),
+    witnessLogs: values.get('witnessLogs'),
     oidcIssuer,
     oidcAudience: values.get('oidcAudience'),
     oidcRules: values.get('oidcRules'),

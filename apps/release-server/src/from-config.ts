@@ -11,6 +11,10 @@ import type { OidcRule } from './access/oidc.ts'
 import type { ServerLog } from './context.ts'
 import { jsonLog, silentLog } from './ops/log.ts'
 import type { ReleaseServerOptions } from './server.ts'
+import type { LogWitnessSettings } from './tlog/log-witness.ts'
+import type { ReleaseLogSettings } from './tlog/release-log.ts'
+import { parsePolicy } from '@keyturn/tlog'
+import type { Policy } from '@keyturn/tlog'
 import { openFolderBlobStore } from './storage/folder-blob-store.ts'
 import { openPostgresMetadataStore } from './storage/postgres-metadata-store.ts'
 import { openS3BlobStore } from './storage/s3-blob-store.ts'
@@ -91,11 +95,36 @@ export async function optionsFromConfig(config: ServerConfig): Promise<ReleaseSe
     offload: accelPrefix === undefined ? undefined : { kind: 'accel', prefix: accelPrefix },
     vault: passphraseFile === undefined ? undefined : { passphrase: await passphraseOf(passphraseFile) },
     headSigner: headSigner === undefined ? undefined : unixHeadSigner(headSigner),
+    releaseLog: await releaseLogOf(config),
+    logWitness: await logWitnessOf(config),
     oidc:
       oidcIssuer === undefined
         ? undefined
         : { issuer: oidcIssuer, audience: oidcAudience ?? '', rules: await rulesOf(oidcRules ?? '') },
   }
+}
+
+async function policyOf(path: string, variable: string): Promise<Policy> {
+  try {
+    return parsePolicy(await readFile(path))
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new ServerError('SRV_CONFIG', `Cannot use setting ${variable}: ${why}`, { cause })
+  }
+}
+
+const NOBODY: Policy = { logs: [], witnesses: [], groups: [], quorum: 'none' }
+
+async function releaseLogOf({ logOrigin, logPolicy }: ServerConfig): Promise<ReleaseLogSettings | undefined> {
+  if (logOrigin === undefined) return undefined
+  const policy = logPolicy === undefined ? NOBODY : await policyOf(logPolicy, 'KEYTURN_LOG_POLICY_FILE')
+  return { origin: logOrigin, policy }
+}
+
+async function logWitnessOf({ witnessName, witnessLogs }: ServerConfig): Promise<LogWitnessSettings | undefined> {
+  if (witnessName === undefined) return undefined
+  const { logs } = witnessLogs === undefined ? NOBODY : await policyOf(witnessLogs, 'KEYTURN_WITNESS_LOGS_FILE')
+  return { name: witnessName, logs }
 }
 
 async function rulesOf(path: string): Promise<readonly OidcRule[]> {

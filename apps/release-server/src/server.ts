@@ -40,6 +40,12 @@ import type { MetadataStore } from './storage/metadata-store.ts'
 import { openSqliteMetadataStore } from './storage/sqlite-metadata-store.ts'
 import type { Actor } from './access/actor.ts'
 import { createToken, TokenChecker } from './access/tokens.ts'
+import { LogKeys } from './tlog/log-keys.ts'
+import { openLogWitness } from './tlog/log-witness.ts'
+import type { LogWitnessSettings } from './tlog/log-witness.ts'
+import { ReleaseLog } from './tlog/release-log.ts'
+import type { ReleaseLogSettings } from './tlog/release-log.ts'
+import type { LogWitness } from '@keyturn/tlog'
 import { WebhookSecrets } from './events/webhook-secrets.ts'
 import { WebhookSender } from './events/webhooks.ts'
 
@@ -64,6 +70,10 @@ export interface ReleaseServerOptions {
   readonly vault?: VaultSettings | undefined
   /** Signs changed heads and renews them; without it rollout and halt wait for a head from the publisher. */
   readonly headSigner?: HeadSigner | undefined
+  /** Keeps a public log of what is published, and asks witnesses to sign it; needs the vault. */
+  readonly releaseLog?: ReleaseLogSettings | undefined
+  /** Is a witness for the logs of others; needs the vault. */
+  readonly logWitness?: LogWitnessSettings | undefined
   /** Accepts tokens of an OIDC issuer. */
   readonly oidc?: OidcSettings | undefined
   /** What garbage collection keeps. */
@@ -168,6 +178,26 @@ interface Parts {
   readonly authenticator: Authenticator
   readonly authenticate: (request: FastifyRequest) => Promise<Actor>
   readonly events: EventStreams
+  readonly releaseLog: ReleaseLog | undefined
+  readonly logWitness: LogWitness | undefined
+}
+
+/** What has to do with transparency logs. */
+async function openLogs(
+  context: ServerContext,
+  exchange: ExchangeParts | undefined,
+  { releaseLog, logWitness }: Pick<ReleaseServerOptions, 'releaseLog' | 'logWitness'>,
+): Promise<Pick<Parts, 'releaseLog' | 'logWitness'>> {
+  if (releaseLog === undefined && logWitness === undefined) return { releaseLog: undefined, logWitness: undefined }
+  if (exchange === undefined)
+    throw new ServerError('SRV_CONFIG', 'Cannot keep or witness a log without a vault: its key is kept there', {
+      hint: 'Give the passphrase of the vault: KEYTURN_PASSPHRASE_FILE',
+    })
+  const keys = new LogKeys(exchange.vault, context.random)
+  return {
+    releaseLog: releaseLog === undefined ? undefined : new ReleaseLog(context, keys, releaseLog),
+    logWitness: logWitness === undefined ? undefined : await openLogWitness(context, keys, logWitness),
+  }
 }
 
 async function openParts(options: ReleaseServerOptions): Promise<Parts> {
@@ -193,6 +223,7 @@ async function openParts(options: ReleaseServerOptions): Promise<Parts> {
       throw error
     })
   return {
+    ...(await openLogs(context, exchange, options)),
     context,
     requestIds,
     rates,
@@ -226,6 +257,7 @@ function createHttpSide(parts: Parts, options: ReleaseServerOptions, isDraining:
         authenticator,
         exchange,
         secrets,
+        logWitness: parts.logWitness,
         version: API_VERSION,
         operation: {
           metrics,
@@ -294,6 +326,7 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
       sender.start()
       upkeep.start()
       renewal.start()
+      parts.releaseLog?.start()
       const address = app.server.address() as AddressInfo
       return { url: `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`, port: address.port }
     },
@@ -302,8 +335,8 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
 }
 
 async function closeParts(parts: Parts): Promise<void> {
-  const { context, sender, upkeep, renewal, checks, reports, downloads, exchange } = parts
-  await Promise.all([sender.close(), upkeep.close(), renewal.close(), checks.close()])
+  const { context, sender, upkeep, renewal, checks, reports, downloads, exchange, releaseLog } = parts
+  await Promise.all([sender.close(), upkeep.close(), renewal.close(), checks.close(), releaseLog?.close()])
   await reports.flush()
   await downloads.close()
   exchange?.keys.close()

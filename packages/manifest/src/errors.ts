@@ -94,6 +94,11 @@ export const manifestErrors = {
     meaning: 'A kill notice is malformed, for another product, or not signed by the key that it ends.',
     remedy: 'Make it again: keyturn release kill',
   },
+  MAN_LOG_ENTRY: {
+    kind: 'input',
+    meaning: 'An entry of the log of releases is not of the form that this version knows.',
+    remedy: 'Update the program that reads the log; if it is up to date, ask who runs the log',
+  },
   MAN_THRESHOLD: {
     kind: 'auth',
     meaning: 'Fewer distinct keys of the role signed than its threshold requires, or one key signed twice.',

@@ -21,6 +21,7 @@ export { ManifestError, manifestErrors } from './errors.ts'
 export { formatOf, releaseFormats } from './formats.ts'
 export { matchesGlob } from './glob.ts'
 export { parseHead, writeHead } from './head.ts'
+export { formatLogEntry, offerDigest, parseLogEntry } from './log-entry.ts'
 export { headEndsMs, isWithdrawn } from './accept-head.ts'
 export { parseLegacySignature, verifyLegacySignature } from './legacy-signature.ts'
 export { limits } from './limits.ts'
@@ -55,6 +56,7 @@ export type {
   VerifiedAuthority,
   VerifyOptions,
 } from './decision.ts'
+export type { LogEntry } from './log-entry.ts'
 export type { FoundKills, KillNotice, SignedKill } from './kill.ts'
 export type { ChunkIndex, ExpectedIndex } from './delta/chunk-index.ts'
 export type { ChunkParams } from './delta/params.ts'

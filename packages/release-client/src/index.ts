@@ -29,6 +29,7 @@ export type {
   ProductChange,
   KillView,
   ProductView,
+  ReleaseLogView,
   Publication,
   ReleaseCheckView,
   ReleaseDiffView,

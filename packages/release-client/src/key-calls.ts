@@ -1,6 +1,6 @@
 import type { KeyDirectory } from '@keyturn/noise-keys'
 import { base64Encode } from '@keyturn/primitives'
-import type { AttesterView, DeviceView, KeyAgeView, KillView, Page } from './api.ts'
+import type { AttesterView, DeviceView, KeyAgeView, KillView, Page, ReleaseLogView } from './api.ts'
 import { queryText } from './http.ts'
 import type { HttpCaller } from './http.ts'
 import { serverKeyDirectory } from './key-directory.ts'
@@ -58,6 +58,15 @@ export class KeyCalls {
       what: `end a key of "${slug}"`,
       body: notice,
       headers: { 'content-type': 'application/octet-stream' },
+    })
+  }
+
+  /** The log of releases of a product; `undefined` when the server keeps none. */
+  getReleaseLog(slug: string): Promise<ReleaseLogView | undefined> {
+    return this.#http.find({
+      method: 'GET',
+      path: `/v1/products/${segment(slug)}/release-log`,
+      what: `read the log of releases of "${slug}"`,
     })
   }
 

@@ -20,6 +20,8 @@ export interface RateOptions {
   readonly witnessPerMinute?: number | undefined
   /** Runtime key exchanges, per address; default 60. */
   readonly noisePerMinute?: number | undefined
+  /** Checkpoints that the witness of logs is asked to sign, per address; default 60. */
+  readonly cosignPerMinute?: number | undefined
   /** Wrong access codes of channels, per address; default 10. */
   readonly accessPerMinute?: number | undefined
   /** Reports and other anonymous writes of all addresses together; default a hundred times `reportsPerMinute`. */
@@ -158,6 +160,7 @@ export class RateLimits {
       reports: this.#options.reportsPerMinute ?? 30,
       witness: this.#options.witnessPerMinute ?? 30,
       noise: this.#options.noisePerMinute ?? 60,
+      cosign: this.#options.cosignPerMinute ?? 60,
     }[kind]
     const weight = weightOf(request)
     this.#count(reply, `${kind}:${this.address(request.raw)}`, limit, weight)

@@ -18,6 +18,8 @@ import { productRoutes } from './product-routes.ts'
 import { releaseCheckRoutes } from './release-check-routes.ts'
 import { releaseRoutes } from './release-routes.ts'
 import { tokenRoutes } from './token-routes.ts'
+import { logWitnessRoutes, releaseLogRoutes } from '../tlog/log-routes.ts'
+import type { LogWitness } from '@keyturn/tlog'
 import { uploadRoutes } from './upload-routes.ts'
 import { webhookRoutes } from './webhook-routes.ts'
 
@@ -30,17 +32,20 @@ export interface RouteParts {
   /** Set when the server has a vault. */
   readonly exchange: ExchangeParts | undefined
   readonly secrets: WebhookSecrets
+  /** Set when the server is a witness of logs. */
+  readonly logWitness: LogWitness | undefined
 }
 
 /** Adds all routes of the framework side. */
 export function registerRoutes(
   app: FastifyInstance,
-  { context, version, operation, authenticator, exchange, secrets }: RouteParts,
+  { context, version, operation, authenticator, exchange, secrets, logWitness }: RouteParts,
 ): void {
   openApiRoutes(app, version)
   blobRoutes(app, context)
   uploadRoutes(app, context)
   productRoutes(app, context)
+  releaseLogRoutes(app, context)
   releaseRoutes(app, context)
   releaseCheckRoutes(app, operation.checks)
   channelRoutes(app, context)
@@ -54,5 +59,6 @@ export function registerRoutes(
     runtimeKeyRoutes(app, exchange)
     witnessRoutes(app, new Witness(context, exchange.vault))
   }
+  if (logWitness !== undefined) logWitnessRoutes(app, logWitness)
   dashboardRoutes(app, authenticator)
 }

@@ -40,7 +40,8 @@ const CACHE_CONTROLS: Readonly<Record<Freshness, string>> = {
 
 /** Freshness of a document by its name. */
 export function freshnessOf(name: string): Freshness {
-  if (name === 'head.json' || name === 'kills.json') return 'head'
+  if (name === 'head.json' || name === 'kills.json' || name === 'log/checkpoint') return 'head'
+  if (name.startsWith('log/tile/')) return 'immutable'
   if (name.endsWith('.sigs.json') || name.startsWith('kel/')) return 'minute'
   if (name.startsWith('roles/')) return 'immutable'
   return name.startsWith('manifests/') && name.endsWith('.json') ? 'immutable' : 'minute'
@@ -48,6 +49,8 @@ export function freshnessOf(name: string): Freshness {
 
 function contentTypeOf(name: string): string {
   if (name.endsWith('.json')) return 'application/json'
+  if (name.endsWith('.tlog-proof') || name === 'log/checkpoint' || name === 'log/key')
+    return 'text/plain; charset=utf-8'
   return name.endsWith('.cesr') ? 'application/cesr' : 'application/octet-stream'
 }
 

@@ -17,10 +17,11 @@ const VERSION = '[A-Za-z0-9][A-Za-z0-9._+-]{0,127}'
 const SLUG_FORM = new RegExp(`^${SLUG}$`)
 const PRODUCT_FORM = new RegExp(`^/p/(${SLUG})(/.*)$`)
 const CHANNEL_FORM = new RegExp(`^channels/(${SLUG})/(.+)$`)
-const MANIFEST_FORM = new RegExp(`^(?:manifest|manifests/${VERSION})\\.(?:json|json\\.sig|sigs\\.json)$`)
+const MANIFEST_FORM = new RegExp(`^(?:manifest|manifests/${VERSION})\\.(?:json|json\\.sig|sigs\\.json|tlog-proof)$`)
 const VERSION_FORM = new RegExp(`^${VERSION}$`)
 const BLOB_FORM = /^\/files\/([0-9a-f]{2})\/(\1[0-9a-f]{62})$/
-const PRODUCT_DOCUMENT_FORM = /^(?:kel\/[A-Za-z0-9_-]{44}\.cesr|roles\/[1-9][0-9]{0,8}\.json|kills\.json)$/
+const PRODUCT_DOCUMENT_FORM =
+  /^(?:kel\/[A-Za-z0-9_-]{44}\.cesr|roles\/[1-9][0-9]{0,8}\.json|kills\.json|log\/(?:checkpoint|key|tile\/(?:[0-6]|entries)\/(?:x[0-9]{3}\/){0,5}[0-9]{3}(?:\.p\/[1-9][0-9]{0,2})?))$/
 
 /** Whether `text` names a product or channel. */
 export function isSlug(text: string): boolean {
