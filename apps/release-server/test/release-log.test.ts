@@ -104,7 +104,7 @@ describe('the log of releases', () => {
     const { entries } = await followLog(httpTileSource(prefix), head)
     expect(entries.map((bytes) => parseLogEntry(bytes).type)).toEqual(['roles', 'release', 'offer'])
     expect(parseLogEntry(entries[1]!).sha256).toBe(sha256Hex(release.manifest))
-    // A renewed head is no new entry; a second release is two.
+    // A renewed head adds nothing; a second release adds two entries.
     await client.publish('metin2', 'stable', { version: release.model.version, head: await publisher.head(release) })
     const next = await publisher.release({ 'a.txt': utf8Encode('b') })
     await publisher.publish(client, next)

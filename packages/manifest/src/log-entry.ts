@@ -7,8 +7,8 @@ import { limits } from './limits.ts'
 /** What the log of releases says was published: docs/spec/tlog.md §9. */
 export interface LogEntry {
   /**
-   * `release`: a manifest; `roles`: a role document; `offer`: what a head says beside its number, dates and place in the
-   * key event log, so that renewing a head is no new entry.
+   * `release`: a manifest; `roles`: a role document; `offer`: what a head says beside its number, dates and place in
+   * the key event log, so that renewing a head adds nothing.
    */
   readonly type: 'release' | 'roles' | 'offer'
   readonly product: string

@@ -20,8 +20,9 @@ const CHANNEL_FORM = new RegExp(`^channels/(${SLUG})/(.+)$`)
 const MANIFEST_FORM = new RegExp(`^(?:manifest|manifests/${VERSION})\\.(?:json|json\\.sig|sigs\\.json|tlog-proof)$`)
 const VERSION_FORM = new RegExp(`^${VERSION}$`)
 const BLOB_FORM = /^\/files\/([0-9a-f]{2})\/(\1[0-9a-f]{62})$/
-const PRODUCT_DOCUMENT_FORM =
-  /^(?:kel\/[A-Za-z0-9_-]{44}\.cesr|roles\/[1-9][0-9]{0,8}\.json|kills\.json|log\/(?:checkpoint|key|tile\/(?:[0-6]|entries)\/(?:x[0-9]{3}\/){0,5}[0-9]{3}(?:\.p\/[1-9][0-9]{0,2})?))$/
+const PRODUCT_DOCUMENT_FORM = /^(?:kel\/[A-Za-z0-9_-]{44}\.cesr|roles\/[1-9][0-9]{0,8}\.json|kills\.json)$/
+const LOG_FORM =
+  /^log\/(?:checkpoint|key|tile\/(?:[0-6]|entries)\/(?:x[0-9]{3}\/){0,5}[0-9]{3}(?:\.p\/[1-9][0-9]{0,2})?)$/
 
 /** Whether `text` names a product or channel. */
 export function isSlug(text: string): boolean {
@@ -49,7 +50,8 @@ export function parsePublicPath(path: string): PublicTarget | undefined {
     return sha256 === undefined ? { kind: 'no-blob' } : { kind: 'blob', sha256 }
   }
   const name = rest.slice(1)
-  if (PRODUCT_DOCUMENT_FORM.test(name)) return { kind: 'document', product, channel: undefined, name }
+  if (PRODUCT_DOCUMENT_FORM.test(name) || LOG_FORM.test(name))
+    return { kind: 'document', product, channel: undefined, name }
   const [, channel = '', inner = name] = CHANNEL_FORM.exec(name) ?? []
   const known = canonicalChannelName(inner)
   return known === undefined ? undefined : { kind: 'document', product, channel, name: known }

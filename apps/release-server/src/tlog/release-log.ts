@@ -208,7 +208,7 @@ export class ReleaseLog {
     const state = await logStates.get(records, product)
     const place = logDocument(product, 'checkpoint')
     const before = await documents.body(records, place)
-    // It grew in between: whoever made it grow asks for the new checkpoint.
+    // It grew in between: who made it grow asks for the new checkpoint.
     if (state?.size !== size || before === undefined) return
     const note = addSignatures(
       parseNote(before),
