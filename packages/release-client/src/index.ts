@@ -27,9 +27,7 @@ export type {
   Page,
   Problem,
   ProductChange,
-  KillView,
   ProductView,
-  ReleaseLogView,
   Publication,
   ReleaseCheckView,
   ReleaseDiffView,
@@ -42,3 +40,4 @@ export type {
   TokenView,
   WantedHead,
 } from './api.ts'
+export type { KillView, ReleaseLogView } from './log-views.ts'

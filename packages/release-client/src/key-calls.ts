@@ -1,8 +1,9 @@
 import type { KeyDirectory } from '@keyturn/noise-keys'
 import { base64Encode } from '@keyturn/primitives'
-import type { AttesterView, DeviceView, KeyAgeView, KillView, Page, ReleaseLogView } from './api.ts'
+import type { AttesterView, DeviceView, KeyAgeView, Page } from './api.ts'
 import { queryText } from './http.ts'
 import type { HttpCaller } from './http.ts'
+import type { KillView, ReleaseLogView } from './log-views.ts'
 import { serverKeyDirectory } from './key-directory.ts'
 
 const segment = encodeURIComponent
