@@ -1,5 +1,6 @@
 import type { ComponentShare } from '@keyturn/manifest'
 import type { EngineState, Progress, TrustStatus } from './events.ts'
+import type { PreloadOptions, PreloadResult } from './preload-flow.ts'
 import type { StartedClient } from './start/launch.ts'
 import type { UpdateOptions } from './update-options.ts'
 
@@ -48,6 +49,10 @@ export interface EngineStatus {
   readonly canRollBack: boolean
   /** The release that an update is on its way to file by file; until it is there nothing can be played. */
   readonly unfinished: string | undefined
+  /** The release that is scheduled, and whether all of it is downloaded; `full`: it does not fit on the disk. */
+  readonly next:
+    | { readonly version: string; readonly at: string; readonly state: 'coming' | 'ready' | 'full' }
+    | undefined
   readonly paused: boolean
   readonly bytesPerSecond: number | undefined
   readonly progress: Progress
@@ -99,6 +104,12 @@ export interface LaunchResult extends StartedClient {
 export interface Engine {
   /** Brings the install to the newest release that may be installed. */
   update(options?: UpdateOptions): Promise<UpdateResult>
+  /**
+   * Fetches the release that the head schedules, if there is one, into the staging folder, and leaves the install as it
+   * is. The next update puts it in place once the publisher offers it. Any other operation comes first and ends this;
+   * what was fetched stays. What is no longer scheduled is removed.
+   */
+  preload(options?: PreloadOptions): Promise<PreloadResult>
   /** Reads every byte of the installed release and fetches what is wrong. */
   repair(options?: { signal?: AbortSignal | undefined }): Promise<UpdateResult>
   /** Updates if it can, then starts the client with its key; while an update downloads, starts what is installed. */

@@ -5,6 +5,7 @@ import { readState } from './disk/state-file.ts'
 import type { InstallState } from './disk/state-file.ts'
 import type { EngineStatus, Offer } from './engine-interface.ts'
 import { shownUrl } from './fetch/proxy.ts'
+import { readPreload } from './disk/preload-record.ts'
 import type { Session } from './session.ts'
 import { judgeInstalled } from './trust/installed-release.ts'
 import type { InstalledRelease } from './trust/installed-release.ts'
@@ -33,6 +34,7 @@ export async function engineStatus(session: Session): Promise<EngineStatus> {
     failedStarts: state.failedStarts,
     canRollBack: state.previous !== undefined,
     unfinished: state.partial?.version,
+    next: await nextRelease(session, state),
     paused: await pathExists(session.layout.paused, fs),
     bytesPerSecond: session.limit.bytesPerSecond,
     progress: session.meter.snapshot(),
@@ -40,6 +42,14 @@ export async function engineStatus(session: Session): Promise<EngineStatus> {
 }
 
 type ReleaseStatus = Pick<EngineStatus, 'notes' | 'components' | 'needsKey' | 'offered' | 'offeredNotes'>
+
+/** What is scheduled, as far as this install has begun to fetch it. */
+async function nextRelease({ options, layout }: Session, { installed }: InstallState): Promise<EngineStatus['next']> {
+  const record = await readPreload(options.fs, layout)
+  if (record === undefined || record.sha256 === installed?.manifestSha256) return undefined
+  const { version, at, ready, full } = record
+  return { version, at, state: ready ? 'ready' : full ? 'full' : 'coming' }
+}
 
 /** Trust as the stored documents and the clock have it. */
 export async function trustStatus(

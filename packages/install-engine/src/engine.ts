@@ -21,6 +21,8 @@ import type { InstallState } from './disk/state-file.ts'
 import { nothingToDo, toUpdateResult, UpdateFlow } from './update-flow.ts'
 import type { FlowOptions } from './update-flow.ts'
 import type { UpdateOptions } from './update-options.ts'
+import { PreloadFlow } from './preload-flow.ts'
+import type { PreloadOptions, PreloadResult } from './preload-flow.ts'
 import { commit } from './place/commit.ts'
 import { bringTo, downloads } from './place/update-run.ts'
 
@@ -43,6 +45,7 @@ export function createEngine(options: EngineOptions): Engine {
 class InstallEngine implements Engine {
   readonly #session: Promise<Session>
   readonly #updates: Promise<UpdateFlow>
+  readonly #preloads: Promise<PreloadFlow>
   readonly #operations = new OneAtATime()
   readonly #line = new OneAtATime()
   #stopper: AbortController | undefined
@@ -53,6 +56,10 @@ class InstallEngine implements Engine {
       (session) => new UpdateFlow(session, { turns: this.#operations, line: this.#line }),
     )
     this.#updates.catch(() => undefined) // the first operation reports it
+    this.#preloads = Promise.all([this.#session, this.#updates]).then(
+      ([session]) => new PreloadFlow(session, { turns: this.#operations, line: this.#line }),
+    )
+    this.#preloads.catch(() => undefined)
   }
 
   /** One operation at a time. */
@@ -77,9 +84,18 @@ class InstallEngine implements Engine {
 
   async #update(options: FlowOptions): Promise<UpdateResult> {
     try {
+      await (await this.#preloads).giveWay()
       return await (await this.#updates).run(options)
     } catch (error) {
       throw diskError(error, 'work on the install')
+    }
+  }
+
+  async preload(options: PreloadOptions = {}): Promise<PreloadResult> {
+    try {
+      return await (await this.#preloads).run(options)
+    } catch (error) {
+      throw diskError(error, 'fetch the next release ahead')
     }
   }
 
@@ -127,6 +143,7 @@ class InstallEngine implements Engine {
 
   async launch(options: LaunchOptions = {}): Promise<LaunchResult> {
     // What downloads now goes on beside the game; a start never waits for it.
+    await (await this.#preloads).giveWay()
     const isUpdating = (await this.#updates).giveTurn()
     const attempt =
       isUpdating || options.update === false || options.offline === true

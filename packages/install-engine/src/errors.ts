@@ -134,6 +134,11 @@ export const launcherErrors = {
     meaning: 'The newest release is rolled out in steps and this install is not in it yet.',
     remedy: 'Wait, or ask for it by hand if the publisher allows that.',
   },
+  LA_PRELOAD_SPACE: {
+    kind: 'no',
+    meaning: 'The next release does not fit on the disk beside what is installed, so it is not downloaded ahead.',
+    remedy: 'Free some space, or wait: it is downloaded when it is offered.',
+  },
   LA_REQUIRES: {
     kind: 'policy',
     meaning: 'The release cannot run on this machine.',

@@ -12,6 +12,7 @@ import { LauncherError } from './errors.ts'
 import { inTime } from './in-time.ts'
 import { bringTo, UpdateRun } from './place/update-run.ts'
 import type { Prepared, RunResult, TargetRelease } from './place/update-run.ts'
+import { addStaged } from './disk/preload-record.ts'
 import { notTooSlowly } from './prompt-rate.ts'
 import type { Session } from './session.ts'
 import { reportUpdate } from './telemetry.ts'
@@ -209,6 +210,7 @@ export class UpdateFlow {
       const result = await this.#bring(release, state, options, signal)
       return { result: this.#resultOf(result, decision, state, options.dryRun) }
     }
+    await addStaged(this.#session.options.fs, this.#session.layout, this.#verified)
     const run = new UpdateRun(this.#session, release, state, {
       kind: 'update',
       verifyAll: state.suspect,

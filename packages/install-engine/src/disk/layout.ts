@@ -21,6 +21,8 @@ export interface Layout {
   readonly paused: string
   readonly staging: string
   readonly backup: string
+  /** What is known of a release that is fetched ahead. */
+  readonly preload: string
   readonly index: string
   readonly trust: string
   readonly trustState: string
@@ -62,6 +64,7 @@ export function layoutOf(root: string): Layout {
     paused: join(updates, 'paused'),
     staging: join(updates, 'staging'),
     backup: join(updates, 'backup'),
+    preload: join(updates, 'preload'),
     index: join(updates, 'index'),
     trust,
     trustState: join(trust, 'trust.json'),

@@ -21,6 +21,7 @@ import type { FileIdentity } from '../disk/disk.ts'
 import type { InstallState, ReleaseRef } from '../disk/state-file.ts'
 import type { AsideStep, Transaction } from './transaction.ts'
 import { keptFiles } from '../disk/kept-manifest.ts'
+import { preloadBlobs } from '../disk/preload-record.ts'
 import { possibleFiles, wantedFiles } from './wanted-files.ts'
 
 /** A release that was verified and is to be in the folder. */
@@ -309,14 +310,16 @@ export class UpdateRun {
     const { layout, options } = this.#session
     const { fs } = options
     const own = new Set(plan.writes.map(({ file }) => file.sha256))
+    const ahead = await preloadBlobs(fs, layout)
     for (const name of await listFolder(fs, layout.staging)) {
       if (this.#options.kind === 'repair' && !own.has(name.slice(0, 64))) continue
+      if (ahead.files.has(name.slice(0, 64))) continue
       await fs.rm(join(layout.staging, name), { recursive: true, force: true })
     }
     if (this.#options.kind === 'repair') return
     const wanted = new Set(this.#release.manifest.files.map((file) => file.index?.sha256))
     for (const name of await listFolder(fs, layout.index))
-      if (!wanted.has(name)) await removeFile(fs, join(layout.index, name))
+      if (!wanted.has(name) && !ahead.indexes.has(name)) await removeFile(fs, join(layout.index, name))
     this.#options.signal.throwIfAborted()
   }
 }

@@ -145,7 +145,8 @@ class CycleFetcher {
     }
     if (request.document === 'manifest' && request.pin !== undefined) {
       const bytes = await this.#store.manifest(request.pin.sequence, request.channel)
-      return bytes !== undefined && sha256Hex(bytes) === request.pin.sha256 ? bytes : undefined
+      if (bytes !== undefined && sha256Hex(bytes) === request.pin.sha256) return bytes
+      return await this.#store.preloaded(request.pin.sha256)
     }
     return undefined
   }

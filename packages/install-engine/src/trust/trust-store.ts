@@ -32,6 +32,7 @@ import { manifestStem } from '../disk/layout.ts'
 import type { Layout } from '../disk/layout.ts'
 import { keptFiles } from '../disk/kept-manifest.ts'
 import type { KeptFiles } from '../disk/kept-manifest.ts'
+import { readPreloadManifest } from '../disk/preload-record.ts'
 import { keepMove, proveMove } from './proven-move.ts'
 import { raisedBy, raisedByPinned } from './raise-floors.ts'
 
@@ -294,6 +295,11 @@ export class TrustStore {
   /** The stored manifest of a sequence of a channel, by default the one that is followed. */
   async manifest(sequence: number, channel?: string): Promise<Uint8Array | undefined> {
     return await this.#read((await this.#kept(sequence, channel)).manifest, limits.manifestBytes)
+  }
+
+  /** The manifest of a release that was fetched ahead, if it is this one. */
+  async preloaded(sha256: string): Promise<Uint8Array | undefined> {
+    return await readPreloadManifest(this.#fs, this.#layout, sha256)
   }
 
   async #store(path: string, bytes: Uint8Array): Promise<void> {
