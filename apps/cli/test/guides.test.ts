@@ -63,10 +63,41 @@ const guides: Readonly<Record<string, Guide>> = {
       ! keyturn ship > refused 2>&1 && grep -q REL_COSIGN refused
       keyturn release renew`,
   },
+  'release-at-an-hour.md': {
+    before: `ship 2026.12.01-1
+      keyturn update --dir player --server https://updates.example.org --trust "$(keyturn release trust --quiet)"
+      cp -r player early && head -c 300000 /dev/urandom > client/textures/boss-of-the-winter.dds`,
+    // Then once more with a real hour, which the real programs wait for.
+    after: `keyturn update --dir player | grep -q 'Installed 1.5.0'
+      grep -qa boss-of-the-winter player/pack/textures.m2p && exit 1
+      key=$(sed -n 's/.*"master_key_hex": "\\(.*\\)".*/\\1/p' player/runtime-key.json)
+      test "$(printf %s "$key" | wc -c)" = 64
+      keyturn pack extract --archive player/pack/textures.m2p --output opened
+      cmp opened/boss-of-the-winter.dds client/textures/boss-of-the-winter.dds
+      echo more > client/textures/more.dds
+      keyturn pack tree --input client --output tree-spring --level 1
+      keyturn release prepare tree-spring --release 1.6.0
+      opens=$(date -u -d '+45 seconds' +%FT%H:%M:%SZ)
+      keyturn release schedule 1.6.0 --at "$opens"
+      keyturn update --dir player | grep -q 'downloaded ahead'
+      find player/.updates/staging -type f -size +100k | grep -q .
+      until keyturn release renew --quiet && keyturn release list | grep -q '^1.6.0 .*offered'; do sleep 1; done
+      test "$(date -u +%FT%H:%M:%SZ)" '>' "$opens" || test "$(date -u +%FT%H:%M:%SZ)" = "$opens"
+      keyturn update --dir player | grep 'Installed 1.6.0' | tee unlocked
+      grep -Eq '[0-9]+ B downloaded' unlocked
+      cmp player/pack/textures.m2p home/trees/stable/.sealed-1.6.0/pack/textures.m2p`,
+  },
   'cdn-and-cost.md': {
     before: `ship 2026.12.01-1 && head -c 300000 /dev/urandom > client/textures/2.dds && ship 2026.12.04-1`,
     after: `test -f public/head.json && test -f public/channels/stable/manifest.json`,
   },
+}
+
+/** Hours that guides speak of: in a test, as far ahead as on the day they were written. */
+const HOURS = /2026-12-04T(\d\d):00Z/g
+
+function comingHour(_text: string, hour: string): string {
+  return `${new Date(Date.now() + 3 * 86_400_000).toISOString().slice(0, 11)}${hour}:00Z`
 }
 
 let world: World
@@ -89,7 +120,7 @@ afterEach(async () => {
 
 /** What the guides name as examples is what the world has. */
 const filledIn = (script: string): string =>
-  script.replaceAll('https://updates.example.org', world.url).replaceAll('my-game', 'test')
+  script.replaceAll('https://updates.example.org', world.url).replaceAll('my-game', 'test').replace(HOURS, comingHour)
 
 async function run(script: string): Promise<{ code: number | null; output: string }> {
   const child = spawn('bash', ['-eo', 'pipefail', '-c', filledIn(script)], {
@@ -103,7 +134,7 @@ async function run(script: string): Promise<{ code: number | null; output: strin
       KEYTURN_TOKEN_FILE: world.path('token'),
       NODE_NO_WARNINGS: '1',
     },
-  })
+  )
   let output = ''
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => {

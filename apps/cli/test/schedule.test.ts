@@ -184,7 +184,7 @@ describe('release schedule', () => {
     expect(await succeed('release', 'renew')).toMatchObject({ renewed: [{ version: '1.1' }] })
   })
 
-  it('can be cancelled and scheduled again; its key is never used for anything else', async () => {
+  it('can be cancelled and scheduled again; its key is never used for anything else (row 345)', async () => {
     await scheduled()
     const { preload } = await shown()
     expect(await succeed('release', 'schedule', '--cancel')).toMatchObject({ version: '1.1', cancelled: true })
@@ -203,7 +203,7 @@ describe('release schedule', () => {
     expect((await shown()).preload).toEqual({ ...preload, at: at(9) })
   })
 
-  it('stays through a hotfix, which does not carry its key, and through a rotation of every other key', async () => {
+  it('stays through a hotfix, which does not carry its key, and through a rotation of every other key (row 345)', async () => {
     await scheduled()
     await released('1.0.1', { 'data/0.txt': 'a hotfix\n' })
     const head = await shown()
@@ -226,7 +226,7 @@ describe('release schedule', () => {
     await released('1.2', { 'data/0.txt': 'the hotfix again\n' })
   })
 
-  it('waits while the channel is halted, and says so', async () => {
+  it('waits while the channel is halted, and says so (row 345)', async () => {
     await scheduled()
     await released('1.0.1', { 'data/0.txt': 'a bad one\n' })
     await succeed('release', 'halt')
@@ -259,7 +259,7 @@ describe('release schedule', () => {
     expect(back.files.every(({ keyId }) => keyId === undefined || keyId === 2)).toBe(true)
   })
 
-  it('leaves the key of a release without a key file in the home, and no server takes it before its time', async () => {
+  it('leaves the key of a release without a key file in the home, and no server takes it early (row 346)', async () => {
     await world.stopServer()
     await world.startServer(() => nowMs, true)
     process.env['KEYTURN_TOKEN'] = world.token

@@ -1,5 +1,6 @@
 export { startDaemon } from './daemon/daemon.ts'
 export { locateInstall } from './locate-install.ts'
 export { EventPrinter } from './program/events-text.ts'
-export { statusData, statusText, updateData, updateText } from './program/results.ts'
+export { fetchAhead } from './program/fetch-ahead.ts'
+export { preloadData, preloadText, statusData, statusText, updateData, updateText } from './program/results.ts'
 export type { Daemon, DaemonOptions } from './daemon/daemon.ts'

@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Fetch, Settings } from '@keyturn/install-engine'
+import { formatTime } from '@keyturn/manifest'
 import { isWithin, limitFor, whyWait } from '../src/daemon/download-policy.ts'
 import { isMetered } from '../src/daemon/metered.ts'
 import { Supervisor } from '../src/daemon/supervisor.ts'
@@ -172,5 +174,21 @@ describe('the launcher while it runs', () => {
     await supervisor.change({ components: { voice: true } })
     await settled({ activity: undefined, components: [{ name: 'voice', isChosen: true }] })
     expect((await readFile(join(folder, 'voice.bin'))).length).toBe(200_000)
+  })
+
+  it('fetches a scheduled release ahead, shows when it opens, and opens it when the server says so', async () => {
+    const { supervisor, publisher, folder, all, settled } = await install()
+    const first = publisher.last
+    const next = await publisher.release({ ...all, 'b.bin': noise(400_000, 5) }, { place: { sequence: 1001 } })
+    const at = formatTime(NOW + 3_600_000)
+    if (first === undefined) throw new Error('nothing was released')
+    await publisher.head(first, { head: (head) => ({ ...head, preload: { ...next.pin, at } }) })
+    supervisor.start()
+    await settled({ version: first.model.version, next: { version: next.model.version, at, state: 'ready' } })
+    expect(existsSync(join(folder, 'b.bin'))).toBe(false)
+    await publisher.head(next)
+    await supervisor.begin('update')
+    await settled({ version: next.model.version, next: undefined, lastError: undefined })
+    expect(existsSync(join(folder, 'b.bin'))).toBe(true)
   })
 })

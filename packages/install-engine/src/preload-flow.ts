@@ -86,6 +86,7 @@ export class PreloadFlow {
 
   /** Fetches what the stored head names, or removes what it no longer names. */
   async run(options: PreloadOptions): Promise<PreloadResult> {
+    if (!(await this.#isWorthALook())) return NOTHING
     const running = this.#line.run(async () => {
       const stopper = new AbortController()
       this.#stopper = stopper
@@ -107,6 +108,12 @@ export class PreloadFlow {
     return await running
   }
 
+  /** Most channels schedule nothing: then nothing is locked. What is read here decides nothing else. */
+  async #isWorthALook(): Promise<boolean> {
+    const { options, layout, trust } = this.#session
+    return (await pathExists(layout.preload, options.fs)) || (await trust.namesPreload())
+  }
+
   async #once(signal: AbortSignal, options: PreloadOptions): Promise<PreloadResult> {
     const session = this.#session
     const { fs } = session.options
@@ -123,7 +130,7 @@ export class PreloadFlow {
     } finally {
       await keepStaged(fs, session.layout, verified)
     }
-    return await this.#ready(wanted, true)
+    return await this.#ready(wanted)
   }
 
   async #begin(
@@ -246,17 +253,10 @@ export class PreloadFlow {
     return { outcome: 'no-space', version: wanted.pin.version, at: wanted.pin.at, downloadedBytes: 0 }
   }
 
-  async #ready(wanted: Wanted, ready: boolean): Promise<PreloadResult> {
+  async #ready(wanted: Wanted): Promise<PreloadResult> {
     const { pin } = wanted
     const session = this.#session
-    const before = await readPreload(session.options.fs, session.layout)
-    await this.#note(wanted, ready)
-    if (before?.ready !== true)
-      session.emit({
-        type: 'notice',
-        code: 'LA_PRELOADED',
-        message: `Release ${pin.version} is fetched ahead; it opens at ${pin.at}`,
-      })
+    await this.#note(wanted, true)
     return { outcome: 'ready', version: pin.version, at: pin.at, downloadedBytes: session.meter.networkBytes }
   }
 

@@ -1,6 +1,6 @@
 import { formatBytes } from '@keyturn/primitives'
 import { keepSettings } from '@keyturn/install-engine'
-import { updateData, updateText } from '@keyturn/launcher-daemon'
+import { fetchAhead, preloadData, preloadText, updateData, updateText } from '@keyturn/launcher-daemon'
 import type { Command } from 'commander'
 import type { Cli } from '../command.ts'
 import { counted } from '../output.ts'
@@ -20,16 +20,18 @@ export function registerUpdate(program: Command, cli: Cli): void {
     dryRun: true,
     run: async (context, options) => {
       const install = await openInstall(context, options)
-      const result = await install.engine
-        .update({ signal: context.signal, dryRun: context.dryRun })
-        .finally(install.end)
+      const { signal, dryRun } = context
+      const { result, ahead } = await (async () => ({
+        result: await install.engine.update({ signal, dryRun }),
+        ahead: dryRun ? ({ outcome: 'none', downloadedBytes: 0 } as const) : await fetchAhead(install.engine, { signal }),
+      }))().finally(install.end)
       if (!context.dryRun) await keepSettings(install.folder, install.settings)
       return {
-        data: { ...updateData(result), dry_run: context.dryRun },
+        data: { ...updateData(result), ...preloadData(ahead), dry_run: context.dryRun },
         text: context.dryRun
           ? `Would install ${result.version ?? 'nothing'}: ${counted(result.writtenFiles, 'file')}, ` +
             `${formatBytes(result.downloadedBytes)} to download`
-          : updateText(result),
+          : updateText(result) + preloadText(ahead),
       }
     },
   })

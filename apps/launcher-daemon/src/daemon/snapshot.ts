@@ -137,6 +137,7 @@ export function untouchedStatus(folder: string, settings: Settings & { readonly 
     failedStarts: 0,
     canRollBack: false,
     unfinished: undefined,
+    next: undefined,
     paused: false,
     bytesPerSecond: settings.limit,
     progress: IDLE_PROGRESS,

@@ -72,6 +72,15 @@ function stateWords(now: PageStatus): string {
   return say(now.trust === 'barred' ? 'barredState' : 'ready')
 }
 
+/** The release that opens at an hour, in the player's own time. */
+function nextWords({ next }: PageStatus): string {
+  if (next === undefined) return ''
+  const opens = new Date(next.at)
+  const format = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' })
+  const name = next.state === 'ready' ? 'nextReady' : next.state === 'full' ? 'nextFull' : 'nextComing'
+  return say(name, { version: next.version, time: format.format(opens) })
+}
+
 /** What the last long action came to. */
 function resultWord({ lastResult, lastError, activity }: PageStatus): Word | undefined {
   if (lastResult === undefined || lastError !== undefined || activity !== undefined) return undefined
@@ -135,6 +144,8 @@ function show(now: PageStatus): void {
   element('state').textContent = stateWords(now)
   const result = resultWord(now)
   element('result').textContent = result === undefined ? '' : say(result)
+  element('next').textContent = nextWords(now)
+  element('next').hidden = now.next === undefined
   const isHalfDone = now.paused && now.progress.downloadTotalBytes > 0
   element('progress').hidden = now.activity === 'rollback' || !(busy || isHalfDone)
   const play = element<HTMLButtonElement>('play')

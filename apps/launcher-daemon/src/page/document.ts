@@ -28,6 +28,7 @@ const WORK = `  <section id="work" class="work" aria-labelledby="state">
     <p id="waiting" hidden>
       <span id="waiting-text"></span> <button id="download-now" type="button" data-word="downloadNow"></button>
     </p>
+    <p id="next" aria-live="polite" hidden></p>
     <div id="progress" hidden>
       <progress id="bar" max="1000" value="0" aria-labelledby="state"></progress>
       <p id="figures"></p>

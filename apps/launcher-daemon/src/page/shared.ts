@@ -41,6 +41,7 @@ export interface PageStatus {
   offer?: { version: string; notes?: string; bytes: number; components: readonly PagePart[] }
   waiting?: { reason: 'game' | 'night' | 'size' | 'metered'; version: string; bytes: number }
   unfinished?: string
+  next?: { version: string; at: string; state: 'coming' | 'ready' | 'full' }
   canRollBack: boolean
   paused: boolean
   activity?: string

@@ -23,7 +23,8 @@ import type { PlayerDefaults, ProgramEnvironment } from './environment.ts'
 import { addInstallFlags, saidSettings, wholeBytes } from './flags.ts'
 import type { Flags } from './flags.ts'
 import { asKeyturnError, errorEnvelope } from './outcome.ts'
-import { statusData, statusText, updateData, updateText } from './results.ts'
+import { fetchAhead } from './fetch-ahead.ts'
+import { preloadData, preloadText, statusData, statusText, updateData, updateText } from './results.ts'
 
 type CompleteSettings = Settings & { readonly server: string; readonly trust: string }
 
@@ -266,8 +267,15 @@ export class LauncherProgram {
       downloadOnly: flags.downloadOnly,
       ...(most === undefined ? {} : { mayDownload: ({ downloadBytes }) => downloadBytes <= most }),
     })
+    const ahead =
+      flags.downloadOnly === true
+        ? ({ outcome: 'none', downloadedBytes: 0 } as const)
+        : await fetchAhead(engine, {
+            signal: this.#environment.signal,
+            ...(most === undefined ? {} : { mayDownload: ({ downloadBytes }) => downloadBytes <= most }),
+          })
     await keepSettings(folder, settings)
-    return { data: updateData(result), text: updateText(result) }
+    return { data: { ...updateData(result), ...preloadData(ahead) }, text: updateText(result) + preloadText(ahead) }
   }
 
   async #repair({ folder, settings, engine }: OpenInstall): Promise<Answer> {

@@ -1,6 +1,6 @@
 import { formatBytes } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
-import type { EngineStatus, UpdateResult } from '@keyturn/install-engine'
+import type { EngineStatus, UpdateResult, PreloadResult } from '@keyturn/install-engine'
 
 /** A result as JSON data. */
 export function updateData(result: UpdateResult): { [name: string]: JsonValue } {
@@ -44,6 +44,27 @@ export function updateText(result: UpdateResult): string {
   }
 }
 
+/** What was fetched ahead as JSON data; nothing when nothing is scheduled. */
+export function preloadData({ outcome, version, at, downloadedBytes }: PreloadResult): { [name: string]: JsonValue } {
+  if (outcome === 'none') return {}
+  return {
+    scheduled: { version: version ?? null, at: at ?? null, state: outcome, downloaded_bytes: downloadedBytes },
+  }
+}
+
+/** What was fetched ahead in one sentence, with the line break before it; empty when nothing is scheduled. */
+export function preloadText({ outcome, version = '', at = '' }: PreloadResult): string {
+  switch (outcome) {
+    case 'none':
+    case 'later':
+      return ''
+    case 'ready':
+      return `\n${version} is downloaded ahead; it opens at ${at}`
+    case 'no-space':
+      return `\n${version} opens at ${at}; there is no room on the disk to download it ahead`
+  }
+}
+
 /** A status as JSON data. */
 export function statusData(status: EngineStatus): { [name: string]: JsonValue } {
   return {
@@ -52,6 +73,7 @@ export function statusData(status: EngineStatus): { [name: string]: JsonValue } 
     channel: status.channel,
     state: status.state,
     version: status.version ?? null,
+    scheduled: status.next === undefined ? null : { ...status.next },
     sequence: status.sequence ?? null,
     trust: status.trust,
     reason: status.reason === undefined ? null : { code: status.reason.code, message: status.reason.message },

@@ -248,6 +248,16 @@ export class TrustStore {
     }
   }
 
+  /** Whether the stored head schedules a release. */
+  async namesPreload(): Promise<boolean> {
+    const bytes = await this.#read(this.#layout.head, limits.headBytes).catch(() => undefined)
+    try {
+      return bytes !== undefined && parseHead(parseHeadEnvelope(bytes).payload).preload !== undefined
+    } catch {
+      return false // damaged on disk: the next update brings another one
+    }
+  }
+
   /**
    * Whether the log was compared between server and mirrors within a day; if not, it counts as compared from now on.
    */

@@ -108,7 +108,8 @@ async function scheduled(
       text:
         `${printable(version)} ${moved ? 'now opens' : 'is sealed and opens'} on ${channel} at ${at}; ` +
         `${publishedText(done)}\n` +
-        'A head signer opens it at that time, or the first "keyturn release renew" after it',
+        'The first "keyturn release renew" after that time opens it; keep a backup of the home: the ' +
+        'key is nowhere else',
     }
   } finally {
     progress.end()
