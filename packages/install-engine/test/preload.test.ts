@@ -90,7 +90,7 @@ describe('a release that is fetched ahead', () => {
     served.length = 0
     expect(await engine.update()).toMatchObject({ outcome: 'updated', version: next.model.version })
     expect(await treeText(folder)).toBe(trees.new)
-    expect(served.map(({ path }) => path).toSorted()).toEqual([
+    expect(served.flatMap(({ path, bytes }) => (bytes === 0 ? [] : [path])).toSorted()).toEqual([
       'channels/stable/head.json',
       `channels/stable/manifests/${next.model.version}.sigs.json`,
       `files/${sha256Hex(KEY_2.json).slice(0, 2)}/${sha256Hex(KEY_2.json)}`,
@@ -176,7 +176,11 @@ describe('a release that is fetched ahead', () => {
     let free = 1n << 40n
     const fs: FileSystem = {
       ...nodeFileSystem,
-      statfs: async (path) => ({ ...(await nodeFileSystem.statfs(path)), bavail: Number(free / 4096n), bsize: 4096 }),
+      statfs: (async (path: string) => ({
+        ...(await nodeFileSystem.statfs(path)),
+        bavail: Number(free / 4096n),
+        bsize: 4096,
+      })) as unknown as FileSystem['statfs'],
     }
     const { engine, events, staged, open, folder, trees, next } = await studio({ fs })
     free = 1_000_000n

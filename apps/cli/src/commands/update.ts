@@ -23,7 +23,9 @@ export function registerUpdate(program: Command, cli: Cli): void {
       const { signal, dryRun } = context
       const { result, ahead } = await (async () => ({
         result: await install.engine.update({ signal, dryRun }),
-        ahead: dryRun ? ({ outcome: 'none', downloadedBytes: 0 } as const) : await fetchAhead(install.engine, { signal }),
+        ahead: dryRun
+          ? ({ outcome: 'none', downloadedBytes: 0 } as const)
+          : await fetchAhead(install.engine, { signal }),
       }))().finally(install.end)
       if (!context.dryRun) await keepSettings(install.folder, install.settings)
       return {

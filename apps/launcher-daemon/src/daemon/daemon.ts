@@ -7,7 +7,7 @@ import { keepSettings, LauncherError, updatesFolder } from '@keyturn/install-eng
 import { ApiServer } from './api-server.ts'
 import type { ApiServerOptions } from './api-server.ts'
 import { Supervisor } from './supervisor.ts'
-import type { SupervisorOptions } from './supervisor.ts'
+import type { SupervisorOptions } from './snapshot.ts'
 
 /** How a daemon runs. */
 export interface DaemonOptions extends SupervisorOptions, ApiServerOptions {

@@ -1,5 +1,5 @@
 import { KeyturnError } from '@keyturn/primitives'
-import type { EngineStatus, Offer, Progress, Settings } from '@keyturn/install-engine'
+import type { EngineOptions, EngineStatus, Offer, Progress, Settings } from '@keyturn/install-engine'
 import type { WaitReason } from './download-policy.ts'
 
 /** What a page may ask for. */
@@ -102,6 +102,18 @@ export interface FolderLook {
   readonly found: number
   /** Why it is refused. */
   readonly message?: string | undefined
+}
+
+/** What a supervisor is made with. */
+export interface SupervisorOptions {
+  readonly folder: string
+  /** Present until the player has chosen a folder; nothing is read or downloaded before. */
+  readonly setup?: Setup | undefined
+  readonly settings: Settings & { readonly server: string; readonly trust: string }
+  /** Beyond what settings say: seams for tests. */
+  readonly engine?: Partial<EngineOptions>
+  /** Whether the connection is metered; default: what the system says. */
+  readonly isMetered?: (() => Promise<boolean | undefined>) | undefined
 }
 
 const IDLE_PROGRESS: Progress = {

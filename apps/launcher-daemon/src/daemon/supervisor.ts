@@ -12,6 +12,7 @@ import type {
   UpdateResult,
 } from '@keyturn/install-engine'
 import { FirstOffer } from './first-offer.ts'
+import { Ahead } from './ahead.ts'
 import { limitFor, whyWait } from './download-policy.ts'
 import type { WaitReason } from './download-policy.ts'
 import { isMetered } from './metered.ts'
@@ -25,31 +26,13 @@ import type {
   Setup,
   ShownError,
   Snapshot,
+  SupervisorOptions,
 } from './snapshot.ts'
 import { supportReport } from './support-report.ts'
 import type { ReportInput } from './support-report.ts'
 
-/** What a supervisor is made with. */
-export interface SupervisorOptions {
-  readonly folder: string
-  /** Present until the player has chosen a folder; nothing is read or downloaded before. */
-  readonly setup?: Setup | undefined
-  readonly settings: Settings & { readonly server: string; readonly trust: string }
-  /** Beyond what settings say: seams for tests. */
-  readonly engine?: Partial<EngineOptions>
-  /** Whether the connection is metered; default: what the system says. */
-  readonly isMetered?: (() => Promise<boolean | undefined>) | undefined
-}
-
 /** What is so little that no rule of the player holds it up, such as opening a release that is here already. */
 const SMALL_BYTES = 64 * 1024
-/** How often it is asked whether a scheduled release is open, once its time has come, and for how long. */
-const OPEN_POLL_MS = 60_000
-const OPEN_PATIENCE_MS = 15 * 60_000
-/** Launchers do not all ask in the same second. */
-const OPEN_SPREAD_MS = 20_000
-/** A timer is set again by the next check. */
-const LONGEST_TIMER_MS = 24 * 3_600_000
 
 /** How often it is looked whether a download may begin, or has to stop. */
 const POLICY_MS = 60_000
@@ -83,10 +66,13 @@ export class Supervisor {
   #policyTimer: NodeJS.Timeout | undefined
   #stop = new AbortController()
   #timer: NodeJS.Timeout | undefined
-  /** Fetching ahead, while it goes on. */
-  #ahead: AbortController | undefined
-  #isAheadOwed = false
-  #openTimer: NodeJS.Timeout | undefined
+  readonly #ahead = new Ahead({
+    engine: () => this.#engine,
+    isFree: () => this.#setup === undefined && this.#activity === undefined,
+    whyWait: (bytes) => this.#whyWait(bytes),
+    changed: () => this.#tell({ type: 'changed' }),
+    look: () => void this.begin('update').catch(() => undefined),
+  })
   readonly #listeners = new Set<(event: EngineEvent | { readonly type: 'changed' }) => void>()
 
   constructor(options: SupervisorOptions) {
@@ -193,8 +179,7 @@ export class Supervisor {
   async stop(): Promise<void> {
     clearTimeout(this.#timer)
     clearInterval(this.#policyTimer)
-    clearTimeout(this.#openTimer)
-    this.#ahead?.abort(new LauncherError('LA_PAUSED', 'The launcher is closing'))
+    this.#ahead.stop()
     this.#stop.abort(new LauncherError('LA_PAUSED', 'The launcher is closing'))
     await this.#offer.end()
     await this.#current?.catch(() => undefined)
@@ -275,7 +260,7 @@ export class Supervisor {
       this.#activity = undefined
       this.#tell({ type: 'changed' })
     }
-    if (!this.#isUpdateOwed) return void this.#fetchAhead()
+    if (!this.#isUpdateOwed) return void this.#ahead.fetch()
     this.#isUpdateOwed = false
     await this.begin('update').catch(() => undefined) // the next check looks again
   }
@@ -308,44 +293,7 @@ export class Supervisor {
       void this.begin('update').catch(() => undefined)
     // What fails is seen by the next look.
     if (this.#activity === 'update' && !this.#isAsked) void this.#stopIfLate().catch(() => undefined)
-    if (this.#ahead !== undefined && this.#whyWait(1) !== undefined)
-      this.#ahead.abort(new LauncherError('LA_NOT_NOW', 'The download waits'))
-    if (this.#isAheadOwed) void this.#fetchAhead()
-  }
-
-  /**
-   * Fetches a scheduled release ahead, under the rules for downloads that nobody asked for. Whatever else is asked for
-   * comes first; what is left comes later.
-   */
-  async #fetchAhead(): Promise<void> {
-    if (this.#setup !== undefined || this.#activity !== undefined || this.#ahead !== undefined) return
-    const ahead = new AbortController()
-    this.#ahead = ahead
-    this.#isAheadOwed = false
-    try {
-      const { outcome } = await this.#engine.preload({
-        signal: ahead.signal,
-        mayDownload: ({ downloadBytes }) => this.#whyWait(downloadBytes) === undefined,
-      })
-      this.#isAheadOwed = outcome === 'later'
-    } catch {
-      this.#isAheadOwed = true // nobody waits for it; the log has the reason
-    } finally {
-      this.#ahead = undefined
-      this.#tell({ type: 'changed' })
-    }
-    await this.#watchHour().catch(() => undefined) // the next check looks again
-  }
-
-  /** Asks for the release when its time comes: only the server's answer opens it. */
-  async #watchHour(): Promise<void> {
-    clearTimeout(this.#openTimer)
-    const { next } = await this.#engine.status()
-    const untilMs = next === undefined ? Number.NaN : Date.parse(next.at) - Date.now()
-    if (Number.isNaN(untilMs) || untilMs < -OPEN_PATIENCE_MS || untilMs > LONGEST_TIMER_MS) return
-    const waitMs = (untilMs > 0 ? untilMs : OPEN_POLL_MS) + Math.random() * OPEN_SPREAD_MS
-    this.#openTimer = setTimeout(() => void this.begin('update').catch(() => undefined), waitMs)
-    this.#openTimer.unref()
+    this.#ahead.applyPolicy()
   }
 
   async #stopIfLate(): Promise<void> {

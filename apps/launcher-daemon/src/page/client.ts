@@ -76,7 +76,7 @@ function stateWords(now: PageStatus): string {
 function nextWords({ next }: PageStatus): string {
   if (next === undefined) return ''
   const opens = new Date(next.at)
-  const format = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' })
+  const format = new Intl.DateTimeFormat(page.language, { dateStyle: 'medium', timeStyle: 'short' })
   const name = next.state === 'ready' ? 'nextReady' : next.state === 'full' ? 'nextFull' : 'nextComing'
   return say(name, { version: next.version, time: format.format(opens) })
 }
