@@ -134,7 +134,7 @@ async function run(script: string): Promise<{ code: number | null; output: strin
       KEYTURN_TOKEN_FILE: world.path('token'),
       NODE_NO_WARNINGS: '1',
     },
-  )
+  })
   let output = ''
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => {
