@@ -31,6 +31,8 @@ export interface EngineStatus {
   readonly state: EngineState
   readonly version: string | undefined
   readonly sequence: number | undefined
+  /** SHA-256 of the installed manifest. */
+  readonly manifestSha256: string | undefined
   readonly trust: TrustStatus
   /** Why it is not `current`, in the words of the rule that says so. */
   readonly reason: { readonly code: string; readonly message: string } | undefined
@@ -129,6 +131,15 @@ export interface Engine {
    * @returns `undefined` when the server offers nothing to this install.
    */
   offer(options?: { signal?: AbortSignal | undefined }): Promise<Offer | undefined>
+  /**
+   * A file of the installed release, verified: its bytes are those that the signed manifest names.
+   *
+   * @returns `undefined` when the release does not have it for this target.
+   * @throws LauncherError `LA_HASH` when it is missing or changed, `LA_NOT_INSTALLED`, `LA_BARRED` ….
+   */
+  read(path: string): Promise<Uint8Array | undefined>
+  /** Of these manifests (SHA-256), those that the publisher has withdrawn, as far as is known here. */
+  withdrawn(manifests: readonly string[]): Promise<readonly string[]>
   /** What is known now. */
   status(): Promise<EngineStatus>
   /** Stops downloading until {@link Engine.resume}, also after a restart. */

@@ -22,6 +22,7 @@ export async function engineStatus(session: Session): Promise<EngineStatus> {
     state: session.state,
     version: state.installed?.version,
     sequence: state.installed?.sequence,
+    manifestSha256: state.installed?.manifestSha256,
     trust,
     reason,
     rolesVersion: state.installed?.rolesVersion,

@@ -24,6 +24,8 @@ import type { UpdateOptions } from './update-options.ts'
 import { PreloadFlow } from './preload-flow.ts'
 import type { PreloadOptions, PreloadResult } from './preload-flow.ts'
 import { commit } from './place/commit.ts'
+import { wantedFiles } from './place/wanted-files.ts'
+import { readVerified } from './read-verified.ts'
 import { bringTo, downloads } from './place/update-run.ts'
 
 const OFFLINE_CODES = new Set([
@@ -268,6 +270,21 @@ class InstallEngine implements Engine {
         return decision.outcome === 'accepted' ? offerOf(session, decision.manifest) : undefined
       })
     })
+  }
+
+  async read(path: string): Promise<Uint8Array | undefined> {
+    return await this.#inTurn((session) =>
+      session.exclusively(async ({ state }) => {
+        const { manifest } = await this.#playable(session, state)
+        const file = wantedFiles(manifest, session.options).find((wanted) => wanted.path === path)
+        return file === undefined ? undefined : await readVerified(session, file)
+      }),
+    )
+  }
+
+  async withdrawn(manifests: readonly string[]): Promise<readonly string[]> {
+    const known = await (await this.#session).trust.withdrawn()
+    return manifests.filter((sha256) => known.has(sha256))
   }
 
   async status(): Promise<EngineStatus> {

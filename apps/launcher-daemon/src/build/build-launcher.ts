@@ -89,6 +89,8 @@ export async function buildLauncher(options: LauncherOptions): Promise<BuiltLaun
   const updateTree = join(options.outputFolder, 'update')
   await mkdir(updateTree, { recursive: true })
   await writeFileAtomic(join(updateTree, 'player.cjs'), bundle.bytes)
+  const node = Number(NODE_VERSION.split('.')[0])
+  await writeFileAtomic(join(updateTree, 'node.json'), Buffer.from(`${JSON.stringify({ node })}\n`))
   const record = join(options.outputFolder, 'launcher.json')
   await writeFileAtomic(record, Buffer.from(`${JSON.stringify(recordOf(options, bundle, files), null, 2)}\n`))
   return { files, record, updateTree, warnings }

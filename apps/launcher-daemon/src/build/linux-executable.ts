@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { LauncherBuildError } from './errors.ts'
 import { BLOB_NAME, FUSE } from './sea-blob.ts'
+import { stripElf } from './strip-elf.ts'
 
 const run = promisify(execFile)
 
@@ -13,7 +14,7 @@ const run = promisify(execFile)
 const POSTJECT = join(dirname(createRequire(import.meta.url).resolve('postject')), 'cli.js')
 
 /**
- * Puts the blob into a Linux Node executable as an ELF note.
+ * Puts the blob into a Linux Node executable as an ELF note, without its symbols for debuggers.
  *
  * @returns The bytes of the executable, the same for the same input.
  * @throws LauncherBuildError `LB_INSTALLER`.
@@ -22,7 +23,7 @@ export async function makeLinuxExecutable(node: Uint8Array, blob: Uint8Array): P
   const folder = await mkdtemp(join(tmpdir(), 'keyturn-elf-'))
   try {
     const [executable, part] = [join(folder, 'node'), join(folder, 'blob')]
-    await writeFile(executable, node, { mode: 0o700 })
+    await writeFile(executable, stripElf(node), { mode: 0o700 })
     await writeFile(part, blob)
     await run(process.execPath, [POSTJECT, executable, BLOB_NAME, part, '--sentinel-fuse', FUSE])
     return await readFile(executable)

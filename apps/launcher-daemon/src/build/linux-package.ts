@@ -27,8 +27,8 @@ function desktopEntry({ name, id }: PlayerConfig): string {
   return `[Desktop Entry]
 Type=Application
 Name=${name.replaceAll('\\', '\\\\')}
-Exec="@FOLDER@/${id}"
-Icon=@FOLDER@/${id}.png
+Exec="@EXEC@/${id}"
+Icon=@ICON@/${id}.png
 Categories=Game;
 Terminal=false
 `
@@ -49,13 +49,20 @@ if [ "\${1:-}" = --remove ]; then
   echo ${shellWord(`${name} is removed. The game's own folder was left alone.`)}
   exit 0
 fi
+case $folder in *'
+'*) echo 'The path of the data folder holds a line break; set XDG_DATA_HOME to another' >&2; exit 1 ;; esac
 mkdir -p -- "$folder" "$data/applications"
 cp -- "$from/${id}" "$folder/${id}.new"
 chmod 755 "$folder/${id}.new"
 mv -f -- "$folder/${id}.new" "$folder/${id}"
 if [ -f "$from/${id}.png" ]; then cp -- "$from/${id}.png" "$folder/${id}.png"; fi
-escaped=$(printf '%s' "$folder" | sed 's/[&\\\\|]/\\\\&/g')
-sed "s|@FOLDER@|$escaped|g" "$from/${id}.desktop" > "$entry.new"
+# A value of a desktop entry doubles its backslashes; the words of Exec are quoted before that, and have no fields.
+value() { sed 's/\\\\/\\\\\\\\/g'; }
+word() { sed 's/[\\\\"\`$]/\\\\&/g; s/%/%%/g' | value; }
+quoted() { sed 's/[&\\\\|]/\\\\&/g'; }
+exec=$(printf '%s' "$folder" | word | quoted)
+icon=$(printf '%s' "$folder" | value | quoted)
+sed -e "s|@EXEC@|$exec|g" -e "s|@ICON@|$icon|g" "$from/${id}.desktop" > "$entry.new"
 mv -f -- "$entry.new" "$entry"
 echo ${shellWord(`${name} is installed and in the menu.`)}
 `

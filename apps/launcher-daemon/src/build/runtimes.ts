@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, win32 } from 'node:path'
 import { promisify } from 'node:util'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import { LauncherBuildError } from './errors.ts'
@@ -78,6 +78,22 @@ export async function readRuntime(platform: Platform, options: RuntimeOptions): 
   return await fetchRuntime(platform, folder, cached, options.signal)
 }
 
+/**
+ * How npm is started without a shell, which would take the characters of a path for its own: on Windows `npm` is a
+ * batch file, so its script runs in the Node that it belongs to.
+ */
+export function npmCommand(
+  platform: NodeJS.Platform = process.platform,
+  { execPath, npmScript }: { execPath: string; npmScript?: string | undefined } = {
+    execPath: process.execPath,
+    npmScript: process.env['npm_execpath'],
+  },
+): { file: string; args: readonly string[] } {
+  if (platform !== 'win32') return { file: 'npm', args: [] }
+  const beside = win32.join(win32.dirname(execPath), 'node_modules', 'npm', 'bin', 'npm-cli.js')
+  return { file: execPath, args: [npmScript !== undefined && /npm-cli\.[cm]?js$/.test(npmScript) ? npmScript : beside] }
+}
+
 async function fetchRuntime(
   platform: Platform,
   folder: string,
@@ -88,7 +104,7 @@ async function fetchRuntime(
   const scratch = await mkdtemp(join(tmpdir(), 'keyturn-runtime-'))
   try {
     // npm brings the registry, proxy and credentials that this machine is set up with.
-    const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
+    const { file: npm, args } = npmCommand()
     const pack = [
       'pack',
       `${npmPackage}@${NODE_VERSION}`,
@@ -97,7 +113,7 @@ async function fetchRuntime(
       '--ignore-scripts',
       '--silent',
     ]
-    await run(npm, pack, { signal, shell: process.platform === 'win32' })
+    await run(npm, [...args, ...pack], { signal })
     const [archive] = (await readdir(scratch)).filter((name) => name.endsWith('.tgz'))
     if (archive === undefined) throw new Error('npm pack left no archive')
     await run('tar', ['-xzf', join(scratch, archive), '-C', scratch, `package/${file}`], { signal })

@@ -59,8 +59,14 @@ function languageLines({ nsis, removeGame }: SetupLanguage): string {
   )
 }
 
-/** What the uninstaller does. A silent removal keeps the game. */
+/** What the uninstaller does, in the language of the setup. A silent removal keeps the game. */
 const UNINSTALL = `
+Function un.onInit
+  ReadRegStr $0 HKCU "\${KEY}" "Language"
+  StrCmp $0 "" +2
+    StrCpy $LANGUAGE $0
+FunctionEnd
+
 Section Uninstall
   ExecWait '"$INSTDIR\\\${FILE}" quit'
   MessageBox MB_YESNO|MB_ICONQUESTION "$(REMOVE_GAME)" /SD IDNO IDNO keep
@@ -91,6 +97,7 @@ function installSection(sizeBytes: number): string {
   WriteRegStr HKCU "\${KEY}" "InstallLocation" "$INSTDIR"
   WriteRegStr HKCU "\${KEY}" "UninstallString" '"$INSTDIR\\uninstall.exe"'
   WriteRegStr HKCU "\${KEY}" "QuietUninstallString" '"$INSTDIR\\uninstall.exe" /S'
+  WriteRegStr HKCU "\${KEY}" "Language" $LANGUAGE
   WriteRegDWORD HKCU "\${KEY}" "EstimatedSize" ${Math.ceil(sizeBytes / 1024)}
   WriteRegDWORD HKCU "\${KEY}" "NoModify" 1
   WriteRegDWORD HKCU "\${KEY}" "NoRepair" 1

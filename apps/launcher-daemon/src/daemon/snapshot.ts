@@ -137,6 +137,7 @@ export function untouchedStatus(folder: string, settings: Settings & { readonly 
     state: 'idle',
     version: undefined,
     sequence: undefined,
+    manifestSha256: undefined,
     trust: 'pinned',
     reason: undefined,
     rolesVersion: undefined,

@@ -3,7 +3,19 @@
  * it is small: it picks the newest bundle that may run and starts it (docs/spec/player-launcher.md §2).
  */
 import { createHash } from 'node:crypto'
-import { accessSync, constants, lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 
 /** What the executable and the system give to the loader. */
@@ -40,6 +52,19 @@ function makeOwn(folder: string): void {
   if ((mode & constants.S_IFMT) !== constants.S_IFDIR || !isOurs) throw new Error(`"${folder}" is not ours alone`)
 }
 
+/** Reads a file that nobody else can have put there: no link, of this user, and written by this user alone. */
+function readOwn(path: string): Buffer {
+  const file = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0))
+  try {
+    const { mode, uid } = fstatSync(file)
+    const isOurs = process.getuid === undefined || (uid === process.getuid() && (mode & 0o022) === 0)
+    if ((mode & constants.S_IFMT) !== constants.S_IFREG || !isOurs) throw new Error(`"${path}" is not ours alone`)
+    return readFileSync(file)
+  } finally {
+    closeSync(file)
+  }
+}
+
 /** The folder of the executable where it can be written, else one below the user's data. */
 function rootOf({ execPath, env }: LoaderHost, id: string): string {
   const data = env['LOCALAPPDATA'] ?? env['XDG_DATA_HOME'] ?? join(env['HOME'] ?? '.', '.local', 'share')
@@ -64,16 +89,17 @@ export function chooseBundle(host: LoaderHost): Choice {
   /** The bundle of a build, if it is whole, newer than the executable's own, and made for this Node. */
   const load = ({ sha256, version, node }: Build): Choice | undefined => {
     if (node !== parseInt(host.nodeVersion, 10) || !isNewer(String(version), config.version)) return undefined
-    const code = readFileSync(join(root, '.launcher', `${String(sha256)}.cjs`))
+    const code = readOwn(join(root, '.launcher', `${String(sha256)}.cjs`))
     const found = createHash('sha256').update(code).digest('hex')
     return found === sha256 ? { root, code: code.toString('utf8'), sha256: found } : undefined
   }
   try {
-    const current = JSON.parse(readFileSync(file, 'utf8')) as Pointer
+    const current = JSON.parse(readOwn(file).toString('utf8')) as Pointer
     const tries = Number(current.tries)
     const chosen = current.confirmed === true || tries < 2 ? load(current) : undefined
     if (chosen !== undefined && current.confirmed !== true) {
-      writeFileSync(`${file}.new`, JSON.stringify({ ...current, tries: tries + 1 }))
+      rmSync(`${file}.new`, { force: true })
+      writeFileSync(`${file}.new`, JSON.stringify({ ...current, tries: tries + 1 }), { flag: 'wx', mode: 0o600 })
       renameSync(`${file}.new`, file) // before the bundle runs: one that crashes has used up a try
     }
     const usable = chosen ?? (current.previous === undefined ? undefined : load(current.previous))

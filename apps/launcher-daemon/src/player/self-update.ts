@@ -23,12 +23,16 @@ export const LAUNCHER_CHANNEL = 'launcher'
 
 /** The file of a launcher release. */
 export const BUNDLE_FILE = 'player.cjs'
+/** Says which Node the bundle needs: `{"node":24}`. */
+export const NODE_FILE = 'node.json'
 
 interface Build {
   readonly sha256: string
   readonly version: string
   /** Major version of the Node it was made for. */
   readonly node: number
+  /** SHA-256 of the manifest it came with; absent in pointers of earlier launchers. */
+  readonly manifest?: string | undefined
 }
 
 /** `current.json`, which the loader reads. */
@@ -78,16 +82,39 @@ export class SelfUpdate {
   async #update(): Promise<boolean> {
     const { folder, config } = this.#options
     const { version } = await this.#engine.update({ signal: this.#stop.signal })
-    if (version === undefined) return false
-    const bytes = await readFile(join(folder, 'install', BUNDLE_FILE))
+    await this.#forgetWithdrawn()
+    if (version === undefined || !(await this.#fitsNode())) return false
+    // These very bytes are the signed ones: what happens to the file afterwards does not matter.
+    const bytes = await this.#engine.read(BUNDLE_FILE)
+    if (bytes === undefined) return false
     const sha256 = createHash('sha256').update(bytes).digest('hex')
     const current = await this.#read()
     if (sha256 === this.#options.runningSha256 || sha256 === current?.sha256) return false
     await writeFileAtomic(join(folder, `${sha256}.cjs`), bytes)
     const previous = current?.confirmed === true ? buildOf(current) : current?.previous
-    await this.#write({ sha256, version, node: config.nodeMajor, confirmed: false, tries: 0, previous })
+    const { manifestSha256: manifest } = await this.#engine.status()
+    await this.#write({ sha256, version, node: config.nodeMajor, manifest, confirmed: false, tries: 0, previous })
+    await this.#forgetWithdrawn()
     await this.#removeOthers([sha256, previous?.sha256, this.#options.runningSha256])
     return true
+  }
+
+  /** A bundle for another Node comes with a setup of its own; here it could not run. */
+  async #fitsNode(): Promise<boolean> {
+    const bytes = await this.#engine.read(NODE_FILE)
+    if (bytes === undefined) return true
+    const value = parseStrictJson(bytes)
+    return isRecord(value) && value['node'] === this.#options.config.nodeMajor
+  }
+
+  /** What the publisher withdrew is not fallen back to. */
+  async #forgetWithdrawn(): Promise<void> {
+    const current = await this.#read()
+    const manifest = current?.previous?.manifest
+    if (current === undefined || manifest === undefined) return
+    if ((await this.#engine.withdrawn([manifest])).length === 0) return
+    await this.#write({ ...current, previous: undefined })
+    await this.#removeOthers([current.sha256, this.#options.runningSha256])
   }
 
   /** Says that the bundle which runs works: it served a page or a command. */
@@ -125,6 +152,6 @@ export class SelfUpdate {
   }
 }
 
-function buildOf({ sha256, version, node }: Pointer): Build {
-  return { sha256, version, node }
+function buildOf({ sha256, version, node, manifest }: Pointer): Build {
+  return { sha256, version, node, manifest }
 }

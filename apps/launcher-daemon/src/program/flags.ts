@@ -1,3 +1,4 @@
+import { Option } from 'commander'
 import type { Command } from 'commander'
 import { LauncherError } from '@keyturn/install-engine'
 import type { DeliveryName, Target } from '@keyturn/install-engine'
@@ -72,11 +73,13 @@ export function saidSettings(flags: Flags): Record<string, unknown> {
 
 /** Adds the flags that every command on an install has; in a studio's launcher without the server and the pin. */
 export function addInstallFlags(command: Command, isPlayer: boolean): void {
-  if (!isPlayer)
-    command
-      .option('--server <url>', 'release server; remembered after the first install')
-      .option('--trust <pin>', 'did:keri:<prefix>?sn=&said= or key:<hex>; remembered after the first install')
-      .option('--product <name>', 'product, where the server has several')
+  const fixed = [
+    new Option('--server <url>', 'release server; remembered after the first install'),
+    new Option('--trust <pin>', 'did:keri:<prefix>?sn=&said= or key:<hex>; remembered after the first install'),
+    new Option('--product <name>', 'product, where the server has several'),
+  ]
+  // In a studio's launcher they change nothing.
+  for (const option of fixed) command.addOption(isPlayer ? option.hideHelp() : option)
   command
     .option('--dir <folder>', 'folder of the install (default: $METIN2_INSTALL_DIR)')
     .option('--channel <name>', 'channel (default: stable)')
@@ -91,7 +94,7 @@ export function addInstallFlags(command: Command, isPlayer: boolean): void {
     )
     .option('--no-low-space', 'no longer')
     .option('--linked-folder <path...>', 'folder of the install that is a link to another disk, and may be; remembered')
-    .option('--save', 'remember --server, --program and --delivery in place of what is remembered')
+    .option('--save', `remember ${isPlayer ? '' : '--server, '}--program and --delivery in place of what is remembered`)
     .option('--json', 'print one JSON object on stdout')
     .option('--events', 'print events as JSON lines on stderr')
     .option('-q, --quiet', 'print results only')

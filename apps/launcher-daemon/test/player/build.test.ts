@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -9,7 +9,9 @@ import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { buildLauncher, NODE_VERSION } from '../../src/build/index.ts'
 import type { BuiltLauncher, LauncherOptions } from '../../src/build/index.ts'
+import { npmCommand } from '../../src/build/runtimes.ts'
 import { commandWords } from '../../src/build/sign-file.ts'
+import { stripElf } from '../../src/build/strip-elf.ts'
 import { nsisText, setupScript } from '../../src/build/setup-script.ts'
 import { temporaryFolder } from '../../../../packages/install-engine/test/support/install.ts'
 import { icon, png, StudioServer } from '../support/studio.ts'
@@ -142,6 +144,47 @@ describe('setupScript()', () => {
   })
 })
 
+/** A value of a desktop entry, as its specification reads it. */
+function valueOf(entry: string, name: string): string {
+  const raw = new RegExp(`^${name}=(.*)$`, 'm').exec(entry)?.[1] ?? ''
+  return raw.replaceAll(/\\(.)/g, (_, next: string) => ({ s: ' ', n: '\n', t: '\t' })[next] ?? next)
+}
+
+/** The program of a desktop entry: one quoted word, without fields. */
+function programOf(entry: string): string {
+  const word = /^"((?:[^"\\`$]|\\["\\`$])*)"$/.exec(valueOf(entry, 'Exec'))?.[1] ?? 'not one quoted word'
+  return word.replaceAll(/\\(.)/g, '$1').replaceAll('%%', '%')
+}
+
+describe('npmCommand()', () => {
+  it('starts no shell on any system', () => {
+    expect(npmCommand('linux')).toEqual({ file: 'npm', args: [] })
+    const execPath = 'C:\\Program Files\\nodejs\\node.exe'
+    const script = 'C:\\Program Files\\nodejs\\node_modules\\npm\\bin\\npm-cli.js'
+    expect(npmCommand('win32', { execPath })).toEqual({ file: execPath, args: [script] })
+    expect(npmCommand('win32', { execPath, npmScript: 'D:\\pnpm.cjs' }).args).toEqual([script])
+    expect(npmCommand('win32', { execPath, npmScript: 'D:\\npm\\bin\\npm-cli.js' }).args).toEqual([
+      'D:\\npm\\bin\\npm-cli.js',
+    ])
+  })
+})
+
+describe.skipIf(!isLinux)('stripElf()', () => {
+  it('keeps every loaded byte and what links by name, drops the rest, and leaves other files alone', async () => {
+    const node = await readFile(linuxNode)
+    const stripped = stripElf(node)
+    expect(stripped.length).toBeLessThan(node.length - 15_000_000)
+    expect(Buffer.compare(Buffer.from(stripped.subarray(64, 1_000_000)), node.subarray(64, 1_000_000))).toBe(0)
+    expect(Buffer.compare(Buffer.from(stripElf(node)), Buffer.from(stripped))).toBe(0)
+    expect(stripElf(stripped).length).toBe(stripped.length)
+    const file = join(await temporaryFolder(), 'node')
+    await writeFile(file, stripped, { mode: 0o755 })
+    expect((await run(file, ['-p', '40 + 2'])).stdout).toBe('42\n')
+    for (const other of [Buffer.from('#!/bin/sh\n'), Buffer.alloc(200), node.subarray(0, 70)])
+      expect(stripElf(other)).toBe(other)
+  })
+})
+
 describe.skipIf(!isLinux)('a Linux launcher', () => {
   let built: BuiltLauncher
   let executable: string
@@ -185,7 +228,25 @@ describe.skipIf(!isLinux)('a Linux launcher', () => {
     }
     expect(record.packages.map(({ name }) => name)).toContain('@keyturn/install-engine')
     expect(record.packages.every(({ license }) => typeof license === 'string')).toBe(true)
-    expect(await readdir(built.updateTree)).toEqual(['player.cjs'])
+    expect((await readdir(built.updateTree)).toSorted()).toEqual(['node.json', 'player.cjs'])
+    const node = Number(NODE_VERSION.split('.')[0])
+    expect(JSON.parse(await readFile(join(built.updateTree, 'node.json'), 'utf8'))).toEqual({ node })
+  })
+
+  it('has no symbols for debuggers, and keeps to its size', async () => {
+    const [before, after] = [(await stat(linuxNode)).size, (await stat(executable)).size]
+    expect(after).toBeLessThan(before - 15_000_000)
+    expect(after).toBeLessThanOrEqual(111_000_000)
+    expect((await readFile(built.updateTree + '/player.cjs')).length).toBeLessThanOrEqual(600_000)
+  })
+
+  it('calls itself by its own name, and has no flags for server and pin', async () => {
+    const { file, env } = await player()
+    const { stdout } = await run(file, ['--help'], { env })
+    expect(stdout).toContain('Usage: my-game ')
+    const update = (await run(file, ['update', '--help'], { env })).stdout
+    expect(update).toContain('$ my-game update')
+    expect(update).not.toMatch(/--trust|--server|keyturn-launcher/)
   })
 
   it('is the same, byte for byte, when it is built again', async () => {
@@ -275,11 +336,21 @@ describe.skipIf(!isLinux)('a Linux launcher', () => {
     const env = { HOME: home, PATH: process.env['PATH'] ?? '' }
     await run(join(unpacked, 'install.sh'), [], { env })
     const entry = await readFile(join(home, '.local/share/applications/my-game.desktop'), 'utf8')
-    expect(entry).toContain(`Exec="${home}/.local/share/my-game/launcher/my-game"`)
+    expect(programOf(entry)).toBe(join(home, '.local/share/my-game/launcher/my-game'))
     expect((await run(join(home, '.local/share/my-game/launcher/my-game'), ['--version'], { env })).stdout).toMatch(
       /^\d/,
     )
     await run(join(unpacked, 'install.sh'), ['--remove'], { env })
     expect(existsSync(join(home, '.local/share/my-game/launcher'))).toBe(false)
+    // A data folder with every character that a desktop entry or a shell takes for its own.
+    const data = join(folder, 'da"ta $HOME `id` 100% \\ & | x')
+    const odd = { ...env, XDG_DATA_HOME: data }
+    await run(join(unpacked, 'install.sh'), [], { env: odd })
+    const written = await readFile(join(data, 'applications/my-game.desktop'), 'utf8')
+    expect(programOf(written)).toBe(join(data, 'my-game/launcher/my-game'))
+    expect(valueOf(written, 'Icon')).toBe(join(data, 'my-game/launcher/my-game.png'))
+    const broken = { ...env, XDG_DATA_HOME: join(folder, 'a\nb') }
+    await expect(run(join(unpacked, 'install.sh'), [], { env: broken })).rejects.toThrow('line break')
+    expect(existsSync(broken.XDG_DATA_HOME)).toBe(false)
   })
 })

@@ -46,6 +46,38 @@ function point(pointer: object): void {
   writeFileSync(join(root, '.launcher/current.json'), JSON.stringify(pointer))
 }
 
+describe('files that somebody else may have put there', () => {
+  it('are not read: links, and what others may write', () => {
+    const newer = build('one', '1.0.1')
+    const pointer = join(root, '.launcher/current.json')
+    point({ ...newer, confirmed: true, tries: 0 })
+    expect(choose().code).toBe('one')
+    chmodSync(pointer, 0o666)
+    expect(choose().code).toBe(embedded)
+    chmodSync(pointer, 0o600)
+    const bundle = join(root, '.launcher', `${newer.sha256}.cjs`)
+    renameSync(bundle, join(root, 'elsewhere.cjs'))
+    symlinkSync(join(root, 'elsewhere.cjs'), bundle)
+    expect(choose().code).toBe(embedded)
+    rmSync(bundle)
+    renameSync(join(root, 'elsewhere.cjs'), bundle)
+    expect(choose().code).toBe('one')
+    renameSync(pointer, join(root, 'elsewhere.json'))
+    symlinkSync(join(root, 'elsewhere.json'), pointer)
+    expect(choose().code).toBe(embedded)
+  })
+
+  it('are not written through: a link in the place of the new pointer is replaced', () => {
+    point({ ...build('one', '1.0.1'), confirmed: false, tries: 0 })
+    const mine = join(root, 'mine.txt')
+    writeFileSync(mine, 'mine')
+    symlinkSync(mine, join(root, '.launcher/current.json.new'))
+    expect(choose().code).toBe('one')
+    expect(readFileSync(mine, 'utf8')).toBe('mine')
+    expect(JSON.parse(readFileSync(join(root, '.launcher/current.json'), 'utf8'))).toMatchObject({ tries: 1 })
+  })
+})
+
 describe('chooseBundle()', () => {
   it('takes the embedded bundle where nothing was installed', () => {
     expect(choose()).toEqual({ root, code: embedded, sha256: undefined })

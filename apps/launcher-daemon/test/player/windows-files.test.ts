@@ -128,6 +128,39 @@ describe('signFile()', () => {
   })
 })
 
+const hasTools = ['makensis', 'osslsigncode', 'openssl'].every(
+  (tool) => spawnSync(tool, ['--version']).error === undefined,
+)
+
+describe.skipIf(!hasTools)('a Windows launcher that is signed', () => {
+  it('verifies with osslsigncode, executable and setup, and not after a byte was changed', async () => {
+    const folder = await temporaryFolder()
+    const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    const subject = ['-subj', '/CN=A Studio', '-addext', 'extendedKeyUsage=codeSigning']
+    const made = spawnSync('openssl', [
+      ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-keyout', key, '-out', certificate],
+      ...subject,
+    ])
+    expect(made.status, made.stderr.toString()).toBe(0)
+    const sign = `osslsigncode sign -certs "${certificate}" -key "${key}" -n "My Game" -in {in} -out {out}`
+    const executable = await signFile(await makeWindowsExecutable(windowsNode(), blob, icon, identity), sign)
+    const setup = await signFile(await makeWindowsSetup({ config, executable, fileName: 'My Game.exe', icon }), sign)
+    const verify = async (bytes: Uint8Array): Promise<number | null> => {
+      const file = join(folder, 'file.exe')
+      await writeFile(file, bytes)
+      return spawnSync('osslsigncode', ['verify', '-CAfile', certificate, '-in', file]).status
+    }
+    expect(await verify(executable)).toBe(0)
+    expect(await verify(setup)).toBe(0)
+    const changed = Uint8Array.from(setup)
+    changed[2000] = (changed[2000] ?? 0) ^ 1
+    expect(await verify(changed)).not.toBe(0)
+    // The signature is behind the program: what is inside is found as before.
+    const { entries } = NtExecutableResource.from(NtExecutable.from(executable, { ignoreCert: true }))
+    expect(entries.some(({ id }) => id === 'NODE_SEA_BLOB')).toBe(true)
+  }, 60_000)
+})
+
 describe('readPlayerBundle()', () => {
   it('refuses a bundle that is missing or not the recorded one (LB_BUNDLE)', async () => {
     const folder = await temporaryFolder()

@@ -13,6 +13,7 @@ import {
   writeTrustState,
 } from '@keyturn/manifest'
 import type {
+  Head,
   AcceptedRelease,
   DocumentAnswer,
   DocumentRequest,
@@ -240,22 +241,26 @@ export class TrustStore {
 
   /** Mirrors of the stored head, which was verified before it was stored. */
   async mirrors(): Promise<readonly Mirror[]> {
+    return (await this.#storedHead())?.mirrors ?? []
+  }
+
+  async #storedHead(): Promise<Head | undefined> {
     const bytes = await this.#read(this.#layout.head, limits.headBytes).catch(() => undefined)
     try {
-      return bytes === undefined ? [] : parseHead(parseHeadEnvelope(bytes).payload).mirrors
+      return bytes === undefined ? undefined : parseHead(parseHeadEnvelope(bytes).payload)
     } catch {
-      return [] // damaged on disk: the server alone is asked
+      return undefined // damaged on disk: the server alone is asked
     }
   }
 
   /** Whether the stored head schedules a release. */
   async namesPreload(): Promise<boolean> {
-    const bytes = await this.#read(this.#layout.head, limits.headBytes).catch(() => undefined)
-    try {
-      return bytes !== undefined && parseHead(parseHeadEnvelope(bytes).payload).preload !== undefined
-    } catch {
-      return false // damaged on disk: the next update brings another one
-    }
+    return (await this.#storedHead())?.preload !== undefined
+  }
+
+  /** SHA-256 of the manifests that the stored head withdraws. */
+  async withdrawn(): Promise<ReadonlySet<string>> {
+    return new Set((await this.#storedHead())?.revoked.map(({ sha256 }) => sha256))
   }
 
   /**
