@@ -137,10 +137,8 @@ describe.skipIf(!hasTools)('a Windows launcher that is signed', () => {
     const folder = await temporaryFolder()
     const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
     const subject = ['-subj', '/CN=A Studio', '-addext', 'extendedKeyUsage=codeSigning']
-    const made = spawnSync('openssl', [
-      ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-keyout', key, '-out', certificate],
-      ...subject,
-    ])
+    const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-keyout', key, '-out', certificate]
+    const made = spawnSync('openssl', [...request, ...subject])
     expect(made.status, made.stderr.toString()).toBe(0)
     const sign = `osslsigncode sign -certs "${certificate}" -key "${key}" -n "My Game" -in {in} -out {out}`
     const executable = await signFile(await makeWindowsExecutable(windowsNode(), blob, icon, identity), sign)
