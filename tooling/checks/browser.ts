@@ -82,7 +82,7 @@ function entries({ path, manifest }: Member): { name: string; code: string }[] {
     `new Error('nothing is exported')\n`
   const examples = sourceFiles(join(path, 'examples'))
     .map((name) => ({ name: `examples/${name}`, code: readFileSync(join(path, 'examples', name), 'utf8') }))
-    .filter(({ code }) => !/from '(?:node:|[^']*\/(?:node|sqlite|dht|keychain)')/.test(code))
+    .filter(({ code }) => !/from '(?:node:|[^']*\/(?:node|sqlite|postgres|dht|keychain)')/.test(code))
   return [{ name: 'the core', code: face }, ...examples]
 }
 

@@ -37,7 +37,7 @@ interface Entry {
 function entries({ folder, path, manifest }: Member): Entry[] {
   return Object.entries(manifest.exports ?? {}).flatMap(([subpath, target]): Entry[] => {
     if (typeof target === 'string') return []
-    const needsNode = NODE_PACKAGES.includes(folder) || /\/(?:node|sqlite|dht|testing)$/.test(subpath)
+    const needsNode = NODE_PACKAGES.includes(folder) || /\/(?:node|sqlite|postgres|dht|testing)$/.test(subpath)
     return [{ specifier: manifest.name + subpath.slice(1), path, platform: needsNode ? 'node' : 'browser' }]
   })
 }

@@ -44,7 +44,7 @@ const NODE_IN_CORE: readonly string[] = [
 ]
 
 /** Folders below src/ whose code needs Node, each behind an export subpath of its own. */
-const NODE_FOLDERS = ['node/', 'testing/', 'sqlite/', 'dht/', 'keychain/', 'git/']
+const NODE_FOLDERS = ['node/', 'testing/', 'sqlite/', 'postgres/', 'dht/', 'keychain/', 'git/']
 
 /** Rooms (folders below src/) of a package or app, each with those that it may import. */
 function drawnRooms(): ReadonlyMap<string, ReadonlyMap<string, readonly string[]>> {

@@ -1,8 +1,9 @@
-import { wipe } from '@keyturn/primitives'
+import { utf8Decode, utf8Encode, wipe } from '@keyturn/primitives'
+import type { JsonValue } from '@keyturn/primitives'
 import { VaultError } from './errors.ts'
 import { checkId, checkName } from './place.ts'
 import type { Layer } from './place.ts'
-import type { Expected } from './store.ts'
+import type { Expected, StoreChange } from './store.ts'
 import type { VaultCore } from './vault-core.ts'
 
 /** Options of {@link Cell.seal}. */
@@ -63,6 +64,54 @@ export class Cell {
     const place = { partition: this.partition, cell: this.id, name, layer: options.layer ?? 0, context }
     const { keyVersion } = await this.#core.write(place, plaintext, options.expected ?? 'any', options.expiresAt)
     return { keyVersion }
+  }
+
+  /**
+   * Seals bytes without storing them: the write to give to a store inside a transaction of your own, so that a record and
+   * the rows that belong to it are committed together (`PostgresStore.within(client).apply([draft])`). An outcome other
+   * than `done` means that nothing was written: `stale` when the master was rotated since, `conflict` when `expected` was
+   * not met. Roll back, and seal again.
+   *
+   * @throws VaultError `VK_INFO`, `VK_CONTEXT`, `VK_LIMIT`, `VK_VERSION_SUSPENDED`.
+   */
+  async draft(name: string, plaintext: Uint8Array, options: SealOptions = {}): Promise<StoreChange> {
+    checkName(name)
+    const context = await this.#core.context(options.token)
+    const place = { partition: this.partition, cell: this.id, name, layer: options.layer ?? 0, context }
+    return {
+      put: await this.#core.seal(place, plaintext, options.expiresAt),
+      expected: options.expected ?? 'any',
+    }
+  }
+
+  /** {@link Cell.seal} for a text, as UTF-8. */
+  async sealText(name: string, text: string, options: SealOptions = {}): Promise<{ keyVersion: number }> {
+    const bytes = utf8Encode(text)
+    try {
+      return await this.seal(name, bytes, options)
+    } finally {
+      wipe(bytes)
+    }
+  }
+
+  /** {@link Cell.open} for what {@link Cell.sealText} sealed. */
+  async openText(name: string, options: OpenOptions = {}): Promise<string> {
+    const bytes = await this.open(name, options)
+    try {
+      return utf8Decode(bytes)
+    } finally {
+      wipe(bytes)
+    }
+  }
+
+  /** {@link Cell.seal} for a value that JSON can hold. */
+  async sealJson(name: string, value: JsonValue, options: SealOptions = {}): Promise<{ keyVersion: number }> {
+    return await this.sealText(name, JSON.stringify(value), options)
+  }
+
+  /** {@link Cell.open} for what {@link Cell.sealJson} sealed. */
+  async openJson(name: string, options: OpenOptions = {}): Promise<JsonValue> {
+    return JSON.parse(await this.openText(name, options)) as JsonValue
   }
 
   /**

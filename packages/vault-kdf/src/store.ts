@@ -75,8 +75,8 @@ export interface ScanQuery {
 }
 
 /**
- * Where sealed records lie. Stores know no keys. Every implementation passes one contract suite
- * (`test/store-contract.ts`).
+ * Where sealed records lie. Stores know no keys. Every implementation passes one suite
+ * of tests (`storeContract` of `@keyturn/vault-kdf/store-contract`).
  */
 export interface VaultStore {
   get(id: RecordId): Promise<StoredRecord | undefined>

@@ -4,16 +4,18 @@ import { join } from 'node:path'
 import { faultFileSystem } from '@keyturn/primitives/testing'
 import { afterAll, describe, expect, it } from 'vitest'
 import { MemoryStore } from '../src/index.ts'
+import type { VaultStore } from '../src/index.ts'
 import { FolderStore } from '../src/node/index.ts'
 import { SqliteStore } from '../src/sqlite/index.ts'
-import { record, storeContract } from './store-contract.ts'
+import { sampleRecord as record, storeContract } from '../src/store-contract/index.ts'
 
 const root = await mkdtemp(join(tmpdir(), 'keyturn-stores-'))
 let counter = 0
 const fresh = (): string => join(root, `store-${counter++}`)
 afterAll(() => rm(root, { recursive: true, force: true }))
 
-storeContract('MemoryStore', async () => new MemoryStore())
+const runner = { describe, it }
+storeContract({ name: 'MemoryStore', open: async () => new MemoryStore() }, runner)
 {
   const paths = new WeakMap<object, string>()
   const open = async (path = fresh()): Promise<FolderStore> => {
@@ -21,14 +23,11 @@ storeContract('MemoryStore', async () => new MemoryStore())
     paths.set(store, path)
     return store
   }
-  storeContract(
-    'FolderStore',
-    () => open(),
-    async (store) => {
-      await store.close()
-      return open(paths.get(store))
-    },
-  )
+  const reopen = async (store: VaultStore): Promise<FolderStore> => {
+    await store.close()
+    return open(paths.get(store))
+  }
+  storeContract({ name: 'FolderStore', open: () => open(), reopen }, runner)
 }
 {
   const paths = new WeakMap<object, string>()
@@ -37,14 +36,11 @@ storeContract('MemoryStore', async () => new MemoryStore())
     paths.set(store, path)
     return store
   }
-  storeContract(
-    'SqliteStore',
-    () => open(),
-    async (store) => {
-      await store.close()
-      return open(paths.get(store))
-    },
-  )
+  const reopen = async (store: VaultStore): Promise<SqliteStore> => {
+    await store.close()
+    return open(paths.get(store))
+  }
+  storeContract({ name: 'SqliteStore', open: () => open(), reopen }, runner)
 }
 
 const fence = { name: 'keyring', bytes: new Uint8Array([1]), fence: { epoch: 1, activeVersion: 1 } }

@@ -1,14 +1,11 @@
 import type { DatabaseSync as Database, SQLInputValue, StatementSync } from 'node:sqlite'
 import { DatabaseSync } from 'node:sqlite'
-import { VaultError } from '../errors.ts'
-import { isLayer } from '../place.ts'
 import type { RecordId } from '../place.ts'
 import { documentConflict, isStale, meetsExpectation } from '../store.ts'
 import type {
   CensusRow,
   DocumentWrite,
   Fence,
-  RecordFormat,
   ScanQuery,
   StoreChange,
   StoreOutcome,
@@ -16,6 +13,8 @@ import type {
   VaultRecord,
   VaultStore,
 } from '../store.ts'
+import { bytesOf, formatOf, layerOf, toRecord } from '../database-row.ts'
+import type { Row } from '../database-row.ts'
 import { onDatabase } from './database-error.ts'
 import { makePrivate } from './private-file.ts'
 
@@ -64,8 +63,6 @@ function prepare(database: Database): Statements {
     putState: database.prepare('UPDATE vault_state SET epoch = ?, active_version = ?, revision = ? WHERE id = 1'),
   }
 }
-
-type Row = Record<string, unknown>
 
 /** Options of {@link SqliteStore.open}. */
 export interface SqliteStoreOptions {
@@ -249,47 +246,4 @@ function scanStatement(query: ScanQuery): { sql: string; values: SQLInputValue[]
     sql: `SELECT * FROM vault_records ${condition} ORDER BY partition, cell, name LIMIT ?`,
     values: [...values, query.limit],
   }
-}
-
-function toRecord(row: Row | undefined): StoredRecord | undefined {
-  if (row === undefined) return undefined
-  const {
-    partition,
-    cell,
-    name,
-    layer,
-    format,
-    key_version: keyVersion,
-    revision,
-    envelope,
-    sidecar,
-    expires_at: expiresAt,
-  } = row
-  return {
-    partition: String(partition),
-    cell: String(cell),
-    name: String(name),
-    layer: layerOf(layer),
-    format: formatOf(format),
-    keyVersion: Number(keyVersion),
-    revision: Number(revision),
-    envelope: bytesOf(envelope),
-    ...(sidecar === null ? {} : { sidecar: bytesOf(sidecar) }),
-    ...(expiresAt === null ? {} : { expiresAt: Number(expiresAt) }),
-  }
-}
-
-function layerOf(value: unknown): 0 | 1 | 2 {
-  if (typeof value === 'number' && isLayer(value)) return value
-  throw new VaultError('VK_STORE_DAMAGED', 'A row of the database has no layer')
-}
-
-function formatOf(value: unknown): RecordFormat {
-  if (value === 'v1' || value === 'v0') return value
-  throw new VaultError('VK_STORE_DAMAGED', 'A row of the database has no format')
-}
-
-function bytesOf(value: unknown): Uint8Array {
-  if (value instanceof Uint8Array) return value
-  throw new VaultError('VK_STORE_DAMAGED', 'A row of the database has no bytes')
 }
