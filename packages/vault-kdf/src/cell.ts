@@ -67,10 +67,10 @@ export class Cell {
   }
 
   /**
-   * Seals bytes without storing them: the write to give to a store inside a transaction of your own, so that a record and
-   * the rows that belong to it are committed together (`PostgresStore.within(client).apply([draft])`). An outcome other
-   * than `done` means that nothing was written: `stale` when the master was rotated since, `conflict` when `expected` was
-   * not met. Roll back, and seal again.
+   * Seals bytes without storing them: the write to give to a store inside a transaction of your own, so that a record
+   * and the rows that belong to it are committed together (`PostgresStore.within(client).apply([draft])`). An outcome
+   * other than `done` means that nothing was written: `stale` when the master was rotated since, `conflict` when
+   * `expected` was not met. Roll back, and seal again.
    *
    * @throws VaultError `VK_INFO`, `VK_CONTEXT`, `VK_LIMIT`, `VK_VERSION_SUSPENDED`.
    */

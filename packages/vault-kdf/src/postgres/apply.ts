@@ -23,7 +23,8 @@ const idKey = ({ partition, cell, name }: RecordId): string => JSON.stringify([p
 /**
  * Applies a batch inside a transaction that has begun.
  *
- * @returns the outcomes, or `undefined` when another transaction made one of the records meanwhile: roll back, try again.
+ * @returns the outcomes, or `undefined` when another transaction made one of the records meanwhile: roll back, and
+ *   try again.
  * @throws VaultError `VK_CONFLICT` when the document was changed by somebody else.
  */
 export async function applyBatch(
@@ -144,8 +145,8 @@ async function writeRecords(client: PgClient, tables: Tables, plans: readonly Pl
           key_version = excluded.key_version, revision = excluded.revision, envelope = excluded.envelope,
           sidecar = excluded.sidecar, expires_at = excluded.expires_at`
     const { rowCount } = await client.query(
-      `INSERT INTO ${tables.records} SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::text[],
-        $6::bigint[], $7::bigint[], $8::bytea[], $9::bytea[], $10::bigint[]) ON CONFLICT ${onConflict}`,
+      `INSERT INTO ${tables.records} SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::smallint[],
+        $5::text[], $6::bigint[], $7::bigint[], $8::bytea[], $9::bytea[], $10::bigint[]) ON CONFLICT ${onConflict}`,
       recordColumns(written.map(({ after }) => after as StoredRecord)),
     )
     if (rowCount !== written.length) return false
