@@ -95,16 +95,16 @@ export interface CommandSpec<Options> {
 
 /** Flags understood before and after every command. */
 export interface GlobalFlags {
-  readonly json?: boolean
-  readonly events?: boolean
-  readonly quiet?: boolean
+  readonly json?: boolean | undefined
+  readonly events?: boolean | undefined
+  readonly quiet?: boolean | undefined
   readonly color: boolean
-  readonly home?: string
-  readonly config?: string
-  readonly yes?: boolean
-  readonly dryRun?: boolean
-  readonly passphraseFile?: string
-  readonly passphraseFd?: string
+  readonly home?: string | undefined
+  readonly config?: string | undefined
+  readonly yes?: boolean | undefined
+  readonly dryRun?: boolean | undefined
+  readonly passphraseFile?: string | undefined
+  readonly passphraseFd?: string | undefined
 }
 
 /** What the process gives to the command line; tests give their own. */
@@ -112,7 +112,7 @@ export interface CliEnvironment {
   readonly stdout: TextStream
   readonly stderr: TextStream
   readonly env: Readonly<Record<string, string | undefined>>
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
   /** Aborted when the user stops the program. */
   readonly signal: AbortSignal
 }

@@ -11,17 +11,17 @@ import { counted } from './output.ts'
 import type { Progress } from '@keyturn/publisher'
 
 export interface InstallOptions {
-  readonly dir?: string
-  readonly server?: string
-  readonly trust?: string
-  readonly product?: string
-  readonly channel?: string
-  readonly target?: 'windows' | 'linux' | 'macos'
-  readonly limit?: string
-  readonly program?: string
-  readonly delivery?: 'env' | 'fd' | 'shared-memory'
-  readonly offline?: boolean
-  readonly playInstalled?: boolean
+  readonly dir?: string | undefined
+  readonly server?: string | undefined
+  readonly trust?: string | undefined
+  readonly product?: string | undefined
+  readonly channel?: string | undefined
+  readonly target?: 'windows' | 'linux' | 'macos' | undefined
+  readonly limit?: string | undefined
+  readonly program?: string | undefined
+  readonly delivery?: 'env' | 'fd' | 'shared-memory' | undefined
+  readonly offline?: boolean | undefined
+  readonly playInstalled?: boolean | undefined
 }
 
 type CompleteSettings = Settings & { readonly server: string; readonly trust: string }

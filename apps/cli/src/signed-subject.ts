@@ -13,7 +13,7 @@ export interface Subject {
 
 export async function subjectOf(
   file: string | undefined,
-  options: { commit?: string; repo: string },
+  options: { commit?: string | undefined; repo: string },
 ): Promise<Subject> {
   if ((file === undefined) === (options.commit === undefined))
     throw new CliError('CLI_USAGE', 'Give a file or --commit, one of them')

@@ -15,16 +15,16 @@ export type DeliveryName = 'env' | 'fd' | 'shared-memory'
 
 /** `settings.json`: what belongs to this machine. Members that are absent have their default. */
 export interface Settings {
-  readonly server?: string
-  readonly trust?: string
-  readonly product?: string
-  readonly channel?: string
-  readonly target?: Target
+  readonly server?: string | undefined
+  readonly trust?: string | undefined
+  readonly product?: string | undefined
+  readonly channel?: string | undefined
+  readonly target?: Target | undefined
   /** Program to start, relative to the install, or an absolute path; then its arguments. */
-  readonly program?: readonly string[]
-  readonly delivery?: DeliveryName
+  readonly program?: readonly string[] | undefined
+  readonly delivery?: DeliveryName | undefined
   /** Bytes a second. */
-  readonly limit?: number
+  readonly limit?: number | undefined
   /** The components to have, and no others; what launchers before 0.3 kept. */
   readonly groups?: readonly string[] | undefined
   /** Components that the player chose or left out; one that is absent follows its default. */
@@ -40,15 +40,15 @@ export interface Settings {
   /** Updates that download more bytes than this are asked about first; absent: 1 GB. */
   readonly askAbove?: number | undefined
   /** Whether an update may go file by file where the disk has no room for old and new together; default false. */
-  readonly lowSpace?: boolean
+  readonly lowSpace?: boolean | undefined
   /** Folders below the install that may be links on this machine; default: none. */
-  readonly linkedFolders?: readonly string[]
-  readonly telemetryUrlTemplate?: string
+  readonly linkedFolders?: readonly string[] | undefined
+  readonly telemetryUrlTemplate?: string | undefined
   readonly language?: string | undefined
   /** Whether a runtime key that came over Noise is kept, sealed, for offline starts; default true. */
-  readonly runtimeKeyCache?: boolean
+  readonly runtimeKeyCache?: boolean | undefined
   /** Minutes between checks of the daemon; default 60. */
-  readonly checkMinutes?: number
+  readonly checkMinutes?: number | undefined
 }
 
 const MAX_SETTINGS_BYTES = 64 * 1024

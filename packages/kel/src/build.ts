@@ -37,36 +37,36 @@ export interface InceptionPlan extends NextKeys {
   /** Ed25519 public keys, 32 bytes each. */
   readonly keys: readonly Uint8Array[]
   /** Required as soon as there is more than one key: there is no default that fits all. */
-  readonly threshold?: ThresholdInput
-  readonly traits?: readonly Trait[]
-  readonly seals?: readonly Seal[]
+  readonly threshold?: ThresholdInput | undefined
+  readonly traits?: readonly Trait[] | undefined
+  readonly seals?: readonly Seal[] | undefined
   /** Witness prefixes (code B). */
-  readonly witnesses?: readonly string[]
+  readonly witnesses?: readonly string[] | undefined
   /** Required as soon as there are witnesses. */
-  readonly witnessThreshold?: number
+  readonly witnessThreshold?: number | undefined
   /**
    * `self-addressing` (default): the prefix is the SAID; `basic`: the one key, which may promise no next key and then
    * never rotates; `ephemeral`: the one key, which never rotates.
    */
-  readonly prefix?: 'self-addressing' | 'basic' | 'ephemeral'
+  readonly prefix?: 'self-addressing' | 'basic' | 'ephemeral' | undefined
   /** Prefix of the delegator: makes a `dip`. */
-  readonly delegator?: string
+  readonly delegator?: string | undefined
 }
 
 /** What a rotation says. */
 export interface RotationPlan extends NextKeys {
   readonly keys: readonly Uint8Array[]
-  readonly threshold?: ThresholdInput
-  readonly seals?: readonly Seal[]
+  readonly threshold?: ThresholdInput | undefined
+  readonly seals?: readonly Seal[] | undefined
   /**
    * Earlier events of the log, `kel.events` or `log.events`: none of their keys may be promised again. Default: only
    * the keys before and after this rotation are compared.
    */
   readonly history?: readonly KeysInForce[] | undefined
-  readonly addWitnesses?: readonly string[]
-  readonly removeWitnesses?: readonly string[]
+  readonly addWitnesses?: readonly string[] | undefined
+  readonly removeWitnesses?: readonly string[] | undefined
   /** Stays as it is unless given; must be given when the list becomes too short for it, or was empty. */
-  readonly witnessThreshold?: number
+  readonly witnessThreshold?: number | undefined
 }
 
 /** An event that is made but not signed. */

@@ -40,7 +40,7 @@ export interface CollectedReceipts {
 /** Options of {@link collectReceipts}. */
 export interface CollectOptions {
   /** The log before the event, with its receipts: a witness that has not seen it needs it. Default: empty. */
-  readonly log?: Uint8Array
+  readonly log?: Uint8Array | undefined
 }
 
 interface Asked extends WitnessAnswer {

@@ -9,11 +9,11 @@ import type { EventPlace, Witness } from './witness.ts'
 /** Options of {@link httpWitness} and {@link discoverWitness}. */
 export interface HttpWitnessOptions {
   /** Default: that of the platform. */
-  readonly fetch?: typeof fetch
+  readonly fetch?: typeof fetch | undefined
   /** Default: 10,000. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** Largest answer that is read, bytes. Default: 4 MiB. */
-  readonly maxBytes?: number
+  readonly maxBytes?: number | undefined
 }
 
 interface Answer {

@@ -20,13 +20,13 @@ const prefixForm = /^[A-Za-z0-9_-]{44}$/
 /** Options of {@link localWitness}. */
 export interface LocalWitnessOptions {
   /** Largest log it takes, bytes. Default 4 MiB. */
-  readonly maxBytes?: number
+  readonly maxBytes?: number | undefined
   /**
    * Most events that are new to it in one submission; a longer log is shown in pieces, its beginning first. Each event
    * costs two durable writes. Default: no limit.
    */
-  readonly maxNewEvents?: number
-  readonly clock?: Clock
+  readonly maxNewEvents?: number | undefined
+  readonly clock?: Clock | undefined
   /** Awaited after every event or so, so that a long log holds up nobody else. Default: no pause. */
   readonly pause?: Pause | undefined
 }

@@ -32,11 +32,11 @@ export interface SignedEvent {
 /** Extra attachments of a new event. */
 export interface AttachOptions {
   /** Witness signatures over the body, by place in the witness list that holds after the event. */
-  readonly witnessSignatures?: readonly { readonly index: number; readonly signature: Uint8Array }[]
+  readonly witnessSignatures?: readonly { readonly index: number; readonly signature: Uint8Array }[] | undefined
   /** For a delegated event: the place in the delegator's log that seals it. */
-  readonly sealSource?: Place
+  readonly sealSource?: Place | undefined
   /** Called with more than the event when it is delegated. Default: no delegator is known. */
-  readonly context?: VerifyContext
+  readonly context?: VerifyContext | undefined
 }
 
 const noDelegator: VerifyContext = { delegator: () => undefined }

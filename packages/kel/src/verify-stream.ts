@@ -14,14 +14,14 @@ import type { VerifiedLog } from './verified-log.ts'
 /** Options of {@link verifyLogStream}. */
 export interface VerifyStreamOptions {
   /** The identity that the log must belong to. Default: that of its first event. */
-  readonly prefix?: string
+  readonly prefix?: string | undefined
   /** `'keripy'`: let pass what keripy lets pass. Default: strict. */
   readonly lenient?: 'keripy' | undefined
   /** Verified log of the delegator, for a delegated identity. */
-  readonly delegator?: VerifiedLog
+  readonly delegator?: VerifiedLog | undefined
   /** Go on from a state that was verified before: the stream holds new events only. */
-  readonly from?: LogSnapshot
-  readonly signal?: AbortSignal
+  readonly from?: LogSnapshot | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /** What holds at the end of a stream. */

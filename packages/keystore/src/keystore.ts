@@ -22,11 +22,11 @@ import type { KeystoreStorage } from './storage.ts'
 /** Options of creating and opening a keystore. */
 export interface KeystoreOptions {
   /** log₂ of scrypt's N for what is written; default 17. Lower it in tests only. */
-  scryptLogN?: number
+  scryptLogN?: number | undefined
   /** Default: the system's. */
-  random?: RandomSource
+  random?: RandomSource | undefined
   /** Default: the system's. */
-  clock?: Clock
+  clock?: Clock | undefined
 }
 
 /** Options of {@link Keystore.putText}. */

@@ -14,8 +14,8 @@ export interface PublishedKeys {
 /** How to look. */
 export interface ReadOptions {
   /** Ask past every cache: before a key is trusted for the first time, and on any doubt. */
-  readonly fresh?: boolean
-  readonly signal?: AbortSignal
+  readonly fresh?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Where keys are published and found: a pkarr relay, a folder, memory, or several of them. */

@@ -24,7 +24,7 @@ export interface KeyFileStore {
 export interface KeyFileHandlerOptions {
   readonly store: KeyFileStore
   /** Whether an identity may publish here; all by default. */
-  readonly allow?: (identity: TransportIdentity) => boolean | Promise<boolean>
+  readonly allow?: ((identity: TransportIdentity) => boolean | Promise<boolean>) | undefined
 }
 
 /** Longest body that is looked at. */

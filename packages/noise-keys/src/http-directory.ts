@@ -14,13 +14,13 @@ const DEFAULT_TIMEOUT_MS = 10_000
 export interface HomeserverOptions {
   /** Address in front of the identity's name. */
   readonly url: string
-  readonly fetch?: Fetch
+  readonly fetch?: Fetch | undefined
   /** Sent with what is written, an authorization for instance. */
-  readonly writeHeaders?: Readonly<Record<string, string>>
+  readonly writeHeaders?: Readonly<Record<string, string>> | undefined
   /** Device ids to ask for beside those the list names; `default` finds old peers. */
-  readonly devices?: readonly string[]
+  readonly devices?: readonly string[] | undefined
   /** Time for one answer; 10 s by default. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
 }
 
 interface HomeserverRequest {

@@ -32,7 +32,7 @@ export interface ErrorContext {
   /** What the reader can do about it. */
   readonly hint?: string | undefined
   /** The error that led to this one. */
-  readonly cause?: unknown
+  readonly cause?: unknown | undefined
 }
 
 /** What one code means, for READMEs and `keyturn explain`. */

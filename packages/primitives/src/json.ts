@@ -12,13 +12,13 @@ export interface JsonObject {
 /** How strict to be. */
 export interface StrictJsonOptions {
   /** Longest document, in bytes; 64 MiB by default. */
-  readonly maxBytes?: number
+  readonly maxBytes?: number | undefined
   /** Deepest nesting of arrays and objects; 16 by default, 500 at most. */
-  readonly maxDepth?: number
+  readonly maxDepth?: number | undefined
   /** `safe-integers` (default) refuses fractions, exponents, minus zero and what a double cannot hold exactly. */
-  readonly numbers?: 'safe-integers' | 'any'
+  readonly numbers?: 'safe-integers' | 'any' | undefined
   /** A long list that is delivered item by item, so that it is never in memory as a whole. */
-  readonly items?: JsonItems
+  readonly items?: JsonItems | undefined
 }
 
 /** Takes the items of one list as they are read. */

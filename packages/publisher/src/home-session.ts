@@ -25,7 +25,7 @@ export interface HomeSession {
 /** How a home is opened. */
 export interface OpenHomeOptions {
   /** Take the lock: for every command that changes the home. */
-  readonly write?: boolean
+  readonly write?: boolean | undefined
   /** Another passphrase file for the next identity key; default: the same passphrase. */
   readonly nextPassphraseFile?: string | undefined
   /** Where the file with the next identity key is now, when it is not where the home says. */

@@ -31,12 +31,12 @@ const ONCE: ReadonlySet<string> = new Set<KeyKind>(['content', 'slot'])
 /** How keystores of a home are made and opened. */
 export interface KeysOptions {
   /** Default: the operating system's. */
-  readonly random?: RandomSource
+  readonly random?: RandomSource | undefined
   readonly clock: Clock
   /** Cost of the passphrase, log2 of scrypt's N; default 17. Lower only in tests. */
-  readonly scryptLogN?: number
+  readonly scryptLogN?: number | undefined
   /** Keep the generation before each change beside the file; default true. False for files with a promised key. */
-  readonly keepPrevious?: boolean
+  readonly keepPrevious?: boolean | undefined
 }
 
 /** The secrets of a home: makes them, signs with them, lends them; none leaves by another door. */

@@ -19,9 +19,9 @@ import { PublisherError } from './errors.ts'
 /** Flags that say which vault is meant. */
 export interface VaultFlags {
   /** Folder, or file ending in `.db` or `.sqlite`. */
-  readonly vault?: string
+  readonly vault?: string | undefined
   /** The key-encryption key is in the OS keychain instead of a key file under a passphrase. */
-  readonly keychain?: boolean
+  readonly keychain?: boolean | undefined
 }
 
 /** Where the parts of a vault lie. */

@@ -10,9 +10,9 @@ export const DEFAULT_MAPPING_NAME = 'Local\\M2PackSharedKeys'
 /** How {@link writeRuntimeKeyJson} writes. */
 export interface WriteRuntimeKeyJsonOptions {
   /** `superset` (default) is read by every known launcher; `original` is the packer's exact shape. */
-  readonly compat?: 'superset' | 'original'
+  readonly compat?: 'superset' | 'original' | undefined
   /** Default {@link DEFAULT_MAPPING_NAME}. */
-  readonly mappingName?: string
+  readonly mappingName?: string | undefined
 }
 
 /**

@@ -9,19 +9,19 @@ import type { VaultCore } from './vault-core.ts'
 /** Options of {@link Cell.seal}. */
 export interface SealOptions {
   /** Default 0, at rest. */
-  layer?: Layer
+  layer?: Layer | undefined
   /** Resolved to the ids that layers 1 and 2 need. */
-  token?: string
+  token?: string | undefined
   /** From then on the record is gone; milliseconds since 1970. */
-  expiresAt?: number
+  expiresAt?: number | undefined
   /** What must be there now: `absent`, a revision, or `any` (default). */
-  expected?: Expected
+  expected?: Expected | undefined
 }
 
 /** Options of reading and resealing. */
 export interface OpenOptions {
   /** Resolved to the ids that layers 1 and 2 need. */
-  token?: string
+  token?: string | undefined
 }
 
 /** What is known of a record without opening it. */

@@ -13,10 +13,10 @@ import { activeVersion } from './transitions.ts'
 /** Options of {@link Keyring}. */
 export interface KeyringOptions {
   /** How long an unwrapped master is kept; default 1 hour. During an outage of the provider reads go on until then. */
-  masterTtlMs?: number
+  masterTtlMs?: number | undefined
   /** Partition keys kept; default 256. */
-  maxPartitionKeys?: number
-  clock?: Clock
+  maxPartitionKeys?: number | undefined
+  clock?: Clock | undefined
 }
 
 interface CachedMaster {

@@ -64,13 +64,13 @@ export interface CensusRow {
 
 /** What a page of records is taken from. */
 export interface ScanQuery {
-  readonly partition?: string
-  readonly cell?: string
+  readonly partition?: string | undefined
+  readonly cell?: string | undefined
   /** Records of format `v1` under this version. */
-  readonly keyVersion?: number
-  readonly format?: RecordFormat
+  readonly keyVersion?: number | undefined
+  readonly format?: RecordFormat | undefined
   /** Records behind this one, in the order of {@link compareRecordIds}. */
-  readonly after?: RecordId
+  readonly after?: RecordId | undefined
   readonly limit: number
 }
 

@@ -8,16 +8,16 @@ import type { VaultCore } from './vault-core.ts'
 /** Options of {@link Vault.sweep}. */
 export interface SweepOptions {
   /** Records a page; default 100. One page is one write of the store. */
-  pageSize?: number
+  pageSize?: number | undefined
   /** Rest between pages, milliseconds; default 0. */
-  pauseMs?: number
+  pauseMs?: number | undefined
   /** Upper bound of envelope bytes read per second; default none. */
-  maxBytesPerSecond?: number
+  maxBytesPerSecond?: number | undefined
   /** Called after each page. */
-  onProgress?: (counts: SweepCounts) => void
-  signal?: AbortSignal
+  onProgress?: ((counts: SweepCounts) => void) | undefined
+  signal?: AbortSignal | undefined
   /** How often the versions are gone through again when writers left records behind the cursor; default 3. */
-  maxRounds?: number
+  maxRounds?: number | undefined
 }
 
 /** What a sweep has done. */

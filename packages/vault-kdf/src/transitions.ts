@@ -107,7 +107,7 @@ function nextEpoch(document: KeyringDocument): KeyringDocument {
 /** Options of {@link promote}. */
 export interface PromoteOptions {
   /** Instead of acknowledgements by every registered node: how long the version must have been staged. */
-  readonly minimumStagedMs?: number
+  readonly minimumStagedMs?: number | undefined
 }
 
 /**
@@ -200,12 +200,12 @@ export function restore(document: KeyringDocument, version: number, at: number):
 /** Options of {@link destroy}. */
 export interface DestroyOptions {
   /** Default 7 days. */
-  readonly quarantineMs?: number
+  readonly quarantineMs?: number | undefined
   /**
    * Destroys although records remain or the quarantine has not passed. The number must be the exact count of records
    * that will be lost, so that nobody does this without having looked.
    */
-  readonly forceWithCensus?: number
+  readonly forceWithCensus?: number | undefined
 }
 
 /**

@@ -7,13 +7,13 @@ import type { VaultCore } from './vault-core.ts'
 /** Options of {@link Vault.traverse}. */
 export interface TraverseOptions {
   /** Layer at the destination; default 0. */
-  layer?: Layer
+  layer?: Layer | undefined
   /** For the source's layer. */
-  sourceToken?: string
+  sourceToken?: string | undefined
   /** For the destination's layer. */
-  destinationToken?: string
+  destinationToken?: string | undefined
   /** What must be at the destination now; default `any`: what is there is overwritten. */
-  expected?: Expected
+  expected?: Expected | undefined
 }
 
 /** From where to where a record is copied. */

@@ -29,21 +29,21 @@ import type { GatedPolicy, TokenResolver } from './vault-core.ts'
 /** Options of {@link Vault}. */
 export interface VaultOptions extends KeyringOptions {
   /** Needed for layers 1 and 2. */
-  resolver?: TokenResolver
-  audit?: AuditLogOptions
+  resolver?: TokenResolver | undefined
+  audit?: AuditLogOptions | undefined
   /**
    * How the sweep comes by the ids of gated layers, by partition; default `sidecar` for layer 1, `lazy` for layer 2.
    */
-  gated?: (partition: string) => GatedPolicy
+  gated?: ((partition: string) => GatedPolicy) | undefined
   /** Records sealed again after a read of old bytes, per second; default 100, 0 for none. */
-  lazyResealsPerSecond?: number
+  lazyResealsPerSecond?: number | undefined
   /**
    * How old the keyring may be when a key of it is used, in milliseconds; default 5,000. `suspend`, `compromise` and
    * `retire` reach every other process within this time; 0 reads the keyring before every use.
    */
-  maxKeyringAgeMs?: number
-  random?: RandomSource
-  clock?: Clock
+  maxKeyringAgeMs?: number | undefined
+  random?: RandomSource | undefined
+  clock?: Clock | undefined
 }
 
 /** A record brought from a HexVault deployment: bytes without a header. */

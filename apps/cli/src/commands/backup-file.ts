@@ -2,9 +2,9 @@ import { createReadStream } from 'node:fs'
 
 /** Flags of `keyturn backup` and `keyturn restore`. */
 export interface BackupOptions {
-  readonly all?: boolean
-  readonly force?: boolean
-  readonly backupPassphraseFile?: string
+  readonly all?: boolean | undefined
+  readonly force?: boolean | undefined
+  readonly backupPassphraseFile?: string | undefined
 }
 
 /** The bytes of a backup file. */

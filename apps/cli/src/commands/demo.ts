@@ -15,9 +15,9 @@ import { loadServer } from '../server-package.ts'
 import { counted, formatTable } from '../output.ts'
 
 interface DemoFlags {
-  readonly input?: string
-  readonly dir?: string
-  readonly keep?: boolean
+  readonly input?: string | undefined
+  readonly dir?: string | undefined
+  readonly keep?: boolean | undefined
 }
 
 /** Registers `keyturn demo`. */

@@ -9,8 +9,8 @@ import type { ServerOptions } from '@keyturn/publisher/release'
 import { counted, formatTable } from '../output.ts'
 
 interface DoctorOptions extends ServerOptions {
-  readonly deep?: boolean
-  readonly offline?: boolean
+  readonly deep?: boolean | undefined
+  readonly offline?: boolean | undefined
 }
 
 /** Registers `keyturn doctor`. */

@@ -10,8 +10,8 @@ import type { CreatedHome } from '@keyturn/publisher/keys'
 interface InitOptions {
   readonly product: string
   readonly channel: string
-  readonly server?: string
-  readonly nextPassphraseFile?: string
+  readonly server?: string | undefined
+  readonly nextPassphraseFile?: string | undefined
   readonly rolesDays: string
 }
 

@@ -9,7 +9,7 @@ import type { CommandTool } from '../mcp/tools.ts'
 import { version } from '../version.ts'
 
 interface McpOptions {
-  readonly allowWrite?: boolean
+  readonly allowWrite?: boolean | undefined
 }
 
 /** Registers `keyturn mcp`. */

@@ -14,9 +14,9 @@ import { homePaths } from '@keyturn/publisher'
 interface ServeOptions {
   readonly host: string
   readonly port: string
-  readonly data?: string
+  readonly data?: string | undefined
   readonly headSigner: boolean
-  readonly confirm?: boolean
+  readonly confirm?: boolean | undefined
 }
 
 /** Scopes of the token that the publisher on this machine uses. */

@@ -15,11 +15,11 @@ import { counted, formatTable } from '../output.ts'
 import { warnOfKey } from './release/key-problem.ts'
 
 interface ShipOptions extends ChannelOption, ServerOptions {
-  readonly project?: string
-  readonly percent?: string
-  readonly resume?: boolean
-  readonly notesFile?: string
-  readonly versionName?: string
+  readonly project?: string | undefined
+  readonly percent?: string | undefined
+  readonly resume?: boolean | undefined
+  readonly notesFile?: string | undefined
+  readonly versionName?: string | undefined
   readonly level: string
   readonly runtimeKeyFile: boolean
 }

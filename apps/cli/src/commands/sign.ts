@@ -31,13 +31,13 @@ import { subjectOf } from '../signed-subject.ts'
 import type { Subject } from '../signed-subject.ts'
 
 interface SignOptions {
-  readonly alias?: string
-  readonly output?: string
-  readonly force?: boolean
-  readonly seal?: boolean
-  readonly unlisted?: boolean
-  readonly addProof?: boolean
-  readonly commit?: string
+  readonly alias?: string | undefined
+  readonly output?: string | undefined
+  readonly force?: boolean | undefined
+  readonly seal?: boolean | undefined
+  readonly unlisted?: boolean | undefined
+  readonly addProof?: boolean | undefined
+  readonly commit?: string | undefined
   readonly repo: string
 }
 

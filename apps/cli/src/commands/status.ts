@@ -14,9 +14,9 @@ import { counted, formatTable } from '../output.ts'
 import { refuseExisting } from '../paths.ts'
 
 interface StatusOptions {
-  readonly check?: boolean
-  readonly ics?: string
-  readonly force?: boolean
+  readonly check?: boolean | undefined
+  readonly ics?: string | undefined
+  readonly force?: boolean | undefined
 }
 
 /** Registers `keyturn status`. */

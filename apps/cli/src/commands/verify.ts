@@ -12,11 +12,11 @@ import type { Subject } from '../signed-subject.ts'
 import { subjectOf } from '../signed-subject.ts'
 
 interface VerifyOptions {
-  readonly signature?: string
-  readonly log?: string
-  readonly pin?: string
-  readonly allowUnproven?: boolean
-  readonly commit?: string
+  readonly signature?: string | undefined
+  readonly log?: string | undefined
+  readonly pin?: string | undefined
+  readonly allowUnproven?: boolean | undefined
+  readonly commit?: string | undefined
   readonly repo: string
 }
 

@@ -4,7 +4,7 @@ import type { HomeDescription } from '@keyturn/publisher'
 /** Options that commands about a channel share. */
 export interface ChannelOption {
   /** `--channel`; default: that of the home. */
-  readonly channel?: string
+  readonly channel?: string | undefined
 }
 
 /** Channel a command is about. */

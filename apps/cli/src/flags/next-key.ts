@@ -2,8 +2,8 @@ import type { Command } from 'commander'
 
 /** Where the file with the next identity key is, for commands that open it. */
 export interface NextKeyOptions {
-  readonly nextKeyFile?: string
-  readonly nextPassphraseFile?: string
+  readonly nextKeyFile?: string | undefined
+  readonly nextPassphraseFile?: string | undefined
 }
 
 /** Adds the flags of {@link NextKeyOptions}. */

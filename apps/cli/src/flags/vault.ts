@@ -21,8 +21,8 @@ export function withVault(command: Command): Command {
 export interface PlaceFlags extends VaultFlags {
   readonly partition: string
   readonly layer: string
-  readonly policy?: string
-  readonly session?: string
+  readonly policy?: string | undefined
+  readonly session?: string | undefined
 }
 
 /** Adds the flags of {@link PlaceFlags}. */

@@ -5,35 +5,35 @@ import type { DeliveryName, Target } from '@keyturn/install-engine'
 
 /** What a command line says. */
 export interface Flags {
-  readonly dir?: string
-  readonly server?: string
-  readonly trust?: string
-  readonly product?: string
-  readonly channel?: string
-  readonly target?: Target
-  readonly program?: string
-  readonly delivery?: DeliveryName
-  readonly limit?: string
-  readonly lowSpace?: boolean
-  readonly linkedFolder?: readonly string[]
-  readonly save?: boolean
-  readonly json?: boolean
-  readonly events?: boolean
-  readonly quiet?: boolean
-  readonly offline?: boolean
-  readonly playInstalled?: boolean
-  readonly dryRun?: boolean
-  readonly downloadOnly?: boolean
-  readonly maxDownload?: string
-  readonly lanMirror?: string
-  readonly backgroundLimit?: string
-  readonly pauseWhilePlaying?: boolean
-  readonly downloadHours?: string
-  readonly askAbove?: string
-  readonly add?: readonly string[]
-  readonly remove?: readonly string[]
-  readonly port?: string
-  readonly socket?: string
+  readonly dir?: string | undefined
+  readonly server?: string | undefined
+  readonly trust?: string | undefined
+  readonly product?: string | undefined
+  readonly channel?: string | undefined
+  readonly target?: Target | undefined
+  readonly program?: string | undefined
+  readonly delivery?: DeliveryName | undefined
+  readonly limit?: string | undefined
+  readonly lowSpace?: boolean | undefined
+  readonly linkedFolder?: readonly string[] | undefined
+  readonly save?: boolean | undefined
+  readonly json?: boolean | undefined
+  readonly events?: boolean | undefined
+  readonly quiet?: boolean | undefined
+  readonly offline?: boolean | undefined
+  readonly playInstalled?: boolean | undefined
+  readonly dryRun?: boolean | undefined
+  readonly downloadOnly?: boolean | undefined
+  readonly maxDownload?: string | undefined
+  readonly lanMirror?: string | undefined
+  readonly backgroundLimit?: string | undefined
+  readonly pauseWhilePlaying?: boolean | undefined
+  readonly downloadHours?: string | undefined
+  readonly askAbove?: string | undefined
+  readonly add?: readonly string[] | undefined
+  readonly remove?: readonly string[] | undefined
+  readonly port?: string | undefined
+  readonly socket?: string | undefined
 }
 
 /**

@@ -84,11 +84,11 @@ interface HeadSignerFlags {
   readonly keyFile: string
   readonly pin: string
   readonly server: string
-  readonly confirm?: boolean
-  readonly socketGroup?: boolean
-  readonly state?: string
+  readonly confirm?: boolean | undefined
+  readonly socketGroup?: boolean | undefined
+  readonly state?: string | undefined
   readonly renewalDays: number
-  readonly accessCodeFile?: string
+  readonly accessCodeFile?: string | undefined
 }
 
 /** `keyturn-server head-signer`: the process that holds the head key. */

@@ -15,17 +15,17 @@ export interface SigningOptions {
   /** Reads a file of the public tree, such as `/p/metin2/roles/1.json`; `undefined` when there is none. */
   readonly fetchPublic: (path: string) => Promise<Uint8Array | undefined>
   /** `auto` signs what passes; `confirm` asks a person first, except to renew. Default `confirm`. */
-  readonly mode?: 'auto' | 'confirm'
+  readonly mode?: 'auto' | 'confirm' | undefined
   /**
    * Asks a person: in `confirm`, and in both modes before a head names a release that was not offered on its channel
    * yet. Without it, such a head is refused.
    */
   readonly confirm?: ((summary: string) => Promise<boolean>) | undefined
-  readonly clock?: () => number
+  readonly clock?: (() => number) | undefined
   /** Folder, kept across restarts, of what was accepted and signed on each channel. */
   readonly state: string
   /** Days after the publisher's last head for which heads are still signed; default 90. */
-  readonly renewalDays?: number
+  readonly renewalDays?: number | undefined
 }
 
 /** Default of {@link SigningOptions.renewalDays}: as long as a head key is in use before it is due. */

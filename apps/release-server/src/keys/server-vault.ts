@@ -22,7 +22,7 @@ export interface VaultSettings {
   /** Passphrase, as text or bytes. */
   readonly passphrase: string | Uint8Array
   /** Cost of the passphrase, as a power of two; default 17. Lower only in tests. */
-  readonly scryptLogN?: number
+  readonly scryptLogN?: number | undefined
 }
 
 /** The cost of the passphrase; read by its own parser, so its members are kept as they are. */

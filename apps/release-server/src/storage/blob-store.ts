@@ -18,8 +18,8 @@ export type ByteStream = AsyncIterable<Uint8Array>
 /** Limits of one write. */
 export interface PutOptions {
   /** Exact size; any other is `UP_LENGTH`. Without it any size up to `maxBytes`. */
-  readonly size?: number
-  readonly maxBytes?: number
+  readonly size?: number | undefined
+  readonly maxBytes?: number | undefined
 }
 
 /** Addresses for an upload that bypasses the server, straight into the storage. */

@@ -9,8 +9,8 @@ export interface S3Settings {
   readonly accessKey: string
   readonly secretKey: string
   /** Default: the global `fetch`. */
-  readonly fetch?: typeof fetch
-  readonly clock?: () => number
+  readonly fetch?: typeof fetch | undefined
+  readonly clock?: (() => number) | undefined
 }
 
 /** One request to the bucket. */
@@ -18,11 +18,11 @@ export interface S3Request {
   readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
   /** Below the bucket, such as `files/ab/…`; empty for the bucket itself. */
   readonly key: string
-  readonly query?: Readonly<Record<string, string>>
-  readonly headers?: Readonly<Record<string, string>>
-  readonly body?: Uint8Array
+  readonly query?: Readonly<Record<string, string>> | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly body?: Uint8Array | undefined
   /** Statuses besides 2xx that the caller reads itself. */
-  readonly accept?: readonly number[]
+  readonly accept?: readonly number[] | undefined
 }
 
 const EMPTY_HASH = createHash('sha256').digest('hex')

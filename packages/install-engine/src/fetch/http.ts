@@ -28,9 +28,9 @@ export const defaultHttpLimits: HttpLimits = Object.freeze({
 /** One request. */
 export interface HttpRequest {
   readonly url: string
-  readonly headers?: Readonly<Record<string, string>>
-  readonly method?: 'GET' | 'POST'
-  readonly body?: Uint8Array<ArrayBuffer>
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly method?: 'GET' | 'POST' | undefined
+  readonly body?: Uint8Array<ArrayBuffer> | undefined
   readonly signal: AbortSignal | undefined
 }
 

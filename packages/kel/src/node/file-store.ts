@@ -18,9 +18,9 @@ import type { DuplicityRecord, KelStore, LogRecord, LogStorage, StoredLog } from
 /** Options of the file stores. */
 export interface FileStoreOptions {
   /** Default: the real disk. */
-  readonly fs?: FileSystem
+  readonly fs?: FileSystem | undefined
   /** How long to wait for another writer, milliseconds. Default 5,000. */
-  readonly lockWaitMs?: number
+  readonly lockWaitMs?: number | undefined
 }
 
 class FileLog implements LogStorage {

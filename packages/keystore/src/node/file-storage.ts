@@ -17,14 +17,14 @@ import type { KeystoreStorage } from '../storage.ts'
 /** Options of {@link fileStorage}. */
 export interface FileStorageOptions {
   /** How long a writer waits for another one, milliseconds; default 5,000. */
-  lockWaitMs?: number
+  lockWaitMs?: number | undefined
   /**
    * Keep the generation before each change as `path.previous`; default true. With false it is removed once the new one
    * is on the disk and was read back: for a file that is moved away, of which nothing may stay behind.
    */
-  keepPrevious?: boolean
+  keepPrevious?: boolean | undefined
   /** Default: the real disk. */
-  fs?: FileSystem
+  fs?: FileSystem | undefined
 }
 
 const groupAndOthers = 0o077

@@ -5,13 +5,13 @@ import type { HandshakeState } from './handshake-state.ts'
 
 /** How much unfinished work strangers may leave with us. */
 export interface HandshakeGateOptions {
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
   /** Handshakes begun and not finished; 256 by default, then the oldest goes. */
-  readonly maxPending?: number
+  readonly maxPending?: number | undefined
   /** How long one may stay unfinished; 10 s by default. */
-  readonly pendingMs?: number
+  readonly pendingMs?: number | undefined
   /** First messages remembered against repetition; 65,536 by default. */
-  readonly maxRemembered?: number
+  readonly maxRemembered?: number | undefined
 }
 
 /**

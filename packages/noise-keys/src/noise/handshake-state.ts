@@ -15,17 +15,17 @@ export type NoiseRole = 'initiator' | 'responder'
 export interface HandshakeOptions {
   readonly role: NoiseRole
   /** Must be equal on both sides; empty by default. */
-  readonly prologue?: Uint8Array
+  readonly prologue?: Uint8Array | undefined
   /** Own static key pair, where the pattern has one. Not modified; the caller wipes it. */
-  readonly staticKey?: NoiseKeyPair
+  readonly staticKey?: NoiseKeyPair | undefined
   /** Static public key of the other side, where the pattern knows it beforehand. */
-  readonly remoteStatic?: Uint8Array
+  readonly remoteStatic?: Uint8Array | undefined
   /** Pre-shared keys of 32 bytes, in the order of the modifiers. */
-  readonly psks?: readonly Uint8Array[]
+  readonly psks?: readonly Uint8Array[] | undefined
   /** Takes a psk of 32 zero bytes, which test vectors have; elsewhere it is a buffer somebody forgot to fill. */
-  readonly allowZeroPsk?: boolean
+  readonly allowZeroPsk?: boolean | undefined
   /** Source of the ephemeral key. */
-  readonly random?: RandomSource
+  readonly random?: RandomSource | undefined
 }
 
 /** What a finished handshake leaves. */

@@ -37,8 +37,8 @@ const TOLERANCE = 2
 
 /** How a session is set up. */
 export interface SessionOptions {
-  readonly clock?: Clock
-  readonly limits?: Partial<SessionLimits>
+  readonly clock?: Clock | undefined
+  readonly limits?: Partial<SessionLimits> | undefined
 }
 
 /**

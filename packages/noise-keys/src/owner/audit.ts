@@ -49,10 +49,10 @@ export interface AuditReport {
 export interface AuditOptions {
   readonly nowS: number
   /** Age of the active key in days; 90. */
-  readonly maxAgeDays?: number
+  readonly maxAgeDays?: number | undefined
   /** Days before `exp`; 14. */
-  readonly expirySoonDays?: number
-  readonly signal?: AbortSignal
+  readonly expirySoonDays?: number | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /** A key that becomes active this close to a revocation replaces the revoked key. */

@@ -21,7 +21,7 @@ export const G1_MIN_DEVICE_ID_BYTES = 16
 /** How {@link deriveX25519ForDeviceEpoch} checks. */
 export interface DeviceEpochOptions {
   /** Take device ids under 16 bytes, as all releases before 2026-01-16 did. Default false. */
-  readonly allowShortDeviceId?: boolean
+  readonly allowShortDeviceId?: boolean | undefined
 }
 
 /**

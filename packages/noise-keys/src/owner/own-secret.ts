@@ -15,9 +15,9 @@ export interface DerivationPlace {
   readonly generation: Generation
   readonly device: string
   /** The device id by default, as deployed readers have it. */
-  readonly context?: string
+  readonly context?: string | undefined
   /** 0 by default. */
-  readonly epoch?: number
+  readonly epoch?: number | undefined
 }
 
 /**

@@ -21,7 +21,7 @@ export interface RotationPlan {
   /** In order of time. */
   readonly steps: readonly PlanStep[]
   /** When the active key is to be turned, after spreading; `undefined` without one. */
-  readonly turnAtS?: number
+  readonly turnAtS?: number | undefined
   /** Age of the active key in whole days; 0 when its date lies ahead. */
   readonly ageDays: number
   readonly warnings: readonly string[]

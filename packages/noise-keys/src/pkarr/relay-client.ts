@@ -23,12 +23,12 @@ export type ResolvePolicy = 'cache' | 'network'
 export interface RelayClientOptions {
   /** Addresses of relays, in any order; all are asked. */
   readonly relays: readonly string[]
-  readonly fetch?: Fetch
-  readonly clock?: Clock
+  readonly fetch?: Fetch | undefined
+  readonly clock?: Clock | undefined
   /** Time for one answer; 10 s by default. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** Packets kept; 1000 by default, the least recently used goes. */
-  readonly maxCached?: number
+  readonly maxCached?: number | undefined
 }
 
 interface CachedPacket {

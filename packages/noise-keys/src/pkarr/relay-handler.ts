@@ -46,7 +46,7 @@ export interface RelayRequest {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string | undefined>>
   /** Whole body; the caller stops reading at {@link MAX_RELAY_PAYLOAD_BYTES} + 1 bytes. */
-  readonly body?: Uint8Array
+  readonly body?: Uint8Array | undefined
 }
 
 /** Its answer. */
@@ -62,10 +62,10 @@ export interface RelayResponse {
 export interface RelayHandlerOptions {
   readonly store: PacketStore
   /** Without one the relay is its own network. */
-  readonly network?: PacketNetwork
-  readonly clock?: Clock
+  readonly network?: PacketNetwork | undefined
+  readonly clock?: Clock | undefined
   /** Whether an identity may publish here; all by default. */
-  readonly allow?: (identity: TransportIdentity) => boolean | Promise<boolean>
+  readonly allow?: ((identity: TransportIdentity) => boolean | Promise<boolean>) | undefined
 }
 
 const CORS = {

@@ -8,10 +8,10 @@ import type { KeyVerdict, ReaderPolicy } from './verify-keys.ts'
 /** How {@link lookUpKeys} looks. */
 export interface LookupOptions {
   readonly nowS: number
-  readonly policy?: Partial<ReaderPolicy>
+  readonly policy?: Partial<ReaderPolicy> | undefined
   /** Ask past every cache; done by itself when an identity is seen for the first time. */
-  readonly fresh?: boolean
-  readonly signal?: AbortSignal
+  readonly fresh?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /**

@@ -19,8 +19,8 @@ export interface FaultPlan {
    */
   readonly mode: 'fail' | 'crash' | 'short-write'
   /** System error code of the throw; default `EIO`. */
-  readonly code?: string
-  readonly lasting?: boolean
+  readonly code?: string | undefined
+  readonly lasting?: boolean | undefined
 }
 
 /** Options of {@link faultFileSystem}. */

@@ -35,8 +35,8 @@ const MAX_LOG_N = 20
 /** Options of {@link sealStream}. */
 export interface SealOptions {
   /** log2 of scrypt's N; default 17. */
-  readonly scryptLogN?: number
-  readonly random?: RandomSource
+  readonly scryptLogN?: number | undefined
+  readonly random?: RandomSource | undefined
 }
 
 /**

@@ -62,7 +62,7 @@ export interface OpenIdentityOptions {
   /** Alias of its current key, or its prefix. Default: the release identity, else the only named one. */
   readonly alias?: string | undefined
   /** Take the lock of the home. */
-  readonly write?: boolean
+  readonly write?: boolean | undefined
   /** Passphrase of the files with next keys, when it is another one. */
   readonly nextPassphraseFile?: string | undefined
 }

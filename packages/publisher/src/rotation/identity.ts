@@ -34,23 +34,23 @@ export interface IdentityRotationOptions {
   /** Channels whose current release is signed again. */
   readonly channels: readonly string[]
   /** Rotate the release key too; default true. */
-  readonly releaseKey?: boolean
+  readonly releaseKey?: boolean | undefined
   /** Rotate the head key too; default false. */
-  readonly headKey?: boolean
+  readonly headKey?: boolean | undefined
   /** Put the keys that leave into `revoked_keys`: for stolen ones. */
-  readonly revoke?: boolean
+  readonly revoke?: boolean | undefined
   /** Days until the new role document expires, at most 400; default 365. */
-  readonly rolesDays?: number
+  readonly rolesDays?: number | undefined
   /**
    * Literal bytes of the role document to seal, with keys of this home or of others; then no other key is rotated with
    * it.
    */
   readonly proposal?: Uint8Array | undefined
   /** Keep the identity key that leaves in the keystore; default: it is removed. */
-  readonly keepOldKey?: boolean
+  readonly keepOldKey?: boolean | undefined
   readonly client?: ReleaseServerClient | undefined
   readonly nowMs: number
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /**

@@ -47,11 +47,11 @@ export interface InheritedVariableWarning {
 /** What every delivery takes. */
 export interface DeliveryOptions {
   /** Default {@link DEFAULT_DELIVERY_TIMEOUT_MS}. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** Called for each runtime key variable found in the inherited environment. */
-  readonly onInherited?: (warning: InheritedVariableWarning) => void
+  readonly onInherited?: ((warning: InheritedVariableWarning) => void) | undefined
   /** `spawn` of node:child_process by default. */
-  readonly spawn?: typeof spawn
+  readonly spawn?: typeof spawn | undefined
 }
 
 /** Hands a runtime key to exactly one child process. The caller still owns the key and disposes of it. */

@@ -13,9 +13,9 @@ export interface ReceiveOptions {
   /** `process.env` by default. The variables are removed from it, so that no grandchild inherits them. */
   readonly env?: Record<string, string | undefined>
   /** Arguments of the client; `process.argv.slice(2)` by default. */
-  readonly argv?: readonly string[]
+  readonly argv?: readonly string[] | undefined
   /** Folder of the POSIX mappings; `/dev/shm` by default. */
-  readonly sharedMemoryFolder?: string
+  readonly sharedMemoryFolder?: string | undefined
 }
 
 interface Fields {

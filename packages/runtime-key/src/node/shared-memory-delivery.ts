@@ -20,11 +20,11 @@ const POLL_MS = 15
 /** How {@link sharedMemoryDelivery} works. */
 export interface SharedMemoryDeliveryOptions extends DeliveryOptions {
   /** Folder of the POSIX mappings; `/dev/shm` by default. */
-  readonly folder?: string
+  readonly folder?: string | undefined
   /** Source of the name's random suffix. */
-  readonly random?: RandomSource
+  readonly random?: RandomSource | undefined
   /** What makes the mapping; chosen by the platform by default. */
-  readonly provider?: SharedMemoryProvider
+  readonly provider?: SharedMemoryProvider | undefined
 }
 
 /**

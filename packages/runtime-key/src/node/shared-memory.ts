@@ -35,7 +35,7 @@ export interface SharedMemoryProvider {
 /** Where and with what names POSIX shared memory is made. */
 export interface PosixSharedMemoryOptions {
   /** Default {@link SHARED_MEMORY_FOLDER}. */
-  readonly folder?: string
+  readonly folder?: string | undefined
   readonly random: RandomSource
 }
 

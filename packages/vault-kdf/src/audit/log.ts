@@ -13,15 +13,15 @@ import type { AuditVerdict, VerifyAuditOptions } from './verify.ts'
 /** Options of {@link AuditLog}. */
 export interface AuditLogOptions {
   /** Default: in memory. */
-  store?: AuditStore
-  sinks?: readonly AuditSink[]
+  store?: AuditStore | undefined
+  sinks?: readonly AuditSink[] | undefined
   /** Signs the checkpoints; default a key derived from the audit secret. */
-  signer?: CheckpointSigner
+  signer?: CheckpointSigner | undefined
   /** Records between two checkpoints; default 1,000. Each key event makes one too. */
-  checkpointEvery?: number
+  checkpointEvery?: number | undefined
   /** Put into every record; default empty. */
-  actor?: string
-  clock?: Clock
+  actor?: string | undefined
+  clock?: Clock | undefined
 }
 
 /** What the log asks of the vault for a checkpoint. */

@@ -21,11 +21,11 @@ export type AuditVerdict =
 /** Options of {@link verifyAuditChain}. */
 export interface VerifyAuditOptions {
   /** The key of the MACs; without it hashes alone are checked, which anybody can write. */
-  readonly auditKey?: Uint8Array
+  readonly auditKey?: Uint8Array | undefined
   /** Checkpoints kept elsewhere: each must be on the chain, so a lost tail shows. */
-  readonly anchors?: readonly Checkpoint[]
+  readonly anchors?: readonly Checkpoint[] | undefined
   /** Who must have signed the anchors. */
-  readonly checkpointKey?: Uint8Array
+  readonly checkpointKey?: Uint8Array | undefined
 }
 
 /**

@@ -24,13 +24,13 @@ import { named, newestSegment, segmentName, segmentNumber } from './segment-file
 /** Options of {@link FolderStore.open}. */
 export interface FolderStoreOptions {
   /** The segment is rewritten when this share of it is dead and it has `compactMinBytes`; default 0.5. */
-  compactGarbage?: number
+  compactGarbage?: number | undefined
   /** Default 8 MiB. */
-  compactMinBytes?: number
+  compactMinBytes?: number | undefined
   /** How long to wait for another process that has the folder, milliseconds; default 0. */
-  lockWaitMs?: number
+  lockWaitMs?: number | undefined
   /** Default: the real disk. */
-  fs?: FileSystem
+  fs?: FileSystem | undefined
 }
 
 /** The newest segment, open and locked. */

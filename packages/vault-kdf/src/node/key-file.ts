@@ -31,9 +31,9 @@ import { unwrapMaster, wrapMaster } from '../wrap.ts'
 /** Options of {@link createKeyFile} and {@link openKeyFile}. */
 export interface KeyFileOptions {
   /** log₂ of scrypt's N for what is written; default 17. Lower it in tests only. */
-  scryptLogN?: number
-  random?: RandomSource
-  fs?: FileSystem
+  scryptLogN?: number | undefined
+  random?: RandomSource | undefined
+  fs?: FileSystem | undefined
 }
 
 /** A provider with a key-encryption key to wipe. */

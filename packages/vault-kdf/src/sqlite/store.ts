@@ -67,7 +67,7 @@ function prepare(database: Database): Statements {
 /** Options of {@link SqliteStore.open}. */
 export interface SqliteStoreOptions {
   /** How long a write waits for another process, milliseconds; default 5,000. */
-  busyTimeoutMs?: number
+  busyTimeoutMs?: number | undefined
 }
 
 /**

@@ -13,8 +13,8 @@ import { readBackup } from '../backup-file.ts'
 interface BundleOptions {
   readonly out: string
   readonly roles: string
-  readonly newPassphraseFile?: string
-  readonly force?: boolean
+  readonly newPassphraseFile?: string | undefined
+  readonly force?: boolean | undefined
 }
 
 const PASSPHRASE_BYTES = 24

@@ -7,9 +7,9 @@ import { attestDevice, openIdentity, openOwnLog, refuseFrozen } from '@keyturn/p
 import type { AliasOption } from './options.ts'
 
 interface LinkOptions extends AliasOption {
-  readonly did?: string
-  readonly name?: string
-  readonly note?: string
+  readonly did?: string | undefined
+  readonly name?: string | undefined
+  readonly note?: string | undefined
 }
 
 /** Registers the command `link`. */

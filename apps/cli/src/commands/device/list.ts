@@ -5,7 +5,7 @@ import { listDevices, openIdentity, openOwnLog } from '@keyturn/publisher/identi
 import type { AliasOption } from './options.ts'
 
 interface ListOptions extends AliasOption {
-  readonly includeRevoked?: boolean
+  readonly includeRevoked?: boolean | undefined
 }
 
 /** Registers the command `list`. */

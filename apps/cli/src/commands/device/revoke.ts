@@ -8,7 +8,7 @@ import type { Device } from '@keyturn/publisher/identity'
 import type { AliasOption } from './options.ts'
 
 interface RevokeOptions extends AliasOption {
-  readonly note?: string
+  readonly note?: string | undefined
 }
 
 /** Registers the command `revoke`. */

@@ -5,7 +5,7 @@ import { writeFreeze } from '@keyturn/publisher/identity'
 
 interface FreezeOptions {
   readonly duration: string
-  readonly reason?: string
+  readonly reason?: string | undefined
 }
 
 export function registerFreeze(emergency: Command, cli: Cli): void {

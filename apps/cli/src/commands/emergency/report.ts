@@ -7,10 +7,10 @@ import { openIdentity } from '@keyturn/publisher/identity'
 import { emergencyReport, reportText } from './incident.ts'
 
 interface ReportOptions {
-  readonly alias?: string
+  readonly alias?: string | undefined
   readonly events: string
-  readonly output?: string
-  readonly force?: boolean
+  readonly output?: string | undefined
+  readonly force?: boolean | undefined
 }
 
 export function registerReport(emergency: Command, cli: Cli): void {

@@ -9,7 +9,7 @@ import { formatTable } from '../../output.ts'
 import { stateJson } from './json.ts'
 
 interface CheckFlags {
-  readonly lenient?: string
+  readonly lenient?: string | undefined
 }
 
 /** Registers `keyturn id check`. */

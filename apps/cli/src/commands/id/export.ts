@@ -12,11 +12,11 @@ import { LAYOUTS, MAX_LOG_BYTES, takeOver } from './take-over.ts'
 import type { Layout } from './take-over.ts'
 
 interface ExportOptions {
-  readonly alias?: string
-  readonly force?: boolean
-  readonly git?: string
+  readonly alias?: string | undefined
+  readonly force?: boolean | undefined
+  readonly git?: string | undefined
   readonly layout: string
-  readonly bundle?: string
+  readonly bundle?: string | undefined
 }
 
 /** Registers `keyturn id export`. */

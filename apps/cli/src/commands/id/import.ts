@@ -10,8 +10,8 @@ import { openIdentity } from '@keyturn/publisher/identity'
 import { MAX_LOG_BYTES, takeOver } from './take-over.ts'
 
 interface ImportOptions {
-  readonly alias?: string
-  readonly git?: string
+  readonly alias?: string | undefined
+  readonly git?: string | undefined
 }
 
 /** Registers `keyturn id import`. */

@@ -20,13 +20,13 @@ import { stateJson } from './json.ts'
 interface InitOptions {
   readonly alias: string
   readonly nextKeyFile: readonly string[]
-  readonly nextThreshold?: string
-  readonly nextPassphraseFile?: string
-  readonly establishmentOnly?: boolean
+  readonly nextThreshold?: string | undefined
+  readonly nextPassphraseFile?: string | undefined
+  readonly establishmentOnly?: boolean | undefined
   readonly witness: readonly string[]
-  readonly witnessesRequired?: string
+  readonly witnessesRequired?: string | undefined
   readonly store: string
-  readonly repo?: string
+  readonly repo?: string | undefined
 }
 
 /** Registers `keyturn id init`. */

@@ -10,7 +10,7 @@ import { eventJson, stateJson } from './json.ts'
 import type { AliasOption } from './show.ts'
 
 interface LogOptions extends AliasOption {
-  readonly file?: string
+  readonly file?: string | undefined
 }
 
 /** Registers `keyturn id log`. */

@@ -4,7 +4,7 @@ import { openOwnLog, readOwnLog } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
 
 export interface WitnessOptions {
-  readonly alias?: string
+  readonly alias?: string | undefined
 }
 
 /** An identity whose witnesses have not signed its inception: the event alone, not yet a log. */

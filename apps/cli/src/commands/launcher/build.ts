@@ -15,24 +15,24 @@ import { collect } from '../../flags/values.ts'
 import { formatTable } from '../../output.ts'
 
 interface BuildOptions {
-  readonly name?: string
-  readonly id?: string
-  readonly publisher?: string
+  readonly name?: string | undefined
+  readonly id?: string | undefined
+  readonly publisher?: string | undefined
   readonly release: string
-  readonly icon?: string
-  readonly logo?: string
-  readonly background?: string
-  readonly accent?: string
-  readonly languages?: string
-  readonly server?: string
-  readonly trust?: string
-  readonly channel?: string
+  readonly icon?: string | undefined
+  readonly logo?: string | undefined
+  readonly background?: string | undefined
+  readonly accent?: string | undefined
+  readonly languages?: string | undefined
+  readonly server?: string | undefined
+  readonly trust?: string | undefined
+  readonly channel?: string | undefined
   readonly platform: string
   readonly out: string
-  readonly sign?: string
+  readonly sign?: string | undefined
   readonly installer: boolean
-  readonly runtime?: readonly string[]
-  readonly project?: string
+  readonly runtime?: readonly string[] | undefined
+  readonly project?: string | undefined
 }
 
 const PLATFORMS: readonly Platform[] = ['win-x64', 'linux-x64', 'linux-arm64']

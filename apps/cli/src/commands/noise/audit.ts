@@ -9,7 +9,7 @@ import { directoriesOf, identityOf, nowSeconds } from '@keyturn/publisher/transp
 import { FROM, serverOf, verdictData } from './lookup.ts'
 
 interface AuditOptions {
-  readonly from?: readonly string[]
+  readonly from?: readonly string[] | undefined
   readonly maxAge: string
 }
 

@@ -15,9 +15,9 @@ import { keysData, keysText } from './keys-table.ts'
 
 /** Flags that say where transport keys are published. */
 export interface PlaceOptions {
-  readonly to?: readonly string[]
-  readonly tokenFile?: string
-  readonly handOver?: boolean
+  readonly to?: readonly string[] | undefined
+  readonly tokenFile?: string | undefined
+  readonly handOver?: boolean | undefined
 }
 
 /** Adds the flags of {@link PlaceOptions}. */

@@ -11,12 +11,12 @@ import { openTransport } from '@keyturn/publisher/transport'
 import { withSeedFile } from './seed.ts'
 
 interface DeriveOptions {
-  readonly seedFile?: string
-  readonly context?: string
-  readonly device?: string
+  readonly seedFile?: string | undefined
+  readonly context?: string | undefined
+  readonly device?: string | undefined
   readonly generation: string
-  readonly epoch?: string
-  readonly showSecret?: boolean
+  readonly epoch?: string | undefined
+  readonly showSecret?: boolean | undefined
 }
 
 const GENERATIONS: readonly Generation[] = ['G2', 'G1', 'G1+', 'G0']

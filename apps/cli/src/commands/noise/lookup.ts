@@ -11,8 +11,8 @@ import { openHome } from '@keyturn/publisher'
 import { directoriesOf, directoryOf, identityOf, nowSeconds, openFloors } from '@keyturn/publisher/transport'
 
 interface LookupOptions {
-  readonly from?: readonly string[]
-  readonly requireSigned?: boolean
+  readonly from?: readonly string[] | undefined
+  readonly requireSigned?: boolean | undefined
 }
 
 export const FROM = [

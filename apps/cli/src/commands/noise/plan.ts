@@ -10,8 +10,8 @@ import { dateText } from './dates.ts'
 import { nowSeconds, openTransport, transportPolicy } from '@keyturn/publisher/transport'
 
 interface PlanOptions {
-  readonly interval?: string
-  readonly at?: string
+  readonly interval?: string | undefined
+  readonly at?: string | undefined
 }
 
 /** Registers `keyturn noise plan`. */

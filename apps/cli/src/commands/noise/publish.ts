@@ -20,8 +20,8 @@ import { dateText } from './dates.ts'
 
 interface PublishOptions extends PlaceOptions {
   readonly device: string
-  readonly request?: string
-  readonly answer?: string
+  readonly request?: string | undefined
+  readonly answer?: string | undefined
 }
 
 /** Registers `keyturn noise publish`. */

@@ -15,7 +15,7 @@ import type { PlaceOptions } from './change.ts'
 
 interface RevokeOptions extends PlaceOptions {
   readonly reason: string
-  readonly replace?: boolean
+  readonly replace?: boolean | undefined
 }
 
 const REASONS: readonly RevocationReason[] = ['compromise', 'lost', 'superseded', 'retired', 'unspecified']

@@ -14,9 +14,9 @@ import { dateText } from './dates.ts'
 
 /** Flags of `noise rotate`, which is `rotate transport`. */
 export interface RotateTransportFlags extends PlaceOptions {
-  readonly now?: boolean
-  readonly due?: boolean
-  readonly abandon?: boolean
+  readonly now?: boolean | undefined
+  readonly due?: boolean | undefined
+  readonly abandon?: boolean | undefined
 }
 
 const ROTATE_STEPS: readonly PlanAction[] = ['announce-next', 'cut-over', 'retire', 'refresh']

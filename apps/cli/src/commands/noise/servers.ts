@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 
 interface ServersOptions {
-  readonly remove?: string
+  readonly remove?: string | undefined
 }
 
 /** Registers `keyturn noise servers`. */

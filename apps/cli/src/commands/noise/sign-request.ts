@@ -25,12 +25,12 @@ import { withSeedFile } from './seed.ts'
 
 interface SignRequestOptions {
   readonly out: string
-  readonly sign?: string
-  readonly seedFile?: string
-  readonly turn?: boolean
-  readonly nextKey?: string
-  readonly identity?: string
-  readonly force?: boolean
+  readonly sign?: string | undefined
+  readonly seedFile?: string | undefined
+  readonly turn?: boolean | undefined
+  readonly nextKey?: string | undefined
+  readonly identity?: string | undefined
+  readonly force?: boolean | undefined
 }
 
 /** Registers `keyturn noise sign-request`. */

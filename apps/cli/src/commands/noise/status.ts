@@ -6,7 +6,7 @@ import { nowSeconds, openTransport, transportPolicy } from '@keyturn/publisher/t
 import { keysData, keysText } from './keys-table.ts'
 
 interface StatusOptions {
-  readonly check?: boolean
+  readonly check?: boolean | undefined
 }
 
 /** Registers `keyturn noise status`. */

@@ -10,9 +10,9 @@ import { archiveKeyId, contentKey, keyIdFlag, verifiersFor } from './flags.ts'
 /** Flags that say which keys an archive is read with; what they leave out the home may know. */
 export interface ArchiveKeyFlags {
   readonly archive: string
-  readonly publicKey?: string
-  readonly key?: string
-  readonly keyId?: string
+  readonly publicKey?: string | undefined
+  readonly key?: string | undefined
+  readonly keyId?: string | undefined
 }
 
 /** Where the verifier of an archive was found. */

@@ -23,17 +23,17 @@ interface BuildFlags {
   readonly key: string
   readonly signSecretKey: string
   readonly keyId: string
-  readonly slots?: string
+  readonly slots?: string | undefined
   readonly level: string
-  readonly jobs?: string
-  readonly previous?: string
-  readonly publicKey?: string
-  readonly full?: boolean
+  readonly jobs?: string | undefined
+  readonly previous?: string | undefined
+  readonly publicKey?: string | undefined
+  readonly full?: boolean | undefined
   readonly align: string
   readonly segmentSize: string
   readonly exclude: string[]
-  readonly ymirPrefix?: boolean
-  readonly force?: boolean
+  readonly ymirPrefix?: boolean | undefined
+  readonly force?: boolean | undefined
 }
 
 /** Registers `build`. */

@@ -9,7 +9,7 @@ interface DiffFlags {
   readonly left: string
   readonly right: string
   readonly exclude: string[]
-  readonly failOnDiff?: boolean
+  readonly failOnDiff?: boolean | undefined
 }
 
 /** Registers `diff`. */

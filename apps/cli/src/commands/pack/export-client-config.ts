@@ -11,14 +11,14 @@ import { keyIdFlag } from './flags.ts'
 import { readShippedPublicKey } from './shipped-public-key.ts'
 
 interface ClientConfigFlags {
-  readonly key?: string
-  readonly publicKey?: string
-  readonly keyId?: string
+  readonly key?: string | undefined
+  readonly publicKey?: string | undefined
+  readonly keyId?: string | undefined
   readonly slot: string[]
   readonly lang: string
-  readonly mappingName?: string
+  readonly mappingName?: string | undefined
   readonly output: string
-  readonly force?: boolean
+  readonly force?: boolean | undefined
 }
 
 /** Registers `export-client-config`. */

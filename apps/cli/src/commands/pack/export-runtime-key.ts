@@ -10,13 +10,13 @@ import { keyIdFlag } from './flags.ts'
 import { readShippedPublicKey } from './shipped-public-key.ts'
 
 interface RuntimeKeyFlags {
-  readonly key?: string
-  readonly publicKey?: string
-  readonly keyId?: string
+  readonly key?: string | undefined
+  readonly publicKey?: string | undefined
+  readonly keyId?: string | undefined
   readonly format: string
   readonly compat: string
   readonly output: string
-  readonly force?: boolean
+  readonly force?: boolean | undefined
 }
 
 /** Registers `export-runtime-key`. */

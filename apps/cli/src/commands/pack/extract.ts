@@ -13,8 +13,8 @@ import { jobsFlag } from './flags.ts'
 interface ExtractFlags extends ArchiveKeyFlags {
   readonly output: string
   readonly path: string[]
-  readonly jobs?: string
-  readonly force?: boolean
+  readonly jobs?: string | undefined
+  readonly force?: boolean | undefined
 }
 
 /** Registers `extract`. */

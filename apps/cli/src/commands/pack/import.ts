@@ -12,9 +12,9 @@ import { requireFiles } from '../../paths.ts'
 
 interface ImportFlags {
   readonly input: string
-  readonly output?: string
-  readonly legacyKeyFile?: string
-  readonly skipUnreadable?: boolean
+  readonly output?: string | undefined
+  readonly legacyKeyFile?: string | undefined
+  readonly skipUnreadable?: boolean | undefined
 }
 
 /** Registers `import`. */

@@ -9,7 +9,7 @@ import type { ArchiveKeyFlags } from './archive-keys.ts'
 import { requireFiles } from '../../paths.ts'
 
 interface InspectFlags extends ArchiveKeyFlags {
-  readonly raw?: boolean
+  readonly raw?: boolean | undefined
 }
 
 /** Registers `inspect`. */

@@ -14,8 +14,8 @@ interface RewrapFlags {
   readonly newKey: string
   readonly newKeyId: string
   readonly signSecretKey: string
-  readonly publicKey?: string
-  readonly force?: boolean
+  readonly publicKey?: string | undefined
+  readonly force?: boolean | undefined
 }
 
 /** Registers `rewrap`. */

@@ -16,10 +16,10 @@ import { channelOf } from '../../flags/channel.ts'
 interface TreeOptions {
   readonly input: string
   readonly output: string
-  readonly channel?: string
+  readonly channel?: string | undefined
   readonly level: string
-  readonly jobs?: string
-  readonly fresh?: boolean
+  readonly jobs?: string | undefined
+  readonly fresh?: boolean | undefined
   readonly runtimeKeyFile: boolean
 }
 

@@ -13,7 +13,7 @@ import { jobsFlag } from './flags.ts'
 
 interface VerifyFlags extends Omit<ArchiveKeyFlags, 'archive'> {
   readonly archive: readonly string[]
-  readonly jobs?: string
+  readonly jobs?: string | undefined
 }
 
 /** Refused archives that an error names; the steps name all. */

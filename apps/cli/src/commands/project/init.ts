@@ -10,7 +10,7 @@ import { counted } from '../../output.ts'
 import { requireFolder } from '../../paths.ts'
 
 interface InitOptions {
-  readonly name?: string
+  readonly name?: string | undefined
   readonly source: string
 }
 

@@ -26,7 +26,7 @@ import { openToRelease } from '@keyturn/publisher/ship'
 /** Options of commands that change what a channel offers. */
 export interface OfferOptions extends ServerOptions {
   /** `--local`: sign, and publish nothing now. */
-  readonly local?: boolean
+  readonly local?: boolean | undefined
 }
 
 /** Adds the server's flags and `--local`. */

@@ -8,7 +8,7 @@ import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 
 interface DiffOptions extends ChannelOption {
-  readonly failOnDiff?: boolean
+  readonly failOnDiff?: boolean | undefined
 }
 
 /** Registers `keyturn release diff`. */

@@ -7,7 +7,7 @@ import { openClient } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 
 interface GarbageOptions extends ServerOptions {
-  readonly delete?: boolean
+  readonly delete?: boolean | undefined
 }
 
 /** Registers `keyturn release gc`. */

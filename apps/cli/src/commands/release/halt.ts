@@ -6,7 +6,7 @@ import { currentOffer, fallbackOf, freshSalt, publishedText, put, withOffer } fr
 import type { OfferOptions } from './change-offer.ts'
 
 interface HaltOptions extends ChannelOption, OfferOptions {
-  readonly withdraw?: boolean
+  readonly withdraw?: boolean | undefined
 }
 
 /** Registers `keyturn release halt`. */

@@ -10,8 +10,8 @@ import { CliError } from '../../errors.ts'
 import { withServer } from '../../flags/server.ts'
 
 interface KillOptions extends ServerOptions {
-  readonly local?: boolean
-  readonly out?: string
+  readonly local?: boolean | undefined
+  readonly out?: string | undefined
 }
 
 /** Registers `keyturn release kill`. */

@@ -20,7 +20,7 @@ import type { ChannelOption } from '../../flags/channel.ts'
 import { summary } from './summary.ts'
 
 interface ListOptions extends ChannelOption, ServerOptions {
-  readonly remote?: boolean
+  readonly remote?: boolean | undefined
 }
 
 /** Registers `keyturn release list`. */

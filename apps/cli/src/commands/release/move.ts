@@ -8,8 +8,8 @@ import { warnOfKey } from './key-problem.ts'
 
 /** How a promoted release is offered. */
 export interface ShareOptions {
-  readonly percent?: string
-  readonly resume?: boolean
+  readonly percent?: string | undefined
+  readonly resume?: boolean | undefined
 }
 
 /** Where the files of a release go: `to` another channel, or back on their own. */

@@ -30,14 +30,14 @@ import type { OfferOptions } from './change-offer.ts'
 import { openToRelease } from '@keyturn/publisher/ship'
 
 interface OfferVersionOptions extends ChannelOption, OfferOptions {
-  readonly days?: string
-  readonly percent?: string
-  readonly resume?: boolean
-  readonly fallback?: string
-  readonly mirror?: readonly string[]
-  readonly lanMirror?: readonly string[]
-  readonly key?: readonly string[]
-  readonly atLeast?: string
+  readonly days?: string | undefined
+  readonly percent?: string | undefined
+  readonly resume?: boolean | undefined
+  readonly fallback?: string | undefined
+  readonly mirror?: readonly string[] | undefined
+  readonly lanMirror?: readonly string[] | undefined
+  readonly key?: readonly string[] | undefined
+  readonly atLeast?: string | undefined
 }
 
 /** Registers `keyturn release offer`, which was `keyturn release head` before. */

@@ -13,19 +13,19 @@ import type { ChannelOption } from '../../flags/channel.ts'
 import { droppedFrom } from './tree.ts'
 
 interface PrepareOptions extends ChannelOption {
-  readonly release?: string
-  readonly notesFile?: string
+  readonly release?: string | undefined
+  readonly notesFile?: string | undefined
   readonly days: string
-  readonly minLauncherVersion?: string
-  readonly format?: string
-  readonly exclude?: readonly string[]
-  readonly include?: readonly string[]
-  readonly keep?: readonly string[]
-  readonly program?: readonly string[]
-  readonly dropOriginal?: boolean
-  readonly launcher?: string
-  readonly moveToIdentity?: boolean
-  readonly allowTag?: boolean
+  readonly minLauncherVersion?: string | undefined
+  readonly format?: string | undefined
+  readonly exclude?: readonly string[] | undefined
+  readonly include?: readonly string[] | undefined
+  readonly keep?: readonly string[] | undefined
+  readonly program?: readonly string[] | undefined
+  readonly dropOriginal?: boolean | undefined
+  readonly launcher?: string | undefined
+  readonly moveToIdentity?: boolean | undefined
+  readonly allowTag?: boolean | undefined
 }
 
 /** Registers `keyturn release prepare`. */

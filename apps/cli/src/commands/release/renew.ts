@@ -13,9 +13,9 @@ import { headData, headText } from './offer.ts'
 import { openToRelease } from '@keyturn/publisher/ship'
 
 interface RenewOptions extends ChannelOption, OfferOptions {
-  readonly all?: boolean
-  readonly days?: string
-  readonly key?: readonly string[]
+  readonly all?: boolean | undefined
+  readonly days?: string | undefined
+  readonly key?: readonly string[] | undefined
 }
 
 /** Registers `keyturn release renew`. */

@@ -8,9 +8,9 @@ import { currentOffer, fallbackOf, freshSalt, publishedText, put, withOffer } fr
 import type { OfferOptions } from './change-offer.ts'
 
 interface RolloutOptions extends ChannelOption, OfferOptions {
-  readonly percent?: string
-  readonly pause?: boolean
-  readonly resume?: boolean
+  readonly percent?: string | undefined
+  readonly pause?: boolean | undefined
+  readonly resume?: boolean | undefined
 }
 
 /** Registers `keyturn release rollout`. */

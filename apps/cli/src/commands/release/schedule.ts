@@ -21,11 +21,11 @@ import { publishedText, withOffer } from './change-offer.ts'
 import type { OfferOptions } from './change-offer.ts'
 
 interface ScheduleOptions extends ChannelOption, OfferOptions {
-  readonly at?: string
-  readonly now?: boolean
-  readonly cancel?: boolean
-  readonly list?: boolean
-  readonly allowReadable?: boolean
+  readonly at?: string | undefined
+  readonly now?: boolean | undefined
+  readonly cancel?: boolean | undefined
+  readonly list?: boolean | undefined
+  readonly allowReadable?: boolean | undefined
 }
 
 /** Registers `keyturn release schedule`. */

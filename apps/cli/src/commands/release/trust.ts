@@ -5,7 +5,7 @@ import { openHome } from '@keyturn/publisher'
 import { readIdentityLog, rolesInForce } from '@keyturn/publisher/release'
 
 interface TrustOptions {
-  readonly first?: boolean
+  readonly first?: boolean | undefined
 }
 
 /** Registers `keyturn release trust`. */

@@ -13,7 +13,7 @@ import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 
 interface VerifyPublicOptions extends ChannelOption, ServerOptions {
-  readonly trust?: string
+  readonly trust?: string | undefined
   readonly blobs: string
 }
 

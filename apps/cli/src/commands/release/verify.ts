@@ -10,7 +10,7 @@ import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 
 interface VerifyOptions extends ChannelOption {
-  readonly history?: boolean
+  readonly history?: boolean | undefined
 }
 
 /** Registers `keyturn release verify`. */

@@ -23,7 +23,7 @@ import type { SealOptions } from './seal.ts'
 
 interface EnrollOptions extends SealOptions {
   readonly keyFile: string
-  readonly publicKey?: string
+  readonly publicKey?: string | undefined
   readonly days: string
 }
 

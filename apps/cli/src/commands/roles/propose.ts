@@ -14,16 +14,16 @@ import { refuseWhileRotating } from '@keyturn/publisher/rotation'
 import { rolesData, rolesText } from './show.ts'
 
 interface ProposeOptions {
-  readonly addRelease?: readonly string[]
-  readonly removeRelease?: readonly string[]
-  readonly releaseThreshold?: string
-  readonly addHead?: readonly string[]
-  readonly removeHead?: readonly string[]
-  readonly headThreshold?: string
-  readonly revoke?: readonly string[]
-  readonly addTransport?: readonly string[]
-  readonly removeTransport?: readonly string[]
-  readonly raiseEpoch?: boolean
+  readonly addRelease?: readonly string[] | undefined
+  readonly removeRelease?: readonly string[] | undefined
+  readonly releaseThreshold?: string | undefined
+  readonly addHead?: readonly string[] | undefined
+  readonly removeHead?: readonly string[] | undefined
+  readonly headThreshold?: string | undefined
+  readonly revoke?: readonly string[] | undefined
+  readonly addTransport?: readonly string[] | undefined
+  readonly removeTransport?: readonly string[] | undefined
+  readonly raiseEpoch?: boolean | undefined
   readonly days: string
 }
 

@@ -33,8 +33,8 @@ import type { PlannedRotation, RotationCommand } from '../rotate/run-rotation.ts
 
 /** What sealing a role document asks for. */
 export interface SealOptions extends ServerOptions, NextKeyOptions {
-  readonly channel?: readonly string[]
-  readonly local?: boolean
+  readonly channel?: readonly string[] | undefined
+  readonly local?: boolean | undefined
 }
 
 /** Registers `keyturn roles seal`. */

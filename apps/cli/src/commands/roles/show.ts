@@ -13,7 +13,7 @@ import { readRoles } from '@keyturn/publisher/release'
 const DAY_MS = 86_400_000
 
 interface ShowOptions {
-  readonly document?: string
+  readonly document?: string | undefined
 }
 
 /** Registers `keyturn roles show`. */

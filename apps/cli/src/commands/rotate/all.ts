@@ -18,7 +18,7 @@ import { runRotation } from './run-rotation.ts'
 import { openVaultRotation } from './vault.ts'
 
 interface AllFlags extends Omit<IdentityFlags, 'revoke' | 'channel'> {
-  readonly due?: boolean
+  readonly due?: boolean | undefined
 }
 
 /** Registers `keyturn rotate all --due`. */

@@ -33,10 +33,10 @@ import type { PlannedRotation, RotationCommand } from './run-rotation.ts'
 
 /** Flags of `rotate content`. */
 export interface ContentFlags extends ServerOptions {
-  readonly channel?: string
-  readonly full?: boolean
-  readonly local?: boolean
-  readonly abandon?: boolean
+  readonly channel?: string | undefined
+  readonly full?: boolean | undefined
+  readonly local?: boolean | undefined
+  readonly abandon?: boolean | undefined
 }
 
 /** Registers `keyturn rotate content`. */

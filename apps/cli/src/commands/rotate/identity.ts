@@ -29,11 +29,11 @@ import type { PlannedRotation, RotationCommand, RotationOutcome } from './run-ro
 
 /** Flags of `rotate identity`, `release` and `head`. */
 export interface IdentityFlags extends ServerOptions, NextKeyOptions {
-  readonly channel?: readonly string[]
-  readonly revoke?: boolean
-  readonly rolesDays?: string
-  readonly local?: boolean
-  readonly abandon?: boolean
+  readonly channel?: readonly string[] | undefined
+  readonly revoke?: boolean | undefined
+  readonly rolesDays?: string | undefined
+  readonly local?: boolean | undefined
+  readonly abandon?: boolean | undefined
 }
 
 /** Which day-to-day keys rotate with the identity. */

@@ -9,8 +9,8 @@ import { openVault } from '@keyturn/publisher/vault'
 import type { VaultFlags } from '@keyturn/publisher/vault'
 
 interface CheckpointFlags extends VaultFlags {
-  readonly output?: string
-  readonly force?: boolean
+  readonly output?: string | undefined
+  readonly force?: boolean | undefined
 }
 
 /** Registers the command `checkpoint`. */

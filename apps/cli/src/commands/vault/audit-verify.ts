@@ -9,7 +9,7 @@ import { openVault } from '@keyturn/publisher/vault'
 import type { VaultFlags } from '@keyturn/publisher/vault'
 
 interface VerifyFlags extends VaultFlags {
-  readonly checkpoint?: string
+  readonly checkpoint?: string | undefined
 }
 
 /** Registers the command `verify`. */

@@ -10,8 +10,8 @@ import type { PlaceFlags } from '../../flags/vault.ts'
 import { openVault } from '@keyturn/publisher/vault'
 
 interface OpenFlags extends PlaceFlags {
-  readonly output?: string
-  readonly force?: boolean
+  readonly output?: string | undefined
+  readonly force?: boolean | undefined
 }
 
 /** Registers the command `open`. */

@@ -7,9 +7,9 @@ import { openVault } from '@keyturn/publisher/vault'
 import type { VaultFlags } from '@keyturn/publisher/vault'
 
 interface RetireFlags extends VaultFlags {
-  readonly destroy?: boolean
-  readonly restore?: boolean
-  readonly forceCount?: string
+  readonly destroy?: boolean | undefined
+  readonly restore?: boolean | undefined
+  readonly forceCount?: string | undefined
 }
 
 /** Registers the command `retire`. */

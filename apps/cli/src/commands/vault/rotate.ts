@@ -7,8 +7,8 @@ import type { VaultFlags } from '@keyturn/publisher/vault'
 import { recordCount, olderCount } from './sweep-report.ts'
 
 interface RotateFlags extends VaultFlags {
-  readonly stageOnly?: boolean
-  readonly compromised?: boolean
+  readonly stageOnly?: boolean | undefined
+  readonly compromised?: boolean | undefined
 }
 
 /** Registers the command `rotate`. */

@@ -9,7 +9,7 @@ import { reportData, reportText, olderCount } from './sweep-report.ts'
 
 interface SweepFlags extends VaultFlags {
   readonly pageSize: string
-  readonly maxRate?: string
+  readonly maxRate?: string | undefined
 }
 
 /** Registers the command `sweep`. */

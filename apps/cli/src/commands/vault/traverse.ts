@@ -5,9 +5,9 @@ import type { PlaceFlags } from '../../flags/vault.ts'
 import { openVault } from '@keyturn/publisher/vault'
 
 interface TraverseFlags extends PlaceFlags {
-  readonly toPartition?: string
-  readonly fromPolicy?: string
-  readonly fromSession?: string
+  readonly toPartition?: string | undefined
+  readonly fromPolicy?: string | undefined
+  readonly fromSession?: string | undefined
 }
 
 /** Registers the command `traverse`. */
