@@ -73,7 +73,11 @@ afterEach(async () => {
 })
 
 /** An install with one release; blobs wait while `wire.isHeld`. */
-async function install(settings: Partial<Settings> = {}, files: TestFiles = {}, isMeteredHere = false) {
+async function install(
+  settings: Omit<Settings, 'server' | 'trust'> = {},
+  files: TestFiles = {},
+  isMeteredHere = false,
+) {
   const publisher = await Publisher.create()
   const folder = await temporaryFolder()
   endOfGame = join(folder, '.updates/END')

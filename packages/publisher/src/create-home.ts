@@ -74,7 +74,7 @@ async function fill(folder: string, plan: NewHome): Promise<{ description: HomeD
   const paths = homePaths(folder)
   const options: KeysOptions = {
     clock: plan.clock,
-    ...(plan.scryptLogN === undefined ? {} : { scryptLogN: plan.scryptLogN }),
+    scryptLogN: plan.scryptLogN,
   }
   const keys = await Keys.create(paths.keystore, plan.passphrase, options)
   try {

@@ -52,10 +52,7 @@ export class Keys {
   /** Creates a keystore file; it must not exist. */
   static async create(path: string, passphrase: Uint8Array, options: KeysOptions): Promise<Keys> {
     const { scryptLogN, keepPrevious = true } = options
-    return new Keys(
-      await createKeystore(path, passphrase, { keepPrevious, ...(scryptLogN === undefined ? {} : { scryptLogN }) }),
-      options,
-    )
+    return new Keys(await createKeystore(path, passphrase, { keepPrevious, scryptLogN }), options)
   }
 
   /** Opens a keystore file; a wrong passphrase is said with the name of the file. */

@@ -178,7 +178,7 @@ export class Cell {
         partition,
         cell,
         limit: pageSize,
-        ...(after === undefined ? {} : { after }),
+        after,
       })
       for (const { name, layer, keyVersion, format, envelope, revision } of page) {
         yield { name, layer, keyVersion, legacy: format === 'v0', bytes: envelope.length, revision }

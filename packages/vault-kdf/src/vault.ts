@@ -127,7 +127,7 @@ export class Vault {
     const { clock } = options
     const secret = await keyring.auditSecret()
     const audit = new AuditLog(secret, context, {
-      ...(clock === undefined ? {} : { clock }),
+      clock,
       ...options.audit,
     })
     const core = new VaultCore({

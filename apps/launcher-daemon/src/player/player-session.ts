@@ -151,5 +151,5 @@ export function settingsOf({
   product,
   target,
 }: PlayerConfig): Settings & { readonly server: string; readonly trust: string } {
-  return { server, trust, channel, target, ...(product === undefined ? {} : { product }) }
+  return { server, trust, channel, target, product }
 }

@@ -333,5 +333,5 @@ export class LauncherProgram {
 function playerSettings(player: PlayerDefaults | undefined): Settings {
   if (player === undefined) return {}
   const { channel, product, target } = player.config
-  return { channel, target, ...(product === undefined ? {} : { product }) }
+  return { channel, target, product }
 }

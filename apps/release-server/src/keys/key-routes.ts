@@ -134,7 +134,7 @@ function relayRoutes(app: FastifyInstance, context: ServerContext): void {
       path: `/${request.params.z32}`,
       query,
       headers,
-      ...(body === undefined ? {} : { body }),
+      body,
     })
     if (request.method === 'PUT' && status === 204)
       await context.metadata.transaction([], (records) => records.notify('noise', request.params.z32))

@@ -77,7 +77,7 @@ async function copyRecords(from: MetadataStore, to: MetadataStore): Promise<numb
       const page = await from.list(collection, {
         limit: PAGE_SIZE,
         bodies: true,
-        ...(after === undefined ? {} : { after }),
+        after,
       })
       await to.transaction(['migrate'], (records) => records.put(collection, ...page))
       count += page.length
@@ -93,7 +93,7 @@ async function copyRecords(from: MetadataStore, to: MetadataStore): Promise<numb
 /** Removes from the copy what an earlier, interrupted run copied and the source has deleted since. */
 async function removeOthers(to: MetadataStore, collection: string, keys: ReadonlySet<string>): Promise<void> {
   for (let after: string | undefined; ;) {
-    const page = await to.list(collection, { limit: PAGE_SIZE, ...(after === undefined ? {} : { after }) })
+    const page = await to.list(collection, { limit: PAGE_SIZE, after })
     const others = page.map(({ key }) => key).filter((key) => !keys.has(key))
     if (others.length > 0) await to.transaction(['migrate'], (records) => records.delete(collection, ...others))
     after = page.at(-1)?.key
@@ -107,7 +107,7 @@ async function digestOf(store: MetadataStore, collection: string): Promise<strin
     const page = await store.list(collection, {
       limit: PAGE_SIZE,
       bodies: true,
-      ...(after === undefined ? {} : { after }),
+      after,
     })
     for (const { key, value, body } of page)
       hash.update(JSON.stringify([key, value, body === undefined ? null : Buffer.from(body).toString('base64')]))

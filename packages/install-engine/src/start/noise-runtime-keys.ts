@@ -127,7 +127,7 @@ export class NoiseRuntimeKeys implements RuntimeKeyProvider {
         const verdicts = await lookUpKeys(this.#directory, parseIdentityName(name), floors, {
           nowS: Math.floor(this.#options.clock() / 1000),
           fresh,
-          ...(signal === undefined ? {} : { signal }),
+          signal,
         })
         await writeSmallFile(this.#options.fs, this.#options.floorsFile, floors.format())
         const best = verdicts.find((verdict) => isUsable(verdict) && verdict.publicKey !== undefined)

@@ -7,7 +7,7 @@ function higherFloor(stored: ChannelFloor, { headSequence, headSha256, ...manife
   const isNewManifest = (manifest.manifestSequence ?? 0) > (stored.manifestSequence ?? 0)
   return {
     ...stored,
-    ...(isNewHead && { headSequence, ...(headSha256 !== undefined && { headSha256 }) }),
+    ...(isNewHead && { headSequence, headSha256 }),
     ...(isNewManifest && manifest),
   }
 }

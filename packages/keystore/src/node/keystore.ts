@@ -97,7 +97,7 @@ async function lockForMaking(path: string, options: FileKeystoreOptions): Promis
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 })
     const { lockWaitMs = 5_000, fs } = options
-    const lock = await lockFile(`${path}.making.lock`, { waitMs: lockWaitMs, ...(fs === undefined ? {} : { fs }) })
+    const lock = await lockFile(`${path}.making.lock`, { waitMs: lockWaitMs, fs })
     return () => lock.release()
   } catch (cause) {
     if (cause instanceof PrimitivesError && cause.code === 'PRIM_LOCKED')

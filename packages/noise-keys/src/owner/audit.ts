@@ -73,7 +73,7 @@ export async function auditIdentity(
     try {
       const published = await directory.read(identity, {
         fresh: true,
-        ...(options.signal === undefined ? {} : { signal: options.signal }),
+        signal: options.signal,
       })
       found.push({ directory, published })
     } catch (error) {

@@ -32,7 +32,7 @@ export async function lookUpKeys(
   try {
     const published = await directory.read(identity, {
       fresh: options.fresh ?? !known,
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     })
     return verifyKeys(identity, published, floors, { nowS, policy })
   } catch (error) {

@@ -82,7 +82,7 @@ async function copySecrets(
   const to = await Store.create(file, passphrase, {
     clock,
     keepPrevious: false,
-    ...(scryptLogN === undefined ? {} : { scryptLogN }),
+    scryptLogN,
   })
   try {
     for (const [alias, kind] of secrets) await from.lend(alias, (secret) => to.add(alias, kind, secret))

@@ -56,6 +56,6 @@ function foreign(name: string, cause?: M2pError): PublisherError {
   return new PublisherError('BUILD_FOREIGN_ARCHIVE', `"${printable(name)}" was not packed with the keys of this home`, {
     details: { path: printable(name) },
     hint: 'Pack the tree with "keyturn pack tree" in this home, or give --home of the one that packed it',
-    ...(cause === undefined ? {} : { cause }),
+    cause,
   })
 }

@@ -181,7 +181,7 @@ function installRules({ like, keep, program, rollbackOf }: ReleasePlan): Partial
           delete: like.delete,
           critical: like.critical,
           components: like.components,
-          ...(like.requires === undefined ? {} : { requires: like.requires }),
+          requires: like.requires,
         }),
     keep: keep ?? like?.keep ?? [],
     program: program ?? like?.program,

@@ -132,7 +132,7 @@ async function sendHead(
     head: bytes,
     ifHeadSequence: options.ifHeadSequence,
     ...ahead,
-    ...(signatures === undefined ? {} : { signatures }),
+    signatures,
   })
   await noteHeadPublished(paths, channel, bytes)
   return { version: manifest.version, sequence: manifest.sequence, ...report, runtimeKeys }
@@ -225,7 +225,7 @@ async function draftRelease(
   const draft = {
     manifest: release.bytes,
     signatures,
-    ...(legacySignature === undefined ? {} : { legacySignature }),
+    legacySignature,
   }
   try {
     await client.createRelease(description.product, draft)

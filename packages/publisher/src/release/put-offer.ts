@@ -74,7 +74,7 @@ async function send(
     ...how,
     ifHeadSequence,
     replacesDrafts,
-    ...(progress === undefined ? {} : { progress }),
+    progress,
   })
 }
 

@@ -114,9 +114,9 @@ export function rotationPlan(
     nextDigests: kept,
     nextThreshold: Math.min(state.nextThreshold.fewest, future.length + kept.length),
     seals: terms.seals,
-    ...(terms.addWitnesses === undefined ? {} : { addWitnesses: terms.addWitnesses }),
-    ...(terms.removeWitnesses === undefined ? {} : { removeWitnesses: terms.removeWitnesses }),
-    ...(terms.witnessThreshold === undefined ? {} : { witnessThreshold: terms.witnessThreshold }),
+    addWitnesses: terms.addWitnesses,
+    removeWitnesses: terms.removeWitnesses,
+    witnessThreshold: terms.witnessThreshold,
   }
 }
 

@@ -52,7 +52,7 @@ export async function handOverKeys(
   )
   const handOne = async (url: string): Promise<void> => {
     assertPrivate(url)
-    const client = await openClient({ server: url, ...(tokenFile === undefined ? {} : { tokenFile }) }, home.session)
+    const client = await openClient({ server: url, tokenFile }, home.session)
     for (const key of keys)
       await home.withSeed((seed) =>
         withSecret(seed, key, (secret) => client.putTransportKey(metadata.identity, key.device, secret)),

@@ -104,8 +104,8 @@ export async function startChild(
   const spawnOptions: SpawnOptions = {
     env,
     stdio,
-    ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
-    ...(command.detached === undefined ? {} : { detached: command.detached }),
+    cwd: command.cwd,
+    detached: command.detached,
     windowsHide: command.windowsHide ?? false,
     shell: false,
   }

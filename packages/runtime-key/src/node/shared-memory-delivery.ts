@@ -65,7 +65,7 @@ async function chooseProvider(options: SharedMemoryDeliveryOptions): Promise<Sha
   if (options.provider !== undefined) return options.provider
   const random = options.random ?? systemRandom
   if (process.platform === 'win32') return (await import('./windows-shared-memory.ts')).windowsSharedMemory({ random })
-  return posixSharedMemory({ random, ...(options.folder === undefined ? {} : { folder: options.folder }) })
+  return posixSharedMemory({ random, folder: options.folder })
 }
 
 async function fill(provider: SharedMemoryProvider, runtimeKey: RuntimeKey): Promise<SharedMemory> {

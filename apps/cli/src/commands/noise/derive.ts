@@ -59,7 +59,7 @@ function placeOf(options: DeriveOptions): DerivationPlace & { device: string } {
   return {
     generation,
     device: options.device ?? 'default',
-    ...(options.context === undefined ? {} : { context: options.context }),
+    context: options.context,
     ...(options.epoch === undefined ? {} : { epoch: wholeNumber(options.epoch, '--epoch', 0, 0xffff_ffff) }),
   }
 }

@@ -147,7 +147,7 @@ async function runNamed(wanted: WantedRotation, context: Context, flags: AllFlag
         context,
         await openTransportRotation(context, {
           due: true,
-          ...(flags.tokenFile === undefined ? {} : { tokenFile: flags.tokenFile }),
+          tokenFile: flags.tokenFile,
         }),
         {},
       )

@@ -36,8 +36,8 @@ async function traverseRecord(
   const { token: destinationToken } = tokenOf(flags.policy, flags.session)
   await vault.traverse(source, vault.partition(toPartition).cell(to), name, {
     layer: layerOf(flags.layer),
-    ...(sourceToken === undefined ? {} : { sourceToken }),
-    ...(destinationToken === undefined ? {} : { destinationToken }),
+    sourceToken,
+    destinationToken,
   })
   return {
     data: {
