@@ -16,7 +16,7 @@ export interface AskOptions {
   /** Stops a question that waits. */
   readonly signal: AbortSignal
   /** Called for a passphrase file that others can read. */
-  readonly warn?: (text: string) => void
+  readonly warn?: ((text: string) => void) | undefined
   /** Gives the passphrase of the home while it is unlocked; asked before a person is. */
   readonly fromAgent?: (() => Promise<Uint8Array | undefined>) | undefined
 }

@@ -11,11 +11,11 @@ import { CliError } from '../errors.ts'
 import { formatTable } from '../output.ts'
 
 interface PassphraseOptions {
-  readonly alias?: string
-  readonly newPassphraseFile?: string
-  readonly nextKey?: boolean
-  readonly nextKeyFile?: string
-  readonly nextPassphraseFile?: string
+  readonly alias?: string | undefined
+  readonly newPassphraseFile?: string | undefined
+  readonly nextKey?: boolean | undefined
+  readonly nextKeyFile?: string | undefined
+  readonly nextPassphraseFile?: string | undefined
 }
 
 /** What became of a file, for people. */

@@ -11,10 +11,10 @@ import { CliError } from '../../errors.ts'
 import { counted, formatTable } from '../../output.ts'
 
 interface CosignOptions {
-  readonly signatures?: string
-  readonly tree?: string
-  readonly sha256?: string
-  readonly key?: string
+  readonly signatures?: string | undefined
+  readonly tree?: string | undefined
+  readonly sha256?: string | undefined
+  readonly key?: string | undefined
 }
 
 /** Registers `keyturn release cosign`. */

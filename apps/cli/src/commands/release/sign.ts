@@ -22,9 +22,9 @@ import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 
 interface SignOptions extends ChannelOption {
-  readonly key?: readonly string[]
-  readonly legacyKeyFile?: string
-  readonly addSignatures?: string
+  readonly key?: readonly string[] | undefined
+  readonly legacyKeyFile?: string | undefined
+  readonly addSignatures?: string | undefined
 }
 
 /** Registers `keyturn release sign`. */
