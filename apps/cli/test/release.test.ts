@@ -6,6 +6,7 @@ import { generateKeyPairSync, sign, verify } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { initialTrustState, parseManifest, parseTrustRoot, pinnedKeysRoot, verifyRelease } from '@keyturn/manifest'
 import { run } from '../src/program.ts'
+import { command } from './support/command.ts'
 import { World } from './support/world.ts'
 
 let world: World
@@ -98,6 +99,26 @@ describe('keyturn release prepare', () => {
       'pack/b.pck',
       'sub/docs/kept.txt',
     ])
+  })
+
+  it('refuses all paths that a system cannot hold at once, and warns of what changed in spelling only', async () => {
+    await tree('first', { 'Data/a.txt': 'a', 'b.txt': 'b' })
+    expect(await command(world, ['release', 'prepare', world.path('first')])).toMatchObject({ code: 0 })
+    await tree('bad', { 'con.txt': 'x', 'a.': 'x', 'ok.txt': 'x' })
+    for (const args of [
+      ['release', 'prepare', world.path('bad')],
+      ['pack', 'tree', '--input', world.path('bad'), '--output', world.path('packed')],
+    ]) {
+      const { error, code } = await command(world, args)
+      expect([code, error.code]).toEqual([4, 'MAN_PATH'])
+      expect(error.message).toContain(`Cannot use 2 paths of "${world.path('bad')}"`)
+    }
+    await expect(readdir(world.path('packed'))).rejects.toMatchObject({ code: 'ENOENT' })
+    await tree('second', { 'data/a.txt': 'a', 'b.txt': 'b' })
+    let printed = ''
+    const onStderr = (text: string): void => void (printed += text)
+    expect(await command(world, ['release', 'prepare', world.path('second')], { onStderr })).toMatchObject({ code: 0 })
+    expect(printed).toContain('"Data/a.txt" to "data/a.txt"')
   })
 
   it('refuses links, empty trees, odd versions and unknown launchers', async () => {

@@ -23,6 +23,8 @@ const SLOWER = Number(process.env['KEYTURN_TREE_PAIRS_SLOWER'] ?? '6')
 /** FUSE remembers for a second what it was asked for, each spelling by itself; and so few pairs have to do there. */
 const NAME_CACHE_MS = 1_100
 const REMEMBERING = Number(process.env['KEYTURN_TREE_PAIRS_REMEMBERING'] ?? '40')
+/** How often the driver of a volume may die in a run: exfat-fuse does, now and then. */
+const MOST_DEATHS = 20
 /** Chains that one publisher makes before the next takes over. */
 const CHAINS_PER_PUBLISHER = 40
 /** What an update wants free beside the files themselves. */
@@ -37,6 +39,8 @@ interface Ground {
   system(folder: string): FileSystem
   /** Waits until the system no longer remembers names, sizes and bytes that changed under another spelling. */
   settle?(): Promise<void>
+  /** Another volume, after the driver of this one died. */
+  renew?(): Promise<void>
 }
 
 /** A file on the disk. */
@@ -340,7 +344,7 @@ function tight(fs: FileSystem, folder: string, tree: RandomTree): FileSystem {
 }
 
 async function runPairs(ground: Ground, salt: number, count = PAIRS): Promise<void> {
-  let [pairs, kills, old] = [0, 0, 0]
+  let [pairs, kills, old, deaths] = [0, 0, 0, 0]
   let publisher: Publisher | undefined
   for (let index = 0; pairs < count; index++) {
     if (publisher === undefined || index % CHAINS_PER_PUBLISHER === 0) publisher = await Publisher.create()
@@ -349,6 +353,12 @@ async function runPairs(ground: Ground, salt: number, count = PAIRS): Promise<vo
     try {
       await chain.run()
     } catch (error) {
+      if (ground.renew !== undefined && deaths < MOST_DEATHS && String(error).includes('ENOTCONN')) {
+        deaths += 1
+        console.log(`chain ${index} of seed ${SEED}: the driver of the volume died; on with another volume`)
+        await ground.renew()
+        continue
+      }
       throw new Error(`chain ${index} of seed ${SEED}: ${error instanceof Error ? error.message : String(error)}`, {
         cause: error,
       })
@@ -382,16 +392,27 @@ describe('update() over random pairs and chains of trees, with changes by the pl
   it(
     'ends like a fresh install on a real volume that folds names (row 306)',
     async ({ skip, onTestFinished }) => {
-      const mount = await foldingMount(false)
-      if ('reason' in mount) {
-        console.log(`no folding volume here: ${mount.reason}`)
-        return skip(mount.reason)
+      const found = await foldingMount(false)
+      if ('reason' in found) {
+        console.log(`no folding volume here: ${found.reason}`)
+        return skip(found.reason)
       }
-      onTestFinished(mount.unmount)
+      let mount = found
+      onTestFinished(() => mount.unmount())
       console.log(`on ${mount.kind}`)
-      const folder = (): Promise<string> => mount.folder()
-      const settle = mount.forget
-      const ground = { fold: upcase, keepsModes: false, folder, system: () => nodeFileSystem, settle }
+      const ground = {
+        fold: upcase,
+        keepsModes: false,
+        folder: () => mount.folder(),
+        system: () => nodeFileSystem,
+        settle: () => mount.forget(),
+        renew: async () => {
+          await mount.unmount()
+          const next = await foldingMount(false)
+          if ('reason' in next) throw new Error(next.reason)
+          mount = next
+        },
+      }
       await runPairs(ground, 2, Math.ceil(PAIRS / SLOWER))
     },
     patienceMs,

@@ -4,6 +4,7 @@ import { systemErrorCode } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
 import { look } from './disk.ts'
+import { untilForgotten } from './remembered-names.ts'
 
 /** How the folders above a path are. */
 export type Parents = 'real' | 'missing' | { readonly blockedAt: string }
@@ -76,7 +77,7 @@ export class FolderGuard {
     for (let count = 1; count <= parts.length; count++) {
       const folder = parts.slice(0, count).join('/')
       if (this.#real.has(folder)) continue
-      const stands = await this.parents(`${folder}/x`)
+      const stands = await this.#parentsNow(`${folder}/x`)
       if (stands === 'real') continue
       if (stands !== 'missing') throw inTheWay(path, stands.blockedAt)
       try {
@@ -86,6 +87,14 @@ export class FolderGuard {
       }
       this.#real.add(folder)
     }
+  }
+
+  /** As {@link parents}, but what is in the way is asked for until the system does not only remember it. */
+  async #parentsNow(path: string): Promise<Parents> {
+    const stands = await this.parents(path)
+    if (typeof stands === 'string') return stands
+    await untilForgotten(this.#fs, join(this.#root, stands.blockedAt))
+    return await this.parents(path)
   }
 
   /** Forgets every folder. */

@@ -6,10 +6,11 @@ import { hashIfFile, look, placeInside, removeFile, sameIdentity, syncFolders } 
 import type { FileIdentity } from '../disk/disk.ts'
 import { FolderGuard, inTheWay } from '../disk/folder-guard.ts'
 import type { Layout } from '../disk/layout.ts'
+import { untilForgotten } from '../disk/remembered-names.ts'
 import { changeInstalledMode } from '../disk/modes.ts'
 import { removeEmptyFolders, removeEmptyTree, renamePatiently } from './move.ts'
 import type { MoveContext } from './move.ts'
-import { moveIfThere, moveIntoPlace, untilForgotten } from './remembered.ts'
+import { moveIfThere, moveIntoPlace } from './remembered.ts'
 import { backupPlace, leavingFirst, orderSteps } from './transaction.ts'
 import type { AsideStep, ModeStep, StepOrder, Transaction, TransactionStep } from './transaction.ts'
 

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { systemErrorCode } from '@keyturn/primitives/node'
+import { isMissing, systemErrorCode } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { look, removeFile, syncFolders } from '../disk/disk.ts'
+import { listFolder, look, removeFile, syncFolders } from '../disk/disk.ts'
 import { hostSystem } from '../disk/host-system.ts'
 import type { HostSystem } from '../disk/host-system.ts'
 import type { Layout } from '../disk/layout.ts'
@@ -65,13 +65,16 @@ export async function renamePatiently(context: MoveContext, from: string, to: st
 
 /** Removes a folder that holds nothing but empty folders; `false`, when there is a file somewhere in it. */
 export async function removeEmptyTree(fs: FileSystem, folder: string): Promise<boolean> {
-  for (const name of await fs.readdir(folder)) {
+  // A folder that the system only remembers is gone already.
+  for (const name of await listFolder(fs, folder)) {
     const place = join(folder, name)
     const found = await look(fs, place)
     if (found.kind === 'nothing') continue
     if (found.kind === 'file' || found.what !== 'folder' || !(await removeEmptyTree(fs, place))) return false
   }
-  await fs.rmdir(folder)
+  await fs.rmdir(folder).catch((error: unknown) => {
+    if (!isMissing(error)) throw error
+  })
   return true
 }
 

@@ -14,6 +14,7 @@ import { isExcluded, refuseSecrets } from './exclusions.ts'
 import type { Selection } from './exclusions.ts'
 import { planLayout } from './layout.ts'
 import type { Layout, LayoutRules, PlannedArchive } from './layout.ts'
+import { refusePaths } from './path-problems.ts'
 import { listTree, refuseSpecialFiles } from './tree.ts'
 
 /** How a source tree becomes archives. */
@@ -55,6 +56,7 @@ export async function planTree(plan: Pick<PackPlan, 'input' | 'selection' | 'lay
   const taken = listed.filter((path) => !isExcluded(path, plan.selection))
   if (taken.length === 0) throw new PublisherError('BUILD_EMPTY', `No file in "${plan.input}" is left after exclusion`)
   refuseSecrets(taken, plan.selection)
+  refusePaths(plan.input, taken)
   return planLayout(taken, plan.layout)
 }
 

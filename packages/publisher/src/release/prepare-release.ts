@@ -20,6 +20,7 @@ import type { HomeSession } from '../home-session.ts'
 import { isExcluded, refuseSecrets } from './exclusions.ts'
 import type { Selection } from './exclusions.ts'
 import type { Layout } from './layout.ts'
+import { pathWarnings, refusePaths } from './path-problems.ts'
 import { checkRolesLast } from './sign-release.ts'
 import { newestRelease } from './sealed.ts'
 import { keepRelease, rolesInForce, takenVersions } from './store.ts'
@@ -72,6 +73,8 @@ export interface ReleasePlan {
   readonly keeps?: ((path: string, all: ReadonlySet<string>) => boolean) | undefined
   /** The release is scheduled: its archives are under a key that no other release names. */
   readonly sealed?: SealedPlan | undefined
+  /** Called with what the publisher should know about the paths of the release. */
+  readonly warn?: ((text: string) => void) | undefined
   readonly nowMs: number
   readonly signal: AbortSignal
   readonly progress?: Progress | undefined
@@ -103,6 +106,10 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
   const roles = await rolesInForce(paths, description.identity.prefix)
   checkRolesLast(roles.document, plan.nowMs)
   const chosen = await chosenFiles(tree, plan)
+  const warnings = pathWarnings(
+    chosen.map(({ path }) => path),
+    earlier?.manifest,
+  )
   const { files, indexes } = await describeFiles(
     chosen.filter(({ path }) => path !== plan.launcher),
     description,
@@ -132,6 +139,7 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
       contentKeys: contentKeysOf(description, plan.sealed?.key),
     },
   })
+  for (const warning of warnings) plan.warn?.(warning)
   const replaces = plan.sealed !== undefined
   return await keepRelease(home.paths, { bytes: writeManifest(manifest), tree, indexes, replaces })
 }
@@ -209,6 +217,10 @@ async function chosenFiles(tree: string, { keeps = () => true, selection }: Rele
   refuseSecrets(
     chosen.map(({ path }) => path),
     selection,
+  )
+  refusePaths(
+    tree,
+    chosen.map(({ path }) => path),
   )
   return chosen
 }

@@ -267,7 +267,8 @@ async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment
   }
   const { keep, program, requires } = project
   const rules = { keep, program, requires, layout, components: project.layout.components }
-  const terms = { ...rules, nowMs: host.clock(), signal: host.signal }
+  const warn = (text: string): void => host.warn(text)
+  const terms = { ...rules, warn, nowMs: host.clock(), signal: host.signal }
   try {
     return await watched(plan, 'hashing', (progress) =>
       prepareRelease(home, { tree, channel, version, selection, notes, ...terms, progress }),

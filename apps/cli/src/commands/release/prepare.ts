@@ -87,6 +87,7 @@ async function runPrepare(context: Context, options: PrepareOptions, tree: strin
       trustRoot: options.moveToIdentity === true ? await trustPin(home) : undefined,
       nowMs: context.clock(),
       signal: context.signal,
+      warn: context.warn,
       progress,
       keep: options.keep,
       program: programsOf(options.program),
