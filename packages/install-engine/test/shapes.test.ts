@@ -40,7 +40,7 @@ const blobs = ({ served }: TestEngine): string[] =>
   served.filter(({ path }) => path.startsWith('files/')).map(({ path }) => path)
 
 /**
- * A folding file system that goes on answering for a folder it was asked for under one spelling after the folder is
+ * A folding file system that goes on answering for a name it was asked for under one spelling after the file or folder is
  * gone under another, for some questions: what FUSE does for a second.
  */
 function remembering(folder: string): FileSystem {
@@ -56,8 +56,7 @@ function remembering(folder: string): FileSystem {
   const lstat = async (path: string, options?: object): Promise<unknown> => {
     try {
       const stats = await fs.lstat(path, options as undefined)
-      if (stats.isDirectory()) seen.set(path, { stats, left: 3 })
-      else forget(path)
+      seen.set(path, { stats, left: 3 })
       return stats
     } catch (error) {
       const stats = answersFor(path)
@@ -76,14 +75,31 @@ function remembering(folder: string): FileSystem {
     await fs.rmdir(path)
     forget(path)
   }
-  return { ...fs, lstat, statfs, rmdir } as unknown as FileSystem
+  const rename = async (from: string, to: string): Promise<void> => {
+    await fs.rename(from, to)
+    forget(from)
+  }
+  const rm = async (path: string, options?: object): Promise<void> => {
+    await fs.rm(path, options)
+    forget(path)
+  }
+  return { ...fs, lstat, statfs, rename, rm, rmdir } as unknown as FileSystem
 }
 
-describe('update() where the system still answers for a folder that is gone under another spelling (row 300)', () => {
+describe('update() where the system still answers for a name that is gone under another spelling (row 300)', () => {
   it('makes the folder again, also when an earlier part of the same update removed it', async () => {
     const [old, fresh] = ['old '.repeat(500), 'new '.repeat(700)]
     const first = { 'data/readme/a': old, 'data/readme/b': old.slice(1) }
     const second = { 'data/README/a': fresh, 'data/README/b': fresh.slice(1) }
+    const { publisher, folder, fs } = await between(first, second, undefined, remembering)
+    const { engine } = await engineFor(publisher, { folder, fs, lowSpace: true })
+    expect((await engine.update()).outcome).toBe('updated')
+    expect(await texts(folder)).toEqual(second)
+  })
+
+  it('puts a folder where a file was, also when an earlier part of the same update removed it', async () => {
+    const second = { 'DATA/a': 'a'.repeat(2500), c: 'c'.repeat(2000) }
+    const first = { data: 'old '.repeat(400), c: 'c'.repeat(1000) }
     const { publisher, folder, fs } = await between(first, second, undefined, remembering)
     const { engine } = await engineFor(publisher, { folder, fs, lowSpace: true })
     expect((await engine.update()).outcome).toBe('updated')
