@@ -249,6 +249,20 @@ describe.skipIf(process.platform === 'win32')('the executable bit', () => {
 
 describe("what is the player's own and in the way", () => {
   for (const verb of ['repair', 'update'] as const) {
+    it(`is set aside once where the release spells one folder in two ways, ${verb} (row 304)`, async () => {
+      const release = { 'data/a': '1', 'DATA/b': '2' }
+      const inTheWay = async (folder: string): Promise<void> => {
+        const name = (await readdir(folder)).find((each) => each.toLowerCase() === 'data') ?? ''
+        await rm(join(folder, name), { recursive: true })
+        await writeFile(join(folder, name), 'mine')
+      }
+      const { engine, folder } = await between(release, release, inTheWay, foldingFileSystem)
+      const { setAside } = await engine[verb]()
+      expect(setAside.map(({ path }) => path.toLowerCase())).toEqual(['data'])
+      const found = await texts(folder)
+      expect(Object.values(found).toSorted()).toEqual(['1', '2', 'mine'])
+    })
+
     it(`is set aside beside its place and named: a file where the release has a folder, ${verb} (F26) (row 304)`, async () => {
       const files = { 'data/a.txt': 'a', 'data/b/c.txt': 'c' }
       const publisher = await Publisher.create()

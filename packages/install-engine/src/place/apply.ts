@@ -8,7 +8,7 @@ import { FolderGuard, inTheWay } from '../disk/folder-guard.ts'
 import type { Layout } from '../disk/layout.ts'
 import { untilForgotten } from '../disk/remembered-names.ts'
 import { changeInstalledMode } from '../disk/modes.ts'
-import { removeEmptyFolders, removeEmptyTree, renamePatiently } from './move.ts'
+import { removeEmptyFolders, removeEmptyTree } from './move.ts'
 import type { MoveContext } from './move.ts'
 import { moveIfThere, moveIntoPlace } from './remembered.ts'
 import { backupPlace, leavingFirst, orderSteps } from './transaction.ts'
@@ -149,7 +149,8 @@ class Swap {
     const [live, target] = [this.#live(path), this.#live(to)]
     if (!(await this.#guard.parentsAreReal(path)) || (await pathExists(target, fs))) return
     if (!(await pathExists(live, fs))) return
-    await renamePatiently(this.#context, live, target)
+    await moveIfThere(this.#context, live, target)
+    if (!(await pathExists(target, fs))) return // the system only remembered it
     this.#guard.forget(path)
     this.#context.onChange?.({ path, action: 'set-aside', to })
   }

@@ -87,13 +87,19 @@ function takenNames(listed: readonly string[]): Set<string> {
 export async function findObstacles(search: ObstacleSearch, places: Iterable<string>): Promise<Obstacle[]> {
   const obstacles: Obstacle[] = []
   const leaving = new Leaving(search)
+  const names = new SameName(search.fs, search.layout.root)
+  const found = new Map<string, string>()
   let taken: Set<string> | undefined
   for (const path of new Set(places)) {
-    const found = await look(search.fs, placeInside(search.layout.root, path))
-    if (found.kind === 'nothing') continue
-    const isFolder = found.kind === 'other' && found.what === 'folder'
+    const there = await look(search.fs, placeInside(search.layout.root, path))
+    if (there.kind === 'nothing') continue
+    const isFolder = there.kind === 'other' && there.what === 'folder'
     const files = isFolder ? await staying(search, path, leaving) : (await leaving.has(path)) ? [] : [path]
     if (files.length === 0) continue
+    // A release may spell one folder in two ways; here it is one file that is in the way of both.
+    const other = found.get(foldPath(path))
+    if (other !== undefined && (await names.isOne(path, other))) continue
+    found.set(foldPath(path), path)
     taken ??= takenNames(search.listed)
     const to = await freeName(search, path, taken)
     taken.add(foldPath(to))
