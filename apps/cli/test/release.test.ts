@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
-import { generateKeyPairSync, sign, verify } from 'node:crypto'
+import { createHash, generateKeyPairSync, sign, verify } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { initialTrustState, parseManifest, parseTrustRoot, pinnedKeysRoot, verifyRelease } from '@keyturn/manifest'
 import { run } from '../src/program.ts'
@@ -155,6 +155,32 @@ describe('keyturn release prepare', () => {
       manifest: { launcher: { path: 'Launcher.exe' }, files: [{ path: 'game.bin' }] },
     })
     expect(decision.state.root).toEqual(parseTrustRoot(String(trust['pin'])))
+  })
+})
+
+describe('a big file beside the archives', () => {
+  it('costs players what changed in it, not all of it (F7)', async () => {
+    await world.startServer()
+    token = world.token
+    const size = 4_000_000
+    const bytes = createHash('shake256', { outputLength: size }).update('big').digest()
+    const publish = async (folder: string): Promise<void> => {
+      await offered(folder)
+      expect(await keyturn('release', 'publish', '--server', world.url)).toMatchObject({ code: 0 })
+    }
+    await tree('first', { 'readme.txt': 'one' })
+    await writeFile(world.path('first', 'movie.bin'), bytes)
+    await publish(world.path('first'))
+    const engine = await world.engine()
+    expect((await engine.update()).downloadedBytes).toBeGreaterThanOrEqual(size)
+    bytes[2_000_000] = (bytes[2_000_000] ?? 0) ^ 1
+    await tree('second', { 'readme.txt': 'one' })
+    await writeFile(world.path('second', 'movie.bin'), bytes)
+    await publish(world.path('second'))
+    const { outcome, downloadedBytes } = await engine.update()
+    expect(outcome).toBe('updated')
+    expect(downloadedBytes).toBeLessThan(size / 8)
+    expect(bytes.equals(await readFile(world.path('game', 'movie.bin')))).toBe(true)
   })
 })
 

@@ -283,23 +283,72 @@ describe('a disk that fails', () => {
   })
 })
 
+/** A process that holds the lock of an install, run as given; resolves once it does. */
+async function holderOf(folder: string, run: readonly string[] = []): Promise<{ kill(): Promise<void> }> {
+  const lock = join(folder, '.updates/lock')
+  const primitives = pathToFileURL(join(import.meta.dirname, '../../../packages/primitives/dist/node/index.js')).href
+  const script =
+    `const { lockFile } = await import(${JSON.stringify(primitives)}); ` +
+    `await lockFile(${JSON.stringify(lock)}, {}); console.log('held'); setInterval(() => {}, 1000)`
+  const [program = '', ...args] = [...run, process.execPath, '--input-type=module', '-e', script]
+  const holder = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  await new Promise<void>((resolve, reject) => {
+    holder.stdout.once('data', () => resolve())
+    holder.once('close', (code) => reject(new Error(`the holder ended with ${code}`)))
+  })
+  return {
+    kill: async () => {
+      holder.kill('SIGKILL')
+      await new Promise((resolve) => holder.once('close', resolve))
+    },
+  }
+}
+
+/** Whether this system makes such namespaces for this user. */
+function canUnshare(...flags: readonly string[]): boolean {
+  try {
+    execFileSync('unshare', [...flags, 'true'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+
+const OTHER_HOST = ['unshare', '-u', 'sh', '-c', 'hostname other-name; exec "$@"', 'sh']
+const OTHER_PIDS = ['unshare', '-pf', '--mount-proc', '--kill-child']
+
 describe('the lock', () => {
   it('of a launcher that lives is respected, of one that was killed taken over (row 217)', async () => {
     const { publisher, folder, to } = await installed()
-    const lock = join(folder, '.updates/lock')
-    const primitives = pathToFileURL(join(import.meta.dirname, '../../../packages/primitives/dist/node/index.js')).href
-    const script = `const { lockFile } = await import(${JSON.stringify(primitives)}); await lockFile(${JSON.stringify(lock)}, {}); console.log('held'); setInterval(() => {}, 1000)`
-    const holder = spawn(process.execPath, ['--input-type=module', '-e', script], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    await new Promise<void>((resolve) => holder.stdout.once('data', () => resolve()))
+    const holder = await holderOf(folder)
     expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('LA_LOCKED')
-    holder.kill('SIGKILL')
-    await new Promise((resolve) => holder.once('close', resolve))
-    expect(await readFile(lock, 'utf8')).not.toBe('')
+    await holder.kill()
+    expect(await readFile(join(folder, '.updates/lock'), 'utf8')).not.toBe('')
     expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('updated')
     expect(await treeText(folder)).toBe(to)
   })
+
+  it.runIf(canUnshare('-u'))('of a launcher that was killed under another host name is taken over (F4)', async () => {
+    const { publisher, folder, to } = await installed()
+    const holder = await holderOf(folder, OTHER_HOST)
+    expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('LA_LOCKED')
+    await holder.kill()
+    expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('updated')
+    expect(await treeText(folder)).toBe(to)
+  })
+
+  it.runIf(canUnshare('-pf', '--mount-proc'))(
+    'of a launcher that lives in another PID namespace is respected (F5)',
+    async () => {
+      const { publisher, folder, from, to } = await installed()
+      const holder = await holderOf(folder, OTHER_PIDS)
+      expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('LA_LOCKED')
+      expect(await treeText(folder)).toBe(from)
+      await holder.kill()
+      expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('updated')
+      expect(await treeText(folder)).toBe(to)
+    },
+  )
 
   it('whose process number another program has now is taken over (row 217)', async () => {
     const { publisher, folder, to } = await installed()
