@@ -328,17 +328,20 @@ describe('the lock', () => {
     expect(await treeText(folder)).toBe(to)
   })
 
-  it.runIf(canUnshare('-u'))('of a launcher that was killed under another host name is taken over (F4)', async () => {
-    const { publisher, folder, to } = await installed()
-    const holder = await holderOf(folder, OTHER_HOST)
-    expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('LA_LOCKED')
-    await holder.kill()
-    expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('updated')
-    expect(await treeText(folder)).toBe(to)
-  })
+  it.runIf(canUnshare('-u'))(
+    'of a launcher that was killed under another host name is taken over (F4) (row 217)',
+    async () => {
+      const { publisher, folder, to } = await installed()
+      const holder = await holderOf(folder, OTHER_HOST)
+      expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('LA_LOCKED')
+      await holder.kill()
+      expect(await updateOn(publisher, folder, nodeFileSystem)).toBe('updated')
+      expect(await treeText(folder)).toBe(to)
+    },
+  )
 
   it.runIf(canUnshare('-pf', '--mount-proc'))(
-    'of a launcher that lives in another PID namespace is respected (F5)',
+    'of a launcher that lives in another PID namespace is respected (F5) (row 217)',
     async () => {
       const { publisher, folder, from, to } = await installed()
       const holder = await holderOf(folder, OTHER_PIDS)
