@@ -92,6 +92,12 @@ describe('keyturn ci bundle', () => {
     const keys = await Keys.open(world.path('job/keystore'), new TextEncoder().encode('test'), { clock: Date.now })
     expect(keys.store.list().map(({ alias }) => alias)).toEqual((made['secrets'] as string[]).toSorted())
     await keys.close()
+    const { data } = await command(world, ['status'], { home: world.path('job') })
+    expect(data).toMatchObject({ for_ci: true, due: [] })
+    expect((data['items'] as { kind: string }[]).map(({ kind }) => kind)).not.toContain('identity')
+    const doctor = await command(world, ['doctor'], { home: world.path('job') })
+    const faults = (doctor.data['findings'] as { level: string }[]).filter(({ level }) => level === 'error')
+    expect(faults).toEqual([])
     expect((await readdir(world.path('job'))).toSorted()).toEqual(
       ['heads', 'home.json', 'identity.cesr', 'keystore', 'restored.json', 'roles'].toSorted(),
     )

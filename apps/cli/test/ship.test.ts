@@ -230,6 +230,16 @@ describe('keyturn ship', () => {
     await ship('--version-name', '1.1.0', '--percent', '20')
     expect(await states()).toEqual({ '1.0.0': 'offered', '1.1.0': 'rolling out 20 %' })
     expect((await listed('--remote')).map(({ state }) => state)).toEqual(['offered', 'rolling out 20 %'])
+    const channel = async (): Promise<unknown> => ((await keyturn('status')).data['channels'] as unknown[])[0]
+    expect(await channel()).toMatchObject({ offered: '1.1.0', state: 'rolling out 20 %', others: '1.0.0' })
+    await keyturn('release', 'halt')
+    expect(await channel()).toMatchObject({ offered: '1.1.0', state: 'halted', others: '1.0.0' })
+    await rm(world.path('home/trees/stable/1.0.0'), { recursive: true })
+    const findings = async (...flags: string[]): Promise<{ level: string; message: string }[]> =>
+      (await keyturn('doctor', ...flags)).data['findings'] as { level: string; message: string }[]
+    expect((await findings()).find(({ message }) => message.includes('1.0.0'))?.level).toBe('ok')
+    const alone = (await findings('--offline')).find(({ message }) => message.includes('The tree of 1.0.0 is gone'))
+    expect(alone?.level).toBe('warning')
   })
 
   it('takes no junk, and refuses what looks like a secret until it is named', async () => {

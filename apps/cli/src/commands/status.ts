@@ -41,6 +41,8 @@ async function runStatus(context: Context, options: StatusOptions): Promise<Comm
   const home = await openHome(context)
   const { status, warning } = await withServerHeads(home, await collectStatus(home, nowMs), nowMs)
   if (warning !== undefined) context.warn(warning)
+  if (status.last_backup === undefined && !status.for_ci)
+    context.warn('No backup of this home was ever made: run "keyturn backup FILE"')
   const commands = await Promise.all(status.pending.map((name) => finishingCommand(home.paths.journals, name)))
   return await answer(context, options, status, statusText(status, commands))
 }
@@ -100,18 +102,28 @@ function statusData(status: Shown): Record<string, JsonValue> {
   return JSON.parse(JSON.stringify(status)) as Record<string, JsonValue>
 }
 
+function channelText({ channel, releases, offered, state, others, waiting }: HomeStatus['channels'][number]): string {
+  const shown = state === undefined || state === 'offered' ? '' : ` (${state})`
+  const rest = others === undefined ? '' : `, ${others} to the others`
+  const unpublished = waiting === undefined ? '' : `; a head for ${waiting} was signed and never published`
+  const offer = offered === undefined ? 'nothing offered' : `offers ${offered}${shown}${rest}`
+  return `${channel}: ${counted(releases, 'release')}, ${offer}${unpublished}`
+}
+
 function statusText(status: HomeStatus, commands: readonly string[]): string[] {
-  const channels = status.channels.map(
-    ({ channel, releases, offered }) =>
-      `${channel}: ${counted(releases, 'release')}, ${offered === undefined ? 'nothing offered' : `offers ${offered}`}`,
-  )
+  const backup = status.last_backup === undefined ? 'never: run "keyturn backup FILE"' : status.last_backup.slice(0, 10)
   return [
     `identity ${status.prefix}, event ${status.sn}, role document ${status.roles_version}`,
-    `next identity key: ${status.next_key_file}${status.next_key_at_hand ? '' : ' (not here)'}`,
+    ...(status.for_ci
+      ? ['a home for CI: it has no identity key']
+      : [
+          `next identity key: ${status.next_key_file}${status.next_key_at_hand ? '' : ' (not here)'}`,
+          `last backup: ${backup}`,
+        ]),
     '',
     keysTable(status.items),
     '',
-    ...(channels.length === 0 ? ['no release yet'] : channels),
+    ...(status.channels.length === 0 ? ['no release yet'] : status.channels.map(channelText)),
     ...status.identities.map(identityText),
     ...status.pending.map(
       (name, index) => `A rotation of ${name} was interrupted: run "${commands[index]}" to finish it`,

@@ -3,10 +3,12 @@ import { isMissing, pathExists } from '@keyturn/primitives/node'
 import { activeContentKey } from '../home.ts'
 import type { HomeDescription } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
-import { readStoredHead } from '../release/heads.ts'
+import { readBackupMark } from '../release/backup-mark.ts'
+import { readPublishedHead, readStoredHead, readWaitingHead } from '../release/heads.ts'
 import { killedKeys } from '../release/kill.ts'
 import { readIdentityLog, readReleases, readRoles } from '../release/store.ts'
-import type { StoredRoles } from '../release/store.ts'
+import { releaseState, stateText } from '../release/state.ts'
+import type { StoredRelease, StoredRoles } from '../release/store.ts'
 import { pendingRotations } from '../rotation/journal.ts'
 import { documentDue, keyDue } from './due.ts'
 import type { DueDate } from './due.ts'
@@ -26,16 +28,29 @@ export interface HomeStatus {
   readonly next_key_file: string
   readonly next_key_at_hand: boolean
   readonly items: readonly StatusItem[]
-  readonly channels: readonly {
-    readonly channel: string
-    readonly releases: number
-    readonly offered: string | undefined
-    readonly head_sequence: number | undefined
-  }[]
+  readonly channels: readonly ChannelStatus[]
   /** Rotations that were interrupted. */
   readonly pending: readonly string[]
   /** Those of `keyturn id init`. */
   readonly identities: readonly NamedStatus[]
+  /** When a backup was made last, ISO 8601; undefined: never. */
+  readonly last_backup: string | undefined
+  /** A home for CI: it has no identity key, and nothing to back up. */
+  readonly for_ci: boolean
+}
+
+/** What a channel offers, as this home knows it. */
+export interface ChannelStatus {
+  readonly channel: string
+  readonly releases: number
+  readonly offered: string | undefined
+  readonly head_sequence: number | undefined
+  /** Of the release on offer, in the words of `release list`: `rolling out 20 %`. */
+  readonly state: string | undefined
+  /** What those who do not get it are offered. */
+  readonly others: string | undefined
+  /** A release whose head was signed and never published. */
+  readonly waiting: string | undefined
 }
 
 /** Days before their end in which documents are to be renewed. */
@@ -53,26 +68,23 @@ export async function collectStatus(home: HomeSession, nowMs: number): Promise<H
   const roles = await readRoles(paths, description.identity.prefix)
   const channels = await channelNames(home)
   const named = await namedStatus(paths.folder, description, nowMs)
+  const isForCi = description.bundle !== undefined
   const items = [
     ...contentItems(description, nowMs),
-    ownItem(description, roles, log.state.publicKeys[0], nowMs),
+    // A home for CI has none of these keys, and nobody rotates them there.
+    ...(isForCi ? [] : [ownItem(description, roles, log.state.publicKeys[0], nowMs)]),
     ...named.items,
     ...roleItems(description, roles, await killedKeys(home), nowMs),
     archiveSigningItem(description, nowMs),
-    ...(await transportItems(home, roles, nowMs)),
-    ...(await masterItems(home, nowMs)),
+    ...(isForCi ? [] : await transportItems(home, roles, nowMs)),
+    ...(isForCi ? [] : await masterItems(home, nowMs)),
     rolesItem(roles, nowMs),
   ]
-  const found: HomeStatus['channels'][number][] = []
+  const found: ChannelStatus[] = []
   for (const channel of channels) {
     const releases = await readReleases(paths, channel)
     const head = await readStoredHead(paths, channel)
-    found.push({
-      channel,
-      releases: releases.length,
-      offered: head?.head.manifest.version,
-      head_sequence: head?.head.sequence,
-    })
+    found.push(await channelStatus(home, channel, releases, nowMs))
     if (head !== undefined) items.push(headItem(channel, head.head.expiresAt, head.head.sequence, nowMs))
     const offered = releases.find(({ manifest }) => manifest.version === head?.head.manifest.version)
     if (offered?.manifest.expiresAt !== undefined)
@@ -89,6 +101,37 @@ export async function collectStatus(home: HomeSession, nowMs: number): Promise<H
     channels: found,
     pending: await pendingRotations(paths.journals),
     identities: named.identities,
+    last_backup: await lastBackup(paths.folder),
+    for_ci: isForCi,
+  }
+}
+
+async function lastBackup(folder: string): Promise<string | undefined> {
+  const madeMs = await readBackupMark(folder)
+  return madeMs === undefined ? undefined : new Date(madeMs).toISOString()
+}
+
+/** The same words as `release list`, for the release on offer. */
+async function channelStatus(
+  { paths }: HomeSession,
+  channel: string,
+  releases: readonly StoredRelease[],
+  nowMs: number,
+): Promise<ChannelStatus> {
+  const last = (await readStoredHead(paths, channel))?.head
+  const shown = (await readPublishedHead(paths, channel))?.head
+  const waiting = (await readWaitingHead(paths, channel))?.head
+  const { manifest, rollout, fallback } = shown ?? {}
+  const state =
+    manifest === undefined ? undefined : stateText(releaseState({ ...manifest, signed: true }, shown, nowMs), shown)
+  return {
+    channel,
+    releases: releases.length,
+    offered: last?.manifest.version,
+    head_sequence: last?.sequence,
+    state,
+    others: rollout === undefined ? undefined : fallback?.version,
+    waiting: waiting?.manifest.version,
   }
 }
 
