@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises'
-import { join, sep } from 'node:path'
+import { sep } from 'node:path'
 import { limits, parseHeadEnvelope, verifyManifestSignatures, verifyThreshold, payloadTypes } from '@keyturn/manifest'
 import { keyCommitment } from '@keyturn/m2pack-format'
 import { hexEncode, KeyturnError, z32Encode } from '@keyturn/primitives'
@@ -7,14 +7,13 @@ import { pathExists } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { readFreeze } from '../freeze.ts'
 import { activeContentKey, keyAlias } from '../home.ts'
-import { openOwnArchive } from '../release/archives.ts'
 import type { HomeSession } from '../home-session.ts'
 import { readStoredHead } from '../release/heads.ts'
-import { readIdentityLog, readReleases, rolesInForce } from '../release/store.ts'
-import type { StoredRelease } from '../release/store.ts'
+import { readIdentityLog, rolesInForce } from '../release/store.ts'
 import { finishingCommand } from '../rotation/pending.ts'
 import { counted } from '../words.ts'
 import { checkServerHeads, withServerHeads } from './check-heads.ts'
+import { checkArchives, offeredReleases } from './check-archives.ts'
 import { checkLocks } from './check-locks.ts'
 import {
   checkBackups,
@@ -262,35 +261,6 @@ async function checkClock(home: HomeSession, { nowMs }: DiagnoseOptions, report:
   else report('clock', 'ok', 'not behind anything that was signed')
 }
 
-/** The release that the head of each channel offers. */
-async function offeredReleases(home: HomeSession): Promise<StoredRelease[]> {
-  const { channels } = await collectStatus(home, 0)
-  const offered: StoredRelease[] = []
-  for (const { channel, offered: version } of channels) {
-    offered.push(...(await readReleases(home.paths, channel)).filter(({ manifest }) => manifest.version === version))
-  }
-  return offered
-}
-
-/** What those outside a rollout, and everybody during a halt, are offered. */
-async function fallbackReleases(home: HomeSession): Promise<StoredRelease[]> {
-  const { channels } = await collectStatus(home, 0)
-  const found: StoredRelease[] = []
-  for (const { channel, others } of channels)
-    found.push(...(await readReleases(home.paths, channel)).filter(({ manifest }) => manifest.version === others))
-  return found
-}
-
-/** Whether a server has all files of a release: then a rotation fetches them. */
-async function isOnServer(
-  home: HomeSession,
-  { manifest, sha256 }: StoredRelease,
-  client: ReleaseServerClient | undefined,
-): Promise<boolean> {
-  const known = await client?.getRelease(home.description.product, manifest.channel ?? '', manifest.version)
-  return known?.state === 'published' && known.sha256 === sha256
-}
-
 async function checkReleases(home: HomeSession, report: Report): Promise<void> {
   const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
   const offered = await offeredReleases(home)
@@ -316,49 +286,6 @@ async function checkReleases(home: HomeSession, report: Report): Promise<void> {
     report('releases', 'ok', `${manifest.version} on ${channel}: manifest and head are signed by the keys in force`)
   }
   if (offered.length === 0) report('releases', 'ok', 'nothing is offered yet')
-}
-
-async function checkArchives(home: HomeSession, options: DiagnoseOptions, report: Report): Promise<void> {
-  const { deep, signal, client } = options
-  for (const release of [...(await offeredReleases(home)), ...(await fallbackReleases(home))]) {
-    const { manifest, tree } = release
-    const archives = manifest.files.filter(({ keyId }) => keyId !== undefined)
-    if (!(await pathExists(tree))) {
-      if (await isOnServer(home, release, client)) {
-        report('archives', 'ok', `The files of ${manifest.version} are on the server, not in this home`)
-        continue
-      }
-      report(
-        'archives',
-        'warning',
-        `The tree of ${manifest.version} is gone from "${tree}": its next content rotation would need it`,
-        'keyturn pack tree',
-      )
-      continue
-    }
-    if (archives.length === 0) {
-      report('archives', 'ok', `${manifest.version} on ${manifest.channel ?? ''} has no archives, only loose files`)
-      continue
-    }
-    let failures = 0
-    for (const { path } of archives) {
-      const { archive, close } = await openOwnArchive(home, join(tree, path))
-      try {
-        if (deep) failures += (await archive.verify({ signal })).failures.length
-      } finally {
-        await close()
-      }
-    }
-    if (failures > 0)
-      report('archives', 'error', `${failures} files of ${manifest.version} do not verify`, 'keyturn pack tree')
-    else
-      report(
-        'archives',
-        'ok',
-        `${counted(archives.length, 'archive')} of ${manifest.version}, opened with the content ` +
-          `key${deep ? ', every file is whole' : ''}`,
-      )
-  }
 }
 
 /** Said only while there is one: a freeze that was forgotten looks like a fault of everything that signs. */
