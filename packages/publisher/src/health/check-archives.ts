@@ -16,7 +16,7 @@ interface ArchiveOptions {
   readonly signal: AbortSignal
 }
 
-type Report = (check: string, level: 'ok' | 'warning' | 'error', message: string, mend?: string) => void
+type Report = (check: string, level: 'ok' | 'warning' | 'error', message: string, fix?: string) => void
 
 /** The release that the head of each channel offers. */
 export async function offeredReleases(home: HomeSession): Promise<StoredRelease[]> {
