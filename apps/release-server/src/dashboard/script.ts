@@ -50,6 +50,7 @@ function channelCard(view) {
     view.manifest === null ? el('p', { textContent: 'Nothing published' }) : el('p', {}, el('strong', { textContent: 'Release ' + view.manifest.version }),
       el('span', { className: 'hint', textContent: ' sequence ' + view.manifest.sequence + ', head ' + view.head.sequence + (view.fallback ? '; the others keep ' + view.fallback.version : '') })),
     view.head ? el('p', {}, 'Head ends ', due(view.head.expires_at, [3, 1])) : null,
+    view.preload ? el('p', { className: 'hint', textContent: 'Release ' + view.preload.version + ' is downloaded ahead and opens at ' + view.preload.at }) : null,
     paused ? el('p', { className: 'warn', textContent: 'Halted: no other player gets this release' }) : null,
     view.wanted ? wish(view.wanted) : null,
     view.fallback ? controls(view, path) : view.manifest ? el('p', { className: 'hint', textContent: 'To roll out a release in steps, publish it with a fallback.' }) : null)

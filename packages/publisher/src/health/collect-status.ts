@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises'
+import type { PreloadPin } from '@keyturn/manifest'
 import { isMissing, pathExists } from '@keyturn/primitives/node'
 import { activeContentKey } from '../home.ts'
 import type { HomeDescription } from '../home.ts'
@@ -86,6 +87,7 @@ export async function collectStatus(home: HomeSession, nowMs: number): Promise<H
     const head = await readStoredHead(paths, channel)
     found.push(await channelStatus(home, channel, releases, nowMs))
     if (head !== undefined) items.push(headItem(channel, head.head.expiresAt, head.head.sequence, nowMs))
+    if (head?.head.preload !== undefined) items.push(scheduledItem(channel, head.head.preload, nowMs))
     const offered = releases.find(({ manifest }) => manifest.version === head?.head.manifest.version)
     if (offered?.manifest.expiresAt !== undefined)
       items.push(manifestItem(channel, offered.manifest.version, offered.manifest.expiresAt, nowMs))
@@ -245,6 +247,22 @@ export function headItem(channel: string, expiresAt: string, sequence: number, n
       id: channel,
       name: `sequence ${sequence}`,
       due: documentDue(Date.parse(expiresAt), renewDays.head, nowMs),
+      mend: `keyturn release renew --channel ${channel}`,
+    },
+    nowMs,
+  )
+}
+
+/** A scheduled release; `due` once its hour has come and nothing has opened it. */
+function scheduledItem(channel: string, { version, at }: PreloadPin, nowMs: number): StatusItem {
+  const atMs = Date.parse(at)
+  return statusItem(
+    {
+      kind: 'scheduled',
+      id: channel,
+      name: version,
+      state: 'next',
+      due: { atMs, state: nowMs >= atMs ? 'due' : 'ok' },
       mend: `keyturn release renew --channel ${channel}`,
     },
     nowMs,

@@ -5,7 +5,7 @@ import type { DueDate, DueState } from './due.ts'
 export interface StatusItem {
   /**
    * `content`, `identity`, `release`, `head`, `transport-identity`, `transport`, `archive-signing`, `master`, `roles`,
-   * `head-document`, `manifest`, `revoked`.
+   * `head-document`, `manifest`, `scheduled`, `revoked`.
    */
   readonly kind: string
   /** Which one: an alias, a key_id, a channel, a device. */

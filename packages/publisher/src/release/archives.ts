@@ -128,13 +128,21 @@ async function packOne(
 
 /**
  * An archive that is new in this release has none before it. Its content key is not needed: the slots of this home open
- * what unchanged files are under.
+ * what unchanged files are under. Only a sealed table, of a release that opened at an hour, does not open without it.
  */
-async function openPrevious({ description }: HomeSession, path: string | undefined): Promise<ArchiveFile | undefined> {
+async function openPrevious(home: HomeSession, path: string | undefined): Promise<ArchiveFile | undefined> {
   if (path === undefined || !(await pathExists(path))) return undefined
   const keyId = await archiveKeyId(path)
-  const verifiers = new Map([[keyId, hexDecode(contentKeyOf(description, keyId).verifierPub)]])
-  return await openArchiveFile(path, { verifiers, manifestOnly: await isTable(path) })
+  const verifiers = new Map([[keyId, hexDecode(contentKeyOf(home.description, keyId).verifierPub)]])
+  const manifestOnly = await isTable(path)
+  const opened = await openArchiveFile(path, { verifiers, manifestOnly })
+  if (opened.archive.listable) return opened
+  await opened.close()
+  return await (
+    await home.keys()
+  ).lend(keyAlias.content(keyId), (key) =>
+    openArchiveFile(path, { verifiers, manifestOnly, contentKey: { keyId, key } }),
+  )
 }
 
 async function isTable(path: string): Promise<boolean> {

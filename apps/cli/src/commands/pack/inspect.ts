@@ -1,4 +1,5 @@
 import { inspectRaw, readArchiveHeader } from '@keyturn/m2pack-format'
+import type { Archive } from '@keyturn/m2pack-format'
 import { openFileSource, readPublicKeyFile, withArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
@@ -55,16 +56,26 @@ async function runInspect(context: Context, flags: InspectFlags): Promise<Comman
       key_commitment: hexEncode(archive.keyCommitment),
       segment_size: archive.segmentSize,
       slots: archive.slotNumbers,
-      files: archive.entries.length,
-      original_bytes: archive.entries.reduce((sum, entry) => sum + entry.size, 0),
-      stored_bytes: archive.entries.reduce((sum, entry) => sum + entry.storedSize, 0),
-      padding_bytes: archive.gaps.reduce((sum, gap) => sum + gap.length, 0),
+      table: archive.sealed ? 'sealed' : 'open',
+      ...contents(archive),
     }
     return {
       data,
       text: formatTable(Object.entries(data).map(([name, value]) => [name.replaceAll('_', ' '), String(value)])),
     }
   })
+}
+
+/** What the entry table says; nothing when it is sealed, since this command has no content key. */
+function contents(archive: Archive): Record<string, number> {
+  if (!archive.listable) return {}
+  const { entries, gaps } = archive
+  return {
+    files: entries.length,
+    original_bytes: entries.reduce((sum, entry) => sum + entry.size, 0),
+    stored_bytes: entries.reduce((sum, entry) => sum + entry.storedSize, 0),
+    padding_bytes: gaps.reduce((sum, gap) => sum + gap.length, 0),
+  }
 }
 
 async function runRaw(flags: InspectFlags): Promise<CommandResult> {
