@@ -1,20 +1,27 @@
 import { signHead } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
-import { keyAlias, openHome } from '@keyturn/publisher'
+import { keyAlias, openHome, readHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { refuseFrozen } from '@keyturn/publisher/identity'
-import { rolesInForce, trustPin } from '@keyturn/publisher/release'
+import { openClient, openDue, rolesInForce, trustPin } from '@keyturn/publisher/release'
+import type { ServerOptions } from '@keyturn/publisher/release'
+import { openToRelease } from '@keyturn/publisher/ship'
 import type { Context } from './command.ts'
 
 /**
  * Opens the home for one piece of work of a program that runs for months, and closes it again: between two signatures
  * no key is in memory, no lock is held, and what another command rotated meanwhile counts.
  */
-async function withHome<T>(context: Context, write: boolean, use: (home: HomeSession) => Promise<T>): Promise<T> {
+async function withHome<T>(
+  context: Context,
+  write: boolean,
+  use: (home: HomeSession) => Promise<T>,
+  open: (host: Context, options: { readonly write: boolean }) => Promise<HomeSession> = openHome,
+): Promise<T> {
   const cleanUps: (() => void | Promise<void>)[] = []
   const host = { ...context, defer: (cleanUp: () => void | Promise<void>) => void cleanUps.push(cleanUp) }
   try {
-    return await use(await openHome(host, { write }))
+    return await use(await open(host, { write }))
   } finally {
     for (const cleanUp of cleanUps.toReversed()) await cleanUp()
   }
@@ -73,4 +80,24 @@ export async function signHeadOfHome(context: Context, payload: Uint8Array): Pro
     const keys = await home.keys()
     return await signHead(payload, [await keys.documentSigner(home.description.aliases.head)])
   })
+}
+
+/**
+ * Opens scheduled releases of this home whose hour has come: gives the server their key, and offers them.
+ *
+ * @param server - The server that runs here.
+ * @returns Versions that are open now.
+ */
+export async function openDueSchedules(context: Context, server: ServerOptions): Promise<string[]> {
+  const { sealedKeys = [] } = await readHome(context.homeFolder)
+  const due = sealedKeys.filter(({ at }) => at !== undefined && Date.parse(at) <= context.clock())
+  const opened: string[] = []
+  for (const { channel, version } of due) {
+    const open = async (home: HomeSession): Promise<boolean> => {
+      const client = await openClient(server, home)
+      return (await openDue(home, channel, { client, nowMs: context.clock(), signal: context.signal })) === 'switch'
+    }
+    if (await withHome(context, true, open, openToRelease)) opened.push(version)
+  }
+  return opened
 }

@@ -189,4 +189,30 @@ describe('keyturn serve', () => {
     expect([outcome.code, codeOf(outcome)]).toEqual([2, 'CLI_NO_TERMINAL'])
     expect(outcome.stdout).toContain('--no-head-signer')
   }, 60_000)
+
+  it('opens a scheduled release at its hour, without anybody', async () => {
+    const serving = await serve(...passphrase())
+    const common = [...home(), ...passphrase(), '--json', '--yes']
+    const env = { KEYTURN_TOKEN: serving.token }
+    const to = ['--server', serving.url]
+    const prepared = async (version: string, text: string): Promise<void> => {
+      await mkdir(world.path('source', 'data'), { recursive: true })
+      await writeFile(world.path('source', 'data', `${version}.txt`), text)
+      const tree = world.path(`packed-${version}`)
+      dataOf(await keyturn(['pack', 'tree', '--input', world.path('source'), '--output', tree, ...common]))
+      dataOf(await keyturn(['release', 'prepare', tree, '--release', version, ...common]))
+    }
+    await prepared('1.0', 'one')
+    dataOf(await keyturn(['release', 'sign', ...common]))
+    dataOf(await keyturn(['release', 'offer', '1.0', ...common, ...to], { env }))
+    dataOf(await keyturn(['release', 'publish', ...common, ...to], { env }))
+    await prepared('1.1', 'two')
+    const at = new Date(Date.now() + 25_000).toISOString()
+    const hour = `${at.slice(0, 19)}Z`
+    dataOf(await keyturn(['release', 'schedule', '1.1', '--at', hour, ...common, ...to], { env }))
+    expect((await head(serving)).preload).toMatchObject({ version: '1.1', at: hour })
+    while ((await head(serving)).manifest.version !== '1.1') await new Promise((resolve) => setTimeout(resolve, 200))
+    expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(hour))
+    expect((await head(serving)).preload).toBeUndefined()
+  })
 })

@@ -8,8 +8,9 @@ import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { wholeNumber } from '../flags/values.ts'
 import { loadServer } from '../server-package.ts'
-import { canSignHeads, headPin, signHeadOfHome, vaultSecret } from '../serve-home.ts'
+import { canSignHeads, headPin, openDueSchedules, signHeadOfHome, vaultSecret } from '../serve-home.ts'
 import { homePaths } from '@keyturn/publisher'
+import type { ServerOptions } from '@keyturn/publisher/release'
 
 interface ServeOptions {
   readonly host: string
@@ -61,14 +62,47 @@ async function runServe(context: Context, options: ServeOptions): Promise<Comman
     const tokenFile = await publisherToken(server, dataDir)
     const address = await server.listen()
     announce(context, { ...address, dataDir, tokenFile, keys })
+    const stopWatching = keys.signsHeads ? watchHours(context, { server: address.url, tokenFile }) : undefined
     await new Promise<void>((stop) => {
       if (context.signal.aborted) stop()
       context.signal.addEventListener('abort', () => stop(), { once: true })
-    })
+    }).finally(stopWatching)
   } finally {
     await server.close()
   }
   return { data: {} }
+}
+
+/** How often it is looked whether the hour of a scheduled release has come. */
+const HOURS_MS = 2_000
+
+/**
+ * Opens scheduled releases at their hour, as a timer with "keyturn release renew" would.
+ *
+ * @returns Ends it, after what is under way.
+ */
+function watchHours(context: Context, server: ServerOptions): () => Promise<void> {
+  let last = ''
+  let running: Promise<void> | undefined
+  const look = async (): Promise<void> => {
+    try {
+      const opened = await openDueSchedules(context, server)
+      for (const version of opened) context.onStep('opened', `Release ${version} is open`)
+      last = ''
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      // Said once; it is tried again all the same.
+      if (message !== last) context.warn(`A scheduled release could not be opened: ${message}`)
+      last = message
+    }
+  }
+  const timer = setInterval(() => {
+    running ??= look().finally(() => (running = undefined))
+  }, HOURS_MS)
+  return async () => {
+    clearInterval(timer)
+    await running
+  }
 }
 
 /**

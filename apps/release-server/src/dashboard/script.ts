@@ -41,6 +41,10 @@ function controls(view, path) {
   return el('div', { className: 'controls' }, el('label', { htmlFor: id, textContent: 'Rollout' }), slider, output, move, halt)
 }
 
+function scheduled({ version, at }) {
+  return el('p', { className: 'hint', textContent: 'Release ' + version + ' is downloaded ahead and opens at ' + at })
+}
+
 function channelCard(view) {
   const path = '/v1/products/' + product.slug + '/channels/' + view.channel
   const paused = view.rollout !== null && view.rollout.paused
@@ -50,7 +54,7 @@ function channelCard(view) {
     view.manifest === null ? el('p', { textContent: 'Nothing published' }) : el('p', {}, el('strong', { textContent: 'Release ' + view.manifest.version }),
       el('span', { className: 'hint', textContent: ' sequence ' + view.manifest.sequence + ', head ' + view.head.sequence + (view.fallback ? '; the others keep ' + view.fallback.version : '') })),
     view.head ? el('p', {}, 'Head ends ', due(view.head.expires_at, [3, 1])) : null,
-    view.preload ? el('p', { className: 'hint', textContent: 'Release ' + view.preload.version + ' is downloaded ahead and opens at ' + view.preload.at }) : null,
+    view.preload ? scheduled(view.preload) : null,
     paused ? el('p', { className: 'warn', textContent: 'Halted: no other player gets this release' }) : null,
     view.wanted ? wish(view.wanted) : null,
     view.fallback ? controls(view, path) : view.manifest ? el('p', { className: 'hint', textContent: 'To roll out a release in steps, publish it with a fallback.' }) : null)

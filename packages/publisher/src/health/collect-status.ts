@@ -255,18 +255,10 @@ export function headItem(channel: string, expiresAt: string, sequence: number, n
 
 /** A scheduled release; `due` once its hour has come and nothing has opened it. */
 function scheduledItem(channel: string, { version, at }: PreloadPin, nowMs: number): StatusItem {
-  const atMs = Date.parse(at)
-  return statusItem(
-    {
-      kind: 'scheduled',
-      id: channel,
-      name: version,
-      state: 'next',
-      due: { atMs, state: nowMs >= atMs ? 'due' : 'ok' },
-      mend: `keyturn release renew --channel ${channel}`,
-    },
-    nowMs,
-  )
+  // Renewing the head of the channel is what opens it.
+  const head = headItem(channel, at, 0, nowMs)
+  const isDue = nowMs >= Date.parse(at)
+  return { ...head, kind: 'scheduled', name: version, state: 'next', due_state: isDue ? 'due' : 'ok' }
 }
 
 function manifestItem(channel: string, version: string, expiresAt: string, nowMs: number): StatusItem {

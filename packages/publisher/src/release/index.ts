@@ -56,7 +56,7 @@ export {
   rolesInForce,
   takenVersions,
 } from './store.ts'
-export { cancelSchedule, offerNow, readableBefore, scheduleRelease } from './schedule.ts'
+export { cancelSchedule, offerNow, openDue, readableBefore, scheduleRelease } from './schedule.ts'
 export { adoptOffered, newestRelease, refuseSealed, scheduledOn, sealedKeyOf } from './sealed.ts'
 export { settleSchedules } from './settle-schedules.ts'
 export { hashFile, listTree } from './tree.ts'

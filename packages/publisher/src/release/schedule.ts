@@ -16,10 +16,12 @@ import { putOffer, renewOffer } from './put-offer.ts'
 import type { PutOffer, PutOfferOptions } from './put-offer.ts'
 import { runtimeKeyFile } from './runtime-key-file.ts'
 import { sealTree } from './seal-tree.ts'
-import { asContentKey, newestRelease, scheduledOn, sealedKeyOf } from './sealed.ts'
+import { adoptOffered, asContentKey, newestRelease, scheduledOn, sealedKeyOf } from './sealed.ts'
 import { pinOf, signRelease } from './sign-release.ts'
 import { findRelease, readReleases, replacedBy } from './store.ts'
 import type { StoredRelease } from './store.ts'
+import { dueSchedule } from './switch.ts'
+import type { DueSchedule } from './switch.ts'
 import { requireBase } from './verified-head.ts'
 
 /** Days ahead at most: launchers keep the bytes all that time. */
@@ -133,6 +135,23 @@ export async function offerNow(
     await putOffer(home, channel, { ...options, offer: { ...offerOf(base), preload: { ...preload, at } }, base })
   }
   return await renewOffer(home, channel, options)
+}
+
+/**
+ * Opens the scheduled release of a channel if its hour has come, and does nothing else: what is not due costs no head.
+ *
+ * @returns What became of it; `switch`: it is offered now.
+ * @throws {@link PublisherError} those of `renewOffer`.
+ */
+export async function openDue(
+  home: HomeSession,
+  channel: string,
+  options: PutOfferOptions,
+): Promise<DueSchedule['state']> {
+  const { head: base } = await requireBase(home, channel, options.client)
+  if (await adoptOffered(home, base)) return 'none'
+  const { state } = await dueSchedule(home, base, options.nowMs)
+  return state === 'switch' ? (await renewOffer(home, channel, options)).scheduled : state
 }
 
 /** What can be read of a scheduled release before its time: bytes of files, or names. */
